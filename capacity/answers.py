@@ -39,6 +39,7 @@ from capacity.question.scenario import Scenario
 from capacity.question.stability import sustainable_rate_rps
 from capacity.search.by_hour import Schedule
 from capacity.search.caveats import device_caveats, plausibility_caveats, profile_caveats, trace_caveats
+from capacity.search.disturbed_plan import DisturbedPlan
 from capacity.search.rates import Rates
 from capacity.search.recommendation import Headroom, Recommendation
 from capacity.search.recovery_plan import RecoveryPlan
@@ -138,11 +139,12 @@ class PlanAnswer(Answer):
     day: Schedule | None = None
     explanation: Explanation | None = None
     recovery: RecoveryPlan | None = None
+    disturbed: DisturbedPlan | None = None
 
     @property
     def verdict(self) -> Verdict:
-        """Whether a plan meets the objective, and recovers in time where that was asked."""
-        if self.recovery is not None and self.recovery.chosen is None:
+        """Whether a plan meets the objective, also disturbed, and recovers in time where that was asked."""
+        if any(part is not None and part.chosen is None for part in (self.recovery, self.disturbed)):
             return Verdict.MISSED
         return self.recommendation.verdict
 
@@ -198,10 +200,14 @@ class PlanAnswer(Answer):
             document["schedule"] = schedule_document(self.day)
         if self.explanation is not None:
             document["explanation"] = explanation_document(self.explanation)
+        document |= {"verdict": self.verdict.value, "exit_code": self.exit_code}
+        if self.disturbed is not None:
+            from capacity.recovery_answers import disturbed_plan_document
+
+            document["disturbed"] = disturbed_plan_document(self.disturbed)
         if self.recovery is not None:
             from capacity.recovery_answers import recovery_plan_document
 
-            document |= {"verdict": self.verdict.value, "exit_code": self.exit_code}
             document["recovery"] = recovery_plan_document(self.recovery)
         return document
 
@@ -214,6 +220,10 @@ class PlanAnswer(Answer):
         yield from recommendation_tables(
             self.recommendation, self.question, self.effort.confidence, verbose=verbose
         )
+        if self.disturbed is not None:
+            from capacity.render.stress import disturbed_plan_lines
+
+            yield from disturbed_plan_lines(self.disturbed, self.plan, self.hourly_usd)
         if self.recovery is not None:
             from capacity.render.stress import recovery_plan_lines
 

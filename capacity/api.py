@@ -210,6 +210,8 @@ def plan(
     mtbf_s: float | None = None,
     recovery_time: str | None = None,
     recovery_time_s: float | None = None,
+    pause: str | None = None,
+    request_class: Many[str] = None,
     recover_within: str | None = None,
     recover_within_s: float | None = None,
     trigger: str | None = None,
@@ -261,6 +263,8 @@ def plan(
         explain: also find what limits the plan, what the answer depends on, and what would save most.
         mtbf: mean time that a replica runs until it fails, and `recovery_time` until it runs again; the objective is
             met with as many down as there are at once but for 53 minutes a year.
+        pause: replicas pause, "200ms,6/min"; `request_class`: requests that take longer, "long:share=0.02,scale=8".
+            The fleet then meets the limits on response quantiles with these.
         recover_within: also come back so soon after `trigger`, with `timeout`, `attempts` and the other settings
             of clients as in `stress`; the cheapest fleet that does, with one more setting where that is enough.
         before: called with the question before any work; may raise to refuse it.
@@ -337,8 +341,10 @@ def plan(
         cluster=cluster,
     )
     from capacity import api_recovery
+    from capacity.recovery.parse import read_disturbances
 
     trouble = api_recovery.read_trouble(given)
+    disturbances = read_disturbances(pause, _many(request_class))
     if before is not None:
         before(question)
     # Slow imports come only now, so that a mistake is reported at once.
@@ -350,9 +356,13 @@ def plan(
 
     with at_work(effort, progress) as work:
         found = recommend(question, work.judge, work.report, confidence=effort.confidence)
-        recovery = None
+        recovery = disturbed = None
+        if disturbances is not None and found.plan is not None:
+            found, disturbed = api_recovery.plan_disturbed(question, found, disturbances, work)
         if trouble is not None and found.plan is not None:
             found, recovery = api_recovery.plan_to_recover(question, found, trouble, work)
+        if found.plan is not None and (recovery or disturbed):
+            question = replace(question, replicas_min=found.plan.replicas)
         recommendation = with_implausible(found, question)
         hours, reasons = None, None
         if recommendation.plan is not None and day is not None:
@@ -373,6 +383,7 @@ def plan(
         day=hours,
         explanation=reasons,
         recovery=recovery,
+        disturbed=disturbed,
     )
 
 

@@ -1,7 +1,7 @@
 """The verb `stress`: does a fleet come back?"""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from capacity.question import parse
 from capacity.question.budget import Effort
 from capacity.question.plan import Plan
 from capacity.recovery.clients import Clients
+from capacity.recovery.disturbance import Disturbances
 from capacity.recovery.parse import read_clients, read_protection, read_trigger
 from capacity.recovery.stress import DETECTION_S, Stress
 from capacity.recovery.trigger import Trigger
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from capacity.api import Work
     from capacity.question.question import Question
     from capacity.recovery_answers import StressAnswer
+    from capacity.search.disturbed_plan import DisturbedPlan
     from capacity.search.recommendation import Recommendation
     from capacity.search.recovery_plan import RecoveryPlan
     from capacity.traffic.workload import ArrivalProcess
@@ -294,10 +296,8 @@ def plan_to_recover(
 
     effort = work.effort
 
-    def replan(replicas_min: int, queue_limit: int | None) -> "Recommendation":
-        limit = question.queue_limit if queue_limit is None else queue_limit
-        again = replace(question, replicas_min=replicas_min, queue_limit=limit)
-        return recommend(again, work.judge, work.report, confidence=effort.confidence)
+    def replan(plan: Plan) -> "Recommendation":
+        return recommend(question.for_plan(plan), work.judge, work.report, confidence=effort.confidence)
 
     judge = StressSimulation(seed=effort.seed, confidence=effort.confidence, mapper=work.mapper)
     return search(
@@ -309,3 +309,26 @@ def plan_to_recover(
         work.report,
         replicas_max=question.replicas_max,
     )
+
+
+def plan_disturbed(
+    question: "Question", found: "Recommendation", disturbances: Disturbances, work: "Work"
+) -> "tuple[Recommendation, DisturbedPlan]":
+    """The plan that meets the objective in spite of pauses and long requests."""
+    from capacity.search.disturbed_plan import plan_disturbed as search
+    from capacity.search.planner import recommend
+    from simulations.disturbed import Disturbed, DisturbedSimulation
+
+    workload, effort = question.workload, work.effort
+    if not isinstance(workload, Workload):
+        raise InputError("--pause and --class plan for a --rate; leave out --users")
+    quantiles = tuple(sorted({0.5, 0.99, *question.objective.limits}))
+    judge = DisturbedSimulation(seed=effort.seed, confidence=effort.confidence, mapper=work.mapper)
+
+    def simulate(plan: Plan) -> Disturbed:
+        return judge(question.profile(plan.profile), workload, plan, disturbances, quantiles)
+
+    def replan(plan: Plan) -> "Recommendation":
+        return recommend(question.for_plan(plan), work.judge, work.report, confidence=effort.confidence)
+
+    return search(found, question, disturbances, simulate, replan, work.report)

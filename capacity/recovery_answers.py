@@ -12,6 +12,7 @@ from capacity.performance import Interval
 from capacity.question.budget import Effort
 from capacity.recovery.findings import Remedy, Runs, Screen, SpikeSurvived
 from capacity.recovery.stress import Stress
+from capacity.search.disturbed_plan import DisturbedPlan, Responses
 from capacity.search.recovery_plan import RecoveryPlan
 
 if TYPE_CHECKING:
@@ -98,6 +99,27 @@ def _runs_document(found: Runs) -> Document:
         "goodput_during": found.goodput_during.value,
         "lost": found.lost.value,
         "response_p99_during_s": None if found.response_p99_s is None else plain(found.response_p99_s),
+    }
+
+
+def disturbed_plan_document(found: DisturbedPlan) -> Document:
+    """The part of `capacity plan --json` about pauses and classes of requests."""
+    return {
+        "pauses": plain(found.disturbances.pauses),
+        "classes": plain(found.disturbances.all_classes),
+        "chosen": None if found.chosen is None else _responses_document(found.chosen),
+        "calm": {
+            "plan": plan_document(found.calm),
+            "hourly_usd": found.hourly_usd,
+            "disturbed": None if found.calm_disturbed is None else _responses_document(found.calm_disturbed),
+        },
+    }
+
+
+def _responses_document(responses: Responses) -> Document:
+    return {
+        "response_quantiles_s": plain(responses.response_quantiles_s),
+        "by_class": {name: plain(quantiles) for name, quantiles in responses.by_class.items()},
     }
 
 

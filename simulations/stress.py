@@ -12,7 +12,7 @@ from capacity.recovery.stress import STEADY_S, Stress
 from simulations.draws.arrivals import Seed, Stage
 from simulations.draws.outages import attempt_draws, faults_of
 from simulations.draws.service import ProfileTimes, ServiceTimes
-from simulations.kernel.recovery import run as run_kernel
+from simulations.kernel.recovery.run import run as run_kernel
 from simulations.statistics.recovered import run_of
 from simulations.workers import Mapper, leave_if_abandoned
 

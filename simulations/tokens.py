@@ -53,8 +53,8 @@ _NEARLY, _FULL = 0.97, 0.8
 # held the true value in 86 % of 150 experiments from 1,500, and in 95 % of 100 from 6,000, at a second a pool;
 # those of the response's P99 in 97 %.
 _RELAXATIONS, _RELAXATIONS_SEEN_MIN = 10, 6_000
-# Of these, how many a search must have seen.
-_SEARCH_CARE = 0.05
+# Of these, how many a search must have seen, which accepts nothing for good.
+_SEARCH_CARE, _SEARCHING = 0.05, (Stage.SEARCH, Stage.PROBE)
 _MEASURED_PER_WARM_UP = 4
 # Beyond the knee, where nothing is accepted, runs are no longer than it takes to refuse what is clear.
 _FORGOTTEN_MAX, _KNEE_REQUESTS = 200.0, 400_000
@@ -527,10 +527,18 @@ class TokenJudge:
 
     def accepts(self, scenario: TokenScenario) -> TokenCandidate:
         """Look for a while; the same users at every rate."""
+        return self._judge(scenario, Stage.HEADROOM, 1, math.inf, self._headroom_budget(scenario, 2))
+
+    def probe(self, scenario: TokenScenario) -> TokenCandidate:
+        """Look as long as `accepts` may still say yes; the same users at every rate."""
+        return self._judge(scenario, Stage.PROBE, 1, math.inf, self._headroom_budget(scenario, 1))
+
+    def _headroom_budget(self, scenario: TokenScenario, times: int) -> int:
+        """So many times what settles a rate, within reason. [requests]"""
         budget = int(_HEADROOM_SHARE * self.requests_max)
-        if token_load(scenario) < 1.0:  # twice what settles it, within reason
-            budget = min(budget, 2 * TokenCase(scenario=scenario).requests_to_settle)
-        return self._judge(scenario, Stage.HEADROOM, 1, math.inf, max(budget, 1))
+        if token_load(scenario) < 1.0:
+            budget = min(budget, times * TokenCase(scenario=scenario).requests_to_settle)
+        return max(budget, 1)
 
     def _judge(
         self, scenario: TokenScenario, stage: Stage, attempt: int, precision: float, requests_max: int
@@ -545,7 +553,7 @@ class TokenJudge:
         verdict, is_precise = Verdict.INCONCLUSIVE, False
         rejection: Rejection | None = None
         look: TokenLook | None = None
-        care = _SEARCH_CARE if stage is Stage.SEARCH else 1.0
+        care = _SEARCH_CARE if stage in _SEARCHING else 1.0
         seed = Seed(value=self.seed, stage=stage)
         number = 0
         for number, look in enumerate(token_looks(case, seed, requests_max, self.mapper, care), start=1):
@@ -555,7 +563,7 @@ class TokenJudge:
             is_precise = self._width(look.pool, scenario.objective) <= precision
             if verdict is Verdict.MISSED or (verdict is Verdict.MET and is_precise):
                 break
-            if stage is Stage.SEARCH and look.settled and self._is_marginal(look.pool, scenario.objective):
+            if self._may_stay_open(stage, look, scenario.objective, requests_max):
                 break
         if load > KNEE and verdict is Verdict.MET:
             verdict = Verdict.INCONCLUSIVE
@@ -577,7 +585,7 @@ class TokenJudge:
         """As in `simulations.judge`: any one limit refuses, and a search accepts nothing for good."""
         error = 1.0 - self.confidence
         corrected = error * share_of_error(attempt) * share_of_error(look)
-        accept = error if stage is Stage.SEARCH else corrected
+        accept = error if stage in _SEARCHING else corrected
         return Errors(accept=accept, refuse=corrected / len(scenario.objective.promises))
 
     def _decide(
@@ -601,9 +609,28 @@ class TokenJudge:
             return interval.half_width / promise.allowed
         return interval.relative_half_width
 
+    def _may_stay_open(
+        self, stage: Stage, look: TokenLook, objective: TokenObjective, requests_max: int
+    ) -> bool:
+        """Whether more requests are not worth it, for a search near a limit and a probe that is unlikely to accept."""
+        if stage is Stage.SEARCH:
+            return look.settled and self._is_marginal(look.pool, objective)
+        return stage is Stage.PROBE and not self._may_be_met(look, objective, requests_max)
+
     def _is_marginal(self, pool: TokenPool, objective: TokenObjective) -> bool:
         """Whether what is open is so near its limit that a search does not want to know on which side."""
         return self._width(pool, objective) <= _INDIFFERENCE * self.precision
+
+    def _may_be_met(self, look: TokenLook, objective: TokenObjective, requests_max: int) -> bool:
+        """Whether all intervals would lie within their limits after all that may be simulated, if no estimate moved.
+
+        Source:
+            Lan, Simon & Halperin (1982), Stochastically curtailed tests in long-term clinical trials, Sequential
+            Analysis 1(3).
+        """
+        narrower = math.sqrt(max(1.0, requests_max / look.requests))
+        found = [(found_tokens(look.pool, p, self.confidence), p.allowed) for p in objective.promises]
+        return all(one.value + (one.high - one.value) / narrower <= allowed for one, allowed in found)
 
     def _left_open(
         self, case: TokenCase, look: TokenLook | None, load: float, requests_max: int, confidence: float

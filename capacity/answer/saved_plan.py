@@ -199,6 +199,7 @@ class QuestionDocument:
     queue_limit: int | None
     replicas_max: int
     replicas_min: int = 1
+    batch_size_min: int = 1
     survival: Survival
 
     def question(self, trace: ArrivalProcess | None) -> Question:
@@ -225,8 +226,9 @@ class QuestionDocument:
 def question_to_document(question: Question) -> dict[str, Any]:
     """All that was asked."""
     given = {field.name: getattr(question, field.name) for field in fields(question)}
-    if question.replicas_min == 1:
-        del given["replicas_min"]
+    for name in ("replicas_min", "batch_size_min"):  # only where they limit anything
+        if given[name] == 1:
+            del given[name]
     return given | {
         "profiles": [signed(profile) for profile in question.profiles],
         "workload": workload_to_document(question.workload),

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 @flags(
     f"profile rate {OBJECTIVE} {TOKEN_OBJECTIVE} goodput_min batch_size_max batch_wait timer routing "
     "queue_limit replicas_max hourly_usd "
-    "arrivals daily users think_time spare survive rolling_update startup_time spike mtbf recovery_time recover_within "
-    f"trigger detection {CLIENTS} shed request_overhead instances_per_device {LLM} {EFFORT} explain file plot verbose",
+    "arrivals daily users think_time spare survive rolling_update startup_time spike "
+    f"mtbf recovery_time pause request_class recover_within trigger detection {CLIENTS} shed request_overhead "
+    f"instances_per_device {LLM} {EFFORT} explain file plot verbose",
     profile=reads(
         list[str],
         REQUIRED,
@@ -74,6 +75,13 @@ if TYPE_CHECKING:
     ),
     mtbf=Flag(str, None, "Mean time that a replica runs until it fails: 264d; with --recovery-time."),
     recovery_time=Flag(str, None, "Mean time until a failed replica runs again: 5min; with --mtbf."),
+    pause=Flag(str, None, "Replicas pause for so long, so often: 200ms,6/min."),
+    request_class=Flag(
+        list[str],
+        None,
+        "Requests that take longer than the profile says: long:share=0.02,scale=8; repeatable.",
+        ("--class",),
+    ),
     recover_within=Flag(
         str, None, "Also be as before so soon after a --trigger, with clients that have a --timeout: 60s."
     ),

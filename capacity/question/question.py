@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Self
 
 from capacity.errors import DomainError, InputError
 from capacity.profile.profile import ServiceProfile
@@ -46,7 +47,7 @@ class Question:
         batch_waits_s: batch waits to consider; None for 0 and some as long as each profile's batches. [s]
         routings: what the load balancer can do.
         replicas_max: most replicas to consider.
-        replicas_min: fewest, where something other than the objective needs so many.
+        replicas_min, batch_size_min: fewest and smallest, where something other than the objective needs so many.
         survival: what the fleet must survive.
 
     Raises:
@@ -64,6 +65,7 @@ class Question:
     queue_limit: int | None = None
     replicas_max: int = 1024
     replicas_min: int = 1
+    batch_size_min: int = 1
     survival: Survival = _NOTHING
 
     def __post_init__(self) -> None:
@@ -100,6 +102,19 @@ class Question:
         """The profile of that name."""
         return next(profile for profile in self.profiles if profile.name == name)
 
+    def for_plan(self, plan: Plan) -> Self:
+        """The same question with one answer: that plan, or one with more replicas."""
+        return replace(
+            self,
+            profiles=(self.profile(plan.profile),),
+            routings=(plan.routing,),
+            batch_size_min=plan.batch_size_max,
+            batch_size_limit=plan.batch_size_max,
+            batch_waits_s=(plan.batch_wait_max_s,),
+            queue_limit=plan.queue_limit,
+            replicas_min=plan.replicas,
+        )
+
     @property
     def families(self) -> list[Family]:
         """All families: fleets that differ in more than size and batch."""
@@ -108,7 +123,7 @@ class Question:
     def batch_sizes(self, profile: ServiceProfile) -> tuple[int, ...]:
         """Batch sizes to consider: the measured ones up to the limit, and the limit."""
         limit = self.batch_size_limit or profile.batch_size_max
-        return (*(size for size in profile.batch_sizes if size < limit), limit)
+        return (*(size for size in profile.batch_sizes if self.batch_size_min <= size < limit), limit)
 
     def batch_waits(self, profile: ServiceProfile, batch_size_max: int) -> tuple[float, ...]:
         """Batch waits to consider for batches up to a size; a batch of one is full at once. [s]

@@ -183,7 +183,7 @@ class TokenCandidate:
 
 
 class TokenJudge(Protocol):
-    """Three degrees of care, and what theory needs."""
+    """Four degrees of care, and what theory needs."""
 
     def saturated(self, scenario: TokenScenario) -> "Saturation":
         """What one engine does while requests always wait."""
@@ -196,6 +196,9 @@ class TokenJudge(Protocol):
 
     def accepts(self, scenario: TokenScenario) -> TokenCandidate:
         """Enough for a point of the headroom."""
+
+    def probe(self, scenario: TokenScenario) -> TokenCandidate:
+        """Enough to choose which point of the headroom is worth `accepts`, by random numbers of its own."""
 
 
 def fitted_lengths(profile: LlmProfile, lengths: AnyLengths, context_tokens_max: int | None) -> AnyLengths:

@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from capacity.errors import InputError
-from capacity.question.parse import read_choice
+from capacity.question.parse import read_choice, read_share
 from capacity.recovery.clients import ALL_FAILURES, Backoff, BudgetKind, Clients, Failure, RetryBudget
+from capacity.recovery.disturbance import Disturbances, Pauses, RequestClass
 from capacity.recovery.presets import CLIENTS
 from capacity.recovery.protection import Abandoned, Protection, Shedding
 from capacity.recovery.trigger import Trigger, TriggerKind
@@ -58,6 +59,41 @@ def _count(text: str, whole: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 7):
         raise InputError(f"--trigger {whole[:60]!r} needs a number of replicas such as 1, got {text[:20]!r}")
     return int(text)
+
+
+def read_pauses(text: str) -> Pauses:
+    """`--pause 200ms,6/min`: how long, and how often a replica that runs pauses.
+
+    >>> read_pauses("200ms,6/min").per_s
+    0.1
+    """
+    length, _, rate = text.partition(",")
+    if not rate:
+        raise InputError(f"--pause {text[:40]!r} does not say how often; write 200ms,6/min")
+    return Pauses(length_s=parse_duration_s(length, "--pause"), per_s=parse_rate_rps(rate, "--pause"))
+
+
+def read_class(text: str) -> RequestClass:
+    """`--class long:share=0.02,scale=8`.
+
+    >>> read_class("long:share=2%,scale=8").share
+    0.02
+    """
+    name, _, rest = text.partition(":")
+    settings = dict(part.partition("=")[::2] for part in rest.split(","))
+    if not name.isidentifier() or set(settings) != {"share", "scale"} or not is_number(settings["scale"]):
+        raise InputError(f"--class {text[:60]!r} is none; write long:share=0.02,scale=8")
+    return RequestClass(
+        name=name, share=read_share(settings["share"], "--class share"), scale=float(settings["scale"])
+    )
+
+
+def read_disturbances(pause: str | None, classes: Iterable[str]) -> Disturbances | None:
+    """`--pause` and `--class`; None where neither is given."""
+    read = tuple(read_class(one) for one in classes)
+    if pause is None and not read:
+        return None
+    return Disturbances(pauses=None if pause is None else read_pauses(pause), classes=read)
 
 
 def read_backoff(text: str) -> Backoff:

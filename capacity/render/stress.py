@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from rich.console import RenderableType
 from rich.text import Text
 
+from capacity.performance import Interval
+from capacity.question.plan import Plan
 from capacity.recovery.clients import BudgetKind, Clients
 from capacity.recovery.findings import Course, Runs, Screen, SpikeSurvived
 from capacity.recovery.fluid import Fluid, amplification
@@ -13,8 +15,9 @@ from capacity.recovery.protection import Abandoned, Shedding
 from capacity.recovery.stress import TOLERANCE, Stress
 from capacity.recovery.trigger import TriggerKind
 from capacity.render.tables import sparkline
+from capacity.search.disturbed_plan import DisturbedPlan
 from capacity.search.recovery_plan import RecoveryPlan
-from capacity.units import format_duration, format_rate
+from capacity.units import format_duration, format_quantile, format_rate
 
 _AT_ONCE_S = 1.5  # what the eye calls at once
 _NAMES = ("no", "one", "two", "three", "four", "five", "six")
@@ -96,10 +99,10 @@ def _why(screen: Screen) -> str:
         return _why_it_recovers(stress, law)
     tries = amplification(stress.clients)
     comes = tries * stress.rate_rps
-    served = f"the fleet serves {stress.capacity_rps:.4g}, and what it serves comes too late"
+    served = f"the fleet serves {stress.capacity_rps:,.0f}, and what it serves comes too late"
     if comes > stress.capacity_rps:
-        return f"{_attempts(stress.clients)} make {comes:.4g} rps, {served}."
-    return f"at most {comes:.4g} attempts a second come, {served}, and to catch up takes longer than that."
+        return f"{_attempts(stress.clients)} make {comes:,.0f} rps, {served}."
+    return f"at most {comes:,.0f} attempts a second come, {served}, and to catch up takes longer than that."
 
 
 def _attempts(clients: Clients) -> str:
@@ -205,6 +208,49 @@ def course_of(found: Runs, first: int, last: int, step: int) -> tuple[list[float
         shares.append(good / came if came else 1.0)
         sent.append(sum(sum(one.sent[begin:end]) for one in courses) / (len(courses) * (end - begin)))
     return shares, sent
+
+
+def disturbed_plan_lines(
+    found: DisturbedPlan, plan: Plan | None, hourly_usd: float | None
+) -> Iterator[RenderableType]:
+    """What `capacity plan --pause --class` adds: the quantiles with these, and what they cost."""
+    yield Text("")
+    named = _disturbances(found)
+    if found.chosen is None or plan is None:
+        yield Text(f"With {named} no fleet within --replicas-max is enough.", style="bold")
+        if found.calm_disturbed is not None:
+            for quantile, interval in sorted(found.calm_disturbed.response_quantiles_s.items()):
+                yield Text(f" {_fleet(found.calm.replicas)}: {format_quantile(quantile)} {_told(interval)}")
+        return
+    for quantile, interval in sorted(found.chosen.response_quantiles_s.items()):
+        classes = "; ".join(
+            f"{name} {format_duration(values[quantile].value)}"
+            for name, values in found.chosen.by_class.items()
+        )
+        yield Text(
+            f"With {named}, {format_quantile(quantile)} is {_told(interval)}"
+            + (f": {classes}." if classes else ".")
+        )
+    if plan.replicas == found.calm.replicas:
+        yield Text("It costs no replica more than without.")
+        return
+    price = ""
+    if hourly_usd is not None and found.hourly_usd is not None:
+        price = f", {hourly_usd - found.hourly_usd:.4g} USD/h less"
+    yield Text(f"Without, {_fleet(found.calm.replicas)} would be enough{price}.")
+
+
+def _told(interval: Interval) -> str:
+    ends = f"{format_duration(interval.low)} to {format_duration(interval.high)}"
+    return f"{format_duration(interval.value)} ({ends})"
+
+
+def _disturbances(found: DisturbedPlan) -> str:
+    pauses, classes = found.disturbances.pauses, found.disturbances.classes
+    told = [f"{one.share:.3g} of the requests {one.name} ({one.scale:g}x)" for one in classes]
+    if pauses is not None:
+        told.insert(0, f"pauses of {format_duration(pauses.length_s)}, {60.0 * pauses.per_s:g} a minute")
+    return " and ".join(told)
 
 
 def recovery_plan_lines(recovery: RecoveryPlan) -> Iterator[RenderableType]:

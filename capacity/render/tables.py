@@ -1,7 +1,8 @@
 """Tables: answers for people, by Rich; text from outside is shown as it is, never as markup."""
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
@@ -32,44 +33,65 @@ def gate_tables(answer: "Gated") -> "Iterator[RenderableType]":
 
 
 def sweep_table(common: "AnyTable", rows: "Sequence[Row]") -> Table:
-    """A line for each row: what was asked, the load, the highest quantile and the outcome."""
+    """A line for each row: what was asked, the load, the highest quantile, the outcome, and why there are no numbers.
 
+    A profile and a routing that are those of all rows are in the title.
+    """
     names = [column.name for column in common.columns]
     quantile = max(common.quantiles)
     known = [dict(zip(names, row, strict=True)) for row in rows]
+    alike = {name for name in ("profile", "routing") if len({row[name] for row in known}) == 1}
     waits = any(row["batch_wait_max_s"] for row in known)  # where nobody waits, room for the rest
     lost = any(row["loss_probability"] for row in known)
-    columns = (
-        "<profile",
-        "rate",
-        "replicas",
-        "batch",
-        *(["batch wait"] if waits else []),
-        "<routing",
-        "load",
-    )
-    return table(
-        (*columns, format_quantile(quantile), *(["rejected"] if lost else []), "<outcome"),
-        (_cells(row, quantile, waits=waits, lost=lost) for row in known),
-    )
+    shown: dict[str, Callable[[Mapping[str, Value]], str]] = {
+        "<profile": lambda row: str(row["profile"]),
+        "rate": lambda row: format_rate(_number(row["arrival_rate_rps"])),
+        "replicas": lambda row: str(row["replicas"]),
+        "batch": lambda row: str(row["batch_size_max"]),
+        "batch wait": lambda row: format_duration(_number(row["batch_wait_max_s"])),
+        "<routing": lambda row: str(row["routing"]),
+        "load": lambda row: "" if row["load"] is None else f"{row['load']:.3f}",
+        format_quantile(quantile): partial(_shown_response, quantile),
+        "rejected": _shown_losses,
+        "<outcome": lambda row: str(row["outcome"]),
+        "<why": no_numbers,
+    }
+    absent = {f"<{name}" for name in alike}
+    absent |= {head for head, has in (("batch wait", waits), ("rejected", lost)) if not has}
+    if not any(map(no_numbers, known)):
+        absent.add("<why")
+    heads = [head for head in shown if head not in absent]
+    title = ", ".join(str(known[0][name]) for name in ("profile", "routing") if name in alike)
+    return table(heads, ([shown[head](row) for head in heads] for row in known), title=title or None)
 
 
-def _cells(known: "Mapping[str, Value]", quantile: float, *, waits: bool, lost: bool) -> tuple[str, ...]:
-    load, losses = known["load"], known["loss_probability"]
+# Share of saturation from which on it is what numbers are missing for, rather than requests.
+_NEAR_SATURATION = 0.9
+
+
+def no_numbers(row: "Mapping[str, Any]") -> str:
+    """Why a row of a sweep has no numbers, in a few words; its reason has more."""
+    from capacity.question.grid import Outcome  # only sweeps need what it imports
+
+    load, outcome = row["load"], row["outcome"]
+    if outcome == Outcome.ANSWERED:
+        return ""
+    if load is None or outcome == Outcome.PROFILE_RANGE:
+        return "beyond the profile" if outcome == Outcome.PROFILE_RANGE else "too few requests"
+    if outcome == Outcome.UNSTABLE or load > _NEAR_SATURATION:
+        return f"at most {format_rate(row['arrival_rate_rps'] / load)}"
+    return "too few requests"
+
+
+def _shown_response(quantile: float, row: "Mapping[str, Value]") -> str:
     name = f"response_{quantile_name(quantile)}_with_losses"
-    return (
-        str(known["profile"]),
-        format_rate(_number(known["arrival_rate_rps"])),
-        str(known["replicas"]),
-        str(known["batch_size_max"]),
-        *([format_duration(_number(known["batch_wait_max_s"]))] if waits else []),
-        str(known["routing"]),
-        "" if load is None else f"{load:.3f}",
-        _shown_interval(*(known[f"{name}{end}_s"] for end in ("", "_low", "_high")))
-        or ("infinite" if losses else ""),
-        *([format_share(_number(losses)) if losses else ""] if lost else []),
-        str(known["outcome"]),
-    )
+    interval = _shown_interval(*(row[f"{name}{end}_s"] for end in ("", "_low", "_high")))
+    return interval or ("infinite" if row["loss_probability"] else "")
+
+
+def _shown_losses(row: "Mapping[str, Value]") -> str:
+    losses = row["loss_probability"]
+    return format_share(_number(losses)) if losses else ""
 
 
 def _shown_interval(value: "Value", low: "Value", high: "Value") -> str:
@@ -112,9 +134,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | No
             no_wrap=not may_wrap and (number == 0 or not is_left or column in _NAMES),
             min_width=_INTERVAL_WIDTH if may_wrap else _WORDS_WIDTH if column == "<verdict" else None,
         )
-    told = len(columns) - 1 if columns[-1] in _VERDICTS else None
+    told = len(columns) - (2 if columns[-1] == "<why" else 1)
+    has_verdict = columns[told] in _VERDICTS
     for row in rows:
-        result.add_row(*(Text(cell, _style(cell) if n == told else "") for n, cell in enumerate(row)))
+        styles = (_style(cell) if has_verdict and n == told else "" for n, cell in enumerate(row))
+        result.add_row(*map(Text, row, styles))
     return result
 
 

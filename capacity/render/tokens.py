@@ -13,7 +13,7 @@ from capacity.profile.llm import LlmProfile
 from capacity.question.candidate import Limit, Verdict
 from capacity.question.objective import Promise, TokenObjective, format_interval, format_value
 from capacity.question.tokens import TokenCandidate, TokenPlan, TokenQuestion
-from capacity.render.tables import caveat_lines, table
+from capacity.render.tables import caveat_lines, no_numbers, table
 from capacity.search.tokens import TokenChange, TokenRates, TokenRecommendation, llm_profile_caveats
 from capacity.units import format_duration, format_quantile, format_rate, quantile_name
 
@@ -265,13 +265,17 @@ def rates_tables(rates: TokenRates, confidence: float) -> Iterator[RenderableTyp
 
 
 def token_sweep_table(quantiles: Sequence[float], rows: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """A line for each row of a sweep: settings that differ, rate, load, quantiles of TTFT and TPOT, the outcome."""
+    """A line for each row of a sweep: settings that differ, rate, load, quantiles of TTFT and TPOT, outcome and why.
+
+    A profile, a routing and a number of replicas that are those of all rows are in the title.
+    """
     q = max(quantiles)
     settings = {
         "<profile": "profile",
         "<routing": "routing",
         "sequences": "sequences_max",
         "tokens": "batched_tokens_max",
+        "replicas": "replicas",
     }
     shown = {head: key for head, key in settings.items() if len({row[key] for row in rows}) > 1}
     measures = {"TTFT": "ttft", "TPOT": "tpot"}
@@ -283,15 +287,21 @@ def token_sweep_table(quantiles: Sequence[float], rows: Sequence[Mapping[str, An
         )
         return (
             *(str(row[key]) for key in shown.values()),
-            str(row["replicas"]),
             format_rate(row["arrival_rate_rps"]),
             "" if row["load"] is None else f"{row['load']:.3f}",
             *("" if ends[0] is None else format_interval(_interval(*ends)) for ends in found),
             row["outcome"],
+            *([no_numbers(row)] if is_refused else []),
         )
 
+    is_refused = any(map(no_numbers, rows))
+    why = ["<why"] if is_refused else []
     heads = (f"~{name} {format_quantile(q)}" for name in measures)
-    return table((*shown, "replicas", "rate", "load", *heads, "<outcome"), map(cells, rows))
+    words = {key: str(value) for row in rows[:1] for key, value in row.items() if key not in shown.values()}
+    if "replicas" in words:
+        words["replicas"] += " replica" if words["replicas"] == "1" else " replicas"
+    title = ", ".join(words[key] for key in ("profile", "routing", "replicas") if key in words)
+    return table((*shown, "rate", "load", *heads, "<outcome", *why), map(cells, rows), title=title or None)
 
 
 def _interval(value: float, low: float, high: float | None) -> Interval:

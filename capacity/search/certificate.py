@@ -82,7 +82,7 @@ class Certifier:
         plan = best.candidate.plan
         profile = self.search.question.profile(plan.profile)
         devices = profile.devices(plan.replicas)
-        if devices > 1:
+        if devices > max(1, profile.devices(self.search.question.replicas_min)):
             self.search.at(Family(profile=profile, routing=plan.routing), devices - 1)
 
     def _costlier_unskippable(self, level: Level) -> Certified | None:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from capacity.errors import InconclusiveError
 from capacity.question.plan import Plan
 from capacity.recovery.findings import Remedy, Runs, StressJudge
 from capacity.recovery.stress import STEADY_S, Stress
@@ -12,9 +11,8 @@ from capacity.search.recovery import Report, remedies, smallest_fleet
 
 # A setting that serves this much more meanwhile is the better one; below that the first is.
 _MORE_GOODPUT = 0.02
-_ROUNDS_MAX = 4
-# What is planned anew: at least so many replicas, and a queue limit.
-Replan = Callable[[int, int | None], Recommendation]
+# One plan, confirmed for the objective like any other.
+Replan = Callable[[Plan], Recommendation]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,9 +77,9 @@ def plan_to_recover(
     setting = None if best is None else best.setting
     chosen = None if best is None else best.found
     if best is None:
-        planned, chosen = _more_replicas(planned, as_is, stress_of, in_time, replan, replicas_max)
+        planned, chosen = _more_replicas(planned, as_is, replan)
     elif best.found.stress.plan.queue_limit != plan.queue_limit:
-        planned = replan(plan.replicas, best.found.stress.plan.queue_limit)
+        planned = replan(best.found.stress.plan)
     return planned, RecoveryPlan(
         within_s=within_s,
         as_planned=as_planned,
@@ -116,26 +114,8 @@ def _best(enough: list[Remedy]) -> Remedy | None:
 
 
 def _more_replicas(
-    planned: Recommendation,
-    as_is: Runs | None,
-    stress_of: Callable[[Plan], Stress],
-    in_time: _InTime,
-    replan: Replan,
-    replicas_max: int,
+    planned: Recommendation, as_is: Runs | None, replan: Replan
 ) -> tuple[Recommendation, Runs | None]:
-    """More replicas, planned anew, as batching may be another then; None if none are enough."""
-    replicas = None if as_is is None else as_is.stress.plan.replicas
-    for _ in range(_ROUNDS_MAX):
-        if replicas is None or replicas > replicas_max:
-            break
-        again = replan(replicas, None)
-        if again.plan is None:
-            break
-        try:
-            found = in_time(in_time.asked(stress_of(again.plan)))
-        except InconclusiveError:
-            break
-        if found.exit_code == 0:
-            return again, found
-        replicas = again.plan.replicas + 1
-    return planned, None
+    """The same batches with more replicas, confirmed like any plan; None if none are enough."""
+    again = None if as_is is None else replan(as_is.stress.plan)
+    return (planned, None) if again is None or again.plan is None else (again, as_is)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from capacity.performance import Kind, TokenPerformance
 from capacity.profile.llm import LlmProfile, Scheduler
 from capacity.profile.llm_sampling import has_spread
-from capacity.question.candidate import Limit, Rejection, Verdict
+from capacity.question.candidate import Doubt, Limit, Rejection, Verdict
 from capacity.question.caveat import Caveat, CaveatCode
 from capacity.question.objective import Promise, TokenObjective
 from capacity.question.tokens import (
@@ -380,32 +380,72 @@ def llm_profile_caveats(profile: LlmProfile) -> Iterator[Caveat]:
 def token_headroom(
     scenario: TokenScenario, saturation: Saturation, judge: TokenJudge, progress: Progress
 ) -> Headroom:
-    """How far the arrival rate may rise before the plan is no longer accepted."""
-    today_rps = scenario.workload.arrival_rate_rps
-    refused_rps = scenario.plan.replicas * saturation.rate_rps
-    low_rps, step, doubt = today_rps, _FIRST_STEP, None
+    """How far the arrival rate may rise before the plan is no longer accepted.
 
-    def holds(rate_rps: float) -> bool:
-        nonlocal refused_rps, doubt
-        progress(f"headroom: trying {format_rate(rate_rps)}")
-        found = judge.accepts(scenario.at_rate(rate_rps))
+    Probes find where that ends, rising by doubled steps and then halving; only the end is judged with care, by
+    random numbers that had no part in finding it. Where it is not accepted, it is taken for refused.
+    """
+    trials = _RateTrials(scenario, saturation, judge, progress)
+    held_rps, open_rps = trials.rise()
+    while True:
+        open_rps = trials.close_in(held_rps, open_rps)
+        if len(held_rps) == 1 or trials.holds(held_rps[-1]):  # the first is today's, which is confirmed
+            return Headroom(
+                today_rps=held_rps[0],
+                accepted_rps=held_rps[-1],
+                refused_rps=trials.refused_rps,
+                doubt=trials.doubt,
+            )
+        open_rps = held_rps.pop()
+
+
+class _RateTrials:
+    """Rates tried for one plan: the smallest that is refused, and why others are open."""
+
+    def __init__(
+        self, scenario: TokenScenario, saturation: Saturation, judge: TokenJudge, progress: Progress
+    ) -> None:
+        self.scenario, self.judge, self.progress = scenario, judge, progress
+        self.today_rps = scenario.workload.arrival_rate_rps
+        self.refused_rps = scenario.plan.replicas * saturation.rate_rps
+        self.doubt: Doubt | None = None
+
+    def rise(self) -> tuple[list[float], float]:
+        """Rates from today's on that probably hold, by doubled steps, and the first that does not."""
+        held_rps, step = [self.today_rps], _FIRST_STEP
+        rate_rps = min(self.today_rps * (1.0 + step), self.refused_rps)
+        while rate_rps < self.refused_rps and self.probably_holds(rate_rps):
+            held_rps.append(rate_rps)
+            step = 2.0 * step
+            rate_rps = min(self.today_rps * (1.0 + step), self.refused_rps)
+        return held_rps, rate_rps
+
+    def close_in(self, held_rps: list[float], open_rps: float) -> float:
+        """Add rates that probably hold, as far as one resolution below the first that does not, which is returned."""
+        while open_rps > held_rps[-1] * (1.0 + _RESOLUTION):
+            middle_rps = (held_rps[-1] + open_rps) / 2.0
+            if self.probably_holds(middle_rps):
+                held_rps.append(middle_rps)
+            else:
+                open_rps = middle_rps
+        return open_rps
+
+    def probably_holds(self, rate_rps: float) -> bool:
+        """Whether a rate is worth judging with care."""
+        self.progress(f"headroom: trying {format_rate(rate_rps)}")
+        return self._noted(rate_rps, self.judge.probe(self.scenario.at_rate(rate_rps)))
+
+    def holds(self, rate_rps: float) -> bool:
+        """Whether the plan is accepted at a rate."""
+        self.progress(f"headroom: confirming {format_rate(rate_rps)}")
+        return self._noted(rate_rps, self.judge.accepts(self.scenario.at_rate(rate_rps)))
+
+    def _noted(self, rate_rps: float, found: TokenCandidate) -> bool:
         if found.verdict is Verdict.MISSED:
-            refused_rps = min(refused_rps, rate_rps)
+            self.refused_rps = min(self.refused_rps, rate_rps)
         elif found.verdict is Verdict.INCONCLUSIVE:
-            doubt = found.doubt
+            self.doubt = found.doubt
         return found.accepted
-
-    high_rps = min(low_rps * (1.0 + step), refused_rps)
-    while high_rps < refused_rps and holds(high_rps):
-        low_rps, step = high_rps, 2.0 * step
-        high_rps = min(today_rps * (1.0 + step), refused_rps)
-    while high_rps > low_rps * (1.0 + _RESOLUTION):
-        middle_rps = (low_rps + high_rps) / 2.0
-        if holds(middle_rps):
-            low_rps = middle_rps
-        else:
-            high_rps = middle_rps
-    return Headroom(today_rps=today_rps, accepted_rps=low_rps, refused_rps=refused_rps, doubt=doubt)
 
 
 def token_changes(

@@ -151,7 +151,8 @@ class Stage(IntEnum):
     AGREEMENT = 3
     COMPARE = 4
     VERIFY = 5
-    STRESS = 6
+    PROBE = 6
+    STRESS = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

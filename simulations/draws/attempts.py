@@ -18,12 +18,14 @@ class AttemptDraws:
         service: uniforms in [0, 1), shape `(attempts, requests)`; a batch uses that of its first attempt.
         routing: uniforms, shape `(attempts, requests, 2)`; the first one is that of `random`.
         backoff: uniforms, shape `(attempts, requests)`; the row of attempt 0 is not used.
+        scale: how many times as long each request takes, shape `(requests,)`; a batch takes as long as its longest.
     """
 
     arrived_s: Floats
     service: Floats
     routing: Floats
     backoff: Floats
+    scale: Floats | None = None
 
     def __post_init__(self) -> None:
         requests = len(self.arrived_s)
@@ -31,6 +33,8 @@ class AttemptDraws:
             raise DomainError("instants of arrival must be finite, not negative, and must not fall")
         if self.service.ndim != 2 or self.service.shape[1] != requests:
             raise DomainError(f"{requests} requests need service draws of shape (attempts, {requests})")
+        if self.scale is not None and not (self.scale.shape == (requests,) and (self.scale > 0.0).all()):
+            raise DomainError(f"{requests} requests need as many scales above 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

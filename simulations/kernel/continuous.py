@@ -33,6 +33,7 @@ _POLICIES = (Scheduler.VLLM_V1, Scheduler.LLAMA_CPP)
 VLLM_V1, LLAMA_CPP = range(2)
 ROUND_ROBIN, RANDOM, LEAST_OUTSTANDING, POWER_OF_TWO = range(4)
 STEPS, COMPUTED, THROWN_OUT, CACHED, ALLOCATED, FREED = range(6)
+PARTS, PROMPT, PAST, DECODING, READ = range(5)
 
 
 def _whole(*names: str) -> list[tuple[str, type]]:
@@ -96,8 +97,9 @@ class World(NamedTuple):
         rows, engines: by request, and by replica.
         running: numbers of running requests in the order of admission, or of their slots, shape
             `(replicas, sequences_max)`.
-        parts, sizes: the pass that is computed and the one composed ahead, shape `(replicas, 2, sequences_max)`,
-            and how many parts they have.
+        parts: the pass that is computed and the one composed ahead, shape `(replicas, 2, sequences_max)`.
+        sizes: of each of them how many `PARTS` it has, tokens of prompts, the sum over these of the tokens before
+            them, requests that decode, and tokens that these read; shape `(replicas, 2, 5)`.
         tags: shape `(replicas, sequences_max)`, in the order in which the blocks will be used.
         phase: running requests by computed tokens modulo the size of a block, at the beginning of a run.
         gaps: between output tokens, by cell.
@@ -180,7 +182,7 @@ def _world(
         engines=engines,
         running=np.zeros((replicas, sequences), dtype=np.int64),
         parts=np.zeros((replicas, 2, sequences), dtype=_PART),
-        sizes=np.zeros((replicas, 2), dtype=np.int64),
+        sizes=np.zeros((replicas, 2, 5), dtype=np.int64),
         tags=tags,
         phase=np.zeros((replicas, rules.block_tokens), dtype=np.int64),
         gaps=np.zeros(CELLS, dtype=np.int64),
@@ -210,7 +212,7 @@ def _place(axis: Floats, place: float) -> tuple[int, int, float]:
     return low, high, weight
 
 
-@borrowing
+@inlined
 def decode_s(table: tuple[Floats, ...], requests: float, read: float) -> float:
     """A pass without prompts, as `StepTable.mean_s`. [s]"""
     low, high, weight = _place(table[2], requests)
@@ -221,7 +223,7 @@ def decode_s(table: tuple[Floats, ...], requests: float, read: float) -> float:
     return float((1.0 - between) * first + between * second)
 
 
-@borrowing
+@inlined
 def pass_s(table: tuple[Floats, ...], tokens: float, past: float, requests: float, read: float) -> float:
     """Any pass, as `StepTable.mean_s`. [s]"""
     if tokens == 0.0:
@@ -310,7 +312,7 @@ def _found(world: World, r: int, request: int) -> int:
     return NO_REQUEST
 
 
-@borrowing
+@inlined
 def _release(world: World, r: int, request: int, full: int) -> None:
     """Free all blocks of a request, `full` of which can be found again."""
     rows, engines, tags, totals = world.rows, world.engines, world.tags, world.totals
@@ -341,22 +343,28 @@ def _grow(world: World, block: int, r: int, request: int, tokens: int) -> bool:
     return True
 
 
-@borrowing
+@inlined
 def _add_part(world: World, r: int, buffer: int, request: int, tokens: int) -> None:
     rows, parts, sizes = world.rows, world.parts, world.sizes
-    at, before = sizes[r, buffer], rows[request].computed
+    at, before = sizes[r, buffer, PARTS], rows[request].computed
     brings = before + tokens == rows[request].input + rows[request].generated + rows[request].due
     parts[r, buffer, at].request = request
     parts[r, buffer, at].tokens = tokens
     parts[r, buffer, at].before = before
     parts[r, buffer, at].brings = brings
-    sizes[r, buffer] = at + 1
+    sizes[r, buffer, PARTS] = at + 1
+    if tokens == 1 and before >= rows[request].input:
+        sizes[r, buffer, DECODING] += 1
+        sizes[r, buffer, READ] += before + 1
+    else:
+        sizes[r, buffer, PROMPT] += tokens
+        sizes[r, buffer, PAST] += tokens * before
     after = before + tokens
     rows[request].computed = after
     rows[request].due += brings
 
 
-@borrowing
+@inlined
 def _compose(world: World, r: int, buffer: int) -> None:
     """The next pass of a replica, into one of its two buffers."""
     if world.rules[8] == LLAMA_CPP:
@@ -366,12 +374,18 @@ def _compose(world: World, r: int, buffer: int) -> None:
 
 
 @borrowing
+def _compose_ahead(world: World, r: int, buffer: int) -> None:
+    """The same while another pass is computed, apart so that it is not compiled in twice."""
+    _compose(world, r, buffer)
+
+
+@inlined
 def _compose_blocks(world: World, r: int, buffer: int) -> None:
     """As `reference.vllm`."""
     rules, rows, engines, running = world.rules, world.rows, world.engines, world.running
     parts, sizes = world.parts, world.sizes
     sequences_max, budget, _, block, chunked, _, caching, reserve, _ = rules
-    members = 0
+    members = prompt = past = decoding = read = 0
     preempted, place = False, 0
     while place < engines[r].count and budget > 0:
         request = running[r, place]
@@ -382,7 +396,7 @@ def _compose_blocks(world: World, r: int, buffer: int) -> None:
             place += 1
             continue
         after = before + tokens
-        missing = -(-after // block) - row.held
+        missing = -(-after // block) - row.held if after > row.held * block else 0
         own = False
         while missing > engines[r].free and not own:
             preempted = True
@@ -392,14 +406,21 @@ def _compose_blocks(world: World, r: int, buffer: int) -> None:
         if missing > 0:
             _use(world, r, missing)
             row.held += missing
-        part = parts[r, buffer, members]  # from here on as `_add_part`, which a call would make slow
+        part = parts[r, buffer, members]  # from here on as `_add_part`, with sums in registers
         part.request, part.tokens, part.before, part.brings = request, tokens, before, after == known
         members += 1
+        if tokens == 1 and before >= row.input:
+            decoding += 1
+            read += after
+        else:
+            prompt += tokens
+            past += tokens * before
         row.computed = after
         row.due += after == known
         budget -= tokens
         place += 1
-    sizes[r, buffer] = members
+    size = sizes[r, buffer]
+    size[PARTS], size[PROMPT], size[PAST], size[DECODING], size[READ] = members, prompt, past, decoding, read
     engines[r].thrown_out = preempted
     if not preempted:
         _admit(world, sequences_max, budget, block, chunked, reserve, r, buffer)
@@ -422,7 +443,7 @@ def _throw_out(world: World, r: int, block: int, caching: int) -> int:
     return int(out)
 
 
-@borrowing
+@inlined
 def _admit(
     world: World, sequences_max: int, budget: int, block: int, chunked: int, reserve: int, r: int, buffer: int
 ) -> None:
@@ -464,13 +485,13 @@ def _compose_slots(world: World, r: int, buffer: int) -> None:
     """As `reference.llama_cpp`."""
     rows, engines, running, sizes = world.rows, world.engines, world.running, world.sizes
     _fill_slots(world, r)
-    sizes[r, buffer] = 0
+    sizes[r, buffer, :] = 0
     for at in range(engines[r].count):
         request = running[r, at]
         if rows[request].generated > 0:
             _grow(world, 1, r, request, rows[request].computed + 1)
             _add_part(world, r, buffer, request, 1)
-    budget = world.rules[1] - sizes[r, buffer]
+    budget = world.rules[1] - sizes[r, buffer, PARTS]
     for at in range(engines[r].count):
         request = running[r, at]
         tokens = min(rows[request].input - rows[request].computed, budget)
@@ -519,23 +540,7 @@ def _launch(world: World, r: int, place: int) -> None:
     world.totals[CACHED] += rows[request].computed
 
 
-@borrowing
-def _sizes(world: World, r: int, buffer: int) -> tuple[int, float, int, int]:
-    """Prompt tokens of a pass, their past, decoding requests, and the tokens that these read."""
-    rows, parts, sizes = world.rows, world.parts, world.sizes
-    tokens, weighted, requests, read = 0, 0, 0, 0
-    for at in range(sizes[r, buffer]):
-        count, before = parts[r, buffer, at].tokens, parts[r, buffer, at].before
-        if count == 1 and before >= rows[parts[r, buffer, at].request].input:
-            requests += 1
-            read += before + 1
-        else:
-            tokens += count
-            weighted += count * before
-    return tokens, weighted / max(1, tokens), requests, read
-
-
-@borrowing
+@inlined
 def _note_largest(world: World, requests: float, tokens: float, read: float, past: float) -> None:
     largest = world.largest
     largest[0] = max(largest[0], requests)
@@ -548,7 +553,7 @@ def _note_largest(world: World, requests: float, tokens: float, read: float, pas
 def _is_all_decode(world: World, r: int, buffer: int) -> bool:
     """Whether every running request is in the pass, with one token after its prompt."""
     rows, engines, parts, sizes = world.rows, world.engines, world.parts, world.sizes
-    if sizes[r, buffer] != engines[r].count:
+    if sizes[r, buffer, PARTS] != engines[r].count:
         return False
     for at in range(engines[r].count):
         request = parts[r, buffer, at].request
@@ -557,35 +562,35 @@ def _is_all_decode(world: World, r: int, buffer: int) -> bool:
     return True
 
 
-@borrowing
+@inlined
 def _start(world: World, r: int, now_s: float) -> None:
     """Compute the pass that is composed; compose the one after it where that is done ahead."""
-    rules, table, rows, engines, running, parts, sizes, phase, totals = (
+    rules, table, rows, engines, running, sizes, phase, totals = (
         world.rules,
         world.table,
         world.rows,
         world.engines,
         world.running,
-        world.parts,
         world.sizes,
         world.phase,
         world.totals,
     )
     block, ahead = rules[3], rules[5]
     buffer = engines[r].which
-    tokens, past, requests, read = _sizes(world, r, buffer)
+    size = sizes[r, buffer]
+    tokens, requests, read = size[PROMPT], size[DECODING], size[READ]
+    past = size[PAST] / max(1, tokens)
     _note_largest(world, requests, tokens, read, past)
-    for at in range(sizes[r, buffer]):
-        totals[COMPUTED] += parts[r, buffer, at].tokens
+    totals[COMPUTED] += tokens + requests
     engines[r].started_s = now_s
     noise = _noise(table[7], world.noise_seed, r, engines[r].passes)
     engines[r].ends_s = now_s + pass_s(table, tokens, past, requests, read) * noise
     engines[r].passes += 1
     other = 1 - buffer
-    sizes[r, other] = 0
+    sizes[r, other, PARTS] = 0
     if ahead:
-        _compose(world, r, other)
-    if tokens > 0 or sizes[r, buffer] != engines[r].count:  # as `_is_all_decode`
+        _compose_ahead(world, r, other)
+    if tokens > 0 or size[PARTS] != engines[r].count:  # as `_is_all_decode`
         return
     if ahead and not _is_all_decode(world, r, other):
         return
@@ -630,7 +635,7 @@ def _finish(world: World, r: int, request: int, now_s: float) -> None:
         engines[r].tail = before
 
 
-@borrowing
+@inlined
 def _run_on(world: World, r: int, until_s: float) -> bool:  # noqa: C901  (one loop: its sums stay in registers)
     """Go through a run of passes as far as an instant; True where it has come to its end before.
 
@@ -702,7 +707,7 @@ def _run_on(world: World, r: int, until_s: float) -> bool:  # noqa: C901  (one l
     return is_over
 
 
-@borrowing
+@inlined
 def _settle(world: World, r: int, now_s: float) -> None:
     """Tell the requests of a run what has become of them."""
     rules, rows, engines, running, parts, sizes = (
@@ -714,26 +719,30 @@ def _settle(world: World, r: int, now_s: float) -> None:
         world.sizes,
     )
     block, ahead = rules[3], rules[5]
-    done, members = engines[r].stretch, engines[r].count
+    done, members, is_done = engines[r].stretch, engines[r].count, False
     engines[r].stretch = -1
     for at in range(members):
-        request = running[r, at]
-        rows[request].generated += done
-        rows[request].computed += done - 1
-        rows[request].held = -(-rows[request].computed // block)
-        rows[request].due = ahead
-        rows[request].token_s = now_s
+        row = rows[running[r, at]]
+        row.generated += done
+        row.computed += done - 1
+        row.held = -(-row.computed // block)
+        row.due = ahead
+        row.token_s = now_s
+        is_done |= row.generated == row.output
     if ahead:
-        buffer = engines[r].which
+        buffer, read = 1 - engines[r].which, 0
         for at in range(members):
             request = running[r, at]
-            parts[r, 1 - buffer, at].request = request
-            parts[r, 1 - buffer, at].tokens = 1
-            parts[r, 1 - buffer, at].before = rows[request].computed - 1
-            parts[r, 1 - buffer, at].brings = 1
-        sizes[r, 1 - buffer] = members
+            parts[r, buffer, at].request = request
+            parts[r, buffer, at].tokens = 1
+            parts[r, buffer, at].before = rows[request].computed - 1
+            parts[r, buffer, at].brings = 1
+            read += rows[request].computed
+        size = sizes[r, buffer]
+        size[PARTS], size[PROMPT], size[PAST], size[DECODING], size[READ] = members, 0, 0, members, read
         return
-    _dismiss(world, r, now_s)
+    if is_done:
+        _dismiss(world, r, now_s)
 
 
 @borrowing
@@ -749,13 +758,14 @@ def _dismiss(world: World, r: int, now_s: float) -> None:
             at += 1
 
 
-@borrowing
+@inlined
 def _hand_out(world: World, r: int, now_s: float) -> None:
     """The tokens of a pass that has ended."""
     rows, engines, parts, sizes, gaps = world.rows, world.engines, world.parts, world.sizes, world.gaps
     buffer, done = engines[r].which, 0
     counts = world.window_s[0] <= now_s < world.window_s[1]
-    for at in range(sizes[r, buffer]):
+    since_s, alike = now_s, 0  # most had their last token at one instant, and are counted together
+    for at in range(sizes[r, buffer, PARTS]):
         if not parts[r, buffer, at].brings:
             continue
         row = rows[parts[r, buffer, at].request]
@@ -764,13 +774,24 @@ def _hand_out(world: World, r: int, now_s: float) -> None:
         if row.generated == 1:
             row.first_s = now_s
         elif counts:
-            gaps[cell_of(now_s - row.token_s)] += 1
+            if row.token_s != since_s:
+                gaps[cell_of(now_s - since_s)] += alike
+                since_s, alike = row.token_s, 0
+            alike += 1
         row.token_s = now_s
         done += row.generated == row.output
+    gaps[cell_of(now_s - since_s)] += alike
     if world.rules[8] == LLAMA_CPP:  # prompts come last in a pass, and slots are released in their order
         _dismiss(world, r, now_s)
-        return
-    for at in range(sizes[r, buffer] if done else 0):
+    elif done:
+        _dismiss_parts(world, r, buffer, now_s)
+
+
+@borrowing
+def _dismiss_parts(world: World, r: int, buffer: int, now_s: float) -> None:
+    """Requests that got their last token from a pass leave, in its order; who was thrown out is among them."""
+    rows, parts = world.rows, world.parts
+    for at in range(world.sizes[r, buffer, PARTS]):
         request = parts[r, buffer, at].request
         if parts[r, buffer, at].brings and rows[request].generated == rows[request].output:
             _finish(world, r, request, now_s)
@@ -787,10 +808,7 @@ def _advance(world: World, r: int, until_s: float) -> None:  # noqa: C901  (like
             if engines[r].head == NO_REQUEST or engines[r].since_s >= until_s:
                 return
             now_s = engines[r].since_s
-            _compose(world, r, engines[r].which)
-            _start(world, r, now_s)
-            continue
-        if engines[r].stretch >= 0:
+        elif engines[r].stretch >= 0:
             if not _run_on(world, r, until_s):
                 return
             now_s = engines[r].ends_s
@@ -806,11 +824,12 @@ def _advance(world: World, r: int, until_s: float) -> None:  # noqa: C901  (like
                 engines[r].running_s += span_s * engines[r].count
                 engines[r].block_s += span_s * (blocks - engines[r].free)
             _hand_out(world, r, now_s)
-        if ahead:
+        is_idle = engines[r].ends_s == np.inf
+        if ahead and not is_idle:
             engines[r].which = 1 - engines[r].which
-        if not ahead or sizes[r, engines[r].which] == 0:
+        if is_idle or not ahead or sizes[r, engines[r].which, PARTS] == 0:
             _compose(world, r, engines[r].which)
-        if sizes[r, engines[r].which] == 0:
+        if sizes[r, engines[r].which, PARTS] == 0:
             engines[r].ends_s = np.inf
             engines[r].since_s = np.inf
             continue

@@ -15,6 +15,7 @@ from test_sweep_grid import profile_of
 from capacity.answer.sweep import (
     FILE_BYTES_MAX,
     LINE_BYTES_MAX,
+    Row,
     SweepTable,
     check_file,
     kept_rows,
@@ -27,10 +28,11 @@ from capacity.answer.sweep import (
 from capacity.errors import DependencyError, InputError
 from capacity.performance import Interval, Kind, Performance
 from capacity.question.grid import Answer, Outcome
-from capacity.question.plan import Plan
+from capacity.question.plan import Plan, Routing
 from capacity.question.scenario import Scenario
 from capacity.render.tables import sweep_table
 from capacity.traffic.workload import Workload
+from capacity.units import format_rate
 
 ROOT = Path(__file__).parents[2]
 TABLE = SweepTable(quantiles=(0.5, 0.999), seed=3, confidence=0.9)
@@ -113,11 +115,11 @@ def test_the_table_shows_no_quantile_without_its_interval() -> None:
     console = Console(width=160)
     with console.capture() as text:
         console.print(sweep_table(TABLE, ROWS))
-    answered, unstable = (line for line in text.get().splitlines() if "made-up" in line)
+    answered, unstable = [line for line in text.get().splitlines() if "rps" in line]
     assert "30 (20 to 50) ms" in answered
     assert answered.split()[-1] == "answered"
     assert "P99.9" in text.get()
-    assert unstable.split()[-2:] == ["0.125", "unstable"]
+    assert unstable.split()[-6:-4] == ["0.125", "unstable"]
     assert "batch wait" not in text.get()
     open_ended = replace(PERFORMANCE, response_quantiles_s=PERFORMANCE.wait_quantiles_s)
     row = TABLE.row(CELL, Answer(outcome=Outcome.ANSWERED, performance=open_ended))
@@ -129,6 +131,53 @@ def test_the_table_shows_no_quantile_without_its_interval() -> None:
         console.print(sweep_table(TABLE, [ANSWERED, TABLE.row(waiting, Answer(outcome=Outcome.UNSTABLE))]))
     assert "batch wait" in text.get()
     assert "2 ms" in text.get()
+
+
+def test_the_table_says_why_there_are_no_numbers() -> None:
+    from rich.console import Console
+
+    def shown(*rows: Row, width: int = 100) -> str:
+        console = Console(width=width)
+        with console.capture() as text:
+            console.print(sweep_table(TABLE, rows))
+        return text.get()
+
+    def row(outcome: Outcome, rate_rps: float) -> Row:
+        cell = replace(CELL, workload=replace(CELL.workload, arrival_rate_rps=rate_rps))
+        return TABLE.row(cell, Answer(outcome=outcome, reason="a long sentence"))
+
+    most_rps = CELL.workload.arrival_rate_rps / CELL.load
+    at_most = f"at most {format_rate(most_rps)}"
+    refused = shown(
+        ANSWERED,
+        row(Outcome.UNSTABLE, 1.25 * most_rps),
+        row(Outcome.INCONCLUSIVE, 0.98 * most_rps),
+        row(Outcome.INCONCLUSIVE, 0.5 * most_rps),
+        row(Outcome.PROFILE_RANGE, 0.5 * most_rps),
+    ).splitlines()
+    assert all(len(line) <= 100 for line in refused)
+    assert [line.rstrip().split("  ")[-1].strip() for line in refused[-6:-1]] == [
+        "answered", at_most, at_most, "too few requests", "beyond the profile",
+    ]  # fmt: skip
+    assert "why" in refused[2]
+    assert "why" not in shown(ANSWERED)
+
+
+def test_what_is_the_same_in_all_rows_is_the_title_of_the_table() -> None:
+    from rich.console import Console
+
+    console = Console(width=160)
+    other = TABLE.row(
+        replace(CELL, plan=replace(CELL.plan, routing=Routing.RANDOM)), Answer(outcome=Outcome.UNSTABLE)
+    )
+    with console.capture() as text:
+        console.print(sweep_table(TABLE, ROWS))
+    assert text.get().splitlines()[0].strip() == "made-up, round-robin"
+    with console.capture() as text:
+        console.print(sweep_table(TABLE, [ANSWERED, other]))
+    title, heads = text.get().splitlines()[0].strip(), text.get()
+    assert title == "made-up"
+    assert "routing" in heads
 
 
 # ---- Files ----------------------------------------------------------------------------------

@@ -419,6 +419,18 @@ def test_a_sweep_has_a_row_for_each_fleet_and_no_number_for_an_unstable_one(
     assert "use at least" in unstable["reason"]
 
 
+def test_the_table_of_a_sweep_says_why_there_are_no_numbers(
+    rows: list[dict[str, Any]], swept: list[object]
+) -> None:
+    refused = rows[2]
+    title, heads, *lines = [line for line in run(*swept).stdout.splitlines() if line.strip(" ─")]
+    assert title == "line, round-robin"
+    assert heads.split()[-1] == "why"
+    most_rps = refused["arrival_rate_rps"] / refused["load"]
+    assert lines[2].endswith(f"at most {most_rps:.3g} rps")
+    assert lines[0].split()[-1] == lines[1].split()[-1] == "answered"
+
+
 def test_a_row_of_a_sweep_is_what_a_simulation_says(rows: list[dict[str, Any]], folder: Path) -> None:
     (row, *_) = rows
     asked = ["--profile", folder / "line.json", "--lengths", LENGTHS, "--rate", "40rps", "--replicas", 1]

@@ -72,6 +72,7 @@ def draws_on(draw: st.DrawFn, step_s: float, attempts: int) -> AttemptDraws:
         service=generator.random(shape),
         routing=generator.random((*shape, 2)),
         backoff=backoff,
+        scale=draw(st.sampled_from([None, generator.choice([1.0, 2.0, 0.5], len(gaps))])),
     )
 
 

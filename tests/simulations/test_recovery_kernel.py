@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from recovery_schedules import Case, cases
 
-from simulations.kernel.recovery import run as run_kernel
+from simulations.kernel.recovery.run import run as run_kernel
 from simulations.reference.recovery.fleet import run as run_reference
 
 
@@ -25,7 +25,7 @@ def test_both_engines_give_the_same_bytes(case: Case) -> None:
 
 
 @pytest.mark.long
-@settings(max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3_000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(cases())
 def test_both_engines_give_the_same_bytes_on_many_schedules(case: Case) -> None:
     assert_same(case)

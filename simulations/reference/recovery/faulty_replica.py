@@ -41,6 +41,7 @@ class FaultyReplica:
         queue: ProtectedQueue,
         service_times: ServiceTimes,
         uniforms: list[list[float]],
+        scales: list[float],
         population: Population,
         counts: Counts,
         *,
@@ -58,6 +59,7 @@ class FaultyReplica:
         self._clock = clock
         self._service_times = service_times
         self._uniforms = uniforms
+        self._scales = scales  # by request: how many times as long it takes
         self._population = population
         self._counts = counts
         self._batch: Batch | None = None
@@ -156,11 +158,12 @@ class FaultyReplica:
                 self._population.fail(attempt, Failure.CRASHED)
 
     def _work_s(self, attempts: list[Attempt]) -> float:
-        """By the uniform number of the first one taken, longer after a rest, and as slow as it is now."""
+        """By the uniform number of the first one taken, longer after a rest, by the longest, and as slow as now."""
         first = attempts[0]
         work_s = self._service_times(len(attempts), self._uniforms[first.number][first.request.number])
         if self.queue.is_rested():
             work_s += self._service_times.wake_s
+        work_s *= max(self._scales[attempt.request.number] for attempt in attempts)
         return work_s * self._slowness
 
     def _complete(self) -> None:

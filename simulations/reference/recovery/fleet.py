@@ -79,6 +79,8 @@ class Fleet:
             for rank in range(1 if shares else plan.replicas)
         ]
         uniforms = draws.service.tolist()
+        count = len(draws.arrived_s)
+        scales = [1.0] * count if draws.scale is None else draws.scale.tolist()
         self._replicas = [
             FaultyReplica(
                 index,
@@ -86,6 +88,7 @@ class Fleet:
                 self._queues[0 if shares else index],
                 service_times,
                 uniforms,
+                scales,
                 population,
                 counts,
                 owns_queue=not shares,

@@ -1,0 +1,1 @@
+"""The recovery model as compiled code."""

@@ -1,0 +1,118 @@
+"""Balancer of the recovery kernel: which replica an attempt goes to, and which are ejected."""
+
+from capacity.recovery.protection import (
+    EJECTED_AFTER,
+    EJECTED_SHARE,
+    EJECTION_MAX_S,
+    EJECTION_S,
+    EJECTION_SWEEP_S,
+)
+from simulations.compiled import borrowing
+from simulations.kernel.recovery.events import push
+from simulations.kernel.recovery.state import FAULT, NOBODY, SWEEP, World
+from simulations.kernel.state import (
+    LEAST_OUTSTANDING,
+    RANDOM,
+    ROUND_ROBIN,
+)
+
+
+@borrowing
+def blame(w: World, r: int, now_s: float) -> None:
+    """A failure of a replica, as its balancer counts them; too many in a row eject it."""
+    replicas = w.replicas
+    replicas[r].failures += 1
+    if not w.rules[0].ejects or replicas[r].is_ejected or replicas[r].failures < EJECTED_AFTER:
+        return
+    if w.state[0].ejected < max(1, int(EJECTED_SHARE * len(replicas))):
+        w.state[0].ejected += 1
+        replicas[r].is_ejected = True
+        replicas[r].since_s = now_s
+        replicas[r].times += 1
+        replicas[r].failures = 0
+
+
+@borrowing
+def may_take(w: World, r: int, request: int, shuns: bool) -> bool:  # noqa: FBT001
+    """Whether the router may send an attempt to a replica; a hedge shuns those that hold another."""
+    if not w.replicas[r].is_visible or w.replicas[r].is_ejected:
+        return False
+    if shuns:
+        for k in range(w.rules[0].attempts):
+            other = w.places[k, request]
+            if other != NOBODY and w.attempts[other].is_alive and w.attempts[other].replica == r:
+                return False
+    return True
+
+
+@borrowing
+def nth(w: World, place: int, request: int, shuns: bool) -> int:  # noqa: FBT001
+    """The replica at a place among those that may be chosen."""
+    for r in range(len(w.replicas)):
+        if may_take(w, r, request, shuns):
+            if place == 0:
+                return r
+            place -= 1
+    return NOBODY
+
+
+@borrowing
+def next_in_turn(w: World, request: int, shuns: bool) -> int:  # noqa: FBT001
+    """The next replica in turn."""
+    count = len(w.replicas)
+    for step in range(count):
+        r = int((w.state[0].turn + step) % count)
+        if may_take(w, r, request, shuns):
+            w.state[0].turn = (r + 1) % count
+            return r
+    return NOBODY
+
+
+@borrowing
+def least_outstanding(w: World, request: int, shuns: bool) -> int:  # noqa: FBT001
+    """The replica with the fewest requests."""
+    best = NOBODY
+    for r in range(len(w.replicas)):
+        if not may_take(w, r, request, shuns):
+            continue
+        if best == NOBODY or w.replicas[r].outstanding < w.replicas[best].outstanding:
+            best = r
+    return best
+
+
+@borrowing
+def choice(w: World, request: int, number: int, shuns: bool) -> int:  # noqa: FBT001
+    """The router's choice among the replicas that it sees; nobody if it sees none."""
+    replicas, routing = w.replicas, w.rules[0].routing
+    if routing == ROUND_ROBIN:
+        return next_in_turn(w, request, shuns)
+    if routing == LEAST_OUTSTANDING:
+        return least_outstanding(w, request, shuns)
+    seen = 0
+    for r in range(len(replicas)):
+        seen += 1 if may_take(w, r, request, shuns) else 0
+    if seen == 0:
+        return NOBODY
+    one = int(w.routing[number, request, 0] * seen)
+    if routing == RANDOM or seen == 1:
+        return nth(w, one, request, shuns)
+    two = (one + 1 + int(w.routing[number, request, 1] * (seen - 1))) % seen
+    first, second = nth(w, one, request, shuns), nth(w, two, request, shuns)
+    more, less = max(first, second), min(first, second)
+    return more if replicas[more].outstanding < replicas[less].outstanding else less
+
+
+@borrowing
+def sweep(w: World, now_s: float) -> None:
+    """The balancer takes back replicas whose time is over."""
+    replicas = w.replicas
+    for r in range(len(replicas)):
+        if replicas[r].is_ejected:
+            if now_s >= replicas[r].since_s + min(EJECTION_S * replicas[r].times, EJECTION_MAX_S):
+                replicas[r].is_ejected = False
+                replicas[r].failures = 0
+                w.state[0].ejected -= 1
+        elif replicas[r].times > 0:
+            replicas[r].times -= 1
+    if w.state[0].events > 0 or w.state[0].next < len(w.requests):
+        push(w, now_s + EJECTION_SWEEP_S, FAULT, -1, SWEEP)

@@ -1,0 +1,147 @@
+"""Clients of the recovery kernel: what a failure, a reply and a timeout set off, and who pays for retries."""
+
+import math
+
+from simulations.compiled import borrowing
+from simulations.kernel.recovery.balancer import blame
+from simulations.kernel.recovery.events import push
+from simulations.kernel.recovery.queue import leave_memory, less_outstanding, look, queue_of, unlink
+from simulations.kernel.recovery.state import (
+    ARRIVAL,
+    COMPLETION,
+    CONCURRENT,
+    FIRST_TRIES,
+    IN_SERVICE,
+    NO_BUDGET,
+    NOBODY,
+    RETRY,
+    STOPPED,
+    SUCCESSES,
+    THROTTLE,
+    TIMED_OUT,
+    WAITING,
+    World,
+)
+from simulations.kernel.state import (
+    SHARED_QUEUE,
+)
+
+
+@borrowing
+def pays(w: World, now_s: float) -> bool:
+    """Whether the budget allows one more attempt, which is then paid for."""
+    rules, state = w.rules[0], w.state
+    if rules.budget == NO_BUDGET:
+        return True
+    if rules.budget == CONCURRENT:
+        return bool(state[0].retries < max(float(rules.at_least), rules.ratio * state[0].active))
+    if rules.budget == THROTTLE:
+        return bool(state[0].tokens > rules.tokens_max / 2.0)
+    if rules.budget == FIRST_TRIES and rules.tokens_per_s > 0.0:
+        earned = rules.tokens_per_s * (now_s - state[0].deposited_s)
+        state[0].tokens = min(rules.tokens_max, state[0].tokens + earned)
+        state[0].deposited_s = now_s
+    if state[0].tokens < rules.cost:
+        return False
+    state[0].tokens -= rules.cost
+    return True
+
+
+@borrowing
+def deposit(w: World) -> None:
+    """Tokens for a first try, or for a success."""
+    w.state[0].tokens = min(w.rules[0].tokens_max, w.state[0].tokens + w.rules[0].ratio)
+
+
+@borrowing
+def stops_waiting(w: World, number: int) -> None:
+    """One attempt less that a client waits for."""
+    w.state[0].active -= 1
+    if number > 0:
+        w.state[0].retries -= 1
+
+
+@borrowing
+def fail(w: World, a: int, kind: int, now_s: float) -> None:
+    """An attempt has failed; its client tries again, or gives up."""
+    rules, state = w.rules[0], w.state
+    request, number = w.attempts[a].request, w.attempts[a].number
+    w.attempts[a].is_alive = False
+    w.requests[request].live -= 1
+    stops_waiting(w, number)
+    if rules.budget == THROTTLE:
+        state[0].tokens = max(0.0, state[0].tokens - 1.0)
+    if w.attempts[a].replica != NOBODY and rules.routing != SHARED_QUEUE:
+        blame(w, w.attempts[a].replica, now_s)
+    if not math.isnan(w.requests[request].ended_s):
+        return
+    used = w.requests[request].used
+    if used < rules.attempts and (rules.retried >> kind) & 1:
+        again_s = now_s
+        if rules.has_backoff:
+            again_s = now_s + w.backoff[used, request] * rules.backoff_s[used]
+        if again_s < w.requests[request].arrived_s + rules.deadline_s and pays(w, now_s):
+            w.requests[request].used += 1
+            w.requests[request].live += 1
+            state[0].active += 1
+            state[0].retries += 1
+            push(w, again_s, ARRIVAL, request * rules.attempts + used, RETRY)
+    if w.requests[request].live == 0:
+        w.requests[request].ended_s = now_s
+
+
+@borrowing
+def stop(w: World, a: int, now_s: float) -> None:
+    """Nobody waits for an attempt any more, and the server is told so; a hung one does not listen."""
+    if w.rules[0].abandoned != STOPPED:
+        return
+    r = w.attempts[a].replica
+    if w.attempts[a].where == WAITING:
+        q = queue_of(w, r)
+        unlink(w, q, a)
+        less_outstanding(w, a)
+        w.state[0].dropped += 1
+        leave_memory(w, a)
+        look(w, q, now_s)
+    elif w.attempts[a].where == IN_SERVICE:
+        w.replicas[r].waited_for -= 1
+        if w.replicas[r].waited_for == 0 and not w.replicas[r].is_hung:
+            w.replicas[r].is_stopped = True
+            w.replicas[r].finish_s = now_s
+            push(w, now_s, COMPLETION, r, r)
+
+
+@borrowing
+def succeed(w: World, a: int, now_s: float) -> None:
+    """A reply in time: its request is answered, and its other attempts have lost their client."""
+    request, number = w.attempts[a].request, w.attempts[a].number
+    w.attempts[a].is_alive = False
+    w.requests[request].live -= 1
+    w.requests[request].answered_s = now_s
+    w.requests[request].ended_s = now_s
+    stops_waiting(w, number)
+    if w.rules[0].budget == SUCCESSES or w.rules[0].budget == THROTTLE:
+        deposit(w)
+    if w.requests[request].live == 0 or len(w.places) == 0:
+        return
+    for k in range(w.rules[0].attempts):
+        other = w.places[k, request]
+        if other != NOBODY and w.attempts[other].is_alive:
+            w.attempts[other].is_alive = False
+            w.requests[request].live -= 1
+            stops_waiting(w, k)
+            stop(w, other, now_s)
+    while w.requests[request].live > 0:  # retries that would have been sent at this very instant
+        w.requests[request].live -= 1
+        stops_waiting(w, 1)
+
+
+@borrowing
+def time_out(w: World, a: int, name: int, now_s: float) -> None:
+    """A client stops waiting, if it still does."""
+    attempt = w.attempts[a]
+    if not attempt.is_alive or attempt.request * w.rules[0].attempts + attempt.number != name:
+        return
+    w.state[0].timed_out += 1
+    fail(w, a, TIMED_OUT, now_s)
+    stop(w, a, now_s)

@@ -1,0 +1,318 @@
+"""Kernel of recovery: clients that try again, faults and shedding, as compiled code.
+
+The same draws give the outcomes of `reference.recovery`, bit for bit. Events lie in one heap, ordered by
+instant, phase and rank; memory grows between two events, when there may not be enough for the next.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+
+from capacity.errors import DomainError
+from capacity.question.plan import BatchTimer, Plan, Routing
+from capacity.recovery.clients import Clients
+from capacity.recovery.faults import Fault
+from capacity.recovery.protection import (
+    EJECTION_SWEEP_S,
+    Protection,
+)
+from simulations.compiled import borrowing
+from simulations.draws.attempts import AttemptDraws, Outcomes
+from simulations.draws.records import Floats
+from simulations.draws.service import FIXED, KNOTS, SCALED, ServiceTable, ServiceTimes
+from simulations.kernel.recovery.arrivals import arrive, hedge
+from simulations.kernel.recovery.balancer import sweep
+from simulations.kernel.recovery.clients import time_out
+from simulations.kernel.recovery.events import pop, push
+from simulations.kernel.recovery.faults import strike
+from simulations.kernel.recovery.queue import look
+from simulations.kernel.recovery.replica import complete, dispatch
+from simulations.kernel.recovery.state import (
+    ABANDONED,
+    ARRIVAL,
+    ASKED_EVERY_S,
+    ATTEMPT,
+    BUDGETS,
+    COMPLETION,
+    DISPATCH,
+    EVENT,
+    FAILURES,
+    FAULT,
+    FREE,
+    FULL,
+    HEDGE,
+    LATER,
+    NOBODY,
+    OVER,
+    QUEUE,
+    RANKS,
+    REPLICA,
+    REQUEST,
+    ROOM,
+    RULES,
+    SHEDDINGS,
+    STATE,
+    STRIKE,
+    SWEEP,
+    TIMEOUT,
+    TIMER,
+    World,
+)
+from simulations.kernel.state import (
+    ROUTINGS,
+    Structs,
+)
+
+
+@borrowing
+def _happen(w: World, instant_s: float, order: int, what: int) -> None:  # noqa: C901  (one branch a phase)
+    """What an event does."""
+    if order < 0:
+        sweep(w, instant_s)
+        return
+    phase, rank = order // RANKS, order % RANKS
+    if phase == COMPLETION:
+        if w.replicas[rank].size > 0 and w.replicas[rank].finish_s == instant_s:  # else it was moved
+            complete(w, rank, instant_s)
+    elif phase == TIMEOUT:
+        time_out(w, what, rank, instant_s)
+    elif phase == DISPATCH:
+        dispatch(w, rank, instant_s)
+    elif phase == TIMER:
+        look(w, rank, instant_s)
+    elif phase == FAULT:
+        strike(w, rank, instant_s)
+    else:
+        request, number = rank // w.rules[0].attempts, rank % w.rules[0].attempts
+        if what == HEDGE:
+            hedge(w, request, number, instant_s)
+        else:
+            arrive(w, request, number, instant_s)
+
+
+@borrowing
+def _is_full(w: World, instant_s: float, order: int) -> bool:
+    """Whether memory might not be enough for an event and all that follows from it."""
+    used = w.state[0].used
+    if w.state[0].events + used + 16 > len(w.events) or used + 2 > len(w.attempts):
+        return True
+    return bool(order // RANKS == ARRIVAL and instant_s >= len(w.sent))
+
+
+@borrowing
+def _advance(w: World, until_s: float) -> int:  # noqa: C901  (one loop)
+    """Let things happen until an instant, the end, or until memory might not be enough; why it stopped."""
+    events, state, requests = w.events, w.state, w.requests
+    while True:
+        request = state[0].next
+        instant_s, order, what, is_first = np.inf, 0, 0, request < len(requests)
+        if is_first:
+            instant_s, order = requests[request].arrived_s, ARRIVAL * RANKS + request * w.rules[0].attempts
+        elif state[0].events == 0:
+            return OVER
+        if state[0].events > 0:
+            top = events[0]
+            if top.instant_s < instant_s or (top.instant_s == instant_s and top.order < order):
+                instant_s, order, what, is_first = top.instant_s, top.order, top.what, False
+        if instant_s > until_s:
+            return LATER
+        if _is_full(w, instant_s, order):
+            return FULL
+        if is_first:
+            state[0].next += 1
+            arrive(w, request, 0, instant_s)
+        else:
+            pop(w)
+            _happen(w, instant_s, order, what)
+
+
+def run(
+    plan: Plan,
+    service_times: ServiceTimes,
+    draws: AttemptDraws,
+    clients: Clients,
+    protection: Protection,
+    faults: Sequence[Fault],
+    is_hopeless: Callable[[float, int], bool] | None = None,
+) -> Outcomes:
+    """Serve all requests of `draws`, whose clients try again, while faults happen; as `reference.recovery.run`.
+
+    Args:
+        faults: sorted by instant.
+        is_hopeless: asked every some seconds, with the instant and how many attempts wait, whether to stop;
+            requests without a reply by then have failed.
+
+    Raises:
+        DomainError: what the model does not have: a timer other than the oldest request's, too few draws, faults
+            out of order or of no replica.
+    """
+    check(plan, draws, clients, protection, faults)
+    w = _world(plan, service_times, draws, clients, protection, faults)
+    for number, fault in enumerate(faults):
+        if fault.instant_s < math.inf:
+            push(w, fault.instant_s, FAULT, number, 0)
+    if protection.ejects:
+        push(w, EJECTION_SWEEP_S, FAULT, -1, SWEEP)
+    until_s = math.inf if is_hopeless is None else ASKED_EVERY_S
+    while (why := _advance(w, until_s)) != OVER:
+        if why == FULL:
+            w = _with_more_room(w)
+        elif is_hopeless is not None and is_hopeless(until_s, int(w.queues["waiting"].sum())):
+            return replace(_outcomes(w), stopped_s=until_s)
+        else:
+            until_s += ASKED_EVERY_S
+    return _outcomes(w)
+
+
+def check(
+    plan: Plan, draws: AttemptDraws, clients: Clients, protection: Protection, faults: Sequence[Fault]
+) -> None:
+    """Raise a DomainError for what the model does not have; see `run`."""
+    if plan.timer is not BatchTimer.OLDEST:
+        raise DomainError(f"recovery is simulated with the timer {BatchTimer.OLDEST}, not {plan.timer}")
+    if len(draws.service) < clients.attempts:
+        raise DomainError(f"{clients.attempts} attempts need as many rows of draws, got {len(draws.service)}")
+    if any(later.instant_s < fault.instant_s for fault, later in pairwise(faults)):
+        raise DomainError("faults must be sorted by instant")
+    if any(not 0 <= fault.replica < plan.replicas for fault in faults):
+        raise DomainError(f"faults must name one of {plan.replicas} replicas")
+
+
+def _world(
+    plan: Plan,
+    service_times: ServiceTimes,
+    draws: AttemptDraws,
+    clients: Clients,
+    protection: Protection,
+    faults: Sequence[Fault],
+) -> World:
+    """A run that has not begun."""
+    count, tries = len(draws.arrived_s), clients.attempts
+    table = service_times.table(plan.batch_size_max).require(plan.batch_size_max, is_closed=False)
+    service = draws.service[:tries]
+    if table.kind == SCALED and table.draw is not None:
+        service = table.draw(service)
+    requests = np.zeros(count, dtype=REQUEST)
+    requests["scale"] = 1.0 if draws.scale is None else draws.scale
+    requests["arrived_s"], requests["answered_s"], requests["ended_s"] = draws.arrived_s, np.nan, np.nan
+    state = np.zeros(1, dtype=STATE)
+    state["tokens"] = clients.budget.tokens
+    hedges = clients.hedge_s is not None
+    return World(
+        rules=_rules(plan, table, clients, protection),
+        state=state,
+        replicas=_replicas(plan.replicas),
+        queues=_queues(1 if plan.routing is Routing.SHARED_QUEUE else plan.replicas),
+        attempts=_room_for(0, ROOM),
+        events=np.zeros(2 * ROOM + len(faults), dtype=EVENT),
+        faults=np.array([(f.replica, int(f.action), f.value) for f in faults], dtype=STRIKE),
+        requests=requests,
+        places=np.full((tries, count) if hedges else (0, 0), NOBODY, dtype=np.int64),
+        sent=np.zeros(int(draws.arrived_s[-1]) + 1 if count else 1, dtype=np.int64),
+        service=np.ascontiguousarray(service) if table.kind != FIXED else np.zeros((tries, count)),
+        routing=draws.routing,
+        backoff=draws.backoff,
+        law_places=np.concatenate([table.below, table.first]),
+        law_values=np.concatenate([_by_size(table), table.probabilities, table.durations_s]),
+    )
+
+
+def _by_size(table: ServiceTable) -> Floats:
+    """What a law says of each batch size: its time, or its weight between two measured ones."""
+    return table.weight if table.kind == KNOTS else table.times_s
+
+
+def _room_for(first: int, count: int) -> Structs:
+    """Memory for some attempts, from place `first` on, all of it spare."""
+    attempts = np.zeros(count, dtype=ATTEMPT)
+    attempts["spare"] = np.arange(first, first + count)
+    return attempts
+
+
+def _rules(plan: Plan, table: ServiceTable, clients: Clients, protection: Protection) -> Structs:
+    """All settings in numbers, shape `(1,)`."""
+    rules, budget = np.zeros(1, dtype=RULES), clients.budget
+    target_s = min(protection.codel_target_s, protection.codel_interval_s)
+    if clients.backoff is not None:
+        for retry in range(1, clients.attempts):
+            rules["backoff_s"][0, retry] = clients.backoff.longest_s(retry)
+    values: dict[str, float | bool] = {
+        "routing": ROUTINGS.index(plan.routing),
+        "size_max": plan.batch_size_max,
+        "wait_s": plan.batch_wait_max_s,
+        "limit": -1 if plan.queue_limit is None else min(plan.queue_limit, 2**53),
+        "timeout_s": math.inf if clients.timeout_s is None else clients.timeout_s,
+        "deadline_s": math.inf if clients.deadline_s is None else clients.deadline_s,
+        "attempts": clients.attempts,
+        "hedge_s": -1.0 if clients.hedge_s is None else clients.hedge_s,
+        "retried": sum(1 << bit for bit, kind in enumerate(FAILURES) if kind in clients.retried),
+        "budget": BUDGETS.index(budget.kind),
+        "ratio": budget.ratio,
+        "cost": budget.cost,
+        "tokens_max": budget.tokens,
+        "tokens_per_s": budget.tokens_per_s,
+        "at_least": budget.at_least,
+        "shedding": SHEDDINGS.index(protection.shedding),
+        "margin_s": protection.late_margin_s,
+        "target_s": target_s,
+        "interval_s": protection.codel_interval_s,
+        "abandoned": ABANDONED.index(protection.abandoned),
+        "ejects": protection.ejects,
+        "has_backoff": clients.backoff is not None,
+        "law": table.kind,
+        "sizes": len(_by_size(table)),
+        "knots": len(table.probabilities),
+        "wake_s": table.wake_s,
+    }
+    for name, value in values.items():
+        rules[name] = value
+    return rules
+
+
+def _replicas(count: int) -> Structs:
+    """Replicas at rest, all of them up."""
+    replicas = np.zeros(count, dtype=REPLICA)
+    replicas["is_up"] = replicas["is_visible"] = True
+    replicas["slow"], replicas["finish_s"], replicas["head"] = 1.0, np.inf, NOBODY
+    return replicas
+
+
+def _queues(count: int) -> Structs:
+    """Empty queues."""
+    queues = np.zeros(count, dtype=QUEUE)
+    queues["head"] = queues["tail"] = queues["timed"] = NOBODY
+    queues["ended_s"], queues["is_reset"] = -np.inf, True
+    return queues
+
+
+def _with_more_room(w: World) -> World:
+    """The same with twice the memory for attempts and events."""
+    room = len(w.attempts)
+    return w._replace(
+        attempts=np.concatenate([w.attempts, _room_for(room, room)]),
+        events=np.concatenate([w.events, np.zeros(len(w.events), dtype=EVENT)]),
+        sent=np.concatenate([w.sent, np.zeros(len(w.sent), dtype=np.int64)]),
+    )
+
+
+def _outcomes(w: World) -> Outcomes:
+    """What has become of all."""
+    state, requests = w.state[0], w.requests
+    left = w.attempts[w.attempts["where"] != FREE]
+    return Outcomes(
+        arrived_s=requests["arrived_s"].copy(),
+        answered_s=requests["answered_s"].copy(),
+        ended_s=np.where(np.isnan(requests["ended_s"]), np.inf, requests["ended_s"]),
+        attempts=requests["sent"].copy(),
+        sent=np.trim_zeros(w.sent, "b"),
+        served=int(state["served"]),
+        for_nobody=int(state["for_nobody"]),
+        rejected=int(state["rejected"]),
+        shed=int(state["shed"]),
+        crashed=int(state["crashed"]),
+        dropped=int(state["dropped"]) + int((~left["is_alive"]).sum()),
+        timed_out=int(state["timed_out"]),
+    )

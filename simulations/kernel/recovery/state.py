@@ -1,0 +1,172 @@
+"""State of the recovery kernel: settings in numbers, replicas, queues, attempts, and what all came to."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from capacity.recovery.clients import ATTEMPTS_MAX, BudgetKind, Failure
+from capacity.recovery.faults import Action
+from capacity.recovery.protection import Abandoned, Shedding
+from simulations.draws.records import Floats, Integers
+from simulations.kernel.state import Structs
+
+# Phases of an instant, as in the reference; a retry and a hedge arrive like a first try.
+FAULT, COMPLETION, ARRIVAL, DISPATCH, TIMER, TIMEOUT = range(6)
+RANKS = 2**48  # more than there are attempts
+SWEEP, HEDGE, RETRY = -1, -2, -3
+NOBODY = -1
+# Where an attempt is.
+FREE, WAITING, IN_SERVICE, LEAVING = range(4)
+REJECTED, TIMED_OUT, CRASHED = range(3)
+FAILURES = (Failure.REJECTED, Failure.TIMED_OUT, Failure.CRASHED)
+BUDGETS = tuple(BudgetKind)
+NO_BUDGET, FIRST_TRIES, SUCCESSES, CONCURRENT, THROTTLE = range(len(BUDGETS))
+SHEDDINGS = tuple(Shedding)
+SHED_NONE, LATE, CODEL, LIFO = range(len(SHEDDINGS))
+ABANDONED = tuple(Abandoned)
+SERVED, DROPPED, STOPPED = range(len(ABANDONED))
+LEAVE, CRASH, HANG, HIDE, JOIN, RESTART, SLOW, PAUSE, RESUME = (int(action) for action in Action)
+OVER, FULL, LATER = range(3)
+ASKED_EVERY_S = 5.0
+ROOM = 1024  # for attempts and events at first
+RULES = np.dtype(
+    [
+        ("routing", np.int64),
+        ("size_max", np.int64),
+        ("wait_s", np.float64),
+        ("limit", np.int64),
+        ("timeout_s", np.float64),
+        ("deadline_s", np.float64),
+        ("attempts", np.int64),
+        ("hedge_s", np.float64),
+        ("retried", np.int64),
+        ("budget", np.int64),
+        ("ratio", np.float64),
+        ("cost", np.float64),
+        ("tokens_max", np.float64),
+        ("tokens_per_s", np.float64),
+        ("at_least", np.int64),
+        ("shedding", np.int64),
+        ("margin_s", np.float64),
+        ("target_s", np.float64),
+        ("interval_s", np.float64),
+        ("abandoned", np.int64),
+        ("ejects", np.bool_),
+        ("has_backoff", np.bool_),
+        ("backoff_s", np.float64, (ATTEMPTS_MAX,)),
+        ("law", np.int64),
+        ("sizes", np.int64),
+        ("knots", np.int64),
+        ("wake_s", np.float64),
+    ]
+)
+# What changes as the run goes on, and what all attempts have come to.
+STATE = np.dtype(
+    [
+        ("events", np.int64),
+        ("used", np.int64),
+        ("next", np.int64),
+        ("turn", np.int64),
+        ("active", np.int64),
+        ("retries", np.int64),
+        ("tokens", np.float64),
+        ("deposited_s", np.float64),
+        ("ejected", np.int64),
+        ("served", np.int64),
+        ("for_nobody", np.int64),
+        ("rejected", np.int64),
+        ("shed", np.int64),
+        ("crashed", np.int64),
+        ("dropped", np.int64),
+        ("timed_out", np.int64),
+    ]
+)
+REPLICA = np.dtype(
+    [
+        ("is_up", np.bool_),
+        ("is_visible", np.bool_),
+        ("is_dead", np.bool_),
+        ("is_paused", np.bool_),
+        ("is_ejected", np.bool_),
+        ("is_hung", np.bool_),
+        ("is_stopped", np.bool_),
+        ("size", np.int64),
+        ("waited_for", np.int64),
+        ("head", np.int64),
+        ("finish_s", np.float64),
+        ("slow", np.float64),
+        ("scale", np.float64),
+        ("outstanding", np.int64),
+        ("failures", np.int64),
+        ("times", np.int64),
+        ("since_s", np.float64),
+    ]
+)
+QUEUE = np.dtype(
+    [
+        ("head", np.int64),
+        ("tail", np.int64),
+        ("waiting", np.int64),
+        ("is_called", np.bool_),
+        ("timed", np.int64),
+        ("ended_s", np.float64),
+        ("interval_end_s", np.float64),
+        ("delay_min_s", np.float64),
+        ("is_overloaded", np.bool_),
+        ("is_reset", np.bool_),
+    ]
+)
+ATTEMPT = np.dtype(
+    [
+        ("request", np.int64),
+        ("number", np.int64),
+        ("replica", np.int64),
+        ("sent_s", np.float64),
+        ("until_s", np.float64),
+        ("is_alive", np.bool_),
+        ("where", np.int64),
+        ("ahead", np.int64),
+        ("behind", np.int64),
+        ("spare", np.int64),
+    ]
+)
+REQUEST = np.dtype(
+    [
+        ("arrived_s", np.float64),
+        ("answered_s", np.float64),
+        ("ended_s", np.float64),
+        ("scale", np.float64),
+        ("sent", np.int64),
+        ("used", np.int64),
+        ("live", np.int64),
+    ]
+)
+EVENT = np.dtype([("instant_s", np.float64), ("order", np.int64), ("what", np.int64)])
+STRIKE = np.dtype([("replica", np.int64), ("action", np.int64), ("value", np.float64)])
+
+
+class World(NamedTuple):
+    """Everything that a run reads and writes.
+
+    Attributes:
+        attempts: in memory, by place; their `spare` is a stack of free places, of which `state.used` are taken.
+        requests: attempts `sent`; `used`: sent or scheduled; `live`: waited for or scheduled.
+        places: of the attempts of a request, shape `(attempts, requests)`, where clients hedge.
+        law_places, law_values: arrays of the service times' law, one behind the other.
+    """
+
+    rules: Structs
+    state: Structs
+    replicas: Structs
+    queues: Structs
+    attempts: Structs
+    events: Structs
+    faults: Structs
+    requests: Structs
+    places: Integers
+    sent: Integers
+    service: Floats
+    routing: Floats
+    backoff: Floats
+    law_places: Integers
+    law_values: Floats

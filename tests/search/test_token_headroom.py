@@ -1,0 +1,128 @@
+"""Headroom of a language model's fleet: probes find its end, which alone is judged with care."""
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from capacity.profile.llm import Coefficients
+from capacity.question.candidate import Doubt, Verdict
+from capacity.question.objective import TokenObjective
+from capacity.question.tokens import Saturation, TokenCandidate, TokenScenario
+from capacity.search.planner import silent
+from capacity.search.recommendation import Headroom
+from capacity.search.tokens import _RESOLUTION, token_headroom
+from capacity.traffic.lengths import LengthLaw, LengthLaws
+from simulations.tokens import TokenJudge, token_load
+from simulations.validation.token_systems import law_scenario
+
+TODAY_RPS, SATURATED_RPS = 10.0, 40.0
+LENGTHS = LengthLaws(LengthLaw(kind="constant", mean=1), LengthLaw(kind="geometric", mean=20))
+LINE = Coefficients(base_s=0.01, per_prefill_token_s=0.0002, per_decode_request_s=0.0002)
+ENGINE = Saturation(
+    rate_rps=SATURATED_RPS,
+    running_mean=8.0,
+    kv_utilization=0.5,
+    preemption_rate=0.0,
+    step_mean_s=0.01,
+    prefill_time_share=0.1,
+    binding="slots",
+)
+
+
+@dataclass
+class ScriptedJudge:
+    """Accepts up to a rate, leaves open what follows, and refuses from another one on."""
+
+    accepted_rps: float
+    refused_rps: float
+    probed_rps: float | None = None
+    calls: list[tuple[str, float]] = field(default_factory=list)
+
+    def saturated(self, scenario: TokenScenario) -> Saturation:
+        return ENGINE
+
+    def search(self, scenario: TokenScenario, attempt: int) -> TokenCandidate:
+        raise AssertionError("headroom searches no fleet")
+
+    def certify(self, scenario: TokenScenario, attempt: int) -> TokenCandidate:
+        raise AssertionError("headroom recommends no fleet")
+
+    def accepts(self, scenario: TokenScenario) -> TokenCandidate:
+        return self._judged("accepts", scenario, self.accepted_rps)
+
+    def probe(self, scenario: TokenScenario) -> TokenCandidate:
+        return self._judged("probe", scenario, self.probed_rps or self.accepted_rps)
+
+    def _judged(self, call: str, scenario: TokenScenario, accepted_rps: float) -> TokenCandidate:
+        rate_rps = scenario.workload.arrival_rate_rps
+        self.calls.append((call, rate_rps))
+        if rate_rps <= accepted_rps:
+            return TokenCandidate(plan=scenario.plan, verdict=Verdict.MET)
+        if rate_rps >= self.refused_rps:
+            return TokenCandidate(plan=scenario.plan, verdict=Verdict.MISSED)
+        return TokenCandidate(plan=scenario.plan, verdict=Verdict.INCONCLUSIVE, doubt=Doubt.REQUESTS)
+
+    def careful_rps(self) -> list[float]:
+        """Rates that were judged with care."""
+        return [rate_rps for call, rate_rps in self.calls if call == "accepts"]
+
+
+def headroom(judge: ScriptedJudge) -> Headroom:
+    return token_headroom(law_scenario(TODAY_RPS, LENGTHS, LINE), ENGINE, judge, silent)
+
+
+@pytest.mark.parametrize("end_rps", [10.4, 11.0, 13.7, 22.2, 39.0])
+def test_the_end_is_found_to_its_resolution_and_judged_with_care_once(end_rps: float) -> None:
+    judge = ScriptedJudge(accepted_rps=end_rps, refused_rps=end_rps)
+    found = headroom(judge)
+    assert end_rps / (1.0 + _RESOLUTION) <= found.accepted_rps <= end_rps
+    assert found.accepted_rps < found.refused_rps <= found.accepted_rps * (1.0 + _RESOLUTION)
+    assert judge.careful_rps() == [found.accepted_rps]
+    assert found.doubt is None
+
+
+@pytest.mark.parametrize("probed_rps", [14.0, 18.0, 40.0])
+def test_what_only_probes_accept_is_no_headroom(probed_rps: float) -> None:
+    judge = ScriptedJudge(accepted_rps=13.0, refused_rps=15.0, probed_rps=probed_rps)
+    found = headroom(judge)
+    assert 13.0 / (1.0 + _RESOLUTION) <= found.accepted_rps <= 13.0
+    assert judge.calls[-1] == ("accepts", found.accepted_rps)
+
+
+def test_a_plan_at_its_end_has_no_headroom_and_is_not_judged_again() -> None:
+    judge = ScriptedJudge(accepted_rps=TODAY_RPS, refused_rps=TODAY_RPS)
+    found = headroom(judge)
+    assert found.accepted_rps == TODAY_RPS
+    assert judge.careful_rps() == []
+
+
+def test_rates_left_open_give_a_doubt_and_refuse_nothing() -> None:
+    found = headroom(ScriptedJudge(accepted_rps=12.0, refused_rps=20.0))
+    assert found.accepted_rps <= 12.0 < found.refused_rps
+    assert found.refused_rps >= 20.0
+    assert found.doubt is Doubt.REQUESTS
+
+
+def test_headroom_ends_where_the_engines_saturate() -> None:
+    found = headroom(ScriptedJudge(accepted_rps=100.0, refused_rps=200.0))
+    assert SATURATED_RPS / (1.0 + _RESOLUTION) <= found.accepted_rps < SATURATED_RPS
+    assert found.refused_rps == SATURATED_RPS
+
+
+def test_a_probe_ends_sooner_where_no_request_could_help() -> None:
+    """At load 0.8 the P99 of the first token is far beyond one limit, just beyond another and well within a third."""
+    scenario = law_scenario(48.0, LENGTHS, LINE, slots=16)
+    judge = TokenJudge()
+    assert token_load(scenario) == pytest.approx(0.8, abs=0.02)
+
+    def asked(limit_s: float) -> TokenScenario:
+        return replace(scenario, objective=TokenObjective(ttft_limits={0.99: limit_s}))
+
+    told = judge.accepts(asked(60.0)).performance
+    assert told is not None
+    p99_s = told.ttft_quantiles_s[0.99].value
+    far, near, within = (judge.probe(asked(share * p99_s)) for share in (0.5, 1.002, 1.5))
+    assert far.verdict is Verdict.MISSED
+    assert near.verdict is Verdict.INCONCLUSIVE
+    assert within.accepted
+    assert near.requests < judge.accepts(asked(1.002 * p99_s)).requests
