@@ -14,11 +14,13 @@ from capacity.recovery.clients import BudgetKind, Clients, RetryBudget
 from capacity.recovery.protection import Protection
 from simulations.draws.attempts import AttemptDraws
 from simulations.draws.service import ProfileTimes
-from simulations.kernel.recovery import run as simulated
+from simulations.kernel.recovery.run import run as simulated
 
 pytestmark = [
     pytest.mark.long,
-    pytest.mark.skipif(bench.HAPROXY is None, reason="HAProxy is not installed"),
+    pytest.mark.skipif(
+        bench.HAPROXY is None, reason="HAProxy is not installed; `apt-get install haproxy` does it on Debian"
+    ),
 ]
 PLAN = Plan(profile="slow", replicas=2, batch_size_max=2, batch_wait_max_s=0.0, queue_limit=30)
 SLEEPS_MS = {1: 40, 2: 60}

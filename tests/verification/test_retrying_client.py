@@ -16,7 +16,7 @@ from capacity.verification.run import NOT_CONNECTED, TIMED_OUT, LoadRun, Schedul
 from capacity.verification.send import Balancer, Sent, send_all
 from simulations.draws.attempts import AttemptDraws
 from simulations.draws.service import ProfileTimes
-from simulations.kernel.recovery import run as simulated
+from simulations.kernel.recovery.run import run as simulated
 
 SERVICE_S, TIMEOUT_S = 0.01, 0.1037  # no multiple, so that nothing happens at one instant
 
