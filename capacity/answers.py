@@ -221,11 +221,11 @@ class PlanAnswer(Answer):
             self.recommendation, self.question, self.effort.confidence, verbose=verbose
         )
         if self.disturbed is not None:
-            from capacity.render.stress import disturbed_plan_lines
+            from capacity.render.recovery.plan import disturbed_plan_lines
 
             yield from disturbed_plan_lines(self.disturbed, self.plan, self.hourly_usd)
         if self.recovery is not None:
-            from capacity.render.stress import recovery_plan_lines
+            from capacity.render.recovery.plan import recovery_plan_lines
 
             yield from recovery_plan_lines(self.recovery)
         if self.day is not None:

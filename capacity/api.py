@@ -17,7 +17,7 @@ from capacity.profile.load import ProfileLike, load_profile
 from capacity.profile.profile import ServiceProfile
 from capacity.question import parse
 from capacity.question.budget import Effort
-from capacity.question.plan import BatchTimer, Plan
+from capacity.question.plan import Plan
 from capacity.question.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -190,7 +190,9 @@ def plan(
     batch_size_max: int | None = None,
     batch_wait: Many[str] = None,
     batch_wait_s: Many[float] = None,
-    timer: str = "oldest",
+    batching: str = "triton",
+    preferred_sizes: "str | Iterable[int] | None" = None,
+    timer: str | None = None,
     routing: Many[str] = None,
     queue_limit: int | None = None,
     replicas_max: int = 1024,
@@ -297,6 +299,7 @@ def plan(
         0.999: (slo_p999, slo_p999_s),
     }
     mean_s = parse.duration_s(slo_mean, slo_mean_s, "--slo-mean")
+    rule = parse.read_batching(batching, preferred_sizes, timer)
     question = Question(
         profiles=parse.read_profiles(
             [one for one in profiles if isinstance(one, ServiceProfile)],
@@ -317,7 +320,8 @@ def plan(
         batch_size_limit=batch_size_max,
         batch_waits_s=parse.read_batch_waits(_many(batch_wait), _many(batch_wait_s)),
         routings=parse.read_routings(_many(routing)),
-        timer=parse.read_choice(BatchTimer, timer, "--timer"),
+        batching=rule.batching,
+        preferred_sizes=rule.preferred_sizes,
         queue_limit=queue_limit,
         replicas_max=replicas_max,
         survival=parse.read_survival(
@@ -362,7 +366,7 @@ def plan(
         if trouble is not None and found.plan is not None:
             found, recovery = api_recovery.plan_to_recover(question, found, trouble, work)
         if found.plan is not None and (recovery or disturbed):
-            question = replace(question, replicas_min=found.plan.replicas)
+            question = replace(question, replicas_min=found.plan.replicas, queue_limit=found.plan.queue_limit)
         recommendation = with_implausible(found, question)
         hours, reasons = None, None
         if recommendation.plan is not None and day is not None:
@@ -396,7 +400,9 @@ def simulate(
     batch_size_max: int | None = None,
     batch_wait: str | None = None,
     batch_wait_s: float | None = None,
-    timer: str = "oldest",
+    batching: str = "triton",
+    preferred_sizes: "str | Iterable[int] | None" = None,
+    timer: str | None = None,
     routing: str = "round-robin",
     arrivals: "str | ArrivalProcess" = "poisson",
     users: int | None = None,
@@ -456,7 +462,8 @@ def simulate(
         users,
         parse.duration_s(think_time, think_time_s, "--think-time"),
     )
-    fleet = _plan(measured, replicas, batch_size_max, (batch_wait, batch_wait_s), timer, routing, queue_limit)
+    rule = parse.read_batching(batching, preferred_sizes, timer)
+    fleet = _plan(measured, replicas, batch_size_max, (batch_wait, batch_wait_s), rule, routing, queue_limit)
     effort = Effort(
         seed=seed,
         confidence=confidence,
@@ -494,7 +501,9 @@ def predict(
     batch_size_max: int | None = None,
     batch_wait: str | None = None,
     batch_wait_s: float | None = None,
-    timer: str = "oldest",
+    batching: str = "triton",
+    preferred_sizes: "str | Iterable[int] | None" = None,
+    timer: str | None = None,
     routing: str = "round-robin",
     request_overhead: str | None = None,
     request_overhead_s: float | None = None,
@@ -530,7 +539,8 @@ def predict(
     )
     workload = parse.read_demand("poisson", parse.rate_rps(rate, rate_rps), None, None)
     assert isinstance(workload, Workload)  # noqa: S101  (no users were given)
-    fleet = _plan(measured, replicas, batch_size_max, (batch_wait, batch_wait_s), timer, routing, None)
+    rule = parse.read_batching(batching, preferred_sizes, timer)
+    fleet = _plan(measured, replicas, batch_size_max, (batch_wait, batch_wait_s), rule, routing, None)
     quantiles = parse.read_quantiles(_many(quantile), QUANTILES)
     require_answerable(measured, workload, fleet)
     return PredictionAnswer(
@@ -679,7 +689,9 @@ def max_rate(
     batch_size_max: int | None = None,
     batch_wait: str | None = None,
     batch_wait_s: float | None = None,
-    timer: str = "oldest",
+    batching: str = "triton",
+    preferred_sizes: "str | Iterable[int] | None" = None,
+    timer: str | None = None,
     routing: str = "round-robin",
     queue_limit: int | None = None,
     arrivals: "str | ArrivalProcess" = "poisson",
@@ -722,7 +734,8 @@ def max_rate(
     measured = parse.read_profile(
         found, parse.duration_s(request_overhead, request_overhead_s, "--request-overhead")
     )
-    fleet = _plan(measured, replicas, batch_size_max, (batch_wait, batch_wait_s), timer, routing, queue_limit)
+    rule = parse.read_batching(batching, preferred_sizes, timer)
+    fleet = _plan(measured, replicas, batch_size_max, (batch_wait, batch_wait_s), rule, routing, queue_limit)
     slos = {
         0.5: (slo_p50, slo_p50_s),
         0.9: (slo_p90, slo_p90_s),
@@ -1042,7 +1055,9 @@ def sweep(
     batch_wait: Many[str] = None,
     batch_wait_s: Many[float] = None,
     routing: Many[str] = None,
-    timer: str = "oldest",
+    batching: str = "triton",
+    preferred_sizes: "str | Iterable[int] | None" = None,
+    timer: str | None = None,
     queue_limit: int | None = None,
     arrivals: "str | ArrivalProcess" = "poisson",
     request_overhead: str | None = None,
@@ -1104,6 +1119,7 @@ def sweep(
     )
     overhead_s = parse.duration_s(request_overhead, request_overhead_s, "--request-overhead")
     sizes = _many(batch_size_max)
+    rule = parse.read_batching(batching, preferred_sizes, timer)
     grid = Grid(
         profiles=tuple(
             parse.read_profile(cast("ServiceProfile", one), overhead_s, instances_per_device) for one in known
@@ -1113,7 +1129,8 @@ def sweep(
         batch_sizes_max=parse_counts([str(one) for one in sizes], "--batch-size-max") if sizes else (None,),
         batch_waits_max_s=parse.batch_wait_axis_s(_many(batch_wait), _many(batch_wait_s)),
         routings=tuple(dict.fromkeys(map(parse.read_routing, _many(routing) or ["round-robin"]))),
-        timer=parse.read_choice(BatchTimer, timer, "--timer"),
+        batching=rule.batching,
+        preferred_sizes=rule.preferred_sizes,
         queue_limit=queue_limit,
     )
     for remark in getattr(grid.workloads[0].arrivals, "remarks", ()):
@@ -1191,7 +1208,9 @@ def load_curve(
 
     measured = known
     (asked,) = parse.read_quantiles([quantile], ())
-    fleet = _plan(measured, replicas, batch_size_max, (batch_wait, batch_wait_s), "oldest", routing, None)
+    fleet = _plan(
+        measured, replicas, batch_size_max, (batch_wait, batch_wait_s), parse.BatchingRule(), routing, None
+    )
     most_rps = sustainable_rate_rps(measured, fleet)
     found = sweep(
         measured,
@@ -1275,7 +1294,9 @@ def describe_workload(
         profile, parse.duration_s(request_overhead, request_overhead_s, "--request-overhead")
     )
     recorded = workload_of(about.trace, rates_rps)
-    fleet = _plan(measured, replicas, batch_size_max, (batch_wait, batch_wait_s), "oldest", routing, None)
+    fleet = _plan(
+        measured, replicas, batch_size_max, (batch_wait, batch_wait_s), parse.BatchingRule(), routing, None
+    )
     require_answerable(measured, recorded, fleet)
     both = replace(effort, confidence=parse.both_confidence(confidence))
     with at_work(both, progress) as work:
@@ -1304,6 +1325,7 @@ def import_file(
     model: str | None = None,
     device: str | None = None,
     devices: int = 1,
+    device_kind: str | None = None,
     precision: str | None = None,
     runtime: str | None = None,
     hourly_usd: float | None = None,
@@ -1326,6 +1348,7 @@ def import_file(
             `vllm bench serve --save-detailed`, guidellm or aiperf, which together are its profile.
         kind: profile, load-test, workload or plan, of a file that holds several of these.
         devices: that the server of a language model runs on, as one replica.
+        device_kind: cpu or gpu, of a profile of batch times; files for servers need to know.
 
     Raises:
         InputError: a file of no known format; of a language model, a flag that clients cannot see is missing, a
@@ -1344,6 +1367,10 @@ def import_file(
     from capacity.formats.registry import Kind, read
     from simulations.tokens import require_check
 
+    if device_kind is not None:
+        raise InputError(
+            "--kind is of a profile of batch times, and these are sweeps over an engine; leave it out"
+        )
     given = dict(locals())
     asked = api_llm.asked_engine(given)
     settings = api_llm.sweep_settings(asked, given)
@@ -1407,7 +1434,7 @@ def audit(
         overhead_s = parse.duration_s(request_overhead, request_overhead_s, "--request-overhead")
         measured = parse.read_profile(profile, overhead_s)
         wait = (batch_wait, batch_wait_s)
-        fleet = _plan(measured, replicas, batch_size_max, wait, "oldest", routing, queue_limit)
+        fleet = _plan(measured, replicas, batch_size_max, wait, parse.BatchingRule(), routing, queue_limit)
     effort = {"seed": seed, "precision": precision, "workers": workers, "progress": progress}
     return api_evidence.audit(file, users, measured, fleet, effort)
 
@@ -1417,7 +1444,7 @@ def _plan(
     replicas: int,
     batch_size_max: int | None,
     batch_wait: tuple[str | None, float | None],
-    timer: str,
+    rule: parse.BatchingRule,
     routing: str,
     queue_limit: int | None,
 ) -> Plan:
@@ -1428,7 +1455,8 @@ def _plan(
         batch_size_max=profile.batch_size_max if batch_size_max is None else batch_size_max,
         batch_wait_max_s=parse.duration_s(*batch_wait, "--batch-wait") or 0.0,
         routing=parse.read_routing(routing),
-        timer=parse.read_choice(BatchTimer, timer, "--timer"),
+        batching=rule.batching,
+        preferred_sizes=rule.preferred_sizes,
         queue_limit=queue_limit,
     )
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 _PREFERRED = (Kind.PROFILE, Kind.LOAD_TEST, Kind.WORKLOAD, Kind.PLAN)
 # Keywords of an import that say something of a profile, and those that say it of a language model's engine.
 _OF_PROFILES = (
-    "name", "model", "device", "precision", "runtime", "hourly_usd", "request_overhead", "request_overhead_s",
+    "name", "model", "device", "device_kind", "precision", "runtime", "hourly_usd", "request_overhead",
+    "request_overhead_s",
 )  # fmt: skip
 _OF_ENGINES = (
     "devices", "kv_tokens", "block_tokens", "sequences_max", "batched_tokens_max", "engine_policy", "prefix_caching",
@@ -87,7 +88,7 @@ def import_file(source: str | Path, kind: str | None, given: Mapping[str, Any]) 
     told = [name for name in (*_OF_PROFILES, *_OF_ENGINES) if given.get(name) not in (None, 1)]
     wrong = [name for name in told if asked is not Kind.PROFILE or name in _OF_ENGINES]
     if wrong:
-        flag = "--" + wrong[0].removesuffix("_s").replace("_", "-")
+        flag = "--" + wrong[0].removesuffix("_s").removeprefix("device_").replace("_", "-")
         raise InputError(f"{flag} does not apply to a {asked.value} of {found.NAME}; leave it out")
     if asked is Kind.PROFILE:
         value = _completed(value, given)
@@ -106,6 +107,8 @@ def _completed(profile: "ServiceProfile", given: Mapping[str, Any]) -> "ServiceP
     said: dict[str, Any] = {name: given[name] for name in names if given.get(name) is not None}
     if overhead_s is not None:
         said["request_overhead_s"] = overhead_s
+    if given.get("device_kind") is not None:
+        said["kind"] = given["device_kind"]
     return replace(profile, **said)
 
 

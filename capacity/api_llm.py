@@ -67,7 +67,9 @@ _OF_BATCHES = {
     "batch_size_max": None,
     "batch_wait": None,
     "batch_wait_s": None,
-    "timer": "oldest",
+    "batching": "triton",
+    "preferred_sizes": None,
+    "timer": None,
     "queue_limit": None,
     "users": None,
     "think_time": None,
@@ -84,6 +86,15 @@ _OF_BATCHES = {
     "startup_time": None,
     "startup_time_s": None,
     "spike": None,
+    "mtbf": None,
+    "mtbf_s": None,
+    "recovery_time": None,
+    "recovery_time_s": None,
+    "pause": None,
+    "request_class": None,
+    "recover_within": None,
+    "recover_within_s": None,
+    "trigger": None,
     "objective": None,
     "cluster": None,
 }
@@ -119,6 +130,8 @@ def _refuse_of_batches(given: Given) -> None:
 
 
 def _flag(name: str) -> str:
+    if name == "request_class":
+        return "--class"
     return "--" + name.removesuffix("_s").replace("_", "-")
 
 

@@ -74,6 +74,7 @@ def stress(
     ejection: bool = False,
     replicas_max: int = 1024,
     only_verdict: bool = False,
+    spike_map: bool = False,
     runs: int = 20,
     seed: int = 0,
     confidence: float = 0.95,
@@ -90,6 +91,7 @@ def stress(
         horizon: after the trigger, within which the fleet must be as before.
         client: all settings of a well-known client: istio, envoy, grpc, aws, linkerd or finagle.
         retry_budget: 0.1, successes:0.5, concurrent:0.2 or throttle:10,0.1.
+        spike_map: find the longest spikes that are survived for seven heights in place of two.
         only_verdict: leave out the smallest fleet, the settings that would help, and the spikes.
         runs: independent ones behind each verdict.
 
@@ -149,7 +151,9 @@ def stress(
 
     with at_work(effort, progress) as work:
         judge = StressSimulation(seed=seed, runs=runs, confidence=confidence, mapper=work.mapper)
-        found = screen(asked, judge, work.report, replicas_max=replicas_max, only_verdict=only_verdict)
+        found = screen(
+            asked, judge, work.report, replicas_max=replicas_max, only_verdict=only_verdict, is_map=spike_map
+        )
     return StressAnswer(screen=found, effort=effort)
 
 
@@ -176,7 +180,8 @@ def _fleet(
             batch_size_max=saved.batch_size_max if batch_size_max is None else batch_size_max,
             batch_wait_max_s=saved.batch_wait_max_s if batch_wait_s is None else batch_wait_s,
             routing=saved.routing if routing is None else parse.read_routing(routing),
-            timer=saved.timer,
+            batching=saved.batching,
+            preferred_sizes=saved.preferred_sizes,
             queue_limit=saved.queue_limit if queue_limit is None else queue_limit,
         )
         if rate_rps is not None:
@@ -221,6 +226,7 @@ class Trouble:
     shed: str
     detection_s: float
     startup_s: float
+    flags: tuple[str, ...]
 
     def stress(self, question: "Question", plan: Plan) -> Stress:
         """The trouble of one plan."""
@@ -243,6 +249,20 @@ _TROUBLE = (
     "trigger", "detection", "detection_s", "client", "timeout", "timeout_s", "deadline", "deadline_s", "attempts",
     "backoff", "retry_budget", "retry_burst", "retry_on", "shed",
 )  # fmt: skip
+
+
+_FLAGS = ("recover_within", "recover_within_s", *_TROUBLE)
+
+
+def flags_of(given: Mapping[str, Any]) -> tuple[str, ...]:
+    """What `plan` was given about trouble, as it is typed."""
+    typed = []
+    for name in _FLAGS:
+        value = given[name]
+        if value is not None:
+            text = f"{value:g}s" if name.endswith("_s") else str(value)
+            typed += [f"--{name.removesuffix('_s').replace('_', '-')}", text]
+    return tuple(typed)
 
 
 def read_trouble(given: Mapping[str, Any]) -> Trouble | None:
@@ -283,6 +303,7 @@ def read_trouble(given: Mapping[str, Any]) -> Trouble | None:
         shed=given["shed"] or "none",
         detection_s=DETECTION_S if detection_s is None else detection_s,
         startup_s=startup_s or 0.0,
+        flags=flags_of(given),
     )
 
 
@@ -308,6 +329,7 @@ def plan_to_recover(
         replan,
         work.report,
         replicas_max=question.replicas_max,
+        flags=trouble.flags,
     )
 
 

@@ -52,8 +52,12 @@ _REFUSED = (
 )
 
 
-def read_text(path: Path, bytes_max: int = FILE_BYTES_MAX) -> str:
-    """Text of a file of limited size."""
+def read_text(path: Path, bytes_max: int = FILE_BYTES_MAX, mend: str = "keep fewer samples") -> str:
+    """Text of a file of limited size.
+
+    Args:
+        mend: what to do where it is larger.
+    """
     shown = printable(path.name) or "a file without a name"
     try:
         with os.fdopen(_open(path, shown), "rb") as file:
@@ -62,7 +66,7 @@ def read_text(path: Path, bytes_max: int = FILE_BYTES_MAX) -> str:
         reason = getattr(error, "strerror", None) or "not a valid path"
         raise InputError(f"cannot read {shown}: {reason}; check the path") from None
     if len(data) > bytes_max:
-        raise InputError(f"{shown} is larger than {bytes_max} bytes; keep fewer samples")
+        raise InputError(f"{shown} is larger than {bytes_max} bytes; {mend}")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -16,6 +16,8 @@ from capacity.search.disturbed_plan import DisturbedPlan, Responses
 from capacity.search.recovery_plan import RecoveryPlan
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from capacity.render.plot import Panels
 
 
@@ -73,7 +75,7 @@ class StressAnswer(Answer):
 
     def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
         """The screen that people see."""
-        from capacity.render.stress import stress_tables
+        from capacity.render.recovery.screen import stress_tables
 
         yield from stress_tables(self.screen, width, verbose=verbose)
 
@@ -85,9 +87,21 @@ class StressAnswer(Answer):
         found += [(one.setting, one.found) for one in screen.remedies]
         return [_row(name, runs) for name, runs in found]
 
+    def course(self) -> "pd.DataFrame":
+        """Second by second from the trigger on: share of first tries that succeed, attempts sent; means of the runs."""
+        import pandas as pd
+
+        from capacity.render.recovery.screen import course_of
+
+        found, begins_s = self.screen.found, int(self.stress.begins_s)
+        last = min(len(run.course.came) for run in found.runs)
+        success, sent = course_of(found, 0, last, 1)
+        seconds = [second - begins_s for second in range(last)]
+        return pd.DataFrame({"second": seconds, "success": success, "attempts_rps": sent})
+
     def plot(self) -> "Panels":
         """Success and attempts over time, and which spikes are survived."""
-        from capacity.render.stress_figure import stress_figure
+        from capacity.render.recovery.figure import stress_figure
 
         return stress_figure(self.screen)
 
@@ -128,6 +142,7 @@ def recovery_plan_document(recovery: RecoveryPlan) -> Document:
     as_is, chosen = recovery.as_is, recovery.chosen
     return {
         "within_s": recovery.within_s,
+        "flags": list(recovery.flags),
         "setting": recovery.setting,
         "chosen": None if chosen is None else _runs_document(chosen) | {"runs": len(chosen.runs)},
         "as_planned": {

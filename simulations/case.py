@@ -12,7 +12,7 @@ from capacity.performance import Performance
 from capacity.profile.distribution import ServiceLaw
 from capacity.question.plan import Plan, Routing
 from capacity.question.scenario import Scenario
-from capacity.question.stability import load, sustainable_rate_rps
+from capacity.question.stability import load, load_under, sustainable_rate_rps
 from capacity.traffic.workload import (
     MMPP_SWITCHES_MAX,
     ArrivalProcess,
@@ -109,6 +109,8 @@ RELAXATIONS_SEEN_MIN = 50_000
 BURST_RELAXATIONS_SEEN_MIN = 20_000
 # Fewer where the fleet has capacity to spare even in a burst, so that nothing of it is left when it ends.
 ROOMY_BURSTS_SEEN_MIN, _ROOMY_LOAD = 2_000, 0.7
+# An estimate of the load may be above 1 where the load is not: runs are then as long as near saturation.
+_ESTIMATED_LOAD_MAX = 0.99
 # Spells that a pool must have seen: of one replica at load 0.75 whose times vary by a cv of 0.1, 0.6 of it in
 # spells of 5, 30 or 200 batches, 95 % intervals then hold P99 in 38, 37 and 37 of 40 experiments.
 SPELLS_SEEN_MIN = 2_000
@@ -245,7 +247,8 @@ def _relaxation_requests(case: Case) -> float:
         return max(turns, _walk_requests(case))
     service = case.scenario.profile.law(plan.batch_size_max)
     rate_rps = workload.arrival_rate_rps
-    busy = load(case.scenario.profile, rate_rps, plan)
+    busy, is_exact = load_under(case.scenario.profile, workload, plan)
+    busy = busy if is_exact else min(busy, _ESTIMATED_LOAD_MAX)
     queues = 1 if is_pooled(plan) else plan.replicas
     in_service = rate_rps * service.mean_s * case.slowdown
     places = None if plan.queue_limit is None else plan.queue_limit + plan.batch_size_max

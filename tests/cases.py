@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from capacity.profile.distribution import ServiceLaw, constant, from_samples
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.plan import BatchTimer, Plan, Routing
+from capacity.question.plan import Batching, Plan, Routing
 from capacity.queues.durations import Duration, Family
 from simulations.draws.arrivals import ClosedDraws, Draws, Replay
 from simulations.draws.records import Records
@@ -63,13 +63,18 @@ WAKES = st.sampled_from([0, 0, 1, 2, 5])
 
 @st.composite
 def plans(draw: st.DrawFn, step_s: float, limits: tuple[int | None, ...] = (None, None, 0, 1, 3)) -> Plan:
+    size_max = draw(st.integers(1, 6))
+    batching = draw(st.sampled_from([Batching.TRITON, *Batching]))
+    sizes = st.sets(st.integers(1, size_max), max_size=3) if batching is Batching.TRITON else st.just(set())
+    routings = [one for one in Routing if (batching, one) != (Batching.RAY_SERVE, Routing.SHARED_QUEUE)]
     return Plan(
         profile="made-up",
         replicas=draw(st.integers(1, 5)),
-        batch_size_max=draw(st.integers(1, 6)),
+        batch_size_max=size_max,
         batch_wait_max_s=step_s * draw(st.sampled_from([0, 0, 1, 2, 3, 5, 8])),
-        routing=draw(st.sampled_from(list(Routing))),
-        timer=draw(st.sampled_from(list(BatchTimer))),
+        routing=draw(st.sampled_from(routings)),
+        batching=batching,
+        preferred_sizes=tuple(sorted(draw(sizes))),
         queue_limit=draw(st.sampled_from(limits)),
     )
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from capacity.performance import Performance
-from capacity.question.plan import BatchTimer, Plan, Routing
+from capacity.question.plan import Batching, Plan, Routing
 from simulations.draws.arrivals import ClosedDraws, Draws
 from simulations.draws.records import Floats, Records
 from simulations.replication import Task
@@ -122,7 +122,7 @@ def check_work_conservation(records: Records, plan: Plan) -> None:
 
 def _due_s(records: Records, plan: Plan, queued: list[int], free_s: float) -> float:
     timed_s = float(records.arrived_s[queued[0]])
-    if plan.timer is BatchTimer.OPEN:
+    if plan.batching is Batching.TORCHSERVE:
         timed_s = max(timed_s, free_s)
     deadline_s = timed_s + plan.batch_wait_max_s
     if len(queued) < plan.batch_size_max:

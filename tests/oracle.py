@@ -6,8 +6,10 @@ became idle, arrivals (all of the instant, users whose answer it brought include
 replicas, timers.
 
 Dispatch and timers ask one question, whether a batch is due: the queue holds `batch_size_max`
-requests, or its timer has run for `batch_wait_max_s`: since the arrival of its oldest, or (timer
-`open`) since a replica was idle and somebody waited. The sum `since + wait` decides the latter.
+requests, or its timer has run for `batch_wait_max_s`: since the arrival of its oldest, or (batching
+`torchserve`) since a replica was idle and somebody waited. The sum `since + wait` decides the latter.
+Under `ray-serve` the queue is cut into groups by the arrivals alone, and the first group that is full or over is due.
+With preferred sizes, as soon as the queue holds one of them, the largest such is the batch, unless the timer has run.
 
 Replicas d*k to d*k + k - 1 share device d, and while m of them are busy each works at 1/slowdown(m): the
 work of a batch is the time that it would take alone. A batch that starts later than the last one of its queue
@@ -47,10 +49,14 @@ class Outcome:
 
 @dataclass
 class Line:
-    """Who waits, oldest first; since when a replica has been idle before them (timer `open`); the last end."""
+    """Who waits, oldest first; since when a replica has been idle before them (`torchserve`); the last end.
+
+    Under `ray-serve` also the groups that are collected, each with the instant of its first request.
+    """
 
     requests: list[int] = field(default_factory=list)
     open_since_s: float | None = None
+    groups: list[tuple[float, list[int]]] = field(default_factory=list)
     ended_s: float = -math.inf
 
 
@@ -164,6 +170,7 @@ class Oracle:
             if len(server.line.requests) + 1 > self.plan.queue_limit + idle * self.plan.batch_size_max:
                 return
         server.line.requests.append(request)
+        self.collect(server.line.groups, request, now_s)
         server.outstanding += 1
 
     def dispatch(self, index: int, now_s: float) -> None:
@@ -171,8 +178,8 @@ class Oracle:
         line = server.line
         if not server.is_idle or not self.is_due(line, now_s):
             return
-        batch = line.requests[: self.plan.batch_size_max]
-        del line.requests[: self.plan.batch_size_max]
+        batch = line.requests[: self.batch_size(line, now_s)]
+        del line.requests[: len(batch)], line.groups[:1]
         line.open_since_s = None
         busy = self.burden(index, now_s, burdens=True)
         server.serving = batch
@@ -204,16 +211,38 @@ class Oracle:
     def is_due(self, line: Line, now_s: float) -> bool:
         if not line.requests:
             return False
-        is_full = len(line.requests) >= self.plan.batch_size_max
+        is_full = len(line.requests) >= min(self.plan.batch_size_max, *self.plan.preferred_sizes, math.inf)
+        if self.plan.batching == "ray-serve":
+            is_full = len(line.groups[0][1]) == self.plan.batch_size_max
         return is_full or now_s >= self.deadline_s(line, line.requests[0], now_s)
 
     def deadline_s(self, line: Line, oldest: int, now_s: float = math.inf) -> float:
         """When the timer ends; a timer that has not begun would begin now."""
-        if self.plan.timer == "open":
+        if self.plan.batching == "ray-serve":
+            since_s = next(opened_s for opened_s, group in line.groups if oldest in group)
+        elif self.plan.batching == "torchserve":
             since_s = now_s if line.open_since_s is None else line.open_since_s
         else:
             since_s = self.outcome.arrived_s[oldest]
         return since_s + self.plan.batch_wait_max_s
+
+    def collect(self, groups: list[tuple[float, list[int]]], request: int, now_s: float) -> None:
+        """Cut the line of `ray-serve`: a request joins the last group, if that is neither full nor over."""
+        if groups:
+            opened_s, last = groups[-1]
+            if len(last) < self.plan.batch_size_max and now_s <= opened_s + self.plan.batch_wait_max_s:
+                last.append(request)
+                return
+        groups.append((now_s, [request]))
+
+    def batch_size(self, line: Line, now_s: float) -> int:
+        """Of a batch that starts now."""
+        if self.plan.batching == "ray-serve":
+            return len(line.groups[0][1])
+        size = min(len(line.requests), self.plan.batch_size_max)
+        is_over = now_s >= self.deadline_s(line, line.requests[0]) and self.plan.batch_wait_max_s > 0.0
+        fitting = [one for one in self.plan.preferred_sizes if one <= size]
+        return max(fitting) if fitting and not is_over else size
 
     def route(self, request: int) -> int:
         """Index of the replica that the load balancer picks."""

@@ -10,7 +10,7 @@ from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.budget import Effort
 from capacity.question.candidate import Verdict
 from capacity.question.objective import LatencyObjective
-from capacity.question.plan import BatchTimer, Plan, Routing
+from capacity.question.plan import Batching, Plan, Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Survival
 from capacity.render.deploy.fleet import Fleet, read_fleet
@@ -32,7 +32,8 @@ def plan_document(
     batch_wait_max_s: float = 0.005,
     queue_limit: int | None = 64,
     routing: Routing = Routing.ROUND_ROBIN,
-    timer: BatchTimer = BatchTimer.OLDEST,
+    batching: Batching = Batching.TRITON,
+    preferred_sizes: tuple[int, ...] = (),
     workload: Demand | None = None,
     objective: LatencyObjective | None = None,
     headroom_rps: float | None = 1280.0,
@@ -50,12 +51,12 @@ def plan_document(
     objective = objective or LatencyObjective(limits={0.99: 0.050})
     made = ServiceProfile(**{**usual, "timings": tuple(usual["timings"]), **profile})
     question = Question(
-        profiles=(made,), workload=workload, objective=objective, routings=(routing,), timer=timer,
-        queue_limit=queue_limit, survival=survival or Survival(),
+        profiles=(made,), workload=workload, objective=objective, routings=(routing,), batching=batching,
+        queue_limit=queue_limit, survival=survival or Survival(), preferred_sizes=preferred_sizes,
     )  # fmt: skip
     plan = Plan(
         profile=made.name, replicas=replicas, batch_size_max=batch_size_max, batch_wait_max_s=batch_wait_max_s,
-        queue_limit=queue_limit, routing=routing, timer=timer,
+        queue_limit=queue_limit, routing=routing, batching=batching, preferred_sizes=preferred_sizes,
     )  # fmt: skip
     rate_rps = getattr(workload, "arrival_rate_rps", None)
     known = headroom_rps is not None and rate_rps is not None

@@ -10,13 +10,24 @@ from capacity.errors import InputError
 from capacity.files import located, printable, shown
 from capacity.profile.profile import ServiceProfile
 from capacity.question.comparison import Contender
-from capacity.question.plan import BatchTimer, Plan, Routing
+from capacity.question.parse import read_batching
+from capacity.question.plan import Batching, Plan, Routing
 from capacity.question.stability import require_answerable
 from capacity.traffic.workload import ClosedPopulation, Demand
 from capacity.units import format_rate, parse_duration_s
 
 CONTENDERS_MAX = 8
-_KEYS = ("replicas", "batch", "wait", "routing", "timer", "queue-limit", "profile")
+_KEYS = (
+    "replicas",
+    "batch",
+    "wait",
+    "routing",
+    "batching",
+    "preferred-sizes",
+    "timer",
+    "queue-limit",
+    "profile",
+)
 
 
 def common_workload(plans: Sequence[SavedPlan], rate_rps: float | None) -> Demand:
@@ -60,7 +71,8 @@ def saved_contender(plan: SavedPlan, name: str) -> Contender:
 
 
 def parse_fleet(text: str, profiles: Sequence[ServiceProfile]) -> Contender:
-    """`replicas=4,batch=16,wait=2ms,routing=random,timer=open,queue-limit=50,profile=NAME`.
+    """`replicas=4,batch=16,wait=2ms,routing=random,batching=torchserve,queue-limit=50,profile=NAME`,
+    and `preferred-sizes=4+8`.
 
     Args:
         profiles: to choose from by name; the first where none is named.
@@ -80,20 +92,23 @@ def parse_fleet(text: str, profiles: Sequence[ServiceProfile]) -> Contender:
         raise InputError(f"{where} says nothing of replicas; replicas=4,batch=16 is a fleet")
     queue_limit = fields.get("queue-limit")
     try:
-        routing, timer = (
-            Routing(fields.get("routing", Routing.ROUND_ROBIN)),
-            BatchTimer(fields.get("timer", BatchTimer.OLDEST)),
-        )
+        routing = Routing(fields.get("routing", Routing.ROUND_ROBIN))
     except ValueError:
-        names = ", ".join((*Routing, *BatchTimer))
-        raise InputError(f"{where} has an unknown routing or timer; use one of {names}") from None
+        raise InputError(f"{where} has an unknown routing; use one of {', '.join(Routing)}") from None
+    rule = located(
+        where,
+        lambda: read_batching(
+            fields.get("batching", Batching.TRITON), fields.get("preferred-sizes"), fields.get("timer")
+        ),
+    )
     plan = Plan(
         profile=profile.name,
         replicas=count_of(fields["replicas"], where),
         batch_size_max=count_of(fields["batch"], where) if "batch" in fields else profile.batch_size_max,
         batch_wait_max_s=parse_duration_s(fields.get("wait", "0s"), f"{where}: wait"),
         routing=routing,
-        timer=timer,
+        batching=rule.batching,
+        preferred_sizes=rule.preferred_sizes,
         queue_limit=None if queue_limit is None else count_of(queue_limit, where),
     )
     return Contender(name=printable(text)[:80], profile=profile, plan=plan)

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from capacity.performance import Interval, Kind, Performance, TokenPerformance
-from capacity.question.plan import BatchTimer, Plan
+from capacity.question.plan import Batching, BatchTimer, Plan
 from capacity.traffic.workload import (
     ClosedPopulation,
     Demand,
@@ -158,8 +158,13 @@ def curves_document(quantity: "Quantity", axis: "Axis", curves: Iterable["Curve"
 
 
 def plan_document(plan: Plan) -> Document:
-    """A plan; a timer and a queue limit where they are not the usual ones."""
-    unusual = [] if plan.timer is BatchTimer.OLDEST else ["timer"]
+    """A plan; its batching and a queue limit where they are not the usual ones.
+
+    `timer` is what `batching` was called while there were two rules; it stays for those who look for it.
+    """
+    unusual = ["timer"] if plan.timer is BatchTimer.OPEN else []
+    unusual += ["batching"] if plan.batching is not Batching.TRITON or plan.preferred_sizes else []
+    unusual += ["preferred_sizes"] if plan.preferred_sizes else []
     unusual += [] if plan.queue_limit is None else ["queue_limit"]
     return picked(plan, "profile", "replicas", "batch_size_max", "batch_wait_max_s", "routing", *unusual)
 

@@ -4,14 +4,13 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
-from capacity.answer.saved_plan import SavedPlan
+from capacity.answer.saved_plan import PlanDocument, SavedPlan
 from capacity.errors import InputError
 from capacity.files import located, read_as
 from capacity.performance import QUANTILE_FIELDS, Interval, Kind, Performance
 from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
 from capacity.question.caveat import Caveat
 from capacity.question.objective import LatencyObjective, Measure, Promise
-from capacity.question.plan import Plan
 from capacity.search.certificate import Trial
 from capacity.search.recommendation import Headroom, RandomRouting, Recommendation
 from capacity.traffic.workload import Workload
@@ -64,7 +63,7 @@ class _RejectionDocument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _CandidateDocument:
-    plan: Plan
+    plan: PlanDocument
     verdict: Verdict
     rejection: _RejectionDocument | None = None
     performance: dict[str, Any] | None = None
@@ -90,7 +89,7 @@ class _CostDocument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _EasierDocument:
-    recommendation: Plan
+    recommendation: PlanDocument
     cost: _CostDocument | None = None
 
     def recommendation_of(self, objective: LatencyObjective) -> Recommendation:
@@ -98,7 +97,7 @@ class _EasierDocument:
         return Recommendation(
             verdict=Verdict.MET,
             objective=objective,
-            plan=self.recommendation,
+            plan=self.recommendation.plan(),
             hourly_usd=None if self.cost is None else self.cost.hourly_usd,
         )
 
@@ -183,7 +182,7 @@ def _random_routing(found: _RandomDocument) -> RandomRouting:
 def _candidate(found: _CandidateDocument, where: str, objective: LatencyObjective) -> Candidate:
     rejection, performance = found.rejection, found.performance
     return Candidate(
-        plan=found.plan,
+        plan=found.plan.plan(),
         verdict=found.verdict,
         rejection=None if rejection is None else rejection.rejection(f"{where}.rejection", objective),
         performance=None if performance is None else _performance(performance, f"{where}.performance"),

@@ -29,7 +29,7 @@ from capacity.profile.formats import SignedProfile, digest, signed
 from capacity.question.budget import Effort
 from capacity.question.candidate import Verdict
 from capacity.question.objective import LatencyObjective
-from capacity.question.plan import BatchTimer, Plan, Routing
+from capacity.question.plan import Batching, BatchTimer, Plan, Routing, batching_of
 from capacity.question.question import Question
 from capacity.question.resilience import Survival
 from capacity.search.recommendation import Certificate, Recommendation
@@ -195,12 +195,14 @@ class QuestionDocument:
     batch_size_limit: int | None
     batch_waits_s: tuple[float, ...] | None
     routings: tuple[Routing, ...]
-    timer: BatchTimer
     queue_limit: int | None
     replicas_max: int
     replicas_min: int = 1
     batch_size_min: int = 1
     survival: Survival
+    batching: Batching | None = None
+    preferred_sizes: tuple[int, ...] = ()
+    timer: BatchTimer | None = None
 
     def question(self, trace: ArrivalProcess | None) -> Question:
         """The question.
@@ -219,8 +221,34 @@ class QuestionDocument:
             ),
             "workload": read_workload_document(self.workload, "question.workload", trace),
             "objective": self.objective.objective(),
+            "batching": _batching(self.batching, self.timer),
         }
-        return Question(**parts)
+        return Question(**{name: value for name, value in parts.items() if name != "timer"})
+
+
+def _batching(batching: Batching | None, timer: BatchTimer | None) -> Batching:
+    """The rule; of a file from before there was more than a timer, the one with that timer."""
+    return batching or batching_of(timer or BatchTimer.OLDEST)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanDocument:
+    """A plan as `capacity.answer.documents.plan_document` writes it."""
+
+    profile: str
+    replicas: int
+    batch_size_max: int
+    batch_wait_max_s: float = 0.0
+    routing: Routing = Routing.ROUND_ROBIN
+    queue_limit: int | None = None
+    batching: Batching | None = None
+    preferred_sizes: tuple[int, ...] = ()
+    timer: BatchTimer | None = None
+
+    def plan(self) -> Plan:
+        """The plan."""
+        parts = vars(self) | {"batching": _batching(self.batching, self.timer)}
+        return Plan(**{name: value for name, value in parts.items() if name != "timer"})
 
 
 def question_to_document(question: Question) -> dict[str, Any]:
@@ -230,6 +258,7 @@ def question_to_document(question: Question) -> dict[str, Any]:
         if given[name] == 1:
             del given[name]
     return given | {
+        "timer": question.batching.timer,
         "profiles": [signed(profile) for profile in question.profiles],
         "workload": workload_to_document(question.workload),
         "objective": objective_document(question.objective),
@@ -342,8 +371,17 @@ def check_plan_target(path: Path, question: Question) -> None:
         )
 
 
-def plan_file_document(recommendation: Recommendation, question: Question, effort: Effort) -> dict[str, Any]:
-    """What a saved plan holds, schema version aside; the same for the same question, seed and versions."""
+def plan_file_document(
+    recommendation: Recommendation,
+    question: Question,
+    effort: Effort,
+    others: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What a saved plan holds, schema version aside; the same for the same question, seed and versions.
+
+    Args:
+        others: parts of the answer beside the recommendation, such as what it takes to recover.
+    """
     certificate = recommendation.certificate
     document: dict[str, Any] = {
         "format": FORMAT,
@@ -353,7 +391,8 @@ def plan_file_document(recommendation: Recommendation, question: Question, effor
         "versions": versions(),
         "answer": recommendation_document(
             recommendation, question, seed=effort.seed, confidence=effort.confidence
-        ),
+        )
+        | dict(others or {}),
     }
     return document | {"sha256": _signature(document)}
 
@@ -363,14 +402,20 @@ def _signature(document: Mapping[str, Any]) -> str:
     return digest({key: document.get(key) for key in _SIGNED_KEYS})
 
 
-def write_plan_file(path: Path, recommendation: Recommendation, question: Question, effort: Effort) -> None:
+def write_plan_file(
+    path: Path,
+    recommendation: Recommendation,
+    question: Question,
+    effort: Effort,
+    others: Mapping[str, Any] | None = None,
+) -> None:
     """Save a plan; the file is whole, or what was there before.
 
     Raises:
         InputError: the path cannot be written.
         DependencyError: the disk failed.
     """
-    write_whole(path, (dumps(plan_file_document(recommendation, question, effort)) + "\n").encode())
+    write_whole(path, (dumps(plan_file_document(recommendation, question, effort, others)) + "\n").encode())
 
 
 def read_plans(given: "Sequence[str | Path | SavedPlan]", arrivals: str | None = None) -> list[SavedPlan]:
@@ -419,7 +464,7 @@ def read_plan_file_document(
     question = given.question.question(trace)
     plan = given.answer.get("recommendation")
     if plan is not None:
-        plan = read_as(Plan, plan, "answer.recommendation")
+        plan = read_as(PlanDocument, plan, "answer.recommendation").plan()
         _check_plan(plan, question)
     saved = SavedPlan(
         question=question,
@@ -447,8 +492,9 @@ def _check_plan(plan: Plan, question: Question) -> None:
     per_device = question.profile(plan.profile).instances_per_device
     if question.survival.left(plan.replicas, per_device) < 1:
         raise InputError(f"answer.recommendation has too few replicas to survive what was asked; {_ANEW}")
-    asked = (question.timer, question.queue_limit)
-    if plan.routing not in question.routings or (plan.timer, plan.queue_limit) != asked:
+    asked = (question.batching, question.preferred_sizes, question.queue_limit)
+    found = (plan.batching, plan.preferred_sizes, plan.queue_limit)
+    if plan.routing not in question.routings or found != asked:
         raise InputError(
-            f"answer.recommendation has a routing, timer or queue limit that was not asked for; {_ANEW}"
+            f"answer.recommendation has a routing, batching or queue limit that was not asked for; {_ANEW}"
         )

@@ -14,6 +14,7 @@ from typing import Any, TextIO, TypeVar, get_args
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from capacity.commands.defaults import defaults_given, defaults_of, report_sources
 from capacity.commands.help import Helpful
 from capacity.errors import CapacityError, DependencyError, InputError
 from capacity.units import NUMBER_MAX, NUMBER_MIN, is_number
@@ -95,19 +96,24 @@ class _Strict:
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse as ever, once it is clear that each word means what it seems to."""
-        if args and not ctx.resilient_parsing:
+        if not ctx.resilient_parsing:
             options, _, order = self.make_parser(ctx).parse_args(args=list(args))  # type: ignore[attr-defined]
             if not any(
                 getattr(one, "is_eager", False) for one in order
             ):  # --help and --version look at nothing
                 _refuse_twice(order)
-                _refuse_spellings(order, options)
+                _refuse_spellings(ctx.command.params, {**defaults_given(ctx), **options})
         found: list[str] = super().parse_args(ctx, args)  # type: ignore[misc]
         return found
 
 
 class StrictCommand(Helpful, _Strict, TyperCommand):
     """A command that takes no option twice, and no number but in plain digits."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command, once it is said which of its flags have defaults of this folder."""
+        report_sources(ctx)
+        return super().invoke(ctx)
 
 
 class StrictGroup(Helpful, _Strict, TyperGroup):
@@ -137,10 +143,12 @@ def _times(count: int) -> str:
     return "twice" if count == 2 else f"{count} times"
 
 
-def _refuse_spellings(order: Sequence[Any], options: Mapping[str, Any]) -> None:
+def _refuse_spellings(params: Sequence[Any], values: Mapping[str, Any]) -> None:
     """What Python reads as a number beyond plain digits: `4_0`, digits of other scripts, `nan`, `inf`."""
-    for one in dict.fromkeys(order):
-        kind, given = _kind(one), options.get(one.name)
+    for one in params:
+        kind, given = _kind(one), values.get(one.name)
+        if given is None:
+            continue
         for text in given if isinstance(given, (list, tuple)) else [given]:
             if kind is not None:
                 _refuse_spelling(str(text), max(one.opts, key=len), whole=kind is int)
@@ -203,7 +211,10 @@ class Guarded(StrictGroup):
                 fail(f"internal error: {type(error).__name__}: {error}; please report it", 1, error)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; Ctrl-C is one line and the usual exit code."""
+        """Run the command with the defaults of this folder; Ctrl-C is one line and the usual exit code."""
+        words = {*getattr(ctx, "_protected_args", ()), *ctx.args}
+        if not words & {"--help", "-h"}:  # which must be had whatever the file says
+            ctx.default_map = defaults_of(self, ctx, words)
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as stop:

@@ -13,8 +13,8 @@ PANELS = {
         for q in ("p50", "p90", "p95", "p99", "p999", "mean")
     )
     + " goodput_min",
-    "Fleet": "fleet replicas batch_size_max batch_wait timer routing queue_limit replicas_max hourly_usd "
-    "request_overhead instances_per_device",
+    "Fleet": "fleet replicas batch_size_max batch_wait batching preferred_sizes timer routing queue_limit replicas_max "
+    "hourly_usd request_overhead instances_per_device",
     "Language models": "lengths cached_share context_tokens_max sequences_max batched_tokens_max kv_tokens "
     "block_tokens engine_policy prefix_caching async_scheduling chunked_prefill replay",
     "Failures and spikes": "spare survive rolling_update spike startup_time mtbf recovery_time pause "
@@ -47,7 +47,7 @@ _METAVARS = {
     "SHARE": "loss_max utilization_max confidence cached_share goodput_min",
     "[NAME=]PRICE": "hourly_usd",
     "Q": "quantile",
-    "N,N,...": "batch_sizes",
+    "N,N,...": "batch_sizes preferred_sizes",
     "URL": "url metrics counters cluster",
     "MODULE:FUNCTION": "callable_name",
     "NAME": "name model device runtime metric label",
@@ -55,7 +55,18 @@ _METAVARS = {
     "UNIT": "metric_unit",
     **{
         name.upper(): name
-        for name in ("arrivals", "tier", "routing", "timer", "engine", "fleet", "grid", "kind", "formula")
+        for name in (
+            "arrivals",
+            "tier",
+            "routing",
+            "batching",
+            "timer",
+            "engine",
+            "fleet",
+            "grid",
+            "kind",
+            "formula",
+        )
     },
 }
 _PANEL_OF = {name: panel for panel, names in PANELS.items() for name in names.split()}

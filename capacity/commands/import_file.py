@@ -9,8 +9,9 @@ from capacity.commands.output import Format, emit, run
 
 
 @flags(
-    "files kind name model device devices precision runtime hourly_usd kv_tokens block_tokens sequences_max "
-    "batched_tokens_max engine_policy prefix_caching async_scheduling chunked_prefill request_overhead file",
+    "files kind name model device devices device_kind precision runtime hourly_usd kv_tokens block_tokens "
+    "sequences_max batched_tokens_max engine_policy prefix_caching async_scheduling chunked_prefill "
+    "request_overhead file",
     files=argument(
         list[str],
         REQUIRED,
@@ -27,6 +28,7 @@ from capacity.commands.output import Format, emit, run
     model=Flag(str, None, "Name of the model."),
     device=Flag(str, None, "Device of the replicas: H100."),
     devices=Flag(int, 1, "Devices that the measured server runs on, as one replica."),
+    device_kind=Flag(str, None, "cpu or gpu, for render; of batch times.", ("--kind",)),
     precision=Flag(str, None, "bf16, fp8, ..."),
     runtime=Flag(str, None, "The engine, with its version: vllm 0.19.0."),
     hourly_usd=Flag(float, None, "Price of one device in USD per hour."),
@@ -54,7 +56,7 @@ def import_(context: typer.Context, *, file: str | None, output: Format, as_json
     run with requests always waiting, by which the profile is checked.
 
     Examples:
-      capacity import statistics.json -o profile.json
+      capacity import statistics.json --kind gpu -o profile.json
       capacity import http://127.0.0.1:8000/v2/models/resnet/stats -o profile.json
       capacity import bench.json --as load-test -o test.json
       capacity import access.log --as workload -o trace.csv

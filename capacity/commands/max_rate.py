@@ -5,13 +5,13 @@ from pathlib import Path
 
 import typer
 
-from capacity.commands.options import EFFORT, LLM, OBJECTIVE, TOKEN_OBJECTIVE, flags, writes
+from capacity.commands.options import BATCHING, EFFORT, LLM, OBJECTIVE, TOKEN_OBJECTIVE, flags, writes
 from capacity.commands.output import Format, check_figure, emit, run
 
 
 @flags(
-    f"profile replicas {OBJECTIVE} {TOKEN_OBJECTIVE} goodput_min batch_size_max batch_wait timer routing queue_limit "
-    f"arrivals request_overhead {LLM} {EFFORT} file",
+    f"profile replicas {OBJECTIVE} {TOKEN_OBJECTIVE} goodput_min batch_size_max batch_wait {BATCHING} "
+    f"routing queue_limit arrivals request_overhead {LLM} {EFFORT} file",
     file=writes("Draw the curve, as .png or .svg."),
 )
 def max_rate(context: typer.Context, file: str | None, output: Format, *, as_json: bool) -> None:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from capacity.commands.defaults import variable_of
 from capacity.commands.help import metavar_of, panel_of
 from capacity.commands.output import Format
 from capacity.errors import InputError
@@ -22,7 +23,15 @@ _FILES = "capacity.files"  # where a command's context keeps what its flags read
 
 def option(*names: str, help: str, metavar: str | None = None, callback: Any = None) -> Any:  # noqa: A002
     """A flag by its names, with one sentence of help; for commands that write out their signature."""
-    return typer.Option(*names, help=help, metavar=metavar, callback=callback, show_default=True)
+    return typer.Option(
+        *names,
+        help=help,
+        metavar=metavar,
+        callback=callback,
+        show_default=True,
+        envvar=variable_of(*names),
+        show_envvar=False,
+    )
 
 
 def note_input(
@@ -87,6 +96,7 @@ class Flag(NamedTuple):
         callback: looks at the value before all else: `note_input` where it may name a file to read, which no
             output of the same command may replace, one of its own where it names one to write.
         argument: what it is instead, where it is typed without a name.
+        is_hidden: it works, but help has another name for it.
     """
 
     kind: Any
@@ -95,6 +105,7 @@ class Flag(NamedTuple):
     names: tuple[str, ...] = ()
     callback: Callable[..., Any] | None = None
     argument: Any = None
+    is_hidden: bool = False
 
     def parameter(self, name: str) -> Parameter:
         """As Typer reads it from a signature."""
@@ -106,6 +117,9 @@ class Flag(NamedTuple):
             metavar=metavar_of(name, self.kind),
             rich_help_panel=panel_of(name),
             show_default=True,
+            hidden=self.is_hidden,
+            envvar=variable_of(*names),
+            show_envvar=False,
         )
         kind = self.kind | None if self.default is None else self.kind
         return Parameter(name, Parameter.KEYWORD_ONLY, annotation=Annotated[kind, info], default=self.default)
@@ -183,11 +197,14 @@ FLAGS: Mapping[str, Flag] = {
     "tier": Flag(str, None, "Preset limits: interactive, batch or background."),
     "batch_size_max": Flag(int, None, "Largest batch. Default: the largest in the profile."),
     "batch_wait": Flag(str, "0ms", "How long the oldest request may wait for its batch to fill: 2ms."),
-    "timer": Flag(
+    "batching": Flag(
         str,
-        "oldest",
-        "What starts the --batch-wait timer: oldest (the oldest request arrives) or open (the batch opens).",
+        "triton",
+        "Whose rule starts a batch: triton (TensorFlow Serving and the reference server have it too; the "
+        "oldest request has waited), torchserve (a free worker has waited) or ray-serve (batches are collected ahead).",
     ),
+    "preferred_sizes": Flag(str, None, "Triton's preferred_batch_size, which start at once: 4,8."),
+    "timer": Flag(str, None, is_hidden=True),  # what --batching was called
     "routing": Flag(
         str,
         "round-robin",
@@ -253,6 +270,7 @@ TOKEN_OBJECTIVE = " ".join(
     for measure in ("ttft", "tpot", "itl")
     for one in ("p50", "p90", "p95", "p99", "p999", "mean")
 )
+BATCHING = "batching preferred_sizes timer"
 LLM_WORKLOAD = (
     "lengths cached_share context_tokens_max kv_tokens block_tokens engine_policy prefix_caching async_scheduling "
     "chunked_prefill"

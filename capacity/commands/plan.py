@@ -3,11 +3,12 @@
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from capacity.commands.options import (
+    BATCHING,
     CLIENTS,
     EFFORT,
     LLM,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @flags(
-    f"profile rate {OBJECTIVE} {TOKEN_OBJECTIVE} goodput_min batch_size_max batch_wait timer routing "
+    f"profile rate {OBJECTIVE} {TOKEN_OBJECTIVE} goodput_min batch_size_max batch_wait {BATCHING} routing "
     "queue_limit replicas_max hourly_usd "
     "arrivals daily users think_time spare survive rolling_update startup_time spike "
     f"mtbf recovery_time pause request_class recover_within trigger detection {CLIENTS} shed request_overhead "
@@ -142,7 +143,10 @@ def _save(found: "PlanAnswer | LlmPlanAnswer", path: Path) -> None:
     from capacity.answers import PlanAnswer
 
     if isinstance(found, PlanAnswer):
-        write_plan_file(path, found.recommendation, found.question, found.effort)
+        document = found.document()
+        beside = ("verdict", "exit_code", "disturbed", "recovery")
+        others: dict[str, Any] = {name: document[name] for name in beside if name in document}
+        write_plan_file(path, found.recommendation, found.question, found.effort, others)
     else:
         write_llm_plan(path, found.question, found.effort, found.document())
 

@@ -19,7 +19,8 @@ def render(
         option(
             "--target",
             help="What is to run it: triton, kubernetes, keda, kserve, ray-serve, bentoml, compose, serve-api, "
-            "k6, prometheus, or vllm for a language model. Repeatable.",
+            "k6, prometheus; envoy, istio or grpc for the clients of a plan that recovers; or vllm for a language "
+            "model. Repeatable.",
             metavar="TARGET",
         ),
     ],

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import typer
 
-from capacity.commands.options import EFFORT, LLM, flags, writes
+from capacity.commands.options import BATCHING, EFFORT, LLM, flags, writes
 from capacity.commands.output import Format, emit, run
 from capacity.errors import InputError
 from capacity.files import check_target
 
 
 @flags(
-    "profile replicas rate batch_size_max batch_wait timer routing arrivals users think_time queue_limit "
+    f"profile replicas rate batch_size_max batch_wait {BATCHING} routing arrivals users think_time queue_limit "
     f"request_overhead instances_per_device quantile {LLM} replay {EFFORT} file verbose",
     file=writes("Save the requests of a --replay, a row each, as .csv."),
 )

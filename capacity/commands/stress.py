@@ -11,8 +11,8 @@ from capacity.commands.output import Format, check_figure, emit, run
 
 @flags(
     "plan profile rate replicas batch_size_max batch_wait routing queue_limit arrivals request_overhead trigger "
-    f"detection startup_time horizon {CLIENTS} hedge shed abandoned ejection replicas_max only_verdict runs seed "
-    "confidence workers file verbose",
+    f"detection startup_time horizon {CLIENTS} hedge shed abandoned ejection replicas_max only_verdict "
+    "spike_map runs seed confidence workers file verbose",
     plan=reads(str, None, "A plan that capacity plan -o has saved, instead of --profile, --rate and --replicas."),
     profile=FLAGS["profile"]._replace(default=None),
     replicas=FLAGS["replicas"]._replace(default=None),
@@ -26,6 +26,9 @@ from capacity.commands.output import Format, check_figure, emit, run
     ejection=Flag(bool, False, "The balancer ejects replicas that fail five times in a row, as Envoy does."),
     replicas_max=Flag(int, 1024, "Most replicas to try in the search for the smallest fleet."),
     only_verdict=Flag(bool, False, "Leave out the smallest fleet, what would help, and the spikes."),
+    spike_map=Flag(
+        bool, False, "Find the longest spikes that are survived for seven heights, as a map for -o.", ("--map",)
+    ),
     runs=Flag(int, 20, "Independent runs behind each verdict."),
     file=writes("Save the course of it and the map of spikes, as .png or .svg."),
 )  # fmt: skip

@@ -2,12 +2,12 @@
 
 import typer
 
-from capacity.commands.options import EFFORT, LLM, REQUIRED, Flag, flags, reads, writes
+from capacity.commands.options import BATCHING, EFFORT, LLM, REQUIRED, Flag, flags, reads, writes
 from capacity.commands.output import Format, emit, run
 
 
 @flags(
-    "profile replicas rate batch_size_max batch_wait routing timer queue_limit arrivals request_overhead "
+    f"profile replicas rate batch_size_max batch_wait routing {BATCHING} queue_limit arrivals request_overhead "
     f"instances_per_device quantile {LLM} {EFFORT} file fresh",
     profile=reads(list[str], REQUIRED, "The name of a bundled profile, or a .json or .csv file; repeatable."),
     replicas=Flag(list[str], REQUIRED, "Number of replicas: 4, 1:8 or 2:16:2; repeatable."),

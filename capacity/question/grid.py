@@ -15,7 +15,7 @@ from capacity.errors import InputError
 from capacity.files import printable, versions
 from capacity.performance import Performance, TokenPerformance
 from capacity.profile.profile import ServiceProfile
-from capacity.question.plan import BatchTimer, Plan, Routing
+from capacity.question.plan import Batching, Plan, Routing
 from capacity.question.scenario import Scenario
 from capacity.traffic.parse import workload
 from capacity.traffic.workload import ArrivalProcess, TraceArrivals, Workload
@@ -126,7 +126,8 @@ class Grid(Axes[ServiceProfile]):
 
     batch_sizes_max: tuple[int | None, ...] = (None,)
     batch_waits_max_s: tuple[float, ...] = (0.0,)
-    timer: BatchTimer = BatchTimer.OLDEST
+    batching: Batching = Batching.TRITON
+    preferred_sizes: tuple[int, ...] = ()
     queue_limit: int | None = None
 
     @property
@@ -149,7 +150,8 @@ class Grid(Axes[ServiceProfile]):
                 batch_size_max=profile.batch_size_max if batch_size_max is None else batch_size_max,
                 batch_wait_max_s=batch_wait_max_s,
                 routing=routing,
-                timer=self.timer,
+                batching=self.batching,
+                preferred_sizes=self.preferred_sizes,
                 queue_limit=self.queue_limit,
             )
             yield Scenario(profile=profile, workload=demand, plan=plan)
@@ -163,7 +165,8 @@ class Grid(Axes[ServiceProfile]):
         others = {
             "batch_sizes_max": short(self.batch_sizes_max),
             "batch_waits_max_s": short(self.batch_waits_max_s),
-            "timer": self.timer.value,
+            "batching": self.batching.value,
+            "preferred_sizes": list(self.preferred_sizes),
             "queue_limit": self.queue_limit,
         }
         return self.all_settings(others, effort)

@@ -3,15 +3,16 @@
 import math
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from capacity.errors import InputError
-from capacity.question.plan import Routing
+from capacity.files import printable
+from capacity.question.plan import Batching, BatchTimer, Routing, batching_of
 from capacity.units import format_quantile, is_number, parse_duration_s, parse_rate_rps
 
 if TYPE_CHECKING:
@@ -154,6 +155,49 @@ def read_choice(choices: type[Choice], name: str, flag: str) -> Choice:
         return choices(name)
     except ValueError:
         raise InputError(f"{flag} {name[:40]!r} is unknown; use one of {', '.join(choices)}") from None
+
+
+class BatchingRule(NamedTuple):
+    """By whose rule batches start, and its preferred sizes, rising."""
+
+    batching: Batching = Batching.TRITON
+    preferred_sizes: tuple[int, ...] = ()
+
+
+def read_batching(
+    batching: str, preferred_sizes: "str | Iterable[int] | None", timer: str | None = None
+) -> BatchingRule:
+    """By whose rule batches start.
+
+    Args:
+        timer: what `--batching` was once called, `oldest` or `open`.
+
+    >>> read_batching("triton", "8,4").preferred_sizes
+    (4, 8)
+    """
+    found = read_choice(Batching, batching, "--batching")
+    if timer is not None:
+        meant = batching_of(read_choice(BatchTimer, timer, "--timer"))
+        if found not in (Batching.TRITON, meant):
+            raise InputError(
+                f"--timer {timer} is --batching {meant}, and --batching {found} is given; keep one"
+            )
+        found = meant
+    return BatchingRule(found, _read_sizes(preferred_sizes))
+
+
+def _read_sizes(sizes: "str | Iterable[int] | None") -> tuple[int, ...]:
+    """`4,8`, or numbers."""
+    if sizes is None:
+        return ()
+    if not isinstance(sizes, str):
+        return tuple(sorted(set(sizes)))
+    parts = [part.strip() for part in sizes.replace("+", ",").split(",")]
+    if any(re.fullmatch(r"[0-9]{1,9}", part) is None for part in parts):
+        raise InputError(
+            f"--preferred-sizes {printable(sizes)[:40]!r} is not a list of batch sizes, such as 4,8"
+        )
+    return tuple(sorted({int(part) for part in parts}))
 
 
 def read_service_rate_rps(service_rate: str | None, service_time: str | None) -> float:

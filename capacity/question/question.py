@@ -9,7 +9,7 @@ from typing import Self
 from capacity.errors import DomainError, InputError
 from capacity.profile.profile import ServiceProfile
 from capacity.question.objective import LatencyObjective
-from capacity.question.plan import REPLICAS_LIMIT, BatchTimer, Plan, Routing
+from capacity.question.plan import REPLICAS_LIMIT, Batching, Plan, Routing, require_batching
 from capacity.question.resilience import Survival
 from capacity.question.scenario import Scenario
 from capacity.question.stability import devices_serving_min, replicas_stable_min
@@ -46,6 +46,7 @@ class Question:
         batch_size_limit: largest batch size to consider; None for each profile's largest.
         batch_waits_s: batch waits to consider; None for 0 and some as long as each profile's batches. [s]
         routings: what the load balancer can do.
+        batching, preferred_sizes: by whose rule batches start, as in `Plan`.
         replicas_max: most replicas to consider.
         replicas_min, batch_size_min: fewest and smallest, where something other than the objective needs so many.
         survival: what the fleet must survive.
@@ -61,7 +62,8 @@ class Question:
     batch_size_limit: int | None = None
     batch_waits_s: tuple[float, ...] | None = (0.0,)
     routings: tuple[Routing, ...] = (Routing.ROUND_ROBIN,)
-    timer: BatchTimer = BatchTimer.OLDEST
+    batching: Batching = Batching.TRITON
+    preferred_sizes: tuple[int, ...] = ()
     queue_limit: int | None = None
     replicas_max: int = 1024
     replicas_min: int = 1
@@ -81,7 +83,9 @@ class Question:
             raise InputError("a question needs at least one profile, one routing and one batch wait")
         if min(self.batch_waits_s or (0.0,)) < 0.0:
             raise DomainError(f"batch_waits_s must not be negative, got {self.batch_waits_s}")
+        require_batching(self.batching, self.preferred_sizes, self.routings)
         self._check_profiles()
+        self._check_preferred_sizes()
         self.objective.require()
         if self.objective.loss_probability is not None and self.queue_limit is None:
             raise InputError("a loss limit needs a queue limit; give --queue-limit too")
@@ -97,6 +101,15 @@ class Question:
                 f"profile {unpriced[0]} has no price and cannot be compared by cost with the others; give "
                 f"--hourly-usd {unpriced[0]}=0.50, or plan for one profile at a time"
             )
+
+    def _check_preferred_sizes(self) -> None:
+        for profile in self.profiles:
+            limit = self.batch_size_limit or profile.batch_size_max
+            if max(self.preferred_sizes, default=1) > limit:
+                raise DomainError(
+                    f"preferred size {self.preferred_sizes[-1]} is above the largest batch of {profile.name}, {limit}; "
+                    "leave it out, or raise --batch-size-max"
+                )
 
     def profile(self, name: str) -> ServiceProfile:
         """The profile of that name."""
@@ -121,9 +134,10 @@ class Question:
         return [Family(profile=p, routing=r) for p, r in product(self.profiles, self.routings)]
 
     def batch_sizes(self, profile: ServiceProfile) -> tuple[int, ...]:
-        """Batch sizes to consider: the measured ones up to the limit, and the limit."""
-        limit = self.batch_size_limit or profile.batch_size_max
-        return (*(size for size in profile.batch_sizes if self.batch_size_min <= size < limit), limit)
+        """Batch sizes to consider: the measured ones up to the limit, and the limit; none below a preferred one."""
+        limit, least = self.batch_size_limit or profile.batch_size_max, max(self.preferred_sizes, default=1)
+        least = max(least, self.batch_size_min)
+        return (*(size for size in profile.batch_sizes if least <= size < limit), limit)
 
     def batch_waits(self, profile: ServiceProfile, batch_size_max: int) -> tuple[float, ...]:
         """Batch waits to consider for batches up to a size; a batch of one is full at once. [s]
@@ -145,7 +159,8 @@ class Question:
             batch_size_max=batch_size_max,
             batch_wait_max_s=batch_wait_max_s,
             routing=family.routing,
-            timer=self.timer,
+            batching=self.batching,
+            preferred_sizes=self.preferred_sizes,
             queue_limit=self.queue_limit,
         )
 
@@ -172,9 +187,9 @@ class Question:
         if isinstance(self.workload, ClosedPopulation):
             return 1
         rate_rps = self.workload.arrival_rate_rps
-        if self.queue_limit is None:
+        if self.queue_limit is None and self.batching is not Batching.RAY_SERVE:
             return replicas_stable_min(family.profile, rate_rps, batch_size_max, family.routing)
-        allowed = self.objective.loss_allowed
+        allowed = self.objective.loss_allowed if self.queue_limit is not None else 0.0
         if allowed is None:
             return 1
         devices = devices_serving_min(family.profile, rate_rps, batch_size_max, allowed)

@@ -7,7 +7,7 @@ from capacity.profile.profile import ServiceProfile
 from capacity.question.objective import LatencyObjective
 from capacity.question.plan import Plan
 from capacity.question.resilience import Spike
-from capacity.question.stability import load
+from capacity.question.stability import load_under
 from capacity.traffic.workload import ClosedPopulation, Demand, Workload
 
 _NO_OBJECTIVE = LatencyObjective()
@@ -42,7 +42,7 @@ class Scenario:
         covered = self.profile.batch_size_min <= self.plan.batch_size_max <= self.profile.batch_size_max
         if isinstance(self.workload, ClosedPopulation) or not covered:
             return None
-        return load(self.profile, self.workload.arrival_rate_rps, self.plan)
+        return load_under(self.profile, self.workload, self.plan)[0]
 
     @property
     def quantile_max(self) -> float:

@@ -5,9 +5,16 @@ from fractions import Fraction
 
 from capacity.errors import DomainError, UnstableError
 from capacity.profile.profile import ServiceProfile
-from capacity.question.plan import REPLICAS_LIMIT, Plan, Routing
-from capacity.traffic.workload import ClosedPopulation, Demand
-from capacity.units import format_rate
+from capacity.question.plan import REPLICAS_LIMIT, Batching, Plan, Routing
+from capacity.traffic.workload import (
+    ClosedPopulation,
+    Demand,
+    DeterministicArrivals,
+    GammaArrivals,
+    PoissonArrivals,
+    Workload,
+)
+from capacity.units import format_duration, format_rate
 
 _ROUNDING = 1e-12
 
@@ -17,8 +24,11 @@ def sustainable_rate_rps(profile: ServiceProfile, plan: Plan) -> float:
 
     A long queue always fills the batch, so full batches decide: c·B/s_B, and not the best
     throughput of any batch size. It keeps its replica busy too, so on a shared device all instances
-    are taken to be busy, each at the rate of 1/slowdown.
+    are taken to be busy, each at the rate of 1/slowdown. Batches that are collected ahead need not be full:
+    for these it is what the best size serves, which is an upper bound.
     """
+    if plan.batching is Batching.RAY_SERVE:
+        return profile.devices(plan.replicas) * device_throughput_max_rps(profile, plan.batch_size_max)
     working = _replicas_working(profile, plan.replicas, plan.routing)
     return working * profile.throughput_rps(plan.batch_size_max)
 
@@ -81,6 +91,51 @@ def devices_serving_min(
 def load(profile: ServiceProfile, arrival_rate_rps: float, plan: Plan) -> float:
     """Arrival rate over the sustainable rate, λ·s_B/(c·B) without shared devices; stable below 1."""
     return arrival_rate_rps / sustainable_rate_rps(profile, plan)
+
+
+def load_under(profile: ServiceProfile, workload: Workload, plan: Plan) -> tuple[float, bool]:
+    """Load under these arrivals, and whether it is exact.
+
+    Batches that are collected ahead (`ray-serve`) are as large as the arrivals make them, full or not. Batches
+    and the times between their openings are independent of the server and alike, so the load is
+    λ·E[s_N]/(c·E[N]) for a batch of N. Exact where the arrivals at one replica are renewals of known law;
+    else as if they were Poisson.
+    """
+    rate_rps = workload.arrival_rate_rps
+    if plan.batching is not Batching.RAY_SERVE:
+        return load(profile, rate_rps, plan), True
+    beyond, is_exact = _joined_at_least(workload, plan)
+    shares = [before - after for before, after in zip([1.0, *beyond], [*beyond, 0.0], strict=True)]
+    sizes = range(1, plan.batch_size_max + 1)
+    mean = sum(n * share for n, share in zip(sizes, shares, strict=True))
+    work_s = sum(
+        profile.service_mean_s(n) * share for n, share in zip(sizes, shares, strict=True) if share > 0.0
+    )
+    working = _replicas_working(profile, plan.replicas, plan.routing)
+    return rate_rps * work_s / (working * mean), is_exact
+
+
+def _joined_at_least(workload: Workload, plan: Plan) -> tuple[list[float], bool]:
+    """Probabilities that 1, 2, ..., B - 1 requests or more join the one that opens a batch, before its wait ends.
+
+    k gamma gaps are a gamma time again (Feller 1971, sec. II.2); round-robin gives every c-th request.
+    """
+    import numpy as np
+    from scipy.special import gammainc
+
+    arrivals, wait_s = workload.arrivals, plan.batch_wait_max_s
+    joining = np.arange(1, plan.batch_size_max)
+    is_dealt = plan.replicas == 1 or plan.routing is Routing.ROUND_ROBIN
+    if is_dealt and isinstance(arrivals, DeterministicArrivals):
+        gap_s = plan.replicas / workload.arrival_rate_rps
+        return [float(k * gap_s <= wait_s) for k in joining], True
+    if is_dealt and isinstance(arrivals, PoissonArrivals | GammaArrivals):
+        shape = 1.0 if isinstance(arrivals, PoissonArrivals) else 1.0 / arrivals.cv**2
+        phases = workload.arrival_rate_rps * wait_s * shape
+        return [float(p) for p in gammainc(shape * plan.replicas * joining, phases)], True
+    phases = workload.arrival_rate_rps / plan.replicas * wait_s
+    is_exact = isinstance(arrivals, PoissonArrivals) and plan.routing is Routing.RANDOM
+    return [float(p) for p in gammainc(joining, phases)], is_exact
 
 
 def replicas_stable_min(
@@ -175,6 +230,7 @@ def require_answerable(profile: ServiceProfile, workload: Demand, plan: Plan) ->
         return
     rate_rps = workload.arrival_rate_rps
     if rate_rps < sustainable_rps:
+        _require_large_batches(profile, workload, plan)
         return
     count = f"{plan.replicas} replica" + ("s" if plan.replicas > 1 else "")
     servers_min = replicas_stable_min(profile, rate_rps, plan.batch_size_max, plan.routing)
@@ -183,4 +239,17 @@ def require_answerable(profile: ServiceProfile, workload: Demand, plan: Plan) ->
         f"{format_rate(sustainable_rps)} of {count} with full batches of "
         f"{plan.batch_size_max}); use at least {servers_min} replicas",
         servers_min=servers_min,
+    )
+
+
+def _require_large_batches(profile: ServiceProfile, workload: Workload, plan: Plan) -> None:
+    """Refuse a plan whose batches close so early that its replicas cannot keep up with them."""
+    busy, is_exact = load_under(profile, workload, plan)
+    if busy < 1.0 or not is_exact:
+        return
+    count = f"{plan.replicas} replica" + ("s" if plan.replicas > 1 else "")
+    raise UnstableError(
+        f"unstable plan: load {busy:.3f} >= 1 ({format_rate(workload.arrival_rate_rps)} on {count}): with a batch wait "
+        f"of {format_duration(plan.batch_wait_max_s)} ray-serve closes batches before they are large; use a longer "
+        "--batch-wait, or more replicas",
     )

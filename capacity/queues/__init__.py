@@ -6,18 +6,23 @@ from typing import TYPE_CHECKING, Any
 # Where each law lives, below this folder.
 _PLACES = {
     "Axis": "curves",
+    "BreakdownMMc": "recovery.breakdowns",
     "Bulk": "batch.bulk",
     "BulkClosed": "batch.closed",
     "BulkJitter": "batch.gamma",
     "BulkMarkov": "batch.exponential",
     "Closed": "markov.closed",
+    "Drain": "recovery.drain",
     "Duration": "durations",
     "ErlangA": "markov.erlang_a",
     "Family": "durations",
     "GGc": "general.ggc",
     "GIMc": "general.gimc",
+    "Hedged": "recovery.copies",
+    "LastInFirstOut": "recovery.lifo",
     "LittlesLaw": "little",
     "LoadTestReport": "little",
+    "LongBackoff": "recovery.retrial",
     "MDc": "general.mdc",
     "MG1": "general.mg1",
     "MGcc": "markov.erlang",
@@ -25,12 +30,16 @@ _PLACES = {
     "MMInf": "markov.mminf",
     "MMPPMc": "general.mmpp",
     "MMc": "markov.mmc",
+    "MMcD": "recovery.mmcd",
     "MMcK": "markov.mmck",
     "MPHc": "general.mphc",
+    "PausedMG1": "recovery.pauses",
     "PowerOfChoices": "power_of_choices",
     "Priority": "markov.priority",
     "Quantity": "curves",
     "RandomSplit": "routing",
+    "Redundancy": "recovery.copies",
+    "Retrial": "recovery.retrial",
     "RoundRobin": "routing",
     "ShortestQueue": "shortest_queue",
     "erlang_b": "markov.erlang",
@@ -71,6 +80,15 @@ if TYPE_CHECKING:
     from capacity.queues.markov.mminf import MMInf as MMInf
     from capacity.queues.markov.priority import Priority as Priority
     from capacity.queues.power_of_choices import PowerOfChoices as PowerOfChoices
+    from capacity.queues.recovery.breakdowns import BreakdownMMc as BreakdownMMc
+    from capacity.queues.recovery.copies import Hedged as Hedged
+    from capacity.queues.recovery.copies import Redundancy as Redundancy
+    from capacity.queues.recovery.drain import Drain as Drain
+    from capacity.queues.recovery.lifo import LastInFirstOut as LastInFirstOut
+    from capacity.queues.recovery.mmcd import MMcD as MMcD
+    from capacity.queues.recovery.pauses import PausedMG1 as PausedMG1
+    from capacity.queues.recovery.retrial import LongBackoff as LongBackoff
+    from capacity.queues.recovery.retrial import Retrial as Retrial
     from capacity.queues.routing import RandomSplit as RandomSplit
     from capacity.queues.routing import RoundRobin as RoundRobin
     from capacity.queues.shortest_queue import ShortestQueue as ShortestQueue

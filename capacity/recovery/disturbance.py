@@ -74,7 +74,7 @@ class Disturbances:
     def slowdown(self, batch_size: int) -> float:
         """How many times as long a batch takes on average, by its longest request and the pauses.
 
-        >>> Disturbances(classes=(RequestClass(name="long", share=0.02, scale=8.0),)).slowdown(1)
+        >>> round(Disturbances(classes=(RequestClass(name="long", share=0.02, scale=8.0),)).slowdown(1), 9)
         1.14
         """
         longer = 1.0

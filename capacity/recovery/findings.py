@@ -13,12 +13,13 @@ from capacity.recovery.stress import Stress
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
-    """One run second by second, each tuple of shape `(seconds,)`.
+    """One run second by second, shape `(seconds,)`.
 
     Attributes:
         came: first tries that arrived in a second.
         succeeded: those of them that had a reply in time, whenever it came.
-        sent: attempts of all requests that were sent in it.
+        sent: attempts of all requests that were sent in it; shorter where the run was given up, as so much waited
+            that it could not have recovered within the horizon.
     """
 
     came: tuple[int, ...]
@@ -77,7 +78,7 @@ class Runs:
     @property
     def goodput_during(self) -> Interval:
         """Share of first tries arriving during the trigger that succeed."""
-        return mean_of([run.goodput_during for run in self.runs], self.confidence)
+        return mean_of([run.goodput_during for run in self.runs], self.confidence, most=1.0)
 
     @property
     def lost(self) -> Interval:
@@ -103,8 +104,8 @@ class Runs:
         return 0 if happened == len(self.runs) else 3 if happened == 0 else 4
 
 
-def mean_of(values: Sequence[float], confidence: float) -> Interval:
-    """Mean of independent values with Student's interval, which of one value is without bounds."""
+def mean_of(values: Sequence[float], confidence: float, *, most: float = math.inf) -> Interval:
+    """Mean of independent values from 0 to `most`, with Student's interval; of one value it is all of that."""
     count = len(values)
     mean = math.fsum(values) / count
     if count == 1 or min(values) == max(values):
@@ -112,7 +113,7 @@ def mean_of(values: Sequence[float], confidence: float) -> Interval:
     else:
         variance = math.fsum((value - mean) ** 2 for value in values) / (count - 1)
         half = student_t(confidence, count - 1) * math.sqrt(variance / count)
-    return Interval(value=mean, low=mean - half, high=mean + half)
+    return Interval(value=mean, low=max(0.0, mean - half), high=min(most, mean + half))
 
 
 # One run of a stress, by the users of its number.

@@ -115,21 +115,30 @@ def read_budget(text: str | float, burst: float | None) -> RetryBudget:
     """
     name, _, rest = str(text).partition(":")
     if not rest:
-        name, rest = ("none", "") if name == "none" else ("first-tries", name)
+        name, rest = (name, "") if name == BudgetKind.NONE else (BudgetKind.FIRST_TRIES.value, name)
     kind = read_choice(BudgetKind, name, "--retry-budget")
-    if kind is BudgetKind.NONE:
-        return RetryBudget()
-    numbers = rest.split(",")
-    count = 2 if kind is BudgetKind.THROTTLE else 1
+    numbers = rest.split(",") if rest else []
+    count = {BudgetKind.NONE: 0, BudgetKind.THROTTLE: 2}.get(kind, 1)
     if len(numbers) != count or not all(is_number(one) for one in numbers):
         raise InputError(
             f"--retry-budget {str(text)[:40]!r} is none; write 0.1, successes:0.5, concurrent:0.2, "
             "throttle:10,0.1 or none"
         )
     if kind is BudgetKind.THROTTLE:
+        if burst is not None:
+            raise InputError("--retry-burst is left out with throttle:TOKENS,RATIO, which has its own")
         return RetryBudget(kind=kind, tokens=float(numbers[0]), ratio=float(numbers[1]))
-    budget = RetryBudget(kind=kind, ratio=float(numbers[0]))
-    return budget if burst is None else replace(budget, tokens=burst)
+    budget = RetryBudget(kind=kind, ratio=float(numbers[0])) if numbers else RetryBudget()
+    return budget if burst is None else _with_burst(budget, burst)
+
+
+def _with_burst(budget: RetryBudget, burst: float) -> RetryBudget:
+    """`--retry-burst`: the tokens that a budget holds at most, and at first."""
+    if budget.kind in (BudgetKind.NONE, BudgetKind.CONCURRENT):
+        raise InputError(
+            "--retry-burst is the size of a budget of tokens; give --retry-budget 0.1 or successes:0.5 too"
+        )
+    return replace(budget, tokens=burst)
 
 
 def read_retried(names: str) -> frozenset[Failure]:
@@ -153,11 +162,9 @@ def read_clients(
     if client is not None and client not in CLIENTS:
         raise InputError(f"--client {client[:40]!r} is unknown; use one of {', '.join(CLIENTS)}")
     base = Clients() if client is None else CLIENTS[client]
-    if retry_burst is not None and retry_budget is None and base.budget.kind is BudgetKind.NONE:
-        raise InputError("--retry-burst is the size of a budget; give --retry-budget 0.1 too")
     budget = base.budget if retry_budget is None else read_budget(retry_budget, retry_burst)
     if retry_budget is None and retry_burst is not None:
-        budget = replace(budget, tokens=retry_burst)
+        budget = _with_burst(budget, retry_burst)
     return Clients(
         timeout_s=timeout_s,
         deadline_s=deadline_s,

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 from typing import Self
 
-from capacity.errors import DomainError
+from capacity.errors import DomainError, InputError
 from capacity.profile.profile import ServiceProfile
-from capacity.question.plan import Plan
+from capacity.question.plan import Plan, Routing
 from capacity.question.stability import load, sustainable_rate_rps
 from capacity.recovery.clients import Clients
 from capacity.recovery.protection import Protection
@@ -42,6 +42,10 @@ class Stress:
     horizon_s: float = 600.0
 
     def __post_init__(self) -> None:
+        if self.protection.ejects and self.plan.routing is Routing.SHARED_QUEUE:
+            raise InputError(
+                "--ejection is a balancer's, and replicas that share a queue have none; take another --routing"
+            )
         if self.horizon_s < STEADY_S + self.window_s:
             raise DomainError(
                 f"the horizon must be at least {STEADY_S + self.window_s:g} s, so that a recovery can be seen,"

@@ -10,7 +10,7 @@ from capacity.profile.load import bundled_names, load_profile
 from capacity.profile.profile import ServiceProfile
 from capacity.question.budget import Effort
 from capacity.question.objective import LatencyObjective
-from capacity.question.plan import BatchTimer, Routing
+from capacity.question.plan import Batching, Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Survival
 from capacity.traffic.workload import ClosedPopulation
@@ -35,7 +35,7 @@ def command_to_repeat(saved: SavedPlan) -> str:
     for profile in question.profiles:
         words += ["--profile", profile.name]
     words += [*_traffic(question), *_objective(question.objective), *_fleet(question)]
-    words += [*_survival(question.survival), *_effort(saved.effort), "-o", saved.name]
+    words += [*_survival(question.survival), *_recovery(saved), *_effort(saved.effort), "-o", saved.name]
     return shlex.join(words)
 
 
@@ -79,8 +79,7 @@ def _fleet(question: Question) -> Iterator[str]:
         yield from ("--batch-size-max", str(question.batch_size_limit))
     for wait_s in question.batch_waits_s or ():
         yield from ("--batch-wait", _seconds(wait_s))
-    if question.timer is not BatchTimer.OLDEST:
-        yield from ("--timer", question.timer.value)
+    yield from _batching(question)
     if question.routings != (Routing.ROUND_ROBIN,):
         for routing in question.routings:
             yield from ("--routing", routing.value)
@@ -88,6 +87,21 @@ def _fleet(question: Question) -> Iterator[str]:
         yield from ("--queue-limit", str(question.queue_limit))
     if question.replicas_max != 1024:
         yield from ("--replicas-max", str(question.replicas_max))
+
+
+def _batching(question: Question) -> Iterator[str]:
+    if question.batching is not Batching.TRITON:
+        yield from ("--batching", question.batching.value)
+    if question.preferred_sizes:
+        yield from ("--preferred-sizes", ",".join(map(str, question.preferred_sizes)))
+
+
+def _recovery(saved: SavedPlan) -> Iterator[str]:
+    """What it must recover from."""
+    recovery = saved.answer.get("recovery")
+    flags = recovery.get("flags") if isinstance(recovery, dict) else None
+    if isinstance(flags, list):
+        yield from map(str, flags)
 
 
 def _survival(survival: Survival) -> Iterator[str]:

@@ -12,7 +12,7 @@ from rich.text import Text
 from capacity.performance import Interval, Kind, Performance, Quantiles
 from capacity.question.caveat import CaveatCode
 from capacity.question.objective import format_interval, format_share
-from capacity.question.plan import BatchTimer, Plan
+from capacity.question.plan import Batching, Plan
 from capacity.units import format_duration, format_quantile, format_rate, quantile_name
 
 if TYPE_CHECKING:
@@ -288,11 +288,20 @@ def _quantile_rows(name: str, quantiles: Quantiles) -> list[tuple[str, str]]:
 
 
 def batch_wait(plan: Plan) -> str:
-    """How long a batch may wait, and since when where that is not usual."""
-    since = (
-        " since the batch is open" if plan.batch_wait_max_s > 0.0 and plan.timer is BatchTimer.OPEN else ""
+    """How long a batch may wait, and by whose rule where that is not usual."""
+    if plan.preferred_sizes:
+        sizes = ", ".join(map(str, plan.preferred_sizes))
+        return f"{format_duration(plan.batch_wait_max_s)}, preferred sizes {sizes}"
+    makes_no_difference = plan.batching is Batching.TORCHSERVE and plan.batch_wait_max_s == 0.0
+    rule = (
+        ""
+        if plan.batching is Batching.TRITON or makes_no_difference
+        else f", as in {_SERVERS[plan.batching]}"
     )
-    return format_duration(plan.batch_wait_max_s) + since
+    return format_duration(plan.batch_wait_max_s) + rule
+
+
+_SERVERS = {Batching.TORCHSERVE: "TorchServe", Batching.RAY_SERVE: "Ray Serve"}
 
 
 def plan_rows(plan: Plan) -> list[tuple[str, str]]:

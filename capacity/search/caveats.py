@@ -11,7 +11,7 @@ from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.profile.sampling import FloorDoubt, has_samples
 from capacity.question.candidate import Candidate, Doubt, Verdict
 from capacity.question.caveat import Caveat, CaveatCode
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Batching, Plan, Routing
 from capacity.question.question import Question
 from capacity.question.scenario import Scenario
 from capacity.search.candidates import Search
@@ -374,6 +374,7 @@ _FLEETS_NAMED = 3
 _BATCHES_MAX = 1e6
 # Replicas from which on one balancer that sees every request is a doubtful assumption.
 _ONE_BALANCER_MAX = 100
+_TORCHSERVE_AT_ONCE = 2  # Model.pollInferJob looks at what is left of the delay after the second
 # What settles a doubt, by its cause.
 MENDS = {
     Doubt.REQUESTS: "raise --requests-max",
@@ -533,6 +534,24 @@ def routing_caveats(plan: Plan) -> Iterator[Caveat]:
         )
 
 
+def batching_caveats(plan: Plan) -> Iterator[Caveat]:
+    """Where a server without a batch wait does something else than its rule says."""
+    if plan.batch_wait_max_s > 0.0:
+        return
+    if plan.batching is Batching.TORCHSERVE and plan.batch_size_max > _TORCHSERVE_AT_ONCE:
+        yield Caveat(
+            code=CaveatCode.BATCHING_WITHOUT_WAIT,
+            message=f"with a maxBatchDelay of 0 TorchServe takes {_TORCHSERVE_AT_ONCE} requests at most into a batch, "
+            f"and up to {plan.batch_size_max} were evaluated; give a --batch-wait of 1ms or more",
+        )
+    if plan.preferred_sizes and plan.preferred_sizes[0] < plan.batch_size_max:
+        yield Caveat(
+            code=CaveatCode.BATCHING_WITHOUT_WAIT,
+            message="with a delay of 0 Triton closes the next batch at the first preferred size that it comes to while "
+            f"all instances are busy, {plan.preferred_sizes[0]}, which is not evaluated; give a --batch-wait",
+        )
+
+
 def with_implausible(recommendation: Recommendation, question: Question) -> Recommendation:
     """With what is implausible in every profile: a mistake in its file may be why one was not chosen."""
     quantile_max = max(question.objective.quantiles or (0.99,))
@@ -547,6 +566,7 @@ def simulation_caveats(
 ) -> Iterator[Caveat]:
     """What the profile, a trace or the budget leave open of one simulated plan."""
     quantiles = scenario.quantiles
+    yield from batching_caveats(scenario.plan)
     yield from profile_caveats(scenario.profile, scenario.plan.batch_size_max, quantiles)
     yield from trace_caveats(scenario.workload, quantiles)
     yield from interval_caveats(

@@ -65,11 +65,19 @@ def predict(
             arrival_rate_rps=workload.arrival_rate_rps,
             batch_times_s=tuple(law.mean_s for law in laws),
             batch_wait_max_s=plan.batch_wait_max_s,
-            timer=plan.timer,
+            timer=_timer(plan),
             replicas=plan.replicas,
             routing=plan.routing,
         ).performance(quantiles)
     return _later(one, profile.request_overhead_s, workload.arrival_rate_rps)
+
+
+def _timer(plan: Plan) -> BatchTimer:
+    """What starts the batch wait of a plan whose batching has a law."""
+    if plan.timer is not None:
+        return plan.timer
+    what = "preferred batch sizes" if plan.preferred_sizes else f"{plan.batching} batching"
+    raise _no_law(what, "simulate instead, or use triton batching without preferred sizes")
 
 
 # The chosen plan is confirmed by the law that chose it, whose chain takes long.
@@ -193,6 +201,7 @@ def _has_law(scenario: Scenario) -> bool:
         and scenario.profile.instances_per_device == 1
         and plan.batch_size_max <= scenario.profile.batch_size_max
         and (plan.replicas == 1 or _is_blind(plan) or plan.batch_size_max == 1)
+        and (plan.timer is not None or plan.batch_size_max == 1)
         and not _is_slow(plan)
         and all(law.is_deterministic for law in scenario.profile.laws)
     )
@@ -208,7 +217,7 @@ def _is_slow(plan: Plan) -> bool:
         return False
     places = plan.batch_size_max * (plan.replicas if plan.routing is Routing.ROUND_ROBIN else 1)
     is_greedy = plan.batch_wait_max_s == 0.0
-    return places > (_PLACES_MAX if is_greedy else _PLACES_MAX_WITH_TIMER[plan.timer])
+    return places > (_PLACES_MAX if is_greedy else _PLACES_MAX_WITH_TIMER[_timer(plan)])
 
 
 def _value(promise: Promise, performance: Performance) -> float:

@@ -12,6 +12,7 @@ from capacity.question.resilience import Survival
 from capacity.question.stability import require_batch_of_one
 from capacity.search.candidates import Progress, Search
 from capacity.search.caveats import (
+    batching_caveats,
     headroom_caveats,
     mean_caveats,
     precision_caveat,
@@ -287,6 +288,7 @@ def _caveats(search: Search, certified: Certified) -> Iterator[Caveat]:
         )
     yield from search_caveats(search, certified.candidate)
     yield from routing_caveats(plan)
+    yield from batching_caveats(plan)
     if certified.candidate.performance is not None:
         yield from mean_caveats(certified.candidate.performance)
     if not certified.whole.is_precise:

@@ -332,7 +332,7 @@ def _only_rises(scenario: Scenario) -> bool:
     is_smooth = isinstance(scenario.workload, Workload) and isinstance(
         scenario.workload.arrivals, PoissonArrivals | GammaArrivals
     )
-    starts_at_once = plan.batch_wait_max_s == 0.0 or plan.batch_size_max == 1
+    starts_at_once = (plan.batch_wait_max_s == 0.0 and not plan.preferred_sizes) or plan.batch_size_max == 1
     timed = measures <= {Measure.RESPONSE, Measure.RESPONSE_MEAN, Measure.WAIT}
     grows = plan.batch_size_max == 1 or profile.is_monotone
     return is_smooth and starts_at_once and timed and plan.queue_limit is None and grows

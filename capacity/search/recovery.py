@@ -10,7 +10,7 @@ from capacity.question.plan import Routing
 from capacity.recovery.clients import BudgetKind, RetryBudget
 from capacity.recovery.findings import OneRun, Remedy, Run, Runs, Screen, SpikeSurvived, StressJudge
 from capacity.recovery.fluid import amplification, fluid, patience_s, spike_survived_s
-from capacity.recovery.protection import Protection, Shedding
+from capacity.recovery.protection import Shedding
 from capacity.recovery.stress import STEADY_S, TOLERANCE, Stress
 from capacity.recovery.trigger import Trigger, TriggerKind
 from capacity.units import format_duration
@@ -21,19 +21,27 @@ _SOON_S = 120.0
 _SPIKE_HORIZON_S = 60.0
 SPIKES = (2.0, 1.6)
 _OVERLOADS = (1.6, 1.28)  # times the capacity, where these are no overload
+_MAP = (0.9, 1.1, 1.5, 2.0, 3.0)  # times the smaller of these
 _SPIKE_MAX_S = 120.0
 _SPIKE_PRECISION = 0.1
 Report = Callable[[str], None]
 
 
 def screen(
-    stress: Stress, judge: StressJudge, report: Report, *, replicas_max: int, only_verdict: bool = False
+    stress: Stress,
+    judge: StressJudge,
+    report: Report,
+    *,
+    replicas_max: int,
+    only_verdict: bool = False,
+    is_map: bool = False,
 ) -> Screen:
     """The whole of `capacity stress`.
 
     Args:
         replicas_max: of the smallest fleet that is looked for.
         only_verdict: whether this fleet recovers, and nothing else.
+        is_map: spikes of seven heights in place of two.
 
     Raises:
         UnstableError: the fleet cannot sustain the arrival rate without any trouble.
@@ -51,7 +59,7 @@ def screen(
         return Screen(found=found, fluid=law)
     smallest, smaller = smallest_fleet(found, judge, report, replicas_max)
     remedies = () if is_unharmed(found) else tuple(_try(stress, judge, report))
-    spikes = tuple(_spikes(stress, judge, report))
+    spikes = tuple(_spikes(stress, judge, report, is_map=is_map))
     return Screen(
         found=found, fluid=law, smallest=smallest, smaller=smaller, remedies=remedies, spikes=spikes
     )
@@ -73,13 +81,14 @@ def remedies(stress: Stress) -> Iterator[tuple[str, Stress]]:
         return
     if stress.protection.shedding is Shedding.NONE:
         margin_s = late_margin_s(stress)
-        late = Protection(shedding=Shedding.LATE, late_margin_s=margin_s)
+        late = replace(stress.protection, shedding=Shedding.LATE, late_margin_s=margin_s)
         yield f"--shed late:{_typed(margin_s)}", replace(stress, protection=late)
     if stress.plan.queue_limit is None:
         limit = queue_limit(stress, patience)
         yield f"--queue-limit {limit}", replace(stress, plan=replace(stress.plan, queue_limit=limit))
     if stress.protection.shedding is Shedding.NONE:
-        yield "--shed lifo", replace(stress, protection=Protection(shedding=Shedding.LIFO))
+        newest_first = replace(stress.protection, shedding=Shedding.LIFO)
+        yield "--shed lifo", replace(stress, protection=newest_first)
 
 
 def late_margin_s(stress: Stress) -> float:
@@ -159,13 +168,18 @@ def _bracket(replicas: int, recovers: Callable[[int], bool], most: int) -> tuple
     return replicas + step // 2 if step > 1 else replicas, enough
 
 
-def _spikes(stress: Stress, judge: StressJudge, report: Report) -> Iterator[SpikeSurvived]:
-    """How long a spike is survived, for two factors that overload the fleet."""
-    for factor, overload in zip(SPIKES, _OVERLOADS, strict=True):
-        least = math.ceil(10.0 * overload / stress.load) / 10.0
-        asked = factor if factor * stress.load > 1.1 else least
-        report(f"looking for the longest spike of {asked:g}x that is survived")
-        yield spike_survived(stress, asked, judge)
+def _spikes(stress: Stress, judge: StressJudge, report: Report, *, is_map: bool) -> Iterator[SpikeSurvived]:
+    """How long a spike is survived, for two factors that overload the fleet, or for a map of them."""
+    asked = [
+        factor if factor * stress.load > 1.1 else math.ceil(10.0 * overload / stress.load) / 10.0
+        for factor, overload in zip(SPIKES, _OVERLOADS, strict=True)
+    ]
+    if is_map:
+        least = min(asked)
+        asked += [factor for factor in (round(least * more, 2) for more in _MAP) if factor not in asked]
+    for factor in asked:
+        report(f"looking for the longest spike of {factor:g}x that is survived")
+        yield spike_survived(stress, factor, judge)
 
 
 def spike_survived(stress: Stress, factor: float, judge: StressJudge) -> SpikeSurvived:

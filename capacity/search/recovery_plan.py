@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from capacity.question.plan import Plan
-from capacity.recovery.findings import Remedy, Runs, StressJudge
+from capacity.recovery.findings import Remedy, Run, Runs, StressJudge
 from capacity.recovery.stress import STEADY_S, Stress
 from capacity.search.recommendation import Recommendation
 from capacity.search.recovery import Report, remedies, smallest_fleet
@@ -26,6 +26,7 @@ class RecoveryPlan:
         chosen: the recommended fleet with that setting; None where nothing that was tried is enough.
         tried: settings, each of them alone, at the fleet of the objective.
         as_is: the smallest fleet that recovers in time without any setting; None where none does.
+        flags: what was asked, as it is typed.
     """
 
     within_s: float
@@ -34,6 +35,7 @@ class RecoveryPlan:
     chosen: Runs | None
     tried: tuple[Remedy, ...]
     as_is: Runs | None
+    flags: tuple[str, ...] = ()
 
 
 def is_in_time(found: Runs, within_s: float) -> bool:
@@ -50,6 +52,7 @@ def plan_to_recover(
     report: Report,
     *,
     replicas_max: int,
+    flags: tuple[str, ...] = (),
 ) -> tuple[Recommendation, RecoveryPlan]:
     """The plan that recovers in time: as it is, else with one more setting, else with more replicas."""
     plan = planned.plan
@@ -66,6 +69,7 @@ def plan_to_recover(
             chosen=as_planned,
             tried=(),
             as_is=as_planned,
+            flags=flags,
         )
         return planned, found
     tried = []
@@ -87,6 +91,7 @@ def plan_to_recover(
         chosen=chosen,
         tried=tuple(tried),
         as_is=as_is,
+        flags=flags,
     )
 
 
@@ -102,7 +107,12 @@ class _InTime:
         return replace(stress, horizon_s=self._within_s + STEADY_S + stress.window_s + 1.0)
 
     def __call__(self, stress: Stress) -> Runs:
-        return self._judge(stress)
+        found = self._judge(stress)
+        return replace(found, runs=tuple(self._late_as_none(run) for run in found.runs))
+
+    def _late_as_none(self, run: Run) -> Run:
+        is_late = run.recovered_s is not None and run.recovered_s > self._within_s
+        return replace(run, recovered_s=None) if is_late else run
 
 
 def _best(enough: list[Remedy]) -> Remedy | None:

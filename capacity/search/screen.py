@@ -4,7 +4,7 @@ from capacity.profile.profile import ServiceProfile
 from capacity.question.candidate import Limit, Rejection
 from capacity.question.objective import LatencyObjective, Measure, Promise
 from capacity.question.scenario import Scenario
-from capacity.question.stability import load, loss_min
+from capacity.question.stability import load_under, loss_min
 from capacity.traffic.workload import ClosedPopulation, Workload
 
 
@@ -40,8 +40,8 @@ def refuse_load(scenario: Scenario) -> Rejection | None:
         return None
     if plan.queue_limit is not None:
         return _refuse_losses(scenario, workload)
-    rho = load(scenario.profile, workload.arrival_rate_rps, plan)
-    return Rejection(limit=Limit.STABILITY, allowed=1.0, needed=rho) if rho >= 1.0 else None
+    rho, is_exact = load_under(scenario.profile, workload, plan)
+    return Rejection(limit=Limit.STABILITY, allowed=1.0, needed=rho) if rho >= 1.0 and is_exact else None
 
 
 def _refuse_losses(scenario: Scenario, workload: Workload) -> Rejection | None:

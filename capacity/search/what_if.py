@@ -112,10 +112,10 @@ def with_limits(question: Question, factor: float) -> Question:
 def lone_performance(profile: ServiceProfile, plan: Plan, quantiles: tuple[float, ...]) -> Performance:
     """The performance of a lone request: the limit of low rates, whatever the router.
 
-    A batch of one that is not full waits for its whole batch wait, with either timer, and is served alone; if
+    A batch of one that is not full waits for its whole batch wait, by any batching rule, and is served alone; if
     one request fills the batch, it starts at once. Its replica was idle, and must wake.
     """
-    wait_s = plan.batch_wait_max_s if plan.batch_size_max > 1 else 0.0
+    wait_s = plan.batch_wait_max_s if plan.due_size > 1 else 0.0
     law, fixed_s = profile.law(1), wait_s + profile.wake_s + profile.request_overhead_s
     return Performance(
         kind=Kind.EXACT,

@@ -9,7 +9,7 @@ One flat loop, since compiled code is fastest where the state of a replica stays
 import numpy as np
 
 from simulations.compiled import compiled, inlined
-from simulations.draws.records import Floats
+from simulations.draws.records import Floats, Integers
 from simulations.draws.service import Laws, duration_s
 from simulations.kernel.state import (
     LEAST_OUTSTANDING,
@@ -22,9 +22,11 @@ from simulations.kernel.state import (
     Structs,
     at,
     change,
+    collect,
     come_back,
     leftmost,
     next_return_s,
+    size_of_batch,
     smallest,
     take_earliest,
 )
@@ -43,6 +45,7 @@ def _event_s(queue: Struct) -> float:
 @compiled
 def serve_own(  # noqa: C901  (one loop: see above)
     plan: Structs,
+    sizes: Integers,
     laws: Laws,
     queues: Structs,
     ranks: Floats,
@@ -58,6 +61,7 @@ def serve_own(  # noqa: C901  (one loop: see above)
 
     Args:
         plan: shape `(1,)`.
+        sizes: of batches, as in `state.sizes_of`.
         laws: of the service times, as `service.duration_s` takes them.
         queues: shape `(replicas,)`.
         ranks: tournament of the requests routed to each replica and not yet finished, times the number
@@ -69,7 +73,7 @@ def serve_own(  # noqa: C901  (one loop: see above)
     """
     rules = plan[0]
     routing, replicas, size_max, wait_s = rules.routing, rules.replicas, rules.size_max, rules.wait_s
-    is_open, limit = rules.is_open, rules.limit
+    is_open, is_collected, due_size, limit = rules.is_open, rules.is_collected, rules.due_size, rules.limit
     kind, times_s, below, weight, first_knot, probabilities, durations_s, wake_s = laws
     instants_s, service, dice = arrivals
     is_closed, leaves = len(returns) > 1, len(ranks) >> 1
@@ -114,8 +118,13 @@ def serve_own(  # noqa: C901  (one loop: see above)
                     queue.in_service = 0
                     if queue.waiting == 0:
                         break
-                    if queue.waiting < size_max:
-                        due_s = (start_s if is_open else window[queue.head - base].arrived_s) + wait_s
+                    if is_collected or queue.waiting < due_size:
+                        waits = window[queue.head - base]
+                        due_s = (
+                            waits.started_s
+                            if is_collected
+                            else (start_s if is_open else waits.arrived_s) + wait_s
+                        )
                         if due_s > start_s:
                             queue.due_s = due_s
                             if is_closed:
@@ -126,7 +135,7 @@ def serve_own(  # noqa: C901  (one loop: see above)
                 else:
                     break
                 oldest = queue.head
-                size = min(queue.waiting, size_max)
+                size = size_of_batch(rules, sizes, window[oldest - base], queue.waiting, start_s)
                 work_s = duration_s(
                     kind, times_s, below, weight, first_knot, probabilities, durations_s,
                     size, window[oldest - base].service,
@@ -173,6 +182,8 @@ def serve_own(  # noqa: C901  (one loop: see above)
             continue
         entry.size = UNKNOWN
         entry.behind = NO_REQUEST
+        if is_collected:
+            collect(queue, window, base, request, size_max, now_s + wait_s)
         if queue.waiting == 0:
             queue.head = request
             queue.due_s = now_s + wait_s
@@ -180,7 +191,9 @@ def serve_own(  # noqa: C901  (one loop: see above)
             window[queue.tail - base].behind = request
         queue.tail = request
         queue.waiting += 1
-        if queue.waiting >= size_max and is_free and queue.due_s > now_s:
+        if is_collected:
+            queue.due_s = window[queue.head - base].started_s
+        elif queue.waiting >= due_size and is_free and queue.due_s > now_s:
             queue.due_s = now_s
         if counts:
             change(ranks, replica, at(ranks, replica) + leaves)

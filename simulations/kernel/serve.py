@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from capacity.errors import DomainError
-from capacity.question.plan import BatchTimer, Plan, Routing
+from capacity.question.plan import Batching, Plan, Routing
 from simulations.draws.arrivals import ClosedDraws, Draws, Replay, Stream
 from simulations.draws.records import Floats, Integers, Records
 from simulations.draws.service import ALONE, FIXED, SCALED, ServiceTable, ServiceTimes, service_time_s
@@ -28,6 +28,7 @@ from simulations.kernel.state import (
     requests_in_memory,
     returns_of,
     rules_of,
+    sizes_of,
     tournament,
 )
 
@@ -115,6 +116,8 @@ def recursion_for(
         return None
     if plan.replicas > _SORTED_MAX or _are_slowed(plan, slowdowns):
         return None
+    if plan.timer is None and plan.batch_size_max > 1:
+        return None
     return _singly if plan.batch_size_max == 1 else _in_batches
 
 
@@ -134,7 +137,7 @@ def _in_batches(plan: Plan, table: ServiceTable, stream: Stream | Replay, block:
     free_s = _all_free(plan)
     arrived_s, service, started_s, finished_s = (np.zeros(room) for _ in range(4))
     sizes = np.zeros(room, dtype=np.int64)
-    is_open = plan.timer is BatchTimer.OPEN
+    is_open = plan.batching is Batching.TORCHSERVE
     here, to_come = 0, stream.requests
     for count in _counts(stream.requests, block):
         stream.arrived_s(count, out=arrived_s[here : here + count])
@@ -194,11 +197,12 @@ def _loop(
     users = stream.users or 0
     spread_s = service_time_s(table.arrays, 1, first_service) if users else 0.0
     returns = returns_of(users, stream.requests, spread_s)
+    rules, sizes = rules_of(plan), sizes_of(plan)
     if _are_slowed(plan, slowdowns):
         trees = (indices, indices.copy(), at_rest(plan.replicas), at_rest(len(queues)))
         shared = (np.array(slowdowns, dtype=np.float64), queues, no_jobs(plan.replicas), trees, returns)
-        return lambda *arguments: serve_devices(rules_of(plan), table.arrays, *shared, *arguments)
-    state = (rules_of(plan), table.arrays, queues, indices, at_rest(plan.replicas), returns)
+        return lambda *arguments: serve_devices(rules, sizes, table.arrays, *shared, *arguments)
+    state = (rules, sizes, table.arrays, queues, indices, at_rest(plan.replicas), returns)
     serve_block = serve_shared if plan.routing is Routing.SHARED_QUEUE else serve_own
     return lambda *arguments: serve_block(*state, *arguments)
 

@@ -9,7 +9,7 @@ in `reference/replica.py` does, in the same order.
 import numpy as np
 
 from simulations.compiled import compiled, inlined
-from simulations.draws.records import Floats
+from simulations.draws.records import Floats, Integers
 from simulations.draws.service import Laws, duration_s
 from simulations.kernel.state import (
     LEAST_OUTSTANDING,
@@ -22,9 +22,11 @@ from simulations.kernel.state import (
     Structs,
     at,
     change,
+    collect,
     come_back,
     leftmost,
     next_return_s,
+    size_of_batch,
     smallest,
     take_earliest,
 )
@@ -50,6 +52,7 @@ def _change_rate(
 @compiled
 def serve_devices(  # noqa: C901  (one loop: see `own_queues`)
     plan: Structs,
+    sizes: Integers,
     laws: Laws,
     slowdowns: Floats,
     queues: Structs,
@@ -65,7 +68,7 @@ def serve_devices(  # noqa: C901  (one loop: see `own_queues`)
     """Let requests from number `first` on arrive, one after another; at the end serve all that are left.
 
     Args:
-        plan, laws, returns, window, base, arrivals: as in `own_queues.serve_own`.
+        plan, sizes, laws, returns, window, base, arrivals: as in `own_queues.serve_own`.
         slowdowns: by busy instances of a device less 1, shape `(instances,)`.
         queues: shape `(replicas,)`, or `(1,)` of a shared one.
         jobs: what each replica serves, shape `(replicas,)`; size 0 is nothing.
@@ -74,7 +77,7 @@ def serve_devices(  # noqa: C901  (one loop: see `own_queues`)
     """
     rules = plan[0]
     routing, replicas, size_max, wait_s = rules.routing, rules.replicas, rules.size_max, rules.wait_s
-    is_open, limit = rules.is_open, rules.limit
+    is_open, is_collected, due_size, limit = rules.is_open, rules.is_collected, rules.due_size, rules.limit
     kind, times_s, below, weight, first_knot, probabilities, durations_s, wake_s = laws
     instants_s, service, dice = arrivals
     ranks, free, ends, dues = trees
@@ -112,9 +115,11 @@ def serve_devices(  # noqa: C901  (one loop: see `own_queues`)
                 queue.finish_s = end_s
                 is_due = queue.waiting > 0
                 if is_due:
-                    if queue.free == 1:
+                    if is_collected:
+                        queue.due_s = max(start_s, window[queue.head - base].started_s)
+                    elif queue.free == 1:
                         begun_s = start_s if is_open else window[queue.head - base].arrived_s
-                        is_full = queue.waiting >= size_max
+                        is_full = queue.waiting >= due_size
                         queue.due_s = start_s if is_full else max(start_s, begun_s + wait_s)
                     is_due = queue.due_s <= start_s
                 if not is_due:
@@ -143,7 +148,7 @@ def serve_devices(  # noqa: C901  (one loop: see `own_queues`)
                 lead.busy += 1
                 _change_rate(jobs, ends, slowdowns, replica, lead.busy - 1, lead.busy, start_s)
             oldest = queue.head
-            size = min(queue.waiting, size_max)
+            size = size_of_batch(rules, sizes, window[oldest - base], queue.waiting, start_s)
             job.oldest = oldest
             job.size = size
             job.started_s = start_s
@@ -164,7 +169,7 @@ def serve_devices(  # noqa: C901  (one loop: see `own_queues`)
             queue.free -= 1
             if queue.waiting > 0:
                 begun_s = start_s if is_open else window[member - base].arrived_s
-                queue.due_s = start_s if queue.waiting >= size_max else max(start_s, begun_s + wait_s)
+                queue.due_s = start_s if queue.waiting >= due_size else max(start_s, begun_s + wait_s)
             change(dues, number, queue.due_s if queue.waiting > 0 and queue.free > 0 else np.inf)
         if is_over:
             break
@@ -194,6 +199,8 @@ def serve_devices(  # noqa: C901  (one loop: see `own_queues`)
             continue
         entry.size = UNKNOWN
         entry.behind = NO_REQUEST
+        if is_collected:
+            collect(queue, window, base, request, size_max, now_s + wait_s)
         if queue.waiting == 0:
             queue.head = request
             queue.due_s = now_s + wait_s
@@ -201,7 +208,9 @@ def serve_devices(  # noqa: C901  (one loop: see `own_queues`)
             window[queue.tail - base].behind = request
         queue.tail = request
         queue.waiting += 1
-        if queue.waiting >= size_max and queue.due_s > now_s:
+        if is_collected:
+            queue.due_s = window[queue.head - base].started_s
+        elif queue.waiting >= due_size and queue.due_s > now_s:
             queue.due_s = now_s
         if counts:
             change(ranks, number, at(ranks, number) + leaves)

@@ -7,7 +7,7 @@ instant in this order, as the batching semantics have it.
 import numpy as np
 
 from simulations.compiled import compiled
-from simulations.draws.records import Floats
+from simulations.draws.records import Floats, Integers
 from simulations.draws.service import Laws, duration_s
 from simulations.kernel.state import (
     NO_REQUEST,
@@ -17,6 +17,7 @@ from simulations.kernel.state import (
     come_back,
     leftmost,
     next_return_s,
+    size_of_batch,
     smallest,
     take_earliest,
 )
@@ -25,6 +26,7 @@ from simulations.kernel.state import (
 @compiled
 def serve_shared(  # noqa: C901  (one loop: see `own_queues`)
     plan: Structs,
+    sizes: Integers,
     laws: Laws,
     queues: Structs,
     free: Floats,
@@ -40,12 +42,13 @@ def serve_shared(  # noqa: C901  (one loop: see `own_queues`)
 
     Args:
         plan, queues: shape `(1,)`.
-        laws, returns, window, base, arrivals: as in `own_queues.serve_own`.
+        sizes, laws, returns, window, base, arrivals: as in `own_queues.serve_own`.
         free: tournament of the indices of free replicas.
         ends: tournament of the instants at which each replica's batch ends. [s]
     """
     rules, queue = plan[0], queues[0]
-    size_max, wait_s, is_open, limit = rules.size_max, rules.wait_s, rules.is_open, rules.limit
+    size_max, due_size, wait_s = rules.size_max, rules.due_size, rules.wait_s
+    is_open, limit = rules.is_open, rules.limit
     kind, times_s, below, weight, first_knot, probabilities, durations_s, wake_s = laws
     head, tail, waiting, idle, due_s = queue.head, queue.tail, queue.waiting, queue.free, queue.due_s
     ended_s = queue.finish_s
@@ -69,7 +72,7 @@ def serve_shared(  # noqa: C901  (one loop: see `own_queues`)
                 if is_due:
                     if idle == 1:
                         begun_s = start_s if is_open else window[head - base].arrived_s
-                        due_s = start_s if waiting >= size_max else max(start_s, begun_s + wait_s)
+                        due_s = start_s if waiting >= due_size else max(start_s, begun_s + wait_s)
                     is_due = due_s <= start_s
                 if not is_due:
                     change(free, replica, float(replica))
@@ -82,7 +85,7 @@ def serve_shared(  # noqa: C901  (one loop: see `own_queues`)
                 replica = int(smallest(free))
                 change(free, replica, np.inf)
             oldest = head
-            size = min(waiting, size_max)
+            size = size_of_batch(rules, sizes, window[oldest - base], waiting, start_s)
             work_s = duration_s(
                 kind, times_s, below, weight, first_knot, probabilities, durations_s,
                 size, window[oldest - base].service,
@@ -105,7 +108,7 @@ def serve_shared(  # noqa: C901  (one loop: see `own_queues`)
             change(ends, replica, finish_s)
             if waiting > 0:
                 begun_s = start_s if is_open else window[head - base].arrived_s
-                due_s = start_s if waiting >= size_max else max(start_s, begun_s + wait_s)
+                due_s = start_s if waiting >= due_size else max(start_s, begun_s + wait_s)
         if is_over:
             break
         request = first + place
@@ -127,7 +130,7 @@ def serve_shared(  # noqa: C901  (one loop: see `own_queues`)
             window[tail - base].behind = request
         tail = request
         waiting += 1
-        if waiting >= size_max and due_s > now_s:
+        if waiting >= due_size and due_s > now_s:
             due_s = now_s
     queue.head, queue.tail, queue.waiting, queue.free, queue.due_s = head, tail, waiting, idle, due_s
     queue.finish_s = ended_s

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from capacity.question.plan import BatchTimer, Plan, Routing
+from capacity.question.plan import Batching, Plan, Routing
 from simulations.compiled import inlined
-from simulations.draws.records import Floats
+from simulations.draws.records import Floats, Integers
 
 
 def tournament(values: Floats) -> Floats:
@@ -79,12 +79,16 @@ RULES = np.dtype(
         ("routing", np.int64),
         ("replicas", np.int64),
         ("size_max", np.int64),
+        ("due_size", np.int64),
         ("wait_s", np.float64),
         ("is_open", np.bool_),
+        ("is_collected", np.bool_),
+        ("has_preferred", np.bool_),
         ("limit", np.int64),
     ]
 )
-# What the draws say of a request, what became of it, and who waits next after it in its queue.
+# What the draws say of a request, what became of it, and who waits next after it in its queue. Until it is served,
+# the first of a batch that is collected ahead has in `started_s` when that closes, in `oldest` how many it has.
 REQUEST = np.dtype(
     [
         ("arrived_s", np.float64),
@@ -100,7 +104,7 @@ REQUEST = np.dtype(
 )
 # A queue: its first and last request, how many wait, when a batch will be due if no other request comes.
 # Of one replica: the size of its batch, 0 where it is free, and when that ends or the last one ended.
-# Of all: when the last one ended, and how many are free.
+# Of all: when the last one ended, and how many are free. The first request of the last batch, if collected ahead.
 QUEUE = np.dtype(
     [
         ("head", np.int64),
@@ -110,6 +114,7 @@ QUEUE = np.dtype(
         ("in_service", np.int64),
         ("finish_s", np.float64),
         ("free", np.int64),
+        ("opener", np.int64),
     ]
 )
 # What a replica serves on a device that it shares, and how many of its instances are busy, at the first.
@@ -130,9 +135,49 @@ def rules_of(plan: Plan) -> Structs:
     """A plan as the kernel reads it, shape `(1,)`."""
     limit = NO_REQUEST if plan.queue_limit is None else min(plan.queue_limit, _LIMIT_MAX)
     routing = ROUTINGS.index(plan.routing)
-    is_open = plan.timer is BatchTimer.OPEN
-    numbers = (routing, plan.replicas, plan.batch_size_max, plan.batch_wait_max_s, is_open, limit)
+    is_open, is_collected = (plan.batching is one for one in (Batching.TORCHSERVE, Batching.RAY_SERVE))
+    sizes = plan.batch_size_max, plan.due_size
+    kinds = is_open, is_collected, bool(plan.preferred_sizes)
+    numbers = (routing, plan.replicas, *sizes, plan.batch_wait_max_s, *kinds, limit)
     return np.array([numbers], dtype=RULES)
+
+
+def sizes_of(plan: Plan) -> Integers:
+    """How many requests start while 0, 1, ..., B wait and no wait is over: the largest preferred size, or all."""
+    waiting = range(plan.batch_size_max + 1)
+    fitting = (max((one for one in plan.preferred_sizes if one <= n), default=n) for n in waiting)
+    return np.fromiter(fitting, dtype=np.int64)
+
+
+@inlined
+def size_of_batch(rules: Struct, sizes: Integers, first: Struct, waiting: int, start_s: float) -> int:
+    """How many requests start at an instant, of those that wait behind the first."""
+    if rules.is_collected:
+        return int(first.oldest)
+    size = min(waiting, rules.size_max)
+    if rules.has_preferred and not (rules.wait_s > 0.0 and first.arrived_s + rules.wait_s <= start_s):
+        return int(sizes[size])
+    return int(size)
+
+
+@inlined
+def collect(queue: Struct, window: Structs, base: int, request: int, size_max: int, closes_s: float) -> None:
+    """A request that has arrived, not yet counted, joins the open batch of a queue, or opens one.
+
+    Args:
+        closes_s: when a batch closes that opens now; one that closes before now has closed. [s]
+    """
+    entry = window[request - base]
+    if queue.waiting > 0:
+        first = window[queue.opener - base]
+        if first.oldest < size_max and first.started_s >= entry.arrived_s:
+            first.oldest += 1
+            if first.oldest == size_max:
+                first.started_s = entry.arrived_s
+            return
+    queue.opener = request
+    entry.oldest = 1
+    entry.started_s = entry.arrived_s if size_max == 1 else closes_s
 
 
 def empty_queues(count: int, replicas: int) -> Structs:

@@ -11,7 +11,7 @@ from typing import Protocol, Self, TypeVar
 from simpy import Environment, Event
 from simpy.events import EventPriority
 
-from capacity.question.plan import BatchTimer, Plan, Routing
+from capacity.question.plan import Batching, Plan, Routing
 from simulations.draws.records import Batch
 from simulations.draws.service import ServiceTimes
 
@@ -148,7 +148,7 @@ class RequestQueue:
         """A request arrives at the end of the queue; False if it finds no room and is rejected."""
         if self._limit is not None and len(self._waiting) >= self._limit + self._room():
             return False
-        self._waiting.append(request)
+        self._add(request)
         self._call_replica()
         return True
 
@@ -156,13 +156,12 @@ class RequestQueue:
         """Whether an idle replica must start a batch now."""
         if not self._waiting:
             return False
-        return len(self._waiting) >= self._plan.batch_size_max or self._deadline_s() <= self._clock.now
+        return self._is_full() or self._deadline_s() <= self._clock.now
 
     def take(self) -> list[int]:
-        """The oldest requests, as many as fit into a batch; those that stay have called a replica already."""
+        """The oldest requests, as many as the next batch has; those that stay have called a replica already."""
         self._free -= 1
-        size = min(len(self._waiting), self._plan.batch_size_max)
-        return [self._waiting.popleft() for _ in range(size)]
+        return [self._waiting.popleft() for _ in range(self._batch_size())]
 
     def release(self) -> None:
         """A replica has finished its batch."""
@@ -179,6 +178,18 @@ class RequestQueue:
         heappush(self._idle, (replica, call))
         self._call_replica()
         return call
+
+    def _add(self, request: int) -> None:
+        """A request takes its place at the end."""
+        self._waiting.append(request)
+
+    def _is_full(self) -> bool:
+        """Whether a batch need not wait for more requests."""
+        return len(self._waiting) >= self._plan.due_size
+
+    def _batch_size(self) -> int:
+        """How many requests a batch that starts now takes."""
+        return min(len(self._waiting), self._plan.batch_size_max)
 
     def _room(self) -> int:
         """Room in the next batches of the free replicas."""
@@ -226,10 +237,70 @@ class OpenQueue(RequestQueue):
         return opened_s + self._plan.batch_wait_max_s
 
 
+class PreferredQueue(RequestQueue):
+    """A queue that fills any of some preferred sizes: the largest that it can starts at once, and no more.
+
+    Once the wait of the oldest is over, all that wait start. Without a wait there is none to be over: then
+    all start only where there is no preferred size among them, as in Triton's `GetDynamicBatch`.
+    """
+
+    def _batch_size(self) -> int:
+        size, wait_s = super()._batch_size(), self._plan.batch_wait_max_s
+        if wait_s > 0.0 and self._deadline_s() <= self._clock.now:
+            return size
+        return max((one for one in self._plan.preferred_sizes if one <= size), default=size)
+
+
+@dataclass
+class Collected:
+    """A batch that is collected ahead: how many requests it has, and when it closes at the latest."""
+
+    closes_s: float
+    size: int = 1
+
+
+class CollectedQueue(RequestQueue):
+    """A queue of batches that are collected ahead, whether the replica is busy or not.
+
+    The last batch is open until it is full or its wait is over; a request that comes then opens another.
+    """
+
+    def __init__(self, clock: Clock, plan: Plan, arrived_s: Sequence[float], replicas: int) -> None:
+        super().__init__(clock, plan, arrived_s, replicas)
+        self._batches: deque[Collected] = deque()
+
+    def take(self) -> list[int]:
+        """The first batch as it was collected."""
+        requests = super().take()
+        self._batches.popleft()
+        return requests
+
+    def _add(self, request: int) -> None:
+        super()._add(request)
+        last = self._batches[-1] if self._batches else None
+        if last is None or last.size == self._plan.batch_size_max or last.closes_s < self._clock.now:
+            self._batches.append(Collected(closes_s=self._clock.now + self._plan.batch_wait_max_s))
+        else:
+            last.size += 1
+
+    def _is_full(self) -> bool:
+        return self._batches[0].size == self._plan.batch_size_max
+
+    def _batch_size(self) -> int:
+        return self._batches[0].size
+
+    def _deadline_s(self) -> float:
+        return self._batches[0].closes_s
+
+
 def queue_for(clock: Clock, plan: Plan, arrived_s: Sequence[float], replicas: int) -> RequestQueue:
-    """The queue that a plan's timer asks for, in front of this many replicas."""
-    kind = OpenQueue if plan.timer is BatchTimer.OPEN else RequestQueue
-    return kind(clock, plan, arrived_s, replicas)
+    """The queue that a plan's batching asks for, in front of this many replicas."""
+    kinds: dict[Batching, type[RequestQueue]] = {
+        Batching.TRITON: PreferredQueue if plan.preferred_sizes else RequestQueue,
+        Batching.TORCHSERVE: OpenQueue,
+        Batching.RAY_SERVE: CollectedQueue,
+    }
+    return kinds[plan.batching](clock, plan, arrived_s, replicas)
 
 
 class Replica:

@@ -13,6 +13,7 @@ from simulations.draws.records import Floats, Integers
 # With less success than this before the trigger there is nothing to come back to.
 BASELINE_MIN = 0.5
 _RESPONSES_MIN = 1000  # behind a P99
+_ROUNDING = 1e-9  # of instants and shares: a horizon that is just long enough, a share just within
 
 
 def run_of(stress: Stress, outcomes: Outcomes, until_s: float, overhead_s: float) -> Run:
@@ -44,7 +45,7 @@ def run_of(stress: Stress, outcomes: Outcomes, until_s: float, overhead_s: float
         goodput_during=float(succeeded[during].mean()) if during.any() else baseline,
         lost=int((~succeeded[counted]).sum()),
         response_p99_s=_p99_s(answers_s),
-        course=_course(outcomes, succeeded, min(until_s, outcomes.stopped_s)),
+        course=_course(outcomes, succeeded, until_s),
     )
 
 
@@ -67,12 +68,12 @@ def _recovered(
 ) -> tuple[float | None, bool]:
     """Seconds to the first window from which on all are as before for half a minute, and any relapse."""
     window_s = stress.window_s
-    seconds = math.floor(until_s - stress.ends_s - window_s)
+    seconds = math.floor(until_s - stress.ends_s - window_s + _ROUNDING)
     starts_s = stress.ends_s + np.arange(seconds + 1.0)
     share, count = _share(arrived_s, sums, starts_s, starts_s + window_s)
     error = np.sqrt(baseline * (1.0 - baseline) / np.maximum(count, 1.0))
     below = baseline - share
-    fine = (count == 0) | (below <= np.maximum(TOLERANCE, TOLERANCE_ERRORS * error))
+    fine = (count == 0) | (below <= np.maximum(TOLERANCE, TOLERANCE_ERRORS * error) + _ROUNDING)
     steady = int(STEADY_S)
     if len(fine) <= steady:
         return None, False
@@ -88,8 +89,8 @@ def _course(outcomes: Outcomes, succeeded: Floats, until_s: float) -> Course:
     second = np.minimum(outcomes.arrived_s.astype(np.int64), seconds)
     came = np.bincount(second, minlength=seconds + 1)[:seconds]
     good = np.bincount(second, weights=succeeded, minlength=seconds + 1)[:seconds]
-    sent = np.zeros(seconds, dtype=np.int64)
-    known = outcomes.sent[:seconds]
+    sent = np.zeros(math.floor(min(until_s, outcomes.stopped_s)), dtype=np.int64)
+    known = outcomes.sent[: len(sent)]
     sent[: len(known)] = known
     return Course(
         came=tuple(came.tolist()), succeeded=tuple(good.astype(int).tolist()), sent=tuple(sent.tolist())

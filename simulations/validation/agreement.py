@@ -13,6 +13,7 @@ from simulations.replication import Engine
 from simulations.statistics.intervals import Estimate, QuantileEstimate
 from simulations.statistics.pool import Pool
 from simulations.statistics.sample import Length
+from simulations.validation.recovery_systems import RecoverySystem
 from simulations.validation.systems import System
 from simulations.validation.token_systems import TokenSystem
 from simulations.workers import Mapper
@@ -89,7 +90,7 @@ class Row:
         return Agreement.AGREES if agrees else Agreement.DISAGREES
 
 
-AnySystem = System | TokenSystem
+AnySystem = System | TokenSystem | RecoverySystem
 
 
 def compare(

@@ -8,13 +8,18 @@ import simulations.validation.fleets as bulk
 import simulations.validation.fleets as devices
 import simulations.validation.fleets as fleets
 import simulations.validation.laws as laws
+import simulations.validation.recovery_systems as trouble
 import simulations.validation.token_systems as tokens
 from capacity.question.plan import BatchTimer, Routing
-from capacity.queues.durations import Family
+from capacity.queues.durations import Duration, Family
 from simulations.validation.agreement import AnySystem
 from simulations.validation.systems import P50, P99
 
 OLDEST, OPEN = BatchTimer
+BRIEF = Duration(family=Family.DETERMINISTIC, mean_s=2.0)
+LONG = Duration(family=Family.EXPONENTIAL, mean_s=2.0)
+UNIT = Duration(family=Family.EXPONENTIAL, mean_s=1.0)
+SKEWED = Duration(family=Family.LOGNORMAL, mean_s=1.0, scv=2.0)
 RESNET, BERT, JASPER = "resnet50-t4-fp16", "bert-large-384-l40s-fp16", "jasper-7s-t4-fp16"
 
 _SHORT: tuple[Callable[[], AnySystem], ...] = (
@@ -46,6 +51,14 @@ _SHORT: tuple[Callable[[], AnySystem], ...] = (
     partial(tokens.shared_engine, "constant", 50, 0.5),
     partial(tokens.geometric_slots, 4, 6, 0.6),
     partial(tokens.prompts_alone, 100, 64, 850, 0.7),
+    partial(trouble.retrial, 4, 0.6, 0.5),
+    partial(trouble.long_backoff, 4, 0.9, 3, 500.0),
+    partial(trouble.fixed_patience, 4, 1.1, 1.0, P99),
+    partial(trouble.newest_first, 1, 2.0, 5.0),
+    partial(trouble.paused, BRIEF, 0.05, 0.3, P99),
+    partial(trouble.breakdowns, 4, 0.5, 0.05, 0.5),
+    partial(trouble.redundancy, 4, 2, 0.6),
+    partial(trouble.hedged, UNIT, 1.0, P99),
 )
 
 _MORE: tuple[Callable[[], AnySystem], ...] = (
@@ -109,6 +122,16 @@ _MORE: tuple[Callable[[], AnySystem], ...] = (
     partial(tokens.geometric_slots, 4, 6, 0.6, base_s=0.0),
     partial(tokens.geometric_slots, 8, 20, 0.8),
     partial(tokens.prompts_alone, 100, 6, 8000, 0.8),
+    partial(trouble.retrial, 1, 0.2, 0.5),
+    partial(trouble.long_backoff, 4, 0.7, 3, 1000.0),
+    partial(trouble.fixed_patience, 1, 0.8, 3.0, P99),
+    partial(trouble.newest_first, 4, 1.25, 2.0),
+    partial(trouble.paused, LONG, 0.05, 0.66, P99),
+    partial(trouble.paused, BRIEF, 0.05, 0.5, P99),
+    partial(trouble.breakdowns, 4, 0.6, 0.01, 0.1),
+    partial(trouble.redundancy, 3, 3, 0.5),
+    partial(trouble.redundancy, 8, 2, 0.7),
+    partial(trouble.hedged, SKEWED, 1.5, P99),
 )
 
 

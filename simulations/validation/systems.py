@@ -11,7 +11,7 @@ from scipy.special import gammaincinv, ndtri
 
 from capacity.errors import DomainError
 from capacity.performance import Kind, Performance
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Plan, Routing, batching_of
 from capacity.question.stability import relaxation_requests
 from capacity.queues.batch.bulk import Bulk
 from capacity.queues.batch.closed import BulkClosed
@@ -398,7 +398,7 @@ def _bulk(law: Bulk) -> System:
         batch_size_max=len(times_s),
         batch_wait_max_s=law.batch_wait_max_s,
         routing=law.routing,
-        timer=law.timer,
+        batching=batching_of(law.timer),
     )
     rate_rps = law.arrival_rate_rps
     return System(

@@ -30,7 +30,7 @@ from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.budget import Effort
 from capacity.question.candidate import Candidate, Rejection, Verdict
 from capacity.question.objective import LatencyObjective
-from capacity.question.plan import BatchTimer, Plan
+from capacity.question.plan import Batching, Plan
 from capacity.question.question import Question
 from capacity.question.resilience import Spike, Survival
 from capacity.render.check import gate_document, github_lines, junit, markdown
@@ -97,7 +97,7 @@ def by_name(answer: GateAnswer) -> dict[str, Finding]:
         question(),
         question(survival=Survival(spare=1, spike=Spike(factor=1.2, startup_time_s=20.0))),
         question(profiles=(profile("a", 1.3, 0.3), profile("b")), batch_waits_s=(0.0, 0.002)),
-        question(timer=BatchTimer.OPEN, batch_waits_s=(0.002,), queue_limit=40),
+        question(batching=Batching.TORCHSERVE, batch_waits_s=(0.002,), queue_limit=40),
         question(workload=ClosedPopulation(users=20, think_time_s=0.05)),
     ],
     ids=["plain", "survival", "two profiles", "open timer", "users"],

@@ -20,7 +20,9 @@ from hypothesis import strategies as st
 from capacity.answer import saved_plan as saved_workload
 from capacity.answer.documents import dumps
 from capacity.answer.saved_plan import (
+    PlanDocument,
     QuestionDocument,
+    _signature,
     check_plan_target,
     plan_file_document,
     question_to_document,
@@ -39,9 +41,9 @@ from capacity.profile.profile import BatchTiming, ServiceProfile, Spells
 from capacity.question.budget import Effort
 from capacity.question.candidate import Verdict
 from capacity.question.objective import LatencyObjective
-from capacity.question.plan import BatchTimer, Plan, Routing
+from capacity.question.plan import Batching, Plan, Routing
 from capacity.question.question import Question
-from capacity.question.resilience import Spike, Survival
+from capacity.question.resilience import Breakdowns, Spike, Survival
 from capacity.search.recommendation import Certificate, Recommendation
 from capacity.traffic.workload import (
     ArrivalProcess,
@@ -79,6 +81,7 @@ WHOLE = ServiceProfile(
         BatchTiming(batch_size=4, mean_s=0.4, p50_s=0.3, p90_s=0.5, p95_s=0.6, p99_s=0.7),
     ),
 )
+BREAKDOWNS = Survival(breakdowns=Breakdowns(mtbf_s=1e6, recovery_s=60.0))
 QUESTION = Question(
     profiles=(WHOLE,),
     workload=Workload(arrival_rate_rps=1.0),
@@ -139,6 +142,11 @@ def demands() -> st.SearchStrategy[Any]:
 def questions(draw: st.DrawFn) -> Question:
     queue_limit = draw(st.none() | st.integers(0, 10**30))
     profiles = [replace(draw(cases.profiles()), name=name, hourly_usd=draw(durations())) for name in "ab"]
+    batching = draw(st.sampled_from(list(Batching)))
+    routings = draw(st.sets(st.sampled_from(list(Routing)), min_size=1))
+    if batching is Batching.RAY_SERVE:
+        routings = routings - {Routing.SHARED_QUEUE} or {Routing.RANDOM}
+    preferred = draw(st.sampled_from([(), (1,)])) if batching is Batching.TRITON else ()
     spike = st.builds(Spike, factor=st.floats(1.0, 100.0, exclude_min=True), startup_time_s=durations())
     return Question(
         profiles=tuple(profiles[: draw(st.integers(1, 2))]),
@@ -146,8 +154,9 @@ def questions(draw: st.DrawFn) -> Question:
         objective=draw(objectives(with_loss=queue_limit is not None)),
         batch_size_limit=draw(st.none() | st.integers(1, 10**20)),
         batch_waits_s=draw(st.none() | st.lists(st.floats(0.0, 1.0), min_size=1, max_size=3).map(tuple)),
-        routings=tuple(draw(st.sets(st.sampled_from(list(Routing)), min_size=1))),
-        timer=draw(st.sampled_from(list(BatchTimer))),
+        routings=tuple(routings),
+        batching=batching,
+        preferred_sizes=preferred,
         queue_limit=queue_limit,
         replicas_max=draw(st.integers(1, 1_000_000)),
         survival=Survival(
@@ -236,13 +245,37 @@ def test_every_field_of_what_was_asked_is_saved() -> None:
         return {field.name for field in fields(noun)}
 
     document = saved()
-    assert set(document["question"]) == names(Question)
-    assert set(document["question"]["survival"]) == names(Survival)
+    only_where_set = {"replicas_min", "batch_size_min"}
+    assert set(document["question"]) == names(Question) - only_where_set | {"timer"}
+    limited = question_to_document(replace(QUESTION, replicas_min=2, batch_size_min=2, survival=BREAKDOWNS))
+    assert set(limited) == names(Question) | {"timer"}
+    assert set(limited["survival"]) == names(Survival)
+    assert read_as(QuestionDocument, limited, "question").question(None).replicas_min == 2
+    assert read_as(QuestionDocument, limited, "question").question(None).survival == BREAKDOWNS
+    assert set(document["question"]["survival"]) == names(Survival) - {"breakdowns"}
     assert set(document["effort"]) == names(Effort) - {"workers", "cluster"}
     assert set(document["certificate"]) == names(Certificate)
-    assert names(QuestionDocument) == names(Question)
+    assert names(QuestionDocument) == names(Question) | {"timer"}
+    assert names(PlanDocument) == names(Plan) | {"timer"}
     known = {*saved_workload._PROCESSES.values(), TraceArrivals, SurgingArrivals}
     assert set(get_args(ArrivalProcess)) == known
+
+
+@pytest.mark.parametrize(("timer", "batching"), [("oldest", Batching.TRITON), ("open", Batching.TORCHSERVE)])
+def test_a_plan_from_before_there_were_batching_rules_has_the_rule_of_its_timer(
+    timer: str, batching: Batching
+) -> None:
+    document = saved()
+    plan = document["answer"]["recommendation"]
+    for part in (document["question"], plan):
+        for name in ("timer", "batching", "preferred_sizes"):
+            part.pop(name, None)
+    document["question"]["timer"] = timer
+    if timer == "open":
+        plan["timer"] = timer
+    document["sha256"] = _signature(document)
+    found = read_plan_file_document(document, "x")
+    assert (found.question.batching, found.plan.batching) == (batching, batching)
 
 
 def test_other_versions_are_told() -> None:

@@ -302,8 +302,9 @@ def test_the_how_to_has_its_commands() -> None:
 
 def test_the_workflow_is_one() -> None:
     yaml = pytest.importorskip("yaml")
-    (text,) = blocks("yaml")
+    text, action, _ = blocks("yaml")
     workflow = yaml.safe_load(text)
+    assert set(yaml.safe_load(action)) == {"name", True, "permissions", "jobs"}
     steps = workflow["jobs"]["gate"]["steps"]
     assert set(workflow) == {"name", True, "permissions", "env", "jobs"}  # YAML 1.1 takes `on` for true
     assert all(("uses" in step) != ("run" in step) for step in steps)

@@ -48,7 +48,7 @@ def test_flags_stand_in_groups_and_help_last() -> None:
     titles = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
     assert titles == [
         "Profile and traffic:", "Objective:", "Objective of a language model:", "Fleet:", "Language models:",
-        "Failures and spikes:", "Simulation:", "Output:", "Examples:",
+        "Failures and spikes:", "Clients:", "Protection:", "Simulation:", "Output:", "Examples:",
     ]  # fmt: skip
     assert lines[lines.index("Examples:") - 2].split()[:2] == ["-h,", "--help"]
 

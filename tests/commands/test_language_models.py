@@ -2,7 +2,9 @@
 
 import csv
 import json
+import os
 import random
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -174,6 +176,22 @@ def test_a_saved_plan_is_checked_explained_and_rendered(saved: Path, folder: Pat
         "--block-size 16",
     ):
         assert flag in text
+
+
+def test_the_shell_hands_the_plan_to_vllm(saved: Path, tmp_path: Path) -> None:
+    """The script as it is run, with a `vllm` that only says what it was called with."""
+    (tmp_path / "vllm").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    (tmp_path / "vllm").chmod(0o755)
+    script = tmp_path / "serve.sh"
+    assert run("render", saved, "--target", "vllm", "-o", script).exit_code == 0
+    environment = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(["sh", str(script)], capture_output=True, text=True, env=environment, check=True)
+    words = done.stdout.splitlines()
+    flags = dict(zip(words[2::2], words[3::2], strict=False))
+    plan = json.loads(saved.read_text())["answer"]["recommendation"]
+    assert words[:2] == ["serve", "a model"]
+    assert int(flags["--max-num-seqs"]) == plan["sequences_max"]
+    assert int(flags["--max-num-batched-tokens"]) == plan["batched_tokens_max"]
 
 
 def test_a_plan_for_llama_cpp(folder: Path, asked: list[object]) -> None:

@@ -10,7 +10,7 @@ from capacity.errors import DomainError, InputError
 from capacity.profile.contention import measured
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.objective import LatencyObjective
-from capacity.question.plan import BatchTimer, Plan, Routing
+from capacity.question.plan import Batching, Plan, Routing
 from capacity.question.question import Family, Question
 from capacity.question.resilience import Spike, Survival
 from capacity.traffic.workload import ClosedPopulation, Workload
@@ -77,7 +77,7 @@ def test_given_waits_are_taken_as_given_but_batches_of_one_take_one_of_them() ->
 
 
 def test_a_plan_carries_what_the_question_fixed() -> None:
-    question = question_of(timer=BatchTimer.OPEN, queue_limit=3)
+    question = question_of(batching=Batching.TORCHSERVE, queue_limit=3)
     family = Family(profile=replace(PROFILE, instances_per_device=2), routing=Routing.POWER_OF_TWO)
     assert question.plan(family, 3, 8, 0.002) == Plan(
         profile="p",
@@ -85,7 +85,7 @@ def test_a_plan_carries_what_the_question_fixed() -> None:
         batch_size_max=8,
         batch_wait_max_s=0.002,
         routing=Routing.POWER_OF_TWO,
-        timer=BatchTimer.OPEN,
+        batching=Batching.TORCHSERVE,
         queue_limit=3,
     )
 

@@ -12,7 +12,7 @@ from capacity.question.grid import (
     parse_rates_rps,
     workloads,
 )
-from capacity.question.plan import BatchTimer, Routing
+from capacity.question.plan import Batching, Routing
 from capacity.traffic.workload import MmppArrivals, PoissonArrivals, TraceArrivals, Workload
 
 
@@ -136,7 +136,7 @@ def test_cells_are_all_combinations_and_routing_changes_fastest() -> None:
         batch_sizes_max=(None, 2),
         batch_waits_max_s=(0.0, 0.1),
         routings=(Routing.RANDOM, Routing.SHARED_QUEUE),
-        timer=BatchTimer.OPEN,
+        batching=Batching.TORCHSERVE,
         queue_limit=7,
     )
     cells = list(grid.cells())
@@ -146,7 +146,7 @@ def test_cells_are_all_combinations_and_routing_changes_fastest() -> None:
     assert [cell.plan.batch_wait_max_s for cell in cells[:4]] == [0.0, 0.0, 0.1, 0.1]
     assert [cell.plan.batch_size_max for cell in (cells[0], cells[4], cells[32], cells[36])] == [4, 2, 8, 2]
     assert [cell.workload.arrival_rate_rps for cell in (cells[0], cells[16])] == [5.0, 6.0]
-    assert {(cell.plan.timer, cell.plan.queue_limit) for cell in cells} == {(BatchTimer.OPEN, 7)}
+    assert {(cell.plan.batching, cell.plan.queue_limit) for cell in cells} == {(Batching.TORCHSERVE, 7)}
     assert all(cell.plan.profile == cell.profile.name for cell in cells)
 
 
@@ -197,7 +197,7 @@ def test_settings_tell_apart_whatever_changes_an_answer() -> None:
         grid_of(batch_sizes_max=(2,)),
         grid_of(batch_waits_max_s=(0.1,)),
         grid_of(routings=(Routing.RANDOM,)),
-        grid_of(timer=BatchTimer.OPEN),
+        grid_of(batching=Batching.TORCHSERVE),
         grid_of(queue_limit=3),
     ]
     settings = [repr(grid.settings(seed=0)) for grid in grids]

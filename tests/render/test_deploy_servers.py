@@ -1,6 +1,7 @@
 """Files for servers: read back by their own parsers, they are the plan that was evaluated."""
 
 import ast
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from capacity.errors import InputError
 from capacity.formats.document import Document
 from capacity.formats.triton_config import read_plan
 from capacity.question.objective import LatencyObjective
-from capacity.question.plan import BatchTimer, Routing
+from capacity.question.plan import Batching, Routing
 from capacity.render.deploy import bentoml, compose, ray_serve, serve_api, triton
 from capacity.traffic.workload import ClosedPopulation
 from serve_api.commands import _parameters
@@ -29,6 +30,9 @@ FLEETS: list[dict[str, Any]] = [
     {"replicas": 3, "kind": None},
     {"replicas": 4, "routing": Routing.SHARED_QUEUE},
     {"replicas": 4, "routing": Routing.SHARED_QUEUE, "kind": "cpu"},
+    {"batching": Batching.RAY_SERVE},
+    {"batching": Batching.RAY_SERVE, "queue_limit": None},
+    {"preferred_sizes": (4, 8)},
 ]
 
 
@@ -49,7 +53,7 @@ def test_tritons_file_is_read_back_as_the_plan(given: dict[str, Any], tmp_path: 
         plan.batch_size_max,
         pytest.approx(plan.batch_wait_max_s),
     )
-    assert found.preferred_batch_sizes == ()
+    assert found.preferred_batch_sizes == plan.preferred_sizes
     servers = 1 if plan.routing is Routing.SHARED_QUEUE and not planned.is_gpu else planned.servers
     assert found.replicas * servers == plan.replicas
     per_server = 1 if plan.routing is Routing.SHARED_QUEUE else found.replicas
@@ -66,6 +70,7 @@ def test_tritons_own_schema_takes_it(given: dict[str, Any]) -> None:
     config = text_format.Parse(triton.render(planned), schema.ModelConfig())
     batching, plan = config.dynamic_batching, planned.plan
     assert (config.name, config.max_batch_size) == ("resnet50", plan.batch_size_max)
+    assert tuple(batching.preferred_batch_size) == plan.preferred_sizes
     assert batching.max_queue_delay_microseconds == round(1e6 * plan.batch_wait_max_s)
     assert batching.default_queue_policy.max_queue_size == (planned.server_queue_limit or 0)
     late_us = 50_000 if plan.queue_limit is not None else 0
@@ -94,19 +99,45 @@ def test_more_instances_than_replicas_are_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "timer", "said"),
+    ("target", "batching", "said"),
     [
-        (triton, BatchTimer.OLDEST, "as the plan does"),
-        (triton, BatchTimer.OPEN, "plan with --timer oldest"),
-        (serve_api, BatchTimer.OPEN, "plan with --timer oldest"),
-        (ray_serve, BatchTimer.OPEN, "as the plan does"),
-        (ray_serve, BatchTimer.OLDEST, "plan with --timer open"),
+        (triton, Batching.TRITON, "as the plan does"),
+        (triton, Batching.TORCHSERVE, "plan with --batching triton"),
+        (triton, Batching.RAY_SERVE, "plan with --batching triton"),
+        (serve_api, Batching.TORCHSERVE, "plan with --batching triton"),
+        (ray_serve, Batching.RAY_SERVE, "as the plan does"),
+        (ray_serve, Batching.TORCHSERVE, "plan with --batching ray-serve"),
+        (ray_serve, Batching.TRITON, "plan with --batching ray-serve"),
     ],
 )
-def test_the_header_says_whose_timer_it_is(target: Any, timer: BatchTimer, said: str) -> None:
-    assert said in " ".join(target.render(fleet(timer=timer)).replace("#", "").split())
-    greedy = target.render(fleet(timer=timer, batch_wait_max_s=0.0))
-    assert "makes no difference" in " ".join(greedy.replace("#", "").split())
+def test_the_header_says_whose_rule_was_evaluated(target: Any, batching: Batching, said: str) -> None:
+    assert said in plain(target.render(fleet(batching=batching)))
+    if target is not ray_serve and batching is Batching.TORCHSERVE:
+        said = "makes no difference"  # without a wait these two are one
+    assert said in plain(target.render(fleet(batching=batching, batch_wait_max_s=0.0)))
+
+
+def plain(text: str) -> str:
+    return " ".join(text.replace("#", "").split())
+
+
+def test_preferred_sizes_are_written_where_they_were_evaluated(tmp_path: Path) -> None:
+    planned = fleet(preferred_sizes=(4, 8))
+    text = triton.render(planned)
+    assert read_plan(document(tmp_path, text)).preferred_batch_sizes == (4, 8)
+    assert "ahead of the largest batch, as evaluated" in plain(text)
+    assert "wait 5 ms (from the arrival of the oldest request), preferred sizes 4, 8," in plain(text)
+    greedy = plain(triton.render(fleet(preferred_sizes=(4,), batch_wait_max_s=0.0)))
+    assert "first preferred size that it comes to" in greedy
+    for target in (serve_api, ray_serve):
+        assert "plan without --preferred-sizes" in plain(target.render(planned))
+
+
+def test_rays_batcher_sees_all_that_wait_where_its_rule_was_evaluated() -> None:
+    for limit, ongoing in ((None, 1616), (64, 80), (4, 20)):
+        planned = fleet(batching=Batching.RAY_SERVE, queue_limit=limit)
+        (app,) = yaml.safe_load(ray_serve.render(planned))["applications"]
+        assert app["deployments"][0]["max_ongoing_requests"] == ongoing
 
 
 def test_the_header_says_what_was_evaluated() -> None:
@@ -146,9 +177,19 @@ def test_rays_file_has_the_plan(given: dict[str, Any]) -> None:
         assert plan.replicas * plan.queue_limit <= waits <= plan.replicas * plan.queue_limit + 1
 
 
-def test_rays_own_models_take_it() -> None:
+@pytest.mark.parametrize("given", FLEETS, ids=str)
+def test_rays_own_models_have_the_plan(given: dict[str, Any]) -> None:
     schema = pytest.importorskip("ray.serve.schema", reason="needs ray[serve]")
-    assert schema.ServeDeploySchema(**yaml.safe_load(ray_serve.render(fleet())))
+    planned = fleet(**given)
+    (app,) = schema.ServeDeploySchema(**yaml.safe_load(ray_serve.render(planned))).applications
+    (found,) = app.deployments
+    assert (found.user_config["max_batch_size"], found.user_config["batch_wait_timeout_s"]) == (
+        planned.plan.batch_size_max,
+        planned.plan.batch_wait_max_s,
+    )
+    assert found.max_ongoing_requests == ray_serve.ongoing_max(planned.plan)
+    assert found.max_queued_requests == ray_serve.queued_max(planned.plan)
+    assert found.autoscaling_config["min_replicas"] == planned.plan.replicas
 
 
 # ---- BentoML ------------------------------------------------------------------------------------
@@ -165,18 +206,34 @@ def test_bentomls_file_has_the_plan(given: dict[str, Any]) -> None:
     (service,) = (node for node in ast.parse(text).body if isinstance(node, ast.ClassDef))
     (call,) = service.body
     assert isinstance(call, ast.FunctionDef)
-    batching, settings = keywords(call.decorator_list[0]), keywords(service.decorator_list[0])
-    assert batching == {
-        "batchable": True,
-        "max_batch_size": planned.plan.batch_size_max,
-        "max_latency_ms": 50,
-    }
+    size, decorator, settings = (
+        planned.plan.batch_size_max,
+        call.decorator_list[0],
+        keywords(service.decorator_list[0]),
+    )
+    if size == 1:  # BentoML refuses a batchable call of one
+        assert ast.unparse(decorator) == "bentoml.api"
+    else:
+        assert keywords(decorator) == {"batchable": True, "max_batch_size": size, "max_latency_ms": 50}
     workers = min(planned.profile.instances_per_device, planned.plan.replicas)
     assert settings["workers"] == workers
     limit = planned.server_queue_limit
     room = None if limit is None else {"max_concurrency": planned.plan.batch_size_max * workers + limit}
     assert settings.get("traffic") == room
-    assert "is not a delay" in text
+    assert ("is not a delay" in text) is (size > 1)
+
+
+@pytest.mark.parametrize("given", FLEETS, ids=str)
+def test_bentomls_own_service_has_the_plan(given: dict[str, Any], tmp_path: Path) -> None:
+    pytest.importorskip("bentoml", reason="needs bentoml")
+    path, planned = tmp_path / "bentoml_service.py", fleet(**given)
+    path.write_text(bentoml.render(planned), encoding="utf-8")
+    (service,) = (one for one in runpy.run_path(str(path)).values() if type(one).__name__ == "Service")
+    (call,) = service.apis.values()
+    size = planned.plan.batch_size_max
+    assert call.batchable is (size > 1)
+    assert size == 1 or call.max_batch_size == size
+    assert service.config["workers"] == min(planned.profile.instances_per_device, planned.plan.replicas)
 
 
 # ---- Compose ------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 from capacity.errors import DomainError, UnstableError
 from capacity.performance import Kind
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.plan import BatchTimer, Plan, Routing
+from capacity.question.plan import BatchTimer, Plan, Routing, batching_of
 from capacity.queues.batch.bulk import Bulk
 from capacity.queues.general.mdc import MDc
 from capacity.queues.general.mg1 import MG1
@@ -40,7 +40,7 @@ def test_batches_of_constant_time(routing):
 
 def test_batch_wait_and_timer_are_the_plans():
     for timer in BatchTimer:
-        found = predict(profile(), WORKLOAD, plan(batch_wait_max_s=0.005, timer=timer))
+        found = predict(profile(), WORKLOAD, plan(batch_wait_max_s=0.005, batching=batching_of(timer)))
         law = Bulk(
             arrival_rate_rps=200.0, batch_times_s=TIMES_S, replicas=2, batch_wait_max_s=0.005, timer=timer
         )

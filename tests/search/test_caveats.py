@@ -7,7 +7,8 @@ import pytest
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Doubt
 from capacity.question.caveat import CaveatCode
-from capacity.search.caveats import headroom_caveats, profile_caveats, trace_caveats
+from capacity.question.plan import Batching, Plan
+from capacity.search.caveats import batching_caveats, headroom_caveats, profile_caveats, trace_caveats
 from capacity.search.recommendation import Headroom
 from capacity.traffic.workload import PoissonArrivals, TraceArrivals, Workload
 
@@ -121,6 +122,22 @@ def test_open_rates_are_told_where_more_than_2_percent_lie_between():
     assert told(205.0, Doubt.REQUESTS) == [CaveatCode.HEADROOM_IN_DOUBT]
     assert told(203.0, Doubt.REQUESTS) == []
     assert told(205.0, None) == []
+
+
+def test_what_servers_do_without_a_wait_is_told():
+    def told(**changes) -> list[str]:
+        return [
+            one.message
+            for one in batching_caveats(Plan(profile="p", replicas=1, batch_size_max=8, **changes))
+        ]
+
+    (torchserve,) = told(batching=Batching.TORCHSERVE)
+    assert "takes 2 requests at most into a batch, and up to 8 were evaluated" in torchserve
+    (triton,) = told(preferred_sizes=(4,))
+    assert "at the first preferred size that it comes to while all instances are busy, 4," in triton
+    assert told() == told(preferred_sizes=(8,)) == told(batching=Batching.RAY_SERVE) == []
+    assert told(batching=Batching.TORCHSERVE, batch_wait_max_s=0.001) == []
+    assert told(preferred_sizes=(4,), batch_wait_max_s=0.001) == []
 
 
 def test_every_message_names_its_mend():

@@ -9,7 +9,7 @@ import pytest
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Limit, Verdict
 from capacity.question.objective import LatencyObjective, Measure
-from capacity.question.plan import BatchTimer, Plan, Routing
+from capacity.question.plan import Batching, Plan, Routing
 from capacity.question.resilience import Spike
 from capacity.question.scenario import Scenario
 from capacity.queues.general.mdc import MDc
@@ -172,7 +172,7 @@ def test_one_replica_has_one_law_whatever_the_router() -> None:
 
 
 def test_a_timer_from_the_opening_of_the_batch_has_a_law_of_any_wait() -> None:
-    plan = replace(PLAN, batch_wait_max_s=0.03, timer=BatchTimer.OPEN)
+    plan = replace(PLAN, batch_wait_max_s=0.03, batching=Batching.TORCHSERVE)
     candidate = judge_exactly(replace(ASKED, plan=plan))
     assert candidate is not None
     assert candidate.performance == predict(PROFILE, POISSON, plan, (0.99,))

@@ -13,7 +13,7 @@ from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Doubt, Limit, Rejection, Verdict
 from capacity.question.caveat import CaveatCode
 from capacity.question.objective import LatencyObjective, Measure, Promise
-from capacity.question.plan import BatchTimer, Plan, Routing
+from capacity.question.plan import Batching, Plan, Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Spike, Survival
 from capacity.question.scenario import Scenario
@@ -220,7 +220,7 @@ def test_the_plan_carries_what_the_question_fixed() -> None:
         BATCHING,
         batch_waits_s=(0.002,),
         routings=(Routing.POWER_OF_TWO,),
-        timer=BatchTimer.OPEN,
+        batching=Batching.TORCHSERVE,
         queue_limit=7,
     )
     judge = ScriptedJudge(lambda plan: MET if plan.batch_size_max == 4 else MISSED)
@@ -231,7 +231,7 @@ def test_the_plan_carries_what_the_question_fixed() -> None:
         batch_size_max=4,
         batch_wait_max_s=0.002,
         routing=Routing.POWER_OF_TWO,
-        timer=BatchTimer.OPEN,
+        batching=Batching.TORCHSERVE,
         queue_limit=7,
     )
 

@@ -17,7 +17,7 @@ from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
 from capacity.question.caveat import CaveatCode
 from capacity.question.objective import LatencyObjective
-from capacity.question.plan import BatchTimer, Plan, Routing
+from capacity.question.plan import Batching, Plan, Routing
 from capacity.question.scenario import Scenario
 from capacity.question.stability import sustainable_rate_rps
 from capacity.queues.batch.bulk import Bulk
@@ -176,7 +176,7 @@ def test_the_end_of_a_greedy_plan_is_the_root_of_its_law(replicas, routing, limi
 def test_low_rates_are_refused_where_a_lone_request_waits_too_long() -> None:
     """A lone one takes T + s_1 = 35 ms; batches of four fill within that, the faster the more come."""
     scenario = proposal_of(
-        0.0249, batch_size_max=4, batch_wait_max_s=0.030, timer=BatchTimer.OPEN,
+        0.0249, batch_size_max=4, batch_wait_max_s=0.030, batching=Batching.TORCHSERVE,
         profile=profile_of({1: 0.005, 2: 0.0052, 4: 0.0055}),
     )  # fmt: skip
     rates = find_rates(scenario, NoJudge(), silent)
@@ -195,7 +195,7 @@ def test_low_rates_are_refused_where_a_lone_request_waits_too_long() -> None:
 
 def test_two_stretches_with_a_missed_one_between() -> None:
     """At low rates nobody joins the lone request; at middling ones the batch is larger and slower."""
-    scenario = proposal_of(0.040, batch_wait_max_s=0.020, timer=BatchTimer.OPEN)
+    scenario = proposal_of(0.040, batch_wait_max_s=0.020, batching=Batching.TORCHSERVE)
     rates = find_rates(scenario, NoJudge(), silent)
     first, second = rates.stretches
     assert first.low == Interval.exact(0.0)
@@ -209,10 +209,10 @@ def test_two_stretches_with_a_missed_one_between() -> None:
 
 
 @pytest.mark.parametrize("limit_s", [0.0245, 0.0335, 0.0405])
-@pytest.mark.parametrize("timer", list(BatchTimer))
-def test_every_rate_that_is_reported_kept_is_kept(limit_s, timer) -> None:
-    wait_s = 0.020 if timer is BatchTimer.OPEN else 0.005
-    scenario = proposal_of(limit_s, batch_wait_max_s=wait_s, timer=timer)
+@pytest.mark.parametrize("batching", [Batching.TRITON, Batching.TORCHSERVE])
+def test_every_rate_that_is_reported_kept_is_kept(limit_s, batching) -> None:
+    wait_s = 0.020 if batching is Batching.TORCHSERVE else 0.005
+    scenario = proposal_of(limit_s, batch_wait_max_s=wait_s, batching=batching)
     rates = find_rates(scenario, NoJudge(), silent)
     for point in rates.points:
         kept = p99_s(scenario, point.arrival_rate_rps) <= limit_s
@@ -229,7 +229,9 @@ def test_every_rate_that_is_reported_kept_is_kept(limit_s, timer) -> None:
 
 def test_a_kept_stretch_below_the_grid_is_found_from_the_limit_of_low_rates() -> None:
     """T + s_1 = 25 ms is kept; the first pairs take T + s_2 = 26 ms as soon as 1 % have company."""
-    rates = find_rates(proposal_of(0.0252, batch_wait_max_s=0.020, timer=BatchTimer.OPEN), NoJudge(), silent)
+    rates = find_rates(
+        proposal_of(0.0252, batch_wait_max_s=0.020, batching=Batching.TORCHSERVE), NoJudge(), silent
+    )
     (stretch,) = rates.stretches
     assert stretch.low.value == 0.0
     assert 0.0 < stretch.high.value < 1.0
@@ -248,7 +250,9 @@ def test_the_limit_of_low_rates_alone_is_no_rate() -> None:
 
 
 def test_none_is_kept_and_the_closest_refusal_says_by_how_much() -> None:
-    rates = find_rates(proposal_of(0.013, batch_wait_max_s=0.020, timer=BatchTimer.OPEN), NoJudge(), silent)
+    rates = find_rates(
+        proposal_of(0.013, batch_wait_max_s=0.020, batching=Batching.TORCHSERVE), NoJudge(), silent
+    )
     assert (rates.verdict, rates.stretches, rates.arrival_rate_max_rps) == (Verdict.MISSED, (), None)
     assert rates.verdict.exit_code == 3
     closest = refusal_of(rates)
@@ -418,7 +422,9 @@ def test_simulated_ends_hold_the_exact_ones() -> None:
 
 
 def test_document_is_strict_json_with_every_rate() -> None:
-    rates = find_rates(proposal_of(0.040, batch_wait_max_s=0.020, timer=BatchTimer.OPEN), NoJudge(), silent)
+    rates = find_rates(
+        proposal_of(0.040, batch_wait_max_s=0.020, batching=Batching.TORCHSERVE), NoJudge(), silent
+    )
     answer = json.loads(dumps(rates_document(rates, seed=3, confidence=0.9)))
     assert (answer["verdict"], answer["exit_code"], answer["seed"]) == ("met", 0, 3)
     assert len(answer["rates"]["intervals"]) == 2
@@ -432,7 +438,9 @@ def test_document_is_strict_json_with_every_rate() -> None:
 
 
 def test_chart_marks_verdicts_and_stays_within_its_width() -> None:
-    rates = find_rates(proposal_of(0.040, batch_wait_max_s=0.020, timer=BatchTimer.OPEN), NoJudge(), silent)
+    rates = find_rates(
+        proposal_of(0.040, batch_wait_max_s=0.020, batching=Batching.TORCHSERVE), NoJudge(), silent
+    )
     curve = rate_curve(rates)
     assert curve.limit == 40.0
     assert all(point.found.value <= curve.top for point in curve.points)

@@ -12,7 +12,7 @@ from capacity.profile.contention import measured
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
 from capacity.question.objective import LatencyObjective
-from capacity.question.plan import BatchTimer, Plan, Routing
+from capacity.question.plan import Batching, Plan, Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Survival
 from capacity.question.scenario import Scenario
@@ -144,10 +144,10 @@ def test_gaps_vary_more_where_they_have_a_variation_to_change() -> None:
 
 
 @pytest.mark.parametrize("wait_s", [0.0, 0.004])
-@pytest.mark.parametrize("timer", list(BatchTimer))
+@pytest.mark.parametrize("batching", [Batching.TRITON, Batching.TORCHSERVE])
 @pytest.mark.parametrize("batch_size_max", [1, 8])
-def test_a_lone_request_is_the_limit_of_the_law_at_low_rates(wait_s, timer, batch_size_max) -> None:
-    plan = plan_of(2, batch_size_max, batch_wait_max_s=wait_s, timer=timer)
+def test_a_lone_request_is_the_limit_of_the_law_at_low_rates(wait_s, batching, batch_size_max) -> None:
+    plan = plan_of(2, batch_size_max, batch_wait_max_s=wait_s, batching=batching)
     lone = lone_performance(profile_of(), plan, (0.99,))
     expected_s = 0.005 + (wait_s if batch_size_max > 1 else 0.0)
     assert lone.response_quantiles_s[0.99] == Interval.exact(expected_s)

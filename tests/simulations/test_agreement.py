@@ -229,6 +229,14 @@ def test_the_short_grid_has_every_law():
         "room for all, constant outputs of 50, load 0.5",
         "4 slots, geometric outputs of 6, a = 0.01 s, load 0.6",
         "prompts of 100, 64 slots, 850 tokens a pass, load 0.7",
+        "M/M/4 retrial rate 0.5, load 0.6",
+        "M/M/4/4 load 0.9, 3 attempts up to 500 s later",
+        "M/M/4+D patience 1 s, load 1.1",
+        "M/M/1 newest first, load 2, timeout 5 s",
+        "M/M/1 deterministic pauses of 2 s every 22 s, load 0.3",
+        "M/M/4 breakdowns of 2 s, up 0.909 of the time, load 0.5",
+        "2 copies to 4 replicas, load 0.6",
+        "hedge after 1 s, exponential scv 1",
     ]
 
 
@@ -260,7 +268,7 @@ def test_systems_play_what_they_are_about():
 
 
 def test_no_law_may_lie_farther_from_the_simulation_than_1_percent_and_exact_ones_not_at_all():
-    """Beyond their standard errors; only the laws of large fleets and of fine tokens are limits."""
+    """Beyond their standard errors; only the laws of large fleets, of fine tokens and of long backoffs are limits."""
     allowed: dict[str, list[float]] = {}
     for system in systems(Grid.SHORT):
         compared = system.quantities() if isinstance(system, System) else system.compared
@@ -269,4 +277,5 @@ def test_no_law_may_lie_farther_from_the_simulation_than_1_percent_and_exact_one
     assert [name for name, allowances in allowed.items() if allowances] == [
         "M/M/1 x 100 power-of-two load 0.5",
         "room for all, constant outputs of 50, load 0.5",
+        "M/M/4/4 load 0.9, 3 attempts up to 500 s later",
     ]

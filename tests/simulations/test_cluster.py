@@ -8,7 +8,7 @@ from hypothesis import given, settings
 
 from capacity.errors import DomainError
 from capacity.profile.distribution import ServiceLaw
-from capacity.question.plan import BatchTimer, Plan, Routing
+from capacity.question.plan import Batching, Plan, Routing
 from simulations.draws.arrivals import ClosedDraws, Draws
 from simulations.draws.records import Records
 from simulations.draws.service import ServiceTimes
@@ -66,7 +66,7 @@ def serve(
     replicas: int = 1,
     batch: int = 1,
     wait_s: float = 0.0,
-    timer: BatchTimer = BatchTimer.OLDEST,
+    batching: Batching = Batching.TRITON,
     limit: int | None = None,
     uniforms: list[float] | None = None,
     routing_uniforms: list[float] | None = None,
@@ -79,7 +79,7 @@ def serve(
         batch_size_max=batch,
         batch_wait_max_s=wait_s,
         routing=routing,
-        timer=timer,
+        batching=batching,
         queue_limit=limit,
     )
     draws = Draws(
@@ -309,7 +309,7 @@ def open_timer(arrived_s: list[float], service_s: float = 2.0, **options: object
     return serve(
         arrived_s,
         fixed(lambda size: service_s),
-        timer=BatchTimer.OPEN,
+        batching=Batching.TORCHSERVE,
         **{"batch": 4, "wait_s": 0.5, **options},
     )
 
@@ -340,8 +340,8 @@ def test_an_arrival_at_the_instant_of_a_completion_is_seen_by_the_open_timer_the
 
 
 def test_without_a_wait_both_timers_are_greedy() -> None:
-    for timer in BatchTimer:
-        records = serve([0.0, 0.1, 0.2, 1.0], batch=8, timer=timer)
+    for batching in (Batching.TRITON, Batching.TORCHSERVE):
+        records = serve([0.0, 0.1, 0.2, 1.0], batch=8, batching=batching)
         assert records.started_s.tolist() == [0.0, 1.0, 1.0, 2.0]
 
 

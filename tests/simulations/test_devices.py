@@ -235,8 +235,9 @@ def test_invariants_hold_on_shared_devices(case: Case, slowdowns: tuple[float, .
     check_causality(records)
     check_clock(records)
     check_fifo(records, plan)
-    check_work_conservation(records, plan)
-    check_batch_takes_all_that_waits(records, plan)
+    if plan.timer is not None:  # other rules leave some behind, and the oracle knows whom
+        check_work_conservation(records, plan)
+        check_batch_takes_all_that_waits(records, plan)
     check_batch_limits(records, plan)
     if plan.queue_limit is not None:
         check_queue_limit(records, plan)

@@ -9,7 +9,7 @@ import pytest
 from cases import LawTimes
 
 from capacity.profile.distribution import ServiceLaw, from_samples
-from capacity.question.plan import BatchTimer, Plan, Routing
+from capacity.question.plan import Batching, Plan, Routing
 from capacity.traffic.workload import (
     ClosedPopulation,
     DeterministicArrivals,
@@ -37,16 +37,16 @@ ARRIVALS = {
     "gamma": GammaArrivals(cv=2.5),
     "trace": TraceArrivals(instants_s=BURSTS),
 }
-SHAPES = {  # replicas, batch_size_max, batch_wait_max_s, timer, queue_limit
-    "single": (1, 1, 0.0, BatchTimer.OLDEST, None),
-    "fleet": (4, 1, 0.0, BatchTimer.OLDEST, None),
-    "greedy": (3, 4, 0.0, BatchTimer.OLDEST, None),
-    "patient": (3, 4, 0.6, BatchTimer.OLDEST, None),
-    "roomy": (2, 8, 0.25, BatchTimer.OLDEST, None),
-    "open": (3, 4, 0.6, BatchTimer.OPEN, None),
-    "strict": (2, 1, 0.0, BatchTimer.OLDEST, 0),
-    "limited": (2, 4, 0.0, BatchTimer.OLDEST, 3),
-    "limited-open": (2, 4, 0.6, BatchTimer.OPEN, 2),
+SHAPES = {  # replicas, batch_size_max, batch_wait_max_s, batching, queue_limit
+    "single": (1, 1, 0.0, Batching.TRITON, None),
+    "fleet": (4, 1, 0.0, Batching.TRITON, None),
+    "greedy": (3, 4, 0.0, Batching.TRITON, None),
+    "patient": (3, 4, 0.6, Batching.TRITON, None),
+    "roomy": (2, 8, 0.25, Batching.TRITON, None),
+    "open": (3, 4, 0.6, Batching.TORCHSERVE, None),
+    "strict": (2, 1, 0.0, Batching.TRITON, 0),
+    "limited": (2, 4, 0.0, Batching.TRITON, 3),
+    "limited-open": (2, 4, 0.6, Batching.TORCHSERVE, 2),
 }
 LIMITED = [name for name, shape in SHAPES.items() if shape[-1] is not None]
 CROWDS = {"crowd": (17, 1.5), "impatient": (9, 0.0)}  # users, think_time_s
@@ -64,7 +64,7 @@ def service_law(batch_size: int) -> ServiceLaw:
 
 
 def task_of(shape: str, routing: Routing, arrivals: str, seed: int = 7) -> Task:
-    replicas, batch_size_max, wait_s, timer, limit = SHAPES[shape]
+    replicas, batch_size_max, wait_s, batching, limit = SHAPES[shape]
     sustainable_rps = replicas * batch_size_max / (1.2 * (0.5 + 0.25 * batch_size_max))
     return Task(
         plan=Plan(
@@ -73,7 +73,7 @@ def task_of(shape: str, routing: Routing, arrivals: str, seed: int = 7) -> Task:
             batch_size_max=batch_size_max,
             batch_wait_max_s=wait_s,
             routing=routing,
-            timer=timer,
+            batching=batching,
             queue_limit=limit,
         ),
         workload=workload_of(arrivals, LOAD * sustainable_rps),

@@ -3,6 +3,7 @@
 import tracemalloc
 from dataclasses import replace
 from functools import partial
+from itertools import product
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ from capacity.errors import DomainError
 from capacity.profile.distribution import constant, from_samples
 from capacity.profile.load import load_profile
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.plan import BatchTimer, Plan, Routing
+from capacity.question.plan import Batching, Plan, Routing
 from capacity.queues.durations import Duration, Family
 from capacity.traffic.workload import ClosedPopulation, Demand, GammaArrivals, TraceArrivals, Workload
 from simulations.draws.arrivals import ClosedDraws, Draws, Replay, Seed
@@ -90,7 +91,7 @@ def waiting_in_one_queue(draw: st.DrawFn) -> Case:
         batch_size_max=draw(st.integers(2, 4)),
         batch_wait_max_s=0.25 * draw(st.integers(1, 4)),
         routing=Routing.SHARED_QUEUE,
-        timer=draw(st.sampled_from(list(BatchTimer))),
+        batching=draw(st.sampled_from([Batching.TRITON, Batching.TORCHSERVE])),
     )
     generator = np.random.default_rng(draw(st.integers(0, 2**32)))
     gaps = generator.choice(draw(st.sampled_from([[0, 1], [0, 0, 1], [0, 0, 0, 1], [0, 1, 2]])), 60)
@@ -184,9 +185,11 @@ def test_users_need_service_that_takes_time(routing: Routing) -> None:
             list(kernel.serve(plan, times, Replay(draws)))
 
 
-@pytest.mark.parametrize("routing", Routing)
-@pytest.mark.parametrize("timer", BatchTimer)
-def test_arrivals_at_a_rate_may_be_served_in_no_time(routing: Routing, timer: BatchTimer) -> None:
+@pytest.mark.parametrize(
+    ("routing", "batching"),
+    [one for one in product(Routing, Batching) if one != (Routing.SHARED_QUEUE, Batching.RAY_SERVE)],
+)
+def test_arrivals_at_a_rate_may_be_served_in_no_time(routing: Routing, batching: Batching) -> None:
     generator = np.random.default_rng(3)
     for number in range(30):
         draws = Draws(
@@ -199,7 +202,7 @@ def test_arrivals_at_a_rate_may_be_served_in_no_time(routing: Routing, timer: Ba
             replicas=1 + number % 3,
             batch_size_max=1 + number % 4,
             batch_wait_max_s=0.25 * (number % 5),
-            timer=timer,
+            batching=batching,
             routing=routing,
         )
         assert_as_simpy((plan, fixed(lambda size: 0.0), draws), 7)
@@ -215,6 +218,10 @@ def test_arrivals_at_a_rate_may_be_served_in_no_time(routing: Routing, timer: Ba
         ({"queue_limit": 5}, False),
         ({"routing": Routing.RANDOM}, False),
         ({"routing": Routing.RANDOM, "replicas": 1}, True),
+        ({"batching": Batching.TORCHSERVE}, True),
+        ({"preferred_sizes": (2,)}, False),
+        ({"preferred_sizes": (1,), "batch_size_max": 1}, True),
+        ({"batching": Batching.RAY_SERVE, "routing": Routing.RANDOM, "replicas": 1}, False),
     ],
 )
 def test_one_queue_without_a_limit_needs_no_events(changes: dict[str, object], is_recursion: bool) -> None:
@@ -335,7 +342,23 @@ PLANS = {
         replicas=2,
         batch_size_max=3,
         batch_wait_max_s=0.01,
-        timer=BatchTimer.OPEN,
+        batching=Batching.TORCHSERVE,
+        routing=Routing.POWER_OF_TWO,
+    ),
+    "preferred": Plan(
+        profile="made-up",
+        replicas=2,
+        batch_size_max=4,
+        preferred_sizes=(2,),
+        batch_wait_max_s=0.01,
+        routing=Routing.SHARED_QUEUE,
+    ),
+    "collected": Plan(
+        profile="made-up",
+        replicas=3,
+        batch_size_max=4,
+        batch_wait_max_s=0.01,
+        batching=Batching.RAY_SERVE,
         routing=Routing.POWER_OF_TWO,
     ),
     "own": Plan(profile="made-up", replicas=3, batch_size_max=3, routing=Routing.LEAST_OUTSTANDING),

@@ -13,7 +13,7 @@ from recovery_schedules import Case, cases
 
 from capacity.errors import DomainError
 from capacity.profile.distribution import ServiceLaw
-from capacity.question.plan import BatchTimer, Plan, Routing
+from capacity.question.plan import Batching, Plan, Routing
 from capacity.recovery.clients import Backoff, BudgetKind, Clients, Failure, RetryBudget
 from capacity.recovery.faults import Action, Fault
 from capacity.recovery.protection import Abandoned, Protection, Shedding
@@ -680,7 +680,7 @@ def test_the_same_input_gives_the_same_outcomes(case: Case) -> None:
 
 
 def assert_as_the_cluster(plan: Plan, service_times: ServiceTimes, draws: Draws, clients: Clients) -> None:
-    plan = replace(plan, timer=BatchTimer.OLDEST)
+    plan = replace(plan, batching=Batching.TRITON, preferred_sizes=())
     records = cluster.run(plan, service_times, draws)
     count = len(draws.arrived_s)
     attempts = AttemptDraws(
@@ -737,8 +737,8 @@ def test_what_the_model_does_not_know_is_refused() -> None:
     )
     plan = Plan(profile="made-up", replicas=1, batch_size_max=1)
     known = (ONE_SECOND, draws)
-    with pytest.raises(DomainError, match="timer must be 'oldest'"):
-        run(replace(plan, timer=BatchTimer.OPEN), *known, Clients(), Protection(), [])
+    with pytest.raises(DomainError, match="triton batching without preferred sizes"):
+        run(replace(plan, batching=Batching.TORCHSERVE), *known, Clients(), Protection(), [])
     with pytest.raises(DomainError, match="2 attempts need as many draws"):
         run(plan, *known, Clients(attempts=2), Protection(), [])
     with pytest.raises(DomainError, match="a fault of replica 1"):

@@ -5,7 +5,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 
 from capacity.files import printable
-from capacity.question.plan import BatchTimer, Routing
+from capacity.question.plan import Batching, Routing
 from capacity.render.deploy.fleet import Fleet
 from capacity.render.report_command import command_to_repeat
 from capacity.traffic.workload import ClosedPopulation
@@ -51,8 +51,8 @@ def _evaluated(fleet: Fleet) -> Iterator[str]:
     queue = "no queue limit" if plan.queue_limit is None else f"queue limit {plan.queue_limit}"
     yield (
         f"Evaluated:  {counted(plan.replicas, 'replica')} of {plan.profile}, batches up to "
-        f"{plan.batch_size_max}, wait {format_duration(plan.batch_wait_max_s)} (from the {_TIMERS[plan.timer]}), "
-        f"{plan.routing.value} routing, {queue}, {_traffic(fleet)}."
+        f"{plan.batch_size_max}, wait {format_duration(plan.batch_wait_max_s)} ({_FROM[plan.batching]}), "
+        f"{_preferred(fleet)}{plan.routing.value} routing, {queue}, {_traffic(fleet)}."
     )
     q, size = fleet.response_quantile, found.batch_size_mean
     interval = found.response_quantiles_s.get(q)
@@ -72,10 +72,18 @@ def _evaluated(fleet: Fleet) -> Iterator[str]:
     )
 
 
-_TIMERS = {
-    BatchTimer.OLDEST: "arrival of the oldest request",
-    BatchTimer.OPEN: "moment an idle replica sees a request",
+_FROM = {
+    Batching.TRITON: "from the arrival of the oldest request",
+    Batching.TORCHSERVE: "from the moment an idle replica sees a request",
+    Batching.RAY_SERVE: "from the first request of a batch, which is collected while the replica is busy too",
 }
+# Rules that differ in the batch wait alone.
+_BY_A_TIMER = {Batching.TRITON, Batching.TORCHSERVE}
+
+
+def _preferred(fleet: Fleet) -> str:
+    sizes = fleet.plan.preferred_sizes
+    return f"preferred sizes {', '.join(map(str, sizes))}, " if sizes else ""
 
 
 def _traffic(fleet: Fleet) -> str:
@@ -100,14 +108,17 @@ def device_note(fleet: Fleet, instead: str) -> Iterator[str]:
         yield f'The profile does not say "kind": "gpu" or "cpu": {instead}.'
 
 
-def timer_note(fleet: Fleet, server: str, rule: BatchTimer) -> str:
-    """Whether a server counts the batch wait as the plan does."""
-    counts = f"{server} counts the batch wait from the {_TIMERS[rule]}"
-    if fleet.plan.batch_wait_max_s == 0.0:
-        return f"{counts}; with a wait of 0 that makes no difference."
-    if fleet.plan.timer is rule:
+def batching_note(fleet: Fleet, server: str, rule: Batching) -> str:
+    """Whether a server starts batches by the rule that was evaluated, and how to evaluate its own."""
+    plan = fleet.plan
+    counts = f"{server} counts the batch wait {_FROM[rule]}"
+    if plan.preferred_sizes and server != "Triton":
+        return f"{server} has no preferred sizes, and the plan has: plan without --preferred-sizes to evaluate that."
+    if plan.batching is rule:
         return f"{counts}, as the plan does."
-    return f"{counts}, and the plan does not: plan with --timer {rule.value} to evaluate its rule."
+    if plan.batch_wait_max_s == 0.0 and {plan.batching, rule} <= _BY_A_TIMER:
+        return f"{counts}; with a wait of 0 that makes no difference."
+    return f"{counts}, and the plan does not: plan with --batching {rule.value} to evaluate its rule."
 
 
 def routing_note(fleet: Fleet, has: Routing, what: str) -> Iterator[str]:

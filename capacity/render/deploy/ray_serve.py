@@ -2,21 +2,22 @@
 
 from collections.abc import Iterator
 
-from capacity.question.plan import BatchTimer, Routing
+from capacity.question.plan import Batching, Plan, Routing
 from capacity.render.deploy.fleet import Fleet
-from capacity.render.deploy.header import device_note, header, routing_note, timer_note
+from capacity.render.deploy.header import batching_note, device_note, header, routing_note
 from capacity.render.deploy.scaling import Scaling, in_progress, rounded_down, scaling_of
 
 NAME = "ray-serve"
 FILE = "ray-serve.yaml"
 PLANS = Fleet
+_BATCHES_KEPT = 100  # before a batcher without a queue limit, more than ever wait
 _CONCURRENT_BATCHES = 1  # as in the plan: a replica serves one batch at a time
 
 
 def render(plan: Fleet) -> str:
     """One application with one deployment, whose batching is set by `user_config`."""
     scaling, replicas = scaling_of(plan), plan.plan.replicas
-    size, limit = plan.plan.batch_size_max, plan.plan.queue_limit
+    size = plan.plan.batch_size_max
     return f"""\
 {header(plan, NAME, _notes(plan, scaling))}\
 applications:
@@ -25,8 +26,8 @@ applications:
     route_prefix: /
     deployments:
       - name: Model # replace: the class
-        max_ongoing_requests: {ongoing_max(size, limit)} # on a replica: a batch in service, and those that wait there
-        max_queued_requests: {queued_max(size, limit, replicas)} # at each proxy or handle; -1 is no limit
+        max_ongoing_requests: {ongoing_max(plan.plan)} # on a replica: a batch in service, and those that wait there
+        max_queued_requests: {queued_max(plan.plan)} # at each proxy or handle; -1 is no limit
         # For a fixed fleet: num_replicas: {replicas} in place of autoscaling_config; Ray refuses both.
         autoscaling_config:
           min_replicas: {replicas} # the plan
@@ -42,28 +43,40 @@ applications:
 """
 
 
-def ongoing_max(batch_size_max: int, queue_limit: int | None) -> int:
+def ongoing_max(plan: Plan) -> int:
     """Requests on one replica at once: a batch in service, and as many that wait as the next one can take.
 
-    It must not be below max_batch_size x max_concurrent_batches, or no batch is ever full.
+    It must not be below max_batch_size x max_concurrent_batches, or no batch is ever full. A plan that was
+    evaluated by Ray's own rule has all that wait before the batcher, which closes batches by when they came.
 
-    >>> ongoing_max(16, None), ongoing_max(16, 64), ongoing_max(16, 4)
-    (32, 32, 20)
+    >>> from dataclasses import replace
+    >>> plan = Plan(profile="mine", replicas=5, batch_size_max=16)
+    >>> [ongoing_max(replace(plan, queue_limit=limit)) for limit in (None, 64, 4)]
+    [32, 32, 20]
+    >>> [ongoing_max(replace(plan, queue_limit=limit, batching=Batching.RAY_SERVE)) for limit in (None, 64)]
+    [1616, 80]
     """
-    waiting = batch_size_max if queue_limit is None else min(queue_limit, batch_size_max)
-    return batch_size_max * _CONCURRENT_BATCHES + waiting
+    size, limit = plan.batch_size_max, plan.queue_limit
+    if plan.batching is Batching.RAY_SERVE:
+        return size * _CONCURRENT_BATCHES + (_BATCHES_KEPT * size if limit is None else limit)
+    return size * _CONCURRENT_BATCHES + (size if limit is None else min(limit, size))
 
 
-def queued_max(batch_size_max: int, queue_limit: int | None, replicas: int) -> int:
+def queued_max(plan: Plan) -> int:
     """Requests that wait for a replica at a caller: what the plan's queues hold beyond `ongoing_max`.
 
     Ray has this limit for each proxy or handle, the plan for each replica; with one caller they hold the same.
     At least 1, since a caller that may hold none rejects everything.
 
-    >>> queued_max(16, 64, replicas=5), queued_max(16, 4, replicas=5), queued_max(16, None, replicas=5)
-    (240, 1, -1)
+    >>> from dataclasses import replace
+    >>> plan = Plan(profile="mine", replicas=5, batch_size_max=16)
+    >>> [queued_max(replace(plan, queue_limit=limit)) for limit in (64, 4, None)]
+    [240, 1, -1]
     """
-    return -1 if queue_limit is None else max(1, replicas * (queue_limit - batch_size_max))
+    if plan.queue_limit is None:
+        return -1
+    waiting = ongoing_max(plan) - plan.batch_size_max * _CONCURRENT_BATCHES
+    return max(1, plan.replicas * (plan.queue_limit - waiting))
 
 
 def target_ongoing(fleet: Fleet, scaling: Scaling) -> str:
@@ -77,7 +90,11 @@ def target_ongoing(fleet: Fleet, scaling: Scaling) -> str:
 
 
 def _notes(fleet: Fleet, scaling: Scaling) -> Iterator[str]:
-    yield timer_note(fleet, "Ray Serve", BatchTimer.OPEN)
+    yield batching_note(fleet, "Ray Serve", Batching.RAY_SERVE)
+    yield (
+        "So it is as long as the batched function awaits its model, in a thread for instance. One that blocks the "
+        "event loop holds up its batcher too, and the nearest rule is --batching torchserve."
+    )
     yield (
         f"In code: @serve.batch(max_batch_size={fleet.plan.batch_size_max}, "
         f"batch_wait_timeout_s={fleet.plan.batch_wait_max_s!r}, max_concurrent_batches={_CONCURRENT_BATCHES}). Ray's "

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from capacity.question.plan import BatchTimer, Routing
+from capacity.question.plan import Batching, Routing
 from capacity.render.deploy.fleet import Fleet
-from capacity.render.deploy.header import counted, header, routing_note, timer_note
+from capacity.render.deploy.header import batching_note, counted, header, routing_note
 
 NAME = "serve-api"
 FILE = "serve-api.env"
@@ -35,7 +35,7 @@ def settings(fleet: Fleet) -> dict[str, str]:
 
 def _notes(fleet: Fleet) -> Iterator[str]:
     yield f"The plan is {counted(fleet.plan.replicas, 'server')} with these settings, one for each replica."
-    yield timer_note(fleet, "The server", BatchTimer.OLDEST)
+    yield batching_note(fleet, "The server", Batching.TRITON)
     yield from routing_note(fleet, Routing.RANDOM, "a Kubernetes Service in front")
     if fleet.plan.queue_limit is None:
         yield "The plan has no queue limit; the server's default, SERVE_QUEUE_MAX=1024, applies."

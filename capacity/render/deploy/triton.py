@@ -6,9 +6,9 @@ Source:
 
 from collections.abc import Iterator
 
-from capacity.question.plan import BatchTimer, Routing
+from capacity.question.plan import Batching, Routing
 from capacity.render.deploy.fleet import Fleet
-from capacity.render.deploy.header import counted, device_note, header, timer_note
+from capacity.render.deploy.header import batching_note, counted, device_note, header
 from capacity.units import format_duration
 
 NAME = "triton"
@@ -27,6 +27,7 @@ def render(plan: Fleet) -> str:
         f"max_batch_size: {plan.plan.batch_size_max}\n"
         "dynamic_batching {\n"
         f"  max_queue_delay_microseconds: {delay_us(plan.plan.batch_wait_max_s)}\n"
+        f"{_preferred(plan)}"
         f"{_policy(plan)}"
         "}\n"
         f"instance_group [ {{ kind: {kind} count: {count} }} ]\n"
@@ -49,6 +50,11 @@ def instances(fleet: Fleet) -> int:
     return min(fleet.profile.instances_per_device, fleet.plan.replicas)
 
 
+def _preferred(fleet: Fleet) -> str:
+    sizes = ", ".join(map(str, fleet.plan.preferred_sizes))
+    return f"  preferred_batch_size: [ {sizes} ]\n" if sizes else ""
+
+
 def _policy(fleet: Fleet) -> str:
     limit = fleet.server_queue_limit
     if limit is None:
@@ -63,15 +69,27 @@ def _policy(fleet: Fleet) -> str:
 
 
 def _notes(fleet: Fleet) -> Iterator[str]:
-    yield (
-        f"{timer_note(fleet, 'Triton', BatchTimer.OLDEST)} No preferred_batch_size is set, since Triton sends a "
-        "preferred size off at once, ahead of the largest batch."
-    )
+    yield f"{batching_note(fleet, 'Triton', Batching.TRITON)} {_preferred_note(fleet)}"
     yield from _instance_notes(fleet)
     yield from device_note(fleet, "Triton takes a GPU where there is one (KIND_AUTO)")
     if fleet.server_queue_limit is not None:
         yield from _queue_notes(fleet, fleet.server_queue_limit)
     yield "Inputs, outputs and backend are the model's: add them unless Triton completes the configuration by itself."
+
+
+def _preferred_note(fleet: Fleet) -> str:
+    sizes = fleet.plan.preferred_sizes
+    if not sizes:
+        return (
+            "No preferred_batch_size is set, since Triton sends a preferred size off at once, ahead of the largest "
+            "batch; --preferred-sizes evaluates some."
+        )
+    if fleet.plan.batch_wait_max_s == 0.0 and sizes[0] < fleet.plan.batch_size_max:
+        return (
+            "With a delay of 0 Triton closes the next batch at the first preferred size that it comes to while all "
+            f"instances are busy ({sizes[0]}), which was not evaluated; with a delay it does not."
+        )
+    return "A batch of a preferred size starts at once, ahead of the largest batch, as evaluated."
 
 
 def _instance_notes(fleet: Fleet) -> Iterator[str]:

@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from capacity.errors import DomainError
-from capacity.question.plan import BatchTimer, Plan, Routing
+from capacity.question.plan import Batching, Plan, Routing
 from capacity.recovery.clients import Clients
 from capacity.recovery.faults import Fault
 from capacity.recovery.protection import (
@@ -146,7 +146,7 @@ def run(
             requests without a reply by then have failed.
 
     Raises:
-        DomainError: what the model does not have: a timer other than the oldest request's, too few draws, faults
+        DomainError: what the model does not have: another batching rule than Triton's, too few draws, faults
             out of order or of no replica.
     """
     check(plan, draws, clients, protection, faults)
@@ -171,8 +171,11 @@ def check(
     plan: Plan, draws: AttemptDraws, clients: Clients, protection: Protection, faults: Sequence[Fault]
 ) -> None:
     """Raise a DomainError for what the model does not have; see `run`."""
-    if plan.timer is not BatchTimer.OLDEST:
-        raise DomainError(f"recovery is simulated with the timer {BatchTimer.OLDEST}, not {plan.timer}")
+    if plan.batching is not Batching.TRITON or plan.preferred_sizes:
+        raise DomainError(
+            f"trouble is simulated with {Batching.TRITON} batching without preferred sizes, not with {plan.batching}; "
+            "plan with that to see what a fleet does in trouble"
+        )
     if len(draws.service) < clients.attempts:
         raise DomainError(f"{clients.attempts} attempts need as many rows of draws, got {len(draws.service)}")
     if any(later.instant_s < fault.instant_s for fault, later in pairwise(faults)):

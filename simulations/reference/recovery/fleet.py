@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from capacity.errors import DomainError
-from capacity.question.plan import BatchTimer, Plan, Routing
+from capacity.question.plan import Batching, Plan, Routing
 from capacity.recovery.clients import Clients
 from capacity.recovery.faults import Action, Fault
 from capacity.recovery.protection import Protection
@@ -131,8 +131,10 @@ class Fleet:
 
 def _require(plan: Plan, draws: AttemptDraws, clients: Clients, faults: Sequence[Fault]) -> None:
     """What the model knows, and enough random numbers."""
-    if plan.timer is not BatchTimer.OLDEST:
-        raise DomainError(f"with clients that try again the timer must be 'oldest', got '{plan.timer}'")
+    if plan.batching is not Batching.TRITON or plan.preferred_sizes:
+        raise DomainError(
+            f"clients that try again need triton batching without preferred sizes, got {plan.batching}"
+        )
     if len(draws.service) < clients.attempts:
         raise DomainError(f"{clients.attempts} attempts need as many draws, got {len(draws.service)}")
     for fault in faults:

@@ -6,7 +6,7 @@ from capacity.performance import Interval
 from capacity.recovery.findings import Screen
 from capacity.recovery.fluid import spike_survived_s
 from capacity.render.plot import Panels, new_panels
-from capacity.render.stress import course_of, shown_seconds
+from capacity.render.recovery.screen import course_of, shown_seconds
 
 
 def stress_figure(screen: Screen) -> Panels:

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 from rich.console import RenderableType
 from rich.text import Text
 
-from capacity.performance import Interval
-from capacity.question.plan import Plan
 from capacity.recovery.clients import BudgetKind, Clients
 from capacity.recovery.findings import Course, Runs, Screen, SpikeSurvived
 from capacity.recovery.fluid import Fluid, amplification
@@ -15,9 +13,7 @@ from capacity.recovery.protection import Abandoned, Shedding
 from capacity.recovery.stress import TOLERANCE, Stress
 from capacity.recovery.trigger import TriggerKind
 from capacity.render.tables import sparkline
-from capacity.search.disturbed_plan import DisturbedPlan
-from capacity.search.recovery_plan import RecoveryPlan
-from capacity.units import format_duration, format_quantile, format_rate
+from capacity.units import format_duration, format_rate
 
 _AT_ONCE_S = 1.5  # what the eye calls at once
 _NAMES = ("no", "one", "two", "three", "four", "five", "six")
@@ -29,7 +25,11 @@ def stress_tables(screen: Screen, width: int, *, verbose: bool = False) -> Itera
     found = screen.found
     yield Text(_verdict(found), style="bold")
     yield Text(f"Why: {_why(screen)}")
-    lines = list(_smallest(screen)) + list(_tried(screen)) + [_spike_line(one) for one in screen.spikes]
+    lines = (
+        list(_smallest(screen))
+        + list(_tried(screen))
+        + [_spike_line(one) for one in sorted(screen.spikes, key=lambda one: -one.factor)]
+    )
     left = max((len(name) for name, _ in lines), default=0)
     yield from (Text(f" {name.ljust(left)}  {told}") for name, told in lines)
     yield from _course(found, width)
@@ -37,7 +37,8 @@ def stress_tables(screen: Screen, width: int, *, verbose: bool = False) -> Itera
         yield from _details(screen)
 
 
-def _fleet(replicas: int) -> str:
+def fleet_told(replicas: int) -> str:
+    """A number of replicas, in words."""
     return f"{replicas} replica{'s' if replicas != 1 else ''}"
 
 
@@ -45,12 +46,12 @@ def _verdict(found: Runs) -> str:
     stress = found.stress
     happened, count = found.count_recovered, len(found.runs)
     plural = stress.plan.replicas != 1
-    fleet = f"{_fleet(stress.plan.replicas)} at {format_rate(stress.rate_rps)}"
-    when = f"{_trigger(stress)}"
+    fleet = f"{fleet_told(stress.plan.replicas)} at {format_rate(stress.rate_rps)}"
+    when = f"{trigger_told(stress)}"
     horizon = f"within {_minutes(stress.horizon_s)}"
     if happened == count:
         verb = "recover" if plural else "recovers"
-        return f"{fleet} {verb} {when}, {_how_soon(found)}: all {count} runs (at least {found.recovered.low:.0%})."
+        return f"{fleet} {verb} {when}, {how_soon(found)}: all {count} runs (at least {found.recovered.low:.0%})."
     if happened == 0:
         verb = "do not recover" if plural else "does not recover"
         return f"{fleet} {verb} {when}: 0 of {count} runs {horizon} (at most {found.recovered.high:.0%})."
@@ -61,7 +62,8 @@ def _verdict(found: Runs) -> str:
     )
 
 
-def _trigger(stress: Stress) -> str:
+def trigger_told(stress: Stress) -> str:
+    """After what."""
     trigger, all_of = stress.trigger, stress.plan.replicas
     lasting = format_duration(trigger.lasting_s)
     return {
@@ -82,7 +84,8 @@ def _minutes(seconds: float) -> str:
     )
 
 
-def _how_soon(found: Runs) -> str:
+def how_soon(found: Runs) -> str:
+    """How soon a fleet recovers, in words."""
     recovery_s = found.recovery_s
     if recovery_s is None:
         return "not"
@@ -163,21 +166,22 @@ def _tried(screen: Screen) -> Iterator[tuple[str, str]]:
     replicas = screen.found.stress.plan.replicas
     for number, remedy in enumerate(screen.remedies):
         name = f"{replicas} with" if number == 0 else " " * len(f"{replicas} with")
-        yield f"{name} {remedy.setting}", _came_of(remedy.found)
+        yield f"{name} {remedy.setting}", came_of(remedy.found)
 
 
-def _came_of(found: Runs) -> str:
+def came_of(found: Runs, when: str = "") -> str:
+    """What came of one change, in words."""
     happened, count = found.count_recovered, len(found.runs)
     if happened == 0:
-        return f"do not recover: 0 of {count} runs"
+        return f"do not recover{when}: 0 of {count} runs"
     if happened < count:
-        return f"recover in {happened} of {count} runs"
+        return f"recover{when} in {happened} of {count} runs"
     baseline = sum(run.baseline for run in found.runs) / count
     served = found.goodput_during.value
     if served >= baseline - TOLERANCE:
-        return f"recover {_how_soon(found)}; {served:.0%} succeed meanwhile"
+        return f"recover {how_soon(found)}; {served:.0%} succeed meanwhile"
     lost = float(f"{found.lost.value:.2g}")
-    return f"recover {_how_soon(found)}; {served:.0%} succeed meanwhile, {lost:,.0f} requests lost"
+    return f"recover {how_soon(found)}; {served:.0%} succeed meanwhile, {lost:,.0f} requests lost"
 
 
 def _spike_line(spike: SpikeSurvived) -> tuple[str, str]:
@@ -198,7 +202,10 @@ def shown_seconds(found: Runs) -> tuple[int, int]:
 
 
 def course_of(found: Runs, first: int, last: int, step: int) -> tuple[list[float], list[float]]:
-    """Share of first tries that succeed, and attempts sent a second, mean over the runs, each `step` seconds."""
+    """Share of first tries that succeed, and attempts sent a second, mean over the runs, each `step` seconds.
+
+    Attempts are those of runs that were not given up before; NaN where none is left.
+    """
     courses: Sequence[Course] = [run.course for run in found.runs]
     shares, sent = [], []
     for begin in range(first, last, step):
@@ -206,79 +213,9 @@ def course_of(found: Runs, first: int, last: int, step: int) -> tuple[list[float
         came = sum(sum(one.came[begin:end]) for one in courses)
         good = sum(sum(one.succeeded[begin:end]) for one in courses)
         shares.append(good / came if came else 1.0)
-        sent.append(sum(sum(one.sent[begin:end]) for one in courses) / (len(courses) * (end - begin)))
+        known = [one.sent[begin:end] for one in courses if len(one.sent) >= end]
+        sent.append(sum(map(sum, known)) / (len(known) * (end - begin)) if known else math.nan)
     return shares, sent
-
-
-def disturbed_plan_lines(
-    found: DisturbedPlan, plan: Plan | None, hourly_usd: float | None
-) -> Iterator[RenderableType]:
-    """What `capacity plan --pause --class` adds: the quantiles with these, and what they cost."""
-    yield Text("")
-    named = _disturbances(found)
-    if found.chosen is None or plan is None:
-        yield Text(f"With {named} no fleet within --replicas-max is enough.", style="bold")
-        if found.calm_disturbed is not None:
-            for quantile, interval in sorted(found.calm_disturbed.response_quantiles_s.items()):
-                yield Text(f" {_fleet(found.calm.replicas)}: {format_quantile(quantile)} {_told(interval)}")
-        return
-    for quantile, interval in sorted(found.chosen.response_quantiles_s.items()):
-        classes = "; ".join(
-            f"{name} {format_duration(values[quantile].value)}"
-            for name, values in found.chosen.by_class.items()
-        )
-        yield Text(
-            f"With {named}, {format_quantile(quantile)} is {_told(interval)}"
-            + (f": {classes}." if classes else ".")
-        )
-    if plan.replicas == found.calm.replicas:
-        yield Text("It costs no replica more than without.")
-        return
-    price = ""
-    if hourly_usd is not None and found.hourly_usd is not None:
-        price = f", {hourly_usd - found.hourly_usd:.4g} USD/h less"
-    yield Text(f"Without, {_fleet(found.calm.replicas)} would be enough{price}.")
-
-
-def _told(interval: Interval) -> str:
-    ends = f"{format_duration(interval.low)} to {format_duration(interval.high)}"
-    return f"{format_duration(interval.value)} ({ends})"
-
-
-def _disturbances(found: DisturbedPlan) -> str:
-    pauses, classes = found.disturbances.pauses, found.disturbances.classes
-    told = [f"{one.share:.3g} of the requests {one.name} ({one.scale:g}x)" for one in classes]
-    if pauses is not None:
-        told.insert(0, f"pauses of {format_duration(pauses.length_s)}, {60.0 * pauses.per_s:g} a minute")
-    return " and ".join(told)
-
-
-def recovery_plan_lines(recovery: RecoveryPlan) -> Iterator[RenderableType]:
-    """What `capacity plan --recover-within` adds: what it takes to come back in time."""
-    stress, chosen = recovery.as_planned.stress, recovery.chosen
-    within = format_duration(recovery.within_s)
-    yield Text("")
-    planned, as_is = stress.plan.replicas, recovery.as_is
-    if chosen is None:
-        yield Text(f"Nothing that was tried recovers {_trigger(stress)} within {within}.", style="bold")
-    elif recovery.setting is None and chosen is recovery.as_planned:
-        yield Text(
-            f"It recovers {_trigger(stress)} within {within}, {_how_soon(chosen)}: all {_runs(chosen)}."
-        )
-    else:
-        added = "as it is" if recovery.setting is None else f"with {recovery.setting}"
-        yield Text(
-            f"It recovers {_trigger(chosen.stress)} within {within} {added}, {_how_soon(chosen)}: all {_runs(chosen)}."
-        )
-        yield Text(f" {_fleet(planned)} as they are: {_came_of(recovery.as_planned)}")
-    for remedy in recovery.tried:
-        yield Text(f" {_fleet(planned)} with {remedy.setting}: {_came_of(remedy.found)}")
-    if as_is is not None and as_is is not recovery.as_planned:
-        yield Text(f" without any setting: {_fleet(as_is.stress.plan.replicas)}")
-
-
-def _runs(found: Runs) -> str:
-    return f"{len(found.runs)} runs"
 
 
 def _course(found: Runs, width: int) -> Iterator[RenderableType]:
@@ -296,7 +233,8 @@ def _course(found: Runs, width: int) -> Iterator[RenderableType]:
     yield Text("")
     yield Text(f" {'trigger':<28}{mark}")
     yield Text(f" {'success of first tries':<28}{sparkline(shares)}  {shares[-1]:.0%}")
-    yield Text(f" {'attempts a second':<28}{sparkline(sent)}  {sent[-1]:.0f}")
+    known = [one for one in sent if not math.isnan(one)]
+    yield Text(f" {'attempts a second':<28}{sparkline(known)}  {known[-1]:.0f}")
     yield Text(f" {'':<28}one column is {step} s")
 
 

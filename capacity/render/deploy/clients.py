@@ -1,0 +1,106 @@
+"""Clients of a plan: how they try again, as a plan that was made with --recover-within has it."""
+
+from dataclasses import dataclass, replace
+
+from capacity.answer.saved_plan import SavedPlan
+from capacity.errors import InputError
+from capacity.files import read_as
+from capacity.recovery.clients import Backoff, BudgetKind, Clients, RetryBudget
+from capacity.recovery.parse import read_budget
+from capacity.render.deploy.fleet import Fleet
+from capacity.units import format_duration
+
+# What Envoy, and so Istio, waits before the first retry, and at most, where nothing is said.
+BACKOFF_S, BACKOFF_MAX_S = 0.025, 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SafeClients:
+    """What was tried in trouble and recovered.
+
+    Attributes:
+        clients: with the retry budget that makes the fleet recover, where it takes one.
+        setting: the flag of the plan that makes it recover; None where it does as it is.
+    """
+
+    clients: Clients
+    setting: str | None
+
+    @property
+    def retries(self) -> int:
+        """After the first attempt."""
+        return self.clients.attempts - 1
+
+    @property
+    def concurrent_percent(self) -> float | None:
+        """The budget as a share of all attempts under way, in percent; None where there is none of that kind.
+
+        Retries of r for each first try are r/(1 + r) of all attempts.
+        """
+        budget = self.clients.budget
+        if budget.kind is BudgetKind.CONCURRENT:
+            return 100.0 * budget.ratio
+        if budget.kind in (BudgetKind.FIRST_TRIES, BudgetKind.SUCCESSES):
+            ratio = budget.ratio / budget.cost
+            return 100.0 * ratio / (1.0 + ratio)
+        return None
+
+    def notes(self) -> list[str]:
+        """What was evaluated, as comments say it."""
+        clients = self.clients
+        told = f"Clients: {clients.attempts} attempts of {format_duration(clients.timeout_s or 0.0)} each"
+        told += f", budget {clients.budget.kind}"
+        if clients.budget.kind is not BudgetKind.NONE:
+            told += f" {clients.budget.ratio:g}"
+        found = [f"{told}; the fleet recovers{'' if self.setting is None else f' with {self.setting}'}."]
+        if self.setting is not None and not self.setting.startswith("--retry-budget"):
+            found.append(f"The server needs {self.setting} as well: that is not a setting of clients.")
+        return found
+
+
+def safe_clients(plan: Fleet, target: str) -> SafeClients:
+    """The clients of a plan that recovers.
+
+    Raises:
+        InputError: the plan was not made to recover, or does not.
+    """
+    saved = plan.saved
+    recovery = saved.answer.get("recovery")
+    if not isinstance(recovery, dict) or recovery.get("chosen") is None:
+        raise InputError(
+            f"{saved.name} says nothing of clients that recover, which --target {target} is about; plan with "
+            "--recover-within 60s --trigger lose:1,60s --timeout 500ms --attempts 3"
+        )
+    clients = _clients(saved, recovery)
+    setting = recovery.get("setting")
+    if isinstance(setting, str) and setting.startswith("--retry-budget "):
+        clients = replace(clients, budget=read_budget(setting.partition(" ")[2], None))
+    return SafeClients(clients=clients, setting=setting if isinstance(setting, str) else None)
+
+
+def _clients(saved: SavedPlan, recovery: dict[str, object]) -> Clients:
+    given = recovery.get("clients")
+    if not isinstance(given, dict):
+        raise InputError(f"{saved.name}: answer.recovery.clients is missing; make the plan again")
+    where = f"{saved.name}: answer.recovery.clients"
+    budget, backoff = given.get("budget"), given.get("backoff")
+    return Clients(
+        timeout_s=_seconds(given.get("timeout_s"), where),
+        deadline_s=_seconds(given.get("deadline_s"), where),
+        attempts=read_as(int, given.get("attempts"), where),
+        backoff=None if backoff is None else read_as(Backoff, backoff, where),
+        budget=RetryBudget() if budget is None else read_as(RetryBudget, budget, where),
+    )
+
+
+def _seconds(given: object, where: str) -> float | None:
+    return None if given is None else read_as(float, given, where)
+
+
+def seconds(value_s: float) -> str:
+    """A duration as Envoy, Istio and gRPC read it.
+
+    >>> seconds(0.5), seconds(0.025)
+    ('0.5s', '0.025s')
+    """
+    return f"{value_s:.9f}".rstrip("0").rstrip(".") + "s"

@@ -1,0 +1,64 @@
+"""Envoy: a route's retry policy, and the cluster's retry budget and limits."""
+
+from collections.abc import Iterator
+
+from capacity.recovery.clients import BudgetKind
+from capacity.render.deploy.clients import BACKOFF_MAX_S, BACKOFF_S, SafeClients, safe_clients, seconds
+from capacity.render.deploy.fleet import Fleet
+from capacity.render.deploy.header import header
+
+NAME = "envoy"
+FILE = "envoy.yaml"
+PLANS = Fleet
+
+
+def render(plan: Fleet) -> str:
+    """The parts of a configuration that decide whether a fleet comes back: for its route and its cluster."""
+    safe = safe_clients(plan, NAME)
+    return (
+        header(plan, NAME, _notes(safe)) + "route:\n" + "".join(_route(safe)) + "".join(_cluster(plan, safe))
+    )
+
+
+def _route(safe: SafeClients) -> Iterator[str]:
+    clients, backoff = safe.clients, safe.clients.backoff
+    first_s, most_s = (BACKOFF_S, BACKOFF_MAX_S) if backoff is None else (backoff.initial_s, backoff.max_s)
+    whole_s = clients.deadline_s or clients.attempts * (clients.timeout_s or 0.0)
+    yield f"  timeout: {seconds(whole_s)} # of all attempts together\n"
+    yield "  retry_policy:\n"
+    yield "    retry_on: connect-failure,refused-stream,reset,503,retriable-status-codes\n"
+    yield "    retriable_status_codes: [503, 504]\n"
+    yield f"    num_retries: {safe.retries}\n"
+    yield f"    per_try_timeout: {seconds(clients.timeout_s or 0.0)}\n"
+    yield f"    retry_back_off: {{base_interval: {seconds(first_s)}, max_interval: {seconds(most_s)}}}\n"
+
+
+def _cluster(plan: Fleet, safe: SafeClients) -> Iterator[str]:
+    yield "cluster:\n"
+    yield "  circuit_breakers:\n"
+    yield "    thresholds:\n"
+    yield "      - priority: DEFAULT\n"
+    if safe.concurrent_percent is not None:
+        yield "        retry_budget:\n"
+        yield f"          budget_percent: {{value: {safe.concurrent_percent:.4g}}}\n"
+        yield f"          min_retry_concurrency: {safe.clients.budget.at_least}\n"
+    limit = plan.plan.queue_limit
+    if limit is not None:
+        full = (limit + plan.plan.batch_size_max) * plan.plan.replicas
+        yield f"        max_requests: {full} # queues and batches of all replicas\n"
+        yield "        max_pending_requests: 1 # the replicas have the queues\n"
+    elif safe.concurrent_percent is None:
+        yield "        max_retries: 3 # at once; Envoy's default\n"
+
+
+def _notes(safe: SafeClients) -> Iterator[str]:
+    yield from safe.notes()
+    budget = safe.clients.budget
+    if budget.kind in (BudgetKind.FIRST_TRIES, BudgetKind.SUCCESSES):
+        share = safe.concurrent_percent or 0.0
+        yield (
+            f"Envoy counts a budget in attempts under way: {budget.ratio:g} retries a first try are "
+            f"{share:.3g} % of them."
+        )
+    if safe.clients.backoff is None:
+        yield "Envoy always waits before a retry, 25 ms or less at first; the plan was evaluated with retries at once."

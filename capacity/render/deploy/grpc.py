@@ -1,0 +1,59 @@
+"""gRPC: a service config with a retry policy and its throttle."""
+
+import json
+
+from capacity.errors import InputError
+from capacity.recovery.clients import BudgetKind
+from capacity.render.deploy.clients import BACKOFF_MAX_S, BACKOFF_S, safe_clients, seconds
+from capacity.render.deploy.fleet import Fleet
+
+NAME = "grpc"
+FILE = "service_config.json"
+PLANS = Fleet
+_ATTEMPTS_MAX = 5  # more are taken for 5, says proposal A6
+_TOKENS, _TOKENS_MAX = 10.0, 1000.0
+
+
+def render(plan: Fleet) -> str:
+    """A service config, which is JSON and has no comments.
+
+    A budget of first tries or successes becomes gRPC's throttle with the same ratio: a success gives so many
+    tokens, a failure takes one, and nothing is tried again at half of them or fewer.
+
+    Raises:
+        InputError: more attempts than gRPC makes, or the plan needs a budget that gRPC does not have.
+    """
+    safe = safe_clients(plan, NAME)
+    clients, budget = safe.clients, safe.clients.budget
+    if clients.attempts > _ATTEMPTS_MAX:
+        raise InputError(f"gRPC makes at most {_ATTEMPTS_MAX} attempts, and the plan has {clients.attempts}")
+    if clients.attempts < 2:
+        raise InputError("the plan has one attempt, so that gRPC needs no retry policy")
+    if budget.kind is BudgetKind.CONCURRENT:
+        raise InputError("gRPC has no budget of concurrent retries; plan with --retry-budget throttle:10,0.1")
+    backoff = clients.backoff
+    first_s, most_s = (BACKOFF_S, BACKOFF_MAX_S) if backoff is None else (backoff.initial_s, backoff.max_s)
+    whole_s = clients.deadline_s or clients.attempts * (clients.timeout_s or 0.0)
+    config: dict[str, object] = {
+        "methodConfig": [
+            {
+                "name": [{}],
+                "timeout": seconds(whole_s),
+                "retryPolicy": {
+                    "maxAttempts": clients.attempts,
+                    "initialBackoff": seconds(first_s),
+                    "maxBackoff": seconds(most_s),
+                    "backoffMultiplier": 2.0 if backoff is None else backoff.multiplier,
+                    "retryableStatusCodes": ["UNAVAILABLE"],
+                    "perAttemptRecvTimeout": seconds(clients.timeout_s or 0.0),
+                },
+            }
+        ]
+    }
+    if budget.kind is not BudgetKind.NONE:
+        tokens = min(budget.tokens, _TOKENS_MAX) if budget.kind is BudgetKind.THROTTLE else _TOKENS
+        config["retryThrottling"] = {
+            "maxTokens": round(tokens),
+            "tokenRatio": round(budget.ratio / budget.cost, 3),
+        }
+    return json.dumps(config, indent=2) + "\n"

@@ -1,0 +1,1 @@
+"""Trouble as people read it: the screen of `stress`, what `plan` adds, and figures."""

@@ -1,0 +1,304 @@
+"""`capacity stress`, and `plan` with trouble, as somebody types them: answers, exit codes, JSON, figures and mistakes."""
+
+import json
+import subprocess
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import in_process
+import pytest
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+FLEET = [
+    "--profile",
+    "flat.csv",
+    "--batch-size-max",
+    "1",
+    "--routing",
+    "shared-queue",
+    "--replicas",
+    "4",
+    "--timeout",
+    "500ms",
+    "--attempts",
+    "3",
+]
+LOSS = [*FLEET, "--rate", "316rps", "--trigger", "lose:1,30s", "--horizon", "90s", "--runs", "3"]
+INTERVAL = {"value", "low", "high"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the profile is: batches of one take 10 ms."""
+    path = tmp_path_factory.mktemp("trouble")
+    (path / "flat.csv").write_text("batch_size,mean_ms\n1,10\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def stress(folder: Path) -> Command:
+    return partial(in_process.capacity, folder, "stress")
+
+
+def document(done: "subprocess.CompletedProcess[str]") -> dict[str, Any]:
+    """The answer, strictly read."""
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} in JSON")
+
+    return dict(json.loads(done.stdout, parse_constant=refuse))
+
+
+# ---- Answers --------------------------------------------------------------------------------
+
+
+def test_the_whole_screen_and_its_figure(stress: Command, folder: Path) -> None:
+    done = stress(*LOSS, "-o", "trouble.svg")
+    assert done.returncode == 3, done.stderr
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert lines[0] == (
+        "4 replicas at 316 rps do not recover after losing 1 of 4 for 30 s: 0 of 3 runs within 90 s (at most 63%)."
+    )
+    assert lines[1].startswith("Why: three attempts make 948 rps, the fleet serves 400, and what it serves")
+    assert any(line.startswith("smallest fleet that recovers as it is 5 (P99 ") for line in lines)
+    assert any(line.startswith("4 with --retry-budget 0.1 recover in ") for line in lines)
+    for setting in ("--shed late:10ms", "--queue-limit 100", "--shed lifo"):
+        assert any(line.startswith(f"{setting} recover at once; 9") for line in lines), setting
+    assert any(line.startswith("spike of 2x survived for ") for line in lines)
+    assert any(line.startswith("success of first tries") for line in lines)
+    drawn = ET.parse(folder / "trouble.svg").getroot()
+    assert drawn.tag.endswith("svg")
+
+
+def test_every_key_of_the_document(stress: Command) -> None:
+    done = stress(*LOSS, "--json")
+    assert done.returncode == 3
+    found = document(done)
+    assert found["exit_code"] == 3
+    assert set(found["recovered"]) == INTERVAL
+    assert found["recovered"]["value"] == 0.0
+    assert found["recovery_s"] is None
+    assert 0.0 < found["goodput_during"] < 0.5
+    assert found["lost"] > 1000
+    assert found["fluid"]["stuck"] is True
+    assert found["fluid"]["recovery_s"] is None
+    assert found["fluid"]["critical_budget"] == pytest.approx(400.0 / 316.0 - 1.0)
+    assert found["smallest_fleet"] == 5
+    assert [one["setting"] for one in found["remedies"]] == [
+        "--retry-budget 0.1",
+        "--shed late:10ms",
+        "--queue-limit 100",
+        "--shed lifo",
+    ]
+    for one in found["remedies"]:
+        assert set(one["recovered"]) == set(one["recovery_s"]) == INTERVAL
+        assert 0.0 <= one["goodput_during"] <= 1.0
+        assert one["recovery_s"]["low"] >= 0.0
+    assert [one["factor"] for one in found["spikes_survived"]] == [2.0, 1.6]
+    assert all(set(one["lasting_s"]) == INTERVAL for one in found["spikes_survived"])
+    assert (found["runs"], found["seed"], found["confidence"]) == (3, 0, 0.95)
+    assert found["trigger"]["kind"] == "lose"
+    assert found["clients"]["attempts"] == 3
+
+
+VERDICT = ["--only-verdict", "--runs", "6", "--horizon", "60s"]
+
+
+def test_same_seed_same_bytes_for_any_number_of_workers(stress: Command) -> None:
+    asked = [*FLEET, "--rate", "280rps", "--trigger", "spike:2x,1s", *VERDICT, "--json"]
+    first = stress(*asked, "--workers", "1")
+    assert first.stdout == stress(*asked, "--workers", "2").stdout
+    assert first.stdout != stress(*asked, "--seed", "1").stdout
+
+
+@pytest.mark.parametrize(
+    ("rate", "trigger", "code", "said"),
+    [
+        ("280rps", "spike:2x,300ms", 0, "recover after a spike of 2x for 300 ms, at once: all 6 runs"),
+        ("280rps", "spike:2x,1.25s", 4, " of 6 runs within 1 min"),
+        ("280rps", "spike:2x,4s", 3, "do not recover after a spike of 2x for 4 s: 0 of 6 runs"),
+        ("200rps", "crash:1,5s", 0, "recover after a crash of 1 of 4 for 5 s"),
+        ("200rps", "hang:1,5s", 0, "recover after 1 of 4 hung for 5 s"),
+        ("200rps", "pause:100ms,6/min,10s", 0, "after 10 s of pauses of 100 ms, 6 a minute at each replica"),
+        ("200rps", "straggler:3x,5s", 0, "recover after one replica was 3 times slower for 5 s"),
+        ("200rps", "rollout", 0, "recover after a rollout, 2 s a replica"),
+    ],
+)
+def test_verdicts_and_how_they_end(stress: Command, rate: str, trigger: str, code: int, said: str) -> None:
+    done = stress(*FLEET, "--rate", rate, "--trigger", trigger, *VERDICT, "--startup-time", "2s")
+    # an outage lasts until the replica has started
+    assert done.returncode == code, done.stdout + done.stderr
+    assert said in " ".join(done.stdout.split())
+
+
+def test_only_one_run_that_recovers_has_no_upper_end(stress: Command) -> None:
+    """Null in JSON, which has no infinity."""
+    seeds = range(8)
+    for seed in seeds:
+        done = stress(
+            *FLEET, "--rate", "280rps", "--trigger", "spike:2x,1.25s", "--only-verdict", "--runs", "2",
+            "--horizon", "60s", "--seed", seed, "--json",
+        )  # fmt: skip
+        found = document(done)
+        if found["recovered"]["value"] == 0.5:
+            assert done.returncode == 4
+            assert found["recovery_s"]["high"] is None
+            return
+    raise AssertionError("no run of these recovers alone")
+
+
+def test_a_saved_plan_goes_into_trouble(folder: Path, stress: Command) -> None:
+    saved = in_process.capacity(
+        folder, "plan", "--profile", "flat.csv", "--rate", "316rps", "--slo-p99", "100ms", "--batch-wait", "0ms",
+        "--routing", "shared-queue", "--requests-max", "2000000", "--precision", "0.1", "-o", "plan.json",
+    )  # fmt: skip
+    assert saved.returncode == 0, saved.stderr
+    asked = [
+        "--plan",
+        "plan.json",
+        "--trigger",
+        "lose:1,30s",
+        "--timeout",
+        "500ms",
+        "--attempts",
+        "3",
+        *VERDICT,
+    ]
+    found = document(stress(*asked, "--json"))
+    assert (found["exit_code"], found["plan"]["replicas"], found["arrival_rate_rps"]) == (3, 4, 316.0)
+    changed = document(stress(*asked, "--replicas", "5", "--rate", "300rps", "--json"))
+    assert (changed["exit_code"], changed["plan"]["replicas"], changed["arrival_rate_rps"]) == (0, 5, 300.0)
+
+
+# ---- Mistakes -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("--trigger flood", "--trigger 'flood' is unknown; use spike:2x,30s"),
+        ("--trigger lose:1,60s --retry-budget many", "--retry-budget 'many' is none; write 0.1"),
+        ("--trigger lose:1,60s --retry-burst 9", "--retry-burst is the size of a budget of tokens"),
+        ("--trigger lose:9,60s", "the trigger hits 9 replicas, and there are 4"),
+        ("--trigger lose:1,60s --runs 1", "--runs must be from 2 to 10000, got 1"),
+        ("--trigger lose:1,60s --horizon 10s", "the horizon must be at least 35 s"),
+        ("--trigger lose:1,60s --horizon 10", "has no unit"),
+        ("--trigger rollout", "a rollout needs --startup-time"),
+        ("--trigger lose:1,60s --client curl", "--client 'curl' is unknown; use one of istio"),
+        ("--trigger lose:1,60s --shed lifo:3ms", "takes no margin; write lifo"),
+        ("--trigger lose:1,60s --shed never", "--shed 'never' is unknown"),
+        ("--trigger lose:1,60s --abandoned kept", "--abandoned 'kept' is unknown"),
+        ("--trigger lose:1,60s --retry-on never", "--retry-on 'never' is unknown"),
+        ("--trigger lose:1,60s --backoff 10s:1s", "a backoff needs 0 < initial <= max"),
+        ("--trigger lose:1,60s --hedge 50ms --backoff 1s", "leave out the backoff"),
+        ("--trigger lose:1,60s -o trouble.txt", "a figure is a .png or a .svg file"),
+        ("--trigger lose:1,60s --plan plan.json", "give either a saved --plan, or --profile"),
+        ("--trigger lose:1,60s --arrivals mmpp:ratio=0.5,burst=1s,calm=1s", "mmpp"),
+    ],
+)
+def test_mistakes_are_one_line(stress: Command, given: str, said: str) -> None:
+    done = stress(*FLEET, "--rate", "316rps", *given.split())
+    assert done.returncode == 2, done.stdout
+    assert done.stdout == ""
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert said in errors[0]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ("--rate 500rps", "4 replicas serve at most 400 rps and 500 rps arrive"),
+        ("--rate 399rps --timeout 10ms", "nothing to come back to"),
+    ],
+)
+def test_fleets_that_fail_before_any_trouble(stress: Command, flags: str, said: str) -> None:
+    given = [word for word in FLEET if word not in ("--timeout", "500ms")]
+    if "--timeout" not in flags:
+        given += ["--timeout", "500ms"]
+    done = stress(*given, *flags.split(), "--trigger", "spike:2x,1s", *VERDICT)
+    assert done.returncode in (2, 4)
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_trigger_is_asked_for(stress: Command) -> None:
+    done = stress(*FLEET, "--rate", "316rps")
+    assert done.returncode == 2
+    assert "Missing option '--trigger'" in done.stderr
+
+
+# ---- Plans ----------------------------------------------------------------------------------
+
+QUICK = [
+    "--profile", "flat.csv", "--batch-size-max", "1", "--batch-wait", "0ms", "--routing", "shared-queue",
+    "--rate", "316rps", "--slo-p99", "100ms", "--requests-max", "2000000", "--precision", "0.1",
+]  # fmt: skip
+TROUBLE = ["--recover-within", "20s", "--trigger", "lose:1,10s", "--timeout", "500ms", "--attempts", "3"]
+
+
+@pytest.fixture
+def plan(folder: Path) -> Command:
+    return partial(in_process.capacity, folder, "plan")
+
+
+def test_a_plan_that_comes_back_in_time(plan: Command) -> None:
+    done = plan(*QUICK, *TROUBLE, "--json")
+    assert done.returncode == 0, done.stderr
+    found = document(done)
+    recovery = found["recovery"]
+    assert found["recommendation"]["replicas"] == 4
+    assert recovery["within_s"] == 20.0
+    assert recovery["setting"] in {one["setting"] for one in recovery["tried"]}
+    assert recovery["chosen"]["recovered"]["value"] == 1.0
+    assert recovery["chosen"]["recovery_s"]["high"] <= 20.0
+    assert recovery["as_planned"]["replicas"] == 4
+    assert recovery["as_planned"]["recovered"]["value"] < 1.0
+    assert recovery["smallest_fleet"] == 5
+    assert recovery["clients"]["attempts"] == 3
+
+
+def test_a_plan_that_comes_back_as_it_is(plan: Command) -> None:
+    """Clients that try once come back by themselves as the queue drains."""
+    done = plan(*QUICK, "--recover-within", "20s", "--trigger", "lose:1,10s", "--timeout", "500ms")
+    assert done.returncode == 0, done.stderr
+    assert "It recovers after losing 1 of 4 for 10 s within 20 s, at once: all 20 runs." in done.stdout
+
+
+def test_spares_for_replicas_that_break_down(plan: Command) -> None:
+    done = plan(*QUICK, "--mtbf", "30d", "--recovery-time", "30min", "--json")
+    assert done.returncode == 0, done.stderr
+    found = document(done)
+    assert found["recommendation"]["replicas"] == 5
+    assert [one["event"] for one in found["survived"]] == ["1 broken down at once"]
+    rare = document(plan(*QUICK, "--mtbf", "9000d", "--recovery-time", "1min", "--json"))
+    assert rare["recommendation"]["replicas"] == 4
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("--recover-within 30s", "--recover-within needs a --trigger"),
+        ("--recover-within 30s --trigger lose:1,20s", "--recover-within needs the clients' --timeout"),
+        ("--trigger lose:1,20s", "--trigger belongs to --recover-within 60s"),
+        ("--timeout 1s", "--timeout belongs to --recover-within 60s"),
+        ("--shed lifo", "--shed belongs to --recover-within 60s"),
+        ("--recover-within 30 --trigger lose:1,20s --timeout 1s", "has no unit"),
+        ("--mtbf 30d", "give --mtbf 264d and --recovery-time 5min together"),
+        ("--recovery-time 5min", "give --mtbf 264d and --recovery-time 5min together"),
+        ("--mtbf 0s --recovery-time 1s", "--mtbf must be above 0"),
+    ],
+)
+def test_mistakes_of_a_plan_are_one_line(plan: Command, given: str, said: str) -> None:
+    done = plan(*QUICK, *given.split())
+    assert done.returncode == 2
+    assert done.stdout == ""
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert said in errors[0]
+    assert "Traceback" not in done.stderr

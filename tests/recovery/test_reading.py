@@ -1,0 +1,261 @@
+"""Flags of `capacity stress`, each form that is good and some that are not."""
+
+import math
+
+import pytest
+
+from capacity.errors import InputError
+from capacity.recovery.clients import ALL_FAILURES, Backoff, BudgetKind, Clients, Failure, RetryBudget
+from capacity.recovery.parse import (
+    failures_named,
+    read_backoff,
+    read_budget,
+    read_clients,
+    read_protection,
+    read_retried,
+    read_shedding,
+    read_trigger,
+)
+from capacity.recovery.presets import CLIENTS
+from capacity.recovery.protection import Abandoned, Protection, Shedding
+from capacity.recovery.trigger import Trigger, TriggerKind
+
+
+@pytest.mark.parametrize(
+    ("text", "trigger"),
+    [
+        ("spike:2x,30s", Trigger(kind=TriggerKind.SPIKE, factor=2.0, lasting_s=30.0)),
+        ("spike: 1.5x , 500ms", Trigger(kind=TriggerKind.SPIKE, factor=1.5, lasting_s=0.5)),
+        ("lose:1,60s", Trigger(kind=TriggerKind.LOSE, replicas=1, lasting_s=60.0)),
+        ("crash:2,1min", Trigger(kind=TriggerKind.CRASH, replicas=2, lasting_s=60.0)),
+        ("hang:1,60s", Trigger(kind=TriggerKind.HANG, replicas=1, lasting_s=60.0)),
+        (
+            "pause:500ms,10/min",
+            Trigger(kind=TriggerKind.PAUSE, lasting_s=60.0, pause_s=0.5, pauses_per_s=10 / 60),
+        ),
+        (
+            "pause:500ms,10/min,5min",
+            Trigger(kind=TriggerKind.PAUSE, lasting_s=300.0, pause_s=0.5, pauses_per_s=10 / 60),
+        ),
+        ("straggler:3x,60s", Trigger(kind=TriggerKind.STRAGGLER, factor=3.0, lasting_s=60.0)),
+        (" rollout ", Trigger(kind=TriggerKind.ROLLOUT)),
+    ],
+)
+def test_triggers(text: str, trigger: Trigger) -> None:
+    assert read_trigger(text) == trigger
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "is unknown; use spike:2x,30s, lose:1,60s"),
+        ("flood:2x,30s", "is unknown"),
+        ("spike", "does not say all"),
+        ("spike:2x", "does not say all"),
+        ("spike:2x,30s,1", "does not say all"),
+        ("rollout:1", "does not say all"),
+        ("pause:500ms", "does not say all"),
+        ("spike:2,30s", "needs a factor such as 2x, got '2'"),
+        ("spike:twicex,30s", "needs a factor such as 2x"),
+        ("spike:2x,30", "30s"),
+        ("spike:1x,30s", "factor must be above 1"),
+        ("spike:101x,30s", "at most 100"),
+        ("spike:2x,0s", "must last above 0"),
+        ("spike:2x,2d", "must last above 0 and at most 86400 s"),
+        ("lose:1.5,60s", "needs a number of replicas such as 1, got '1.5'"),
+        ("lose:-1,60s", "needs a number of replicas"),
+        ("lose:0,60s", "must hit 1 replica or more"),
+        ("lose:99999999,60s", "needs a number of replicas"),
+        ("pause:7s,10/min", "leave no time to serve"),
+        ("straggler:x,60s", "needs a factor"),
+    ],
+)
+def test_bad_triggers(text: str, said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read_trigger(text)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_backoffs() -> None:
+    assert read_backoff("50ms:10s") == Backoff(initial_s=0.05, max_s=10.0)
+    assert read_backoff("50ms") == read_backoff("50ms:50ms") == Backoff(initial_s=0.05, max_s=0.05)
+
+
+@pytest.mark.parametrize("text", ["", "50", "10s:50ms", "0ms:1s", "1s:2", "a:b"])
+def test_bad_backoffs(text: str) -> None:
+    with pytest.raises(InputError):
+        read_backoff(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "burst", "budget"),
+    [
+        ("none", None, RetryBudget()),
+        ("0.1", None, RetryBudget(kind=BudgetKind.FIRST_TRIES, ratio=0.1)),
+        (0.1, None, RetryBudget(kind=BudgetKind.FIRST_TRIES, ratio=0.1)),
+        (1, 5.0, RetryBudget(kind=BudgetKind.FIRST_TRIES, ratio=1.0, tokens=5.0)),
+        ("first-tries:0.2", 10.0, RetryBudget(kind=BudgetKind.FIRST_TRIES, ratio=0.2, tokens=10.0)),
+        ("successes:0.5", None, RetryBudget(kind=BudgetKind.SUCCESSES, ratio=0.5)),
+        ("concurrent:0.2", None, RetryBudget(kind=BudgetKind.CONCURRENT, ratio=0.2)),
+        ("throttle:10,0.1", None, RetryBudget(kind=BudgetKind.THROTTLE, tokens=10.0, ratio=0.1)),
+    ],
+)
+def test_budgets(text: str | float, burst: float | None, budget: RetryBudget) -> None:
+    assert read_budget(text, burst) == budget
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("many", "write 0.1, successes:0.5"),
+        ("-0.1", "ratio must be >= 0"),
+        ("nan", "write 0.1"),
+        ("successes", "write 0.1"),
+        ("successes:0.5,1", "write 0.1"),
+        ("throttle:10", "write 0.1"),
+        ("throttle:10,x", "write 0.1"),
+        ("concurrent:", "write 0.1"),
+        ("sometimes:0.1", "--retry-budget"),
+        ("none:3", "write 0.1"),
+    ],
+)
+def test_bad_budgets(text: str, said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read_budget(text, None)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["none", "concurrent:0.2", "throttle:10,0.1"])
+def test_a_burst_belongs_to_a_budget_that_has_one(text: str) -> None:
+    with pytest.raises(InputError, match="--retry-burst"):
+        read_budget(text, 50.0)
+
+
+def test_failures() -> None:
+    assert read_retried("rejected") == {Failure.REJECTED}
+    assert read_retried("rejected, timed_out ,crashed") == ALL_FAILURES
+    with pytest.raises(InputError, match="--retry-on"):
+        read_retried("rejected,late")
+    assert failures_named(ALL_FAILURES) == "any failure"
+    assert failures_named({Failure.CRASHED, Failure.REJECTED}) == "rejected, crashed"
+
+
+def test_shedding() -> None:
+    assert read_shedding("none") == (Shedding.NONE, None)
+    assert read_shedding("late") == (Shedding.LATE, None)
+    assert read_shedding("late:50ms") == (Shedding.LATE, 0.05)
+    assert read_shedding("late:0ms") == (Shedding.LATE, 0.0)
+    assert read_shedding("codel") == (Shedding.CODEL, None)
+    for bad in ("lifo:50ms", "newest", "late:50", ""):
+        with pytest.raises(InputError):
+            read_shedding(bad)
+
+
+def test_protection_takes_the_planned_margin_unless_one_is_given() -> None:
+    assert read_protection("late", 0.07, "served", ejection=False).late_margin_s == 0.07
+    found = read_protection("late:20ms", 0.07, "dropped", ejection=True)
+    assert found == Protection(
+        shedding=Shedding.LATE, late_margin_s=0.02, abandoned=Abandoned.DROPPED, ejects=True
+    )
+    with pytest.raises(InputError, match="--abandoned"):
+        read_protection("none", 0.07, "kept", ejection=False)
+
+
+# ---- All client flags -----------------------------------------------------------------------
+
+
+def clients(**given: object) -> Clients:
+    flags = dict.fromkeys(
+        (
+            "client", "timeout_s", "deadline_s", "attempts", "backoff", "retry_budget", "retry_burst",
+            "retry_on", "hedge_s",
+        )
+    )  # fmt: skip
+    return read_clients(**{**flags, **given})  # type: ignore[arg-type]
+
+
+def test_clients_by_default_try_once() -> None:
+    assert clients() == Clients()
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+def test_a_preset_is_that_client_and_no_time_limit_of_its_own(name: str) -> None:
+    assert CLIENTS[name].timeout_s is CLIENTS[name].deadline_s is CLIENTS[name].hedge_s is None
+    found = clients(client=name, timeout_s=0.5)
+    preset = CLIENTS[name]
+    assert (found.attempts, found.budget, found.retried) == (preset.attempts, preset.budget, preset.retried)
+    assert found.timeout_s == 0.5
+
+
+def test_what_is_given_goes_before_the_preset() -> None:
+    found = clients(
+        client="envoy", attempts=5, backoff="10ms:1s", retry_budget="0.3", retry_burst=7.0, retry_on="crashed"
+    )
+    assert (found.attempts, found.backoff) == (5, Backoff(initial_s=0.01, max_s=1.0))
+    assert found.budget == RetryBudget(kind=BudgetKind.FIRST_TRIES, ratio=0.3, tokens=7.0)
+    assert found.retried == {Failure.CRASHED}
+
+
+def test_a_burst_changes_the_budget_of_a_preset() -> None:
+    assert clients(client="finagle", retry_burst=500.0).budget.tokens == 500.0
+    assert clients(client="finagle").budget.tokens == 100.0
+    with pytest.raises(InputError, match="--retry-burst"):
+        clients(client="envoy", retry_burst=500.0)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"client": "curl"}, "use one of istio, envoy, grpc, aws, linkerd, finagle"),
+        ({"retry_burst": 10.0}, "give --retry-budget 0.1 or successes:0.5 too"),
+        ({"attempts": 0}, "attempts must be from 1 to 16"),
+        ({"attempts": 17}, "attempts must be from 1 to 16"),
+        ({"hedge_s": 0.05}, "allow at least 2 attempts"),
+        ({"hedge_s": 0.05, "attempts": 2, "backoff": "50ms"}, "leave out the backoff"),
+        ({"timeout_s": 0.0}, "timeout_s must be above 0"),
+        ({"deadline_s": math.inf}, "deadline_s must be above 0 and finite"),
+        ({"retry_budget": "0.1", "retry_burst": -1.0}, "tokens must be >= 0"),
+    ],
+)
+def test_bad_clients(given: dict[str, object], said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        clients(**given)
+    assert said in str(caught.value)
+
+
+# ---- The nouns ------------------------------------------------------------------------------
+
+
+def test_a_backoff_doubles_up_to_its_longest() -> None:
+    backoff = Backoff(initial_s=0.1, max_s=0.5)
+    assert [backoff.longest_s(retry) for retry in (1, 2, 3, 4, 9)] == pytest.approx([0.1, 0.2, 0.4, 0.5, 0.5])
+    assert Backoff(initial_s=0.1, max_s=9.0, multiplier=1.0).longest_s(5) == 0.1
+    with pytest.raises(InputError, match="multiplier"):
+        Backoff(initial_s=0.1, max_s=1.0, multiplier=0.5)
+
+
+@pytest.mark.parametrize("name", ["ratio", "cost", "tokens", "tokens_per_s", "at_least"])
+@pytest.mark.parametrize("value", [-1, math.inf, math.nan])
+def test_a_budget_has_no_negative_part(name: str, value: float) -> None:
+    with pytest.raises(InputError, match=name):
+        RetryBudget(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["late_margin_s", "codel_target_s", "codel_interval_s"])
+def test_protection_has_no_negative_times(name: str) -> None:
+    with pytest.raises(InputError, match=name):
+        Protection(**{name: -0.1})
+
+
+def test_presets_are_what_those_clients_document() -> None:
+    """Figures from their own files: budgets, attempts and what they retry."""
+    assert CLIENTS["istio"].attempts == 3
+    assert Failure.TIMED_OUT not in CLIENTS["istio"].retried
+    assert (CLIENTS["envoy"].budget.ratio, CLIENTS["envoy"].budget.at_least) == (0.2, 3)
+    assert (CLIENTS["grpc"].budget.tokens, CLIENTS["grpc"].budget.ratio) == (10.0, 0.1)
+    aws = CLIENTS["aws"].budget
+    assert (aws.kind, aws.tokens, aws.cost, aws.ratio) == (BudgetKind.SUCCESSES, 500.0, 14.0, 1.0)
+    for name in ("linkerd", "finagle"):
+        budget = CLIENTS[name].budget
+        assert (budget.kind, budget.ratio, budget.tokens_per_s) == (BudgetKind.FIRST_TRIES, 0.2, 10.0)

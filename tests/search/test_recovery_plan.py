@@ -1,0 +1,168 @@
+"""`plan --recover-within` with a judge that is made up: as it is, with a setting, or with more replicas."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from stresses import MadeUpJudge, fleet_in_trouble, run_of, silent
+
+from capacity.performance import Kind, Performance
+from capacity.question.candidate import Verdict
+from capacity.question.objective import LatencyObjective
+from capacity.question.plan import Plan
+from capacity.recovery.clients import BudgetKind
+from capacity.recovery.findings import Run
+from capacity.recovery.protection import Shedding
+from capacity.recovery.stress import STEADY_S, Stress
+from capacity.search.recommendation import Recommendation
+from capacity.search.recovery_plan import RecoveryPlan, is_in_time, plan_to_recover
+
+Rule = Callable[[Stress, int], Run]
+PLANNED = fleet_in_trouble().plan
+
+
+def recommended(plan: Plan | None) -> Recommendation:
+    """A plan as a search would give it."""
+    return Recommendation(
+        plan=plan,
+        objective=LatencyObjective(limits={0.99: 0.1}),
+        verdict=Verdict.MET if plan is not None else Verdict.MISSED,
+        performance=Performance(kind=Kind.SIMULATION) if plan is not None else None,
+    )
+
+
+class Replanner:
+    """Confirms any plan, or none; keeps what it was asked."""
+
+    def __init__(self, *, confirms: bool = True) -> None:
+        self.confirms = confirms
+        self.asked: list[Plan] = []
+
+    def __call__(self, plan: Plan) -> Recommendation:
+        self.asked.append(plan)
+        return recommended(plan if self.confirms else None)
+
+
+def planned(
+    rule: Rule, replan: Replanner | None = None, within_s: float = 60.0, replicas_max: int = 64
+) -> tuple[Recommendation, RecoveryPlan, MadeUpJudge]:
+    judge = MadeUpJudge(rule=rule)
+    found, recovery = plan_to_recover(
+        recommended(PLANNED),
+        lambda plan: replace(fleet_in_trouble(), plan=plan),
+        within_s,
+        judge,
+        replan or Replanner(),
+        silent,
+        replicas_max=replicas_max,
+    )
+    return found, recovery, judge
+
+
+def after(seconds: float, replicas: int = 4) -> Rule:
+    """Fleets from this size on are back after this long."""
+    return lambda stress, number: run_of(seconds if stress.plan.replicas >= replicas else None)
+
+
+def test_in_time_is_all_runs_and_soon_enough() -> None:
+    found = MadeUpJudge(rule=lambda stress, number: run_of(float(10 * number)))(fleet_in_trouble())
+    assert is_in_time(found, 30.0)
+    assert not is_in_time(found, 29.0)
+    some = MadeUpJudge(rule=lambda stress, number: run_of(None if number else 0.0))(fleet_in_trouble())
+    assert not is_in_time(some, 1e9)
+
+
+def test_a_plan_that_recovers_as_it_is_stays_as_it_is() -> None:
+    found, recovery, judge = planned(after(20.0))
+    assert found.plan == PLANNED
+    assert recovery.setting is None
+    assert recovery.chosen is recovery.as_is is recovery.as_planned
+    assert recovery.tried == ()
+    assert len(judge.asked) == 1
+
+
+def test_no_run_is_longer_than_a_recovery_in_time_would_take() -> None:
+    _, _, judge = planned(after(20.0), within_s=45.0)
+    assert judge.asked[0].horizon_s == 45.0 + STEADY_S + 5.0 + 1.0
+
+
+def by_setting(goodputs: dict[str, float]) -> Rule:
+    """Only some settings help, and with each a share succeeds meanwhile."""
+
+    def rule(stress: Stress, number: int) -> Run:
+        name = "as it is"
+        if stress.clients.budget.kind is BudgetKind.FIRST_TRIES:
+            name = "budget"
+        if stress.protection.shedding is Shedding.LATE:
+            name = "late"
+        if stress.protection.shedding is Shedding.LIFO:
+            name = "lifo"
+        if stress.plan.queue_limit is not None:
+            name = "limit"
+        return run_of(1.0 if name in goodputs else None, goodput=goodputs.get(name, 0.0))
+
+    return rule
+
+
+@pytest.mark.parametrize(
+    ("goodputs", "setting"),
+    [
+        ({"budget": 0.1, "late": 0.93, "limit": 0.92, "lifo": 0.94}, "--shed late:10ms"),  # about as well
+        ({"budget": 0.1, "limit": 0.90, "lifo": 0.94}, "--shed lifo"),
+        ({"budget": 0.1}, "--retry-budget 0.1"),
+    ],
+)
+def test_the_setting_with_most_success_meanwhile(goodputs: dict[str, float], setting: str) -> None:
+    found, recovery, _ = planned(by_setting(goodputs))
+    assert recovery.setting == setting
+    assert recovery.chosen is not None
+    assert recovery.chosen.exit_code == 0
+    assert found.plan == PLANNED
+    assert [one.setting for one in recovery.tried] == [
+        "--retry-budget 0.1",
+        "--shed late:10ms",
+        "--queue-limit 100",
+        "--shed lifo",
+    ]
+    assert recovery.as_is is None
+
+
+def test_a_queue_limit_is_confirmed_for_the_objective() -> None:
+    """Who is rejected is late, so that the plan is judged anew."""
+    replan = Replanner()
+    found, recovery, _ = planned(by_setting({"limit": 0.92}), replan)
+    assert recovery.setting == "--queue-limit 100"
+    assert [plan.queue_limit for plan in replan.asked] == [100]
+    assert found.plan is not None
+    assert found.plan.queue_limit == 100
+
+
+def test_more_replicas_where_no_setting_is_enough() -> None:
+    replan = Replanner()
+    found, recovery, _ = planned(after(5.0, replicas=7), replan)
+    assert recovery.setting is None
+    assert found.plan is not None
+    assert found.plan.replicas == 7
+    assert recovery.chosen is recovery.as_is
+    assert [plan.replicas for plan in replan.asked] == [7]
+    assert recovery.as_planned.stress.plan.replicas == 4
+
+
+def test_nothing_may_be_enough() -> None:
+    found, recovery, _ = planned(after(5.0, replicas=100), replicas_max=16)
+    assert (recovery.setting, recovery.chosen, recovery.as_is) == (None, None, None)
+    assert found.plan == PLANNED
+
+
+def test_more_replicas_that_miss_the_objective_are_none() -> None:
+    found, recovery, _ = planned(after(5.0, replicas=7), Replanner(confirms=False))
+    assert recovery.chosen is None
+    assert recovery.as_is is not None
+    assert found.plan == PLANNED
+
+
+def test_a_fleet_that_recovers_too_late_is_not_enough() -> None:
+    """It is looked for with a horizon in which a later recovery could not be seen."""
+    found, recovery, _ = planned(after(61.0, replicas=4))
+    assert recovery.chosen is None
+    assert found.plan == PLANNED

@@ -1,0 +1,257 @@
+"""The screen of `capacity stress` with a judge that is made up: settings, fleets and spikes that are looked for."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from stresses import MadeUpJudge, fleet_in_trouble, recovers_from, run_of, silent, survives
+
+from capacity.errors import InconclusiveError, UnstableError
+from capacity.question.plan import Routing
+from capacity.recovery.clients import BudgetKind, Clients, RetryBudget
+from capacity.recovery.findings import Run
+from capacity.recovery.protection import Abandoned, Protection, Shedding
+from capacity.recovery.stress import Stress
+from capacity.search.recovery import (
+    _median_rank,
+    is_unharmed,
+    late_margin_s,
+    queue_limit,
+    remedies,
+    screen,
+    smallest_fleet,
+    spike_survived,
+)
+
+LAWS = settings(derandomize=True, deadline=None, max_examples=200)
+
+
+def judge_of(rule: Callable[[Stress, int], Run], runs: int = 4) -> MadeUpJudge:
+    return MadeUpJudge(rule=rule, runs=runs)
+
+
+# ---- Settings -------------------------------------------------------------------------------
+
+
+def test_settings_that_are_tried() -> None:
+    stress = fleet_in_trouble()
+    found = dict(remedies(stress))
+    assert list(found) == ["--retry-budget 0.1", "--shed late:10ms", "--queue-limit 100", "--shed lifo"]
+    budget = found["--retry-budget 0.1"].clients.budget
+    assert budget == RetryBudget(kind=BudgetKind.FIRST_TRIES, ratio=0.1)
+    assert found["--shed late:10ms"].protection == Protection(shedding=Shedding.LATE, late_margin_s=0.01)
+    assert found["--queue-limit 100"].plan.queue_limit == 100
+    assert found["--shed lifo"].protection.shedding is Shedding.LIFO
+    for changed in found.values():  # one setting at a time
+        same = replace(changed, clients=stress.clients, protection=stress.protection, plan=stress.plan)
+        assert same == stress
+        differs = [
+            changed.clients != stress.clients,
+            changed.protection != stress.protection,
+            changed.plan != stress.plan,
+        ]
+        assert sum(differs) == 1
+
+
+def test_settings_that_are_there_are_not_tried() -> None:
+    paid = Clients(timeout_s=0.5, attempts=3, budget=RetryBudget(kind=BudgetKind.SUCCESSES, ratio=0.5))
+    codel = Protection(shedding=Shedding.CODEL)
+    assert [name for name, _ in remedies(fleet_in_trouble(clients=paid, protection=codel, limit=50))] == []
+    assert [name for name, _ in remedies(fleet_in_trouble(clients=paid, protection=codel))] == [
+        "--queue-limit 100"
+    ]
+
+
+def test_one_attempt_needs_no_budget_and_endless_patience_no_shedding() -> None:
+    once = [name for name, _ in remedies(fleet_in_trouble(clients=Clients(timeout_s=0.5)))]
+    assert once == ["--shed late:10ms", "--queue-limit 100", "--shed lifo"]
+    patient = [name for name, _ in remedies(fleet_in_trouble(clients=Clients(attempts=2)))]
+    assert patient == ["--retry-budget 0.1"]
+
+
+def test_a_setting_leaves_the_rest_of_the_protection_as_it_is() -> None:
+    given = Protection(abandoned=Abandoned.DROPPED, ejects=True)
+    found = dict(remedies(fleet_in_trouble(protection=given, routing=Routing.ROUND_ROBIN)))
+    for name in ("--shed late:10ms", "--shed lifo"):
+        assert found[name].protection.abandoned is Abandoned.DROPPED
+        assert found[name].protection.ejects
+
+
+def test_a_queue_may_hold_half_of_what_is_served_in_time() -> None:
+    assert queue_limit(fleet_in_trouble(), 0.5) == 100
+    assert queue_limit(fleet_in_trouble(routing=Routing.ROUND_ROBIN), 0.5) == 25
+    assert queue_limit(fleet_in_trouble(), 1e-3) == 1
+    assert late_margin_s(fleet_in_trouble()) == pytest.approx(0.01)
+
+
+# ---- The smallest fleet ---------------------------------------------------------------------
+
+
+@LAWS
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 40))
+def test_the_smallest_fleet_by_bisection(asked: int, enough: int, most: int) -> None:
+    """From any fleet on, up to any number; no fleet is simulated twice with the same horizon."""
+    stress = fleet_in_trouble("spike:2x,30s", replicas=asked, rate_rps=80.0)
+    judge = judge_of(recovers_from(enough))
+    found = judge(stress)
+    judge.asked.clear()
+    smallest, smaller = smallest_fleet(found, judge, silent, most)
+    if asked < enough and enough > most:
+        assert (smallest, smaller) == (None, None)
+    else:
+        assert smallest is not None
+        assert smallest.stress.plan.replicas == enough
+        assert smallest.exit_code == 0
+        assert (None if smaller is None else smaller.stress.plan.replicas) == (
+            enough - 1 if enough > 1 else None
+        )
+    tried = [(one.plan.replicas, one.horizon_s) for one in judge.asked]
+    assert len(set(tried)) == len(tried)
+    assert len({replicas for replicas, _ in tried}) <= 2 * math.ceil(math.log2(41)) + 1
+
+
+def test_fleets_that_fall_by_themselves_are_not_simulated() -> None:
+    stress = fleet_in_trouble(replicas=6)
+    judge = judge_of(recovers_from(1))
+    smallest, smaller = smallest_fleet(judge(stress), judge, silent, 100)
+    assert smallest is not None
+    assert smallest.stress.plan.replicas == 4  # 3 serve 300 rps, and 320 come
+    assert smaller is None
+    assert min(one.plan.replicas for one in judge.asked) == 4
+
+
+def test_fleets_smaller_than_what_is_hit_are_none() -> None:
+    stress = fleet_in_trouble("lose:3,60s", replicas=4, rate_rps=50.0)
+    judge = judge_of(recovers_from(1))
+    smallest, _ = smallest_fleet(judge(stress), judge, silent, 100)
+    assert smallest is not None
+    assert smallest.stress.plan.replicas == 3
+
+
+def test_a_fleet_that_fails_before_the_trigger_does_not_recover() -> None:
+    def rule(stress: Stress, number: int) -> Run:
+        if stress.plan.replicas == 5:
+            raise InconclusiveError("nothing to come back to")
+        return recovers_from(6)(stress, number)
+
+    judge = judge_of(rule)
+    smallest, smaller = smallest_fleet(judge(fleet_in_trouble()), judge, silent, 100)
+    assert smallest is not None
+    assert smallest.stress.plan.replicas == 6
+    assert smaller is None
+
+
+def test_what_recovers_late_gets_the_whole_horizon() -> None:
+    """Two minutes first, which are enough for most."""
+    judge = judge_of(recovers_from(5, within_s=300.0))
+    smallest, _ = smallest_fleet(judge(fleet_in_trouble()), judge, silent, 5)
+    assert smallest is not None
+    assert [one.horizon_s for one in judge.asked if one.plan.replicas == 5] == [120.0, 600.0]
+
+
+# ---- Spikes ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("count", "confidence", "rank"),
+    [(20, 0.95, 5), (10, 0.95, 1), (6, 0.95, 0), (5, 0.95, 0), (100, 0.95, 39), (20, 0.99, 3), (2, 0.95, 0)],
+)
+def test_the_interval_of_a_median(count: int, confidence: float, rank: int) -> None:
+    """The ranks that tables of the sign test have; for too few, all there are."""
+    assert _median_rank(count, confidence) == rank
+    outside = sum(math.comb(count, k) for k in range(rank)) / 2**count
+    assert 2.0 * outside <= 1.0 - confidence
+
+
+@pytest.mark.parametrize("boundary_s", [0.3, 1.25, 7.0, 60.0])
+def test_the_boundary_of_a_spike_by_bisection(boundary_s: float) -> None:
+    judge = judge_of(survives({}, boundary_s))
+    found = spike_survived(fleet_in_trouble(rate_rps=280.0), 2.0, judge)
+    assert found.lasting_s is not None
+    assert found.lasting_s.value == pytest.approx(boundary_s, rel=0.08)
+    assert found.lasting_s.low == found.lasting_s.high == found.lasting_s.value
+
+
+def test_half_of_all_runs_have_a_longer_one() -> None:
+    boundaries_s = {number: 1.0 + 0.1 * number for number in range(20)}
+    judge = judge_of(survives(boundaries_s), runs=20)
+    found = spike_survived(fleet_in_trouble(rate_rps=280.0), 2.0, judge)
+    assert found.lasting_s is not None
+    assert found.lasting_s.value == pytest.approx(1.95, rel=0.06)
+    assert found.lasting_s.low == pytest.approx(1.5, rel=0.08)  # the sixth of 20
+    assert found.lasting_s.high == pytest.approx(2.4, rel=0.08)
+
+
+def test_some_spikes_are_survived_however_long() -> None:
+    found = spike_survived(fleet_in_trouble(rate_rps=280.0), 2.0, judge_of(survives({})))
+    assert found.lasting_s is None
+    assert found.searched_s == 120.0
+
+
+@pytest.mark.parametrize(
+    "clients",
+    [Clients(timeout_s=0.5), Clients(attempts=3)],
+    ids=["one attempt", "endless patience"],
+)
+def test_a_fleet_that_cannot_be_held_down_is_not_simulated(clients: Clients) -> None:
+    def refuse(stress: Stress, number: int) -> Run:
+        raise AssertionError("simulated")
+
+    assert spike_survived(fleet_in_trouble(clients=clients), 2.0, judge_of(refuse)).lasting_s is None
+
+
+# ---- The screen -----------------------------------------------------------------------------
+
+
+def test_the_screen() -> None:
+    judge = judge_of(recovers_from(5))
+    seen = screen(fleet_in_trouble(), judge, silent, replicas_max=64)
+    assert seen.found.exit_code == 3
+    assert seen.fluid.stuck is True
+    assert seen.smallest is not None
+    assert seen.smallest.stress.plan.replicas == 5
+    assert seen.smaller is not None
+    assert seen.smaller.stress.plan.replicas == 4
+    assert len(seen.remedies) == 4
+    assert [spike.factor for spike in seen.spikes] == [2.0, 1.6]
+
+
+def test_spikes_are_asked_for_that_overload() -> None:
+    seen = screen(
+        fleet_in_trouble("spike:9x,30s", rate_rps=80.0),
+        judge_of(recovers_from(1)),
+        silent,
+        replicas_max=4,
+    )
+    assert [spike.factor for spike in seen.spikes] == [8.0, 6.4]
+
+
+def test_only_the_verdict() -> None:
+    judge = judge_of(recovers_from(5))
+    seen = screen(fleet_in_trouble(), judge, silent, replicas_max=64, only_verdict=True)
+    assert len(judge.asked) == 1
+    assert (seen.smallest, seen.smaller, seen.remedies, seen.spikes) == (None, None, (), ())
+
+
+def test_a_fleet_without_harm_needs_no_setting() -> None:
+    seen = screen(fleet_in_trouble(replicas=5), judge_of(recovers_from(5)), silent, replicas_max=64)
+    assert is_unharmed(seen.found)
+    assert seen.remedies == ()
+
+
+def test_harm_is_more_than_five_points_less_success() -> None:
+    def rule(goodput: float) -> Callable[[Stress, int], Run]:
+        return lambda stress, number: run_of(0.0, goodput=goodput, baseline=0.98)
+
+    assert is_unharmed(judge_of(rule(0.94))(fleet_in_trouble()))
+    assert not is_unharmed(judge_of(rule(0.92))(fleet_in_trouble()))
+
+
+def test_a_fleet_that_falls_by_itself_is_refused() -> None:
+    with pytest.raises(
+        UnstableError, match="3 replicas serve at most 300 rps and 320 rps arrive.*give 4 or more"
+    ):
+        screen(fleet_in_trouble(replicas=3), judge_of(recovers_from(1)), silent, replicas_max=64)

@@ -1,0 +1,119 @@
+"""The users of a stress: the same in every fleet and with every client, closer together in a spike."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from stresses import THREE_TRIES, fleet_in_trouble
+
+from capacity.errors import DomainError, InputError
+from capacity.question.plan import Routing
+from capacity.recovery.clients import Backoff, Clients
+from capacity.recovery.faults import Action
+from capacity.traffic.workload import MmppArrivals, TraceArrivals, Workload
+from simulations.draws.arrivals import Seed, Stage
+from simulations.draws.outages import attempt_draws, faults_of
+
+SEED = Seed(value=3, stage=Stage.STRESS, replication=1)
+CALM = fleet_in_trouble("lose:1,10s")
+SPIKE = fleet_in_trouble("spike:3x,10s")
+
+
+def test_a_spike_moves_users_and_makes_none() -> None:
+    """The same users in the same order, three times as close together meanwhile, and earlier afterwards."""
+    until_s = 120.0
+    calm = attempt_draws(CALM, SEED, 1, until_s + 20.0).arrived_s
+    spike = attempt_draws(SPIKE, SEED, 1, until_s).arrived_s
+    assert len(spike) == np.searchsorted(calm, until_s + 20.0)
+    before = calm < 60.0
+    np.testing.assert_array_equal(spike[before], calm[before])
+    within = (calm >= 60.0) & (calm < 90.0)
+    np.testing.assert_allclose(spike[within], 60.0 + (calm[within] - 60.0) / 3.0, rtol=1e-12)
+    after = calm >= 90.0
+    np.testing.assert_allclose(spike[after], calm[after] - 20.0, rtol=1e-12)
+
+
+def test_rates_before_within_and_after_a_spike() -> None:
+    arrived_s = attempt_draws(SPIKE, SEED, 1, 600.0).arrived_s
+    counts = [
+        np.count_nonzero((arrived_s >= low) & (arrived_s < high))
+        for low, high in ((0.0, 60.0), (60.0, 70.0), (70.0, 600.0))
+    ]
+    for count, mean in zip(counts, (320.0 * 60.0, 960.0 * 10.0, 320.0 * 530.0), strict=True):
+        assert abs(count - mean) < 4.0 * np.sqrt(mean)
+
+
+def test_a_fleet_changes_no_user() -> None:
+    few = attempt_draws(CALM, SEED, 1, 100.0)
+    many = attempt_draws(CALM.with_replicas(9), SEED, 3, 100.0)
+    np.testing.assert_array_equal(few.arrived_s, many.arrived_s)
+    np.testing.assert_array_equal(few.service[0], many.service[0])
+    assert many.service.shape == (3, len(many.arrived_s))
+    assert not np.array_equal(many.service[1], many.service[2])
+
+
+def test_a_longer_run_begins_alike() -> None:
+    short, long = attempt_draws(CALM, SEED, 1, 100.0), attempt_draws(CALM, SEED, 1, 200.0)
+    np.testing.assert_array_equal(long.arrived_s[: len(short.arrived_s)], short.arrived_s)
+    np.testing.assert_array_equal(long.service[0, : len(short.arrived_s)], short.service[0])
+
+
+def test_each_run_has_users_of_its_own() -> None:
+    other = replace(SEED, replication=2)
+    assert attempt_draws(CALM, other, 1, 50.0).arrived_s[0] != attempt_draws(CALM, SEED, 1, 50.0).arrived_s[0]
+
+
+@pytest.mark.parametrize(
+    ("routing", "is_drawn"),
+    [(Routing.RANDOM, True), (Routing.POWER_OF_TWO, True), (Routing.ROUND_ROBIN, False)],
+)
+def test_routes_are_drawn_where_they_are_random(routing: Routing, is_drawn: bool) -> None:
+    draws = attempt_draws(fleet_in_trouble(routing=routing), SEED, 2, 70.0)
+    assert (draws.routing.size > 0) is is_drawn
+    if is_drawn:
+        assert draws.routing.shape == (2, len(draws.arrived_s), 2)
+
+
+def test_backoffs_are_drawn_where_clients_wait() -> None:
+    assert attempt_draws(CALM, SEED, 3, 70.0).backoff.size == 0
+    waits = Clients(timeout_s=0.5, attempts=3, backoff=Backoff(initial_s=0.1, max_s=1.0))
+    assert attempt_draws(fleet_in_trouble(clients=waits), SEED, 3, 70.0).backoff.shape[0] == 3
+
+
+def test_bursts_stay_bursts() -> None:
+    bursty = replace(
+        SPIKE,
+        workload=Workload(
+            arrival_rate_rps=320.0, arrivals=MmppArrivals(ratio=4.0, burst_mean_s=5.0, calm_mean_s=10.0)
+        ),
+    )
+    arrived_s = attempt_draws(bursty, SEED, 1, 200.0).arrived_s
+    assert (np.diff(arrived_s) >= 0.0).all()
+    assert arrived_s[-1] < 200.0
+
+
+def test_a_trace_has_nothing_to_go_on_with() -> None:
+    trace = Workload(arrival_rate_rps=2.0, arrivals=TraceArrivals(instants_s=(0.0, 0.5, 1.0)))
+    with pytest.raises(InputError, match="a trace ends when its requests do"):
+        attempt_draws(replace(CALM, workload=trace), SEED, 1, 100.0)
+
+
+def test_too_many_requests_are_refused_before_they_are_drawn() -> None:
+    with pytest.raises(DomainError, match="at most 2e"):
+        attempt_draws(fleet_in_trouble(rate_rps=3e6, replicas=40_000), SEED, 1, 100.0)
+
+
+def test_faults_are_those_of_the_trigger() -> None:
+    assert [one.action for one in faults_of(CALM, SEED)] == [Action.LEAVE, Action.JOIN]
+    paused = fleet_in_trouble("pause:100ms,30/min,60s")
+    first, again = faults_of(paused, SEED), faults_of(paused, SEED)
+    assert first == again
+    assert first != faults_of(paused, replace(SEED, replication=2))
+    pauses = [one for one in first if one.action is Action.PAUSE]
+    mean = 4 * 60.0 * 0.5 / (1.0 + 0.1 * 0.5)
+    assert abs(len(pauses) - mean) < 4.0 * np.sqrt(mean)
+    assert {one.replica for one in pauses} == {0, 1, 2, 3}
+
+
+def test_the_clients_of_these_tests_try_three_times() -> None:
+    assert THREE_TRIES.attempts == 3

@@ -1,0 +1,105 @@
+"""Stresses and runs that were never simulated, and a judge that makes them up."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.plan import Plan, Routing
+from capacity.recovery.clients import Clients
+from capacity.recovery.findings import Course, Found, OneRun, Run, Runs
+from capacity.recovery.parse import read_trigger
+from capacity.recovery.protection import Protection
+from capacity.recovery.stress import Stress
+from capacity.traffic.workload import PoissonArrivals, Workload
+
+PROFILE = ServiceProfile(name="made-up", timings=(BatchTiming(batch_size=1, mean_s=0.01),))
+THREE_TRIES = Clients(timeout_s=0.5, attempts=3)
+
+
+def fleet_in_trouble(
+    trigger: str = "lose:1,60s",
+    clients: Clients = THREE_TRIES,
+    *,
+    replicas: int = 4,
+    rate_rps: float = 320.0,
+    protection: Protection | None = None,
+    routing: Routing = Routing.SHARED_QUEUE,
+    limit: int | None = None,
+    horizon_s: float = 600.0,
+) -> Stress:
+    """Four replicas of 100 rps, one of which is lost, unless told otherwise."""
+    return Stress(
+        profile=PROFILE,
+        workload=Workload(arrival_rate_rps=rate_rps, arrivals=PoissonArrivals()),
+        plan=Plan(
+            profile=PROFILE.name, replicas=replicas, batch_size_max=1, routing=routing, queue_limit=limit
+        ),
+        clients=clients,
+        trigger=read_trigger(trigger),
+        protection=protection or Protection(),
+        horizon_s=horizon_s,
+    )
+
+
+def run_of(
+    recovered_s: float | None,
+    *,
+    goodput: float = 0.5,
+    lost: int = 100,
+    p99_s: float | None = None,
+    relapsed: bool = False,
+    baseline: float = 1.0,
+) -> Run:
+    """What a run might have shown."""
+    return Run(
+        recovered_s=recovered_s,
+        relapsed=relapsed,
+        baseline=baseline,
+        goodput_during=goodput,
+        lost=lost,
+        response_p99_s=p99_s,
+        course=Course(came=(), succeeded=(), sent=()),
+    )
+
+
+@dataclass(kw_only=True)
+class MadeUpJudge:
+    """Knows what a stress comes to from a rule, by the stress and the number of the run; keeps what it was asked."""
+
+    rule: Callable[[Stress, int], Run]
+    runs: int = 4
+    confidence: float = 0.95
+    asked: list[Stress] = field(default_factory=list)
+
+    def __call__(self, stress: Stress) -> Runs:
+        self.asked.append(stress)
+        found = tuple(self.rule(stress, number) for number in range(self.runs))
+        return Runs(stress=stress, runs=found, confidence=self.confidence)
+
+    def each(self, ask: Callable[[OneRun], Found]) -> list[Found]:
+        return [ask(lambda stress, number=number: self.rule(stress, number)) for number in range(self.runs)]  # type: ignore[misc]
+
+
+def silent(message: str) -> None:
+    """Progress for those who do not want any."""
+
+
+def recovers_from(replicas: int, within_s: float = 0.0) -> Callable[[Stress, int], Run]:
+    """Fleets from this size on recover, after this long."""
+
+    def rule(stress: Stress, number: int) -> Run:
+        is_large = stress.plan.replicas >= replicas
+        soon = within_s <= stress.horizon_s
+        return run_of(within_s if is_large and soon else None, goodput=1.0 if is_large else 0.1)
+
+    return rule
+
+
+def survives(boundaries_s: dict[int, float], default_s: float = math.inf) -> Callable[[Stress, int], Run]:
+    """Each run recovers from spikes that are shorter than a boundary of its own."""
+
+    def rule(stress: Stress, number: int) -> Run:
+        return run_of(0.0 if stress.trigger.lasting_s < boundaries_s.get(number, default_s) else None)
+
+    return rule
