@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
+from rich.text import Text
 
 from capacity.answer.documents import Document, plain, plan_document
 from capacity.answers import Answer
 from capacity.performance import Interval
 from capacity.question.budget import Effort
+from capacity.question.caveat import Caveat
 from capacity.recovery.findings import Remedy, Runs, Screen, SpikeSurvived
 from capacity.recovery.stress import Stress
+from capacity.search.caveats import stress_caveats
 from capacity.search.disturbed_plan import DisturbedPlan, Responses
 from capacity.search.recovery_plan import RecoveryPlan
 
@@ -44,6 +47,11 @@ class StressAnswer(Answer):
         return self.screen.found.recovery_s
 
     @property
+    def caveats(self) -> tuple[Caveat, ...]:
+        """What the answer does not say by itself."""
+        return tuple(stress_caveats(self.stress.profile, self.stress.plan.batch_size_max))
+
+    @property
     def exit_code(self) -> int:
         """0 where all runs recover, 3 where none does, 4 otherwise."""
         return self.screen.found.exit_code
@@ -69,6 +77,7 @@ class StressAnswer(Answer):
             "clients": _clients_document(stress),
             "protection": plain(stress.protection),
             "trigger": plain(stress.trigger),
+            "caveats": plain(self.caveats),
             "seed": self.effort.seed,
             "confidence": self.effort.confidence,
         }
@@ -76,8 +85,11 @@ class StressAnswer(Answer):
     def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
         """The screen that people see."""
         from capacity.render.recovery.screen import stress_tables
+        from capacity.render.tables import caveat_lines
 
         yield from stress_tables(self.screen, width, verbose=verbose)
+        yield Text("")
+        yield from caveat_lines(self.caveats)
 
     def rows(self) -> list[dict[str, Any]]:
         """One row for the fleet as it is, for the smallest that recovers, and for each setting that was tried."""

@@ -47,6 +47,7 @@ class CaveatCode(StrEnum):
     HEADROOM_IN_DOUBT = "headroom_in_doubt"
     RATES_UNSEEN = "rates_unseen"
     PROFILE_ERROR_UNKNOWN = "profile_error_unknown"
+    PROFILE_ERROR_LEFT_OUT = "profile_error_left_out"
     PRICE_UNKNOWN = "price_unknown"
     MEASURED_EARLY_END = "measured_early_end"
     MEASURED_DRIFT = "measured_drift"

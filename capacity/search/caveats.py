@@ -176,6 +176,18 @@ def profile_caveats(
     yield from device_caveats(profile)
 
 
+def stress_caveats(profile: ServiceProfile, batch_size_max: int) -> Iterator[Caveat]:
+    """What the figures behind a fleet in trouble leave open."""
+    used = [timing for timing in profile.timings if timing.batch_size < 2 * batch_size_max]
+    yield from plausibility_caveats(profile, 0.99)
+    yield from _spread_caveats([timing for timing in used if not timing.samples_s], 0.99)
+    yield Caveat(
+        code=CaveatCode.PROFILE_ERROR_LEFT_OUT,
+        message="intervals hold the chance of the runs and not the error of the profile: with batches that take 1 % "
+        "longer, a fleet that was overloaded may take some 10 % longer to recover",
+    )
+
+
 def plausibility_caveats(profile: ServiceProfile, quantile_max: float) -> Iterator[Caveat]:
     """What in the whole profile is more likely a mistake than a measurement, whatever it is used for."""
     doubt = unit_doubt(profile)
