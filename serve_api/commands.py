@@ -46,7 +46,8 @@ def serve(context: typer.Context, **given: Any) -> None:
         return
     from serve_api.server.process import serve as serve_until_told
 
-    _store(given["artifacts"])
+    if given["emulate"] is None:
+        _store(given["artifacts"])
     serve_until_told(read_settings(given))
 
 

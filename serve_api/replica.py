@@ -19,9 +19,10 @@ _LISTENING = re.compile(r"listening on (http://[0-9.]+:[0-9]+)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replica:
-    """How one replica is started; `flags` are more of `python -m serve_api`."""
+    """How one replica is started, of a model or emulated; `flags` are more of `python -m serve_api`."""
 
-    artifacts: Path
+    artifacts: Path | None = None
+    emulate: Path | None = None
     batch_size_max: int
     batch_wait_max_s: float = 0.0
     core: int | None = None
@@ -29,9 +30,11 @@ class Replica:
 
     def command(self) -> list[str]:
         """The command line that starts it at a free port."""
+        model = (
+            ("--artifacts", str(self.artifacts)) if self.emulate is None else ("--emulate", str(self.emulate))
+        )
         return [
-            sys.executable, "-m", "serve_api",
-            "--artifacts", str(self.artifacts), "--host", "127.0.0.1", "--port", "0",
+            sys.executable, "-m", "serve_api", *model, "--host", "127.0.0.1", "--port", "0",
             "--batch-size-max", str(self.batch_size_max),
             "--batch-wait-max", f"{1e6 * self.batch_wait_max_s:.0f}us",
             *self.flags,

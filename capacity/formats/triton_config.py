@@ -74,7 +74,11 @@ def _plan(config: "_Fields") -> RunningPlan:
 
 def _batching_notes(config: "_Fields", sizes: tuple[int, ...]) -> Iterator[str]:
     if sizes:
-        yield "a preferred batch size is sent off as soon as it is reached; other sizes wait the longest delay"
+        listed = ",".join(map(str, sorted(set(sizes))))
+        yield (
+            "a preferred batch size is sent off as soon as it is reached; other sizes wait the longest delay: "
+            f"--preferred-sizes {listed} evaluates that"
+        )
     if config.last("sequence_batching") is not None:
         yield "sequence_batching routes the requests of a sequence to one instance, which is not read here"
     if config.last("ensemble_scheduling") is not None:

@@ -1,6 +1,6 @@
 """Backend: a version of a model that can be asked for predictions."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import onnxruntime as ort
@@ -20,6 +20,18 @@ class Answers(NamedTuple):
     labels: list[int]
     probabilities: list[list[float]]
     finite: list[bool]
+
+
+class Predictor(Protocol):
+    """What is served, whatever computes it; see `Backend` for what its attributes are."""
+
+    version: str
+    features: tuple[str, ...]
+    classes: int
+    typical: FloatRows
+
+    def predict(self, rows: FloatRows) -> Answers:
+        """Answer rows, in their order."""
 
 
 class Backend:
@@ -74,7 +86,7 @@ class Backend:
         return width[0]
 
 
-def warm_up(backend: Backend, batch_size_max: int) -> None:
+def warm_up(backend: Predictor, batch_size_max: int) -> None:
     """Run the smallest and the largest batch, so that no user waits for the first allocations.
 
     Raises:

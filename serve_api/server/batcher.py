@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from serve_api.server.backend import Answers, Backend, FloatRows
+from serve_api.server.backend import Answers, FloatRows, Predictor
 from serve_api.server.breaker import CircuitState
 from serve_api.server.log import kind_of, say
 from serve_api.server.metrics import Metrics
@@ -241,7 +241,7 @@ class Batcher:
         return Refused(Reason.MODEL_HUNG, "the model does not answer", retry_after_s=wait_s)
 
 
-def _compute(backend: Backend, rows: FloatRows) -> tuple[Answers, float]:
+def _compute(backend: Predictor, rows: FloatRows) -> tuple[Answers, float]:
     """Answers, and the CPU time that they took."""
     began_s = time.thread_time()
     answers = backend.predict(rows)

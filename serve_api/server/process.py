@@ -12,11 +12,13 @@ import uvicorn
 from fastapi import FastAPI
 
 from capacity.errors import InputError
+from capacity.profile.load import load_profile
 from serve_api.server.app import Service, create_app
+from serve_api.server.emulated import Emulated
 from serve_api.server.log import say
 from serve_api.server.metrics import Metrics
 from serve_api.server.settings import Settings
-from serve_api.server.versions import Loader
+from serve_api.server.versions import Loader, Versions, deploy
 
 _BACKLOG = 4096
 # A finished batch waits until the event loop lets go of the interpreter, 5 ms by default: as long as a batch.
@@ -71,6 +73,10 @@ class DrainingServer(uvicorn.Server):
 def serve(settings: Settings) -> None:
     """Load, warm up, listen, serve, drain."""
     metrics = Metrics(settings)
+    if settings.emulate is not None:
+        emulated = Emulated(load_profile(settings.emulate), settings.batch_size_max)
+        run(Service(settings, Versions(deploy(emulated, settings), metrics), metrics))
+        return
     loader = Loader(settings, metrics)
     run(Service(settings, loader.versions(), metrics), loader)
 

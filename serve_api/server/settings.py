@@ -43,7 +43,10 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
-    artifacts: Path = Field(description="Folder of one model: artifacts/mlp.")
+    artifacts: Path | None = Field(None, description="Folder of one model: artifacts/mlp.")
+    emulate: str | None = Field(
+        None, description="Profile whose batch times are slept for instead of serving a model."
+    )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: Annotated[int, Field(ge=0, le=65_535)] = Field(8000, description="Port; 0 takes a free one.")
     batch_size_max: Annotated[int, Field(ge=1, le=65_536)] = Field(32, description="Rows of a batch at most.")
@@ -73,6 +76,14 @@ class Settings(BaseModel):
     drain_max_s: Annotated[PositiveSeconds, Field(ge=1)] = Field(
         30.0, description="After this, open requests are cut off."
     )
+
+    @model_validator(mode="after")
+    def _check_model(self) -> Self:
+        if (self.artifacts is None) == (self.emulate is None):
+            raise ValueError("give either --artifacts, the folder of one model, or --emulate, a profile")
+        if self.emulate is not None and self.canary is not None:
+            raise ValueError("--emulate has no versions; leave out --canary")
+        return self
 
     @model_validator(mode="after")
     def _check_rows(self) -> Self:

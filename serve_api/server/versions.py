@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from capacity.errors import CapacityError, InputError
 from serve_api.models.store import CURRENT, ArtifactStore
-from serve_api.server.backend import Backend, warm_up
+from serve_api.server.backend import Backend, Predictor, warm_up
 from serve_api.server.breaker import Breaker, CircuitState
 from serve_api.server.log import kind_of, say
 from serve_api.server.metrics import Metrics
@@ -23,7 +23,7 @@ from serve_api.server.settings import Settings
 class Deployment:
     """One version in memory, warm, with its circuit."""
 
-    backend: Backend
+    backend: Predictor
     breaker: Breaker
 
     @property
@@ -32,7 +32,7 @@ class Deployment:
         return self.backend.version
 
 
-def deploy(backend: Backend, settings: Settings) -> Deployment:
+def deploy(backend: Predictor, settings: Settings) -> Deployment:
     """Warm a version up; its circuit is closed."""
     warm_up(backend, settings.batch_size_max)
     breaker = Breaker(failures_max=settings.breaker_failures, cooldown_s=settings.breaker_cooldown_s)
@@ -91,6 +91,7 @@ class Loader:
     """Loads versions of one store, and looks again and again for which one is current."""
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        assert settings.artifacts is not None  # noqa: S101  (settled by the settings)
         self.store = ArtifactStore(settings.artifacts)
         self._settings = settings
         self._metrics = metrics
@@ -140,7 +141,7 @@ class Loader:
         self._metrics.reloads.labels("swapped").inc()
         say("version_swapped", before=before.version, now=deployment.version)
 
-    def _load(self, version: str | None, known: Backend | None = None) -> Deployment:
+    def _load(self, version: str | None, known: Predictor | None = None) -> Deployment:
         """One that is in memory is only warmed up again."""
         return deploy(
             known or Backend(self.store.load(version), threads=self._settings.threads), self._settings

@@ -43,7 +43,7 @@ from capacity.question.candidate import Verdict
 from capacity.question.objective import LatencyObjective
 from capacity.question.plan import Batching, Plan, Routing
 from capacity.question.question import Question
-from capacity.question.resilience import Spike, Survival
+from capacity.question.resilience import Breakdowns, Spike, Survival
 from capacity.search.recommendation import Certificate, Recommendation
 from capacity.traffic.workload import (
     ArrivalProcess,
@@ -81,6 +81,7 @@ WHOLE = ServiceProfile(
         BatchTiming(batch_size=4, mean_s=0.4, p50_s=0.3, p90_s=0.5, p95_s=0.6, p99_s=0.7),
     ),
 )
+BREAKDOWNS = Survival(breakdowns=Breakdowns(mtbf_s=1e6, recovery_s=60.0))
 QUESTION = Question(
     profiles=(WHOLE,),
     workload=Workload(arrival_rate_rps=1.0),
@@ -244,8 +245,14 @@ def test_every_field_of_what_was_asked_is_saved() -> None:
         return {field.name for field in fields(noun)}
 
     document = saved()
-    assert set(document["question"]) == names(Question) | {"timer"}
-    assert set(document["question"]["survival"]) == names(Survival)
+    only_where_set = {"replicas_min", "batch_size_min"}
+    assert set(document["question"]) == names(Question) - only_where_set | {"timer"}
+    limited = question_to_document(replace(QUESTION, replicas_min=2, batch_size_min=2, survival=BREAKDOWNS))
+    assert set(limited) == names(Question) | {"timer"}
+    assert set(limited["survival"]) == names(Survival)
+    assert read_as(QuestionDocument, limited, "question").question(None).replicas_min == 2
+    assert read_as(QuestionDocument, limited, "question").question(None).survival == BREAKDOWNS
+    assert set(document["question"]["survival"]) == names(Survival) - {"breakdowns"}
     assert set(document["effort"]) == names(Effort) - {"workers", "cluster"}
     assert set(document["certificate"]) == names(Certificate)
     assert names(QuestionDocument) == names(Question) | {"timer"}

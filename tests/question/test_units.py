@@ -48,7 +48,7 @@ def test_durations(text: str, seconds: float) -> None:
 
 
 def test_every_unit_is_covered_and_agrees_with_its_size() -> None:
-    assert set(SECONDS_PER_UNIT) == {"ns", "us", "µs", "ms", "s", "min", "h"}
+    assert set(SECONDS_PER_UNIT) == {"ns", "us", "µs", "ms", "s", "min", "h", "d"}
     for unit, size_s in SECONDS_PER_UNIT.items():
         assert parse_duration_s(f"3{unit}") == float(3 * size_s)
 
@@ -169,7 +169,7 @@ def test_what_is_printed_in_full_is_read_back_exactly(value: float) -> None:
 
 
 @laws_hold
-@given(st.integers(1, 10**8), st.sampled_from(sorted(SECONDS_PER_UNIT)))
+@given(st.integers(1, 10**7), st.sampled_from(sorted(SECONDS_PER_UNIT)))
 def test_a_unit_is_an_exact_decimal_factor(count: int, unit: str) -> None:
     assert parse_duration_s(f"{count}{unit}") == float(Decimal(count) * SECONDS_PER_UNIT[unit])
 
