@@ -2,7 +2,8 @@
 
 Exponential services of 10 ms at one shared queue, batches of one, a timeout of 0.5 s, three attempts at once. The
 figures of the tables are those of three runs each, so that they have an error of their own, which is taken from the
-scatter of the runs here. The quick tests make few runs; the long ones make many, of all rows.
+scatter of the runs here. Shares are compared at 95 %, and the many means at 99 %. The quick tests make few runs; the
+long ones make many, of all rows.
 """
 
 import math
@@ -34,6 +35,7 @@ from simulations.stress import StressSimulation
 TIMEOUT_S, ATTEMPTS = 0.5, 3
 FEW, MANY = 3, 30
 TABLE_RUNS = 3
+CONFIDENCE, ERRORS = 0.99, 2.58
 PROFILE = ServiceProfile(name="exponential", timings=(BatchTiming(batch_size=1, mean_s=0.01),))
 SPIKE, LOSS = "spike:2x,30s", "lose:1,60s"
 AS_IT_IS = Protection()
@@ -77,9 +79,13 @@ def stress(
 
 def found(asked: Stress, runs: int) -> Runs:
     with ThreadPoolExecutor(2) as executor:
-        return StressSimulation(seed=7, runs=runs, service_times=ExponentialTimes(0.01), mapper=executor.map)(
-            asked
-        )
+        return StressSimulation(
+            seed=7,
+            runs=runs,
+            confidence=CONFIDENCE,
+            service_times=ExponentialTimes(0.01),
+            mapper=executor.map,
+        )(asked)
 
 
 def goodput(run: Run, from_s: float, until_s: float) -> float:
@@ -94,11 +100,23 @@ def goodput_late(seen: Runs) -> Interval:
     return mean_of([goodput(run, middle_s, seen.stress.ends_s) for run in seen.runs], seen.confidence)
 
 
-def filled_share(asked: Stress) -> float:
-    """Of the trigger, until the queue holds a timeout's worth of work; all that come before that succeed."""
+def filled_shares(asked: Stress) -> tuple[float, float]:
+    """Of the trigger, until the queue holds a timeout's worth of work; all that come before that succeed.
+
+    By the fluid law, second. By chance the first ones come too late when it holds two standard deviations of the
+    services in a timeout less, and their retries are the beginning of the end.
+    """
     left_rps = asked.capacity_rps * asked.trigger.left(asked.plan.replicas)
     excess_rps = asked.rate_rps * asked.spike_factor - left_rps
-    return TIMEOUT_S * left_rps / excess_rps / asked.lasts_s
+    useful = TIMEOUT_S * left_rps
+    return (
+        (useful - 2.0 * math.sqrt(useful)) / excess_rps / asked.lasts_s,
+        useful / excess_rps / asked.lasts_s,
+    )
+
+
+def meets(interval: Interval, ends: tuple[float, float]) -> bool:
+    return interval.low <= ends[1] and ends[0] <= interval.high
 
 
 def holds(interval: Interval, value: float) -> bool:
@@ -108,7 +126,7 @@ def holds(interval: Interval, value: float) -> bool:
 def is_about(figure: float, values: Sequence[float], digits: int = 2) -> bool:
     """Whether a figure of the table, of three runs and rounded, and the mean of these values may be the same."""
     error = float(np.std(values, ddof=1)) * math.sqrt(1.0 / len(values) + 1.0 / TABLE_RUNS)
-    return abs(float(np.mean(values)) - figure) <= 1.96 * error + 0.5 * 10.0**-digits
+    return abs(float(np.mean(values)) - figure) <= ERRORS * error + 0.5 * 10.0**-digits
 
 
 # ---- Times to recover -----------------------------------------------------------------------
@@ -212,7 +230,7 @@ def test_it_is_stuck() -> None:
     seen = found(STUCK["three attempts"], FEW)
     assert seen.exit_code == 3
     assert seen.recovery_s is None
-    assert seen.goodput_during.value == pytest.approx(filled_share(seen.stress), abs=0.02)
+    assert seen.goodput_during.value == pytest.approx(filled_shares(seen.stress)[1], abs=0.02)
 
 
 @pytest.mark.long
@@ -222,7 +240,7 @@ def test_it_is_stuck_in_many_runs(name: str) -> None:
     seen = found(STUCK[name], MANY)
     assert seen.count_recovered == 0
     assert goodput_late(seen).value == 0.0
-    assert holds(seen.goodput_during, filled_share(seen.stress))
+    assert meets(seen.goodput_during, filled_shares(seen.stress))
 
 
 @pytest.mark.long
@@ -339,7 +357,7 @@ def test_all_of_the_capacity_that_is_left_is_used(name: str) -> None:
     assert seen.exit_code == 0
     late = [goodput(run, asked.begins_s + 30.0, asked.ends_s) for run in seen.runs]
     assert is_about(figure, late)
-    assert holds(mean_of(late, 0.95), CAPACITY_SHARE)
+    assert holds(mean_of(late, CONFIDENCE), CAPACITY_SHARE)
 
 
 EXPIRED = stress(LOSS, protection=Protection(shedding=Shedding.LATE), horizon_s=160.0)
@@ -358,8 +376,8 @@ def test_how_many_are_served_if_what_has_expired_is_dropped() -> None:
     seen = found(EXPIRED, MANY)
     assert seen.count_recovered == 0
     assert is_about(0.13, [goodput(run, EXPIRED.begins_s + 30.0, EXPIRED.ends_s) for run in seen.runs])
-    full, filled = goodput_late(seen).value, filled_share(EXPIRED)
-    assert holds(seen.goodput_during, filled + (1.0 - filled) * full)
+    full, (least, most) = goodput_late(seen).value, filled_shares(EXPIRED)
+    assert meets(seen.goodput_during, (least + (1.0 - least) * full, most + (1.0 - most) * full))
 
 
 @pytest.mark.long
@@ -369,7 +387,7 @@ def test_a_limited_queue_serves_as_many_as_in_another_simulator(limit: int) -> N
     seen = found(stress(LOSS, limit=limit, horizon_s=60.0), MANY)
     assert seen.exit_code == 0
     here = goodput_late(seen)
-    there = mean_of([_independent(limit, seed) for seed in range(MANY)], 0.95)
+    there = mean_of([_independent(limit, seed) for seed in range(MANY)], CONFIDENCE)
     apart = math.hypot(here.high - here.value, there.high - there.value)
     assert abs(here.value - there.value) <= apart
 
