@@ -349,6 +349,7 @@ def plan(
 
     trouble = api_recovery.read_trouble(given)
     disturbances = read_disturbances(pause, _many(request_class))
+    question = api_recovery.in_trouble(question, trouble, disturbances)
     if before is not None:
         before(question)
     # Slow imports come only now, so that a mistake is reported at once.

@@ -1,7 +1,7 @@
 """The verb `stress`: does a fleet come back?"""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from capacity.recovery.clients import Clients
 from capacity.recovery.disturbance import Disturbances
 from capacity.recovery.parse import read_clients, read_protection, read_trigger
 from capacity.recovery.stress import DETECTION_S, Stress
-from capacity.recovery.trigger import Trigger
+from capacity.recovery.trigger import Trigger, TriggerKind
 from capacity.traffic.workload import Workload
 
 if TYPE_CHECKING:
@@ -105,7 +105,9 @@ def stress(
     >>> answer.recovered.value
     1.0
     """
-    if not 2 <= runs <= RUNS_MAX:
+    if not isinstance(trigger, str):
+        raise InputError(f"trigger={trigger!r} is none; write text such as lose:1,60s")
+    if isinstance(runs, bool) or not isinstance(runs, int) or not 2 <= runs <= RUNS_MAX:
         raise InputError(f"--runs must be from 2 to {RUNS_MAX}, got {runs}")
     measured, workload, fleet = _fleet(
         profile,
@@ -172,8 +174,14 @@ def _fleet(
     """What runs, and under which traffic: a saved plan, changed by what is given beside it, or flags alone."""
     if (profile is None) == (plan is None):
         raise InputError("give either a saved --plan, or --profile with --rate and --replicas")
+    if isinstance(arrivals, str) and arrivals.startswith("trace"):
+        raise InputError(
+            "a trace ends when its requests do; give --rate, and --arrivals gamma or mmpp for bursts"
+        )
     if plan is not None:
-        measured, demand, saved = _saved(plan)
+        if arrivals != "poisson" or overhead_s is not None:
+            raise InputError("a saved plan has arrivals and an overhead of its own; leave these flags out")
+        measured, demand, saved = _saved(plan, rate_rps)
         fleet = Plan(
             profile=saved.profile,
             replicas=saved.replicas if replicas is None else replicas,
@@ -184,8 +192,6 @@ def _fleet(
             preferred_sizes=saved.preferred_sizes,
             queue_limit=saved.queue_limit if queue_limit is None else queue_limit,
         )
-        if rate_rps is not None:
-            demand = Workload(arrival_rate_rps=rate_rps, arrivals=demand.arrivals)
         return measured, demand, fleet
     assert profile is not None  # noqa: S101  (settled above)
     if rate_rps is None or replicas is None:
@@ -204,15 +210,20 @@ def _fleet(
     return measured, workload, fleet
 
 
-def _saved(plan: "str | Path | SavedPlan") -> tuple[ServiceProfile, Workload, Plan]:
+def _saved(plan: "str | Path | SavedPlan", rate_rps: float | None) -> tuple[ServiceProfile, Workload, Plan]:
     from capacity.answer.saved_plan import read_plans
 
     (saved,) = read_plans([plan])
     demand = saved.question.workload
-    if not isinstance(demand, Workload):
+    if isinstance(demand, Workload):
+        if rate_rps is not None:
+            demand = Workload(arrival_rate_rps=rate_rps, arrivals=demand.arrivals)
+    elif rate_rps is None:
         raise InputError(
             f"{saved.name} was planned for users in a closed loop, who never overload; give a --rate"
         )
+    else:
+        demand = Workload(arrival_rate_rps=rate_rps)
     return saved.question.profile(saved.plan.profile), demand, saved.plan
 
 
@@ -265,6 +276,16 @@ def flags_of(given: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(typed)
 
 
+def _require_rate_alone(given: Mapping[str, Any]) -> None:
+    """Refuse what trouble is not planned with."""
+    if given["users"] is not None or given["daily"] is not None:
+        raise InputError("--recover-within plans for a --rate; leave out --users and --daily")
+    if given["pause"] is not None or given["request_class"]:
+        raise InputError(
+            "--recover-within is not planned together with --pause or --class; ask for one at a time"
+        )
+
+
 def read_trouble(given: Mapping[str, Any]) -> Trouble | None:
     """What `plan` was given about trouble; None if nothing.
 
@@ -282,13 +303,16 @@ def read_trouble(given: Mapping[str, Any]) -> Trouble | None:
     timeout_s = parse.duration_s(given["timeout"], given["timeout_s"], "--timeout")
     if timeout_s is None:
         raise InputError("--recover-within needs the clients' --timeout, such as 500ms")
-    if given["users"] is not None or given["daily"] is not None:
-        raise InputError("--recover-within plans for a --rate; leave out --users and --daily")
+    _require_rate_alone(given)
     detection_s = parse.duration_s(given["detection"], given["detection_s"], "--detection")
     startup_s = parse.duration_s(given["startup_time"], given["startup_time_s"], "--startup-time")
+    trigger = read_trigger(given["trigger"])
+    if trigger.kind is TriggerKind.ROLLOUT and not startup_s:
+        raise InputError("a rollout needs --startup-time: how long a new replica takes until it serves")
+    read_protection(given["shed"] or "none", 0.0, "served", ejection=False)
     return Trouble(
         within_s=within_s,
-        trigger=read_trigger(given["trigger"]),
+        trigger=trigger,
         clients=read_clients(
             client=given["client"],
             timeout_s=timeout_s,
@@ -305,6 +329,34 @@ def read_trouble(given: Mapping[str, Any]) -> Trouble | None:
         startup_s=startup_s or 0.0,
         flags=flags_of(given),
     )
+
+
+def in_trouble(
+    question: "Question", trouble: Trouble | None, disturbances: Disturbances | None
+) -> "Question":
+    """The question with what trouble asks of every plan.
+
+    Raises:
+        InputError: failures to survive and pauses together, which nobody has judged; or pauses without a limit.
+    """
+    from capacity.question.resilience import Survival
+
+    if disturbances is not None and not question.objective.limits:
+        raise InputError("--pause and --class need a limit on a response quantile, such as --slo-p99 80ms")
+    if disturbances is not None and question.survival != Survival():
+        raise InputError(
+            "--pause and --class are judged with all replicas up; leave out --spare, --survive, --rolling-update, "
+            "--spike and --mtbf, or plan with these alone and add the replicas that they take"
+        )
+    if trouble is None or trouble.trigger.left(question.replicas_min) > 0.0:
+        return question
+    # One replica more than is taken away, or nothing would be served.
+    least = max(trouble.trigger.replicas, 1) + 1
+    if least > question.replicas_max:
+        raise InputError(
+            f"the trigger leaves nothing of {question.replicas_max} replicas; raise --replicas-max"
+        )
+    return replace(question, replicas_min=max(question.replicas_min, least))
 
 
 def plan_to_recover(

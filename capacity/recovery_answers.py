@@ -178,7 +178,7 @@ def _remedy_document(remedy: Remedy) -> Document:
 
 def _spike_document(spike: SpikeSurvived) -> Document:
     survived = None if spike.lasting_s is None else plain(spike.lasting_s)
-    return {"factor": spike.factor, "lasting_s": survived, "searched_s": spike.searched_s}
+    return {"factor": spike.factor, "lasting_s": survived, "searched_s": plain(spike.searched_s)}
 
 
 def _clients_document(stress: Stress) -> Document:

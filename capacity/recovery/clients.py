@@ -117,7 +117,7 @@ class Clients:
             value = getattr(self, name)
             if value is not None and not 0.0 < value < math.inf:
                 raise DomainError(f"{name} must be above 0 and finite, got {value:g}")
-        if not 1 <= self.attempts <= ATTEMPTS_MAX:
+        if not isinstance(self.attempts, int) or not 1 <= self.attempts <= ATTEMPTS_MAX:
             raise DomainError(f"attempts must be from 1 to {ATTEMPTS_MAX}, got {self.attempts}")
         if self.hedge_s is not None:
             if not 0.0 <= self.hedge_s < math.inf:

@@ -155,8 +155,10 @@ class SpikeSurvived:
     """The longest spike of a factor after which half of all runs recover.
 
     Attributes:
-        lasting_s: the boundary, with its interval; None where every spike up to `searched_s` is survived. [s]
-        searched_s: the longest that was tried. [s]
+        lasting_s: the boundary, with its interval; None where half of the runs survive every spike up to
+            `searched_s`. [s]
+        searched_s: the longest that was tried; infinite where the fluid law says that any is survived in the
+            end, as fewer attempts come than are served even if all fail. [s]
     """
 
     factor: float

@@ -7,9 +7,14 @@ try again: the fleet is busy, and answers nobody. `docs/background/theory.md` de
 import math
 from dataclasses import dataclass
 
+from capacity.question.plan import Routing
 from capacity.recovery.clients import BudgetKind, Clients, Failure
 from capacity.recovery.protection import Abandoned, Shedding
 from capacity.recovery.stress import Stress
+from capacity.recovery.trigger import TriggerKind
+
+# The balancer knows of these, or they are the same for all.
+_KNOWN_AT_ONCE = (TriggerKind.SPIKE, TriggerKind.LOSE, TriggerKind.ROLLOUT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,27 +36,39 @@ class Fluid:
     backlog: float | None
 
 
-def amplification(clients: Clients) -> float:
+def amplification(clients: Clients, rate_rps: float) -> float:
     """Attempts a request when all of them time out, in the long run.
 
-    >>> amplification(Clients(timeout_s=0.5, attempts=3))
+    Args:
+        rate_rps: of first tries, among which tokens that come as time goes by are shared out. [requests/s]
+
+    >>> amplification(Clients(timeout_s=0.5, attempts=3), 280.0)
     3.0
     """
-    if Failure.TIMED_OUT not in clients.retried or clients.timeout_s is None:
-        return 1.0
-    budget = clients.budget
+    most, budget = _attempts_that_fit(clients), clients.budget
     if budget.kind is BudgetKind.FIRST_TRIES:
-        return min(float(clients.attempts), 1.0 + budget.ratio / max(budget.cost, 1e-12))
+        return min(most, 1.0 + (budget.ratio + budget.tokens_per_s / rate_rps) / max(budget.cost, 1e-12))
     if budget.kind is BudgetKind.CONCURRENT:
-        return min(float(clients.attempts), 1.0 / (1.0 - budget.ratio) if budget.ratio < 1.0 else math.inf)
+        return min(most, 1.0 / (1.0 - budget.ratio) if budget.ratio < 1.0 else math.inf)
     if budget.kind in (BudgetKind.SUCCESSES, BudgetKind.THROTTLE):
         return 1.0  # no success, no retry
-    return float(clients.attempts)
+    return most
+
+
+def _attempts_that_fit(clients: Clients) -> float:
+    """Attempts that a request makes before its deadline, if none has a reply."""
+    hedges = clients.hedge_s is not None
+    if not hedges and (Failure.TIMED_OUT not in clients.retried or clients.timeout_s is None):
+        return 1.0
+    every_s = clients.hedge_s if hedges else clients.timeout_s
+    if clients.deadline_s is None or not every_s:
+        return float(clients.attempts)
+    return float(min(clients.attempts, math.ceil(clients.deadline_s / every_s)))
 
 
 def fluid(stress: Stress) -> Fluid:
     """The fluid law of a fleet whose queue is first in, first out, and served to the last attempt."""
-    clients, tries = stress.clients, amplification(stress.clients)
+    clients, tries = stress.clients, amplification(stress.clients, stress.rate_rps)
     critical = 1.0 / stress.load - 1.0
     timeout_s = patience_s(clients)
     if not is_described(stress) or timeout_s is None:
@@ -88,7 +105,19 @@ def is_described(stress: Stress) -> bool:
         and stress.plan.queue_limit is None
         and not protection.ejects
         and stress.clients.hedge_s is None
+        and is_even(stress)
     )
+
+
+def is_even(stress: Stress) -> bool:
+    """Whether what is left of the fleet is left to all requests alike, and something is.
+
+    Behind a balancer that does not look, the queue of a slow, a dead or a pausing replica grows by itself.
+    """
+    replicas = stress.plan.replicas
+    if stress.trigger.left(replicas) <= 0.0:
+        return False
+    return stress.trigger.kind in _KNOWN_AT_ONCE or stress.plan.routing is Routing.SHARED_QUEUE
 
 
 def _backlog(rate_rps: float, left_rps: float, tries: float, timeout_s: float, lasts_s: float) -> float:

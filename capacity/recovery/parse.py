@@ -162,6 +162,8 @@ def read_clients(
     if client is not None and client not in CLIENTS:
         raise InputError(f"--client {client[:40]!r} is unknown; use one of {', '.join(CLIENTS)}")
     base = Clients() if client is None else CLIENTS[client]
+    if retry_budget is not None and client is None and (attempts or 1) == 1:
+        raise InputError("--retry-budget pays for retries, and there are none; give --attempts 3 too")
     budget = base.budget if retry_budget is None else read_budget(retry_budget, retry_burst)
     if retry_budget is None and retry_burst is not None:
         budget = _with_burst(budget, retry_burst)
@@ -169,7 +171,11 @@ def read_clients(
         timeout_s=timeout_s,
         deadline_s=deadline_s,
         attempts=base.attempts if attempts is None else attempts,
-        backoff=base.backoff if backoff is None else read_backoff(backoff),
+        backoff=read_backoff(backoff)
+        if backoff is not None
+        else None
+        if hedge_s is not None
+        else base.backoff,
         budget=budget,
         retried=base.retried if retry_on is None else read_retried(retry_on),
         hedge_s=hedge_s,

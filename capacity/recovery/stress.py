@@ -1,5 +1,6 @@
 """Stress: a fleet, its clients and what goes wrong; the record between `capacity stress` and the simulator."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -8,7 +9,7 @@ from capacity.profile.profile import ServiceProfile
 from capacity.question.plan import Plan, Routing
 from capacity.question.stability import load, sustainable_rate_rps
 from capacity.recovery.clients import Clients
-from capacity.recovery.protection import Protection
+from capacity.recovery.protection import Protection, Shedding
 from capacity.recovery.trigger import Trigger, TriggerKind
 from capacity.traffic.workload import Workload
 
@@ -46,6 +47,14 @@ class Stress:
             raise InputError(
                 "--ejection is a balancer's, and replicas that share a queue have none; take another --routing"
             )
+        for name in ("detection_s", "startup_s"):
+            if not 0.0 <= getattr(self, name) < math.inf:
+                raise DomainError(f"{name} must be >= 0 and finite, got {getattr(self, name):g}")
+        if self.trigger.kind is TriggerKind.ROLLOUT and self.startup_s == 0.0:
+            raise InputError("a rollout needs --startup-time: how long a new replica takes until it serves")
+        waits = self.clients.timeout_s is None and self.clients.deadline_s is None
+        if self.protection.shedding is Shedding.LATE and waits:
+            raise InputError("--shed late needs to know when a request is late; give --timeout or --deadline")
         if self.horizon_s < STEADY_S + self.window_s:
             raise DomainError(
                 f"the horizon must be at least {STEADY_S + self.window_s:g} s, so that a recovery can be seen,"

@@ -133,16 +133,18 @@ def smallest_fleet(
         if replicas not in asked:
             report(f"trying {replicas} replicas")
             changed = found.stress.with_replicas(replicas)
-            is_hit = replicas >= max(1, changed.trigger.replicas)
+            serves_some = changed.trigger.left(replicas) > 0.0  # all gone, nothing queues: no recovery
             try:
-                asked[replicas] = _soon_or_late(changed, judge) if is_hit and changed.load < 1.0 else None
+                asked[replicas] = (
+                    _soon_or_late(changed, judge) if serves_some and changed.load < 1.0 else None
+                )
             except InconclusiveError:  # it fails before the trigger
                 asked[replicas] = None
         return asked[replicas]
 
     def recovers(replicas: int) -> bool:
         seen = runs(replicas)
-        return seen is not None and seen.exit_code == 0
+        return seen is not None and seen.exit_code == 0 and seen.stress.trigger.left(replicas) > 0.0
 
     low, high = _bracket(found.stress.plan.replicas, recovers, replicas_max)
     if high is None:
@@ -193,14 +195,15 @@ def spike_survived(stress: Stress, factor: float, judge: StressJudge) -> SpikeSu
     Source:
         David & Nagaraja (2003), Order Statistics, sec. 7.1 (intervals of quantiles).
     """
-    if amplification(stress.clients) * stress.load < 1.0 or patience_s(stress.clients) is None:
-        return SpikeSurvived(factor=factor, lasting_s=None, searched_s=_SPIKE_MAX_S)
+    tries = amplification(stress.clients, stress.rate_rps)
+    if tries * stress.load < 1.0 or patience_s(stress.clients) is None:
+        return SpikeSurvived(factor=factor, lasting_s=None, searched_s=math.inf)
     guess_s = min(spike_survived_s(stress, factor), _SPIKE_MAX_S)
     longest = sorted(judge.each(lambda run: _longest_s(stress, factor, guess_s, run)))
     rank = _median_rank(len(longest), judge.confidence)
-    low, high = longest[rank], longest[-1 - rank]
+    low, high = (0.0, math.inf) if rank is None else (longest[rank], longest[-1 - rank])
     middle = (longest[(len(longest) - 1) // 2] + longest[len(longest) // 2]) / 2.0
-    lasting_s = None if math.isinf(high) else Interval(value=middle, low=low, high=high)
+    lasting_s = None if math.isinf(middle) else Interval(value=middle, low=low, high=high)
     return SpikeSurvived(factor=factor, lasting_s=lasting_s, searched_s=_SPIKE_MAX_S)
 
 
@@ -224,11 +227,11 @@ def _longest_s(stress: Stress, factor: float, guess_s: float, run: OneRun) -> fl
     return (low + high) / 2.0
 
 
-def _median_rank(count: int, confidence: float) -> int:
-    """How many order statistics lie outside the interval of the median, at each end."""
+def _median_rank(count: int, confidence: float) -> int | None:
+    """How many order statistics lie outside the interval of the median, at each end; None if all are too few."""
     tail, rank = (1.0 - confidence) / 2.0, 0
     below = 0.5**count
     while below <= tail and rank < (count - 1) // 2:
         rank += 1
         below += math.comb(count, rank) * 0.5**count
-    return max(0, rank - 1) if rank else 0
+    return rank - 1 if rank else None

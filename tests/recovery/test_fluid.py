@@ -2,6 +2,7 @@
 
 import math
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from hypothesis import assume, given, settings
@@ -92,7 +93,7 @@ def test_a_spike(load: float, timeout_s: float, attempts: int, factor: float, la
 
 
 @LAWS
-@given(LOADS, TIMEOUTS, st.integers(1, 5), st.integers(1, 4), LENGTHS)
+@given(LOADS, TIMEOUTS, st.integers(1, 5), st.integers(1, 3), LENGTHS)
 def test_a_loss(load: float, timeout_s: float, attempts: int, lost: int, lasting_s: float) -> None:
     assume(abs(attempts * load - 1.0) > 1e-9)
     m, a = 400.0, attempts
@@ -141,12 +142,13 @@ def test_the_critical_budget(load: float, ratio: float, attempts: int) -> None:
     ],
 )
 def test_attempts_a_request_when_all_fail(budget: RetryBudget, tries: float) -> None:
-    assert amplification(Clients(timeout_s=0.5, attempts=4, budget=budget)) == pytest.approx(tries)
+    assert amplification(Clients(timeout_s=0.5, attempts=4, budget=budget), 280.0) == pytest.approx(tries)
 
 
 def test_who_does_not_try_again_after_a_timeout_makes_one_attempt() -> None:
-    assert amplification(Clients(timeout_s=0.5, attempts=3, retried=frozenset({Failure.REJECTED}))) == 1.0
-    assert amplification(Clients(attempts=3)) == 1.0
+    clients = Clients(timeout_s=0.5, attempts=3, retried=frozenset({Failure.REJECTED}))
+    assert amplification(clients, 280.0) == 1.0
+    assert amplification(Clients(attempts=3), 280.0) == 1.0
 
 
 def test_patience_is_the_shorter_limit() -> None:
@@ -260,3 +262,21 @@ def test_without_a_budget_they_are_stuck(name: str) -> None:
     )
     assert fluid(bare).stuck is True
     assert simulated(bare, service_times, 2).exit_code == 3
+
+
+def test_the_law_is_silent_where_nothing_is_left_or_one_queue_is_hit() -> None:
+    clients = Clients(timeout_s=0.5, attempts=3)
+    all_gone = Trigger(kind=TriggerKind.LOSE, replicas=4, lasting_s=60.0)
+    assert fluid(stress(all_gone, clients, rate_rps=320.0)).stuck is None
+    slow = stress(Trigger(kind=TriggerKind.STRAGGLER, factor=3.0, lasting_s=60.0), clients, rate_rps=320.0)
+    assert fluid(slow).stuck is not None  # all share a queue
+    own = replace(slow, plan=replace(slow.plan, routing=Routing.ROUND_ROBIN))
+    assert fluid(own).stuck is None
+
+
+def test_a_deadline_and_tokens_of_time_limit_what_comes() -> None:
+    assert amplification(Clients(timeout_s=1.0, deadline_s=0.5, attempts=3), 120.0) == 1.0
+    assert amplification(Clients(timeout_s=0.2, deadline_s=0.5, attempts=5), 120.0) == 3.0
+    assert amplification(Clients(timeout_s=0.5, attempts=3, hedge_s=0.1), 120.0) == 3.0
+    budget = RetryBudget(kind=BudgetKind.FIRST_TRIES, ratio=0.2, tokens_per_s=10.0)
+    assert amplification(Clients(timeout_s=0.5, attempts=3, budget=budget), 80.0) == pytest.approx(1.325)

@@ -215,7 +215,7 @@ def test_a_burst_changes_the_budget_of_a_preset() -> None:
         ({"hedge_s": 0.05, "attempts": 2, "backoff": "50ms"}, "leave out the backoff"),
         ({"timeout_s": 0.0}, "timeout_s must be above 0"),
         ({"deadline_s": math.inf}, "deadline_s must be above 0 and finite"),
-        ({"retry_budget": "0.1", "retry_burst": -1.0}, "tokens must be >= 0"),
+        ({"retry_budget": "0.1", "retry_burst": -1.0, "attempts": 2}, "tokens must be >= 0"),
     ],
 )
 def test_bad_clients(given: dict[str, object], said: str) -> None:

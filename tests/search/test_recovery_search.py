@@ -128,7 +128,7 @@ def test_fleets_smaller_than_what_is_hit_are_none() -> None:
     judge = judge_of(recovers_from(1))
     smallest, _ = smallest_fleet(judge(stress), judge, silent, 100)
     assert smallest is not None
-    assert smallest.stress.plan.replicas == 3
+    assert smallest.stress.plan.replicas == 4  # of 3, nothing would be left
 
 
 def test_a_fleet_that_fails_before_the_trigger_does_not_recover() -> None:
@@ -157,18 +157,26 @@ def test_what_recovers_late_gets_the_whole_horizon() -> None:
 
 @pytest.mark.parametrize(
     ("count", "confidence", "rank"),
-    [(20, 0.95, 5), (10, 0.95, 1), (6, 0.95, 0), (5, 0.95, 0), (100, 0.95, 39), (20, 0.99, 3), (2, 0.95, 0)],
+    [
+        (20, 0.95, 5),
+        (10, 0.95, 1),
+        (6, 0.95, 0),
+        (5, 0.95, None),
+        (100, 0.95, 39),
+        (20, 0.99, 3),
+        (2, 0.95, None),
+    ],
 )
-def test_the_interval_of_a_median(count: int, confidence: float, rank: int) -> None:
-    """The ranks that tables of the sign test have; for too few, all there are."""
+def test_the_interval_of_a_median(count: int, confidence: float, rank: int | None) -> None:
+    """The ranks that tables of the sign test have; for too few, none."""
     assert _median_rank(count, confidence) == rank
-    outside = sum(math.comb(count, k) for k in range(rank)) / 2**count
+    outside = 0.0 if rank is None else sum(math.comb(count, k) for k in range(rank)) / 2**count
     assert 2.0 * outside <= 1.0 - confidence
 
 
 @pytest.mark.parametrize("boundary_s", [0.3, 1.25, 7.0, 60.0])
 def test_the_boundary_of_a_spike_by_bisection(boundary_s: float) -> None:
-    judge = judge_of(survives({}, boundary_s))
+    judge = judge_of(survives({}, boundary_s), runs=6)
     found = spike_survived(fleet_in_trouble(rate_rps=280.0), 2.0, judge)
     assert found.lasting_s is not None
     assert found.lasting_s.value == pytest.approx(boundary_s, rel=0.08)
@@ -183,6 +191,17 @@ def test_half_of_all_runs_have_a_longer_one() -> None:
     assert found.lasting_s.value == pytest.approx(1.95, rel=0.06)
     assert found.lasting_s.low == pytest.approx(1.5, rel=0.08)  # the sixth of 20
     assert found.lasting_s.high == pytest.approx(2.4, rel=0.08)
+
+
+def test_too_few_runs_leave_the_ends_open_and_the_median_decides() -> None:
+    few = spike_survived(fleet_in_trouble(rate_rps=280.0), 2.0, judge_of(survives({}, 1.25), runs=5))
+    assert few.lasting_s is not None
+    assert (few.lasting_s.low, few.lasting_s.high) == (0.0, math.inf)
+    boundaries_s = {number: 1.0 + 0.1 * number for number in range(13)}  # and no end for 7 others
+    most = spike_survived(fleet_in_trouble(rate_rps=280.0), 2.0, judge_of(survives(boundaries_s), runs=20))
+    assert most.lasting_s is not None
+    assert most.lasting_s.value == pytest.approx(1.95, rel=0.06)
+    assert most.lasting_s.high == math.inf
 
 
 def test_some_spikes_are_survived_however_long() -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from capacity.answer.saved_plan import SavedPlan
 from capacity.errors import InputError
 from capacity.files import read_as
-from capacity.recovery.clients import Backoff, BudgetKind, Clients, RetryBudget
+from capacity.recovery.clients import Backoff, BudgetKind, Clients, Failure, RetryBudget
 from capacity.recovery.parse import read_budget
 from capacity.render.deploy.fleet import Fleet
 from capacity.units import format_duration
@@ -44,6 +44,26 @@ class SafeClients:
             ratio = budget.ratio / budget.cost
             return 100.0 * ratio / (1.0 + ratio)
         return None
+
+    @property
+    def retry_on(self) -> str:
+        """The failures after which these clients try again, as Envoy and Istio name them."""
+        names = {
+            Failure.CRASHED: "connect-failure,refused-stream,reset",
+            Failure.REJECTED: "retriable-status-codes",  # 503
+            Failure.TIMED_OUT: "gateway-error",  # 504, which is what a try that took too long becomes
+        }
+        return ",".join(name for failure, name in names.items() if failure in self.clients.retried)
+
+    def budget_note(self, proxy: str) -> list[str]:
+        """That a proxy cannot do what was evaluated, where it cannot."""
+        kind = self.clients.budget.kind
+        if kind is not BudgetKind.THROTTLE:
+            return []
+        return [
+            f"{proxy} has no budget that failures throttle, which is what was evaluated: a few retries at once stand "
+            "in for it. Plan with --retry-budget concurrent:0.2 to evaluate what it has."
+        ]
 
     def notes(self) -> list[str]:
         """What was evaluated, as comments say it."""
@@ -90,6 +110,7 @@ def _clients(saved: SavedPlan, recovery: dict[str, object]) -> Clients:
         attempts=read_as(int, given.get("attempts"), where),
         backoff=None if backoff is None else read_as(Backoff, backoff, where),
         budget=RetryBudget() if budget is None else read_as(RetryBudget, budget, where),
+        retried=frozenset(read_as(tuple[Failure, ...], given.get("retried"), where)),
     )
 
 

@@ -26,8 +26,8 @@ def _route(safe: SafeClients) -> Iterator[str]:
     whole_s = clients.deadline_s or clients.attempts * (clients.timeout_s or 0.0)
     yield f"  timeout: {seconds(whole_s)} # of all attempts together\n"
     yield "  retry_policy:\n"
-    yield "    retry_on: connect-failure,refused-stream,reset,503,retriable-status-codes\n"
-    yield "    retriable_status_codes: [503, 504]\n"
+    yield f"    retry_on: {safe.retry_on}\n"
+    yield "    retriable_status_codes: [503]\n"
     yield f"    num_retries: {safe.retries}\n"
     yield f"    per_try_timeout: {seconds(clients.timeout_s or 0.0)}\n"
     yield f"    retry_back_off: {{base_interval: {seconds(first_s)}, max_interval: {seconds(most_s)}}}\n"
@@ -53,6 +53,7 @@ def _cluster(plan: Fleet, safe: SafeClients) -> Iterator[str]:
 
 def _notes(safe: SafeClients) -> Iterator[str]:
     yield from safe.notes()
+    yield from safe.budget_note("Envoy")
     budget = safe.clients.budget
     if budget.kind in (BudgetKind.FIRST_TRIES, BudgetKind.SUCCESSES):
         share = safe.concurrent_percent or 0.0

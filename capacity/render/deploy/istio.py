@@ -32,7 +32,7 @@ spec:
       retries:
         attempts: {safe.retries}
         perTryTimeout: {seconds(timeout_s)}
-        retryOn: connect-failure,refused-stream,unavailable,cancelled,503
+        retryOn: {safe.retry_on.replace("retriable-status-codes", "503")}
 ---
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
@@ -71,6 +71,7 @@ def _limits(plan: Fleet) -> Iterator[str]:
 
 def _notes(safe: SafeClients) -> Iterator[str]:
     yield from safe.notes()
+    yield from safe.budget_note("Istio")
     yield (
         "Istio has no retry budget, only a number of retries at once in each proxy: with several proxies in front, "
         "share maxRetries out among them."

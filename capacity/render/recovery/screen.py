@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from rich.console import RenderableType
 from rich.text import Text
 
+from capacity.performance import Interval
 from capacity.recovery.clients import BudgetKind, Clients
 from capacity.recovery.findings import Course, Runs, Screen, SpikeSurvived
-from capacity.recovery.fluid import Fluid, amplification
+from capacity.recovery.fluid import Fluid, amplification, is_even, patience_s
 from capacity.recovery.protection import Abandoned, Shedding
 from capacity.recovery.stress import TOLERANCE, Stress
 from capacity.recovery.trigger import TriggerKind
@@ -51,7 +52,10 @@ def _verdict(found: Runs) -> str:
     horizon = f"within {_minutes(stress.horizon_s)}"
     if happened == count:
         verb = "recover" if plural else "recovers"
-        return f"{fleet} {verb} {when}, {how_soon(found)}: all {count} runs (at least {found.recovered.low:.0%})."
+        told = (
+            f"{fleet} {verb} {when}, {how_soon(found)}: all {count} runs (at least {found.recovered.low:.0%})"
+        )
+        return f"{told}; {_meanwhile(found)}."
     if happened == 0:
         verb = "do not recover" if plural else "does not recover"
         return f"{fleet} {verb} {when}: 0 of {count} runs {horizon} (at most {found.recovered.high:.0%})."
@@ -60,6 +64,16 @@ def _verdict(found: Runs) -> str:
         f"{fleet} {verb} {when} in {happened} of {count} runs {horizon} "
         f"({found.recovered.low:.0%} to {found.recovered.high:.0%})."
     )
+
+
+def _meanwhile(found: Runs) -> str:
+    """How much succeeds while the trigger lasts, what is lost, and relapses."""
+    told = f"{found.goodput_during.value:.0%} succeed meanwhile"
+    if found.lost.value >= 1.0:
+        told += f", {float(f'{found.lost.value:.2g}'):,.0f} requests lost"
+    if found.relapsed:
+        told += f"; {found.relapsed} of {len(found.runs)} runs fell again later"
+    return told
 
 
 def trigger_told(stress: Stress) -> str:
@@ -100,28 +114,32 @@ def _why(screen: Screen) -> str:
     stress, law = screen.found.stress, screen.fluid
     if screen.found.exit_code == 0:
         return _why_it_recovers(stress, law)
-    tries = amplification(stress.clients)
+    tries = amplification(stress.clients, stress.rate_rps)
     comes = tries * stress.rate_rps
     served = f"the fleet serves {stress.capacity_rps:,.0f}, and what it serves comes too late"
     if comes > stress.capacity_rps:
-        return f"{_attempts(stress.clients)} make {comes:,.0f} rps, {served}."
-    return f"at most {comes:,.0f} attempts a second come, {served}, and to catch up takes longer than that."
+        return f"{_attempts(stress.clients, tries)} make {comes:,.0f} rps, {served}."
+    return (
+        f"at most {comes:,.0f} attempts a second come, {served}; to catch up takes longer than the horizon."
+    )
 
 
-def _attempts(clients: Clients) -> str:
+def _attempts(clients: Clients, tries: float) -> str:
     if clients.budget.kind is BudgetKind.NONE:
-        count = clients.attempts
+        count = round(tries)
         return f"{_NAMES[count] if count < len(_NAMES) else count} attempts"
-    return f"{amplification(clients):.3g} attempts a request, as the retry budget allows,"
+    return f"{tries:.3g} attempts a request, as the retry budget allows,"
 
 
 def _why_it_recovers(stress: Stress, law: Fluid) -> str:
     left_rps = stress.capacity_rps * stress.trigger.left(stress.plan.replicas)
     comes_rps = stress.rate_rps * stress.spike_factor
-    if comes_rps < left_rps:
+    if left_rps == 0.0:
+        return "nothing can be served meanwhile, so that nothing waits when it is over."
+    if is_even(stress) and comes_rps < left_rps:
         return f"{comes_rps:.4g} rps come meanwhile, and {left_rps:.4g} can be served."
     if law.stuck is None:
-        return f"{_protection(stress)} keeps the queue short, so that what is served is served in time."
+        return _without_a_law(stress)
     if law.amplification * stress.rate_rps < stress.capacity_rps:
         return (
             f"even if every attempt fails, {law.amplification * stress.rate_rps:.4g} rps come and "
@@ -135,6 +153,23 @@ def _patience(stress: Stress) -> str:
     clients = stress.clients
     limits = [one for one in (clients.timeout_s, clients.deadline_s) if one is not None]
     return format_duration(min(limits)) if limits else "for ever"
+
+
+def _without_a_law(stress: Stress) -> str:
+    if patience_s(stress.clients) is None:
+        return "nobody gives up, so that all that waits is served in the end."
+    if _is_protected(stress):
+        return f"{_protection(stress)} keeps the queue short enough."
+    return "what waits when it is over is served before its clients give up for good."
+
+
+def _is_protected(stress: Stress) -> bool:
+    protection = stress.protection
+    return (
+        protection.shedding is not Shedding.NONE
+        or stress.plan.queue_limit is not None
+        or protection.abandoned is not Abandoned.SERVED
+    )
 
 
 def _protection(stress: Stress) -> str:
@@ -184,11 +219,21 @@ def came_of(found: Runs, when: str = "") -> str:
     return f"recover {how_soon(found)}; {served:.0%} succeed meanwhile, {lost:,.0f} requests lost"
 
 
+def _ends(lasting_s: Interval) -> str:
+    low = format_duration(lasting_s.low)
+    if math.isinf(lasting_s.high):
+        return f"{low} or more" if lasting_s.low > 0.0 else "too few runs for an interval"
+    return f"{low} to {format_duration(lasting_s.high)}"
+
+
 def _spike_line(spike: SpikeSurvived) -> tuple[str, str]:
     name = f"spike of {spike.factor:g}x survived"
     if spike.lasting_s is None:
-        return name, "of any length"
-    ends = f"{format_duration(spike.lasting_s.low)} to {format_duration(spike.lasting_s.high)}"
+        law = "of any length in the end: fewer attempts come than are served, even if all fail"
+        return name, law if math.isinf(
+            spike.searched_s
+        ) else f"up to {format_duration(spike.searched_s)} at least"
+    ends = _ends(spike.lasting_s)
     return name, f"for {format_duration(spike.lasting_s.value)} (half of all runs; {ends})"
 
 
@@ -204,7 +249,7 @@ def shown_seconds(found: Runs) -> tuple[int, int]:
 def course_of(found: Runs, first: int, last: int, step: int) -> tuple[list[float], list[float]]:
     """Share of first tries that succeed, and attempts sent a second, mean over the runs, each `step` seconds.
 
-    Attempts are those of runs that were not given up before; NaN where none is left.
+    Attempts are NaN from where the first of the runs was given up, as those that go on are the better ones.
     """
     courses: Sequence[Course] = [run.course for run in found.runs]
     shares, sent = [], []
@@ -214,7 +259,8 @@ def course_of(found: Runs, first: int, last: int, step: int) -> tuple[list[float
         good = sum(sum(one.succeeded[begin:end]) for one in courses)
         shares.append(good / came if came else 1.0)
         known = [one.sent[begin:end] for one in courses if len(one.sent) >= end]
-        sent.append(sum(map(sum, known)) / (len(known) * (end - begin)) if known else math.nan)
+        whole = len(known) == len(courses)
+        sent.append(sum(map(sum, known)) / (len(known) * (end - begin)) if whole else math.nan)
     return shares, sent
 
 
