@@ -1,0 +1,88 @@
+"""Plans with disturbances: the fewest replicas whose whole interval is within the limit."""
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+import capacity as cap
+from capacity.errors import InputError, UnstableError
+from capacity.performance import Interval
+from capacity.recovery.disturbance import Disturbances, Pauses
+from capacity.search.disturbed_plan import plan_disturbed
+
+PAUSES = Disturbances(pauses=Pauses(length_s=0.02, per_s=1.0))
+CALM = cap.plan("resnet50-t4-fp16", rate="100rps", slo_p99="100ms", batch_size_max=1, batch_wait="0ms")
+
+
+@dataclass
+class Seen:
+    response_quantiles_s: dict[float, Interval]
+    by_class: dict[str, dict[float, Interval]] = field(default_factory=dict)
+
+
+def planned(high_s: dict[int, float], unstable: int = 0):
+    """By upper ends of P99 for each number of replicas, whose values are all within the limit."""
+
+    def simulate(plan):
+        if plan.replicas <= unstable:
+            raise UnstableError("it grows")
+        high = high_s[min(plan.replicas, max(high_s))]
+        return Seen({0.99: Interval(value=0.09, low=0.08, high=high)})
+
+    def replan(plan):
+        return replace(CALM.recommendation, plan=plan)
+
+    return plan_disturbed(CALM.recommendation, CALM.question, PAUSES, simulate, replan, lambda _: None)
+
+
+def test_the_upper_end_decides_and_not_the_value() -> None:
+    recommendation, found = planned({1: 0.12, 2: 0.11, 3: 0.099})
+    assert recommendation.plan.replicas == 3
+    assert found.calm.replicas == 1
+    assert found.calm_disturbed.response_quantiles_s[0.99].high == 0.12
+
+
+def test_a_plan_that_is_enough_stays() -> None:
+    recommendation, found = planned({1: 0.0999})
+    assert recommendation is CALM.recommendation
+    assert found.chosen is found.calm_disturbed
+
+
+def test_an_unstable_fleet_is_not_enough() -> None:
+    recommendation, found = planned({1: 0.095}, unstable=4)
+    assert recommendation.plan.replicas == 5
+    assert found.calm_disturbed is None
+
+
+def test_where_none_is_enough_there_is_no_choice() -> None:
+    _, found = planned({1: 0.2})
+    assert found.chosen is None
+
+
+def test_pauses_cost_replicas_as_the_command_tells() -> None:
+    answer = cap.plan(
+        "resnet50-t4-fp16",
+        rate="300rps",
+        slo_p99="48ms",
+        batch_size_max=1,
+        batch_wait="0ms",
+        pause="50ms,60/min",
+    )
+    document = answer.to_dict()
+    assert document["verdict"] == answer.verdict.value
+    told = document["disturbed"]
+    assert told["chosen"]["response_quantiles_s"]["0.99"]["high"] <= 0.048
+    assert told["calm"]["plan"]["replicas"] < answer.plan.replicas
+
+
+@pytest.mark.parametrize(
+    ("trouble", "said"),
+    [
+        ({"pause": "50ms"}, "does not say how often"),
+        ({"pause": "50ms,6/min", "spare": 1}, "judged with all replicas up"),
+        ({"request_class": "long"}, "write long:share=0.02,scale=8"),
+    ],
+)
+def test_refusals_name_the_way_out(trouble, said) -> None:
+    with pytest.raises(InputError, match=said):
+        cap.plan("resnet50-t4-fp16", rate="100rps", slo_p99="100ms", **trouble)

@@ -1,0 +1,93 @@
+"""Pauses and requests that take longer: against exact laws, and against a recursion written here."""
+
+import math
+
+import numpy as np
+import pytest
+
+from capacity.errors import UnstableError
+from capacity.performance import Interval
+from capacity.profile.load import load_profile
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.plan import Plan
+from capacity.queues import PausedMG1
+from capacity.queues.durations import Duration, Family
+from capacity.recovery.disturbance import Disturbances, Pauses, RequestClass
+from capacity.traffic.workload import Workload
+from simulations.disturbed import Disturbed, DisturbedSimulation
+from simulations.draws.service import ExponentialTimes
+
+ONE = ServiceProfile(name="one", timings=(BatchTiming(batch_size=1, mean_s=1.0),))
+LONG = RequestClass(name="long", share=0.02, scale=8.0)
+
+
+def found(disturbances: Disturbances, *, exponential: bool = True, rate_rps: float = 0.6) -> Disturbed:
+    simulate = DisturbedSimulation(service_times=ExponentialTimes(1.0) if exponential else None)
+    plan = Plan(profile="one", replicas=1, batch_size_max=1)
+    return simulate(ONE, Workload(arrival_rate_rps=rate_rps), plan, disturbances, (0.5, 0.99))
+
+
+def holds(interval: Interval, value: float) -> bool:
+    """At 99 %: half as far again as the 95 % interval reaches."""
+    return (
+        interval.value - 1.5 * (interval.value - interval.low)
+        <= value
+        <= interval.value + 1.5 * (interval.high - interval.value)
+    )
+
+
+def test_without_any_it_is_the_queue_that_theory_knows() -> None:
+    p99 = found(Disturbances()).response_quantiles_s[0.99]
+    assert holds(p99, math.log(100.0) / 0.4)  # M/M/1
+
+
+def test_pauses_are_those_of_the_law() -> None:
+    seen = found(Disturbances(pauses=Pauses(length_s=2.0, per_s=0.05)))
+    law = PausedMG1(
+        arrival_rate_rps=0.6,
+        service=Duration(family=Family.EXPONENTIAL, mean_s=1.0),
+        pause=Duration(family=Family.DETERMINISTIC, mean_s=2.0),
+        pauses_per_s=0.05,
+    )
+    for quantile, interval in seen.response_quantiles_s.items():
+        assert holds(interval, law.response_quantile_s(quantile)), quantile
+
+
+def test_long_requests_are_those_of_a_recursion() -> None:
+    """Lindley's: a request waits for what was left of the work when it came."""
+    seen = found(Disturbances(classes=(LONG,)), exponential=False)
+    generator, count = np.random.default_rng(7), 2_000_000
+    gaps_s = generator.exponential(1.0 / 0.6, count)
+    is_long = generator.random(count) < LONG.share
+    service_s = np.where(is_long, LONG.scale, 1.0)
+    wait_s, waits_s = 0.0, np.empty(count)
+    for number, (gap_s, before_s) in enumerate(zip(gaps_s, np.append(0.0, service_s[:-1]), strict=True)):
+        wait_s = max(0.0, wait_s + before_s - gap_s)
+        waits_s[number] = wait_s
+    response_s = waits_s + service_s
+    wanted = {"ordinary": response_s[~is_long], "long": response_s[is_long]}
+    for name, responses_s in wanted.items():
+        for quantile, interval in seen.by_class[name].items():
+            assert float(np.quantile(responses_s, quantile)) == pytest.approx(interval.value, rel=0.04), name
+
+
+def test_a_batch_takes_as_long_as_its_longest() -> None:
+    assert Disturbances(classes=(LONG,)).slowdown(1) == pytest.approx(0.98 + 0.02 * 8.0)
+    assert Disturbances(classes=(LONG,)).slowdown(2) == pytest.approx(0.98**2 + (1.0 - 0.98**2) * 8.0)
+    assert Disturbances(pauses=Pauses(length_s=1.0, per_s=0.25)).slowdown(1) == pytest.approx(1.25)
+
+
+def test_what_is_left_must_keep_up() -> None:
+    with pytest.raises(UnstableError, match=r"load 1\.026 >= 1"):
+        found(Disturbances(classes=(LONG,)), rate_rps=0.9)
+
+
+def test_the_same_seed_gives_the_same_figures_for_any_fleet_of_workers() -> None:
+    resnet = load_profile("resnet50-t4-fp16")
+    plan = Plan(profile=resnet.name, replicas=2, batch_size_max=4)
+    both = Disturbances(pauses=Pauses(length_s=0.02, per_s=1.0), classes=(LONG,))
+    one, other = (
+        DisturbedSimulation(mapper=mapper)(resnet, Workload(arrival_rate_rps=200.0), plan, both, (0.99,))
+        for mapper in (map, lambda ask, numbers: [ask(number) for number in reversed(list(numbers))][::-1])
+    )
+    assert one == other
