@@ -220,9 +220,16 @@ class Guarded(StrictGroup):
         except KeyboardInterrupt as stop:
             fail("interrupted", 128 + signal.SIGINT, stop)
         except SystemError as error:
-            if not isinstance(error.__cause__, KeyboardInterrupt):
+            if not _was_interrupted(error):
                 raise
-            fail("interrupted", 128 + signal.SIGINT, error)  # Ctrl-C as compiled code returned
+            fail("interrupted", 128 + signal.SIGINT, error)
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C came as compiled code returned: each function on the way out wraps it once more."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__
+    return error is not None
 
 
 def fail(message: str, exit_code: int, error: BaseException) -> None:

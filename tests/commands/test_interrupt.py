@@ -51,16 +51,24 @@ def test_a_stopped_command_says_so_and_ends(tmp_path, workers):
     assert seconds < 20.0
 
 
-def test_an_interrupt_as_compiled_code_returns_is_one_too(tmp_path):
-    # The interpreter then raises SystemError, "returned a result with an exception set", from the interrupt.
+@pytest.mark.parametrize("wrapped", [1, 2])
+def test_an_interrupt_as_compiled_code_returns_is_one_too(tmp_path, wrapped):
+    # The interpreter then raises SystemError, "returned a result with an exception set", from the interrupt:
+    # once for the compiled function, and once more for what turns its result into an object of Python.
     program = tmp_path / "program.py"
     program.write_text(
         "import typer; from capacity.commands.guard import Guarded\n"
         "app = typer.Typer(cls=Guarded)\n"
         "@app.callback()\n"
         "def main(): pass\n"
+        "def leave(wrapped):\n"
+        "    try:\n"
+        "        if wrapped: leave(wrapped - 1)\n"
+        "        raise KeyboardInterrupt\n"
+        "    except (KeyboardInterrupt, SystemError) as error:\n"
+        "        raise SystemError('returned a result with an exception set') from error\n"
         "@app.command()\n"
-        "def run(): raise SystemError('returned a result with an exception set') from KeyboardInterrupt()\n"
+        f"def run(): leave({wrapped} - 1)\n"
         "app()\n"
     )
     done = subprocess.run([sys.executable, program, "run"], capture_output=True, text=True, check=False)
