@@ -155,6 +155,7 @@ def recovery_plan_document(recovery: RecoveryPlan) -> Document:
     return {
         "within_s": recovery.within_s,
         "flags": list(recovery.flags),
+        "replicas_min": recovery.replicas_min,
         "setting": recovery.setting,
         "chosen": None if chosen is None else _runs_document(chosen) | {"runs": len(chosen.runs)},
         "as_planned": {

@@ -18,6 +18,9 @@ from capacity.commands.output import Format, check_figure, emit, run
     replicas=FLAGS["replicas"]._replace(default=None),
     batch_wait=FLAGS["batch_wait"]._replace(default=None),
     routing=FLAGS["routing"]._replace(default=None),
+    arrivals=FLAGS["arrivals"]._replace(
+        help="How requests arrive: poisson, deterministic, gamma:cv=2 or mmpp:ratio=5,burst=10s,calm=60s."
+    ),
     trigger=FLAGS["trigger"]._replace(default=REQUIRED),
     startup_time=Flag(str, None, "What a replica needs to serve, after an outage or in a rollout: 90s."),
     horizon=Flag(str, "10min", "How long after the trigger the fleet may take to recover."),

@@ -79,8 +79,8 @@ def remedies(stress: Stress) -> Iterator[tuple[str, Stress]]:
         yield f"--retry-budget {BUDGET:g}", replace(stress, clients=replace(stress.clients, budget=budget))
     if patience is None:
         return
-    if stress.protection.shedding is Shedding.NONE:
-        margin_s = late_margin_s(stress)
+    margin_s = late_margin_s(stress)
+    if stress.protection.shedding is Shedding.NONE and margin_s < patience:
         late = replace(stress.protection, shedding=Shedding.LATE, late_margin_s=margin_s)
         yield f"--shed late:{_typed(margin_s)}", replace(stress, protection=late)
     if stress.plan.queue_limit is None:

@@ -129,8 +129,9 @@ def test_same_seed_same_bytes_for_any_number_of_workers(stress: Command) -> None
     ],
 )
 def test_verdicts_and_how_they_end(stress: Command, rate: str, trigger: str, code: int, said: str) -> None:
-    done = stress(*FLEET, "--rate", rate, "--trigger", trigger, *VERDICT, "--startup-time", "2s")
-    # an outage lasts until the replica has started
+    takes = trigger.startswith(("crash", "hang", "rollout"))  # it lasts until the replica has started
+    starts = ["--startup-time", "2s"] if takes else []
+    done = stress(*FLEET, "--rate", rate, "--trigger", trigger, *VERDICT, *starts)
     assert done.returncode == code, done.stdout + done.stderr
     assert said in " ".join(done.stdout.split())
 
@@ -198,6 +199,13 @@ def test_a_saved_plan_goes_into_trouble(folder: Path, stress: Command) -> None:
         ("--trigger lose:1,60s -o trouble.txt", "a figure is a .png or a .svg file"),
         ("--trigger lose:1,60s --plan plan.json", "give either a saved --plan, or --profile"),
         ("--trigger lose:1,60s --arrivals mmpp:ratio=0.5,burst=1s,calm=1s", "mmpp"),
+        ("--trigger lose:1,60s --arrivals trace:day.csv", "a trace ends when its requests do; give --rate"),
+        ("--trigger spike:2x,30s --detection 10s", "--trigger spike has neither; leave it out"),
+        ("--trigger crash:1,30s --detection 10s", "replicas that share a queue have none; leave it out"),
+        ("--trigger spike:2x,30s --startup-time 9s", "--trigger spike takes none away; leave it out"),
+        ("--trigger lose:1,60s --shed late:600ms", "give a shorter one, such as late:250ms"),
+        ("--trigger lose:1,60s --hedge 500ms", "--hedge 500 ms is no shorter than what clients wait for"),
+        ("--trigger lose:1,60s --map --only-verdict", "leave out one of the two"),
     ],
 )
 def test_mistakes_are_one_line(stress: Command, given: str, said: str) -> None:
@@ -270,6 +278,17 @@ def test_a_plan_that_comes_back_as_it_is(plan: Command) -> None:
     assert "It recovers after losing 1 of 4 for 10 s within 20 s, at once: all 20 runs." in done.stdout
 
 
+def test_a_plan_says_that_the_trigger_asks_for_a_larger_fleet(plan: Command) -> None:
+    """Ten requests a second need one replica; of two the trigger leaves one."""
+    small = ["10rps" if word == "316rps" else word for word in QUICK]
+    asked = [*small, "--recover-within", "20s", "--trigger", "lose:2,10s"]
+    done = plan(*asked, "--timeout", "500ms")
+    assert done.returncode == 0, done.stderr
+    assert "Fleets of fewer than 3 replicas were left out, as the trigger takes them down" in done.stdout
+    found = document(plan(*asked, "--timeout", "500ms", "--json"))
+    assert found["recommendation"]["replicas"] == found["recovery"]["replicas_min"] == 3
+
+
 def test_spares_for_replicas_that_break_down(plan: Command) -> None:
     done = plan(*QUICK, "--mtbf", "30d", "--recovery-time", "30min", "--json")
     assert done.returncode == 0, done.stderr
@@ -289,6 +308,18 @@ def test_spares_for_replicas_that_break_down(plan: Command) -> None:
         ("--timeout 1s", "--timeout belongs to --recover-within 60s"),
         ("--shed lifo", "--shed belongs to --recover-within 60s"),
         ("--recover-within 30 --trigger lose:1,20s --timeout 1s", "has no unit"),
+        (
+            "--recover-within 30s --trigger lose:1,20s --timeout 1s --detection 9s",
+            "--trigger lose has neither; leave it out",
+        ),
+        (
+            "--recover-within 30s --trigger spike:2x,20s --timeout 1s --startup-time 9s",
+            "--trigger spike takes none away; leave it out",
+        ),
+        (
+            "--recover-within 30s --trigger lose:4,20s --timeout 1s --replicas-max 4",
+            "leaves nothing of 4 replicas; give --replicas-max 5 or more",
+        ),
         ("--mtbf 30d", "give --mtbf 264d and --recovery-time 5min together"),
         ("--recovery-time 5min", "give --mtbf 264d and --recovery-time 5min together"),
         ("--mtbf 0s --recovery-time 1s", "--mtbf must be above 0"),
