@@ -87,7 +87,8 @@ def stress(
 
     Args:
         profile: as in `plan`, with `rate` and `replicas`; or else `plan`, a saved plan.
-        trigger: spike:2x,30s, lose:1,60s, crash:1,30s, hang:1,60s, pause:500ms,10/min, straggler:3x,60s or rollout.
+        trigger: spike:2x,30s, lose:1,60s, crash:1,30s, hang:1,60s, spot:1,2min,10min (notice, replacement),
+            pause:500ms,10/min, straggler:3x,60s or rollout.
         detection: from a crash or a hang until the balancer sends nothing there any more.
         startup_time: a replica needs to serve, after an outage or in a rollout.
         horizon: after the trigger, within which the fleet must be as before.

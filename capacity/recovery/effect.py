@@ -13,7 +13,7 @@ from capacity.recovery.trigger import Trigger, TriggerKind
 from capacity.units import format_duration
 
 _UNSEEN = (TriggerKind.CRASH, TriggerKind.HANG)  # by the balancer, at first
-_TAKES = (TriggerKind.LOSE, TriggerKind.CRASH, TriggerKind.HANG, TriggerKind.ROLLOUT)
+_TAKES = (TriggerKind.LOSE, *_UNSEEN, TriggerKind.SPOT, TriggerKind.ROLLOUT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +106,7 @@ def _may_fail(asked: Asked) -> bool:
     if clients.attempts == 1 or clients.hedge_s is not None or _tries_after_timeout(clients):
         return True
     sheds = asked.protection.shedding in (Shedding.LATE, Shedding.CODEL)
-    takes = asked.trigger.kind in (*_TAKES, *_UNSEEN)  # it dies with its requests, or leaves none to route to
+    takes = asked.trigger.kind in _TAKES  # it dies with its requests, or leaves none to route to
     return sheds or asked.limits_queue or takes
 
 

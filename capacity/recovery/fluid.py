@@ -14,7 +14,7 @@ from capacity.recovery.stress import Stress
 from capacity.recovery.trigger import TriggerKind
 
 # The balancer knows of these, or they are the same for all.
-_KNOWN_AT_ONCE = (TriggerKind.SPIKE, TriggerKind.LOSE, TriggerKind.ROLLOUT)
+_KNOWN_AT_ONCE = (TriggerKind.SPIKE, TriggerKind.LOSE, TriggerKind.SPOT, TriggerKind.ROLLOUT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -123,13 +123,14 @@ def test_same_seed_same_bytes_for_any_number_of_workers(stress: Command) -> None
         ("280rps", "spike:2x,4s", 3, "do not recover after a spike of 2x for 4 s: 0 of 6 runs"),
         ("200rps", "crash:1,5s", 0, "recover after a crash of 1 of 4 for 5 s"),
         ("200rps", "hang:1,5s", 0, "recover after 1 of 4 hung for 5 s"),
+        ("200rps", "spot:1,1s,5s", 0, "recover after a spot notice of 1 s to 1 of 4, replaced after 5 s"),
         ("200rps", "pause:100ms,6/min,10s", 0, "after 10 s of pauses of 100 ms, 6 a minute at each replica"),
         ("200rps", "straggler:3x,5s", 0, "recover after one replica was 3 times slower for 5 s"),
         ("200rps", "rollout", 0, "recover after a rollout, 2 s a replica"),
     ],
 )
 def test_verdicts_and_how_they_end(stress: Command, rate: str, trigger: str, code: int, said: str) -> None:
-    takes = trigger.startswith(("crash", "hang", "rollout"))  # it lasts until the replica has started
+    takes = trigger.startswith(("crash", "hang", "spot", "rollout"))  # it lasts until the replica has started
     starts = ["--startup-time", "2s"] if takes else []
     done = stress(*FLEET, "--rate", rate, "--trigger", trigger, *VERDICT, *starts)
     assert done.returncode == code, done.stdout + done.stderr
@@ -184,6 +185,8 @@ def test_a_saved_plan_goes_into_trouble(folder: Path, stress: Command) -> None:
         ("--trigger flood", "--trigger 'flood' is unknown; use spike:2x,30s"),
         ("--trigger lose:1,60s --retry-budget many", "--retry-budget 'many' is none; write 0.1"),
         ("--trigger lose:1,60s --retry-burst 9", "--retry-burst is the size of a budget of tokens"),
+        ("--trigger spot:1,10min", "does not say all; write it as spike:2x,30s"),
+        ("--trigger spot:1,10min,2min", "comes before the notice of 600 s is over; write spot:1,2min,10min"),
         ("--trigger lose:9,60s", "the trigger hits 9 replicas, and there are 4"),
         ("--trigger lose:1,60s --runs 1", "--runs must be from 2 to 10000, got 1"),
         ("--trigger lose:1,60s --horizon 10s", "the horizon must be at least 35 s"),
@@ -276,6 +279,15 @@ def test_a_plan_that_comes_back_as_it_is(plan: Command) -> None:
     done = plan(*QUICK, "--recover-within", "20s", "--trigger", "lose:1,10s", "--timeout", "500ms")
     assert done.returncode == 0, done.stderr
     assert "It recovers after losing 1 of 4 for 10 s within 20 s, at once: all 20 runs." in done.stdout
+
+
+def test_a_plan_for_spot_replicas(plan: Command) -> None:
+    done = plan(*QUICK, "--recover-within", "20s", "--trigger", "spot:1,2s,10s", "--timeout", "500ms")
+    assert done.returncode == 0, done.stderr
+    told = " ".join(done.stdout.split())
+    assert (
+        "It recovers after a spot notice of 2 s to 1 of 4, replaced after 10 s within 20 s, at once" in told
+    )
 
 
 def test_a_plan_says_that_the_trigger_asks_for_a_larger_fleet(plan: Command) -> None:

@@ -36,7 +36,7 @@ def require(
 
 
 TRIGGERS = (
-    "spike:2x,30s", "lose:1,60s", "crash:1,30s", "hang:1,60s", "pause:500ms,10/min", "straggler:3x,60s", "rollout",
+    "spike:2x,30s", "lose:1,60s", "crash:1,30s", "hang:1,60s", "spot:1,5s,60s", "pause:500ms,10/min", "straggler:3x,60s", "rollout",
 )  # fmt: skip
 
 
@@ -59,7 +59,7 @@ def test_only_a_crash_or_a_hang_is_to_be_detected(trigger: str) -> None:
 
 @pytest.mark.parametrize("trigger", TRIGGERS)
 def test_only_a_replica_that_was_away_starts(trigger: str) -> None:
-    if trigger.startswith(("crash", "hang", "lose", "rollout")):
+    if trigger.startswith(("crash", "hang", "lose", "spot", "rollout")):
         require("startup_time", trigger)
     else:
         with pytest.raises(InputError, match="leave it out, or give --trigger lose:1,60s"):

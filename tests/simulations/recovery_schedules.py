@@ -141,6 +141,7 @@ def protections_on(step_s: float) -> st.SearchStrategy[Protection]:
 # What becomes of a replica, one after another; the rest is drawn.
 INCIDENTS = [
     [Action.LEAVE, Action.JOIN],
+    [Action.LEAVE, Action.CRASH, Action.RESTART],
     [Action.CRASH],
     [Action.CRASH, Action.HIDE, Action.JOIN],
     [Action.CRASH, Action.RESTART],

@@ -420,6 +420,29 @@ def test_a_crash_loses_batch_and_queue_and_fails_at_once_until_it_is_noticed() -
     assert counted(outcomes) == {"served": 5, "crashed": 3}
 
 
+@pytest.mark.parametrize(
+    ("routing", "answered_s"),
+    [
+        (Routing.ROUND_ROBIN, [NAN, 3.0, 6.0, 9.0, 12.0, 11.0]),
+        (Routing.SHARED_QUEUE, [NAN, 3.0, 6.0, 9.0, 11.0, 12.0]),
+    ],
+)
+def test_who_is_reclaimed_serves_its_batch_as_long_as_the_notice_lasts(
+    routing: Routing, answered_s: list[float]
+) -> None:
+    """Services of 3 s at two replicas: at 0.5 the first has notice, at 2 it dies, at 8 it is replaced."""
+    faults = [at(0.5, Action.LEAVE), at(2.0, Action.CRASH), at(8.0, Action.RESTART)]
+    outcomes = follow(
+        [0.0, 0.0, 0.25, 0.75, 1.0, 8.0],
+        fixed(lambda size: 3.0),
+        replicas=2,
+        routing=routing,
+        faults=faults,
+    )
+    assert_answered(outcomes, answered_s)
+    assert counted(outcomes) == {"served": 5, "crashed": 1}
+
+
 def test_a_crash_in_front_of_a_shared_queue_loses_the_batch_only() -> None:
     faults = [at(0.5, Action.CRASH)]
     outcomes = follow([0.0] * 3, replicas=2, routing=Routing.SHARED_QUEUE, faults=faults)

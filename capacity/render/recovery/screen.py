@@ -85,6 +85,8 @@ def trigger_told(stress: Stress) -> str:
         TriggerKind.LOSE: f"after losing {trigger.replicas} of {all_of} for {lasting}",
         TriggerKind.CRASH: f"after a crash of {trigger.replicas} of {all_of} for {lasting}",
         TriggerKind.HANG: f"after {trigger.replicas} of {all_of} hung for {lasting}",
+        TriggerKind.SPOT: f"after a spot notice of {format_duration(trigger.notice_s)} to {trigger.replicas} of "
+        f"{all_of}, replaced after {lasting}",
         TriggerKind.PAUSE: f"after {lasting} of pauses of {format_duration(trigger.pause_s)}, "
         f"{60.0 * trigger.pauses_per_s:g} a minute at each replica",
         TriggerKind.STRAGGLER: f"after one replica was {trigger.factor:g} times slower for {lasting}",
