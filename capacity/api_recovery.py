@@ -14,7 +14,7 @@ from capacity.question.plan import Plan
 from capacity.recovery.clients import Clients
 from capacity.recovery.disturbance import Disturbances
 from capacity.recovery.effect import Asked, given_flags, require_effect
-from capacity.recovery.parse import read_clients, read_protection, read_trigger
+from capacity.recovery.parse import read_clients, read_cold, read_protection, read_trigger
 from capacity.recovery.stress import DETECTION_S, Stress
 from capacity.recovery.trigger import Trigger, TriggerKind
 from capacity.traffic.workload import Workload
@@ -30,7 +30,16 @@ if TYPE_CHECKING:
     from capacity.traffic.workload import ArrivalProcess
 
 RUNS_MAX = 10_000
-_OF_STRESS = ("detection", "startup_time", "client", "attempts", "backoff", "retry_budget", "retry_on")
+_OF_STRESS = (
+    "detection",
+    "startup_time",
+    "cold_batches",
+    "client",
+    "attempts",
+    "backoff",
+    "retry_budget",
+    "retry_on",
+)
 
 
 def silent(message: str) -> None:
@@ -57,6 +66,11 @@ def stress(
     detection_s: float | None = None,
     startup_time: str | None = None,
     startup_time_s: float | None = None,
+    cold_batches: str | None = None,
+    mtbf: str | None = None,
+    mtbf_s: float | None = None,
+    recovery_time: str | None = None,
+    recovery_time_s: float | None = None,
     horizon: str | None = "10min",
     horizon_s: float | None = None,
     client: str | None = None,
@@ -91,6 +105,9 @@ def stress(
             pause:500ms,10/min, straggler:3x,60s or rollout.
         detection: from a crash or a hang until the balancer sends nothing there any more.
         startup_time: a replica needs to serve, after an outage or in a rollout.
+        cold_batches: 20:3x, the first 20 batches of a replica that has come back take 3 times as long.
+        mtbf: mean time that a replica runs until it crashes, beside the trigger and all the time; it is back after
+            `recovery_time`, which holds any start-up time.
         horizon: after the trigger, within which the fleet must be as before.
         client: all settings of a well-known client: istio, envoy, grpc, aws, linkerd or finagle.
         retry_budget: 0.1, successes:0.5, concurrent:0.2 or throttle:10,0.1.
@@ -149,6 +166,11 @@ def stress(
         ),
         detection_s=DETECTION_S if unseen_s is None else unseen_s,
         startup_s=parse.duration_s(startup_time, startup_time_s, "--startup-time") or 0.0,
+        cold=None if cold_batches is None else read_cold(cold_batches),
+        breakdowns=parse.read_breakdowns(
+            parse.duration_s(mtbf, mtbf_s, "--mtbf"),
+            parse.duration_s(recovery_time, recovery_time_s, "--recovery-time"),
+        ),
         horizon_s=parse.duration_s(None if horizon_s is not None else horizon, horizon_s, "--horizon") or 0.0,
     )
     require_effect(
@@ -159,6 +181,7 @@ def stress(
             protection=asked.protection,
             routings=(fleet.routing,),
             limits_queue=fleet.queue_limit is not None,
+            breaks_down=asked.breakdowns is not None,
         )
     )
     effort = Effort(seed=seed, confidence=confidence, workers=workers)

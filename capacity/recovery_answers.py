@@ -77,6 +77,8 @@ class StressAnswer(Answer):
             "clients": _clients_document(stress),
             "protection": plain(stress.protection),
             "trigger": plain(stress.trigger),
+            "breakdowns": plain(stress.breakdowns),
+            "cold_batches": plain(stress.cold),
             "caveats": plain(self.caveats),
             "seed": self.effort.seed,
             "confidence": self.effort.confidence,

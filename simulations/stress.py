@@ -7,7 +7,7 @@ from functools import partial
 from capacity.errors import DomainError
 from capacity.recovery.clients import Clients
 from capacity.recovery.findings import Found, OneRun, Run, Runs
-from capacity.recovery.fluid import is_described, patience_s
+from capacity.recovery.fluid import is_in_order, patience_s
 from capacity.recovery.stress import STEADY_S, Stress
 from simulations.draws.arrivals import Seed, Stage
 from simulations.draws.outages import attempt_draws, faults_of
@@ -66,18 +66,18 @@ def _run(seed: Seed, service_times: ServiceTimes | None, stress: Stress) -> Run:
             "replicas that share a device are not simulated in trouble; measure batches beside busy neighbours, "
             "and give those times as a profile of its own"
         )
-    until_s = stress.ends_s + stress.horizon_s
     overhead_s = stress.profile.request_overhead_s
     outcomes = run_kernel(
         stress.plan,
         service_times or ProfileTimes(stress.profile),
-        attempt_draws(stress, seed, stress.clients.attempts, until_s),
+        attempt_draws(stress, seed, stress.clients.attempts, stress.until_s),
         inside(stress.clients, overhead_s),
         stress.protection,
         faults_of(stress, seed),
+        stress.cold,
         _hopeless(stress),
     )
-    return run_of(stress, outcomes, until_s, overhead_s)
+    return run_of(stress, outcomes, stress.until_s, overhead_s)
 
 
 def inside(clients: Clients, overhead_s: float) -> Clients:
@@ -109,9 +109,9 @@ def _hopeless(stress: Stress) -> Callable[[float, int], bool] | None:
     Only where every attempt is served in order, so that who comes now waits for all of it.
     """
     wait_s = patience_s(stress.clients)
-    if wait_s is None or not is_described(stress):
+    if wait_s is None or not is_in_order(stress):
         return None
-    last_s = stress.ends_s + stress.horizon_s - STEADY_S - stress.window_s
+    last_s = stress.until_s - STEADY_S - stress.window_s
     fastest_rps = _LUCK * stress.capacity_rps
 
     def is_hopeless(now_s: float, waiting: int) -> bool:

@@ -24,6 +24,7 @@ class Asked:
         flags: names of those that were given, without `_s`.
         routings: that the fleet may have.
         limits_queue: whether a full queue rejects.
+        breaks_down: whether replicas also crash at random.
     """
 
     flags: frozenset[str]
@@ -32,6 +33,7 @@ class Asked:
     protection: Protection
     routings: Collection[Routing]
     limits_queue: bool
+    breaks_down: bool = False
 
 
 def given_flags(given: Mapping[str, Any], names: Collection[str]) -> frozenset[str]:
@@ -56,7 +58,7 @@ def _detection(asked: Asked) -> Iterator[str]:
     if "detection" not in asked.flags:
         return
     kind = asked.trigger.kind
-    if kind not in _UNSEEN:
+    if kind not in _UNSEEN and not asked.breaks_down:
         yield (
             f"--detection is how long a crash or a hang goes unseen, and --trigger {kind} has neither; leave it out, "
             "or give --trigger crash:1,60s"
@@ -73,6 +75,15 @@ def _startup_time(asked: Asked) -> Iterator[str]:
     if "startup_time" in asked.flags and kind not in _TAKES:
         yield (
             "--startup-time is what a replica needs to come back, and "
+            f"--trigger {kind} takes none away; leave it out, or give --trigger lose:1,60s"
+        )
+
+
+def _cold_batches(asked: Asked) -> Iterator[str]:
+    kind = asked.trigger.kind
+    if "cold_batches" in asked.flags and kind not in _TAKES and not asked.breaks_down:
+        yield (
+            "--cold-batches are those of a replica that has come back, and "
             f"--trigger {kind} takes none away; leave it out, or give --trigger lose:1,60s"
         )
 
@@ -107,7 +118,7 @@ def _may_fail(asked: Asked) -> bool:
         return True
     sheds = asked.protection.shedding in (Shedding.LATE, Shedding.CODEL)
     takes = asked.trigger.kind in _TAKES  # it dies with its requests, or leaves none to route to
-    return sheds or asked.limits_queue or takes
+    return sheds or asked.limits_queue or takes or asked.breaks_down
 
 
 def _hedge(asked: Asked) -> Iterator[str]:
@@ -148,6 +159,7 @@ def _half_typed(seconds: float) -> str:
 _RULES: tuple[Callable[[Asked], Iterator[str]], ...] = (
     _detection,
     _startup_time,
+    _cold_batches,
     _retries,
     _hedge,
     _abandoned,

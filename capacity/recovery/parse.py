@@ -7,6 +7,7 @@ from capacity.errors import InputError
 from capacity.question.parse import read_choice, read_share
 from capacity.recovery.clients import ALL_FAILURES, Backoff, BudgetKind, Clients, Failure, RetryBudget
 from capacity.recovery.disturbance import Disturbances, Pauses, RequestClass
+from capacity.recovery.faults import ColdCache
 from capacity.recovery.presets import CLIENTS
 from capacity.recovery.protection import Abandoned, Protection, Shedding
 from capacity.recovery.trigger import Trigger, TriggerKind
@@ -63,6 +64,23 @@ def _count(text: str, whole: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 7):
         raise InputError(f"--trigger {whole[:60]!r} needs a number of replicas such as 1, got {text[:20]!r}")
     return int(text)
+
+
+def read_cold(text: str) -> ColdCache:
+    """`--cold-batches 20:3x`: how many, and how many times as long they take.
+
+    >>> read_cold("20:3x").factor
+    3.0
+    """
+    count, _, factor = text.strip().partition(":")
+    digits = factor.removesuffix("x")
+    if (
+        not (count.isascii() and count.isdigit() and len(count) <= 7)
+        or not is_number(digits)
+        or digits == factor
+    ):
+        raise InputError(f"--cold-batches {text[:40]!r} is none; write 20:3x")
+    return ColdCache(batches=int(count), factor=float(digits))
 
 
 def read_pauses(text: str) -> Pauses:

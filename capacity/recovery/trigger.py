@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from capacity.errors import DomainError
-from capacity.recovery.absence import Absence, in_order
+from capacity.recovery.absence import Absence
 from capacity.recovery.faults import Action, Fault
 
 PAUSES_MAX = 100_000
@@ -87,19 +87,6 @@ class Trigger:
         if self.kind is TriggerKind.PAUSE:
             return 1.0 - self.pause_s * self.pauses_per_s
         return 1.0
-
-    def faults(
-        self,
-        replicas: int,
-        *,
-        begins_s: float,
-        detection_s: float,
-        startup_s: float,
-        exponential: Callable[[], float],
-    ) -> tuple[Fault, ...]:
-        """What happens to which replica when, sorted by instant; see `absences` and `slowdowns`."""
-        away = self.absences(replicas, begins_s=begins_s, detection_s=detection_s, startup_s=startup_s)
-        return in_order(away, self.slowdowns(replicas, begins_s=begins_s, exponential=exponential))
 
     def absences(
         self, replicas: int, *, begins_s: float, detection_s: float, startup_s: float

@@ -3,6 +3,7 @@
 import numpy as np
 
 from capacity.errors import DomainError, InputError
+from capacity.recovery.absence import in_order, with_breakdowns
 from capacity.recovery.faults import Fault
 from capacity.recovery.stress import Stress
 from capacity.traffic.workload import TraceArrivals
@@ -73,12 +74,23 @@ def _arrived_s(stress: Stress, seed: Seed, until_s: float) -> Floats:
 
 
 def faults_of(stress: Stress, seed: Seed) -> tuple[Fault, ...]:
-    """What happens to which replica, and when."""
-    generator = seed.generator(Purpose.FAULTS)
-    return stress.trigger.faults(
-        stress.plan.replicas,
+    """What happens to which replica, and when; each breaks down by itself, whatever the fleet."""
+    generator, replicas = seed.generator(Purpose.FAULTS), stress.plan.replicas
+    away = stress.trigger.absences(
+        replicas, begins_s=stress.begins_s, detection_s=stress.detection_s, startup_s=stress.startup_s
+    )
+    if stress.breakdowns is not None:
+        away = with_breakdowns(
+            away,
+            stress.breakdowns,
+            replicas=replicas,
+            detection_s=stress.detection_s,
+            until_s=stress.until_s,
+            uniforms=lambda replica: seed.generator(Purpose.FAULTS, replica).random,
+        )
+    slowdowns = stress.trigger.slowdowns(
+        replicas,
         begins_s=stress.begins_s,
-        detection_s=stress.detection_s,
-        startup_s=stress.startup_s,
         exponential=lambda: float(generator.standard_exponential()),
     )
+    return in_order(away, slowdowns)

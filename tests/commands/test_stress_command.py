@@ -153,6 +153,29 @@ def test_only_one_run_that_recovers_has_no_upper_end(stress: Command) -> None:
     raise AssertionError("no run of these recovers alone")
 
 
+def test_a_cold_cache_keeps_a_fleet_down_that_would_come_back(stress: Command) -> None:
+    """316 rps need all four; one that serves 10 rps for 600 batches is as good as away for a minute more."""
+    asked = [*FLEET, "--rate", "316rps", "--trigger", "lose:1,2s", *VERDICT, "--json"]
+    warm, cold = document(stress(*asked)), document(stress(*asked, "--cold-batches", "600:10x"))
+    assert (warm["exit_code"], warm["cold_batches"]) == (0, None)
+    assert (cold["exit_code"], cold["cold_batches"]) == (3, {"batches": 600, "factor": 10.0})
+    assert cold["fluid"]["stuck"] is None
+    told = stress(*asked[:-1], "--cold-batches", "600:10x").stdout
+    assert "after losing 1 of 4 for 2 s and 600 cold batches (10x): 0 of" in " ".join(told.split())
+
+
+def test_breakdowns_come_beside_the_trigger(stress: Command) -> None:
+    own = ["round-robin" if word == "shared-queue" else word for word in FLEET[:-2]]
+    asked = [*own, "--rate", "100rps", "--trigger", "spike:1.2x,5s", *VERDICT, "--mtbf", "20s"]
+    done = stress(*asked, "--recovery-time", "2s", "--detection", "1s", "--json")
+    found = document(done)
+    assert found["breakdowns"] == {"mtbf_s": 20.0, "recovery_s": 2.0}
+    assert 0.9 < found["goodput_during"] < 1.0
+    assert found["lost"] > 10
+    told = stress(*asked, "--recovery-time", "2s", "--detection", "1s").stdout
+    assert "with breakdowns of each replica every 20 s for 2 s" in " ".join(told.split())
+
+
 def test_a_saved_plan_goes_into_trouble(folder: Path, stress: Command) -> None:
     saved = in_process.capacity(
         folder, "plan", "--profile", "flat.csv", "--rate", "316rps", "--slo-p99", "100ms", "--batch-wait", "0ms",
@@ -187,6 +210,23 @@ def test_a_saved_plan_goes_into_trouble(folder: Path, stress: Command) -> None:
         ("--trigger lose:1,60s --retry-burst 9", "--retry-burst is the size of a budget of tokens"),
         ("--trigger spot:1,10min", "does not say all; write it as spike:2x,30s"),
         ("--trigger spot:1,10min,2min", "comes before the notice of 600 s is over; write spot:1,2min,10min"),
+        ("--trigger lose:1,60s --cold-batches 20", "--cold-batches '20' is none; write 20:3x"),
+        (
+            "--trigger lose:1,60s --cold-batches 20:1x",
+            "a cold batch's factor must be above 1 and at most 100",
+        ),
+        ("--trigger lose:1,60s --cold-batches 0:3x", "cold batches must be from 1 to 1000000, got 0"),
+        ("--trigger spike:2x,30s --cold-batches 20:3x", "--trigger spike takes none away; leave it out"),
+        ("--trigger lose:1,60s --mtbf 6h", "give --mtbf 264d and --recovery-time 5min together"),
+        ("--trigger lose:1,60s --mtbf 0s --recovery-time 1s", "--mtbf must be above 0"),
+        (
+            "--trigger lose:1,60s --mtbf 10ms --recovery-time 1ms",
+            "give a longer --mtbf or a shorter --horizon",
+        ),
+        (
+            "--trigger lose:1,60s --mtbf 30s --recovery-time 30s",
+            "4 replicas serve at most 200 rps on average, as they",
+        ),
         ("--trigger lose:9,60s", "the trigger hits 9 replicas, and there are 4"),
         ("--trigger lose:1,60s --runs 1", "--runs must be from 2 to 10000, got 1"),
         ("--trigger lose:1,60s --horizon 10s", "the horizon must be at least 35 s"),

@@ -22,6 +22,7 @@ def require(
     routing: Routing = Routing.ROUND_ROBIN,
     *,
     limits_queue: bool = False,
+    breaks_down: bool = False,
 ) -> None:
     require_effect(
         Asked(
@@ -31,6 +32,7 @@ def require(
             protection=protection,
             routings=(routing,),
             limits_queue=limits_queue,
+            breaks_down=breaks_down,
         )
     )
 
@@ -64,6 +66,21 @@ def test_only_a_replica_that_was_away_starts(trigger: str) -> None:
     else:
         with pytest.raises(InputError, match="leave it out, or give --trigger lose:1,60s"):
             require("startup_time", trigger)
+
+
+@pytest.mark.parametrize("trigger", TRIGGERS)
+def test_only_who_comes_back_has_a_cold_cache(trigger: str) -> None:
+    require("cold_batches", trigger, breaks_down=True)
+    if trigger.startswith(("crash", "hang", "lose", "spot", "rollout")):
+        require("cold_batches", trigger)
+    else:
+        with pytest.raises(InputError, match="leave it out, or give --trigger lose:1,60s"):
+            require("cold_batches", trigger)
+
+
+def test_breakdowns_are_to_be_detected() -> None:
+    require("detection", breaks_down=True)
+    require("attempts", clients=WAITS, breaks_down=True)
 
 
 @pytest.mark.parametrize("flag", ["backoff", "retry_budget", "retry_on"])

@@ -5,6 +5,7 @@ from collections import deque
 import pytest
 
 from capacity.errors import DomainError
+from capacity.recovery.absence import in_order
 from capacity.recovery.faults import Action, Fault
 from capacity.recovery.parse import read_trigger
 
@@ -18,12 +19,10 @@ def timeline(
     draws: tuple[float, ...] = (),
 ) -> list[tuple[float, int, str, float]]:
     left = deque(draws)
-    faults = read_trigger(text).faults(
-        replicas,
-        begins_s=100.0,
-        detection_s=detection_s,
-        startup_s=startup_s,
-        exponential=lambda: left.popleft() if left else 1e9,
+    trigger = read_trigger(text)
+    faults = in_order(
+        trigger.absences(replicas, begins_s=100.0, detection_s=detection_s, startup_s=startup_s),
+        trigger.slowdowns(replicas, begins_s=100.0, exponential=lambda: left.popleft() if left else 1e9),
     )
     assert list(faults) == sorted(faults, key=lambda fault: fault.instant_s)
     return [(one.instant_s, one.replica, one.action.name, one.value) for one in faults]

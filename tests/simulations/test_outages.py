@@ -8,11 +8,14 @@ from stresses import THREE_TRIES, fleet_in_trouble
 
 from capacity.errors import DomainError, InputError
 from capacity.question.plan import Routing
+from capacity.question.resilience import Breakdowns
 from capacity.recovery.clients import Backoff, Clients
-from capacity.recovery.faults import Action
+from capacity.recovery.faults import Action, ColdCache
+from capacity.recovery.findings import mean_of
 from capacity.traffic.workload import MmppArrivals, TraceArrivals, Workload
 from simulations.draws.arrivals import Seed, Stage
 from simulations.draws.outages import attempt_draws, faults_of
+from simulations.stress import StressSimulation
 
 SEED = Seed(value=3, stage=Stage.STRESS, replication=1)
 CALM = fleet_in_trouble("lose:1,10s")
@@ -113,6 +116,52 @@ def test_faults_are_those_of_the_trigger() -> None:
     mean = 4 * 60.0 * 0.5 / (1.0 + 0.1 * 0.5)
     assert abs(len(pauses) - mean) < 4.0 * np.sqrt(mean)
     assert {one.replica for one in pauses} == {0, 1, 2, 3}
+
+
+BREAKDOWNS = Breakdowns(mtbf_s=200.0, recovery_s=50.0)
+
+
+def test_replicas_break_down_beside_the_trigger() -> None:
+    """One that is lost has its own; the others have what they have without the trigger, in any fleet."""
+    lost = replace(CALM, breakdowns=BREAKDOWNS)
+    unhurt = replace(fleet_in_trouble("straggler:2x,10s"), breakdowns=BREAKDOWNS)
+    crashes = [
+        [one for one in faults_of(stress, SEED) if one.action is Action.CRASH and one.replica < 3]
+        for stress in (lost, unhurt, lost.with_replicas(4), replace(lost, detection_s=7.0))
+    ]
+    assert crashes[0] == crashes[1] == crashes[2] == crashes[3]
+    assert len(crashes[0]) > 3
+    faults = faults_of(lost, SEED)
+    assert list(faults) == sorted(faults, key=lambda one: one.instant_s)
+    assert {Action.LEAVE, Action.JOIN} <= {one.action for one in faults}
+    assert faults != faults_of(lost, replace(SEED, replication=2))
+
+
+def test_the_share_that_succeeds_is_that_of_the_time_that_replicas_are_up() -> None:
+    """Nobody notices, so that each replica has its turn while it is dead; a spike of 1.01 does no harm."""
+    stress = replace(
+        fleet_in_trouble(
+            "spike:1.01x,1s",
+            Clients(),
+            replicas=8,
+            rate_rps=80.0,
+            routing=Routing.ROUND_ROBIN,
+            horizon_s=400.0,
+        ),
+        breakdowns=Breakdowns(mtbf_s=45.0, recovery_s=5.0),
+        detection_s=1e6,
+    )
+    found = StressSimulation(seed=2, runs=12)(stress)
+    shares = [sum(run.course.succeeded) / sum(run.course.came) for run in found.runs]
+    interval = mean_of(shares, 0.99)
+    assert interval.low <= 0.9 <= interval.high
+    assert interval.high - interval.low < 0.03
+
+
+def test_a_cold_cache_and_breakdowns_leave_the_users_alone() -> None:
+    changed = replace(CALM, breakdowns=BREAKDOWNS, cold=ColdCache(batches=20, factor=3.0))
+    one, other = attempt_draws(CALM, SEED, 1, 100.0), attempt_draws(changed, SEED, 1, 100.0)
+    np.testing.assert_array_equal(one.arrived_s, other.arrived_s)
 
 
 def test_the_clients_of_these_tests_try_three_times() -> None:

@@ -92,6 +92,7 @@ def strike(w: World, number: int, now_s: float) -> None:  # noqa: C901  (one bra
         replicas[r].is_up = True
         replicas[r].is_visible = True
         replicas[r].is_dead = False
+        replicas[r].cold = w.rules[0].cold_batches
     elif action == SLOW:
         replicas[r].slow = fault.value
     elif action == PAUSE:

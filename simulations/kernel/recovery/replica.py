@@ -125,6 +125,9 @@ def start(w: World, q: int, r: int, now_s: float) -> None:
         work_s += w.rules[0].wake_s
     work_s *= w.replicas[r].scale
     work_s *= w.replicas[r].slow
+    if w.replicas[r].cold > 0:
+        work_s *= w.rules[0].cold_factor
+        w.replicas[r].cold -= 1
     w.replicas[r].size = size
     w.replicas[r].finish_s = now_s + work_s
     push(w, w.replicas[r].finish_s, COMPLETION, r, r)

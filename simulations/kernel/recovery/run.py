@@ -14,7 +14,7 @@ import numpy as np
 from capacity.errors import DomainError
 from capacity.question.plan import Batching, Plan, Routing
 from capacity.recovery.clients import Clients
-from capacity.recovery.faults import Fault
+from capacity.recovery.faults import ColdCache, Fault
 from capacity.recovery.protection import (
     EJECTION_SWEEP_S,
     Protection,
@@ -136,12 +136,14 @@ def run(
     clients: Clients,
     protection: Protection,
     faults: Sequence[Fault],
+    cold: ColdCache | None = None,
     is_hopeless: Callable[[float, int], bool] | None = None,
 ) -> Outcomes:
     """Serve all requests of `draws`, whose clients try again, while faults happen; as `reference.recovery.run`.
 
     Args:
         faults: sorted by instant.
+        cold: batches of a replica that has come back; None: like any other.
         is_hopeless: asked every some seconds, with the instant and how many attempts wait, whether to stop;
             requests without a reply by then have failed.
 
@@ -150,7 +152,7 @@ def run(
             out of order or of no replica.
     """
     check(plan, draws, clients, protection, faults)
-    w = _world(plan, service_times, draws, clients, protection, faults)
+    w = _world(plan, service_times, draws, clients, protection, faults, cold)
     for number, fault in enumerate(faults):
         if fault.instant_s < math.inf:
             push(w, fault.instant_s, FAULT, number, 0)
@@ -191,6 +193,7 @@ def _world(
     clients: Clients,
     protection: Protection,
     faults: Sequence[Fault],
+    cold: ColdCache | None,
 ) -> World:
     """A run that has not begun."""
     count, tries = len(draws.arrived_s), clients.attempts
@@ -205,7 +208,7 @@ def _world(
     state["tokens"] = clients.budget.tokens
     hedges = clients.hedge_s is not None
     return World(
-        rules=_rules(plan, table, clients, protection),
+        rules=_rules(plan, table, clients, protection, cold),
         state=state,
         replicas=_replicas(plan.replicas),
         queues=_queues(1 if plan.routing is Routing.SHARED_QUEUE else plan.replicas),
@@ -235,7 +238,9 @@ def _room_for(first: int, count: int) -> Structs:
     return attempts
 
 
-def _rules(plan: Plan, table: ServiceTable, clients: Clients, protection: Protection) -> Structs:
+def _rules(
+    plan: Plan, table: ServiceTable, clients: Clients, protection: Protection, cold: ColdCache | None
+) -> Structs:
     """All settings in numbers, shape `(1,)`."""
     rules, budget = np.zeros(1, dtype=RULES), clients.budget
     target_s = min(protection.codel_target_s, protection.codel_interval_s)
@@ -269,6 +274,8 @@ def _rules(plan: Plan, table: ServiceTable, clients: Clients, protection: Protec
         "sizes": len(_by_size(table)),
         "knots": len(table.probabilities),
         "wake_s": table.wake_s,
+        "cold_batches": 0 if cold is None else cold.batches,
+        "cold_factor": 1.0 if cold is None else cold.factor,
     }
     for name, value in values.items():
         rules[name] = value

@@ -58,6 +58,8 @@ RULES = np.dtype(
         ("sizes", np.int64),
         ("knots", np.int64),
         ("wake_s", np.float64),
+        ("cold_batches", np.int64),
+        ("cold_factor", np.float64),
     ]
 )
 # What changes as the run goes on, and what all attempts have come to.
@@ -95,6 +97,7 @@ REPLICA = np.dtype(
         ("head", np.int64),
         ("finish_s", np.float64),
         ("slow", np.float64),
+        ("cold", np.int64),
         ("scale", np.float64),
         ("outstanding", np.int64),
         ("failures", np.int64),

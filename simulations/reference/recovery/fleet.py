@@ -9,7 +9,7 @@ import numpy as np
 from capacity.errors import DomainError
 from capacity.question.plan import Batching, Plan, Routing
 from capacity.recovery.clients import Clients
-from capacity.recovery.faults import Action, Fault
+from capacity.recovery.faults import Action, ColdCache, Fault
 from capacity.recovery.protection import Protection
 from simulations.draws.attempts import AttemptDraws, Outcomes
 from simulations.draws.service import ServiceTimes
@@ -29,6 +29,7 @@ def run(
     clients: Clients,
     protection: Protection,
     faults: Sequence[Fault],
+    cold: ColdCache | None = None,
 ) -> Outcomes:
     """Follow every request until it is decided, and every attempt until it is served, lost or stuck.
 
@@ -36,6 +37,7 @@ def run(
 
     Args:
         faults: those of one instant happen in their order here.
+        cold: batches of a replica that has come back; None: like any other.
 
     Raises:
         DomainError: the batch wait does not count from the oldest request; there are too few draws for the
@@ -45,7 +47,7 @@ def run(
     clock = Clock()
     counts = Counts()
     population = Population(clock, clients, protection.abandoned, draws.backoff.tolist(), counts)
-    fleet = Fleet(clock, plan, service_times, draws, protection, population, counts)
+    fleet = Fleet(clock, plan, service_times, draws, protection, population, counts, cold)
     for rank, fault in enumerate(faults):
         if fault.instant_s < math.inf:
             clock.call(fault.instant_s, Phase.FAULT, rank, partial(fleet.suffer, fault))
@@ -71,6 +73,7 @@ class Fleet:
         protection: Protection,
         population: Population,
         counts: Counts,
+        cold: ColdCache | None,
     ) -> None:
         shares = plan.routing is Routing.SHARED_QUEUE
         self._population = population
@@ -91,6 +94,7 @@ class Fleet:
                 scales,
                 population,
                 counts,
+                cold,
                 owns_queue=not shares,
             )
             for index in range(plan.replicas)
