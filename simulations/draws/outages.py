@@ -16,16 +16,13 @@ _BLOCK = 65_536
 _NOTHING = np.zeros((0, 0))
 
 
-def attempt_draws(stress: Stress, seed: Seed, attempts: int, until_s: float) -> AttemptDraws:
-    """Everything random of one run up to an instant.
+def attempt_draws(stress: Stress, seed: Seed, attempts: int, arrived_s: Floats) -> AttemptDraws:
+    """What is random of the first requests of a run, all of them or some.
 
     Args:
         attempts: rows of draws; each has its own stream, so that more of them change nothing else.
-
-    Raises:
-        InputError: a trace, which has no traffic to go on with; or more requests than a run may have.
+        arrived_s: of these requests, from `first_tries_s`, shape `(requests,)`. [s]
     """
-    arrived_s = _arrived_s(stress, seed, until_s)
     count = len(arrived_s)
     routes = stress.plan.routing.value in ("random", "power-of-two")
     waits = stress.clients.backoff is not None
@@ -46,8 +43,12 @@ def _rows(seed: Seed, purpose: Purpose, attempts: int, count: int) -> Floats:
     return rows
 
 
-def _arrived_s(stress: Stress, seed: Seed, until_s: float) -> Floats:
-    """First tries; in a spike they come closer together, by the same users in the same order. [s]"""
+def first_tries_s(stress: Stress, seed: Seed, until_s: float) -> Floats:
+    """When requests come, shape `(requests,)`; in a spike closer together, by the same users in the same order. [s]
+
+    Raises:
+        InputError: a trace, which has no traffic to go on with; or more requests than a run may have.
+    """
     if isinstance(stress.workload.arrivals, TraceArrivals):
         raise InputError(
             "a trace ends when its requests do; give a rate, and --arrivals gamma or mmpp for bursts"
@@ -65,12 +66,11 @@ def _arrived_s(stress: Stress, seed: Seed, until_s: float) -> Floats:
         blocks.append(stream.arrived_s(_BLOCK))
     instants_s = np.concatenate(blocks)
     begins_s, lasts_s, factor = stress.begins_s, stress.lasts_s, stress.spike_factor
-    within_s = begins_s + (instants_s - begins_s) / factor
-    after_s = instants_s - extra_s
-    moved_s = np.where(
-        instants_s < begins_s, instants_s, np.maximum(np.minimum(within_s, begins_s + lasts_s), after_s)
-    )
-    return moved_s[moved_s < until_s]
+    first, last = np.searchsorted(instants_s, [begins_s, begins_s + factor * lasts_s + 1.0])
+    within_s = begins_s + (instants_s[first:last] - begins_s) / factor
+    instants_s[first:] -= extra_s
+    np.maximum(np.minimum(within_s, begins_s + lasts_s), instants_s[first:last], out=instants_s[first:last])
+    return instants_s[: np.searchsorted(instants_s, until_s)]
 
 
 def faults_of(stress: Stress, seed: Seed) -> tuple[Fault, ...]:

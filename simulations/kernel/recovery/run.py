@@ -138,6 +138,7 @@ def run(
     faults: Sequence[Fault],
     cold: ColdCache | None = None,
     is_hopeless: Callable[[float, int], bool] | None = None,
+    rest: Callable[[], AttemptDraws] | None = None,
 ) -> Outcomes:
     """Serve all requests of `draws`, whose clients try again, while faults happen; as `reference.recovery.run`.
 
@@ -146,6 +147,7 @@ def run(
         cold: batches of a replica that has come back; None: like any other.
         is_hopeless: asked every some seconds, with the instant and how many attempts wait, whether to stop;
             requests without a reply by then have failed.
+        rest: all draws, where `draws` are only those of the first requests; asked when the run goes on beyond them.
 
     Raises:
         DomainError: what the model does not have: another batching rule than Triton's, too few draws, faults
@@ -158,14 +160,18 @@ def run(
             push(w, fault.instant_s, FAULT, number, 0)
     if protection.ejects:
         push(w, EJECTION_SWEEP_S, FAULT, -1, SWEEP)
-    until_s = math.inf if is_hopeless is None else ASKED_EVERY_S
-    while (why := _advance(w, until_s)) != OVER:
+    asked_s = math.inf if is_hopeless is None else ASKED_EVERY_S
+    known_s = math.inf if rest is None else math.nextafter(draws.arrived_s[-1], 0.0)
+    while (why := _advance(w, min(asked_s, known_s))) != OVER:
         if why == FULL:
             w = _with_more_room(w)
-        elif is_hopeless is not None and is_hopeless(until_s, int(w.queues["waiting"].sum())):
-            return replace(_outcomes(w), stopped_s=until_s)
+        elif rest is not None and known_s <= asked_s:
+            w = _with_more_requests(w, _world(plan, service_times, rest(), clients, protection, faults, cold))
+            known_s = math.inf
+        elif is_hopeless is not None and is_hopeless(asked_s, int(w.queues["waiting"].sum())):
+            return replace(_outcomes(w), stopped_s=asked_s)
         else:
-            until_s += ASKED_EVERY_S
+            asked_s += ASKED_EVERY_S
     return _outcomes(w)
 
 
@@ -300,18 +306,44 @@ def _queues(count: int) -> Structs:
 
 def _with_more_room(w: World) -> World:
     """The same with twice the memory for attempts and events."""
-    room = len(w.attempts)
+    room, attempts = len(w.attempts), _longer(w.attempts, 2 * len(w.attempts))
+    attempts["spare"][room:] = np.arange(room, 2 * room)
     return w._replace(
-        attempts=np.concatenate([w.attempts, _room_for(room, room)]),
-        events=np.concatenate([w.events, np.zeros(len(w.events), dtype=EVENT)]),
+        attempts=attempts,
+        events=_longer(w.events, 2 * len(w.events)),
         sent=np.concatenate([w.sent, np.zeros(len(w.sent), dtype=np.int64)]),
     )
+
+
+def _with_more_requests(w: World, fresh: World) -> World:
+    """The same with all requests of a world that has not begun, of which it has the first ones."""
+    _copy(w.requests, fresh.requests)
+    fresh.places[:, : w.places.shape[1]] = w.places
+    return w._replace(
+        requests=fresh.requests,
+        places=fresh.places,
+        service=fresh.service,
+        routing=fresh.routing,
+        backoff=fresh.backoff,
+    )
+
+
+def _longer(structs: Structs, count: int) -> Structs:
+    """The same with zeros behind."""
+    longer = np.zeros(count, dtype=structs.dtype)
+    _copy(structs, longer)
+    return longer
+
+
+def _copy(structs: Structs, to: Structs) -> None:
+    """Copy into the beginning of another; byte by byte, as numpy would look at each field."""
+    to.view(np.uint8)[: structs.nbytes] = structs.view(np.uint8)
 
 
 def _outcomes(w: World) -> Outcomes:
     """What has become of all."""
     state, requests = w.state[0], w.requests
-    left = w.attempts[w.attempts["where"] != FREE]
+    left = (w.attempts["where"] != FREE) & ~w.attempts["is_alive"]
     return Outcomes(
         arrived_s=requests["arrived_s"].copy(),
         answered_s=requests["answered_s"].copy(),
@@ -323,6 +355,6 @@ def _outcomes(w: World) -> Outcomes:
         rejected=int(state["rejected"]),
         shed=int(state["shed"]),
         crashed=int(state["crashed"]),
-        dropped=int(state["dropped"]) + int((~left["is_alive"]).sum()),
+        dropped=int(state["dropped"]) + int(left.sum()),
         timed_out=int(state["timed_out"]),
     )
