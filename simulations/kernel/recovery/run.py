@@ -211,7 +211,7 @@ def _world(
     requests["scale"] = 1.0 if draws.scale is None else draws.scale
     requests["arrived_s"], requests["answered_s"], requests["ended_s"] = draws.arrived_s, np.nan, np.nan
     state = np.zeros(1, dtype=STATE)
-    state["tokens"] = clients.budget.tokens
+    state["tokens"], state["free"] = clients.budget.tokens, plan.replicas
     hedges = clients.hedge_s is not None
     return World(
         rules=_rules(plan, table, clients, protection, cold),

@@ -68,6 +68,7 @@ STATE = np.dtype(
         ("events", np.int64),
         ("used", np.int64),
         ("next", np.int64),
+        ("free", np.int64),
         ("turn", np.int64),
         ("active", np.int64),
         ("retries", np.int64),
