@@ -26,7 +26,7 @@ from simulations.draws.service import FIXED, KNOTS, SCALED, ServiceTable, Servic
 from simulations.kernel.recovery.arrivals import arrive, hedge
 from simulations.kernel.recovery.balancer import sweep
 from simulations.kernel.recovery.clients import time_out
-from simulations.kernel.recovery.events import pop, push
+from simulations.kernel.recovery.events import pop, pop_timeout, push
 from simulations.kernel.recovery.faults import strike
 from simulations.kernel.recovery.queue import look
 from simulations.kernel.recovery.replica import complete, dispatch
@@ -99,6 +99,8 @@ def _is_full(w: World, instant_s: float, order: int) -> bool:
     used = w.state[0].used
     if w.state[0].events + used + 16 > len(w.events) or used + 2 > len(w.attempts):
         return True
+    if w.state[0].timeouts == len(w.timeouts):
+        return True
     return bool(order // RANKS == ARRIVAL and instant_s >= len(w.sent))
 
 
@@ -109,14 +111,20 @@ def _advance(w: World, until_s: float) -> int:  # noqa: C901  (one loop)
     while True:
         request = state[0].next
         instant_s, order, what, is_first = np.inf, 0, 0, request < len(requests)
+        is_in_line = False  # of the timeouts
         if is_first:
             instant_s, order = requests[request].arrived_s, ARRIVAL * RANKS + request * w.rules[0].attempts
-        elif state[0].events == 0:
+        elif state[0].events + state[0].timeouts == 0:
             return OVER
         if state[0].events > 0:
             top = events[0]
             if top.instant_s < instant_s or (top.instant_s == instant_s and top.order < order):
                 instant_s, order, what, is_first = top.instant_s, top.order, top.what, False
+        if state[0].timeouts > 0:
+            top = w.timeouts[state[0].first_timeout]
+            if top.instant_s < instant_s or (top.instant_s == instant_s and top.order < order):
+                instant_s, order, what, is_first = top.instant_s, top.order, top.what, False
+                is_in_line = True
         if instant_s > until_s:
             return LATER
         if _is_full(w, instant_s, order):
@@ -124,6 +132,9 @@ def _advance(w: World, until_s: float) -> int:  # noqa: C901  (one loop)
         if is_first:
             state[0].next += 1
             arrive(w, request, 0, instant_s)
+        elif is_in_line:
+            pop_timeout(w)
+            time_out(w, what, order % RANKS, instant_s)
         else:
             pop(w)
             _happen(w, instant_s, order, what)
@@ -220,6 +231,7 @@ def _world(
         queues=_queues(1 if plan.routing is Routing.SHARED_QUEUE else plan.replicas),
         attempts=_room_for(0, ROOM),
         events=np.zeros(2 * ROOM + len(faults), dtype=EVENT),
+        timeouts=np.zeros(ROOM, dtype=EVENT),
         faults=np.array([(f.replica, int(f.action), f.value) for f in faults], dtype=STRIKE),
         requests=requests,
         places=np.full((tries, count) if hedges else (0, 0), NOBODY, dtype=np.int64),
@@ -308,9 +320,14 @@ def _with_more_room(w: World) -> World:
     """The same with twice the memory for attempts and events."""
     room, attempts = len(w.attempts), _longer(w.attempts, 2 * len(w.attempts))
     attempts["spare"][room:] = np.arange(room, 2 * room)
+    timeouts = w.timeouts
+    if 2 * w.state["timeouts"][0] > len(timeouts):
+        timeouts = _longer(np.roll(timeouts, -w.state["first_timeout"][0]), 2 * len(timeouts))
+        w.state["first_timeout"] = 0
     return w._replace(
         attempts=attempts,
-        events=_longer(w.events, 2 * len(w.events)),
+        events=_longer(w.events[: w.state["events"][0]], 2 * len(w.events)),
+        timeouts=timeouts,
         sent=np.concatenate([w.sent, np.zeros(len(w.sent), dtype=np.int64)]),
     )
 

@@ -66,6 +66,8 @@ RULES = np.dtype(
 STATE = np.dtype(
     [
         ("events", np.int64),
+        ("timeouts", np.int64),
+        ("first_timeout", np.int64),
         ("used", np.int64),
         ("next", np.int64),
         ("free", np.int64),
@@ -154,6 +156,8 @@ class World(NamedTuple):
 
     Attributes:
         attempts: in memory, by place; their `spare` is a stack of free places, of which `state.used` are taken.
+        timeouts: to come, one after another, in a ring of a length that is a power of 2; `state.first_timeout` is
+            the place of the first. Those that are out of order are among the events.
         requests: attempts `sent`; `used`: sent or scheduled; `live`: waited for or scheduled.
         places: of the attempts of a request, shape `(attempts, requests)`, where clients hedge.
         law_places, law_values: arrays of the service times' law, one behind the other.
@@ -165,6 +169,7 @@ class World(NamedTuple):
     queues: Structs
     attempts: Structs
     events: Structs
+    timeouts: Structs
     faults: Structs
     requests: Structs
     places: Integers
