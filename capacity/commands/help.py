@@ -18,7 +18,8 @@ PANELS = {
     "Language models": "lengths cached_share context_tokens_max sequences_max batched_tokens_max kv_tokens "
     "block_tokens engine_policy prefix_caching async_scheduling chunked_prefill replay",
     "Failures and spikes": "spare survive rolling_update spike startup_time mtbf recovery_time pause "
-    "request_class recover_within trigger detection horizon",
+    "request_class recover_within trigger detection cold_batches "
+    "horizon",
     "Clients": "client timeout deadline attempts backoff retry_budget retry_burst retry_on hedge",
     "Protection": "shed abandoned ejection",
     "Simulation": "seed confidence precision requests_max engine workers cluster",

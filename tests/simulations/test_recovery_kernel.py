@@ -10,6 +10,7 @@ from recovery_schedules import Case, cases
 
 from capacity.question.plan import Plan
 from capacity.recovery.clients import Clients
+from capacity.recovery.faults import Action, ColdCache, Fault
 from capacity.recovery.protection import Protection, Shedding
 from simulations.draws.attempts import AttemptDraws
 from simulations.kernel.recovery.run import run as run_kernel
@@ -41,6 +42,29 @@ def test_the_kernel_sheds_who_has_less_than_the_margin_left() -> None:
     )
     np.testing.assert_array_equal(outcomes.answered_s, [1.0, 2.0, 3.0, np.nan])
     assert (outcomes.served, outcomes.shed) == (3, 1)
+
+
+def test_the_kernel_is_slow_at_first_when_a_replica_has_come_back() -> None:
+    """Two cold batches of three times a second from 2 on; the third is as fast as before."""
+    draws = AttemptDraws(
+        arrived_s=np.array([0.0, 2.0, 2.0, 2.0]),
+        service=np.full((1, 4), 0.5),
+        routing=np.zeros((0, 0, 2)),
+        backoff=np.zeros((0, 0)),
+    )
+    outcomes = run_kernel(
+        Plan(profile="made-up", replicas=1, batch_size_max=1),
+        fixed(lambda size: 1.0),
+        draws,
+        Clients(),
+        Protection(),
+        [
+            Fault(instant_s=1.5, replica=0, action=Action.CRASH),
+            Fault(instant_s=2.0, replica=0, action=Action.RESTART),
+        ],
+        ColdCache(batches=2, factor=3.0),
+    )
+    np.testing.assert_array_equal(outcomes.answered_s, [1.0, 5.0, 8.0, 9.0])
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))

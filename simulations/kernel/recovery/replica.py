@@ -33,7 +33,9 @@ from simulations.kernel.recovery.state import (
 @borrowing
 def rest(w: World, r: int) -> None:
     """A replica serves nothing."""
+    was_free = is_free(w, r)
     w.replicas[r].size = 0
+    w.state[0].free += is_free(w, r) - was_free
     w.replicas[r].head = NOBODY
     w.replicas[r].finish_s = np.inf
     w.replicas[r].is_hung = False
@@ -125,7 +127,11 @@ def start(w: World, q: int, r: int, now_s: float) -> None:
         work_s += w.rules[0].wake_s
     work_s *= w.replicas[r].scale
     work_s *= w.replicas[r].slow
+    if w.replicas[r].cold > 0:
+        work_s *= w.rules[0].cold_factor
+        w.replicas[r].cold -= 1
     w.replicas[r].size = size
+    w.state[0].free -= 1
     w.replicas[r].finish_s = now_s + work_s
     push(w, w.replicas[r].finish_s, COMPLETION, r, r)
 

@@ -59,6 +59,7 @@ class Balancer:
 
     Args:
         uniforms: by number of the attempt and of the request, two of them.
+        hedges: whether clients send attempts beside others, which go to another replica if there is one.
         ejection: None where replicas are not ejected.
     """
 
@@ -69,8 +70,11 @@ class Balancer:
         uniforms: list[list[list[float]]],
         ejection: Ejection | None,
         counts: Counts,
+        *,
+        hedges: bool,
     ) -> None:
         self._replicas = replicas
+        self._hedges = hedges
         self._uniforms = uniforms
         self._ejection = ejection
         self._counts = counts
@@ -105,8 +109,10 @@ class Balancer:
             self._ejection.answered(attempt.target)
 
     def _candidates(self, attempt: Attempt) -> list[Routed]:
-        """Those that seem well; without those that hold another attempt of the request, if others are left."""
+        """Those that seem well; where clients hedge, without those that hold another attempt, if others are left."""
         well = [replica for replica in self._replicas if self._seems_well(replica)]
+        if not self._hedges:
+            return well
         held = {other.target.index for other in attempt.request.live if other is not attempt and other.target}
         return [replica for replica in well if replica.index not in held] or well
 

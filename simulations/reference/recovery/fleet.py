@@ -10,7 +10,7 @@ import numpy as np
 from capacity.errors import DomainError
 from capacity.question.plan import Batching, Plan, Routing
 from capacity.recovery.clients import Clients
-from capacity.recovery.faults import Action, Fault
+from capacity.recovery.faults import Action, ColdCache, Fault
 from capacity.recovery.protection import Protection
 from simulations.draws.attempts import AttemptDraws, Outcomes
 from simulations.draws.service import ServiceTimes
@@ -31,6 +31,7 @@ def run(
     clients: Clients,
     protection: Protection,
     faults: Sequence[Fault],
+    cold: ColdCache | None = None,
 ) -> Outcomes:
     """Follow every request until it is decided, and every attempt until it is served, lost or stuck.
 
@@ -38,6 +39,7 @@ def run(
 
     Args:
         faults: those of one instant happen in their order here.
+        cold: batches of a replica that has come back; None: like any other.
 
     Raises:
         DomainError: the batch wait does not count from the oldest request; there are too few draws for the
@@ -46,7 +48,7 @@ def run(
     _require(plan, draws, clients, faults)
 
     def fleet(clock: Clock, population: Population, counts: Counts) -> Fleet:
-        return _batching(clock, plan, service_times, draws, protection, population, counts)
+        return _batching(clock, plan, service_times, draws, clients, protection, population, counts, cold)
 
     return follow(fleet, draws, clients, protection, faults)
 
@@ -132,9 +134,11 @@ def _batching(
     plan: Plan,
     service_times: ServiceTimes,
     draws: AttemptDraws,
+    clients: Clients,
     protection: Protection,
     population: Population,
     counts: Counts,
+    cold: ColdCache | None,
 ) -> Fleet:
     """Replicas that take batches from a queue."""
     shares = plan.routing is Routing.SHARED_QUEUE
@@ -154,13 +158,14 @@ def _batching(
             scales,
             population,
             counts,
+            cold,
             owns_queue=not shares,
         )
         for index in range(plan.replicas)
     ]
     if shares:
         return Fleet(replicas, OneQueue(queues[0], counts), population, queues)
-    balancer = balancer_for(clock, plan.routing, replicas, draws, protection, counts)
+    balancer = balancer_for(clock, plan.routing, replicas, draws, clients, protection, counts)
     return Fleet(replicas, balancer, population, queues)
 
 
@@ -169,12 +174,14 @@ def balancer_for(
     routing: Routing,
     replicas: Sequence[Routed],
     draws: AttemptDraws,
+    clients: Clients,
     protection: Protection,
     counts: Counts,
 ) -> Balancer:
     """The router of replicas with a queue each."""
     ejection = Ejection(clock, len(replicas)) if protection.ejects else None
-    return Balancer(routing, replicas, draws.routing.tolist(), ejection, counts)
+    hedges = clients.hedge_s is not None
+    return Balancer(routing, replicas, draws.routing.tolist(), ejection, counts, hedges=hedges)
 
 
 def _require(plan: Plan, draws: AttemptDraws, clients: Clients, faults: Sequence[Fault]) -> None:
