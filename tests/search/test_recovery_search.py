@@ -113,6 +113,24 @@ def test_the_smallest_fleet_by_bisection(asked: int, enough: int, most: int) -> 
     assert len({replicas for replicas, _ in tried}) <= 2 * math.ceil(math.log2(41)) + 1
 
 
+def test_a_fleet_that_fails_in_one_of_two_runs_is_not_asked_for_more() -> None:
+    """A fleet of 5 fails in the second run, one of 6 in the last only, and one of 7 in none."""
+
+    def rule(stress: Stress, number: int) -> Run:
+        fails_first = {4: 0, 5: 1, 6: 3}.get(stress.plan.replicas, 4)
+        return run_of(None if number >= fails_first else 0.0)
+
+    judge = judge_of(rule)
+    found = judge(fleet_in_trouble())
+    judge.asked.clear()
+    smallest, smaller = smallest_fleet(found, judge, silent, 100)
+    assert smallest is not None
+    assert smaller is not None
+    assert (smallest.stress.plan.replicas, len(smallest.runs)) == (7, 4)
+    assert (smaller.stress.plan.replicas, smaller.count_recovered, len(smaller.runs)) == (6, 3, 4)
+    assert {one.plan.replicas for one in judge.asked} == {6, 7, 8}
+
+
 def test_fleets_that_fall_by_themselves_are_not_simulated() -> None:
     stress = fleet_in_trouble(replicas=6)
     judge = judge_of(recovers_from(1))

@@ -172,7 +172,7 @@ def run(
     if protection.ejects:
         push(w, EJECTION_SWEEP_S, FAULT, -1, SWEEP)
     asked_s = math.inf if is_hopeless is None else ASKED_EVERY_S
-    known_s = math.inf if rest is None else math.nextafter(draws.arrived_s[-1], 0.0)
+    known_s = math.inf if rest is None else math.nextafter(draws.arrived_s[-1], -math.inf)
     while (why := _advance(w, min(asked_s, known_s))) != OVER:
         if why == FULL:
             w = _with_more_room(w)
