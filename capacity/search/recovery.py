@@ -120,8 +120,9 @@ def _soon_or_late(stress: Stress, judge: StressJudge) -> Runs:
     """Within two minutes where that is enough, else within the whole horizon."""
     soon_s = max(_SOON_S, STEADY_S + 4.0 * stress.window_s)
     if soon_s < stress.horizon_s:
-        found = judge(replace(stress, horizon_s=soon_s))
-        if found.exit_code == 0:
+        soon = replace(stress, horizon_s=soon_s)
+        is_likely = judge.runs <= _FEW or judge.with_runs(_FEW)(soon).exit_code == 0
+        if is_likely and (found := judge(soon)).exit_code == 0:
             return found
     return judge(stress)
 

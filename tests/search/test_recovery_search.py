@@ -163,10 +163,25 @@ def test_a_fleet_that_fails_before_the_trigger_does_not_recover() -> None:
 
 
 def test_what_recovers_late_gets_the_whole_horizon() -> None:
-    """Two minutes first, which are enough for most."""
-    judge = judge_of(recovers_from(5, within_s=300.0))
+    """Two minutes first, which are enough for most; where two of four runs are late already, not for the others."""
+    for runs, horizons_s in ((2, [120.0, 600.0]), (4, [600.0])):
+        judge = judge_of(recovers_from(5, within_s=300.0), runs)
+        smallest, _ = smallest_fleet(judge(fleet_in_trouble()), judge, silent, 5)
+        assert smallest is not None
+        assert [one.horizon_s for one in judge.asked if one.plan.replicas == 5] == horizons_s
+
+
+def test_the_last_of_the_runs_may_be_the_late_one() -> None:
+    def rule(stress: Stress, number: int) -> Run:
+        if stress.plan.replicas < 5:
+            return run_of(None)
+        late_s = 300.0 if number == 3 else 0.0
+        return run_of(late_s if late_s <= stress.horizon_s else None)
+
+    judge = judge_of(rule)
     smallest, _ = smallest_fleet(judge(fleet_in_trouble()), judge, silent, 5)
     assert smallest is not None
+    assert smallest.exit_code == 0
     assert [one.horizon_s for one in judge.asked if one.plan.replicas == 5] == [120.0, 600.0]
 
 
