@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Self
 
 import numpy as np
 
@@ -50,6 +51,10 @@ class StressSimulation:
         """
         found = self.each(lambda one: one(stress))
         return Runs(stress=stress, runs=tuple(found), confidence=self.confidence)
+
+    def with_runs(self, runs: int) -> Self:
+        """The same with so many runs, those with the first numbers."""
+        return replace(self, runs=runs)
 
     def each(self, ask: Callable[[OneRun], Found]) -> list[Found]:
         """What `ask` finds with the users of each run; raises what `__call__` does."""

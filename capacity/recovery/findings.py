@@ -138,6 +138,9 @@ class StressJudge(Protocol):
     def __call__(self, stress: Stress) -> Runs:
         """Independent runs."""
 
+    def with_runs(self, runs: int) -> "StressJudge":
+        """The same with so many runs, those with the first numbers."""
+
     def each(self, ask: Callable[[OneRun], Found]) -> list[Found]:
         """What `ask` finds with the users of each run, in the order of their numbers."""
 
@@ -173,7 +176,7 @@ class Screen:
     Attributes:
         smallest: the fewest replicas that recover in all runs; None where none up to the limit does, or it was
             not looked for.
-        smaller: the fleet with one replica fewer, which does not; None where there is none.
+        smaller: the fleet with one replica fewer, in as few runs as show that it does not; None where there is none.
     """
 
     found: Runs

@@ -18,6 +18,7 @@ from capacity.units import format_duration
 BUDGET = 0.1  # retries a first try, which is what is recommended most
 # Seconds after the trigger within which a change must have worked, before it gets the whole horizon.
 _SOON_S = 120.0
+_FEW = 2  # runs that tell most fleets that do not recover
 _SPIKE_HORIZON_S = 60.0
 SPIKES = (2.0, 1.6)
 _OVERLOADS = (1.6, 1.28)  # times the capacity, where these are no overload
@@ -119,16 +120,29 @@ def _soon_or_late(stress: Stress, judge: StressJudge) -> Runs:
     """Within two minutes where that is enough, else within the whole horizon."""
     soon_s = max(_SOON_S, STEADY_S + 4.0 * stress.window_s)
     if soon_s < stress.horizon_s:
-        found = judge(replace(stress, horizon_s=soon_s))
-        if found.exit_code == 0:
+        soon = replace(stress, horizon_s=soon_s)
+        is_likely = judge.runs <= _FEW or judge.with_runs(_FEW)(soon).exit_code == 0
+        if is_likely and (found := judge(soon)).exit_code == 0:
             return found
     return judge(stress)
+
+
+def _few_or_all(stress: Stress, judge: StressJudge) -> Runs:
+    """A few runs where one of them does not recover, else all."""
+    if judge.runs > _FEW:
+        found = _soon_or_late(stress, judge.with_runs(_FEW))
+        if found.exit_code != 0:
+            return found
+    return _soon_or_late(stress, judge)
 
 
 def smallest_fleet(
     found: Runs, judge: StressJudge, report: Report, replicas_max: int
 ) -> tuple[Runs | None, Runs | None]:
-    """The fewest replicas that recover in all runs, and one fewer; None where there is no such fleet."""
+    """The fewest replicas that recover in all runs, and one fewer; None where there is no such fleet.
+
+    One run that does not recover is enough to tell, so that fleets are looked at in few runs first.
+    """
     asked: dict[int, Runs | None] = {found.stress.plan.replicas: found}
 
     def runs(replicas: int) -> Runs | None:
@@ -137,9 +151,8 @@ def smallest_fleet(
             changed = found.stress.with_replicas(replicas)
             serves_some = changed.trigger.left(replicas) > 0.0  # all gone, nothing queues: no recovery
             try:
-                asked[replicas] = (
-                    _soon_or_late(changed, judge) if serves_some and changed.load < changed.up_share else None
-                )
+                serves = serves_some and changed.load < changed.up_share
+                asked[replicas] = _few_or_all(changed, judge) if serves else None
             except InconclusiveError:  # it fails before the trigger
                 asked[replicas] = None
         return asked[replicas]

@@ -107,6 +107,10 @@ class _InTime:
         self._judge, self._within_s = judge, within_s
         self.runs, self.confidence, self.each = judge.runs, judge.confidence, judge.each
 
+    def with_runs(self, runs: int) -> "_InTime":
+        """The same with so many runs."""
+        return _InTime(self._judge.with_runs(runs), self._within_s)
+
     def asked(self, stress: Stress) -> Stress:
         """The same stress with a horizon that is just long enough."""
         return replace(stress, horizon_s=self._within_s + STEADY_S + stress.window_s + 1.0)

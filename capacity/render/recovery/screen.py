@@ -50,7 +50,7 @@ def _verdict(found: Runs) -> str:
     plural = stress.plan.replicas != 1
     fleet = f"{fleet_told(stress.plan.replicas)} at {format_rate(stress.rate_rps)}"
     when = f"{trigger_told(stress)}"
-    horizon = f"within {_minutes(stress.horizon_s)}"
+    horizon = f"within {_rounded(stress.horizon_s)}"
     if happened == count:
         verb = "recover" if plural else "recovers"
         told = (
@@ -87,7 +87,7 @@ def trigger_told(stress: Stress) -> str:
 def _breakdowns(breakdowns: Breakdowns | None) -> str:
     if breakdowns is None:
         return ""
-    often, back = format_duration(breakdowns.mtbf_s), format_duration(breakdowns.recovery_s)
+    often, back = _rounded(breakdowns.mtbf_s), _rounded(breakdowns.recovery_s)
     return f", with breakdowns of each replica every {often} for {back}"
 
 
@@ -99,8 +99,8 @@ def _trigger_alone(stress: Stress) -> str:
         TriggerKind.LOSE: f"after losing {trigger.replicas} of {all_of} for {lasting}",
         TriggerKind.CRASH: f"after a crash of {trigger.replicas} of {all_of} for {lasting}",
         TriggerKind.HANG: f"after {trigger.replicas} of {all_of} hung for {lasting}",
-        TriggerKind.SPOT: f"after a spot notice of {format_duration(trigger.notice_s)} to {trigger.replicas} of "
-        f"{all_of}, replaced after {lasting}",
+        TriggerKind.SPOT: f"after a spot notice of {_rounded(trigger.notice_s)} to {trigger.replicas} of "
+        f"{all_of}, replaced after {_rounded(trigger.lasting_s)}",
         TriggerKind.PAUSE: f"after {lasting} of pauses of {format_duration(trigger.pause_s)}, "
         f"{60.0 * trigger.pauses_per_s:g} a minute at each replica",
         TriggerKind.STRAGGLER: f"after one replica was {trigger.factor:g} times slower for {lasting}",
@@ -108,10 +108,12 @@ def _trigger_alone(stress: Stress) -> str:
     }[trigger.kind]
 
 
-def _minutes(seconds: float) -> str:
-    return (
-        f"{seconds / 60.0:g} min" if seconds >= 60.0 and seconds % 60.0 == 0.0 else format_duration(seconds)
-    )
+def _rounded(seconds: float) -> str:
+    """A duration as it was typed, in the largest unit that divides it."""
+    for unit, length_s in (("d", 86_400.0), ("h", 3_600.0), ("min", 60.0)):
+        if seconds >= length_s and seconds % length_s == 0.0:
+            return f"{seconds / length_s:g} {unit}"
+    return format_duration(seconds)
 
 
 def how_soon(found: Runs) -> str:
