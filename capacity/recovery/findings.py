@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 from capacity.confidence import share_interval, student_t
 from capacity.performance import Interval
 from capacity.recovery.fluid import Fluid
-from capacity.recovery.stress import Stress
+from capacity.recovery.stress import AnyStress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ class Run:
 class Runs:
     """Independent runs of one stress."""
 
-    stress: Stress
+    stress: AnyStress
     runs: tuple[Run, ...]
     confidence: float
 
@@ -117,7 +117,7 @@ def mean_of(values: Sequence[float], confidence: float, *, most: float = math.in
 
 
 # One run of a stress, by the users of its number.
-OneRun = Callable[[Stress], Run]
+OneRun = Callable[[AnyStress], Run]
 Found = TypeVar("Found")
 
 
@@ -135,7 +135,7 @@ class StressJudge(Protocol):
     @property
     def confidence(self) -> float: ...  # noqa: D102
 
-    def __call__(self, stress: Stress) -> Runs:
+    def __call__(self, stress: AnyStress) -> Runs:
         """Independent runs."""
 
     def with_runs(self, runs: int) -> "StressJudge":

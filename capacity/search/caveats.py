@@ -166,7 +166,7 @@ def profile_caveats(
             message="the profile gives no raw samples, so the interval leaves out its own sampling error; "
             "a CSV of batch_size,latency_ms samples would include it",
         )
-    yield from _spread_caveats(summaries, quantile_max)
+    yield from spread_caveats(summaries, quantile_max)
     yield from _sample_caveats(used, quantile_max)
     if "excludes" in profile.source and profile.request_overhead_s == 0.0:
         yield Caveat(
@@ -174,18 +174,6 @@ def profile_caveats(
             message=f"the profile leaves out {profile.source['excludes']}; add it with --request-overhead",
         )
     yield from device_caveats(profile)
-
-
-def stress_caveats(profile: ServiceProfile, batch_size_max: int) -> Iterator[Caveat]:
-    """What the figures behind a fleet in trouble leave open."""
-    used = [timing for timing in profile.timings if timing.batch_size < 2 * batch_size_max]
-    yield from plausibility_caveats(profile, 0.99)
-    yield from _spread_caveats([timing for timing in used if not timing.samples_s], 0.99)
-    yield Caveat(
-        code=CaveatCode.PROFILE_ERROR_LEFT_OUT,
-        message="intervals hold the chance of the runs and not the error of the profile: with batches that take 1 % "
-        "longer, a fleet that was overloaded may take some 10 % longer to recover",
-    )
 
 
 def plausibility_caveats(profile: ServiceProfile, quantile_max: float) -> Iterator[Caveat]:
@@ -322,7 +310,7 @@ def _dips_message(profile: ServiceProfile, found: list[Dip]) -> str:
     )
 
 
-def _spread_caveats(summaries: list[BatchTiming], quantile_max: float) -> Iterator[Caveat]:
+def spread_caveats(summaries: list[BatchTiming], quantile_max: float) -> Iterator[Caveat]:
     bare = [timing.batch_size for timing in summaries if not timing.percentiles_s]
     if bare:
         yield Caveat(

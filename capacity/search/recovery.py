@@ -7,12 +7,15 @@ from dataclasses import replace
 from capacity.errors import InconclusiveError, UnstableError
 from capacity.performance import Interval
 from capacity.question.plan import Routing
+from capacity.question.caveat import Caveat, CaveatCode
 from capacity.recovery.clients import BudgetKind, RetryBudget
 from capacity.recovery.findings import OneRun, Remedy, Run, Runs, Screen, SpikeSurvived, StressJudge
 from capacity.recovery.fluid import amplification, fluid, patience_s, spike_survived_s
-from capacity.recovery.protection import Shedding
-from capacity.recovery.stress import STEADY_S, TOLERANCE, Stress
+from capacity.recovery.protection import Abandoned, Shedding
+from capacity.recovery.stress import STEADY_S, TOLERANCE, AnyStress, Stress, TokenStress
 from capacity.recovery.trigger import Trigger, TriggerKind
+from capacity.search.caveats import plausibility_caveats, spread_caveats
+from capacity.search.tokens import llm_profile_caveats
 from capacity.units import format_duration
 
 BUDGET = 0.1  # retries a first try, which is what is recommended most
@@ -29,7 +32,7 @@ Report = Callable[[str], None]
 
 
 def screen(
-    stress: Stress,
+    stress: AnyStress,
     judge: StressJudge,
     report: Report,
     *,
@@ -68,13 +71,31 @@ def screen(
     )
 
 
+def stress_caveats(stress: AnyStress) -> Iterator[Caveat]:
+    """What the figures behind a fleet in trouble leave open."""
+    longer = "batches"
+    if isinstance(stress, Stress):
+        profile, largest = stress.profile, stress.plan.batch_size_max
+        used = [timing for timing in profile.timings if timing.batch_size < 2 * largest]
+        yield from plausibility_caveats(profile, 0.99)
+        yield from spread_caveats([timing for timing in used if not timing.samples_s], 0.99)
+    elif isinstance(stress, TokenStress):
+        yield from llm_profile_caveats(stress.profile)
+        longer = "steps"
+    yield Caveat(
+        code=CaveatCode.PROFILE_ERROR_LEFT_OUT,
+        message=f"intervals hold the chance of the runs and not the error of the profile: with {longer} that take 1 % "
+        "longer, a fleet that was overloaded may take some 10 % longer to recover",
+    )
+
+
 def is_unharmed(found: Runs) -> bool:
     """Whether the trigger does no harm that could be seen."""
     baseline = sum(run.baseline for run in found.runs) / len(found.runs)
     return found.exit_code == 0 and found.goodput_during.value >= baseline - TOLERANCE
 
 
-def remedies(stress: Stress) -> Iterator[tuple[str, Stress]]:
+def remedies(stress: AnyStress) -> Iterator[tuple[str, AnyStress]]:
     """Single settings that often help, as a flag, of those that are not set yet."""
     patience = patience_s(stress.clients)
     if stress.clients.attempts > 1 and stress.clients.budget.kind is BudgetKind.NONE:
@@ -82,16 +103,20 @@ def remedies(stress: Stress) -> Iterator[tuple[str, Stress]]:
         yield f"--retry-budget {BUDGET:g}", replace(stress, clients=replace(stress.clients, budget=budget))
     if patience is None:
         return
-    margin_s = late_margin_s(stress)
-    if stress.protection.shedding is Shedding.NONE and margin_s < patience:
+    sheds = isinstance(stress, Stress) and stress.protection.shedding is Shedding.NONE
+    margin_s = late_margin_s(stress) if isinstance(stress, Stress) else math.inf
+    if sheds and margin_s < patience:
         late = replace(stress.protection, shedding=Shedding.LATE, late_margin_s=margin_s)
         yield f"--shed late:{_typed(margin_s)}", replace(stress, protection=late)
-    if stress.plan.queue_limit is None:
+    if stress.limit is None and patience > stress.served_s:
         limit = queue_limit(stress, patience)
-        yield f"--queue-limit {limit}", replace(stress, plan=replace(stress.plan, queue_limit=limit))
-    if stress.protection.shedding is Shedding.NONE:
+        yield f"--queue-limit {limit}", stress.with_limit(limit)
+    if sheds:
         newest_first = replace(stress.protection, shedding=Shedding.LIFO)
         yield "--shed lifo", replace(stress, protection=newest_first)
+    if isinstance(stress, TokenStress) and stress.protection.abandoned is Abandoned.SERVED:
+        stopped = replace(stress.protection, abandoned=Abandoned.STOPPED)
+        yield f"--abandoned {Abandoned.STOPPED}", replace(stress, protection=stopped)
 
 
 def late_margin_s(stress: Stress) -> float:
@@ -99,10 +124,10 @@ def late_margin_s(stress: Stress) -> float:
     return stress.profile.law(stress.plan.batch_size_max).quantile_s(0.99)
 
 
-def queue_limit(stress: Stress, patience: float) -> int:
-    """Half of what the fleet serves within a timeout, at each queue."""
+def queue_limit(stress: AnyStress, patience: float) -> int:
+    """Half of what the fleet begins within a timeout and can still end in time, at each queue."""
     queues = 1 if stress.plan.routing is Routing.SHARED_QUEUE else stress.plan.replicas
-    return max(1, math.floor(0.5 * patience * stress.capacity_rps / queues))
+    return max(1, math.floor(0.5 * (patience - stress.served_s) * stress.capacity_rps / queues))
 
 
 def _typed(seconds: float) -> str:
@@ -110,13 +135,13 @@ def _typed(seconds: float) -> str:
     return format_duration(seconds).replace(" ", "").replace("µ", "u")
 
 
-def _try(stress: Stress, judge: StressJudge, report: Report) -> Iterator[Remedy]:
+def _try(stress: AnyStress, judge: StressJudge, report: Report) -> Iterator[Remedy]:
     for setting, changed in remedies(stress):
         report(f"trying {setting}")
         yield Remedy(setting=setting, found=_soon_or_late(changed, judge))
 
 
-def _soon_or_late(stress: Stress, judge: StressJudge) -> Runs:
+def _soon_or_late(stress: AnyStress, judge: StressJudge) -> Runs:
     """Within two minutes where that is enough, else within the whole horizon."""
     soon_s = max(_SOON_S, STEADY_S + 4.0 * stress.window_s)
     if soon_s < stress.horizon_s:
@@ -127,7 +152,7 @@ def _soon_or_late(stress: Stress, judge: StressJudge) -> Runs:
     return judge(stress)
 
 
-def _few_or_all(stress: Stress, judge: StressJudge) -> Runs:
+def _few_or_all(stress: AnyStress, judge: StressJudge) -> Runs:
     """A few runs where one of them does not recover, else all."""
     if judge.runs > _FEW:
         found = _soon_or_late(stress, judge.with_runs(_FEW))
@@ -185,7 +210,7 @@ def _bracket(replicas: int, recovers: Callable[[int], bool], most: int) -> tuple
     return replicas + step // 2 if step > 1 else replicas, enough
 
 
-def _spikes(stress: Stress, judge: StressJudge, report: Report, *, is_map: bool) -> Iterator[SpikeSurvived]:
+def _spikes(stress: AnyStress, judge: StressJudge, report: Report, *, is_map: bool) -> Iterator[SpikeSurvived]:
     """How long a spike is survived, for two factors that overload the fleet, or for a map of them."""
     asked = [
         factor if factor * stress.load > 1.1 else math.ceil(10.0 * overload / stress.load) / 10.0
@@ -199,7 +224,7 @@ def _spikes(stress: Stress, judge: StressJudge, report: Report, *, is_map: bool)
         yield spike_survived(stress, factor, judge)
 
 
-def spike_survived(stress: Stress, factor: float, judge: StressJudge) -> SpikeSurvived:
+def spike_survived(stress: AnyStress, factor: float, judge: StressJudge) -> SpikeSurvived:
     """The longest spike of a factor that half of the runs recover from.
 
     A fleet that serves more than would come if all attempts failed is not held down by any spike.
@@ -222,7 +247,7 @@ def spike_survived(stress: Stress, factor: float, judge: StressJudge) -> SpikeSu
     return SpikeSurvived(factor=factor, lasting_s=lasting_s, searched_s=_SPIKE_MAX_S)
 
 
-def _longest_s(stress: Stress, factor: float, guess_s: float, run: OneRun) -> float:
+def _longest_s(stress: AnyStress, factor: float, guess_s: float, run: OneRun) -> float:
     """The boundary of one run; infinite where no spike is too long. [s]"""
     horizon_s = max(_SPIKE_HORIZON_S, STEADY_S + 4.0 * stress.window_s)
 

@@ -1,4 +1,4 @@
-"""Stress on the terminal: the verdict, why, what would help, and the course of it."""
+"""AnyStress on the terminal: the verdict, why, what would help, and the course of it."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from capacity.recovery.clients import BudgetKind, Clients
 from capacity.recovery.findings import Course, Runs, Screen, SpikeSurvived
 from capacity.recovery.fluid import Fluid, amplification, is_even, patience_s
 from capacity.recovery.protection import Abandoned, Shedding
-from capacity.recovery.stress import TOLERANCE, Stress
+from capacity.recovery.stress import TOLERANCE, AnyStress
 from capacity.recovery.trigger import TriggerKind
 from capacity.render.tables import sparkline
 from capacity.units import format_duration, format_rate
@@ -77,7 +77,7 @@ def _meanwhile(found: Runs) -> str:
     return told
 
 
-def trigger_told(stress: Stress) -> str:
+def trigger_told(stress: AnyStress) -> str:
     """After what."""
     cold = stress.cold
     slow = "" if cold is None else f" and {cold.batches} cold batches ({cold.factor:g}x)"
@@ -91,7 +91,7 @@ def _breakdowns(breakdowns: Breakdowns | None) -> str:
     return f", with breakdowns of each replica every {often} for {back}"
 
 
-def _trigger_alone(stress: Stress) -> str:
+def _trigger_alone(stress: AnyStress) -> str:
     trigger, all_of = stress.trigger, stress.plan.replicas
     lasting = format_duration(trigger.lasting_s)
     return {
@@ -149,7 +149,7 @@ def _attempts(clients: Clients, tries: float) -> str:
     return f"{tries:.3g} attempts a request, as the retry budget allows,"
 
 
-def _why_it_recovers(stress: Stress, law: Fluid) -> str:
+def _why_it_recovers(stress: AnyStress, law: Fluid) -> str:
     left_rps = stress.capacity_rps * stress.trigger.left(stress.plan.replicas)
     comes_rps = stress.rate_rps * stress.spike_factor
     if left_rps == 0.0:
@@ -167,13 +167,13 @@ def _why_it_recovers(stress: Stress, law: Fluid) -> str:
     return f"the overload ends before the queue holds more than clients wait for ({_patience(stress)})."
 
 
-def _patience(stress: Stress) -> str:
+def _patience(stress: AnyStress) -> str:
     clients = stress.clients
     limits = [one for one in (clients.timeout_s, clients.deadline_s) if one is not None]
     return format_duration(min(limits)) if limits else "for ever"
 
 
-def _without_a_law(stress: Stress) -> str:
+def _without_a_law(stress: AnyStress) -> str:
     if patience_s(stress.clients) is None:
         return "nobody gives up, so that all that waits is served in the end."
     if _is_protected(stress):
@@ -181,16 +181,16 @@ def _without_a_law(stress: Stress) -> str:
     return "what waits when it is over is served before its clients give up for good."
 
 
-def _is_protected(stress: Stress) -> bool:
+def _is_protected(stress: AnyStress) -> bool:
     protection = stress.protection
     return (
         protection.shedding is not Shedding.NONE
-        or stress.plan.queue_limit is not None
+        or stress.limit is not None
         or protection.abandoned is not Abandoned.SERVED
     )
 
 
-def _protection(stress: Stress) -> str:
+def _protection(stress: AnyStress) -> str:
     names = {
         Shedding.LATE: "shedding what would be late",
         Shedding.CODEL: "CoDel",
@@ -198,8 +198,8 @@ def _protection(stress: Stress) -> str:
     }
     if stress.protection.shedding in names:
         return names[stress.protection.shedding]
-    if stress.plan.queue_limit is not None:
-        return f"the queue limit of {stress.plan.queue_limit}"
+    if stress.limit is not None:
+        return f"the queue limit of {stress.limit}"
     if stress.protection.abandoned is not Abandoned.SERVED:
         return "dropping what nobody waits for"
     return "the protection"
