@@ -1,8 +1,9 @@
 """Fleet: one run of replicas that fail and clients that try again, attempt by attempt."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 
@@ -13,7 +14,8 @@ from capacity.recovery.faults import Action, ColdCache, Fault
 from capacity.recovery.protection import Protection
 from simulations.draws.attempts import AttemptDraws, Outcomes
 from simulations.draws.service import ServiceTimes
-from simulations.reference.recovery.balancer import Balancer, OneQueue
+from simulations.reference.recovery.attempt import Attempt
+from simulations.reference.recovery.balancer import Balancer, OneQueue, Routed
 from simulations.reference.recovery.counts import Counts
 from simulations.reference.recovery.ejection import Ejection
 from simulations.reference.recovery.faulty_replica import FaultyReplica
@@ -44,68 +46,44 @@ def run(
             attempts; a fault's replica is not in the fleet.
     """
     _require(plan, draws, clients, faults)
-    clock = Clock()
-    counts = Counts()
-    population = Population(clock, clients, protection.abandoned, draws.backoff.tolist(), counts)
-    fleet = Fleet(clock, plan, service_times, draws, protection, population, counts, cold)
-    for rank, fault in enumerate(faults):
-        if fault.instant_s < math.inf:
-            clock.call(fault.instant_s, Phase.FAULT, rank, partial(fleet.suffer, fault))
-    population.begin(draws.arrived_s.tolist(), fleet.entrance)
-    clock.run()
-    fleet.drop_the_abandoned()
-    return _outcomes(draws, population, counts)
+
+    def fleet(clock: Clock, population: Population, counts: Counts) -> Fleet:
+        return _batching(clock, plan, service_times, draws, clients, protection, population, counts, cold)
+
+    return follow(fleet, draws, clients, protection, faults)
+
+
+class Replica(Protocol):
+    """One of a fleet."""
+
+    def suffer(self, fault: Fault) -> None:
+        """Something happens to it that is no business of others."""
+
+    def vacate(self) -> list[Attempt]:
+        """It takes no more; who waits there and can go elsewhere leaves, in order."""
+
+    def drop_the_abandoned(self) -> None:
+        """The run is over: who is still there and not waited for will not be served."""
 
 
 class Fleet:
-    """The replicas with their queues.
+    """The replicas, and where attempts come in.
 
-    Attributes:
-        entrance: where attempts come in.
+    Args:
+        queues: those of their queues that are no part of a replica.
     """
 
     def __init__(
         self,
-        clock: Clock,
-        plan: Plan,
-        service_times: ServiceTimes,
-        draws: AttemptDraws,
-        protection: Protection,
+        replicas: Sequence[Replica],
+        entrance: OneQueue | Balancer,
         population: Population,
-        counts: Counts,
-        cold: ColdCache | None,
+        queues: Sequence[ProtectedQueue] = (),
     ) -> None:
-        shares = plan.routing is Routing.SHARED_QUEUE
+        self.entrance = entrance
+        self._replicas = replicas
         self._population = population
-        self._queues = [
-            ProtectedQueue(clock, plan, protection, rank, population, counts)
-            for rank in range(1 if shares else plan.replicas)
-        ]
-        uniforms = draws.service.tolist()
-        count = len(draws.arrived_s)
-        scales = [1.0] * count if draws.scale is None else draws.scale.tolist()
-        self._replicas = [
-            FaultyReplica(
-                index,
-                clock,
-                self._queues[0 if shares else index],
-                service_times,
-                uniforms,
-                scales,
-                population,
-                counts,
-                cold,
-                owns_queue=not shares,
-            )
-            for index in range(plan.replicas)
-        ]
-        self.entrance: OneQueue | Balancer
-        if shares:
-            self.entrance = OneQueue(self._queues[0], counts)
-        else:
-            ejection = Ejection(clock, plan.replicas) if protection.ejects else None
-            routing = draws.routing.tolist()
-            self.entrance = Balancer(plan.routing, self._replicas, routing, ejection, counts)
+        self._queues = queues
 
     def suffer(self, fault: Fault) -> None:
         """Something happens to a replica."""
@@ -122,15 +100,88 @@ class Fleet:
         for replica in self._replicas:
             replica.drop_the_abandoned()
 
-    def _leave(self, replica: FaultyReplica) -> None:
-        """Its own queue is routed anew, in order, also those whom nobody waits for."""
-        replica.is_up = replica.is_visible = False
-        if not replica.owns_queue:
-            return
-        for attempt in replica.queue.clear():
+    def _leave(self, replica: Replica) -> None:
+        """Its own queue is routed again, in order, also those that no client waits for."""
+        for attempt in replica.vacate():
             failure = self.entrance.admit(attempt)
             if failure is not None and attempt.is_waited_for:
                 self._population.fail(attempt, failure)
+
+
+def follow(
+    build: Callable[[Clock, Population, Counts], Fleet],
+    draws: AttemptDraws,
+    clients: Clients,
+    protection: Protection,
+    faults: Sequence[Fault],
+) -> Outcomes:
+    """One run of a fleet, from its first request to its last event."""
+    clock = Clock()
+    counts = Counts()
+    population = Population(clock, clients, protection.abandoned, draws.backoff.tolist(), counts)
+    fleet = build(clock, population, counts)
+    for rank, fault in enumerate(faults):
+        if fault.instant_s < math.inf:
+            clock.call(fault.instant_s, Phase.FAULT, rank, partial(fleet.suffer, fault))
+    population.begin(draws.arrived_s.tolist(), fleet.entrance)
+    clock.run()
+    fleet.drop_the_abandoned()
+    return _outcomes(draws, population, counts)
+
+
+def _batching(
+    clock: Clock,
+    plan: Plan,
+    service_times: ServiceTimes,
+    draws: AttemptDraws,
+    clients: Clients,
+    protection: Protection,
+    population: Population,
+    counts: Counts,
+    cold: ColdCache | None,
+) -> Fleet:
+    """Replicas that take batches from a queue."""
+    shares = plan.routing is Routing.SHARED_QUEUE
+    queues = [
+        ProtectedQueue(clock, plan, protection, rank, population, counts)
+        for rank in range(1 if shares else plan.replicas)
+    ]
+    uniforms = draws.service.tolist()
+    scales = [1.0] * len(draws.arrived_s) if draws.scale is None else draws.scale.tolist()
+    replicas = [
+        FaultyReplica(
+            index,
+            clock,
+            queues[0 if shares else index],
+            service_times,
+            uniforms,
+            scales,
+            population,
+            counts,
+            cold,
+            owns_queue=not shares,
+        )
+        for index in range(plan.replicas)
+    ]
+    if shares:
+        return Fleet(replicas, OneQueue(queues[0], counts), population, queues)
+    balancer = balancer_for(clock, plan.routing, replicas, draws, clients, protection, counts)
+    return Fleet(replicas, balancer, population, queues)
+
+
+def balancer_for(
+    clock: Clock,
+    routing: Routing,
+    replicas: Sequence[Routed],
+    draws: AttemptDraws,
+    clients: Clients,
+    protection: Protection,
+    counts: Counts,
+) -> Balancer:
+    """The router of replicas with a queue each."""
+    ejection = Ejection(clock, len(replicas)) if protection.ejects else None
+    hedges = clients.hedge_s is not None
+    return Balancer(routing, replicas, draws.routing.tolist(), ejection, counts, hedges=hedges)
 
 
 def _require(plan: Plan, draws: AttemptDraws, clients: Clients, faults: Sequence[Fault]) -> None:
@@ -141,9 +192,14 @@ def _require(plan: Plan, draws: AttemptDraws, clients: Clients, faults: Sequence
         )
     if len(draws.service) < clients.attempts:
         raise DomainError(f"{clients.attempts} attempts need as many draws, got {len(draws.service)}")
+    require_replicas(faults, plan.replicas)
+
+
+def require_replicas(faults: Sequence[Fault], replicas: int) -> None:
+    """Refuse faults of replicas that are not there."""
     for fault in faults:
-        if not 0 <= fault.replica < plan.replicas:
-            raise DomainError(f"a fault of replica {fault.replica}, but there are {plan.replicas}")
+        if not 0 <= fault.replica < replicas:
+            raise DomainError(f"a fault of replica {fault.replica}, but there are {replicas}")
 
 
 def _outcomes(draws: AttemptDraws, population: Population, counts: Counts) -> Outcomes:
