@@ -811,10 +811,10 @@ def compare(
     given = locals()
     paths = _many(plans)
     known = [parse.find_profile(one) for one in _profiles(profile)]
-    if any(map(_is_llm_plan, paths)) or any(not isinstance(one, ServiceProfile) for one in known):
+    if any(map(is_llm_plan, paths)) or any(not isinstance(one, ServiceProfile) for one in known):
         from capacity import api_llm
 
-        return api_llm.compare([_llm_plan(one) for one in paths], _llm(known), given)
+        return api_llm.compare([llm_plan(one) for one in paths], _llm(known), given)
     _refuse_for_batches(given)
     from capacity.answer.compare import common_workload, contenders, require_all_answerable
     from capacity.answer.saved_plan import read_plans
@@ -872,10 +872,10 @@ def check(
         InputError: an argument that cannot be read, or a file without a plan.
     """
     given = locals()
-    if _is_llm_plan(plan):
+    if is_llm_plan(plan):
         from capacity import api_llm
 
-        return api_llm.check(_llm_plan(plan), given)
+        return api_llm.check(llm_plan(plan), given)
     asked = cast("str | Path | SavedPlan", plan)
     from capacity.answer.check import gate, gate_inputs, new_profiles
     from capacity.answer.saved_plan import read_plans
@@ -910,14 +910,14 @@ def explain(
     if isinstance(plan, str | Path) and not holds(Path(plan), '"format": "capacity-plan"'):
         from capacity import api_evidence
 
-        if not _is_llm_plan(plan) and api_evidence.is_of_another_tool(plan):
+        if not is_llm_plan(plan) and api_evidence.is_of_another_tool(plan):
             if arrivals is not None:
                 raise InputError("--arrivals belongs to a saved plan; leave it out")
             return api_evidence.explain(plan)
-    if _is_llm_plan(plan):
+    if is_llm_plan(plan):
         from capacity import api_llm
 
-        return api_llm.explain(_llm_plan(plan), given)
+        return api_llm.explain(llm_plan(plan), given)
     asked = cast("str | Path | SavedPlan", plan)
     from capacity.answer.saved_plan import read_plans
     from capacity.answers import ExplanationAnswer
@@ -1424,7 +1424,7 @@ def audit(
     if profile is None and (told := [flag for flag, is_told in of_profile.items() if is_told]):
         raise InputError(f"{told[0]} belongs to --profile; give a profile too, or leave it out")
     measured, fleet = None, None
-    if plan is not None and _is_llm_plan(plan):
+    if plan is not None and is_llm_plan(plan):
         raise InputError("the plan is for a language model, whose runs audit does not predict; give none")
     if plan is not None:
         from capacity.answer.saved_plan import read_plans
@@ -1480,20 +1480,20 @@ def render_plan(
     from capacity.render.deploy.registry import find_target, render
 
     find_target(target)  # before the file is read
-    if _is_llm_plan(plan):
-        return render(_llm_plan(plan), target)
+    if is_llm_plan(plan):
+        return render(llm_plan(plan), target)
     (saved,) = read_plans([cast("str", plan)], arrivals)
     return render(saved, target)
 
 
-def _is_llm_plan(plan: "str | Path | SavedPlan | SavedLlmPlan") -> bool:
+def is_llm_plan(plan: "str | Path | SavedPlan | SavedLlmPlan") -> bool:
     """Whether a saved plan is one for a language model; what cannot be read others refuse."""
     if isinstance(plan, str | Path):
         return holds(Path(plan), '"format": "capacity-llm-plan"')
     return hasattr(plan.plan, "sequences_max")
 
 
-def _llm_plan(plan: "str | Path | SavedPlan | SavedLlmPlan") -> "SavedLlmPlan":
+def llm_plan(plan: "str | Path | SavedPlan | SavedLlmPlan") -> "SavedLlmPlan":
     """A saved plan for a language model, or the one in a file."""
     from capacity.answer.saved_llm_plan import SavedLlmPlan, read_llm_plan
 

@@ -15,11 +15,13 @@ from capacity.recovery.clients import Clients
 from capacity.recovery.disturbance import Disturbances
 from capacity.recovery.effect import Asked, given_flags, require_effect
 from capacity.recovery.parse import read_clients, read_cold, read_protection, read_trigger
-from capacity.recovery.stress import DETECTION_S, Stress
+from capacity.recovery.protection import Abandoned, Protection, Shedding
+from capacity.recovery.stress import DETECTION_S, Stress, TokenStress
 from capacity.recovery.trigger import Trigger, TriggerKind
 from capacity.traffic.workload import Workload
 
 if TYPE_CHECKING:
+    from capacity.answer.saved_llm_plan import SavedLlmPlan
     from capacity.answer.saved_plan import SavedPlan
     from capacity.api import Work
     from capacity.question.question import Question
@@ -49,7 +51,7 @@ def silent(message: str) -> None:
 def stress(
     profile: ProfileLike | None = None,
     *,
-    plan: "str | Path | SavedPlan | None" = None,
+    plan: "str | Path | SavedPlan | SavedLlmPlan | None" = None,
     rate: str | None = None,
     rate_rps: float | None = None,
     replicas: int | None = None,
@@ -61,6 +63,17 @@ def stress(
     arrivals: "str | ArrivalProcess" = "poisson",
     request_overhead: str | None = None,
     request_overhead_s: float | None = None,
+    lengths: Any = None,
+    cached_share: float | str | None = None,
+    context_tokens_max: int | None = None,
+    sequences_max: int | None = None,
+    batched_tokens_max: int | None = None,
+    kv_tokens: int | None = None,
+    block_tokens: int | None = None,
+    engine_policy: str | None = None,
+    prefix_caching: str | bool | None = None,
+    async_scheduling: str | bool | None = None,
+    chunked_prefill: str | bool | None = None,
     trigger: str,
     detection: str | None = None,
     detection_s: float | None = None,
@@ -86,7 +99,7 @@ def stress(
     hedge: str | None = None,
     hedge_s: float | None = None,
     shed: str | None = None,
-    abandoned: str = "served",
+    abandoned: str | None = None,
     ejection: bool = False,
     replicas_max: int = 1024,
     only_verdict: bool = False,
@@ -106,6 +119,8 @@ def stress(
         detection: from a crash or a hang until the balancer sends nothing there any more.
         startup_time: a replica needs to serve, after an outage or in a rollout.
         cold_batches: 20:3x, the first 20 batches of a replica that has come back take 3 times as long.
+        abandoned: what becomes of attempts that nobody waits for: served, dropped or stopped. By default replicas that
+            batch serve them, and engines of language models stop them, as vLLM does when a client disconnects.
         mtbf: mean time that a replica runs until it crashes, beside the trigger and all the time; it is back after
             `recovery_time`, which holds any start-up time.
         horizon: after the trigger, within which the fleet must be as before.
@@ -132,55 +147,22 @@ def stress(
         raise InputError(f"--runs must be from 2 to {RUNS_MAX}, got {runs}")
     if only_verdict and spike_map:
         raise InputError("--map is of spikes, which --only-verdict leaves out; leave out one of the two")
-    measured, workload, fleet = _fleet(
-        profile,
-        plan,
-        parse.rate_rps(rate, rate_rps),
-        arrivals,
-        replicas,
-        batch_size_max,
-        parse.duration_s(batch_wait, batch_wait_s, "--batch-wait"),
-        routing,
-        queue_limit,
-        parse.duration_s(request_overhead, request_overhead_s, "--request-overhead"),
-    )
-    unseen_s = parse.duration_s(detection, detection_s, "--detection")
-    asked = Stress(
-        profile=measured,
-        workload=workload,
-        plan=fleet,
-        clients=read_clients(
-            client=client,
-            timeout_s=parse.duration_s(timeout, timeout_s, "--timeout"),
-            deadline_s=parse.duration_s(deadline, deadline_s, "--deadline"),
-            attempts=attempts,
-            backoff=backoff,
-            retry_budget=retry_budget,
-            retry_burst=retry_burst,
-            retry_on=retry_on,
-            hedge_s=parse.duration_s(hedge, hedge_s, "--hedge"),
-        ),
-        trigger=read_trigger(trigger),
-        protection=read_protection(
-            shed or "none", measured.law(fleet.batch_size_max).quantile_s(0.99), abandoned, ejection=ejection
-        ),
-        detection_s=DETECTION_S if unseen_s is None else unseen_s,
-        startup_s=parse.duration_s(startup_time, startup_time_s, "--startup-time") or 0.0,
-        cold=None if cold_batches is None else read_cold(cold_batches),
-        breakdowns=parse.read_breakdowns(
-            parse.duration_s(mtbf, mtbf_s, "--mtbf"),
-            parse.duration_s(recovery_time, recovery_time_s, "--recovery-time"),
-        ),
-        horizon_s=parse.duration_s(None if horizon_s is not None else horizon, horizon_s, "--horizon") or 0.0,
-    )
+    if isinstance(arrivals, str) and arrivals.startswith("trace"):
+        raise InputError(
+            "a trace ends when its requests do; give --rate, and --arrivals gamma or mmpp for bursts"
+        )
+    if (profile is None) == (plan is None):
+        raise InputError("give either a saved --plan, or --profile with --rate and --replicas")
+    is_llm = _is_llm(profile, plan)
+    asked = _token_stress(given) if is_llm else _batch_stress(given)
     require_effect(
         Asked(
             flags=given_flags(given, _OF_STRESS),
             trigger=asked.trigger,
             clients=asked.clients,
             protection=asked.protection,
-            routings=(fleet.routing,),
-            limits_queue=fleet.queue_limit is not None,
+            routings=(asked.plan.routing,),
+            limits_queue=asked.limit is not None,
             breaks_down=asked.breakdowns is not None,
         )
     )
@@ -198,6 +180,115 @@ def stress(
     return StressAnswer(screen=found, effort=effort)
 
 
+def _is_llm(profile: ProfileLike | None, plan: "str | Path | SavedPlan | SavedLlmPlan | None") -> bool:
+    """Whether what is asked about is a fleet of engines."""
+    if plan is not None:
+        from capacity.api import is_llm_plan
+
+        return is_llm_plan(plan)
+    assert profile is not None  # noqa: S101  (one of the two is given)
+    return not isinstance(parse.find_profile(profile), ServiceProfile)
+
+
+def _trouble_of(given: Mapping[str, Any], abandoned: Abandoned, late_s: float) -> dict[str, Any]:
+    """What every fleet is asked alike: fields of `AnyStress`."""
+
+    def seconds(name: str) -> float | None:
+        return parse.duration_s(given[name], given[f"{name}_s"], f"--{name.replace('_', '-')}")
+
+    unseen_s, horizon_s = seconds("detection"), given["horizon_s"]
+    horizon = None if horizon_s is not None else given["horizon"]
+    return {
+        "clients": read_clients(
+            client=given["client"],
+            timeout_s=seconds("timeout"),
+            deadline_s=seconds("deadline"),
+            attempts=given["attempts"],
+            backoff=given["backoff"],
+            retry_budget=given["retry_budget"],
+            retry_burst=given["retry_burst"],
+            retry_on=given["retry_on"],
+            hedge_s=seconds("hedge"),
+        ),
+        "trigger": read_trigger(given["trigger"]),
+        "protection": read_protection(
+            given["shed"] or "none", late_s, given["abandoned"] or abandoned, ejection=given["ejection"]
+        ),
+        "detection_s": DETECTION_S if unseen_s is None else unseen_s,
+        "startup_s": seconds("startup_time") or 0.0,
+        "cold": None if given["cold_batches"] is None else read_cold(given["cold_batches"]),
+        "breakdowns": parse.read_breakdowns(seconds("mtbf"), seconds("recovery_time")),
+        "horizon_s": parse.duration_s(horizon, horizon_s, "--horizon") or 0.0,
+    }
+
+
+def _batch_stress(given: Mapping[str, Any]) -> Stress:
+    """A fleet of replicas that take batches."""
+    from capacity.api_llm import refuse_for_batches
+
+    refuse_for_batches(given)
+    measured, workload, fleet = _fleet(
+        given["profile"],
+        given["plan"],
+        parse.rate_rps(given["rate"], given["rate_rps"]),
+        given["arrivals"],
+        given["replicas"],
+        given["batch_size_max"],
+        parse.duration_s(given["batch_wait"], given["batch_wait_s"], "--batch-wait"),
+        given["routing"],
+        given["queue_limit"],
+        parse.duration_s(given["request_overhead"], given["request_overhead_s"], "--request-overhead"),
+    )
+    late_s = measured.law(fleet.batch_size_max).quantile_s(0.99)
+    trouble = _trouble_of(given, Abandoned.SERVED, late_s)
+    return Stress(profile=measured, workload=workload, plan=fleet, **trouble)
+
+
+def _token_stress(given: Mapping[str, Any]) -> TokenStress:
+    """A fleet of engines of a language model."""
+    from capacity.api import llm_plan
+    from capacity.api_llm import fleet_in_trouble
+
+    trouble = _trouble_of(given, Abandoned.STOPPED, 0.0)
+    _refuse_for_engines(trouble["protection"], given)
+    saved = None if given["plan"] is None else llm_plan(given["plan"])
+    found = None if saved is not None else parse.find_profile(given["profile"])
+    assert not isinstance(found, ServiceProfile)  # noqa: S101  (it was looked at before)
+    scenario, saturation = fleet_in_trouble(found, saved, given["replicas"], given)
+    return TokenStress(
+        profile=scenario.profile,
+        workload=scenario.workload,
+        plan=scenario.plan,
+        lengths=scenario.lengths,
+        saturation=saturation,
+        cached_share=scenario.cached_share,
+        queue_limit=given["queue_limit"],
+        **trouble,
+    )
+
+
+def _refuse_for_engines(protection: Protection, given: Mapping[str, Any]) -> None:
+    if protection.shedding is not Shedding.NONE:
+        raise InputError(
+            "--shed does not apply to engines of language models, which admit in order; give --queue-limit 20, which a "
+            "gateway can hold"
+        )
+    if protection.abandoned is Abandoned.DROPPED:
+        raise InputError(
+            "engines of language models stop attempts that nobody waits for, or serve them; give "
+            "--abandoned stopped or served"
+        )
+    if given["cold_batches"] is not None:
+        raise InputError(
+            "--cold-batches does not apply to engines of language models, which form no batches; lower --cached-share, "
+            "as their prefix cache is empty after a restart"
+        )
+    if given["queue_limit"] == 0:
+        raise InputError(
+            "--queue-limit 0 lets nothing into an engine, where all wait for the next step; give 1 or more"
+        )
+
+
 def _fleet(
     profile: ProfileLike | None,
     plan: "str | Path | SavedPlan | None",
@@ -211,12 +302,6 @@ def _fleet(
     overhead_s: float | None,
 ) -> tuple[ServiceProfile, Workload, Plan]:
     """What runs, and under which traffic: a saved plan, changed by what is given beside it, or flags alone."""
-    if (profile is None) == (plan is None):
-        raise InputError("give either a saved --plan, or --profile with --rate and --replicas")
-    if isinstance(arrivals, str) and arrivals.startswith("trace"):
-        raise InputError(
-            "a trace ends when its requests do; give --rate, and --arrivals gamma or mmpp for bursts"
-        )
     if plan is not None:
         if arrivals != "poisson" or overhead_s is not None:
             raise InputError("a saved plan has arrivals and an overhead of its own; leave these flags out")

@@ -12,8 +12,8 @@ from capacity.answers import Answer
 from capacity.performance import Interval
 from capacity.question.budget import Effort
 from capacity.question.caveat import Caveat
-from capacity.recovery.findings import Remedy, Runs, Screen, SpikeSurvived
 from capacity.question.plan import Plan
+from capacity.recovery.findings import Remedy, Runs, Screen, SpikeSurvived
 from capacity.recovery.stress import AnyStress
 from capacity.search.disturbed_plan import DisturbedPlan, Responses
 from capacity.search.recovery import stress_caveats

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from capacity.errors import InputError
 from capacity.recovery.stress import TokenStress
 from simulations.draws.arrivals import Purpose, Seed
 from simulations.draws.attempts import EngineFleet, Outcomes
@@ -25,10 +24,7 @@ def engine_outcomes(
 
     Raises:
         DomainError: what engines in trouble do not have; see `check_engines`.
-        InputError: a cold cache in batches, which engines do not form.
     """
-    if stress.cold is not None:
-        raise InputError("--cold-batches are of fleets that take batches; leave it out for language models")
     plan = stress.plan
     fleet = EngineFleet(
         table=stress.profile.table,

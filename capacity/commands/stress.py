@@ -5,14 +5,14 @@ from pathlib import Path
 
 import typer
 
-from capacity.commands.options import CLIENTS, FLAGS, REQUIRED, Flag, flags, reads, writes
+from capacity.commands.options import CLIENTS, FLAGS, LLM, REQUIRED, Flag, flags, reads, writes
 from capacity.commands.output import Format, check_figure, emit, run
 
 
 @flags(
     "plan profile rate replicas batch_size_max batch_wait routing queue_limit arrivals request_overhead trigger "
     f"detection startup_time cold_batches mtbf recovery_time horizon {CLIENTS} hedge shed abandoned ejection "
-    "replicas_max only_verdict spike_map runs seed confidence workers file verbose",
+    f"replicas_max only_verdict spike_map {LLM} runs seed confidence workers file verbose",
     plan=reads(str, None, "A plan that capacity plan -o has saved, instead of --profile, --rate and --replicas."),
     profile=FLAGS["profile"]._replace(default=None),
     replicas=FLAGS["replicas"]._replace(default=None),
@@ -32,7 +32,12 @@ from capacity.commands.output import Format, check_figure, emit, run
     recovery_time=Flag(str, None, "How long a replica that crashed by itself is down: 5min; with --mtbf."),
     horizon=Flag(str, "10min", "How long after the trigger the fleet may take to recover."),
     hedge=Flag(str, None, "Send another attempt beside the first after this long without a reply: 50ms."),
-    abandoned=Flag(str, "served", "What becomes of attempts nobody waits for: served, dropped or stopped."),
+    abandoned=Flag(
+        str,
+        None,
+        "What becomes of attempts nobody waits for: served, dropped or stopped. Default: served, and stopped by "
+        "engines of language models.",
+    ),
     ejection=Flag(bool, False, "The balancer ejects replicas that fail five times in a row, as Envoy does."),
     replicas_max=Flag(int, 1024, "Most replicas to try in the search for the smallest fleet."),
     only_verdict=Flag(bool, False, "Leave out the smallest fleet, what would help, and the spikes."),
@@ -48,6 +53,7 @@ def stress(context: typer.Context, file: str | None, output: Format, *, verbose:
     Examples:
       capacity stress --plan plan.json --trigger lose:1,60s --timeout 500ms --attempts 3
       capacity stress --profile mine.csv --rate 90rps --replicas 3 --trigger spike:2x,30s --client envoy --timeout 1s
+      capacity stress --plan llm-plan.json --trigger crash:1,60s --startup-time 3min --timeout 60s --attempts 3
     """
     from capacity.api_recovery import stress as ask
 

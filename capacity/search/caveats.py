@@ -311,6 +311,7 @@ def _dips_message(profile: ServiceProfile, found: list[Dip]) -> str:
 
 
 def spread_caveats(summaries: list[BatchTiming], quantile_max: float) -> Iterator[Caveat]:
+    """What timings without samples leave open about the spread of batches."""
     bare = [timing.batch_size for timing in summaries if not timing.percentiles_s]
     if bare:
         yield Caveat(

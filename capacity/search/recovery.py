@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from capacity.errors import InconclusiveError, UnstableError
 from capacity.performance import Interval
-from capacity.question.plan import Routing
 from capacity.question.caveat import Caveat, CaveatCode
+from capacity.question.plan import Routing
 from capacity.recovery.clients import BudgetKind, RetryBudget
 from capacity.recovery.findings import OneRun, Remedy, Run, Runs, Screen, SpikeSurvived, StressJudge
 from capacity.recovery.fluid import amplification, fluid, patience_s, spike_survived_s
@@ -210,7 +210,9 @@ def _bracket(replicas: int, recovers: Callable[[int], bool], most: int) -> tuple
     return replicas + step // 2 if step > 1 else replicas, enough
 
 
-def _spikes(stress: AnyStress, judge: StressJudge, report: Report, *, is_map: bool) -> Iterator[SpikeSurvived]:
+def _spikes(
+    stress: AnyStress, judge: StressJudge, report: Report, *, is_map: bool
+) -> Iterator[SpikeSurvived]:
     """How long a spike is survived, for two factors that overload the fleet, or for a map of them."""
     asked = [
         factor if factor * stress.load > 1.1 else math.ceil(10.0 * overload / stress.load) / 10.0
