@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from capacity.errors import CapacityError, InputError, UnstableError
 from capacity.evidence.audit import audit_findings
 from capacity.evidence.beside import RunBeside, beside, overloaded, unknown
+from capacity.evidence.inferences import implied_batch
 from capacity.evidence_answers import AuditAnswer, ImportAnswer, StagesAnswer
 from capacity.formats.document import Document
 from capacity.formats.load_test import LoadRun, LoadTest, Loop
@@ -165,10 +166,10 @@ def _beside(run: LoadRun, profile: "ServiceProfile", plan: "Plan", effort: Mappi
     """The prediction of one run, by simulation: of its users, or of its rate."""
     from capacity import api
 
-    if run.batch_size > 1:
+    carried = implied_batch(run) or run.batch_size
+    if carried > 1:
         return unknown(
-            run,
-            f"each request carries {run.batch_size} inferences, which share a batch; measure with single ones",
+            run, f"each request carries {carried} inferences, which share a batch; measure with single ones"
         )
     how: dict[str, Any] = {
         "batch_size_max": plan.batch_size_max,

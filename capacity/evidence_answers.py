@@ -132,6 +132,7 @@ class StagesAnswer(Answer):
                 for run in self.test.runs
                 if run.stages_s
             ],
+            "notes": list(self.test.notes),
         }
 
     def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:

@@ -3,6 +3,7 @@
 import math
 
 from capacity.evidence.finding import Belief, CheckFinding, decisive, finding_of
+from capacity.evidence.inferences import implied_batch, in_flight
 from capacity.evidence.omission import from_schedule, has_tail, worst_omission
 from capacity.formats.load_test import LoadRun, Loop
 from capacity.units import format_duration, format_quantile, format_rate
@@ -11,6 +12,9 @@ from capacity.units import format_duration, format_quantile, format_rate
 _TOLERANCE = 0.05
 _BEHIND = 0.95  # achieved over asked, below which a generator or its server fell behind
 _AT_REST = 0.1  # share of the time that a user is at rest, from which on it is told
+# By how much a rate or a duration is wrong that was read in another unit; users at rest leave it some room.
+_UNITS_APART = {1e3: "ms taken for s", 1e6: "µs taken for s"}
+_ROOM = 0.25
 _MATTERS = 0.1  # change of a quantile by coordinated omission that matters
 # Change from which on it is no spread of service times: of an exponential one without rest it is below.
 _GROSS = 1.0
@@ -50,29 +54,25 @@ def littles_law(run: LoadRun) -> CheckFinding | None:
         Little (1961), A proof for the queuing formula L = λW, Oper. Res. 9(3); Lazowska et al. (1984),
         Quantitative System Performance, sec. 3.3, the response time law of interactive systems.
     """
-    if run.throughput_rps is None or run.mean_s is None:
+    count = in_flight(run)
+    if count is None or run.throughput_rps is None or run.mean_s is None:
         return None
-    in_flight = run.throughput_rps * run.mean_s
-    told = f"{format_rate(run.throughput_rps)} x {format_duration(run.mean_s)} = {in_flight:.3g} requests in flight"
+    told = (
+        f"{format_rate(run.throughput_rps)} x {format_duration(run.mean_s)} = {count:.3g} requests in flight"
+    )
     if not run.users:
         message = f"{told}; how many could be is not said"
-        return finding_of(run, "littles-law", Belief.UNKNOWN, message, numbers={"in_flight": in_flight})
+        return finding_of(run, "littles-law", Belief.UNKNOWN, message, numbers={"in_flight": count})
     if run.is_corrected:
         message = f"{told} of {_users(run.users)}, but the tool's mean has responses in it that it filled in"
-        return finding_of(run, "littles-law", Belief.UNKNOWN, message, numbers={"in_flight": in_flight})
-    share = in_flight / run.users
-    numbers = {"in_flight": in_flight, "users": run.users}
+        return finding_of(run, "littles-law", Belief.UNKNOWN, message, numbers={"in_flight": count})
+    share = count / run.users
+    numbers = {"in_flight": count, "users": run.users}
     if share > 1.0 + _TOLERANCE:
-        batch = round(share)
-        is_batch = batch > 1 and abs(share / batch - 1.0) < _TOLERANCE
-        fix = (
-            f"it fits if each request carries {batch} inferences and the throughput counts these"
-            if is_batch
-            else "rate and response are not of the same requests: check what each counts, and the units"
-        )
-        belief = Belief.DOUBTFUL if is_batch else Belief.BROKEN
         message = f"{told}, but each of {_users(run.users)} can have one"
-        return finding_of(run, "littles-law", belief, message, fix, numbers=numbers)
+        batch = implied_batch(run)
+        belief = Belief.BROKEN if batch is None else Belief.DOUBTFUL
+        return finding_of(run, "littles-law", belief, message, _too_many(run, share, batch), numbers=numbers)
     if run.loop is not Loop.CLOSED:
         return finding_of(
             run, "littles-law", Belief.HOLDS, f"{told}, of {run.users:g} that may be", numbers=numbers
@@ -90,6 +90,23 @@ def littles_law(run: LoadRun) -> CheckFinding | None:
         return finding_of(run, "littles-law", Belief.HOLDS, message, numbers={"rest_s": rest_s, **numbers})
     message = f"{told}, as many as there are users ({run.users:g})"
     return finding_of(run, "littles-law", Belief.HOLDS, message, numbers=numbers)
+
+
+def _too_many(run: LoadRun, share: float, batch: int | None) -> str:
+    """Why there are more requests in flight than users.
+
+    Args:
+        share: requests in flight for each user.
+        batch: inferences that each request must carry to explain it.
+    """
+    if batch is not None:
+        return f"it fits if each request carries {batch} inferences (-b {batch}), as the throughput counts inferences"
+    for factor, units in _UNITS_APART.items():
+        if abs(share / factor - 1.0) <= _ROOM:
+            return f"that is about {factor:g} times too many: was a duration or a rate read in another unit, {units}?"
+    if run.counts_inferences:
+        return "the throughput counts inferences: if each request carried several (-b), divide it by their number"
+    return "rate and response are not of the same requests: check what each counts, and the units"
 
 
 def coordinated_omission(run: LoadRun) -> CheckFinding | None:

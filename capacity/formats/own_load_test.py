@@ -20,8 +20,9 @@ SAMPLES_MAX = 200_000  # single requests that a file holds
 _PLAIN = (
     "users", "rate_asked_rps", "rate_sent_rps", "throughput_rps", "duration_s", "succeeded", "failed", "dropped",
     "mean_s", "min_s", "max_s", "counted", "is_corrected", "schedule_delay_mean_s", "schedule_delay_p99_s",
-    "think_time_s", "batch_size", "batch_size_mean", "batch_mean_s", "resolution_s",
+    "think_time_s", "batch_size", "counts_inferences", "batch_size_mean", "batch_mean_s", "resolution_s",
 )  # fmt: skip
+_TRUE = ("is_corrected", "counts_inferences")  # written only where they are true
 _WHOLE = ("succeeded", "failed", "dropped", "counted", "batch_size")
 
 
@@ -101,7 +102,7 @@ def read_load_test(document: Document) -> LoadTest:
 def _run(part: Part) -> LoadRun:
     numbers: dict[str, Any] = {}
     for name in _PLAIN:
-        if name in part and name != "is_corrected":
+        if name in part and name not in _TRUE:
             numbers[name] = part.whole(name) if name in _WHOLE else part.number(name)
     loop = part.text("loop")
     if loop not in tuple(Loop):
@@ -109,7 +110,7 @@ def _run(part: Part) -> LoadRun:
     return LoadRun(
         name=part.text("name"),
         loop=Loop(loop),
-        is_corrected=part.is_true("is_corrected"),
+        **{name: part.is_true(name) for name in _TRUE},
         quantiles_s=_quantiles(part.part("quantiles_s")),
         stages_s=part.part("stages_s").numbers() if "stages_s" in part else {},
         histogram=_histogram(part.part("histogram")) if "histogram" in part else None,
