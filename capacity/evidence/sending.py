@@ -10,7 +10,9 @@ from capacity.units import format_duration, format_quantile, format_rate
 
 # What figures of one run may differ by: rounding, and requests in flight when it begins and ends.
 _TOLERANCE = 0.05
-_BEHIND = 0.95  # achieved over asked, below which a generator or its server fell behind
+# Achieved over asked, below which a generator or its server fell behind, and above which it sent too many.
+_BEHIND, _AHEAD = 0.95, 1.05
+_CHANCE = 3.0  # standard deviations of a Poisson schedule's count that are chance
 _AT_REST = 0.1  # share of the time that a user is at rest, from which on it is told
 # By how much a rate or a duration is wrong that was read in another unit; users at rest leave it some room.
 _UNITS_APART = {1e3: "ms taken for s", 1e6: "µs taken for s"}
@@ -18,6 +20,12 @@ _ROOM = 0.25
 _MATTERS = 0.1  # change of a quantile by coordinated omission that matters
 # Change from which on it is no spread of service times: of an exponential one without rest it is below.
 _GROSS = 1.0
+# Share of the responses beyond a quantile that may be filled in without moving it.
+_FEW_FILLED = 0.25
+_BY_A_SCHEDULE = (
+    "send by a schedule (an open loop), such as capacity verify --rate, wrk2, vegeta or k6 "
+    "constant-arrival-rate"
+)
 # Share of a failure's weight beyond a quantile that is not worth a word.
 _FEW_FAILURES = 0.01
 
@@ -123,8 +131,8 @@ def coordinated_omission(run: LoadRun) -> CheckFinding | None:
         message = "whether users waited for their answers would be needed to tell"
         fix = "give --users if they did"
         return finding_of(run, "coordinated-omission", Belief.UNKNOWN, message, fix)
-    if run.is_corrected:
-        return None  # `samples` says that it is of an invented population
+    if run.is_corrected:  # where the tool counts what it added, `samples` says so
+        return None if run.counted is not None else _filled_in(run, quantile)
     found = worst_omission(run, quantile)
     if found is None:
         lacks = [
@@ -155,9 +163,39 @@ def coordinated_omission(run: LoadRun) -> CheckFinding | None:
         f"{format_duration(found.cycle_s)}, and {100.0 * found.unsent_share:.3g} % of the requests that were due "
         f"were held back by slow answers; with them {name} is about {format_duration(found.scheduled_s)}"
     )
-    fix = "send by a schedule (an open loop), such as capacity verify --rate, wrk2, vegeta or k6 constant-arrival-rate"
+    fix = _BY_A_SCHEDULE
     belief = Belief.BROKEN if found.change > _GROSS else Belief.DOUBTFUL
     return finding_of(run, "coordinated-omission", belief, message, fix, numbers=numbers)
+
+
+def _filled_in(run: LoadRun, quantile: float) -> CheckFinding:
+    """Of a closed loop whose tool adds responses by itself: whether it added any that matter.
+
+    A user who never rests sends once in `cycle = users / rate`, which is also the mean of what was sent. What is
+    added is longer than a cycle, so that of all responses at most (mean - cycle) / (x - cycle) are added ones above x.
+
+    Source:
+        Markov's inequality; wrk 4.1.0, src/stats.c, `stats_correct(stats, runtime / requests of a connection)`.
+    """
+    name, reported = format_quantile(quantile), run.quantiles_s.get(quantile)
+    if not run.users or not run.throughput_rps or run.mean_s is None or reported is None:
+        message = "the tool fills in responses, and users, rate, mean and a percentile would be needed to tell how many"
+        return finding_of(run, "coordinated-omission", Belief.UNKNOWN, message, _BY_A_SCHEDULE)
+    cycle_s = run.users / run.throughput_rps
+    excess_s, above_s = max(0.0, run.mean_s - cycle_s), reported.low - cycle_s
+    filled_max = 0.0 if not excess_s else 1.0 if excess_s >= above_s else excess_s / above_s
+    numbers = {"cycle_s": cycle_s, "mean_s": run.mean_s, "filled_share_max": filled_max}
+    is_short = run.max_s is not None and run.max_s < 2.0 * cycle_s
+    if is_short or filled_max <= _FEW_FILLED * (1.0 - quantile):
+        message = f"nearly nothing was held back or filled in: {name} would be the same by a schedule"
+        return finding_of(run, "coordinated-omission", Belief.HOLDS, message, numbers=numbers)
+    message = (
+        f"slow answers held back requests, and the tool has filled in responses for them at a user's mean interval of "
+        f"{format_duration(cycle_s)}: the mean of {format_duration(run.mean_s)} is of both, that of the requests sent "
+        f"is {format_duration(cycle_s)}. {name} of {format_duration(reported.value)} is an estimate, and rather a low "
+        "one, as stalls stretch the interval"
+    )
+    return finding_of(run, "coordinated-omission", Belief.DOUBTFUL, message, _BY_A_SCHEDULE, numbers=numbers)
 
 
 def _late_sending(run: LoadRun, quantile: float) -> CheckFinding | None:
@@ -198,13 +236,21 @@ def generator(run: LoadRun) -> CheckFinding | None:
         return None
     numbers = {"asked_rps": asked, "achieved_rps": achieved}
     told = f"{format_rate(achieved)} of the {format_rate(asked)} that were asked for"
-    if achieved < _BEHIND * asked:
+    if _BEHIND * asked <= achieved <= _AHEAD * asked:
+        return finding_of(run, "generator", Belief.HOLDS, told, numbers=numbers)
+    if run.requests and abs(achieved / asked - 1.0) <= _CHANCE / math.sqrt(run.requests):
+        message = f"{told}, which may be chance if {run.requests} requests came at random"
+        fix = "run it for longer; sent at even intervals, it is a generator that does not keep its schedule"
+        return finding_of(run, "generator", Belief.DOUBTFUL, message, fix, numbers=numbers)
+    if achieved < asked:
         message = (
             f"{told}: the figures are those of the lower rate, and not of a steady state at the higher one"
         )
         fix = "see whether the generator or the server is at its limit; ask for less, or add generators"
-        return finding_of(run, "generator", Belief.BROKEN, message, fix, numbers=numbers)
-    return finding_of(run, "generator", Belief.HOLDS, told, numbers=numbers)
+    else:
+        message = f"{told}: the figures are those of the higher rate"
+        fix = "see whether several generators ran, and what the rate is of: each user, or all of them"
+    return finding_of(run, "generator", Belief.BROKEN, message, fix, numbers=numbers)
 
 
 def _sent_rps(run: LoadRun) -> float | None:

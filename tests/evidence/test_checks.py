@@ -110,6 +110,10 @@ def test_few_ratios_are_those_of_a_client_batch() -> None:
     [
         ({"rate_asked_rps": 102.0}, Belief.HOLDS, "100 rps of the 102 rps"),
         ({"rate_asked_rps": 150.0}, Belief.BROKEN, "those of the lower rate"),
+        ({"rate_asked_rps": 20.0, "rate_sent_rps": 142.0}, Belief.BROKEN, "142 rps of the 20 rps"),
+        ({"rate_asked_rps": 90.0}, Belief.BROKEN, "those of the higher rate"),
+        ({"rate_asked_rps": 90.0, "succeeded": 400}, Belief.DOUBTFUL, "may be chance if 400 requests"),
+        ({"rate_asked_rps": 110.0, "succeeded": 400}, Belief.DOUBTFUL, "may be chance if 400 requests"),
         ({"rate_asked_rps": 150.0, "rate_sent_rps": 149.0}, Belief.HOLDS, "149 rps of the 150 rps"),
         ({"dropped": 3}, Belief.BROKEN, "3 requests were never sent"),
     ],
@@ -152,7 +156,8 @@ def test_percentiles_of_invented_requests_are_not_those_of_the_run() -> None:
     one = found("samples", succeeded=400, counted=4146, is_corrected=True)
     assert one.belief is Belief.BROKEN
     assert "of 4146 durations, and 400 requests were answered" in one.message
-    assert not [x for x in check_run(run_of(is_corrected=True)) if x.check == "coordinated-omission"]
+    others = check_run(run_of(succeeded=400, counted=4146, is_corrected=True))
+    assert not [x for x in others if x.check == "coordinated-omission"]
 
 
 @pytest.mark.parametrize(
