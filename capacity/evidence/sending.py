@@ -38,8 +38,8 @@ def kind_of_loop(run: LoadRun) -> CheckFinding:
         case Loop.CLOSED:
             users = "its users" if run.users is None else _users(run.users)
             message = (
-                f"closed: it says how {users} fare who wait for each answer, and not what happens at an arrival rate; "
-                "a slow server gets fewer requests"
+                f"closed, with {users} waiting for each answer: it does not say what happens at an arrival rate, "
+                "as a slow server gets fewer requests"
             )
             fix = "compare it with simulate --users, or send by a schedule: capacity verify --rate"
             return finding_of(run, "loop", Belief.HOLDS, message, fix, numbers={"users": run.users})

@@ -172,6 +172,7 @@ class LoadRun:
         counts_inferences: whether the throughput counts inferences, of which a request may have carried several.
         batch_size_mean: requests that the server put into a batch. [requests]
         batch_mean_s: mean time that a batch took. [s]
+        invalid_because: why the tool itself calls the run invalid; empty where it does not.
         resolution_s: in whole numbers of which durations are given; 0 where they are exact. [s]
     """
 
@@ -203,6 +204,7 @@ class LoadRun:
     counts_inferences: bool = False
     batch_size_mean: float | None = None
     batch_mean_s: float | None = None
+    invalid_because: str = ""
     resolution_s: float = 0.0
 
     def __post_init__(self) -> None:

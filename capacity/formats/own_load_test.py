@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from capacity.errors import InputError
-from capacity.files import located
+from capacity.files import located, printable
 from capacity.formats.document import Document, Part, each, number
 from capacity.formats.load_test import Histogram, LoadRun, LoadTest, Loop, Moment, Samples
 from capacity.performance import Interval
@@ -48,6 +48,8 @@ def _run_to_document(run: LoadRun) -> dict[str, Any]:
         f"{q:g}": {"value": _finite(one.value), "low": one.low, "high": _finite(one.high)}
         for q, one in run.quantiles_s.items()
     }
+    if run.invalid_because:
+        found["invalid_because"] = run.invalid_because
     if run.stages_s:
         found["stages_s"] = dict(run.stages_s)
     if run.histogram is not None:
@@ -111,6 +113,7 @@ def _run(part: Part) -> LoadRun:
         name=part.text("name"),
         loop=Loop(loop),
         **{name: part.is_true(name) for name in _TRUE},
+        invalid_because=printable(part.text("invalid_because")) if "invalid_because" in part else "",
         quantiles_s=_quantiles(part.part("quantiles_s")),
         stages_s=part.part("stages_s").numbers() if "stages_s" in part else {},
         histogram=_histogram(part.part("histogram")) if "histogram" in part else None,
