@@ -11,6 +11,8 @@ from capacity import formats
 from capacity.errors import InputError
 from capacity.formats.document import Document
 
+_SEVERAL = "Extra data"  # what Python's parser says where one object follows another
+
 
 class Kind(StrEnum):
     """What a file is read for.
@@ -56,9 +58,20 @@ def format_of(document: Document) -> Format:
     found = known_format(document)
     if found is not None:
         return found
+    if document.head.startswith(("{", "[")):
+        _require_json(document)
     raise InputError(
         f"{document.name} is of none of the {len(FORMATS)} formats that are known; capacity import --help names them"
     )
+
+
+def _require_json(document: Document) -> None:
+    """Refuse what begins as JSON and is not, by line and column; a file of several objects is told otherwise."""
+    try:
+        _ = document.object if document.head.startswith("{") else document.parts
+    except InputError as error:
+        if "not valid JSON" in str(error) and _SEVERAL not in str(error):
+            raise InputError(f"{error}; was the file cut off? save it again") from None
 
 
 def known_format(document: Document) -> Format | None:

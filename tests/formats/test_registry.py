@@ -49,6 +49,26 @@ def test_no_recogniser_fails(text: str) -> None:
         format_of(document)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"model_stats": [\n  {"name": "m",', "line 2 column 16"),
+        ('[{"sent": 1}\n,', "line 2 column 2"),
+        ('{"a": 1,\n "a": 2}', "key 'a' appears twice"),
+        ('{"a": NaN}', "NaN is not a number"),
+    ],
+)
+def test_json_that_was_cut_off_is_told_by_line_and_column(text: str, said: str) -> None:
+    with pytest.raises(InputError, match="a file: not valid JSON") as refused:
+        format_of(Document("a file", text))
+    assert said in str(refused.value)
+
+
+def test_several_objects_of_no_known_format_are_no_broken_json() -> None:
+    with pytest.raises(InputError, match="is of none of the"):
+        format_of(Document("a file", '{"a": 1}\n{"a": 2}\n'))
+
+
 def test_units_are_those_that_tools_write() -> None:
     assert [seconds_per(unit, "x") for unit in ("ns", "us", "ms", "s", "milliseconds")] == [
         1e-9,
