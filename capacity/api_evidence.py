@@ -16,6 +16,7 @@ from capacity.formats.registry import Kind, format_of, known_format, read_docume
 from capacity.performance import Performance
 
 if TYPE_CHECKING:
+    from capacity.formats.running_plan import RunningPlan
     from capacity.profile.profile import ServiceProfile
     from capacity.question.plan import Plan
 
@@ -61,6 +62,22 @@ def is_sweep(source: str | Path) -> bool:
     """Whether a file is a run over the server of a language model, and nothing else."""
     found = known_format(document_of(source))
     return found is not None and Kind.RUNS in found.READERS and Kind.PROFILE not in found.READERS
+
+
+def require_sweeps(sources: Sequence[str | Path]) -> None:
+    """Refuse several files of which one is no sweep over the server of a language model.
+
+    Raises:
+        InputError: a file of another format, or of none.
+    """
+    for source in sources:
+        document = document_of(source)
+        found = format_of(document)
+        if Kind.RUNS not in found.READERS:
+            raise InputError(
+                f"{document.name} is from {found.NAME}, and several files are read together only where all are sweeps "
+                "over the server of a language model; import it by itself"
+            )
 
 
 def is_of_sweeps(sources: Sequence[str]) -> bool:
@@ -128,6 +145,46 @@ def _kind(text: str) -> Kind:
     return Kind(text)
 
 
+def running_plan(source: object) -> "RunningPlan | None":
+    """How a server that runs batches, of a file of another tool; None of anything else."""
+    if not isinstance(source, str | Path) or not Path(source).is_file():
+        return None
+    document = Document.read(Path(source))
+    found = known_format(document)
+    if found is None or Kind.PLAN not in found.READERS:
+        return None
+    running: RunningPlan = read_document(document, Kind.PLAN)
+    return running
+
+
+def plan_of(running: "RunningPlan", profile: "ServiceProfile") -> "Plan":
+    """The plan that a server runs, whose replicas share its queue."""
+    from capacity.question.plan import Plan, Routing
+
+    return Plan(
+        profile=profile.name,
+        replicas=running.replicas,
+        batch_size_max=min(running.batch_size_max, profile.batch_size_max),
+        batch_wait_max_s=running.batch_wait_max_s,
+        routing=Routing.SHARED_QUEUE if running.replicas > 1 else Routing.ROUND_ROBIN,
+        preferred_sizes=tuple(
+            size for size in running.preferred_batch_sizes if size <= profile.batch_size_max
+        ),
+        queue_limit=running.queue_limit,
+    )
+
+
+def notes_of(running: "RunningPlan", profile: "ServiceProfile") -> tuple[str, ...]:
+    """What a prediction of a server's plan leaves out."""
+    if running.batch_size_max <= profile.batch_size_max:
+        return running.notes
+    clipped = (
+        f"the server forms batches up to {running.batch_size_max}, and the profile has times up to "
+        f"{profile.batch_size_max}: predicted with {profile.batch_size_max}"
+    )
+    return (*running.notes, clipped)
+
+
 def load_test(source: str | Path) -> LoadTest:
     """The load test in a file."""
     found: LoadTest = read_document(document_of(source), Kind.LOAD_TEST)
@@ -140,9 +197,15 @@ def audit(
     profile: "ServiceProfile | None",
     plan: "Plan | None",
     effort: Mapping[str, Any],
+    notes: Sequence[str] = (),
 ) -> AuditAnswer:
-    """Whether a load test is to be believed; with a profile, what was to be expected of each run."""
+    """Whether a load test is to be believed; with a profile, what was to be expected of each run.
+
+    Args:
+        notes: on the plan, to be told below those on the test.
+    """
     test = load_test(source)
+    test = replace(test, notes=(*test.notes, *notes))
     if users is not None:
         test = replace(test, runs=tuple(_with_users(run, users) for run in test.runs))
     findings = tuple(audit_findings(test))
@@ -175,12 +238,16 @@ def _beside(run: LoadRun, profile: "ServiceProfile", plan: "Plan", effort: Mappi
         "batch_size_max": plan.batch_size_max,
         "batch_wait_s": plan.batch_wait_max_s,
         "routing": plan.routing.value,
+        "batching": plan.batching.value,
+        "preferred_sizes": plan.preferred_sizes or None,
         "queue_limit": plan.queue_limit,
         "quantile": [q for q in run.quantiles_s if 0.0 < q < 1.0] or [0.99],
         **effort,
     }
     if run.loop is Loop.CLOSED and run.users:
         how |= {"users": round(run.users), "think_time_s": _think_time_s(run)}
+        if plan.queue_limit is not None and plan.queue_limit >= run.users:
+            how["queue_limit"] = None  # there is always room for all of them
     elif run.rate_asked_rps or run.throughput_rps:
         how |= {"rate_rps": run.rate_asked_rps or run.throughput_rps}
     else:
@@ -211,6 +278,12 @@ def explain(source: str | Path) -> StagesAnswer:
     Raises:
         InputError: it has no stages.
     """
+    running = running_plan(source)
+    if running is not None:
+        raise InputError(
+            f"{Path(source).name} says how a server batches and nothing of its times; capacity simulate --profile "
+            f"PROFILE --rate RATE {running.flags} says what that does"
+        )
     test = load_test(source)
     if not any(run.stages_s for run in test.runs):
         raise InputError(

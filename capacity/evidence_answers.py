@@ -198,8 +198,7 @@ class ImportAnswer(Answer):
             case LoadTest():
                 return load_test_to_document(self.found)
             case RunningPlan():
-                found: Document = plain(self.found)
-                return found
+                return {**plain(self.found), "flags": self.found.flags}
 
     def write(self, path: Path) -> None:
         """A profile or a load test as .json, a workload as .csv with a column `t_s`.

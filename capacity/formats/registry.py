@@ -29,6 +29,16 @@ class Kind(StrEnum):
     RUNS = "runs"
 
 
+# What takes a file that holds such a thing.
+_USES = {
+    Kind.PROFILE: "--profile",
+    Kind.WORKLOAD: "--arrivals trace:FILE",
+    Kind.LOAD_TEST: "capacity audit",
+    Kind.PLAN: "capacity import",
+    Kind.RUNS: "capacity import, with all sweeps of the server",
+}
+
+
 class Format(Protocol):
     """What a module of this folder has, which is a format; see the folder's own words."""
 
@@ -94,7 +104,10 @@ def read_document(document: Document, kind: Kind) -> Any:
     found = format_of(document)
     if kind not in found.READERS:
         kinds = ", ".join(found.READERS)
-        raise InputError(f"{document.name} is from {found.NAME}, which has no {kind} in it, only: {kinds}")
+        uses = " or ".join(_USES[Kind(one)] for one in found.READERS)
+        raise InputError(
+            f"{document.name} is from {found.NAME}, which has no {kind} in it, only: {kinds}; give it to {uses}"
+        )
     try:
         return found.READERS[kind](document)
     except InputError as error:

@@ -127,6 +127,7 @@ def import_tables(found: ServiceProfile | TraceArrivals | LoadTest | RunningPlan
                 ("queue limit", limit or "none"),
             ]
             yield table(("<", "<"), settings, title=found.name)
+            yield Text(f"capacity simulate --profile PROFILE --rate RATE {found.flags} evaluates it.")
             yield from _notes(found.notes)
 
 
