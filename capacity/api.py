@@ -1348,6 +1348,7 @@ def import_file(
         files: a file or a URL; several where they are sweeps over the server of a language model, written by
             `vllm bench serve --save-detailed`, guidellm or aiperf, which together are its profile.
         kind: profile, load-test, workload or plan, of a file that holds several of these.
+        model: its name; of a file with several, such as Triton's statistics, which of them.
         devices: that the server of a language model runs on, as one replica.
         device_kind: cpu or gpu, of a profile of batch times; files for servers need to know.
 

@@ -12,7 +12,7 @@ from capacity.evidence.inferences import implied_batch
 from capacity.evidence_answers import AuditAnswer, ImportAnswer, StagesAnswer
 from capacity.formats.document import Document
 from capacity.formats.load_test import LoadRun, LoadTest, Loop
-from capacity.formats.registry import Kind, format_of, known_format, read_document
+from capacity.formats.registry import Format, Kind, format_of, known_format, read_document
 from capacity.performance import Performance
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ def import_file(source: str | Path, kind: str | None, given: Mapping[str, Any]) 
     """
     document = document_of(source)
     found = format_of(document)
+    document, given = _of_model(document, found, given)
     kinds = [one for one in _PREFERRED if one in found.READERS]
     if not kinds:
         read_document(document, Kind.PROFILE)  # says what is in it
@@ -112,6 +113,17 @@ def import_file(source: str | Path, kind: str | None, given: Mapping[str, Any]) 
         value = _completed(value, given)
     others = tuple(one.value for one in kinds if one is not asked and _holds(document, one))
     return ImportAnswer(tool=found.NAME, kind=asked.value, found=value, others=others)
+
+
+def _of_model(
+    document: Document, found: Format, given: Mapping[str, Any]
+) -> tuple[Document, Mapping[str, Any]]:
+    """What a file says of the model that `--model` names, where it is of several; else `--model` is its name."""
+    choose = getattr(found, "chosen", None)
+    if choose is None or given.get("model") is None:
+        return document, given
+    one = choose(document, given["model"])
+    return (document, given) if one is None else (one, {**given, "model": None})
 
 
 def _completed(profile: "ServiceProfile", given: Mapping[str, Any]) -> "ServiceProfile":

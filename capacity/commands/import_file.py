@@ -25,7 +25,7 @@ from capacity.commands.output import Format, emit, run
         ("--as",),
     ),
     name=Flag(str, None, "Name of the profile. Default: that in the file, or for sweeps that of -o."),
-    model=Flag(str, None, "Name of the model."),
+    model=Flag(str, None, "Name of the model; of a file with several, which of them."),
     device=Flag(str, None, "Device of the replicas: H100."),
     devices=Flag(int, 1, "Devices that the measured server runs on, as one replica."),
     device_kind=Flag(str, None, "cpu or gpu, for render; of batch times.", ("--kind",)),

@@ -108,6 +108,7 @@ def import_tables(found: ServiceProfile | TraceArrivals | LoadTest | RunningPlan
                 for b in found.batch_sizes
             ]
             yield table(("batch", "mean time", "throughput"), rows, title=found.name)
+            yield from _notes([found.source["note"]] if "note" in found.source else [])
         case TraceArrivals():
             lasted, rate = format_duration(found.duration_s), format_rate(found.rate_rps)
             told = f"{len(found.instants_s)} arrivals in {lasted}, {rate}"
