@@ -39,7 +39,7 @@ from capacity.commands.output import Format, emit, run
         None,
         "Time of a request outside the engine: 18ms. Default: worked out from the shortest prompts.",
     ),
-    file=writes("Write what was read: a profile or a load test as .json, a workload as .csv."),
+    file=writes("Write what was read, as .json; a workload also as .csv."),
 )
 def import_(context: typer.Context, *, file: str | None, output: Format, as_json: bool) -> None:
     """Read what other tools have measured, and write what plan, workload and audit take.

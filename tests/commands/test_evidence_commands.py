@@ -120,7 +120,10 @@ def test_requests_of_a_log_become_a_trace(tmp_path: Path) -> None:
         == pytest.approx(by_log["arrival_rate_rps"])
         == pytest.approx(20.0, rel=0.02)
     )
-    assert run("import", log, "--as", "workload", "-o", tmp_path / "trace.json").exit_code == 2
+    as_json = tmp_path / "workload.json"
+    assert run("import", log, "--as", "workload", "-o", as_json).exit_code == 0
+    assert answer("workload", as_json)["arrival_rate_rps"] == pytest.approx(by_log["arrival_rate_rps"])
+    assert run("import", log, "--as", "workload", "-o", tmp_path / "trace.txt").exit_code == 2
 
 
 @pytest.mark.parametrize("command", ["import", "audit", "explain"])
