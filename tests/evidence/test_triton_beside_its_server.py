@@ -79,6 +79,9 @@ def test_the_closed_loop_is_predicted_within_a_tenth(answer: AuditAnswer) -> Non
     (run,) = answer.beside
     assert run.parting is Parting.AGREES
     rows = {row.quantity: row for row in run.rows}
+    # As the how-to "Bring your measurements" has it.
+    assert rows["throughput"].predicted.value == pytest.approx(73.6, rel=0.005)
+    assert rows["response mean"].predicted.value == pytest.approx(0.110, rel=0.005)
     assert rows["throughput"].measured.value == 78.6276
     assert rows["throughput"].ratio == pytest.approx(1.0, abs=0.1)
     assert rows["response mean"].measured.value == pytest.approx(0.101232)
