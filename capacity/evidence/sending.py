@@ -131,8 +131,8 @@ def coordinated_omission(run: LoadRun) -> CheckFinding | None:
         message = "whether users waited for their answers would be needed to tell"
         fix = "give --users if they did"
         return finding_of(run, "coordinated-omission", Belief.UNKNOWN, message, fix)
-    if run.is_corrected:  # where the tool counts what it added, `samples` says so
-        return None if run.counted is not None else _filled_in(run, quantile)
+    if run.is_corrected:
+        return _filled_in(run, quantile)
     found = worst_omission(run, quantile)
     if found is None:
         lacks = [
@@ -169,33 +169,55 @@ def coordinated_omission(run: LoadRun) -> CheckFinding | None:
 
 
 def _filled_in(run: LoadRun, quantile: float) -> CheckFinding:
-    """Of a closed loop whose tool adds responses by itself: whether it added any that matter.
+    """Of a closed loop whose tool adds responses by itself: whether it added any that matter."""
+    name, reported = format_quantile(quantile), run.quantiles_s.get(quantile)
+    found = _filled_share_max(run, quantile)
+    if found is None or reported is None:
+        message = "the tool fills in responses, and users, rate, mean and a percentile would be needed to tell how many"
+        return finding_of(run, "coordinated-omission", Belief.UNKNOWN, message, _BY_A_SCHEDULE)
+    numbers = {"filled_share_max": found, "reported_s": reported.value, "mean_s": run.mean_s}
+    if found <= _FEW_FILLED * (1.0 - quantile):
+        message = f"nearly nothing was held back or filled in: {name} would be the same by a schedule"
+        return finding_of(run, "coordinated-omission", Belief.HOLDS, message, numbers=numbers)
+    message = (
+        "slow answers held back requests, and the tool has filled in responses for them: "
+        f"{_filled(run)}. {name} of {format_duration(reported.value)} is an estimate of what users of a schedule see, "
+        "and rather a low one, as stalls stretch the interval that it fills by"
+    )
+    return finding_of(run, "coordinated-omission", Belief.DOUBTFUL, message, _BY_A_SCHEDULE, numbers=numbers)
+
+
+def _filled(run: LoadRun) -> str:
+    """How much the tool has filled in, by counts where there are some, else by the means."""
+    if run.counted is not None:
+        return f"{run.counted} durations are of {run.requests} requests"
+    assert run.users and run.throughput_rps and run.mean_s is not None  # noqa: S101, PT018  (else nothing is known)
+    return (
+        f"the mean of {format_duration(run.mean_s)} is of both, that of the requests sent is "
+        f"{format_duration(run.users / run.throughput_rps)}"
+    )
+
+
+def _filled_share_max(run: LoadRun, quantile: float) -> float | None:
+    """Of all responses, at most what share is filled in and above a quantile; None where it is not known.
 
     A user who never rests sends once in `cycle = users / rate`, which is also the mean of what was sent. What is
-    added is longer than a cycle, so that of all responses at most (mean - cycle) / (x - cycle) are added ones above x.
+    filled in is longer than a cycle, so that of all responses at most (mean - cycle) / (x - cycle) are such above x;
+    and nothing is filled in for an answer that took less than two cycles.
 
     Source:
         Markov's inequality; wrk 4.1.0, src/stats.c, `stats_correct(stats, runtime / requests of a connection)`.
     """
-    name, reported = format_quantile(quantile), run.quantiles_s.get(quantile)
+    if run.counted is not None and run.requests is not None:
+        return max(0.0, 1.0 - run.requests / run.counted) if run.counted else 0.0
+    reported = run.quantiles_s.get(quantile)
     if not run.users or not run.throughput_rps or run.mean_s is None or reported is None:
-        message = "the tool fills in responses, and users, rate, mean and a percentile would be needed to tell how many"
-        return finding_of(run, "coordinated-omission", Belief.UNKNOWN, message, _BY_A_SCHEDULE)
+        return None
     cycle_s = run.users / run.throughput_rps
     excess_s, above_s = max(0.0, run.mean_s - cycle_s), reported.low - cycle_s
-    filled_max = 0.0 if not excess_s else 1.0 if excess_s >= above_s else excess_s / above_s
-    numbers = {"cycle_s": cycle_s, "mean_s": run.mean_s, "filled_share_max": filled_max}
-    is_short = run.max_s is not None and run.max_s < 2.0 * cycle_s
-    if is_short or filled_max <= _FEW_FILLED * (1.0 - quantile):
-        message = f"nearly nothing was held back or filled in: {name} would be the same by a schedule"
-        return finding_of(run, "coordinated-omission", Belief.HOLDS, message, numbers=numbers)
-    message = (
-        f"slow answers held back requests, and the tool has filled in responses for them at a user's mean interval of "
-        f"{format_duration(cycle_s)}: the mean of {format_duration(run.mean_s)} is of both, that of the requests sent "
-        f"is {format_duration(cycle_s)}. {name} of {format_duration(reported.value)} is an estimate, and rather a low "
-        "one, as stalls stretch the interval"
-    )
-    return finding_of(run, "coordinated-omission", Belief.DOUBTFUL, message, _BY_A_SCHEDULE, numbers=numbers)
+    if not excess_s or (run.max_s is not None and run.max_s < 2.0 * cycle_s):
+        return 0.0
+    return 1.0 if excess_s >= above_s else excess_s / above_s
 
 
 def _late_sending(run: LoadRun, quantile: float) -> CheckFinding | None:

@@ -156,8 +156,19 @@ def test_percentiles_of_invented_requests_are_not_those_of_the_run() -> None:
     one = found("samples", succeeded=400, counted=4146, is_corrected=True)
     assert one.belief is Belief.BROKEN
     assert "of 4146 durations, and 400 requests were answered" in one.message
-    others = check_run(run_of(succeeded=400, counted=4146, is_corrected=True))
-    assert not [x for x in others if x.check == "coordinated-omission"]
+    omission = found("coordinated-omission", succeeded=400, counted=4146, is_corrected=True)
+    assert omission.belief is Belief.DOUBTFUL
+    assert "4146 durations are of 400 requests" in omission.message
+
+
+def test_a_tool_that_fills_in_is_never_passed_over() -> None:
+    """Ten of a thousand that were added are all that lies beyond P99; two are a fifth of it."""
+    few, many = (
+        found("coordinated-omission", succeeded=1000, counted=1000 + more, is_corrected=True)
+        for more in (2, 10)
+    )
+    assert (few.belief, many.belief) == (Belief.HOLDS, Belief.DOUBTFUL)
+    assert found("coordinated-omission", is_corrected=True, users=None).belief is Belief.UNKNOWN
 
 
 @pytest.mark.parametrize(

@@ -123,10 +123,7 @@ def test_what_wrk_has_filled_in_is_told() -> None:
     """By a schedule one request in ten waits for more than 0.5 s; without what wrk adds one in a hundred waits at all."""
     one = omission(STALLS)
     assert one.belief is Belief.DOUBTFUL
-    assert (
-        "interval of 13.1 ms: the mean of 94.3 ms is of both, that of the requests sent is 13.1 ms"
-        in one.message
-    )
+    assert "the mean of 94.3 ms is of both, that of the requests sent is 13.1 ms" in one.message
     assert one.numbers["filled_share_max"] > 0.08
     assert load_test(STALLS).runs[0].quantiles_s[0.9].value == pytest.approx(0.5, rel=0.2)
     assert omission(WRK).belief is Belief.DOUBTFUL
