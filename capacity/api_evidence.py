@@ -59,9 +59,13 @@ def is_of_another_tool(source: str | Path) -> bool:
 
 
 def is_sweep(source: str | Path) -> bool:
-    """Whether a file is a run over the server of a language model, and nothing else."""
-    found = known_format(document_of(source))
-    return found is not None and Kind.RUNS in found.READERS and Kind.PROFILE not in found.READERS
+    """Whether a file is a run over the server of a language model, with its single requests."""
+    document = document_of(source)
+    found = known_format(document)
+    if found is None or Kind.RUNS not in found.READERS or Kind.PROFILE in found.READERS:
+        return False
+    has_requests = getattr(found, "has_requests", None)
+    return has_requests is None or bool(has_requests(document))
 
 
 def require_sweeps(sources: Sequence[str | Path]) -> None:

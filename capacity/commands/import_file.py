@@ -71,7 +71,7 @@ def import_(context: typer.Context, *, file: str | None, output: Format, as_json
     path = None if file is None else Path(file)
     if path is not None:
         check_target(path, "what was read", (".json", ".csv"))
-        if is_of_sweeps(context.params["files"]):
+        if context.params["kind"] is None and is_of_sweeps(context.params["files"]):
             context.params["name"] = context.params["name"] or profile_name(path)
     answer = run(api.import_file, context)
     if path is not None:

@@ -38,6 +38,11 @@ def recognises(document: Document) -> bool:
     return {"request_throughput", "total_input_tokens", "duration", "completed"} <= document.keys
 
 
+def has_requests(document: Document) -> bool:
+    """Whether it has something of single requests, and not totals alone."""
+    return any(name in document.keys for name in _COLUMNS)
+
+
 def read_runs(document: Document) -> tuple[SeenRun, ...]:
     """The one run.
 

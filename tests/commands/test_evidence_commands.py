@@ -307,3 +307,21 @@ def test_several_files_that_are_no_sweeps_are_not_asked_for_their_cache() -> Non
     assert done.exit_code == 2
     assert "only where all are sweeps" in done.stderr
     assert "kv-tokens" not in done.stderr
+
+
+# Written here by the fields of vLLM's benchmarks/serve.py, without --save-detailed.
+TOTALS = {
+    "request_rate": 10.0, "max_concurrency": None, "duration": 102.0, "completed": 1000, "failed": 0,
+    "total_input_tokens": 512_000, "total_output_tokens": 101_000, "request_throughput": 9.804,
+    "mean_e2el_ms": 2000.0, "median_e2el_ms": 1900.0, "p99_e2el_ms": 3000.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", [(), ("--as", "load-test")])
+def test_totals_of_a_language_model_are_a_load_test_and_no_sweep(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    path, written = tmp_path / "bench.json", tmp_path / "test.json"
+    path.write_text(json.dumps(TOTALS))
+    assert answer("import", path, *words, "-o", written)["kind"] == "load-test"
+    assert answer("audit", written, code=4)["runs"] == answer("audit", path, code=4)["runs"]
