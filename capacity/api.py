@@ -1348,6 +1348,7 @@ def import_file(
         files: a file or a URL; several where they are sweeps over the server of a language model, written by
             `vllm bench serve --save-detailed`, guidellm or aiperf, which together are its profile.
         kind: profile, load-test, workload or plan, of a file that holds several of these.
+        model: its name; of a file with several, such as Triton's statistics, which of them.
         devices: that the server of a language model runs on, as one replica.
         device_kind: cpu or gpu, of a profile of batch times; files for servers need to know.
 
@@ -1364,6 +1365,7 @@ def import_file(
         if len(paths) > 1:
             raise InputError(f"--as {kind} reads one file, got {len(paths)}")
         return api_evidence.import_file(paths[0], kind, given)
+    api_evidence.require_sweeps(paths)
     from capacity import api_llm
     from capacity.formats.registry import Kind, read
     from simulations.tokens import require_check
@@ -1407,26 +1409,33 @@ def audit(
         file: a report of a load generator, or the URL of one.
         users: of a closed loop, where the file does not say how many there were.
         profile: predict each run by this profile, and lay the prediction beside what was measured.
-        plan: predict by a saved plan instead: its profile, replicas and batching.
+        plan: predict by a saved plan instead: its profile, replicas and batching; or, with a profile, by the
+            replicas and the batching of a server's configuration, such as Triton's config.pbtxt.
 
     Raises:
         InputError: the file is of no known format, or holds no load test.
     """
     from capacity import api_evidence
 
-    if profile is not None and plan is not None:
+    running = api_evidence.running_plan(plan)
+    if running is not None and profile is None:
+        raise InputError("the plan says how a server batches and not how long it takes; give --profile too")
+    if profile is not None and plan is not None and running is None:
         raise InputError("give --profile or --plan to predict by, not both")
     of_profile = {
         "--replicas": replicas != 1, "--batch-size-max": batch_size_max, "--routing": routing != "round-robin",
         "--batch-wait": batch_wait not in (None, "0ms") or batch_wait_s, "--queue-limit": queue_limit,
-        "--request-overhead": request_overhead or request_overhead_s,
+        "--request-overhead": (request_overhead or request_overhead_s) and running is None,
     }  # fmt: skip
-    if profile is None and (told := [flag for flag, is_told in of_profile.items() if is_told]):
+    told = [flag for flag, is_told in of_profile.items() if is_told]
+    if told and profile is None:
         raise InputError(f"{told[0]} belongs to --profile; give a profile too, or leave it out")
+    if told and running is not None:
+        raise InputError(f"{told[0]} is in the plan of the server; leave it out, or --plan")
     measured, fleet = None, None
-    if plan is not None and is_llm_plan(plan):
+    if plan is not None and running is None and is_llm_plan(plan):
         raise InputError("the plan is for a language model, whose runs audit does not predict; give none")
-    if plan is not None:
+    if plan is not None and running is None:
         from capacity.answer.saved_plan import read_plans
 
         (saved,) = read_plans([plan])
@@ -1435,9 +1444,15 @@ def audit(
         overhead_s = parse.duration_s(request_overhead, request_overhead_s, "--request-overhead")
         measured = parse.read_profile(profile, overhead_s)
         wait = (batch_wait, batch_wait_s)
-        fleet = _plan(measured, replicas, batch_size_max, wait, parse.BatchingRule(), routing, queue_limit)
+        rule = parse.BatchingRule()
+        fleet = (
+            _plan(measured, replicas, batch_size_max, wait, rule, routing, queue_limit)
+            if running is None
+            else api_evidence.plan_of(running, measured)
+        )
     effort = {"seed": seed, "precision": precision, "workers": workers, "progress": progress}
-    return api_evidence.audit(file, users, measured, fleet, effort)
+    notes = api_evidence.notes_of(running, measured) if running is not None and measured is not None else ()
+    return api_evidence.audit(file, users, measured, fleet, effort, notes)
 
 
 def _plan(

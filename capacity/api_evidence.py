@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 from capacity.errors import CapacityError, InputError, UnstableError
 from capacity.evidence.audit import audit_findings
 from capacity.evidence.beside import RunBeside, beside, overloaded, unknown
+from capacity.evidence.inferences import implied_batch
 from capacity.evidence_answers import AuditAnswer, ImportAnswer, StagesAnswer
 from capacity.formats.document import Document
 from capacity.formats.load_test import LoadRun, LoadTest, Loop
-from capacity.formats.registry import Kind, format_of, known_format, read_document
+from capacity.formats.registry import Format, Kind, format_of, known_format, read_document
 from capacity.performance import Performance
 
 if TYPE_CHECKING:
+    from capacity.formats.running_plan import RunningPlan
     from capacity.profile.profile import ServiceProfile
     from capacity.question.plan import Plan
 
@@ -57,9 +59,29 @@ def is_of_another_tool(source: str | Path) -> bool:
 
 
 def is_sweep(source: str | Path) -> bool:
-    """Whether a file is a run over the server of a language model, and nothing else."""
-    found = known_format(document_of(source))
-    return found is not None and Kind.RUNS in found.READERS and Kind.PROFILE not in found.READERS
+    """Whether a file is a run over the server of a language model, with its single requests."""
+    document = document_of(source)
+    found = known_format(document)
+    if found is None or Kind.RUNS not in found.READERS or Kind.PROFILE in found.READERS:
+        return False
+    has_requests = getattr(found, "has_requests", None)
+    return has_requests is None or bool(has_requests(document))
+
+
+def require_sweeps(sources: Sequence[str | Path]) -> None:
+    """Refuse several files of which one is no sweep over the server of a language model.
+
+    Raises:
+        InputError: a file of another format, or of none.
+    """
+    for source in sources:
+        document = document_of(source)
+        found = format_of(document)
+        if Kind.RUNS not in found.READERS:
+            raise InputError(
+                f"{document.name} is from {found.NAME}, and several files are read together only where all are sweeps "
+                "over the server of a language model; import it by itself"
+            )
 
 
 def is_of_sweeps(sources: Sequence[str]) -> bool:
@@ -80,6 +102,7 @@ def import_file(source: str | Path, kind: str | None, given: Mapping[str, Any]) 
     """
     document = document_of(source)
     found = format_of(document)
+    document, given = _of_model(document, found, given)
     kinds = [one for one in _PREFERRED if one in found.READERS]
     if not kinds:
         read_document(document, Kind.PROFILE)  # says what is in it
@@ -94,6 +117,17 @@ def import_file(source: str | Path, kind: str | None, given: Mapping[str, Any]) 
         value = _completed(value, given)
     others = tuple(one.value for one in kinds if one is not asked and _holds(document, one))
     return ImportAnswer(tool=found.NAME, kind=asked.value, found=value, others=others)
+
+
+def _of_model(
+    document: Document, found: Format, given: Mapping[str, Any]
+) -> tuple[Document, Mapping[str, Any]]:
+    """What a file says of the model that `--model` names, where it is of several; else `--model` is its name."""
+    choose = getattr(found, "chosen", None)
+    if choose is None or given.get("model") is None:
+        return document, given
+    one = choose(document, given["model"])
+    return (document, given) if one is None else (one, {**given, "model": None})
 
 
 def _completed(profile: "ServiceProfile", given: Mapping[str, Any]) -> "ServiceProfile":
@@ -127,6 +161,46 @@ def _kind(text: str) -> Kind:
     return Kind(text)
 
 
+def running_plan(source: object) -> "RunningPlan | None":
+    """How a server that runs batches, of a file of another tool; None of anything else."""
+    if not isinstance(source, str | Path) or not Path(source).is_file():
+        return None
+    document = Document.read(Path(source))
+    found = known_format(document)
+    if found is None or Kind.PLAN not in found.READERS:
+        return None
+    running: RunningPlan = read_document(document, Kind.PLAN)
+    return running
+
+
+def plan_of(running: "RunningPlan", profile: "ServiceProfile") -> "Plan":
+    """The plan that a server runs, whose replicas share its queue."""
+    from capacity.question.plan import Plan, Routing
+
+    return Plan(
+        profile=profile.name,
+        replicas=running.replicas,
+        batch_size_max=min(running.batch_size_max, profile.batch_size_max),
+        batch_wait_max_s=running.batch_wait_max_s,
+        routing=Routing.SHARED_QUEUE if running.replicas > 1 else Routing.ROUND_ROBIN,
+        preferred_sizes=tuple(
+            size for size in running.preferred_batch_sizes if size <= profile.batch_size_max
+        ),
+        queue_limit=running.queue_limit,
+    )
+
+
+def notes_of(running: "RunningPlan", profile: "ServiceProfile") -> tuple[str, ...]:
+    """What a prediction of a server's plan leaves out."""
+    if running.batch_size_max <= profile.batch_size_max:
+        return running.notes
+    clipped = (
+        f"the server forms batches up to {running.batch_size_max}, and the profile has times up to "
+        f"{profile.batch_size_max}: predicted with {profile.batch_size_max}"
+    )
+    return (*running.notes, clipped)
+
+
 def load_test(source: str | Path) -> LoadTest:
     """The load test in a file."""
     found: LoadTest = read_document(document_of(source), Kind.LOAD_TEST)
@@ -139,9 +213,15 @@ def audit(
     profile: "ServiceProfile | None",
     plan: "Plan | None",
     effort: Mapping[str, Any],
+    notes: Sequence[str] = (),
 ) -> AuditAnswer:
-    """Whether a load test is to be believed; with a profile, what was to be expected of each run."""
+    """Whether a load test is to be believed; with a profile, what was to be expected of each run.
+
+    Args:
+        notes: on the plan, to be told below those on the test.
+    """
     test = load_test(source)
+    test = replace(test, notes=(*test.notes, *notes))
     if users is not None:
         test = replace(test, runs=tuple(_with_users(run, users) for run in test.runs))
     findings = tuple(audit_findings(test))
@@ -165,21 +245,25 @@ def _beside(run: LoadRun, profile: "ServiceProfile", plan: "Plan", effort: Mappi
     """The prediction of one run, by simulation: of its users, or of its rate."""
     from capacity import api
 
-    if run.batch_size > 1:
+    carried = implied_batch(run) or run.batch_size
+    if carried > 1:
         return unknown(
-            run,
-            f"each request carries {run.batch_size} inferences, which share a batch; measure with single ones",
+            run, f"each request carries {carried} inferences, which share a batch; measure with single ones"
         )
     how: dict[str, Any] = {
         "batch_size_max": plan.batch_size_max,
         "batch_wait_s": plan.batch_wait_max_s,
         "routing": plan.routing.value,
+        "batching": plan.batching.value,
+        "preferred_sizes": plan.preferred_sizes or None,
         "queue_limit": plan.queue_limit,
         "quantile": [q for q in run.quantiles_s if 0.0 < q < 1.0] or [0.99],
         **effort,
     }
     if run.loop is Loop.CLOSED and run.users:
         how |= {"users": round(run.users), "think_time_s": _think_time_s(run)}
+        if plan.queue_limit is not None and plan.queue_limit >= run.users:
+            how["queue_limit"] = None  # there is always room for all of them
     elif run.rate_asked_rps or run.throughput_rps:
         how |= {"rate_rps": run.rate_asked_rps or run.throughput_rps}
     else:
@@ -210,10 +294,17 @@ def explain(source: str | Path) -> StagesAnswer:
     Raises:
         InputError: it has no stages.
     """
+    running = running_plan(source)
+    if running is not None:
+        raise InputError(
+            f"{Path(source).name} says how a server batches and nothing of its times; capacity simulate --profile "
+            f"PROFILE --rate RATE {running.flags} says what that does"
+        )
     test = load_test(source)
     if not any(run.stages_s for run in test.runs):
         raise InputError(
-            f"{test.name} has no times of the server's stages; Triton's statistics and perf_analyzer's CSV have"
+            f"{test.name} has no times of the server's stages; Triton's statistics, its page of metrics and "
+            "perf_analyzer's results have"
         )
     return StagesAnswer(test=replace(test, runs=tuple(run for run in test.runs if run.stages_s)))
 

@@ -18,6 +18,7 @@ from capacity.evidence.stages import sentences, waiting_of
 from capacity.files import check_target, write_whole
 from capacity.formats.load_test import LoadRun, LoadTest
 from capacity.formats.own_load_test import load_test_to_document
+from capacity.formats.own_workload import workload_to_document
 from capacity.formats.running_plan import RunningPlan
 from capacity.profile.formats import profile_to_document
 from capacity.profile.profile import ServiceProfile
@@ -132,6 +133,7 @@ class StagesAnswer(Answer):
                 for run in self.test.runs
                 if run.stages_s
             ],
+            "notes": list(self.test.notes),
         }
 
     def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
@@ -189,26 +191,21 @@ class ImportAnswer(Answer):
             case ServiceProfile():
                 return profile_to_document(self.found)
             case TraceArrivals():
-                return {
-                    "name": self.found.name,
-                    "requests": len(self.found.instants_s),
-                    "rate_rps": self.found.rate_rps,
-                }
+                return workload_to_document(self.found)
             case LoadTest():
                 return load_test_to_document(self.found)
             case RunningPlan():
-                found: Document = plain(self.found)
-                return found
+                return {**plain(self.found), "flags": self.found.flags}
 
     def write(self, path: Path) -> None:
-        """A profile or a load test as .json, a workload as .csv with a column `t_s`.
+        """As .json; a workload also as .csv with a column `t_s`.
 
         Raises:
             InputError: another suffix, or the file cannot be written.
         """
         is_workload = isinstance(self.found, TraceArrivals)
-        check_target(path, f"a {self.kind}", (".csv",) if is_workload else (".json",))
-        if isinstance(self.found, TraceArrivals):
+        check_target(path, f"a {self.kind}", (".json", ".csv") if is_workload else (".json",))
+        if isinstance(self.found, TraceArrivals) and path.suffix.lower() == ".csv":
             first_s = self.found.instants_s[0]
             lines = ["t_s", *(repr(instant_s - first_s) for instant_s in self.found.instants_s)]
             write_whole(path, ("\n".join(lines) + "\n").encode())

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 FILE_BYTES_MAX = 64 * 2**20
 ROWS_MAX = 1_000_000
+VALUES_MAX = 8_000_000  # of a JSON text, of which each takes some 60 bytes, or more
+_CHUNK_BYTES = 2**20
 TEXT_LENGTH_MAX = 500
 
 T = TypeVar("T")
@@ -61,7 +63,9 @@ def read_text(path: Path, bytes_max: int = FILE_BYTES_MAX, mend: str = "keep few
     shown = printable(path.name) or "a file without a name"
     try:
         with os.fdopen(_open(path, shown), "rb") as file:
-            data = file.read(bytes_max + 1)
+            data = bytearray()
+            while len(data) <= bytes_max and (part := file.read(_CHUNK_BYTES)):
+                data += part  # asked for all at once, memory for the limit would be taken
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a valid path"
         raise InputError(f"cannot read {shown}: {reason}; check the path") from None
@@ -179,6 +183,8 @@ def parse_list(text: str, shown: str, what: str) -> list[Any]:
 
 def _parse(text: str, shown: str) -> Any:
     """What a JSON text holds, within limits."""
+    if sum(map(text.count, ",[{")) > VALUES_MAX:
+        raise InputError(f"{shown} has more than {VALUES_MAX} values; keep fewer")
     try:
         document = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
@@ -195,13 +201,23 @@ def _beyond_limits(document: Any) -> Iterator[str]:
     while left:
         place, value = left.pop()
         if isinstance(value, dict):
-            left += [(f"{place}.{key[:40]}", part) for key, part in value.items()]
-        elif isinstance(value, list) and len(value) > ROWS_MAX:
+            left += [(f"{place}.{key[:40]}", part) for key, part in value.items() if _may_be_beyond(part)]
+        elif not isinstance(value, list):
+            if _may_be_beyond(value):
+                yield f"{place.removeprefix('.')} is too large; keep it below 1e100"
+        elif len(value) > ROWS_MAX:
             yield f"{place.removeprefix('.')} must be a list, of {ROWS_MAX} at most"
-        elif isinstance(value, list):
-            left += [(f"{place}[{number}]", part) for number, part in enumerate(value)]
-        elif value in (math.inf, -math.inf) or (isinstance(value, int) and abs(value) >= _WHOLE_END):
-            yield f"{place.removeprefix('.')} is too large; keep it below 1e100"
+        else:
+            left += [
+                (f"{place}[{number}]", part) for number, part in enumerate(value) if _may_be_beyond(part)
+            ]
+
+
+def _may_be_beyond(value: Any) -> bool:
+    """Whether a value is a number beyond the limits, or holds others; most are neither, and take no memory then."""
+    if isinstance(value, int | float):
+        return not -_WHOLE_END < value < _WHOLE_END if isinstance(value, int) else math.isinf(value)
+    return isinstance(value, dict | list)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -444,9 +444,25 @@ def read_plan_file(path: Path, trace: ArrivalProcess | None = None) -> SavedPlan
     Raises:
         InputError: no such file, or one that is no plan as it was saved; with the place and the mend.
     """
-    shown = printable(path.name)
-    document = parse_object(read_text(path), shown, "a saved plan is a JSON object")
+    shown, text = printable(path.name), read_text(path)
+    if not text.lstrip().startswith("{"):
+        _refuse_of_another_tool(shown, text)
+    document = parse_object(text, shown, "a saved plan is a JSON object")
     return located(shown, lambda: read_plan_file_document(document, shown, trace))
+
+
+def _refuse_of_another_tool(name: str, text: str) -> None:
+    """Say what a file is of that is no JSON, if that is known."""
+    from capacity.formats.document import Document as Text
+    from capacity.formats.registry import Kind, known_format
+
+    found = known_format(Text(name, text))
+    if found is None:
+        return
+    told = "; capacity import shows its settings as flags" if Kind.PLAN in found.READERS else ""
+    raise InputError(
+        f"{name} is from {found.NAME}, not a saved plan{told}; capacity plan ... -o plan.json makes one"
+    )
 
 
 def read_plan_file_document(

@@ -12,7 +12,11 @@ from capacity.commands.output import Format, emit, run
     file=argument(str, REQUIRED, "A report of a load generator, or its URL.", metavar="FILE|URL"),
     users=Flag(float, None, "Users of a closed loop, if the report does not say how many there were."),
     profile=reads(str, None, "Predict each run by this profile, and lay that beside what was measured."),
-    plan=reads(str, None, "Predict by a plan saved by capacity plan -o instead."),
+    plan=reads(
+        str,
+        None,
+        "Predict by a plan saved by capacity plan -o instead; or, with --profile, by Triton's config.pbtxt.",
+    ),
     replicas=Flag(int, 1, "With --profile: number of replicas."),
     batch_size_max=Flag(int, None, "With --profile: largest batch. Default: the largest in the profile."),
     batch_wait=Flag(

@@ -25,7 +25,7 @@ from capacity.commands.output import Format, emit, run
         ("--as",),
     ),
     name=Flag(str, None, "Name of the profile. Default: that in the file, or for sweeps that of -o."),
-    model=Flag(str, None, "Name of the model."),
+    model=Flag(str, None, "Name of the model; of a file with several, which of them."),
     device=Flag(str, None, "Device of the replicas: H100."),
     devices=Flag(int, 1, "Devices that the measured server runs on, as one replica."),
     device_kind=Flag(str, None, "cpu or gpu, for render; of batch times.", ("--kind",)),
@@ -39,7 +39,7 @@ from capacity.commands.output import Format, emit, run
         None,
         "Time of a request outside the engine: 18ms. Default: worked out from the shortest prompts.",
     ),
-    file=writes("Write what was read: a profile or a load test as .json, a workload as .csv."),
+    file=writes("Write what was read, as .json; a workload also as .csv."),
 )
 def import_(context: typer.Context, *, file: str | None, output: Format, as_json: bool) -> None:
     """Read what other tools have measured, and write what plan, workload and audit take.
@@ -71,7 +71,7 @@ def import_(context: typer.Context, *, file: str | None, output: Format, as_json
     path = None if file is None else Path(file)
     if path is not None:
         check_target(path, "what was read", (".json", ".csv"))
-        if is_of_sweeps(context.params["files"]):
+        if context.params["kind"] is None and is_of_sweeps(context.params["files"]):
             context.params["name"] = context.params["name"] or profile_name(path)
     answer = run(api.import_file, context)
     if path is not None:

@@ -6,10 +6,12 @@ from capacity.evidence.finding import CheckFinding
 from capacity.evidence.percentiles import averaged, buckets, percentiles, samples
 from capacity.evidence.sending import answered, coordinated_omission, generator, kind_of_loop, littles_law
 from capacity.evidence.steadiness import stationary, warm_up
+from capacity.evidence.validity import tool_verdict
 from capacity.formats.load_test import LoadRun, LoadTest
 
 CHECKS: tuple[Callable[[LoadRun], CheckFinding | None], ...] = (
     kind_of_loop,
+    tool_verdict,
     littles_law,
     coordinated_omission,
     generator,

@@ -4,8 +4,7 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from capacity.evidence.stages import QUEUE, SERVER
-from capacity.formats.load_test import LoadRun
+from capacity.formats.load_test import QUEUE, SERVER_STAGES, LoadRun
 from capacity.performance import Interval, Performance
 from capacity.units import format_duration, format_quantile
 
@@ -116,8 +115,8 @@ def _term(run: LoadRun, found: Performance, overhead_s: float) -> str:
     stages = run.stages_s
     measured = {
         "the queue": stages.get(QUEUE, 0.0),
-        "computing": sum(stages.get(name, 0.0) for name in SERVER if name != QUEUE),
-        "outside the server": sum(value_s for name, value_s in stages.items() if name not in SERVER),
+        "computing": sum(stages.get(name, 0.0) for name in SERVER_STAGES[1:]),
+        "outside the server": sum(value_s for name, value_s in stages.items() if name not in SERVER_STAGES),
     }
     predicted = {"the queue": found.wait_mean_s, "computing": served_s, "outside the server": overhead_s}
     name = max(measured, key=lambda one: abs(measured[one] - predicted[one]))

@@ -3,17 +3,29 @@
 import math
 
 from capacity.evidence.finding import Belief, CheckFinding, decisive, finding_of
+from capacity.evidence.inferences import implied_batch, in_flight
 from capacity.evidence.omission import from_schedule, has_tail, worst_omission
 from capacity.formats.load_test import LoadRun, Loop
 from capacity.units import format_duration, format_quantile, format_rate
 
 # What figures of one run may differ by: rounding, and requests in flight when it begins and ends.
 _TOLERANCE = 0.05
-_BEHIND = 0.95  # achieved over asked, below which a generator or its server fell behind
+# Achieved over asked, below which a generator or its server fell behind, and above which it sent too many.
+_BEHIND, _AHEAD = 0.95, 1.05
+_CHANCE = 3.0  # standard deviations of a Poisson schedule's count that are chance
 _AT_REST = 0.1  # share of the time that a user is at rest, from which on it is told
+# By how much a rate or a duration is wrong that was read in another unit; users at rest leave it some room.
+_UNITS_APART = {1e3: "ms taken for s", 1e6: "µs taken for s"}
+_ROOM = 0.25
 _MATTERS = 0.1  # change of a quantile by coordinated omission that matters
 # Change from which on it is no spread of service times: of an exponential one without rest it is below.
 _GROSS = 1.0
+# Share of the responses beyond a quantile that may be filled in without moving it.
+_FEW_FILLED = 0.25
+_BY_A_SCHEDULE = (
+    "send by a schedule (an open loop), such as capacity verify --rate, wrk2, vegeta or k6 "
+    "constant-arrival-rate"
+)
 # Share of a failure's weight beyond a quantile that is not worth a word.
 _FEW_FAILURES = 0.01
 
@@ -26,8 +38,8 @@ def kind_of_loop(run: LoadRun) -> CheckFinding:
         case Loop.CLOSED:
             users = "its users" if run.users is None else _users(run.users)
             message = (
-                f"closed: it says how {users} fare who wait for each answer, and not what happens at an arrival rate; "
-                "a slow server gets fewer requests"
+                f"closed, with {users} waiting for each answer: it does not say what happens at an arrival rate, "
+                "as a slow server gets fewer requests"
             )
             fix = "compare it with simulate --users, or send by a schedule: capacity verify --rate"
             return finding_of(run, "loop", Belief.HOLDS, message, fix, numbers={"users": run.users})
@@ -50,29 +62,25 @@ def littles_law(run: LoadRun) -> CheckFinding | None:
         Little (1961), A proof for the queuing formula L = λW, Oper. Res. 9(3); Lazowska et al. (1984),
         Quantitative System Performance, sec. 3.3, the response time law of interactive systems.
     """
-    if run.throughput_rps is None or run.mean_s is None:
+    count = in_flight(run)
+    if count is None or run.throughput_rps is None or run.mean_s is None:
         return None
-    in_flight = run.throughput_rps * run.mean_s
-    told = f"{format_rate(run.throughput_rps)} x {format_duration(run.mean_s)} = {in_flight:.3g} requests in flight"
+    told = (
+        f"{format_rate(run.throughput_rps)} x {format_duration(run.mean_s)} = {count:.3g} requests in flight"
+    )
     if not run.users:
         message = f"{told}; how many could be is not said"
-        return finding_of(run, "littles-law", Belief.UNKNOWN, message, numbers={"in_flight": in_flight})
+        return finding_of(run, "littles-law", Belief.UNKNOWN, message, numbers={"in_flight": count})
     if run.is_corrected:
         message = f"{told} of {_users(run.users)}, but the tool's mean has responses in it that it filled in"
-        return finding_of(run, "littles-law", Belief.UNKNOWN, message, numbers={"in_flight": in_flight})
-    share = in_flight / run.users
-    numbers = {"in_flight": in_flight, "users": run.users}
+        return finding_of(run, "littles-law", Belief.UNKNOWN, message, numbers={"in_flight": count})
+    share = count / run.users
+    numbers = {"in_flight": count, "users": run.users}
     if share > 1.0 + _TOLERANCE:
-        batch = round(share)
-        is_batch = batch > 1 and abs(share / batch - 1.0) < _TOLERANCE
-        fix = (
-            f"it fits if each request carries {batch} inferences and the throughput counts these"
-            if is_batch
-            else "rate and response are not of the same requests: check what each counts, and the units"
-        )
-        belief = Belief.DOUBTFUL if is_batch else Belief.BROKEN
         message = f"{told}, but each of {_users(run.users)} can have one"
-        return finding_of(run, "littles-law", belief, message, fix, numbers=numbers)
+        batch = implied_batch(run)
+        belief = Belief.BROKEN if batch is None else Belief.DOUBTFUL
+        return finding_of(run, "littles-law", belief, message, _too_many(run, share, batch), numbers=numbers)
     if run.loop is not Loop.CLOSED:
         return finding_of(
             run, "littles-law", Belief.HOLDS, f"{told}, of {run.users:g} that may be", numbers=numbers
@@ -92,6 +100,23 @@ def littles_law(run: LoadRun) -> CheckFinding | None:
     return finding_of(run, "littles-law", Belief.HOLDS, message, numbers=numbers)
 
 
+def _too_many(run: LoadRun, share: float, batch: int | None) -> str:
+    """Why there are more requests in flight than users.
+
+    Args:
+        share: requests in flight for each user.
+        batch: inferences that each request must carry to explain it.
+    """
+    if batch is not None:
+        return f"it fits if each request carries {batch} inferences (-b {batch}), as the throughput counts inferences"
+    for factor, units in _UNITS_APART.items():
+        if abs(share / factor - 1.0) <= _ROOM:
+            return f"that is about {factor:g} times too many: was a duration or a rate read in another unit, {units}?"
+    if run.counts_inferences:
+        return "the throughput counts inferences: if each request carried several (-b), divide it by their number"
+    return "rate and response are not of the same requests: check what each counts, and the units"
+
+
 def coordinated_omission(run: LoadRun) -> CheckFinding | None:
     """What a percentile leaves out, since slow answers held back the requests that would have waited."""
     quantile = decisive(run)
@@ -107,7 +132,7 @@ def coordinated_omission(run: LoadRun) -> CheckFinding | None:
         fix = "give --users if they did"
         return finding_of(run, "coordinated-omission", Belief.UNKNOWN, message, fix)
     if run.is_corrected:
-        return None  # `samples` says that it is of an invented population
+        return _filled_in(run, quantile)
     found = worst_omission(run, quantile)
     if found is None:
         lacks = [
@@ -138,9 +163,61 @@ def coordinated_omission(run: LoadRun) -> CheckFinding | None:
         f"{format_duration(found.cycle_s)}, and {100.0 * found.unsent_share:.3g} % of the requests that were due "
         f"were held back by slow answers; with them {name} is about {format_duration(found.scheduled_s)}"
     )
-    fix = "send by a schedule (an open loop), such as capacity verify --rate, wrk2, vegeta or k6 constant-arrival-rate"
+    fix = _BY_A_SCHEDULE
     belief = Belief.BROKEN if found.change > _GROSS else Belief.DOUBTFUL
     return finding_of(run, "coordinated-omission", belief, message, fix, numbers=numbers)
+
+
+def _filled_in(run: LoadRun, quantile: float) -> CheckFinding:
+    """Of a closed loop whose tool adds responses by itself: whether it added any that matter."""
+    name, reported = format_quantile(quantile), run.quantiles_s.get(quantile)
+    found = _filled_share_max(run, quantile)
+    if found is None or reported is None:
+        message = "the tool fills in responses, and users, rate, mean and a percentile would be needed to tell how many"
+        return finding_of(run, "coordinated-omission", Belief.UNKNOWN, message, _BY_A_SCHEDULE)
+    numbers = {"filled_share_max": found, "reported_s": reported.value, "mean_s": run.mean_s}
+    if found <= _FEW_FILLED * (1.0 - quantile):
+        message = f"nearly nothing was held back or filled in: {name} would be the same by a schedule"
+        return finding_of(run, "coordinated-omission", Belief.HOLDS, message, numbers=numbers)
+    message = (
+        "slow answers held back requests, and the tool has filled in responses for them: "
+        f"{_filled(run)}. {name} of {format_duration(reported.value)} is an estimate of what users of a schedule see, "
+        "and rather a low one, as stalls stretch the interval that it fills by"
+    )
+    return finding_of(run, "coordinated-omission", Belief.DOUBTFUL, message, _BY_A_SCHEDULE, numbers=numbers)
+
+
+def _filled(run: LoadRun) -> str:
+    """How much the tool has filled in, by counts where there are some, else by the means."""
+    if run.counted is not None:
+        return f"{run.counted} durations are of {run.requests} requests"
+    assert run.users and run.throughput_rps and run.mean_s is not None  # noqa: S101, PT018  (else nothing is known)
+    return (
+        f"the mean of {format_duration(run.mean_s)} is of both, that of the requests sent is "
+        f"{format_duration(run.users / run.throughput_rps)}"
+    )
+
+
+def _filled_share_max(run: LoadRun, quantile: float) -> float | None:
+    """Of all responses, at most what share is filled in and above a quantile; None where it is not known.
+
+    A user who never rests sends once in `cycle = users / rate`, which is also the mean of what was sent. What is
+    filled in is longer than a cycle, so that of all responses at most (mean - cycle) / (x - cycle) are such above x;
+    and nothing is filled in for an answer that took less than two cycles.
+
+    Source:
+        Markov's inequality; wrk 4.1.0, src/stats.c, `stats_correct(stats, runtime / requests of a connection)`.
+    """
+    if run.counted is not None and run.requests is not None:
+        return max(0.0, 1.0 - run.requests / run.counted) if run.counted else 0.0
+    reported = run.quantiles_s.get(quantile)
+    if not run.users or not run.throughput_rps or run.mean_s is None or reported is None:
+        return None
+    cycle_s = run.users / run.throughput_rps
+    excess_s, above_s = max(0.0, run.mean_s - cycle_s), reported.low - cycle_s
+    if not excess_s or (run.max_s is not None and run.max_s < 2.0 * cycle_s):
+        return 0.0
+    return 1.0 if excess_s >= above_s else excess_s / above_s
 
 
 def _late_sending(run: LoadRun, quantile: float) -> CheckFinding | None:
@@ -181,13 +258,21 @@ def generator(run: LoadRun) -> CheckFinding | None:
         return None
     numbers = {"asked_rps": asked, "achieved_rps": achieved}
     told = f"{format_rate(achieved)} of the {format_rate(asked)} that were asked for"
-    if achieved < _BEHIND * asked:
+    if _BEHIND * asked <= achieved <= _AHEAD * asked:
+        return finding_of(run, "generator", Belief.HOLDS, told, numbers=numbers)
+    if run.requests and abs(achieved / asked - 1.0) <= _CHANCE / math.sqrt(run.requests):
+        message = f"{told}, which may be chance if {run.requests} requests came at random"
+        fix = "run it for longer; sent at even intervals, it is a generator that does not keep its schedule"
+        return finding_of(run, "generator", Belief.DOUBTFUL, message, fix, numbers=numbers)
+    if achieved < asked:
         message = (
             f"{told}: the figures are those of the lower rate, and not of a steady state at the higher one"
         )
         fix = "see whether the generator or the server is at its limit; ask for less, or add generators"
-        return finding_of(run, "generator", Belief.BROKEN, message, fix, numbers=numbers)
-    return finding_of(run, "generator", Belief.HOLDS, told, numbers=numbers)
+    else:
+        message = f"{told}: the figures are those of the higher rate"
+        fix = "see whether several generators ran, and what the rate is of: each user, or all of them"
+    return finding_of(run, "generator", Belief.BROKEN, message, fix, numbers=numbers)
 
 
 def _sent_rps(run: LoadRun) -> float | None:

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from capacity.formats.load_test import LoadRun
+from capacity.evidence.inferences import implied_batch
+from capacity.formats.load_test import INFERENCE, QUEUE, SERVER_STAGES, LoadRun
 from capacity.units import format_duration, format_rate
 
-QUEUE, INFERENCE = "queue", "compute infer"
+_MORE = 1.05  # requests in flight for each user, which rounding does not explain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +20,7 @@ class Waiting:
             never idle. [requests/s]
         waiting, served: requests that wait and that are being served, on average.
         is_measured: whether the throughput was measured.
+        client_batch: inferences in each request, where Little's law tells and the file does not; else 1.
     """
 
     queue_s: float
@@ -27,6 +29,7 @@ class Waiting:
     waiting: float
     served: float
     is_measured: bool
+    client_batch: int
 
 
 def waiting_of(run: LoadRun) -> Waiting | None:
@@ -38,9 +41,12 @@ def waiting_of(run: LoadRun) -> Waiting | None:
     if QUEUE not in run.stages_s:
         return None
     queue_s = run.stages_s[QUEUE]
-    served_s = sum(value_s for name, value_s in run.stages_s.items() if name in SERVER and name != QUEUE)
+    served_s = sum(value_s for name, value_s in run.stages_s.items() if name in SERVER_STAGES[1:])
+    client_batch = implied_batch(run) or 1
     throughput_rps, is_measured = run.throughput_rps, True
-    if throughput_rps is None and run.batch_size_mean and run.batch_mean_s:
+    if throughput_rps is not None:
+        throughput_rps /= client_batch
+    elif run.batch_size_mean and run.batch_mean_s:
         throughput_rps, is_measured = run.batch_size_mean / run.batch_mean_s, False
     if not throughput_rps:
         return None
@@ -51,10 +57,8 @@ def waiting_of(run: LoadRun) -> Waiting | None:
         waiting=throughput_rps * queue_s,
         served=throughput_rps * served_s,
         is_measured=is_measured,
+        client_batch=client_batch,
     )
-
-
-SERVER = (QUEUE, "compute input", INFERENCE, "compute output")
 
 
 def sentences(run: LoadRun) -> Iterator[str]:
@@ -67,7 +71,7 @@ def sentences(run: LoadRun) -> Iterator[str]:
     found = waiting_of(run)
     if found is None:
         return
-    inference_s = run.stages_s.get(INFERENCE)
+    inference_s = run.stages_s.get(INFERENCE) or run.stages_s.get("compute")
     if inference_s:
         yield (
             f"A request waits {format_duration(found.queue_s)}, {found.queue_s / inference_s:.2g} times its "
@@ -75,10 +79,18 @@ def sentences(run: LoadRun) -> Iterator[str]:
         )
     rate = format_rate(found.throughput_rps)
     told = f"at {rate}" if found.is_measured else f"at {rate}, which one instance reaches that is never idle"
+    if found.client_batch > 1:
+        told += f", as each request must carry {found.client_batch} inferences for the law to hold"
     yield (
         f"By Little's law that is {found.waiting:.2g} requests waiting and {found.served:.2g} being served, {told}: "
         f"{found.waiting + found.served:.2g} in the server at once."
     )
+    if run.users and found.waiting + found.served > _MORE * run.users:
+        yield (
+            f"A closed loop of {run.users:g} cannot have that many, so that the throughput is not of these requests: "
+            "see capacity audit."
+        )
+        return
     yield from _why(run, found)
 
 

@@ -10,6 +10,9 @@ A format is a module of this folder with three names; the registry finds it by i
     units and sizes, passes over keys and columns that it does not need, and raises an InputError of one line
     that names the file, the place in it, and what to do.
 
+A format whose files may be of several models also has `chosen(document, model)`, the part of one; one whose files
+may hold totals without single requests has `has_requests(document)`.
+
 Its test has `EXAMPLES`, files by name that the readers take, which `tests/formats/test_hostile_formats.py` damages.
 Modules that are no format hold what several of them need: `document` and `table` to read, `buckets` of histograms,
 and the nouns `load_test` and `running_plan`.

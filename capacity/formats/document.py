@@ -1,6 +1,5 @@
 """Document: a file of another tool, read within limits, and looked at as JSON, as lines of JSON or as rows."""
 
-import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -67,12 +66,12 @@ class Document:
     @cached_property
     def first_line(self) -> dict[str, Any]:
         """The JSON object in its first line; empty where there is none."""
-        line = self.text.lstrip().partition("\n")[0]
-        try:
-            found = json.loads(line)
-        except (ValueError, RecursionError):
+        if not self.head.startswith("{"):
             return {}
-        return found if isinstance(found, dict) else {}
+        try:
+            return parse_object(self.text.lstrip().partition("\n")[0], self.name, "a JSON object")
+        except InputError:
+            return {}
 
     def lines(self) -> list[tuple[str, dict[str, Any]]]:
         """The JSON object in each line that is not blank, and where it stands.

@@ -13,6 +13,10 @@ from capacity.errors import InputError
 from capacity.performance import Interval
 
 _INSTANT_S = 1e-9  # what no clock tells from 0
+# Names of a server's stages, in their order, whatever its tool calls them; `compute` is input, inference and output
+# together, as old servers have it.
+QUEUE, INFERENCE = "queue", "compute infer"
+SERVER_STAGES = (QUEUE, "compute input", INFERENCE, "compute output", "compute", "cache hit", "cache miss")
 Floats = npt.NDArray[np.float64]
 
 
@@ -165,8 +169,10 @@ class LoadRun:
         stages_s: mean time of a request in each stage of the server, in its order, such as queue and compute. [s]
         think_time_s: between an answer and the next request of a user, where it is known. [s]
         batch_size: inferences in each request of the client.
+        counts_inferences: whether the throughput counts inferences, of which a request may have carried several.
         batch_size_mean: requests that the server put into a batch. [requests]
         batch_mean_s: mean time that a batch took. [s]
+        invalid_because: why the tool itself calls the run invalid; empty where it does not.
         resolution_s: in whole numbers of which durations are given; 0 where they are exact. [s]
     """
 
@@ -195,8 +201,10 @@ class LoadRun:
     stages_s: Mapping[str, float] = field(default_factory=dict)
     think_time_s: float | None = None
     batch_size: int = 1
+    counts_inferences: bool = False
     batch_size_mean: float | None = None
     batch_mean_s: float | None = None
+    invalid_because: str = ""
     resolution_s: float = 0.0
 
     def __post_init__(self) -> None:

@@ -1,7 +1,9 @@
-"""The summary of MLPerf's LoadGen, `mlperf_log_summary.txt`: `key : value` lines, in nanoseconds.
+"""Logs of MLPerf's LoadGen, in nanoseconds: `mlperf_log_summary.txt` and `mlperf_log_detail.txt`.
 
-Server sends by a Poisson schedule, whatever comes back; SingleStream and MultiStream send a query when the one
-before is answered. Offline sends everything at once, so that its latencies are of no use to a service.
+The summary has lines `key : value`, the detail a JSON object in each line, with the same figures and the number of
+queries. Server sends by a Poisson schedule, whatever comes back, and counts latencies from it; SingleStream and
+MultiStream send a query when the one before is answered. Offline sends everything at once, so that its latencies are
+of no use to a service.
 """
 
 import re
@@ -12,13 +14,13 @@ from functools import partial
 from typing import Any
 
 from capacity.errors import InputError
-from capacity.files import printable
-from capacity.formats.document import Document, placed
+from capacity.files import parse_object, printable
+from capacity.formats.document import Document, Part, placed
 from capacity.formats.load_test import LoadRun, LoadTest, Loop
 from capacity.formats.table import Row
 from capacity.performance import Interval
 
-NAME = "MLPerf LoadGen (mlperf_log_summary.txt)"
+NAME = "MLPerf LoadGen (mlperf_log_summary.txt, mlperf_log_detail.txt)"
 _TITLE = "MLPerf Results Summary"
 _LOOPS = {
     "Server": Loop.OPEN,
@@ -28,12 +30,40 @@ _LOOPS = {
 }
 _PERCENTILE = re.compile(r"([0-9]{1,2}(?:\.[0-9]{1,4})?) percentile latency \(ns\)")
 _LINE_MAX = 1000
+_MARK = ":::MLLOG "
+_QUERIES = "Query count"  # which the summary does not have
+_MUST_BE = {
+    "Performance constraints satisfied": "its latency limit was not met",
+    "Min duration satisfied": "it did not last long enough",
+    "Min queries satisfied": "it had too few queries",
+    "Early stopping satisfied": "early stopping was not satisfied: it had too few queries for the percentile",
+}
+# Keys of the detail that are called otherwise in the summary.
+_SUMMARY_KEYS = {
+    "effective_scenario": "Scenario",
+    "effective_test_mode": "Mode",
+    "effective_samples_per_query": "samples_per_query",
+    "effective_target_qps": "target_qps",
+    "result_validity": "Result is",
+    "result_perf_constraints_met": "Performance constraints satisfied",
+    "result_min_duration_met": "Min duration satisfied",
+    "result_min_queries_met": "Min queries satisfied",
+    "early_stopping_met": "Early stopping satisfied",
+    "result_query_count": _QUERIES,
+    "result_completed_samples_per_sec": "Completed samples per second",
+    "result_scheduled_samples_per_sec": "Scheduled samples per second",
+    "result_samples_per_second": "Samples per second",
+    "result_qps_with_loadgen_overhead": "QPS w/ loadgen overhead",
+    **{f"result_{one}_latency_ns": f"{one.capitalize()} latency (ns)" for one in ("min", "max", "mean")},
+}
+_KEY = re.compile(_MARK + r'\{"key": ?"([^"]{1,80})"')
+_DETAIL_PERCENTILE = re.compile(r"result_([0-9]{1,2}(?:\.[0-9]{1,4})?)_percentile_latency_ns")
 _NANOSECOND = 1e-9
 
 
 def recognises(document: Document) -> bool:
-    """Whether it has the title of the summary."""
-    return _TITLE in document.head
+    """Whether it has the title of the summary, or the mark of the detail."""
+    return _TITLE in document.head or document.head.startswith(_MARK)
 
 
 def read_load_test(document: Document) -> LoadTest:
@@ -43,9 +73,10 @@ def read_load_test(document: Document) -> LoadTest:
         InputError: an unknown scenario, no latency, or a number that cannot be.
 
     Source:
-        mlcommons/inference, loadgen/results.cc, `PerformanceSummary::LogSummary`.
+        mlcommons/inference, loadgen/results.cc, `PerformanceSummary::LogSummary` and `LogDetail`; latencies from
+        when a query was scheduled: loadgen.cc, `ResponseDelegateDetailed::SampleComplete`.
     """
-    fields = _fields(document)
+    fields = _details(document) if document.head.startswith(_MARK) else _fields(document)
     scenario = fields.text("Scenario")
     if scenario not in _LOOPS:
         raise InputError(
@@ -65,6 +96,29 @@ def _fields(document: Document) -> Row:
     return Row(document.name, found)
 
 
+def _details(document: Document) -> Row:
+    """The values of the detail by the keys of the summary, of the lines that have one of these."""
+    found: dict[str, str] = {}
+    for number, line in enumerate(document.text.splitlines(), 1):
+        key = _KEY.match(line[:_LINE_MAX])
+        name = _summary_key(key[1]) if key else None
+        if name is not None:
+            where = f"{document.name} line {number}"
+            value = Part(where, parse_object(line.removeprefix(_MARK), where, "a JSON object")).scalar(
+                "value"
+            )
+            found.setdefault(name, {True: "Yes", False: "NO"}.get(value, str(value)))
+    if "Scenario" not in found:
+        raise InputError(f"{document.name} has no effective_scenario; is it a log of LoadGen, to its end?")
+    return Row(document.name, found)
+
+
+def _summary_key(key: str) -> str | None:
+    """What the summary calls a key of the detail; None where it has it not."""
+    percentile = _DETAIL_PERCENTILE.fullmatch(key)
+    return f"{percentile[1]} percentile latency (ns)" if percentile else _SUMMARY_KEYS.get(key)
+
+
 def _run(fields: Row, scenario: str) -> LoadRun:
     queries = _per_query(fields) if scenario == "MultiStream" else 1
     completed = _first(
@@ -73,8 +127,11 @@ def _run(fields: Row, scenario: str) -> LoadRun:
     run = LoadRun(
         name=scenario,
         loop=_LOOPS[scenario],
+        is_corrected=scenario == "Server",
         throughput_rps=None if completed is None else completed / queries,
         batch_size=queries,
+        succeeded=int(fields.number(_QUERIES)) if _QUERIES in fields else None,
+        invalid_because=_invalid_because(fields),
     )
     if scenario == "Offline":
         return run
@@ -117,15 +174,24 @@ def _seconds(fields: Row, key: str) -> float | None:
     return None if found is None else _NANOSECOND * found
 
 
+def _invalid_because(fields: Row) -> str:
+    """What LoadGen, or its mode, has against the run; empty where nothing."""
+    if fields.text("Mode").startswith("Accuracy"):
+        return "an accuracy run says nothing of performance"
+    if fields.text("Result is") in ("", "VALID"):
+        return ""
+    broken = [why for key, why in _MUST_BE.items() if fields.text(key).upper() == "NO"]
+    return "; ".join(broken) or printable(f"Result is {fields.text('Result is')}")[:80]
+
+
 def _notes(fields: Row, scenario: str) -> tuple[str, ...]:
     notes = []
-    if fields.text("Result is") != "VALID":
-        result = printable(fields.text("Result is") or "not said")[:40]
-        notes.append(f"LoadGen's own verdict on the run is {result}; its constraints were not all met")
+    if not fields.text("Result is"):
+        notes.append("the log has no verdict of LoadGen; was it cut off?")
+    if _QUERIES not in fields:
+        notes.append("the summary has no number of queries; mlperf_log_detail.txt beside it has")
     if scenario == "Offline":
         notes.append("Offline sends everything at once: only its throughput is read")
-    if fields.text("Mode").startswith("Accuracy"):
-        notes.append("this is an accuracy run, which says nothing of performance")
     return tuple(notes)
 
 

@@ -88,6 +88,7 @@ def _run(row: Row) -> LoadRun:
             stage: _MILLISECOND * row.number(column) for column, stage in _STAGES.items() if column in row
         },
         batch_size=batch_size,
+        counts_inferences="Batch" not in row,
     )
 
 

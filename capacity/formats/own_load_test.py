@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from capacity.errors import InputError
-from capacity.files import located
+from capacity.files import located, printable
 from capacity.formats.document import Document, Part, each, number
 from capacity.formats.load_test import Histogram, LoadRun, LoadTest, Loop, Moment, Samples
 from capacity.performance import Interval
@@ -20,8 +20,9 @@ SAMPLES_MAX = 200_000  # single requests that a file holds
 _PLAIN = (
     "users", "rate_asked_rps", "rate_sent_rps", "throughput_rps", "duration_s", "succeeded", "failed", "dropped",
     "mean_s", "min_s", "max_s", "counted", "is_corrected", "schedule_delay_mean_s", "schedule_delay_p99_s",
-    "think_time_s", "batch_size", "batch_size_mean", "batch_mean_s", "resolution_s",
+    "think_time_s", "batch_size", "counts_inferences", "batch_size_mean", "batch_mean_s", "resolution_s",
 )  # fmt: skip
+_TRUE = ("is_corrected", "counts_inferences")  # written only where they are true
 _WHOLE = ("succeeded", "failed", "dropped", "counted", "batch_size")
 
 
@@ -47,6 +48,8 @@ def _run_to_document(run: LoadRun) -> dict[str, Any]:
         f"{q:g}": {"value": _finite(one.value), "low": one.low, "high": _finite(one.high)}
         for q, one in run.quantiles_s.items()
     }
+    if run.invalid_because:
+        found["invalid_because"] = run.invalid_because
     if run.stages_s:
         found["stages_s"] = dict(run.stages_s)
     if run.histogram is not None:
@@ -101,7 +104,7 @@ def read_load_test(document: Document) -> LoadTest:
 def _run(part: Part) -> LoadRun:
     numbers: dict[str, Any] = {}
     for name in _PLAIN:
-        if name in part and name != "is_corrected":
+        if name in part and name not in _TRUE:
             numbers[name] = part.whole(name) if name in _WHOLE else part.number(name)
     loop = part.text("loop")
     if loop not in tuple(Loop):
@@ -109,7 +112,8 @@ def _run(part: Part) -> LoadRun:
     return LoadRun(
         name=part.text("name"),
         loop=Loop(loop),
-        is_corrected=part.is_true("is_corrected"),
+        **{name: part.is_true(name) for name in _TRUE},
+        invalid_because=printable(part.text("invalid_because")) if "invalid_because" in part else "",
         quantiles_s=_quantiles(part.part("quantiles_s")),
         stages_s=part.part("stages_s").numbers() if "stages_s" in part else {},
         histogram=_histogram(part.part("histogram")) if "histogram" in part else None,

@@ -75,6 +75,7 @@ def _run(row: Row) -> LoadRun:
         mean_s=_mean_s(row, stages_s),
         quantiles_s=quantiles_s,
         stages_s=stages_s,
+        counts_inferences=True,
         resolution_s=_MICROSECOND,
     )
 

@@ -74,11 +74,10 @@ def read_load_test(document: Document) -> LoadTest:
     blocks, batch_size = _read(document)
     notes = []
     if batch_size is None:
-        notes.append("the batch size of the client (-b) is not in the text; it is taken as 1")
-    runs = tuple(
-        placed(document, document.name, partial(_run, one, 1 if batch_size is None else batch_size))
-        for one in blocks
-    )
+        notes.append(
+            "the batch size of the client (-b) is not in the text, and throughput counts inferences; it is taken as 1"
+        )
+    runs = tuple(placed(document, document.name, partial(_run, one, batch_size)) for one in blocks)
     return LoadTest(tool="perf_analyzer", name=document.name, runs=runs, notes=tuple(notes))
 
 
@@ -134,7 +133,9 @@ def _figures(block: _Block, line: str, where: str) -> None:
         block.stages = {stage: amount(value, where) for stage, value in _STAGE.findall(found[1])}
 
 
-def _run(block: _Block, batch_size: int) -> LoadRun:
+def _run(block: _Block, told: int | None) -> LoadRun:
+    """A run, whose client batch may not have been printed."""
+    batch_size = 1 if told is None else told
     if batch_size < 1:
         raise InputError(f"the batch size must be at least 1, got {batch_size}; is the text whole?")
     is_closed = block.kind == "Concurrency"
@@ -152,6 +153,7 @@ def _run(block: _Block, batch_size: int) -> LoadRun:
         quantiles_s={q: Interval.exact(_MICROSECOND * value) for q, value in block.quantiles.items()},
         stages_s={stage: _MICROSECOND * value for stage, value in block.stages.items()},
         batch_size=batch_size,
+        counts_inferences=told is None,
         resolution_s=_MICROSECOND,
     )
 

@@ -15,7 +15,7 @@ from capacity.errors import DependencyError, InputError
 from capacity.files import ROWS_MAX, printable
 from capacity.formats.buckets import SINCE_START, count, from_cumulative, label, run_of, unit_of
 from capacity.formats.document import Document, placed
-from capacity.formats.load_test import LoadRun, LoadTest, Loop
+from capacity.formats.load_test import QUEUE, LoadRun, LoadTest, Loop
 from capacity.performance import Interval
 
 NAME = "a page of Prometheus metrics (GET /metrics)"
@@ -28,6 +28,7 @@ _TRITON_STAGES = ("queue", "compute_input", "compute_infer", "compute_output")
 _TRITON_COUNTERS = {
     "nv_cache_num_hits_per_model",
     *(f"{_TRITON}{name}" for name in ("request_success", "request_failure", "request_duration_us")),
+    *(f"{_TRITON}{name}" for name in ("count", "exec_count")),
     *(f"{_TRITON}{stage}_duration_us" for stage in _TRITON_STAGES),
 }
 
@@ -216,19 +217,33 @@ def _triton_run(name: str, counters: Mapping[str, float]) -> LoadRun:
     }
     over = {stage: succeeded if stage in ("request", "queue") else computed for stage in durations}
     means_s = {
-        stage: 1e-6 * value / over[stage]
+        stage.replace("_", " "): 1e-6 * value / over[stage]
         for stage, value in durations.items()
         if value is not None and over[stage] > 0.0
     }
+    mean_s = means_s.pop("request", None)
     failed = counters.get(f"{_TRITON}request_failure")
+    client_batch, in_batch = _triton_batches(counters, computed)
+    computing_s = math.fsum(value_s for stage, value_s in means_s.items() if stage != QUEUE)
     return LoadRun(
         name=name,
         loop=Loop.SERVED,
         succeeded=int(succeeded),
         failed=None if failed is None else int(failed),
-        mean_s=means_s.pop("request", None),
+        mean_s=mean_s,
         stages_s=means_s,
+        batch_size=client_batch,
+        batch_size_mean=in_batch,
+        batch_mean_s=computing_s if in_batch and computing_s else None,
     )
+
+
+def _triton_batches(counters: Mapping[str, float], computed: float) -> tuple[int, float | None]:
+    """Inferences in a request, and requests in a batch, on average; None where none was executed."""
+    inferences, executions = (counters.get(f"{_TRITON}{name}", 0.0) for name in ("count", "exec_count"))
+    is_whole = computed > 0.0 and inferences > 0.0 and inferences % computed == 0.0
+    client_batch = int(inferences / computed) if is_whole else 1
+    return client_batch, inferences / client_batch / executions if inferences and executions else None
 
 
 def _notes(samples: Iterable[_Sample]) -> Iterator[str]:
@@ -242,6 +257,10 @@ def _notes(samples: Iterable[_Sample]) -> Iterator[str]:
     if executions := counters.get(f"{_TRITON}exec_count"):
         mean = counters[f"{_TRITON}count"] / executions
         yield f"Triton: {mean:.3g} inferences in a batch on average, over all models and {executions:.0f} executions"
+        yield (
+            "Triton counts the computing of a batch for each of its requests: the mean over requests stands for that "
+            "over batches, which is shorter where sizes differ; its statistics (v2/models/MODEL/stats) have both"
+        )
     if nameless:
         names = printable(", ".join(sorted(nameless)))[:200]
         yield f"histograms whose names end in no unit of time were passed over: {names}"

@@ -11,6 +11,8 @@ from capacity import formats
 from capacity.errors import InputError
 from capacity.formats.document import Document
 
+_SEVERAL = "Extra data"  # what Python's parser says where one object follows another
+
 
 class Kind(StrEnum):
     """What a file is read for.
@@ -25,6 +27,16 @@ class Kind(StrEnum):
     LOAD_TEST = "load-test"
     PLAN = "plan"
     RUNS = "runs"
+
+
+# What takes a file that holds such a thing.
+_USES = {
+    Kind.PROFILE: "--profile",
+    Kind.WORKLOAD: "--arrivals trace:FILE",
+    Kind.LOAD_TEST: "capacity audit",
+    Kind.PLAN: "capacity import",
+    Kind.RUNS: "capacity import, with all sweeps of the server",
+}
 
 
 class Format(Protocol):
@@ -56,9 +68,20 @@ def format_of(document: Document) -> Format:
     found = known_format(document)
     if found is not None:
         return found
+    if document.head.startswith(("{", "[")):
+        _require_json(document)
     raise InputError(
         f"{document.name} is of none of the {len(FORMATS)} formats that are known; capacity import --help names them"
     )
+
+
+def _require_json(document: Document) -> None:
+    """Refuse what begins as JSON and is not, by line and column; a file of several objects is told otherwise."""
+    try:
+        _ = document.object if document.head.startswith("{") else document.parts
+    except InputError as error:
+        if "not valid JSON" in str(error) and _SEVERAL not in str(error):
+            raise InputError(f"{error}; was the file cut off? save it again") from None
 
 
 def known_format(document: Document) -> Format | None:
@@ -81,7 +104,10 @@ def read_document(document: Document, kind: Kind) -> Any:
     found = format_of(document)
     if kind not in found.READERS:
         kinds = ", ".join(found.READERS)
-        raise InputError(f"{document.name} is from {found.NAME}, which has no {kind} in it, only: {kinds}")
+        uses = " or ".join(_USES[Kind(one)] for one in found.READERS)
+        raise InputError(
+            f"{document.name} is from {found.NAME}, which has no {kind} in it, only: {kinds}; give it to {uses}"
+        )
     try:
         return found.READERS[kind](document)
     except InputError as error:

@@ -17,7 +17,7 @@ class RunningPlan:
         batch_size_max: largest batch that the server forms; 1 where it forms none.
         batch_wait_max_s: longest that a request waits for others to join its batch. [s]
         replicas: copies of the model that serve at once.
-        queue_limit: requests that may wait; None without a limit.
+        queue_limit: requests that may wait in the one queue that all replicas share; None without a limit.
         preferred_batch_sizes: sizes that are sent off as soon as they are reached; empty without any.
         device_kind: cpu or gpu, where the configuration says so.
         notes: what its reader had to decide, a sentence each.
@@ -31,6 +31,20 @@ class RunningPlan:
     preferred_batch_sizes: tuple[int, ...] = ()
     device_kind: str | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def flags(self) -> str:
+        """The same as flags of `capacity simulate`. Replicas of one server share its queue."""
+        words = [f"--replicas {self.replicas}", f"--batch-size-max {self.batch_size_max}"]
+        if self.batch_wait_max_s:
+            words.append(f"--batch-wait {1e3 * self.batch_wait_max_s:g}ms")
+        if self.replicas > 1:
+            words.append("--routing shared-queue")
+        if self.queue_limit is not None:
+            words.append(f"--queue-limit {self.queue_limit}")
+        if self.preferred_batch_sizes:
+            words.append(f"--preferred-sizes {','.join(map(str, self.preferred_batch_sizes))}")
+        return " ".join(words)
 
     def __post_init__(self) -> None:
         if not 1 <= self.batch_size_max <= BATCH_SIZE_LIMIT:

@@ -13,6 +13,7 @@ from capacity.errors import InputError
 from capacity.files import printable
 from capacity.formats.document import Document, placed
 from capacity.formats.running_plan import RunningPlan
+from capacity.units import format_duration
 
 NAME = "Triton's model configuration (config.pbtxt)"
 _DEPTH_MAX = 50
@@ -74,15 +75,33 @@ def _plan(config: "_Fields") -> RunningPlan:
 
 def _batching_notes(config: "_Fields", sizes: tuple[int, ...]) -> Iterator[str]:
     if sizes:
-        listed = ",".join(map(str, sorted(set(sizes))))
         yield (
             "a preferred batch size is sent off as soon as it is reached; other sizes wait the longest delay: "
-            f"--preferred-sizes {listed} evaluates that"
+            "--preferred-sizes evaluates that"
         )
+    batching = config.last("dynamic_batching")
+    if batching is not None:
+        yield from _queue_notes(batching)
     if config.last("sequence_batching") is not None:
         yield "sequence_batching routes the requests of a sequence to one instance, which is not read here"
     if config.last("ensemble_scheduling") is not None:
         yield "this is an ensemble: its steps are models with configurations of their own"
+
+
+def _queue_notes(batching: "_Fields") -> Iterator[str]:
+    """What the queue does that `simulate` does not."""
+    queue = batching.last("default_queue_policy")
+    if queue is not None and queue.whole("max_queue_size", 0):
+        yield "max_queue_size is of the model's one queue, as --queue-limit is with --routing shared-queue"
+    if queue is not None and (timeout_us := queue.whole("default_timeout_microseconds", 0)):
+        name = "DELAY" if queue.text("timeout_action") in ("DELAY", "1") else "REJECT"
+        done = {"REJECT": "rejected", "DELAY": "served after all others"}[name]
+        yield (
+            f"a request that waits longer than {format_duration(1e-6 * timeout_us)} in the queue is {done} "
+            f"(timeout_action {name}), which simulate does not do: see how many wait so long"
+        )
+    if batching.whole("priority_levels", 0) > 1:
+        yield "priority_levels serves some requests before others; simulate serves them as they come"
 
 
 def _instances(config: "_Fields") -> tuple[int, str | None, list[str]]:

@@ -4,6 +4,7 @@
 nanoseconds. Requests that a response cache answered are in `success`, but not in queue, compute or batches.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -20,9 +21,13 @@ NAME = "Triton's statistics (GET v2/models/MODEL/stats)"
 _COMPUTE = ("compute_input", "compute_infer", "compute_output")
 _STAGES = ("queue", *_COMPUTE)
 _MEND = (
-    "the counters were read while requests ran, or the server was restarted or answered from its response cache in "
-    "between; read them again when it is idle"
+    "more than the requests that may be in flight while they are read: was the server restarted, or did its response "
+    "cache answer? read them again when it is idle"
 )
+# By how much counters may differ that a server at work goes on counting: executions at once, and their share.
+_AT_ONCE, _SHARE = 16, 0.01
+_LIVE = "the counters were read while requests ran; they differ by what was in flight"
+_NEARLY = 0.01  # from a whole number, of inferences a request
 
 
 def recognises(document: Document) -> bool:
@@ -42,8 +47,9 @@ def read_profile(document: Document) -> ServiceProfile:
     models = _models(document)
     if len(models) > 1:
         raise InputError(
-            f"{document.name} has the statistics of {len(models)} models or versions ({_names(models)}); save one "
-            "of them: curl HOST:8000/v2/models/MODEL/versions/VERSION/stats"
+            f"{document.name} has the statistics of {len(models)} models or versions ({_names(models)}); choose one: "
+            "capacity import FILE --model NAME -o profile.json, or curl "
+            "HOST:8000/v2/models/MODEL/versions/VERSION/stats"
         )
     model = models[0]
     sizes = [part for part in model.parts("batch_stats") if part.part("compute_infer").whole("count")]
@@ -55,6 +61,24 @@ def read_profile(document: Document) -> ServiceProfile:
     return placed(document, document.name, partial(_profile, model, sizes))
 
 
+def chosen(document: Document, model: str) -> Document | None:
+    """The statistics of one model of several, by `name` or `name:version`; None where there is nothing to choose.
+
+    Raises:
+        InputError: none of the models is called so, or several versions are.
+    """
+    models = _models(document)
+    if len(models) < 2:
+        return None
+    found = [at for at, one in enumerate(models) if model in (one.text("name"), _names([one]))]
+    if len(found) != 1:
+        told = f"has {len(found)} versions of" if found else "has no"
+        raise InputError(
+            f"{document.name} {told} model {printable(model)[:80]!r}, of {_names(models)}; give one of these"
+        )
+    return Document(document.name, json.dumps({"model_stats": [document.object["model_stats"][found[0]]]}))
+
+
 def _profile(model: Part, sizes: list[Part]) -> ServiceProfile:
     title = printable(model.text("name"))
     return ServiceProfile(
@@ -62,9 +86,18 @@ def _profile(model: Part, sizes: list[Part]) -> ServiceProfile:
         timings=tuple(map(_timing, sizes)),
         model=title,
         runtime="triton",
-        source={"figures": f"Triton's statistics of {title}, {model.whole('execution_count')} executions"},
+        source=_source(model, title, sizes),
         timings_column="compute_input + compute_infer + compute_output (ns)",
     )
+
+
+def _source(model: Part, title: str, sizes: list[Part]) -> dict[str, str]:
+    found = {"figures": f"Triton's statistics of {title}, {model.whole('execution_count')} executions"}
+    totals = _totals(sizes)
+    is_live = any(total != model.whole(key) for key, total in totals.items()) or any(
+        len(set(_executions(size).values())) > 1 for size in sizes
+    )
+    return found | ({"note": _LIVE} if is_live else {})
 
 
 def _profile_name(title: str) -> str:
@@ -73,27 +106,44 @@ def _profile_name(title: str) -> str:
 
 
 def _timing(size: Part) -> BatchTiming:
-    executions = {stage: size.part(stage).whole("count") for stage in _COMPUTE}
-    if len(set(executions.values())) > 1:
+    executions = _executions(size)
+    if not all(_is_live(count, executions["compute_infer"]) for count in executions.values()):
         counts = ", ".join(f"{stage} {number}" for stage, number in executions.items())
-        raise InputError(f"{size.where} counts executions differently ({counts}): {_MEND}")
-    total_ns = sum(_nonnegative(size.part(stage), "ns") for stage in _COMPUTE)
-    return BatchTiming(
-        batch_size=size.whole("batch_size"), mean_s=1e-9 * total_ns / executions["compute_infer"]
-    )
+        raise InputError(f"{size.where} counts executions differently ({counts}), {_MEND}")
+    means_ns = (_nonnegative(size.part(stage), "ns") / count for stage, count in executions.items())
+    return BatchTiming(batch_size=size.whole("batch_size"), mean_s=1e-9 * sum(means_ns))
 
 
-def _require_identities(model: Part, sizes: list[Part]) -> None:
+def _executions(size: Part) -> dict[str, int]:
+    """How often each part of an execution of this size was counted."""
+    return {stage: size.part(stage).whole("count") for stage in _COMPUTE}
+
+
+def _totals(sizes: list[Part]) -> dict[str, int]:
     """Each execution is of one size, and each inference in one execution."""
     executions = {size.whole("batch_size"): size.part("compute_infer").whole("count") for size in sizes}
-    found = {
+    return {
         "execution_count": sum(executions.values()),
         "inference_count": sum(size * number for size, number in executions.items()),
     }
-    for key, total in found.items():
-        if total != model.whole(key):
+
+
+def _is_live(one: int, other: int, each: int = 1) -> bool:
+    """Whether two counts are of one server, read a moment apart.
+
+    Args:
+        each: what an execution adds to them at most.
+    """
+    return abs(one - other) <= min(_AT_ONCE * each, _SHARE * max(one, other))
+
+
+def _require_identities(model: Part, sizes: list[Part]) -> None:
+    """Refuse totals that differ by more than what may be in flight."""
+    largest = max(size.whole("batch_size") for size in sizes)
+    for key, total in _totals(sizes).items():
+        if not _is_live(total, model.whole(key), largest if key == "inference_count" else 1):
             raise InputError(
-                f"{model.where}.{key} is {model.whole(key)}, but batch_stats add up to {total}: {_MEND}"
+                f"{model.where}.{key} is {model.whole(key)}, but batch_stats add up to {total}, {_MEND}"
             )
 
 
@@ -122,8 +172,8 @@ def _run(model: Part) -> LoadRun:
     succeeded = _nonnegative(stats.part("success"), "count")
     computed = succeeded - _hits(model)
     inferences = _nonnegative(model, "inference_count")
-    is_whole = computed > 0 and inferences > 0 and inferences % computed == 0
-    client_batch = inferences // computed if is_whole else 1
+    carried = inferences / computed if computed > 0 else 1.0
+    client_batch = max(1, round(carried)) if abs(carried - round(carried)) <= _NEARLY else 1
     size, batch_s = _batches(model, client_batch)
     return LoadRun(
         name=_names([model]),

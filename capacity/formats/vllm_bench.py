@@ -1,28 +1,46 @@
-"""The JSON of `vllm bench serve --save-result --save-detailed`: one run, with what the client saw of each request.
+"""The JSON of `vllm bench serve --save-result`: one run, by its totals; with `--save-detailed` also by each request.
 
-Durations are in seconds. `ttfts`, `itls`, `start_times` and so on are columns, with a cell for each request;
+Totals such as `p99_ttft_ms` are in milliseconds, durations of single requests in seconds. `ttfts`, `itls`,
+`start_times` and so on are columns, with a cell for each request;
 `itls` has the gaps between chunks, of which the server sends one for each token, or rarely one for several.
 """
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from capacity.errors import InputError
 from capacity.files import located
-from capacity.formats.document import Document, Part, each, number, whole
-from capacity.formats.load_test import LoadTest, Loop
+from capacity.formats.document import Document, Part, each, number, placed, whole
+from capacity.formats.load_test import LoadRun, LoadTest, Loop
 from capacity.formats.seen_runs import load_run, load_test
+from capacity.performance import Interval
 from capacity.profile.llm_runs import SeenRequest, SeenRun, token_gaps
 
-NAME = "vllm bench serve --save-result --save-detailed"
+NAME = "vllm bench serve --save-result"
+# What a total is of, the first that there is; the response is left out unless it is asked for.
+_METRICS = {"e2el": "requests", "ttft": "time to first token"}
+_NOTES = {
+    "e2el": ("these are totals; --save-detailed adds single requests, which show drift and warm-up",),
+    "ttft": (
+        "percentiles are of the time to the first token; --percentile-metrics ttft,tpot,itl,e2el adds the response, "
+        "and --save-detailed single requests",
+    ),
+}
+_QUANTILE = re.compile(r"(median|p([0-9]{1,2}(?:\.[0-9]{1,6})?))_(ttft|e2el)_ms")
 _COLUMNS = ("input_lens", "output_lens", "ttfts", "itls", "start_times")
 
 
 def recognises(document: Document) -> bool:
     """Whether it has the totals that every result has."""
     return {"request_throughput", "total_input_tokens", "duration", "completed"} <= document.keys
+
+
+def has_requests(document: Document) -> bool:
+    """Whether it has something of single requests, and not totals alone."""
+    return any(name in document.keys for name in _COLUMNS)
 
 
 def read_runs(document: Document) -> tuple[SeenRun, ...]:
@@ -39,7 +57,8 @@ def read_runs(document: Document) -> tuple[SeenRun, ...]:
     if missing:
         raise InputError(
             f"{document.name} has no {missing[0]}, and so nothing of single requests; run vllm bench serve with "
-            "--save-result --save-detailed, of a version that writes start_times"
+            "--save-result --save-detailed, of a version that writes start_times; its totals are a load test: "
+            "capacity audit, or import --as load-test"
         )
     columns = [whole_run.list(name) for name in _COLUMNS]
     if len({len(column) for column in columns}) > 1:
@@ -55,28 +74,80 @@ def read_runs(document: Document) -> tuple[SeenRun, ...]:
 def read_load_test(document: Document) -> LoadTest:
     """The same as a load test: open at a request rate, closed at a concurrency without one.
 
+    By single requests where all of them are there, else by the totals.
+
     Raises:
-        InputError: as `read_runs`.
+        InputError: values that cannot be, or no latencies at all.
     """
-    (run,) = read_runs(document)
     settings = Part(document.name, document.object)
     rate, users = settings.value("request_rate"), settings.value("max_concurrency")
     has_rate = isinstance(rate, int | float) and math.isfinite(rate)
-    loop = Loop.OPEN if has_rate else Loop.CLOSED if users else Loop.UNKNOWN
-    asked_rps = number(rate, f"{document.name}.request_rate") if has_rate else None
-    found = load_run(
-        run,
-        loop=loop,
-        users=settings.number("max_concurrency") if users else None,
-        rate_asked_rps=asked_rps,
-        failed=0,
+    sending: dict[str, Any] = {
+        "loop": Loop.OPEN if has_rate else Loop.CLOSED if users else Loop.UNKNOWN,
+        "users": settings.number("max_concurrency") if users else None,
+        "rate_asked_rps": number(rate, f"{document.name}.request_rate") if has_rate else None,
+    }
+    if all(name in settings for name in _COLUMNS) and not _failed(settings):
+        (run,) = read_runs(document)
+        return load_test(NAME, document.name, [load_run(run, failed=0, **sending)])
+    return placed(document, document.name, partial(_of_totals, settings, sending))
+
+
+def _of_totals(totals: Part, sending: Mapping[str, Any]) -> LoadTest:
+    """Percentiles of the response where they were asked for, else of the time to the first token."""
+    metric, name = next((one for one in _METRICS.items() if f"mean_{one[0]}_ms" in totals), ("", ""))
+    if not metric:
+        raise InputError(
+            f"{totals.where} has neither mean_e2el_ms nor mean_ttft_ms; run vllm bench serve with "
+            "--percentile-metrics ttft,tpot,itl,e2el"
+        )
+    completed, throughput_rps = totals.whole("completed"), totals.number("request_throughput")
+    response_s = totals.number("mean_e2el_ms") / 1e3 if metric == "e2el" else _response_s(totals, completed)
+    duration_s = totals.number("duration")
+    sending_s = duration_s - (response_s or 0.0)
+    run = LoadRun(
+        name=name,
+        throughput_rps=throughput_rps,
+        rate_sent_rps=throughput_rps * duration_s / sending_s if sending_s > 0.0 else None,
+        duration_s=duration_s,
+        succeeded=completed,
+        failed=_failed(totals),
+        mean_s=response_s if metric == "e2el" else None,
+        quantiles_s=_quantiles(totals, metric),
+        **sending,
     )
-    return load_test(NAME, document.name, [found])
+    return LoadTest(tool=NAME, name=totals.where, runs=(run,), notes=_NOTES[metric])
+
+
+def _response_s(totals: Part, completed: int) -> float | None:
+    """The mean response, which is its first token and the others, each after the mean time of one. [s]"""
+    if "mean_tpot_ms" not in totals or not completed:
+        return None
+    others = max(0.0, totals.number("total_output_tokens") / completed - 1.0)
+    return (totals.number("mean_ttft_ms") + others * totals.number("mean_tpot_ms")) / 1e3
+
+
+def _quantiles(totals: Part, metric: str) -> dict[float, Interval]:
+    """By probability, from keys such as `median_e2el_ms` and `p99.9_e2el_ms`."""
+    found = {}
+    for key in totals.keys:
+        match = _QUANTILE.fullmatch(key)
+        if match and match[3] == metric:
+            q = 0.5 if match[1] == "median" else round(float(match[2]) / 100.0, 12)
+            found[q] = Interval.exact(totals.number(key) / 1e3)
+    return found
+
+
+def _failed(run: Part) -> int:
+    """Requests without an answer, by their errors or by the total that newer versions write."""
+    if "failed" in run and run.whole("failed"):
+        return run.whole("failed")
+    return sum(bool(error) for error in run.list("errors")) if "errors" in run else 0
 
 
 def _require_success(run: Part, name: str) -> None:
     """Refuse requests that failed, of which nobody wrote down for how long the engine served them."""
-    failed = sum(bool(error) for error in run.list("errors")) if "errors" in run else 0
+    failed = _failed(run)
     if failed:
         raise InputError(
             f"{name}: {failed} requests failed, so that it is not known who was served with whom; run it again"

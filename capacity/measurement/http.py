@@ -197,13 +197,27 @@ async def ask(client: "aiohttp.ClientSession", address: Address, body: bytes | N
     return Answer(status=answer.status, headers=answer.headers, body=b"".join(parts), seconds=seconds)
 
 
-async def fetch(client: "aiohttp.ClientSession", address: Address, body: bytes | None = None) -> Answer:
+_RAISE_TIMEOUT = "raise --timeout, or fix the server"  # for commands that have this flag
+_SAVE_FIRST = "save what it answers to a file, such as by curl -o FILE, and give that"
+LOOK_AT_SERVER = "is it overloaded? its metrics must answer at once"
+
+
+async def fetch(
+    client: "aiohttp.ClientSession",
+    address: Address,
+    body: bytes | None = None,
+    *,
+    slow: str = _RAISE_TIMEOUT,
+) -> Answer:
     """An answer with success; a connection that the server closed while it was idle is opened again, once.
+
+    Args:
+        slow: what to do where there is no answer in time.
 
     Raises DependencyError: no answer in time, or one that fails, redirects, is too large or not HTTP.
     """
     aiohttp = import_aiohttp()
-    with explained(client, address):
+    with explained(client, address, slow):
         try:
             answer = await ask(client, address, body)
         except (aiohttp.ServerDisconnectedError, ConnectionError):
@@ -223,7 +237,7 @@ def read_url(text: str, timeout_s: float = 30.0) -> str:
 
     async def got() -> Answer:
         async with session(timeout_s) as client:
-            return await fetch(client, address)
+            return await fetch(client, address, slow=_SAVE_FIRST)
 
     try:
         return asyncio.run(got()).body.decode("utf-8-sig")
@@ -236,7 +250,9 @@ def _named(address: Address) -> str:
 
 
 @contextmanager
-def explained(client: "aiohttp.ClientSession", address: Address) -> Iterator[None]:
+def explained(
+    client: "aiohttp.ClientSession", address: Address, slow: str = _RAISE_TIMEOUT
+) -> Iterator[None]:
     """Within, what fails on the way is a DependencyError that names the address and says what to do."""
     aiohttp, name = import_aiohttp(), _named(address)
     try:
@@ -245,9 +261,7 @@ def explained(client: "aiohttp.ClientSession", address: Address) -> Iterator[Non
         raise DependencyError(f"{name} {error}") from None
     except TimeoutError:
         limit_s = client.timeout.total or math.inf
-        raise DependencyError(
-            f"{name} gave no complete answer within {limit_s:g} s; raise --timeout, or fix the server"
-        ) from None
+        raise DependencyError(f"{name} gave no complete answer within {limit_s:g} s; {slow}") from None
     except (aiohttp.ClientError, OSError, ValueError) as error:
         number = getattr(error, "errno", None) or 0
         told = os.strerror(number) if number > 0 else getattr(error, "strerror", None)
@@ -275,8 +289,8 @@ def require_success(address: Address, status: int, headers: "Mapping[str, str]",
 class Exchange:
     """One address that is asked one request after another, by code that is not asynchronous."""
 
-    def __init__(self, address: Address, *, timeout_s: float) -> None:
-        self.address = address
+    def __init__(self, address: Address, *, timeout_s: float, slow: str = _RAISE_TIMEOUT) -> None:
+        self.address, self._slow = address, slow
         self._runner, self._session = asyncio.Runner(), session(timeout_s)
 
     def __enter__(self) -> Self:
@@ -289,7 +303,7 @@ class Exchange:
 
     def ask(self, body: bytes | None = None) -> Answer:
         """One request and its answer; raises as `fetch` does."""
-        return self._runner.run(fetch(self._client, self.address, body))
+        return self._runner.run(fetch(self._client, self.address, body, slow=self._slow))
 
 
 def parse_server_timing(header: str) -> dict[str, float]:

@@ -86,16 +86,18 @@ def find_profile(profile: "ProfileLike | LlmProfile") -> "ServiceProfile | LlmPr
 
 
 def _of_another_tool(source: object, kind: str) -> Any:
-    """What a file of another tool holds; None where it is none, or holds nothing of the kind."""
+    """What a file of another tool holds; None where it is of none.
+
+    Raises:
+        InputError: it holds nothing of the kind, or is not as its format should be.
+    """
     if not isinstance(source, str | Path) or not Path(source).is_file():
         return None
     from capacity.formats.document import Document
-    from capacity.formats.registry import Kind, known_format
+    from capacity.formats.registry import Kind, known_format, read_document
 
     document = Document.read(Path(source))
-    found = known_format(document)
-    asked = Kind(kind)
-    return found.READERS[asked](document) if found is not None and asked in found.READERS else None
+    return None if known_format(document) is None else read_document(document, Kind(kind))
 
 
 def read_profile(

@@ -1,6 +1,6 @@
 """Evidence tables: what an audit found, what was imported, and where a request's time goes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -52,7 +52,11 @@ def audit_tables(
         yield table(("<verdict", "<check", "<found"), rows, title=name)
     if beside:
         yield from beside_tables(beside)
-    yield from (Text(f"Note: {note if note.endswith('.') else note + '.'}") for note in test.notes)
+    yield from _notes(test.notes)
+
+
+def _notes(notes: Iterable[str]) -> Iterator[Text]:
+    return (Text(f"Note: {note if note.endswith('.') else note + '.'}") for note in notes)
 
 
 def _message(one: CheckFinding) -> str:
@@ -92,6 +96,7 @@ def stage_tables(test: LoadTest) -> Iterator[RenderableType]:
     yield table(("<stage", *(run.name for run in runs)), rows)
     for run in runs:
         yield Text(" ".join(sentences(run)))
+    yield from _notes(test.notes)
 
 
 def import_tables(found: ServiceProfile | TraceArrivals | LoadTest | RunningPlan) -> Iterator[RenderableType]:
@@ -103,16 +108,17 @@ def import_tables(found: ServiceProfile | TraceArrivals | LoadTest | RunningPlan
                 for b in found.batch_sizes
             ]
             yield table(("batch", "mean time", "throughput"), rows, title=found.name)
+            yield from _notes([found.source["note"]] if "note" in found.source else [])
         case TraceArrivals():
             lasted, rate = format_duration(found.duration_s), format_rate(found.rate_rps)
             told = f"{len(found.instants_s)} arrivals in {lasted}, {rate}"
             yield Text(f"{told}; capacity workload describes them.")
-            yield from (Text(f"Note: {remark}.") for remark in found.remarks)
+            yield from _notes(found.remarks)
         case LoadTest():
             yield table(
                 ("<run", "<loop", "answered", "requests", "mean", "highest"), map(_run_row, found.runs)
             )
-            yield from (Text(f"Note: {note}.") for note in found.notes)
+            yield from _notes(found.notes)
         case RunningPlan():
             limit = "" if found.queue_limit is None else str(found.queue_limit)
             settings = [
@@ -122,7 +128,8 @@ def import_tables(found: ServiceProfile | TraceArrivals | LoadTest | RunningPlan
                 ("queue limit", limit or "none"),
             ]
             yield table(("<", "<"), settings, title=found.name)
-            yield from (Text(f"Note: {note}.") for note in found.notes)
+            yield Text(f"capacity simulate --profile PROFILE --rate RATE {found.flags} evaluates it.")
+            yield from _notes(found.notes)
 
 
 def _run_row(run: LoadRun) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 
 from capacity.errors import DependencyError
-from capacity.measurement.http import Address, Exchange, fetch, session
+from capacity.measurement.http import LOOK_AT_SERVER, Address, Exchange, fetch, session
 from capacity.measurement.metrics import Histogram, Histograms, Scrape, gains, read_page, scrape
 from capacity.measurement.sections import SECTIONS_MAX, Floats
 from capacity.question.plan import Plan
@@ -64,7 +64,8 @@ class MetricsWatch:
                 await asyncio.sleep(max(0.0, began_s + instant_s - clock.now_s()))
                 asked_s = clock.now_s()
                 try:
-                    answers = await asyncio.gather(*(fetch(client, address) for address in self._addresses))
+                    pages = [fetch(client, address, slow=LOOK_AT_SERVER) for address in self._addresses]
+                    answers = await asyncio.gather(*pages)
                 except DependencyError as error:
                     self.failure = str(error)
                     continue
@@ -123,7 +124,7 @@ def look(addresses: Iterable[Address]) -> list[Scrape]:
     """
     pages = []
     for address in addresses:
-        with Exchange(address, timeout_s=_TIMEOUT_S) as exchange:
+        with Exchange(address, timeout_s=_TIMEOUT_S, slow=LOOK_AT_SERVER) as exchange:
             pages.append(scrape(exchange))
     return pages
 

@@ -120,7 +120,10 @@ def test_requests_of_a_log_become_a_trace(tmp_path: Path) -> None:
         == pytest.approx(by_log["arrival_rate_rps"])
         == pytest.approx(20.0, rel=0.02)
     )
-    assert run("import", log, "--as", "workload", "-o", tmp_path / "trace.json").exit_code == 2
+    as_json = tmp_path / "workload.json"
+    assert run("import", log, "--as", "workload", "-o", as_json).exit_code == 0
+    assert answer("workload", as_json)["arrival_rate_rps"] == pytest.approx(by_log["arrival_rate_rps"])
+    assert run("import", log, "--as", "workload", "-o", tmp_path / "trace.txt").exit_code == 2
 
 
 @pytest.mark.parametrize("command", ["import", "audit", "explain"])
@@ -234,3 +237,91 @@ def test_python_has_the_same_answers(tmp_path: Path) -> None:
     assert isinstance(profile, ServiceProfile)
     assert isinstance(test, LoadTest)
     assert cap.explain(TRITON).to_frame().iloc[0]["compute infer"] > 0.01
+
+
+CONFIG = """\
+name: "classifier"
+max_batch_size: 32
+instance_group [ { kind: KIND_GPU count: 1 gpus: [ 0 ] } ]
+dynamic_batching { max_queue_delay_microseconds: 500 default_queue_policy { max_queue_size: 16 } }
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """Written here by the schema of Triton."""
+    path = tmp_path / "config.pbtxt"
+    path.write_text(CONFIG)
+    return path
+
+
+def test_the_plan_of_a_server_predicts_with_a_profile(config: Path) -> None:
+    """The batches of the example are of up to 8, and 16 places have room for 8 users."""
+    flags = ("--plan", config, "--profile", TRITON, "--request-overhead", "2.1ms")
+    found = answer("audit", PERF, *flags, code=4)
+    assert [one["parting"] for one in found["beside"]][1:3] == ["agrees", "agrees"]
+    assert any("batches up to 32, and the profile has times up to 8" in note for note in found["notes"])
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("explain",), "capacity simulate --profile PROFILE --rate RATE --replicas 1 --batch-size-max 32"),
+        (("render", "--target", "triton"), "not a saved plan; capacity import shows its settings as flags"),
+        (("check", "--plan"), "not a saved plan; capacity import"),
+        (("audit", PERF, "--plan"), "and not how long it takes; give --profile too"),
+        (
+            ("audit", PERF, "--replicas", "2", "--profile", TRITON, "--plan"),
+            "--replicas is in the plan of the server",
+        ),
+    ],
+)
+def test_a_server_s_configuration_is_no_dead_end(words: tuple[object, ...], said: str, config: Path) -> None:
+    done = run(*words, config)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("plan", "--rate", "10rps", "--slo-p99", "1s", "--profile"),
+        ("workload",),
+    ],
+)
+def test_a_load_test_in_the_place_of_a_profile_is_told_to_be_one(words: tuple[str, ...]) -> None:
+    done = run(*words, LOCUST)
+    assert done.exit_code == 2
+    assert "is from locust --csv, which has no" in done.stderr
+    assert "only: load-test; give it to capacity audit" in done.stderr
+
+
+def test_a_trace_of_another_tool_s_report_is_told_to_be_none() -> None:
+    done = run("simulate", "--profile", TRITON, "--replicas", 1, "--arrivals", f"trace:{LOCUST}")
+    assert "is from locust --csv, which has no workload in it" in done.stderr
+
+
+def test_several_files_that_are_no_sweeps_are_not_asked_for_their_cache() -> None:
+    done = run("import", PERF, LOCUST)
+    assert done.exit_code == 2
+    assert "only where all are sweeps" in done.stderr
+    assert "kv-tokens" not in done.stderr
+
+
+# Written here by the fields of vLLM's benchmarks/serve.py, without --save-detailed.
+TOTALS = {
+    "request_rate": 10.0, "max_concurrency": None, "duration": 102.0, "completed": 1000, "failed": 0,
+    "total_input_tokens": 512_000, "total_output_tokens": 101_000, "request_throughput": 9.804,
+    "mean_e2el_ms": 2000.0, "median_e2el_ms": 1900.0, "p99_e2el_ms": 3000.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", [(), ("--as", "load-test")])
+def test_totals_of_a_language_model_are_a_load_test_and_no_sweep(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    path, written = tmp_path / "bench.json", tmp_path / "test.json"
+    path.write_text(json.dumps(TOTALS))
+    assert answer("import", path, *words, "-o", written)["kind"] == "load-test"
+    assert answer("audit", written, code=4)["runs"] == answer("audit", path, code=4)["runs"]

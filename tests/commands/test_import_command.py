@@ -148,7 +148,7 @@ def test_what_is_refused_says_why_in_a_line(files: list[Path], flags: list[str],
 
 
 def test_a_file_of_no_known_format_is_refused(files: list[Path], tmp_path: Path) -> None:
-    for text in ("", "{", "a,b\n1,2\n", "\x00\x01", '{"duration": 1}'):
+    for text in ("", "{}", "a,b\n1,2\n", "\x00\x01", '{"duration": 1}'):
         path = tmp_path / "other.json"
         path.write_text(text, encoding="utf-8")
         done = run("import", *files[:1], path, *FLAGS)

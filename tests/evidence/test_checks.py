@@ -8,6 +8,7 @@ import pytest
 
 from capacity.evidence.audit import audit_findings, check_run
 from capacity.evidence.finding import Belief, CheckFinding, verdict_of
+from capacity.evidence.inferences import implied_batch
 from capacity.formats.load_test import Histogram, LoadRun, LoadTest, Loop, Moment, Samples
 from capacity.performance import Interval
 
@@ -57,7 +58,8 @@ def test_a_sound_run_holds_in_all() -> None:
         ({"mean_s": 20 * MS, "think_time_s": 0.0}, Belief.HOLDS, "rests"),
         ({"mean_s": 5 * MS, "think_time_s": 1 * MS}, Belief.DOUBTFUL, "each rests 35 ms"),
         ({"mean_s": 60 * MS}, Belief.BROKEN, "= 6 requests in flight, but each of 4 users can have one"),
-        ({"throughput_rps": 1600.0}, Belief.DOUBTFUL, "64 requests in flight"),
+        ({"throughput_rps": 1600.0}, Belief.BROKEN, "64 requests in flight"),
+        ({"throughput_rps": 1600.0, "counts_inferences": True}, Belief.DOUBTFUL, "64 requests in flight"),
         ({"users": None}, Belief.UNKNOWN, "how many could be is not said"),
         ({"loop": Loop.OPEN}, Belief.HOLDS, "of 4 that may be"),
     ],
@@ -68,7 +70,39 @@ def test_littles_law(others: dict[str, Any], belief: Belief, words: str) -> None
 
 
 def test_a_batch_of_the_client_is_seen_by_littles_law() -> None:
-    assert "each request carries 16 inferences" in found("littles-law", throughput_rps=1600.0).fix
+    one = found("littles-law", throughput_rps=1600.0, counts_inferences=True)
+    assert "each request carries 16 inferences (-b 16)" in one.fix
+
+
+@pytest.mark.parametrize(
+    ("rate_rps", "counts_inferences", "words"),
+    [
+        (
+            51_370.0,
+            False,
+            "about 1000 times too many: was a duration or a rate read in another unit, ms taken",
+        ),
+        (51_370.0, True, "about 1000 times too many"),  # 1027 inferences are no client batch either
+        (51_370e3, False, "about 1e+06 times too many"),
+        (1_600.0, False, "are not of the same requests"),
+        (1_550.0, True, "if each request carried several (-b), divide it by their number"),
+    ],
+)
+def test_a_large_factor_is_never_excused(rate_rps: float, counts_inferences: bool, words: str) -> None:
+    """A mean of 1 s at 51370 rps is 1027 requests for each of 50 users."""
+    others = {"users": 50.0, "mean_s": 1.0, "throughput_rps": rate_rps, "max_s": None, "quantiles_s": {}}
+    one = found("littles-law", counts_inferences=counts_inferences, **others)
+    assert (one.belief, words in one.fix) == (Belief.BROKEN, True), one.fix
+
+
+def test_few_ratios_are_those_of_a_client_batch() -> None:
+    """Of ratios between 2 and 512 that mean nothing, evenly spread by their logarithm, one in 35."""
+    shares = np.geomspace(2.0, 512.0, 20_000)
+    taken = sum(
+        implied_batch(run_of(throughput_rps=100.0 * share, counts_inferences=True)) is not None
+        for share in shares
+    )
+    assert taken / len(shares) == pytest.approx(2 * 0.01 / np.log(2.0), rel=0.05)
 
 
 @pytest.mark.parametrize(
@@ -76,6 +110,10 @@ def test_a_batch_of_the_client_is_seen_by_littles_law() -> None:
     [
         ({"rate_asked_rps": 102.0}, Belief.HOLDS, "100 rps of the 102 rps"),
         ({"rate_asked_rps": 150.0}, Belief.BROKEN, "those of the lower rate"),
+        ({"rate_asked_rps": 20.0, "rate_sent_rps": 142.0}, Belief.BROKEN, "142 rps of the 20 rps"),
+        ({"rate_asked_rps": 90.0}, Belief.BROKEN, "those of the higher rate"),
+        ({"rate_asked_rps": 90.0, "succeeded": 400}, Belief.DOUBTFUL, "may be chance if 400 requests"),
+        ({"rate_asked_rps": 110.0, "succeeded": 400}, Belief.DOUBTFUL, "may be chance if 400 requests"),
         ({"rate_asked_rps": 150.0, "rate_sent_rps": 149.0}, Belief.HOLDS, "149 rps of the 150 rps"),
         ({"dropped": 3}, Belief.BROKEN, "3 requests were never sent"),
     ],
@@ -118,7 +156,19 @@ def test_percentiles_of_invented_requests_are_not_those_of_the_run() -> None:
     one = found("samples", succeeded=400, counted=4146, is_corrected=True)
     assert one.belief is Belief.BROKEN
     assert "of 4146 durations, and 400 requests were answered" in one.message
-    assert not [x for x in check_run(run_of(is_corrected=True)) if x.check == "coordinated-omission"]
+    omission = found("coordinated-omission", succeeded=400, counted=4146, is_corrected=True)
+    assert omission.belief is Belief.DOUBTFUL
+    assert "4146 durations are of 400 requests" in omission.message
+
+
+def test_a_tool_that_fills_in_is_never_passed_over() -> None:
+    """Ten of a thousand that were added are all that lies beyond P99; two are a fifth of it."""
+    few, many = (
+        found("coordinated-omission", succeeded=1000, counted=1000 + more, is_corrected=True)
+        for more in (2, 10)
+    )
+    assert (few.belief, many.belief) == (Belief.HOLDS, Belief.DOUBTFUL)
+    assert found("coordinated-omission", is_corrected=True, users=None).belief is Belief.UNKNOWN
 
 
 @pytest.mark.parametrize(

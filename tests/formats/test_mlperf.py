@@ -1,10 +1,13 @@
-"""Summaries of MLPerf's LoadGen, written by the shape of its source; nothing here is a submission's file."""
+"""Logs of MLPerf's LoadGen: summaries written by the shape of its source, a detail with the lines of a run of 6.0.17."""
 
+import json
 from pathlib import Path
 
 import pytest
 from written import load_test, only_run, refusal
 
+from capacity.evidence.audit import check_run
+from capacity.evidence.finding import Belief
 from capacity.formats.load_test import Loop
 
 RULE = "=" * 48
@@ -44,7 +47,43 @@ target_latency (ns): 80000000
 
 SERVER = summary("Server", "Completed samples per second    : 99.75")
 STREAM = summary("SingleStream", "90th percentile latency (ns) : 30000000")
-EXAMPLES = {"server": SERVER.encode(), "stream": STREAM.encode()}
+# What mlcommons-loadgen 6.0.17 wrote here of a Server run of 3 s, without its metadata and the keys that are not read.
+KEPT = {
+    "loadgen_version": "6.0.17 @ d6147c7eb7",
+    "effective_scenario": "Server",
+    "effective_test_mode": "PerformanceOnly",
+    "effective_samples_per_query": 1,
+    "effective_target_qps": 100,
+    "loaded_qsl_set": [27, 64, 57, 53],
+    "result_validity": "INVALID",
+    "result_perf_constraints_met": False,
+    "result_min_duration_met": True,
+    "result_min_queries_met": True,
+    "early_stopping_met": False,
+    "result_invalid_reason": "Reduce target QPS to improve latency. ",
+    "result_query_count": 288,
+    "result_scheduled_samples_per_sec": 94.3664,
+    "result_completed_samples_per_sec": 94.1349,
+    "result_min_latency_ns": 5167970,
+    "result_max_latency_ns": 15040638,
+    "result_mean_latency_ns": 6182694,
+    "result_50.00_percentile_latency_ns": 5361851,
+    "result_90.00_percentile_latency_ns": 8468299,
+    "result_99.00_percentile_latency_ns": 14791070,
+    "result_99.90_percentile_latency_ns": 15040638,
+    "num_errors": 0,
+}
+
+
+def detail(**others: object) -> str:
+    kept = KEPT | others
+    return "".join(
+        f":::MLLOG {json.dumps({'key': key, 'value': value, 'time_ms': 0.1})}\n"
+        for key, value in kept.items()
+    )
+
+
+EXAMPLES = {"server": SERVER.encode(), "stream": STREAM.encode(), "detail": detail().encode()}
 
 
 def test_server_is_open(tmp_path: Path) -> None:
@@ -56,7 +95,40 @@ def test_server_is_open(tmp_path: Path) -> None:
     assert {q: one.value for q, one in run.quantiles_s.items()} == pytest.approx(
         {0.5: 0.018, 0.99: 0.075, 0.999: 0.088}
     )
-    assert found.notes == ()
+    assert (run.is_corrected, run.invalid_because) == (True, "")  # latencies are from the schedule
+    assert "mlperf_log_detail.txt" in found.notes[0]
+
+
+def test_the_detail_has_the_number_of_queries_too(tmp_path: Path) -> None:
+    run = only_run(tmp_path, detail())
+    assert (run.loop, run.rate_asked_rps, run.rate_sent_rps, run.succeeded) == (
+        Loop.OPEN,
+        100.0,
+        94.3664,
+        288,
+    )
+    assert (run.throughput_rps, run.mean_s) == (94.1349, pytest.approx(0.006182694))
+    assert {q: one.value for q, one in run.quantiles_s.items()} == pytest.approx(
+        {0.5: 0.005361851, 0.9: 0.008468299, 0.99: 0.01479107, 0.999: 0.015040638}
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (detail(), "its latency limit was not met; early stopping was not satisfied"),
+        (
+            summary("Server", "Performance constraints satisfied : NO", "INVALID"),
+            "its latency limit was not met",
+        ),
+        (summary("SingleStream", "", "INVALID"), "Result is INVALID"),
+        (SERVER.replace("PerformanceOnly", "AccuracyOnly"), "an accuracy run says nothing of performance"),
+    ],
+)
+def test_a_run_that_loadgen_calls_invalid_is_not_to_be_believed(tmp_path: Path, text: str, why: str) -> None:
+    (one,) = [one for one in check_run(only_run(tmp_path, text)) if one.check == "tool-verdict"]
+    assert one.belief is Belief.BROKEN
+    assert why in one.message
 
 
 def test_streams_are_closed(tmp_path: Path) -> None:
@@ -69,7 +141,7 @@ def test_streams_are_closed(tmp_path: Path) -> None:
 def test_offline_has_its_throughput_alone(tmp_path: Path) -> None:
     found = load_test(tmp_path, summary("Offline", "Samples per second: 5000.5", result="INVALID"))
     assert (found.runs[0].throughput_rps, found.runs[0].quantiles_s) == (5000.5, {})
-    assert "verdict on the run is INVALID" in found.notes[0]
+    assert found.runs[0].invalid_because == "Result is INVALID"
 
 
 @pytest.mark.parametrize(
@@ -81,6 +153,10 @@ def test_offline_has_its_throughput_alone(tmp_path: Path) -> None:
             SERVER.replace(": 75000000", ": inf"),
             "'99.00 percentile latency (ns)' must be a number from 0, got 'inf'",
         ),
+        (detail(effective_scenario="Edge"), "has the scenario 'Edge'"),
+        (":::MLLOG {}\n", "has no effective_scenario; is it a log of LoadGen"),
+        (detail().replace('"value": 288', '"value": [1]'), "line 13.value must be a single value"),
+        (detail().replace(": 288, ", ": 288 "), "line 13: not valid JSON"),
         (summary("MultiStream", "", per_query=0), "samples_per_query must be a whole number from 1, got 0"),
     ],
 )

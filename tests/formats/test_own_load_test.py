@@ -22,6 +22,8 @@ RUN = LoadRun(
     mean_s=0.02,
     max_s=0.3,
     is_corrected=True,
+    counts_inferences=True,
+    invalid_because="early stopping was not satisfied",
     quantiles_s={
         0.5: Interval(value=0.015, low=0.0145, high=0.0155),
         0.99: Interval(value=math.inf, low=0.1, high=math.inf),
@@ -47,6 +49,7 @@ def test_what_is_written_is_read_again() -> None:
     (run,) = found.runs
     assert run.quantiles_s == RUN.quantiles_s
     assert (run.loop, run.is_corrected, run.users) == (Loop.CLOSED, True, 50.0)
+    assert (run.counts_inferences, run.invalid_because) == (True, "early stopping was not satisfied")
     assert run.samples is not None
     assert run.samples.sent_s.tolist() == [1.0, 2.0]  # in the order of sending
     assert run.samples.response_s.tolist() == [0.2, 0.1]

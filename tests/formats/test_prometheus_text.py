@@ -95,8 +95,11 @@ def test_triton_s_counters_tell_means_and_stages(tmp_path: Path) -> None:
     assert run.mean_s == pytest.approx(0.020)
     # The cache answered ten, which were queued and never computed.
     assert run.stages_s == pytest.approx(
-        {"queue": 0.005, "compute_input": 0.001, "compute_infer": 0.010, "compute_output": 0.002}
+        {"queue": 0.005, "compute input": 0.001, "compute infer": 0.010, "compute output": 0.002}
     )
+    # 90 inferences of 30 requests in 15 executions: three in a request, two requests in a batch of 13 ms.
+    assert (run.batch_size, run.batch_size_mean) == (3, 2.0)
+    assert run.batch_mean_s == pytest.approx(0.013)
     assert any("6 inferences in a batch on average" in note for note in found.notes)
     assert {q: one.value for q, one in summary.quantiles_s.items()} == pytest.approx({0.5: 0.004})
     assert summary.mean_s == pytest.approx(0.005)

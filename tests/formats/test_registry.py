@@ -10,6 +10,7 @@ from engine_on_paper import as_aiperf, as_guidellm, as_vllm_bench, closed_loop
 import capacity.formats
 from capacity.errors import InputError
 from capacity.formats.document import Document, seconds_per
+from capacity.formats.load_test import SERVER_STAGES
 from capacity.formats.registry import FORMATS, Kind, format_of
 
 FOLDER = Path(capacity.formats.__file__).parent
@@ -48,6 +49,26 @@ def test_no_recogniser_fails(text: str) -> None:
         format_of(document)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"model_stats": [\n  {"name": "m",', "line 2 column 16"),
+        ('[{"sent": 1}\n,', "line 2 column 2"),
+        ('{"a": 1,\n "a": 2}', "key 'a' appears twice"),
+        ('{"a": NaN}', "NaN is not a number"),
+    ],
+)
+def test_json_that_was_cut_off_is_told_by_line_and_column(text: str, said: str) -> None:
+    with pytest.raises(InputError, match="a file: not valid JSON") as refused:
+        format_of(Document("a file", text))
+    assert said in str(refused.value)
+
+
+def test_several_objects_of_no_known_format_are_no_broken_json() -> None:
+    with pytest.raises(InputError, match="is of none of the"):
+        format_of(Document("a file", '{"a": 1}\n{"a": 2}\n'))
+
+
 def test_units_are_those_that_tools_write() -> None:
     assert [seconds_per(unit, "x") for unit in ("ns", "us", "ms", "s", "milliseconds")] == [
         1e-9,
@@ -58,3 +79,19 @@ def test_units_are_those_that_tools_write() -> None:
     ]
     with pytest.raises(InputError, match="x has the unit 'ticks'"):
         seconds_per("ticks", "x")
+
+
+def test_stages_have_one_name_whatever_the_tool_calls_them() -> None:
+    """What explains a queue looks for these names."""
+    beside = {"client send", "client receive", "network", "overhead"}
+    seen = set()
+    for one in FORMATS:
+        for data in importlib.import_module(f"test_{one.__name__.rpartition('.')[2]}").EXAMPLES.values():
+            if "load-test" in one.READERS:
+                try:
+                    test = one.READERS["load-test"](Document("a file", data.decode("utf-8-sig")))
+                except InputError:
+                    continue
+                seen |= {stage for run in test.runs for stage in run.stages_s}
+    assert {"queue", "compute infer"} <= seen
+    assert seen <= beside | set(SERVER_STAGES)

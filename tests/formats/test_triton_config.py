@@ -44,6 +44,44 @@ def test_all_settings_are_read(tmp_path: Path) -> None:
     assert (found.replicas, found.queue_limit, found.device_kind) == (5, 128, "gpu")
 
 
+def test_settings_are_told_as_flags_that_simulate_takes(tmp_path: Path) -> None:
+    """Instances of one server share the model's queue, whose limit is Triton's max_queue_size."""
+    assert plan(tmp_path, FULL).flags == (
+        "--replicas 5 --batch-size-max 32 --batch-wait 2.5ms --routing shared-queue --queue-limit 128 "
+        "--preferred-sizes 8,16"
+    )
+    assert (
+        plan(tmp_path, "max_batch_size: 8\ndynamic_batching { }").flags == "--replicas 1 --batch-size-max 8"
+    )
+    assert any("max_queue_size is of the model's one queue" in note for note in plan(tmp_path, FULL).notes)
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        (
+            "timeout_action: REJECT default_timeout_microseconds: 100000",
+            "longer than 100 ms in the queue is rejected",
+        ),
+        (
+            "default_timeout_microseconds: 2500",
+            "longer than 2.5 ms in the queue is rejected (timeout_action REJECT)",
+        ),
+        ("timeout_action: DELAY default_timeout_microseconds: 1000000", "is served after all others"),
+    ],
+)
+def test_a_queue_s_timeout_is_told(tmp_path: Path, policy: str, said: str) -> None:
+    text = f"max_batch_size: 4\ndynamic_batching {{ default_queue_policy {{ {policy} }} }}"
+    assert any(said in note for note in plan(tmp_path, text).notes)
+
+
+def test_a_timeout_of_0_is_none_and_priorities_are_told(tmp_path: Path) -> None:
+    text = "max_batch_size: 4\ndynamic_batching { priority_levels: 2 default_queue_policy { timeout_action: REJECT } }"
+    notes = " ".join(plan(tmp_path, text).notes)
+    assert "timeout_action" not in notes
+    assert "priority_levels serves some requests before others" in notes
+
+
 def test_without_dynamic_batching_no_batch_is_formed(tmp_path: Path) -> None:
     found = plan(
         tmp_path, 'backend: "python"\nmax_batch_size: 16\ninstance_group [{ count: 3 kind: KIND_CPU }]'

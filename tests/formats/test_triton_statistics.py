@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from written import file, load_test, refusal
 
+import capacity as cap
+from capacity.errors import InputError
 from capacity.formats.registry import Kind, read
 from capacity.profile.profile import ServiceProfile
 
@@ -87,7 +89,7 @@ def test_batches_of_the_client_and_cached_answers_are_told(tmp_path: Path) -> No
     [
         (
             {"execution_count": 16},
-            "execution_count is 16, but batch_stats add up to 15: the counters were read",
+            "execution_count is 16, but batch_stats add up to 15, more than the requests that may be in flight",
         ),
         ({"inference_count": 31}, "inference_count is 31, but batch_stats add up to 30"),
         ({"batch_stats": []}, "has executed no batch"),
@@ -111,8 +113,62 @@ def test_one_of_several_models_is_to_be_chosen(tmp_path: Path) -> None:
     both = answer(model(), model(version="2"))
     said = refusal(tmp_path, both, Kind.PROFILE)
     assert "resnet/50:1, resnet/50:2" in said
+    assert "--model NAME" in said
     assert "versions/VERSION/stats" in said
     assert [run.name for run in load_test(tmp_path, both).runs] == ["resnet/50:1", "resnet/50:2"]
+
+
+def busy(**others: Any) -> dict[str, Any]:
+    """The same a thousand times: 10 000 executions of one request, and 5000 of four."""
+    stats = {
+        key: duration(1000 * one["count"], 1000 * one["ns"])
+        for key, one in model()["inference_stats"].items()
+    }
+    counts = {"inference_count": 30_000, "execution_count": 15_000, "inference_stats": stats}
+    return model(batch_stats=[size(4, 5000, 17 * MS), size(1, 10_000, 7 * MS)]) | counts | others
+
+
+def test_counters_of_a_server_at_work_may_differ_by_what_is_in_flight(tmp_path: Path) -> None:
+    live = busy(inference_count=30_007, execution_count=15_004)
+    live["batch_stats"][0]["compute_output"] = duration(4998, 4998 * 2 * MS)
+    profile = read(file(tmp_path, answer(live)), Kind.PROFILE)
+    assert [one.mean_s for one in profile.timings] == pytest.approx([0.010, 0.020])
+    assert "read while requests ran" in profile.source["note"]
+    assert "note" not in read(file(tmp_path, answer(busy())), Kind.PROFILE).source
+
+
+@pytest.mark.parametrize("others", [{"execution_count": 15_017}, {"inference_count": 30_065}])
+def test_more_than_can_be_in_flight_is_refused(tmp_path: Path, others: dict[str, int]) -> None:
+    said = refusal(tmp_path, answer(busy(**others)), Kind.PROFILE)
+    assert "more than the requests that may be in flight" in said
+
+
+def test_client_batches_are_seen_while_requests_run(tmp_path: Path) -> None:
+    stats = busy()["inference_stats"] | {"success": duration(4997, 80_000 * MS)}
+    assert load_test(tmp_path, answer(busy(inference_stats=stats))).runs[0].batch_size == 6
+
+
+def test_a_model_is_chosen_by_name_or_by_name_and_version(tmp_path: Path) -> None:
+    path = file(
+        tmp_path, answer(model(), model(name="bert", batch_stats=[size(2, 15, 7 * MS)]), model(version="2"))
+    )
+    found = cap.import_file(path, model="bert").found
+    assert isinstance(found, ServiceProfile)
+    assert (found.model, found.batch_sizes) == ("bert", (2,))
+    assert cap.import_file(path, model="resnet/50:2").found.batch_sizes == (1, 4)
+    assert cap.import_file(path, kind="load-test", model="bert").found.runs[0].name == "bert:1"
+    for name, said in (
+        ("resnet/50", "has 2 versions of model"),
+        ("vit", "has no model 'vit', of resnet/50:1, bert:1"),
+    ):
+        with pytest.raises(InputError, match=said):
+            cap.import_file(path, model=name)
+
+
+def test_the_model_of_a_file_with_one_is_renamed(tmp_path: Path) -> None:
+    found = cap.import_file(file(tmp_path, answer(model())), model="mine").found
+    assert isinstance(found, ServiceProfile)
+    assert found.model == "mine"
 
 
 def test_a_server_that_nobody_asked_is_refused(tmp_path: Path) -> None:

@@ -8,12 +8,99 @@ import pytest
 from engine_on_paper import as_vllm_bench, closed_loop
 
 from capacity.errors import InputError
+from capacity.evidence.audit import check_run
+from capacity.evidence.finding import Belief
+from capacity.formats.load_test import LoadRun, Loop
 from capacity.formats.registry import Kind, format_of, read
 from capacity.formats.vllm_bench import Document, recognises
 from capacity.profile.llm_runs import SeenRun
 
 SEEN = closed_loop([(16, 5), (40, 1), (16, 3)], 2)
-EXAMPLES = {"result": json.dumps(as_vllm_bench(SEEN)).encode()}
+# Written here by the fields of vLLM 0.33's benchmarks/serve.py, without --save-detailed and with e2el.
+TOTALS: dict[str, Any] = {
+    "date": "20260101-000000",
+    "endpoint_type": "openai",
+    "backend": "openai",
+    "label": None,
+    "model_id": "on-paper",
+    "tokenizer_id": "on-paper",
+    "num_prompts": 1000,
+    "request_rate": 10.0,
+    "burstiness": 1.0,
+    "max_concurrency": None,
+    "duration": 102.0,
+    "completed": 1000,
+    "failed": 0,
+    "total_input_tokens": 512_000,
+    "total_output_tokens": 101_000,
+    "request_throughput": 9.804,
+    "request_goodput": None,
+    "output_throughput": 990.2,
+    "total_token_throughput": 6009.8,
+    "max_output_tokens_per_s": 1400.0,
+    "max_concurrent_requests": 41,
+    **{f"{one}_ttft_ms": ms for one, ms in {"mean": 80.0, "median": 60.0, "std": 50.0, "p99": 300.0}.items()},
+    **{f"{one}_tpot_ms": ms for one, ms in {"mean": 19.2, "median": 19.0, "std": 1.0, "p99": 25.0}.items()},
+    **{f"{one}_itl_ms": ms for one, ms in {"mean": 19.2, "median": 18.0, "std": 9.0, "p99": 60.0}.items()},
+}
+E2EL = {
+    "mean_e2el_ms": 2000.0,
+    "median_e2el_ms": 1900.0,
+    "std_e2el_ms": 400.0,
+    "p99_e2el_ms": 3000.0,
+    "p99.9_e2el_ms": 3300.0,
+}
+EXAMPLES = {
+    "result": json.dumps(as_vllm_bench(SEEN)).encode(),
+    "totals": json.dumps(TOTALS).encode(),
+    "responses": json.dumps(TOTALS | E2EL).encode(),
+}
+
+
+def totals(folder: Path, **others: Any) -> LoadRun:
+    path = folder / "result.txt"
+    path.write_text(json.dumps(TOTALS | others))
+    (run,) = read(path, Kind.LOAD_TEST).runs
+    assert isinstance(run, LoadRun)
+    return run
+
+
+def test_totals_alone_are_a_load_test(tmp_path: Path) -> None:
+    run = totals(tmp_path, **E2EL)
+    assert (run.name, run.loop, run.rate_asked_rps, run.succeeded, run.failed) == (
+        "requests",
+        Loop.OPEN,
+        10.0,
+        1000,
+        0,
+    )
+    assert (run.throughput_rps, run.mean_s, run.duration_s) == (9.804, 2.0, 102.0)
+    assert {q: one.value for q, one in run.quantiles_s.items()} == {0.5: 1.9, 0.99: 3.0, 0.999: 3.3}
+    assert run.rate_sent_rps == pytest.approx(10.0, rel=1e-3)  # the last answers took 2 s of the 102
+
+
+def test_without_responses_the_first_token_is_audited(tmp_path: Path) -> None:
+    run = totals(tmp_path)
+    assert (run.name, run.mean_s) == ("time to first token", None)
+    assert {q: one.value for q, one in run.quantiles_s.items()} == {0.5: 0.06, 0.99: 0.3}
+    assert run.rate_sent_rps == pytest.approx(10.0, rel=1e-3)  # a response is 80 ms and 100 times 19.2 ms
+    one = {one.check: one.belief for one in check_run(run)}
+    assert (one["generator"], one["samples"], one["failures"]) == (Belief.HOLDS, Belief.HOLDS, Belief.HOLDS)
+
+
+def test_a_server_that_falls_behind_and_requests_that_fail_are_told(tmp_path: Path) -> None:
+    slow = check_run(totals(tmp_path, request_throughput=4.9, duration=204.0))
+    assert {one.belief for one in slow if one.check == "generator"} == {Belief.BROKEN}
+    failed = check_run(totals(tmp_path, completed=900, failed=100))
+    assert {one.belief for one in failed if one.check == "failures"} == {Belief.BROKEN}
+    path = tmp_path / "detailed.json"  # with single requests too, of which one failed
+    path.write_text(json.dumps(TOTALS | as_vllm_bench(SEEN) | {"errors": ["", "refused", ""]}))
+    assert read(path, Kind.LOAD_TEST).runs[0].failed == 1
+
+
+def test_totals_without_any_latency_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="has neither mean_e2el_ms nor mean_ttft_ms"):
+        totals(tmp_path, mean_ttft_ms=None)
 
 
 def runs(folder: Path, **others: Any) -> tuple[SeenRun, ...]:
@@ -73,7 +160,7 @@ def test_what_cannot_be_is_refused(tmp_path: Path, others: dict[str, Any], said:
 def test_other_files_are_not_recognised(text: str) -> None:
     document = Document("other", text)
     assert not recognises(document)
-    with pytest.raises(InputError, match="other is of none of the [0-9]+ formats"):
+    with pytest.raises(InputError, match="other is of none of the [0-9]+ formats|other: not valid JSON"):
         format_of(document)
 
 

@@ -3,6 +3,8 @@
 import pytest
 from reading import load_test, refusal
 
+from capacity.evidence.audit import check_run
+from capacity.evidence.finding import Belief, CheckFinding
 from capacity.formats.load_test import Loop
 
 WRK = """\
@@ -20,6 +22,37 @@ Running 2s test @ http://127.0.0.1:18777/p
   Non-2xx or 3xx responses: 3
 Requests/sec:     49.96
 Transfer/sec:      5.69KB
+"""
+# wrk 4.1.0 of Debian against a server that answers in 10 ms, and in the first of these is stopped for 1 s in every 5.
+STALLS = """\
+Running 20s test @ http://127.0.0.1:18777/predict
+  1 threads and 4 connections
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency    94.30ms  221.35ms   1.01s    88.43%
+    Req/Sec   371.55     63.65   404.00     95.12%
+  Latency Distribution
+     50%   10.33ms
+     75%   10.41ms
+     90%  414.49ms
+     99%  954.07ms
+  6120 requests in 20.02s, 239.06KB read
+Requests/sec:    305.62
+Transfer/sec:     11.94KB
+"""
+CALM = """\
+Running 10s test @ http://127.0.0.1:18777/predict
+  1 threads and 4 connections
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency    10.48ms    0.86ms  27.68ms   98.12%
+    Req/Sec   383.61     20.43   404.00     63.00%
+  Latency Distribution
+     50%   10.38ms
+     75%   10.42ms
+     90%   10.46ms
+     99%   14.42ms
+  3820 requests in 10.01s, 149.22KB read
+Requests/sec:    381.62
+Transfer/sec:     14.91KB
 """
 SPECTRUM = """
   Detailed Percentile spectrum:
@@ -56,7 +89,12 @@ Running 30s test @ http://127.0.0.1:80/index.html
 Requests/sec:   1000.00
 Transfer/sec:    500.00KB
 """
-EXAMPLES = {"wrk": WRK.encode(), "wrk2": WRK2.encode(), "distribution": RECORDED.encode()}
+EXAMPLES = {
+    "wrk": WRK.encode(),
+    "stalls": STALLS.encode(),
+    "wrk2": WRK2.encode(),
+    "distribution": RECORDED.encode(),
+}
 
 
 def test_wrk_runs_a_closed_loop() -> None:
@@ -73,6 +111,32 @@ def test_wrk_has_filled_in_responses() -> None:
     assert run.requests * run.mean_s > run.users * run.duration_s
     assert run.is_corrected
     assert found.notes[0].startswith("wrk adds the responses")
+
+
+def omission(text: str) -> CheckFinding:
+    (run,) = load_test(text).runs
+    (one,) = [one for one in check_run(run) if one.check == "coordinated-omission"]
+    return one
+
+
+def test_what_wrk_has_filled_in_is_told() -> None:
+    """By a schedule one request in ten waits for more than 0.5 s; without what wrk adds one in a hundred waits at all."""
+    one = omission(STALLS)
+    assert one.belief is Belief.DOUBTFUL
+    assert "the mean of 94.3 ms is of both, that of the requests sent is 13.1 ms" in one.message
+    assert one.numbers["filled_share_max"] > 0.08
+    assert load_test(STALLS).runs[0].quantiles_s[0.9].value == pytest.approx(0.5, rel=0.2)
+    assert omission(WRK).belief is Belief.DOUBTFUL
+
+
+def test_a_server_without_stalls_leaves_wrk_nothing_to_fill_in() -> None:
+    assert omission(CALM).belief is Belief.HOLDS
+    slow = CALM.replace("27.68ms", "19.00ms").replace(
+        "10.48ms", "15.00ms"
+    )  # below two cycles nothing is added
+    assert omission(slow).belief is Belief.HOLDS
+    assert omission(CALM.replace("10.48ms", "15.00ms")).belief is Belief.DOUBTFUL
+    assert omission(CALM.replace("  1 threads and 4 connections\n", "")).belief is Belief.UNKNOWN
 
 
 def test_wrk_without_its_distribution_has_a_mean() -> None:

@@ -10,7 +10,14 @@ import pytest
 from fake_server import Reply, serving
 
 from capacity.errors import DependencyError, InputError
-from capacity.measurement.http import Exchange, check_told, parse_address, parse_server_timing, told_by
+from capacity.measurement.http import (
+    Exchange,
+    check_told,
+    parse_address,
+    parse_server_timing,
+    read_url,
+    told_by,
+)
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -100,6 +107,15 @@ def test_a_server_that_drips_is_left_in_time(head):
         with pytest.raises(DependencyError, match=r"gave no complete answer within 0\.3 s; raise --timeout"):
             asked(url, timeout_s=0.3)
         assert time.monotonic() - began_s < 20.0
+
+
+def test_a_url_that_is_read_as_a_file_names_no_flag_that_its_command_lacks():
+    with (
+        raw_server(b"HTTP/1.1 200 OK\r\nA: ", b"x", 0.02) as (url, _),
+        pytest.raises(DependencyError, match=r"within 0\.3 s; save what it answers to a file") as refused,
+    ):
+        read_url(url, timeout_s=0.3)
+    assert "--timeout" not in str(refused.value)
 
 
 def test_no_answer_may_be_endless(monkeypatch):

@@ -1,0 +1,45 @@
+"""Several runs of aiperf together, written by the shape of its 0.13 exporter; nothing here is a file of aiperf's own."""
+
+from pathlib import Path
+
+import pytest
+from written import load_test, refusal
+
+TABLE = """\
+metric,mean,std,min,max,cv,se,ci_low,ci_high,t_critical,unit
+request_latency_avg,250.00,5.00,244.00,256.00,0.0200,2.2361,243.79,256.21,2.7764,ms
+request_latency_p50,240.00,4.00,236.00,245.00,0.0167,1.7889,235.03,244.97,2.7764,ms
+request_latency_p99,400.00,20.00,380.00,425.00,0.0500,8.9443,375.17,424.83,2.7764,ms
+request_throughput_avg,31.50,0.50,31.00,32.10,0.0159,0.2236,30.88,32.12,2.7764,requests/sec
+request_count_avg,2000.00,0.00,2000.00,2000.00,0.0000,0.0000,2000.00,2000.00,2.7764,requests
+time_to_first_token_p99,60.00,,60.00,60.00,,,,,,ms
+
+Aggregation Type,confidence
+Total Runs,5
+Successful Runs,5
+Confidence Level,0.95
+"""
+EXAMPLES = {"table": TABLE.encode()}
+
+
+def test_means_over_runs_are_told_as_such(tmp_path: Path) -> None:
+    found = load_test(tmp_path, TABLE)
+    (run,) = found.runs
+    assert (run.mean_s, run.throughput_rps, run.succeeded) == (0.25, 31.5, 2000)
+    assert {q: one.value for q, one in run.quantiles_s.items()} == {0.5: 0.24, 0.99: 0.4}
+    assert "means over 5 runs: P99 is the mean of their P99s" in found.notes[0]
+    assert "between 375 ms and 425 ms" in found.notes[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (TABLE.replace("request_latency_avg", "other_avg"), "has no row request_latency_avg"),
+        (TABLE.replace("250.00", "nan"), "has no 'mean', which is needed"),
+        (TABLE.replace("250.00", "-1"), "'mean' must be a number from 0"),
+        (TABLE.replace(",ms", ",ticks"), "has the unit 'ticks'"),
+        (TABLE.replace("request_latency_p50", "request_latency_p99"), "has request_latency_p99 again"),
+    ],
+)
+def test_what_cannot_be_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    assert said in refusal(tmp_path, text)

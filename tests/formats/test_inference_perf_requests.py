@@ -1,0 +1,62 @@
+"""Single requests of inference-perf, written by the shape of its report; nothing here is a file of its own."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from written import file, load_test, refusal
+
+from capacity.formats.load_test import Loop
+from capacity.formats.registry import Kind, read
+
+
+def request(start_s: float, took_s: float, **others: Any) -> dict[str, Any]:
+    return {
+        "start_time": start_s,
+        "end_time": start_s + took_s,
+        "request": '{"model": "m", "prompt": "x"}',
+        "response": "y",
+        "info": {"input_tokens": 200, "output_tokens": 3, "output_token_times": [start_s + 0.1]},
+        "error": None,
+    } | others
+
+
+REQUESTS = [request(1000.0 + 0.25 * at, 0.4 + 0.01 * at) for at in range(20)]
+FAILED = request(1005.0, 2.0, error={"error_type": "Timeout", "error_msg": "after 2 s"})
+EXAMPLES = {
+    "requests": json.dumps([*REQUESTS, FAILED]).encode(),
+    "indented": json.dumps(REQUESTS, indent=2).encode(),
+}
+
+
+def test_single_requests_are_a_load_test(tmp_path: Path) -> None:
+    found = load_test(tmp_path, [*REQUESTS, FAILED])
+    (run,) = found.runs
+    assert (run.loop, run.succeeded, run.failed) == (Loop.UNKNOWN, 20, 1)
+    assert run.mean_s == pytest.approx(0.495)
+    assert run.rate_sent_rps == pytest.approx(4.0)
+    assert run.max_s == pytest.approx(0.59)
+    assert "how late they were sent" in found.notes[0]
+
+
+def test_they_are_a_workload_too(tmp_path: Path) -> None:
+    found = read(file(tmp_path, REQUESTS), Kind.WORKLOAD)
+    assert len(found.instants_s) == 20
+    assert found.rate_rps == pytest.approx(4.0, rel=0.06)
+
+
+@pytest.mark.parametrize(
+    ("requests", "said"),
+    [
+        ([request(1.0, 0.1), {"start_time": 2.0}], "file.txt[1] has no end_time"),
+        ([request(1.0, -0.1)], "file.txt[0] ends before it starts"),
+        (
+            [request(1.0, 0.1), request(1.0, 0.1, start_time="now")],
+            "[1].start_time must be a number, got 'now'",
+        ),
+        ([request(1.0, 0.1), 3], "must be an object, got 3"),
+    ],
+)
+def test_what_cannot_be_is_refused(tmp_path: Path, requests: list[Any], said: str) -> None:
+    assert said in refusal(tmp_path, requests)

@@ -1,0 +1,36 @@
+"""Our own workload: what is written is read again, and what was edited badly is refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from written import file, refusal
+
+from capacity.formats.own_workload import workload_to_document
+from capacity.formats.registry import Kind, read
+from capacity.traffic.workload import TraceArrivals
+
+TRACE = TraceArrivals(instants_s=(5.0, 5.25, 5.25, 7.0), name="access.log")
+WRITTEN = workload_to_document(TRACE)
+EXAMPLES = {"workload": json.dumps(WRITTEN).encode()}
+
+
+def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+    found = read(file(tmp_path, WRITTEN), Kind.WORKLOAD)
+    assert found.instants_s == (0.0, 0.25, 0.25, 2.0)
+    assert found.rate_rps == TRACE.rate_rps
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"schema_version": 2}, "a newer capacity"),
+        ({"t_s": [0.0, "1"]}, "t_s[1] must be a number, got '1'"),
+        ({"t_s": [1.0, 0.0]}, "file.txt"),
+        ({"t_s": []}, "file.txt"),
+        ({"t_s": 3}, "t_s must be a list, got 3"),
+    ],
+)
+def test_what_was_edited_badly_is_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    assert said in refusal(tmp_path, WRITTEN | changes, Kind.WORKLOAD)
