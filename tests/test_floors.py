@@ -39,7 +39,7 @@ SIMULATIONS = [
     ("draws",),
     ("kernel", "reference"),
     ("replication", "case", "statistics"),
-    ("looks", "judge", "simulate", "compare", "compare_tokens", "tokens", "disturbed", "stress"),
+    ("looks", "judge", "simulate", "compare", "compare_tokens", "tokens", "disturbed", "token_stress", "stress"),
     ("validation",),
 ]
 MODULES_MAX = 17  # of a folder, but for those with a file for each command, format or target
