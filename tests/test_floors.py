@@ -16,6 +16,7 @@ CAPACITY = [
     ("evidence",),
     ("question",),
     ("recovery",),
+    ("autoscaling",),
     ("queues",),
     ("search",),
     ("explanation",),
