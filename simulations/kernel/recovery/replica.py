@@ -31,8 +31,10 @@ from simulations.kernel.recovery.state import (
 
 
 @borrowing
-def rest(w: World, r: int) -> None:
-    """A replica serves nothing."""
+def rest(w: World, r: int, now_s: float) -> None:
+    """A replica serves nothing any more."""
+    if w.replicas[r].size > 0:
+        w.replicas[r].busy_s += now_s - w.replicas[r].began_s
     w.replicas[r].size = 0
     w.replicas[r].head = NOBODY
     w.replicas[r].finish_s = np.inf
@@ -126,6 +128,7 @@ def start(w: World, q: int, r: int, now_s: float) -> None:
     work_s *= w.replicas[r].scale
     work_s *= w.replicas[r].slow
     w.replicas[r].size = size
+    w.replicas[r].began_s = now_s
     w.replicas[r].finish_s = now_s + work_s
     push(w, w.replicas[r].finish_s, COMPLETION, r, r)
 
@@ -147,7 +150,7 @@ def complete(w: World, r: int, now_s: float) -> None:
     """A replica has served its batch, and starts the next if one is due."""
     replicas, attempts, state = w.replicas, w.attempts, w.state
     a, q, is_stopped = replicas[r].head, queue_of(w, r), replicas[r].is_stopped
-    rest(w, r)
+    rest(w, r, now_s)
     w.queues[q].ended_s = now_s
     member = a
     while member != NOBODY:

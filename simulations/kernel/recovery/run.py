@@ -5,7 +5,7 @@ instant, phase and rank; memory grows between two events, when there may not be 
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -23,6 +23,7 @@ from simulations.compiled import borrowing
 from simulations.draws.attempts import AttemptDraws, Outcomes
 from simulations.draws.records import Floats
 from simulations.draws.service import FIXED, KNOTS, SCALED, ServiceTable, ServiceTimes
+from simulations.draws.watching import Sight, Unwatched, Watcher
 from simulations.kernel.recovery.arrivals import arrive, hedge
 from simulations.kernel.recovery.balancer import sweep
 from simulations.kernel.recovery.clients import time_out
@@ -33,7 +34,6 @@ from simulations.kernel.recovery.replica import complete, dispatch
 from simulations.kernel.recovery.state import (
     ABANDONED,
     ARRIVAL,
-    ASKED_EVERY_S,
     ATTEMPT,
     BUDGETS,
     COMPLETION,
@@ -136,14 +136,13 @@ def run(
     clients: Clients,
     protection: Protection,
     faults: Sequence[Fault],
-    is_hopeless: Callable[[float, int], bool] | None = None,
+    watcher: Watcher | None = None,
 ) -> Outcomes:
     """Serve all requests of `draws`, whose clients try again, while faults happen; as `reference.recovery.run`.
 
     Args:
         faults: sorted by instant.
-        is_hopeless: asked every some seconds, with the instant and how many attempts wait, whether to stop;
-            requests without a reply by then have failed.
+        watcher: looks from time to time; requests without a reply when it ends the run have failed.
 
     Raises:
         DomainError: what the model does not have: another batching rule than Triton's, too few draws, faults
@@ -156,15 +155,37 @@ def run(
             push(w, fault.instant_s, FAULT, number, 0)
     if protection.ejects:
         push(w, EJECTION_SWEEP_S, FAULT, -1, SWEEP)
-    until_s = math.inf if is_hopeless is None else ASKED_EVERY_S
-    while (why := _advance(w, until_s)) != OVER:
+    watcher = watcher or Unwatched()
+    while (why := _advance(w, watcher.next_s)) != OVER or watcher.next_s < math.inf:
         if why == FULL:
             w = _with_more_room(w)
-        elif is_hopeless is not None and is_hopeless(until_s, int(w.queues["waiting"].sum())):
-            return replace(_outcomes(w), stopped_s=until_s)
-        else:
-            until_s += ASKED_EVERY_S
+            continue
+        now_s = watcher.next_s
+        more = watcher.look(_sight(w, now_s))
+        if more is None:
+            return replace(_outcomes(w), stopped_s=now_s)
+        if more:
+            check(plan, draws, clients, protection, more)
+            w = _with_faults(w, more)
     return _outcomes(w)
+
+
+def _sight(w: World, now_s: float) -> Sight:
+    """The fleet as its watcher sees it."""
+    replicas = w.replicas
+    so_far_s = np.where(replicas["size"] > 0, now_s - replicas["began_s"], 0.0)
+    return Sight(now_s, w.queues["waiting"].copy(), replicas["size"].copy(), replicas["busy_s"] + so_far_s)
+
+
+def _with_faults(w: World, more: Sequence[Fault]) -> World:
+    """The same with more faults to come."""
+    first = len(w.faults)
+    w = w._replace(faults=np.concatenate([w.faults, _strikes(more)]))
+    for number, fault in enumerate(more, start=first):
+        if w.state[0]["events"] + 1 >= len(w.events):
+            w = _with_more_room(w)
+        push(w, fault.instant_s, FAULT, number, 0)
+    return w
 
 
 def check(
@@ -211,7 +232,7 @@ def _world(
         queues=_queues(1 if plan.routing is Routing.SHARED_QUEUE else plan.replicas),
         attempts=_room_for(0, ROOM),
         events=np.zeros(2 * ROOM + len(faults), dtype=EVENT),
-        faults=np.array([(f.replica, int(f.action), f.value) for f in faults], dtype=STRIKE),
+        faults=_strikes(faults),
         requests=requests,
         places=np.full((tries, count) if hedges else (0, 0), NOBODY, dtype=np.int64),
         sent=np.zeros(int(draws.arrived_s[-1]) + 1 if count else 1, dtype=np.int64),
@@ -221,6 +242,11 @@ def _world(
         law_places=np.concatenate([table.below, table.first]),
         law_values=np.concatenate([_by_size(table), table.probabilities, table.durations_s]),
     )
+
+
+def _strikes(faults: Sequence[Fault]) -> Structs:
+    """Faults in numbers, shape `(faults,)`."""
+    return np.array([(fault.replica, int(fault.action), fault.value) for fault in faults], dtype=STRIKE)
 
 
 def _by_size(table: ServiceTable) -> Floats:

@@ -27,7 +27,6 @@ ABANDONED = tuple(Abandoned)
 SERVED, DROPPED, STOPPED = range(len(ABANDONED))
 LEAVE, CRASH, HANG, HIDE, JOIN, RESTART, SLOW, PAUSE, RESUME = (int(action) for action in Action)
 OVER, FULL, LATER = range(3)
-ASKED_EVERY_S = 5.0
 ROOM = 1024  # for attempts and events at first
 RULES = np.dtype(
     [
@@ -93,7 +92,9 @@ REPLICA = np.dtype(
         ("size", np.int64),
         ("waited_for", np.int64),
         ("head", np.int64),
+        ("began_s", np.float64),
         ("finish_s", np.float64),
+        ("busy_s", np.float64),
         ("slow", np.float64),
         ("scale", np.float64),
         ("outstanding", np.int64),

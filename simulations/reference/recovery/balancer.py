@@ -41,6 +41,7 @@ class Balancer:
     Args:
         uniforms: by number of the attempt and of the request, two of them.
         ejection: None where replicas are not ejected.
+        shuns: whether attempts keep away from replicas that hold another of their request, as where clients hedge.
     """
 
     def __init__(
@@ -50,8 +51,11 @@ class Balancer:
         uniforms: list[list[list[float]]],
         ejection: Ejection | None,
         counts: Counts,
+        *,
+        shuns: bool,
     ) -> None:
         self._replicas = replicas
+        self._shuns = shuns
         self._uniforms = uniforms
         self._ejection = ejection
         self._counts = counts
@@ -86,8 +90,10 @@ class Balancer:
             self._ejection.answered(attempt.target)
 
     def _candidates(self, attempt: Attempt) -> list[FaultyReplica]:
-        """Those that seem well; without those that hold another attempt of the request, if others are left."""
+        """Those that seem well; where clients hedge, not beside another attempt of the request, if others are left."""
         well = [replica for replica in self._replicas if self._seems_well(replica)]
+        if not self._shuns:
+            return well
         held = {other.target.index for other in attempt.request.live if other is not attempt and other.target}
         return [replica for replica in well if replica.index not in held] or well
 

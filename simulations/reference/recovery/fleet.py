@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -13,6 +14,7 @@ from capacity.recovery.faults import Action, Fault
 from capacity.recovery.protection import Protection
 from simulations.draws.attempts import AttemptDraws, Outcomes
 from simulations.draws.service import ServiceTimes
+from simulations.draws.watching import Sight, Unwatched, Watcher
 from simulations.reference.recovery.balancer import Balancer, OneQueue
 from simulations.reference.recovery.counts import Counts
 from simulations.reference.recovery.ejection import Ejection
@@ -29,6 +31,7 @@ def run(
     clients: Clients,
     protection: Protection,
     faults: Sequence[Fault],
+    watcher: Watcher | None = None,
 ) -> Outcomes:
     """Follow every request until it is decided, and every attempt until it is served, lost or stuck.
 
@@ -36,6 +39,7 @@ def run(
 
     Args:
         faults: those of one instant happen in their order here.
+        watcher: looks from time to time; requests without a reply when it ends the run have failed.
 
     Raises:
         DomainError: the batch wait does not count from the oldest request; there are too few draws for the
@@ -46,13 +50,25 @@ def run(
     counts = Counts()
     population = Population(clock, clients, protection.abandoned, draws.backoff.tolist(), counts)
     fleet = Fleet(clock, plan, service_times, draws, protection, population, counts)
-    for rank, fault in enumerate(faults):
-        if fault.instant_s < math.inf:
-            clock.call(fault.instant_s, Phase.FAULT, rank, partial(fleet.suffer, fault))
+    fleet.expect(faults)
     population.begin(draws.arrived_s.tolist(), fleet.entrance)
-    clock.run()
+    stopped_s = _run_watched(clock, fleet, watcher or Unwatched())
     fleet.drop_the_abandoned()
-    return _outcomes(draws, population, counts)
+    return replace(_outcomes(draws, population, counts), stopped_s=stopped_s)
+
+
+def _run_watched(clock: Clock, fleet: "Fleet", watcher: Watcher) -> float:
+    """Until nothing more happens and the watcher is done; when it ended the run, else infinity. [s]"""
+    while clock.peek() < math.inf or watcher.next_s < math.inf:
+        if clock.peek() <= watcher.next_s:
+            clock.step()
+            continue
+        now_s = watcher.next_s
+        more = watcher.look(fleet.sight(now_s))
+        if more is None:
+            return now_s
+        fleet.expect(more)
+    return math.inf
 
 
 class Fleet:
@@ -73,6 +89,8 @@ class Fleet:
         counts: Counts,
     ) -> None:
         shares = plan.routing is Routing.SHARED_QUEUE
+        self._clock = clock
+        self._expected = 0  # faults so far
         self._population = population
         self._queues = [
             ProtectedQueue(clock, plan, protection, rank, population, counts)
@@ -101,7 +119,25 @@ class Fleet:
         else:
             ejection = Ejection(clock, plan.replicas) if protection.ejects else None
             routing = draws.routing.tolist()
-            self.entrance = Balancer(plan.routing, self._replicas, routing, ejection, counts)
+            self.entrance = Balancer(
+                plan.routing, self._replicas, routing, ejection, counts, shuns=population.hedges
+            )
+
+    def expect(self, faults: Sequence[Fault]) -> None:
+        """These happen too; of those of one instant, whoever was named first."""
+        for rank, fault in enumerate(faults, start=self._expected):
+            if fault.instant_s < math.inf:
+                self._clock.call(fault.instant_s, Phase.FAULT, rank, partial(self.suffer, fault))
+        self._expected += len(faults)
+
+    def sight(self, now_s: float) -> Sight:
+        """What a watcher sees."""
+        return Sight(
+            now_s,
+            np.array([queue.waiting for queue in self._queues]),
+            np.array([replica.serving for replica in self._replicas]),
+            np.array([replica.busy_s(now_s) for replica in self._replicas]),
+        )
 
     def suffer(self, fault: Fault) -> None:
         """Something happens to a replica."""
