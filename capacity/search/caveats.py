@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import fmean
 
+from capacity.autoscaling.scaled_fleet import ScaledFleet
+from capacity.autoscaling.target import Metric
 from capacity.performance import Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.profile.sampling import FloorDoubt, has_samples
@@ -185,6 +187,24 @@ def stress_caveats(profile: ServiceProfile, batch_size_max: int) -> Iterator[Cav
         code=CaveatCode.PROFILE_ERROR_LEFT_OUT,
         message="intervals hold the chance of the runs and not the error of the profile: with batches that take 1 % "
         "longer, a fleet that was overloaded may take some 10 % longer to recover",
+    )
+
+
+def autoscale_caveats(fleet: ScaledFleet) -> Iterator[Caveat]:
+    """What the figures behind a fleet that follows its load leave open."""
+    profile, size_max, scaler = fleet.profile, fleet.plan.batch_size_max, fleet.autoscaler
+    used = [timing for timing in profile.timings if timing.batch_size < 2 * size_max]
+    yield from plausibility_caveats(profile, 0.99)
+    yield from _spread_caveats([timing for timing in used if not timing.samples_s], 0.99)
+    if size_max > 1 and scaler is not None and scaler.target.metric is Metric.UTILIZATION:
+        yield Caveat(
+            code=CaveatCode.UTILIZATION_OF_BATCHES,
+            message="a replica that batches is busier than its load says, as small batches use it poorly: utilization "
+            "asks for replicas long before it is full; what is measured here is time with a batch in service",
+        )
+    yield Caveat(
+        code=CaveatCode.PROFILE_ERROR_LEFT_OUT,
+        message="intervals hold the chance of the runs and not the error of the profile, nor that of the rates",
     )
 
 

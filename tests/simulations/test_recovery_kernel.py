@@ -122,9 +122,8 @@ def test_a_first_try_that_is_moved_may_stand_beside_its_retry(run: Callable[...,
     """
     arrived_s = np.array([0.0, 0.1, 0.2, 0.3, 0.4, 1.42, 1.43])
     uniforms = np.full((2, len(arrived_s)), 0.5)
-    draws = AttemptDraws(
-        arrived_s=arrived_s, service=uniforms, routing=np.zeros((0, 0, 2)), backoff=np.zeros((0, 0))
-    )
+    routing = np.full((*uniforms.shape, 2), 0.5)
+    draws = AttemptDraws(arrived_s=arrived_s, service=uniforms, routing=routing, backoff=uniforms)
     watcher = Meddler([1.46], 3, 0, ends=True)
     run(
         Plan(profile="made-up", replicas=3, batch_size_max=1),
