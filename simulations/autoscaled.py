@@ -79,19 +79,18 @@ def _found(fleet: ScaledFleet, days: Sequence[_Day], confidence: float) -> Days:
     """What the runs have in common."""
     overhead_s, hours = fleet.profile.request_overhead_s, [day.replica_hours for day in days]
     late = [float(day.late.sum() / day.arrived.sum()) for day in days]
-    lost = sum(int(np.isinf(day.responses_s).sum()) for day in days)
-    count = sum(len(day.responses_s) for day in days)
+    lost = [float(np.isinf(day.responses_s).mean()) for day in days]
     responses_s = [day.responses_s for day in days]
     return Days(
         fleet=fleet,
         response_p99_s=pooled_quantiles(responses_s, [_QUANTILE], confidence, overhead_s)[_QUANTILE],
         late_share=mean_of_runs(late, confidence),
-        lost_share=lost / count,
+        lost_share=math.fsum(lost) / len(lost),
         replica_hours=mean_of_runs(hours, confidence),
         replicas_mean=3600.0 * math.fsum(hours) / len(days) / fleet.lasts_s,
         replicas_most=max(day.replicas_most for day in days),
         scalings=mean_of_runs([float(day.scalings) for day in days], confidence),
-        requests=count,
+        requests=sum(len(day.responses_s) for day in days),
         course=Course(
             arrived=_mean([day.arrived for day in days]),
             late=_mean([day.late for day in days]),

@@ -15,6 +15,7 @@ from capacity.commands.output import Format, check_figure, emit, run
     "seed confidence workers file verbose",
     daily=reads(str, None, "Rates over a day, instead of --rate: a .csv of time,rate_rps."),
     between=Flag(str, None, "Part of the day to look at: 07:00-11:30. Default: all of it."),
+    arrivals=FLAGS["arrivals"]._replace(help="How requests arrive: poisson, deterministic or gamma:cv=2."),
     slo_p99=FLAGS["slo_p99"]._replace(help="Limit on the P99 of all requests of that time: 200ms; required."),
     target=Flag(
         str,

@@ -17,7 +17,7 @@ PANELS = {
     "hourly_usd request_overhead instances_per_device",
     "Language models": "lengths cached_share context_tokens_max sequences_max batched_tokens_max kv_tokens "
     "block_tokens engine_policy prefix_caching async_scheduling chunked_prefill replay",
-    "Autoscaler": "target replicas_min metric_lag stabilization",
+    "Autoscaler": "replicas_min metric_lag stabilization",
     "Failures and spikes": "spare survive rolling_update spike startup_time mtbf recovery_time pause "
     "request_class recover_within trigger detection horizon",
     "Clients": "client timeout deadline attempts backoff retry_budget retry_burst retry_on hedge",

@@ -14,6 +14,7 @@ from capacity.traffic.daily import HOUR_S, clock
 from capacity.units import format_duration, format_rate
 
 _HUNTS_PER_H = 6.0  # changes of the number of replicas that no daily curve explains
+_RISES = 1.1  # times the rate before, below which a rate is even
 _STEPS = 60  # of the course, at most
 
 
@@ -44,10 +45,16 @@ def _answer(screen: ScaledScreen) -> str:
     if fixed is None:
         return f"{told}."
     count = fixed.fleet.plan.replicas
-    saved = 1.0 - found.replica_hours.value / fixed.replica_hours.value
-    beside = f"{saved:.0%} less" if saved >= 0.0 else f"{-saved:.0%} more"
     fleet = f"{count} replicas that hold" if count != 1 else "the single replica that holds"
-    return f"{told}; that is {beside} than {fleet} it all the time, with a P99 of {_p99(fixed)}."
+    return f"{told}; that is {_beside(found, fixed)} {fleet} it all the time, with a P99 of {_p99(fixed)}."
+
+
+def _beside(found: Days, fixed: Days) -> str:
+    """How much less it takes, in whole percents."""
+    saved = round(100.0 * (1.0 - found.replica_hours.value / fixed.replica_hours.value))
+    if saved == 0:
+        return "as much as"
+    return f"{saved}% less than" if saved > 0 else f"{-saved}% more than"
 
 
 def _cost(found: Days) -> str:
@@ -73,13 +80,13 @@ def _why(screen: ScaledScreen) -> Iterator[str]:
     """Where the late requests come from, and whether the number of replicas hunts."""
     found, scaler = screen.found, screen.found.fleet.autoscaler
     assert scaler is not None  # noqa: S101  (it is the question)
-    if screen.worst is not None:
-        yield ("Where it is tightest: " if found.is_held else "Why: ") + _worst(screen.worst, scaler)
-    per_h = found.scalings.value * HOUR_S / found.fleet.lasts_s
+    worst, per_h = screen.worst, found.scalings.value * HOUR_S / found.fleet.lasts_s
+    if worst is not None and (worst.peak_rps > _RISES * worst.before_rps or per_h <= _HUNTS_PER_H):
+        yield ("Where it is tightest: " if found.is_held else "Why: ") + _worst(worst, scaler)
     if per_h > _HUNTS_PER_H:
         yield (
-            f"It hunts: {per_h:.0f} changes an hour. Once the queues are gone so is the metric, the fleet shrinks, and "
-            "they come back; a lower target of utilization is steadier than one of concurrency."
+            f"The fleet hunts: {per_h:.0f} changes an hour. Once the queues are gone so is the metric; the fleet "
+            "shrinks, and the queues come back. A target of utilization is steadier than one of concurrency."
         )
     if not found.is_held and not screen.remedies and screen.smallest is not None:
         yield "No lower target and no higher --replicas-min that was tried holds the limit."
@@ -94,9 +101,9 @@ def _worst(worst: Worst, scaler: Autoscaler) -> str:
     serve = fleet_told(worst.ready) + (" serves" if worst.ready == 1.0 else " serve")
     return (
         f"{worst.share:.0%} of the late requests arrive from {clock(worst.begins_s)} to {clock(worst.ends_s)}, when "
-        f"the rate goes from {format_rate(worst.before_rps)} up to {format_rate(worst.peak_rps)}: {serve} as it begins, up "
-        f"to {worst.wanted:.2g} are asked for, and a new one serves up to {format_duration(scaler.reaction_s)} after "
-        f"the load has changed ({', '.join(parts)})."
+        f"the rate goes from {format_rate(worst.before_rps)} up to {format_rate(worst.peak_rps)}: {serve} as it "
+        f"begins, up to {worst.wanted:.2g} are asked for, and a new one serves up to "
+        f"{format_duration(scaler.reaction_s)} after the load has changed ({', '.join(parts)})."
     )
 
 
