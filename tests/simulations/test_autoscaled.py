@@ -239,18 +239,36 @@ def test_lost_requests_are_late() -> None:
     assert found.exit_code == 3
 
 
-@pytest.mark.parametrize("metric", list(Metric))
-@settings(max_examples=15, deadline=None)
-@given(
+scalings = given(
+    metric=st.sampled_from(list(Metric)),
     seed=st.integers(0, 2**20),
     lag_s=st.sampled_from([0.0, 10.0, 30.0]),
     startup_s=st.sampled_from([0.0, 7.5, 45.0]),
     routing=st.sampled_from(list(Routing)),
 )
+
+
+@settings(max_examples=25, deadline=None)
+@scalings
 def test_both_engines_scale_the_same(
     metric: Metric, seed: int, lag_s: float, startup_s: float, routing: Routing
 ) -> None:
     """A few minutes up and down with an impatient autoscaler: the same decisions, the same bytes."""
+    assert_both_scale_the_same(metric, seed, lag_s, startup_s, routing)
+
+
+@pytest.mark.long
+@settings(max_examples=500, deadline=None)
+@scalings
+def test_both_engines_scale_the_same_in_many_ways(
+    metric: Metric, seed: int, lag_s: float, startup_s: float, routing: Routing
+) -> None:
+    assert_both_scale_the_same(metric, seed, lag_s, startup_s, routing)
+
+
+def assert_both_scale_the_same(
+    metric: Metric, seed: int, lag_s: float, startup_s: float, routing: Routing
+) -> None:
     level = 0.5 if metric is Metric.UTILIZATION else 1.0
     asked = fleet(
         [(0.0, 4.0), (120.0, 15.0), (300.0, 1.0)],
