@@ -112,5 +112,8 @@ class Controller:
 
     @staticmethod
     def _limited(current: int, desired: int) -> int:
-        """At most twice as many, or four more, in one sync; down without a limit."""
+        """At most twice as many, or four more, in one sync; down without a limit.
+
+        These are the documented policies of `behavior`. An HPA that has no such field allows max(2n, 4) in all.
+        """
         return min(desired, max(SCALE_UP_FACTOR * current, current + SCALE_UP_PODS))

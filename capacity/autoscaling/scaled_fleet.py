@@ -92,7 +92,7 @@ class ScaledFleet:
         """From, to and rate, in the time of a run, whose warm-up ends at `warm_up_s`."""
         first_s = self.begins_s - self.warm_up_s
         found: list[Step] = []
-        for day in (-1, 0):
+        for day in range(math.floor(first_s / DAY_S), 1):
             for from_s, to_s, rate_rps in self.curve.steps():
                 begins_s = max(from_s + day * DAY_S, first_s) - first_s
                 ends_s = min(to_s + day * DAY_S, self.ends_s) - first_s

@@ -312,6 +312,17 @@ def test_arrivals_follow_the_rates() -> None:
     assert not ((arrived_s > 2400.0) & (arrived_s < 3000.0)).any()
 
 
+@pytest.mark.parametrize("startup_s", [0.0, 3600.0, 100_000.0])
+def test_the_steps_of_a_run_leave_no_gap(startup_s: float) -> None:
+    """However long the warm-up is: from 0 to the end, at the rates of the times of day."""
+    asked = fleet([(0.0, 0.5), (50_000.0, 0.2)], startup_s=startup_s)
+    edges_s = [from_s for from_s, _, _ in asked.steps] + [asked.steps[-1][1]]
+    assert edges_s == [0.0, *[to_s for _, to_s, _ in asked.steps]]
+    assert edges_s[-1] == asked.warm_up_s + asked.lasts_s
+    for from_s, to_s, rate_rps in asked.steps:
+        assert rate_rps == asked.curve.rate_rps((from_s + to_s) / 2.0 - asked.warm_up_s)
+
+
 def test_a_day_of_too_many_requests_is_refused_with_a_way_out() -> None:
     with pytest.raises(DomainError, match=r"8\.\d+e\+07 requests.*--between"):
         fleet([(0.0, 1000.0)], ends_s=86_400.0)

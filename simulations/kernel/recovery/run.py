@@ -182,7 +182,7 @@ def _with_faults(w: World, more: Sequence[Fault]) -> World:
     first = len(w.faults)
     w = w._replace(faults=np.concatenate([w.faults, _strikes(more)]))
     for number, fault in enumerate(more, start=first):
-        if w.state[0]["events"] + 1 >= len(w.events):
+        if _is_full(w, 0.0, 0):
             w = _with_more_room(w)
         push(w, fault.instant_s, FAULT, number, 0)
     return w
@@ -318,12 +318,13 @@ def _queues(count: int) -> Structs:
 
 
 def _with_more_room(w: World) -> World:
-    """The same with twice the memory for attempts and events."""
+    """The same with twice the memory for attempts and events, or else for the seconds of the run."""
+    if not _is_full(w, 0.0, 0):
+        return w._replace(sent=np.concatenate([w.sent, np.zeros(len(w.sent), dtype=np.int64)]))
     room = len(w.attempts)
     return w._replace(
         attempts=np.concatenate([w.attempts, _room_for(room, room)]),
         events=np.concatenate([w.events, np.zeros(len(w.events), dtype=EVENT)]),
-        sent=np.concatenate([w.sent, np.zeros(len(w.sent), dtype=np.int64)]),
     )
 
 
