@@ -30,14 +30,18 @@ def screen(
     found = judge(fleet)
     worst = worst_of(found)
     if only_verdict:
-        return ScaledScreen(found=found, smallest=None, remedies=(), worst=worst)
+        return ScaledScreen(found=found, smallest=None, remedies=(), worst=worst, is_searched=False)
     smallest = _smallest(fleet, judge, progress)
     remedies: list[Days | None] = []
     if not found.is_held:
         remedies = [_highest_target(fleet, scaler, judge, progress)]
         remedies += [_fewest_at_least(fleet, scaler, smallest, judge, progress)]
     return ScaledScreen(
-        found=found, smallest=smallest, remedies=tuple(one for one in remedies if one), worst=worst
+        found=found,
+        smallest=smallest,
+        remedies=tuple(one for one in remedies if one),
+        worst=worst,
+        is_searched=True,
     )
 
 

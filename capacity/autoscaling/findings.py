@@ -85,7 +85,7 @@ class Worst:
         share: of all late requests that arrive then.
         late_share: of the requests arriving then that are late.
         before_rps, peak_rps: rate before it, and the highest within it. [requests/s]
-        ready, wanted: replicas that served as it began, and the most that were asked for within it.
+        ready, wanted: replicas that served in the minute before, and the most that were asked for within it.
     """
 
     begins_s: float
@@ -107,12 +107,14 @@ class ScaledScreen:
         remedies: the same autoscaler with the highest target, and with the fewest replicas at least, that were found
             to hold the limit; empty where it holds as it is.
         worst: None where hardly a request is late.
+        is_searched: whether a fixed fleet and ways out were looked for.
     """
 
     found: Days
     smallest: Days | None
     remedies: tuple[Days, ...]
     worst: Worst | None
+    is_searched: bool
 
 
 class DayJudge(Protocol):
@@ -123,6 +125,7 @@ class DayJudge(Protocol):
 
 
 _WINDOW = 10  # steps of the course
+_EVEN = 1e-9  # of several equal stretches, the last is that which begins as requests become late
 _FEW = 1.0  # late requests a run that need no reason
 
 
@@ -134,7 +137,7 @@ def worst_of(found: Days) -> Worst | None:
     most = max(sums)
     if most < _FEW:
         return None
-    first = sums.index(most)
+    first = max(place for place, late in enumerate(sums) if late >= (1.0 - _EVEN) * most)
     steps = slice(first, first + size)
     arrived = sum(course.arrived[steps])
     before = course.arrived[max(0, first - size) : first] or course.arrived[:1]
@@ -145,7 +148,7 @@ def worst_of(found: Days) -> Worst | None:
         late_share=most / arrived,
         before_rps=sum(before) / len(before) / COURSE_S,
         peak_rps=max(course.arrived[steps]) / COURSE_S,
-        ready=course.ready[first],
+        ready=course.ready[max(0, first - 1)],
         wanted=max(course.wanted[steps]),
     )
 

@@ -94,7 +94,25 @@ def test_what_never_comes_is_null_in_json(autoscale: Command) -> None:
     found = document(autoscale(*asked, "--json"))
     assert found["autoscaled"]["response_p99_s"]["value"] is None
     assert found["autoscaled"]["lost_share"] > 0.01
-    assert "never" in autoscale(*asked).stdout
+    told = " ".join(autoscale(*asked).stdout.split())
+    assert "of the requests, too many for a P99" in told
+
+
+def test_where_no_fleet_is_large_enough_the_bound_is_named(autoscale: Command) -> None:
+    """Two replicas of 10 rps at 25 rps, all the time."""
+    done = autoscale(*FLEET, "--rate", "25rps", "--slo-p99", "1s", "--replicas-max", "2")
+    told = " ".join(done.stdout.split())
+    assert done.returncode == 3
+    assert "all 2 of --replicas-max are asked for" in told
+    assert "Not even 2 replicas all the time hold the limit; raise --replicas-max" in told
+
+
+def test_from_none_a_poll_decides(autoscale: Command, folder: Path) -> None:
+    (folder / "night.csv").write_text("time,rate_rps\n00:00,0\n01:00,5\n", encoding="utf-8")
+    scaled = ["--daily", "night.csv", "--replicas-min", "0", "--startup-time", "20s", "--only-verdict"]
+    told = " ".join(autoscale(*FLEET, *scaled, "--slo-p99", "1s").stdout.split())
+    assert "0 replicas serve as it begins" in told
+    assert "50 s after the first request (a poll every 30 s, start-up 20 s)" in told
 
 
 def test_python_says_the_same(autoscale: Command, folder: Path) -> None:

@@ -1,12 +1,13 @@
 """Autoscale on the terminal: the answer, a table of fleets, why, and the course of the day."""
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from rich.console import RenderableType
 from rich.text import Text
 
-from capacity.autoscaling.autoscaler import SYNC_S, Autoscaler
+from capacity.autoscaling.autoscaler import POLLING_S, SYNC_S, Autoscaler
 from capacity.autoscaling.findings import Days, ScaledScreen, Worst
 from capacity.performance import Interval
 from capacity.render.tables import sparkline, table
@@ -37,10 +38,11 @@ def _answer(screen: ScaledScreen) -> str:
     found = screen.found
     limit = format_duration(found.fleet.response_p99_s)
     says = {0: f"within {limit}", 3: f"over the limit of {limit}", 4: f"too near {limit} to tell"}
-    told = (
-        f"The autoscaled fleet takes {_cost(found)} and has a P99 of {_interval(found.response_p99_s)}, "
-        f"{says[found.exit_code]}"
-    )
+    if found.response_p99_s.value == math.inf:
+        p99 = f"loses {found.lost_share:.2%} of the requests, too many for a P99"
+    else:
+        p99 = f"has a P99 of {_interval(found.response_p99_s)}"
+    told = f"The autoscaled fleet takes {_cost(found)} and {p99}, {says[found.exit_code]}"
     fixed = screen.smallest
     if fixed is None:
         return f"{told}."
@@ -73,7 +75,7 @@ def _interval(interval: Interval) -> str:
 
 
 def _shown(seconds: float) -> str:
-    return "never" if seconds == float("inf") else format_duration(seconds)
+    return "never" if seconds == math.inf else format_duration(seconds)
 
 
 def _why(screen: ScaledScreen) -> Iterator[str]:
@@ -88,23 +90,35 @@ def _why(screen: ScaledScreen) -> Iterator[str]:
             f"The fleet hunts: {per_h:.0f} changes an hour. Once the queues are gone so is the metric; the fleet "
             "shrinks, and the queues come back. A target of utilization is steadier than one of concurrency."
         )
-    if not found.is_held and not screen.remedies and screen.smallest is not None:
+    if not screen.is_searched:
+        return
+    if screen.smallest is None:
+        yield f"Not even {scaler.replicas_max} replicas all the time hold the limit; raise --replicas-max."
+    if not found.is_held and not screen.remedies:
         yield "No lower target and no higher --replicas-min that was tried holds the limit."
 
 
 def _worst(worst: Worst, scaler: Autoscaler) -> str:
-    parts = [
-        f"metric lag {format_duration(scaler.metric_lag_s)}",
-        f"a look every {SYNC_S:g} s",
-        f"start-up {format_duration(scaler.startup_s)}",
-    ]
     serve = fleet_told(worst.ready) + (" serves" if worst.ready == 1.0 else " serve")
+    asked = f"at most {worst.wanted:.2g} {'is' if worst.wanted == 1.0 else 'are'} asked for"
+    if worst.wanted >= scaler.replicas_max > 1:
+        asked = f"all {scaler.replicas_max} of --replicas-max are asked for"
     return (
         f"{worst.share:.0%} of the late requests arrive from {clock(worst.begins_s)} to {clock(worst.ends_s)}, when "
         f"the rate goes from {format_rate(worst.before_rps)} up to {format_rate(worst.peak_rps)}: {serve} as it "
-        f"begins, up to {worst.wanted:.2g} are asked for, and a new one serves up to "
-        f"{format_duration(scaler.reaction_s)} after the load has changed ({', '.join(parts)})."
+        f"begins, {asked}, and a new one serves up to {_reaction(worst, scaler)}."
     )
+
+
+def _reaction(worst: Worst, scaler: Autoscaler) -> str:
+    """How long it takes from a change of the load to a replica that serves it, and what of."""
+    startup = f"start-up {format_duration(scaler.startup_s)}"
+    if scaler.replicas_min == 0 and worst.ready < 1.0:
+        whole_s = POLLING_S + scaler.startup_s
+        return f"{format_duration(whole_s)} after the first request (a poll every {POLLING_S:g} s, {startup})"
+    lag = f"metric lag {format_duration(scaler.metric_lag_s)}"
+    whole = format_duration(scaler.reaction_s)
+    return f"{whole} after the load has changed ({lag}, a look every {SYNC_S:g} s, {startup})"
 
 
 def fleet_told(replicas: float) -> str:
