@@ -16,13 +16,13 @@ from simulations.draws.outages import attempt_draws, faults_of
 from simulations.draws.service import ProfileTimes, ServiceTimes
 from simulations.draws.watching import Sight
 from simulations.kernel.recovery.run import run as run_kernel
+from simulations.kernel.recovery.state import ASKED_EVERY_S
 from simulations.statistics.recovered import run_of
 from simulations.workers import Mapper, leave_if_abandoned
 
 RUNS = 20
 # A queue drains no faster than this many times the capacity, whatever luck there is in its batches.
 _LUCK = 1.1
-_ASKED_EVERY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +119,7 @@ class Hopeless:
     """Ends a run once more waits than could be worked off within the horizon, even if nobody tried again."""
 
     def __init__(self, stress: Stress, wait_s: float) -> None:
-        self.next_s = _ASKED_EVERY_S
+        self.next_s = ASKED_EVERY_S
         self._stress = stress
         self._wait_s = wait_s
         self._last_s = stress.ends_s + stress.horizon_s - STEADY_S - stress.window_s
@@ -128,7 +128,7 @@ class Hopeless:
     def look(self, sight: Sight) -> Sequence[Fault] | None:
         """Nothing shall happen, unless it is hopeless."""
         now_s, stress = sight.now_s, self._stress
-        self.next_s = now_s + _ASKED_EVERY_S if now_s < stress.ends_s + stress.horizon_s else math.inf
+        self.next_s = now_s + ASKED_EVERY_S if now_s < stress.ends_s + stress.horizon_s else math.inf
         drained = max(0.0, self._fastest_rps - stress.rate_rps) * max(0.0, self._last_s - now_s)
         too_many = int(sight.waiting.sum()) - self._wait_s * self._fastest_rps > drained
         return None if now_s >= stress.ends_s and too_many else ()

@@ -6,7 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from capacity.errors import DomainError
+from capacity.profile.llm import Scheduler
+from capacity.profile.steps import StepTable
+from capacity.question.plan import Routing
+from capacity.recovery.protection import Abandoned, Protection, Shedding
 from simulations.draws.records import Floats, Integers
+from simulations.draws.tokens import EngineRules, TokenDraws
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -15,7 +20,8 @@ class AttemptDraws:
 
     Attributes:
         arrived_s: of first tries, rising from 0, shape `(requests,)`. [s]
-        service: uniforms in [0, 1), shape `(attempts, requests)`; a batch uses that of its first attempt.
+        service: uniforms in [0, 1), shape `(attempts, requests)`; a batch uses that of its first attempt. Empty for
+            engines of language models, whose passes have noise of their own.
         routing: uniforms, shape `(attempts, requests, 2)`; the first one is that of `random`.
         backoff: uniforms, shape `(attempts, requests)`; the row of attempt 0 is not used.
         scale: how many times as long each request takes, shape `(requests,)`; a batch takes as long as its longest.
@@ -31,7 +37,7 @@ class AttemptDraws:
         requests = len(self.arrived_s)
         if not (np.isfinite(self.arrived_s).all() and (np.diff(self.arrived_s, prepend=0.0) >= 0.0).all()):
             raise DomainError("instants of arrival must be finite, not negative, and must not fall")
-        if self.service.ndim != 2 or self.service.shape[1] != requests:
+        if self.service.ndim != 2 or (self.service.size and self.service.shape[1] != requests):
             raise DomainError(f"{requests} requests need service draws of shape (attempts, {requests})")
         if self.scale is not None and not (self.scale.shape == (requests,) and (self.scale > 0.0).all()):
             raise DomainError(f"{requests} requests need as many scales above 0")
@@ -69,3 +75,40 @@ class Outcomes:
     dropped: int
     timed_out: int
     stopped_s: float = math.inf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class EngineFleet:
+    """Engines of a language model behind a balancer.
+
+    Attributes:
+        queue_limit: an attempt that finds so many waiting at its engine is rejected. Who joins the next pass waits too,
+            as vLLM's `num_requests_waiting` counts.
+    """
+
+    table: StepTable
+    rules: EngineRules
+    replicas: int
+    routing: Routing
+    queue_limit: int | None = None
+
+
+def check_engines(
+    fleet: EngineFleet, tokens: TokenDraws, draws: AttemptDraws, protection: Protection
+) -> None:
+    """Raise a DomainError for what engines in trouble do not have."""
+    if fleet.rules.scheduler is not Scheduler.VLLM_V1:
+        raise DomainError(
+            f"engines in trouble are simulated with vLLM's scheduler, not with that of {fleet.rules.scheduler}"
+        )
+    if fleet.queue_limit == 0:
+        raise DomainError("a queue limit of 0 lets nothing into an engine, where all wait for the next step")
+    if protection.shedding is not Shedding.NONE or protection.abandoned is Abandoned.DROPPED:
+        raise DomainError(
+            "engines of language models shed nothing that waits, and stop an attempt that nobody waits for or serve it"
+        )
+    if len(tokens.arrived_s) != len(draws.arrived_s):
+        raise DomainError(
+            f"{len(draws.arrived_s)} requests need as many lengths, got {len(tokens.arrived_s)}"
+        )
+    tokens.require_served(fleet.rules)

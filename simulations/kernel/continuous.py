@@ -58,7 +58,8 @@ _REQUEST = np.dtype(
 # when it began, `read` tokens are read by the pass that is computed, and `knock` says that somebody may
 # join: who came since, or who waits since somebody was `thrown_out` by the pass composed last. Where there are
 # slots, `first` is the place of the one that is longest idle, and `seen` the last request that was in
-# the line when a pass was composed: who is no later was deferred.
+# the line when a pass was composed: who is no later was deferred. Passes take `slow` times as long as usual, and the
+# next `torn` of them may compute tokens of requests that were called off.
 _ENGINE = np.dtype(
     _whole(
         "count",
@@ -76,9 +77,10 @@ _ENGINE = np.dtype(
         "passes",
         "first",
         "seen",
+        "torn",
     )
     + _whole("outstanding")
-    + _seconds("since_s", "started_s", "ends_s", "busy_s", "running_s", "block_s")
+    + _seconds("since_s", "started_s", "ends_s", "busy_s", "running_s", "block_s", "slow")
 )
 # A request's part of a pass, as in `reference.scheduler.Part`.
 _PART = np.dtype(_whole("request", "tokens", "before", "brings"))
@@ -135,7 +137,11 @@ def serve_engines(
 ) -> TokenRecords:
     """Serve all requests of `draws`; the same records as `run_engines`, bit for bit."""
     draws.require_served(rules)
-    world = _world(table, rules, replicas, draws, window_s)
+    rows = rows_for(len(draws.arrived_s))
+    rows["input"], rows["output"] = draws.input_tokens, draws.output_tokens
+    rows["assumed"] = draws.cached_tokens
+    sequences = min(rules.sequences_max, max(1, len(rows)))
+    world = world_of(table, rules, replicas, sequences, draws.noise_seed, window_s)._replace(rows=rows)
     _serve(world, draws.arrived_s, draws.routing, _ROUTES.index(routing))
     rows, engines = world.rows, world.engines
     if len(rows) and not rows["finished_s"].min() > 0.0:
@@ -161,24 +167,27 @@ def serve_engines(
     )
 
 
-def _world(
-    table: StepTable, rules: EngineRules, replicas: int, draws: TokenDraws, window_s: tuple[float, float]
+def world_of(
+    table: StepTable,
+    rules: EngineRules,
+    replicas: int,
+    sequences: int,
+    noise_seed: int,
+    window_s: tuple[float, float],
 ) -> World:
-    rows = np.zeros(len(draws.arrived_s), dtype=_REQUEST)
-    rows["input"], rows["output"] = draws.input_tokens, draws.output_tokens
-    rows["assumed"], rows["behind"] = draws.cached_tokens, NO_REQUEST
+    """Engines at rest, without requests, of which at most so many `sequences` run at once."""
     engines = np.zeros(replicas, dtype=_ENGINE)
     engines["head"] = engines["tail"] = NO_REQUEST
-    engines["stretch"], engines["ends_s"] = -1, np.inf
+    engines["stretch"], engines["ends_s"], engines["since_s"] = -1, np.inf, np.inf
     engines["seen"] = NO_REQUEST
     engines["free"] = engines["loose"] = rules.blocks
-    sequences = min(rules.sequences_max, max(1, len(rows)))
+    engines["slow"] = 1.0
     tags = np.zeros((replicas, sequences), dtype=_TAG)
     tags["idle"] = np.arange(sequences)[::-1]  # of slots that were never used the highest is taken first
     return World(
         rules=(*(int(one) for one in rules[:-1]), _POLICIES.index(rules.scheduler)),
         table=table.arrays,
-        rows=rows,
+        rows=rows_for(0),
         engines=engines,
         running=np.zeros((replicas, sequences), dtype=np.int64),
         parts=np.zeros((replicas, 2, sequences), dtype=_PART),
@@ -189,8 +198,15 @@ def _world(
         totals=np.zeros(6, dtype=np.int64),
         largest=np.zeros(4),
         window_s=window_s,
-        noise_seed=draws.noise_seed,
+        noise_seed=noise_seed,
     )
+
+
+def rows_for(requests: int) -> Structs:
+    """Requests of which nothing is known yet."""
+    rows = np.zeros(requests, dtype=_REQUEST)
+    rows["behind"] = NO_REQUEST
+    return rows
 
 
 @inlined
@@ -281,12 +297,12 @@ def _use(world: World, r: int, blocks: int) -> None:
         blocks -= took
         if tags[r, 0].kept > 0:
             return
-        _drop_tag(world, r, 0)
+        drop_tag(world, r, 0)
     engines[r].loose -= blocks
 
 
 @borrowing
-def _drop_tag(world: World, r: int, place: int) -> None:
+def drop_tag(world: World, r: int, place: int) -> None:
     """Forget whose some blocks are; they and those before them are used before what comes next."""
     engines, tags = world.engines, world.tags
     blocks = tags[r, place].ahead + tags[r, place].kept
@@ -303,7 +319,7 @@ def _drop_tag(world: World, r: int, place: int) -> None:
 
 
 @borrowing
-def _found(world: World, r: int, request: int) -> int:
+def found(world: World, r: int, request: int) -> int:
     """Where the blocks are that a request that was thrown out finds again."""
     engines, tags = world.engines, world.tags
     for at in range(engines[r].tags):
@@ -313,7 +329,7 @@ def _found(world: World, r: int, request: int) -> int:
 
 
 @inlined
-def _release(world: World, r: int, request: int, full: int) -> None:
+def release(world: World, r: int, request: int, full: int) -> None:
     """Free all blocks of a request, `full` of which can be found again."""
     rows, engines, tags, totals = world.rows, world.engines, world.tags, world.totals
     held = rows[request].held
@@ -432,7 +448,7 @@ def _throw_out(world: World, r: int, block: int, caching: int) -> int:
     rows, engines, running, totals = world.rows, world.engines, world.running, world.totals
     engines[r].count -= 1
     out = running[r, engines[r].count]
-    _release(world, r, out, rows[out].computed // block if caching else 0)
+    release(world, r, out, rows[out].computed // block if caching else 0)
     totals[THROWN_OUT] += rows[out].computed
     rows[out].computed = 0
     rows[out].preemptions += 1
@@ -452,7 +468,7 @@ def _admit(
     while engines[r].head != NO_REQUEST and budget > 0 and engines[r].count < sequences_max:
         request = engines[r].head
         known = rows[request].input + rows[request].generated + rows[request].due
-        at = _found(world, r, request) if rows[request].preemptions > 0 else NO_REQUEST
+        at = found(world, r, request) if rows[request].preemptions > 0 else NO_REQUEST
         hits = 0 if at == NO_REQUEST else min(tags[r, at].kept, (known - 1) // block)
         before = max(hits, min(rows[request].assumed, known - 1) // block) * block
         tokens = known - before
@@ -467,7 +483,7 @@ def _admit(
             engines[r].tail = NO_REQUEST
         if hits > 0:
             tags[r, at].kept -= hits
-            _drop_tag(world, r, at)
+            drop_tag(world, r, at)
             engines[r].free -= hits
             totals[ALLOCATED] += hits
             rows[request].held = hits
@@ -584,13 +600,13 @@ def _start(world: World, r: int, now_s: float) -> None:
     totals[COMPUTED] += tokens + requests
     engines[r].started_s = now_s
     noise = _noise(table[7], world.noise_seed, r, engines[r].passes)
-    engines[r].ends_s = now_s + pass_s(table, tokens, past, requests, read) * noise
+    engines[r].ends_s = now_s + pass_s(table, tokens, past, requests, read) * noise * engines[r].slow
     engines[r].passes += 1
     other = 1 - buffer
     sizes[r, other, PARTS] = 0
     if ahead:
         _compose_ahead(world, r, other)
-    if tokens > 0 or size[PARTS] != engines[r].count:  # as `_is_all_decode`
+    if tokens > 0 or size[PARTS] != engines[r].count or engines[r].torn > 0:  # as `_is_all_decode`
         return
     if ahead and not _is_all_decode(world, r, other):
         return
@@ -616,7 +632,7 @@ def _finish(world: World, r: int, request: int, now_s: float) -> None:
             for after in range(at, engines[r].count - 1):
                 running[r, after] = running[r, after + 1]
             engines[r].count -= 1
-            _release(world, r, request, 0)
+            release(world, r, request, 0)
             if world.rules[8] == LLAMA_CPP:
                 slots = world.tags.shape[1]
                 last = engines[r].first + slots - engines[r].count - 1
@@ -636,7 +652,7 @@ def _finish(world: World, r: int, request: int, now_s: float) -> None:
 
 
 @inlined
-def _run_on(world: World, r: int, until_s: float) -> bool:  # noqa: C901  (one loop: its sums stay in registers)
+def run_on(world: World, r: int, until_s: float) -> bool:  # noqa: C901  (one loop: its sums stay in registers)
     """Go through a run of passes as far as an instant; True where it has come to its end before.
 
     Each pass reads one token more a request than the one before. The last one that ended is not counted yet where
@@ -694,7 +710,7 @@ def _run_on(world: World, r: int, until_s: float) -> bool:  # noqa: C901  (one l
         between = 0.0 if gap == 0.0 else min(max((context - contexts[left]) / gap, 0.0), 1.0)
         started_s = ends_s
         noise = _noise(table[7], world.noise_seed, r, engine.passes)
-        ends_s = started_s + ((1.0 - between) * first + between * second) * noise
+        ends_s = started_s + ((1.0 - between) * first + between * second) * noise * engine.slow
         engine.passes += 1
     totals[STEPS] += steps
     if done - begun > is_over:
@@ -708,7 +724,7 @@ def _run_on(world: World, r: int, until_s: float) -> bool:  # noqa: C901  (one l
 
 
 @inlined
-def _settle(world: World, r: int, now_s: float) -> None:
+def settle(world: World, r: int, now_s: float) -> None:
     """Tell the requests of a run what has become of them."""
     rules, rows, engines, running, parts, sizes = (
         world.rules,
@@ -797,43 +813,71 @@ def _dismiss_parts(world: World, r: int, buffer: int, now_s: float) -> None:
             _finish(world, r, request, now_s)
 
 
+@inlined
+def end_pass(world: World, r: int, now_s: float) -> None:
+    """A pass outside of a run has ended: its tokens are handed out."""
+    engine, (from_s, to_s) = world.engines[r], world.window_s
+    span_s = now_s - engine.started_s
+    world.totals[STEPS] += 1
+    if from_s <= now_s < to_s:
+        engine.busy_s += span_s
+        engine.running_s += span_s * engine.count
+        engine.block_s += span_s * (world.rules[2] - engine.free)
+    _hand_out(world, r, now_s)
+
+
+@inlined
+def begin_pass(world: World, r: int, now_s: float) -> None:
+    """The next pass of a replica, after the one before it or from rest; it rests where nothing can be computed."""
+    engines, sizes, ahead = world.engines, world.sizes, world.rules[5]
+    is_idle = engines[r].ends_s == np.inf
+    if ahead and not is_idle:
+        engines[r].which = 1 - engines[r].which
+    if is_idle or not ahead or sizes[r, engines[r].which, PARTS] == 0:
+        _compose(world, r, engines[r].which)
+    if sizes[r, engines[r].which, PARTS] == 0:
+        engines[r].ends_s = np.inf
+        engines[r].since_s = np.inf
+    else:
+        _start(world, r, now_s)
+
+
 @borrowing
-def _advance(world: World, r: int, until_s: float) -> None:  # noqa: C901  (likewise)
+def _advance(world: World, r: int, until_s: float) -> None:
     """Let a replica compute all passes that end by an instant, and start those that follow them."""
-    rules, engines, sizes, totals = world.rules, world.engines, world.sizes, world.totals
-    blocks, ahead = rules[2], rules[5]
-    from_s, to_s = world.window_s
+    engines = world.engines
     while True:
         if engines[r].ends_s == np.inf:
             if engines[r].head == NO_REQUEST or engines[r].since_s >= until_s:
                 return
             now_s = engines[r].since_s
         elif engines[r].stretch >= 0:
-            if not _run_on(world, r, until_s):
+            if not run_on(world, r, until_s):
                 return
             now_s = engines[r].ends_s
-            _settle(world, r, now_s)
+            settle(world, r, now_s)
         else:
             now_s = engines[r].ends_s
             if now_s > until_s:
                 return
-            span_s = now_s - engines[r].started_s
-            totals[STEPS] += 1
-            if from_s <= now_s < to_s:
-                engines[r].busy_s += span_s
-                engines[r].running_s += span_s * engines[r].count
-                engines[r].block_s += span_s * (blocks - engines[r].free)
-            _hand_out(world, r, now_s)
-        is_idle = engines[r].ends_s == np.inf
-        if ahead and not is_idle:
-            engines[r].which = 1 - engines[r].which
-        if is_idle or not ahead or sizes[r, engines[r].which, PARTS] == 0:
-            _compose(world, r, engines[r].which)
-        if sizes[r, engines[r].which, PARTS] == 0:
-            engines[r].ends_s = np.inf
-            engines[r].since_s = np.inf
-            continue
-        _start(world, r, now_s)
+            end_pass(world, r, now_s)
+        begin_pass(world, r, now_s)
+
+
+@inlined
+def join(world: World, r: int, request: int, now_s: float) -> None:
+    """A request comes to the end of the line of a replica, which starts at once if it is at rest."""
+    rows, engines = world.rows, world.engines
+    rows[request].behind = NO_REQUEST
+    if engines[r].head == NO_REQUEST:
+        engines[r].head = request
+        if engines[r].ends_s == np.inf:
+            engines[r].since_s = now_s
+        elif engines[r].count < world.rules[0]:
+            engines[r].knock = 1
+    else:
+        rows[engines[r].tail].behind = request
+    engines[r].tail = request
 
 
 @borrowing
@@ -841,7 +885,7 @@ def _serve(  # noqa: C901  (one loop: a call for each request would cost more th
     world: World, arrived_s: Floats, uniforms: Floats, routing: int
 ) -> None:
     """Let requests arrive, one after the other, each at the replica that the router picks."""
-    rules, rows, engines = world.rules, world.rows, world.engines
+    rows, engines = world.rows, world.engines
     replicas = len(engines)
     for request in range(len(arrived_s)):
         now_s = arrived_s[request]
@@ -864,16 +908,7 @@ def _serve(  # noqa: C901  (one loop: a call for each request would cost more th
             r = two if engines[two].outstanding < engines[one].outstanding else one
         _advance(world, r, now_s)
         rows[request].replica = r
-        rows[request].behind = NO_REQUEST
         engines[r].outstanding += 1
-        if engines[r].head == NO_REQUEST:
-            engines[r].head = request
-            if engines[r].ends_s == np.inf:
-                engines[r].since_s = now_s
-            elif engines[r].count < rules[0]:
-                engines[r].knock = 1
-        else:
-            rows[engines[r].tail].behind = request
-        engines[r].tail = request
+        join(world, r, request, now_s)
     for r in range(replicas):
         _advance(world, r, np.inf)

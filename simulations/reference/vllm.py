@@ -110,3 +110,17 @@ class VllmV1:
         else:
             self.waiting.remove(request)
             self.thrown_out -= request.known - 1  # which nobody needs again
+
+    def call_off(self, request: Request) -> None:
+        """Nobody waits for a request any more: it leaves at once, and its blocks are free."""
+        if request in self.running:
+            self.running.remove(request)
+            self.blocks.release(request.number, request.computed)
+        else:
+            self.waiting.remove(request)
+
+    def vacate(self) -> list[Request]:
+        """Who waits and has not begun leaves, in order."""
+        moved = [request for request in self.waiting if not request.preemptions]
+        self.waiting = deque(request for request in self.waiting if request.preemptions)
+        return moved

@@ -612,8 +612,9 @@ def test_a_retry_is_not_sent_once_another_attempt_was_answered_at_that_instant()
 class WatchedFleet(Fleet):
     """A fleet whose laws are checked after each event."""
 
-    def __init__(self, clock, plan, service_times, draws, protection, population, counts) -> None:
-        super().__init__(clock, plan, service_times, draws, protection, population, counts)
+    def __init__(self, replicas, entrance, population, queues=()) -> None:
+        super().__init__(replicas, entrance, population, queues)
+        clock = population._clock
         clock.step = partial(self.step, clock)
 
     def step(self, clock: Clock) -> None:

@@ -25,24 +25,33 @@ from simulations.kernel.state import (
 
 
 @borrowing
+def pick(w: World, a: int, now_s: float) -> int:
+    """The replica that an attempt is sent to, where clients hedge none that has its like; nobody if it is refused."""
+    attempts = w.attempts
+    request, number = attempts[a].request, attempts[a].number
+    shuns = w.rules[0].hedge_s >= 0.0
+    r = choice(w, request, number, shuns)
+    if r == NOBODY and shuns:
+        r = choice(w, request, number, False)  # noqa: FBT003  (compiled code takes positions)
+    attempts[a].replica = r
+    if r == NOBODY:
+        refuse(w, a, REJECTED, now_s)
+        return NOBODY
+    if w.replicas[r].is_dead:
+        refuse(w, a, CRASHED, now_s)
+        return NOBODY
+    return int(r)
+
+
+@borrowing
 def route(w: World, a: int, now_s: float) -> None:
-    """An attempt goes to a replica's queue, or fails at once; where clients hedge, not beside its like."""
+    """An attempt goes to a replica's queue, or fails at once."""
     rules, attempts, q = w.rules[0], w.attempts, 0
     attempts[a].replica = NOBODY
     if rules.routing != SHARED_QUEUE:
-        request, number = attempts[a].request, attempts[a].number
-        shuns = rules.hedge_s >= 0.0
-        r = choice(w, request, number, shuns)
-        if r == NOBODY and shuns:
-            r = choice(w, request, number, False)  # noqa: FBT003  (compiled code takes positions)
-        if r == NOBODY:
-            refuse(w, a, REJECTED, now_s)
+        q = pick(w, a, now_s)
+        if q == NOBODY:
             return
-        attempts[a].replica = r
-        if w.replicas[r].is_dead:
-            refuse(w, a, CRASHED, now_s)
-            return
-        q = r
     if rules.limit >= 0 and w.queues[q].waiting >= rules.limit + rules.size_max * free_count(w, q):
         refuse(w, a, REJECTED, now_s)
         return
@@ -65,11 +74,11 @@ def refuse(w: World, a: int, kind: int, now_s: float) -> None:
 
 
 @borrowing
-def arrive(w: World, request: int, number: int, now_s: float) -> None:
-    """An attempt is sent."""
+def send(w: World, request: int, number: int, now_s: float) -> int:
+    """An attempt is sent, to be routed; nobody if there is a reply already."""
     rules, state = w.rules[0], w.state
     if number > 0 and not math.isnan(w.requests[request].ended_s):  # answered at this very instant
-        return
+        return NOBODY
     w.sent[int(now_s)] += 1
     w.requests[request].sent = number + 1
     if number == 0:
@@ -90,23 +99,30 @@ def arrive(w: World, request: int, number: int, now_s: float) -> None:
     name = request * rules.attempts + number
     if attempt.until_s < np.inf:
         push(w, attempt.until_s, TIMEOUT, name, a)
-    hedges = rules.hedge_s >= 0.0
-    if hedges:
+    if rules.hedge_s >= 0.0:
         w.places[number, request] = a
         if number + 1 < rules.attempts:
             push(w, now_s + rules.hedge_s, ARRIVAL, name + 1, HEDGE)
-    route(w, a, now_s)
+    return int(a)
 
 
 @borrowing
-def hedge(w: World, request: int, number: int, now_s: float) -> None:
-    """Another attempt beside those that wait, unless there is a reply or another was made meanwhile."""
+def arrive(w: World, request: int, number: int, now_s: float) -> None:
+    """An attempt is sent to a replica."""
+    a = send(w, request, number, now_s)
+    if a != NOBODY:
+        route(w, a, now_s)
+
+
+@borrowing
+def hedges(w: World, request: int, number: int, now_s: float) -> bool:
+    """Whether another attempt is made beside those that wait: not with a reply, or another made meanwhile."""
     if not math.isnan(w.requests[request].ended_s) or w.requests[request].used != number:
-        return
+        return False
     if now_s >= w.requests[request].arrived_s + w.rules[0].deadline_s or not pays(w, now_s):
-        return
+        return False
     w.requests[request].used += 1
     w.requests[request].live += 1
     w.state[0].active += 1
     w.state[0].retries += 1
-    arrive(w, request, number, now_s)
+    return True

@@ -8,9 +8,11 @@ from simulations.kernel.recovery.events import push
 from simulations.kernel.recovery.queue import leave_memory, less_outstanding, look, queue_of, unlink
 from simulations.kernel.recovery.state import (
     ARRIVAL,
+    CALLED_OFF,
     COMPLETION,
     CONCURRENT,
     FIRST_TRIES,
+    IN_ENGINE,
     IN_SERVICE,
     NO_BUDGET,
     NOBODY,
@@ -103,6 +105,8 @@ def stop(w: World, a: int, now_s: float) -> None:
         w.state[0].dropped += 1
         leave_memory(w, a)
         look(w, q, now_s)
+    elif w.attempts[a].where == IN_ENGINE:
+        w.attempts[a].where = CALLED_OFF
     elif w.attempts[a].where == IN_SERVICE:
         w.replicas[r].waited_for -= 1
         if w.replicas[r].waited_for == 0 and not w.replicas[r].is_hung:

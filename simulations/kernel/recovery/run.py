@@ -24,7 +24,7 @@ from simulations.draws.attempts import AttemptDraws, Outcomes
 from simulations.draws.records import Floats
 from simulations.draws.service import FIXED, KNOTS, SCALED, ServiceTable, ServiceTimes
 from simulations.draws.watching import Sight, Unwatched, Watcher
-from simulations.kernel.recovery.arrivals import arrive, hedge
+from simulations.kernel.recovery.arrivals import arrive, hedges
 from simulations.kernel.recovery.balancer import sweep
 from simulations.kernel.recovery.clients import time_out
 from simulations.kernel.recovery.events import pop, push
@@ -87,14 +87,12 @@ def _happen(w: World, instant_s: float, order: int, what: int) -> None:  # noqa:
         strike(w, rank, instant_s)
     else:
         request, number = rank // w.rules[0].attempts, rank % w.rules[0].attempts
-        if what == HEDGE:
-            hedge(w, request, number, instant_s)
-        else:
+        if what != HEDGE or hedges(w, request, number, instant_s):
             arrive(w, request, number, instant_s)
 
 
 @borrowing
-def _is_full(w: World, instant_s: float, order: int) -> bool:
+def is_full(w: World, instant_s: float, order: int) -> bool:
     """Whether memory might not be enough for an event and all that follows from it."""
     used = w.state[0].used
     if w.state[0].events + used + 16 > len(w.events) or used + 2 > len(w.attempts):
@@ -119,7 +117,7 @@ def _advance(w: World, until_s: float) -> int:  # noqa: C901  (one loop)
                 instant_s, order, what, is_first = top.instant_s, top.order, top.what, False
         if instant_s > until_s:
             return LATER
-        if _is_full(w, instant_s, order):
+        if is_full(w, instant_s, order):
             return FULL
         if is_first:
             state[0].next += 1
@@ -150,24 +148,29 @@ def run(
     """
     check(plan, draws, clients, protection, faults)
     w = _world(plan, service_times, draws, clients, protection, faults)
+    schedule(w, faults, protection)
+    watcher = watcher or Unwatched()
+    while (why := _advance(w, watcher.next_s)) != OVER or watcher.next_s < math.inf:
+        if why == FULL:
+            w = with_more_room(w)
+            continue
+        now_s = watcher.next_s
+        more = watcher.look(_sight(w, now_s))
+        if more is None:
+            return replace(outcomes_of(w), stopped_s=now_s)
+        if more:
+            check_faults(more, plan.replicas)
+            w = _with_faults(w, more)
+    return outcomes_of(w)
+
+
+def schedule(w: World, faults: Sequence[Fault], protection: Protection) -> None:
+    """Have all faults happen, and the balancer look after those that it ejects."""
     for number, fault in enumerate(faults):
         if fault.instant_s < math.inf:
             push(w, fault.instant_s, FAULT, number, 0)
     if protection.ejects:
         push(w, EJECTION_SWEEP_S, FAULT, -1, SWEEP)
-    watcher = watcher or Unwatched()
-    while (why := _advance(w, watcher.next_s)) != OVER or watcher.next_s < math.inf:
-        if why == FULL:
-            w = _with_more_room(w)
-            continue
-        now_s = watcher.next_s
-        more = watcher.look(_sight(w, now_s))
-        if more is None:
-            return replace(_outcomes(w), stopped_s=now_s)
-        if more:
-            check(plan, draws, clients, protection, more)
-            w = _with_faults(w, more)
-    return _outcomes(w)
 
 
 def _sight(w: World, now_s: float) -> Sight:
@@ -182,8 +185,8 @@ def _with_faults(w: World, more: Sequence[Fault]) -> World:
     first = len(w.faults)
     w = w._replace(faults=np.concatenate([w.faults, _strikes(more)]))
     for number, fault in enumerate(more, start=first):
-        if _is_full(w, 0.0, 0):
-            w = _with_more_room(w)
+        if is_full(w, 0.0, 0):
+            w = with_more_room(w)
         push(w, fault.instant_s, FAULT, number, 0)
     return w
 
@@ -199,10 +202,15 @@ def check(
         )
     if len(draws.service) < clients.attempts:
         raise DomainError(f"{clients.attempts} attempts need as many rows of draws, got {len(draws.service)}")
+    check_faults(faults, plan.replicas)
+
+
+def check_faults(faults: Sequence[Fault], replicas: int) -> None:
+    """Raise a DomainError for faults out of order, or of no replica."""
     if any(later.instant_s < fault.instant_s for fault, later in pairwise(faults)):
         raise DomainError("faults must be sorted by instant")
-    if any(not 0 <= fault.replica < plan.replicas for fault in faults):
-        raise DomainError(f"faults must name one of {plan.replicas} replicas")
+    if any(not 0 <= fault.replica < replicas for fault in faults):
+        raise DomainError(f"faults must name one of {replicas} replicas")
 
 
 def _world(
@@ -219,6 +227,27 @@ def _world(
     service = draws.service[:tries]
     if table.kind == SCALED and table.draw is not None:
         service = table.draw(service)
+    rules = rules_for(plan.routing, plan.queue_limit, clients, protection)
+    rules["size_max"], rules["wait_s"], rules["wake_s"] = (
+        plan.batch_size_max,
+        plan.batch_wait_max_s,
+        table.wake_s,
+    )
+    rules["law"], rules["sizes"], rules["knots"] = table.kind, len(_by_size(table)), len(table.probabilities)
+    empty = world_for(rules, plan.replicas, draws, clients, faults)
+    return empty._replace(
+        queues=_queues(1 if plan.routing is Routing.SHARED_QUEUE else plan.replicas),
+        service=np.ascontiguousarray(service) if table.kind != FIXED else np.zeros((tries, count)),
+        law_places=np.concatenate([table.below, table.first]),
+        law_values=np.concatenate([_by_size(table), table.probabilities, table.durations_s]),
+    )
+
+
+def world_for(
+    rules: Structs, replicas: int, draws: AttemptDraws, clients: Clients, faults: Sequence[Fault]
+) -> World:
+    """Clients, faults and idle replicas, without queues or service times."""
+    count = len(draws.arrived_s)
     requests = np.zeros(count, dtype=REQUEST)
     requests["scale"] = 1.0 if draws.scale is None else draws.scale
     requests["arrived_s"], requests["answered_s"], requests["ended_s"] = draws.arrived_s, np.nan, np.nan
@@ -226,21 +255,21 @@ def _world(
     state["tokens"] = clients.budget.tokens
     hedges = clients.hedge_s is not None
     return World(
-        rules=_rules(plan, table, clients, protection),
+        rules=rules,
         state=state,
-        replicas=_replicas(plan.replicas),
-        queues=_queues(1 if plan.routing is Routing.SHARED_QUEUE else plan.replicas),
+        replicas=_replicas(replicas),
+        queues=_queues(0),
         attempts=_room_for(0, ROOM),
         events=np.zeros(2 * ROOM + len(faults), dtype=EVENT),
         faults=_strikes(faults),
         requests=requests,
-        places=np.full((tries, count) if hedges else (0, 0), NOBODY, dtype=np.int64),
+        places=np.full((clients.attempts, count) if hedges else (0, 0), NOBODY, dtype=np.int64),
         sent=np.zeros(int(draws.arrived_s[-1]) + 1 if count else 1, dtype=np.int64),
-        service=np.ascontiguousarray(service) if table.kind != FIXED else np.zeros((tries, count)),
+        service=np.zeros((0, 0)),
         routing=draws.routing,
         backoff=draws.backoff,
-        law_places=np.concatenate([table.below, table.first]),
-        law_values=np.concatenate([_by_size(table), table.probabilities, table.durations_s]),
+        law_places=np.zeros(0, dtype=np.int64),
+        law_values=np.zeros(0),
     )
 
 
@@ -261,18 +290,16 @@ def _room_for(first: int, count: int) -> Structs:
     return attempts
 
 
-def _rules(plan: Plan, table: ServiceTable, clients: Clients, protection: Protection) -> Structs:
-    """All settings in numbers, shape `(1,)`."""
+def rules_for(routing: Routing, queue_limit: int | None, clients: Clients, protection: Protection) -> Structs:
+    """Settings of the router, the clients and the protection in numbers, shape `(1,)`."""
     rules, budget = np.zeros(1, dtype=RULES), clients.budget
     target_s = min(protection.codel_target_s, protection.codel_interval_s)
     if clients.backoff is not None:
         for retry in range(1, clients.attempts):
             rules["backoff_s"][0, retry] = clients.backoff.longest_s(retry)
     values: dict[str, float | bool] = {
-        "routing": ROUTINGS.index(plan.routing),
-        "size_max": plan.batch_size_max,
-        "wait_s": plan.batch_wait_max_s,
-        "limit": -1 if plan.queue_limit is None else min(plan.queue_limit, 2**53),
+        "routing": ROUTINGS.index(routing),
+        "limit": -1 if queue_limit is None else min(queue_limit, 2**53),
         "timeout_s": math.inf if clients.timeout_s is None else clients.timeout_s,
         "deadline_s": math.inf if clients.deadline_s is None else clients.deadline_s,
         "attempts": clients.attempts,
@@ -291,10 +318,6 @@ def _rules(plan: Plan, table: ServiceTable, clients: Clients, protection: Protec
         "abandoned": ABANDONED.index(protection.abandoned),
         "ejects": protection.ejects,
         "has_backoff": clients.backoff is not None,
-        "law": table.kind,
-        "sizes": len(_by_size(table)),
-        "knots": len(table.probabilities),
-        "wake_s": table.wake_s,
     }
     for name, value in values.items():
         rules[name] = value
@@ -317,9 +340,9 @@ def _queues(count: int) -> Structs:
     return queues
 
 
-def _with_more_room(w: World) -> World:
+def with_more_room(w: World) -> World:
     """The same with twice the memory for attempts and events, or else for the seconds of the run."""
-    if not _is_full(w, 0.0, 0):
+    if not is_full(w, 0.0, 0):
         return w._replace(sent=np.concatenate([w.sent, np.zeros(len(w.sent), dtype=np.int64)]))
     room = len(w.attempts)
     return w._replace(
@@ -328,7 +351,7 @@ def _with_more_room(w: World) -> World:
     )
 
 
-def _outcomes(w: World) -> Outcomes:
+def outcomes_of(w: World) -> Outcomes:
     """What has become of all."""
     state, requests = w.state[0], w.requests
     left = w.attempts[w.attempts["where"] != FREE]

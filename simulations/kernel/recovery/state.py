@@ -15,8 +15,8 @@ FAULT, COMPLETION, ARRIVAL, DISPATCH, TIMER, TIMEOUT = range(6)
 RANKS = 2**48  # more than there are attempts
 SWEEP, HEDGE, RETRY = -1, -2, -3
 NOBODY = -1
-# Where an attempt is.
-FREE, WAITING, IN_SERVICE, LEAVING = range(4)
+# Where an attempt is; an engine that was told that nobody waits for one has not looked yet.
+FREE, WAITING, IN_SERVICE, LEAVING, IN_ENGINE, CALLED_OFF = range(6)
 REJECTED, TIMED_OUT, CRASHED = range(3)
 FAILURES = (Failure.REJECTED, Failure.TIMED_OUT, Failure.CRASHED)
 BUDGETS = tuple(BudgetKind)
@@ -27,6 +27,7 @@ ABANDONED = tuple(Abandoned)
 SERVED, DROPPED, STOPPED = range(len(ABANDONED))
 LEAVE, CRASH, HANG, HIDE, JOIN, RESTART, SLOW, PAUSE, RESUME = (int(action) for action in Action)
 OVER, FULL, LATER = range(3)
+ASKED_EVERY_S = 5.0
 ROOM = 1024  # for attempts and events at first
 RULES = np.dtype(
     [
@@ -89,6 +90,8 @@ REPLICA = np.dtype(
         ("is_ejected", np.bool_),
         ("is_hung", np.bool_),
         ("is_stopped", np.bool_),
+        ("is_halted", np.bool_),
+        ("is_over", np.bool_),
         ("size", np.int64),
         ("waited_for", np.int64),
         ("head", np.int64),

@@ -1,17 +1,36 @@
 """Balancer: sends each attempt to a replica that it believes to be well, or into the queue of all."""
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from capacity.question.plan import Routing
 from capacity.recovery.clients import Failure
 from simulations.reference.recovery.attempt import Attempt
 from simulations.reference.recovery.counts import Counts
 from simulations.reference.recovery.ejection import Ejection
-from simulations.reference.recovery.faulty_replica import FaultyReplica
 from simulations.reference.recovery.protected_queue import ProtectedQueue
 
+
+class Routed(Protocol):
+    """A replica that attempts are sent to.
+
+    Attributes:
+        outstanding: attempts that it holds.
+        is_visible: whether the router sends attempts there.
+        has_crashed: whether it refuses them.
+    """
+
+    index: int
+    outstanding: int
+    is_visible: bool
+    has_crashed: bool
+
+    def admit(self, attempt: Attempt) -> bool:
+        """An attempt is sent there; False if its queue is full."""
+
+
 # Which of some replicas, in order of their index, given two uniform numbers.
-Policy = Callable[[Sequence[FaultyReplica], Sequence[float]], FaultyReplica]
+Policy = Callable[[Sequence[Routed], Sequence[float]], Routed]
 
 
 class OneQueue:
@@ -47,7 +66,7 @@ class Balancer:
     def __init__(
         self,
         routing: Routing,
-        replicas: Sequence[FaultyReplica],
+        replicas: Sequence[Routed],
         uniforms: list[list[list[float]]],
         ejection: Ejection | None,
         counts: Counts,
@@ -73,7 +92,7 @@ class Balancer:
         if replica.has_crashed:
             self._counts.crashed += 1
             return Failure.CRASHED
-        if not replica.queue.admit(attempt):
+        if not replica.admit(attempt):
             self._counts.rejected += 1
             return Failure.REJECTED
         replica.outstanding += 1
@@ -89,7 +108,7 @@ class Balancer:
         if self._ejection is not None and attempt.target is not None:
             self._ejection.answered(attempt.target)
 
-    def _candidates(self, attempt: Attempt) -> list[FaultyReplica]:
+    def _candidates(self, attempt: Attempt) -> list[Routed]:
         """Those that seem well; where clients hedge, not beside another attempt of the request, if others are left."""
         well = [replica for replica in self._replicas if self._seems_well(replica)]
         if not self._shuns:
@@ -97,7 +116,7 @@ class Balancer:
         held = {other.target.index for other in attempt.request.live if other is not attempt and other.target}
         return [replica for replica in well if replica.index not in held] or well
 
-    def _seems_well(self, replica: FaultyReplica) -> bool:
+    def _seems_well(self, replica: Routed) -> bool:
         return replica.is_visible and not (self._ejection and replica.index in self._ejection.ejected_s)
 
 
@@ -105,19 +124,19 @@ def _policy(routing: Routing, count: int) -> Policy:
     """The rule behind a routing name; ties go to the lowest index."""
     turn = 0
 
-    def round_robin(replicas: Sequence[FaultyReplica], uniforms: Sequence[float]) -> FaultyReplica:
+    def round_robin(replicas: Sequence[Routed], uniforms: Sequence[float]) -> Routed:
         nonlocal turn
         chosen = min(replicas, key=lambda replica: (replica.index - turn) % count)
         turn = (chosen.index + 1) % count
         return chosen
 
-    def random(replicas: Sequence[FaultyReplica], uniforms: Sequence[float]) -> FaultyReplica:
+    def random(replicas: Sequence[Routed], uniforms: Sequence[float]) -> Routed:
         return replicas[int(uniforms[0] * len(replicas))]
 
-    def least_outstanding(replicas: Sequence[FaultyReplica], uniforms: Sequence[float]) -> FaultyReplica:
+    def least_outstanding(replicas: Sequence[Routed], uniforms: Sequence[float]) -> Routed:
         return min(replicas, key=lambda replica: (replica.outstanding, replica.index))
 
-    def power_of_two(replicas: Sequence[FaultyReplica], uniforms: Sequence[float]) -> FaultyReplica:
+    def power_of_two(replicas: Sequence[Routed], uniforms: Sequence[float]) -> Routed:
         first = int(uniforms[0] * len(replicas))
         second = (first + 1 + int(uniforms[1] * (len(replicas) - 1))) % len(replicas)
         return least_outstanding([replicas[first], replicas[second]], uniforms)

@@ -67,6 +67,15 @@ class FaultyReplica:
         self._busy_s = 0.0  # in batches that have ended
         queue.servers.append(self)
 
+    def admit(self, attempt: Attempt) -> bool:
+        """An attempt is sent here; False if its queue is full."""
+        return self.queue.admit(attempt)
+
+    def vacate(self) -> list[Attempt]:
+        """It takes no more; who waits in its own queue leaves, in order."""
+        self.is_up = self.is_visible = False
+        return self.queue.clear() if self.owns_queue else []
+
     @property
     def is_free(self) -> bool:
         """Whether it could start a batch."""

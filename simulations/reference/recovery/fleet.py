@@ -1,9 +1,10 @@
 """Fleet: one run of replicas that fail and clients that try again, attempt by attempt."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -15,7 +16,8 @@ from capacity.recovery.protection import Protection
 from simulations.draws.attempts import AttemptDraws, Outcomes
 from simulations.draws.service import ServiceTimes
 from simulations.draws.watching import Sight, Unwatched, Watcher
-from simulations.reference.recovery.balancer import Balancer, OneQueue
+from simulations.reference.recovery.attempt import Attempt
+from simulations.reference.recovery.balancer import Balancer, OneQueue, Routed
 from simulations.reference.recovery.counts import Counts
 from simulations.reference.recovery.ejection import Ejection
 from simulations.reference.recovery.faulty_replica import FaultyReplica
@@ -46,18 +48,15 @@ def run(
             attempts; a fault's replica is not in the fleet.
     """
     _require(plan, draws, clients, faults)
-    clock = Clock()
-    counts = Counts()
-    population = Population(clock, clients, protection.abandoned, draws.backoff.tolist(), counts)
-    fleet = Fleet(clock, plan, service_times, draws, protection, population, counts)
-    fleet.expect(faults)
-    population.begin(draws.arrived_s.tolist(), fleet.entrance)
-    stopped_s = _run_watched(clock, fleet, watcher or Unwatched())
-    fleet.drop_the_abandoned()
-    return replace(_outcomes(draws, population, counts), stopped_s=stopped_s)
+
+    def fleet(clock: Clock, population: Population, counts: Counts) -> BatchingFleet:
+        return _batching(clock, plan, service_times, draws, protection, population, counts)
+
+    watch = partial(_watch, watcher=watcher or Unwatched())
+    return follow(fleet, draws, clients, protection, faults, watch)
 
 
-def _run_watched(clock: Clock, fleet: "Fleet", watcher: Watcher) -> float:
+def _watch(clock: Clock, fleet: "BatchingFleet", watcher: Watcher) -> float:
     """Until nothing more happens and the watcher is done; when it ended the run, else infinity. [s]"""
     while clock.peek() < math.inf or watcher.next_s < math.inf:
         if clock.peek() <= watcher.next_s:
@@ -67,77 +66,49 @@ def _run_watched(clock: Clock, fleet: "Fleet", watcher: Watcher) -> float:
         more = watcher.look(fleet.sight(now_s))
         if more is None:
             return now_s
-        fleet.expect(more)
+        fleet.expect(clock, more)
     return math.inf
 
 
-class Fleet:
-    """The replicas with their queues.
+class Replica(Protocol):
+    """One of a fleet."""
 
-    Attributes:
-        entrance: where attempts come in.
+    def suffer(self, fault: Fault) -> None:
+        """Something happens to it that is no business of others."""
+
+    def vacate(self) -> list[Attempt]:
+        """It takes no more; who waits there and can go elsewhere leaves, in order."""
+
+    def drop_the_abandoned(self) -> None:
+        """The run is over: who is still there and not waited for will not be served."""
+
+
+class Fleet:
+    """The replicas, and where attempts come in.
+
+    Args:
+        queues: those of their queues that are no part of a replica.
     """
 
     def __init__(
         self,
-        clock: Clock,
-        plan: Plan,
-        service_times: ServiceTimes,
-        draws: AttemptDraws,
-        protection: Protection,
+        replicas: Sequence[Replica],
+        entrance: OneQueue | Balancer,
         population: Population,
-        counts: Counts,
+        queues: Sequence[ProtectedQueue] = (),
     ) -> None:
-        shares = plan.routing is Routing.SHARED_QUEUE
-        self._clock = clock
-        self._expected = 0  # faults so far
+        self.entrance = entrance
+        self._replicas = replicas
         self._population = population
-        self._queues = [
-            ProtectedQueue(clock, plan, protection, rank, population, counts)
-            for rank in range(1 if shares else plan.replicas)
-        ]
-        uniforms = draws.service.tolist()
-        count = len(draws.arrived_s)
-        scales = [1.0] * count if draws.scale is None else draws.scale.tolist()
-        self._replicas = [
-            FaultyReplica(
-                index,
-                clock,
-                self._queues[0 if shares else index],
-                service_times,
-                uniforms,
-                scales,
-                population,
-                counts,
-                owns_queue=not shares,
-            )
-            for index in range(plan.replicas)
-        ]
-        self.entrance: OneQueue | Balancer
-        if shares:
-            self.entrance = OneQueue(self._queues[0], counts)
-        else:
-            ejection = Ejection(clock, plan.replicas) if protection.ejects else None
-            routing = draws.routing.tolist()
-            self.entrance = Balancer(
-                plan.routing, self._replicas, routing, ejection, counts, shuns=population.hedges
-            )
+        self._queues = queues
+        self._expected = 0  # faults so far
 
-    def expect(self, faults: Sequence[Fault]) -> None:
+    def expect(self, clock: Clock, faults: Sequence[Fault]) -> None:
         """These happen too; of those of one instant, whoever was named first."""
         for rank, fault in enumerate(faults, start=self._expected):
             if fault.instant_s < math.inf:
-                self._clock.call(fault.instant_s, Phase.FAULT, rank, partial(self.suffer, fault))
+                clock.call(fault.instant_s, Phase.FAULT, rank, partial(self.suffer, fault))
         self._expected += len(faults)
-
-    def sight(self, now_s: float) -> Sight:
-        """What a watcher sees."""
-        return Sight(
-            now_s,
-            np.array([queue.waiting for queue in self._queues]),
-            np.array([replica.serving for replica in self._replicas]),
-            np.array([replica.busy_s(now_s) for replica in self._replicas]),
-        )
 
     def suffer(self, fault: Fault) -> None:
         """Something happens to a replica."""
@@ -154,15 +125,119 @@ class Fleet:
         for replica in self._replicas:
             replica.drop_the_abandoned()
 
-    def _leave(self, replica: FaultyReplica) -> None:
-        """Its own queue is routed anew, in order, also those whom nobody waits for."""
-        replica.is_up = replica.is_visible = False
-        if not replica.owns_queue:
-            return
-        for attempt in replica.queue.clear():
+    def _leave(self, replica: Replica) -> None:
+        """Its own queue is routed again, in order, also those that no client waits for."""
+        for attempt in replica.vacate():
             failure = self.entrance.admit(attempt)
             if failure is not None and attempt.is_waited_for:
                 self._population.fail(attempt, failure)
+
+
+class BatchingFleet(Fleet):
+    """Replicas that take batches from a queue, which somebody may look at."""
+
+    def __init__(
+        self,
+        replicas: Sequence[FaultyReplica],
+        entrance: OneQueue | Balancer,
+        population: Population,
+        queues: Sequence[ProtectedQueue],
+    ) -> None:
+        super().__init__(replicas, entrance, population, queues)
+        self._batching = replicas
+
+    def sight(self, now_s: float) -> Sight:
+        """What a watcher sees."""
+        return Sight(
+            now_s,
+            np.array([queue.waiting for queue in self._queues]),
+            np.array([replica.serving for replica in self._batching]),
+            np.array([replica.busy_s(now_s) for replica in self._batching]),
+        )
+
+
+AnyFleet = TypeVar("AnyFleet", bound=Fleet)
+
+
+def to_the_end(clock: Clock, fleet: Fleet) -> float:
+    """Until nothing more happens, which nobody ends. [s]"""
+    clock.run()
+    return math.inf
+
+
+def follow(
+    build: Callable[[Clock, Population, Counts], AnyFleet],
+    draws: AttemptDraws,
+    clients: Clients,
+    protection: Protection,
+    faults: Sequence[Fault],
+    go_on: Callable[[Clock, AnyFleet], float] = to_the_end,
+) -> Outcomes:
+    """One run of a fleet, from its first request to its last event.
+
+    Args:
+        go_on: lets things happen, and says when somebody ended the run. [s]
+    """
+    clock = Clock()
+    counts = Counts()
+    population = Population(clock, clients, protection.abandoned, draws.backoff.tolist(), counts)
+    fleet = build(clock, population, counts)
+    fleet.expect(clock, faults)
+    population.begin(draws.arrived_s.tolist(), fleet.entrance)
+    stopped_s = go_on(clock, fleet)
+    fleet.drop_the_abandoned()
+    return replace(_outcomes(draws, population, counts), stopped_s=stopped_s)
+
+
+def _batching(
+    clock: Clock,
+    plan: Plan,
+    service_times: ServiceTimes,
+    draws: AttemptDraws,
+    protection: Protection,
+    population: Population,
+    counts: Counts,
+) -> BatchingFleet:
+    """Replicas that take batches from a queue."""
+    shares = plan.routing is Routing.SHARED_QUEUE
+    queues = [
+        ProtectedQueue(clock, plan, protection, rank, population, counts)
+        for rank in range(1 if shares else plan.replicas)
+    ]
+    uniforms = draws.service.tolist()
+    scales = [1.0] * len(draws.arrived_s) if draws.scale is None else draws.scale.tolist()
+    replicas = [
+        FaultyReplica(
+            index,
+            clock,
+            queues[0 if shares else index],
+            service_times,
+            uniforms,
+            scales,
+            population,
+            counts,
+            owns_queue=not shares,
+        )
+        for index in range(plan.replicas)
+    ]
+    if shares:
+        return BatchingFleet(replicas, OneQueue(queues[0], counts), population, queues)
+    balancer = balancer_for(clock, plan.routing, replicas, draws, protection, population, counts)
+    return BatchingFleet(replicas, balancer, population, queues)
+
+
+def balancer_for(
+    clock: Clock,
+    routing: Routing,
+    replicas: Sequence[Routed],
+    draws: AttemptDraws,
+    protection: Protection,
+    population: Population,
+    counts: Counts,
+) -> Balancer:
+    """The router of replicas with a queue each."""
+    ejection = Ejection(clock, len(replicas)) if protection.ejects else None
+    return Balancer(routing, replicas, draws.routing.tolist(), ejection, counts, shuns=population.hedges)
 
 
 def _require(plan: Plan, draws: AttemptDraws, clients: Clients, faults: Sequence[Fault]) -> None:
@@ -173,9 +248,14 @@ def _require(plan: Plan, draws: AttemptDraws, clients: Clients, faults: Sequence
         )
     if len(draws.service) < clients.attempts:
         raise DomainError(f"{clients.attempts} attempts need as many draws, got {len(draws.service)}")
+    require_replicas(faults, plan.replicas)
+
+
+def require_replicas(faults: Sequence[Fault], replicas: int) -> None:
+    """Refuse faults of replicas that are not there."""
     for fault in faults:
-        if not 0 <= fault.replica < plan.replicas:
-            raise DomainError(f"a fault of replica {fault.replica}, but there are {plan.replicas}")
+        if not 0 <= fault.replica < replicas:
+            raise DomainError(f"a fault of replica {fault.replica}, but there are {replicas}")
 
 
 def _outcomes(draws: AttemptDraws, population: Population, counts: Counts) -> Outcomes:
