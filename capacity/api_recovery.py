@@ -13,7 +13,8 @@ from capacity.question.budget import Effort
 from capacity.question.plan import Plan
 from capacity.recovery.clients import Clients
 from capacity.recovery.disturbance import Disturbances
-from capacity.recovery.parse import read_clients, read_protection, read_trigger
+from capacity.recovery.effect import Asked, given_flags, require_effect
+from capacity.recovery.parse import read_clients, read_cold, read_protection, read_trigger
 from capacity.recovery.stress import DETECTION_S, Stress
 from capacity.recovery.trigger import Trigger, TriggerKind
 from capacity.traffic.workload import Workload
@@ -29,6 +30,16 @@ if TYPE_CHECKING:
     from capacity.traffic.workload import ArrivalProcess
 
 RUNS_MAX = 10_000
+_OF_STRESS = (
+    "detection",
+    "startup_time",
+    "cold_batches",
+    "client",
+    "attempts",
+    "backoff",
+    "retry_budget",
+    "retry_on",
+)
 
 
 def silent(message: str) -> None:
@@ -55,6 +66,11 @@ def stress(
     detection_s: float | None = None,
     startup_time: str | None = None,
     startup_time_s: float | None = None,
+    cold_batches: str | None = None,
+    mtbf: str | None = None,
+    mtbf_s: float | None = None,
+    recovery_time: str | None = None,
+    recovery_time_s: float | None = None,
     horizon: str | None = "10min",
     horizon_s: float | None = None,
     client: str | None = None,
@@ -85,9 +101,13 @@ def stress(
 
     Args:
         profile: as in `plan`, with `rate` and `replicas`; or else `plan`, a saved plan.
-        trigger: spike:2x,30s, lose:1,60s, crash:1,30s, hang:1,60s, pause:500ms,10/min, straggler:3x,60s or rollout.
+        trigger: spike:2x,30s, lose:1,60s, crash:1,30s, hang:1,60s, spot:1,2min,10min (notice, replacement),
+            pause:500ms,10/min, straggler:3x,60s or rollout.
         detection: from a crash or a hang until the balancer sends nothing there any more.
         startup_time: a replica needs to serve, after an outage or in a rollout.
+        cold_batches: 20:3x, the first 20 batches of a replica that has come back take 3 times as long.
+        mtbf: mean time that a replica runs until it crashes, beside the trigger and all the time; it is back after
+            `recovery_time`, which holds any start-up time.
         horizon: after the trigger, within which the fleet must be as before.
         client: all settings of a well-known client: istio, envoy, grpc, aws, linkerd or finagle.
         retry_budget: 0.1, successes:0.5, concurrent:0.2 or throttle:10,0.1.
@@ -105,10 +125,13 @@ def stress(
     >>> answer.recovered.value
     1.0
     """
+    given = locals()
     if not isinstance(trigger, str):
         raise InputError(f"trigger={trigger!r} is none; write text such as lose:1,60s")
     if isinstance(runs, bool) or not isinstance(runs, int) or not 2 <= runs <= RUNS_MAX:
         raise InputError(f"--runs must be from 2 to {RUNS_MAX}, got {runs}")
+    if only_verdict and spike_map:
+        raise InputError("--map is of spikes, which --only-verdict leaves out; leave out one of the two")
     measured, workload, fleet = _fleet(
         profile,
         plan,
@@ -143,7 +166,23 @@ def stress(
         ),
         detection_s=DETECTION_S if unseen_s is None else unseen_s,
         startup_s=parse.duration_s(startup_time, startup_time_s, "--startup-time") or 0.0,
+        cold=None if cold_batches is None else read_cold(cold_batches),
+        breakdowns=parse.read_breakdowns(
+            parse.duration_s(mtbf, mtbf_s, "--mtbf"),
+            parse.duration_s(recovery_time, recovery_time_s, "--recovery-time"),
+        ),
         horizon_s=parse.duration_s(None if horizon_s is not None else horizon, horizon_s, "--horizon") or 0.0,
+    )
+    require_effect(
+        Asked(
+            flags=given_flags(given, _OF_STRESS),
+            trigger=asked.trigger,
+            clients=asked.clients,
+            protection=asked.protection,
+            routings=(fleet.routing,),
+            limits_queue=fleet.queue_limit is not None,
+            breaks_down=asked.breakdowns is not None,
+        )
     )
     effort = Effort(seed=seed, confidence=confidence, workers=workers)
     from capacity.api import at_work
@@ -239,6 +278,11 @@ class Trouble:
     startup_s: float
     flags: tuple[str, ...]
 
+    @property
+    def replicas_min(self) -> int:
+        """The smallest fleet of which the trigger leaves something."""
+        return 1 if self.trigger.left(1) > 0.0 else max(self.trigger.replicas, 1) + 1
+
     def stress(self, question: "Question", plan: Plan) -> Stress:
         """The trouble of one plan."""
         measured = question.profile(plan.profile)
@@ -286,6 +330,35 @@ def _require_rate_alone(given: Mapping[str, Any]) -> None:
         )
 
 
+def _clients_of_plan(given: Mapping[str, Any], timeout_s: float) -> Clients:
+    return read_clients(
+        client=given["client"],
+        timeout_s=timeout_s,
+        deadline_s=parse.duration_s(given["deadline"], given["deadline_s"], "--deadline"),
+        attempts=given["attempts"],
+        backoff=given["backoff"],
+        retry_budget=given["retry_budget"],
+        retry_burst=given["retry_burst"],
+        retry_on=given["retry_on"],
+        hedge_s=None,
+    )
+
+
+def _require_effect_in_plan(given: Mapping[str, Any], trigger: Trigger, clients: Clients) -> None:
+    """Refuse flags of trouble that change nothing; a start-up time may also be that of a --spike."""
+    flags, routing = given_flags(given, _OF_STRESS), given["routing"]
+    require_effect(
+        Asked(
+            flags=flags if given["spike"] is None else flags - {"startup_time"},
+            trigger=trigger,
+            clients=clients,
+            protection=read_protection(given["shed"] or "none", 0.0, "served", ejection=False),
+            routings=parse.read_routings([routing] if isinstance(routing, str) else list(routing or ())),
+            limits_queue=given["queue_limit"] is not None,
+        )
+    )
+
+
 def read_trouble(given: Mapping[str, Any]) -> Trouble | None:
     """What `plan` was given about trouble; None if nothing.
 
@@ -309,21 +382,12 @@ def read_trouble(given: Mapping[str, Any]) -> Trouble | None:
     trigger = read_trigger(given["trigger"])
     if trigger.kind is TriggerKind.ROLLOUT and not startup_s:
         raise InputError("a rollout needs --startup-time: how long a new replica takes until it serves")
-    read_protection(given["shed"] or "none", 0.0, "served", ejection=False)
+    clients = _clients_of_plan(given, timeout_s)
+    _require_effect_in_plan(given, trigger, clients)
     return Trouble(
         within_s=within_s,
         trigger=trigger,
-        clients=read_clients(
-            client=given["client"],
-            timeout_s=timeout_s,
-            deadline_s=parse.duration_s(given["deadline"], given["deadline_s"], "--deadline"),
-            attempts=given["attempts"],
-            backoff=given["backoff"],
-            retry_budget=given["retry_budget"],
-            retry_burst=given["retry_burst"],
-            retry_on=given["retry_on"],
-            hedge_s=None,
-        ),
+        clients=clients,
         shed=given["shed"] or "none",
         detection_s=DETECTION_S if detection_s is None else detection_s,
         startup_s=startup_s or 0.0,
@@ -348,13 +412,12 @@ def in_trouble(
             "--pause and --class are judged with all replicas up; leave out --spare, --survive, --rolling-update, "
             "--spike and --mtbf, or plan with these alone and add the replicas that they take"
         )
-    if trouble is None or trouble.trigger.left(question.replicas_min) > 0.0:
+    if trouble is None:
         return question
-    # One replica more than is taken away, or nothing would be served.
-    least = max(trouble.trigger.replicas, 1) + 1
+    least = trouble.replicas_min
     if least > question.replicas_max:
         raise InputError(
-            f"the trigger leaves nothing of {question.replicas_max} replicas; raise --replicas-max"
+            f"the trigger leaves nothing of {question.replicas_max} replicas; give --replicas-max {least} or more"
         )
     return replace(question, replicas_min=max(question.replicas_min, least))
 
@@ -380,6 +443,7 @@ def plan_to_recover(
         judge,
         replan,
         work.report,
+        replicas_min=trouble.replicas_min,
         replicas_max=question.replicas_max,
         flags=trouble.flags,
     )

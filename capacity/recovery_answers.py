@@ -77,6 +77,8 @@ class StressAnswer(Answer):
             "clients": _clients_document(stress),
             "protection": plain(stress.protection),
             "trigger": plain(stress.trigger),
+            "breakdowns": plain(stress.breakdowns),
+            "cold_batches": plain(stress.cold),
             "caveats": plain(self.caveats),
             "seed": self.effort.seed,
             "confidence": self.effort.confidence,
@@ -155,6 +157,7 @@ def recovery_plan_document(recovery: RecoveryPlan) -> Document:
     return {
         "within_s": recovery.within_s,
         "flags": list(recovery.flags),
+        "replicas_min": recovery.replicas_min,
         "setting": recovery.setting,
         "chosen": None if chosen is None else _runs_document(chosen) | {"runs": len(chosen.runs)},
         "as_planned": {

@@ -118,7 +118,7 @@ def _run(seed_value: int, service_times: ServiceTimes | None, fleet: ScaledFleet
         for replica in range(fleet.replicas_first, fleet.plan.replicas)
     ]
     times = service_times or ProfileTimes(fleet.profile)
-    outcomes = run_kernel(fleet.plan, times, draws, Clients(), Protection(), absent, scaler)
+    outcomes = run_kernel(fleet.plan, times, draws, Clients(), Protection(), absent, watcher=scaler)
     seen = (outcomes.arrived_s >= warm_s) & (outcomes.arrived_s < ends_s)
     arrived_s = outcomes.arrived_s[seen]
     responses_s = outcomes.answered_s[seen] - arrived_s

@@ -1,28 +1,28 @@
 """Stress simulation: independent runs of a fleet in trouble; a `StressJudge`."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+import numpy as np
+
 from capacity.errors import DomainError
 from capacity.recovery.clients import Clients
-from capacity.recovery.faults import Fault
 from capacity.recovery.findings import Found, OneRun, Run, Runs
-from capacity.recovery.fluid import is_described, patience_s
+from capacity.recovery.fluid import is_in_order, patience_s
 from capacity.recovery.stress import STEADY_S, Stress
 from simulations.draws.arrivals import Seed, Stage
-from simulations.draws.outages import attempt_draws, faults_of
+from simulations.draws.outages import attempt_draws, faults_of, first_tries_s
 from simulations.draws.service import ProfileTimes, ServiceTimes
-from simulations.draws.watching import Sight
 from simulations.kernel.recovery.run import run as run_kernel
-from simulations.kernel.recovery.state import ASKED_EVERY_S
 from simulations.statistics.recovered import run_of
 from simulations.workers import Mapper, leave_if_abandoned
 
 RUNS = 20
 # A queue drains no faster than this many times the capacity, whatever luck there is in its batches.
 _LUCK = 1.1
+_SOON_S = 60.0  # after the trigger's end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,18 +70,23 @@ def _run(seed: Seed, service_times: ServiceTimes | None, stress: Stress) -> Run:
             "replicas that share a device are not simulated in trouble; measure batches beside busy neighbours, "
             "and give those times as a profile of its own"
         )
-    until_s = stress.ends_s + stress.horizon_s
-    overhead_s = stress.profile.request_overhead_s
+    overhead_s, is_hopeless = stress.profile.request_overhead_s, _hopeless(stress)
+    arrived_s = first_tries_s(stress, seed, stress.until_s)
+    draw = partial(attempt_draws, stress, seed, stress.clients.attempts)
+    # Most runs that are hopeless are so soon, and need no more than these.
+    some = np.searchsorted(arrived_s, math.inf if is_hopeless is None else stress.ends_s + _SOON_S)
     outcomes = run_kernel(
         stress.plan,
         service_times or ProfileTimes(stress.profile),
-        attempt_draws(stress, seed, stress.clients.attempts, until_s),
+        draw(arrived_s[:some]),
         inside(stress.clients, overhead_s),
         stress.protection,
         faults_of(stress, seed),
-        _hopeless(stress),
+        stress.cold,
+        is_hopeless,
+        None if some in (0, len(arrived_s)) else partial(draw, arrived_s),
     )
-    return run_of(stress, outcomes, until_s, overhead_s)
+    return run_of(stress, replace(outcomes, arrived_s=arrived_s), stress.until_s, overhead_s)
 
 
 def inside(clients: Clients, overhead_s: float) -> Clients:
@@ -107,28 +112,21 @@ def _inside(limit_s: float | None, overhead_s: float, name: str) -> float | None
     return limit_s - overhead_s
 
 
-def _hopeless(stress: Stress) -> "Hopeless | None":
-    """Who ends a run that cannot end well; only where all are served in order, so that whoever comes waits for all."""
+def _hopeless(stress: Stress) -> Callable[[float, int], bool] | None:
+    """Whether so much waits that it would not be worked off within the horizon, even if nobody tried again.
+
+    Only where every attempt is served in order, so that who comes now waits for all of it.
+    """
     wait_s = patience_s(stress.clients)
-    if wait_s is None or not is_described(stress):
+    if wait_s is None or not is_in_order(stress):
         return None
-    return Hopeless(stress, wait_s)
+    last_s = stress.until_s - STEADY_S - stress.window_s
+    fastest_rps = _LUCK * stress.capacity_rps
 
+    def is_hopeless(now_s: float, waiting: int) -> bool:
+        if now_s < stress.ends_s:
+            return False
+        drained = max(0.0, fastest_rps - stress.rate_rps) * max(0.0, last_s - now_s)
+        return waiting - wait_s * fastest_rps > drained
 
-class Hopeless:
-    """Ends a run once more waits than could be worked off within the horizon, even if nobody tried again."""
-
-    def __init__(self, stress: Stress, wait_s: float) -> None:
-        self.next_s = ASKED_EVERY_S
-        self._stress = stress
-        self._wait_s = wait_s
-        self._last_s = stress.ends_s + stress.horizon_s - STEADY_S - stress.window_s
-        self._fastest_rps = _LUCK * stress.capacity_rps
-
-    def look(self, sight: Sight) -> Sequence[Fault] | None:
-        """Nothing shall happen, unless it is hopeless."""
-        now_s, stress = sight.now_s, self._stress
-        self.next_s = now_s + ASKED_EVERY_S if now_s < stress.ends_s + stress.horizon_s else math.inf
-        drained = max(0.0, self._fastest_rps - stress.rate_rps) * max(0.0, self._last_s - now_s)
-        too_many = int(sight.waiting.sum()) - self._wait_s * self._fastest_rps > drained
-        return None if now_s >= stress.ends_s and too_many else ()
+    return is_hopeless

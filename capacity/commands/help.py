@@ -19,7 +19,8 @@ PANELS = {
     "block_tokens engine_policy prefix_caching async_scheduling chunked_prefill replay",
     "Autoscaler": "replicas_min metric_lag stabilization",
     "Failures and spikes": "spare survive rolling_update spike startup_time mtbf recovery_time pause "
-    "request_class recover_within trigger detection horizon",
+    "request_class recover_within trigger detection cold_batches "
+    "horizon",
     "Clients": "client timeout deadline attempts backoff retry_budget retry_burst retry_on hedge",
     "Protection": "shed abandoned ejection",
     "Simulation": "seed confidence precision requests_max engine workers cluster",

@@ -226,8 +226,8 @@ FLAGS: Mapping[str, Flag] = {
     "trigger": Flag(
         str,
         None,
-        "What goes wrong: spike:2x,30s, lose:1,60s, crash:1,30s, hang:1,60s, pause:500ms,10/min, "
-        "straggler:3x,60s or rollout.",
+        "What goes wrong: spike:2x,30s, lose:1,60s, crash:1,30s, hang:1,60s, spot:1,2min,10min, "
+        "pause:500ms,10/min, straggler:3x,60s or rollout.",
     ),
     "detection": Flag(
         str, None, "From a crash or a hang until the balancer sends nothing there any more. Default: 30s."

@@ -11,15 +11,25 @@ from capacity.commands.output import Format, check_figure, emit, run
 
 @flags(
     "plan profile rate replicas batch_size_max batch_wait routing queue_limit arrivals request_overhead trigger "
-    f"detection startup_time horizon {CLIENTS} hedge shed abandoned ejection replicas_max only_verdict "
-    "spike_map runs seed confidence workers file verbose",
+    f"detection startup_time cold_batches mtbf recovery_time horizon {CLIENTS} hedge shed abandoned ejection "
+    "replicas_max only_verdict spike_map runs seed confidence workers file verbose",
     plan=reads(str, None, "A plan that capacity plan -o has saved, instead of --profile, --rate and --replicas."),
     profile=FLAGS["profile"]._replace(default=None),
     replicas=FLAGS["replicas"]._replace(default=None),
     batch_wait=FLAGS["batch_wait"]._replace(default=None),
     routing=FLAGS["routing"]._replace(default=None),
+    arrivals=FLAGS["arrivals"]._replace(
+        help="How requests arrive: poisson, deterministic, gamma:cv=2 or mmpp:ratio=5,burst=10s,calm=60s."
+    ),
     trigger=FLAGS["trigger"]._replace(default=REQUIRED),
     startup_time=Flag(str, None, "What a replica needs to serve, after an outage or in a rollout: 90s."),
+    cold_batches=Flag(
+        str, None, "The first batches of a replica that has come back, and how much longer they take: 20:3x."
+    ),
+    mtbf=Flag(
+        str, None, "Beside the trigger, each replica crashes after so long on average: 6h; with --recovery-time."
+    ),
+    recovery_time=Flag(str, None, "How long a replica that crashed by itself is down: 5min; with --mtbf."),
     horizon=Flag(str, "10min", "How long after the trigger the fleet may take to recover."),
     hedge=Flag(str, None, "Send another attempt beside the first after this long without a reply: 50ms."),
     abandoned=Flag(str, "served", "What becomes of attempts nobody waits for: served, dropped or stopped."),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from capacity.profile.load import ProfileLike
     from capacity.profile.profile import ServiceProfile
     from capacity.question.objective import LatencyObjective
-    from capacity.question.resilience import Survival
+    from capacity.question.resilience import Breakdowns, Survival
     from capacity.traffic.daily import DailyCurve
     from capacity.traffic.workload import ArrivalProcess, Demand
 
@@ -364,7 +364,7 @@ def read_survival(
     Args:
         may_stand_alone: whether the start-up time is also for something else than a spike.
     """
-    from capacity.question.resilience import Breakdowns, Spike, Survival
+    from capacity.question.resilience import Spike, Survival
 
     zones = None
     for text in survive:
@@ -382,11 +382,6 @@ def read_survival(
             "give --spike 2x and --startup-time 120s together: how far traffic jumps, and how "
             "long new replicas take"
         )
-    if (mtbf_s is None) != (recovery_s is None):
-        raise InputError(
-            "give --mtbf 264d and --recovery-time 5min together: how long a replica runs until it fails, and how "
-            "long it takes to come back"
-        )
     return Survival(
         spare=spare,
         zones=zones,
@@ -394,10 +389,20 @@ def read_survival(
         spike=None
         if spike is None or startup_time_s is None
         else Spike(factor=_read_factor(str(spike)), startup_time_s=startup_time_s),
-        breakdowns=None
-        if mtbf_s is None or recovery_s is None
-        else Breakdowns(mtbf_s=mtbf_s, recovery_s=recovery_s),
+        breakdowns=read_breakdowns(mtbf_s, recovery_s),
     )
+
+
+def read_breakdowns(mtbf_s: float | None, recovery_s: float | None) -> "Breakdowns | None":
+    """`--mtbf` with `--recovery-time`; None where neither is given."""
+    from capacity.question.resilience import Breakdowns
+
+    if (mtbf_s is None) != (recovery_s is None):
+        raise InputError(
+            "give --mtbf 264d and --recovery-time 5min together: how long a replica runs until it fails, and how "
+            "long it takes to come back"
+        )
+    return None if mtbf_s is None or recovery_s is None else Breakdowns(mtbf_s=mtbf_s, recovery_s=recovery_s)
 
 
 def _read_unavailable(text: str) -> float:

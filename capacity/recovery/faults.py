@@ -5,6 +5,8 @@ from enum import IntEnum
 
 from capacity.errors import DomainError
 
+COLD_BATCHES_MAX = 1_000_000
+
 
 class Action(IntEnum):
     """What a replica does from an instant on.
@@ -29,6 +31,20 @@ class Action(IntEnum):
     SLOW = 6
     PAUSE = 7
     RESUME = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColdCache:
+    """The first batches that a replica starts after JOIN or RESTART take `factor` times as long."""
+
+    batches: int
+    factor: float
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.batches <= COLD_BATCHES_MAX:
+            raise DomainError(f"cold batches must be from 1 to {COLD_BATCHES_MAX}, got {self.batches}")
+        if not 1.0 < self.factor <= 100.0:
+            raise DomainError(f"a cold batch's factor must be above 1 and at most 100, got {self.factor:g}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from capacity.recovery.stress import Stress
 from capacity.recovery.trigger import TriggerKind
 
 # The balancer knows of these, or they are the same for all.
-_KNOWN_AT_ONCE = (TriggerKind.SPIKE, TriggerKind.LOSE, TriggerKind.ROLLOUT)
+_KNOWN_AT_ONCE = (TriggerKind.SPIKE, TriggerKind.LOSE, TriggerKind.SPOT, TriggerKind.ROLLOUT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +97,11 @@ def patience_s(clients: Clients) -> float | None:
 
 
 def is_described(stress: Stress) -> bool:
+    """Whether the law holds: all that comes is served, in order, and as fast as before by whoever is back."""
+    return is_in_order(stress) and stress.cold is None
+
+
+def is_in_order(stress: Stress) -> bool:
     """Whether all attempts that come are served, in order."""
     protection = stress.protection
     return (
@@ -115,7 +120,7 @@ def is_even(stress: Stress) -> bool:
     Behind a balancer that does not look, the queue of a slow, a dead or a pausing replica grows by itself.
     """
     replicas = stress.plan.replicas
-    if stress.trigger.left(replicas) <= 0.0:
+    if stress.trigger.left(replicas) <= 0.0 or stress.breakdowns is not None:
         return False
     return stress.trigger.kind in _KNOWN_AT_ONCE or stress.plan.routing is Routing.SHARED_QUEUE
 

@@ -7,13 +7,15 @@ from capacity.errors import InputError
 from capacity.question.parse import read_choice, read_share
 from capacity.recovery.clients import ALL_FAILURES, Backoff, BudgetKind, Clients, Failure, RetryBudget
 from capacity.recovery.disturbance import Disturbances, Pauses, RequestClass
+from capacity.recovery.faults import ColdCache
 from capacity.recovery.presets import CLIENTS
 from capacity.recovery.protection import Abandoned, Protection, Shedding
 from capacity.recovery.trigger import Trigger, TriggerKind
 from capacity.units import is_number, parse_duration_s, parse_rate_rps
 
 _TRIGGERS = (
-    "spike:2x,30s, lose:1,60s, crash:1,30s, hang:1,60s, pause:500ms,10/min, straggler:3x,60s or rollout"
+    "spike:2x,30s, lose:1,60s, crash:1,30s, hang:1,60s, spot:1,2min,10min, pause:500ms,10/min, straggler:3x,60s "
+    "or rollout"
 )
 _PAUSED_FOR_S = 60.0  # where a pause does not say for how long replicas pause
 
@@ -29,7 +31,7 @@ def read_trigger(text: str) -> Trigger:
         raise InputError(f"--trigger {text[:60]!r} is unknown; use {_TRIGGERS}")
     kind = TriggerKind(name)
     parts = [part.strip() for part in rest.split(",")] if rest else []
-    expected = {TriggerKind.ROLLOUT: (0,), TriggerKind.PAUSE: (2, 3)}.get(kind, (2,))
+    expected = {TriggerKind.ROLLOUT: (0,), TriggerKind.PAUSE: (2, 3), TriggerKind.SPOT: (3,)}.get(kind, (2,))
     if len(parts) not in expected:
         raise InputError(f"--trigger {text[:60]!r} does not say all; write it as {_TRIGGERS}")
     if kind is TriggerKind.ROLLOUT:
@@ -42,7 +44,10 @@ def read_trigger(text: str) -> Trigger:
             pause_s=parse_duration_s(parts[0], "--trigger"),
             pauses_per_s=parse_rate_rps(parts[1], "--trigger"),
         )
-    lasting_s = parse_duration_s(parts[1], "--trigger")
+    lasting_s = parse_duration_s(parts[-1], "--trigger")
+    if kind is TriggerKind.SPOT:
+        notice_s = parse_duration_s(parts[1], "--trigger")
+        return Trigger(kind=kind, lasting_s=lasting_s, replicas=_count(parts[0], text), notice_s=notice_s)
     if kind in (TriggerKind.SPIKE, TriggerKind.STRAGGLER):
         return Trigger(kind=kind, lasting_s=lasting_s, factor=_factor(parts[0], text))
     return Trigger(kind=kind, lasting_s=lasting_s, replicas=_count(parts[0], text))
@@ -59,6 +64,23 @@ def _count(text: str, whole: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 7):
         raise InputError(f"--trigger {whole[:60]!r} needs a number of replicas such as 1, got {text[:20]!r}")
     return int(text)
+
+
+def read_cold(text: str) -> ColdCache:
+    """`--cold-batches 20:3x`: how many, and how many times as long they take.
+
+    >>> read_cold("20:3x").factor
+    3.0
+    """
+    count, _, factor = text.strip().partition(":")
+    digits = factor.removesuffix("x")
+    if (
+        not (count.isascii() and count.isdigit() and len(count) <= 7)
+        or not is_number(digits)
+        or digits == factor
+    ):
+        raise InputError(f"--cold-batches {text[:40]!r} is none; write 20:3x")
+    return ColdCache(batches=int(count), factor=float(digits))
 
 
 def read_pauses(text: str) -> Pauses:

@@ -7,8 +7,10 @@ from typing import Self
 from capacity.errors import DomainError, InputError
 from capacity.profile.profile import ServiceProfile
 from capacity.question.plan import Plan, Routing
+from capacity.question.resilience import Breakdowns
 from capacity.question.stability import load, sustainable_rate_rps
 from capacity.recovery.clients import Clients
+from capacity.recovery.faults import ColdCache
 from capacity.recovery.protection import Protection, Shedding
 from capacity.recovery.trigger import Trigger, TriggerKind
 from capacity.traffic.workload import Workload
@@ -28,7 +30,9 @@ class Stress:
 
     Attributes:
         detection_s: from a crash or a hang until the balancer notices. [s]
-        startup_s: a replica needs to be ready, after an outage or in a rollout. [s]
+        startup_s: a replica needs to be ready, after an outage of the trigger or in a rollout. [s]
+        cold: the first batches of a replica that has come back; None: they are like any other.
+        breakdowns: replicas crash at random all the time, beside the trigger; None: they do not.
         horizon_s: after the trigger's end, within which the fleet must have recovered. [s]
     """
 
@@ -40,6 +44,8 @@ class Stress:
     protection: Protection = _UNPROTECTED
     detection_s: float = DETECTION_S
     startup_s: float = 0.0
+    breakdowns: Breakdowns | None = None
+    cold: ColdCache | None = None
     horizon_s: float = 600.0
 
     def __post_init__(self) -> None:
@@ -77,6 +83,11 @@ class Stress:
         return load(self.profile, self.rate_rps, self.plan)
 
     @property
+    def up_share(self) -> float:
+        """Share of the replicas that are up on average, but for the trigger."""
+        return 1.0 if self.breakdowns is None else 1.0 - self.breakdowns.down_share
+
+    @property
     def window_s(self) -> float:
         """Length of the windows in which success is measured. [s]"""
         return max(WINDOW_S, WINDOW_REQUESTS / self.rate_rps)
@@ -95,6 +106,11 @@ class Stress:
     def ends_s(self) -> float:
         """When the whole fleet is there again, and traffic is as usual. [s]"""
         return self.begins_s + self.lasts_s
+
+    @property
+    def until_s(self) -> float:
+        """When the last requests come. [s]"""
+        return self.ends_s + self.horizon_s
 
     @property
     def spike_factor(self) -> float:

@@ -1,11 +1,12 @@
 """Trigger: what goes wrong, for how long, and what is left of the fleet meanwhile."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
 from capacity.errors import DomainError
+from capacity.recovery.absence import Absence
 from capacity.recovery.faults import Action, Fault
 
 PAUSES_MAX = 100_000
@@ -22,9 +23,10 @@ class TriggerKind(StrEnum):
     PAUSE = "pause"  # all replicas stop now and then, as for a garbage collection
     STRAGGLER = "straggler"  # one replica is slow
     ROLLOUT = "rollout"  # one replica after another is replaced
+    SPOT = "spot"  # replicas are reclaimed after a notice, and replaced
 
 
-_OF_REPLICAS = (TriggerKind.LOSE, TriggerKind.CRASH, TriggerKind.HANG)
+_OF_REPLICAS = (TriggerKind.LOSE, TriggerKind.CRASH, TriggerKind.HANG, TriggerKind.SPOT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,10 +34,11 @@ class Trigger:
     """One incident; what does not belong to its kind stays at its default.
 
     Attributes:
-        lasting_s: how long; of a rollout it follows from the start-up times. [s]
+        lasting_s: how long, from a notice on; of a rollout it follows from the start-up times. [s]
         factor: of the traffic in a spike, of the service times of a straggler.
-        replicas: lost, crashed or hung.
+        replicas: lost, crashed, hung or reclaimed.
         pause_s, pauses_per_s: length of a pause, and how often each replica pauses on average. [s, 1/s]
+        notice_s: from the notice that a replica is reclaimed until it is; what it serves may end meanwhile. [s]
     """
 
     kind: TriggerKind
@@ -44,6 +47,7 @@ class Trigger:
     replicas: int = 0
     pause_s: float = 0.0
     pauses_per_s: float = 0.0
+    notice_s: float = 0.0
 
     def __post_init__(self) -> None:
         if self.kind is not TriggerKind.ROLLOUT and not 0.0 < self.lasting_s <= LASTING_MAX_S:
@@ -54,6 +58,11 @@ class Trigger:
             raise DomainError(f"a {self.kind}'s factor must be above 1 and at most 100, got {self.factor:g}")
         if self.kind in _OF_REPLICAS and self.replicas < 1:
             raise DomainError(f"a {self.kind} must hit 1 replica or more, got {self.replicas}")
+        if self.kind is TriggerKind.SPOT and not 0.0 < self.notice_s <= self.lasting_s:
+            raise DomainError(
+                f"a replacement after {self.lasting_s:g} s comes before the notice of {self.notice_s:g} s is over; "
+                "write spot:1,2min,10min"
+            )
         if self.kind is TriggerKind.PAUSE and not (self.pause_s > 0.0 and self.pauses_per_s > 0.0):
             raise DomainError("a pause needs a length and a rate above 0")
         if self.kind is TriggerKind.PAUSE and self.pause_s * self.pauses_per_s >= 1.0:
@@ -79,75 +88,81 @@ class Trigger:
             return 1.0 - self.pause_s * self.pauses_per_s
         return 1.0
 
-    def faults(
-        self,
-        replicas: int,
-        *,
-        begins_s: float,
-        detection_s: float,
-        startup_s: float,
-        exponential: Callable[[], float],
-    ) -> tuple[Fault, ...]:
-        """What happens to which replica when, sorted by instant; those with the highest numbers are hit.
+    def absences(
+        self, replicas: int, *, begins_s: float, detection_s: float, startup_s: float
+    ) -> tuple[Absence, ...]:
+        """Which replicas are away, and when; those with the highest numbers, or all of them in turn.
 
         Args:
             detection_s: from a crash or a hang until the balancer sends nothing there any more. [s]
             startup_s: from the end of an outage until a replica takes requests again. [s]
+
+        Raises:
+            DomainError: it would hit more replicas than there are.
+        """
+        if self.kind is TriggerKind.ROLLOUT:
+            return _rollout(replicas, begins_s, startup_s)
+        if self.kind not in _OF_REPLICAS:
+            return ()
+        if self.replicas > replicas:
+            raise DomainError(f"the trigger hits {self.replicas} replicas, and there are {replicas}")
+        is_unseen = self.kind in (TriggerKind.CRASH, TriggerKind.HANG)
+        return tuple(
+            Absence(
+                replica=replica,
+                how={TriggerKind.CRASH: Action.CRASH, TriggerKind.HANG: Action.HANG}.get(
+                    self.kind, Action.LEAVE
+                ),
+                gone_s=begins_s,
+                back_s=begins_s + self.lasting_s + startup_s,
+                noticed_s=begins_s + detection_s if is_unseen else math.inf,
+                lost_s=begins_s + self.notice_s if self.kind is TriggerKind.SPOT else math.inf,
+            )
+            for replica in range(replicas - self.replicas, replicas)
+        )
+
+    def slowdowns(
+        self, replicas: int, *, begins_s: float, exponential: Callable[[], float]
+    ) -> tuple[Fault, ...]:
+        """What happens to replicas that stay: they are slow, or pause.
+
+        Args:
             exponential: draws of mean 1, for the times between pauses.
 
         Raises:
-            DomainError: it would hit more replicas than there are, or pause too often.
+            DomainError: they would pause too often.
         """
-        if self.kind in _OF_REPLICAS:
-            found = self._outage(replicas, begins_s, detection_s, startup_s)
-        elif self.kind is TriggerKind.STRAGGLER:
+        if self.kind is TriggerKind.STRAGGLER:
             last, ends_s = replicas - 1, begins_s + self.lasting_s
-            found = [
+            return (
                 Fault(instant_s=begins_s, replica=last, action=Action.SLOW, value=self.factor),
                 Fault(instant_s=ends_s, replica=last, action=Action.SLOW, value=1.0),
-            ]
-        elif self.kind is TriggerKind.ROLLOUT:
-            found = _rollout(replicas, begins_s, startup_s)
-        elif self.kind is TriggerKind.PAUSE:
-            found = self._pauses(replicas, begins_s, exponential)
-        else:
-            found = []
-        return tuple(sorted(found, key=lambda one: one.instant_s))
+            )
+        if self.kind is TriggerKind.PAUSE:
+            return tuple(self._pauses(replicas, begins_s, exponential))
+        return ()
 
-    def _outage(self, replicas: int, begins_s: float, detection_s: float, startup_s: float) -> list[Fault]:
-        if self.replicas > replicas:
-            raise DomainError(f"the trigger hits {self.replicas} replicas, and there are {replicas}")
-        back_s = begins_s + self.lasting_s + startup_s
-        first = {TriggerKind.LOSE: Action.LEAVE, TriggerKind.CRASH: Action.CRASH}.get(self.kind, Action.HANG)
-        last = Action.JOIN if self.kind is TriggerKind.LOSE else Action.RESTART
-        found = []
-        for replica in range(replicas - self.replicas, replicas):
-            found.append(Fault(instant_s=begins_s, replica=replica, action=first))
-            if self.kind is not TriggerKind.LOSE and begins_s + detection_s < back_s:
-                found.append(Fault(instant_s=begins_s + detection_s, replica=replica, action=Action.HIDE))
-            found.append(Fault(instant_s=back_s, replica=replica, action=last))
-        return found
-
-    def _pauses(self, replicas: int, begins_s: float, exponential: Callable[[], float]) -> list[Fault]:
+    def _pauses(self, replicas: int, begins_s: float, exponential: Callable[[], float]) -> Iterator[Fault]:
         if replicas * self.lasting_s * self.pauses_per_s > PAUSES_MAX:
             raise DomainError(f"more than {PAUSES_MAX} pauses are too many for one run; make it shorter")
-        found = []
         for replica in range(replicas):
             now_s = begins_s + exponential() / self.pauses_per_s
             while now_s < begins_s + self.lasting_s:
                 ends_s = now_s + self.pause_s
-                found.append(Fault(instant_s=now_s, replica=replica, action=Action.PAUSE, value=self.pause_s))
-                found.append(Fault(instant_s=ends_s, replica=replica, action=Action.RESUME))
+                yield Fault(instant_s=now_s, replica=replica, action=Action.PAUSE, value=self.pause_s)
+                yield Fault(instant_s=ends_s, replica=replica, action=Action.RESUME)
                 now_s = ends_s + exponential() / self.pauses_per_s
-        return found
 
 
-def _rollout(replicas: int, begins_s: float, startup_s: float) -> list[Fault]:
+def _rollout(replicas: int, begins_s: float, startup_s: float) -> tuple[Absence, ...]:
     if not 0.0 < startup_s < math.inf:
         raise DomainError("a rollout needs --startup-time: how long a new replica takes until it serves")
-    found = []
-    for replica in range(replicas):
-        gone_s, back_s = begins_s + replica * startup_s, begins_s + (replica + 1) * startup_s
-        found.append(Fault(instant_s=gone_s, replica=replica, action=Action.LEAVE))
-        found.append(Fault(instant_s=back_s, replica=replica, action=Action.JOIN))
-    return found
+    return tuple(
+        Absence(
+            replica=replica,
+            how=Action.LEAVE,
+            gone_s=begins_s + replica * startup_s,
+            back_s=begins_s + (replica + 1) * startup_s,
+        )
+        for replica in range(replicas)
+    )

@@ -47,10 +47,12 @@ def screen(
         UnstableError: the fleet cannot sustain the arrival rate without any trouble.
         InconclusiveError: most requests fail before the trigger.
     """
-    if stress.load >= 1.0:
-        enough = math.floor(stress.load * stress.plan.replicas) + 1
+    if stress.load >= stress.up_share:
+        enough = math.floor(stress.load / stress.up_share * stress.plan.replicas) + 1
+        served = f"{stress.up_share * stress.capacity_rps:.4g} rps"
+        served += "" if stress.breakdowns is None else " on average, as they break down,"
         raise UnstableError(
-            f"{stress.plan.replicas} replicas serve at most {stress.capacity_rps:.4g} rps and "
+            f"{stress.plan.replicas} replicas serve at most {served} and "
             f"{stress.rate_rps:.4g} rps arrive, so that they fall without any trouble; give {enough} or more"
         )
     report(f"{stress.plan.replicas} replicas in trouble, {judge.runs} runs")
@@ -79,8 +81,8 @@ def remedies(stress: Stress) -> Iterator[tuple[str, Stress]]:
         yield f"--retry-budget {BUDGET:g}", replace(stress, clients=replace(stress.clients, budget=budget))
     if patience is None:
         return
-    if stress.protection.shedding is Shedding.NONE:
-        margin_s = late_margin_s(stress)
+    margin_s = late_margin_s(stress)
+    if stress.protection.shedding is Shedding.NONE and margin_s < patience:
         late = replace(stress.protection, shedding=Shedding.LATE, late_margin_s=margin_s)
         yield f"--shed late:{_typed(margin_s)}", replace(stress, protection=late)
     if stress.plan.queue_limit is None:
@@ -136,7 +138,7 @@ def smallest_fleet(
             serves_some = changed.trigger.left(replicas) > 0.0  # all gone, nothing queues: no recovery
             try:
                 asked[replicas] = (
-                    _soon_or_late(changed, judge) if serves_some and changed.load < 1.0 else None
+                    _soon_or_late(changed, judge) if serves_some and changed.load < changed.up_share else None
                 )
             except InconclusiveError:  # it fails before the trigger
                 asked[replicas] = None
@@ -196,7 +198,7 @@ def spike_survived(stress: Stress, factor: float, judge: StressJudge) -> SpikeSu
         David & Nagaraja (2003), Order Statistics, sec. 7.1 (intervals of quantiles).
     """
     tries = amplification(stress.clients, stress.rate_rps)
-    if tries * stress.load < 1.0 or patience_s(stress.clients) is None:
+    if tries * stress.load < stress.up_share or patience_s(stress.clients) is None:
         return SpikeSurvived(factor=factor, lasting_s=None, searched_s=math.inf)
     guess_s = min(spike_survived_s(stress, factor), _SPIKE_MAX_S)
     longest = sorted(judge.each(lambda run: _longest_s(stress, factor, guess_s, run)))

@@ -26,6 +26,7 @@ class RecoveryPlan:
         chosen: the recommended fleet with that setting; None where nothing that was tried is enough.
         tried: settings, each of them alone, at the fleet of the objective.
         as_is: the smallest fleet that recovers in time without any setting; None where none does.
+        replicas_min: the smallest fleet of which the trigger leaves something; no smaller one was looked at.
         flags: what was asked, as it is typed.
     """
 
@@ -35,6 +36,7 @@ class RecoveryPlan:
     chosen: Runs | None
     tried: tuple[Remedy, ...]
     as_is: Runs | None
+    replicas_min: int = 1
     flags: tuple[str, ...] = ()
 
 
@@ -52,6 +54,7 @@ def plan_to_recover(
     report: Report,
     *,
     replicas_max: int,
+    replicas_min: int = 1,
     flags: tuple[str, ...] = (),
 ) -> tuple[Recommendation, RecoveryPlan]:
     """The plan that recovers in time: as it is, else with one more setting, else with more replicas."""
@@ -69,6 +72,7 @@ def plan_to_recover(
             chosen=as_planned,
             tried=(),
             as_is=as_planned,
+            replicas_min=replicas_min,
             flags=flags,
         )
         return planned, found
@@ -91,6 +95,7 @@ def plan_to_recover(
         chosen=chosen,
         tried=tuple(tried),
         as_is=as_is,
+        replicas_min=replicas_min,
         flags=flags,
     )
 

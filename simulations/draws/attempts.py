@@ -49,7 +49,8 @@ class Outcomes:
 
     Attributes:
         arrived_s: first tries, shape `(requests,)`. [s]
-        answered_s: when a reply came in time; NaN where the request failed. [s]
+        answered_s: when a reply came in time; NaN where the request failed. Of a run that was given up it may be
+            shorter: all later requests failed. [s]
         ended_s: when its client had a reply or gave up. [s]
         attempts: how many were sent.
         sent: attempts sent in each second of the run, shape `(seconds,)`.

@@ -3,6 +3,7 @@
 import numpy as np
 
 from capacity.errors import DomainError, InputError
+from capacity.recovery.absence import in_order, with_breakdowns
 from capacity.recovery.faults import Fault
 from capacity.recovery.stress import Stress
 from capacity.traffic.workload import TraceArrivals
@@ -15,16 +16,13 @@ _BLOCK = 65_536
 _NOTHING = np.zeros((0, 0))
 
 
-def attempt_draws(stress: Stress, seed: Seed, attempts: int, until_s: float) -> AttemptDraws:
-    """Everything random of one run up to an instant.
+def attempt_draws(stress: Stress, seed: Seed, attempts: int, arrived_s: Floats) -> AttemptDraws:
+    """What is random of the first requests of a run, all of them or some.
 
     Args:
         attempts: rows of draws; each has its own stream, so that more of them change nothing else.
-
-    Raises:
-        InputError: a trace, which has no traffic to go on with; or more requests than a run may have.
+        arrived_s: of these requests, from `first_tries_s`, shape `(requests,)`. [s]
     """
-    arrived_s = _arrived_s(stress, seed, until_s)
     count = len(arrived_s)
     routes = stress.plan.routing.value in ("random", "power-of-two")
     waits = stress.clients.backoff is not None
@@ -45,8 +43,12 @@ def _rows(seed: Seed, purpose: Purpose, attempts: int, count: int) -> Floats:
     return rows
 
 
-def _arrived_s(stress: Stress, seed: Seed, until_s: float) -> Floats:
-    """First tries; in a spike they come closer together, by the same users in the same order. [s]"""
+def first_tries_s(stress: Stress, seed: Seed, until_s: float) -> Floats:
+    """When requests come, shape `(requests,)`; in a spike closer together, by the same users in the same order. [s]
+
+    Raises:
+        InputError: a trace, which has no traffic to go on with; or more requests than a run may have.
+    """
     if isinstance(stress.workload.arrivals, TraceArrivals):
         raise InputError(
             "a trace ends when its requests do; give a rate, and --arrivals gamma or mmpp for bursts"
@@ -64,21 +66,31 @@ def _arrived_s(stress: Stress, seed: Seed, until_s: float) -> Floats:
         blocks.append(stream.arrived_s(_BLOCK))
     instants_s = np.concatenate(blocks)
     begins_s, lasts_s, factor = stress.begins_s, stress.lasts_s, stress.spike_factor
-    within_s = begins_s + (instants_s - begins_s) / factor
-    after_s = instants_s - extra_s
-    moved_s = np.where(
-        instants_s < begins_s, instants_s, np.maximum(np.minimum(within_s, begins_s + lasts_s), after_s)
-    )
-    return moved_s[moved_s < until_s]
+    first, last = np.searchsorted(instants_s, [begins_s, begins_s + factor * lasts_s + 1.0])
+    within_s = begins_s + (instants_s[first:last] - begins_s) / factor
+    instants_s[first:] -= extra_s
+    np.maximum(np.minimum(within_s, begins_s + lasts_s), instants_s[first:last], out=instants_s[first:last])
+    return instants_s[: np.searchsorted(instants_s, until_s)]
 
 
 def faults_of(stress: Stress, seed: Seed) -> tuple[Fault, ...]:
-    """What happens to which replica, and when."""
-    generator = seed.generator(Purpose.FAULTS)
-    return stress.trigger.faults(
-        stress.plan.replicas,
+    """What happens to which replica, and when; each breaks down by itself, whatever the fleet."""
+    generator, replicas = seed.generator(Purpose.FAULTS), stress.plan.replicas
+    away = stress.trigger.absences(
+        replicas, begins_s=stress.begins_s, detection_s=stress.detection_s, startup_s=stress.startup_s
+    )
+    if stress.breakdowns is not None:
+        away = with_breakdowns(
+            away,
+            stress.breakdowns,
+            replicas=replicas,
+            detection_s=stress.detection_s,
+            until_s=stress.until_s,
+            uniforms=lambda replica: seed.generator(Purpose.FAULTS, replica).random,
+        )
+    slowdowns = stress.trigger.slowdowns(
+        replicas,
         begins_s=stress.begins_s,
-        detection_s=stress.detection_s,
-        startup_s=stress.startup_s,
         exponential=lambda: float(generator.standard_exponential()),
     )
+    return in_order(away, slowdowns)

@@ -22,7 +22,9 @@ def run_of(stress: Stress, outcomes: Outcomes, until_s: float, overhead_s: float
     Raises:
         InconclusiveError: most requests fail before the trigger.
     """
-    arrived_s, succeeded = outcomes.arrived_s, ~np.isnan(outcomes.answered_s)
+    arrived_s, answered_s = outcomes.arrived_s, outcomes.answered_s
+    succeeded = np.zeros(len(arrived_s), dtype=np.bool_)
+    succeeded[: len(answered_s)] = ~np.isnan(answered_s)
     sums = np.concatenate([[0], np.cumsum(succeeded)])
     before = _share(
         arrived_s, sums, np.array([stress.begins_s - max(30.0, stress.window_s)]), stress.begins_s
@@ -34,18 +36,19 @@ def run_of(stress: Stress, outcomes: Outcomes, until_s: float, overhead_s: float
             "give more replicas, a lower rate or a longer timeout"
         )
     recovered_s, relapsed = _recovered(stress, arrived_s, sums, baseline, until_s)
-    during = (arrived_s >= stress.begins_s) & (arrived_s < stress.ends_s)
     last_s = until_s if recovered_s is None else stress.ends_s + recovered_s
-    counted = (arrived_s >= stress.begins_s) & (arrived_s < last_s)
-    answers_s = (outcomes.answered_s - arrived_s)[during & succeeded] + overhead_s
+    first, last, counted = np.searchsorted(arrived_s, [stress.begins_s, stress.ends_s, last_s])
+    during = slice(first, last)
+    responses_s = answered_s[during] - arrived_s[first : first + len(answered_s[during])]
+    answers_s = responses_s[~np.isnan(responses_s)] + overhead_s
     return Run(
         recovered_s=recovered_s,
         relapsed=relapsed,
         baseline=baseline,
-        goodput_during=float(succeeded[during].mean()) if during.any() else baseline,
-        lost=int((~succeeded[counted]).sum()),
+        goodput_during=float(succeeded[during].mean()) if last > first else baseline,
+        lost=int(counted - first - (sums[counted] - sums[first])),
         response_p99_s=_p99_s(answers_s),
-        course=_course(outcomes, succeeded, until_s),
+        course=_course(outcomes, sums, until_s),
     )
 
 
@@ -84,14 +87,12 @@ def _recovered(
     return float(first), not bool(fine[first:].all())
 
 
-def _course(outcomes: Outcomes, succeeded: Floats, until_s: float) -> Course:
+def _course(outcomes: Outcomes, sums: Integers, until_s: float) -> Course:
+    """Second by second; `sums` are the successes among the first so many requests."""
     seconds = math.floor(until_s)
-    second = np.minimum(outcomes.arrived_s.astype(np.int64), seconds)
-    came = np.bincount(second, minlength=seconds + 1)[:seconds]
-    good = np.bincount(second, weights=succeeded, minlength=seconds + 1)[:seconds]
+    places = np.searchsorted(outcomes.arrived_s, np.arange(seconds + 1.0))
+    came, good = np.diff(places), np.diff(sums[places])
     sent = np.zeros(math.floor(min(until_s, outcomes.stopped_s)), dtype=np.int64)
     known = outcomes.sent[: len(sent)]
     sent[: len(known)] = known
-    return Course(
-        came=tuple(came.tolist()), succeeded=tuple(good.astype(int).tolist()), sent=tuple(sent.tolist())
-    )
+    return Course(came=tuple(came.tolist()), succeeded=tuple(good.tolist()), sent=tuple(sent.tolist()))

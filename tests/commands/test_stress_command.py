@@ -123,14 +123,16 @@ def test_same_seed_same_bytes_for_any_number_of_workers(stress: Command) -> None
         ("280rps", "spike:2x,4s", 3, "do not recover after a spike of 2x for 4 s: 0 of 6 runs"),
         ("200rps", "crash:1,5s", 0, "recover after a crash of 1 of 4 for 5 s"),
         ("200rps", "hang:1,5s", 0, "recover after 1 of 4 hung for 5 s"),
+        ("200rps", "spot:1,1s,5s", 0, "recover after a spot notice of 1 s to 1 of 4, replaced after 5 s"),
         ("200rps", "pause:100ms,6/min,10s", 0, "after 10 s of pauses of 100 ms, 6 a minute at each replica"),
         ("200rps", "straggler:3x,5s", 0, "recover after one replica was 3 times slower for 5 s"),
         ("200rps", "rollout", 0, "recover after a rollout, 2 s a replica"),
     ],
 )
 def test_verdicts_and_how_they_end(stress: Command, rate: str, trigger: str, code: int, said: str) -> None:
-    done = stress(*FLEET, "--rate", rate, "--trigger", trigger, *VERDICT, "--startup-time", "2s")
-    # an outage lasts until the replica has started
+    takes = trigger.startswith(("crash", "hang", "spot", "rollout"))  # it lasts until the replica has started
+    starts = ["--startup-time", "2s"] if takes else []
+    done = stress(*FLEET, "--rate", rate, "--trigger", trigger, *VERDICT, *starts)
     assert done.returncode == code, done.stdout + done.stderr
     assert said in " ".join(done.stdout.split())
 
@@ -149,6 +151,29 @@ def test_only_one_run_that_recovers_has_no_upper_end(stress: Command) -> None:
             assert found["recovery_s"]["high"] is None
             return
     raise AssertionError("no run of these recovers alone")
+
+
+def test_a_cold_cache_keeps_a_fleet_down_that_would_come_back(stress: Command) -> None:
+    """316 rps need all four; one that serves 10 rps for 600 batches is as good as away for a minute more."""
+    asked = [*FLEET, "--rate", "316rps", "--trigger", "lose:1,2s", *VERDICT, "--json"]
+    warm, cold = document(stress(*asked)), document(stress(*asked, "--cold-batches", "600:10x"))
+    assert (warm["exit_code"], warm["cold_batches"]) == (0, None)
+    assert (cold["exit_code"], cold["cold_batches"]) == (3, {"batches": 600, "factor": 10.0})
+    assert cold["fluid"]["stuck"] is None
+    told = stress(*asked[:-1], "--cold-batches", "600:10x").stdout
+    assert "after losing 1 of 4 for 2 s and 600 cold batches (10x): 0 of" in " ".join(told.split())
+
+
+def test_breakdowns_come_beside_the_trigger(stress: Command) -> None:
+    own = ["round-robin" if word == "shared-queue" else word for word in FLEET[:-2]]
+    asked = [*own, "--rate", "100rps", "--trigger", "spike:1.2x,5s", *VERDICT, "--mtbf", "20s"]
+    done = stress(*asked, "--recovery-time", "2s", "--detection", "1s", "--json")
+    found = document(done)
+    assert found["breakdowns"] == {"mtbf_s": 20.0, "recovery_s": 2.0}
+    assert 0.9 < found["goodput_during"] < 1.0
+    assert found["lost"] > 10
+    told = stress(*asked, "--recovery-time", "2s", "--detection", "1s").stdout
+    assert "with breakdowns of each replica every 20 s for 2 s" in " ".join(told.split())
 
 
 def test_a_saved_plan_goes_into_trouble(folder: Path, stress: Command) -> None:
@@ -183,6 +208,25 @@ def test_a_saved_plan_goes_into_trouble(folder: Path, stress: Command) -> None:
         ("--trigger flood", "--trigger 'flood' is unknown; use spike:2x,30s"),
         ("--trigger lose:1,60s --retry-budget many", "--retry-budget 'many' is none; write 0.1"),
         ("--trigger lose:1,60s --retry-burst 9", "--retry-burst is the size of a budget of tokens"),
+        ("--trigger spot:1,10min", "does not say all; write it as spike:2x,30s"),
+        ("--trigger spot:1,10min,2min", "comes before the notice of 600 s is over; write spot:1,2min,10min"),
+        ("--trigger lose:1,60s --cold-batches 20", "--cold-batches '20' is none; write 20:3x"),
+        (
+            "--trigger lose:1,60s --cold-batches 20:1x",
+            "a cold batch's factor must be above 1 and at most 100",
+        ),
+        ("--trigger lose:1,60s --cold-batches 0:3x", "cold batches must be from 1 to 1000000, got 0"),
+        ("--trigger spike:2x,30s --cold-batches 20:3x", "--trigger spike takes none away; leave it out"),
+        ("--trigger lose:1,60s --mtbf 6h", "give --mtbf 264d and --recovery-time 5min together"),
+        ("--trigger lose:1,60s --mtbf 0s --recovery-time 1s", "--mtbf must be above 0"),
+        (
+            "--trigger lose:1,60s --mtbf 10ms --recovery-time 1ms",
+            "give a longer --mtbf or a shorter --horizon",
+        ),
+        (
+            "--trigger lose:1,60s --mtbf 30s --recovery-time 30s",
+            "4 replicas serve at most 200 rps on average, as they",
+        ),
         ("--trigger lose:9,60s", "the trigger hits 9 replicas, and there are 4"),
         ("--trigger lose:1,60s --runs 1", "--runs must be from 2 to 10000, got 1"),
         ("--trigger lose:1,60s --horizon 10s", "the horizon must be at least 35 s"),
@@ -198,6 +242,13 @@ def test_a_saved_plan_goes_into_trouble(folder: Path, stress: Command) -> None:
         ("--trigger lose:1,60s -o trouble.txt", "a figure is a .png or a .svg file"),
         ("--trigger lose:1,60s --plan plan.json", "give either a saved --plan, or --profile"),
         ("--trigger lose:1,60s --arrivals mmpp:ratio=0.5,burst=1s,calm=1s", "mmpp"),
+        ("--trigger lose:1,60s --arrivals trace:day.csv", "a trace ends when its requests do; give --rate"),
+        ("--trigger spike:2x,30s --detection 10s", "--trigger spike has neither; leave it out"),
+        ("--trigger crash:1,30s --detection 10s", "replicas that share a queue have none; leave it out"),
+        ("--trigger spike:2x,30s --startup-time 9s", "--trigger spike takes none away; leave it out"),
+        ("--trigger lose:1,60s --shed late:600ms", "give a shorter one, such as late:250ms"),
+        ("--trigger lose:1,60s --hedge 500ms", "--hedge 500 ms is no shorter than what clients wait for"),
+        ("--trigger lose:1,60s --map --only-verdict", "leave out one of the two"),
     ],
 )
 def test_mistakes_are_one_line(stress: Command, given: str, said: str) -> None:
@@ -270,6 +321,26 @@ def test_a_plan_that_comes_back_as_it_is(plan: Command) -> None:
     assert "It recovers after losing 1 of 4 for 10 s within 20 s, at once: all 20 runs." in done.stdout
 
 
+def test_a_plan_for_spot_replicas(plan: Command) -> None:
+    done = plan(*QUICK, "--recover-within", "20s", "--trigger", "spot:1,2s,10s", "--timeout", "500ms")
+    assert done.returncode == 0, done.stderr
+    told = " ".join(done.stdout.split())
+    assert (
+        "It recovers after a spot notice of 2 s to 1 of 4, replaced after 10 s within 20 s, at once" in told
+    )
+
+
+def test_a_plan_says_that_the_trigger_asks_for_a_larger_fleet(plan: Command) -> None:
+    """Ten requests a second need one replica; of two the trigger leaves one."""
+    small = ["10rps" if word == "316rps" else word for word in QUICK]
+    asked = [*small, "--recover-within", "20s", "--trigger", "lose:2,10s"]
+    done = plan(*asked, "--timeout", "500ms")
+    assert done.returncode == 0, done.stderr
+    assert "Fleets of fewer than 3 replicas were left out, as the trigger takes them down" in done.stdout
+    found = document(plan(*asked, "--timeout", "500ms", "--json"))
+    assert found["recommendation"]["replicas"] == found["recovery"]["replicas_min"] == 3
+
+
 def test_spares_for_replicas_that_break_down(plan: Command) -> None:
     done = plan(*QUICK, "--mtbf", "30d", "--recovery-time", "30min", "--json")
     assert done.returncode == 0, done.stderr
@@ -289,6 +360,18 @@ def test_spares_for_replicas_that_break_down(plan: Command) -> None:
         ("--timeout 1s", "--timeout belongs to --recover-within 60s"),
         ("--shed lifo", "--shed belongs to --recover-within 60s"),
         ("--recover-within 30 --trigger lose:1,20s --timeout 1s", "has no unit"),
+        (
+            "--recover-within 30s --trigger lose:1,20s --timeout 1s --detection 9s",
+            "--trigger lose has neither; leave it out",
+        ),
+        (
+            "--recover-within 30s --trigger spike:2x,20s --timeout 1s --startup-time 9s",
+            "--trigger spike takes none away; leave it out",
+        ),
+        (
+            "--recover-within 30s --trigger lose:4,20s --timeout 1s --replicas-max 4",
+            "leaves nothing of 4 replicas; give --replicas-max 5 or more",
+        ),
         ("--mtbf 30d", "give --mtbf 264d and --recovery-time 5min together"),
         ("--recovery-time 5min", "give --mtbf 264d and --recovery-time 5min together"),
         ("--mtbf 0s --recovery-time 1s", "--mtbf must be above 0"),

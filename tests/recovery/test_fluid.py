@@ -264,6 +264,13 @@ def test_without_a_budget_they_are_stuck(name: str) -> None:
     assert simulated(bare, service_times, 2).exit_code == 3
 
 
+def test_a_spot_replica_is_gone_from_its_notice_on() -> None:
+    clients = Clients(timeout_s=0.5, attempts=3)
+    notice = Trigger(kind=TriggerKind.SPOT, replicas=1, notice_s=5.0, lasting_s=60.0)
+    loss = Trigger(kind=TriggerKind.LOSE, replicas=1, lasting_s=60.0)
+    assert fluid(stress(notice, clients, rate_rps=320.0)) == fluid(stress(loss, clients, rate_rps=320.0))
+
+
 def test_the_law_is_silent_where_nothing_is_left_or_one_queue_is_hit() -> None:
     clients = Clients(timeout_s=0.5, attempts=3)
     all_gone = Trigger(kind=TriggerKind.LOSE, replicas=4, lasting_s=60.0)

@@ -34,6 +34,10 @@ from capacity.recovery.trigger import Trigger, TriggerKind
             Trigger(kind=TriggerKind.PAUSE, lasting_s=60.0, pause_s=0.5, pauses_per_s=10 / 60),
         ),
         (
+            "spot:1,2min,10min",
+            Trigger(kind=TriggerKind.SPOT, replicas=1, notice_s=120.0, lasting_s=600.0),
+        ),
+        (
             "pause:500ms,10/min,5min",
             Trigger(kind=TriggerKind.PAUSE, lasting_s=300.0, pause_s=0.5, pauses_per_s=10 / 60),
         ),

@@ -5,6 +5,7 @@ from collections import deque
 import pytest
 
 from capacity.errors import DomainError
+from capacity.recovery.absence import in_order
 from capacity.recovery.faults import Action, Fault
 from capacity.recovery.parse import read_trigger
 
@@ -18,12 +19,10 @@ def timeline(
     draws: tuple[float, ...] = (),
 ) -> list[tuple[float, int, str, float]]:
     left = deque(draws)
-    faults = read_trigger(text).faults(
-        replicas,
-        begins_s=100.0,
-        detection_s=detection_s,
-        startup_s=startup_s,
-        exponential=lambda: left.popleft() if left else 1e9,
+    trigger = read_trigger(text)
+    faults = in_order(
+        trigger.absences(replicas, begins_s=100.0, detection_s=detection_s, startup_s=startup_s),
+        trigger.slowdowns(replicas, begins_s=100.0, exponential=lambda: left.popleft() if left else 1e9),
     )
     assert list(faults) == sorted(faults, key=lambda fault: fault.instant_s)
     return [(one.instant_s, one.replica, one.action.name, one.value) for one in faults]
@@ -58,6 +57,25 @@ def test_an_outage_is_noticed_later(kind: str, action: str) -> None:
 def test_a_short_outage_is_never_noticed() -> None:
     assert [action for _, _, action, _ in timeline("hang:1,20s")] == ["HANG", "RESTART"]
     assert [action for _, _, action, _ in timeline("hang:1,30s")] == ["HANG", "RESTART"]
+
+
+def test_who_is_reclaimed_leaves_at_the_notice_and_dies_at_its_end() -> None:
+    assert timeline("spot:1,2min,10min", startup_s=90.0) == [
+        (100.0, 3, "LEAVE", 0.0),
+        (220.0, 3, "CRASH", 0.0),
+        (790.0, 3, "RESTART", 0.0),
+    ]
+
+
+def test_a_replacement_may_come_at_the_end_of_the_notice() -> None:
+    assert timeline("spot:2,10s,10s", 2) == [
+        (100.0, 0, "LEAVE", 0.0),
+        (100.0, 1, "LEAVE", 0.0),
+        (110.0, 0, "CRASH", 0.0),
+        (110.0, 0, "RESTART", 0.0),
+        (110.0, 1, "CRASH", 0.0),
+        (110.0, 1, "RESTART", 0.0),
+    ]
 
 
 def test_one_replica_is_slow_for_a_while() -> None:
@@ -119,6 +137,7 @@ def test_no_more_replicas_are_hit_than_there_are() -> None:
         ("lose:1,60s", 70.0, 0.75),
         ("crash:4,60s", 70.0, 0.0),
         ("hang:2,60s", 70.0, 0.5),
+        ("spot:1,20s,60s", 70.0, 0.75),
         ("straggler:4x,60s", 60.0, 1.0 - 0.75 / 4.0),
         ("rollout", 40.0, 0.75),
         ("pause:500ms,12/min", 60.0, 0.9),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from capacity.question.plan import Plan, Routing
 from capacity.recovery.clients import ALL_FAILURES, Backoff, BudgetKind, Clients, Failure, RetryBudget
-from capacity.recovery.faults import Action, Fault
+from capacity.recovery.faults import Action, ColdCache, Fault
 from capacity.recovery.protection import Abandoned, Protection, Shedding
 from simulations.draws.attempts import AttemptDraws
 from simulations.draws.service import ServiceTimes
@@ -23,6 +23,7 @@ class Case(NamedTuple):
     clients: Clients
     protection: Protection
     faults: list[Fault]
+    cold: ColdCache | None
 
 
 # Steps between instants: exact, rounded, and so long that ejected replicas come back within the run.
@@ -44,6 +45,10 @@ def cases(draw: st.DrawFn) -> Case:
         clients,
         draw(protections_on(step_s)),
         draw(faults_on(step_s, last + 8, replicas)),
+        draw(
+            st.none()
+            | st.builds(ColdCache, batches=st.integers(1, 4), factor=st.sampled_from([1.5, 2.0, 3.0]))
+        ),
     )
 
 
@@ -141,6 +146,7 @@ def protections_on(step_s: float) -> st.SearchStrategy[Protection]:
 # What becomes of a replica, one after another; the rest is drawn.
 INCIDENTS = [
     [Action.LEAVE, Action.JOIN],
+    [Action.LEAVE, Action.CRASH, Action.RESTART],
     [Action.CRASH],
     [Action.CRASH, Action.HIDE, Action.JOIN],
     [Action.CRASH, Action.RESTART],

@@ -77,7 +77,7 @@ def scaled(asked: ScaledFleet, scaler: Scaler | None = None) -> Scaler:
     assert asked.autoscaler is not None
     until_s = asked.warm_up_s + asked.lasts_s
     scaler = scaler or Scaler(asked.autoscaler, asked.plan.replicas, draws.arrived_s, until_s)
-    run_kernel(asked.plan, fixed(lambda size: SERVICE_S), draws, Clients(), Protection(), [], scaler)
+    run_kernel(asked.plan, fixed(lambda size: SERVICE_S), draws, Clients(), Protection(), [], watcher=scaler)
     return scaler
 
 
@@ -181,7 +181,9 @@ def test_concurrency_is_the_rate_times_the_response_time(routing: Routing) -> No
     draws = day_draws(asked, SEED)
     assert asked.autoscaler is not None
     scaler = Noting(asked.autoscaler, 5, draws.arrived_s, asked.warm_up_s + asked.lasts_s)
-    outcomes = run_kernel(asked.plan, ExponentialTimes(SERVICE_S), draws, Clients(), Protection(), [], scaler)
+    outcomes = run_kernel(
+        asked.plan, ExponentialTimes(SERVICE_S), draws, Clients(), Protection(), [], watcher=scaler
+    )
     mean_s = float(np.mean(outcomes.answered_s - outcomes.arrived_s))
     parts = np.array([np.mean(one) for one in np.array_split(np.array(scaler.totals), 60)])
     error = float(parts.std(ddof=1)) / math.sqrt(len(parts))
@@ -286,7 +288,7 @@ def assert_both_scale_the_same(
     assert asked.autoscaler is not None
     scalers = [Scaler(asked.autoscaler, 5, draws.arrived_s, 1500.0) for _ in range(2)]
     rest = (asked.plan, ProfileTimes(PROFILE), draws, Clients(), Protection(), [])
-    found, expected = run_kernel(*rest, scalers[0]), run_reference(*rest, scalers[1])
+    found, expected = run_kernel(*rest, watcher=scalers[0]), run_reference(*rest, watcher=scalers[1])
     assert scalers[0].wanted == scalers[1].wanted
     assert scalers[0].ready == scalers[1].ready
     for one in fields(expected):

@@ -13,7 +13,7 @@ from recovery_schedules import Case, cases
 
 from capacity.question.plan import Plan
 from capacity.recovery.clients import Clients
-from capacity.recovery.faults import Action, Fault
+from capacity.recovery.faults import Action, ColdCache, Fault
 from capacity.recovery.protection import Protection, Shedding
 from simulations.draws.attempts import AttemptDraws, Outcomes
 from simulations.draws.watching import Sight
@@ -46,6 +46,29 @@ def test_the_kernel_sheds_who_has_less_than_the_margin_left() -> None:
     )
     np.testing.assert_array_equal(outcomes.answered_s, [1.0, 2.0, 3.0, np.nan])
     assert (outcomes.served, outcomes.shed) == (3, 1)
+
+
+def test_the_kernel_is_slow_at_first_when_a_replica_has_come_back() -> None:
+    """Two cold batches of three times a second from 2 on; the third is as fast as before."""
+    draws = AttemptDraws(
+        arrived_s=np.array([0.0, 2.0, 2.0, 2.0]),
+        service=np.full((1, 4), 0.5),
+        routing=np.zeros((0, 0, 2)),
+        backoff=np.zeros((0, 0)),
+    )
+    outcomes = run_kernel(
+        Plan(profile="made-up", replicas=1, batch_size_max=1),
+        fixed(lambda size: 1.0),
+        draws,
+        Clients(),
+        Protection(),
+        [
+            Fault(instant_s=1.5, replica=0, action=Action.CRASH),
+            Fault(instant_s=2.0, replica=0, action=Action.RESTART),
+        ],
+        ColdCache(batches=2, factor=3.0),
+    )
+    np.testing.assert_array_equal(outcomes.answered_s, [1.0, 5.0, 8.0, 9.0])
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
@@ -104,7 +127,7 @@ def test_both_engines_show_a_watcher_the_same_and_do_what_it_says(
     """Looks at instants at which other things happen, and long after everything is over."""
     instants_s = [step_s * place for place in sorted(places)]
     watchers = [Meddler(instants_s, case.plan.replicas, seed, ends=ends) for _ in range(2)]
-    found, expected = run_kernel(*case, watchers[0]), run_reference(*case, watchers[1])
+    found, expected = run_kernel(*case, watcher=watchers[0]), run_reference(*case, watcher=watchers[1])
     for here, there in zip(*(watcher.seen for watcher in watchers), strict=True):
         for one, other in zip(here, there, strict=True):
             np.testing.assert_array_equal(one, other)
@@ -132,6 +155,6 @@ def test_a_first_try_that_is_moved_may_stand_beside_its_retry(run: Callable[...,
         Clients(timeout_s=1.0, attempts=2),
         Protection(),
         [Fault(instant_s=1.45, replica=1, action=Action.LEAVE)],
-        watcher,
+        watcher=watcher,
     )
     assert watcher.seen[0].waiting.tolist() == [5, 0, 4]

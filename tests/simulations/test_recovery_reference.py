@@ -15,7 +15,7 @@ from capacity.errors import DomainError
 from capacity.profile.distribution import ServiceLaw
 from capacity.question.plan import Batching, Plan, Routing
 from capacity.recovery.clients import Backoff, BudgetKind, Clients, Failure, RetryBudget
-from capacity.recovery.faults import Action, Fault
+from capacity.recovery.faults import Action, ColdCache, Fault
 from capacity.recovery.protection import Abandoned, Protection, Shedding
 from simulations.draws.arrivals import Draws
 from simulations.draws.attempts import AttemptDraws, Outcomes
@@ -39,6 +39,7 @@ def follow(
     clients: Clients = Clients(),  # noqa: B008  (has no state)
     protection: Protection = Protection(),  # noqa: B008
     faults: list[Fault] | None = None,
+    cold: ColdCache | None = None,
     replicas: int = 1,
     batch: int = 1,
     wait_s: float = 0.0,
@@ -64,7 +65,7 @@ def follow(
         routing=np.full((attempts, count, 2), routing_uniform),
         backoff=np.tile(backoff or [0.5] * count, (attempts, 1)),
     )
-    return run(plan, service_times, draws, clients, protection, faults or [])
+    return run(plan, service_times, draws, clients, protection, faults or [], cold)
 
 
 def at(instant_s: float, action: Action, replica: int = 0, value: float = 0.0) -> Fault:
@@ -420,6 +421,29 @@ def test_a_crash_loses_batch_and_queue_and_fails_at_once_until_it_is_noticed() -
     assert counted(outcomes) == {"served": 5, "crashed": 3}
 
 
+@pytest.mark.parametrize(
+    ("routing", "answered_s"),
+    [
+        (Routing.ROUND_ROBIN, [NAN, 3.0, 6.0, 9.0, 12.0, 11.0]),
+        (Routing.SHARED_QUEUE, [NAN, 3.0, 6.0, 9.0, 11.0, 12.0]),
+    ],
+)
+def test_who_is_reclaimed_serves_its_batch_as_long_as_the_notice_lasts(
+    routing: Routing, answered_s: list[float]
+) -> None:
+    """Services of 3 s at two replicas: at 0.5 the first has notice, at 2 it dies, at 8 it is replaced."""
+    faults = [at(0.5, Action.LEAVE), at(2.0, Action.CRASH), at(8.0, Action.RESTART)]
+    outcomes = follow(
+        [0.0, 0.0, 0.25, 0.75, 1.0, 8.0],
+        fixed(lambda size: 3.0),
+        replicas=2,
+        routing=routing,
+        faults=faults,
+    )
+    assert_answered(outcomes, answered_s)
+    assert counted(outcomes) == {"served": 5, "crashed": 1}
+
+
 def test_a_crash_in_front_of_a_shared_queue_loses_the_batch_only() -> None:
     faults = [at(0.5, Action.CRASH)]
     outcomes = follow([0.0] * 3, replicas=2, routing=Routing.SHARED_QUEUE, faults=faults)
@@ -455,6 +479,46 @@ def test_batches_that_start_later_are_slow() -> None:
     assert_answered(follow([0.0, 0.25, 0.25], faults=faults), [1.0, 4.0, 5.0])
     slow = [at(0.0, Action.SLOW, value=2.0)]
     assert_answered(follow([0.0, 0.25], fixed(lambda size: 1.0, 0.5), faults=slow), [3.0, 5.0])
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("gone", "back"),
+    [(Action.LEAVE, Action.JOIN), (Action.CRASH, Action.RESTART), (Action.HANG, Action.RESTART)],
+)
+def test_the_first_batches_of_who_comes_back_are_slow(routing: Routing, gone: Action, back: Action) -> None:
+    """Two of them, each time, whatever is in them; at 9 and 10 it is as fast as before, and from 12 on cold again."""
+    faults = [at(1.5, gone), at(2.0, back), at(11.5, gone), at(12.0, back)]
+    outcomes = follow(
+        [0.0, 2.0, 2.0, 2.0, 10.0, 12.0],
+        routing=routing,
+        faults=faults,
+        cold=ColdCache(batches=2, factor=3.0),
+    )
+    assert_answered(outcomes, [1.0, 5.0, 8.0, 9.0, 11.0, 15.0])
+
+
+def test_a_cold_batch_of_a_slow_replica_is_slow_twice_and_a_pause_chills_nobody() -> None:
+    faults = [at(0.0, Action.SLOW, value=2.0), at(1.0, Action.JOIN)]
+    cold = ColdCache(batches=1, factor=3.0)
+    assert_answered(follow([1.0, 1.0], faults=faults, cold=cold), [7.0, 9.0])
+    faults = [at(0.25, Action.PAUSE, value=1.0), at(1.25, Action.RESUME)]
+    assert_answered(follow([1.5], faults=faults, cold=cold), [2.5])
+
+
+def test_a_batch_of_nobody_warms_nothing() -> None:
+    """Both that wait have expired when it is back, and the third, whose batch is the first, ends late at 3.5."""
+    faults = [at(0.0, Action.LEAVE), at(1.75, Action.JOIN)]
+    outcomes = follow(
+        [0.25, 0.5, 2.0],
+        clients=Clients(timeout_s=1.0),
+        protection=Protection(abandoned=Abandoned.DROPPED),
+        routing=Routing.SHARED_QUEUE,
+        faults=faults,
+        cold=ColdCache(batches=1, factor=1.5),
+    )
+    assert_answered(outcomes, [NAN, NAN, NAN])
+    assert counted(outcomes) == {"served": 1, "for_nobody": 1, "dropped": 2, "timed_out": 3}
 
 
 @BOTH

@@ -80,6 +80,10 @@ def recovery_plan_lines(recovery: RecoveryPlan) -> Iterator[RenderableType]:
         yield Text(f" {fleet_told(planned)} with {remedy.setting}: {came_of(remedy.found, ' in time')}")
     if as_is is not None and as_is is not recovery.as_planned:
         yield Text(f" without any setting: {fleet_told(as_is.stress.plan.replicas)}")
+    if planned == recovery.replicas_min > 1:
+        yield Text(
+            f"Fleets of fewer than {planned} replicas were left out, as the trigger takes them down entirely."
+        )
 
 
 def _runs(found: Runs) -> str:

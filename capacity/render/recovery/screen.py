@@ -7,6 +7,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from capacity.performance import Interval
+from capacity.question.resilience import Breakdowns
 from capacity.recovery.clients import BudgetKind, Clients
 from capacity.recovery.findings import Course, Runs, Screen, SpikeSurvived
 from capacity.recovery.fluid import Fluid, amplification, is_even, patience_s
@@ -78,6 +79,19 @@ def _meanwhile(found: Runs) -> str:
 
 def trigger_told(stress: Stress) -> str:
     """After what."""
+    cold = stress.cold
+    slow = "" if cold is None else f" and {cold.batches} cold batches ({cold.factor:g}x)"
+    return _trigger_alone(stress) + slow + _breakdowns(stress.breakdowns)
+
+
+def _breakdowns(breakdowns: Breakdowns | None) -> str:
+    if breakdowns is None:
+        return ""
+    often, back = format_duration(breakdowns.mtbf_s), format_duration(breakdowns.recovery_s)
+    return f", with breakdowns of each replica every {often} for {back}"
+
+
+def _trigger_alone(stress: Stress) -> str:
     trigger, all_of = stress.trigger, stress.plan.replicas
     lasting = format_duration(trigger.lasting_s)
     return {
@@ -85,6 +99,8 @@ def trigger_told(stress: Stress) -> str:
         TriggerKind.LOSE: f"after losing {trigger.replicas} of {all_of} for {lasting}",
         TriggerKind.CRASH: f"after a crash of {trigger.replicas} of {all_of} for {lasting}",
         TriggerKind.HANG: f"after {trigger.replicas} of {all_of} hung for {lasting}",
+        TriggerKind.SPOT: f"after a spot notice of {format_duration(trigger.notice_s)} to {trigger.replicas} of "
+        f"{all_of}, replaced after {lasting}",
         TriggerKind.PAUSE: f"after {lasting} of pauses of {format_duration(trigger.pause_s)}, "
         f"{60.0 * trigger.pauses_per_s:g} a minute at each replica",
         TriggerKind.STRAGGLER: f"after one replica was {trigger.factor:g} times slower for {lasting}",

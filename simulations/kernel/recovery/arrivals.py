@@ -7,7 +7,7 @@ import numpy as np
 from simulations.compiled import borrowing
 from simulations.kernel.recovery.balancer import choice
 from simulations.kernel.recovery.clients import deposit, fail, pays
-from simulations.kernel.recovery.events import push
+from simulations.kernel.recovery.events import push, push_timeout
 from simulations.kernel.recovery.queue import append, free_count, leave_memory, look
 from simulations.kernel.recovery.state import (
     ARRIVAL,
@@ -16,7 +16,6 @@ from simulations.kernel.recovery.state import (
     HEDGE,
     NOBODY,
     REJECTED,
-    TIMEOUT,
     World,
 )
 from simulations.kernel.state import (
@@ -98,7 +97,7 @@ def send(w: World, request: int, number: int, now_s: float) -> int:
     attempt.is_alive = True
     name = request * rules.attempts + number
     if attempt.until_s < np.inf:
-        push(w, attempt.until_s, TIMEOUT, name, a)
+        push_timeout(w, attempt.until_s, name, a)
     if rules.hedge_s >= 0.0:
         w.places[number, request] = a
         if number + 1 < rules.attempts:

@@ -114,5 +114,5 @@ def sweep(w: World, now_s: float) -> None:
                 w.state[0].ejected -= 1
         elif replicas[r].times > 0:
             replicas[r].times -= 1
-    if w.state[0].events > 0 or w.state[0].next < len(w.requests):
+    if w.state[0].events + w.state[0].timeouts > 0 or w.state[0].next < len(w.requests):
         push(w, now_s + EJECTION_SWEEP_S, FAULT, -1, SWEEP)

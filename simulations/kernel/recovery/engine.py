@@ -117,6 +117,7 @@ def unlink(e: Engines, r: int, a: int) -> None:
         before, here = here, rows[here].behind
     if before == NOBODY:
         engines[r].head = rows[a].behind
+        engines[r].knock = 1  # who is first now may fit
     else:
         rows[before].behind = rows[a].behind
     if engines[r].tail == a:

@@ -1,7 +1,11 @@
-"""Events of the recovery kernel: one heap, by instant, phase and rank."""
+"""Events of the recovery kernel: one heap, by instant, phase and rank, and timeouts in a line beside it.
+
+As all clients wait equally long, timeouts are mostly scheduled in the order in which they come, and most events are
+timeouts: in the heap they would make all others slow.
+"""
 
 from simulations.compiled import borrowing
-from simulations.kernel.recovery.state import RANKS, World
+from simulations.kernel.recovery.state import RANKS, TIMEOUT, World
 
 
 @borrowing
@@ -52,3 +56,25 @@ def pop(w: World) -> None:
     events[place].instant_s = instant_s
     events[place].order = order
     events[place].what = what
+
+
+@borrowing
+def push_timeout(w: World, instant_s: float, rank: int, what: int) -> None:
+    """An attempt times out then; after all others in line, or it goes to the heap."""
+    timeouts, count, first = w.timeouts, w.state[0].timeouts, w.state[0].first_timeout
+    last = len(timeouts) - 1
+    if count > 0 and timeouts[(first + count - 1) & last].instant_s >= instant_s:
+        push(w, instant_s, TIMEOUT, rank, what)
+        return
+    place = (first + count) & last
+    timeouts[place].instant_s = instant_s
+    timeouts[place].order = TIMEOUT * RANKS + rank
+    timeouts[place].what = what
+    w.state[0].timeouts = count + 1
+
+
+@borrowing
+def pop_timeout(w: World) -> None:
+    """Take the first timeout off the line, after it has been read."""
+    w.state[0].first_timeout = (w.state[0].first_timeout + 1) & (len(w.timeouts) - 1)
+    w.state[0].timeouts -= 1

@@ -6,7 +6,14 @@ from simulations.compiled import borrowing
 from simulations.kernel.recovery.arrivals import route
 from simulations.kernel.recovery.clients import fail
 from simulations.kernel.recovery.events import push
-from simulations.kernel.recovery.queue import leave_memory, less_outstanding, look, queue_of, unlink
+from simulations.kernel.recovery.queue import (
+    count_free,
+    leave_memory,
+    less_outstanding,
+    look,
+    queue_of,
+    unlink,
+)
 from simulations.kernel.recovery.replica import rest
 from simulations.kernel.recovery.state import (
     COMPLETION,
@@ -92,6 +99,7 @@ def strike(w: World, number: int, now_s: float) -> None:  # noqa: C901  (one bra
         replicas[r].is_up = True
         replicas[r].is_visible = True
         replicas[r].is_dead = False
+        replicas[r].cold = w.rules[0].cold_batches
     elif action == SLOW:
         replicas[r].slow = fault.value
     elif action == PAUSE:
@@ -101,5 +109,6 @@ def strike(w: World, number: int, now_s: float) -> None:  # noqa: C901  (one bra
             push(w, replicas[r].finish_s, COMPLETION, r, r)
     elif action == RESUME:
         replicas[r].is_paused = False
+    count_free(w)
     if action in (JOIN, RESTART, RESUME):
         look(w, queue_of(w, r), now_s)

@@ -26,10 +26,16 @@ def free_count(w: World, q: int) -> int:
     """Replicas of a queue that could start a batch."""
     if w.rules[0].routing != SHARED_QUEUE:
         return 1 if is_free(w, q) else 0
+    return int(w.state[0].free)
+
+
+@borrowing
+def count_free(w: World) -> None:
+    """Count which replicas could start a batch, after anything else than a batch has changed that."""
     count = 0
     for r in range(len(w.replicas)):
         count += 1 if is_free(w, r) else 0
-    return count
+    w.state[0].free = count
 
 
 @borrowing
@@ -37,6 +43,8 @@ def lowest_free(w: World, q: int) -> int:
     """The free replica of a queue with the lowest index, or nobody."""
     if w.rules[0].routing != SHARED_QUEUE:
         return q if is_free(w, q) else NOBODY
+    if w.state[0].free == 0:
+        return NOBODY
     for r in range(len(w.replicas)):
         if is_free(w, r):
             return r

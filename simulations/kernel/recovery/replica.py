@@ -35,7 +35,9 @@ def rest(w: World, r: int, now_s: float) -> None:
     """A replica serves nothing any more."""
     if w.replicas[r].size > 0:
         w.replicas[r].busy_s += now_s - w.replicas[r].began_s
+    was_free = is_free(w, r)
     w.replicas[r].size = 0
+    w.state[0].free += is_free(w, r) - was_free
     w.replicas[r].head = NOBODY
     w.replicas[r].finish_s = np.inf
     w.replicas[r].is_hung = False
@@ -127,7 +129,11 @@ def start(w: World, q: int, r: int, now_s: float) -> None:
         work_s += w.rules[0].wake_s
     work_s *= w.replicas[r].scale
     work_s *= w.replicas[r].slow
+    if w.replicas[r].cold > 0:
+        work_s *= w.rules[0].cold_factor
+        w.replicas[r].cold -= 1
     w.replicas[r].size = size
+    w.state[0].free -= 1
     w.replicas[r].began_s = now_s
     w.replicas[r].finish_s = now_s + work_s
     push(w, w.replicas[r].finish_s, COMPLETION, r, r)

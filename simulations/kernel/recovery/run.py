@@ -5,7 +5,7 @@ instant, phase and rank; memory grows between two events, when there may not be 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -14,7 +14,7 @@ import numpy as np
 from capacity.errors import DomainError
 from capacity.question.plan import Batching, Plan, Routing
 from capacity.recovery.clients import Clients
-from capacity.recovery.faults import Fault
+from capacity.recovery.faults import ColdCache, Fault
 from capacity.recovery.protection import (
     EJECTION_SWEEP_S,
     Protection,
@@ -27,13 +27,14 @@ from simulations.draws.watching import Sight, Unwatched, Watcher
 from simulations.kernel.recovery.arrivals import arrive, hedges
 from simulations.kernel.recovery.balancer import sweep
 from simulations.kernel.recovery.clients import time_out
-from simulations.kernel.recovery.events import pop, push
+from simulations.kernel.recovery.events import pop, pop_timeout, push
 from simulations.kernel.recovery.faults import strike
 from simulations.kernel.recovery.queue import look
 from simulations.kernel.recovery.replica import complete, dispatch
 from simulations.kernel.recovery.state import (
     ABANDONED,
     ARRIVAL,
+    ASKED_EVERY_S,
     ATTEMPT,
     BUDGETS,
     COMPLETION,
@@ -97,6 +98,8 @@ def is_full(w: World, instant_s: float, order: int) -> bool:
     used = w.state[0].used
     if w.state[0].events + used + 16 > len(w.events) or used + 2 > len(w.attempts):
         return True
+    if w.state[0].timeouts == len(w.timeouts):
+        return True
     return bool(order // RANKS == ARRIVAL and instant_s >= len(w.sent))
 
 
@@ -107,14 +110,20 @@ def _advance(w: World, until_s: float) -> int:  # noqa: C901  (one loop)
     while True:
         request = state[0].next
         instant_s, order, what, is_first = np.inf, 0, 0, request < len(requests)
+        is_in_line = False  # of the timeouts
         if is_first:
             instant_s, order = requests[request].arrived_s, ARRIVAL * RANKS + request * w.rules[0].attempts
-        elif state[0].events == 0:
+        elif state[0].events + state[0].timeouts == 0:
             return OVER
         if state[0].events > 0:
             top = events[0]
             if top.instant_s < instant_s or (top.instant_s == instant_s and top.order < order):
                 instant_s, order, what, is_first = top.instant_s, top.order, top.what, False
+        if state[0].timeouts > 0:
+            top = w.timeouts[state[0].first_timeout]
+            if top.instant_s < instant_s or (top.instant_s == instant_s and top.order < order):
+                instant_s, order, what, is_first = top.instant_s, top.order, top.what, False
+                is_in_line = True
         if instant_s > until_s:
             return LATER
         if is_full(w, instant_s, order):
@@ -122,6 +131,9 @@ def _advance(w: World, until_s: float) -> int:  # noqa: C901  (one loop)
         if is_first:
             state[0].next += 1
             arrive(w, request, 0, instant_s)
+        elif is_in_line:
+            pop_timeout(w)
+            time_out(w, what, order % RANKS, instant_s)
         else:
             pop(w)
             _happen(w, instant_s, order, what)
@@ -134,12 +146,19 @@ def run(
     clients: Clients,
     protection: Protection,
     faults: Sequence[Fault],
+    cold: ColdCache | None = None,
+    is_hopeless: Callable[[float, int], bool] | None = None,
+    rest: Callable[[], AttemptDraws] | None = None,
     watcher: Watcher | None = None,
 ) -> Outcomes:
     """Serve all requests of `draws`, whose clients try again, while faults happen; as `reference.recovery.run`.
 
     Args:
         faults: sorted by instant.
+        cold: batches of a replica that has come back; None: like any other.
+        is_hopeless: asked every some seconds, with the instant and how many attempts wait, whether to stop;
+            requests without a reply by then have failed.
+        rest: all draws, where `draws` are only those of the first requests; asked when the run goes on beyond them.
         watcher: looks from time to time; requests without a reply when it ends the run have failed.
 
     Raises:
@@ -147,20 +166,27 @@ def run(
             out of order or of no replica.
     """
     check(plan, draws, clients, protection, faults)
-    w = _world(plan, service_times, draws, clients, protection, faults)
+    w = _world(plan, service_times, draws, clients, protection, faults, cold)
     schedule(w, faults, protection)
     watcher = watcher or Unwatched()
-    while (why := _advance(w, watcher.next_s)) != OVER or watcher.next_s < math.inf:
+    asked_s = math.inf if is_hopeless is None else ASKED_EVERY_S
+    known_s = math.inf if rest is None else math.nextafter(draws.arrived_s[-1], 0.0)
+    while (why := _advance(w, min(asked_s, known_s, watcher.next_s))) != OVER or watcher.next_s < math.inf:
         if why == FULL:
             w = with_more_room(w)
-            continue
-        now_s = watcher.next_s
-        more = watcher.look(_sight(w, now_s))
-        if more is None:
-            return replace(outcomes_of(w), stopped_s=now_s)
-        if more:
-            check_faults(more, plan.replicas)
+        elif rest is not None and known_s <= min(asked_s, watcher.next_s):
+            w = _with_more_requests(w, _world(plan, service_times, rest(), clients, protection, faults, cold))
+            known_s = math.inf
+        elif watcher.next_s <= asked_s:
+            now_s = watcher.next_s
+            more = watcher.look(_sight(w, now_s))
+            if more is None:
+                return replace(outcomes_of(w), stopped_s=now_s)
             w = _with_faults(w, more)
+        elif is_hopeless is not None and is_hopeless(asked_s, int(w.queues["waiting"].sum())):
+            return replace(outcomes_of(w), stopped_s=asked_s)
+        else:
+            asked_s += ASKED_EVERY_S
     return outcomes_of(w)
 
 
@@ -182,6 +208,9 @@ def _sight(w: World, now_s: float) -> Sight:
 
 def _with_faults(w: World, more: Sequence[Fault]) -> World:
     """The same with more faults to come."""
+    if not more:
+        return w
+    check_faults(more, len(w.replicas))
     first = len(w.faults)
     w = w._replace(faults=np.concatenate([w.faults, _strikes(more)]))
     for number, fault in enumerate(more, start=first):
@@ -220,6 +249,7 @@ def _world(
     clients: Clients,
     protection: Protection,
     faults: Sequence[Fault],
+    cold: ColdCache | None,
 ) -> World:
     """A run that has not begun."""
     count, tries = len(draws.arrived_s), clients.attempts
@@ -233,6 +263,8 @@ def _world(
         plan.batch_wait_max_s,
         table.wake_s,
     )
+    if cold is not None:
+        rules["cold_batches"], rules["cold_factor"] = cold.batches, cold.factor
     rules["law"], rules["sizes"], rules["knots"] = table.kind, len(_by_size(table)), len(table.probabilities)
     empty = world_for(rules, plan.replicas, draws, clients, faults)
     return empty._replace(
@@ -252,7 +284,7 @@ def world_for(
     requests["scale"] = 1.0 if draws.scale is None else draws.scale
     requests["arrived_s"], requests["answered_s"], requests["ended_s"] = draws.arrived_s, np.nan, np.nan
     state = np.zeros(1, dtype=STATE)
-    state["tokens"] = clients.budget.tokens
+    state["tokens"], state["free"] = clients.budget.tokens, replicas
     hedges = clients.hedge_s is not None
     return World(
         rules=rules,
@@ -261,6 +293,7 @@ def world_for(
         queues=_queues(0),
         attempts=_room_for(0, ROOM),
         events=np.zeros(2 * ROOM + len(faults), dtype=EVENT),
+        timeouts=np.zeros(ROOM, dtype=EVENT),
         faults=_strikes(faults),
         requests=requests,
         places=np.full((clients.attempts, count) if hedges else (0, 0), NOBODY, dtype=np.int64),
@@ -344,17 +377,48 @@ def with_more_room(w: World) -> World:
     """The same with twice the memory for attempts and events, or else for the seconds of the run."""
     if not is_full(w, 0.0, 0):
         return w._replace(sent=np.concatenate([w.sent, np.zeros(len(w.sent), dtype=np.int64)]))
-    room = len(w.attempts)
+    room, attempts = len(w.attempts), _longer(w.attempts, 2 * len(w.attempts))
+    attempts["spare"][room:] = np.arange(room, 2 * room)
+    timeouts = w.timeouts
+    if 2 * w.state["timeouts"][0] > len(timeouts):
+        timeouts = _longer(np.roll(timeouts, -w.state["first_timeout"][0]), 2 * len(timeouts))
+        w.state["first_timeout"] = 0
     return w._replace(
-        attempts=np.concatenate([w.attempts, _room_for(room, room)]),
-        events=np.concatenate([w.events, np.zeros(len(w.events), dtype=EVENT)]),
+        attempts=attempts,
+        events=_longer(w.events[: w.state["events"][0]], 2 * len(w.events)),
+        timeouts=timeouts,
     )
+
+
+def _with_more_requests(w: World, fresh: World) -> World:
+    """The same with all requests of a world that has not begun, of which it has the first ones."""
+    _copy(w.requests, fresh.requests)
+    fresh.places[:, : w.places.shape[1]] = w.places
+    return w._replace(
+        requests=fresh.requests,
+        places=fresh.places,
+        service=fresh.service,
+        routing=fresh.routing,
+        backoff=fresh.backoff,
+    )
+
+
+def _longer(structs: Structs, count: int) -> Structs:
+    """The same with zeros behind."""
+    longer = np.zeros(count, dtype=structs.dtype)
+    _copy(structs, longer)
+    return longer
+
+
+def _copy(structs: Structs, to: Structs) -> None:
+    """Copy into the beginning of another; byte by byte, as numpy would look at each field."""
+    to.view(np.uint8)[: structs.nbytes] = structs.view(np.uint8)
 
 
 def outcomes_of(w: World) -> Outcomes:
     """What has become of all."""
     state, requests = w.state[0], w.requests
-    left = w.attempts[w.attempts["where"] != FREE]
+    left = (w.attempts["where"] != FREE) & ~w.attempts["is_alive"]
     return Outcomes(
         arrived_s=requests["arrived_s"].copy(),
         answered_s=requests["answered_s"].copy(),
@@ -366,6 +430,6 @@ def outcomes_of(w: World) -> Outcomes:
         rejected=int(state["rejected"]),
         shed=int(state["shed"]),
         crashed=int(state["crashed"]),
-        dropped=int(state["dropped"]) + int((~left["is_alive"]).sum()),
+        dropped=int(state["dropped"]) + int(left.sum()),
         timed_out=int(state["timed_out"]),
     )

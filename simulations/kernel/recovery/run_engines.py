@@ -31,7 +31,7 @@ from simulations.kernel.recovery.engine import (
     retire,
     vacate,
 )
-from simulations.kernel.recovery.events import pop
+from simulations.kernel.recovery.events import pop, pop_timeout
 from simulations.kernel.recovery.run import (
     check_faults,
     is_full,
@@ -95,6 +95,7 @@ def _strike(  # noqa: C901  (one branch an action)
     elif action == PAUSE:
         replica.is_paused = True
         engine.ends_s += fault.value
+        engine.since_s = np.inf
     elif action == RESUME:
         replica.is_paused = False
     if action in (CRASH, RESTART):
@@ -245,12 +246,18 @@ def _advance(w: World, e: Engines, lengths: Integers, until_s: float) -> int:  #
     while True:
         request = state[0].next
         instant_s, order, what, is_first = np.inf, 0, 0, request < len(requests)
+        is_in_line = False  # of the timeouts
         if is_first:
             instant_s, order = requests[request].arrived_s, ARRIVAL * RANKS + request * w.rules[0].attempts
         if state[0].events > 0:
             top = events[0]
             if top.instant_s < instant_s or (top.instant_s == instant_s and top.order < order):
                 instant_s, order, what, is_first = top.instant_s, top.order, top.what, False
+        if state[0].timeouts > 0:
+            top = w.timeouts[state[0].first_timeout]
+            if top.instant_s < instant_s or (top.instant_s == instant_s and top.order < order):
+                instant_s, order, what, is_first = top.instant_s, top.order, top.what, False
+                is_in_line = True
         seen_s = (
             instant_s if order >= RANKS else np.nextafter(instant_s, -np.inf)
         )  # faults come before passes end
@@ -276,6 +283,8 @@ def _advance(w: World, e: Engines, lengths: Integers, until_s: float) -> int:  #
             return FULL
         if is_first:
             state[0].next += 1
+        elif is_in_line:
+            pop_timeout(w)
         else:
             pop(w)
         _happen(w, e, lengths, instant_s, order, what)

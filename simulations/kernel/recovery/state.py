@@ -58,14 +58,19 @@ RULES = np.dtype(
         ("sizes", np.int64),
         ("knots", np.int64),
         ("wake_s", np.float64),
+        ("cold_batches", np.int64),
+        ("cold_factor", np.float64),
     ]
 )
 # What changes as the run goes on, and what all attempts have come to.
 STATE = np.dtype(
     [
         ("events", np.int64),
+        ("timeouts", np.int64),
+        ("first_timeout", np.int64),
         ("used", np.int64),
         ("next", np.int64),
+        ("free", np.int64),
         ("turn", np.int64),
         ("active", np.int64),
         ("retries", np.int64),
@@ -99,6 +104,7 @@ REPLICA = np.dtype(
         ("finish_s", np.float64),
         ("busy_s", np.float64),
         ("slow", np.float64),
+        ("cold", np.int64),
         ("scale", np.float64),
         ("outstanding", np.int64),
         ("failures", np.int64),
@@ -154,6 +160,8 @@ class World(NamedTuple):
 
     Attributes:
         attempts: in memory, by place; their `spare` is a stack of free places, of which `state.used` are taken.
+        timeouts: to come, one after another, in a ring of a length that is a power of 2; `state.first_timeout` is
+            the place of the first. Those that are out of order are among the events.
         requests: attempts `sent`; `used`: sent or scheduled; `live`: waited for or scheduled.
         places: of the attempts of a request, shape `(attempts, requests)`, where clients hedge.
         law_places, law_values: arrays of the service times' law, one behind the other.
@@ -165,6 +173,7 @@ class World(NamedTuple):
     queues: Structs
     attempts: Structs
     events: Structs
+    timeouts: Structs
     faults: Structs
     requests: Structs
     places: Integers

@@ -59,8 +59,8 @@ class Balancer:
 
     Args:
         uniforms: by number of the attempt and of the request, two of them.
+        hedges: whether clients send attempts beside others, which go to another replica if there is one.
         ejection: None where replicas are not ejected.
-        shuns: whether attempts keep away from replicas that hold another of their request, as where clients hedge.
     """
 
     def __init__(
@@ -71,10 +71,10 @@ class Balancer:
         ejection: Ejection | None,
         counts: Counts,
         *,
-        shuns: bool,
+        hedges: bool,
     ) -> None:
         self._replicas = replicas
-        self._shuns = shuns
+        self._hedges = hedges
         self._uniforms = uniforms
         self._ejection = ejection
         self._counts = counts
@@ -109,9 +109,9 @@ class Balancer:
             self._ejection.answered(attempt.target)
 
     def _candidates(self, attempt: Attempt) -> list[Routed]:
-        """Those that seem well; where clients hedge, not beside another attempt of the request, if others are left."""
+        """Those that seem well; where clients hedge, without those that hold another attempt, if others are left."""
         well = [replica for replica in self._replicas if self._seems_well(replica)]
-        if not self._shuns:
+        if not self._hedges:
             return well
         held = {other.target.index for other in attempt.request.live if other is not attempt and other.target}
         return [replica for replica in well if replica.index not in held] or well

@@ -38,7 +38,7 @@ def run_engines(
         engines = [
             FaultyEngine(index, clock, fleet, tokens, population, counts) for index in range(fleet.replicas)
         ]
-        balancer = balancer_for(clock, fleet.routing, engines, draws, protection, population, counts)
+        balancer = balancer_for(clock, fleet.routing, engines, draws, clients, protection, counts)
         return Fleet(engines, balancer, population)
 
     return follow(build, draws, clients, protection, faults)

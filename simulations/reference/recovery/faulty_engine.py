@@ -160,14 +160,18 @@ class FaultyEngine:
 
     def _call(self) -> None:
         """At rest, look at the line after all that comes at this instant."""
-        is_stuck = self._is_halted or self._is_paused or self._pass is not None
-        if not is_stuck and not self._is_called and self._scheduler.waiting:
+        if self._is_ready() and not self._is_called and self._scheduler.waiting:
             self._is_called = True
             self._clock.call(self._clock.now, Phase.DISPATCH, self.index, self._begin)
 
+    def _is_ready(self) -> bool:
+        """Whether it computes nothing, and could begin."""
+        return not self._is_halted and not self._is_paused and self._pass is None
+
     def _begin(self) -> None:
         self._is_called = False
-        self._compute(self._scheduler.compose())
+        if self._is_ready():  # nothing has happened to it meanwhile
+            self._compute(self._scheduler.compose())
 
     def _compute(self, parts: list[Part]) -> None:
         """Compute a pass from now on, if there is anything in it."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from capacity.recovery.clients import Failure
-from capacity.recovery.faults import Action, Fault
+from capacity.recovery.faults import Action, ColdCache, Fault
 from simulations.draws.service import ServiceTimes
 from simulations.reference.recovery.attempt import Attempt
 from simulations.reference.recovery.counts import Counts
@@ -45,6 +45,7 @@ class FaultyReplica:
         scales: list[float],
         population: Population,
         counts: Counts,
+        cold: ColdCache | None,
         *,
         owns_queue: bool,
     ) -> None:
@@ -57,6 +58,8 @@ class FaultyReplica:
         self.has_crashed = False
         self._is_paused = False
         self._slowness = 1.0  # how many times as long a batch takes that starts now
+        self._cold = cold
+        self._cold_left = 0  # batches until it is as fast as before it was away
         self._clock = clock
         self._service_times = service_times
         self._uniforms = uniforms
@@ -97,7 +100,7 @@ class FaultyReplica:
             return
         for attempt in attempts:
             attempt.place = self
-        ends_s = self._clock.now + self._work_s(attempts)
+        ends_s = self._clock.now + self._work_s(attempts) * self._coldness()
         end = self._clock.call(ends_s, Phase.COMPLETION, self.index, self._complete)
         self._batch = Batch(attempts, self._clock.now, ends_s, end)
 
@@ -146,6 +149,7 @@ class FaultyReplica:
     def _join(self) -> None:
         self.is_up = self.is_visible = True
         self.has_crashed = False
+        self._cold_left = 0 if self._cold is None else self._cold.batches
         self.queue.look()
 
     def _restart(self) -> None:
@@ -185,6 +189,13 @@ class FaultyReplica:
             work_s += self._service_times.wake_s
         work_s *= max(self._scales[attempt.request.number] for attempt in attempts)
         return work_s * self._slowness
+
+    def _coldness(self) -> float:
+        """How many times as long a batch takes that starts now, as the replica has been away."""
+        if self._cold is None or self._cold_left == 0:
+            return 1.0
+        self._cold_left -= 1
+        return self._cold.factor
 
     def _complete(self) -> None:
         for attempt in self._end_batch():

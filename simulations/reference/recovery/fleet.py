@@ -11,7 +11,7 @@ import numpy as np
 from capacity.errors import DomainError
 from capacity.question.plan import Batching, Plan, Routing
 from capacity.recovery.clients import Clients
-from capacity.recovery.faults import Action, Fault
+from capacity.recovery.faults import Action, ColdCache, Fault
 from capacity.recovery.protection import Protection
 from simulations.draws.attempts import AttemptDraws, Outcomes
 from simulations.draws.service import ServiceTimes
@@ -33,6 +33,7 @@ def run(
     clients: Clients,
     protection: Protection,
     faults: Sequence[Fault],
+    cold: ColdCache | None = None,
     watcher: Watcher | None = None,
 ) -> Outcomes:
     """Follow every request until it is decided, and every attempt until it is served, lost or stuck.
@@ -41,6 +42,7 @@ def run(
 
     Args:
         faults: those of one instant happen in their order here.
+        cold: batches of a replica that has come back; None: like any other.
         watcher: looks from time to time; requests without a reply when it ends the run have failed.
 
     Raises:
@@ -50,7 +52,7 @@ def run(
     _require(plan, draws, clients, faults)
 
     def fleet(clock: Clock, population: Population, counts: Counts) -> BatchingFleet:
-        return _batching(clock, plan, service_times, draws, protection, population, counts)
+        return _batching(clock, plan, service_times, draws, clients, protection, population, counts, cold)
 
     watch = partial(_watch, watcher=watcher or Unwatched())
     return follow(fleet, draws, clients, protection, faults, watch)
@@ -194,9 +196,11 @@ def _batching(
     plan: Plan,
     service_times: ServiceTimes,
     draws: AttemptDraws,
+    clients: Clients,
     protection: Protection,
     population: Population,
     counts: Counts,
+    cold: ColdCache | None,
 ) -> BatchingFleet:
     """Replicas that take batches from a queue."""
     shares = plan.routing is Routing.SHARED_QUEUE
@@ -216,13 +220,14 @@ def _batching(
             scales,
             population,
             counts,
+            cold,
             owns_queue=not shares,
         )
         for index in range(plan.replicas)
     ]
     if shares:
         return BatchingFleet(replicas, OneQueue(queues[0], counts), population, queues)
-    balancer = balancer_for(clock, plan.routing, replicas, draws, protection, population, counts)
+    balancer = balancer_for(clock, plan.routing, replicas, draws, clients, protection, counts)
     return BatchingFleet(replicas, balancer, population, queues)
 
 
@@ -231,13 +236,14 @@ def balancer_for(
     routing: Routing,
     replicas: Sequence[Routed],
     draws: AttemptDraws,
+    clients: Clients,
     protection: Protection,
-    population: Population,
     counts: Counts,
 ) -> Balancer:
     """The router of replicas with a queue each."""
     ejection = Ejection(clock, len(replicas)) if protection.ejects else None
-    return Balancer(routing, replicas, draws.routing.tolist(), ejection, counts, shuns=population.hedges)
+    hedges = clients.hedge_s is not None
+    return Balancer(routing, replicas, draws.routing.tolist(), ejection, counts, hedges=hedges)
 
 
 def _require(plan: Plan, draws: AttemptDraws, clients: Clients, faults: Sequence[Fault]) -> None:

@@ -49,11 +49,6 @@ class Population:
         self._budget = budget_for(clients.budget, self._awaited)
         self._timeout_s = math.inf if clients.timeout_s is None else clients.timeout_s
 
-    @property
-    def hedges(self) -> bool:
-        """Whether clients send an attempt beside another."""
-        return self._clients.hedge_s is not None
-
     def begin(self, arrived_s: list[float], service: Service) -> None:
         """First tries arrive at these instants."""
         self._service = service

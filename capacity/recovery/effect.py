@@ -1,0 +1,167 @@
+"""Effect: a flag that would change nothing is refused, with what would make it count."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from capacity.errors import InputError
+from capacity.question.plan import Routing
+from capacity.recovery.clients import Clients, Failure
+from capacity.recovery.fluid import patience_s
+from capacity.recovery.protection import Abandoned, Protection, Shedding
+from capacity.recovery.trigger import Trigger, TriggerKind
+from capacity.units import format_duration
+
+_UNSEEN = (TriggerKind.CRASH, TriggerKind.HANG)  # by the balancer, at first
+_TAKES = (TriggerKind.LOSE, *_UNSEEN, TriggerKind.SPOT, TriggerKind.ROLLOUT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What was asked about trouble, and which flags say so.
+
+    Attributes:
+        flags: names of those that were given, without `_s`.
+        routings: that the fleet may have.
+        limits_queue: whether a full queue rejects.
+        breaks_down: whether replicas also crash at random.
+    """
+
+    flags: frozenset[str]
+    trigger: Trigger
+    clients: Clients
+    protection: Protection
+    routings: Collection[Routing]
+    limits_queue: bool
+    breaks_down: bool = False
+
+
+def given_flags(given: Mapping[str, Any], names: Collection[str]) -> frozenset[str]:
+    """Those of the names of which a value was given, in text or in seconds."""
+    return frozenset(
+        name for name in names if given.get(name) is not None or given.get(f"{name}_s") is not None
+    )
+
+
+def require_effect(asked: Asked) -> None:
+    """Refuse flags that change nothing.
+
+    Raises:
+        InputError: there is one; the message says what to do about it.
+    """
+    for rule in _RULES:
+        for message in rule(asked):
+            raise InputError(message)
+
+
+def _detection(asked: Asked) -> Iterator[str]:
+    if "detection" not in asked.flags:
+        return
+    kind = asked.trigger.kind
+    if kind not in _UNSEEN and not asked.breaks_down:
+        yield (
+            f"--detection is how long a crash or a hang goes unseen, and --trigger {kind} has neither; leave it out, "
+            "or give --trigger crash:1,60s"
+        )
+    if all(routing is Routing.SHARED_QUEUE for routing in asked.routings):
+        yield (
+            "--detection is a balancer's, and replicas that share a queue have none; leave it out, or take "
+            "another --routing"
+        )
+
+
+def _startup_time(asked: Asked) -> Iterator[str]:
+    kind = asked.trigger.kind
+    if "startup_time" in asked.flags and kind not in _TAKES:
+        yield (
+            "--startup-time is what a replica needs to come back, and "
+            f"--trigger {kind} takes none away; leave it out, or give --trigger lose:1,60s"
+        )
+
+
+def _cold_batches(asked: Asked) -> Iterator[str]:
+    kind = asked.trigger.kind
+    if "cold_batches" in asked.flags and kind not in _TAKES and not asked.breaks_down:
+        yield (
+            "--cold-batches are those of a replica that has come back, and "
+            f"--trigger {kind} takes none away; leave it out, or give --trigger lose:1,60s"
+        )
+
+
+def _retries(asked: Asked) -> Iterator[str]:
+    clients = asked.clients
+    for name in ("backoff", "retry_budget", "retry_on"):
+        if name in asked.flags and clients.attempts == 1:
+            yield f"--{name.replace('_', '-')} is for retries, and there are none; give --attempts 3 too"
+    named = "retry_on" in asked.flags and Failure.TIMED_OUT in clients.retried
+    if named and not _tries_after_timeout(clients):
+        yield (
+            "--retry-on timed_out needs a --timeout shorter than the --deadline; give one, or leave out timed_out"
+        )
+    if "attempts" in asked.flags and "client" not in asked.flags and not _may_fail(asked):
+        yield (
+            f"--attempts {clients.attempts} changes nothing, as no attempt fails that could be tried again; "
+            "give a --timeout, shorter than any --deadline"
+        )
+
+
+def _tries_after_timeout(clients: Clients) -> bool:
+    """Whether there is time for another attempt after one has timed out."""
+    timeout_s, deadline_s = clients.timeout_s, clients.deadline_s
+    return timeout_s is not None and (deadline_s is None or timeout_s < deadline_s)
+
+
+def _may_fail(asked: Asked) -> bool:
+    """Whether an attempt may fail for which there is another, or none is asked for."""
+    clients = asked.clients
+    if clients.attempts == 1 or clients.hedge_s is not None or _tries_after_timeout(clients):
+        return True
+    sheds = asked.protection.shedding in (Shedding.LATE, Shedding.CODEL)
+    takes = asked.trigger.kind in _TAKES  # it dies with its requests, or leaves none to route to
+    return sheds or asked.limits_queue or takes or asked.breaks_down
+
+
+def _hedge(asked: Asked) -> Iterator[str]:
+    clients = asked.clients
+    if clients.hedge_s is None:
+        return
+    waits_s = patience_s(clients)
+    if waits_s is not None and clients.hedge_s >= waits_s:
+        yield (
+            f"--hedge {format_duration(clients.hedge_s)} is no shorter than what clients wait for, "
+            f"{format_duration(waits_s)}, and sends nothing in time; give a shorter one"
+        )
+
+
+def _abandoned(asked: Asked) -> Iterator[str]:
+    clients, abandoned = asked.clients, asked.protection.abandoned
+    waits = patience_s(clients) is None and clients.hedge_s is None
+    if abandoned is not Abandoned.SERVED and waits:
+        yield (
+            f"--abandoned {abandoned} is about attempts that clients have given up, and these wait for ever; "
+            "give --timeout or --deadline"
+        )
+
+
+def _late(asked: Asked) -> Iterator[str]:
+    margin_s, wait_s = asked.protection.late_margin_s, patience_s(asked.clients)
+    if asked.protection.shedding is Shedding.LATE and wait_s is not None and margin_s > wait_s:
+        yield (
+            f"--shed late turns everybody away with a margin of {format_duration(margin_s)} where clients "
+            f"wait for {format_duration(wait_s)}; give a shorter one, such as late:{_half_typed(wait_s)}"
+        )
+
+
+def _half_typed(seconds: float) -> str:
+    return format_duration(seconds / 2.0).replace(" ", "").replace("µ", "u")
+
+
+_RULES: tuple[Callable[[Asked], Iterator[str]], ...] = (
+    _detection,
+    _startup_time,
+    _cold_batches,
+    _retries,
+    _hedge,
+    _abandoned,
+    _late,
+)
