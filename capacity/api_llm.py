@@ -31,6 +31,7 @@ from capacity.question.grid import Outcome
 from capacity.question.objective import TokenObjective
 from capacity.question.plan import Routing
 from capacity.question.tokens import (
+    Saturation,
     TokenCandidate,
     TokenPlan,
     TokenQuestion,
@@ -820,3 +821,54 @@ def _many(value: Any) -> list[Any]:
     if value is None:
         return []
     return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def fleet_in_trouble(
+    profile: LlmProfile | None, saved: SavedLlmPlan | None, replicas: int | None, given: Given
+) -> tuple[TokenScenario, Saturation]:
+    """Engines for `capacity.stress`, of a saved plan or of flags, and what one of them does while requests always wait.
+
+    Raises:
+        InputError: a flag that engines do not know, or one that is missing.
+        DomainError: requests beyond what was measured.
+    """
+    from simulations.tokens import require_check, saturation
+
+    _refuse_of_batches({name: given.get(name) for name in _NOT_IN_TROUBLE})
+    if saved is not None:
+        scenario = _saved_in_trouble(saved, replicas, given)
+    else:
+        assert profile is not None  # noqa: S101  (one of the two is given)
+        if replicas is None:
+            raise InputError("--profile needs --replicas too; or give a saved --plan, which has them")
+        workload, lengths, _ = _workload(given)
+        ready = _set(profile, given)
+        fleet = _fleet(ready, replicas, {**given, "routing": given.get("routing") or "round-robin"})
+        scenario = TokenScenario(
+            profile=ready,
+            workload=workload,
+            lengths=fitted_lengths(ready, lengths, given.get("context_tokens_max")),
+            plan=fleet,
+            cached_share=_share(given),
+        )
+    require_lengths(scenario.profile, scenario.lengths, scenario.plan.sequences_max)
+    require_check(scenario.profile)
+    found = saturation(scenario.profile, scenario.plan, scenario.lengths, scenario.cached_share)
+    return scenario, found
+
+
+_NOT_IN_TROUBLE = ("batch_size_max", "batch_wait", "batch_wait_s")
+
+
+def _saved_in_trouble(saved: SavedLlmPlan, replicas: int | None, given: Given) -> TokenScenario:
+    """A saved plan, with another rate or number of engines where these are given."""
+    for name in (*ONLY_HERE, "request_overhead", "request_overhead_s", "routing"):
+        if given.get(name):
+            raise InputError(f"a saved plan has settings of its own; leave out {_flag(name)}")
+    scenario = saved.question.scenario(saved.plan)
+    rate_rps = parse.rate_rps(given.get("rate"), given.get("rate_rps"))
+    if rate_rps is not None:
+        scenario = scenario.at_rate(rate_rps)
+    if replicas is None:
+        return scenario
+    return replace(scenario, plan=replace(scenario.plan, replicas=replicas))

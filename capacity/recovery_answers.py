@@ -12,10 +12,11 @@ from capacity.answers import Answer
 from capacity.performance import Interval
 from capacity.question.budget import Effort
 from capacity.question.caveat import Caveat
+from capacity.question.plan import Plan
 from capacity.recovery.findings import Remedy, Runs, Screen, SpikeSurvived
-from capacity.recovery.stress import Stress
-from capacity.search.caveats import stress_caveats
+from capacity.recovery.stress import AnyStress
 from capacity.search.disturbed_plan import DisturbedPlan, Responses
+from capacity.search.recovery import stress_caveats
 from capacity.search.recovery_plan import RecoveryPlan
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class StressAnswer(Answer):
     effort: Effort
 
     @property
-    def stress(self) -> Stress:
+    def stress(self) -> AnyStress:
         """What was asked."""
         return self.screen.found.stress
 
@@ -49,7 +50,7 @@ class StressAnswer(Answer):
     @property
     def caveats(self) -> tuple[Caveat, ...]:
         """What the answer does not say by itself."""
-        return tuple(stress_caveats(self.stress.profile, self.stress.plan.batch_size_max))
+        return tuple(stress_caveats(self.stress))
 
     @property
     def exit_code(self) -> int:
@@ -70,7 +71,7 @@ class StressAnswer(Answer):
             "smallest_fleet": None if screen.smallest is None else screen.smallest.stress.plan.replicas,
             "remedies": [_remedy_document(one) for one in screen.remedies],
             "spikes_survived": [_spike_document(one) for one in screen.spikes],
-            "plan": plan_document(stress.plan),
+            "plan": _plan_document(stress),
             "arrival_rate_rps": stress.rate_rps,
             "load": stress.load,
             "capacity_rps": stress.capacity_rps,
@@ -171,6 +172,14 @@ def recovery_plan_document(recovery: RecoveryPlan) -> Document:
     }
 
 
+def _plan_document(stress: AnyStress) -> Document:
+    """The fleet; of engines with the limit of what waits, if there is one."""
+    if isinstance(stress.plan, Plan):
+        return plan_document(stress.plan)
+    document: Document = plain(stress.plan)
+    return document if stress.limit is None else {**document, "queue_limit": stress.limit}
+
+
 def _ends(interval: Interval) -> Document:
     return {"low": plain(interval.low), "high": plain(interval.high)}
 
@@ -184,7 +193,7 @@ def _spike_document(spike: SpikeSurvived) -> Document:
     return {"factor": spike.factor, "lasting_s": survived, "searched_s": plain(spike.searched_s)}
 
 
-def _clients_document(stress: Stress) -> Document:
+def _clients_document(stress: AnyStress) -> Document:
     document: Document = plain(stress.clients)
     document["retried"] = sorted(one.value for one in stress.clients.retried)
     return document

@@ -1,22 +1,25 @@
-"""Stress simulation: independent runs of a fleet in trouble; a `StressJudge`."""
+"""AnyStress simulation: independent runs of a fleet in trouble; a `StressJudge`."""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Self
 
 import numpy as np
 
 from capacity.errors import DomainError
-from capacity.recovery.clients import Clients
 from capacity.recovery.findings import Found, OneRun, Run, Runs
 from capacity.recovery.fluid import is_in_order, patience_s
-from capacity.recovery.stress import STEADY_S, Stress
+from capacity.recovery.stress import STEADY_S, AnyStress, Stress, TokenStress
 from simulations.draws.arrivals import Seed, Stage
-from simulations.draws.outages import attempt_draws, faults_of, first_tries_s
+from simulations.draws.attempts import Outcomes
+from simulations.draws.outages import attempt_draws, faults_of, first_tries_s, inside
+from simulations.draws.records import Floats
 from simulations.draws.service import ProfileTimes, ServiceTimes
 from simulations.kernel.recovery.run import run as run_kernel
 from simulations.statistics.recovered import run_of
+from simulations.token_stress import engine_outcomes
 from simulations.workers import Mapper, leave_if_abandoned
 
 RUNS = 20
@@ -41,7 +44,7 @@ class StressSimulation:
     service_times: ServiceTimes | None = None
     mapper: Mapper = field(default=map, repr=False)
 
-    def __call__(self, stress: Stress) -> Runs:
+    def __call__(self, stress: AnyStress) -> Runs:
         """Runs of a stress.
 
         Raises:
@@ -50,6 +53,10 @@ class StressSimulation:
         """
         found = self.each(lambda one: one(stress))
         return Runs(stress=stress, runs=tuple(found), confidence=self.confidence)
+
+    def with_runs(self, runs: int) -> Self:
+        """The same with so many runs, those with the first numbers."""
+        return replace(self, runs=runs)
 
     def each(self, ask: Callable[[OneRun], Found]) -> list[Found]:
         """What `ask` finds with the users of each run; raises what `__call__` does."""
@@ -62,57 +69,44 @@ def _with_users(
     return ask(partial(_run, Seed(value=seed, stage=Stage.STRESS, replication=number), service_times))
 
 
-def _run(seed: Seed, service_times: ServiceTimes | None, stress: Stress) -> Run:
+def _run(seed: Seed, service_times: ServiceTimes | None, stress: AnyStress) -> Run:
     """One run."""
     leave_if_abandoned()
+    arrived_s = first_tries_s(stress, seed, stress.until_s)
+    if isinstance(stress, TokenStress):
+        outcomes = engine_outcomes(stress, seed, arrived_s, _hopeless(stress))
+    else:
+        assert isinstance(stress, Stress)  # noqa: S101  (there are these two)
+        outcomes = _batch_outcomes(stress, seed, arrived_s, service_times)
+    return run_of(stress, replace(outcomes, arrived_s=arrived_s), stress.until_s, stress.overhead_s)
+
+
+def _batch_outcomes(
+    stress: Stress, seed: Seed, arrived_s: Floats, service_times: ServiceTimes | None
+) -> Outcomes:
     if stress.profile.slowdowns(stress.plan.replicas)[-1] > 1.0:
         raise DomainError(
             "replicas that share a device are not simulated in trouble; measure batches beside busy neighbours, "
             "and give those times as a profile of its own"
         )
-    overhead_s, is_hopeless = stress.profile.request_overhead_s, _hopeless(stress)
-    arrived_s = first_tries_s(stress, seed, stress.until_s)
+    is_hopeless = _hopeless(stress)
     draw = partial(attempt_draws, stress, seed, stress.clients.attempts)
     # Most runs that are hopeless are so soon, and need no more than these.
     some = np.searchsorted(arrived_s, math.inf if is_hopeless is None else stress.ends_s + _SOON_S)
-    outcomes = run_kernel(
+    return run_kernel(
         stress.plan,
         service_times or ProfileTimes(stress.profile),
         draw(arrived_s[:some]),
-        inside(stress.clients, overhead_s),
+        inside(stress.clients, stress.overhead_s),
         stress.protection,
         faults_of(stress, seed),
         stress.cold,
         is_hopeless,
         None if some in (0, len(arrived_s)) else partial(draw, arrived_s),
     )
-    return run_of(stress, replace(outcomes, arrived_s=arrived_s), stress.until_s, overhead_s)
 
 
-def inside(clients: Clients, overhead_s: float) -> Clients:
-    """What is left of the clients' time limits once the overhead outside the server is taken off.
-
-    Raises:
-        DomainError: nothing is left.
-    """
-    return replace(
-        clients,
-        timeout_s=_inside(clients.timeout_s, overhead_s, "timeout"),
-        deadline_s=_inside(clients.deadline_s, overhead_s, "deadline"),
-    )
-
-
-def _inside(limit_s: float | None, overhead_s: float, name: str) -> float | None:
-    if limit_s is None:
-        return None
-    if limit_s <= overhead_s:
-        raise DomainError(
-            f"a {name} of {limit_s:g} s is no longer than the request overhead, {overhead_s:g} s"
-        )
-    return limit_s - overhead_s
-
-
-def _hopeless(stress: Stress) -> Callable[[float, int], bool] | None:
+def _hopeless(stress: AnyStress) -> Callable[[float, int], bool] | None:
     """Whether so much waits that it would not be worked off within the horizon, even if nobody tried again.
 
     Only where every attempt is served in order, so that who comes now waits for all of it.

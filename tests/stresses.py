@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.plan import Plan, Routing
@@ -76,6 +76,10 @@ class MadeUpJudge:
         self.asked.append(stress)
         found = tuple(self.rule(stress, number) for number in range(self.runs))
         return Runs(stress=stress, runs=found, confidence=self.confidence)
+
+    def with_runs(self, runs: int) -> "MadeUpJudge":
+        """The same, but what it is asked is kept elsewhere."""
+        return replace(self, runs=runs, asked=[])
 
     def each(self, ask: Callable[[OneRun], Found]) -> list[Found]:
         return [ask(lambda stress, number=number: self.rule(stress, number)) for number in range(self.runs)]  # type: ignore[misc]

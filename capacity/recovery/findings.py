@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 from capacity.confidence import share_interval, student_t
 from capacity.performance import Interval
 from capacity.recovery.fluid import Fluid
-from capacity.recovery.stress import Stress
+from capacity.recovery.stress import AnyStress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ class Run:
 class Runs:
     """Independent runs of one stress."""
 
-    stress: Stress
+    stress: AnyStress
     runs: tuple[Run, ...]
     confidence: float
 
@@ -117,7 +117,7 @@ def mean_of(values: Sequence[float], confidence: float, *, most: float = math.in
 
 
 # One run of a stress, by the users of its number.
-OneRun = Callable[[Stress], Run]
+OneRun = Callable[[AnyStress], Run]
 Found = TypeVar("Found")
 
 
@@ -135,8 +135,11 @@ class StressJudge(Protocol):
     @property
     def confidence(self) -> float: ...  # noqa: D102
 
-    def __call__(self, stress: Stress) -> Runs:
+    def __call__(self, stress: AnyStress) -> Runs:
         """Independent runs."""
+
+    def with_runs(self, runs: int) -> "StressJudge":
+        """The same with so many runs, those with the first numbers."""
 
     def each(self, ask: Callable[[OneRun], Found]) -> list[Found]:
         """What `ask` finds with the users of each run, in the order of their numbers."""
@@ -173,7 +176,7 @@ class Screen:
     Attributes:
         smallest: the fewest replicas that recover in all runs; None where none up to the limit does, or it was
             not looked for.
-        smaller: the fleet with one replica fewer, which does not; None where there is none.
+        smaller: the fleet with one replica fewer, in as few runs as show that it does not; None where there is none.
     """
 
     found: Runs

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from capacity.question.plan import Routing
 from capacity.recovery.clients import BudgetKind, Clients, Failure
 from capacity.recovery.protection import Abandoned, Shedding
-from capacity.recovery.stress import Stress
+from capacity.recovery.stress import AnyStress
 from capacity.recovery.trigger import TriggerKind
 
 # The balancer knows of these, or they are the same for all.
@@ -66,11 +66,11 @@ def _attempts_that_fit(clients: Clients) -> float:
     return float(min(clients.attempts, math.ceil(clients.deadline_s / every_s)))
 
 
-def fluid(stress: Stress) -> Fluid:
+def fluid(stress: AnyStress) -> Fluid:
     """The fluid law of a fleet whose queue is first in, first out, and served to the last attempt."""
-    clients, tries = stress.clients, amplification(stress.clients, stress.rate_rps)
+    tries = amplification(stress.clients, stress.rate_rps)
     critical = 1.0 / stress.load - 1.0
-    timeout_s = patience_s(clients)
+    timeout_s = _useful_wait_s(stress)
     if not is_described(stress) or timeout_s is None:
         return Fluid(stuck=None, amplification=tries, critical_budget=critical, recovery_s=None, backlog=None)
     capacity_rps, rate_rps = stress.capacity_rps, stress.rate_rps
@@ -96,25 +96,31 @@ def patience_s(clients: Clients) -> float | None:
     return min(given, default=None)
 
 
-def is_described(stress: Stress) -> bool:
+def _useful_wait_s(stress: AnyStress) -> float | None:
+    """How long an attempt may wait and still be answered in time; None: for ever, or not at all. [s]"""
+    wait_s = patience_s(stress.clients)
+    return None if wait_s is None or wait_s <= stress.served_s else wait_s - stress.served_s
+
+
+def is_described(stress: AnyStress) -> bool:
     """Whether the law holds: all that comes is served, in order, and as fast as before by whoever is back."""
     return is_in_order(stress) and stress.cold is None
 
 
-def is_in_order(stress: Stress) -> bool:
+def is_in_order(stress: AnyStress) -> bool:
     """Whether all attempts that come are served, in order."""
     protection = stress.protection
     return (
         protection.shedding is Shedding.NONE
         and protection.abandoned is Abandoned.SERVED
-        and stress.plan.queue_limit is None
+        and stress.limit is None
         and not protection.ejects
         and stress.clients.hedge_s is None
         and is_even(stress)
     )
 
 
-def is_even(stress: Stress) -> bool:
+def is_even(stress: AnyStress) -> bool:
     """Whether what is left of the fleet is left to all requests alike, and something is.
 
     Behind a balancer that does not look, the queue of a slow, a dead or a pausing replica grows by itself.
@@ -135,12 +141,12 @@ def _backlog(rate_rps: float, left_rps: float, tries: float, timeout_s: float, l
     return timeout_s * left_rps + max(0.0, tries * rate_rps - left_rps) * (lasts_s - filled_s)
 
 
-def spike_survived_s(stress: Stress, factor: float) -> float:
+def spike_survived_s(stress: AnyStress, factor: float) -> float:
     """How long a spike may last before an unprotected fleet falls, timeout/(factor * load - 1). [s]
 
     >>> round(0.5 / (2.0 * 0.7 - 1.0), 6)
     1.25
     """
-    timeout_s = patience_s(stress.clients)
+    timeout_s = _useful_wait_s(stress)
     excess = factor * stress.load - 1.0
     return math.inf if timeout_s is None or excess <= 0.0 else timeout_s / excess

@@ -72,14 +72,14 @@ def read_cold(text: str) -> ColdCache:
     >>> read_cold("20:3x").factor
     3.0
     """
-    count, _, factor = text.strip().partition(":")
+    count, _, factor = str(text).strip().partition(":")
     digits = factor.removesuffix("x")
     if (
         not (count.isascii() and count.isdigit() and len(count) <= 7)
         or not is_number(digits)
         or digits == factor
     ):
-        raise InputError(f"--cold-batches {text[:40]!r} is none; write 20:3x")
+        raise InputError(f"--cold-batches {str(text)[:40]!r} is none; write 20:3x")
     return ColdCache(batches=int(count), factor=float(digits))
 
 

@@ -1,18 +1,22 @@
 """Stress: a fleet, its clients and what goes wrong; the record between `capacity stress` and the simulator."""
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import Self
 
 from capacity.errors import DomainError, InputError
+from capacity.profile.llm import LlmProfile
 from capacity.profile.profile import ServiceProfile
 from capacity.question.plan import Plan, Routing
 from capacity.question.resilience import Breakdowns
 from capacity.question.stability import load, sustainable_rate_rps
+from capacity.question.tokens import Saturation, TokenPlan, TokenScenario
 from capacity.recovery.clients import Clients
 from capacity.recovery.faults import ColdCache
 from capacity.recovery.protection import Protection, Shedding
 from capacity.recovery.trigger import Trigger, TriggerKind
+from capacity.traffic.lengths import AnyLengths
 from capacity.traffic.workload import Workload
 
 BASELINE_S = 30.0  # before the trigger, with which all later windows are compared
@@ -20,13 +24,13 @@ WINDOW_S, WINDOW_REQUESTS = 5.0, 200  # of a window, at least
 STEADY_S = 30.0  # for so long every window must be as before
 TOLERANCE, TOLERANCE_ERRORS = 0.05, 3.0  # how far below it may be: in points, and in standard errors
 DETECTION_S = 30.0  # Kubernetes: a probe every 10 s, 1 s to answer, 3 failures, so from 21 to 31 s
-_WARM_UP_S = 30.0
+_WARM_UP_S, _RESPONSES = 30.0, 4.0  # at least, and in responses of a full engine
 _UNPROTECTED = Protection()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stress:
-    """What is asked: does this fleet recover from this trigger?
+class AnyStress(ABC):
+    """What is asked: does this fleet recover from this trigger? A `Stress` or a `TokenStress`.
 
     Attributes:
         detection_s: from a crash or a hang until the balancer notices. [s]
@@ -36,9 +40,9 @@ class Stress:
         horizon_s: after the trigger's end, within which the fleet must have recovered. [s]
     """
 
-    profile: ServiceProfile
+    profile: ServiceProfile | LlmProfile
     workload: Workload
-    plan: Plan
+    plan: Plan | TokenPlan
     clients: Clients
     trigger: Trigger
     protection: Protection = _UNPROTECTED
@@ -73,14 +77,33 @@ class Stress:
         return self.workload.arrival_rate_rps
 
     @property
+    @abstractmethod
     def capacity_rps(self) -> float:
-        """Attempts that the whole fleet serves in a second, in full batches. [requests/s]"""
-        return sustainable_rate_rps(self.profile, self.plan)
+        """Attempts that the whole fleet serves in a second, if always some wait. [requests/s]"""
 
     @property
     def load(self) -> float:
         """Arrival rate over capacity."""
-        return load(self.profile, self.rate_rps, self.plan)
+        return self.rate_rps / self.capacity_rps
+
+    @property
+    @abstractmethod
+    def overhead_s(self) -> float:
+        """Time of a request outside of its replica. [s]"""
+
+    @property
+    @abstractmethod
+    def served_s(self) -> float:
+        """From the end of its wait to its reply, if the fleet is full; 0 where this is short beside a timeout. [s]"""
+
+    @property
+    @abstractmethod
+    def limit(self) -> int | None:
+        """Of each queue; None: there is none."""
+
+    @abstractmethod
+    def with_limit(self, limit: int) -> Self:
+        """The same with a limit of each queue."""
 
     @property
     def up_share(self) -> float:
@@ -95,7 +118,7 @@ class Stress:
     @property
     def begins_s(self) -> float:
         """When the trigger begins: after a warm-up and what is compared with. [s]"""
-        return _WARM_UP_S + max(BASELINE_S, self.window_s)
+        return max(_WARM_UP_S, _RESPONSES * self.served_s) + max(BASELINE_S, self.window_s)
 
     @property
     def lasts_s(self) -> float:
@@ -120,3 +143,95 @@ class Stress:
     def with_replicas(self, replicas: int) -> Self:
         """The same with another number of replicas."""
         return replace(self, plan=replace(self.plan, replicas=replicas))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stress(AnyStress):
+    """A fleet of replicas that take batches."""
+
+    profile: ServiceProfile
+    plan: Plan
+
+    @property
+    def capacity_rps(self) -> float:
+        """In full batches. [requests/s]"""
+        return sustainable_rate_rps(self.profile, self.plan)
+
+    @property
+    def load(self) -> float:
+        """Arrival rate over capacity, with all digits."""
+        return load(self.profile, self.rate_rps, self.plan)
+
+    @property
+    def overhead_s(self) -> float:
+        """As the profile says. [s]"""
+        return self.profile.request_overhead_s
+
+    @property
+    def served_s(self) -> float:
+        """A batch is short beside a timeout. [s]"""
+        return 0.0
+
+    @property
+    def limit(self) -> int | None:
+        """Of the plan."""
+        return self.plan.queue_limit
+
+    def with_limit(self, limit: int) -> Self:
+        """The same with a limit of each queue."""
+        return replace(self, plan=replace(self.plan, queue_limit=limit))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenStress(AnyStress):
+    """A fleet of engines of a language model. A reply is the whole response.
+
+    Attributes:
+        lengths: input and output tokens of the requests; each attempt has those of its request.
+        cached_share: of each prompt, that is assumed to be in the cache when an attempt comes.
+        queue_limit: an attempt that finds so many waiting at its engine is rejected; None: none is.
+        saturation: what one engine does while requests always wait.
+    """
+
+    profile: LlmProfile
+    plan: TokenPlan
+    lengths: AnyLengths
+    saturation: Saturation
+    cached_share: float = 0.0
+    queue_limit: int | None = None
+
+    @property
+    def capacity_rps(self) -> float:
+        """Of all engines. [requests/s]"""
+        return self.plan.replicas * self.saturation.rate_rps
+
+    @property
+    def overhead_s(self) -> float:
+        """Of a prompt of mean length. [s]"""
+        overhead = self.profile.overhead
+        return overhead.request_s + overhead.per_input_token_s * self.lengths.moments.input
+
+    @property
+    def served_s(self) -> float:
+        """Requests in a full engine over those that it finishes, by Little's law. [s]"""
+        return self.saturation.running_mean / self.saturation.rate_rps
+
+    @property
+    def limit(self) -> int | None:
+        """Of what waits at an engine."""
+        return self.queue_limit
+
+    def with_limit(self, limit: int) -> Self:
+        """The same with a limit of what waits at each engine."""
+        return replace(self, queue_limit=limit)
+
+    @property
+    def scenario(self) -> TokenScenario:
+        """The fleet and its users without any trouble."""
+        return TokenScenario(
+            profile=self.profile,
+            workload=self.workload,
+            lengths=self.lengths,
+            plan=self.plan,
+            cached_share=self.cached_share,
+        )

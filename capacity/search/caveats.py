@@ -168,7 +168,7 @@ def profile_caveats(
             message="the profile gives no raw samples, so the interval leaves out its own sampling error; "
             "a CSV of batch_size,latency_ms samples would include it",
         )
-    yield from _spread_caveats(summaries, quantile_max)
+    yield from spread_caveats(summaries, quantile_max)
     yield from _sample_caveats(used, quantile_max)
     if "excludes" in profile.source and profile.request_overhead_s == 0.0:
         yield Caveat(
@@ -178,24 +178,12 @@ def profile_caveats(
     yield from device_caveats(profile)
 
 
-def stress_caveats(profile: ServiceProfile, batch_size_max: int) -> Iterator[Caveat]:
-    """What the figures behind a fleet in trouble leave open."""
-    used = [timing for timing in profile.timings if timing.batch_size < 2 * batch_size_max]
-    yield from plausibility_caveats(profile, 0.99)
-    yield from _spread_caveats([timing for timing in used if not timing.samples_s], 0.99)
-    yield Caveat(
-        code=CaveatCode.PROFILE_ERROR_LEFT_OUT,
-        message="intervals hold the chance of the runs and not the error of the profile: with batches that take 1 % "
-        "longer, a fleet that was overloaded may take some 10 % longer to recover",
-    )
-
-
 def autoscale_caveats(fleet: ScaledFleet) -> Iterator[Caveat]:
     """What the figures behind a fleet that follows its load leave open."""
     profile, size_max, scaler = fleet.profile, fleet.plan.batch_size_max, fleet.autoscaler
     used = [timing for timing in profile.timings if timing.batch_size < 2 * size_max]
     yield from plausibility_caveats(profile, 0.99)
-    yield from _spread_caveats([timing for timing in used if not timing.samples_s], 0.99)
+    yield from spread_caveats([timing for timing in used if not timing.samples_s], 0.99)
     if size_max > 1 and scaler is not None and scaler.target.metric is Metric.UTILIZATION:
         yield Caveat(
             code=CaveatCode.UTILIZATION_OF_BATCHES,
@@ -342,7 +330,8 @@ def _dips_message(profile: ServiceProfile, found: list[Dip]) -> str:
     )
 
 
-def _spread_caveats(summaries: list[BatchTiming], quantile_max: float) -> Iterator[Caveat]:
+def spread_caveats(summaries: list[BatchTiming], quantile_max: float) -> Iterator[Caveat]:
+    """What summaries of batch times leave open about a quantile."""
     bare = [timing.batch_size for timing in summaries if not timing.percentiles_s]
     if bare:
         yield Caveat(

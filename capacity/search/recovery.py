@@ -6,18 +6,22 @@ from dataclasses import replace
 
 from capacity.errors import InconclusiveError, UnstableError
 from capacity.performance import Interval
+from capacity.question.caveat import Caveat, CaveatCode
 from capacity.question.plan import Routing
 from capacity.recovery.clients import BudgetKind, RetryBudget
 from capacity.recovery.findings import OneRun, Remedy, Run, Runs, Screen, SpikeSurvived, StressJudge
 from capacity.recovery.fluid import amplification, fluid, patience_s, spike_survived_s
-from capacity.recovery.protection import Shedding
-from capacity.recovery.stress import STEADY_S, TOLERANCE, Stress
+from capacity.recovery.protection import Abandoned, Shedding
+from capacity.recovery.stress import STEADY_S, TOLERANCE, AnyStress, Stress, TokenStress
 from capacity.recovery.trigger import Trigger, TriggerKind
+from capacity.search.caveats import plausibility_caveats, spread_caveats
+from capacity.search.tokens import llm_profile_caveats
 from capacity.units import format_duration
 
 BUDGET = 0.1  # retries a first try, which is what is recommended most
 # Seconds after the trigger within which a change must have worked, before it gets the whole horizon.
 _SOON_S = 120.0
+_FEW = 2  # runs that tell most fleets that do not recover
 _SPIKE_HORIZON_S = 60.0
 SPIKES = (2.0, 1.6)
 _OVERLOADS = (1.6, 1.28)  # times the capacity, where these are no overload
@@ -28,7 +32,7 @@ Report = Callable[[str], None]
 
 
 def screen(
-    stress: Stress,
+    stress: AnyStress,
     judge: StressJudge,
     report: Report,
     *,
@@ -67,13 +71,31 @@ def screen(
     )
 
 
+def stress_caveats(stress: AnyStress) -> Iterator[Caveat]:
+    """What the figures behind a fleet in trouble leave open."""
+    longer = "batches"
+    if isinstance(stress, Stress):
+        profile, largest = stress.profile, stress.plan.batch_size_max
+        used = [timing for timing in profile.timings if timing.batch_size < 2 * largest]
+        yield from plausibility_caveats(profile, 0.99)
+        yield from spread_caveats([timing for timing in used if not timing.samples_s], 0.99)
+    elif isinstance(stress, TokenStress):
+        yield from llm_profile_caveats(stress.profile)
+        longer = "steps"
+    yield Caveat(
+        code=CaveatCode.PROFILE_ERROR_LEFT_OUT,
+        message=f"intervals hold the chance of the runs and not the error of the profile: with {longer} that take 1 % "
+        "longer, a fleet that was overloaded may take some 10 % longer to recover",
+    )
+
+
 def is_unharmed(found: Runs) -> bool:
     """Whether the trigger does no harm that could be seen."""
     baseline = sum(run.baseline for run in found.runs) / len(found.runs)
     return found.exit_code == 0 and found.goodput_during.value >= baseline - TOLERANCE
 
 
-def remedies(stress: Stress) -> Iterator[tuple[str, Stress]]:
+def remedies(stress: AnyStress) -> Iterator[tuple[str, AnyStress]]:
     """Single settings that often help, as a flag, of those that are not set yet."""
     patience = patience_s(stress.clients)
     if stress.clients.attempts > 1 and stress.clients.budget.kind is BudgetKind.NONE:
@@ -81,16 +103,20 @@ def remedies(stress: Stress) -> Iterator[tuple[str, Stress]]:
         yield f"--retry-budget {BUDGET:g}", replace(stress, clients=replace(stress.clients, budget=budget))
     if patience is None:
         return
-    margin_s = late_margin_s(stress)
-    if stress.protection.shedding is Shedding.NONE and margin_s < patience:
+    sheds = isinstance(stress, Stress) and stress.protection.shedding is Shedding.NONE
+    margin_s = late_margin_s(stress) if isinstance(stress, Stress) else math.inf
+    if sheds and margin_s < patience:
         late = replace(stress.protection, shedding=Shedding.LATE, late_margin_s=margin_s)
         yield f"--shed late:{_typed(margin_s)}", replace(stress, protection=late)
-    if stress.plan.queue_limit is None:
+    if stress.limit is None and patience > stress.served_s:
         limit = queue_limit(stress, patience)
-        yield f"--queue-limit {limit}", replace(stress, plan=replace(stress.plan, queue_limit=limit))
-    if stress.protection.shedding is Shedding.NONE:
+        yield f"--queue-limit {limit}", stress.with_limit(limit)
+    if sheds:
         newest_first = replace(stress.protection, shedding=Shedding.LIFO)
         yield "--shed lifo", replace(stress, protection=newest_first)
+    if isinstance(stress, TokenStress) and stress.protection.abandoned is Abandoned.SERVED:
+        stopped = replace(stress.protection, abandoned=Abandoned.STOPPED)
+        yield f"--abandoned {Abandoned.STOPPED}", replace(stress, protection=stopped)
 
 
 def late_margin_s(stress: Stress) -> float:
@@ -98,10 +124,10 @@ def late_margin_s(stress: Stress) -> float:
     return stress.profile.law(stress.plan.batch_size_max).quantile_s(0.99)
 
 
-def queue_limit(stress: Stress, patience: float) -> int:
-    """Half of what the fleet serves within a timeout, at each queue."""
+def queue_limit(stress: AnyStress, patience: float) -> int:
+    """Half of what the fleet begins within a timeout and can still end in time, at each queue."""
     queues = 1 if stress.plan.routing is Routing.SHARED_QUEUE else stress.plan.replicas
-    return max(1, math.floor(0.5 * patience * stress.capacity_rps / queues))
+    return max(1, math.floor(0.5 * (patience - stress.served_s) * stress.capacity_rps / queues))
 
 
 def _typed(seconds: float) -> str:
@@ -109,26 +135,39 @@ def _typed(seconds: float) -> str:
     return format_duration(seconds).replace(" ", "").replace("µ", "u")
 
 
-def _try(stress: Stress, judge: StressJudge, report: Report) -> Iterator[Remedy]:
+def _try(stress: AnyStress, judge: StressJudge, report: Report) -> Iterator[Remedy]:
     for setting, changed in remedies(stress):
         report(f"trying {setting}")
         yield Remedy(setting=setting, found=_soon_or_late(changed, judge))
 
 
-def _soon_or_late(stress: Stress, judge: StressJudge) -> Runs:
+def _soon_or_late(stress: AnyStress, judge: StressJudge) -> Runs:
     """Within two minutes where that is enough, else within the whole horizon."""
     soon_s = max(_SOON_S, STEADY_S + 4.0 * stress.window_s)
     if soon_s < stress.horizon_s:
-        found = judge(replace(stress, horizon_s=soon_s))
-        if found.exit_code == 0:
+        soon = replace(stress, horizon_s=soon_s)
+        is_likely = judge.runs <= _FEW or judge.with_runs(_FEW)(soon).exit_code == 0
+        if is_likely and (found := judge(soon)).exit_code == 0:
             return found
     return judge(stress)
+
+
+def _few_or_all(stress: AnyStress, judge: StressJudge) -> Runs:
+    """A few runs where one of them does not recover, else all."""
+    if judge.runs > _FEW:
+        found = _soon_or_late(stress, judge.with_runs(_FEW))
+        if found.exit_code != 0:
+            return found
+    return _soon_or_late(stress, judge)
 
 
 def smallest_fleet(
     found: Runs, judge: StressJudge, report: Report, replicas_max: int
 ) -> tuple[Runs | None, Runs | None]:
-    """The fewest replicas that recover in all runs, and one fewer; None where there is no such fleet."""
+    """The fewest replicas that recover in all runs, and one fewer; None where there is no such fleet.
+
+    One run that does not recover is enough to tell, so that fleets are looked at in few runs first.
+    """
     asked: dict[int, Runs | None] = {found.stress.plan.replicas: found}
 
     def runs(replicas: int) -> Runs | None:
@@ -137,9 +176,8 @@ def smallest_fleet(
             changed = found.stress.with_replicas(replicas)
             serves_some = changed.trigger.left(replicas) > 0.0  # all gone, nothing queues: no recovery
             try:
-                asked[replicas] = (
-                    _soon_or_late(changed, judge) if serves_some and changed.load < changed.up_share else None
-                )
+                serves = serves_some and changed.load < changed.up_share
+                asked[replicas] = _few_or_all(changed, judge) if serves else None
             except InconclusiveError:  # it fails before the trigger
                 asked[replicas] = None
         return asked[replicas]
@@ -172,7 +210,9 @@ def _bracket(replicas: int, recovers: Callable[[int], bool], most: int) -> tuple
     return replicas + step // 2 if step > 1 else replicas, enough
 
 
-def _spikes(stress: Stress, judge: StressJudge, report: Report, *, is_map: bool) -> Iterator[SpikeSurvived]:
+def _spikes(
+    stress: AnyStress, judge: StressJudge, report: Report, *, is_map: bool
+) -> Iterator[SpikeSurvived]:
     """How long a spike is survived, for two factors that overload the fleet, or for a map of them."""
     asked = [
         factor if factor * stress.load > 1.1 else math.ceil(10.0 * overload / stress.load) / 10.0
@@ -186,7 +226,7 @@ def _spikes(stress: Stress, judge: StressJudge, report: Report, *, is_map: bool)
         yield spike_survived(stress, factor, judge)
 
 
-def spike_survived(stress: Stress, factor: float, judge: StressJudge) -> SpikeSurvived:
+def spike_survived(stress: AnyStress, factor: float, judge: StressJudge) -> SpikeSurvived:
     """The longest spike of a factor that half of the runs recover from.
 
     A fleet that serves more than would come if all attempts failed is not held down by any spike.
@@ -209,7 +249,7 @@ def spike_survived(stress: Stress, factor: float, judge: StressJudge) -> SpikeSu
     return SpikeSurvived(factor=factor, lasting_s=lasting_s, searched_s=_SPIKE_MAX_S)
 
 
-def _longest_s(stress: Stress, factor: float, guess_s: float, run: OneRun) -> float:
+def _longest_s(stress: AnyStress, factor: float, guess_s: float, run: OneRun) -> float:
     """The boundary of one run; infinite where no spike is too long. [s]"""
     horizon_s = max(_SPIKE_HORIZON_S, STEADY_S + 4.0 * stress.window_s)
 

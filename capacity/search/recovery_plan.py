@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from capacity.question.plan import Plan
 from capacity.recovery.findings import Remedy, Run, Runs, StressJudge
-from capacity.recovery.stress import STEADY_S, Stress
+from capacity.recovery.stress import STEADY_S, AnyStress, Stress
 from capacity.search.recommendation import Recommendation
 from capacity.search.recovery import Report, remedies, smallest_fleet
 
@@ -86,8 +86,8 @@ def plan_to_recover(
     chosen = None if best is None else best.found
     if best is None:
         planned, chosen = _more_replicas(planned, as_is, replan)
-    elif best.found.stress.plan.queue_limit != plan.queue_limit:
-        planned = replan(best.found.stress.plan)
+    elif best.found.stress.limit != plan.queue_limit:
+        planned = replan(_plan_of(best.found))
     return planned, RecoveryPlan(
         within_s=within_s,
         as_planned=as_planned,
@@ -107,11 +107,15 @@ class _InTime:
         self._judge, self._within_s = judge, within_s
         self.runs, self.confidence, self.each = judge.runs, judge.confidence, judge.each
 
-    def asked(self, stress: Stress) -> Stress:
+    def with_runs(self, runs: int) -> "_InTime":
+        """The same with so many runs."""
+        return _InTime(self._judge.with_runs(runs), self._within_s)
+
+    def asked(self, stress: AnyStress) -> AnyStress:
         """The same stress with a horizon that is just long enough."""
         return replace(stress, horizon_s=self._within_s + STEADY_S + stress.window_s + 1.0)
 
-    def __call__(self, stress: Stress) -> Runs:
+    def __call__(self, stress: AnyStress) -> Runs:
         found = self._judge(stress)
         return replace(found, runs=tuple(self._late_as_none(run) for run in found.runs))
 
@@ -132,5 +136,11 @@ def _more_replicas(
     planned: Recommendation, as_is: Runs | None, replan: Replan
 ) -> tuple[Recommendation, Runs | None]:
     """The same batches with more replicas, confirmed like any plan; None if none are enough."""
-    again = None if as_is is None else replan(as_is.stress.plan)
+    again = None if as_is is None else replan(_plan_of(as_is))
     return (planned, None) if again is None or again.plan is None else (again, as_is)
+
+
+def _plan_of(found: Runs) -> Plan:
+    plan = found.stress.plan
+    assert isinstance(plan, Plan)  # noqa: S101  (of a fleet that batches, as it was planned)
+    return plan

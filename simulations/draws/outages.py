@@ -1,11 +1,14 @@
 """Outages: the random numbers of a stress, the same users whatever the fleet, its clients and its settings."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from capacity.errors import DomainError, InputError
 from capacity.recovery.absence import in_order, with_breakdowns
+from capacity.recovery.clients import Clients
 from capacity.recovery.faults import Fault
-from capacity.recovery.stress import Stress
+from capacity.recovery.stress import AnyStress, TokenStress
 from capacity.traffic.workload import TraceArrivals
 from simulations.draws.arrivals import Purpose, Seed, Stream
 from simulations.draws.attempts import AttemptDraws
@@ -16,7 +19,7 @@ _BLOCK = 65_536
 _NOTHING = np.zeros((0, 0))
 
 
-def attempt_draws(stress: Stress, seed: Seed, attempts: int, arrived_s: Floats) -> AttemptDraws:
+def attempt_draws(stress: AnyStress, seed: Seed, attempts: int, arrived_s: Floats) -> AttemptDraws:
     """What is random of the first requests of a run, all of them or some.
 
     Args:
@@ -26,9 +29,10 @@ def attempt_draws(stress: Stress, seed: Seed, attempts: int, arrived_s: Floats) 
     count = len(arrived_s)
     routes = stress.plan.routing.value in ("random", "power-of-two")
     waits = stress.clients.backoff is not None
+    is_of_engines = isinstance(stress, TokenStress)  # whose passes have noise of their own
     return AttemptDraws(
         arrived_s=arrived_s,
-        service=_rows(seed, Purpose.SERVICE, attempts, count),
+        service=_NOTHING if is_of_engines else _rows(seed, Purpose.SERVICE, attempts, count),
         routing=_rows(seed, Purpose.ROUTING, attempts, 2 * count).reshape(attempts, count, 2)
         if routes
         else np.zeros((0, 0, 2)),
@@ -43,7 +47,7 @@ def _rows(seed: Seed, purpose: Purpose, attempts: int, count: int) -> Floats:
     return rows
 
 
-def first_tries_s(stress: Stress, seed: Seed, until_s: float) -> Floats:
+def first_tries_s(stress: AnyStress, seed: Seed, until_s: float) -> Floats:
     """When requests come, shape `(requests,)`; in a spike closer together, by the same users in the same order. [s]
 
     Raises:
@@ -73,7 +77,7 @@ def first_tries_s(stress: Stress, seed: Seed, until_s: float) -> Floats:
     return instants_s[: np.searchsorted(instants_s, until_s)]
 
 
-def faults_of(stress: Stress, seed: Seed) -> tuple[Fault, ...]:
+def faults_of(stress: AnyStress, seed: Seed) -> tuple[Fault, ...]:
     """What happens to which replica, and when; each breaks down by itself, whatever the fleet."""
     generator, replicas = seed.generator(Purpose.FAULTS), stress.plan.replicas
     away = stress.trigger.absences(
@@ -94,3 +98,26 @@ def faults_of(stress: Stress, seed: Seed) -> tuple[Fault, ...]:
         exponential=lambda: float(generator.standard_exponential()),
     )
     return in_order(away, slowdowns)
+
+
+def inside(clients: Clients, overhead_s: float) -> Clients:
+    """What is left of the clients' time limits once the overhead outside the server is taken off.
+
+    Raises:
+        DomainError: nothing is left.
+    """
+    return replace(
+        clients,
+        timeout_s=_inside(clients.timeout_s, overhead_s, "timeout"),
+        deadline_s=_inside(clients.deadline_s, overhead_s, "deadline"),
+    )
+
+
+def _inside(limit_s: float | None, overhead_s: float, name: str) -> float | None:
+    if limit_s is None:
+        return None
+    if limit_s <= overhead_s:
+        raise DomainError(
+            f"a {name} of {limit_s:g} s is no longer than the request overhead, {overhead_s:g} s"
+        )
+    return limit_s - overhead_s

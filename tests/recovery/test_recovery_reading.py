@@ -6,11 +6,13 @@ import pytest
 
 from capacity.errors import InputError
 from capacity.recovery.clients import ALL_FAILURES, Backoff, BudgetKind, Clients, Failure, RetryBudget
+from capacity.recovery.faults import ColdCache
 from capacity.recovery.parse import (
     failures_named,
     read_backoff,
     read_budget,
     read_clients,
+    read_cold,
     read_protection,
     read_retried,
     read_shedding,
@@ -154,6 +156,17 @@ def test_shedding() -> None:
     for bad in ("lifo:50ms", "newest", "late:50", ""):
         with pytest.raises(InputError):
             read_shedding(bad)
+
+
+def test_cold_batches() -> None:
+    assert read_cold(" 20:3x ") == ColdCache(batches=20, factor=3.0)
+    assert read_cold("1:1.5x").factor == 1.5
+    for bad in ("20", "20:3", "x:3x", "20:x", "-1:3x", "1.5:3x", "", 20):
+        with pytest.raises(InputError, match="write 20:3x"):
+            read_cold(bad)  # type: ignore[arg-type]
+    for bad in ("0:3x", "9999999:3x", "20:1x", "20:101x"):
+        with pytest.raises(InputError, match="must be"):
+            read_cold(bad)
 
 
 def test_protection_takes_the_planned_margin_unless_one_is_given() -> None:

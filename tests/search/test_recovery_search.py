@@ -113,6 +113,24 @@ def test_the_smallest_fleet_by_bisection(asked: int, enough: int, most: int) -> 
     assert len({replicas for replicas, _ in tried}) <= 2 * math.ceil(math.log2(41)) + 1
 
 
+def test_a_fleet_that_fails_in_one_of_two_runs_is_not_asked_for_more() -> None:
+    """A fleet of 5 fails in the second run, one of 6 in the last only, and one of 7 in none."""
+
+    def rule(stress: Stress, number: int) -> Run:
+        fails_first = {4: 0, 5: 1, 6: 3}.get(stress.plan.replicas, 4)
+        return run_of(None if number >= fails_first else 0.0)
+
+    judge = judge_of(rule)
+    found = judge(fleet_in_trouble())
+    judge.asked.clear()
+    smallest, smaller = smallest_fleet(found, judge, silent, 100)
+    assert smallest is not None
+    assert smaller is not None
+    assert (smallest.stress.plan.replicas, len(smallest.runs)) == (7, 4)
+    assert (smaller.stress.plan.replicas, smaller.count_recovered, len(smaller.runs)) == (6, 3, 4)
+    assert {one.plan.replicas for one in judge.asked} == {6, 7, 8}
+
+
 def test_fleets_that_fall_by_themselves_are_not_simulated() -> None:
     stress = fleet_in_trouble(replicas=6)
     judge = judge_of(recovers_from(1))
@@ -145,10 +163,25 @@ def test_a_fleet_that_fails_before_the_trigger_does_not_recover() -> None:
 
 
 def test_what_recovers_late_gets_the_whole_horizon() -> None:
-    """Two minutes first, which are enough for most."""
-    judge = judge_of(recovers_from(5, within_s=300.0))
+    """Two minutes first, which are enough for most; where two of four runs are late already, not for the others."""
+    for runs, horizons_s in ((2, [120.0, 600.0]), (4, [600.0])):
+        judge = judge_of(recovers_from(5, within_s=300.0), runs)
+        smallest, _ = smallest_fleet(judge(fleet_in_trouble()), judge, silent, 5)
+        assert smallest is not None
+        assert [one.horizon_s for one in judge.asked if one.plan.replicas == 5] == horizons_s
+
+
+def test_the_last_of_the_runs_may_be_the_late_one() -> None:
+    def rule(stress: Stress, number: int) -> Run:
+        if stress.plan.replicas < 5:
+            return run_of(None)
+        late_s = 300.0 if number == 3 else 0.0
+        return run_of(late_s if late_s <= stress.horizon_s else None)
+
+    judge = judge_of(rule)
     smallest, _ = smallest_fleet(judge(fleet_in_trouble()), judge, silent, 5)
     assert smallest is not None
+    assert smallest.exit_code == 0
     assert [one.horizon_s for one in judge.asked if one.plan.replicas == 5] == [120.0, 600.0]
 
 

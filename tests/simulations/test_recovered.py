@@ -1,6 +1,7 @@
 """When success is again what it was, from outcomes that are made by hand."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -54,6 +55,12 @@ def seen(
 
 def test_the_stress_is_what_these_tests_are_about() -> None:
     assert (STRESS.begins_s, STRESS.ends_s, STRESS.window_s) == (60.0, 70.0, 5.0)
+
+
+def test_who_came_after_a_run_was_given_up_has_failed() -> None:
+    whole = outcomes(np.arange(17_000) >= 9_000, np.arange(0.0, UNTIL_S, 0.01) + 0.005, stopped_s=100.0)
+    cut = replace(whole, answered_s=whole.answered_s[:9_500])
+    assert run_of(STRESS, cut, UNTIL_S, 0.0) == run_of(STRESS, whole, UNTIL_S, 0.0)
 
 
 def test_no_harm_is_back_at_once() -> None:

@@ -1,4 +1,4 @@
-"""Stress as a figure: the course of it, and the map of spikes that are survived."""
+"""AnyStress as a figure: the course of it, and the map of spikes that are survived."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Stress on the terminal: the verdict, why, what would help, and the course of it."""
+"""AnyStress on the terminal: the verdict, why, what would help, and the course of it."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from capacity.recovery.clients import BudgetKind, Clients
 from capacity.recovery.findings import Course, Runs, Screen, SpikeSurvived
 from capacity.recovery.fluid import Fluid, amplification, is_even, patience_s
 from capacity.recovery.protection import Abandoned, Shedding
-from capacity.recovery.stress import TOLERANCE, Stress
+from capacity.recovery.stress import TOLERANCE, AnyStress
 from capacity.recovery.trigger import TriggerKind
 from capacity.render.tables import sparkline
 from capacity.units import format_duration, format_rate
@@ -50,7 +50,7 @@ def _verdict(found: Runs) -> str:
     plural = stress.plan.replicas != 1
     fleet = f"{fleet_told(stress.plan.replicas)} at {format_rate(stress.rate_rps)}"
     when = f"{trigger_told(stress)}"
-    horizon = f"within {_minutes(stress.horizon_s)}"
+    horizon = f"within {_rounded(stress.horizon_s)}"
     if happened == count:
         verb = "recover" if plural else "recovers"
         told = (
@@ -77,7 +77,7 @@ def _meanwhile(found: Runs) -> str:
     return told
 
 
-def trigger_told(stress: Stress) -> str:
+def trigger_told(stress: AnyStress) -> str:
     """After what."""
     cold = stress.cold
     slow = "" if cold is None else f" and {cold.batches} cold batches ({cold.factor:g}x)"
@@ -87,11 +87,11 @@ def trigger_told(stress: Stress) -> str:
 def _breakdowns(breakdowns: Breakdowns | None) -> str:
     if breakdowns is None:
         return ""
-    often, back = format_duration(breakdowns.mtbf_s), format_duration(breakdowns.recovery_s)
+    often, back = _rounded(breakdowns.mtbf_s), _rounded(breakdowns.recovery_s)
     return f", with breakdowns of each replica every {often} for {back}"
 
 
-def _trigger_alone(stress: Stress) -> str:
+def _trigger_alone(stress: AnyStress) -> str:
     trigger, all_of = stress.trigger, stress.plan.replicas
     lasting = format_duration(trigger.lasting_s)
     return {
@@ -99,8 +99,8 @@ def _trigger_alone(stress: Stress) -> str:
         TriggerKind.LOSE: f"after losing {trigger.replicas} of {all_of} for {lasting}",
         TriggerKind.CRASH: f"after a crash of {trigger.replicas} of {all_of} for {lasting}",
         TriggerKind.HANG: f"after {trigger.replicas} of {all_of} hung for {lasting}",
-        TriggerKind.SPOT: f"after a spot notice of {format_duration(trigger.notice_s)} to {trigger.replicas} of "
-        f"{all_of}, replaced after {lasting}",
+        TriggerKind.SPOT: f"after a spot notice of {_rounded(trigger.notice_s)} to {trigger.replicas} of "
+        f"{all_of}, replaced after {_rounded(trigger.lasting_s)}",
         TriggerKind.PAUSE: f"after {lasting} of pauses of {format_duration(trigger.pause_s)}, "
         f"{60.0 * trigger.pauses_per_s:g} a minute at each replica",
         TriggerKind.STRAGGLER: f"after one replica was {trigger.factor:g} times slower for {lasting}",
@@ -108,10 +108,12 @@ def _trigger_alone(stress: Stress) -> str:
     }[trigger.kind]
 
 
-def _minutes(seconds: float) -> str:
-    return (
-        f"{seconds / 60.0:g} min" if seconds >= 60.0 and seconds % 60.0 == 0.0 else format_duration(seconds)
-    )
+def _rounded(seconds: float) -> str:
+    """A duration as it was typed, in the largest unit that divides it."""
+    for unit, length_s in (("d", 86_400.0), ("h", 3_600.0), ("min", 60.0)):
+        if seconds >= length_s and seconds % length_s == 0.0:
+            return f"{seconds / length_s:g} {unit}"
+    return format_duration(seconds)
 
 
 def how_soon(found: Runs) -> str:
@@ -147,7 +149,7 @@ def _attempts(clients: Clients, tries: float) -> str:
     return f"{tries:.3g} attempts a request, as the retry budget allows,"
 
 
-def _why_it_recovers(stress: Stress, law: Fluid) -> str:
+def _why_it_recovers(stress: AnyStress, law: Fluid) -> str:
     left_rps = stress.capacity_rps * stress.trigger.left(stress.plan.replicas)
     comes_rps = stress.rate_rps * stress.spike_factor
     if left_rps == 0.0:
@@ -165,13 +167,13 @@ def _why_it_recovers(stress: Stress, law: Fluid) -> str:
     return f"the overload ends before the queue holds more than clients wait for ({_patience(stress)})."
 
 
-def _patience(stress: Stress) -> str:
+def _patience(stress: AnyStress) -> str:
     clients = stress.clients
     limits = [one for one in (clients.timeout_s, clients.deadline_s) if one is not None]
     return format_duration(min(limits)) if limits else "for ever"
 
 
-def _without_a_law(stress: Stress) -> str:
+def _without_a_law(stress: AnyStress) -> str:
     if patience_s(stress.clients) is None:
         return "nobody gives up, so that all that waits is served in the end."
     if _is_protected(stress):
@@ -179,16 +181,16 @@ def _without_a_law(stress: Stress) -> str:
     return "what waits when it is over is served before its clients give up for good."
 
 
-def _is_protected(stress: Stress) -> bool:
+def _is_protected(stress: AnyStress) -> bool:
     protection = stress.protection
     return (
         protection.shedding is not Shedding.NONE
-        or stress.plan.queue_limit is not None
+        or stress.limit is not None
         or protection.abandoned is not Abandoned.SERVED
     )
 
 
-def _protection(stress: Stress) -> str:
+def _protection(stress: AnyStress) -> str:
     names = {
         Shedding.LATE: "shedding what would be late",
         Shedding.CODEL: "CoDel",
@@ -196,8 +198,8 @@ def _protection(stress: Stress) -> str:
     }
     if stress.protection.shedding in names:
         return names[stress.protection.shedding]
-    if stress.plan.queue_limit is not None:
-        return f"the queue limit of {stress.plan.queue_limit}"
+    if stress.limit is not None:
+        return f"the queue limit of {stress.limit}"
     if stress.protection.abandoned is not Abandoned.SERVED:
         return "dropping what nobody waits for"
     return "the protection"

@@ -170,7 +170,7 @@ def run(
     schedule(w, faults, protection)
     watcher = watcher or Unwatched()
     asked_s = math.inf if is_hopeless is None else ASKED_EVERY_S
-    known_s = math.inf if rest is None else math.nextafter(draws.arrived_s[-1], 0.0)
+    known_s = math.inf if rest is None else math.nextafter(draws.arrived_s[-1], -math.inf)
     while (why := _advance(w, min(asked_s, known_s, watcher.next_s))) != OVER or watcher.next_s < math.inf:
         if why == FULL:
             w = with_more_room(w)
@@ -263,9 +263,9 @@ def _world(
         plan.batch_wait_max_s,
         table.wake_s,
     )
+    rules["law"], rules["sizes"], rules["knots"] = table.kind, len(_by_size(table)), len(table.probabilities)
     if cold is not None:
         rules["cold_batches"], rules["cold_factor"] = cold.batches, cold.factor
-    rules["law"], rules["sizes"], rules["knots"] = table.kind, len(_by_size(table)), len(table.probabilities)
     empty = world_for(rules, plan.replicas, draws, clients, faults)
     return empty._replace(
         queues=_queues(1 if plan.routing is Routing.SHARED_QUEUE else plan.replicas),
