@@ -6,6 +6,7 @@ import typer
 
 from capacity.commands.agreement import agreement
 from capacity.commands.audit import audit
+from capacity.commands.autoscale import autoscale
 from capacity.commands.check import check
 from capacity.commands.compare import compare
 from capacity.commands.curve import curve
@@ -37,7 +38,7 @@ app = StrictTyper(
     help="How many replicas, and which batching, meet your latency objective, and how sure that is.",
 )
 for panel, commands in (
-    ("Plan", (plan, max_rate, simulate, sweep, compare, check, stress, explain, report, render)),
+    ("Plan", (plan, max_rate, simulate, sweep, compare, check, stress, autoscale, explain, report, render)),
     ("Measure and verify", (profile, import_, audit, workload, verify, schema)),
     ("Theory", (curve, littles_law, agreement)),
 ):

@@ -32,6 +32,7 @@ _NAMES = {
         "render_plan",
     ),
     "capacity.api_recovery": ("stress",),
+    "capacity.api_autoscale": ("autoscale",),
     "capacity.profile.load": (
         "load_profile",
         "bundled_names",
@@ -106,6 +107,7 @@ if TYPE_CHECKING:
     from capacity.api import simulate_law as simulate_law
     from capacity.api import sweep as sweep
     from capacity.api import write_report as write_report
+    from capacity.api_autoscale import autoscale as autoscale
     from capacity.api_recovery import stress as stress
     from capacity.errors import CapacityError as CapacityError
     from capacity.errors import DomainError as DomainError

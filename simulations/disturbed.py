@@ -7,7 +7,6 @@ from functools import partial
 
 import numpy as np
 
-from capacity.confidence import student_t
 from capacity.errors import DomainError, InconclusiveError, UnstableError
 from capacity.performance import Interval
 from capacity.profile.profile import ServiceProfile
@@ -23,6 +22,7 @@ from simulations.draws.attempts import AttemptDraws
 from simulations.draws.records import Floats, Integers
 from simulations.draws.service import ProfileTimes, ServiceTimes
 from simulations.kernel.recovery.run import run as run_kernel
+from simulations.statistics.scatter import pooled_quantiles
 from simulations.workers import Mapper, leave_if_abandoned
 
 RUNS = 20
@@ -170,27 +170,11 @@ def _pauses(disturbances: Disturbances, replicas: int, until_s: float, seed: See
 def _quantiles(
     runs: Sequence[Floats], quantiles: Sequence[float], confidence: float, overhead_s: float, name: str
 ) -> dict[float, Interval]:
-    """Quantiles of the pooled requests, with ends at the quantiles that the scatter of the runs allows.
-
-    Source:
-        Woodruff (1952), JASA 47(260), 635-646: an interval of the share beyond, read off as durations.
-    """
-    pooled = np.sort(np.concatenate(runs))
-    found: dict[float, Interval] = {}
+    """Quantiles of the pooled requests, if there are enough beyond them."""
+    count = sum(len(one) for one in runs)
     for quantile in quantiles:
-        if len(pooled) * (1.0 - quantile) < _BEYOND_MIN:
+        if count * (1.0 - quantile) < _BEYOND_MIN:
             raise InconclusiveError(
                 f"too few requests of {name} for P{100.0 * quantile:g}; give a larger share"
             )
-        value_s = _at(pooled, quantile)
-        shares = np.array([float((one > value_s).mean()) for one in runs])
-        half = student_t(confidence, len(runs) - 1) * float(shares.std(ddof=1)) / math.sqrt(len(runs))
-        low_s, high_s = _at(pooled, max(0.0, quantile - half)), _at(pooled, min(1.0, quantile + half))
-        found[quantile] = Interval(
-            value=value_s + overhead_s, low=low_s + overhead_s, high=high_s + overhead_s
-        )
-    return found
-
-
-def _at(ordered: Floats, quantile: float) -> float:
-    return float(ordered[min(len(ordered) - 1, max(0, math.ceil(quantile * len(ordered)) - 1))])
+    return pooled_quantiles(runs, quantiles, confidence, overhead_s)

@@ -57,7 +57,7 @@ def python_blocks() -> list[str]:
 def is_long(example: str) -> bool:
     """Whether it looks at many fleets or rates, which takes up to half a minute, and is not in the README."""
     looks = re.search(
-        r"capacity (plan|stress|check|max-rate|sweep|compare|render) |cap\.(plan|sweep)\(", example
+        r"capacity (plan|stress|autoscale|check|max-rate|sweep|compare|render) |cap\.(plan|sweep)\(", example
     )
     return looks is not None and example not in README.read_text(encoding="utf-8")
 

@@ -16,6 +16,7 @@ CAPACITY = [
     ("evidence",),
     ("question",),
     ("recovery",),
+    ("autoscaling",),
     ("queues",),
     ("search",),
     ("explanation",),
@@ -27,10 +28,12 @@ CAPACITY = [
         "api_llm",
         "api_evidence",
         "api_recovery",
+        "api_autoscale",
         "answers",
         "llm_answers",
         "evidence_answers",
         "recovery_answers",
+        "autoscale_answers",
     ),
     ("commands",),
 ]
@@ -38,8 +41,19 @@ SIMULATIONS = [
     ("workers", "compiled", "cluster_executor"),
     ("draws",),
     ("kernel", "reference"),
-    ("replication", "case", "statistics"),
-    ("looks", "judge", "simulate", "compare", "compare_tokens", "tokens", "disturbed", "token_stress", "stress"),
+    ("replication", "case", "statistics", "scaler"),
+    (
+        "looks",
+        "judge",
+        "simulate",
+        "compare",
+        "compare_tokens",
+        "tokens",
+        "disturbed",
+        "token_stress",
+        "stress",
+        "autoscaled",
+    ),
     ("validation",),
 ]
 MODULES_MAX = 17  # of a folder, but for those with a file for each command, format or target
@@ -138,14 +152,20 @@ def test_the_command_is_a_list_of_commands() -> None:
 def test_packages_know_nothing_of_those_beside_them(package: str, strangers: set[str]) -> None:
     for name, path in modules(package).items():
         met = {i for i in imports(path) if i.split(".")[0] in strangers}
-        meeting = ("capacity.api", "capacity.api_llm", "capacity.api_recovery", "capacity.llm_answers")
+        meeting = (
+            "capacity.api",
+            "capacity.api_llm",
+            "capacity.api_recovery",
+            "capacity.api_autoscale",
+            "capacity.llm_answers",
+        )
         if name in meeting or name.startswith("capacity.commands."):  # where search meets the simulator
             met = {i for i in met if not i.startswith("simulations.")}
         assert not met, name
 
 
 def test_simulations_stand_on_the_question() -> None:
-    below = {name for names in CAPACITY[:6] for name in names} - {"formats", "evidence"}
+    below = {name for names in CAPACITY[:7] for name in names} - {"formats", "evidence"}
     for name, path in modules("simulations").items():
         taken = {i.split(".")[1] for i in imports(path) if i.startswith("capacity.")}
         allowed = below | {"queues", "render"} if name.startswith("simulations.validation.") else below

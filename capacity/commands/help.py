@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 # The groups of help, in its order, and which flags stand in each; all others are the command's own.
 PANELS = {
-    "Profile and traffic": "profile rate arrivals daily users think_time",
+    "Profile and traffic": "profile rate arrivals daily between users think_time",
     "Objective": "slo_p50 slo_p90 slo_p95 slo_p99 slo_p999 slo_mean slo_wait loss_max utilization_max tier",
     "Objective of a language model": " ".join(
         f"slo_{one}_{q}"
@@ -17,6 +17,7 @@ PANELS = {
     "hourly_usd request_overhead instances_per_device",
     "Language models": "lengths cached_share context_tokens_max sequences_max batched_tokens_max kv_tokens "
     "block_tokens engine_policy prefix_caching async_scheduling chunked_prefill replay",
+    "Autoscaler": "replicas_min metric_lag stabilization",
     "Failures and spikes": "spare survive rolling_update spike startup_time mtbf recovery_time pause "
     "request_class recover_within trigger detection cold_batches "
     "horizon",
@@ -38,8 +39,10 @@ _METAVARS = {
         for q in ("p50", "p90", "p95", "p99", "p999", "mean")
     )
     + " batch_wait think_time startup_time mtbf recovery_time recover_within detection horizon deadline hedge "
+    "metric_lag stabilization "
     "request_overhead request_work duration duration_max timeout patience service_time latency_mean "
     "latency_p50 latency_p90 latency_p95 latency_p99",
+    "FROM-TO": "between",
     "QUANTILE=DURATION": "slo_wait",
     "ON|OFF": "prefix_caching async_scheduling chunked_prefill",
     "LENGTHS": "lengths",

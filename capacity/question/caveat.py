@@ -30,6 +30,7 @@ class CaveatCode(StrEnum):
     CACHE_HITS_ASSUMED = "cache_hits_assumed"
     ENGINE_VERSION = "engine_version"
     ONE_BALANCER = "one_balancer"
+    UTILIZATION_OF_BATCHES = "utilization_of_batches"
     BATCHING_WITHOUT_WAIT = "batching_without_wait"
     PROFILE_LARGER_FASTER = "profile_larger_faster"
     PROFILE_ONE_SAMPLE = "profile_one_sample"

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import fmean
 
+from capacity.autoscaling.scaled_fleet import ScaledFleet
+from capacity.autoscaling.target import Metric
 from capacity.performance import Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.profile.sampling import FloorDoubt, has_samples
@@ -176,6 +178,24 @@ def profile_caveats(
     yield from device_caveats(profile)
 
 
+def autoscale_caveats(fleet: ScaledFleet) -> Iterator[Caveat]:
+    """What the figures behind a fleet that follows its load leave open."""
+    profile, size_max, scaler = fleet.profile, fleet.plan.batch_size_max, fleet.autoscaler
+    used = [timing for timing in profile.timings if timing.batch_size < 2 * size_max]
+    yield from plausibility_caveats(profile, 0.99)
+    yield from spread_caveats([timing for timing in used if not timing.samples_s], 0.99)
+    if size_max > 1 and scaler is not None and scaler.target.metric is Metric.UTILIZATION:
+        yield Caveat(
+            code=CaveatCode.UTILIZATION_OF_BATCHES,
+            message="a replica that batches is busier than its load says, as small batches use it poorly: utilization "
+            "asks for replicas long before it is full; what is measured here is time with a batch in service",
+        )
+    yield Caveat(
+        code=CaveatCode.PROFILE_ERROR_LEFT_OUT,
+        message="intervals hold the chance of the runs and not the error of the profile, nor that of the rates",
+    )
+
+
 def plausibility_caveats(profile: ServiceProfile, quantile_max: float) -> Iterator[Caveat]:
     """What in the whole profile is more likely a mistake than a measurement, whatever it is used for."""
     doubt = unit_doubt(profile)
@@ -311,7 +331,7 @@ def _dips_message(profile: ServiceProfile, found: list[Dip]) -> str:
 
 
 def spread_caveats(summaries: list[BatchTiming], quantile_max: float) -> Iterator[Caveat]:
-    """What timings without samples leave open about the spread of batches."""
+    """What summaries of batch times leave open about a quantile."""
     bare = [timing.batch_size for timing in summaries if not timing.percentiles_s]
     if bare:
         yield Caveat(

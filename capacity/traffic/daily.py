@@ -153,6 +153,25 @@ def clock(time_s: float) -> str:
     return f"{hours:02}:{minutes:02}" + (f":{seconds:02}" if seconds else "")
 
 
+def read_span(text: str, flag: str = "--between") -> tuple[float, float]:
+    """From and to of a part of a day, as 07:00-11:30; 24:00 is the end of it. [s since midnight]
+
+    Raises:
+        InputError: with what to write instead.
+
+    >>> read_span("07:00-24:00")
+    (25200.0, 86400.0)
+    """
+    begins, dash, ends = text.partition("-")
+    if not dash:
+        raise InputError(f"{flag} {printable(text)[:40]!r} is no part of a day; write 07:00-11:30")
+    begins_s = _time_s(begins.strip(), flag)
+    ends_s = float(DAY_S) if ends.strip() == "24:00" else _time_s(ends.strip(), flag)
+    if begins_s >= ends_s:
+        raise InputError(f"{flag} {printable(text)[:40]!r} ends before it begins; write 07:00-11:30")
+    return begins_s, ends_s
+
+
 def _columns(header: list[str], shown: str) -> tuple[int, int, float | None]:
     """Places of the time and of the rate, and the period of the latter's numbers."""
     names = [cell.strip().lower() for cell in header]

@@ -153,6 +153,7 @@ class Stage(IntEnum):
     VERIFY = 5
     PROBE = 6
     STRESS = 7
+    AUTOSCALE = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

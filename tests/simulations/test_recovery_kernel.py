@@ -1,5 +1,7 @@
 """The compiled engine of recovery against the readable one: the same bytes, whatever happens at one instant."""
 
+import math
+from collections.abc import Callable
 from dataclasses import fields
 
 import numpy as np
@@ -13,8 +15,9 @@ from capacity.question.plan import Plan
 from capacity.recovery.clients import Clients
 from capacity.recovery.faults import Action, ColdCache, Fault
 from capacity.recovery.protection import Protection, Shedding
-from simulations.draws.attempts import AttemptDraws
+from simulations.draws.attempts import AttemptDraws, Outcomes
 from simulations.draws.service import ExponentialTimes
+from simulations.draws.watching import Sight
 from simulations.kernel.recovery.run import run as run_kernel
 from simulations.reference.recovery.fleet import run as run_reference
 
@@ -143,3 +146,79 @@ def test_both_engines_give_the_same_bytes(case: Case) -> None:
 @given(cases())
 def test_both_engines_give_the_same_bytes_on_many_schedules(case: Case) -> None:
     assert_same(case)
+
+
+class Meddler:
+    """Looks at fixed instants, notes what it sees, and starts or ends replicas by it; at last it may end the run."""
+
+    def __init__(self, instants_s: list[float], replicas: int, seed: int, *, ends: bool) -> None:
+        self.seen: list[Sight] = []
+        self._instants_s, self._replicas, self._ends = instants_s, replicas, ends
+        self._seed = seed
+
+    @property
+    def next_s(self) -> float:
+        return self._instants_s[len(self.seen)] if len(self.seen) < len(self._instants_s) else math.inf
+
+    def look(self, sight: Sight) -> list[Fault] | None:
+        self.seen.append(sight)
+        if self._ends and self.next_s == math.inf:
+            return None
+        mixed = self._seed + 7 * int(sight.waiting.sum()) + 3 * int(sight.serving.sum()) + len(self.seen)
+        generator = np.random.default_rng(mixed + int(4.0 * float(sight.busy_s.sum())))
+        actions = (Action.LEAVE, Action.JOIN, Action.JOIN, Action.RESTART, Action.CRASH)
+        return [
+            Fault(
+                instant_s=sight.now_s + late_s,
+                replica=int(generator.integers(self._replicas)),
+                action=actions[generator.integers(len(actions))],
+            )
+            for late_s in sorted(generator.choice([0.0, 0.25, 1.0], generator.integers(0, 4)))
+        ]
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    cases(),
+    st.lists(st.integers(0, 60), max_size=12, unique=True),
+    st.sampled_from([0.25, 0.25, 0.1, 0.3]),
+    st.integers(0, 2**32),
+    st.booleans(),
+)
+def test_both_engines_show_a_watcher_the_same_and_do_what_it_says(
+    case: Case, places: list[int], step_s: float, seed: int, ends: bool
+) -> None:
+    """Looks at instants at which other things happen, and long after everything is over."""
+    instants_s = [step_s * place for place in sorted(places)]
+    watchers = [Meddler(instants_s, case.plan.replicas, seed, ends=ends) for _ in range(2)]
+    found, expected = run_kernel(*case, watcher=watchers[0]), run_reference(*case, watcher=watchers[1])
+    for here, there in zip(*(watcher.seen for watcher in watchers), strict=True):
+        for one, other in zip(here, there, strict=True):
+            np.testing.assert_array_equal(one, other)
+    for field in fields(expected):
+        here, there = getattr(found, field.name), getattr(expected, field.name)
+        np.testing.assert_array_equal(here, there, err_msg=field.name)
+
+
+@pytest.mark.parametrize("run", [run_kernel, run_reference])
+def test_a_first_try_that_is_moved_may_stand_beside_its_retry(run: Callable[..., Outcomes]) -> None:
+    """Only clients that hedge keep apart; the turn decides where the queue of a replica that leaves goes.
+
+    At 1.45 s it holds the abandoned 5th request, whose retry is at replica 0, a retry and the 6th, and it is
+    the turn of replica 0: they go to 0, 2 and 0.
+    """
+    arrived_s = np.array([0.0, 0.1, 0.2, 0.3, 0.4, 1.42, 1.43])
+    uniforms = np.full((2, len(arrived_s)), 0.5)
+    routing = np.full((*uniforms.shape, 2), 0.5)
+    draws = AttemptDraws(arrived_s=arrived_s, service=uniforms, routing=routing, backoff=uniforms)
+    watcher = Meddler([1.46], 3, 0, ends=True)
+    run(
+        Plan(profile="made-up", replicas=3, batch_size_max=1),
+        fixed(lambda size: 10.0),
+        draws,
+        Clients(timeout_s=1.0, attempts=2),
+        Protection(),
+        [Fault(instant_s=1.45, replica=1, action=Action.LEAVE)],
+        watcher=watcher,
+    )
+    assert watcher.seen[0].waiting.tolist() == [5, 0, 4]

@@ -51,7 +51,7 @@ def lose(w: World, a: int, now_s: float) -> None:
 def lose_all(w: World, r: int, now_s: float) -> None:
     """All that a replica holds: its batch, then its own queue."""
     a = w.replicas[r].head
-    rest(w, r)
+    rest(w, r, now_s)
     while a != NOBODY:
         behind = w.attempts[a].behind
         lose(w, a, now_s)

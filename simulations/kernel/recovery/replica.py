@@ -31,8 +31,10 @@ from simulations.kernel.recovery.state import (
 
 
 @borrowing
-def rest(w: World, r: int) -> None:
-    """A replica serves nothing."""
+def rest(w: World, r: int, now_s: float) -> None:
+    """A replica serves nothing any more."""
+    if w.replicas[r].size > 0:
+        w.replicas[r].busy_s += now_s - w.replicas[r].began_s
     was_free = is_free(w, r)
     w.replicas[r].size = 0
     w.state[0].free += is_free(w, r) - was_free
@@ -132,6 +134,7 @@ def start(w: World, q: int, r: int, now_s: float) -> None:
         w.replicas[r].cold -= 1
     w.replicas[r].size = size
     w.state[0].free -= 1
+    w.replicas[r].began_s = now_s
     w.replicas[r].finish_s = now_s + work_s
     push(w, w.replicas[r].finish_s, COMPLETION, r, r)
 
@@ -153,7 +156,7 @@ def complete(w: World, r: int, now_s: float) -> None:
     """A replica has served its batch, and starts the next if one is due."""
     replicas, attempts, state = w.replicas, w.attempts, w.state
     a, q, is_stopped = replicas[r].head, queue_of(w, r), replicas[r].is_stopped
-    rest(w, r)
+    rest(w, r, now_s)
     w.queues[q].ended_s = now_s
     member = a
     while member != NOBODY:

@@ -23,6 +23,7 @@ from simulations.compiled import borrowing
 from simulations.draws.attempts import AttemptDraws, Outcomes
 from simulations.draws.records import Floats
 from simulations.draws.service import FIXED, KNOTS, SCALED, ServiceTable, ServiceTimes
+from simulations.draws.watching import Sight, Unwatched, Watcher
 from simulations.kernel.recovery.arrivals import arrive, hedges
 from simulations.kernel.recovery.balancer import sweep
 from simulations.kernel.recovery.clients import time_out
@@ -148,6 +149,7 @@ def run(
     cold: ColdCache | None = None,
     is_hopeless: Callable[[float, int], bool] | None = None,
     rest: Callable[[], AttemptDraws] | None = None,
+    watcher: Watcher | None = None,
 ) -> Outcomes:
     """Serve all requests of `draws`, whose clients try again, while faults happen; as `reference.recovery.run`.
 
@@ -157,6 +159,7 @@ def run(
         is_hopeless: asked every some seconds, with the instant and how many attempts wait, whether to stop;
             requests without a reply by then have failed.
         rest: all draws, where `draws` are only those of the first requests; asked when the run goes on beyond them.
+        watcher: looks from time to time; requests without a reply when it ends the run have failed.
 
     Raises:
         DomainError: what the model does not have: another batching rule than Triton's, too few draws, faults
@@ -165,14 +168,21 @@ def run(
     check(plan, draws, clients, protection, faults)
     w = _world(plan, service_times, draws, clients, protection, faults, cold)
     schedule(w, faults, protection)
+    watcher = watcher or Unwatched()
     asked_s = math.inf if is_hopeless is None else ASKED_EVERY_S
     known_s = math.inf if rest is None else math.nextafter(draws.arrived_s[-1], -math.inf)
-    while (why := _advance(w, min(asked_s, known_s))) != OVER:
+    while (why := _advance(w, min(asked_s, known_s, watcher.next_s))) != OVER or watcher.next_s < math.inf:
         if why == FULL:
             w = with_more_room(w)
-        elif rest is not None and known_s <= asked_s:
+        elif rest is not None and known_s <= min(asked_s, watcher.next_s):
             w = _with_more_requests(w, _world(plan, service_times, rest(), clients, protection, faults, cold))
             known_s = math.inf
+        elif watcher.next_s <= asked_s:
+            now_s = watcher.next_s
+            more = watcher.look(_sight(w, now_s))
+            if more is None:
+                return replace(outcomes_of(w), stopped_s=now_s)
+            w = _with_faults(w, more)
         elif is_hopeless is not None and is_hopeless(asked_s, int(w.queues["waiting"].sum())):
             return replace(outcomes_of(w), stopped_s=asked_s)
         else:
@@ -187,6 +197,27 @@ def schedule(w: World, faults: Sequence[Fault], protection: Protection) -> None:
             push(w, fault.instant_s, FAULT, number, 0)
     if protection.ejects:
         push(w, EJECTION_SWEEP_S, FAULT, -1, SWEEP)
+
+
+def _sight(w: World, now_s: float) -> Sight:
+    """The fleet as its watcher sees it."""
+    replicas = w.replicas
+    so_far_s = np.where(replicas["size"] > 0, now_s - replicas["began_s"], 0.0)
+    return Sight(now_s, w.queues["waiting"].copy(), replicas["size"].copy(), replicas["busy_s"] + so_far_s)
+
+
+def _with_faults(w: World, more: Sequence[Fault]) -> World:
+    """The same with more faults to come."""
+    if not more:
+        return w
+    check_faults(more, len(w.replicas))
+    first = len(w.faults)
+    w = w._replace(faults=np.concatenate([w.faults, _strikes(more)]))
+    for number, fault in enumerate(more, start=first):
+        if is_full(w, 0.0, 0):
+            w = with_more_room(w)
+        push(w, fault.instant_s, FAULT, number, 0)
+    return w
 
 
 def check(
@@ -263,7 +294,7 @@ def world_for(
         attempts=_room_for(0, ROOM),
         events=np.zeros(2 * ROOM + len(faults), dtype=EVENT),
         timeouts=np.zeros(ROOM, dtype=EVENT),
-        faults=np.array([(f.replica, int(f.action), f.value) for f in faults], dtype=STRIKE),
+        faults=_strikes(faults),
         requests=requests,
         places=np.full((clients.attempts, count) if hedges else (0, 0), NOBODY, dtype=np.int64),
         sent=np.zeros(int(draws.arrived_s[-1]) + 1 if count else 1, dtype=np.int64),
@@ -273,6 +304,11 @@ def world_for(
         law_places=np.zeros(0, dtype=np.int64),
         law_values=np.zeros(0),
     )
+
+
+def _strikes(faults: Sequence[Fault]) -> Structs:
+    """Faults in numbers, shape `(faults,)`."""
+    return np.array([(fault.replica, int(fault.action), fault.value) for fault in faults], dtype=STRIKE)
 
 
 def _by_size(table: ServiceTable) -> Floats:
@@ -338,7 +374,9 @@ def _queues(count: int) -> Structs:
 
 
 def with_more_room(w: World) -> World:
-    """The same with twice the memory for attempts and events."""
+    """The same with twice the memory for attempts and events, or else for the seconds of the run."""
+    if not is_full(w, 0.0, 0):
+        return w._replace(sent=np.concatenate([w.sent, np.zeros(len(w.sent), dtype=np.int64)]))
     room, attempts = len(w.attempts), _longer(w.attempts, 2 * len(w.attempts))
     attempts["spare"][room:] = np.arange(room, 2 * room)
     timeouts = w.timeouts
@@ -349,7 +387,6 @@ def with_more_room(w: World) -> World:
         attempts=attempts,
         events=_longer(w.events[: w.state["events"][0]], 2 * len(w.events)),
         timeouts=timeouts,
-        sent=np.concatenate([w.sent, np.zeros(len(w.sent), dtype=np.int64)]),
     )
 
 

@@ -325,7 +325,8 @@ def run_engines(
     while (why := _advance(w, e, lengths, until_s)) != OVER:
         if why == FULL:
             w = with_more_room(w)
-            e = e._replace(rows=np.concatenate([e.rows, rows_for(len(e.rows))]))
+            if len(e.rows) < len(w.attempts):
+                e = e._replace(rows=np.concatenate([e.rows, rows_for(len(e.rows))]))
         elif is_hopeless is not None and is_hopeless(until_s, _waiting(w, e)):
             return replace(outcomes_of(w), stopped_s=until_s)
         else:

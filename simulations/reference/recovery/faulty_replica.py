@@ -20,6 +20,7 @@ class Batch:
     """What a replica serves, and when that ends: never, if it hangs."""
 
     attempts: list[Attempt]
+    began_s: float
     ends_s: float
     end: Moment
 
@@ -66,6 +67,7 @@ class FaultyReplica:
         self._population = population
         self._counts = counts
         self._batch: Batch | None = None
+        self._busy_s = 0.0  # in batches that have ended
         queue.servers.append(self)
 
     def admit(self, attempt: Attempt) -> bool:
@@ -82,6 +84,15 @@ class FaultyReplica:
         """Whether it could start a batch."""
         return self.is_up and not self._is_paused and self._batch is None
 
+    @property
+    def serving(self) -> int:
+        """Attempts in its batch."""
+        return 0 if self._batch is None else len(self._batch.attempts)
+
+    def busy_s(self, now_s: float) -> float:
+        """How long it has served batches so far. [s]"""
+        return self._busy_s + (0.0 if self._batch is None else now_s - self._batch.began_s)
+
     def start(self) -> None:
         """Start a batch, if anybody in line is to be served."""
         attempts = self.queue.take()
@@ -91,7 +102,7 @@ class FaultyReplica:
             attempt.place = self
         ends_s = self._clock.now + self._work_s(attempts) * self._coldness()
         end = self._clock.call(ends_s, Phase.COMPLETION, self.index, self._complete)
-        self._batch = Batch(attempts, ends_s, end)
+        self._batch = Batch(attempts, self._clock.now, ends_s, end)
 
     def abandon(self, attempt: Attempt) -> None:
         """A batch that nobody waits for ends at once, unless it hangs."""
@@ -206,6 +217,7 @@ class FaultyReplica:
         if batch is None:
             return []
         batch.end.callbacks = []
+        self._busy_s += self._clock.now - batch.began_s
         for attempt in batch.attempts:
             attempt.leave()
         return batch.attempts

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from capacity.recovery.faults import Action, ColdCache, Fault
 from capacity.recovery.protection import Protection
 from simulations.draws.attempts import AttemptDraws, Outcomes
 from simulations.draws.service import ServiceTimes
+from simulations.draws.watching import Sight, Unwatched, Watcher
 from simulations.reference.recovery.attempt import Attempt
 from simulations.reference.recovery.balancer import Balancer, OneQueue, Routed
 from simulations.reference.recovery.counts import Counts
@@ -32,6 +34,7 @@ def run(
     protection: Protection,
     faults: Sequence[Fault],
     cold: ColdCache | None = None,
+    watcher: Watcher | None = None,
 ) -> Outcomes:
     """Follow every request until it is decided, and every attempt until it is served, lost or stuck.
 
@@ -40,6 +43,7 @@ def run(
     Args:
         faults: those of one instant happen in their order here.
         cold: batches of a replica that has come back; None: like any other.
+        watcher: looks from time to time; requests without a reply when it ends the run have failed.
 
     Raises:
         DomainError: the batch wait does not count from the oldest request; there are too few draws for the
@@ -47,10 +51,25 @@ def run(
     """
     _require(plan, draws, clients, faults)
 
-    def fleet(clock: Clock, population: Population, counts: Counts) -> Fleet:
+    def fleet(clock: Clock, population: Population, counts: Counts) -> BatchingFleet:
         return _batching(clock, plan, service_times, draws, clients, protection, population, counts, cold)
 
-    return follow(fleet, draws, clients, protection, faults)
+    watch = partial(_watch, watcher=watcher or Unwatched())
+    return follow(fleet, draws, clients, protection, faults, watch)
+
+
+def _watch(clock: Clock, fleet: "BatchingFleet", watcher: Watcher) -> float:
+    """Until nothing more happens and the watcher is done; when it ended the run, else infinity. [s]"""
+    while clock.peek() < math.inf or watcher.next_s < math.inf:
+        if clock.peek() <= watcher.next_s:
+            clock.step()
+            continue
+        now_s = watcher.next_s
+        more = watcher.look(fleet.sight(now_s))
+        if more is None:
+            return now_s
+        fleet.expect(clock, more)
+    return math.inf
 
 
 class Replica(Protocol):
@@ -84,6 +103,14 @@ class Fleet:
         self._replicas = replicas
         self._population = population
         self._queues = queues
+        self._expected = 0  # faults so far
+
+    def expect(self, clock: Clock, faults: Sequence[Fault]) -> None:
+        """These happen too; of those of one instant, whoever was named first."""
+        for rank, fault in enumerate(faults, start=self._expected):
+            if fault.instant_s < math.inf:
+                clock.call(fault.instant_s, Phase.FAULT, rank, partial(self.suffer, fault))
+        self._expected += len(faults)
 
     def suffer(self, fault: Fault) -> None:
         """Something happens to a replica."""
@@ -108,25 +135,60 @@ class Fleet:
                 self._population.fail(attempt, failure)
 
 
+class BatchingFleet(Fleet):
+    """Replicas that take batches from a queue, which somebody may look at."""
+
+    def __init__(
+        self,
+        replicas: Sequence[FaultyReplica],
+        entrance: OneQueue | Balancer,
+        population: Population,
+        queues: Sequence[ProtectedQueue],
+    ) -> None:
+        super().__init__(replicas, entrance, population, queues)
+        self._batching = replicas
+
+    def sight(self, now_s: float) -> Sight:
+        """What a watcher sees."""
+        return Sight(
+            now_s,
+            np.array([queue.waiting for queue in self._queues]),
+            np.array([replica.serving for replica in self._batching]),
+            np.array([replica.busy_s(now_s) for replica in self._batching]),
+        )
+
+
+AnyFleet = TypeVar("AnyFleet", bound=Fleet)
+
+
+def to_the_end(clock: Clock, fleet: Fleet) -> float:
+    """Until nothing more happens, which nobody ends. [s]"""
+    clock.run()
+    return math.inf
+
+
 def follow(
-    build: Callable[[Clock, Population, Counts], Fleet],
+    build: Callable[[Clock, Population, Counts], AnyFleet],
     draws: AttemptDraws,
     clients: Clients,
     protection: Protection,
     faults: Sequence[Fault],
+    go_on: Callable[[Clock, AnyFleet], float] = to_the_end,
 ) -> Outcomes:
-    """One run of a fleet, from its first request to its last event."""
+    """One run of a fleet, from its first request to its last event.
+
+    Args:
+        go_on: lets things happen, and says when somebody ended the run. [s]
+    """
     clock = Clock()
     counts = Counts()
     population = Population(clock, clients, protection.abandoned, draws.backoff.tolist(), counts)
     fleet = build(clock, population, counts)
-    for rank, fault in enumerate(faults):
-        if fault.instant_s < math.inf:
-            clock.call(fault.instant_s, Phase.FAULT, rank, partial(fleet.suffer, fault))
+    fleet.expect(clock, faults)
     population.begin(draws.arrived_s.tolist(), fleet.entrance)
-    clock.run()
+    stopped_s = go_on(clock, fleet)
     fleet.drop_the_abandoned()
-    return _outcomes(draws, population, counts)
+    return replace(_outcomes(draws, population, counts), stopped_s=stopped_s)
 
 
 def _batching(
@@ -139,7 +201,7 @@ def _batching(
     population: Population,
     counts: Counts,
     cold: ColdCache | None,
-) -> Fleet:
+) -> BatchingFleet:
     """Replicas that take batches from a queue."""
     shares = plan.routing is Routing.SHARED_QUEUE
     queues = [
@@ -164,9 +226,9 @@ def _batching(
         for index in range(plan.replicas)
     ]
     if shares:
-        return Fleet(replicas, OneQueue(queues[0], counts), population, queues)
+        return BatchingFleet(replicas, OneQueue(queues[0], counts), population, queues)
     balancer = balancer_for(clock, plan.routing, replicas, draws, clients, protection, counts)
-    return Fleet(replicas, balancer, population, queues)
+    return BatchingFleet(replicas, balancer, population, queues)
 
 
 def balancer_for(

@@ -58,6 +58,11 @@ class ProtectedQueue:
         self._is_called = False  # whether a dispatch is to come at this instant
         self._timed: Attempt | None = None  # the first in line for whom the latest timer was set
 
+    @property
+    def waiting(self) -> int:
+        """Attempts in line."""
+        return len(self._line)
+
     def admit(self, attempt: Attempt) -> bool:
         """An attempt comes to the end of the line; False if it finds no room."""
         limit = self._plan.queue_limit

@@ -1,0 +1,153 @@
+"""Answers about autoscaling: what `autoscale` returns."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from capacity.answer.documents import Document, plain, plan_document
+from capacity.answers import Answer
+from capacity.autoscaling.findings import COURSE_S, Days, ScaledScreen
+from capacity.autoscaling.scaled_fleet import ScaledFleet
+from capacity.performance import Interval
+from capacity.question.budget import Effort
+from capacity.question.caveat import Caveat
+from capacity.search.caveats import autoscale_caveats
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from capacity.render.plot import Panels
+
+_VERDICTS = {0: "met", 3: "missed", 4: "inconclusive"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutoscaleAnswer(Answer):
+    """What a fleet that follows its load costs and holds, and what a fixed one would."""
+
+    screen: ScaledScreen
+    effort: Effort
+    runs: int
+
+    @property
+    def fleet(self) -> ScaledFleet:
+        """What was asked."""
+        return self.screen.found.fleet
+
+    @property
+    def response_p99_s(self) -> Interval:
+        """P99 of all requests, lost ones counted as infinitely late. [s]"""
+        return self.screen.found.response_p99_s
+
+    @property
+    def caveats(self) -> tuple[Caveat, ...]:
+        """What the answer does not say by itself."""
+        return tuple(autoscale_caveats(self.fleet))
+
+    @property
+    def exit_code(self) -> int:
+        """0 where the autoscaled fleet holds the limit, 3 where it does not, 4 where the runs do not tell."""
+        return self.screen.found.exit_code
+
+    def document(self) -> Document:
+        """`capacity autoscale --json`."""
+        screen, fleet = self.screen, self.fleet
+        return {
+            "verdict": _VERDICTS[self.exit_code],
+            "exit_code": self.exit_code,
+            "autoscaled": _days_document(screen.found),
+            "smallest_fleet": None if screen.smallest is None else _days_document(screen.smallest),
+            "remedies": [_days_document(one) for one in screen.remedies],
+            "worst": plain(screen.worst),
+            "objective": {"response_quantiles_s": {"0.99": fleet.response_p99_s}},
+            "plan": plan_document(fleet.plan),
+            "traffic": {
+                "name": fleet.curve.name,
+                "begins_s": fleet.begins_s,
+                "ends_s": fleet.ends_s,
+                "mean_rate_rps": fleet.mean_rate_rps,
+                "peak_rate_rps": fleet.peak_rate_rps,
+            },
+            "replica_hourly_usd": fleet.replica_hourly_usd,
+            "runs": self.runs,
+            "caveats": plain(self.caveats),
+            "seed": self.effort.seed,
+            "confidence": self.effort.confidence,
+        }
+
+    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+        """The screen that people see."""
+        from capacity.render.autoscaling.screen import autoscale_tables
+        from capacity.render.tables import caveat_lines
+
+        yield from autoscale_tables(self.screen, width, verbose=verbose)
+        yield Text("")
+        yield from caveat_lines(self.caveats)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row for the autoscaled fleet, the smallest fixed one, and each way out."""
+        screen = self.screen
+        found = [("autoscaled", screen.found)]
+        found += [] if screen.smallest is None else [("fixed", screen.smallest)]
+        found += [("remedy", one) for one in screen.remedies]
+        return [_row(name, days) for name, days in found]
+
+    def course(self) -> "pd.DataFrame":
+        """Minute by minute: arrivals, share of late ones, replicas asked for and serving; means of the runs."""
+        import pandas as pd
+
+        course = self.screen.found.course
+        return pd.DataFrame(
+            {
+                "time_s": [self.fleet.begins_s + step * COURSE_S for step in range(len(course.arrived))],
+                "arrived": course.arrived,
+                "late": course.late,
+                "wanted": course.wanted,
+                "ready": course.ready,
+            }
+        )
+
+    def plot(self) -> "Panels":
+        """Arrivals, replicas and late requests over the day."""
+        from capacity.render.autoscaling.figure import autoscale_figure
+
+        return autoscale_figure(self.screen)
+
+
+def _days_document(days: Days) -> Document:
+    scaler = days.fleet.autoscaler
+    return {
+        "autoscaler": None if scaler is None else {**plain(scaler), "target": str(scaler.target)},
+        "replicas_max": days.fleet.plan.replicas,
+        "response_p99_s": plain(days.response_p99_s),
+        "late_share": plain(days.late_share),
+        "lost_share": days.lost_share,
+        "replica_hours": plain(days.replica_hours),
+        "cost_usd": days.cost_usd,
+        "replicas_mean": days.replicas_mean,
+        "replicas_most": days.replicas_most,
+        "scalings": plain(days.scalings),
+        "requests": days.requests,
+    }
+
+
+def _row(name: str, days: Days) -> dict[str, Any]:
+    scaler = days.fleet.autoscaler
+    return {
+        "fleet": name,
+        "target": None if scaler is None else str(scaler.target),
+        "replicas_min": days.fleet.plan.replicas if scaler is None else scaler.replicas_min,
+        "replicas_max": days.fleet.plan.replicas,
+        "response_p99_s": days.response_p99_s.value,
+        "response_p99_low_s": days.response_p99_s.low,
+        "response_p99_high_s": days.response_p99_s.high,
+        "late_share": days.late_share.value,
+        "replica_hours": days.replica_hours.value,
+        "cost_usd": days.cost_usd,
+        "replicas_mean": days.replicas_mean,
+        "replicas_most": days.replicas_most,
+        "scalings": days.scalings.value,
+    }

@@ -1,0 +1,108 @@
+"""Beside: a fleet that follows its load beside the smallest that need not, and what would hold the limit."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+from capacity.autoscaling.autoscaler import Autoscaler
+from capacity.autoscaling.findings import DayJudge, Days, ScaledScreen, worst_of
+from capacity.autoscaling.scaled_fleet import ScaledFleet
+from capacity.autoscaling.target import Metric, Target
+
+Progress = Callable[[str], None]
+
+_TARGETS = 20  # steps between none and the target that was given
+
+
+def screen(
+    fleet: ScaledFleet, judge: DayJudge, progress: Progress, *, only_verdict: bool = False
+) -> ScaledScreen:
+    """What the autoscaler costs and holds, beside the smallest fixed fleet; and two ways out if it misses.
+
+    Both searches are bisections, which assume that more replicas and lower targets never hurt.
+
+    Args:
+        only_verdict: leave out the fixed fleet and the ways out.
+    """
+    scaler = fleet.autoscaler
+    assert scaler is not None  # noqa: S101  (it is the question)
+    progress(f"the autoscaler at {scaler.target}")
+    found = judge(fleet)
+    worst = worst_of(found)
+    if only_verdict:
+        return ScaledScreen(found=found, smallest=None, remedies=(), worst=worst, is_searched=False)
+    smallest = _smallest(fleet, judge, progress)
+    remedies: list[Days | None] = []
+    if not found.is_held:
+        remedies = [_highest_target(fleet, scaler, judge, progress)]
+        remedies += [_fewest_at_least(fleet, scaler, smallest, judge, progress)]
+    return ScaledScreen(
+        found=found,
+        smallest=smallest,
+        remedies=tuple(one for one in remedies if one),
+        worst=worst,
+        is_searched=True,
+    )
+
+
+def _smallest(fleet: ScaledFleet, judge: DayJudge, progress: Progress) -> Days | None:
+    """Fewest replicas that hold the limit all the time, up to the most of the autoscaler."""
+    most = fleet.plan.replicas
+    least = min(most, max(1, math.ceil(fleet.mean_rate_rps / fleet.replica_rps)))
+
+    def ask(replicas: int) -> Days:
+        progress(f"{replicas} replicas all the time")
+        return judge(fleet.fixed(replicas))
+
+    return _first_that_holds(ask, least, most)
+
+
+def _highest_target(
+    fleet: ScaledFleet, scaler: Autoscaler, judge: DayJudge, progress: Progress
+) -> Days | None:
+    """The highest of some lower targets that holds the limit."""
+    target = scaler.target
+    counts = sorted({max(1, target.count * step // _TARGETS) for step in range(1, _TARGETS)})
+    lower = [_with_count(target, count) for count in counts if count < target.count]
+
+    def ask(below: int) -> Days:
+        one = lower[len(lower) - below]
+        progress(f"the autoscaler at {one}")
+        return judge(fleet.scaled(replace(scaler, target=one)))
+
+    return _first_that_holds(ask, 1, len(lower)) if lower else None
+
+
+def _with_count(target: Target, count: int) -> Target:
+    scale = 100.0 if target.metric is Metric.UTILIZATION else 1000.0
+    return replace(target, level=count / scale)
+
+
+def _fewest_at_least(
+    fleet: ScaledFleet, scaler: Autoscaler, smallest: Days | None, judge: DayJudge, progress: Progress
+) -> Days | None:
+    """The lowest bound from below, short of a fixed fleet, that holds the limit."""
+    most = scaler.replicas_max - 1 if smallest is None else smallest.fleet.plan.replicas - 1
+    least = max(1, scaler.replicas_min) + 1
+
+    def ask(replicas: int) -> Days:
+        progress(f"the autoscaler with {replicas} replicas at least")
+        return judge(fleet.scaled(replace(scaler, replicas_min=replicas)))
+
+    return _first_that_holds(ask, least, most) if least <= most else None
+
+
+def _first_that_holds(ask: Callable[[int], Days], least: int, most: int) -> Days | None:
+    """Bisection for the lowest number that holds the limit; None if the highest does not."""
+    best = ask(most)
+    if not best.is_held:
+        return None
+    refused, accepted = least - 1, most
+    while accepted - refused > 1:
+        middle = (refused + accepted) // 2
+        found = ask(middle)
+        if found.is_held:
+            best, accepted = found, middle
+        else:
+            refused = middle
+    return best

@@ -1,0 +1,157 @@
+"""Findings: what days of a scaled fleet have shown, each with its interval."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from capacity.autoscaling.scaled_fleet import ScaledFleet
+from capacity.performance import Interval
+
+COURSE_S = 60.0  # a step of the course
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """The time that was looked at, in steps of `COURSE_S`; means of the runs, each of shape `(steps,)`.
+
+    Attributes:
+        arrived: requests of a step.
+        late: those of them that were lost or answered after the limit.
+        wanted: replicas that were asked for.
+        ready: those of them that served.
+    """
+
+    arrived: tuple[float, ...]
+    late: tuple[float, ...]
+    wanted: tuple[float, ...]
+    ready: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Days:
+    """Independent runs of one fleet.
+
+    Attributes:
+        response_p99_s: of all requests, lost ones counted as infinitely late. [s]
+        late_share: of requests that were lost or answered after the limit.
+        lost_share: of requests that were lost.
+        replica_hours: of replicas that were asked for, starting or serving.
+        replicas_mean, replicas_most: of these at one instant; the latter over all runs.
+        scalings: changes of that number.
+        requests: in all runs.
+    """
+
+    fleet: ScaledFleet
+    response_p99_s: Interval
+    late_share: Interval
+    lost_share: float
+    replica_hours: Interval
+    replicas_mean: float
+    replicas_most: int
+    scalings: Interval
+    requests: int
+    course: Course
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the P99 is within the limit, by its interval as well."""
+        return self.response_p99_s.high <= self.fleet.response_p99_s
+
+    @property
+    def is_missed(self) -> bool:
+        """Whether it is beyond the limit, by its interval as well."""
+        return self.response_p99_s.low > self.fleet.response_p99_s
+
+    @property
+    def exit_code(self) -> int:
+        """0 where the limit is held, 3 where it is not, 4 where the runs do not tell."""
+        if self.is_held:
+            return 0
+        return 3 if self.is_missed else 4
+
+    @property
+    def cost_usd(self) -> float | None:
+        """Price of the replica-hours; None where none is known. [USD]"""
+        price = self.fleet.replica_hourly_usd
+        return None if price is None else self.replica_hours.value * price
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worst:
+    """Where most of the late requests arrive.
+
+    Attributes:
+        begins_s, ends_s: time of day. [s since midnight]
+        share: of all late requests that arrive then.
+        late_share: of the requests arriving then that are late.
+        before_rps, peak_rps: rate before it, and the highest within it. [requests/s]
+        ready, wanted: replicas that served in the minute before, and the most that were asked for within it.
+    """
+
+    begins_s: float
+    ends_s: float
+    share: float
+    late_share: float
+    before_rps: float
+    peak_rps: float
+    ready: float
+    wanted: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScaledScreen:
+    """A fleet that follows its load, beside one that does not.
+
+    Attributes:
+        smallest: the smallest fixed fleet that holds the limit; None if none within `replicas_max` does.
+        remedies: the same autoscaler with the highest target, and with the fewest replicas at least, that were found
+            to hold the limit; empty where it holds as it is.
+        worst: None where hardly a request is late.
+        is_searched: whether a fixed fleet and ways out were looked for.
+    """
+
+    found: Days
+    smallest: Days | None
+    remedies: tuple[Days, ...]
+    worst: Worst | None
+    is_searched: bool
+
+
+class DayJudge(Protocol):
+    """Simulates a fleet."""
+
+    def __call__(self, fleet: ScaledFleet) -> Days:
+        """Independent runs of it, with the same users whatever the fleet."""
+
+
+_WINDOW = 10  # steps of the course
+_EVEN = 1e-9  # of several equal stretches, the last is that which begins as requests become late
+_FEW = 1.0  # late requests a run that need no reason
+
+
+def worst_of(found: Days) -> Worst | None:
+    """The ten minutes in which most of the late requests arrive."""
+    course = found.course
+    size = min(_WINDOW, len(course.late))
+    sums = _moving(course.late, size)
+    most = max(sums)
+    if most < _FEW:
+        return None
+    first = max(place for place, late in enumerate(sums) if late >= (1.0 - _EVEN) * most)
+    steps = slice(first, first + size)
+    arrived = sum(course.arrived[steps])
+    before = course.arrived[max(0, first - size) : first] or course.arrived[:1]
+    return Worst(
+        begins_s=found.fleet.begins_s + first * COURSE_S,
+        ends_s=min(found.fleet.begins_s + (first + size) * COURSE_S, found.fleet.ends_s),
+        share=most / sum(course.late),
+        late_share=most / arrived,
+        before_rps=sum(before) / len(before) / COURSE_S,
+        peak_rps=max(course.arrived[steps]) / COURSE_S,
+        ready=course.ready[max(0, first - 1)],
+        wanted=max(course.wanted[steps]),
+    )
+
+
+def _moving(values: Sequence[float], size: int) -> list[float]:
+    return [sum(values[first : first + size]) for first in range(len(values) - size + 1)]

@@ -1,0 +1,145 @@
+"""Scaled fleet: replicas that follow the load of a day, or do not; and what they must hold."""
+
+import math
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from capacity.autoscaling.autoscaler import Autoscaler
+from capacity.errors import DomainError, InputError
+from capacity.profile.profile import ServiceProfile
+from capacity.question.plan import Plan
+from capacity.question.stability import sustainable_rate_rps
+from capacity.traffic.daily import DAY_S, HOUR_S, DailyCurve, clock
+from capacity.traffic.workload import (
+    ArrivalProcess,
+    DeterministicArrivals,
+    GammaArrivals,
+    PoissonArrivals,
+)
+from capacity.units import require_positive
+
+REQUESTS_MAX = 4_000_000  # of one run, so that a few fit into memory at a time
+_SETTLING_S = 600.0
+_MINUTE_S = 60.0
+Step = tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaledFleet:
+    """A fleet on a day, or on a part of it.
+
+    Attributes:
+        plan: what one replica does, and how requests are routed; its number of replicas is the most there may be.
+        autoscaler: None where all replicas of the plan run all the time.
+        curve: rates of the day.
+        begins_s, ends_s: the part of the day that is looked at. [s since midnight]
+        response_p99_s: limit on the P99 of all requests of that time; lost ones are late. [s]
+
+    Raises:
+        DomainError: a part of the day that is none, replicas that share a device, or more requests than a run holds.
+        InputError: arrivals that do not follow a rate that changes.
+    """
+
+    profile: ServiceProfile
+    plan: Plan
+    autoscaler: Autoscaler | None
+    curve: DailyCurve
+    begins_s: float = 0.0
+    ends_s: float = DAY_S
+    arrivals: ArrivalProcess = field(default_factory=PoissonArrivals)
+    response_p99_s: float
+
+    def __post_init__(self) -> None:
+        require_positive("response_p99_s", self.response_p99_s)
+        if not 0.0 <= self.begins_s < self.ends_s <= DAY_S:
+            raise DomainError(
+                f"a part of a day must begin before it ends, from 00:00 to 24:00, got {clock(self.begins_s)}-"
+                f"{clock(self.ends_s)}"
+            )
+        if not isinstance(self.arrivals, PoissonArrivals | GammaArrivals | DeterministicArrivals):
+            raise InputError(
+                "bursts and traces do not follow a rate that changes; use --arrivals poisson or gamma:cv=2"
+            )
+        if self.profile.slowdowns(self.plan.replicas)[-1] > 1.0:
+            raise DomainError(
+                "replicas that share a device are not simulated with an autoscaler; measure batches beside busy "
+                "neighbours, and give those times as a profile of its own"
+            )
+        if self.requests > REQUESTS_MAX:
+            hours = REQUESTS_MAX / self.requests * self.lasts_s / HOUR_S
+            raise DomainError(
+                f"{clock(self.begins_s)}-{clock(self.ends_s)} has {self.requests:.3g} requests, and at most "
+                f"{REQUESTS_MAX:.3g} are simulated; look at about {hours:.2g} hours of the day by --between, or "
+                "at a part of the fleet at its part of the rates, which scales in larger steps"
+            )
+
+    @property
+    def lasts_s(self) -> float:
+        """How long it is looked at. [s]"""
+        return self.ends_s - self.begins_s
+
+    @cached_property
+    def warm_up_s(self) -> float:
+        """How long it runs before that, in whole minutes, until the autoscaler has settled. [s]"""
+        scaler = self.autoscaler
+        if scaler is None:
+            return _SETTLING_S
+        settled_s = _SETTLING_S + scaler.stabilization_s + scaler.reaction_s
+        return _MINUTE_S * math.ceil(settled_s / _MINUTE_S)
+
+    @cached_property
+    def steps(self) -> tuple[Step, ...]:
+        """From, to and rate, in the time of a run, whose warm-up ends at `warm_up_s`."""
+        first_s = self.begins_s - self.warm_up_s
+        found: list[Step] = []
+        for day in range(math.floor(first_s / DAY_S), 1):
+            for from_s, to_s, rate_rps in self.curve.steps():
+                begins_s = max(from_s + day * DAY_S, first_s) - first_s
+                ends_s = min(to_s + day * DAY_S, self.ends_s) - first_s
+                if begins_s < ends_s:
+                    found.append((begins_s, ends_s, rate_rps))
+        return tuple(found)
+
+    @property
+    def requests(self) -> float:
+        """Mean number of requests of a run, those of the warm-up included."""
+        return math.fsum((to_s - from_s) * rate_rps for from_s, to_s, rate_rps in self.steps)
+
+    @property
+    def peak_rate_rps(self) -> float:
+        """Highest rate of the time that is looked at. [requests/s]"""
+        return max(rate_rps for _, to_s, rate_rps in self.steps if to_s > self.warm_up_s)
+
+    @property
+    def mean_rate_rps(self) -> float:
+        """Rate over the time that is looked at. [requests/s]"""
+        seen = [(max(from_s, self.warm_up_s), to_s, rate_rps) for from_s, to_s, rate_rps in self.steps]
+        return math.fsum(max(0.0, to_s - from_s) * rate_rps for from_s, to_s, rate_rps in seen) / self.lasts_s
+
+    @property
+    def replica_rps(self) -> float:
+        """What one replica serves in full batches. [requests/s]"""
+        return sustainable_rate_rps(self.profile, replace(self.plan, replicas=1))
+
+    @property
+    def replica_hourly_usd(self) -> float | None:
+        """Price of a replica; None where none is known. [USD/h]"""
+        price = self.profile.hourly_usd
+        return None if price is None else price / self.profile.instances_per_device
+
+    @property
+    def replicas_first(self) -> int:
+        """Replicas at the beginning of the warm-up: enough for the rate then, within the bounds."""
+        if self.autoscaler is None:
+            return self.plan.replicas
+        wanted = math.ceil(self.steps[0][2] / (0.7 * self.replica_rps))
+        return min(max(wanted, self.autoscaler.replicas_min, 1), self.autoscaler.replicas_max)
+
+    def fixed(self, replicas: int) -> "ScaledFleet":
+        """So many replicas of the same kind, all the time."""
+        return replace(self, plan=replace(self.plan, replicas=replicas), autoscaler=None)
+
+    def scaled(self, autoscaler: Autoscaler) -> "ScaledFleet":
+        """The same with another autoscaler."""
+        plan = replace(self.plan, replicas=autoscaler.replicas_max)
+        return replace(self, plan=plan, autoscaler=autoscaler)

@@ -1,0 +1,83 @@
+"""Target: the metric that an autoscaler watches, and the level at which it holds it."""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+from capacity.errors import DomainError, InputError
+from capacity.files import printable
+
+_WHOLE = 1e-9  # how far a number may lie from a whole one, and still be it
+
+
+class Metric(StrEnum):
+    """What is measured at each replica.
+
+    UTILIZATION: share of the time that a replica was busy, as the HPA's resource metrics.
+    CONCURRENCY: requests at a replica, waiting or in service, as the HPA's pod metrics.
+    """
+
+    UTILIZATION = "utilization"
+    CONCURRENCY = "concurrency"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """The mean over replicas that an autoscaler holds.
+
+    Attributes:
+        level: a share in whole percents up to 1, as the HPA reads it; or requests a replica, in whole thousandths.
+
+    Raises:
+        DomainError: a level that the HPA has no number for.
+
+    >>> Target(metric=Metric.UTILIZATION, level=0.6).count
+    60
+    >>> str(Target(metric=Metric.CONCURRENCY, level=4.0))
+    'concurrency:4'
+    """
+
+    metric: Metric
+    level: float
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.level < math.inf:
+            raise DomainError(f"a target must be above 0 and finite, got {self.level:g}")
+        if self.metric is Metric.UTILIZATION and self.level > 1.0:
+            raise DomainError(f"a target of utilization must be a share up to 1, got {self.level:g}")
+        scaled = self.level * self._scale
+        if self.count < 1 or abs(scaled - self.count) > _WHOLE * scaled:
+            step = "percents, such as 0.65" if self.metric is Metric.UTILIZATION else "thousandths"
+            raise DomainError(f"a target of {self.metric} has whole {step}, got {self.level:g}")
+
+    @property
+    def count(self) -> int:
+        """The level as the HPA counts it: percents, or thousandths of a request."""
+        return round(self.level * self._scale)
+
+    @property
+    def _scale(self) -> float:
+        return 100.0 if self.metric is Metric.UTILIZATION else 1000.0
+
+    def __str__(self) -> str:
+        return f"{self.metric}:{self.level:g}"
+
+
+def read_target(text: str) -> Target:
+    """A target as it is typed.
+
+    Raises:
+        InputError: with what to write instead.
+
+    >>> read_target("utilization:0.6").level
+    0.6
+    """
+    name, _, level = text.partition(":")
+    try:
+        return Target(metric=Metric(name), level=float(level))
+    except DomainError as error:
+        raise InputError(f"--target {printable(text)[:40]!r}: {error}") from error
+    except ValueError as error:
+        raise InputError(
+            f"--target {printable(text)[:40]!r} is none; write utilization:0.6 or concurrency:4"
+        ) from error

@@ -1,0 +1,1 @@
+"""Autoscaling on the terminal and as a figure."""

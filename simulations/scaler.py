@@ -1,0 +1,166 @@
+"""Scaler: the autoscaler of a run, which measures replicas, decides, and starts and ends them."""
+
+import math
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from capacity.autoscaling.autoscaler import SYNC_S, Autoscaler, Controller
+from capacity.autoscaling.pods import Pod
+from capacity.autoscaling.target import Metric
+from capacity.recovery.faults import Action, Fault
+from simulations.draws.records import Floats
+from simulations.draws.watching import Sight
+
+GAUGE_S = 5.0  # between two looks at how many requests a replica has; three of them make a sample
+_ALWAYS_S = -math.inf
+
+
+class Scaler:
+    """A `Watcher` that does what the HPA does.
+
+    Replicas are a stack: the ones that are not there yet are those with the highest index, and the youngest leave
+    first, those that still start before all others, as Kubernetes chooses them.
+
+    A sample of each replica is taken every `SYNC_S` and known `metric_lag_s` later. It is the share of the time since
+    the last one in which a batch was served; or the mean of three looks at how many requests wait there or are
+    served. A shared queue is split evenly.
+
+    Args:
+        first: replicas that serve from the start.
+        arrived_s: instants of all requests, rising. [s]
+        until_s: when it looks for the last time. [s]
+
+    Attributes:
+        wanted, ready: from each instant on, how many replicas were asked for, and how many of them served.
+    """
+
+    def __init__(self, autoscaler: Autoscaler, first: int, arrived_s: Floats, until_s: float) -> None:
+        self.wanted: list[tuple[float, int]] = [(0.0, first)]
+        self.ready: list[tuple[float, int]] = [(0.0, first)]
+        self._settings = autoscaler
+        self._controller = Controller(autoscaler)
+        self._arrived_s = arrived_s
+        self._seen = 0  # requests that had arrived at the last sync
+        self._until_s = until_s
+        self._started_s = [_ALWAYS_S] * first  # of those asked for
+        self._serves_s = [_ALWAYS_S] * first  # when they serve
+        self._count_ready = first
+        self._samples: deque[tuple[float, Floats]] = deque()
+        self._known: tuple[float, Floats] | None = None
+        self._busy_s: Floats | None = None  # at the last sample
+        self._gauges: list[Floats] = []
+        self._sync = 1  # the next one
+        first_sample = math.ceil(autoscaler.metric_lag_s / SYNC_S)
+        self._looks = self._planned(first_sample)
+        self._next_look_s, self._samples_next = next(self._looks)
+
+    @property
+    def next_s(self) -> float:
+        """When it next looks. [s]"""
+        joins_s = self._serves_s[self._count_ready] if self._count_ready < len(self._serves_s) else math.inf
+        next_s = min(SYNC_S * self._sync, self._next_look_s, joins_s)
+        return next_s if next_s <= self._until_s else math.inf
+
+    def look(self, sight: Sight) -> Sequence[Fault]:
+        """Measure, decide, and let those serve that have started; several of these at one instant."""
+        now_s = sight.now_s
+        if now_s == self._next_look_s:
+            self._measure(sight)
+        faults: list[Fault] = []
+        if now_s == SYNC_S * self._sync:
+            faults += self._decide(sight)
+        faults += self._joining(now_s)
+        return faults
+
+    def _planned(self, sync: int) -> Iterator[tuple[float, bool]]:
+        """When it measures, and whether a sample is complete then: so long before each sync that it is known by it."""
+        has_gauges = self._settings.target.metric is Metric.CONCURRENCY
+        while True:
+            sampled_s = SYNC_S * sync - self._settings.metric_lag_s
+            for before_s in (2.0 * GAUGE_S, GAUGE_S) if has_gauges else ():
+                if sampled_s - before_s >= 0.0:
+                    yield sampled_s - before_s, False
+            yield sampled_s, True
+            sync += 1
+
+    def _measure(self, sight: Sight) -> None:
+        """A look at each replica, or a complete sample."""
+        is_sample = self._samples_next
+        self._next_look_s, self._samples_next = next(self._looks)
+        if self._settings.target.metric is Metric.CONCURRENCY:
+            self._gauges.append(self._held(sight))
+            if is_sample:
+                self._samples.append((sight.now_s, np.mean(self._gauges, axis=0)))
+                self._gauges = []
+            return
+        if self._busy_s is not None:
+            self._samples.append((sight.now_s, (sight.busy_s - self._busy_s) / SYNC_S))
+        self._busy_s = sight.busy_s
+
+    def _held(self, sight: Sight) -> Floats:
+        """Requests at each replica."""
+        if len(sight.waiting) == len(sight.serving):
+            return (sight.waiting + sight.serving).astype(float)
+        together = float(sight.waiting.sum() + sight.serving.sum())
+        return np.full(len(sight.serving), together / max(1, self._count_ready))
+
+    def _decide(self, sight: Sight) -> list[Fault]:
+        """One sync of the controller."""
+        now_s, current = sight.now_s, len(self._started_s)
+        self._sync += 1
+        while self._samples and self._samples[0][0] <= now_s - self._settings.metric_lag_s:
+            self._known = self._samples.popleft()
+        arrived = int(np.searchsorted(self._arrived_s, now_s, side="right"))
+        is_active = arrived > self._seen or bool(sight.waiting.sum() + sight.serving.sum())
+        self._seen = arrived
+        wanted = self._controller.replicas(now_s, current, self._pods(), is_active=is_active)
+        if wanted != current:
+            self.wanted.append((now_s, wanted))
+        if wanted >= current:
+            self._started_s += [now_s] * (wanted - current)
+            self._serves_s += [now_s + self._settings.startup_s] * (wanted - current)
+            return []
+        del self._started_s[wanted:], self._serves_s[wanted:]
+        leaving = range(wanted, self._count_ready)
+        self._set_ready(now_s, min(wanted, self._count_ready))
+        return [Fault(instant_s=now_s, replica=replica, action=Action.LEAVE) for replica in leaving]
+
+    def _joining(self, now_s: float) -> list[Fault]:
+        """Those that have started by now serve."""
+        first = ready = self._count_ready
+        while ready < len(self._serves_s) and self._serves_s[ready] <= now_s:
+            ready += 1
+        self._set_ready(now_s, ready)
+        return [
+            Fault(instant_s=now_s, replica=replica, action=Action.JOIN) for replica in range(first, ready)
+        ]
+
+    def _set_ready(self, now_s: float, ready: int) -> None:
+        if ready != self._count_ready:
+            self._count_ready = ready
+            self.ready.append((now_s, ready))
+
+    def _pods(self) -> list[Pod]:
+        """The replicas as the controller knows them, by the latest sample that has come."""
+        measured_s, values = self._known or (_ALWAYS_S, np.full(len(self._started_s), np.nan))
+        is_share = self._settings.target.metric is Metric.UTILIZATION
+        pods: list[Pod] = []
+        for index, (started_s, serves_s) in enumerate(zip(self._started_s, self._serves_s, strict=True)):
+            is_ready = index < self._count_ready
+            # A metric is there once a window of the machine, or a look at the server, is in the sample.
+            since_s = started_s if is_share else serves_s
+            is_known = self._known is not None and measured_s >= since_s + SYNC_S
+            used = int(1000.0 * values[index]) if is_known else None
+            pods.append(
+                Pod(
+                    used=used,
+                    measured_s=measured_s,
+                    window_s=SYNC_S,
+                    started_s=started_s,
+                    is_ready=is_ready,
+                    changed_s=serves_s if is_ready else started_s,
+                )
+            )
+        return pods

@@ -1,0 +1,171 @@
+"""`capacity autoscale` as somebody types it: answers, exit codes, JSON, figures and mistakes."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import in_process
+import pytest
+
+import capacity as cap
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+FLEET = ["--profile", "flat.csv", "--batch-size-max", "1", "--between", "00:30-01:30", "--runs", "2"]
+RAMP = [*FLEET, "--daily", "ramp.csv", "--replicas-max", "6", "--startup-time", "2min", "--metric-lag", "30s"]
+INTERVAL = {"value", "low", "high"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Batches of one take 100 ms; at 01:00 the rate goes from 5 to 25 rps."""
+    path = tmp_path_factory.mktemp("scaled")
+    (path / "flat.csv").write_text("batch_size,mean_ms\n1,100\n", encoding="utf-8")
+    (path / "ramp.csv").write_text("time,rate_rps\n00:00,5\n01:00,25\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def autoscale(folder: Path) -> Command:
+    return partial(in_process.capacity, folder, "autoscale")
+
+
+def document(done: "subprocess.CompletedProcess[str]") -> dict[str, Any]:
+    """The answer, strictly read."""
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} in JSON")
+
+    return dict(json.loads(done.stdout, parse_constant=refuse))
+
+
+def test_a_ramp_that_outruns_the_start_up_is_late_and_a_way_out_is_named(
+    autoscale: Command, folder: Path
+) -> None:
+    done = autoscale(*RAMP, "--slo-p99", "1s", "--hourly-usd", "2", "-o", "day.svg")
+    assert done.returncode == 3
+    told = " ".join(done.stdout.split())
+    assert "over the limit of 1 s" in told
+    assert "Why:" in told
+    assert "from 00:5" in told or "from 01:0" in told
+    assert "--target utilization:0." in told
+    assert "all the time" in told
+    assert "USD" in told
+    assert (folder / "day.svg").read_text(encoding="utf-8").startswith("<?xml")
+
+
+def test_the_json_has_all_fleets_with_their_intervals(autoscale: Command) -> None:
+    done = autoscale(*RAMP, "--slo-p99", "1s", "--json")
+    found = document(done)
+    assert (done.returncode, found["exit_code"], found["verdict"]) == (3, 3, "missed")
+    fleets = [found["autoscaled"], found["smallest_fleet"], *found["remedies"]]
+    assert len(fleets) >= 3
+    for one in fleets:
+        assert set(one["response_p99_s"]) == set(one["replica_hours"]) == INTERVAL
+        assert one["cost_usd"] is None
+    assert found["autoscaled"]["autoscaler"]["target"] == "utilization:0.6"
+    assert found["smallest_fleet"]["autoscaler"] is None
+    assert found["smallest_fleet"]["scalings"]["value"] == 0.0
+    assert found["smallest_fleet"]["response_p99_s"]["high"] <= 1.0
+    assert found["autoscaled"]["replica_hours"]["value"] < found["smallest_fleet"]["replica_hours"]["value"]
+    assert found["worst"]["wanted"] > found["worst"]["ready"]
+    assert found["traffic"] == {
+        "name": "ramp.csv",
+        "begins_s": 1800.0,
+        "ends_s": 5400.0,
+        "mean_rate_rps": 15.0,
+        "peak_rate_rps": 25.0,
+    }
+    assert autoscale(*RAMP, "--slo-p99", "1s", "--json", "--workers", "1").stdout == done.stdout
+
+
+def test_a_steady_rate_is_held(autoscale: Command) -> None:
+    done = autoscale(*FLEET, "--rate", "12rps", "--slo-p99", "2s", "--only-verdict")
+    assert done.returncode == 0
+    assert "within 2 s" in " ".join(done.stdout.split())
+    assert "Why" not in done.stdout
+
+
+def test_what_never_comes_is_null_in_json(autoscale: Command) -> None:
+    asked = [*FLEET, "--rate", "12rps", "--slo-p99", "2s", "--queue-limit", "0", "--only-verdict"]
+    found = document(autoscale(*asked, "--json"))
+    assert found["autoscaled"]["response_p99_s"]["value"] is None
+    assert found["autoscaled"]["lost_share"] > 0.01
+    told = " ".join(autoscale(*asked).stdout.split())
+    assert "of the requests, too many for a P99" in told
+
+
+def test_where_no_fleet_is_large_enough_the_bound_is_named(autoscale: Command) -> None:
+    """Two replicas of 10 rps at 25 rps, all the time."""
+    done = autoscale(*FLEET, "--rate", "25rps", "--slo-p99", "1s", "--replicas-max", "2")
+    told = " ".join(done.stdout.split())
+    assert done.returncode == 3
+    assert "all 2 of --replicas-max are asked for" in told
+    assert "Not even 2 replicas all the time hold the limit; raise --replicas-max" in told
+
+
+def test_from_none_a_poll_decides(autoscale: Command, folder: Path) -> None:
+    (folder / "night.csv").write_text("time,rate_rps\n00:00,0\n01:00,5\n", encoding="utf-8")
+    scaled = ["--daily", "night.csv", "--replicas-min", "0", "--startup-time", "20s", "--only-verdict"]
+    told = " ".join(autoscale(*FLEET, *scaled, "--slo-p99", "1s").stdout.split())
+    assert "0 replicas serve as it begins" in told
+    assert "50 s after the first request (a poll every 30 s, start-up 20 s)" in told
+
+
+def test_python_says_the_same(autoscale: Command, folder: Path) -> None:
+    asked = [*FLEET, "--rate", "12rps", "--slo-p99", "2s", "--only-verdict", "--json"]
+    answer = cap.autoscale(
+        folder / "flat.csv",
+        rate_rps=12.0,
+        slo_p99_s=2.0,
+        between="00:30-01:30",
+        batch_size_max=1,
+        runs=2,
+        only_verdict=True,
+    )
+    assert answer.to_dict() == document(autoscale(*asked))
+    assert answer.rows()[0]["fleet"] == "autoscaled"
+    assert len(answer.course()) == 60
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--rate", "5rps"], "give --slo-p99, such as 200ms"),
+        (["--slo-p99", "1s"], "--daily, a .csv of time,rate_rps, or one --rate"),
+        (["--slo-p99", "1s", "--rate", "5rps", "--daily", "ramp.csv"], "leave out --rate"),
+        (
+            ["--slo-p99", "1s", "--rate", "5rps", "--target", "cpu:0.5"],
+            "write utilization:0.6 or concurrency:4",
+        ),
+        (["--slo-p99", "1s", "--rate", "5rps", "--target", "utilization:60"], "must be a share up to 1"),
+        (["--slo-p99", "1s", "--rate", "5rps", "--replicas-min", "11"], "replicas_max must be"),
+        (["--slo-p99", "1s", "--rate", "5rps", "--between", "noon"], "write 07:00-11:30"),
+        (["--slo-p99", "1s", "--rate", "5rps", "--between", "09:00-08:00"], "ends before it begins"),
+        (
+            ["--slo-p99", "1s", "--rate", "500rps", "--between", "00:00-24:00"],
+            "hours of the day by --between",
+        ),
+        (
+            ["--slo-p99", "1s", "--rate", "5rps", "--arrivals", "mmpp:ratio=5,burst=1s,calm=9s"],
+            "--arrivals poisson",
+        ),
+        (["--slo-p99", "1s", "--rate", "5rps", "--runs", "1"], "--runs must be from 2"),
+        (["--slo-p99", "1s", "--rate", "5rps", "--hourly-usd", "-1"], "hourly_usd must be positive"),
+    ],
+)
+def test_a_mistake_is_one_line_with_a_way_out(autoscale: Command, words: list[str], said: str) -> None:
+    usual = {flag: value for flag, value in zip(FLEET[::2], FLEET[1::2], strict=True) if flag not in words}
+    done = autoscale(*(word for pair in usual.items() for word in pair), *words)
+    assert done.returncode == 2
+    assert said in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
+def test_too_few_requests_are_not_enough_for_a_verdict(autoscale: Command) -> None:
+    done = autoscale(*FLEET, "--slo-p99", "1s", "--rate", "0.5rps")
+    assert done.returncode == 4
+    assert "too few for a P99" in done.stderr

@@ -1,0 +1,338 @@
+"""Days of a fleet that an autoscaler sizes: laws that need no second simulator, and both engines alike."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from cases import fixed
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from capacity.autoscaling.autoscaler import SYNC_S, Autoscaler
+from capacity.autoscaling.scaled_fleet import REQUESTS_MAX, ScaledFleet
+from capacity.autoscaling.target import Metric, Target
+from capacity.errors import DomainError, InconclusiveError, InputError
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.plan import Plan, Routing
+from capacity.queues.markov.mmc import MMc
+from capacity.recovery.clients import Clients
+from capacity.recovery.protection import Protection
+from capacity.traffic.daily import DailyCurve
+from capacity.traffic.workload import ArrivalProcess, DeterministicArrivals, MmppArrivals, PoissonArrivals
+from simulations.autoscaled import DaySimulation, day_draws
+from simulations.draws.arrivals import Seed, Stage
+from simulations.draws.records import Floats
+from simulations.draws.service import ExponentialTimes, ProfileTimes
+from simulations.draws.watching import Sight
+from simulations.kernel.recovery.run import run as run_kernel
+from simulations.reference.recovery.fleet import run as run_reference
+from simulations.scaler import Scaler
+
+SERVICE_S = 0.1
+PROFILE = ServiceProfile(name="flat", timings=(BatchTiming(batch_size=1, mean_s=SERVICE_S),), hourly_usd=2.0)
+SEED = Seed(value=0, stage=Stage.AUTOSCALE)
+HOUR_S = 3600.0
+
+
+def utilization(level: float) -> Target:
+    return Target(metric=Metric.UTILIZATION, level=level)
+
+
+def fleet(
+    rates: Sequence[tuple[float, float]],
+    *,
+    target: Target | None = None,
+    ends_s: float = HOUR_S,
+    arrivals: ArrivalProcess | None = None,
+    routing: Routing = Routing.ROUND_ROBIN,
+    queue_limit: int | None = None,
+    limit_s: float = 0.5,
+    **scaling: float,
+) -> ScaledFleet:
+    """A fleet of replicas that serve one request in 0.1 s; rates by time, from midnight on."""
+    settings: dict[str, float] = {"replicas_max": 10, **scaling}
+    scaler = Autoscaler(target=target or utilization(0.6), **settings)  # type: ignore[arg-type]
+    return ScaledFleet(
+        profile=PROFILE,
+        plan=Plan(
+            profile="flat",
+            replicas=scaler.replicas_max,
+            batch_size_max=1,
+            routing=routing,
+            queue_limit=queue_limit,
+        ),
+        autoscaler=scaler,
+        curve=DailyCurve(times_s=tuple(t for t, _ in rates), rates_rps=tuple(r for _, r in rates)),
+        ends_s=ends_s,
+        arrivals=arrivals or PoissonArrivals(),
+        response_p99_s=limit_s,
+    )
+
+
+def scaled(asked: ScaledFleet, scaler: Scaler | None = None) -> Scaler:
+    """One run by the kernel, and its scaler afterwards."""
+    draws = day_draws(asked, SEED)
+    assert asked.autoscaler is not None
+    until_s = asked.warm_up_s + asked.lasts_s
+    scaler = scaler or Scaler(asked.autoscaler, asked.plan.replicas, draws.arrived_s, until_s)
+    run_kernel(asked.plan, fixed(lambda size: SERVICE_S), draws, Clients(), Protection(), [], watcher=scaler)
+    return scaler
+
+
+# ---- The number of replicas -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rate_rps", "level"),
+    [(20.0, 0.6), (20.0, 0.45), (7.0, 0.3), (33.0, 0.8), (50.0, 0.75), (1.0, 0.6)],
+)
+def test_a_constant_rate_ends_at_the_load_over_the_target_within_the_tolerance(
+    rate_rps: float, level: float
+) -> None:
+    """Without any chance: ceil(load / target), or any number whose utilization is within 10 % of the target."""
+    asked = fleet([(0.0, rate_rps)], target=utilization(level), arrivals=DeterministicArrivals())
+    load = rate_rps * SERVICE_S
+    changes = scaled(asked).wanted
+    instant_s, count = changes[-1]
+    assert instant_s < asked.warm_up_s  # and then no more
+    percent = math.floor(round(100.0 * load / count, 6))
+    assert count == max(1, math.ceil(load / level)) or abs(percent / (100.0 * level) - 1.0) <= 0.1 + 0.02
+
+
+@pytest.mark.parametrize(
+    ("lag_s", "startup_s"), [(0.0, 0.0), (30.0, 120.0), (15.0, 40.0), (20.0, 100.5), (37.5, 1.0)]
+)
+def test_new_replicas_serve_after_lag_sync_and_start_up(lag_s: float, startup_s: float) -> None:
+    """A rate that triples at 00:30: seen within a sync of lag plus one, however they lie, and served one start-up later."""
+    asked = fleet(
+        [(0.0, 5.0), (1800.0, 15.0)],
+        arrivals=DeterministicArrivals(),
+        startup_s=startup_s,
+        metric_lag_s=lag_s,
+        replicas_max=3,
+    )
+    scaler, step_s = scaled(asked), asked.warm_up_s + 1800.0
+    (wanted_s, _), *_ = (one for one in scaler.wanted if one[0] > step_s)
+    (ready_s, _), *_ = (one for one in scaler.ready if one[0] > step_s)
+    assert lag_s < wanted_s - step_s <= lag_s + 2.0 * SYNC_S
+    assert wanted_s % SYNC_S == 0.0
+    assert ready_s == wanted_s + startup_s
+    if lag_s % SYNC_S == 0.0:
+        assert wanted_s + startup_s - step_s == asked.autoscaler.reaction_s  # type: ignore[union-attr]
+
+
+def test_the_fleet_shrinks_once_the_last_large_recommendation_is_old() -> None:
+    """A rate that falls at 00:30 shrinks it 300 s after the last sync that saw the old rate."""
+    asked = fleet([(0.0, 20.0), (1800.0, 2.0)], arrivals=DeterministicArrivals(), metric_lag_s=30.0)
+    (falls_s, count), *_ = (one for one in scaled(asked).wanted if one[0] > asked.warm_up_s + 1800.0)
+    assert falls_s - asked.warm_up_s - 1800.0 == 30.0 + 300.0
+    assert count == 1
+
+
+def test_a_jump_doubles_the_fleet_or_adds_four_in_a_sync() -> None:
+    """From 1 to 5 to 10 replicas, 15 s apart: a queue that grows asks for more than utilization ever does."""
+    asked = fleet(
+        [(0.0, 1.0), (1800.0, 60.0)],
+        target=Target(metric=Metric.CONCURRENCY, level=1.0),
+        arrivals=DeterministicArrivals(),
+        replicas_max=12,
+    )
+    changes = [one for one in scaled(asked).wanted if one[0] > asked.warm_up_s + 1800.0]
+    assert [count for _, count in changes[:2]] == [5, 10]
+    assert changes[1][0] - changes[0][0] == SYNC_S
+
+
+def test_none_are_left_after_a_night_without_requests() -> None:
+    """From 00:10 to 00:40 nobody comes: the last replica leaves 300 s later, and comes back with the next request."""
+    asked = fleet([(0.0, 5.0), (600.0, 0.0), (2400.0, 5.0)], replicas_min=0, startup_s=10.0)
+    scaler, warm_s = scaled(asked), asked.warm_up_s
+    quiet = [(instant_s - warm_s, count) for instant_s, count in scaler.wanted if instant_s > warm_s + 610.0]
+    assert quiet[0][1] == 0
+    assert 880.0 <= quiet[0][0] <= 600.0 + 300.0 + 2.0 * SYNC_S
+    assert quiet[1][1] == 1
+    assert 2400.0 <= quiet[1][0] <= 2400.0 + 30.0 + SYNC_S
+
+
+# ---- What is measured ---------------------------------------------------------------------------
+
+
+class Noting(Scaler):
+    """Keeps every look at how many requests the replicas have."""
+
+    def _held(self, sight: Sight) -> Floats:
+        held = super()._held(sight)
+        self.totals = [*getattr(self, "totals", []), float(held.sum())]
+        return held
+
+
+@pytest.mark.parametrize("routing", [Routing.ROUND_ROBIN, Routing.SHARED_QUEUE])
+def test_concurrency_is_the_rate_times_the_response_time(routing: Routing) -> None:
+    """Little's law, L = lambda W, on what the autoscaler sees; five fixed replicas, 72 looks at a time."""
+    asked = fleet(
+        [(0.0, 35.0)],
+        target=Target(metric=Metric.CONCURRENCY, level=4.0),
+        routing=routing,
+        ends_s=6.0 * HOUR_S,
+        replicas_min=5,
+        replicas_max=5,
+    )
+    draws = day_draws(asked, SEED)
+    assert asked.autoscaler is not None
+    scaler = Noting(asked.autoscaler, 5, draws.arrived_s, asked.warm_up_s + asked.lasts_s)
+    outcomes = run_kernel(
+        asked.plan, ExponentialTimes(SERVICE_S), draws, Clients(), Protection(), [], watcher=scaler
+    )
+    mean_s = float(np.mean(outcomes.answered_s - outcomes.arrived_s))
+    parts = np.array([np.mean(one) for one in np.array_split(np.array(scaler.totals), 60)])
+    error = float(parts.std(ddof=1)) / math.sqrt(len(parts))
+    assert abs(float(parts.mean()) - 35.0 * mean_s) < 3.0 * error
+
+
+def test_a_fleet_that_never_changes_is_the_fixed_one() -> None:
+    """The same requests, the same responses, whether somebody watches or not."""
+    asked = fleet([(0.0, 12.0), (1800.0, 25.0)], replicas_min=4, replicas_max=4)
+    judge = DaySimulation(runs=2)
+    watched, alone = judge(asked), judge(replace(asked.fixed(4), begins_s=0.0))
+    assert watched.scalings.value == 0.0
+    assert watched.replica_hours.value == alone.replica_hours.value == 4.0
+    # Their warm-ups differ in length, and so do their users; the P99s agree within both intervals.
+    assert watched.response_p99_s.low <= alone.response_p99_s.high
+    assert alone.response_p99_s.low <= watched.response_p99_s.high
+
+
+def test_a_fixed_fleet_has_the_response_times_of_theory() -> None:
+    """M/M/3 in an hour of the day: the P99 of the law lies within the interval of the runs."""
+    asked = fleet([(0.0, 20.0)], routing=Routing.SHARED_QUEUE, ends_s=10.0 * HOUR_S).fixed(3)
+    found = DaySimulation(runs=5, service_times=ExponentialTimes(SERVICE_S))(asked)
+    law = MMc(arrival_rate_rps=20.0, service_rate_rps=1.0 / SERVICE_S, servers=3)
+    exact_s = law.response_quantile_s(0.99)
+    assert found.response_p99_s.low <= exact_s <= found.response_p99_s.high
+    assert found.replica_hours.value == pytest.approx(30.0)
+    assert found.cost_usd == pytest.approx(60.0)
+
+
+def test_replica_hours_and_changes_are_those_of_the_schedule() -> None:
+    """Twenty minutes each of 1, 2 and 1 replicas, but for the reaction times, which are known."""
+    asked = fleet(
+        [(0.0, 5.0), (1200.0, 8.0), (2400.0, 5.0)],
+        arrivals=DeterministicArrivals(),
+        startup_s=60.0,
+        metric_lag_s=30.0,
+        replicas_max=2,
+    )
+    found = DaySimulation(runs=2)(asked)
+    up_s, down_s = 30.0 + SYNC_S, 30.0 + 300.0
+    expected_s = 3600.0 + 1200.0 - up_s + down_s
+    assert found.replica_hours.value == pytest.approx(expected_s / 3600.0, abs=1e-9)
+    assert (found.scalings.value, found.replicas_most) == (2.0, 2)
+    assert found.course.wanted[30] == 2.0
+    assert found.course.ready[20] == 1.0
+
+
+def test_lost_requests_are_late() -> None:
+    """With room for none to wait, all that find their replica busy are lost, and the P99 is never."""
+    asked = fleet([(0.0, 20.0)], queue_limit=0)
+    found = DaySimulation(runs=2)(asked)
+    assert found.lost_share > 0.01
+    assert found.late_share.value >= found.lost_share
+    assert found.response_p99_s.value == math.inf
+    assert found.exit_code == 3
+
+
+scalings = given(
+    metric=st.sampled_from(list(Metric)),
+    seed=st.integers(0, 2**20),
+    lag_s=st.sampled_from([0.0, 10.0, 30.0]),
+    startup_s=st.sampled_from([0.0, 7.5, 45.0]),
+    routing=st.sampled_from(list(Routing)),
+)
+
+
+@settings(max_examples=25, deadline=None)
+@scalings
+def test_both_engines_scale_the_same(
+    metric: Metric, seed: int, lag_s: float, startup_s: float, routing: Routing
+) -> None:
+    """A few minutes up and down with an impatient autoscaler: the same decisions, the same bytes."""
+    assert_both_scale_the_same(metric, seed, lag_s, startup_s, routing)
+
+
+@pytest.mark.long
+@settings(max_examples=500, deadline=None)
+@scalings
+def test_both_engines_scale_the_same_in_many_ways(
+    metric: Metric, seed: int, lag_s: float, startup_s: float, routing: Routing
+) -> None:
+    assert_both_scale_the_same(metric, seed, lag_s, startup_s, routing)
+
+
+def assert_both_scale_the_same(
+    metric: Metric, seed: int, lag_s: float, startup_s: float, routing: Routing
+) -> None:
+    level = 0.5 if metric is Metric.UTILIZATION else 1.0
+    asked = fleet(
+        [(0.0, 4.0), (120.0, 15.0), (300.0, 1.0)],
+        target=Target(metric=metric, level=level),
+        routing=routing,
+        ends_s=600.0,
+        stabilization_s=30.0,
+        replicas_min=0,
+        replicas_max=5,
+        startup_s=startup_s,
+        metric_lag_s=lag_s,
+    )
+    draws = day_draws(asked, replace(SEED, value=seed))
+    draws = replace(draws, routing=np.zeros((1, len(draws.arrived_s), 2)) + 0.3)
+    assert asked.autoscaler is not None
+    scalers = [Scaler(asked.autoscaler, 5, draws.arrived_s, 1500.0) for _ in range(2)]
+    rest = (asked.plan, ProfileTimes(PROFILE), draws, Clients(), Protection(), [])
+    found, expected = run_kernel(*rest, watcher=scalers[0]), run_reference(*rest, watcher=scalers[1])
+    assert scalers[0].wanted == scalers[1].wanted
+    assert scalers[0].ready == scalers[1].ready
+    for one in fields(expected):
+        np.testing.assert_array_equal(getattr(found, one.name), getattr(expected, one.name), err_msg=one.name)
+
+
+# ---- The day ------------------------------------------------------------------------------------
+
+
+def test_arrivals_follow_the_rates() -> None:
+    """Counts of each step within four standard errors of its rate; the warm-up is the end of the day before."""
+    asked = fleet([(0.0, 10.0), (1200.0, 40.0), (2400.0, 0.0), (3000.0, 5.0)])
+    arrived_s = day_draws(asked, SEED).arrived_s - asked.warm_up_s
+    for from_s, to_s, rate_rps in [
+        (-900.0, 0.0, 5.0),
+        (0.0, 1200.0, 10.0),
+        (1200.0, 2400.0, 40.0),
+        (3000.0, 3600.0, 5.0),
+    ]:
+        count = int(((arrived_s >= from_s) & (arrived_s < to_s)).sum())
+        mean = rate_rps * (to_s - from_s)
+        assert abs(count - mean) < 4.0 * math.sqrt(mean)
+    assert not ((arrived_s > 2400.0) & (arrived_s < 3000.0)).any()
+
+
+@pytest.mark.parametrize("startup_s", [0.0, 3600.0, 100_000.0])
+def test_the_steps_of_a_run_leave_no_gap(startup_s: float) -> None:
+    """However long the warm-up is: from 0 to the end, at the rates of the times of day."""
+    asked = fleet([(0.0, 0.5), (50_000.0, 0.2)], startup_s=startup_s)
+    edges_s = [from_s for from_s, _, _ in asked.steps] + [asked.steps[-1][1]]
+    assert edges_s == [0.0, *[to_s for _, to_s, _ in asked.steps]]
+    assert edges_s[-1] == asked.warm_up_s + asked.lasts_s
+    for from_s, to_s, rate_rps in asked.steps:
+        assert rate_rps == asked.curve.rate_rps((from_s + to_s) / 2.0 - asked.warm_up_s)
+
+
+def test_a_day_of_too_many_requests_is_refused_with_a_way_out() -> None:
+    with pytest.raises(DomainError, match=r"8\.\d+e\+07 requests.*--between"):
+        fleet([(0.0, 1000.0)], ends_s=86_400.0)
+    assert fleet([(0.0, 1000.0)], ends_s=1800.0).requests < REQUESTS_MAX
+
+
+def test_what_a_day_cannot_be() -> None:
+    with pytest.raises(InputError, match="follow a rate that changes"):
+        fleet([(0.0, 5.0)], arrivals=MmppArrivals(ratio=5.0, burst_mean_s=1.0, calm_mean_s=9.0))
+    with pytest.raises(InconclusiveError, match="too few for a P99"):
+        DaySimulation(runs=2)(fleet([(0.0, 0.1)]))
