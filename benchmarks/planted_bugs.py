@@ -338,7 +338,7 @@ BUGS = (
     Bug("the kernel sheds only what has expired", "replica.is_turned_away",
         "until_s - now_s < rules.margin_s", "until_s < now_s",
         "test_recovery_kernel.py::test_the_kernel_sheds_who_has_less_than_the_margin_left"),
-    Bug("a spike leaves traffic as it is", "Stress.spike_factor",
+    Bug("a spike leaves traffic as it is", "AnyStress.spike_factor",
         "self.trigger.factor if", "1.0 if", "test_outages.py::test_a_spike_moves_users_and_makes_none"),
     Bug("one good window is a recovery", "recovered._recovered",
         "> steady + 0.5", "> 0.5", "test_recovered.py::test_less_than_half_a_minute_of_success_is_none"),
