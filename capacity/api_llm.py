@@ -861,14 +861,17 @@ _NOT_IN_TROUBLE = ("batch_size_max", "batch_wait", "batch_wait_s")
 
 
 def _saved_in_trouble(saved: SavedLlmPlan, replicas: int | None, given: Given) -> TokenScenario:
-    """A saved plan, with another rate or number of engines where these are given."""
-    for name in (*ONLY_HERE, "request_overhead", "request_overhead_s", "routing"):
+    """A saved plan, with another rate, routing or number of engines where these are given."""
+    for name in (*ONLY_HERE, "request_overhead", "request_overhead_s"):
         if given.get(name):
             raise InputError(f"a saved plan has settings of its own; leave out {_flag(name)}")
     scenario = saved.question.scenario(saved.plan)
     rate_rps = parse.rate_rps(given.get("rate"), given.get("rate_rps"))
     if rate_rps is not None:
         scenario = scenario.at_rate(rate_rps)
-    if replicas is None:
-        return scenario
-    return replace(scenario, plan=replace(scenario.plan, replicas=replicas))
+    plan, routing = scenario.plan, given.get("routing")
+    if replicas is not None:
+        plan = replace(plan, replicas=replicas)
+    if routing is not None:
+        plan = replace(plan, routing=parse.read_routing(routing))
+    return replace(scenario, plan=plan)

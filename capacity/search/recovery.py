@@ -55,8 +55,10 @@ def screen(
         enough = math.floor(stress.load / stress.up_share * stress.plan.replicas) + 1
         served = f"{stress.up_share * stress.capacity_rps:.4g} rps"
         served += "" if stress.breakdowns is None else " on average, as they break down,"
+        count = stress.plan.replicas
+        fleet = "1 replica serves" if count == 1 else f"{count} replicas serve"
         raise UnstableError(
-            f"{stress.plan.replicas} replicas serve at most {served} and "
+            f"{fleet} at most {served} and "
             f"{stress.rate_rps:.4g} rps arrive, so that they fall without any trouble; give {enough} or more"
         )
     report(f"{stress.plan.replicas} replicas in trouble, {judge.runs} runs")

@@ -564,3 +564,30 @@ def test_figures_show_what_the_tables_say(folder: Path, tmp_path: Path, asked: l
     assert grid.plot("tpot").axes.get_ylabel() == "TPOT (ms)"
     with pytest.raises(cap.InputError, match="use one of ttft, tpot, itl, response"):
         grid.plot("wait")
+
+
+def test_a_saved_plan_gets_into_trouble(saved: Path) -> None:
+    trouble = [
+        "--trigger",
+        "lose:1,5s",
+        "--timeout",
+        "5s",
+        "--horizon",
+        "60s",
+        "--runs",
+        "3",
+        "--only-verdict",
+    ]
+    planned = json.loads(saved.read_text())["answer"]["recommendation"]
+    found = answer("stress", "--plan", saved, *trouble, "--replicas", planned["replicas"] + 1)
+    assert found["plan"] == {**planned, "replicas": planned["replicas"] + 1}
+    assert found["arrival_rate_rps"] == 150.0
+    assert found["recovered"]["value"] == 1.0
+    slower = answer("stress", "--plan", saved, *trouble, "--rate", "15rps", "--routing", "least-outstanding")
+    assert slower["load"] == pytest.approx(
+        found["load"] * 0.1 * (planned["replicas"] + 1) / planned["replicas"]
+    )
+    assert slower["plan"]["routing"] == "least-outstanding"
+    refused = run("stress", "--plan", saved, *trouble, "--kv-tokens", "5000")
+    assert refused.exit_code == 2
+    assert "leave out --kv-tokens" in refused.output

@@ -201,7 +201,8 @@ def _protection(stress: AnyStress) -> str:
     if stress.limit is not None:
         return f"the queue limit of {stress.limit}"
     if stress.protection.abandoned is not Abandoned.SERVED:
-        return "dropping what nobody waits for"
+        verb = "stopping" if stress.protection.abandoned is Abandoned.STOPPED else "dropping"
+        return f"{verb} what nobody waits for"
     return "the protection"
 
 

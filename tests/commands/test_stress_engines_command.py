@@ -1,0 +1,135 @@
+"""`capacity stress` of a language model, as somebody types it: answers, keys, exit codes and mistakes."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import in_process
+import pytest
+
+import capacity as cap
+from capacity.errors import InputError
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+# One request at a time, 10 ms each in the mean: an engine serves 100 rps.
+PROFILE = {
+    "kind": "llm",
+    "name": "one-slot",
+    "kv": {"tokens": 100_000},
+    "limits_measured": {"sequences_max": 1, "batched_tokens_max": 64, "context_tokens_max": 20_000},
+    "coefficients": {"base_s": 1e-4, "per_prefill_token_s": 0.0, "per_decode_request_s": 0.0},
+}
+LENGTHS = "input=constant:1;output=geometric:mean=100"
+ENGINES = ["--profile", "one-slot.json", "--lengths", LENGTHS, "--replicas", "2", "--rate", "140rps"]
+SPIKE = [
+    "--trigger",
+    "spike:2x,10s",
+    "--timeout",
+    "500ms",
+    "--attempts",
+    "3",
+    "--horizon",
+    "60s",
+    "--runs",
+    "4",
+]
+ALONE = [*ENGINES, *SPIKE, "--only-verdict"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("engines")
+    (path / "one-slot.json").write_text(json.dumps(PROFILE), encoding="utf-8")
+    (path / "mine.csv").write_text("batch_size,mean_ms\n1,10\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def stress(folder: Path) -> Command:
+    return partial(in_process.capacity, folder, "stress")
+
+
+def document(done: "subprocess.CompletedProcess[str]") -> dict[str, Any]:
+    return dict(json.loads(done.stdout))
+
+
+def test_engines_that_stop_attempts_recover_and_those_that_serve_them_do_not(stress: Command) -> None:
+    stopped, served = stress(*ALONE, "--json"), stress(*ALONE, "--abandoned", "served", "--json")
+    assert (stopped.returncode, served.returncode) == (0, 3), stopped.stderr + served.stderr
+    assert document(stopped)["fluid"]["stuck"] is None
+    answer = document(served)
+    assert answer["fluid"]["stuck"] is True
+    assert answer["recovered"]["value"] == 0.0
+    assert answer["recovery_s"] is None
+    assert answer["capacity_rps"] == pytest.approx(200.0, rel=0.01)
+    assert answer["plan"] == {
+        "profile": "one-slot",
+        "replicas": 2,
+        "sequences_max": 1,
+        "batched_tokens_max": 64,
+        "routing": "round-robin",
+    }
+
+
+def test_the_screen_names_settings_that_engines_have(stress: Command) -> None:
+    done = stress(*ENGINES, *SPIKE, "--abandoned", "served")
+    assert done.returncode == 3, done.stderr
+    assert "2 replicas at 140 rps do not recover after a spike of 2x for 10 s" in done.stdout
+    for setting in ("--retry-budget 0.1", "--queue-limit", "--abandoned stopped"):
+        assert setting in done.stdout
+    assert "--shed" not in done.stdout
+    assert "with steps that take 1 % longer" in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--shed", "late:5ms"], "--shed does not apply to engines of language models"),
+        (["--abandoned", "dropped"], "give --abandoned stopped or served"),
+        (["--cold-batches", "20:3x"], "--cold-batches does not apply to engines"),
+        (["--queue-limit", "0"], "--queue-limit 0 lets nothing into an engine"),
+        (["--batch-size-max", "4"], "--batch-size-max does not apply to language models"),
+        (["--batch-wait", "5ms"], "--batch-wait does not apply to language models"),
+        (["--routing", "shared-queue"], "use least-outstanding"),
+        (["--engine-policy", "llama-cpp"], "vLLM's scheduler"),
+        (["--arrivals", "trace:mine.csv"], "a trace ends when its requests do"),
+    ],
+)
+def test_what_engines_do_not_have_is_refused(stress: Command, flags: list[str], said: str) -> None:
+    done = stress(*ALONE, *flags)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = [one for one in done.stderr.splitlines() if one.startswith("error: ")]
+    assert said in line
+
+
+def test_lengths_are_needed_and_are_of_language_models_only(stress: Command) -> None:
+    without = [one for one in ALONE if one not in ("--lengths", LENGTHS)]
+    done = stress(*without)
+    assert done.returncode == 2
+    assert "give --lengths" in done.stderr
+    batches = ["mine.csv" if one == "one-slot.json" else one for one in ALONE]
+    done = stress(*batches)
+    assert done.returncode == 2
+    assert "--lengths is for language models" in done.stderr
+
+
+def test_python_asks_the_same_with_the_same_words(folder: Path) -> None:
+    asked = {
+        "lengths": LENGTHS,
+        "replicas": 2,
+        "rate": "140rps",
+        "trigger": "spike:2x,10s",
+        "timeout": "500ms",
+    }
+    answer = cap.stress(
+        str(folder / "one-slot.json"), **asked, attempts=3, horizon="60s", runs=4, only_verdict=True
+    )
+    assert answer.exit_code == 0
+    assert answer.stress.capacity_rps == pytest.approx(200.0, rel=0.01)
+    with pytest.raises(InputError, match="--shed does not apply"):
+        cap.stress(str(folder / "one-slot.json"), **asked, shed="lifo")
