@@ -1,5 +1,6 @@
 """Engines of language models in trouble: the compiled ones against the readable ones, and hand-made schedules."""
 
+from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any
 
@@ -76,7 +77,12 @@ RULES = EngineRules(sequences_max=2, tokens_max=64, blocks=100, block_tokens=1)
 SECOND = linear_table(1.0, 0.0, 0.0, 0.0, (64, 4096, 4096))
 
 
+BOTH = pytest.mark.parametrize("engines", [run_reference, run_kernel], ids=["readable", "compiled"])
+Engines = Callable[..., Outcomes]
+
+
 def by_hand(
+    engines: Engines,
     arrived_s: list[float],
     outputs: list[int],
     clients: Clients,
@@ -86,7 +92,7 @@ def by_hand(
     queue_limit: int | None = None,
     abandoned: Abandoned = Abandoned.STOPPED,
 ) -> Outcomes:
-    """Both kinds of engines, which must agree."""
+    """What one kind of engines does."""
     count = len(arrived_s)
     tokens = TokenDraws(
         arrived_s=np.array(arrived_s),
@@ -108,64 +114,70 @@ def by_hand(
         routing=Routing.LEAST_OUTSTANDING,
         queue_limit=queue_limit,
     )
-    case = EngineCase(fleet, tokens, draws, clients, Protection(abandoned=abandoned), faults)
-    assert_same(case)
-    return run_kernel(*case)
+    return engines(fleet, tokens, draws, clients, Protection(abandoned=abandoned), faults)
 
 
-def test_an_attempt_that_is_called_off_leaves_its_slot_at_once() -> None:
+@BOTH
+def test_an_attempt_that_is_called_off_leaves_its_slot_at_once(engines: Engines) -> None:
     """Both give up at 5 s, just after the pass from then on was composed; the third joins that of 6 s, too late."""
-    outcomes = by_hand([0.0, 0.0, 1.5], [9, 9, 2], Clients(timeout_s=5.0), [])
+    outcomes = by_hand(engines, [0.0, 0.0, 1.5], [9, 9, 2], Clients(timeout_s=5.0), [])
     np.testing.assert_array_equal(outcomes.answered_s, [np.nan, np.nan, np.nan])
-    outcomes = by_hand([0.0, 0.0, 2.5], [4, 9, 2], Clients(timeout_s=4.0), [])
+    outcomes = by_hand(engines, [0.0, 0.0, 2.5], [4, 9, 2], Clients(timeout_s=4.0), [])
     # At 4 s the first is done just in time, the second is called off after the pass from 4 s on was composed with
     # both slots' tokens; the third was admitted at 4 s into the first's slot.
     np.testing.assert_array_equal(outcomes.answered_s, [4.0, np.nan, 6.0])
     assert (outcomes.served, outcomes.dropped, outcomes.for_nobody) == (2, 1, 0)
 
 
-def test_an_attempt_that_is_served_for_nobody_keeps_its_slot() -> None:
+@BOTH
+def test_an_attempt_that_is_served_for_nobody_keeps_its_slot(engines: Engines) -> None:
     """Two give up at 5.5 s; the third joins the pass of 6 s if they are stopped, and that of 9 s if they go on."""
-    stopped = by_hand([0.0, 0.0, 5.0], [9, 9, 2], Clients(timeout_s=5.5), [])
-    served = by_hand([0.0, 0.0, 5.0], [9, 9, 2], Clients(timeout_s=5.5), [], abandoned=Abandoned.SERVED)
+    stopped = by_hand(engines, [0.0, 0.0, 5.0], [9, 9, 2], Clients(timeout_s=5.5), [])
+    served = by_hand(
+        engines, [0.0, 0.0, 5.0], [9, 9, 2], Clients(timeout_s=5.5), [], abandoned=Abandoned.SERVED
+    )
     np.testing.assert_array_equal(stopped.answered_s, [np.nan, np.nan, 8.0])
     np.testing.assert_array_equal(served.answered_s, [np.nan, np.nan, np.nan])
     assert (served.served, served.for_nobody) == (3, 3)
 
 
-def test_a_crash_loses_who_runs_and_who_waits_and_retries_start_from_the_prompt() -> None:
+@BOTH
+def test_a_crash_loses_who_runs_and_who_waits_and_retries_start_from_the_prompt(engines: Engines) -> None:
     """The crash at 2.5 s; the engine is back at 4 s, and each try from then on begins with its prompt."""
     faults = [
         Fault(instant_s=2.5, replica=0, action=Action.CRASH),
         Fault(instant_s=2.5, replica=0, action=Action.HIDE),
         Fault(instant_s=4.0, replica=0, action=Action.RESTART),
     ]
-    outcomes = by_hand([0.0, 0.0, 1.0, 4.0], [3, 2, 2, 3], Clients(), faults)
+    outcomes = by_hand(engines, [0.0, 0.0, 1.0, 4.0], [3, 2, 2, 3], Clients(), faults)
     np.testing.assert_array_equal(outcomes.answered_s, [np.nan, 2.0, np.nan, 7.0])
     assert (outcomes.crashed, outcomes.served) == (2, 2)
 
 
-def test_who_leaves_ends_what_it_has_begun_and_hands_on_who_waits() -> None:
+@BOTH
+def test_who_leaves_ends_what_it_has_begun_and_hands_on_who_waits(engines: Engines) -> None:
     """Two run at each engine; the fifth waits at 0, and goes to 1 when 0 leaves at 1.5 s, where a slot is free at 3 s."""
     leave = [Fault(instant_s=1.5, replica=0, action=Action.LEAVE)]
-    outcomes = by_hand([0.0, 0.0, 0.0, 0.0, 1.25], [5, 3, 5, 3, 2], Clients(), leave, replicas=2)
+    outcomes = by_hand(engines, [0.0, 0.0, 0.0, 0.0, 1.25], [5, 3, 5, 3, 2], Clients(), leave, replicas=2)
     np.testing.assert_array_equal(outcomes.answered_s, [5.0, 3.0, 5.0, 3.0, 5.0])
     assert outcomes.served == 5
 
 
-def test_a_pause_delays_the_pass_and_a_straggler_those_that_begin() -> None:
+@BOTH
+def test_a_pause_delays_the_pass_and_a_straggler_those_that_begin(engines: Engines) -> None:
     faults = [
         Fault(instant_s=1.5, replica=0, action=Action.PAUSE, value=10.0),
         Fault(instant_s=11.5, replica=0, action=Action.RESUME),
         Fault(instant_s=12.5, replica=0, action=Action.SLOW, value=3.0),
     ]
-    outcomes = by_hand([0.0], [4], Clients(), faults)
+    outcomes = by_hand(engines, [0.0], [4], Clients(), faults)
     np.testing.assert_array_equal(outcomes.answered_s, [1 + (1 + 10) + 1 + 3])
 
 
-def test_who_finds_the_limit_waiting_is_rejected_also_before_the_first_pass() -> None:
+@BOTH
+def test_who_finds_the_limit_waiting_is_rejected_also_before_the_first_pass(engines: Engines) -> None:
     """At 0 s all come at once; two wait for the first pass, and the third finds the limit."""
-    outcomes = by_hand([0.0, 0.0, 0.0, 0.5], [2, 2, 2, 2], Clients(), [], queue_limit=2)
+    outcomes = by_hand(engines, [0.0, 0.0, 0.0, 0.5], [2, 2, 2, 2], Clients(), [], queue_limit=2)
     np.testing.assert_array_equal(outcomes.answered_s, [2.0, 2.0, np.nan, 4.0])
     assert outcomes.rejected == 1
 
