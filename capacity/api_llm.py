@@ -114,11 +114,17 @@ def refuse_for_batches(given: Given) -> None:
         InputError: names the first.
     """
     for name in (*ONLY_HERE, "replay"):
-        if given.get(name):
+        if _is_given(given, name):
             raise InputError(
                 f"{_flag(name)} is for language models, and this profile has batch times; give one of "
                 "kind llm"
             )
+
+
+def _is_given(given: Given, name: str) -> bool:
+    """Whether a keyword has a value: neither its default nor an empty list."""
+    value = given.get(name)
+    return value is not None and value not in ([], ()) and not (name == "replay" and value is False)
 
 
 def _refuse_of_batches(given: Given) -> None:
@@ -863,8 +869,10 @@ _NOT_IN_TROUBLE = ("batch_size_max", "batch_wait", "batch_wait_s")
 def _saved_in_trouble(saved: SavedLlmPlan, replicas: int | None, given: Given) -> TokenScenario:
     """A saved plan, with another rate, routing or number of engines where these are given."""
     for name in (*ONLY_HERE, "request_overhead", "request_overhead_s"):
-        if given.get(name):
+        if _is_given(given, name):
             raise InputError(f"a saved plan has settings of its own; leave out {_flag(name)}")
+    if given["arrivals"] != "poisson":
+        raise InputError("a saved plan has arrivals of its own; leave out --arrivals")
     scenario = saved.question.scenario(saved.plan)
     rate_rps = parse.rate_rps(given.get("rate"), given.get("rate_rps"))
     if rate_rps is not None:

@@ -10,7 +10,7 @@ from capacity.profile.load import ProfileLike
 from capacity.profile.profile import ServiceProfile
 from capacity.question import parse
 from capacity.question.budget import Effort
-from capacity.question.plan import Plan
+from capacity.question.plan import REPLICAS_LIMIT, Plan
 from capacity.recovery.clients import Clients
 from capacity.recovery.disturbance import Disturbances
 from capacity.recovery.effect import Asked, given_flags, require_effect
@@ -19,6 +19,7 @@ from capacity.recovery.protection import Abandoned, Protection, Shedding
 from capacity.recovery.stress import DETECTION_S, Stress, TokenStress
 from capacity.recovery.trigger import Trigger, TriggerKind
 from capacity.traffic.workload import Workload
+from capacity.units import require_count
 
 if TYPE_CHECKING:
     from capacity.answer.saved_llm_plan import SavedLlmPlan
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 RUNS_MAX = 10_000
 _OF_STRESS = (
+    "abandoned",
     "detection",
     "startup_time",
     "cold_batches",
@@ -141,6 +143,8 @@ def stress(
     1.0
     """
     given = locals()
+    if replicas is not None:
+        require_count("--replicas", replicas, most=REPLICAS_LIMIT)
     if not isinstance(trigger, str):
         raise InputError(f"trigger={trigger!r} is none; write text such as lose:1,60s")
     if isinstance(runs, bool) or not isinstance(runs, int) or not 2 <= runs <= RUNS_MAX:
@@ -280,13 +284,14 @@ def _refuse_for_engines(protection: Protection, given: Mapping[str, Any]) -> Non
         )
     if given["cold_batches"] is not None:
         raise InputError(
-            "--cold-batches does not apply to engines of language models, which form no batches; lower --cached-share, "
-            "as their prefix cache is empty after a restart"
+            "--cold-batches does not apply to engines of language models, which form no batches; leave it out"
         )
     if given["queue_limit"] == 0:
         raise InputError(
             "--queue-limit 0 lets nothing into an engine, where all wait for the next step; give 1 or more"
         )
+    if given["queue_limit"] is not None:
+        require_count("--queue-limit", given["queue_limit"])
 
 
 def _fleet(

@@ -100,7 +100,7 @@ class LlmPlanAnswer(Answer):
             "recommendation": plain(found.plan),
             "performance": plain(found.performance),
             "objective": plain(found.objective),
-            "workload": workload_document(self.question.workload) | _lengths_document(self.question.lengths),
+            "workload": workload_document(self.question.workload) | lengths_document(self.question.lengths),
             "saturation": plain(found.saturation),
             "headroom": None
             if headroom is None
@@ -168,7 +168,7 @@ class LlmSimulationAnswer(Answer):
         """`capacity simulate --json`."""
         return {
             "plan": plain(self.plan),
-            "workload": workload_document(self.scenario.workload) | _lengths_document(self.scenario.lengths),
+            "workload": workload_document(self.scenario.workload) | lengths_document(self.scenario.lengths),
             "performance": plain(self.performance),
             "caveats": caveat_documents(self.caveats),
             "seed": self.effort.seed,
@@ -254,7 +254,8 @@ def _request_rows(answer: LlmSimulationAnswer) -> Iterator[dict[str, Any]]:
         }
 
 
-def _lengths_document(lengths: AnyLengths) -> Document:
+def lengths_document(lengths: AnyLengths) -> Document:
+    """Means of the lengths, and the name of what they are read from."""
     moments = lengths.moments
     name = {"lengths": lengths.name} if isinstance(lengths, LengthRows) else {}
     return {**name, "input_tokens_mean": moments.input, "output_tokens_mean": moments.output}
@@ -366,7 +367,7 @@ class LlmRatesAnswer(Answer):
             "plan": plain(scenario.plan),
             "objective": plain(scenario.objective),
             "workload": {"arrivals": workload_document(scenario.workload)["arrivals"]}
-            | _lengths_document(scenario.lengths),
+            | lengths_document(scenario.lengths),
             "saturation": plain(rates.saturation),
             "rates": {
                 "arrival_rate_max_rps": rates.accepted_rps,
@@ -493,7 +494,7 @@ class LlmComparisonAnswer(Answer):
         differences = (None, *self.comparison.differences)
         rows = zip(self.contenders, self.performances, differences, strict=True)
         return {
-            "workload": workload_document(self.scenario.workload) | _lengths_document(self.scenario.lengths),
+            "workload": workload_document(self.scenario.workload) | lengths_document(self.scenario.lengths),
             "fleets": [
                 {
                     "name": one.name,
@@ -592,7 +593,7 @@ class LlmCheckAnswer(Answer):
             "exit_code": self.exit_code,
             "plan": plain(self.scenario.plan),
             "objective": plain(self.scenario.objective),
-            "workload": workload_document(self.scenario.workload) | _lengths_document(self.scenario.lengths),
+            "workload": workload_document(self.scenario.workload) | lengths_document(self.scenario.lengths),
             "findings": plain(self.findings),
             **picked(self.found, "performance", "rejection"),
             "needed": None

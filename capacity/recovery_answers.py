@@ -14,7 +14,7 @@ from capacity.question.budget import Effort
 from capacity.question.caveat import Caveat
 from capacity.question.plan import Plan
 from capacity.recovery.findings import Remedy, Runs, Screen, SpikeSurvived
-from capacity.recovery.stress import AnyStress
+from capacity.recovery.stress import AnyStress, TokenStress
 from capacity.search.disturbed_plan import DisturbedPlan, Responses
 from capacity.search.recovery import stress_caveats
 from capacity.search.recovery_plan import RecoveryPlan
@@ -72,6 +72,7 @@ class StressAnswer(Answer):
             "remedies": [_remedy_document(one) for one in screen.remedies],
             "spikes_survived": [_spike_document(one) for one in screen.spikes],
             "plan": _plan_document(stress),
+            **_tokens_document(stress),
             "arrival_rate_rps": stress.rate_rps,
             "load": stress.load,
             "capacity_rps": stress.capacity_rps,
@@ -178,6 +179,15 @@ def _plan_document(stress: AnyStress) -> Document:
         return plan_document(stress.plan)
     document: Document = plain(stress.plan)
     return document if stress.limit is None else {**document, "queue_limit": stress.limit}
+
+
+def _tokens_document(stress: AnyStress) -> Document:
+    """What requests of a language model are; nothing of others."""
+    if not isinstance(stress, TokenStress):
+        return {}
+    from capacity.llm_answers import lengths_document
+
+    return {**lengths_document(stress.lengths), "cached_share": stress.cached_share}
 
 
 def _ends(interval: Interval) -> Document:

@@ -11,7 +11,7 @@ import numpy as np
 from capacity.errors import DomainError
 from capacity.recovery.findings import Found, OneRun, Run, Runs
 from capacity.recovery.fluid import is_in_order, patience_s
-from capacity.recovery.stress import STEADY_S, AnyStress, Stress, TokenStress
+from capacity.recovery.stress import AnyStress, Stress, TokenStress
 from simulations.draws.arrivals import Seed, Stage
 from simulations.draws.attempts import Outcomes
 from simulations.draws.outages import attempt_draws, faults_of, first_tries_s, inside
@@ -72,7 +72,7 @@ def _with_users(
 def _run(seed: Seed, service_times: ServiceTimes | None, stress: AnyStress) -> Run:
     """One run."""
     leave_if_abandoned()
-    arrived_s = first_tries_s(stress, seed, stress.until_s)
+    arrived_s = first_tries_s(stress, seed, stress.comes_until_s)
     if isinstance(stress, TokenStress):
         outcomes = engine_outcomes(stress, seed, arrived_s, _hopeless(stress))
     else:
@@ -114,11 +114,13 @@ def _hopeless(stress: AnyStress) -> Callable[[float, int], bool] | None:
     wait_s = patience_s(stress.clients)
     if wait_s is None or not is_in_order(stress):
         return None
-    last_s = stress.until_s - STEADY_S - stress.window_s
+    last_s = stress.until_s - stress.steady_s - stress.window_s
     fastest_rps = _LUCK * stress.capacity_rps
 
     def is_hopeless(now_s: float, waiting: int) -> bool:
-        if now_s < stress.ends_s:
+        if (
+            now_s < stress.ends_s + stress.clients.undecided_s
+        ):  # who came during the trigger is not decided yet
             return False
         drained = max(0.0, fastest_rps - stress.rate_rps) * max(0.0, last_s - now_s)
         return waiting - wait_s * fastest_rps > drained

@@ -112,6 +112,17 @@ class Clients:
     retried: frozenset[Failure] = ALL_FAILURES
     hedge_s: float | None = None
 
+    @property
+    def undecided_s(self) -> float:
+        """The longest that a request may be without a reply and not given up; 0 where clients wait for ever. [s]"""
+        if self.timeout_s is None:
+            return self.deadline_s or 0.0
+        waits_s = (
+            0.0 if self.backoff is None else math.fsum(map(self.backoff.longest_s, range(1, self.attempts)))
+        )
+        longest_s = self.attempts * self.timeout_s + waits_s
+        return longest_s if self.deadline_s is None else min(longest_s, self.deadline_s)
+
     def __post_init__(self) -> None:
         for name in ("timeout_s", "deadline_s"):
             value = getattr(self, name)

@@ -136,7 +136,7 @@ def _hedge(asked: Asked) -> Iterator[str]:
 def _abandoned(asked: Asked) -> Iterator[str]:
     clients, abandoned = asked.clients, asked.protection.abandoned
     waits = patience_s(clients) is None and clients.hedge_s is None
-    if abandoned is not Abandoned.SERVED and waits:
+    if "abandoned" in asked.flags and abandoned is not Abandoned.SERVED and waits:
         yield (
             f"--abandoned {abandoned} is about attempts that clients have given up, and these wait for ever; "
             "give --timeout or --deadline"

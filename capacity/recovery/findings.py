@@ -73,7 +73,9 @@ class Runs:
     def recovery_s(self) -> Interval | None:
         """Mean over the runs that recovered; None if none did. [s]"""
         times_s = [run.recovered_s for run in self.runs if run.recovered_s is not None]
-        return mean_of(times_s, self.confidence) if times_s else None
+        if len(times_s) < 2:  # of one nothing is known
+            return mean_of(times_s, self.confidence) if times_s else None
+        return mean_of(times_s, self.confidence, most=max(self.stress.horizon_s, *times_s))
 
     @property
     def goodput_during(self) -> Interval:

@@ -21,7 +21,10 @@ from capacity.traffic.workload import Workload
 
 BASELINE_S = 30.0  # before the trigger, with which all later windows are compared
 WINDOW_S, WINDOW_REQUESTS = 5.0, 200  # of a window, at least
-STEADY_S = 30.0  # for so long every window must be as before
+STEADY_S = 30.0  # for so long every window must be as before, at least
+_SHORT_S = (
+    5.0  # by so much what is compared with may be shorter, as requests that the trigger meets are left out
+)
 TOLERANCE, TOLERANCE_ERRORS = 0.05, 3.0  # how far below it may be: in points, and in standard errors
 DETECTION_S = 30.0  # Kubernetes: a probe every 10 s, 1 s to answer, 3 failures, so from 21 to 31 s
 _WARM_UP_S, _RESPONSES = 30.0, 4.0  # at least, and in responses of a full engine
@@ -65,9 +68,9 @@ class AnyStress(ABC):
         waits = self.clients.timeout_s is None and self.clients.deadline_s is None
         if self.protection.shedding is Shedding.LATE and waits:
             raise InputError("--shed late needs to know when a request is late; give --timeout or --deadline")
-        if self.horizon_s < STEADY_S + self.window_s:
+        if self.horizon_s < self.steady_s + self.window_s:
             raise DomainError(
-                f"the horizon must be at least {STEADY_S + self.window_s:g} s, so that a recovery can be seen,"
+                f"the horizon must be at least {self.steady_s + self.window_s:g} s, so that a recovery can be seen,"
                 f" got {self.horizon_s:g} s"
             )
 
@@ -116,9 +119,22 @@ class AnyStress(ABC):
         return max(WINDOW_S, WINDOW_REQUESTS / self.rate_rps)
 
     @property
+    def steady_s(self) -> float:
+        """For so long every window must be as before: until all that comes in the first of them is decided. [s]"""
+        return max(STEADY_S, self.clients.undecided_s)
+
+    @property
     def begins_s(self) -> float:
-        """When the trigger begins: after a warm-up and what is compared with. [s]"""
-        return max(_WARM_UP_S, _RESPONSES * self.served_s) + max(BASELINE_S, self.window_s)
+        """When the trigger begins: after a warm-up, what is compared with, and what the trigger still meets. [s]"""
+        undecided_s = max(0.0, self.clients.undecided_s - _SHORT_S)
+        return max(_WARM_UP_S, _RESPONSES * self.served_s) + max(BASELINE_S, self.window_s) + undecided_s
+
+    @property
+    def baseline_s(self) -> tuple[float, float]:
+        """Who comes from the one to the other instant is decided before the trigger begins. [s]"""
+        undecided_s = self.clients.undecided_s
+        before_s = max(BASELINE_S, self.window_s) + max(0.0, undecided_s - _SHORT_S)
+        return self.begins_s - before_s, self.begins_s - undecided_s
 
     @property
     def lasts_s(self) -> float:
@@ -132,8 +148,13 @@ class AnyStress(ABC):
 
     @property
     def until_s(self) -> float:
-        """When the last requests come. [s]"""
+        """When the last requests come of which anything is asked. [s]"""
         return self.ends_s + self.horizon_s
+
+    @property
+    def comes_until_s(self) -> float:
+        """When the last requests come at all: without others behind them, they would find an empty fleet. [s]"""
+        return self.until_s + self.clients.undecided_s
 
     @property
     def spike_factor(self) -> float:

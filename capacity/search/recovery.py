@@ -12,10 +12,10 @@ from capacity.recovery.clients import BudgetKind, RetryBudget
 from capacity.recovery.findings import OneRun, Remedy, Run, Runs, Screen, SpikeSurvived, StressJudge
 from capacity.recovery.fluid import amplification, fluid, patience_s, spike_survived_s
 from capacity.recovery.protection import Abandoned, Shedding
-from capacity.recovery.stress import STEADY_S, TOLERANCE, AnyStress, Stress, TokenStress
+from capacity.recovery.stress import TOLERANCE, AnyStress, Stress, TokenStress
 from capacity.recovery.trigger import Trigger, TriggerKind
 from capacity.search.caveats import plausibility_caveats, spread_caveats
-from capacity.search.tokens import llm_profile_caveats
+from capacity.search.tokens import cache_caveats, length_caveats, llm_profile_caveats
 from capacity.units import format_duration
 
 BUDGET = 0.1  # retries a first try, which is what is recommended most
@@ -82,7 +82,9 @@ def stress_caveats(stress: AnyStress) -> Iterator[Caveat]:
         yield from plausibility_caveats(profile, 0.99)
         yield from spread_caveats([timing for timing in used if not timing.samples_s], 0.99)
     elif isinstance(stress, TokenStress):
+        yield from length_caveats(stress.scenario)
         yield from llm_profile_caveats(stress.profile)
+        yield from cache_caveats(stress.scenario)
         longer = "steps"
     yield Caveat(
         code=CaveatCode.PROFILE_ERROR_LEFT_OUT,
@@ -145,7 +147,7 @@ def _try(stress: AnyStress, judge: StressJudge, report: Report) -> Iterator[Reme
 
 def _soon_or_late(stress: AnyStress, judge: StressJudge) -> Runs:
     """Within two minutes where that is enough, else within the whole horizon."""
-    soon_s = max(_SOON_S, STEADY_S + 4.0 * stress.window_s)
+    soon_s = max(_SOON_S, 2.0 * stress.steady_s, stress.steady_s + 4.0 * stress.window_s)
     if soon_s < stress.horizon_s:
         soon = replace(stress, horizon_s=soon_s)
         is_likely = judge.runs <= _FEW or judge.with_runs(_FEW)(soon).exit_code == 0
@@ -253,7 +255,7 @@ def spike_survived(stress: AnyStress, factor: float, judge: StressJudge) -> Spik
 
 def _longest_s(stress: AnyStress, factor: float, guess_s: float, run: OneRun) -> float:
     """The boundary of one run; infinite where no spike is too long. [s]"""
-    horizon_s = max(_SPIKE_HORIZON_S, STEADY_S + 4.0 * stress.window_s)
+    horizon_s = max(_SPIKE_HORIZON_S, 2.0 * stress.steady_s, stress.steady_s + 4.0 * stress.window_s)
 
     def survives(lasting_s: float) -> bool:
         spike = Trigger(kind=TriggerKind.SPIKE, factor=factor, lasting_s=lasting_s)

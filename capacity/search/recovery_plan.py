@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from capacity.question.plan import Plan
 from capacity.recovery.findings import Remedy, Run, Runs, StressJudge
-from capacity.recovery.stress import STEADY_S, AnyStress, Stress
+from capacity.recovery.stress import AnyStress, Stress
 from capacity.search.recommendation import Recommendation
 from capacity.search.recovery import Report, remedies, smallest_fleet
 
@@ -113,7 +113,7 @@ class _InTime:
 
     def asked(self, stress: AnyStress) -> AnyStress:
         """The same stress with a horizon that is just long enough."""
-        return replace(stress, horizon_s=self._within_s + STEADY_S + stress.window_s + 1.0)
+        return replace(stress, horizon_s=self._within_s + stress.steady_s + stress.window_s + 1.0)
 
     def __call__(self, stress: AnyStress) -> Runs:
         found = self._judge(stress)

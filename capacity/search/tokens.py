@@ -311,6 +311,11 @@ def token_caveats(scenario: TokenScenario, performance: TokenPerformance) -> Ite
             scenario.workload, scenario.objective.quantiles or scenario.quantiles or (0.9,)
         )
     yield from llm_profile_caveats(scenario.profile)
+    yield from cache_caveats(scenario)
+
+
+def cache_caveats(scenario: TokenScenario) -> Iterator[Caveat]:
+    """What is assumed of the prefix cache."""
     if scenario.cached_share > 0.0:
         yield Caveat(
             code=CaveatCode.CACHE_HITS_ASSUMED,

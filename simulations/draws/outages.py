@@ -89,7 +89,7 @@ def faults_of(stress: AnyStress, seed: Seed) -> tuple[Fault, ...]:
             stress.breakdowns,
             replicas=replicas,
             detection_s=stress.detection_s,
-            until_s=stress.until_s,
+            until_s=stress.comes_until_s,
             uniforms=lambda replica: seed.generator(Purpose.FAULTS, replica).random,
         )
     slowdowns = stress.trigger.slowdowns(

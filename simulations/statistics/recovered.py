@@ -3,10 +3,11 @@
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from capacity.errors import InconclusiveError
 from capacity.recovery.findings import Course, Run
-from capacity.recovery.stress import STEADY_S, TOLERANCE, TOLERANCE_ERRORS, AnyStress
+from capacity.recovery.stress import TOLERANCE, TOLERANCE_ERRORS, AnyStress
 from simulations.draws.attempts import Outcomes
 from simulations.draws.records import Floats, Integers
 
@@ -26,9 +27,8 @@ def run_of(stress: AnyStress, outcomes: Outcomes, until_s: float, overhead_s: fl
     succeeded = np.zeros(len(arrived_s), dtype=np.bool_)
     succeeded[: len(answered_s)] = ~np.isnan(answered_s)
     sums = np.concatenate([[0], np.cumsum(succeeded)])
-    before = _share(
-        arrived_s, sums, np.array([stress.begins_s - max(30.0, stress.window_s)]), stress.begins_s
-    )
+    from_s, to_s = stress.baseline_s
+    before = _share(arrived_s, sums, np.array([from_s]), to_s)
     baseline = float(before[0][0])
     if baseline < BASELINE_MIN:
         raise InconclusiveError(
@@ -46,10 +46,17 @@ def run_of(stress: AnyStress, outcomes: Outcomes, until_s: float, overhead_s: fl
         relapsed=relapsed,
         baseline=baseline,
         goodput_during=float(succeeded[during].mean()) if last > first else baseline,
-        lost=int(counted - first - (sums[counted] - sums[first])),
+        lost=_lost(outcomes, succeeded[:counted], stress.begins_s),
         response_p99_s=_p99_s(answers_s),
         course=_course(outcomes, sums, until_s),
     )
+
+
+def _lost(outcomes: Outcomes, succeeded: npt.NDArray[np.bool_], begins_s: float) -> int:
+    """Failures among the first so many requests, but for those whose clients gave up before the trigger began."""
+    ended_s = outcomes.ended_s[: len(succeeded)]
+    before = ~succeeded[: len(ended_s)] & (ended_s < begins_s)
+    return int((~succeeded).sum() - before.sum())
 
 
 def _p99_s(answers_s: Floats) -> float | None:
@@ -77,7 +84,7 @@ def _recovered(
     error = np.sqrt(baseline * (1.0 - baseline) / np.maximum(count, 1.0))
     below = baseline - share
     fine = (count == 0) | (below <= np.maximum(TOLERANCE, TOLERANCE_ERRORS * error) + _ROUNDING)
-    steady = int(STEADY_S)
+    steady = math.ceil(stress.steady_s)
     if len(fine) <= steady:
         return None, False
     in_row = np.convolve(fine, np.ones(steady + 1), "valid") > steady + 0.5

@@ -8,11 +8,13 @@ import pytest
 from stresses import fleet_in_trouble
 
 from capacity.errors import InconclusiveError
+from capacity.recovery.clients import Clients
 from capacity.recovery.findings import Run
 from capacity.recovery.stress import Stress
 from simulations.draws.attempts import Outcomes
 from simulations.draws.records import Floats
 from simulations.statistics.recovered import run_of
+from simulations.stress import StressSimulation
 
 # 100 rps, a trigger from 60 to 70 s, a horizon of 100 s: windows of 5 s with 500 requests each.
 STRESS = fleet_in_trouble("spike:2x,10s", rate_rps=100.0, horizon_s=100.0)
@@ -91,7 +93,7 @@ def test_a_twentieth_less_is_as_before() -> None:
 
 def test_three_standard_errors_are_as_before_where_few_come() -> None:
     """A baseline of 80 % and 200 requests a window: 3 errors are 8.5 points."""
-    stress = fleet_in_trouble("spike:2x,10s", rate_rps=40.0, horizon_s=100.0)
+    stress = fleet_in_trouble("spike:2x,10s", Clients(), rate_rps=40.0, horizon_s=100.0)
     assert stress.window_s == 5.0
     until_s = stress.ends_s + stress.horizon_s
     arrived_s = np.arange(0.0, until_s, 0.025) + 0.01
@@ -142,7 +144,7 @@ def test_only_failures_from_the_trigger_to_the_recovery_are_lost() -> None:
     """Some fail before the trigger, and some long after: one in a hundred, which is no harm."""
     run = seen((0.0, 170.0), every=100)
     assert run.recovered_s == 0.0
-    assert run.baseline == pytest.approx(0.99)
+    assert run.baseline == pytest.approx(0.99, abs=0.001)  # of 28.5 s
     assert run.lost == 10
 
 
@@ -151,7 +153,40 @@ def test_a_fleet_that_fails_before_the_trigger_has_nothing_to_come_back_to() -> 
         seen((30.0, 60.0))
     with pytest.raises(InconclusiveError, match="nothing to come back to"):
         seen((30.0, 45.5))
-    assert seen((30.0, 44.5)).baseline == pytest.approx(15.5 / 30.0)
+    assert seen((30.0, 44.0)).baseline == pytest.approx(14.5 / 28.5)
+
+
+def test_who_is_in_the_fleet_when_the_trigger_begins_is_lost_and_no_part_of_the_baseline() -> None:
+    """Clients give up after 1.5 s: the requests of the last second before the trigger fail within it."""
+    arrived_s = np.arange(0.0, UNTIL_S, 0.01) + 0.005
+    fails = (arrived_s >= 59.0) & (arrived_s < 60.0)
+    run = run_of(STRESS, outcomes(fails, arrived_s, took_s=1.4), UNTIL_S, 0.0)
+    assert (run.baseline, run.lost, run.goodput_during) == (1.0, 100, 1.0)
+    earlier = run_of(STRESS, outcomes(fails, arrived_s, took_s=0.5), UNTIL_S, 0.0)
+    assert (earlier.baseline, earlier.lost) == (
+        1.0,
+        50,
+    )  # those who came in the first half had given up before
+
+
+def test_patient_clients_are_watched_as_long_as_they_wait() -> None:
+    patient = fleet_in_trouble("lose:1,10s", Clients(timeout_s=20.0, attempts=3))
+    assert (patient.steady_s, patient.begins_s) == (60.0, 30.0 + 30.0 + 55.0)
+    assert patient.baseline_s == (30.0, 55.0)
+    assert patient.comes_until_s == patient.until_s + 60.0
+    hurried = replace(patient, clients=replace(patient.clients, deadline_s=4.0))
+    assert (hurried.steady_s, hurried.begins_s, hurried.baseline_s) == (30.0, 60.0, (30.0, 56.0))
+
+
+def test_what_happened_does_not_depend_on_how_long_is_looked() -> None:
+    """Four servers of 100 rps, one of which is lost, and clients that wait for 5 s and try three times."""
+    asked = fleet_in_trouble("lose:1,40s", Clients(timeout_s=5.0, attempts=3), rate_rps=320.0, horizon_s=40.0)
+    judge = StressSimulation(seed=1, runs=2)
+    short, long = judge(asked), judge(replace(asked, horizon_s=120.0))
+    assert [run.goodput_during for run in short.runs] == [run.goodput_during for run in long.runs]
+    # Nobody stops coming, so that the end of a short look is as bad as the middle of a long one.
+    for one, other in zip(short.runs, long.runs, strict=True):
+        assert one.course.succeeded == other.course.succeeded[: len(one.course.succeeded)]
 
 
 def test_what_was_given_up_has_failed() -> None:

@@ -123,8 +123,10 @@ def how_soon(found: Runs) -> str:
         return "not"
     if recovery_s.value <= _AT_ONCE_S:
         return "at once"
-    half = recovery_s.high - recovery_s.value
-    return f"in {recovery_s.value:.0f} ± {half:.0f} s"
+    below, above = recovery_s.value - recovery_s.low, recovery_s.high - recovery_s.value
+    if recovery_s.low > 0.0 and abs(above - below) <= 1e-9 * above:
+        return f"in {recovery_s.value:.0f} ± {above:.0f} s"
+    return f"in {recovery_s.value:.0f} s ({recovery_s.low:.0f} to {recovery_s.high:.0f})"
 
 
 def _why(screen: Screen) -> str:
@@ -156,6 +158,11 @@ def _why_it_recovers(stress: AnyStress, law: Fluid) -> str:
         return "nothing can be served meanwhile, so that nothing waits when it is over."
     if is_even(stress) and comes_rps < left_rps:
         return f"{comes_rps:.4g} rps come meanwhile, and {left_rps:.4g} can be served."
+    if not is_even(stress) and law.amplification * comes_rps < left_rps:
+        return (
+            f"even if every attempt fails, {law.amplification * comes_rps:.4g} rps come meanwhile, "
+            f"and {left_rps:.4g} can be served."
+        )
     if law.stuck is None:
         return _without_a_law(stress)
     if law.amplification * stress.rate_rps < stress.capacity_rps:
