@@ -109,7 +109,7 @@ def test_every_flag_that_names_a_file_looks_after_it() -> None:
             seen += 1
             looks = getattr(parameter.callback, "__module__", "") == note_input.__module__
             # Names of a file, what is given instead of one, and the kind of one.
-            if not looks and parameter.opts[-1] not in ("--name", "--lambda", "file"):
+            if not looks and parameter.opts[-1] not in ("--name", "--lambda", "--model", "file"):
                 bare.append(f"{command} {parameter.opts[-1]}")
     assert bare == []
     assert seen > 30
