@@ -39,7 +39,14 @@ from capacity.question.tokens import (
     fitted_lengths,
     require_lengths,
 )
-from capacity.traffic.lengths import AnyLengths, has_lengths, parse_lengths, read_token_trace
+from capacity.traffic.lengths import (
+    AnyLengths,
+    LengthLaws,
+    LengthRows,
+    has_lengths,
+    parse_lengths,
+    read_token_trace,
+)
 from capacity.traffic.parse import workload as workload_of
 from capacity.traffic.workload import ArrivalProcess, TraceArrivals, Workload
 from capacity.units import format_quantile, format_rate, require_count
@@ -323,6 +330,11 @@ def _workload(given: Given) -> tuple[Workload, AnyLengths, bool]:
             'output_tokens, or --lengths "input=lognormal:mean=512,cv=1;output=geometric:mean=200"'
         )
     read = parse_lengths(str(lengths)) if isinstance(lengths, str | Path) else lengths
+    if not isinstance(read, LengthLaws | LengthRows):
+        raise InputError(
+            "lengths are text such as input=constant:200;output=geometric:mean=200, a file's path, or LengthRows or "
+            f"LengthLaws, not {type(read).__name__}"
+        )
     return workload_of(parse.read_arrivals(arrivals), rate_rps), read, False
 
 

@@ -134,6 +134,6 @@ class Clients:
             if not 0.0 <= self.hedge_s < math.inf:
                 raise DomainError(f"hedge_s must be >= 0 and finite, got {self.hedge_s:g}")
             if self.attempts == 1:
-                raise DomainError("a hedge is a second attempt; allow at least 2 attempts")
+                raise DomainError("a hedge is a second attempt; give --attempts 2 or more")
             if self.backoff is not None:
                 raise DomainError("hedged attempts are sent after their delay; leave out the backoff")

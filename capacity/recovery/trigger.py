@@ -58,7 +58,11 @@ class Trigger:
             raise DomainError(f"a {self.kind}'s factor must be above 1 and at most 100, got {self.factor:g}")
         if self.kind in _OF_REPLICAS and self.replicas < 1:
             raise DomainError(f"a {self.kind} must hit 1 replica or more, got {self.replicas}")
-        if self.kind is TriggerKind.SPOT and not 0.0 < self.notice_s <= self.lasting_s:
+        if self.kind is TriggerKind.SPOT and not self.notice_s > 0.0:
+            raise DomainError(
+                "a notice must be above 0 s; for none give crash:1,60s, or a short one such as spot:1,1ms,10min"
+            )
+        if self.kind is TriggerKind.SPOT and not self.notice_s <= self.lasting_s:
             raise DomainError(
                 f"a replacement after {self.lasting_s:g} s comes before the notice of {self.notice_s:g} s is over; "
                 "write spot:1,2min,10min"

@@ -228,7 +228,7 @@ def test_a_burst_changes_the_budget_of_a_preset() -> None:
         ({"retry_burst": 10.0}, "give --retry-budget 0.1 or successes:0.5 too"),
         ({"attempts": 0}, "attempts must be from 1 to 16"),
         ({"attempts": 17}, "attempts must be from 1 to 16"),
-        ({"hedge_s": 0.05}, "allow at least 2 attempts"),
+        ({"hedge_s": 0.05}, "give --attempts 2 or more"),
         ({"hedge_s": 0.05, "attempts": 2, "backoff": "50ms"}, "leave out the backoff"),
         ({"timeout_s": 0.0}, "timeout_s must be above 0"),
         ({"deadline_s": math.inf}, "deadline_s must be above 0 and finite"),
