@@ -83,7 +83,7 @@ def _fewest_at_least(
 ) -> Days | None:
     """The lowest bound from below, short of a fixed fleet, that holds the limit."""
     most = scaler.replicas_max - 1 if smallest is None else smallest.fleet.plan.replicas - 1
-    least = max(1, scaler.replicas_min) + 1
+    least = scaler.replicas_min + 1
 
     def ask(replicas: int) -> Days:
         progress(f"the autoscaler with {replicas} replicas at least")

@@ -88,6 +88,13 @@ def test_the_fewest_replicas_at_least_are_found_below_the_fixed_fleet() -> None:
     assert (more.replicas_min, more.target) == (6, SHARE)
 
 
+def test_from_none_at_least_a_single_replica_is_tried() -> None:
+    result = screen(fleet(SHARE, replicas_min=0), Made(fixed=2, least=1), lambda told: None)
+    (more,) = [one.fleet.autoscaler for one in result.remedies]
+    assert more is not None
+    assert more.replicas_min == 1
+
+
 def test_what_holds_needs_no_way_out() -> None:
     judge = Made(count=60)
     result = screen(fleet(SHARE), judge, lambda told: None)
