@@ -1,6 +1,7 @@
 """`capacity autoscale` as somebody types it: answers, exit codes, JSON, figures and mistakes."""
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from functools import partial
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import in_process
+import pandas as pd
 import pytest
 
 import capacity as cap
@@ -23,6 +25,7 @@ INTERVAL = {"value", "low", "high"}
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Batches of one take 100 ms; at 01:00 the rate goes from 5 to 25 rps."""
     path = tmp_path_factory.mktemp("scaled")
+    (path / "morning.csv").write_text("time,rate_rps\n00:00,0\n06:00,25\n", encoding="utf-8")
     (path / "flat.csv").write_text("batch_size,mean_ms\n1,100\n", encoding="utf-8")
     (path / "ramp.csv").write_text("time,rate_rps\n00:00,5\n01:00,25\n", encoding="utf-8")
     return path
@@ -136,13 +139,42 @@ def test_python_says_the_same(autoscale: Command, folder: Path) -> None:
     [
         (["--rate", "5rps"], "give --slo-p99, such as 200ms"),
         (["--slo-p99", "1s"], "--daily, a .csv of time,rate_rps, or one --rate"),
-        (["--slo-p99", "1s", "--rate", "5rps", "--daily", "ramp.csv"], "leave out --rate"),
+        (
+            ["--slo-p99", "1s", "--rate", "5rps", "--daily", "ramp.csv"],
+            "the rates of the day; leave out --rate",
+        ),
         (
             ["--slo-p99", "1s", "--rate", "5rps", "--target", "cpu:0.5"],
             "write utilization:0.6 or concurrency:4",
         ),
         (["--slo-p99", "1s", "--rate", "5rps", "--target", "utilization:60"], "must be a share up to 1"),
-        (["--slo-p99", "1s", "--rate", "5rps", "--replicas-min", "11"], "replicas_max must be"),
+        (
+            ["--slo-p99", "1s", "--rate", "5rps", "--replicas-min", "11"],
+            "--replicas-min 11 is above --replicas-max 10",
+        ),
+        (
+            ["--slo-p99", "1s", "--rate", "5rps", "--replicas-max", "1000000"],
+            "--replicas-max must be at most 10000",
+        ),
+        (["--slo-p99", "0ms", "--rate", "5rps"], "give --slo-p99, such as 200ms"),
+        (
+            ["--slo-p99", "1s", "--rate", "5rps", "--startup-time", "2d"],
+            "--startup-time must be from 0s to 24h",
+        ),
+        (["--slo-p99", "1s", "--rate", "5rps", "--metric-lag", "2d"], "--metric-lag must be from 0s to 24h"),
+        (
+            ["--slo-p99", "1s", "--rate", "60rps", "--metric-lag", "24h"],
+            "hours before 00:30 in which the autoscaler",
+        ),
+        (["--slo-p99", "1s", "--rate", "5rps", "--hourly-usd", "t4=2"], "names no profile; flat=0.50 does"),
+        (
+            ["--slo-p99", "1s", "--daily", "ramp.csv", "--hourly-usd", "cheap"],
+            "is not a price in USD/h; write 0.526",
+        ),
+        (
+            ["--slo-p99", "1s", "--daily", "morning.csv"],
+            "no requests within 00:30-01:30; look at another part",
+        ),
         (["--slo-p99", "1s", "--rate", "5rps", "--between", "noon"], "write 07:00-11:30"),
         (["--slo-p99", "1s", "--rate", "5rps", "--between", "09:00-08:00"], "ends before it begins"),
         (
@@ -153,7 +185,10 @@ def test_python_says_the_same(autoscale: Command, folder: Path) -> None:
             ["--slo-p99", "1s", "--rate", "5rps", "--arrivals", "mmpp:ratio=5,burst=1s,calm=9s"],
             "--arrivals poisson",
         ),
-        (["--slo-p99", "1s", "--rate", "5rps", "--runs", "1"], "--runs must be from 2"),
+        (
+            ["--slo-p99", "1s", "--rate", "5rps", "--runs", "1"],
+            "--runs must be a whole number from 2 to 1000",
+        ),
         (["--slo-p99", "1s", "--rate", "5rps", "--hourly-usd", "-1"], "hourly_usd must be positive"),
     ],
 )
@@ -163,6 +198,42 @@ def test_a_mistake_is_one_line_with_a_way_out(autoscale: Command, words: list[st
     assert done.returncode == 2
     assert said in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"target": 5}, "write utilization:0.6 or concurrency:4"),
+        ({"between": 5}, "write 07:00-11:30"),
+        ({"rate": None, "daily": pd.DataFrame({"time": ["00:00"]})}, "got a DataFrame; save it as one"),
+        ({"routing": 5}, "--routing '5' is unknown; use one of round-robin"),
+        ({"seed": "x"}, "--seed must be a whole number of 0 or more"),
+        ({"hourly_usd": "x"}, "is not a price in USD/h"),
+        ({"queue_limit": "3"}, "--queue-limit must be a whole number of 0 or more"),
+        ({"batch_size_max": "3"}, "--batch-size-max must be a whole number of 1 or more"),
+        ({"replicas_max": 2.5}, "--replicas-max must be a whole number of 1 or more"),
+        ({"workers": "x"}, "--workers must be a whole number of 1 or more"),
+        ({"confidence": "x"}, "--confidence must be a number"),
+    ],
+)
+def test_python_s_callers_learn_what_type_is_meant(folder: Path, wrong: dict[str, Any], said: str) -> None:
+    given: dict[str, Any] = {"rate": "5rps", "slo_p99": "1s", "batch_size_max": 1, **wrong}
+    with pytest.raises(cap.InputError, match=re.escape(said)):
+        cap.autoscale(folder / "flat.csv", **given)
+
+
+def test_a_price_may_name_the_profile(folder: Path) -> None:
+    answer = cap.autoscale(
+        folder / "flat.csv",
+        rate="12rps",
+        slo_p99="2s",
+        between="00:30-01:30",
+        batch_size_max=1,
+        hourly_usd="flat=2",
+        runs=2,
+        only_verdict=True,
+    )
+    assert answer.document()["replica_hourly_usd"] == 2.0
 
 
 def test_too_few_requests_are_not_enough_for_a_verdict(autoscale: Command) -> None:
