@@ -81,8 +81,9 @@ class ScaledFleet:
         if before > seen:
             raise DomainError(
                 f"the {self.warm_up_s / HOUR_S:.3g} hours before {clock(self.begins_s)} in which the autoscaler "
-                f"settles have {before:.3g} requests, and at most {REQUESTS_MAX:.3g} are simulated; shorten --startup-time, "
-                "--metric-lag or --stabilization, or look at a part of the fleet at its part of the rates"
+                f"settles have {before:.3g} requests, and at most {REQUESTS_MAX:.3g} are simulated; shorten "
+                "--startup-time, --metric-lag or --stabilization, or look at a part of the fleet at its part of the "
+                "rates"
             )
         hours = (REQUESTS_MAX - before) / seen * self.lasts_s / HOUR_S
         raise DomainError(

@@ -134,7 +134,8 @@ def test_the_worst_ten_minutes_hold_most_of_the_late_requests() -> None:
         wanted=tuple(1.0 if minute < 31 else 4.0 for minute in range(60)),
         ready=tuple(1.0 if minute < 33 else 4.0 for minute in range(60)),
     )
-    worst = worst_of(days(fleet(SHARE), 0.9, course))
+    doubled = replace(fleet(SHARE), curve=DailyCurve(times_s=(0.0, 1800.0), rates_rps=(10.0, 20.0)))
+    worst = worst_of(days(doubled, 0.9, course))
     assert worst is not None
     assert (worst.begins_s, worst.ends_s) == (1800.0, 2400.0)
     assert worst.share == pytest.approx(250.0 / 251.0)

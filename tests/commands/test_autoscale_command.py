@@ -66,6 +66,7 @@ def test_the_json_has_all_fleets_with_their_intervals(autoscale: Command) -> Non
     assert (done.returncode, found["exit_code"], found["verdict"]) == (3, 3, "missed")
     fleets = [found["autoscaled"], found["smallest_fleet"], *found["remedies"]]
     assert len(fleets) >= 3
+    assert [one["setting"].split(" ")[0] for one in found["remedies"]] == ["--target"]
     for one in fleets:
         assert set(one["response_p99_s"]) == set(one["replica_hours"]) == INTERVAL
         assert one["cost_usd"] is None
@@ -106,8 +107,84 @@ def test_where_no_fleet_is_large_enough_the_bound_is_named(autoscale: Command) -
     done = autoscale(*FLEET, "--rate", "25rps", "--slo-p99", "1s", "--replicas-max", "2")
     told = " ".join(done.stdout.split())
     assert done.returncode == 3
-    assert "all 2 of --replicas-max are asked for" in told
-    assert "Not even 2 replicas all the time hold the limit; raise --replicas-max" in told
+    assert (
+        "Why: the rate goes up to 25 rps, and the 2 replicas of --replicas-max serve at most 20 rps" in told
+    )
+    assert "raise --replicas-max. Not even 2 replicas all the time hold the limit." in told
+    alone = " ".join(
+        autoscale(*FLEET, "--rate", "25rps", "--slo-p99", "1s", "--replicas-max", "1").stdout.split()
+    )
+    assert "the 1 replica of --replicas-max serves at most 10 rps" in alone
+    assert "Not even 1 replica all the time holds the limit." in alone
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["--slo-p99", "50ms"],
+            "no batch is served within 50 ms at P99; the fastest takes 100 ms. No number",
+        ),
+        (
+            ["--slo-p99", "1s", "--request-overhead", "1s"],
+            "no batch is served within 1 s at P99; the fastest takes 1.1 s, of which 1 s is overhead",
+        ),
+        (
+            ["--slo-p99", "250ms", "--target", "utilization:0.95"],
+            "the rate is even where most requests are late, 12 rps",
+        ),
+        (["--slo-p99", "1s", "--queue-limit", "0"], "full queues reject "),
+    ],
+)
+def test_the_reason_is_what_stands_between_the_fleet_and_its_limit(
+    autoscale: Command, words: list[str], said: str
+) -> None:
+    told = " ".join(autoscale(*FLEET, "--rate", "12rps", *words).stdout.split())
+    assert f"Why: {said}" in told
+    assert "the rate goes" not in told
+
+
+def test_rejections_are_cured_by_what_was_measured_without_the_limit(autoscale: Command) -> None:
+    found = document(autoscale(*FLEET, "--rate", "12rps", "--slo-p99", "2s", "--queue-limit", "0", "--json"))
+    assert found["remedies"][0]["setting"] == "no --queue-limit"
+    assert found["remedies"][0]["lost_share"] == 0.0
+
+
+def test_a_batch_that_waits_too_long_is_named(autoscale: Command, folder: Path) -> None:
+    (folder / "pairs.csv").write_text("batch_size,mean_ms\n1,100\n4,130\n", encoding="utf-8")
+    asked = [
+        "--profile",
+        "pairs.csv",
+        *FLEET[4:],
+        "--rate",
+        "8rps",
+        "--slo-p99",
+        "400ms",
+        "--batch-wait",
+        "10s",
+    ]
+    done = autoscale(*asked, "--target", "concurrency:2")
+    told = " ".join(done.stdout.split())
+    assert (
+        "Why: a batch may wait 10 s for others, and beside the fastest batch the limit leaves 300 ms" in told
+    )
+    assert " --batch-wait 0s " in told
+
+
+def test_a_hunting_fleet_on_utilization_is_told_to_stabilize(autoscale: Command) -> None:
+    hunts = [
+        "--stabilization",
+        "0s",
+        "--arrivals",
+        "gamma:cv=6",
+        "--target",
+        "utilization:0.7",
+        "--only-verdict",
+    ]
+    told = " ".join(autoscale(*FLEET, "--rate", "30rps", "--slo-p99", "400ms", *hunts).stdout.split())
+    assert "The fleet hunts:" in told
+    assert "a --stabilization longer than 0 s" in told
+    assert "steadier" not in told
 
 
 def test_from_none_a_poll_decides(autoscale: Command, folder: Path) -> None:
@@ -234,6 +311,8 @@ def test_a_price_may_name_the_profile(folder: Path) -> None:
         only_verdict=True,
     )
     assert answer.document()["replica_hourly_usd"] == 2.0
+    scaled = answer.document()["autoscaled"]
+    assert scaled["cost_usd"] == {end: 2.0 * scaled["replica_hours"][end] for end in INTERVAL}
 
 
 def test_too_few_requests_are_not_enough_for_a_verdict(autoscale: Command) -> None:
