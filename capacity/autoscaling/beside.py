@@ -12,6 +12,7 @@ from capacity.autoscaling.target import Metric, Target
 
 Progress = Callable[[str], None]
 
+_AMPLE = 4  # times the fewest replicas that serve the mean rate
 _TARGETS = 20  # steps between none and the target that was given
 
 
@@ -70,7 +71,9 @@ def _smallest(fleet: ScaledFleet, judge: DayJudge, progress: Progress) -> Days |
         progress(f"{replicas} replicas all the time")
         return judge(fleet.fixed(replicas))
 
-    return _first_that_holds(ask, least, most)
+    ample = min(most, _AMPLE * least)  # a fleet far beyond the need takes long, and is hardly ever the answer
+    found = _first_that_holds(ask, least, ample)
+    return found if found or ample == most else _first_that_holds(ask, ample + 1, most)
 
 
 def _highest_target(

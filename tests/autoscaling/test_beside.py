@@ -95,6 +95,24 @@ def test_from_none_at_least_a_single_replica_is_tried() -> None:
     assert more.replicas_min == 1
 
 
+@pytest.mark.parametrize("fixed", [3, 12, 13, 16])
+def test_a_fleet_far_beyond_the_need_is_asked_last(fixed: int) -> None:
+    """Three replicas serve the mean rate of 25 rps, and twelve are ample."""
+    judge = Made(fixed=fixed)
+    result = screen(fleet(SHARE), judge, lambda told: None)
+    assert result.smallest is not None
+    assert result.smallest.fleet.plan.replicas == fixed
+    asked = [one.plan.replicas for one in judge.asked if one.autoscaler is None]
+    assert (max(asked) > 12) is (fixed > 12)
+
+
+def test_no_fleet_is_searched_for_where_no_batch_is_fast_enough() -> None:
+    judge = Made()
+    result = screen(replace(fleet(SHARE), response_p99_s=0.05), judge, lambda told: None)
+    assert len(judge.asked) == 1
+    assert not result.is_searched
+
+
 def test_what_holds_needs_no_way_out() -> None:
     judge = Made(count=60)
     result = screen(fleet(SHARE), judge, lambda told: None)
