@@ -9,7 +9,7 @@ from rich.text import Text
 
 from capacity.answer.documents import Document, plain, plan_document
 from capacity.answers import Answer
-from capacity.autoscaling.findings import COURSE_S, Days, ScaledScreen
+from capacity.autoscaling.findings import COURSE_S, Days, ScaledScreen, setting_of
 from capacity.autoscaling.scaled_fleet import ScaledFleet
 from capacity.performance import Interval
 from capacity.question.budget import Effort
@@ -60,7 +60,9 @@ class AutoscaleAnswer(Answer):
             "exit_code": self.exit_code,
             "autoscaled": _days_document(screen.found),
             "smallest_fleet": None if screen.smallest is None else _days_document(screen.smallest),
-            "remedies": [_days_document(one) for one in screen.remedies],
+            "remedies": [
+                {"setting": setting_of(fleet, one.fleet), **_days_document(one)} for one in screen.remedies
+            ],
             "worst": plain(screen.worst),
             "objective": {"response_quantiles_s": {"0.99": fleet.response_p99_s}},
             "plan": plan_document(fleet.plan),
@@ -96,7 +98,7 @@ class AutoscaleAnswer(Answer):
         return [_row(name, days) for name, days in found]
 
     def course(self) -> "pd.DataFrame":
-        """Minute by minute: arrivals, share of late ones, replicas asked for and serving; means of the runs."""
+        """Minute by minute: arrivals, late ones, replicas asked for and serving; means of the runs."""
         import pandas as pd
 
         course = self.screen.found.course
@@ -126,7 +128,7 @@ def _days_document(days: Days) -> Document:
         "late_share": plain(days.late_share),
         "lost_share": days.lost_share,
         "replica_hours": plain(days.replica_hours),
-        "cost_usd": days.cost_usd,
+        "cost_usd": plain(days.cost_usd),
         "replicas_mean": days.replicas_mean,
         "replicas_most": days.replicas_most,
         "scalings": plain(days.scalings),
@@ -146,7 +148,7 @@ def _row(name: str, days: Days) -> dict[str, Any]:
         "response_p99_high_s": days.response_p99_s.high,
         "late_share": days.late_share.value,
         "replica_hours": days.replica_hours.value,
-        "cost_usd": days.cost_usd,
+        "cost_usd": None if days.cost_usd is None else days.cost_usd.value,
         "replicas_mean": days.replicas_mean,
         "replicas_most": days.replicas_most,
         "scalings": days.scalings.value,

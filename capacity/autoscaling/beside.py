@@ -5,19 +5,21 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from capacity.autoscaling.autoscaler import Autoscaler
+from capacity.autoscaling.causes import Cause, cause_of
 from capacity.autoscaling.findings import DayJudge, Days, ScaledScreen, worst_of
 from capacity.autoscaling.scaled_fleet import ScaledFleet
 from capacity.autoscaling.target import Metric, Target
 
 Progress = Callable[[str], None]
 
+_AMPLE = 4  # times the fewest replicas that serve the mean rate
 _TARGETS = 20  # steps between none and the target that was given
 
 
 def screen(
     fleet: ScaledFleet, judge: DayJudge, progress: Progress, *, only_verdict: bool = False
 ) -> ScaledScreen:
-    """What the autoscaler costs and holds, beside the smallest fixed fleet; and two ways out if it misses.
+    """What the autoscaler costs and holds, beside the smallest fixed fleet; and ways out if it misses.
 
     Both searches are bisections, which assume that more replicas and lower targets never hurt.
 
@@ -29,12 +31,14 @@ def screen(
     progress(f"the autoscaler at {scaler.target}")
     found = judge(fleet)
     worst = worst_of(found)
-    if only_verdict:
+    cause = cause_of(found, worst)
+    if only_verdict or cause is Cause.SERVICE_FLOOR:
         return ScaledScreen(found=found, smallest=None, remedies=(), worst=worst, is_searched=False)
     smallest = _smallest(fleet, judge, progress)
     remedies: list[Days | None] = []
     if not found.is_held:
-        remedies = [_highest_target(fleet, scaler, judge, progress)]
+        remedies = [_without(fleet, cause, judge, progress)]
+        remedies += [_highest_target(fleet, scaler, judge, progress)]
         remedies += [_fewest_at_least(fleet, scaler, smallest, judge, progress)]
     return ScaledScreen(
         found=found,
@@ -43,6 +47,19 @@ def screen(
         worst=worst,
         is_searched=True,
     )
+
+
+def _without(fleet: ScaledFleet, cause: Cause | None, judge: DayJudge, progress: Progress) -> Days | None:
+    """The fleet without the queue limit or the batch wait that is to blame; None where that holds nothing."""
+    if cause is Cause.QUEUE_LIMIT:
+        plan = replace(fleet.plan, queue_limit=None)
+    elif cause is Cause.BATCH_WAIT:
+        plan = replace(fleet.plan, batch_wait_max_s=0.0)
+    else:
+        return None
+    progress(f"the autoscaler without the {cause.replace('-', ' ')}")
+    found = judge(replace(fleet, plan=plan))
+    return found if found.is_held else None
 
 
 def _smallest(fleet: ScaledFleet, judge: DayJudge, progress: Progress) -> Days | None:
@@ -54,7 +71,9 @@ def _smallest(fleet: ScaledFleet, judge: DayJudge, progress: Progress) -> Days |
         progress(f"{replicas} replicas all the time")
         return judge(fleet.fixed(replicas))
 
-    return _first_that_holds(ask, least, most)
+    ample = min(most, _AMPLE * least)  # a fleet far beyond the need takes long, and is hardly ever the answer
+    found = _first_that_holds(ask, least, ample)
+    return found if found or ample == most else _first_that_holds(ask, ample + 1, most)
 
 
 def _highest_target(
@@ -83,7 +102,7 @@ def _fewest_at_least(
 ) -> Days | None:
     """The lowest bound from below, short of a fixed fleet, that holds the limit."""
     most = scaler.replicas_max - 1 if smallest is None else smallest.fleet.plan.replicas - 1
-    least = max(1, scaler.replicas_min) + 1
+    least = scaler.replicas_min + 1
 
     def ask(replicas: int) -> Days:
         progress(f"the autoscaler with {replicas} replicas at least")

@@ -1,10 +1,12 @@
 """Findings: what days of a scaled fleet have shown, each with its interval."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from capacity.autoscaling.scaled_fleet import ScaledFleet
+from capacity.errors import DomainError
 from capacity.performance import Interval
 
 COURSE_S = 60.0  # a step of the course
@@ -70,10 +72,10 @@ class Days:
         return 3 if self.is_missed else 4
 
     @property
-    def cost_usd(self) -> float | None:
+    def cost_usd(self) -> Interval | None:
         """Price of the replica-hours; None where none is known. [USD]"""
         price = self.fleet.replica_hourly_usd
-        return None if price is None else self.replica_hours.value * price
+        return None if price is None else self.replica_hours.scaled(price)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +86,8 @@ class Worst:
         begins_s, ends_s: time of day. [s since midnight]
         share: of all late requests that arrive then.
         late_share: of the requests arriving then that are late.
-        before_rps, peak_rps: rate before it, and the highest within it. [requests/s]
+        before_rps, peak_rps: mean rate of the day's curve before it, over ten minutes or as long as the autoscaler
+            takes to react, and the highest within it. [requests/s]
         ready, wanted: replicas that served in the minute before, and the most that were asked for within it.
     """
 
@@ -104,10 +107,11 @@ class ScaledScreen:
 
     Attributes:
         smallest: the smallest fixed fleet that holds the limit; None if none within `replicas_max` does.
-        remedies: the same autoscaler with the highest target, and with the fewest replicas at least, that were found
-            to hold the limit; empty where it holds as it is.
+        remedies: those that were found to hold the limit of the same fleet without a queue limit, or without a batch
+            wait, where that is the cause; with the highest lower target; and with the fewest replicas at least.
+            Empty where it holds as it is.
         worst: None where hardly a request is late.
-        is_searched: whether a fixed fleet and ways out were looked for.
+        is_searched: whether a fixed fleet and ways out were looked for; not where no batch is fast enough.
     """
 
     found: Days
@@ -115,6 +119,24 @@ class ScaledScreen:
     remedies: tuple[Days, ...]
     worst: Worst | None
     is_searched: bool
+
+
+def setting_of(before: ScaledFleet, after: ScaledFleet) -> str:
+    """What was changed, as it is typed.
+
+    Raises:
+        DomainError: nothing that a remedy changes.
+    """
+    was, scaler = before.autoscaler, after.autoscaler
+    if after.plan.queue_limit != before.plan.queue_limit:
+        return "no --queue-limit"
+    if after.plan.batch_wait_max_s != before.plan.batch_wait_max_s:
+        return f"--batch-wait {after.plan.batch_wait_max_s:g}s"
+    if was is None or scaler is None or was == scaler:
+        raise DomainError("two fleets with the same settings, or without an autoscaler, are no remedy")
+    if scaler.target != was.target:
+        return f"--target {scaler.target}"
+    return f"--replicas-min {scaler.replicas_min}"
 
 
 class DayJudge(Protocol):
@@ -140,17 +162,29 @@ def worst_of(found: Days) -> Worst | None:
     first = max(place for place, late in enumerate(sums) if late >= (1.0 - _EVEN) * most)
     steps = slice(first, first + size)
     arrived = sum(course.arrived[steps])
-    before = course.arrived[max(0, first - size) : first] or course.arrived[:1]
+    begins_s = found.fleet.begins_s + first * COURSE_S
+    ends_s = min(begins_s + size * COURSE_S, found.fleet.ends_s)
+    before_rps, peak_rps = _rise(found.fleet, begins_s, ends_s)
     return Worst(
-        begins_s=found.fleet.begins_s + first * COURSE_S,
-        ends_s=min(found.fleet.begins_s + (first + size) * COURSE_S, found.fleet.ends_s),
+        begins_s=begins_s,
+        ends_s=ends_s,
         share=most / sum(course.late),
         late_share=most / arrived,
-        before_rps=sum(before) / len(before) / COURSE_S,
-        peak_rps=max(course.arrived[steps]) / COURSE_S,
+        before_rps=before_rps,
+        peak_rps=peak_rps,
         ready=course.ready[max(0, first - 1)],
         wanted=max(course.wanted[steps]),
     )
+
+
+def _rise(fleet: ScaledFleet, begins_s: float, ends_s: float) -> tuple[float, float]:
+    """Mean rate before a time and highest within it, by the curve, whose minutes have no chance. [requests/s]"""
+    reaction_s = 0.0 if fleet.autoscaler is None else fleet.autoscaler.reaction_s
+    minutes = math.ceil(max(_WINDOW * COURSE_S, reaction_s) / COURSE_S)
+    before = [fleet.curve.rate_rps(begins_s - minute * COURSE_S) for minute in range(1, minutes + 1)]
+    within = range(math.ceil((ends_s - begins_s) / COURSE_S))
+    highest = max(fleet.curve.rate_rps(begins_s + minute * COURSE_S) for minute in within)
+    return sum(before) / len(before), highest
 
 
 def _moving(values: Sequence[float], size: int) -> list[float]:

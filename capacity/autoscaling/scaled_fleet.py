@@ -36,7 +36,8 @@ class ScaledFleet:
         response_p99_s: limit on the P99 of all requests of that time; lost ones are late. [s]
 
     Raises:
-        DomainError: a part of the day that is none, replicas that share a device, or more requests than a run holds.
+        DomainError: a part of the day that is none or has no requests, replicas that share a device, or more requests
+            than a run holds.
         InputError: arrivals that do not follow a rate that changes.
     """
 
@@ -65,13 +66,31 @@ class ScaledFleet:
                 "replicas that share a device are not simulated with an autoscaler; measure batches beside busy "
                 "neighbours, and give those times as a profile of its own"
             )
-        if self.requests > REQUESTS_MAX:
-            hours = REQUESTS_MAX / self.requests * self.lasts_s / HOUR_S
+        self._require_requests()
+
+    def _require_requests(self) -> None:
+        """Refuse a time without requests, and one with more than a run holds."""
+        span, seen = f"{clock(self.begins_s)}-{clock(self.ends_s)}", self.mean_rate_rps * self.lasts_s
+        if seen == 0.0:
             raise DomainError(
-                f"{clock(self.begins_s)}-{clock(self.ends_s)} has {self.requests:.3g} requests, and at most "
-                f"{REQUESTS_MAX:.3g} are simulated; look at about {hours:.2g} hours of the day by --between, or "
-                "at a part of the fleet at its part of the rates, which scales in larger steps"
+                f"{self.curve.name} has no requests within {span}; look at another part of the day by --between"
             )
+        if self.requests <= REQUESTS_MAX:
+            return
+        before = self.requests - seen
+        if before > seen:
+            raise DomainError(
+                f"the {self.warm_up_s / HOUR_S:.3g} hours before {clock(self.begins_s)} in which the autoscaler "
+                f"settles have {before:.3g} requests, and at most {REQUESTS_MAX:.3g} are simulated; shorten "
+                "--startup-time, --metric-lag or --stabilization, or look at a part of the fleet at its part of the "
+                "rates"
+            )
+        hours = (REQUESTS_MAX - before) / seen * self.lasts_s / HOUR_S
+        raise DomainError(
+            f"{span} has {self.requests:.3g} requests with the warm-up before it, and at most {REQUESTS_MAX:.3g} are "
+            f"simulated; look at about {hours:.2g} hours of the day by --between, or at a part of the fleet at its "
+            "part of the rates, which scales in larger steps"
+        )
 
     @property
     def lasts_s(self) -> float:

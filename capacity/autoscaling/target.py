@@ -72,6 +72,8 @@ def read_target(text: str) -> Target:
     >>> read_target("utilization:0.6").level
     0.6
     """
+    if not isinstance(text, str):
+        raise InputError(f"--target {text!r} is no text; write utilization:0.6 or concurrency:4")
     name, _, level = text.partition(":")
     try:
         return Target(metric=Metric(name), level=float(level))

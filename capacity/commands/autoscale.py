@@ -30,7 +30,7 @@ from capacity.commands.output import Format, check_figure, emit, run
         str, None, "It shrinks to the largest recommendation of this time. Default: 300s, as the HPA's."
     ),
     batch_wait=FLAGS["batch_wait"]._replace(default=None),
-    hourly_usd=Flag(float, None, "Price of one device in USD per hour. Default: the profile's."),
+    hourly_usd=Flag(str, None, "Price of one device in USD per hour: 0.526. Default: the profile's."),
     only_verdict=Flag(bool, False, "Leave out the fixed fleet, and what would hold the limit."),
     runs=Flag(int, 5, "Independent days behind each figure."),
     file=writes("Save arrivals, replicas and late requests over the day, as .png or .svg."),

@@ -49,8 +49,8 @@ def load_profile(profile: ProfileLike) -> ServiceProfile:
 def _of_batches(found: "ServiceProfile | LlmProfile") -> ServiceProfile:
     if not isinstance(found, ServiceProfile):
         raise InputError(
-            f"{found.name} is the profile of a language model, which batches continuously; plan and simulate "
-            "know these, and this needs one of batch times"
+            f"{found.name} is the profile of a language model, which batches continuously; plan, "
+            "simulate and stress know these, and this needs one of batch times"
         )
     return found
 

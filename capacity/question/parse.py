@@ -156,7 +156,7 @@ def read_choice(choices: type[Choice], name: str, flag: str) -> Choice:
     try:
         return choices(name)
     except ValueError:
-        raise InputError(f"{flag} {name[:40]!r} is unknown; use one of {', '.join(choices)}") from None
+        raise InputError(f"{flag} {str(name)[:40]!r} is unknown; use one of {', '.join(choices)}") from None
 
 
 class BatchingRule(NamedTuple):
@@ -430,5 +430,6 @@ def read_curve(
     if daily is None:
         return None
     if arrival_rate_rps is not None or users is not None:
-        raise InputError("--daily has the rates of the day; leave out --rate and --users")
+        beside = "--users" if arrival_rate_rps is None else "--rate"
+        raise InputError(f"--daily has the rates of the day; leave out {beside}")
     return read_daily_curve(Path(daily))

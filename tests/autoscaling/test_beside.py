@@ -88,6 +88,31 @@ def test_the_fewest_replicas_at_least_are_found_below_the_fixed_fleet() -> None:
     assert (more.replicas_min, more.target) == (6, SHARE)
 
 
+def test_from_none_at_least_a_single_replica_is_tried() -> None:
+    result = screen(fleet(SHARE, replicas_min=0), Made(fixed=2, least=1), lambda told: None)
+    (more,) = [one.fleet.autoscaler for one in result.remedies]
+    assert more is not None
+    assert more.replicas_min == 1
+
+
+@pytest.mark.parametrize("fixed", [3, 12, 13, 16])
+def test_a_fleet_far_beyond_the_need_is_asked_last(fixed: int) -> None:
+    """Three replicas serve the mean rate of 25 rps, and twelve are ample."""
+    judge = Made(fixed=fixed)
+    result = screen(fleet(SHARE), judge, lambda told: None)
+    assert result.smallest is not None
+    assert result.smallest.fleet.plan.replicas == fixed
+    asked = [one.plan.replicas for one in judge.asked if one.autoscaler is None]
+    assert (max(asked) > 12) is (fixed > 12)
+
+
+def test_no_fleet_is_searched_for_where_no_batch_is_fast_enough() -> None:
+    judge = Made()
+    result = screen(replace(fleet(SHARE), response_p99_s=0.05), judge, lambda told: None)
+    assert len(judge.asked) == 1
+    assert not result.is_searched
+
+
 def test_what_holds_needs_no_way_out() -> None:
     judge = Made(count=60)
     result = screen(fleet(SHARE), judge, lambda told: None)
@@ -127,7 +152,8 @@ def test_the_worst_ten_minutes_hold_most_of_the_late_requests() -> None:
         wanted=tuple(1.0 if minute < 31 else 4.0 for minute in range(60)),
         ready=tuple(1.0 if minute < 33 else 4.0 for minute in range(60)),
     )
-    worst = worst_of(days(fleet(SHARE), 0.9, course))
+    doubled = replace(fleet(SHARE), curve=DailyCurve(times_s=(0.0, 1800.0), rates_rps=(10.0, 20.0)))
+    worst = worst_of(days(doubled, 0.9, course))
     assert worst is not None
     assert (worst.begins_s, worst.ends_s) == (1800.0, 2400.0)
     assert worst.share == pytest.approx(250.0 / 251.0)

@@ -1,6 +1,7 @@
 """`capacity autoscale` as somebody types it: answers, exit codes, JSON, figures and mistakes."""
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from functools import partial
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import in_process
+import pandas as pd
 import pytest
 
 import capacity as cap
@@ -23,6 +25,7 @@ INTERVAL = {"value", "low", "high"}
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Batches of one take 100 ms; at 01:00 the rate goes from 5 to 25 rps."""
     path = tmp_path_factory.mktemp("scaled")
+    (path / "morning.csv").write_text("time,rate_rps\n00:00,0\n06:00,25\n", encoding="utf-8")
     (path / "flat.csv").write_text("batch_size,mean_ms\n1,100\n", encoding="utf-8")
     (path / "ramp.csv").write_text("time,rate_rps\n00:00,5\n01:00,25\n", encoding="utf-8")
     return path
@@ -63,6 +66,7 @@ def test_the_json_has_all_fleets_with_their_intervals(autoscale: Command) -> Non
     assert (done.returncode, found["exit_code"], found["verdict"]) == (3, 3, "missed")
     fleets = [found["autoscaled"], found["smallest_fleet"], *found["remedies"]]
     assert len(fleets) >= 3
+    assert [one["setting"].split(" ")[0] for one in found["remedies"]] == ["--target"]
     for one in fleets:
         assert set(one["response_p99_s"]) == set(one["replica_hours"]) == INTERVAL
         assert one["cost_usd"] is None
@@ -103,8 +107,84 @@ def test_where_no_fleet_is_large_enough_the_bound_is_named(autoscale: Command) -
     done = autoscale(*FLEET, "--rate", "25rps", "--slo-p99", "1s", "--replicas-max", "2")
     told = " ".join(done.stdout.split())
     assert done.returncode == 3
-    assert "all 2 of --replicas-max are asked for" in told
-    assert "Not even 2 replicas all the time hold the limit; raise --replicas-max" in told
+    assert (
+        "Why: the rate goes up to 25 rps, and the 2 replicas of --replicas-max serve at most 20 rps" in told
+    )
+    assert "raise --replicas-max. Not even 2 replicas all the time hold the limit." in told
+    alone = " ".join(
+        autoscale(*FLEET, "--rate", "25rps", "--slo-p99", "1s", "--replicas-max", "1").stdout.split()
+    )
+    assert "the 1 replica of --replicas-max serves at most 10 rps" in alone
+    assert "Not even 1 replica all the time holds the limit." in alone
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["--slo-p99", "50ms"],
+            "no batch is served within 50 ms at P99; the fastest takes 100 ms. No number",
+        ),
+        (
+            ["--slo-p99", "1s", "--request-overhead", "1s"],
+            "no batch is served within 1 s at P99; the fastest takes 1.1 s, of which 1 s is overhead",
+        ),
+        (
+            ["--slo-p99", "250ms", "--target", "utilization:0.95"],
+            "the rate is even where most requests are late, 12 rps",
+        ),
+        (["--slo-p99", "1s", "--queue-limit", "0"], "full queues reject "),
+    ],
+)
+def test_the_reason_is_what_stands_between_the_fleet_and_its_limit(
+    autoscale: Command, words: list[str], said: str
+) -> None:
+    told = " ".join(autoscale(*FLEET, "--rate", "12rps", *words).stdout.split())
+    assert f"Why: {said}" in told
+    assert "the rate goes" not in told
+
+
+def test_rejections_are_cured_by_what_was_measured_without_the_limit(autoscale: Command) -> None:
+    found = document(autoscale(*FLEET, "--rate", "12rps", "--slo-p99", "2s", "--queue-limit", "0", "--json"))
+    assert found["remedies"][0]["setting"] == "no --queue-limit"
+    assert found["remedies"][0]["lost_share"] == 0.0
+
+
+def test_a_batch_that_waits_too_long_is_named(autoscale: Command, folder: Path) -> None:
+    (folder / "pairs.csv").write_text("batch_size,mean_ms\n1,100\n4,130\n", encoding="utf-8")
+    asked = [
+        "--profile",
+        "pairs.csv",
+        *FLEET[4:],
+        "--rate",
+        "8rps",
+        "--slo-p99",
+        "400ms",
+        "--batch-wait",
+        "10s",
+    ]
+    done = autoscale(*asked, "--target", "concurrency:2")
+    told = " ".join(done.stdout.split())
+    assert (
+        "Why: a batch may wait 10 s for others, and beside the fastest batch the limit leaves 300 ms" in told
+    )
+    assert " --batch-wait 0s " in told
+
+
+def test_a_hunting_fleet_on_utilization_is_told_to_stabilize(autoscale: Command) -> None:
+    hunts = [
+        "--stabilization",
+        "0s",
+        "--arrivals",
+        "gamma:cv=6",
+        "--target",
+        "utilization:0.7",
+        "--only-verdict",
+    ]
+    told = " ".join(autoscale(*FLEET, "--rate", "30rps", "--slo-p99", "400ms", *hunts).stdout.split())
+    assert "The fleet hunts:" in told
+    assert "a --stabilization longer than 0 s" in told
+    assert "steadier" not in told
 
 
 def test_from_none_a_poll_decides(autoscale: Command, folder: Path) -> None:
@@ -136,13 +216,42 @@ def test_python_says_the_same(autoscale: Command, folder: Path) -> None:
     [
         (["--rate", "5rps"], "give --slo-p99, such as 200ms"),
         (["--slo-p99", "1s"], "--daily, a .csv of time,rate_rps, or one --rate"),
-        (["--slo-p99", "1s", "--rate", "5rps", "--daily", "ramp.csv"], "leave out --rate"),
+        (
+            ["--slo-p99", "1s", "--rate", "5rps", "--daily", "ramp.csv"],
+            "the rates of the day; leave out --rate",
+        ),
         (
             ["--slo-p99", "1s", "--rate", "5rps", "--target", "cpu:0.5"],
             "write utilization:0.6 or concurrency:4",
         ),
         (["--slo-p99", "1s", "--rate", "5rps", "--target", "utilization:60"], "must be a share up to 1"),
-        (["--slo-p99", "1s", "--rate", "5rps", "--replicas-min", "11"], "replicas_max must be"),
+        (
+            ["--slo-p99", "1s", "--rate", "5rps", "--replicas-min", "11"],
+            "--replicas-min 11 is above --replicas-max 10",
+        ),
+        (
+            ["--slo-p99", "1s", "--rate", "5rps", "--replicas-max", "1000000"],
+            "--replicas-max must be at most 10000",
+        ),
+        (["--slo-p99", "0ms", "--rate", "5rps"], "give --slo-p99, such as 200ms"),
+        (
+            ["--slo-p99", "1s", "--rate", "5rps", "--startup-time", "2d"],
+            "--startup-time must be from 0s to 24h",
+        ),
+        (["--slo-p99", "1s", "--rate", "5rps", "--metric-lag", "2d"], "--metric-lag must be from 0s to 24h"),
+        (
+            ["--slo-p99", "1s", "--rate", "60rps", "--metric-lag", "24h"],
+            "hours before 00:30 in which the autoscaler",
+        ),
+        (["--slo-p99", "1s", "--rate", "5rps", "--hourly-usd", "t4=2"], "names no profile; flat=0.50 does"),
+        (
+            ["--slo-p99", "1s", "--daily", "ramp.csv", "--hourly-usd", "cheap"],
+            "is not a price in USD/h; write 0.526",
+        ),
+        (
+            ["--slo-p99", "1s", "--daily", "morning.csv"],
+            "no requests within 00:30-01:30; look at another part",
+        ),
         (["--slo-p99", "1s", "--rate", "5rps", "--between", "noon"], "write 07:00-11:30"),
         (["--slo-p99", "1s", "--rate", "5rps", "--between", "09:00-08:00"], "ends before it begins"),
         (
@@ -153,7 +262,10 @@ def test_python_says_the_same(autoscale: Command, folder: Path) -> None:
             ["--slo-p99", "1s", "--rate", "5rps", "--arrivals", "mmpp:ratio=5,burst=1s,calm=9s"],
             "--arrivals poisson",
         ),
-        (["--slo-p99", "1s", "--rate", "5rps", "--runs", "1"], "--runs must be from 2"),
+        (
+            ["--slo-p99", "1s", "--rate", "5rps", "--runs", "1"],
+            "--runs must be a whole number from 2 to 1000",
+        ),
         (["--slo-p99", "1s", "--rate", "5rps", "--hourly-usd", "-1"], "hourly_usd must be positive"),
     ],
 )
@@ -163,6 +275,44 @@ def test_a_mistake_is_one_line_with_a_way_out(autoscale: Command, words: list[st
     assert done.returncode == 2
     assert said in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"target": 5}, "write utilization:0.6 or concurrency:4"),
+        ({"between": 5}, "write 07:00-11:30"),
+        ({"rate": None, "daily": pd.DataFrame({"time": ["00:00"]})}, "got a DataFrame; save it as one"),
+        ({"routing": 5}, "--routing '5' is unknown; use one of round-robin"),
+        ({"seed": "x"}, "--seed must be a whole number of 0 or more"),
+        ({"hourly_usd": "x"}, "is not a price in USD/h"),
+        ({"queue_limit": "3"}, "--queue-limit must be a whole number of 0 or more"),
+        ({"batch_size_max": "3"}, "--batch-size-max must be a whole number of 1 or more"),
+        ({"replicas_max": 2.5}, "--replicas-max must be a whole number of 1 or more"),
+        ({"workers": "x"}, "--workers must be a whole number of 1 or more"),
+        ({"confidence": "x"}, "--confidence must be a number"),
+    ],
+)
+def test_python_s_callers_learn_what_type_is_meant(folder: Path, wrong: dict[str, Any], said: str) -> None:
+    given: dict[str, Any] = {"rate": "5rps", "slo_p99": "1s", "batch_size_max": 1, **wrong}
+    with pytest.raises(cap.InputError, match=re.escape(said)):
+        cap.autoscale(folder / "flat.csv", **given)
+
+
+def test_a_price_may_name_the_profile(folder: Path) -> None:
+    answer = cap.autoscale(
+        folder / "flat.csv",
+        rate="12rps",
+        slo_p99="2s",
+        between="00:30-01:30",
+        batch_size_max=1,
+        hourly_usd="flat=2",
+        runs=2,
+        only_verdict=True,
+    )
+    assert answer.document()["replica_hourly_usd"] == 2.0
+    scaled = answer.document()["autoscaled"]
+    assert scaled["cost_usd"] == {end: 2.0 * scaled["replica_hours"][end] for end in INTERVAL}
 
 
 def test_too_few_requests_are_not_enough_for_a_verdict(autoscale: Command) -> None:

@@ -7,22 +7,20 @@ from itertools import pairwise
 from rich.console import RenderableType
 from rich.text import Text
 
-from capacity.autoscaling.autoscaler import POLLING_S, SYNC_S, Autoscaler
-from capacity.autoscaling.findings import Days, ScaledScreen, Worst
+from capacity.autoscaling.findings import Days, ScaledScreen, setting_of
 from capacity.performance import Interval
+from capacity.render.autoscaling.reasons import reasons
 from capacity.render.tables import sparkline, table
-from capacity.traffic.daily import HOUR_S, clock
+from capacity.traffic.daily import clock
 from capacity.units import format_duration, format_rate
 
-_HUNTS_PER_H = 6.0  # changes of the number of replicas that no daily curve explains
-_RISES = 1.1  # times the rate before, below which a rate is even
 _STEPS = 60  # of the course, at most
 
 
 def autoscale_tables(screen: ScaledScreen, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
     """The screen of `capacity autoscale`."""
     yield Text(_answer(screen), style="bold")
-    yield from (Text(line) for line in _why(screen))
+    yield from (Text(line) for line in reasons(screen))
     yield _fleets(screen)
     yield from _course(screen.found, width)
     if verbose:
@@ -52,17 +50,34 @@ def _answer(screen: ScaledScreen) -> str:
 
 
 def _beside(found: Days, fixed: Days) -> str:
-    """How much less it takes, in whole percents."""
-    saved = round(100.0 * (1.0 - found.replica_hours.value / fixed.replica_hours.value))
-    if saved == 0:
-        return "as much as"
-    return f"{saved}% less than" if saved > 0 else f"{-saved}% more than"
+    """How much less it takes, in whole percents, with the ends of the interval where they differ."""
+    hours, whole = found.replica_hours, fixed.replica_hours.value
+    saved, low, high = (
+        round(100.0 * (1.0 - value / whole)) for value in (hours.value, hours.high, hours.low)
+    )
+    if low == high:
+        return "as much as" if saved == 0 else f"{_percents(saved)} than"
+    if low < 0 < high or saved == 0:
+        return f"{_percents(saved)} ({_percents(low)} to {_percents(high)}) than"
+    low, high = sorted((abs(low), abs(high)))
+    return f"{abs(saved)}% ({low}% to {high}%) {'less' if saved > 0 else 'more'} than"
+
+
+def _percents(saved: int) -> str:
+    return f"{abs(saved)}% {'more' if saved < 0 else 'less'}"
 
 
 def _cost(found: Days) -> str:
-    price = found.cost_usd
-    hours = f"{found.replica_hours.value:.3g} replica-hours"
-    return hours if price is None else f"{price:.2f} USD ({hours})"
+    price, hours = found.cost_usd, found.replica_hours
+    if price is None:
+        return f"{hours.value:.3g} replica-hours{_ends(hours, '.3g')}"
+    return f"{price.value:.2f} USD{_ends(price, '.2f')} for {hours.value:.3g} replica-hours"
+
+
+def _ends(interval: Interval, spec: str) -> str:
+    """The ends in brackets, where they are not shown alike."""
+    low, high = format(interval.low, spec), format(interval.high, spec)
+    return "" if low == high else f" ({low} to {high})"
 
 
 def _p99(found: Days) -> str:
@@ -70,60 +85,8 @@ def _p99(found: Days) -> str:
 
 
 def _interval(interval: Interval) -> str:
-    ends = " to ".join(_shown(one) for one in (interval.low, interval.high))
-    return f"{_shown(interval.value)} ({ends})"
-
-
-def _shown(seconds: float) -> str:
-    return "never" if seconds == math.inf else format_duration(seconds)
-
-
-def _why(screen: ScaledScreen) -> Iterator[str]:
-    """Where the late requests come from, and whether the number of replicas hunts."""
-    found, scaler = screen.found, screen.found.fleet.autoscaler
-    assert scaler is not None  # noqa: S101  (it is the question)
-    worst, per_h = screen.worst, found.scalings.value * HOUR_S / found.fleet.lasts_s
-    if worst is not None and (worst.peak_rps > _RISES * worst.before_rps or per_h <= _HUNTS_PER_H):
-        yield ("Where it is tightest: " if found.is_held else "Why: ") + _worst(worst, scaler)
-    if per_h > _HUNTS_PER_H:
-        yield (
-            f"The fleet hunts: {per_h:.0f} changes an hour. Once the queues are gone so is the metric; the fleet "
-            "shrinks, and the queues come back. A target of utilization is steadier than one of concurrency."
-        )
-    if not screen.is_searched:
-        return
-    if screen.smallest is None:
-        yield f"Not even {scaler.replicas_max} replicas all the time hold the limit; raise --replicas-max."
-    if not found.is_held and not screen.remedies:
-        yield "No lower target and no higher --replicas-min that was tried holds the limit."
-
-
-def _worst(worst: Worst, scaler: Autoscaler) -> str:
-    serve = fleet_told(worst.ready) + (" serves" if worst.ready == 1.0 else " serve")
-    asked = f"at most {worst.wanted:.2g} {'is' if worst.wanted == 1.0 else 'are'} asked for"
-    if worst.wanted >= scaler.replicas_max > 1:
-        asked = f"all {scaler.replicas_max} of --replicas-max are asked for"
-    return (
-        f"{worst.share:.0%} of the late requests arrive from {clock(worst.begins_s)} to {clock(worst.ends_s)}, when "
-        f"the rate goes from {format_rate(worst.before_rps)} up to {format_rate(worst.peak_rps)}: {serve} as it "
-        f"begins, {asked}, and a new one serves up to {_reaction(worst, scaler)}."
-    )
-
-
-def _reaction(worst: Worst, scaler: Autoscaler) -> str:
-    """How long it takes from a change of the load to a replica that serves it, and what of."""
-    startup = f"start-up {format_duration(scaler.startup_s)}"
-    if scaler.replicas_min == 0 and worst.ready < 1.0:
-        whole_s = POLLING_S + scaler.startup_s
-        return f"{format_duration(whole_s)} after the first request (a poll every {POLLING_S:g} s, {startup})"
-    lag = f"metric lag {format_duration(scaler.metric_lag_s)}"
-    whole = format_duration(scaler.reaction_s)
-    return f"{whole} after the load has changed ({lag}, a look every {SYNC_S:g} s, {startup})"
-
-
-def fleet_told(replicas: float) -> str:
-    """A mean number of replicas, in words."""
-    return "1 replica" if replicas == 1.0 else f"{replicas:.2g} replicas"
+    beyond = "or more" if interval.high == math.inf else f"to {format_duration(interval.high)}"
+    return f"{format_duration(interval.value)} ({format_duration(interval.low)} {beyond})"
 
 
 def _fleets(screen: ScaledScreen) -> RenderableType:
@@ -131,7 +94,7 @@ def _fleets(screen: ScaledScreen) -> RenderableType:
     rows = [("autoscaled", screen.found)]
     if screen.smallest is not None:
         rows.append((f"{screen.smallest.fleet.plan.replicas} all the time", screen.smallest))
-    rows += [(_remedy(screen.found, one), one) for one in screen.remedies]
+    rows += [(setting_of(screen.found.fleet, one.fleet), one) for one in screen.remedies]
     has_price = screen.found.cost_usd is not None
     columns = ["<fleet", "P99", "late", "replica-hours", *(["USD"] if has_price else [])]
     return table([*columns, "mean", "most", "changes"], [_row(name, one) for name, one in rows])
@@ -141,24 +104,14 @@ def _row(name: str, found: Days) -> tuple[str, ...]:
     price = found.cost_usd
     return (
         name,
-        _shown(found.response_p99_s.value),
+        "> 1% lost" if found.response_p99_s.value == math.inf else _p99(found),
         f"{found.late_share.value:.2%}",
         f"{found.replica_hours.value:.1f}",
-        *([] if price is None else [f"{price:.2f}"]),
+        *([] if price is None else [f"{price.value:.2f}"]),
         f"{found.replicas_mean:.2f}",
         str(found.replicas_most),
         f"{found.scalings.value:.0f}",
     )
-
-
-def _remedy(found: Days, remedy: Days) -> str:
-    """What was changed, as it is typed."""
-    before, after = found.fleet.autoscaler, remedy.fleet.autoscaler
-    assert before is not None  # noqa: S101
-    assert after is not None  # noqa: S101
-    if after.target != before.target:
-        return f"--target {after.target}"
-    return f"--replicas-min {after.replicas_min}"
 
 
 def _course(found: Days, width: int) -> Iterator[Text]:

@@ -1,0 +1,123 @@
+"""Why a scaled fleet is late: one cause of several, and how its screen tells cost and saving."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from capacity.autoscaling.autoscaler import Autoscaler
+from capacity.autoscaling.causes import Cause, cause_of
+from capacity.autoscaling.findings import Course, Days, ScaledScreen, Worst, setting_of
+from capacity.autoscaling.scaled_fleet import ScaledFleet
+from capacity.autoscaling.target import Metric, Target
+from capacity.errors import DomainError
+from capacity.performance import Interval
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.plan import Plan
+from capacity.render.autoscaling.screen import autoscale_tables
+from capacity.traffic.daily import DailyCurve
+
+TIMINGS = (BatchTiming(batch_size=1, mean_s=0.1), BatchTiming(batch_size=2, mean_s=0.12))
+PROFILE = ServiceProfile(name="flat", timings=TIMINGS, hourly_usd=2.0)
+WORST = Worst(
+    begins_s=0.0,
+    ends_s=600.0,
+    share=1.0,
+    late_share=0.5,
+    before_rps=10.0,
+    peak_rps=10.0,
+    ready=1.0,
+    wanted=2.0,
+)
+RISING = replace(WORST, peak_rps=12.0)
+
+
+def days(limit_s: float = 0.5, hours: Interval | None = None, lost: float = 0.0, **changed: Any) -> Days:
+    """Up to 4 replicas at 10 rps that miss their limit."""
+    scaler = Autoscaler(target=Target(metric=Metric.UTILIZATION, level=0.6), replicas_max=4)
+    plan = Plan(profile="flat", replicas=4, batch_size_max=1)
+    fleet = ScaledFleet(
+        profile=PROFILE,
+        plan=replace(plan, **changed),
+        autoscaler=scaler,
+        curve=DailyCurve(times_s=(0.0,), rates_rps=(10.0,)),
+        response_p99_s=limit_s,
+    )
+    return Days(
+        fleet=fleet,
+        response_p99_s=Interval.exact(2.0 * limit_s),
+        late_share=Interval.exact(0.1),
+        lost_share=lost,
+        replica_hours=hours or Interval.exact(48.0),
+        replicas_mean=2.0,
+        replicas_most=2,
+        scalings=Interval.exact(0.0),
+        requests=1,
+        course=Course(arrived=(1.0,), late=(0.0,), wanted=(2.0,), ready=(2.0,)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "worst", "cause"),
+    [
+        (days(limit_s=0.05), None, Cause.SERVICE_FLOOR),
+        (days(), None, None),
+        (days(), WORST, Cause.RESERVE),
+        (days(), RISING, Cause.RISE),
+        (days(replicas=1), RISING, Cause.REPLICAS_MAX),
+        (days(queue_limit=0, lost=0.09), RISING, Cause.QUEUE_LIMIT),
+        (days(queue_limit=0, lost=0.01), RISING, Cause.RISE),
+        (days(batch_size_max=2, batch_wait_max_s=0.45), WORST, Cause.BATCH_WAIT),
+        (days(batch_size_max=2, batch_wait_max_s=0.35), WORST, Cause.RESERVE),
+        (days(batch_size_max=1, batch_wait_max_s=0.45), WORST, Cause.RESERVE),
+    ],
+)
+def test_the_first_cause_that_applies_is_named(found: Days, worst: Worst | None, cause: Cause | None) -> None:
+    """One replica serves 10 rps; a batch takes at least 100 ms of a limit of 500 ms."""
+    assert cause_of(found, worst) is cause
+
+
+def test_what_is_lost_while_there_is_no_replica_is_not_the_queue_s() -> None:
+    found = days(queue_limit=0, lost=0.09)
+    scaler = found.fleet.autoscaler
+    assert scaler is not None
+    none = replace(found, fleet=found.fleet.scaled(replace(scaler, replicas_min=0)))
+    assert cause_of(none, replace(RISING, ready=0.0)) is Cause.RISE
+
+
+def test_a_fleet_that_holds_is_told_of_a_rise_alone() -> None:
+    held = replace(days(), response_p99_s=Interval.exact(0.4))
+    assert cause_of(held, RISING) is Cause.RISE
+    assert cause_of(held, WORST) is None
+
+
+def test_two_equal_fleets_have_no_setting_between_them() -> None:
+    with pytest.raises(DomainError, match="no remedy"):
+        setting_of(days().fleet, days().fleet)
+
+
+@pytest.mark.parametrize(
+    ("hours", "told"),
+    [
+        (Interval(value=48.0, low=45.6, high=50.4), "96.00 USD (91.20 to 100.80) for 48 replica-hours"),
+        (Interval(value=48.0, low=45.6, high=50.4), "33% (30% to 37%) less than 3 replicas"),
+        (Interval(value=96.0, low=90.0, high=102.0), "33% (25% to 42%) more than 3 replicas"),
+        (Interval(value=70.0, low=60.0, high=80.0), "3% less (11% more to 17% less) than 3 replicas"),
+        (Interval.exact(48.0), "that is 33% less than 3 replicas"),
+        (Interval.exact(72.0), "that is as much as 3 replicas"),
+    ],
+)
+def test_cost_and_saving_have_the_ends_of_their_intervals(hours: Interval, told: str) -> None:
+    """Beside 3 replicas all day, 72 replica-hours at 2 USD."""
+    found = days(hours=hours)
+    fixed = replace(
+        days(hours=Interval.exact(72.0)), fleet=found.fleet.fixed(3), response_p99_s=Interval.exact(0.4)
+    )
+    screen = ScaledScreen(found=found, smallest=fixed, remedies=(), worst=None, is_searched=True)
+    assert told in str(next(autoscale_tables(screen, 80)))
+
+
+def test_a_p99_without_an_upper_end_is_told_as_so_much_or_more() -> None:
+    found = replace(days(), response_p99_s=Interval(value=2.0, low=1.0, high=float("inf")))
+    screen = ScaledScreen(found=found, smallest=None, remedies=(), worst=None, is_searched=False)
+    assert "a P99 of 2 s (1 s or more)" in str(next(autoscale_tables(screen, 80)))
