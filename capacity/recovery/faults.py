@@ -11,7 +11,7 @@ COLD_BATCHES_MAX = 1_000_000
 class Action(IntEnum):
     """What a replica does from an instant on.
 
-    LEAVE: the router forgets it at once, and routes its queue anew, in order; it ends its batch, and takes no more.
+    LEAVE: the router forgets it at once, and routes its queue again, in order; it ends its batch, and takes no more.
     CRASH: its batch and its own queue are lost; attempts that the router sends there fail at once.
     HANG: it takes nothing more and never ends its batch; attempts that are sent there wait.
     HIDE: the router has noticed, and sends nothing there any more.

@@ -14,7 +14,7 @@ from simulations.kernel.recovery.state import (
     CRASHED,
     FIRST_TRIES,
     HEDGE,
-    NOBODY,
+    NO_ONE,
     REJECTED,
     World,
 )
@@ -30,15 +30,15 @@ def pick(w: World, a: int, now_s: float) -> int:
     request, number = attempts[a].request, attempts[a].number
     shuns = w.rules[0].hedge_s >= 0.0
     r = choice(w, request, number, shuns)
-    if r == NOBODY and shuns:
+    if r == NO_ONE and shuns:
         r = choice(w, request, number, False)  # noqa: FBT003  (compiled code takes positions)
     attempts[a].replica = r
-    if r == NOBODY:
+    if r == NO_ONE:
         refuse(w, a, REJECTED, now_s)
-        return NOBODY
+        return NO_ONE
     if w.replicas[r].is_dead:
         refuse(w, a, CRASHED, now_s)
-        return NOBODY
+        return NO_ONE
     return int(r)
 
 
@@ -46,15 +46,15 @@ def pick(w: World, a: int, now_s: float) -> int:
 def route(w: World, a: int, now_s: float) -> None:
     """An attempt goes to a replica's queue, or fails at once."""
     rules, attempts, q = w.rules[0], w.attempts, 0
-    attempts[a].replica = NOBODY
+    attempts[a].replica = NO_ONE
     if rules.routing != SHARED_QUEUE:
         q = pick(w, a, now_s)
-        if q == NOBODY:
+        if q == NO_ONE:
             return
     if rules.limit >= 0 and w.queues[q].waiting >= rules.limit + rules.size_max * free_count(w, q):
         refuse(w, a, REJECTED, now_s)
         return
-    if attempts[a].replica != NOBODY:
+    if attempts[a].replica != NO_ONE:
         w.replicas[attempts[a].replica].outstanding += 1
     append(w, q, a)
     look(w, q, now_s)
@@ -77,7 +77,7 @@ def send(w: World, request: int, number: int, now_s: float) -> int:
     """An attempt is sent, to be routed; nobody if there is a reply already."""
     rules, state = w.rules[0], w.state
     if number > 0 and not math.isnan(w.requests[request].ended_s):  # answered at this very instant
-        return NOBODY
+        return NO_ONE
     w.sent[int(now_s)] += 1
     w.requests[request].sent = number + 1
     if number == 0:
@@ -91,7 +91,7 @@ def send(w: World, request: int, number: int, now_s: float) -> int:
     attempt = w.attempts[a]
     attempt.request = request
     attempt.number = number
-    attempt.replica = NOBODY
+    attempt.replica = NO_ONE
     attempt.sent_s = now_s
     attempt.until_s = min(now_s + rules.timeout_s, w.requests[request].arrived_s + rules.deadline_s)
     attempt.is_alive = True
@@ -109,7 +109,7 @@ def send(w: World, request: int, number: int, now_s: float) -> int:
 def arrive(w: World, request: int, number: int, now_s: float) -> None:
     """An attempt is sent to a replica."""
     a = send(w, request, number, now_s)
-    if a != NOBODY:
+    if a != NO_ONE:
         route(w, a, now_s)
 
 

@@ -9,7 +9,7 @@ from capacity.recovery.protection import (
 )
 from simulations.compiled import borrowing
 from simulations.kernel.recovery.events import push
-from simulations.kernel.recovery.state import FAULT, NOBODY, SWEEP, World
+from simulations.kernel.recovery.state import FAULT, NO_ONE, SWEEP, World
 from simulations.kernel.state import (
     LEAST_OUTSTANDING,
     RANDOM,
@@ -40,7 +40,7 @@ def may_take(w: World, r: int, request: int, shuns: bool) -> bool:  # noqa: FBT0
     if shuns:
         for k in range(w.rules[0].attempts):
             other = w.places[k, request]
-            if other != NOBODY and w.attempts[other].is_alive and w.attempts[other].replica == r:
+            if other != NO_ONE and w.attempts[other].is_alive and w.attempts[other].replica == r:
                 return False
     return True
 
@@ -53,7 +53,7 @@ def nth(w: World, place: int, request: int, shuns: bool) -> int:  # noqa: FBT001
             if place == 0:
                 return r
             place -= 1
-    return NOBODY
+    return NO_ONE
 
 
 @borrowing
@@ -65,17 +65,17 @@ def next_in_turn(w: World, request: int, shuns: bool) -> int:  # noqa: FBT001
         if may_take(w, r, request, shuns):
             w.state[0].turn = (r + 1) % count
             return r
-    return NOBODY
+    return NO_ONE
 
 
 @borrowing
 def least_outstanding(w: World, request: int, shuns: bool) -> int:  # noqa: FBT001
     """The replica with the fewest requests."""
-    best = NOBODY
+    best = NO_ONE
     for r in range(len(w.replicas)):
         if not may_take(w, r, request, shuns):
             continue
-        if best == NOBODY or w.replicas[r].outstanding < w.replicas[best].outstanding:
+        if best == NO_ONE or w.replicas[r].outstanding < w.replicas[best].outstanding:
             best = r
     return best
 
@@ -92,7 +92,7 @@ def choice(w: World, request: int, number: int, shuns: bool) -> int:  # noqa: FB
     for r in range(len(replicas)):
         seen += 1 if may_take(w, r, request, shuns) else 0
     if seen == 0:
-        return NOBODY
+        return NO_ONE
     one = int(w.routing[number, request, 0] * seen)
     if routing == RANDOM or seen == 1:
         return nth(w, one, request, shuns)

@@ -15,7 +15,7 @@ from simulations.kernel.recovery.state import (
     IN_ENGINE,
     IN_SERVICE,
     NO_BUDGET,
-    NOBODY,
+    NO_ONE,
     RETRY,
     STOPPED,
     SUCCESSES,
@@ -73,7 +73,7 @@ def fail(w: World, a: int, kind: int, now_s: float) -> None:
     stops_waiting(w, number)
     if rules.budget == THROTTLE:
         state[0].tokens = max(0.0, state[0].tokens - 1.0)
-    if w.attempts[a].replica != NOBODY and rules.routing != SHARED_QUEUE:
+    if w.attempts[a].replica != NO_ONE and rules.routing != SHARED_QUEUE:
         blame(w, w.attempts[a].replica, now_s)
     if not math.isnan(w.requests[request].ended_s):
         return
@@ -130,7 +130,7 @@ def succeed(w: World, a: int, now_s: float) -> None:
         return
     for k in range(w.rules[0].attempts):
         other = w.places[k, request]
-        if other != NOBODY and w.attempts[other].is_alive:
+        if other != NO_ONE and w.attempts[other].is_alive:
             w.attempts[other].is_alive = False
             w.requests[request].live -= 1
             stops_waiting(w, k)

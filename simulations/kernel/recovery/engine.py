@@ -23,7 +23,7 @@ from simulations.kernel.recovery.state import (
     CRASHED,
     FREE,
     IN_ENGINE,
-    NOBODY,
+    NO_ONE,
     REJECTED,
     World,
 )
@@ -43,7 +43,7 @@ def is_ready(w: World, e: Engines, r: int) -> bool:
 @borrowing
 def call(w: World, e: Engines, r: int, now_s: float) -> None:
     """An engine at rest looks at its line after all that comes at this instant."""
-    if is_ready(w, e, r) and e.engines[r].head != NOBODY:
+    if is_ready(w, e, r) and e.engines[r].head != NO_ONE:
         e.engines[r].since_s = now_s
 
 
@@ -51,7 +51,7 @@ def call(w: World, e: Engines, r: int, now_s: float) -> None:
 def admit(w: World, e: Engines, lengths: Integers, a: int, now_s: float) -> None:
     """An attempt goes to the line of an engine, or fails at once."""
     r = pick(w, a, now_s)
-    if r == NOBODY:
+    if r == NO_ONE:
         return
     limit = w.rules[0].limit
     if limit >= 0 and w.replicas[r].outstanding - e.engines[r].count >= limit:
@@ -73,9 +73,9 @@ def retire(w: World, a: int) -> None:
     """An attempt leaves its engine; its place is not used again, since a pass may still hold tokens of it."""
     attempts = w.attempts
     if len(w.places) > 0:
-        w.places[attempts[a].number, attempts[a].request] = NOBODY
+        w.places[attempts[a].number, attempts[a].request] = NO_ONE
     w.replicas[attempts[a].replica].outstanding -= 1
-    attempts[a].request = NOBODY
+    attempts[a].request = NO_ONE
     attempts[a].is_alive = False
     attempts[a].where = FREE
 
@@ -112,18 +112,18 @@ def break_off(e: Engines, r: int) -> None:
 def unlink(e: Engines, r: int, a: int) -> None:
     """An attempt leaves the line of an engine."""
     rows, engines = e.rows, e.engines
-    before, here = NOBODY, engines[r].head
+    before, here = NO_ONE, engines[r].head
     while here != a:
         before, here = here, rows[here].behind
-    if before == NOBODY:
+    if before == NO_ONE:
         engines[r].head = rows[a].behind
         engines[r].knock = 1  # who is first now may fit
     else:
         rows[before].behind = rows[a].behind
     if engines[r].tail == a:
         engines[r].tail = before
-    tag = found(e, r, a) if rows[a].preemptions > 0 else NOBODY
-    if tag != NOBODY:
+    tag = found(e, r, a) if rows[a].preemptions > 0 else NO_ONE
+    if tag != NO_ONE:
         drop_tag(e, r, tag)
 
 
@@ -183,12 +183,12 @@ def reset(w: World, e: Engines, r: int, now_s: float) -> None:
     for at in range(engines[r].count):
         lose(w, e.running[r, at], now_s)
     a = engines[r].head
-    while a != NOBODY:
+    while a != NO_ONE:
         behind = rows[a].behind
         lose(w, a, now_s)
         a = behind
     engines[r].count = engines[r].tags = engines[r].knock = engines[r].thrown_out = engines[r].torn = 0
-    engines[r].head = engines[r].tail = NOBODY
+    engines[r].head = engines[r].tail = NO_ONE
     engines[r].free = engines[r].loose = e.rules[2]
     engines[r].stretch = -1
     engines[r].ends_s = np.inf
@@ -203,7 +203,7 @@ def vacate(w: World, e: Engines, lengths: Integers, r: int, now_s: float) -> Non
     """Who waits at an engine and has not begun is routed again, in order."""
     rows, engines = e.rows, e.engines
     a = engines[r].head
-    while a != NOBODY:
+    while a != NO_ONE:
         behind = rows[a].behind
         if rows[a].preemptions == 0:
             unlink(e, r, a)

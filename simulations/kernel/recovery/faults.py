@@ -24,7 +24,7 @@ from simulations.kernel.recovery.state import (
     JOIN,
     LEAVE,
     LEAVING,
-    NOBODY,
+    NO_ONE,
     PAUSE,
     RESTART,
     RESUME,
@@ -52,7 +52,7 @@ def lose_all(w: World, r: int, now_s: float) -> None:
     """All that a replica holds: its batch, then its own queue."""
     a = w.replicas[r].head
     rest(w, r, now_s)
-    while a != NOBODY:
+    while a != NO_ONE:
         behind = w.attempts[a].behind
         lose(w, a, now_s)
         a = behind
@@ -65,7 +65,7 @@ def lose_all(w: World, r: int, now_s: float) -> None:
 
 @borrowing
 def move_queue(w: World, r: int, now_s: float) -> None:
-    """The queue of a replica that leaves is routed anew, in order."""
+    """The queue of a replica that leaves is routed again, in order."""
     for _ in range(w.queues[r].waiting):
         a = w.queues[r].head
         unlink(w, r, a)

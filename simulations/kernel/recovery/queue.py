@@ -2,7 +2,7 @@
 
 from simulations.compiled import borrowing
 from simulations.kernel.recovery.events import push
-from simulations.kernel.recovery.state import DISPATCH, FREE, LEAVING, NOBODY, TIMER, WAITING, World
+from simulations.kernel.recovery.state import DISPATCH, FREE, LEAVING, NO_ONE, TIMER, WAITING, World
 from simulations.kernel.state import (
     SHARED_QUEUE,
 )
@@ -42,13 +42,13 @@ def count_free(w: World) -> None:
 def lowest_free(w: World, q: int) -> int:
     """The free replica of a queue with the lowest index, or nobody."""
     if w.rules[0].routing != SHARED_QUEUE:
-        return q if is_free(w, q) else NOBODY
+        return q if is_free(w, q) else NO_ONE
     if w.state[0].free == 0:
-        return NOBODY
+        return NO_ONE
     for r in range(len(w.replicas)):
         if is_free(w, r):
             return r
-    return NOBODY
+    return NO_ONE
 
 
 @borrowing
@@ -66,7 +66,7 @@ def is_due(w: World, q: int, now_s: float) -> bool:
 def look(w: World, q: int, now_s: float) -> None:
     """Dispatch if a batch is due at a free replica; else wait for the first in line to be due."""
     queue = w.queues[q]
-    if queue.waiting == 0 or queue.is_called or lowest_free(w, q) == NOBODY:
+    if queue.waiting == 0 or queue.is_called or lowest_free(w, q) == NO_ONE:
         return
     if is_due(w, q, now_s):
         w.queues[q].is_called = True
@@ -84,11 +84,11 @@ def append(w: World, q: int, a: int) -> None:
     """An attempt at the end of a line."""
     attempts = w.attempts
     attempts[a].where = WAITING
-    attempts[a].behind = NOBODY
+    attempts[a].behind = NO_ONE
     attempts[a].ahead = w.queues[q].tail
     if w.queues[q].waiting == 0:
         w.queues[q].head = a
-        attempts[a].ahead = NOBODY
+        attempts[a].ahead = NO_ONE
     else:
         attempts[w.queues[q].tail].behind = a
     w.queues[q].tail = a
@@ -100,11 +100,11 @@ def unlink(w: World, q: int, a: int) -> None:
     """An attempt leaves its line, wherever it stands."""
     attempts = w.attempts
     ahead, behind = attempts[a].ahead, attempts[a].behind
-    if ahead == NOBODY:
+    if ahead == NO_ONE:
         w.queues[q].head = behind
     else:
         attempts[ahead].behind = behind
-    if behind == NOBODY:
+    if behind == NO_ONE:
         w.queues[q].tail = ahead
     else:
         attempts[behind].ahead = ahead
@@ -117,8 +117,8 @@ def leave_memory(w: World, a: int) -> None:
     """Nothing will happen to an attempt any more."""
     attempts = w.attempts
     if len(w.places) > 0:
-        w.places[attempts[a].number, attempts[a].request] = NOBODY
-    attempts[a].request = NOBODY
+        w.places[attempts[a].number, attempts[a].request] = NO_ONE
+    attempts[a].request = NO_ONE
     attempts[a].is_alive = False
     attempts[a].where = FREE
     w.state[0].used -= 1
@@ -128,5 +128,5 @@ def leave_memory(w: World, a: int) -> None:
 @borrowing
 def less_outstanding(w: World, a: int) -> None:
     """The balancer counts one request less at the replica of an attempt."""
-    if w.attempts[a].replica != NOBODY:
+    if w.attempts[a].replica != NO_ONE:
         w.replicas[w.attempts[a].replica].outstanding -= 1

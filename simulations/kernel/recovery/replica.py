@@ -24,7 +24,7 @@ from simulations.kernel.recovery.state import (
     LATE,
     LEAVING,
     LIFO,
-    NOBODY,
+    NO_ONE,
     REJECTED,
     World,
 )
@@ -38,7 +38,7 @@ def rest(w: World, r: int, now_s: float) -> None:
     was_free = is_free(w, r)
     w.replicas[r].size = 0
     w.state[0].free += is_free(w, r) - was_free
-    w.replicas[r].head = NOBODY
+    w.replicas[r].head = NO_ONE
     w.replicas[r].finish_s = np.inf
     w.replicas[r].is_hung = False
     w.replicas[r].is_stopped = False
@@ -69,7 +69,7 @@ def is_turned_away(w: World, q: int, a: int, now_s: float) -> bool:
 def take(w: World, q: int, r: int, now_s: float) -> int:
     """Attempts off the line into the batch of a replica, as many as fit; how many those are."""
     rules, attempts, state = w.rules[0], w.attempts, w.state
-    size, last = 0, NOBODY
+    size, last = 0, NO_ONE
     w.replicas[r].waited_for = 0
     w.replicas[r].scale = 0.0
     while size < rules.size_max and w.queues[q].waiting > 0:
@@ -83,11 +83,11 @@ def take(w: World, q: int, r: int, now_s: float) -> int:
                 fail(w, a, REJECTED, now_s)
         else:
             attempts[a].where = IN_SERVICE
-            attempts[a].behind = NOBODY
-            if attempts[a].replica == NOBODY:  # of a shared queue
+            attempts[a].behind = NO_ONE
+            if attempts[a].replica == NO_ONE:  # of a shared queue
                 w.replicas[r].outstanding += 1
             attempts[a].replica = r
-            if last == NOBODY:
+            if last == NO_ONE:
                 w.replicas[r].head = a
             else:
                 attempts[last].behind = a
@@ -145,7 +145,7 @@ def dispatch(w: World, q: int, now_s: float) -> None:
     w.queues[q].is_called = False
     while is_due(w, q, now_s):
         r = lowest_free(w, q)
-        if r == NOBODY:
+        if r == NO_ONE:
             return
         start(w, q, r, now_s)
     look(w, q, now_s)
@@ -159,10 +159,10 @@ def complete(w: World, r: int, now_s: float) -> None:
     rest(w, r, now_s)
     w.queues[q].ended_s = now_s
     member = a
-    while member != NOBODY:
+    while member != NO_ONE:
         attempts[member].where = LEAVING
         member = attempts[member].behind
-    while a != NOBODY:
+    while a != NO_ONE:
         behind = attempts[a].behind
         replicas[r].outstanding -= 1
         if is_stopped:

@@ -46,7 +46,7 @@ from simulations.kernel.recovery.state import (
     FULL,
     HEDGE,
     LATER,
-    NOBODY,
+    NO_ONE,
     OVER,
     QUEUE,
     RANKS,
@@ -296,7 +296,7 @@ def world_for(
         timeouts=np.zeros(ROOM, dtype=EVENT),
         faults=_strikes(faults),
         requests=requests,
-        places=np.full((clients.attempts, count) if hedges else (0, 0), NOBODY, dtype=np.int64),
+        places=np.full((clients.attempts, count) if hedges else (0, 0), NO_ONE, dtype=np.int64),
         sent=np.zeros(int(draws.arrived_s[-1]) + 1 if count else 1, dtype=np.int64),
         service=np.zeros((0, 0)),
         routing=draws.routing,
@@ -361,14 +361,14 @@ def _replicas(count: int) -> Structs:
     """Replicas at rest, all of them up."""
     replicas = np.zeros(count, dtype=REPLICA)
     replicas["is_up"] = replicas["is_visible"] = True
-    replicas["slow"], replicas["finish_s"], replicas["head"] = 1.0, np.inf, NOBODY
+    replicas["slow"], replicas["finish_s"], replicas["head"] = 1.0, np.inf, NO_ONE
     return replicas
 
 
 def _queues(count: int) -> Structs:
     """Empty queues."""
     queues = np.zeros(count, dtype=QUEUE)
-    queues["head"] = queues["tail"] = queues["timed"] = NOBODY
+    queues["head"] = queues["tail"] = queues["timed"] = NO_ONE
     queues["ended_s"], queues["is_reset"] = -np.inf, True
     return queues
 

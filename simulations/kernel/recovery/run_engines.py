@@ -56,7 +56,7 @@ from simulations.kernel.recovery.state import (
     LATER,
     LEAVE,
     LEAVING,
-    NOBODY,
+    NO_ONE,
     OVER,
     PAUSE,
     RANKS,
@@ -144,7 +144,7 @@ def _complete(w: World, e: Engines, r: int, now_s: float) -> None:
 def _call_off_others(w: World, e: Engines, request: int) -> None:
     """Attempts of a request that was answered elsewhere."""
     for k in range(len(w.places)):
-        if w.places[k, request] != NOBODY:
+        if w.places[k, request] != NO_ONE:
             call_off(w, e, w.places[k, request])
 
 
@@ -164,7 +164,7 @@ def _happen(w: World, e: Engines, lengths: Integers, instant_s: float, order: in
         request, number = rank // w.rules[0].attempts, rank % w.rules[0].attempts
         if what != HEDGE or hedges(w, request, number, instant_s):
             a = send(w, request, number, instant_s)
-            if a != NOBODY:
+            if a != NO_ONE:
                 admit(w, e, lengths, a, instant_s)
 
 
@@ -190,10 +190,10 @@ def _order(e: Engines, r: int) -> int:
 @borrowing
 def _earliest(w: World, e: Engines) -> int:
     """The engine that does something first, if any does."""
-    best, best_s = NOBODY, np.inf
+    best, best_s = NO_ONE, np.inf
     for r in range(len(e.engines)):
         instant_s = _instant_s(w, e, r)
-        if instant_s < best_s or (best != NOBODY and instant_s == best_s and _order(e, r) < _order(e, best)):
+        if instant_s < best_s or (best != NO_ONE and instant_s == best_s and _order(e, r) < _order(e, best)):
             best, best_s = r, instant_s
     return best
 
@@ -207,7 +207,7 @@ def _is_running(w: World, e: Engines, r: int) -> bool:
 @borrowing
 def _first(w: World, e: Engines) -> int:
     """The engine whose pass ends first, or begins from rest, whoever sees it."""
-    best = NOBODY
+    best = NO_ONE
     best_s, best_order = np.inf, 0
     for r in range(len(e.engines)):
         is_idle = e.engines[r].ends_s == np.inf
@@ -234,7 +234,7 @@ def _compute(w: World, e: Engines, until_s: float) -> None:
         return
     while True:
         r = _first(w, e)
-        if r == NOBODY or not _is_running(w, e, r) or engines[r].ends_s > until_s:
+        if r == NO_ONE or not _is_running(w, e, r) or engines[r].ends_s > until_s:
             return
         w.replicas[r].is_over = run_on(e, r, engines[r].ends_s)
 
@@ -263,7 +263,7 @@ def _advance(w: World, e: Engines, lengths: Integers, until_s: float) -> int:  #
         )  # faults come before passes end
         _compute(w, e, min(seen_s, until_s))
         r = _earliest(w, e)
-        if r != NOBODY:
+        if r != NO_ONE:
             here_s = _instant_s(w, e, r)
             if here_s < instant_s or (here_s == instant_s and _order(e, r) < order):
                 if here_s > until_s:
@@ -275,7 +275,7 @@ def _advance(w: World, e: Engines, lengths: Integers, until_s: float) -> int:  #
                 else:
                     _complete(w, e, r, here_s)
                 continue
-        if instant_s == np.inf and _first(w, e) == NOBODY:
+        if instant_s == np.inf and _first(w, e) == NO_ONE:
             return OVER
         if instant_s > until_s:
             return LATER
