@@ -2,7 +2,7 @@
 
 A pass takes 0.1 ms, a prompt is one token, and a response has 100 tokens in the mean, with a geometric law: services
 of 10 ms whose law is nearly exponential. So the same stress can be asked of a batching replica with exponential
-services, whose simulator shares no line with this one, and of the fluid law.
+services, which has the same clients and serves by other code, and of the fluid law.
 """
 
 from dataclasses import replace
