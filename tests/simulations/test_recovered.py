@@ -10,6 +10,7 @@ from stresses import fleet_in_trouble
 from capacity.errors import InconclusiveError
 from capacity.recovery.clients import Clients
 from capacity.recovery.findings import Run
+from capacity.recovery.protection import Abandoned, Protection
 from capacity.recovery.stress import Stress
 from simulations.draws.attempts import Outcomes
 from simulations.draws.records import Floats
@@ -179,8 +180,17 @@ def test_patient_clients_are_watched_as_long_as_they_wait() -> None:
 
 
 def test_what_happened_does_not_depend_on_how_long_is_looked() -> None:
-    """Four servers of 100 rps, one of which is lost, and clients that wait for 5 s and try three times."""
-    asked = fleet_in_trouble("lose:1,40s", Clients(timeout_s=5.0, attempts=3), rate_rps=320.0, horizon_s=40.0)
+    """Four servers of 100 rps, one of which is lost, and clients that wait for 5 s and try three times.
+
+    What clients have given up is dropped, so that no run is given up.
+    """
+    asked = fleet_in_trouble(
+        "lose:1,60s",
+        Clients(timeout_s=5.0, attempts=3),
+        rate_rps=390.0,
+        protection=Protection(abandoned=Abandoned.DROPPED),
+        horizon_s=40.0,
+    )
     judge = StressSimulation(seed=1, runs=2)
     short, long = judge(asked), judge(replace(asked, horizon_s=120.0))
     assert [run.goodput_during for run in short.runs] == [run.goodput_during for run in long.runs]
