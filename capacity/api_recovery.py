@@ -121,8 +121,8 @@ def stress(
         detection: from a crash or a hang until the balancer sends nothing there any more.
         startup_time: a replica needs to serve, after an outage or in a rollout.
         cold_batches: 20:3x, the first 20 batches of a replica that has come back take 3 times as long.
-        abandoned: what becomes of attempts that nobody waits for: served, dropped or stopped. By default replicas that
-            batch serve them, and engines of language models stop them, as vLLM does when a client disconnects.
+        abandoned: what becomes of attempts that no client waits for: served, dropped or stopped. By default replicas
+            that batch serve them, and engines of language models stop them, as vLLM does when a client disconnects.
         mtbf: mean time that a replica runs until it crashes, beside the trigger and all the time; it is back after
             `recovery_time`, which holds any start-up time.
         horizon: after the trigger, within which the fleet must be as before.
@@ -279,7 +279,7 @@ def _refuse_for_engines(protection: Protection, given: Mapping[str, Any]) -> Non
         )
     if protection.abandoned is Abandoned.DROPPED:
         raise InputError(
-            "engines of language models stop attempts that nobody waits for, or serve them; give "
+            "engines of language models stop attempts that no client waits for, or serve them; give "
             "--abandoned stopped or served"
         )
     if given["cold_batches"] is not None:

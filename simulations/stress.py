@@ -55,7 +55,7 @@ class StressSimulation:
         return Runs(stress=stress, runs=tuple(found), confidence=self.confidence)
 
     def with_runs(self, runs: int) -> Self:
-        """The same with so many runs, those with the first numbers."""
+        """The same with this number of runs, the first ones."""
         return replace(self, runs=runs)
 
     def each(self, ask: Callable[[OneRun], Found]) -> list[Found]:

@@ -155,7 +155,7 @@ class ScaledFleet:
         return min(max(wanted, self.autoscaler.replicas_min, 1), self.autoscaler.replicas_max)
 
     def fixed(self, replicas: int) -> "ScaledFleet":
-        """So many replicas of the same kind, all the time."""
+        """A fixed number of replicas of the same kind, all the time."""
         return replace(self, plan=replace(self.plan, replicas=replicas), autoscaler=None)
 
     def scaled(self, autoscaler: Autoscaler) -> "ScaledFleet":

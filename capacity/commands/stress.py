@@ -35,7 +35,7 @@ from capacity.commands.output import Format, check_figure, emit, run
     abandoned=Flag(
         str,
         None,
-        "What becomes of attempts nobody waits for: served, dropped or stopped. Default: served, and stopped by "
+        "What becomes of attempts no client waits for: served, dropped or stopped. Default: served, and stopped by "
         "engines of language models.",
     ),
     ejection=Flag(bool, False, "The balancer ejects replicas that fail five times in a row, as Envoy does."),

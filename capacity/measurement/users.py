@@ -169,7 +169,7 @@ class Users:
     async def _user(
         self, client: "aiohttp.ClientSession", told: list[Told], think_s: float, seed: str
     ) -> None:
-        """Ask until time is up; nobody waits for who is still thinking then."""
+        """Ask until time is up; users who are still thinking then are not waited for."""
         dice = random.Random(seed)  # noqa: S311  (nothing secret)
         until_s = time.monotonic() + _DURATION_S
         while (thought_s := dice.expovariate(1.0 / think_s)) < until_s - time.monotonic():

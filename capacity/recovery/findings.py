@@ -141,7 +141,7 @@ class StressJudge(Protocol):
         """Independent runs."""
 
     def with_runs(self, runs: int) -> "StressJudge":
-        """The same with so many runs, those with the first numbers."""
+        """The same with this number of runs, the first ones."""
 
     def each(self, ask: Callable[[OneRun], Found]) -> list[Found]:
         """What `ask` finds with the users of each run, in the order of their numbers."""

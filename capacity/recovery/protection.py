@@ -17,7 +17,7 @@ class Shedding(StrEnum):
 
 
 class Abandoned(StrEnum):
-    """What becomes of an attempt that nobody waits for any more."""
+    """What becomes of an attempt that no client waits for any more."""
 
     SERVED = "served"  # like any other
     DROPPED = "dropped"  # noticed as a batch is taken

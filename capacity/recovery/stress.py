@@ -210,7 +210,7 @@ class TokenStress(AnyStress):
     Attributes:
         lengths: input and output tokens of the requests; each attempt has those of its request.
         cached_share: of each prompt, that is assumed to be in the cache when an attempt comes.
-        queue_limit: an attempt that finds so many waiting at its engine is rejected; None: none is.
+        queue_limit: an attempt that finds as many waiting at its engine is rejected; None: none is.
         saturation: what one engine does while requests always wait.
     """
 

@@ -108,7 +108,7 @@ class _InTime:
         self.runs, self.confidence, self.each = judge.runs, judge.confidence, judge.each
 
     def with_runs(self, runs: int) -> "_InTime":
-        """The same with so many runs."""
+        """The same with this number of runs."""
         return _InTime(self._judge.with_runs(runs), self._within_s)
 
     def asked(self, stress: AnyStress) -> AnyStress:

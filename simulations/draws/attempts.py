@@ -83,7 +83,7 @@ class EngineFleet:
     """Engines of a language model behind a balancer.
 
     Attributes:
-        queue_limit: an attempt that finds so many waiting at its engine is rejected. Who joins the next pass waits too,
+        queue_limit: an attempt that finds as many waiting at its engine is rejected. Who joins the next pass waits too,
             as vLLM's `num_requests_waiting` counts.
     """
 
@@ -106,7 +106,7 @@ def check_engines(
         raise DomainError("a queue limit of 0 lets nothing into an engine, where all wait for the next step")
     if protection.shedding is not Shedding.NONE or protection.abandoned is Abandoned.DROPPED:
         raise DomainError(
-            "engines of language models shed nothing that waits, and stop an attempt that nobody waits for or serve it"
+            "engines of language models shed nothing that waits, and stop or serve an attempt that no client waits for"
         )
     if len(tokens.arrived_s) != len(draws.arrived_s):
         raise DomainError(

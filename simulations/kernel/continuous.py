@@ -175,7 +175,7 @@ def world_of(
     noise_seed: int,
     window_s: tuple[float, float],
 ) -> World:
-    """Engines at rest, without requests, of which at most so many `sequences` run at once."""
+    """Engines at rest, without requests, of which at most `sequences` run at once."""
     engines = np.zeros(replicas, dtype=_ENGINE)
     engines["head"] = engines["tail"] = NO_REQUEST
     engines["stretch"], engines["ends_s"], engines["since_s"] = -1, np.inf, np.inf

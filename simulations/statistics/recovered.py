@@ -53,7 +53,7 @@ def run_of(stress: AnyStress, outcomes: Outcomes, until_s: float, overhead_s: fl
 
 
 def _lost(outcomes: Outcomes, succeeded: npt.NDArray[np.bool_], begins_s: float) -> int:
-    """Failures among the first so many requests, but for those whose clients gave up before the trigger began."""
+    """Failures among the first requests, but for those whose clients gave up before the trigger began."""
     ended_s = outcomes.ended_s[: len(succeeded)]
     before = ~succeeded[: len(ended_s)] & (ended_s < begins_s)
     return int((~succeeded).sum() - before.sum())
@@ -95,7 +95,7 @@ def _recovered(
 
 
 def _course(outcomes: Outcomes, sums: Integers, until_s: float) -> Course:
-    """Second by second; `sums` are the successes among the first so many requests."""
+    """Second by second; `sums` are the successes among the first requests, by their number."""
     seconds = math.floor(until_s)
     places = np.searchsorted(outcomes.arrived_s, np.arange(seconds + 1.0))
     came, good = np.diff(places), np.diff(sums[places])

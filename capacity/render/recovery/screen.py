@@ -209,7 +209,7 @@ def _protection(stress: AnyStress) -> str:
         return f"the queue limit of {stress.limit}"
     if stress.protection.abandoned is not Abandoned.SERVED:
         verb = "stopping" if stress.protection.abandoned is Abandoned.STOPPED else "dropping"
-        return f"{verb} what nobody waits for"
+        return f"{verb} what no client waits for"
     return "the protection"
 
 

@@ -142,7 +142,7 @@ def stop_running(e: Engines, r: int, place: int) -> None:
 
 @borrowing
 def call_off(w: World, e: Engines, a: int) -> None:
-    """An engine that was told so stops an attempt that nobody waits for; a hung one does not listen."""
+    """An engine that was told so stops an attempt that no client waits for; a hung one does not listen."""
     if w.attempts[a].where != CALLED_OFF:
         return
     r = w.attempts[a].replica

@@ -1,7 +1,7 @@
 """Kernel of recovery for engines of language models: clients that try again, and faults.
 
 The same draws give the outcomes of `reference.recovery.engines`, bit for bit. Passes lie in no heap: each engine
-goes through a run of passes as far as the next event of anybody else, since nobody sees these passes.
+goes through a run of passes as far as the next event of anybody else, since no client sees these passes.
 """
 
 import math

@@ -15,7 +15,7 @@ FAULT, COMPLETION, ARRIVAL, DISPATCH, TIMER, TIMEOUT = range(6)
 RANKS = 2**48  # more than there are attempts
 SWEEP, HEDGE, RETRY = -1, -2, -3
 NO_ONE = -1
-# Where an attempt is; an engine that was told that nobody waits for one has not looked yet.
+# Where an attempt is; an engine that was told that no client waits for one has not looked yet.
 FREE, WAITING, IN_SERVICE, LEAVING, IN_ENGINE, CALLED_OFF = range(6)
 REJECTED, TIMED_OUT, CRASHED = range(3)
 FAILURES = (Failure.REJECTED, Failure.TIMED_OUT, Failure.CRASHED)

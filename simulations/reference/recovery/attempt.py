@@ -9,7 +9,7 @@ class Place(Protocol):
     """A queue, or a batch at a replica."""
 
     def abandon(self, attempt: "Attempt") -> None:
-        """Its client has told that nobody waits for it any more."""
+        """Its client has told that no client waits for it any more."""
 
 
 class Target(Protocol):

@@ -105,7 +105,7 @@ class FaultyReplica:
         self._batch = Batch(attempts, self._clock.now, ends_s, end)
 
     def abandon(self, attempt: Attempt) -> None:
-        """A batch that nobody waits for ends at once, unless it hangs."""
+        """A batch that no client waits for ends at once, unless it hangs."""
         batch = self._batch
         if batch is None or batch.ends_s == math.inf or any(one.is_waited_for for one in batch.attempts):
             return
@@ -207,7 +207,7 @@ class FaultyReplica:
         self._look_for_batch()
 
     def _stop(self) -> None:
-        """A batch ends that nobody waits for."""
+        """A batch ends that no client waits for."""
         self._counts.dropped += len(self._end_batch())
         self._look_for_batch()
 

@@ -62,7 +62,7 @@ class Population:
             self._clock.call(instant_s, Phase.ARRIVAL, self._rank(request, 0), action)
 
     def answer(self, attempt: Attempt) -> None:
-        """The first reply wins; nobody waits for other attempts any more."""
+        """The first reply wins; no client waits for other attempts any more."""
         request = attempt.request
         self.answered_s[request.number] = self._clock.now
         self._forget(attempt)
