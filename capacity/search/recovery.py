@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
 
 from capacity.errors import InconclusiveError, UnstableError
 from capacity.performance import Interval
@@ -26,8 +27,8 @@ _SPIKE_HORIZON_S = 60.0
 SPIKES = (2.0, 1.6)
 _OVERLOADS = (1.6, 1.28)  # times the capacity, where these are no overload
 _MAP = (0.9, 1.1, 1.5, 2.0, 3.0)  # times the smaller of these
-_SPIKE_MAX_S = 120.0
-_SPIKE_PRECISION = 0.1
+_SPIKE_MIN_S, _SPIKE_MAX_S = 1e-3, 120.0
+_SPIKE_PRECISION = 0.1  # of a run's own boundary, by which two spikes may differ
 Report = Callable[[str], None]
 
 
@@ -156,47 +157,69 @@ def _soon_or_late(stress: AnyStress, judge: StressJudge) -> Runs:
     return judge(stress)
 
 
-def _few_or_all(stress: AnyStress, judge: StressJudge) -> Runs:
-    """A few runs where one of them does not recover, else all."""
-    if judge.runs > _FEW:
-        found = _soon_or_late(stress, judge.with_runs(_FEW))
-        if found.exit_code != 0:
-            return found
-    return _soon_or_late(stress, judge)
-
-
 def smallest_fleet(
     found: Runs, judge: StressJudge, report: Report, replicas_max: int
 ) -> tuple[Runs | None, Runs | None]:
     """The fewest replicas that recover in all runs, and one fewer; None where there is no such fleet.
 
-    One run that does not recover is enough to tell, so that fleets are looked at in few runs first.
+    One run that does not recover is enough to tell, so the search is done in few runs first. From the fleet that it
+    finds, which cannot be too large, it goes on in all of them.
     """
-    asked: dict[int, Runs | None] = {found.stress.plan.replicas: found}
+    fleets = _Fleets(found=found, judge=judge, report=report)
+    too_few, replicas = 0, found.stress.plan.replicas
+    for runs in sorted({min(_FEW, judge.runs), judge.runs}):
+        too_few, enough = _edge(replicas, partial(fleets.recovers, runs=runs), replicas_max)
+        if enough is None:
+            return None, None
+        replicas = enough
+    return fleets.runs(replicas, judge.runs), fleets.runs(too_few, judge.runs) if too_few > 0 else None
 
-    def runs(replicas: int) -> Runs | None:
-        if replicas not in asked:
-            report(f"trying {replicas} replicas")
-            changed = found.stress.with_replicas(replicas)
-            serves_some = changed.trigger.left(replicas) > 0.0  # all gone, nothing queues: no recovery
-            try:
-                serves = serves_some and changed.load < changed.up_share
-                asked[replicas] = _few_or_all(changed, judge) if serves else None
-            except InconclusiveError:  # it fails before the trigger
-                asked[replicas] = None
-        return asked[replicas]
 
-    def recovers(replicas: int) -> bool:
-        seen = runs(replicas)
+@dataclass(frozen=True, kw_only=True)
+class _Fleets:
+    """Fleets of all sizes under the same stress, each of which is simulated once."""
+
+    found: Runs
+    judge: StressJudge
+    report: Report
+    tried: dict[tuple[int, int], Runs | None] = field(default_factory=dict)
+
+    def recovers(self, replicas: int, *, runs: int) -> bool:
+        """Whether it recovers in so many runs, and something of it is left meanwhile."""
+        seen = self.runs(replicas, runs)
         return seen is not None and seen.exit_code == 0 and seen.stress.trigger.left(replicas) > 0.0
 
-    low, high = _bracket(found.stress.plan.replicas, recovers, replicas_max)
-    if high is None:
-        return None, None
-    while high - low > 1:
+    def runs(self, replicas: int, count: int) -> Runs | None:
+        """Runs of a fleet, few of them if one of these does not recover; None if it falls by itself."""
+        if replicas == self.found.stress.plan.replicas:
+            return self.found
+        if count > _FEW and ((few := self.runs(replicas, _FEW)) is None or few.exit_code != 0):
+            return few
+        if (replicas, count) not in self.tried:
+            self.report(f"trying {replicas} replicas")
+            self.tried[replicas, count] = self._simulated(replicas, count)
+        return self.tried[replicas, count]
+
+    def _simulated(self, replicas: int, count: int) -> Runs | None:
+        changed = self.found.stress.with_replicas(replicas)
+        # A fleet of which nothing is left has no queue to recover from.
+        if changed.trigger.left(replicas) <= 0.0 or changed.load >= changed.up_share:
+            return None
+        try:
+            return _soon_or_late(
+                changed, self.judge if count == self.judge.runs else self.judge.with_runs(count)
+            )
+        except InconclusiveError:  # it fails before the trigger
+            return None
+
+
+def _edge(replicas: int, recovers: Callable[[int], bool], most: int) -> tuple[int, int | None]:
+    """The most replicas that are too few, and one more; None where none up to `most` are enough."""
+    low, high = _bracket(replicas, recovers, most)
+    while high is not None and high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if recovers(middle) else (middle, high)
-    return runs(high), runs(low) if low > 0 else None
+    return low, high
 
 
 def _bracket(replicas: int, recovers: Callable[[int], bool], most: int) -> tuple[int, int | None]:
@@ -236,7 +259,7 @@ def spike_survived(stress: AnyStress, factor: float, judge: StressJudge) -> Spik
     A fleet that serves more than would come if all attempts failed is not held down by any spike.
 
     Each run has a boundary of its own, by bisection with the same users; the median of these is where half of
-    all runs recover, and its interval is that of order statistics.
+    all runs recover, and its interval is that of order statistics, as wide as the bisection leaves it at least.
 
     Source:
         David & Nagaraja (2003), Order Statistics, sec. 7.1 (intervals of quantiles).
@@ -245,32 +268,44 @@ def spike_survived(stress: AnyStress, factor: float, judge: StressJudge) -> Spik
     if tries * stress.load < stress.up_share or patience_s(stress.clients) is None:
         return SpikeSurvived(factor=factor, lasting_s=None, searched_s=math.inf)
     guess_s = min(spike_survived_s(stress, factor), _SPIKE_MAX_S)
-    longest = sorted(judge.each(lambda run: _longest_s(stress, factor, guess_s, run)))
-    rank = _median_rank(len(longest), judge.confidence)
-    low, high = (0.0, math.inf) if rank is None else (longest[rank], longest[-1 - rank])
-    middle = (longest[(len(longest) - 1) // 2] + longest[len(longest) // 2]) / 2.0
+    # The boundaries of runs differ less from each other than from the fluid law, so the first ones lead the others.
+    few = judge.with_runs(min(_FEW, judge.runs)).each(lambda run: _boundary(stress, factor, guess_s, run))
+    near_s = sorted(low for low, high in few if math.isfinite(high))
+    guess_s = near_s[0] if near_s else guess_s
+    found = judge.each(lambda run: _boundary(stress, factor, guess_s, run))
+    lows, highs = sorted(low for low, _ in found), sorted(high for _, high in found)
+    count = len(found)
+    rank = _median_rank(count, judge.confidence)
+    low, high = (0.0, math.inf) if rank is None else (lows[rank], highs[-1 - rank])
+    middle = (lows[(count - 1) // 2] + lows[count // 2] + highs[(count - 1) // 2] + highs[count // 2]) / 4.0
     lasting_s = None if math.isinf(middle) else Interval(value=middle, low=low, high=high)
     return SpikeSurvived(factor=factor, lasting_s=lasting_s, searched_s=_SPIKE_MAX_S)
 
 
-def _longest_s(stress: AnyStress, factor: float, guess_s: float, run: OneRun) -> float:
-    """The boundary of one run; infinite where no spike is too long. [s]"""
+def _boundary(stress: AnyStress, factor: float, guess_s: float, run: OneRun) -> tuple[float, float]:
+    """A spike that one run survives and one, little longer, that it does not; infinite where none is too long. [s]"""
     horizon_s = max(_SPIKE_HORIZON_S, 2.0 * stress.steady_s, stress.steady_s + 4.0 * stress.window_s)
 
+    @cache
     def survives(lasting_s: float) -> bool:
         spike = Trigger(kind=TriggerKind.SPIKE, factor=factor, lasting_s=lasting_s)
         seen: Run = run(replace(stress, trigger=spike, horizon_s=horizon_s))
         return seen.recovered_s is not None
 
-    low, high = 0.0, guess_s
+    low, high, step = guess_s, guess_s, 1.0 + _SPIKE_PRECISION
     while survives(high):
         if high >= _SPIKE_MAX_S:
-            return math.inf
-        low, high = high, min(1.5 * high, _SPIKE_MAX_S)
-    while high - low > _SPIKE_PRECISION * high and high > 1e-3:
-        middle = (low + high) / 2.0
+            return high, math.inf
+        low, high, step = high, min(step * high, _SPIKE_MAX_S), step**2
+    step = 1.0 + _SPIKE_PRECISION
+    while low > _SPIKE_MIN_S and not survives(low):
+        low, high, step = low / step, low, step**2
+    while (
+        high > (1.0 + 1.001 * _SPIKE_PRECISION) * low and high > _SPIKE_MIN_S
+    ):  # a step, but for its rounding
+        middle = math.sqrt(low * high)
         low, high = (middle, high) if survives(middle) else (low, middle)
-    return (low + high) / 2.0
+    return low, high
 
 
 def _median_rank(count: int, confidence: float) -> int | None:

@@ -128,7 +128,7 @@ def test_a_fleet_that_fails_in_one_of_two_runs_is_not_asked_for_more() -> None:
     assert smaller is not None
     assert (smallest.stress.plan.replicas, len(smallest.runs)) == (7, 4)
     assert (smaller.stress.plan.replicas, smaller.count_recovered, len(smaller.runs)) == (6, 3, 4)
-    assert {one.plan.replicas for one in judge.asked} == {6, 7, 8}
+    assert {one.plan.replicas for one in judge.asked} == {6, 7}
 
 
 def test_fleets_that_fall_by_themselves_are_not_simulated() -> None:
@@ -212,8 +212,8 @@ def test_the_boundary_of_a_spike_by_bisection(boundary_s: float) -> None:
     judge = judge_of(survives({}, boundary_s), runs=6)
     found = spike_survived(fleet_in_trouble(rate_rps=280.0), 2.0, judge)
     assert found.lasting_s is not None
-    assert found.lasting_s.value == pytest.approx(boundary_s, rel=0.08)
-    assert found.lasting_s.low == found.lasting_s.high == found.lasting_s.value
+    assert found.lasting_s.value == pytest.approx(boundary_s, rel=0.05)
+    assert found.lasting_s.low <= boundary_s <= found.lasting_s.high <= 1.101 * found.lasting_s.low
 
 
 def test_half_of_all_runs_have_a_longer_one() -> None:
@@ -222,8 +222,8 @@ def test_half_of_all_runs_have_a_longer_one() -> None:
     found = spike_survived(fleet_in_trouble(rate_rps=280.0), 2.0, judge)
     assert found.lasting_s is not None
     assert found.lasting_s.value == pytest.approx(1.95, rel=0.06)
-    assert found.lasting_s.low == pytest.approx(1.5, rel=0.08)  # the sixth of 20
-    assert found.lasting_s.high == pytest.approx(2.4, rel=0.08)
+    assert 1.5 / 1.101 <= found.lasting_s.low <= 1.5  # the sixth of 20
+    assert 2.4 <= found.lasting_s.high <= 2.4 * 1.101
 
 
 def test_too_few_runs_leave_the_ends_open_and_the_median_decides() -> None:

@@ -220,7 +220,14 @@ def _smallest(screen: Screen) -> Iterator[tuple[str, str]]:
     p99_s = smallest.response_p99_s
     during = "" if p99_s is None else f" (P99 {format_duration(p99_s.value)} during it)"
     count = smallest.stress.plan.replicas
-    yield "smallest fleet that recovers as it is", f"{count}{during}"
+    # A fleet that was lost as a whole recovers without effort: it has no queue. It is not called the smallest.
+    left = screen.found.stress.trigger.left(screen.found.stress.plan.replicas)
+    name = (
+        "smallest fleet that recovers as it is"
+        if left > 0.0
+        else "smallest fleet that recovers and is not all lost"
+    )
+    yield name, f"{count}{during}"
 
 
 def _tried(screen: Screen) -> Iterator[tuple[str, str]]:
