@@ -8,6 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capacity.answer.saved_llm_plan import SavedLlmPlan
+from capacity.api_recovery import (
+    Trouble,
+    large_enough,
+    plan_engines_to_recover,
+    read_trouble,
+    refuse_shedding,
+)
 from capacity.errors import DomainError, InputError
 from capacity.files import located
 from capacity.profile.llm import (
@@ -100,9 +107,6 @@ _OF_BATCHES = {
     "recovery_time_s": None,
     "pause": None,
     "request_class": None,
-    "recover_within": None,
-    "recover_within_s": None,
-    "trigger": None,
     "objective": None,
     "cluster": None,
 }
@@ -413,9 +417,11 @@ def _priced(profiles: Sequence[LlmProfile], prices: Sequence[Any]) -> tuple[LlmP
 
 def plan(profiles: Sequence[LlmProfile], given: Given) -> "LlmPlanAnswer":
     """The cheapest fleet for a language model; `given` are the keywords of `capacity.api.plan`."""
-    _refuse_of_batches(given)
+    trouble = _trouble(given)
     workload, lengths, in_order = _workload(given)
     ready = [_set(one, given) for one in _priced(profiles, _many(given.get("hourly_usd")))]
+    if trouble is not None:
+        _require_vllm(ready)
     question = TokenQuestion(
         profiles=tuple(ready),
         workload=workload,
@@ -428,12 +434,14 @@ def plan(profiles: Sequence[LlmProfile], given: Given) -> "LlmPlanAnswer":
         cached_share=_share(given),
         in_order=in_order,
     )
+    if trouble is not None:
+        question = large_enough(question, trouble)
     effort = _effort(given)
     if given.get("before") is not None:
         given["before"](question)
     # Slow imports come only now, so that a mistake is reported at once.
     from capacity.llm_answers import LlmPlanAnswer
-    from capacity.search.tokens import recommend_tokens, token_changes
+    from capacity.search.tokens import recommend_tokens, token_changes, with_headroom
     from simulations.tokens import require_check
 
     report: Report = given["progress"]
@@ -441,10 +449,46 @@ def plan(profiles: Sequence[LlmProfile], given: Given) -> "LlmPlanAnswer":
         report("finding where an engine saturates")
         for one in ready:
             require_check(one)
-        found = recommend_tokens(question, judge, report)
+        found, recovery = recommend_tokens(question, judge, report, with_headroom=trouble is None), None
+        if found.plan is not None and trouble is not None:
+            found, recovery = plan_engines_to_recover(question, found, trouble, judge, report)
+            found = with_headroom(question, found, judge, report)
+            question = replace(
+                question, replicas_min=question.replicas_min if found.plan is None else found.plan.replicas
+            )
         if found.plan is not None and given.get("explain"):
             found = replace(found, changes=token_changes(question, found.plan, judge, report))
-    return LlmPlanAnswer(question=question, effort=effort, recommendation=found)
+    return LlmPlanAnswer(question=question, effort=effort, recommendation=found, recovery=recovery)
+
+
+def _require_vllm(profiles: Sequence[LlmProfile]) -> None:
+    """Refuse engines of which nothing is known in trouble, before anything is searched."""
+    for one in profiles:
+        if one.engine.scheduler is not Scheduler.VLLM_V1:
+            raise InputError(
+                f"--recover-within is for engines with vLLM's scheduler, and {one.name} has that of "
+                f"{one.engine.scheduler}; leave it out, or give --engine-policy {Scheduler.VLLM_V1}"
+            )
+
+
+def _trouble(given: Given) -> Trouble | None:
+    """What a plan must come back from; None if that was not asked.
+
+    Raises:
+        InputError: a flag that engines do not know, or that changes nothing.
+    """
+    trouble = read_trouble(given)
+    if trouble is None:
+        _refuse_of_batches(given)
+        return None
+    _refuse_of_batches({name: value for name, value in given.items() if not name.startswith("startup_time")})
+    refuse_shedding(trouble.shed)
+    if isinstance(given["arrivals"], TraceArrivals) or str(given["arrivals"]).startswith("trace"):
+        raise InputError(
+            "a trace ends when its requests do, and --recover-within asks what comes after; give --rate, and "
+            "--arrivals gamma or mmpp for bursts"
+        )
+    return trouble
 
 
 def simulate(profile: LlmProfile, replicas: int, given: Given) -> "LlmSimulationAnswer":

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from capacity.errors import InputError
 from capacity.profile.load import ProfileLike
@@ -11,6 +11,7 @@ from capacity.profile.profile import ServiceProfile
 from capacity.question import parse
 from capacity.question.budget import Effort
 from capacity.question.plan import REPLICAS_LIMIT, Plan
+from capacity.question.tokens import Saturation, TokenPlan, TokenQuestion, TokenScenario
 from capacity.recovery.clients import Clients
 from capacity.recovery.disturbance import Disturbances
 from capacity.recovery.effect import Asked, given_flags, require_effect
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
     from capacity.search.disturbed_plan import DisturbedPlan
     from capacity.search.recommendation import Recommendation
     from capacity.search.recovery_plan import RecoveryPlan
+    from capacity.search.tokens import TokenRecommendation
     from capacity.traffic.workload import ArrivalProcess
+    from simulations.tokens import TokenJudge
 
 RUNS_MAX = 10_000
 _OF_STRESS = (
@@ -272,11 +275,7 @@ def _token_stress(given: Mapping[str, Any]) -> TokenStress:
 
 
 def _refuse_for_engines(protection: Protection, given: Mapping[str, Any]) -> None:
-    if protection.shedding is not Shedding.NONE:
-        raise InputError(
-            "--shed does not apply to engines of language models, which admit in order; give --queue-limit 20, which a "
-            "gateway can hold"
-        )
+    refuse_shedding(protection.shedding)
     if protection.abandoned is Abandoned.DROPPED:
         raise InputError(
             "engines of language models stop attempts that no client waits for, or serve them; give "
@@ -292,6 +291,15 @@ def _refuse_for_engines(protection: Protection, given: Mapping[str, Any]) -> Non
         )
     if given["queue_limit"] is not None:
         require_count("--queue-limit", given["queue_limit"])
+
+
+def refuse_shedding(shedding: str) -> None:
+    """Engines shed nothing."""
+    if shedding != Shedding.NONE:
+        raise InputError(
+            "--shed does not apply to engines of language models, which admit in order; a gateway can hold a limit of "
+            "what waits, which capacity stress --queue-limit 20 tries"
+        )
 
 
 def _fleet(
@@ -372,6 +380,22 @@ class Trouble:
     def replicas_min(self) -> int:
         """The smallest fleet of which the trigger leaves something."""
         return 1 if self.trigger.left(1) > 0.0 else max(self.trigger.replicas, 1) + 1
+
+    def token_stress(self, scenario: TokenScenario, saturation: Saturation) -> TokenStress:
+        """The trouble of engines; they stop attempts that no client waits for, as in `stress`."""
+        return TokenStress(
+            profile=scenario.profile,
+            workload=scenario.workload,
+            plan=scenario.plan,
+            lengths=scenario.lengths,
+            saturation=saturation,
+            cached_share=scenario.cached_share,
+            clients=self.clients,
+            trigger=self.trigger,
+            protection=Protection(abandoned=Abandoned.STOPPED),
+            detection_s=self.detection_s,
+            startup_s=self.startup_s,
+        )
 
     def stress(self, question: "Question", plan: Plan) -> Stress:
         """The trouble of one plan."""
@@ -502,8 +526,18 @@ def in_trouble(
             "--pause and --class are judged with all replicas up; leave out --spare, --survive, --rolling-update, "
             "--spike and --mtbf, or plan with these alone and add the replicas that they take"
         )
-    if trouble is None:
-        return question
+    return question if trouble is None else large_enough(question, trouble)
+
+
+AnyQuestion = TypeVar("AnyQuestion", "Question", TokenQuestion)
+
+
+def large_enough(question: AnyQuestion, trouble: Trouble) -> AnyQuestion:
+    """The question about fleets of which the trigger leaves something.
+
+    Raises:
+        InputError: it leaves nothing of the largest.
+    """
     least = trouble.replicas_min
     if least > question.replicas_max:
         raise InputError(
@@ -533,6 +567,39 @@ def plan_to_recover(
         judge,
         replan,
         work.report,
+        replicas_min=trouble.replicas_min,
+        replicas_max=question.replicas_max,
+        flags=trouble.flags,
+    )
+
+
+def plan_engines_to_recover(
+    question: TokenQuestion,
+    found: "TokenRecommendation",
+    trouble: Trouble,
+    engines: "TokenJudge",
+    report: Callable[[str], None],
+) -> "tuple[TokenRecommendation, RecoveryPlan]":
+    """The plan for a language model that also comes back in time."""
+    from capacity.search.recovery_plan import plan_to_recover as search
+    from capacity.search.tokens import recommend_tokens
+    from simulations.stress import StressSimulation
+
+    def stress_of(plan: TokenPlan) -> TokenStress:
+        scenario = question.scenario(plan)
+        return trouble.token_stress(scenario, engines.saturated(scenario))
+
+    def replan(plan: TokenPlan) -> "TokenRecommendation":
+        return recommend_tokens(question.for_plan(plan), engines, report, with_headroom=False)
+
+    judge = StressSimulation(seed=engines.seed, confidence=engines.confidence, mapper=engines.mapper)
+    return search(
+        found,
+        stress_of,
+        trouble.within_s,
+        judge,
+        replan,
+        report,
         replicas_min=trouble.replicas_min,
         replicas_max=question.replicas_max,
         flags=trouble.flags,

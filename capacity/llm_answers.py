@@ -32,6 +32,7 @@ from capacity.question.comparison import TokenComparison, TokenContender
 from capacity.question.token_grid import TokenGrid
 from capacity.question.tokens import TokenCandidate, TokenPlan, TokenQuestion, TokenScenario
 from capacity.search.recommendation import Headroom
+from capacity.search.recovery_plan import RecoveryPlan
 from capacity.search.tokens import (
     TokenRates,
     TokenRecommendation,
@@ -55,10 +56,13 @@ class LlmPlanAnswer(Answer):
     question: TokenQuestion
     effort: Effort
     recommendation: TokenRecommendation
+    recovery: RecoveryPlan | None = None
 
     @property
     def verdict(self) -> Verdict:
-        """Whether a plan meets the objective."""
+        """Whether a plan meets the objective, and recovers in time where that was asked."""
+        if self.recovery is not None and self.recovery.chosen is None:
+            return Verdict.MISSED
         return self.recommendation.verdict
 
     @property
@@ -94,9 +98,9 @@ class LlmPlanAnswer(Answer):
     def document(self) -> Document:
         """`capacity plan --json`."""
         found, headroom = self.recommendation, self.headroom
-        return {
-            "verdict": found.verdict.value,
-            "exit_code": found.verdict.exit_code,
+        document = {
+            "verdict": self.verdict.value,
+            "exit_code": self.exit_code,
             "recommendation": plain(found.plan),
             "performance": plain(found.performance),
             "objective": plain(found.objective),
@@ -116,12 +120,21 @@ class LlmPlanAnswer(Answer):
             "seed": self.effort.seed,
             "confidence": self.effort.confidence,
         }
+        if self.recovery is not None:
+            from capacity.recovery_answers import recovery_plan_document
+
+            document["recovery"] = recovery_plan_document(self.recovery)
+        return document
 
     def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
         """The tables that people see."""
         from capacity.render.tokens import token_tables
 
         yield from token_tables(self.recommendation, self.question, self.effort.confidence, verbose=verbose)
+        if self.recovery is not None:
+            from capacity.render.recovery.plan import recovery_plan_lines
+
+            yield from recovery_plan_lines(self.recovery)
 
     def rows(self) -> list[dict[str, Any]]:
         """One row a candidate."""

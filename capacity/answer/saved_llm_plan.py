@@ -185,7 +185,10 @@ def write_llm_plan(path: Path, question: TokenQuestion, effort: Effort, answer: 
     profiles = [llm_profile_to_document(one) for one in question.profiles]
     document: Document = {
         "format": FORMAT,
-        "question": {one.name: getattr(question, one.name) for one in fields(question)}
+        # Not the fewest replicas: they are of what else was asked, such as a recovery in time.
+        "question": {
+            one.name: getattr(question, one.name) for one in fields(question) if one.name != "replicas_min"
+        }
         | {
             "profiles": [{"sha256": digest(one), "profile": one} for one in profiles],
             "workload": workload_to_document(question.workload),

@@ -81,6 +81,7 @@ class TokenQuestion:
     Attributes:
         sequences_max, batched_tokens_max: settings of the engine to choose from; None for what each profile
             was measured up to.
+        replicas_min: fewest, where something other than the objective needs so many.
     """
 
     profiles: tuple[LlmProfile, ...]
@@ -90,6 +91,7 @@ class TokenQuestion:
     sequences_max: tuple[int, ...] | None = None
     batched_tokens_max: tuple[int, ...] | None = None
     routings: tuple[Routing, ...] = (Routing.ROUND_ROBIN,)
+    replicas_min: int = 1
     replicas_max: int = 1024
     cached_share: float = 0.0
     in_order: bool = False
@@ -125,6 +127,18 @@ class TokenQuestion:
             for sequences in self.sequences_max or (limits.sequences_max,)
             for tokens in self.batched_tokens_max or (limits.batched_tokens_max,)
         ]
+
+    def for_plan(self, plan: TokenPlan) -> Self:
+        """The same question about one plan alone."""
+        return replace(
+            self,
+            profiles=(self.profile(plan.profile),),
+            sequences_max=(plan.sequences_max,),
+            batched_tokens_max=(plan.batched_tokens_max,),
+            routings=(plan.routing,),
+            replicas_min=plan.replicas,
+            replicas_max=plan.replicas,
+        )
 
     def allows(self, plan: TokenPlan) -> bool:
         """Whether an engine with slots has a token of each step for each of them, and room in it for every request."""

@@ -99,6 +99,8 @@ def why_not_fewer(found: TokenRecommendation, question: TokenQuestion) -> str:
         None,
     )
     count = f"{plan.replicas - 1} replica{'s' if plan.replicas > 2 else ''}"
+    if fewer is None and question.replicas_min >= plan.replicas:
+        return "Fewer replicas meet the limits only without what is told below."
     if fewer is None or fewer.rejection is None:
         return f"{count}: not judged."
     return f"{count} would not be enough: {token_refusal(fewer)}."

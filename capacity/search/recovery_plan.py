@@ -2,17 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
-from capacity.question.plan import Plan
 from capacity.recovery.findings import Remedy, Run, Runs, StressJudge
-from capacity.recovery.stress import AnyStress, Stress
+from capacity.recovery.stress import AnyStress
 from capacity.search.recommendation import Recommendation
 from capacity.search.recovery import Report, remedies, smallest_fleet
+from capacity.search.tokens import TokenRecommendation
 
 # A setting that serves this much more meanwhile is the better one; below that the first is.
 _MORE_GOODPUT = 0.02
-# One plan, confirmed for the objective like any other.
-Replan = Callable[[Plan], Recommendation]
+# Share of the requests before the trigger that a setting may make fail.
+_HARM = 0.001
+# Of replicas that batch, or of engines of a language model; their plans are of different kinds as well.
+AnyRecommendation = TypeVar("AnyRecommendation", Recommendation, TokenRecommendation)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,18 +49,23 @@ def is_in_time(found: Runs, within_s: float) -> bool:
 
 
 def plan_to_recover(
-    planned: Recommendation,
-    stress_of: Callable[[Plan], Stress],
+    planned: AnyRecommendation,
+    stress_of: Callable[[Any], AnyStress],
     within_s: float,
     judge: StressJudge,
-    replan: Replan,
+    replan: Callable[[Any], AnyRecommendation],
     report: Report,
     *,
     replicas_max: int,
     replicas_min: int = 1,
     flags: tuple[str, ...] = (),
-) -> tuple[Recommendation, RecoveryPlan]:
-    """The plan that recovers in time: as it is, else with one more setting, else with more replicas."""
+) -> tuple[AnyRecommendation, RecoveryPlan]:
+    """The plan that recovers in time: as it is, else with one more setting, else with more replicas.
+
+    Args:
+        stress_of: the trouble of a plan.
+        replan: one plan, confirmed for the objective like any other.
+    """
     plan = planned.plan
     assert plan is not None  # noqa: S101  (there is nothing to recover otherwise)
     in_time = _InTime(judge, within_s)
@@ -81,13 +89,15 @@ def plan_to_recover(
         report(f"trying {name}")
         tried.append(Remedy(setting=name, found=in_time(changed)))
     as_is, _ = smallest_fleet(as_planned, in_time, report, replicas_max)
-    best = _best([one for one in tried if is_in_time(one.found, within_s)])
+    best = _best(
+        [one for one in tried if is_in_time(one.found, within_s) and _is_harmless(one.found, as_planned)]
+    )
     setting = None if best is None else best.setting
     chosen = None if best is None else best.found
     if best is None:
         planned, chosen = _more_replicas(planned, as_is, replan)
-    elif best.found.stress.limit != plan.queue_limit:
-        planned = replan(_plan_of(best.found))
+    elif best.found.stress.plan != plan:  # a queue limit loses requests, which the objective counts as late
+        planned = replan(best.found.stress.plan)
     return planned, RecoveryPlan(
         within_s=within_s,
         as_planned=as_planned,
@@ -124,6 +134,12 @@ class _InTime:
         return replace(run, recovered_s=None) if is_late else run
 
 
+def _is_harmless(found: Runs, as_planned: Runs) -> bool:
+    """Whether before the trigger, in which all is well, a setting makes no requests fail."""
+    before, changed = (sum(run.baseline for run in one.runs) / len(one.runs) for one in (as_planned, found))
+    return changed >= before - _HARM
+
+
 def _best(enough: list[Remedy]) -> Remedy | None:
     """The setting with which most succeed meanwhile; the first of those that do about as well."""
     if not enough:
@@ -133,14 +149,8 @@ def _best(enough: list[Remedy]) -> Remedy | None:
 
 
 def _more_replicas(
-    planned: Recommendation, as_is: Runs | None, replan: Replan
-) -> tuple[Recommendation, Runs | None]:
+    planned: AnyRecommendation, as_is: Runs | None, replan: Callable[[Any], AnyRecommendation]
+) -> tuple[AnyRecommendation, Runs | None]:
     """The same batches with more replicas, confirmed like any plan; None if none are enough."""
-    again = None if as_is is None else replan(_plan_of(as_is))
+    again = None if as_is is None else replan(as_is.stress.plan)
     return (planned, None) if again is None or again.plan is None else (again, as_is)
-
-
-def _plan_of(found: Runs) -> Plan:
-    plan = found.stress.plan
-    assert isinstance(plan, Plan)  # noqa: S101  (of a fleet that batches, as it was planned)
-    return plan

@@ -83,9 +83,10 @@ class TokenSearch:
         self.untried = False
 
     def stable_min(self, plan: TokenPlan) -> int:
-        """Fewest replicas of a setting whose load is below 1."""
+        """Fewest replicas of a setting whose load is below 1, and as many as are asked for at least."""
         saturation = self.judge.saturated(self.question.scenario(plan))
-        return replicas_stable_min(self.question.workload.arrival_rate_rps, saturation)
+        stable = replicas_stable_min(self.question.workload.arrival_rate_rps, saturation)
+        return max(stable, self.question.replicas_min)
 
     def candidate(self, plan: TokenPlan) -> TokenCandidate:
         """A plan, judged once."""
@@ -142,12 +143,18 @@ def describe(plan: TokenPlan) -> str:
 
 
 def recommend_tokens(
-    question: TokenQuestion, judge: TokenJudge, progress: Progress, *, plan_alone: bool = False
+    question: TokenQuestion,
+    judge: TokenJudge,
+    progress: Progress,
+    *,
+    plan_alone: bool = False,
+    with_headroom: bool = True,
 ) -> TokenRecommendation:
     """The cheapest fleet that meets the objective, confirmed by random numbers that had no part in choosing it.
 
     Args:
         plan_alone: whether headroom, and why fewer replicas are not enough, are left out.
+        with_headroom: whether headroom is looked for, which takes longer than all else.
     """
     search = TokenSearch(question, judge, progress)
     accepted = _cheapest(search)
@@ -158,7 +165,7 @@ def recommend_tokens(
         search.requests += confirmed.requests
         search.judged[plan] = confirmed
         if confirmed.accepted:
-            return _answer(search, confirmed, plan_alone=plan_alone)
+            return _answer(search, confirmed, plan_alone=plan_alone, with_headroom=with_headroom)
     considered = _considered(search)
     is_open = any(one.verdict is Verdict.INCONCLUSIVE for one in considered) or search.untried
     return TokenRecommendation(
@@ -219,16 +226,18 @@ def _considered(search: TokenSearch) -> tuple[TokenCandidate, ...]:
     )
 
 
-def _answer(search: TokenSearch, confirmed: TokenCandidate, *, plan_alone: bool) -> TokenRecommendation:
+def _answer(
+    search: TokenSearch, confirmed: TokenCandidate, *, plan_alone: bool, with_headroom: bool
+) -> TokenRecommendation:
     question, plan = search.question, confirmed.plan
-    if plan.replicas > 1 and not plan_alone:  # what tells why fewer are not enough
+    if plan.replicas > question.replicas_min and not plan_alone:  # what tells why fewer are not enough
         fewer = replace(plan, replicas=plan.replicas - 1)
         if fewer not in search.judged:
             search.candidate(fewer)
     saturation = search.judge.saturated(question.scenario(plan))
     headroom = (
         None
-        if plan_alone
+        if plan_alone or not with_headroom
         else token_headroom(question.scenario(plan), saturation, search.judge, search.progress)
     )
     assert confirmed.performance is not None  # noqa: S101  (what is accepted was simulated)
@@ -380,6 +389,16 @@ def llm_profile_caveats(profile: LlmProfile) -> Iterator[Caveat]:
             code=CaveatCode.STEPS_UNCHECKED,
             message="the profile has no saturated run to be checked against; measure one, and give it as check",
         )
+
+
+def with_headroom(
+    question: TokenQuestion, found: TokenRecommendation, judge: TokenJudge, progress: Progress
+) -> TokenRecommendation:
+    """The same recommendation with its headroom, if there is a plan."""
+    if found.plan is None or found.saturation is None:
+        return found
+    headroom = token_headroom(question.scenario(found.plan), found.saturation, judge, progress)
+    return replace(found, headroom=headroom)
 
 
 def token_headroom(

@@ -133,3 +133,86 @@ def test_python_asks_the_same_with_the_same_words(folder: Path) -> None:
     assert answer.stress.capacity_rps == pytest.approx(200.0, rel=0.01)
     with pytest.raises(InputError, match="--shed does not apply"):
         cap.stress(str(folder / "one-slot.json"), **asked, shed="lifo")
+
+
+# ---- Plans ----------------------------------------------------------------------------------
+
+PLAN = [
+    "--profile", "one-slot.json", "--lengths", LENGTHS, "--rate", "150rps", "--slo-p99", "400ms",
+    "--requests-max", "1000000", "--precision", "0.3",
+]  # fmt: skip
+TROUBLE = ["--recover-within", "20s", "--trigger", "lose:1,20s", "--timeout", "300ms", "--attempts", "4"]
+
+
+@pytest.fixture
+def plan(folder: Path) -> Command:
+    return partial(in_process.capacity, folder, "plan")
+
+
+def test_a_plan_that_comes_back_with_one_setting_more(plan: Command, stress: Command, folder: Path) -> None:
+    """Two engines serve 200 rps; of three, two are left, which are enough for 150 rps."""
+    done = plan(*PLAN, *TROUBLE, "-o", "two.json")
+    assert done.returncode == 0, done.stderr
+    told = " ".join(done.stdout.split())
+    assert "2 replicas of one-slot meet P99 <= 400 ms at 150 rps" in told
+    assert "1 replica would not be enough" not in told  # of one, the trigger leaves nothing to compare with
+    assert "Fewer replicas meet the limits only without what is told below." in told
+    assert "headroom up to" in told
+    recovery = json.loads((folder / "two.json").read_text(encoding="utf-8"))["answer"]["recovery"]
+    assert recovery["as_planned"]["recovered"]["value"] < 1.0
+    assert recovery["setting"] in {"--retry-budget 0.1", "--queue-limit 14"}
+    assert recovery["chosen"]["recovered"]["value"] == 1.0
+    assert recovery["chosen"]["recovery_s"]["high"] <= 20.0
+    assert recovery["smallest_fleet"] == 3
+    assert recovery["replicas_min"] == 2
+    assert recovery["flags"] == TROUBLE
+    # The saved plan in the same trouble, by `stress`, with that setting.
+    asked = [word for word in TROUBLE if word not in ("--recover-within", "20s")]
+    again = stress(
+        "--plan", "two.json", *asked, *recovery["setting"].split(), "--only-verdict", "--horizon", "60s"
+    )
+    assert again.returncode == 0, again.stdout + again.stderr
+
+
+@pytest.mark.long
+def test_a_plan_with_an_engine_more_where_no_setting_helps(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("capacity.search.recovery_plan.remedies", lambda stress: iter(()))
+    answer = cap.plan(
+        str(folder / "one-slot.json"), lengths=LENGTHS, rate="150rps", slo_p99="400ms", requests_max=1_000_000,
+        precision=0.3, recover_within="5s", trigger="lose:1,20s", timeout="300ms", attempts=4,
+    )  # fmt: skip
+    assert answer.exit_code == 0
+    assert answer.recovery is not None
+    assert answer.recovery.setting is None
+    assert answer.recovery.as_planned.stress.plan.replicas == 2
+    assert answer.recovery.as_planned.exit_code != 0
+    assert answer.plan is not None
+    assert answer.plan.replicas == answer.recovery.as_is.stress.plan.replicas == 3
+    assert answer.headroom is not None
+    assert answer.headroom.today_rps == 150.0
+    assert "Fewer replicas meet the limits only without what is told below." in answer.explain()
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ([*TROUBLE, "--shed", "late:5ms"], "--shed does not apply to engines of language models"),
+        ([*TROUBLE, "--engine-policy", "llama-cpp"], "--recover-within is for engines with vLLM's scheduler"),
+        ([*TROUBLE, "--replicas-max", "1"], "leaves nothing of 1 replicas; give --replicas-max 2 or more"),
+        ([*TROUBLE, "--spike", "2x"], "--spike does not apply to language models"),
+        ([*TROUBLE, "--arrivals", "trace:mine.csv"], "a trace ends when its requests do"),
+        (["--timeout", "300ms"], "--timeout belongs to --recover-within 60s"),
+        (["--startup-time", "90s"], "--startup-time does not apply to language models"),
+        (["--recover-within", "20s"], "--recover-within needs a --trigger"),
+    ],
+)
+def test_what_a_plan_of_engines_cannot_come_back_from_is_refused(
+    plan: Command, flags: list[str], said: str
+) -> None:
+    done = plan(*PLAN, *flags)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = [one for one in done.stderr.splitlines() if one.startswith("error: ")]
+    assert said in line

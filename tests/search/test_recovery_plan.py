@@ -137,6 +137,20 @@ def test_a_queue_limit_is_confirmed_for_the_objective() -> None:
     assert found.plan.queue_limit == 100
 
 
+def test_a_setting_that_makes_requests_fail_before_the_trigger_is_not_taken() -> None:
+    """It recovers at once and serves most meanwhile, but rejects 1 of 100 requests while all is well."""
+
+    def rule(stress: Stress, number: int) -> Run:
+        if stress.plan.queue_limit is not None:
+            return run_of(0.0, goodput=0.9, baseline=0.99)
+        budget = stress.clients.budget.kind is BudgetKind.FIRST_TRIES
+        return run_of(1.0 if budget else None, goodput=0.1)
+
+    found, recovery, _ = planned(rule)
+    assert recovery.setting == "--retry-budget 0.1"
+    assert found.plan == PLANNED
+
+
 def test_more_replicas_where_no_setting_is_enough() -> None:
     replan = Replanner()
     found, recovery, _ = planned(after(5.0, replicas=7), replan)
