@@ -19,6 +19,7 @@ from capacity.question.candidate import Candidate, Judge, Limit, Rejection, Verd
 from capacity.question.objective import Promise, TokenObjective, format_value
 from capacity.question.plan import Plan
 from capacity.question.question import Question
+from capacity.question.refusal import refuse_batch_size
 from capacity.question.stability import require_batch_of_one
 from capacity.question.tokens import TokenCandidate
 from capacity.search.candidates import Progress, describe, refuse_loads
@@ -27,7 +28,6 @@ from capacity.search.certificate import certify
 from capacity.search.exact import judge_exactly
 from capacity.search.planner import recommend
 from capacity.search.recommendation import Certificate, Recommendation, Survived
-from capacity.search.screen import refuse_batch_size
 from capacity.traffic.workload import ClosedPopulation, Demand
 from capacity.units import format_rate
 

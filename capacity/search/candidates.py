@@ -9,10 +9,10 @@ from capacity.profile.sampling import FloorDoubt, floor_doubts
 from capacity.question.candidate import Candidate, Judge, Limit, Rejection, Verdict
 from capacity.question.plan import Plan
 from capacity.question.question import Family, Question
+from capacity.question.refusal import refuse_batch_size, refuse_load
 from capacity.question.scenario import Scenario
 from capacity.search.exact import judge_exactly
 from capacity.search.recommendation import Tally
-from capacity.search.screen import refuse_batch_size, refuse_load
 
 Progress = Callable[[str], None]
 

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 from capacity.question.candidate import Candidate, Doubt, Judge, Verdict
+from capacity.question.refusal import refuse_load
 from capacity.question.scenario import Scenario
 from capacity.question.stability import device_throughput_max_rps, sustainable_rate_rps
 from capacity.search.exact import judge_exactly
 from capacity.search.recommendation import Headroom
-from capacity.search.screen import refuse_load
 from capacity.traffic.workload import Workload
 
 _FIRST_STEP = 0.02  # share of today's rate; doubled until not accepted

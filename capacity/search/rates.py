@@ -10,10 +10,10 @@ from capacity.question.candidate import Candidate, Doubt, Judge, Limit, Rejectio
 from capacity.question.caveat import Caveat, CaveatCode
 from capacity.question.objective import LatencyObjective, Measure, Promise
 from capacity.question.plan import Plan
+from capacity.question.refusal import refuse_batch_size
 from capacity.question.scenario import Scenario
 from capacity.question.stability import require_batch_of_one, sustainable_rate_rps
 from capacity.search.caveats import MENDS, plausibility_caveats, profile_caveats, trace_caveats
-from capacity.search.screen import refuse_batch_size
 from capacity.search.what_if import Asker, judged, lone_performance
 from capacity.traffic.workload import (
     DeterministicArrivals,

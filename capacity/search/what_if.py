@@ -10,10 +10,10 @@ from capacity.question.candidate import Candidate, Judge, Limit, Rejection, Verd
 from capacity.question.objective import LatencyObjective
 from capacity.question.plan import Plan
 from capacity.question.question import Question
+from capacity.question.refusal import refuse_batch_size, refuse_load
 from capacity.question.scenario import Scenario
 from capacity.search.candidates import Progress, survival_candidate
 from capacity.search.exact import judge_exactly
-from capacity.search.screen import refuse_batch_size, refuse_load
 from capacity.traffic.workload import Demand, GammaArrivals, PoissonArrivals, Workload
 
 # Simulated requests after which no more is asked; a count, so that answers do not depend on speed.

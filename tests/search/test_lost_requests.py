@@ -16,12 +16,12 @@ from capacity.question.candidate import Limit, Rejection, Verdict
 from capacity.question.objective import LatencyObjective, Measure
 from capacity.question.plan import Plan
 from capacity.question.question import Question
+from capacity.question.refusal import refuse_load
 from capacity.question.resilience import Survival
 from capacity.question.scenario import Scenario
 from capacity.question.stability import device_throughput_max_rps, devices_serving_min, loss_min
 from capacity.queues.markov.mmck import MMcK
 from capacity.search.candidates import refuse_loads
-from capacity.search.screen import refuse_load
 from capacity.traffic.workload import Workload
 from cli import app
 from simulations.draws.arrivals import Seed, Stage

@@ -18,6 +18,7 @@ from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
 from capacity.question.objective import LatencyObjective, Measure, Promise
 from capacity.question.plan import Plan, Routing
 from capacity.question.question import Question
+from capacity.question.refusal import refuse_batch_size, refuse_load
 from capacity.question.scenario import Scenario
 from capacity.question.stability import (
     load,
@@ -32,7 +33,6 @@ from capacity.search.cheapest import devices_within, fewest, find_cheapest
 from capacity.search.exact import judge_exactly
 from capacity.search.headroom import _RESOLUTION, find_headroom
 from capacity.search.planner import silent
-from capacity.search.screen import refuse_batch_size, refuse_load
 from capacity.traffic.workload import GammaArrivals, Workload
 from simulations.draws.arrivals import Seed, draw
 from simulations.draws.records import Records

@@ -1,4 +1,4 @@
-"""Screen: what theory refuses at once, before anything is simulated."""
+"""Refusal: what theory refuses at once, before anything is simulated."""
 
 from capacity.profile.profile import ServiceProfile
 from capacity.question.candidate import Limit, Rejection
