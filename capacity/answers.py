@@ -1,6 +1,7 @@
 """Answers: what the verbs return; each can be read as attributes, a dict, a DataFrame, a figure and text."""
 
 import io
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -13,6 +14,7 @@ from rich.text import Text
 from capacity.answer.check import GateAnswer
 from capacity.answer.documents import (
     Document,
+    dumps,
     explanation_document,
     performance_document,
     plan_document,
@@ -23,7 +25,15 @@ from capacity.answer.documents import (
     versioned,
     workload_document,
 )
-from capacity.answer.saved_plan import SavedPlan
+from capacity.answer.plan_like import require_plan
+from capacity.answer.saved_plan import (
+    SavedPlan,
+    check_plan_target,
+    is_named_only,
+    plan_file_document,
+    read_plan_file_document,
+    write_plan_file,
+)
 from capacity.answer.sweep import AnyTable, Row, outcome_document, sweep_document, sweep_exit_code
 from capacity.explanation.explanation import Explanation
 from capacity.performance import Interval, Performance
@@ -43,7 +53,7 @@ from capacity.search.disturbed_plan import DisturbedPlan
 from capacity.search.rates import Rates
 from capacity.search.recommendation import Headroom, Recommendation
 from capacity.search.recovery_plan import RecoveryPlan
-from capacity.traffic.workload import Demand
+from capacity.traffic.workload import Demand, Workload
 from capacity.units import format_quantile, quantile_name
 
 if TYPE_CHECKING:
@@ -235,6 +245,32 @@ class PlanAnswer(Answer):
             curve = self.curve()
             if curve is not None:
                 yield Text(objective_chart(curve, width=width))
+
+    def to_saved(self) -> SavedPlan:
+        """The plan as it is read from its file; `check`, `explain`, `stress` and the others take the answer itself.
+
+        Raises:
+            InputError: there is no plan.
+        """
+        require_plan(self.plan)
+        workload = self.question.workload
+        trace = workload.arrivals if is_named_only(workload) and isinstance(workload, Workload) else None
+        return read_plan_file_document(json.loads(dumps(self._file())), "plan.json", trace)
+
+    def save(self, path: str | Path) -> None:
+        """Write the plan to a .json file, as `capacity plan -o` does.
+
+        Raises:
+            InputError: a path that cannot be written, or a question too long for a file.
+        """
+        check_plan_target(Path(path), self.question)
+        write_plan_file(Path(path), self._file())
+
+    def _file(self) -> Document:
+        document = self.document()
+        beside = ("verdict", "exit_code", "disturbed", "recovery")
+        others = {name: document[name] for name in beside if name in document}
+        return plan_file_document(self.recommendation, self.question, self.effort, others)
 
     def rows(self) -> list[dict[str, Any]]:
         """The recommended plan alone; `considered.to_frame()` has all."""

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
+from capacity.answer.plan_like import PlanLike, Saved, as_saved, batch_plan, is_llm_plan, llm_plan
 from capacity.errors import InputError
 from capacity.files import holds
 from capacity.profile.load import ProfileLike, load_profile
@@ -21,7 +22,6 @@ from capacity.question.plan import Plan
 from capacity.question.scenario import Scenario
 
 if TYPE_CHECKING:
-    from capacity.answer.saved_llm_plan import SavedLlmPlan
     from capacity.answer.saved_plan import SavedPlan
     from capacity.answers import (
         CheckAnswer,
@@ -770,7 +770,7 @@ def max_rate(
 
 
 def compare(
-    plans: "Many[str | Path | SavedPlan | SavedLlmPlan]" = None,
+    plans: Many[PlanLike] = None,
     *,
     fleet: Many[str] = None,
     profile: "ProfileLike | LlmProfile | Sequence[ProfileLike | LlmProfile] | None" = None,
@@ -801,7 +801,7 @@ def compare(
     """Compare fleets side by side under the same requests, with how certain each difference is.
 
     Args:
-        plans: files that `capacity plan` has saved by -o.
+        plans: files that `capacity plan` has saved by -o, or answers of `plan`.
         fleet: `replicas=4,batch=16,wait=2ms,routing=random,profile=NAME`; of a language model
             `replicas=4,sequences=128,tokens=2048`.
 
@@ -809,7 +809,7 @@ def compare(
         InputError: fewer than two fleets or too many, or an argument that cannot be read.
     """
     given = locals()
-    paths = _many(plans)
+    paths = [as_saved(one) for one in _many(plans)]
     known = [parse.find_profile(one) for one in _profiles(profile)]
     if any(map(is_llm_plan, paths)) or any(not isinstance(one, ServiceProfile) for one in known):
         from capacity import api_llm
@@ -821,14 +821,15 @@ def compare(
     from capacity.answers import ComparisonAnswer
     from capacity.traffic.parse import workload as workload_of
 
-    saved = read_plans(paths, None if arrivals == "poisson" else arrivals)
+    kept = [batch_plan(one) for one in paths]
+    saved = read_plans(kept, None if arrivals == "poisson" else arrivals)
     overhead_s = parse.duration_s(request_overhead, request_overhead_s, "--request-overhead")
     measured = [parse.read_profile(cast("ServiceProfile", one), overhead_s) for one in known]
     rates_rps = parse.rate_rps(rate, rate_rps)
     workload = (
         common_workload(saved, rates_rps) if saved else workload_of(parse.read_arrivals(arrivals), rates_rps)
     )
-    fleets = contenders(saved, paths, _many(fleet), measured)
+    fleets = contenders(saved, kept, _many(fleet), measured)
     require_all_answerable(fleets, workload)
     asked: dict[str, Any] = {
         "seed": seed,
@@ -850,12 +851,12 @@ def compare(
 
 
 def check(
-    plan: "str | Path | SavedPlan | SavedLlmPlan",
+    plan: PlanLike,
     *,
     profile: ProfileLike | Sequence[ProfileLike] | None = None,
     rate: str | None = None,
     rate_rps: float | None = None,
-    baseline: "str | Path | SavedPlan | None" = None,
+    baseline: PlanLike | None = None,
     arrivals: str | None = None,
     requests_max: int | None = None,
     workers: int | None = None,
@@ -865,6 +866,7 @@ def check(
     """Check whether a saved plan still meets its objective, with new measurements or at another rate.
 
     Args:
+        plan: a file written by `capacity plan -o`, or an answer of `plan`.
         profile: new measurements that replace the saved ones: a file; `NAME=FILE` if there are several.
         baseline: a saved plan whose fleet must still be enough.
 
@@ -872,16 +874,17 @@ def check(
         InputError: an argument that cannot be read, or a file without a plan.
     """
     given = locals()
-    if is_llm_plan(plan):
+    kept = as_saved(plan)
+    if is_llm_plan(kept):
         from capacity import api_llm
 
-        return api_llm.check(llm_plan(plan), given)
-    asked = cast("str | Path | SavedPlan", plan)
+        return api_llm.check(llm_plan(kept), given)
+    asked = [batch_plan(kept), *([] if baseline is None else [batch_plan(as_saved(baseline))])]
     from capacity.answer.check import gate, gate_inputs, new_profiles
     from capacity.answer.saved_plan import read_plans
     from capacity.answers import CheckAnswer
 
-    saved, *others = read_plans([asked, *([] if baseline is None else [baseline])], arrivals)
+    saved, *others = read_plans(asked, arrivals)
     anew = list(new_profiles(_profiles(profile), saved))
     inputs = gate_inputs(saved, anew, parse.rate_rps(rate, rate_rps), requests_max)
     effort = replace(inputs.effort, workers=workers, cluster=cluster)
@@ -891,7 +894,7 @@ def check(
 
 
 def explain(
-    plan: "str | Path | SavedPlan | SavedLlmPlan",
+    plan: PlanLike,
     *,
     arrivals: str | None = None,
     workers: int | None = None,
@@ -903,6 +906,9 @@ def explain(
     The plan is confirmed again with the random numbers that it was saved with; nothing is searched again. Of a
     server's statistics it says where a request's time goes, and why the queue is as long as it is.
 
+    Args:
+        plan: a file written by `capacity plan -o`, an answer of `plan`, or a server's statistics.
+
     Raises:
         InputError: a file without a plan, or one without a confirmation.
     """
@@ -910,21 +916,21 @@ def explain(
     if isinstance(plan, str | Path) and not holds(Path(plan), '"format": "capacity-plan"'):
         from capacity import api_evidence
 
-        if not is_llm_plan(plan) and api_evidence.is_of_another_tool(plan):
+        if not is_llm_plan(as_saved(plan)) and api_evidence.is_of_another_tool(plan):
             if arrivals is not None:
                 raise InputError("--arrivals belongs to a saved plan; leave it out")
             return api_evidence.explain(plan)
-    if is_llm_plan(plan):
+    kept = as_saved(plan)
+    if is_llm_plan(kept):
         from capacity import api_llm
 
-        return api_llm.explain(llm_plan(plan), given)
-    asked = cast("str | Path | SavedPlan", plan)
+        return api_llm.explain(llm_plan(kept), given)
     from capacity.answer.saved_plan import read_plans
     from capacity.answers import ExplanationAnswer
     from capacity.explanation.explanation import explain_plan
     from capacity.search.certificate import certify
 
-    (saved,) = read_plans([asked], arrivals)
+    (saved,) = read_plans([batch_plan(kept)], arrivals)
     if saved.certificate is None:
         raise InputError(f"{saved.name} has no confirmation; make it again with capacity plan ... -o")
     with at_work(replace(saved.effort, workers=workers, cluster=cluster), progress) as work:
@@ -941,7 +947,7 @@ def explain(
 
 
 def write_report(
-    plan: "str | Path | SavedPlan",
+    plan: PlanLike,
     output: str | Path,
     *,
     arrivals: str | None = None,
@@ -954,6 +960,7 @@ def write_report(
     The plan is simulated again with its saved random numbers; the search is not repeated.
 
     Args:
+        plan: a file written by `capacity plan -o`, or an answer of `plan`.
         output: the .html file to write.
 
     Raises:
@@ -965,11 +972,16 @@ def write_report(
 
     path = Path(output)
     check_target(path, "a report", (".html",))
-    (saved,) = read_plans([plan], arrivals)
+    kept = as_saved(plan)
+    if is_llm_plan(kept):
+        raise InputError(
+            "the plan is for a language model, of which there is no report yet; capacity explain tells what it rests on"
+        )
+    (saved,) = read_plans([batch_plan(kept)], arrivals)
     if saved.certificate is None:
         raise InputError(f"{saved.name} has no confirmation; make it again with capacity plan ... -o")
     with at_work(replace(saved.effort, workers=workers, cluster=cluster), progress) as work:
-        report = write_page(_report_findings(saved, work, _digest(plan)))
+        report = write_page(_report_findings(saved, work, _digest(kept)))
     write_whole(path, report.page.encode())
     return report
 
@@ -1035,13 +1047,11 @@ def _window(scenario: Scenario, found: "Performance", seed: int, work: Work) -> 
     return watch(scenario, found.throughput_rps, found.batch_size_mean or 1.0, seed)
 
 
-def _digest(plan: "str | Path | SavedPlan") -> str | None:
+def _digest(plan: Saved) -> str | None:
     """SHA-256 of the file that holds a plan; None of a plan or a stream, which cannot be read again."""
     import hashlib
 
-    from capacity.answer.saved_plan import SavedPlan
-
-    if isinstance(plan, SavedPlan) or not Path(plan).is_file():
+    if not isinstance(plan, str | Path) or not Path(plan).is_file():
         return None
     return hashlib.sha256(Path(plan).read_bytes()).hexdigest()
 
@@ -1389,7 +1399,7 @@ def audit(
     *,
     users: float | None = None,
     profile: ProfileLike | None = None,
-    plan: "str | Path | SavedPlan | None" = None,
+    plan: PlanLike | None = None,
     replicas: int = 1,
     batch_size_max: int | None = None,
     batch_wait: str | None = None,
@@ -1433,12 +1443,13 @@ def audit(
     if told and running is not None:
         raise InputError(f"{told[0]} is in the plan of the server; leave it out, or --plan")
     measured, fleet = None, None
-    if plan is not None and running is None and is_llm_plan(plan):
-        raise InputError("the plan is for a language model, whose runs audit does not predict; give none")
     if plan is not None and running is None:
         from capacity.answer.saved_plan import read_plans
 
-        (saved,) = read_plans([plan])
+        kept = as_saved(plan)
+        if is_llm_plan(kept):
+            raise InputError("the plan is for a language model, whose runs audit does not predict; give none")
+        (saved,) = read_plans([batch_plan(kept)])
         measured, fleet = saved.question.profile(saved.plan.profile), saved.plan
     elif profile is not None:
         overhead_s = parse.duration_s(request_overhead, request_overhead_s, "--request-overhead")
@@ -1477,13 +1488,11 @@ def _plan(
     )
 
 
-def render_plan(
-    plan: "str | Path | SavedPlan | SavedLlmPlan", target: str, arrivals: str | None = None
-) -> str:
+def render_plan(plan: PlanLike, target: str, arrivals: str | None = None) -> str:
     """A saved plan as the settings of what is to run it, to scale it, to watch it or to load it.
 
     Args:
-        plan: a file written by `capacity plan -o`, or what was read of it.
+        plan: a file written by `capacity plan -o`, or an answer of `plan`.
         target: `triton`, `kubernetes`, `keda`, `kserve`, `ray-serve`, `bentoml`, `compose`, `serve-api`, `k6` or
             `prometheus` for a fleet that batches, `vllm` for a language model.
         arrivals: `trace:FILE`, where the plan's trace was too long to be saved with it.
@@ -1495,24 +1504,11 @@ def render_plan(
     from capacity.render.deploy.registry import find_target, render
 
     find_target(target)  # before the file is read
-    if is_llm_plan(plan):
-        return render(llm_plan(plan), target)
-    (saved,) = read_plans([cast("str", plan)], arrivals)
+    kept = as_saved(plan)
+    if is_llm_plan(kept):
+        return render(llm_plan(kept), target)
+    (saved,) = read_plans([batch_plan(kept)], arrivals)
     return render(saved, target)
-
-
-def is_llm_plan(plan: "str | Path | SavedPlan | SavedLlmPlan") -> bool:
-    """Whether a saved plan is one for a language model; what cannot be read others refuse."""
-    if isinstance(plan, str | Path):
-        return holds(Path(plan), '"format": "capacity-llm-plan"')
-    return hasattr(plan.plan, "sequences_max")
-
-
-def llm_plan(plan: "str | Path | SavedPlan | SavedLlmPlan") -> "SavedLlmPlan":
-    """A saved plan for a language model, or the one in a file."""
-    from capacity.answer.saved_llm_plan import SavedLlmPlan, read_llm_plan
-
-    return plan if isinstance(plan, SavedLlmPlan) else read_llm_plan(Path(cast("str", plan)))
 
 
 def _llm(profiles: "Sequence[ServiceProfile | LlmProfile]") -> "list[LlmProfile]":

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from capacity.answer.plan_like import PlanLike, Saved, as_saved, is_llm_plan, llm_plan
 from capacity.errors import InputError
 from capacity.profile.load import ProfileLike
 from capacity.profile.profile import ServiceProfile
@@ -23,7 +24,6 @@ from capacity.traffic.workload import Workload
 from capacity.units import require_count
 
 if TYPE_CHECKING:
-    from capacity.answer.saved_llm_plan import SavedLlmPlan
     from capacity.answer.saved_plan import SavedPlan
     from capacity.api import Work
     from capacity.question.question import Question
@@ -56,7 +56,7 @@ def silent(message: str) -> None:
 def stress(
     profile: ProfileLike | None = None,
     *,
-    plan: "str | Path | SavedPlan | SavedLlmPlan | None" = None,
+    plan: PlanLike | None = None,
     rate: str | None = None,
     rate_rps: float | None = None,
     replicas: int | None = None,
@@ -118,7 +118,7 @@ def stress(
     """Whether a fleet comes back by itself after something went wrong, and what is the smallest change if not.
 
     Args:
-        profile: as in `plan`, with `rate` and `replicas`; or else `plan`, a saved plan.
+        profile: as in `plan`, with `rate` and `replicas`; or else `plan`, a saved plan or an answer of `plan`.
         trigger: spike:2x,30s, lose:1,60s, crash:1,30s, hang:1,60s, spot:1,2min,10min (notice, replacement),
             pause:500ms,10/min, straggler:3x,60s or rollout.
         detection: from a crash or a hang until the balancer sends nothing there any more.
@@ -145,6 +145,7 @@ def stress(
     >>> answer.recovered.value
     1.0
     """
+    plan = None if plan is None else as_saved(plan)
     given = locals()
     if replicas is not None:
         require_count("--replicas", replicas, most=REPLICAS_LIMIT)
@@ -187,11 +188,9 @@ def stress(
     return StressAnswer(screen=found, effort=effort)
 
 
-def _is_llm(profile: ProfileLike | None, plan: "str | Path | SavedPlan | SavedLlmPlan | None") -> bool:
+def _is_llm(profile: ProfileLike | None, plan: Saved | None) -> bool:
     """Whether what is asked about is a fleet of engines."""
     if plan is not None:
-        from capacity.api import is_llm_plan
-
         return is_llm_plan(plan)
     assert profile is not None  # noqa: S101  (one of the two is given)
     return not isinstance(parse.find_profile(profile), ServiceProfile)
@@ -253,7 +252,6 @@ def _batch_stress(given: Mapping[str, Any]) -> Stress:
 
 def _token_stress(given: Mapping[str, Any]) -> TokenStress:
     """A fleet of engines of a language model."""
-    from capacity.api import llm_plan
     from capacity.api_llm import fleet_in_trouble
 
     trouble = _trouble_of(given, Abandoned.STOPPED, 0.0)

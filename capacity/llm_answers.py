@@ -1,5 +1,6 @@
 """Answers about language models: what `plan` and `simulate` return for a profile of kind llm."""
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -18,7 +19,14 @@ from capacity.answer.documents import (
     plain,
     workload_document,
 )
-from capacity.answer.saved_llm_plan import SavedLlmPlan
+from capacity.answer.plan_like import require_plan
+from capacity.answer.saved_llm_plan import (
+    SavedLlmPlan,
+    check_llm_plan_target,
+    llm_plan_document,
+    read_llm_plan_document,
+    write_llm_plan,
+)
 from capacity.answers import Answer, RowsAnswer, drawn, quantile_points
 from capacity.errors import InputError
 from capacity.files import check_target, write_whole
@@ -135,6 +143,25 @@ class LlmPlanAnswer(Answer):
             from capacity.render.recovery.plan import recovery_plan_lines
 
             yield from recovery_plan_lines(self.recovery)
+
+    def to_saved(self) -> SavedLlmPlan:
+        """The plan as it is read from its file; `check`, `explain`, `stress` and the others take the answer itself.
+
+        Raises:
+            InputError: there is no plan.
+        """
+        require_plan(self.plan)
+        document = llm_plan_document(self.question, self.effort, self.document())
+        return read_llm_plan_document(json.loads(dumps(document)), "plan.json")
+
+    def save(self, path: str | Path) -> None:
+        """Write the plan to a .json file, as `capacity plan -o` does.
+
+        Raises:
+            InputError: a path that cannot be written, or more lengths than a file holds.
+        """
+        check_llm_plan_target(Path(path), self.question)
+        write_llm_plan(Path(path), llm_plan_document(self.question, self.effort, self.document()))
 
     def rows(self) -> list[dict[str, Any]]:
         """One row a candidate."""

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import capacity as cap
-from capacity.answer.saved_plan import write_plan_file
 
 VOID = {"meta", "br", "path", "use", "rect", "image"}
 QUICK = {"precision": 0.2, "batch_wait": "0ms"}
 
 
 def save(answer: Any, path: Path) -> Path:
-    write_plan_file(path, answer.recommendation, answer.question, answer.effort)
+    answer.save(path)
     return path
 
 

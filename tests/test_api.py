@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 
 import capacity as cap
 from capacity import api
+from capacity.answer.saved_plan import read_plan_file
 from capacity.answers import Answer, PlanAnswer
 from capacity.question.objective import LatencyObjective
 from capacity.question.plan import Plan
@@ -157,6 +159,40 @@ def test_every_answer_has_its_four_forms(frame: pd.DataFrame, tmp_path: Path) ->
         picture = tmp_path / f"{name}.svg"
         answer.plot().save(picture)
         assert picture.read_text(encoding="utf-8").lstrip().startswith("<?xml"), name
+
+
+def test_an_answer_is_saved_as_the_command_saves_it(answer: PlanAnswer, tmp_path: Path) -> None:
+    answer.save(tmp_path / "plan.json")
+    kept, read = answer.to_saved(), read_plan_file(tmp_path / "plan.json")
+    assert replace(kept, name=read.name) == read
+    with pytest.raises(cap.CapacityError, match="a saved plan is a .json file"):
+        answer.save(tmp_path / "plan.txt")
+
+
+def test_what_takes_a_saved_plan_takes_an_answer(answer: PlanAnswer, tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    answer.save(path)
+    trouble = {"trigger": "spike:1.5x,1s", "timeout": "1s", "runs": 2, "only_verdict": True, "horizon": "40s"}
+
+    def asked(plan: object) -> list[object]:
+        return [
+            cap.check(plan, rate="110rps").to_dict(),
+            cap.explain(plan).to_dict(),
+            cap.stress(plan=plan, **trouble).to_dict(),
+            cap.render_plan(plan, "k6"),
+        ]
+
+    assert asked(answer) == asked(path)
+    two = cap.compare([answer, path], precision=0.2)
+    assert [one.plan for one in two.contenders] == [answer.plan] * 2
+
+
+def test_what_is_no_plan_is_refused(frame: pd.DataFrame) -> None:
+    with pytest.raises(cap.CapacityError, match="or an answer of capacity.plan; got int"):
+        cap.check(7)
+    missed = cap.plan(frame, **{**ASKED, "slo_p99": "4ms"})
+    with pytest.raises(cap.CapacityError, match="no plan meets the objective, so there is none to save"):
+        cap.stress(plan=missed, trigger="spike:2x,1s")
 
 
 def test_jupyter_gets_one_page_and_words(answer: PlanAnswer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -180,8 +180,8 @@ def check_llm_plan_target(path: Path, question: TokenQuestion) -> None:
         )
 
 
-def write_llm_plan(path: Path, question: TokenQuestion, effort: Effort, answer: Document) -> None:
-    """Save a plan; the file is whole, or what was there before."""
+def llm_plan_document(question: TokenQuestion, effort: Effort, answer: Document) -> Document:
+    """What a saved plan holds, schema version aside."""
     profiles = [llm_profile_to_document(one) for one in question.profiles]
     document: Document = {
         "format": FORMAT,
@@ -200,8 +200,12 @@ def write_llm_plan(path: Path, question: TokenQuestion, effort: Effort, answer: 
         "versions": versions(),
         "answer": answer,
     }
-    signed = document | {"sha256": _signature(document)}
-    write_whole(path, (dumps(signed) + "\n").encode())
+    return document | {"sha256": _signature(document)}
+
+
+def write_llm_plan(path: Path, document: Document) -> None:
+    """Save a plan, as `llm_plan_document` has it; the file is whole, or what was there before."""
+    write_whole(path, (dumps(document) + "\n").encode())
 
 
 def _signature(document: Mapping[str, Any]) -> str:
@@ -240,10 +244,11 @@ def read_llm_plan(path: Path) -> SavedLlmPlan:
     """
     shown = printable(path.name)
     document = parse_object(read_text(path), shown, "a saved plan is a JSON object")
-    return located(shown, lambda: _read(document, shown))
+    return located(shown, lambda: read_llm_plan_document(document, shown))
 
 
-def _read(document: dict[str, Any], name: str) -> SavedLlmPlan:
+def read_llm_plan_document(document: dict[str, Any], name: str) -> SavedLlmPlan:
+    """A saved plan from what its file holds."""
     if not is_llm_plan(document):
         raise InputError(
             f"not a saved plan for a language model (its format is not {FORMAT}); {_ANEW} plan.json"

@@ -402,20 +402,14 @@ def _signature(document: Mapping[str, Any]) -> str:
     return digest({key: document.get(key) for key in _SIGNED_KEYS})
 
 
-def write_plan_file(
-    path: Path,
-    recommendation: Recommendation,
-    question: Question,
-    effort: Effort,
-    others: Mapping[str, Any] | None = None,
-) -> None:
-    """Save a plan; the file is whole, or what was there before.
+def write_plan_file(path: Path, document: Mapping[str, Any]) -> None:
+    """Save a plan, as `plan_file_document` has it; the file is whole, or what was there before.
 
     Raises:
         InputError: the path cannot be written.
         DependencyError: the disk failed.
     """
-    write_whole(path, (dumps(plan_file_document(recommendation, question, effort, others)) + "\n").encode())
+    write_whole(path, (dumps(dict(document)) + "\n").encode())
 
 
 def read_plans(given: "Sequence[str | Path | SavedPlan]", arrivals: str | None = None) -> list[SavedPlan]:

@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -120,7 +120,7 @@ def plan(
         if plot is not None:
             after.callback(_draw, found, plot)
         if path is not None:
-            after.callback(_save, found, path)
+            after.callback(found.save, path)
         emit(found, output, as_json=as_json, verbose=verbose)
     raise typer.Exit(found.exit_code)
 
@@ -135,20 +135,6 @@ def _check_target(path: Path, question: "Question | TokenQuestion") -> None:
         check_plan_target(path, question)
     else:
         check_llm_plan_target(path, question)
-
-
-def _save(found: "PlanAnswer | LlmPlanAnswer", path: Path) -> None:
-    from capacity.answer.saved_llm_plan import write_llm_plan
-    from capacity.answer.saved_plan import write_plan_file
-    from capacity.answers import PlanAnswer
-
-    if isinstance(found, PlanAnswer):
-        document = found.document()
-        beside = ("verdict", "exit_code", "disturbed", "recovery")
-        others: dict[str, Any] = {name: document[name] for name in beside if name in document}
-        write_plan_file(path, found.recommendation, found.question, found.effort, others)
-    else:
-        write_llm_plan(path, found.question, found.effort, found.document())
 
 
 def _draw(found: "PlanAnswer | LlmPlanAnswer", file: str) -> None:

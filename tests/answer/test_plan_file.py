@@ -209,7 +209,7 @@ def test_an_effort_comes_back_as_it_was(seed: int, confidence: float, precision:
 
 def test_a_plan_comes_back_with_all_it_was_made_from(tmp_path: Path) -> None:
     for name in ("a.json", "b.json"):
-        write_plan_file(tmp_path / name, ANSWER, QUESTION, Effort(seed=5))
+        write_plan_file(tmp_path / name, plan_file_document(ANSWER, QUESTION, Effort(seed=5)))
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "b.json"]
     found = read_plan_file(tmp_path / "a.json")
@@ -480,7 +480,7 @@ def test_a_disk_that_is_full_leaves_what_was_there(tmp_path: Path) -> None:
         with pytest.raises(
             DependencyError, match="cannot write .*plan.json: .*; free space, or use another disk"
         ):
-            write_plan_file(path, ANSWER, QUESTION, Effort())
+            write_plan_file(path, plan_file_document(ANSWER, QUESTION, Effort()))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert path.read_text(encoding="utf-8") == "before"

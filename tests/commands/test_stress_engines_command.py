@@ -159,6 +159,8 @@ def test_a_plan_that_comes_back_with_one_setting_more(plan: Command, stress: Com
     assert "Fewer replicas meet the limits only without what is told below." in told
     assert "headroom up to" in told
     recovery = json.loads((folder / "two.json").read_text(encoding="utf-8"))["answer"]["recovery"]
+    with pytest.raises(InputError, match="for a language model, of which there is no report yet"):
+        cap.write_report(folder / "two.json", folder / "two.html")
     assert recovery["as_planned"]["recovered"]["value"] < 1.0
     assert recovery["setting"] in {"--retry-budget 0.1", "--queue-limit 14"}
     assert recovery["chosen"]["recovered"]["value"] == 1.0
@@ -192,6 +194,10 @@ def test_a_plan_with_an_engine_more_where_no_setting_helps(
     assert answer.plan.replicas == answer.recovery.as_is.stress.plan.replicas == 3
     assert answer.headroom is not None
     assert answer.headroom.today_rps == 150.0
+    assert answer.to_saved().plan == answer.plan
+    again = cap.stress(plan=answer, trigger="lose:1,20s", timeout="300ms", attempts=4, runs=4, only_verdict=True)
+    assert again.stress.plan == answer.plan
+    assert again.exit_code == 0
     assert "Fewer replicas meet the limits only without what is told below." in answer.explain()
 
 

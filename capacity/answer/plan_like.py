@@ -1,0 +1,74 @@
+"""Plans as the verbs take them: saved in a file, read from one, or just answered and not saved at all."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeAlias, Union, cast, runtime_checkable
+
+from capacity.errors import InputError
+from capacity.files import holds, printable
+
+if TYPE_CHECKING:
+    from capacity.answer.saved_llm_plan import SavedLlmPlan
+    from capacity.answer.saved_plan import SavedPlan
+
+Saved: TypeAlias = Union[str, Path, "SavedPlan", "SavedLlmPlan"]
+
+
+@runtime_checkable
+class Savable(Protocol):
+    """An answer of `plan`."""
+
+    def to_saved(self) -> "SavedPlan | SavedLlmPlan":
+        """The plan as it would be read from its file."""
+
+
+PlanLike: TypeAlias = Saved | Savable
+
+
+def as_saved(plan: PlanLike) -> Saved:
+    """A saved plan, of either kind.
+
+    Raises:
+        InputError: something else, or an answer without a plan.
+    """
+    if isinstance(plan, Savable):
+        return plan.to_saved()
+    if isinstance(plan, str | Path) or hasattr(plan, "recommendation_plan"):
+        return plan
+    raise InputError(
+        "a plan is the path of a file that capacity plan -o has saved, or an answer of capacity.plan; "
+        f"got {type(plan).__name__}"
+    )
+
+
+def require_plan(plan: object) -> None:
+    """Refuse an answer that holds none."""
+    if plan is None:
+        raise InputError("no plan meets the objective, so there is none to save, check or put in trouble")
+
+
+def is_llm_plan(plan: Saved) -> bool:
+    """Whether a saved plan is one for a language model; what cannot be read others refuse."""
+    if isinstance(plan, str | Path):
+        return holds(Path(plan), '"format": "capacity-llm-plan"')
+    return hasattr(plan.plan, "sequences_max")
+
+
+def llm_plan(plan: Saved) -> "SavedLlmPlan":
+    """A saved plan for a language model, or the one in a file."""
+    from capacity.answer.saved_llm_plan import SavedLlmPlan, read_llm_plan
+
+    return plan if isinstance(plan, SavedLlmPlan) else read_llm_plan(Path(cast("str", plan)))
+
+
+def batch_plan(plan: Saved) -> "str | Path | SavedPlan":
+    """A saved plan of a fleet that batches.
+
+    Raises:
+        InputError: one for a language model.
+    """
+    if is_llm_plan(plan):
+        name = Path(plan).name if isinstance(plan, str | Path) else plan.name
+        raise InputError(
+            f"{printable(name)} is a plan for a language model; give one of a fleet that batches"
+        )
+    return cast("str | Path | SavedPlan", plan)
