@@ -4,9 +4,10 @@ A target is a module of this folder with four names:
 
 `NAME`: what `--target` calls it.
 `FILE`: the file that is written for it into a folder.
-`PLANS`: what it can run, `capacity.render.deploy.fleet.Fleet` or a `SavedLlmPlan`.
+`PLANS`: what it can run, `capacity.render.deploy.fleet.Fleet`, a `SavedLlmPlan`, or
+`capacity.render.deploy.clients.SafeClients` of either.
 `render(plan) -> str`: the text. It starts with the comment of `header`, needs no edit but names, and says no
     number that is not the plan's, or derived by a documented function.
 
-Modules that are no target hold what several of them need: `fleet`, `header` and `scaling`.
+Modules that are no target hold what several of them need: `fleet`, `clients`, `header` and `scaling`.
 """

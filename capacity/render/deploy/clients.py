@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass, replace
 
+from capacity.answer.saved_llm_plan import SavedLlmPlan
 from capacity.answer.saved_plan import SavedPlan
 from capacity.errors import InputError
 from capacity.files import read_as
+from capacity.question.plan import Plan
 from capacity.recovery.clients import Backoff, BudgetKind, Clients, Failure, RetryBudget
 from capacity.recovery.parse import read_budget
-from capacity.render.deploy.fleet import Fleet
+from capacity.render.deploy.fleet import dns_label
+from capacity.traffic.workload import Workload
 from capacity.units import format_duration
 
 # What Envoy, and so Istio, waits before the first retry, and at most, where nothing is said.
@@ -19,12 +22,42 @@ class SafeClients:
     """What was tried in trouble and recovered.
 
     Attributes:
+        saved: the plan, of replicas that batch or of engines of a language model.
         clients: with the retry budget that makes the fleet recover, where it takes one.
         setting: the flag of the plan that makes it recover; None where it does as it is.
+        queue_limit: requests that may wait at one replica; None without a limit.
     """
 
+    saved: SavedPlan | SavedLlmPlan
     clients: Clients
     setting: str | None
+    queue_limit: int | None
+
+    @property
+    def name(self) -> str:
+        """A name for what runs, as DNS allows it."""
+        return dns_label(self.saved.plan.profile)
+
+    @property
+    def in_service_max(self) -> int:
+        """Requests that the whole fleet serves at once: in batches, or as sequences of engines."""
+        plan = self.saved.plan
+        at_once = plan.batch_size_max if isinstance(plan, Plan) else plan.sequences_max
+        return plan.replicas * at_once
+
+    @property
+    def requests_max(self) -> int | None:
+        """Requests in all queues and in service; None without a queue limit."""
+        if self.queue_limit is None:
+            return None
+        return self.saved.plan.replicas * self.queue_limit + self.in_service_max
+
+    @property
+    def rate_rps(self) -> float:
+        """The arrival rate that the plan was made for. [requests/s]"""
+        workload = self.saved.question.workload
+        assert isinstance(workload, Workload)  # noqa: S101  (a plan that recovers has a rate)
+        return workload.arrival_rate_rps
 
     @property
     def retries(self) -> int:
@@ -78,13 +111,13 @@ class SafeClients:
         return found
 
 
-def safe_clients(plan: Fleet, target: str) -> SafeClients:
+def safe_clients(saved: SavedPlan | SavedLlmPlan, target: str) -> SafeClients:
     """The clients of a plan that recovers.
 
     Raises:
-        InputError: the plan was not made to recover, or does not.
+        InputError: it holds no plan, or one that was not made to recover, or does not.
     """
-    saved = plan.saved
+    plan = saved.plan
     recovery = saved.answer.get("recovery")
     if not isinstance(recovery, dict) or recovery.get("chosen") is None:
         raise InputError(
@@ -93,12 +126,28 @@ def safe_clients(plan: Fleet, target: str) -> SafeClients:
         )
     clients = _clients(saved, recovery)
     setting = recovery.get("setting")
-    if isinstance(setting, str) and setting.startswith("--retry-budget "):
+    setting = setting if isinstance(setting, str) else None
+    if setting is not None and setting.startswith("--retry-budget "):
         clients = replace(clients, budget=read_budget(setting.partition(" ")[2], None))
-    return SafeClients(clients=clients, setting=setting if isinstance(setting, str) else None)
+    return SafeClients(
+        saved=saved,
+        clients=clients,
+        setting=setting,
+        queue_limit=plan.queue_limit if isinstance(plan, Plan) else _limit(setting, saved.name),
+    )
 
 
-def _clients(saved: SavedPlan, recovery: dict[str, object]) -> Clients:
+def _limit(setting: str | None, name: str) -> int | None:
+    """The limit of what waits at an engine, which a gateway holds and no plan of a language model has."""
+    if setting is None or not setting.startswith("--queue-limit "):
+        return None
+    limit = setting.partition(" ")[2]
+    if not limit.isdecimal():
+        raise InputError(f"{name}: answer.recovery.setting has no number of requests; make the plan again")
+    return int(limit)
+
+
+def _clients(saved: SavedPlan | SavedLlmPlan, recovery: dict[str, object]) -> Clients:
     given = recovery.get("clients")
     if not isinstance(given, dict):
         raise InputError(f"{saved.name}: answer.recovery.clients is missing; make the plan again")

@@ -3,21 +3,18 @@
 from collections.abc import Iterator
 
 from capacity.recovery.clients import BudgetKind
-from capacity.render.deploy.clients import BACKOFF_MAX_S, BACKOFF_S, SafeClients, safe_clients, seconds
-from capacity.render.deploy.fleet import Fleet
-from capacity.render.deploy.header import header
+from capacity.render.deploy.clients import BACKOFF_MAX_S, BACKOFF_S, SafeClients, seconds
+from capacity.render.deploy.header import header_of
 
 NAME = "envoy"
 FILE = "envoy.yaml"
-PLANS = Fleet
+PLANS = SafeClients
 
 
-def render(plan: Fleet) -> str:
+def render(safe: SafeClients) -> str:
     """The parts of a configuration that decide whether a fleet comes back: for its route and its cluster."""
-    safe = safe_clients(plan, NAME)
-    return (
-        header(plan, NAME, _notes(safe)) + "route:\n" + "".join(_route(safe)) + "".join(_cluster(plan, safe))
-    )
+    parts = ["route:\n", *_route(safe), *_cluster(safe)]
+    return header_of(safe.saved, NAME, _notes(safe)) + "".join(parts)
 
 
 def _route(safe: SafeClients) -> Iterator[str]:
@@ -33,7 +30,7 @@ def _route(safe: SafeClients) -> Iterator[str]:
     yield f"    retry_back_off: {{base_interval: {seconds(first_s)}, max_interval: {seconds(most_s)}}}\n"
 
 
-def _cluster(plan: Fleet, safe: SafeClients) -> Iterator[str]:
+def _cluster(safe: SafeClients) -> Iterator[str]:
     yield "cluster:\n"
     yield "  circuit_breakers:\n"
     yield "    thresholds:\n"
@@ -42,10 +39,8 @@ def _cluster(plan: Fleet, safe: SafeClients) -> Iterator[str]:
         yield "        retry_budget:\n"
         yield f"          budget_percent: {{value: {safe.concurrent_percent:.4g}}}\n"
         yield f"          min_retry_concurrency: {safe.clients.budget.at_least}\n"
-    limit = plan.plan.queue_limit
-    if limit is not None:
-        full = (limit + plan.plan.batch_size_max) * plan.plan.replicas
-        yield f"        max_requests: {full} # queues and batches of all replicas\n"
+    if safe.requests_max is not None:
+        yield f"        max_requests: {safe.requests_max} # queues and batches of all replicas\n"
         yield "        max_pending_requests: 1 # the replicas have the queues\n"
     elif safe.concurrent_percent is None:
         yield "        max_retries: 3 # at once; Envoy's default\n"

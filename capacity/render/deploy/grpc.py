@@ -4,17 +4,16 @@ import json
 
 from capacity.errors import InputError
 from capacity.recovery.clients import BudgetKind
-from capacity.render.deploy.clients import BACKOFF_MAX_S, BACKOFF_S, safe_clients, seconds
-from capacity.render.deploy.fleet import Fleet
+from capacity.render.deploy.clients import BACKOFF_MAX_S, BACKOFF_S, SafeClients, seconds
 
 NAME = "grpc"
 FILE = "service_config.json"
-PLANS = Fleet
+PLANS = SafeClients
 _ATTEMPTS_MAX = 5  # more are taken for 5, says proposal A6
 _TOKENS, _TOKENS_MAX = 10.0, 1000.0
 
 
-def render(plan: Fleet) -> str:
+def render(safe: SafeClients) -> str:
     """A service config, which is JSON and has no comments.
 
     A budget of first tries or successes becomes gRPC's throttle with the same ratio: a success gives so many
@@ -23,7 +22,6 @@ def render(plan: Fleet) -> str:
     Raises:
         InputError: more attempts than gRPC makes, or the plan needs a budget that gRPC does not have.
     """
-    safe = safe_clients(plan, NAME)
     clients, budget = safe.clients, safe.clients.budget
     if clients.attempts > _ATTEMPTS_MAX:
         raise InputError(f"gRPC makes at most {_ATTEMPTS_MAX} attempts, and the plan has {clients.attempts}")

@@ -4,9 +4,11 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator
 
+from capacity.answer.saved_llm_plan import SavedLlmPlan
+from capacity.answer.saved_plan import SavedPlan
 from capacity.files import printable
 from capacity.question.plan import Batching, Routing
-from capacity.render.deploy.fleet import Fleet
+from capacity.render.deploy.fleet import Fleet, read_fleet
 from capacity.render.report_command import command_to_repeat
 from capacity.traffic.workload import ClosedPopulation
 from capacity.units import format_duration, format_quantile, format_rate
@@ -33,6 +35,24 @@ def header(fleet: Fleet, target: str, notes: Iterable[str], mark: str = "#") -> 
         *(part for line in lines for part in _wrapped(line)),
     ]
     return "".join(f"{mark} {line}".rstrip() + "\n" for line in wrapped)
+
+
+def header_of(saved: SavedPlan | SavedLlmPlan, target: str, notes: Iterable[str]) -> str:
+    """The same of a plan of either kind."""
+    if isinstance(saved, SavedPlan):
+        return header(read_fleet(saved), target, notes)
+    plan, question = saved.plan, saved.question
+    objective = ", ".join(str(one) for one in question.objective.promises)
+    lines = [
+        f"Written by: capacity render {printable(saved.name)} --target {target}",
+        f"Evaluated:  {counted(plan.replicas, 'engine')} of {plan.profile}, {plan.sequences_max} sequences, "
+        f"{plan.batched_tokens_max} tokens a step, {plan.routing.value} routing, at "
+        f"{format_rate(question.workload.arrival_rate_rps)}, seed {saved.effort.seed}; objective {objective}: "
+        f"{saved.verdict.value}.",
+        "",
+        *(f"- {note}" for note in notes),
+    ]
+    return "".join(f"# {part}".rstrip() + "\n" for line in lines for part in _wrapped(line))
 
 
 def _wrapped(line: str) -> list[str]:

@@ -2,32 +2,30 @@
 
 from collections.abc import Iterator
 
-from capacity.render.deploy.clients import SafeClients, safe_clients, seconds
-from capacity.render.deploy.fleet import Fleet
-from capacity.render.deploy.header import header
+from capacity.render.deploy.clients import SafeClients, seconds
+from capacity.render.deploy.header import header_of
 
 NAME = "istio"
 FILE = "istio.yaml"
-PLANS = Fleet
+PLANS = SafeClients
 
 
-def render(plan: Fleet) -> str:
+def render(safe: SafeClients) -> str:
     """A VirtualService and a DestinationRule for the Service of `--target kubernetes`."""
-    safe = safe_clients(plan, NAME)
     clients = safe.clients
     timeout_s = clients.timeout_s or 0.0
     whole_s = clients.deadline_s or clients.attempts * timeout_s
     return f"""\
-{header(plan, NAME, _notes(safe))}\
+{header_of(safe.saved, NAME, _notes(safe))}\
 apiVersion: networking.istio.io/v1
 kind: VirtualService
 metadata:
-  name: {plan.name}
+  name: {safe.name}
 spec:
-  hosts: [{plan.name}]
+  hosts: [{safe.name}]
   http:
     - route:
-        - destination: {{host: {plan.name}}}
+        - destination: {{host: {safe.name}}}
       timeout: {seconds(whole_s)} # of all attempts together
       retries:
         attempts: {safe.retries}
@@ -37,14 +35,14 @@ spec:
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
 metadata:
-  name: {plan.name}
+  name: {safe.name}
 spec:
-  host: {plan.name}
+  host: {safe.name}
   trafficPolicy:
     connectionPool:
       http:
-        maxRetries: {_retries_at_once(plan, safe)} # at once, of each proxy; Istio's own default is no limit
-{"".join(_limits(plan))}\
+        maxRetries: {_retries_at_once(safe)} # at once, of each proxy; Istio's own default is no limit
+{_limit(safe)}\
     outlierDetection:
       consecutive5xxErrors: 5
       interval: 10s
@@ -53,20 +51,19 @@ spec:
 """
 
 
-def _retries_at_once(plan: Fleet, safe: SafeClients) -> int:
+def _retries_at_once(safe: SafeClients) -> int:
     """The budget at the plan's rate: retries a second, each of which lasts up to a timeout."""
     percent = safe.concurrent_percent
     if percent is None:
-        return safe.retries * plan.plan.replicas * plan.plan.batch_size_max
+        return safe.retries * safe.in_service_max
     per_first_try = percent / (100.0 - percent)
-    return max(3, round(per_first_try * plan.rate_rps * (safe.clients.timeout_s or 0.0)))
+    return max(3, round(per_first_try * safe.rate_rps * (safe.clients.timeout_s or 0.0)))
 
 
-def _limits(plan: Fleet) -> Iterator[str]:
-    limit = plan.plan.queue_limit
-    if limit is not None:
-        full = (limit + plan.plan.batch_size_max) * plan.plan.replicas
-        yield f"        http2MaxRequests: {full} # queues and batches of all replicas\n"
+def _limit(safe: SafeClients) -> str:
+    if safe.requests_max is None:
+        return ""
+    return f"        http2MaxRequests: {safe.requests_max} # queues and batches of all replicas\n"
 
 
 def _notes(safe: SafeClients) -> Iterator[str]:

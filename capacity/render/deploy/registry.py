@@ -9,7 +9,8 @@ from capacity.answer.saved_plan import SavedPlan
 from capacity.errors import InputError
 from capacity.files import printable
 from capacity.render import deploy
-from capacity.render.deploy.fleet import read_fleet
+from capacity.render.deploy.clients import SafeClients, safe_clients
+from capacity.render.deploy.fleet import Fleet, read_fleet
 
 
 class Target(Protocol):
@@ -51,6 +52,8 @@ def render(saved: SavedPlan | SavedLlmPlan, name: str) -> str:
         InputError: an unknown target, or one that cannot run such a plan.
     """
     target = find_target(name)
+    if target.PLANS is SafeClients:
+        return target.render(safe_clients(saved, name))
     if isinstance(saved, SavedLlmPlan) != (target.PLANS is SavedLlmPlan):
         raise InputError(_misfit(saved, name))
     return target.render(saved if isinstance(saved, SavedLlmPlan) else read_fleet(saved))
@@ -58,7 +61,7 @@ def render(saved: SavedPlan | SavedLlmPlan, name: str) -> str:
 
 def _misfit(saved: SavedPlan | SavedLlmPlan, name: str) -> str:
     of_tokens = isinstance(saved, SavedLlmPlan)
-    fitting = [one.NAME for one in TARGETS.values() if (one.PLANS is SavedLlmPlan) == of_tokens]
+    fitting = [one.NAME for one in TARGETS.values() if one.PLANS is (SavedLlmPlan if of_tokens else Fleet)]
     held, wanted = "a language model", "a fleet that batches requests"
     if not of_tokens:
         held, wanted = wanted, held
