@@ -21,6 +21,8 @@ from numba.core import config, event
 
 Function = TypeVar("Function", bound=Callable[..., object])
 _HERE = Path(__file__).parent
+# What goes into machine code: every file with compiled functions, and what they take from other files here.
+_SOURCES = ("compiled.py", "draws/**/*.py", "kernel/**/*.py", "statistics/sample.py")
 _SEAL_BYTES = hashlib.sha256().digest_size
 _damaged: set[Path] = set()  # folders, each of which is reported once
 _log = logging.getLogger(__name__)  # its warnings go to stderr, unless logging is set up otherwise
@@ -39,6 +41,7 @@ def compiled(function: Function, **options: Any) -> Function:
         return cast("Function", make(nogil=True, **options)(function))
     finally:
         settings.CACHE_DIR = given
+    _keep_by_content(dispatcher, folder / function.__module__)
     _trust_no_disk(dispatcher)
     return cast("Function", dispatcher)
 
@@ -78,9 +81,22 @@ def _folder() -> Path | None:
 
 @cache
 def _fingerprint() -> str:
-    """Of all sources of the simulator."""
-    sources = b"".join(path.read_bytes() for path in sorted(_HERE.rglob("*.py")))
-    return hashlib.sha256(sources).hexdigest()[:16]
+    """Of all sources that go into machine code."""
+    paths = sorted(path for pattern in _SOURCES for path in _HERE.glob(pattern))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:16]
+
+
+def _keep_by_content(dispatcher: Any, place: Path) -> None:
+    """Copies of the same sources share machine code; numba would keep it by the path and time of each file."""
+    file: Any = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
+    if not all(
+        hasattr(file, part) for part in ("_cache_path", "_index_name", "_index_path", "_source_stamp")
+    ):
+        return  # another version of numba
+    with suppress(OSError):  # then nothing can be saved
+        place.mkdir(exist_ok=True)
+    file._cache_path, file._index_path = str(place), str(place / file._index_name)
+    file._source_stamp = ""  # the folder is that of these sources
 
 
 def _trust_no_disk(dispatcher: Any) -> None:

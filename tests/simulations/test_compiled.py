@@ -1,5 +1,7 @@
 """Compiled code: kept between processes, in step with its sources, and no worse off where it cannot be kept."""
 
+import ast
+import importlib.util
 import io
 import logging
 import os
@@ -33,6 +35,7 @@ for part in kernel.serve(plan, ExponentialTimes(1.0), Replay(draws)):
 def output_of(program: str, folder: Path) -> str:
     """What a program prints that finds the packages in a folder."""
     environment = os.environ | {"PYTHONPATH": str(folder)}
+    environment.pop("NUMBA_CACHE_DIR", None)
     done = subprocess.run(
         [sys.executable, "-P", "-c", program],
         capture_output=True,
@@ -61,7 +64,10 @@ def copied_to(folder: Path) -> None:
 def test_machine_code_that_was_kept_is_not_older_than_any_code_in_it(tmp_path: Path) -> None:
     """A recursion has the service times copied into it, which another file defines."""
     copied_to(tmp_path)
-    before = output_of(SERVE_ONE, tmp_path)
+    before, kept = output_here(), simulations.compiled._folder()
+    assert kept is not None
+    shutil.copytree(kept, tmp_path / "simulations" / "__pycache__" / kept.name)
+    assert output_of(SERVE_ONE, tmp_path) == before
     path = tmp_path / "simulations" / "draws" / "service.py"
     text, changes = re.subn(r"times_s\[size - 1\] \*", "2.0 * times_s[size - 1] *", path.read_text())
     assert changes == 1
@@ -98,6 +104,43 @@ def test_machine_code_is_kept_by_each_source_whose_constants_it_holds(
     path = tmp_path / name
     path.write_text(path.read_text() + "\nANOTHER = 1\n")
     assert simulations.compiled._fingerprint.__wrapped__() != before
+
+
+def test_machine_code_is_made_of_no_other_sources() -> None:
+    """Whatever file has compiled functions, and whatever these files take from others."""
+    here = ROOT / "simulations"
+    sources = {path for pattern in simulations.compiled._SOURCES for path in here.glob(pattern)}
+    for path in here.rglob("*.py"):
+        taken = {
+            ROOT.joinpath(*node.module.split("."))
+            for node in ast.walk(ast.parse(path.read_text("utf-8")))
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("simulations.")
+        }
+        if path in sources:
+            assert {file.with_suffix(".py") for file in taken if not file.is_dir()} <= sources, path
+        else:
+            assert here / "compiled" not in taken, path
+
+
+def test_copies_of_the_same_sources_share_machine_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the package that is installed and the sources that it was built from do."""
+    monkeypatch.setattr(simulations.compiled, "_folder", lambda: tmp_path)
+    found = []
+    for name in ("installed", "checkout"):
+        path = tmp_path / name / "sums.py"
+        path.parent.mkdir()
+        path.write_text("def plus_three(x):\n    return x + 3.0\n")
+        spec = importlib.util.spec_from_file_location("sums", path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        function = simulations.compiled.compiled(module.plus_three)
+        assert function(1.0) == 4.0
+        found.append(sum(function.stats.cache_hits.values()))
+    assert found == [0, 1]
 
 
 def test_code_is_compiled_in_memory_where_the_disk_is_full(tmp_path: Path) -> None:
