@@ -13,6 +13,8 @@ from capacity.errors import InputError
 from capacity.recovery_answers import recovery_plan_document
 from capacity.render.deploy.registry import render
 
+pytestmark = pytest.mark.usefixtures("no_headroom")
+
 TARGETS = ("envoy", "istio", "grpc")
 
 
@@ -20,9 +22,8 @@ TARGETS = ("envoy", "istio", "grpc")
 def document(**trouble):
     """A saved plan whose clients try again; small, so that it is quick."""
     answer = cap.plan(
-        "resnet50-t4-fp16", rate="100rps", slo_p99="100ms", batch_size_max=1, batch_wait="0ms",
-        precision=0.2, **trouble,
-    )  # fmt: skip
+        "resnet50-t4-fp16", rate="100rps", slo_p99="100ms", batch_size_max=1, batch_wait="0ms", **trouble
+    )
     others = {"recovery": recovery_plan_document(answer.recovery)} if answer.recovery else {}
     return plan_file_document(answer.recommendation, answer.question, answer.effort, others)
 

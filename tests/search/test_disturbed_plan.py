@@ -12,6 +12,8 @@ from capacity.performance import Interval
 from capacity.recovery.disturbance import Disturbances, Pauses
 from capacity.search.disturbed_plan import plan_disturbed
 
+pytestmark = pytest.mark.usefixtures("no_headroom")
+
 PAUSES = Disturbances(pauses=Pauses(length_s=0.02, per_s=1.0))
 
 
@@ -73,6 +75,7 @@ def test_pauses_cost_replicas_as_the_command_tells() -> None:
         batch_size_max=1,
         batch_wait="0ms",
         pause="50ms,60/min",
+        precision=0.2,
     )
     document = answer.to_dict()
     assert document["verdict"] == answer.verdict.value
