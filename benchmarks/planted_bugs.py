@@ -461,10 +461,11 @@ def errors(bugs: Sequence[Bug]) -> Iterator[str]:
                 yield str(error)
 
 
-def kept_code() -> Path | None:
-    """The machine code that the latest run here left behind."""
-    place = os.environ.get("NUMBA_CACHE_DIR") or ROOT / "simulations" / "__pycache__"
-    return max(Path(place).glob("compiled-*"), key=lambda folder: folder.stat().st_mtime, default=None)
+def share_machine_code(folder: Path) -> None:
+    """What was compiled here before need not be compiled again."""
+    here = os.environ.get("NUMBA_CACHE_DIR") or ROOT / "simulations" / "__pycache__"
+    if (kept := Path(here, "compiled")).is_dir():
+        shutil.copytree(kept, folder / "compiled")
 
 
 def copy_to(folder: Path) -> None:
@@ -517,8 +518,7 @@ def outcomes(bugs: Sequence[Bug]) -> Iterator[tuple[Bug, str]]:
     """Each bug with the test that caught it, in as many copies as run at once; before, all tests without."""
     with tempfile.TemporaryDirectory(prefix="bugs-") as name, ThreadPoolExecutor(AT_ONCE) as executor:
         free: SimpleQueue[Path] = SimpleQueue()
-        if (kept := kept_code()) is not None:
-            shutil.copytree(kept, Path(name, MACHINE_CODE, kept.name))
+        share_machine_code(Path(name, MACHINE_CODE))
         for number in range(AT_ONCE):
             folder = Path(name, str(number))
             folder.mkdir()

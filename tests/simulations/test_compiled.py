@@ -66,7 +66,7 @@ def test_machine_code_that_was_kept_is_not_older_than_any_code_in_it(tmp_path: P
     copied_to(tmp_path)
     before, kept = output_here(), simulations.compiled._folder()
     assert kept is not None
-    shutil.copytree(kept, tmp_path / "simulations" / "__pycache__" / kept.name)
+    shutil.copytree(kept, tmp_path / "simulations" / "__pycache__" / "compiled")
     assert output_of(SERVE_ONE, tmp_path) == before
     path = tmp_path / "simulations" / "draws" / "service.py"
     text, changes = re.subn(r"times_s\[size - 1\] \*", "2.0 * times_s[size - 1] *", path.read_text())
@@ -83,43 +83,48 @@ def test_code_is_compiled_anew_where_it_cannot_be_kept(tmp_path: Path) -> None:
     assert output_of(nowhere + SERVE_ONE, tmp_path) == output_here()
 
 
+def fingerprint(module: str, folder: Path) -> str:
+    file = folder.joinpath(*module.split(".")).with_suffix(".py")
+    return simulations.compiled._fingerprint.__wrapped__(f"simulations.{module}", str(file))
+
+
 @pytest.mark.parametrize(
-    "name",
+    ("module", "source", "changes"),
     [
-        "kernel/state.py",
-        "kernel/own_queues.py",
-        "draws/service.py",
-        "draws/arrivals.py",
-        "statistics/sample.py",
+        ("kernel.own_queues", "kernel/own_queues.py", True),
+        ("kernel.own_queues", "kernel/state.py", True),
+        ("kernel.own_queues", "compiled.py", True),
+        ("kernel.own_queues", "draws/service.py", True),
+        ("kernel.recovery.run", "kernel/recovery/events.py", True),  # by way of others
+        ("statistics.sample", "draws/cells.py", True),
+        ("kernel.recovery.events", "kernel/recovery/run.py", False),
+        ("kernel.own_queues", "reference/replica.py", False),
     ],
 )
 def test_machine_code_is_kept_by_each_source_whose_constants_it_holds(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    module: str, source: str, changes: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Constants are frozen into machine code, which reads beyond its arrays where they are old ones."""
     shutil.copytree(ROOT / "simulations", tmp_path, dirs_exist_ok=True)
     monkeypatch.setattr(simulations.compiled, "_HERE", tmp_path)
-    before = simulations.compiled._fingerprint.__wrapped__()
-    assert simulations.compiled._fingerprint.__wrapped__() == before
-    path = tmp_path / name
+    before = fingerprint(module, tmp_path)
+    assert fingerprint(module, tmp_path) == before
+    path = tmp_path / source
     path.write_text(path.read_text() + "\nANOTHER = 1\n")
-    assert simulations.compiled._fingerprint.__wrapped__() != before
+    assert (fingerprint(module, tmp_path) != before) is changes
 
 
-def test_machine_code_is_made_of_no_other_sources() -> None:
-    """Whatever file has compiled functions, and whatever these files take from others."""
-    here = ROOT / "simulations"
-    sources = {path for pattern in simulations.compiled._SOURCES for path in here.glob(pattern)}
-    for path in here.rglob("*.py"):
-        taken = {
-            ROOT.joinpath(*node.module.split("."))
-            for node in ast.walk(ast.parse(path.read_text("utf-8")))
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("simulations.")
-        }
-        if path in sources:
-            assert {file.with_suffix(".py") for file in taken if not file.is_dir()} <= sources, path
-        else:
-            assert here / "compiled" not in taken, path
+def test_every_import_of_the_simulator_is_seen() -> None:
+    """In every form that the language has; a name that is no module does no harm."""
+    for path in (ROOT / "simulations").rglob("*.py"):
+        seen = simulations.compiled._imported(path.read_bytes())
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                assert node.level == 0
+                named = [f"{node.module}.{one.name}" for one in node.names] + [node.module or ""]
+            else:
+                named = [one.name for one in node.names] if isinstance(node, ast.Import) else []
+            assert {name for name in named if name.startswith("simulations")} <= set(seen), path
 
 
 def test_copies_of_the_same_sources_share_machine_code(
