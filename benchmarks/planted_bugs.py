@@ -30,6 +30,7 @@ PACKAGES = ("capacity", "simulations")
 AT_ONCE = os.cpu_count() or 1
 # Plugins that pytest finds by itself take longer to import than most of these tests to run.
 ENVIRONMENT = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": "xdist.plugin,pytest_timeout"}
+MACHINE_CODE = "machine-code"  # a folder beside the copies
 TIMEOUT_S = 120.0  # a bug that hangs is noticed too
 ALL_TIMEOUT_S = 600.0  # all tests without a bug
 
@@ -460,6 +461,13 @@ def errors(bugs: Sequence[Bug]) -> Iterator[str]:
                 yield str(error)
 
 
+def share_machine_code(folder: Path) -> None:
+    """What was compiled here before need not be compiled again."""
+    here = os.environ.get("NUMBA_CACHE_DIR") or ROOT / "simulations" / "__pycache__"
+    if (kept := Path(here, "compiled")).is_dir():
+        shutil.copytree(kept, folder / "compiled")
+
+
 def copy_to(folder: Path) -> None:
     ignored = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache", ".hypothesis")
     shutil.copytree(ROOT, folder, ignore=ignored, dirs_exist_ok=True)
@@ -480,15 +488,17 @@ def planted(bug: Bug, folder: Path) -> Iterator[None]:
 def failure(folder: Path, tests: Sequence[str], timeout_s: float = TIMEOUT_S) -> str:
     """The first test of the folder's copy that fails; empty where all pass.
 
-    The path makes the copy what is imported, by the test and by the commands that it runs. The kernel is
-    compiled again wherever its sources changed, since machine code is kept by their digest.
+    The path makes the copy what is imported, by the test and by the commands that it runs. All copies share
+    machine code, which is kept by the digest of its sources: only where a bug is in these are they compiled.
     """
     command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=no", "-p", "no:cacheprovider", "-n", "0"]
     try:
         done = subprocess.run(
             [*command, *tests],
             cwd=folder,
-            env=os.environ | ENVIRONMENT | {"PYTHONPATH": str(folder)},
+            env=os.environ
+            | ENVIRONMENT
+            | {"PYTHONPATH": str(folder), "NUMBA_CACHE_DIR": str(folder.parent / MACHINE_CODE)},
             capture_output=True,
             text=True,
             timeout=timeout_s,
@@ -508,6 +518,7 @@ def outcomes(bugs: Sequence[Bug]) -> Iterator[tuple[Bug, str]]:
     """Each bug with the test that caught it, in as many copies as run at once; before, all tests without."""
     with tempfile.TemporaryDirectory(prefix="bugs-") as name, ThreadPoolExecutor(AT_ONCE) as executor:
         free: SimpleQueue[Path] = SimpleQueue()
+        share_machine_code(Path(name, MACHINE_CODE))
         for number in range(AT_ONCE):
             folder = Path(name, str(number))
             folder.mkdir()

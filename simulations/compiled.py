@@ -9,6 +9,7 @@ import hashlib
 import logging
 import os
 import pickle
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +22,10 @@ from numba.core import config, event
 
 Function = TypeVar("Function", bound=Callable[..., object])
 _HERE = Path(__file__).parent
+_IMPORTS = re.compile(
+    rb"^\s*(?:from\s+(simulations[\w.]*)\s+import\s+(\([^)]*\)|[^\n]*)|import\s+(simulations[\w.]*))",
+    re.MULTILINE,
+)
 _SEAL_BYTES = hashlib.sha256().digest_size
 _damaged: set[Path] = set()  # folders, each of which is reported once
 _log = logging.getLogger(__name__)  # its warnings go to stderr, unless logging is set up otherwise
@@ -28,17 +33,18 @@ _log = logging.getLogger(__name__)  # its warnings go to stderr, unless logging 
 
 def compiled(function: Function, **options: Any) -> Function:
     """Machine code, compiled at the first call and reused by later processes if it can be kept."""
-    folder, make = _folder(), cast("Any", njit)
-    if folder is None:
+    place, make = _place(function), cast("Any", njit)
+    if place is None:
         return cast("Function", make(nogil=True, **options)(function))
     settings = cast("Any", config)  # they come from the environment, unknown to the checker
-    given, settings.CACHE_DIR = settings.CACHE_DIR, str(folder)
+    given, settings.CACHE_DIR = settings.CACHE_DIR, str(place)
     try:
         dispatcher = make(cache=True, nogil=True, **options)(function)
     except RuntimeError:  # numba does not accept the folder
         return cast("Function", make(nogil=True, **options)(function))
     finally:
         settings.CACHE_DIR = given
+    _keep_by_content(dispatcher, place)
     _trust_no_disk(dispatcher)
     return cast("Function", dispatcher)
 
@@ -56,17 +62,25 @@ def inlined(function: Function) -> Function:
     return cast("Function", njit(inline="always")(function))
 
 
+def _place(function: Callable[..., object]) -> Path | None:
+    """Where the machine code of a function is kept: by all sources that go into it."""
+    folder, module = _folder(), function.__module__
+    if folder is None:
+        return None
+    try:
+        return folder / f"{module}-{_fingerprint(module, function.__code__.co_filename)}"
+    except OSError:  # no file, as in an archive
+        return None
+
+
 @cache
 def _folder() -> Path | None:
-    """Where machine code is kept: by all sources that go into it, at the first place that can be written.
-
-    Numba itself only looks at the file of a function, and not at those whose parts and constants it holds.
-    """
+    """Where machine code is kept: at the first place that can be written."""
     given = cast("Any", config).CACHE_DIR
     home = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # noqa: PTH111  (never raises)
     places = [Path(given)] if given else []
     for place in (*places, _HERE / "__pycache__", home / "capacity"):
-        folder = place / f"compiled-{_fingerprint()}"
+        folder = place / "compiled"
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
@@ -77,10 +91,39 @@ def _folder() -> Path | None:
 
 
 @cache
-def _fingerprint() -> str:
-    """Of all sources of the simulator."""
-    sources = b"".join(path.read_bytes() for path in sorted(_HERE.rglob("*.py")))
-    return hashlib.sha256(sources).hexdigest()[:16]
+def _fingerprint(module: str, path: str) -> str:
+    """Of all sources that go into the machine code of a module: its own, and what it imports of the simulator.
+
+    Numba itself only looks at the file of a function, and not at those whose parts and constants it holds.
+    """
+    sources = {module: Path(path).read_bytes()}
+    ahead = [__name__, *_imported(sources[module])]
+    while ahead:
+        name = ahead.pop()
+        file = _HERE.joinpath(*name.split(".")[1:]).with_suffix(".py")
+        if name not in sources and file.is_file():
+            sources[name] = file.read_bytes()
+            ahead += _imported(sources[name])
+    return hashlib.sha256(b"".join(sources[name] for name in sorted(sources))).hexdigest()[:16]
+
+
+def _imported(source: bytes) -> list[str]:
+    """Modules of the simulator that a source imports, and names that may be modules of a package."""
+    names = []
+    for package, parts, module in _IMPORTS.findall(source):
+        names += [package or module, *(package + b"." + part for part in re.findall(rb"\w+", parts))]
+    return [name.decode() for name in names]
+
+
+def _keep_by_content(dispatcher: Any, place: Path) -> None:
+    """Copies of the same sources share machine code; numba would keep it by the path and time of each file."""
+    file: Any = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
+    if not all(
+        hasattr(file, part) for part in ("_cache_path", "_index_name", "_index_path", "_source_stamp")
+    ):
+        return  # another version of numba
+    file._cache_path, file._index_path = str(place), str(place / file._index_name)
+    file._source_stamp = ""  # the folder is that of its sources
 
 
 def _trust_no_disk(dispatcher: Any) -> None:

@@ -2,7 +2,7 @@
 
 import gc
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import cache
 
 import pytest
@@ -16,6 +16,12 @@ def pytest_configure() -> None:
     """What a shell starts in the background ignores Ctrl-C, and so does all that it starts in turn."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file() -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+    """Tests hold no doctests; to look for them in every function of every file takes seconds."""
+    return [found for found in (yield) if type(found).__name__ != "DoctestModule"]
 
 
 def pytest_collection_finish() -> None:
@@ -43,3 +49,10 @@ def deadline() -> Iterator[None]:
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture
+def no_headroom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plans do not say at which rate they end: to find it takes most of the time of most of them."""
+    monkeypatch.setattr("capacity.search.planner.find_headroom", lambda *_: None)
+    monkeypatch.setattr("capacity.search.tokens.token_headroom", lambda *_: None)

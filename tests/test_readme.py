@@ -47,6 +47,7 @@ def test_reference_pages_are_what_help_and_docstrings_say(path, text):
     assert path.read_text(encoding="utf-8") == text
 
 
+@pytest.mark.long
 def test_the_picture_is_what_its_command_draws(tmp_path):
     command = "max-rate --profile resnet50-t4-fp16 --replicas 2 --slo-p99 40ms -o"
     assert f"`capacity {command} docs/images/max-rate.svg`" in README.read_text(encoding="utf-8")

@@ -8,6 +8,8 @@ from typer.testing import CliRunner, Result
 
 from cli import app
 
+pytestmark = pytest.mark.usefixtures("no_headroom")
+
 ONE = ["--profile", "resnet50-t4-fp16", "--replicas", "2", "--rate", "300rps", "--batch-size-max", "8"]
 TWO_MS = [*ONE, "--batch-wait", "2ms"]
 RULES = {
@@ -127,6 +129,7 @@ def test_a_sweep_and_a_comparison_have_the_rule(tmp_path: Path) -> None:
 
 def test_the_rates_of_a_rule_are_its_own() -> None:
     asked = ["max-rate", "--profile", "resnet50-t4-fp16", "--replicas", "1", "--slo-p99", "20ms"]
+    asked += ["--precision", "0.2", "--requests-max", "1000000"]
     rates = [
         answer(*asked, "--batch-size-max", "8", *flags)["rates"]["arrival_rate_max_rps"]
         for flags in ([], ["--batching", "ray-serve"])

@@ -96,7 +96,7 @@ def test_plan_shows_every_neighbour_with_its_numbers(answer):
     assert all(c["rejection"]["quantile"] == 0.99 for c in refused)
 
 
-def test_same_command_same_bytes_for_any_number_of_workers(installed, capacity):
+def test_same_command_same_bytes_for_any_number_of_workers(capacity):
     arguments = [
         "plan",
         *T4,
@@ -109,7 +109,7 @@ def test_same_command_same_bytes_for_any_number_of_workers(installed, capacity):
         *QUICK,
         "--json",
     ]
-    one, two = (installed(*arguments, "--workers", n).stdout for n in ("1", "2"))
+    one, two = (capacity(*arguments, "--workers", n).stdout for n in ("1", "2"))
     assert one == two
     other = capacity(*arguments, "--seed", "1").stdout
     assert other != one
@@ -271,6 +271,7 @@ def test_a_rate_beyond_all_replicas_is_refused_at_once(capacity):
     assert candidate["rejection"] == {"limit": "replicas_max", "allowed": 1024, "needed": 782461}
 
 
+@pytest.mark.usefixtures("no_headroom")
 def test_a_batch_beyond_the_profile_is_refused_and_the_rest_goes_on(capacity):
     done = capacity(
         "plan", *T4, "--rate", "100rps", "--slo-p99", "50ms", "--batch-size-max", "200", *QUICK, "--json"
@@ -451,6 +452,7 @@ def test_a_trace_too_short_for_its_percentile_is_inconclusive(capacity, tmp_path
     assert "t.csv has 500 arrivals; P99 with an interval needs at least 5556" in done.stderr
 
 
+@pytest.mark.usefixtures("no_headroom")
 def test_a_trace_is_planned_on_its_own_rate(capacity, tmp_path):
     (tmp_path / "t.csv").write_text("".join(f"{i / 200}\n" for i in range(12_000)), encoding="utf-8")
     done = capacity("plan", *T4, "--arrivals", "trace:t.csv", "--slo-p99", "50ms", "--json")

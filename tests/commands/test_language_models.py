@@ -194,6 +194,7 @@ def test_the_shell_hands_the_plan_to_vllm(saved: Path, tmp_path: Path) -> None:
     assert int(flags["--max-num-batched-tokens"]) == plan["batched_tokens_max"]
 
 
+@pytest.mark.usefixtures("no_headroom")
 def test_a_plan_for_llama_cpp(folder: Path, asked: list[object]) -> None:
     """Saved, checked, and refused where vLLM is asked for; with twice the slots its requests would not fit."""
     engine = {"name": "llama.cpp", "scheduler": "llama-cpp"}
@@ -549,6 +550,7 @@ def test_a_plan_is_a_gate_in_continuous_integration(saved: Path, folder: Path) -
     assert (found.needed, found.notes) == (None, [])  # nothing has changed
 
 
+@pytest.mark.usefixtures("no_headroom")
 def test_figures_show_what_the_tables_say(folder: Path, tmp_path: Path, asked: list[object]) -> None:
     plan, rates = tmp_path / "plan.svg", tmp_path / "rates.svg"
     assert run("plan", *asked, "--rate", "150rps", "--plot", plan).exit_code == 0

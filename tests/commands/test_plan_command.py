@@ -68,6 +68,7 @@ TWO = [*ONE, "--profile", "large.json"]
         (["--hourly-usd", "large=0.85", "--hourly-usd", "small=0.2"], "small", 3, 0.6),
     ],
 )
+@pytest.mark.usefixtures("no_headroom")
 def test_prices_decide_between_profiles(answer, prices, name, replicas, usd):
     """At 450 rps one large device of up to 667 rps does, or three small ones of up to 250."""
     found = answer(*TWO, *prices, "--rate", "450rps", "--slo-p99", "60ms", "--batch-wait", "0ms")
@@ -77,6 +78,7 @@ def test_prices_decide_between_profiles(answer, prices, name, replicas, usd):
     assert considered == ({"small", "large"} if name == "large" else {"small"})  # one large device is dearer
 
 
+@pytest.mark.usefixtures("no_headroom")
 def test_rounded_weights_take_fewer_replicas_as_the_document_says(plan):
     """Of one price; a replica of the rounded model answers nearly twice as many requests a second."""
     asked = ["--rate", "8000rps", "--slo-p99", "30ms"]
@@ -98,6 +100,7 @@ def test_rounded_weights_take_fewer_replicas_as_the_document_says(plan):
     ) in told
 
 
+@pytest.mark.usefixtures("no_headroom")
 def test_any_routing_takes_the_one_that_needs_fewest_and_of_those_the_simplest(answer):
     """At 150 rps P99 is 49 ms where each of two replicas gets every other request, at random 90 ms."""
     asked = [*ONE, "--rate", "150rps", "--slo-p99", "60ms", "--batch-size-max", "1"]
@@ -110,6 +113,7 @@ def test_any_routing_takes_the_one_that_needs_fewest_and_of_those_the_simplest(a
     }  # fmt: skip
 
 
+@pytest.mark.usefixtures("no_headroom")
 def test_batch_waits_are_searched_or_given(answer):
     """Half and all of the 10 ms of one and the 16 ms of four; or 3 ms."""
     asked = [*ONE, "--rate", "400rps", "--slo-p99", "60ms"]
@@ -155,6 +159,7 @@ def test_other_promises_than_responses_are_kept(answer, promise, objective, repl
     assert set(refused) <= set(objective)
 
 
+@pytest.mark.usefixtures("no_headroom")
 def test_loss_is_limited_with_the_queue(answer):
     """M/D/1/3 at load 0.8 loses more than 1 in 100; two replicas do not."""
     asked = [*ONE, "--rate", "80rps", "--batch-size-max", "1", "--queue-limit", "2"]

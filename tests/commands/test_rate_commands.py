@@ -9,7 +9,7 @@ from test_rates import laws_are_asked_once
 
 from capacity.queues.batch.bulk import Bulk
 
-pytestmark = pytest.mark.usefixtures("capacity")
+pytestmark = pytest.mark.usefixtures("capacity", "no_headroom")
 PROFILE = "batch_size,mean_ms\n1,5\n2,6\n4,8\n8,12\n"  # means alone: laws are exact, and nothing is simulated
 ONE = ["--profile", "one.csv", "--replicas", "1"]
 OPEN = ["--batch-wait", "20ms", "--timer", "open"]

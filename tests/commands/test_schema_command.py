@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 from planned import plan_document
 from readme import _FILES
@@ -16,13 +15,15 @@ from cli import app
 BUNDLED = Path(__file__).parents[2] / "capacity" / "profile"
 
 
-def schema(kind: str) -> jsonschema.Draft202012Validator:
+def schema(kind: str) -> Any:
+    from jsonschema import Draft202012Validator  # takes a second or two, which every worker would wait for
+
     done = CliRunner().invoke(app, ["schema", kind])
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
-    jsonschema.Draft202012Validator.check_schema(found)
+    Draft202012Validator.check_schema(found)
     assert found["title"] == f"capacity {kind}"
-    return jsonschema.Draft202012Validator(found)
+    return Draft202012Validator(found)
 
 
 @pytest.mark.parametrize(("kind", "folder"), [("profile", "bundled"), ("llm-profile", "bundled_llm")])
@@ -47,8 +48,7 @@ def test_a_saved_plan_is_valid() -> None:
 )  # fmt: skip
 def test_a_mistake_is_seen(mistake: dict[str, Any]) -> None:
     profile = json.loads((BUNDLED / "bundled" / "resnet50-t4-fp16.json").read_text("utf-8"))
-    with pytest.raises(jsonschema.ValidationError):
-        schema("profile").validate({**profile, **mistake})
+    assert not schema("profile").is_valid({**profile, **mistake})
 
 
 def test_every_kind_of_file_in_the_reference_has_a_schema() -> None:

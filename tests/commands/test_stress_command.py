@@ -11,6 +11,8 @@ from typing import Any
 import in_process
 import pytest
 
+pytestmark = pytest.mark.usefixtures("no_headroom")
+
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 FLEET = [

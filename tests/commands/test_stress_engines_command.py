@@ -13,6 +13,8 @@ import pytest
 import capacity as cap
 from capacity.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("no_headroom")
+
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 # One request at a time, 10 ms each in the mean: an engine serves 100 rps.

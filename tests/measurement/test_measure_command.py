@@ -91,7 +91,7 @@ def test_of_a_callable(installed, bench):
     assert not any(path in value for value in written.source.values() for path in PATHS)
 
     planned = installed("plan", "--profile", "sum.json", "--rate", "100rps", "--slo-p99", "1s", "--json",
-                       "--batch-wait", "0ms", "--precision", "0.2", "--requests-max", "5000000")  # fmt: skip
+                       "--batch-wait", "0ms", "--precision", "0.2", "--requests-max", "500000")  # fmt: skip
     assert planned.returncode == 0, planned.stderr
     assert document(planned)["recommendation"]["profile"] == "sum"
 

@@ -20,7 +20,7 @@ from capacity.profile.formats import parse_csv, parse_json
 from capacity.profile.load import bundled_names, load_profile, read_profile
 from capacity.profile.profile import BatchTiming, ServiceProfile
 
-laws_hold = settings(derandomize=True, deadline=None, max_examples=200)
+laws_hold = settings(derandomize=True, deadline=None, max_examples=80)
 
 ROOT = Path(__file__).parents[2]
 REQUIRED = (

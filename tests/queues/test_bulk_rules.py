@@ -55,7 +55,7 @@ def test_tails_by_quadrature(law, time_s, tail):
 @pytest.mark.parametrize(
     "law", [*dict.fromkeys(law for law, _, _ in TAILS), queue(1.4), queue(1.4, batch_size_min=3)]
 )
-@pytest.mark.parametrize("scale_s", [1e-3, 0.007, 1.0 / 3.0])
+@pytest.mark.parametrize("scale_s", [0.007, 1.0 / 3.0])
 def test_no_tail_rises_where_an_age_is_a_number_of_whole_services(law, scale_s):
     # An age of m services belongs to one m: in floats, 3 * 0.1 is not 0.3.
     scaled = replace(

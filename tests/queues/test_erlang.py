@@ -36,7 +36,7 @@ from capacity.queues.numerics.mills import (
 )
 
 CLAIM = 1e-12  # relative error promised for every load and server count
-laws = settings(derandomize=True, deadline=None, max_examples=150)
+laws = settings(derandomize=True, deadline=None, max_examples=80)
 loads = st.floats(-6, 6).map(lambda exponent: 10.0**exponent)
 
 
@@ -161,7 +161,7 @@ def loss_inverse_30(load: float | Fraction, servers: float) -> mp.mpf:
         return a * mp.quad(lambda t: mp.exp(c * mp.log1p(t) - a * t), ends)
 
 
-@settings(derandomize=True, deadline=None, max_examples=50)
+@settings(derandomize=True, deadline=None, max_examples=25)
 @given(
     st.floats(0.0, 9.5).map(lambda exponent: 10.0**exponent),
     st.sampled_from([0.0, 0.1, -0.1, 1.0, -1.0]) | st.floats(-40.0, 37.0),
@@ -215,7 +215,7 @@ def test_a_load_that_is_no_double_is_not_rounded() -> None:
     assert blocking(load, 0.0, -1.0) == 1.0
 
 
-@settings(derandomize=True, deadline=None, max_examples=60)
+@settings(derandomize=True, deadline=None, max_examples=30)
 @given(st.floats(-9, 3).map(lambda exponent: 10.0**exponent), st.floats(-7, 8).map(lambda power: 10.0**power))
 def test_served_share_keeps_its_digits(servers: float, load: float) -> None:
     """1 - B at enough digits, from the incomplete gamma function: 1/B = e^a a^-c Gamma(c + 1, a)."""

@@ -100,7 +100,7 @@ def agrees(value: float, truth: mp.mpf, claim: float = CLAIM) -> bool:
     return bool(abs(mp.mpf(value) - truth) <= claim * truth) or bool(truth < mp.mpf("1e-290"))
 
 
-@settings(laws, max_examples=25)
+@settings(laws, max_examples=12)
 @given(utilizations, counts, patiences, st.floats(-9, 12))
 def test_means_and_probabilities_at_many_digits(
     utilization: float, servers: int, patience: float, power: float
@@ -127,7 +127,7 @@ def test_means_and_probabilities_at_many_digits(
     assert agrees(model.response_mean_s, (served + 1) / mu, 1e-11)
 
 
-@settings(derandomize=True, deadline=None, max_examples=50)
+@settings(derandomize=True, deadline=None, max_examples=25)
 @given(
     st.floats(-3, 0.9).map(lambda power: 10.0**power) | st.floats(0.9, 1.1) | st.just(1.0),
     st.integers(1, 12) | st.just(40),

@@ -89,7 +89,7 @@ def test_whitts_table_of_delay_probabilities(
 @pytest.mark.parametrize(("family", "scv"), SHAPES)
 @pytest.mark.parametrize("utilization", [1e-6, 0.1, 0.49, 0.51, 0.999])
 def test_seventy_digits(family: Family, scv: float | None, utilization: float) -> None:
-    for servers in (1, 2, 7, 40):
+    for servers in (1, 7) if utilization in (0.1, 0.51) else (2, 40):
         model = queue(family, scv, utilization, servers)
         if family is Family.DETERMINISTIC and utilization < 1e-3:
             assert model.wait_probability == 0.0  # e^-1000000

@@ -376,7 +376,7 @@ def compound_tail(masses: np.ndarray, tails: np.ndarray, rho: float) -> float:
 
 
 @by_service
-@pytest.mark.parametrize(("rho", "time"), [(0.01, 1.0), (0.6, 0.05), (0.6, 2.3), (0.99, 17.0)])
+@pytest.mark.parametrize(("rho", "time"), [(0.01, 1.0), (0.6, 2.3), (0.99, 17.0)])
 def test_the_truth_lies_between_the_bounds(service: Duration | Empirical, rho: float, time: float) -> None:
     model = queue(rho, service)
     truth = model.wait_tail(time * service.mean_s)
@@ -567,7 +567,7 @@ def test_an_erlang_of_many_stages_and_a_steep_lognormal() -> None:
     """The renewal equation where the service law falls within a hundredth of its mean."""
     for service in (erlang(10_000), law(Family.LOGNORMAL, 1e-4)):
         model = queue(0.7, service)
-        for time in (0.995, 1.004, 2.01):
+        for time in (0.995, 1.004):
             assert model.wait_tail(time) == pytest.approx(renewal_side(model, time), rel=1e-9)
 
 

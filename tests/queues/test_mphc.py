@@ -110,7 +110,7 @@ def error_of_quantile(tail, time_s: float, quantile: float) -> float:
     return float(abs((logs[1] - mp.log(1 - mp.mpf(quantile))) / slope / time_s))
 
 
-@pytest.mark.parametrize("load", [1e-6, 0.01, 0.3, 0.7, 0.95, 0.999, 1 - 1e-6])
+@pytest.mark.parametrize("load", [1e-6, 0.3, 0.95, 1 - 1e-6])
 @pytest.mark.parametrize(
     "shape",
     [(Family.ERLANG, 1.0), (Family.ERLANG, 0.5), (Family.ERLANG, 0.2), (Family.ERLANG, 1 / 12)]

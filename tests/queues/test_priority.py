@@ -246,8 +246,10 @@ def test_a_class_below_is_noticed_only_by_being_served(
         assert ratio == pytest.approx(other.wait_tail(2.0) * one.wait_probability, rel=1e-9, abs=1e-300)
 
 
-@pytest.mark.parametrize("parts", [[1.0, 1.0], [0.2, 3.0, 1.0]])
-@pytest.mark.parametrize(("utilization", "servers"), [(0.5, 1), (0.95, 1), (0.9, 12)])
+@pytest.mark.parametrize(
+    ("utilization", "servers", "parts"),
+    [(0.5, 1, [0.2, 3.0, 1.0]), (0.95, 1, [1.0, 1.0]), (0.9, 12, [0.2, 3.0, 1.0])],
+)
 def test_the_area_under_a_tail_is_the_mean(utilization: float, servers: int, parts: list[float]) -> None:
     model = queue(utilization, servers, parts)
     for law in (*model.classes, model.together):

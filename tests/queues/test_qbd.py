@@ -23,7 +23,7 @@ from capacity.queues.general.qbd import (
 )
 from capacity.queues.numerics.chains import Absorption, inverse, stationary
 
-laws = settings(derandomize=True, deadline=None, max_examples=25)
+laws = settings(derandomize=True, deadline=None, max_examples=15)
 
 
 def erlang_arrivals(stages: int, rate: float) -> MarkovArrivals:
@@ -276,7 +276,7 @@ def test_arrivals_wait_or_do_not(seed, load, arrival_phases, phases, servers) ->
     assert waits.response_tail(0.0) == pytest.approx(1.0, rel=1e-11)
 
 
-@laws
+@settings(laws, max_examples=8)
 @queues
 def test_the_area_of_the_tail_is_the_mean(seed, load, arrival_phases, phases, servers) -> None:
     waits, _ = random_queue(seed, min(load, 0.95), arrival_phases, phases, servers)

@@ -324,17 +324,17 @@ def test_pauses_while_working_are_a_service_of_two_phases() -> None:
     assert law.response_tail(law.response_quantile_s(0.99)) == pytest.approx(0.01, rel=1e-8)
 
 
-@pytest.mark.parametrize("idle", [True, False])
 @pytest.mark.parametrize(
-    ("service", "pause"),
+    ("idle", "service", "pause"),
     [
-        (exponential(1.0), Duration(family=Family.DETERMINISTIC, mean_s=2.0)),
-        (Duration(family=Family.GAMMA, mean_s=1.0, scv=0.3), exponential(2.0)),
+        (True, exponential(1.0), Duration(family=Family.DETERMINISTIC, mean_s=2.0)),
+        (False, Duration(family=Family.GAMMA, mean_s=1.0, scv=0.3), exponential(2.0)),
         (
+            True,
             Duration(family=Family.ERLANG, mean_s=1.0, scv=0.5),
             Duration(family=Family.GAMMA, mean_s=2.0, scv=3.0),
         ),
-        (Duration(family=Family.HYPEREXPONENTIAL, mean_s=1.0, scv=4.0), exponential(0.3)),
+        (False, Duration(family=Family.HYPEREXPONENTIAL, mean_s=1.0, scv=4.0), exponential(0.3)),
     ],
     ids=["constant pauses", "gamma", "erlang", "hyperexponential"],
 )

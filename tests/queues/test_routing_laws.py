@@ -94,7 +94,7 @@ def test_at_two_replicas_the_stated_errors_hold_exactly(utilization: float) -> N
             assert 0.0 <= true - shown <= share * true * (1.0 + 1e-12)
 
 
-@laws
+@settings(laws, max_examples=20)
 @given(utilizations, st.integers(2, 12))
 def test_power_of_choices_by_its_sums(utilization: float, of: int) -> None:
     """E T = sum of rho^((d^k - d)/(d - 1)); P(T > t) = sum of (s_k^d - s_{k+1}^d) Q(k + 1, t), at 40 digits."""

@@ -2,6 +2,8 @@
 
 import math
 import re
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import plotext
@@ -19,20 +21,32 @@ from capacity.render.charts import line_chart, load_chart, objective_chart, prof
 from capacity.render.figures import ObjectiveCurve, Point, replicas_curve
 
 RHO, LAMBDA = Axis.UTILIZATION, Axis.ARRIVAL_RATE
-CHARTS: dict[str, tuple[Curve, ...]] = {
-    "merged": curves(Quantity.QUEUE_LENGTH, RHO, [10.0, 5.0, 2.0]),
-    "rates": curves(Quantity.RESPONSE, LAMBDA, [10.0, 5.0, 2.0]),
-    "servers": curves(Quantity.P99, RHO, [1.0], [1, 2, 4, 8, 16]),
-    "log": curves(Quantity.QUEUE_LENGTH, RHO, [1.0], [1, 4, 16]),
-    "two dozen": curves(Quantity.P99, LAMBDA, [10.0, 5.0], [n + 1 for n in range(12)], points=20),
-    "two dozen merged": curves(Quantity.QUEUE_LENGTH, RHO, [1.0 + n / 7.0 for n in range(24)]),
-    "far apart": curves(Quantity.WAIT, RHO, [1.0, 1e6, 1e15]),
-    "some zero": curves(Quantity.QUEUE_LENGTH, LAMBDA, [1.0], [1, 10_000], utilization_max=0.1, points=20),
-    "all zero": curves(Quantity.QUEUE_LENGTH, RHO, [1.0], [10_000], utilization_max=0.1, points=20),
-    "tiny": curves(Quantity.WAIT, LAMBDA, [1e-300]),
+CHARTS: dict[str, Callable[[], tuple[Curve, ...]]] = {
+    "merged": lambda: curves(Quantity.QUEUE_LENGTH, RHO, [10.0, 5.0, 2.0]),
+    "rates": lambda: curves(Quantity.RESPONSE, LAMBDA, [10.0, 5.0, 2.0]),
+    "servers": lambda: curves(Quantity.P99, RHO, [1.0], [1, 2, 4, 8, 16]),
+    "log": lambda: curves(Quantity.QUEUE_LENGTH, RHO, [1.0], [1, 4, 16]),
+    "two dozen": lambda: curves(Quantity.P99, LAMBDA, [10.0, 5.0], [n + 1 for n in range(12)], points=20),
+    "two dozen merged": lambda: curves(Quantity.QUEUE_LENGTH, RHO, [1.0 + n / 7.0 for n in range(24)]),
+    "far apart": lambda: curves(Quantity.WAIT, RHO, [1.0, 1e6, 1e15]),
+    "some zero": lambda: curves(
+        Quantity.QUEUE_LENGTH, LAMBDA, [1.0], [1, 10_000], utilization_max=0.1, points=20
+    ),
+    "all zero": lambda: curves(Quantity.QUEUE_LENGTH, RHO, [1.0], [10_000], utilization_max=0.1, points=20),
+    "tiny": lambda: curves(Quantity.WAIT, LAMBDA, [1e-300]),
 }
-every_chart = pytest.mark.parametrize("lines", CHARTS.values(), ids=CHARTS)
+every_chart = pytest.mark.parametrize("lines", CHARTS, indirect=True)
 widths = pytest.mark.parametrize("width", [60, 80, 200])
+
+
+@cache
+def chart(name: str) -> tuple[Curve, ...]:
+    return CHARTS[name]()
+
+
+@pytest.fixture
+def lines(request: pytest.FixtureRequest) -> tuple[Curve, ...]:
+    return chart(request.param)
 
 
 def plain(text: str) -> str:
@@ -72,12 +86,12 @@ def test_every_name_and_both_axes_are_told(lines: tuple[Curve, ...]) -> None:
 
 @pytest.mark.parametrize("height", [8, 20, 50])
 def test_the_frame_has_the_height_asked(height: int) -> None:
-    assert len(frame(line_chart(CHARTS["rates"], height=height))) == height - 3
+    assert len(frame(line_chart(chart("rates"), height=height))) == height - 3
 
 
 def test_each_letter_ends_at_its_own_wall() -> None:
     """W of μ = 10, 5, 2 against λ: ends at 9.5, 4.75, 1.9, and at 2, 4, 10 seconds."""
-    rows = frame(line_chart(CHARTS["rates"]))
+    rows = frame(line_chart(chart("rates")))
     columns = len(rows[0])
     for letter, wall, top in (("a", 1.0, 0.2), ("b", 0.5, 0.4), ("c", 0.2, 1.0)):
         right = max(row.rfind(letter) for row in rows)
@@ -88,7 +102,7 @@ def test_each_letter_ends_at_its_own_wall() -> None:
 
 def test_a_tick_stands_where_its_value_is() -> None:
     """Lq of M/M/1 up to ρ = 0.95: 18.05 at the top, 10 at ρ = 0.916."""
-    text = line_chart(CHARTS["merged"], height=40)
+    text = line_chart(chart("merged"), height=40)
     (row,) = [row for row in text.splitlines() if row.startswith("10┤")]
     drawn = frame(text)[0]
     rho = (5.0 + math.sqrt(25.0 + 10.0)) - 10.0  # ρ² = 10 (1 - ρ)
@@ -96,10 +110,10 @@ def test_a_tick_stands_where_its_value_is() -> None:
 
 
 def test_a_logarithmic_axis_says_so_and_ticks_powers_of_ten() -> None:
-    text = line_chart(CHARTS["log"])
+    text = line_chart(chart("log"))
     assert "logarithmic" in text
     assert re.findall(r"^ *([\d.]+)┤", text, re.MULTILINE) == ["10", "1", "0.1", "0.01"]
-    assert "logarithmic" not in line_chart(CHARTS["merged"])
+    assert "logarithmic" not in line_chart(chart("merged"))
 
 
 # ---- profiles -------------------------------------------------------------------------------
@@ -152,12 +166,12 @@ def blank() -> str:
 def test_plotext_is_left_as_blank_as_it_was() -> None:
     plotext.figure.clear()
     before, size = blank(), plotext.terminal.size(update=True)
-    first = line_chart(CHARTS["rates"], width=120)
+    first = line_chart(chart("rates"), width=120)
     assert blank() == before
     plotext.figure.title("somebody else's")
     objective_chart(rates_of("p"), width=500)
     assert blank() == before
-    assert line_chart(CHARTS["rates"], width=120) == first
+    assert line_chart(chart("rates"), width=120) == first
     plotext.figure.plot_size(5000, 5000)  # cut to the terminal, as before
     assert plotext.figure.size() == size
     plotext.figure.clear()
@@ -172,14 +186,14 @@ def test_plotext_is_cleared_after_a_failure_too(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(plotext.figure, "build", fail)
     with pytest.raises(RuntimeError):
-        line_chart(CHARTS["rates"])
+        line_chart(chart("rates"))
     monkeypatch.undo()
     assert blank() == before
 
 
 def test_one_chart_has_one_pair_of_axes() -> None:
     with pytest.raises(InputError, match="the same axes"):
-        line_chart([*CHARTS["rates"], *CHARTS["servers"]])
+        line_chart([*chart("rates"), *chart("servers")])
 
 
 # ---- replicas -------------------------------------------------------------------------------

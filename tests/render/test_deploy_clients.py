@@ -13,6 +13,8 @@ from capacity.errors import InputError
 from capacity.recovery_answers import recovery_plan_document
 from capacity.render.deploy.registry import render
 
+pytestmark = pytest.mark.usefixtures("no_headroom")
+
 TARGETS = ("envoy", "istio", "grpc")
 
 

@@ -49,7 +49,7 @@ def documents(text: str) -> dict[str, Any]:
 # ---- The rates ------------------------------------------------------------------------------------
 
 
-@settings(derandomize=True, deadline=None, max_examples=200)
+@settings(derandomize=True, deadline=None, max_examples=80)
 @given(st.floats(0.1, 1e5), st.floats(1.0, 5.0), st.none() | st.floats(1.001, 10.0), st.integers(1, 1000))
 def test_a_server_is_asked_for_before_it_is_needed(
     planned_rps: float, room: float, growth: float | None, servers: int

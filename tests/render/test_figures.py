@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import cache
 from itertools import combinations
 from pathlib import Path
@@ -26,27 +27,32 @@ LQ, W, P99 = Quantity.QUEUE_LENGTH, Quantity.RESPONSE, Quantity.P99
 RHO, LAMBDA = Axis.UTILIZATION, Axis.ARRIVAL_RATE
 PROMISE = Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.05)
 
-CHARTS: dict[str, tuple[Curve, ...]] = {
-    "merged": curves(LQ, RHO, [10.0, 5.0, 2.0]),
-    "rates": curves(LQ, LAMBDA, [10.0, 5.0, 2.0]),
-    "responses": curves(W, LAMBDA, [10.0, 5.0, 2.0]),
-    "servers": curves(P99, RHO, [1.0], [1, 2, 4, 8, 16]),
-    "crowded ends": curves(LQ, RHO, [10.0, 5.0], [1, 2, 4, 8, 16, 32, 64, 128]),
-    "short lines": curves(LQ, LAMBDA, [1.0], [1, 2, 4, 8, 16]),
-    "nearly equal": curves(LQ, LAMBDA, [10.0, 9.9, 9.8]),
-    "two dozen": curves(P99, LAMBDA, [10.0, 5.0, 2.0, 1.0], [1, 2, 4, 8, 16, 32], points=40),
-    "two dozen merged": curves(LQ, RHO, [1.0 + n / 7.0 for n in range(24)]),
-    "far apart": curves(W, RHO, [1.0, 1e3, 1e6, 1e9, 1e15]),
-    "some zero": curves(LQ, LAMBDA, [1.0], [1, 10_000], utilization_max=0.1, points=20),
-    "all zero": curves(LQ, RHO, [1.0], [10_000], utilization_max=0.1, points=20),
+CHARTS: dict[str, Callable[[], tuple[Curve, ...]]] = {
+    "merged": lambda: curves(LQ, RHO, [10.0, 5.0, 2.0]),
+    "rates": lambda: curves(LQ, LAMBDA, [10.0, 5.0, 2.0]),
+    "responses": lambda: curves(W, LAMBDA, [10.0, 5.0, 2.0]),
+    "servers": lambda: curves(P99, RHO, [1.0], [1, 2, 4, 8, 16]),
+    "crowded ends": lambda: curves(LQ, RHO, [10.0, 5.0], [1, 2, 4, 8, 16, 32, 64, 128]),
+    "short lines": lambda: curves(LQ, LAMBDA, [1.0], [1, 2, 4, 8, 16]),
+    "nearly equal": lambda: curves(LQ, LAMBDA, [10.0, 9.9, 9.8]),
+    "two dozen": lambda: curves(P99, LAMBDA, [10.0, 5.0, 2.0, 1.0], [1, 2, 4, 8, 16, 32], points=40),
+    "two dozen merged": lambda: curves(LQ, RHO, [1.0 + n / 7.0 for n in range(24)]),
+    "far apart": lambda: curves(W, RHO, [1.0, 1e3, 1e6, 1e9, 1e15]),
+    "some zero": lambda: curves(LQ, LAMBDA, [1.0], [1, 10_000], utilization_max=0.1, points=20),
+    "all zero": lambda: curves(LQ, RHO, [1.0], [10_000], utilization_max=0.1, points=20),
 }
 every_chart = pytest.mark.parametrize("name", CHARTS)
 
 
 @cache
+def chart(name: str) -> tuple[Curve, ...]:
+    return CHARTS[name]()
+
+
+@cache
 def drawn_chart(name: str) -> Plot:
     """With its legend; tests only look at it."""
-    plot = draw_curves(CHARTS[name])
+    plot = draw_curves(chart(name))
     plot.png()
     return plot
 
@@ -80,7 +86,7 @@ def rates() -> ObjectiveCurve:
 
 @every_chart
 def test_axes_are_titled_with_units_and_every_line_is_drawn_and_named(name: str) -> None:
-    lines, plot = CHARTS[name], drawn_chart(name)
+    lines, plot = chart(name), drawn_chart(name)
     assert plot.axes.get_xlabel() == lines[0].axis.axis_title
     assert plot.axes.get_ylabel() == lines[0].quantity.axis_title
     drawn = plot.axes.lines
@@ -107,10 +113,10 @@ def test_names_neither_overlap_nor_cover_the_axes_nor_are_cut_off(name: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("chart", "scale"), [("rates", "linear"), ("servers", "linear"), ("far apart", "log")]
+    ("name", "scale"), [("rates", "linear"), ("servers", "linear"), ("far apart", "log")]
 )
-def test_scale_upwards(chart: str, scale: str) -> None:
-    assert draw_curves(CHARTS[chart]).axes.get_yscale() == scale
+def test_scale_upwards(name: str, scale: str) -> None:
+    assert draw_curves(chart(name)).axes.get_yscale() == scale
 
 
 def test_a_tail_to_999_needs_a_logarithm() -> None:
@@ -163,9 +169,9 @@ def test_a_plan_without_points_and_one_without_rates_are_drawn() -> None:
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".PNG"])
 def test_files_are_of_their_format_and_the_same_bytes_twice(tmp_path: Path, suffix: str) -> None:
     first, second = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
-    plot = draw_curves(CHARTS["rates"])
+    plot = draw_curves(chart("rates"))
     plot.save(first)
-    draw_curves(CHARTS["rates"]).save(second)
+    draw_curves(chart("rates")).save(second)
     assert first.read_bytes().startswith(SIGNATURES[suffix.lower()])
     assert first.read_bytes() == second.read_bytes()
     plot.save(second)  # saving changes nothing
@@ -175,10 +181,10 @@ def test_files_are_of_their_format_and_the_same_bytes_twice(tmp_path: Path, suff
 @pytest.mark.parametrize("suffix", [".png", ".svg"])
 def test_bytes_do_not_depend_on_the_users_style(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"
-    draw_curves(CHARTS["servers"]).save(path)
+    draw_curves(chart("servers")).save(path)
     before = path.read_bytes()
     with mpl.rc_context({"font.size": 20.0, "axes.facecolor": "black", "savefig.dpi": 30.0}):
-        draw_curves(CHARTS["servers"]).save(path)
+        draw_curves(chart("servers")).save(path)
     assert path.read_bytes() == before
 
 
@@ -193,13 +199,13 @@ def test_another_process_writes_the_same_bytes_without_pyplot(tmp_path: Path) ->
     )
     subprocess.run([sys.executable, "-c", program, str(there)], check=True, cwd=ROOT)
     for suffix in (".png", ".svg"):
-        draw_curves(CHARTS["rates"]).save(here.with_suffix(suffix))
+        draw_curves(chart("rates")).save(here.with_suffix(suffix))
         assert there.with_suffix(suffix).read_bytes() == here.with_suffix(suffix).read_bytes()
 
 
 def test_svg_keeps_its_words_and_no_date(tmp_path: Path) -> None:
     path = tmp_path / "a.svg"
-    draw_curves(CHARTS["servers"]).save(path)
+    draw_curves(chart("servers")).save(path)
     text = path.read_text(encoding="utf-8")
     for words in (
         "c = 1<",
@@ -215,7 +221,7 @@ def test_svg_keeps_its_words_and_no_date(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.pdf", "a", "a.png.txt", ".png"])
 def test_other_formats_are_refused_with_the_two(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match=r"\.png or a \.svg"):
-        draw_curves(CHARTS["merged"]).save(tmp_path / name)
+        draw_curves(chart("merged")).save(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -225,7 +231,7 @@ def test_a_path_that_cannot_be_written(tmp_path: Path) -> None:
     for name in ("none/a.png", "folder.png", "file/a.svg", "nul\0.png"):
         mend = "give a file name" if name == "folder.png" else "check the path"
         with pytest.raises(InputError, match=mend) as caught:
-            draw_curves(CHARTS["merged"]).save(tmp_path / name)
+            draw_curves(chart("merged")).save(tmp_path / name)
         assert "\n" not in str(caught.value)
 
 
@@ -236,7 +242,7 @@ def test_a_full_disk_is_not_the_callers_fault(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "a.png").write_text("old", encoding="utf-8")
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(DependencyError, match="No space left on device"):
-        draw_curves(CHARTS["merged"]).save(tmp_path / "a.png")
+        draw_curves(chart("merged")).save(tmp_path / "a.png")
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
     assert (tmp_path / "a.png").read_text(encoding="utf-8") == "old"
 
@@ -246,14 +252,14 @@ def test_a_full_disk_is_not_the_callers_fault(tmp_path: Path, monkeypatch: pytes
 
 def test_one_figure_has_one_pair_of_axes() -> None:
     with pytest.raises(InputError, match="the same axes"):
-        draw_curves([*CHARTS["rates"], *CHARTS["responses"]])
+        draw_curves([*chart("rates"), *chart("responses")])
     with pytest.raises(InputError, match="1 to 24 curves"):
         draw_curves([])
 
 
 def test_nothing_of_matplotlib_is_left_changed() -> None:
     before: dict[str, Any] = dict(mpl.rcParams)
-    draw_curves(CHARTS["servers"])
+    draw_curves(chart("servers"))
     assert dict(mpl.rcParams) == before
 
 

@@ -4,6 +4,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,18 @@ PLOTS: dict[str, Callable[[], Plot | Panels]] = {
     "cells": cells,
     "panels": beside,
 }
-every_plot = pytest.mark.parametrize("made", [make() for make in PLOTS.values()], ids=list(PLOTS))
+every_plot = pytest.mark.parametrize("made", PLOTS, indirect=True)
+
+
+@cache
+def plot_of(name: str) -> Plot | Panels:
+    """Tests only look at it."""
+    return PLOTS[name]()
+
+
+@pytest.fixture
+def made(request: pytest.FixtureRequest) -> Plot | Panels:
+    return plot_of(request.param)
 
 
 def texts_of(made: Plot | Panels) -> list[Any]:

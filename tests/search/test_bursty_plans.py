@@ -27,6 +27,8 @@ from capacity.traffic.workload import (
 from simulations.draws.arrivals import Seed, draw
 from simulations.judge import SimulationJudge
 
+pytestmark = pytest.mark.usefixtures("no_headroom")
+
 PROFILE = load_profile("resnet50-t4-fp16")
 
 

@@ -26,7 +26,7 @@ from capacity.search.planner import recommend
 from capacity.search.recommendation import Recommendation
 from capacity.traffic.workload import GammaArrivals, Workload
 
-laws_hold = settings(derandomize=True, deadline=None, max_examples=300)
+laws_hold = settings(derandomize=True, deadline=None, max_examples=100)
 P99 = LatencyObjective(limits={0.99: 1.0})
 (PROMISE,) = P99.promises
 
@@ -350,7 +350,7 @@ def lawful_questions(draw: st.DrawFn) -> Question:
     )
 
 
-@settings(laws_hold, max_examples=100)
+@settings(laws_hold, max_examples=50)
 @given(lawful_questions())
 def test_the_answer_is_the_best_of_all_by_their_laws(question: Question) -> None:
     """Every fleet's law is known: P99, median, mean, wait and utilization, whole and after a loss."""

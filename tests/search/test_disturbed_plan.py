@@ -1,6 +1,8 @@
 """Plans with disturbances: the fewest replicas whose whole interval is within the limit."""
 
 from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any
 
 import pytest
 
@@ -10,8 +12,14 @@ from capacity.performance import Interval
 from capacity.recovery.disturbance import Disturbances, Pauses
 from capacity.search.disturbed_plan import plan_disturbed
 
+pytestmark = pytest.mark.usefixtures("no_headroom")
+
 PAUSES = Disturbances(pauses=Pauses(length_s=0.02, per_s=1.0))
-CALM = cap.plan("resnet50-t4-fp16", rate="100rps", slo_p99="100ms", batch_size_max=1, batch_wait="0ms")
+
+
+@cache
+def calm() -> Any:
+    return cap.plan("resnet50-t4-fp16", rate="100rps", slo_p99="100ms", batch_size_max=1, batch_wait="0ms")
 
 
 @dataclass
@@ -30,9 +38,9 @@ def planned(high_s: dict[int, float], unstable: int = 0):
         return Seen({0.99: Interval(value=0.09, low=0.08, high=high)})
 
     def replan(plan):
-        return replace(CALM.recommendation, plan=plan)
+        return replace(calm().recommendation, plan=plan)
 
-    return plan_disturbed(CALM.recommendation, CALM.question, PAUSES, simulate, replan, lambda _: None)
+    return plan_disturbed(calm().recommendation, calm().question, PAUSES, simulate, replan, lambda _: None)
 
 
 def test_the_upper_end_decides_and_not_the_value() -> None:
@@ -44,7 +52,7 @@ def test_the_upper_end_decides_and_not_the_value() -> None:
 
 def test_a_plan_that_is_enough_stays() -> None:
     recommendation, found = planned({1: 0.0999})
-    assert recommendation is CALM.recommendation
+    assert recommendation is calm().recommendation
     assert found.chosen is found.calm_disturbed
 
 
@@ -67,6 +75,7 @@ def test_pauses_cost_replicas_as_the_command_tells() -> None:
         batch_size_max=1,
         batch_wait="0ms",
         pause="50ms,60/min",
+        precision=0.2,
     )
     document = answer.to_dict()
     assert document["verdict"] == answer.verdict.value

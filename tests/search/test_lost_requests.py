@@ -32,6 +32,8 @@ from simulations.replication import Task, replicate
 from simulations.statistics.pool import Pool
 from simulations.statistics.sample import Length
 
+pytestmark = pytest.mark.usefixtures("no_headroom")
+
 FIVE_PERCENT = Errors(accept=0.05, refuse=0.05)
 PROFILE = ServiceProfile(
     name="made-up",

@@ -23,6 +23,8 @@ from capacity.search.planner import silent
 from capacity.traffic.workload import Workload
 from simulations.judge import SimulationJudge
 
+pytestmark = pytest.mark.usefixtures("no_headroom")
+
 PROFILE = ServiceProfile(
     name="made-up",
     timings=tuple(BatchTiming(batch_size=b, mean_s=0.008 + 0.002 * b) for b in (1, 2, 4, 8)),

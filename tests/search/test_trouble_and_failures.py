@@ -1,7 +1,11 @@
 """Two ways to ask the same: what a plan survives in a steady state, and what `stress` sees meanwhile."""
 
+import pytest
+
 import capacity as cap
 from capacity.performance import Interval
+
+pytestmark = pytest.mark.usefixtures("no_headroom")
 
 FLEET = {"rate": "1200rps", "batch_size_max": 8}
 QUIET = {"only_verdict": True, "horizon": "40s"}

@@ -251,7 +251,7 @@ scalings = given(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @scalings
 def test_both_engines_scale_the_same(
     metric: Metric, seed: int, lag_s: float, startup_s: float, routing: Routing
@@ -261,7 +261,7 @@ def test_both_engines_scale_the_same(
 
 
 @pytest.mark.long
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 @scalings
 def test_both_engines_scale_the_same_in_many_ways(
     metric: Metric, seed: int, lag_s: float, startup_s: float, routing: Routing

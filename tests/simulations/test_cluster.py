@@ -29,19 +29,19 @@ def assert_same(records: Records, expected: oracle.Outcome) -> None:
         assert found.tobytes() == np.array(instants_s).tobytes()  # of a lost request both are NaN
 
 
-@settings(derandomize=True, deadline=None, max_examples=600)
+@settings(derandomize=True, deadline=None, max_examples=300)
 @given(coinciding())
 def test_agrees_with_the_oracle_where_instants_coincide(case: tuple[Plan, ServiceTimes, Draws]) -> None:
     assert_same(run(*case), oracle.simulate(*case))
 
 
-@settings(derandomize=True, deadline=None, max_examples=200)
+@settings(derandomize=True, deadline=None, max_examples=100)
 @given(continuous())
 def test_agrees_with_the_oracle_on_continuous_time(case: tuple[Plan, ServiceTimes, Draws]) -> None:
     assert_same(run(*case), oracle.simulate(*case))
 
 
-@settings(derandomize=True, deadline=None, max_examples=600)
+@settings(derandomize=True, deadline=None, max_examples=300)
 @given(closed())
 def test_agrees_with_the_oracle_on_a_closed_population(case: tuple[Plan, ServiceTimes, ClosedDraws]) -> None:
     assert_same(run(*case), oracle.simulate(*case))

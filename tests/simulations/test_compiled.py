@@ -1,5 +1,7 @@
 """Compiled code: kept between processes, in step with its sources, and no worse off where it cannot be kept."""
 
+import ast
+import importlib.util
 import io
 import logging
 import os
@@ -33,6 +35,7 @@ for part in kernel.serve(plan, ExponentialTimes(1.0), Replay(draws)):
 def output_of(program: str, folder: Path) -> str:
     """What a program prints that finds the packages in a folder."""
     environment = os.environ | {"PYTHONPATH": str(folder)}
+    environment.pop("NUMBA_CACHE_DIR", None)
     done = subprocess.run(
         [sys.executable, "-P", "-c", program],
         capture_output=True,
@@ -61,7 +64,10 @@ def copied_to(folder: Path) -> None:
 def test_machine_code_that_was_kept_is_not_older_than_any_code_in_it(tmp_path: Path) -> None:
     """A recursion has the service times copied into it, which another file defines."""
     copied_to(tmp_path)
-    before = output_of(SERVE_ONE, tmp_path)
+    before, kept = output_here(), simulations.compiled._folder()
+    assert kept is not None
+    shutil.copytree(kept, tmp_path / "simulations" / "__pycache__" / "compiled")
+    assert output_of(SERVE_ONE, tmp_path) == before
     path = tmp_path / "simulations" / "draws" / "service.py"
     text, changes = re.subn(r"times_s\[size - 1\] \*", "2.0 * times_s[size - 1] *", path.read_text())
     assert changes == 1
@@ -77,27 +83,69 @@ def test_code_is_compiled_anew_where_it_cannot_be_kept(tmp_path: Path) -> None:
     assert output_of(nowhere + SERVE_ONE, tmp_path) == output_here()
 
 
+def fingerprint(module: str, folder: Path) -> str:
+    file = folder.joinpath(*module.split(".")).with_suffix(".py")
+    return simulations.compiled._fingerprint.__wrapped__(f"simulations.{module}", str(file))
+
+
 @pytest.mark.parametrize(
-    "name",
+    ("module", "source", "changes"),
     [
-        "kernel/state.py",
-        "kernel/own_queues.py",
-        "draws/service.py",
-        "draws/arrivals.py",
-        "statistics/sample.py",
+        ("kernel.own_queues", "kernel/own_queues.py", True),
+        ("kernel.own_queues", "kernel/state.py", True),
+        ("kernel.own_queues", "compiled.py", True),
+        ("kernel.own_queues", "draws/service.py", True),
+        ("kernel.recovery.run", "kernel/recovery/events.py", True),  # by way of others
+        ("statistics.sample", "draws/cells.py", True),
+        ("kernel.recovery.events", "kernel/recovery/run.py", False),
+        ("kernel.own_queues", "reference/replica.py", False),
     ],
 )
 def test_machine_code_is_kept_by_each_source_whose_constants_it_holds(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    module: str, source: str, changes: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Constants are frozen into machine code, which reads beyond its arrays where they are old ones."""
     shutil.copytree(ROOT / "simulations", tmp_path, dirs_exist_ok=True)
     monkeypatch.setattr(simulations.compiled, "_HERE", tmp_path)
-    before = simulations.compiled._fingerprint.__wrapped__()
-    assert simulations.compiled._fingerprint.__wrapped__() == before
-    path = tmp_path / name
+    before = fingerprint(module, tmp_path)
+    assert fingerprint(module, tmp_path) == before
+    path = tmp_path / source
     path.write_text(path.read_text() + "\nANOTHER = 1\n")
-    assert simulations.compiled._fingerprint.__wrapped__() != before
+    assert (fingerprint(module, tmp_path) != before) is changes
+
+
+def test_every_import_of_the_simulator_is_seen() -> None:
+    """In every form that the language has; a name that is no module does no harm."""
+    for path in (ROOT / "simulations").rglob("*.py"):
+        seen = simulations.compiled._imported(path.read_bytes())
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                assert node.level == 0
+                named = [f"{node.module}.{one.name}" for one in node.names] + [node.module or ""]
+            else:
+                named = [one.name for one in node.names] if isinstance(node, ast.Import) else []
+            assert {name for name in named if name.startswith("simulations")} <= set(seen), path
+
+
+def test_copies_of_the_same_sources_share_machine_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the package that is installed and the sources that it was built from do."""
+    monkeypatch.setattr(simulations.compiled, "_folder", lambda: tmp_path)
+    found = []
+    for name in ("installed", "checkout"):
+        path = tmp_path / name / "sums.py"
+        path.parent.mkdir()
+        path.write_text("def plus_three(x):\n    return x + 3.0\n")
+        spec = importlib.util.spec_from_file_location("sums", path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        function = simulations.compiled.compiled(module.plus_three)
+        assert function(1.0) == 4.0
+        found.append(sum(function.stats.cache_hits.values()))
+    assert found == [0, 1]
 
 
 def test_code_is_compiled_in_memory_where_the_disk_is_full(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def runs(draw: st.DrawFn) -> tuple[StepTable, EngineRules, int, Routing, TokenDr
     return table, rules, draw(st.integers(1, 3)), draw(st.sampled_from(ROUTINGS)), draws_of(gaps_s, lengths)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(runs())
 def test_the_compiled_engine_gives_the_same_bytes_as_the_readable_one(
     run: tuple[StepTable, EngineRules, int, Routing, TokenDraws],
@@ -70,7 +70,7 @@ def test_the_compiled_engine_gives_the_same_bytes_as_the_readable_one(
         assert differing(run_engines(*run, window_s), serve_engines(*run, window_s)) == []
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(runs())
 def test_tokens_and_blocks_are_conserved(
     run: tuple[StepTable, EngineRules, int, Routing, TokenDraws],

@@ -68,25 +68,25 @@ def assert_all_agree(case: Case, slowdowns: tuple[float, ...], block: int) -> Re
     return records
 
 
-@settings(derandomize=True, deadline=None, max_examples=600)
+@settings(derandomize=True, deadline=None, max_examples=250)
 @given(coinciding(), SLOWDOWNS, BLOCKS)
 def test_engines_agree_where_instants_coincide(case: Case, slowdowns: tuple[float, ...], block: int) -> None:
     assert_all_agree(case, slowdowns, block)
 
 
-@settings(derandomize=True, deadline=None, max_examples=300)
+@settings(derandomize=True, deadline=None, max_examples=150)
 @given(continuous(), SLOWDOWNS, BLOCKS)
 def test_engines_agree_on_continuous_time(case: Case, slowdowns: tuple[float, ...], block: int) -> None:
     assert_all_agree(case, slowdowns, block)
 
 
-@settings(derandomize=True, deadline=None, max_examples=600)
+@settings(derandomize=True, deadline=None, max_examples=250)
 @given(closed(), SLOWDOWNS, BLOCKS)
 def test_engines_agree_on_a_closed_population(case: Case, slowdowns: tuple[float, ...], block: int) -> None:
     assert_all_agree(case, slowdowns, block)
 
 
-@settings(derandomize=True, deadline=None, max_examples=200)
+@settings(derandomize=True, deadline=None, max_examples=100)
 @given(continuous() | closed(), service_times(), SLOWDOWNS, BLOCKS)
 def test_engines_agree_whatever_the_service_times(
     case: Case, times: ServiceTimes, slowdowns: tuple[float, ...], block: int
@@ -107,7 +107,7 @@ def test_engines_agree_on_a_large_fleet(routing: Routing) -> None:
     assert_all_agree((plan, ExponentialTimes(1.0), draws), tuple(1.0 + 0.3 * m for m in range(7)), 100)
 
 
-@settings(derandomize=True, deadline=None, max_examples=300)
+@settings(derandomize=True, deadline=None, max_examples=150)
 @given(coinciding() | continuous() | closed(), st.integers(1, 6))
 def test_without_slowdown_sharing_changes_no_bit(case: Case, instances: int) -> None:
     """In SimPy, which goes by devices always, and in the kernel."""
@@ -226,7 +226,7 @@ def is_woken(batch: Served, batches: list[Served], plan: Plan) -> bool:
     )
 
 
-@settings(derandomize=True, deadline=None, max_examples=200)
+@settings(derandomize=True, deadline=None, max_examples=100)
 @given(coinciding() | continuous(), SLOWDOWNS)
 def test_invariants_hold_on_shared_devices(case: Case, slowdowns: tuple[float, ...]) -> None:
     plan, times, draws = case
@@ -250,7 +250,7 @@ def test_invariants_hold_on_shared_devices(case: Case, slowdowns: tuple[float, .
     check_work_is_done(records, plan, work_s, slowdowns)
 
 
-@settings(derandomize=True, deadline=None, max_examples=100)
+@settings(derandomize=True, deadline=None, max_examples=60)
 @given(st.integers(0, 2**32), st.sampled_from([1.5, 2.0]))
 def test_a_device_by_processor_sharing_does_its_work_at_one_rate(seed: int, gap: float) -> None:
     """At a shared queue without batches it ends busy periods as one server would: Lindley's recursion."""

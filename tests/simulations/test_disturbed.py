@@ -60,10 +60,8 @@ def test_long_requests_are_those_of_a_recursion() -> None:
     gaps_s = generator.exponential(1.0 / 0.6, count)
     is_long = generator.random(count) < LONG.share
     service_s = np.where(is_long, LONG.scale, 1.0)
-    wait_s, waits_s = 0.0, np.empty(count)
-    for number, (gap_s, before_s) in enumerate(zip(gaps_s, np.append(0.0, service_s[:-1]), strict=True)):
-        wait_s = max(0.0, wait_s + before_s - gap_s)
-        waits_s[number] = wait_s
+    walk_s = np.cumsum(np.append(0.0, service_s[:-1]) - gaps_s)
+    waits_s = walk_s - np.minimum.accumulate(np.minimum(walk_s, 0.0))
     response_s = waits_s + service_s
     wanted = {"ordinary": response_s[~is_long], "long": response_s[is_long]}
     for name, responses_s in wanted.items():

@@ -30,20 +30,20 @@ def assert_same(case: EngineCase) -> None:
         np.testing.assert_array_equal(here, there, err_msg=field.name)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(engine_cases())
 def test_both_kinds_of_engines_give_the_same_bytes(case: EngineCase) -> None:
     assert_same(case)
 
 
 @pytest.mark.long
-@settings(max_examples=3_000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=1_500, deadline=None, suppress_health_check=list(HealthCheck))
 @given(engine_cases())
 def test_both_kinds_of_engines_give_the_same_bytes_on_many_schedules(case: EngineCase) -> None:
     assert_same(case)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(engine_cases())
 def test_every_attempt_at_an_engine_is_accounted_for(case: EngineCase) -> None:
     outcomes = run_kernel(*case)
@@ -60,7 +60,7 @@ def test_every_attempt_at_an_engine_is_accounted_for(case: EngineCase) -> None:
         assert (outcomes.ended_s <= outcomes.arrived_s + case.clients.deadline_s).all()
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(engine_cases())
 def test_without_trouble_engines_serve_as_they_always_do(case: EngineCase) -> None:
     fleet = replace(case.fleet, queue_limit=None)

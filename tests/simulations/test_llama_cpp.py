@@ -175,7 +175,7 @@ def runs(draw: st.DrawFn) -> tuple[StepTable, EngineRules, int, Routing, TokenDr
 CALLED = draws_of([(1, 5), (1, 5), (9, 2), (3, 2), (2, 2)], [0.0, 0.0, 2.5, 2.5, 4.5])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(runs())
 @example((SECOND, slots_of(2, 8), 1, Routing.ROUND_ROBIN, CALLED))
 def test_the_compiled_engine_gives_the_same_bytes(
@@ -185,7 +185,7 @@ def test_the_compiled_engine_gives_the_same_bytes(
         assert same(run_engines(*run, window_s), serve_engines(*run, window_s))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(runs())
 def test_tokens_are_conserved(run: tuple[StepTable, EngineRules, int, Routing, TokenDraws]) -> None:
     *_, draws = run

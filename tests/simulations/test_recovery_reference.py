@@ -705,7 +705,7 @@ def watched(case: Case) -> Outcomes:
         return run(*case)
 
 
-@settings(derandomize=True, deadline=None, max_examples=250)
+@settings(derandomize=True, deadline=None, max_examples=100)
 @given(cases())
 def test_every_attempt_is_accounted_for(case: Case) -> None:
     outcomes = watched(case)
@@ -719,7 +719,7 @@ def test_every_attempt_is_accounted_for(case: Case) -> None:
     assert (outcomes.attempts <= case.clients.attempts).all()
 
 
-@settings(derandomize=True, deadline=None, max_examples=100)
+@settings(derandomize=True, deadline=None, max_examples=50)
 @given(cases())
 def test_answers_come_within_the_deadline_and_end_their_requests(case: Case) -> None:
     outcomes = watched(case)
@@ -760,13 +760,13 @@ def assert_as_the_cluster(plan: Plan, service_times: ServiceTimes, draws: Draws,
     assert counted(outcomes) == {name: n for name, n in (("served", count - lost), ("rejected", lost)) if n}
 
 
-@settings(derandomize=True, deadline=None, max_examples=300)
+@settings(derandomize=True, deadline=None, max_examples=120)
 @given(coinciding())
 def test_agrees_with_the_cluster_where_instants_coincide(case: tuple[Plan, ServiceTimes, Draws]) -> None:
     assert_as_the_cluster(*case, Clients())
 
 
-@settings(derandomize=True, deadline=None, max_examples=100)
+@settings(derandomize=True, deadline=None, max_examples=50)
 @given(continuous())
 def test_agrees_with_the_cluster_on_continuous_time(case: tuple[Plan, ServiceTimes, Draws]) -> None:
     plan, service_times, draws = case

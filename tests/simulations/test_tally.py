@@ -75,7 +75,7 @@ def assert_same(one: Tally, other: Tally) -> None:
 # ---- Exactly --------------------------------------------------------------------------------
 
 
-@settings(derandomize=True, deadline=None, max_examples=300)
+@settings(derandomize=True, deadline=None, max_examples=150)
 @given(
     st.lists(st.sampled_from([0.5, 1.0, 1.5, 2.0]) | st.floats(0.0, 9.0), min_size=1, max_size=200),
     QUANTILES,
@@ -118,7 +118,7 @@ def test_a_share_above_is_strictly_above() -> None:
 # ---- In cells -------------------------------------------------------------------------------
 
 
-@settings(derandomize=True, deadline=None, max_examples=300)
+@settings(derandomize=True, deadline=None, max_examples=150)
 @given(st.lists(st.just(0.0) | DURATIONS_S, min_size=1, max_size=60), QUANTILES)
 def test_cells_are_within_the_relative_error_of_every_value(
     durations_s: list[float], quantile: float
@@ -134,7 +134,7 @@ def test_cells_are_within_the_relative_error_of_every_value(
 
 
 @given(DURATIONS_S)
-@settings(derandomize=True, deadline=None, max_examples=200)
+@settings(derandomize=True, deadline=None, max_examples=100)
 def test_a_cell_is_a_1024th_of_an_octave(duration_s: float) -> None:
     """By logarithm and division, a second road: the octave begins at 2^exponent."""
     mantissa, exponent = math.frexp(duration_s)
@@ -187,7 +187,7 @@ def marked(draw: st.DrawFn) -> tuple[list[float], Floats]:
     return draw(st.lists(at_mark | st.just(0.0) | DURATIONS_S, min_size=1, max_size=60)), marks_s
 
 
-@settings(derandomize=True, deadline=None, max_examples=500)
+@settings(derandomize=True, deadline=None, max_examples=200)
 @given(marked())
 @example(([1.0, 1.0 - 2.0**-53, 1.0 + 2.0**-52], np.array([1.0])))
 @example(([1.0, 1.0 + 2.0**-11, 1.0 + 2.0**-10], np.array([1.0, 1.0 + 2.0**-11, 1.0 + 2.0**-10])))
@@ -232,7 +232,7 @@ def test_of_two_marks_the_nearer_one_attracts() -> None:
 # ---- Merging --------------------------------------------------------------------------------
 
 
-@settings(derandomize=True, deadline=None, max_examples=150)
+@settings(derandomize=True, deadline=None, max_examples=80)
 @given(marked(), st.lists(st.integers(0, 60), min_size=1, max_size=3), st.sampled_from(["exact", "cells"]))
 def test_merged_tallies_are_the_tally_of_all(
     case: tuple[list[float], Floats], cuts: list[int], form: str

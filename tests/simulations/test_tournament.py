@@ -75,7 +75,7 @@ def assert_is_tournament_of(tree: Floats, values: list[float]) -> None:
     assert [at(tree, index) for index in range(len(values))] == values
 
 
-@settings(derandomize=True, deadline=None, max_examples=200)
+@settings(derandomize=True, deadline=None, max_examples=100)
 @given(st.lists(FEW | st.floats(0.0, 9.0), min_size=1, max_size=40), st.data())
 def test_a_tournament_knows_the_smallest_and_the_first_of_equals(
     values: list[float], data: st.DataObject
@@ -102,7 +102,7 @@ def test_a_tournament_has_a_power_of_two_of_leaves(count: int) -> None:
 # ---- Returns --------------------------------------------------------------------------------
 
 
-@settings(derandomize=True, deadline=None, max_examples=300)
+@settings(derandomize=True, deadline=None, max_examples=150)
 @given(st.lists(st.none() | FINITE, max_size=80))
 def test_returns_come_in_the_order_of_a_heap(steps: list[float | None]) -> None:
     """A number comes back, None takes the earliest."""
@@ -142,7 +142,7 @@ def test_of_more_users_than_requests_only_the_first_come_to_ask() -> None:
 # ---- The instants at which replicas become free ---------------------------------------------
 
 
-@settings(derandomize=True, deadline=None, max_examples=200)
+@settings(derandomize=True, deadline=None, max_examples=100)
 @given(st.lists(FEW, min_size=1, max_size=9), st.lists(FINITE, max_size=9), FINITE)
 def test_the_vector_of_free_instants_stays_sorted(
     free: list[float], finishes: list[float], instant_s: float

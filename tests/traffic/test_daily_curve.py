@@ -58,7 +58,7 @@ def test_one_row_is_a_constant_rate(tmp_path):
         lambda day: any(day.values())
     )
 )
-@settings(derandomize=True, deadline=None)
+@settings(derandomize=True, deadline=None, max_examples=30)
 def test_the_day_is_what_its_seconds_sum_to(day):
     curve = DailyCurve(times_s=tuple(map(float, sorted(day))), rates_rps=tuple(day[t] for t in sorted(day)))
     seconds = [curve.rate_rps(float(second)) for second in range(0, 86_400, 1)] if len(day) < 4 else None
