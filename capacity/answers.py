@@ -50,7 +50,7 @@ from capacity.question.stability import sustainable_rate_rps
 from capacity.search.by_hour import Schedule
 from capacity.search.caveats import device_caveats, plausibility_caveats, profile_caveats, trace_caveats
 from capacity.search.disturbed_plan import DisturbedPlan
-from capacity.search.rates import Rates
+from capacity.search.max_rate import Rates
 from capacity.search.recommendation import Headroom, Recommendation
 from capacity.search.recovery_plan import RecoveryPlan
 from capacity.traffic.workload import Demand, Workload

@@ -761,7 +761,7 @@ def max_rate(
         cluster=cluster,
     )
     from capacity.answers import RatesAnswer
-    from capacity.search.rates import find_rates
+    from capacity.search.max_rate import find_rates
 
     with at_work(effort, progress) as work:
         scenario = Scenario(profile=measured, workload=workload, plan=fleet, objective=limits)

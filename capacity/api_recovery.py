@@ -177,7 +177,7 @@ def stress(
     effort = Effort(seed=seed, confidence=confidence, workers=workers)
     from capacity.api import at_work
     from capacity.recovery_answers import StressAnswer
-    from capacity.search.recovery import screen
+    from capacity.search.stress import screen
     from simulations.stress import StressSimulation
 
     with at_work(effort, progress) as work:

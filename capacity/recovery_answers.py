@@ -16,8 +16,8 @@ from capacity.question.plan import Plan
 from capacity.recovery.findings import Remedy, Runs, Screen, SpikeSurvived
 from capacity.recovery.stress import AnyStress, TokenStress
 from capacity.search.disturbed_plan import DisturbedPlan, Responses
-from capacity.search.recovery import stress_caveats
 from capacity.search.recovery_plan import RecoveryPlan
+from capacity.search.stress import stress_caveats
 
 if TYPE_CHECKING:
     import pandas as pd

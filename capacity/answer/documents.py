@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from capacity.queues.curves import Axis, Curve, Quantity
     from capacity.queues.little import LoadTestReport
     from capacity.search.by_hour import Schedule
-    from capacity.search.rates import Point, Rates
+    from capacity.search.max_rate import Point, Rates
     from capacity.search.recommendation import RandomRouting, Recommendation
 
 SCHEMA_VERSION = 1
@@ -358,7 +358,7 @@ def _cost(recommendation: "Recommendation") -> Document | None:
 
 def rates_document(rates: "Rates", *, seed: int, confidence: float) -> Document:
     """The stretches of rates that are kept, and the curve; an end that was not found is null."""
-    from capacity.search.rates import Point, caveats
+    from capacity.search.max_rate import Point, caveats
 
     workload, closest = rates.scenario.workload, rates.closest
     refusal = closest.rejection if closest is not None and not rates.stretches else None

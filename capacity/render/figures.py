@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from capacity.answer.sweep import AnyTable, Row, Value
     from capacity.question.objective import Promise
-    from capacity.search.rates import Rates
+    from capacity.search.max_rate import Rates
     from capacity.search.recommendation import Recommendation
     from capacity.search.tokens import TokenRates, TokenRecommendation
 

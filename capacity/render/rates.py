@@ -13,7 +13,7 @@ from capacity.question.candidate import Verdict
 from capacity.question.objective import format_span, format_value
 from capacity.question.stability import load
 from capacity.render.tables import caveat_lines, table
-from capacity.search.rates import Point, Rates, Stretch, caveats
+from capacity.search.max_rate import Point, Rates, Stretch, caveats
 from capacity.units import format_rate
 
 

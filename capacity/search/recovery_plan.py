@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from capacity.recovery.findings import Remedy, Run, Runs, StressJudge
 from capacity.recovery.stress import AnyStress
 from capacity.search.recommendation import Recommendation
-from capacity.search.recovery import Report, remedies, smallest_fleet
+from capacity.search.stress import Report, remedies, smallest_fleet
 from capacity.search.tokens import TokenRecommendation
 
 # A setting that serves this much more meanwhile is the better one; below that the first is.

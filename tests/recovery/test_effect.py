@@ -137,7 +137,7 @@ def test_a_margin_leaves_some_time_to_wait() -> None:
 
 
 def test_a_margin_that_turns_everybody_away_is_no_remedy() -> None:
-    from capacity.search.recovery import remedies
+    from capacity.search.stress import remedies
 
     settings = [name for name, _ in remedies(fleet_in_trouble(clients=Clients(timeout_s=0.01)))]
     assert not any(name.startswith("--shed late") for name in settings)

@@ -25,7 +25,7 @@ from capacity.render.charts import objective_chart
 from capacity.render.figures import rate_curve
 from capacity.render.rates import format_rate_interval, rates_tables, sentences
 from capacity.search.exact import predict
-from capacity.search.rates import RESOLUTION, Rates, caveats, find_rates
+from capacity.search.max_rate import RESOLUTION, Rates, caveats, find_rates
 from capacity.search.what_if import judged
 from capacity.traffic.workload import ArrivalProcess, PoissonArrivals, TraceArrivals, Workload
 from simulations.judge import SimulationJudge

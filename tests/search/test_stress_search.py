@@ -15,7 +15,7 @@ from capacity.recovery.clients import BudgetKind, Clients, RetryBudget
 from capacity.recovery.findings import Run
 from capacity.recovery.protection import Abandoned, Protection, Shedding
 from capacity.recovery.stress import Stress
-from capacity.search.recovery import (
+from capacity.search.stress import (
     _median_rank,
     is_unharmed,
     late_margin_s,

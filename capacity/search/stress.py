@@ -1,4 +1,4 @@
-"""Recovery: does a fleet come back, what is the smallest change that makes it, and what does it survive?"""
+"""Stress: does a fleet come back, what is the smallest change that makes it, and what does it survive?"""
 
 import math
 from collections.abc import Callable, Iterator

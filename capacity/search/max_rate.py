@@ -1,4 +1,4 @@
-"""Rates: the arrival rates at which one plan meets its objective; there may be several stretches."""
+"""Max rate: the arrival rates at which one plan meets its objective; there may be several stretches."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
