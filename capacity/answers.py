@@ -25,7 +25,7 @@ from capacity.answer.documents import (
     versioned,
     workload_document,
 )
-from capacity.answer.plan_like import require_plan
+from capacity.answer.plan_like import as_path, require_plan
 from capacity.answer.saved_plan import (
     SavedPlan,
     check_plan_target,
@@ -246,8 +246,11 @@ class PlanAnswer(Answer):
             if curve is not None:
                 yield Text(objective_chart(curve, width=width))
 
-    def to_saved(self) -> SavedPlan:
+    def to_saved(self, name: str = "plan.json") -> SavedPlan:
         """The plan as it is read from its file; `check`, `explain`, `stress` and the others take the answer itself.
+
+        Args:
+            name: what messages and tables call it.
 
         Raises:
             InputError: there is no plan.
@@ -255,7 +258,7 @@ class PlanAnswer(Answer):
         require_plan(self.plan)
         workload = self.question.workload
         trace = workload.arrivals if is_named_only(workload) and isinstance(workload, Workload) else None
-        return read_plan_file_document(json.loads(dumps(self._file())), "plan.json", trace)
+        return read_plan_file_document(json.loads(dumps(self._file())), name, trace)
 
     def save(self, path: str | Path) -> None:
         """Write the plan to a .json file, as `capacity plan -o` does.
@@ -263,8 +266,8 @@ class PlanAnswer(Answer):
         Raises:
             InputError: a path that cannot be written, or a question too long for a file.
         """
-        check_plan_target(Path(path), self.question)
-        write_plan_file(Path(path), self._file())
+        check_plan_target(as_path(path), self.question)
+        write_plan_file(as_path(path), self._file())
 
     def _file(self) -> Document:
         document = self.document()

@@ -809,7 +809,7 @@ def compare(
         InputError: fewer than two fleets or too many, or an argument that cannot be read.
     """
     given = locals()
-    paths = [as_saved(one) for one in _many(plans)]
+    paths = [as_saved(one, f"plan {number}") for number, one in enumerate(_many(plans), start=1)]
     known = [parse.find_profile(one) for one in _profiles(profile)]
     if any(map(is_llm_plan, paths)) or any(not isinstance(one, ServiceProfile) for one in known):
         from capacity import api_llm

@@ -1,5 +1,6 @@
 """The verb `stress`: does a fleet come back?"""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -471,6 +472,17 @@ def _require_effect_in_plan(given: Mapping[str, Any], trigger: Trigger, clients:
     )
 
 
+def _require_trouble(within_s: float, given: Mapping[str, Any]) -> None:
+    """Refuse a time that is none, a trigger that is missing, and what is no text."""
+    if not 0.0 <= within_s < math.inf:
+        raise InputError(f"--recover-within must be 0 or more and finite, got {within_s:g} s")
+    if given["trigger"] is None:
+        raise InputError("--recover-within needs a --trigger, such as lose:1,60s or spike:2x,30s")
+    for name in ("trigger", "shed"):
+        if given[name] is not None and not isinstance(given[name], str):
+            raise InputError(f"{name}={given[name]!r} is none; write text such as lose:1,60s or late:50ms")
+
+
 def read_trouble(given: Mapping[str, Any]) -> Trouble | None:
     """What `plan` was given about trouble; None if nothing.
 
@@ -483,8 +495,7 @@ def read_trouble(given: Mapping[str, Any]) -> Trouble | None:
             if given[name] is not None:
                 raise InputError(f"--{name.replace('_', '-')} belongs to --recover-within 60s; give that too")
         return None
-    if given["trigger"] is None:
-        raise InputError("--recover-within needs a --trigger, such as lose:1,60s or spike:2x,30s")
+    _require_trouble(within_s, given)
     timeout_s = parse.duration_s(given["timeout"], given["timeout_s"], "--timeout")
     if timeout_s is None:
         raise InputError("--recover-within needs the clients' --timeout, such as 500ms")
@@ -539,7 +550,8 @@ def large_enough(question: AnyQuestion, trouble: Trouble) -> AnyQuestion:
     least = trouble.replicas_min
     if least > question.replicas_max:
         raise InputError(
-            f"the trigger leaves nothing of {question.replicas_max} replicas; give --replicas-max {least} or more"
+            f"the trigger leaves nothing of {question.replicas_max} "
+            f"replica{'' if question.replicas_max == 1 else 's'}; give --replicas-max {least} or more"
         )
     return replace(question, replicas_min=max(question.replicas_min, least))
 

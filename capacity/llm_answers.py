@@ -19,7 +19,7 @@ from capacity.answer.documents import (
     plain,
     workload_document,
 )
-from capacity.answer.plan_like import require_plan
+from capacity.answer.plan_like import as_path, require_plan
 from capacity.answer.saved_llm_plan import (
     SavedLlmPlan,
     check_llm_plan_target,
@@ -27,6 +27,7 @@ from capacity.answer.saved_llm_plan import (
     read_llm_plan_document,
     write_llm_plan,
 )
+from capacity.answer.saved_plan import is_named_only
 from capacity.answers import Answer, RowsAnswer, drawn, quantile_points
 from capacity.errors import InputError
 from capacity.files import check_target, write_whole
@@ -144,15 +145,20 @@ class LlmPlanAnswer(Answer):
 
             yield from recovery_plan_lines(self.recovery)
 
-    def to_saved(self) -> SavedLlmPlan:
+    def to_saved(self, name: str = "plan.json") -> SavedLlmPlan:
         """The plan as it is read from its file; `check`, `explain`, `stress` and the others take the answer itself.
+
+        Args:
+            name: what messages and tables call it.
 
         Raises:
             InputError: there is no plan.
         """
         require_plan(self.plan)
         document = llm_plan_document(self.question, self.effort, self.document())
-        return read_llm_plan_document(json.loads(dumps(document)), "plan.json")
+        workload = self.question.workload
+        trace = workload.arrivals if is_named_only(workload) else None
+        return read_llm_plan_document(json.loads(dumps(document)), name, trace)
 
     def save(self, path: str | Path) -> None:
         """Write the plan to a .json file, as `capacity plan -o` does.
@@ -160,8 +166,8 @@ class LlmPlanAnswer(Answer):
         Raises:
             InputError: a path that cannot be written, or more lengths than a file holds.
         """
-        check_llm_plan_target(Path(path), self.question)
-        write_llm_plan(Path(path), llm_plan_document(self.question, self.effort, self.document()))
+        check_llm_plan_target(as_path(path), self.question)
+        write_llm_plan(as_path(path), llm_plan_document(self.question, self.effort, self.document()))
 
     def rows(self) -> list[dict[str, Any]]:
         """One row a candidate."""

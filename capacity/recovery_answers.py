@@ -16,7 +16,7 @@ from capacity.question.plan import Plan
 from capacity.recovery.findings import Remedy, Runs, Screen, SpikeSurvived
 from capacity.recovery.stress import AnyStress, TokenStress
 from capacity.search.disturbed_plan import DisturbedPlan, Responses
-from capacity.search.recovery_plan import RecoveryPlan
+from capacity.search.recovery_plan import RecoveryPlan, is_harmless
 from capacity.search.stress import stress_caveats
 
 if TYPE_CHECKING:
@@ -166,7 +166,10 @@ def recovery_plan_document(recovery: RecoveryPlan) -> Document:
             "replicas": recovery.as_planned.stress.plan.replicas,
             **_runs_document(recovery.as_planned),
         },
-        "tried": [_remedy_document(one) for one in recovery.tried],
+        "tried": [
+            _remedy_document(one) | {"harmless": is_harmless(one.found, recovery.as_planned)}
+            for one in recovery.tried
+        ],
         "smallest_fleet": None if as_is is None else as_is.stress.plan.replicas,
         "trigger": plain(recovery.as_planned.stress.trigger),
         "clients": _clients_document(recovery.as_planned.stress),

@@ -185,13 +185,18 @@ def test_what_takes_a_saved_plan_takes_an_answer(answer: PlanAnswer, tmp_path: P
     assert asked(answer) == asked(path)
     two = cap.compare([answer, path], precision=0.2)
     assert [one.plan for one in two.contenders] == [answer.plan] * 2
+    assert "plan 1" in two.explain()
 
 
 def test_what_is_no_plan_is_refused(frame: pd.DataFrame) -> None:
     with pytest.raises(cap.CapacityError, match="or an answer of capacity.plan; got int"):
         cap.check(7)
+    with pytest.raises(cap.CapacityError, match="PlanAnswer is a kind of answer"):
+        cap.check(PlanAnswer)
+    with pytest.raises(cap.CapacityError, match="to the path of a .json file, got int"):
+        cap.plan(frame, **ASKED).save(5)
     missed = cap.plan(frame, **{**ASKED, "slo_p99": "4ms"})
-    with pytest.raises(cap.CapacityError, match="no plan meets the objective, so there is none to save"):
+    with pytest.raises(cap.CapacityError, match="the answer holds no plan"):
         cap.stress(plan=missed, trigger="spike:2x,1s")
 
 

@@ -17,21 +17,38 @@ Saved: TypeAlias = Union[str, Path, "SavedPlan", "SavedLlmPlan"]
 class Savable(Protocol):
     """An answer of `plan`."""
 
-    def to_saved(self) -> "SavedPlan | SavedLlmPlan":
-        """The plan as it would be read from its file."""
+    def to_saved(self, name: str = "plan.json") -> "SavedPlan | SavedLlmPlan":
+        """The plan as it would be read from a file of that name."""
 
 
 PlanLike: TypeAlias = Saved | Savable
+_OTHER_KIND = "{name} is a plan of a fleet that batches; give one for a language model"
 
 
-def as_saved(plan: PlanLike) -> Saved:
+def as_path(path: str | Path) -> Path:
+    """Where to save a plan.
+
+    Raises:
+        InputError: something that is no path.
+    """
+    if not isinstance(path, str | Path):
+        raise InputError(f"a plan is saved to the path of a .json file, got {type(path).__name__}")
+    return Path(path)
+
+
+def as_saved(plan: PlanLike, name: str = "plan.json") -> Saved:
     """A saved plan, of either kind.
+
+    Args:
+        name: of an answer, which has none.
 
     Raises:
         InputError: something else, or an answer without a plan.
     """
+    if isinstance(plan, type):
+        raise InputError(f"{plan.__name__} is a kind of answer; give the answer itself")
     if isinstance(plan, Savable):
-        return plan.to_saved()
+        return plan.to_saved(name)
     if isinstance(plan, str | Path) or hasattr(plan, "recommendation_plan"):
         return plan
     raise InputError(
@@ -43,7 +60,9 @@ def as_saved(plan: PlanLike) -> Saved:
 def require_plan(plan: object) -> None:
     """Refuse an answer that holds none."""
     if plan is None:
-        raise InputError("no plan meets the objective, so there is none to save, check or put in trouble")
+        raise InputError(
+            "the answer holds no plan, since none is known to meet the objective; plan with other limits"
+        )
 
 
 def is_llm_plan(plan: Saved) -> bool:
@@ -54,10 +73,20 @@ def is_llm_plan(plan: Saved) -> bool:
 
 
 def llm_plan(plan: Saved) -> "SavedLlmPlan":
-    """A saved plan for a language model, or the one in a file."""
-    from capacity.answer.saved_llm_plan import SavedLlmPlan, read_llm_plan
+    """A saved plan for a language model, or the one in a file.
 
-    return plan if isinstance(plan, SavedLlmPlan) else read_llm_plan(Path(cast("str", plan)))
+    Raises:
+        InputError: one of a fleet that batches.
+    """
+    from capacity.answer.saved_llm_plan import read_llm_plan
+
+    if isinstance(plan, str | Path):
+        if holds(Path(plan), '"format": "capacity-plan"'):
+            raise InputError(_OTHER_KIND.format(name=printable(Path(plan).name)))
+        return read_llm_plan(Path(plan))
+    if not is_llm_plan(plan):
+        raise InputError(_OTHER_KIND.format(name=printable(plan.name)))
+    return cast("SavedLlmPlan", plan)
 
 
 def batch_plan(plan: Saved) -> "str | Path | SavedPlan":

@@ -6,7 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from capacity.answer.documents import Document, dumps, objective_document
-from capacity.answer.saved_plan import read_workload_document, workload_to_document
+from capacity.answer.saved_plan import (
+    INSTANTS_MAX,
+    is_named_only,
+    read_workload_document,
+    workload_to_document,
+)
 from capacity.errors import InputError
 from capacity.files import (
     Line,
@@ -28,7 +33,7 @@ from capacity.question.objective import TokenObjective
 from capacity.question.plan import Routing
 from capacity.question.tokens import TokenPlan, TokenQuestion
 from capacity.traffic.lengths import AnyLengths, LengthLaw, LengthLaws, LengthRows
-from capacity.traffic.workload import Workload
+from capacity.traffic.workload import ArrivalProcess, Workload
 
 FORMAT = "capacity-llm-plan"
 LENGTHS_MAX = 200_000  # rows that a file holds
@@ -131,8 +136,8 @@ class _QuestionDocument:
     cached_share: float
     in_order: bool
 
-    def question(self) -> TokenQuestion:
-        workload = read_workload_document(self.workload, "question.workload", None)
+    def question(self, trace: ArrivalProcess | None) -> TokenQuestion:
+        workload = read_workload_document(self.workload, "question.workload", trace)
         if not isinstance(workload, Workload):
             raise InputError("question.workload must have an arrival rate")
         profiles = (one.read(f"question.profiles[{at}]") for at, one in enumerate(self.profiles))
@@ -171,9 +176,14 @@ def check_llm_plan_target(path: Path, question: TokenQuestion) -> None:
     """Refuse early a plan that could not be written.
 
     Raises:
-        InputError: the path, or more lengths than a file holds.
+        InputError: the path, or more lengths or arrivals than a file holds.
     """
     check_target(path, "a saved plan", (".json",))
+    if is_named_only(question.workload):
+        raise InputError(
+            f"the trace has more than {INSTANTS_MAX} arrivals, too many for a saved plan of a language model; give a "
+            "shorter stretch of it"
+        )
     if isinstance(question.lengths, LengthRows) and len(question.lengths.input_tokens) > LENGTHS_MAX:
         raise InputError(
             f"{question.lengths.name} has more than {LENGTHS_MAX} rows, too many for a saved plan; give a sample"
@@ -247,8 +257,14 @@ def read_llm_plan(path: Path) -> SavedLlmPlan:
     return located(shown, lambda: read_llm_plan_document(document, shown))
 
 
-def read_llm_plan_document(document: dict[str, Any], name: str) -> SavedLlmPlan:
-    """A saved plan from what its file holds."""
+def read_llm_plan_document(
+    document: dict[str, Any], name: str, trace: ArrivalProcess | None = None
+) -> SavedLlmPlan:
+    """A saved plan from what its file holds.
+
+    Args:
+        trace: that the plan was made with, where it is too long for a file.
+    """
     if not is_llm_plan(document):
         raise InputError(
             f"not a saved plan for a language model (its format is not {FORMAT}); {_ANEW} plan.json"
@@ -262,7 +278,7 @@ def read_llm_plan_document(document: dict[str, Any], name: str) -> SavedLlmPlan:
         raise InputError(f"the plan was edited since it was saved (its sha256 does not fit); {_ANEW}")
     plan = given.answer.get("recommendation")
     return SavedLlmPlan(
-        question=given.question.question(),
+        question=given.question.question(trace),
         effort=Effort(**vars(given.effort)),
         verdict=read_as(Verdict, given.answer.get("verdict"), "answer.verdict"),
         recommendation_plan=None if plan is None else read_as(TokenPlan, plan, "answer.recommendation"),

@@ -100,7 +100,10 @@ def why_not_fewer(found: TokenRecommendation, question: TokenQuestion) -> str:
     )
     count = f"{plan.replicas - 1} replica{'s' if plan.replicas > 2 else ''}"
     if fewer is None and question.replicas_min >= plan.replicas:
-        return "Fewer replicas meet the limits only without what is told below."
+        return f"Fewer than {plan.replicas} replicas were not tried; below is why so many are needed."
+    if fewer is not None and fewer.accepted:
+        verb = "meets" if plan.replicas == 2 else "meet"
+        return f"{count} {verb} the limits as well: one more is for what else was asked, such as to recover in time."
     if fewer is None or fewer.rejection is None:
         return f"{count}: not judged."
     return f"{count} would not be enough: {token_refusal(fewer)}."

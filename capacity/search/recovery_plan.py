@@ -1,9 +1,11 @@
 """Recovery plan: the cheapest fleet that meets the objective and comes back in time after a trigger."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from capacity.errors import InconclusiveError
 from capacity.recovery.findings import Remedy, Run, Runs, StressJudge
 from capacity.recovery.stress import AnyStress
 from capacity.search.recommendation import Recommendation
@@ -26,7 +28,7 @@ class RecoveryPlan:
         within_s: how soon after the trigger's end all runs must have recovered. [s]
         as_planned: the fleet that the objective alone would take, as it is.
         setting: the flag that makes the recommended fleet recover; None where it does as it is.
-        chosen: the recommended fleet with that setting; None where nothing that was tried is enough.
+        chosen: the recommended fleet with that setting; None where none that recovers meets the objective too.
         tried: settings, each of them alone, at the fleet of the objective.
         as_is: the smallest fleet that recovers in time without any setting; None where none does.
         replicas_min: the smallest fleet of which the trigger leaves something; no smaller one was looked at.
@@ -84,26 +86,30 @@ def plan_to_recover(
             flags=flags,
         )
         return planned, found
-    tried = []
-    for name, changed in remedies(stress):
-        report(f"trying {name}")
-        tried.append(Remedy(setting=name, found=in_time(changed)))
+    tried = tuple(_tried(stress, in_time, report))
     as_is, _ = smallest_fleet(as_planned, in_time, report, replicas_max)
-    best = _best(
-        [one for one in tried if is_in_time(one.found, within_s) and _is_harmless(one.found, as_planned)]
-    )
-    setting = None if best is None else best.setting
-    chosen = None if best is None else best.found
-    if best is None:
-        planned, chosen = _more_replicas(planned, as_is, replan)
-    elif best.found.stress.plan != plan:  # a queue limit loses requests, which the objective counts as late
-        planned = replan(best.found.stress.plan)
+    enough = [one for one in tried if is_in_time(one.found, within_s) and is_harmless(one.found, as_planned)]
+    setting, chosen = None, None
+    for remedy in _best_first(enough):
+        changed = remedy.found.stress.plan
+        # A queue limit loses requests, which the objective counts as late.
+        again = planned if changed == plan else replan(changed)
+        if again.plan == changed:
+            planned, setting, chosen = again, remedy.setting, remedy.found
+            break
+    if chosen is None and as_is is not None:
+        again = replan(as_is.stress.plan)
+        if again.plan is not None:
+            same = again.plan == as_is.stress.plan
+            larger = as_is if same else in_time(in_time.asked(stress_of(again.plan)))
+            if is_in_time(larger, within_s):
+                planned, chosen = again, larger
     return planned, RecoveryPlan(
         within_s=within_s,
         as_planned=as_planned,
         setting=setting,
         chosen=chosen,
-        tried=tuple(tried),
+        tried=tried,
         as_is=as_is,
         replicas_min=replicas_min,
         flags=flags,
@@ -134,23 +140,24 @@ class _InTime:
         return replace(run, recovered_s=None) if is_late else run
 
 
-def _is_harmless(found: Runs, as_planned: Runs) -> bool:
+def _tried(stress: AnyStress, in_time: "_InTime", report: Report) -> Iterator[Remedy]:
+    for name, changed in remedies(stress):
+        report(f"trying {name}")
+        with suppress(InconclusiveError):  # with this setting most requests fail before the trigger
+            yield Remedy(setting=name, found=in_time(changed))
+
+
+def is_harmless(found: Runs, as_planned: Runs) -> bool:
     """Whether before the trigger, in which all is well, a setting makes no requests fail."""
     before, changed = (sum(run.baseline for run in one.runs) / len(one.runs) for one in (as_planned, found))
     return changed >= before - _HARM
 
 
-def _best(enough: list[Remedy]) -> Remedy | None:
-    """The setting with which most succeed meanwhile; the first of those that do about as well."""
-    if not enough:
-        return None
-    most = max(one.found.goodput_during.value for one in enough)
-    return next(one for one in enough if one.found.goodput_during.value >= most - _MORE_GOODPUT)
-
-
-def _more_replicas(
-    planned: AnyRecommendation, as_is: Runs | None, replan: Callable[[Any], AnyRecommendation]
-) -> tuple[AnyRecommendation, Runs | None]:
-    """The same batches with more replicas, confirmed like any plan; None if none are enough."""
-    again = None if as_is is None else replan(as_is.stress.plan)
-    return (planned, None) if again is None or again.plan is None else (again, as_is)
+def _best_first(enough: list[Remedy]) -> Iterator[Remedy]:
+    """The setting with which most succeed meanwhile, or the first of those that do about as well; then the next."""
+    left = list(enough)
+    while left:
+        most = max(one.found.goodput_during.value for one in left)
+        best = next(one for one in left if one.found.goodput_during.value >= most - _MORE_GOODPUT)
+        left.remove(best)
+        yield best

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 
@@ -143,7 +144,8 @@ def _typed(seconds: float) -> str:
 def _try(stress: AnyStress, judge: StressJudge, report: Report) -> Iterator[Remedy]:
     for setting, changed in remedies(stress):
         report(f"trying {setting}")
-        yield Remedy(setting=setting, found=_soon_or_late(changed, judge))
+        with suppress(InconclusiveError):  # with this setting most requests fail before the trigger
+            yield Remedy(setting=setting, found=_soon_or_late(changed, judge))
 
 
 def _soon_or_late(stress: AnyStress, judge: StressJudge) -> Runs:
@@ -167,6 +169,7 @@ def smallest_fleet(
     """
     fleets = _Fleets(found=found, judge=judge, report=report)
     too_few, replicas = 0, found.stress.plan.replicas
+    replicas_max = max(replicas_max, replicas)
     for runs in sorted({min(_FEW, judge.runs), judge.runs}):
         too_few, enough = _edge(replicas, partial(fleets.recovers, runs=runs), replicas_max)
         if enough is None:
@@ -270,7 +273,7 @@ def spike_survived(stress: AnyStress, factor: float, judge: StressJudge) -> Spik
     guess_s = min(spike_survived_s(stress, factor), _SPIKE_MAX_S)
     # The boundaries of runs differ less from each other than from the fluid law, so the first ones lead the others.
     few = judge.with_runs(min(_FEW, judge.runs)).each(lambda run: _boundary(stress, factor, guess_s, run))
-    near_s = sorted(low for low, high in few if math.isfinite(high))
+    near_s = sorted(low for low, high in few if low > 0.0 and math.isfinite(high))
     guess_s = near_s[0] if near_s else guess_s
     found = judge.each(lambda run: _boundary(stress, factor, guess_s, run))
     lows, highs = sorted(low for low, _ in found), sorted(high for _, high in found)
@@ -283,7 +286,10 @@ def spike_survived(stress: AnyStress, factor: float, judge: StressJudge) -> Spik
 
 
 def _boundary(stress: AnyStress, factor: float, guess_s: float, run: OneRun) -> tuple[float, float]:
-    """A spike that one run survives and one, little longer, that it does not; infinite where none is too long. [s]"""
+    """A spike that one run survives and one, little longer, that it does not. [s]
+
+    The first is 0 where even the shortest is too long, and the second infinite where none is.
+    """
     horizon_s = max(_SPIKE_HORIZON_S, 2.0 * stress.steady_s, stress.steady_s + 4.0 * stress.window_s)
 
     @cache
@@ -298,11 +304,10 @@ def _boundary(stress: AnyStress, factor: float, guess_s: float, run: OneRun) -> 
             return high, math.inf
         low, high, step = high, min(step * high, _SPIKE_MAX_S), step**2
     step = 1.0 + _SPIKE_PRECISION
-    while low > _SPIKE_MIN_S and not survives(low):
-        low, high, step = low / step, low, step**2
-    while (
-        high > (1.0 + 1.001 * _SPIKE_PRECISION) * low and high > _SPIKE_MIN_S
-    ):  # a step, but for its rounding
+    while low > 0.0 and not survives(low):
+        shorter = max(low / step, _SPIKE_MIN_S) if low > _SPIKE_MIN_S else 0.0
+        low, high, step = shorter, low, step**2
+    while 0.0 < low < high / (1.0 + 1.001 * _SPIKE_PRECISION):  # a step, but for its rounding
         middle = math.sqrt(low * high)
         low, high = (middle, high) if survives(middle) else (low, middle)
     return low, high

@@ -158,7 +158,7 @@ def test_a_plan_that_comes_back_with_one_setting_more(plan: Command, stress: Com
     told = " ".join(done.stdout.split())
     assert "2 replicas of one-slot meet P99 <= 400 ms at 150 rps" in told
     assert "1 replica would not be enough" not in told  # of one, the trigger leaves nothing to compare with
-    assert "Fewer replicas meet the limits only without what is told below." in told
+    assert "Fewer than 2 replicas were not tried; below is why so many are needed." in told
     assert "headroom up to" in told
     recovery = json.loads((folder / "two.json").read_text(encoding="utf-8"))["answer"]["recovery"]
     with pytest.raises(InputError, match="for a language model, of which there is no report yet"):
@@ -170,6 +170,8 @@ def test_a_plan_that_comes_back_with_one_setting_more(plan: Command, stress: Com
     assert recovery["smallest_fleet"] == 3
     assert recovery["replicas_min"] == 2
     assert recovery["flags"] == TROUBLE
+    assert "# The fleet recovers only with --queue-limit 14" in cap.render_plan(folder / "two.json", "vllm")
+    assert "1 replica would not be enough" in cap.explain(folder / "two.json").explain()
     rendered = cap.render_plan(folder / "two.json", "envoy")
     assert "# Evaluated:  2 engines of one-slot, 1 sequences, 64 tokens a step" in rendered
     assert "num_retries: 3\n" in rendered
@@ -209,7 +211,7 @@ def test_a_plan_with_an_engine_more_where_no_setting_helps(
     )
     assert again.stress.plan == answer.plan
     assert again.exit_code == 0
-    assert "Fewer replicas meet the limits only without what is told below." in answer.explain()
+    assert "Fewer than 3 replicas were not tried; below is why so many are needed." in answer.explain()
 
 
 @pytest.mark.parametrize(
@@ -217,7 +219,7 @@ def test_a_plan_with_an_engine_more_where_no_setting_helps(
     [
         ([*TROUBLE, "--shed", "late:5ms"], "--shed does not apply to engines of language models"),
         ([*TROUBLE, "--engine-policy", "llama-cpp"], "--recover-within is for engines with vLLM's scheduler"),
-        ([*TROUBLE, "--replicas-max", "1"], "leaves nothing of 1 replicas; give --replicas-max 2 or more"),
+        ([*TROUBLE, "--replicas-max", "1"], "leaves nothing of 1 replica; give --replicas-max 2 or more"),
         ([*TROUBLE, "--spike", "2x"], "--spike does not apply to language models"),
         ([*TROUBLE, "--arrivals", "trace:mine.csv"], "a trace ends when its requests do"),
         (["--timeout", "300ms"], "--timeout belongs to --recover-within 60s"),
@@ -233,3 +235,58 @@ def test_what_a_plan_of_engines_cannot_come_back_from_is_refused(
     assert done.stdout == ""
     (line,) = [one for one in done.stderr.splitlines() if one.startswith("error: ")]
     assert said in line
+
+
+QUICK = {"lengths": LENGTHS, "slo_p99": "400ms", "requests_max": 1_000_000, "precision": 0.3}
+
+
+def test_plans_of_two_kinds_are_not_compared(folder: Path) -> None:
+    engines = cap.plan(str(folder / "one-slot.json"), rate="50rps", **QUICK)
+    batches = cap.plan(str(folder / "mine.csv"), rate="50rps", slo_p99="400ms", precision=0.3)
+    batches.save(folder / "batches.json")
+    for other, name in ((batches, "plan 2"), (folder / "batches.json", "batches.json")):
+        with pytest.raises(
+            InputError, match=f"{name} is a plan of a fleet that batches; give one for a language"
+        ):
+            cap.compare([engines, other])
+
+
+def test_a_plan_with_a_long_trace_is_asked_further_and_not_saved(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More arrivals than a file holds, if that were a thousand."""
+    monkeypatch.setattr("capacity.answer.saved_plan.INSTANTS_MAX", 1_000)
+    lines = ["arrival_s", *(f"{0.02 * number:.3f}" for number in range(4_000))]
+    (folder / "long.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    answer = cap.plan(str(folder / "one-slot.json"), arrivals=f"trace:{folder / 'long.csv'}", **QUICK)
+    assert answer.plan is not None
+    assert cap.check(answer).exit_code == 0
+    with pytest.raises(InputError, match="arrivals, too many for a saved plan of a language model"):
+        answer.save(folder / "long.json")
+
+
+def test_one_engine_fewer_may_meet_the_limits_and_not_recover(folder: Path) -> None:
+    answer = cap.plan(
+        str(folder / "one-slot.json"), rate="50rps", recover_within="20s", trigger="lose:1,10s", timeout="300ms",
+        attempts=2, **QUICK,
+    )  # fmt: skip
+    assert answer.plan is not None
+    assert answer.plan.replicas == 2
+    assert "Fewer than 2 replicas were not tried" in answer.explain()
+    assert (
+        "1 replica meets the limits as well: one more is for what else was asked"
+        in cap.explain(answer).explain()
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"recover_within_s": -1.0, "trigger": "lose:1,9s"}, "must be 0 or more"),
+        ({"recover_within": "9s", "trigger": 5}, "trigger=5 is none"),
+        ({"recover_within": "9s", "trigger": "lose:1,9s", "shed": 3}, "shed=3 is none"),
+    ],
+)
+def test_trouble_that_is_no_text_is_refused(folder: Path, asked: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        cap.plan(str(folder / "one-slot.json"), rate="50rps", timeout="300ms", **asked, **QUICK)

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from io import StringIO
 
 import pytest
+from rich.console import Console
 from stresses import MadeUpJudge, fleet_in_trouble, run_of, silent
 
+from capacity.errors import InconclusiveError
 from capacity.performance import Kind, Performance
 from capacity.question.candidate import Verdict
 from capacity.question.objective import LatencyObjective
@@ -14,6 +17,7 @@ from capacity.recovery.clients import BudgetKind
 from capacity.recovery.findings import Run
 from capacity.recovery.protection import Shedding
 from capacity.recovery.stress import STEADY_S, Stress
+from capacity.render.recovery.plan import recovery_plan_lines
 from capacity.search.recommendation import Recommendation
 from capacity.search.recovery_plan import RecoveryPlan, is_in_time, plan_to_recover
 
@@ -44,7 +48,10 @@ class Replanner:
 
 
 def planned(
-    rule: Rule, replan: Replanner | None = None, within_s: float = 60.0, replicas_max: int = 64
+    rule: Rule,
+    replan: Callable[[Plan], Recommendation] | None = None,
+    within_s: float = 60.0,
+    replicas_max: int = 64,
 ) -> tuple[Recommendation, RecoveryPlan, MadeUpJudge]:
     judge = MadeUpJudge(rule=rule)
     found, recovery = plan_to_recover(
@@ -149,6 +156,61 @@ def test_a_setting_that_makes_requests_fail_before_the_trigger_is_not_taken() ->
     found, recovery, _ = planned(rule)
     assert recovery.setting == "--retry-budget 0.1"
     assert found.plan == PLANNED
+
+
+def test_a_queue_limit_that_misses_the_objective_leaves_the_next_setting() -> None:
+    found, recovery, _ = planned(by_setting({"budget": 0.5, "limit": 0.92}), Replanner(confirms=False))
+    assert found.plan == PLANNED
+    assert recovery.setting == "--retry-budget 0.1"
+    assert recovery.chosen is not None
+    assert recovery.chosen.stress.clients.budget.kind is BudgetKind.FIRST_TRIES
+
+
+def test_a_plan_that_grows_at_its_confirmation_is_put_in_trouble_again() -> None:
+    """Seven recover, and eight are what can be confirmed: these are what is shown."""
+
+    def larger(plan: Plan) -> Recommendation:
+        return recommended(replace(plan, replicas=plan.replicas + 1))
+
+    found, recovery, judge = planned(after(5.0, replicas=7), larger)
+    assert found.plan is not None
+    assert found.plan.replicas == 8
+    assert recovery.chosen is not None
+    assert recovery.chosen.stress.plan == found.plan
+    assert judge.asked[-1].plan.replicas == 8
+    assert judge.asked[-1].horizon_s == judge.asked[0].horizon_s
+
+
+def test_a_setting_with_which_the_fleet_fails_at_once_is_left_out() -> None:
+    def rule(stress: Stress, number: int) -> Run:
+        if stress.plan.queue_limit is not None:
+            raise InconclusiveError("most requests fail before the trigger")
+        return by_setting({"budget": 0.5})(stress, number)
+
+    _, recovery, _ = planned(rule)
+    assert recovery.setting == "--retry-budget 0.1"
+    assert "--queue-limit 100" not in [one.setting for one in recovery.tried]
+
+
+def test_what_is_said_where_nothing_is_enough() -> None:
+    console = Console(width=200, record=True, file=StringIO())
+    _, none, _ = planned(after(5.0, replicas=100), replicas_max=16)
+    _, unconfirmed, _ = planned(after(5.0, replicas=7), Replanner(confirms=False))
+    harmful = by_setting({})
+
+    def rule(stress: Stress, number: int) -> Run:
+        limited = stress.plan.queue_limit is not None
+        return run_of(0.0, goodput=0.9, baseline=0.99) if limited else harmful(stress, number)
+
+    _, harms, _ = planned(rule)
+    for found in (none, unconfirmed, harms):
+        console.print(*recovery_plan_lines(found), sep="\n")
+    first, second, third = console.export_text().split("No plan within the limits ")[1:]
+    assert first.startswith("recovers after losing 1 of 4 for 60 s within 60 s.")
+    assert second.startswith("is known to meet the objective and recovers after")
+    assert "without any setting: 7 replicas" in second
+    assert "with --queue-limit 100: recover at once; 90% succeed meanwhile" in third
+    assert third.count("but requests fail before it too") == 1
 
 
 def test_more_replicas_where_no_setting_is_enough() -> None:

@@ -131,6 +131,21 @@ def test_a_fleet_that_fails_in_one_of_two_runs_is_not_asked_for_more() -> None:
     assert {one.plan.replicas for one in judge.asked} == {6, 7}
 
 
+def test_a_fleet_larger_than_the_largest_to_try_bounds_the_search_itself() -> None:
+    """Of 12 that recover, ten are enough in all runs and seven in the first two."""
+    needed = (4, 7, 4, 10)
+
+    def rule(stress: Stress, number: int) -> Run:
+        return run_of(0.0 if stress.plan.replicas >= needed[number] else None)
+
+    judge = judge_of(rule)
+    stress = fleet_in_trouble("spike:2x,30s", replicas=12, rate_rps=80.0)
+    smallest, smaller = smallest_fleet(judge(stress), judge, silent, 4)
+    assert smallest is not None
+    assert smaller is not None
+    assert (smallest.stress.plan.replicas, smaller.stress.plan.replicas) == (10, 9)
+
+
 def test_fleets_that_fall_by_themselves_are_not_simulated() -> None:
     stress = fleet_in_trouble(replicas=6)
     judge = judge_of(recovers_from(1))
@@ -214,6 +229,18 @@ def test_the_boundary_of_a_spike_by_bisection(boundary_s: float) -> None:
     assert found.lasting_s is not None
     assert found.lasting_s.value == pytest.approx(boundary_s, rel=0.05)
     assert found.lasting_s.low <= boundary_s <= found.lasting_s.high <= 1.101 * found.lasting_s.low
+
+
+def test_a_spike_that_is_never_survived_is_shorter_than_a_millisecond() -> None:
+    """And runs that survive none do not lead the others astray."""
+    never = spike_survived(fleet_in_trouble(rate_rps=280.0), 2.0, judge_of(survives({}, 1e-9), runs=6))
+    assert never.lasting_s is not None
+    assert (never.lasting_s.low, never.lasting_s.high) == (0.0, 1e-3)
+    most = spike_survived(
+        fleet_in_trouble(rate_rps=280.0), 2.0, judge_of(survives({0: 1e-9, 1: 1e-9}, 2.0), runs=20)
+    )
+    assert most.lasting_s is not None
+    assert most.lasting_s.low <= 2.0 <= most.lasting_s.high <= 2.0 * 1.21
 
 
 def test_half_of_all_runs_have_a_longer_one() -> None:

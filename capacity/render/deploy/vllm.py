@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from capacity.answer.saved_llm_plan import SavedLlmPlan
 from capacity.errors import InputError
+from capacity.files import printable
 from capacity.profile.llm import Scheduler
 from capacity.question.objective import TokenObjective
 from capacity.units import format_rate
@@ -35,9 +36,18 @@ def render(saved: SavedLlmPlan) -> str:
         f"# Steps were measured on {profile.device or 'a device that the profile does not name'}"
         f"{f' with {profile.engine.name} {profile.engine.version}' if profile.engine.version else ''};",
         "# another version or device needs a profile of its own. Replace the model by the name you serve it under.",
+        *_recovery(saved),
         f"vllm serve {_quoted(model)} \\",
     ]
     return "\n".join([*lines, *(f"  {flag} \\" for flag in flags[:-1]), f"  {flags[-1]}"]) + "\n"
+
+
+def _recovery(saved: SavedLlmPlan) -> Iterator[str]:
+    """The setting with which the engines recover, which is none of vLLM's."""
+    recovery = saved.answer.get("recovery")
+    setting = recovery.get("setting") if isinstance(recovery, dict) else None
+    if isinstance(setting, str):
+        yield f"# The fleet recovers only with {printable(setting)}, of clients or a gateway: see --target envoy."
 
 
 def _vllm_flags(saved: SavedLlmPlan) -> Iterator[str]:

@@ -10,7 +10,7 @@ from capacity.question.plan import Plan
 from capacity.recovery.findings import Runs
 from capacity.render.recovery.screen import came_of, fleet_told, how_soon, trigger_told
 from capacity.search.disturbed_plan import DisturbedPlan
-from capacity.search.recovery_plan import RecoveryPlan
+from capacity.search.recovery_plan import RecoveryPlan, is_harmless
 from capacity.units import format_duration, format_quantile
 
 
@@ -66,7 +66,8 @@ def recovery_plan_lines(recovery: RecoveryPlan) -> Iterator[RenderableType]:
     yield Text("")
     planned, as_is = stress.plan.replicas, recovery.as_is
     if chosen is None:
-        yield Text(f"Nothing that was tried recovers {trigger_told(stress)} within {within}.", style="bold")
+        what = "recovers" if as_is is None else "is known to meet the objective and recovers"
+        yield Text(f"No plan within the limits {what} {trigger_told(stress)} within {within}.", style="bold")
     elif recovery.setting is None and chosen is recovery.as_planned:
         yield Text(
             f"It recovers {trigger_told(stress)} within {within}, {how_soon(chosen)}: all {_runs(chosen)}."
@@ -75,9 +76,11 @@ def recovery_plan_lines(recovery: RecoveryPlan) -> Iterator[RenderableType]:
         added = "as it is" if recovery.setting is None else f"with {recovery.setting}"
         told = f"within {within} {added}, {how_soon(chosen)}: all {_runs(chosen)}"
         yield Text(f"It recovers {trigger_told(chosen.stress)} {told}.")
-        yield Text(f" {fleet_told(planned)} as they are: {came_of(recovery.as_planned, ' in time')}")
+        as_they_are = "as it is" if planned == 1 else "as they are"
+        yield Text(f" {fleet_told(planned)} {as_they_are}: {came_of(recovery.as_planned, ' in time')}")
     for remedy in recovery.tried:
-        yield Text(f" {fleet_told(planned)} with {remedy.setting}: {came_of(remedy.found, ' in time')}")
+        harm = "" if is_harmless(remedy.found, recovery.as_planned) else ", but requests fail before it too"
+        yield Text(f" {fleet_told(planned)} with {remedy.setting}: {came_of(remedy.found, ' in time')}{harm}")
     if as_is is not None and as_is is not recovery.as_planned:
         yield Text(f" without any setting: {fleet_told(as_is.stress.plan.replicas)}")
     if planned == recovery.replicas_min > 1:

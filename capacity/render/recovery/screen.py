@@ -223,9 +223,7 @@ def _smallest(screen: Screen) -> Iterator[tuple[str, str]]:
     # A fleet that was lost as a whole recovers without effort: it has no queue. It is not called the smallest.
     left = screen.found.stress.trigger.left(screen.found.stress.plan.replicas)
     name = (
-        "smallest fleet that recovers as it is"
-        if left > 0.0
-        else "smallest fleet that recovers and is not all lost"
+        "smallest fleet that recovers as it is" if left > 0.0 else "smallest fleet of which something is left"
     )
     yield name, f"{count}{during}"
 
