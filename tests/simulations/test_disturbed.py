@@ -85,9 +85,7 @@ def test_the_same_seed_gives_the_same_figures_for_any_fleet_of_workers() -> None
     plan = Plan(profile=resnet.name, replicas=2, batch_size_max=4)
     both = Disturbances(pauses=Pauses(length_s=0.02, per_s=1.0), classes=(LONG,))
     one, other = (
-        DisturbedSimulation(mapper=mapper, runs=4)(
-            resnet, Workload(arrival_rate_rps=200.0), plan, both, (0.99,)
-        )
+        DisturbedSimulation(mapper=mapper)(resnet, Workload(arrival_rate_rps=200.0), plan, both, (0.99,))
         for mapper in (map, lambda ask, numbers: [ask(number) for number in reversed(list(numbers))][::-1])
     )
     assert one == other
