@@ -78,6 +78,7 @@ def test_prices_decide_between_profiles(answer, prices, name, replicas, usd):
     assert considered == ({"small", "large"} if name == "large" else {"small"})  # one large device is dearer
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("no_headroom")
 def test_rounded_weights_take_fewer_replicas_as_the_document_says(plan):
     """Of one price; a replica of the rounded model answers nearly twice as many requests a second."""

@@ -70,7 +70,9 @@ def test_no_rate_is_kept(capacity):
 
 
 @pytest.mark.usefixtures("one")
-@pytest.mark.parametrize(("share", "utilization"), [("99.9%", 0.999), ("60%", 0.6)])
+@pytest.mark.parametrize(
+    ("share", "utilization"), [pytest.param("99.9%", 0.999, marks=pytest.mark.long), ("60%", 0.6)]
+)
 def test_max_rate_keeps_the_utilization_within_its_limit(capacity, share, utilization):
     """That of the exact law: a greedy replica is busy for 99.9 % of the time long before its load is that."""
     times_s = tuple(0.001 * ms for ms in (5, 6, 7, 8, 9, 10, 11, 12))

@@ -402,6 +402,7 @@ def test_a_loss_limit_ends_what_the_queue_limit_keeps_stable() -> None:
 # ---- With the simulator ---------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_simulated_ends_hold_the_exact_ones() -> None:
     """The profile's samples are all but alike, so that no law is asked and yet one is as good as exact."""
     timings = tuple(

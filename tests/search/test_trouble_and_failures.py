@@ -5,7 +5,7 @@ import pytest
 import capacity as cap
 from capacity.performance import Interval
 
-pytestmark = pytest.mark.usefixtures("no_headroom")
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("no_headroom")]
 
 FLEET = {"rate": "1200rps", "batch_size_max": 8}
 QUIET = {"only_verdict": True, "horizon": "40s"}

@@ -47,6 +47,9 @@ PAIRS = {
     ),
 }
 FIRST, *REST = PAIRS
+each_pair = pytest.mark.parametrize(
+    "name", [FIRST, *(pytest.param(name, marks=pytest.mark.long) for name in REST)]
+)
 
 
 @cache
@@ -69,7 +72,7 @@ def exact_difference_s(name: str, quantile: float) -> float:
     return second - first
 
 
-@pytest.mark.parametrize("name", [FIRST, *(pytest.param(name, marks=pytest.mark.long) for name in REST)])
+@each_pair
 def test_the_interval_holds_the_exact_difference_as_often_as_it_says(name: str) -> None:
     """Of 40 intervals at 95 %, fewer than 34 hold the truth by chance once in 300 cases."""
     for quantile in QUANTILES:
@@ -78,7 +81,7 @@ def test_the_interval_holds_the_exact_difference_as_often_as_it_says(name: str) 
         assert sum(interval.low <= exact_s <= interval.high for interval in intervals) >= 34, quantile
 
 
-@pytest.mark.parametrize("name", PAIRS)
+@each_pair
 def test_the_mean_difference_is_held_as_often_as_it_says(name: str) -> None:
     workload, contenders = PAIRS[name]
     means_s = [predict(one.profile, workload, one.plan, QUANTILES).response_mean_s for one in contenders]
