@@ -4,8 +4,9 @@
 
 Where `planted_bugs.py` plants bugs by hand, cosmic-ray makes these: `cosmic-ray.toml` says where and which.
 A path, such as capacity/queues, draws in that file or folder alone. The working tree is never touched.
-Prints each survivor with its change, and the share killed. Not counted are mutants that cannot be imported
-or whose test fails without them too; if there are any of these it exits with 2.
+Prints each survivor with its change when it is found, and the share killed at the end. Not counted are
+mutants that cannot be imported or whose test fails without them too; if there are any of these it exits
+with 2. Starts a worker for each core that it may use: `taskset -c 1` holds it to one.
 """
 
 import argparse
@@ -147,12 +148,10 @@ def failing(tests: Sequence[str]) -> set[str]:
 
 
 def report(judged: Sequence[Judged], broken: Set[str]) -> None:
-    """The survivors, and the share killed of those that can be imported and whose test passes without."""
+    """The share killed of those that can be imported and whose test passes without."""
     survivors = [one for one in judged if not one.killed_by]
     killed = [one for one in judged if "::" in one.killed_by and one.killed_by not in broken]
     hung = [one for one in judged if one.killed_by == "timeout"]
-    for one in survivors:
-        print(f"survives: {one.place}\n{one.diff}\n")
     for test in sorted(broken):
         print(f"fails without a mutant: {test}")
     counted = len(survivors) + len(killed)
@@ -178,6 +177,8 @@ def main() -> int:
             for one in filter(None, executor.map(judge, draws, deadlines_s)):
                 judged.append(one)
                 print(f"{one.place}: {one.killed_by or 'SURVIVES'}", file=sys.stderr, flush=True)
+                if not one.killed_by:
+                    print(f"survives: {one.place}\n{one.diff}\n", flush=True)
         start_worker(Path(name))
         broken = failing(sorted({one.killed_by for one in judged if "::" in one.killed_by}))
     report(judged, broken)
