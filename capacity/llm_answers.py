@@ -117,7 +117,7 @@ class LlmPlanAnswer(Answer):
             "confidence": self.effort.confidence,
         }
 
-    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+    def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """The tables that people see."""
         from capacity.render.tokens import token_tables
 
@@ -175,7 +175,7 @@ class LlmSimulationAnswer(Answer):
             "confidence": self.effort.confidence,
         }
 
-    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+    def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """The tables that people see."""
         from capacity.render.tables import caveat_lines
         from capacity.render.tokens import simulation_tables
@@ -310,7 +310,7 @@ class LlmProfileAnswer(Answer):
             "caveats": caveat_documents(self.caveats),
         }
 
-    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+    def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """The tables that people see."""
         from capacity.render.tables import caveat_lines
         from capacity.render.tokens import check_table, llm_profile_pieces
@@ -381,7 +381,7 @@ class LlmRatesAnswer(Answer):
             "confidence": self.effort.confidence,
         }
 
-    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+    def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """The tables that people see."""
         from capacity.render.tokens import rates_tables
 
@@ -446,7 +446,7 @@ class LlmLoadCurveAnswer(LlmSweepAnswer):
         """Load, arrival rate [requests/s] and the quantile of TTFT with its interval [s], rising in load."""
         return quantile_points(self.rows(), f"ttft_{quantile_name(max(self.table.quantiles))}")
 
-    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+    def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """Where it explodes, the table and the chart."""
         from capacity.render.charts import load_chart
         from capacity.render.load_curve import load_curve_texts
@@ -510,7 +510,7 @@ class LlmComparisonAnswer(Answer):
             "confidence": self.effort.confidence,
         }
 
-    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+    def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """The tables that people see."""
         from capacity.render.compare import token_comparison_tables
         from capacity.render.tables import caveat_lines
@@ -604,7 +604,7 @@ class LlmCheckAnswer(Answer):
             "confidence": self.effort.confidence,
         }
 
-    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+    def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """The tables that people see."""
         from capacity.render.tables import gate_tables
 
@@ -648,7 +648,7 @@ class LlmExplanationAnswer(Answer):
             "changes": plain(found.changes),
         }
 
-    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+    def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """The tables that people see."""
         from capacity.render.tokens import explanation_tables
 
