@@ -42,6 +42,7 @@ CONFIG = load_config(CONFIG_FILE)
 TESTS_MIN, TESTS_MAX = 3, 8  # files of tests that judge a module: fewer call for those of its importers
 TESTS_ALIKE = 4  # and those that share most of its words, which find what runs it by a command
 MEMORY_MAX = 8 * 2**30
+PAGES = "tests/test_readme.py::test_reference_pages_are_what_help_and_docstrings_say"  # with each default
 FAILED = re.compile(r"^(?:FAILED|ERROR) ([^\s\[]+)", re.MULTILINE)
 PYTEST = f"{shlex.quote(sys.executable)} {CONFIG.test_command}"
 
@@ -67,7 +68,7 @@ def imported(file: Path) -> frozenset[str]:
 
 
 def tests_of(module: Path) -> list[str]:
-    """The module's own examples, the tests most like it and of its name, and those nearest by their imports."""
+    """The module's own examples, the tests most like it and of its name, those nearest by imports, its pages."""
     tests = sorted(Path("tests").rglob("test_*.py"))
     helpers = [file for file in Path("tests").rglob("*.py") if file not in tests]
     sources = [file for name in (*CONFIG["module-path"], "cli.py") for file in find_modules([Path(name)])]
@@ -81,7 +82,8 @@ def tests_of(module: Path) -> list[str]:
         if len(found) >= TESTS_ALIKE + TESTS_MIN:
             break
         names |= {dotted(file) for file in (*sources, *helpers) if imported(file) & names}
-    return [str(file) for file in (module, *found)]
+    pages = [PAGES] if module.parts[0] == "capacity" else []
+    return [*(str(file) for file in (module, *found)), *pages]
 
 
 def share(imports: frozenset[str], names: set[str]) -> float:
