@@ -1,15 +1,17 @@
-"""Draw mutants: changes one place at a time, drawn at random, and runs the tests that import the module.
+"""Draw mutants: changes one place at a time, drawn at random, and runs the tests nearest to the module.
 
     python benchmarks/draw_mutants.py [--count 100] [--seed 0] [--minutes 60] [path ...]
 
 Where `planted_bugs.py` plants bugs by hand, cosmic-ray makes these: `cosmic-ray.toml` says where and which.
 A path, such as capacity/queues, draws in that file or folder alone. The working tree is never touched.
-Prints each survivor with its change, and the share killed. Not counted are mutants that cannot be imported
-or whose test fails without them too; if there are any of these it exits with 2.
+Prints each survivor with its change when it is found, and the share killed at the end. Not counted are
+mutants that cannot be imported or whose test fails without them too; if there are any of these it exits
+with 2. Starts a worker for each core that it may use: `taskset -c 1` holds it to one.
 """
 
 import argparse
 import ast
+import math
 import os
 import random
 import re
@@ -19,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence, Set
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
@@ -37,7 +40,9 @@ from planted_bugs import AT_ONCE, ENVIRONMENT, ROOT, copy_to
 CONFIG_FILE = ROOT / "benchmarks" / "cosmic-ray.toml"
 CONFIG = load_config(CONFIG_FILE)
 TESTS_MIN, TESTS_MAX = 3, 8  # files of tests that judge a module: fewer call for those of its importers
+TESTS_ALIKE = 4  # and those that share most of its words, which find what runs it by a command
 MEMORY_MAX = 8 * 2**30
+PAGES = "tests/test_readme.py::test_reference_pages_are_what_help_and_docstrings_say"  # with each default
 FAILED = re.compile(r"^(?:FAILED|ERROR) ([^\s\[]+)", re.MULTILINE)
 PYTEST = f"{shlex.quote(sys.executable)} {CONFIG.test_command}"
 
@@ -63,25 +68,50 @@ def imported(file: Path) -> frozenset[str]:
 
 
 def tests_of(module: Path) -> list[str]:
-    """The module's own examples, the tests of its name, those that import it, those of what imports it."""
+    """The module's own examples, the tests most like it and of its name, those nearest by imports, its pages."""
     tests = sorted(Path("tests").rglob("test_*.py"))
     helpers = [file for file in Path("tests").rglob("*.py") if file not in tests]
     sources = [file for name in (*CONFIG["module-path"], "cli.py") for file in find_modules([Path(name)])]
     names = {dotted(module)}
-    found = [test for test in tests if test.stem == f"test_{module.stem}"]
+    alike = sorted(tests, key=lambda test: -likeness(module, test))[:TESTS_ALIKE]
+    found = list(dict.fromkeys(alike + [test for test in tests if test.stem == f"test_{module.stem}"]))
     for _ in range(5):
         near = [test for test in tests if imported(test) & names]
         near = sorted(set(near) - set(found), key=lambda test: (-share(imported(test), names), test))
         found += near[:TESTS_MAX]
-        if len(found) >= TESTS_MIN:
+        if len(found) >= TESTS_ALIKE + TESTS_MIN:
             break
         names |= {dotted(file) for file in (*sources, *helpers) if imported(file) & names}
-    return [str(file) for file in (module, *found)]
+    pages = [PAGES] if module.parts[0] == "capacity" else []
+    return [*(str(file) for file in (module, *found)), *pages]
 
 
 def share(imports: frozenset[str], names: set[str]) -> float:
     """Of what a test imports, how much is of the modules: the test that imports little else is theirs."""
     return sum(name in names or name.rpartition(".")[0] in names for name in imports) / len(imports)
+
+
+@cache
+def words(file: Path) -> frozenset[str]:
+    """The words of a file: its names, and the parts of these."""
+    text = file.read_text()
+    parts = re.sub(r"([a-z])([A-Z])", r"\1_\2", text).lower().replace("_", " ")
+    return frozenset((*re.findall(r"\w{5,}", text), *re.findall(r"\w{3,}", parts)))
+
+
+@cache
+def weights() -> dict[str, float]:
+    """Words of tests by how few files have them: the squared logarithm of one over their share."""
+    files = [words(test) for test in Path("tests").rglob("test_*.py")]
+    counts = Counter(word for file in files for word in file)
+    return {word: math.log(len(files) / count) ** 2 for word, count in counts.items()}
+
+
+def likeness(module: Path, test: Path) -> float:
+    """The weight of the words that a module and a test share, over the root of that of the test's."""
+    known = weights()
+    shared = sum(known.get(word, 0.0) for word in words(module) & words(test))
+    return shared / math.sqrt(1.0 + sum(known[word] for word in words(test)))
 
 
 def dotted(file: Path) -> str:
@@ -147,12 +177,10 @@ def failing(tests: Sequence[str]) -> set[str]:
 
 
 def report(judged: Sequence[Judged], broken: Set[str]) -> None:
-    """The survivors, and the share killed of those that can be imported and whose test passes without."""
+    """The share killed of those that can be imported and whose test passes without."""
     survivors = [one for one in judged if not one.killed_by]
     killed = [one for one in judged if "::" in one.killed_by and one.killed_by not in broken]
     hung = [one for one in judged if one.killed_by == "timeout"]
-    for one in survivors:
-        print(f"survives: {one.place}\n{one.diff}\n")
     for test in sorted(broken):
         print(f"fails without a mutant: {test}")
     counted = len(survivors) + len(killed)
@@ -178,6 +206,8 @@ def main() -> int:
             for one in filter(None, executor.map(judge, draws, deadlines_s)):
                 judged.append(one)
                 print(f"{one.place}: {one.killed_by or 'SURVIVES'}", file=sys.stderr, flush=True)
+                if not one.killed_by:
+                    print(f"survives: {one.place}\n{one.diff}\n", flush=True)
         start_worker(Path(name))
         broken = failing(sorted({one.killed_by for one in judged if "::" in one.killed_by}))
     report(judged, broken)

@@ -27,7 +27,7 @@ from typing import NamedTuple, NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("capacity", "simulations")
-AT_ONCE = os.cpu_count() or 1
+AT_ONCE = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 # Plugins that pytest finds by itself take longer to import than most of these tests to run.
 ENVIRONMENT = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": "xdist.plugin,pytest_timeout"}
 MACHINE_CODE = "machine-code"  # a folder beside the copies

@@ -75,7 +75,7 @@ class Answer(ABC):
         """The answer as JSON, without the version of its schema."""
 
     @abstractmethod
-    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+    def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """What the command prints on a terminal of that width; `verbose` adds details."""
 
     @abstractmethod
@@ -221,7 +221,7 @@ class PlanAnswer(Answer):
             document["recovery"] = recovery_plan_document(self.recovery)
         return document
 
-    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+    def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """The tables that people see."""
         from capacity.render.charts import objective_chart
         from capacity.render.explanation import explanation_texts
@@ -321,7 +321,7 @@ class OnePlan(Answer):
         """Largest arrival rate below which the queues do not grow for ever. [requests/s]"""
         return sustainable_rate_rps(self.scenario.profile, self.plan)
 
-    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+    def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """The tables that people see."""
         from capacity.render.tables import caveat_lines, simulation_table
 
@@ -363,7 +363,7 @@ class SimulationAnswer(OnePlan):
     caveats: tuple[Caveat, ...]
     effort: Effort
 
-    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+    def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """The tables that people see."""
         from capacity.render.tables import caveat_lines, simulation_table
 
@@ -408,7 +408,7 @@ class LawAnswer(Answer):
             "confidence": self.effort.confidence,
         }
 
-    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+    def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """Theory compared with simulation, quantity by quantity."""
         from capacity.render.tables import table
 
@@ -478,7 +478,7 @@ class RatesAnswer(Answer):
         """`capacity max-rate --json`."""
         return rates_document(self.rates, seed=self.effort.seed, confidence=self.effort.confidence)
 
-    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+    def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """The tables that people see."""
         from capacity.render.charts import objective_chart
         from capacity.render.figures import rate_curve
@@ -537,7 +537,7 @@ class ComparisonAnswer(Answer):
             confidence=self.effort.confidence,
         )
 
-    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+    def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """The tables that people see."""
         from capacity.render.compare import comparison_tables
 
@@ -581,7 +581,7 @@ class CheckAnswer(Answer):
 
         return gate_document(self.answer, seed=self.effort.seed, confidence=self.effort.confidence)
 
-    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+    def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """The tables that people see."""
         from capacity.render.tables import gate_tables
 
@@ -631,7 +631,7 @@ class ExplanationAnswer(Answer):
             "confidence": self.saved.effort.confidence,
         }
 
-    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+    def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """The tables that people see."""
         from capacity.render.charts import objective_chart
         from capacity.render.explanation import explanation_texts
@@ -701,7 +701,7 @@ class RowsAnswer(Answer):
             return sweep_document(self.table.columns, self.cells)
         return outcome_document(self.table.columns, self.cells, self.path.name)
 
-    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+    def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """The tables that people see."""
         from capacity.render.tables import caveat_lines, document_table
 
@@ -751,7 +751,7 @@ class LoadCurveAnswer(SweepAnswer):
         """Load, arrival rate [requests/s] and the quantile with its interval [s], rising in load."""
         return quantile_points(self.rows(), f"response_{quantile_name(max(self.table.quantiles))}")
 
-    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+    def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """Where it explodes, the table and the chart."""
         from capacity.answer.sentences import fleet
         from capacity.render.charts import load_chart
@@ -804,7 +804,7 @@ class WorkloadAnswer(Answer):
         document = description_document(self.description, self.error, self.caveats, seed=self.effort.seed)
         return document if self.lengths is None else document | {"lengths": lengths_document(self.lengths)}
 
-    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+    def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """The tables that people see."""
         from capacity.render.trace import description_tables, lengths_table
 

@@ -80,7 +80,7 @@ class AutoscaleAnswer(Answer):
             "confidence": self.effort.confidence,
         }
 
-    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+    def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """The screen that people see."""
         from capacity.render.autoscaling.screen import autoscale_tables
         from capacity.render.tables import caveat_lines

@@ -63,7 +63,7 @@ class AuditAnswer(Answer):
             "notes": list(self.test.notes),
         }
 
-    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+    def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """The tables that people see."""
         from capacity.render.evidence import audit_tables
 
@@ -136,7 +136,7 @@ class StagesAnswer(Answer):
             "notes": list(self.test.notes),
         }
 
-    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+    def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """The tables that people see."""
         from capacity.render.evidence import stage_tables
 
@@ -212,7 +212,7 @@ class ImportAnswer(Answer):
             return
         write_whole(path, (dumps(self._contents()) + "\n").encode())
 
-    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+    def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """The tables that people see."""
         from capacity.render.evidence import import_tables
 

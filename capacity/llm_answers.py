@@ -135,7 +135,7 @@ class LlmPlanAnswer(Answer):
             document["recovery"] = recovery_plan_document(self.recovery)
         return document
 
-    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+    def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """The tables that people see."""
         from capacity.render.tokens import token_tables
 
@@ -221,7 +221,7 @@ class LlmSimulationAnswer(Answer):
             "confidence": self.effort.confidence,
         }
 
-    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+    def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """The tables that people see."""
         from capacity.render.tables import caveat_lines
         from capacity.render.tokens import simulation_tables
@@ -356,7 +356,7 @@ class LlmProfileAnswer(Answer):
             "caveats": caveat_documents(self.caveats),
         }
 
-    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+    def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """The tables that people see."""
         from capacity.render.tables import caveat_lines
         from capacity.render.tokens import check_table, llm_profile_pieces
@@ -427,7 +427,7 @@ class LlmRatesAnswer(Answer):
             "confidence": self.effort.confidence,
         }
 
-    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+    def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """The tables that people see."""
         from capacity.render.tokens import rates_tables
 
@@ -492,7 +492,7 @@ class LlmLoadCurveAnswer(LlmSweepAnswer):
         """Load, arrival rate [requests/s] and the quantile of TTFT with its interval [s], rising in load."""
         return quantile_points(self.rows(), f"ttft_{quantile_name(max(self.table.quantiles))}")
 
-    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+    def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """Where it explodes, the table and the chart."""
         from capacity.render.charts import load_chart
         from capacity.render.load_curve import load_curve_texts
@@ -556,7 +556,7 @@ class LlmComparisonAnswer(Answer):
             "confidence": self.effort.confidence,
         }
 
-    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+    def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """The tables that people see."""
         from capacity.render.compare import token_comparison_tables
         from capacity.render.tables import caveat_lines
@@ -650,7 +650,7 @@ class LlmCheckAnswer(Answer):
             "confidence": self.effort.confidence,
         }
 
-    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+    def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """The tables that people see."""
         from capacity.render.tables import gate_tables
 
@@ -694,7 +694,7 @@ class LlmExplanationAnswer(Answer):
             "changes": plain(found.changes),
         }
 
-    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+    def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """The tables that people see."""
         from capacity.render.tokens import explanation_tables
 

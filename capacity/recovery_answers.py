@@ -86,7 +86,7 @@ class StressAnswer(Answer):
             "confidence": self.effort.confidence,
         }
 
-    def tables(self, width: int = 80, *, verbose: bool = False) -> Iterator[RenderableType]:
+    def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """The screen that people see."""
         from capacity.render.recovery.screen import stress_tables
         from capacity.render.tables import caveat_lines

@@ -141,10 +141,8 @@ class TokenQuestion:
         )
 
     def allows(self, plan: TokenPlan) -> bool:
-        """Whether an engine with slots has a token of each step for each of them, and room in it for every request."""
+        """Whether the engine takes the settings, and has room for requests of all lengths that are known."""
         profile = self.profile(plan.profile)
-        if profile.engine.scheduler is not Scheduler.LLAMA_CPP:
-            return True
         try:
             profile.require(plan.sequences_max, plan.batched_tokens_max)
             require_lengths(profile, self.lengths, plan.sequences_max)

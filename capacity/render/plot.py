@@ -28,6 +28,7 @@ DARK = {
     "#dddddd": "#30363d", "#0072b2": "#58a6ff", "#d55e00": "#ff8c42", "#009e73": "#3fb98a",
 }  # fmt: skip
 GREY, PALE = "#444444", "#dddddd"
+_DARK_SHARE = 0.8  # from there on white stands out more from the blue of a heat map than black does
 KINDS: dict[str, dict[str, Any]] = {
     "theory": {},
     "simulation, with its interval": {"marker": "o", "markersize": 4.0, "linestyle": "none"},
@@ -337,7 +338,7 @@ class Plot(Panels):
             )
             for row, column in np.ndindex(*cells.shape):
                 text = f"{cells[row, column]:.3g}" if cells[row, column] is not np.ma.masked else "–"
-                color = "white" if shares.filled(0.0)[row, column] > 0.6 else "#222222"
+                color = "white" if shares.filled(0.0)[row, column] > _DARK_SHARE else "#222222"
                 axes.text(column, row, text, ha="center", va="center", color=color)
             if unit:
                 axes.plot([], [], " ", label=f"cells: {unit}")

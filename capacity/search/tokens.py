@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from capacity.errors import DomainError
 from capacity.performance import Kind, TokenPerformance
 from capacity.profile.llm import LlmProfile, Scheduler
 from capacity.profile.llm_sampling import has_spread
@@ -477,7 +478,7 @@ def token_changes(
 ) -> tuple[TokenChange, ...]:
     """The same fleet with half and twice the sequences, and half and twice the tokens a step, where measured.
 
-    Numbers of slots in which some request has no room are left out.
+    Settings that leave some request no room in a slot or in a pass are left out.
     """
     limits = question.profile(plan.profile).limits_measured
     found: list[TokenChange] = []
@@ -492,12 +493,15 @@ def token_changes(
                 continue
             progress(f"trying {flag} {value}")
             scenario = question.scenario(other)
-            judged = judge.accepts(scenario)
+            try:
+                judged, saturation = judge.accepts(scenario), judge.saturated(scenario)
+            except DomainError:  # that a prompt fits no pass is only seen once it is drawn
+                continue
             found.append(
                 TokenChange(
                     what=f"{flag} {value}",
                     plan=other,
-                    saturation=judge.saturated(scenario),
+                    saturation=saturation,
                     verdict=judged.verdict,
                     performance=judged.performance,
                 )

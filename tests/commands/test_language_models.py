@@ -164,7 +164,9 @@ def test_a_saved_plan_is_checked_explained_and_rendered(saved: Path, folder: Pat
     assert answer("check", "--plan", saved, "--rate", "900rps", code=3)["rejection"]["limit"] == "stability"
     slow = profile(coefficients={**LINE, "base_s": 0.02})
     (folder / "slow.json").write_text(json.dumps(slow))
-    assert answer("check", "--plan", saved, "--profile", folder / "slow.json", code=3)["verdict"] == "missed"
+    checked = answer("check", "--plan", saved, "--profile", folder / "slow.json", code=3)
+    assert checked["verdict"] == "missed"
+    assert checked["notes"] == ["profile line is replaced by another with the same name"]
     explained = answer("explain", saved)
     assert {one["what"] for one in explained["changes"]} == {"--sequences-max 8", "--batched-tokens-max 256"}
     assert explained["saturation"]["binding"] == "slots"

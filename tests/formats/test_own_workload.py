@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from written import file, refusal
 
+import capacity as cap
 from capacity.formats.own_workload import workload_to_document
 from capacity.formats.registry import Kind, read
 from capacity.traffic.workload import TraceArrivals
@@ -20,6 +21,12 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     found = read(file(tmp_path, WRITTEN), Kind.WORKLOAD)
     assert found.instants_s == (0.0, 0.25, 0.25, 2.0)
     assert found.rate_rps == TRACE.rate_rps
+
+
+def test_as_csv_it_is_a_trace_from_its_first_arrival_on(tmp_path: Path) -> None:
+    given = file(tmp_path, WRITTEN | {"t_s": list(TRACE.instants_s)})
+    cap.import_file(given, kind="workload").write(tmp_path / "trace.csv")
+    assert (tmp_path / "trace.csv").read_text(encoding="utf-8") == "t_s\n0.0\n0.25\n0.25\n2.0\n"
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,12 @@ def test_a_counter_of_requests_is_a_rate_over_time(tmp_path: Path) -> None:
     assert run.throughput_rps == pytest.approx(1.25)
 
 
+@pytest.mark.parametrize("metric", ["vllm:prompt_tokens_total", "vllm:num_requests_waiting"])
+def test_what_counts_no_requests_is_no_run(tmp_path: Path, metric: str) -> None:
+    other = bucket("", 100, 300, 500, metric=metric)
+    assert only_run(tmp_path, answer("matrix", *RATE["data"]["result"], other)).counted == 25
+
+
 def test_a_gauge_of_requests_in_flight_is_users(tmp_path: Path) -> None:
     run = only_run(tmp_path, answer("matrix", bucket("", 3, 4, metric="vllm:num_requests_running")))
     assert [one.users for one in run.history] == [3.0, 4.0]

@@ -214,6 +214,12 @@ def test_noise_comes_from_single_steps_or_from_percentiles() -> None:
     assert not len(with_noise(table_of([*GRID, *PROMPTS]), GRID).noise)
 
 
+def test_a_notebook_shows_a_profile_without_its_steps() -> None:
+    one = LlmProfile(name="p", kv=KV, limits_measured=LIMITS, steps=tuple([*GRID, *PROMPTS] * 100))
+    assert "name='p'" in repr(one)
+    assert len(repr(one)) < 2000
+
+
 def test_a_language_model_is_no_profile_of_batch_times() -> None:
     with pytest.raises(InputError, match="batches continuously"):
         load_profile("llama-3.1-8b-rtx-pro-6000-bf16")

@@ -119,6 +119,9 @@ def test_who_was_only_seen_from_end_to_end_tells_the_same(runs: dict[str, SeenRu
         found_s = found.table.mean_s(decode_requests=requests, kv_tokens=requests * 50)
         assert found_s == pytest.approx(LAW.step_s(0, requests, requests * 50), rel=0.01)
     require_check(found)
+    first = bare[0].requests[0]  # among failures that hide what it waits for
+    lone = replace(bare[0], requests=(first,), others_s=((first.start_s, first.last_s),))
+    assert profile_of_runs([lone, *bare], SETTINGS, "bare").steps == found.steps
 
 
 def test_a_neighbour_that_nobody_knows_of_is_not_mixed_in(runs: dict[str, SeenRun]) -> None:

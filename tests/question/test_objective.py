@@ -144,3 +144,9 @@ def test_tiers_are_those_of_the_contract() -> None:
         "batch": {0.5: 1.0, 0.95: 5.0, 0.99: 30.0},
         "background": {0.5: 10.0, 0.95: 60.0, 0.99: 300.0},
     }
+
+
+def test_requests_beyond_a_limit_are_those_that_goodput_leaves() -> None:
+    promise = Promise(measure=Measure.MISSED, allowed=0.02)
+    assert promise.found(TokenPerformance(kind=Kind.SIMULATION, goodput=0.75)) == Interval.exact(0.25)
+    assert promise.found(TokenPerformance(kind=Kind.SIMULATION)) is None

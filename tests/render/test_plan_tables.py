@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from capacity.performance import Interval, Kind, Performance
 from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
 from capacity.question.objective import LatencyObjective, Measure, Promise
 from capacity.question.plan import Plan, Routing
-from capacity.render.plan import considered_tables, shown_promise, tally_line
+from capacity.render.plan import considered_tables, plan_table, shown_promise, tally_line
 from capacity.search.recommendation import Recommendation, Tally
 
 P99 = Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.04)
@@ -27,11 +27,16 @@ def candidate(plan: Plan, p99_s: float | None = None, rejection: Rejection | Non
 
 def rows(candidates: list[Candidate]) -> list[list[str]]:
     """The cells of the table, led by those of its head."""
+    return printed(*considered_tables(candidates, P99))[1:]
+
+
+def printed(*tables: RenderableType) -> list[list[str]]:
+    """The cells of each line."""
     console = Console(width=160)
     with console.capture() as text:
-        console.print(*considered_tables(candidates, P99))
+        console.print(*tables)
     lines = [line for line in text.get().splitlines() if line.strip() and "─" not in line]
-    return [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in lines[1:]]
+    return [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in lines]
 
 
 def test_what_all_have_in_common_has_no_column() -> None:
@@ -106,6 +111,16 @@ def test_fleets_that_wait_are_one_row_of_the_refused_and_one_of_the_accepted_eac
         ["1 ms to 3 ms", "2", "2 to 4", "0.500", "50 (45 to 55) ms", "missed: P99 above 40 ms"],
         ["4 ms to 5 ms", "2", "2 to 4", "0.500", "20 (18 to 22) ms", "met"],
     ]
+
+
+def test_the_table_of_the_plan_has_what_was_asked_of_its_performance() -> None:
+    seen = candidate(PLAN, 0.03).performance
+    objective = LatencyObjective(limits={0.99: 0.04})
+    found = Recommendation(verdict=Verdict.MET, objective=objective, plan=PLAN, performance=seen)
+    settings = printed(plan_table(replace(found, performance=None)))
+    assert ["replicas", "2"] in settings
+    performance = [["load", "0.5"], ["response, P99", "30 (27 to 33) ms"]]
+    assert printed(plan_table(found)) == [*settings, *performance]
 
 
 def test_the_column_is_the_highest_quantile_of_the_response_or_else_the_last_promise() -> None:

@@ -278,6 +278,23 @@ def test_a_heat_map_writes_numbers_and_outlines_what_is_accepted() -> None:
     assert legend_of(plot) == ["cells: ms", "accepted", "– refused"]
 
 
+def luminance(color: Any) -> float:
+    """Relative luminance as of WCAG 2.2."""
+    parts = np.array(mpl.colors.to_rgb(color))
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return float(linear @ (0.2126, 0.7152, 0.0722))
+
+
+def test_the_numbers_of_a_heat_map_stand_out_from_their_cells() -> None:
+    """Pale, dark and missing alike by more than the 3 to 1 that WCAG 2.2 asks of large text."""
+    plot, values = blank(), [math.nan, *range(21)]
+    plot.heat_map(values, [1], [values])
+    (image,) = plot.axes.images
+    for text, cell in zip(plot.axes.texts, image.to_rgba(image.get_array())[0], strict=True):
+        dark, light = sorted((luminance(text.get_color()), luminance(cell[:3])))
+        assert (light + 0.05) / (dark + 0.05) >= 3.0, text.get_text()
+
+
 def test_the_legend_of_a_heat_map_says_what_outline_and_dash_mean() -> None:
     plot, full = blank(), blank()
     plot.heat_map(

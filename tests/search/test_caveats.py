@@ -4,12 +4,20 @@ from dataclasses import replace
 
 import pytest
 
+from capacity.autoscaling.scaled_fleet import ScaledFleet
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Doubt
 from capacity.question.caveat import CaveatCode
 from capacity.question.plan import Batching, Plan
-from capacity.search.caveats import batching_caveats, headroom_caveats, profile_caveats, trace_caveats
+from capacity.search.caveats import (
+    autoscale_caveats,
+    batching_caveats,
+    headroom_caveats,
+    profile_caveats,
+    trace_caveats,
+)
 from capacity.search.recommendation import Headroom
+from capacity.traffic.daily import DailyCurve
 from capacity.traffic.workload import PoissonArrivals, TraceArrivals, Workload
 
 FULL = BatchTiming(batch_size=1, mean_s=0.003, p50_s=0.003, p99_s=0.0032)
@@ -112,6 +120,23 @@ def test_a_trace_happened_once():
     assert remark.message == "it was sorted"
     poisson = Workload(arrival_rate_rps=1.0, arrivals=PoissonArrivals())
     assert list(trace_caveats(poisson, [0.99])) == []
+
+
+def test_a_fleet_that_follows_its_load_is_told_what_its_profile_leaves_open_of_p99():
+    timings = (
+        BatchTiming(batch_size=1, samples_s=(0.003,)),
+        BatchTiming(batch_size=2, mean_s=0.004, p95_s=0.005),
+    )
+    fleet = ScaledFleet(
+        profile=ServiceProfile(name="p", timings=timings),
+        plan=Plan(profile="p", replicas=2, batch_size_max=2),
+        autoscaler=None,
+        curve=DailyCurve(times_s=(0.0,), rates_rps=(25.0,)),
+        response_p99_s=0.5,
+    )
+    told = {one.code: one.message for one in autoscale_caveats(fleet)}
+    assert "so P99 of the service time is unknown" in told[CaveatCode.PROFILE_ONE_SAMPLE]
+    assert "no percentile as high as P99" in told[CaveatCode.PROFILE_PERCENTILE_MISSING]
 
 
 def test_open_rates_are_told_where_more_than_2_percent_lie_between():

@@ -15,7 +15,7 @@ from in_process import capacity
 
 from capacity.errors import DependencyError, InputError
 from simulations import cluster_executor
-from simulations.cluster_executor import cluster, environment
+from simulations.cluster_executor import _require_workers, cluster, environment
 
 HERE = Path(__file__).parents[1]
 SIMULATE = [
@@ -113,6 +113,15 @@ def test_workers_that_do_not_come_back_are_not_waited_for_without_end(
 
     with pytest.raises(DependencyError, match=r"no workers for 10 s; start some by `dask worker tcp://a:1`"):
         cluster_executor._require_workers(Empty(), "tcp://a:1")
+
+
+def test_a_single_worker_is_enough() -> None:
+    class OfOne:
+        def wait_for_workers(self, count: int, timeout: float) -> None:
+            if count > 1:
+                raise TimeoutError(f"1 of {count} workers after {timeout:g} s")
+
+    _require_workers(OfOne(), "127.0.0.1:8786")  # type: ignore[arg-type]
 
 
 def test_no_scheduler_is_named_with_its_mend(monkeypatch: pytest.MonkeyPatch) -> None:

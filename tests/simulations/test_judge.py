@@ -531,6 +531,13 @@ def test_errors_add_in_quadrature() -> None:
     assert widened(narrow, 0.0) == narrow
 
 
+def test_a_value_among_the_lost_moves_its_lower_end_down() -> None:
+    """Nothing is above infinity; the lower end, which is finite, takes the error by itself."""
+    beyond = widened(Interval(value=math.inf, low=10.0, high=math.inf), 0.4)
+    assert (beyond.value, beyond.high) == (math.inf, math.inf)
+    assert beyond.low == pytest.approx(10.0 * math.exp(-0.4))
+
+
 def test_a_certificate_of_few_samples_has_a_wider_interval() -> None:
     def width_s(count: int) -> float:
         judge = SimulationJudge(precision=0.05)

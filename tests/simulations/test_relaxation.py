@@ -202,8 +202,13 @@ def test_users_who_walk_among_queues_forget_more_slowly(queues: int, users: int)
     assert 0.4 * allowed <= throughput / slowest_rate(chain) <= allowed
 
 
-@pytest.mark.parametrize("think_s", [0.5, 3.0, 8.0, 20.0])
-@pytest.mark.parametrize(("queues", "users"), [(2, 12), (3, 8)])
+AT_LOAD_1 = (2, 30, 13.5)  # where chance alone brings users together
+
+
+@pytest.mark.parametrize(
+    ("queues", "users", "think_s"),
+    [*((*fleet, think_s) for fleet in ((2, 12), (3, 8)) for think_s in (0.5, 3.0, 8.0, 20.0)), AT_LOAD_1],
+)
 def test_users_who_think_walk_in_smaller_numbers(queues: int, users: int, think_s: float) -> None:
     """The same with thoughts; the more users think, the shorter are runs, and never too short."""
     states = [s for s in itertools.product(range(users + 1), repeat=queues) if sum(s) <= users]

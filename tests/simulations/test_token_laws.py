@@ -21,12 +21,14 @@ from capacity.queues.batch.bulk import Bulk
 from capacity.queues.general.mg1 import MG1
 from capacity.queues.general.mg1_wait import Empirical
 from capacity.traffic.lengths import LengthLaw, LengthLaws
+from simulations.draws.arrivals import Seed
 from simulations.draws.records import Floats, Integers
 from simulations.draws.tokens import EngineRules, TokenDraws, TokenRecords
 from simulations.kernel.continuous import serve_engines
+from simulations.replication import Engine
 from simulations.statistics.intervals import Estimate
-from simulations.statistics.sample import cell_of
-from simulations.tokens import saturated
+from simulations.statistics.sample import Length, cell_of
+from simulations.tokens import TokenTask, draw_tokens, replicate_tokens, saturated
 from simulations.validation.token_laws import (
     EqualPasses,
     GeometricSlots,
@@ -34,7 +36,7 @@ from simulations.validation.token_laws import (
     SharedSlots,
     limited_sharing_mean_s,
 )
-from simulations.validation.token_systems import law_scenario
+from simulations.validation.token_systems import law_scenario, one_each
 
 RUNS, CONFIDENCE = 20, 0.999
 REACH = (100_000, 1_000_000, 10_000_000)
@@ -116,6 +118,23 @@ def conserved(draws: TokenDraws, records: TokenRecords) -> None:
 def window_s(run: Run) -> float:
     arrived_s = run.draws.arrived_s
     return float(arrived_s[-(len(arrived_s) // 20)] - arrived_s[len(arrived_s) // 10])
+
+
+ONE_TOKEN = LengthLaw(kind="constant", mean=1)
+SHORT = law_scenario(10.0, LengthLaws(ONE_TOKEN, ONE_TOKEN), one_each(0.01, 0.001))
+
+
+def test_counted_requests_stand_for_as_many_gaps() -> None:
+    """The last one's included, so that what is counted over that time is their rate."""
+    length = Length(warm_up=5, measured=4, cool_down=2)
+    task = TokenTask(scenario=SHORT, length=length, seed=Seed(value=1), engine=Engine.SIMPY)
+    arrived_s = draw_tokens(SHORT, length.requests, task.seed).arrived_s[5:9]
+    assert replicate_tokens(task).window_s == pytest.approx(4.0 * float(np.diff(arrived_s).mean()))
+
+
+def test_no_two_runs_share_the_noise_of_their_steps() -> None:
+    runs = [draw_tokens(SHORT, 1, Seed(value=1, replication=number)) for number in range(100)]
+    assert len({one.noise_seed for one in runs}) == 100
 
 
 def between_runs(values: list[float]) -> Interval:

@@ -1,6 +1,7 @@
 """Arrival processes as typed, and traces from files; every bad one with its file, line and mend."""
 
 import datetime
+import math
 
 import pytest
 from hypothesis import given, settings
@@ -117,6 +118,13 @@ def test_bursts_between_which_hardly_anybody_comes_are_poisson_and_refused_as_su
 def test_unknown_arrivals_are_refused(text):
     with pytest.raises(InputError):
         parse_arrivals(text)
+
+
+@pytest.mark.parametrize("cv", [0.0, -0.5, 20.1, math.nan])
+def test_gaps_that_no_gamma_law_has_are_refused_in_python_too(cv):
+    with pytest.raises(DomainError, match="above 0 and at most 20"):
+        GammaArrivals(cv=cv)
+    assert GammaArrivals(cv=20.0).cv == 20.0
 
 
 def test_a_rate_is_needed_without_a_trace():
