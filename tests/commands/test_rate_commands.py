@@ -5,7 +5,7 @@ import json
 import pytest
 from scipy.optimize import brentq
 from test_cli import T4, capacity, document
-from test_rates import laws_are_asked_once
+from test_max_rate import laws_are_asked_once
 
 from capacity.queues.batch.bulk import Bulk
 

@@ -6,7 +6,7 @@ from functools import cache
 
 import pytest
 from scipy.optimize import brentq
-from test_rates import NoJudge, laws_are_asked_once, profile_of, silent
+from test_max_rate import NoJudge, laws_are_asked_once, profile_of, silent
 from test_what_if import law_s, plan_of, question_of
 
 from capacity.answer.documents import dumps, explanation_document

@@ -88,7 +88,11 @@ def test_steps_are_as_the_server_noted_them(measured: Measured, requests: int, l
     ]
     assert 0.5 * len(noted) <= sum(step.count or 0 for step in rows) <= 1.1 * len(noted) + 2
     low_s, high_s = quantiles(noted, n=20)[0], quantiles(noted, n=20)[-1]
-    for step in rows:
+    often = [
+        step for step in rows if (step.count or 0) >= 5
+    ]  # of three, two may come in one read of a busy machine
+    assert often
+    for step in often:
         assert 0.8 * low_s <= (step.p50_s or step.mean_s) <= 1.2 * high_s
 
 

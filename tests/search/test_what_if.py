@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from test_rates import NoJudge, p99_s, profile_of, silent
+from test_max_rate import NoJudge, p99_s, profile_of, silent
 
 from capacity.errors import DomainError
 from capacity.performance import Interval
