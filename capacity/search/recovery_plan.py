@@ -89,21 +89,11 @@ def plan_to_recover(
     tried = tuple(_tried(stress, in_time, report))
     as_is, _ = smallest_fleet(as_planned, in_time, report, replicas_max)
     enough = [one for one in tried if is_in_time(one.found, within_s) and is_harmless(one.found, as_planned)]
-    setting, chosen = None, None
-    for remedy in _best_first(enough):
-        changed = remedy.found.stress.plan
-        # A queue limit loses requests, which the objective counts as late.
-        again = planned if changed == plan else replan(changed)
-        if again.plan == changed:
-            planned, setting, chosen = again, remedy.setting, remedy.found
-            break
+    planned, setting, chosen = _with_a_setting(planned, enough, replan)
     if chosen is None and as_is is not None:
-        again = replan(as_is.stress.plan)
-        if again.plan is not None:
-            same = again.plan == as_is.stress.plan
-            larger = as_is if same else in_time(in_time.asked(stress_of(again.plan)))
-            if is_in_time(larger, within_s):
-                planned, chosen = again, larger
+        planned, chosen = _with_more_replicas(
+            planned, as_is, replan, lambda plan: in_time(in_time.asked(stress_of(plan))), within_s
+        )
     return planned, RecoveryPlan(
         within_s=within_s,
         as_planned=as_planned,
@@ -114,6 +104,34 @@ def plan_to_recover(
         replicas_min=replicas_min,
         flags=flags,
     )
+
+
+def _with_a_setting(
+    planned: AnyRecommendation, enough: list[Remedy], replan: Callable[[Any], AnyRecommendation]
+) -> tuple[AnyRecommendation, str | None, Runs | None]:
+    """The best setting with which the plan still meets the objective; None if there is none."""
+    for remedy in _best_first(enough):
+        plan = remedy.found.stress.plan
+        # A queue limit loses requests, which the objective counts as late.
+        again = planned if plan == planned.plan else replan(plan)
+        if again.plan == plan:
+            return again, remedy.setting, remedy.found
+    return planned, None, None
+
+
+def _with_more_replicas(
+    planned: AnyRecommendation,
+    as_is: Runs,
+    replan: Callable[[Any], AnyRecommendation],
+    in_trouble: Callable[[Any], Runs],
+    within_s: float,
+) -> tuple[AnyRecommendation, Runs | None]:
+    """The smallest fleet that recovers, or what it grows to when it is confirmed; None if none can be."""
+    again = replan(as_is.stress.plan)
+    if again.plan is None:
+        return planned, None
+    found = as_is if again.plan == as_is.stress.plan else in_trouble(again.plan)
+    return (again, found) if is_in_time(found, within_s) else (planned, None)
 
 
 class _InTime:
