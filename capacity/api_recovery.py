@@ -261,13 +261,9 @@ def _token_stress(given: Mapping[str, Any]) -> TokenStress:
     found = None if saved is not None else parse.find_profile(given["profile"])
     assert not isinstance(found, ServiceProfile)  # noqa: S101  (it was looked at before)
     scenario, saturation = fleet_in_trouble(found, saved, given["replicas"], given)
-    return TokenStress(
-        profile=scenario.profile,
-        workload=scenario.workload,
-        plan=scenario.plan,
-        lengths=scenario.lengths,
-        saturation=saturation,
-        cached_share=scenario.cached_share,
+    return TokenStress.of(
+        scenario,
+        saturation,
         queue_limit=given["queue_limit"],
         **trouble,
     )
@@ -382,13 +378,9 @@ class Trouble:
 
     def token_stress(self, scenario: TokenScenario, saturation: Saturation) -> TokenStress:
         """The trouble of engines; they stop attempts that no client waits for, as in `stress`."""
-        return TokenStress(
-            profile=scenario.profile,
-            workload=scenario.workload,
-            plan=scenario.plan,
-            lengths=scenario.lengths,
-            saturation=saturation,
-            cached_share=scenario.cached_share,
+        return TokenStress.of(
+            scenario,
+            saturation,
             clients=self.clients,
             trigger=self.trigger,
             protection=Protection(abandoned=Abandoned.STOPPED),

@@ -244,9 +244,7 @@ def _why_not_fewer(recommendation: Recommendation, question: Question, plan: Pla
         return f"With one {one} fewer and {gone[0]}, nothing would be left."
     if not fewer:
         if question.replicas_min >= plan.replicas:
-            return (
-                f"Fewer than {plan.replicas // step} {one}s were not tried; below is why so many are needed."
-            )
+            return f"Fewer than {plan.replicas // step} {one}s were not tried; the reason is below."
         return f"One {one} fewer was not tried."
     nearest, less = closest(fewer, recommendation.objective), "One fewer" if step == 1 else "One device fewer"
     if nearest.performance is None or nearest.performance.load is None:

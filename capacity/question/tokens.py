@@ -81,7 +81,7 @@ class TokenQuestion:
     Attributes:
         sequences_max, batched_tokens_max: settings of the engine to choose from; None for what each profile
             was measured up to.
-        replicas_min: fewest, where something other than the objective needs so many.
+        replicas_min: fewest, where something other than the objective needs that number.
     """
 
     profiles: tuple[LlmProfile, ...]

@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 from capacity.errors import DomainError, InputError
 from capacity.profile.llm import LlmProfile
@@ -220,6 +220,19 @@ class TokenStress(AnyStress):
     saturation: Saturation
     cached_share: float = 0.0
     queue_limit: int | None = None
+
+    @classmethod
+    def of(cls, scenario: TokenScenario, saturation: Saturation, **trouble: Any) -> Self:
+        """Engines as they serve, and what goes wrong: the other attributes, by name."""
+        return cls(
+            profile=scenario.profile,
+            workload=scenario.workload,
+            plan=scenario.plan,
+            lengths=scenario.lengths,
+            saturation=saturation,
+            cached_share=scenario.cached_share,
+            **trouble,
+        )
 
     @property
     def capacity_rps(self) -> float:

@@ -100,7 +100,7 @@ def why_not_fewer(found: TokenRecommendation, question: TokenQuestion) -> str:
     )
     count = f"{plan.replicas - 1} replica{'s' if plan.replicas > 2 else ''}"
     if fewer is None and question.replicas_min >= plan.replicas:
-        return f"Fewer than {plan.replicas} replicas were not tried; below is why so many are needed."
+        return f"Fewer than {plan.replicas} replicas were not tried; the reason is below."
     if fewer is not None and fewer.accepted:
         verb = "meets" if plan.replicas == 2 else "meet"
         return f"{count} {verb} the limits as well: one more is for what else was asked, such as to recover in time."

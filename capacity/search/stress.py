@@ -188,7 +188,7 @@ class _Fleets:
     tried: dict[tuple[int, int], Runs | None] = field(default_factory=dict)
 
     def recovers(self, replicas: int, *, runs: int) -> bool:
-        """Whether it recovers in so many runs, and something of it is left meanwhile."""
+        """Whether it recovers in this number of runs, and something of it is left meanwhile."""
         seen = self.runs(replicas, runs)
         return seen is not None and seen.exit_code == 0 and seen.stress.trigger.left(replicas) > 0.0
 

@@ -158,7 +158,7 @@ def test_a_plan_that_comes_back_with_one_setting_more(plan: Command, stress: Com
     told = " ".join(done.stdout.split())
     assert "2 replicas of one-slot meet P99 <= 400 ms at 150 rps" in told
     assert "1 replica would not be enough" not in told  # of one, the trigger leaves nothing to compare with
-    assert "Fewer than 2 replicas were not tried; below is why so many are needed." in told
+    assert "Fewer than 2 replicas were not tried; the reason is below." in told
     recovery = json.loads((folder / "two.json").read_text(encoding="utf-8"))["answer"]["recovery"]
     with pytest.raises(InputError, match="for a language model, of which there is no report yet"):
         cap.write_report(folder / "two.json", folder / "two.html")
@@ -211,7 +211,7 @@ def test_a_plan_with_an_engine_more_where_no_setting_helps(
     )
     assert again.stress.plan == answer.plan
     assert again.exit_code == 0
-    assert "Fewer than 3 replicas were not tried; below is why so many are needed." in answer.explain()
+    assert "Fewer than 3 replicas were not tried; the reason is below." in answer.explain()
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ class Judge:
 
 
 def changes(engine: Engine, sequences: int, tokens: int, longest: int = 0) -> list[str]:
-    """What was tried beside a plan of so many sequences and tokens a pass."""
+    """What was tried beside a plan with these sequences and tokens a pass."""
     profile = replace(SCENARIO.profile, engine=engine)
     question = TokenQuestion(
         profiles=(profile,),
