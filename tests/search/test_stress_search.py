@@ -146,6 +146,17 @@ def test_a_fleet_larger_than_the_largest_to_try_bounds_the_search_itself() -> No
     assert (smallest.stress.plan.replicas, smaller.stress.plan.replicas) == (10, 9)
 
 
+def test_one_fewer_that_fails_in_two_runs_is_not_simulated_in_all() -> None:
+    judge = judge_of(recovers_from(6), runs=20)
+    found = judge(fleet_in_trouble())
+    judge.asked.clear()
+    smallest, smaller = smallest_fleet(found, judge, silent, 100)
+    assert smallest is not None
+    assert smaller is not None
+    assert (len(smallest.runs), smaller.stress.plan.replicas, len(smaller.runs)) == (20, 5, 2)
+    assert {one.plan.replicas for one in judge.asked} == {6}
+
+
 def test_fleets_that_fall_by_themselves_are_not_simulated() -> None:
     stress = fleet_in_trouble(replicas=6)
     judge = judge_of(recovers_from(1))
@@ -229,6 +240,20 @@ def test_the_boundary_of_a_spike_by_bisection(boundary_s: float) -> None:
     assert found.lasting_s is not None
     assert found.lasting_s.value == pytest.approx(boundary_s, rel=0.05)
     assert found.lasting_s.low <= boundary_s <= found.lasting_s.high <= 1.101 * found.lasting_s.low
+
+
+def test_the_first_runs_show_the_others_where_to_look() -> None:
+    """By the fluid law it is 1.25 s, and 20 s here: each run needs two spikes, and the first two need more to find them."""
+    asked: list[int] = []
+    rule = survives({}, 20.0)
+
+    def counted(stress: Stress, number: int) -> Run:
+        asked.append(number)
+        return rule(stress, number)
+
+    spike_survived(fleet_in_trouble(rate_rps=280.0), 2.0, judge_of(counted, runs=20))
+    assert max(asked.count(number) for number in range(2, 20)) == 2
+    assert asked.count(0) > 4
 
 
 def test_a_spike_that_is_never_survived_is_shorter_than_a_millisecond() -> None:
