@@ -1,13 +1,13 @@
 """Whole answers of commands, kept as text in `kept/`: run each again and compare, or write it again (`--write`).
 
-A file is a topic, and its blocks are run in order in one folder, which holds copies of `kept/files/`:
+A file is a topic, and its blocks are run in order in one folder, which holds copies of `kept/files/`, and `docs`:
 
     $ capacity simulate --profile line.json ...    # a remark
     what it prints
     ! and the error
     exit code 2
 
-`$ cat FILE` shows what a command wrote, `| head -N` keeps the first lines alone, and a line that ends in a backslash
+`$ cat FILE` shows what a command wrote, `| head -N` and `| tail -N` keep some lines, and a line that ends in a backslash
 goes on in the next. Not compared are blanks at the ends of lines and in JSON, digits beyond the sixth, checksums,
 versions, and progress, which goes by the clock. What is kept is no theory: it only says that a change must be meant.
 """
@@ -27,7 +27,7 @@ TOPICS = sorted(FOLDER.glob("*.txt"))
 ENVIRONMENT = {"COLUMNS": "120", "NO_COLOR": "1"}
 _COMMAND = re.compile(r"^\$ (?:.*\\\n)*.*\n", re.MULTILINE)
 _SHORT_GROUP = re.compile(r"([\[{])\n\s*([^\[\]{}]{,220}?)\n\s*([\]}])")
-_HEAD = re.compile(r" \| head -(\d+)\s*$")
+_PART = re.compile(r" \| (head|tail) -(\d+)\s*$")
 _ERROR = re.compile(r"^(?:error|usage).*", re.MULTILINE | re.IGNORECASE | re.DOTALL)
 _OF_THIS_MACHINE = re.compile(r'"[0-9a-f]{64}"|(?<="versions": )\{[^}]*\}')
 _LONG = re.compile(r"-?\b\d+\.\d+(?:e[+-]?\d+)?\b")
@@ -42,12 +42,13 @@ def kept(text: str) -> list[str]:
 def found(text: str, folder: Path) -> Iterator[str]:
     """The same blocks with what the commands say now; they may write in the folder."""
     shutil.copytree(FOLDER / "files", folder, dirs_exist_ok=True)
+    (folder / "docs").symlink_to(FOLDER.parent.parent / "docs")
     for command in _COMMAND.findall(text):
-        words, lines = command.removeprefix("$ ").replace("\\\n", " "), None
-        if head := _HEAD.search(words):
-            words, lines = words[: head.start()], int(head[1])
-        said = _answer(folder, *shlex.split(words, comments=True))
-        yield "\n".join([command.rstrip(), *said[:lines]]).rstrip()
+        typed = command.removeprefix("$ ").replace("\\\n", " ")
+        said = _answer(folder, *shlex.split(_PART.sub("", typed), comments=True))
+        if part := _PART.search(typed):
+            said = said[: int(part[2])] if part[1] == "head" else said[-int(part[2]) :]
+        yield "\n".join([command.rstrip(), *said]).rstrip()
 
 
 def _answer(folder: Path, program: str, *arguments: str) -> list[str]:
