@@ -1,0 +1,237 @@
+"""Answers about language models in Python: rows, curves and figures, what is saved, and what is asked by keywords."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import capacity as cap
+from capacity.answer.compare_tokens import token_contenders
+from capacity.api_llm import _LOADS, QUANTILES, TOKEN_MEASURES, _objective, _sweep_caveats
+from capacity.llm_answers import LlmPlanAnswer, LlmProfileAnswer
+from capacity.profile.llm import KvCache, LimitsMeasured
+from capacity.profile.load import load_llm
+from capacity.question.candidate import Verdict
+from capacity.question.caveat import CaveatCode
+from capacity.question.objective import TokenObjective
+from capacity.traffic.lengths import LengthRows
+
+FILES = Path(__file__).parents[1] / "kept" / "files"
+LINE, LENGTHS = FILES / "line.json", FILES / "lengths.csv"
+SMALL: dict[str, Any] = {"lengths": LENGTHS, "precision": 0.3, "quantile": 0.5}
+PLAN = {"profile": "line", "sequences_max": 16, "batched_tokens_max": 512, "routing": "round-robin"}
+
+
+@pytest.fixture(scope="module")
+def planned() -> LlmPlanAnswer:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("capacity.search.tokens.token_headroom", lambda *_: None)
+        asked = {"lengths": LENGTHS, "slo_tpot_mean": "6.4ms", "precision": 0.1}
+        found = cap.plan(LINE, rate_rps=100.0, **asked)
+    assert isinstance(found, LlmPlanAnswer)
+    return found
+
+
+def test_a_plan_has_a_row_for_each_fleet_that_was_judged(planned: LlmPlanAnswer) -> None:
+    two, three = planned.rows()
+    assert {name: two[name] for name in PLAN} == PLAN
+    assert [(row["replicas"], row["verdict"]) for row in (two, three)] == [(2, "missed"), (3, "met")]
+    assert two["tpot_mean_s"] > 0.0064 >= three["tpot_mean_s"]
+    for name in ("ttft", "tpot", "itl", "response"):
+        for q in ("p50", "p90", "p95", "p99"):
+            known = getattr(planned.performance, f"{name}_quantiles_s")[QUANTILES[q]]
+            row = [three[f"{name}_{q}{end}_s"] for end in ("_low", "", "_high")]
+            assert row == [known.low, known.value, known.high]
+
+
+def test_the_curve_of_a_plan_is_of_the_limit_that_fewer_replicas_break(planned: LlmPlanAnswer) -> None:
+    curve = planned.curve()
+    assert curve is not None
+    assert curve.title == "TPOT mean of line by replicas, the best settings that were tried"
+    assert (curve.chosen, curve.beyond, curve.size_name) == (3, (), "S: sequences at most")
+    assert [point.x for point in curve.points] == [2, 3]
+    assert planned.plot().axes.get_ylabel() == "TPOT mean [ms]"
+    nothing = replace(planned, recommendation=replace(planned.recommendation, plan=None))
+    assert nothing.curve() is None
+    with pytest.raises(cap.InputError, match="no plan meets the objective: there is nothing to draw"):
+        nothing.plot()
+
+
+def test_a_plan_is_saved_and_is_its_own_saved_plan(planned: LlmPlanAnswer, tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    planned.save(path)
+    planned.save(str(path))
+    document = json.loads(path.read_text())
+    assert path.read_text().endswith("}\n")
+    assert document["answer"]["verdict"] == "met"
+    saved = planned.to_saved("mine")
+    assert (saved.name, saved.verdict, saved.plan) == ("mine", Verdict.MET, planned.plan)
+    assert planned.to_saved().name == "plan.json"
+    checked = cap.check(planned)
+    assert checked.summary == "3 replicas of line at 100 rps: the plan holds"
+    assert checked.exit_code == 0
+    assert [row["what"] for row in checked.rows()] == ["TPOT mean <= 6.4 ms"]
+    assert checked.rows()[0]["verdict"] == "met"
+    assert re.fullmatch(r"TPOT mean is 6\.\d+ \(.*\) ms", checked.rows()[0]["found"])
+    titles = [one.axes.get_title("left") for one in checked.plot().plots]
+    assert titles == ["first token", "between tokens", "response"]
+    unstable = cap.check(planned, rate_rps=250.0)
+    assert unstable.exit_code == 3
+    with pytest.raises(cap.InputError, match="the plan has no steady state: there is nothing to draw"):
+        unstable.plot()
+
+
+def test_an_explanation_has_a_row_for_each_setting(planned: LlmPlanAnswer) -> None:
+    found = cap.explain(planned)
+    rows = found.rows()
+    assert [row["what"] for row in rows] == ["--sequences-max 8", "--batched-tokens-max 256"]
+    changes = found.recommendation.changes
+    assert [row["saturation_rps"] for row in rows] == [one.saturation.rate_rps for one in changes]
+    assert [row["verdict"] for row in rows] == [one.verdict.value for one in changes]
+    assert all(row["ttft_p50_low_s"] <= row["ttft_p50_s"] <= row["ttft_p50_high_s"] for row in rows)
+    assert len(found.plot().plots) == 3
+    bare = replace(found.recommendation, changes=tuple(replace(one, performance=None) for one in changes))
+    with pytest.raises(cap.InputError, match="no other setting was simulated: there is nothing to draw"):
+        replace(found, recommendation=bare).plot()
+
+
+def test_a_simulation_is_one_row_and_only_a_replay_has_requests(tmp_path: Path) -> None:
+    found = cap.simulate(LINE, 2, rate="40rps", **SMALL)
+    (row,) = found.rows()
+    assert {**PLAN, "replicas": 2}.items() <= row.items()
+    assert {"ttft_p50_s", "response_p50_high_s", "load", "kind"} <= set(row)
+    with pytest.raises(cap.InputError) as refused:
+        found.write_requests(tmp_path / "served.csv")
+    assert str(refused.value) == (
+        "only a replay knows each request; give --replay with --arrivals trace:FILE"
+    )
+    replay = cap.simulate(LINE, 2, arrivals=f"trace:{FILES / 'requests.csv'}", replay=True)
+    rows = replay.rows()
+    assert [row["replica"] for row in rows] == [0, 1] * 6
+    assert [row["t_s"] for row in rows] == pytest.approx([0.01 * n for n in range(12)])
+    replay.write_requests(tmp_path / "served.csv")
+    assert len((tmp_path / "served.csv").read_text().splitlines()) == 13
+
+
+def test_a_sweep_and_a_comparison_have_rows_too() -> None:
+    swept = cap.sweep(LINE, 1, rate=["20rps", "30rps"], **SMALL)
+    assert [row["arrival_rate_rps"] for row in swept.rows()] == [20.0, 30.0]
+    assert swept.plot().axes.get_ylabel() == "TTFT (ms)"
+    assert [one.code for one in swept.caveats] == [
+        CaveatCode.STEPS_FROM_COEFFICIENTS,
+        CaveatCode.STEPS_UNCHECKED,
+    ]
+    compared = cap.compare(profile=[LINE], fleet=["replicas=1", "replicas=2"], rate="20rps", **SMALL)
+    assert [(row["fleet"], row["replicas"]) for row in compared.rows()] == [
+        ("replicas=1", 1),
+        ("replicas=2", 2),
+    ]
+    assert len(compared.plot().plots) == 3
+    assert [one.code for one in compared.caveats] == [
+        CaveatCode.STEPS_FROM_COEFFICIENTS,
+        CaveatCode.STEPS_UNCHECKED,
+    ]
+
+
+def test_a_curve_tells_its_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [0.0, *_LOADS, 1.0] == sorted({0.0, *_LOADS, 1.0})
+    monkeypatch.setattr("capacity.api_llm._LOADS", (0.1, 0.3))
+    found = cap.load_curve(LINE, lengths=LENGTHS, quantile=0.5)
+    loads = [load for load, _, _ in found.points()]
+    assert loads == pytest.approx([0.1, 0.3])
+    assert found.plan.replicas == 1
+    rates = [rate_rps for _, rate_rps, _ in found.points()]
+    assert rates[1] == pytest.approx(3.0 * rates[0])
+    pieces = list(found.tables(100))
+    assert str(pieces[0]).startswith("1 x line, up to 16 sequences: TTFT P50 is ")
+    assert "TTFT P50 of 1 x line, up to 16 sequences\n" in str(pieces[-3])
+
+
+def test_a_profile_from_sweeps_has_a_row_for_each_step_and_no_figure() -> None:
+    profile = load_llm(str(FILES / "steps.json"))
+    found = LlmProfileAnswer(profile=profile, checked_rps=None, caveats=())
+    assert [row["decode_requests"] for row in found.rows()] == [1, 1, 4, 4, 16, 16, 0, 0, 0]
+    assert found.document()["check"] is None
+    with pytest.raises(cap.InputError, match="has no figure yet; use to_frame"):
+        found.plot()
+
+
+def test_plans_are_compared_under_the_same_requests(planned: LlmPlanAnswer) -> None:
+    question = planned.question
+    slower = replace(question, workload=replace(question.workload, arrival_rate_rps=50.0))
+    slow = replace(planned, question=slower, effort=replace(planned.effort, seed=7)).to_saved("slow.json")
+    with pytest.raises(cap.InputError) as refused:
+        cap.compare([planned, slow])
+    assert str(refused.value) == (
+        "plan 1 and slow.json are for different workloads (100 rps and 50 rps); give --rate to compare them at one "
+        "rate"
+    )
+    short = replace(planned, question=replace(question, lengths=LengthRows((20,), (30,)))).to_saved(
+        "short.json"
+    )
+    with pytest.raises(cap.InputError) as refused:
+        cap.compare([planned, short])
+    assert str(refused.value) == (
+        "plan 1 and short.json are for different workloads (other arrivals or lengths); make the plans for the "
+        "same requests"
+    )
+    found = cap.compare([planned, slow], rate_rps=20.0, quantile=0.5, precision=0.3)
+    assert (found.scenario.workload.arrival_rate_rps, found.effort.seed) == (20.0, 0)
+    assert [one.name for one in found.contenders] == ["plan 1", "slow.json"]
+    with pytest.raises(
+        cap.InputError, match="^a --fleet needs a --profile, or a saved plan to take it from$"
+    ):
+        token_contenders((), (), ["replicas=1"], ())
+
+
+# ---- What is asked ---------------------------------------------------------------------------
+
+
+def test_each_limit_has_a_keyword() -> None:
+    """Each a different one, in text and in seconds."""
+    given: dict[str, Any] = {"goodput_min": "95%"}
+    limits: dict[str, dict[float, float]] = {}
+    means = {}
+    for at, prefix in enumerate(("", *(f"{one}_" for one in TOKEN_MEASURES))):
+        for place, (name, q) in enumerate(QUANTILES.items()):
+            seconds = 1.0 + at + 0.125 * place
+            limits.setdefault(prefix, {})[q] = seconds
+            given |= (
+                {f"slo_{prefix}{name}_s": seconds} if place % 2 else {f"slo_{prefix}{name}": f"{seconds}s"}
+            )
+        means[f"{prefix or 'response_'}mean_s"] = 10.0 + at
+        given[f"slo_{prefix}mean_s"] = 10.0 + at
+    assert list(limits["ttft_"]) == [0.5, 0.9, 0.95, 0.99, 0.999]
+    assert _objective(given) == TokenObjective(
+        limits=limits[""],
+        ttft_limits=limits["ttft_"],
+        tpot_limits=limits["tpot_"],
+        itl_limits=limits["itl_"],
+        goodput_min=0.95,
+        **means,
+    )
+
+
+@pytest.mark.parametrize("name", ["slo_ttft_p999", "slo_p50", "slo_itl_mean"])
+def test_a_limit_that_cannot_be_is_named_by_its_flag(name: str) -> None:
+    flag = "--" + name.replace("_", "-").replace("p999", "p99.9")
+    with pytest.raises(cap.InputError, match=f"^{re.escape(flag)} "):
+        _objective({name: "5"})
+
+
+def test_steps_that_read_little_of_what_they_may_are_noted() -> None:
+    """6,400 tokens at most; with room for 16 x 800, or as many blocks as hold that."""
+    profile = load_llm(str(FILES / "steps.json"))
+    limits = LimitsMeasured(sequences_max=16, batched_tokens_max=512, context_tokens_max=800)
+    at_half = replace(profile, kv=KvCache(tokens=65_536), limits_measured=limits)
+    assert list(_sweep_caveats(at_half)) == []
+    (one,) = _sweep_caveats(replace(at_half, limits_measured=replace(limits, context_tokens_max=801)))
+    assert one.code is CaveatCode.STEPS_READ_FEW
+    assert one.message == (
+        "no step was measured that reads more than 6400 cached tokens, and one may read 12816; send long prompts at "
+        "higher concurrencies too, with more output tokens"
+    )
+    assert list(_sweep_caveats(replace(at_half, kv=KvCache(tokens=12_816), limits_measured=replace(limits, context_tokens_max=1024)))) == []  # fmt: skip
