@@ -814,7 +814,7 @@ def compare(
     if any(map(is_llm_plan, paths)) or any(not isinstance(one, ServiceProfile) for one in known):
         from capacity import api_llm
 
-        return api_llm.compare([llm_plan(one) for one in paths], _llm(known), given)
+        return api_llm.compare([llm_plan(one) for one in paths], _llm(known), given | {"plans": paths})
     _refuse_for_batches(given)
     from capacity.answer.compare import common_workload, contenders, require_all_answerable
     from capacity.answer.saved_plan import read_plans
