@@ -338,11 +338,11 @@ def length_caveats(scenario: TokenScenario) -> Iterator[Caveat]:
     """What the lengths leave open."""
     lengths = scenario.lengths
     if isinstance(lengths, LengthRows) and lengths.dropped:
-        total = lengths.dropped + len(lengths.input_tokens)
+        total, is_one = lengths.dropped + len(lengths.input_tokens), lengths.dropped == 1
         yield Caveat(
             code=CaveatCode.LENGTHS_CUT,
-            message=f"{lengths.dropped} of {total} requests of {lengths.name} are longer than the context and were "
-            "left out; an engine refuses them",
+            message=f"{lengths.dropped} of {total} requests of {lengths.name} {'is' if is_one else 'are'} longer than "
+            f"the context and {'was' if is_one else 'were'} left out; an engine refuses such requests",
         )
     if isinstance(lengths, LengthLaws):
         yield Caveat(

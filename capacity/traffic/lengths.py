@@ -430,8 +430,7 @@ def require_context(lengths: AnyLengths, context_tokens_max: int, what: str) -> 
     total = np.array(lengths.input_tokens) + np.array(lengths.output_tokens)
     long = int((total > context_tokens_max).sum())
     raise DomainError(
-        f"{long} of {len(total)} requests of {lengths.name} are longer than the {context_tokens_max} "
-        "tokens of context "
-        f"that {what}, up to {lengths.context_max}; leave them out with --context-tokens-max "
-        f"{context_tokens_max}"
+        f"{long} of {len(total)} requests of {lengths.name} {'is' if long == 1 else 'are'} longer than the "
+        f"{context_tokens_max} tokens of context that {what}, up to {lengths.context_max}; leave out what is longer "
+        f"with --context-tokens-max {context_tokens_max}"
     )

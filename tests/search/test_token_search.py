@@ -357,7 +357,11 @@ def test_lengths_that_were_cut_are_counted() -> None:
     (one,) = length_caveats(replace(SCENARIO, lengths=replace(ROWS, dropped=2)))
     assert one.code is CaveatCode.LENGTHS_CUT
     assert one.message == (
-        "2 of 3 requests of mine.csv are longer than the context and were left out; an engine refuses them"
+        "2 of 3 requests of mine.csv are longer than the context and were left out; an engine refuses such requests"
+    )
+    (one,) = length_caveats(replace(SCENARIO, lengths=replace(ROWS, dropped=1)))
+    assert one.message == (
+        "1 of 2 requests of mine.csv is longer than the context and was left out; an engine refuses such requests"
     )
 
 

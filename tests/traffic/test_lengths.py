@@ -1,5 +1,6 @@
 """Lengths: joint rows keep their correlation, named laws have their moments, and nonsense is refused."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from capacity.errors import CapacityError
 from capacity.traffic.lengths import (
     LengthRows,
+    has_lengths,
     parse_lengths,
     read_lengths,
     read_token_trace,
@@ -110,9 +112,137 @@ def test_what_lengths_are_like() -> None:
     assert LengthRows((10, 10), (1, 2)).correlation is None
 
 
-def test_longer_requests_than_allowed_are_counted() -> None:
-    rows = LengthRows((10, 1000), (1, 500), "mine.csv")
-    with pytest.raises(CapacityError, match=r"1 of 2 requests of mine\.csv are longer than the 1000"):
-        require_context(rows, 1000, "profile p was measured with")
-    kept = rows.within(1000)
-    assert (kept.input_tokens, kept.dropped) == ((10,), 1)
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [
+        (1000, "1 of 3 requests of mine.csv is longer than the 1000 tokens of context that p was measured with, up to 1500"),
+        (999, "2 of 3 requests of mine.csv are longer than the 999 tokens of context that p was measured with, up to 1500"),
+    ],
+)  # fmt: skip
+def test_longer_requests_than_allowed_are_counted(limit: int, message: str) -> None:
+    rows = LengthRows((10, 900, 1000), (1, 100, 500), "mine.csv")
+    with pytest.raises(CapacityError) as refused:
+        require_context(rows, limit, "p was measured with")
+    out = f"; leave out what is longer with --context-tokens-max {limit}"
+    assert str(refused.value) == message + out
+    kept = rows.within(limit)
+    assert (len(kept.input_tokens), kept.dropped) == ((2, 1) if limit == 1000 else (1, 2))
+    assert kept.within(11).dropped == 2
+    require_context(rows, 1500, "anything")
+
+
+U = np.array([0.0, 0.12, 0.5, 0.9, 1.0 - 1e-12])
+
+
+@pytest.mark.parametrize(
+    ("law", "values"),
+    [
+        ("constant:7.4", [7, 7, 7, 7, 7]),
+        ("constant:1", [1, 1, 1, 1, 1]),
+        ("uniform:low=3,high=12", [3, 4, 8, 12, 12]),
+        ("geometric:mean=10", [1, 2, 7, 22, 263]),
+        ("geometric:mean=1", [1, 1, 1, 1, 1]),
+        ("lognormal:mean=100,cv=1", [1, 27, 71, 206, 24_682]),
+        ("gamma:mean=100,cv=1", [1, 13, 69, 230, 2763]),
+        ("gamma:mean=100,cv=20", [1, 1, 1, 1, 640_000]),
+    ],
+)
+def test_a_law_has_its_quantiles(law: str, values: list[int]) -> None:
+    """By hand: -10.5.. ln(1 - u) and the like; the ends of a normal law are those of 1e-15."""
+    lengths = parse_lengths(f"input={law};output=constant:1")
+    given, got = lengths.draw(np.column_stack([U, U]))
+    assert given.tolist()[:4] == values[:4]
+    assert given[4] == pytest.approx(values[4], rel=0.35 if "cv=20" in law else 2e-3)
+    assert set(got.tolist()) == {1}
+
+
+def test_what_is_too_long_gets_fewer_output_tokens_and_then_brings_fewer() -> None:
+    lengths = parse_lengths("input=uniform:low=1,high=100;output=constant:30")
+    given, got = lengths.within(50).draw(np.column_stack([[0.1, 0.3, 0.9], [0.5, 0.5, 0.5]]))
+    assert list(zip(given.tolist(), got.tolist(), strict=True)) == [(11, 30), (31, 19), (49, 1)]
+    assert lengths.context_max == 130
+    assert lengths.within(129).context_max == 129
+    assert lengths.within(50).within(60).context_max == 50
+    assert parse_lengths("input=constant:9;output=gamma:mean=4,cv=1").context_max == 10_000_000
+
+
+def test_moments_of_rows() -> None:
+    moments = LengthRows((10, 30), (1, 3)).moments
+    assert (moments.input, moments.output, moments.product, moments.square) == (20.0, 2.0, 50.0, 5.0)
+    assert moments.output_scv == 0.25
+    assert moments.context == 25.0 + 1.25
+
+
+@pytest.mark.parametrize(("name", "unit_s"), [("t_s", 1.0), ("t_ms", 1e-3), ("t_us", 1e-6), ("t_ns", 1e-9)])
+@pytest.mark.parametrize("columns", [("prompt_tokens", "completion_tokens"), ("num_prefill_tokens", " Num_Decode_Tokens")])  # fmt: skip
+def test_times_and_lengths_by_other_names(
+    tmp_path: Path, name: str, unit_s: float, columns: tuple[str, str]
+) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_text(f"{columns[1]},{name},{columns[0]}\n2,1000000000,30\n1.0,2000000000,10.000\n")
+    assert has_lengths(path)
+    arrivals, lengths = read_token_trace(path)
+    assert arrivals.instants_s[1] - arrivals.instants_s[0] == pytest.approx(1e9 * unit_s)
+    assert (lengths.input_tokens, lengths.output_tokens) == ((30, 10), (2, 1))
+
+
+def test_a_trace_without_times_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_text("input_tokens,output_tokens\n1,2\n")
+    with pytest.raises(
+        CapacityError, match=r"trace\.csv has no column of times; name it t_s, t_ms, t_us, t_ns or"
+    ):
+        read_token_trace(path)
+    path.write_text("input_tokens,t_s\n1,2\n")
+    assert not has_lengths(path)
+    path.write_text("input_tokens,prompt_tokens,output_tokens\n1,2,3\n")
+    with pytest.raises(CapacityError, match="line 1: more than one column input_tokens"):
+        read_lengths(path)
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        (((), ()), "mine has no lengths; give input_tokens and output_tokens for each request"),
+        (((1,), (1, 2)), "mine has no lengths; give input_tokens and output_tokens for each request"),
+        (((1, 0), (1, 2)), "mine has a request of 0 input tokens; each has at least one"),
+        (((1, 2), (1, -2)), "mine has a request of -2 output tokens; each has at least one"),
+    ],
+)
+def test_rows_are_valid_or_not_born(columns: tuple[tuple[int, ...], tuple[int, ...]], said: str) -> None:
+    with pytest.raises(CapacityError) as refused:
+        LengthRows(*columns, "mine")
+    assert str(refused.value) == said
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ("10000001,1", "line 2: input_tokens must be from 1 to 10000000 tokens, got 10000001; drop the row"),
+        ("1,0.5", "line 2: output_tokens must be a whole number of tokens, got '0.5'"),
+        ("1,1234567890", "line 2: output_tokens must be a whole number of tokens, got '1234567890'"),
+        ("1,2,3", "line 2: 3 cells for 2 columns; complete or drop the row"),
+    ],
+)
+def test_a_row_that_is_none_is_named(tmp_path: Path, cells: str, said: str) -> None:
+    path = tmp_path / "lengths.csv"
+    path.write_text(f"input_tokens,output_tokens\n{cells}\n")
+    with pytest.raises(CapacityError) as refused:
+        read_lengths(path)
+    assert str(refused.value) == f"lengths.csv {said}"
+    path.write_text("input_tokens,output_tokens\n10000000,1\n")
+    assert read_lengths(path).input_tokens == (10_000_000,)
+
+
+def test_the_ends_of_what_a_law_may_be() -> None:
+    parse_lengths("input=gamma:mean=9,cv=20;output=uniform:low=4,high=4")
+    parse_lengths(" output = constant:10000000 ; input=constant:1")
+    for text, said in (
+        ("input=gamma:mean=9,cv=20.1;output=constant:1", "cv of input must be above 0 and at most 20, got 20.1"),
+        ("input=constant:10000001;output=constant:1", "input=constant must be from 1 to 10000000 tokens, got 10000001"),
+        ("input=geometric:mean=9,mean=9;output=constant:1", "input=geometric takes mean, got 'mean=9,mean=9'"),
+        ("input=constant:1;input=constant:1;output=constant:1", "must say input and output once each"),
+        ("input=uniform:low=0.5,high=4;output=constant:1", "low of input must be from 1 to 10000000 tokens, got 0.5"),
+    ):  # fmt: skip
+        with pytest.raises(CapacityError, match=re.escape(said)):
+            parse_lengths(text)
