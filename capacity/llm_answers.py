@@ -531,9 +531,14 @@ class LlmComparisonAnswer(Answer):
         found = (
             note
             for one, performance in zip(self.contenders, self.performances, strict=True)
-            for note in token_caveats(replace(self.scenario, profile=one.profile, plan=one.plan), performance)
+            for note in token_caveats(self._simulated(one, performance), performance)
         )
         return tuple(dict.fromkeys(found))
+
+    def _simulated(self, one: TokenContender, performance: TokenPerformance) -> TokenScenario:
+        """What was simulated for a fleet, with the quantiles that are told."""
+        quantiles = tuple(performance.response_quantiles_s)
+        return replace(self.scenario, profile=one.profile, plan=one.plan, quantiles=quantiles)
 
     def document(self) -> Document:
         """`capacity compare --json`."""

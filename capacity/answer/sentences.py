@@ -130,6 +130,9 @@ def token_refusal(candidate: TokenCandidate) -> str:
         if promise.measure.is_duration
         else f"{100.0 * rejection.needed:.3g} %"
     )
+    if candidate.verdict is Verdict.INCONCLUSIVE and rejection.needed <= rejection.allowed:
+        # A quantile's interval may end below the limit while the count of requests beyond it is open.
+        return f"{promise.what} may be above the {promise.limit} that are allowed"
     if candidate.verdict is Verdict.INCONCLUSIVE:
         return f"{promise.what} may be as high as {value}, and {promise.limit} are allowed"
     return f"{promise.what} is {value}, and {promise.limit} are allowed"

@@ -106,7 +106,8 @@ def why_not_fewer(found: TokenRecommendation, question: TokenQuestion) -> str:
         return f"{count} {verb} the limits as well: one more is for what else was asked, such as to recover in time."
     if fewer is None or fewer.rejection is None:
         return f"{count}: not judged."
-    return f"{count} would not be enough: {token_refusal(fewer)}."
+    fate = "may not be enough" if fewer.verdict is Verdict.INCONCLUSIVE else "would not be enough"
+    return f"{count} {fate}: {token_refusal(fewer)}."
 
 
 def _alike(one: TokenPlan, other: TokenPlan) -> bool:

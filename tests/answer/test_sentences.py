@@ -44,5 +44,11 @@ def test_what_stays_open_says_how_high_it_may_be() -> None:
     assert told == "TTFT P90 may be as high as 210 ms, and 200 ms are allowed"
 
 
+@pytest.mark.parametrize("needed", [0.19, 0.2])
+def test_what_stays_open_by_its_count_alone_claims_no_number_beyond_the_limit(needed: float) -> None:
+    told = refusal(Rejection.of(TTFT, needed), Verdict.INCONCLUSIVE)
+    assert told == "TTFT P90 may be above the 200 ms that are allowed"
+
+
 def test_what_nothing_refuses_is_accepted() -> None:
     assert refusal(None, Verdict.MET) == "accepted"

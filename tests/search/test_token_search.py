@@ -26,6 +26,7 @@ from capacity.search.tokens import (
     with_headroom,
 )
 from capacity.traffic.lengths import LengthLaw, LengthLaws, LengthRows
+from capacity.traffic.workload import TraceArrivals, Workload
 from simulations.validation.token_systems import law_scenario
 
 LENGTHS = LengthLaws(LengthLaw(kind="constant", mean=10), LengthLaw(kind="constant", mean=20))
@@ -334,10 +335,10 @@ def test_a_note_begins_where_it_should() -> None:
     usual = {CaveatCode.LENGTHS_OF_A_LAW, CaveatCode.STEPS_FROM_COEFFICIENTS, CaveatCode.STEPS_UNCHECKED}
     assert set(notes()) == usual
     assert set(notes(load=0.85, kv_utilization=0.9, preemption_rate=0.0)) == usual
-    told = notes(load=0.875, kv_utilization=0.911, preemption_rate=0.0123)
+    told = notes(load=0.87, kv_utilization=0.911, preemption_rate=0.0123)
     assert set(told) - usual == {CaveatCode.LOAD_HIGH, CaveatCode.PREEMPTIONS, CaveatCode.KV_NEARLY_FULL}
     assert told[CaveatCode.LOAD_HIGH] == (
-        "the load is 0.88: an error of 1 % in the profile changes the latency by 8 % or more; leave room, or check "
+        "the load is 0.87: an error of 1 % in the profile changes the latency by 8 % or more; leave room, or check "
         "with a load test"
     )
     assert told[CaveatCode.PREEMPTIONS] == (
@@ -350,6 +351,24 @@ def test_a_note_begins_where_it_should() -> None:
     told = notes(replace(SCENARIO, profile=slots), kv_utilization=0.911)
     assert told[CaveatCode.KV_NEARLY_FULL] == f"{full} refused"
     assert CaveatCode.LOAD_HIGH not in notes(load=None)
+
+
+def test_a_recording_is_one_sample_of_the_quantiles_that_are_limited_or_asked() -> None:
+    """Of the highest; of P90 where only means are limited; a replay is of these requests alone."""
+    trace = Workload(
+        arrival_rate_rps=1.0, arrivals=TraceArrivals(instants_s=(0.0, 1.0, 2.0), name="mine.csv")
+    )
+    recorded = replace(SCENARIO, workload=trace)
+    limited = replace(recorded, objective=TokenObjective(ttft_limits={0.5: 1.0}))
+    for scenario, shown in (
+        (recorded, "P90"),
+        (limited, "P50"),
+        (replace(recorded, quantiles=(0.95,)), "P95"),
+        (replace(limited, quantiles=(0.95,)), "P50"),
+    ):
+        told = notes(scenario)[CaveatCode.TRACE_ONE_PATH]
+        assert f"the interval of {shown} comes from its consecutive sections" in told
+    assert CaveatCode.TRACE_ONE_PATH not in notes(recorded, kind=Kind.REPLAY)
 
 
 def test_lengths_that_were_cut_are_counted() -> None:
