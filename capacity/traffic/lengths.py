@@ -225,11 +225,10 @@ class LengthLaws:
 
     @cached_property
     def moments(self) -> Moments:
-        """Of the laws, as if nothing were cut; the product of independent lengths is that of their means."""
+        """Of the laws, each cut alone; the product of independent lengths is that of their means."""
         levels = (np.arange(_LEVELS) + 0.5) / _LEVELS
-        given, got = self._cut(self.input.at(levels), np.minimum(self.output.at(levels), self.limit - 1))
-        _, alone = self._cut(np.ones_like(got), self.output.at(levels))
-        one = _moments(given, alone)
+        given, got = (np.minimum(law.at(levels), self.limit - 1) for law in (self.input, self.output))
+        one = _moments(given, got)
         return Moments(input=one.input, output=one.output, product=one.input * one.output, square=one.square)
 
     @property

@@ -166,6 +166,13 @@ def test_what_is_too_long_gets_fewer_output_tokens_and_then_brings_fewer() -> No
     assert parse_lengths("input=constant:9;output=gamma:mean=4,cv=1").context_max == 10_000_000
 
 
+@pytest.mark.parametrize(("limit", "means"), [(130, (100.0, 30.0)), (50, (49.0, 30.0)), (20, (19.0, 19.0))])
+def test_moments_are_of_laws_that_are_each_cut_alone(limit: int, means: tuple[float, float]) -> None:
+    moments = parse_lengths("input=constant:100;output=constant:30").within(limit).moments
+    assert (moments.input, moments.output) == means
+    assert (moments.product, moments.square) == (means[0] * means[1], means[1] ** 2)
+
+
 def test_moments_of_rows() -> None:
     moments = LengthRows((10, 30), (1, 3)).moments
     assert (moments.input, moments.output, moments.product, moments.square) == (20.0, 2.0, 50.0, 5.0)
@@ -232,6 +239,29 @@ def test_a_row_that_is_none_is_named(tmp_path: Path, cells: str, said: str) -> N
     assert str(refused.value) == f"lengths.csv {said}"
     path.write_text("input_tokens,output_tokens\n10000000,1\n")
     assert read_lengths(path).input_tokens == (10_000_000,)
+
+
+def test_an_empty_file_has_no_columns(tmp_path: Path) -> None:
+    path = tmp_path / "empty.csv"
+    path.write_text("")
+    assert not has_lengths(path)
+    with pytest.raises(CapacityError, match=r"empty\.csv line 1: no column input_tokens"):
+        read_lengths(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("input={};output=constant:1", "input='{:.40}' is no law of lengths"),
+        ("input=constant:{};output=constant:1", "input=constant must be a number, got '{:.40}'"),
+        ("input=gamma:{};output=constant:1", "input=gamma takes mean and cv, got '{:.40}'"),
+        ("input={}", "--lengths 'input={:.54}' must say"),
+    ],
+)
+def test_of_a_long_mistake_the_beginning_is_shown(text: str, shown: str) -> None:
+    long = "x" * 99
+    with pytest.raises(CapacityError, match=re.escape(shown.format(long))):
+        parse_lengths(text.format(long))
 
 
 def test_the_ends_of_what_a_law_may_be() -> None:
