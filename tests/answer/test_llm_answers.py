@@ -72,6 +72,9 @@ def test_a_plan_is_saved_and_is_its_own_saved_plan(planned: LlmPlanAnswer, tmp_p
     assert planned.to_saved().name == "plan.json"
     checked = cap.check(planned)
     assert checked.summary == "3 replicas of line at 100 rps: the plan holds"
+    for count, fleet in ((1, "1 replica of line"), (2, "2 replicas of line")):
+        fewer = replace(saved, recommendation_plan=replace(saved.plan, replicas=count))
+        assert replace(checked, saved=fewer).summary == f"{fleet} at 100 rps: the plan holds"
     assert checked.exit_code == 0
     assert [row["what"] for row in checked.rows()] == ["TPOT mean <= 6.4 ms"]
     assert checked.rows()[0]["verdict"] == "met"
