@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ import pytest
 
 import capacity as cap
 from capacity.answer.compare_tokens import token_contenders
-from capacity.api_llm import _LOADS, QUANTILES, TOKEN_MEASURES, _objective, _sweep_caveats
+from capacity.api_llm import _LOADS, QUANTILES, TOKEN_MEASURES, _at_work, _objective, _sweep_caveats
 from capacity.llm_answers import LlmPlanAnswer, LlmProfileAnswer
 from capacity.profile.llm import KvCache, LimitsMeasured
 from capacity.profile.load import load_llm
+from capacity.question.budget import Effort
 from capacity.question.candidate import Verdict
 from capacity.question.caveat import CaveatCode
 from capacity.question.objective import TokenObjective
@@ -216,6 +218,25 @@ def test_each_limit_has_a_keyword() -> None:
         goodput_min=0.95,
         **means,
     )
+
+
+@pytest.mark.parametrize(("engine", "threads"), [("kernel", 3), ("simpy", 1)])
+def test_only_compiled_engines_share_the_work(
+    monkeypatch: pytest.MonkeyPatch, engine: str, threads: int
+) -> None:
+    """The other is Python, of which one thread runs at a time."""
+    asked: list[int] = []
+
+    def counted(count: int) -> "nullcontext[type[map[Any]]]":
+        asked.append(count)
+        return nullcontext(map)
+
+    monkeypatch.setattr("simulations.workers.workers", counted)
+    effort = Effort(seed=5, confidence=0.9, precision=0.3, requests_max=77, engine=engine, workers=3)
+    with _at_work(effort, lambda _: None) as judge:
+        assert (judge.seed, judge.confidence, judge.precision) == (5, 0.9, 0.3)
+        assert (judge.requests_max, judge.engine.value, judge.mapper) == (77, engine, map)
+    assert asked == [threads]
 
 
 @pytest.mark.parametrize("name", ["slo_ttft_p999", "slo_p50", "slo_itl_mean"])
