@@ -11,7 +11,15 @@ import pytest
 
 import capacity as cap
 from capacity.answer.compare_tokens import token_contenders
-from capacity.api_llm import _LOADS, QUANTILES, TOKEN_MEASURES, _at_work, _objective, _sweep_caveats
+from capacity.api_llm import (
+    _LOADS,
+    QUANTILES,
+    TOKEN_MEASURES,
+    _at_work,
+    _objective,
+    _sweep_caveats,
+    asked_engine,
+)
 from capacity.llm_answers import LlmPlanAnswer, LlmProfileAnswer
 from capacity.profile.llm import KvCache, LimitsMeasured
 from capacity.profile.load import load_llm
@@ -237,6 +245,13 @@ def test_only_compiled_engines_share_the_work(
         assert (judge.seed, judge.confidence, judge.precision) == (5, 0.9, 0.3)
         assert (judge.requests_max, judge.engine.value, judge.mapper) == (77, engine, map)
     assert asked == [threads]
+
+
+def test_an_engine_is_on_one_device_unless_said_otherwise() -> None:
+    asked = {"kv_tokens": 100, "sequences_max": 2, "batched_tokens_max": 8}
+    found = asked_engine(asked)
+    assert (found.name, found.devices, found.tensor_parallel, found.all_reduce) == ("measured", 1, 1, False)
+    assert asked_engine(asked | {"devices": 2}).all_reduce
 
 
 @pytest.mark.parametrize("name", ["slo_ttft_p999", "slo_p50", "slo_itl_mean"])
