@@ -113,6 +113,8 @@ def test_an_explanation_has_a_row_for_each_setting(planned: LlmPlanAnswer) -> No
 
 def test_a_simulation_is_one_row_and_only_a_replay_has_requests(tmp_path: Path) -> None:
     found = cap.simulate(LINE, 2, rate="40rps", **SMALL)
+    short, long = (next(found.tables(100, **how)) for how in ({}, {"verbose": True}))
+    assert short.row_count < long.row_count
     (row,) = found.rows()
     assert {**PLAN, "replicas": 2}.items() <= row.items()
     assert {"ttft_p50_s", "response_p50_high_s", "load", "kind"} <= set(row)
