@@ -41,6 +41,8 @@ CONFIG_FILE = ROOT / "benchmarks" / "cosmic-ray.toml"
 CONFIG = load_config(CONFIG_FILE)
 TESTS_MIN, TESTS_MAX = 3, 8  # files of tests that judge a module: fewer call for those of its importers
 TESTS_ALIKE = 4  # and those that share most of its words, which find what runs it by a command
+KEPT_ALIKE = 2  # and topics of kept answers likewise
+KEPT = "tests/test_kept_answers.py::test_commands_answer_as_kept"
 MEMORY_MAX = 8 * 2**30
 PAGES = "tests/test_readme.py::test_reference_pages_are_what_help_and_docstrings_say"  # with each default
 FAILED = re.compile(r"^(?:FAILED|ERROR) ([^\s\[]+)", re.MULTILINE)
@@ -68,8 +70,8 @@ def imported(file: Path) -> frozenset[str]:
 
 
 def tests_of(module: Path) -> list[str]:
-    """The module's own examples, the tests most like it and of its name, those nearest by imports, its pages."""
-    tests = sorted(Path("tests").rglob("test_*.py"))
+    """The module's own examples, tests like it, of its name and nearest by imports, kept answers, its pages."""
+    tests = sorted(set(Path("tests").rglob("test_*.py")) - {Path(KEPT.partition("::")[0])})
     helpers = [file for file in Path("tests").rglob("*.py") if file not in tests]
     sources = [file for name in (*CONFIG["module-path"], "cli.py") for file in find_modules([Path(name)])]
     names = {dotted(module)}
@@ -83,7 +85,9 @@ def tests_of(module: Path) -> list[str]:
             break
         names |= {dotted(file) for file in (*sources, *helpers) if imported(file) & names}
     pages = [PAGES] if module.parts[0] == "capacity" else []
-    return [*(str(file) for file in (module, *found)), *pages]
+    topics = sorted(Path("tests/kept").glob("*.txt"), key=lambda topic: -likeness(module, topic))
+    kept = [f"{KEPT}[{topic.stem}]" for topic in topics[:KEPT_ALIKE]]
+    return [*(str(file) for file in (module, *found)), *kept, *pages]
 
 
 def share(imports: frozenset[str], names: set[str]) -> float:
@@ -102,7 +106,7 @@ def words(file: Path) -> frozenset[str]:
 @cache
 def weights() -> dict[str, float]:
     """Words of tests by how few files have them: the squared logarithm of one over their share."""
-    files = [words(test) for test in Path("tests").rglob("test_*.py")]
+    files = [words(test) for test in (*Path("tests").rglob("test_*.py"), *Path("tests/kept").glob("*.txt"))]
     counts = Counter(word for file in files for word in file)
     return {word: math.log(len(files) / count) ** 2 for word, count in counts.items()}
 

@@ -1,0 +1,81 @@
+"""Whole answers of commands, kept as text in `kept/`: run each again and compare, or write it again (`--write`).
+
+A file is a topic, and its blocks are run in order in one folder, which holds copies of `kept/files/`:
+
+    $ capacity simulate --profile line.json ...    # a remark
+    what it prints
+    ! and what it prints to standard error
+    exit code 2
+
+`$ cat FILE` shows what a command wrote, and a line that ends in a backslash goes on in the next. Not compared are
+blanks at the ends of lines and in JSON, digits beyond the sixth, and how long a command took. What is kept is no
+theory: it only says that a change must be meant.
+"""
+
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import in_process
+
+FOLDER = Path(__file__).parent / "kept"
+TOPICS = sorted(FOLDER.glob("*.txt"))
+ENVIRONMENT = {"COLUMNS": "120", "NO_COLOR": "1"}
+_COMMAND = re.compile(r"^\$ (?:.*\\\n)*.*\n", re.MULTILINE)
+_SHORT_GROUP = re.compile(r"([\[{])\n\s*([^\[\]{}]{,200}?)\n\s*([\]}])")
+_OF_THIS_RUN = re.compile(r"^(?:compiling the simulator .*|done in .*)\n", re.MULTILINE)
+_LONG = re.compile(r"-?\b\d+\.\d+(?:e[+-]?\d+)?\b")
+
+
+def kept(text: str) -> list[str]:
+    """The blocks of a topic, each a command with what it said."""
+    starts = [match.start() for match in _COMMAND.finditer(text)]
+    return [text[start:end].rstrip() for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
+
+
+def found(text: str, folder: Path) -> Iterator[str]:
+    """The same blocks with what the commands say now; they may write in the folder."""
+    shutil.copytree(FOLDER / "files", folder, dirs_exist_ok=True)
+    for command in _COMMAND.findall(text):
+        words = shlex.split(command.removeprefix("$ ").replace("\\\n", " "), comments=True)
+        yield "\n".join([command.rstrip(), *_answer(folder, *words)]).rstrip()
+
+
+def _answer(folder: Path, program: str, *arguments: str) -> list[str]:
+    """What a command prints, line by line, and how it ends where that is not well."""
+    if program == "cat":
+        return _lines((folder / arguments[0]).read_text(encoding="utf-8"))
+    assert program == "capacity"
+    done = in_process.capacity(folder, *arguments, environment=ENVIRONMENT)
+    lines = [*_lines(done.stdout), *(f"! {line}" for line in _lines(done.stderr))]
+    return [*lines, f"exit code {done.returncode}"] if done.returncode else lines
+
+
+def _lines(text: str) -> list[str]:
+    """What is compared; of JSON, what is short on one line."""
+    text = _OF_THIS_RUN.sub("", text)
+    if text.startswith("{\n"):
+        text = _SHORT_GROUP.sub(lambda group: group[1] + re.sub(r"\n\s*", " ", group[2]) + group[3], text)
+    return [_LONG.sub(_six_digits, line.rstrip()) for line in text.splitlines()]
+
+
+def _six_digits(number: "re.Match[str]") -> str:
+    return number[0] if len(number[0]) < 8 else f"{float(number[0]):.6g}"
+
+
+def write(topics: list[str]) -> None:
+    for path in [one for one in TOPICS if not topics or one.stem in topics]:
+        text = path.read_text(encoding="utf-8")
+        title, _, _ = text.partition("\n")
+        with TemporaryDirectory() as folder:
+            path.write_text("\n\n".join([title, *found(text, Path(folder))]) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] != ["--write"]:
+        sys.exit("usage: python tests/kept_answers.py --write [topic ...]")
+    write(sys.argv[2:])
