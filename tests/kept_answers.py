@@ -1,6 +1,6 @@
 """Whole answers of commands, kept as text in `kept/`: run each again and compare, or write it again (`--write`).
 
-A file is a topic, and its blocks are run in order in one folder, which holds copies of `kept/files/`:
+A file is a topic, and its blocks are run in order in one folder, which holds copies of `kept/files/` and sees `docs/`:
 
     $ capacity simulate --profile line.json ...    # a remark
     what it prints
@@ -8,7 +8,7 @@ A file is a topic, and its blocks are run in order in one folder, which holds co
     exit code 2
 
 `$ cat FILE` shows what a command wrote, and a line that ends in a backslash goes on in the next. Not compared are
-blanks at the ends of lines and in JSON, digits beyond the sixth, and how long a command took. What is kept is no
+blanks at the ends of lines and in JSON, digits beyond the sixth, versions, and how long a command took. What is kept is no
 theory: it only says that a change must be meant.
 """
 
@@ -19,6 +19,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
 import in_process
 
@@ -28,6 +29,7 @@ ENVIRONMENT = {"COLUMNS": "120", "NO_COLOR": "1"}
 _COMMAND = re.compile(r"^\$ (?:.*\\\n)*.*\n", re.MULTILINE)
 _SHORT_GROUP = re.compile(r"([\[{])\n\s*([^\[\]{}]{,200}?)\n\s*([\]}])")
 _OF_THIS_RUN = re.compile(r"^(?:compiling the simulator .*|done in .*)\n", re.MULTILINE)
+_VERSIONS = re.compile(r'^ *"versions": \{[^}]*\},\n', re.MULTILINE)
 _LONG = re.compile(r"-?\b\d+\.\d+(?:e[+-]?\d+)?\b")
 
 
@@ -40,6 +42,7 @@ def kept(text: str) -> list[str]:
 def found(text: str, folder: Path) -> Iterator[str]:
     """The same blocks with what the commands say now; they may write in the folder."""
     shutil.copytree(FOLDER / "files", folder, dirs_exist_ok=True)
+    (folder / "docs").symlink_to(FOLDER.parents[1] / "docs")
     for command in _COMMAND.findall(text):
         words = shlex.split(command.removeprefix("$ ").replace("\\\n", " "), comments=True)
         yield "\n".join([command.rstrip(), *_answer(folder, *words)]).rstrip()
@@ -50,7 +53,8 @@ def _answer(folder: Path, program: str, *arguments: str) -> list[str]:
     if program == "cat":
         return _lines((folder / arguments[0]).read_text(encoding="utf-8"))
     assert program == "capacity"
-    done = in_process.capacity(folder, *arguments, environment=ENVIRONMENT)
+    with patch("capacity.commands.output._SAID_AFTER_S", (0.0,)):  # further progress is said where it is slow
+        done = in_process.capacity(folder, *arguments, environment=ENVIRONMENT)
     lines = [*_lines(done.stdout), *(f"! {line}" for line in _lines(done.stderr))]
     return [*lines, f"exit code {done.returncode}"] if done.returncode else lines
 
@@ -59,6 +63,7 @@ def _lines(text: str) -> list[str]:
     """What is compared; of JSON, what is short on one line."""
     text = _OF_THIS_RUN.sub("", text)
     if text.startswith("{\n"):
+        text = _VERSIONS.sub("", text)
         text = _SHORT_GROUP.sub(lambda group: group[1] + re.sub(r"\n\s*", " ", group[2]) + group[3], text)
     return [_LONG.sub(_six_digits, line.rstrip()) for line in text.splitlines()]
 

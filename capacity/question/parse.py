@@ -333,6 +333,8 @@ def read_routings(names: Sequence[str]) -> tuple[Routing, ...]:
     given = list(names or ["round-robin"])
     if given == ["any"]:
         return tuple(Routing)
+    if "any" in given:
+        raise InputError("--routing any tries each one; leave the others out")
     return tuple(dict.fromkeys(read_choice(Routing, name, "--routing") for name in given))
 
 
