@@ -7,7 +7,8 @@ A file is a topic, and its blocks are run in order in one folder, which holds co
     ! and what it prints to standard error
     exit code 2
 
-`$ cat FILE` shows what a command wrote, and a line that ends in a backslash goes on in the next. Not compared are
+`$ cat FILE` shows what a command wrote, `$ python "EXPRESSION"` the value of one, with `cap` for the library, where a
+figure is told in words; and a line that ends in a backslash goes on in the next. Not compared are
 blanks at the ends of lines and in JSON, digits beyond the sixth, versions, and how long a command took. What is kept is no
 theory: it only says that a change must be meant.
 """
@@ -17,11 +18,16 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import chdir
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from unittest.mock import patch
 
 import in_process
+
+import capacity
+from capacity.answer.documents import dumps
 
 FOLDER = Path(__file__).parent / "kept"
 TOPICS = sorted(FOLDER.glob("*.txt"))
@@ -52,11 +58,41 @@ def _answer(folder: Path, program: str, *arguments: str) -> list[str]:
     """What a command prints, line by line, and how it ends where that is not well."""
     if program == "cat":
         return _lines((folder / arguments[0]).read_text(encoding="utf-8"))
+    if program == "python":
+        with chdir(folder):
+            return _lines(_told(eval(arguments[0], {"cap": capacity})))
     assert program == "capacity"
     with patch("capacity.commands.output._SAID_AFTER_S", (0.0,)):  # further progress is said where it is slow
         done = in_process.capacity(folder, *arguments, environment=ENVIRONMENT)
     lines = [*_lines(done.stdout), *(f"! {line}" for line in _lines(done.stderr))]
     return [*lines, f"exit code {done.returncode}"] if done.returncode else lines
+
+
+def _told(value: Any) -> str:
+    """Text as it is, a figure in words, and all else as JSON."""
+    if isinstance(value, str):
+        return value
+    return _picture(value) if hasattr(value, "figure") else dumps({"value": value})
+
+
+def _picture(plot: Any) -> str:
+    """What a figure says: titles, scales, lines with their first, middle and last points, areas and texts."""
+    found = [] if plot.figure.get_suptitle() == "" else [plot.figure.get_suptitle()]
+    for axes in plot.figure.axes:
+        scales = f"{axes.get_xscale()}, {axes.get_yscale()}"
+        found.append(f"{axes.get_title(loc='left')} | {axes.get_xlabel()} | {axes.get_ylabel()} | {scales}")
+        for line in axes.lines:
+            points = list(zip(*(line.get_data()), strict=True))
+            shown = dict.fromkeys([*points[:1], *points[len(points) // 2 :][:1], *points[-1:]])
+            ends = " ".join(f"({x:.4g}, {y:.4g})" for x, y in shown)
+            style = f"{line.get_color()} {line.get_linestyle()} {line.get_marker()} {line.get_linewidth():g}"
+            found.append(f"  line: {style}, {len(points)} points {ends}")
+        found += [f"  area of {len(one.get_paths())} parts" for one in axes.collections]
+        for text in axes.texts:
+            x, y = text.get_position()
+            found.append(f"  text: {text.get_text()} at {x:.4g}, {y:.4g}, {text.get_color()}")
+    found += [f"legend: {', '.join(one.entries)}".replace("\n", " ") for one in plot.plots]
+    return "\n".join(found)
 
 
 def _lines(text: str) -> list[str]:

@@ -65,7 +65,8 @@ def littles_law(run: LoadRun) -> CheckFinding | None:
     count = in_flight(run)
     if count is None or run.throughput_rps is None or run.mean_s is None:
         return None
-    told = f"{format_rate(run.throughput_rps)} x {format_duration(run.mean_s)} = {three_digits(count)} requests in flight"
+    rate, mean = format_rate(run.throughput_rps), format_duration(run.mean_s)
+    told = f"{rate} x {mean} = {three_digits(count)} requests in flight"
     if not run.users:
         message = f"{told}; how many could be is not said"
         return finding_of(run, "littles-law", Belief.UNKNOWN, message, numbers={"in_flight": count})
