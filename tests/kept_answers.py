@@ -9,10 +9,11 @@ A file is a topic, and its blocks are run in order in one folder, which holds co
 
 `$ cat FILE` shows what a command wrote, `$ python "EXPRESSION"` the value of one, with `cap` for the library, where a
 figure is told in words; and a line that ends in a backslash goes on in the next. Not compared are
-blanks at the ends of lines and in JSON, digits beyond the sixth, versions, and how long a command took. What is kept is no
+blanks at the ends of lines and in JSON, digits beyond the sixth, versions, digests, and how long a command took. What is kept is no
 theory: it only says that a change must be meant.
 """
 
+import html
 import re
 import shlex
 import shutil
@@ -34,7 +35,9 @@ TOPICS = sorted(FOLDER.glob("*.txt"))
 ENVIRONMENT = {"COLUMNS": "120", "NO_COLOR": "1"}
 _COMMAND = re.compile(r"^\$ (?:.*\\\n)*.*\n", re.MULTILINE)
 _SHORT_GROUP = re.compile(r"([\[{])\n\s*([^\[\]{}]{,200}?)\n\s*([\]}])")
-_OF_THIS_RUN = re.compile(r"^(?:compiling the simulator .*|done in .*)\n", re.MULTILINE)
+_OF_THIS_RUN = re.compile(
+    r"^(?:compiling the simulator .*|done in .*|[0-9a-f]{64}|capacity \d.*, python .*)\n", re.MULTILINE
+)
 _VERSIONS = re.compile(r'^ *"versions": \{[^}]*\},\n', re.MULTILINE)
 _LONG = re.compile(r"-?\b\d+\.\d+(?:e[+-]?\d+)?\b")
 
@@ -57,7 +60,8 @@ def found(text: str, folder: Path) -> Iterator[str]:
 def _answer(folder: Path, program: str, *arguments: str) -> list[str]:
     """What a command prints, line by line, and how it ends where that is not well."""
     if program == "cat":
-        return _lines((folder / arguments[0]).read_text(encoding="utf-8"))
+        text = (folder / arguments[0]).read_text(encoding="utf-8")
+        return _lines(_words(text) if arguments[0].endswith(".html") else text)
     if program == "python":
         with chdir(folder):
             return _lines(_told(eval(arguments[0], {"cap": capacity})))
@@ -66,6 +70,14 @@ def _answer(folder: Path, program: str, *arguments: str) -> list[str]:
         done = in_process.capacity(folder, *arguments, environment=ENVIRONMENT)
     lines = [*_lines(done.stdout), *(f"! {line}" for line in _lines(done.stderr))]
     return [*lines, f"exit code {done.returncode}"] if done.returncode else lines
+
+
+def _words(page: str) -> str:
+    """What a page of HTML says, and its figures' texts: without style, tags and empty lines."""
+    page = re.sub(r"<(style|script)\b.*?</\1>", "", page, flags=re.DOTALL)
+    cells = re.sub(r"</t[dh]>\s*<t[dh][^>]*>", " | ", page)
+    lines = (" ".join(line.split()) for line in html.unescape(re.sub(r"<[^>]*>", "\n", cells)).splitlines())
+    return "\n".join(filter(None, lines))
 
 
 def _told(value: Any) -> str:
