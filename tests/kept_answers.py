@@ -36,7 +36,8 @@ ENVIRONMENT = {"COLUMNS": "120", "NO_COLOR": "1"}
 _COMMAND = re.compile(r"^\$ (?:.*\\\n)*.*\n", re.MULTILINE)
 _SHORT_GROUP = re.compile(r"([\[{])\n\s*([^\[\]{}]{,200}?)\n\s*([\]}])")
 _OF_THIS_RUN = re.compile(
-    r"^(?:compiling the simulator .*|cell \d+ of .*|done in .*|[0-9a-f]{64}|capacity \d.*, python .*)\n", re.MULTILINE
+    r"^(?:compiling the simulator .*|cell \d+ of .*|done in .*|[0-9a-f]{64}|capacity \d.*, python .*)\n",
+    re.MULTILINE,
 )
 _VERSIONS = re.compile(r'^ *"versions": \{[^}]*\},\n', re.MULTILINE)
 _LONG = re.compile(r"-?\b\d+\.\d+(?:e[+-]?\d+)?\b")
