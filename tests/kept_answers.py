@@ -29,6 +29,7 @@ import in_process
 
 import capacity
 from capacity.answer.documents import dumps
+from capacity.errors import CapacityError
 
 FOLDER = Path(__file__).parent / "kept"
 TOPICS = sorted(FOLDER.glob("*.txt"))
@@ -64,8 +65,7 @@ def _answer(folder: Path, program: str, *arguments: str) -> list[str]:
         text = (folder / arguments[0]).read_text(encoding="utf-8")
         return _lines(_words(text) if arguments[0].endswith(".html") else text)
     if program == "python":
-        with chdir(folder):
-            return _lines(_told(eval(arguments[0], {"cap": capacity})))
+        return _lines(_value_of(arguments[0], folder))
     assert program == "capacity"
     with patch("capacity.commands.output._SAID_AFTER_S", (0.0,)):  # further progress is said where it is slow
         done = in_process.capacity(folder, *arguments, environment=ENVIRONMENT)
@@ -79,6 +79,15 @@ def _words(page: str) -> str:
     cells = re.sub(r"</t[dh]>\s*<t[dh][^>]*>", " | ", page)
     lines = (" ".join(line.split()) for line in html.unescape(re.sub(r"<[^>]*>", "\n", cells)).splitlines())
     return "\n".join(filter(None, lines))
+
+
+def _value_of(expression: str, folder: Path) -> str:
+    """The value of an expression, or what its refusal says."""
+    try:
+        with chdir(folder):
+            return _told(eval(expression, {"cap": capacity}))
+    except CapacityError as error:
+        return f"! {type(error).__name__}: {error}"
 
 
 def _told(value: Any) -> str:
