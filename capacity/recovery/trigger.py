@@ -56,7 +56,7 @@ class Trigger:
             )
         if self.kind in (TriggerKind.SPIKE, TriggerKind.STRAGGLER) and not 1.0 < self.factor <= 100.0:
             raise DomainError(
-                f"trigger {self.kind} needs a factor above 1 and of at most 100, got {self.factor:g}"
+                f"a {self.kind}'s factor must be above 1 and at most 100, got {self.factor:g}"
             )
         if self.kind in _OF_REPLICAS and self.replicas < 1:
             raise DomainError(f"trigger {self.kind} must hit 1 replica or more, got {self.replicas}")
