@@ -1,16 +1,16 @@
 """Whole answers of commands, kept as text in `kept/`: run each again and compare, or write it again (`--write`).
 
-A file is a topic, and its blocks are run in order in one folder, which holds copies of `kept/files/` and sees `docs/`:
+A file is a topic, and its blocks are run in order in one folder, which holds copies of `kept/files/`, and `docs`:
 
     $ capacity simulate --profile line.json ...    # a remark
     what it prints
-    ! and what it prints to standard error
+    ! and the error
     exit code 2
 
-`$ cat FILE` shows what a command wrote, `$ python "EXPRESSION"` the value of one, with `cap` for the library, where a
-figure is told in words; and a line that ends in a backslash goes on in the next. Not compared are
-blanks at the ends of lines and in JSON, digits beyond the sixth, versions, digests, and how long a command took. What is kept is no
-theory: it only says that a change must be meant.
+`$ cat FILE` shows what a command wrote, of a page its words, and `$ python "EXPRESSION"` the value of one, with `cap` for
+the library, or of a figure what it shows; `| head -N` and `| tail -N` keep some lines, and a line that ends in a backslash
+goes on in the next. Not compared are blanks at the ends of lines and in JSON, digits beyond the sixth, checksums,
+versions, and progress, which goes by the clock. What is kept is no theory: it only says that a change must be meant.
 """
 
 import html
@@ -23,7 +23,6 @@ from contextlib import chdir
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from unittest.mock import patch
 
 import in_process
 
@@ -35,12 +34,11 @@ FOLDER = Path(__file__).parent / "kept"
 TOPICS = sorted(FOLDER.glob("*.txt"))
 ENVIRONMENT = {"COLUMNS": "120", "NO_COLOR": "1"}
 _COMMAND = re.compile(r"^\$ (?:.*\\\n)*.*\n", re.MULTILINE)
-_SHORT_GROUP = re.compile(r"([\[{])\n\s*([^\[\]{}]{,200}?)\n\s*([\]}])")
-_OF_THIS_RUN = re.compile(
-    r"^(?:compiling the simulator .*|cell \d+ of .*|done in .*|[0-9a-f]{64}|capacity \d.*, python .*)\n",
-    re.MULTILINE,
-)
-_VERSIONS = re.compile(r'^ *"versions": \{[^}]*\},\n', re.MULTILINE)
+_SHORT_GROUP = re.compile(r"([\[{])\n\s*([^\[\]{}]{,220}?)\n\s*([\]}])")
+_PART = re.compile(r" \| (head|tail) -(\d+)\s*$")
+_ERROR = re.compile(r"^(?:error|usage).*", re.MULTILINE | re.IGNORECASE | re.DOTALL)
+_OF_THIS_MACHINE = re.compile(r'"[0-9a-f]{64}"|(?<="versions": )\{[^}]*\}')
+_MADE_WITH = re.compile(r"[0-9a-f]{64}|capacity \d.*, python .*")
 _LONG = re.compile(r"-?\b\d+\.\d+(?:e[+-]?\d+)?\b")
 
 
@@ -53,10 +51,13 @@ def kept(text: str) -> list[str]:
 def found(text: str, folder: Path) -> Iterator[str]:
     """The same blocks with what the commands say now; they may write in the folder."""
     shutil.copytree(FOLDER / "files", folder, dirs_exist_ok=True)
-    (folder / "docs").symlink_to(FOLDER.parents[1] / "docs")
+    (folder / "docs").symlink_to(FOLDER.parent.parent / "docs")
     for command in _COMMAND.findall(text):
-        words = shlex.split(command.removeprefix("$ ").replace("\\\n", " "), comments=True)
-        yield "\n".join([command.rstrip(), *_answer(folder, *words)]).rstrip()
+        typed = command.removeprefix("$ ").replace("\\\n", " ")
+        said = _answer(folder, *shlex.split(_PART.sub("", typed), comments=True))
+        if part := _PART.search(typed):
+            said = said[: int(part[2])] if part[1] == "head" else said[-int(part[2]) :]
+        yield "\n".join([command.rstrip(), *said]).rstrip()
 
 
 def _answer(folder: Path, program: str, *arguments: str) -> list[str]:
@@ -67,9 +68,9 @@ def _answer(folder: Path, program: str, *arguments: str) -> list[str]:
     if program == "python":
         return _lines(_value_of(arguments[0], folder))
     assert program == "capacity"
-    with patch("capacity.commands.output._SAID_AFTER_S", (0.0,)):  # further progress is said where it is slow
-        done = in_process.capacity(folder, *arguments, environment=ENVIRONMENT)
-    lines = [*_lines(done.stdout), *(f"! {line}" for line in _lines(done.stderr))]
+    done = in_process.capacity(folder, *arguments, environment=ENVIRONMENT)
+    error = _ERROR.search(done.stderr)
+    lines = [*_lines(done.stdout), *(f"! {line}" for line in _lines(error[0] if error else ""))]
     return [*lines, f"exit code {done.returncode}"] if done.returncode else lines
 
 
@@ -78,7 +79,7 @@ def _words(page: str) -> str:
     page = re.sub(r"<(style|script)\b.*?</\1>", "", page, flags=re.DOTALL)
     cells = re.sub(r"</t[dh]>\s*<t[dh][^>]*>", " | ", page)
     lines = (" ".join(line.split()) for line in html.unescape(re.sub(r"<[^>]*>", "\n", cells)).splitlines())
-    return "\n".join(filter(None, lines))
+    return "\n".join(line for line in lines if line and not _MADE_WITH.fullmatch(line))
 
 
 def _value_of(expression: str, folder: Path) -> str:
@@ -119,9 +120,8 @@ def _picture(plot: Any) -> str:
 
 def _lines(text: str) -> list[str]:
     """What is compared; of JSON, what is short on one line."""
-    text = _OF_THIS_RUN.sub("", text)
+    text = _OF_THIS_MACHINE.sub('"..."', text)
     if text.startswith("{\n"):
-        text = _VERSIONS.sub("", text)
         text = _SHORT_GROUP.sub(lambda group: group[1] + re.sub(r"\n\s*", " ", group[2]) + group[3], text)
     return [_LONG.sub(_six_digits, line.rstrip()) for line in text.splitlines()]
 
