@@ -41,7 +41,7 @@ CONFIG_FILE = ROOT / "benchmarks" / "cosmic-ray.toml"
 CONFIG = load_config(CONFIG_FILE)
 TESTS_MIN, TESTS_MAX = 3, 8  # files of tests that judge a module: fewer call for those of its importers
 TESTS_ALIKE = 4  # and those that share most of its words, which find what runs it by a command
-KEPT_ALIKE = 2  # and topics of kept answers likewise
+KEPT_ALIKE = 2  # topics of kept answers likewise; of what commands print and answer all of them
 KEPT = "tests/test_kept_answers.py::test_commands_answer_as_kept"
 MEMORY_MAX = 8 * 2**30
 PAGES = "tests/test_readme.py::test_reference_pages_are_what_help_and_docstrings_say"  # with each default
@@ -86,7 +86,7 @@ def tests_of(module: Path) -> list[str]:
         names |= {dotted(file) for file in (*sources, *helpers) if imported(file) & names}
     pages = [PAGES] if module.parts[0] == "capacity" else []
     topics = sorted(Path("tests/kept").glob("*.txt"), key=lambda topic: -likeness(module, topic))
-    kept = [f"{KEPT}[{topic.stem}]" for topic in topics[:KEPT_ALIKE]]
+    kept = [f"{KEPT}[{topic.stem}]" for topic in topics[: None if pages else KEPT_ALIKE]]
     return [*(str(file) for file in (module, *found)), *kept, *pages]
 
 

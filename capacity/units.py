@@ -141,11 +141,11 @@ def format_duration(seconds: float) -> str:
     """
     magnitude = abs(seconds)
     if magnitude == 0.0 or magnitude >= 0.9995:
-        return f"{_three_digits(seconds)} s"
+        return f"{three_digits(seconds)} s"
     for unit, scale in (("ms", 1e3), ("µs", 1e6)):
         if magnitude * scale >= 0.9995:
-            return f"{_three_digits(seconds * scale)} {unit}"
-    return f"{_three_digits(seconds * 1e9)} ns"
+            return f"{three_digits(seconds * scale)} {unit}"
+    return f"{three_digits(seconds * 1e9)} ns"
 
 
 def format_rate(rate_rps: float) -> str:
@@ -154,7 +154,7 @@ def format_rate(rate_rps: float) -> str:
     >>> format_rate(3200.0)
     '3200 rps'
     """
-    return f"{_three_digits(rate_rps)} rps"
+    return f"{three_digits(rate_rps)} rps"
 
 
 def format_quantile(quantile: float) -> str:
@@ -167,7 +167,12 @@ def format_quantile(quantile: float) -> str:
     return "P" + (percent.rstrip("0").rstrip(".") if "." in percent else percent)
 
 
-def _three_digits(value: float) -> str:
+def three_digits(value: float) -> str:
+    """A number with three significant digits, and in full from 1000 on.
+
+    >>> three_digits(3.14159), three_digits(2000.4)
+    ('3.14', '2000')
+    """
     return f"{value:.3g}" if abs(value) < 999.5 or abs(value) >= _WORDY else f"{value:.0f}"
 
 

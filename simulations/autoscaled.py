@@ -67,7 +67,7 @@ class DaySimulation:
         expected = fleet.mean_rate_rps * fleet.lasts_s * self.runs
         if expected * (1.0 - _QUANTILE) < _BEYOND_MIN:
             raise InconclusiveError(
-                f"{self.runs} runs have {expected:.3g} requests, too few for a P99; look at a longer part of the day, "
+                f"{self.runs} runs have {expected:.0f} requests, too few for a P99; look at a longer part of the day, "
                 "or at more --runs"
             )
         one = partial(_run, self.seed, self.service_times, fleet)

@@ -19,6 +19,7 @@ from typing import Any, TypeVar, cast
 
 from numba import njit
 from numba.core import config, event
+from numba.core.types import unliteral
 
 Function = TypeVar("Function", bound=Callable[..., object])
 _HERE = Path(__file__).parent
@@ -44,6 +45,7 @@ def compiled(function: Function, **options: Any) -> Function:
         return cast("Function", make(nogil=True, **options)(function))
     finally:
         settings.CACHE_DIR = given
+    _take_constants_as_values(dispatcher)
     _keep_by_content(dispatcher, place)
     _trust_no_disk(dispatcher)
     return cast("Function", dispatcher)
@@ -113,6 +115,18 @@ def _imported(source: bytes) -> list[str]:
     for package, parts, module in _IMPORTS.findall(source):
         names += [package or module, *(package + b"." + part for part in re.findall(rb"\w+", parts))]
     return [name.decode() for name in names]
+
+
+def _take_constants_as_values(dispatcher: Any) -> None:
+    """One machine code for all constants that a compiled caller gives; numba would make one for each."""
+    template = dispatcher.get_call_template
+
+    def by_type(arguments: Any, named: Any) -> Any:
+        return template(
+            tuple(unliteral(one) for one in arguments), {name: unliteral(one) for name, one in named.items()}
+        )
+
+    dispatcher.get_call_template = by_type
 
 
 def _keep_by_content(dispatcher: Any, place: Path) -> None:

@@ -91,7 +91,8 @@ def demand(workload: Demand) -> str:
     """How much is asked for."""
     if isinstance(workload, ClosedPopulation):
         thought = format_duration(workload.think_time_s)
-        return f"for {workload.users} user{'s' if workload.users > 1 else ''} who think for {thought}"
+        who = "1 user who thinks" if workload.users == 1 else f"{workload.users} users who think"
+        return f"for {who} for {thought}"
     return f"at {format_rate(workload.arrival_rate_rps)}"
 
 

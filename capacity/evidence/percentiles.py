@@ -42,12 +42,12 @@ def samples(run: LoadRun) -> CheckFinding | None:
         return finding_of(run, "samples", Belief.BROKEN, message, "send at least 1000 requests")
     if not count or quantile not in run.quantiles_s:
         return None
-    name, beyond = format_quantile(quantile), count * (1.0 - quantile)
+    name, beyond = format_quantile(quantile), round(count * (1.0 - quantile), 9)  # 10 * (1 - 0.9) is below 1
     if beyond >= _FEW:
         message = f"{beyond:.0f} of {count} requests lie beyond {name}{_ranks(quantile, count)}"
         return finding_of(run, "samples", Belief.HOLDS, message, numbers={"beyond": beyond})
     known = [format_quantile(q) for q in run.quantiles_s if q >= 0.5 and count * (1.0 - q) >= _FEW]
-    wanted = math.ceil(_FEW / (1.0 - quantile))
+    wanted = math.ceil(round(_FEW / (1.0 - quantile), 6))
     message = f"{count} requests have {beyond:.2g} beyond {name}" + (
         ": it is the slowest request" if beyond < _NONE else _ranks(quantile, count)
     )
@@ -163,7 +163,8 @@ def averaged(test: LoadTest) -> Iterator[CheckFinding]:
             # One or two percentiles may meet an average by chance, more hardly ever.
             belief = Belief.BROKEN if len(apart) >= _TELLING else Belief.DOUBTFUL
             names = ", ".join(map(format_quantile, apart))
-            message = f"{names} of all are the averages of those of the parts"
+            are = "are the averages" if len(apart) > 1 else "is the average"
+            message = f"{names} of all {are} of those of the parts"
             fix = "percentiles cannot be averaged; merge the histograms or the single requests"
             yield finding_of(whole, "averages", belief, message, fix)
             return

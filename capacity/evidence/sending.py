@@ -6,7 +6,7 @@ from capacity.evidence.finding import Belief, CheckFinding, decisive, finding_of
 from capacity.evidence.inferences import implied_batch, in_flight
 from capacity.evidence.omission import from_schedule, has_tail, worst_omission
 from capacity.formats.load_test import LoadRun, Loop
-from capacity.units import format_duration, format_quantile, format_rate
+from capacity.units import format_duration, format_quantile, format_rate, three_digits
 
 # What figures of one run may differ by: rounding, and requests in flight when it begins and ends.
 _TOLERANCE = 0.05
@@ -65,9 +65,8 @@ def littles_law(run: LoadRun) -> CheckFinding | None:
     count = in_flight(run)
     if count is None or run.throughput_rps is None or run.mean_s is None:
         return None
-    told = (
-        f"{format_rate(run.throughput_rps)} x {format_duration(run.mean_s)} = {count:.3g} requests in flight"
-    )
+    rate, mean = format_rate(run.throughput_rps), format_duration(run.mean_s)
+    told = f"{rate} x {mean} = {three_digits(count)} requests in flight"
     if not run.users:
         message = f"{told}; how many could be is not said"
         return finding_of(run, "littles-law", Belief.UNKNOWN, message, numbers={"in_flight": count})

@@ -117,9 +117,12 @@ def read_profile(
 def read_arrivals(arrivals: "str | ArrivalProcess") -> "ArrivalProcess":
     """`--arrivals`; a process is taken as it is."""
     from capacity.traffic.parse import parse_arrivals
+    from capacity.traffic.workload import ArrivalProcess
 
-    if not isinstance(arrivals, str):
+    if isinstance(arrivals, ArrivalProcess):
         return arrivals
+    if not isinstance(arrivals, str):
+        raise InputError(f"arrivals must be text, such as 'poisson', or a process, got {arrivals!r:.40}")
     try:
         return parse_arrivals(arrivals)
     except InputError:
@@ -333,6 +336,8 @@ def read_routings(names: Sequence[str]) -> tuple[Routing, ...]:
     given = list(names or ["round-robin"])
     if given == ["any"]:
         return tuple(Routing)
+    if "any" in given:
+        raise InputError("--routing any tries each one; leave the others out")
     return tuple(dict.fromkeys(read_choice(Routing, name, "--routing") for name in given))
 
 

@@ -52,12 +52,12 @@ class Trigger:
     def __post_init__(self) -> None:
         if self.kind is not TriggerKind.ROLLOUT and not 0.0 < self.lasting_s <= LASTING_MAX_S:
             raise DomainError(
-                f"a {self.kind} must last above 0 and at most {LASTING_MAX_S:g} s, got {self.lasting_s:g} s"
+                f"trigger {self.kind} must last above 0 and at most {LASTING_MAX_S:g} s, got {self.lasting_s:g} s"
             )
         if self.kind in (TriggerKind.SPIKE, TriggerKind.STRAGGLER) and not 1.0 < self.factor <= 100.0:
             raise DomainError(f"a {self.kind}'s factor must be above 1 and at most 100, got {self.factor:g}")
         if self.kind in _OF_REPLICAS and self.replicas < 1:
-            raise DomainError(f"a {self.kind} must hit 1 replica or more, got {self.replicas}")
+            raise DomainError(f"trigger {self.kind} must hit 1 replica or more, got {self.replicas}")
         if self.kind is TriggerKind.SPOT and not self.notice_s > 0.0:
             raise DomainError(
                 "a notice must be above 0 s; for none give crash:1,60s, or a short one such as spot:1,1ms,10min"

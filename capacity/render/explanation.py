@@ -154,7 +154,9 @@ def _sensitivities(explanation: Explanation) -> Iterator[str]:
     for change in explanation.sensitivities:
         assert change.step is not None  # noqa: S101  (what was given has a step)
         name = _GAPS if change.what == "cv" else change.what
-        needs = "" if change.replicas is None else f"; {change.replicas} replicas are enough with this batch"
+        count = change.replicas
+        are = "replica is" if count == 1 else "replicas are"
+        needs = "" if count is None else f"; {count} {are} enough with this batch"
         yield (
             f"{name.capitalize()} {100.0 * change.step:+.3g} %: "
             f"{_fate(change.candidate, promise)}{_shift(change)}{needs}."

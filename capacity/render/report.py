@@ -568,9 +568,10 @@ def refused_section(found: Findings) -> Section:
         )
         for one in nearest
     ]
+    by_theory = len(refused) - len(simulated)
     lead = (
-        f"{len(refused)} of {len(found.recommendation.considered)} fleets that were considered were refused, "
-        f"{len(refused) - len(simulated)} of them by theory alone."
+        f"Fleets considered: {len(found.recommendation.considered)}. Refused: {len(refused)}"
+        f"{f', {by_theory} of them by theory alone' if by_theory else ''}."
     )
     title = "Refused neighbours"
     if not rows:

@@ -63,7 +63,8 @@ def screen(
             f"{fleet} at most {served} and "
             f"{stress.rate_rps:.4g} rps arrive, so that they fall without any trouble; give {enough} or more"
         )
-    report(f"{stress.plan.replicas} replicas in trouble, {judge.runs} runs")
+    count = stress.plan.replicas
+    report(f"{count} replica{'' if count == 1 else 's'} in trouble, {judge.runs} runs")
     found, law = judge(stress), fluid(stress)
     if only_verdict:
         return Screen(found=found, fluid=law)

@@ -263,7 +263,7 @@ def test_what_an_event_refused_is_closer_than_what_theory_refused():
 
 def test_users_ask_for_as_much_as_they_do():
     users = ClosedPopulation(users=1, think_time_s=0.3)
-    assert demand(users) == "for 1 user who think for 300 ms"
+    assert demand(users) == "for 1 user who thinks for 300 ms"
     assert demand(ClosedPopulation(users=20)) == "for 20 users who think for 0 s"
     assert demand(Workload(arrival_rate_rps=3200.0)) == "at 3200 rps"
 

@@ -117,7 +117,7 @@ def _row(name: str, found: Days) -> tuple[str, ...]:
 def _course(found: Days, width: int) -> Iterator[Text]:
     """Arrivals, replicas and late requests over the time, one below the other."""
     course, fleet = found.course, found.fleet
-    count = min(_STEPS, max(10, width - 30), len(course.arrived))
+    count = min(_STEPS, max(10, width - 34), len(course.arrived))
     late = [
         late / arrived if arrived else 0.0
         for late, arrived in zip(_thinned(course.late, count), _thinned(course.arrived, count), strict=True)

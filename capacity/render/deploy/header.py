@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from capacity.answer.saved_llm_plan import SavedLlmPlan
 from capacity.answer.saved_plan import SavedPlan
 from capacity.files import printable
+from capacity.performance import Kind
 from capacity.question.plan import Batching, Routing
 from capacity.render.deploy.fleet import Fleet, read_fleet
 from capacity.render.report_command import command_to_repeat
@@ -85,9 +86,10 @@ def _evaluated(fleet: Fleet) -> Iterator[str]:
         )
     )
     batch = "" if size is None else f"mean batch {size:.3g}, "
+    by = "an exact law" if found.kind is Kind.EXACT else found.kind.value
     objective = ", ".join(str(one) for one in saved.question.objective.promises)
     yield (
-        f"Found:      {shown}{batch}by {found.kind.value}, seed {saved.effort.seed}; objective {objective}: "
+        f"Found:      {shown}{batch}by {by}, seed {saved.effort.seed}; objective {objective}: "
         f"{saved.verdict.value}."
     )
 

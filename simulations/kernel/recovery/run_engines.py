@@ -110,6 +110,21 @@ def _strike(  # noqa: C901  (one branch an action)
         call(w, e, r, now_s)
 
 
+# Each of these two is called from two places, and takes seconds to compile wherever it is a part of another.
+
+
+@borrowing
+def _begin(e: Engines, r: int, now_s: float) -> None:
+    """The next pass of an engine."""
+    begin_pass(e, r, now_s)
+
+
+@borrowing
+def _run(e: Engines, r: int, until_s: float) -> bool:
+    """A run of passes as far as an instant; whether it is over."""
+    return run_on(e, r, until_s)
+
+
 @borrowing
 def _complete(w: World, e: Engines, r: int, now_s: float) -> None:
     """A pass has ended: who has all its tokens is answered, and the next one begins."""
@@ -137,7 +152,7 @@ def _complete(w: World, e: Engines, r: int, now_s: float) -> None:
                 state[0].for_nobody += 1
             retire(w, a)
     e.engines[r].torn = max(0, e.engines[r].torn - 1)
-    begin_pass(e, r, now_s)
+    _begin(e, r, now_s)
 
 
 @borrowing
@@ -230,13 +245,13 @@ def _compute(w: World, e: Engines, until_s: float) -> None:
     if w.rules[0].hedge_s < 0.0:
         for r in range(len(engines)):
             if _is_running(w, e, r) and engines[r].ends_s <= until_s:
-                w.replicas[r].is_over = run_on(e, r, until_s)
+                w.replicas[r].is_over = _run(e, r, until_s)
         return
     while True:
         r = _first(w, e)
         if r == NO_ONE or not _is_running(w, e, r) or engines[r].ends_s > until_s:
             return
-        w.replicas[r].is_over = run_on(e, r, engines[r].ends_s)
+        w.replicas[r].is_over = _run(e, r, engines[r].ends_s)
 
 
 @borrowing
@@ -271,7 +286,7 @@ def _advance(w: World, e: Engines, lengths: Integers, until_s: float) -> int:  #
                 if is_full(w, here_s, COMPLETION * RANKS):
                     return FULL
                 if e.engines[r].ends_s == np.inf:
-                    begin_pass(e, r, here_s)
+                    _begin(e, r, here_s)
                 else:
                     _complete(w, e, r, here_s)
                 continue
