@@ -29,7 +29,7 @@ def pytest_collection_finish() -> None:
     """What was collected stays; to look for garbage as often as a small program does takes a tenth of the time."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
+    gc.set_threshold(100_000, 20, 100)
     gc.enable()
 
 

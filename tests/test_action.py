@@ -63,6 +63,7 @@ def run(folder: Path, **inputs: str) -> tuple[int, str, str, str]:
     for path in paths.values():
         Path(path).unlink(missing_ok=True)
     here = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "HOME": str(folder)}
+    here |= {name: os.environ[name] for name in {"NUMBA_CACHE_DIR"} & set(os.environ)}
     done = subprocess.run(
         ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", CHECK["run"]],  # as a runner calls it
         capture_output=True, text=True, cwd=folder, env=here | variables | paths, check=False, timeout=240,

@@ -324,6 +324,7 @@ def test_what_cannot_be_simulated_is_refused() -> None:
         cap.simulate_law(cap.queues.GGc(arrival=gap, service=EXPONENTIAL, servers=1))
 
 
+@pytest.mark.long
 def test_samples_give_numbers_their_intervals() -> None:
     rate_at_8 = ["serve-mlp-cpu-fp32"], lambda one: [one.throughput_rps(8)]
     (one,) = cap.sampling_intervals(*rate_at_8)
@@ -333,6 +334,7 @@ def test_samples_give_numbers_their_intervals() -> None:
     assert summary.low == summary.value == summary.high  # it has no samples
 
 
+@pytest.mark.long
 def test_a_load_curve_says_where_the_response_explodes(frame: pd.DataFrame) -> None:
     curve = cap.load_curve(frame, 2, batch_size_max=4)
     loads, rates_rps, found = zip(*curve.points(), strict=True)

@@ -45,6 +45,7 @@ def document(done: "subprocess.CompletedProcess[str]") -> dict[str, Any]:
     return dict(json.loads(done.stdout, parse_constant=refuse))
 
 
+@pytest.mark.long
 def test_a_ramp_that_outruns_the_start_up_is_late_and_a_way_out_is_named(
     autoscale: Command, folder: Path
 ) -> None:
@@ -60,6 +61,7 @@ def test_a_ramp_that_outruns_the_start_up_is_late_and_a_way_out_is_named(
     assert (folder / "day.svg").read_text(encoding="utf-8").startswith("<?xml")
 
 
+@pytest.mark.long
 def test_the_json_has_all_fleets_with_their_intervals(autoscale: Command) -> None:
     done = autoscale(*RAMP, "--slo-p99", "1s", "--json")
     found = document(done)
@@ -102,6 +104,7 @@ def test_what_never_comes_is_null_in_json(autoscale: Command) -> None:
     assert "of the requests, too many for a P99" in told
 
 
+@pytest.mark.long
 def test_where_no_fleet_is_large_enough_the_bound_is_named(autoscale: Command) -> None:
     """Two replicas of 10 rps at 25 rps, all the time."""
     done = autoscale(*FLEET, "--rate", "25rps", "--slo-p99", "1s", "--replicas-max", "2")
@@ -118,6 +121,7 @@ def test_where_no_fleet_is_large_enough_the_bound_is_named(autoscale: Command) -
     assert "Not even 1 replica all the time holds the limit." in alone
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("words", "said"),
     [

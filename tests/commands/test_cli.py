@@ -452,6 +452,7 @@ def test_a_trace_too_short_for_its_percentile_is_inconclusive(capacity, tmp_path
     assert "t.csv has 500 arrivals; P99 with an interval needs at least 5556" in done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("no_headroom")
 def test_a_trace_is_planned_on_its_own_rate(capacity, tmp_path):
     (tmp_path / "t.csv").write_text("".join(f"{i / 200}\n" for i in range(12_000)), encoding="utf-8")

@@ -176,6 +176,7 @@ def test_help_and_the_version_are_had_whatever_the_file_says() -> None:
 # ---- As it is installed -----------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_as_a_user_runs_it(folder: Path) -> None:
     write(
         'profile = "resnet50-t4-fp16"\nslo-p99 = "60ms"\n[simulate]\nreplicas = 2\nrate = "300rps"\nquantile = 0.9\n'

@@ -80,6 +80,7 @@ def test_a_plan_that_cannot_be_saved_says_so_before_any_work(here: Here) -> None
     )
 
 
+@pytest.mark.long
 def test_a_full_disk_costs_the_file_and_not_the_answer(here: Here) -> None:
     """Files may have 4 KiB: the plan is longer."""
     command = shlex.join([str(COMMAND), *ASKED, "--json", "-o", "full.json"])
@@ -92,6 +93,7 @@ def test_a_full_disk_costs_the_file_and_not_the_answer(here: Here) -> None:
     assert [path.name for path in here.path.iterdir() if "full" in path.name] == []
 
 
+@pytest.mark.long
 def test_a_closed_stdout_costs_the_answer_and_not_the_file(here: Here) -> None:
     command = shlex.join([str(COMMAND), *ASKED, "-o", "closed.json"])
     done = subprocess.run(["bash", "-c", f"{command} >&-"], capture_output=True, cwd=here.path, check=False)
@@ -233,6 +235,7 @@ def test_bad_input_is_one_clear_line_and_exit_2(here: Here, arguments: list[str]
 # ---- compare ----------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_fleets_stand_side_by_side(here: Here) -> None:
     """Twice the replicas: the tail is surely shorter, and the price twice as high."""
     fleets = ["plan.json", "--fleet", "replicas=6,batch=8"]
@@ -252,6 +255,7 @@ def test_fleets_stand_side_by_side(here: Here) -> None:
         assert text in table
 
 
+@pytest.mark.long
 def test_plans_for_different_workloads_take_a_rate(here: Here) -> None:
     asked = [word if word != "150rps" else "140rps" for word in ASKED]
     assert here.run(*asked, "-o", "less.json").returncode == 0

@@ -42,7 +42,7 @@ def stopped(arguments, tmp_path, number):
         return program.returncode, first + errors, time.monotonic() - began_s
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", [pytest.param("1", marks=pytest.mark.long), "2"])
 def test_a_stopped_command_says_so_and_ends(tmp_path, workers):
     arguments = [COMMAND, *LONG, "--workers", workers]
     exit_code, errors, seconds = stopped(arguments, tmp_path, signal.SIGINT)

@@ -150,6 +150,7 @@ def test_both_engines_give_the_same_bytes(folder: Path) -> None:
     assert answer("simulate", *asked) == answer("simulate", *asked, "--engine", "simpy")
 
 
+@pytest.mark.long
 def test_the_largest_rate_is_where_the_plan_ends(asked: list[object]) -> None:
     found = answer("max-rate", *asked, "--replicas", 2)
     rates = found["rates"]
@@ -196,6 +197,7 @@ def test_the_shell_hands_the_plan_to_vllm(saved: Path, tmp_path: Path) -> None:
     assert int(flags["--max-num-batched-tokens"]) == plan["batched_tokens_max"]
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("no_headroom")
 def test_a_plan_for_llama_cpp(folder: Path, asked: list[object]) -> None:
     """Saved, checked, and refused where vLLM is asked for; with twice the slots its requests would not fit."""
@@ -460,6 +462,7 @@ def test_a_row_of_a_sweep_is_what_a_simulation_says(rows: list[dict[str, Any]], 
     assert row["kv_utilization"] == found["kv_utilization"]
 
 
+@pytest.mark.long
 def test_an_interrupted_sweep_goes_on_where_it_stopped(swept: list[object], tmp_path: Path) -> None:
     whole, cut = tmp_path / "whole.csv", tmp_path / "cut.csv"
     assert run(*swept, "-o", whole).exit_code == 0
@@ -487,6 +490,7 @@ def test_a_sweep_that_cannot_tell_fleets_apart_is_refused(swept: list[object], f
     assert run("sweep", "--profile", "resnet50-t4-fp16", "--replicas", 1, "--lengths", LENGTHS).exit_code == 2
 
 
+@pytest.mark.long
 def test_a_curve_says_where_the_first_token_explodes(folder: Path, tmp_path: Path) -> None:
     figure = tmp_path / "curve.svg"
     asked = ["--profile", folder / "line.json", "--lengths", LENGTHS, "--quantile", "0.9", "-o", figure]
@@ -538,6 +542,7 @@ def test_saved_plans_are_compared_under_their_own_requests(saved: Path, compared
     assert (unstable.exit_code, "sequences=2" in unstable.stderr) == (2, True)
 
 
+@pytest.mark.long
 def test_a_plan_is_a_gate_in_continuous_integration(saved: Path, folder: Path) -> None:
     done = run("check", "--plan", saved, "--rate", "260rps", "--format", "github")
     assert done.exit_code == 3
@@ -552,6 +557,7 @@ def test_a_plan_is_a_gate_in_continuous_integration(saved: Path, folder: Path) -
     assert (found.needed, found.notes) == (None, [])  # nothing has changed
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("no_headroom")
 def test_figures_show_what_the_tables_say(folder: Path, tmp_path: Path, asked: list[object]) -> None:
     plan, rates = tmp_path / "plan.svg", tmp_path / "rates.svg"

@@ -218,6 +218,7 @@ def test_without_a_plan_nothing_is_drawn(capacity, one):
     assert not (one / "none.svg").exists()
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("one")
 def test_the_curve_of_a_profile_is_that_of_its_simulation(capacity, tmp_path):
     done = capacity("curve", "--profile", "one.csv", "--batch-size-max", "4", "-o", "curve.svg")

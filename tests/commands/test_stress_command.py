@@ -300,6 +300,7 @@ def plan(folder: Path) -> Command:
     return partial(in_process.capacity, folder, "plan")
 
 
+@pytest.mark.long
 def test_a_plan_that_comes_back_in_time(plan: Command) -> None:
     done = plan(*QUICK, *TROUBLE, "--json")
     assert done.returncode == 0, done.stderr

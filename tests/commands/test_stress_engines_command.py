@@ -77,6 +77,7 @@ def test_engines_that_stop_attempts_recover_and_those_that_serve_them_do_not(str
     }
 
 
+@pytest.mark.long
 def test_the_screen_names_settings_that_engines_have(stress: Command) -> None:
     done = stress(*ENGINES, *SPIKE, "--abandoned", "served")
     assert done.returncode == 3, done.stderr
@@ -151,6 +152,7 @@ def plan(folder: Path) -> Command:
     return partial(in_process.capacity, folder, "plan")
 
 
+@pytest.mark.long
 def test_a_plan_that_comes_back_with_one_setting_more(plan: Command, stress: Command, folder: Path) -> None:
     """Two engines serve 200 rps; of three, two are left, which are enough for 150 rps."""
     done = plan(*PLAN, *TROUBLE, "-o", "two.json")

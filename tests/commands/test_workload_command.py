@@ -149,6 +149,7 @@ def test_bursts_are_swept_and_each_row_says_so(capacity):
     assert {row["arrivals"] for row in rows} == {"mmpp:ratio=6,burst=0.05s,calm=0.45s"}
 
 
+@pytest.mark.long
 def test_bursts_have_the_p99_of_theory_by_the_road_of_the_product():
     """`simulate`, warm-up and length of runs included, beside MMPP/M/1: exponential service by samples."""
     middles = (np.arange(4000) + 0.5) / 4000

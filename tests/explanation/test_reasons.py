@@ -128,6 +128,7 @@ def test_the_neighbours_are_the_next_batches_and_waits() -> None:
             assert value_s == pytest.approx(exact_s, rel=1e-9)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("rate_rps", "limit_s"), [(1800.0, 0.026), (900.0, 0.016)])
 def test_the_least_that_saves_one_is_the_root_of_the_law(rate_rps, limit_s) -> None:
     question = question_of(rate_rps, limit_s)
@@ -163,6 +164,7 @@ def test_the_least_that_saves_one_is_the_root_of_the_law(rate_rps, limit_s) -> N
     assert best.share == min(one.share for one in savings.values() if one.share is not None)
 
 
+@pytest.mark.long
 def test_the_least_is_sought_for_other_batches_than_the_nearest_too() -> None:
     """When one of two is gone batches of two are unstable, and yet they come nearest while both are there."""
     question = replace(question_of(600.0, 0.030), survival=Survival(spare=1))
@@ -197,6 +199,7 @@ def test_one_fewer_is_told_for_every_batch_size() -> None:
 # ---- What binds -----------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_stability_binds_where_one_fewer_is_unstable() -> None:
     question = question_of(1980.0, 3.0)
     plan = plan_of(3)  # 2 serve 1333 rps, 3 serve 2000
@@ -233,6 +236,7 @@ def test_queueing_binds_where_there_are_no_batches() -> None:
     assert [one.what for one in explanation.neighbours] == []
 
 
+@pytest.mark.long
 def test_burstiness_binds_where_poisson_arrivals_take_fewer() -> None:
     """Gaps that vary by 2 make this judge's P99 twice as long."""
     calm = question_of(1800.0, 0.026)
@@ -387,6 +391,7 @@ def test_a_simulated_plan_is_explained_with_intervals_and_strict_json() -> None:
     assert all(title and all(sentences) for title, sentences in told(explanation).items())
 
 
+@pytest.mark.long
 def test_users_who_take_turns_are_explained_without_a_rate() -> None:
     question = replace(question_of(), workload=ClosedPopulation(users=12, think_time_s=0.05))
     explanation = explain_plan(question, plan_of(2), SimulationJudge(requests_max=1_000_000), silent)

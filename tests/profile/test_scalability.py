@@ -115,6 +115,7 @@ def test_no_better_parameters_on_a_grid(seed: int) -> None:
     assert misfit(found.sigma, found.kappa) <= min(grid) * (1.0 + 1e-9)
 
 
+@pytest.mark.long
 def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     """600 noisy tests: each interval covers 95 %, within three binomial standard deviations."""
     generator = np.random.default_rng(7)

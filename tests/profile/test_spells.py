@@ -105,6 +105,7 @@ def test_both_engines_give_the_same_bytes(routing):
     assert by_engine[0].response_mean_s > 0.0
 
 
+@pytest.mark.long
 def test_queues_are_longer_and_as_long_as_lindley_says():
     """One replica of batches of one, at load 0.77: against Lindley's recursion on scores drawn here."""
     plan = Plan(profile="made-up", replicas=1, batch_size_max=1)

@@ -209,6 +209,7 @@ def play(queue: Bulk, requests: int, seed: int) -> tuple[float, np.ndarray]:
     return float(np.mean(sizes)), response[1000:first]
 
 
+@pytest.mark.long
 @rules
 def test_simulation_agrees_within_four_standard_errors(queue):
     runs = [play(queue, 15_000, seed) for seed in range(10)]

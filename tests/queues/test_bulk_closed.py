@@ -327,6 +327,7 @@ def test_one_user_more_is_no_faster(users: int, think: float, times: Times) -> N
         assert more.response_mean_s >= here.response_mean_s * (1.0 - 1e-12)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("users", "think", "times"),
     [(6, 3.0, (1.0, 1.2, 1.5)), (15, 0.5, (2.0, 3.1, 0.9)), (20, 5.0, (1.0, 1.1, 1.3, 1.4))],

@@ -250,6 +250,7 @@ class Pairs:
         return (1 - total / self.size_mean) / s
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("times_s", "load", "cv", "states", "share"),
     [((1.0, 1.7), 0.5, 0.4, 40, 0.4), ((1.0, 1.7), 0.2, 1.5, 44, 2.0), ((1.3, 1.0), 0.5, 0.15, 30, 2.0)],
@@ -275,6 +276,7 @@ def transform_of_wait(model: BulkJitter, s: mp.mpc) -> mp.mpc:
     return (1 - (1 - lam * mean) * s / (s - lam * (1 - service))) / s
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("load", "cv", "quantile"),
     [(0.3, 0.05, 0.9999), (0.95, 0.1, 0.97), (0.05, 0.7, 0.97), (0.999, 0.4, 0.9999), (0.5, 3.0, 0.9999)],
@@ -349,6 +351,7 @@ def area(tail, ends: list[float], panels: int) -> float:
     return total
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("model", "panels"),
     [
@@ -402,6 +405,7 @@ def simulated(model: BulkJitter, requests: int) -> tuple[np.ndarray, np.ndarray]
     return waits, responses
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "model", [jitter(0.8, UNEVEN_S, 0.6), jitter(1200.0, V100_S, 1.4), jitter(1800.0, V100_S, 0.03)]
 )
@@ -477,6 +481,7 @@ def test_units_and_inverses(load: float, cv: float, size: int, power: float, qua
     assert plain.empty_probability * cycle <= 1.0 / plain.arrival_rate_rps
 
 
+@pytest.mark.long
 @laws
 @given(st.floats(0.01, 0.97), st.floats(0.1, 1.0), st.sampled_from([1, 2, 5]))
 def test_more_load_and_more_jitter_are_slower(load: float, cv: float, size: int) -> None:

@@ -90,6 +90,7 @@ def test_whitts_table_of_delay_probabilities() -> None:
     assert queue(3.6, 4).wait_probability == close(0.78, abs=0.005)
 
 
+@pytest.mark.long
 def test_crommelins_sums_at_forty_digits() -> None:
     for load, servers in (
         (1e-6, 1), (1e-6, 3), (0.02, 2), (0.01, 8), (1.0, 10), (4.0, 5), (30.0, 60), (90.0, 100),

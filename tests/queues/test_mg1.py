@@ -257,6 +257,7 @@ RENEWING = [name for name in SERVICES if name not in ("deterministic", "exponent
 
 
 # Each law at one of the loads, in turn.
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "rho"), list(zip(RENEWING, [0.2, 0.95] * 4, strict=True)))
 def test_waits_solve_the_renewal_equation(name: str, rho: float) -> None:
     """Feller (1971), sec. XI.6: P(W > t) = rho P(R > t) + rho integral of P(W > t - x) f_R(x) dx."""
@@ -291,6 +292,7 @@ def test_responses_are_waits_and_services_added_up(name: str, rho: float) -> Non
         assert model.response_tail(time) == pytest.approx(both, rel=1e-9)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name", ["deterministic", "hyper", "erlang", "gamma", "gamma wide", "lognormal", "samples"]
 )
@@ -563,6 +565,7 @@ def test_a_gamma_of_almost_only_zeros() -> None:
         )
 
 
+@pytest.mark.long
 def test_an_erlang_of_many_stages_and_a_steep_lognormal() -> None:
     """The renewal equation where the service law falls within a hundredth of its mean."""
     for service in (erlang(10_000), law(Family.LOGNORMAL, 1e-4)):
@@ -571,6 +574,7 @@ def test_an_erlang_of_many_stages_and_a_steep_lognormal() -> None:
             assert model.wait_tail(time) == pytest.approx(renewal_side(model, time), rel=1e-9)
 
 
+@pytest.mark.long
 def test_twice_the_frequencies_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     for service in (law(Family.GAMMA, 0.1), law(Family.GAMMA, 0.01), law(Family.LOGNORMAL, 0.1), SAMPLES):
         plain = queue(0.6, service)

@@ -276,6 +276,7 @@ def first(meets: list[bool], start: int) -> int:
     return start + meets.index(True)
 
 
+@pytest.mark.long
 @laws
 @given(st.floats(0.01, 200.0), st.floats(0.5, 0.9999), st.floats(0.0, 5.0))
 def test_fewest_servers_by_trying_all(load: float, quantile: float, extra: float) -> None:

@@ -199,6 +199,7 @@ def test_a_million_places(utilization: float) -> None:
     assert model.response_tail(model.response_quantile_s(0.9999)) == pytest.approx(1e-4, rel=1e-9)
 
 
+@pytest.mark.long
 @settings(derandomize=True, deadline=None, max_examples=10)
 @given(utilizations, counts, rooms)
 def test_the_area_under_a_tail_is_the_mean(utilization: float, servers: int, room: int) -> None:

@@ -246,6 +246,7 @@ def test_a_class_below_is_noticed_only_by_being_served(
         assert ratio == pytest.approx(other.wait_tail(2.0) * one.wait_probability, rel=1e-9, abs=1e-300)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("utilization", "servers", "parts"),
     [(0.5, 1, [0.2, 3.0, 1.0]), (0.95, 1, [1.0, 1.0]), (0.9, 12, [0.2, 3.0, 1.0])],

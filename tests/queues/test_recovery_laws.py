@@ -324,6 +324,7 @@ def test_pauses_while_working_are_a_service_of_two_phases() -> None:
     assert law.response_tail(law.response_quantile_s(0.99)) == pytest.approx(0.01, rel=1e-8)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("idle", "service", "pause"),
     [

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import kubernetes_validate
+import pytest
 import yaml
 
 from capacity.formats.document import Document
@@ -21,6 +22,7 @@ def capacity(folder: Path, line: str) -> str:
     return done.stdout
 
 
+@pytest.mark.long
 def test_from_tritons_statistics_to_files(tmp_path: Path) -> None:
     (tmp_path / "statistics.json").write_bytes(STATISTICS.read_bytes())
     assert "a profile" in capacity(tmp_path, "import statistics.json --kind gpu -o classifier.json")
@@ -46,6 +48,7 @@ def test_from_tritons_statistics_to_files(tmp_path: Path) -> None:
     assert container["resources"] == {"limits": {"nvidia.com/gpu": 1}}
 
 
+@pytest.mark.long
 def test_what_is_left_to_edit_is_names(tmp_path: Path) -> None:
     """Lines to replace are marked, and what the profile does not say is told."""
     (tmp_path / "statistics.json").write_bytes(STATISTICS.read_bytes())

@@ -262,6 +262,7 @@ def test_users_have_no_curve_over_the_rate(tmp_path: Path) -> None:
     assert len(page.all("svg")) == 3
 
 
+@pytest.mark.long
 def test_a_wait_and_a_loss_that_are_limited(tmp_path: Path) -> None:
     limits = {
         "slo_wait": "p95=10ms",

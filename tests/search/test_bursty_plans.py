@@ -77,6 +77,7 @@ def test_the_same_requests_as_a_poisson_stream_have_no_such_caveat() -> None:
     assert CaveatCode.TRACE_FEW_BURSTS not in [caveat.code for caveat in answer.caveats]
 
 
+@pytest.mark.long
 def test_bursts_of_a_model_take_more_too() -> None:
     bursts = MmppArrivals(ratio=5.0, burst_mean_s=0.2, calm_mean_s=1.0)
     answer, told = planned(bursts, 900.0, 0.02)

@@ -67,6 +67,7 @@ def test_where_none_is_enough_there_is_no_choice() -> None:
     assert found.chosen is None
 
 
+@pytest.mark.long
 def test_pauses_cost_replicas_as_the_command_tells() -> None:
     answer = cap.plan(
         "resnet50-t4-fp16",

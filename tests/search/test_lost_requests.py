@@ -247,6 +247,7 @@ def test_plan_does_not_keep_p99_by_losing_requests() -> None:
     assert answer["recommendation"]["replicas"] >= 3  # at 1059 rps each in batches of 16
 
 
+@pytest.mark.long
 def test_a_loss_limit_that_nothing_breaks_is_met() -> None:
     """Before: exit 4, though 2 replicas lose none in 3.2 million."""
     code, answer = run(

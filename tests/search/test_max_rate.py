@@ -173,6 +173,7 @@ def test_the_end_of_a_greedy_plan_is_the_root_of_its_law(replicas, routing, limi
     assert stretch.high.high - stretch.high.low <= RESOLUTION * stretch.high.low + 1e-4 * wall_rps
 
 
+@pytest.mark.long
 def test_low_rates_are_refused_where_a_lone_request_waits_too_long() -> None:
     """A lone one takes T + s_1 = 35 ms; batches of four fill within that, the faster the more come."""
     scenario = proposal_of(
@@ -193,6 +194,7 @@ def test_low_rates_are_refused_where_a_lone_request_waits_too_long() -> None:
     assert "35 ms: the objective is missed" in told
 
 
+@pytest.mark.long
 def test_two_stretches_with_a_missed_one_between() -> None:
     """At low rates nobody joins the lone request; at middling ones the batch is larger and slower."""
     scenario = proposal_of(0.040, batch_wait_max_s=0.020, batching=Batching.TORCHSERVE)
@@ -209,7 +211,9 @@ def test_two_stretches_with_a_missed_one_between() -> None:
 
 
 @pytest.mark.parametrize("limit_s", [0.0245, 0.0335, 0.0405])
-@pytest.mark.parametrize("batching", [Batching.TRITON, Batching.TORCHSERVE])
+@pytest.mark.parametrize(
+    "batching", [Batching.TRITON, pytest.param(Batching.TORCHSERVE, marks=pytest.mark.long)]
+)
 def test_every_rate_that_is_reported_kept_is_kept(limit_s, batching) -> None:
     wait_s = 0.020 if batching is Batching.TORCHSERVE else 0.005
     scenario = proposal_of(limit_s, batch_wait_max_s=wait_s, batching=batching)
@@ -380,6 +384,7 @@ def test_with_a_queue_limit_overloads_are_tried_and_an_open_end_is_told() -> Non
     assert "at least" in next(sentences(rates))
 
 
+@pytest.mark.long
 def test_a_loss_limit_ends_what_the_queue_limit_keeps_stable() -> None:
     """With one place more than a batch each, at twice the sustainable rate half is lost."""
     scenario = proposal_of(

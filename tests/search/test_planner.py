@@ -666,6 +666,7 @@ def test_a_whole_recommendation_is_the_same_for_any_number_of_workers() -> None:
     assert not any(one.accepted for one in cheaper)
 
 
+@pytest.mark.long
 def test_another_seed_gives_other_numbers_and_the_same_plan() -> None:
     question = question_of(BATCHING, rate_rps=250.0, limit_s=0.05)
     one, other = (

@@ -233,6 +233,7 @@ def here(tmp_path, monkeypatch, capsys):
     return run
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("line", COMMANDS.values(), ids=COMMANDS)
 def test_each_command_says_what_is_implausible(here, line):
     caveats = json.loads(here(f"{line} --json"))["caveats"]

@@ -140,6 +140,7 @@ def test_a_day_that_is_all_alike_saves_nothing() -> None:
     assert set(day.replicas) == {day.peak}
 
 
+@pytest.mark.long
 def test_the_command_sizes_for_the_peak_and_tells_the_hours(tmp_path: Path) -> None:
     (tmp_path / "day.csv").write_text("time,rate_rps\n00:00,300\n09:00,2500\n12:00,3200\n15:00,1200\n")
     asked = ("plan", "--profile", "resnet50-t4-fp16", "--slo-p99", "40ms", "--batch-wait", "0ms",

@@ -109,6 +109,7 @@ def test_headroom_ends_where_the_engines_saturate() -> None:
     assert found.refused_rps == SATURATED_RPS
 
 
+@pytest.mark.long
 def test_a_probe_ends_sooner_where_no_request_could_help() -> None:
     """At load 0.8 the P99 of the first token is far beyond one limit, just beyond another and well within a third."""
     scenario = law_scenario(48.0, LENGTHS, LINE, slots=16)

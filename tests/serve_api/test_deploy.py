@@ -310,6 +310,7 @@ def locust(port, *arguments):
     return run(sys.executable, "-m", "locust", *place, *bounds, *arguments)
 
 
+@pytest.mark.long
 def test_users_ask_as_the_contract_says_and_tell_of_failures():
     with stub() as service:
         done = locust(service.server_port, "--think-time", "50ms", "--rows", "3")

@@ -76,6 +76,7 @@ def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@pytest.mark.long
 def test_the_server_starts_from_what_the_image_installs(program, tmp_path):
     done = run(program, str(a_store(tmp_path).root))
     assert done.returncode == 0, done.stderr

@@ -202,6 +202,7 @@ def test_a_fleet_that_never_changes_is_the_fixed_one() -> None:
     assert alone.response_p99_s.low <= watched.response_p99_s.high
 
 
+@pytest.mark.long
 def test_a_fixed_fleet_has_the_response_times_of_theory() -> None:
     """M/M/3 in an hour of the day: the P99 of the law lies within the interval of the runs."""
     asked = fleet([(0.0, 20.0)], routing=Routing.SHARED_QUEUE, ends_s=10.0 * HOUR_S).fixed(3)

@@ -72,6 +72,7 @@ def exact_difference_s(name: str, quantile: float) -> float:
     return second - first
 
 
+@pytest.mark.long
 @each_pair
 def test_the_interval_holds_the_exact_difference_as_often_as_it_says(name: str) -> None:
     """Of 40 intervals at 95 %, fewer than 34 hold the truth by chance once in 300 cases."""
@@ -118,6 +119,7 @@ def test_every_fleet_sees_the_same_requests() -> None:
         assert set(difference.response_quantiles_s.values()) == {Interval.exact(0.0)}
 
 
+@pytest.mark.long
 def test_fleets_of_two_sizes_run_equally_long() -> None:
     """None is reduced to one replica, so that all count as many requests; the smaller waits longer."""
     answer = compared("two sizes of fleet")[0]

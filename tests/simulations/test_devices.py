@@ -378,6 +378,7 @@ def errors(profile: ServiceProfile) -> list[float]:
     ]
 
 
+@pytest.mark.long
 def test_two_instances_on_one_gpu_are_not_two_replicas() -> None:
     """Naive is a third to a half too good; a slowdown measured with two users is within 10 %."""
     naive = errors(FASTPITCH)

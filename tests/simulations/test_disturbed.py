@@ -53,6 +53,7 @@ def test_pauses_are_those_of_the_law() -> None:
         assert holds(interval, law.response_quantile_s(quantile)), quantile
 
 
+@pytest.mark.long
 def test_long_requests_are_those_of_a_recursion() -> None:
     """Lindley's: a request waits for what was left of the work when it came."""
     seen = found(Disturbances(classes=(LONG,)), exponential=False)
@@ -80,6 +81,7 @@ def test_what_is_left_must_keep_up() -> None:
         found(Disturbances(classes=(LONG,)), rate_rps=0.9)
 
 
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_figures_for_any_fleet_of_workers() -> None:
     resnet = load_profile("resnet50-t4-fp16")
     plan = Plan(profile=resnet.name, replicas=2, batch_size_max=4)

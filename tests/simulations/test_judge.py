@@ -604,6 +604,7 @@ def test_means_that_only_the_profile_error_puts_in_doubt_are_not_accepted(name: 
     assert certificate.rejection.promise == within.promises[0]
 
 
+@pytest.mark.long
 def test_the_profiles_error_in_a_spike_is_that_of_the_spike() -> None:
     """Overwhelmed, the backlog grows by λs - 1 a second: 1 % of s moves P99 by λs/(λs - 1) %, some 10 %."""
     profile, workload = sampled(400), Workload(arrival_rate_rps=60.0)

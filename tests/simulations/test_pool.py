@@ -162,6 +162,7 @@ def test_waits_and_responses_are_not_mixed_up() -> None:
     assert pool.counted == 4
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("replications", "quantile", "in_section"), [(10, 0.99, 2000), (40, 0.5, 300)], ids=str
 )

@@ -41,6 +41,7 @@ OTHERS: dict[str, Callable[[], RecoverySystem]] = {
 REQUESTS_MAX = 250_000
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_a_fleet_obeys_its_law_and_no_other(name: str) -> None:
     system = SYSTEMS[name]()

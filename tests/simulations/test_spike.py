@@ -212,6 +212,7 @@ def asked(limit_s: float, spike: Spike, rate_rps: float = 40.0) -> Scenario:
     )
 
 
+@pytest.mark.long
 def test_a_spike_is_judged_by_the_responses_during_it() -> None:
     """In the steady state P99 is 30 ms, at twice the rate 120 ms, and overwhelmed it has no end."""
     judge = SimulationJudge(precision=0.1)

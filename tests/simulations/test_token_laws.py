@@ -376,6 +376,7 @@ def test_slots_that_share_a_processor_lose_no_time(slots: int) -> None:
     assert found.low <= first_come + half_pass_s
 
 
+@pytest.mark.long
 def test_near_saturation_slots_that_share_are_first_come_first_served() -> None:
     """E[T](1 - load) goes to E[S²]/2E[S], and not to E[S] as where all share: a limit, 6 % off at 0.95.
 

@@ -300,6 +300,7 @@ def test_without_aiohttp_the_message_says_how_to_get_it(verify, monkeypatch):
     assert errors.endswith("not installed; pip install 'capacity-planner[measure]'\n")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("number", "code", "said"), [(signal.SIGINT, 130, "interrupted")])
 def test_an_interrupt_ends_with_what_there_is(folder, number, code, said):
     with serving(QueueServer()) as server:
