@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from recovery_schedules import Case, cases
 
 from capacity.question.plan import Plan
-from capacity.recovery.clients import Clients
+from capacity.recovery.clients import BudgetKind, Clients, RetryBudget
 from capacity.recovery.faults import Action, ColdCache, Fault
 from capacity.recovery.protection import Protection, Shedding
 from simulations.draws.attempts import AttemptDraws, Outcomes
@@ -134,6 +134,28 @@ def test_many_timeouts_at_once_are_those_of_the_reference(deadline_s: float | No
     clients = Clients(timeout_s=0.3, deadline_s=deadline_s, attempts=3)
     plan = Plan(profile="made-up", replicas=2, batch_size_max=1)
     assert_same(Case(plan, ExponentialTimes(0.004), draws, clients, Protection(), [], None))
+
+
+def test_a_budget_of_concurrent_retries_forgets_those_that_a_reply_makes_needless() -> None:
+    """Two of three attempts crash at the instant at which the third is answered: their retries are never sent."""
+    draws = AttemptDraws(
+        arrived_s=np.array([0.0, 10.0]),
+        service=np.full((6, 2), 0.5),
+        routing=np.zeros((6, 2, 2)),
+        backoff=np.zeros((0, 0)),
+    )
+    clients = Clients(
+        attempts=6, hedge_s=1.0, budget=RetryBudget(kind=BudgetKind.CONCURRENT, ratio=0.01, at_least=2)
+    )
+    faults = [
+        Fault(instant_s=instant_s, replica=replica, action=action)
+        for instant_s, action in ((3.0, Action.CRASH), (5.0, Action.RESTART))
+        for replica in (1, 2)
+    ]
+    plan = Plan(profile="made-up", replicas=3, batch_size_max=1)
+    case = Case(plan, fixed(lambda size: 3.0), draws, clients, Protection(), faults, None)
+    np.testing.assert_array_equal(run_kernel(*case).attempts, [3, 3])  # the second has both hedges again
+    assert_same(case)
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))

@@ -104,6 +104,14 @@ def test_dispersion_is_chi_square_on_both_sides():
     assert "independent gaps" not in metronome or metronome["independent gaps"].statistic <= 1.0
 
 
+@pytest.mark.parametrize(
+    ("rate_rps", "windows"), [(0.05, ["60 s"]), (0.5, ["10 s", "60 s"]), (2.0, ["1 s", "10 s", "60 s"])]
+)
+def test_counts_are_tested_in_windows_of_one_arrival_or_more(rate_rps, windows):
+    names = [name for name in named(recorded(rate_rps=rate_rps)) if name.startswith("counts in ")]
+    assert names == [f"counts in {window}" for window in windows]
+
+
 @given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=6))
 @settings(derandomize=True, deadline=None)
 def test_p_values_are_adjusted_by_holm(values):
