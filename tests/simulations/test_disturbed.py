@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from capacity.errors import UnstableError
+from capacity.errors import InconclusiveError, UnstableError
 from capacity.performance import Interval
 from capacity.profile.load import load_profile
 from capacity.profile.profile import BatchTiming, ServiceProfile
@@ -14,7 +14,7 @@ from capacity.queues import PausedMG1
 from capacity.queues.durations import Duration, Family
 from capacity.recovery.disturbance import Disturbances, Pauses, RequestClass
 from capacity.traffic.workload import Workload
-from simulations.disturbed import Disturbed, DisturbedSimulation
+from simulations.disturbed import Disturbed, DisturbedSimulation, _quantiles
 from simulations.draws.service import ExponentialTimes
 
 ONE = ServiceProfile(name="one", timings=(BatchTiming(batch_size=1, mean_s=1.0),))
@@ -79,6 +79,13 @@ def test_a_batch_takes_as_long_as_its_longest() -> None:
 def test_what_is_left_must_keep_up() -> None:
     with pytest.raises(UnstableError, match=r"load 1\.026 >= 1"):
         found(Disturbances(classes=(LONG,)), rate_rps=0.9)
+
+
+def test_a_quantile_has_a_hundred_requests_beyond_it() -> None:
+    runs = [np.linspace(0.0, 1.0, 5_000), np.linspace(0.0, 1.0, 5_001)]
+    assert _quantiles(runs, (0.5, 0.99), 0.95, 0.0, "long")[0.99].value == pytest.approx(0.99, abs=1e-3)
+    with pytest.raises(InconclusiveError, match="too few requests of long for P99; give a larger share"):
+        _quantiles([runs[0], runs[0][1:]], (0.5, 0.99), 0.95, 0.0, "long")
 
 
 @pytest.mark.long
