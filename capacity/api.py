@@ -276,7 +276,9 @@ def plan(
         InputError: an argument that cannot be read, or that contradicts another.
         DomainError: an argument out of range.
 
-    >>> answer = plan("resnet50-t4-fp16", rate="500rps", slo_p99="100ms", batch_wait="0ms", batch_size_max=4)
+    >>> from capacity.profile.load import load_profile
+    >>> resnet = load_profile("resnet50-t4-fp16").of_means()  # constant times, whose law is exact
+    >>> answer = plan(resnet, rate="500rps", slo_p99="100ms", batch_wait="0ms", batch_size_max=4)
     >>> answer.plan.replicas, answer.verdict.value
     (1, 'met')
     """
