@@ -243,7 +243,7 @@ class LlmSimulationAnswer(Answer):
         """
         if self.served is None:
             raise InputError("only a replay knows each request; give --replay with --arrivals trace:FILE")
-        check_target(path, "requests", (".csv",))
+        check_target(path, "a table of requests", (".csv",))
         lines = [",".join(_COLUMNS)]
         lines += [",".join(_cell(row[name]) for name in _COLUMNS) for row in _request_rows(self)]
         write_whole(path, ("\n".join(lines) + "\n").encode())

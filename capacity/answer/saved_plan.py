@@ -440,22 +440,21 @@ def read_plan_file(path: Path, trace: ArrivalProcess | None = None) -> SavedPlan
     """
     shown, text = printable(path.name), read_text(path)
     if not text.lstrip().startswith("{"):
-        _refuse_of_another_tool(shown, text)
+        raise _no_plan(shown, text)
     document = parse_object(text, shown, "a saved plan is a JSON object")
     return located(shown, lambda: read_plan_file_document(document, shown, trace))
 
 
-def _refuse_of_another_tool(name: str, text: str) -> None:
-    """Say what a file is of that is no JSON, if that is known."""
+def _no_plan(name: str, text: str) -> InputError:
+    """What to say of a file that is no JSON object: what else it is, if that is known."""
     from capacity.formats.document import Document as Text
     from capacity.formats.registry import Kind, known_format
 
     found = known_format(Text(name, text))
-    if found is None:
-        return
-    told = "; capacity import shows its settings as flags" if Kind.PLAN in found.READERS else ""
-    raise InputError(
-        f"{name} is from {found.NAME}, not a saved plan{told}; capacity plan ... -o plan.json makes one"
+    another = "" if found is None else f"is from {found.NAME}, "
+    told = "; capacity import shows its settings as flags" if found and Kind.PLAN in found.READERS else ""
+    return InputError(
+        f"{name} {another or 'is '}not a saved plan{told}; capacity plan ... -o plan.json makes one"
     )
 
 

@@ -29,7 +29,7 @@ def simulate(
     from capacity.answers import SimulationAnswer
 
     if file is not None:
-        check_target(Path(file), "requests", (".csv",))
+        check_target(Path(file), "a table of requests", (".csv",))
         if not context.params["replay"]:
             raise InputError("-o saves the requests of a replay; give --replay with --arrivals trace:FILE")
     found = run(api.simulate, context)

@@ -75,7 +75,7 @@ class Promise:
     def what(self) -> str:
         """What is limited, in one or two words: `P99`, `wait P99`, `mean`, `loss`, `utilization`."""
         if self.measure is Measure.MISSED:
-            return "requests beyond a limit"
+            return "share beyond a limit"
         shown = format_quantile(self.quantile) if self.quantile is not None else "mean"
         if not self.measure.is_duration:
             return self.measure.short

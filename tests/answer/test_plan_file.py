@@ -419,15 +419,16 @@ def test_what_was_edited_is_refused_with_its_place(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "not valid JSON"),
-        ("[]", "a saved plan is a JSON object"),
+        ("", "plan.json is not a saved plan; capacity plan ... -o plan.json makes one"),
+        ("[]", "plan.json is not a saved plan; capacity plan"),
         ('{"format": 1, "format": 2}', "key 'format' appears twice in one object; keep one"),
         ('{"format": NaN}', "NaN is not a number"),
-        ("[" * 100_000, "not valid JSON"),
+        ("[" * 100_000, "plan.json is not a saved plan; capacity plan"),
+        ("{" * 100_000, "not valid JSON"),
         ('{"a": ' + "9" * 5000 + "}", "a number is too long"),
         ("{}", "not a saved plan"),
     ],
-    ids=range(7),
+    ids=range(8),
 )
 def test_what_is_no_plan_is_refused(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "plan.json"

@@ -199,7 +199,7 @@ def test_a_long_trace_is_given_again(here: Here) -> None:
     [
         (["check", "--plan", "gone.json"], "cannot read gone.json"),
         (["check", "--plan", "answer.json"], "answer.json: not a saved plan"),
-        (["check", "--plan", "mine.csv"], "not valid JSON"),
+        (["check", "--plan", "mine.csv"], "mine.csv is not a saved plan"),
         (["check", "--plan", "plan.json", "--profile", "gone.csv"], "cannot read gone.csv"),
         (["check", "--plan", "plan.json", "--rate", "5"], "--rate '5' has no unit"),
         (["check", "--plan", "plan.json", "--requests-max", "0"], "--requests-max must be >= 1"),
