@@ -158,6 +158,8 @@ def test_the_batches_to_measure_bring_the_interval_to_the_limit() -> None:
     )
     assert batches_missing(candidate, sampled(300)) == pytest.approx(15.0 * 300)
     assert batches_missing(replace(candidate, performance=None), sampled(300)) is None
+    means = ServiceProfile(name="mine", timings=(BatchTiming(batch_size=1, mean_s=0.01),))
+    assert batches_missing(candidate, means) is None
 
 
 @pytest.mark.parametrize(("width", "simulated", "says"), [

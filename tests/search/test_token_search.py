@@ -413,3 +413,11 @@ def test_a_table_of_steps_says_what_it_lacks() -> None:
     assert CaveatCode.STEPS_MIXED_UNMEASURED not in codes(llm_profile_caveats(measured(mixed)))
     assert CaveatCode.STEPS_PAST_UNMEASURED not in codes(llm_profile_caveats(measured(past)))
     assert CaveatCode.STEPS_ERROR_UNKNOWN not in codes(llm_profile_caveats(measured(spread)))
+
+
+def test_a_plan_is_asked_about_with_at_most_three_more_replicas() -> None:
+    asked = question(replicas_max=16)
+    (plan, *_) = asked.plans(asked.profiles[0])
+    for replicas, most in ((1, 4), (5, 8), (15, 16)):
+        about = asked.for_plan(replace(plan, replicas=replicas))
+        assert (about.replicas_min, about.replicas_max) == (replicas, most)

@@ -53,6 +53,23 @@ def test_a_name_that_is_no_version(store, name):
         store.load(name)
 
 
+def test_what_is_current_is_a_link(store):
+    link = store.root / "current"
+    link.unlink()
+    assert store.current() is None
+    link.write_text("v1.0.0", encoding="utf-8")
+    with pytest.raises(InputError, match=r"current is not a link \(Invalid argument\); set it again"):
+        store.current()
+
+
+@pytest.mark.parametrize(("low", "mean", "high"), [(0.0, 0.0, 0.0), (-1.0, 0.5, 1.0)])
+def test_a_feature_has_its_mean_between_its_ends(low, mean, high):
+    assert Feature(name="x", mean=mean, low=low, high=high).mean == mean
+    for wrong in ({"low": mean + 0.1, "high": high + 1.0}, {"low": low, "high": mean - 0.1}):
+        with pytest.raises(ValueError, match="the feature 'x' must have low <= mean <= high"):
+            Feature(name="x", mean=mean, **wrong)
+
+
 def test_versions_are_ordered_by_number(store):
     (store.root / "v3.0.0").symlink_to("v1.0.0")
     (store.root / "other").mkdir()

@@ -171,8 +171,9 @@ def test_a_quantized_model_answers_alike_and_says_what_it_was_made_from(stores, 
     known = written.metadata
     assert (known.model, known.precision) == ("mlp-int8", Precision.INT8)
     assert (known.source.version, known.source.sha256) == ("v1.0.0", source.metadata.files[MODEL_FILE].sha256)
-    labels, _ = OnnxSession(source.model).predict(data.test_rows)
-    quantized, _ = OnnxSession(written.model).predict(data.test_rows)
+    labels, sure = OnnxSession(source.model).predict(data.test_rows)
+    quantized, surely = OnnxSession(written.model).predict(data.test_rows)
+    assert known.metrics["probability_difference_max"] == pytest.approx(float(np.abs(surely - sure).max()))
     assert np.count_nonzero(labels != quantized) == known.metrics["test_labels_changed"] <= 5
     assert known.metrics["file_ratio"] == len(source.model) / len(written.model) > 1.5
     assert (

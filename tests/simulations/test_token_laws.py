@@ -11,9 +11,10 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+import capacity as cap
 from capacity.performance import Interval
 from capacity.profile.distribution import from_samples
-from capacity.profile.llm import Coefficients, KvCache
+from capacity.profile.llm import Coefficients, KvCache, LimitsMeasured, LlmProfile
 from capacity.profile.steps import StepTable, linear_table
 from capacity.question.plan import Routing
 from capacity.question.tokens import linear_saturation_rps
@@ -211,6 +212,21 @@ def test_equal_passes(output: Draw, tail: tuple[float, ...], running: float) -> 
     holds(atoms, law.idle_share)
     for time, shares in beyond.items():
         holds(shares, law.ttft_share_above(time * law.pass_s))
+
+
+def test_where_passes_are_equal_the_mean_gap_is_one() -> None:
+    profile = LlmProfile(
+        name="equal",
+        kv=KvCache(tokens=100_000),
+        limits_measured=LimitsMeasured(sequences_max=16, batched_tokens_max=512, context_tokens_max=1_000),
+        coefficients=Coefficients(
+            base_s=0.01, per_prefill_token_s=0.0, per_decode_request_s=0.0, per_kv_token_s=0.0
+        ),
+    )
+    lengths = "input=constant:10;output=geometric:mean=20"
+    found = cap.simulate(profile, replicas=1, rate="5rps", lengths=lengths, precision=0.3).performance
+    assert found.itl_mean_s == pytest.approx(0.01, rel=1e-6)
+    assert found.tpot_mean_s == pytest.approx(0.01, rel=1e-6)
 
 
 def test_a_pass_composed_ahead_is_waited_for_too() -> None:
