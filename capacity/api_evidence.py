@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capacity.errors import CapacityError, InputError, UnstableError
+from capacity.errors import CapacityError, InputError, UnstableError, quoted
 from capacity.evidence.audit import audit_findings
 from capacity.evidence.beside import RunBeside, beside, overloaded, unknown
 from capacity.evidence.inferences import implied_batch
@@ -157,7 +157,7 @@ def _holds(document: Document, kind: Kind) -> bool:
 
 def _kind(text: str) -> Kind:
     if text not in [one.value for one in _PREFERRED]:
-        raise InputError(f"--as {text[:20]!r} is none of {', '.join(one.value for one in _PREFERRED)}")
+        raise InputError(f"--as {quoted(text)} is none of {', '.join(one.value for one in _PREFERRED)}")
     return Kind(text)
 
 

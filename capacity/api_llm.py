@@ -15,7 +15,7 @@ from capacity.api_recovery import (
     read_trouble,
     refuse_shedding,
 )
-from capacity.errors import DomainError, InputError
+from capacity.errors import DomainError, InputError, quoted
 from capacity.files import located
 from capacity.profile.llm import (
     TOKENS_LIMIT,
@@ -158,7 +158,7 @@ def _switch(value: str | bool | None, flag: str) -> bool | None:  # noqa: FBT001
     if value is None or isinstance(value, bool):
         return value
     if value not in ("on", "off"):
-        raise InputError(f"{flag} {value[:20]!r} is neither on nor off")
+        raise InputError(f"{flag} {quoted(value)} is neither on nor off")
     return value == "on"
 
 
@@ -410,7 +410,7 @@ def _priced(profiles: Sequence[LlmProfile], prices: Sequence[Any]) -> tuple[LlmP
         name, _, price = text.rpartition("=")
         name = name.strip() or next(iter(found))
         if name not in found or ("=" not in text and len(found) > 1):
-            raise InputError(f"--hourly-usd {text[:80]!r} names no profile; {next(iter(found))}=6.88 does")
+            raise InputError(f"--hourly-usd {quoted(text)} names no profile; {next(iter(found))}=6.88 does")
         found[name] = replace(found[name], hourly_usd=parse.read_price(price))
     return tuple(found.values())
 

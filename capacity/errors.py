@@ -43,3 +43,15 @@ class DependencyError(CapacityError):
     """Something outside the program failed: a worker process, a disk, a server."""
 
     exit_code = 5
+
+
+_QUOTED_MAX = 60
+
+
+def quoted(text: object) -> str:
+    """What somebody typed or a file says, as messages show it: in quotes, in part, without control characters.
+
+    >>> quoted("P99\\n" + 100 * "9")
+    "'P99?99999999999999999999999999999999999999999999999999999999'"
+    """
+    return repr("".join(c if c.isprintable() else "?" for c in str(text)[:_QUOTED_MAX]))

@@ -29,7 +29,7 @@ from typing import (
     get_type_hints,
 )
 
-from capacity.errors import CapacityError, DependencyError, InputError
+from capacity.errors import CapacityError, DependencyError, InputError, quoted
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -224,7 +224,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     keys: dict[str, Any] = {}
     for key, value in pairs:
         if key in keys:
-            raise ValueError(f"key {key[:40]!r} appears twice in one object; keep one")
+            raise ValueError(f"key {quoted(key)} appears twice in one object; keep one")
         keys[key] = value
     return keys
 

@@ -13,7 +13,7 @@ from concurrent.futures import BrokenExecutor, CancelledError
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from capacity.errors import DependencyError, InputError
+from capacity.errors import DependencyError, InputError, quoted
 from capacity.files import versions
 from simulations.workers import ExecutorMapper, Mapper
 
@@ -41,7 +41,7 @@ def cluster(address: str, warn: Callable[[str], None] = warnings.warn) -> Iterat
     """
     if _ADDRESS.fullmatch(address) is None:
         raise InputError(
-            f"--cluster {address[:80]!r} is not an address; write tcp://HOST:PORT or tls://HOST:PORT"
+            f"--cluster {quoted(address)} is not an address; write tcp://HOST:PORT or tls://HOST:PORT"
         )
     try:
         from distributed import Client

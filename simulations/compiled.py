@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from numba import njit
-from numba.core import config, event
-from numba.core.types import unliteral
+from numba.core import config, event, types
 
 Function = TypeVar("Function", bound=Callable[..., object])
 _HERE = Path(__file__).parent
@@ -119,12 +118,10 @@ def _imported(source: bytes) -> list[str]:
 
 def _take_constants_as_values(dispatcher: Any) -> None:
     """One machine code for all constants that a compiled caller gives; numba would make one for each."""
-    template = dispatcher.get_call_template
+    template, value_of = dispatcher.get_call_template, cast("Any", types).unliteral
 
     def by_type(arguments: Any, named: Any) -> Any:
-        return template(
-            tuple(unliteral(one) for one in arguments), {name: unliteral(one) for name, one in named.items()}
-        )
+        return template(tuple(map(value_of, arguments)), {name: value_of(one) for name, one in named.items()})
 
     dispatcher.get_call_template = by_type
 

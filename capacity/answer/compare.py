@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from capacity.answer.saved_plan import SavedPlan
-from capacity.errors import InputError
+from capacity.errors import InputError, quoted
 from capacity.files import located, printable, shown
 from capacity.profile.profile import ServiceProfile
 from capacity.question.comparison import Contender
@@ -81,7 +81,7 @@ def parse_fleet(text: str, profiles: Sequence[ServiceProfile]) -> Contender:
         InputError: an unknown key, a key twice, no replicas, or a value that is none.
     """
     fields = fields_of(text, _KEYS)
-    where = f"--fleet {printable(text)[:80]!r}"
+    where = f"--fleet {quoted(text)}"
     profile = profiles[0]
     if "profile" in fields:
         named = {one.name: one for one in profiles}

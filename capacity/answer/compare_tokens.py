@@ -6,7 +6,7 @@ from pathlib import Path
 
 from capacity.answer.compare import CONTENDERS_MAX, count_of, fields_of
 from capacity.answer.saved_llm_plan import SavedLlmPlan
-from capacity.errors import InputError
+from capacity.errors import InputError, quoted
 from capacity.files import printable
 from capacity.profile.llm import LlmProfile
 from capacity.question.comparison import TokenContender
@@ -85,7 +85,7 @@ def parse_token_fleet(text: str, profiles: Sequence[LlmProfile]) -> TokenContend
         DomainError: settings beyond what was measured.
     """
     fields = fields_of(text, _KEYS)
-    where = f"--fleet {printable(text)[:80]!r}"
+    where = f"--fleet {quoted(text)}"
     named = {one.name: one for one in profiles}
     name = fields.get("profile", profiles[0].name)
     if name not in named:

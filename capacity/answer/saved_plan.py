@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from capacity.answer.documents import dumps, objective_document, recommendation_document
-from capacity.errors import InputError
+from capacity.errors import InputError, quoted
 from capacity.files import (
     FILE_BYTES_MAX,
     Line,
@@ -495,7 +495,7 @@ def _check_plan(plan: Plan, question: Question) -> None:
     names = [profile.name for profile in question.profiles]
     if plan.profile not in names:
         raise InputError(
-            f"answer.recommendation.profile {printable(plan.profile)[:40]!r} is none of the question's "
+            f"answer.recommendation.profile {quoted(plan.profile)} is none of the question's "
             f"({', '.join(names[:5])}); {_ANEW}"
         )
     per_device = question.profile(plan.profile).instances_per_device

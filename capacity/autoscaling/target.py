@@ -4,8 +4,7 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from capacity.errors import DomainError, InputError
-from capacity.files import printable
+from capacity.errors import DomainError, InputError, quoted
 
 _WHOLE = 1e-9  # how far a number may lie from a whole one, and still be it
 
@@ -78,8 +77,8 @@ def read_target(text: str) -> Target:
     try:
         return Target(metric=Metric(name), level=float(level))
     except DomainError as error:
-        raise InputError(f"--target {printable(text)[:40]!r}: {error}") from error
+        raise InputError(f"--target {quoted(text)}: {error}") from error
     except ValueError as error:
         raise InputError(
-            f"--target {printable(text)[:40]!r} is none; write utilization:0.6 or concurrency:4"
+            f"--target {quoted(text)} is none; write utilization:0.6 or concurrency:4"
         ) from error

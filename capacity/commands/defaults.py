@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from capacity.errors import InputError
+from capacity.errors import InputError, quoted
 from capacity.files import printable, read_text
 
 FILE, PROJECT = "capacity.toml", "pyproject.toml"
@@ -155,7 +155,7 @@ class _Reader:
         near = get_close_matches(key.replace("_", "-").lstrip("-"), known, n=1)
         flags = f"capacity {table.replace('.', ' ') or 'COMMAND'} --help"
         mend = f"did you mean {near[0]}?" if near else f"keys are flags without their dashes: {flags}"
-        raise InputError(f"{self._shown} has an unknown {what}{where}, {printable(key)[:40]!r}; {mend}")
+        raise InputError(f"{self._shown} has an unknown {what}{where}, {quoted(key)}; {mend}")
 
     def _value(self, flag: Any, key: str, value: Any) -> Any:
         """A value as it would be typed; several for a flag that may be repeated."""

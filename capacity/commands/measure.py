@@ -7,8 +7,8 @@ import typer
 
 from capacity.commands.options import Flag, flags, reads, writes
 from capacity.commands.output import Format, emit, emit_pieces
-from capacity.errors import InputError
-from capacity.files import TEXT_LENGTH_MAX, printable
+from capacity.errors import InputError, quoted
+from capacity.files import TEXT_LENGTH_MAX
 from capacity.units import SECONDS_PER_UNIT, parse_duration_s
 
 if TYPE_CHECKING:
@@ -280,7 +280,7 @@ def _asked(name: str, kind: str | None, hourly_usd: float | None, lines: dict[st
     kinds: tuple[DeviceKind, ...] = get_args(DeviceKind)
     known = next((one for one in kinds if one == kind), None)
     if kind != known:
-        raise InputError(f"--kind must be {' or '.join(kinds)}, got {(kind or '')[:40]!r}")
+        raise InputError(f"--kind must be {' or '.join(kinds)}, got {quoted(kind or '')}")
     timings = (BatchTiming(batch_size=1, mean_s=1.0),)
     asked = ServiceProfile(name=name, timings=timings, kind=known, hourly_usd=hourly_usd, **lines)
     read_document(profile_to_document(asked), "the profile")
@@ -293,11 +293,10 @@ def _histograms(metric: str, label: str, unit: str | None) -> "Histograms":
 
     if unit is None and not metric.endswith("_seconds"):
         raise InputError(
-            f"--metric {printable(metric)[:80]!r} does not end in _seconds; give its unit, such as "
-            "--metric-unit ms"
+            f"--metric {quoted(metric)} does not end in _seconds; give its unit, such as --metric-unit ms"
         )
     if unit is not None and unit not in SECONDS_PER_UNIT:
-        raise InputError(f"--metric-unit {unit[:20]!r} is unknown; use one of {', '.join(SECONDS_PER_UNIT)}")
+        raise InputError(f"--metric-unit {quoted(unit)} is unknown; use one of {', '.join(SECONDS_PER_UNIT)}")
     return Histograms(metric=metric, label=label, unit_s=float(SECONDS_PER_UNIT[unit or "s"]))
 
 

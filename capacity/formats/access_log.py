@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from capacity.errors import InputError
-from capacity.files import ROWS_MAX, printable
+from capacity.errors import InputError, quoted
+from capacity.files import ROWS_MAX
 from capacity.formats.document import SECONDS_PER, Document
 from capacity.formats.load_test import LoadTest
 from capacity.formats.request_log import Request, runs, trace
@@ -104,9 +104,7 @@ def _entries(document: Document) -> list[_Entry]:
 def _entry(line: str, where: str) -> _Entry:
     match = _LINE.fullmatch(line) if len(line) <= _LENGTH_MAX else None
     if match is None:
-        raise InputError(
-            f"{where} is not of the combined log format: {printable(line)[:60]!r}; fix or drop it"
-        )
+        raise InputError(f"{where} is not of the combined log format: {quoted(line)}; fix or drop it")
     extra = _QUOTED.sub(" ", match["after"]).split()
     stamps = [found[1] for field in [*match["before"].split(), *extra] if (found := _MSEC.fullmatch(field))]
     return _Entry(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from capacity.errors import InputError
+from capacity.errors import InputError, quoted
 from capacity.files import located
 from capacity.formats.document import Document, parsed, whole
 from capacity.formats.load_test import LoadTest
@@ -62,7 +62,7 @@ def _request(fields: list[str]) -> Request:
     name, start, end, status = fields[2:6]
     if status not in ("OK", "KO"):
         raise InputError(
-            f"{status[:20]!r} is neither OK nor KO; only logs of Gatling 3.4 to 3.11 are read here"
+            f"{quoted(status)} is neither OK nor KO; only logs of Gatling 3.4 to 3.11 are read here"
         )
     sent_ns, ended_ns = (
         nanoseconds(whole(parsed(text, what), what), 1e6, what)

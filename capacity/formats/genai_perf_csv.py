@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from capacity.errors import InputError
-from capacity.files import ROWS_MAX, csv_rows, printable
+from capacity.errors import InputError, quoted
+from capacity.files import ROWS_MAX, csv_rows
 from capacity.formats.document import Document, placed, seconds_per
 from capacity.formats.load_test import LoadRun, LoadTest
 from capacity.formats.table import Row
@@ -56,7 +56,7 @@ def _metrics(document: Document) -> dict[str, tuple[str, Row]]:
         split = _UNIT.fullmatch(cells[0])
         title, unit = (split[1], split[2]) if split else (cells[0], "")
         if title.lower() in found:
-            raise InputError(f"{where} has the metric {printable(title)[:40]!r} again; keep one run a file")
+            raise InputError(f"{where} has the metric {quoted(title)} again; keep one run a file")
         found[title.lower()] = unit, Row(where, dict(zip(header, map(_plain, cells), strict=False)))
     return found
 
@@ -111,7 +111,7 @@ def _throughput_rps(metrics: Mapping[str, tuple[str, Row]]) -> float | None:
     unit, row = metrics[_THROUGHPUT]
     if unit not in _PER_SECOND:
         raise InputError(
-            f"{row.where}, Request Throughput has the unit {printable(unit)[:20]!r}, not {_PER_SECOND[0]!r}"
+            f"{row.where}, Request Throughput has the unit {quoted(unit)}, not {_PER_SECOND[0]!r}"
         )
     return _single(row)
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from capacity.errors import InputError
+from capacity.errors import InputError, quoted
 from capacity.files import ROWS_MAX
 from capacity.formats.document import Document, Row
 from capacity.formats.load_test import LoadTest, Loop
@@ -149,14 +149,14 @@ def _stamp_ns(row: Row) -> int:
         return int(text) * 10**6
     stamp = parse_stamp(text.replace("/", "-"), where)
     if stamp.zone is None:
-        raise InputError(f"{where} must be milliseconds since 1970, or a date and time, got {text[:40]!r}")
+        raise InputError(f"{where} must be milliseconds since 1970, or a date and time, got {quoted(text)}")
     return int(stamp.value * 10**9)
 
 
 def is_success(text: str, where: str) -> bool:
     """JMeter's true or false. Raises InputError: neither, by its place."""
     if text.lower() not in ("true", "false"):
-        raise InputError(f"{where} must be true or false, got {text[:40]!r}")
+        raise InputError(f"{where} must be true or false, got {quoted(text)}")
     return text.lower() == "true"
 
 

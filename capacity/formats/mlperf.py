@@ -13,7 +13,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from capacity.errors import InputError
+from capacity.errors import InputError, quoted
 from capacity.files import parse_object, printable
 from capacity.formats.document import Document, Part, placed
 from capacity.formats.load_test import LoadRun, LoadTest, Loop
@@ -80,7 +80,7 @@ def read_load_test(document: Document) -> LoadTest:
     scenario = fields.text("Scenario")
     if scenario not in _LOOPS:
         raise InputError(
-            f"{document.name} has the scenario {printable(scenario)[:40]!r}; known are {', '.join(_LOOPS)}"
+            f"{document.name} has the scenario {quoted(scenario)}; known are {', '.join(_LOOPS)}"
         )
     run = placed(document, document.name, partial(_run, fields, scenario))
     return LoadTest(tool="mlperf", name=document.name, runs=(run,), notes=_notes(fields, scenario))

@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from capacity.errors import InputError
-from capacity.files import printable
+from capacity.errors import InputError, quoted
 from capacity.formats.buckets import SINCE_START, count, from_counts, label, run_of
 from capacity.formats.document import SECONDS_PER, Document, Part, number, placed
 from capacity.formats.load_test import Histogram, LoadRun, LoadTest
@@ -213,7 +212,7 @@ def _int(part: Part, key: str) -> int:
     try:
         found = int(raw) if isinstance(raw, str) and len(raw) <= 20 else part.whole(key)
     except ValueError:
-        raise InputError(f"{part.where}.{key} must be a whole number, got {printable(raw)[:40]!r}") from None
+        raise InputError(f"{part.where}.{key} must be a whole number, got {quoted(raw)}") from None
     return found
 
 
@@ -225,7 +224,7 @@ def _real(raw: Any, where: str) -> float:
     try:
         return float(raw) if isinstance(raw, str) else number(raw, where)
     except ValueError:
-        raise InputError(f"{where} must be a number, got {printable(raw)[:40]!r}") from None
+        raise InputError(f"{where} must be a number, got {quoted(raw)}") from None
 
 
 READERS: Mapping[str, Callable[[Document], Any]] = {"load-test": read_load_test}

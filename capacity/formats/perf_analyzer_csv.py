@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from capacity.errors import InputError
-from capacity.files import printable
+from capacity.errors import InputError, quoted
 from capacity.formats.document import Document, placed
 from capacity.formats.load_test import LoadRun, LoadTest, Loop
 from capacity.formats.table import Row, rows
@@ -105,7 +104,7 @@ def quantile_of(column: str) -> float | None:
     except ValueError:
         return None
     if not 0.0 <= percent <= 100.0:
-        raise InputError(f"column {printable(column)[:40]!r} is of no percentile from 0 to 100")
+        raise InputError(f"column {quoted(column)} is of no percentile from 0 to 100")
     return percent / 100.0
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from capacity.errors import InputError
+from capacity.errors import InputError, quoted
 from capacity.files import printable
 from capacity.formats.buckets import SINCE_START, count, from_counts, from_cumulative, label, run_of, unit_of
 from capacity.formats.document import Document, Part, number, placed
@@ -76,7 +76,7 @@ def read_load_test(document: Document) -> LoadTest:
     kind = data.text("resultType")
     if kind not in ("vector", "matrix"):
         raise InputError(
-            f"{data.where} has the resultType {printable(kind)[:20]!r}; query series of a histogram, which come as "
+            f"{data.where} has the resultType {quoted(kind)}; query series of a histogram, which come as "
             "a vector or a matrix"
         )
     series = list(_series(data))
@@ -145,7 +145,7 @@ def _value(raw: Any, where: str) -> float:
     try:
         return float(raw) if isinstance(raw, str) else number(raw, where)
     except ValueError:
-        raise InputError(f"{where} must be a number as a text, got {printable(raw)[:40]!r}") from None
+        raise InputError(f"{where} must be a number as a text, got {quoted(raw)}") from None
 
 
 def _native_at(raw: Any, where: str) -> _Native:

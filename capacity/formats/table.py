@@ -3,8 +3,8 @@
 import math
 from collections.abc import Iterator, Mapping
 
-from capacity.errors import InputError
-from capacity.files import ROWS_MAX, csv_rows, printable
+from capacity.errors import InputError, quoted
+from capacity.files import ROWS_MAX, csv_rows
 from capacity.formats.document import Document
 
 _ABSENT = ("", "n/a", "nan", "-")  # how tools leave a cell out
@@ -25,7 +25,7 @@ class Row:
 
     def number(self, column: str) -> float:
         """The finite number in a column, not below 0. Raises InputError: there is none."""
-        shown = repr(printable(column)[:60])  # which the file may have made long
+        shown = quoted(column)  # which the file may have made long
         if column not in self:
             raise InputError(f"{self.where} has no {shown}, which is needed; export the file again with it")
         return amount(self.cells[column], f"{self.where}, {shown}")
@@ -42,7 +42,7 @@ def amount(text: str, where: str) -> float:
     except ValueError:
         found = math.nan
     if not 0.0 <= found < math.inf:
-        raise InputError(f"{where} must be a number from 0, got {printable(text)[:40]!r}")
+        raise InputError(f"{where} must be a number from 0, got {quoted(text)}")
     return found
 
 
@@ -69,4 +69,4 @@ def rows(document: Document) -> Iterator[Row]:
 def _require_unique(header: list[str], where: str) -> None:
     twice = next((name for at, name in enumerate(header) if name and name in header[:at]), None)
     if twice is not None:
-        raise InputError(f"{where} has the column {printable(twice)[:40]!r} twice; keep one")
+        raise InputError(f"{where} has the column {quoted(twice)} twice; keep one")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from capacity.errors import InputError
+from capacity.errors import InputError, quoted
 from capacity.files import printable
 from capacity.formats.document import Document, placed
 from capacity.formats.running_plan import RunningPlan
@@ -154,9 +154,7 @@ class _Fields:
 
     def _whole(self, field: str, text: str) -> int:
         if not re.fullmatch(r"0[xX][0-9a-fA-F]{1,16}|0[0-7]{0,20}|[1-9][0-9]{0,18}", text):
-            raise InputError(
-                f"{self._where}: {field} must be a whole number from 0, got {printable(text)[:40]!r}"
-            )
+            raise InputError(f"{self._where}: {field} must be a whole number from 0, got {quoted(text)}")
         if text[:2].lower() == "0x":
             return int(text, 16)
         return int(text, 8 if text[0] == "0" else 10)
@@ -222,7 +220,7 @@ def _fields(tokens: _Tokens, end: str, depth: int) -> Message:
         if name == "[":  # an extension, or the type of a packed message
             name = _extension(tokens)
         elif not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
-            raise tokens.refusal(f"a name of a field was expected, got {printable(name)[:40]!r}")
+            raise tokens.refusal(f"a name of a field was expected, got {quoted(name)}")
         found.setdefault(name, []).extend(_values(tokens, depth))
     tokens.take()
     return found
@@ -257,7 +255,7 @@ def _value(tokens: _Tokens, depth: int, has_colon: bool) -> Any:  # noqa: FBT001
     if word in _CLOSING:
         return _fields(tokens, _CLOSING[word], depth + 1)
     if not has_colon or not word or word in "]}>:/":
-        raise tokens.refusal(f"a value was expected, got {printable(word)[:40]!r}")
+        raise tokens.refusal(f"a value was expected, got {quoted(word)}")
     if word[0] not in "\"'":
         return word
     text = word[1:-1]

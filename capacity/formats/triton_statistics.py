@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from capacity.errors import InputError
+from capacity.errors import InputError, quoted
 from capacity.files import printable
 from capacity.formats.buckets import SINCE_START
 from capacity.formats.document import Document, Part, placed
@@ -74,7 +74,7 @@ def chosen(document: Document, model: str) -> Document | None:
     if len(found) != 1:
         told = f"has {len(found)} versions of" if found else "has no"
         raise InputError(
-            f"{document.name} {told} model {printable(model)[:80]!r}, of {_names(models)}; give one of these"
+            f"{document.name} {told} model {quoted(model)}, of {_names(models)}; give one of these"
         )
     return Document(document.name, json.dumps({"model_stats": [document.object["model_stats"][found[0]]]}))
 

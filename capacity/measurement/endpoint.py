@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from capacity.errors import DependencyError, InconclusiveError, InputError
+from capacity.errors import DependencyError, InconclusiveError, InputError, quoted
 from capacity.files import parse_object, printable, read_text
 from capacity.measurement.findings import MEASURED_BY, Measurement, Stop, sampled, server_machine
 from capacity.measurement.http import Address, Answer, Exchange, check_told, told_by
@@ -128,7 +128,7 @@ def read_request(path: Path, rows_key: str) -> dict[str, Any]:
     if not isinstance(rows, list) or not rows:
         known = ", ".join(printable(key)[:40] for key, value in document.items() if isinstance(value, list))
         raise InputError(
-            f"{shown}: {printable(rows_key)[:40]!r} must be a list with at least one row; "
+            f"{shown}: {quoted(rows_key)} must be a list with at least one row; "
             f"set --rows-key{f' to one of {known[:200]}' if known else ''}"
         )
     return document

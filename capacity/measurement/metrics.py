@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from capacity.errors import DependencyError
+from capacity.errors import DependencyError, quoted
 from capacity.files import printable
 from capacity.measurement.http import Exchange
 from capacity.performance import Interval
@@ -268,9 +268,7 @@ def _size(labels: Labels, label: str) -> int:
     if text is None:
         raise DependencyError(f"a histogram has no label {printable(label)[:80]}; check --label")
     if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= BATCH_SIZE_LIMIT):
-        raise DependencyError(
-            f"label {printable(label)[:80]} is {printable(text)[:20]!r}, which is not a batch size"
-        )
+        raise DependencyError(f"label {printable(label)[:80]} is {quoted(text)}, which is not a batch size")
     return int(text)
 
 
@@ -280,7 +278,7 @@ def _bound(text: str) -> float:
     except ValueError:
         bound = math.nan
     if not bound > 0.0:
-        raise DependencyError(f"a bucket's bound is {printable(text)[:20]!r}, which is not a duration")
+        raise DependencyError(f"a bucket's bound is {quoted(text)}, which is not a duration")
     return bound
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Protocol
 
-from capacity.errors import DependencyError, InconclusiveError, InputError
+from capacity.errors import DependencyError, InconclusiveError, InputError, quoted
 from capacity.profile.profile import BATCH_DURATION_MAX_S, BATCH_DURATION_MIN_S, BATCH_SIZE_LIMIT
 
 Clock = Callable[[], float]
@@ -101,7 +101,7 @@ def parse_batch_sizes(text: str) -> tuple[int, ...]:
     words = [word.strip() for word in text.split(",")]
     for word in words:
         if not (word.isascii() and word.isdigit() and len(word) <= 9):
-            raise InputError(f"--batch-sizes has {word[:20]!r}, which is not a batch size; write 1,2,4,8")
+            raise InputError(f"--batch-sizes has {quoted(word)}, which is not a batch size; write 1,2,4,8")
     return tuple(sorted(map(int, words)))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from capacity.errors import DomainError, InputError
+from capacity.errors import DomainError, InputError, quoted
 from capacity.profile.steps import StepTable, StepTiming, linear_table, table_of, with_noise
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -178,7 +178,7 @@ class LlmProfile:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise InputError(
-                f"profile name {self.name[:40]!r} may contain only letters, digits, '.', '_' and '-', "
+                f"profile name {quoted(self.name)} may contain only letters, digits, '.', '_' and '-', "
                 "at most 128, and must start with a letter or digit"
             )
         if bool(self.steps) == (self.coefficients is not None):

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from typing import Any, Literal
 
-from capacity.errors import InputError
+from capacity.errors import InputError, quoted
 from capacity.files import Line, csv_rows, located, printable, read_as
 from capacity.profile.llm import (
     Coefficients,
@@ -132,7 +132,7 @@ def _step(columns: list[str], cells: list[str], where: str) -> StepTiming:
         if name == _DURATION:
             given["mean_s"] = _number(text, name)
         elif not re.fullmatch(r"[0-9]{1,12}", text):
-            raise InputError(f"{name} must be a whole number, got {printable(text)[:40]!r}")
+            raise InputError(f"{name} must be a whole number, got {quoted(text)}")
         else:
             given[CSV_COLUMNS[name]] = int(text)
     return StepTiming(**given, count=1)
@@ -140,7 +140,7 @@ def _step(columns: list[str], cells: list[str], where: str) -> StepTiming:
 
 def _number(text: str, name: str) -> float:
     if not is_number(text):
-        raise InputError(f"{name} must be a positive number, got {printable(text)[:40]!r}")
+        raise InputError(f"{name} must be a positive number, got {quoted(text)}")
     return float(text)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Literal
 
-from capacity.errors import DomainError, InputError
+from capacity.errors import DomainError, InputError, quoted
 from capacity.profile.contention import Contention, processor_sharing
 from capacity.profile.distribution import ServiceLaw, between, from_samples, from_summary, later
 
@@ -156,7 +156,7 @@ class ServiceProfile:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise InputError(
-                f"profile name {self.name[:40]!r} may contain only letters, digits, '.', '_' and '-', "
+                f"profile name {quoted(self.name)} may contain only letters, digits, '.', '_' and '-', "
                 "at most 128, and must start with a letter or digit"
             )
         ordered = tuple(sorted(self.timings, key=lambda timing: timing.batch_size))

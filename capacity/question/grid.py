@@ -11,7 +11,7 @@ from enum import StrEnum
 from itertools import product
 from typing import Any, Generic, Protocol, TypeVar
 
-from capacity.errors import InputError
+from capacity.errors import InputError, quoted
 from capacity.files import printable, versions
 from capacity.performance import Performance, TokenPerformance
 from capacity.profile.profile import ServiceProfile
@@ -212,7 +212,7 @@ def workloads(
 
 def _count(text: str, name: str) -> float:
     if _COUNT.fullmatch(text.strip()) is None:
-        raise InputError(f"{name} {printable(text)[:40]!r} is not a whole number, such as 4")
+        raise InputError(f"{name} {quoted(text)} is not a whole number, such as 4")
     return float(text)
 
 
@@ -223,9 +223,7 @@ def _axis(
     for text in texts:
         parts = [*text.split(":"), *([step] if step is not None and text.count(":") == 1 else [])]
         if len(parts) not in (1, 3):
-            raise InputError(
-                f"{name} {printable(text)[:80]!r} is not a range from low to high in steps: {mend}"
-            )
+            raise InputError(f"{name} {quoted(text)} is not a range from low to high in steps: {mend}")
         numbers = [parse(part) for part in parts]
         values.update(dict.fromkeys(numbers if len(numbers) == 1 else _range(*numbers, name=name, text=text)))
         if len(values) > CELLS_MAX:

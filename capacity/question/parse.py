@@ -10,8 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
-from capacity.errors import InputError
-from capacity.files import printable
+from capacity.errors import InputError, quoted
 from capacity.question.plan import Batching, BatchTimer, Routing, batching_of
 from capacity.units import format_quantile, is_number, parse_duration_s, parse_rate_rps
 
@@ -159,7 +158,7 @@ def read_choice(choices: type[Choice], name: str, flag: str) -> Choice:
     try:
         return choices(name)
     except ValueError:
-        raise InputError(f"{flag} {str(name)[:40]!r} is unknown; use one of {', '.join(choices)}") from None
+        raise InputError(f"{flag} {quoted(name)} is unknown; use one of {', '.join(choices)}") from None
 
 
 class BatchingRule(NamedTuple):
@@ -199,9 +198,7 @@ def _read_sizes(sizes: "str | Iterable[int] | None") -> tuple[int, ...]:
         return tuple(sorted(set(sizes)))
     parts = [part.strip() for part in sizes.replace("+", ",").split(",")]
     if any(re.fullmatch(r"[0-9]{1,9}", part) is None for part in parts):
-        raise InputError(
-            f"--preferred-sizes {printable(sizes)[:40]!r} is not a list of batch sizes, such as 4,8"
-        )
+        raise InputError(f"--preferred-sizes {quoted(sizes)} is not a list of batch sizes, such as 4,8")
     return tuple(sorted({int(part) for part in parts}))
 
 
@@ -250,7 +247,7 @@ def read_share(share: str | float, flag: str) -> float:
     text = share if isinstance(share, str) else repr(share)
     digits = text.strip()
     if not is_number(digits.removesuffix("%")):
-        raise InputError(f"{flag} {text[:40]!r} is not a share; write 25% or 0.25")
+        raise InputError(f"{flag} {quoted(text)} is not a share; write 25% or 0.25")
     value = float(Decimal(digits.removesuffix("%")) / 100 if digits.endswith("%") else Decimal(digits))
     if not 0.0 < value < 1.0:
         hint = f"; {digits}% is a share" if not digits.endswith("%") and 1.0 <= value < 100.0 else ""
@@ -270,7 +267,7 @@ def read_full_objective(
     from capacity.question.objective import TIERS, LatencyObjective
 
     if tier is not None and tier not in TIERS:
-        raise InputError(f"unknown tier {tier[:40]!r}; use one of {', '.join(TIERS)}")
+        raise InputError(f"unknown tier {quoted(tier)}; use one of {', '.join(TIERS)}")
     return LatencyObjective(
         limits={**(TIERS[tier].limits if tier is not None else {}), **limits},
         response_mean_s=mean_s,
@@ -286,7 +283,7 @@ def _read_waits(texts: Sequence[str]) -> dict[float, float]:
     for text in texts:
         quantile, limit_s = _read_wait(text)
         if quantile in limits:
-            raise InputError(f"--slo-wait {text[:40]!r} sets a second limit for its quantile; keep one")
+            raise InputError(f"--slo-wait {quoted(text)} sets a second limit for its quantile; keep one")
         limits[quantile] = limit_s
     return limits
 
@@ -296,7 +293,7 @@ def _read_wait(text: str) -> tuple[float, float]:
     name, _, duration = text.partition("=")
     digits = name.strip().lower().removeprefix("p")
     if not duration or not is_number(digits) or not 0.0 < float(digits) < 100.0:
-        raise InputError(f"--slo-wait {text[:40]!r} is not a limit; write p99=5ms")
+        raise InputError(f"--slo-wait {quoted(text)} is not a limit; write p99=5ms")
     return float(Decimal(digits) / 100), parse_duration_s(duration, "--slo-wait")
 
 
@@ -316,9 +313,11 @@ def read_profiles(
         name, _, price = text.rpartition("=")
         name = name.strip() or next(iter(profiles))
         if name not in profiles or ("=" not in text and len(profiles) > 1):
-            raise InputError(f"--hourly-usd {text[:80]!r} names no profile; {next(iter(profiles))}=0.50 does")
+            raise InputError(
+                f"--hourly-usd {quoted(text)} names no profile; {next(iter(profiles))}=0.50 does"
+            )
         if name in priced:
-            raise InputError(f"--hourly-usd {text[:80]!r} sets a second price for {name}; keep one")
+            raise InputError(f"--hourly-usd {quoted(text)} sets a second price for {name}; keep one")
         priced.add(name)
         profiles[name] = replace(profiles[name], hourly_usd=read_price(price))
     return tuple(profiles.values())
@@ -327,7 +326,7 @@ def read_profiles(
 def read_price(text: str) -> float:
     """A price. [USD/h]"""
     if not is_number(text.strip()):
-        raise InputError(f"--hourly-usd {text[:40]!r} is not a price in USD/h; write 0.526")
+        raise InputError(f"--hourly-usd {quoted(text)} is not a price in USD/h; write 0.526")
     return float(text)
 
 
@@ -377,7 +376,7 @@ def read_survival(
     for text in survive:
         kind, _, number = text.replace("n-", "n:").partition(":")
         if kind not in ("n", "zone") or re.fullmatch("[0-9]{1,6}", number) is None or int(number) < 1:
-            raise InputError(f"--survive {text[:40]!r} is unknown; use n-1 or zone:3")
+            raise InputError(f"--survive {quoted(text)} is unknown; use n-1 or zone:3")
         if kind == "zone":
             zones = int(number)
         else:
@@ -415,14 +414,14 @@ def read_breakdowns(mtbf_s: float | None, recovery_s: float | None) -> "Breakdow
 def _read_unavailable(text: str) -> float:
     name, _, share = text.partition("=")
     if name != "max-unavailable" or not share:
-        raise InputError(f"--rolling-update {text[:40]!r} is unknown; use max-unavailable=25%")
+        raise InputError(f"--rolling-update {quoted(text)} is unknown; use max-unavailable=25%")
     return read_share(share, "--rolling-update max-unavailable")
 
 
 def _read_factor(text: str) -> float:
     digits = text.strip().lower().removesuffix("x")
     if not is_number(digits):
-        raise InputError(f"--spike {text[:40]!r} is not a multiple; write 2x")
+        raise InputError(f"--spike {quoted(text)} is not a multiple; write 2x")
     return float(digits)
 
 

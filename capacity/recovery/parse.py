@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from capacity.errors import InputError
+from capacity.errors import InputError, quoted
 from capacity.question.parse import read_choice, read_share
 from capacity.recovery.clients import ALL_FAILURES, Backoff, BudgetKind, Clients, Failure, RetryBudget
 from capacity.recovery.disturbance import Disturbances, Pauses, RequestClass
@@ -28,12 +28,12 @@ def read_trigger(text: str) -> Trigger:
     """
     name, _, rest = text.strip().partition(":")
     if name not in set(TriggerKind):
-        raise InputError(f"--trigger {text[:60]!r} is unknown; use {_TRIGGERS}")
+        raise InputError(f"--trigger {quoted(text)} is unknown; use {_TRIGGERS}")
     kind = TriggerKind(name)
     parts = [part.strip() for part in rest.split(",")] if rest else []
     expected = {TriggerKind.ROLLOUT: (0,), TriggerKind.PAUSE: (2, 3), TriggerKind.SPOT: (3,)}.get(kind, (2,))
     if len(parts) not in expected:
-        raise InputError(f"--trigger {text[:60]!r} does not say all; write it as {_TRIGGERS}")
+        raise InputError(f"--trigger {quoted(text)} does not say all; write it as {_TRIGGERS}")
     if kind is TriggerKind.ROLLOUT:
         return Trigger(kind=kind)
     if kind is TriggerKind.PAUSE:
@@ -56,13 +56,15 @@ def read_trigger(text: str) -> Trigger:
 def _factor(text: str, whole: str) -> float:
     digits = text.removesuffix("x")
     if not is_number(digits) or digits == text:
-        raise InputError(f"--trigger {whole[:60]!r} needs a factor such as 2x, got {text[:20]!r}")
+        raise InputError(f"--trigger {quoted(whole)} needs a factor such as 2x, got {quoted(text)}")
     return float(digits)
 
 
 def _count(text: str, whole: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 7):
-        raise InputError(f"--trigger {whole[:60]!r} needs a number of replicas such as 1, got {text[:20]!r}")
+        raise InputError(
+            f"--trigger {quoted(whole)} needs a number of replicas such as 1, got {quoted(text)}"
+        )
     return int(text)
 
 
@@ -79,7 +81,7 @@ def read_cold(text: str) -> ColdCache:
         or not is_number(digits)
         or digits == factor
     ):
-        raise InputError(f"--cold-batches {str(text)[:40]!r} is none; write 20:3x")
+        raise InputError(f"--cold-batches {quoted(text)} is none; write 20:3x")
     return ColdCache(batches=int(count), factor=float(digits))
 
 
@@ -91,7 +93,7 @@ def read_pauses(text: str) -> Pauses:
     """
     length, _, rate = text.partition(",")
     if not rate:
-        raise InputError(f"--pause {text[:40]!r} does not say how often; write 200ms,6/min")
+        raise InputError(f"--pause {quoted(text)} does not say how often; write 200ms,6/min")
     return Pauses(length_s=parse_duration_s(length, "--pause"), per_s=parse_rate_rps(rate, "--pause"))
 
 
@@ -104,7 +106,7 @@ def read_class(text: str) -> RequestClass:
     name, _, rest = text.partition(":")
     settings = dict(part.partition("=")[::2] for part in rest.split(","))
     if not name.isidentifier() or set(settings) != {"share", "scale"} or not is_number(settings["scale"]):
-        raise InputError(f"--class {text[:60]!r} is none; write long:share=0.02,scale=8")
+        raise InputError(f"--class {quoted(text)} is none; write long:share=0.02,scale=8")
     return RequestClass(
         name=name, share=read_share(settings["share"], "--class share"), scale=float(settings["scale"])
     )
@@ -143,7 +145,7 @@ def read_budget(text: str | float, burst: float | None) -> RetryBudget:
     count = {BudgetKind.NONE: 0, BudgetKind.THROTTLE: 2}.get(kind, 1)
     if len(numbers) != count or not all(is_number(one) for one in numbers):
         raise InputError(
-            f"--retry-budget {str(text)[:40]!r} is none; write 0.1, successes:0.5, concurrent:0.2, "
+            f"--retry-budget {quoted(text)} is none; write 0.1, successes:0.5, concurrent:0.2, "
             "throttle:10,0.1 or none"
         )
     if kind is BudgetKind.THROTTLE:
@@ -182,7 +184,7 @@ def read_clients(
 ) -> Clients:
     """All client flags; those that are given go before those of the preset."""
     if client is not None and client not in CLIENTS:
-        raise InputError(f"--client {client[:40]!r} is unknown; use one of {', '.join(CLIENTS)}")
+        raise InputError(f"--client {quoted(client)} is unknown; use one of {', '.join(CLIENTS)}")
     base = Clients() if client is None else CLIENTS[client]
     if retry_budget is not None and client is None and (attempts or 1) == 1:
         raise InputError("--retry-budget pays for retries, and there are none; give --attempts 3 too")
@@ -209,7 +211,7 @@ def read_shedding(text: str) -> tuple[Shedding, float | None]:
     name, _, margin = text.partition(":")
     shedding = read_choice(Shedding, name, "--shed")
     if margin and shedding is not Shedding.LATE:
-        raise InputError(f"--shed {text[:40]!r} takes no margin; write {name}")
+        raise InputError(f"--shed {quoted(text)} takes no margin; write {name}")
     return shedding, parse_duration_s(margin, "--shed") if margin else None
 
 

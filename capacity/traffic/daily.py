@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from capacity.errors import DomainError, InputError
+from capacity.errors import DomainError, InputError, quoted
 from capacity.files import csv_rows, printable, read_text
 from capacity.units import parse_rate_rps
 
@@ -166,11 +166,11 @@ def read_span(text: str, flag: str = "--between") -> tuple[float, float]:
         raise InputError(f"{flag} {text!r} is no text; write 07:00-11:30")
     begins, dash, ends = text.partition("-")
     if not dash:
-        raise InputError(f"{flag} {printable(text)[:40]!r} is no part of a day; write 07:00-11:30")
+        raise InputError(f"{flag} {quoted(text)} is no part of a day; write 07:00-11:30")
     begins_s = _time_s(begins.strip(), flag)
     ends_s = float(DAY_S) if ends.strip() == "24:00" else _time_s(ends.strip(), flag)
     if begins_s >= ends_s:
-        raise InputError(f"{flag} {printable(text)[:40]!r} ends before it begins; write 07:00-11:30")
+        raise InputError(f"{flag} {quoted(text)} ends before it begins; write 07:00-11:30")
     return begins_s, ends_s
 
 
@@ -192,9 +192,7 @@ def _time_s(text: str, where: str) -> float:
     match = _TIME.fullmatch(text)
     hours, minutes, seconds = (int(part or 0) for part in match.groups()) if match else (24, 0, 0)
     if hours > 23 or minutes > 59 or seconds > 59:
-        raise InputError(
-            f"{where}: {printable(text)[:40]!r} is not a time of day; write 00:00 to 23:59, or 23:59:59"
-        )
+        raise InputError(f"{where}: {quoted(text)} is not a time of day; write 00:00 to 23:59, or 23:59:59")
     return float(HOUR_S * hours + 60 * minutes + seconds)
 
 
@@ -203,5 +201,5 @@ def _rate_rps(text: str, period_s: float | None, where: str) -> float:
         return parse_rate_rps(printable(text), f"{where}: rate", allow_zero=True)
     value = float(text) if len(text) <= 40 and _NUMBER.fullmatch(text) else math.nan
     if not 0.0 <= value < math.inf:
-        raise InputError(f"{where}: the rate {printable(text)[:40]!r} is not a number >= 0; fix the line")
+        raise InputError(f"{where}: the rate {quoted(text)} is not a number >= 0; fix the line")
     return value / period_s

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from capacity.errors import DomainError, InputError
+from capacity.errors import DomainError, InputError, quoted
 from capacity.files import csv_rows, printable, read_text
 from capacity.traffic.trace import Stamp, parse_stamp, unit_and_instants
 from capacity.traffic.workload import TraceArrivals
@@ -268,7 +268,7 @@ def parse_lengths(text: str) -> AnyLengths:
         given = {name.strip(): law.strip() for name, _, law in parts}
         if set(given) != {"input", "output"} or len(parts) != 2:
             raise InputError(
-                f"--lengths {printable(text)[:60]!r} must say input and output once each: "
+                f"--lengths {quoted(text)} must say input and output once each: "
                 "input=lognormal:mean=512,cv=1;output=geometric:mean=200"
             )
         return LengthLaws(_parse_law(given["input"], "input"), _parse_law(given["output"], "output"))
@@ -299,13 +299,13 @@ def _parse_law(text: str, name: str) -> LengthLaw:
         return LengthLaw(kind=kind, mean=mean)
     if kind not in _LAWS:
         raise InputError(
-            f"{name}={printable(text)[:40]!r} is no law of lengths; use constant:200, geometric:mean=200, "
+            f"{name}={quoted(text)} is no law of lengths; use constant:200, geometric:mean=200, "
             "lognormal:mean=512,cv=1, gamma:mean=512,cv=1 or uniform:low=10,high=500"
         )
     pairs = [part.partition("=") for part in rest.split(",")]
     given = {key.strip(): value.strip() for key, _, value in pairs}
     if set(given) != set(_LAWS[kind]) or len(pairs) != len(_LAWS[kind]):
-        raise InputError(f"{name}={kind} takes {' and '.join(_LAWS[kind])}, got {printable(rest)[:40]!r}")
+        raise InputError(f"{name}={kind} takes {' and '.join(_LAWS[kind])}, got {quoted(rest)}")
     values = {key: _tokens(value, f"{key} of {name}", is_count=key != "cv") for key, value in given.items()}
     if kind == "uniform":
         if values["low"] > values["high"]:
@@ -320,7 +320,7 @@ def _parse_law(text: str, name: str) -> LengthLaw:
 
 def _tokens(text: str, where: str, *, is_count: bool = True) -> float:
     if not is_number(text):
-        raise InputError(f"{where} must be a number, got {printable(text)[:40]!r}")
+        raise InputError(f"{where} must be a number, got {quoted(text)}")
     value = float(text)
     if is_count and not 1.0 <= value <= TOKENS_MAX:
         raise InputError(f"{where} must be from 1 to {TOKENS_MAX} tokens, got {text}")
@@ -406,7 +406,7 @@ def _place(names: Sequence[str], wanted: Sequence[str], where: str) -> int:
 def _count(cell: str, where: str) -> int:
     text = cell.strip()
     if not re.fullmatch(r"[0-9]{1,9}(?:\.0{1,6})?", text):
-        raise InputError(f"{where} must be a whole number of tokens, got {printable(text)[:40]!r}")
+        raise InputError(f"{where} must be a whole number of tokens, got {quoted(text)}")
     count = int(float(text))
     if not 1 <= count <= TOKENS_MAX:
         raise InputError(f"{where} must be from 1 to {TOKENS_MAX} tokens, got {text}; drop the row")

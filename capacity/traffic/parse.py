@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from capacity.errors import InputError
+from capacity.errors import InputError, quoted
 from capacity.files import printable
 from capacity.traffic.trace import read_trace
 from capacity.traffic.workload import (
@@ -83,5 +83,5 @@ def _mmpp(text: str) -> MmppArrivals:
 
 def _number(text: str, where: str) -> float:
     if not is_number(text):
-        raise InputError(f"{where}: {printable(text)[:40]!r} is not a finite number in plain digits")
+        raise InputError(f"{where}: {quoted(text)} is not a finite number in plain digits")
     return float(text)

@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from capacity.errors import InputError
+from capacity.errors import InputError, quoted
 from capacity.files import ROWS_MAX, csv_rows, printable, read_text
 from capacity.traffic.workload import TraceArrivals
 from capacity.units import SECONDS_PER_UNIT, format_duration, in_seconds
@@ -57,7 +57,7 @@ def parse_stamp(text: str, where: str) -> Stamp:
     clock = _CLOCK.fullmatch(text)
     if clock is None:
         raise InputError(
-            f"{where}: {printable(text)[:40]!r} is not a finite number, nor a date and time such as "
+            f"{where}: {quoted(text)} is not a finite number, nor a date and time such as "
             "2023-11-16 18:15:46.68; fix or drop the line"
         )
     try:

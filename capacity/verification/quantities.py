@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from capacity.errors import InputError
-from capacity.files import printable
+from capacity.errors import InputError, quoted
 from capacity.measurement.sections import REQUESTS_MIN, requests_min
 from capacity.performance import Interval, Performance
 from capacity.question.candidate import Verdict
@@ -181,15 +180,11 @@ def read_tolerances(texts: Sequence[str]) -> dict[str, float]:
         name, _, share = (part.strip().lower() for part in text.partition("="))
         if name not in tolerances or name in given:
             what = "names one twice" if name in given else "names no quantity"
-            raise InputError(
-                f"--tolerance {printable(text)[:40]!r} {what}; p99=15% is one, of {', '.join(tolerances)}"
-            )
+            raise InputError(f"--tolerance {quoted(text)} {what}; p99=15% is one, of {', '.join(tolerances)}")
         digits = share.removesuffix("%")
         value = float(digits) / (100.0 if share.endswith("%") else 1.0) if is_number(digits) else -1.0
         if not 0.0 < value <= 1.0:
-            raise InputError(
-                f"--tolerance {printable(text)[:40]!r} must be above 0 and at most 100%, such as p99=15%"
-            )
+            raise InputError(f"--tolerance {quoted(text)} must be above 0 and at most 100%, such as p99=15%")
         given.add(name)
         tolerances[name] = value
     return tolerances

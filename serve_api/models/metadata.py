@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from capacity.errors import InputError
+from capacity.errors import InputError, quoted
 from capacity.files import printable
 
 MODEL_FILE, SCALER_FILE, METADATA_FILE = "model.onnx", "scaler.json", "metadata.json"
@@ -35,7 +35,7 @@ def version_order(name: str) -> tuple[int, ...]:
     """
     found = re.fullmatch(_VERSION, name)
     if found is None:
-        raise InputError(f"a model version must look like v1.0.0, got {printable(name)[:40]!r}")
+        raise InputError(f"a model version must look like v1.0.0, got {quoted(name)}")
     return tuple(int(part) for part in found.groups())
 
 
@@ -88,7 +88,7 @@ class Feature(_Record):
     @model_validator(mode="after")
     def _check_order(self) -> Self:
         if not self.low <= self.mean <= self.high:
-            raise ValueError(f"the feature {self.name[:40]!r} must have low <= mean <= high")
+            raise ValueError(f"the feature {quoted(self.name)} must have low <= mean <= high")
         return self
 
 

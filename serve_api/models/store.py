@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from capacity.errors import DependencyError, InputError
+from capacity.errors import DependencyError, InputError, quoted
 from capacity.files import located, printable, refused
 from serve_api.models.metadata import (
     METADATA_FILE,
@@ -79,7 +79,7 @@ class ArtifactStore:
             ) from None
         if not is_version(target):  # a path could lead out of the store
             raise InputError(
-                f"{self._shown}/{CURRENT} points to {printable(target)[:80]!r}, not to a version next to "
+                f"{self._shown}/{CURRENT} points to {quoted(target)}, not to a version next to "
                 "it such as v1.0.0; set it again"
             )
         return target

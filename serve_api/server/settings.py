@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from capacity.errors import InputError
+from capacity.errors import InputError, quoted
 from capacity.units import parse_duration_s
 
 
@@ -110,4 +110,4 @@ def read_settings(given: Mapping[str, Any]) -> Settings:
         if not first["loc"]:
             raise InputError(message) from None
         flag = flag_of(str(first["loc"][0]))
-        raise InputError(f"{flag}: {message}, got {str(first['input'])[:80]!r}; see --help") from None
+        raise InputError(f"{flag}: {message}, got {quoted(first['input'])}; see --help") from None

@@ -6,7 +6,7 @@ from typing import Any, Protocol, cast
 
 from capacity.answer.saved_llm_plan import SavedLlmPlan
 from capacity.answer.saved_plan import SavedPlan
-from capacity.errors import InputError
+from capacity.errors import InputError, quoted
 from capacity.files import printable
 from capacity.render import deploy
 from capacity.render.deploy.clients import SafeClients, safe_clients
@@ -41,7 +41,7 @@ def find_target(name: str) -> Target:
         InputError: there is none.
     """
     if name not in TARGETS:
-        raise InputError(f"--target {name[:40]!r} is unknown; use one of {', '.join(TARGETS)}")
+        raise InputError(f"--target {quoted(name)} is unknown; use one of {', '.join(TARGETS)}")
     return TARGETS[name]
 
 
