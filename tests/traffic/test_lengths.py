@@ -252,9 +252,9 @@ def test_an_empty_file_has_no_columns(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("input={};output=constant:1", "input='{:.40}' is no law of lengths"),
-        ("input=constant:{};output=constant:1", "input=constant must be a number, got '{:.40}'"),
-        ("input=gamma:{};output=constant:1", "input=gamma takes mean and cv, got '{:.40}'"),
+        ("input={};output=constant:1", "input='{:.60}' is no law of lengths"),
+        ("input=constant:{};output=constant:1", "input=constant must be a number, got '{:.60}'"),
+        ("input=gamma:{};output=constant:1", "input=gamma takes mean and cv, got '{:.60}'"),
         ("input={}", "--lengths 'input={:.54}' must say"),
     ],
 )
