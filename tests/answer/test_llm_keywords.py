@@ -63,6 +63,7 @@ def test_what_is_for_language_models_is_refused_beside_batches() -> None:
         refused(f"{flag} is for language models, and this profile has batch", refuse_for_batches, {name: 0.5})
     refused("--replay is for language models", refuse_for_batches, {"replay": True})
     refused("--cached-share is for language models", refuse_for_batches, {"cached_share": 0})
+    refused("--prefix-caching is for language models", refuse_for_batches, {"prefix_caching": False})
 
 
 def test_what_is_for_batches_is_refused_beside_language_models() -> None:
@@ -390,3 +391,31 @@ def test_saved_plans_are_compared_by_their_own_requests() -> None:
         refused(f"a saved plan has its own lengths; leave {flag} out", api_llm.compare, [SAVED], [], given)
     given = given_of(arrivals="gamma:cv=2")
     refused("a saved plan has its own arrivals; leave --arrivals out", api_llm.compare, [SAVED], [], given)
+
+
+def test_a_server_is_measured_by_its_name_and_up_to_some_length() -> None:
+    model = "--model is needed: the server knows its model by a name"
+    refused(model, api_llm.measure, "http://127.0.0.1:1", 1.0, NEEDED, print)
+    context = "--context-tokens-max is needed: requests are measured up to some length"
+    refused(context, api_llm.measure, "http://127.0.0.1:1", 1.0, NEEDED | {"model": "m"}, print)
+
+
+def test_a_curve_is_a_sweep_over_shares_of_the_saturation_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine that saturates at 50 rps, and three of them."""
+    seen: list[Any] = []
+
+    def sweep(profiles: Any, given: Any) -> Any:
+        seen.append((profiles, dict(given)))
+        return SimpleNamespace(grid="grid", table="table", cells=("cell",))
+
+    monkeypatch.setattr("simulations.tokens.saturated", lambda _: SimpleNamespace(rate_rps=50.0))
+    monkeypatch.setattr(api_llm, "sweep", sweep)
+    found = api_llm.load_curve(LINE, 3, {"lengths": LENGTHS, "routing": "random", "seed": 5})
+    ((profiles, asked),) = seen
+    assert profiles == [LINE]
+    shares = (0.1, 0.3, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
+    assert asked["rate_rps"] == pytest.approx([150.0 * share for share in shares])
+    assert {name: asked[name] for name in ("engine", "output", "fresh", "arrivals", "rate", "seed")} == {
+        "engine": "kernel", "output": None, "fresh": False, "arrivals": "poisson", "rate": None, "seed": 5
+    }  # fmt: skip
+    assert (found.grid, found.table, found.cells, found.plan.replicas) == ("grid", "table", ("cell",), 3)

@@ -203,10 +203,18 @@ def test_limits_of_tokens_stand_before_those_of_the_response() -> None:
         ({"itl_mean_s": -1.0}, DomainError, "the limit of the mean ITL must be positive, got -1.0"),
         ({"goodput_min": 0.0}, DomainError, r"goodput must be within \(0, 1\), got 0.0"),
         ({"goodput_min": 1.0}, DomainError, r"goodput must be within \(0, 1\), got 1.0"),
-        ({"goodput_min": 0.5, "ttft_mean_s": 1.0}, InputError, "goodput counts requests that keep all limits"),
+        (
+            {"goodput_min": 0.5, "ttft_mean_s": 1.0},
+            InputError,
+            "goodput counts requests that keep all limits",
+        ),
         ({"itl_limits": {0.9: 0.0}}, DomainError, "the ITL P90 limit must be positive, got 0.0"),
         ({"tpot_limits": {0.9: 5}}, InputError, r"the limit \{0.9: 5\} is in seconds; write '5ms', or 5.0"),
-        ({"ttft_limits": {0.5: 2.0, 0.9: 1.0}}, InputError, "the TTFT P50 limit 2 s is above the TTFT P90 limit"),
+        (
+            {"ttft_limits": {0.5: 2.0, 0.9: 1.0}},
+            InputError,
+            "the TTFT P50 limit 2 s is above the TTFT P90 limit",
+        ),
     ],
 )
 def test_a_limit_of_tokens_out_of_range_is_refused(

@@ -90,10 +90,14 @@ def test_what_cannot_be_asked_is_refused() -> None:
     assert question_of(replicas_max=REPLICAS_LIMIT).replicas_max == REPLICAS_LIMIT
     assert question_of(replicas_max=1).replicas_max == 1
     for replicas_max in (0, REPLICAS_LIMIT + 1):
-        with pytest.raises(DomainError, match=f"^replicas_max must be from 1 to {REPLICAS_LIMIT}, got {replicas_max}$"):
+        with pytest.raises(
+            DomainError, match=f"^replicas_max must be from 1 to {REPLICAS_LIMIT}, got {replicas_max}$"
+        ):
             question_of(replicas_max=replicas_max)
     unpriced = replace(PROFILE, name="u", hourly_usd=None)
-    with pytest.raises(InputError, match="^profile u has no price and cannot be compared .* give --hourly-usd u=6.88"):
+    with pytest.raises(
+        InputError, match="^profile u has no price and cannot be compared .* give --hourly-usd u=6.88"
+    ):
         question_of(profiles=(PROFILE, unpriced))
     with pytest.raises(InputError, match="^no objective given"):
         question_of(objective=TokenObjective())
@@ -111,7 +115,9 @@ def test_settings_that_are_allowed_were_measured_and_have_room() -> None:
     assert asked.allows(plan)
     assert not asked.allows(replace(plan, sequences_max=9))
     assert not asked.allows(replace(plan, batched_tokens_max=65))
-    slots = replace(PROFILE, engine=Engine(scheduler=Scheduler.LLAMA_CPP), kv=KvCache(tokens=64, block_tokens=16))
+    slots = replace(
+        PROFILE, engine=Engine(scheduler=Scheduler.LLAMA_CPP), kv=KvCache(tokens=64, block_tokens=16)
+    )
     narrow = question_of(profiles=(slots,), sequences_max=(2,))
     assert narrow.allows(replace(plan, sequences_max=2))
     assert not narrow.allows(replace(plan, sequences_max=4))
@@ -125,7 +131,9 @@ def test_lengths_fit_the_context_that_is_given_or_measured() -> None:
     assert fitted_lengths(PROFILE, ROWS, None) is ROWS
     assert fitted_lengths(PROFILE, geometric, 50) == geometric.within(50)
     assert fitted_lengths(PROFILE, geometric, 100) == geometric.within(100)
-    with pytest.raises(DomainError, match="^profile p was measured up to 100 tokens of context and does not cover 101"):
+    with pytest.raises(
+        DomainError, match="^profile p was measured up to 100 tokens of context and does not cover 101"
+    ):
         fitted_lengths(PROFILE, geometric, 101)
 
 
@@ -171,6 +179,8 @@ def test_the_straight_line_by_hand(slots: int, budget: int, tokens: int, passes:
     scenario = replace(question_of().scenario(plan), profile=profile)
     if passes is None:
         passes = 20.0 / (profile.kv.usable_tokens / ROWS.moments.context)
-    rate_rps = linear_saturation_rps(scenario, base_s=0.01, per_token_s=0.002, per_request_s=0.003, per_read_s=1e-5)
+    rate_rps = linear_saturation_rps(
+        scenario, base_s=0.01, per_token_s=0.002, per_request_s=0.003, per_read_s=1e-5
+    )
     read = sum(range(11, 30))
     assert 1.0 / rate_rps == pytest.approx(0.01 * passes + 0.02 + 0.003 * 19 + 1e-5 * read)
