@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,9 +33,12 @@ from capacity.api_llm import (
 from capacity.errors import DomainError, InputError
 from capacity.profile.llm import TOKENS_LIMIT, Engine, Scheduler
 from capacity.profile.load import load_llm
+from capacity.question.budget import Effort
+from capacity.question.candidate import Verdict
 from capacity.question.objective import TokenObjective
 from capacity.question.plan import Routing
-from capacity.question.tokens import TokenPlan, TokenQuestion
+from capacity.question.tokens import TokenCandidate, TokenPlan, TokenQuestion
+from capacity.search.tokens import TokenRecommendation
 from capacity.traffic.lengths import LengthRows, parse_lengths
 from capacity.traffic.workload import GammaArrivals, PoissonArrivals, TraceArrivals, Workload
 
@@ -419,3 +423,115 @@ def test_a_curve_is_a_sweep_over_shares_of_the_saturation_rate(monkeypatch: pyte
         "engine": "kernel", "output": None, "fresh": False, "arrivals": "poisson", "rate": None, "seed": 5
     }  # fmt: skip
     assert (found.grid, found.table, found.cells, found.plan.replicas) == ("grid", "table", ("cell",), 3)
+
+
+# ---- The order of a plan ------------------------------------------------------------------------------
+
+
+EFFORT = {
+    "seed": 1,
+    "confidence": 0.9,
+    "precision": 0.1,
+    "requests_max": 1000,
+    "engine": "kernel",
+    "workers": 1,
+}
+
+
+@pytest.mark.parametrize("with_trouble", [False, True])
+@pytest.mark.parametrize("is_found", [False, True])
+@pytest.mark.parametrize("explains", [False, True])
+def test_a_plan_is_found_and_then_brought_back_and_then_explained(
+    monkeypatch: pytest.MonkeyPatch, with_trouble: bool, is_found: bool, explains: bool
+) -> None:
+    steps: list[str] = []
+    nothing = TokenRecommendation(verdict=Verdict.MISSED, objective=QUESTION.objective)
+    first = replace(nothing, verdict=Verdict.MET, plan=PLAN)
+    larger = replace(first, plan=replace(PLAN, replicas=5))
+
+    def recommend(question: TokenQuestion, judge: Any, report: Any, *, with_headroom: bool) -> Any:
+        steps.append(f"recommend {question.replicas_min} {with_headroom}")
+        return first if is_found else nothing
+
+    def recover(question: TokenQuestion, found: Any, trouble: Any, judge: Any, report: Any) -> Any:
+        steps.append("recover")
+        return larger, "recovery"
+
+    def headroom(question: TokenQuestion, found: Any, judge: Any, report: Any) -> Any:
+        steps.append(f"headroom {found.plan.replicas}")
+        return found
+
+    def changes(question: TokenQuestion, plan: TokenPlan, judge: Any, report: Any) -> tuple[()]:
+        steps.append(f"changes {plan.replicas}")
+        return ()
+
+    monkeypatch.setattr("capacity.search.tokens.recommend_tokens", recommend)
+    monkeypatch.setattr("capacity.search.tokens.with_headroom", headroom)
+    monkeypatch.setattr("capacity.search.tokens.token_changes", changes)
+    monkeypatch.setattr("simulations.tokens.require_check", lambda one: steps.append(f"check {one.name}"))
+    monkeypatch.setattr(api_llm, "plan_engines_to_recover", recover)
+    trouble = {"recover_within": "60s", "trigger": "lose:2,60s", "timeout": "5s"} if with_trouble else {}
+    asked: list[TokenQuestion] = []
+    given = given_of(
+        **EFFORT, **trouble, rate_rps=20.0, lengths=LENGTHS, slo_p90_s=1.0, replicas_max=9, explain=explains,
+        before=asked.append, progress=lambda _: None,
+    )  # fmt: skip
+    answer = api_llm.plan([LINE], given)
+    least = 3 if with_trouble else 1
+    assert steps == [
+        "check line",
+        f"recommend {least} {not with_trouble}",
+        *(["recover", "headroom 5"] if with_trouble and is_found else []),
+        *([f"changes {5 if with_trouble else 2}"] if explains and is_found else []),
+    ]
+    assert answer.recovery == ("recovery" if with_trouble and is_found else None)
+    assert answer.question.replicas_min == (5 if with_trouble and is_found else least)
+    assert [one.replicas_min for one in asked] == [least]
+    assert (answer.effort.seed, answer.effort.confidence, answer.effort.precision) == (1, 0.9, 0.1)
+
+
+@pytest.mark.parametrize(("replicas", "tried"), [(1, []), (2, [(1, 1)]), (3, [(2, 1)])])
+def test_an_explanation_tries_one_replica_fewer_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, replicas: int, tried: list[tuple[int, int]]
+) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def search(scenario: Any, attempt: int) -> TokenCandidate:
+        asked.append((scenario.plan.replicas, attempt))
+        return TokenCandidate(plan=scenario.plan, verdict=Verdict.MISSED)
+
+    judge = SimpleNamespace(search=search, saturated=lambda _: None)
+    monkeypatch.setattr(api_llm, "_at_work", lambda *_: nullcontext(judge))
+    monkeypatch.setattr("capacity.search.tokens.token_changes", lambda *_: ())
+    plan = replace(PLAN, replicas=replicas)
+    saved: Any = SimpleNamespace(question=QUESTION, plan=plan, effort=Effort(), verdict=Verdict.MET)
+    answer = api_llm.explain(saved, {"workers": 7, "progress": lambda _: None})
+    assert asked == tried
+    assert [one.plan.replicas for one in answer.recommendation.considered] == [one for one, _ in tried]
+    assert (answer.recommendation.plan, answer.effort.workers) == (plan, 7)
+
+
+@pytest.mark.parametrize("rate_rps", [None, 30.0])
+def test_a_check_confirms_the_plan_and_plans_again_only_where_something_changed(
+    monkeypatch: pytest.MonkeyPatch, rate_rps: float | None
+) -> None:
+    steps: list[Any] = []
+
+    def certify(scenario: Any, attempt: int) -> TokenCandidate:
+        steps.append((scenario.workload.arrival_rate_rps, attempt))
+        return TokenCandidate(plan=scenario.plan, verdict=Verdict.MET)
+
+    def at_work(effort: Effort, _: object) -> Any:
+        steps.append((effort.requests_max, effort.workers))
+        return nullcontext(SimpleNamespace(certify=certify))
+
+    monkeypatch.setattr(api_llm, "_at_work", at_work)
+    monkeypatch.setattr("simulations.tokens.require_check", lambda _: None)
+    monkeypatch.setattr(
+        "capacity.search.tokens.recommend_tokens", lambda *_, plan_alone: f"plan alone: {plan_alone}"
+    )
+    saved: Any = SimpleNamespace(question=QUESTION, plan=PLAN, effort=Effort(requests_max=5_000_000))
+    given = {"rate_rps": rate_rps, "workers": 3, "progress": lambda _: None}
+    answer = api_llm.check(saved, given | ({} if rate_rps is None else {"requests_max": 2_000_000}))
+    assert steps == [(5_000_000 if rate_rps is None else 2_000_000, 3), (rate_rps or 20.0, 1)]
+    assert answer.needed == (None if rate_rps is None else "plan alone: True")

@@ -57,7 +57,12 @@ def test_the_instants_of_a_fleet_of_batches() -> None:
     assert (stress.window_s, stress.steady_s, stress.served_s, stress.overhead_s) == (5.0, 30.0, 0.0, 0.0)
     assert stress.begins_s == 30.0 + 30.0
     assert stress.baseline_s == (30.0, 58.5)
-    assert (stress.lasts_s, stress.ends_s, stress.until_s, stress.comes_until_s) == (60.0, 120.0, 720.0, 721.5)
+    assert (stress.lasts_s, stress.ends_s, stress.until_s, stress.comes_until_s) == (
+        60.0,
+        120.0,
+        720.0,
+        721.5,
+    )
     assert (stress.load, stress.up_share, stress.spike_factor, stress.limit) == (0.8, 1.0, 1.0, None)
     assert stress.with_limit(7).plan.queue_limit == stress.with_limit(7).limit == 7
     assert stress.with_replicas(9) == replace(stress, plan=replace(stress.plan, replicas=9))
@@ -103,7 +108,10 @@ def test_a_fleet_that_breaks_down_is_up_for_its_share() -> None:
             {"clients": Clients(), "protection": Protection(shedding=Shedding.LATE)},
             r"--shed late needs to know when a request is late; give --timeout or --deadline",
         ),
-        ({"protection": Protection(ejects=True)}, r"--ejection is a balancer's, and replicas that share a queue"),
+        (
+            {"protection": Protection(ejects=True)},
+            r"--ejection is a balancer's, and replicas that share a queue",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused(changes: dict[str, Any], said: str) -> None:
@@ -137,7 +145,9 @@ def test_a_replica_that_pauses_stands_still_for_a_share() -> None:
 
 def test_classes_leave_some_ordinary_requests() -> None:
     def of(count: int, share: float) -> Disturbances:
-        return Disturbances(classes=tuple(RequestClass(name=f"c{n}", share=share, scale=2.0) for n in range(count)))
+        return Disturbances(
+            classes=tuple(RequestClass(name=f"c{n}", share=share, scale=2.0) for n in range(count))
+        )
 
     (ordinary, first, _) = of(2, 0.25).all_classes
     assert (ordinary.name, ordinary.share, ordinary.scale) == (ORDINARY, 0.5, 1.0)
@@ -145,7 +155,9 @@ def test_classes_leave_some_ordinary_requests() -> None:
     assert len(of(16, 0.01).all_classes) == 17
     one = RequestClass(name=ORDINARY, share=0.1, scale=2.0)
     for classes in (of(1, 0.1).classes * 2, (one,)):
-        with pytest.raises(DomainError, match="^at most 16 classes, each with a name of its own but 'ordinary'$"):
+        with pytest.raises(
+            DomainError, match="^at most 16 classes, each with a name of its own but 'ordinary'$"
+        ):
             Disturbances(classes=classes)
     with pytest.raises(DomainError, match="^at most 16 classes"):
         of(17, 0.01)

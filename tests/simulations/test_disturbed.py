@@ -180,8 +180,12 @@ def test_what_is_not_simulated_with_disturbances_is_refused() -> None:
     simulate, plan = DisturbedSimulation(), Plan(profile="one", replicas=2, batch_size_max=1)
     shared = replace(ONE, instances_per_device=2)
     rate = Workload(arrival_rate_rps=0.1)
-    with pytest.raises(DomainError, match="^replicas that share a device are not simulated with disturbances$"):
+    with pytest.raises(
+        DomainError, match="^replicas that share a device are not simulated with disturbances$"
+    ):
         simulate(shared, rate, plan, Disturbances(), (0.5,))
     trace = Workload(arrival_rate_rps=0.1, arrivals=TraceArrivals(instants_s=(0.0, 10.0)))
-    with pytest.raises(DomainError, match="^a trace has requests of its own; give a rate to plan with disturb"):
+    with pytest.raises(
+        DomainError, match="^a trace has requests of its own; give a rate to plan with disturb"
+    ):
         simulate(ONE, trace, plan, Disturbances(), (0.5,))
