@@ -48,7 +48,10 @@ def plan_of(**fields: Any) -> Plan:
         ({"batch_wait_max_s": -0.1}, "batch_wait_max_s must be >= 0 and finite, got -0.1"),
         ({"batch_wait_max_s": math.inf}, "batch_wait_max_s must be >= 0 and finite, got inf"),
         ({"queue_limit": -1}, "the queue limit must be >= 0, got -1"),
-        ({"preferred_sizes": (2,), "batching": Batching.TORCHSERVE}, "torchserve batching has no preferred sizes"),
+        (
+            {"preferred_sizes": (2,), "batching": Batching.TORCHSERVE},
+            "torchserve batching has no preferred sizes",
+        ),
         ({"preferred_sizes": (4, 2)}, "preferred sizes must rise from 1 or more, got 4, 2"),
         ({"preferred_sizes": (2, 2)}, "preferred sizes must rise from 1 or more, got 2, 2"),
         ({"preferred_sizes": (0, 2)}, "preferred sizes must rise from 1 or more, got 0, 2"),
@@ -115,7 +118,11 @@ def test_batches_that_are_collected_ahead_are_as_large_as_arrivals_make_them(
 ) -> None:
     """Of two at most, at 100 requests a second: Erlang's law tells whether another comes within the wait."""
     plan = plan_of(
-        batch_size_max=2, replicas=replicas, routing=routing, batch_wait_max_s=wait_s, batching=Batching.RAY_SERVE
+        batch_size_max=2,
+        replicas=replicas,
+        routing=routing,
+        batch_wait_max_s=wait_s,
+        batching=Batching.RAY_SERVE,
     )
     found, told = load_under(PROFILE, Workload(arrival_rate_rps=100.0, arrivals=arrivals), plan)
     assert told is is_exact
@@ -129,7 +136,12 @@ def test_other_rules_have_the_usual_load() -> None:
 
 
 def test_the_fewest_replicas_have_a_load_below_1() -> None:
-    assert [replicas_stable_min(PROFILE, rate_rps, 4) for rate_rps in (1.0, 199.0, 200.0, 400.0)] == [1, 1, 2, 3]
+    assert [replicas_stable_min(PROFILE, rate_rps, 4) for rate_rps in (1.0, 199.0, 200.0, 400.0)] == [
+        1,
+        1,
+        2,
+        3,
+    ]
 
 
 def test_relaxation_by_hand() -> None:
@@ -155,8 +167,12 @@ def test_what_has_no_steady_state_names_the_fewest_replicas() -> None:
     with pytest.raises(UnstableError, match=r"load 1\.250 >= 1 \(250 rps on 200 rps of 1 replica with full"):
         require_answerable(PROFILE, Workload(arrival_rate_rps=250.0), plan_of(replicas=1))
     ahead = plan_of(replicas=1, batch_size_max=4, batching=Batching.RAY_SERVE)
-    with pytest.raises(UnstableError, match=r"^unstable plan: load 1\.500 >= 1 \(150 rps on 1 replica\): with a batch"):
+    with pytest.raises(
+        UnstableError, match=r"^unstable plan: load 1\.500 >= 1 \(150 rps on 1 replica\): with a batch"
+    ):
         require_answerable(PROFILE, Workload(arrival_rate_rps=150.0), ahead)
     late = ServiceProfile(name="p", timings=(BatchTiming(batch_size=2, mean_s=0.01),))
-    with pytest.raises(DomainError, match="^profile p starts at batch size 2, but a request that finds an idle"):
+    with pytest.raises(
+        DomainError, match="^profile p starts at batch size 2, but a request that finds an idle"
+    ):
         require_answerable(late, Workload(arrival_rate_rps=1.0), plan_of(batch_size_max=2))

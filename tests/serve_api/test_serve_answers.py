@@ -35,7 +35,9 @@ def test_a_request_may_have_less_patience_than_the_server(given, patience_s):
 
 @pytest.mark.parametrize("given", ["1" * 10, "", "-1", "2.5", "soon"])
 def test_patience_is_a_whole_number_of_milliseconds(given):
-    with pytest.raises(Refused, match="^X-Request-Timeout-Ms must be a whole number of milliseconds, such as 250$"):
+    with pytest.raises(
+        Refused, match="^X-Request-Timeout-Ms must be a whole number of milliseconds, such as 250$"
+    ):
         _patience_s(Headers({"X-Request-Timeout-Ms": given}), 10.0)
 
 

@@ -25,9 +25,7 @@ from simulations.simulate import Countdown, Simulation, _rough, answer, answers
 from simulations.statistics.scatter import mean_of_runs, pooled_quantiles
 from simulations.stress import StressSimulation, _hopeless
 
-PROFILE = ServiceProfile(
-    name="p", timings=(BatchTiming(batch_size=1, mean_s=0.01),), request_overhead_s=0.25
-)
+PROFILE = ServiceProfile(name="p", timings=(BatchTiming(batch_size=1, mean_s=0.01),), request_overhead_s=0.25)
 
 
 def fleet_of(rate_rps: float = 25.0, ends_s: float = 3600.0) -> ScaledFleet:
@@ -110,7 +108,9 @@ def test_a_p99_needs_a_hundred_requests_beyond_it(runs: int, is_enough: bool) ->
             days(fleet)
         assert seen == list(range(runs))
     else:
-        with pytest.raises(InconclusiveError, match="^3 runs have 7500 requests, too few for a P99; look at a lon"):
+        with pytest.raises(
+            InconclusiveError, match="^3 runs have 7500 requests, too few for a P99; look at a lon"
+        ):
             days(fleet)
 
 
@@ -144,7 +144,8 @@ def test_a_pooled_quantile_has_its_ends_at_the_shares_that_scatter_allows() -> N
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(0.4, "0 s"), (89.9, "90 s"), (90.0, "2 min"), (5399.0, "90 min"), (5400.0, "1.5 h")]
+    ("seconds", "said"),
+    [(0.4, "0 s"), (89.9, "90 s"), (90.0, "2 min"), (5399.0, "90 min"), (5400.0, "1.5 h")],
 )
 def test_what_is_left_is_told_roughly(seconds: float, said: str) -> None:
     assert _rough(seconds) == said
@@ -239,7 +240,9 @@ def test_a_queue_that_cannot_be_worked_off_within_the_horizon_is_hopeless() -> N
 def test_replicas_that_share_a_device_are_not_in_trouble() -> None:
     stress = fleet_in_trouble()
     shared = replace(stress, profile=replace(stress.profile, instances_per_device=2))
-    with pytest.raises(DomainError, match="^replicas that share a device are not simulated in trouble; measure"):
+    with pytest.raises(
+        DomainError, match="^replicas that share a device are not simulated in trouble; measure"
+    ):
         StressSimulation(runs=1)(shared)
 
 
