@@ -245,12 +245,12 @@ def test_fleets_that_have_not_settled_name_the_first_of_them(monkeypatch: pytest
         return "why"
 
     monkeypatch.setattr("simulations.compare.why_unsettled", why)
-    wide, early = [looked("a"), looked("b")], [looked("c"), looked("d", settled=False)]
+    wide, early = [looked("a"), looked("b", width=0.25)], [looked("c"), looked("d", settled=False)]
     cases: list[Any] = ["one", "other"]
     for looks, expected in (((wide, early), ("other", early[1])), ((), ("one", None))):
         monkeypatch.setattr(PairedSimulation, "_looks", lambda *_, looks=looks: iter(looks))
         with pytest.raises(InconclusiveError, match="^why$"):
-            PairedSimulation(requests_max=7, precision=0.0 if looks else 0.02)._pools(cases)
+            PairedSimulation(requests_max=7)._pools(cases)
         assert asked[-1] == (*expected, 7)
 
 
