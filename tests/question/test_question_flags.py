@@ -232,3 +232,34 @@ def test_a_day_has_its_own_rates(tmp_path: Path) -> None:
     found = parse.read_curve(str(day), None, None)
     assert found is not None
     assert found.rates_rps == (5.0, 7.0)
+
+
+def test_files_of_other_tools_are_profiles_and_traces_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Only where they are not one of our own, and arrivals only behind `trace:`."""
+    other = tmp_path / "other.json"
+    other.write_text("{}", encoding="utf-8")
+    asked: list[tuple[object, str]] = []
+    held: list[Any] = [None]
+
+    def read(source: object, kind: str) -> Any:
+        asked.append((source, kind))
+        return held[0]
+
+    monkeypatch.setattr(parse, "_of_another_tool", read)
+    with pytest.raises(InputError):
+        parse.find_profile(str(other))
+    with pytest.raises(InputError):
+        parse.read_arrivals(f"trace:{other}")
+    held[0] = "held"
+    assert parse.find_profile(str(other)) == "held"
+    assert parse.read_arrivals(f"trace:{other}") == "held"
+    with pytest.raises(InputError):
+        parse.read_arrivals(str(other))
+    assert set(asked) == {(str(other), "profile"), (str(other), "workload")}
+    assert parse.find_profile(ONE) is ONE
+    monkeypatch.undo()
+    assert parse._of_another_tool(str(tmp_path / "none.json"), "profile") is None
+    assert parse._of_another_tool(5, "profile") is None
+    assert parse._of_another_tool(other, "profile") is None

@@ -8,6 +8,7 @@ from serving import MadeUp, a_store, metric, onnx_model, publish, settings
 
 from capacity.errors import InputError
 from serve_api.server import versions as module
+from serve_api.server.backend import warm_up
 from serve_api.server.breaker import Breaker, CircuitState
 from serve_api.server.metrics import Metrics
 from serve_api.server.versions import Deployment, Loader, Versions, check_alike, deploy, step_back
@@ -136,3 +137,42 @@ def test_a_thread_steps_back_and_never_forward(monkeypatch, nice, before, after)
     monkeypatch.setattr(module.os, "setpriority", lambda _which, _who, value: told.append(value))
     step_back(nice)
     assert told == ([] if after is None else [after])
+
+
+# What is warmed up.
+
+
+class Unfit(MadeUp):
+    """Answers batches of a size otherwise."""
+
+    def __init__(self, at: int, how: str) -> None:
+        super().__init__()
+        self.at, self.how = at, how
+
+    def predict(self, rows):
+        found = super().predict(rows)
+        if len(rows) != self.at:
+            return found
+        if self.how == "raises":
+            raise RuntimeError("SECRET")
+        if self.how == "short":
+            return found._replace(labels=found.labels[1:])
+        return found._replace(finite=[True] * (len(rows) - 1) + [False])
+
+
+def test_a_model_is_warmed_up_by_its_smallest_and_largest_batch():
+    model = MadeUp()
+    warm_up(model, 8)
+    assert model.sizes == [1, 8] * 5
+
+
+@pytest.mark.parametrize(
+    ("at", "how", "why"),
+    [(1, "raises", "RuntimeError"), (8, "short", "no finite answer"), (8, "infinite", "no finite answer")],
+)
+def test_a_model_that_cannot_answer_what_is_typical_is_not_served(at, how, why):
+    with pytest.raises(InputError) as caught:
+        warm_up(Unfit(at, how), 8)
+    assert str(caught.value) == (
+        f"version v1.0.0: fails at a batch of {at} rows of the features' means ({why}); train it again"
+    )
