@@ -535,3 +535,63 @@ def test_a_check_confirms_the_plan_and_plans_again_only_where_something_changed(
     answer = api_llm.check(saved, given | ({} if rate_rps is None else {"requests_max": 2_000_000}))
     assert steps == [(5_000_000 if rate_rps is None else 2_000_000, 3), (rate_rps or 20.0, 1)]
     assert answer.needed == (None if rate_rps is None else "plan alone: True")
+
+
+def test_fleets_whose_profile_fails_its_check_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[str] = []
+
+    def fails(profile: Any) -> None:
+        checked.append(profile.name)
+        raise InputError("it fails its check")
+
+    monkeypatch.setattr(api_llm, "_at_work", lambda *_: nullcontext(SimpleNamespace()))
+    monkeypatch.setattr("simulations.tokens.require_check", fails)
+    given = given_of(
+        fleet=["replicas=1", "replicas=2"], lengths=LENGTHS, rate_rps=20.0, progress=lambda _: None
+    )
+    refused("it fails its check", api_llm.compare, [], [LINE], given)
+    assert checked == ["line"]
+
+
+@pytest.mark.parametrize("output", [None, "rows.csv"])
+def test_a_file_that_cannot_be_written_is_told_before_a_sweep(
+    monkeypatch: pytest.MonkeyPatch, output: str | None
+) -> None:
+    steps: list[str] = []
+
+    def looked_at(path: Path) -> None:
+        raise InputError(f"no {path}")
+
+    def kept(path: Path | None, *_: object, **__: object) -> Any:
+        steps.append(f"keep {path}")
+        raise InputError("kept")
+
+    monkeypatch.setattr("capacity.answer.sweep.check_file", looked_at)
+    monkeypatch.setattr("capacity.answer.sweep.kept_rows", kept)
+    given = given_of(
+        **EFFORT, lengths=LENGTHS, rate=[], rate_rps=[20.0], replicas=[1], routing=None, output=output,
+        fresh=False, batch_size_max=None, progress=lambda _: None,
+    )  # fmt: skip
+    refused("kept" if output is None else "no rows.csv", api_llm.sweep, [LINE], given)
+    assert steps == (["keep None"] if output is None else [])
+
+
+def test_plans_are_compared_with_the_effort_of_the_first_unless_flags_say_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    efforts: list[Effort] = []
+
+    def at_work(effort: Effort, _: object) -> Any:
+        efforts.append(effort)
+        raise InputError("enough")
+
+    plan = SimpleNamespace(name="x", profile=LINE, plan=PLAN)
+    monkeypatch.setattr("capacity.answer.compare_tokens.token_contenders", lambda *_: (plan, plan))
+    monkeypatch.setattr("capacity.answer.compare_tokens.common_scenario", lambda *_: QUESTION.scenario(PLAN))
+    monkeypatch.setattr(api_llm, "_at_work", at_work)
+    saved: Any = [SimpleNamespace(effort=Effort(seed=seed, precision=0.1)) for seed in (3, 4)]
+    given = given_of(progress=lambda _: None, confidence=0.9)
+    refused("enough", api_llm.compare, saved, [], given)
+    given |= {"lengths": LENGTHS, "rate_rps": 5.0}
+    refused("enough", api_llm.compare, [], [LINE], given)
+    assert efforts == [Effort(seed=3, precision=0.1, confidence=0.9), Effort(confidence=0.9)]

@@ -13,7 +13,9 @@ from simulations.draws.watching import Sight
 from simulations.scaler import Scaler
 
 
-def scaler_of(metric: Metric = Metric.UTILIZATION, first: int = 2, until_s: float = 600.0, **fields: Any) -> Scaler:
+def scaler_of(
+    metric: Metric = Metric.UTILIZATION, first: int = 2, until_s: float = 600.0, **fields: Any
+) -> Scaler:
     level = 0.5 if metric is Metric.UTILIZATION else 2.0
     settings = Autoscaler(target=Target(metric=metric, level=level), replicas_max=10, **fields)
     return Scaler(settings, first, np.arange(0.0, until_s, 1.0), until_s)
@@ -79,7 +81,9 @@ def test_requests_at_each_replica_are_held_at_their_target(held: int, wanted: in
     """Two replicas, each with so many, where two are wanted."""
     scaler = scaler_of(Metric.CONCURRENCY)
     looks_of(scaler, 4, held=held)
-    expected = [(0.0, 2)] if wanted is None else [(0.0, 2), (15.0, min(wanted, 6))]  # by four at most in a sync
+    expected = (
+        [(0.0, 2)] if wanted is None else [(0.0, 2), (15.0, min(wanted, 6))]
+    )  # by four at most in a sync
     assert scaler.wanted == expected
 
 

@@ -247,6 +247,7 @@ def test_looks_double_their_runs_within_the_budget(
     """Runs of 100 requests, 20 at first."""
     monkeypatch.setattr(tokens, "TokenPool", Counting)
     monkeypatch.setattr(tokens, "look_at_runs", lambda case, pool, requests, care: (pool, requests, care))
+    monkeypatch.setattr(tokens, "replicate_tokens", lambda task: task)
     scenario = scenario_of()
     length = Length(warm_up=20, measured=70, cool_down=10)
     case: Any = SimpleNamespace(is_path=False, length=length, simulated=scenario, engine="kernel")
@@ -262,6 +263,8 @@ def test_looks_double_their_runs_within_the_budget(
     ]
     assert [task.seed.replication for task in seen] == list(range(runs[-1] if runs else 0))
     assert all(task.length is length and task.seed.value == 3 for task in seen)
+    usual: list[Any] = list(token_looks(case, Seed(value=3), 2000))
+    assert [(requests, care) for _, requests, care in usual] == [(2000, 1.0)]
 
 
 # ---- A recorded path -------------------------------------------------------------------------

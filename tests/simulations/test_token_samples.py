@@ -19,7 +19,7 @@ from simulations.statistics.tokens import TokenPool, TokenSample, token_sample
 OBJECTIVE = TokenObjective(limits={0.5: 8.0}, ttft_limits={0.9: 2.0}, tpot_limits={0.9: 1.5}, goodput_min=0.5)
 
 
-def sample_of(objective: TokenObjective = OBJECTIVE) -> TokenSample:
+def sample_of(objective: TokenObjective = OBJECTIVE, part: slice = slice(1, 4)) -> TokenSample:
     """Five requests, of which three count, from 1 s on; they stand for 12 s.
 
     Arrived at 1, 2 and 4 s, first tokens at 2, 5 and 5 s, last ones at 6, 5 and 11 s, of 5, 1 and 4 tokens; half a
@@ -43,7 +43,7 @@ def sample_of(objective: TokenObjective = OBJECTIVE) -> TokenSample:
         largest=np.array([3, 4, 5, 6]),
     )
     return token_sample(
-        draws, records, objective, overhead_s=np.full(5, 0.5), part=slice(1, 4), window_s=12.0, blocks=10
+        draws, records, objective, overhead_s=np.full(5, 0.5), part=part, window_s=12.0, blocks=10
     )
 
 
@@ -56,7 +56,9 @@ def test_a_sample_is_of_the_requests_that_count() -> None:
     assert (found.itl.count, found.itl.total_s) == (7, pytest.approx(10.0))
     assert (found.engine_s, found.running_s, found.block_s) == (15.0, 18.0, 4.5)
     assert (found.window_s, found.busy_s, found.batches, found.batch_size_largest) == (12.0, 9.0, 40.0, 3)
-    assert found.rises_s == (pytest.approx(5.5 - 5.5),)  # the later two beside the first
+    assert found.rises_s == (0.0,)  # 5.5 s, and then 3.5 and 7.5 s
+    assert sample_of(part=slice(1, 5)).rises_s == (1.0,)  # and 3.5 s
+    assert sample_of(part=slice(1, 2)).rises_s == (0.0,)
     assert found.missed == 2
 
 
@@ -65,6 +67,9 @@ def test_a_sample_is_of_the_requests_that_count() -> None:
     [
         (TokenObjective(limits={0.5: 1.0, 0.9: 5.6}), 1),  # of the highest quantile
         (TokenObjective(ttft_limits={0.9: 3.5}), 0),  # at the limit is in time
+        (TokenObjective(limits={0.9: 7.5}), 0),
+        (TokenObjective(limits={0.9: 5.5}), 1),
+        (TokenObjective(tpot_limits={0.9: 2.0}), 0),
         (TokenObjective(ttft_limits={0.9: 3.4}), 1),
         (TokenObjective(tpot_limits={0.9: 1.9}), 1),
         (TokenObjective(tpot_limits={0.9: 0.9}), 2),  # not the one of a single token
