@@ -80,7 +80,7 @@ def test_patient_clients_and_rare_requests_take_longer_to_see() -> None:
 
 
 def test_the_instants_of_engines() -> None:
-    """A full engine takes 20 s a response, so that four of them are 80 s of warm-up; windows hold 200 in 40 s."""
+    """A full engine takes 20 s a response: the warm-up is four of them, 80 s. Windows hold 200 in 40 s."""
     stress = engines_in_trouble(startup_s=7.0)
     assert (stress.served_s, stress.capacity_rps, stress.load) == (20.0, 6.0, 5.0 / 6.0)
     assert stress.overhead_s == pytest.approx(0.5 + 0.01 * 20.0)

@@ -352,7 +352,7 @@ def test_a_switch_that_fails_leaves_the_link_as_it_was_and_nothing_beside(store,
     assert [path.name for path in store.root.iterdir() if path.name.startswith(".")] == []
 
 
-def test_somebody_else_may_be_quicker(store, monkeypatch):
+def test_another_process_may_be_quicker(store, monkeypatch):
     whole = store.load("v1.1.0")
     other = whole.metadata.model_copy(update={"version": "v2.0.0"})
     rename = Path.rename

@@ -127,7 +127,7 @@ def test_a_mean_of_runs_is_held_by_students_t() -> None:
 
 
 def test_a_pooled_quantile_has_its_ends_at_the_shares_that_scatter_allows() -> None:
-    """Beyond 100 lie 0 of one run and 100 of the other: shares 0 and 1, so that all may lie within or beyond."""
+    """Beyond 100 lie none of one run and all of the other: any share is possible."""
     low, high = np.arange(1.0, 101.0), np.arange(101.0, 201.0)
     found = pooled_quantiles([low, high], (0.5,), 0.95, 0.5)[0.5]
     assert (found.value, found.low, found.high) == (100.5, 1.5, 200.5)

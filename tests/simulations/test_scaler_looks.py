@@ -78,7 +78,7 @@ def test_replicas_that_are_twice_as_busy_as_wanted_are_doubled_and_serve_once_th
 
 @pytest.mark.parametrize(("held", "wanted"), [(2, None), (4, 4), (3, 3), (9, 9)])
 def test_requests_at_each_replica_are_held_at_their_target(held: int, wanted: int | None) -> None:
-    """Two replicas, each with so many, where two are wanted."""
+    """Two replicas, each holding `held` requests, where two are the target."""
     scaler = scaler_of(Metric.CONCURRENCY)
     looks_of(scaler, 4, held=held)
     expected = (

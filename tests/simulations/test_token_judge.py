@@ -68,7 +68,7 @@ def saturates(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def forgets(monkeypatch: pytest.MonkeyPatch, requests: float) -> list[tuple[float, ...]]:
-    """The start is forgotten after so many requests; what that was asked with."""
+    """The start is forgotten after this number of requests; returns what that was asked with."""
     asked: list[tuple[float, ...]] = []
 
     def told(*given: float) -> float:
