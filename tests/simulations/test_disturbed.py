@@ -2,6 +2,8 @@
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ from simulations.disturbed import (
     _pauses,
     _quantiles,
     _requests,
+    _run,
 )
 from simulations.draws.arrivals import Seed
 from simulations.draws.service import ExponentialTimes
@@ -189,3 +192,33 @@ def test_what_is_not_simulated_with_disturbances_is_refused() -> None:
         DomainError, match="^a trace has requests of its own; give a rate to plan with disturb"
     ):
         simulate(ONE, trace, plan, Disturbances(), (0.5,))
+
+
+def test_a_run_counts_all_but_its_first_tenth_and_who_is_lost_is_infinitely_late(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every request takes a second, but for every fourth, which is lost."""
+    seen: list[Any] = []
+
+    def run(plan: Plan, times: Any, draws: Any, clients: Any, protection: Any, faults: Any) -> Any:
+        seen.append((draws, faults))
+        answered_s = draws.arrived_s + 1.0
+        answered_s[::4] = np.nan
+        return SimpleNamespace(arrived_s=draws.arrived_s, answered_s=answered_s)
+
+    monkeypatch.setattr("simulations.disturbed.run_kernel", run)
+    monkeypatch.setattr("simulations.disturbed._requests", lambda *_: 1001)
+    both = Disturbances(pauses=Pauses(length_s=1.0, per_s=1.0), classes=(LONG,))
+    plan = Plan(profile="one", replicas=2, batch_size_max=1)
+    responses_s, kinds = _run(3, ONE, None, SLOW, plan, both, 0.99, 4)
+    ((draws, faults),) = seen
+    assert draws.arrived_s.shape == (1001,)
+    assert (draws.service.shape, draws.routing.shape) == ((1, 1001), (1, 1001, 2))
+    assert (draws.backoff.shape, draws.scale.shape) == ((0, 0), (1001,))
+    assert {fault.replica for fault in faults} == {0, 1}
+    assert max(fault.instant_s for fault in faults if fault.action is Action.PAUSE) < draws.arrived_s[-1]
+    assert (len(responses_s), len(kinds)) == (900, 900)
+    lost = np.arange(101, 1001) % 4 == 0
+    assert np.isinf(responses_s[lost]).all()
+    assert responses_s[~lost] == pytest.approx(1.0)
+    assert np.array_equal(draws.scale[101:], np.array([1.0, 8.0])[kinds])
