@@ -1,6 +1,7 @@
 """A plan's limits, and how much work it can sustain: by hand, at each boundary."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -176,3 +177,31 @@ def test_what_has_no_steady_state_names_the_fewest_replicas() -> None:
         DomainError, match="^profile p starts at batch size 2, but a request that finds an idle"
     ):
         require_answerable(late, Workload(arrival_rate_rps=1.0), plan_of(batch_size_max=2))
+
+
+@pytest.mark.parametrize(
+    ("routing", "instances", "replicas", "working"),
+    [
+        (Routing.ROUND_ROBIN, 2, 4, 2.0),
+        (Routing.ROUND_ROBIN, 2, 3, 1.5),  # the slow ones decide
+        (Routing.RANDOM, 2, 3, 1.5),
+        (Routing.LEAST_OUTSTANDING, 2, 3, 2.0),  # a full device, and a quick one
+        (Routing.SHARED_QUEUE, 4, 5, 2.0),
+        (Routing.POWER_OF_TWO, 2, 3, 2.0),
+        (
+            Routing.POWER_OF_TWO,
+            4,
+            5,
+            5.0 / 3.0,
+        ),  # 4 of 5 slow ones get 12/20 of the requests and do the work of one
+        (Routing.POWER_OF_TWO, 4, 3, 1.0),
+        (Routing.SHARED_QUEUE, 1, 3, 3.0),
+    ],
+)
+def test_replicas_that_share_devices_do_the_work_of_fewer(
+    routing: Routing, instances: int, replicas: int, working: float
+) -> None:
+    """With m busy on a device each takes m times as long; one alone serves 200 requests a second."""
+    shared = replace(PROFILE, instances_per_device=instances)
+    plan = plan_of(replicas=replicas, routing=routing)
+    assert sustainable_rate_rps(shared, plan) == pytest.approx(200.0 * working)

@@ -184,3 +184,19 @@ def test_the_straight_line_by_hand(slots: int, budget: int, tokens: int, passes:
     )
     read = sum(range(11, 30))
     assert 1.0 / rate_rps == pytest.approx(0.01 * passes + 0.02 + 0.003 * 19 + 1e-5 * read)
+
+
+@pytest.mark.parametrize("share", [1.0, 1.5, -0.1])
+def test_a_cached_share_is_from_0_to_below_1(share: float) -> None:
+    scenario = question_of().scenario(question_of().plans(PROFILE)[0])
+    assert replace(scenario, cached_share=0.99).cached_share == 0.99
+    with pytest.raises(DomainError, match="^--cached-share must be from 0 to below 1, got"):
+        replace(scenario, cached_share=share)
+
+
+@pytest.mark.parametrize("fields", [{"replicas": 0}, {"replicas": REPLICAS_LIMIT + 1}])
+def test_a_plan_of_engines_out_of_range_is_refused(fields: dict[str, int]) -> None:
+    least = TokenPlan(profile="p", replicas=1, sequences_max=1, batched_tokens_max=1)
+    assert replace(least, replicas=REPLICAS_LIMIT).replicas == REPLICAS_LIMIT
+    with pytest.raises(DomainError):
+        replace(least, **fields)

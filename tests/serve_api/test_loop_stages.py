@@ -309,3 +309,16 @@ def test_a_graph_that_is_another_model_is_refused(session, off, labels, said):
         return
     with pytest.raises(InconclusiveError, match=f"^the ONNX graph and scikit-learn disagree: {said}"):
         graph.difference_max(b"before", pipeline, rows)
+
+
+@pytest.mark.parametrize(
+    ("code", "goes_on"), [(0, True), (3, True), (4, True), (1, False), (2, False), (5, False)]
+)
+def test_what_is_missed_or_cannot_be_told_is_an_answer_too(work, monkeypatch, code, goes_on):
+    done = subprocess.CompletedProcess([], code, stdout="said")
+    monkeypatch.setattr(module.subprocess, "run", lambda *_, **__: done)
+    if goes_on:
+        work.loop._capacity("verify")
+    else:
+        with pytest.raises(typer.Exit):
+            work.loop._capacity("verify")
