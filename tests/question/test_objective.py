@@ -6,7 +6,14 @@ import pytest
 
 from capacity.errors import DomainError, InputError
 from capacity.performance import Interval, Kind, Performance, TokenPerformance
-from capacity.question.objective import TIERS, LatencyObjective, Measure, Promise
+from capacity.question.objective import (
+    TIERS,
+    LatencyObjective,
+    Measure,
+    Promise,
+    TokenObjective,
+    format_value,
+)
 
 EVERYTHING = LatencyObjective(
     limits={0.99: 0.2, 0.5: 0.05},
@@ -150,3 +157,105 @@ def test_requests_beyond_a_limit_are_those_that_goodput_leaves() -> None:
     promise = Promise(measure=Measure.MISSED, allowed=0.02)
     assert promise.found(TokenPerformance(kind=Kind.SIMULATION, goodput=0.75)) == Interval.exact(0.25)
     assert promise.found(TokenPerformance(kind=Kind.SIMULATION)) is None
+
+
+# ---- Objectives of language models -----------------------------------------------------------------
+
+
+OF_TOKENS = TokenObjective(
+    limits={0.99: 20.0},
+    response_mean_s=9.0,
+    ttft_limits={0.99: 2.0, 0.5: 1.0},
+    tpot_limits={0.9: 0.05},
+    itl_limits={0.999: 0.2},
+    ttft_mean_s=0.9,
+    tpot_mean_s=0.04,
+    itl_mean_s=0.03,
+    goodput_min=0.9,
+)
+
+
+def test_limits_of_tokens_stand_before_those_of_the_response() -> None:
+    assert list(map(str, OF_TOKENS.promises)) == [
+        "TTFT P50 <= 1 s",
+        "TTFT P99 <= 2 s",
+        "TPOT P90 <= 50 ms",
+        "ITL P99.9 <= 200 ms",
+        "TTFT mean <= 900 ms",
+        "TPOT mean <= 40 ms",
+        "ITL mean <= 30 ms",
+        "P99 <= 20 s",
+        "mean <= 9 s",
+        "share beyond a limit <= 10 %",
+    ]
+    assert OF_TOKENS.quantiles == (0.5, 0.9, 0.99, 0.999)
+    assert OF_TOKENS.together == {
+        Measure.RESPONSE: 20.0, Measure.TTFT: 2.0, Measure.TPOT: 0.05, Measure.ITL: 0.2
+    }  # fmt: skip
+    assert TokenObjective(ttft_mean_s=1.0).together == {}
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "message"),
+    [
+        ({"ttft_mean_s": 0.0}, DomainError, "the limit of the mean TTFT must be positive, got 0.0"),
+        ({"tpot_mean_s": math.inf}, DomainError, "the limit of the mean TPOT must be positive, got inf"),
+        ({"itl_mean_s": -1.0}, DomainError, "the limit of the mean ITL must be positive, got -1.0"),
+        ({"goodput_min": 0.0}, DomainError, r"goodput must be within \(0, 1\), got 0.0"),
+        ({"goodput_min": 1.0}, DomainError, r"goodput must be within \(0, 1\), got 1.0"),
+        (
+            {"goodput_min": 0.5, "ttft_mean_s": 1.0},
+            InputError,
+            "goodput counts requests that keep all limits",
+        ),
+        ({"itl_limits": {0.9: 0.0}}, DomainError, "the ITL P90 limit must be positive, got 0.0"),
+        ({"tpot_limits": {0.9: 5}}, InputError, r"the limit \{0.9: 5\} is in seconds; write '5ms', or 5.0"),
+        (
+            {"ttft_limits": {0.5: 2.0, 0.9: 1.0}},
+            InputError,
+            "the TTFT P50 limit 2 s is above the TTFT P90 limit",
+        ),
+    ],
+)
+def test_a_limit_of_tokens_out_of_range_is_refused(
+    fields: dict[str, object], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        TokenObjective(**fields)
+
+
+def test_small_limits_of_tokens_are_in_range() -> None:
+    found = TokenObjective(ttft_limits={0.9: "5ms"}, itl_mean_s=0.5, goodput_min=0.001)
+    assert (found.ttft_limits, found.itl_mean_s, found.goodput_min) == ({0.9: 0.005}, 0.5, 0.001)
+
+
+# ---- Words -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("measure", "ends", "said"),
+    [
+        (Measure.RESPONSE, (0.0483, 0.046, 0.0507), "48.3 (46 to 50.7) ms"),
+        (Measure.RESPONSE, (0.05, 0.05, 0.05), "50 ms"),
+        (Measure.RESPONSE, (0.0009, 0.0008, 0.001), "900 µs (800 µs to 1 ms)"),
+        (Measure.RESPONSE, (0.05, 0.04, math.inf), "50 ms (40 ms or more)"),
+        (Measure.RESPONSE, (math.inf, 0.04, math.inf), "infinite"),
+        (Measure.LOSS, (0.002, 0.001, 0.003), "0.2 (0.1 to 0.3) %"),
+        (Measure.UTILIZATION, (0.5, 0.5, 0.5), "50 %"),
+    ],
+)
+def test_a_value_is_said_with_its_ends_and_one_unit(
+    measure: Measure, ends: tuple[float, float, float], said: str
+) -> None:
+    value, low, high = ends
+    promise = Promise(measure=measure, allowed=1.0, quantile=0.9 if measure.has_quantile else None)
+    assert format_value(promise, Interval(value=value, low=low, high=high)) == said
+
+
+def test_the_fewest_losses_are_allowed_by_the_strictest_limit() -> None:
+    assert EVERYTHING.loss_allowed == 0.001
+    assert EVERYTHING.strictest_of_losses.measure is Measure.LOSS
+    quantiles = LatencyObjective(limits={0.5: 0.1, 0.9: 0.2}, wait_limits={0.99: 0.1}, response_mean_s=1.0)
+    assert quantiles.loss_allowed == pytest.approx(0.01)
+    assert quantiles.strictest_of_losses.measure is Measure.WAIT
+    assert LatencyObjective(response_mean_s=1.0).loss_allowed is None

@@ -205,3 +205,34 @@ def test_settings_tell_apart_whatever_changes_an_answer() -> None:
     assert repr(grids[0].settings(seed=1)) not in settings
     assert repr(grid_of().settings(seed=0)) == settings[0]
     assert all(len(text) < 2000 for text in settings)
+
+
+def test_settings_are_read_by_people_where_they_are_short() -> None:
+    found = grid_of(
+        replicas=range(1, 21), queue_limit=3, batch_sizes_max=(2, None), batch_waits_max_s=(0.0, 0.1),
+        routings=(Routing.RANDOM, Routing.ROUND_ROBIN),
+    ).settings(seed=7)  # fmt: skip
+    assert found["replicas"] == list(range(1, 21))
+    assert (found["arrival_rates_rps"], found["batch_sizes_max"]) == ([100.0], [2, None])
+    assert (found["batch_waits_max_s"], found["queue_limit"], found["seed"]) == ([0.0, 0.1], 3, 7)
+    assert (found["routings"], found["batching"]) == (["random", "round-robin"], "triton")
+    assert (list(found["profiles"]), found["preferred_sizes"]) == (["made-up"], [])
+    assert len(found["profiles"]["made-up"]) == 32
+    assert "python" not in found["versions"]
+    assert "numpy" in found["versions"]
+    long = grid_of(replicas=range(1, 22)).settings()["replicas"]
+    assert long.startswith("21 values, ")
+    assert len(long) == len("21 values, ") + 32
+
+
+def test_long_axes_are_cut_in_what_is_said() -> None:
+    with pytest.raises(InputError, match=f"^--replicas {'x' * 40!r} is not a whole number, such as 4$"):
+        parse_counts(["x" * 41], "--replicas")
+    ranges = ":".join("1" * 30 for _ in range(4))
+    with pytest.raises(InputError, match=f"^--replicas {ranges[:80]!r} is not a range from low to high"):
+        parse_counts([ranges], "--replicas")
+    falling = "2:" + " " * 90 + "1"
+    with pytest.raises(
+        InputError, match=f"^--replicas {falling[:80]!r} runs from high to low; write the low"
+    ):
+        parse_counts([falling], "--replicas")

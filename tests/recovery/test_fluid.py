@@ -287,3 +287,24 @@ def test_a_deadline_and_tokens_of_time_limit_what_comes() -> None:
     assert amplification(Clients(timeout_s=0.5, attempts=3, hedge_s=0.1), 120.0) == 3.0
     budget = RetryBudget(kind=BudgetKind.FIRST_TRIES, ratio=0.2, tokens_per_s=10.0)
     assert amplification(Clients(timeout_s=0.5, attempts=3, budget=budget), 80.0) == pytest.approx(1.325)
+
+
+@pytest.mark.parametrize(
+    ("budget", "tries"),
+    [
+        (RetryBudget(kind=BudgetKind.FIRST_TRIES, ratio=0.2, cost=0.5), 1.4),
+        (RetryBudget(kind=BudgetKind.FIRST_TRIES, ratio=0.2, tokens_per_s=10.0), 1.0 + 0.2 + 0.1),
+        (RetryBudget(kind=BudgetKind.FIRST_TRIES, ratio=0.2, cost=0.0), 3.0),
+        (RetryBudget(kind=BudgetKind.FIRST_TRIES, ratio=5.0), 3.0),
+        (RetryBudget(kind=BudgetKind.CONCURRENT, ratio=0.2), 1.25),
+        (RetryBudget(kind=BudgetKind.CONCURRENT, ratio=1.0), 3.0),
+        (RetryBudget(kind=BudgetKind.CONCURRENT, ratio=0.9), 3.0),
+        (RetryBudget(kind=BudgetKind.SUCCESSES, ratio=0.9), 1.0),
+        (RetryBudget(kind=BudgetKind.THROTTLE, ratio=0.9), 1.0),
+        (RetryBudget(), 3.0),
+    ],
+)
+def test_tokens_pay_for_as_many_attempts_as_they_last(budget: RetryBudget, tries: float) -> None:
+    """At 100 first tries a second, of three attempts at most."""
+    clients = Clients(timeout_s=0.5, attempts=3, budget=budget)
+    assert amplification(clients, 100.0) == pytest.approx(tries)

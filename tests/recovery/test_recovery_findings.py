@@ -121,3 +121,12 @@ def test_a_quantile_that_one_run_has_not_is_none() -> None:
 
 def test_equal_values_have_no_width() -> None:
     assert mean_of([2.0, 2.0, 2.0], 0.95) == Interval(value=2.0, low=2.0, high=2.0)
+
+
+def test_two_values_that_are_equal_have_no_width_and_one_alone_all() -> None:
+    assert mean_of([2.0, 2.0], 0.95) == Interval(value=2.0, low=2.0, high=2.0)
+    assert mean_of([2.0], 0.95) == Interval(value=2.0, low=0.0, high=math.inf)
+    assert mean_of([2.0], 0.95, most=3.0).high == 3.0
+    half = student_t(0.95, 1) * math.sqrt(0.5) / math.sqrt(2.0)
+    found = mean_of([101.0, 102.0], 0.95)
+    assert (found.value, found.low, found.high) == pytest.approx((101.5, 101.5 - half, 101.5 + half))

@@ -1,19 +1,34 @@
 """Each caveat is given where it holds, and not where it does not."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
+from capacity.autoscaling.autoscaler import Autoscaler
 from capacity.autoscaling.scaled_fleet import ScaledFleet
+from capacity.autoscaling.target import Metric, Target
+from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.candidate import Doubt
+from capacity.profile.sampling import FloorDoubt
+from capacity.question.candidate import Candidate, Doubt, Rejection, Verdict
 from capacity.question.caveat import CaveatCode
-from capacity.question.plan import Batching, Plan
+from capacity.question.objective import LatencyObjective, Measure, Promise
+from capacity.question.plan import Batching, Plan, Routing
+from capacity.question.question import Family, Question
 from capacity.search.caveats import (
     autoscale_caveats,
+    batches_missing,
     batching_caveats,
+    device_caveats,
+    format_count,
     headroom_caveats,
+    interval_caveats,
+    mean_caveats,
+    plausibility_caveats,
     profile_caveats,
+    routing_caveats,
+    search_caveats,
     trace_caveats,
 )
 from capacity.search.recommendation import Headroom
@@ -139,6 +154,29 @@ def test_a_fleet_that_follows_its_load_is_told_what_its_profile_leaves_open_of_p
     assert "no percentile as high as P99" in told[CaveatCode.PROFILE_PERCENTILE_MISSING]
 
 
+@pytest.mark.parametrize(
+    ("size_max", "metric", "is_told"),
+    [
+        (2, Metric.UTILIZATION, True),
+        (1, Metric.UTILIZATION, False),
+        (2, Metric.CONCURRENCY, False),
+        (2, None, False),
+    ],
+)
+def test_batches_make_utilization_say_more_than_the_load(size_max, metric, is_told):
+    level = 0.5 if metric is Metric.UTILIZATION else 2.0
+    scaler = metric and Autoscaler(target=Target(metric=metric, level=level), replicas_max=3)
+    fleet = ScaledFleet(
+        profile=ServiceProfile(name="p", timings=(FULL, replace(FULL, batch_size=2))),
+        plan=Plan(profile="p", replicas=2, batch_size_max=size_max),
+        autoscaler=scaler,
+        curve=DailyCurve(times_s=(0.0,), rates_rps=(25.0,)),
+        response_p99_s=0.5,
+    )
+    expected = [CaveatCode.UTILIZATION_OF_BATCHES] * is_told + [CaveatCode.PROFILE_ERROR_LEFT_OUT]
+    assert [one.code for one in autoscale_caveats(fleet)] == expected
+
+
 def test_open_rates_are_told_where_more_than_2_percent_lie_between():
     def told(refused_rps: float, doubt: Doubt | None) -> list[CaveatCode]:
         headroom = Headroom(today_rps=100.0, accepted_rps=200.0, refused_rps=refused_rps, doubt=doubt)
@@ -174,3 +212,226 @@ def test_every_message_names_its_mend():
     )
     for caveat in profile_caveats(profile, 1, [0.99]):
         assert any(word in caveat.message for word in ("measure", "add it with", "would include")), caveat
+
+
+def test_the_widths_and_the_batches_that_are_missing_are_those_by_hand():
+    """Three times as wide as asked: nine times the fewest samples, of which there is one time."""
+    timings = (replace(MANY, samples_s=MANY.samples_s[:50]), replace(MANY, batch_size=2))
+    profile = ServiceProfile(name="p", timings=timings)
+    poisson = Workload(arrival_rate_rps=1.0)
+    (one,) = interval_caveats(poisson, profile, width=0.03, simulated_width=0.01, precision=0.01)
+    assert one.message == (
+        "the interval is 3 % wide to a side, and 1 % was asked; no simulation narrows it, since it comes from "
+        "the few samples of the profile; measure about 400 more batches of each size"
+    )
+    summaries = ServiceProfile(name="p", timings=(FULL,))
+    (two,) = interval_caveats(poisson, summaries, width=0.03, simulated_width=0.01, precision=0.01)
+    assert two.message.endswith("the budget is used up; raise --requests-max")
+    recorded = Workload(arrival_rate_rps=1.0, arrivals=TraceArrivals(instants_s=(0.0, 1.0)))
+    (three,) = interval_caveats(recorded, summaries, width=0.03, simulated_width=0.01, precision=0.01)
+    assert three.message.endswith("the budget is used up; record for longer")
+
+
+def test_means_are_of_the_served_where_any_are_rejected():
+    def told(**fields) -> list[str]:
+        return [one.message for one in mean_caveats(Performance(kind=Kind.SIMULATION, **fields))]
+
+    (message,) = told(loss_probability=0.0123, response_mean_s=0.1)
+    assert message.startswith("means leave out the 1.23 % of requests that are rejected;")
+    assert told(loss_probability=0.0123) == []  # none was served, and there is no mean
+    assert told(loss_probability=0.0, response_mean_s=0.1) == told(response_mean_s=0.1) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "told"), [(1234.5, "1200"), (1250.1, "1300"), (0.2, "1"), (-3.0, "1"), (1.4, "1.4")]
+)
+def test_numbers_of_things_have_two_digits(number, told):
+    assert format_count(number) == f"{float(told):.0f}"
+
+
+def in_doubt(found: Interval | None, allowed: float = 0.1, **fields) -> Candidate:
+    promise = Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=allowed)
+    quantiles = {} if found is None else {0.99: found}
+    given = {
+        "plan": Plan(profile="p", replicas=1, batch_size_max=1),
+        "verdict": Verdict.INCONCLUSIVE,
+        "rejection": Rejection.of(promise, 0.2),
+        "performance": Performance(kind=Kind.SIMULATION, response_quantiles_s=quantiles),
+    }
+    return Candidate(**(given | fields))
+
+
+def test_the_half_width_falls_with_the_root_of_the_samples():
+    """A half-width of twice the distance on a logarithmic scale: four times the samples, three more."""
+    profile = ServiceProfile(name="p", timings=(MANY, replace(MANY, batch_size=2, samples_s=(0.1,) * 40)))
+    wide = Interval(value=0.05, low=0.01, high=0.05 * 4.0)
+    assert batches_missing(in_doubt(wide), profile) == pytest.approx(3 * 40)
+    assert batches_missing(in_doubt(wide, rejection=None), profile) is None
+    assert batches_missing(in_doubt(wide, performance=None), profile) is None
+    assert batches_missing(in_doubt(None), profile) is None
+    assert batches_missing(in_doubt(wide), ServiceProfile(name="p", timings=(FULL,))) is None
+    at_the_limit = Interval(value=0.1, low=0.05, high=0.2)
+    assert batches_missing(in_doubt(at_the_limit), profile) is None
+    assert batches_missing(in_doubt(Interval(value=0.0, low=0.0, high=0.2)), profile) is None
+
+
+def search_of(*profiles: ServiceProfile, considered: tuple[Candidate, ...] = (), **fields) -> SimpleNamespace:
+    """What the caveats of a search look at."""
+    question = Question(
+        profiles=profiles,
+        workload=Workload(arrival_rate_rps=1.0),
+        objective=LatencyObjective(limits={0.99: 0.1}),
+    )
+    given = {"floor_doubts": {}, "families_untried": [], "fleets_untried": 0}
+    return SimpleNamespace(question=question, considered=considered, **(given | fields))
+
+
+def cheaper(replicas: int, doubt: Doubt | None = None, profile: str = "p", size: int = 1) -> Candidate:
+    plan = Plan(profile=profile, replicas=replicas, batch_size_max=size)
+    return in_doubt(None, plan=plan, doubt=doubt)
+
+
+def test_cheaper_fleets_in_doubt_are_named_up_to_three_and_then_counted():
+    sampled = ServiceProfile(name="p", timings=(MANY,))
+    chosen = cheaper(9)
+    told = [
+        one.message
+        for one in search_caveats(search_of(sampled, considered=(cheaper(9), cheaper(10))), chosen)
+    ]
+    assert told == []
+    three = (cheaper(1), cheaper(2, Doubt.MARGIN), cheaper(3, size=2), cheaper(3, size=1))
+    told = [one.message for one in search_caveats(search_of(sampled, considered=three), chosen)]
+    ending = "cheaper and could be neither accepted nor refused;"
+    assert told == [
+        f"a fleet of 1 with batches up to 1 is {ending} raise --requests-max",
+        f"a fleet of 2 with batches up to 1 is {ending} measure more batches of each size for the profile and "
+        "lower --precision to separate it from its limit",
+        f"a fleet of 3 with batches up to 1 or 2 is {ending} raise --requests-max",
+    ]
+    four = (*three, cheaper(5, Doubt.TRACE))
+    (message,) = [one.message for one in search_caveats(search_of(sampled, considered=four), chosen)]
+    assert message.startswith(f"4 fleets, of 1 to 5 replicas, are {ending} raise --requests-max, and measure")
+    assert message.endswith(", and record the trace for longer")
+    accepted = replace(cheaper(1), verdict=Verdict.MET)
+    assert list(search_caveats(search_of(sampled, considered=(accepted,)), chosen)) == []
+    assert list(search_caveats(search_of(sampled, considered=three), None)) == []
+
+
+def test_of_several_profiles_a_fleet_is_named_by_its_own():
+    summary, other = (ServiceProfile(name=name, timings=(FULL,), hourly_usd=1.0) for name in "pq")
+    search = search_of(summary, other, considered=(cheaper(2, Doubt.MARGIN, profile="q"),))
+    (one,) = search_caveats(search, cheaper(3))
+    assert one.message == (
+        "a fleet of 2 of q with batches up to 1 is cheaper and could be neither accepted nor refused; "
+        "lower --precision to separate it from its limit"
+    )
+
+
+def test_a_doubt_of_the_profile_counts_the_batches_up_to_a_million():
+    sampled = ServiceProfile(name="p", timings=(replace(MANY, samples_s=MANY.samples_s[:50]),))
+
+    def told(high_s: float) -> str:
+        found = Interval(value=0.05, low=0.01, high=high_s)
+        search = search_of(sampled, considered=(in_doubt(found, doubt=Doubt.PROFILE),))
+        (caveat,) = search_caveats(search, cheaper(2))
+        return caveat.message.partition("; ")[2]
+
+    assert told(0.05 * 2.0**3) == "measure about 400 more batches of each size for the profile"
+    assert told(0.05 * 2.0**150) == "measure more batches of each size for the profile"
+
+
+def test_what_the_budget_left_out_is_named():
+    profile = ServiceProfile(name="p", timings=(FULL,))
+    routings = (Routing.RANDOM, Routing.RANDOM, Routing.SHARED_QUEUE)
+    families = [Family(profile=profile, routing=routing) for routing in routings]
+    untried = search_of(profile, families_untried=families, fleets_untried=7)
+    one, other = search_caveats(untried, None)
+    assert "all fleets of p under random, p under shared-queue were tried" in one.message
+    assert other.message.startswith("7 of the cheapest fleets were not tried")
+    assert one.code is other.code is CaveatCode.FLEETS_UNTRIED
+
+
+def test_a_floor_in_doubt_names_its_batches_or_another_limit():
+    def told(limit_s: float) -> str:
+        floor_s = Interval(value=0.1, low=0.05, high=0.2)
+        doubt = FloorDoubt(batch_size=4, samples=100, floor_s=floor_s, limit_s=limit_s)
+        search = search_of(ServiceProfile(name="p", timings=(FULL,)), floor_doubts={("p", 4): doubt})
+        (caveat,) = search_caveats(search, None)
+        assert caveat.code is CaveatCode.FLOOR_IN_DOUBT
+        return caveat.message
+
+    # Half of the distance of the limit is half of the half-width: four times the samples.
+    assert told(0.2) == (
+        "p: the service time itself, from 100 samples of batch size 4, is 50 ms to 200 ms at that quantile, on "
+        "both sides of 200 ms, and no number of replicas makes it shorter; measure about 300 more batches of "
+        "size 4, or choose another limit"
+    )
+    assert told(0.1).endswith("no number of replicas makes it shorter; choose a limit above 200 ms")
+
+
+def test_seven_sizes_are_six_and_one_more():
+    def told(sizes: int) -> str:
+        timings = tuple(BatchTiming(batch_size=2 + size, samples_s=(0.003 + size,)) for size in range(sizes))
+        profile = ServiceProfile(name="p", timings=timings)
+        return next(one.message for one in plausibility_caveats(profile, 0.9))
+
+    assert "a single sample of batch sizes 2, 3, 4, 5, 6, 7 and 1 more, which" in told(7)
+    assert "a single sample of batch sizes 2, 3, 4, 5, 6, 7, which" in told(6)
+    assert "a single sample of batch size 2, which" in told(1)
+    assert "measure at least 99 more batches of that size (capacity profile --samples 100)" in told(1)
+    assert "measure at least 99 more batches of each (capacity profile --samples 100)" in told(2)
+
+
+def test_hardly_any_headroom_is_told_in_per_cent():
+    def told(accepted_rps: float) -> list[str]:
+        headroom = Headroom(today_rps=200.0, accepted_rps=accepted_rps, refused_rps=accepted_rps + 1.0)
+        return [one.message for one in headroom_caveats(headroom)]
+
+    (message,) = told(208.0)
+    assert "meet the objective with 4 % more traffic, up to 208 rps;" in message
+    assert told(210.0) == []  # 5 % and no less
+    assert list(headroom_caveats(None)) == []
+
+
+def test_one_balancer_is_doubted_from_100_replicas_on_unless_it_sees_nothing():
+    def told(**fields) -> list[str]:
+        return [one.message for one in routing_caveats(Plan(profile="p", batch_size_max=1, **fields))]
+
+    (message,) = told(replicas=100, routing=Routing.LEAST_OUTSTANDING)
+    assert " over 100 replicas needs one balancer that sees every request;" in message
+    assert told(replicas=99, routing=Routing.LEAST_OUTSTANDING) == []
+    assert told(replicas=100, routing=Routing.RANDOM) == []
+
+
+def test_the_sharing_of_a_device_is_assumed_until_it_is_measured():
+    def told(instances: int) -> list[str]:
+        profile = ServiceProfile(name="p", timings=(FULL,), instances_per_device=instances)
+        return [one.message for one in device_caveats(profile)]
+
+    (message,) = told(2)
+    assert message.startswith("2 replicas share a device;")
+    assert "measure the throughput of 1 to 2 busy instances" in message
+    assert told(1) == []
+
+
+def test_a_trace_of_few_bursts_says_so_first():
+    trace = Workload(arrival_rate_rps=1.0, arrivals=TraceArrivals(instants_s=(0.0, 1.0)))
+    few, path = trace_caveats(trace, [0.5, 0.99], settled=False)
+    assert (few.code, path.code) == (CaveatCode.TRACE_FEW_BURSTS, CaveatCode.TRACE_ONE_PATH)
+    assert few.message.startswith("only a few bursts of the trace determine its P99:")
+    assert "the interval of P99 comes from" in path.message
+
+
+def test_the_worst_tail_and_the_fewest_samples_are_told():
+    def told(*timings: BatchTiming) -> dict[CaveatCode, str]:
+        profile = ServiceProfile(name="p", timings=timings)
+        return {one.code: one.message for one in profile_caveats(profile, 4, [0.99])}
+
+    few = tuple(replace(MANY, batch_size=n, samples_s=MANY.samples_s[: 100 * n]) for n in (1, 2))
+    assert (
+        "there are as few as 100 samples of batch sizes 1, 2; to know P99"
+        in told(*few)[CaveatCode.PROFILE_FEW_SAMPLES]
+    )
+    alike = tuple(replace(MANY, batch_size=n, samples_s=MANY.samples_s[:999]) for n in (1, 2))
+    assert "there are only 999 samples of batch sizes 1, 2;" in told(*alike)[CaveatCode.PROFILE_FEW_SAMPLES]
+    assert CaveatCode.PROFILE_FEW_SAMPLES not in told(MANY, replace(MANY, batch_size=2))

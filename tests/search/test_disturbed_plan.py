@@ -9,8 +9,9 @@ import pytest
 import capacity as cap
 from capacity.errors import InputError, UnstableError
 from capacity.performance import Interval
+from capacity.question.plan import Plan
 from capacity.recovery.disturbance import Disturbances, Pauses
-from capacity.search.disturbed_plan import plan_disturbed
+from capacity.search.disturbed_plan import _Disturbed, _fewest, plan_disturbed
 
 pytestmark = pytest.mark.usefixtures("no_headroom")
 
@@ -96,3 +97,45 @@ def test_pauses_cost_replicas_as_the_command_tells() -> None:
 def test_refusals_name_the_way_out(trouble, said) -> None:
     with pytest.raises(InputError, match=said):
         cap.plan("resnet50-t4-fp16", rate="100rps", slo_p99="100ms", **trouble)
+
+
+@pytest.mark.parametrize(
+    ("enough", "most", "tried", "found"),
+    [
+        (4, 100, [4], 4),
+        (5, 100, [4, 6, 5], 5),
+        (12, 100, [4, 6, 10, 18, 14, 12, 11], 12),
+        (12, 12, [4, 6, 10, 12, 11], 12),
+        (13, 12, [4, 6, 10, 12], None),
+        (4, 4, [4], 4),
+        (5, 4, [4], None),
+    ],
+)
+def test_replicas_grow_by_doubled_steps_and_are_then_halved_in_on(
+    enough: int, most: int, tried: list[int], found: int | None
+) -> None:
+    seen: list[int] = []
+
+    def is_enough(plan: Plan) -> bool:
+        seen.append(plan.replicas)
+        return plan.replicas >= enough
+
+    assert _fewest(Plan(profile="p", replicas=3, batch_size_max=2), is_enough, most) == found
+    assert seen == tried
+
+
+def test_each_fleet_is_simulated_once_and_its_progress_told() -> None:
+    told: list[str] = []
+    simulated: list[int] = []
+
+    def simulate(plan: Plan) -> Seen:
+        simulated.append(plan.replicas)
+        return Seen({0.5: Interval.exact(0.05), 0.99: Interval(value=0.09, low=0.08, high=0.1)})
+
+    disturbed = _Disturbed({0.5: 0.05, 0.99: 0.1}, simulate, told.append)
+    plan = Plan(profile="p", replicas=3, batch_size_max=2)
+    assert disturbed.is_enough(plan)  # at both limits
+    assert disturbed.responses(plan) is disturbed.responses(plan)
+    assert (simulated, told) == ([3], ["3 replicas with disturbances"])
+    assert not _Disturbed({0.5: 0.049, 0.99: 0.1}, simulate, told.append).is_enough(plan)
+    assert not _Disturbed({0.5: 0.05, 0.99: 0.099}, simulate, told.append).is_enough(plan)

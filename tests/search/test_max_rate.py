@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -14,9 +15,9 @@ from capacity.answer.documents import dumps, rates_document
 from capacity.errors import DomainError
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
+from capacity.question.candidate import Candidate, Doubt, Limit, Rejection, Verdict
 from capacity.question.caveat import CaveatCode
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import LatencyObjective, Measure, Promise
 from capacity.question.plan import Batching, Plan, Routing
 from capacity.question.scenario import Scenario
 from capacity.question.stability import sustainable_rate_rps
@@ -24,10 +25,33 @@ from capacity.queues.batch.bulk import Bulk
 from capacity.render.charts import objective_chart
 from capacity.render.figures import rate_curve
 from capacity.render.rates import format_rate_interval, rates_tables, sentences
+from capacity.search.caveats import MENDS
 from capacity.search.exact import predict
-from capacity.search.max_rate import RESOLUTION, Rates, caveats, find_rates
-from capacity.search.what_if import judged
-from capacity.traffic.workload import ArrivalProcess, PoissonArrivals, TraceArrivals, Workload
+from capacity.search.max_rate import (
+    RESOLUTION,
+    Point,
+    Rates,
+    Stretch,
+    _is_close,
+    _is_worth_it,
+    _judge_grid,
+    _only_rises,
+    _own_caveats,
+    _Trials,
+    caveats,
+    doubts_of,
+    find_rates,
+    stretches_of,
+)
+from capacity.search.what_if import Asker, judged
+from capacity.traffic.workload import (
+    ArrivalProcess,
+    DeterministicArrivals,
+    GammaArrivals,
+    PoissonArrivals,
+    TraceArrivals,
+    Workload,
+)
 from simulations.judge import SimulationJudge
 
 TIMES_S = {1: 0.005, 2: 0.006, 4: 0.008, 8: 0.012}
@@ -461,3 +485,194 @@ def test_chart_marks_verdicts_and_stays_within_its_width() -> None:
 def test_an_end_is_told_with_its_bracket() -> None:
     assert format_rate_interval(Interval.exact(200.0)) == "200 rps"
     assert format_rate_interval(Interval(value=2.0, low=1.0, high=2.0)) == "2 (1 to 2) rps"
+
+
+# ---- Points, and what they tell ------------------------------------------------------------------
+
+
+MET, MISSED, OPEN = Verdict.MET, Verdict.MISSED, Verdict.INCONCLUSIVE
+ANY = Plan(profile="made-up", replicas=1, batch_size_max=8)
+
+
+def points_of(*found: tuple[float, Verdict]) -> list[Point]:
+    return [
+        Point(arrival_rate_rps=rate_rps, candidate=Candidate(plan=ANY, verdict=verdict))
+        for rate_rps, verdict in found
+    ]
+
+
+def test_an_end_lies_between_a_rate_that_is_kept_and_the_nearest_settled_one_beyond() -> None:
+    points = points_of(
+        (1.0, MISSED), (2.0, MISSED), (3.0, OPEN), (4.0, MET), (5.0, MET), (6.0, OPEN), (7.0, MISSED),
+        (8.0, MISSED), (9.0, MET),
+    )  # fmt: skip
+    one, other = stretches_of(points)
+    assert (one.low, one.high) == (
+        Interval(value=4.0, low=2.0, high=4.0),
+        Interval(value=5.0, low=5.0, high=7.0),
+    )
+    assert (other.low, other.high) == (
+        Interval(value=9.0, low=8.0, high=9.0),
+        Interval(value=9.0, low=9.0, high=math.inf),
+    )
+    assert doubts_of(points) == [(3.0, 3.0), (6.0, 6.0)]
+    (from_0,) = stretches_of(points_of((0.0, MET), (1.0, MET), (2.0, OPEN), (3.0, OPEN)))
+    assert (from_0.low, from_0.high.high) == (Interval.exact(0.0), math.inf)
+    assert stretches_of(points_of((0.0, MET), (1.0, MISSED))) == []  # a limit is no rate
+    assert doubts_of(points_of((2.0, OPEN), (3.0, OPEN))) == [(2.0, 3.0)]
+
+
+@pytest.mark.parametrize(
+    ("only_rises", "overload", "misses_from", "tried", "last"),
+    [
+        (True, False, 0.7, 6, 0.8),
+        (True, False, 9.0, 12, 0.995),
+        (True, True, 9.0, 19, 2.0),
+        (False, False, 0.0, 19, 0.995),
+        (False, True, 0.0, 26, 2.0),
+    ],
+)
+def test_a_grid_that_only_rises_ends_with_two_refusals(
+    only_rises: bool, overload: bool, misses_from: float, tried: int, last: float
+) -> None:
+    judge = ByRate(lambda rate_rps: 2.0 if rate_rps >= misses_from * 100.0 - 1e-9 else 0.5)
+    trials = _Trials(proposal_of(1.0, arrivals=GammaArrivals(cv=1.3)), Asker(judge, silent), 100.0)
+    _judge_grid(trials, only_rises=only_rises, overload=overload)
+    assert (len(trials.points), max(trials.points)) == (tried, pytest.approx(100.0 * last))
+    assert min(trials.points) == 2.0
+
+
+def test_one_refusal_between_is_none_in_a_row() -> None:
+    """Missed at loads of 0.2, 0.6 and 0.7."""
+    judge = ByRate(lambda rate_rps: 2.0 if round(rate_rps) in (20, 60, 70) else 0.5)
+    trials = _Trials(proposal_of(1.0, arrivals=GammaArrivals(cv=1.3)), Asker(judge, silent), 100.0)
+    _judge_grid(trials, only_rises=True, overload=False)
+    assert list(trials.points) == pytest.approx([2.0, 20.0, 40.0, 60.0, 70.0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "rises"),
+    [
+        ({}, True),
+        ({"batch_wait_max_s": 0.001}, False),
+        ({"preferred_sizes": (4,)}, False),
+        ({"batch_wait_max_s": 0.001, "batch_size_max": 1}, True),
+        ({"queue_limit": 5}, False),
+        ({"profile": profile_of({1: 0.005, 8: 0.004})}, False),
+        ({"profile": profile_of({1: 0.005, 8: 0.004}), "batch_size_max": 1}, True),
+        ({"arrivals": GammaArrivals(cv=2.0)}, True),
+        ({"arrivals": DeterministicArrivals()}, False),
+        ({"objective": LatencyObjective(response_mean_s=1.0, wait_limits={0.9: 1.0})}, True),
+        ({"objective": LatencyObjective(limits={0.9: 1.0}, utilization=0.5)}, False),
+        ({"objective": LatencyObjective(limits={0.9: 1.0}, loss_probability=0.5)}, False),
+    ],
+)
+def test_what_is_taken_to_rise(changes: dict[str, Any], rises: bool) -> None:
+    assert _only_rises(proposal_of(1.0, **changes)) is rises
+
+
+def test_neighbours_are_close_within_a_hundredth_or_a_ten_thousandth_of_the_wall() -> None:
+    def close(low_rps: float, high_rps: float) -> bool:
+        low, high = points_of((low_rps, MET), (high_rps, MISSED))
+        return _is_close(low, high, 1000.0)
+
+    assert [close(128.0, 129.0), close(0.0, 0.0999)] == [True, True]
+    assert [close(96.0, 97.0), close(0.0, 0.125)] == [False, False]
+
+
+def test_a_doubt_within_the_narrow_bracket_of_an_end_is_left() -> None:
+    def worth(*found: tuple[float, Verdict]) -> bool:
+        return _is_worth_it(points_of(*found), 1)
+
+    assert worth((100.0, MET), (101.0, OPEN), (103.0, MISSED))
+    assert not worth((100.0, MET), (101.0, OPEN), (101.9, MISSED))
+    assert worth((100.0, MET), (101.0, OPEN), (101.9, MET))
+    assert worth((100.0, OPEN), (101.0, OPEN), (101.9, MISSED))
+    assert worth((100.0, MET), (101.0, OPEN), (101.9, OPEN))
+    assert not worth((100.0, MET), (101.0, MET), (200.0, MISSED))
+
+
+def test_doubts_outside_of_what_is_known_are_forgotten() -> None:
+    trials = _Trials(proposal_of(1.0), Asker(NoJudge(), silent), 100.0)
+    trials.points = {
+        point.arrival_rate_rps: point
+        for point in points_of((1, OPEN), (2, MET), (3, OPEN), (4, MET), (5, OPEN), (6, MISSED), (7, OPEN))
+    }
+    trials.forget_doubts()
+    assert list(trials.points) == [2, 4, 5, 6]
+    trials.points = {point.arrival_rate_rps: point for point in points_of((1, OPEN), (99, OPEN), (100, OPEN))}
+    trials.forget_doubts()
+    assert list(trials.points) == [1, 99]
+
+
+def test_a_confirmation_begins_with_twice_what_a_trial_took() -> None:
+    asked: list[tuple[int, int]] = []
+
+    class Careful(NoJudge):
+        def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
+            asked.append((attempt, requests_first))
+            return Candidate(plan=ANY, verdict=MET, requests=50)
+
+    told: list[str] = []
+    trials = _Trials(proposal_of(1.0), Asker(Careful(), told.append), 100.0)
+    trials.certify(12.345678)
+    trials.certify(12.345678)
+    assert asked == [(1, 0), (1, 100)]
+    assert trials.careful_requests == 100
+    assert told == ["settling 12.35 rps"] * 2
+
+
+def rates_of(*points: Point, **fields: Any) -> Rates:
+    return Rates(scenario=proposal_of(1.0), points=tuple(points), only_rises=True, **fields)
+
+
+def test_the_closest_refusal_is_that_of_a_promise_or_of_no_rate_at_all() -> None:
+    promise = Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=1.0)
+    other = Promise(measure=Measure.RESPONSE_MEAN, allowed=1.0)
+
+    def refused(rate_rps: float, needed: float, broken: Promise | None = promise) -> Point:
+        rejection = Rejection(limit=Limit.LATENCY, allowed=2.0, needed=needed, promise=broken)
+        return Point(
+            arrival_rate_rps=rate_rps, candidate=Candidate(plan=ANY, verdict=MISSED, rejection=rejection)
+        )
+
+    far, near, unstable = refused(1.0, 9.0, other), refused(2.0, 5.0), refused(3.0, 2.1, None)
+    rates = rates_of(far, near, unstable)
+    assert rates.closest is near.candidate
+    assert replace(rates, lone=refused(0.0, 3.0).candidate).closest is not near.candidate
+    assert rates_of(*points_of((1.0, MET))).closest is None
+    given = replace(rates, refusal=unstable.candidate.rejection).closest
+    assert given is not None
+    assert (given.verdict, given.rejection) == (MISSED, unstable.candidate.rejection)
+    assert rates.promise is other
+    stretch = Stretch(low=Interval.exact(0.5), high=Interval(value=1.0, low=1.0, high=2.0))
+    assert replace(rates, stretches=(stretch,)).promise is promise
+    assert rates_of(unstable).promise == promise
+    means = replace(
+        rates_of().scenario, objective=LatencyObjective(response_mean_s=1.0, wait_limits={0.9: 1.0})
+    )
+    assert replace(rates_of(), scenario=means).promise == means.objective.promises[-1]
+
+
+def test_rates_that_are_open_are_told_with_what_settles_them() -> None:
+    def told(rates: Rates) -> list[str]:
+        return [one.message for one in _own_caveats(rates)]
+
+    first, second = points_of((2.0, OPEN), (4.0, OPEN))
+    profile = replace(second.candidate, doubt=Doubt.PROFILE)
+    rates = rates_of(first, replace(second, candidate=profile), doubts=((2.0, 4.0), (2.0, 2.0)))
+    ending = "the plan could be neither accepted nor refused; "
+    assert told(rates) == [
+        f"from 2 rps to 4 rps {ending}{MENDS[Doubt.REQUESTS]}, and {MENDS[Doubt.PROFILE]}",
+        f"at 2 rps {ending}{MENDS[Doubt.REQUESTS]}",
+    ]
+    held = Stretch(low=Interval.exact(0.5), high=Interval(value=3.0, low=3.0, high=math.inf))
+    (message,) = told(rates_of(stretches=(held,)))
+    assert message.startswith(
+        "the objective still holds at 3 rps, the highest rate that was tried, as the queue"
+    )
+    assert len(told(replace(rates, stretches=(held,)))) == 2  # a doubt above says why it is open
+    below = replace(rates, doubts=((2.0, 2.0),), stretches=(held,))
+    assert told(below)[1] == message
+    unseen = replace(rates_of(*points_of((2.0, MET), (5.0, MET), (7.0, MISSED))), only_rises=False)
+    assert "two rates that were tried, up to 3 rps apart; try" in told(unseen)[0]

@@ -15,6 +15,7 @@ from capacity.profile.formats import profile_to_document, read_document
 from capacity.profile.load import bundled_names, load_profile, read_profile
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.caveat import Caveat, CaveatCode
+from capacity.search import caveats
 from capacity.search.caveats import dips, plausibility_caveats, profile_caveats
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)
@@ -54,7 +55,12 @@ def written(folder: Path, text: str, name: str = "p.csv") -> ServiceProfile:
 
 def test_seconds_in_a_column_of_milliseconds(tmp_path):
     message = told(written(tmp_path, SECONDS))[CaveatCode.PROFILE_UNIT]
-    for said in ("column latency_ms", "0.0051 ms", "5.1 ms is meant", "rename the column latency_s"):
+    for said in (
+        "column latency_ms",
+        "0.0051 ms, less than 50 µs",
+        "5.1 ms is meant",
+        "rename the column latency_s",
+    ):
         assert said in message
     mended = written(tmp_path, SECONDS.replace("latency_ms", "latency_s"))
     assert CaveatCode.PROFILE_UNIT not in told(mended)
@@ -64,7 +70,13 @@ def test_seconds_in_a_column_of_milliseconds(tmp_path):
 def test_milliseconds_in_a_column_of_seconds(tmp_path):
     text = "batch_size,mean_s\n1,5.1\n64,75\n"
     message = told(written(tmp_path, text))[CaveatCode.PROFILE_UNIT]
-    for said in ("column mean_s", "75 s", "batch size 64", "75 ms is meant", "rename the column mean_ms"):
+    for said in (
+        "column mean_s",
+        "75 s, more than 60 s",
+        "batch size 64",
+        "75 ms is meant",
+        "rename the column mean_ms",
+    ):
         assert said in message
     assert CaveatCode.PROFILE_UNIT not in told(written(tmp_path, text.replace("mean_s", "mean_ms")))
 
@@ -155,6 +167,29 @@ def test_a_cold_start_is_told_of_few_samples_too():
 def test_what_moves_no_answer_is_not_told_however_sure():
     assert list(dips(sampled({1: (0.0100,) * 50, 2: (0.0099,) * 50}))) == []
     assert len(list(dips(sampled({1: (0.0100,) * 50, 2: (0.0097,) * 50})))) == 1
+
+
+def test_the_error_of_a_mean_whose_neighbours_are_alike_is_the_one_by_hand():
+    """Runs of ten: 36 of 39 pairs alike, so r = 33/40, and less its bias (33/40 + 1/40)/(1 - 3/40) = 34/37.
+
+    That is over 0.9, the most that is taken, at which the error is sqrt(19) times that of as many apart. By
+    turns all are unlike, and r is 0.
+    """
+    spells = (0.009, 0.011) * 2
+
+    def error_s(*samples_s: float) -> float:
+        return caveats._standard_error_s(samples_s)
+
+    apart_s = 0.001 / math.sqrt(
+        39
+    )  # the standard deviation of 40 samples 1 ms from their mean is sqrt(40/39) ms
+    long = [sample_s for sample_s in spells for _ in range(10)]
+    assert error_s(*long) == pytest.approx(apart_s * math.sqrt(19.0))
+    assert error_s(*spells * 10) == pytest.approx(apart_s)
+    middle = [sample_s for sample_s in spells * 2 for _ in range(5)]  # 32 alike, 7 unlike: r = 25/40
+    alike = (25 / 40 + 1 / 40) / (1 - 3 / 40)
+    assert error_s(*middle) == pytest.approx(apart_s * math.sqrt((1 + alike) / (1 - alike)))
+    assert error_s(0.01, 0.01, 0.01) == 0.0
 
 
 def test_too_few_samples_are_passed_over():

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from scipy.optimize import brentq
 from capacity.errors import DomainError, UnstableError
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
+from capacity.question.candidate import Candidate, Doubt, Limit, Rejection, Verdict
 from capacity.question.objective import LatencyObjective, Measure, Promise
 from capacity.question.plan import Plan, Routing
 from capacity.question.question import Question
@@ -28,12 +29,12 @@ from capacity.question.stability import (
     sustainable_rate_rps,
 )
 from capacity.queues.markov.mmc import MMc
-from capacity.search.candidates import SEARCH_REQUESTS_MAX, Search
+from capacity.search.candidates import SEARCH_REQUESTS_MAX, Search, describe, survival_candidate
 from capacity.search.cheapest import devices_within, fewest, find_cheapest
 from capacity.search.exact import judge_exactly
 from capacity.search.headroom import _RESOLUTION, find_headroom
 from capacity.search.planner import silent
-from capacity.traffic.workload import GammaArrivals, Workload
+from capacity.traffic.workload import GammaArrivals, MmppArrivals, Workload
 from simulations.draws.arrivals import Seed, draw
 from simulations.draws.records import Records
 from simulations.draws.service import ExponentialTimes
@@ -484,3 +485,87 @@ def test_headroom_asks_the_law_where_there_is_one() -> None:
 
     end_rps = brentq(beyond_s, 200.0, 900.0, rtol=1e-9)
     assert found_rps <= end_rps <= found_rps * (1.0 + _RESOLUTION)
+
+
+# ---- Rates that are tried, and plans in words -----------------------------------------------------
+
+
+class RatesJudge:
+    """Accepts up to a rate, leaves open what follows, and refuses from another one on."""
+
+    def __init__(self, accepted_rps: float, refused_rps: float, doubt: Doubt | None = None) -> None:
+        self.accepted_rps, self.refused_rps, self.doubt = accepted_rps, refused_rps, doubt
+        self.rates_rps: list[float] = []
+
+    def accepts(self, scenario: Scenario) -> Candidate:
+        assert isinstance(scenario.workload, Workload)
+        rate_rps = scenario.workload.arrival_rate_rps
+        self.rates_rps.append(rate_rps)
+        if rate_rps <= self.accepted_rps:
+            return Candidate(plan=scenario.plan, verdict=Verdict.MET)
+        if rate_rps >= self.refused_rps:
+            return Candidate(plan=scenario.plan, verdict=Verdict.MISSED)
+        return Candidate(plan=scenario.plan, verdict=Verdict.INCONCLUSIVE, doubt=self.doubt)
+
+
+def scenario_at(rate_rps: float, **fields: Any) -> Scenario:
+    """One replica of 1,000 requests a second, behind arrivals without a law."""
+    profile = ServiceProfile(name="p", timings=(BatchTiming(batch_size=1, mean_s=0.001),))
+    return Scenario(
+        profile=profile,
+        workload=Workload(
+            arrival_rate_rps=rate_rps, arrivals=MmppArrivals(ratio=2.0, burst_mean_s=1.0, calm_mean_s=1.0)
+        ),
+        plan=Plan(profile="p", replicas=1, batch_size_max=1, **fields),
+        objective=LatencyObjective(limits={0.9: 1.0}),
+    )
+
+
+def test_headroom_rises_by_doubled_steps_and_halves_in_on_both_ends() -> None:
+    judge, told = RatesJudge(113.0, 126.0), []
+    found = find_headroom(scenario_at(100.0), judge, told.append)
+    rising = [102.0, 104.0, 108.0, 116.0]
+    assert judge.rates_rps[:4] == pytest.approx(rising)
+    assert judge.rates_rps[4:7] == pytest.approx([112.0, 114.0, 113.0])
+    assert (found.today_rps, found.accepted_rps, found.doubt) == (100.0, 113.0, Doubt.REQUESTS)
+    assert 126.0 <= found.refused_rps <= 126.0 * 1.01
+    assert judge.rates_rps[7] == pytest.approx((114.0 + 1000.0) / 2.0)
+    assert told[0] == "headroom: trying 102 rps"
+
+
+def test_what_no_budget_settles_is_the_doubt_that_is_told() -> None:
+    for doubt, told in ((Doubt.PROFILE, Doubt.PROFILE), (Doubt.MARGIN, Doubt.MARGIN), (None, Doubt.REQUESTS)):
+        judge = RatesJudge(101.0, 120.0, doubt)
+        assert find_headroom(scenario_at(100.0), judge, silent).doubt is told
+    settled = find_headroom(scenario_at(100.0), RatesJudge(150.0, 150.0), silent)
+    assert settled.doubt is None
+    assert settled.refused_rps <= settled.accepted_rps * 1.01
+
+
+def test_a_limited_queue_may_lose_what_the_objective_allows() -> None:
+    """Of 1,000 requests a second, a tenth may be lost: 1,111 may come."""
+    unlimited = find_headroom(scenario_at(900.0), RatesJudge(9e9, 9e9), silent)
+    assert unlimited.refused_rps == pytest.approx(1000.0)
+    limited = find_headroom(scenario_at(900.0, queue_limit=5), RatesJudge(9e9, 9e9), silent)
+    assert limited.refused_rps == pytest.approx(1000.0 / 0.9)
+
+
+def test_a_plan_in_a_few_words() -> None:
+    plan = Plan(profile="p", replicas=1, batch_size_max=8)
+    assert describe(plan) == "1 replica of p, batch 8, round-robin"
+    waiting = Plan(profile="p", replicas=2, batch_size_max=8, batch_wait_max_s=0.0025, routing=Routing.RANDOM)
+    assert describe(waiting) == "2 replicas of p, batch 8, wait 2.5 ms, random"
+
+
+def test_what_is_left_in_an_event_is_refused_as_survival_unless_the_budget_ended() -> None:
+    plan = Plan(profile="p", replicas=2, batch_size_max=8)
+    for limit, told in ((Limit.LATENCY, Limit.SURVIVAL), (Limit.BUDGET, Limit.BUDGET)):
+        left = Candidate(
+            plan=ANY_PLAN, verdict=Verdict.MISSED, rejection=Rejection(limit=limit, allowed=1.0, needed=2.0)
+        )
+        found = survival_candidate(plan, "1 replica gone", left)
+        assert found.rejection is not None
+        assert (found.plan, found.rejection.limit, found.rejection.event) == (plan, told, "1 replica gone")
+        assert found.rejection.needed == 2.0
+    nothing = survival_candidate(plan, "1 replica gone", Candidate(plan=ANY_PLAN, verdict=Verdict.MISSED))
+    assert (nothing.plan, nothing.rejection) == (plan, None)

@@ -81,6 +81,19 @@ def test_the_end_is_found_to_its_resolution_and_judged_with_care_once(end_rps: f
     assert found.doubt is None
 
 
+def test_probes_rise_by_doubled_steps_of_todays_rate_and_then_halve() -> None:
+    """5 % of 10 rps, 10 %, 20 %, ... up to the saturation, until the fleet is refused at 14 rps."""
+    judge = ScriptedJudge(accepted_rps=13.9, refused_rps=13.95)
+    headroom(judge)
+    probed = [rate_rps for call, rate_rps in judge.calls if call == "probe"]
+    assert probed == pytest.approx([10.5, 11.0, 12.0, 14.0, 13.0, 13.5, 13.75])
+    saturates = ScriptedJudge(accepted_rps=100.0, refused_rps=200.0)
+    headroom(saturates)
+    assert [rate_rps for _, rate_rps in saturates.calls[:8]] == pytest.approx(
+        [10.5, 11.0, 12.0, 14.0, 18.0, 26.0, 33.0, 36.5]
+    )
+
+
 @pytest.mark.parametrize("probed_rps", [14.0, 18.0, 40.0])
 def test_what_only_probes_accept_is_no_headroom(probed_rps: float) -> None:
     judge = ScriptedJudge(accepted_rps=13.0, refused_rps=15.0, probed_rps=probed_rps)

@@ -250,6 +250,8 @@ def test_headroom_is_of_the_plan_and_only_where_there_is_one() -> None:
     assert 108.0 < found.headroom.accepted_rps <= 110.0
     later = with_headroom(question(), recommended(judge, question()), judge, silent)
     assert later.headroom == found.headroom
+    unasked = recommend_tokens(question(), Judge(enough=3, sure=3, highest_rps=110.0), silent)
+    assert unasked.headroom == found.headroom  # it is left out on demand only
     nothing = recommended(Judge(), question(replicas_max=2))
     assert with_headroom(question(), nothing, judge, silent) is nothing
 

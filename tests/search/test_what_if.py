@@ -151,6 +151,7 @@ def test_a_lone_request_is_the_limit_of_the_law_at_low_rates(wait_s, batching, b
     lone = lone_performance(profile_of(), plan, (0.99,))
     expected_s = 0.005 + (wait_s if batch_size_max > 1 else 0.0)
     assert lone.response_quantiles_s[0.99] == Interval.exact(expected_s)
+    assert (lone.load, lone.utilization, lone.loss_probability) == (0.0, 0.0, 0.0)
     assert law_s(question_of(1e-3), plan) == pytest.approx(expected_s, rel=1e-9)
     later = lone_performance(replace(profile_of(), request_overhead_s=0.002), plan, (0.99,))
     assert later.response_quantiles_s[0.99].value == pytest.approx(expected_s + 0.002, rel=1e-12)

@@ -294,3 +294,87 @@ def test_metadata_that_are_refused(key, value):
 def test_what_is_no_metadata_is_refused(text):
     with pytest.raises(InputError, match="train the model again"):
         load_metadata(text)
+
+
+# What is said, and what is left.
+
+
+def test_refusals_name_the_store_and_what_is_there(store):
+    shown = str(store.root)
+    link = store.root / "current"
+    link.unlink()
+    link.symlink_to("x" * 81)
+    with pytest.raises(InputError) as caught:
+        store.current()
+    assert str(caught.value) == (
+        f"{shown}/current points to {'x' * 80!r}, not to a version next to it such as v1.0.0; set it again"
+    )
+    link.unlink()
+    for version in ("v2.0.0", "v2.1.0"):
+        publish(store, version, onnx_model())
+    with pytest.raises(InputError) as caught:
+        store.load()
+    assert str(caught.value) == (
+        f"the store {shown} has no current version; it has v1.1.0, v1.2.0, v1.10.0, v2.0.0, v2.1.0"
+    )
+    (store.root / HISTORY).unlink()
+    with pytest.raises(InputError) as caught:
+        store.rollback()
+    assert str(caught.value) == (
+        f"{shown} has no version that was current before now; promote one by its name"
+    )
+
+
+def test_a_version_says_what_it_is_without_its_bytes(store):
+    artifact = store.load()
+    assert repr(artifact) == f"Artifact(made-up v1.0.0, {len(artifact.model)} bytes)"
+
+
+def test_a_disk_that_fails_is_no_fault_of_the_version(store, monkeypatch):
+    def broken(_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Path, "read_bytes", broken)
+    with pytest.raises(
+        DependencyError, match=r"^cannot read .*/v1\.0\.0: Input/output error; check the disk$"
+    ):
+        store.load()
+
+
+def test_a_switch_that_fails_leaves_the_link_as_it_was_and_nothing_beside(store, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(DependencyError, match=r"current.*No space left"):
+        store.set_current("v1.1.0")
+    assert store.current() == "v1.0.0"
+    assert [path.name for path in store.root.iterdir() if path.name.startswith(".")] == []
+
+
+def test_another_process_may_be_quicker(store, monkeypatch):
+    whole = store.load("v1.1.0")
+    other = whole.metadata.model_copy(update={"version": "v2.0.0"})
+    rename = Path.rename
+
+    def late(path, target):
+        (store.root / "v2.0.0").mkdir()
+        (store.root / "v2.0.0" / "model.onnx").touch()
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", late)
+    with pytest.raises(InputError, match=r"already has v2\.0\.0.*use --version v2\.0\.1"):
+        store.publish(other, {MODEL_FILE: whole.model, "scaler.json": whole.scaler})
+
+
+def test_long_names_are_cut_in_what_is_said():
+    with pytest.raises(ValueError, match=f"the feature {'x' * 40!r} must have"):
+        Feature(name="x" * 41, mean=2.0, low=0.0, high=1.0)
+    with pytest.raises(InputError, match=f"got {'v' * 40!r}$"):
+        version_order("v" * 41)
+    wrong = json.loads(dump_metadata(known())) | {"y" * 90: 1}
+    with pytest.raises(InputError, match=f"^metadata: {'y' * 80}: Extra inputs"):
+        load_metadata(json.dumps(wrong).encode())
+    assert version_order("v999999.0.0") == (999_999, 0, 0)
+    with pytest.raises(InputError):
+        version_order("v1000000.0.0")

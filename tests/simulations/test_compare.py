@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from capacity.question.comparison import Comparison, Contender
 from capacity.question.plan import Plan, Routing
 from capacity.search.exact import predict
 from capacity.traffic.workload import ClosedPopulation, TraceArrivals, Workload
-from simulations.compare import PairedSimulation, correlation, longest, together
+from simulations.compare import PairedSimulation, correlation, longest, scatter, together
+from simulations.compare_tokens import PairedTokens
 from simulations.replication import Engine
 from simulations.statistics.sample import Length
 
@@ -203,3 +205,61 @@ def test_correlation_of_what_does_not_scatter_is_none() -> None:
 def test_the_longest_of_each_part_counts() -> None:
     lengths = [Length(warm_up=1, measured=9, cool_down=3), Length(warm_up=5, measured=7, cool_down=2)]
     assert longest(lengths) == Length(warm_up=5, measured=9, cool_down=3)
+
+
+# ---- Which looks are compared ----------------------------------------------------------------------
+
+
+def looked(name: str, *, settled: bool = True, width: float = 0.0) -> Any:
+    """A look whose interval of a quantile is so wide; `name` tells its pool."""
+    interval = Interval(value=1.0, low=1.0 - width, high=1.0 + width)
+    asked: list[float] = []
+
+    def quantile(q: float) -> Any:
+        asked.append(q)
+        return SimpleNamespace(interval=lambda confidence: interval)
+
+    pool = SimpleNamespace(name=name, response_quantile=quantile, asked=asked)
+    return SimpleNamespace(pool=pool, settled=settled)
+
+
+def test_the_first_pools_that_are_all_settled_and_precise_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def taken(*looks: list[Any]) -> list[Any]:
+        monkeypatch.setattr(PairedSimulation, "_looks", lambda *_: iter(looks))
+        return list(PairedSimulation(precision=0.125, quantiles=(0.9, 0.5))._pools([]))
+
+    early = [looked("a"), looked("b", settled=False)]
+    wide = [looked("c"), looked("d", width=0.25)]
+    narrow, later = [looked("e", width=0.125), looked("f")], [looked("g"), looked("h")]
+    found = taken(early, wide, narrow, later)
+    assert [pool.name for pool in found] == ["e", "f"]
+    assert found[0].asked == [0.9]  # the highest
+    assert [pool.name for pool in taken(early, wide)] == ["c", "d"]
+
+
+def test_fleets_that_have_not_settled_name_the_first_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[Any, Any, int]] = []
+
+    def why(case: Any, look: Any, requests_max: int) -> str:
+        asked.append((case, look, requests_max))
+        return "why"
+
+    monkeypatch.setattr("simulations.compare.why_unsettled", why)
+    wide, early = [looked("a"), looked("b", width=0.25)], [looked("c"), looked("d", settled=False)]
+    cases: list[Any] = ["one", "other"]
+    for looks, expected in (((wide, early), ("other", early[1])), ((), ("one", None))):
+        monkeypatch.setattr(PairedSimulation, "_looks", lambda *_, looks=looks: iter(looks))
+        with pytest.raises(InconclusiveError, match="^why$"):
+            PairedSimulation(requests_max=7)._pools(cases)
+        assert asked[-1] == (*expected, 7)
+
+
+def test_what_is_not_said_of_a_comparison_is_two_per_cent_at_95() -> None:
+    for usual in (PairedSimulation(), PairedTokens()):
+        found = (usual.seed, usual.confidence, usual.precision, usual.requests_max)
+        assert found == (0, 0.95, 0.02, 100_000_000)
+
+
+def test_resamples_scatter_by_students_t() -> None:
+    """Deviations of 1 and -1 about 3: a standard deviation of sqrt(2), and t of one degree at 50 % is 1."""
+    assert scatter(np.array([2.0, 4.0]), 0.5) == pytest.approx(math.sqrt(2.0))

@@ -1,11 +1,14 @@
 """Pauses and requests that take longer: against exact laws, and against a recursion written here."""
 
 import math
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from capacity.errors import InconclusiveError, UnstableError
+from capacity.errors import DomainError, InconclusiveError, UnstableError
 from capacity.performance import Interval
 from capacity.profile.load import load_profile
 from capacity.profile.profile import BatchTiming, ServiceProfile
@@ -13,8 +16,18 @@ from capacity.question.plan import Plan
 from capacity.queues import PausedMG1
 from capacity.queues.durations import Duration, Family
 from capacity.recovery.disturbance import Disturbances, Pauses, RequestClass
-from capacity.traffic.workload import Workload
-from simulations.disturbed import Disturbed, DisturbedSimulation, _quantiles
+from capacity.recovery.faults import Action
+from capacity.traffic.workload import TraceArrivals, Workload
+from simulations.disturbed import (
+    Disturbed,
+    DisturbedSimulation,
+    _classes,
+    _pauses,
+    _quantiles,
+    _requests,
+    _run,
+)
+from simulations.draws.arrivals import Seed
 from simulations.draws.service import ExponentialTimes
 
 ONE = ServiceProfile(name="one", timings=(BatchTiming(batch_size=1, mean_s=1.0),))
@@ -98,3 +111,114 @@ def test_the_same_seed_gives_the_same_figures_for_any_fleet_of_workers() -> None
         for mapper in (map, lambda ask, numbers: [ask(number) for number in reversed(list(numbers))][::-1])
     )
     assert one == other
+
+
+# ---- What a run is made of -------------------------------------------------------------------------
+
+
+SLOW = Workload(arrival_rate_rps=100.0)
+
+
+@pytest.mark.parametrize(
+    ("disturbances", "quantile", "requests"),
+    [
+        (Disturbances(), 0.99, 40_000),  # 400 beyond P99 in 20 runs are 2,000 a run
+        (Disturbances(), 0.9999, 200_000),
+        (Disturbances(classes=(RequestClass(name="c", share=0.02, scale=2.0),)), 0.99, 100_000),
+        (Disturbances(pauses=Pauses(length_s=1.0, per_s=0.01)), 0.99, 100_000),  # ten pauses of a replica
+        (Disturbances(pauses=Pauses(length_s=1.0, per_s=0.00025)), 0.99, 4_000_000),
+    ],
+)
+def test_a_run_has_requests_beyond_its_quantile_and_pauses(
+    disturbances: Disturbances, quantile: float, requests: int
+) -> None:
+    assert _requests(SLOW, disturbances, quantile) == pytest.approx(requests, abs=1)
+
+
+def test_a_run_too_long_for_memory_is_refused() -> None:
+    rare = Disturbances(pauses=Pauses(length_s=1.0, per_s=0.0002))
+    with pytest.raises(DomainError, match=r"^a run that tells needs 5e\+06 requests, and at most 4e\+06 are"):
+        _requests(SLOW, rare, 0.99)
+
+
+def test_classes_have_their_shares_and_scales() -> None:
+    both = Disturbances(
+        classes=(RequestClass(name="a", share=0.25, scale=3.0), RequestClass(name="b", share=0.25, scale=0.5))
+    )
+    kinds, scale = _classes(both, 40_000, Seed(value=1))
+    assert np.bincount(kinds) / 40_000 == pytest.approx([0.5, 0.25, 0.25], abs=0.02)
+    assert scale is not None
+    assert np.array_equal(scale, np.array([1.0, 3.0, 0.5])[kinds])
+    kinds, none = _classes(Disturbances(), 5, Seed(value=1))
+    assert (kinds.tolist(), none) == ([0] * 5, None)
+
+
+def test_each_replica_pauses_for_its_length_and_runs_as_long_as_asked() -> None:
+    faults = _pauses(Disturbances(pauses=Pauses(length_s=2.0, per_s=0.1)), 3, 20_000.0, Seed(value=1))
+    instants_s = [fault.instant_s for fault in faults]
+    assert instants_s == sorted(instants_s)
+    assert {fault.replica for fault in faults} == {0, 1, 2}
+    for replica in range(3):
+        mine = [fault for fault in faults if fault.replica == replica]
+        begun, ended = mine[::2], mine[1::2]
+        assert {fault.action for fault in begun} == {Action.PAUSE}
+        assert {fault.action for fault in ended} == {Action.RESUME}
+        assert {fault.value for fault in begun} == {2.0}
+        assert begun[-1].instant_s < 20_000.0 <= ended[-1].instant_s + 100.0
+        lengths_s = np.array([one.instant_s for one in ended]) - [one.instant_s for one in begun]
+        assert lengths_s == pytest.approx(2.0)
+        ran_s = np.array([one.instant_s for one in begun[1:]]) - [one.instant_s for one in ended[:-1]]
+        assert float(ran_s.mean()) == pytest.approx(10.0, rel=0.1)  # 1,700 of them: 2.5 % of standard error
+    assert _pauses(Disturbances(), 3, 20_000.0, Seed(value=1)) == []
+
+
+@pytest.mark.parametrize("length", [1.0, 1.05])
+def test_a_fleet_that_is_just_full_is_unstable(length: float) -> None:
+    """Load 0.5, and as long standing as running."""
+    with pytest.raises(UnstableError, match=r"^disturbed, 1 replicas have load 1\.0"):
+        found(Disturbances(pauses=Pauses(length_s=length, per_s=1.0)), rate_rps=0.5)
+
+
+def test_what_is_not_simulated_with_disturbances_is_refused() -> None:
+    simulate, plan = DisturbedSimulation(), Plan(profile="one", replicas=2, batch_size_max=1)
+    shared = replace(ONE, instances_per_device=2)
+    rate = Workload(arrival_rate_rps=0.1)
+    with pytest.raises(
+        DomainError, match="^replicas that share a device are not simulated with disturbances$"
+    ):
+        simulate(shared, rate, plan, Disturbances(), (0.5,))
+    trace = Workload(arrival_rate_rps=0.1, arrivals=TraceArrivals(instants_s=(0.0, 10.0)))
+    with pytest.raises(
+        DomainError, match="^a trace has requests of its own; give a rate to plan with disturb"
+    ):
+        simulate(ONE, trace, plan, Disturbances(), (0.5,))
+
+
+def test_a_run_counts_all_but_its_first_tenth_and_who_is_lost_is_infinitely_late(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every request takes a second, but for every fourth, which is lost."""
+    seen: list[Any] = []
+
+    def run(plan: Plan, times: Any, draws: Any, clients: Any, protection: Any, faults: Any) -> Any:
+        seen.append((draws, faults))
+        answered_s = draws.arrived_s + 1.0
+        answered_s[::4] = np.nan
+        return SimpleNamespace(arrived_s=draws.arrived_s, answered_s=answered_s)
+
+    monkeypatch.setattr("simulations.disturbed.run_kernel", run)
+    monkeypatch.setattr("simulations.disturbed._requests", lambda *_: 1001)
+    both = Disturbances(pauses=Pauses(length_s=1.0, per_s=1.0), classes=(LONG,))
+    plan = Plan(profile="one", replicas=2, batch_size_max=1)
+    responses_s, kinds = _run(3, ONE, None, SLOW, plan, both, 0.99, 4)
+    ((draws, faults),) = seen
+    assert draws.arrived_s.shape == (1001,)
+    assert (draws.service.shape, draws.routing.shape) == ((1, 1001), (1, 1001, 2))
+    assert (draws.backoff.shape, draws.scale.shape) == ((0, 0), (1001,))
+    assert {fault.replica for fault in faults} == {0, 1}
+    assert max(fault.instant_s for fault in faults if fault.action is Action.PAUSE) < draws.arrived_s[-1]
+    assert (len(responses_s), len(kinds)) == (900, 900)
+    lost = np.arange(101, 1001) % 4 == 0
+    assert np.isinf(responses_s[lost]).all()
+    assert responses_s[~lost] == pytest.approx(1.0)
+    assert np.array_equal(draws.scale[101:], np.array([1.0, 8.0])[kinds])

@@ -1,0 +1,597 @@
+"""What the verbs for language models make of their keywords, before anything is simulated."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from capacity import api_llm
+from capacity.api_llm import (
+    _at_rate,
+    _fleet,
+    _priced,
+    _require_vllm,
+    _routings,
+    _saved_in_trouble,
+    _set,
+    _settings,
+    _share,
+    _single,
+    _switch,
+    _trouble,
+    _with_profile,
+    _workload,
+    asked_engine,
+    refuse_for_batches,
+    sweep_settings,
+)
+from capacity.errors import DomainError, InputError
+from capacity.profile.llm import TOKENS_LIMIT, Engine, Scheduler
+from capacity.profile.load import load_llm
+from capacity.question.budget import Effort
+from capacity.question.candidate import Verdict
+from capacity.question.objective import TokenObjective
+from capacity.question.plan import Routing
+from capacity.question.tokens import TokenCandidate, TokenPlan, TokenQuestion
+from capacity.search.tokens import TokenRecommendation
+from capacity.traffic.lengths import LengthRows, parse_lengths
+from capacity.traffic.workload import GammaArrivals, PoissonArrivals, TraceArrivals, Workload
+
+FILES = Path(__file__).parents[1] / "kept" / "files"
+LINE = load_llm(str(FILES / "line.json"))
+LENGTHS = "input=constant:20;output=constant:10"
+
+
+def given_of(**given: Any) -> dict[str, Any]:
+    return defaultdict(lambda: None, {"arrivals": "poisson", **given})
+
+
+def refused(said: str, call: Callable[..., object], *given: Any) -> None:
+    with pytest.raises((InputError, DomainError)) as caught:
+        call(*given)
+    assert str(caught.value).startswith(said), str(caught.value)
+
+
+# ---- Flags of the other kind of profile ------------------------------------------------------------
+
+
+def test_what_is_for_language_models_is_refused_beside_batches() -> None:
+    refuse_for_batches({"lengths": None, "sequences_max": [], "replay": False, "rate": "5rps"})
+    for name in ("lengths", "cached_share", "slo_ttft_p99", "slo_itl_mean_s", "goodput_min"):
+        flag = "--" + name.removesuffix("_s").replace("_", "-")
+        refused(f"{flag} is for language models, and this profile has batch", refuse_for_batches, {name: 0.5})
+    refused("--replay is for language models", refuse_for_batches, {"replay": True})
+    refused("--cached-share is for language models", refuse_for_batches, {"cached_share": 0})
+    refused("--prefix-caching is for language models", refuse_for_batches, {"prefix_caching": False})
+
+
+def test_what_is_for_batches_is_refused_beside_language_models() -> None:
+    usual = {
+        "batching": "triton",
+        "spare": 0,
+        "batch_wait": "0ms",
+        "survive": [],
+        "request_class": (),
+        "users": None,
+    }
+    api_llm._refuse_of_batches(usual)
+    for name, value, flag in (
+        ("batching", "torchserve", "--batching"),
+        ("spare", 1, "--spare"),
+        ("batch_wait_s", 0.1, "--batch-wait"),
+        ("request_class", ["a"], "--class"),
+        ("users", 5, "--users"),
+    ):
+        refused(
+            f"{flag} does not apply to language models, whose engines batch continuously; leave it out",
+            api_llm._refuse_of_batches, usual | {name: value},
+        )  # fmt: skip
+
+
+# ---- Engines --------------------------------------------------------------------------------------
+
+
+def test_switches_are_on_or_off() -> None:
+    assert [_switch(value, "--f") for value in ("on", "off", True, False, None)] == [
+        True,
+        False,
+        True,
+        False,
+        None,
+    ]
+    refused(f"--f {'x' * 20!r} is neither on nor off", _switch, "x" * 21, "--f")
+
+
+def test_flags_replace_what_a_profile_says_of_its_engine() -> None:
+    assert _set(LINE, {}) == LINE
+    found = _set(
+        LINE,
+        {
+            "kv_tokens": 4096, "block_tokens": 32, "prefix_caching": "on", "async_scheduling": "off",
+            "chunked_prefill": False, "request_overhead": "7ms",
+        },
+    )  # fmt: skip
+    assert (found.kv.tokens, found.kv.block_tokens) == (4096, 32)
+    assert (found.engine.prefix_caching, found.engine.async_scheduling) == (True, False)
+    assert found.engine.chunked_prefill is False
+    slots = _set(LINE, {"engine_policy": "llama-cpp", "async_scheduling": "off"})
+    assert slots.engine.scheduler is Scheduler.LLAMA_CPP
+    assert (found.overhead.request_s, found.overhead.per_input_token_s) == (
+        0.007,
+        LINE.overhead.per_input_token_s,
+    )
+    assert _set(LINE, {"request_overhead_s": 0.0}).overhead.request_s == 0.0
+    refused("--engine-policy 'x' is unknown", _set, LINE, {"engine_policy": "x"})
+
+
+NEEDED = {"kv_tokens": 1000, "sequences_max": 2, "batched_tokens_max": 8}
+
+
+@pytest.mark.parametrize(
+    ("name", "where"),
+    [
+        ("kv_tokens", "the engine's log says"),
+        ("sequences_max", "it is what the engine was started with, such as vLLM's --max-num-seqs"),
+        (
+            "batched_tokens_max",
+            "it is what the engine was started with, such as vLLM's --max-num-batched-tokens",
+        ),
+    ],
+)
+def test_what_clients_do_not_see_is_asked_for(name: str, where: str) -> None:
+    flag = "--" + name.replace("_", "-")
+    refused(
+        f"{flag} is needed, since clients do not see it; {where}",
+        asked_engine, {key: value for key, value in NEEDED.items() if key != name},
+    )  # fmt: skip
+    if name != "kv_tokens":
+        for value in (0, TOKENS_LIMIT + 1):
+            refused(f"{flag} must be", asked_engine, NEEDED | {name: value})
+
+
+def test_an_engine_is_what_flags_say() -> None:
+    found = asked_engine(
+        NEEDED | {
+            "name": "mine", "runtime": "vLLM 0.9", "devices": 2, "model": "m", "device": "H100", "precision": "fp8",
+            "hourly_usd": 3.5,
+        }
+    )  # fmt: skip
+    assert (found.name, found.model, found.device, found.precision) == ("mine", "m", "H100", "fp8")
+    assert (found.devices, found.tensor_parallel, found.all_reduce, found.hourly_usd) == (2, 2, True, 3.5)
+    assert (found.engine.name, found.engine.version) == ("vLLM", "0.9")
+    assert (found.kv.tokens, found.limits_measured.context_tokens_max) == (1000, TOKENS_LIMIT)
+    assert (found.limits_measured.sequences_max, found.limits_measured.batched_tokens_max) == (2, 8)
+    unversioned = asked_engine(NEEDED | {"runtime": "vLLM"}).engine
+    assert (unversioned.name, unversioned.version) == ("vLLM", None)
+    without = asked_engine(NEEDED).engine
+    assert (without.name, without.version) == (None, None)
+    refused("--devices must be", asked_engine, NEEDED | {"devices": 0})
+    settings = sweep_settings(found, {"request_overhead": "2ms"})
+    assert (settings.kv, settings.sequences_max, settings.batched_tokens_max) == (found.kv, 2, 8)
+    assert settings.request_overhead_s == 0.002
+    assert sweep_settings(found, {}).request_overhead_s is None
+
+
+def test_settings_are_whole_numbers_from_1_on() -> None:
+    assert _settings(None, "--f") is None
+    assert _settings([], "--f") is None
+    assert _settings(4, "--f") == (4,)
+    assert _settings((8, 4, 8), "--f") == (4, 8)
+    assert _settings(1, "--f") == (1,)
+    refused("--f takes whole numbers from 1 on, got [0]", _settings, 0, "--f")
+    refused("--f takes whole numbers from 1 on, got [2, 2.5]", _settings, [2, 2.5], "--f")
+    assert (_single(None, 7, "--f"), _single([3], 7, "--f"), _single([3, 3], 7, "--f")) == (7, 3, 3)
+    refused("--f is given more than once; keep one", _single, [3, 4], 7, "--f")
+
+
+def test_a_fleet_is_as_it_was_measured_unless_flags_say_otherwise() -> None:
+    limits = LINE.limits_measured
+    plan = _fleet(LINE, 3, {"routing": "random"})
+    assert plan == TokenPlan(
+        profile="line",
+        replicas=3,
+        sequences_max=limits.sequences_max,
+        batched_tokens_max=limits.batched_tokens_max,
+        routing=Routing.RANDOM,
+    )
+    changed = _fleet(LINE, 1, {"routing": "random", "sequences_max": 2, "batched_tokens_max": [16]})
+    assert (changed.sequences_max, changed.batched_tokens_max) == (2, 16)
+    for name in ("sequences_max", "batched_tokens_max"):
+        with pytest.raises(DomainError):
+            _fleet(LINE, 1, {"routing": "random", name: getattr(limits, name) + 1})
+
+
+def test_a_cached_share_is_from_0_to_below_1() -> None:
+    assert [_share({"cached_share": share}) for share in (None, 0.0, 0, "25%", 0.5)] == [
+        0.0,
+        0.0,
+        0.0,
+        0.25,
+        0.5,
+    ]
+    for share in (1.0, "100%", -0.1):
+        refused("--cached-share", _share, {"cached_share": share})
+
+
+def test_prices_go_to_the_profile_that_they_name() -> None:
+    other = replace(LINE, name="other", hourly_usd=None)
+    first = replace(LINE, hourly_usd=None)
+
+    def prices(*texts: str | float, profiles: Any = (first, other)) -> list[float | None]:
+        return [one.hourly_usd for one in _priced(profiles, texts)]
+
+    assert prices("other=2", "line=1") == [1.0, 2.0]
+    assert prices(0.7, profiles=[first]) == prices("=0.7", profiles=[first]) == [0.7]
+    refused("two of the profiles have the same name; rename or drop one", _priced, [first, first], [])
+    refused("--hourly-usd '0.7' names no profile; line=6.88 does", prices, "0.7")
+    refused("--hourly-usd 'x=0.7' names no profile; line=6.88 does", prices, "x=0.7")
+    long = "x" * 90 + "=1"
+    refused(f"--hourly-usd {long[:80]!r} names no profile", prices, long)
+
+
+def test_any_routing_leaves_out_the_queue_that_engines_do_not_share() -> None:
+    assert _routings({"routing": "any"}) == tuple(one for one in Routing if one is not Routing.SHARED_QUEUE)
+    assert _routings({"routing": None}) == (Routing.ROUND_ROBIN,)
+    assert _routings({"routing": ["shared-queue"]}) == (Routing.SHARED_QUEUE,)
+    assert _routings({"routing": ("random",)}) == (Routing.RANDOM,)
+
+
+# ---- Traffic --------------------------------------------------------------------------------------
+
+
+def test_requests_have_lengths(tmp_path: Path) -> None:
+    workload, lengths, in_order = _workload(given_of(rate="5rps", lengths=LENGTHS))
+    assert (workload, lengths, in_order) == (Workload(arrival_rate_rps=5.0), parse_lengths(LENGTHS), False)
+    rows = LengthRows((3,), (4,), "mine")
+    assert _workload(given_of(rate_rps=5.0, lengths=rows))[1] is rows
+    process = GammaArrivals(cv=2.0)
+    assert _workload(given_of(rate_rps=5.0, lengths=rows, arrivals=process))[0].arrivals is process
+    refused(
+        "a language model needs the lengths of requests; give --lengths", _workload, given_of(rate_rps=5.0)
+    )
+    refused("lengths are text such as ", _workload, given_of(rate_rps=5.0, lengths=5))
+    trace = tmp_path / "trace.csv"
+    trace.write_text("t_s,input_tokens,output_tokens\n0,3,4\n1,5,6\n2,7,8\n", encoding="utf-8")
+    recorded, own, in_order = _workload(given_of(arrivals=f"trace:{trace}"))
+    assert in_order
+    assert isinstance(recorded.arrivals, TraceArrivals)
+    assert isinstance(own, LengthRows)
+    assert (own.input_tokens, own.output_tokens) == ((3, 5, 7), (4, 6, 8))
+    assert _workload(given_of(arrivals=f"trace:{trace}", lengths=rows))[1:] == (rows, False)
+    bare = tmp_path / "bare.csv"
+    bare.write_text("t_s\n0\n1\n2\n", encoding="utf-8")
+    refused(
+        "bare.csv has no columns input_tokens and output_tokens; a language model needs the lengths",
+        _workload, given_of(arrivals=f"trace:{bare}"),
+    )  # fmt: skip
+
+
+# ---- Trouble, and saved plans -----------------------------------------------------------------------
+
+
+def test_engines_in_trouble_have_vllms_scheduler_and_no_trace() -> None:
+    _require_vllm([LINE, replace(LINE, name="b")])
+    slots = replace(LINE, name="b", engine=Engine(scheduler=Scheduler.LLAMA_CPP))
+    refused(
+        "--recover-within is for engines with vLLM's scheduler, and b has that of",
+        _require_vllm,
+        [LINE, slots],
+    )
+    asked = {"recover_within": "60s", "trigger": "lose:1,60s", "timeout": "5s"}
+    assert _trouble(given_of()) is None
+    refused("--startup-time does not apply to language models", _trouble, given_of(startup_time="5s"))
+    found = _trouble(given_of(**asked | {"trigger": "crash:1,60s"}, startup_time="5s", detection="3s"))
+    assert found is not None
+    assert (found.startup_s, found.detection_s) == (5.0, 3.0)
+    refused("--spare does not apply to language models", _trouble, given_of(**asked, spare=1))
+    refused("--shed does not apply to engines", _trouble, given_of(**asked, shed="lifo"))
+    trace = TraceArrivals(instants_s=(0.0, 1.0))
+    for arrivals in ("trace:x.csv", trace):
+        refused("a trace ends when its requests do, and", _trouble, given_of(**asked, arrivals=arrivals))
+
+
+QUESTION = TokenQuestion(
+    profiles=(LINE,),
+    workload=Workload(arrival_rate_rps=20.0, arrivals=PoissonArrivals()),
+    lengths=parse_lengths(LENGTHS),
+    objective=TokenObjective(limits={0.9: 1.0}),
+)
+PLAN = TokenPlan(profile="line", replicas=2, sequences_max=4, batched_tokens_max=64)
+SAVED: Any = SimpleNamespace(question=QUESTION, plan=PLAN, profile=LINE)
+
+
+def test_a_saved_plan_goes_with_another_rate_routing_or_number() -> None:
+    same = _saved_in_trouble(SAVED, None, given_of())
+    assert same == QUESTION.scenario(PLAN)
+    found = _saved_in_trouble(SAVED, 5, given_of(rate="9rps", routing="random"))
+    assert (found.plan.replicas, found.plan.routing) == (5, Routing.RANDOM)
+    assert found.workload.arrival_rate_rps == 9.0
+    for name in ("lengths", "request_overhead", "request_overhead_s", "kv_tokens"):
+        flag = "--" + name.removesuffix("_s").replace("_", "-")
+        refused(
+            f"a saved plan has settings of its own; leave out {flag}",
+            _saved_in_trouble, SAVED, None, given_of(**{name: 1}),
+        )  # fmt: skip
+    refused(
+        "a saved plan has arrivals of its own",
+        _saved_in_trouble,
+        SAVED,
+        None,
+        given_of(arrivals="gamma:cv=2"),
+    )
+
+
+def test_a_check_at_another_rate_says_so() -> None:
+    notes: list[str] = []
+    assert _at_rate(QUESTION, {}, notes) is QUESTION
+    assert _at_rate(QUESTION, {"rate": "20rps"}, notes) is QUESTION
+    assert notes == []
+    changed = _at_rate(QUESTION, {"rate_rps": 30.0}, notes)
+    assert changed == replace(QUESTION, workload=Workload(arrival_rate_rps=30.0))
+    assert notes == ["the arrival rate is 30 rps instead of 20 rps"]
+
+
+def test_a_check_with_new_measurements_says_whether_they_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(found: Any, *news: Any) -> tuple[TokenQuestion, list[str]]:
+        seen: list[Any] = []
+        monkeypatch.setattr(api_llm.parse, "find_profile", lambda given: seen.append(given) or found)
+        notes: list[str] = []
+        asked = _with_profile(QUESTION, news, SAVED, notes)
+        assert seen == [text.removeprefix("line=") for text in news]
+        return asked, notes
+
+    assert told(None) == (QUESTION, [])
+    assert told(LINE, "line=new.json") == (QUESTION, ["profile line is unchanged"])
+    faster = replace(LINE, overhead=replace(LINE.overhead, request_s=0.5))
+    asked, notes = told(faster, "new.json")
+    assert notes == ["profile line is replaced by another with the same name"]
+    assert asked.profiles == (faster,)
+    asked, notes = told(replace(faster, name="other", hourly_usd=9.0), "new.json")
+    assert notes == ["profile line is replaced by other"]
+    assert asked.profiles == (replace(faster, hourly_usd=9.0),)
+    with pytest.raises(
+        InputError, match=r"^a plan for a language model runs one profile; give --profile once$"
+    ):
+        _with_profile(QUESTION, ["a", "b"], SAVED, [])
+    with pytest.raises(InputError, match=r"^batches has batch times; give one of kind llm$"):
+        told(SimpleNamespace(name="batches"), "new.json")
+
+
+def test_what_a_saved_plan_is_not_checked_with_is_refused() -> None:
+    for name in ("baseline", "arrivals", "cluster"):
+        refused(f"--{name} does not apply to plans for language models", api_llm.check, SAVED, {name: "x"})
+    for name in ("arrivals", "cluster"):
+        refused(f"--{name} does not apply to plans for language models", api_llm.explain, SAVED, {name: "x"})
+
+
+def test_a_replay_has_a_trace_with_lengths_and_all_its_requests(tmp_path: Path) -> None:
+    effort = {"seed": 0, "confidence": 0.95, "precision": 0.1, "requests_max": 1000, "engine": "kernel"}
+    asked = given_of(**effort, rate_rps=5.0, lengths=LENGTHS, routing="random", replay=True)
+    refused(
+        "--replay serves the requests of a trace; give --arrivals trace:", api_llm.simulate, LINE, 1, asked
+    )
+    trace = tmp_path / "trace.csv"
+    trace.write_text("t_s,input_tokens,output_tokens\n0,3,4\n1,5,6\n2,7,8\n", encoding="utf-8")
+    recorded = given_of(**effort, arrivals=f"trace:{trace}", routing="random", context_tokens_max=100)
+    refused("lengths that go with a trace are served as they are", api_llm.simulate, LINE, 1, recorded)
+    recorded["replay"] = True
+    refused("--replay serves every request of the trace; leave out", api_llm.simulate, LINE, 1, recorded)
+    for lengths in (None, LENGTHS):
+        rates = given_of(
+            **effort, arrivals=f"trace:{trace}", lengths=lengths, slo_p99_s=1.0, routing="random"
+        )
+        refused("a trace has a rate of its own; give its lengths", api_llm.max_rate, LINE, 1, rates)
+
+
+def test_saved_plans_are_compared_by_their_own_requests() -> None:
+    for name in ("lengths", "cached_share", "context_tokens_max"):
+        flag = "--" + name.replace("_", "-")
+        given = given_of(**{name: 1})
+        refused(f"a saved plan has its own lengths; leave {flag} out", api_llm.compare, [SAVED], [], given)
+    given = given_of(arrivals="gamma:cv=2")
+    refused("a saved plan has its own arrivals; leave --arrivals out", api_llm.compare, [SAVED], [], given)
+
+
+def test_a_server_is_measured_by_its_name_and_up_to_some_length() -> None:
+    model = "--model is needed: the server knows its model by a name"
+    refused(model, api_llm.measure, "http://127.0.0.1:1", 1.0, NEEDED, print)
+    context = "--context-tokens-max is needed: requests are measured up to some length"
+    refused(context, api_llm.measure, "http://127.0.0.1:1", 1.0, NEEDED | {"model": "m"}, print)
+
+
+def test_a_curve_is_a_sweep_over_shares_of_the_saturation_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine that saturates at 50 rps, and three of them."""
+    seen: list[Any] = []
+
+    def sweep(profiles: Any, given: Any) -> Any:
+        seen.append((profiles, dict(given)))
+        return SimpleNamespace(grid="grid", table="table", cells=("cell",))
+
+    monkeypatch.setattr("simulations.tokens.saturated", lambda _: SimpleNamespace(rate_rps=50.0))
+    monkeypatch.setattr(api_llm, "sweep", sweep)
+    found = api_llm.load_curve(LINE, 3, {"lengths": LENGTHS, "routing": "random", "seed": 5})
+    ((profiles, asked),) = seen
+    assert profiles == [LINE]
+    shares = (0.1, 0.3, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
+    assert asked["rate_rps"] == pytest.approx([150.0 * share for share in shares])
+    assert {name: asked[name] for name in ("engine", "output", "fresh", "arrivals", "rate", "seed")} == {
+        "engine": "kernel", "output": None, "fresh": False, "arrivals": "poisson", "rate": None, "seed": 5
+    }  # fmt: skip
+    assert (found.grid, found.table, found.cells, found.plan.replicas) == ("grid", "table", ("cell",), 3)
+
+
+# ---- The order of a plan ------------------------------------------------------------------------------
+
+
+EFFORT = {
+    "seed": 1,
+    "confidence": 0.9,
+    "precision": 0.1,
+    "requests_max": 1000,
+    "engine": "kernel",
+    "workers": 1,
+}
+
+
+@pytest.mark.parametrize("with_trouble", [False, True])
+@pytest.mark.parametrize("is_found", [False, True])
+@pytest.mark.parametrize("explains", [False, True])
+def test_a_plan_is_found_and_then_brought_back_and_then_explained(
+    monkeypatch: pytest.MonkeyPatch, with_trouble: bool, is_found: bool, explains: bool
+) -> None:
+    steps: list[str] = []
+    nothing = TokenRecommendation(verdict=Verdict.MISSED, objective=QUESTION.objective)
+    first = replace(nothing, verdict=Verdict.MET, plan=PLAN)
+    larger = replace(first, plan=replace(PLAN, replicas=5))
+
+    def recommend(question: TokenQuestion, judge: Any, report: Any, *, with_headroom: bool) -> Any:
+        steps.append(f"recommend {question.replicas_min} {with_headroom}")
+        return first if is_found else nothing
+
+    def recover(question: TokenQuestion, found: Any, trouble: Any, judge: Any, report: Any) -> Any:
+        steps.append("recover")
+        return larger, "recovery"
+
+    def headroom(question: TokenQuestion, found: Any, judge: Any, report: Any) -> Any:
+        steps.append(f"headroom {found.plan.replicas}")
+        return found
+
+    def changes(question: TokenQuestion, plan: TokenPlan, judge: Any, report: Any) -> tuple[()]:
+        steps.append(f"changes {plan.replicas}")
+        return ()
+
+    monkeypatch.setattr("capacity.search.tokens.recommend_tokens", recommend)
+    monkeypatch.setattr("capacity.search.tokens.with_headroom", headroom)
+    monkeypatch.setattr("capacity.search.tokens.token_changes", changes)
+    monkeypatch.setattr("simulations.tokens.require_check", lambda one: steps.append(f"check {one.name}"))
+    monkeypatch.setattr(api_llm, "plan_engines_to_recover", recover)
+    trouble = {"recover_within": "60s", "trigger": "lose:2,60s", "timeout": "5s"} if with_trouble else {}
+    asked: list[TokenQuestion] = []
+    given = given_of(
+        **EFFORT, **trouble, rate_rps=20.0, lengths=LENGTHS, slo_p90_s=1.0, replicas_max=9, explain=explains,
+        before=asked.append, progress=lambda _: None,
+    )  # fmt: skip
+    answer = api_llm.plan([LINE], given)
+    least = 3 if with_trouble else 1
+    assert steps == [
+        "check line",
+        f"recommend {least} {not with_trouble}",
+        *(["recover", "headroom 5"] if with_trouble and is_found else []),
+        *([f"changes {5 if with_trouble else 2}"] if explains and is_found else []),
+    ]
+    assert answer.recovery == ("recovery" if with_trouble and is_found else None)
+    assert answer.question.replicas_min == (5 if with_trouble and is_found else least)
+    assert [one.replicas_min for one in asked] == [least]
+    assert (answer.effort.seed, answer.effort.confidence, answer.effort.precision) == (1, 0.9, 0.1)
+
+
+@pytest.mark.parametrize(("replicas", "tried"), [(1, []), (2, [(1, 1)]), (3, [(2, 1)])])
+def test_an_explanation_tries_one_replica_fewer_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, replicas: int, tried: list[tuple[int, int]]
+) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def search(scenario: Any, attempt: int) -> TokenCandidate:
+        asked.append((scenario.plan.replicas, attempt))
+        return TokenCandidate(plan=scenario.plan, verdict=Verdict.MISSED)
+
+    judge = SimpleNamespace(search=search, saturated=lambda _: None)
+    monkeypatch.setattr(api_llm, "_at_work", lambda *_: nullcontext(judge))
+    monkeypatch.setattr("capacity.search.tokens.token_changes", lambda *_: ())
+    plan = replace(PLAN, replicas=replicas)
+    saved: Any = SimpleNamespace(question=QUESTION, plan=plan, effort=Effort(), verdict=Verdict.MET)
+    answer = api_llm.explain(saved, {"workers": 7, "progress": lambda _: None})
+    assert asked == tried
+    assert [one.plan.replicas for one in answer.recommendation.considered] == [one for one, _ in tried]
+    assert (answer.recommendation.plan, answer.effort.workers) == (plan, 7)
+
+
+@pytest.mark.parametrize("rate_rps", [None, 30.0])
+def test_a_check_confirms_the_plan_and_plans_again_only_where_something_changed(
+    monkeypatch: pytest.MonkeyPatch, rate_rps: float | None
+) -> None:
+    steps: list[Any] = []
+
+    def certify(scenario: Any, attempt: int) -> TokenCandidate:
+        steps.append((scenario.workload.arrival_rate_rps, attempt))
+        return TokenCandidate(plan=scenario.plan, verdict=Verdict.MET)
+
+    def at_work(effort: Effort, _: object) -> Any:
+        steps.append((effort.requests_max, effort.workers))
+        return nullcontext(SimpleNamespace(certify=certify))
+
+    monkeypatch.setattr(api_llm, "_at_work", at_work)
+    monkeypatch.setattr("simulations.tokens.require_check", lambda _: None)
+    monkeypatch.setattr(
+        "capacity.search.tokens.recommend_tokens", lambda *_, plan_alone: f"plan alone: {plan_alone}"
+    )
+    saved: Any = SimpleNamespace(question=QUESTION, plan=PLAN, effort=Effort(requests_max=5_000_000))
+    given = {"rate_rps": rate_rps, "workers": 3, "progress": lambda _: None}
+    answer = api_llm.check(saved, given | ({} if rate_rps is None else {"requests_max": 2_000_000}))
+    assert steps == [(5_000_000 if rate_rps is None else 2_000_000, 3), (rate_rps or 20.0, 1)]
+    assert answer.needed == (None if rate_rps is None else "plan alone: True")
+
+
+def test_fleets_whose_profile_fails_its_check_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[str] = []
+
+    def fails(profile: Any) -> None:
+        checked.append(profile.name)
+        raise InputError("it fails its check")
+
+    monkeypatch.setattr(api_llm, "_at_work", lambda *_: nullcontext(SimpleNamespace()))
+    monkeypatch.setattr("simulations.tokens.require_check", fails)
+    given = given_of(
+        fleet=["replicas=1", "replicas=2"], lengths=LENGTHS, rate_rps=20.0, progress=lambda _: None
+    )
+    refused("it fails its check", api_llm.compare, [], [LINE], given)
+    assert checked == ["line"]
+
+
+@pytest.mark.parametrize("output", [None, "rows.csv"])
+def test_a_file_that_cannot_be_written_is_told_before_a_sweep(
+    monkeypatch: pytest.MonkeyPatch, output: str | None
+) -> None:
+    steps: list[str] = []
+
+    def looked_at(path: Path) -> None:
+        raise InputError(f"no {path}")
+
+    def kept(path: Path | None, *_: object, **__: object) -> Any:
+        steps.append(f"keep {path}")
+        raise InputError("kept")
+
+    monkeypatch.setattr("capacity.answer.sweep.check_file", looked_at)
+    monkeypatch.setattr("capacity.answer.sweep.kept_rows", kept)
+    given = given_of(
+        **EFFORT, lengths=LENGTHS, rate=[], rate_rps=[20.0], replicas=[1], routing=None, output=output,
+        fresh=False, batch_size_max=None, progress=lambda _: None,
+    )  # fmt: skip
+    refused("kept" if output is None else "no rows.csv", api_llm.sweep, [LINE], given)
+    assert steps == (["keep None"] if output is None else [])
+
+
+def test_plans_are_compared_with_the_effort_of_the_first_unless_flags_say_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    efforts: list[Effort] = []
+
+    def at_work(effort: Effort, _: object) -> Any:
+        efforts.append(effort)
+        raise InputError("enough")
+
+    plan = SimpleNamespace(name="x", profile=LINE, plan=PLAN)
+    monkeypatch.setattr("capacity.answer.compare_tokens.token_contenders", lambda *_: (plan, plan))
+    monkeypatch.setattr("capacity.answer.compare_tokens.common_scenario", lambda *_: QUESTION.scenario(PLAN))
+    monkeypatch.setattr(api_llm, "_at_work", at_work)
+    saved: Any = [SimpleNamespace(effort=Effort(seed=seed, precision=0.1)) for seed in (3, 4)]
+    given = given_of(progress=lambda _: None, confidence=0.9)
+    refused("enough", api_llm.compare, saved, [], given)
+    given |= {"lengths": LENGTHS, "rate_rps": 5.0}
+    refused("enough", api_llm.compare, [], [LINE], given)
+    assert efforts == [Effort(seed=3, precision=0.1, confidence=0.9), Effort(confidence=0.9)]

@@ -1,0 +1,265 @@
+"""Flags of a question, one by one: what they are read as, and what is refused with which words."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from capacity.errors import InputError
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question import parse
+from capacity.question.plan import Batching, Routing
+from capacity.question.resilience import Breakdowns, Spike, Survival
+from capacity.traffic.workload import ClosedPopulation, GammaArrivals, PoissonArrivals, Workload
+
+ONE, TWO = (
+    ServiceProfile(name=name, timings=(BatchTiming(batch_size=1, mean_s=0.01),)) for name in ("a", "b")
+)
+
+
+def refused(said: str, read: Any, *given: Any, **named: Any) -> None:
+    with pytest.raises(InputError) as caught:
+        read(*given, **named)
+    assert str(caught.value).startswith(said), str(caught.value)
+
+
+def test_text_or_a_number_and_not_both() -> None:
+    assert parse.rate_rps("30000/min", None) == 500.0
+    assert parse.duration_s(None, 3, "--slo-p99") == 3.0
+    assert isinstance(parse.duration_s(None, 3, "--slo-p99"), float)
+    assert parse.duration_s(None, 0, "--slo-p99") == 0.0
+    assert parse.rate_rps(None, None) is None
+    refused("slo_p99 and slo_p99_s are both given; keep one", parse.duration_s, "1s", 1.0, "--slo-p99")
+    refused("rate and rate_rps are both given; keep one", parse.rate_rps, "1rps", 0.0)
+    for number in (True, "5", float("nan"), float("inf"), [1.0]):
+        refused(f"rate_rps must be a number, got {number!r}", parse.rate_rps, None, number)
+    refused("rate=5 has no unit; write text with one, or rate_rps=5", parse.rate_rps, 5, None)
+
+
+def test_limits_are_those_that_are_given() -> None:
+    given = {0.5: (None, None), 0.99: ("80ms", None), 0.999: (None, 0.2)}
+    assert parse.limits_s(given) == {0.99: 0.08, 0.999: 0.2}
+    refused("slo_p99.9 and slo_p99.9_s are both given", parse.limits_s, {0.999: ("1s", 1.0)})
+
+
+def test_a_profile_takes_what_flags_say() -> None:
+    found = parse.read_profile(ONE, 0.002, 3)
+    assert (found.request_overhead_s, found.instances_per_device) == (0.002, 3)
+    assert parse.read_profile(ONE, 0.0, 1) == parse.read_profile(ONE) == ONE
+    refused("--instances-per-device must be >= 1, got 0", parse.read_profile, ONE, None, 0)
+
+
+def test_arrivals_are_text_or_a_process() -> None:
+    process = GammaArrivals(cv=2.0)
+    assert parse.read_arrivals(process) is process
+    assert parse.read_arrivals("poisson") == PoissonArrivals()
+    refused("arrivals must be text, such as 'poisson', or a process, got 5", parse.read_arrivals, 5)
+
+
+def test_a_demand_is_a_rate_or_users() -> None:
+    assert parse.read_demand("poisson", 5.0, None, None) == Workload(arrival_rate_rps=5.0)
+    assert parse.read_demand("poisson", None, 7, 0.5) == ClosedPopulation(users=7, think_time_s=0.5)
+    assert parse.read_demand("poisson", None, 7, None) == ClosedPopulation(users=7, think_time_s=0.0)
+    for given in (("poisson", 5.0, 7, None), ("poisson", None, None, 0.5), ("gamma:cv=2", None, 7, 0.5)):
+        refused("give either --rate and --arrivals or --users and --think-time", parse.read_demand, *given)
+
+
+def test_names_are_those_of_a_list() -> None:
+    assert parse.read_routing("random") is Routing.RANDOM
+    long = "x" * 50
+    refused(f"--routing '{'x' * 40}' is unknown; use one of round-robin, random,", parse.read_routing, long)
+
+
+def test_batching_has_a_rule_and_sizes_that_rise() -> None:
+    assert parse.read_batching("triton", None) == (Batching.TRITON, ())
+    assert parse.read_batching("triton", " 8 +4,8").preferred_sizes == (4, 8)
+    assert parse.read_batching("triton", [8, 4, 4]).preferred_sizes == (4, 8)
+    timed = parse.read_batching("triton", None, "open")
+    assert timed.batching is not Batching.TRITON
+    assert parse.read_batching(timed.batching.value, None, "open") == timed
+    others = [one for one in Batching if one not in (Batching.TRITON, timed.batching)]
+    refused(
+        f"--timer open is --batching {timed.batching}, and --batching {others[0]} is given; keep one",
+        parse.read_batching, others[0].value, None, "open",
+    )  # fmt: skip
+    for sizes in ("4,", "4;8", "-4", "1" * 10):
+        refused(f"--preferred-sizes {sizes!r} is not a list", parse.read_batching, "triton", sizes)
+    assert parse.read_batching("triton", "1" * 9).preferred_sizes == (111_111_111,)
+
+
+def test_a_service_rate_is_a_rate_or_a_time() -> None:
+    assert parse.read_service_rate_rps("5rps", None) == 5.0
+    assert parse.read_service_rate_rps(None, "200ms") == 5.0
+    for given in ((None, None), ("5rps", "200ms")):
+        refused(
+            "give either --service-rate 5rps or --service-time 200ms", parse.read_service_rate_rps, *given
+        )
+    refused("--service-time must be > 0, got '0ms'; 200ms is one", parse.read_service_rate_rps, None, " 0ms ")
+
+
+def test_quantiles_rise_and_lie_within() -> None:
+    assert parse.read_quantiles([0.99, 0.5, 0.99], (0.9,)) == (0.5, 0.99)
+    assert parse.read_quantiles(None, (0.9, 0.1)) == parse.read_quantiles([], (0.9, 0.1)) == (0.1, 0.9)
+    for quantile in (0.0, 1.0):
+        refused(f"--quantile must be within (0, 1), such as 0.99, got {quantile}", parse.read_quantiles, [quantile], ())  # fmt: skip
+    assert parse.both_confidence(0.9) == pytest.approx(0.95)
+
+
+def test_workers_are_all_cores_unless_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    assert [parse.worker_count(None), parse.worker_count(3), parse.worker_count(None, "addr")] == [7, 3, 7]
+    assert parse.worker_count(1) == 1
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert parse.worker_count(None) == 1
+    refused("--workers must be >= 1, got 0", parse.worker_count, 0)
+    refused("give either --workers or --cluster", parse.worker_count, 1, "addr")
+
+
+def test_shares_are_per_cents_or_numbers_between_0_and_1() -> None:
+    assert (
+        parse.read_share(" 25% ", "--f") == parse.read_share("0.25", "--f") == parse.read_share(0.25, "--f")
+    )
+    assert parse.read_share("99.9%", "--f") == 0.999
+    refused("--f '25 per cent' is not a share; write 25% or 0.25", parse.read_share, "25 per cent", "--f")
+    for text, hint in (("1", "1"), ("99.9", "99.9"), ("100", ""), ("0", ""), ("100%", "")):
+        with pytest.raises(InputError) as caught:
+            parse.read_share(text, "--f")
+        ending = hint and f"; {hint}% is a share"
+        assert str(caught.value) == f"--f must be above 0 and below 100%, got {text}{ending}"
+
+
+def test_an_objective_is_a_tier_and_what_replaces_it() -> None:
+    from capacity.question.objective import TIERS
+
+    tier = next(iter(TIERS))
+    quantile = next(iter(TIERS[tier].limits))
+    found = parse.read_full_objective({quantile: 0.001}, tier, 8.0, ["p99=5ms", "P50 = 1ms"], "1%", 0.8)
+    assert found.limits == {**TIERS[tier].limits, quantile: 0.001}
+    assert (found.response_mean_s, found.wait_limits) == (8.0, {0.99: 0.005, 0.5: 0.001})
+    assert (found.loss_probability, found.utilization) == (0.01, 0.8)
+    bare = parse.read_full_objective({0.9: 1.0}, None, None, [], None, None)
+    assert (bare.limits, bare.loss_probability, bare.utilization) == ({0.9: 1.0}, None, None)
+    refused(
+        f"unknown tier '{'x' * 40}'; use one of {tier}",
+        parse.read_full_objective, {}, "x" * 41, None, [], None, None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["p99", "p99=", "p=5ms", "p0=5ms", "p100=5ms", "x99=5ms"])
+def test_a_wait_limit_names_its_quantile(text: str) -> None:
+    refused(f"--slo-wait {text!r} is not a limit; write p99=5ms", parse._read_waits, [text])
+
+
+def test_a_quantile_has_one_wait_limit() -> None:
+    refused("--slo-wait 'p99=6ms' sets a second limit", parse._read_waits, ["p99=5ms", "p99=6ms"])
+    assert parse._read_waits(["99.9=5ms"]) == {0.999: 0.005}
+
+
+def test_prices_go_to_the_profile_that_they_name() -> None:
+    def prices(*texts: str | float, profiles: Any = (ONE, TWO)) -> list[float | None]:
+        return [one.hourly_usd for one in parse.read_profiles(profiles, None, texts)]
+
+    assert prices("b=2", "a=1") == [1.0, 2.0]
+    assert prices("b= 0.5 ") == [None, 0.5]
+    assert prices(0.7, profiles=[ONE]) == prices("a=0.7", profiles=[ONE]) == [0.7]
+    assert prices("=0.7") == [0.7, None]
+    refused("two of the profiles have the same name; rename or drop one", prices, profiles=[ONE, ONE])
+    refused("--hourly-usd '0.7' names no profile; a=0.50 does", prices, "0.7")
+    refused("--hourly-usd 'c=0.7' names no profile; a=0.50 does", prices, "c=0.7")
+    refused("--hourly-usd 'a=2' sets a second price for a; keep one", prices, "a=1", "a=2")
+    for long in ("=" + "9" * 90, "a=1"):
+        refused(f"--hourly-usd {('c' + long)[:80]!r} names no profile; a=0.50 does", prices, "c" + long)
+    refused(f"--hourly-usd {'x' * 40!r} is not a price", prices, f"a={'x' * 41}")
+    refused("--hourly-usd 'much' is not a price in USD/h; write 0.526", prices, "much", profiles=[ONE])
+    spaced = f"a{' ' * 90}=2"
+    refused(f"--hourly-usd {spaced[:80]!r} sets a second price for a; keep one", prices, "a=1", spaced)
+    both = parse.read_profiles([ONE, TWO], 0.01, [], 2)
+    assert [(one.request_overhead_s, one.instances_per_device) for one in both] == [(0.01, 2)] * 2
+
+
+def test_routings_are_some_or_any() -> None:
+    assert parse.read_routings([]) == (Routing.ROUND_ROBIN,)
+    assert parse.read_routings(["random", "round-robin", "random"]) == (Routing.RANDOM, Routing.ROUND_ROBIN)
+    assert parse.read_routings(["any"]) == tuple(Routing)
+    refused("--routing any tries each one; leave the others out", parse.read_routings, ["any", "random"])
+
+
+def test_batch_waits_are_texts_and_seconds() -> None:
+    assert parse.read_batch_waits(["5ms", "1ms"], [0.002, 0.005]) == (0.001, 0.002, 0.005)
+    assert parse.read_batch_waits([]) is None
+    assert parse.read_batch_waits(["0ms"]) == (0.0,)
+    assert parse.batch_wait_axis_s([], []) == (0.0,)
+    assert parse.batch_wait_axis_s(["5ms"], [0.001, 0.005]) == (0.005, 0.001)
+
+
+def survival(*survive: str, spare: int = 0, rolling: str | None = None, **others: Any) -> Survival:
+    startup_s, spike = others.pop("startup_s", None), others.pop("spike", None)
+    return parse.read_survival(spare, survive, rolling, startup_s, spike, **others)
+
+
+def test_what_a_plan_survives() -> None:
+    assert survival() == Survival()
+    assert (survival("n-1").spare, survival("n-3", "n-2").spare, survival("n-1", spare=2).spare) == (
+        3 - 2,
+        3,
+        2,
+    )
+    assert (survival("zone:3").zones, survival("zone:3").spare) == (3, 0)
+    assert survival(rolling="max-unavailable=25%").unavailable_share == 0.25
+    assert survival(spike="2.5X", startup_s=60.0).spike == Spike(factor=2.5, startup_time_s=60.0)
+    assert survival(startup_s=60.0, may_stand_alone=True).spike is None
+    assert survival(mtbf_s=100.0, recovery_s=1.0).breakdowns == Breakdowns(mtbf_s=100.0, recovery_s=1.0)
+    for text in ("n-0", "n1", "rack:2", "n-1234567", "zone:x"):
+        refused(f"--survive {text!r} is unknown; use n-1 or zone:3", survival, text)
+    together = "give --spike 2x and --startup-time 120s together"
+    refused(together, survival, spike="2x")
+    refused(together, survival, startup_s=60.0)
+    refused(together, survival, spike="2x", may_stand_alone=True)
+    for given in ({"mtbf_s": 100.0}, {"recovery_s": 1.0}):
+        refused("give --mtbf 264d and --recovery-time 5min together", survival, **given)
+    for text in ("max-unavailable", "max-unavailable=", "max-surge=25%"):
+        refused(f"--rolling-update {text!r} is unknown; use max-unavailable=25%", survival, rolling=text)
+    refused("--spike 'twice' is not a multiple; write 2x", survival, spike="twice", startup_s=60.0)
+
+
+def test_a_day_has_its_own_rates(tmp_path: Path) -> None:
+    assert parse.read_curve(None, 5.0, 5) is None
+    refused("--daily has the rates of the day; leave out --rate", parse.read_curve, "day.csv", 5.0, None)
+    refused("--daily has the rates of the day; leave out --users", parse.read_curve, "day.csv", None, 5)
+    day = tmp_path / "day.csv"
+    day.write_text("time,rate_rps\n00:00,5\n12:00,7\n", encoding="utf-8")
+    found = parse.read_curve(str(day), None, None)
+    assert found is not None
+    assert found.rates_rps == (5.0, 7.0)
+
+
+def test_files_of_other_tools_are_profiles_and_traces_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Only where they are not one of our own, and arrivals only behind `trace:`."""
+    other = tmp_path / "other.json"
+    other.write_text("{}", encoding="utf-8")
+    asked: list[tuple[object, str]] = []
+    held: list[Any] = [None]
+
+    def read(source: object, kind: str) -> Any:
+        asked.append((source, kind))
+        return held[0]
+
+    monkeypatch.setattr(parse, "_of_another_tool", read)
+    with pytest.raises(InputError):
+        parse.find_profile(str(other))
+    with pytest.raises(InputError):
+        parse.read_arrivals(f"trace:{other}")
+    held[0] = "held"
+    assert parse.find_profile(str(other)) == "held"
+    assert parse.read_arrivals(f"trace:{other}") == "held"
+    with pytest.raises(InputError):
+        parse.read_arrivals(str(other))
+    assert set(asked) == {(str(other), "profile"), (str(other), "workload")}
+    assert parse.find_profile(ONE) is ONE
+    monkeypatch.undo()
+    assert parse._of_another_tool(str(tmp_path / "none.json"), "profile") is None
+    assert parse._of_another_tool(5, "profile") is None
+    assert parse._of_another_tool(other, "profile") is None

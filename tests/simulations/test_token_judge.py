@@ -1,0 +1,788 @@
+"""How fleets of engines are judged, by runs that say what a test wants: looks, verdicts, lengths and refusals."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from capacity.errors import DomainError, InconclusiveError, InputError, UnstableError
+from capacity.performance import Interval, Kind, TokenPerformance
+from capacity.profile.llm import Coefficients
+from capacity.question.candidate import Doubt, Limit, Rejection, Verdict
+from capacity.question.grid import Outcome
+from capacity.question.objective import Measure, Promise, TokenObjective
+from capacity.question.plan import Routing
+from capacity.question.tokens import Saturation, TokenCandidate, TokenScenario
+from capacity.traffic.lengths import LengthLaw, LengthLaws, LengthRows
+from capacity.traffic.workload import GammaArrivals, TraceArrivals
+from simulations import tokens
+from simulations.draws.arrivals import Seed, Stage
+from simulations.judge import Errors
+from simulations.statistics.sample import Length
+from simulations.tokens import (
+    TokenCase,
+    TokenJudge,
+    TokenLook,
+    found_tokens,
+    look_at_path,
+    look_at_runs,
+    precise_token_look,
+    require_below_knee,
+    require_check,
+    require_tokens_answerable,
+    token_answer,
+    token_looks,
+    widened_by,
+)
+from simulations.validation.token_systems import law_scenario
+
+LENGTHS = LengthLaws(LengthLaw(kind="constant", mean=1), LengthLaw(kind="geometric", mean=20)).within(20_000)
+LINE = Coefficients(base_s=0.01, per_prefill_token_s=0.0002, per_decode_request_s=0.0002)
+P99_S, P50_S, MEAN_S, SHARE = 2.0, 1.0, 0.5, 0.05
+OBJECTIVE = TokenObjective(ttft_limits={0.99: P99_S, 0.5: P50_S}, response_mean_s=MEAN_S)
+
+
+def scenario_of(rate_rps: float = 70.0, replicas: int = 1, **fields: Any) -> TokenScenario:
+    scenario = law_scenario(rate_rps, LENGTHS, LINE)
+    return replace(scenario, plan=replace(scenario.plan, replicas=replicas), **fields)
+
+
+@pytest.fixture
+def saturates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine saturates at 100 rps, with eight requests running."""
+    one = Saturation(
+        rate_rps=100.0,
+        running_mean=8.0,
+        kv_utilization=0.5,
+        preemption_rate=0.0,
+        step_mean_s=0.01,
+        prefill_time_share=0.1,
+        binding="slots",
+    )
+    monkeypatch.setattr(tokens, "saturated", lambda _: one)
+
+
+def forgets(monkeypatch: pytest.MonkeyPatch, requests: float) -> list[tuple[float, ...]]:
+    """The start is forgotten after this number of requests; returns what that was asked with."""
+    asked: list[tuple[float, ...]] = []
+
+    def told(*given: float) -> float:
+        asked.append(given)
+        return requests
+
+    monkeypatch.setattr(tokens, "relaxation_requests", told)
+    return asked
+
+
+@dataclass
+class Known:
+    """An estimate whose interval is as wide as its confidence is beyond 0.9, times `width`."""
+
+    value: float
+    width: float = 1.0
+    independent_exceedances: float = 100.0
+
+    def interval(self, confidence: float) -> Interval:
+        half = self.width * (confidence - 0.9)
+        return Interval(value=self.value, low=self.value - half, high=self.value + half)
+
+
+@dataclass
+class Pool:
+    """What is known of each measure: at quantiles, beyond limits, and in the mean."""
+
+    quantiles: dict[float, Known] = field(default_factory=dict)
+    late: dict[float, Known] = field(default_factory=dict)
+    average: Known = field(default_factory=lambda: Known(0.1))
+    missed: Interval = field(default_factory=lambda: Interval(value=0.01, low=0.0, high=0.02))
+    is_path: bool = False
+    is_level: bool = True
+    counted: int = 1_000_000
+    exceedances: float = 50.0
+
+    def of_measure(self, measure: Measure, quantile: float) -> Known:
+        return self.quantiles[quantile]
+
+    def beyond(self, measure: Measure, limit_s: float) -> Known:
+        return self.late[limit_s]
+
+    def mean(self, measure: Measure) -> Known:
+        return self.average
+
+    def missed_interval(self, confidence: float) -> Interval:
+        return self.missed
+
+    def independent_exceedances_of(self, measures: Sequence[Measure], quantile: float) -> float:
+        return self.exceedances
+
+
+def pool_of(p99_s: float = 1.0, late: float = 0.002, mean_s: float = 0.1, **fields: Any) -> Pool:
+    return Pool(
+        quantiles={0.99: Known(p99_s), 0.5: Known(0.2)},
+        late={P99_S: Known(late, 0.01), P50_S: Known(0.1)},
+        average=Known(mean_s),
+        **fields,
+    )
+
+
+def look_of(pool: Any, *, settled: bool = True, requests: int = 1000) -> TokenLook:
+    return TokenLook(pool=pool, settled=settled, requests=requests)
+
+
+# ---- How long runs are -----------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("saturates")
+def test_what_is_forgotten_is_asked_of_what_is_simulated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """140 rps on 2 engines of 100 rps, of which one stands for both: load 0.7 and 0.7 * 8 in service.
+
+    Gaps of cv 2 split in turns have half their squared variation, 2; geometric outputs of mean 20 have 0.95.
+    """
+    asked = forgets(monkeypatch, 10.0)
+    case = TokenCase(scenario=scenario_of(140.0, 2))
+    bursty = replace(case.scenario.workload, arrivals=GammaArrivals(cv=2.0))
+    case = TokenCase(scenario=replace(case.scenario, workload=bursty))
+    assert case.relaxation_requests == 10.0
+    variability = 2.0 + case.scenario.lengths.moments.output_scv
+    assert asked == [pytest.approx((0.7, 1, 5.6, variability))]
+    assert replace(case, is_whole=True).relaxation_requests == 10.0
+    assert asked[1] == pytest.approx((0.7, 2, 11.2, variability + 2.0))
+    assert TokenCase(scenario=scenario_of(500.0)).relaxation_requests == 10.0
+    assert asked[2][0] == 0.999
+    assert asked[2][2] == pytest.approx(0.999 * 8.0)
+
+
+@pytest.mark.usefixtures("saturates")
+@pytest.mark.parametrize(
+    ("rate_rps", "forgotten", "length"),
+    [
+        (70.0, 1000.01, (10_001, 40_004, 2001)),
+        (70.0, 3.0, (30, 2000, 200)),
+        (70.0, 60.0, (600, 2400, 200)),
+        (95.0, 500.0, (5000, 20_000, 1000)),
+        (95.1, 500.0, (2000, 8000, 400)),  # beyond the knee no more than 200 are waited for
+        (95.1, 150.0, (1500, 6000, 300)),
+    ],
+)
+def test_a_run_is_ten_relaxation_times_and_four_times_as_many(
+    monkeypatch: pytest.MonkeyPatch, rate_rps: float, forgotten: float, length: tuple[int, int, int]
+) -> None:
+    forgets(monkeypatch, forgotten)
+    found = TokenCase(scenario=scenario_of(rate_rps)).length
+    assert (found.warm_up, found.measured, found.cool_down) == length
+
+
+@pytest.mark.usefixtures("saturates")
+def test_so_many_are_counted_before_anything_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    forgets(monkeypatch, 10.0)
+    case = TokenCase(scenario=scenario_of(objective=TokenObjective(limits={0.99: 1.0})))
+    assert case.counted_min(1.0) == 6000 * 10
+    assert case.counted_min(0.5) == 3000 * 10
+    assert case.counted_min(0.05) == pytest.approx(50 / 0.01)  # fifty requests beyond P99
+    two = TokenCase(
+        scenario=replace(case.scenario, plan=replace(case.scenario.plan, replicas=2)), is_whole=True
+    )
+    assert two.counted_min(1.0) == 3000 * 10
+    # 20 runs of 2,000 count 40,000, which is too few, and 40 runs count enough; of 2,300 each with their ends.
+    assert case.requests_to_settle == 40 * 2300
+
+
+@pytest.mark.usefixtures("saturates")
+@pytest.mark.parametrize(
+    ("changes", "settled"),
+    [
+        ({}, True),
+        ({"exceedances": 49.9}, False),
+        ({"is_level": False}, False),
+        ({"counted": 60_000}, True),
+        ({"counted": 59_999}, False),
+    ],
+)
+def test_a_look_settles_where_it_has_seen_enough(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], settled: bool
+) -> None:
+    forgets(monkeypatch, 10.0)
+    case = TokenCase(scenario=scenario_of())
+    found = look_at_runs(case, Pool(**changes), 7)
+    assert (found.settled, found.requests) == (settled, 7)
+    assert look_at_runs(case, Pool(counted=3000), 7, care=0.05).settled
+
+
+class Counting:
+    """A pool that knows how many runs it has."""
+
+    def __init__(self, replications: int) -> None:
+        self.replications = replications
+
+    @staticmethod
+    def of(samples: Sequence[object]) -> "Counting":
+        return Counting(len(samples))
+
+    def extended(self, samples: Iterator[object]) -> "Counting":
+        return Counting(self.replications + len(list(samples)))
+
+
+@pytest.mark.parametrize(
+    ("requests_max", "first", "runs"),
+    [
+        (8000, 0, [20, 40, 80]),
+        (7999, 0, [20, 40]),
+        (3999, 0, [20]),
+        (1999, 0, []),
+        (2000, 0, [20]),
+        (8000, 3000, [30, 60]),
+        (8000, 3100, [31, 62]),
+        (8000, 100_000, [80]),
+        (8000, 1000, [20, 40, 80]),
+    ],
+)
+def test_looks_double_their_runs_within_the_budget(
+    monkeypatch: pytest.MonkeyPatch, requests_max: int, first: int, runs: list[int]
+) -> None:
+    """Runs of 100 requests, 20 at first."""
+    monkeypatch.setattr(tokens, "TokenPool", Counting)
+    monkeypatch.setattr(tokens, "look_at_runs", lambda case, pool, requests, care: (pool, requests, care))
+    monkeypatch.setattr(tokens, "replicate_tokens", lambda task: task)
+    scenario = scenario_of()
+    length = Length(warm_up=20, measured=70, cool_down=10)
+    case: Any = SimpleNamespace(is_path=False, length=length, simulated=scenario, engine="kernel")
+    seen: list[Any] = []
+
+    def mapped(_: object, tasks: Sequence[Any]) -> Sequence[Any]:
+        seen.extend(tasks)
+        return tasks
+
+    looks: list[Any] = list(token_looks(case, Seed(value=3), requests_max, mapped, 0.5, first))
+    assert [(pool.replications, requests, care) for pool, requests, care in looks] == [
+        (count, 100 * count, 0.5) for count in runs
+    ]
+    assert [task.seed.replication for task in seen] == list(range(runs[-1] if runs else 0))
+    assert all(task.length is length and task.seed.value == 3 for task in seen)
+    usual: list[Any] = list(token_looks(case, Seed(value=3), 2000))
+    assert [(requests, care) for _, requests, care in usual] == [(2000, 1.0)]
+
+
+# ---- A recorded path -------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("saturates")
+@pytest.mark.parametrize(
+    ("count", "warm_up", "start", "sections"), [(510, None, 51, 9), (1005, 3, 3, 20), (5000, 10, 10, 20)]
+)
+def test_a_path_is_cut_into_sections_with_five_requests_beyond_each(
+    monkeypatch: pytest.MonkeyPatch, count: int, warm_up: int | None, start: int, sections: int
+) -> None:
+    """P90: 50 requests a section; a tenth at most is left out for the start."""
+    forgets(monkeypatch, 1000.0)
+    parts: list[slice] = []
+
+    def reduced(_task: object, _draws: object, part: slice) -> slice:
+        parts.append(part)
+        return part
+
+    monkeypatch.setattr(tokens, "draw_tokens", lambda *_: SimpleNamespace(arrived_s=np.arange(count)))
+    monkeypatch.setattr(tokens, "_reduced", reduced)
+    known = Pool(exceedances=20.0)
+    monkeypatch.setattr(tokens, "TokenPool", SimpleNamespace(of_path=lambda _: known))
+    scenario = scenario_of(objective=TokenObjective(limits={0.9: 1.0}))
+    case = TokenCase(scenario=scenario)
+    look = look_at_path(case, Seed(value=0), warm_up)
+    assert (look.settled, look.requests, look.pool) == (True, count, known)
+    assert len(parts) == sections
+    assert (parts[0].start, parts[-1].stop) == (start, count)
+    assert all(one.stop == other.start for one, other in pairwise(parts))
+    sizes = {one.stop - one.start for one in parts}
+    assert max(sizes) - min(sizes) <= 1
+    known.exceedances = 19.9
+    assert not look_at_path(case, Seed(value=0), warm_up).settled
+
+
+@pytest.mark.usefixtures("saturates")
+def test_a_path_that_is_too_short_says_how_many_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "draw_tokens", lambda *_: SimpleNamespace(arrived_s=np.arange(99)))
+    case = TokenCase(scenario=scenario_of(quantiles=(0.5,)))
+    with pytest.raises(
+        InconclusiveError, match=r"^the trace has 99 arrivals; P50 with an interval needs at least 100:"
+    ):
+        look_at_path(case, Seed(value=0))
+
+
+# ---- The look that is precise ------------------------------------------------------------------
+
+
+def looks_of(monkeypatch: pytest.MonkeyPatch, *looks: TokenLook) -> None:
+    monkeypatch.setattr(tokens, "token_looks", lambda *_: iter(looks))
+
+
+@pytest.mark.usefixtures("saturates")
+def test_the_first_settled_look_that_is_narrow_is_taken_else_the_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def look(width: float, *, settled: bool = True) -> TokenLook:
+        return look_of(Pool(quantiles={0.9: Known(1.0, 10.0 * width)}), settled=settled)
+
+    def taken(precision: float, *looks: TokenLook) -> int:
+        looks_of(monkeypatch, *looks)
+        case = TokenCase(scenario=scenario_of())
+        return looks.index(precise_token_look(case, Seed(value=0), 100, precision, 1.0))
+
+    wide, narrow, narrower = look(0.2), look(0.1), look(0.05)
+    early = look(0.01, settled=False)
+    assert taken(0.1 * (1.0 + 1e-9), early, wide, narrow, narrower) == 2
+    assert taken(0.01, early, wide, narrow, narrower) == 3
+    assert taken(0.01, wide, early) == 0
+    with pytest.raises(InconclusiveError, match=r"^1000 requests do not settle at load 0\.700, and 100 are"):
+        taken(0.01, early)
+    with pytest.raises(
+        InconclusiveError, match=r"^no run fits the budget at load 0\.700, and 100 are allowed;"
+    ):
+        taken(0.01)
+
+
+# ---- Verdicts --------------------------------------------------------------------------------
+
+
+def test_what_is_found_of_a_limit_is_a_quantile_a_share_or_a_mean() -> None:
+    pool: Any = pool_of()
+    response = Promise(measure=Measure.TTFT, allowed=P99_S, quantile=0.99)
+    assert found_tokens(pool, response, 0.95).value == 1.0
+    assert found_tokens(pool, Promise(measure=Measure.MISSED, allowed=SHARE), 0.95) is pool.missed
+    assert found_tokens(pool, Promise(measure=Measure.RESPONSE_MEAN, allowed=1.0), 0.95).value == 0.1
+
+
+@pytest.mark.parametrize(
+    ("pool", "settled", "verdict", "limit_s"),
+    [
+        (pool_of(), True, Verdict.MET, None),
+        (pool_of(), False, Verdict.INCONCLUSIVE, None),
+        (pool_of(is_path=True), False, Verdict.MET, None),
+        (pool_of(late=0.011), True, Verdict.MISSED, P99_S),  # its lower end at 0.95 is 0.0105
+        (pool_of(late=0.0104), True, Verdict.INCONCLUSIVE, None),
+        (pool_of(late=0.0093), True, Verdict.INCONCLUSIVE, None),  # its upper end at 0.98 is 0.0101
+        (pool_of(late=0.0091), True, Verdict.MET, None),
+        (pool_of(p99_s=1.93), True, Verdict.INCONCLUSIVE, None),  # its upper end is 2.01
+        (pool_of(p99_s=1.91), True, Verdict.MET, None),
+        (pool_of(mean_s=0.43), True, Verdict.INCONCLUSIVE, None),  # to 0.51
+        (pool_of(mean_s=0.54), True, Verdict.INCONCLUSIVE, None),  # from 0.49
+        (pool_of(mean_s=0.56), True, Verdict.MISSED, MEAN_S),  # from 0.51
+        (pool_of(p99_s=3.0, late=0.5, mean_s=0.7), True, Verdict.MISSED, P99_S),  # 1.5 is more than 1.4
+        (pool_of(p99_s=2.5, late=0.5, mean_s=0.7), True, Verdict.MISSED, MEAN_S),
+    ],
+)
+def test_a_limit_is_met_or_missed_by_its_share_and_its_ends(
+    pool: Any, settled: bool, verdict: Verdict, limit_s: float | None
+) -> None:
+    errors = Errors(accept=0.02, refuse=0.05)
+    found, rejection = TokenJudge()._decide(OBJECTIVE, look_of(pool, settled=settled), errors)
+    assert found is verdict
+    assert (None if rejection is None else rejection.allowed) == limit_s
+
+
+def test_errors_are_spent_over_attempts_looks_and_limits() -> None:
+    """The first of each spends 6/pi^2, the second a quarter of that; three limits share what refuses."""
+    judge, scenario = TokenJudge(confidence=0.9), scenario_of(objective=OBJECTIVE)
+    first = 6.0 / math.pi**2
+    one = judge._errors(scenario, Stage.CERTIFY, 1, 2)
+    assert one.accept == pytest.approx(0.1 * first * first / 4.0)
+    assert one.refuse == pytest.approx(one.accept / 3.0)
+    for stage in (Stage.SEARCH, Stage.PROBE):
+        assert judge._errors(scenario, stage, 2, 1).accept == pytest.approx(0.1)
+        assert judge._errors(scenario, stage, 2, 1).refuse == pytest.approx(0.1 * first * first / 12.0)
+
+
+def test_the_width_is_of_what_is_nearest_to_its_limit() -> None:
+    judge = TokenJudge(confidence=0.95)
+    assert judge._width(pool_of(p99_s=1.0, mean_s=0.1), OBJECTIVE) == pytest.approx(0.05)
+    assert judge._width(pool_of(p99_s=1.0, mean_s=0.4), OBJECTIVE) == pytest.approx(0.05 / 0.4)
+    share = TokenObjective(ttft_limits={0.99: P99_S}, goodput_min=0.9)
+    (missed,) = [one for one in share.promises if one.measure is Measure.MISSED]
+    wide = Pool(quantiles={0.99: Known(1.0)}, missed=Interval(value=0.09, low=0.05, high=0.11))
+    assert judge._width(wide, share) == pytest.approx(0.04 / missed.allowed)
+
+
+def test_what_is_worth_no_more_requests_stays_open() -> None:
+    judge = TokenJudge(precision=0.2)
+    narrow, wide = look_of(pool_of(p99_s=1.01)), look_of(pool_of(p99_s=0.99))  # 5 % is a quarter of 20 %
+
+    def stays(stage: Stage, look: TokenLook, requests_max: int = 1000) -> bool:
+        return judge._may_stay_open(stage, look, OBJECTIVE, requests_max)
+
+    assert stays(Stage.SEARCH, narrow)
+    assert not stays(Stage.SEARCH, wide)
+    assert not stays(Stage.SEARCH, replace(narrow, settled=False))
+    assert not stays(Stage.CERTIFY, narrow)
+    hopeless = look_of(pool_of(p99_s=1.98))  # to 2.03, and after four times the requests to 2.005
+    assert stays(Stage.PROBE, hopeless, 4000)
+    assert not stays(Stage.PROBE, hopeless, 9000)
+    assert stays(Stage.PROBE, hopeless, 10)
+    assert not stays(Stage.CERTIFY, hopeless, 10)
+
+
+@pytest.mark.usefixtures("saturates")
+def test_why_a_trial_ended_without_a_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    forgets(monkeypatch, 10.0)
+    case, judge = TokenCase(scenario=scenario_of(objective=OBJECTIVE)), TokenJudge()
+
+    def left(look: TokenLook | None, load: float = 0.7) -> tuple[Doubt, Rejection]:
+        return judge._left_open(case, look, load, 500, 0.95)
+
+    doubt, rejection = left(look_of(pool_of()), 0.951)
+    assert (doubt, rejection.limit, rejection.allowed, rejection.needed) == (
+        Doubt.PROFILE, Limit.STABILITY, 0.95, 0.951
+    )  # fmt: skip
+    doubt, rejection = left(look_of(pool_of(p99_s=1.9, mean_s=0.4)), 0.95)
+    assert (doubt, rejection.allowed, rejection.needed) == (Doubt.REQUESTS, P99_S, pytest.approx(1.95))
+    doubt, rejection = left(look_of(pool_of(p99_s=1.9, mean_s=0.44), settled=True))
+    assert (rejection.allowed, rejection.needed) == (MEAN_S, pytest.approx(0.49))
+    assert left(look_of(pool_of(is_path=True), settled=False))[0] is Doubt.TRACE
+    doubt, rejection = left(look_of(pool_of(), settled=False))
+    assert (doubt, rejection.limit) == (Doubt.REQUESTS, Limit.BUDGET)
+    assert (rejection.allowed, rejection.needed) == (500, 2000)
+    assert left(None)[1].needed == 20 * 2300
+
+
+@pytest.mark.usefixtures("saturates")
+def test_a_judgement_ends_with_the_first_look_that_is_clear(monkeypatch: pytest.MonkeyPatch) -> None:
+    forgets(monkeypatch, 10.0)
+    monkeypatch.setattr(TokenJudge, "_performance", lambda *_: TokenPerformance(kind=Kind.SIMULATION))
+    judge = TokenJudge(precision=0.06)
+    asked: list[tuple[Any, ...]] = []
+
+    def judged(
+        *looks: TokenLook,
+        rate_rps: float = 70.0,
+        stage: Stage = Stage.CERTIFY,
+        precision: float = 0.06,
+        requests_max: int = 10**9,
+    ) -> TokenCandidate:
+        def told(
+            case: TokenCase, seed: Seed, budget: int, mapper: object, care: float
+        ) -> Iterator[TokenLook]:
+            asked.append((seed.stage, budget, care))
+            return iter(looks)
+
+        monkeypatch.setattr(tokens, "token_looks", told)
+        scenario = scenario_of(rate_rps, objective=OBJECTIVE)
+        return judge._judge(scenario, stage, 1, precision, requests_max)
+
+    late, good = look_of(pool_of(late=0.9), requests=1), look_of(pool_of(), requests=2)
+    wide = look_of(pool_of(p99_s=0.8), requests=3)
+    found = judged(late, good)
+    assert (found.verdict, found.requests, found.doubt) == (Verdict.MISSED, 1, None)
+    found = judged(wide, good, late)
+    assert (found.verdict, found.requests, found.is_precise) == (Verdict.MET, 2, True)
+    found = judged(good, wide, precision=math.inf, stage=Stage.SEARCH)
+    assert (found.verdict, found.requests, found.is_precise) == (Verdict.MET, 2, True)
+    found = judged(wide)
+    assert (found.verdict, found.is_precise) == (Verdict.MET, False)
+    found = judged()
+    assert (found.verdict, found.requests, found.performance) == (Verdict.INCONCLUSIVE, 0, None)
+    assert (found.doubt, found.is_precise) == (Doubt.REQUESTS, False)
+    assert judged(precision=math.inf).is_precise
+    assert asked[:3] == [
+        (Stage.CERTIFY, 10**9, 1.0), (Stage.CERTIFY, 10**9, 1.0), (Stage.SEARCH, 10**9, 0.05)
+    ]  # fmt: skip
+    asked.clear()
+    near = judged(good, rate_rps=95.5)
+    assert (near.verdict, near.doubt, asked[0][1]) == (Verdict.INCONCLUSIVE, Doubt.PROFILE, 400_000)
+    judged(good, rate_rps=95.5, requests_max=100)
+    assert asked[1][1] == 100
+    assert judged(good, rate_rps=95.0).verdict is Verdict.MET
+    asked.clear()
+    over = judged(rate_rps=100.0)
+    assert (over.verdict, over.requests, asked) == (Verdict.MISSED, 0, [])
+    assert over.rejection == Rejection(limit=Limit.STABILITY, allowed=1.0, needed=1.0)
+
+
+@pytest.mark.usefixtures("saturates")
+def test_headroom_takes_a_tenth_of_the_requests_or_what_settles_a_rate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    forgets(monkeypatch, 10.0)
+    settles = TokenCase(scenario=scenario_of()).requests_to_settle
+    assert TokenJudge()._headroom_budget(scenario_of(), 2) == 2 * settles
+    assert TokenJudge(requests_max=200)._headroom_budget(scenario_of(), 2) == 20
+    assert TokenJudge(requests_max=2)._headroom_budget(scenario_of(), 2) == 1
+    assert TokenJudge()._headroom_budget(scenario_of(100.0), 1) == 10_000_000
+
+
+def test_the_error_of_the_profile_can_open_what_was_met(monkeypatch: pytest.MonkeyPatch) -> None:
+    def told(high_s: float, verdict: Verdict = Verdict.MET) -> TokenCandidate:
+        wide = TokenPerformance(
+            kind=Kind.SIMULATION, ttft_quantiles_s={0.99: Interval(value=1.0, low=0.5, high=high_s)}
+        )
+        monkeypatch.setattr(tokens, "with_step_error", lambda *_: wide)
+        scenario = scenario_of(objective=OBJECTIVE)
+        judged = TokenCandidate(plan=scenario.plan, verdict=verdict, performance=replace(wide, load=0.1))
+        found = TokenJudge()._with_profile_error(scenario, judged)
+        assert found.performance is wide
+        return found
+
+    assert (told(2.0).verdict, told(2.0).doubt) == (Verdict.MET, None)
+    opened = told(2.1)
+    assert (opened.verdict, opened.doubt) == (Verdict.INCONCLUSIVE, Doubt.PROFILE)
+    assert opened.rejection is not None
+    assert (opened.rejection.allowed, opened.rejection.needed) == (P99_S, 2.1)
+    assert (told(2.1, Verdict.MISSED).verdict, told(2.1, Verdict.MISSED).doubt) == (Verdict.MISSED, None)
+    without = TokenCandidate(plan=scenario_of().plan, verdict=Verdict.MISSED)
+    assert TokenJudge()._with_profile_error(scenario_of(objective=OBJECTIVE), without) is without
+
+
+# ---- The profile's own error -------------------------------------------------------------------
+
+
+def test_intervals_widen_by_the_scatter_of_logarithms() -> None:
+    """Two resamples whose logarithms lie 0.02 apart: 0.02/sqrt(2), times t of one degree, 12.706, is 0.1797."""
+    pools: Any = [
+        SimpleNamespace(
+            quantile_s=lambda measure, q, s=shift: math.exp(s),
+            mean_s=lambda measure, s=shift: math.exp(2.0 * s),
+        )
+        for shift in (0.0, 0.02)
+    ]
+    point = Interval.exact(3.0)
+    share = Interval(value=0.1, low=0.05, high=0.2)
+    found = widened_by(
+        pools,
+        TokenPerformance(
+            kind=Kind.SIMULATION,
+            ttft_quantiles_s={0.5: point},
+            response_quantiles_s={0.9: point},
+            intervals={"ttft_mean_s": point, "missed_share": share},
+        ),
+        0.95,
+    )
+    for known in (found.ttft_quantiles_s[0.5], found.response_quantiles_s[0.9]):
+        assert math.log(known.high / 3.0) == pytest.approx(12.7062 * 0.02 / math.sqrt(2.0), rel=1e-4)
+        assert known.low * known.high == pytest.approx(9.0)
+    mean = found.intervals["ttft_mean_s"]
+    assert math.log(mean.high / 3.0) == pytest.approx(12.7062 * 0.04 / math.sqrt(2.0), rel=1e-4)
+    assert found.intervals["missed_share"] is share
+    same = TokenPerformance(kind=Kind.SIMULATION)
+    assert widened_by([], same, 0.95) is same
+
+
+# ---- Refusals ----------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("saturates")
+def test_what_cannot_be_sustained_names_the_fewest_replicas() -> None:
+    assert require_tokens_answerable(scenario_of(70.0)) == pytest.approx(0.7)
+    with pytest.raises(
+        UnstableError,
+        match=r"^unstable plan: load 1\.000 >= 1 \(100 rps on 100 rps of 1 replica\); use at least 2 replicas$",
+    ) as told:
+        require_tokens_answerable(scenario_of(100.0))
+    assert told.value.servers_min == 2
+    with pytest.raises(
+        UnstableError, match=r"load 1\.750 >= 1 \(350 rps on 200 rps of 2 replicas\);.* 4 repl"
+    ):
+        require_tokens_answerable(scenario_of(350.0, 2))
+
+
+@pytest.mark.usefixtures("saturates")
+def test_near_saturation_a_lower_rate_is_named() -> None:
+    require_below_knee(scenario_of(95.0))
+    with pytest.raises(
+        InconclusiveError, match=r"^at load 0\.960, within 5 % .*, or ask for a rate below 190 rps$"
+    ):
+        require_below_knee(scenario_of(192.0, 2))
+
+
+@pytest.mark.parametrize(("found_rps", "told"), [(102.9, ""), (103.2, "+3.2"), (97.1, ""), (96.8, "-3.2")])
+def test_a_profile_may_miss_its_own_saturated_run_by_3_percent(
+    monkeypatch: pytest.MonkeyPatch, found_rps: float, told: str
+) -> None:
+    monkeypatch.setattr(tokens, "checked_rate_rps", lambda _: found_rps)
+    profile: Any = SimpleNamespace(name="p", check=SimpleNamespace(saturated_throughput_rps=100.0))
+    if not told:
+        require_check(profile)
+        return
+    with pytest.raises(InputError) as refused:
+        require_check(profile)
+    shown = (
+        f"its steps give {found_rps:.3g} rps where a saturated run measured 100 rps ({told} %, and 3 % are"
+    )
+    assert f"profile p fails its check: {shown}" in str(refused.value)
+    profile.check = None
+    require_check(profile)
+
+
+def raising(error: Exception) -> Callable[[TokenScenario], TokenPerformance]:
+    def simulate(_: TokenScenario) -> TokenPerformance:
+        raise error
+
+    return simulate
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (UnstableError("why", servers_min=2), Outcome.UNSTABLE),
+        (DomainError("why"), Outcome.PROFILE_RANGE),
+        (InconclusiveError("why"), Outcome.INCONCLUSIVE),
+        (InputError("why"), Outcome.INCONCLUSIVE),
+    ],
+)
+def test_a_cell_without_an_answer_says_why(error: Exception, outcome: Outcome) -> None:
+    simulate: Any = raising(error)
+    found = token_answer(simulate, scenario_of())
+    assert (found.outcome, found.reason, found.performance) == (outcome, "why", None)
+    performance = TokenPerformance(kind=Kind.SIMULATION)
+    answers: Any = lambda _: performance  # noqa: E731
+    assert token_answer(answers, scenario_of()).performance is performance
+
+
+# ---- What is simulated -------------------------------------------------------------------------
+
+
+def test_one_engine_stands_for_all_where_it_may() -> None:
+    four = scenario_of(80.0, 4)
+    one = TokenCase(scenario=four).simulated
+    assert (one.plan.replicas, one.workload.arrival_rate_rps) == (1, 20.0)
+    assert TokenCase(scenario=four, is_whole=True).simulated is four
+    least = replace(four, plan=replace(four.plan, routing=Routing.LEAST_OUTSTANDING))
+    assert TokenCase(scenario=least).simulated.plan.replicas == 4
+    trace = replace(four.workload, arrivals=TraceArrivals(instants_s=(0.0, 1.0)))
+    recorded = TokenCase(scenario=replace(four, workload=trace))
+    assert recorded.simulated is recorded.scenario
+    assert recorded.is_path
+    assert not TokenCase(scenario=four).is_path
+
+
+def test_measures_are_those_that_are_promised_else_two() -> None:
+    assert TokenCase(scenario=scenario_of()).measures == (Measure.TTFT, Measure.RESPONSE)
+    assert TokenCase(scenario=scenario_of(objective=OBJECTIVE)).measures == (Measure.TTFT,)
+    means = TokenObjective(response_mean_s=1.0)
+    assert TokenCase(scenario=scenario_of(objective=means)).measures == (Measure.TTFT, Measure.RESPONSE)
+
+
+@pytest.mark.usefixtures("saturates")
+def test_a_path_has_no_quantiles_beyond_its_requests() -> None:
+    asked: list[dict[str, Any]] = []
+    pool: Any = SimpleNamespace(counted=1000, tokens_performance=lambda **given: asked.append(given))
+    scenario = scenario_of(140.0, 4, objective=TokenObjective(limits={0.99: 1.0}), quantiles=(0.98,))
+    TokenCase(scenario=scenario).performance(pool, (0.9, 0.999), 0.9)
+    assert asked[0] == {
+        "load": 0.35,
+        "replicas": 4,
+        "simulated": 1,
+        "quantiles": (0.9, 0.999),
+        "confidence": 0.9,
+        "has_limits": True,
+    }
+    trace = replace(scenario.workload, arrivals=TraceArrivals(instants_s=(0.0, 1.0)))
+    recorded = TokenCase(scenario=replace(scenario, workload=trace))
+    recorded.performance(pool, (0.9, 0.94, 0.96, 0.98, 0.99, 0.999), 0.9)
+    assert asked[1]["quantiles"] == [0.9, 0.94, 0.98, 0.99]  # fifty of a thousand, or asked for
+    assert asked[1]["simulated"] == 4
+
+
+# ---- Saturation, and what is counted --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("running", "full", "preempted", "binding"),
+    [
+        (3.0, 0.5, 0, "tokens"),
+        (3.9, 0.5, 6, "slots"),
+        (3.87, 0.5, 0, "tokens"),
+        (3.0, 0.8, 0, "tokens"),
+        (3.0, 0.81, 0, "kv_cache"),
+        (3.0, 0.5, 1, "kv_cache"),
+    ],
+)
+def test_saturation_is_counted_between_the_ends(
+    monkeypatch: pytest.MonkeyPatch, running: float, full: float, preempted: int, binding: str
+) -> None:
+    """One end every 10 ms. Counted are 8,400 of 12,000 in 84 s: 6,000 of 2 tokens and 2,400 of 18, where 10 are usual.
+
+    Their mean is 46/7, so a share of 70/46 more is finished than would be of usual requests.
+    """
+    asked: list[tuple[Any, ...]] = []
+
+    def served(
+        _: object, rules: Any, replicas: int, routing: Routing, draws: Any, window_s: Any = None
+    ) -> Any:
+        asked.append((replicas, routing, window_s, draws))
+        total = draws.input_tokens + draws.output_tokens
+        short, long = np.flatnonzero(total == 2), np.flatnonzero(total == 18)
+        finished_s = np.empty(12_000)
+        finished_s[np.concatenate((long[:1800], short, long[1800:]))] = 0.01 * np.arange(12_000)
+        return SimpleNamespace(
+            finished_s=finished_s,
+            running_s=84.0 * running,
+            block_s=84.0 * rules.blocks * full,
+            busy_s=10.0,
+            steps=500,
+            preemptions=np.array([0] * 9 + [preempted]),
+            require_measured=lambda *_: None,
+        )
+
+    monkeypatch.setattr(tokens, "serve_engines", served)
+    scenario = scenario_of()
+    rows = LengthRows((1, 9), (1, 9), "mine")
+    plan = replace(scenario.plan, replicas=3, routing=Routing.RANDOM, sequences_max=4)
+    found = tokens.saturation.__wrapped__(scenario.profile, plan, rows, 0.5)
+    assert found.rate_rps == pytest.approx(100.0 * 46.0 / 70.0)
+    assert found.running_mean == pytest.approx(running)
+    assert found.kv_utilization == pytest.approx(full)
+    assert (found.preemption_rate, found.step_mean_s) == (pytest.approx(preempted / 10), pytest.approx(0.02))
+    alone_s = 0.01 + 0.0002 * running
+    assert found.prefill_time_share == pytest.approx(1.0 - alone_s / 0.02)
+    assert found.binding == binding
+    assert [one[:2] for one in asked] == [(1, Routing.ROUND_ROBIN)] * 2
+    assert asked[1][2] == pytest.approx((18.0, 102.0))
+    draws = asked[0][3]
+    assert not draws.arrived_s.any()
+    assert set(zip(draws.input_tokens.tolist(), draws.cached_tokens.tolist(), strict=True)) == {
+        (1, 0),
+        (9, 4),
+    }
+
+
+def test_what_is_counted_by_time_counts_until_the_next_would_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of arrivals at 0, 2, 4, 8 and 9 s those from the second to the fourth: from 2 s to 3 s after 8 s."""
+    asked: list[Any] = []
+    monkeypatch.setattr(tokens, "serve", lambda _s, _d, _e, window_s: asked.append(window_s))
+    monkeypatch.setattr(tokens, "token_sample", lambda *_, **given: given)
+    scenario = scenario_of()
+    task = tokens.TokenTask(
+        scenario=scenario, length=Length(warm_up=1, measured=3, cool_down=1), seed=Seed(value=0)
+    )
+    draws: Any = SimpleNamespace(arrived_s=np.array([0.0, 2.0, 4.0, 8.0, 9.0]), input_tokens=np.arange(5))
+    monkeypatch.setattr(tokens, "draw_tokens", lambda *_: draws)
+    found: Any = tokens.replicate_tokens(task)
+    assert asked == [(2.0, 11.0)]
+    assert (found["part"], found["window_s"]) == (slice(1, 4), 9.0)
+    assert found["blocks"] == tokens.rules_of(scenario).blocks
+
+
+def test_time_outside_of_an_engine_grows_with_the_prompt() -> None:
+    scenario = scenario_of()
+    overhead = replace(scenario.profile.overhead, request_s=0.5, per_input_token_s=0.01)
+    scenario = replace(scenario, profile=replace(scenario.profile, overhead=overhead))
+    draws: Any = SimpleNamespace(input_tokens=np.array([0, 10]))
+    assert tokens.overheads_s(scenario, draws).tolist() == [0.5, 0.6]
+
+
+def test_each_degree_of_care_has_its_stage_precision_and_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    judge, scenario = TokenJudge(precision=0.05, requests_max=1000), scenario_of()
+    monkeypatch.setattr(TokenJudge, "_judge", lambda _self, _scenario, *given: given)
+    monkeypatch.setattr(TokenJudge, "_headroom_budget", lambda _self, _scenario, times: times)
+    monkeypatch.setattr(TokenJudge, "_with_profile_error", lambda _self, _scenario, found: found)
+    assert judge.search(scenario, 3) == (Stage.SEARCH, 3, math.inf, 1000)
+    assert judge.certify(scenario, 3) == (Stage.CERTIFY, 3, 0.05, 1000)
+    assert judge.accepts(scenario) == (Stage.HEADROOM, 1, math.inf, 2)
+    assert judge.probe(scenario) == (Stage.PROBE, 1, math.inf, 1)
+
+
+def test_what_is_not_said_is_two_per_cent_at_95_of_100_million() -> None:
+    for one in (TokenJudge(), tokens.TokenSimulation()):
+        found = (one.seed, one.confidence, one.precision, one.requests_max, one.engine)
+        assert found == (0, 0.95, 0.02, 100_000_000, tokens.Engine.KERNEL)

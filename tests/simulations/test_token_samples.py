@@ -1,0 +1,232 @@
+"""Samples of language models' runs and their pools: each figure by hand, from a few requests."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from capacity.confidence import share_high
+from capacity.performance import Interval, Kind, TokenPerformance
+from capacity.question.objective import Measure, TokenObjective
+from simulations import compare_tokens
+from simulations.compare_tokens import PairedTokens
+from simulations.draws.cells import CELLS
+from simulations.statistics.sample import Length
+from simulations.statistics.tokens import TokenPool, TokenSample, token_sample
+
+OBJECTIVE = TokenObjective(limits={0.5: 8.0}, ttft_limits={0.9: 2.0}, tpot_limits={0.9: 1.5}, goodput_min=0.5)
+
+
+def sample_of(objective: TokenObjective = OBJECTIVE, part: slice = slice(1, 4)) -> TokenSample:
+    """Five requests, of which three count, from 1 s on; they stand for 12 s.
+
+    Arrived at 1, 2 and 4 s, first tokens at 2, 5 and 5 s, last ones at 6, 5 and 11 s, of 5, 1 and 4 tokens; half a
+    second outside each time. TTFT 1.5, 3.5 and 1.5 s, responses 5.5, 3.5 and 7.5 s, TPOT 1 and 2 s.
+    """
+    gaps = np.zeros(CELLS, dtype=np.int64)
+    gaps[10] = 4
+    gaps[20] = 3
+    draws: Any = SimpleNamespace(
+        arrived_s=np.array([0.0, 1.0, 2.0, 4.0, 9.0]), output_tokens=np.array([9, 5, 1, 4, 9])
+    )
+    records: Any = SimpleNamespace(
+        first_s=np.array([1.0, 2.0, 5.0, 5.0, 10.0]),
+        finished_s=np.array([3.0, 6.0, 5.0, 11.0, 12.0]),
+        preemptions=np.array([7, 1, 0, 2, 7]),
+        gap_counts=gaps,
+        steps=40,
+        busy_s=9.0,
+        running_s=18.0,
+        block_s=45.0,
+        largest=np.array([3, 4, 5, 6]),
+    )
+    return token_sample(
+        draws, records, objective, overhead_s=np.full(5, 0.5), part=part, window_s=12.0, blocks=10
+    )
+
+
+def test_a_sample_is_of_the_requests_that_count() -> None:
+    found = sample_of()
+    assert (found.counted, found.output_tokens, found.preemptions) == (3, 10, 3)
+    assert (found.waits.count, found.waits.total_s) == (3, pytest.approx(6.5))
+    assert (found.responses.count, found.responses.total_s) == (3, pytest.approx(16.5))
+    assert (found.tpot.count, found.tpot.total_s) == (2, pytest.approx(3.0))
+    assert (found.itl.count, found.itl.total_s) == (7, pytest.approx(10.0))
+    assert (found.engine_s, found.running_s, found.block_s) == (15.0, 18.0, 4.5)
+    assert (found.window_s, found.busy_s, found.batches, found.batch_size_largest) == (12.0, 9.0, 40.0, 3)
+    assert found.rises_s == (0.0,)  # 5.5 s, and then 3.5 and 7.5 s
+    assert sample_of(part=slice(1, 5)).rises_s == (1.0,)  # and 3.5 s
+    assert sample_of(part=slice(1, 2)).rises_s == (0.0,)
+    assert found.missed == 2
+
+
+@pytest.mark.parametrize(
+    ("objective", "missed"),
+    [
+        (TokenObjective(limits={0.5: 1.0, 0.9: 5.6}), 1),  # of the highest quantile
+        (TokenObjective(ttft_limits={0.9: 3.5}), 0),  # at the limit is in time
+        (TokenObjective(limits={0.9: 7.5}), 0),
+        (TokenObjective(limits={0.9: 5.5}), 1),
+        (TokenObjective(tpot_limits={0.9: 2.0}), 0),
+        (TokenObjective(ttft_limits={0.9: 3.4}), 1),
+        (TokenObjective(tpot_limits={0.9: 1.9}), 1),
+        (TokenObjective(tpot_limits={0.9: 0.9}), 2),  # not the one of a single token
+        (TokenObjective(itl_limits={0.9: 1.9}, tpot_limits={0.9: 3.0}), 1),
+        (TokenObjective(ttft_limits={0.9: 3.4}, tpot_limits={0.9: 1.9}), 2),
+        (TokenObjective(), 0),
+    ],
+)
+def test_a_request_misses_any_of_its_limits_once(objective: TokenObjective, missed: int) -> None:
+    assert sample_of(objective).missed == missed
+
+
+def test_runs_add_up() -> None:
+    one = sample_of()
+    assert TokenSample.merged([one]) is one
+    two = TokenSample.merged([one, replace(one, missed=1, output_tokens=4, preemptions=5)])
+    assert (two.missed, two.output_tokens, two.preemptions) == (3, 14, 8)
+    assert (two.engine_s, two.running_s, two.block_s) == (30.0, 36.0, 9.0)
+    assert (two.tpot.count, two.itl.count, two.counted) == (4, 14, 6)
+    assert one.in_cells().counted == 3
+
+
+def performance_of(pool: TokenPool, **changes: Any) -> TokenPerformance:
+    given = {
+        "load": 0.5, "replicas": 6, "simulated": 2, "quantiles": (0.5,), "confidence": 0.95, "has_limits": True,
+    }  # fmt: skip
+    return pool.tokens_performance(**(given | changes))
+
+
+def test_the_performance_of_one_run_by_hand() -> None:
+    """Two engines were simulated for six."""
+    found = performance_of(TokenPool.of([sample_of()]))
+    assert (found.kind, found.load, found.intervals) == (Kind.SIMULATION, 0.5, {})
+    assert found.utilization == pytest.approx(9.0 / 24.0)
+    assert found.throughput_rps == pytest.approx(3.0 * 3.0 / 12.0)
+    assert found.output_tokens_per_s == pytest.approx(3.0 * 10.0 / 12.0)
+    assert found.ttft_mean_s == pytest.approx(6.5 / 3.0)
+    assert found.tpot_mean_s == pytest.approx(1.5)
+    assert found.itl_mean_s == pytest.approx(10.0 / 7.0)  # ten tokens have seven gaps
+    assert found.response_mean_s == pytest.approx(5.5)
+    assert found.goodput == pytest.approx(1.0 / 3.0)
+    assert found.preemption_rate == pytest.approx(1.0)
+    assert found.kv_utilization == pytest.approx(0.5)
+    assert found.running_mean == pytest.approx(3.0 * 18.0 / 12.0)
+    assert found.queue_length_mean == 0.0  # who is at the engine no longer than who runs does not wait
+    assert found.in_system_mean == pytest.approx(3.0 * 16.5 / 12.0)
+    assert found.response_quantiles_s == {0.5: Interval.exact(5.5)}
+    assert found.ttft_quantiles_s == {0.5: Interval.exact(1.5)}
+    assert performance_of(TokenPool.of([sample_of()]), has_limits=False).goodput is None
+
+
+def test_single_tokens_have_no_gaps_and_an_idle_engine_no_cache_in_use() -> None:
+    one = sample_of()
+    none = replace(one.tpot, values_s=np.zeros(0), counts=np.zeros(0, dtype=np.int64), total_s=0.0)
+    bare = replace(one, tpot=none, itl=none, output_tokens=3, busy_s=0.0, running_s=3.0)
+    found = performance_of(TokenPool.of([bare]))
+    assert (found.tpot_mean_s, found.itl_mean_s, found.kv_utilization) == (None, None, 0.0)
+    assert (found.tpot_quantiles_s, found.itl_quantiles_s) == ({}, {})
+    assert found.queue_length_mean == pytest.approx(3.0 * 12.0 / 12.0)
+    full = performance_of(TokenPool.of([replace(one, busy_s=25.0)]))
+    assert full.utilization == 1.0
+
+
+def test_means_and_shares_of_several_runs_have_intervals() -> None:
+    pool = TokenPool.of([sample_of(), sample_of(), replace(sample_of(), missed=1)])
+    found = performance_of(pool)
+    assert set(found.intervals) == {
+        "ttft_mean_s",
+        "tpot_mean_s",
+        "itl_mean_s",
+        "response_mean_s",
+        "missed_share",
+    }
+    assert found.intervals["itl_mean_s"].value == pytest.approx(10.0 / 7.0)
+    assert found.intervals["response_mean_s"].value == pytest.approx(5.5)
+    assert "missed_share" not in performance_of(pool, has_limits=False).intervals
+    alike = TokenPool.of([sample_of()] * 3).missed_interval(0.95)
+    assert (alike.value, alike.low) == (pytest.approx(2.0 / 3.0), pytest.approx(2.0 / 3.0))
+    assert alike.high == pytest.approx(share_high(6, 9, 0.95))  # sections that are alike tell too little
+    none = TokenPool.of([replace(sample_of(), missed=0)] * 3).missed_interval(0.95)
+    assert (none.value, none.low, none.high) == (0.0, 0.0, share_high(0, 9, 0.95))
+    every = TokenPool.of([replace(sample_of(), missed=3), replace(sample_of(), missed=2)]).missed_interval(
+        0.95
+    )
+    assert every.high == 1.0
+    assert pool.counts(Measure.TPOT) == 6
+    assert pool.mean_s(Measure.ITL_MEAN) == pytest.approx(10.0 / 7.0)
+    assert pool.mean_deviations_s(Measure.RESPONSE_MEAN) == pytest.approx([0.0] * 3)
+    assert pool.beyond(Measure.RESPONSE, 5.5).value == pytest.approx(1.0 / 3.0)
+
+
+# ---- Fleets beside each other -----------------------------------------------------------------------
+
+
+def test_the_first_pools_that_are_all_settled_and_precise_are_compared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def look(name: str, *, settled: bool = True, width: float = 0.0) -> Any:
+        interval = Interval(value=1.0, low=1.0 - width, high=1.0 + width)
+        quantile = SimpleNamespace(interval=lambda _: interval)
+        pool = SimpleNamespace(name=name, response_quantile=lambda _: quantile)
+        return SimpleNamespace(pool=pool, settled=settled)
+
+    def compared(*looks: list[Any]) -> list[str]:
+        monkeypatch.setattr(PairedTokens, "_looks", lambda *_: iter(looks))
+        return [pool.name for pool in PairedTokens(precision=0.125)._pools([])]
+
+    early = [look("a"), look("b", settled=False)]
+    wide = [look("c"), look("d", width=0.2)]
+    narrow, later = [look("e", width=0.125), look("f")], [look("g"), look("h")]
+    assert compared(early, wide, narrow, later) == ["e", "f"]
+    assert compared(early, wide) == ["c", "d"]
+    assert compared(wide, early) == ["c", "d"]
+    with pytest.raises(
+        compare_tokens.InconclusiveError, match="^no runs of these fleets within .* requests each"
+    ):
+        compared(early)
+
+
+@pytest.mark.parametrize(
+    ("requests_max", "runs"), [(1999, []), (2000, [20]), (3999, [20]), (8000, [20, 40, 80])]
+)
+def test_all_fleets_see_the_same_runs_of_the_longest(
+    monkeypatch: pytest.MonkeyPatch, requests_max: int, runs: list[int]
+) -> None:
+    class Counting:
+        def __init__(self, tasks: tuple[Any, ...] = ()) -> None:
+            self.tasks = tasks
+
+        @property
+        def replications(self) -> int:
+            return len(self.tasks)
+
+        @staticmethod
+        def of(_: object) -> "Counting":
+            return Counting()
+
+        def extended(self, tasks: list[Any]) -> "Counting":
+            return Counting((*self.tasks, *tasks))
+
+    monkeypatch.setattr(compare_tokens, "TokenPool", Counting)
+    monkeypatch.setattr(compare_tokens, "look_at_runs", lambda case, pool, requests: (case, pool, requests))
+    monkeypatch.setattr(compare_tokens, "TokenTask", SimpleNamespace)
+    cases: list[Any] = [
+        SimpleNamespace(
+            scenario=SimpleNamespace(workload=SimpleNamespace(arrivals=None)),
+            length=Length(warm_up=warm_up, measured=100 - warm_up, cool_down=0),
+            simulated=name,
+            engine="kernel",
+        )
+        for name, warm_up in (("a", 10), ("b", 10))
+    ]
+    paired = PairedTokens(requests_max=requests_max, seed=4, mapper=lambda _, tasks: tasks)
+    looks: list[Any] = list(paired._looks(cases))
+    assert [[requests for _, _, requests in each] for each in looks] == [[100 * count] * 2 for count in runs]
+    for each in looks:
+        for case, pool, requests in each:
+            assert [task.scenario for task in pool.tasks] == [case.simulated] * (requests // 100)
+            assert [task.seed.replication for task in pool.tasks] == list(range(requests // 100))
+            assert {task.seed.value for task in pool.tasks} == {4}
