@@ -114,6 +114,12 @@ def test_a_gauge_of_requests_in_flight_is_users(tmp_path: Path) -> None:
     assert [one.users for one in run.history] == [3.0, 4.0]
 
 
+@pytest.mark.parametrize("values", [(3.0,), (3.0, -1.0)])
+def test_a_gauge_of_one_point_or_below_zero_is_no_run(tmp_path: Path, values: tuple[float, ...]) -> None:
+    other = bucket("", *values, metric="vllm:num_requests_running")
+    assert only_run(tmp_path, answer("matrix", *RATE["data"]["result"], other)).counted == 25
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -136,6 +142,11 @@ def test_a_gauge_of_requests_in_flight_is_users(tmp_path: Path) -> None:
             "must rise from lower to upper",
         ),
         (answer("matrix", native(BEFORE, AFTER | {"buckets": [[0, "1", "2", "9"]]})), "changed its buckets"),
+        (  # the only request of a bucket is gone
+            answer("matrix", native(BEFORE, AFTER | {"buckets": [[0, "0.25", "0.5", "7"]]})),
+            "changed its buckets",
+        ),
+        (answer("x" * 21), f"resultType {'x' * 20!r};"),
     ],
 )
 def test_what_cannot_be_is_refused(tmp_path: Path, content: Any, said: str) -> None:
