@@ -134,3 +134,10 @@ def test_protocol_buffers_agree_on_the_encoding(tmp_path: Path) -> None:
     json_format = pytest.importorskip("google.protobuf.json_format")
     theirs = json_format.MessageToJson(json_format.ParseDict(CUMULATIVE, schema.MetricsData()))
     assert only_run(tmp_path, theirs).counted == 11
+
+
+def test_as_many_points_as_may_be_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("capacity.formats.otlp_metrics._POINTS_MAX", 2)
+    assert only_run(tmp_path, DELTA).counted == 8
+    more = histogram(1, point([1, 2, 1]), point([0, 4, 0], 20), point([0, 4, 0], 30))
+    assert "has more than 2 points; keep a shorter time" in refusal(tmp_path, more)

@@ -11,7 +11,7 @@ import capacity.formats
 from capacity.errors import InputError
 from capacity.formats.document import Document, seconds_per
 from capacity.formats.load_test import SERVER_STAGES
-from capacity.formats.registry import FORMATS, Kind, format_of
+from capacity.formats.registry import FORMATS, Kind, format_of, read_document
 
 FOLDER = Path(capacity.formats.__file__).parent
 SEEN = closed_loop([(16, 3)], 1)
@@ -95,3 +95,25 @@ def test_stages_have_one_name_whatever_the_tool_calls_them() -> None:
                 seen |= {stage for run in test.runs for stage in run.stages_s}
     assert {"queue", "compute infer"} <= seen
     assert seen <= beside | set(SERVER_STAGES)
+
+
+def test_what_a_file_serves_is_told() -> None:
+    with pytest.raises(InputError, match="a file is from .*, which has no plan in it, only: "):
+        read_document(Document("a file", SAMPLES["guidellm"]), Kind.PLAN)
+
+
+def test_a_refusal_names_the_file_once() -> None:
+    """What a noun refuses, which does not know its file, and what a reader refuses."""
+    single = "Concurrency,Inferences/Second\n"
+    with pytest.raises(InputError) as refused:
+        read_document(Document("a file", single), Kind.LOAD_TEST)
+    assert str(refused.value).startswith("a file holds no run")
+    with pytest.raises(InputError) as refused:
+        read_document(Document("a file", "timeStamp,elapsed,success\n"), Kind.LOAD_TEST)
+    assert str(refused.value) == "a file: all requests: there are no requests; run the load test again"
+
+
+def test_json_that_is_whole_is_of_no_known_format() -> None:
+    for text in ('{"a": 1}', '[{"a": 1}]', "[]"):
+        with pytest.raises(InputError, match=r"is of none of the \d+ formats that are known"):
+            format_of(Document("a file", text))

@@ -222,3 +222,19 @@ def test_google_s_own_parser_reads_the_same() -> None:
     assert [(one["kind"], list(map(int, one["gpus"]))) for one in ours["instance_group"]] == [
         (["KIND_GPU"], list(one.gpus)) for one in theirs.instance_group
     ]
+
+
+@pytest.mark.parametrize("size", [0, 1])
+def test_a_batch_holds_one_at_least(tmp_path: Path, size: int) -> None:
+    found = plan(tmp_path, f"max_batch_size: {size}\ndynamic_batching {{ max_queue_delay_microseconds: 1 }}")
+    assert found.batch_size_max == 1
+
+
+def test_long_words_are_cut_in_notes_and_refusals(tmp_path: Path) -> None:
+    assert "got '" + "y" * 40 + "'" in refusal(tmp_path, "max_batch_size: 1\nname " + "y" * 41, Kind.PLAN)
+
+
+def test_too_many_words_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("capacity.formats.triton_config._TOKENS_MAX", 6)
+    assert plan(tmp_path, "max_batch_size: 1\n#x").batch_size_max == 1
+    assert "has more than 6 words" in refusal(tmp_path, "max_batch_size: 1\n#x\n", Kind.PLAN)
