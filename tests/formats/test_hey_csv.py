@@ -55,3 +55,10 @@ def test_what_cannot_be_is_refused(old: str, new: str, said: str) -> None:
 
 def test_a_header_alone_is_refused() -> None:
     assert "there are no requests" in refusal(TEXT.partition("\n")[0])
+
+
+def test_status_400_is_a_failure_and_399_is_none() -> None:
+    head = "response-time,DNS+dialup,status-code,offset\n"
+    (run,) = load_test(head + "0.1,0,399,0\n0.1,0,400,1\n").runs
+    assert (run.succeeded, run.failed) == (1, 1)
+    assert "has no column offset" in refusal("response-time,DNS+dialup,status-code\n")

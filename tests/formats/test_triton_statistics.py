@@ -237,3 +237,13 @@ def test_counters_are_not_below_zero(tmp_path: Path, key: str) -> None:
     stats = model()["inference_stats"] | {"queue": duration(1, 1) | {key: -1}}
     said = refusal(tmp_path, answer(model(inference_stats=stats)))
     assert f"inference_stats.queue.{key} must not be below 0, got -1" in said
+
+
+def test_a_total_below_that_of_the_sizes_is_told_too(tmp_path: Path) -> None:
+    found = read(file(tmp_path, answer(busy(execution_count=14_999))), Kind.PROFILE)
+    assert "read while requests ran" in found.source["note"]
+
+
+def test_one_of_two_models_is_chosen(tmp_path: Path) -> None:
+    path = file(tmp_path, answer(model(), model(name="bert", batch_stats=[size(2, 15, 7 * MS)])))
+    assert cap.import_file(path, model="bert:1").found.batch_sizes == (2,)
