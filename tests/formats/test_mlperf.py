@@ -179,3 +179,19 @@ def test_only_an_offline_run_has_a_note_of_it(tmp_path: Path) -> None:
     assert "the log has no verdict of LoadGen; was it cut off?" in cut.notes
     assert "x" * 69 in only_run(tmp_path, SERVER.replace("VALID", "x" * 99)).invalid_because
     assert len(only_run(tmp_path, SERVER.replace("VALID", "x" * 99)).invalid_because) == 80
+
+
+def test_a_log_that_does_not_say_how_many_samples_a_query_has_has_one(tmp_path: Path) -> None:
+    many = summary("MultiStream", "Completed samples per second : 80").replace("samples_per_query : 1\n", "")
+    run = only_run(tmp_path, many)
+    assert (run.batch_size, run.throughput_rps) == (1, 80.0)
+    assert only_run(tmp_path, summary("Server", "", per_query=8)).batch_size == 1
+
+
+def test_the_detail_tells_what_was_met(tmp_path: Path) -> None:
+    """`true` is no, for nothing, and a text is what it says."""
+    met = detail(result_perf_constraints_met=True, early_stopping_met=True, result_min_queries_met=False)
+    (broken,) = {only_run(tmp_path, met).invalid_because}
+    assert "latency" not in broken
+    assert "early stopping" not in broken
+    assert broken

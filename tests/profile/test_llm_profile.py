@@ -335,3 +335,42 @@ def test_flags_replace_what_a_file_says_of_the_engine() -> None:
     assert found.engine == Engine(scheduler=Scheduler.LLAMA_CPP)
     assert found.source == {"steps": "here"}
     assert with_settings(profile, block_tokens=8).kv == replace(KV, block_tokens=8)
+
+
+def test_means_are_drawn_again_by_their_standard_error() -> None:
+    """P99 lies 2.326 deviations above P50: of 0.01 s, which 25 steps leave a fifth of."""
+    told = [
+        replace(step, p50_s=step.mean_s, p99_s=step.mean_s + 0.02326, count=25) for step in (*GRID, *PROMPTS)
+    ]
+    profile = given(steps=tuple(told))
+    assert has_spread(profile)
+    again = resampled_steps(profile, np.random.default_rng(5))
+    normals = np.random.default_rng(5).standard_normal(len(told))
+    means_s = [step.mean_s * np.exp(0.002 / step.mean_s * z) for step, z in zip(told, normals, strict=True)]
+    assert [step.mean_s for step in again.steps] == pytest.approx(means_s)
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"p99_s": 0.03, "count": None},
+        {"p50_s": None, "count": 9},
+        {"p99_s": None, "count": 9},
+        {"p99_s": 0.02},
+    ],
+)
+def test_without_percentiles_or_counts_no_error_is_known(others: dict[str, float | None]) -> None:
+    told = [replace(step, **{"p50_s": 0.02, "p99_s": 0.03, "count": 9, **others}) for step in GRID]  # type: ignore[arg-type]
+    profile = given(steps=(*told, *PROMPTS))
+    assert not has_spread(profile)
+    assert resampled_steps(profile, np.random.default_rng(0)).steps == profile.steps
+
+
+def test_rows_are_drawn_again_by_kind_and_the_largest_stay() -> None:
+    rows = tuple(replace(step, count=1) for step in (*GRID, *PROMPTS))
+    again = resampled_steps(given(steps=rows), np.random.default_rng(0)).steps
+    assert len(again) == len(rows) + 2 * 2
+    assert sum(step.decode_requests > 0 for step in again) == len(GRID) + 2
+    assert set(again) <= set(rows)
+    one_more = (*rows[:-1], replace(rows[-1], count=2))
+    assert resampled_steps(given(steps=one_more), np.random.default_rng(0)).steps == one_more
