@@ -106,3 +106,12 @@ def test_what_decides_when_requests_are_sent(
     run = read(path, Kind.LOAD_TEST).runs[0]
     assert (run.loop, run.rate_asked_rps, run.users) == sending
     assert run.failed == 0
+
+
+def test_a_benchmark_may_have_more_requests_than_its_totals_say_and_no_strategy(tmp_path: Path) -> None:
+    document = changed("benchmarks.0.metrics.request_totals.successful", 2)
+    assert len(runs(tmp_path, document)[0].requests) == 3
+    document["benchmarks"][0]["config"] = {}
+    path = tmp_path / "report.txt"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    assert read(path, Kind.LOAD_TEST).runs[0].loop is Loop.UNKNOWN

@@ -92,3 +92,14 @@ def test_what_cannot_be_is_refused(old: str, new: str, said: str) -> None:
 def test_no_samples_are_refused() -> None:
     assert "there are no requests" in refusal(HEADER)
     assert "no arrivals" in refusal(HEADER, Kind.WORKLOAD)
+
+
+@pytest.mark.parametrize(("text", "succeeded"), [("true", 1), ("TRUE", 1), ("false", 0), ("False", 0)])
+def test_success_is_true_in_any_case_and_may_take_no_time(text: str, succeeded: int) -> None:
+    (run,) = load_test(f"timeStamp,elapsed,success\n1700000000000,0,{text}\n").runs
+    assert (run.succeeded, run.failed) == (succeeded, 1 - succeeded)
+
+
+@pytest.mark.parametrize(("old", "new"), [(",40,", ",x,"), (",true,,", ",yes,,")])
+def test_a_first_row_that_is_no_sample_is_of_another_tool(old: str, new: str) -> None:
+    assert "of none of the" in refusal(WITHOUT_HEADER.replace(old, new, 1))

@@ -117,3 +117,35 @@ def test_json_that_is_whole_is_of_no_known_format() -> None:
     for text in ('{"a": 1}', '[{"a": 1}]', "[]"):
         with pytest.raises(InputError, match=r"is of none of the \d+ formats that are known"):
             format_of(Document("a file", text))
+
+
+def examples() -> list[tuple[str, str, bytes]]:
+    """Each example of each format, by what its test calls it."""
+    names = [one.__name__.rpartition(".")[2] for one in FORMATS]
+    return [
+        (name, key, data)
+        for name in names
+        for key, data in importlib.import_module(f"test_{name}").EXAMPLES.items()
+    ]
+
+
+def test_each_example_is_of_its_format_alone() -> None:
+    """Nor is it taken by another where a single key or column more stands in it."""
+    for name, key, data in examples():
+        text = data.decode("utf-8-sig")
+        takers = [one.__name__ for one in FORMATS if one.recognises(Document("a file", text))]
+        assert takers == [f"capacity.formats.{name}"], (name, key)
+
+
+def test_no_format_is_told_by_one_key_alone() -> None:
+    """Of each example that is one JSON object, a file that has only one of its keys is of no format."""
+    known = {"$schema", "format", "model_stats", "resourceMetrics"}  # which nobody else has
+    for name, key, data in examples():
+        try:
+            whole = Document("a file", data.decode("utf-8-sig")).object
+        except InputError:
+            continue
+        for one in set(whole) - known:
+            text = json.dumps({one: whole[one]})
+            takers = [other.__name__ for other in FORMATS if other.recognises(Document("a file", text))]
+            assert not takers or one in ("metrics", "results"), (name, key, one, takers)
