@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from capacity.errors import InputError
-from capacity.traffic.trace import is_stamp, parse_stamp
+from capacity.traffic.trace import Stamp, is_stamp, parse_stamp, unit_and_instants, unit_of
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,49 @@ def test_what_is_no_instant_is_refused_by_its_line(text: str, said: str) -> None
 )
 def test_a_cell_looks_like_an_instant_or_a_name(text: str, expected: bool) -> None:
     assert is_stamp(text) is expected
+
+
+def numbers(*values: str) -> list[Stamp]:
+    return [Stamp(value=Decimal(value)) for value in values]
+
+
+@pytest.mark.parametrize(
+    ("values", "unit"),
+    [
+        (("1000000000", "9999999999"), "s"),
+        (("1000000000000", "9999999999999"), "ms"),
+        (("1000000000000000", "9999999999999999"), "us"),
+        (("1000000000000000000", "9999999999999999999"), "ns"),
+    ],
+)
+def test_a_clock_since_1970_has_ten_digits_of_seconds(values: tuple[str, str], unit: str) -> None:
+    found, remarks = unit_of(numbers(*values), None, "f", guess=False)
+    assert found == unit
+    assert len(remarks) == 1
+
+
+@pytest.mark.parametrize(
+    "values", [("999999999", "1000000000"), ("999999999",), ("10000000000",), ("0", "1")]
+)
+def test_other_numbers_have_a_unit_by_their_column_alone(values: tuple[str, ...]) -> None:
+    with pytest.raises(InputError, match="f: the unit of the timestamps from .* is unclear"):
+        unit_of(numbers(*values), None, "f", guess=False)
+    with pytest.raises(InputError, match="f: the unit of the timestamps from .* is unclear"):
+        unit_and_instants(numbers(*values), None, "f")
+    assert unit_of(numbers(*values), "us", "f", guess=False) == ("us", [])
+
+
+def test_bare_numbers_below_a_clock_are_seconds() -> None:
+    assert unit_of(numbers("0", "999999999"), None, "f", guess=True) == ("s", [])
+    with pytest.raises(InputError, match="is unclear"):
+        unit_of(numbers("0", "1000000000"), None, "f", guess=True)
+
+
+def test_rows_are_ordered_by_their_instants() -> None:
+    """The second is 2 ms before the first, and the last two are at once."""
+    order, instants_s, remarks = unit_and_instants(numbers("5", "3", "9", "9"), "ms", "f")
+    assert (order, instants_s) == ([1, 0, 2, 3], (0.0, 0.002, 0.006, 0.006))
+    assert remarks == (
+        "f: 1 timestamp goes back in time, by at most 2 ms; they were sorted",
+        "f: 1 of 4 arrivals have the timestamp of the one before, and are treated as simultaneous",
+    )
