@@ -42,11 +42,11 @@ def samples(run: LoadRun) -> CheckFinding | None:
         return finding_of(run, "samples", Belief.BROKEN, message, "send at least 1000 requests")
     if not count or quantile not in run.quantiles_s:
         return None
-    name, beyond = format_quantile(quantile), round(count * (1.0 - quantile), 9)  # 10 * (1 - 0.9) is below 1
+    name, beyond = format_quantile(quantile), _beyond(count, quantile)
     if beyond >= _FEW:
         message = f"{beyond:.0f} of {count} requests lie beyond {name}{_ranks(quantile, count)}"
         return finding_of(run, "samples", Belief.HOLDS, message, numbers={"beyond": beyond})
-    known = [format_quantile(q) for q in run.quantiles_s if q >= 0.5 and count * (1.0 - q) >= _FEW]
+    known = [format_quantile(q) for q in run.quantiles_s if q >= 0.5 and _beyond(count, q) >= _FEW]
     wanted = math.ceil(round(_FEW / (1.0 - quantile), 6))
     message = f"{count} requests have {beyond:.2g} beyond {name}" + (
         ": it is the slowest request" if beyond < _NONE else _ranks(quantile, count)
@@ -55,6 +55,11 @@ def samples(run: LoadRun) -> CheckFinding | None:
     belief = Belief.BROKEN if beyond < _NONE else Belief.DOUBTFUL
     fix = f"{until}send at least {wanted} requests"
     return finding_of(run, "samples", belief, message, fix, numbers={"beyond": beyond})
+
+
+def _beyond(count: int, quantile: float) -> float:
+    """Requests beyond a quantile, free of rounding: 100 * (1 - 0.9) is below 10."""
+    return round(count * (1.0 - quantile), 9)
 
 
 def _ranks(quantile: float, count: int) -> str:

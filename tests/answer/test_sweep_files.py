@@ -428,6 +428,20 @@ def test_a_line_that_is_no_row_is_refused(tmp_path: Path, line: str) -> None:
         going_on(tmp_path)
 
 
+def test_a_count_may_be_as_large_as_a_column_holds(tmp_path: Path) -> None:
+    journal = begin(tmp_path, [ANSWERED])
+    largest = [2**63 - 1 if name == "replicas" else x for name, x in zip(NAMES, ANSWERED, strict=True)]
+    journal.write_bytes(journal.read_bytes() + json.dumps(largest).encode() + b"\n")
+    assert going_on(tmp_path) == [ANSWERED, tuple(largest)]
+
+
+def test_a_journal_that_somebody_took_away_is_no_fault(tmp_path: Path) -> None:
+    with kept_rows(tmp_path / "x.csv", SETTINGS, TABLE.columns, 1, fresh=False) as kept:
+        kept.append(ANSWERED)
+        (tmp_path / "x.csv.partial").unlink()
+    assert (tmp_path / "x.csv").exists()
+
+
 def test_more_rows_than_cells_are_refused(tmp_path: Path) -> None:
     begin(tmp_path, ROWS)
     assert going_on(tmp_path, cells=2) == ROWS

@@ -337,3 +337,169 @@ def test_a_histogram_holds_its_quantiles_between_bounds() -> None:
     assert histogram.quantile(0.9) == Interval(value=0.1, low=0.0, high=0.1)
     assert histogram.quantile(0.99) == Interval(value=0.2, low=0.1, high=0.2)
     assert histogram.quantile(0.999).high == math.inf
+
+
+# ---- Boundaries, by hand -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("loop", "users", "words"),
+    [
+        (Loop.CLOSED, 1.0, "closed, with 1 user waiting for each answer"),
+        (Loop.CLOSED, 4.0, "closed, with 4 users waiting for each answer"),
+        (Loop.CLOSED, None, "closed, with its users waiting for each answer"),
+        (Loop.OPEN, None, "open: requests were sent by a schedule"),
+        (Loop.UNKNOWN, None, "does not say whether requests were sent by a schedule"),
+    ],
+)
+def test_the_kind_of_loop_is_told(loop: Loop, users: float | None, words: str) -> None:
+    one = found("loop", loop=loop, users=users)
+    assert words in one.message
+    assert one.numbers == ({"users": users} if users is not None else {})
+
+
+@pytest.mark.parametrize(
+    ("others", "belief", "rest_s"),
+    [
+        ({"throughput_rps": 105.0}, Belief.HOLDS, None),  # 4.2 in flight of 4 users
+        ({"throughput_rps": 105.1}, Belief.BROKEN, None),
+        ({"mean_s": 36 * MS}, Belief.HOLDS, None),  # a tenth at rest is none
+        ({"mean_s": 35.9 * MS}, Belief.HOLDS, 4.1 * MS),
+        ({"mean_s": 20 * MS}, Belief.HOLDS, 20 * MS),
+        ({"mean_s": 5 * MS, "think_time_s": 15.01 * MS}, Belief.HOLDS, 35 * MS),  # 2 * 15.01 + 5 > 35
+        ({"mean_s": 5 * MS, "think_time_s": 14.9 * MS}, Belief.DOUBTFUL, 35 * MS),
+    ],
+)
+def test_how_long_users_rest(others: dict[str, Any], belief: Belief, rest_s: float | None) -> None:
+    """Four users at 100 rps send every 40 ms each."""
+    one = found("littles-law", **others)
+    assert one.belief is belief
+    assert one.numbers.get("rest_s") == (None if rest_s is None else pytest.approx(rest_s))
+    run = run_of(**others)
+    assert run.throughput_rps is not None
+    assert run.mean_s is not None
+    assert one.numbers["in_flight"] == pytest.approx(run.throughput_rps * run.mean_s)
+
+
+def filled(**others: Any) -> CheckFinding:
+    """Four users at 100 rps have a cycle of 40 ms; what the tool filled in is above that."""
+    return found("coordinated-omission", **{"is_corrected": True, "mean_s": 44 * MS, **others})
+
+
+@pytest.mark.parametrize(
+    ("others", "share"),
+    [
+        ({"quantiles_s": exactly(p99=440), "max_s": 0.5}, 0.01),  # 4 ms more in the mean, 400 ms each
+        ({"quantiles_s": exactly(p99=44), "max_s": 0.5}, 1.0),
+        ({"quantiles_s": exactly(p99=43), "max_s": 0.5}, 1.0),
+        ({"quantiles_s": exactly(p99=48), "max_s": 0.5}, 0.5),
+        ({"quantiles_s": exactly(p99=60), "max_s": 79.9 * MS}, 0.0),  # nothing took two cycles
+        ({"quantiles_s": exactly(p99=60), "max_s": 80 * MS}, 0.2),
+        ({"quantiles_s": exactly(p99=60), "max_s": None}, 0.2),
+        ({"quantiles_s": exactly(p99=440), "max_s": 0.5, "mean_s": 40 * MS}, 0.0),
+        ({"counted": 10_100}, 1.0 - 10_000 / 10_100),
+        ({"counted": 9_900}, 0.0),
+        ({"counted": 0}, 0.0),
+    ],
+)
+def test_at_most_how_much_was_filled_in_beyond_a_percentile(others: dict[str, Any], share: float) -> None:
+    one = filled(**others)
+    assert one.numbers["filled_share_max"] == pytest.approx(share)
+    assert one.belief is (Belief.HOLDS if share <= 0.0025 else Belief.DOUBTFUL)
+
+
+def test_what_was_filled_in_is_told_by_means_where_it_is_not_counted() -> None:
+    one = filled(quantiles_s=exactly(p99=440), max_s=0.5)
+    assert "the mean of 44 ms is of both, that of the requests sent is 40 ms" in one.message
+    assert "P99 of 440 ms is an estimate" in one.message
+    for others in ({"users": None}, {"throughput_rps": None}, {"mean_s": None}, {"quantiles_s": {}}):
+        assert filled(**others).belief is Belief.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("others", "lacking", "fix"),
+    [
+        ({"users": None}, "the number of users would be needed", "give --users"),
+        ({"throughput_rps": None}, "the rate would be needed", ""),
+        (
+            {"users": None, "quantiles_s": {}, "max_s": None},
+            "the number of users and percentiles up to the maximum, or single responses would be needed",
+            "give --users",
+        ),
+    ],
+)
+def test_what_is_lacking_to_tell_an_omission_is_named(others: dict[str, Any], lacking: str, fix: str) -> None:
+    one = found("coordinated-omission", **others)
+    assert (one.belief, one.fix) == (Belief.UNKNOWN, fix)
+    assert one.message.startswith(lacking)
+
+
+@pytest.mark.parametrize(
+    ("delay_ms", "mean_delay_ms", "belief", "words"),
+    [
+        (77.0, None, Belief.HOLDS, "P99 from the schedule on is 77 ms"),
+        (77.1, None, Belief.BROKEN, "from when it was due it is at least 77.1 ms"),
+        (90.0, 10.0, Belief.BROKEN, "it is at least 90 ms, and the mean 50 ms instead of 40 ms"),
+    ],
+)
+def test_a_tenth_later_is_late(
+    delay_ms: float, mean_delay_ms: float | None, belief: Belief, words: str
+) -> None:
+    """P99 is 70 ms from when requests were sent."""
+    one = found(
+        "coordinated-omission",
+        loop=Loop.OPEN,
+        schedule_delay_p99_s=delay_ms * MS,
+        schedule_delay_mean_s=None if mean_delay_ms is None else mean_delay_ms * MS,
+    )
+    assert (one.belief, words in one.message) == (belief, True), one.message
+
+
+@pytest.mark.parametrize(
+    ("asked", "others", "belief"),
+    [
+        (100.0, {"rate_sent_rps": 95.0}, Belief.HOLDS),
+        (100.0, {"rate_sent_rps": 105.0}, Belief.HOLDS),
+        (100.0, {"rate_sent_rps": 94.9}, Belief.BROKEN),
+        (100.0, {"rate_sent_rps": 105.1}, Belief.BROKEN),
+        (100.0, {"rate_sent_rps": 94.9, "succeeded": None}, Belief.BROKEN),
+        (100.0, {"rate_sent_rps": 71.0, "succeeded": 100}, Belief.DOUBTFUL),  # 0.3 are 3 deviations of 100
+        (100.0, {"rate_sent_rps": 69.0, "succeeded": 100}, Belief.BROKEN),
+        (100.0, {"duration_s": None}, Belief.HOLDS),
+        (111.0, {"duration_s": 10.0, "mean_s": 1.0}, Belief.HOLDS),  # 1000 in the 9 s until the last was sent
+        (111.0, {"duration_s": 10.0, "mean_s": None}, Belief.BROKEN),
+    ],
+)
+def test_a_twentieth_less_or_more_is_another_rate(
+    asked: float, others: dict[str, Any], belief: Belief
+) -> None:
+    quiet = {"loop": Loop.OPEN, "rate_asked_rps": asked, "max_s": None, "quantiles_s": {}}
+    one = found("generator", **{**quiet, **others})
+    assert one.belief is belief, one.message
+
+
+def test_a_rate_that_is_not_known_is_not_judged() -> None:
+    for others in ({"rate_asked_rps": None}, {"rate_asked_rps": 0.0}, {"duration_s": 10.0, "mean_s": 10.0}):
+        given = {"loop": Loop.OPEN, "rate_asked_rps": 9.0, "quantiles_s": {}, "max_s": None, **others}
+        assert not [one for one in check_run(run_of(**given)) if one.check == "generator"]
+
+
+@pytest.mark.parametrize(
+    ("share", "batch"),
+    [
+        (2.0, 2),
+        (2.019, 2),
+        (2.021, None),
+        (1.981, 2),
+        (1.979, None),
+        (1.0, None),
+        (512.0, 512),
+        (1024.0, None),
+    ],
+)
+def test_a_client_batch_is_a_power_of_two(share: float, batch: int | None) -> None:
+    run = run_of(throughput_rps=100.0 * share, counts_inferences=True)
+    assert implied_batch(run) == batch
+    for others in ({"counts_inferences": False}, {"users": None}, {"batch_size": 2}, {"mean_s": None}):
+        given = {"throughput_rps": 100.0 * share, "counts_inferences": True, **others}
+        assert implied_batch(run_of(**given)) is None

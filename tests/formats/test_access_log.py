@@ -79,3 +79,28 @@ def test_without_request_times_ends_are_all_there_is() -> None:
 def test_what_is_not_clear_is_refused(text: str, said: str) -> None:
     assert said in refusal(text, Kind.WORKLOAD)
     assert said in refusal(text, Kind.LOAD_TEST)
+
+
+def test_from_500_on_and_499_are_failures() -> None:
+    text = "".join(line(1, " 0.250", status) for status in (200, 498, 499, 500, 501))
+    (run,) = load_test(text).runs
+    assert (run.succeeded, run.failed) == (2, 3)
+
+
+def test_as_many_lines_as_rows_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("capacity.formats.access_log.ROWS_MAX", 4)
+    assert len(workload(NGINX).instants_s) == 4
+    assert "has more than 4 lines; keep fewer requests" in refusal(NGINX + line(4, " 0.100"))
+
+
+def test_the_line_that_differs_is_named_whichever_kind_comes_first() -> None:
+    assert "line 3 differs from the lines before" in refusal(line(1) * 2 + line(1, " 0.250"), Kind.WORKLOAD)
+    assert f"format: '{'x' * 60}';" in refusal(NGINX + "x" * 61)
+
+
+def test_of_a_long_line_the_end_is_read_up_to_a_limit() -> None:
+    agent = 65_536 - len(line(1, " 0.250").strip())
+    long = line(1, " 0.250").replace("curl", "c" * (agent + 4))
+    assert len(long.strip()) == 65_536
+    assert load_test(line(1, " 0.250") + long).runs[0].succeeded == 2
+    assert "line 2 is not of the combined" in refusal(line(1, " 0.250") + long.replace("cc", "ccc", 1))

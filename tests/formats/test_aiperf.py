@@ -94,3 +94,19 @@ def test_a_line_that_is_no_object_is_refused(tmp_path: Path) -> None:
     path.write_text(json.dumps(as_aiperf(SEEN)[0]) + "\n[1]\n")
     with pytest.raises(InputError, match="line 2: each line is a JSON object"):
         read(path, Kind.RUNS)
+
+
+def test_a_request_without_a_phase_counts(tmp_path: Path) -> None:
+    lines = as_aiperf(SEEN)
+    for one in lines:
+        one["metadata"].pop("benchmark_phase", None)
+    assert len(run_of(tmp_path, lines).requests) == 3
+
+
+@pytest.mark.parametrize("without", ["metadata", "metrics", "request_start_ns"])
+def test_the_first_line_has_metrics_and_a_start(tmp_path: Path, without: str) -> None:
+    lines = as_aiperf(SEEN)
+    lines[0].pop(without, None)
+    lines[0].get("metadata", {}).pop(without, None)
+    with pytest.raises(InputError, match="of none of the"):
+        run_of(tmp_path, lines)

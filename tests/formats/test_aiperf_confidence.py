@@ -43,3 +43,12 @@ def test_means_over_runs_are_told_as_such(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_is_refused(tmp_path: Path, text: str, said: str) -> None:
     assert said in refusal(tmp_path, text)
+
+
+def test_without_an_interval_none_is_told(tmp_path: Path) -> None:
+    for old, new in ((",375.17,", ",,"), (",424.83,", ",,")):
+        assert len(load_test(tmp_path, TABLE.replace(old, new)).notes) == 1
+    bare = TABLE.replace("Total Runs,5\nSuccessful Runs,5\n", "").replace("request_count_avg", "other")
+    found = load_test(tmp_path, bare)
+    assert "means over several runs" in found.notes[0]
+    assert found.runs[0].succeeded is None

@@ -107,3 +107,19 @@ def test_a_single_request_has_a_bucket_without_a_width() -> None:
 )
 def test_what_cannot_be_is_refused(text: str, said: str) -> None:
     assert said in refusal(text)
+
+
+@pytest.mark.parametrize(
+    ("code", "failed"),
+    [("199", 3), ("200", 0), ("399", 0), ("400", 3), ("2000000", 3), ("²00", 3), ("-1", 3), ("SERVING", 0)],
+)
+def test_codes_that_are_failures(code: str, failed: int) -> None:
+    assert load_test(changed(ErrorsDurationHistogram=None, RetCodes={code: 3})).runs[0].failed == failed
+
+
+@pytest.mark.parametrize("failed", [0, 100])
+def test_all_or_none_may_fail(failed: int) -> None:
+    found = load_test(changed(ErrorsDurationHistogram={"Count": failed}))
+    assert (found.runs[0].succeeded, found.runs[0].failed) == (100 - failed, failed)
+    assert len(found.notes) == (failed > 0)
+    assert "has -1 failures" in refusal(changed(ErrorsDurationHistogram={"Count": -1}))

@@ -36,3 +36,12 @@ def test_requests_are_told_apart_by_name() -> None:
 )
 def test_a_line_that_cannot_be_is_refused(old: str, new: str, said: str) -> None:
     assert said in refusal(TEXT.replace(old, new))
+
+
+def test_a_log_begins_with_a_run_of_four_fields() -> None:
+    assert "of none of the" in refusal("RUN\ta\tb\nREQUEST\t\tsearch\t1\t2\tOK\t\n")
+    short = "RUN\ta\tb\tc\nREQUEST\t\tsearch\t1795860000100\t1795860000100\tOK"
+    (run,) = load_test(short).runs
+    assert (run.succeeded, run.mean_s) == (1, 0.0)
+    long = "x" * 21
+    assert f"'{'x' * 20}' is neither OK nor KO" in refusal(short[:-2] + long)

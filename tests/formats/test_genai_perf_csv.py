@@ -69,3 +69,18 @@ def test_aiperf_with_its_own_unit(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_is_refused(tmp_path: Path, text: str, said: str) -> None:
     assert said in refusal(tmp_path, text)
+
+
+@pytest.mark.parametrize("text", ["Metrib,avg\nx,1\n", "Metric,mean\nx,1\n", "a,avg\nx,1\n", "Z,avg\nx,1\n"])
+def test_tables_of_others_are_not_taken(tmp_path: Path, text: str) -> None:
+    assert "of none of the" in refusal(tmp_path, text)
+
+
+def test_the_unit_that_is_wanted_is_named(tmp_path: Path) -> None:
+    long = "u" * 21
+    text = f"Metric,avg\nRequest Latency (ms),1\nRequest Throughput ({long}),2\n"
+    assert f"has the unit '{'u' * 20}', not 'per sec'" in refusal(tmp_path, text)
+    for unit in ("per sec", "requests/sec", "requests/s"):
+        assert only_run(tmp_path, text.replace(long, unit)).throughput_rps == 2.0
+    twice = f"Metric,avg\n{'m' * 41},1\n{'m' * 41},2\n"
+    assert f"the metric '{'m' * 40}' again" in refusal(tmp_path, twice)

@@ -103,3 +103,17 @@ def test_equal_responses_have_no_histogram() -> None:
 )
 def test_what_cannot_be_is_refused(others: dict[str, Any], said: str) -> None:
     assert said in refusal(changed(**others))
+
+
+def test_more_details_than_requests_are_a_workload_and_no_samples() -> None:
+    text = changed(count=2, statusCodeDistribution={"OK": 2})
+    assert len(workload(text).instants_s) == 3
+    found = load_test(text)
+    assert found.runs[0].samples is None
+    assert "details has only 3 of 2 requests" in found.notes[0]
+
+
+def test_a_histogram_of_one_mark_has_no_width() -> None:
+    one = {"mark": 0.1, "count": 3}
+    for marks in ([one], [one, one], []):
+        assert load_test(changed(histogram=marks)).runs[0].histogram is None

@@ -8,6 +8,7 @@ import pytest
 from engine_on_paper import as_guidellm, closed_loop
 
 from capacity.errors import InputError
+from capacity.formats.load_test import Loop
 from capacity.formats.registry import Kind, read
 from capacity.profile.llm_runs import SeenRun
 
@@ -75,3 +76,42 @@ def test_what_cannot_be_is_refused(tmp_path: Path, path: str, value: Any, said: 
         runs(tmp_path, changed(path, value))
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def strategy(**given: Any) -> dict[str, Any]:
+    document = report()
+    document["benchmarks"][0]["config"] = {"strategy": given}
+    return document
+
+
+@pytest.mark.parametrize(
+    ("given", "sending"),
+    [
+        ({"type_": "constant", "rate": 7}, (Loop.OPEN, 7.0, None)),
+        ({"type_": "poisson", "rate": 7}, (Loop.OPEN, 7.0, None)),
+        ({"type_": "async", "rate": 7}, (Loop.OPEN, 7.0, None)),
+        ({"type_": "constant"}, (Loop.UNKNOWN, None, None)),
+        ({"type_": "synchronous", "rate": 7}, (Loop.CLOSED, None, 1.0)),
+        ({"type_": "concurrent", "streams": 3}, (Loop.CLOSED, None, 3.0)),
+        ({"type_": "concurrent"}, (Loop.CLOSED, None, None)),
+        ({"type_": "throughput", "rate": 7}, (Loop.UNKNOWN, None, None)),
+        ({"rate": 7}, (Loop.UNKNOWN, None, None)),
+    ],
+)
+def test_what_decides_when_requests_are_sent(
+    tmp_path: Path, given: dict[str, Any], sending: tuple[Loop, float | None, float | None]
+) -> None:
+    path = tmp_path / "report.txt"
+    path.write_text(json.dumps(strategy(**given)), encoding="utf-8")
+    run = read(path, Kind.LOAD_TEST).runs[0]
+    assert (run.loop, run.rate_asked_rps, run.users) == sending
+    assert run.failed == 0
+
+
+def test_a_benchmark_may_have_more_requests_than_its_totals_say_and_no_strategy(tmp_path: Path) -> None:
+    document = changed("benchmarks.0.metrics.request_totals.successful", 2)
+    assert len(runs(tmp_path, document)[0].requests) == 3
+    document["benchmarks"][0]["config"] = {}
+    path = tmp_path / "report.txt"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    assert read(path, Kind.LOAD_TEST).runs[0].loop is Loop.UNKNOWN

@@ -27,7 +27,8 @@ def test_offsets_are_when_requests_were_sent() -> None:
     """Each worker sends its next request as soon as it has its answer, to within the file's four decimals."""
     (run,) = load_test(TEXT).runs
     assert (run.loop, run.succeeded, run.failed, run.resolution_s) == (Loop.CLOSED, 10, 2, 1e-4)
-    assert run.samples.sent_s[:3] == pytest.approx([0.0, 0.0002, 0.014])
+    assert run.samples.sent_s[:3].tolist() == [0.0, 0.0002, 0.014]
+    assert run.samples.response_s[1] == 0.0139
     ends_s = run.samples.sent_s + run.samples.response_s
     assert min(abs(ends_s - run.samples.sent_s[2])) < 2e-4
     assert workload(TEXT).instants_s[-1] == pytest.approx(0.2495)
@@ -55,3 +56,10 @@ def test_what_cannot_be_is_refused(old: str, new: str, said: str) -> None:
 
 def test_a_header_alone_is_refused() -> None:
     assert "there are no requests" in refusal(TEXT.partition("\n")[0])
+
+
+def test_status_400_is_a_failure_and_399_is_none() -> None:
+    head = "response-time,DNS+dialup,status-code,offset\n"
+    (run,) = load_test(head + "0.1,0,399,0\n0.1,0,400,1\n").runs
+    assert (run.succeeded, run.failed) == (1, 1)
+    assert "has no column offset" in refusal("response-time,DNS+dialup,status-code\n")

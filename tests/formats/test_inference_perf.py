@@ -106,3 +106,21 @@ def test_the_server_s_own_metrics(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_is_refused(tmp_path: Path, change: dict[str, Any], said: str) -> None:
     assert said in refusal(tmp_path, stage() | change)
+
+
+def test_each_percentile_has_its_probability(tmp_path: Path) -> None:
+    """The report of a server's own figures, where P10 is 10 s."""
+    percents = (0.1, 1, 5, 10, 25, 75, 90, 95, 99, 99.9)
+    report = of_server()
+    report["successes"]["request_latency"] = {f"p{one:g}": float(one) for one in percents} | {
+        "p50": 50.0,
+        "mean": 40.0,
+        "p42": 0.0,
+    }
+    quantiles = only_run(tmp_path, report).quantiles_s
+    assert {q: one.value for q, one in quantiles.items()} == pytest.approx(
+        {round(one / 100.0, 12): one for one in (*percents, 50)}
+    )
+    report["successes"]["request_latency"]["median"] = 50.0
+    del report["successes"]["request_latency"]["p50"]
+    assert only_run(tmp_path, report).quantiles_s[0.5].value == 50.0

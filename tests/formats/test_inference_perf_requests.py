@@ -60,3 +60,15 @@ def test_they_are_a_workload_too(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_is_refused(tmp_path: Path, requests: list[Any], said: str) -> None:
     assert said in refusal(tmp_path, requests)
+
+
+def test_a_request_may_take_no_time(tmp_path: Path) -> None:
+    (run,) = load_test(tmp_path, [request(1.0, 0.0), request(2.0, 0.0)]).runs
+    assert (run.succeeded, run.mean_s) == (2, 0.0)
+
+
+def test_seconds_are_whole_nanoseconds(tmp_path: Path) -> None:
+    (run,) = load_test(tmp_path, [request(1000.0, 0.0), request(1500.0, 0.5)]).runs
+    assert run.samples is not None
+    assert run.samples.sent_s.tolist() == [0.0, 500.0]
+    assert run.samples.response_s.tolist() == [0.0, 0.5]

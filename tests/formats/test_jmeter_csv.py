@@ -27,8 +27,8 @@ def test_samples_by_label_without_the_transaction(text: str) -> None:
     assert [run.name for run in found.runs] == ["buy", "pay", "all requests"]
     run = found.runs[-1]
     assert (run.succeeded, run.failed, run.users, run.resolution_s) == (2, 1, 3, 0.001)
-    assert run.samples.sent_s == pytest.approx([0.0, 0.5])
-    assert run.samples.response_s == pytest.approx([0.12, 0.04])
+    assert run.samples.sent_s.tolist() == [0.0, 0.5]
+    assert run.samples.response_s.tolist() == [0.12, 0.04]
     assert run.duration_s == pytest.approx(1.005)
     assert "sampleresult.timestamp.start" in found.notes[0]
 
@@ -49,9 +49,20 @@ def test_stamps_that_can_only_be_ends_are_ends() -> None:
     assert found.remarks[0].startswith("time stamps are taken as ends")
 
 
+@pytest.mark.parametrize(
+    ("thread", "elapsed", "starts_s"), [("a", 102, 0.1), ("a", 103, 0.092), ("", 103, 0.1)]
+)
+def test_whole_milliseconds_may_overlap_by_two(thread: str, elapsed: int, starts_s: float) -> None:
+    """Starts 100 ms apart with a sample of 102 ms between; of 103 ms the stamps must be ends, of 5 and 10 ms less."""
+    rows = f"1700000000000,{elapsed},true,{thread}\n1700000000100,5,true,{thread}\n"
+    found = workload(f"timeStamp,elapsed,success,threadName\n{rows}")
+    gap_s = abs(found.instants_s[1] - found.instants_s[0])
+    assert gap_s == pytest.approx(0.1 if starts_s == 0.1 else 0.1 + (elapsed - 5) / 1e3)
+
+
 @pytest.mark.parametrize("text", [TEXT, WITHOUT_HEADER])
 def test_each_start_is_an_arrival(text: str) -> None:
-    assert workload(text).instants_s == pytest.approx((0.0, 0.5, 1.0))
+    assert workload(text).instants_s == (0.0, 0.5, 1.0)
 
 
 def test_few_columns_in_another_order_are_enough() -> None:
@@ -81,3 +92,14 @@ def test_what_cannot_be_is_refused(old: str, new: str, said: str) -> None:
 def test_no_samples_are_refused() -> None:
     assert "there are no requests" in refusal(HEADER)
     assert "no arrivals" in refusal(HEADER, Kind.WORKLOAD)
+
+
+@pytest.mark.parametrize(("text", "succeeded"), [("true", 1), ("TRUE", 1), ("false", 0), ("False", 0)])
+def test_success_is_true_in_any_case_and_may_take_no_time(text: str, succeeded: int) -> None:
+    (run,) = load_test(f"timeStamp,elapsed,success\n1700000000000,0,{text}\n").runs
+    assert (run.succeeded, run.failed) == (succeeded, 1 - succeeded)
+
+
+@pytest.mark.parametrize(("old", "new"), [(",40,", ",x,"), (",true,,", ",yes,,")])
+def test_a_first_row_that_is_no_sample_is_of_another_tool(old: str, new: str) -> None:
+    assert "of none of the" in refusal(WITHOUT_HEADER.replace(old, new, 1))

@@ -27,12 +27,12 @@ def test_samples_by_label_without_their_parts_and_the_transaction() -> None:
     assert [run.name for run in found.runs] == ["buy", "pay", "all requests"]
     run = found.runs[-1]
     assert (found.whole, run.succeeded, run.failed, run.users) == ("all requests", 2, 1, 3)
-    assert run.samples.sent_s == pytest.approx([0.0, 0.5])
-    assert run.samples.response_s == pytest.approx([0.12, 0.04])
+    assert run.samples.sent_s.tolist() == [0.0, 0.5]
+    assert run.samples.response_s.tolist() == [0.12, 0.04]
 
 
 def test_each_start_is_an_arrival() -> None:
-    assert workload(TEXT).instants_s == pytest.approx((0.0, 0.5, 1.0))
+    assert workload(TEXT).instants_s == (0.0, 0.5, 1.0)
 
 
 def test_no_entity_is_ever_expanded() -> None:
@@ -61,3 +61,23 @@ def test_what_cannot_be_is_refused(old: str, new: str, said: str) -> None:
 
 def test_no_samples_are_refused() -> None:
     assert "there are no requests" in refusal("<testResults/>")
+
+
+def test_what_is_not_there_is_not_told() -> None:
+    """Neither threads nor a label; and text before the first element is no XML."""
+    bare = '<testResults><sample t="7" ts="1700000000000" s="true"/><sample t="9" ts="1700000000001" s="true"/></testResults>'
+    (run,) = load_test(bare).runs
+    assert (run.users, run.succeeded, run.max_s) == (None, 2, 0.009)
+    assert "of none of the" in refusal("x" + bare)
+    assert "of none of the" in refusal("<sample/>")
+
+
+def test_a_hundred_elements_may_be_nested() -> None:
+    """Within the results, of which each is one more."""
+    sample = '<sample t="7" ts="1700000000000" s="true"/>'
+    for depth, is_allowed in ((100, True), (101, False)):
+        text = f"<testResults>{sample}{'<a>' * depth}{'</a>' * depth}</testResults>"
+        if is_allowed:
+            assert load_test(text).runs[0].succeeded == 1
+        else:
+            assert "line 1 is nested too deeply" in refusal(text)

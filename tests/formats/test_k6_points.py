@@ -90,3 +90,17 @@ def test_a_test_of_something_else_is_refused() -> None:
     assert "has no point of http_req_duration" in refusal(
         as_text([DECLARED, point("vus", "00", 2)]), Kind.WORKLOAD
     )
+
+
+def test_a_note_on_the_loop_only_where_iterations_were_dropped() -> None:
+    assert load_test(as_text(LINES)).notes == ()
+    found = load_test(as_text([*LINES, point("dropped_iterations", "01", 4)]))
+    assert (found.runs[-1].loop, found.runs[-1].dropped) == (Loop.OPEN, 4)
+    assert "taken as an open loop" in found.notes[0]
+
+
+def test_the_first_line_is_of_a_metric_by_all_of_its_keys() -> None:
+    for without in ("type", "metric", "data"):
+        first = {key: value for key, value in DECLARED.items() if key != without}
+        assert "of none of the" in refusal(as_text([first, *LINES[1:]]))
+    assert "of none of the" in refusal(as_text([DECLARED | {"type": "Other"}, *LINES[1:]]))

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from reading import load_test, refusal
 
+from capacity.formats.document import Document
+from capacity.formats.k6_summary import recognises
 from capacity.formats.load_test import Loop
 
 TOOK = {"avg": 21.5, "min": 4.0, "med": 15.5, "max": 230.0, "p(90)": 40.0, "p(99.9)": 200.0}
@@ -120,3 +122,44 @@ def test_that_none_was_dropped_tells_nothing() -> None:
 )
 def test_what_cannot_be_is_refused(others: dict[str, Any], said: str) -> None:
     assert said in refusal(with_metrics(**others))
+
+
+@pytest.mark.parametrize(
+    ("names", "is_k6"),
+    [
+        ((), False),
+        (("iterations",), False),
+        (("iterations", "vus_max"), True),
+        (("a", "b", "c", "d", "e"), False),
+        (
+            (
+                "iterations",
+                "iteration_duration",
+                "data_received",
+                "vus_max",
+                "http_reqs",
+                "http_req_duration",
+            ),
+            True,
+        ),
+    ],
+)
+def test_two_metrics_of_every_run_tell_k6(names: tuple[str, ...], is_k6: bool) -> None:
+    for document in (
+        {"metrics": {name: {} for name in names}},
+        {"results": {"metrics": [{"name": name} for name in names]}},
+    ):
+        assert recognises(Document("f", json.dumps(document))) is is_k6
+    assert not recognises(Document("f", '{"metrics": ["iterations", "vus_max"]}'))
+
+
+def test_a_run_without_a_rate_has_no_length() -> None:
+    """By count and rate 20 s, and by neither alone."""
+    for requests, duration_s, rate_rps in (
+        ({"count": 400, "rate": 20.0}, 20.0, 20.0),
+        ({"count": 400}, None, None),
+        ({"count": 0, "rate": 0.0}, None, 0.0),
+    ):
+        metrics = EXPORT["metrics"] | {"http_reqs": requests, "http_req_failed": {"passes": 0, "fails": 0}}
+        run = load_test(json.dumps(EXPORT | {"metrics": metrics})).runs[0]
+        assert (run.duration_s, run.throughput_rps) == (duration_s, rate_rps)

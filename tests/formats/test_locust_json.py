@@ -74,3 +74,16 @@ def test_an_endpoint_without_requests_is_passed_over() -> None:
 )
 def test_what_cannot_be_is_refused(others: dict[str, Any], said: str) -> None:
     assert said in refusal(changed(**others))
+
+
+def test_a_rate_is_of_all_requests_and_a_mean_of_those_with_a_time() -> None:
+    """Of 55 requests in 5 s, 11 had no time of their own."""
+    given = {"start_time": 10.0, "last_request_timestamp": 15.0, "total_response_time": 880.0}
+    (run,) = load_test(changed(num_none_requests=11, **given)).runs
+    assert (run.duration_s, run.throughput_rps, run.mean_s) == (5.0, 11.0, 0.02)
+    short = {"start_time": 10.0, "last_request_timestamp": 10.5, "num_none_requests": None}
+    (run,) = load_test(changed(**short)).runs
+    assert run.throughput_rps == 110.0
+    assert run.mean_s == pytest.approx(0.987831076978182 / 55)
+    (run,) = load_test(changed(start_time=10.0, last_request_timestamp=10.0, num_none_requests=55)).runs
+    assert (run.throughput_rps, run.mean_s) == (None, None)

@@ -162,3 +162,36 @@ def test_offline_has_its_throughput_alone(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_is_refused(tmp_path: Path, text: str, said: str) -> None:
     assert said in refusal(tmp_path, text)
+
+
+def test_a_query_has_one_sample_at_least(tmp_path: Path) -> None:
+    many = summary("MultiStream", "Completed samples per second : 80", per_query=1)
+    assert only_run(tmp_path, many).batch_size == 1
+    assert "from 1, got 1.5" in refusal(tmp_path, many.replace("per_query : 1", "per_query : 1.5"))
+
+
+def test_only_an_offline_run_has_a_note_of_it(tmp_path: Path) -> None:
+    offline = summary("Offline", "Samples per second: 5000.5")
+    assert any("Offline sends everything at once" in note for note in load_test(tmp_path, offline).notes)
+    for text in (SERVER, STREAM, detail()):
+        assert not any("Offline" in note for note in load_test(tmp_path, text).notes)
+    cut = load_test(tmp_path, SERVER.replace("Result is : VALID", ""))
+    assert "the log has no verdict of LoadGen; was it cut off?" in cut.notes
+    assert "x" * 69 in only_run(tmp_path, SERVER.replace("VALID", "x" * 99)).invalid_because
+    assert len(only_run(tmp_path, SERVER.replace("VALID", "x" * 99)).invalid_because) == 80
+
+
+def test_a_log_that_does_not_say_how_many_samples_a_query_has_has_one(tmp_path: Path) -> None:
+    many = summary("MultiStream", "Completed samples per second : 80").replace("samples_per_query : 1\n", "")
+    run = only_run(tmp_path, many)
+    assert (run.batch_size, run.throughput_rps) == (1, 80.0)
+    assert only_run(tmp_path, summary("Server", "", per_query=8)).batch_size == 1
+
+
+def test_the_detail_tells_what_was_met(tmp_path: Path) -> None:
+    """`true` is no, for nothing, and a text is what it says."""
+    met = detail(result_perf_constraints_met=True, early_stopping_met=True, result_min_queries_met=False)
+    (broken,) = {only_run(tmp_path, met).invalid_because}
+    assert "latency" not in broken
+    assert "early stopping" not in broken
+    assert broken

@@ -85,3 +85,9 @@ def test_a_run_without_an_answer() -> None:
 )
 def test_what_cannot_be_is_refused(others: dict[str, Any], said: str) -> None:
     assert said in refusal(changed(**others))
+
+
+@pytest.mark.parametrize("end", ["fastest", "slowest"])
+def test_a_histogram_without_both_ends_is_left_out(end: str) -> None:
+    found = load_test(changed(summary=REPORT["summary"] | {end: None}))
+    assert (found.runs[0].histogram, found.notes) == (None, ())

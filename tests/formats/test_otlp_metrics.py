@@ -134,3 +134,74 @@ def test_protocol_buffers_agree_on_the_encoding(tmp_path: Path) -> None:
     json_format = pytest.importorskip("google.protobuf.json_format")
     theirs = json_format.MessageToJson(json_format.ParseDict(CUMULATIVE, schema.MetricsData()))
     assert only_run(tmp_path, theirs).counted == 11
+
+
+def test_as_many_points_as_may_be_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("capacity.formats.otlp_metrics._POINTS_MAX", 2)
+    assert only_run(tmp_path, DELTA).counted == 8
+    more = histogram(1, point([1, 2, 1]), point([0, 4, 0], 20), point([0, 4, 0], 30))
+    assert "has more than 2 points; keep a shorter time" in refusal(tmp_path, more)
+
+
+def test_a_point_that_counted_nothing_may_leave_out_its_buckets(tmp_path: Path) -> None:
+    """As protocol buffers leave out what is 0, and beside others, before and after."""
+    empty = {"timeUnixNano": "1"}
+    assert only_run(tmp_path, histogram(1, empty, point([1, 2, 1]), empty)).counted == 4
+    assert "has no histogram with a unit" in refusal(tmp_path, histogram(1, empty))
+
+
+def test_a_large_count_is_a_text_of_twenty_digits(tmp_path: Path) -> None:
+    run = only_run(tmp_path, histogram(1, point([4, 0, 0], count="0" * 19 + "4", sum=0.2)))
+    assert run.counted == 4
+    assert "count must be" in refusal(tmp_path, histogram(1, point([4, 0, 0], count="0" * 20 + "4")))
+
+
+def test_an_exponential_histogram_may_have_zeros_alone_or_none(tmp_path: Path) -> None:
+    zeros = exponential(count="3", zeroCount="3", positive={}, sum=0.0)
+    run = only_run(tmp_path, histogram(1, zeros, kind="exponentialHistogram"))
+    assert run.histogram is not None
+    assert run.histogram.edges_s == (0.0, 1e-12, math.inf)
+    assert run.histogram.counts == (3.0, 0.0)
+    wide = zeros | {"zeroThreshold": 0.5}
+    found = only_run(tmp_path, histogram(1, wide, kind="exponentialHistogram")).histogram
+    assert found is not None
+    assert found.edges_s == (0.0, 0.5, math.inf)
+    bare = exponential(count="5")
+    del bare["zeroCount"], bare["scale"], bare["positive"]["offset"]
+    found = only_run(tmp_path, histogram(1, bare | {"sum": 8.0}, kind="exponentialHistogram")).histogram
+    assert found is not None
+    assert (found.edges_s, found.counts) == ((0.0, 1.0, 2.0, 4.0, math.inf), (0.0, 2.0, 3.0, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            histogram(1, point([4], bucketCounts=["y" * 41] * 3)),
+            f"bucketCounts must be a number, got '{'y' * 39}",
+        ),
+        (histogram(1, point([4, 0, 0], count="z" * 20)), f"count must be a whole number, got '{'z' * 20}'"),
+        (
+            histogram(2, exponential(scale=21), kind="exponentialHistogram"),
+            "scale must be from -10 to 20, got 21",
+        ),
+        (
+            histogram(2, exponential(scale=-11), kind="exponentialHistogram"),
+            "scale must be from -10 to 20, got -11",
+        ),
+    ],
+)
+def test_what_is_beyond_its_ends_is_refused(tmp_path: Path, content: Any, said: str) -> None:
+    assert said.rstrip("'") in refusal(tmp_path, content)
+
+
+def test_attributes_of_all_kinds_are_part_of_a_name(tmp_path: Path) -> None:
+    attributes = [
+        {"key": "d", "value": {"doubleValue": 0.5}},
+        {"key": "b", "value": {"boolValue": True}},
+        {"key": "a", "value": {"arrayValue": {}}},
+        {"key": "i", "value": {"intValue": "7"}},
+        {"key": "n"},
+    ]
+    run = only_run(tmp_path, histogram(1, point([1, 2, 1], attributes=attributes)))
+    assert run.name == f"{NAME}{{a=?,b=True,d=0.5,i=7,n=?}}"

@@ -23,6 +23,17 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     assert found.rate_rps == TRACE.rate_rps
 
 
+def test_what_is_written_says_what_it_is() -> None:
+    assert workload_to_document(TRACE) == {
+        "format": "capacity-workload",
+        "schema_version": 1,
+        "name": "access.log",
+        "requests": 4,
+        "rate_rps": TRACE.rate_rps,
+        "t_s": [0.0, 0.25, 0.25, 2.0],
+    }
+
+
 def test_as_csv_it_is_a_trace_from_its_first_arrival_on(tmp_path: Path) -> None:
     given = file(tmp_path, WRITTEN | {"t_s": list(TRACE.instants_s)})
     cap.import_file(given, kind="workload").write(tmp_path / "trace.csv")

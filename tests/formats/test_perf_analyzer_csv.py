@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from written import load_test, only_run, refusal
 
+from capacity.errors import InputError
 from capacity.formats.load_test import Loop
+from capacity.formats.perf_analyzer_csv import quantile_of
 
 HEADER = (
     "Concurrency,Inferences/Second,Client Send,Network+Server Send/Recv,Server Queue,Server Compute Input,"
@@ -64,3 +66,18 @@ def test_stages_longer_than_the_response_give_no_mean(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_is_refused(tmp_path: Path, text: str, said: str) -> None:
     assert said in refusal(tmp_path, text)
+
+
+def test_rates_rise_too(tmp_path: Path) -> None:
+    text = "Request Rate,Inferences/Second\n0.5,0.4\n0,0\n20,19\n"
+    assert [run.rate_asked_rps for run in load_test(tmp_path, text).runs] == [0.0, 0.5, 20.0]
+
+
+@pytest.mark.parametrize(
+    ("column", "quantile"),
+    [("p0 latency", 0.0), ("p100 latency", 1.0), ("p latency", None), ("x9 latency", None), ("p9 y", None)],
+)
+def test_columns_of_percentiles(column: str, quantile: float | None) -> None:
+    assert quantile_of(column) == quantile
+    with pytest.raises(InputError, match=f"column 'p{'9' * 39}' is of no percentile"):
+        quantile_of(f"p{'9' * 40} latency")

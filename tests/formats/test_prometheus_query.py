@@ -114,6 +114,12 @@ def test_a_gauge_of_requests_in_flight_is_users(tmp_path: Path) -> None:
     assert [one.users for one in run.history] == [3.0, 4.0]
 
 
+@pytest.mark.parametrize("values", [(3.0,), (3.0, -1.0)])
+def test_a_gauge_of_one_point_or_below_zero_is_no_run(tmp_path: Path, values: tuple[float, ...]) -> None:
+    other = bucket("", *values, metric="vllm:num_requests_running")
+    assert only_run(tmp_path, answer("matrix", *RATE["data"]["result"], other)).counted == 25
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -136,9 +142,77 @@ def test_a_gauge_of_requests_in_flight_is_users(tmp_path: Path) -> None:
             "must rise from lower to upper",
         ),
         (answer("matrix", native(BEFORE, AFTER | {"buckets": [[0, "1", "2", "9"]]})), "changed its buckets"),
+        (  # the only request of a bucket is gone
+            answer("matrix", native(BEFORE, AFTER | {"buckets": [[0, "0.25", "0.5", "7"]]})),
+            "changed its buckets",
+        ),
+        (answer("x" * 21), f"resultType {'x' * 20!r};"),
     ],
 )
 def test_what_cannot_be_is_refused(tmp_path: Path, content: Any, said: str) -> None:
+    assert said in refusal(tmp_path, content)
+
+
+def test_milliseconds_are_told_by_the_name(tmp_path: Path) -> None:
+    """Ten of the 15 took up to 100 ms, and all together 1200 ms."""
+    series = [bucket("100", 0, 10, metric="x_ms_bucket"), bucket("+Inf", 0, 15, metric="x_ms_bucket")]
+    total = bucket("", 7, 9, 1207, metric="x_ms_sum")
+    del total["metric"]["le"]
+    early, _, late = total["values"]
+    run = only_run(
+        tmp_path, answer("matrix", *series, total | {"values": [early, [1e9 + 10, late[1]], late]})
+    )
+    assert run.quantiles_s[0.5].high == pytest.approx(0.1)
+    assert run.mean_s == pytest.approx(0.08)
+    late_only = answer("matrix", *series, total | {"values": [late]})
+    assert only_run(tmp_path, late_only).mean_s is None  # the sum was not there at either instant
+
+
+def test_series_that_tell_nothing_are_passed_over(tmp_path: Path) -> None:
+    """One whose name has no unit, and one that counted nothing, before one that did."""
+    empty = {"count": "0", "sum": "0"}
+    nameless = native(BEFORE, AFTER) | {"metric": {"__name__": "api_latency"}}
+    idle = native(empty, empty) | {"metric": {"__name__": "idle_seconds"}}
+    assert only_run(tmp_path, answer("matrix", nameless, idle, native(BEFORE, AFTER))).counted == 4
+
+
+@pytest.mark.parametrize(
+    ("buckets", "said"),
+    [
+        ([[0, "1", "2", "3"], [0, "3", "4", "1"], [0, "3.5", "5", "1"]], "has buckets that overlap"),
+        ([[0, "1", "2"]], "histogram[1].buckets[0] must be which ends belong to it"),
+        (["0123"], "histogram[1].buckets[0] must be which ends belong to it"),
+        ([[0, "1", "2", "-1"]], "histogram[1].buckets[0] must be a count"),
+        ([[0, "1", "1", "1"]], "must rise from lower to upper, got 1 and 1"),
+    ],
+)
+def test_native_buckets_that_cannot_be_are_refused(tmp_path: Path, buckets: list[Any], said: str) -> None:
+    once = {"metric": {"__name__": METRIC}, "histogram": [1e9, AFTER | {"buckets": buckets}]}
+    assert said.replace("histogram[1]", "result[0].histogram") in refusal(tmp_path, answer("vector", once))
+
+
+def test_native_buckets_may_touch(tmp_path: Path) -> None:
+    buckets = [[0, "1", "2", "3"], [0, "2", "4", "1"]]
+    once = {"metric": {"__name__": METRIC}, "histogram": [1e9, AFTER | {"buckets": buckets, "sum": "NaN"}]}
+    run = only_run(tmp_path, answer("vector", once))
+    assert run.histogram is not None
+    assert run.histogram.edges_s == (0.0, 1.0, 2.0, 4.0)
+    assert run.histogram.counts == (0.0, 3.0, 1.0)
+    assert run.mean_s is None
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"status": "success", "data": {}}, "of none of the"),
+        ({"status": "success", "data": ["resultType"]}, "of none of the"),
+        ({"status": "error", "errorType": "x"}, "an error of Prometheus (no reason given)"),
+        ({"status": "error", "errorType": "x", "error": "y" * 201}, f"an error of Prometheus ({'y' * 200})"),
+        (answer("vector", {"metric": {}, "value": [1, "z" * 41]}), f"got '{'z' * 39}"),
+        (answer("vector", {"metric": {}, "value": [1, "1", 2]}), "result[0].value must be an instant"),
+    ],
+)
+def test_what_is_no_answer_is_refused(tmp_path: Path, content: Any, said: str) -> None:
     assert said in refusal(tmp_path, content)
 
 

@@ -129,3 +129,81 @@ HEAD = "# TYPE x_seconds histogram\n"
 )
 def test_what_cannot_be_is_refused(tmp_path: Path, text: str, said: str) -> None:
     assert said in refusal(tmp_path, text)
+
+
+# ---- Edges ------------------------------------------------------------------------------------
+
+PLAIN = """\
+# TYPE nv_inference_request_success counter
+nv_inference_request_success{model="m"} 20
+nv_inference_count{model="m",gpu_uuid="a"} 15
+nv_inference_count{model="m",gpu_uuid="b"} 15
+nv_inference_request_duration_us{model="m"} 100000
+nv_inference_queue_duration_us{model="m"} 40000
+"""
+
+
+def test_what_triton_does_not_count_is_not_told(tmp_path: Path) -> None:
+    """Of 30 inferences, on two GPUs, in 20 requests nobody knows who brought how many."""
+    run = only_run(tmp_path, PLAIN)
+    assert (run.name, run.succeeded, run.failed) == ("triton{model=m}", 20, None)
+    assert (run.mean_s, run.stages_s) == (pytest.approx(0.005), pytest.approx({"queue": 0.002}))
+    assert (run.batch_size, run.batch_size_mean, run.batch_mean_s) == (1, None, None)
+    executed = only_run(tmp_path, PLAIN + 'nv_inference_exec_count{model="m"} 12\n')
+    assert (executed.batch_size, executed.batch_size_mean, executed.batch_mean_s) == (1, 2.5, None)
+
+
+def test_what_a_cache_answered_alone_has_no_stage_but_its_queue(tmp_path: Path) -> None:
+    cached = (
+        PLAIN
+        + 'nv_cache_num_hits_per_model{model="m"} 20\nnv_inference_compute_infer_duration_us{model="m"} 0\n'
+    )
+    run = only_run(tmp_path, cached)
+    assert run.stages_s == pytest.approx({"queue": 0.002})
+    assert run.batch_size == 1
+
+
+def summary(*lines: str) -> str:
+    return "# TYPE x_ms summary\n" + "".join(f"x_ms{line}\n" for line in lines)
+
+
+def test_a_summary_may_have_quantiles_alone(tmp_path: Path) -> None:
+    run = only_run(tmp_path, summary('{a="b",quantile="0.9"} 12'))
+    assert (run.name, run.counted, run.mean_s) == ("x_ms{a=b}", None, None)
+    assert run.quantiles_s[0.9].value == pytest.approx(0.012)
+    counted = only_run(tmp_path, summary('{quantile="0.9"} 0', "_count 4"))
+    assert (counted.counted, counted.mean_s, counted.quantiles_s[0.9].value) == (4, None, 0.0)
+    whole = only_run(tmp_path, summary('{quantile="0.9"} 12', "_count 4", "_sum 8"))
+    assert (whole.counted, whole.mean_s) == (4, pytest.approx(0.002))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (summary('{quantile="0.9"} NaN', "_count 4"), "counts no request"),
+        (summary('{quantile="0.9"} -1'), "x_ms has a quantile that is no duration"),
+        (summary('{quantile="0.9"} +Inf'), "x_ms has a quantile that is no duration"),
+        (summary('{quantile="a"} 1'), "x_ms has a quantile that is no number"),
+        (f'# TYPE a summary\n{"y" * 90}_ms{{quantile="a"}} 1\n', f"{'y' * 80} has a quantile"),
+        (f'# TYPE a histogram\n{"y" * 90}_ms_bucket{{le="a"}} 1\n', f"{'y' * 80} has a bucket"),
+        (HEAD + "x" * 8191 + " 1\n", "has a line of 8193 characters"),
+        (HEAD + "x" * 8190 + " 1\n", "counts no request"),
+        (PLAIN.replace(" 20", " 0"), "counts no request"),
+    ],
+)
+def test_what_tells_of_no_request_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    assert said in refusal(tmp_path, text)
+
+
+def test_as_many_samples_as_rows_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("capacity.formats.prometheus_text.ROWS_MAX", 6)
+    monkeypatch.setattr("capacity.formats.prometheus_text.LINE_LENGTH_MAX", 60)
+    text = "# TYPE x_ms summary\n" + 'x_ms{quantile="0.9"} 12\n' + "y 1\n" * 5
+    assert only_run(tmp_path, text).quantiles_s[0.9].value == pytest.approx(0.012)
+    assert "has more than 6 samples" in refusal(tmp_path, text + "y 1\n")
+
+
+def test_names_of_histograms_without_a_unit_are_cut(tmp_path: Path) -> None:
+    text = RAY + f'{"z" * 300}_bucket{{le="+Inf"}} 5\n'
+    (note,) = [note for note in load_test(tmp_path, text).notes if "no unit" in note]
+    assert note.endswith("passed over: serve_actual_batch_size, " + "z" * 175)

@@ -11,7 +11,7 @@ import capacity.formats
 from capacity.errors import InputError
 from capacity.formats.document import Document, seconds_per
 from capacity.formats.load_test import SERVER_STAGES
-from capacity.formats.registry import FORMATS, Kind, format_of
+from capacity.formats.registry import FORMATS, Kind, format_of, read_document
 
 FOLDER = Path(capacity.formats.__file__).parent
 SEEN = closed_loop([(16, 3)], 1)
@@ -95,3 +95,57 @@ def test_stages_have_one_name_whatever_the_tool_calls_them() -> None:
                 seen |= {stage for run in test.runs for stage in run.stages_s}
     assert {"queue", "compute infer"} <= seen
     assert seen <= beside | set(SERVER_STAGES)
+
+
+def test_what_a_file_serves_is_told() -> None:
+    with pytest.raises(InputError, match="a file is from .*, which has no plan in it, only: "):
+        read_document(Document("a file", SAMPLES["guidellm"]), Kind.PLAN)
+
+
+def test_a_refusal_names_the_file_once() -> None:
+    """What a noun refuses, which does not know its file, and what a reader refuses."""
+    single = "Concurrency,Inferences/Second\n"
+    with pytest.raises(InputError) as refused:
+        read_document(Document("a file", single), Kind.LOAD_TEST)
+    assert str(refused.value).startswith("a file holds no run")
+    with pytest.raises(InputError) as refused:
+        read_document(Document("a file", "timeStamp,elapsed,success\n"), Kind.LOAD_TEST)
+    assert str(refused.value) == "a file: all requests: there are no requests; run the load test again"
+
+
+def test_json_that_is_whole_is_of_no_known_format() -> None:
+    for text in ('{"a": 1}', '[{"a": 1}]', "[]"):
+        with pytest.raises(InputError, match=r"is of none of the \d+ formats that are known"):
+            format_of(Document("a file", text))
+
+
+def examples() -> list[tuple[str, str, bytes]]:
+    """Each example of each format, by what its test calls it."""
+    names = [one.__name__.rpartition(".")[2] for one in FORMATS]
+    return [
+        (name, key, data)
+        for name in names
+        for key, data in importlib.import_module(f"test_{name}").EXAMPLES.items()
+    ]
+
+
+def test_each_example_is_of_its_format_alone() -> None:
+    """Nor is it taken by another where a single key or column more stands in it."""
+    for name, key, data in examples():
+        text = data.decode("utf-8-sig")
+        takers = [one.__name__ for one in FORMATS if one.recognises(Document("a file", text))]
+        assert takers == [f"capacity.formats.{name}"], (name, key)
+
+
+def test_no_format_is_told_by_one_key_alone() -> None:
+    """Of each example that is one JSON object, a file that has only one of its keys is of no format."""
+    known = {"$schema", "format", "model_stats", "resourceMetrics"}  # which nobody else has
+    for name, key, data in examples():
+        try:
+            whole = Document("a file", data.decode("utf-8-sig")).object
+        except InputError:
+            continue
+        for one in set(whole) - known:
+            text = json.dumps({one: whole[one]})
+            takers = [other.__name__ for other in FORMATS if other.recognises(Document("a file", text))]
+            assert not takers or one in ("metrics", "results"), (name, key, one, takers)

@@ -1,5 +1,6 @@
 """Configurations of Triton's models, written by its schema; nothing here is a file of somebody's repository."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,79 @@ def test_what_cannot_be_is_refused(tmp_path: Path, text: str, said: str) -> None
     assert said in refusal(tmp_path, text, Kind.PLAN)
 
 
+@pytest.mark.parametrize(("written", "count"), [("9", 9), ("0x1F", 31), ("0X1f", 31), ("017", 15), ("0", 1)])
+def test_whole_numbers_are_decimal_hexadecimal_or_octal(tmp_path: Path, written: str, count: int) -> None:
+    """A group of no instance has one, as the server makes it."""
+    found = plan(tmp_path, f"max_batch_size: 1\ninstance_group {{ count: {written} kind: KIND_CPU }}")
+    assert (found.replicas, found.notes) == (count, ())
+
+
+def test_a_group_that_names_no_gpus_is_counted_for_one(tmp_path: Path) -> None:
+    """Groups of several kinds leave the kind of the device open."""
+    groups = "instance_group [ { count: 2 }, { kind: KIND_CPU }, { kind: KIND_GPU count: 3 gpus: 0 } ]"
+    found = plan(tmp_path, f"max_batch_size: 1\n{groups}")
+    assert (found.name, found.replicas, found.device_kind) == ("model", 6, None)
+    assert found.notes == ("a group of kind KIND_AUTO names no gpus; it is counted for one GPU",)
+    other = plan(tmp_path, "max_batch_size: 1\ninstance_group { kind: KIND_GPU }")
+    assert (other.replicas, other.device_kind) == (1, "gpu")
+    assert other.notes == ("a group of kind KIND_GPU names no gpus; it is counted for one GPU",)
+
+
+def test_of_a_field_given_twice_the_last_counts(tmp_path: Path) -> None:
+    text = "max_batch_size: 8\nmax_batch_size: 4\ndynamic_batching { }\ndynamic_batching { max_queue_delay_microseconds: 7 }"
+    found = plan(tmp_path, text)
+    assert (found.batch_size_max, found.batch_wait_max_s) == (4, pytest.approx(7e-6))
+
+
+def test_what_there_is_none_of_has_no_note(tmp_path: Path) -> None:
+    text = (
+        "max_batch_size: 8\ninstance_group { kind: KIND_CPU }\ndynamic_batching { priority_levels: 1 "
+        "default_queue_policy { max_queue_size: 0 default_timeout_microseconds: 0 } }"
+    )
+    assert plan(tmp_path, text).queue_limit is None
+    assert plan(tmp_path, text).notes == ()
+    unbounded = plan(tmp_path, "max_batch_size: 8\ndynamic_batching { default_queue_policy { } }")
+    assert unbounded.queue_limit is None
+    assert unbounded.notes == (
+        "no instance_group: one instance is assumed, as on a machine with one GPU or none",
+    )
+
+
+@pytest.mark.parametrize("field", ["sequence_batching", "ensemble_scheduling"])
+def test_what_is_not_read_is_told(tmp_path: Path, field: str) -> None:
+    """A field is followed by a block with a colon or without."""
+    kinds = {"sequence_batching": "requests of a sequence", "ensemble_scheduling": "this is an ensemble"}
+    (note,) = plan(tmp_path, f"max_batch_size: 1\ninstance_group: [{{kind: KIND_CPU}}]\n{field} {{ }}").notes
+    assert kinds[field] in note
+
+
+def test_fifty_blocks_may_be_nested(tmp_path: Path) -> None:
+    assert plan(tmp_path, "max_batch_size: 4\n" + "a {" * 50 + "}" * 50).batch_size_max == 1
+    assert "nested more than 50" in refusal(
+        tmp_path, "max_batch_size: 4\n" + "a {" * 51 + "}" * 51, Kind.PLAN
+    )
+
+
+@pytest.mark.parametrize("text", ["max_batch_size: 4" + "x" * 40, "max_batch_size: 4 -" + "x" * 40 + " : 3"])
+def test_a_refusal_shows_the_begin_of_a_long_word(tmp_path: Path, text: str) -> None:
+    assert re.search(r"got '[-4]x{39}'", refusal(tmp_path, text, Kind.PLAN))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "max_batch_size: 4\n[a.b",
+            "line 2: not the text format of protocol buffers (a bracket is not closed)",
+        ),
+        ("max_batch_size: 4\nname: ]", "a value was expected, got ']'"),
+        ('max_batch_size: 4\nname "net"', "a value was expected, got '\"net\"'"),
+    ],
+)
+def test_what_is_not_the_text_format_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    assert said in refusal(tmp_path, text, Kind.PLAN)
+
+
 def test_google_s_own_parser_reads_the_same() -> None:
     """With tritonclient[grpc], which has the server's schema; it is large, and nothing else here needs it."""
     schema = pytest.importorskip("tritonclient.grpc.model_config_pb2", reason="needs tritonclient[grpc]")
@@ -148,3 +222,19 @@ def test_google_s_own_parser_reads_the_same() -> None:
     assert [(one["kind"], list(map(int, one["gpus"]))) for one in ours["instance_group"]] == [
         (["KIND_GPU"], list(one.gpus)) for one in theirs.instance_group
     ]
+
+
+@pytest.mark.parametrize("size", [0, 1])
+def test_a_batch_holds_one_at_least(tmp_path: Path, size: int) -> None:
+    found = plan(tmp_path, f"max_batch_size: {size}\ndynamic_batching {{ max_queue_delay_microseconds: 1 }}")
+    assert found.batch_size_max == 1
+
+
+def test_long_words_are_cut_in_notes_and_refusals(tmp_path: Path) -> None:
+    assert "got '" + "y" * 40 + "'" in refusal(tmp_path, "max_batch_size: 1\nname " + "y" * 41, Kind.PLAN)
+
+
+def test_too_many_words_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("capacity.formats.triton_config._TOKENS_MAX", 6)
+    assert plan(tmp_path, "max_batch_size: 1\n#x").batch_size_max == 1
+    assert "has more than 6 words" in refusal(tmp_path, "max_batch_size: 1\n#x\n", Kind.PLAN)

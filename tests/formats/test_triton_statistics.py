@@ -175,3 +175,75 @@ def test_a_server_that_nobody_asked_is_refused(tmp_path: Path) -> None:
     assert "has no model in model_stats" in refusal(tmp_path, answer())
     idle = model()["inference_stats"] | {"success": duration(0, 0)}
     assert "no successful request" in refusal(tmp_path, answer(model(inference_stats=idle)))
+
+
+# ---- Edges ------------------------------------------------------------------------------------
+
+
+def test_sixteen_may_be_in_flight_where_they_are_a_hundredth(tmp_path: Path) -> None:
+    """Of 15 000 executions 16 are few; of 100 executions one is a hundredth, and two are not."""
+    for others in ({"execution_count": 15_016}, {"inference_count": 30_064}):
+        found = read(file(tmp_path, answer(busy(**others))), Kind.PROFILE)
+        assert "note" in found.source
+    small = {"batch_stats": [size(1, 100, 7 * MS)], "inference_count": 100}
+    assert "note" in read(file(tmp_path, answer(model(execution_count=101, **small))), Kind.PROFILE).source
+    said = refusal(tmp_path, answer(model(execution_count=102, **small)), Kind.PROFILE)
+    assert "execution_count is 102, but batch_stats add up to 100" in said
+
+
+def test_a_profile_says_what_it_is_of(tmp_path: Path) -> None:
+    found = read(file(tmp_path, answer(model(name="._a" + "é" * 130))), Kind.PROFILE)
+    assert found.name == "a" + "-" * 127
+    assert found.source["figures"].endswith(", 15 executions")
+    assert read(file(tmp_path, answer(model(name="._"))), Kind.PROFILE).name == "triton-model"
+
+
+@pytest.mark.parametrize(("inferences", "client_batch"), [(1010, 1), (1011, 1), (1991, 2), (1989, 1)])
+def test_inferences_a_request_are_whole_to_a_hundredth(
+    tmp_path: Path, inferences: int, client_batch: int
+) -> None:
+    stats = model()["inference_stats"] | {"success": duration(1000, MS)}
+    run = load_test(tmp_path, answer(model(inference_stats=stats, inference_count=inferences))).runs[0]
+    assert run.batch_size == client_batch
+    # 15 executions took 10 * 10 ms + 5 * 20 ms
+    assert run.batch_size_mean == pytest.approx(inferences / client_batch / 15)
+    assert run.batch_mean_s == pytest.approx(0.2 / 15)
+
+
+def test_what_is_not_counted_is_not_told(tmp_path: Path) -> None:
+    """The cache answered all, so nothing was executed."""
+    stats = {"success": duration(4, 8 * MS), "queue": duration(0, 0), "cache_hit": duration(4, MS)}
+    idle = model(inference_stats=stats, inference_count=0, execution_count=0, batch_stats=[])
+    del idle["version"]
+    found = load_test(tmp_path, answer(idle))
+    run = found.runs[0]
+    assert (run.name, run.failed, run.mean_s, run.stages_s) == ("resnet/50", None, 0.002, {})
+    assert (run.batch_size, run.batch_size_mean, run.batch_mean_s) == (1, None, None)
+    assert [note for note in found.notes if "inferences" in note] == []
+    assert "response cache answered 4 requests" in found.notes[-1]
+
+
+def test_five_models_are_named_and_more_are_hinted_at(tmp_path: Path) -> None:
+    for number, told in ((5, "(m0:1, m1:1, m2:1, m3:1, m4:1);"), (6, "(m0:1, m1:1, m2:1, m3:1, m4:1, ...);")):
+        models = answer(*(model(name=f"m{at}") for at in range(number)))
+        assert f"{number} models or versions {told}" in refusal(tmp_path, models, Kind.PROFILE)
+    path = file(tmp_path, models)
+    with pytest.raises(InputError, match=f"has no model '{'n' * 80}', of"):
+        cap.import_file(path, model="n" * 81)
+
+
+@pytest.mark.parametrize("key", ["count", "ns"])
+def test_counters_are_not_below_zero(tmp_path: Path, key: str) -> None:
+    stats = model()["inference_stats"] | {"queue": duration(1, 1) | {key: -1}}
+    said = refusal(tmp_path, answer(model(inference_stats=stats)))
+    assert f"inference_stats.queue.{key} must not be below 0, got -1" in said
+
+
+def test_a_total_below_that_of_the_sizes_is_told_too(tmp_path: Path) -> None:
+    found = read(file(tmp_path, answer(busy(execution_count=14_999))), Kind.PROFILE)
+    assert "read while requests ran" in found.source["note"]
+
+
+def test_one_of_two_models_is_chosen(tmp_path: Path) -> None:
+    path = file(tmp_path, answer(model(), model(name="bert", batch_stats=[size(2, 15, 7 * MS)])))
+    assert cap.import_file(path, model="bert:1").found.batch_sizes == (2,)

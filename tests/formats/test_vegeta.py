@@ -129,3 +129,34 @@ def test_what_a_request_cannot_be_is_refused(text: str, said: str) -> None:
 
 def test_a_report_has_no_single_requests() -> None:
     assert "write single requests by vegeta encode" in refusal(json.dumps(REPORT), Kind.WORKLOAD)
+
+
+@pytest.mark.parametrize(
+    ("code", "error", "good"),
+    [(199, "", 0), (200, "", 1), (399, "", 1), (400, "", 0), (200, "late", 0), (500, "late", 0)],
+)
+def test_a_request_is_good_by_its_code_and_without_an_error(code: int, error: str, good: int) -> None:
+    line = json.dumps(result("0.5", 2_000_000, code, error))
+    row = f"1772352000500000000,{code},2000000,0,2,{error},b2s=,,0\n"
+    for text in (line, row):
+        (run,) = load_test(text).runs
+        assert (run.succeeded, run.failed) == (good, 1 - good)
+    report = REPORT | {"status_codes": {str(code): 200}}
+    assert load_test(json.dumps(report)).runs[0].succeeded == (200 if 200 <= code < 400 else 0)
+
+
+def test_a_report_without_a_length_has_no_rate_and_needs_its_keys() -> None:
+    (run,) = load_test(json.dumps(REPORT | {"duration": 0, "wait": 0})).runs
+    assert (run.duration_s, run.throughput_rps) == (0.0, None)
+    bare = {key: value for key, value in REPORT.items() if key != "buckets"}
+    found = load_test(json.dumps(bare | {"latencies": {"mean": 1, "max": 2}}))
+    (run,) = found.runs
+    assert (run.histogram, run.min_s, run.max_s, run.quantiles_s) == (None, None, 2e-9, {})
+    assert found.notes == ()
+
+
+@pytest.mark.parametrize("at", [1, 2, 8])
+def test_cells_that_are_no_numbers_are_of_another_tool(at: int) -> None:
+    cells = CSV.splitlines()[0].split(",")
+    cells[at] = "x"
+    assert "of none of the" in refusal(",".join(cells) + "\n")

@@ -12,7 +12,7 @@ from capacity.evidence.audit import check_run
 from capacity.evidence.finding import Belief
 from capacity.formats.load_test import LoadRun, Loop
 from capacity.formats.registry import Kind, format_of, read
-from capacity.formats.vllm_bench import Document, recognises
+from capacity.formats.vllm_bench import _COLUMNS, Document, recognises
 from capacity.profile.llm_runs import SeenRun
 
 SEEN = closed_loop([(16, 5), (40, 1), (16, 3)], 2)
@@ -171,3 +171,46 @@ def test_a_file_serves_the_purposes_that_its_format_has(tmp_path: Path) -> None:
         InputError, match=r"result.json is from vllm bench serve .* has no profile in it, only: runs"
     ):
         read(path, Kind.PROFILE)
+
+
+def test_single_requests_have_not_failed(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps(as_vllm_bench(SEEN)))
+    run = read(path, Kind.LOAD_TEST).runs[0]
+    assert (run.succeeded, run.failed) == (3, 0)
+
+
+@pytest.mark.parametrize(
+    ("others", "loop", "users", "rate"),
+    [
+        ({"request_rate": "inf", "max_concurrency": 4}, Loop.CLOSED, 4.0, None),
+        ({"request_rate": "inf", "max_concurrency": None}, Loop.UNKNOWN, None, None),
+        ({"request_rate": 3, "max_concurrency": 4}, Loop.OPEN, 4.0, 3.0),
+    ],
+)
+def test_what_decides_when_requests_are_sent(
+    tmp_path: Path, others: dict[str, Any], loop: Loop, users: float | None, rate: float | None
+) -> None:
+    run = totals(tmp_path, **others)
+    assert (run.loop, run.users, run.rate_asked_rps) == (loop, users, rate)
+
+
+def test_the_rate_of_sending_leaves_out_the_last_response(tmp_path: Path) -> None:
+    """Two requests in 10 s, of which the last answer took 80 ms and a token after the first 20 ms; or 1.5 s."""
+    given = {"completed": 2, "duration": 10.0, "request_throughput": 0.2, "mean_tpot_ms": 20.0}
+    for tokens, response_s in ((6, 0.12), (2, 0.08), (1, 0.08)):
+        run = totals(tmp_path, total_output_tokens=tokens, **given)
+        assert run.rate_sent_rps == pytest.approx(2.0 / (10.0 - response_s), rel=1e-12)
+    run = totals(tmp_path, **given, mean_e2el_ms=1500.0)
+    assert (run.mean_s, run.rate_sent_rps) == (1.5, pytest.approx(2.0 / 8.5, rel=1e-12))
+    assert totals(tmp_path, **given | {"mean_tpot_ms": None}).rate_sent_rps == pytest.approx(0.2)
+    assert totals(tmp_path, **given | {"completed": 0}).rate_sent_rps == pytest.approx(0.2)
+    assert totals(tmp_path, **given, mean_e2el_ms=10_000.0).rate_sent_rps is None
+
+
+def test_the_first_column_that_is_missing_is_named(tmp_path: Path) -> None:
+    missing = {"input_lens": None, "itls": None, "ttfts": None}
+    with pytest.raises(InputError, match="has no (input_lens|ttfts|itls), and so") as refused:
+        runs(tmp_path, **missing)
+    first = next(name for name in _COLUMNS if name in missing)
+    assert f"has no {first}," in str(refused.value)

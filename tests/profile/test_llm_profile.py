@@ -1,6 +1,7 @@
 """Profiles of language models: step times to the letter, what is refused, files that come back as they were."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +10,17 @@ import pytest
 from scipy.interpolate import RegularGridInterpolator
 
 from capacity.errors import CapacityError, DomainError, InputError
-from capacity.profile.llm import Coefficients, KvCache, LimitsMeasured, LlmProfile
-from capacity.profile.llm_formats import llm_profile_to_document, read_llm_document
+from capacity.profile.llm import (
+    Coefficients,
+    Engine,
+    KvCache,
+    LimitsMeasured,
+    LlmProfile,
+    Overhead,
+    SaturationCheck,
+    Scheduler,
+)
+from capacity.profile.llm_formats import llm_profile_to_document, read_llm_document, with_settings
 from capacity.profile.llm_sampling import has_spread, resampled_steps
 from capacity.profile.load import bundled_llm_names, load_any, load_profile
 from capacity.profile.steps import StepTable, StepTiming, linear_table, table_of, with_noise
@@ -225,3 +235,142 @@ def test_a_language_model_is_no_profile_of_batch_times() -> None:
         load_profile("llama-3.1-8b-rtx-pro-6000-bf16")
     with pytest.raises(DomainError, match="does not cover 512"):
         load_any("llama-3.1-8b-rtx-pro-6000-bf16").require(512, 2048)  # type: ignore[union-attr]
+
+
+# ---- By hand ----------------------------------------------------------------------------------
+
+
+def test_an_engine_keeps_a_block_for_itself() -> None:
+    cache = KvCache(tokens=100, block_tokens=16)
+    assert (cache.blocks, cache.usable_tokens, cache.slot_tokens(3)) == (5, 80, 33)
+    assert KvCache(tokens=32).blocks == 1
+    assert KvCache(tokens=2, block_tokens=1).usable_tokens == 1
+    assert KvCache(tokens=8192, block_tokens=4096).blocks == 1
+
+
+def test_a_replica_costs_what_its_devices_do() -> None:
+    assert given(devices=3, tensor_parallel=2, all_reduce=True, hourly_usd=1.5).replica_hourly_usd == 4.5
+    assert given().replica_hourly_usd is None
+
+
+def test_what_is_valid_at_its_ends() -> None:
+    assert Overhead(request_s=60.0).per_input_token_s == 0.0
+    assert SaturationCheck(saturated_throughput_rps=1e-9, input_tokens=1, output_tokens=1).input_tokens == 1
+    Coefficients(base_s=0.0, per_prefill_token_s=1e-9, per_decode_request_s=1e-9)
+    Coefficients(base_s=60.0, per_prefill_token_s=0.0, per_decode_request_s=0.0)
+    LimitsMeasured(sequences_max=1, batched_tokens_max=1, context_tokens_max=1)
+    assert given(name="a" * 128).name == "a" * 128
+
+
+def line(base_s: float, prompt_s: float, request_s: float) -> Coefficients:
+    return Coefficients(base_s=base_s, per_prefill_token_s=prompt_s, per_decode_request_s=request_s)
+
+
+def saturated(rate: float = 1.0, tokens: tuple[int, int] = (1, 1)) -> SaturationCheck:
+    return SaturationCheck(saturated_throughput_rps=rate, input_tokens=tokens[0], output_tokens=tokens[1])
+
+
+@pytest.mark.parametrize(
+    ("build", "said"),
+    [
+        (lambda: KvCache(tokens=31), "from two blocks of 16 tokens"),
+        (lambda: KvCache(tokens=99, block_tokens=0), "block_tokens must be from 1 to 4096, got 0"),
+        (lambda: KvCache(tokens=99_999, block_tokens=4097), "block_tokens must be from 1 to 4096"),
+        (lambda: Engine(scheduler=Scheduler.LLAMA_CPP, async_scheduling=True), "computes prompts in parts"),
+        (lambda: Engine(scheduler=Scheduler.LLAMA_CPP, chunked_prefill=False), "computes prompts in parts"),
+        (lambda: replace(LIMITS, context_tokens_max=0), "context_tokens_max must be from 1"),
+        (lambda: Overhead(request_s=-0.1), "request_s must be from 0 to 60 s"),
+        (lambda: Overhead(per_input_token_s=61.0), "per_input_token_s must be from 0 to 60 s, got 61.0"),
+        (lambda: saturated(0.0), "a throughput must be positive"),
+        (lambda: saturated(float("inf")), "a throughput must be positive"),
+        (lambda: saturated(1.0, (0, 1)), "at least one input and one output token"),
+        (lambda: saturated(1.0, (1, 0)), "at least one input and one output token"),
+        (lambda: line(0.0, 0.0, 1.0), "a pass takes time"),
+        (lambda: line(0.0, 1.0, 0.0), "a pass takes time"),
+        (lambda: line(61.0, 0.0, 0.0), "coefficients must be from 0 to 60 s"),
+        (lambda: line(1.0, -1.0, 0.0), "coefficients must be from 0 to 60 s"),
+        (lambda: given(tensor_parallel=2), "tensor_parallel must be from 1 to the 1 devices, got 2"),
+        (lambda: given(tensor_parallel=0), "tensor_parallel must be from 1"),
+        (lambda: given(devices=2), "spans 2 devices"),
+        (lambda: given(hourly_usd=0.0), "hourly_usd must be positive"),
+        (lambda: given(hourly_usd=float("inf")), "hourly_usd must be positive"),
+        (lambda: given(name="-" * 41), f"profile name '{'-' * 40}' may contain"),
+        (lambda: given().require(0, 512), "--sequences-max must be >= 1, got 0"),
+        (lambda: given().require(1, 0), "--batched-tokens-max must be >= 1, got 0"),
+        (lambda: given(engine=Engine(chunked_prefill=False)).require(3, 2), "2 is below --sequences-max 3"),
+        (
+            lambda: given(engine=Engine(scheduler=Scheduler.LLAMA_CPP)).require(3, 2),
+            "2 is below --sequences-max 3",
+        ),
+    ],
+)
+def test_what_is_beyond_its_ends_is_refused(build: Callable[[], object], said: str) -> None:
+    with pytest.raises(CapacityError, match=said):
+        build()
+
+
+def test_settings_that_were_measured_are_allowed() -> None:
+    given().require(64, 512)
+    given().require(3, 2)  # prompts are computed in parts
+    given(engine=Engine(chunked_prefill=False)).require(3, 3)
+    given(engine=Engine(scheduler=Scheduler.LLAMA_CPP)).require(2, 2)
+
+
+def test_flags_replace_what_a_file_says_of_the_engine() -> None:
+    """And what was not asked for stays, even where it is not the usual."""
+    odd = Engine(prefix_caching=False, async_scheduling=True, chunked_prefill=False)
+    profile = given(engine=odd, source={"kv": "a log", "steps": "here"})
+    assert with_settings(profile) == profile
+    assert with_settings(profile).source == profile.source
+    found = with_settings(
+        profile,
+        kv_tokens=320,
+        block_tokens=32,
+        scheduler=Scheduler.LLAMA_CPP,
+        prefix_caching=True,
+        async_scheduling=False,
+        chunked_prefill=True,
+    )
+    assert (found.kv.tokens, found.kv.block_tokens) == (320, 32)
+    assert found.engine == Engine(scheduler=Scheduler.LLAMA_CPP)
+    assert found.source == {"steps": "here"}
+    assert with_settings(profile, block_tokens=8).kv == replace(KV, block_tokens=8)
+
+
+def test_means_are_drawn_again_by_their_standard_error() -> None:
+    """P99 lies 2.326 deviations above P50: of 0.01 s, which 25 steps leave a fifth of."""
+    told = [
+        replace(step, p50_s=step.mean_s, p99_s=step.mean_s + 0.02326, count=25) for step in (*GRID, *PROMPTS)
+    ]
+    profile = given(steps=tuple(told))
+    assert has_spread(profile)
+    again = resampled_steps(profile, np.random.default_rng(5))
+    normals = np.random.default_rng(5).standard_normal(len(told))
+    means_s = [step.mean_s * np.exp(0.002 / step.mean_s * z) for step, z in zip(told, normals, strict=True)]
+    assert [step.mean_s for step in again.steps] == pytest.approx(means_s)
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"p99_s": 0.03, "count": None},
+        {"p50_s": None, "count": 9},
+        {"p99_s": None, "count": 9},
+        {"p99_s": 0.02},
+    ],
+)
+def test_without_percentiles_or_counts_no_error_is_known(others: dict[str, float | None]) -> None:
+    told = [replace(step, **{"p50_s": 0.02, "p99_s": 0.03, "count": 9, **others}) for step in GRID]  # type: ignore[arg-type]
+    profile = given(steps=(*told, *PROMPTS))
+    assert not has_spread(profile)
+    assert resampled_steps(profile, np.random.default_rng(0)).steps == profile.steps
+
+
+def test_rows_are_drawn_again_by_kind_and_the_largest_stay() -> None:
+    rows = tuple(replace(step, count=1) for step in (*GRID, *PROMPTS))
+    again = resampled_steps(given(steps=rows), np.random.default_rng(0)).steps
+    assert len(again) == len(rows) + 2 * 2
+    assert sum(step.decode_requests > 0 for step in again) == len(GRID) + 2
+    assert set(again) <= set(rows)
+    one_more = (*rows[:-1], replace(rows[-1], count=2))
+    assert resampled_steps(given(steps=one_more), np.random.default_rng(0)).steps == one_more

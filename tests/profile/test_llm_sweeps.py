@@ -1,5 +1,6 @@
 """Sweeps: steps of a known law come back from what clients saw; what the sweeps do not tell is refused."""
 
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -11,7 +12,8 @@ from capacity.errors import InputError
 from capacity.profile.llm import KvCache, LlmProfile, Overhead
 from capacity.profile.llm_runs import SeenRequest, SeenRun, token_gaps
 from capacity.profile.llm_sampling import has_spread, resampled_steps
-from capacity.profile.llm_sweeps import EngineSettings, sweep
+from capacity.profile.llm_sweeps import EngineSettings, saturation_check, sweep
+from capacity.profile.steps import StepTiming
 from simulations.tokens import checked_rate_rps, require_check
 
 LAW = Law()
@@ -248,3 +250,169 @@ def test_a_run_is_valid_or_not_born() -> None:
             replace(one, **others)
     with pytest.raises(InputError, match="run has no request"):
         SeenRun(name="run", requests=())
+
+
+# ---- By hand ----------------------------------------------------------------------------------
+
+BY_HAND = EngineSettings(kv=KvCache(tokens=1000), sequences_max=2, batched_tokens_max=100)
+
+
+def seen(
+    input_tokens: int, start_s: float, wait_s: float, *gaps_s: float, output_tokens: int | None = None
+) -> SeenRequest:
+    first_s = start_s + wait_s
+    return SeenRequest(
+        input_tokens=input_tokens,
+        output_tokens=output_tokens or 1 + len(gaps_s),
+        start_s=start_s,
+        first_s=first_s,
+        last_s=first_s + sum(gaps_s),
+        gaps_s=() if output_tokens else gaps_s,
+    )
+
+
+SHORT = SeenRun(name="short", requests=(seen(10, 0.0, 0.16, 0.10, 0.12, 0.14, 0.12, 0.13),))
+LONG = SeenRun(name="long", requests=(seen(100, 0.0, 0.34, 0.2, 0.2, 0.2, 0.2, 0.2),))
+
+
+def row(step: StepTiming) -> tuple[float, ...]:
+    return (
+        step.decode_requests,
+        step.decode_kv_tokens,
+        step.prefill_tokens,
+        step.prefill_kv_tokens,
+        step.mean_s,
+    )
+
+
+def test_a_small_sweep_by_hand() -> None:
+    """The k-th step of a request reads its prompt and k tokens. A prompt's median and the overhead are below."""
+    waits_s = [
+        (10, 0.15),
+        (10, 0.16),
+        (10, 0.40),
+        (50, 0.24),
+        (100, 0.34),
+        (200, 0.60),
+        (250, 0.70),
+        (450, 2.0),
+    ]
+    prompts = SeenRun(
+        name="prompts",
+        requests=tuple(seen(tokens, 10.0 * at, wait_s) for at, (tokens, wait_s) in enumerate(waits_s)),
+    )
+    found = sweep([SHORT, LONG, prompts], BY_HAND)
+    # 10 tokens in 0.16 s and 50 in 0.24 s are 0.14 s for none, of which a step of one request takes 0.12 s.
+    assert found.overhead_s == pytest.approx(0.02)
+    rows = [
+        (1, 13, 0, 0, 0.122),  # of 11 to 15 tokens
+        (1, 103, 0, 0, 0.2),
+        (0, 0, 10, 0, 0.14),
+        (0, 0, 50, 0, 0.22),
+        (0, 0, 100, 0, 0.32),
+        (0, 0, 100, 100, 0.26),  # 0.60 s less the 0.34 s of the first hundred
+        (0, 0, 50, 200, 0.12),  # 0.70 s less 0.60 s is less than any pass takes
+    ]
+    for step, expected in zip(found.steps, rows, strict=True):
+        assert row(step) == pytest.approx(expected)
+    short, long, first, second, *_, last = found.steps
+    assert [step.count for step in found.steps] == [5, 5, 3, 1, 2, 1, 1]
+    deviation_s = statistics.stdev([0.10, 0.12, 0.14, 0.12, 0.13])
+    assert (short.p50_s, short.p99_s) == pytest.approx((0.12, 0.12 + 2.326 * deviation_s))
+    assert (long.p50_s, long.p99_s) == pytest.approx((0.2, 0.2))
+    assert (first.p50_s, first.p99_s) == pytest.approx(
+        (0.14, 0.14 + 2.326 * statistics.pstdev([0.15, 0.16, 0.16]))
+    )
+    assert second.p50_s is last.p50_s is None
+    assert found.limits_measured.context_tokens_max == 250
+    assert found.check is None
+    assert found.source == {
+        "decode": "10 steps without prompts, from gaps between tokens",
+        "prefill": "9 prompts of 10 to 450 tokens, each alone",
+        "overhead": "what the first token of the shortest prompts takes longer than a step of one request",
+        "left_out": "1 prompt that took more than 2 times the median of their length; "
+        "prompts of 450 tokens, of whose several passes the earlier ones were not measured",
+    }
+
+
+@pytest.mark.parametrize(("short", "overhead_s"), [(256, 0.06), (257, 0.0)])
+def test_a_prompt_of_256_tokens_tells_the_overhead(short: int, overhead_s: float) -> None:
+    """Both lengths take 0.26 s to the first token; a step of one request takes 0.2 s."""
+    runs = [SeenRun(name="run", requests=(seen(n, 0.0, 0.26, *[0.2] * 5),)) for n in (short, 2000)]
+    found = sweep(runs, replace(BY_HAND, batched_tokens_max=4000))
+    assert found.overhead_s == pytest.approx(overhead_s)
+    assert found.source["overhead"].startswith("what the first" if overhead_s else "in the steps of prompts")
+
+
+def test_two_that_decode_together_read_what_both_have() -> None:
+    """Until the shorter has ended: 11 tokens each at first, one more each with every step."""
+    pair = SeenRun(name="pair", requests=(seen(10, 0.0, 1.0, 1, 1, 1, 1), seen(10, 0.0, 1.0, 1, 1, 1)))
+    found = sweep([pair, SHORT, LONG], BY_HAND)
+    (step,) = [step for step in found.steps if step.decode_requests == 2]
+    assert row(step) == (2, 24, 0, 0, 1.0)
+    assert step.count == 3
+
+
+@pytest.mark.parametrize(("longer", "is_told"), [(49, True), (48, False)])
+def test_contexts_four_times_as_long_tell_what_reading_takes(longer: int, is_told: bool) -> None:
+    """The short ones read 13 tokens on average, and 4 times 13 is 52."""
+    other = SeenRun(name="longer", requests=(seen(longer, 0.0, 0.34, *[0.2] * 5),))
+    if is_told:
+        assert sweep([SHORT, other], BY_HAND).steps[1].context == 52
+        return
+    with pytest.raises(InputError, match=r"\(the longest has 51 tokens\)"):
+        sweep([SHORT, other], BY_HAND)
+
+
+@pytest.mark.parametrize(("others_s", "kept"), [(1.0, True), (1.01, False)])
+def test_a_hundredth_of_a_bare_request_may_pass_beside_prompts(others_s: float, kept: bool) -> None:
+    """Its 100 steps are 1 s each, in which it reads its prompt and half of what it makes."""
+    one = SeenRun(
+        name="bare",
+        requests=(seen(10, 0.0, 1.0, *[1.0] * 100, output_tokens=101),),
+        others_s=((50.0, 50.0 + others_s),),
+        has_stamps=False,
+    )
+    rows = [row(step) for step in sweep([one, SHORT, LONG], BY_HAND).steps if step.mean_s == 1.0]
+    assert rows == ([(1, 60, 0, 0, 1.0)] if kept else [])
+
+
+def saturated(ends_s: Sequence[float], inputs: Sequence[int] = (100,), output_tokens: int = 10) -> SeenRun:
+    return SeenRun(
+        name="full",
+        has_stamps=False,
+        requests=tuple(
+            SeenRequest(
+                input_tokens=inputs[at % len(inputs)],
+                output_tokens=output_tokens,
+                start_s=0.0,
+                first_s=end_s,
+                last_s=end_s,
+            )
+            for at, end_s in enumerate(ends_s)
+        ),
+    )
+
+
+ENDS_S = (1.0, 2.0, 4.0, 5.0, 6.0, 8.0, 9.0, 10.0)
+
+
+def test_a_saturated_run_counts_from_the_end_of_its_first_wave_to_the_begin_of_its_last() -> None:
+    """Four of eight requests end after 2 s and by 8 s. Lengths may vary by 5 %, as 95 and 105 do."""
+    found = saturation_check(saturated(ENDS_S, (95, 105)), BY_HAND, 110)
+    assert found.saturated_throughput_rps == pytest.approx(4 / 6)
+    assert (found.input_tokens, found.output_tokens) == (100, 10)
+
+
+@pytest.mark.parametrize(
+    ("run", "said"),
+    [
+        (saturated(ENDS_S[:7]), "has 7 requests; send at least 4 times the 2"),
+        (saturated(ENDS_S, (94, 106)), "its lengths vary by 6 %"),
+        (saturated([3.0] * 8), "all its requests end at once"),
+        (saturated(ENDS_S, (101,)), "of 111 tokens are longer than the 110"),
+    ],
+)
+def test_a_saturated_run_that_tells_nothing_is_refused(run: SeenRun, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        saturation_check(run, BY_HAND, 110)

@@ -284,6 +284,16 @@ def test_the_floor_is_the_fastest_size_and_the_overhead() -> None:
     assert profile.service_floor_s(0.5, 4) == pytest.approx(0.011, rel=1e-12)
 
 
+def test_the_floor_of_the_mean_is_of_sizes_within_the_limit() -> None:
+    """A size beyond the limit may be the fastest, which no plan within it can use."""
+    profile = profile_of({1: 0.011, 2: 0.009, 8: 0.003}, request_overhead_s=0.002)
+    assert profile.service_floor_mean_s(1) == pytest.approx(0.013, rel=1e-12)
+    assert profile.service_floor_mean_s(2) == pytest.approx(0.011, rel=1e-12)
+    assert profile.service_floor_mean_s(5) == pytest.approx(0.008, rel=1e-12)
+    assert profile.service_floor_s(0.5, 5) == pytest.approx(0.008, rel=1e-12)
+    assert profile.service_floor_mean_s(8) == pytest.approx(0.005, rel=1e-12)
+
+
 def test_the_floor_may_lie_at_the_limit_between_two_sizes() -> None:
     assert profile_of({1: 0.010, 5: 0.006}).service_floor_s(0.99, 3) == pytest.approx(0.008, rel=1e-12)
 

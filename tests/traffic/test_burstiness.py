@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capacity.errors import DomainError
-from capacity.traffic.burstiness import measure
+from capacity.traffic.burstiness import Irregularity, irregularity, measure
+from capacity.traffic.workload import (
+    ArrivalProcess,
+    GammaArrivals,
+    MmppArrivals,
+    PoissonArrivals,
+    TraceArrivals,
+    Workload,
+)
 
 CLAIM = 1e-12
 laws = settings(derandomize=True, deadline=None, max_examples=40)
@@ -170,3 +178,74 @@ def test_windows_that_do_not_fit_are_refused() -> None:
     with pytest.raises(DomainError, match=r"no window of 1, 10, 60 s fits 10 times into the 0\.29 s of"):
         measure([0.01 * k for k in range(30)])
     assert measure(range(100), windows_s=()).counts == ()
+
+
+@pytest.mark.parametrize("instants", [[0.0, *[1.0] * 19], [*[0.0] * 19, 1.0]])
+def test_a_single_gap_is_enough_for_a_length(instants: list[float]) -> None:
+    found = measure(instants, windows_s=(0.1,))
+    assert (found.events, found.rate_rps) == (20, 19.0)
+    with pytest.raises(DomainError, match="must not all be the same"):
+        measure([1.0] * 20, windows_s=(0.1,))
+    with pytest.raises(DomainError, match="at least 20 instants"):
+        measure(instants[1:], windows_s=(0.1,))
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (math.nan, r"instants_s\[7\] must be finite and within 1e\+15 s"),
+        (1.1e15, r"instants_s\[7\] must be finite and within 1e\+15 s"),
+        (5.5, r"instants_s\[7\] = 5.5 is before 6; sort by time"),
+    ],
+)
+def test_an_instant_that_cannot_be_is_told_by_its_place(bad: float, said: str) -> None:
+    instants = [float(at) for at in range(20)]
+    instants[7] = bad
+    with pytest.raises(DomainError, match=said):
+        measure(instants, windows_s=(1.0,))
+
+
+@pytest.mark.parametrize(
+    ("span_s", "windows"), [(9.99, None), (10.0, [1.0]), (100.0, [1.0, 10.0]), (600.0, [1.0, 10.0, 60.0])]
+)
+def test_a_usual_window_fits_ten_times(span_s: float, windows: list[float] | None) -> None:
+    instants = np.linspace(0.0, span_s, 21)
+    if windows is None:
+        with pytest.raises(
+            DomainError, match=r"fits 10 times into the 9.99 s .* windows_s of 0.999 s or less"
+        ):
+            measure(instants)
+        return
+    assert [one.window_s for one in measure(instants).counts] == windows
+    with pytest.raises(DomainError, match=r"windows_s\[1\] must fit 10 to 100000000 times"):
+        measure(instants, windows_s=(span_s / 10.0, span_s / 9.9))
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "expected"),
+    [
+        (PoissonArrivals(), None),
+        (GammaArrivals(cv=3.0), Irregularity(gap_cv=3.0)),
+        (TraceArrivals(instants_s=tuple(map(float, range(19))), name="short"), None),
+    ],
+)
+def test_what_is_known_of_arrivals(arrivals: ArrivalProcess, expected: Irregularity | None) -> None:
+    assert irregularity(Workload(arrival_rate_rps=1.0, arrivals=arrivals)) == expected
+
+
+def test_bursts_are_counted_in_windows_of_their_length() -> None:
+    """And a trace in the widest window that fits ten times, or in a tenth of it: one a second is no burst."""
+    bursty = MmppArrivals(ratio=5.0, burst_mean_s=100.0, calm_mean_s=100.0)
+    found = irregularity(Workload(arrival_rate_rps=0.9, arrivals=bursty))
+    assert found is not None
+    assert (found.gap_cv, found.window_s) == (None, 100.0)
+    assert found.dispersion == pytest.approx(bursty.dispersion_index(0.9, 100.0))
+    for seconds, window_s in ((101, 10.0), (5, 0.5)):
+        instants = tuple(np.linspace(0.0, seconds, 21 if seconds == 5 else 102).tolist())
+        trace = TraceArrivals(instants_s=instants, name="even")
+        found = irregularity(Workload(arrival_rate_rps=trace.rate_rps, arrivals=trace))
+        assert found is not None
+        assert found.window_s == pytest.approx(window_s)
+        assert found.gap_cv == pytest.approx(0.0, abs=1e-9)
+        assert found.dispersion is not None
+        assert found.dispersion < 0.1

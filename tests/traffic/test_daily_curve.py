@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capacity.errors import DomainError, InputError
-from capacity.traffic.daily import DailyCurve, clock, read_daily_curve
+from capacity.traffic.daily import DailyCurve, clock, read_daily_curve, read_span
 
 
 def curve_of(tmp_path, text: str) -> DailyCurve:
@@ -132,3 +132,43 @@ def test_a_missing_file_is_no_day(tmp_path):
 
 def test_clock():
     assert [clock(t) for t in (0.0, 86_399.0, 3660.0)] == ["00:00", "23:59:59", "01:01"]
+
+
+@pytest.mark.parametrize(
+    ("text", "span"),
+    [
+        ("00:00-00:01", (0.0, 60.0)),
+        (" 07:30 - 11:30:30 ", (27_000.0, 41_430.0)),
+        ("23:59-24:00", (86_340.0, 86_400.0)),
+        ("23:59:58-23:59:59", (86_398.0, 86_399.0)),
+    ],
+)
+def test_a_part_of_a_day(text, span):
+    assert read_span(text) == span
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("07:00", "--between '07:00' is no part of a day"),
+        ("07:00-07:00", "'07:00-07:00' ends before it begins"),
+        ("24:00-24:00", "'24:00' is not a time of day"),
+        ("07:60-08:00", "'07:60' is not a time of day"),
+        ("07:00:60-08:00", "'07:00:60' is not a time of day"),
+        ("x" * 41, f"'{'x' * 40}' is no part of a day"),
+        (7, "--between 7 is no text"),
+    ],
+)
+def test_what_is_no_part_of_a_day_is_refused(text, said):
+    with pytest.raises(InputError) as refused:
+        read_span(text)
+    assert said in str(refused.value)
+
+
+def test_a_rate_has_forty_digits_at_most_and_may_be_0(tmp_path):
+    longest = "1." + "0" * 38
+    curve = curve_of(tmp_path, f"time,rate_rps\n00:00,0\n12:00,{longest}\n")
+    assert curve.rates_rps == (0.0, 1.0)
+    assert curve.hourly_rates_rps == (0.0,) * 12 + (1.0,) * 12
+    with pytest.raises(InputError, match="is not a number >= 0"):
+        curve_of(tmp_path, f"time,rate_rps\n00:00,{longest}0\n")

@@ -242,6 +242,14 @@ def test_a_promise_that_is_not_proven_is_told_with_what_would_tell(promise, said
     assert more == pytest.approx(times)
 
 
+def test_a_response_that_timed_out_is_open_above():
+    measured = replace(AT_20, response_quantiles_s={0.99: Interval(value=0.02, low=0.01, high=math.inf)})
+    promise = Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.03)
+    doubt, more = promise_finding(promise, measured).doubt(10)
+    assert "requests that timed out or were refused have an unknown response time" in doubt
+    assert more == math.inf
+
+
 def test_a_doubt_says_how_long_a_load_test_would_tell():
     found = verification(
         AT_20, AT_20, objective=DOUBT
@@ -250,6 +258,8 @@ def test_a_doubt_says_how_long_a_load_test_would_tell():
         "P99 <= 20.1 ms lies within the measured interval; --duration 4s or --runs 4 may tell",
     )
     assert "In doubt: P99 <= 20.1 ms lies within" in shown(found)
+    (doubt,) = replace(found, runs=found.runs * 2).doubts
+    assert doubt.endswith("; --duration 4s or --runs 8 may tell")
 
 
 def test_a_quantile_that_was_promised_has_a_row_and_the_tolerance_of_the_next_higher_one():

@@ -1,0 +1,150 @@
+"""Counters of a server between two scrapes, as histograms by batch size: each figure by hand."""
+
+import math
+
+import pytest
+
+from capacity.errors import DependencyError
+from capacity.measurement.metrics import (
+    Histogram,
+    Histograms,
+    Scrape,
+    gain,
+    gains,
+    read_page,
+    relative_error,
+    sectioned,
+)
+from capacity.performance import Interval
+
+MS = Histograms(metric="x_ms", label="size", unit_s=1e-3)
+
+
+def page(*lines: str) -> Scrape:
+    return read_page("".join(f"{line}\n" for line in lines).encode())
+
+
+def of_size(size: str, upto_10: float, upto_20: float, total: float, sum_ms: float) -> list[str]:
+    """A histogram with bounds of 10 and 20 ms."""
+    bounds = (("10", upto_10), ("20", upto_20), ("+Inf", total))
+    buckets = [f'x_ms_bucket{{size="{size}",le="{bound}"}} {count}' for bound, count in bounds]
+    return [*buckets, f'x_ms_count{{size="{size}"}} {total}', f'x_ms_sum{{size="{size}"}} {sum_ms}']
+
+
+FIRST = page(*of_size("1", 5, 6, 6, 50.0), *of_size("4", 0, 0, 0, 0.0))
+SECOND = page(*of_size("1", 6, 9, 10, 120.0), *of_size("4", 0, 0, 0, 0.0))
+THIRD = page(*of_size("1", 8, 12, 14, 200.0), *of_size("4", 0, 0, 0, 0.0), *of_size("8", 0, 2, 2, 30.0))
+
+
+def test_what_rose_between_scrapes_is_a_histogram_by_size() -> None:
+    """A size that was not there before rose from 0, and one without a batch is absent."""
+    found = gains(FIRST, THIRD, MS)
+    assert sorted(found) == [1, 8]
+    assert found[1].bounds_s == (0.01, 0.02, math.inf)
+    assert (found[1].counts, found[1].count) == ((3, 3, 2), 8)
+    assert (found[1].sum_s, found[1].mean_s) == (pytest.approx(0.15), pytest.approx(0.15 / 8))
+    assert (found[8].counts, found[8].mean_s) == ((0, 2, 0), pytest.approx(0.015))
+
+
+def test_sections_are_what_rose_from_one_scrape_to_the_next() -> None:
+    found = sectioned(gains(FIRST, THIRD, MS), [FIRST, SECOND, THIRD], MS)
+    assert [part for one in found[1].sections for part in one] == pytest.approx([0.07, 4.0, 0.08, 4.0])
+    assert [part for one in found[8].sections for part in one] == pytest.approx([0.0, 0.0, 0.03, 2.0])
+
+
+def test_totals_are_over_all_labels() -> None:
+    scrape = page('a{b="1"} 2', 'a{b="2"} 3')
+    assert scrape.total("a") == 5.0
+    assert scrape.total("b") is None
+    assert dict(scrape.series("b")) == {}
+    assert sorted(gain(page('a{b="1"} 2'), scrape, "a").values()) == [0.0, 3.0]
+    assert page(f"a {2**53}").total("a") == 2.0**53
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ((), (), "the server has no histogram x_ms; check --metric"),
+        (of_size("1", 1, 1, 1, 1.0), of_size("2", 1, 1, 1, 1.0), "x_ms_bucket is gone from the second scrape"),
+        (of_size("1", 2, 2, 2, 1.0), of_size("1", 1, 2, 2, 1.0), "x_ms_bucket fell between the scrapes"),
+        ((), of_size("1", -1, 2, 2, 1.0), "x_ms_bucket is -1.0, which is not possible for a counter"),
+        ((), of_size("0", 1, 1, 1, 1.0), "label size is '0', which is not a batch size"),
+        ((), of_size("x" * 21, 1, 1, 1, 1.0), f"label size is '{'x' * 20}', which is not"),
+        ((), of_size("1", 1.5, 2, 2, 1.0), "a histogram counts 1.5, which is not a whole number"),
+        ((), of_size("1", 3, 2, 2, 1.0), "x_ms at batch size 1: a histogram's counts must not fall"),
+        ((), of_size("1", 1, 2, 2, 1.0)[:-1], "x_ms has buckets, _count and _sum of different batch sizes"),
+        ((), [*of_size("1", 1, 2, 2, 1.0)[:3], 'x_ms_count{size="1"} 3', 'x_ms_sum{size="1"} 1'], "_count gained 3, its buckets 2"),
+        ((), ['x_ms_bucket{le="1"} 1'], "a histogram has no label size; check --label"),
+        ((), ['x_ms_bucket{size="1",le="0"} 1'], "a bucket's bound is '0', which is not a duration"),
+        (["process_start_time_seconds 1"], ["process_start_time_seconds 2"], "process_start_time_seconds changed"),
+    ],
+)  # fmt: skip
+def test_counters_that_contradict_themselves_are_refused(
+    before: list[str], after: list[str], said: str
+) -> None:
+    with pytest.raises(DependencyError) as refused:
+        gains(page(*before), page(*after), MS)
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"\xff", "not UTF-8 text"),
+        (b"x" * 8193 + b"\n", "a line of more than 8192 characters"),
+        (b"a 1\na 2\n", "the metric a appears twice"),
+        (b"a{ 1\n", "not in Prometheus' text format"),
+    ],
+)
+def test_what_is_no_page_is_refused(text: bytes, said: str) -> None:
+    with pytest.raises(DependencyError, match=said):
+        read_page(text)
+    assert read_page(b"# " + b"x" * 8190 + b"\na 1\n").total("a") == 1.0
+
+
+def counted(*counts: int) -> Histogram:
+    return Histogram(bounds_s=(1.0, 1.5, 2.0, math.inf), counts=counts, sum_s=1.0)
+
+
+@pytest.mark.parametrize(
+    ("histogram", "probability", "ends"),
+    [
+        (counted(0, 40, 40, 20), 0.2, (1.25, 1.0, 1.5)),  # halfway through the second bucket
+        (counted(0, 40, 40, 20), 0.4, None),  # at 1.5 s, which may be a third less
+        (counted(0, 40, 40, 20), 0.6, (1.75, 1.5, 2.0)),
+        (counted(0, 40, 40, 20), 0.8, (2.0, 1.5, 2.0)),
+        (counted(0, 40, 40, 20), 0.81, None),  # beyond the last bound
+        (counted(0, 40, 60, 0), 0.9, (pytest.approx(1.5 + 0.5 * 50 / 60), 1.5, 2.0)),  # ten beyond
+        (counted(0, 40, 60, 0), 0.91, None),
+        (counted(40, 40, 20, 0), 0.2, None),  # from 0 to 1 s is wide
+    ],
+)
+def test_a_percentile_lies_on_a_line_through_its_bucket(
+    histogram: Histogram, probability: float, ends: tuple[float, float, float] | None
+) -> None:
+    found = histogram.percentile_s(probability)
+    assert (None if found is None else (found.value, found.low, found.high)) == ends
+
+
+def test_how_far_off_a_percentile_may_be() -> None:
+    assert relative_error(Interval(value=2.0, low=1.5, high=2.5)) == 0.25
+    assert relative_error(Interval.exact(0.0)) == math.inf
+
+
+@pytest.mark.parametrize(
+    ("bounds_s", "counts", "sum_s", "said"),
+    [
+        ((), (), 0.0, "no bucket up to \\+Inf"),
+        ((1.0,), (1,), 0.0, "no bucket up to \\+Inf"),
+        ((1.0, math.inf), (1,), 0.0, "not a count for each bucket"),
+        ((1.0, 1.0, math.inf), (1, 1, 1), 0.0, "must rise"),
+        ((1.0, math.inf), (1, -1), 0.0, "must not fall"),
+        ((1.0, math.inf), (1, 1), -0.5, "nor its sum be negative"),
+        ((1.0, math.inf), (1, 1), math.inf, "nor its sum be negative"),
+    ],
+)
+def test_a_histogram_is_valid_or_not_born(
+    bounds_s: tuple[float, ...], counts: tuple[int, ...], sum_s: float, said: str
+) -> None:
+    with pytest.raises(DependencyError, match=said):
+        Histogram(bounds_s=bounds_s, counts=counts, sum_s=sum_s)

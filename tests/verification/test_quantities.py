@@ -1,0 +1,152 @@
+"""Promises and quantities of a verification, at their boundaries and by hand."""
+
+import math
+
+import pytest
+
+from capacity.errors import InputError
+from capacity.performance import Interval, Kind, Performance
+from capacity.question.candidate import Verdict
+from capacity.question.objective import Measure, Promise
+from capacity.verification.quantities import (
+    QUANTITIES,
+    Agreement,
+    PromiseFinding,
+    hold,
+    promise_finding,
+    read_tolerances,
+    with_tolerances,
+)
+
+MEAN = Promise(measure=Measure.RESPONSE_MEAN, allowed=0.7)
+
+
+def finding(value: float, low: float, high: float, *, has_interval: bool = True) -> PromiseFinding:
+    return PromiseFinding(
+        promise=MEAN,
+        found=Interval(value=value, low=low, high=high),
+        verdict=Verdict.INCONCLUSIVE,
+        has_interval=has_interval,
+    )
+
+
+@pytest.mark.parametrize(
+    ("found", "said", "times"),
+    [
+        (finding(0.6, 0.4, 0.9), "lies within the measured interval", 9.0),  # 0.3 above, where 0.1 would do
+        (finding(0.8, 0.6, 0.9), "lies within the measured interval", 4.0),  # 0.2 below
+        (finding(0.0, 0.0, 2.1), "lies within the measured interval", 3.0),  # of none among n, as n
+        (finding(0.7, 0.6, 0.9), "equals what was measured, within chance", math.inf),
+        (finding(0.6, 0.4, 1.59), "lies within the measured interval", 98.01),
+        (finding(0.6, 0.4, 1.61), "equals what was measured, within chance", math.inf),
+        (finding(0.6, 0.4, math.inf), "have an unknown response time", math.inf),
+        (finding(0.6, 0.4, 0.9, has_interval=False), "what was measured has no interval", math.inf),
+    ],
+)
+def test_how_many_times_as_many_requests_would_tell(found: PromiseFinding, said: str, times: float) -> None:
+    doubt = found.doubt(100)
+    assert doubt is not None
+    assert said in doubt[0]
+    assert doubt[1] == pytest.approx(times)
+
+
+def measured(value: float, low: float, high: float) -> Performance:
+    interval = Interval(value=value, low=low, high=high)
+    return Performance(kind=Kind.MEASUREMENT, response_mean_s=value, intervals={"response_mean_s": interval})
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.5, 0.7, Verdict.MET),
+        (0.5, 0.71, Verdict.INCONCLUSIVE),
+        (0.7, 0.9, Verdict.INCONCLUSIVE),
+        (0.71, 0.9, Verdict.MISSED),
+    ],
+)
+def test_a_limit_that_is_reached_is_met(low: float, high: float, verdict: Verdict) -> None:
+    found = promise_finding(MEAN, measured((low + high) / 2.0, low, high))
+    assert found.verdict is verdict
+    assert (found.doubt(100) is None) is (verdict is not Verdict.INCONCLUSIVE)
+
+
+def test_what_was_not_measured_needs_answers() -> None:
+    nothing = Performance(kind=Kind.MEASUREMENT)
+    found = promise_finding(MEAN, nothing)
+    assert (found.found, found.verdict) == (None, None)
+    doubt = found.doubt(0)
+    assert doubt is not None
+    assert doubt[1] == math.inf
+    some = found.doubt(10)
+    assert some is not None
+    assert f"needs {round(10 * some[1])} answers, and there were 10" in some[0]
+
+
+BY_NAME = {quantity.name: quantity for quantity in QUANTITIES}
+
+
+@pytest.mark.parametrize(
+    ("name", "predicted", "agreement"),
+    [
+        ("mean", 1.049, Agreement.AGREE),
+        ("mean", 1.051, Agreement.DISAGREE),
+        ("p50", 0.951, Agreement.AGREE),
+        ("p50", 0.949, Agreement.DISAGREE),
+        ("p95", 1.099, Agreement.AGREE),
+        ("p95", 1.101, Agreement.DISAGREE),
+        ("p99", 1.149, Agreement.AGREE),
+        ("p99", 1.151, Agreement.DISAGREE),
+        ("throughput", 1.049, Agreement.AGREE),
+        ("throughput", 1.051, Agreement.DISAGREE),
+        ("batch", 1.099, Agreement.AGREE),
+        ("utilization", 1.101, Agreement.DISAGREE),
+        ("loss", 1.0049, Agreement.AGREE),
+        ("loss", 0.9949, Agreement.DISAGREE),
+        ("given-up", 1.0051, Agreement.DISAGREE),
+    ],
+)
+def test_each_quantity_has_its_tolerance(name: str, predicted: float, agreement: Agreement) -> None:
+    assert hold(BY_NAME[name], Interval.exact(predicted), Interval.exact(1.0)).agreement is agreement
+
+
+def test_who_gives_up_is_predicted_to_be_none() -> None:
+    nothing = Performance(kind=Kind.EXACT)
+    assert BY_NAME["given-up"].predicted(nothing) == Interval.exact(0.0)
+    assert BY_NAME["given-up"].predicted(None) is None
+    assert BY_NAME["loss"].predicted(nothing) is None
+    assert BY_NAME["mean"].has_interval(measured(1.0, 0.9, 1.1))
+    assert not BY_NAME["throughput"].has_interval(measured(1.0, 0.9, 1.1))
+
+
+def test_tolerances_at_their_ends() -> None:
+    assert read_tolerances(["p99=100%"])["p99"] == 1.0
+    assert read_tolerances([" Mean = 1 "])["mean"] == 1.0
+    assert read_tolerances(["p50=0.5%", "loss=0.25"])["p50"] == 0.005
+    for text, said in (
+        ("p99=101%", "must be above 0 and at most 100%"),
+        ("p99=0", "must be above 0"),
+        ("p99=x", "must be above 0"),
+        ("p98=5%", "names no quantity"),
+        ("q" * 41, f"--tolerance '{'q' * 40}' names no quantity"),
+        ("p99=" + "9" * 40, f"--tolerance 'p99={'9' * 36}' must be"),
+    ):
+        with pytest.raises(InputError, match=said):
+            read_tolerances([text])
+    with pytest.raises(InputError, match="names one twice"):
+        read_tolerances(["p99=5%", "p99=6%"])
+
+
+def test_further_quantiles_stand_in_their_places() -> None:
+    names = [one.name for one in with_tolerances(read_tolerances([]), [0.25, 0.9, 0.999])]
+    assert names == [
+        "mean",
+        "p25",
+        "p50",
+        "p90",
+        "p95",
+        "p99",
+        "p99.9",
+        *[one.name for one in QUANTITIES[4:]],
+    ]
+    tolerances = {one.name: one.tolerance for one in with_tolerances(read_tolerances([]), [0.25, 0.9, 0.999])}
+    assert (tolerances["p25"], tolerances["p90"], tolerances["p99.9"]) == (0.05, 0.1, 0.15)
