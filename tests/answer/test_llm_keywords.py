@@ -104,7 +104,7 @@ def test_switches_are_on_or_off() -> None:
         False,
         None,
     ]
-    refused(f"--f {'x' * 20!r} is neither on nor off", _switch, "x" * 21, "--f")
+    refused(f"--f {'x' * 60!r} is neither on nor off", _switch, "x" * 61, "--f")
 
 
 def test_flags_replace_what_a_profile_says_of_its_engine() -> None:
@@ -231,7 +231,7 @@ def test_prices_go_to_the_profile_that_they_name() -> None:
     refused("--hourly-usd '0.7' names no profile; line=6.88 does", prices, "0.7")
     refused("--hourly-usd 'x=0.7' names no profile; line=6.88 does", prices, "x=0.7")
     long = "x" * 90 + "=1"
-    refused(f"--hourly-usd {long[:80]!r} names no profile", prices, long)
+    refused(f"--hourly-usd {long[:60]!r} names no profile", prices, long)
 
 
 def test_any_routing_leaves_out_the_queue_that_engines_do_not_share() -> None:

@@ -288,7 +288,7 @@ BAD = [
     ([*ONE, *GIVEN, "--hourly-usd", "cheap"], "--hourly-usd 'cheap' is not a price in USD/h; write 0.526"),
     ([*ONE, *GIVEN, "--hourly-usd", "0"], "hourly_usd must be positive and finite, got 0.0"),
     ([*ONE, *GIVEN, "--hourly-usd", "nan"], "--hourly-usd 'nan' is not a price in USD/h; write 0.526"),
-    ([*ONE, *GIVEN, "--routing", "any", "--routing", "random"], "--routing 'any' is unknown; use one of"),
+    ([*ONE, *GIVEN, "--routing", "any", "--routing", "random"], "--routing any tries each one; leave the others out"),
     ([*ONE, *GIVEN, "--batch-wait", "3"], "--batch-wait '3' has no unit"),
     ([*ONE, *GIVEN, "--batch-wait=-3ms"], "must not be negative"),
     ([*ONE, "--rate", "50rps", "--slo-mean", "0ms"], "the limit of the mean response must be positive, got 0"),

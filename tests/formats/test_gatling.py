@@ -43,5 +43,5 @@ def test_a_log_begins_with_a_run_of_four_fields() -> None:
     short = "RUN\ta\tb\tc\nREQUEST\t\tsearch\t1795860000100\t1795860000100\tOK"
     (run,) = load_test(short).runs
     assert (run.succeeded, run.mean_s) == (1, 0.0)
-    long = "x" * 21
-    assert f"'{'x' * 20}' is neither OK nor KO" in refusal(short[:-2] + long)
+    long = "x" * 61
+    assert f"'{'x' * 60}' is neither OK nor KO" in refusal(short[:-2] + long)

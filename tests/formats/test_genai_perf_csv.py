@@ -77,10 +77,10 @@ def test_tables_of_others_are_not_taken(tmp_path: Path, text: str) -> None:
 
 
 def test_the_unit_that_is_wanted_is_named(tmp_path: Path) -> None:
-    long = "u" * 21
+    long = "u" * 61
     text = f"Metric,avg\nRequest Latency (ms),1\nRequest Throughput ({long}),2\n"
-    assert f"has the unit '{'u' * 20}', not 'per sec'" in refusal(tmp_path, text)
+    assert f"has the unit '{'u' * 60}', not 'per sec'" in refusal(tmp_path, text)
     for unit in ("per sec", "requests/sec", "requests/s"):
         assert only_run(tmp_path, text.replace(long, unit)).throughput_rps == 2.0
-    twice = f"Metric,avg\n{'m' * 41},1\n{'m' * 41},2\n"
-    assert f"the metric '{'m' * 40}' again" in refusal(tmp_path, twice)
+    twice = f"Metric,avg\n{'m' * 61},1\n{'m' * 61},2\n"
+    assert f"the metric '{'m' * 60}' again" in refusal(tmp_path, twice)

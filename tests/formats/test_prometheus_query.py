@@ -146,7 +146,7 @@ def test_a_gauge_of_one_point_or_below_zero_is_no_run(tmp_path: Path, values: tu
             answer("matrix", native(BEFORE, AFTER | {"buckets": [[0, "0.25", "0.5", "7"]]})),
             "changed its buckets",
         ),
-        (answer("x" * 21), f"resultType {'x' * 20!r};"),
+        (answer("x" * 61), f"resultType {'x' * 60!r};"),
     ],
 )
 def test_what_cannot_be_is_refused(tmp_path: Path, content: Any, said: str) -> None:

@@ -181,9 +181,9 @@ def test_fifty_blocks_may_be_nested(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["max_batch_size: 4" + "x" * 40, "max_batch_size: 4 -" + "x" * 40 + " : 3"])
+@pytest.mark.parametrize("text", ["max_batch_size: 4" + "x" * 60, "max_batch_size: 4 -" + "x" * 60 + " : 3"])
 def test_a_refusal_shows_the_begin_of_a_long_word(tmp_path: Path, text: str) -> None:
-    assert re.search(r"got '[-4]x{39}'", refusal(tmp_path, text, Kind.PLAN))
+    assert re.search(r"got '[-4]x{59}'", refusal(tmp_path, text, Kind.PLAN))
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_a_batch_holds_one_at_least(tmp_path: Path, size: int) -> None:
 
 
 def test_long_words_are_cut_in_notes_and_refusals(tmp_path: Path) -> None:
-    assert "got '" + "y" * 40 + "'" in refusal(tmp_path, "max_batch_size: 1\nname " + "y" * 41, Kind.PLAN)
+    assert "got '" + "y" * 60 + "'" in refusal(tmp_path, "max_batch_size: 1\nname " + "y" * 61, Kind.PLAN)
 
 
 def test_too_many_words_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,7 +69,7 @@ def test_totals_are_over_all_labels() -> None:
         (of_size("1", 2, 2, 2, 1.0), of_size("1", 1, 2, 2, 1.0), "x_ms_bucket fell between the scrapes"),
         ((), of_size("1", -1, 2, 2, 1.0), "x_ms_bucket is -1.0, which is not possible for a counter"),
         ((), of_size("0", 1, 1, 1, 1.0), "label size is '0', which is not a batch size"),
-        ((), of_size("x" * 21, 1, 1, 1, 1.0), f"label size is '{'x' * 20}', which is not"),
+        ((), of_size("x" * 61, 1, 1, 1, 1.0), f"label size is '{'x' * 60}', which is not"),
         ((), of_size("1", 1.5, 2, 2, 1.0), "a histogram counts 1.5, which is not a whole number"),
         ((), of_size("1", 3, 2, 2, 1.0), "x_ms at batch size 1: a histogram's counts must not fall"),
         ((), of_size("1", 1, 2, 2, 1.0)[:-1], "x_ms has buckets, _count and _sum of different batch sizes"),

@@ -294,7 +294,7 @@ def saturated(rate: float = 1.0, tokens: tuple[int, int] = (1, 1)) -> Saturation
         (lambda: given(devices=2), "spans 2 devices"),
         (lambda: given(hourly_usd=0.0), "hourly_usd must be positive"),
         (lambda: given(hourly_usd=float("inf")), "hourly_usd must be positive"),
-        (lambda: given(name="-" * 41), f"profile name '{'-' * 40}' may contain"),
+        (lambda: given(name="-" * 61), f"profile name '{'-' * 60}' may contain"),
         (lambda: given().require(0, 512), "--sequences-max must be >= 1, got 0"),
         (lambda: given().require(1, 0), "--batched-tokens-max must be >= 1, got 0"),
         (lambda: given(engine=Engine(chunked_prefill=False)).require(3, 2), "2 is below --sequences-max 3"),

@@ -67,8 +67,8 @@ def test_a_demand_is_a_rate_or_users() -> None:
 
 def test_names_are_those_of_a_list() -> None:
     assert parse.read_routing("random") is Routing.RANDOM
-    long = "x" * 50
-    refused(f"--routing '{'x' * 40}' is unknown; use one of round-robin, random,", parse.read_routing, long)
+    long = "x" * 90
+    refused(f"--routing '{'x' * 60}' is unknown; use one of round-robin, random,", parse.read_routing, long)
 
 
 def test_batching_has_a_rule_and_sizes_that_rise() -> None:
@@ -141,8 +141,8 @@ def test_an_objective_is_a_tier_and_what_replaces_it() -> None:
     bare = parse.read_full_objective({0.9: 1.0}, None, None, [], None, None)
     assert (bare.limits, bare.loss_probability, bare.utilization) == ({0.9: 1.0}, None, None)
     refused(
-        f"unknown tier '{'x' * 40}'; use one of {tier}",
-        parse.read_full_objective, {}, "x" * 41, None, [], None, None,
+        f"unknown tier '{'x' * 60}'; use one of {tier}",
+        parse.read_full_objective, {}, "x" * 61, None, [], None, None,
     )  # fmt: skip
 
 
@@ -169,11 +169,11 @@ def test_prices_go_to_the_profile_that_they_name() -> None:
     refused("--hourly-usd 'c=0.7' names no profile; a=0.50 does", prices, "c=0.7")
     refused("--hourly-usd 'a=2' sets a second price for a; keep one", prices, "a=1", "a=2")
     for long in ("=" + "9" * 90, "a=1"):
-        refused(f"--hourly-usd {('c' + long)[:80]!r} names no profile; a=0.50 does", prices, "c" + long)
-    refused(f"--hourly-usd {'x' * 40!r} is not a price", prices, f"a={'x' * 41}")
+        refused(f"--hourly-usd {('c' + long)[:60]!r} names no profile; a=0.50 does", prices, "c" + long)
+    refused(f"--hourly-usd {'x' * 60!r} is not a price", prices, f"a={'x' * 61}")
     refused("--hourly-usd 'much' is not a price in USD/h; write 0.526", prices, "much", profiles=[ONE])
     spaced = f"a{' ' * 90}=2"
-    refused(f"--hourly-usd {spaced[:80]!r} sets a second price for a; keep one", prices, "a=1", spaced)
+    refused(f"--hourly-usd {spaced[:60]!r} sets a second price for a; keep one", prices, "a=1", spaced)
     both = parse.read_profiles([ONE, TWO], 0.01, [], 2)
     assert [(one.request_overhead_s, one.instances_per_device) for one in both] == [(0.01, 2)] * 2
 

@@ -226,10 +226,10 @@ def test_settings_are_read_by_people_where_they_are_short() -> None:
 
 
 def test_long_axes_are_cut_in_what_is_said() -> None:
-    with pytest.raises(InputError, match=f"^--replicas {'x' * 40!r} is not a whole number, such as 4$"):
-        parse_counts(["x" * 41], "--replicas")
+    with pytest.raises(InputError, match=f"^--replicas {'x' * 60!r} is not a whole number, such as 4$"):
+        parse_counts(["x" * 61], "--replicas")
     ranges = ":".join("1" * 30 for _ in range(4))
-    with pytest.raises(InputError, match=f"^--replicas {ranges[:80]!r} is not a range from low to high"):
+    with pytest.raises(InputError, match=f"^--replicas {ranges[:60]!r} is not a range from low to high"):
         parse_counts([ranges], "--replicas")
     falling = "2:" + " " * 90 + "1"
     with pytest.raises(

@@ -127,8 +127,8 @@ def test_tolerances_at_their_ends() -> None:
         ("p99=0", "must be above 0"),
         ("p99=x", "must be above 0"),
         ("p98=5%", "names no quantity"),
-        ("q" * 41, f"--tolerance '{'q' * 40}' names no quantity"),
-        ("p99=" + "9" * 40, f"--tolerance 'p99={'9' * 36}' must be"),
+        ("q" * 61, f"--tolerance '{'q' * 60}' names no quantity"),
+        ("p99=" + "9" * 60, f"--tolerance 'p99={'9' * 56}' must be"),
     ):
         with pytest.raises(InputError, match=said):
             read_tolerances([text])
