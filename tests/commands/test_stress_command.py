@@ -76,6 +76,7 @@ def test_the_whole_screen_and_its_figure(stress: Command, folder: Path) -> None:
     assert drawn.tag.endswith("svg")
 
 
+@pytest.mark.long
 def test_every_key_of_the_document(stress: Command) -> None:
     done = stress(*LOSS, "--json")
     assert done.returncode == 3

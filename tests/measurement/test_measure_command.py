@@ -130,6 +130,7 @@ def test_of_an_endpoint_that_tells_its_batch_times(installed, bench):
     assert not any(path in value for value in written.source.values() for path in PATHS)
 
 
+@pytest.mark.long
 def test_of_an_endpoint_that_tells_nothing(installed, bench):
     with serving(lambda target, body: Reply()) as seen:
         done = installed("profile", "--url", seen.url, "--body", "row.json", *SHORT, "--json")

@@ -174,6 +174,7 @@ def test_a_profile_file_has_both_or_neither():
         read_document(document | {"spell_share": 0.5}, "a.json")
 
 
+@pytest.mark.long
 def test_samples_that_came_in_spells_are_resampled_in_blocks():
     """The mean of a wandering series is known far less well than by single samples; blocks know it."""
     dice = np.random.default_rng(7)

@@ -52,6 +52,7 @@ def test_tails_by_quadrature(law, time_s, tail):
     assert law.response_tail(time_s) == pytest.approx(tail, rel=1e-12, abs=0.0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "law", [*dict.fromkeys(law for law, _, _ in TAILS), queue(1.4), queue(1.4, batch_size_min=3)]
 )

@@ -239,6 +239,7 @@ def test_bentomls_own_service_has_the_plan(given: dict[str, Any], tmp_path: Path
 # ---- Compose ------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_compose_knows_every_field(tmp_path: Path) -> None:
     """All files at once: the checker takes far longer to start than to check."""
     paths = [tmp_path / f"{number}.yaml" for number in range(len(FLEETS))]

@@ -50,6 +50,7 @@ def held(plan: Plan, rate_rps: float, times: ServiceTimes, exact: dict[str, floa
     return count
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("rate_rps", "waiting_places"), [(0.5, 2), (0.9, 4), (2.0, 0)])
 def test_of_a_queue_that_turns_requests_away(rate_rps: float, waiting_places: int) -> None:
     """M/M/1/K has K - 1 waiting places."""

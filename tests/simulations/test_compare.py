@@ -131,6 +131,7 @@ def test_fleets_of_two_sizes_run_equally_long() -> None:
     assert answer.differences[0].response_mean_s.high < 0.0
 
 
+@pytest.mark.long
 def test_the_answer_does_not_depend_on_the_engine() -> None:
     contenders = [contender(profile("tiny", (1, 0.01))), contender(profile("small", (1, 0.02)))]
     workload = ClosedPopulation(users=1, think_time_s=0.1)

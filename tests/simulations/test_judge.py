@@ -398,6 +398,7 @@ def certificates(limit_s: float, attempt: int = 1, trials: int = 60) -> list[Can
     ]
 
 
+@pytest.mark.long
 def test_a_plan_on_its_limit_is_accepted_or_refused_by_mistake_in_5_of_100_at_most() -> None:
     """Each side may err 2.5 %, over all looks; of 60 more than 6 come once in 1350 seeds."""
     verdicts = [candidate.verdict for candidate in certificates(P99_S)]

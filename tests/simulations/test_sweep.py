@@ -176,6 +176,7 @@ def test_a_row_is_what_simulate_says(tmp_path: Path) -> None:
                 assert row[f"{what}_{named}{end}_s"] == interval[key]
 
 
+@pytest.mark.long
 def test_the_three_files_and_stdout_say_the_same_for_any_workers(tmp_path: Path) -> None:
     from pyarrow import parquet
 
