@@ -188,6 +188,7 @@ def test_bytes_do_not_depend_on_the_users_style(tmp_path: Path, suffix: str) -> 
     assert path.read_bytes() == before
 
 
+@pytest.mark.long
 def test_another_process_writes_the_same_bytes_without_pyplot(tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     program = (

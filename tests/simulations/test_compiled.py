@@ -76,7 +76,8 @@ def test_machine_code_that_was_kept_is_not_older_than_any_code_in_it(tmp_path: P
     assert eval(after)[0] - 1.0 == 2.0 * (eval(before)[0] - 1.0)
 
 
-def test_code_is_compiled_anew_where_it_cannot_be_kept(tmp_path: Path) -> None:
+@pytest.mark.long
+def test_code_is_compiled_again_where_it_cannot_be_kept(tmp_path: Path) -> None:
     """A read-only installation of a user without a home: slower, but no error."""
     copied_to(tmp_path)
     nowhere = "from numba.core import caching\ncaching.CompileResultCacheImpl._locator_classes = []\n"
@@ -148,6 +149,7 @@ def test_copies_of_the_same_sources_share_machine_code(
     assert found == [0, 1]
 
 
+@pytest.mark.long
 def test_code_is_compiled_in_memory_where_the_disk_is_full(tmp_path: Path) -> None:
     """The folder can be made, and nothing can be saved in it."""
     copied_to(tmp_path)
