@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 from reading import load_test, refusal
 
+from capacity.formats.document import Document
+from capacity.formats.locust_json import recognises
+
 TIMES = {
     "19": 4, "39": 1, "15": 3, "12": 4, "25": 1, "90": 1, "100": 1, "42": 1, "13": 4, "10": 6, "9": 1, "11": 5,
     "38": 1, "7": 2, "16": 3, "33": 1, "21": 4, "17": 2, "20": 1, "6": 2, "18": 1, "5": 2, "4": 2, "14": 2,
@@ -87,3 +90,9 @@ def test_a_rate_is_of_all_requests_and_a_mean_of_those_with_a_time() -> None:
     assert run.mean_s == pytest.approx(0.987831076978182 / 55)
     (run,) = load_test(changed(start_time=10.0, last_request_timestamp=10.0, num_none_requests=55)).runs
     assert (run.throughput_rps, run.mean_s) == (None, None)
+
+
+def test_a_list_that_is_no_json_is_not_locusts() -> None:
+    assert not recognises(Document("stats.json", '[{"name": '))
+    assert not recognises(Document("stats.json", json.dumps([{"name": "/predict"}])))
+    assert recognises(Document("stats.json", json.dumps([ENDPOINT])))

@@ -24,7 +24,14 @@ from capacity.traffic.workload import (
 )
 from simulations.case import Case, arrivals_scv, run_length, tasks
 from simulations.draws.arrivals import Seed, Stage
-from simulations.looks import INDEPENDENT_EXCEEDANCES_MIN, is_settled, looks, precise_look, requests_to_settle
+from simulations.looks import (
+    INDEPENDENT_EXCEEDANCES_MIN,
+    _probes,
+    is_settled,
+    looks,
+    precise_look,
+    requests_to_settle,
+)
 from simulations.replication import Task, replicate
 from simulations.statistics.pool import SECTIONS, Pool
 from simulations.statistics.sample import Length, Sample
@@ -233,6 +240,16 @@ def test_a_look_stays_what_it_was_when_the_next_is_taken() -> None:
     case = case_of(0.5)
     seen = list(looks(case, Seed(value=0), 90 * run_length(case).requests, Recorder()))
     assert [look.pool.replications for look in seen] == [20, 40, 80]
+
+
+@pytest.mark.parametrize(("users", "probe"), [(10, (40, 1_000, 10)), (300, (1_200, 1_200, 100))])
+def test_a_closed_population_is_probed_once_all_have_come_back(
+    users: int, probe: tuple[int, int, int]
+) -> None:
+    case = with_(case_of(0.5), workload=ClosedPopulation(users=users, think_time_s=1.0))
+    length = Length(warm_up=0, measured=10**6, cool_down=0)
+    assert [(one.warm_up, one.measured, one.cool_down) for one in _probes(case, length)] == [probe]
+    assert list(_probes(case, Length(warm_up=0, measured=sum(probe), cool_down=0))) == []
 
 
 def test_the_probe_stays_within_the_budget_too() -> None:
