@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capacity.errors import DomainError
+from capacity.profile.llm import LlmProfile
+from capacity.profile.load import load_any
 from capacity.profile.steps import StepTable, linear_table
 from capacity.question.plan import Routing
 from simulations.draws.tokens import ALWAYS, EngineRules, TokenDraws, TokenRecords, pass_noise
@@ -68,6 +70,17 @@ def test_the_compiled_engine_gives_the_same_bytes_as_the_readable_one(
 ) -> None:
     for window_s in (ALWAYS, (0.3, 0.9)):
         assert differing(run_engines(*run, window_s), serve_engines(*run, window_s)) == []
+
+
+@pytest.mark.parametrize("outputs", [(400, 900, 1_500), (3_000,), (20, 2_500, 40, 700)])
+def test_runs_of_passes_cross_the_contexts_of_a_measured_table(outputs: tuple[int, ...]) -> None:
+    """Answers so long that what is read for each token grows past several contexts at which it was measured."""
+    profile = load_any("llama-3.1-8b-rtx-pro-6000-bf16")
+    assert isinstance(profile, LlmProfile)
+    assert len(profile.table.context) > 3
+    draws = draws_of([0.01 * number for number in range(len(outputs))], [(100, one, 0) for one in outputs])
+    run = (profile.table, EngineRules.of(profile, 8, 512), 1, Routing.ROUND_ROBIN, draws)
+    assert differing(run_engines(*run), serve_engines(*run)) == []
 
 
 @settings(max_examples=80, deadline=None)
