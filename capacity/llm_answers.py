@@ -536,7 +536,7 @@ class LlmComparisonAnswer(Answer):
         return tuple(dict.fromkeys(found))
 
     def _simulated(self, one: TokenContender, performance: TokenPerformance) -> TokenScenario:
-        """What was simulated for a fleet, with the quantiles that are told."""
+        """What was simulated for a fleet, with the quantiles that it shows."""
         quantiles = tuple(performance.response_quantiles_s)
         return replace(self.scenario, profile=one.profile, plan=one.plan, quantiles=quantiles)
 

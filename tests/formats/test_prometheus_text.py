@@ -144,7 +144,7 @@ nv_inference_queue_duration_us{model="m"} 40000
 
 
 def test_what_triton_does_not_count_is_not_told(tmp_path: Path) -> None:
-    """Of 30 inferences, on two GPUs, in 20 requests nobody knows who brought how many."""
+    """Of 30 inferences, on two GPUs, and nothing says which of 20 requests brought how many."""
     run = only_run(tmp_path, PLAIN)
     assert (run.name, run.succeeded, run.failed) == ("triton{model=m}", 20, None)
     assert (run.mean_s, run.stages_s) == (pytest.approx(0.005), pytest.approx({"queue": 0.002}))

@@ -139,7 +139,7 @@ def test_each_example_is_of_its_format_alone() -> None:
 
 def test_no_format_is_told_by_one_key_alone() -> None:
     """Of each example that is one JSON object, a file that has only one of its keys is of no format."""
-    known = {"$schema", "format", "model_stats", "resourceMetrics"}  # which nobody else has
+    known = {"$schema", "format", "model_stats", "resourceMetrics"}  # which no other format has
     for name, key, data in examples():
         try:
             whole = Document("a file", data.decode("utf-8-sig")).object

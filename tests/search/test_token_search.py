@@ -57,7 +57,7 @@ class Judge:
     """An engine saturates at a rate; a search accepts from `enough` replicas on, and a confirmation from `sure` on.
 
     Attributes:
-        open_from: from so many replicas on a search leaves open what it does not accept.
+        open_from: number of replicas from which on a search leaves open what it does not accept.
         requests: that each judgement takes.
         served: of a profile, how many times as much it serves.
     """
@@ -205,18 +205,18 @@ def test_three_more_replicas_are_confirmed_at_most() -> None:
     assert [one for one in within.calls if one[0] == "certify"] == [("certify", 3, 1), ("certify", 4, 2)]
 
 
-def test_of_two_profiles_the_dearer_is_tried_only_where_fewer_of_it_are_cheaper() -> None:
+def test_of_two_profiles_the_more_expensive_is_tried_only_where_fewer_of_it_are_cheaper() -> None:
     """Two of law1, which serves twice as much, cost as three of law0 do: two are no better, and one is unstable."""
     judge = Judge(enough=3, sure=3, served={"law1": 2.0})
     found = recommended(judge, question(2.0, 3.0))
     assert found.plan is not None
     assert (found.plan.profile, found.hourly_usd) == ("law0", 6.0)
     assert judge.searched() == [3, 2]
-    dearer = Judge(enough=7, sure=7, served={"law1": 2.0})
-    found = recommended(dearer, question(2.0, 3.0))
+    expensive = Judge(enough=7, sure=7, served={"law1": 2.0})
+    found = recommended(expensive, question(2.0, 3.0))
     assert found.plan is not None
     assert (found.plan.profile, found.plan.replicas, found.hourly_usd) == ("law1", 4, 12.0)
-    assert dearer.searched() == [3, 4, 6, 10, 8, 7, 2, 3, 4]
+    assert expensive.searched() == [3, 4, 6, 10, 8, 7, 2, 3, 4]
 
 
 def test_progress_says_what_is_judged() -> None:

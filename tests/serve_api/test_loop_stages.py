@@ -189,7 +189,7 @@ def test_an_example_is_the_mean_of_each_feature(tmp_path):
 
 
 class Process:
-    """A process that ends when it is told to, or only when it is killed."""
+    """A process that ends when asked, or only when it is killed."""
 
     def __init__(self, *, ended: bool = False, stubborn: bool = False) -> None:
         self.ended, self.stubborn, self.told = ended, stubborn, []

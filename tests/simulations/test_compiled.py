@@ -210,3 +210,18 @@ def test_machine_code_that_is_damaged_is_compiled_again_with_one_line(
     monkeypatch.setattr(simulations.compiled, "_damaged", set())
     assert _results() == [2.0, 3.0]
     assert capfd.readouterr().err == ""
+
+
+@simulations.compiled.compiled
+def _shifted(value: float, places: int) -> float:
+    return value + places
+
+
+@simulations.compiled.compiled
+def _shifted_twice(value: float) -> float:
+    return _shifted(_shifted(value, 1), 2)
+
+
+def test_constants_of_a_caller_share_one_machine_code() -> None:
+    assert _shifted_twice(0.5) == 3.5
+    assert len(_shifted.signatures) == 1  # type: ignore[attr-defined]
