@@ -196,7 +196,8 @@ def test_naps_are_all_over_the_rounds(samples, naps):
 class Sleepy:
     """A subject that takes longer where it was not asked for a while, on a clock of its own."""
 
-    def __init__(self):
+    def __init__(self, beside_s: float | None = 0.0005):
+        self.beside_s = beside_s
         self.now_s = 0.0
         self.free_s = -1.0
         self.asked: list[int] = []
@@ -214,7 +215,7 @@ class Sleepy:
         self.asked.append(batch_size)
         self.now_s += took_s
         self.free_s = self.now_s
-        return TimedBatch(service_s=took_s, beside_s=0.0005)
+        return TimedBatch(service_s=took_s, beside_s=self.beside_s)
 
 
 def test_between_rounds_there_are_batches_of_the_smallest_size_after_rests():
@@ -246,10 +247,11 @@ def test_without_rests_there_are_none():
     assert len(subject.asked) == 25
 
 
-def test_rests_are_three_times_as_long_as_what_was_before_on_average():
-    subject = Sleepy()
+@pytest.mark.parametrize("beside_s", [0.0005, None])
+def test_rests_are_three_times_as_long_as_what_was_before_on_average(beside_s):
+    subject = Sleepy(beside_s)
     rounds = Rounds(batch_sizes=(1,), samples=300, warm_up=0, has_rests=True)
     take(subject, rounds, subject.clock, lambda _: None, subject.sleep)
-    last_s = 0.003 + 0.001 + 0.0005  # but for the first of each nap
+    last_s = 0.003 + 0.001 + (beside_s or 0.0)  # but for the first of each nap
     assert sum(subject.slept_s) / len(subject.slept_s) == pytest.approx(3.0 * last_s, rel=0.2)
     assert sorted(subject.slept_s)[165] == pytest.approx(3.0 * last_s * 0.693, rel=0.25)  # exponential
