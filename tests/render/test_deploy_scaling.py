@@ -7,7 +7,6 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import kubernetes_validate
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -102,6 +101,8 @@ def test_little_headroom_is_told() -> None:
 @pytest.mark.parametrize("given", FLEETS, ids=str)
 @pytest.mark.parametrize("version", ["1.30", "1.37"])
 def test_kubernetes_knows_every_field(given: dict[str, Any], version: str) -> None:
+    import kubernetes_validate  # takes a second or two, which every worker would wait for
+
     found = documents(kubernetes.render(fleet(**given)))
     assert set(found) == {"Deployment", "PodDisruptionBudget", "HorizontalPodAutoscaler"}
     for document in found.values():

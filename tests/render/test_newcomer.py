@@ -5,7 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import kubernetes_validate
 import pytest
 import yaml
 
@@ -24,6 +23,8 @@ def capacity(folder: Path, line: str) -> str:
 
 @pytest.mark.long
 def test_from_tritons_statistics_to_files(tmp_path: Path) -> None:
+    import kubernetes_validate  # takes a second or two, which every worker would wait for
+
     (tmp_path / "statistics.json").write_bytes(STATISTICS.read_bytes())
     assert "a profile" in capacity(tmp_path, "import statistics.json --kind gpu -o classifier.json")
     asked = "plan --profile classifier.json --rate 600rps --slo-p99 60ms --routing random --batch-wait 0ms"
