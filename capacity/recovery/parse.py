@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from capacity.errors import InputError, quoted
 from capacity.question.parse import read_choice, read_share
-from capacity.recovery.clients import ALL_FAILURES, Backoff, BudgetKind, Clients, Failure, RetryBudget
+from capacity.recovery.clients import Backoff, BudgetKind, Clients, Failure, RetryBudget
 from capacity.recovery.disturbance import Disturbances, Pauses, RequestClass
 from capacity.recovery.faults import ColdCache
 from capacity.recovery.presets import CLIENTS
@@ -224,9 +224,3 @@ def read_protection(shed: str, late_margin_s: float, abandoned: str, *, ejection
         abandoned=read_choice(Abandoned, abandoned, "--abandoned"),
         ejects=ejection,
     )
-
-
-def failures_named(failures: Iterable[Failure]) -> str:
-    """`rejected, timed_out`, in the order of the field."""
-    chosen = set(failures)
-    return ", ".join(one for one in Failure if one in chosen) if chosen != ALL_FAILURES else "any failure"

@@ -72,11 +72,6 @@ class DailyCurve:
         return max(self.rates_rps)
 
     @property
-    def peak_time_s(self) -> float:
-        """When the highest rate first begins. [s since midnight]"""
-        return self.times_s[self.rates_rps.index(self.peak_rate_rps)]
-
-    @property
     def requests_per_day(self) -> float:
         """Mean number of arrivals in a day."""
         return math.fsum(rate_rps * (to_s - from_s) for from_s, to_s, rate_rps in self.steps())

@@ -8,7 +8,6 @@ from capacity.errors import InputError
 from capacity.recovery.clients import ALL_FAILURES, Backoff, BudgetKind, Clients, Failure, RetryBudget
 from capacity.recovery.faults import ColdCache
 from capacity.recovery.parse import (
-    failures_named,
     read_backoff,
     read_budget,
     read_clients,
@@ -143,8 +142,6 @@ def test_failures() -> None:
     assert read_retried("rejected, timed_out ,crashed") == ALL_FAILURES
     with pytest.raises(InputError, match="--retry-on"):
         read_retried("rejected,late")
-    assert failures_named(ALL_FAILURES) == "any failure"
-    assert failures_named({Failure.CRASHED, Failure.REJECTED}) == "rejected, crashed"
 
 
 def test_shedding() -> None:
