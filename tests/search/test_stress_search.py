@@ -267,6 +267,19 @@ def test_the_first_runs_show_the_others_where_to_look() -> None:
     assert asked.count(0) > 4
 
 
+def test_one_of_the_first_runs_is_enough_to_show_the_others() -> None:
+    """The other survives none; of two the sooner leads, of which those who have it need two spikes."""
+    asked: list[int] = []
+    rule = survives({0: 1e-9, 1: 20.0}, 20.0)
+
+    def counted(stress: Stress, number: int) -> Run:
+        asked.append(number)
+        return rule(stress, number)
+
+    spike_survived(fleet_in_trouble(rate_rps=280.0), 2.0, judge_of(counted, runs=20))
+    assert max(asked.count(number) for number in range(2, 20)) == 2
+
+
 def test_a_spike_that_is_never_survived_is_shorter_than_a_millisecond() -> None:
     """And runs that survive none do not lead the others astray."""
     never = spike_survived(fleet_in_trouble(rate_rps=280.0), 2.0, judge_of(survives({}, 1e-9), runs=6))

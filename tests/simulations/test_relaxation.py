@@ -301,6 +301,9 @@ def test_users_are_hurried_by_degrees_before_anything_counts() -> None:
     hardly = replace(users, think_time_s=1e-6).think_means_s(np.arange(1000))
     assert hardly[700] > 0.03 / 30.0  # not all of it goes into what moves nobody any more
     assert (hardly[750:] == 1e-6).all()
+    # The rate rises evenly: half way, and four fifths of the way to a twentieth of 30 ms.
+    assert means_s[375] == pytest.approx(1.0 / (0.5 / 0.03 + 0.5 / 0.002))
+    assert hardly[600] == pytest.approx(1.0 / (0.2 / 0.03 + 0.8 / 0.0015))
 
 
 def test_both_engines_hurry_users_alike() -> None:
@@ -321,6 +324,24 @@ def test_who_thinks_for_long_or_fills_all_batches_takes_no_turns() -> None:
         (task,) = tasks(case, run_length(case), Seed(value=0), range(1))
         assert task.workload == case.scenario.workload
         assert not isinstance(task.workload, SettlingUsers)
+
+
+def test_a_run_of_users_by_turns_settles_first_and_is_short() -> None:
+    """Of 8 users: 8000 requests until they have their turns; 20 of 2000 runs of 20,000 each; two of each at the end.
+
+    Who changes turns within a few requests needs none of it, and 10 relaxation times of a request each.
+    """
+    assert run_length(by_turns(0.003)) == Length(warm_up=8_000, measured=20_000 * 160 // 2_000, cool_down=16)
+    assert run_length(by_turns(1.0)) == Length(warm_up=80, measured=20_000, cool_down=16)
+    assert counted_min(by_turns(0.003)) == pytest.approx(2_000 * 1_600 / 8)
+    assert counted_min(by_turns(1.0)) == pytest.approx(50_000)
+    wide = ServiceProfile(
+        name="by-turns", timings=tuple(BatchTiming(batch_size=size, mean_s=0.03) for size in (1, 400))
+    )
+    plan = Plan(profile="by-turns", replicas=1, batch_size_max=400)
+    for users, settling in ((30, 30_000), (100, 50_000), (300, 60_000)):
+        crowd = ClosedPopulation(users=users, think_time_s=0.001)
+        assert run_length(by_turns(0.0, profile=wide, plan=plan, workload=crowd)).warm_up == settling
 
 
 def test_a_short_run_never_refuses_users_who_all_come_at_the_start() -> None:
