@@ -9,10 +9,12 @@ from cases import sample_of
 
 from capacity.errors import DomainError
 from capacity.profile.profile import Spells
+from capacity.recovery.faults import Action, Fault
 from capacity.traffic.workload import ClosedPopulation, Workload
 from simulations.draws.arrivals import ClosedDraws, Draws, Replay, Seed, Stream, draw
 from simulations.draws.attempts import AttemptDraws
 from simulations.draws.service import FIXED, KNOTS, ServiceTable
+from simulations.kernel.recovery.run import check_faults
 from simulations.validation.simulation import LawSimulation
 
 HALVES = np.full(3, 0.5)
@@ -84,6 +86,18 @@ def test_a_scale_is_above_0_for_each_request(scale: list[float]) -> None:
     assert attempt_draws(scale=np.array([0.1, 2.0, 3.0])).scale is not None
     with pytest.raises(DomainError, match="3 requests need as many scales above 0"):
         attempt_draws(scale=np.array(scale))
+
+
+def test_faults_are_sorted_and_of_a_replica_that_is_there() -> None:
+    def crash(instant_s: float, replica: int = 0) -> Fault:
+        return Fault(instant_s=instant_s, replica=replica, action=Action.CRASH)
+
+    check_faults([crash(1.0), crash(1.0, 1), crash(2.0)], 2)
+    with pytest.raises(DomainError, match="faults must be sorted by instant"):
+        check_faults([crash(1.0), crash(2.0), crash(1.9)], 2)
+    for replica in (-1, 2):
+        with pytest.raises(DomainError, match="faults must name one of 2 replicas"):
+            check_faults([crash(1.0, replica)], 2)
 
 
 # ---- Tables of service times ------------------------------------------------------------------
