@@ -403,6 +403,14 @@ def test_what_the_figures_of_a_fleet_in_trouble_leave_open() -> None:
     bare, beyond = BatchTiming(batch_size=1, mean_s=0.01), BatchTiming(batch_size=2, mean_s=0.012)
     sampled = BatchTiming(batch_size=1, samples_s=(0.009, 0.01, 0.011) * 400)
     assert told(bare, beyond)[CaveatCode.PROFILE_NO_SPREAD].startswith("batch size 1 has a mean")
+    of_three = replace(fleet_in_trouble().plan, batch_size_max=3)
+    for size, is_told in ((5, True), (6, False), (7, False)):
+        timings = (sampled, BatchTiming(batch_size=size, mean_s=0.02))
+        profile = replace(fleet_in_trouble().profile, timings=timings)
+        codes = {
+            one.code for one in stress_caveats(replace(fleet_in_trouble(), profile=profile, plan=of_three))
+        }
+        assert (CaveatCode.PROFILE_NO_SPREAD in codes) is is_told
     assert CaveatCode.PROFILE_NO_SPREAD not in told(sampled, beyond)
     assert "with batches that take 1 %" in told(bare)[CaveatCode.PROFILE_ERROR_LEFT_OUT]
     of_engines = {one.code: one.message for one in stress_caveats(engines_in_trouble())}
