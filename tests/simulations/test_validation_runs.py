@@ -148,8 +148,8 @@ def test_of_retries_and_shedding_theory_has_what_is_known_in_closed_form() -> No
     assert [one.allowance for one in later.compared.values()] == pytest.approx([0.005, 0.01])
     shed = theory(trouble.fixed_patience(1, 1.0 + 1e-9, 3.0, P50))
     assert shed["loss_probability"] == pytest.approx(0.2, abs=1e-6)
-    # At twice the load half of all requests are passed by newer ones for ever.
-    assert theory(trouble.newest_first(1, 2.0, 200.0)) == pytest.approx({"loss_probability": 0.5}, abs=1e-6)
+    # At four times the load three quarters of all requests are passed by newer ones for ever.
+    assert theory(trouble.newest_first(1, 4.0, 200.0)) == pytest.approx({"loss_probability": 0.75}, abs=1e-6)
 
 
 def test_of_faults_and_copies_theory_has_what_is_known_in_closed_form() -> None:
