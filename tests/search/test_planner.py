@@ -22,7 +22,7 @@ from capacity.search.candidates import SEARCH_REQUESTS_MAX
 from capacity.search.cheapest import UNSKIPPED_REQUESTS_MAX
 from capacity.search.headroom import _RESOLUTION
 from capacity.search.planner import recommend
-from capacity.search.recommendation import Recommendation
+from capacity.search.recommendation import Certificate, Headroom, Recommendation
 from capacity.traffic.workload import ArrivalProcess, GammaArrivals, TraceArrivals, Workload
 from simulations.judge import SimulationJudge
 from simulations.workers import workers
@@ -377,6 +377,47 @@ def test_where_only_fleets_that_wait_will_do_none_dearer_than_the_first_is_tried
     answer = recommend(question, ScriptedJudge(script), plan_alone=True)
     assert answer.plan is not None
     assert answer.plan.replicas == max(waited) == 3
+
+
+@pytest.mark.parametrize(("requests", "tried"), [(200_000_000, [4]), (199_999_999, [4, 3])])
+def test_fleets_that_wait_are_tried_for_200_million_requests(requests: int, tried: list[int]) -> None:
+    waited: list[Plan] = []
+
+    def script(plan: Plan) -> Candidate:
+        if plan.batch_wait_max_s == 0.0:
+            return MET if plan.replicas >= 5 else MISSED
+        waited.append(plan)
+        return replace(MISSED, requests=requests)
+
+    question = question_of(BATCHING, batch_waits_s=(0.0, 0.002), batch_size_limit=2)
+    recommend(question, ScriptedJudge(script), plan_alone=True)
+    assert [plan.replicas for plan in waited] == tried
+
+
+@pytest.mark.parametrize(
+    ("accepted_rps", "refused_rps", "doubt", "is_thin", "is_in_doubt"),
+    [
+        (104.99, 200.0, None, True, False),
+        (105.0, 200.0, None, False, False),
+        (110.0, 112.2, Doubt.REQUESTS, False, False),
+        (110.0, 112.3, Doubt.REQUESTS, False, True),
+        (110.0, 200.0, None, False, False),
+    ],
+)
+def test_headroom_is_thin_below_5_per_cent_and_in_doubt_from_2_per_cent_on(
+    accepted_rps: float, refused_rps: float, doubt: Doubt | None, is_thin: bool, is_in_doubt: bool
+) -> None:
+    found = Headroom(today_rps=100.0, accepted_rps=accepted_rps, refused_rps=refused_rps, doubt=doubt)
+    assert (found.is_thin, found.is_in_doubt) == (is_thin, is_in_doubt)
+
+
+def test_a_certificate_has_its_number_and_a_first_look() -> None:
+    assert Certificate(attempt=1_000_000, requests_first=0).attempt == 1_000_000
+    for wrong in ({"attempt": 0}, {"attempt": 1_000_001}, {"requests_first": -1}):
+        with pytest.raises(
+            DomainError, match="a certificate has a number from 1 to 1000000 and a first look"
+        ):
+            Certificate(**wrong)
 
 
 def test_fleets_that_wait_and_were_not_tried_for_want_of_budget_are_told() -> None:
