@@ -94,8 +94,10 @@ class ScriptedJudge:
     when_searched: Script
     when_certified: Script | None = None
     certified: list[tuple[Plan, int, int]] = field(default_factory=list)
+    searched: list[tuple[Plan, int]] = field(default_factory=list)
 
     def search(self, scenario: Scenario, attempt: int) -> Candidate:
+        self.searched.append((scenario.plan, attempt))
         return replace(self.when_searched(scenario.plan), plan=scenario.plan)
 
     def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
@@ -669,6 +671,10 @@ def test_what_random_routing_takes_is_said() -> None:
     assert random is not None
     assert random.replicas == 9
     assert random.response_p99 == Interval.exact(2.0)  # of 3 replicas, behind random routing
+    at_random = [
+        (plan.replicas, attempt) for plan, attempt in judge.searched if plan.routing is Routing.RANDOM
+    ]
+    assert at_random[0] == (3, 1)  # a search of its own, with all of the error to spend
 
 
 @pytest.mark.parametrize("routing", [Routing.RANDOM, Routing.SHARED_QUEUE])

@@ -19,6 +19,7 @@ from capacity.search.recommendation import Headroom, Tally
 from capacity.search.tokens import (
     TokenRates,
     TokenRecommendation,
+    TokenSearch,
     length_caveats,
     llm_profile_caveats,
     recommend_tokens,
@@ -291,6 +292,14 @@ def test_what_a_search_leaves_open_is_said() -> None:
     assert (
         one.caveats[1].message == "the interval is wider than --precision asks for; give --requests-max more"
     )
+
+
+def test_a_budget_of_60_million_requests_ends_with_the_last_of_them() -> None:
+    search = TokenSearch(question(), Judge(), silent)
+    search.requests = 59_999_999
+    assert not search.out_of_budget
+    search.requests += 1
+    assert search.out_of_budget
 
 
 # ---- Rates -----------------------------------------------------------------------------------
