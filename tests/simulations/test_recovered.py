@@ -146,7 +146,9 @@ def test_clients_that_are_undecided_for_part_of_a_second_leave_a_recovery_to_be_
     clients = Clients(timeout_s=10.25, attempts=3)
     stress = fleet_in_trouble("spike:2x,10s", clients, rate_rps=100.0, horizon_s=36.0)
     assert seen(stress=stress).recovered_s == 0.0
-    with pytest.raises(DomainError, match="the horizon must be at least 36 s, so that a recovery can be seen"):
+    with pytest.raises(
+        DomainError, match="the horizon must be at least 36 s, so that a recovery can be seen"
+    ):
         replace(stress, horizon_s=35.9)
 
 
