@@ -39,6 +39,7 @@ from simulations.statistics.pool import Pool
 from simulations.statistics.sample import Length, Sample
 from simulations.validation.agreement import AnySystem, Row, compare, rows_tables
 from simulations.validation.systems import Quantity, system_of
+from simulations.validation.token_laws import EqualPasses, SharedSlots, limited_sharing_mean_s
 
 P50 = (0.5,)
 UNIT = Duration(family=Family.EXPONENTIAL, mean_s=1.0)
@@ -201,6 +202,34 @@ def test_of_engines_theory_has_what_is_known_in_closed_form() -> None:
         prompt = theory(tokens.prompts_alone(100, slots, budget, 0.64))
         assert prompt["ttft_mean_s"] == pytest.approx(0.02 * (1.0 + 0.64 / (2.0 * 0.36)))
         assert prompt["utilization"] == pytest.approx(0.64)
+
+
+def test_of_equal_passes_a_first_token_comes_after_one_or_between_one_and_two() -> None:
+    """With one token each the engine is idle for a share that is left out here: the quantile is linear above it."""
+    law = EqualPasses(arrival_rate_rps=50.0, pass_s=0.01, tail=(1.0,))
+    idle = law.idle_share
+    assert idle == pytest.approx(1.0 / (1.0 + 0.5 * math.exp(0.5)))
+    assert law.ttft_quantile_s(0.5 * idle) == law.ttft_quantile_s(idle) == pytest.approx(0.01)
+    assert law.ttft_quantile_s(idle + 0.25 * (1.0 - idle)) == pytest.approx(0.0125)
+    above = [law.ttft_share_above(one * 0.01) for one in (0.999, 1.0, 1.25, 2.0, 2.5)]
+    assert above == pytest.approx([1.0, 1.0 - idle, 0.75 * (1.0 - idle), 0.0, 0.0])
+    assert law.response_mean_s == law.ttft_mean_s == pytest.approx(0.01 * (1.0 + 0.5 * (1.0 - idle)))
+
+
+def test_one_slot_of_endlessly_fine_tokens_is_m_m_1() -> None:
+    """Service of 5 passes of 20 ms; and with two slots that serve as much each, M/M/2."""
+    one = SharedSlots(6.0, 5.0, 0.012, 0.008, 1)
+    assert (one.full_rate_rps, one.wait_probability) == pytest.approx((10.0, 0.6))
+    assert one.wait_quantile_s(0.9) == pytest.approx(math.log(0.6 / 0.1) / 4.0)
+    assert one.wait_quantile_s(0.3) == 0.0
+    two = SharedSlots(12.0, 5.0, 0.02, 0.0, 2)
+    assert two.wait_probability == pytest.approx(
+        MMc(arrival_rate_rps=12.0, service_rate_rps=10.0, servers=2).wait_probability
+    )
+    # One slot is M/G/1, and endlessly many share as one server does.
+    assert limited_sharing_mean_s(0.6, 2.0, 12.0, 1) == pytest.approx(0.6 * 12.0 / (2.0 * 2.0 * 0.4) + 2.0)
+    assert limited_sharing_mean_s(0.6, 2.0, 12.0, 2) == pytest.approx(3.0 * 0.36 / 0.4 + 2.0 * 0.64 / 0.4)
+    assert limited_sharing_mean_s(0.6, 2.0, 12.0, 10_000) == pytest.approx(2.0 / 0.4)
 
 
 def test_instances_that_gain_nothing_from_each_other_are_one_server() -> None:
