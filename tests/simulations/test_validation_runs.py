@@ -5,6 +5,7 @@ is above 1: 1 request at ρ = 0.25, 16 at ρ = 0.64. None forgets sooner than a 
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ import simulations.validation.fleets as fleets
 import simulations.validation.laws as laws
 import simulations.validation.recovery_systems as trouble
 import simulations.validation.token_systems as tokens
-from capacity.errors import DomainError
+from capacity.errors import DomainError, InconclusiveError
 from capacity.profile.distribution import from_samples
 from capacity.queues.batch.bulk import Bulk
 from capacity.queues.batch.closed import BulkClosed
@@ -33,11 +34,12 @@ from capacity.recovery.faults import Action
 from simulations.case import RELAXATIONS
 from simulations.draws.arrivals import Seed, Stage, Stream
 from simulations.draws.attempts import Outcomes
-from simulations.replication import Engine
+from simulations.replication import Engine, Task
 from simulations.statistics.intervals import Estimate
 from simulations.statistics.pool import Pool
 from simulations.statistics.sample import Length, Sample
 from simulations.validation.agreement import AnySystem, Row, compare, rows_tables
+from simulations.validation.simulation import LawSimulation
 from simulations.validation.systems import Quantity, system_of
 from simulations.validation.token_laws import EqualPasses, SharedSlots, limited_sharing_mean_s
 
@@ -441,3 +443,30 @@ def test_rows_are_shown_by_system() -> None:
         "1.000",
         "disagrees",
     ]
+
+
+# ---- A law by itself -------------------------------------------------------------------------
+
+
+def test_a_law_is_simulated_in_twenty_runs_that_forget_their_start() -> None:
+    """Of 1001 requests each has 51; as few responses as these are worth too few beyond P99."""
+    asked: list[Task] = []
+
+    def mapper(function: object, tasks: Iterable[Task]) -> list[Sample]:
+        asked.extend(tasks)
+        return [sample_of(1.0 + 0.1 * np.random.default_rng(number).random(51)) for number in range(20)]
+
+    law = BulkMarkov(arrival_rate_rps=2.0, service_time_s=1.0, batch_size_max=8, servers=1)
+    simulate = LawSimulation(requests=1001, quantiles=(0.5, 0.99), seed=3, engine=Engine.SIMPY, mapper=mapper)
+    with pytest.raises(
+        InconclusiveError, match=r"1001 requests are worth \d+ .* beyond P99, and an .* takes 50;"
+    ):
+        simulate(law)
+    assert [task.seed for task in asked] == [Seed(value=3, replication=number) for number in range(20)]
+    assert {task.length for task in asked} == {Length(warm_up=45, measured=51, cool_down=160)}
+    assert {task.engine for task in asked} == {Engine.SIMPY}
+    assert {task.request_overhead_s for task in asked} == {0.0}
+    found = replace(simulate, quantiles=(0.5,))(law)
+    assert found.load == pytest.approx(0.25)
+    assert list(found.response_quantiles_s) == [0.5]
+    assert found.utilization == pytest.approx(0.5)  # as of samples that are busy half of the time
