@@ -678,3 +678,10 @@ def test_statistics_are_resampled_together_and_alike_by_one_seed() -> None:
     assert ask(resamples=50, seed=2)[1] != apart
     wider, narrower = ask(confidence=0.99)[1], ask(confidence=0.5)[1]
     assert wider.low < narrower.low < narrower.high < wider.high
+
+
+def test_what_a_judge_is_not_told_is_two_per_cent_at_95_of_100_million() -> None:
+    usual = SimulationJudge()
+    found = (usual.seed, usual.confidence, usual.precision, usual.requests_max)
+    assert found == (0, 0.95, 0.02, 100_000_000)
+    assert "mapper" not in repr(usual)

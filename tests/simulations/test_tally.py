@@ -350,6 +350,7 @@ def test_no_more_than_half_of_a_short_run_is_warm_up() -> None:
     columns[3][:] = 1
     sample = reduce_in_parts(columns, Length(warm_up=80, measured=110, cool_down=10), 1, NOTHING)
     assert sample.counted == 45
+    assert not any(word in repr(sample) for word in ("Tally", "rises_s"))
 
 
 def test_a_run_that_is_no_shorter_than_asked_keeps_its_warm_up() -> None:
