@@ -397,6 +397,26 @@ def test_fleets_that_wait_are_tried_for_200_million_requests(requests: int, trie
 
 
 @pytest.mark.parametrize(
+    ("requests", "certified"),
+    [
+        (400_000_000, [1, 2, 4]),
+        (400_000_001, [1, 2]),
+        (1, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512]),
+    ],
+)
+def test_no_larger_fleet_is_certified_after_800_million_requests_or_ten_times(
+    requests: int, certified: list[int]
+) -> None:
+    """None of those that the search accepts, each with twice the step of the one before."""
+    judge = ScriptedJudge(lambda _: candidate(0.5), lambda _: candidate(2.0, requests=requests))
+    answer = recommend(question_of(rate_rps=20.0, replicas_max=5000), judge, plan_alone=True)
+    assert answer.plan is None
+    assert [(plan.replicas, attempt) for plan, attempt, _ in judge.certified] == [
+        (replicas, number) for number, replicas in enumerate(certified, start=1)
+    ]
+
+
+@pytest.mark.parametrize(
     ("accepted_rps", "refused_rps", "doubt", "is_thin", "is_in_doubt"),
     [
         (104.99, 200.0, None, True, False),
