@@ -417,6 +417,30 @@ def test_no_larger_fleet_is_certified_after_800_million_requests_or_ten_times(
 
 
 @pytest.mark.parametrize(
+    ("requests", "certified"),
+    [(1, [3, 4, 5, 6]), (399_999_999, [3, 4, 6]), (400_000_000, [3, 6])],
+)
+def test_fleets_that_wait_are_certified_one_by_one_while_the_search_has_requests_left(
+    requests: int, certified: list[int]
+) -> None:
+    """Those that start at once are enough from 6 replicas on, and those that wait from 3 on, but not for sure."""
+
+    def script(plan: Plan) -> Candidate:
+        return MET if plan.replicas >= (3 if plan.batch_wait_max_s > 0.0 else 6) else MISSED
+
+    def strict(plan: Plan) -> Candidate:
+        return MET if plan.batch_wait_max_s == 0.0 else replace(candidate(2.0), requests=requests)
+
+    question = question_of(BATCHING, batch_waits_s=(0.0, 0.002), batch_size_limit=2)
+    judge = ScriptedJudge(script, strict)
+    answer = recommend(question, judge, plan_alone=True)
+    assert answer.plan is not None
+    assert (answer.plan.replicas, answer.plan.batch_wait_max_s) == (6, 0.0)
+    in_turn = dict.fromkeys(plan.replicas for plan, *_ in judge.certified)
+    assert list(in_turn)[: len(certified)] == certified
+
+
+@pytest.mark.parametrize(
     ("accepted_rps", "refused_rps", "doubt", "is_thin", "is_in_doubt"),
     [
         (104.99, 200.0, None, True, False),
