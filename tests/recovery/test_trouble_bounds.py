@@ -6,7 +6,10 @@ from typing import Any
 import pytest
 
 from capacity.errors import DomainError
+from capacity.recovery.clients import Backoff, BudgetKind, Clients, Failure, RetryBudget
 from capacity.recovery.disturbance import Disturbances, Pauses, RequestClass
+from capacity.recovery.faults import Action, ColdCache, Fault
+from capacity.recovery.protection import Abandoned, Protection, Shedding
 from capacity.recovery.trigger import Trigger, TriggerKind
 
 
@@ -161,3 +164,63 @@ def test_a_batch_is_slowed_down_by_its_longest_request_whatever_the_order_of_cla
     pauses = Pauses(length_s=2.0, per_s=0.125)
     assert Disturbances(classes=(short, long), pauses=pauses).slowdown(2) == pytest.approx(longer / 0.8)
     assert Disturbances(pauses=pauses).slowdown(9) == pytest.approx(1.25)
+
+
+# ---- Protection, clients and faults -----------------------------------------------------------
+
+
+def test_what_is_not_said_is_a_fleet_without_protection_and_clients_that_try_once() -> None:
+    """CoDel's 5 ms and 100 ms are folly's, a budget's 100 tokens of which a retry takes one its usual size."""
+    assert Protection() == Protection(
+        shedding=Shedding.NONE,
+        late_margin_s=0.0,
+        codel_target_s=0.005,
+        codel_interval_s=0.1,
+        abandoned=Abandoned.SERVED,
+        ejects=False,
+    )
+    assert RetryBudget() == RetryBudget(
+        kind=BudgetKind.NONE, ratio=0.0, cost=1.0, tokens=100.0, tokens_per_s=0.0, at_least=3
+    )
+    assert Clients() == Clients(attempts=1, retried=frozenset(Failure), budget=RetryBudget())
+    assert Backoff(initial_s=1.0, max_s=9.0).multiplier == 2.0
+    assert Trigger(kind=TriggerKind.ROLLOUT) == Trigger(
+        kind=TriggerKind.ROLLOUT,
+        lasting_s=0.0,
+        factor=1.0,
+        replicas=0,
+        pause_s=0.0,
+        pauses_per_s=0.0,
+        notice_s=0.0,
+    )
+    assert Fault(instant_s=0.0, replica=0, action=Action.LEAVE).value == 0.0
+
+
+@pytest.mark.parametrize(
+    ("batches", "factor", "said"),
+    [
+        (0, 2.0, "cold batches must be from 1 to 1000000, got 0"),
+        (1_000_001, 2.0, "cold batches must be from 1 to 1000000, got 1000001"),
+        (1, 1.0, "a cold batch's factor must be above 1 and at most 100, got 1"),
+        (1, 100.5, "a cold batch's factor must be above 1 and at most 100, got 100.5"),
+    ],
+)
+def test_a_cold_cache_out_of_range_is_refused(batches: int, factor: float, said: str) -> None:
+    assert ColdCache(batches=1, factor=1.01).batches == 1
+    assert ColdCache(batches=1_000_000, factor=100.0).factor == 100.0
+    with pytest.raises(DomainError, match=said):
+        ColdCache(batches=batches, factor=factor)
+
+
+def test_a_fault_out_of_range_is_refused() -> None:
+    for action in Action:
+        needs_value = action in (Action.SLOW, Action.PAUSE)
+        assert Fault(instant_s=0.0, replica=0, action=action, value=1e-9).action is action
+        if needs_value:
+            with pytest.raises(DomainError, match=f"{action.name} needs a value above 0, got 0"):
+                Fault(instant_s=0.0, replica=0, action=action)
+        else:
+            assert Fault(instant_s=0.0, replica=0, action=action).value == 0.0
+    for wrong_s in (-1e-9, math.nan):
+        with pytest.raises(DomainError, match="a fault's instant must be >= 0"):
+            Fault(instant_s=wrong_s, replica=0, action=Action.JOIN)

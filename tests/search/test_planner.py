@@ -22,7 +22,7 @@ from capacity.search.candidates import SEARCH_REQUESTS_MAX
 from capacity.search.cheapest import UNSKIPPED_REQUESTS_MAX
 from capacity.search.headroom import _RESOLUTION
 from capacity.search.planner import recommend
-from capacity.search.recommendation import Certificate, Headroom, Recommendation
+from capacity.search.recommendation import Certificate, Headroom, Recommendation, Tally
 from capacity.traffic.workload import ArrivalProcess, GammaArrivals, TraceArrivals, Workload
 from simulations.judge import SimulationJudge
 from simulations.workers import workers
@@ -458,6 +458,8 @@ def test_headroom_is_thin_below_5_per_cent_and_in_doubt_from_2_per_cent_on(
 
 
 def test_a_certificate_has_its_number_and_a_first_look() -> None:
+    assert Certificate() == Certificate(attempt=1, requests_first=0)
+    assert Tally() == Tally(screened=0, simulated=0, certified=0, requests=0)
     assert Certificate(attempt=1_000_000, requests_first=0).attempt == 1_000_000
     for wrong in ({"attempt": 0}, {"attempt": 1_000_001}, {"requests_first": -1}):
         with pytest.raises(
