@@ -14,7 +14,7 @@ from capacity.question.scenario import Scenario
 from capacity.question.stability import sustainable_rate_rps
 from capacity.search.certificate import Trial, certify
 from capacity.search.nearby import one_lost, performance_at_rates
-from capacity.search.recommendation import Certificate
+from capacity.search.recommendation import Certificate, Survived
 from capacity.traffic.workload import ClosedPopulation, PoissonArrivals, Workload
 
 PROFILE = ServiceProfile(
@@ -110,6 +110,18 @@ def test_one_replica_lost_is_the_plan_without_it() -> None:
     assert left.plan == replace(PLAN, replicas=1)
     assert p99_s(left) == p99_s(certified(asked, left.plan).whole) > p99_s(certified(asked).whole)
     assert one_lost(asked, certified(asked, left.plan), judge, lambda _: None) is None
+
+
+def test_what_the_confirmation_has_seen_of_a_loss_is_not_asked_again() -> None:
+    judge: Any = None
+    asked = question(300.0)
+    trial, left = certified(asked), replace(PLAN, replicas=1)
+    assert trial.whole.performance is not None
+    seen = replace(trial.whole.performance, load=0.125)
+    other = Survived(event="a spike", plan=PLAN, performance=trial.whole.performance)
+    lost = Survived(event="1 replica gone", plan=left, performance=seen)
+    found = one_lost(asked, replace(trial, survived=(other, lost)), judge, lambda _: None)
+    assert found == Candidate(plan=left, verdict=Verdict.MET, performance=seen)
 
 
 @pytest.mark.parametrize("rate_rps", [500.0, 790.0])
