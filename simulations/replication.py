@@ -69,7 +69,7 @@ def replicate_in_parts(task: Task, parts: int) -> list[Sample]:
     """
     stream = Stream(task.workload, task.length.requests, task.seed, task.spells)
     columns = [np.concatenate(column) for column in zip(*map(_copied, _served(task, stream)), strict=True)]
-    start = min(task.length.warm_up, stream.requests // 2)
+    start = task.length.warm_up
     end = stream.requests - task.length.cool_down
     arrived_s = columns[0]
     span_s = float(arrived_s[end - 1] - arrived_s[start])

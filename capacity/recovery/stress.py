@@ -68,9 +68,10 @@ class AnyStress(ABC):
         waits = self.clients.timeout_s is None and self.clients.deadline_s is None
         if self.protection.shedding is Shedding.LATE and waits:
             raise InputError("--shed late needs to know when a request is late; give --timeout or --deadline")
-        if self.horizon_s < self.steady_s + self.window_s:
+        least_s = math.ceil(self.steady_s) + self.window_s  # success is looked at once a second
+        if self.horizon_s < least_s:
             raise DomainError(
-                f"the horizon must be at least {self.steady_s + self.window_s:g} s, so that a recovery can be seen,"
+                f"the horizon must be at least {least_s:g} s, so that a recovery can be seen,"
                 f" got {self.horizon_s:g} s"
             )
 

@@ -18,7 +18,7 @@ _BESIDE = 0.03  # share of today's rate within which no other is tried
 def performance_at_rates(
     question: Question, today: Candidate, judge: Judge, progress: Progress
 ) -> tuple[tuple[float, Candidate], ...]:
-    """What becomes of a plan at about ten rates and at today's, rising; stops after two refusals.
+    """What becomes of a plan at about ten rates and at today's, rising; stops after two refusals above today's.
 
     None for a closed population, which has no rate of its own.
 
@@ -36,8 +36,9 @@ def performance_at_rates(
             continue
         one = asker.judge_one(scenario.at_rate(rate_rps), f"simulating {rate_rps:.4g} rps")
         found.append((rate_rps, one))
-        refused += one.verdict is Verdict.MISSED
-        if refused == 2 and rate_rps > today_rps:
+        # With a batch wait low rates may be refused too, and the next ones kept.
+        refused += rate_rps > today_rps and one.verdict is Verdict.MISSED
+        if refused == 2:
             break
     return tuple(sorted(found, key=lambda one: one[0]))
 

@@ -535,7 +535,7 @@ class TokenRates:
 
     @property
     def promise(self) -> Promise:
-        """The limit nearest to being missed at the largest rate that was accepted, or at the smallest tried."""
+        """The limit nearest to being missed at the largest rate accepted, or tried if none was."""
         known = [one.performance for _, one in self.points if one.accepted or self.accepted_rps is None]
         performance = next((one for one in reversed(known) if one is not None), None)
         objective = self.scenario.objective

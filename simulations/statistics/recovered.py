@@ -85,8 +85,6 @@ def _recovered(
     below = baseline - share
     fine = (count == 0) | (below <= np.maximum(TOLERANCE, TOLERANCE_ERRORS * error) + _ROUNDING)
     steady = math.ceil(stress.steady_s)
-    if len(fine) <= steady:
-        return None, False
     in_row = np.convolve(fine, np.ones(steady + 1), "valid") > steady + 0.5
     if not in_row.any():
         return None, False

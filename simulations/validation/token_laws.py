@@ -94,11 +94,6 @@ class GeometricSlots:
         """A pass of full slots. [s]"""
         return self.base_s + self.per_request_s * self.slots
 
-    @property
-    def load(self) -> float:
-        """Arrival rate over K/(m(a + gK))."""
-        return self.arrival_rate_rps * self.output_mean * self.full_s / self.slots
-
     @cached_property
     def _steps(self) -> tuple[Floats, Floats, Floats, Floats, float, float]:
         """Requests x = 1, 2, ..., how many run, the pass, its share; P(idle after); E[new · pass]."""

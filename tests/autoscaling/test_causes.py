@@ -7,7 +7,7 @@ import pytest
 
 from capacity.autoscaling.autoscaler import Autoscaler
 from capacity.autoscaling.causes import Cause, cause_of
-from capacity.autoscaling.findings import Course, Days, ScaledScreen, Worst, setting_of
+from capacity.autoscaling.findings import Course, Days, ScaledScreen, Worst, setting_of, worst_of
 from capacity.autoscaling.scaled_fleet import ScaledFleet
 from capacity.autoscaling.target import Metric, Target
 from capacity.errors import DomainError
@@ -70,6 +70,12 @@ def days(limit_s: float = 0.5, hours: Interval | None = None, lost: float = 0.0,
         (days(batch_size_max=2, batch_wait_max_s=0.45), WORST, Cause.BATCH_WAIT),
         (days(batch_size_max=2, batch_wait_max_s=0.35), WORST, Cause.RESERVE),
         (days(batch_size_max=1, batch_wait_max_s=0.45), WORST, Cause.RESERVE),
+        # Just at each bound.
+        (days(limit_s=0.1), WORST, Cause.RESERVE),
+        (days(), replace(WORST, peak_rps=11.0), Cause.RESERVE),
+        (days(queue_limit=0, lost=0.05), WORST, Cause.RESERVE),
+        (days(batch_size_max=2, batch_wait_max_s=0.4), WORST, Cause.RESERVE),
+        (days(batch_size_max=2, batch_wait_max_s=0.0, limit_s=0.1), WORST, Cause.RESERVE),
     ],
 )
 def test_the_first_cause_that_applies_is_named(found: Days, worst: Worst | None, cause: Cause | None) -> None:
@@ -83,6 +89,9 @@ def test_what_is_lost_while_there_is_no_replica_is_not_the_queue_s() -> None:
     assert scaler is not None
     none = replace(found, fleet=found.fleet.scaled(replace(scaler, replicas_min=0)))
     assert cause_of(none, replace(RISING, ready=0.0)) is Cause.RISE
+    assert cause_of(none, replace(RISING, ready=0.9)) is Cause.RISE
+    assert cause_of(none, replace(RISING, ready=1.0)) is Cause.QUEUE_LIMIT
+    assert cause_of(found, replace(RISING, ready=0.0)) is Cause.QUEUE_LIMIT  # one is always asked for
 
 
 def test_a_fleet_that_holds_is_told_of_a_rise_alone() -> None:
@@ -91,9 +100,83 @@ def test_a_fleet_that_holds_is_told_of_a_rise_alone() -> None:
     assert cause_of(held, WORST) is None
 
 
+@pytest.mark.parametrize(
+    ("low_s", "high_s", "held", "missed", "exit_code"),
+    [
+        (0.1, 0.5, True, False, 0),
+        (0.1, 0.501, False, False, 4),
+        (0.5, 0.9, False, False, 4),
+        (0.501, 0.9, False, True, 3),
+    ],
+)
+def test_a_limit_is_held_or_missed_by_the_whole_interval(
+    low_s: float, high_s: float, held: bool, missed: bool, exit_code: int
+) -> None:
+    found = replace(days(), response_p99_s=Interval(value=low_s, low=low_s, high=high_s))
+    assert (found.is_held, found.is_missed, found.exit_code) == (held, missed, exit_code)
+
+
+def test_a_remedy_is_named_as_it_is_typed() -> None:
+    before = days(queue_limit=5, batch_wait_max_s=0.2).fleet
+    scaler = before.autoscaler
+    assert scaler is not None
+    lower = Target(metric=Metric.UTILIZATION, level=0.5)
+    for after, said in (
+        (replace(before, plan=replace(before.plan, queue_limit=None)), "no --queue-limit"),
+        (replace(before, plan=replace(before.plan, batch_wait_max_s=0.0)), "--batch-wait 0s"),
+        (before.scaled(replace(scaler, target=lower)), "--target utilization:0.5"),
+        (before.scaled(replace(scaler, replicas_min=3)), "--replicas-min 3"),
+    ):
+        assert setting_of(before, after) == said
+
+
 def test_two_equal_fleets_have_no_setting_between_them() -> None:
-    with pytest.raises(DomainError, match="no remedy"):
-        setting_of(days().fleet, days().fleet)
+    fleet = days().fleet
+    for before, after in ((fleet, fleet), (fleet.fixed(4), fleet), (fleet, fleet.fixed(4))):
+        with pytest.raises(DomainError, match="no remedy"):
+            setting_of(before, after)
+
+
+def test_the_rate_before_the_worst_time_is_that_of_ten_minutes_or_of_the_reaction() -> None:
+    """From an hour on the rate is 30 rps after 12 since midnight and 6 before: late are ten minutes then."""
+    curve = DailyCurve(times_s=(0.0, 3600.0), rates_rps=(12.0, 30.0))
+    course = Course(
+        arrived=(100.0,) * 90,
+        late=tuple(7.0 if 60 <= minute < 70 else 0.5 for minute in range(90)),
+        wanted=tuple(float(minute) for minute in range(90)),
+        ready=tuple(0.5 * minute for minute in range(90)),
+    )
+    found = days()
+    found = replace(found, fleet=replace(found.fleet, curve=curve, ends_s=5400.0), course=course)
+    worst = worst_of(found)
+    assert worst == Worst(
+        begins_s=3600.0,
+        ends_s=4200.0,
+        share=70.0 / 110.0,
+        late_share=0.07,
+        before_rps=12.0,
+        peak_rps=30.0,
+        ready=0.5 * 59,
+        wanted=69.0,
+    )
+    scaler = found.fleet.autoscaler
+    assert scaler is not None
+    slow = replace(found, fleet=found.fleet.scaled(replace(scaler, startup_s=4_800.0 - 15.0)))
+    later = worst_of(slow)
+    assert later is not None
+    assert later.before_rps == pytest.approx(
+        (60 * 12.0 + 20 * 30.0) / 80
+    )  # twenty minutes are of the day before
+    short = replace(found, fleet=replace(found.fleet, ends_s=180.0), course=Course(arrived=(9.0,) * 3, late=(1.0,) * 3, wanted=(1.0, 2.0, 3.0), ready=(4.0,) * 3))  # fmt: skip
+    whole = worst_of(short)
+    assert whole is not None
+    assert (whole.begins_s, whole.ends_s, whole.share, whole.ready, whole.wanted) == (
+        0.0,
+        180.0,
+        1.0,
+        4.0,
+        3.0,
+    )
 
 
 @pytest.mark.parametrize(

@@ -375,3 +375,30 @@ def test_the_fleet_that_is_recommended_does_not_grow_again(busy: int, percent: i
 def test_targets_that_the_hpa_has_no_number_for_are_refused(text: str) -> None:
     with pytest.raises(InputError, match="target"):
         read_target(text)
+
+
+def test_a_pod_of_which_nothing_is_said_has_served_since_the_beginning() -> None:
+    assert Pod(used=5) == Pod(
+        used=5,
+        request=1000,
+        measured_s=0.0,
+        window_s=60.0,
+        started_s=0.0,
+        is_ready=True,
+        changed_s=0.0,
+        is_pending=False,
+        is_gone=False,
+    )
+
+
+def test_settings_of_which_nothing_is_said_are_those_of_kubernetes() -> None:
+    target = cpu(60)
+    assert Autoscaler(target=target, replicas_max=3) == Autoscaler(
+        target=target,
+        replicas_min=1,
+        replicas_max=3,
+        startup_s=0.0,
+        metric_lag_s=0.0,
+        tolerance=0.1,
+        stabilization_s=300.0,
+    )

@@ -125,6 +125,8 @@ def test_equal_values_have_no_width() -> None:
 
 def test_two_values_that_are_equal_have_no_width_and_one_alone_all() -> None:
     assert mean_of([2.0, 2.0], 0.95) == Interval(value=2.0, low=2.0, high=2.0)
+    alike = mean_of([0.7] * 3, 0.95)  # whose mean is not 0.7 in binary
+    assert alike.low == alike.value == alike.high
     assert mean_of([2.0], 0.95) == Interval(value=2.0, low=0.0, high=math.inf)
     assert mean_of([2.0], 0.95, most=3.0).high == 3.0
     half = student_t(0.95, 1) * math.sqrt(0.5) / math.sqrt(2.0)

@@ -1,10 +1,12 @@
 """Flags of `capacity stress`, each form that is good and some that are not."""
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from capacity.errors import InputError
+from capacity.errors import DomainError, InputError
 from capacity.recovery.clients import ALL_FAILURES, Backoff, BudgetKind, Clients, Failure, RetryBudget
 from capacity.recovery.faults import ColdCache
 from capacity.recovery.parse import (
@@ -247,6 +249,41 @@ def test_a_backoff_doubles_up_to_its_longest() -> None:
     assert Backoff(initial_s=0.1, max_s=9.0, multiplier=1.0).longest_s(5) == 0.1
     with pytest.raises(InputError, match="multiplier"):
         Backoff(initial_s=0.1, max_s=1.0, multiplier=0.5)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"attempts": 0}, "attempts must be from 1 to 16, got 0"),
+        ({"attempts": 17}, "attempts must be from 1 to 16, got 17"),
+        ({"attempts": 2.0}, "attempts must be from 1 to 16, got 2.0"),
+        ({"timeout_s": 0.0}, "timeout_s must be above 0 and finite, got 0"),
+        ({"deadline_s": math.inf}, "deadline_s must be above 0 and finite, got inf"),
+        ({"hedge_s": -0.1, "attempts": 2}, "hedge_s must be >= 0 and finite, got -0.1"),
+        ({"hedge_s": math.inf, "attempts": 2}, "hedge_s must be >= 0 and finite, got inf"),
+        ({"hedge_s": 0.1}, "a hedge is a second attempt"),
+        (
+            {"hedge_s": 0.1, "attempts": 2, "backoff": Backoff(initial_s=1.0, max_s=1.0)},
+            "sent after their delay",
+        ),
+    ],
+)
+def test_clients_out_of_range_are_refused(given: dict[str, Any], said: str) -> None:
+    assert Clients(attempts=16, hedge_s=0.0).attempts == 16
+    with pytest.raises(DomainError, match=said):
+        Clients(**given)
+
+
+def test_a_request_is_undecided_while_its_client_waits_or_backs_off() -> None:
+    """Three tries of 1 s with 0.5 s and 1 s between them; a deadline ends it sooner, or alone."""
+    backoff = Backoff(initial_s=0.5, max_s=9.0)
+    tries = Clients(timeout_s=1.0, attempts=3, backoff=backoff)
+    assert tries.undecided_s == 4.5
+    assert replace(tries, backoff=None).undecided_s == 3.0
+    assert replace(tries, deadline_s=4.0).undecided_s == 4.0
+    assert replace(tries, deadline_s=5.0).undecided_s == 4.5
+    assert Clients(deadline_s=2.0).undecided_s == 2.0
+    assert Clients().undecided_s == 0.0
 
 
 @pytest.mark.parametrize("name", ["ratio", "cost", "tokens", "tokens_per_s", "at_least"])

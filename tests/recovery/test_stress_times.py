@@ -5,50 +5,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from stresses import PROFILE, fleet_in_trouble
+from stresses import ENGINE, PROFILE, engines_in_trouble, fleet_in_trouble
 
 from capacity.errors import DomainError, InputError
-from capacity.profile.llm import Coefficients, KvCache, LimitsMeasured, LlmProfile, Overhead
 from capacity.question.plan import Routing
 from capacity.question.resilience import Breakdowns
-from capacity.question.tokens import Saturation, TokenPlan
 from capacity.recovery.clients import Backoff, Clients
 from capacity.recovery.disturbance import ORDINARY, Disturbances, Pauses, RequestClass
 from capacity.recovery.protection import Protection, Shedding
 from capacity.recovery.stress import DETECTION_S, TokenStress
 from capacity.recovery.trigger import Trigger, TriggerKind
-from capacity.traffic.lengths import LengthRows
-from capacity.traffic.workload import Workload
-
-ENGINE = Saturation(
-    rate_rps=2.0,
-    running_mean=40.0,
-    kv_utilization=0.5,
-    preemption_rate=0.0,
-    step_mean_s=0.01,
-    prefill_time_share=0.1,
-    binding="slots",
-)
-
-
-def engines_in_trouble(**fields: Any) -> TokenStress:
-    profile = LlmProfile(
-        name="p",
-        kv=KvCache(tokens=100_000),
-        limits_measured=LimitsMeasured(sequences_max=64, batched_tokens_max=512, context_tokens_max=1000),
-        coefficients=Coefficients(base_s=0.01, per_prefill_token_s=0.0, per_decode_request_s=0.0),
-        overhead=Overhead(request_s=0.5, per_input_token_s=0.01),
-    )
-    given: dict[str, Any] = {
-        "profile": profile,
-        "workload": Workload(arrival_rate_rps=5.0),
-        "plan": TokenPlan(profile="p", replicas=3, sequences_max=64, batched_tokens_max=512),
-        "clients": Clients(timeout_s=60.0),
-        "trigger": Trigger(kind=TriggerKind.CRASH, lasting_s=20.0, replicas=1),
-        "lengths": LengthRows((10, 30), (5, 5), "mine"),
-        "saturation": ENGINE,
-    }
-    return TokenStress(**(given | fields))
 
 
 def test_the_instants_of_a_fleet_of_batches() -> None:

@@ -124,6 +124,21 @@ def test_only_the_batch_sizes_that_a_plan_can_use_are_spoken_of():
     assert CaveatCode.PROFILE_NO_SPREAD not in small
 
 
+@pytest.mark.parametrize(("size", "is_told"), [(5, True), (6, False), (7, False)])
+def test_a_size_is_used_below_twice_the_largest_batch(size, is_told):
+    """Between 3 and 6 it bears on batches of 3, by interpolation."""
+    profile = ServiceProfile(name="p", timings=(FULL, BatchTiming(batch_size=size, mean_s=0.05)))
+    fleet = ScaledFleet(
+        profile=profile,
+        plan=Plan(profile="p", replicas=2, batch_size_max=3),
+        autoscaler=None,
+        curve=DailyCurve(times_s=(0.0,), rates_rps=(1.0,)),
+        response_p99_s=0.5,
+    )
+    for told in (autoscale_caveats(fleet), profile_caveats(profile, 3, [0.99])):
+        assert (CaveatCode.PROFILE_NO_SPREAD in {caveat.code for caveat in told}) is is_told
+
+
 def test_a_trace_happened_once():
     trace = TraceArrivals(instants_s=(0.0, 1.0))
     assert [c.code for c in trace_caveats(Workload(arrival_rate_rps=1.0, arrivals=trace), [0.99])] == [

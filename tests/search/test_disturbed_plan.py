@@ -9,6 +9,7 @@ import pytest
 import capacity as cap
 from capacity.errors import InputError, UnstableError
 from capacity.performance import Interval
+from capacity.question.objective import LatencyObjective
 from capacity.question.plan import Plan
 from capacity.recovery.disturbance import Disturbances, Pauses
 from capacity.search.disturbed_plan import _Disturbed, _fewest, plan_disturbed
@@ -139,3 +140,9 @@ def test_each_fleet_is_simulated_once_and_its_progress_told() -> None:
     assert (simulated, told) == ([3], ["3 replicas with disturbances"])
     assert not _Disturbed({0.5: 0.049, 0.99: 0.1}, simulate, told.append).is_enough(plan)
     assert not _Disturbed({0.5: 0.05, 0.99: 0.099}, simulate, told.append).is_enough(plan)
+
+
+def test_without_a_limit_on_responses_nothing_is_planned() -> None:
+    question = replace(calm().question, objective=LatencyObjective(wait_limits={0.99: 0.1}))
+    with pytest.raises(InputError, match="need a limit on a response quantile, such as --slo-p99 80ms"):
+        plan_disturbed(calm().recommendation, question, PAUSES, pytest.fail, pytest.fail, pytest.fail)

@@ -6,13 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.errors import DomainError
+from capacity.profile.profile import BatchTiming, ServiceProfile, Spells
 from capacity.question.candidate import Limit, Verdict
 from capacity.question.objective import LatencyObjective, Measure
 from capacity.question.plan import Batching, Plan, Routing
 from capacity.question.resilience import Spike
 from capacity.question.scenario import Scenario
 from capacity.queues.general.mdc import MDc
+from capacity.queues.general.mg1 import MG1
+from capacity.queues.general.mg1_wait import Empirical
 from capacity.search.exact import judge_exactly, predict
 from capacity.traffic.workload import ClosedPopulation, DeterministicArrivals, GammaArrivals, Workload
 
@@ -185,3 +188,38 @@ def test_batches_of_512_are_judged_by_the_law_at_once() -> None:
     candidate = judge_exactly(replace(ASKED, profile=LONG, workload=workload, plan=plan))
     assert candidate is not None
     assert time.process_time() - began_s < 10.0  # a second by itself; summed one by one it took two minutes
+
+
+@pytest.mark.parametrize(
+    ("profile", "plan", "said"),
+    [
+        (PROFILE, replace(PLAN, preferred_sizes=(2,)), "preferred batch sizes has no exact law"),
+        (PROFILE, replace(PLAN, batching=Batching.RAY_SERVE), "ray-serve batching has no exact law"),
+        (PROFILE, replace(PLAN, queue_limit=9), "a queue limit has no exact law"),
+        (replace(PROFILE, wake_s=0.001), PLAN, "a slower first batch after an idle pause has no exact law"),
+        (
+            replace(PROFILE, spells=Spells(share=0.5, lasting_s=1.0)),
+            PLAN,
+            "service times that come in spells has no exact law",
+        ),
+        (
+            ServiceProfile(name="p", timings=(*VARYING.timings, BatchTiming(batch_size=4, mean_s=0.02))),
+            PLAN,
+            "batches whose service time varies",
+        ),
+        (VARYING, replace(PLAN, batch_size_max=1), "routing round-robin of service that varies"),
+        (PROFILE, replace(PLAN, batch_size_max=1, routing=Routing.POWER_OF_TWO), "of constant service"),
+        (PROFILE, replace(PLAN, routing=Routing.SHARED_QUEUE), "a shared queue with deterministic batches"),
+    ],
+)
+def test_what_has_no_law_says_so_and_what_to_do(profile: ServiceProfile, plan: Plan, said: str) -> None:
+    with pytest.raises(DomainError, match=f"{said}.*; simulate instead"):
+        predict(profile, POISSON, plan)
+
+
+def test_a_random_split_of_service_that_varies_is_m_g_1_each() -> None:
+    plan = Plan(profile="p", replicas=3, batch_size_max=1, routing=Routing.RANDOM)
+    found = predict(VARYING, POISSON, plan)
+    one = MG1(arrival_rate_rps=50.0, service=Empirical(law=VARYING.law(1)))
+    assert found.response_mean_s == pytest.approx(one.response_mean_s)
+    assert found.in_system_mean == pytest.approx(150.0 * one.response_mean_s)

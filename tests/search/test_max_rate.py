@@ -38,6 +38,7 @@ from capacity.search.max_rate import (
     _only_rises,
     _own_caveats,
     _Trials,
+    _unsettled,
     caveats,
     doubts_of,
     find_rates,
@@ -540,6 +541,39 @@ def test_a_grid_that_only_rises_ends_with_two_refusals(
     _judge_grid(trials, only_rises=only_rises, overload=overload)
     assert (len(trials.points), max(trials.points)) == (tried, pytest.approx(100.0 * last))
     assert min(trials.points) == 2.0
+
+
+def test_loads_are_tried_up_to_the_wall_and_beyond_where_a_limit_keeps_the_queue_short() -> None:
+    judge = ByRate(lambda _: 0.5)
+    for only_rises, overload, tried in (
+        (True, False, [2, 20, 40, 60, 70, 80, 86, 92, 96, 98, 99, 99.5]),
+        (False, True, [*range(2, 99, 6), 99, 99.5, 105, 110, 120, 135, 150, 175, 200]),
+    ):
+        trials = _Trials(proposal_of(1.0, arrivals=GammaArrivals(cv=1.3)), Asker(judge, silent), 100.0)
+        _judge_grid(trials, only_rises=only_rises, overload=overload)
+        assert list(trials.points) == pytest.approx(tried)
+
+
+def test_the_doubt_farthest_from_its_limit_is_settled_first() -> None:
+    """On either side of it; of what no numbers are known the last."""
+
+    def doubt(rate_rps: float, p99_s: float | None) -> Point:
+        found = None
+        if p99_s is not None:
+            found = Performance(kind=Kind.SIMULATION, response_quantiles_s={0.99: Interval.exact(p99_s)})
+        candidate = Candidate(plan=ANY, verdict=OPEN, performance=found)
+        return Point(arrival_rate_rps=rate_rps, candidate=candidate)
+
+    trials = _Trials(proposal_of(2.0), Asker(NoJudge(), silent), 100.0)
+    below, above, near, unknown = doubt(10.0, 0.8), doubt(20.0, 2.8), doubt(30.0, 2.0), doubt(40.0, None)
+    for points, rate_rps in (
+        ([below, above, near, unknown], 10.0),
+        ([above, near, unknown], 20.0),
+        ([near, doubt(50.0, 2.2)], 50.0),
+        ([unknown, doubt(50.0, 2.2)], 50.0),
+    ):
+        assert _unsettled(trials, points, only_rises=False) == rate_rps
+    assert _unsettled(trials, points_of((1.0, MET), (2.0, MISSED)), only_rises=False) is None
 
 
 def test_one_refusal_between_is_none_in_a_row() -> None:

@@ -1,19 +1,20 @@
 """The same plan at other rates, and without one of its replicas."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Verdict
 from capacity.question.objective import LatencyObjective
-from capacity.question.plan import Plan
+from capacity.question.plan import Plan, Routing
 from capacity.question.question import Question
+from capacity.question.scenario import Scenario
 from capacity.question.stability import sustainable_rate_rps
 from capacity.search.certificate import Trial, certify
 from capacity.search.nearby import one_lost, performance_at_rates
-from capacity.search.recommendation import Certificate
+from capacity.search.recommendation import Certificate, Survived
 from capacity.traffic.workload import ClosedPopulation, PoissonArrivals, Workload
 
 PROFILE = ServiceProfile(
@@ -66,6 +67,34 @@ def test_a_rate_beside_todays_is_not_tried_twice() -> None:
     assert near == [0.5 * wall_rps * 1.01]
 
 
+def test_eleven_loads_are_tried_but_those_within_3_per_cent_of_todays() -> None:
+    wall_rps = sustainable_rate_rps(PROFILE, PLAN)
+    loads = [0.02, 0.2, 0.35, 0.5, 0.6, 0.7, 0.78, 0.85, 0.9, 0.94, 0.97]
+    for beside, tried in ((1.031, loads), (1.029, [load for load in loads if load != 0.5])):
+        today_rps = 0.5 * wall_rps / beside
+        found = [rate_rps / wall_rps for rate_rps, _ in rates(question(today_rps, limit_s=1.0))]
+        assert found == pytest.approx(sorted([*tried, 0.5 / beside]))
+
+
+def test_refusals_below_todays_rate_end_nothing() -> None:
+    """Where a batch waits, the fewer requests come the later they are; it ends with two above."""
+
+    class ByRate:
+        def accepts(self, scenario: Scenario) -> Candidate:
+            share = scenario.workload.arrival_rate_rps / sustainable_rate_rps(PROFILE, PLAN)
+            verdict = Verdict.MET if 0.3 < share < 0.8 else Verdict.MISSED
+            return Candidate(plan=scenario.plan, verdict=verdict)
+
+    plan = replace(PLAN, routing=Routing.LEAST_OUTSTANDING)  # of which there is no law
+    wall_rps = sustainable_rate_rps(PROFILE, plan)
+    asked, told = question(0.55 * wall_rps), list[str]()
+    today = Candidate(plan=plan, verdict=Verdict.MET)
+    found = performance_at_rates(asked, today, cast(Any, ByRate()), told.append)
+    shares = [rate_rps / wall_rps for rate_rps, _ in found]
+    assert shares == pytest.approx([0.02, 0.2, 0.35, 0.5, 0.55, 0.6, 0.7, 0.78, 0.85, 0.9])
+    assert f"simulating {0.02 * wall_rps:.4g} rps" in told
+
+
 def test_users_have_no_rate() -> None:
     asked = replace(question(), workload=ClosedPopulation(users=3, think_time_s=1.0))
     judge: Any = None
@@ -81,6 +110,18 @@ def test_one_replica_lost_is_the_plan_without_it() -> None:
     assert left.plan == replace(PLAN, replicas=1)
     assert p99_s(left) == p99_s(certified(asked, left.plan).whole) > p99_s(certified(asked).whole)
     assert one_lost(asked, certified(asked, left.plan), judge, lambda _: None) is None
+
+
+def test_what_the_confirmation_has_seen_of_a_loss_is_not_asked_again() -> None:
+    judge: Any = None
+    asked = question(300.0)
+    trial, left = certified(asked), replace(PLAN, replicas=1)
+    assert trial.whole.performance is not None
+    seen = replace(trial.whole.performance, load=0.125)
+    other = Survived(event="a spike", plan=PLAN, performance=trial.whole.performance)
+    lost = Survived(event="1 replica gone", plan=left, performance=seen)
+    found = one_lost(asked, replace(trial, survived=(other, lost)), judge, lambda _: None)
+    assert found == Candidate(plan=left, verdict=Verdict.MET, performance=seen)
 
 
 @pytest.mark.parametrize("rate_rps", [500.0, 790.0])

@@ -22,7 +22,7 @@ from capacity.search.candidates import SEARCH_REQUESTS_MAX
 from capacity.search.cheapest import UNSKIPPED_REQUESTS_MAX
 from capacity.search.headroom import _RESOLUTION
 from capacity.search.planner import recommend
-from capacity.search.recommendation import Recommendation
+from capacity.search.recommendation import Certificate, Headroom, Recommendation, Tally
 from capacity.traffic.workload import ArrivalProcess, GammaArrivals, TraceArrivals, Workload
 from simulations.judge import SimulationJudge
 from simulations.workers import workers
@@ -94,8 +94,10 @@ class ScriptedJudge:
     when_searched: Script
     when_certified: Script | None = None
     certified: list[tuple[Plan, int, int]] = field(default_factory=list)
+    searched: list[tuple[Plan, int]] = field(default_factory=list)
 
     def search(self, scenario: Scenario, attempt: int) -> Candidate:
+        self.searched.append((scenario.plan, attempt))
         return replace(self.when_searched(scenario.plan), plan=scenario.plan)
 
     def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
@@ -379,6 +381,93 @@ def test_where_only_fleets_that_wait_will_do_none_dearer_than_the_first_is_tried
     assert answer.plan.replicas == max(waited) == 3
 
 
+@pytest.mark.parametrize(("requests", "tried"), [(200_000_000, [4]), (199_999_999, [4, 3])])
+def test_fleets_that_wait_are_tried_for_200_million_requests(requests: int, tried: list[int]) -> None:
+    waited: list[Plan] = []
+
+    def script(plan: Plan) -> Candidate:
+        if plan.batch_wait_max_s == 0.0:
+            return MET if plan.replicas >= 5 else MISSED
+        waited.append(plan)
+        return replace(MISSED, requests=requests)
+
+    question = question_of(BATCHING, batch_waits_s=(0.0, 0.002), batch_size_limit=2)
+    recommend(question, ScriptedJudge(script), plan_alone=True)
+    assert [plan.replicas for plan in waited] == tried
+
+
+@pytest.mark.parametrize(
+    ("requests", "certified"),
+    [
+        (400_000_000, [1, 2, 4]),
+        (400_000_001, [1, 2]),
+        (1, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512]),
+    ],
+)
+def test_no_larger_fleet_is_certified_after_800_million_requests_or_ten_times(
+    requests: int, certified: list[int]
+) -> None:
+    """None of those that the search accepts, each with twice the step of the one before."""
+    judge = ScriptedJudge(lambda _: candidate(0.5), lambda _: candidate(2.0, requests=requests))
+    answer = recommend(question_of(rate_rps=20.0, replicas_max=5000), judge, plan_alone=True)
+    assert answer.plan is None
+    assert [(plan.replicas, attempt) for plan, attempt, _ in judge.certified] == [
+        (replicas, number) for number, replicas in enumerate(certified, start=1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("requests", "certified"),
+    [(1, [3, 4, 5, 6]), (399_999_999, [3, 4, 6]), (400_000_000, [3, 6])],
+)
+def test_fleets_that_wait_are_certified_one_by_one_while_the_search_has_requests_left(
+    requests: int, certified: list[int]
+) -> None:
+    """Those that start at once are enough from 6 replicas on, and those that wait from 3 on, but not for sure."""
+
+    def script(plan: Plan) -> Candidate:
+        return MET if plan.replicas >= (3 if plan.batch_wait_max_s > 0.0 else 6) else MISSED
+
+    def strict(plan: Plan) -> Candidate:
+        return MET if plan.batch_wait_max_s == 0.0 else replace(candidate(2.0), requests=requests)
+
+    question = question_of(BATCHING, batch_waits_s=(0.0, 0.002), batch_size_limit=2)
+    judge = ScriptedJudge(script, strict)
+    answer = recommend(question, judge, plan_alone=True)
+    assert answer.plan is not None
+    assert (answer.plan.replicas, answer.plan.batch_wait_max_s) == (6, 0.0)
+    in_turn = dict.fromkeys(plan.replicas for plan, *_ in judge.certified)
+    assert list(in_turn)[: len(certified)] == certified
+
+
+@pytest.mark.parametrize(
+    ("accepted_rps", "refused_rps", "doubt", "is_thin", "is_in_doubt"),
+    [
+        (104.99, 200.0, None, True, False),
+        (105.0, 200.0, None, False, False),
+        (110.0, 112.2, Doubt.REQUESTS, False, False),
+        (110.0, 112.3, Doubt.REQUESTS, False, True),
+        (110.0, 200.0, None, False, False),
+    ],
+)
+def test_headroom_is_thin_below_5_per_cent_and_in_doubt_from_2_per_cent_on(
+    accepted_rps: float, refused_rps: float, doubt: Doubt | None, is_thin: bool, is_in_doubt: bool
+) -> None:
+    found = Headroom(today_rps=100.0, accepted_rps=accepted_rps, refused_rps=refused_rps, doubt=doubt)
+    assert (found.is_thin, found.is_in_doubt) == (is_thin, is_in_doubt)
+
+
+def test_a_certificate_has_its_number_and_a_first_look() -> None:
+    assert Certificate() == Certificate(attempt=1, requests_first=0)
+    assert Tally() == Tally(screened=0, simulated=0, certified=0, requests=0)
+    assert Certificate(attempt=1_000_000, requests_first=0).attempt == 1_000_000
+    for wrong in ({"attempt": 0}, {"attempt": 1_000_001}, {"requests_first": -1}):
+        with pytest.raises(
+            DomainError, match="a certificate has a number from 1 to 1000000 and a first look"
+        ):
+            Certificate(**wrong)
+
+
 def test_fleets_that_wait_and_were_not_tried_for_want_of_budget_are_told() -> None:
     """Each takes as much as all of them may; those of the answer's price are not tried either."""
     waited: list[Plan] = []
@@ -628,6 +717,10 @@ def test_what_random_routing_takes_is_said() -> None:
     assert random is not None
     assert random.replicas == 9
     assert random.response_p99 == Interval.exact(2.0)  # of 3 replicas, behind random routing
+    at_random = [
+        (plan.replicas, attempt) for plan, attempt in judge.searched if plan.routing is Routing.RANDOM
+    ]
+    assert at_random[0] == (3, 1)  # a search of its own, with all of the error to spend
 
 
 @pytest.mark.parametrize("routing", [Routing.RANDOM, Routing.SHARED_QUEUE])

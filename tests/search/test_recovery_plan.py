@@ -158,6 +158,17 @@ def test_a_setting_that_makes_requests_fail_before_the_trigger_is_not_taken() ->
     assert found.plan == PLANNED
 
 
+@pytest.mark.parametrize(("baseline", "is_taken"), [(0.9991, True), (0.9989, False)])
+def test_one_request_in_a_thousand_may_fail_by_a_setting(baseline: float, is_taken: bool) -> None:
+    def rule(stress: Stress, number: int) -> Run:
+        if stress.protection.shedding is Shedding.LIFO:
+            return run_of(0.0, goodput=0.9, baseline=baseline)
+        return run_of(None)
+
+    _, recovery, _ = planned(rule)
+    assert recovery.setting == ("--shed lifo" if is_taken else None)
+
+
 def test_a_queue_limit_that_misses_the_objective_leaves_the_next_setting() -> None:
     found, recovery, _ = planned(by_setting({"budget": 0.5, "limit": 0.92}), Replanner(confirms=False))
     assert found.plan == PLANNED

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from capacity.render.plan import schedule_tables
 from capacity.search.by_hour import Schedule, schedule
 from capacity.search.exact import judge_exactly
 from capacity.search.planner import silent
-from capacity.traffic.workload import Workload
+from capacity.traffic.workload import GammaArrivals, Workload
 from simulations.judge import SimulationJudge
 
 pytestmark = pytest.mark.usefixtures("no_headroom")
@@ -132,6 +133,46 @@ def test_an_hour_in_which_not_even_the_peaks_fleet_does_is_told() -> None:
     assert schedule_document(day)["unkept_rates_rps"] == [100.0]
     text = " ".join(str(part) for part in schedule_tables(day))
     assert "Not even the fleet for the peak is known to meet the objective at 100 rps" in text
+
+
+@pytest.mark.parametrize(
+    ("wait_s", "enough", "tried", "found"),
+    [
+        (0.0, 5, [5, 2, 3, 4], 5),
+        (0.0, 11, [5, 8, 9, 10], 11),
+        (0.0, 1, [5, 2, 1], 1),
+        (0.004, 5, [1, 2, 3, 4, 5], 5),
+        (0.004, 11, list(range(1, 12)), 11),
+        (0.004, 12, list(range(1, 12)), 11),
+    ],
+)
+def test_fleets_of_an_hour_are_halved_in_on_or_tried_one_by_one(
+    wait_s: float, enough: int, tried: list[int], found: int
+) -> None:
+    """Up to the 11 of the peak, at whose rate they are enough; one by one where batches wait."""
+    seen: list[int] = []
+
+    class Scripted(ExactJudge):
+        def search(self, scenario: Scenario, attempt: int) -> Candidate:
+            seen.append(scenario.plan.replicas)
+            is_enough = scenario.plan.replicas >= enough
+            return Candidate(plan=scenario.plan, verdict=Verdict.MET if is_enough else Verdict.MISSED)
+
+    plan = Plan(
+        profile="made-up",
+        replicas=11,
+        batch_size_max=8,
+        batch_wait_max_s=wait_s,
+        routing=Routing.RANDOM,
+    )
+    bursty = Workload(arrival_rate_rps=900.0, arrivals=GammaArrivals(cv=2.0))  # of which there is no law
+    told: list[str] = []
+    asked = replace(question(900.0), workload=bursty)
+    day = schedule(asked, plan, (50.0, *(900.0,) * 23), Scripted(), told.append)
+    assert seen == tried
+    assert day.replicas == (found, *(11,) * 23)
+    assert day.unkept_rps == ((50.0,) if enough > 11 else ())
+    assert told[0] == "the hour of 50 rps"
 
 
 def test_a_day_that_is_all_alike_saves_nothing() -> None:

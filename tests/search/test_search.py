@@ -217,6 +217,15 @@ def test_the_search_ends_with_its_budget(profile: ServiceProfile) -> None:
     assert len(judge.judged) == 3
 
 
+def test_a_budget_of_400_million_requests_ends_with_the_last_of_them() -> None:
+    search = Search(question_of(1.0, 1.0), ScriptedJudge(lambda plan: met()), silent)
+    assert search.confidence == 0.95  # where none is given
+    search.requests = 399_999_999
+    assert not search.out_of_budget
+    search.requests += 1
+    assert search.out_of_budget
+
+
 # ---- Batch sizes ----------------------------------------------------------------------------
 
 

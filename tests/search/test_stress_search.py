@@ -7,9 +7,19 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stresses import MadeUpJudge, fleet_in_trouble, recovers_from, run_of, silent, survives
+from stresses import (
+    MadeUpJudge,
+    engines_in_trouble,
+    fleet_in_trouble,
+    recovers_from,
+    run_of,
+    silent,
+    survives,
+)
 
 from capacity.errors import InconclusiveError, UnstableError
+from capacity.profile.profile import BatchTiming
+from capacity.question.caveat import CaveatCode
 from capacity.question.plan import Routing
 from capacity.recovery.clients import BudgetKind, Clients, RetryBudget
 from capacity.recovery.findings import Run
@@ -24,6 +34,7 @@ from capacity.search.stress import (
     screen,
     smallest_fleet,
     spike_survived,
+    stress_caveats,
 )
 
 LAWS = settings(derandomize=True, deadline=None, max_examples=200)
@@ -256,6 +267,19 @@ def test_the_first_runs_show_the_others_where_to_look() -> None:
     assert asked.count(0) > 4
 
 
+def test_one_of_the_first_runs_is_enough_to_show_the_others() -> None:
+    """The other survives none; of two the sooner leads, of which those who have it need two spikes."""
+    asked: list[int] = []
+    rule = survives({0: 1e-9, 1: 20.0}, 20.0)
+
+    def counted(stress: Stress, number: int) -> Run:
+        asked.append(number)
+        return rule(stress, number)
+
+    spike_survived(fleet_in_trouble(rate_rps=280.0), 2.0, judge_of(counted, runs=20))
+    assert max(asked.count(number) for number in range(2, 20)) == 2
+
+
 def test_a_spike_that_is_never_survived_is_shorter_than_a_millisecond() -> None:
     """And runs that survive none do not lead the others astray."""
     never = spike_survived(fleet_in_trouble(rate_rps=280.0), 2.0, judge_of(survives({}, 1e-9), runs=6))
@@ -331,6 +355,67 @@ def test_spikes_are_asked_for_that_overload() -> None:
         replicas_max=4,
     )
     assert [spike.factor for spike in seen.spikes] == [8.0, 6.4]
+
+
+def test_a_map_adds_spikes_around_the_smaller_of_the_two() -> None:
+    """Of a load of 0.8 that is 1.6 times: nine tenths of it, up to three times as much, none of them twice."""
+    told: list[str] = []
+    seen = screen(fleet_in_trouble(), judge_of(recovers_from(1)), told.append, replicas_max=4, is_map=True)
+    assert [spike.factor for spike in seen.spikes] == [2.0, 1.6, 1.44, 1.76, 2.4, 3.2, 4.8]
+    assert "looking for the longest spike of 1.44x that is survived" in told
+    twice = screen(
+        fleet_in_trouble(rate_rps=220.0), judge_of(recovers_from(1)), silent, replicas_max=4, is_map=True
+    )  # of a load of 0.55, 1.1 times as much is no overload, so the factor is rounded up to 2.4
+    assert [spike.factor for spike in twice.spikes][:2] == [3.0, 2.4]
+
+
+def test_a_fleet_that_its_rate_overloads_says_how_many_it_takes() -> None:
+    for replicas, told in ((4, "4 replicas serve at most 400 rps"), (1, "1 replica serves at most 100 rps")):
+        asked = fleet_in_trouble(rate_rps=100.0 * replicas, replicas=replicas, trigger="spike:2x,30s")
+        with pytest.raises(UnstableError, match=f"{told} .* give {replicas + 1} or more"):
+            screen(asked, judge_of(recovers_from(1)), silent, replicas_max=9)
+
+
+def test_engines_stop_what_no_client_waits_for() -> None:
+    """They shed nothing. A limit of (60 - 20)·6/2/3 is tried where the timeout is longer than a full response."""
+    asked = engines_in_trouble(clients=Clients(timeout_s=60.0, attempts=2))
+    found = dict(remedies(asked))
+    assert list(found) == ["--retry-budget 0.1", "--queue-limit 40", "--abandoned stopped"]
+    assert found["--queue-limit 40"].limit == 40
+    hasty = replace(asked, clients=Clients(timeout_s=20.0))
+    assert list(dict(remedies(hasty))) == ["--abandoned stopped"]
+    assert found["--abandoned stopped"].protection == Protection(abandoned=Abandoned.STOPPED)
+    stopped = replace(asked, protection=Protection(abandoned=Abandoned.STOPPED))
+    assert "--abandoned stopped" not in dict(remedies(stopped))
+    assert "--abandoned stopped" not in dict(remedies(fleet_in_trouble()))
+
+
+def test_what_the_figures_of_a_fleet_in_trouble_leave_open() -> None:
+    """Means without a spread, of batches up to twice the largest; samples have one, engines have other notes."""
+
+    def told(*timings: BatchTiming) -> dict[CaveatCode, str]:
+        asked = fleet_in_trouble()
+        return {
+            one.code: one.message
+            for one in stress_caveats(replace(asked, profile=replace(asked.profile, timings=timings)))
+        }
+
+    bare, beyond = BatchTiming(batch_size=1, mean_s=0.01), BatchTiming(batch_size=2, mean_s=0.012)
+    sampled = BatchTiming(batch_size=1, samples_s=(0.009, 0.01, 0.011) * 400)
+    assert told(bare, beyond)[CaveatCode.PROFILE_NO_SPREAD].startswith("batch size 1 has a mean")
+    of_three = replace(fleet_in_trouble().plan, batch_size_max=3)
+    for size, is_told in ((5, True), (6, False), (7, False)):
+        timings = (sampled, BatchTiming(batch_size=size, mean_s=0.02))
+        profile = replace(fleet_in_trouble().profile, timings=timings)
+        codes = {
+            one.code for one in stress_caveats(replace(fleet_in_trouble(), profile=profile, plan=of_three))
+        }
+        assert (CaveatCode.PROFILE_NO_SPREAD in codes) is is_told
+    assert CaveatCode.PROFILE_NO_SPREAD not in told(sampled, beyond)
+    assert "with batches that take 1 %" in told(bare)[CaveatCode.PROFILE_ERROR_LEFT_OUT]
+    of_engines = {one.code: one.message for one in stress_caveats(engines_in_trouble())}
+    assert "with steps that take 1 %" in of_engines[CaveatCode.PROFILE_ERROR_LEFT_OUT]
+    assert CaveatCode.STEPS_FROM_COEFFICIENTS in of_engines
 
 
 def test_only_the_verdict() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from capacity.performance import Kind, TokenPerformance
+from capacity.performance import Interval, Kind, TokenPerformance
 from capacity.profile.llm import Coefficients, Engine, LlmProfile, Scheduler
 from capacity.profile.steps import StepTiming
 from capacity.question.candidate import Limit, Verdict
@@ -17,7 +17,9 @@ from capacity.search import tokens
 from capacity.search.planner import silent
 from capacity.search.recommendation import Headroom, Tally
 from capacity.search.tokens import (
+    TokenRates,
     TokenRecommendation,
+    TokenSearch,
     length_caveats,
     llm_profile_caveats,
     recommend_tokens,
@@ -292,6 +294,14 @@ def test_what_a_search_leaves_open_is_said() -> None:
     )
 
 
+def test_a_budget_of_60_million_requests_ends_with_the_last_of_them() -> None:
+    search = TokenSearch(question(), Judge(), silent)
+    search.requests = 59_999_999
+    assert not search.out_of_budget
+    search.requests += 1
+    assert search.out_of_budget
+
+
 # ---- Rates -----------------------------------------------------------------------------------
 
 
@@ -322,6 +332,35 @@ def test_no_rate_at_all() -> None:
     assert (found.accepted_rps, found.verdict) == (None, Verdict.MISSED)
     left_open = replace(found.points[0][1], verdict=Verdict.INCONCLUSIVE)
     assert replace(found, points=((0.25, left_open),)).verdict is Verdict.INCONCLUSIVE
+
+
+def test_the_limit_that_is_shown_binds_where_the_plan_ends() -> None:
+    """At the largest rate accepted, or tried where none was; of what no numbers are known of, the first."""
+
+    def at(verdict: Verdict, median_s: float) -> TokenCandidate:
+        quantiles_s = {0.5: Interval.exact(median_s), 0.9: Interval.exact(1.0)}
+        return TokenCandidate(
+            plan=SCENARIO.plan, verdict=verdict, performance=performance(response_quantiles_s=quantiles_s)
+        )
+
+    asked = replace(SCENARIO, objective=TokenObjective(limits={0.5: 1.0, 0.9: 2.0}))
+    held, late = at(Verdict.MET, 0.1), at(Verdict.MISSED, 0.9)
+    unknown = TokenCandidate(plan=SCENARIO.plan, verdict=Verdict.MISSED)
+
+    def shown(*candidates: TokenCandidate, accepted_rps: float | None = None) -> float | None:
+        return TokenRates(
+            scenario=asked,
+            saturation=saturated_at(9.0),
+            points=tuple(enumerate(candidates)),
+            accepted_rps=accepted_rps,
+            refused_rps=3.0,
+        ).promise.quantile
+
+    assert shown(late, held, late, unknown, accepted_rps=1.0) == 0.9
+    assert shown(held, late, held, unknown, accepted_rps=2.0) == 0.9
+    assert shown(at(Verdict.MISSED, 0.1), late, unknown) == 0.5
+    assert shown(late, at(Verdict.MISSED, 0.1)) == 0.9
+    assert shown(unknown) == 0.5
 
 
 # ---- Notes -----------------------------------------------------------------------------------

@@ -238,3 +238,31 @@ def test_a_doubt_is_looked_at_longer_only_where_that_is_asked() -> None:
     assert asker.ask(question, plan, "").verdict is Verdict.INCONCLUSIVE
     careful = [asker.ask(question, plan, "", careful=True).verdict for _ in range(3)]
     assert careful == [Verdict.MET, Verdict.MET, Verdict.INCONCLUSIVE]  # the third is beyond the budget
+
+
+def test_budgets_end_with_the_request_that_they_name() -> None:
+    """300 million requests in all, and 60 million of them for longer looks."""
+
+    class Free(NoJudge):
+        def accepts(self, scenario: Scenario) -> Candidate:
+            return Candidate(plan=scenario.plan, verdict=Verdict.INCONCLUSIVE)
+
+        def search(self, scenario: Scenario, attempt: int) -> Candidate:
+            assert attempt == 1
+            return Candidate(plan=scenario.plan, verdict=Verdict.MET, requests=7)
+
+    told: list[str] = []
+    asker = Asker(Free(), told.append)
+    question, plan = question_of(), plan_of(4, routing=Routing.SHARED_QUEUE)
+    asker.requests = 299_999_999
+    assert asker.ask(question, plan, "looking").rejection is None
+    asker.requests = 300_000_000
+    assert asker.ask(question, plan, "looking").rejection == Rejection(
+        limit=Limit.BUDGET, allowed=300_000_000, needed=600_000_000
+    )
+    asker.requests, asker.careful_requests = 0, 59_999_999
+    assert asker.ask(question, plan, "looking", careful=True).verdict is Verdict.MET
+    assert (asker.requests, asker.careful_requests) == (7, 60_000_006)
+    asker.careful_requests = 60_000_000
+    assert asker.ask(question, plan, "looking", careful=True).verdict is Verdict.INCONCLUSIVE
+    assert told == ["looking", "looking", "looking, more carefully", "looking"]

@@ -15,9 +15,12 @@ from capacity.performance import Interval, Kind, Performance
 from capacity.question.plan import BatchTimer, Routing
 from capacity.queues.durations import Duration, Family
 from capacity.queues.markov.mm1 import MM1
+from simulations.draws.arrivals import Seed, Stage
 from simulations.draws.service import ExponentialTimes
+from simulations.replication import Engine
 from simulations.statistics.intervals import Estimate
 from simulations.statistics.pool import Pool
+from simulations.statistics.sample import Length
 from simulations.validation.agreement import Agreement, Row, compare, rows_document, verdict_exit_code
 from simulations.validation.grid import Grid, systems
 from simulations.validation.systems import DurationTimes, System, TableTimes
@@ -240,16 +243,115 @@ def test_the_short_grid_has_every_law():
     ]
 
 
-@pytest.mark.long
 def test_the_full_grid_holds_the_short_one_and_more_loads():
     short, full = ([system.name for system in systems(grid)] for grid in (Grid.SHORT, Grid.FULL))
     assert full[: len(short)] == short
-    assert len(full) > 3 * len(short)
+    assert full[len(short) :] == [
+        "M/M/1 load 0.3",
+        "M/M/1 load 0.9",
+        "M/M/32 load 0.8",
+        "M/M/1/5 load 0.8",
+        "M/M/8/12 load 1",
+        "M/M/4/4 load 0.9",
+        "M/G/1 deterministic scv 0 load 0.8",
+        "M/G/1 erlang scv 0.5 load 0.7",
+        "M/G/1 gamma scv 2 load 0.6",
+        "M/G/1 lognormal scv 1 load 0.7",
+        "M/D/1 load 0.5",
+        "M/D/2 load 0.8",
+        "M/D/16 load 0.8",
+        "GI/M/1 cv 2 load 0.6",
+        "GI/M/4 cv 2 load 0.7",
+        "GI/M/1 cv 0.5 load 0.8",
+        "GI/M/4 cv 0 load 0.8",
+        "MMPP/M/1 ratio 5 120 s in 240 s load 0.75",
+        "MMPP/M/2 ratio 3 20 s in 60 s load 0.6",
+        "MMPP/M/4 ratio 10 5 s in 65 s load 0.5",
+        "resnet50-t4-fp16 1..16 load 0.3",
+        "resnet50-t4-fp16 1..16 load 0.5",
+        "resnet50-t4-fp16 1..16 load 0.8",
+        "resnet50-t4-fp16 1..16 load 0.9",
+        "bert-large-384-l40s-fp16 1..8 load 0.3",
+        "bert-large-384-l40s-fp16 1..8 load 0.5",
+        "bert-large-384-l40s-fp16 1..8 load 0.8",
+        "bert-large-384-l40s-fp16 1..8 load 0.9",
+        "jasper-7s-t4-fp16 1..4 load 0.3",
+        "jasper-7s-t4-fp16 1..4 load 0.5",
+        "jasper-7s-t4-fp16 1..4 load 0.8",
+        "jasper-7s-t4-fp16 1..4 load 0.9",
+        "resnet50-t4-fp16 1..16 load 0.3 oldest wait 0.9",
+        "resnet50-t4-fp16 1..16 load 0.3 open wait 0.9",
+        "resnet50-t4-fp16 1..16 load 0.8 oldest wait 0.4",
+        "resnet50-t4-fp16 1..16 load 0.8 open wait 0.4",
+        "resnet50-t4-fp16 1..16 load 0.9 oldest wait 0.4",
+        "resnet50-t4-fp16 1..16 load 0.9 open wait 0.4",
+        "bert-large-384-l40s-fp16 1..8 load 0.3 oldest wait 0.9",
+        "bert-large-384-l40s-fp16 1..8 load 0.3 open wait 0.9",
+        "bert-large-384-l40s-fp16 1..8 load 0.8 oldest wait 0.4",
+        "bert-large-384-l40s-fp16 1..8 load 0.8 open wait 0.4",
+        "bert-large-384-l40s-fp16 1..8 load 0.9 oldest wait 0.4",
+        "bert-large-384-l40s-fp16 1..8 load 0.9 open wait 0.4",
+        "jasper-7s-t4-fp16 1..4 load 0.3 oldest wait 0.9",
+        "jasper-7s-t4-fp16 1..4 load 0.3 open wait 0.9",
+        "jasper-7s-t4-fp16 1..4 load 0.8 oldest wait 0.4",
+        "jasper-7s-t4-fp16 1..4 load 0.8 open wait 0.4",
+        "jasper-7s-t4-fp16 1..4 load 0.9 oldest wait 0.4",
+        "jasper-7s-t4-fp16 1..4 load 0.9 open wait 0.4",
+        "bert-large-384-l40s-fp16 1..8 load 0.5 open wait 0.5 x 2 round-robin",
+        "bert-large-384-l40s-fp16 1..8 load 0.8 x 5 round-robin",
+        "bert-large-384-l40s-fp16 1..8 load 0.5 open wait 0.5 x 2 random",
+        "bert-large-384-l40s-fp16 1..8 load 0.8 x 5 random",
+        "M/M[1,4]/1 load 0.7",
+        "M/M[1,8]/3 load 0.7",
+        "M/M[1,32]/1 load 0.6",
+        "M/M_b[1,3]/3 load 0.7",
+        "M/M/2//3 think 0 s",
+        "M/M/1//20 think 12 s",
+        "M/M/2//40 think 15 s",
+        "bert-large-384-l40s-fp16 1..8 users 6 think 1",
+        "jasper-7s-t4-fp16 1..4 users 30 think 10",
+        "M/M/1 x 4 random load 0.3",
+        "M/M/1 x 8 round-robin load 0.8",
+        "M/M/1 x 2 least-outstanding load 0.4",
+        "M/M/1 x 2 least-outstanding load 0.8",
+        "M/M/1 x 100 power-of-two load 0.7",
+        "M/M/4 on one device, slowdown 4, load 0.7",
+        "M/M/2 on one device, slowdown 2.4, load 0.6",
+        "one slot, lengths of 3 kinds, load 0.6",
+        "equal passes, outputs of 3, 0.5 at once",
+        "equal passes, outputs of 10, 12 at once",
+        "room for all, geometric outputs of 50, load 0.3",
+        "room for all, geometric outputs of 50, load 0.7",
+        "4 slots, geometric outputs of 6, a = 0.01 s, load 0.7",
+        "4 slots, geometric outputs of 6, a = 0 s, load 0.6",
+        "8 slots, geometric outputs of 20, a = 0.01 s, load 0.8",
+        "prompts of 100, 6 slots, 8000 tokens a pass, load 0.8",
+        "M/M/1 retrial rate 0.5, load 0.2",
+        "M/M/4/4 load 0.7, 3 attempts up to 1000 s later",
+        "M/M/1+D patience 3 s, load 0.8",
+        "M/M/4 newest first, load 1.25, timeout 2 s",
+        "M/M/1 exponential pauses of 2 s every 22 s, load 0.66",
+        "M/M/1 deterministic pauses of 2 s every 22 s, load 0.5",
+        "M/M/4 breakdowns of 10 s, up 0.909 of the time, load 0.6",
+        "3 copies to 3 replicas, load 0.5",
+        "2 copies to 8 replicas, load 0.7",
+        "hedge after 1.5 s, lognormal scv 2",
+    ]
     assert len(set(full)) == len(full)
-    for profile in ("resnet50-t4-fp16 1..16", "bert-large-384-l40s-fp16 1..8", "jasper-7s-t4-fp16 1..4"):
-        assert {f"{profile} load {load:g}" for load in (0.3, 0.5, 0.8, 0.9)} <= set(full)
-        for timer in ("oldest", "open"):
-            assert sum(name.startswith(profile) and f" {timer} wait" in name for name in full) >= 3
+
+
+def test_what_is_played_is_near_its_law_after_few_requests():
+    """Within 8 %, three standard errors of the least certain mean; `capacity agreement` looks more closely."""
+    for system in systems(Grid.SHORT):
+        warm_up = math.ceil(5.0 * system.relaxation_requests)
+        length = Length(warm_up=warm_up, measured=30_000, cool_down=system.cool_down_requests)
+        seeds = [Seed(value=1, stage=Stage.AGREEMENT, replication=number) for number in range(2)]
+        pool = system.pool.of([system.replicate(system.task(length, seed, Engine.KERNEL)) for seed in seeds])
+        off = {
+            name: quantity.estimate(pool).value / quantity.theory - 1.0
+            for name, quantity in system.quantities().items()
+        }
+        assert {name: round(share, 3) for name, share in off.items() if abs(share) > 0.08} == {}, system.name
 
 
 def test_an_approximation_brings_its_error_along():
@@ -273,8 +375,9 @@ def test_no_law_may_lie_farther_from_the_simulation_than_1_percent_and_exact_one
     allowed: dict[str, list[float]] = {}
     for system in systems(Grid.SHORT):
         compared = system.quantities() if isinstance(system, System) else system.compared
-        allowed[system.name] = [one.allowance for one in compared.values() if one.allowance > 0.0]
+        allowed[system.name] = [one.allowance for one in compared.values() if one.allowance != 0.0]
     assert max(itertools.chain.from_iterable(allowed.values())) < 0.01
+    assert min(itertools.chain.from_iterable(allowed.values())) > 0.0
     assert [name for name, allowances in allowed.items() if allowances] == [
         "M/M/1 x 100 power-of-two load 0.5",
         "room for all, constant outputs of 50, load 0.5",

@@ -5,7 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, CancelledError, Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,6 +128,89 @@ def test_a_single_worker_is_enough() -> None:
 def test_no_scheduler_is_named_with_its_mend(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster_executor, "PATIENCE_S", 0.5)
     with pytest.raises(DependencyError, match="no Dask scheduler answers"), cluster("tcp://127.0.0.1:1"):
+        pass
+
+
+class Executor:
+    """Runs what is submitted at once, and counts it."""
+
+    def __init__(self) -> None:
+        self.submitted = 0
+
+    def submit(self, function: Callable[[int], int], task: int) -> Future[int]:
+        self.submitted += 1
+        future: Future[int] = Future()
+        future.set_result(function(task))
+        return future
+
+
+class Client:
+    """A cluster of one worker, as far as it is asked."""
+
+    def __init__(self, threads: int = 3, failure: Exception | None = None) -> None:
+        self.threads, self.failure, self.closed, self.executor = threads, failure, 0, Executor()
+
+    def __call__(self, address: str, timeout: float, set_as_default: bool) -> "Client":
+        assert (address, set_as_default) == ("tcp://a:1", False)
+        return self
+
+    def wait_for_workers(self, count: int, timeout: float) -> None:
+        assert (count, timeout) == (1, 10.0)
+
+    def run(self, function: Callable[[], dict[str, str]]) -> dict[str, dict[str, str]]:
+        if self.failure is not None:
+            raise self.failure
+        return {"tcp://w:1": function()}
+
+    def nthreads(self) -> dict[str, int]:
+        return {"tcp://w:1": self.threads}
+
+    def get_executor(self, pure: bool) -> Executor:
+        assert not pure  # the same task twice is two tasks
+        return self.executor
+
+    def close(self, timeout: float) -> None:
+        self.closed += 1
+        raise OSError("it is gone already")
+
+
+@pytest.mark.parametrize(("threads", "window"), [(3, 64), (16, 64), (17, 68)])
+def test_four_tasks_a_thread_are_under_way_and_never_few(
+    monkeypatch: pytest.MonkeyPatch, threads: int, window: int
+) -> None:
+    client = Client(threads)
+    monkeypatch.setattr("distributed.Client", client)
+    with cluster("tcp://a:1") as mapper:
+        results = iter(mapper(abs, range(-100, 0)))
+        assert next(results) == 100
+        assert client.executor.submitted == window
+    assert client.closed == 1
+
+
+def test_a_worker_without_capacity_is_told_to_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Client(failure=ModuleNotFoundError("No module named 'simulations'"))
+    monkeypatch.setattr("distributed.Client", client)
+    said = r"a worker of tcp://a:1 cannot run capacity \(ModuleNotFoundError: No module .*\); install capacity there"
+    with pytest.raises(DependencyError, match=said), cluster("tcp://a:1"):
+        pass
+    assert client.closed == 1
+
+
+@pytest.mark.parametrize("error", [BrokenExecutor(), CancelledError()])
+def test_a_lost_cluster_says_so_and_other_errors_stay(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr("distributed.Client", Client())
+    with pytest.raises(DependencyError, match="the cluster at tcp://a:1 is lost"), cluster("tcp://a:1"):
+        raise error
+    with pytest.raises(ZeroDivisionError), cluster("tcp://a:1"):
+        raise ZeroDivisionError
+
+
+def test_without_dask_it_is_told_how_to_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    said = "--cluster needs Dask; pip install distributed"
+    with pytest.raises(DependencyError, match=said), cluster("tcp://a:1"):
         pass
 
 

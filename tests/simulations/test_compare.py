@@ -17,11 +17,13 @@ from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.comparison import Comparison, Contender
 from capacity.question.plan import Plan, Routing
 from capacity.search.exact import predict
+from capacity.traffic.lengths import LengthLaw, LengthLaws
 from capacity.traffic.workload import ClosedPopulation, TraceArrivals, Workload
 from simulations.compare import PairedSimulation, correlation, longest, scatter, together
 from simulations.compare_tokens import PairedTokens
 from simulations.replication import Engine
 from simulations.statistics.sample import Length
+from simulations.validation.token_systems import law_scenario, one_each
 
 QUANTILES = (0.8, 0.95)
 SEEDS = 40
@@ -171,6 +173,10 @@ def test_what_cannot_be_compared_says_why() -> None:
         PairedSimulation()([contender(FAST), contender(SLOW)], Workload(arrival_rate_rps=9.0))
     with pytest.raises(InconclusiveError, match="raise --requests-max"):
         PairedSimulation(requests_max=1000)([contender(FAST), contender(SLOW)], CALM)
+    lengths = LengthLaws(LengthLaw(kind="constant", mean=1), LengthLaw(kind="constant", mean=20))
+    calm, busy = (law_scenario(rate_rps, lengths, one_each(0.01, 0.001), slots=4) for rate_rps in (1.0, 99.0))
+    with pytest.raises(UnstableError, match="99 rps on 14.3 rps of 1 replica"):
+        PairedTokens(requests_max=1000)([calm, busy])
 
 
 # ---- Parts ------------------------------------------------------------------------------------
@@ -259,6 +265,7 @@ def test_what_is_not_said_of_a_comparison_is_two_per_cent_at_95() -> None:
     for usual in (PairedSimulation(), PairedTokens()):
         found = (usual.seed, usual.confidence, usual.precision, usual.requests_max)
         assert found == (0, 0.95, 0.02, 100_000_000)
+        assert "mapper" not in repr(usual)
 
 
 def test_resamples_scatter_by_students_t() -> None:

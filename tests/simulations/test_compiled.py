@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
+from types import FunctionType, SimpleNamespace
 
 import pytest
 from numba.core import types
@@ -223,3 +224,51 @@ def test_constants_of_a_caller_share_one_machine_code() -> None:
         _shifted.get_call_template((types.float64, types.literal(places)), {})  # type: ignore[attr-defined]
     assert len(_shifted.signatures) == 1  # type: ignore[attr-defined]
     assert _shifted(0.5, 3) == 3.5
+
+
+# ---- Where it is kept ------------------------------------------------------------------------
+
+
+def test_machine_code_is_kept_at_the_first_place_that_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where numba is told to, beside the sources, in the home; nowhere, if none of these can be written."""
+    find = simulations.compiled._folder.__wrapped__
+    monkeypatch.setattr("simulations.compiled.config.CACHE_DIR", str(tmp_path / "given"))
+    monkeypatch.setattr("simulations.compiled._HERE", tmp_path / "here")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    places = [tmp_path / "given", tmp_path / "here" / "__pycache__", tmp_path / "home" / "capacity"]
+    for place in places:
+        assert find() == place / "compiled"
+        shutil.rmtree(place)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text("a file, which no folder can be made in")
+    assert find() is None
+    monkeypatch.setattr("simulations.compiled.config.CACHE_DIR", "")
+    places[1].unlink()
+    assert find() == places[1] / "compiled"
+
+
+def test_what_cannot_be_kept_is_compiled_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a folder, or without the file of the sources, as in an archive."""
+    assert simulations.compiled._place(one_more) is not None
+    with monkeypatch.context() as patch:
+        patch.setattr("simulations.compiled._folder", lambda: None)
+        assert simulations.compiled._place(one_more) is None
+        assert simulations.compiled.compiled(one_more)(2.0) == 3.0
+    archived = FunctionType(one_more.__code__.replace(co_filename="/no/such.zip/m.py"), {})
+    archived.__module__ = "simulations.archived"
+    assert simulations.compiled._place(archived) is None
+
+
+def one_more(number: float) -> float:
+    return number + 1.0
+
+
+def test_another_version_of_numba_keeps_its_own_ways() -> None:
+    """Parts of it that are not there are left alone."""
+    for dispatcher in (SimpleNamespace(), SimpleNamespace(_cache=SimpleNamespace(_cache_file=object()))):
+        before = dict(vars(dispatcher))
+        simulations.compiled._keep_by_content(dispatcher, Path("nowhere"))
+        simulations.compiled._trust_no_disk(dispatcher)
+        assert vars(dispatcher) == before

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from cases import sample_of, values_of
 
-from capacity.errors import InconclusiveError, InputError
-from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.errors import DomainError, InconclusiveError, InputError
+from capacity.profile.profile import BatchTiming, ServiceProfile, Spells
 from capacity.question.plan import Plan, Routing
 from capacity.question.scenario import Scenario
 from capacity.traffic.workload import (
@@ -22,7 +22,7 @@ from capacity.traffic.workload import (
     TraceArrivals,
     Workload,
 )
-from simulations.case import Case, arrivals_scv, run_length, tasks
+from simulations.case import Case, arrivals_scv, counted_min, run_length, tasks
 from simulations.draws.arrivals import Seed, Stage
 from simulations.looks import (
     INDEPENDENT_EXCEEDANCES_MIN,
@@ -160,6 +160,24 @@ def test_cool_down_is_two_full_fleets_but_a_tenth_at_most() -> None:
     assert run_length(case_of(0.64, replicas=3, batch=4, routing=Routing.POWER_OF_TWO)).cool_down == 24
     length = run_length(case_of(0.1, replicas=400, batch=4, routing=Routing.SHARED_QUEUE))
     assert length.cool_down == length.measured // 10 < 2 * 400 * 4
+
+
+def test_spells_are_waited_for_and_many_of_them_seen() -> None:
+    """At 64 requests a second 128 in 2 s: forgotten beside the queue's 16, and 2000 of them seen beside its own."""
+    spells = Spells(share=0.5, lasting_s=2.0)
+    case = case_of(0.64, replicas=1)
+    varies = with_(case, profile=replace(PROFILE, spells=spells))
+    assert run_length(varies).warm_up == pytest.approx(10 * (16 + 128), abs=1)
+    assert counted_min(case) == pytest.approx(50_000 * 16 / 4)
+    assert counted_min(varies) == pytest.approx(2_000 * 128 + 50_000 * 16 / 4)
+    fleet = case_of(0.64, replicas=5, routing=Routing.POWER_OF_TWO)
+    assert counted_min(fleet) == pytest.approx(50_000 * 16 / 4)  # of five queues each
+    shared = case_of(0.64, replicas=5, routing=Routing.SHARED_QUEUE)
+    assert counted_min(shared) == pytest.approx(50_000 * 16 / 4)  # of one
+    users = with_(varies, workload=ClosedPopulation(users=3, think_time_s=1.0))
+    assert users.requests_in_spell == 0.0
+    with pytest.raises(DomainError, match="users have no gaps of their own"):
+        users.variability  # noqa: B018
 
 
 @pytest.mark.parametrize(

@@ -678,3 +678,23 @@ def test_statistics_are_resampled_together_and_alike_by_one_seed() -> None:
     assert ask(resamples=50, seed=2)[1] != apart
     wider, narrower = ask(confidence=0.99)[1], ask(confidence=0.5)[1]
     assert wider.low < narrower.low < narrower.high < wider.high
+
+
+def test_what_a_judge_is_not_told_is_two_per_cent_at_95_of_100_million() -> None:
+    usual = SimulationJudge()
+    found = (usual.seed, usual.confidence, usual.precision, usual.requests_max)
+    assert found == (0, 0.95, 0.02, 100_000_000)
+    assert "mapper" not in repr(usual)
+
+
+def test_intervals_of_samples_are_95_per_cent_of_400_resamples() -> None:
+    samples_s = tuple(np.random.default_rng(2).random(9).tolist())
+    profile = ServiceProfile(name="few", timings=(BatchTiming(batch_size=1, samples_s=samples_s),))
+
+    def means(one: ServiceProfile) -> list[float]:
+        return [one.service_mean_s(1)]
+
+    usual = sampling_intervals([profile], means)
+    assert usual == sampling_intervals([profile], means, confidence=0.95, resamples=400, seed=1)
+    for other in ({"confidence": 0.9}, {"resamples": 399}, {"seed": 2}):
+        assert sampling_intervals([profile], means, **other) != usual

@@ -16,7 +16,7 @@ from capacity.recovery.stress import Stress
 from capacity.traffic.workload import MmppArrivals, TraceArrivals, Workload
 from simulations.draws.arrivals import Seed, Stage
 from simulations.draws.attempts import AttemptDraws
-from simulations.draws.outages import attempt_draws, faults_of, first_tries_s
+from simulations.draws.outages import attempt_draws, faults_of, first_tries_s, inside
 from simulations.stress import StressSimulation
 
 
@@ -124,6 +124,18 @@ def test_faults_are_those_of_the_trigger() -> None:
     mean = 4 * 60.0 * 0.5 / (1.0 + 0.1 * 0.5)
     assert abs(len(pauses) - mean) < 4.0 * np.sqrt(mean)
     assert {one.replica for one in pauses} == {0, 1, 2, 3}
+
+
+def test_time_outside_of_the_server_is_taken_off_what_clients_wait() -> None:
+    clients = Clients(timeout_s=0.5, deadline_s=2.0, attempts=3)
+    assert inside(clients, 0.0) == clients
+    left = inside(clients, 0.125)
+    assert (left.timeout_s, left.deadline_s, left.attempts) == (0.375, 1.875, 3)
+    assert inside(Clients(), 9.0) == Clients()
+    with pytest.raises(DomainError, match="a timeout of 0.5 s is no longer than the request overhead, 0.5 s"):
+        inside(clients, 0.5)
+    with pytest.raises(DomainError, match="a deadline of 2 s is no longer than the request overhead, 3 s"):
+        inside(Clients(deadline_s=2.0), 3.0)
 
 
 BREAKDOWNS = Breakdowns(mtbf_s=200.0, recovery_s=50.0)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from stresses import fleet_in_trouble
 
-from capacity.errors import InconclusiveError
+from capacity.errors import DomainError, InconclusiveError
 from capacity.recovery.clients import Clients
 from capacity.recovery.findings import Run
 from capacity.recovery.protection import Abandoned, Protection
@@ -141,6 +141,17 @@ def test_the_shortest_horizon_shows_a_recovery() -> None:
         assert seen(stress=stress).recovered_s == 0.0, lasting_s
 
 
+def test_clients_that_are_undecided_for_part_of_a_second_leave_a_recovery_to_be_seen() -> None:
+    """Three tries of 10.25 s take 30.75 s, for which success is looked at 32 times, once a second."""
+    clients = Clients(timeout_s=10.25, attempts=3)
+    stress = fleet_in_trouble("spike:2x,10s", clients, rate_rps=100.0, horizon_s=36.0)
+    assert seen(stress=stress).recovered_s == 0.0
+    with pytest.raises(
+        DomainError, match="the horizon must be at least 36 s, so that a recovery can be seen"
+    ):
+        replace(stress, horizon_s=35.9)
+
+
 def test_only_failures_from_the_trigger_to_the_recovery_are_lost() -> None:
     """Some fail before the trigger, and some long after: one in a hundred, which is no harm."""
     run = seen((0.0, 170.0), every=100)
@@ -155,6 +166,7 @@ def test_a_fleet_that_fails_before_the_trigger_has_nothing_to_come_back_to() -> 
     with pytest.raises(InconclusiveError, match="nothing to come back to"):
         seen((30.0, 45.5))
     assert seen((30.0, 44.0)).baseline == pytest.approx(14.5 / 28.5)
+    assert seen((30.0, 44.25)).baseline == 0.5
 
 
 def test_who_is_in_the_fleet_when_the_trigger_begins_is_lost_and_no_part_of_the_baseline() -> None:
@@ -229,4 +241,5 @@ def test_p99_of_those_that_succeed_meanwhile_with_the_overhead() -> None:
     )
     run = run_of(stress, answered, UNTIL_S, 0.25)
     assert run.response_p99_s == pytest.approx(0.99 * 2.0 + 0.25)
-    assert seen((60.0, 69.0)).response_p99_s is None  # of too few
+    assert seen().response_p99_s == pytest.approx(0.02)  # of 1000
+    assert seen((60.0, 60.01)).response_p99_s is None

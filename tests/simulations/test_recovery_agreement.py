@@ -68,6 +68,19 @@ def test_either_engine_plays_it(name: str) -> None:
     assert (kernel.attempts, kernel.retried, kernel.lost) == (simpy.attempts, simpy.retried, simpy.lost)
 
 
+def test_each_engine_is_asked_for_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    system, asked = SYSTEMS["redundancy"](), []
+    for name in ("run_kernel", "run_reference"):
+        engine = getattr(trouble, name)
+        monkeypatch.setattr(
+            trouble, name, lambda *case, name=name, run=engine: asked.append(name) or run(*case)
+        )
+    length = Length(warm_up=1, measured=20, cool_down=1)
+    for engine in (Engine.KERNEL, Engine.SIMPY):
+        replicate_attempts(system.task(length, Seed(value=1), engine))
+    assert asked == ["run_kernel", "run_reference"]
+
+
 def test_as_many_attempts_as_there_may_be_are_as_good_as_any_number() -> None:
     """Of requests that try again for ever hardly one in a hundred thousand would need more."""
     system = trouble.retrial(4, 0.6, 0.5)

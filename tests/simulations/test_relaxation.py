@@ -63,6 +63,20 @@ def test_a_far_limit_is_none(queues: int, variability: float) -> None:
     assert open_relaxation_requests(0.7, queues, 3.0, variability, 5) < without
 
 
+def test_walls_hasten_what_varies_by_half_of_it_and_never_less_than_a_tenth() -> None:
+    """At load 0.64 the drift alone takes 16 requests, and two walls of 3 places add 2(1 - cos 45°)/0.8."""
+    walls, drift = 2.0 * (1.0 - math.sqrt(0.5)) / 0.8, 1.0 / 16.0
+    for variability, queues, expected in (
+        (0.0, 1, 1.0 / (0.1 * walls + drift)),
+        (0.2, 1, 1.0 / (0.1 * walls + drift)),
+        (0.4, 1, 1.0 / (0.2 * walls + drift)),
+        (4.0, 9, 9.0 / (2.0 * walls + drift / 2.0)),
+    ):
+        assert limited_relaxation_requests(0.64, queues, 0.0, variability, 3) == pytest.approx(expected)
+    assert limited_relaxation_requests(0.64, 1, 3.0, 4.0, 3) == 3.0  # in service
+    assert limited_relaxation_requests(0.64, 1, 0.5, 4.0, 3) == 1.0
+
+
 def test_a_run_of_limited_queues_is_long_enough_at_any_load() -> None:
     def warm_up(load: float, limit: int | None) -> int:
         plan = Plan(profile="made-up", replicas=1, batch_size_max=4, queue_limit=limit)
@@ -136,6 +150,20 @@ def test_bursts_of_a_hair_and_short_leave_it_as_it_is(queues: int, variability: 
     arrivals = MmppArrivals(ratio=1.0 + 1e-9, burst_mean_s=0.1, calm_mean_s=0.1)
     bursty = modulated_relaxation_requests(arrivals, 0.8, 0.8, queues, 1.0, variability, None)
     assert bursty == pytest.approx(relaxation_requests(0.8, queues, 1.0, variability), rel=1e-6)
+
+
+@pytest.mark.parametrize(("variability", "queues"), [(2.0, 1), (6.0, 1), (6.0, 4)])
+def test_bursts_of_a_hair_between_walls_take_twice_what_the_walls_leave(
+    variability: float, queues: int
+) -> None:
+    """Of M/M/1/10 at load 0.8, whose requests move together; beside the phases and what is in service."""
+    arrivals = MmppArrivals(ratio=1.0 + 1e-9, burst_mean_s=0.1, calm_mean_s=0.1)
+    found = modulated_relaxation_requests(arrivals, 0.8, 0.8, queues, 3.0, variability, 10)
+    together = variability / 2.0
+    come, served = 0.8 / queues / together, 1.0 / queues / together
+    angle = math.pi / (10.0 / together + 1.0)
+    rate = come + served - 2.0 * math.sqrt(come * served) * math.cos(angle)
+    assert found == pytest.approx(0.8 / 20.0 + 2.0 * 0.8 / rate + 3.0, rel=1e-6)
 
 
 def test_nothing_is_forgotten_before_a_request_comes() -> None:
@@ -233,6 +261,26 @@ def test_users_who_think_walk_in_smaller_numbers(queues: int, users: int, think_
     assert allowed <= closed_relaxation_requests(ClosedPopulation(users=users), plan)
 
 
+@pytest.mark.parametrize(
+    ("users", "think_s", "batch", "walking"),
+    [
+        (8, None, 1, 8.0),
+        (12, 3.0, 1, 12.0),  # 6 think, and all may walk by chance
+        (30, 20.0, 1, 8.0 + 2.0),  # at load 0.75 two queues hold 2/0.25
+        (100, 51.0, 4, 30.0 + 8.0),  # near load 1 three standard deviations, and two batches
+        (100, 40.0, 4, 20.0 + 30.0 + 8.0),  # 20 more than are served while they think
+    ],
+)
+def test_so_many_users_walk_between_two_queues(
+    users: int, think_s: float | None, batch: int, walking: float
+) -> None:
+    """They forget within 1.5 N(1 + N/2) requests; two requests a second are served."""
+    plan = Plan(profile="x", replicas=2, batch_size_max=batch, routing=Routing.RANDOM)
+    population = ClosedPopulation(users=users, think_time_s=think_s or 0.0)
+    found = closed_relaxation_requests(population, plan, None if think_s is None else 2.0)
+    assert found == pytest.approx(1.5 * walking * (1.0 + walking / 2.0))
+
+
 def test_users_who_think_for_long_cost_no_more_than_a_rate() -> None:
     """30,000 users who think for a minute are 500 requests per second, and far from waiting all at once."""
     plan = Plan(profile="x", replicas=2, batch_size_max=8)
@@ -301,6 +349,9 @@ def test_users_are_hurried_by_degrees_before_anything_counts() -> None:
     hardly = replace(users, think_time_s=1e-6).think_means_s(np.arange(1000))
     assert hardly[700] > 0.03 / 30.0  # not all of it goes into what moves nobody any more
     assert (hardly[750:] == 1e-6).all()
+    # The rate rises evenly: half way, and four fifths of the way to a twentieth of 30 ms.
+    assert means_s[375] == pytest.approx(1.0 / (0.5 / 0.03 + 0.5 / 0.002))
+    assert hardly[600] == pytest.approx(1.0 / (0.2 / 0.03 + 0.8 / 0.0015))
 
 
 def test_both_engines_hurry_users_alike() -> None:
@@ -321,6 +372,24 @@ def test_who_thinks_for_long_or_fills_all_batches_takes_no_turns() -> None:
         (task,) = tasks(case, run_length(case), Seed(value=0), range(1))
         assert task.workload == case.scenario.workload
         assert not isinstance(task.workload, SettlingUsers)
+
+
+def test_a_run_of_users_by_turns_settles_first_and_is_short() -> None:
+    """Of 8 users: 8000 requests until they have their turns; 20 of 2000 runs of 20,000 each; two of each at the end.
+
+    Who changes turns within a few requests needs none of it, and 10 relaxation times of a request each.
+    """
+    assert run_length(by_turns(0.003)) == Length(warm_up=8_000, measured=20_000 * 160 // 2_000, cool_down=16)
+    assert run_length(by_turns(1.0)) == Length(warm_up=80, measured=20_000, cool_down=16)
+    assert counted_min(by_turns(0.003)) == pytest.approx(2_000 * 1_600 / 8)
+    assert counted_min(by_turns(1.0)) == pytest.approx(50_000)
+    wide = ServiceProfile(
+        name="by-turns", timings=tuple(BatchTiming(batch_size=size, mean_s=0.03) for size in (1, 400))
+    )
+    plan = Plan(profile="by-turns", replicas=1, batch_size_max=400)
+    for users, settling in ((30, 30_000), (100, 50_000), (300, 60_000)):
+        crowd = ClosedPopulation(users=users, think_time_s=0.001)
+        assert run_length(by_turns(0.0, profile=wide, plan=plan, workload=crowd)).warm_up == settling
 
 
 def test_a_short_run_never_refuses_users_who_all_come_at_the_start() -> None:

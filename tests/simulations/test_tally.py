@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numba import njit
 
+from capacity.errors import InputError
 from simulations.draws.records import Floats
 from simulations.statistics import sample as module
 from simulations.statistics.sample import (
@@ -349,6 +350,7 @@ def test_no_more_than_half_of_a_short_run_is_warm_up() -> None:
     columns[3][:] = 1
     sample = reduce_in_parts(columns, Length(warm_up=80, measured=110, cool_down=10), 1, NOTHING)
     assert sample.counted == 45
+    assert not any(word in repr(sample) for word in ("Tally", "rises_s"))
 
 
 def test_a_run_that_is_no_shorter_than_asked_keeps_its_warm_up() -> None:
@@ -366,3 +368,20 @@ def test_a_response_of_zero_is_zero_in_cells() -> None:
     responses = reduction.sample().responses
     assert not responses.is_exact
     assert (responses.count, responses.positive, responses.quantile_s(0.999)) == (count, 0, 0.0)
+
+
+def test_counted_requests_at_one_instant_have_no_rate_unless_it_is_known() -> None:
+    reduction = Reduction(Length(warm_up=1, measured=2, cool_down=0), 3, 0.0, NOTHING, NOTHING)
+    arrived_s = np.array([0.0, 1.0, 1.0])
+    reduction.add(arrived_s, arrived_s, arrived_s + 0.5, np.ones(3, dtype=np.int64))
+    with pytest.raises(InputError, match="all 2 counted requests arrive at one instant; a rate needs more"):
+        reduction.sample()
+    assert reduction.sample(9.0).window_s == 9.0
+
+
+def test_of_requests_that_are_all_rejected_nothing_is_said() -> None:
+    reduction = Reduction(Length(warm_up=1, measured=2, cool_down=0), 3, 0.0, NOTHING, NOTHING)
+    arrived_s = np.array([0.0, 1.0, 2.0])
+    reduction.add(arrived_s, arrived_s, arrived_s + 0.5, np.array([1, 0, 0]))
+    with pytest.raises(InputError, match="all 2 counted requests are rejected; allow more of them to wait"):
+        reduction.sample()

@@ -60,6 +60,7 @@ def test_a_sample_is_of_the_requests_that_count() -> None:
     assert sample_of(part=slice(1, 5)).rises_s == (1.0,)  # and 3.5 s
     assert sample_of(part=slice(1, 2)).rises_s == (0.0,)
     assert found.missed == 2
+    assert "Tally" not in repr(found)
 
 
 @pytest.mark.parametrize(

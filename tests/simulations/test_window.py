@@ -1,5 +1,6 @@
 """The short stretch of a run that a report shows: batches that cannot overlap, and queues that add up."""
 
+import math
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
@@ -12,7 +13,15 @@ from capacity.question.plan import Plan, Routing
 from capacity.question.scenario import Scenario
 from capacity.question.window import Window
 from capacity.traffic.workload import ClosedPopulation, Demand, PoissonArrivals, TraceArrivals, Workload
-from simulations.reference.window import BATCHES_MAX, REPLICAS_MAX, _shortened, readable_length_s, watch
+from simulations.draws.records import Records
+from simulations.reference.window import (
+    BATCHES_MAX,
+    REPLICAS_MAX,
+    _shortened,
+    _window,
+    readable_length_s,
+    watch,
+)
 
 PROFILE = load_profile("resnet50-t4-fp16")
 POISSON = Workload(arrival_rate_rps=3200.0, arrivals=PoissonArrivals())
@@ -97,3 +106,85 @@ def test_a_long_trace_is_cut_at_its_own_pace() -> None:
     ratio = part.arrivals.rate_rps / part.arrival_rate_rps
     assert ratio == pytest.approx(whole.arrivals.rate_rps / whole.arrival_rate_rps)
     assert _shortened(whole, 6000) is whole
+
+
+# ---- By hand --------------------------------------------------------------------------------
+
+
+def records_of(
+    arrived_s: np.ndarray, took_s: float = 0.5, size: int = 1, replica: np.ndarray | None = None
+) -> Records:
+    """Requests that are served as they come, each in a batch of its own."""
+    count = len(arrived_s)
+    return Records(
+        arrived_s=arrived_s,
+        started_s=arrived_s,
+        finished_s=arrived_s + took_s,
+        batch_size=np.full(count, size),
+        replica=np.zeros(count, dtype=np.int64) if replica is None else replica,
+        oldest=np.arange(count),
+    )
+
+
+@pytest.mark.parametrize(
+    ("throughput_rps", "batch_size_mean", "replicas", "length_s"),
+    [
+        (400.0, 4.0, 4, 1.0),  # 100 batches a second, of which 160 last 1.6 s
+        (400.0, 4.0, 16, 2.0),  # half of them are shown: 3.2 s
+        (40_000.0, 10_000.0, 1, 0.5),  # half of 60,000 requests come within 0.75 s
+        (1.0, 1.0, 1, 10.0),
+    ],
+)
+def test_a_run_is_twice_the_window_after_a_hundred_batches(
+    throughput_rps: float,
+    batch_size_mean: float,
+    replicas: int,
+    length_s: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[int] = []
+
+    def run(one: Scenario, requests: int, seed: int) -> Records:
+        asked.append(requests)
+        return records_of(np.linspace(0.0, 100.0, 101))
+
+    monkeypatch.setattr("simulations.reference.window._run", run)
+    window = watch(scenario(replicas=replicas), throughput_rps, batch_size_mean, seed=1)
+    assert window is not None
+    assert (window.length_s, window.replicas, window.replicas_shown) == (length_s, replicas, min(8, replicas))
+    full_s = PROFILE.service_mean_s(16)
+    assert asked == [min(60_000, math.ceil(throughput_rps * (100.0 * full_s + 2.0 * length_s)) + 1)]
+    # It ends with 98 % of the arrivals, at 98 s.
+    ends_s = [batch.started_s + (98.0 - length_s) for batch in window.batches]
+    assert ends_s == pytest.approx(np.arange(math.floor(97.5 - length_s) + 1.0, 98.0))
+
+
+def test_a_run_shorter_than_its_window_is_shown_as_far_as_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    instants_s = np.linspace(0.0, 0.5, 101)
+    monkeypatch.setattr("simulations.reference.window._run", lambda *_: records_of(instants_s))
+    window = watch(scenario(), 4.0, 1.0, seed=1)
+    assert window is not None
+    assert window.length_s == pytest.approx(0.49)
+    monkeypatch.setattr("simulations.reference.window._run", lambda *_: records_of(np.zeros(9)))
+    assert watch(scenario(), 4.0, 1.0, seed=1) is None
+
+
+def test_batches_are_those_under_way_within_the_window_on_the_replicas_shown() -> None:
+    """From 10 to 12: neither what ends as it begins, nor what begins as it ends, nor what is lost or not shown."""
+    arrived_s = np.array([9.0, 9.25, 11.0, 11.0, 11.5, 11.75, 12.0])
+    records = replace(
+        records_of(arrived_s, 1.0, replica=np.array([0, 1, 2, 1, 0, 0, 1])),
+        batch_size=np.array([1, 1, 1, 2, 2, 0, 1]),
+        oldest=np.array([0, 1, 2, 3, 3, -1, 6]),
+        started_s=np.array([9.0, 9.25, 11.0, 11.5, 11.5, np.nan, 12.0]),
+        finished_s=np.array([10.0, 10.25, 12.0, 12.5, 12.5, np.nan, 13.0]),
+    )
+    window = _window(records, 10.0, 2.0, 3, 2)
+    assert [(one.replica, one.size, one.started_s, one.finished_s) for one in window.batches] == [
+        (1, 1, -0.75, 0.25),
+        (1, 2, 1.5, 2.5),
+    ]
+    assert len(window.instants_s) == len(window.waiting) == 241
+    at = dict(zip(window.instants_s, window.waiting, strict=True))
+    # At 11 one begins that came then, and one that is served with another half a second later.
+    assert (at[0.0], at[1.0], at[1.5], at[2.0]) == (0, 1, 0, 0)

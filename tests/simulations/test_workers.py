@@ -3,7 +3,8 @@
 import contextlib
 import threading
 import time
-from concurrent.futures import Executor, Future
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
 import pytest
 
@@ -107,3 +108,75 @@ def test_threads_are_told_when_nobody_waits_any_more(fails: bool) -> None:
 
 def test_nobody_is_abandoned_outside_a_worker() -> None:
     leave_if_abandoned()
+
+
+def test_a_mapper_whose_results_are_still_held_abandons_its_tasks() -> None:
+    """As on an interrupt, in which nothing is closed; of one thread the next task never begins."""
+    began, over = threading.Event(), time.monotonic() + 5.0
+    seen: list[int] = []
+
+    def work(number: int) -> None:
+        seen.append(number)
+        if number > 0:
+            began.set()
+        while number > 0 and time.monotonic() < over:
+            leave_if_abandoned()
+            time.sleep(0.002)
+
+    with ThreadPoolExecutor(1) as executor:
+        mapper = ExecutorMapper(executor, window=3)
+        results = iter(mapper(work, range(3)))
+        next(results)
+        assert began.wait(5.0)
+        mapper.abandon()
+        with pytest.raises(Abandoned):
+            next(results)
+    assert seen == [0, 1]
+    assert time.monotonic() < over
+
+
+def test_what_has_not_begun_is_called_off_when_results_are_not_wanted() -> None:
+    submitted: list[Future] = []
+
+    class Later(Executor):
+        def submit(self, fn, /, *args, **kwargs):
+            submitted.append(Future())
+            return submitted[-1]
+
+    results = iter(ExecutorMapper(Later(), window=4)(abs, range(9)))
+    first = threading.Timer(0.01, lambda: submitted[0].set_result(0))
+    first.start()
+    assert next(results) == 0
+    results.close()
+    assert [future.cancelled() for future in submitted] == [False, True, True, True]
+
+
+def test_four_tasks_a_thread_are_under_way() -> None:
+    taken: list[int] = []
+
+    def tasks() -> Iterator[int]:
+        for number in range(100):
+            taken.append(number)
+            yield number
+
+    with workers(3) as mapper:
+        assert next(iter(mapper(abs, tasks()))) == 0
+        assert len(taken) == 12
+
+
+def test_nobody_waits_for_a_task_that_does_not_ask_whether_it_is_wanted() -> None:
+    began, release, ended = (threading.Event() for _ in range(3))
+
+    def work(number: int) -> None:
+        if number > 0:
+            began.set()
+            release.wait(3.0)
+            ended.set()
+
+    with workers(2) as mapper:
+        results = iter(mapper(work, range(2)))
+        next(results)
+        assert began.wait(3.0)
+    assert not ended.is_set()
+    release.set()
+    assert ended.wait(3.0)

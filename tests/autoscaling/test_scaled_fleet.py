@@ -1,0 +1,170 @@
+"""Scaled fleets: what is refused on either side of each bound, and the times and rates of a run by hand."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from capacity.autoscaling.autoscaler import Autoscaler
+from capacity.autoscaling.scaled_fleet import ScaledFleet
+from capacity.autoscaling.target import Metric, Target, read_target
+from capacity.errors import DomainError, InputError
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.plan import Plan
+from capacity.traffic.daily import DAY_S, HOUR_S, DailyCurve
+from capacity.traffic.workload import DeterministicArrivals, GammaArrivals, MmppArrivals
+
+PROFILE = ServiceProfile(name="flat", timings=(BatchTiming(batch_size=1, mean_s=0.1),))
+SHARE = Target(metric=Metric.UTILIZATION, level=0.6)
+# 10 rps from midnight, 20 from six in the morning, 30 from noon on.
+CURVE = DailyCurve(times_s=(0.0, 6.0 * HOUR_S, 12.0 * HOUR_S), rates_rps=(10.0, 20.0, 30.0))
+
+
+def scaler(**changed: Any) -> Autoscaler:
+    return Autoscaler(**({"target": SHARE, "replicas_max": 9} | changed))
+
+
+def fleet(**changed: Any) -> ScaledFleet:
+    fields = {
+        "profile": PROFILE,
+        "plan": Plan(profile="flat", replicas=9, batch_size_max=1),
+        "autoscaler": scaler(),
+        "curve": CURVE,
+        "response_p99_s": 0.5,
+    }
+    return ScaledFleet(**(fields | changed))
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"replicas_min": -1}, "replicas_min"),
+        ({"replicas_max": 0, "replicas_min": 0}, "replicas_max"),
+        ({"replicas_max": 2, "replicas_min": 3}, "replicas_max"),
+        ({"startup_s": -1e-9}, "startup_s"),
+        ({"metric_lag_s": -1e-9}, "metric_lag_s"),
+        ({"stabilization_s": -1e-9}, "stabilization_s"),
+        ({"tolerance": -1e-9}, r"tolerance must be in \[0, 1\)"),
+        ({"tolerance": 1.0}, r"tolerance must be in \[0, 1\), got 1"),
+    ],
+)
+def test_settings_out_of_range_are_refused(changed: dict[str, Any], said: str) -> None:
+    scaler(replicas_min=0, startup_s=0.0, metric_lag_s=0.0, stabilization_s=0.0, tolerance=0.0)
+    scaler(replicas_min=9, tolerance=0.999)
+    with pytest.raises(DomainError, match=said):
+        scaler(**changed)
+
+
+@pytest.mark.parametrize(
+    "text", ["utilization:1", "utilization:0.01", "concurrency:0.001", "concurrency:4.5"]
+)
+def test_a_target_in_steps_of_the_hpa_is_what_it_says(text: str) -> None:
+    assert str(read_target(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("utilization:1.01", "must be a share up to 1, got 1.01"),
+        ("utilization:0", "above 0 and finite, got 0"),
+        ("concurrency:inf", "above 0 and finite, got inf"),
+        ("utilization:0.605", "whole percents, such as 0.65, got 0.605"),
+        ("concurrency:0.0004", "whole thousandths, got 0.0004"),
+        ("concurrency:1.0005", "whole thousandths, got 1.0005"),
+        ("load:0.5", "write utilization:0.6 or concurrency:4"),
+        ("utilization", "write utilization:0.6 or concurrency:4"),
+        (0.6, "is no text; write utilization:0.6 or concurrency:4"),
+    ],
+)
+def test_a_target_that_the_hpa_has_no_number_for_is_refused(text: Any, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        read_target(text)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"begins_s": -1.0}, "must begin before it ends"),
+        ({"begins_s": HOUR_S, "ends_s": HOUR_S}, "got 01:00-01:00"),
+        ({"ends_s": DAY_S + 1.0}, "must begin before it ends"),
+        ({"response_p99_s": 0.0}, "response_p99_s"),
+        (
+            {"arrivals": MmppArrivals(ratio=2.0, burst_mean_s=1.0, calm_mean_s=1.0)},
+            "bursts and traces do not",
+        ),
+        ({"ends_s": 0.0}, "got 00:00-00:00"),
+        ({"profile": replace(PROFILE, instances_per_device=2)}, "replicas that share a device are not"),
+    ],
+)
+def test_fleets_out_of_range_are_refused(changed: dict[str, Any], said: str) -> None:
+    for arrivals in (GammaArrivals(cv=2.0), DeterministicArrivals()):
+        assert fleet(arrivals=arrivals).ends_s == DAY_S
+    with pytest.raises(InputError, match=said):
+        fleet(**changed)
+
+
+def test_a_part_of_the_day_needs_requests_and_not_too_many() -> None:
+    """A run has at most four million; its hour before ten has 72,000, and its warm-up of 1000 s 20,000."""
+    silent = DailyCurve(times_s=(0.0, 6.0 * HOUR_S, 12.0 * HOUR_S), rates_rps=(0.0, 20.0, 0.0))
+    with pytest.raises(DomainError, match="has no requests within 12:00-13:00; look at another part"):
+        fleet(curve=silent, begins_s=12.0 * HOUR_S, ends_s=13.0 * HOUR_S)
+
+    def at(factor: float, **changed: Any) -> ScaledFleet:
+        busy = DailyCurve(times_s=(0.0,), rates_rps=(factor * 4e6 / (2.0 * HOUR_S),))
+        return fleet(curve=busy, begins_s=10.0 * HOUR_S, ends_s=11.0 * HOUR_S, **changed)
+
+    hour = {"autoscaler": scaler(stabilization_s=2985.0)}  # 600 + 2985 + 15 s are an hour too
+    assert at(0.999, **hour).requests == pytest.approx(0.999 * 4e6)
+    with pytest.raises(
+        DomainError, match=r"10:00-11:00 has 4.04e\+06 requests .* about 0.98 hours of the day"
+    ):
+        at(1.01, **hour)
+    longer = {"autoscaler": scaler(stabilization_s=2 * 3600.0 - 615.0)}
+    with pytest.raises(DomainError, match=r"the 2 hours before 10:00 .* have 4.4e\+06 requests"):
+        at(1.1, **longer)
+
+
+def test_the_warm_up_is_whole_minutes_until_the_autoscaler_has_settled() -> None:
+    assert fleet(autoscaler=None).warm_up_s == 600.0
+    assert fleet().warm_up_s == 960.0  # 600 + 300 + 15
+    exact = scaler(stabilization_s=0.0, metric_lag_s=5.0, startup_s=40.0)
+    assert exact.reaction_s == 60.0
+    assert fleet(autoscaler=exact).warm_up_s == 660.0
+
+
+def test_a_run_begins_before_the_part_that_is_looked_at() -> None:
+    """From a quarter to six in the morning, and from before midnight at the rate of the evening."""
+    morning = fleet(begins_s=6.0 * HOUR_S, ends_s=12.5 * HOUR_S)
+    assert morning.steps == (
+        (0.0, 960.0, 10.0),
+        (960.0, 960.0 + 6.0 * HOUR_S, 20.0),
+        (960.0 + 6.0 * HOUR_S, 960.0 + 6.5 * HOUR_S, 30.0),
+    )
+    assert morning.lasts_s == 6.5 * HOUR_S
+    assert morning.requests == 9_600.0 + 20.0 * 6.0 * HOUR_S + 30.0 * 0.5 * HOUR_S
+    assert morning.peak_rate_rps == 30.0
+    assert morning.mean_rate_rps == pytest.approx((20.0 * 6.0 + 30.0 * 0.5) / 6.5)
+    early = fleet(ends_s=HOUR_S)
+    assert early.steps == ((0.0, 960.0, 30.0), (960.0, 960.0 + HOUR_S, 10.0))
+    assert (early.peak_rate_rps, early.mean_rate_rps) == (10.0, 10.0)
+
+
+def test_a_run_begins_with_enough_replicas_within_the_bounds() -> None:
+    """30 rps on 10 rps a replica, at 70 %, are 4.3."""
+    assert fleet(ends_s=HOUR_S).replica_rps == pytest.approx(10.0)
+    assert fleet(ends_s=HOUR_S).replicas_first == 5
+    assert fleet(ends_s=HOUR_S, autoscaler=scaler(replicas_min=7)).replicas_first == 7
+    assert fleet(ends_s=HOUR_S, autoscaler=scaler(replicas_max=3)).replicas_first == 3
+    assert fleet(ends_s=HOUR_S, autoscaler=None).replicas_first == 9
+    silent = DailyCurve(times_s=(0.0, HOUR_S), rates_rps=(10.0, 0.0))
+    assert fleet(curve=silent, ends_s=HOUR_S, autoscaler=scaler(replicas_min=0)).replicas_first == 1
+
+
+def test_other_fleets_of_the_same_kind() -> None:
+    fixed = fleet().fixed(4)
+    assert (fixed.plan.replicas, fixed.autoscaler) == (4, None)
+    other = fleet().scaled(scaler(replicas_max=6))
+    assert (other.plan.replicas, other.autoscaler) == (6, scaler(replicas_max=6))
+    assert fleet().replica_hourly_usd is None
+    assert math.isclose(fleet(profile=replace(PROFILE, hourly_usd=2.0)).replica_hourly_usd or 0.0, 2.0)
