@@ -1,5 +1,6 @@
 """Plans for a language model as gateways and vLLM have them, to the last line, and what no such plan may be."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -262,3 +263,43 @@ def test_more_lengths_than_a_file_holds() -> None:
     check_llm_plan_target(Path("plan.json"), question(rows=200_000))
     with pytest.raises(InputError, match="lengths has more than 200000 rows, too many for a saved plan"):
         check_llm_plan_target(Path("plan.json"), question(rows=200_001))
+
+
+def grpc(**clients: Any) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    read = json.loads(render(recovers(**clients), "grpc"))
+    (config,) = read["methodConfig"]
+    return config, read.get("retryThrottling")
+
+
+def test_grpc_tries_from_two_to_five_times() -> None:
+    config, throttle = grpc(attempts=5)
+    assert throttle is None
+    assert config["timeout"] == "10s"
+    assert config["retryPolicy"] == {
+        "maxAttempts": 5, "initialBackoff": "0.025s", "maxBackoff": "0.25s", "backoffMultiplier": 2.0,
+        "retryableStatusCodes": ["UNAVAILABLE"], "perAttemptRecvTimeout": "2s",
+    }  # fmt: skip
+    config, _ = grpc(attempts=2, deadline_s=3.0, backoff={"initial_s": 0.1, "max_s": 1.0, "multiplier": 1.5})
+    policy = config["retryPolicy"]
+    assert config["timeout"] == "3s"
+    assert (policy["initialBackoff"], policy["maxBackoff"], policy["backoffMultiplier"]) == (
+        "0.1s",
+        "1s",
+        1.5,
+    )
+    for attempts, said in ((6, "gRPC makes at most 5 attempts, and the plan has 6"), (1, "has one attempt")):
+        with pytest.raises(InputError, match=said):
+            grpc(attempts=attempts)
+
+
+@pytest.mark.parametrize(
+    ("budget", "throttle"),
+    [
+        ({"kind": "first-tries", "ratio": 0.12345}, {"maxTokens": 10, "tokenRatio": 0.123}),
+        ({"kind": "successes", "ratio": 7.0, "cost": 14.0}, {"maxTokens": 10, "tokenRatio": 0.5}),
+        ({"kind": "throttle", "ratio": 0.1, "tokens": 25.0}, {"maxTokens": 25, "tokenRatio": 0.1}),
+        ({"kind": "throttle", "ratio": 0.1, "tokens": 1e6}, {"maxTokens": 1000, "tokenRatio": 0.1}),
+    ],
+)
+def test_grpc_throttles_by_failures(budget: dict[str, Any], throttle: dict[str, Any]) -> None:
+    assert grpc(budget=budget)[1] == throttle
