@@ -325,6 +325,25 @@ def test_a_trace_that_was_edited_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     assert "arrivals was edited after the plan was made" in message
 
 
+def test_only_steady_arrivals_are_saved() -> None:
+    surging = SurgingArrivals(base=PoissonArrivals(), before=10, factor=2.0)
+    asked = replace(QUESTION, workload=Workload(arrival_rate_rps=2.0, arrivals=surging))
+    assert refusal(lambda: saved(asked)) == (
+        "a plan under SurgingArrivals cannot be saved; plan for steady arrivals"
+    )
+
+
+def test_a_thousand_profiles_are_the_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    document = saved()
+    (one,) = document["question"]["profiles"]
+    assert saved_workload.PROFILES_MAX == 1000
+    monkeypatch.setattr(saved_workload, "PROFILES_MAX", 1)
+    assert read_plan_file_document(document, "x").question.profiles
+    document["question"]["profiles"] = [one, one]
+    message = refusal(lambda: read_plan_file_document(signed_again(document), "x"))
+    assert message.endswith("question.profiles has more than 1 profiles")
+
+
 # ---- Refusals ---------------------------------------------------------------------------------
 
 
