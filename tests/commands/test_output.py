@@ -1,7 +1,6 @@
 """Output: how wide, in what form and with what progress an answer leaves a command."""
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ import in_process
 import pytest
 from rich.text import Text
 
+from capacity.commands import output
 from capacity.commands.output import Format, emit_pieces, in_colour, progress, run, width
 
 MIXED = Path(__file__).parents[1] / "kept" / "files" / "mixed.json"
@@ -24,8 +24,10 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
         monkeypatch.delenv(name, raising=False)
 
     def set_columns(columns: int) -> None:
-        monkeypatch.setattr(sys, "stdout", SimpleNamespace(isatty=lambda: True, write=print))
-        monkeypatch.setattr(os, "get_terminal_size", lambda: os.terminal_size((columns, 24)))
+        size = os.terminal_size((columns, 24))
+        seen = SimpleNamespace(environ=os.environ, get_terminal_size=lambda: size)
+        monkeypatch.setattr(output, "os", seen)
+        monkeypatch.setattr(output, "sys", SimpleNamespace(stdout=SimpleNamespace(isatty=lambda: True)))
 
     return set_columns
 
@@ -62,7 +64,7 @@ def test_colours_are_for_terminals_that_show_them(
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time is what its last number says."""
     now_s = [100.0]
-    monkeypatch.setattr("capacity.commands.output.time.monotonic", lambda: now_s[-1])
+    monkeypatch.setattr(output, "time", SimpleNamespace(monotonic=lambda: now_s[-1]))
     return now_s
 
 
@@ -127,7 +129,7 @@ def test_a_verb_gets_the_flags_that_it_has() -> None:
 
 
 @pytest.mark.parametrize(
-    ("output", "as_json", "found"),
+    ("form", "as_json", "found"),
     [
         (Format.TABLE, False, "a\nb\n"),
         (Format.JSON, False, '{\n  "schema_version": 1,\n  "x": 1\n}\n'),
@@ -135,9 +137,9 @@ def test_a_verb_gets_the_flags_that_it_has() -> None:
     ],
 )
 def test_an_answer_has_the_form_that_was_asked_for(
-    output: Format, *, as_json: bool, found: str, capsys: pytest.CaptureFixture[str]
+    form: Format, *, as_json: bool, found: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    emit_pieces(output, as_json=as_json, document=lambda: {"x": 1}, tables=lambda: [Text("a  "), Text("b")])
+    emit_pieces(form, as_json=as_json, document=lambda: {"x": 1}, tables=lambda: [Text("a  "), Text("b")])
     assert capsys.readouterr().out == found
 
 
