@@ -122,6 +122,17 @@ def test_beside_the_limit_that_was_refused_another_speaks_by_its_interval(
     assert found == {"P50 <= 20 ms": told, "P99 <= 50 ms": verdict}
 
 
+def test_the_limit_that_was_refused_has_the_numbers_of_the_refusal() -> None:
+    refused = Rejection.of(P99, 0.06)
+    candidate = Candidate(
+        plan=SAVED.plan, verdict=MISSED, rejection=refused, performance=performance((0.01, 0.02))
+    )
+    judged = Judged(candidate=candidate, performance=candidate.performance)
+    other, one = findings_of(QUESTION, judged)
+    assert (one.rejection, one.message) == (refused, "P99 of 65 (60 to 70) ms is above 50 ms")
+    assert (other.rejection, other.message) == (None, "P50 is 15 (10 to 20) ms")
+
+
 def test_events_up_to_the_first_that_is_not_survived() -> None:
     one = Survived(event="1 replica gone", plan=SAVED.plan, performance=performance((0.01, 0.02)))
     assert findings(MET, (0.01, 0.02), None, survived=(one,)) == {
