@@ -1,6 +1,7 @@
 """Documents: every field of an answer comes out under its key, and with its own value."""
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -180,6 +181,11 @@ def test_users_are_a_workload_without_a_rate():
 
 def test_what_a_performance_does_not_have_is_absent():
     assert performance_document(Performance(kind=Kind.EXACT)) == {"kind": "exact"}
+
+
+def test_what_is_infinite_is_absent():
+    found = plain({0.5: math.inf, "low": -math.inf, "x": 1.0, "nested": [math.inf, 2.0]})
+    assert found == {"0.5": None, "low": None, "x": 1.0, "nested": [None, 2.0]}
 
 
 def test_json_is_strict_and_led_by_its_version():
