@@ -278,6 +278,16 @@ def test_a_plan_from_before_there_were_batching_rules_has_the_rule_of_its_timer(
     assert (found.question.batching, found.plan.batching) == (batching, batching)
 
 
+def test_what_a_plan_leaves_out_is_as_usual() -> None:
+    """Its least replicas and batch, and of the plan all but what makes up the fleet."""
+    document = saved()
+    assert not {"replicas_min", "batch_size_min"} & set(document["question"])
+    asked = read_as(QuestionDocument, document["question"], "question").question(None)
+    assert (asked.replicas_min, asked.batch_size_min) == (1, 1)
+    least = PlanDocument(profile="t4", replicas=2, batch_size_max=8).plan()
+    assert least == Plan(profile="t4", replicas=2, batch_size_max=8)
+
+
 def test_other_versions_are_told() -> None:
     document = saved()
     document["versions"]["numpy"] = "0.9"
