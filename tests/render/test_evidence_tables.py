@@ -113,7 +113,7 @@ def test_what_was_imported_in_brief() -> None:
 
 def test_settings_that_were_imported() -> None:
     plan = RunningPlan(
-        name="m", batch_size_max=8, batch_wait_max_s=0.002, replicas=2, queue_limit=0, notes=("n",)
+        name="m", batch_size_max=8, batch_wait_max_s=0.002, replicas=2, queue_limit=1, notes=("n",)
     )
     settings, told, note = shown(import_tables(plan))
     assert settings == [
