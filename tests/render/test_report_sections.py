@@ -346,6 +346,11 @@ def test_percentiles(drawn: dict[str, tuple[Any, ...]]) -> None:
         "Half of the requests are answered within 20 ms, and 99 % within 50 ms. The objective has no limit on a "
         "percentile of the response time."
     )
+    every = {q: Interval.exact(0.01) for q in (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.999)}
+    whole = report.distribution_section(
+        findings(distribution=replace(seen, response_quantiles_s=every), performance=None)
+    )
+    assert [row[0] for row in rows(whole)] == ["P10", "P25", "P50", "P75", "P90", "P95", "P99", "P99.9"]
     none = report.distribution_section(findings())
     assert none.lead == "Not shown: the budget of requests does not suffice for the whole distribution."
 
