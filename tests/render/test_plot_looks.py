@@ -236,3 +236,17 @@ def test_a_logarithmic_axis_has_twos_and_fives_below_200_times(right: float, ste
     _set_view(plot.axes)
     ticks = [float(tick) for tick in plot.axes.get_xticks() if 1.0 <= tick <= right]
     assert ticks[: len(steps)] == steps
+
+
+def test_an_axis_begins_at_nothing_where_all_is_above_it() -> None:
+    def begins(x: list[float], y: list[float], **limits: tuple[float, float]) -> tuple[float, float]:
+        plot = blank()
+        plot.theory(x, y)
+        plot.axes.set(**limits)
+        _set_view(plot.axes)
+        return plot.axes.get_xlim()[0], plot.axes.get_ylim()[0]
+
+    assert begins([0.0, 1.0], [3.0, 4.0]) == (0.0, 0.0)
+    assert begins([5.0, 10.0], [0.0, 1.0]) == (pytest.approx(4.9), 0.0)
+    assert begins([-1.0, 1.0], [-1.0, 1.0]) == (pytest.approx(-1.04), pytest.approx(-1.12))
+    assert begins([0.0, 1.0], [3.0, 4.0], xlim=(-0.5, 1.0), ylim=(2.0, 4.0)) == (-0.5, 2.0)
