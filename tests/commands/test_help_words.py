@@ -1,8 +1,10 @@
 """How help breaks examples, and what it calls the values of flags."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import in_process
 import pytest
 
 from capacity.commands.help import _broken, _panel, _split, _summary, metavar_of, panel_of
@@ -56,3 +58,16 @@ def test_where_a_flag_stands() -> None:
     assert _panel(SimpleNamespace(), "Options") == "Options"
     assert _panel(SimpleNamespace(rich_help_panel=None), "Options") == "Options"
     assert _panel(SimpleNamespace(rich_help_panel="Fleet"), "Options") == "Fleet"
+
+
+def test_help_has_the_commands_of_a_group_and_the_examples_of_a_command(tmp_path: Path) -> None:
+    group = in_process.capacity(tmp_path, "queue", "--help").stdout
+    assert "mm1" in group
+    assert "M/M/1: Poisson arrivals, exponential service, one server." in " ".join(group.split())
+    command = in_process.capacity(tmp_path, "curve", "--help").stdout
+    _, _, examples = command.partition("Examples")
+    shown = " ".join(examples.replace("\\\n", " ").split())
+    assert "capacity curve --profile resnet50-t4-fp16" in shown
+    assert "capacity curve --y p99 --service-rate 10rps --servers 1 --servers 4" in shown
+    assert "Examples" in command
+    assert "capacity curve" not in command.partition("Options")[2].partition("Examples")[0]
