@@ -193,6 +193,11 @@ def test_rates_of_an_autoscaler() -> None:
         "Too little headroom: the autoscaler acts from 1100 rps (it ignores 10 % above the target), beyond"
         in little
     )
+    wide = " ".join(replace(scaling, headroom_rps=4000.0, asking_rps=2000.0).notes())
+    assert (
+        "acts from 2000 rps (it ignores 10 % above the target); from there traffic may grow by 100 % until"
+        in wide
+    )
     even = " ".join(replace(scaling, headroom_rps=1100.0, asking_rps=1049.0).notes())
     assert "traffic may grow by 0 % until" in even
 
