@@ -23,6 +23,7 @@ from capacity.render.deploy import (
     serve_api,
     triton,
 )
+from capacity.render.deploy.fleet import dns_label
 from capacity.render.deploy.scaling import scaling_of
 from capacity.traffic.workload import ClosedPopulation
 
@@ -243,3 +244,11 @@ def test_ray_serve_asks_by_littles_law() -> None:
     no_mean = replace(planned, performance=replace(FOUND, response_mean_s=None))
     assert ray_serve.target_ongoing(no_mean, scaling) == "4.751"
     assert ray_serve.target_ongoing(fleet(request_overhead_s=0.005), scaling) == "1.131"
+
+
+def test_a_name_has_forty_letters_at_most() -> None:
+    """Of the 63 of a DNS label: tools append words of their own."""
+    assert dns_label("A" * 40) == dns_label("a" * 41) == "a" * 40
+    assert dns_label("a" * 39 + "_b") == "a" * 39
+    assert dns_label("7b") == "model-7b"
+    assert dns_label("__") == "model"
