@@ -16,7 +16,9 @@ from capacity.question.objective import LatencyObjective, Measure, Promise
 from capacity.question.plan import Plan
 from capacity.question.scenario import Scenario
 from capacity.render.rates import _points_table, format_rate_interval, sentences
-from capacity.render.trace import _chance, _error_tables
+from capacity.render.trace import _chance, _error_tables, _test_row, lengths_table
+from capacity.traffic.description import PoissonTest
+from capacity.traffic.lengths import LengthRows
 from capacity.traffic.workload import Workload
 
 PROFILE = ServiceProfile(name="p", timings=(BatchTiming(batch_size=1, mean_s=0.01),))
@@ -163,3 +165,26 @@ def test_what_poisson_would_get_wrong(poisson_s: Interval, said: str) -> None:
     assert names == ["by the trace", "by Poisson arrivals", "error of Poisson"]
     assert values[0] == "100 ms (90 ms to 110 ms)"
     assert values[2] == f"{100 * off.value:+.3g} % ({100 * off.low:+.3g} % to {100 * off.high:+.3g} %)"
+
+
+def test_a_test_of_poisson_says_whether_it_rejects() -> None:
+    def row(adjusted: float) -> tuple[str, ...]:
+        return _test_row(
+            PoissonTest(name="gaps", statistic=1.2345, p_value=0.00123, p_value_adjusted=adjusted)
+        )
+
+    assert row(0.5) == ("gaps", "1.23", "0.0012", "0.5", "")
+    assert row(1e-9) == ("gaps", "1.23", "0.0012", "< 1e-06", "rejects")
+
+
+def test_lengths_that_go_together() -> None:
+    def shown(outputs: tuple[int, ...]) -> Table:
+        made = lengths_table(LengthRows((10, 20, 30, 40), outputs, "lengths", 0))
+        assert isinstance(made, Table)
+        return made
+
+    assert str(shown((1, 2, 3, 4)).title) == "Lengths, correlated by 1"
+    assert str(shown((7, 7, 7, 7)).title) == "Lengths"
+    cells = [[str(cell) for cell in column.cells] for column in shown((7, 7, 7, 7)).columns]
+    assert cells[:2] == [["input", "output"], ["25", "7"]]
+    assert (cells[2][1], cells[-1]) == ("0", ["40", "7"])
