@@ -159,11 +159,11 @@ class _Reader:
 
     def _value(self, flag: Any, key: str, value: Any) -> Any:
         """A value as it would be typed; several for a flag that may be repeated."""
-        if getattr(flag, "is_flag", False):
+        if flag.is_flag:
             if not isinstance(value, bool):
                 raise self._misfit(key, value, "true or false")
             return value
-        if not getattr(flag, "multiple", False):
+        if not flag.multiple:
             return self._text(key, value)
         return [self._text(key, one) for one in (value if isinstance(value, list) else [value])]
 

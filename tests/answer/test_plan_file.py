@@ -278,6 +278,16 @@ def test_a_plan_from_before_there_were_batching_rules_has_the_rule_of_its_timer(
     assert (found.question.batching, found.plan.batching) == (batching, batching)
 
 
+def test_what_a_plan_leaves_out_is_as_usual() -> None:
+    """Its least replicas and batch, and of the plan all but what makes up the fleet."""
+    document = saved()
+    assert not {"replicas_min", "batch_size_min"} & set(document["question"])
+    asked = read_as(QuestionDocument, document["question"], "question").question(None)
+    assert (asked.replicas_min, asked.batch_size_min) == (1, 1)
+    least = PlanDocument(profile="t4", replicas=2, batch_size_max=8).plan()
+    assert least == Plan(profile="t4", replicas=2, batch_size_max=8)
+
+
 def test_other_versions_are_told() -> None:
     document = saved()
     document["versions"]["numpy"] = "0.9"
@@ -323,6 +333,25 @@ def test_a_trace_that_was_edited_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     document["question"]["workload"]["arrivals"]["instants_s"][7] += 1e-9
     message = refusal(lambda: read_plan_file_document(document, "x"))
     assert "arrivals was edited after the plan was made" in message
+
+
+def test_only_steady_arrivals_are_saved() -> None:
+    surging = SurgingArrivals(base=PoissonArrivals(), before=10, factor=2.0)
+    asked = replace(QUESTION, workload=Workload(arrival_rate_rps=2.0, arrivals=surging))
+    assert refusal(lambda: saved(asked)) == (
+        "a plan under SurgingArrivals cannot be saved; plan for steady arrivals"
+    )
+
+
+def test_a_thousand_profiles_are_the_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    document = saved()
+    (one,) = document["question"]["profiles"]
+    assert saved_workload.PROFILES_MAX == 1000
+    monkeypatch.setattr(saved_workload, "PROFILES_MAX", 1)
+    assert read_plan_file_document(document, "x").question.profiles
+    document["question"]["profiles"] = [one, one]
+    message = refusal(lambda: read_plan_file_document(signed_again(document), "x"))
+    assert message.endswith("question.profiles has more than 1 profiles")
 
 
 # ---- Refusals ---------------------------------------------------------------------------------

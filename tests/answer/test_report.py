@@ -1,11 +1,13 @@
 """Documents: every field of an answer comes out under its key, and with its own value."""
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
 
 from capacity.answer.documents import (
+    arrivals_name,
     dumps,
     load_test_document,
     objective_document,
@@ -23,7 +25,16 @@ from capacity.question.plan import Plan, Routing
 from capacity.question.question import Question
 from capacity.queues.little import LittlesLaw, LoadTestReport
 from capacity.search.recommendation import Headroom, Recommendation, Survived, Tally
-from capacity.traffic.workload import ClosedPopulation, GammaArrivals, Workload
+from capacity.traffic.workload import (
+    ClosedPopulation,
+    DeterministicArrivals,
+    GammaArrivals,
+    MmppArrivals,
+    PoissonArrivals,
+    SurgingArrivals,
+    TraceArrivals,
+    Workload,
+)
 
 OBJECTIVE = LatencyObjective(limits={0.99: 0.04})
 (PROMISE,) = OBJECTIVE.promises
@@ -172,6 +183,11 @@ def test_what_a_performance_does_not_have_is_absent():
     assert performance_document(Performance(kind=Kind.EXACT)) == {"kind": "exact"}
 
 
+def test_what_is_infinite_is_absent():
+    found = plain({0.5: math.inf, "low": -math.inf, "x": 1.0, "nested": [math.inf, 2.0]})
+    assert found == {"0.5": None, "low": None, "x": 1.0, "nested": [None, 2.0]}
+
+
 def test_json_is_strict_and_led_by_its_version():
     assert next(iter(json.loads(dumps({"a": 1})).items())) == ("schema_version", 1)
     with pytest.raises(ValueError, match="not JSON compliant"):
@@ -195,3 +211,51 @@ def test_more_throughput_than_users_can_send_has_no_required_mean():
     assert not {"response_mean_required_s", "in_system_mean_required", "tail_mean_required_s"} & set(found)
     assert found["credible"] is False
     assert "saturated" in found["likely_cause"]
+
+
+def test_a_load_test_is_credible_or_has_a_cause():
+    """100 users at 100 rps who think for 0.3 s leave 0.7 s for a response, in which 70 requests are under way."""
+    report = LoadTestReport(
+        users=100,
+        think_time_s=0.3,
+        throughput_rps=100.0,
+        response_mean_s=0.71,
+        response_quantiles_s={0.5: 0.6, 0.99: 0.9},
+    )
+    found = load_test_document(report)
+    assert (found["users"], found["think_time_s"], found["throughput_rps"]) == (100, 0.3, 100.0)
+    assert found["response_mean_required_s"] == pytest.approx(0.7)
+    assert found["in_system_mean_required"] == pytest.approx(70.0)
+    assert found["response_mean_s"] == 0.71
+    assert found["response_quantiles_s"] == {"0.5": 0.6, "0.99": 0.9}
+    assert found["tail_quantile"] == 0.99
+    assert {"tail_mean_required_s", "response_mean_min_s", "credible", "reason"} <= set(found)
+    bare = load_test_document(
+        LoadTestReport(users=100, think_time_s=0.3, throughput_rps=100.0, response_mean_s=0.7)
+    )
+    assert bare["credible"] is True
+    absent = {
+        "response_quantiles_s",
+        "tail_quantile",
+        "tail_mean_required_s",
+        "likely_cause",
+        "response_mean_min_s",
+    }
+    assert not absent & set(bare)
+    even = LoadTestReport(users=100, think_time_s=1.0, throughput_rps=100.0, response_quantiles_s={0.5: 0.1})
+    assert load_test_document(even)["response_mean_required_s"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "name"),
+    [
+        (PoissonArrivals(), "poisson"),
+        (DeterministicArrivals(), "deterministic"),
+        (GammaArrivals(cv=2.0), "gamma:cv=2"),
+        (MmppArrivals(ratio=4.0, burst_mean_s=0.5, calm_mean_s=2.0), "mmpp:ratio=4,burst=0.5s,calm=2s"),
+        (TraceArrivals(instants_s=(0.0, 1.0), name="log.csv"), "trace:log.csv"),
+        (SurgingArrivals(base=GammaArrivals(cv=2.0), before=10, factor=2.0), "gamma:cv=2"),
+    ],
+)
+def test_arrivals_have_the_name_that_is_typed(arrivals, name):
+    assert arrivals_name(Workload(arrival_rate_rps=50.0, arrivals=arrivals)) == name

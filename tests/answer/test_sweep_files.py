@@ -27,6 +27,7 @@ from capacity.answer.sweep import (
 )
 from capacity.errors import DependencyError, InputError
 from capacity.performance import Interval, Kind, Performance
+from capacity.profile.contention import measured
 from capacity.question.grid import Answer, Outcome
 from capacity.question.plan import Plan, Routing
 from capacity.question.scenario import Scenario
@@ -75,6 +76,31 @@ def test_a_row_has_every_number_with_its_unit() -> None:
     assert [row[f"response_p99_9{end}_s"] for end in ("", "_low", "_high")] == [0.03, 0.02, 0.05]
     assert [row[f"wait_p50{end}_s"] for end in ("", "_low", "_high")] == [0.0, 0.0, 0.0]
     assert row["wait_p99_9_high_s"] is None  # JSON knows no infinity
+
+
+def test_how_the_slowdown_on_a_shared_device_is_known() -> None:
+    def contention(instances: int, replicas: int, slowdowns: list[float] | None) -> object:
+        profile = replace(
+            CELL.profile,
+            instances_per_device=instances,
+            contention=None if slowdowns is None else measured(slowdowns),
+        )
+        cell = replace(CELL, profile=profile, plan=replace(CELL.plan, replicas=replicas))
+        row = known(TABLE.row(cell, Answer(outcome=Outcome.UNSTABLE, reason="x")))
+        assert row["instances_per_device"] == instances
+        return row["contention"]
+
+    assert contention(1, 2, None) == "none"
+    assert contention(2, 2, None) == "assumed"
+    assert contention(2, 2, [1.0, 1.46]) == "measured"
+
+
+def test_a_quantile_that_is_not_known_is_empty() -> None:
+    fewer = replace(PERFORMANCE, response_quantiles_s={0.5: Interval.exact(0.01)})
+    row = known(TABLE.row(CELL, Answer(outcome=Outcome.ANSWERED, performance=fewer)))
+    assert [row[f"response_p50{end}_s"] for end in ("", "_low", "_high")] == [0.01] * 3
+    assert [row[f"response_p99_9{end}_s"] for end in ("", "_low", "_high")] == [None] * 3
+    assert [row[f"wait_p99_9{end}_s"] for end in ("", "_low", "_high")] == [0.02, 0.0, None]
 
 
 def test_a_row_without_an_answer_has_a_reason_and_no_number_of_a_performance() -> None:
@@ -471,6 +497,14 @@ def test_a_pipe_or_a_directory_in_its_place_is_refused_and_not_waited_for(tmp_pa
         kept_rows(tmp_path / "y.csv", SETTINGS, TABLE.columns, 1, fresh=False),
     ):
         pass
+
+
+def test_without_locks_a_sweep_goes_on_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a system that has none."""
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    path = begin(tmp_path, ROWS)
+    assert path.exists()
+    assert going_on(tmp_path) == ROWS
 
 
 def test_a_second_sweep_of_the_same_file_is_refused(tmp_path: Path) -> None:

@@ -103,6 +103,29 @@ def test_in_a_repository_a_folder_above_counts(folder: Path, monkeypatch: pytest
     run(*RATE, code=2)  # another repository, whose root this is
 
 
+def test_numbers_have_plain_digits_wherever_they_are_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    law = ["queue", "mmc", "--arrival-rate", "1rps", "--service-rate", "5rps"]
+    said = "--servers '2_0' is not a number in plain digits; write 20"
+    write('servers = "2_0"')
+    assert said in run(*law, code=2).output
+    write('servers = "2"')
+    assert run(*law).exit_code == 0
+    monkeypatch.setenv("CAPACITY_SERVERS", "2_0")
+    assert said in run(*law, code=2).output
+    assert run(*law, "--servers", "3").exit_code == 0
+
+
+def test_a_folder_that_was_removed_has_no_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write('service-rate = "3rps"')
+    assert wait_s(run(*RATE, "--json")) == pytest.approx(1 / 6)
+
+    def gone() -> Path:
+        raise FileNotFoundError
+
+    monkeypatch.setattr("capacity.commands.defaults.Path.cwd", gone)
+    assert "give either --service-rate" in run(*RATE, code=2).output
+
+
 def test_a_path_begins_at_the_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "sub").mkdir()
     (folder / ".git").mkdir()

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from capacity.answer.sentences import demand, explain, format_refusal, format_verdict
+from capacity.answer.sentences import demand, explain, format_found, format_refusal, format_verdict
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Limit, Rejection, Verdict, closest
@@ -12,8 +12,8 @@ from capacity.question.objective import LatencyObjective, Measure, Promise, form
 from capacity.question.plan import Plan, Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Spike, Survival
-from capacity.search.recommendation import Headroom, Recommendation, Survived
-from capacity.traffic.workload import ClosedPopulation, Workload
+from capacity.search.recommendation import Headroom, RandomRouting, Recommendation, Survived
+from capacity.traffic.workload import ClosedPopulation, GammaArrivals, Workload
 
 OBJECTIVE = LatencyObjective(limits={0.99: 0.04})
 PROFILE = ServiceProfile(name="p", timings=(BatchTiming(batch_size=1, mean_s=0.01),))
@@ -291,3 +291,105 @@ def test_the_neighbour_is_the_same_profile_behind_the_same_router_a_device_small
     assert list(explain(answer, shared))[1].startswith("One device fewer is not enough: 2 replicas of p ")
     alone = replace(answer, plan=replace(plan, replicas=2))
     assert list(explain(alone, shared))[1] == "One device is the minimum."
+
+
+PLAN = Plan(profile="p", replicas=3, batch_size_max=1)
+
+
+def recommended(**others) -> Recommendation:
+    given = {"plan": PLAN, "performance": performance(0.03), "objective": OBJECTIVE}
+    return Recommendation(verdict=Verdict.MET, **given | others)
+
+
+@pytest.mark.parametrize(
+    ("replicas", "random", "told"),
+    [
+        (1, RandomRouting(replicas=2, response_p99=None), "With one replica, routing makes no difference."),
+        (
+            3,
+            RandomRouting(replicas=3, response_p99=Interval.exact(0.035)),
+            "its P99 would be 35 ms; the same number of replicas is enough.",
+        ),
+        (
+            3,
+            RandomRouting(replicas=5, response_p99=None),
+            "its P99 is not known; the objective needs 5 replicas.",
+        ),
+        (
+            3,
+            RandomRouting(replicas=None, response_p99=Interval.exact(0.05)),
+            "its P99 would be 50 ms; no fleet within the limits is known to meet P99 <= 40 ms.",
+        ),
+    ],
+)
+def test_what_random_routing_would_take(replicas, random, told):
+    answer = recommended(plan=replace(PLAN, replicas=replicas), random_routing=random)
+    last = list(explain(answer, QUESTION))[-1]
+    start = "" if replicas == 1 else "Under random routing, such as a Kubernetes Service, "
+    assert last == start + told
+
+
+IRREGULAR = replace(QUESTION, workload=Workload(arrival_rate_rps=50.0, arrivals=GammaArrivals(cv=2.0)))
+
+
+@pytest.mark.parametrize(
+    ("calm", "told"),
+    [
+        (None, "no plan is known to be enough."),
+        (replace(PLAN, profile="q", replicas=1), "1 replica of q with batches up to 1 would be enough: "),
+        (replace(PLAN, replicas=2), "2 would be enough; these arrivals need 1 more: "),
+        (PLAN, "3 would be enough; these arrivals need as many: "),
+        (replace(PLAN, replicas=5), "5 would be enough; these arrivals need 2 fewer: "),
+    ],
+)
+def test_what_poisson_arrivals_would_take(calm, told):
+    others = recommended(plan=calm, performance=None if calm is None else performance(0.03))
+    last = list(explain(recommended(under_poisson=others), IRREGULAR))[-1]
+    assert last.startswith(f"Under Poisson arrivals at the same rate, {told}")
+    assert calm is None or last.endswith(": gaps vary by a cv of 2.")
+    users = replace(QUESTION, workload=ClosedPopulation(users=5, think_time_s=1.0))
+    assert len(list(explain(recommended(under_poisson=others), users))) == 2
+
+
+def test_what_comes_closest_to_its_limit_and_what_is_lost():
+    """Of 40 ms three quarters; of a mean of 20 ms half."""
+    objective = LatencyObjective(limits={0.99: 0.04}, response_mean_s=0.02)
+    found = replace(performance(0.03), response_mean_s=0.01, loss_probability=0.015)
+    said = next(explain(recommended(performance=found, objective=objective), QUESTION))
+    assert said.endswith(
+        ": P99 is 30 (27 to 33) ms, with 1.5 % of the requests rejected, the closest to its limit, at 75 % of it."
+    )
+    lossy = LatencyObjective(limits={0.99: 0.04}, loss_probability=0.016)
+    said = next(explain(recommended(performance=found, objective=lossy), QUESTION))
+    assert said.endswith(": loss is 1.5 %, the closest to its limit, at 94 % of it.")
+
+
+def test_a_quantile_of_requests_that_are_never_answered_is_infinite():
+    lost = Performance(
+        kind=Kind.SIMULATION,
+        loss_probability=0.02,
+        response_quantiles_with_losses_s={0.99: Interval.exact(float("inf"))},
+        response_quantiles_s={0.99: Interval.exact(0.03)},
+    )
+    assert format_found(P99, lost) == "P99 is infinite, since 2 % of the requests are rejected"
+
+
+def test_what_it_costs_and_why_less_is_not_known():
+    answer = recommended(hourly_usd=1.5)
+    kept, fewer = explain(answer, QUESTION)
+    assert "at 50 rps for 1.500 USD/h: P99 is 30 (27 to 33) ms." in kept
+    assert fewer == "One replica fewer was not tried."
+    asked = replace(QUESTION, replicas_min=3)
+    assert list(explain(answer, asked))[1] == "Fewer than 3 replicas were not tried; the reason is below."
+    asked = replace(QUESTION, replicas_min=2)
+    assert list(explain(answer, asked))[1] == "One replica fewer was not tried."
+    doubt = candidate(Limit.LATENCY, replicas=2, performance=performance(0.05), verdict=Verdict.INCONCLUSIVE)
+    told = list(explain(replace(answer, considered=(doubt,)), QUESTION))[1]
+    assert told.startswith(
+        "One fewer is in doubt: 2 replicas of p with batches up to 1 would run at load 0.500, but"
+    )
+    unstable = candidate(Limit.STABILITY, 1.0, 1.25, replicas=2)
+    told = list(explain(replace(answer, considered=(unstable,)), QUESTION))[1]
+    assert told == (
+        "One fewer is not enough: 2 replicas of p with batches up to 1: unstable: load 1.250 >= 1."
+    )

@@ -92,6 +92,13 @@ def test_nothing_is_written_where_one_target_cannot(plan: Path, tmp_path: Path) 
     assert not (tmp_path / "deploy").exists()
 
 
+def test_nothing_is_written_where_one_file_cannot_be(plan: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "deploy"
+    (folder / "keda.yaml").mkdir(parents=True)
+    run(plan, "--target", "k6", "--target", "keda", "-o", folder, code=2)
+    assert [path.name for path in folder.iterdir()] == ["keda.yaml"]
+
+
 def test_names_from_outside_stay_in_their_line(tmp_path: Path) -> None:
     path = tmp_path / "a\nb: c.json"
     path.write_text(json.dumps(plan_document()), encoding="utf-8")

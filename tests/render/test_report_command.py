@@ -38,6 +38,7 @@ ASKED: list[dict[str, Any]] = [
         "rolling_update": "max-unavailable=29%",
     },
     {"rate": "800rps", "slo_p99": "60ms", "spike": "1.5x", "startup_time": "20s", "confidence": 0.9},
+    {"rate": "800rps", "slo_p99": "60ms", "mtbf": "30d", "recovery_time": "90min"},
     {"rate": "800rps", "slo_p99": "60ms", "routing": ["random", "power-of-two"], "precision": 0.05},
 ]
 

@@ -22,7 +22,7 @@ _NAMES = ("no", "one", "two", "three", "four", "five", "six")
 _SHOWN_AFTER_S = 120.0  # of the course, if nothing changes later
 
 
-def stress_tables(screen: Screen, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
+def stress_tables(screen: Screen, width: int, *, verbose: bool) -> Iterator[RenderableType]:
     """The screen of `capacity stress`."""
     found = screen.found
     yield Text(_verdict(found), style="bold")
@@ -163,7 +163,8 @@ def _why_it_recovers(stress: AnyStress, law: Fluid) -> str:
             f"even if every attempt fails, {law.amplification * comes_rps:.4g} rps come meanwhile, "
             f"and {left_rps:.4g} can be served."
         )
-    if law.stuck is None:
+    patience = patience_s(stress.clients)
+    if law.stuck is None or patience is None:
         return _without_a_law(stress)
     if law.amplification * stress.rate_rps < stress.capacity_rps:
         return (
@@ -171,33 +172,21 @@ def _why_it_recovers(stress: AnyStress, law: Fluid) -> str:
             f"{stress.capacity_rps:.4g} are served, so that the queue drains"
             + (f" (fluid law: in {law.recovery_s:.0f} s)." if law.recovery_s else ".")
         )
-    return f"the overload ends before the queue holds more than clients wait for ({_patience(stress)})."
-
-
-def _patience(stress: AnyStress) -> str:
-    clients = stress.clients
-    limits = [one for one in (clients.timeout_s, clients.deadline_s) if one is not None]
-    return format_duration(min(limits)) if limits else "for ever"
+    waits = format_duration(patience)
+    return f"the overload ends before the queue holds more than clients wait for ({waits})."
 
 
 def _without_a_law(stress: AnyStress) -> str:
     if patience_s(stress.clients) is None:
         return "nobody gives up, so that all that waits is served in the end."
-    if _is_protected(stress):
-        return f"{_protection(stress)} keeps the queue short enough."
+    protection = _protection(stress)
+    if protection is not None:
+        return f"{protection} keeps the queue short enough."
     return "what waits when it is over is served before its clients give up for good."
 
 
-def _is_protected(stress: AnyStress) -> bool:
-    protection = stress.protection
-    return (
-        protection.shedding is not Shedding.NONE
-        or stress.limit is not None
-        or protection.abandoned is not Abandoned.SERVED
-    )
-
-
-def _protection(stress: AnyStress) -> str:
+def _protection(stress: AnyStress) -> str | None:
+    """What keeps the queue short; None where nothing does."""
     names = {
         Shedding.LATE: "shedding what would be late",
         Shedding.CODEL: "CoDel",
@@ -207,10 +196,10 @@ def _protection(stress: AnyStress) -> str:
         return names[stress.protection.shedding]
     if stress.limit is not None:
         return f"the queue limit of {stress.limit}"
-    if stress.protection.abandoned is not Abandoned.SERVED:
-        verb = "stopping" if stress.protection.abandoned is Abandoned.STOPPED else "dropping"
-        return f"{verb} what no client waits for"
-    return "the protection"
+    verbs = {Abandoned.DROPPED: "dropping", Abandoned.STOPPED: "stopping"}
+    if stress.protection.abandoned in verbs:
+        return f"{verbs[stress.protection.abandoned]} what no client waits for"
+    return None
 
 
 def _smallest(screen: Screen) -> Iterator[tuple[str, str]]:
@@ -272,7 +261,7 @@ def shown_seconds(found: Runs) -> tuple[int, int]:
     """From which second of a run to which its course is worth a look."""
     stress = found.stress
     first = math.floor(stress.begins_s - max(10.0, 0.1 * stress.lasts_s))
-    latest = max((run.recovered_s or 0.0 for run in found.runs), default=0.0)
+    latest = max(run.recovered_s or 0.0 for run in found.runs)
     last = math.ceil(stress.ends_s + max(_SHOWN_AFTER_S, 1.5 * latest))
     return max(0, first), min(last, *(len(run.course.came) for run in found.runs))
 

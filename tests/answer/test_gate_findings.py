@@ -1,0 +1,257 @@
+"""Findings about a saved plan, one by one, from what a judge might have found."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from planned import saved_plan
+
+from capacity.answer.check import (
+    Finding,
+    GateAnswer,
+    Judged,
+    NewProfile,
+    Size,
+    findings_of,
+    gate_inputs,
+    holds,
+    new_profiles,
+    token_findings,
+    verdict_of,
+)
+from capacity.errors import InputError
+from capacity.performance import Interval, Kind, Performance, TokenPerformance
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
+from capacity.question.objective import LatencyObjective, Measure, Promise, TokenObjective
+from capacity.question.tokens import TokenCandidate, TokenPlan
+from capacity.search.recommendation import Survived
+
+MET, MISSED, DOUBT = Verdict.MET, Verdict.MISSED, Verdict.INCONCLUSIVE
+SAVED = saved_plan()
+TTFT = Promise(measure=Measure.TTFT, quantile=0.99, allowed=0.5)
+TPOT = Promise(measure=Measure.TPOT_MEAN, allowed=0.01)
+TOKENS = TokenObjective(ttft_limits={0.99: 0.5}, tpot_mean_s=0.01)
+
+
+def token_candidate(
+    verdict: Verdict,
+    ttft: tuple[float, float] | None,
+    tpot_s: float | None,
+    rejection: Rejection | None = None,
+) -> TokenCandidate:
+    known = {} if ttft is None else {0.99: Interval(value=sum(ttft) / 2.0, low=ttft[0], high=ttft[1])}
+    performance = TokenPerformance(kind=Kind.SIMULATION, ttft_quantiles_s=known, tpot_mean_s=tpot_s)
+    plan = TokenPlan(profile="line", replicas=3, sequences_max=16, batched_tokens_max=512)
+    return TokenCandidate(plan=plan, verdict=verdict, rejection=rejection, performance=performance)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "verdicts"),
+    [
+        (token_candidate(MET, (0.4, 0.6), 0.02), {"TTFT P99": MET, "TPOT mean": MET}),
+        (token_candidate(MISSED, (0.6, 0.7), 0.01, Rejection.of(TTFT, 0.6)), {"TTFT P99": MISSED, "TPOT mean": MET}),
+        (token_candidate(MISSED, (0.4, 0.6), 0.02, Rejection.of(TTFT, 0.6)), {"TTFT P99": MISSED, "TPOT mean": MISSED}),
+        (token_candidate(MISSED, (0.4, 0.5), 0.02, Rejection.of(TPOT, 0.02)), {"TTFT P99": MET, "TPOT mean": MISSED}),
+        (token_candidate(MISSED, (0.5, 0.6), 0.02, Rejection.of(TPOT, 0.02)), {"TTFT P99": DOUBT, "TPOT mean": MISSED}),
+        (token_candidate(MISSED, (0.501, 0.6), 0.02, Rejection.of(TPOT, 0.02)), {"TTFT P99": MISSED, "TPOT mean": MISSED}),
+        (token_candidate(DOUBT, (0.6, 0.7), 0.01, Rejection.of(TPOT, 0.01)), {"TTFT P99": DOUBT, "TPOT mean": DOUBT}),
+        (token_candidate(MET, None, 0.005), {"TPOT mean": MET}),
+    ],
+)  # fmt: skip
+def test_each_limit_of_a_language_model_speaks_for_itself(
+    candidate: TokenCandidate, verdicts: dict[str, Verdict]
+) -> None:
+    found = list(token_findings(candidate, TOKENS))
+    assert {one.name.partition(" <=")[0]: one.verdict for one in found} == verdicts
+    for one in found:
+        is_refused = candidate.rejection is not None and one.name == str(candidate.rejection.promise)
+        assert one.rejection is (candidate.rejection if is_refused else None)
+        assert " is " in one.message
+
+
+def test_a_plan_that_theory_refuses_has_one_finding() -> None:
+    rejection = Rejection(limit=Limit.STABILITY, allowed=1.0, needed=1.25)
+    candidate = replace(token_candidate(MISSED, None, None, rejection), performance=None)
+    (one,) = token_findings(candidate, TOKENS)
+    assert (one.name, one.verdict, one.rejection) == ("the plan", MISSED, rejection)
+    assert one.message.startswith("load 1.25, more requests arrive")
+
+
+P99, P50 = (Promise(measure=Measure.RESPONSE, quantile=q, allowed=s) for q, s in ((0.99, 0.05), (0.5, 0.02)))
+QUESTION = replace(SAVED.question, objective=LatencyObjective(limits={0.5: 0.02, 0.99: 0.05}))
+
+
+def performance(p50: tuple[float, float], p99: tuple[float, float] = (0.06, 0.07)) -> Performance:
+    known = {
+        q: Interval(value=sum(ends) / 2.0, low=ends[0], high=ends[1]) for q, ends in ((0.5, p50), (0.99, p99))
+    }
+    return Performance(kind=Kind.SIMULATION, response_quantiles_s=known)
+
+
+def findings(
+    verdict: Verdict,
+    p50: tuple[float, float],
+    rejection: Rejection | None,
+    *,
+    settled: bool = True,
+    survived: tuple[Survived, ...] = (),
+) -> dict[str, Verdict]:
+    seen = performance(p50)
+    candidate = Candidate(
+        plan=SAVED.plan, verdict=verdict, rejection=rejection, performance=seen, settled=settled
+    )
+    judged = Judged(candidate=candidate, performance=seen, survived=survived)
+    return {one.name: one.verdict for one in findings_of(QUESTION, judged)}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "p50", "settled", "told"),
+    [
+        (MISSED, (0.01, 0.02), True, MET),
+        (MISSED, (0.01, 0.02), False, DOUBT),
+        (MISSED, (0.02, 0.03), True, DOUBT),
+        (MISSED, (0.021, 0.03), True, MISSED),
+        (DOUBT, (0.021, 0.03), True, DOUBT),
+    ],
+)
+def test_beside_the_limit_that_was_refused_another_speaks_by_its_interval(
+    verdict: Verdict, p50: tuple[float, float], told: Verdict, *, settled: bool
+) -> None:
+    found = findings(verdict, p50, Rejection.of(P99, 0.06), settled=settled)
+    assert found == {"P50 <= 20 ms": told, "P99 <= 50 ms": verdict}
+
+
+def test_the_limit_that_was_refused_has_the_numbers_of_the_refusal() -> None:
+    refused = Rejection.of(P99, 0.06)
+    candidate = Candidate(
+        plan=SAVED.plan, verdict=MISSED, rejection=refused, performance=performance((0.01, 0.02))
+    )
+    judged = Judged(candidate=candidate, performance=candidate.performance)
+    other, one = findings_of(QUESTION, judged)
+    assert (one.rejection, one.message) == (refused, "P99 of 65 (60 to 70) ms is above 50 ms")
+    assert (other.rejection, other.message) == (None, "P50 is 15 (10 to 20) ms")
+
+
+def test_events_up_to_the_first_that_is_not_survived() -> None:
+    one = Survived(event="1 replica gone", plan=SAVED.plan, performance=performance((0.01, 0.02)))
+    assert findings(MET, (0.01, 0.02), None, survived=(one,)) == {
+        "P50 <= 20 ms": MET, "P99 <= 50 ms": MET, "with 1 replica gone": MET
+    }  # fmt: skip
+    broken = Rejection(limit=Limit.SURVIVAL, allowed=0.05, needed=0.06, promise=P99, event="2 replicas gone")
+    assert findings(MISSED, (0.01, 0.03), broken, survived=(one,)) == {
+        "P50 <= 20 ms": MET, "P99 <= 50 ms": MET, "with 1 replica gone": MET, "with 2 replicas gone": MISSED
+    }  # fmt: skip
+    unstable = Rejection(limit=Limit.STABILITY, allowed=1.0, needed=1.25)
+    assert findings(MISSED, (0.01, 0.02), unstable)["the plan"] is MISSED
+    refused = Candidate(plan=SAVED.plan, verdict=MISSED, rejection=Rejection.of(P99, 0.06))
+    assert [one.name for one in findings_of(QUESTION, Judged(candidate=refused))] == ["the plan"]
+
+
+def test_the_worst_verdict_in_words() -> None:
+    def one(verdict: Verdict) -> Finding:
+        return Finding(name="x", verdict=verdict, message="")
+
+    assert verdict_of([]) is MET
+    assert verdict_of([one(MET), one(DOUBT)]) is DOUBT
+    assert verdict_of([one(DOUBT), one(MISSED), one(MET)]) is MISSED
+    assert [holds(verdict, keeps_promises=False) for verdict in (MET, MISSED, DOUBT)] == [
+        "holds", "does not hold", "is in doubt"
+    ]  # fmt: skip
+    assert [holds(verdict, keeps_promises=True) for verdict in (MET, MISSED, DOUBT)] == [
+        "holds", "holds, but more is needed now", "is in doubt"
+    ]  # fmt: skip
+
+
+def test_a_plan_that_only_needs_more_than_before_keeps_its_promises() -> None:
+    def answer(*found: tuple[str, Verdict]) -> GateAnswer:
+        return GateAnswer(
+            inputs=gate_inputs(SAVED, [], None),
+            findings=tuple(Finding(name=name, verdict=verdict, message="") for name, verdict in found),
+            performance=None,
+            survived=(),
+            needed=None,
+            reproduced=None,
+            notes=(),
+        )
+
+    fleet = "5 replicas of resnet50 with batches up to 16 that wait up to 5 ms at 1000 rps: the plan "
+    more = answer(("P99 <= 50 ms", MET), ("no more than the plan", MISSED))
+    assert (more.keeps_promises, more.verdict) == (True, MISSED)
+    assert more.summary == f"{fleet}holds, but more is needed now"
+    missed = answer(("P99 <= 50 ms", MISSED), ("no more than the plan", MISSED))
+    assert (missed.keeps_promises, missed.summary) == (False, f"{fleet}does not hold")
+
+
+def test_sizes() -> None:
+    assert str(Size(role="a", replicas=1, hourly_usd=None)) == "1 replica"
+    assert str(Size(role="a", replicas=2, hourly_usd=1.0)) == "2 replicas (1.000 USD/h)"
+
+
+# ---- profiles that take the place of saved ones ---------------------------------------------
+
+
+def profile(name: str = "resnet50", **others: Any) -> ServiceProfile:
+    timings = tuple(BatchTiming(batch_size=n, mean_s=0.02) for n in (1, 64))
+    return ServiceProfile(name=name, timings=timings, **others)
+
+
+def note(old: Any, *, is_bare: bool = True, name: str = "new") -> str:
+    (told,) = gate_inputs(old, [NewProfile(profile=profile(name), is_bare=is_bare)], None).notes
+    return told
+
+
+def test_what_a_csv_cannot_say_is_kept_and_told() -> None:
+    assert note(SAVED) == "profile resnet50 is replaced by new"
+    assert note(SAVED, name="resnet50") == "profile resnet50 is replaced by another with the same name"
+    assert note(saved_plan(hourly_usd=0.5)) == "profile resnet50 is replaced by new; its price is kept"
+    assert note(saved_plan(hourly_usd=0.5), is_bare=False) == "profile resnet50 is replaced by new"
+    several = {"hourly_usd": 0.5, "request_overhead_s": 0.001, "instances_per_device": 2, "replicas": 6}
+    assert note(saved_plan(**several)) == (
+        "profile resnet50 is replaced by new; its price, request overhead and number of instances per device are kept"
+    )
+
+
+def test_what_is_kept_is_that_of_the_saved_profile() -> None:
+    old = saved_plan(
+        hourly_usd=0.5, request_overhead_s=0.001, instances_per_device=2, replicas=6, wake_s=0.0003, batch_work_s=0.0002,
+        request_work_s=0.0001,
+    )  # fmt: skip
+    names = ("request_overhead_s", "instances_per_device", "wake_s", "batch_work_s", "request_work_s")
+
+    def kept(*, is_bare: bool, **new: Any) -> ServiceProfile:
+        given = [NewProfile(profile=profile("new", **new), is_bare=is_bare)]
+        (found,) = gate_inputs(old, given, None).question.profiles
+        return found
+
+    bare = kept(is_bare=True)
+    before = old.question.profiles[0]
+    assert [getattr(bare, name) for name in names] == [getattr(before, name) for name in names]
+    assert (bare.hourly_usd, bare.timings) == (0.5, profile().timings)
+    whole = kept(is_bare=False)
+    assert [getattr(whole, name) for name in names] == [0.0, 1, 0.0, 0.0, 0.0]
+    assert whole.hourly_usd == 0.5
+    assert kept(is_bare=True, hourly_usd=0.7).hourly_usd == 0.7
+
+
+def test_the_rate_and_the_budget_may_be_others() -> None:
+    inputs = gate_inputs(SAVED, [], 1200.0, 5_000)
+    assert inputs.question.workload == replace(SAVED.question.workload, arrival_rate_rps=1200.0)
+    assert inputs.notes == ("the arrival rate is 1200 rps instead of 1000 rps",)
+    assert inputs.effort == replace(SAVED.effort, requests_max=5_000)
+    same = gate_inputs(SAVED, [], 1000.0)
+    assert (same.notes, same.effort) == ((), SAVED.effort)
+    (unchanged,) = gate_inputs(SAVED, [NewProfile(profile=SAVED.question.profiles[0])], None).notes
+    assert unchanged == "profile resnet50 is unchanged"
+    twice = [NewProfile(profile=profile()), NewProfile(profile=profile("b"), role="resnet50")]
+    with pytest.raises(InputError, match="two profiles replace resnet50; give one --profile for each"):
+        gate_inputs(SAVED, twice, None)
+
+
+def test_only_a_table_of_times_is_bare(tmp_path: Any) -> None:
+    path = tmp_path / "times.CSV"
+    path.write_text("batch_size,mean_ms\n1,5\n")
+    found = list(new_profiles([str(path), f"resnet50={path}", path, profile("whole")], SAVED))
+    assert [(one.role, one.is_bare) for one in found] == [
+        (None, True), ("resnet50", True), (None, True), (None, False)
+    ]  # fmt: skip

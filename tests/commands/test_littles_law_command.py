@@ -1,0 +1,67 @@
+"""`capacity littles-law`: any two give the third, and what a load test must keep."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import in_process
+import pytest
+
+
+def run(folder: Path, line: str) -> tuple[int, dict[str, Any], str]:
+    done = in_process.capacity(folder, "littles-law", *line.split(), "--json")
+    return done.returncode, json.loads(done.stdout or "{}"), done.stderr
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "--rate 100rps --latency-mean 45ms",
+        "--rate 100rps --concurrency 4.5",
+        "--latency-mean 45ms --concurrency 4.5",
+    ],
+)
+def test_two_give_the_third(tmp_path: Path, given: str) -> None:
+    code, found, _ = run(tmp_path, given)
+    del found["schema_version"]
+    assert (code, found) == (
+        0,
+        {
+            "arrival_rate_rps": pytest.approx(100.0),
+            "response_mean_s": pytest.approx(0.045),
+            "in_system_mean": pytest.approx(4.5),
+        },
+    )
+
+
+def test_a_load_test_with_all_its_percentiles(tmp_path: Path) -> None:
+    """100 users who think for 300 ms at 100 rps have 700 ms for a response, at which P99 would be higher."""
+    percentiles = "--latency-p50 45ms --latency-p90 46ms --latency-p95 47ms --latency-p99 340ms"
+    code, found, _ = run(tmp_path, f"--users 100 --think-time 300ms --rate 100rps {percentiles}")
+    assert (code, found["credible"]) == (4, False)
+    assert found["response_quantiles_s"] == {"0.5": 0.045, "0.9": 0.046, "0.95": 0.047, "0.99": 0.34}
+    assert found["response_mean_required_s"] == pytest.approx(0.7)
+    code, found, _ = run(tmp_path, "--users 100 --think-time 300ms --rate 100rps --latency-mean 700ms")
+    assert (code, found["credible"], found["response_mean_s"]) == (0, True, 0.7)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("", "give two of --rate, --latency-mean and --concurrency to get the third"),
+        ("--rate 1rps", "give two of --rate, --latency-mean and --concurrency"),
+        (
+            "--rate 1rps --latency-mean 1s --latency-p90 1s",
+            "percentiles and think time belong to a load test",
+        ),
+        ("--rate 1rps --latency-mean 1s --think-time 1s", "belong to a load test; give --users too"),
+        ("--users 3", "to check a load test, give --users and --rate without --concurrency"),
+        ("--users 3 --rate 1rps --concurrency 2", "give --users and --rate without --concurrency"),
+        ("--users 3 --rate 1rps --latency-p95 1", "--latency-p95"),
+    ],
+)
+def test_what_says_too_little_or_too_much(tmp_path: Path, given: str, said: str) -> None:
+    code, found, error = run(tmp_path, given)
+    assert (code, found) == (2, {})
+    assert error.startswith("error: ")
+    assert said in error

@@ -1,0 +1,177 @@
+"""Output: how wide, in what form and with what progress an answer leaves a command."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import in_process
+import pytest
+from rich.text import Text
+
+from capacity.commands import output
+from capacity.commands.output import Format, emit_pieces, in_colour, progress, run, width
+
+MIXED = Path(__file__).parents[1] / "kept" / "files" / "mixed.json"
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Makes stdout a terminal with that many columns, whatever the environment says of colours."""
+    for name in ("NO_COLOR", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+
+    def set_columns(columns: int) -> None:
+        size = os.terminal_size((columns, 24))
+        seen = SimpleNamespace(environ=os.environ, get_terminal_size=lambda: size)
+        monkeypatch.setattr(output, "os", seen)
+        monkeypatch.setattr(output, "sys", SimpleNamespace(stdout=SimpleNamespace(isatty=lambda: True)))
+
+    return set_columns
+
+
+@pytest.mark.parametrize(
+    ("columns", "used"), [(0, 120), (59, 60), (61, 61), (120, 120), (999, 999), (1001, 1000)]
+)
+def test_an_answer_is_as_wide_as_the_terminal(
+    terminal: Callable[[int], None], columns: int, used: int
+) -> None:
+    terminal(columns)
+    assert width() == used
+
+
+def test_a_file_has_120_columns() -> None:
+    assert width() == 120
+
+
+def test_colours_are_for_terminals_that_show_them(
+    terminal: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not in_colour()
+    terminal(80)
+    assert in_colour()
+    monkeypatch.setenv("TERM", "xterm")
+    assert in_colour()
+    monkeypatch.setenv("TERM", "dumb")
+    assert not in_colour()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not in_colour()
+
+
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time is what its last number says."""
+    now_s = [100.0]
+    monkeypatch.setattr(output, "time", SimpleNamespace(monotonic=lambda: now_s[-1]))
+    return now_s
+
+
+def test_a_file_gets_four_lines_of_progress_at_most(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At once, and after 5, 30 and 120 s; notes always."""
+    now_s = clock(monkeypatch)
+    with progress() as report:
+        for after_s in (0.0, 1.0, 4.9, 5.0, 6.0, 29.9, 30.0, 40.0, 119.9, 120.0, 500.0):
+            now_s.append(100.0 + after_s)
+            report(f"at {after_s:g}")
+            report(f"note: {after_s:g}") if after_s in (1.0, 500.0) else None
+        report("warning: w")
+        report("compiling c")
+        report("going on after g")
+    assert capsys.readouterr().err.splitlines() == [
+        "at 0", "note: 1", "at 5", "at 30", "at 120", "note: 500", "warning: w", "compiling c", "going on after g",
+        "done in 500.0 s",
+    ]  # fmt: skip
+
+
+def test_a_terminal_gets_one_line_that_changes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = []
+
+    class Terminal:
+        is_terminal = True
+
+        def __init__(self, *, stderr: bool) -> None:
+            assert stderr
+
+        @contextmanager
+        def status(self, first: str) -> Iterator[Any]:
+            said.append(first)
+            yield SimpleNamespace(update=said.append)
+
+    monkeypatch.setattr("rich.console.Console", Terminal)
+    now_s = clock(monkeypatch)
+    with progress() as report:
+        now_s.append(107.4)
+        report("simulating")
+    assert said == ["starting", "simulating (7 s)"]
+    assert capsys.readouterr().err == "done in 7.4 s\n"
+
+
+def test_a_verb_gets_the_flags_that_it_has() -> None:
+    """`--output FILE` is its own where the command calls that `file`; the form of stdout is not."""
+
+    def writes(rate: str, output: str | None, progress: object) -> tuple[object, ...]:
+        return rate, output, callable(progress)
+
+    def asks(rate: str, progress: object, output: str = "none") -> tuple[object, ...]:
+        return rate, output, callable(progress)
+
+    given = {"rate": "9rps", "other": 1, "output": Format.JSON}
+    context: Any = SimpleNamespace(params=given | {"file": "a.json"})
+    assert run(writes, context) == ("9rps", "a.json", True)
+    context = SimpleNamespace(params=given)
+    assert run(asks, context) == ("9rps", "none", True)
+
+
+@pytest.mark.parametrize(
+    ("form", "as_json", "found"),
+    [
+        (Format.TABLE, False, "a\nb\n"),
+        (Format.JSON, False, '{\n  "schema_version": 1,\n  "x": 1\n}\n'),
+        (Format.TABLE, True, '{\n  "schema_version": 1,\n  "x": 1\n}\n'),
+    ],
+)
+def test_an_answer_has_the_form_that_was_asked_for(
+    form: Format, *, as_json: bool, found: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    emit_pieces(form, as_json=as_json, document=lambda: {"x": 1}, tables=lambda: [Text("a  "), Text("b")])
+    assert capsys.readouterr().out == found
+
+
+# ---- a curve of a fleet ---------------------------------------------------------------------
+
+
+def test_a_curve_is_of_a_law_or_of_a_profile(tmp_path: Path) -> None:
+    done = in_process.capacity(tmp_path, "curve", "--batch-wait", "1ms")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: --batch-wait belongs to --profile; give a profile too\n"
+    done = in_process.capacity(tmp_path, "curve", "--profile", MIXED, "--service-rate", "5rps")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: --service-rate is for M/M/c; leave it out with --profile\n"
+
+
+@pytest.mark.parametrize("file", [None, "a.svg"])
+def test_a_curve_of_a_profile_is_shown_and_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str | None
+) -> None:
+    saved, asked = [], []
+
+    def load_curve(profile: str, replicas: int, *, quantile: float, progress: object) -> Any:
+        asked.append((profile, replicas, quantile))
+        return SimpleNamespace(
+            document=dict,
+            tables=lambda columns, verbose: [Text(f"{columns} {verbose}")],
+            plot=lambda: SimpleNamespace(save=saved.append),
+        )
+
+    monkeypatch.setattr("capacity.api.load_curve", load_curve)
+    given = [] if file is None else ["-o", file]
+    done = in_process.capacity(tmp_path, "curve", "--profile", MIXED, "--replicas", 3, *given)
+    assert (done.returncode, done.stdout) == (0, "120 False\n")
+    assert asked == [(str(MIXED), 3, 0.99)]
+    assert saved == ([] if file is None else [Path(file)])

@@ -1,0 +1,289 @@
+"""What limits a plan, and what it takes for granted: each side of every condition, by made-up findings."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from capacity.explanation.binding import Cause, find_binding
+from capacity.explanation.explanation import Assumption, find_assumptions
+from capacity.performance import Interval, Kind, Performance
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.candidate import Candidate, Verdict
+from capacity.question.objective import LatencyObjective
+from capacity.question.plan import Plan, Routing
+from capacity.question.question import Question
+from capacity.question.resilience import Survival
+from capacity.traffic.workload import (
+    ClosedPopulation,
+    DeterministicArrivals,
+    GammaArrivals,
+    MmppArrivals,
+    TraceArrivals,
+    Workload,
+)
+
+# Ten milliseconds for any batch up to 4: three replicas serve 1200 rps.
+FLAT = ServiceProfile(name="flat", timings=tuple(BatchTiming(batch_size=n, mean_s=0.01) for n in (1, 2, 4)))
+PLAN = Plan(profile="flat", replicas=3, batch_size_max=4)
+
+
+def question(rate_rps: float = 100.0, allowed_s: float = 0.1, **others: Any) -> Question:
+    usual = {
+        "workload": Workload(arrival_rate_rps=rate_rps),
+        "objective": LatencyObjective(limits={0.99: allowed_s}),
+    }
+    return Question(profiles=(FLAT,), **usual | others)
+
+
+def base(p99_s: float, batch_mean: float | None = 2.0, **others: Any) -> Candidate:
+    performance = Performance(
+        kind=Kind.SIMULATION,
+        batch_size_mean=batch_mean,
+        response_quantiles_s={0.99: Interval.exact(p99_s)},
+        wait_quantiles_s={0.99: Interval.exact(0.004)},
+        response_mean_s=p99_s,
+        loss_probability=0.001,
+    )
+    return Candidate(plan=PLAN, verdict=Verdict.MET, performance=performance, **others)
+
+
+@dataclass
+class Asked:
+    """Accepts a plan from so many replicas on; keeps what it was asked."""
+
+    least: int = 3
+    seen: list[str] = field(default_factory=list)
+
+    def ask(self, question: Question, plan: Plan, what: str, *, careful: bool = False) -> Candidate:
+        self.seen.append(what)
+        verdict = Verdict.MET if plan.replicas >= self.least else Verdict.MISSED
+        return Candidate(plan=plan, verdict=verdict)
+
+
+def cause(found: Candidate, asked: Question | None = None, plan: Plan = PLAN, least: int = 3) -> Cause:
+    return find_binding(Asked(least), asked or question(), plan, found).cause  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("p99_s", "batch_mean", "found"),
+    [
+        (0.020, 2.0, Cause.BATCHING),  # half of it is more than the 10 ms that a lone request takes
+        (0.019, 2.0, Cause.QUEUEING),
+        (0.030, 1.51, Cause.BATCHING),
+        (0.030, 1.5, Cause.QUEUEING),
+        (0.030, None, Cause.QUEUEING),
+    ],
+)
+def test_batching_binds_where_batches_form_and_take_half_of_the_time(
+    p99_s: float, batch_mean: float | None, found: Cause
+) -> None:
+    assert cause(base(p99_s, batch_mean)) is found
+
+
+@pytest.mark.parametrize(("wait_s", "found"), [(0.05, Cause.BATCHING), (0.049, Cause.QUEUEING)])
+def test_batching_binds_where_its_wait_may_take_half_of_the_limit(wait_s: float, found: Cause) -> None:
+    assert cause(base(0.07, 1.0), plan=replace(PLAN, batch_wait_max_s=wait_s)) is found
+
+
+@pytest.mark.parametrize(("allowed_s", "found"), [(0.02, Cause.SERVICE_FLOOR), (0.021, Cause.QUEUEING)])
+def test_the_service_binds_where_it_takes_half_of_the_limit(allowed_s: float, found: Cause) -> None:
+    assert cause(base(0.015), question(allowed_s=allowed_s)) is found
+    mean = question(objective=LatencyObjective(response_mean_s=allowed_s))
+    assert cause(base(0.015), mean) is found
+
+
+@pytest.mark.parametrize(("rate_rps", "found"), [(800.0, Cause.STABILITY), (799.0, Cause.QUEUEING)])
+def test_stability_binds_where_two_serve_no_more(rate_rps: float, found: Cause) -> None:
+    assert cause(base(0.015), question(rate_rps)) is found
+    binding = find_binding(Asked(), question(rate_rps), PLAN, base(0.015))  # type: ignore[arg-type]
+    assert binding.load_fewer == pytest.approx(rate_rps / 800.0)
+
+
+def test_there_is_no_fewer_of_one_and_no_rate_of_users() -> None:
+    one = find_binding(Asked(), question(), replace(PLAN, replicas=1), base(0.015))  # type: ignore[arg-type]
+    assert one.load_fewer is None
+    users = question(workload=ClosedPopulation(users=9, think_time_s=1.0))
+    found = find_binding(Asked(), users, PLAN, base(0.015))  # type: ignore[arg-type]
+    assert (found.load_fewer, found.burst) == (None, None)
+
+
+def test_what_is_found_of_a_binding() -> None:
+    asked = Asked()
+    found = find_binding(asked, question(), PLAN, base(0.03))  # type: ignore[arg-type]
+    assert (found.floor_s, found.lone_s, found.wait) == (0.01, pytest.approx(0.01), Interval.exact(0.004))
+    assert found.share == pytest.approx(0.3)
+    assert asked.seen == ["without batches"]
+    assert found.unbatched is not None
+    assert found.unbatched.plan == replace(PLAN, batch_size_max=1)
+    alone = Asked()
+    single = replace(PLAN, batch_size_max=1)
+    assert find_binding(alone, question(), single, base(0.03)).unbatched is None  # type: ignore[arg-type]
+    assert alone.seen == []
+
+
+def test_what_is_no_duration_has_no_floor() -> None:
+    loss = question(objective=LatencyObjective(loss_probability=0.01), queue_limit=4)
+    found = find_binding(Asked(), loss, PLAN, base(0.03))  # type: ignore[arg-type]
+    assert (found.cause, found.floor_s, found.lone_s) == (Cause.QUEUEING, None, None)
+
+
+@pytest.mark.parametrize(("least", "found"), [(2, Cause.BURSTINESS), (3, Cause.QUEUEING)])
+def test_burstiness_binds_where_poisson_arrivals_take_fewer(least: int, found: Cause) -> None:
+    asked = question(workload=Workload(arrival_rate_rps=100.0, arrivals=GammaArrivals(cv=2.0)))
+    assert cause(base(0.015), asked, least=least) is found
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "known"),
+    [
+        (GammaArrivals(cv=2.0), (2.0, 4.0, None)),
+        (DeterministicArrivals(), (0.0, 0.0, None)),
+        (TraceArrivals(instants_s=(0.0, 1.0, 2.0), name="short"), (None, None, None)),
+    ],
+)
+def test_how_arrivals_vary(arrivals: Any, known: tuple[float | None, ...]) -> None:
+    asked = question(workload=Workload(arrival_rate_rps=100.0, arrivals=arrivals))
+    burst = find_binding(Asked(), asked, PLAN, base(0.015)).burst  # type: ignore[arg-type]
+    assert burst is not None
+    assert (burst.cv, burst.dispersion, burst.window_s) == known
+    assert burst.replicas == 3
+
+
+def test_bursts_are_known_in_windows_as_long_as_they() -> None:
+    bursty = MmppArrivals(ratio=4.0, burst_mean_s=2.0, calm_mean_s=8.0)
+    asked = question(workload=Workload(arrival_rate_rps=100.0, arrivals=bursty))
+    burst = find_binding(Asked(), asked, PLAN, base(0.015)).burst  # type: ignore[arg-type]
+    assert burst is not None
+    assert (burst.cv, burst.window_s) == (None, 2.0)
+    assert burst.dispersion == pytest.approx(bursty.dispersion_index(100.0, 2.0))
+
+
+# ---- assumptions ----------------------------------------------------------------------------
+
+
+def assumed(
+    found: Candidate,
+    asked: Question | None = None,
+    plan: Plan = PLAN,
+    *,
+    certified: bool = True,
+    law: Performance | None = None,
+) -> dict[str, Assumption]:
+    told = find_assumptions(asked or question(), plan, found, certified=certified, precision=0.02, law=law)
+    return {one.what: one for one in told}
+
+
+TRACED = question(
+    workload=Workload(
+        arrival_rate_rps=1.0, arrivals=TraceArrivals(instants_s=tuple(map(float, range(9))), name="t")
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("asked", "settled", "how"),
+    [
+        (
+            question(),
+            True,
+            "runs were long enough to reach it, and their second half is not slower than chance explains",
+        ),
+        (question(), False, "runs were too short; raise --requests-max"),
+        (TRACED, True, "enough busy periods of the trace have late responses"),
+        (TRACED, False, "runs were too short; record for longer"),
+    ],
+)
+def test_a_steady_state(asked: Question, how: str, *, settled: bool) -> None:
+    one = assumed(base(0.03, settled=settled), asked)["a steady state"]
+    assert (one.checked, one.how) == (settled, how)
+
+
+@pytest.mark.parametrize(
+    ("asked", "certified", "checked", "how"),
+    [
+        (
+            question(),
+            True,
+            True,
+            "the plan was simulated again with random numbers that had no part in choosing it",
+        ),
+        (
+            question(),
+            False,
+            False,
+            "every variant used the same random numbers; capacity plan confirms with others",
+        ),
+        (TRACED, True, False, "the plan was chosen and judged with the same trace"),
+        (TRACED, False, False, "the plan was chosen and judged with the same trace"),
+    ],
+)
+def test_luck_in_choosing(asked: Question, how: str, *, certified: bool, checked: bool) -> None:
+    one = assumed(base(0.03), asked, certified=certified)["no luck in choosing"]
+    assert (one.checked, one.how) == (checked, how)
+
+
+def seen(low: float, high: float) -> Candidate:
+    found = base(0.03)
+    assert found.performance is not None
+    span = Interval(value=(low + high) / 2.0, low=low, high=high)
+    return replace(found, performance=replace(found.performance, response_quantiles_s={0.99: span}))
+
+
+@pytest.mark.parametrize(("half", "checked"), [(0.015625, True), (0.03125, False)])
+def test_the_precision(half: float, checked: bool) -> None:
+    one = assumed(seen(0.0625 * (1 - half), 0.0625 * (1 + half)))["the precision"]
+    assert one.checked is checked
+    assert one.how == f"P99 is known to {100 * half:.2g} %; 2 % was requested"
+
+
+@pytest.mark.parametrize(
+    ("truth_s", "checked", "ends"),
+    [(0.02, True, ") ms"), (0.03, True, ") ms"), (0.0301, False, "; an interval may miss the true value")],
+)
+def test_a_law_beside_the_simulation(truth_s: float, checked: bool, ends: str) -> None:
+    law = Performance(kind=Kind.EXACT, response_quantiles_s={0.99: Interval.exact(truth_s)})
+    one = assumed(seen(0.02, 0.03), law=law)["law and simulation"]
+    assert one.checked is checked
+    assert one.how.startswith(
+        f"an exact law gives P99 {1e3 * truth_s:g} ms, and the simulation 25 (20 to 30) ms"
+    )
+    assert one.how.endswith(ends)
+
+
+def test_a_law_is_held_against_no_law() -> None:
+    law = Performance(kind=Kind.EXACT, response_quantiles_s={0.99: Interval.exact(0.03)})
+    exact = replace(base(0.03), performance=law)
+    told = assumed(exact, law=law)
+    assert "law and simulation" not in told
+    assert told["the numbers"].checked
+    assert not {"a steady state", "the precision", "no luck in choosing"} & set(told)
+    unknown = assumed(Candidate(plan=PLAN, verdict=Verdict.MISSED), law=law)
+    assert not {"law and simulation", "the numbers", "a steady state"} & set(unknown)
+
+
+def test_arrivals_are_assumed_or_recorded() -> None:
+    assert assumed(base(0.03))["arrivals"].how.startswith("assumed Poisson, at one rate; record them")
+    gamma = question(workload=Workload(arrival_rate_rps=100.0, arrivals=GammaArrivals(cv=2.0)))
+    assert assumed(base(0.03), gamma)["arrivals"].how.startswith("assumed independent of each other, at")
+    users = assumed(base(0.03), question(workload=ClosedPopulation(users=9, think_time_s=1.0)))
+    assert "arrivals" not in users
+    assert users["closed loop"].how.startswith("each user has at most one request in flight")
+
+
+@pytest.mark.parametrize(
+    ("replicas", "routing", "told"),
+    [
+        (1, Routing.ROUND_ROBIN, set()),
+        (1, Routing.LEAST_OUTSTANDING, set()),
+        (2, Routing.ROUND_ROBIN, {"equal replicas", "routing"}),
+        (2, Routing.RANDOM, {"equal replicas"}),
+        (2, Routing.LEAST_OUTSTANDING, {"equal replicas", "the router's knowledge"}),
+    ],
+)
+def test_what_is_taken_for_granted_of_a_fleet(replicas: int, routing: Routing, told: set[str]) -> None:
+    found = assumed(base(0.03), plan=replace(PLAN, replicas=replicas, routing=routing))
+    assert {"equal replicas", "routing", "the router's knowledge"} & set(found) == told
+    assert {"order", "no failure"} <= set(found)
+    assert not any(found[name].checked for name in (*told, "order", "no failure"))
+    assert "no failure" not in assumed(base(0.03), question(survival=Survival(spare=1)))

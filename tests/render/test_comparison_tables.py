@@ -1,0 +1,121 @@
+"""Fleets side by side, to the last cell, from what was made up of each."""
+
+from dataclasses import replace
+
+import pytest
+from rich.table import Table
+from rich.text import Text
+
+from capacity.performance import Interval, Kind, Performance
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.comparison import Comparison, Contender, Difference
+from capacity.question.plan import Plan
+from capacity.render.compare import comparison_document, comparison_tables, format_difference
+from capacity.traffic.workload import Workload
+
+PLAN = Plan(profile="p", replicas=2, batch_size_max=8, batch_wait_max_s=0.002)
+PROFILE = ServiceProfile(
+    name="p", timings=tuple(BatchTiming(batch_size=n, mean_s=0.01) for n in (1, 8)), hourly_usd=0.5
+)
+
+
+def around(value: float) -> Interval:
+    return Interval(value=value, low=0.9 * value, high=1.1 * value)
+
+
+def seen(p99_s: float, **others: object) -> Performance:
+    usual: dict[str, object] = {
+        "kind": Kind.SIMULATION,
+        "load": 0.54321,
+        "response_quantiles_s": {0.99: around(p99_s)},
+        "intervals": {"response_mean_s": around(p99_s / 2.0)},
+    }
+    return Performance(**usual | others)  # type: ignore[arg-type]
+
+
+FIRST = Contender(name="replicas=2,batch=8", profile=PROFILE, plan=PLAN)
+SECOND = Contender(
+    name="other.json",
+    profile=replace(PROFILE, hourly_usd=None),
+    plan=replace(PLAN, replicas=3, queue_limit=0),
+)
+DIFFERENCE = Difference(
+    response_mean_s=Interval(value=0.001, low=-0.001, high=0.003),
+    response_quantiles_s={0.99: Interval(value=-0.02, low=-0.03, high=-0.01)},
+)
+
+
+def compared(*found: Performance) -> Comparison:
+    return Comparison(performances=found, differences=(DIFFERENCE,), simulated_widths=(0.1, 0.1))
+
+
+def rows(comparison: Comparison, *contenders: Contender) -> dict[str, tuple[str, ...]]:
+    head, made, foot = comparison_tables(
+        contenders or (FIRST, SECOND), Workload(arrival_rate_rps=50.0), comparison, [], 0.9
+    )
+    assert isinstance(made, Table)
+    assert isinstance(head, Text)
+    assert isinstance(foot, Text)
+    assert head.plain == "The same requests at 50 rps, for each fleet."
+    assert foot.plain == "In brackets: 90 % intervals; differences are those of the same requests."
+    assert [str(column.header) for column in made.columns] == ["", "A", "B"]
+    columns = [[str(cell) for cell in column.cells] for column in made.columns]
+    return {name: tuple(cells) for name, *cells in zip(*columns, strict=True)}
+
+
+def test_what_fleets_are_and_how_they_do() -> None:
+    found = rows(compared(seen(0.04), seen(0.02, load=None)))
+    assert found == {
+        "fleet": ("replicas=2, batch=8", "other.json"),
+        "profile": ("p", "p"),
+        "replicas": ("2", "3"),
+        "largest batch": ("8", "8"),
+        "batch wait": ("2 ms", "2 ms"),
+        "routing": ("round-robin", "round-robin"),
+        "queue limit": ("", "0"),
+        "load": ("0.5432", ""),
+        "response, mean": ("20 (18 to 22) ms", "10 (9 to 11) ms"),
+        "response, P99": ("40 (36 to 44) ms", "20 (18 to 22) ms"),
+        "cost": ("1.000 USD/h", ""),
+        "mean, less A's": ("", "+1 (-1 to +3) ms, in doubt"),
+        "P99, less A's": ("", "-20 (-30 to -10) ms"),
+    }
+
+
+def test_what_is_lost_by_either() -> None:
+    lossy = seen(0.04, loss_probability=0.0125, response_quantiles_with_losses_s={0.99: around(0.08)})
+    found = rows(compared(lossy, seen(0.02, loss_probability=0.0)), FIRST, FIRST)
+    assert found["P(loss)"] == ("0.0125", "")
+    assert found["response of served requests, P99"] == ("40 (36 to 44) ms", "20 (18 to 22) ms")
+    assert found["response, rejected as late, P99"] == ("80 (72 to 88) ms", "20 (18 to 22) ms")
+    assert not {"queue limit", "response, P99", "utilization"} & set(found)
+    calm = rows(compared(seen(0.04), seen(0.02, loss_probability=0.0, utilization=0.5)))
+    assert "P(loss)" not in calm
+    assert calm["utilization"] == ("", "0.5")
+
+
+def test_the_document_has_a_difference_for_all_but_the_first() -> None:
+    comparison = compared(seen(0.04), seen(0.02))
+    workload = Workload(arrival_rate_rps=50.0)
+    found = comparison_document((FIRST, SECOND), workload, comparison, [], seed=3, confidence=0.9)
+    assert (found["seed"], found["confidence"], found["caveats"]) == (3, 0.9, [])
+    one, other = found["fleets"]
+    assert (one["name"], one["difference"], one["cost"]) == ("replicas=2,batch=8", None, {"hourly_usd": 1.0})
+    assert (other["cost"], other["difference"]["response_mean_s"]["high"]) == (None, 0.003)
+
+
+@pytest.mark.parametrize(
+    ("ends", "text"),
+    [
+        ((0.0, 0.0, 0.0), "none"),
+        ((0.001, 0.0, 0.002), "+1 (+0 to +2) ms, in doubt"),
+        ((-0.001, -0.002, 0.0), "-1 (-2 to +0) ms, in doubt"),
+        ((0.001, 0.0005, 1.5), "+0.001 (+0.0005 to +1.5) s"),
+        ((-0.001, -1.5, -0.0005), "-0.001 (-1.5 to -0.0005) s"),
+        ((2e-6, 1e-6, 3e-6), "+2 (+1 to +3) µs"),
+        ((2e-9, 1e-9, 3e-9), "+2 (+1 to +3) ns"),
+    ],
+)
+def test_a_difference_has_its_sign_and_unit(ends: tuple[float, float, float], text: str) -> None:
+    value, low, high = ends
+    assert format_difference(Interval(value=value, low=low, high=high)) == text

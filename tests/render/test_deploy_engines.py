@@ -1,0 +1,305 @@
+"""Plans for a language model as gateways and vLLM have them, to the last line, and what no such plan may be."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from capacity.answer.saved_llm_plan import (
+    LENGTHS_MAX,
+    SavedLlmPlan,
+    check_llm_plan_target,
+    llm_plan_document,
+    read_llm_plan_document,
+)
+from capacity.errors import InputError
+from capacity.profile.formats import digest
+from capacity.profile.llm import Engine, LlmProfile, Scheduler
+from capacity.profile.load import load_llm
+from capacity.question.budget import Effort
+from capacity.question.objective import TokenObjective
+from capacity.question.plan import Routing
+from capacity.question.tokens import TokenPlan, TokenQuestion
+from capacity.render.deploy.registry import render
+from capacity.traffic.lengths import LengthRows
+from capacity.traffic.workload import Workload
+
+LINE = load_llm(Path(__file__).parents[1] / "kept" / "files" / "line.json")
+PLAN = TokenPlan(profile="line", replicas=3, sequences_max=16, batched_tokens_max=512)
+CLIENTS: dict[str, Any] = {"timeout_s": 2.0, "attempts": 3, "retried": ["rejected", "timed_out"]}
+
+
+def question(profile: LlmProfile = LINE, rows: int = 2) -> TokenQuestion:
+    return TokenQuestion(
+        profiles=(profile,),
+        workload=Workload(arrival_rate_rps=40.0),
+        lengths=LengthRows((28,) * rows, (37,) * rows, "lengths", 0),
+        objective=TokenObjective(ttft_limits={0.99: 0.5}, tpot_mean_s=0.01),
+    )
+
+
+def document(
+    profile: LlmProfile = LINE, plan: TokenPlan | None = PLAN, recovery: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """What a saved plan holds, recommended or not."""
+    recommendation = None
+    if plan is not None:
+        names = ("profile", "replicas", "sequences_max", "batched_tokens_max")
+        recommendation = {name: getattr(plan, name) for name in names} | {"routing": plan.routing.value}
+    answer = {"verdict": "met" if plan else "missed", "recommendation": recommendation}
+    if recovery is not None:
+        answer["recovery"] = recovery
+    return llm_plan_document(question(profile), Effort(seed=7), answer) | {"schema_version": 1}
+
+
+def saved(profile: LlmProfile = LINE, plan: TokenPlan | None = PLAN, **recovery: Any) -> SavedLlmPlan:
+    return read_llm_plan_document(document(profile, plan, recovery or None), "plan.json")
+
+
+def recovers(setting: str | None = None, **clients: Any) -> SavedLlmPlan:
+    return saved(chosen={}, setting=setting, clients=CLIENTS | clients)
+
+
+EVALUATED = """\
+# Written by: capacity render plan.json --target {}
+# Evaluated:  3 engines of line, 16 sequences, 512 tokens a step, round-robin routing, at 40 rps, seed 7;
+#     objective TTFT P99 <= 500 ms, TPOT mean <= 10 ms: met.
+#
+"""
+
+
+def test_envoy_holds_the_limit_that_no_engine_has() -> None:
+    """3 engines of 16 sequences, at each of which 20 may wait: 108 requests."""
+    assert (
+        render(recovers("--queue-limit 20"), "envoy")
+        == EVALUATED.format("envoy")
+        + """\
+# - Clients: 3 attempts of 2 s each, budget none; the fleet recovers with --queue-limit 20.
+# - The server needs --queue-limit 20 as well: that is not a setting of clients.
+# - Envoy always waits before a retry, 25 ms or less at first; the plan was evaluated with retries at once.
+route:
+  timeout: 6s # of all attempts together
+  retry_policy:
+    retry_on: retriable-status-codes,gateway-error
+    retriable_status_codes: [503]
+    num_retries: 2
+    per_try_timeout: 2s
+    retry_back_off: {base_interval: 0.025s, max_interval: 0.25s}
+cluster:
+  circuit_breakers:
+    thresholds:
+      - priority: DEFAULT
+        max_requests: 108 # queues and batches of all replicas
+        max_pending_requests: 1 # the replicas have the queues
+"""
+    )
+
+
+def test_istio_holds_the_limit_that_no_engine_has() -> None:
+    """2 retries of each request that 3 engines of 16 sequences serve at once: 96."""
+    text = render(recovers("--queue-limit 20", deadline_s=5.0), "istio")
+    assert text.startswith(EVALUATED.format("istio"))
+    service, rule = yaml.safe_load_all(text)
+    http = rule["spec"]["trafficPolicy"]["connectionPool"]["http"]
+    assert http == {"maxRetries": 96, "http2MaxRequests": 108}
+    assert service["spec"]["http"][0]["timeout"] == "5s"
+    assert service["spec"]["http"][0]["retries"] == {
+        "attempts": 2, "perTryTimeout": "2s", "retryOn": "503,gateway-error"
+    }  # fmt: skip
+    assert rule["spec"]["trafficPolicy"]["outlierDetection"] == {
+        "consecutive5xxErrors": 5, "interval": "10s", "baseEjectionTime": "30s", "maxEjectionPercent": 10
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("budget", "at_once"),
+    [
+        # Of all attempts a fifth, so a quarter of the first tries: 10 a second, each of which may last 2 s.
+        ({"kind": "concurrent", "ratio": 0.2}, 20),
+        ({"kind": "first-tries", "ratio": 0.25}, 20),
+        ({"kind": "successes", "ratio": 3.5, "cost": 14.0}, 20),
+        ({"kind": "first-tries", "ratio": 0.05}, 4),
+        ({"kind": "first-tries", "ratio": 0.01}, 3),  # Envoy and Istio always let 3 pass
+    ],
+)
+def test_retries_at_once_of_a_budget(budget: dict[str, Any], at_once: int) -> None:
+    _, rule = yaml.safe_load_all(render(recovers(budget=budget), "istio"))
+    http = rule["spec"]["trafficPolicy"]["connectionPool"]["http"]
+    assert http == {"maxRetries": at_once}
+
+
+@pytest.mark.parametrize(("target", "proxy"), [("envoy", "Envoy"), ("istio", "Istio")])
+def test_no_proxy_throttles_by_failures(target: str, proxy: str) -> None:
+    budget = {"kind": "throttle", "ratio": 0.1, "tokens": 10.0}
+    text = " ".join(render(recovers(budget=budget), target).replace("#", "").split())
+    note = (
+        f"- {proxy} has no budget that failures throttle, which is what was evaluated: a few retries at once"
+    )
+    assert note in text
+    assert "budget throttle 0.1; the fleet recovers." in text
+    assert "stand in for it. Plan with --retry-budget concurrent:0.2 to evaluate what it has." in text
+    assert "max_retries: 3 " in text or target == "istio"
+
+
+def test_envoy_waits_as_the_clients_do() -> None:
+    backoff = {"initial_s": 0.1, "max_s": 1.0}
+    text = render(recovers(backoff=backoff, retried=["crashed"]), "envoy")
+    policy = yaml.safe_load(text)["route"]["retry_policy"]
+    assert policy["retry_back_off"] == {"base_interval": "0.1s", "max_interval": "1s"}
+    assert policy["retry_on"] == "connect-failure,refused-stream,reset"
+    assert "Envoy always waits" not in text
+
+
+def test_clients_that_were_edited_are_refused() -> None:
+    with pytest.raises(InputError, match=r"setting has no number of requests; make the plan again"):
+        render(recovers("--queue-limit many"), "envoy")
+    with pytest.raises(InputError, match=r"answer.recovery.clients is missing; make the plan again"):
+        render(saved(chosen={}), "envoy")
+    for answer in (saved(), saved(chosen=None)):
+        with pytest.raises(InputError, match="--target envoy is about; plan with --recover-within 60s"):
+            render(answer, "envoy")
+
+
+BIG = replace(
+    LINE,
+    devices=4,
+    all_reduce=True,
+    tensor_parallel=4,
+    device=None,
+    model="the model's",
+    engine=Engine(
+        name="vLLM", version="0.9", chunked_prefill=False, async_scheduling=True, prefix_caching=False
+    ),
+)
+
+
+def test_the_command_of_vllm() -> None:
+    """16,384 tokens of cache are 1,024 blocks of 16; a request has 28 + 37 tokens."""
+    one = replace(PLAN, replicas=1, routing=Routing.LEAST_OUTSTANDING)
+    recovery = {"chosen": {}, "setting": "--queue-limit 20", "clients": CLIENTS}
+    assert render(saved(BIG, one, **recovery), "vllm").splitlines() == [
+        "# 1 replica of this command behind least-outstanding,",
+        "# evaluated at 40 rps:",
+        "# TTFT P99 <= 500 ms, TPOT mean <= 10 ms.",
+        "# Steps were measured on a device that the profile does not name with vLLM 0.9;",
+        "# another version or device needs a profile of its own. Replace the model by the name you serve it under.",
+        "# The fleet recovers only with --queue-limit 20, of clients or a gateway: see --target envoy.",
+        "vllm serve 'the model'\\''s' \\",
+        "  --max-num-seqs 16 \\",
+        "  --max-num-batched-tokens 512 \\",
+        "  --max-model-len 65 \\",
+        "  --block-size 16 \\",
+        "  --num-gpu-blocks-override 1024 \\",
+        "  --tensor-parallel-size 4 \\",
+        "  --no-enable-prefix-caching \\",
+        "  --no-enable-chunked-prefill \\",
+        "  --async-scheduling",
+    ]
+    text = render(saved(replace(LINE, model=None)), "vllm")
+    assert text.startswith("# 3 replicas of this command behind round-robin,\n")
+    assert "vllm serve 'MODEL' \\\n" in text
+    for absent in ("--tensor-parallel-size", "recovers only", " with vLLM"):
+        assert absent not in text
+    assert text.endswith(
+        "  --enable-prefix-caching \\\n  --enable-chunked-prefill \\\n  --no-async-scheduling\n"
+    )
+
+
+def test_vllm_runs_no_plan_of_another_engine() -> None:
+    llama = replace(LINE, engine=Engine(scheduler=Scheduler.LLAMA_CPP))
+    with pytest.raises(InputError) as refused:
+        render(saved(llama), "vllm")
+    assert str(refused.value) == (
+        "the plan was evaluated with the rules of llama-cpp, and --target vllm is for those of vllm-v1; "
+        "for llama.cpp run llama-server with --parallel 16 --batch-size 512 --ctx-size 16384"
+    )
+
+
+def test_an_answer_without_a_plan_is_none() -> None:
+    with pytest.raises(
+        InputError, match=r"plan\.json holds no plan: its verdict is missed; make it again with"
+    ):
+        render(saved(plan=None), "vllm")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"format": "capacity-plan"}, r"its format is not capacity-llm-plan\)"),
+        ({"schema_version": 0}, "schema_version must be 1; a newer capacity"),
+        ({"schema_version": 2}, "schema_version must be 1; a newer capacity"),
+        ({"sha256": "0"}, r"edited since it was saved \(its sha256 does not fit\)"),
+    ],
+)
+def test_what_is_no_plan(changed: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        read_llm_plan_document(document() | changed, "plan.json")
+
+
+def signed_again(found: dict[str, Any]) -> dict[str, Any]:
+    """As if the whole file had been signed after the change."""
+    return found | {"sha256": digest({key: found[key] for key in ("question", "effort", "answer")})}
+
+
+def test_an_edited_profile_is_refused_by_itself() -> None:
+    found = document()
+    found["question"]["profiles"][0]["profile"]["kv"]["tokens"] = 1024
+    with pytest.raises(InputError, match=r"question.profiles\[0\] was edited after the plan was made"):
+        read_llm_plan_document(signed_again(found), "plan.json")
+
+
+def test_a_language_model_has_a_rate_of_arrivals() -> None:
+    found = document()
+    found["question"]["workload"] = {"users": 8, "think_time_s": 1.0}
+    with pytest.raises(InputError, match="question.workload must have an arrival rate"):
+        read_llm_plan_document(signed_again(found), "plan.json")
+
+
+def test_more_lengths_than_a_file_holds() -> None:
+    assert LENGTHS_MAX == 200_000
+    check_llm_plan_target(Path("plan.json"), question(rows=200_000))
+    with pytest.raises(InputError, match="lengths has more than 200000 rows, too many for a saved plan"):
+        check_llm_plan_target(Path("plan.json"), question(rows=200_001))
+
+
+def grpc(**clients: Any) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    read = json.loads(render(recovers(**clients), "grpc"))
+    (config,) = read["methodConfig"]
+    return config, read.get("retryThrottling")
+
+
+def test_grpc_tries_from_two_to_five_times() -> None:
+    config, throttle = grpc(attempts=5)
+    assert throttle is None
+    assert config["timeout"] == "10s"
+    assert config["retryPolicy"] == {
+        "maxAttempts": 5, "initialBackoff": "0.025s", "maxBackoff": "0.25s", "backoffMultiplier": 2.0,
+        "retryableStatusCodes": ["UNAVAILABLE"], "perAttemptRecvTimeout": "2s",
+    }  # fmt: skip
+    config, _ = grpc(attempts=2, deadline_s=3.0, backoff={"initial_s": 0.1, "max_s": 1.0, "multiplier": 1.5})
+    policy = config["retryPolicy"]
+    assert config["timeout"] == "3s"
+    assert (policy["initialBackoff"], policy["maxBackoff"], policy["backoffMultiplier"]) == (
+        "0.1s",
+        "1s",
+        1.5,
+    )
+    for attempts, said in ((6, "gRPC makes at most 5 attempts, and the plan has 6"), (1, "has one attempt")):
+        with pytest.raises(InputError, match=said):
+            grpc(attempts=attempts)
+
+
+@pytest.mark.parametrize(
+    ("budget", "throttle"),
+    [
+        ({"kind": "first-tries", "ratio": 0.12345}, {"maxTokens": 10, "tokenRatio": 0.123}),
+        ({"kind": "successes", "ratio": 7.0, "cost": 14.0}, {"maxTokens": 10, "tokenRatio": 0.5}),
+        ({"kind": "throttle", "ratio": 0.1, "tokens": 25.0}, {"maxTokens": 25, "tokenRatio": 0.1}),
+        ({"kind": "throttle", "ratio": 0.1, "tokens": 1e6}, {"maxTokens": 1000, "tokenRatio": 0.1}),
+    ],
+)
+def test_grpc_throttles_by_failures(budget: dict[str, Any], throttle: dict[str, Any]) -> None:
+    assert grpc(budget=budget)[1] == throttle

@@ -1,0 +1,141 @@
+"""What an audit found and what was imported, to the last cell."""
+
+from typing import Any
+
+import pytest
+from rich.table import Table
+from rich.text import Text
+
+from capacity.evidence.beside import Beside, Parting, RunBeside
+from capacity.evidence.finding import Belief, CheckFinding
+from capacity.formats.load_test import LoadRun, LoadTest
+from capacity.formats.running_plan import RunningPlan
+from capacity.performance import Interval
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.render.evidence import audit_tables, beside_tables, import_tables, stage_tables
+from capacity.traffic.workload import TraceArrivals
+
+
+def shown(pieces: Any) -> list[Any]:
+    """Texts, and tables as their title, heads and rows."""
+    found: list[Any] = []
+    for one in pieces:
+        if isinstance(one, Text):
+            found.append(one.plain)
+        elif isinstance(one, Table):
+            columns = [[str(cell) for cell in column.cells] for column in one.columns]
+            found.append([str(one.title or ""), *zip(*columns, strict=True)])
+    return found
+
+
+def finding(check: str, run: str, belief: Belief, fix: str = "") -> CheckFinding:
+    return CheckFinding(check=check, run=run, belief=belief, message=f"{check} was found", fix=fix)
+
+
+HOLDS = [finding("loop", "1", Belief.HOLDS), finding("averages", "1", Belief.HOLDS)]
+RUNS = (LoadRun(name="1"), LoadRun(name="2"))
+TEST = LoadTest(tool="k6", name="a.json", runs=RUNS, notes=("one thing", "another."))
+
+
+@pytest.mark.parametrize(
+    ("belief", "told"),
+    [
+        (Belief.HOLDS, "k6, a.json. The figures may be used as they are."),
+        (Belief.DOUBTFUL, "k6, a.json. To be read with care: samples."),
+        (Belief.BROKEN, "k6, a.json. Not to be believed as it stands: samples."),
+        (Belief.UNKNOWN, "k6, a.json. The file does not say enough to tell: samples."),
+    ],
+)
+def test_the_verdict_of_an_audit(belief: Belief, told: str) -> None:
+    found = [finding("samples", "1", belief, "send more"), finding("samples", "2", belief)]
+    first, one, *_ = shown(audit_tables(TEST, found, belief, []))
+    assert first == told
+    if belief is not Belief.HOLDS:
+        assert one == ["1", (belief.value, "samples", "samples was found. Send more")]
+
+
+def test_what_holds_is_told_by_name_where_there_are_several_runs() -> None:
+    doubt = finding("samples", "2", Belief.DOUBTFUL)
+    found = [*HOLDS, doubt, finding("loop", "2", Belief.HOLDS)]
+    assert shown(audit_tables(TEST, found, Belief.DOUBTFUL, []))[1:] == [
+        ["1", ("holds", "", "loop, averages")],
+        ["2", ("doubtful", "samples", "samples was found"), ("holds", "", "loop")],
+        "Note: one thing.",
+        "Note: another.",
+    ]
+    in_full = [("holds", "loop", "loop was found"), ("holds", "averages", "averages was found")]
+    assert shown(audit_tables(TEST, HOLDS, Belief.HOLDS, []))[1] == ["1", *in_full]
+    assert shown(audit_tables(TEST, found, Belief.DOUBTFUL, [], verbose=True))[1] == ["1", *in_full]
+
+
+def test_predicted_beside_measured() -> None:
+    rows = tuple(
+        Beside(quantity=name, predicted=Interval.exact(predicted), measured=Interval.exact(measured))
+        for name, predicted, measured in (("throughput", 100.0, 50.0), ("P99", 0.02, 0.03))
+    )
+    run = RunBeside(run="1", parting=Parting.OVERLOADED, message="why", rows=rows)
+    made, why = shown(beside_tables([run]))
+    ratios = [f"{one.ratio:.2f}" for one in rows]
+    assert made == [
+        "Beside the prediction",
+        ("1", "throughput", "100 rps", "50 rps", ratios[0]),
+        ("", "P99", "20 ms", "30 ms", ratios[1]),
+    ]
+    assert why == ["", ("1", Parting.OVERLOADED.value, "why")]
+    told = shown(audit_tables(TEST, HOLDS, Belief.HOLDS, [run]))
+    assert made in told
+
+
+def test_where_the_time_of_a_request_goes() -> None:
+    one = LoadRun(name="1", stages_s={"queue": 0.01, "compute": 0.02})
+    other = LoadRun(name="2", stages_s={"queue": 0.03})
+    test = LoadTest(tool="perf", name="a.csv", runs=(one, LoadRun(name="none"), other), notes=("n",))
+    made, *sentences, note = shown(stage_tables(test))
+    assert made == ["", ("queue", "10 ms", "30 ms"), ("compute", "20 ms", "")]
+    assert len(sentences) == 2
+    assert note == "Note: n."
+
+
+def test_what_was_imported_in_brief() -> None:
+    timings = (BatchTiming(batch_size=1, mean_s=0.01), BatchTiming(batch_size=4, mean_s=0.02))
+    profile = ServiceProfile(name="p", timings=timings, source={"note": "from a test"})
+    assert shown(import_tables(profile)) == [
+        ["p", ("1", "10 ms", "100 rps"), ("4", "20 ms", "200 rps")],
+        "Note: from a test.",
+    ]
+    assert len(shown(import_tables(ServiceProfile(name="p", timings=timings)))) == 1
+    trace = TraceArrivals(instants_s=(0.0, 1.0, 2.0), name="t", remarks=("sorted",))
+    told, note = shown(import_tables(trace))
+    assert told.startswith("3 arrivals in 2 s, ")
+    assert told.endswith(" rps; capacity workload describes them.")
+    assert note == "Note: sorted."
+
+
+def test_settings_that_were_imported() -> None:
+    plan = RunningPlan(
+        name="m", batch_size_max=8, batch_wait_max_s=0.002, replicas=2, queue_limit=1, notes=("n",)
+    )
+    settings, told, note = shown(import_tables(plan))
+    assert settings == [
+        "m", ("replicas", "2"), ("largest batch", "8"), ("batch wait", "2 ms"), ("queue limit", "1")
+    ]  # fmt: skip
+    assert told == f"capacity simulate --profile PROFILE --rate RATE {plan.flags} evaluates it."
+    assert note == "Note: n."
+    free, _ = shown(import_tables(RunningPlan(name="m")))
+    assert free[-1] == ("queue limit", "none")
+
+
+def test_runs_that_were_imported() -> None:
+    """The highest percentile is the one below the maximum."""
+    full = LoadRun(
+        name="1",
+        throughput_rps=99.0,
+        succeeded=500,
+        mean_s=0.01,
+        quantiles_s={0.5: Interval.exact(0.009), 0.99: Interval.exact(0.03), 1.0: Interval.exact(0.5)},
+    )
+    most = LoadRun(name="2", quantiles_s={1.0: Interval.exact(0.5)})
+    made, *_ = shown(import_tables(LoadTest(tool="t", name="n", runs=(full, most))))
+    assert made == [
+        "", ("1", "unknown", "99 rps", "500", "10 ms", "P99 30 ms"), ("2", "unknown", "", "", "", "")
+    ]  # fmt: skip

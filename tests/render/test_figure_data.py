@@ -1,0 +1,295 @@
+"""Figures hold the numbers they are given, in the unit of their axes: read back from what is drawn, by hand."""
+
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from stresses import fleet_in_trouble, run_of
+
+from capacity.answer.sweep import SweepTable
+from capacity.performance import Interval, Kind, Performance, TokenPerformance
+from capacity.question.candidate import Candidate, Verdict
+from capacity.question.objective import Measure, Promise
+from capacity.question.plan import Plan
+from capacity.question.tokens import TokenCandidate, TokenPlan
+from capacity.recovery.findings import Course, Runs, Screen, SpikeSurvived
+from capacity.recovery.fluid import fluid
+from capacity.render.figures import (
+    ObjectiveCurve,
+    Point,
+    draw_objective,
+    draw_quantiles,
+    draw_sweep,
+    draw_token_quantiles,
+    rate_curve,
+    replicas_curve,
+    token_rate_curve,
+)
+from capacity.render.plot import PALETTE, Plot
+from capacity.render.recovery.figure import stress_figure
+
+P99 = Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.05)
+LOSS = Promise(measure=Measure.LOSS, quantile=None, allowed=0.02)
+PLAN = Plan(profile="p", replicas=2, batch_size_max=8)
+TOKENS = TokenPlan(profile="line", replicas=3, sequences_max=16, batched_tokens_max=512)
+
+
+def around(value: float) -> Interval:
+    return Interval(value=value, low=0.75 * value, high=1.25 * value)
+
+
+def judged(p99_s: float, verdict: Verdict = Verdict.MISSED, plan: Plan = PLAN) -> Candidate:
+    performance = Performance(kind=Kind.SIMULATION, response_quantiles_s={0.99: around(p99_s)})
+    return Candidate(plan=plan, verdict=verdict, performance=performance)
+
+
+def bars(plot: Plot) -> list[list[tuple[float, float, float, float]]]:
+    """Of each series of points its x, value and ends."""
+    found = []
+    for series in plot.axes.containers:
+        points, _, (ends,) = series.lines
+        found.append(
+            [
+                (float(x), float(y), float(low[1]), float(high[1]))
+                for x, y, (low, high) in zip(*points.get_data(), ends.get_segments(), strict=True)
+            ]
+        )
+    return found
+
+
+def about(*points: tuple[float, float]) -> Any:
+    """Those that `around` has."""
+    return [pytest.approx((x, y, 0.75 * y, 1.25 * y)) for x, y in points]
+
+
+def ends(point: Point) -> Any:
+    return pytest.approx((point.found.value, point.found.low, point.found.high))
+
+
+def lines(plot: Plot) -> list[tuple[list[float], list[float]]]:
+    """All lines that join at least two points."""
+    return [
+        (list(map(float, line.get_xdata())), list(map(float, line.get_ydata())))
+        for line in plot.axes.lines
+        if len(line.get_xdata()) > 1 and line.get_linestyle() != "None"
+    ]
+
+
+def titles(plot: Plot) -> tuple[str, str]:
+    return plot.axes.get_xlabel(), plot.axes.get_ylabel()
+
+
+# ---- an objective against rate or replicas --------------------------------------------------
+
+
+def test_a_rate_is_drawn_up_to_twice_the_limit() -> None:
+    """In milliseconds; an interval ends at the top of the axis, and a value above it is left out."""
+    tried = [(10.0, judged(0.04, Verdict.MET)), (20.0, judged(0.1)), (30.0, judged(0.1001))]
+    points = [SimpleNamespace(arrival_rate_rps=rate_rps, candidate=one) for rate_rps, one in tried]
+    rates: Any = SimpleNamespace(promise=P99, scenario=SimpleNamespace(plan=PLAN), points=points)
+    curve = rate_curve(rates)
+    assert curve.title == "P99 of 2 x p, batches up to 8"
+    assert [(one.x, one.verdict, one.size) for one in curve.points] == [
+        (10.0, Verdict.MET, 8),
+        (20.0, Verdict.MISSED, 8),
+    ]
+    assert list(map(ends, curve.points)) == [(40.0, 30.0, 50.0), (100.0, 75.0, 100.0)]
+    assert (curve.limit, curve.top, curve.x_range) == (50.0, 100.0, (0.0, 20.0))
+    assert (curve.x_title, curve.y_title) == ("arrival rate [rps]", "P99 [ms]")
+
+
+def test_what_is_no_duration_has_no_unit() -> None:
+    curve = ObjectiveCurve(title="t", promise=LOSS, points=())
+    assert (curve.limit, curve.top, curve.y_title) == (0.02, 0.04, LOSS.what)
+    assert curve.x_range == (0.0, 1.0)
+
+
+def test_rates_of_a_language_model() -> None:
+    promise = Promise(measure=Measure.TTFT, quantile=0.99, allowed=0.2)
+    performance = TokenPerformance(kind=Kind.SIMULATION, ttft_quantiles_s={0.99: around(0.1)})
+    found = TokenCandidate(plan=TOKENS, verdict=Verdict.MET, performance=performance)
+    unstable = TokenCandidate(plan=TOKENS, verdict=Verdict.MISSED)
+    rates: Any = SimpleNamespace(
+        promise=promise, scenario=SimpleNamespace(plan=TOKENS), points=((5.0, found), (9.0, unstable))
+    )
+    curve = token_rate_curve(rates)
+    assert curve.title == "TTFT P99 of 3 x line, up to 16 sequences"
+    (point,) = curve.points
+    assert (point.x, point.size, point.verdict) == (5.0, 16, Verdict.MET)
+    assert ends(point) == (100.0, 75.0, 125.0)
+
+
+def test_the_best_size_is_one_that_meets_the_limit_and_then_the_fastest() -> None:
+    """One without a value is the best only where no other was tried."""
+    three = replace(PLAN, replicas=3)
+    refused = Candidate(plan=replace(three, batch_size_max=1), verdict=Verdict.MET)
+    tried = [
+        refused,
+        judged(0.01, Verdict.INCONCLUSIVE, replace(three, batch_size_max=2)),
+        judged(0.04, Verdict.MET, replace(three, batch_size_max=4)),
+        judged(0.03, Verdict.MET, replace(three, batch_size_max=16)),
+    ]
+    curve = replicas_curve(judged(0.045, Verdict.MET), P99, tried)
+    assert curve.sizes == {2: 8, 3: 16}
+    assert curve.x_range == (1.5, 3.5)
+    assert curve.title == "P99 of p by replicas, the best batch that was tried"
+    assert curve.x_title == "replicas (B: largest batch)"
+
+
+def test_an_objective_is_drawn_point_by_point() -> None:
+    verdicts = (Verdict.MISSED, Verdict.MET, Verdict.INCONCLUSIVE)
+    points = [Point(x=n, found=around(10.0 * n), verdict=one, size=n) for n, one in enumerate(verdicts, 1)]
+    curve = ObjectiveCurve(title="t", promise=P99, points=tuple(points), chosen=2, beyond=(4, 5))
+    plot = draw_objective(curve)
+    # Drawn in this order: what meets the limit, what misses it, what is in doubt.
+    assert bars(plot) == [about((2, 20.0)), about((1, 10.0)), about((3, 30.0))]
+    assert ([1.0, 2.0, 3.0], [10.0, 20.0, 30.0]) in lines(plot)
+    assert plot.axes.get_xlim() == (0.5, pytest.approx(1.02 * 5.5))
+    assert plot.axes.get_ylim() == (0.0, pytest.approx(104.0))
+    (ring,) = [one for one in plot.axes.lines if one.get_label() == "chosen: 2"]
+    assert (list(ring.get_xdata()), list(ring.get_ydata())) == ([2], [20.0])
+    (top,) = [one for one in plot.axes.lines if one.get_label().startswith("unstable, refused")]
+    assert (list(top.get_xdata()), list(top.get_ydata())) == ([4, 5], [100.0, 100.0])
+
+
+@pytest.mark.parametrize(("count", "is_named"), [(12, True), (13, False)])
+def test_a_dozen_fleets_are_named(count: int, *, is_named: bool) -> None:
+    points = tuple(
+        Point(x=n, found=around(10.0), verdict=Verdict.MET, size=2 * n) for n in range(1, count + 1)
+    )
+    plot = draw_objective(ObjectiveCurve(title="t", promise=P99, points=points, chosen=1))
+    names = [tick.get_text() for tick in plot.axes.get_xticklabels()]
+    assert ("3\nB 6" in names) is is_named
+
+
+# ---- quantiles and sweeps -------------------------------------------------------------------
+
+
+def test_quantiles_are_drawn_in_percent_and_milliseconds() -> None:
+    known = {0.5: around(0.01), 0.99: around(0.04)}
+    performances = [Performance(kind=Kind.SIMULATION, response_quantiles_s=known)] * 2
+    plot = draw_quantiles(performances, ["one", "other"])
+    assert titles(plot) == ("quantile (%)", "response (ms)")
+    assert bars(plot) == [about((50.0, 10.0), (99.0, 40.0))] * 2
+    assert [series.get_label() for series in plot.axes.containers] == ["one", "other"]
+    assert [series.lines[0].get_color() for series in plot.axes.containers] == list(PALETTE[:2])
+    with pytest.raises(ValueError, match="zip"):
+        draw_quantiles(performances, ["one"])
+
+
+def test_quantiles_of_a_language_model_have_a_panel_each() -> None:
+    performance = TokenPerformance(
+        kind=Kind.SIMULATION,
+        ttft_quantiles_s={0.5: around(0.1)},
+        itl_quantiles_s={0.9: around(0.02)},
+        response_quantiles_s={0.99: around(4.0)},
+    )
+    panels = draw_token_quantiles([performance, performance], ["one", "other"])
+    assert [plot.axes.get_title(loc="left") for plot in panels.plots] == [
+        "first token",
+        "between tokens",
+        "response",
+    ]
+    assert [titles(plot) for plot in panels.plots] == [
+        ("quantile (%)", f"{name} (ms)") for name in ("TTFT", "ITL", "response")
+    ]
+    assert [bars(plot) for plot in panels.plots] == [
+        [about(point)] * 2 for point in ((50.0, 100.0), (90.0, 20.0), (99.0, 4000.0))
+    ]
+    colors = [series.lines[0].get_color() for series in panels.plots[0].axes.containers]
+    assert colors == list(PALETTE[:2])
+    with pytest.raises(ValueError, match="zip"):
+        draw_token_quantiles([performance], ["one", "other"])
+
+
+def test_a_sweep_is_drawn_by_its_highest_quantile_a_line_for_each_fleet() -> None:
+    """Where the ends are not known a point has none; where the value is not, there is no point."""
+    table = SweepTable(quantiles=(0.5, 0.9), seed=0, confidence=0.95)
+    names = [column.name for column in table.columns]
+
+    def row(rate_rps: float, replicas: int, p90_s: float | None, *, ends: bool = True) -> Any:
+        found = around(p90_s or 0.0)
+        given = {
+            "profile": "p",
+            "arrival_rate_rps": rate_rps,
+            "replicas": replicas,
+            "batch_size_max": 8,
+            "routing": "random",
+            "response_p50_s": 0.001,
+            "response_p90_s": p90_s,
+            "response_p90_low_s": found.low if ends else None,
+            "response_p90_high_s": found.high if ends else None,
+        }
+        return tuple(given.get(name) for name in names)
+
+    rows = [
+        row(10.0, 1, 0.02),
+        row(20.0, 1, 0.04),
+        row(10.0, 2, 0.01, ends=False),
+        row(20.0, 2, None),
+    ]
+    plot = draw_sweep(table, rows)
+    assert titles(plot) == ("arrival rate (requests/s)", "response (ms)")
+    assert plot.figure.get_suptitle() == "P90 of the response"
+    assert bars(plot) == [about((10.0, 20.0), (20.0, 40.0)), [pytest.approx((10.0, 10.0, 10.0, 10.0))]]
+    assert lines(plot) == [([10.0, 20.0], [20.0, 40.0])]
+    assert [series.get_label() for series in plot.axes.containers] == [
+        "1 x p, batch 8, random",
+        "2 x p, batch 8, random",
+    ]
+    assert [series.lines[0].get_color() for series in plot.axes.containers] == list(PALETTE[:2])
+
+
+# ---- recovery -------------------------------------------------------------------------------
+
+
+def test_a_stress_is_drawn_second_by_second_from_its_trigger() -> None:
+    """It begins after 60 s; what is shown begins 10 s before it."""
+    stress = fleet_in_trouble()
+    course = Course(came=(4,) * 53, succeeded=(2,) * 52 + (1,), sent=(8,) * 52 + (6,))
+    run = replace(run_of(None), course=course)
+    spikes = tuple(
+        SpikeSurvived(factor=factor, lasting_s=lasting_s, searched_s=600.0)
+        for factor, lasting_s in ((4.0, around(0.25)), (3.0, None), (2.0, around(1.0)))
+    )
+    found = Runs(stress=stress, runs=(run, run), confidence=0.95)
+    figure = stress_figure(Screen(found=found, fluid=fluid(stress), spikes=spikes))
+    success, attempts, survived = figure.plots
+    assert [titles(plot) for plot in figure.plots] == [
+        ("s after the trigger began", "share"),
+        ("s after the trigger began", "1/s"),
+        ("times the usual traffic", "duration [s]"),
+    ]
+    seconds = [-9.5, -8.5, -7.5]
+    assert lines(success)[0] == (seconds, [0.5, 0.5, 0.25])
+    assert lines(attempts)[0] == (seconds, [8.0, 8.0, 6.0])
+    upright = [[0.0, 0.0], [60.0, 60.0]]
+    assert [x for x, _ in lines(success)[1:]] == upright
+    assert [x for x, _ in lines(attempts)[2:]] == upright
+    assert lines(attempts)[1][1] == [400.0, 400.0]
+    assert bars(survived) == [about((2.0, 1.0), (4.0, 0.25))]
+    factors, law = lines(survived)[0]
+    assert (len(factors), factors[0], factors[20], factors[-1]) == (
+        41,
+        2.0,
+        pytest.approx(math.sqrt(8.0)),
+        pytest.approx(4.0),
+    )
+    # A spike that brings `factor` times .8 of the capacity fills half a second's worth of the queue.
+    assert law == pytest.approx([0.5 / (0.8 * one - 1.0) for one in factors])
+    assert tuple(figure.figure.get_size_inches()) == pytest.approx((13.8, 4.0))
+    assert figure.figure.get_suptitle() == "4 replicas of made-up at 320 rps, after losing 1 of 4 for 60 s"
+
+
+def test_a_stress_without_spikes_has_two_panels_and_with_one_a_point_of_the_law() -> None:
+    stress = fleet_in_trouble(rate_rps=160.0)
+    run = replace(run_of(1.0), course=Course(came=(4,) * 60, succeeded=(4,) * 60, sent=(4,) * 60))
+    screen = Screen(found=Runs(stress=stress, runs=(run,), confidence=0.95), fluid=fluid(stress))
+    never = SpikeSurvived(factor=4.0, lasting_s=None, searched_s=600.0)
+    assert len(stress_figure(replace(screen, spikes=(never,))).plots) == 2
+    one = SpikeSurvived(factor=2.0, lasting_s=around(9.0), searched_s=600.0)
+    law = stress_figure(replace(screen, spikes=(one,))).plots[2].axes.lines[0]
+    assert list(law.get_xdata()) == [2.0]
+    assert math.isnan(law.get_ydata()[0])  # 2 x 160 rps are fewer than 400: any spike is survived

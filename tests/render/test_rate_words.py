@@ -1,0 +1,190 @@
+"""Rates at which a plan meets its objective, and what Poisson would get wrong, in words: each branch by itself."""
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.table import Table
+from rich.text import Text
+
+from capacity.performance import Interval, Kind, Performance
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.candidate import Candidate, Rejection, Verdict
+from capacity.question.comparison import PoissonError
+from capacity.question.objective import LatencyObjective, Measure, Promise
+from capacity.question.plan import Plan
+from capacity.question.scenario import Scenario
+from capacity.render.rates import _points_table, format_rate_interval, sentences
+from capacity.render.trace import _chance, _error_tables, _test_row, lengths_table
+from capacity.traffic.description import PoissonTest
+from capacity.traffic.lengths import LengthRows
+from capacity.traffic.workload import Workload
+
+PROFILE = ServiceProfile(name="p", timings=(BatchTiming(batch_size=1, mean_s=0.01),))
+PLAN = Plan(profile="p", replicas=2, batch_size_max=1)
+P99 = Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.05)
+
+
+def judged(
+    p99_s: float, verdict: Verdict = Verdict.MET, *, settled: bool = True, loss: float = 0.0
+) -> Candidate:
+    performance = Performance(
+        kind=Kind.SIMULATION, response_quantiles_s={0.99: Interval.exact(p99_s)}, loss_probability=loss
+    )
+    rejection = None if verdict is Verdict.MET else Rejection.of(P99, p99_s)
+    return Candidate(
+        plan=PLAN, verdict=verdict, rejection=rejection, performance=performance, settled=settled
+    )
+
+
+def rates(*, replicas: int = 2, **others: Any) -> Any:
+    scenario = Scenario(
+        profile=PROFILE,
+        workload=Workload(arrival_rate_rps=50.0),
+        plan=Plan(profile="p", replicas=replicas, batch_size_max=1),
+        objective=LatencyObjective(limits={0.99: 0.05}),
+    )
+    usual: dict[str, Any] = {
+        "scenario": scenario, "promise": P99, "stretches": (), "verdict": Verdict.MISSED, "closest": None, "lone": None,
+        "only_rises": False, "points": (),
+    }  # fmt: skip
+    return SimpleNamespace(**usual | others)
+
+
+def stretch(low: float, high: Interval) -> Any:
+    return SimpleNamespace(low=Interval.exact(low), high=high)
+
+
+FLEET = "2 replicas of p with batches up to 1"
+UP_TO = Interval(value=100.0, low=98.0, high=102.0)
+
+
+def test_stretches_of_rates() -> None:
+    one = stretch(0.0, UP_TO)
+    assert list(sentences(rates(stretches=(one,)))) == [
+        f"{FLEET} meet P99 <= 50 ms up to 100 (98 to 102) rps."
+    ]
+    two = stretch(150.0, Interval(value=180.0, low=180.0, high=math.inf))
+    assert list(sentences(rates(stretches=(one, two)))) == [
+        f"{FLEET} meet P99 <= 50 ms up to 100 (98 to 102) rps, and from 150 rps to at least 180 rps."
+    ]
+    single = next(sentences(rates(replicas=1, stretches=(one,))))
+    assert single.startswith("1 replica of p with batches up to 1 meets P99")
+    assert format_rate_interval(UP_TO) == "100 (98 to 102) rps"
+
+
+def test_no_rate() -> None:
+    assert list(sentences(rates(verdict=Verdict.INCONCLUSIVE))) == [
+        f"No rate is known at which {FLEET} would meet P99 <= 50 ms."
+    ]
+    (told,) = sentences(rates(closest=judged(0.06, Verdict.MISSED)))
+    assert told.startswith(
+        f"At no rate would {FLEET} meet P99 <= 50 ms: at best, P99 of 60 ms is above 50 ms"
+    )
+    (told,) = sentences(rates())
+    assert told.endswith(": at best, .")
+
+
+def test_the_lowest_rates_and_what_was_assumed() -> None:
+    for verdict, kept in ((Verdict.MET, "met"), (Verdict.MISSED, "missed")):
+        found = list(sentences(rates(lone=judged(0.01, verdict), only_rises=True, points=("a point",))))
+        assert found[1:] == [
+            f"At the lowest rates, where each request is alone, P99 is 10 ms: the objective is {kept}.",
+            "Assumed: P99 rises with the rate, since batches start at once.",
+        ]
+    assert len(list(sentences(rates(only_rises=True)))) == 1
+    assert len(list(sentences(rates(points=("a point",))))) == 1
+    unknown = Candidate(plan=PLAN, verdict=Verdict.MISSED)
+    assert len(list(sentences(rates(lone=unknown)))) == 1
+
+
+def rows(*candidates: Candidate) -> list[tuple[str, ...]]:
+    """Heads, then the cells."""
+    points = tuple(
+        SimpleNamespace(arrival_rate_rps=50.0 * n, candidate=one) for n, one in enumerate(candidates, 1)
+    )
+    made = _points_table(rates(points=points))
+    assert isinstance(made, Table)
+    heads = tuple(str(column.header) for column in made.columns)
+    return [heads, *zip(*([str(cell) for cell in column.cells] for column in made.columns), strict=True)]
+
+
+def test_a_line_for_each_rate() -> None:
+    refused = Candidate(plan=PLAN, verdict=Verdict.MISSED)
+    assert rows(judged(0.01), judged(0.06, Verdict.MISSED, settled=False), refused) == [
+        ("rate", "load", "P99", "verdict"),
+        ("50 rps", "0.250", "10 ms", "met"),
+        ("100 rps", "0.500", ">= 60 ms", "missed"),
+        ("150 rps", "0.750", "", "missed"),
+    ]
+    lossy = judged(0.05, Verdict.INCONCLUSIVE, loss=0.0125)
+    infinite = judged(math.inf, Verdict.MISSED, settled=False)
+    found = rows(lossy, infinite)
+    assert found[0] == ("rate", "load", "P99", "rejected", "verdict")
+    assert found[1] == ("50 rps", "0.250", "50 ms", "1.25 %", "in doubt")
+    assert found[2][2:] == ("infinite", "", "missed")
+
+
+# ---- Poisson beside a trace -----------------------------------------------------------------
+
+
+def test_a_chance_is_never_nothing() -> None:
+    assert [_chance(p) for p in (0.0123, 1e-6, 9.9e-7, 0.0)] == ["0.012", "1e-06", "< 1e-06", "< 1e-06"]
+
+
+@pytest.mark.parametrize(
+    ("poisson_s", "said"),
+    [
+        (Interval(value=0.05, low=0.045, high=0.055), "is too optimistic: their P99 is below the trace's."),
+        (Interval(value=0.3, low=0.28, high=0.32), "is too pessimistic: their P99 is above the trace's."),
+        (Interval(value=0.1, low=0.08, high=0.12), "are too wide to tell the P99 of Poisson arrivals"),
+        (Interval(value=0.08, low=0.07, high=0.09), "are too wide to tell"),  # they touch
+        (Interval(value=0.12, low=0.11, high=0.13), "are too wide to tell"),
+    ],
+)
+def test_what_poisson_would_get_wrong(poisson_s: Interval, said: str) -> None:
+    error = PoissonError(
+        plan=PLAN,
+        arrival_rate_rps=50.0,
+        quantile=0.99,
+        by_trace=Interval(value=0.1, low=0.09, high=0.11),
+        by_poisson=poisson_s,
+        confidence=0.9,
+    )
+    head, made, words, foot = _error_tables(error)
+    assert isinstance(head, Text)
+    assert isinstance(words, Text)
+    assert isinstance(foot, Text)
+    assert isinstance(made, Table)
+    assert head.plain == "P99 of 2 x p, batches up to 1, at 50 rps:"
+    assert said in words.plain
+    assert foot.plain == "In brackets: intervals that all hold together with 90 % confidence."
+    off = error.relative_error
+    names, values = ([str(cell) for cell in column.cells] for column in made.columns)
+    assert names == ["by the trace", "by Poisson arrivals", "error of Poisson"]
+    assert values[0] == "100 ms (90 ms to 110 ms)"
+    assert values[2] == f"{100 * off.value:+.3g} % ({100 * off.low:+.3g} % to {100 * off.high:+.3g} %)"
+
+
+def test_a_test_of_poisson_says_whether_it_rejects() -> None:
+    def row(adjusted: float) -> tuple[str, ...]:
+        return _test_row(
+            PoissonTest(name="gaps", statistic=1.2345, p_value=0.00123, p_value_adjusted=adjusted)
+        )
+
+    assert row(0.5) == ("gaps", "1.23", "0.0012", "0.5", "")
+    assert row(1e-9) == ("gaps", "1.23", "0.0012", "< 1e-06", "rejects")
+
+
+def test_lengths_that_go_together() -> None:
+    def shown(outputs: tuple[int, ...]) -> Table:
+        made = lengths_table(LengthRows((10, 20, 30, 40), outputs, "lengths", 0))
+        assert isinstance(made, Table)
+        return made
+
+    assert str(shown((1, 2, 3, 4)).title) == "Lengths, correlated by 1"
+    assert str(shown((7, 7, 7, 7)).title) == "Lengths"
+    cells = [[str(cell) for cell in column.cells] for column in shown((7, 7, 7, 7)).columns]
+    assert cells[:2] == [["input", "output"], ["25", "7"]]
+    assert (cells[2][1], cells[-1]) == ("0", ["40", "7"])

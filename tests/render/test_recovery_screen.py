@@ -1,0 +1,533 @@
+"""What `capacity stress` and `capacity plan` say of recovery, to the last word, of runs that are made up."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+import pytest
+from rich.console import RenderableType
+from rich.text import Text
+from stresses import THREE_TRIES, fleet_in_trouble, run_of
+
+from capacity.performance import Interval
+from capacity.question.plan import Routing
+from capacity.question.resilience import Breakdowns
+from capacity.recovery.clients import BudgetKind, Clients, RetryBudget
+from capacity.recovery.disturbance import Disturbances, Pauses, RequestClass
+from capacity.recovery.faults import ColdCache
+from capacity.recovery.findings import Course, Remedy, Run, Runs, Screen, SpikeSurvived
+from capacity.recovery.fluid import fluid
+from capacity.recovery.protection import Abandoned, Protection, Shedding
+from capacity.recovery.stress import AnyStress, Stress
+from capacity.render.recovery.plan import disturbed_plan_lines, recovery_plan_lines
+from capacity.render.recovery.screen import (
+    came_of,
+    course_of,
+    fleet_told,
+    how_soon,
+    shown_seconds,
+    stress_tables,
+    trigger_told,
+)
+from capacity.search.disturbed_plan import DisturbedPlan
+from capacity.search.recovery_plan import RecoveryPlan
+
+ONE_TRY = replace(THREE_TRIES, attempts=1)
+PATIENT = Clients()
+
+
+def runs(stress: AnyStress, *found: Run) -> Runs:
+    return Runs(stress=stress, runs=found, confidence=0.95)
+
+
+def back_after(*seconds: float | None, stress: AnyStress | None = None, **others: float) -> Runs:
+    """Runs that recover after so many seconds; None: not at all."""
+    return runs(stress or fleet_in_trouble(), *(run_of(one, **others) for one in seconds))  # type: ignore[arg-type]
+
+
+def lines(told: Iterable[RenderableType]) -> list[str]:
+    found = []
+    for one in told:
+        assert isinstance(one, Text)
+        found.append(one.plain)
+    return found
+
+
+def screen_lines(found: Runs, width: int = 100, *, verbose: bool = False, **others: object) -> list[str]:
+    screen = Screen(found=found, fluid=fluid(found.stress), **others)  # type: ignore[arg-type]
+    return lines(stress_tables(screen, width, verbose=verbose))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        ((1.5, 1.5), "at once"),
+        ((2.0, 2.0), "in 2 ± 0 s"),
+        ((10.0, 20.0, 30.0, 40.0), "in 25 ± 21 s"),  # Student's 3.18 times 12.91 / 2
+        ((1.0, 2.0, 3.0, 4.0), "in 2 ± 2 s"),
+        ((1.0, 2.0, 3.0, 94.0), "in 25 s (0 to 98)"),  # 25 ± 73, and none is back before 0
+        ((400.0, 500.0, 600.0, 590.0), "in 522 s (374 to 600)"),  # ± 148, and none later than the horizon
+        ((None, None), "not"),
+    ],
+)
+def test_how_soon(seconds: Sequence[float | None], told: str) -> None:
+    assert how_soon(back_after(*seconds)) == told
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        (back_after(None, None, 3.0), "recover in 1 of 3 runs"),
+        (back_after(None, None), "do not recover: 0 of 2 runs"),
+        (back_after(1.0, 1.0, goodput=0.95), "recover at once; 95% succeed meanwhile"),
+        (
+            back_after(1.0, 1.0, goodput=0.94, lost=1264),
+            "recover at once; 94% succeed meanwhile, 1,300 requests lost",
+        ),
+        (back_after(1.0, 1.0, goodput=0.85, baseline=0.9), "recover at once; 85% succeed meanwhile"),
+        (
+            back_after(1.0, 1.0, goodput=0.84, baseline=0.9),
+            "recover at once; 84% succeed meanwhile, 100 requests lost",
+        ),
+    ],
+)
+def test_what_came_of_a_change(found: Runs, told: str) -> None:
+    """What is lost is told only where success falls by more than the 5 points that are let pass."""
+    assert came_of(found) == told
+
+
+def test_what_did_not_come_in_time() -> None:
+    assert came_of(back_after(None, 3.0), " in time") == "recover in time in 1 of 2 runs"
+    assert came_of(back_after(None, None), " in time") == "do not recover in time: 0 of 2 runs"
+    assert came_of(back_after(1.0), " in time").startswith("recover at once;")
+
+
+def test_fleets_and_their_verb() -> None:
+    assert [fleet_told(count) for count in (0, 1, 2)] == ["0 replicas", "1 replica", "2 replicas"]
+    for replicas, many in ((1, False), (2, True)):
+        stress = fleet_in_trouble("spike:2x,30s", replicas=replicas, rate_rps=50.0)
+        fleet = f"{fleet_told(replicas)} at 50 rps"
+        for seconds, verb in (
+            ((2.0, 2.0), "recover" if many else "recovers"),
+            ((2.0, None), "recover" if many else "recovers"),
+            ((None, None), "do not recover" if many else "does not recover"),
+        ):
+            verdict = screen_lines(back_after(*seconds, stress=stress))[0]
+            assert verdict.startswith(f"{fleet} {verb} after a spike of 2x for 30 s")
+
+
+def test_verdicts() -> None:
+    """Of 0 of 4 runs at most 1 - .05 ** (1/4); of 2 of 4 what Clopper and Pearson say."""
+    after = "4 replicas at 320 rps {} after losing 1 of 4 for 60 s"
+    all_of_them = back_after(20.0, 20.0, 20.0, 20.0)
+    assert screen_lines(all_of_them)[0] == (
+        f"{after.format('recover')}, in 20 ± 0 s: all 4 runs (at least 47%); 50% succeed meanwhile, "
+        "100 requests lost."
+    )
+    assert screen_lines(back_after(20.0, None, None, 20.0))[0] == (
+        f"{after.format('recover')} in 2 of 4 runs within 10 min (7% to 93%)."
+    )
+    assert screen_lines(back_after(None, None, None, None))[0] == (
+        f"{after.format('do not recover')}: 0 of 4 runs within 10 min (at most 53%)."
+    )
+
+
+def test_what_is_lost_and_who_falls_again() -> None:
+    def meanwhile(lost: int, *relapsed: bool) -> str:
+        found = runs(fleet_in_trouble(), *(run_of(1.0, lost=lost, relapsed=one) for one in relapsed))
+        return screen_lines(found)[0].partition("; ")[2]
+
+    assert meanwhile(0, False, False) == "50% succeed meanwhile."
+    assert meanwhile(1, False, False) == "50% succeed meanwhile, 1 requests lost."
+    assert meanwhile(12_345, True, False) == (
+        "50% succeed meanwhile, 12,000 requests lost; 1 of 2 runs fell again later."
+    )
+
+
+@pytest.mark.parametrize(
+    ("trigger", "told"),
+    [
+        ("spike:2.5x,90s", "after a spike of 2.5x for 90 s"),
+        ("lose:1,60s", "after losing 1 of 4 for 60 s"),
+        ("crash:2,60s", "after a crash of 2 of 4 for 60 s"),
+        ("hang:3,60s", "after 3 of 4 hung for 60 s"),
+        ("spot:1,2min,90min", "after a spot notice of 2 min to 1 of 4, replaced after 90 min"),
+        ("spot:1,45s,1h", "after a spot notice of 45 s to 1 of 4, replaced after 1 h"),
+        ("spot:1,1min,1d", "after a spot notice of 1 min to 1 of 4, replaced after 1 d"),
+        ("pause:200ms,6/min,60s", "after 60 s of pauses of 200 ms, 6 a minute at each replica"),
+        ("straggler:3x,60s", "after one replica was 3 times slower for 60 s"),
+    ],
+)
+def test_after_what(trigger: str, told: str) -> None:
+    assert trigger_told(fleet_in_trouble(trigger)) == told
+
+
+def test_after_what_else() -> None:
+    stress = replace(
+        fleet_in_trouble("spike:2x,1s"),
+        cold=ColdCache(batches=20, factor=3.0),
+        breakdowns=Breakdowns(mtbf_s=172_800.0, recovery_s=90.0),
+    )
+    assert trigger_told(stress) == (
+        "after a spike of 2x for 1 s and 20 cold batches (3x), with breakdowns of each replica every 2 d for 90 s"
+    )
+
+
+def why(stress: Stress, *seconds: float | None) -> str:
+    head, _, told = screen_lines(back_after(*seconds or (1.0, 1.0), stress=stress))[1].partition(" ")
+    assert head == "Why:"
+    return told
+
+
+IF_ALL_FAIL = "even if every attempt fails, "
+IN_THE_END = "nobody gives up, so that all that waits is served in the end."
+
+
+@pytest.mark.parametrize(
+    ("stress", "told"),
+    [
+        (
+            fleet_in_trouble("lose:4,60s"),
+            "nothing can be served meanwhile, so that nothing waits when it is over.",
+        ),
+        (fleet_in_trouble(rate_rps=299.0), "299 rps come meanwhile, and 300 can be served."),
+        (
+            fleet_in_trouble("spike:1.2x,60s", PATIENT, rate_rps=300.0),
+            "360 rps come meanwhile, and 400 can be served.",
+        ),
+        (
+            # As many as are served come meanwhile, and as many as the whole fleet serves if all of them fail.
+            fleet_in_trouble("lose:2,60s", replace(THREE_TRIES, attempts=2), rate_rps=200.0),
+            "the overload ends before the queue holds more than clients wait for (500 ms).",
+        ),
+        (
+            fleet_in_trouble("lose:1,5s", replace(THREE_TRIES, deadline_s=0.75), rate_rps=320.0),
+            "the overload ends before the queue holds more than clients wait for (500 ms).",
+        ),
+        (
+            fleet_in_trouble("crash:1,60s", routing=Routing.ROUND_ROBIN, rate_rps=90.0),
+            f"{IF_ALL_FAIL}270 rps come meanwhile, and 300 can be served.",
+        ),
+        (
+            fleet_in_trouble("crash:1,60s", routing=Routing.ROUND_ROBIN, rate_rps=100.0),
+            "what waits when it is over is served before its clients give up for good.",
+        ),
+        (
+            fleet_in_trouble("crash:1,60s", PATIENT, routing=Routing.ROUND_ROBIN, rate_rps=310.0),
+            IN_THE_END,
+        ),
+        (fleet_in_trouble(clients=PATIENT, limit=200), IN_THE_END),
+        (fleet_in_trouble(limit=200), "the queue limit of 200 keeps the queue short enough."),
+        (
+            # 20 rps too many for 60 s: 150 fill the queue up to what is in time, 1,050 more wait at the end.
+            fleet_in_trouble(clients=ONE_TRY),
+            f"{IF_ALL_FAIL}320 rps come and 400 are served, so that the queue drains (fluid law: in 12 s).",
+        ),
+        (
+            fleet_in_trouble("lose:1,5s", ONE_TRY),
+            f"{IF_ALL_FAIL}320 rps come and 400 are served, so that the queue drains.",
+        ),
+    ],
+)
+def test_why_a_fleet_recovers(stress: Stress, told: str) -> None:
+    assert why(stress) == told
+
+
+@pytest.mark.parametrize(
+    ("protection", "told"),
+    [
+        (Protection(shedding=Shedding.LATE), "shedding what would be late keeps the queue short enough."),
+        (Protection(shedding=Shedding.CODEL), "CoDel keeps the queue short enough."),
+        (Protection(shedding=Shedding.LIFO), "serving the newest first keeps the queue short enough."),
+        (
+            Protection(abandoned=Abandoned.DROPPED),
+            "dropping what no client waits for keeps the queue short enough.",
+        ),
+        (
+            Protection(abandoned=Abandoned.STOPPED),
+            "stopping what no client waits for keeps the queue short enough.",
+        ),
+    ],
+)
+def test_what_keeps_the_queue_short(protection: Protection, told: str) -> None:
+    assert why(fleet_in_trouble(protection=protection)) == told
+
+
+@pytest.mark.parametrize(
+    ("clients", "rate_rps", "told"),
+    [
+        (THREE_TRIES, 320.0, "three attempts make 960 rps"),
+        (replace(THREE_TRIES, attempts=6), 320.0, "six attempts make 1,920 rps"),
+        (replace(THREE_TRIES, attempts=7), 320.0, "7 attempts make 2,240 rps"),
+        (
+            replace(THREE_TRIES, budget=RetryBudget(kind=BudgetKind.FIRST_TRIES, ratio=0.5)),
+            320.0,
+            "1.5 attempts a request, as the retry budget allows, make 480 rps",
+        ),
+    ],
+)
+def test_why_a_fleet_does_not_recover(clients: Clients, rate_rps: float, told: str) -> None:
+    served = "the fleet serves 400, and what it serves comes too late"
+    assert why(fleet_in_trouble(clients=clients, rate_rps=rate_rps), None, 2.0) == f"{told}, {served}."
+
+
+def test_a_fleet_that_could_catch_up_has_too_little_time() -> None:
+    served = "the fleet serves 400, and what it serves comes too late"
+    for rate_rps, comes in ((320.0, "320"), (400.0 - 1e-9, "400")):
+        assert why(fleet_in_trouble(clients=ONE_TRY, rate_rps=rate_rps), None) == (
+            f"at most {comes} attempts a second come, {served}; to catch up takes longer than the horizon."
+        )
+
+
+def test_lines_of_what_would_help_stand_below_each_other() -> None:
+    """The largest spike first."""
+    found = back_after(None, None)
+    spikes = (
+        SpikeSurvived(factor=1.5, lasting_s=None, searched_s=math.inf),
+        SpikeSurvived(factor=2.0, lasting_s=None, searched_s=600.0),
+        SpikeSurvived(factor=3.0, lasting_s=Interval(value=1.25, low=1.0, high=1.5), searched_s=600.0),
+        SpikeSurvived(factor=4.0, lasting_s=Interval(value=0.5, low=0.25, high=math.inf), searched_s=600.0),
+        SpikeSurvived(factor=5.0, lasting_s=Interval(value=0.5, low=0.0, high=math.inf), searched_s=600.0),
+    )
+    smallest = back_after(1.0, 1.0, stress=fleet_in_trouble(replicas=6), p99_s=0.25)
+    remedies = tuple(
+        Remedy(setting=name, found=back_after(1.0, 1.0, goodput=1.0)) for name in ("--shed late", "--x")
+    )
+    left = len("smallest fleet that recovers as it is")
+    assert screen_lines(found, smallest=smallest, spikes=spikes, remedies=remedies)[2:] == [
+        f" {name:<{left}}  {told}"
+        for name, told in (
+            ("smallest fleet that recovers as it is", "6 (P99 250 ms during it)"),
+            ("4 with --shed late", "recover at once; 100% succeed meanwhile"),
+            ("       --x", "recover at once; 100% succeed meanwhile"),
+            ("spike of 5x survived", "for 500 ms (half of all runs; too few runs for an interval)"),
+            ("spike of 4x survived", "for 500 ms (half of all runs; 250 ms or more)"),
+            ("spike of 3x survived", "for 1.25 s (half of all runs; 1 s to 1.5 s)"),
+            ("spike of 2x survived", "up to 600 s at least"),
+            (
+                "spike of 1.5x survived",
+                "of any length in the end: fewer attempts come than are served, even if all fail",
+            ),
+        )
+    ]
+
+
+def test_a_fleet_that_was_lost_as_a_whole_is_not_the_smallest_that_recovers() -> None:
+    smallest = back_after(1.0, 1.0, stress=fleet_in_trouble("lose:4,60s", replicas=5))
+    told = screen_lines(back_after(None, stress=fleet_in_trouble("lose:4,60s")), smallest=smallest)
+    assert told[2] == " smallest fleet of which something is left  5"
+
+
+def of_course(seconds: int, stress: AnyStress | None = None, recovered_s: float | None = None) -> Runs:
+    """Two runs of so many seconds: half of 4 first tries succeed in each, and 8 attempts are sent."""
+    course = Course(came=(4,) * seconds, succeeded=(2,) * seconds, sent=(8,) * seconds)
+    run = replace(run_of(recovered_s), course=course)
+    return runs(stress or fleet_in_trouble(), run, run)
+
+
+def test_seconds_that_are_shown() -> None:
+    """The trigger begins after 60 s; 10 s before it, or a tenth of it, and 120 s after, or half as long again."""
+    assert fleet_in_trouble().begins_s == 60.0
+    assert shown_seconds(of_course(900)) == (50, 60 + 60 + 120)
+    assert shown_seconds(of_course(900, recovered_s=100.0)) == (50, 60 + 60 + 150)
+    assert shown_seconds(of_course(200)) == (50, 200)
+    assert shown_seconds(of_course(900, fleet_in_trouble("lose:1,300s"))) == (30, 60 + 300 + 120)
+    assert shown_seconds(of_course(2000, fleet_in_trouble("lose:1,1000s"))) == (0, 60 + 1000 + 120)
+
+
+def test_a_course_is_the_mean_over_runs() -> None:
+    """Attempts are known as long as every run goes on; where no first try came, none failed."""
+    first = Course(came=(4, 4, 0, 0, 2), succeeded=(4, 2, 0, 0, 1), sent=(5, 7, 9, 9, 1))
+    second = Course(came=(2, 0, 0, 0, 2), succeeded=(1, 0, 0, 0, 0), sent=(3, 1, 2))
+    found = runs(fleet_in_trouble(), *(replace(run_of(None), course=one) for one in (first, second)))
+    shares, sent = course_of(found, 0, 5, 2)
+    assert shares == [7 / 10, 1.0, 1 / 4]
+    assert sent[0] == (5 + 7 + 3 + 1) / 4
+    assert all(map(math.isnan, sent[1:]))
+    shares, sent = course_of(found, 1, 3, 2)
+    assert (shares, sent) == ([2 / 4], [(7 + 9 + 1 + 2) / 4])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "width", "step"),
+    [(132, 100, 2), (132, 99, 3), (133, 100, 3), (134, 200, 3), (140, 30, 7), (141, 30, 8), (60, 100, 1)],
+)
+def test_columns_of_a_course(seconds: int, width: int, step: int) -> None:
+    """From 20 to 66 of them."""
+    found = of_course(50 + seconds)
+    *_, blank, trigger, success, attempts, scale = screen_lines(found, width)
+    columns = math.ceil(seconds / step)
+    marked = [50 + step * n < 120 and 50 + step * (n + 1) > 60 for n in range(columns)]
+    assert blank == ""
+    assert trigger == f" {'trigger':<28}{''.join('━' if one else ' ' for one in marked).rstrip()}"
+    assert success == f" {'success of first tries':<28}{'█' * columns}  50%"
+    assert attempts == f" {'attempts a second':<28}{'█' * columns}  8"
+    assert scale == f" {'':<28}one column is {step} s"
+
+
+def test_a_course_ends_with_what_is_seen_last() -> None:
+    course = Course(came=(4,) * 110, succeeded=(2,) * 109 + (1,), sent=(8,) * 109 + (4,))
+    found = runs(fleet_in_trouble(), replace(run_of(None), course=course))
+    *_, success, attempts, _ = screen_lines(found)
+    assert success == f" {'success of first tries':<28}{'█' * 59}▄  25%"
+    assert attempts == f" {'attempts a second':<28}{'█' * 59}▄  4"
+
+
+def test_nothing_is_drawn_where_nothing_succeeds() -> None:
+    seconds = 100
+    course = Course(came=(4,) * seconds, succeeded=(0,) * seconds, sent=(8,) * seconds)
+    found = runs(fleet_in_trouble(), replace(run_of(None), course=course))
+    assert len(screen_lines(found)) == 2
+
+
+@pytest.mark.parametrize(
+    ("clients", "law"),
+    [
+        (
+            THREE_TRIES,
+            "stuck; 3 attempts a request if all fail; a budget of 0.25 retries a first try and more keeps it down",
+        ),
+        (
+            ONE_TRY,
+            "back after 12.5 s; 1 attempts a request if all fail; "
+            "a budget of 0.25 retries a first try and more keeps it down",
+        ),
+        (PATIENT, None),
+    ],
+)
+def test_details(clients: Clients, law: str | None) -> None:
+    stress = fleet_in_trouble(clients=clients)
+    found = runs(stress, run_of(1.0, lost=1000, relapsed=True), run_of(None, lost=1000))
+    told = screen_lines(found, verbose=True)[2:]
+    assert told[:5] == [
+        "",
+        " load 0.800, 400 rps at most",
+        " success during the trigger 50.00% (50.00% to 50.00%)",
+        " requests lost in a run 1,000 (1,000 to 1,000)",
+        " 1 of 2 runs fell again after they had recovered",
+    ]
+    assert told[5:] == ([] if law is None else [f" fluid law: {law}"])
+    steady = screen_lines(back_after(1.0, 1.0, stress=stress), verbose=True)
+    assert not any("fell again" in line for line in steady)
+
+
+@dataclass
+class Seen:
+    """What a fleet does with disturbances."""
+
+    response_quantiles_s: dict[float, Interval]
+    by_class: dict[str, dict[float, Interval]] = field(default_factory=dict)
+
+
+LATE = Interval(value=0.2, low=0.1, high=0.3)
+PLANNED = fleet_in_trouble().plan
+PAUSES = Disturbances(pauses=Pauses(length_s=0.2, per_s=0.1))
+CLASSES = tuple(RequestClass(name=name, share=0.02, scale=8.0) for name in ("long", "huge"))
+LONG = replace(PAUSES, classes=CLASSES)
+
+
+def disturbed(
+    calm: int, chosen: Seen | None, calm_disturbed: Seen | None = None, hourly_usd: float | None = None
+) -> DisturbedPlan:
+    return DisturbedPlan(
+        disturbances=PAUSES if chosen is None or not chosen.by_class else LONG,
+        calm=replace(PLANNED, replicas=calm),
+        calm_disturbed=calm_disturbed,
+        chosen=chosen,
+        hourly_usd=hourly_usd,
+    )
+
+
+def test_a_plan_with_disturbances() -> None:
+    by_class = {"ordinary": {0.99: Interval.exact(0.1)}, "long": {0.99: Interval.exact(0.25)}}
+    found = disturbed(3, Seen({0.99: LATE}, by_class), hourly_usd=1.5)
+    named = (
+        "pauses of 200 ms, 6 a minute and 0.02 of the requests long (8x) and 0.02 of the requests huge (8x)"
+    )
+    assert lines(disturbed_plan_lines(found, PLANNED, 4.0)) == [
+        "",
+        f"With {named}, P99 is 200 ms (100 ms to 300 ms): ordinary 100 ms; long 250 ms.",
+        "Without, 3 replicas would be enough, 2.5 USD/h less.",
+    ]
+    plain = disturbed(1, Seen({0.99: LATE, 0.5: Interval.exact(0.01)}))
+    for price in (2.0, None):
+        assert lines(disturbed_plan_lines(plain, PLANNED, price)) == [
+            "",
+            "With pauses of 200 ms, 6 a minute, P50 is 10 ms (10 ms to 10 ms).",
+            "With pauses of 200 ms, 6 a minute, P99 is 200 ms (100 ms to 300 ms).",
+            "Without, 1 replica would be enough.",
+        ]
+    same = disturbed(4, Seen({0.99: LATE}), hourly_usd=2.0)
+    assert lines(disturbed_plan_lines(same, PLANNED, 2.0))[2:] == ["It costs no replica more than without."]
+
+
+def test_no_plan_with_disturbances() -> None:
+    refused = ["", "With pauses of 200 ms, 6 a minute no fleet within --replicas-max is enough."]
+    assert lines(disturbed_plan_lines(disturbed(3, None), None, None)) == refused
+    assert lines(disturbed_plan_lines(disturbed(3, Seen({0.99: LATE})), None, None)) == refused
+    known = disturbed(3, None, Seen({0.99: LATE}))
+    assert lines(disturbed_plan_lines(known, PLANNED, None)) == [
+        *refused,
+        " 3 replicas: P99 200 ms (100 ms to 300 ms)",
+    ]
+
+
+def recovery(as_planned: Runs, chosen: Runs | None, **others: object) -> list[str]:
+    given = {"setting": None, "tried": (), "as_is": None} | others
+    found = RecoveryPlan(within_s=60.0, as_planned=as_planned, chosen=chosen, **given)  # type: ignore[arg-type]
+    blank, *told = lines(recovery_plan_lines(found))
+    assert blank == ""
+    return told
+
+
+AFTER = "after losing 1 of 4 for 60 s"
+
+
+def test_a_plan_that_recovers_as_it_is() -> None:
+    found = back_after(20.0, 20.0)
+    assert recovery(found, found, as_is=found) == [
+        f"It recovers {AFTER} within 60 s, in 20 ± 0 s: all 2 runs."
+    ]
+
+
+def test_a_plan_that_recovers_with_a_setting() -> None:
+    """What makes 0.1 % of the requests fail before there is any trouble is said to."""
+    planned, chosen = back_after(None, None), back_after(1.0, 1.0, goodput=1.0)
+    harm = back_after(1.0, 1.0, goodput=1.0, baseline=0.99)
+    tried = (Remedy(setting="--shed late", found=chosen), Remedy(setting="--queue-limit 9", found=harm))
+    assert recovery(planned, chosen, setting="--shed late", tried=tried) == [
+        f"It recovers {AFTER} within 60 s with --shed late, at once: all 2 runs.",
+        " 4 replicas as they are: do not recover in time: 0 of 2 runs",
+        " 4 replicas with --shed late: recover at once; 100% succeed meanwhile",
+        " 4 replicas with --queue-limit 9: recover at once; 100% succeed meanwhile, but requests fail before it too",
+    ]
+
+
+def test_a_plan_that_recovers_with_more_replicas() -> None:
+    one = fleet_in_trouble("spike:2x,60s", replicas=1, rate_rps=80.0)
+    planned = back_after(None, stress=one)
+    more = back_after(1.0, 1.0, stress=replace(one, plan=replace(one.plan, replicas=2)))
+    assert recovery(planned, more, as_is=more) == [
+        "It recovers after a spike of 2x for 60 s within 60 s as it is, at once: all 2 runs.",
+        " 1 replica as it is: do not recover in time: 0 of 1 runs",
+        " without any setting: 2 replicas",
+    ]
+
+
+def test_no_plan_that_recovers() -> None:
+    planned, larger = back_after(None, None), back_after(1.0, stress=fleet_in_trouble(replicas=6))
+    assert recovery(planned, None) == [f"No plan within the limits recovers {AFTER} within 60 s."]
+    assert recovery(planned, None, as_is=larger) == [
+        f"No plan within the limits is known to meet the objective and recovers {AFTER} within 60 s.",
+        " without any setting: 6 replicas",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("replicas", "least", "is_told"),
+    [(4, 1, False), (4, 3, False), (4, 4, True), (4, 5, False), (2, 2, True), (1, 1, False)],
+)
+def test_fleets_that_a_trigger_takes_down(replicas: int, least: int, *, is_told: bool) -> None:
+    found = back_after(1.0, 1.0, stress=fleet_in_trouble(replicas=replicas, rate_rps=80.0))
+    told = f"Fleets of fewer than {replicas} replicas were left out, as the trigger takes them down entirely."
+    assert (told in recovery(found, found, as_is=found, replicas_min=least)) is is_told

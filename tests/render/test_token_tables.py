@@ -1,0 +1,389 @@
+"""What is shown of fleets that serve language models, to the last cell, from findings that are made up."""
+
+import io
+import re
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console, RenderableType
+
+from capacity.performance import Interval, Kind, TokenPerformance
+from capacity.profile.llm import SaturationCheck
+from capacity.profile.load import load_llm
+from capacity.question.candidate import Limit, Rejection, Verdict
+from capacity.question.objective import Measure, Promise, TokenObjective
+from capacity.question.plan import Routing
+from capacity.question.tokens import Saturation, TokenCandidate, TokenPlan, TokenQuestion
+from capacity.render import tokens
+from capacity.search.recommendation import Headroom, Tally
+from capacity.search.tokens import TokenRecommendation
+from capacity.traffic.lengths import LengthRows
+from capacity.traffic.workload import Workload
+
+LINE = load_llm(Path(__file__).parents[1] / "kept" / "files" / "line.json")
+PLAN = TokenPlan(profile="line", replicas=3, sequences_max=16, batched_tokens_max=512)
+OBJECTIVE = TokenObjective(ttft_limits={0.99: 0.5}, tpot_mean_s=0.01)
+QUESTION = TokenQuestion(
+    profiles=(LINE,),
+    workload=Workload(arrival_rate_rps=40.0),
+    lengths=LengthRows((28,), (37,), "lengths", 0),
+    objective=OBJECTIVE,
+)
+SATURATION = Saturation(
+    rate_rps=20.0,
+    running_mean=12.4,
+    kv_utilization=0.83,
+    preemption_rate=0.0,
+    step_mean_s=0.01,
+    prefill_time_share=0.35,
+    binding="slots",
+)
+
+
+def around(value: float) -> Interval:
+    return Interval(value=value, low=0.9 * value, high=1.1 * value)
+
+
+SEEN = TokenPerformance(
+    kind=Kind.SIMULATION,
+    load=0.6666,
+    output_tokens_per_s=1480.4,
+    goodput=0.98765,
+    running_mean=11.26,
+    kv_utilization=0.456,
+    preemption_rate=0.0125,
+    ttft_mean_s=0.2,
+    tpot_mean_s=0.008,
+    ttft_quantiles_s={0.5: around(0.1), 0.9: around(0.3), 0.95: around(0.35), 0.99: around(0.4)},
+    itl_quantiles_s={0.99: around(0.02)},
+    response_quantiles_s={0.99: around(4.0)},
+    intervals={"ttft_mean_s": around(0.2)},
+)
+TTFT = Promise(measure=Measure.TTFT, quantile=0.99, allowed=0.5)
+
+
+def judged(
+    replicas: int, verdict: Verdict = Verdict.MISSED, needed: float = 0.6, **plan: Any
+) -> TokenCandidate:
+    rejection = None if verdict is Verdict.MET else Rejection.of(TTFT, needed)
+    return TokenCandidate(
+        plan=replace(PLAN, replicas=replicas, **plan), verdict=verdict, rejection=rejection, performance=SEEN
+    )
+
+
+def unstable(replicas: int) -> TokenCandidate:
+    rejection = Rejection(limit=Limit.STABILITY, allowed=1.0, needed=1.25)
+    return TokenCandidate(plan=replace(PLAN, replicas=replicas), verdict=Verdict.MISSED, rejection=rejection)
+
+
+def found(**others: Any) -> TokenRecommendation:
+    usual: dict[str, Any] = {
+        "verdict": Verdict.MET,
+        "objective": OBJECTIVE,
+        "plan": PLAN,
+        "performance": SEEN,
+        "saturation": SATURATION,
+    }
+    return TokenRecommendation(**usual | others)
+
+
+def text(pieces: Any) -> list[str]:
+    """Lines of what is shown, columns two spaces apart, rules left out."""
+    console = Console(file=io.StringIO(), width=250)
+    with console.capture() as shown:
+        for one in pieces:
+            console.print(one)
+    lines = (re.sub(r" {2,}", "  ", line.strip()) for line in shown.get().splitlines())
+    return [line for line in lines if re.search(r"\w", line)]
+
+
+def rows(piece: RenderableType) -> list[list[str]]:
+    """Cells of a table, its heads first."""
+    return [re.split(r" {2,}", line) for line in text([piece])]
+
+
+def test_the_answer_in_one_sentence() -> None:
+    limits = "TTFT P99 <= 500 ms and TPOT mean <= 10 ms"
+    assert tokens.verdict_sentence(found(hourly_usd=6.0), QUESTION) == (
+        f"3 replicas of line meet {limits} at 40 rps, for 6.000 USD/h: TTFT P99 is 400 (360 to 440) ms; "
+        "TPOT mean is 8 ms."
+    )
+    one = replace(PLAN, replicas=1)
+    assert tokens.verdict_sentence(found(plan=one), QUESTION).startswith(
+        f"1 replica of line meets {limits} at 40 rps: "
+    )
+    none = {"plan": None, "performance": None}
+    assert tokens.verdict_sentence(found(verdict=Verdict.INCONCLUSIVE, **none), QUESTION) == (
+        f"Inconclusive: no fleet is known to meet {limits} at 40 rps, and some may."
+    )
+    assert tokens.verdict_sentence(found(verdict=Verdict.MISSED, **none), QUESTION) == (
+        f"No fleet of up to 1024 replicas meets {limits} at 40 rps."
+    )
+    alone = TokenObjective(ttft_limits={0.99: 0.5})
+    assert "meet TTFT P99 <= 500 ms at 40 rps: " in tokens.verdict_sentence(found(objective=alone), QUESTION)
+    three = TokenObjective(ttft_limits={0.99: 0.5}, itl_limits={0.99: 0.1}, tpot_mean_s=0.01)
+    assert re.search(
+        r"meet [^,]*, [^,]* and TPOT mean <= 10 ms at",
+        tokens.verdict_sentence(found(objective=three), QUESTION),
+    )
+
+
+NOT_JUDGED = "2 replicas: not judged."
+
+
+@pytest.mark.parametrize(
+    ("replicas", "least", "considered", "told"),
+    [
+        (1, 1, (), "There is no smaller fleet."),
+        (3, 3, (), "Fewer than 3 replicas were not tried; the reason is below."),
+        (3, 4, (), "Fewer than 3 replicas were not tried; the reason is below."),
+        (3, 2, (), NOT_JUDGED),
+        (3, 2, (judged(1), judged(3), judged(2, profile="other")), NOT_JUDGED),
+        (3, 1, (judged(2, sequences_max=8),), NOT_JUDGED),
+        (3, 1, (judged(2, batched_tokens_max=8),), NOT_JUDGED),
+        (3, 1, (judged(2, routing=Routing.RANDOM),), NOT_JUDGED),
+        (3, 3, (judged(2),), "2 replicas would not be enough: TTFT P99 is 600 ms, and 500 ms are allowed."),
+        (
+            3,
+            1,
+            (judged(2, Verdict.INCONCLUSIVE),),
+            "2 replicas may not be enough: TTFT P99 may be as high as 600 ms, and 500 ms are allowed.",
+        ),
+        (
+            2,
+            1,
+            (judged(1, Verdict.MET),),
+            "1 replica meets the limits as well: one more is for what else was asked, such as to recover in time.",
+        ),
+        (3, 1, (judged(2, Verdict.MET),), "2 replicas meet the limits as well: one more is for"),
+    ],
+)
+def test_why_one_fewer_is_not_enough(
+    replicas: int, least: int, considered: tuple[TokenCandidate, ...], told: str
+) -> None:
+    answer = found(plan=replace(PLAN, replicas=replicas), considered=considered)
+    assert tokens.why_not_fewer(answer, replace(QUESTION, replicas_min=least)).startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("binding", "what"),
+    [
+        ("slots", "its 16 sequences"),
+        ("tokens", "its 512 tokens a step, with 12 requests running"),
+        ("kv_cache", "its KV cache, 83 % full with 12 requests"),
+    ],
+)
+def test_what_an_engine_runs_out_of_first(binding: str, what: str) -> None:
+    assert tokens.binding_sentence(found(saturation=replace(SATURATION, binding=binding))) == (
+        f"An engine saturates at 20 rps, bound by {what}; 35 % of its time then goes to prompts."
+    )
+
+
+def test_a_plan_is_told_with_its_routing_where_it_is_unusual() -> None:
+    usual = [("replicas", "3"), ("sequences, most", "16"), ("tokens a step, most", "512")]
+    assert tokens.plan_rows(PLAN) == usual
+    random = replace(PLAN, routing=Routing.RANDOM)
+    assert tokens.plan_rows(random) == [*usual, ("routing", "random")]
+
+
+def test_what_a_fleet_does() -> None:
+    """P90, means and preemptions only where all is asked for, or where there are some."""
+    short = [
+        ("load", "0.667"),
+        ("TTFT P50", "100 (90 to 110) ms"),
+        ("TTFT P95", "350 (315 to 385) ms"),
+        ("TTFT P99", "400 (360 to 440) ms"),
+        ("ITL P99", "20 (18 to 22) ms"),
+        ("response P99", "4 (3.6 to 4.4) s"),
+        ("goodput", "98.77 %"),
+        ("output tokens", "1480 a second"),
+        ("running, KV cache", "11.3, 46 % full"),
+        ("preemptions", "0.0125 a request"),
+    ]
+    assert tokens.performance_rows(SEEN) == short
+    whole = tokens.performance_rows(SEEN, verbose=True)
+    assert whole[:4] == [
+        ("load", "0.667"),
+        ("TTFT mean", "200 (180 to 220) ms"),
+        ("TTFT P50", "100 (90 to 110) ms"),
+        ("TTFT P90", "300 (270 to 330) ms"),
+    ]
+    assert ("TPOT mean", "8 ms") in whole
+    bare = TokenPerformance(kind=Kind.SIMULATION)
+    least = [("output tokens", "0 a second"), ("running, KV cache", "0.0, 0 % full")]
+    assert tokens.performance_rows(bare) == least
+    assert tokens.performance_rows(bare, verbose=True) == [*least, ("preemptions", "0 a request")]
+
+
+def test_what_all_candidates_share_has_no_column() -> None:
+    refused = replace(unstable(2), performance=None)
+    lost = replace(
+        judged(4), performance=replace(SEEN, ttft_quantiles_s={0.99: Interval.exact(float("inf"))})
+    )
+    shown = rows(tokens.considered_table([refused, judged(3, Verdict.MET), lost], OBJECTIVE))
+    assert shown[0] == ["Considered"]
+    assert shown[1] == ["replicas", "load", "TTFT P99", "TPOT mean", "verdict"]
+    assert shown[2] == ["2", "1.250", "missed: load 1.25, more requests arrive than they can serve"]
+    assert shown[3] == ["3", "0.667", "400 (360 to 440) ms", "8 ms", "met"]
+    assert shown[4] == ["4", "0.667", "8 ms", "missed: TTFT P99 is 600 ms, and 500 ms are allowed"]
+    others = [
+        judged(3, Verdict.MET),
+        judged(3, Verdict.MET, profile="b", routing=Routing.RANDOM, sequences_max=8, batched_tokens_max=64),
+    ]
+    shown = rows(tokens.considered_table(others, OBJECTIVE))
+    assert shown[1][:5] == ["profile", "routing", "sequences", "tokens", "replicas"]
+    assert shown[3][:6] == ["b", "random", "8", "64", "3", "0.667"]
+
+
+def test_other_settings_are_told_for_the_whole_fleet() -> None:
+    change: Any = SimpleNamespace(what="S 8", saturation=SATURATION, plan=PLAN, performance=SEEN)
+    unknown: Any = SimpleNamespace(what="S 4", saturation=SATURATION, plan=PLAN, performance=None)
+    shown = rows(tokens.changes_table([change, unknown]))
+    assert shown[1:] == [
+        ["setting", "saturates at", "TTFT P99", "ITL P99", "P99"],
+        ["S 8", "60 rps", "400 (360 to 440) ms", "20 (18 to 22) ms", "4 (3.6 to 4.4) s"],
+        ["S 4", "60 rps"],
+    ]
+
+
+def test_a_replay_has_no_intervals() -> None:
+    assert text(tokens.simulation_tables(PLAN, SEEN, 0.95))[-1] == "In brackets: 95 % intervals."
+    replay = text(tokens.simulation_tables(PLAN, replace(SEEN, kind=Kind.REPLAY), 0.95))
+    assert replay[-1].startswith("These requests alone, served from an empty fleet; no intervals")
+    assert "TTFT mean" not in " ".join(replay)
+    verbose = text(tokens.simulation_tables(PLAN, SEEN, 0.95, verbose=True))
+    assert "TTFT mean  200 (180 to 220) ms" in verbose
+
+
+def test_up_to_which_rate() -> None:
+    """3 engines of 20 rps saturate at 60."""
+
+    def rates(accepted_rps: float | None, plan: TokenPlan = PLAN) -> list[str]:
+        scenario = SimpleNamespace(plan=plan, objective=OBJECTIVE)
+        points = ((45.0, judged(3, Verdict.MET)), (60.0, unstable(3)))
+        asked: Any = SimpleNamespace(
+            scenario=scenario, saturation=SATURATION, accepted_rps=accepted_rps, points=points
+        )
+        return text(tokens.rates_tables(asked, 0.9))
+
+    limits = "TTFT P99 <= 500 ms and TPOT mean <= 10 ms"
+    assert rates(45.0) == [
+        f"3 replicas of line meet {limits} up to 45 rps, and saturate at 60 rps.",
+        "rate  load  TTFT P99  TPOT mean  verdict",
+        "45 rps  0.750  400 (360 to 440) ms  8 ms  met",
+        "60 rps  1.000  missed: load 1.25, more requests arrive than they can serve",
+        "In brackets: 90 % intervals.",
+    ]
+    assert rates(None)[0] == f"3 replicas of line meet {limits} at no rate that was tried."
+    one = rates(15.0, replace(PLAN, replicas=1))
+    assert one[0] == f"1 replica of line meets {limits} up to 15 rps, and saturates at 20 rps."
+
+
+def test_all_that_a_plan_shows() -> None:
+    change: Any = SimpleNamespace(what="S 8", saturation=SATURATION, plan=PLAN, performance=SEEN)
+    answer = found(
+        considered=(judged(2), judged(3, Verdict.MET)),
+        headroom=Headroom(today_rps=40.0, accepted_rps=55.0, refused_rps=56.0),
+        hourly_usd=6.0,
+        changes=(change,),
+        tally=Tally(screened=9, simulated=2, certified=1, requests=12_345),
+    )
+    shown = text(tokens.token_tables(answer, QUESTION, 0.95))
+    assert shown[1].startswith("2 replicas would not be enough: ")
+    assert shown[2].startswith("An engine saturates at 20 rps, ")
+    assert shown[3] == "replicas  3"
+    assert {"headroom  up to 55 rps", "cost  6.000 USD/h", "Considered", "Other settings"} <= set(shown)
+    assert shown[-1] == "In brackets: 95 % intervals."
+    tally = "Candidates: 9 screened by theory, 2 simulated, 1 confirmed; 1.23e+04 requests."
+    assert tally not in shown
+    assert tally in text(tokens.token_tables(answer, QUESTION, 0.95, verbose=True))
+    bare = text(tokens.token_tables(found(considered=answer.considered), QUESTION, 0.95))
+    assert not [line for line in bare if line.startswith(("headroom", "cost", "Other settings"))]
+    none = found(plan=None, performance=None, verdict=Verdict.MISSED, considered=answer.considered)
+    assert [line.split("  ")[0] for line in text(tokens.token_tables(none, QUESTION, 0.95))][
+        1
+    ] == "Considered"
+
+
+def test_an_explanation() -> None:
+    shown = text(tokens.explanation_tables(found(considered=(judged(2),)), QUESTION))
+    assert shown[0].startswith("2 replicas would not be enough: ")
+    assert shown[1].startswith("An engine saturates at 20 rps, ")
+    assert shown[2] == "Other settings"
+
+
+def swept(rate_rps: float, replicas: int = 2, ttft_s: float | None = 0.1, **others: Any) -> dict[str, Any]:
+    usual: dict[str, Any] = {
+        "profile": "line",
+        "routing": "random",
+        "sequences_max": 16,
+        "batched_tokens_max": 512,
+        "replicas": replicas,
+        "arrival_rate_rps": rate_rps,
+        "load": 0.5,
+        "outcome": "answered",
+        "reason": None,
+    }
+    for name in ("ttft", "tpot"):
+        for end in ("", "_low", "_high"):
+            usual[f"{name}_p99{end}_s"] = ttft_s
+    return usual | others
+
+
+def test_a_sweep_has_a_line_for_each_row() -> None:
+    shown = rows(tokens.token_sweep_table((0.5, 0.99), [swept(10.0), swept(20.0, ttft_p99_high_s=None)]))
+    assert shown == [
+        ["line, random, 2 replicas"],
+        ["rate", "load", "TTFT P99", "TPOT P99", "outcome"],
+        ["10 rps", "0.500", "100 ms", "100 ms", "answered"],
+        ["20 rps", "0.500", "100 ms (100 ms or more)", "100 ms", "answered"],
+    ]
+    unstable = swept(20.0, 1, None, load=None, outcome="unstable", reason="load 1.25 >= 1")
+    shown = rows(tokens.token_sweep_table((0.99,), [swept(10.0), unstable]))
+    assert shown[0] == ["line, random"]
+    assert shown[1] == ["replicas", "rate", "load", "TTFT P99", "TPOT P99", "outcome", "why"]
+    assert shown[3][:3] == ["1", "20 rps", "unstable"]
+    assert rows(tokens.token_sweep_table((0.99,), [swept(10.0, 1)]))[0] == ["line, random, 1 replica"]
+
+
+def test_how_a_profile_came_about_and_how_far_it_is_off() -> None:
+    check = SaturationCheck(
+        **{name: getattr(LINE.check, name, 1) for name in SaturationCheck.__dataclass_fields__}
+        | {"saturated_throughput_rps": 20.0, "input_tokens": 128, "output_tokens": 64}
+    )
+    profile = replace(LINE, check=check, source={"steps": "a test"})
+    assert rows(tokens.check_table(profile, 21.0)) == [
+        ["steps", "a test"],
+        ["request overhead", "0 s"],
+        ["check", "21 rps by these steps, 20 rps measured (+5.0%), of 128 input and 64 output tokens"],
+    ]
+    assert len(rows(tokens.check_table(profile, None))) == 2
+    assert len(rows(tokens.check_table(LINE, 21.0))) == len(LINE.source) + 1
+
+
+def test_profiles_a_line_each() -> None:
+    shown = rows(tokens.llm_profiles_table([LINE]))
+    assert shown[2] == ["line", "a model", "a device", "1", "16", "512", "1024", "0"]
+
+
+def test_a_profile() -> None:
+    """5 ms, .2 ms for each request that decodes, 20 µs for each prompt token, 10 ns for each token that is read."""
+    shown = text(tokens.llm_profile_pieces(LINE))
+    assert shown[:5] == [
+        "model  a model",
+        "device  1 x a device",
+        "engine  unknown, vllm-v1",
+        "KV cache  16384 tokens in blocks of 16",
+        "measured up to  16 sequences, 512 tokens a step, 1024 tokens of context",
+    ]
+    assert shown[5].startswith("decoding requests  reading ")
+    assert "512  15.2 ms" in shown
+    bare = replace(LINE, model=None, device=None, engine=replace(LINE.engine, name="vLLM", version="0.9"))
+    assert text(tokens.llm_profile_pieces(bare))[:3] == [
+        "model  unknown",
+        "device  1 x unknown",
+        "engine  vLLM 0.9, vllm-v1",
+    ]

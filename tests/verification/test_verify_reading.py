@@ -1,0 +1,85 @@
+"""What `capacity verify` reads before it sends anything: traces, plans in flags, and where metrics are."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import in_process
+import pytest
+
+from capacity.commands import verify
+from capacity.errors import DependencyError
+from capacity.question.plan import Plan, Routing
+
+MIXED = Path(__file__).parents[1] / "kept" / "files" / "mixed.json"
+URL = "http://127.0.0.1:1/predict"
+SUBJECT: Any = SimpleNamespace(plan=Plan(profile="p", replicas=1, batch_size_max=4))
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What is found on the pages of servers, the last of these; an error is raised."""
+    found: list[Any] = [["a page"]]
+
+    def look(addresses: Any) -> Any:
+        if isinstance(found[-1], Exception):
+            raise found[-1]
+        return found[-1]
+
+    monkeypatch.setattr("capacity.verification.watch.look", look)
+    monkeypatch.setattr("capacity.verification.watch.batching_notes", lambda *_: ("another batching",))
+    return found
+
+
+def test_metrics_are_read_where_they_are(looks: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    addresses, notes = verify._read_metrics(None, [URL], SUBJECT)
+    assert [one.target for one in addresses] == ["/metrics"]
+    assert notes == ("another batching",)
+    assert capsys.readouterr().err == "note: another batching\n"
+    none = verify._read_metrics(["none"], [URL], SUBJECT)
+    assert none == ((), ("mean batch and utilization were not requested (--metrics none)",))
+    assert capsys.readouterr().err == ""
+
+
+def test_metrics_that_are_not_there_are_missed_only_where_they_were_asked_for(looks: list[Any]) -> None:
+    looks.append(DependencyError("nothing answers"))
+    assert verify._read_metrics(None, [URL], SUBJECT) == (
+        (), ("mean batch and utilization are not known: nothing answers",)
+    )  # fmt: skip
+    with pytest.raises(DependencyError, match="^nothing answers; give other --metrics, or none$"):
+        verify._read_metrics([URL], [URL], SUBJECT)
+
+
+def flagged(**said: Any) -> Plan:
+    usual = dict.fromkeys(verify._PLAN) | {"profile": str(MIXED)}
+    return verify._flagged_subject(usual | said, 3, None, 50.0).plan
+
+
+def test_a_plan_in_flags() -> None:
+    """A replica for each URL, batches as large as the profile has, and no wait, unless told otherwise."""
+    plan = flagged()
+    assert (plan.replicas, plan.batch_wait_max_s, plan.queue_limit) == (3, 0.0, None)
+    assert (plan.profile, plan.routing, plan.batch_size_max > 1) == ("mixed", Routing.ROUND_ROBIN, True)
+    typed = flagged(replicas=2, batch_size_max=1, batch_wait="2ms", routing="random", queue_limit=0)
+    assert (typed.replicas, typed.batch_size_max, typed.queue_limit) == (2, 1, 0)
+    assert (typed.batch_wait_max_s, typed.routing) == (0.002, Routing.RANDOM)
+
+
+def test_what_a_trace_leaves_to_say_is_said_first(tmp_path: Path) -> None:
+    pytest.importorskip("aiohttp")
+    (tmp_path / "t.csv").write_text("t_s\n" + "".join(f"{n}\n" for n in (0, 1, 3, 2, 4)))
+    done = in_process.capacity(
+        tmp_path,
+        "verify",
+        "--url",
+        URL,
+        "--body",
+        "gone.json",
+        "--profile",
+        MIXED,
+        "--arrivals",
+        "trace:t.csv",
+    )
+    note, error = done.stderr.splitlines()
+    assert note == "note: t.csv: 1 timestamp goes back in time, by at most 1 s; they were sorted"
+    assert (error.startswith("error: "), "gone.json" in error, done.returncode) == (True, True, 2)
