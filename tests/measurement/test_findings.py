@@ -8,6 +8,7 @@ import math
 import os
 import platform
 import random
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -29,9 +30,10 @@ from capacity.measurement.overhead import Overhead, RequestWork
 from capacity.measurement.report import measurement_document, measurement_tables
 from capacity.measurement.rounds import Nap, Rounds, Sampling, TimedBatch
 from capacity.measurement.sections import Stalls, drift, mean_interval, stalls
+from capacity.measurement.users import Stretch, WorkBeside
 from capacity.performance import Interval
 from capacity.profile.formats import profile_to_document, read_document
-from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.profile.profile import BatchTiming, ServiceProfile, Spells
 from capacity.question.caveat import CaveatCode
 
 ONE = SizeFinding(
@@ -111,6 +113,76 @@ def test_the_overheads_interval_is_shown(batch_size, shown):
         for table in measurement_tables(found, profile):
             console.print(table)
     assert shown in text.get()
+
+
+def rows(found: Measurement, profile: ServiceProfile) -> list[list[str]]:
+    """The tables as text, a list of cells for each line."""
+    console = Console(width=160, file=io.StringIO())
+    with console.capture() as text:
+        for table in measurement_tables(found, profile):
+            console.print(table)
+    return [re.split(r" {2,}", line.strip()) for line in text.get().splitlines() if line.strip()]
+
+
+def test_tables_show_what_was_found_and_nothing_else():
+    full = replace(
+        ONE,
+        timing=BatchTiming(batch_size=1, samples_s=(0.002,) * 99 + (0.004,)),
+        drift=Interval(value=0.05, low=-0.01, high=0.11),
+        stalls=Stalls(count=3, share=0.03, limit_s=0.006, largest_s=0.01),
+    )
+    bare = SizeFinding(timing=BatchTiming(batch_size=2, mean_s=0.004), count=7, mean=None)
+    found = measurement(
+        findings=(full, bare),
+        overhead=OVERHEAD,
+        work=WORK,
+        spells=Spells(share=0.25, lasting_s=0.5),
+        wake=Interval(value=2e-4, low=1e-4, high=3e-4),
+    )
+    profile = found.profile(ASKED)
+    shown = rows(found, profile)
+    assert shown[3][:4] == ["1", "2 (1.9 to 2.1) ms", "2 ms", "2 ms"]
+    assert shown[3][5:] == ["50", "3", "+5.0% (-1.0% to +11.0%)"]
+    assert shown[4] == ["2", "4 ms", "-", "-", f"{profile.throughput_rps(2):.4g}", "7", "-", "-"]
+    assert shown[5:] == [
+        ["knee", f"batch size {profile.knee_batch_size}"],
+        ["outside the batch", "800 µs at batch size 1, and 5 µs more for each row"],
+        ["request work", "500 µs (2 s CPU less 1.5 s in batches, 1000 requests)"],
+        ["spells", "25% in common, lasting 500 ms"],
+        ["after a pause", "200 µs longer (100 µs to 300 µs)"],
+        ["request overhead", "300 µs"],
+        ["work per batch", "0 s"],
+        ["work per request", "500 µs"],
+    ]
+    plain = measurement()
+    assert [row[0] for row in rows(plain, plain.profile(ASKED))[4:]] == [
+        "knee", "request overhead", "work per batch", "work per request",
+    ]  # fmt: skip
+    alone = measurement(overhead=replace(OVERHEAD, batch_size=4, growth_per_row_s=None, low_s=0.0007))
+    assert ["outside the batch", "800 µs at batch size 4"] in rows(alone, alone.profile(ASKED))
+
+
+def test_the_document_has_all_that_was_measured():
+    crowd = Stretch(batches=10.0, requests_within=20.0, batches_s=1.0, computed_s=0.5)
+    found = measurement(
+        findings=(replace(ONE, mean=None, drift=Interval.exact(0.25), stalls=stalls([0.002] * 3)),),
+        spells=Spells(share=0.25, lasting_s=0.5),
+        wake=Interval.exact(2e-4),
+        beside=WorkBeside(batch_s=1e-3, request_s=1e-4, crowds=(crowd,)),
+        stop=KeyboardInterrupt(),
+    )
+    profile = found.profile(ASKED)
+    document = json.loads(json.dumps(measurement_document(found, profile, seed=3, confidence=0.9)))
+    assert (profile.batch_work_s, profile.request_work_s) == (1e-3, 1e-4)
+    assert document["spells"] == {"share": 0.25, "lasting_s": 0.5}
+    assert document["wake_s"] == {"value": 2e-4, "low": 2e-4, "high": 2e-4}
+    assert document["work_beside"]["crowds"] == [
+        {"batches": 10.0, "requests_within": 20.0, "batches_s": 1.0, "computed_s": 0.5}
+    ]
+    assert document["complete"] is False
+    (batch,) = document["batches"]
+    assert (batch["mean_s"], batch["drift"]) == ({"value": 0.002}, {"value": 0.25, "low": 0.25, "high": 0.25})
+    assert batch["stalls"] == {"count": 0, "share": 0.0, "limit_s": 0.006}
 
 
 def test_environment_names_the_machine_and_nobody(monkeypatch):
