@@ -136,3 +136,11 @@ def test_an_endless_answer_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert completed(lambda *_: Reply(body=STREAM))[0].input_tokens == 3
     with pytest.raises(DependencyError, match=f"sent more than {len(STREAM)} bytes"):
         completed(lambda *_: Reply(body=STREAM + b"\n"))
+
+
+def test_redirects_are_not_followed() -> None:
+    with serving(lambda *_: Reply(body=STREAM)) as other:
+        moved = Reply(status=307, headers={"Location": f"{other.url}/v1/completions"})
+        with pytest.raises(DependencyError, match="which is not followed"):
+            completed(lambda *_: moved)
+    assert other.asked == []

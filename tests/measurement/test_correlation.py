@@ -9,7 +9,7 @@ import pytest
 from capacity.errors import InconclusiveError
 from capacity.measurement.callable import measure_callable
 from capacity.measurement.rounds import Rounds, TimedBatch
-from capacity.measurement.sections import _correlations, fit_spells, normal_scores
+from capacity.measurement.sections import Correlation, _correlations, fit_spells, normal_scores
 
 
 def timed(share: float, lasting_s: float, *, rounds: int = 2000, seed: int = 1, sizes=(1, 4, 16)):
@@ -58,6 +58,18 @@ def test_two_hundred_samples_tell_of_spells():
     batches = timed(0.95, 0.5, rounds=200, sizes=(1,))
     assert fit_spells(batches) is not None
     assert fit_spells({1: batches[1][:-1]}) is None
+
+
+@pytest.mark.parametrize(("nearest", "is_found"), [(0.2, True), (0.199, False)])
+def test_four_standard_errors_are_no_chance(monkeypatch, nearest, is_found):
+    """Of 400 scores, an error is a twentieth."""
+    seen = [Correlation(float(step), nearest * 0.9 ** (step - 1), 400 - step) for step in (1, 2, 4, 8, 16)]
+    monkeypatch.setattr("capacity.measurement.sections._correlations", lambda *_: seen)
+    found = fit_spells({1: [TimedBatch(service_s=1.0, ended_s=float(k)) for k in range(400)]})
+    assert (found is not None) == is_found
+    if found is not None:
+        assert found.share == pytest.approx(0.2 / 0.9, rel=1e-3)
+        assert found.lasting_s == pytest.approx(-1.0 / math.log(0.9), rel=1e-3)
 
 
 def test_a_stall_is_only_the_longest():
