@@ -201,6 +201,7 @@ def test_drift_by_hand():
     assert shift.value == pytest.approx(0.1)
     assert (shift.low, shift.high) == pytest.approx((0.1, 0.1))
     assert drift([0.010] * 19, 0.95) is None
+    assert drift([1.0] * 20, 0.95) == Interval.exact(0.0)
     same = drift([0.010] * 20, 0.95)
     assert (same.low, same.high) == pytest.approx((0.0, 0.0), abs=1e-12)
 
