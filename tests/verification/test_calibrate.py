@@ -238,14 +238,18 @@ def test_at_the_rate_nobody_waits_for_another(virtual):
         virtual(_at_rate(server, 3, np.full(60, 0.01), 49))
 
 
-@pytest.mark.parametrize(
-    ("other", "said"), [(Sent(503), "status 503"), (Sent(200), "no Server-Timing header")]
-)
+@pytest.mark.parametrize(("other", "said"), [(Sent(503), "status 503"), (Sent(200), "status 429")])
 def test_at_the_rate_a_tenth_may_tell_nothing(virtual, other, said):
     silent = dict.fromkeys(range(1, 11), other)
     assert len(virtual(_at_rate(Server(others=silent), 1, np.full(100, 0.01), 900))) == 90
     with pytest.raises(InconclusiveError, match=said):
-        virtual(_at_rate(Server(others=silent | {11: other}), 1, np.full(100, 0.01), 900))
+        virtual(_at_rate(Server(others=silent | {11: Sent(429)}), 1, np.full(100, 0.01), 900))
+
+
+def test_at_the_rate_answers_alone_do_not_do(virtual):
+    silent = dict.fromkeys(range(1, 12), Sent(200))
+    with pytest.raises(InconclusiveError, match="no Server-Timing header"):
+        virtual(_at_rate(Server(others=silent), 1, np.full(100, 0.01), 900))
 
 
 @pytest.fixture

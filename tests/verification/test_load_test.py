@@ -1,12 +1,15 @@
 """Load tests in a row: what was measured is kept, whatever becomes of the runs that follow."""
 
+import asyncio
 import itertools
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from fake_server import metrics_page
+from virtual_time import VirtualClock, VirtualLoop
 
 from capacity.errors import DependencyError, InputError
 from capacity.measurement.http import parse_address
@@ -14,7 +17,7 @@ from capacity.question.plan import Routing
 from capacity.traffic.workload import DeterministicArrivals, TraceArrivals, Workload
 from capacity.verification.calibrate import lone_requests_max
 from capacity.verification.load_test import LoadTest
-from capacity.verification.send import Target
+from capacity.verification.send import Sent, Target
 from capacity.verification.watch import Look
 from simulations.draws.arrivals import Seed, Stage, Stream
 
@@ -119,6 +122,7 @@ def test_all_requests_that_may_be_sent_are_counted():
         assert len(load_test(workload=steady, requests_max=most, is_calibrated=is_calibrated).schedules) == 3
         with pytest.raises(InputError, match="more than the 99 requests that are left for it"):
             _ = load_test(workload=steady, requests_max=most - 1, is_calibrated=is_calibrated).schedules
+    assert len(load_test(workload=steady, requests_max=exact).schedules) == 3
     with pytest.raises(InputError, match="more than the 0 requests that are left for it"):
         _ = load_test(workload=steady, requests_max=1).schedules
 
@@ -195,6 +199,59 @@ def test_requests_before_the_load_are_as_many_as_the_rate_takes(monkeypatch):
     asked.lone_requests(0.9)
     assert given == [((asked.target, 100.0, 0, 0.9), {"in_flight_max": 12})]
     assert told == ["before the load: up to 550 requests, to measure what this client adds"]
+
+
+def test_one_request_to_each_address_before_each_run_is_counted():
+    steady = Workload(arrival_rate_rps=100.0, arrivals=DeterministicArrivals())
+    asked = load_test(workload=steady, runs=2, requests_max=205)
+    asked = replace(asked, target=replace(asked.target, addresses=(ADDRESS,) * 3))
+    with pytest.raises(InputError, match="more than the 99 requests that are left"):
+        _ = asked.schedules
+    assert len(replace(asked, requests_max=206).schedules) == 2
+
+
+def sent_slowly(monkeypatch, **changes):
+    """A run of a thousand requests in a second, each of which takes ten, and looks that take a thousand seconds."""
+    ended_s = []
+
+    @asynccontextmanager
+    async def connected(target):
+        async def send(replica):
+            await asyncio.sleep(10.0)
+            return Sent(200)
+
+        yield send
+        ended_s.append(asyncio.get_running_loop().time())
+
+    async def look(watch, clock, began_s):
+        await asyncio.sleep(1000.0)
+
+    async def reachable(send, target):
+        pass
+
+    module = "capacity.verification.load_test"
+    monkeypatch.setattr(f"{module}.connected", connected)
+    monkeypatch.setattr(f"{module}.check_reachable", reachable)
+    monkeypatch.setattr(f"{module}.MetricsWatch.run", look)
+    monkeypatch.setattr(f"{module}.WallClock", VirtualClock)
+    monkeypatch.setattr(f"{module}.precise_runner", lambda: asyncio.Runner(loop_factory=VirtualLoop))
+    steady = Workload(arrival_rate_rps=1000.0, arrivals=DeterministicArrivals())
+    asked = load_test(runs=1, workload=steady)
+    names = ("target", "workload", "draw", "warm_up_s", "duration_s", "runs", "seed", "report")
+    sending = LoadTest(**{name: getattr(asked, name) for name in names}, **changes)
+    (only,), _ = sending.measure()
+    return only, ended_s[0]
+
+
+def test_nine_hundred_requests_at_once_end_a_run_and_no_look_is_awaited(monkeypatch):
+    run, ended_s = sent_slowly(monkeypatch, metrics=METRICS)
+    assert (run.sent, run.is_overflowed, ended_s < 20.0) == (900, True, True)
+
+
+def test_the_last_look_is_awaited_where_there_is_one(monkeypatch):
+    run, ended_s = sent_slowly(monkeypatch, metrics=METRICS, in_flight_max=1000)
+    assert (run.sent, run.is_overflowed, ended_s) == (1000, False, 1000.0)
+    assert sent_slowly(monkeypatch, in_flight_max=1000)[1] < 20.0
 
 
 def test_each_run_has_its_own_dice_of_the_seed():

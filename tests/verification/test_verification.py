@@ -647,6 +647,7 @@ def test_a_replay_repeats_what_counts_of_the_schedule_as_it_was():
     schedule = Schedule(instants_s=np.array([0.25, 0.5, 1.5, 1.75]), duration_s=2.0)
     trace = repeated([run_of(schedule, 0.4)])
     assert len(trace.instants_s) == 200_001
+    assert len(repeated([run_of(schedule, 1.75)]).instants_s) == 200_000
     assert trace.instants_s[:6] == pytest.approx((0.1, 1.1, 1.35, 1.7, 2.7, 2.95))
     assert trace.rate_rps == pytest.approx(3 / 1.6, rel=1e-4)
     seen = []
