@@ -3,6 +3,8 @@
 import asyncio
 import json
 import re
+import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -376,6 +378,18 @@ def test_the_documentation_tells_of_bodies_and_refusals():
     predict = found[0].json["paths"]["/predict"]["post"]
     assert set(map(int, predict["responses"])) == {200, *STATUS.values()}
     assert "instances" in json.dumps(predict["requestBody"])
+    assert predict["requestBody"]["required"] is True
+
+
+def test_what_a_request_took_is_by_the_clock_from_its_headers_on(monkeypatch):
+    """The mark begins at 0 s, the prediction at 1 s; that ends at 1.5 s, and the answer begins at 3 s."""
+    began_s = time.monotonic()
+    ticks = iter([0.0, 1.0, 1.5, 3.0, 10.0, 10.25])
+    clock = SimpleNamespace(monotonic=lambda: began_s + next(ticks))
+    monkeypatch.setattr("serve_api.server.app.time", clock)
+    found, text = answers({"body": instances()}, {"method": "GET", "path": "/livez"})
+    assert [float(one.headers["x-process-time"]) for one in found] == pytest.approx([3.0, 0.25])
+    assert metric(text, "serve_request_seconds_sum", version="v1.0.0") == pytest.approx(0.5)
 
 
 def test_every_reason_has_a_status():
