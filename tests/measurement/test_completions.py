@@ -66,6 +66,7 @@ def test_of_one_token_the_first_is_the_last_whatever_comes_after_it() -> None:
     ("last", "last_s"),
     [
         ({"choices": [{"text": ""}]}, 2.0),
+        ({"choices": [{"text": ""}, "another"]}, 2.0),
         ({"choices": [{"text": "b"}]}, 3.0),
         ({"choices": [{"finish_reason": "length"}]}, 3.0),
         ({"choices": ["stop"]}, 3.0),

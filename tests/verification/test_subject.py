@@ -102,6 +102,15 @@ def test_a_request_is_sent_without_its_blanks(tmp_path, document):
     assert read_request_body(path) == json.dumps(document).replace(" ", "").encode()
 
 
+def test_a_request_has_sixteen_mebibytes_at_most(tmp_path):
+    path = tmp_path / "body.json"
+    path.write_bytes(b"{}" + b" " * (2**24 - 2))
+    assert read_request_body(path) == b"{}"
+    path.write_bytes(b"{}" + b" " * (2**24 - 1))
+    with pytest.raises(InputError, match=r"body\.json"):
+        read_request_body(path)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
