@@ -82,6 +82,7 @@ def test_what_was_not_measured_needs_answers() -> None:
     assert some is not None
     assert some == (f"{MEAN} was not measured: that needs 100 answers, and there were 10", 10.0)
     assert found.doubt(1) == (f"{MEAN} was not measured: that needs 100 answers, and there were 1", 100.0)
+    assert found.doubt(40) == (f"{MEAN} was not measured: that needs 100 answers, and there were 40", 2.5)
     p95 = promise_finding(Promise(measure=Measure.RESPONSE, quantile=0.95, allowed=0.7), nothing)
     assert p95.doubt(500) == (
         f"{p95.promise} was not measured: that needs 1000 answers, and there were 500",

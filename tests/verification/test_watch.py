@@ -1,6 +1,7 @@
 """What servers tell by their metrics: at the instants of looks, how busy they were, and how they batch."""
 
 import asyncio
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -23,6 +24,7 @@ from capacity.verification.watch import (
     look_instants_s,
     uses,
 )
+from capacity.verification.watch import look as look_at
 
 
 def watched(urls, instants_s):
@@ -86,13 +88,36 @@ def test_a_look_is_at_the_middle_of_the_time_that_it_took(monkeypatch):
         await asyncio.sleep(0.25 * int(address.host[-1]))
         return SimpleNamespace(body=address.host.encode())
 
+    waits_s = []
+
+    @asynccontextmanager
+    async def session(timeout_s):
+        waits_s.append(timeout_s)
+        yield None
+
     monkeypatch.setattr("capacity.verification.watch.fetch", fetch)
+    monkeypatch.setattr("capacity.verification.watch.session", session)
     addresses = tuple(parse_address(f"http://10.0.0.{number}/metrics", "--metrics") for number in (1, 2))
     watch = MetricsWatch(addresses, np.array([1.0, 1.25, 5.0]))
     run(watch.run(VirtualClock(), 10.0))
     assert asked_s == pytest.approx([11.0, 11.0, 11.5, 11.5, 15.0, 15.0])
     assert [look.instant_s for look in watch.looks] == pytest.approx([1.25, 1.75, 5.25])
     assert watch.looks[0].pages == (b"10.0.0.1", b"10.0.0.2")
+    assert waits_s == [5.0]
+
+
+def test_servers_are_looked_at_one_by_one_for_ten_seconds_each(monkeypatch):
+    asked = []
+
+    @contextmanager
+    def exchange(address, *, timeout_s, slow):
+        asked.append((address.host, timeout_s, slow))
+        yield SimpleNamespace(ask=lambda: SimpleNamespace(body=f"a {address.port}\n".encode()))
+
+    monkeypatch.setattr("capacity.verification.watch.Exchange", exchange)
+    addresses = [parse_address(f"http://h:{port}/metrics", "--metrics") for port in (81, 82)]
+    assert [page.total("a") for page in look_at(addresses)] == [81.0, 82.0]
+    assert asked == [("h", 10.0, "is it overloaded? its metrics must answer at once")] * 2
 
 
 def test_a_redirect_is_not_followed():
