@@ -1,16 +1,20 @@
 """What `autoscale` answers with, of days that were never simulated, and what it takes from Python's callers."""
 
 import json
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from test_causes import days
+from test_causes import PROFILE, days
 from test_screens import fixed, held, scaled, screen
 
+import capacity as cap
 from capacity.api_autoscale import _curve, _effort, _require_bounds, _require_whole, _short_s
 from capacity.autoscale_answers import AutoscaleAnswer
+from capacity.autoscaling.autoscaler import STABILIZATION_S
 from capacity.autoscaling.findings import Course, ScaledScreen
 from capacity.errors import InputError
 from capacity.question.budget import Effort
@@ -122,3 +126,28 @@ def test_an_effort_is_of_whole_numbers() -> None:
     for given in ((-1, 0.9, None), (0, "x", None), (0, 0.9, 0)):
         with pytest.raises(InputError):
             _effort(*given)  # type: ignore[arg-type]
+
+
+def test_what_is_left_out_is_as_it_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A whole day, an autoscaler that reacts at once, and the profile's largest batch."""
+    asked: list[Any] = []
+
+    @contextmanager
+    def at_work(effort: Effort, progress: Any) -> Any:
+        yield SimpleNamespace(mapper=map, report=progress)
+
+    monkeypatch.setattr("capacity.api.at_work", at_work)
+    monkeypatch.setattr(
+        "capacity.autoscaling.beside.screen", lambda *given, **how: asked.append((*given, how)) or "screen"
+    )
+    told: list[str] = []
+    answer = cap.autoscale(PROFILE, rate="5rps", slo_p99="1s", runs=2, seed=3, progress=told.append)
+    ((fleet, judge, _, how),) = asked
+    assert (answer.screen, answer.runs, answer.effort.seed) == ("screen", 2, 3)
+    assert (fleet.begins_s, fleet.ends_s, fleet.response_p99_s) == (0.0, 86_400.0, 1.0)
+    assert (fleet.autoscaler.startup_s, fleet.autoscaler.metric_lag_s) == (0.0, 0.0)
+    assert fleet.autoscaler.stabilization_s == STABILIZATION_S
+    assert (fleet.plan.batch_size_max, fleet.plan.batch_wait_max_s) == (PROFILE.batch_size_max, 0.0)
+    assert fleet.plan.replicas == fleet.autoscaler.replicas_max
+    assert (judge.seed, judge.runs, how) == (3, 2, {"only_verdict": False})
+    assert told == [f"2 runs of {fleet.requests:.3g} requests each for every fleet"]

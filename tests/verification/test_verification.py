@@ -411,6 +411,15 @@ def test_what_became_of_a_run_is_in_its_document():
     assert row[-1] == "too_long: 1, timeout: 1, 503: 2"
 
 
+def test_only_quantiles_want_for_answers():
+    found = verification(AT_20, AT_20)
+    found = replace(found, runs=(replace(found.runs[0], run=LoadRun.blank(load_run().schedule)),))
+    told = verify_document(found, {})["notes"]
+    assert [note.partition(":")[0] for note in told] == [
+        f"no measured {name}" for name in ("P50", "P95", "P99")
+    ]
+
+
 def test_an_interrupt_is_no_error_that_stopped_it():
     assert verify_document(verification(AT_20, AT_20, stop=KeyboardInterrupt()), {})["stopped_by"] is None
 
