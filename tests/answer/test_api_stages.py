@@ -1,6 +1,8 @@
 """The verbs in Python stage by stage: what each hands to the next, and what is left out where there is no plan."""
 
+import inspect
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,7 +10,7 @@ from typing import Any
 import pytest
 
 import capacity as cap
-from capacity import api, api_recovery
+from capacity import answers, api, api_recovery
 from capacity.answer.sweep import SweepTable
 from capacity.answers import LoadCurveAnswer, SweepAnswer
 from capacity.errors import InconclusiveError, InputError
@@ -220,3 +222,17 @@ def test_the_distribution_of_a_report_goes_as_far_as_its_limits(
     assert api._distribution(scenario_of(limits), work) is None  # type: ignore[arg-type]
     assert max(asked[0]) == highest
     assert set(limits) <= set(asked[0])
+
+
+def kinds_of(kind: type) -> set[type]:
+    """A class and all below it."""
+    return {kind}.union(*map(kinds_of, kind.__subclasses__()))
+
+
+def test_an_answer_in_words_is_what_a_command_prints_unless_asked_for_more() -> None:
+    for module in ("autoscale_answers", "evidence_answers", "llm_answers", "recovery_answers"):
+        import_module(f"capacity.{module}")
+    kinds = kinds_of(answers.Answer)
+    assert len(kinds) > 15
+    for kind in kinds:
+        assert inspect.signature(kind.tables).parameters["verbose"].default is False, kind  # type: ignore[attr-defined]

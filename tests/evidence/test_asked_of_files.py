@@ -11,6 +11,7 @@ from capacity import api, api_evidence
 from capacity.api_evidence import (
     _beside,
     _completed,
+    _holds,
     _kind,
     _think_time_s,
     _with_users,
@@ -184,6 +185,17 @@ def test_kinds_are_named() -> None:
     ]  # fmt: skip
     with pytest.raises(InputError, match="--as 'runs' is none of profile, load-test, workload, plan"):
         _kind("runs")
+
+
+def test_a_file_that_lacks_what_a_purpose_needs_does_not_hold_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(document: Any, kind: Any) -> None:
+        if kind == "plan":
+            raise InputError("it has none")
+
+    monkeypatch.setattr(api_evidence, "read_document", read)
+    document: Any = "a document"
+    kinds: list[Any] = ["profile", "plan"]
+    assert [_holds(document, kind) for kind in kinds] == [True, False]
 
 
 def test_one_source_or_several() -> None:

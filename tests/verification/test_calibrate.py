@@ -208,12 +208,19 @@ def test_one_by_one_each_waits_for_the_answer_before_it_and_a_pause(virtual):
     assert [at_s for _, at_s in server.asked[:4]] == pytest.approx([0.01, 0.063, 0.076, 0.129])
 
 
-@pytest.mark.parametrize("other", [Sent(503), Sent(200), Sent(TIMED_OUT)], ids=str)
+@pytest.mark.parametrize(
+    "other", [Sent(503), Sent(200), Sent(TIMED_OUT), Sent(103, 0.001), Sent(503, 0.001)], ids=str
+)
 def test_a_tenth_one_by_one_may_tell_nothing(virtual, other):
     silent = dict.fromkeys(range(2, 17), other)
     batches_s, besides_s, count = virtual(_one_by_one(Server(others=silent), 1, np.zeros(150)))
     assert (len(batches_s), len(besides_s), count) == (135, 135, 15)
-    said = {503: "status 503", 200: "no Server-Timing header", TIMED_OUT: "did not answer in time"}
+    said = {
+        103: "status 103",
+        503: "status 503",
+        200: "no Server-Timing header",
+        TIMED_OUT: "did not answer in time",
+    }
     with pytest.raises(InconclusiveError, match=said[other.outcome]):
         virtual(_one_by_one(Server(others=silent | {17: other}), 1, np.zeros(150)))
 
