@@ -8,13 +8,14 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from serving import MadeUp, service_of, settings
+from serving import MadeUp, a_store, service_of, settings
 from virtual_time import run as virtual
 
 from capacity.errors import InputError
 from serve_api.server import process
 from serve_api.server.app import create_app
 from serve_api.server.process import DrainingServer, _port
+from serve_api.server.settings import Settings
 
 
 def server_of(**given):
@@ -104,3 +105,16 @@ def test_a_thread_that_hangs_does_not_keep_the_process(monkeypatch, capsys, hung
         ("loaded", "canary", "v1.1.0"),
         ("ended", None, None),
     ]
+
+
+def test_a_model_is_loaded_from_its_store_or_emulated_by_its_profile(monkeypatch, tmp_path):
+    served, slept = [], []
+    monkeypatch.setattr(process, "run", lambda *given: served.append(given))
+    monkeypatch.setattr("serve_api.server.emulated.time.sleep", slept.append)
+    store = a_store(tmp_path)
+    process.serve(settings(store.root))
+    process.serve(Settings(emulate="resnet50-t4-fp16", batch_size_max=8))
+    (stored, loader), (emulated,) = served
+    assert (stored.versions.serving.version, loader.store.root) == ("v1.0.0", store.root)
+    assert emulated.versions.serving.version == "resnet50-t4-fp16"
+    assert len(slept) == 10  # it was warmed up
