@@ -96,6 +96,15 @@ def test_names_are_told_in_eighty_letters() -> None:
         assert str(refused.value).startswith(said)
 
 
+def test_why_a_page_cannot_be_read_is_told_in_a_hundred_and_twenty_letters() -> None:
+    with pytest.raises(DependencyError) as refused:
+        page(f"a {'x' * 500}")
+    reason = (
+        str(refused.value).removeprefix("the metrics are not in Prometheus' text format (").removesuffix(")")
+    )
+    assert (len(reason), reason.endswith("x" * 50)) == (120, True)
+
+
 def test_without_the_parser_no_page_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "prometheus_client.parser", None)
     with pytest.raises(DependencyError, match="reading metrics needs prometheus-client; install it with"):
@@ -115,6 +124,7 @@ def test_without_the_parser_no_page_is_read(monkeypatch: pytest.MonkeyPatch) -> 
         ((), of_size("1", 3, 2, 2, 1.0), "x_ms at batch size 1: a histogram's counts must not fall"),
         ((), of_size("1", 1, 2, 2, 1.0)[:-1], "x_ms has buckets, _count and _sum of different batch sizes"),
         ((), [*of_size("1", 1, 2, 2, 1.0)[:3], 'x_ms_count{size="1"} 3', 'x_ms_sum{size="1"} 1'], "_count gained 3, its buckets 2"),
+        ((), [*of_size("1", 1, 2, 2, 1.0)[:3], 'x_ms_count{size="1"} 1', 'x_ms_sum{size="1"} 1'], "_count gained 1, its buckets 2"),
         ((), ['x_ms_bucket{le="1"} 1'], "a histogram has no label size; check --label"),
         ((), ['x_ms_bucket{size="1",le="0"} 1'], "a bucket's bound is '0', which is not a duration"),
         (["process_start_time_seconds 1"], ["process_start_time_seconds 2"], "process_start_time_seconds changed"),
