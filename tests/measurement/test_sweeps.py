@@ -276,6 +276,14 @@ def test_a_context_is_what_the_cache_can_use_at_most() -> None:
             sweeps_of(settings, tokens, 0)
 
 
+@pytest.mark.parametrize(("batched", "least"), [(1, 1), (3, 1), (4, 2)])
+def test_a_prompt_has_a_token(batched: int, least: int) -> None:
+    """Half a pass is looked at too, where that is one."""
+    settings = EngineSettings(kv=KvCache(tokens=528), sequences_max=1, batched_tokens_max=batched)
+    prompts, *_ = sweeps_of(settings, 256, 0)
+    assert min(tokens for ((tokens, _),) in prompts.waves) == least
+
+
 class Answering:
     """Completions of which one is begun every five seconds, on a clock of their own, and what was asked meanwhile."""
 
