@@ -29,6 +29,7 @@ from capacity.question.budget import Effort
 from capacity.question.candidate import Verdict
 from capacity.question.caveat import CaveatCode
 from capacity.question.objective import TokenObjective
+from capacity.search.recommendation import Headroom
 from capacity.traffic.lengths import LengthRows
 
 FILES = Path(__file__).parents[1] / "kept" / "files"
@@ -147,6 +148,11 @@ def test_a_sweep_and_a_comparison_have_rows_too() -> None:
         ("replicas=2", 2),
     ]
     assert len(compared.plot().plots) == 3
+    one, two = compared.contenders
+    priced = replace(compared, contenders=(one, replace(two, profile=replace(two.profile, hourly_usd=None))))
+    fleets = priced.document()["fleets"]
+    assert [fleet["cost"] for fleet in fleets] == [{"hourly_usd": 2.0}, None]
+    assert [fleet["difference"] is None for fleet in fleets] == [True, False]
     assert [one.code for one in compared.caveats] == [
         CaveatCode.STEPS_FROM_COEFFICIENTS,
         CaveatCode.STEPS_UNCHECKED,
@@ -285,7 +291,24 @@ def test_a_plan_that_does_not_recover_is_missed(planned: LlmPlanAnswer) -> None:
         found = replace(planned, recovery=SimpleNamespace(chosen=chosen))  # type: ignore[arg-type]
         assert (found.verdict, found.exit_code) == (verdict, code)
     assert planned.caveats is planned.recommendation.caveats
-    assert replace(planned, recommendation=replace(planned.recommendation, hourly_usd=2.5)).hourly_usd == 2.5
+
+
+def test_the_document_of_a_plan_has_a_price_and_a_headroom_where_they_are_known(
+    planned: LlmPlanAnswer,
+) -> None:
+    document = planned.document()
+    assert (document["cost"], document["headroom"], "recovery" in document) == (
+        {"hourly_usd": 6.0},
+        None,
+        False,
+    )
+    headroom = Headroom(today_rps=100.0, accepted_rps=110.0, refused_rps=120.0)
+    priced = replace(
+        planned, recommendation=replace(planned.recommendation, hourly_usd=None, headroom=headroom)
+    )
+    assert priced.document()["cost"] is None
+    assert priced.document()["headroom"] == {"arrival_rate_max_rps": 110.0, "arrival_rate_refused_rps": 120.0}
+    assert (planned.hourly_usd, priced.hourly_usd) == (6.0, None)
 
 
 def test_rates_have_a_row_each(planned: LlmPlanAnswer) -> None:

@@ -284,6 +284,14 @@ def test_a_prompt_has_a_token(batched: int, least: int) -> None:
     assert min(tokens for ((tokens, _),) in prompts.waves) == least
 
 
+def test_the_longest_prompt_ends_with_a_pass() -> None:
+    settings = EngineSettings(kv=KvCache(tokens=1600), sequences_max=1, batched_tokens_max=128)
+    for context, reached in ((769, {768}), (768, {640, 767})):
+        prompts, *_ = sweeps_of(settings, context, 0)
+        lengths = {tokens for ((tokens, _),) in prompts.waves}
+        assert lengths == {16, 64, 128, 256, 384, 512, 640} | reached
+
+
 class Answering:
     """Completions of which one is begun every five seconds, on a clock of their own, and what was asked meanwhile."""
 
