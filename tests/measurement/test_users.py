@@ -6,14 +6,15 @@ import threading
 import time
 from itertools import count
 
+import numpy as np
 import pytest
 from fake_server import Reply, serving
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capacity.errors import DependencyError, InconclusiveError
-from capacity.measurement.http import parse_address
-from capacity.measurement.users import Stretch, Told, Users, WorkBeside
+from capacity.measurement.http import Answer, parse_address
+from capacity.measurement.users import Stretch, Told, Users, WorkBeside, _read
 
 laws_hold = settings(derandomize=True, deadline=None, max_examples=100)
 WORK_S = st.floats(0.0, 1e-3)
@@ -45,6 +46,33 @@ def test_crowds_without_noise_tell_the_very_work(batch_s, request_s, handed_over
     assert found.batch_s == pytest.approx(batch_s, abs=1e-9)
     assert found.request_s == pytest.approx(request_s, abs=1e-9)
     assert found.crowds == tuple(crowds)
+
+
+def test_of_crowds_that_disagree_each_counts_as_a_share_of_its_batch():
+    """Least squares with weights, as numpy has them."""
+    alone = stretch(1, 0.0)
+    crowds = [
+        stretch(size, beside_s, batches=count, computed_s=computed_s)
+        for size, beside_s, count, computed_s in (
+            (1, 0.002, 50, 0.01),
+            (4, 0.002, 100, 0.03),
+            (8, 0.006, 20, 0.05),
+        )
+    ]
+    weights = 1.0 / np.array([0.012, 0.032, 0.056])
+    terms = np.array([[1.0, 1.0], [1.0, 4.0], [1.0, 8.0]]) * weights[:, None]
+    expected = np.linalg.lstsq(terms, np.array([0.002, 0.002, 0.006]) * weights, rcond=None)[0]
+    found = WorkBeside.of(alone, crowds)
+    assert min(expected) > 0.0
+    assert (found.batch_s, found.request_s) == pytest.approx(tuple(expected))
+
+
+@pytest.mark.parametrize(
+    ("size", "read"), [("3", 3), ("123456789", 123_456_789), ("1234567891", 123_456_789)]
+)
+def test_a_size_is_read_by_its_first_nine_digits(size, read):
+    headers = {"X-Batch-Size": size, "Server-Timing": "batch;dur=250, queue;dur=125"}
+    assert _read(Answer(status=200, headers=headers, body=b"", seconds=0.5)) == Told(read, 0.25, 0.125)
 
 
 def test_work_is_never_below_nothing():
