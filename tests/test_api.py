@@ -17,7 +17,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 import capacity as cap
-from capacity import api
+from capacity import api, api_autoscale, api_recovery
 from capacity.answer.saved_plan import read_plan_file
 from capacity.answers import Answer, PlanAnswer
 from capacity.question.objective import LatencyObjective
@@ -38,6 +38,10 @@ VERBS = {
     "sweep": api.sweep,
     "workload": api.describe_workload,
     "import": api.import_file,
+    "audit": api.audit,
+    "render": api.render_plan,
+    "stress": api_recovery.stress,
+    "autoscale": api_autoscale.autoscale,
 }
 OF_THE_TERMINAL = {"file", "plot", "output", "as_json", "help", "verbose"}
 # Text defaults that Python says by leaving a keyword out, since it may be given in SI instead.

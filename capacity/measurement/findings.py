@@ -4,7 +4,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -115,7 +115,7 @@ class Measurement:
     spells: Spells | None = None
     wake: Interval | None = None  # how much longer a batch took after a rest; None where that was not tried
     # interrupt or failure that ended it early, to be raised again when all is safe; None without one
-    stop: Stop | None = field(default=None, compare=False)
+    stop: Stop | None = None
 
     def profile(
         self,

@@ -4,7 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from capacity.errors import DependencyError, quoted
 from capacity.files import printable
@@ -178,16 +178,14 @@ class Histogram:
         wanted = probability * self.count
         if self.count - wanted < COUNTS_BEYOND_MIN - 1e-9:  # 1000 - 990 is not 10 in binary
             return None
-        below = 0
-        for low_s, high_s, count in zip((0.0, *self.bounds_s), self.bounds_s, self.counts, strict=False):
-            if count and below + count >= wanted:
-                if high_s == math.inf:
-                    return None
-                value_s = low_s + (high_s - low_s) * (wanted - below) / count
-                found = Interval(value=value_s, low=low_s, high=high_s)
-                return found if relative_error(found) <= BUCKET_ERROR_MAX else None
-            below += count
-        return None
+        upto = list(accumulate(self.counts))
+        at = next(k for k, count in enumerate(self.counts) if count and upto[k] >= wanted)
+        low_s, high_s, count = (0.0, *self.bounds_s)[at], self.bounds_s[at], self.counts[at]
+        if high_s == math.inf:
+            return None
+        value_s = low_s + (high_s - low_s) * (wanted - (upto[at] - count)) / count
+        found = Interval(value=value_s, low=low_s, high=high_s)
+        return found if relative_error(found) <= BUCKET_ERROR_MAX else None
 
 
 def relative_error(percentile: Interval) -> float:

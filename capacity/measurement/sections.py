@@ -261,7 +261,7 @@ def _scores(batches: Mapping[int, Sequence[TimedBatch]]) -> tuple[Floats, Floats
     instants_s = np.array([one.ended_s for found in batches.values() for one in found])
     scores = [normal_scores(np.array([one.service_s for one in found])) for found in batches.values()]
     order = np.argsort(instants_s, kind="stable")
-    return instants_s[order], np.concatenate([*scores, np.zeros(0)])[order]
+    return instants_s[order], np.concatenate(scores)[order]
 
 
 def normal_scores(values: Floats) -> Floats:
@@ -274,7 +274,7 @@ def normal_scores(values: Floats) -> Floats:
 def _correlations(instants_s: Floats, scores: Floats) -> list[Correlation]:
     """At about evenly spread logarithms of the distance, from neighbours on."""
     span_s = instants_s[-1] - instants_s[0]
-    steps = np.unique(np.geomspace(1, max(1, len(scores) // 10), _DISTANCES).astype(int))
+    steps = np.unique(np.geomspace(1, len(scores) // 10, _DISTANCES).astype(int))
     found = []
     for step in steps.tolist():
         apart_s = float((instants_s[step:] - instants_s[:-step]).mean())

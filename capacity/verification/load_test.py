@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -34,13 +34,13 @@ class LoadTest:
 
     target: Target
     workload: Workload
-    draw: Draw = field(repr=False)  # the arrivals of a run, as the simulator draws them
+    draw: Draw  # the arrivals of a run, as the simulator draws them
     warm_up_s: float  # at the start of each run, which counts for nothing
     duration_s: float  # of what counts
     runs: int
     seed: int  # of what is left to chance beside the arrivals
     # whom to tell what is going on; nothing is told while requests are sent
-    report: Callable[[str], None] = field(repr=False)
+    report: Callable[[str], None]
     routing: Routing = Routing.ROUND_ROBIN  # which address a request goes to, where there are several
     metrics: tuple[Address, ...] = ()  # of each replica; none where they are not to be looked at
     requests_max: int = 1_000_000  # that may be sent in all

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -36,7 +36,7 @@ class Predictor:
     profile: ServiceProfile
     plan: Plan
     quantiles: tuple[float, ...]
-    simulator: Simulator = field(repr=False)
+    simulator: Simulator
 
     def in_the_long_run(self, workload: Workload) -> Prediction:
         """Steady state; a trace has none.

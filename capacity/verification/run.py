@@ -92,7 +92,7 @@ def draw_schedule(
     return Schedule(instants_s=instants_s, duration_s=duration_s)
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class LoadRun:
     """One run, in the order of its schedule; written as it goes on, for an interrupt to leave what there is.
 
@@ -102,17 +102,17 @@ class LoadRun:
     `warm_up_s` is in no statistic. Instants count from the start of the run, and are NaN where none was.
     """
 
-    schedule: Schedule = field(repr=False)
+    schedule: Schedule
     warm_up_s: float = 0.0
     timeout_s: float = 0.0
     # when each was handed to the HTTP client, which may have to connect first
-    sent_s: Floats = field(repr=False)
-    ended_s: Floats = field(repr=False)  # when each had its answer to the last byte
+    sent_s: Floats
+    ended_s: Floats  # when each had its answer to the last byte
     # what each was in batch and queue by the server's word
-    inside_s: Floats = field(repr=False, default_factory=lambda: np.zeros(0))
+    inside_s: Floats = field(default_factory=lambda: np.zeros(0))
     # HTTP status of each, or one of the negative outcomes above
-    outcomes: npt.NDArray[np.int64] = field(repr=False)
-    replicas: npt.NDArray[np.int64] = field(repr=False)  # where each was sent, by the number of its address
+    outcomes: npt.NDArray[np.int64]
+    replicas: npt.NDArray[np.int64]  # where each was sent, by the number of its address
     is_overflowed: bool = False  # more were in flight than allowed, and no more were sent
     is_complete: bool = True
     cpu_share: float = 0.0  # of one core, that sending took

@@ -3,7 +3,7 @@
 import math
 import signal
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 
@@ -182,7 +182,7 @@ class Verifier:
     effort: Effort
     # where simulations are made. Its workers are gone while requests are sent, and so is whatever shows their
     # progress, since both would hold up requests
-    workbench: Workbench = field(repr=False)
+    workbench: Workbench
 
     @property
     def quantiles(self) -> tuple[float, ...]:

@@ -5,8 +5,10 @@ import re
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 import capacity as cap
@@ -20,13 +22,14 @@ from capacity.api_llm import (
     _sweep_caveats,
     asked_engine,
 )
-from capacity.llm_answers import LlmPlanAnswer, LlmProfileAnswer
+from capacity.llm_answers import LlmPlanAnswer, LlmProfileAnswer, LlmRatesAnswer, LlmSimulationAnswer
 from capacity.profile.llm import KvCache, LimitsMeasured
 from capacity.profile.load import load_llm
 from capacity.question.budget import Effort
 from capacity.question.candidate import Verdict
 from capacity.question.caveat import CaveatCode
 from capacity.question.objective import TokenObjective
+from capacity.search.recommendation import Headroom
 from capacity.traffic.lengths import LengthRows
 
 FILES = Path(__file__).parents[1] / "kept" / "files"
@@ -145,6 +148,11 @@ def test_a_sweep_and_a_comparison_have_rows_too() -> None:
         ("replicas=2", 2),
     ]
     assert len(compared.plot().plots) == 3
+    one, two = compared.contenders
+    priced = replace(compared, contenders=(one, replace(two, profile=replace(two.profile, hourly_usd=None))))
+    fleets = priced.document()["fleets"]
+    assert [fleet["cost"] for fleet in fleets] == [{"hourly_usd": 2.0}, None]
+    assert [fleet["difference"] is None for fleet in fleets] == [True, False]
     assert [one.code for one in compared.caveats] == [
         CaveatCode.STEPS_FROM_COEFFICIENTS,
         CaveatCode.STEPS_UNCHECKED,
@@ -276,3 +284,70 @@ def test_steps_that_read_little_of_what_they_may_are_noted() -> None:
         "higher concurrencies too, with more output tokens"
     )
     assert list(_sweep_caveats(replace(at_half, kv=KvCache(tokens=12_816), limits_measured=replace(limits, context_tokens_max=1024)))) == []  # fmt: skip
+
+
+def test_a_plan_that_does_not_recover_is_missed(planned: LlmPlanAnswer) -> None:
+    for chosen, verdict, code in ((None, Verdict.MISSED, 3), (object(), Verdict.MET, 0)):
+        found = replace(planned, recovery=SimpleNamespace(chosen=chosen))  # type: ignore[arg-type]
+        assert (found.verdict, found.exit_code) == (verdict, code)
+    assert planned.caveats is planned.recommendation.caveats
+
+
+def test_the_document_of_a_plan_has_a_price_and_a_headroom_where_they_are_known(
+    planned: LlmPlanAnswer,
+) -> None:
+    document = planned.document()
+    assert (document["cost"], document["headroom"], "recovery" in document) == (
+        {"hourly_usd": 6.0},
+        None,
+        False,
+    )
+    headroom = Headroom(today_rps=100.0, accepted_rps=110.0, refused_rps=120.0)
+    priced = replace(
+        planned, recommendation=replace(planned.recommendation, hourly_usd=None, headroom=headroom)
+    )
+    assert priced.document()["cost"] is None
+    assert priced.document()["headroom"] == {"arrival_rate_max_rps": 110.0, "arrival_rate_refused_rps": 120.0}
+    assert (planned.hourly_usd, priced.hourly_usd) == (6.0, None)
+
+
+def test_rates_have_a_row_each(planned: LlmPlanAnswer) -> None:
+    one, *_ = planned.recommendation.considered
+    points = ((10.0, one), (20.0, replace(one, performance=None)))
+    first, second = LlmRatesAnswer(rates=SimpleNamespace(points=points), effort=planned.effort).rows()  # type: ignore[arg-type]
+    assert (first["arrival_rate_rps"], first["verdict"]) == (10.0, one.verdict.value)
+    assert first["tpot_mean_s"] == one.performance.tpot_mean_s
+    assert second == {"arrival_rate_rps": 20.0, "verdict": one.verdict.value}
+
+
+def test_a_row_of_a_replay_by_hand(planned: LlmPlanAnswer) -> None:
+    """Of requests of 10 input tokens, outside the engine for 0.5 s, and 0.01 s for each of these."""
+    columns = {
+        "arrived_s": [1.0, 2.0], "input_tokens": [10, 10], "output_tokens": [1, 5], "first_s": [1.5, 3.0],
+        "finished_s": [1.5, 5.0], "preemptions": [0, 2], "replica": [1, 0],
+    }  # fmt: skip
+    both = SimpleNamespace(**{name: np.array(values) for name, values in columns.items()})
+    overhead = SimpleNamespace(request_s=0.5, per_input_token_s=0.01)
+    scenario = SimpleNamespace(profile=SimpleNamespace(overhead=overhead))
+    served = LlmSimulationAnswer(
+        scenario=scenario,
+        performance=planned.performance,
+        caveats=(),
+        effort=planned.effort,
+        served=(both, both),  # type: ignore[arg-type]
+    )
+    first, second = served.rows()
+    assert first == {
+        "t_s": 1.0, "input_tokens": 10, "output_tokens": 1, "ttft_s": pytest.approx(1.1), "tpot_s": None,
+        "response_s": pytest.approx(1.1), "preemptions": 0, "replica": 1,
+    }  # fmt: skip
+    assert (second["ttft_s"], second["tpot_s"], second["response_s"]) == pytest.approx((1.6, 0.5, 3.6))
+    assert (second["preemptions"], second["replica"]) == (2, 0)
+
+
+def test_a_sweep_has_no_figure_of_anything_else() -> None:
+    swept = cap.sweep(LINE, 1, rate=["20rps"], **SMALL)
+    with pytest.raises(
+        cap.InputError, match="there is no figure of 'cost'; use one of ttft, tpot, itl, response"
+    ):
+        swept.plot("cost")

@@ -3,12 +3,13 @@
 import math
 import random
 
+import numpy as np
 import pytest
 
 from capacity.errors import InconclusiveError
 from capacity.measurement.callable import measure_callable
 from capacity.measurement.rounds import Rounds, TimedBatch
-from capacity.measurement.sections import fit_spells, normal_scores
+from capacity.measurement.sections import Correlation, _correlations, fit_spells, normal_scores
 
 
 def timed(share: float, lasting_s: float, *, rounds: int = 2000, seed: int = 1, sizes=(1, 4, 16)):
@@ -42,6 +43,35 @@ def test_few_samples_tell_nothing():
     assert fit_spells({1: []}) is None
 
 
+@pytest.mark.parametrize(("count", "last"), [(201, [20]), (200, [])])
+def test_correlations_are_of_products_up_to_a_tenth_of_the_time(count, last):
+    """Scores by turns 1, 1, -1, -1: the products of neighbours cancel, and those of every second are -1."""
+    scores = np.array([1.0, 1.0, -1.0, -1.0] * 51)[:count]
+    found = {round(one.apart_s): one for one in _correlations(np.arange(float(count)), scores)}
+    assert sorted(found) == [1, 2, 3, 4, 6, 7, 8, 10, 13, 16, *last]  # powers of the 15th root of 20
+    for step, one in found.items():
+        products = [scores[k] * scores[k + step] for k in range(count - step)]
+        assert (one.value, one.pairs) == (pytest.approx(sum(products) / len(products)), count - step)
+
+
+def test_two_hundred_samples_tell_of_spells():
+    batches = timed(0.95, 0.5, rounds=200, sizes=(1,))
+    assert fit_spells(batches) is not None
+    assert fit_spells({1: batches[1][:-1]}) is None
+
+
+@pytest.mark.parametrize(("nearest", "is_found"), [(0.2, True), (0.199, False)])
+def test_four_standard_errors_are_no_chance(monkeypatch, nearest, is_found):
+    """Of 400 scores, an error is a twentieth."""
+    seen = [Correlation(float(step), nearest * 0.9 ** (step - 1), 400 - step) for step in (1, 2, 4, 8, 16)]
+    monkeypatch.setattr("capacity.measurement.sections._correlations", lambda *_: seen)
+    found = fit_spells({1: [TimedBatch(service_s=1.0, ended_s=float(k)) for k in range(400)]})
+    assert (found is not None) == is_found
+    if found is not None:
+        assert found.share == pytest.approx(0.2 / 0.9, rel=1e-3)
+        assert found.lasting_s == pytest.approx(-1.0 / math.log(0.9), rel=1e-3)
+
+
 def test_a_stall_is_only_the_longest():
     batches = timed(0.6, 0.1)
     batches[1][500] = TimedBatch(service_s=30.0, ended_s=batches[1][500].ended_s)
@@ -50,8 +80,6 @@ def test_a_stall_is_only_the_longest():
 
 def test_scores_are_those_of_the_ranks():
     # Three ranks: 1/6, 1/2 and 5/6; the normal quantile of 5/6 is 0.9674 in any table.
-    import numpy as np
-
     assert normal_scores(np.array([7.0, 5.0, 900.0])) == pytest.approx([0.0, -0.9674, 0.9674], abs=1e-4)
 
 

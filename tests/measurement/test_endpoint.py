@@ -1,15 +1,19 @@
 """Endpoints that are measured: bodies, what a server tells of its batches, and answers that are none."""
 
+import itertools
 import json
 import time
+from dataclasses import replace
 
 import pytest
 from fake_server import Reply, predicting, serving
 
-from capacity.errors import DependencyError, InputError
+from capacity.errors import DependencyError, InconclusiveError, InputError
 from capacity.measurement.endpoint import Endpoint, EndpointSubject, measure_endpoint, read_request
 from capacity.measurement.http import Exchange, parse_address
 from capacity.measurement.rounds import Rounds
+from capacity.measurement.users import Stretch
+from capacity.question.caveat import CaveatCode
 
 SIZES = (1, 2, 4)
 
@@ -115,7 +119,112 @@ def test_bodies_that_are_none(tmp_path, text, said):
 
 
 def test_bodies_that_would_be_too_large_together(tmp_path, monkeypatch):
-    monkeypatch.setattr("capacity.measurement.endpoint.BODIES_BYTES_MAX", 80)
+    monkeypatch.setattr("capacity.measurement.endpoint.BODIES_BYTES_MAX", 56)  # seven rows of eight bytes
     assert set(endpoint(tmp_path).bodies(SIZES)) == set(SIZES)
-    with pytest.raises(InputError, match="more than 80 bytes together; measure fewer or smaller"):
-        endpoint(tmp_path).bodies((1, 2, 4, 8))
+    with pytest.raises(InputError, match="batches of 4 and smaller .* more than 56 bytes together; measure"):
+        endpoint(tmp_path).bodies((1, 3, 4))
+
+
+def test_a_quarter_of_a_gibibyte_of_bodies_is_the_most(tmp_path):
+    row = "x" * (2**20 - 2)  # a mebibyte with its quotes
+    with pytest.raises(InputError, match="would have more than 268435456 bytes together"):
+        replace(endpoint(tmp_path), request={"instances": [row]}).bodies((257,))
+
+
+def test_names_of_lists_are_told_within_limits(tmp_path):
+    path = tmp_path / "row.json"
+    keys = [letter * 50 for letter in "abcdef"]
+    path.write_text(json.dumps({key: [1] for key in keys} | {"model": "m"}), encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        read_request(path, "instances")
+    known = ", ".join(key[:40] for key in keys)
+    assert str(caught.value).endswith(f"set --rows-key to one of {known[:200]}")
+
+
+@pytest.mark.parametrize(
+    ("size", "told"),
+    [("2", None), ("02", None), ("many", None), ("", None), ("3" * 50, "3" * 12), ("20", "20")],
+)
+def test_the_size_that_a_server_tells_is_that_of_the_request(bodies, size, told):
+    def asked():
+        asked_once(lambda *_: Reply(headers={"X-Batch-Size": size}), bodies)
+
+    if told is None:
+        asked()
+    else:
+        with pytest.raises(DependencyError, match=f"of 2 rows was served in a batch of {told}; measure"):
+            asked()
+
+
+@pytest.mark.parametrize(
+    "body", [b"[]", b'{"predictions": 3}', b'{"predictions": [1, 2]}', b'{"scores": [1]}']
+)
+def test_other_forms_of_answers_are_let_pass(bodies, body):
+    assert asked_once(lambda *_: Reply(body=body), bodies)[0].beside_s is None
+
+
+def counted(answered):
+    """Answers batches that say they took a quarter of a millisecond, and metrics of a CPU second for each look."""
+    looks = itertools.count(5)
+
+    def answer(target, body):
+        if target == "/metrics":
+            return Reply(body=f"serve_batch_cpu_seconds_total {next(looks)}\n".encode())
+        return answered(target, body)
+
+    return answer
+
+
+def measured_with_counters(tmp_path, answered, rounds):
+    with serving(counted(answered)) as seen:
+        counters = parse_address(f"{seen.url}/metrics", "--counters")
+        asked = endpoint(tmp_path, f"{seen.url}/predict", counters=counters)
+        return measure_endpoint(asked, rounds, confidence=0.95, report=print)
+
+
+TOLD = Reply(headers={"Server-Timing": "batch;dur=0.25"})
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), DependencyError("gone"), InconclusiveError("few")])
+def test_crowds_that_end_early_leave_the_rounds(tmp_path, monkeypatch, stop):
+    given = []
+
+    def fails(users, alone, means_s, report):
+        given.append((alone, means_s, json.loads(users.body)))
+        raise stop
+
+    monkeypatch.setattr("capacity.measurement.endpoint.Users.work_beside", fails)
+    rounds = Rounds(batch_sizes=(1, 2), samples=3, warm_up=1)
+    found = measured_with_counters(tmp_path, lambda *_: TOLD, rounds)
+    assert (found.stop, found.beside) == (stop, None)
+    assert [one.count for one in found.findings] == [3, 3]
+    ((alone, means_s, body),) = given
+    # Those of the warm-up were computed too. The server was looked at for its facts, before and after.
+    assert alone == Stretch(batches=8, requests_within=8, batches_s=pytest.approx(0.002), computed_s=1.0)
+    assert means_s == {1: pytest.approx(0.00025), 2: pytest.approx(0.00025)}
+    assert body == {"instances": [[1, 2.5]], "model": "m"}
+
+
+def test_after_a_failure_no_crowd_is_sent(tmp_path, monkeypatch):
+    monkeypatch.setattr("capacity.measurement.endpoint.Users.work_beside", None)
+    replies = itertools.chain([TOLD] * 3, itertools.repeat(Reply(status=503)))
+    rounds = Rounds(batch_sizes=(1,), samples=9, warm_up=1)
+    found = measured_with_counters(tmp_path, lambda *_: next(replies), rounds)
+    assert isinstance(found.stop, DependencyError)
+    assert ([one.count for one in found.findings], found.beside) == ([2], None)
+
+
+@pytest.mark.parametrize(
+    ("reply", "told", "codes"),
+    [
+        (TOLD, "the server's batch time, from Server-Timing", set()),
+        (Reply(), "everything that the client saw", {CaveatCode.MEASURED_BY_CLIENT}),
+    ],
+)
+def test_whose_time_it_is_is_told(tmp_path, reply, told, codes):
+    rounds = Rounds(batch_sizes=(1,), samples=3, warm_up=0)
+    with serving(lambda *_: reply) as seen:
+        found = measure_endpoint(endpoint(tmp_path, seen.url), rounds, confidence=0.95, report=print)
+    assert found.source["service_time"] == told
+    assert found.source["threads"] == "not told by the server"
+    assert {one.code for one in found.caveats} & {CaveatCode.MEASURED_BY_CLIENT} == codes

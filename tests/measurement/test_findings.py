@@ -1,5 +1,6 @@
 """From a measurement to a profile: what was measured, what a person says, and on what it was made."""
 
+import importlib.metadata
 import io
 import itertools
 import json
@@ -7,6 +8,7 @@ import math
 import os
 import platform
 import random
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +18,7 @@ import pytest
 from fake_server import Reply, metrics_page, serving
 from rich.console import Console
 
-from capacity.errors import DependencyError
+from capacity.errors import DependencyError, InconclusiveError
 from capacity.files import TEXT_LENGTH_MAX
 from capacity.measurement import findings as environment
 from capacity.measurement.callable import measure_callable
@@ -26,10 +28,12 @@ from capacity.measurement.http import Exchange, parse_address
 from capacity.measurement.metrics import Histograms, read_page
 from capacity.measurement.overhead import Overhead, RequestWork
 from capacity.measurement.report import measurement_document, measurement_tables
-from capacity.measurement.rounds import Rounds, Sampling, TimedBatch
+from capacity.measurement.rounds import Nap, Rounds, Sampling, TimedBatch
+from capacity.measurement.sections import Stalls, drift, mean_interval, stalls
+from capacity.measurement.users import Stretch, WorkBeside
 from capacity.performance import Interval
 from capacity.profile.formats import profile_to_document, read_document
-from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.profile.profile import BatchTiming, ServiceProfile, Spells
 from capacity.question.caveat import CaveatCode
 
 ONE = SizeFinding(
@@ -111,6 +115,76 @@ def test_the_overheads_interval_is_shown(batch_size, shown):
     assert shown in text.get()
 
 
+def rows(found: Measurement, profile: ServiceProfile) -> list[list[str]]:
+    """The tables as text, a list of cells for each line."""
+    console = Console(width=160, file=io.StringIO())
+    with console.capture() as text:
+        for table in measurement_tables(found, profile):
+            console.print(table)
+    return [re.split(r" {2,}", line.strip()) for line in text.get().splitlines() if line.strip()]
+
+
+def test_tables_show_what_was_found_and_nothing_else():
+    full = replace(
+        ONE,
+        timing=BatchTiming(batch_size=1, samples_s=(0.002,) * 99 + (0.004,)),
+        drift=Interval(value=0.05, low=-0.01, high=0.11),
+        stalls=Stalls(count=3, share=0.03, limit_s=0.006, largest_s=0.01),
+    )
+    bare = SizeFinding(timing=BatchTiming(batch_size=2, mean_s=0.004), count=7, mean=None)
+    found = measurement(
+        findings=(full, bare),
+        overhead=OVERHEAD,
+        work=WORK,
+        spells=Spells(share=0.25, lasting_s=0.5),
+        wake=Interval(value=2e-4, low=1e-4, high=3e-4),
+    )
+    profile = found.profile(ASKED)
+    shown = rows(found, profile)
+    assert shown[3][:4] == ["1", "2 (1.9 to 2.1) ms", "2 ms", "2 ms"]
+    assert shown[3][5:] == ["50", "3", "+5.0% (-1.0% to +11.0%)"]
+    assert shown[4] == ["2", "4 ms", "-", "-", f"{profile.throughput_rps(2):.4g}", "7", "-", "-"]
+    assert shown[5:] == [
+        ["knee", f"batch size {profile.knee_batch_size}"],
+        ["outside the batch", "800 µs at batch size 1, and 5 µs more for each row"],
+        ["request work", "500 µs (2 s CPU less 1.5 s in batches, 1000 requests)"],
+        ["spells", "25% in common, lasting 500 ms"],
+        ["after a pause", "200 µs longer (100 µs to 300 µs)"],
+        ["request overhead", "300 µs"],
+        ["work per batch", "0 s"],
+        ["work per request", "500 µs"],
+    ]
+    plain = measurement()
+    assert [row[0] for row in rows(plain, plain.profile(ASKED))[4:]] == [
+        "knee", "request overhead", "work per batch", "work per request",
+    ]  # fmt: skip
+    alone = measurement(overhead=replace(OVERHEAD, batch_size=4, growth_per_row_s=None, low_s=0.0007))
+    assert ["outside the batch", "800 µs at batch size 4"] in rows(alone, alone.profile(ASKED))
+
+
+def test_the_document_has_all_that_was_measured():
+    crowd = Stretch(batches=10.0, requests_within=20.0, batches_s=1.0, computed_s=0.5)
+    found = measurement(
+        findings=(replace(ONE, mean=None, drift=Interval.exact(0.25), stalls=stalls([0.002] * 3)),),
+        spells=Spells(share=0.25, lasting_s=0.5),
+        wake=Interval.exact(2e-4),
+        beside=WorkBeside(batch_s=1e-3, request_s=1e-4, crowds=(crowd,)),
+        stop=KeyboardInterrupt(),
+    )
+    profile = found.profile(ASKED)
+    document = json.loads(json.dumps(measurement_document(found, profile, seed=3, confidence=0.9)))
+    assert (profile.batch_work_s, profile.request_work_s) == (1e-3, 1e-4)
+    assert document["spells"] == {"share": 0.25, "lasting_s": 0.5}
+    assert document["wake_s"] == {"value": 2e-4, "low": 2e-4, "high": 2e-4}
+    assert document["work_beside"]["crowds"] == [
+        {"batches": 10.0, "requests_within": 20.0, "batches_s": 1.0, "computed_s": 0.5}
+    ]
+    assert document["complete"] is False
+    (batch,) = document["batches"]
+    assert (batch["mean_s"], batch["drift"]) == ({"value": 0.002}, {"value": 0.25, "low": 0.25, "high": 0.25})
+    assert batch["stalls"] == {"count": 0, "share": 0.0, "limit_s": 0.006}
+
+
 def test_environment_names_the_machine_and_nobody(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
@@ -148,6 +222,47 @@ def test_environment_names_runtimes_that_are_loaded(monkeypatch):
     assert "jax" not in found
 
 
+def test_environment_takes_the_version_of_the_package_where_a_module_tells_none(monkeypatch):
+    monkeypatch.setitem(sys.modules, "numpy", object())
+    monkeypatch.setitem(sys.modules, "jax", object())  # which is not installed
+    found = environment.process()
+    assert found["numpy"] == importlib.metadata.version("numpy")
+    assert "jax" not in found
+
+
+@pytest.mark.parametrize(
+    ("text", "cpu"),
+    [
+        ("processor\t: 0\nmodel name\t: Fast CPU @ 3: x\nmodel name\t: Other\n", "Fast CPU @ 3: x"),
+        (f"model name: {'y' * 300}\n", "y" * 200),
+        (f"{'z' * 65_535}\nmodel name: too far\n", "generic"),
+        ("flags: none\n", "generic"),
+        (None, "generic"),
+    ],
+)
+def test_environment_names_the_processor(monkeypatch, tmp_path, text, cpu):
+    path = tmp_path / "cpuinfo"
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    monkeypatch.setattr(environment, "Path", lambda name: path)
+    monkeypatch.setattr(platform, "processor", lambda: "generic")
+    assert environment.machine()["cpu"] == cpu
+    if cpu == "generic":
+        monkeypatch.setattr(platform, "processor", lambda: "")
+        assert environment.machine()["cpu"] == "unknown"
+
+
+def test_environment_where_the_system_tells_no_cores(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    assert (environment.machine()["cores"], environment.process()["cores_usable"]) == ("unknown", "1")
+    assert environment.process()["threads"] == "not limited"
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    assert (environment.machine()["cores"], environment.process()["cores_usable"]) == ("6", "6")
+
+
 @pytest.mark.parametrize("text", ["x" * 3000, "a\nb\x1b[31m", "POST /predict"])
 def test_whatever_was_measured_can_be_read_back(text):
     """A file that could not would cost hours."""
@@ -179,6 +294,7 @@ def test_a_callable_is_measured_in_rounds():
         (None, 0.0),
         (Interval(value=2e-4, low=1e-4, high=3e-4), 2e-4),
         (Interval(value=2e-4, low=-1e-5, high=4e-4), 0.0),
+        (Interval(value=2e-4, low=0.0, high=4e-4), 0.0),
         (Interval(value=-2e-4, low=-3e-4, high=-1e-4), 0.0),
     ],
 )
@@ -192,13 +308,63 @@ def test_a_profile_takes_of_a_rest_what_chance_does_not_explain(found, taken_s):
         (Interval(value=0.05, low=0.01, high=0.09), True),
         (Interval(value=-0.05, low=-0.09, high=-0.01), True),
         (Interval(value=0.05, low=-0.01, high=0.11), False),
-        (Interval(value=0.01, low=0.009, high=0.011), False),
+        (Interval(value=0.02, low=0.01, high=0.03), True),
+        (Interval(value=0.019, low=0.01, high=0.03), False),
+        (Interval(value=0.05, low=0.0, high=0.11), False),
+        (Interval(value=-0.05, low=-0.11, high=0.0), False),
         (None, False),
     ],
 )
 def test_drift_of_note_is_certain_and_large_enough(drift, is_told):
     codes = [caveat.code for caveat in size_caveats([replace(ONE, drift=drift)])]
     assert (CaveatCode.MEASURED_DRIFT in codes) == is_told
+
+
+@pytest.mark.parametrize(
+    ("stalled", "code"),
+    [
+        (Stalls(count=2, share=0.01, limit_s=0.006, largest_s=0.05), CaveatCode.MEASURED_STALLS),
+        (Stalls(count=2, share=0.009, limit_s=0.006, largest_s=0.05), None),
+        (Stalls(count=1, share=0.5, limit_s=0.006, largest_s=0.05), None),
+    ],
+)
+def test_stalls_of_note_are_two_and_a_hundredth(stalled, code):
+    found = [one.code for one in size_caveats([replace(ONE, mean=None, stalls=stalled)])]
+    assert found == ([code] if code else [])
+
+
+def test_a_mean_is_imprecise_beyond_a_twentieth():
+    at, beyond = (replace(ONE, mean=Interval(value=20.0, low=20.0 - x, high=20.0 + x)) for x in (1.0, 1.25))
+    assert list(size_caveats([at, replace(ONE, mean=None)])) == []
+    (caveat,) = size_caveats([at, beyond])
+    assert caveat.code is CaveatCode.MEASURED_NOISE
+
+
+def test_of_several_sizes_the_worst_is_named():
+    def of(size: int, shift: float, share: float, half: float) -> SizeFinding:
+        return SizeFinding(
+            timing=BatchTiming(batch_size=size, mean_s=0.002),
+            count=50,
+            mean=Interval(value=1.0, low=1.0 - half, high=1.0 + half),
+            drift=Interval(value=shift, low=shift - 0.01, high=shift + 0.01),
+            stalls=Stalls(count=2, share=share, limit_s=0.006, largest_s=0.05 * size),
+        )
+
+    drifted, stalled, wide = (
+        caveat.message
+        for caveat in size_caveats([of(1, 0.03, 0.02, 0.1), of(2, -0.04, 0.03, 0.2), of(4, 0.02, 0.01, 0.15)])
+    )
+    assert drifted == (
+        "batches of 1, 2, 4 drifted from the first half of the rounds to the second, those of 2 by -4.0% "
+        "(-5.0% to -3.0%), more than chance explains; let the machine settle and measure again"
+    )
+    assert stalled == (
+        "batches of 1, 2, 4 stalled so often that stalls determine their P99: 3.0% of those of 2 took more than "
+        "6 ms, up to 100 ms; these samples are kept; if the fleet will not stall, find what else runs on the machine"
+    )
+    assert wide == (
+        "means of batches of 1, 2, 4 are imprecise, that of 2 by 20%; measure on a quiet machine, or raise --samples"
+    )
 
 
 def watched(answer, duration_s, sleep=None):
@@ -274,6 +440,87 @@ def test_a_window_that_an_interrupt_cut_short_is_told_and_a_whole_one_is_not(mon
     assert (told, found.stop) == (0 if interrupt is None else 1, interrupt)
 
 
+def metrics_of(pages: list[bytes], seconds: float = 1.04) -> Measurement:
+    """What a window with these looks at the metrics gives."""
+    window = Window(tuple(map(read_page, pages)), seconds, None)
+    with patch("capacity.measurement.counted.watch", lambda *_: window):
+        return measure_metrics(
+            parse_address("http://127.0.0.1:9/metrics", "--metrics"),
+            Histograms(),
+            duration_s=9.0,
+            timeout_s=1.0,
+            confidence=0.95,
+            report=print,
+        )
+
+
+def test_what_was_counted_is_told_with_the_error_of_its_buckets():
+    """In a bucket from 1 to 1.1 ms: P50, at its middle, is off by at most 0.05/1.05 of it, P99 by 0.099/1.099."""
+    found = metrics_of(
+        [metrics_page({}), metrics_page({1: [0.00105] * 1000}, batch_s=0.9, process_s=1.0, requests=500)]
+    )
+    assert found.source["service_time"].endswith("percentiles are within 9.0%, the width of their buckets")
+    assert found.source["measured_by"].endswith("--metrics, serve_batch_seconds by batch_size in 1.0 s")
+    assert (found.source["batches"], found.source["excludes"]) == ("1000", "HTTP and network")
+    assert found.work is not None
+    assert found.work.request_s == pytest.approx(0.1 / 1000)
+    said = {caveat.code: caveat.message for caveat in found.caveats}
+    assert set(said) == {CaveatCode.MEASURED_ROWS, CaveatCode.MEASURED_CORE_SHARED, CaveatCode.MEASURED_NOISE}
+    assert said[CaveatCode.MEASURED_NOISE] == (
+        "means of batches of 1 have no interval: that needs 10 sections of the time with such batches; "
+        "raise --duration or the traffic"
+    )
+
+
+def test_wide_buckets_tell_no_percentile():
+    page = metrics_page({1: [0.0005] * 10, 2: [0.0005] * 10, 3: [0.0005] * 9, 4: [0.0005]})
+    found = metrics_of([metrics_page({}), page.replace(b"process_cpu_seconds_total", b"other")])
+    assert [one.count for one in found.findings] == [10, 10]
+    assert found.source["service_time"].endswith("percentiles are within wide buckets and left out")
+    assert found.work is None
+    few, unknown, bare = (caveat.message for caveat in found.caveats)
+    assert few == (
+        "2 batch sizes were served fewer than 10 times and left out, the largest 4; raise --duration or the traffic"
+    )
+    assert unknown.startswith("P50, P90, P95, P99 are not known for every batch size")
+    assert bare.startswith("means of batches of 1, 2 have no interval")
+
+
+class Pages:
+    """Metrics that take a while to be had, on a clock of their own."""
+
+    def __init__(self, slow_s: float) -> None:
+        self.slow_s, self.now_s = slow_s, 0.0
+        self.slept_s: list[float] = []
+        self.body = metrics_page({})
+
+    def ask(self) -> "Pages":
+        self.now_s += self.slow_s
+        return self
+
+    def sleep(self, seconds: float) -> None:
+        self.slept_s.append(seconds)
+        self.now_s += seconds
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "slow_s", "looks", "slept_s"),
+    [
+        (4.9, 0.0, 2, [4.9]),
+        (5.0, 0.0, 11, [0.5] * 10),
+        (100.0, 0.0, 21, [5.0] * 20),
+        (5.0, 0.125, 11, [0.5] + [0.375] * 9),  # looks begin when they are due
+        (5.0, 1.0, 11, [0.5] + [0.0] * 9),  # or at once
+    ],
+)
+def test_looks_at_metrics_come_when_they_are_due(duration_s, slow_s, looks, slept_s):
+    pages = Pages(slow_s)
+    found = watch(pages, duration_s, clock=lambda: pages.now_s, sleep=pages.sleep)
+    assert len(found.scrapes) == looks
+    assert pages.slept_s == pytest.approx(slept_s)
+    assert found.seconds == pytest.approx(sum(slept_s) + (looks - 1) * slow_s)
+
+
 def noisy(dice: random.Random, count: int, scale_s: float = 0.01, spread: float = 0.05) -> list[float]:
     return [scale_s * math.exp(dice.gauss(0.0, spread)) for _ in range(count)]
 
@@ -303,6 +550,33 @@ def test_findings_keep_every_sample_to_the_nanosecond():
     assert one.stalls.count == 1
     assert one.mean is not None
     assert one.mean.value == pytest.approx(sum(samples) / 3, abs=1e-9)
+
+
+def test_drifts_hold_jointly_and_means_one_by_one():
+    dice = random.Random(6)
+    samples = {size: [round(x, 9) for x in noisy(dice, 200)] for size in (1, 2)}
+    for one in found_in(sampling(samples)).findings:
+        given = samples[one.batch_size]
+        assert one.mean == mean_interval(given, 0.95)
+        assert one.drift == drift(given, 0.975)
+        assert one.stalls == stalls(given)
+
+
+def test_a_fit_that_fails_and_rests_leave_their_trace():
+    def batches(service_s: float, beside_s: float, count: int) -> tuple[TimedBatch, ...]:
+        return (TimedBatch(service_s=service_s, beside_s=beside_s),) * count
+
+    nap = Nap(awake=batches(0.003, 0.001, 10), rested=batches(0.004, 0.002, 10))
+    taken = Sampling(batches={1: batches(0.003, 0.001, 50)}, naps=(nap,) * 5)
+    with patch("capacity.measurement.findings.fit_spells", side_effect=InconclusiveError("no fit")):
+        found = sampled(taken, Rounds(batch_sizes=(1,), samples=50), 0.95, {"cpu": "here"})
+    assert found.overhead is not None
+    assert found.overhead.median_s == 0.002
+    assert found.wake is not None
+    assert (found.wake.low, found.wake.high) == pytest.approx((0.001, 0.001))
+    assert found.spells is None
+    assert [(one.code, one.message) for one in found.caveats] == [(CaveatCode.MEASURED_NOISE, "no fit")]
+    assert found.source["cpu"] == "here"
 
 
 def test_caveats_say_what_was_seen_and_nothing_else():

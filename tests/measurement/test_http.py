@@ -1,21 +1,32 @@
 """Addresses, headers, and servers that misbehave: each request is within limits of time and size."""
 
+import asyncio
+import errno
+import os
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 from fake_server import Reply, serving
 
 from capacity.errors import DependencyError, InputError
 from capacity.measurement.http import (
+    Answer,
     Exchange,
+    TooLongError,
+    _socket,
+    ask,
     check_told,
+    explained,
     parse_address,
     parse_server_timing,
     read_url,
+    require_success,
+    session,
     told_by,
 )
 
@@ -70,6 +81,41 @@ def test_a_huge_answer_is_not_read(monkeypatch):
     assert "more than 1000 bytes" in failure(Reply(body=b"x" * 5000))
     with serving(lambda *_: Reply(body=b"x" * 1000)) as seen:
         assert len(asked(seen.url)[0].body) == 1000
+    assert "more than 1000 bytes" in failure(Reply(body=b"x" * 1001))
+
+
+def test_an_answer_has_sixteen_mebibytes_at_most():
+    class Long:
+        """An answer of so many bytes that need no network."""
+
+        status, headers = 200, {}
+
+        def __init__(self, length):
+            self.parts = [b"x" * 2**20] * (length >> 20) + [b"x" * (length % 2**20)]
+            self.content = self
+
+        async def readany(self):
+            return self.parts.pop(0) if self.parts else b""
+
+        async def __aenter__(self):
+            return self
+
+        async def __aexit__(self, *_):
+            pass
+
+    def read(length):
+        client = SimpleNamespace(request=lambda *_, **__: Long(length))
+        return asyncio.run(ask(client, parse_address("http://a/", "--url"))).body
+
+    assert len(read(2**24)) == 2**24
+    with pytest.raises(TooLongError, match="more than 16777216 bytes"):
+        read(2**24 + 1)
+
+
+def test_an_address_is_asked_as_it_was_given():
+    with serving(lambda *_: Reply()) as seen:
+        asked(f"{seen.url}/%7Ea?key=%41+b")
+    assert [target for _, target, _ in seen.asked] == ["/%7Ea?key=%41+b"]
 
 
 def test_one_connection_is_kept_and_one_that_was_closed_is_opened_again():
@@ -161,6 +207,7 @@ def raw_server(head: bytes, piece: bytes, pause_s: float) -> Iterator[tuple[str,
         ([-1.0, -1.0] + [0.001] * 18, False),  # a clock that was set meanwhile
         ([-1.0, -1.0, -1.0] + [0.001] * 18, True),
         ([-0.0021] * 20, True),
+        ([-0.002] * 20, False),
     ],
 )
 def test_what_contradicts_the_clients_clock(beside_s, is_refused):
@@ -169,6 +216,26 @@ def test_what_contradicts_the_clients_clock(beside_s, is_refused):
             check_told(iter(beside_s))
     else:
         check_told(iter(beside_s))
+
+
+def test_the_worst_contradiction_is_told():
+    with pytest.raises(DependencyError, match="by Server-Timing 3 of 4 requests .* by up to 3 s; is"):
+        check_told([-1.0, -3.0, 0.5, -2.0])
+
+
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        ("", None),
+        ("queue;dur=1", None),
+        ("batch;dur=100", (0.1, 0.9)),
+        ("batch;dur=100, queue;dur=200", (0.1, 0.7)),
+    ],
+)
+def test_what_is_told_of_a_second(header, told):
+    headers = {"Server-Timing": header} if header else {}
+    found = told_by(Answer(status=200, headers=headers, body=b"", seconds=1.0))
+    assert found == (None if told is None else pytest.approx(told))
 
 
 @pytest.mark.parametrize(
@@ -184,6 +251,8 @@ def test_what_contradicts_the_clients_clock(beside_s, is_refused):
         ("", {}),
         (",;,;;=,=;dur", {}),
         ("batch;dur=" + "9" * 10_000, {}),
+        ("batch;dur=" + "9" * 15, {"batch": 999_999_999_999.999}),
+        ("batch;dur=" + "9" * 16, {}),
     ],
 )
 def test_server_timing(header, durations_s):
@@ -197,6 +266,98 @@ def test_addresses():
     far = parse_address("https://models.example", "--url")
     assert (far.scheme, far.port, far.target, far.is_here) == ("https", 443, "/", False)
     assert parse_address("http://[::1]:80/x", "--url").host == "::1"
+    assert parse_address("http://a", "--url").port == 80
+    assert parse_address("http://a:0/", "--url").port == 0
+
+
+def test_an_address_has_two_thousand_characters_at_most():
+    long = "http://a/" + "x" * 1991
+    assert parse_address(long, "--url").target == long.removeprefix("http://a")
+    with pytest.raises(InputError) as caught:
+        parse_address(long + "x", "--url")
+    assert str(caught.value) == (
+        f"--url '{long[:80]}' is too long or has a character that must be escaped by %"
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (200, None),
+        (299, None),
+        (300, "redirects to"),
+        (399, "redirects to"),
+        (400, "answered 400: "),
+        (199, "answered 199"),
+    ],
+)
+def test_success_is_two_hundred_and_something(status, said):
+    address = parse_address("http://a/" + "p" * 200, "--url")
+    headers, body = {"Location": "l" * 200}, b"b" * 200
+    if said is None:
+        require_success(address, status, headers, body)
+        return
+    with pytest.raises(DependencyError) as caught:
+        require_success(address, status, headers, body)
+    text = str(caught.value)
+    assert text.startswith(f"a:80/{'p' * 119} {said}")
+    assert f" {'l' * 120}, which" in text or text.endswith(f": {'b' * 120}")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            ConnectionRefusedError(errno.ECONNREFUSED, "whatever"),
+            "cannot be reached: Connection refused; is it running?",
+        ),
+        (OSError(1, "whatever"), "cannot be reached: Operation not permitted; is it running?"),
+        (socket.gaierror(-2, "Name unknown"), "cannot be reached: Name unknown; is it running?"),
+        (ValueError("x" * 200), f"cannot be reached: ValueError {'x' * 109}; is it running?"),
+        (TimeoutError(), "gave no complete answer within 2.5 s; raise --timeout, or fix the server"),
+        (TooLongError("is long"), "is long"),
+    ],
+)
+def test_what_fails_on_the_way_is_explained(error, said):
+    client = SimpleNamespace(timeout=SimpleNamespace(total=2.5))
+    with pytest.raises(DependencyError) as caught, explained(client, parse_address("http://a/p", "--url")):
+        raise error
+    assert str(caught.value) == f"a:80/p {said}"
+
+
+def test_a_client_knows_no_proxy_no_cookie_and_no_limit_of_connections():
+    async def made():
+        async with session(2.5) as client:
+            jar, connector = client.cookie_jar, client.connector
+            jar.update_cookies({"a": "b"})
+            return client.timeout.total, connector.limit, client.trust_env, client.auto_decompress, list(jar)
+
+    assert asyncio.run(made()) == (2.5, 0, False, False, [])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere select knows any descriptor")
+@pytest.mark.parametrize(("number", "is_refused"), [(1023, False), (1024, True)])
+def test_a_socket_that_select_cannot_wait_for_is_not_opened(monkeypatch, number, is_refused):
+    closed = []
+
+    class Made:
+        def __init__(self, *kind):
+            self.kind = kind
+
+        def fileno(self):
+            return number
+
+        def close(self):
+            closed.append(self.kind)
+
+    monkeypatch.setattr(socket, "socket", Made)
+    info = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 80))
+    if is_refused:
+        with pytest.raises(OSError, match="Too many open files"):
+            _socket(info)
+    else:
+        assert _socket(info).kind == (socket.AF_INET, socket.SOCK_STREAM, 6)
+    assert bool(closed) == is_refused
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Counters of a server between two scrapes, as histograms by batch size: each figure by hand."""
 
 import math
+import sys
 
 import pytest
 
@@ -59,6 +60,55 @@ def test_totals_are_over_all_labels() -> None:
     assert dict(scrape.series("b")) == {}
     assert sorted(gain(page('a{b="1"} 2'), scrape, "a").values()) == [0.0, 3.0]
     assert page(f"a {2**53}").total("a") == 2.0**53
+    with pytest.raises(DependencyError, match="which is not possible for a counter"):
+        page(f"a {2**53 + 2}").total("a")
+
+
+def test_batch_sizes_have_a_limit() -> None:
+    assert list(gains(page(), page(*of_size("1000000", 1, 2, 2, 1.0)), MS)) == [1_000_000]
+    for size in ("1000001", "1000000000"):
+        with pytest.raises(DependencyError, match=f"label size is '{size}', which is not a batch size"):
+            gains(page(), page(*of_size(size, 1, 2, 2, 1.0)), MS)
+
+
+def test_names_are_told_in_eighty_letters() -> None:
+    long = "y" * 100
+    where = Histograms(metric=long, label=long)
+    told = [
+        (page(), f"the server has no histogram {'y' * 80}; check --metric"),
+        (page(f'{long}_bucket{{le="1"}} 1'), f"a histogram has no label {'y' * 80}; check --label"),
+        (page(f'{long}_bucket{{{long}="0",le="1"}} 1'), f"label {'y' * 80} is '0', which"),
+        (page(f'{long}_bucket{{{long}="1",le="1"}} -1'), f"the metric {'y' * 80} is -1.0, which"),
+        (page(f'{long}_bucket{{{long}="1",le="1"}} 1'), f"{'y' * 80} has buckets, _count and _sum of different"),
+    ]  # fmt: skip
+    for after, said in told:
+        with pytest.raises(DependencyError) as refused:
+            gains(page(), after, where)
+        assert str(refused.value).startswith(said)
+    with pytest.raises(DependencyError, match=f"^the metric {'y' * 80} appears twice"):
+        page(f"{long} 1", f"{long} 1")
+    for before, after, said in (
+        (page(f"{long} 2"), page(f"{long} 1"), f"a counter of {'y' * 80} fell"),
+        (page(f'{long}{{a="1"}} 2'), page(f"{long} 3"), f"a series of {'y' * 80} is gone"),
+    ):
+        with pytest.raises(DependencyError) as refused:
+            gain(before, after, long)
+        assert str(refused.value).startswith(said)
+
+
+def test_why_a_page_cannot_be_read_is_told_in_a_hundred_and_twenty_letters() -> None:
+    with pytest.raises(DependencyError) as refused:
+        page(f"a {'x' * 500}")
+    reason = (
+        str(refused.value).removeprefix("the metrics are not in Prometheus' text format (").removesuffix(")")
+    )
+    assert (len(reason), reason.endswith("x" * 50)) == (120, True)
+
+
+def test_without_the_parser_no_page_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "prometheus_client.parser", None)
+    with pytest.raises(DependencyError, match="reading metrics needs prometheus-client; install it with"):
+        page("a 1")
 
 
 @pytest.mark.parametrize(
@@ -74,6 +124,7 @@ def test_totals_are_over_all_labels() -> None:
         ((), of_size("1", 3, 2, 2, 1.0), "x_ms at batch size 1: a histogram's counts must not fall"),
         ((), of_size("1", 1, 2, 2, 1.0)[:-1], "x_ms has buckets, _count and _sum of different batch sizes"),
         ((), [*of_size("1", 1, 2, 2, 1.0)[:3], 'x_ms_count{size="1"} 3', 'x_ms_sum{size="1"} 1'], "_count gained 3, its buckets 2"),
+        ((), [*of_size("1", 1, 2, 2, 1.0)[:3], 'x_ms_count{size="1"} 1', 'x_ms_sum{size="1"} 1'], "_count gained 1, its buckets 2"),
         ((), ['x_ms_bucket{le="1"} 1'], "a histogram has no label size; check --label"),
         ((), ['x_ms_bucket{size="1",le="0"} 1'], "a bucket's bound is '0', which is not a duration"),
         (["process_start_time_seconds 1"], ["process_start_time_seconds 2"], "process_start_time_seconds changed"),
@@ -117,6 +168,8 @@ def counted(*counts: int) -> Histogram:
         (counted(0, 40, 60, 0), 0.9, (pytest.approx(1.5 + 0.5 * 50 / 60), 1.5, 2.0)),  # ten beyond
         (counted(0, 40, 60, 0), 0.91, None),
         (counted(40, 40, 20, 0), 0.2, None),  # from 0 to 1 s is wide
+        (counted(0, 40, 0, 60), 0.4, None),
+        (counted(0, 0, 100, 0), 0.0, None),
     ],
 )
 def test_a_percentile_lies_on_a_line_through_its_bucket(

@@ -2,13 +2,15 @@
 
 import math
 import random
+from statistics import median
 
 import pytest
 from fake_server import metrics_page
 
 from capacity.measurement.metrics import Histogram, read_page
-from capacity.measurement.overhead import NAPS_MIN, RequestWork, overhead, request_work, wake
+from capacity.measurement.overhead import RequestWork, overhead, request_work, wake
 from capacity.measurement.rounds import Nap, TimedBatch
+from capacity.measurement.sections import half_width, sections
 from capacity.question.caveat import CaveatCode
 
 
@@ -67,6 +69,19 @@ def test_the_overhead_has_an_interval_that_stalls_do_not_widen():
     few = overhead({1: beside([6e-4] * 49)})
     assert few is not None
     assert few.low_s is None
+    enough = overhead({1: beside([6e-4] * 50)})
+    assert enough is not None
+    assert (enough.low_s, enough.high_s) == (6e-4, 6e-4)
+
+
+@pytest.mark.parametrize(("count", "parts"), [(54, 10), (60, 12), (300, 20)])
+def test_the_overheads_interval_is_by_medians_of_sections_of_five(count, parts):
+    times_s = [1e-3 * (k % 7) for k in range(count)]
+    found = overhead({1: beside(times_s)}, confidence=0.9)
+    half_s = half_width([median(section) for section in sections(times_s, parts)], 0.9)
+    assert found is not None
+    assert (found.median_s, found.high_s) == pytest.approx((3e-3, 3e-3 + half_s))
+    assert found.low_s == pytest.approx(max(0.0, 3e-3 - half_s))
 
 
 def naps(count, longer_s, *, stalled=0.0, seed=1):
@@ -98,8 +113,8 @@ def test_stalls_tell_nothing_of_rests():
 
 
 def test_few_naps_tell_nothing():
-    assert wake(naps(NAPS_MIN - 1, 2e-4), 0.95) is None
-    assert wake(naps(NAPS_MIN, 2e-4), 0.95) is not None
+    assert wake(naps(4, 2e-4), 0.95) is None
+    assert wake(naps(5, 2e-4), 0.95) is not None
     assert wake([], 0.95) is None
 
 
@@ -134,6 +149,15 @@ def test_request_work_is_cpu_beside_the_batches():
     )
 
 
+def test_request_work_needs_all_counters_and_a_request():
+    page = metrics_page({}, requests=1, process_s=0.5, batch_s=0.2)
+    found = request_work(read_page(metrics_page({})), read_page(page), {})
+    assert found is not None
+    assert (found.request_s, found.rows, found.waited_share) == (pytest.approx(0.3), 0, 0.0)
+    for name in (b"process_cpu_seconds", b"serve_batch_cpu_seconds", b"serve_requests"):
+        assert request_work(read_page(b""), read_page(page.replace(name, b"other")), {}) is None
+
+
 def test_request_work_is_never_negative():
     """CPU clocks of two kinds may differ by a tick."""
     work = RequestWork(process_cpu_s=1.0, batch_cpu_s=1.01, batch_s=1.0, requests=10, rows=10)
@@ -145,6 +169,10 @@ def test_request_work_is_never_negative():
     [
         ({}, None, ""),
         ({"rows": 103}, CaveatCode.MEASURED_ROWS, "100 requests held 103 rows"),
+        ({"rows": 102}, None, ""),
+        ({"rows": 98}, None, ""),
+        ({"batch_s": 1.1}, None, ""),
+        ({"batch_s": 1.125}, CaveatCode.MEASURED_CORE_SHARED, "and computed for 1 s"),
         ({"rows": 97}, CaveatCode.MEASURED_ROWS, "100 requests held 97 rows"),
         ({"batch_s": 1.2}, CaveatCode.MEASURED_CORE_SHARED, "batches took 1.2 s and computed for 1 s"),
     ],

@@ -2,6 +2,7 @@
 
 import itertools
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -141,12 +142,27 @@ def test_what_is_no_service_time_is_refused(service_s):
         sampled(Odd(), Rounds(batch_sizes=(4,), samples=2))
 
 
-def test_progress_is_told_now_and_then():
+class Halves(Bench):
+    """Each batch takes half a second, which floats count without error."""
+
+    def serve(self, batch_size: int) -> TimedBatch:
+        self.served.append(batch_size)
+        self.now_s += 0.5
+        return TimedBatch(service_s=0.5)
+
+
+def test_progress_is_told_every_five_seconds():
     told: list[str] = []
-    sampled(Bench(slow_s=1.0), Rounds(batch_sizes=(1,), samples=20, warm_up=2), told)
-    assert 2 <= len(told) <= 5
-    assert told[-1].startswith("round ")
-    assert told[-1].endswith(" of 20")
+    sampled(Halves(), Rounds(batch_sizes=(1,), samples=25, warm_up=12), told)
+    assert told == ["warm-up round 11 of 12", "round 9 of 25", "round 19 of 25"]
+
+
+def test_time_is_up_at_the_very_instant():
+    bench = Halves()
+    assert sampled(bench, Rounds(batch_sizes=(1,), warm_up=0, duration_max_s=2.0)).rounds == 4
+    assert bench.now_s == 2.0
+    stamps_s = [one.ended_s for one in sampled(Halves(), Rounds(batch_sizes=(1,), samples=3)).batches[1]]
+    assert stamps_s == [10.5, 11.0, 11.5]  # after a warm-up of 20 rounds
 
 
 @pytest.mark.parametrize(
@@ -156,9 +172,13 @@ def test_progress_is_told_now_and_then():
         ({"samples": 2_000_001}, "--samples must be from 1 to 2000000, got 2000001"),
         ({"samples": 100_000, "batch_sizes": tuple(range(1, 30))}, "--samples must be from 1 to 68965"),
         ({"warm_up": -1}, "--warm-up must be from 0"),
+        ({"warm_up": 100_001}, "--warm-up must be from 0"),
         ({"duration_max_s": 0.0}, "--duration-max must be above 0"),
+        ({"duration_max_s": 604_801.0}, "--duration-max must be above 0 s and at most 604800 s"),
         ({"duration_max_s": float("nan")}, "--duration-max must be above 0"),
         ({"batch_sizes": ()}, "needs from 1 to 200 sizes"),
+        ({"batch_sizes": tuple(range(1, 202))}, "needs from 1 to 200 sizes"),
+        ({"batch_sizes": (1_000_001,)}, "must be from 1 to 1000000, got"),
         ({"batch_sizes": (0, 1)}, "must be from 1 to 1000000, got"),
         ({"batch_sizes": (2, 1)}, "has a size twice"),
         ({"batch_sizes": (1, 1)}, "has a size twice"),
@@ -169,6 +189,12 @@ def test_rounds_are_valid_or_not_born(changes, message):
         Rounds(**{"batch_sizes": (1,), **changes})
 
 
+def test_rounds_at_their_limits():
+    week_s = 7 * 24 * 3600.0
+    Rounds(batch_sizes=(1_000_000,), samples=2_000_000, warm_up=100_000, duration_max_s=week_s)
+    Rounds(batch_sizes=tuple(range(1, 201)), samples=10_000, warm_up=0)
+
+
 @pytest.mark.parametrize(
     "text", ["", "1,", "1;2", "1,1", "-1", "1.5", "x", "1e3", "9" * 5000, "²", ",".join(["1"] * 5000)]
 )
@@ -176,6 +202,12 @@ def test_batch_sizes_that_are_none(text):
     with pytest.raises(InputError, match="--batch-sizes") as caught:
         Rounds(batch_sizes=parse_batch_sizes(text))
     assert len(str(caught.value)) < 200
+
+
+def test_a_batch_size_has_nine_digits_at_most():
+    assert parse_batch_sizes("123456789,1") == (1, 123456789)
+    with pytest.raises(InputError, match="which is not a batch size"):
+        parse_batch_sizes("1234567890")
 
 
 @pytest.mark.parametrize(
@@ -233,11 +265,23 @@ def test_between_rounds_there_are_batches_of_the_smallest_size_after_rests():
 
 
 def test_a_nap_that_is_cut_short_counts_for_nothing():
-    subject = Sleepy()
-    rounds = Rounds(batch_sizes=(1,), samples=10, warm_up=0, has_rests=True, duration_max_s=0.06)
-    sampling = take(subject, rounds, subject.clock, lambda _: None, subject.sleep)
+    whole, subject = Sleepy(), Sleepy()
+    rounds = Rounds(batch_sizes=(1,), samples=10, warm_up=0, has_rests=True)
+    (nap,) = take(whole, rounds, whole.clock, lambda _: None, whole.sleep).naps
+    began_last_s = whole.now_s - nap.rested[-1].service_s - whole.slept_s[-1]
+    sampling = take(
+        subject, replace(rounds, duration_max_s=began_last_s), subject.clock, lambda _: None, subject.sleep
+    )
     assert sampling.rounds == 10
     assert sampling.naps == ()
+    assert len(subject.asked) == 10 + 10
+
+
+def test_a_rest_is_a_second_at_most():
+    subject = Sleepy(beside_s=100.0)
+    rounds = Rounds(batch_sizes=(1,), samples=10, warm_up=0, has_rests=True)
+    take(subject, rounds, subject.clock, lambda _: None, subject.sleep)
+    assert max(subject.slept_s) == 1.0
 
 
 def test_without_rests_there_are_none():
@@ -255,3 +299,19 @@ def test_rests_are_three_times_as_long_as_what_was_before_on_average(beside_s):
     last_s = 0.003 + 0.001 + (beside_s or 0.0)  # but for the first of each nap
     assert sum(subject.slept_s) / len(subject.slept_s) == pytest.approx(3.0 * last_s, rel=0.2)
     assert sorted(subject.slept_s)[165] == pytest.approx(3.0 * last_s * 0.693, rel=0.25)  # exponential
+
+
+def test_a_rest_is_by_the_batch_just_before_it():
+    """Batch k takes k ms, or 1 ms each: of the same dice, rests are as much longer as the batch before them."""
+
+    class Rising(Sleepy):
+        def serve(self, batch_size):
+            self.asked.append(batch_size)
+            return TimedBatch(service_s=0.001 * (len(self.asked) if self.beside_s is None else 1))
+
+    rising, level = Rising(None), Rising(0.0)
+    for subject in (rising, level):
+        rounds = Rounds(batch_sizes=(1,), samples=10, warm_up=0, has_rests=True)
+        take(subject, rounds, subject.clock, lambda _: None, subject.sleep)
+    ratios = [a / b for a, b in zip(rising.slept_s, level.slept_s, strict=True)]
+    assert ratios == pytest.approx(range(10, 21))

@@ -14,11 +14,13 @@ from scipy.stats import norm, ttest_ind
 from capacity.confidence import student_t
 from capacity.measurement.sections import (
     drift,
+    half_width,
     mean_interval,
     quantile_interval,
     rate_interval,
     ratio_interval,
     requests_min,
+    sections,
     share_interval,
     stalls,
 )
@@ -38,6 +40,28 @@ def test_student_t_is_the_table_s():
     assert student_t(0.95, 1) == pytest.approx(12.706, abs=5e-4)
     assert student_t(0.95, 19) == pytest.approx(2.093, abs=5e-4)
     assert student_t(0.99, 4) == pytest.approx(4.604, abs=5e-4)
+
+
+def test_sections_are_equally_long_or_single_samples():
+    assert sections([0, 1, 2, 3, 4, 5, 6], 3) == [[0, 1], [2, 3, 4], [5, 6]]
+    assert sections([0, 1, 2, 3, 4, 5], 3) == [[0, 1], [2, 3], [4, 5]]
+    assert sections([0, 1, 2, 3, 4], 3) == [[0], [1], [2], [3], [4]]
+    assert sections([], 3) == []
+
+
+def test_half_width_by_hand():
+    """Twelve sections whose neighbours correlate by 1/12, which is 2/9 of so few: 11 pairs, of which six are alike.
+
+    Their error is sqrt(3/11/12), t(11) = 2.2010, and 2/9 widens by sqrt(11/7). Of nine, it is sqrt(2/8/9), and
+    t(8) = 2.3060.
+    """
+    assert half_width([0.0, 0.0, 1.0, 1.0] * 3, 0.95) == pytest.approx(
+        2.2010 * math.sqrt(3.0 / 11.0 / 12.0) * math.sqrt(11.0 / 7.0), rel=1e-4
+    )
+    assert half_width([0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 0.5], 0.95) == pytest.approx(
+        2.3060 * math.sqrt(2.0 / 8.0 / 9.0), rel=1e-4
+    )
+    assert half_width([7.0, 7.0], 0.95) == 0.0
 
 
 def test_mean_interval_by_hand():
@@ -177,6 +201,7 @@ def test_drift_by_hand():
     assert shift.value == pytest.approx(0.1)
     assert (shift.low, shift.high) == pytest.approx((0.1, 0.1))
     assert drift([0.010] * 19, 0.95) is None
+    assert drift([1.0] * 20, 0.95) == Interval.exact(0.0)
     same = drift([0.010] * 20, 0.95)
     assert (same.low, same.high) == pytest.approx((0.0, 0.0), abs=1e-12)
 
@@ -190,6 +215,21 @@ def test_drift_is_welch_s_interval():
     reference = ttest_ind(*logs, equal_var=False).confidence_interval(0.9)
     assert shift is not None
     assert (math.log1p(shift.low), math.log1p(shift.high)) == pytest.approx((reference.low, reference.high))
+
+
+def test_drift_of_sections_that_are_like_their_neighbours_is_wider():
+    """Welch's interval for the medians of ten sections of each half, times what their likeness is worth."""
+    halves = [[1.0, 1.0, 2.0, 2.0] * 2 + [1.0, 2.0], [1.0, 2.0, 2.0, 2.0, 1.0] * 2]
+    shift = drift([level for half in halves for level in half for _ in range(2)], 0.95)
+    logs = [np.log(half) for half in halves]
+    reference = ttest_ind(logs[1], logs[0], equal_var=False).confidence_interval(0.95)
+    apart = [half - half.mean() for half in logs]
+    alike = sum((x[1:] * x[:-1]).sum() for x in apart) / sum((x**2).sum() for x in apart)
+    alike = (alike + 0.1) / 0.7
+    assert 0.0 < alike < 0.9
+    reach = 0.5 * (reference.high - reference.low) * math.sqrt((1.0 + alike) / (1.0 - alike))
+    middle = logs[1].mean() - logs[0].mean()
+    assert (math.log1p(shift.low), math.log1p(shift.high)) == pytest.approx((middle - reach, middle + reach))
 
 
 @laws_hold
@@ -212,6 +252,7 @@ def test_stalls_are_beyond_thrice_the_median_or_10_ms_more(usual_s, limit_s):
     assert (found.count, found.share) == (2, 0.2)
     assert found.largest_s == 2.0 * limit_s
     assert stalls([usual_s] * 3).largest_s is None
+    assert stalls([usual_s] * 3 + [found.limit_s]).count == 0
 
 
 PATHS = 200
@@ -291,6 +332,7 @@ def test_too_few_for_an_interval_is_said(quantile):
     assert quantile_interval(values, quantile, 0.95) is not None
     assert quantile_interval(values[:-1], quantile, 0.95) is None
     assert share_interval(np.ones(99), 0.95) is None
+    assert share_interval(np.ones(100), 0.95) is not None
     assert (requests_min(0.99), requests_min(0.95), requests_min(0.5)) == (5000, 1000, 100)
 
 
@@ -300,6 +342,19 @@ def test_constant_values_have_no_width():
         quantile_interval(np.full(1000, 0.5), 0.5, 0.95),
     ):
         assert (interval.low, interval.value, interval.high) == (0.5, 0.5, 0.5)
+
+
+@pytest.mark.parametrize(("quantile", "count"), [(0.1, 16), (0.5, 20), (0.85, 20)])
+def test_a_quantile_lies_between_those_of_the_shares_that_may_be_beyond_it(quantile, count):
+    """Of digits: how far the shares of at least as many, and of more, scatter between sections moves the ends."""
+    values = np.random.default_rng(8).integers(0, 10, 800).astype(float)
+    found = quantile_interval(values, quantile, 0.9)
+    parts = np.split(values, [round(k * 800 / count) for k in range(1, count)])
+    lower = half_width([float((part >= found.value).mean()) for part in parts], 0.9)
+    higher = half_width([float((part > found.value).mean()) for part in parts], 0.9)
+    ordered = sorted(values)
+    at = [math.ceil(share * 800 - 1e-9) - 1 for share in (quantile - lower, quantile, quantile + higher)]
+    assert (found.low, found.value, found.high) == tuple(ordered[k] for k in at)
 
 
 def test_none_of_n_is_not_never():
@@ -330,6 +385,15 @@ def test_a_rate_is_counted_within_its_window():
     assert 0.0 < interval.half_width < 20.0
     assert rate_interval(instants_s[:199] - 5.0, 20.0, 0.95) is None
     assert rate_interval(instants_s, 0.0, 0.95) is None
+    even = rate_interval(np.arange(200) * 0.1 + 0.05, 20.0, 0.95)  # ten in each second
+    assert (even.low, even.value, even.high) == (10.0, 10.0, 10.0)
+    # Five and fifteen by turns: a deviation of 5 times sqrt(20/19), of which t(19) = 2.0930 over sqrt(20).
+    turns = np.concatenate([k + (np.arange(n) + 0.5) / n for k, n in enumerate([5, 15] * 10)])
+    found = rate_interval(turns * 0.5, 10.0, 0.95)
+    assert found.value == pytest.approx(20.0)
+    assert (found.high - 20.0, 20.0 - found.low) == pytest.approx(
+        (2.0930 * 10.0 / math.sqrt(19.0),) * 2, rel=1e-4
+    )
 
 
 def test_a_ratio_of_sums_is_as_sure_as_its_sections():

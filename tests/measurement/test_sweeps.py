@@ -1,9 +1,12 @@
 """`capacity profile --llm`, against a server whose engine notes what each of its steps took."""
 
+import asyncio
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median, quantiles
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,11 +14,12 @@ from completions_server import CompletionsServer, completing
 from engine_on_paper import Law
 from typer.testing import CliRunner, Result
 
-from capacity.errors import InputError
-from capacity.measurement.completions import _seen, completions_address
+from capacity.errors import DependencyError, InconclusiveError, InputError
+from capacity.measurement.completions import Prompt, completions_address
 from capacity.measurement.http import parse_address
 from capacity.measurement.sweeps import AskedRun, Server, sweeps_of
 from capacity.profile.llm import KvCache
+from capacity.profile.llm_runs import SeenRequest, SeenRun
 from capacity.profile.llm_sweeps import EngineSettings
 from capacity.profile.load import load_llm
 from cli import app
@@ -202,8 +206,9 @@ def test_where_completions_are_asked_for() -> None:
 def test_the_sweeps_reach_every_limit() -> None:
     settings = EngineSettings(kv=KvCache(tokens=535_040), sequences_max=48, batched_tokens_max=2048)
     runs = {run.name: run for run in sweeps_of(settings, 16_384, 0)}
-    prompts = {tokens for ((tokens, _),) in runs["prompts"].waves}
-    assert {16, 1024, 2048, 4096, 6144, 8192, 10_240, 14_336, 16_383} <= prompts
+    prompts = Counter(tokens for ((tokens, _),) in runs["prompts"].waves)
+    reached = (16, 64, 256, 1024, 2048, 4096, 6144, 8192, 10_240, 14_336, 16_383)
+    assert prompts == dict.fromkeys(reached, 8)
     assert [run.in_flight for name, run in runs.items() if name.startswith("short")] == [
         1,
         2,
@@ -230,19 +235,126 @@ def test_the_sweeps_reach_every_limit() -> None:
         for lengths in wave
     } == {16_384}
     assert (runs["saturated"].in_flight, runs["saturated"].requests) == (96, 288)
+    assert runs["saturated"].waves[0][0] == (512, 128)
+    assert runs["long-1"].waves == (((16_304, 80),),)
     with pytest.raises(InputError, match="that the KV cache can use"):
         sweeps_of(settings, 1_000_000, 0)
 
 
-def test_the_chunk_that_says_why_an_answer_ends_carries_no_token() -> None:
-    """As llama.cpp sends it by itself; vLLM sends the reason with the last token."""
-    address = completions_address(parse_address("http://127.0.0.1:1/v1", "--llm"))
-    usage = {"prompt_tokens": 3, "completion_tokens": 2}
-    chunks = [{"text": "a"}, {"text": "b"}, {"text": "", "finish_reason": "length"}]
-    for count in (2, 3):  # of chunks; without the third the last token may be an empty text too
-        events = [
-            (1.0 + number, b"data: " + json.dumps({"choices": [chunk], "usage": usage}).encode())
-            for number, chunk in enumerate(chunks[:count])
-        ]
-        found = _seen(0.5, [*events, (9.0, b"data: [DONE]")], address)
-        assert (found.output_tokens, found.first_s, found.last_s) == (2, 1.0, 2.0)
+def test_the_sweeps_of_a_small_engine_by_hand() -> None:
+    """Of 512 tokens that the cache can use, six of 80 fit, and two of 256."""
+    settings = EngineSettings(kv=KvCache(tokens=528), sequences_max=8, batched_tokens_max=128)
+    assert settings.kv.usable_tokens == 512
+    prompts, *runs = sweeps_of(settings, 256, 0)
+    assert [run.name for run in runs] == [
+        *(f"short-{count}" for count in (1, 2, 3, 4, 6)), "long-1", "long-2", "saturated",
+    ]  # fmt: skip
+    shown = {
+        run.name: (run.in_flight, len(run.waves), {one for wave in run.waves for one in wave}) for run in runs
+    }
+    assert shown["short-6"] == (6, 3, {(16, 64)})
+    assert [run.requests for run in runs[:5]] == [3, 6, 9, 12, 18]
+    assert shown["long-1"] == (1, 1, {(188, 68)})  # 64 steps, and twice the two passes of its prompt
+    assert shown["long-2"] == (2, 1, {(184, 72)})
+    assert shown["saturated"] == (16, 1, {(128, 64)})
+    assert runs[-1].requests == 48
+    assert (prompts.name, prompts.in_flight) == ("prompts", 1)
+    assert Counter(prompts.waves) == {((tokens, 1),): 8 for tokens in (16, 64, 128, 255)}
+    assert prompts == sweeps_of(settings, 256, 0)[0] != sweeps_of(settings, 256, 1)[0]
+
+
+def test_a_context_is_what_the_cache_can_use_at_most() -> None:
+    settings = EngineSettings(kv=KvCache(tokens=528), sequences_max=1, batched_tokens_max=1024)
+    runs = {run.name: run for run in sweeps_of(settings, 512, 0)}
+    assert runs["long-1"].waves == (((446, 66),),)
+    # The longest prompt is one pass.
+    assert Counter(runs["prompts"].waves) == {((tokens, 1),): 8 for tokens in (16, 64, 255, 256, 511)}
+    for tokens in (255, 513):
+        with pytest.raises(
+            InputError, match=f"--context-tokens-max must be from 256 to the 512 .*, got {tokens}"
+        ):
+            sweeps_of(settings, tokens, 0)
+
+
+@pytest.mark.parametrize(("batched", "least"), [(1, 1), (3, 1), (4, 2)])
+def test_a_prompt_has_a_token(batched: int, least: int) -> None:
+    """Half a pass is looked at too, where that is one."""
+    settings = EngineSettings(kv=KvCache(tokens=528), sequences_max=1, batched_tokens_max=batched)
+    prompts, *_ = sweeps_of(settings, 256, 0)
+    assert min(tokens for ((tokens, _),) in prompts.waves) == least
+
+
+def test_the_longest_prompt_ends_with_a_pass() -> None:
+    settings = EngineSettings(kv=KvCache(tokens=1600), sequences_max=1, batched_tokens_max=128)
+    for context, reached in ((769, {768}), (768, {640, 767})):
+        prompts, *_ = sweeps_of(settings, context, 0)
+        lengths = {tokens for ((tokens, _),) in prompts.waves}
+        assert lengths == {16, 64, 128, 256, 384, 512, 640} | reached
+
+
+class Answering:
+    """Completions of which one is begun every five seconds, on a clock of their own, and what was asked meanwhile."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, cpu_s: float = 0.0) -> None:
+        self.prompts: list[Prompt] = []
+        self.at_once = self.most = 0
+        self.rounds: list[int] = []
+        monkeypatch.setattr("capacity.measurement.sweeps.complete", self.complete)
+        clock = SimpleNamespace(
+            perf_counter=lambda: 5.0 * len(self.prompts), thread_time=lambda: cpu_s * len(self.prompts)
+        )
+        monkeypatch.setattr("capacity.measurement.sweeps.time", clock)
+
+    async def complete(self, client: object, address: object, prompt: Prompt) -> SeenRequest:
+        self.at_once += 1
+        self.prompts.append(prompt)
+        self.most = max(self.most, self.at_once)
+        sent_s = 5.0 * len(self.prompts)
+        await asyncio.sleep(0.0)
+        self.at_once -= 1
+        if len(self.prompts) > 20:
+            raise DependencyError("gone")
+        return SeenRequest(
+            input_tokens=len(prompt.tokens),
+            output_tokens=prompt.output_tokens,
+            start_s=sent_s,
+            first_s=sent_s + 1.0,
+            last_s=sent_s + 1.0,
+        )
+
+    def measure(self, *runs: AskedRun, report: Any = print) -> list[SeenRun]:
+        """The runs, as a server sees them."""
+        address = parse_address("http://127.0.0.1:1/v1/completions", "--llm")
+        return Server(address=address, model="m", timeout_s=1.0).measure(list(runs), 3, report)
+
+
+WAVES = AskedRun(name="waves", waves=(((5, 1),) * 3, ((6, 1),) * 4), in_flight=2)
+
+
+def test_waves_are_sent_one_after_another_by_so_many_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    server = Answering(monkeypatch)
+    (run,) = server.measure(WAVES, report=told.append)
+    assert told == ["waves: 7 requests (run 1 of 1)"]
+    assert server.most == 2
+    first, *rest = server.prompts
+    assert (len(first.tokens), first.output_tokens) == (16, 2)  # which does not count
+    assert [len(prompt.tokens) for prompt in rest] == [5, 5, 5, 6, 6, 6, 6]
+    assert {prompt.output_tokens for prompt in rest} == {1}
+    assert {prompt.model for prompt in rest} == {"m"}
+    assert all(100 <= token < 10_000 for prompt in server.prompts for token in prompt.tokens)
+    assert len({prompt.tokens for prompt in rest}) == 7
+    # On a clock that begins with the run.
+    assert (run.name, min(one.start_s for one in run.requests)) == ("waves", 5.0)
+    assert all(one.first_s == one.last_s == one.start_s + 1.0 for one in run.requests)
+
+
+def test_a_request_that_fails_ends_the_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DependencyError, match="gone"):
+        Answering(monkeypatch).measure(WAVES, WAVES, WAVES)
+
+
+def test_a_client_that_is_busy_reading_for_four_fifths_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(Answering(monkeypatch, cpu_s=4.0).measure(WAVES)) == 1
+    with pytest.raises(InconclusiveError, match="waves: reading 2 streams took 85% of a core"):
+        Answering(monkeypatch, cpu_s=4.25).measure(WAVES)

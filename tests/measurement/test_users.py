@@ -1,18 +1,20 @@
 """What crowds tell of a server's work beside its batches, and the crowd itself against a server made for it."""
 
 import asyncio
+import random
 import threading
 import time
 from itertools import count
 
+import numpy as np
 import pytest
 from fake_server import Reply, serving
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capacity.errors import DependencyError, InconclusiveError
-from capacity.measurement.http import parse_address
-from capacity.measurement.users import Stretch, Users, WorkBeside
+from capacity.measurement.http import Answer, parse_address
+from capacity.measurement.users import Stretch, Told, Users, WorkBeside, _read
 
 laws_hold = settings(derandomize=True, deadline=None, max_examples=100)
 WORK_S = st.floats(0.0, 1e-3)
@@ -44,6 +46,33 @@ def test_crowds_without_noise_tell_the_very_work(batch_s, request_s, handed_over
     assert found.batch_s == pytest.approx(batch_s, abs=1e-9)
     assert found.request_s == pytest.approx(request_s, abs=1e-9)
     assert found.crowds == tuple(crowds)
+
+
+def test_of_crowds_that_disagree_each_counts_as_a_share_of_its_batch():
+    """Least squares with weights, as numpy has them."""
+    alone = stretch(1, 0.0)
+    crowds = [
+        stretch(size, beside_s, batches=count, computed_s=computed_s)
+        for size, beside_s, count, computed_s in (
+            (1, 0.002, 50, 0.01),
+            (4, 0.002, 100, 0.03),
+            (8, 0.006, 20, 0.05),
+        )
+    ]
+    weights = 1.0 / np.array([0.012, 0.032, 0.056])
+    terms = np.array([[1.0, 1.0], [1.0, 4.0], [1.0, 8.0]]) * weights[:, None]
+    expected = np.linalg.lstsq(terms, np.array([0.002, 0.002, 0.006]) * weights, rcond=None)[0]
+    found = WorkBeside.of(alone, crowds)
+    assert min(expected) > 0.0
+    assert (found.batch_s, found.request_s) == pytest.approx(tuple(expected))
+
+
+@pytest.mark.parametrize(
+    ("size", "read"), [("3", 3), ("123456789", 123_456_789), ("1234567891", 123_456_789)]
+)
+def test_a_size_is_read_by_its_first_nine_digits(size, read):
+    headers = {"X-Batch-Size": size, "Server-Timing": "batch;dur=250, queue;dur=125"}
+    assert _read(Answer(status=200, headers=headers, body=b"", seconds=0.5)) == Told(read, 0.25, 0.125)
 
 
 def test_work_is_never_below_nothing():
@@ -148,3 +177,45 @@ def test_nine_tenths_of_a_core_for_asking_are_too_many(crowd, monkeypatch, share
             crowd(batch, 8)
     else:
         assert crowd(batch, 8)[0].batches >= 20.0
+
+
+def test_crowds_are_four_to_the_row_and_think_for_four_batches_or_as_long_as_asking_takes(monkeypatch):
+    given, told = [], []
+
+    async def ask(users, count, think_s, seed):
+        given.append((count, think_s, seed))
+        return stretch(seed, 0.001)
+
+    monkeypatch.setattr(Users, "ask", ask)
+    address = parse_address("http://127.0.0.1:9/", "--url")
+    users = Users(address=address, body=b"{}", timeout_s=1.0, counters=address)
+    users.work_beside(stretch(1, 0.001), {100: 0.5, 1: 0.01, 4: 1e-4}, told.append)
+    assert [(count, seed) for count, _, seed in given] == [(4, 1), (16, 4), (256, 100)]
+    # 4.2 batches, or 1500 requests a second; 256 users stand for 400.
+    assert [think_s for _, think_s, _ in given] == pytest.approx([0.042, 16 / 1500, 4.2 * 0.5 * 256 / 400])
+    assert told == ["a crowd of 4 users", "a crowd of 16 users", "a crowd of 256 users"]
+
+
+def test_a_user_asks_for_three_seconds(monkeypatch):
+    """Thoughts come from dice of the seed; the one that would end later is not thought."""
+    now = [100.0]
+
+    async def sleep(seconds):
+        now[0] += seconds
+
+    async def once(users, client):
+        now[0] += 0.125
+        return Told(1, 0.1, 0.0)
+
+    monkeypatch.setattr("capacity.measurement.users.asyncio.sleep", sleep)
+    monkeypatch.setattr("capacity.measurement.users.time.monotonic", lambda: now[0])
+    monkeypatch.setattr(Users, "_once", once)
+    address = parse_address("http://127.0.0.1:9/", "--url")
+    users, told = Users(address=address, body=b"{}", timeout_s=1.0, counters=address), []
+    asyncio.run(users._user(None, told, 0.01, "1-0"))
+    dice, at_s, times = random.Random("1-0"), 0.0, 0
+    while (thought_s := dice.expovariate(100.0)) < 3.0 - at_s:
+        at_s += thought_s + 0.125
+        times += 1
+    assert (len(told), now[0]) == (times, pytest.approx(100.0 + at_s))
+    assert 20 <= times <= 23

@@ -259,3 +259,17 @@ def test_the_fewest_losses_are_allowed_by_the_strictest_limit() -> None:
     assert quantiles.loss_allowed == pytest.approx(0.01)
     assert quantiles.strictest_of_losses.measure is Measure.WAIT
     assert LatencyObjective(response_mean_s=1.0).loss_allowed is None
+
+
+def test_what_is_not_known_never_binds_before_what_is() -> None:
+    objective = LatencyObjective(limits={0.99: 1.0}, utilization=0.5)
+    assert objective.binding(Performance(kind=Kind.EXACT, utilization=0.0)).measure is Measure.UTILIZATION
+
+
+def test_objectives_can_be_keys() -> None:
+    limits = {0.99: 1.0}
+    token = TokenObjective(
+        limits=limits, wait_limits=limits, ttft_limits=limits, tpot_limits=limits, itl_limits=limits
+    )
+    plain = LatencyObjective(limits=limits, wait_limits=limits)
+    assert len({token, plain, LatencyObjective(limits=limits, wait_limits=limits)}) == 2

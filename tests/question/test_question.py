@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from capacity.errors import DomainError, InputError
 from capacity.profile.contention import measured
 from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.budget import Effort
 from capacity.question.objective import LatencyObjective
 from capacity.question.plan import Batching, Plan, Routing
 from capacity.question.question import Family, Question
@@ -215,11 +216,90 @@ def test_a_question_without_an_answer_is_refused(fields: dict[str, object], mess
         ({"replicas_max": 0}, "replicas_max must be from 1 to 1000000, got 0"),
         ({"replicas_max": 1_000_001}, "replicas_max must be from 1 to 1000000, got 1000001"),
         ({"batch_size_limit": 0}, "batch_size_max must be >= 1, got 0"),
+        ({"replicas_min": 0}, "replicas_min must be from 1 to replicas_max, 1024, got 0"),
+        ({"replicas_min": 8, "replicas_max": 7}, "replicas_min must be from 1 to replicas_max, 7, got 8"),
+        ({"batch_waits_s": (0.1, -0.1)}, "batch_waits_s must not be negative"),
+        ({"preferred_sizes": (9,)}, "preferred size 9 is above the largest batch of p, 8; leave it out"),
+        (
+            {"preferred_sizes": (4,), "batch_size_limit": 2},
+            "preferred size 4 is above the largest batch of p, 2",
+        ),
     ],
 )
 def test_a_limit_out_of_range_is_refused(fields: dict[str, int], message: str) -> None:
     with pytest.raises(DomainError, match=message):
         question_of(**fields)
+
+
+def test_limits_at_their_ends_are_taken() -> None:
+    assert question_of(replicas_max=1_000_000, replicas_min=1_000_000).replicas_min == 1_000_000
+    assert question_of(batch_size_limit=1, batch_waits_s=(0.0,)).batch_sizes(PROFILE) == (1,)
+    assert question_of(preferred_sizes=(8,)).batch_sizes(PROFILE) == (8,)
+
+
+def test_sizes_are_those_that_were_measured_from_the_least_to_the_limit() -> None:
+    assert question_of().batch_sizes(PROFILE) == (1, 2, 8)
+    assert question_of(batch_size_limit=4).batch_sizes(PROFILE) == (1, 2, 4)
+    assert question_of(batch_size_limit=2).batch_sizes(PROFILE) == (1, 2)
+    assert question_of(batch_size_min=2).batch_sizes(PROFILE) == (2, 8)
+    assert question_of(preferred_sizes=(2, 4)).batch_sizes(PROFILE) == (8,)
+    assert question_of(preferred_sizes=(1, 2)).batch_sizes(PROFILE) == (2, 8)
+
+
+def test_fewer_replicas_than_are_asked_for_are_none() -> None:
+    question = question_of(replicas_min=7)
+    assert question.devices_min(question.families[0], 1) == 7
+    pairs = question_of(
+        profiles=(replace(PROFILE, instances_per_device=2, contention=measured([1.0, 1.0])),), replicas_min=7
+    )
+    assert pairs.devices_min(pairs.families[0], 1) == 4
+
+
+def test_a_question_about_one_plan_keeps_all_else() -> None:
+    other = profile_of("q", hourly_usd=0.7)
+    question = question_of(
+        profiles=(PROFILE, other), routings=(Routing.RANDOM, Routing.ROUND_ROBIN), batch_waits_s=None
+    )
+    plan = Plan(
+        profile="q",
+        replicas=5,
+        batch_size_max=2,
+        batch_wait_max_s=0.01,
+        routing=Routing.ROUND_ROBIN,
+        queue_limit=9,
+    )
+    about = question.for_plan(plan)
+    assert about == replace(
+        question,
+        profiles=(other,),
+        routings=(Routing.ROUND_ROBIN,),
+        batch_size_min=2,
+        batch_size_limit=2,
+        batch_waits_s=(0.01,),
+        queue_limit=9,
+        replicas_min=5,
+    )
+    assert about.batch_sizes(other) == (2,)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"confidence": 0.49}, "--confidence must be from 0.5 to below 1"),
+        ({"confidence": 1.0}, "--confidence must be from 0.5 to below 1"),
+        ({"precision": 0.0}, "--precision must be within (0, 1)"),
+        ({"precision": 1.0}, "--precision must be within (0, 1)"),
+        ({"requests_max": 0}, "--requests-max must be >= 1, got 0"),
+        ({"requests_max": 10**30 + 1}, "--requests-max must be at most 1e+30; 100000000 is usual"),
+        ({"seed": -1}, "--seed must be >= 0, got -1"),
+    ],
+)
+def test_an_effort_has_limits(fields: dict[str, float], said: str) -> None:
+    with pytest.raises(InputError) as refused:
+        Effort(**fields)
+    assert str(refused.value).startswith(said)
+    Effort(confidence=0.5, precision=0.999, requests_max=10**30, seed=0)
+    Effort(confidence=0.999, precision=0.001, requests_max=1)
 
 
 def test_one_profile_needs_no_price() -> None:

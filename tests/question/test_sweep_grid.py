@@ -128,6 +128,14 @@ def test_many_ranges_together_are_bounded_too() -> None:
         parse_counts(["1:60000", "60001:120000"], "--replicas")
 
 
+def test_an_axis_may_have_as_many_values_as_a_sweep_has_cells() -> None:
+    assert len(parse_counts([f"1:{CELLS_MAX}"], "--replicas")) == 100_000
+    for texts in ([f"1:{CELLS_MAX + 1}"], [f"1:{CELLS_MAX}", "100001"]):
+        with pytest.raises(InputError, match="more than 100000 values; take a larger step"):
+            parse_counts(texts, "--replicas")
+    assert parse_counts(["999999999"], "--replicas") == (999_999_999,)
+
+
 def test_cells_are_all_combinations_and_routing_changes_fastest() -> None:
     grid = grid_of(
         profiles=(profile_of("a"), profile_of("b", largest=8)),

@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 import capacity as cap
+from capacity.answer.documents import plain
+from capacity.answers import PlanAnswer
 from capacity.errors import InputError, UnstableError
 from capacity.performance import Interval
+from capacity.question.candidate import Verdict
 from capacity.question.objective import LatencyObjective
 from capacity.question.plan import Plan
 from capacity.recovery.disturbance import Disturbances, Pauses
@@ -67,6 +70,42 @@ def test_an_unstable_fleet_is_not_enough() -> None:
 def test_where_none_is_enough_there_is_no_choice() -> None:
     _, found = planned({1: 0.2})
     assert found.chosen is None
+
+
+def answered(recommendation: Any, disturbed: Any) -> PlanAnswer:
+    return PlanAnswer(
+        question=calm().question, effort=calm().effort, recommendation=recommendation, disturbed=disturbed
+    )
+
+
+def test_an_answer_tells_what_the_plan_does_with_disturbances_and_without() -> None:
+    recommendation, found = planned({1: 0.12, 2: 0.099})
+    answer = answered(recommendation, found)
+    document = answer.to_dict()["disturbed"]
+    assert document["pauses"]["length_s"] == 0.02
+    assert document["classes"] == plain(PAUSES.all_classes)
+    assert document["chosen"] == {
+        "response_quantiles_s": {"0.99": {"value": 0.09, "low": 0.08, "high": 0.099}}, "by_class": {},
+    }  # fmt: skip
+    assert document["calm"]["plan"]["replicas"] == 1
+    assert document["calm"]["hourly_usd"] == calm().hourly_usd
+    assert document["calm"]["disturbed"]["response_quantiles_s"]["0.99"]["high"] == 0.12
+    assert (answer.verdict, answer.exit_code) == (Verdict.MET, 0)
+    assert answer.caveats is recommendation.caveats
+    assert answer.explain() == str(answer) != calm().explain()
+
+
+def test_an_answer_is_missed_where_no_fleet_is_enough() -> None:
+    recommendation, found = planned({1: 0.2})
+    answer = answered(recommendation, found)
+    assert (answer.verdict, answer.exit_code) == (Verdict.MISSED, 3)
+    assert answer.to_dict()["disturbed"]["chosen"] is None
+    grown = planned({1: 0.095}, unstable=1)[1]
+    assert answered(recommendation, grown).to_dict()["disturbed"]["calm"]["disturbed"] is None
+    by_class = replace(found, chosen=Seen({}, {"long": {0.5: Interval.exact(0.01)}}))
+    assert answered(recommendation, by_class).to_dict()["disturbed"]["chosen"]["by_class"] == {
+        "long": {"0.5": {"value": 0.01, "low": 0.01, "high": 0.01}}
+    }
 
 
 @pytest.mark.long

@@ -2,12 +2,17 @@
 
 import asyncio
 import random
+import time
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from serving import FAR, PATIENCE_S, MadeUp, service_of
+from serving import FAR, PATIENCE_S, MadeUp, metric, service_of
+from virtual_time import run as virtual
 
+from serve_api.server.backend import Answers
+from serve_api.server.batcher import Served, _compute
 from serve_api.server.breaker import CircuitState
 from serve_api.server.refusal import Reason, Refused
 
@@ -239,6 +244,7 @@ def test_a_model_that_hangs_is_given_up_and_taken_back_when_it_answers():
             futures = [batcher.submit(rows(i), FOR_EVER_S) for i in range(2)]
             assert await ends_of(futures) == [Reason.MODEL_HUNG] * 2
             assert batcher.hung
+            assert not batcher.abandoned
             with pytest.raises(Refused, match="does not answer"):
                 batcher.submit(rows(2), FOR_EVER_S)
             model.gate.set()
@@ -329,6 +335,9 @@ def test_a_canary_that_hangs_is_left_alone_and_the_other_version_serves_on():
                 (served,) = await all_of([batcher.submit(rows(first), FOR_EVER_S)])
                 assert (served.version, served.labels) == ("v1.0.0", [first])
             assert not batcher.hung
+            assert batcher.abandoned  # its thread would keep the process
+            assert counted(batcher, "batches", version="v1.1.0", outcome="hung") == 1
+            assert counted(batcher, "batches", version="v1.0.0", outcome="ok") == 3
             assert state_of(batcher._versions.canary) is CircuitState.OPEN
         assert canary.rows == [0]
 
@@ -348,3 +357,117 @@ def test_the_loop_goes_on_while_the_model_computes():
             await all_of([future])
 
     run(story)
+
+
+# Parts of the batcher on a clock that jumps.
+
+
+def parts(monkeypatch, story, **given):
+    """The batcher of a server that nobody runs, at an instant of 0 s."""
+    clock = SimpleNamespace(monotonic=lambda: asyncio.get_running_loop().time(), thread_time=time.thread_time)
+    monkeypatch.setattr("serve_api.server.batcher.time", clock)
+
+    async def told():
+        return await story(service_of(MadeUp(), **given).batcher)
+
+    return virtual(told())
+
+
+@pytest.mark.parametrize(("deadline_s", "due_s"), [(10.0, 1.05), (1.1, 1.05), (1.0625, 1.03125)])
+def test_a_request_is_due_after_the_wait_or_half_of_its_time(monkeypatch, deadline_s, due_s):
+    async def story(batcher):
+        await asyncio.sleep(1.0)
+        batcher.submit(rows(0, count=2), deadline_s)
+        (waiting,) = batcher._queue
+        assert (waiting.arrived_s, waiting.due_s) == (1.0, pytest.approx(due_s))
+        assert waiting.expiry.when() == pytest.approx(deadline_s)
+        assert (batcher._rows, len(batcher)) == (2, 1)
+        await batcher._until_due()
+        assert asyncio.get_running_loop().time() == pytest.approx(due_s)
+
+    parts(monkeypatch, story, batch_wait_max_s=0.05)
+
+
+def test_who_is_due_first_need_not_be_the_oldest(monkeypatch):
+    async def story(batcher):
+        batcher.submit(rows(0), 100.0)
+        batcher.submit(rows(1), 4.0)
+        await batcher._until_due()
+        assert asyncio.get_running_loop().time() == pytest.approx(2.0)
+
+    parts(monkeypatch, story, batch_wait_max_s=3.0)
+
+
+def test_a_batch_of_rows_is_due_at_once_whoever_comes_last(monkeypatch):
+    async def story(batcher):
+        waiting = asyncio.create_task(batcher._until_due())
+        await asyncio.sleep(1.0)
+        batcher.submit(rows(0, count=3), 100.0)
+        await asyncio.sleep(1.0)
+        assert not waiting.done()
+        batcher.submit(rows(1), 100.0)
+        await waiting
+        assert asyncio.get_running_loop().time() == pytest.approx(2.0)
+        taken = batcher._take()
+        assert [len(one.rows) for one in taken] == [3, 1]
+        assert (batcher._rows, len(batcher)) == (0, 0)
+        assert all(one.expiry.cancelled() for one in taken)
+
+    parts(monkeypatch, story, batch_wait_max_s=50.0, batch_size_max=4)
+
+
+def test_what_each_was_told_of_its_wait_and_its_batch(monkeypatch):
+    async def story(batcher):
+        first = batcher.submit(rows(1, count=2), 100.0)
+        await asyncio.sleep(0.25)
+        second = batcher.submit(rows(5), 100.0)
+        members = batcher._take()
+        await asyncio.sleep(0.5)
+        taken_s = asyncio.get_running_loop().time()
+        await asyncio.sleep(2.0)
+        answers = Answers([1, 2, 5], [[0.1], [0.2], [0.5]], [True] * 3)
+        batcher._answer(members, "v1.0.0", answers, taken_s)
+        assert first.result() == Served([1, 2], [[0.1], [0.2]], "v1.0.0", 0.75, 2.0, 3)
+        assert second.result() == Served([5], [[0.5]], "v1.0.0", 0.5, 2.0, 3)
+        text = batcher._metrics.text()
+        assert metric(text, "serve_batch_seconds_sum", version="v1.0.0", batch_size="3") == 2.0
+        assert metric(text, "serve_queue_wait_seconds_sum") == 1.25
+
+    parts(monkeypatch, story)
+
+
+def test_a_refusal_says_when_to_come_again(monkeypatch):
+    async def story(batcher):
+        batcher.submit(rows(0), 100.0)
+        with pytest.raises(Refused) as full:
+            batcher.check_room(0.0)
+        breaker = batcher._versions.serving.breaker
+        breaker.failed(0.0)
+        with pytest.raises(Refused) as broken:
+            batcher.check_room(1.5)
+        batcher.hung = True
+        with pytest.raises(Refused) as hung:
+            batcher.check_room(1.5)
+        waits = [refused.value.headers["Retry-After"] for refused in (full, broken, hung)]
+        assert waits == ["1", "4", "3"]
+
+    parts(
+        monkeypatch, story, queue_max=1, breaker_failures=1, breaker_cooldown_s=5.0, inference_time_max_s=2.5
+    )
+
+
+def test_not_exactly_one_answer_for_each_row_is_a_failure():
+    class Short(MadeUp):
+        def predict(self, given):
+            return super().predict(given[:-1])
+
+    with pytest.raises(ValueError, match="not exactly one answer for each row"):
+        _compute(Short(), rows(1, count=3))
+    answers, cpu_s = _compute(MadeUp(), rows(1, count=3))
+    assert (answers.labels, 0.0 <= cpu_s < 1.0) == ([1, 1, 1], True)
+
+
+def test_cpu_time_of_a_batch_is_that_of_its_thread(monkeypatch):
+    ticks = iter([5.0, 5.75])
+    monkeypatch.setattr("serve_api.server.batcher.time", SimpleNamespace(thread_time=lambda: next(ticks)))
+    assert _compute(MadeUp(), rows(1))[1] == 0.75

@@ -53,6 +53,7 @@ def test_it_is_warmed_up_and_answers_as_any_model(slept_s):
     found = asyncio.run(answer())
     assert (found.status, found.headers["x-batch-size"]) == (200, "2")
     assert found.json == {"predictions": [0, 0], "probabilities": [[1.0], [1.0]], "model_version": "slow"}
+    assert model.classes == 1
 
 
 def test_a_profile_that_ends_before_the_largest_batch_is_refused():

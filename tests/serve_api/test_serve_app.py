@@ -3,12 +3,17 @@
 import asyncio
 import json
 import re
+import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from fastapi import Request
 from serving import FAR, FEATURES, ROW, MadeUp, alive, ask, instances, metric, service_of
+from starlette.datastructures import Headers
 
-from serve_api.server.refusal import STATUS, Reason
+from serve_api.server.app import Marks, _patience_s, _read_body
+from serve_api.server.refusal import STATUS, Reason, Refused
 
 GREEDY = {"batch_wait_max_s": 0.0}
 
@@ -57,7 +62,7 @@ def test_headers_tell_of_queue_and_batch():
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"), [("a-b_1.~", True), ("a b", False), ("", False), ("x" * 129, False)]
+    ("given", "kept"), [("a-b_1.~", True), ("a b", False), ("", False), ("x" * 128, True), ("x" * 129, False)]
 )
 def test_a_request_id_is_taken_over_if_it_is_fit_for_a_header(given, kept):
     assert (answer(headers={"X-Request-ID": given}).headers["x-request-id"] == given) == kept
@@ -125,6 +130,107 @@ def test_a_body_that_is_too_large_is_refused_announced_or_not():
     requests = ({"body": b"", "headers": {"Content-Length": "101"}}, {"body": [body[:60], body[60:]]})
     found, _ = answers(*requests, body_bytes_max=100)
     assert [refused(one) for one in found] == ["body_too_large"] * 2
+
+
+def test_a_body_may_be_as_large_as_allowed():
+    long = instances(*[[0.123456789, 1.5, 2.5]] * 3)
+    for request in ({"body": long, "headers": {"Content-Length": str(len(long))}}, {"body": [long]}):
+        for most, status in ((len(long), 200), (len(long) - 1, 413)):
+            assert answers(request, body_bytes_max=most)[0][0].status == status
+
+
+def test_a_client_that_left_is_refused_without_an_answer_to_make():
+    async def left():
+        return {"type": "http.disconnect"}
+
+    request = Request({"type": "http", "headers": []}, left)
+    with pytest.raises(Refused, match="the client left") as refused:
+        asyncio.run(_read_body(request, 100))
+    assert refused.value.reason is Reason.DISCONNECTED
+
+
+@pytest.mark.parametrize(
+    ("given", "patience_s"),
+    [
+        ({}, 7.0),
+        ({"250": None}, 0.25),
+        ({"6999": None}, 6.999),
+        ({"8000": None}, 7.0),
+        ({"9" * 9: None}, 7.0),
+    ],
+)
+def test_a_patience_is_in_milliseconds_and_the_servers_at_most(given, patience_s):
+    headers = Headers({"x-request-timeout-ms": next(iter(given))} if given else {})
+    assert _patience_s(headers, 7.0) == patience_s
+
+
+@pytest.mark.parametrize("given", ["", "-1", "1.5", "soon", "9" * 10])
+def test_a_patience_that_is_no_number_of_milliseconds_is_refused(given):
+    with pytest.raises(Refused, match="whole number of milliseconds"):
+        _patience_s(Headers({"x-request-timeout-ms": given}), 7.0)
+
+
+def test_what_is_open_is_counted_until_it_is_answered():
+    async def story():
+        model = MadeUp()
+        service = service_of(model, **GREEDY, batch_size_max=1)
+        async with alive(service) as app:
+            model.gate.clear()
+            asked = [asyncio.create_task(ask(app, instances())) for _ in range(2)]
+            assert await asyncio.to_thread(model.entered.wait, 30.0)
+            while len(service.batcher) < 1:
+                await asyncio.sleep(0.001)
+            told = (await ask(app, method="GET", path="/health")).json
+            text = service.metrics.text()
+            model.gate.set()
+            await asyncio.gather(*asked)
+            return told, text, service.in_flight
+
+    told, text, after = asyncio.run(story())
+    assert (told["in_flight"], told["queue_length"], told["ready"]) == (2, 1, True)
+    assert (told["draining"], told["model_hung"]) == (False, False)
+    assert (metric(text, "serve_in_flight"), metric(text, "serve_queue_length")) == (2, 1)
+    assert after == 0
+
+
+def test_metrics_are_text_at_their_own_path():
+    found, _ = answers({"method": "GET", "path": "/metrics"})
+    assert found[0].status == 200
+    assert found[0].headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert metric(found[0].body, "serve_ready") == 1
+
+
+def test_what_is_no_request_is_passed_on():
+    passed = []
+
+    async def inner(*given):
+        passed.append(given)
+
+    marks = Marks(inner, service_of(MadeUp()))
+    asyncio.run(marks({"type": "lifespan"}, "receive", "send"))
+    assert passed == [({"type": "lifespan"}, "receive", "send")]
+
+
+def test_browsers_may_send_and_read_our_headers():
+    origin = {"Origin": "https://shop.example"}
+    preflight = {
+        "method": "OPTIONS",
+        "headers": {
+            **origin,
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "x-request-id,x-request-timeout-ms",
+        },
+    }
+    found, _ = answers(
+        preflight, {"body": instances(), "headers": origin}, cors_origin=("https://shop.example",)
+    )
+    assert found[0].status == 200
+    assert {"x-request-id", "x-request-timeout-ms"} <= set(
+        found[0].headers["access-control-allow-headers"].lower().split(", ")
+    )
+    assert set(found[1].headers["access-control-expose-headers"].split(", ")) == {
+        "x-request-id", "x-process-time", "x-batch-size", "server-timing", "retry-after",
+    }  # fmt: skip
 
 
 def test_a_body_may_come_in_parts():
@@ -272,6 +378,18 @@ def test_the_documentation_tells_of_bodies_and_refusals():
     predict = found[0].json["paths"]["/predict"]["post"]
     assert set(map(int, predict["responses"])) == {200, *STATUS.values()}
     assert "instances" in json.dumps(predict["requestBody"])
+    assert predict["requestBody"]["required"] is True
+
+
+def test_what_a_request_took_is_by_the_clock_from_its_headers_on(monkeypatch):
+    """The mark begins at 0 s, the prediction at 1 s; that ends at 1.5 s, and the answer begins at 3 s."""
+    began_s = time.monotonic()
+    ticks = iter([0.0, 1.0, 1.5, 3.0, 10.0, 10.25])
+    clock = SimpleNamespace(monotonic=lambda: began_s + next(ticks))
+    monkeypatch.setattr("serve_api.server.app.time", clock)
+    found, text = answers({"body": instances()}, {"method": "GET", "path": "/livez"})
+    assert [float(one.headers["x-process-time"]) for one in found] == pytest.approx([3.0, 0.25])
+    assert metric(text, "serve_request_seconds_sum", version="v1.0.0") == pytest.approx(0.5)
 
 
 def test_every_reason_has_a_status():

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 from capacity.errors import InputError
 from serve_api.commands import app
 from serve_api.server import process
-from serve_api.server.settings import Settings, read_settings
+from serve_api.server.settings import Settings, flag_of, read_settings
 
 
 @pytest.fixture
@@ -68,3 +68,38 @@ def test_they_cannot_be_changed_nor_have_unknown_fields(tmp_path):
         Settings(artifacts=tmp_path).port = 1
     with pytest.raises(InputError, match="--more: Extra inputs are not permitted"):
         read_settings({"artifacts": tmp_path, "more": 1})
+
+
+LIMITS = [
+    ("port", 0, 65_535, -1, 65_536),
+    ("batch_size_max", 1, 65_536, 0, 65_537),
+    ("threads", 1, 1024, 0, 1025),
+    ("inference_nice", 0, 19, -1, 20),
+    ("queue_max", 1, 1_000_000, 0, 1_000_001),
+    ("breaker_failures", 1, 1_000_000, 0, 1_000_001),
+    ("body_bytes_max", 64, 2**30, 63, 2**30 + 1),
+    ("canary_share", 0.0, 1.0, -0.01, 1.01),
+    ("batch_wait_max_s", 0.0, "1h", -0.01, 3600.5),
+    ("drain_delay_s", 0.0, 3600.0, -0.01, 3600.5),
+    ("inference_time_max_s", "1ms", 3600.0, 0.0009, 3600.5),
+    ("deadline_s", 0.001, 3600.0, 0.0009, 3600.5),
+    ("breaker_cooldown_s", 0.001, 3600.0, 0.0009, 3600.5),
+    ("poll_interval_s", 0.001, 3600.0, 0.0009, 3600.5),
+    ("drain_max_s", 1.0, 3600.0, 0.99, 3600.5),
+]
+
+
+@pytest.mark.parametrize(("name", "least", "most", "below", "above"), LIMITS, ids=[one[0] for one in LIMITS])
+def test_each_has_its_limits(tmp_path, name, least, most, below, above):
+    for value in (least, most):
+        Settings(artifacts=tmp_path, rows_max=1, **{name: value})
+    for value in (below, above):
+        with pytest.raises(InputError, match=f"^{flag_of(name)}: "):
+            read_settings({"artifacts": tmp_path, "rows_max": 1, name: value})
+
+
+def test_rows_of_a_request_are_those_of_a_batch_at_most(tmp_path):
+    assert Settings(artifacts=tmp_path, batch_size_max=8, rows_max=8).request_rows_max == 8
+    assert Settings(artifacts=tmp_path, batch_size_max=8).request_rows_max == 8
+    with pytest.raises(InputError, match="^--rows-max 9 is more than --batch-size-max 8"):
+        read_settings({"artifacts": tmp_path, "batch_size_max": 8, "rows_max": 9})

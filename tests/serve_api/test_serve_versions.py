@@ -2,15 +2,29 @@
 
 import asyncio
 import json
+from types import SimpleNamespace
 
 import numpy as np
+import onnx
 import pytest
-from serving import ROW, a_store, alive, ask, instances, metric, onnx_model, publish, settings
+from serving import (
+    ROW,
+    MadeUp,
+    a_store,
+    alive,
+    ask,
+    instances,
+    metric,
+    onnx_model,
+    publish,
+    settings,
+    versions_of,
+)
 
 from capacity.errors import InputError
 from serve_api.models.store import ArtifactStore
 from serve_api.server.app import Service
-from serve_api.server.backend import Backend
+from serve_api.server.backend import Backend, warm_up
 from serve_api.server.breaker import CircuitState
 from serve_api.server.metrics import Metrics
 from serve_api.server.versions import Loader
@@ -76,6 +90,16 @@ def without_answer(store):
     publish(store, "v1.2.0", onnx_model(weight=float("nan")))
 
 
+def of_double_precision(store):
+    model = onnx.load_model_from_string(onnx_model())
+    _, softmax, label = model.graph.node
+    softmax.output[0] = label.input[0] = "single"
+    double = onnx.TensorProto.DOUBLE
+    model.graph.node.append(onnx.helper.make_node("Cast", ["single"], ["probabilities"], to=double))
+    model.graph.output[1].type.tensor_type.elem_type = double
+    publish(store, "v1.2.0", model.SerializeToString())
+
+
 def of_other_width(store):
     publish(store, "v1.2.0", onnx_model(features=4))
 
@@ -88,7 +112,7 @@ def of_other_classes(store):
     publish(store, "v1.2.0", onnx_model(classes=3))
 
 
-BAD = [no_model, without_answer, of_other_width, of_other_features, of_other_classes]
+BAD = [no_model, of_double_precision, without_answer, of_other_width, of_other_features, of_other_classes]
 
 
 @pytest.mark.parametrize("bad", BAD)
@@ -150,3 +174,45 @@ def test_a_running_application_swaps_and_tries_a_refused_version_when_it_is_set_
             return await ask(app, instances())
 
     assert asyncio.run(story()).json["model_version"] == "v1.1.0"
+
+
+def test_a_version_is_warmed_up_by_its_smallest_and_its_largest_batch():
+    model = MadeUp()
+    warm_up(model, 7)
+    assert model.sizes == [1, 7] * 5
+    assert set(model.rows) == {0.0}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda answers: answers._replace(labels=answers.labels[:-1]), "no finite answer"),
+        (lambda answers: answers._replace(finite=[*answers.finite[:-1], False]), "no finite answer"),
+        (lambda answers: 1 / 0, "ZeroDivisionError"),
+    ],
+)
+def test_a_version_that_cannot_answer_what_it_was_trained_on_is_refused(spoil, said):
+    class Spoilt(MadeUp):
+        def predict(self, rows):
+            answers = super().predict(rows)
+            return spoil(answers) if len(rows) > 1 else answers
+
+    with pytest.raises(InputError, match=f"fails at a batch of 7 rows of the features' means .{said}"):
+        warm_up(Spoilt(), 7)
+
+
+@pytest.mark.parametrize(("dice", "share", "version"), [
+    (0.24, 0.25, "v1.1.0"), (0.25, 0.25, "v1.0.0"), (0.0, 0.0, "v1.0.0"), (0.99, 1.0, "v1.1.0"),
+])  # fmt: skip
+def test_a_canary_is_drawn_by_its_share(dice, share, version):
+    wanted = settings(canary_share=share)
+    versions = versions_of(wanted, Metrics(wanted), MadeUp(), MadeUp("v1.1.0"))
+    versions._random = SimpleNamespace(random=lambda: dice)
+    assert versions.draw(0.0).version == version
+    versions.canary.breaker.hold()
+    assert versions.draw(0.0).version == "v1.0.0"
+
+
+def test_a_current_canary_is_named_once(store):
+    service, _ = loaded(store.root, canary="v1.0.0", canary_share=0.5)
+    assert [role for role, _ in service.versions.loaded()] == ["serving"]

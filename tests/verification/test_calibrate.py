@@ -1,18 +1,33 @@
 """Lone requests: what lies outside the server is this client's, and a batch that takes something else is told."""
 
+import asyncio
 import itertools
 import time
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from fake_server import Reply, predicting, serving
+from virtual_time import VirtualClock, run
 
 from capacity.errors import InconclusiveError
 from capacity.measurement.http import parse_address
+from capacity.measurement.sections import mean_interval
 from capacity.performance import Interval
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.verification.calibrate import REQUESTS, LoneRequests, lone_requests, lone_requests_max
-from capacity.verification.send import Target
+from capacity.verification import calibrate
+from capacity.verification.calibrate import (
+    REQUESTS,
+    LoneRequests,
+    _at_rate,
+    _one_by_one,
+    lone_requests,
+    lone_requests_max,
+)
+from capacity.verification.run import TIMED_OUT
+from capacity.verification.send import Sent, Target
 
 PROFILE = ServiceProfile(
     name="one",
@@ -49,7 +64,7 @@ def test_they_are_told_by_the_server(monkeypatch):
 
 @pytest.mark.parametrize(("rate_rps", "count"), [(0.1, 0), (12.0, 0), (12.5, 50), (75.0, 300), (1e6, 4000)])
 def test_a_rate_is_tried_for_some_seconds_at_most(rate_rps, count):
-    assert lone_requests_max(rate_rps) == REQUESTS + count
+    assert lone_requests_max(rate_rps) == 150 + count
 
 
 def test_a_stretch_that_stalled_is_not_the_usual_one(monkeypatch):
@@ -138,6 +153,9 @@ def test_what_lies_outside_is_the_clients_and_what_the_batch_holds_is_not_counte
     ("found", "is_of_note"),
     [
         (lone(batch_s=0.00401), False),  # a quarter of a per cent
+        (lone(batch_s=0.0041), False),
+        (lone(batch_s=0.00414), True),
+        (lone(batch_s=0.00386), True),
         (lone(batch_s=0.0045), True),
         (lone(batch_s=0.0035), True),
         (lone(batch_s=0.0045, half_width_s=0.001), False),  # chance explains it
@@ -155,3 +173,136 @@ def test_a_lone_batch_finds_its_replica_at_rest_and_is_held_against_that():
     waking = replace(PROFILE, wake_s=0.0005)
     assert len(list(lone(batch_s=0.0045).notes(waking))) == 1
     assert "from the profile's 4.5 ms" in list(lone(batch_s=0.004).notes(waking))[1]
+
+
+class Server:
+    """In virtual time: each answer takes so long, and its batch a millisecond of that after half of one in a queue."""
+
+    def __init__(self, took_s=0.003, others=None):
+        self.took_s, self.others = took_s, others or {}
+        self.asked = []
+
+    async def __call__(self, replica):
+        self.asked.append((replica, asyncio.get_running_loop().time()))
+        await asyncio.sleep(self.took_s)
+        return self.others.get(len(self.asked), Sent(200, 0.001, 0.0005))
+
+
+@pytest.fixture
+def virtual(monkeypatch):
+    """Runs of parts of a calibration in no time."""
+    clock = SimpleNamespace(perf_counter=lambda: asyncio.get_running_loop().time())
+    monkeypatch.setattr(calibrate, "time", clock)
+    monkeypatch.setattr(calibrate, "WallClock", VirtualClock)
+    return run
+
+
+def test_one_by_one_each_waits_for_the_answer_before_it_and_a_pause(virtual):
+    server = Server()
+    batches_s, besides_s, silent = virtual(_one_by_one(server, 2, np.array([0.01, 0.2] * 75)))
+    assert batches_s == [0.001] * 150
+    assert besides_s == pytest.approx([0.0015] * 150)
+    assert silent == 0
+    assert [replica for replica, _ in server.asked] == [0, 1] * 75
+    # A pause is 50 ms at most.
+    assert [at_s for _, at_s in server.asked[:4]] == pytest.approx([0.01, 0.063, 0.076, 0.129])
+
+
+@pytest.mark.parametrize(
+    "other", [Sent(503), Sent(200), Sent(TIMED_OUT), Sent(103, 0.001), Sent(503, 0.001)], ids=str
+)
+def test_a_tenth_one_by_one_may_tell_nothing(virtual, other):
+    silent = dict.fromkeys(range(2, 17), other)
+    batches_s, besides_s, count = virtual(_one_by_one(Server(others=silent), 1, np.zeros(150)))
+    assert (len(batches_s), len(besides_s), count) == (135, 135, 15)
+    said = {
+        103: "status 103",
+        503: "status 503",
+        200: "no Server-Timing header",
+        TIMED_OUT: "did not answer in time",
+    }
+    with pytest.raises(InconclusiveError, match=said[other.outcome]):
+        virtual(_one_by_one(Server(others=silent | {17: other}), 1, np.zeros(150)))
+
+
+@pytest.mark.parametrize(("took_s", "count"), [(1.0, 31), (1.51, 20), (1.58, None)])
+def test_one_by_one_ends_after_half_a_minute_with_twenty_or_none(virtual, took_s, count):
+    if count is None:
+        with pytest.raises(InconclusiveError, match="19 requests one by one took 30 s, and 20 are needed"):
+            virtual(_one_by_one(Server(took_s), 1, np.zeros(150)))
+    else:
+        assert len(virtual(_one_by_one(Server(took_s), 1, np.zeros(150)))[0]) == count
+
+
+def test_at_the_rate_nobody_waits_for_another(virtual):
+    server = Server(took_s=0.5)
+    besides_s = virtual(_at_rate(server, 3, np.full(60, 0.01), 900))
+    assert besides_s == pytest.approx([0.4985] * 60)
+    assert [replica for replica, _ in server.asked] == [0, 1, 2] * 20
+    with pytest.raises(
+        InconclusiveError, match="49 requests were in flight before the load, and no more are"
+    ):
+        virtual(_at_rate(server, 3, np.full(60, 0.01), 49))
+
+
+@pytest.mark.parametrize(("other", "said"), [(Sent(503), "status 503"), (Sent(200), "status 429")])
+def test_at_the_rate_a_tenth_may_tell_nothing(virtual, other, said):
+    silent = dict.fromkeys(range(1, 11), other)
+    assert len(virtual(_at_rate(Server(others=silent), 1, np.full(100, 0.01), 900))) == 90
+    with pytest.raises(InconclusiveError, match=said):
+        virtual(_at_rate(Server(others=silent | {11: Sent(429)}), 1, np.full(100, 0.01), 900))
+
+
+def test_at_the_rate_answers_alone_do_not_do(virtual):
+    silent = dict.fromkeys(range(1, 12), Sent(200))
+    with pytest.raises(InconclusiveError, match="no Server-Timing header"):
+        virtual(_at_rate(Server(others=silent), 1, np.full(100, 0.01), 900))
+
+
+@pytest.fixture
+def told(virtual, monkeypatch):
+    """What a calibration makes of a server, with gaps."""
+
+    def of(server, gaps_s):
+        @asynccontextmanager
+        async def connected(target):
+            yield server
+
+        monkeypatch.setattr(calibrate, "connected", connected)
+        return virtual(calibrate._told_in_time(asked_of("http://127.0.0.1:9"), gaps_s, 900))
+
+    return of
+
+
+def test_at_a_slow_rate_lone_requests_tell_both(told):
+    batches_s, besides_s, silent = told(Server(others={5: Sent(503)}), np.full(150, 0.01))
+    assert (len(batches_s), besides_s, silent) == (149, pytest.approx([0.0015] * 149), 1)
+
+
+def test_what_told_nothing_is_counted_of_both(told):
+    server = Server(others=dict.fromkeys((5, 160, 170), Sent(503)))
+    batches_s, besides_s, silent = told(server, np.full(200, 0.01))
+    assert (len(batches_s), len(besides_s), silent) == (149, 48, 3)
+
+
+def test_all_is_over_after_a_minute(told):
+    with pytest.raises(InconclusiveError, match="1 requests one by one took 30 s"):
+        told(Server(took_s=59.0), np.zeros(150))
+    with pytest.raises(InconclusiveError, match="the requests before the load took more than 60 s"):
+        told(Server(took_s=61.0), np.zeros(150))
+
+
+def test_what_is_beside_is_the_middle_of_ten_stretches(monkeypatch):
+    """Of means 0 to 9, of which each is of two: the middle is between 4 and 5."""
+    given = []
+
+    async def told_in_time(target, gaps_s, in_flight_max):
+        given.append((gaps_s, in_flight_max))
+        return [0.001, 0.003], [k + apart for k in range(10) for apart in (0.5, -0.5)], 2
+
+    monkeypatch.setattr(calibrate, "_told_in_time", told_in_time)
+    found = lone_requests(asked_of("http://127.0.0.1:9"), 20.0, 7, 0.9, in_flight_max=33)
+    assert found == LoneRequests(beside_s=4.5, batch_s=mean_interval([0.001, 0.003], 0.9), silent=2)
+    ((gaps_s, in_flight_max),) = given
+    assert gaps_s.tolist() == np.random.default_rng(7).exponential(0.05, 150 + 80).tolist()
+    assert in_flight_max == 33

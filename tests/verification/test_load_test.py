@@ -1,14 +1,23 @@
 """Load tests in a row: what was measured is kept, whatever becomes of the runs that follow."""
 
+import asyncio
+import itertools
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+from fake_server import metrics_page
+from virtual_time import VirtualClock, VirtualLoop
 
 from capacity.errors import DependencyError, InputError
 from capacity.measurement.http import parse_address
+from capacity.question.plan import Routing
 from capacity.traffic.workload import DeterministicArrivals, TraceArrivals, Workload
 from capacity.verification.calibrate import lone_requests_max
 from capacity.verification.load_test import LoadTest
-from capacity.verification.send import Target
+from capacity.verification.send import Sent, Target
 from capacity.verification.watch import Look
 from simulations.draws.arrivals import Seed, Stage, Stream
 
@@ -21,7 +30,17 @@ def draw(workload, number):
     return Stream(workload, 1000, Seed(value=0, stage=Stage.VERIFY, replication=number))
 
 
-def load_test(ends=None, looks=(), *, runs=3, workload=None, warm_up_s=0.0, **others):
+def load_test(
+    ends=None,
+    looks=(),
+    *,
+    runs=3,
+    workload=None,
+    warm_up_s=0.0,
+    duration_s=1.0,
+    report=lambda message: None,
+    **others,
+):
     """A load test that sends nothing: each request is answered after a millisecond.
 
     Args:
@@ -47,10 +66,10 @@ def load_test(ends=None, looks=(), *, runs=3, workload=None, warm_up_s=0.0, **ot
         workload=Workload(arrival_rate_rps=100.0) if workload is None else workload,
         draw=draw,
         warm_up_s=warm_up_s,
-        duration_s=1.0,
+        duration_s=duration_s,
         runs=runs,
         seed=0,
-        report=lambda message: None,
+        report=report,
         **others,
     )
 
@@ -103,6 +122,7 @@ def test_all_requests_that_may_be_sent_are_counted():
         assert len(load_test(workload=steady, requests_max=most, is_calibrated=is_calibrated).schedules) == 3
         with pytest.raises(InputError, match="more than the 99 requests that are left for it"):
             _ = load_test(workload=steady, requests_max=most - 1, is_calibrated=is_calibrated).schedules
+    assert len(load_test(workload=steady, requests_max=exact).schedules) == 3
     with pytest.raises(InputError, match="more than the 0 requests that are left for it"):
         _ = load_test(workload=steady, requests_max=1).schedules
 
@@ -111,3 +131,132 @@ def test_a_trace_that_ends_in_the_warm_up_is_refused():
     trace = Workload(arrival_rate_rps=10.0, arrivals=TraceArrivals(instants_s=tuple(np.arange(5) * 0.1)))
     with pytest.raises(InputError, match="within the warm-up"):
         _ = load_test(workload=trace, warm_up_s=1.0).schedules
+
+
+def test_a_trace_of_which_a_request_counts_is_sent():
+    trace = Workload(arrival_rate_rps=8.0, arrivals=TraceArrivals(instants_s=tuple(np.arange(5) / 8.0)))
+    (schedule,) = load_test(workload=trace, warm_up_s=0.4, runs=1).schedules
+    assert schedule.instants_s.tolist() == [0.0, 0.125, 0.25, 0.375, 0.5]
+    with pytest.raises(InputError, match="the arrivals end after 500 ms, within the warm-up"):
+        _ = load_test(workload=trace, warm_up_s=0.5).schedules
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"duration_s": 0.0}, "--duration must be above 0 and at most 3600s, got 0s"),
+        ({"duration_s": 3601.0}, "--duration must be above 0 and at most 3600s, got 3601s"),
+        ({"warm_up_s": -1.0}, "--warm-up must be at most 3600s, got -1s"),
+        ({"warm_up_s": 3601.0}, "--warm-up must be at most 3600s, got 3601s"),
+        ({"runs": 0}, "--runs must be from 1 to 100, got 0"),
+        ({"runs": 101}, "--runs must be from 1 to 100, got 101"),
+    ],
+)
+def test_load_tests_have_limits(changes, said):
+    with pytest.raises(InputError) as refused:
+        load_test(**changes)
+    assert str(refused.value) == said
+    load_test(duration_s=3600.0, warm_up_s=3600.0, runs=100)
+
+
+def test_what_is_going_on_is_told():
+    told = []
+    steady = Workload(arrival_rate_rps=100.0, arrivals=DeterministicArrivals())
+    load_test(workload=steady, runs=2, warm_up_s=0.5, report=told.append).measure()
+    assert told == [
+        "run 1 of 2: 150 requests at 100 rps for 1.5 s",
+        "run 2 of 2: 150 requests at 100 rps for 1.5 s",
+    ]
+
+
+def test_sending_is_told_with_what_it_took_of_a_core(monkeypatch):
+    ticks = itertools.count()
+    clock = SimpleNamespace(perf_counter=lambda: 4.0 * next(ticks), process_time=lambda: 3.0 * next(ticks))
+    monkeypatch.setattr("capacity.verification.load_test.time", clock)
+    (only,), _ = load_test(runs=1).measure()
+    # By turns at ticks 0 to 3: (6 - 3)/(12 - 0).
+    assert only.cpu_share == 0.25
+
+
+def test_uses_are_those_between_looks_and_only_where_metrics_are_watched():
+    def page(count):
+        return Look(instant_s=float(count), pages=(metrics_page({2: [0.25] * count}),))
+
+    for metrics, batches in ((METRICS, [3, 4]), ((), [])):
+        (only,), _ = load_test(looks=[page(1), page(4), page(8)], runs=1, metrics=metrics).measure()
+        assert [use.batches for use in only.uses] == batches
+        assert only.unseen is None
+
+
+def test_requests_before_the_load_are_as_many_as_the_rate_takes(monkeypatch):
+    given, told = [], []
+
+    def lone(*arguments, **others):
+        given.append((arguments, others))
+
+    monkeypatch.setattr("capacity.verification.load_test.lone_requests", lone)
+    asked = load_test(report=told.append, in_flight_max=12)
+    asked.lone_requests(0.9)
+    assert given == [((asked.target, 100.0, 0, 0.9), {"in_flight_max": 12})]
+    assert told == ["before the load: up to 550 requests, to measure what this client adds"]
+
+
+def test_one_request_to_each_address_before_each_run_is_counted():
+    steady = Workload(arrival_rate_rps=100.0, arrivals=DeterministicArrivals())
+    asked = load_test(workload=steady, runs=2, requests_max=205)
+    asked = replace(asked, target=replace(asked.target, addresses=(ADDRESS,) * 3))
+    with pytest.raises(InputError, match="more than the 99 requests that are left"):
+        _ = asked.schedules
+    assert len(replace(asked, requests_max=206).schedules) == 2
+
+
+def sent_slowly(monkeypatch, **changes):
+    """A run of a thousand requests in a second, each of which takes ten, and looks that take a thousand seconds."""
+    ended_s = []
+
+    @asynccontextmanager
+    async def connected(target):
+        async def send(replica):
+            await asyncio.sleep(10.0)
+            return Sent(200)
+
+        yield send
+        ended_s.append(asyncio.get_running_loop().time())
+
+    async def look(watch, clock, began_s):
+        await asyncio.sleep(1000.0)
+
+    async def reachable(send, target):
+        pass
+
+    module = "capacity.verification.load_test"
+    monkeypatch.setattr(f"{module}.connected", connected)
+    monkeypatch.setattr(f"{module}.check_reachable", reachable)
+    monkeypatch.setattr(f"{module}.MetricsWatch.run", look)
+    monkeypatch.setattr(f"{module}.WallClock", VirtualClock)
+    monkeypatch.setattr(f"{module}.precise_runner", lambda: asyncio.Runner(loop_factory=VirtualLoop))
+    steady = Workload(arrival_rate_rps=1000.0, arrivals=DeterministicArrivals())
+    asked = load_test(runs=1, workload=steady)
+    names = ("target", "workload", "draw", "warm_up_s", "duration_s", "runs", "seed", "report")
+    sending = LoadTest(**{name: getattr(asked, name) for name in names}, **changes)
+    (only,), _ = sending.measure()
+    return only, ended_s[0]
+
+
+def test_nine_hundred_requests_at_once_end_a_run_and_no_look_is_awaited(monkeypatch):
+    run, ended_s = sent_slowly(monkeypatch, metrics=METRICS)
+    assert (run.sent, run.is_overflowed, ended_s < 20.0) == (900, True, True)
+
+
+def test_the_last_look_is_awaited_where_there_is_one(monkeypatch):
+    run, ended_s = sent_slowly(monkeypatch, metrics=METRICS, in_flight_max=1000)
+    assert (run.sent, run.is_overflowed, ended_s) == (1000, False, 1000.0)
+    assert sent_slowly(monkeypatch, in_flight_max=1000)[1] < 20.0
+
+
+def test_each_run_has_its_own_dice_of_the_seed():
+    asked = load_test(routing=Routing.RANDOM)
+    for number in (0, 1):
+        uniform = np.random.default_rng([0, number]).random(4096)[0]
+        balancer = replace(asked, target=replace(asked.target, addresses=(ADDRESS,) * 7))._balancer(number)
+        assert balancer.pick() == int(7 * uniform)

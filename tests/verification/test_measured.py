@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from capacity.measurement.sections import rate_interval
 from capacity.verification.measured import measured_performance
 from capacity.verification.run import NOT_CONNECTED, TIMED_OUT, LoadRun, Schedule
 from capacity.verification.watch import ServerUse
@@ -122,3 +123,47 @@ def test_too_few_sections_leave_them_without_an_interval():
     found = measured_performance([replace(load_run(exponential(1000, 0)), uses=tuple(uses(5)))], (), 0.95)
     assert found.utilization is not None
     assert not {"utilization", "batch_size_mean"} & set(found.intervals)
+
+
+def test_no_batch_has_no_mean_size_and_no_section_no_utilization():
+    idle = ServerUse(batches=0, requests=0, busy_s=0.0, lasting_s=2.0)
+    found = measured_performance(
+        [replace(load_run(np.full(9, 0.01)), uses=(idle, idle))], (), 0.95, replicas=3
+    )
+    assert (found.batch_size_mean, found.utilization) == (None, 0.0)
+    assert measured_performance([load_run(np.full(9, 0.01))], (), 0.95).utilization is None
+
+
+def test_a_mean_is_of_a_hundred_answers():
+    for count in (99, 100):
+        found = measured_performance([load_run(np.full(count, 0.01))], (), 0.95)
+        assert found.response_mean_s == (None if count == 99 else pytest.approx(0.01))
+
+
+def test_quantiles_with_losses_take_a_refusal_for_endless():
+    """One in ten is refused: P95 of all is, and P50 of all is P5/9 of the others."""
+    responses_s = exponential(5000, 3)
+    runs = [load_run(responses_s, every(10, 5000, 503))]
+    found = measured_performance(runs, (0.5, 0.95), 0.95)
+    kept = np.sort(np.delete(responses_s, np.arange(9, 5000, 10)))
+    assert found.response_quantiles_with_losses_s[0.5].value == pytest.approx(kept[2499])
+    assert found.response_quantiles_with_losses_s[0.95].value == math.inf
+    assert found.response_quantiles_s[0.5].value == pytest.approx(kept[2249])
+    assert measured_performance([load_run(responses_s)], (0.5,), 0.95).response_quantiles_with_losses_s == {}
+
+
+def test_windows_are_counted_one_after_another():
+    """Ten requests a second in windows of 9 s and of 4 s, each after a second of warm-up, answered in 10 ms."""
+    runs = [
+        replace(load_run(np.full(10 * seconds, 0.01), gap_s=0.1), warm_up_s=1.0) for seconds in (10, 5, 10)
+    ]
+    found = measured_performance(runs, (), 0.95)
+    instants_s = np.concatenate(
+        [
+            begun_s + np.arange(0.01, lasting_s, 0.1)
+            for begun_s, lasting_s in ((0.0, 9.0), (9.0, 4.0), (13.0, 9.0))
+        ]
+    )
+    expected = rate_interval(instants_s, 22.0, 0.95)
+    assert found.throughput_rps == pytest.approx(10.0)
+    assert found.intervals["throughput_rps"].low == pytest.approx(expected.low)

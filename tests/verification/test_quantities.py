@@ -1,6 +1,7 @@
 """Promises and quantities of a verification, at their boundaries and by hand."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -79,7 +80,14 @@ def test_what_was_not_measured_needs_answers() -> None:
     assert doubt[1] == math.inf
     some = found.doubt(10)
     assert some is not None
-    assert f"needs {round(10 * some[1])} answers, and there were 10" in some[0]
+    assert some == (f"{MEAN} was not measured: that needs 100 answers, and there were 10", 10.0)
+    assert found.doubt(1) == (f"{MEAN} was not measured: that needs 100 answers, and there were 1", 100.0)
+    assert found.doubt(40) == (f"{MEAN} was not measured: that needs 100 answers, and there were 40", 2.5)
+    p95 = promise_finding(Promise(measure=Measure.RESPONSE, quantile=0.95, allowed=0.7), nothing)
+    assert p95.doubt(500) == (
+        f"{p95.promise} was not measured: that needs 1000 answers, and there were 500",
+        2.0,
+    )
 
 
 BY_NAME = {quantity.name: quantity for quantity in QUANTITIES}
@@ -107,6 +115,68 @@ BY_NAME = {quantity.name: quantity for quantity in QUANTITIES}
 )
 def test_each_quantity_has_its_tolerance(name: str, predicted: float, agreement: Agreement) -> None:
     assert hold(BY_NAME[name], Interval.exact(predicted), Interval.exact(1.0)).agreement is agreement
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "agreement"),
+    [
+        (1.5, 1.5, Agreement.AGREE),
+        (0.5, 0.5, Agreement.AGREE),
+        (0.5, 1.5, Agreement.AGREE),
+        (1.5, 1.75, Agreement.UNSURE),
+        (0.25, 0.5, Agreement.UNSURE),
+        (1.75, 2.0, Agreement.DISAGREE),
+        (0.0, 0.25, Agreement.DISAGREE),
+    ],
+)
+def test_what_lies_at_the_tolerance_is_within_it(low: float, high: float, agreement: Agreement) -> None:
+    half = replace(BY_NAME["mean"], tolerance=0.5)
+    predicted = Interval(value=low, low=low, high=high)
+    assert hold(half, predicted, Interval.exact(1.0)).agreement is agreement
+
+
+def test_of_nothing_nothing_is_no_error() -> None:
+    assert hold(BY_NAME["mean"], Interval.exact(0.0), Interval.exact(0.0)).error == 0.0
+    found = hold(BY_NAME["mean"], Interval.exact(0.1), Interval.exact(0.0))
+    assert (found.error, found.agreement) == (None, Agreement.DISAGREE)
+
+
+def lossy(given_up: float, loss: float, high: float) -> Performance:
+    """A loss with the upper end of its interval, beside requests that were given up."""
+    return Performance(
+        kind=Kind.MEASUREMENT,
+        loss_probability=loss,
+        abandon_probability=given_up,
+        intervals={
+            "loss_probability": Interval(value=loss, low=0.0, high=high),
+            "abandon_probability": Interval(value=given_up, low=0.0, high=0.25),
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    ("measured", "high"), [(lossy(0.125, 0.0, 0.125), 0.375), (lossy(0.0, 0.0, 0.125), 0.125)]
+)
+def test_whoever_gave_up_may_have_been_lost(measured: Performance, high: float) -> None:
+    found = promise_finding(Promise(measure=Measure.LOSS, allowed=0.3), measured)
+    assert found.found is not None
+    assert found.found.high == high
+    assert found.verdict is (Verdict.MET if high < 0.3 else Verdict.INCONCLUSIVE)
+    mean = promise_finding(
+        Promise(measure=Measure.RESPONSE_MEAN, allowed=0.3),
+        replace(
+            measured,
+            response_mean_s=0.25,
+            intervals={**measured.intervals, "response_mean_s": Interval.exact(0.25)},
+        ),
+    )
+    assert mean.verdict is Verdict.MET
+
+
+def test_a_value_without_an_interval_proves_nothing() -> None:
+    for value in (0.1, 0.9):
+        found = promise_finding(MEAN, Performance(kind=Kind.MEASUREMENT, response_mean_s=value))
+        assert (found.verdict, found.has_interval) == (Verdict.INCONCLUSIVE, False)
 
 
 def test_who_gives_up_is_predicted_to_be_none() -> None:

@@ -12,7 +12,17 @@ from capacity.traffic.workload import (
     TraceArrivals,
     Workload,
 )
-from capacity.verification.run import Schedule, draw_schedule
+from capacity.verification.run import (
+    EXHAUSTED,
+    NOT_CONNECTED,
+    OK,
+    TIMED_OUT,
+    TOO_LONG,
+    UNKNOWN,
+    LoadRun,
+    Schedule,
+    draw_schedule,
+)
 from simulations.draws.arrivals import Seed, Stage, Stream
 
 
@@ -114,3 +124,69 @@ def test_no_more_are_drawn_than_may_be_sent(arrivals):
 def test_a_schedule_is_valid_or_not_born(instants_s):
     with pytest.raises(InputError):
         Schedule(instants_s=np.array(instants_s), duration_s=2.0)
+
+
+def a_run(**changes):
+    """Ten requests, one a second from 0 s on, of which the first two warm up, and the last was not sent."""
+    instants_s = np.arange(10.0)
+    sent_s = np.append(instants_s[:9] + 0.125, np.nan)
+    made = {
+        "schedule": Schedule(instants_s=instants_s, duration_s=10.0),
+        "warm_up_s": 2.0,
+        "timeout_s": 3.0,
+        "sent_s": sent_s,
+        "ended_s": instants_s + np.array([0.5, 3.0, 0.5, 4.0, 0.25, 3.5, 0.5, 1.0, 0.5, np.nan]),
+        "outcomes": np.array([OK, OK, OK, TIMED_OUT, NOT_CONNECTED, 201, TOO_LONG, OK, EXHAUSTED, UNKNOWN]),
+        "replicas": np.zeros(10, dtype=np.int64),
+    }
+    return LoadRun(**(made | changes))
+
+
+def test_what_counts_of_a_run():
+    found = a_run()
+    assert (found.sent, found.counted) == (9, 7)
+    assert found.lags_s().tolist() == [0.125] * 7
+    assert found.lags_s(of_good=True).tolist() == [0.125] * 2
+    assert found.responses_s.tolist() == [0.5, 1.0]
+    assert found.losses.tolist() == [0, 0, 0, 1, 0, 0, 0]
+    assert found.given_up.tolist() == [0, 1, 1, 0, 1, 0, 1]
+    assert found.statuses == {
+        "exhausted": 1, "too_long": 1, "connection": 1, "timeout": 1, "200": 2, "201": 1,
+    }  # fmt: skip
+
+
+def test_who_gave_up_would_have_taken_the_timeout_or_longer():
+    found = a_run()
+    assert found.endured_s().tolist() == [0.5, 4.0, 3.0, 3.0, 1.0, 3.0]
+    assert found.endured_s(at_most=True).tolist() == [0.5, np.inf, np.inf, np.inf, 1.0, np.inf]
+    assert found.endured_s(with_losses=True).tolist() == [0.5, 4.0, 3.0, np.inf, 3.0, 1.0, 3.0]
+
+
+def test_good_answers_count_from_the_warm_up_to_the_end():
+    """That to the request of 1 s came at 4 s; what comes at the very end is beyond it."""
+    found = a_run()
+    assert found.window_s == (2.0, 10.0)
+    assert found.answered_at_s.tolist() == [2.5, 4.0, 8.0]
+    assert a_run(ended_s=np.array([2.0, 10.0, *[9.0] * 8])).answered_at_s.tolist() == [2.0, 9.0, 9.0]
+
+
+@pytest.mark.parametrize("changes", [{"is_complete": False}, {"is_overflowed": True}])
+def test_a_run_that_was_broken_off_counts_until_its_last_request(changes):
+    assert a_run(**changes).window_s == (2.0, 8.125)
+    assert a_run(**changes, sent_s=np.full(10, np.nan)).window_s == (2.0, 2.0)
+
+
+def test_a_blank_run_has_sent_nothing():
+    found = LoadRun.blank(Schedule(instants_s=np.arange(3.0), duration_s=3.0), 1.0, 2.0)
+    assert (found.sent, found.counted, found.is_complete, found.timeout_s) == (0, 0, False, 2.0)
+    assert (found.statuses, found.replicas.tolist()) == ({}, [-1, -1, -1])
+    for values in (found.sent_s, found.ended_s, found.inside_s):
+        assert np.isnan(values).all()
+    assert found.outcomes.tolist() == [UNKNOWN] * 3
+
+
+def test_a_schedule_takes_two_requests_and_ends_within_its_duration():
+    for instants_s in ([], [1.0]):
+        with pytest.raises(InputError, match=f"^{len(instants_s)} requests are too few"):
+            Schedule(instants_s=np.array(instants_s), duration_s=2.0)
+    assert Schedule(instants_s=np.array([0.0, 0.0, 2.0]), duration_s=2.0).requests == 3

@@ -8,16 +8,25 @@ import os
 import signal
 import socket
 
+import aiohttp
 import numpy as np
 import pytest
 from fake_server import Reply, serving
 from virtual_time import VirtualClock, run
 
 from capacity.errors import DependencyError, InputError
-from capacity.measurement.http import parse_address
+from capacity.measurement.http import TooLongError, parse_address
 from capacity.question.plan import Routing
 from capacity.verification.clock import WallClock, precise_runner
-from capacity.verification.run import EXHAUSTED, NOT_CONNECTED, TIMED_OUT, UNKNOWN, LoadRun, Schedule
+from capacity.verification.run import (
+    EXHAUSTED,
+    NOT_CONNECTED,
+    TIMED_OUT,
+    TOO_LONG,
+    UNKNOWN,
+    LoadRun,
+    Schedule,
+)
 from capacity.verification.send import Balancer, Sent, Target, check_reachable, connected, send_all
 from capacity.verification.validity import faults
 from simulations.reference.replica import routing_policy
@@ -331,3 +340,83 @@ def test_what_good_answers_tell_is_kept():
         told, silent = asyncio.run(ask(server.url))
     assert told == Sent(200, 0.002, 0.003)
     assert math.isnan(silent.batch_s)
+
+
+def test_the_first_instant_is_a_twentieth_of_a_second_away():
+    at_s = []
+
+    async def send(replica):
+        at_s.append(asyncio.get_running_loop().time())
+        return Sent(200)
+
+    drive(Schedule(instants_s=np.array([0.0, 0.25]), duration_s=1.0), send)
+    assert at_s == pytest.approx([0.05, 0.3])
+
+
+def test_what_a_request_was_inside_is_batch_and_queue():
+    async def send(replica):
+        return Sent(200, 0.25, 0.5)
+
+    assert drive(every(0.01, 2), send).inside_s.tolist() == [0.75, 0.75]
+
+
+@pytest.mark.parametrize("timeout_s", [0.0, -1.0, 600.5, math.nan])
+def test_a_timeout_is_within_limits(timeout_s):
+    with pytest.raises(InputError, match="--timeout must be above 0 and at most 600s, got"):
+        Target(addresses=(), body=b"", timeout_s=timeout_s)
+    Target(addresses=(), body=b"", timeout_s=600.0)
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (TimeoutError(), TIMED_OUT),
+        (TooLongError("long"), TOO_LONG),
+        (ValueError("bad"), NOT_CONNECTED),
+        (aiohttp.ClientError("bad"), NOT_CONNECTED),
+        *((OSError(number, "no"), EXHAUSTED) for number in (errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)),
+    ],
+    ids=repr,
+)
+def test_what_becomes_of_a_request_that_fails(monkeypatch, error, outcome):
+    async def ask(*_):
+        raise error
+
+    monkeypatch.setattr("capacity.verification.send.ask", ask)
+    assert outcomes("http://127.0.0.1:9/") == [outcome]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "kind", "said"),
+    [
+        (200, None, None),
+        (201, InputError, "answered the first request with status 201; check --url and --body"),
+        (299, InputError, "status 299; check --url and --body"),
+        (300, InputError, "status 300, a redirect, which is not followed; give the final address"),
+        (399, InputError, "status 399, a redirect"),
+        (400, InputError, "status 400; check --url and --body"),
+        (499, InputError, "status 499; check --url and --body"),
+        (500, DependencyError, "status 500; wait until it is ready"),
+        (TIMED_OUT, DependencyError, "did not answer in time; is the server up, and is the address right?"),
+        (NOT_CONNECTED, DependencyError, "cannot be reached; is the server up"),
+        (TOO_LONG, DependencyError, "answered more than 16777216 bytes; is the server up"),
+    ],
+)
+def test_the_first_answer_decides(outcome, kind, said):
+    """Of each of several replicas, in order."""
+    asked = []
+
+    async def send(replica):
+        asked.append(replica)
+        return Sent(200 if replica < 2 else outcome)
+
+    addresses = tuple(parse_address(f"http://h{number}/{'p' * 99}", "--url") for number in range(3))
+    target = Target(addresses=addresses, body=b"{}", timeout_s=5.0)
+    if kind is None:
+        asyncio.run(check_reachable(send, target))
+    else:
+        with pytest.raises(kind) as refused:
+            asyncio.run(check_reachable(send, target))
+        assert str(refused.value).startswith(f"http://h2:80/{'p' * 67} ")
+        assert said in str(refused.value)
+    assert asked == [0, 1, 2]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from capacity.verification.run import EXHAUSTED, NOT_CONNECTED, LoadRun, Schedule
-from capacity.verification.validity import CPU_SHARE_MAX, faults, tail_faults
+from capacity.verification.validity import faults, tail_faults
 
 
 def load_run(lag_s, response_s, *, late=0.02, outcome=200, **changes):
@@ -82,7 +82,8 @@ def test_a_quantile_is_not_to_be_made_of_what_was_sent_late(late, quantiles):
 
 def test_a_sender_without_rest_takes_answers_in_late():
     run = load_run(0.0, 0.005)
-    assert list(faults(replace(run, cpu_share=CPU_SHARE_MAX), 900)) == []
+    assert list(faults(replace(run, cpu_share=0.9), 900)) == []
+    assert len(list(faults(replace(run, cpu_share=0.91), 900))) == 1
     (said,) = faults(replace(run, cpu_share=0.97), 900)
     assert said.startswith("sending took 97% of a core")
 
@@ -106,3 +107,45 @@ def test_a_run_that_gets_slower_was_no_steady_state():
         load_run(0.0, spread_s + np.where(np.arange(1000) < 500, 0.0, 0.005)), 900, is_steady=True
     )
     assert said.startswith("the run was not stationary: the mean response of its second half differs by +")
+
+
+@pytest.mark.parametrize(("times", "shift"), [(1.09, None), (1.11, "+11%"), (0.91, None), (0.89, "-11%")])
+def test_a_tenth_is_no_drift(times, shift):
+    """Without any noise chance explains nothing."""
+    responses_s = np.where(np.arange(1000) < 500, 0.005, 0.005 * times)
+    found = list(faults(load_run(0.0, responses_s), 900, is_steady=True))
+    assert [shift in said for said in found] == ([] if shift is None else [True])
+
+
+@pytest.mark.parametrize(("count", "is_told"), [(199, False), (200, True)])
+def test_of_few_answers_no_drift_is_told(count, is_told):
+    outcomes = np.where(np.arange(1000) < count, 200, NOT_CONNECTED)
+    responses_s = np.where(np.arange(1000) < count // 2, 0.005, 0.01)
+    found = list(faults(load_run(0.0, responses_s, outcomes=outcomes), 900, is_steady=True))
+    assert len(found) == is_told
+
+
+@pytest.mark.parametrize(("late", "is_told"), [(20, False), (21, True)])
+def test_a_fifth_beyond_a_quantile_may_be_late(late, is_told):
+    """Of 1000 requests, P90 leaves 100 of the slowest, and the value itself is among those beyond."""
+    responses_s = 0.01 + 1e-6 * np.arange(1000)
+    sent_s = np.arange(1000) * 0.01
+    sent_s[1000 - late :] += 0.0025
+    found = list(tail_faults([load_run(0.0, responses_s, sent_s=sent_s)], (0.9,)))
+    assert [said.startswith("the load generator determined P90: 21%") for said in found] == [True] * is_told
+
+
+@pytest.mark.parametrize(("lag_s", "response_s", "is_late"), [
+    (0.0009, 0.002, False), (0.0011, 0.002, True), (0.0019, 0.02, False), (0.0021, 0.02, True),
+])  # fmt: skip
+def test_late_beyond_a_quantile_is_a_tenth_of_it_or_a_millisecond(lag_s, response_s, is_late):
+    run = load_run(lag_s, response_s, late=1.0)
+    assert len(list(tail_faults([run], (0.9,)))) == is_late
+
+
+def test_a_run_that_is_not_complete_has_no_other_fault():
+    run = replace(load_run(0.5, 0.005), is_complete=False)
+    assert list(faults(run, 900)) == ["the run was stopped after 1000 of 1000 requests; let it end"]
+    overflowed = replace(load_run(0.0, 0.005), is_overflowed=True)
+    (said,) = faults(overflowed, 7)
+    assert said.startswith("7 requests were in flight, the most allowed: 1000 of 1000 were sent")

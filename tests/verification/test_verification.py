@@ -1,6 +1,8 @@
 """When prediction and measurement agree, and what a verification comes to."""
 
 import math
+import re
+from contextlib import contextmanager
 from dataclasses import replace
 from io import StringIO
 
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from capacity.answer.documents import dumps
+from capacity.answer.documents import dumps, plain
 from capacity.errors import DependencyError, InconclusiveError, InputError, UnstableError
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
@@ -16,7 +18,7 @@ from capacity.question.budget import Effort
 from capacity.question.candidate import Verdict
 from capacity.question.objective import LatencyObjective, Measure, Promise
 from capacity.question.plan import Plan
-from capacity.traffic.workload import PoissonArrivals, TraceArrivals, Workload
+from capacity.traffic.workload import MmppArrivals, PoissonArrivals, TraceArrivals, Workload
 from capacity.verification.calibrate import LoneRequests
 from capacity.verification.prediction import REPLAYED_MIN, Prediction, Predictor, repeated
 from capacity.verification.quantities import (
@@ -27,10 +29,10 @@ from capacity.verification.quantities import (
     read_tolerances,
     with_tolerances,
 )
-from capacity.verification.report import verify_document, verify_tables
+from capacity.verification.report import lags_s, verify_document, verify_tables
 from capacity.verification.run import LoadRun, Schedule
 from capacity.verification.subject import Subject
-from capacity.verification.verification import Outcome, Verification, VerifiedRun
+from capacity.verification.verification import Outcome, Verification, VerifiedRun, Verifier
 from simulations.simulate import Simulation
 
 BY_NAME = {quantity.name: quantity for quantity in QUANTITIES}
@@ -318,6 +320,248 @@ def test_the_tables_cut_no_number_short(share):
     assert all(word in text for word in words)
 
 
+def lines(found):
+    """The tables as a person sees them, a list of cells for each line."""
+    console = Console(file=StringIO(), width=220, color_system=None)
+    for one in verify_tables(found):
+        console.print(one)
+    text = console.file.getvalue()
+    return [re.split(r" {2,}", line.strip()) for line in text.splitlines() if line.strip()]
+
+
+def test_what_a_person_sees_cell_by_cell():
+    measured = performance(0.02, 0.01, 0.1, utilization=0.5, loss_probability=0.25)
+    objective = LatencyObjective(limits={0.99: 0.021}, response_mean_s=0.012, wait_limits={0.5: 0.1})
+    found = verification(
+        measured,
+        performance(0.025, 0.011, 0.0, utilization=0.6, loss_probability=0.2),
+        replay=performance(0.02, 0.01, 0.0),
+        objective=objective,
+        planned_s={"mean": 0.009, "P99": 0.017},
+        notes=("of two", "of two"),
+    )
+    head, *rest = lines(found)
+    assert head == [
+        "1 replica of five with batches up to 1 at 12346 rps: the measurement is not precise enough to tell "
+        "(figures: 1 agree, 3 unsure, 2 no interval)."
+    ]
+    table = {row[0]: row[1:] for row in rest}
+    assert table["mean"] == ["10 (9 to 11) ms", "11 ms", "+10.0 %", "unsure", "10 ms", "+0.0 %", "unsure"]
+    assert table["P99"] == ["20 (18 to 22) ms", "25 ms", "+25.0 %", "unsure", "20 ms", "+0.0 %", "agree"]
+    assert table["utilization"] == ["50 %", "60 %", "+20.0 %", "no interval"]
+    assert table["loss"] == ["25 %", "20 %", "-5.0 pp", "no interval"]
+    assert table["P99 <= 21 ms"] == ["20 (18 to 22) ms", "in doubt"]
+    assert table["mean <= 12 ms"] == ["10 (9 to 11) ms", "met"]
+    assert table["wait P50 <= 100 ms"] == ["not measured"]
+    assert ["The plan itself predicted: mean 9 ms, P99 17 ms."] in rest
+    assert table["1"] == ["10", "0", "0 s", "0 s", "0 s", "10 ms", "20 (18 to 22) ms"]
+    told = [
+        row[0] for row in rest if row[0].startswith(("Note: ", "In doubt: ", "Invalid: ", "In brackets: "))
+    ]
+    assert told.count("Note: of two.") == 1
+    assert any(
+        one.startswith("Note: no measured P50: an interval needs 100 answered requests, and there were 10; ")
+        for one in told
+    )
+    assert sum(one.startswith("In brackets: 95 % intervals") for one in told) == 1
+
+
+def test_an_invalid_one_tells_why_and_no_doubt():
+    found = verification(AT_20, AT_30, objective=DOUBT, faults=("late",), pool_faults=("later",))
+    told = [row[0] for row in lines(found)]
+    assert ("Invalid: late." in told, "Invalid: later." in told) == (True, True)
+    assert not any(one.startswith("In doubt") for one in told)
+    assert "(figures" not in told[0]
+    document = verify_document(found, {"cpu": "here"})
+    assert (document["doubts"], document["pool_faults"], document["exit_code"]) == ([], ["later"], 4)
+    assert (document["environment"], document["seed"], document["confidence"]) == ({"cpu": "here"}, 0, 0.95)
+    assert document["predicted"]["planned_s"] is None
+    assert document["rows"][0]["stationary"] == {
+        "predicted": plain(around(0.008, 0.01)),
+        "error": 0.0,
+        "verdict": "void",
+    }
+    assert document["promises"][0]["verdict"] == "inconclusive"
+
+
+def test_what_became_of_a_run_is_in_its_document():
+    run = replace(
+        load_run(),
+        warm_up_s=0.15,
+        cpu_share=0.5,
+        sent_s=np.array([*np.arange(9) * 0.1 + 0.002 * np.arange(9), np.nan]),
+        outcomes=np.array([200, 200, 503, 503, -1, -3, 200, 200, 200, 0]),
+        replicas=np.array([0, 1, 2, 0, 2, 2, 0, 2, 2, -1]),
+    )
+    found = verification(AT_20, AT_20, stop=DependencyError("gone"))
+    found = replace(found, runs=(replace(found.runs[0], run=run),))
+    document = verify_document(found, {})
+    assert document["stopped_by"] == "gone"
+    (told,) = document["runs"]
+    names = ("scheduled", "sent", "counted", "answered", "window_s", "cpu_share", "sent_by_url")
+    assert [told[name] for name in names] == [10, 9, 7, 3, pytest.approx(0.85), 0.5, [3, 1, 5]]
+    assert told["statuses"] == {"too_long": 1, "timeout": 1, "503": 2, "200": 3}
+    assert told["lag_s"] == {
+        "0.5": pytest.approx(0.010),
+        "0.99": pytest.approx(0.01588),
+        "max": pytest.approx(0.016),
+    }
+    (row,) = (row for row in lines(found) if row[0] == "1")
+    assert row[1:6] == ["9", "4", "10 ms", "15.9 ms", "16 ms"]
+    assert row[-1] == "too_long: 1, timeout: 1, 503: 2"
+
+
+def test_only_quantiles_want_for_answers():
+    found = verification(AT_20, AT_20)
+    found = replace(found, runs=(replace(found.runs[0], run=LoadRun.blank(load_run().schedule)),))
+    told = verify_document(found, {})["notes"]
+    assert [note.partition(":")[0] for note in told] == [
+        f"no measured {name}" for name in ("P50", "P95", "P99")
+    ]
+
+
+def test_an_interrupt_is_no_error_that_stopped_it():
+    assert verify_document(verification(AT_20, AT_20, stop=KeyboardInterrupt()), {})["stopped_by"] is None
+
+
+def test_nothing_that_counts_has_no_lag():
+    blank = LoadRun.blank(load_run().schedule)
+    assert lags_s(blank) == {}
+
+
+class Load:
+    """A load test whose runs are made already."""
+
+    in_flight_max = 900
+
+    def __init__(self, *runs, stop=None, lone=None, workload=None):
+        self.runs, self.stop, self.lone = list(runs), stop, lone
+        self.workload = workload or Workload(arrival_rate_rps=100.0)
+        self.is_calibrated, self.schedules = lone is not None, ()
+
+    def lone_requests(self, confidence):
+        assert confidence == 0.95
+        if isinstance(self.lone, Exception):
+            raise self.lone
+        return self.lone
+
+    def measure(self):
+        return self.runs, self.stop
+
+
+class Bench:
+    """Where simulations are made; each is of the profile, whose overhead it notes, and the last may be interrupted."""
+
+    def __init__(self, interrupted_at=None):
+        self.interrupted_at, self.seen, self.opened, self.told = interrupted_at, [], 0, []
+
+    @contextmanager
+    def __call__(self, effort):
+        self.opened += 1
+        yield self
+
+    def report(self, message):
+        self.told.append(message)
+
+    def simulate(self, quantiles):
+        def simulated(profile, workload, plan):
+            self.seen.append((profile.request_overhead_s, workload))
+            if len(self.seen) == self.interrupted_at:
+                raise KeyboardInterrupt
+            return AT_20
+
+        return simulated
+
+
+def verified(load, bench=None):
+    """What a verifier makes of such a load test."""
+    subject = Subject(profile=PROFILE, workload=load.workload, plan=PLAN, objective=LIMIT["kept"])
+    verifier = Verifier(subject=subject, load=load, effort=Effort(), workbench=bench or Bench())
+    return verifier.verify(with_tolerances(read_tolerances([])), ("first",))
+
+
+def test_a_calibrated_verification_predicts_with_this_clients_overhead():
+    bench, lone = Bench(), LoneRequests(beside_s=0.001, batch_s=around(0.005))
+    found = verified(Load(load_run(), lone=lone), bench)
+    assert found.lone == lone
+    assert {overhead_s for overhead_s, _ in bench.seen} == {0.001}
+    assert found.notes[0] == "first"
+    assert found.notes[1].startswith("a request takes this client 1 ms outside its batch")
+    assert bench.told == ["simulating the requests that were sent"]
+
+
+def test_a_calibration_that_fails_leaves_the_profiles_overhead():
+    bench = Bench()
+    found = verified(Load(load_run(), lone=InconclusiveError("no header")), bench)
+    assert (found.lone, {overhead_s for overhead_s, _ in bench.seen}) == (None, {0.0})
+    assert found.notes == ("first", "the request overhead is the profile's: no header")
+
+
+def test_one_run_is_replayed_once_and_several_also_together():
+    bench = Bench()
+    found = verified(Load(load_run()), bench)
+    assert len(bench.seen) == 2  # the long run, and the replay
+    assert found.replay is found.runs[0].replay
+    bench = Bench()
+    found = verified(Load(load_run(), load_run()), bench)
+    assert len(bench.seen) == 4
+    assert (len(found.runs), found.stop, bench.opened) == (2, None, 2)
+
+
+@pytest.mark.parametrize("stop", [DependencyError("gone"), KeyboardInterrupt()])
+def test_after_an_interrupt_nothing_is_replayed(stop):
+    bench = Bench()
+    found = verified(Load(load_run(), load_run(), stop=stop), bench)
+    assert found.stop is stop
+    is_interrupt = isinstance(stop, KeyboardInterrupt)
+    assert len(bench.seen) == (1 if is_interrupt else 4)
+    assert (found.replay == Prediction()) == is_interrupt
+    assert [run.replay == Prediction() for run in found.runs] == [is_interrupt] * 2
+
+
+def test_an_interrupt_of_the_replay_leaves_what_was_measured():
+    found = verified(Load(load_run(), load_run()), Bench(interrupted_at=3))
+    assert isinstance(found.stop, KeyboardInterrupt)
+    assert ([run.replay for run in found.runs], found.replay) == ([Prediction()] * 2, Prediction())
+    assert found.outcome is Outcome.INTERRUPTED
+
+
+def slowing_run():
+    """A thousand requests, of which the second half takes twice as long."""
+    instants_s = np.arange(1000) * 0.01
+    return LoadRun(
+        schedule=Schedule(instants_s=instants_s, duration_s=10.0),
+        sent_s=instants_s,
+        ended_s=instants_s + np.where(np.arange(1000) < 500, 0.01, 0.02),
+        outcomes=np.full(1000, 200),
+        replicas=np.zeros(1000, dtype=np.int64),
+    )
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "is_steady"),
+    [
+        (PoissonArrivals(), True),
+        (MmppArrivals(ratio=5.0, burst_mean_s=0.5, calm_mean_s=2.0), False),
+        (TraceArrivals(instants_s=(0.0, 0.01, 0.02)), False),
+    ],
+)
+def test_only_a_steady_load_has_to_stay_as_it_is(arrivals, is_steady):
+    found = verified(Load(slowing_run(), workload=Workload(arrival_rate_rps=100.0, arrivals=arrivals)))
+    assert [fault.startswith("the run was not stationary") for fault in found.faults] == [True] * is_steady
+
+
+def test_why_metrics_were_not_seen_is_a_note():
+    runs = load_run(), replace(load_run(), unseen="not known")
+    assert verified(Load(*runs)).notes == ("first", "not known")
+
+
+def test_a_plan_that_cannot_keep_up_is_refused_before_any_request():
+    load = Load(workload=Workload(arrival_rate_rps=201.0))
+    with pytest.raises(UnstableError):
+        verified(load)
+
+
 def test_tolerances_are_read():
     tolerances = read_tolerances(["p99=20%", " LOSS = 0.01 "])
     assert (tolerances["p99"], tolerances["loss"], tolerances["mean"]) == (0.2, 0.01, 0.05)
@@ -378,10 +622,32 @@ def test_a_replay_leaves_out_what_it_is_too_short_for():
     assert asked == [(0.5, 0.95, 0.99), (0.5, 0.95), (0.5,)]
 
 
+def test_of_what_nothing_can_be_told_all_reasons_are():
+    def simulate(quantiles, workload):
+        raise InconclusiveError("too few")
+
+    schedule = Schedule(instants_s=np.array([0.25, 0.5, 1.5]), duration_s=2.0)
+    found = predictor(simulate).of([run_of(schedule)])
+    assert found == Prediction(
+        reasons=tuple(f"no {name} of the replay: too few" for name in ("P99", "P95", "P50"))
+    )
+    found = predictor(simulate).in_the_long_run(Workload(arrival_rate_rps=1.0))
+    assert found.reasons[0] == "no P99 of the long run; capacity simulate can simulate longer: too few"
+
+
+def test_a_run_of_which_nothing_counts_is_not_replayed():
+    schedule = Schedule(instants_s=np.array([0.25, 0.5]), duration_s=2.0)
+    found = predictor(lambda quantiles, workload: AT_20).of([run_of(schedule, 1.0)])
+    assert found.performance is None
+    assert found.reasons[0].startswith("the schedule cannot be replayed: ")
+
+
 def test_a_replay_has_values_only():
     """Its intervals speak of other arrivals, and the run had the same."""
     schedule = Schedule(instants_s=np.array([0.25, 0.5, 1.5]), duration_s=2.0)
-    found = predictor(lambda quantiles, workload: WIDE).of([run_of(schedule)]).performance
+    known = replace(WIDE, wait_quantiles_s={0.5: around(0.001, 0.5)})
+    found = predictor(lambda quantiles, workload: known).of([run_of(schedule)]).performance
+    assert found.wait_quantiles_s == {}
     assert found.response_quantiles_s == {0.99: Interval.exact(0.02)}
     assert (found.response_mean_s, found.intervals) == (0.008, {})
 
@@ -389,7 +655,8 @@ def test_a_replay_has_values_only():
 def test_a_replay_repeats_what_counts_of_the_schedule_as_it_was():
     schedule = Schedule(instants_s=np.array([0.25, 0.5, 1.5, 1.75]), duration_s=2.0)
     trace = repeated([run_of(schedule, 0.4)])
-    assert len(trace.instants_s) >= REPLAYED_MIN
+    assert len(trace.instants_s) == 200_001
+    assert len(repeated([run_of(schedule, 1.75)]).instants_s) == 200_000
     assert trace.instants_s[:6] == pytest.approx((0.1, 1.1, 1.35, 1.7, 2.7, 2.95))
     assert trace.rate_rps == pytest.approx(3 / 1.6, rel=1e-4)
     seen = []

@@ -1,8 +1,14 @@
 """What servers tell by their metrics: at the instants of looks, how busy they were, and how they batch."""
 
+import asyncio
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from fake_server import Reply, metrics_page, serving
+from virtual_time import VirtualClock, run
 
 from capacity.errors import DependencyError
 from capacity.measurement.http import parse_address
@@ -18,6 +24,7 @@ from capacity.verification.watch import (
     look_instants_s,
     uses,
 )
+from capacity.verification.watch import look as look_at
 
 
 def watched(urls, instants_s):
@@ -30,7 +37,7 @@ def watched(urls, instants_s):
 
 @pytest.mark.parametrize(
     ("start_s", "end_s", "sections"),
-    [(5.0, 65.0, SECTIONS_MAX), (5.0, 15.0, SECTIONS_MAX), (0.0, 5.0, 10), (1.0, 1.3, 1)],
+    [(5.0, 65.0, SECTIONS_MAX), (5.0, 15.0, SECTIONS_MAX), (0.0, 5.0, 10), (0.0, 4.9, 9), (1.0, 1.3, 1)],
 )
 def test_sections_are_not_too_short(start_s, end_s, sections):
     instants_s = look_instants_s(start_s, end_s)
@@ -69,6 +76,48 @@ def test_a_look_that_fails_is_left_out_and_said():
     assert len(watch.looks) == 2
     assert all(len(look.pages) == 2 for look in watch.looks)
     assert watch.failure.endswith("answered 503: {}")
+
+
+def test_a_look_is_at_the_middle_of_the_time_that_it_took(monkeypatch):
+    """Two replicas answer after a quarter of a second and half of one; a look that is due meanwhile comes at once."""
+    asked_s = []
+
+    async def fetch(client, address, *, slow):
+        now_s = asyncio.get_running_loop().time()
+        asked_s.append(now_s)
+        await asyncio.sleep(0.25 * int(address.host[-1]))
+        return SimpleNamespace(body=address.host.encode())
+
+    waits_s = []
+
+    @asynccontextmanager
+    async def session(timeout_s):
+        waits_s.append(timeout_s)
+        yield None
+
+    monkeypatch.setattr("capacity.verification.watch.fetch", fetch)
+    monkeypatch.setattr("capacity.verification.watch.session", session)
+    addresses = tuple(parse_address(f"http://10.0.0.{number}/metrics", "--metrics") for number in (1, 2))
+    watch = MetricsWatch(addresses, np.array([1.0, 1.25, 5.0]))
+    run(watch.run(VirtualClock(), 10.0))
+    assert asked_s == pytest.approx([11.0, 11.0, 11.5, 11.5, 15.0, 15.0])
+    assert [look.instant_s for look in watch.looks] == pytest.approx([1.25, 1.75, 5.25])
+    assert watch.looks[0].pages == (b"10.0.0.1", b"10.0.0.2")
+    assert waits_s == [5.0]
+
+
+def test_servers_are_looked_at_one_by_one_for_ten_seconds_each(monkeypatch):
+    asked = []
+
+    @contextmanager
+    def exchange(address, *, timeout_s, slow):
+        asked.append((address.host, timeout_s, slow))
+        yield SimpleNamespace(ask=lambda: SimpleNamespace(body=f"a {address.port}\n".encode()))
+
+    monkeypatch.setattr("capacity.verification.watch.Exchange", exchange)
+    addresses = [parse_address(f"http://h:{port}/metrics", "--metrics") for port in (81, 82)]
+    assert [page.total("a") for page in look_at(addresses)] == [81.0, 82.0]
+    assert asked == [("h", 10.0, "is it overloaded? its metrics must answer at once")] * 2
 
 
 def test_a_redirect_is_not_followed():
@@ -150,6 +199,8 @@ def notes(*pages: str) -> tuple[str, ...]:
         "serve_batch_wait_max_seconds 0.0037\n",
         "serve_batch_size_max NaN\nserve_batch_wait_max_seconds -1\n",
         "serve_batch_size_max +Inf\n",
+        f"serve_batch_size_max {2**53}\n",
+        "serve_batch_wait_max_seconds 0.0038\n",
     ],
 )
 def test_servers_as_planned_and_servers_that_do_not_tell_need_no_note(page: str) -> None:
@@ -173,6 +224,18 @@ def test_another_size_or_wait_is_told_with_both_and_the_mend(page: str, said: st
 def test_a_wait_is_told_as_the_flag_takes_it() -> None:
     (note,) = notes("serve_batch_size_max 32.0\nserve_batch_wait_max_seconds 0.005\n")
     assert note.endswith("--batch-size-max 32, --batch-wait 5ms and the rest of the plan")
+
+
+@pytest.mark.parametrize(("told_s", "is_noted"), [("0.0000005", False), ("0.000002", True)])
+def test_no_wait_may_be_a_microsecond(told_s: str, is_noted: bool) -> None:
+    plan = replace(PLAN, batch_wait_max_s=0.0)
+    page = read_page(f"serve_batch_wait_max_seconds {told_s}\n".encode())
+    assert bool(batching_notes([parse_address("http://h/", "--url")], [page], plan)) == is_noted
+
+
+def test_a_size_that_is_no_number_is_none() -> None:
+    (note,) = notes(f"serve_batch_size_max {2**53 - 1}\n")
+    assert note.startswith("10.0.0.0:800 reports batches up to 9007199254740991 that")
 
 
 def test_of_several_servers_the_first_that_differs_is_named() -> None:

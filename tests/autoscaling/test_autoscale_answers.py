@@ -1,0 +1,153 @@
+"""What `autoscale` answers with, of days that were never simulated, and what it takes from Python's callers."""
+
+import json
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from test_causes import PROFILE, days
+from test_screens import fixed, held, scaled, screen
+
+import capacity as cap
+from capacity.api_autoscale import _curve, _effort, _require_bounds, _require_whole, _short_s
+from capacity.autoscale_answers import AutoscaleAnswer
+from capacity.autoscaling.autoscaler import STABILIZATION_S
+from capacity.autoscaling.findings import Course, ScaledScreen
+from capacity.errors import InputError
+from capacity.question.budget import Effort
+
+
+def answer_of(shown: ScaledScreen) -> AutoscaleAnswer:
+    return AutoscaleAnswer(screen=shown, effort=Effort(seed=4, confidence=0.9), runs=3)
+
+
+def test_a_row_for_each_fleet() -> None:
+    found = replace(
+        days(), course=Course(arrived=(60.0, 61.0), late=(1.0, 0.0), wanted=(2.0, 3.0), ready=(1.0, 2.0))
+    )
+    remedy = scaled(held(days()), replicas_min=2)
+    answer = answer_of(screen(found, None, fixed(3), [remedy]))
+    assert answer.response_p99_s is found.response_p99_s
+    assert answer.fleet is found.fleet
+    scaler = found.fleet.autoscaler
+    assert scaler is not None
+    first, second, third = answer.rows()
+    assert [row["fleet"] for row in (first, second, third)] == ["autoscaled", "fixed", "remedy"]
+    assert (first["target"], first["replicas_min"]) == (str(scaler.target), scaler.replicas_min)
+    assert (first["replicas_max"], first["late_share"]) == (found.fleet.plan.replicas, found.late_share.value)
+    cost = found.cost_usd
+    assert first["cost_usd"] == (None if cost is None else cost.value)
+    assert (second["target"], second["replicas_min"], second["replicas_max"]) == (None, 3, 3)
+    assert (third["replicas_min"], third["response_p99_s"]) == (2, 0.4)
+    assert [row["fleet"] for row in answer_of(screen(found)).rows()] == ["autoscaled"]
+    frame = answer.course()
+    assert frame["time_s"].tolist() == [found.fleet.begins_s, found.fleet.begins_s + 60.0]
+    assert (frame["wanted"].tolist(), frame["ready"].tolist()) == ([2.0, 3.0], [1.0, 2.0])
+
+
+@pytest.mark.parametrize(("is_held", "verdict", "code"), [(True, "met", 0), (False, "missed", 3)])
+def test_the_document_has_the_verdict_and_each_fleet(is_held: bool, verdict: str, code: int) -> None:
+    found = held(days()) if is_held else days()
+    remedy = scaled(held(days()), replicas_min=2)
+    document = json.loads(json.dumps(answer_of(screen(found, None, fixed(3), [remedy])).to_dict()))
+    assert (document["verdict"], document["exit_code"]) == (verdict, code)
+    assert document["smallest_fleet"]["autoscaler"] is None
+    assert document["smallest_fleet"]["replicas_max"] == 3
+    assert document["autoscaled"]["autoscaler"]["target"] == str(found.fleet.autoscaler.target)  # type: ignore[union-attr]
+    assert [one["setting"] for one in document["remedies"]] == ["--replicas-min 2"]
+    assert (document["runs"], document["seed"], document["confidence"]) == (3, 4, 0.9)
+    assert document["objective"] == {"response_quantiles_s": {"0.99": found.fleet.response_p99_s}}
+    alone = answer_of(screen(found)).to_dict()
+    assert (alone["smallest_fleet"], alone["remedies"]) == (None, [])
+
+
+@pytest.mark.parametrize(
+    ("value", "least", "most", "said"),
+    [
+        (2, 2, 1000, None),
+        (1000, 2, 1000, None),
+        (5000, 2, None, None),
+        (1, 2, 1000, "--runs must be a whole number from 2 to 1000, got 1"),
+        (1001, 2, 1000, "--runs must be a whole number from 2 to 1000, got 1001"),
+        (1, 2, None, "--runs must be a whole number of 2 or more, got 1"),
+        (True, 0, None, "--runs must be a whole number of 0 or more, got True"),
+        (2.0, 0, None, "--runs must be a whole number of 0 or more, got 2.0"),
+    ],
+)
+def test_whole_numbers_within_bounds(value: Any, least: int, most: int | None, said: str | None) -> None:
+    if said is None:
+        _require_whole("--runs", value, least, most)
+        return
+    with pytest.raises(InputError) as refused:
+        _require_whole("--runs", value, least, most)
+    assert str(refused.value) == said
+
+
+def test_bounds_of_replicas() -> None:
+    _require_bounds(0, 10_000)
+    _require_bounds(10_000, 10_000)
+    for least, most, said in (
+        (1, 10_001, "--replicas-max must be at most 10000, got 10001; look at a part"),
+        (5, 4, "--replicas-min 5 is above --replicas-max 4; swap them"),
+        (-1, 4, "--replicas-min must be a whole number of 0 or more, got -1"),
+        (0, 0, "--replicas-max must be a whole number of 1 or more, got 0"),
+    ):
+        with pytest.raises(InputError, match=said):
+            _require_bounds(least, most)
+
+
+def test_what_lengthens_the_warm_up_is_a_day_at_most() -> None:
+    assert _short_s(None, None, "--metric-lag") is None
+    assert _short_s("24h", None, "--metric-lag") == 86_400.0
+    assert _short_s(None, 0.0, "--metric-lag") == 0.0
+    for seconds in (86_401.0, -1.0):
+        with pytest.raises(InputError, match="--metric-lag must be from 0s to 24h, got"):
+            _short_s(None, seconds, "--metric-lag")
+
+
+def test_a_rate_is_the_same_all_day(tmp_path: Path) -> None:
+    found = _curve(2.5, None)
+    assert (found.times_s, found.rates_rps, found.name) == ((0.0,), (2.5,), "constant rate")
+    with pytest.raises(InputError, match="give the traffic of the day: --daily"):
+        _curve(None, None)
+    day = tmp_path / "day.csv"
+    day.write_text("time,rate_rps\n00:00,100\n12:00,250\n", encoding="utf-8")
+    assert _curve(None, day).rates_rps == (100.0, 250.0)
+    with pytest.raises(InputError, match="--daily has the rates of the day; leave out --rate"):
+        _curve(2.5, str(day))
+
+
+def test_an_effort_is_of_whole_numbers() -> None:
+    assert _effort(0, 0.9, 1) == Effort(seed=0, confidence=0.9, workers=1)
+    assert _effort(3, 0.5, None).workers is None
+    for given in ((-1, 0.9, None), (0, "x", None), (0, 0.9, 0)):
+        with pytest.raises(InputError):
+            _effort(*given)  # type: ignore[arg-type]
+
+
+def test_what_is_left_out_is_as_it_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A whole day, an autoscaler that reacts at once, and the profile's largest batch."""
+    asked: list[Any] = []
+
+    @contextmanager
+    def at_work(effort: Effort, progress: Any) -> Any:
+        yield SimpleNamespace(mapper=map, report=progress)
+
+    monkeypatch.setattr("capacity.api.at_work", at_work)
+    monkeypatch.setattr(
+        "capacity.autoscaling.beside.screen", lambda *given, **how: asked.append((*given, how)) or "screen"
+    )
+    told: list[str] = []
+    answer = cap.autoscale(PROFILE, rate="5rps", slo_p99="1s", runs=2, seed=3, progress=told.append)
+    ((fleet, judge, _, how),) = asked
+    assert (answer.screen, answer.runs, answer.effort.seed) == ("screen", 2, 3)
+    assert (fleet.begins_s, fleet.ends_s, fleet.response_p99_s) == (0.0, 86_400.0, 1.0)
+    assert (fleet.autoscaler.startup_s, fleet.autoscaler.metric_lag_s) == (0.0, 0.0)
+    assert fleet.autoscaler.stabilization_s == STABILIZATION_S
+    assert (fleet.plan.batch_size_max, fleet.plan.batch_wait_max_s) == (PROFILE.batch_size_max, 0.0)
+    assert fleet.plan.replicas == fleet.autoscaler.replicas_max
+    assert (judge.seed, judge.runs, how) == (3, 2, {"only_verdict": False})
+    assert told == [f"2 runs of {fleet.requests:.3g} requests each for every fleet"]

@@ -1,0 +1,236 @@
+"""What the verbs ask of other tools' files: how each run is predicted, and what an import answers with."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from capacity import api, api_evidence
+from capacity.api_evidence import (
+    _beside,
+    _completed,
+    _holds,
+    _kind,
+    _think_time_s,
+    _with_users,
+    notes_of,
+    plan_of,
+    sources,
+)
+from capacity.errors import InconclusiveError, InputError, UnstableError
+from capacity.evidence.beside import Parting
+from capacity.evidence_answers import ImportAnswer
+from capacity.formats.load_test import LoadRun, Loop
+from capacity.formats.running_plan import RunningPlan
+from capacity.performance import Interval, Kind, Performance
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.plan import Plan, Routing
+from capacity.traffic.workload import TraceArrivals
+
+PROFILE = ServiceProfile(
+    name="five",
+    timings=(BatchTiming(batch_size=1, mean_s=0.005), BatchTiming(batch_size=8, mean_s=0.01)),
+    request_overhead_s=0.001,
+)
+PLAN = Plan(profile="five", replicas=2, batch_size_max=8, batch_wait_max_s=0.002, queue_limit=16)
+P99 = {0.99: Interval.exact(0.02)}
+
+
+@pytest.mark.parametrize(
+    ("run", "think_s"),
+    [
+        (LoadRun(name="set", think_time_s=0.25, users=10.0, throughput_rps=10.0, mean_s=0.1), 0.25),
+        (LoadRun(name="none", think_time_s=0.0, users=10.0, throughput_rps=10.0, mean_s=0.1), 0.0),
+        (LoadRun(name="left", users=10.0, throughput_rps=20.0, mean_s=0.125), 0.375),
+        (LoadRun(name="a tenth", users=10.0, throughput_rps=10.0, mean_s=0.9375), 0.0),
+        (LoadRun(name="more", users=10.0, throughput_rps=10.0, mean_s=0.875), 0.125),
+        (LoadRun(name="less than nothing", users=10.0, throughput_rps=10.0, mean_s=2.0), 0.0),
+        (LoadRun(name="no users", throughput_rps=10.0, mean_s=0.1), 0.0),
+        (LoadRun(name="no rate", users=10.0, mean_s=0.1), 0.0),
+        (LoadRun(name="no mean", users=10.0, throughput_rps=10.0), 0.0),
+    ],
+    ids=lambda value: value.name if isinstance(value, LoadRun) else "",
+)
+def test_users_think_for_what_little_s_law_leaves(run: LoadRun, think_s: float) -> None:
+    assert _think_time_s(run) == pytest.approx(think_s)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The keywords of simulations, each of which finds 100 rps."""
+    found: list[dict[str, Any]] = []
+
+    def simulate(profile: ServiceProfile, replicas: int, **how: Any) -> SimpleNamespace:
+        found.append({"replicas": replicas, **how})
+        return SimpleNamespace(performance=Performance(kind=Kind.SIMULATION, throughput_rps=100.0))
+
+    monkeypatch.setattr(api, "simulate", simulate)
+    return found
+
+
+def test_a_closed_loop_is_predicted_by_its_users(asked: list[dict[str, Any]]) -> None:
+    run = LoadRun(
+        name="a",
+        loop=Loop.CLOSED,
+        users=9.6,
+        throughput_rps=100.0,
+        mean_s=0.02,
+        quantiles_s=P99 | {0.0: P99[0.99], 1.0: P99[0.99]},
+    )
+    found = _beside(run, PROFILE, PLAN, {"seed": 3})
+    assert [row.quantity for row in found.rows] == ["throughput"]
+    (how,) = asked
+    assert (how["replicas"], how["users"], how["seed"], how["quantile"]) == (2, 10, 3, [0.99])
+    assert how["think_time_s"] == pytest.approx(0.076)
+    assert (how["batch_size_max"], how["batch_wait_s"]) == (8, 0.002)
+    assert how["preferred_sizes"] is None
+    assert "rate_rps" not in how
+
+
+@pytest.mark.parametrize(("users", "limit"), [(15.0, None), (16.0, None), (17.0, 16)])
+def test_a_queue_with_room_for_all_users_has_no_limit(
+    asked: list[dict[str, Any]], users: float, limit: int | None
+) -> None:
+    _beside(LoadRun(name="a", loop=Loop.CLOSED, users=users), PROFILE, PLAN, {})
+    assert asked[0]["queue_limit"] == limit
+
+
+@pytest.mark.parametrize(
+    ("rates", "rate_rps"),
+    [
+        ({"rate_asked_rps": 50.0, "throughput_rps": 40.0}, 50.0),
+        ({"throughput_rps": 40.0}, 40.0),
+        ({}, None),
+    ],
+)
+def test_an_open_loop_is_predicted_by_its_rate(
+    asked: list[dict[str, Any]], rates: dict[str, float], rate_rps: float | None
+) -> None:
+    found = _beside(LoadRun(name="a", loop=Loop.OPEN, users=5.0, **rates), PROFILE, PLAN, {})
+    if rate_rps is None:
+        assert (found.parting, found.message) == (Parting.UNKNOWN, "the file says neither users nor a rate")
+        assert asked == []
+    else:
+        assert (asked[0]["rate_rps"], asked[0]["quantile"], asked[0]["queue_limit"]) == (rate_rps, [0.99], 16)
+
+
+def test_requests_that_carry_several_inferences_are_not_predicted(asked: list[dict[str, Any]]) -> None:
+    found = _beside(LoadRun(name="a", throughput_rps=10.0, batch_size=4), PROFILE, PLAN, {})
+    assert found.message.startswith("each request carries 4 inferences, which share a batch; measure with")
+    assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("error", "parting"),
+    [(UnstableError("it grows"), Parting.OVERLOADED), (InconclusiveError("too few"), Parting.UNKNOWN)],
+)
+def test_why_there_is_no_prediction(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, parting: Parting
+) -> None:
+    def simulate(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(api, "simulate", simulate)
+    found = _beside(LoadRun(name="a", throughput_rps=10.0), PROFILE, PLAN, {})
+    assert (found.parting, found.message) == (parting, str(error))
+
+
+def test_users_are_said_of_a_closed_loop_that_does_not_say_them() -> None:
+    found = _with_users(LoadRun(name="a"), 4.0)
+    assert (found.users, found.loop) == (4.0, Loop.CLOSED)
+    assert _with_users(LoadRun(name="a", users=7.0), 1.0).users == 7.0
+    with pytest.raises(InputError, match="--users must be at least 1, got 0.5"):
+        _with_users(LoadRun(name="a"), 0.5)
+    with pytest.raises(InputError, match="--users is for a closed loop, and these requests were sent by"):
+        _with_users(LoadRun(name="a", loop=Loop.OPEN), 4.0)
+
+
+RUNNING = RunningPlan(
+    name="m",
+    batch_size_max=16,
+    batch_wait_max_s=0.001,
+    replicas=2,
+    preferred_batch_sizes=(4, 8, 16),
+    notes=("first",),
+)
+
+
+def test_the_plan_that_a_server_runs_is_that_of_the_profile() -> None:
+    found = plan_of(RUNNING, PROFILE)
+    assert (found.replicas, found.batch_size_max, found.routing) == (2, 8, Routing.SHARED_QUEUE)
+    assert (found.preferred_sizes, found.batch_wait_max_s, found.queue_limit) == ((4, 8), 0.001, None)
+    alone = plan_of(RunningPlan(name="m", batch_size_max=4, queue_limit=3), PROFILE)
+    assert (alone.routing, alone.batch_size_max, alone.queue_limit) == (Routing.ROUND_ROBIN, 4, 3)
+    assert notes_of(RUNNING, PROFILE) == (
+        "first",
+        "the server forms batches up to 16, and the profile has times up to 8: predicted with 8",
+    )
+    assert notes_of(RunningPlan(name="m", batch_size_max=8, notes=("n",)), PROFILE) == ("n",)
+
+
+def test_what_is_said_besides_replaces_what_the_file_says() -> None:
+    said = {"name": "b", "hourly_usd": 2.0, "device_kind": "gpu", "request_overhead": "3ms", "model": None}
+    found = _completed(PROFILE, said)
+    assert (found.name, found.hourly_usd, found.kind, found.request_overhead_s) == ("b", 2.0, "gpu", 0.003)
+    assert found.model == PROFILE.model
+    assert _completed(PROFILE, {}) == PROFILE
+    assert _completed(PROFILE, {"request_overhead_s": 0.0}).request_overhead_s == 0.0
+
+
+def test_kinds_are_named() -> None:
+    assert [_kind(name).value for name in ("profile", "load-test", "workload", "plan")] == [
+        "profile", "load-test", "workload", "plan",
+    ]  # fmt: skip
+    with pytest.raises(InputError, match="--as 'runs' is none of profile, load-test, workload, plan"):
+        _kind("runs")
+
+
+def test_a_file_that_lacks_what_a_purpose_needs_does_not_hold_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(document: Any, kind: Any) -> None:
+        if kind == "plan":
+            raise InputError("it has none")
+
+    monkeypatch.setattr(api_evidence, "read_document", read)
+    document: Any = "a document"
+    kinds: list[Any] = ["profile", "plan"]
+    assert [_holds(document, kind) for kind in kinds] == [True, False]
+
+
+def test_one_source_or_several() -> None:
+    assert sources("a") == ["a"]
+    assert sources(Path("a")) == [Path("a")]
+    assert sources(("a", Path("b"))) == ["a", Path("b")]
+
+
+def test_what_cannot_be_read_is_no_sweep(tmp_path: Path) -> None:
+    assert api_evidence.is_of_sweeps(["a", "b"])
+    assert not api_evidence.is_of_sweeps(["http://127.0.0.1:9/"])
+    assert not api_evidence.is_of_sweeps([str(tmp_path / "none.json")])
+    assert not api_evidence.is_of_another_tool(tmp_path / "none.json")
+    assert api_evidence.is_of_another_tool("https://127.0.0.1:9/")
+
+
+def test_an_imported_trace_has_a_row_an_instant_and_begins_at_0_in_a_table(tmp_path: Path) -> None:
+    trace = TraceArrivals(instants_s=(5.0, 5.25, 6.0), name="t")
+    found = ImportAnswer(tool="x", kind="workload", found=trace, others=("profile", "plan"))
+    assert found.rows() == [{"t_s": instant_s} for instant_s in trace.instants_s]
+    found.write(tmp_path / "t.csv")
+    assert (tmp_path / "t.csv").read_text() == "t_s\n0.0\n0.25\n1.0\n"
+    found.write(tmp_path / "t.json")
+    assert json.loads((tmp_path / "t.json").read_text()) == found.document()["workload"]
+    assert "x: a workload. It also holds a profile and a plan: give --as." in found.explain()
+    with pytest.raises(InputError):
+        ImportAnswer(tool="x", kind="profile", found=PROFILE).write(tmp_path / "p.csv")
+
+
+def test_an_imported_plan_has_its_flags() -> None:
+    found = ImportAnswer(tool="x", kind="plan", found=RUNNING)
+    document = found.to_dict()["plan"]
+    assert (document["name"], document["flags"]) == ("m", RUNNING.flags)
+    (row,) = found.rows()
+    assert (row["batch_size_max"], "flags" in row) == (16, False)
+    assert "It also holds" not in found.explain()
+    (first, *_) = ImportAnswer(tool="x", kind="profile", found=PROFILE).rows()
+    assert first == {"batch_size": 1, "mean_s": 0.005}

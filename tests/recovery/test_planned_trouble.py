@@ -1,0 +1,136 @@
+"""How a plan is brought to recover, or to bear pauses: what is handed to the search, and what that may ask back."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from capacity import api_recovery
+from capacity.errors import InputError
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.budget import Effort
+from capacity.question.objective import LatencyObjective
+from capacity.question.plan import Plan
+from capacity.question.question import Question
+from capacity.recovery.disturbance import Disturbances, Pauses
+from capacity.traffic.workload import ClosedPopulation, Demand, Workload
+
+PROFILE = ServiceProfile(name="p", timings=(BatchTiming(batch_size=1, mean_s=0.01),))
+PLAN = Plan(profile="p", replicas=3, batch_size_max=1)
+PAUSES = Disturbances(pauses=Pauses(length_s=0.02, per_s=1.0))
+
+
+def question_of(workload: Demand) -> Question:
+    objective = LatencyObjective(limits={0.9: 0.1, 0.99: 0.2})
+    return Question(profiles=(PROFILE,), workload=workload, objective=objective, replicas_max=9)
+
+
+QUESTION = question_of(Workload(arrival_rate_rps=150.0))
+
+
+def work_of(told: list[str]) -> Any:
+    return SimpleNamespace(
+        effort=Effort(seed=5, confidence=0.9), mapper=map, judge="a judge", report=told.append
+    )
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, Any]]:
+    """What a search of that name was called with; and each question that it asks back, by `replanned`."""
+
+    def watched(name: str) -> dict[str, Any]:
+        found: dict[str, Any] = {"replanned": []}
+
+        def search(*arguments: Any, **keywords: Any) -> str:
+            found.update(arguments=arguments, keywords=keywords)
+            return "a plan"
+
+        def recommend(question: Any, *arguments: Any, **keywords: Any) -> str:
+            found["replanned"].append((question, arguments, keywords))
+            return "a recommendation"
+
+        monkeypatch.setattr(name, search)
+        monkeypatch.setattr("capacity.search.planner.recommend", recommend)
+        monkeypatch.setattr("capacity.search.tokens.recommend_tokens", recommend)
+        return found
+
+    return watched
+
+
+TROUBLE: Any = SimpleNamespace(
+    within_s=60.0,
+    replicas_min=2,
+    flags=("--trigger", "lose:1,60s"),
+    stress=lambda question, plan: ("stress", question, plan),
+    token_stress=lambda scenario, saturation: ("token stress", scenario, saturation),
+)
+
+
+def test_a_plan_is_brought_to_recover(asked: Callable[[str], dict[str, Any]]) -> None:
+    seen, told = asked("capacity.search.recovery_plan.plan_to_recover"), []
+    found: Any = SimpleNamespace(plan=PLAN)
+    assert api_recovery.plan_to_recover(QUESTION, found, TROUBLE, work_of(told)) == "a plan"
+    given, stress_of, within_s, judge, replan, report = seen["arguments"]
+    assert (given, within_s) == (found, 60.0)
+    assert stress_of(PLAN) == ("stress", QUESTION, PLAN)
+    assert (judge.seed, judge.confidence, judge.mapper) == (5, 0.9, map)
+    report("words")
+    assert told == ["words"]
+    assert seen["keywords"] == {"replicas_min": 2, "replicas_max": 9, "flags": ("--trigger", "lose:1,60s")}
+    assert replan(PLAN) == "a recommendation"
+    ((question, (by, _), keywords),) = seen["replanned"]
+    assert (question, by, keywords) == (QUESTION.for_plan(PLAN), "a judge", {"confidence": 0.9})
+
+
+def test_a_plan_of_engines_is_brought_to_recover(asked: Callable[[str], dict[str, Any]]) -> None:
+    seen = asked("capacity.search.recovery_plan.plan_to_recover")
+    engines: Any = SimpleNamespace(
+        seed=6, confidence=0.8, mapper=map, saturated=lambda scenario: ("saturated", scenario)
+    )
+    question: Any = SimpleNamespace(
+        replicas_max=7, scenario=lambda plan: ("scenario", plan), for_plan=lambda plan: ("about", plan)
+    )
+    plan: Any = "plan"
+    api_recovery.plan_engines_to_recover(question, "found", TROUBLE, engines, print)  # type: ignore[arg-type]
+    given, stress_of, within_s, judge, replan, report = seen["arguments"]
+    assert (given, within_s, report) == ("found", 60.0, print)
+    scenario = ("scenario", plan)
+    assert stress_of(plan) == ("token stress", scenario, ("saturated", scenario))
+    assert (judge.seed, judge.confidence, judge.mapper) == (6, 0.8, map)
+    assert seen["keywords"]["replicas_max"] == 7
+    replan(plan)
+    assert seen["replanned"] == [(("about", plan), (engines, print), {"with_headroom": False})]
+
+
+def test_a_plan_is_brought_to_bear_pauses(
+    monkeypatch: pytest.MonkeyPatch, asked: Callable[[str], dict[str, Any]]
+) -> None:
+    seen, judged = asked("capacity.search.disturbed_plan.plan_disturbed"), []
+
+    def simulation(**made: Any) -> Callable[..., None]:
+        return lambda *given: judged.append((made, given))
+
+    monkeypatch.setattr("simulations.disturbed.DisturbedSimulation", simulation)
+    found: Any = SimpleNamespace(plan=PLAN)
+    work = work_of([])
+    assert api_recovery.plan_disturbed(QUESTION, found, PAUSES, work) == "a plan"
+    given, question, disturbances, simulate, replan, _ = seen["arguments"]
+    assert (given, question, disturbances) == (found, QUESTION, PAUSES)
+    simulate(PLAN)
+    assert judged == [
+        (
+            {"seed": 5, "confidence": 0.9, "mapper": map},
+            (PROFILE, QUESTION.workload, PLAN, PAUSES, (0.5, 0.9, 0.99)),
+        )
+    ]
+    replan(PLAN)
+    assert seen["replanned"][0][0] == QUESTION.for_plan(PLAN)
+    assert seen["replanned"][0][2] == {"confidence": 0.9}
+
+
+def test_users_who_take_turns_have_no_pauses() -> None:
+    question = question_of(ClosedPopulation(users=3))
+    found: Any = SimpleNamespace(plan=PLAN)
+    with pytest.raises(InputError, match="--pause and --class plan for a --rate; leave out --users"):
+        api_recovery.plan_disturbed(question, found, PAUSES, work_of([]))
