@@ -30,6 +30,7 @@ RUN = LoadRun(
     },
     histogram=Histogram((0.0, 0.1, math.inf), (790.0, 10.0)),
     samples=Samples.of([2.0, 1.0], [0.1, 0.2]),
+    answered=Samples.of([1.0], [0.3], [0.5]),
     history=(Moment(1.0, users=10.0), Moment(2.0, users=50.0, rate_rps=80.0, median_s=0.015)),
     stages_s={"queue": 0.01, "compute infer": 0.005},
 )
@@ -53,6 +54,8 @@ def test_what_is_written_is_read_again() -> None:
     assert run.samples is not None
     assert run.samples.sent_s.tolist() == [1.0, 2.0]  # in the order of sending
     assert run.samples.response_s.tolist() == [0.2, 0.1]
+    assert run.answered is not None
+    assert (run.answered.response_s.tolist(), run.answered.due_s.tolist()) == ([0.3], [0.5])
     assert run.histogram is not None
     assert run.histogram.edges_s == (0.0, 0.1, math.inf)
 
@@ -98,3 +101,14 @@ def test_columns_of_single_requests_must_be_equally_long() -> None:
 
 def test_an_answer_is_one_json_object() -> None:
     assert parse_object(json.dumps(load_test_to_document(TEST)), "x", "x")["format"] == "capacity-load-test"
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_so_many_single_requests_are_kept(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two samples and one answered; the rest of the run stays."""
+    monkeypatch.setattr("capacity.formats.own_load_test.SAMPLES_MAX", most)
+    (run,) = load_test_to_document(TEST)["runs"]
+    assert ("samples" in run, "answered" in run) == (most == 2, True)
+    monkeypatch.setattr("capacity.formats.own_load_test.SAMPLES_MAX", 0)
+    (run,) = load_test_to_document(TEST)["runs"]
+    assert not {"samples", "answered"} & set(run)

@@ -1,11 +1,14 @@
 """Pages of metrics: as prometheus-client writes them, and by the shape of Triton's and Ray's."""
 
+import sys
 from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from written import load_test, only_run, refusal
+
+from capacity.errors import DependencyError
 
 TRITON = """\
 # HELP nv_inference_request_success Number of successful inference requests
@@ -207,3 +210,11 @@ def test_names_of_histograms_without_a_unit_are_cut(tmp_path: Path) -> None:
     text = RAY + f'{"z" * 300}_bucket{{le="+Inf"}} 5\n'
     (note,) = [note for note in load_test(tmp_path, text).notes if "no unit" in note]
     assert note.endswith("passed over: serve_actual_batch_size, " + "z" * 175)
+
+
+def test_what_reads_a_page_is_named_where_it_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    with pytest.raises(DependencyError, match=r"install it with pip install 'capacity-planner\[measure\]'"):
+        load_test(tmp_path, RAY)

@@ -377,6 +377,26 @@ def test_a_hundredth_of_a_bare_request_may_pass_beside_prompts(others_s: float, 
     assert rows == ([(1, 60, 0, 0, 1.0)] if kept else [])
 
 
+def test_bare_requests_read_what_those_in_flight_have() -> None:
+    """Alone, then one of longer context after it, then two together: half of what each makes, and its prompt."""
+    one = SeenRun(
+        name="bare",
+        requests=(
+            seen(10, 0.0, 1.0, *[1.0] * 100, output_tokens=101),
+            seen(1000, 200.0, 1.0, *[1.0] * 100, output_tokens=101),
+            seen(20, 400.0, 1.0, *[1.0] * 100, output_tokens=101),
+            seen(30, 400.0, 1.0, *[1.0] * 100, output_tokens=101),
+        ),
+        has_stamps=False,
+    )
+    steps = [step for step in sweep([one, SHORT, LONG], BY_HAND).steps if step.mean_s == 1.0]
+    assert [(*row(step), step.count) for step in steps] == [
+        (1, 60, 0, 0, 1.0, 100),
+        (1, 1050, 0, 0, 1.0, 100),
+        (2, 151, 0, 0, 1.0, 100),
+    ]
+
+
 def saturated(ends_s: Sequence[float], inputs: Sequence[int] = (100,), output_tokens: int = 10) -> SeenRun:
     return SeenRun(
         name="full",
@@ -416,3 +436,11 @@ def test_a_saturated_run_counts_from_the_end_of_its_first_wave_to_the_begin_of_i
 def test_a_saturated_run_that_tells_nothing_is_refused(run: SeenRun, said: str) -> None:
     with pytest.raises(InputError, match=said):
         saturation_check(run, BY_HAND, 110)
+
+
+def test_a_run_has_a_limited_number_of_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("capacity.profile.llm_runs.REQUESTS_MAX", 3)
+    two = SHORT.requests * 2
+    assert len(SeenRun(name="run", requests=two, others_s=((0.0, 1.0),)).requests) == 2
+    with pytest.raises(InputError, match="run has more than 3 requests; send fewer"):
+        SeenRun(name="run", requests=two, others_s=((0.0, 1.0), (0.0, 1.0)))

@@ -9,6 +9,7 @@ import pytest
 from capacity.errors import CapacityError
 from capacity.traffic.lengths import (
     LengthRows,
+    bundled_lengths,
     has_lengths,
     parse_lengths,
     read_lengths,
@@ -276,3 +277,11 @@ def test_the_ends_of_what_a_law_may_be() -> None:
     ):  # fmt: skip
         with pytest.raises(CapacityError, match=re.escape(said)):
             parse_lengths(text)
+
+
+def test_bundled_lengths_are_read_by_their_name() -> None:
+    for name in bundled_lengths():
+        found = parse_lengths(name)
+        assert isinstance(found, LengthRows)
+        assert found.name == name
+        assert len(found.input_tokens) > 1000

@@ -312,3 +312,8 @@ def test_more_rows_than_can_be_read_are_refused(tmp_path, monkeypatch):
     assert len(trace_of(tmp_path, "0\n1\n2\n3\n").instants_s) == 4  # a header would count too
     with pytest.raises(InputError, match=r"t.csv has more than 3 rows; cut it to 3 arrivals"):
         trace_of(tmp_path, "0\n1\n2\n3\n4\n")
+
+
+def test_a_trace_needs_its_file_in_the_same_word():
+    with pytest.raises(InputError, match="^'trace' needs a file, in the same word: trace:FILE$"):
+        parse_arrivals("trace")
