@@ -209,11 +209,11 @@ def test_attributes_of_all_kinds_are_part_of_a_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("more", [0, 1])
 def test_two_thousand_buckets_are_read(tmp_path: Path, more: int) -> None:
-    """Of scale 10, where 1000 of them double."""
+    """Of scale 10, where 1024 of them double."""
     one = exponential(
         scale=10,
         count=str(2001 + more),
-        sum=4000.0,
+        sum=sum(2.0 ** ((at + 0.5) / 1024) for at in range(2000 + more)),
         positive={"offset": 0, "bucketCounts": ["1"] * (2000 + more)},
     )
     content = histogram(2, one, kind="exponentialHistogram")

@@ -393,7 +393,8 @@ def test_bare_requests_read_what_those_in_flight_have() -> None:
     assert [(*row(step), step.count) for step in steps] == [
         (1, 60, 0, 0, 1.0, 100),
         (1, 1050, 0, 0, 1.0, 100),
-        (2, 151, 0, 0, 1.0, 100),
+        (2, 151, 0, 0, 1.0, 50),
+        (2, 151, 0, 0, 1.0, 50),
     ]
 
 
