@@ -398,6 +398,84 @@ def test_bare_requests_read_what_those_in_flight_have() -> None:
     ]
 
 
+@pytest.mark.parametrize(("share", "kept"), [(0.0999, True), (0.1001, False)])
+def test_a_tenth_of_a_bare_request_may_have_company(share: float, kept: bool) -> None:
+    """A mean square off one request of a tenth; the other comes late, and waits for nothing."""
+    other = seen(10, 101.0 - 100.0 * share, 0.0, *[2.0] * 100, output_tokens=101)
+    run = SeenRun(
+        name="bare",
+        requests=(seen(10, 0.0, 1.0, *[1.0] * 100, output_tokens=101), other),
+        has_stamps=False,
+    )
+    steps = [step for step in sweep([run, SHORT, LONG], BY_HAND).steps if step.mean_s == 1.0]
+    assert bool(steps) is kept
+    assert all(step.decode_requests == 1 for step in steps)
+
+
+@pytest.mark.parametrize(
+    ("steps", "parts"),
+    [(16, [8, 8]), (18, [8, 8]), (19, [8, 8, 3]), (31, [8, 8, 8, 7]), (40, [10] * 4), (42, [11, 11, 11, 9])],
+)
+def test_steps_of_a_run_are_parted_in_four_of_eight_at_least(steps: int, parts: list[int]) -> None:
+    """By what they read; two steps alone say nothing."""
+    run = SeenRun(name="run", requests=(seen(10, 0.0, 0.5, *[0.5] * steps),))
+    rows = [step for step in sweep([run, SHORT, LONG], BY_HAND).steps if step.mean_s == 0.5]
+    assert [step.count for step in rows if step.decode_requests] == parts
+    assert rows[0].decode_kv_tokens == round(11 + (parts[0] - 1) / 2)
+
+
+@pytest.mark.parametrize(("part", "is_counted"), [(99, False), (100, True)])
+def test_a_hundred_steps_tell_their_p99(part: int, is_counted: bool) -> None:
+    """Of each part the first step takes 2 s and the others 1 s."""
+    gaps_s = [2.0 if at % part == 0 else 1.0 for at in range(4 * part)]
+    run = SeenRun(name="run", requests=(seen(10, 0.0, 0.5, *gaps_s),))
+    rows = [step for step in sweep([run, SHORT, LONG], BY_HAND).steps if step.mean_s > 1.0]
+    assert [step.count for step in rows] == [part] * 4
+    counted_s = float(np.quantile(gaps_s[:part], 0.99))
+    told_s = counted_s if is_counted else 1.0 + 2.326 * statistics.stdev(gaps_s[:part])
+    assert [step.p99_s for step in rows] == pytest.approx([told_s] * 4)
+    assert [step.p50_s for step in rows] == pytest.approx([1.0] * 4)
+
+
+@pytest.mark.parametrize(("earlier", "is_told"), [(98, True), (97, False), (100, True), (101, False)])
+def test_a_prompt_near_where_a_pass_ends_stands_for_the_earlier_ones(earlier: int, is_told: bool) -> None:
+    """Passes are of 100 tokens, and the prompt of 150 has 50 in its second."""
+    prompts = SeenRun(name="prompts", requests=(seen(earlier, 0.0, 0.5), seen(150, 9.0, 0.9)))
+    short = replace(SHORT, requests=(seen(10, 0.0, 0.16, *[0.12] * 5),))
+    long = replace(LONG, requests=(seen(60, 0.0, 0.34, *[0.2] * 5),))
+    rows = [step for step in sweep([short, long, prompts], BY_HAND).steps if step.prefill_kv_tokens == 100]
+    assert [row(step)[2:] for step in rows if step.prefill_tokens == 50] == (
+        [pytest.approx((50, 100, 0.4))] if is_told else []
+    )
+
+
+@pytest.mark.parametrize(("longest_s", "kept"), [(0.4, 3), (0.41, 2)])
+def test_a_prompt_of_twice_the_median_is_no_stall(longest_s: float, kept: int) -> None:
+    waits_s = (0.2, 0.2, longest_s)
+    requests = tuple(seen(50, 10.0 * at, wait_s) for at, wait_s in enumerate(waits_s))
+    found = sweep([SHORT, LONG, SeenRun(name="prompts", requests=requests)], BY_HAND)
+    (step,) = [step for step in found.steps if step.prefill_tokens == 50]
+    assert step.count == kept
+
+
+@pytest.mark.parametrize(("clients", "median_s"), [(16, 0.005), (17, 0.05), (33, 0.01)])
+def test_sixteen_at_most_are_asked_when_a_step_ended(clients: int, median_s: float) -> None:
+    """Every second client hears of the third token the later; of 17 these are asked, of 33 every third."""
+
+    def late_s(at: int) -> float:
+        return 0.01 * (at // 2 + 1) if at % 2 == 0 else 0.0
+
+    requests = tuple(
+        seen(10, 0.0, 1.0, 1.0, 1.0 + late_s(at), 1.0 - late_s(at), 1.0) for at in range(clients)
+    )
+    run = SeenRun(name="run", requests=requests)
+    settings = replace(BY_HAND, sequences_max=64, request_overhead_s=0.0)
+    (step,) = [one for one in sweep([run, SHORT, LONG], settings).steps if one.decode_requests == clients]
+    assert step.p99_s is not None
+    spread_s = statistics.stdev([1.0, 1.0 + median_s, 1.0 - median_s, 1.0])
+    assert step.p99_s == pytest.approx(1.0 + 2.326 * spread_s)
+
+
 def saturated(ends_s: Sequence[float], inputs: Sequence[int] = (100,), output_tokens: int = 10) -> SeenRun:
     return SeenRun(
         name="full",
