@@ -138,6 +138,7 @@ def test_a_profile_reads_slowdowns_or_a_sweep() -> None:
     [
         ({"contention_slowdowns": 2}, "p.json: contention_slowdowns must be a list"),
         ({"contention_slowdowns": []}, "contention_slowdowns must be a list of 1 to 1000"),
+        ({"contention_slowdowns": [1] * 1001}, "contention_slowdowns must be a list of 1 to 1000"),
         ({"contention_slowdowns": [1, "2"]}, r"contention_slowdowns\[1\] must be a number, got '2'"),
         ({"contention_slowdowns": [2, 3]}, "p.json: the first slowdown must be 1"),
         ({"contention_throughputs_rps": [[1, 5]]}, "needs 1 and at least one more"),

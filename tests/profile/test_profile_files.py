@@ -623,6 +623,26 @@ def test_json_and_csv_of_the_same_figures_are_the_same_profile() -> None:
     assert json_profile({"name": "t", "timings": timings}) == csv_profile(SUMMARY)
 
 
+@pytest.mark.parametrize(
+    ("timings", "column"),
+    [
+        ([{"mean_ms": 3}, {"mean_ms": 4}], "mean_ms"),
+        ([{"samples_us": [900]}, {"samples_us": [950]}], "samples_us"),
+        ([{"mean_us": 900, "p99_ms": 1}, {"mean_us": 950}], "mean_us"),
+        ([{"mean_ms": 3}, {"mean_us": 4000}], None),
+        ([{"mean_ms": 3}, {"samples_ms": [4]}], None),
+        ([{"mean_s": 3}], None),
+        ([{"samples_s": [3]}], None),
+    ],
+)
+def test_the_key_of_all_times_is_kept_unless_it_is_of_seconds(
+    timings: list[dict[str, Any]], column: str | None
+) -> None:
+    sized = [{"batch_size": at, **one} for at, one in enumerate(timings, start=1)]
+    assert json_profile(document(timings=sized)).timings_column == column
+    assert json_profile(document(timings=sized, timings_column="mine")).timings_column == "mine"
+
+
 # ---- finding and reading files --------------------------------------------------------------
 
 
