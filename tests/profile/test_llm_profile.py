@@ -189,6 +189,30 @@ def test_a_csv_of_steps_is_a_profile_with_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("rows", "limits", "kv_tokens"),
+    [
+        (("0.01,0,0,0,1,1", "0.02,1,1,0,0,0"), (1, 1, 1), 32),  # two blocks at least
+        (
+            ("0.01,0,0,0,1,20", "0.02,1,5,9,0,0", "0.03,1,7,4,2,30"),
+            (1, 5, 20),
+            41,
+        ),  # mixed ones reach no further
+        (("0.01,0,0,0,3,30", "0.02,1,5,19,0,0"), (3, 5, 19), 32),
+    ],
+)
+def test_a_csv_of_steps_allows_what_its_rows_reach(
+    tmp_path: Path, rows: tuple[str, ...], limits: tuple[int, int, int], kv_tokens: int
+) -> None:
+    path = tmp_path / "steps.csv"
+    path.write_text("\n".join([HEADER, *rows]))
+    profile = load_any(path)
+    assert isinstance(profile, LlmProfile)
+    found = profile.limits_measured
+    assert (found.sequences_max, found.batched_tokens_max, found.context_tokens_max) == limits
+    assert profile.kv.tokens == kv_tokens
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         (f"{HEADER}\n0.01,0,0,0,1\n", "line 2: 5 cells for 6 columns"),

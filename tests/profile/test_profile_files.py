@@ -780,3 +780,9 @@ def test_a_profile_comes_on_stdin(text: str) -> None:
     command = [sys.executable, "-c", "import capacity as cap; print(cap.load_profile('-').batch_size_max)"]
     done = subprocess.run(command, input=text, capture_output=True, text=True, cwd=ROOT, check=True)
     assert int(done.stdout) == (8 if text.startswith("batch") else 2)
+
+
+def test_a_profile_of_another_suffix_is_read_as_a_csv(tmp_path: Path) -> None:
+    for name in ("t.txt", "t.dat"):
+        (tmp_path / name).write_text(SUMMARY)
+        assert read_profile(tmp_path / name).name == "t"

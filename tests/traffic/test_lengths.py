@@ -57,6 +57,12 @@ def test_a_cut_law_has_no_request_beyond_the_cut() -> None:
     assert lengths.context_max == 1000
 
 
+def test_input_and_output_of_laws_are_independent() -> None:
+    lengths = parse_lengths("input=gamma:mean=500,cv=0.5;output=geometric:mean=200")
+    given, got = lengths.draw(UNIFORMS)
+    assert abs(np.corrcoef(given, got)[0, 1]) < 4.0 / np.sqrt(len(UNIFORMS))
+
+
 def test_a_trace_is_sorted_with_its_lengths(tmp_path: Path) -> None:
     path = tmp_path / "trace.csv"
     path.write_text("t_s,input_tokens,output_tokens,more\n2,30,3,x\n0,10,1,x\n1,20,2,x\n")
