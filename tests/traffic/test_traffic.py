@@ -34,7 +34,11 @@ def trace_of(tmp_path, text: str) -> TraceArrivals:
 def test_names():
     assert parse_arrivals("poisson") == PoissonArrivals()
     assert parse_arrivals("deterministic") == DeterministicArrivals()
-    assert parse_arrivals("gamma:cv=0.5") == GammaArrivals(cv=0.5)
+    for cv in (0.01, 0.5, 20.0):
+        assert parse_arrivals(f"gamma:cv={cv}") == GammaArrivals(cv=cv)
+    for cv in (0.009, 20.01):
+        with pytest.raises(InputError, match=rf"cv of gamma arrivals must be from 0\.01 to 20, got {cv}"):
+            parse_arrivals(f"gamma:cv={cv}")
 
 
 # ---- Bursts ---------------------------------------------------------------------------------
