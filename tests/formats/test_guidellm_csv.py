@@ -114,3 +114,7 @@ def test_the_strategy_says_what_the_loop_was(
 )
 def test_what_cannot_be_is_refused(tmp_path: Path, text: str, said: str) -> None:
     assert said in refusal(tmp_path, text)
+
+
+def test_a_long_strategy_is_cut_in_the_name(tmp_path: Path) -> None:
+    assert only_run(tmp_path, written(columns("x" * 81))).name == "x" * 80

@@ -187,8 +187,8 @@ def test_a_summary_may_have_quantiles_alone(tmp_path: Path) -> None:
         (summary('{quantile="0.9"} -1'), "x_ms has a quantile that is no duration"),
         (summary('{quantile="0.9"} +Inf'), "x_ms has a quantile that is no duration"),
         (summary('{quantile="a"} 1'), "x_ms has a quantile that is no number"),
-        (f'# TYPE a summary\n{"y" * 90}_ms{{quantile="a"}} 1\n', f"{'y' * 80} has a quantile"),
-        (f'# TYPE a histogram\n{"y" * 90}_ms_bucket{{le="a"}} 1\n', f"{'y' * 80} has a bucket"),
+        (f'# TYPE a summary\n{"y" * 90}_ms{{quantile="a"}} 1\n', f": {'y' * 80} has a quantile"),
+        (f'# TYPE a histogram\n{"y" * 90}_ms_bucket{{le="a"}} 1\n', f": {'y' * 80} has a bucket"),
         (HEAD + "x" * 8191 + " 1\n", "has a line of 8193 characters"),
         (HEAD + "x" * 8190 + " 1\n", "counts no request"),
         (PLAIN.replace(" 20", " 0"), "counts no request"),
@@ -218,3 +218,9 @@ def test_what_reads_a_page_is_named_where_it_is_missing(
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     with pytest.raises(DependencyError, match=r"install it with pip install 'capacity-planner\[measure\]'"):
         load_test(tmp_path, RAY)
+
+
+def test_of_a_reason_the_begin_is_told(tmp_path: Path) -> None:
+    said = refusal(tmp_path, HEAD + "x " + "z" * 200 + "\n")
+    reason = said.partition("text format (")[2].partition("); save")[0]
+    assert len(reason) == 120

@@ -458,6 +458,15 @@ def test_a_prompt_of_twice_the_median_is_no_stall(longest_s: float, kept: int) -
     assert step.count == kept
 
 
+def test_five_lengths_at_most_are_named_that_could_not_be_taken_apart() -> None:
+    lengths = (150, 250, 350, 450, 550, 650)
+    prompts = tuple(seen(tokens, 10.0 * at, 1.0 + tokens) for at, tokens in enumerate(lengths))
+    short, long = replace(SHORT, requests=SHORT.requests), seen(60, 0.0, 0.34, *[0.2] * 5)
+    runs = [short, replace(LONG, requests=(long,)), *(SeenRun(name="p", requests=(one,)) for one in prompts)]
+    told = sweep(runs, BY_HAND).source["left_out"]
+    assert told.startswith("prompts of 150, 250, 350, 450, 550 tokens, of whose several passes")
+
+
 @pytest.mark.parametrize(("clients", "median_s"), [(16, 0.005), (17, 0.05), (33, 0.01)])
 def test_sixteen_at_most_are_asked_when_a_step_ended(clients: int, median_s: float) -> None:
     """Every second client hears of the third token the later; of 17 these are asked, of 33 every third."""
