@@ -224,3 +224,11 @@ def test_of_a_reason_the_begin_is_told(tmp_path: Path) -> None:
     said = refusal(tmp_path, HEAD + "x " + "z" * 200 + "\n")
     reason = said.partition("text format (")[2].partition("); save")[0]
     assert len(reason) == 120
+
+
+def test_other_metrics_of_the_same_name_are_no_sum(tmp_path: Path) -> None:
+    """Such as a count of all and when counting began, before the sum and after it."""
+    name, labels = "ray_serve_deployment_processing_latency_ms", '{deployment="d"}'
+    others = "".join(f"{name}_{part}{labels} 999\n" for part in ("total", "created", "max"))
+    for text in (others + RAY, RAY + others):
+        assert only_run(tmp_path, text).mean_s == pytest.approx(0.015)
