@@ -193,6 +193,31 @@ def test_percentiles_must_rise_and_allow_for_the_mean(
     assert (one.belief, words in one.message) == (belief, True), one.message
 
 
+@pytest.mark.parametrize(
+    ("mean_ms", "others", "belief"),
+    [
+        # From 10 ms for half of them and 40 ms for a quarter, to 10, 40 and 100 ms for a quarter, half, a quarter.
+        (15.0, {}, Belief.HOLDS),
+        (14.99, {}, Belief.BROKEN),
+        (47.5, {}, Belief.HOLDS),
+        (47.51, {}, Belief.BROKEN),
+        (14.99, {"resolution_s": 0.02 * MS}, Belief.HOLDS),
+        (47.51, {"resolution_s": 0.02 * MS}, Belief.HOLDS),
+        # A percentile is one of a thousand requests: the next may be 100 ms longer, which is 0.1 ms of the mean.
+        (14.91, {"succeeded": 1000}, Belief.HOLDS),
+        (14.89, {"succeeded": 1000}, Belief.BROKEN),
+        (47.59, {"succeeded": 1000}, Belief.HOLDS),
+        (47.61, {"succeeded": 1000}, Belief.BROKEN),
+        (47.51, {"max_s": None}, Belief.HOLDS),
+    ],
+)
+def test_a_mean_lies_between_those_that_percentiles_allow(
+    mean_ms: float, others: dict[str, Any], belief: Belief
+) -> None:
+    given = {"mean_s": mean_ms * MS, "max_s": 100 * MS, "quantiles_s": exactly(p25=10, p75=40)}
+    assert found("percentiles", **{"succeeded": None, **given, **others}).belief is belief
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_percentiles_of_real_samples_always_allow_for_their_mean(seed: int) -> None:
     generator = np.random.default_rng(seed)
