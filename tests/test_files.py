@@ -109,6 +109,11 @@ def test_numbers_beyond_all_bounds_are_refused_wherever_they_stand(number: str) 
         parse_object(f'{{"b": [0, {{"c": {number}}}]}}', "a.json", "an object")
 
 
+def test_whole_numbers_have_a_hundred_digits_at_most() -> None:
+    most = 10**100 - 1
+    assert parse_list(f"[{most}, {-most}]", "a.json", "a list") == [most, -most]
+
+
 def test_lists_are_of_limited_length() -> None:
     ones = ",".join("1" * (ROWS_MAX + 1))
     with pytest.raises(InputError, match=r"^a\.json: b must be a list, of 1000000 at most$"):
