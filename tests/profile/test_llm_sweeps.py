@@ -353,6 +353,14 @@ def test_two_that_decode_together_read_what_both_have() -> None:
     assert step.count == 3
 
 
+def test_after_another_s_visit_a_request_reads_what_it_has_by_then() -> None:
+    """Of 40 steps one reads 11 to 40 tokens, and after the visit of a short one 43 to 50."""
+    run = SeenRun(name="run", requests=(seen(10, 0.0, 1.0, *[1.0] * 40), seen(10, 31.0, 0.5, 1.0)))
+    rows = [step for step in sweep([run, SHORT, LONG], BY_HAND).steps if step.mean_s == 1.0]
+    alone = [(one.decode_kv_tokens, one.count) for one in rows if one.decode_requests == 1]
+    assert alone == [(16, 10), (26, 10), (36, 10), (46, 8)]
+
+
 @pytest.mark.parametrize(("longer", "is_told"), [(49, True), (48, False)])
 def test_contexts_four_times_as_long_tell_what_reading_takes(longer: int, is_told: bool) -> None:
     """The short ones read 13 tokens on average, and 4 times 13 is 52."""
@@ -447,6 +455,26 @@ def test_a_prompt_near_where_a_pass_ends_stands_for_the_earlier_ones(earlier: in
     assert [row(step)[2:] for step in rows if step.prefill_tokens == 50] == (
         [pytest.approx((50, 100, 0.4))] if is_told else []
     )
+
+
+def test_neighbours_are_gathered_where_there_are_more_lengths_than_a_table_keeps() -> None:
+    """Of 66 prompts, of 1 to 64, 10 and 100 tokens, 32 parts in order, and the longest by itself."""
+    prompts = tuple(seen(n, 10.0 * n, 0.2 + 0.001 * n) for n in range(1, 65))
+    short = SeenRun(name="short", requests=(seen(10, 0.0, 0.21, *[0.12] * 5),))
+    long = SeenRun(name="long", requests=(seen(100, 0.0, 0.3, *[0.2] * 5),))
+    settings = replace(BY_HAND, request_overhead_s=0.0)
+    found = sweep([short, long, SeenRun(name="prompts", requests=prompts)], settings)
+    rows = {step.prefill_tokens: (step.count, step.mean_s) for step in found.steps if step.prefill_tokens}
+    pairs = {n: (2, pytest.approx(0.2005 + 0.001 * n)) for n in range(12, 64, 2)}
+    assert rows == {
+        2: (3, pytest.approx(0.202)),
+        5: (3, pytest.approx(0.205)),
+        8: (2, pytest.approx(0.2075)),
+        10: (4, pytest.approx(0.21)),  # 9 and 10, and 10 and 11
+        **pairs,
+        82: (2, pytest.approx(0.282)),
+        100: (1, pytest.approx(0.3)),
+    }
 
 
 @pytest.mark.parametrize(("longest_s", "kept"), [(0.4, 3), (0.41, 2)])
