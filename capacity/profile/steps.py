@@ -263,7 +263,7 @@ def _fitted(places: list[tuple[float, float]], steps: Sequence[StepTiming]) -> t
     solution, _ = nnls(columns / scale * root[:, None], np.array([s.mean_s for s in steps]) * root)
     solution = solution / scale
     values, slope = np.cumsum(solution[:-1]), solution[-1]
-    ends = np.array([0.0, float(second.max())]) if second.max() > 0.0 else np.zeros(1)
+    ends = np.array([0.0, float(second.max())])  # above 0: of one second coordinate any places form a grid
     return nodes, ends, values[:, None] + slope * nodes[:, None] * ends[None, :]
 
 
