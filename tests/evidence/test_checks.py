@@ -168,6 +168,9 @@ def test_a_tool_that_fills_in_is_never_passed_over() -> None:
         for more in (2, 10)
     )
     assert (few.belief, many.belief) == (Belief.HOLDS, Belief.DOUBTFUL)
+    median = {"is_corrected": True, "quantiles_s": exactly(p50=38), "succeeded": 1000}
+    less, more = (found("coordinated-omission", counted=count, **median) for count in (1140, 1145))
+    assert (less.belief, more.belief) == (Belief.HOLDS, Belief.DOUBTFUL)  # an eighth
     assert found("coordinated-omission", is_corrected=True, users=None).belief is Belief.UNKNOWN
 
 
