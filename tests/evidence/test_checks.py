@@ -317,6 +317,25 @@ def test_a_single_percentile_may_meet_an_average_by_chance() -> None:
     assert one.belief is Belief.DOUBTFUL
 
 
+def test_only_percentiles_of_all_parts_from_the_median_on_are_compared() -> None:
+    """P99 of one part is not known; P25 and the maximum of all would be averages."""
+    values_ms = {
+        "fast": {"p25": 10, "p50": 50, "p90": 80, "p99": 100, "p100": 100},
+        "slow": {"p25": 30, "p50": 170, "p90": 240, "p100": 300},
+        "all": {"p25": 20, "p50": 60, "p90": 200, "p99": 900, "p100": 200},
+    }
+    runs = tuple(
+        run_of(name=name, succeeded=1000, mean_s=None, max_s=None, quantiles_s=exactly(**values))
+        for name, values in values_ms.items()
+    )
+    (one,) = [
+        one
+        for one in audit_findings(LoadTest(tool="x", name="x", runs=runs, whole="all"))
+        if one.check == "averages"
+    ]
+    assert one.belief is Belief.HOLDS
+
+
 def test_users_belong_to_all_endpoints_together() -> None:
     names = ("GET /", "all", "login")  # a part's name may come before or after that of the whole
     runs = tuple(run_of(name=name) for name in names)
