@@ -2,7 +2,9 @@
 
 import json
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from capacity.errors import InputError
@@ -103,12 +105,15 @@ def test_an_answer_is_one_json_object() -> None:
     assert parse_object(json.dumps(load_test_to_document(TEST)), "x", "x")["format"] == "capacity-load-test"
 
 
-@pytest.mark.parametrize("most", [1, 2])
-def test_so_many_single_requests_are_kept(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of two samples and one answered; the rest of the run stays."""
-    monkeypatch.setattr("capacity.formats.own_load_test.SAMPLES_MAX", most)
-    (run,) = load_test_to_document(TEST)["runs"]
-    assert ("samples" in run, "answered" in run) == (most == 2, True)
-    monkeypatch.setattr("capacity.formats.own_load_test.SAMPLES_MAX", 0)
-    (run,) = load_test_to_document(TEST)["runs"]
-    assert not {"samples", "answered"} & set(run)
+@pytest.mark.parametrize(("count", "is_kept"), [(200_000, True), (200_001, False)])
+def test_two_hundred_thousand_single_requests_are_kept(count: int, is_kept: bool) -> None:
+    """The rest of the run stays."""
+    many = Samples.of(np.zeros(count), np.zeros(count))
+    for samples, answered in ((many, RUN.answered), (RUN.samples, many)):
+        one = replace(RUN, samples=samples, answered=answered)
+        (run,) = load_test_to_document(replace(TEST, runs=(one,)))["runs"]
+        assert ("samples" in run, "answered" in run) == (
+            is_kept or samples is not many,
+            is_kept or answered is not many,
+        )
+        assert run["name"] == RUN.name

@@ -230,5 +230,6 @@ def test_other_metrics_of_the_same_name_are_no_sum(tmp_path: Path) -> None:
     """Such as a count of all and when counting began, before the sum and after it."""
     name, labels = "ray_serve_deployment_processing_latency_ms", '{deployment="d"}'
     others = "".join(f"{name}_{part}{labels} 999\n" for part in ("total", "created", "max"))
+    others += "".join(f'{name}_{part}{{deployment="d",le="10.0"}} 999\n' for part in ("age", "max"))
     for text in (others + RAY, RAY + others):
         assert only_run(tmp_path, text).mean_s == pytest.approx(0.015)
