@@ -156,6 +156,19 @@ def test_what_triton_does_not_count_is_not_told(tmp_path: Path) -> None:
     assert (executed.batch_size, executed.batch_size_mean, executed.batch_mean_s) == (1, 2.5, None)
 
 
+def test_a_single_request_of_triton_has_its_times(tmp_path: Path) -> None:
+    counters = {"request_success": 1, "request_duration_us": 5000, "queue_duration_us": 1000,
+                "compute_infer_duration_us": 3000, "count": 1, "exec_count": 1}  # fmt: skip
+    text = "# TYPE nv_inference_count counter\n"
+    run = only_run(
+        tmp_path,
+        text + "".join(f'nv_inference_{name}{{model="m"}} {one}\n' for name, one in counters.items()),
+    )
+    assert (run.succeeded, run.batch_size, run.batch_size_mean) == (1, 1, 1.0)
+    assert (run.mean_s, run.batch_mean_s) == pytest.approx((0.005, 0.003))
+    assert run.stages_s == pytest.approx({"queue": 0.001, "compute infer": 0.003})
+
+
 def test_what_a_cache_answered_alone_has_no_stage_but_its_queue(tmp_path: Path) -> None:
     cached = (
         PLAIN
