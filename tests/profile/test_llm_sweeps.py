@@ -226,6 +226,8 @@ def test_a_client_that_stalls_is_left_out_and_counted(runs: dict[str, SeenRun], 
         ([0.1, 0.1], 3, (0.1, 0.1)),
         ([0.001, 0.1, 0.1], 3, (0.101, 0.1)),
         ([0.1, 0.1, 0.001], 3, (0.1, 0.101)),
+        ([0.1, 0.1, 0.1, 0.001], 4, (0.1, 0.1, 0.101)),
+        ([0.001, 0.1, 0.001, 0.1, 0.1], 4, (0.101, 0.101, 0.1)),
         ([0.1], 3, ()),  # a chunk had two tokens
         ([0.1, 0.1, 0.1], 3, ()),  # a chunk had none, and nobody knows which
         ([], 1, ()),

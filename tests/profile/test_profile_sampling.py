@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
+from statistics import NormalDist, stdev
 
 import numpy as np
 import pytest
@@ -52,6 +53,18 @@ def test_the_error_of_a_floor_is_that_of_a_sample_median() -> None:
     (doubt,) = floor_doubts(profile, 0.5, (1,), 1.001 * floor_s, 0.95).values()
     width = math.log(doubt.floor_s.high / floor_s)
     assert width == pytest.approx(1.96 * math.sqrt(math.pi / 2.0) * 0.15 / 20.0, rel=0.3)
+
+
+def test_the_interval_of_a_floor_is_of_two_hundred_resamples_that_are_always_the_same() -> None:
+    profile = sampled(60)
+    generator = np.random.default_rng(0)
+    logs = [math.log(resampled(profile, generator).service_floor_s(0.9, 1)) for _ in range(200)]
+    floor_s = profile.service_floor_s(0.9, 1)
+    (doubt,) = floor_doubts(profile, 0.9, (1,), 1.001 * floor_s, 0.9).values()
+    width = NormalDist().inv_cdf(0.95) * stdev(logs)
+    assert doubt.floor_s.value == floor_s
+    assert doubt.floor_s.high == pytest.approx(floor_s * math.exp(width), rel=1e-9)
+    assert doubt.floor_s.low == pytest.approx(floor_s * math.exp(-width), rel=1e-9)
 
 
 def test_so_many_more_batches_settle_it() -> None:
