@@ -132,6 +132,7 @@ def test_a_gauge_of_one_point_or_below_zero_is_no_run(tmp_path: Path, values: tu
         (answer("vector", at_once(bucket("1", 3, metric=""))), "rate() and sum() drop the name"),
         (answer("matrix", bucket("0.1", 1, 2)), 'has no bucket le="+Inf"'),
         (answer("matrix", bucket("1", 1, float("nan")), bucket("+Inf", 1, 2)), "is no count"),
+        (answer("matrix", bucket("1", -0.5, 1), bucket("+Inf", 1, 2)), "is no count"),
         (answer("matrix", bucket("1", 3, 9), bucket("+Inf", 3, 4)), "must not fall"),
         (answer("matrix", bucket("x", 1, 2)), "must be a number as a text, got 'x'"),
         (answer("matrix", bucket("1", 1), bucket("+Inf", 1, 2)), "one instant at which all of its buckets"),

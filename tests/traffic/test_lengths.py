@@ -200,6 +200,13 @@ def test_times_and_lengths_by_other_names(
     assert (lengths.input_tokens, lengths.output_tokens) == ((30, 10), (2, 1))
 
 
+def test_of_two_columns_of_times_the_first_counts(tmp_path: Path) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_text("t_ms,input_tokens,t_s,output_tokens\n0,1,7,1\n2000,1,9000,1\n")
+    arrivals, _ = read_token_trace(path)
+    assert arrivals.instants_s == (0.0, 2.0)
+
+
 def test_a_trace_without_times_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "trace.csv"
     path.write_text("input_tokens,output_tokens\n1,2\n")
@@ -218,6 +225,7 @@ def test_a_trace_without_times_is_refused(tmp_path: Path) -> None:
     ("columns", "said"),
     [
         (((), ()), "mine has no lengths; give input_tokens and output_tokens for each request"),
+        (((1, 2), (1,)), "mine has no lengths; give input_tokens and output_tokens for each request"),
         (((1,), (1, 2)), "mine has no lengths; give input_tokens and output_tokens for each request"),
         (((1, 0), (1, 2)), "mine has a request of 0 input tokens; each has at least one"),
         (((1, 2), (1, -2)), "mine has a request of -2 output tokens; each has at least one"),
