@@ -1,12 +1,27 @@
 """JSON as types: what does not fit is told by its path, what stands there, and what may."""
 
+import socket
+import sys
+import tempfile
 from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
 from capacity.errors import DomainError, InputError
-from capacity.files import ROWS_MAX, Line, parse_object, read_as
+from capacity.files import (
+    ROWS_MAX,
+    Line,
+    check_target,
+    holds,
+    parse_list,
+    parse_object,
+    read_as,
+    read_text,
+    versions,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +71,12 @@ def test_a_document_is_the_noun() -> None:
         ({"name": "a\nb"}, "street[2].name must be a text of one line, 500 characters at most"),
         ({"heights_m": {"tall": {"seats": 1}}}, "street[2].heights_m: each key must be a number, got 'tall'"),
         ({"heights_m": {"2": {"x\x1b": 1}}}, "street[2].heights_m.2 has no key seats"),
+        ({"heights_m": {"2": {"seats": 1, "x": 1}}}, "street[2].heights_m.2 has an unknown key 'x'; known keys are height_m, seats"),
+        ({"rooms": [{"seats": 1, "y" * 50: 1}]}, f"street[2].rooms[0] has an unknown key {'y' * 40!r}; known keys are height_m, seats"),
+        ({"kind": "b" * 100}, f"street[2].kind must be one of hall, school, got '{'b' * 79}"),
         ({"extra": 1}, "street[2] has an unknown key 'extra'; known keys are heights_m, kind, name, rooms"),
     ],
-    ids=range(16),
+    ids=range(19),
 )  # fmt: skip
 def test_what_does_not_fit_is_told_by_its_path(changed: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError) as caught:
@@ -74,12 +92,15 @@ def test_of_a_whole_file_paths_begin_within() -> None:
     assert read_as(House, {**GOOD, "more": 1}, ignore_extra=True).kind == "hall"
 
 
-def test_what_is_nested_too_deeply_is_refused() -> None:
+@pytest.mark.parametrize("depth", [300, 100_000])
+def test_what_is_nested_too_deeply_is_refused(depth: int) -> None:
+    """Too deep for pydantic, and for the JSON that it is given."""
     deep: list[Any] = []
-    for _ in range(300):
+    for _ in range(depth):
         deep = [deep]
-    with pytest.raises(InputError, match="nested too deeply"):
-        read_as(House, {**GOOD, "rooms": deep})
+    for where, named in (("street", "street" if depth > 300 else "the file"), ("", "the file")):
+        with pytest.raises(InputError, match=f"^{named} is nested too deeply$"):
+            read_as(House, {**GOOD, "rooms": deep}, where)
 
 
 @pytest.mark.parametrize("number", ["1e999", "-1e999", "1" + "0" * 100, "-1" + "0" * 100])
@@ -88,8 +109,73 @@ def test_numbers_beyond_all_bounds_are_refused_wherever_they_stand(number: str) 
         parse_object(f'{{"b": [0, {{"c": {number}}}]}}', "a.json", "an object")
 
 
+def test_whole_numbers_have_a_hundred_digits_at_most() -> None:
+    most = 10**100 - 1
+    assert parse_list(f"[{most}, {-most}]", "a.json", "a list") == [most, -most]
+
+
 def test_lists_are_of_limited_length() -> None:
     ones = ",".join("1" * (ROWS_MAX + 1))
     with pytest.raises(InputError, match=r"^a\.json: b must be a list, of 1000000 at most$"):
         parse_object(f'{{"b": [{ones}]}}', "a.json", "an object")
     assert len(parse_object(f'{{"b": [{ones[2:]}]}}', "a.json", "an object")["b"]) == ROWS_MAX
+
+
+def test_a_list_is_no_object_and_an_object_no_list() -> None:
+    assert parse_list("[1, 2]", "a.json", "give a list") == [1, 2]
+    with pytest.raises(InputError, match=r"^a\.json: give a list$"):
+        parse_list('{"b": 1}', "a.json", "give a list")
+    with pytest.raises(InputError, match=r"^a\.json: give an object$"):
+        parse_object("[1]", "a.json", "give an object")
+
+
+def test_commas_and_brackets_count_as_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("capacity.files.VALUES_MAX", 3)
+    assert parse_list("[{}, 2]", "a.json", "a list") == [{}, 2]
+    for text in ("[{}, 2, 3]", "[{}, {}]", "[[], []]"):
+        with pytest.raises(InputError, match="has more than 3 values; keep fewer"):
+            parse_list(text, "a.json", "a list")
+
+
+def test_long_keys_are_cut_in_messages() -> None:
+    with pytest.raises(InputError, match=f"^a.json: {'k' * 40} is too large"):
+        parse_object(f'{{"{"k" * 41}": 1e999}}', "a.json", "an object")
+    with pytest.raises(InputError, match=f"^{'w' * 80} must be a whole number, got 'x'$"):
+        read_as(int, "x", "w" * 81)
+
+
+def test_a_file_of_the_largest_size_is_read_whole_and_no_larger_one(tmp_path: Path) -> None:
+    """Of a whole chunk, after which one byte more would be left unread."""
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"x" * 2**20)
+    assert len(read_text(path, bytes_max=2**20)) == 2**20
+    path.write_bytes(b"x" * (2**20 + 1))
+    assert len(read_text(path, bytes_max=2**20 + 1)) == 2**20 + 1
+    with pytest.raises(InputError, match="is larger than 1048576 bytes; keep fewer samples"):
+        read_text(path, bytes_max=2**20)
+
+
+def test_a_file_is_told_by_its_first_thousand_characters(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text("é" * 996 + "plan", encoding="utf-8")
+    assert holds(path, "plan")
+    path.write_text("é" * 997 + "plan", encoding="utf-8")
+    assert not holds(path, "plan")
+    path.write_bytes(b"plan\xff")
+    assert not holds(path, "plan")
+    assert not holds(tmp_path / "missing", "plan")
+    assert not holds(tmp_path / "nul\0", "plan")
+
+
+def test_a_socket_is_not_written_over() -> None:
+    with tempfile.TemporaryDirectory() as name, socket.socket(socket.AF_UNIX) as server:
+        server.bind(f"{name}/x.json")
+        with pytest.raises(InputError, match=r"x\.json: it is not a file; give a file name$"):
+            check_target(Path(name, "x.json"), "a plan", (".json",))
+
+
+def test_versions_are_of_all_that_computes() -> None:
+    found = versions()
+    assert list(found) == ["capacity", "numpy", "scipy", "simpy", "numba", "python"]
+    assert found["capacity"] == version("capacity-planner")
+    assert found["python"] == ".".join(map(str, sys.version_info[:3]))

@@ -16,8 +16,7 @@ from capacity.performance import Interval
 NAME = "fortio load -json"
 _KEYS = {"RequestedQPS", "ActualQPS", "ActualDuration", "DurationHistogram"}
 _NO_RATE = ("max", "-1", "0")
-_OK_STATUSES = range(200, 400)
-_OK_NAMES = ("OK", "SERVING")
+_OK = {"OK", "SERVING", *map(str, range(200, 400))}  # of HTTP, and of the health check of gRPC
 
 
 def recognises(document: Document) -> bool:
@@ -72,18 +71,13 @@ def _failed(report: Part, requests: int) -> tuple[int, tuple[str, ...]]:
         failed = report.part("ErrorsDurationHistogram").whole("Count")
     else:
         codes = report.part("RetCodes")
-        failed = sum(codes.whole(code) for code in codes.keys if not _is_good(code))
+        failed = sum(codes.whole(code) for code in codes.keys if code not in _OK)
     if not 0 <= failed <= requests:
         raise InputError(
             f"{report.where} has {failed} failures of {requests} requests; is the file complete?"
         )
     note = f"durations are of all {requests} requests, including {failed} that failed"
     return failed, (note,) if failed else ()
-
-
-def _is_good(code: str) -> bool:
-    """A status of HTTP, or of the health check of gRPC."""
-    return code in _OK_NAMES or (code.isdecimal() and code.isascii() and int(code[:6]) in _OK_STATUSES)
 
 
 def _histogram(durations: Part) -> Histogram:

@@ -72,8 +72,6 @@ class _Elements:
             self._parser.Parse(document.text.lstrip(), True)  # noqa: FBT003  (it takes no keywords)
         except expat.ExpatError as error:
             raise InputError(f"{document.name}: not valid XML ({error}); was the file cut off?") from None
-        except UnicodeEncodeError:
-            raise InputError(f"{document.name}: not valid XML; save it as UTF-8") from None
 
     def _refuse(self, *_: Any) -> None:
         raise InputError(f"{self._name} declares a document type, which JMeter never writes; remove it")

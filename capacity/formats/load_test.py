@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -119,14 +119,16 @@ class Histogram:
         Raises:
             InputError: the histogram is empty.
         """
-        wanted, seen = q * self.total, 0.0
         if not self.total:
             raise InputError("an empty histogram has no quantiles")
-        for count, (low, high) in zip(self.counts, pairwise(self.edges_s), strict=True):
-            seen += count
-            if count and seen >= wanted * (1.0 - 1e-12):
-                return Interval(value=high if high < math.inf else low, low=low, high=high)
-        return Interval(value=self.edges_s[-1], low=self.edges_s[-2], high=self.edges_s[-1])
+        seen = list(accumulate(self.counts))
+        wanted = q * seen[-1] * (1.0 - 1e-12)
+        low, high = next(
+            bucket
+            for bucket, count, so_far in zip(pairwise(self.edges_s), self.counts, seen, strict=True)
+            if count and so_far >= wanted
+        )
+        return Interval(value=high if high < math.inf else low, low=low, high=high)
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ def format_of(document: Document) -> Format:
 def _require_json(document: Document) -> None:
     """Refuse what begins as JSON and is not, by line and column; a file of several objects is told otherwise."""
     try:
-        _ = document.object if document.head.startswith("{") else document.parts
+        _ = document.object
     except InputError as error:
         if "not valid JSON" in str(error) and _SEVERAL not in str(error):
             raise InputError(f"{error}; was the file cut off? save it again") from None

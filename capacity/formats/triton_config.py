@@ -118,7 +118,7 @@ def _instances(config: "_Fields") -> tuple[int, str | None, list[str]]:
         kinds.add({"KIND_GPU": "gpu", "KIND_CPU": "cpu"}.get(kind))
         replicas += max(group.whole("count", 1), 1) * max(len(gpus), 1)
         if kind in ("KIND_GPU", "KIND_AUTO") and not gpus:
-            notes.append(f"a group of kind {printable(kind)[:20]} names no gpus; it is counted for one GPU")
+            notes.append(f"a group of kind {kind} names no gpus; it is counted for one GPU")
     return replicas, kinds.pop() if len(kinds) == 1 else None, notes
 
 
@@ -232,7 +232,7 @@ def _extension(tokens: _Tokens) -> str:
         if not word:
             raise tokens.refusal("a bracket is not closed")
         name += word
-    return f"[{name[:200]}]"
+    return f"[{name}]"
 
 
 def _values(tokens: _Tokens, depth: int) -> list[Any]:

@@ -51,7 +51,7 @@ def read_profile(document: Document) -> ServiceProfile:
             "capacity import FILE --model NAME -o profile.json, or curl "
             "HOST:8000/v2/models/MODEL/versions/VERSION/stats"
         )
-    model = models[0]
+    (model,) = models
     sizes = [part for part in model.parts("batch_stats") if part.part("compute_infer").whole("count")]
     if not sizes:
         raise InputError(

@@ -81,7 +81,7 @@ def parse_llm_csv(text: str, file_name: str, profile_name: str) -> LlmProfile:
     The KV cache holds no more than one context of the longest row until `--kv-tokens` says more.
     """
     rows = csv_rows(text, file_name, "keep fewer steps")
-    line, header = next(rows, (1, []))
+    line, header = next(rows)  # which names the durations, by which such a file is told
     columns = [name.strip() for name in header]
     _check_header(columns, f"{file_name} line {line}")
     steps = []
@@ -90,9 +90,11 @@ def parse_llm_csv(text: str, file_name: str, profile_name: str) -> LlmProfile:
         steps.append(located(where, partial(_step, columns, cells, where)))
     if not steps:
         raise InputError(f"{file_name} has no steps; give a row for each measured pass")
-    limits = LimitsMeasured(
-        sequences_max=max(1, *(step.decode_requests for step in steps)),
-        batched_tokens_max=max(1, *(step.prefill_tokens for step in steps)),
+    limits = LimitsMeasured(  # of passes of one kind, between which mixed ones are interpolated
+        sequences_max=max((step.decode_requests for step in steps if not step.prefill_tokens), default=1),
+        batched_tokens_max=max(
+            (step.prefill_tokens for step in steps if not step.decode_requests), default=1
+        ),
         context_tokens_max=max(1, *(int(max(step.context, step.past)) for step in steps)),
     )
     tokens = max(

@@ -160,9 +160,7 @@ def table_of(steps: Sequence[StepTiming]) -> StepTable:
     if not decode or not prefill:
         missing = "decoding requests alone" if not decode else "prompts alone"
         raise InputError(f"no step of {missing} was measured; a profile needs some of these")
-    requests, context, decode_s = _table(
-        [(step.decode_requests, step.context) for step in decode], decode, by_product=True
-    )
+    requests, context, decode_s = _table([(step.decode_requests, step.context) for step in decode], decode)
     tokens, past, prefill_s = _table([(step.prefill_tokens, step.past) for step in prefill], prefill)
     is_past_measured = len(past) > 1
     if not is_past_measured:
@@ -238,9 +236,7 @@ def _rising(values: Floats) -> Floats:
     return reduce(lambda kept, axis: np.maximum.accumulate(kept, axis=axis), range(values.ndim), values)
 
 
-def _table(
-    places: list[tuple[float, float]], steps: Sequence[StepTiming], *, by_product: bool = False
-) -> tuple[Floats, Floats, Floats]:
+def _table(places: list[tuple[float, float]], steps: Sequence[StepTiming]) -> tuple[Floats, Floats, Floats]:
     """Nodes of both coordinates, and durations: as measured where the places form a grid, else fitted."""
     firsts, seconds = (np.array(sorted(set(axis)), dtype=float) for axis in zip(*places, strict=True))
     total, weight = (np.zeros((len(firsts), len(seconds))) for _ in range(2))
@@ -267,7 +263,7 @@ def _fitted(places: list[tuple[float, float]], steps: Sequence[StepTiming]) -> t
     solution, _ = nnls(columns / scale * root[:, None], np.array([s.mean_s for s in steps]) * root)
     solution = solution / scale
     values, slope = np.cumsum(solution[:-1]), solution[-1]
-    ends = np.array([0.0, float(second.max())]) if second.max() > 0.0 else np.zeros(1)
+    ends = np.array([0.0, float(second.max())])  # above 0: of one second coordinate any places form a grid
     return nodes, ends, values[:, None] + slope * nodes[:, None] * ends[None, :]
 
 

@@ -169,7 +169,7 @@ class Workload:
     def __post_init__(self) -> None:
         if not 0.0 < self.arrival_rate_rps < math.inf:
             raise DomainError(f"arrival rate must be positive and finite, got {self.arrival_rate_rps}")
-        if isinstance(self.arrivals, MmppArrivals) and self.switches_per_arrival > MMPP_SWITCHES_MAX:
+        if self.switches_per_arrival > MMPP_SWITCHES_MAX:
             raise DomainError(
                 f"mmpp switches {self.switches_per_arrival:.3g} times between two arrivals, above "
                 f"{MMPP_SWITCHES_MAX:g}; use poisson, which is the same in practice, or longer bursts"

@@ -168,6 +168,9 @@ def test_a_tool_that_fills_in_is_never_passed_over() -> None:
         for more in (2, 10)
     )
     assert (few.belief, many.belief) == (Belief.HOLDS, Belief.DOUBTFUL)
+    median = {"is_corrected": True, "quantiles_s": exactly(p50=38), "succeeded": 1000}
+    less, more = (found("coordinated-omission", counted=count, **median) for count in (1140, 1145))
+    assert (less.belief, more.belief) == (Belief.HOLDS, Belief.DOUBTFUL)  # an eighth
     assert found("coordinated-omission", is_corrected=True, users=None).belief is Belief.UNKNOWN
 
 
@@ -191,6 +194,31 @@ def test_percentiles_must_rise_and_allow_for_the_mean(
 ) -> None:
     one = found("percentiles", **others)
     assert (one.belief, words in one.message) == (belief, True), one.message
+
+
+@pytest.mark.parametrize(
+    ("mean_ms", "others", "belief"),
+    [
+        # From 10 ms for half of them and 40 ms for a quarter, to 10, 40 and 100 ms for a quarter, half, a quarter.
+        (15.0, {}, Belief.HOLDS),
+        (14.99, {}, Belief.BROKEN),
+        (47.5, {}, Belief.HOLDS),
+        (47.51, {}, Belief.BROKEN),
+        (14.99, {"resolution_s": 0.02 * MS}, Belief.HOLDS),
+        (47.51, {"resolution_s": 0.02 * MS}, Belief.HOLDS),
+        # A percentile is one of a thousand requests: the next may be 100 ms longer, which is 0.1 ms of the mean.
+        (14.91, {"succeeded": 1000}, Belief.HOLDS),
+        (14.89, {"succeeded": 1000}, Belief.BROKEN),
+        (47.59, {"succeeded": 1000}, Belief.HOLDS),
+        (47.61, {"succeeded": 1000}, Belief.BROKEN),
+        (47.51, {"max_s": None}, Belief.HOLDS),
+    ],
+)
+def test_a_mean_lies_between_those_that_percentiles_allow(
+    mean_ms: float, others: dict[str, Any], belief: Belief
+) -> None:
+    given = {"mean_s": mean_ms * MS, "max_s": 100 * MS, "quantiles_s": exactly(p25=10, p75=40)}
+    assert found("percentiles", **{"succeeded": None, **given, **others}).belief is belief
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -287,6 +315,25 @@ def test_a_single_percentile_may_meet_an_average_by_chance() -> None:
     test = LoadTest(tool="x", name="x", runs=tuple(runs), whole="all")
     (one,) = [one for one in audit_findings(test) if one.check == "averages"]
     assert one.belief is Belief.DOUBTFUL
+
+
+def test_only_percentiles_of_all_parts_from_the_median_on_are_compared() -> None:
+    """P99 of one part is not known; P25 and the maximum of all would be averages."""
+    values_ms = {
+        "fast": {"p25": 10, "p50": 50, "p90": 80, "p99": 100, "p100": 100},
+        "slow": {"p25": 30, "p50": 170, "p90": 240, "p100": 300},
+        "all": {"p25": 20, "p50": 60, "p90": 200, "p99": 900, "p100": 200},
+    }
+    runs = tuple(
+        run_of(name=name, succeeded=1000, mean_s=None, max_s=None, quantiles_s=exactly(**values))
+        for name, values in values_ms.items()
+    )
+    (one,) = [
+        one
+        for one in audit_findings(LoadTest(tool="x", name="x", runs=runs, whole="all"))
+        if one.check == "averages"
+    ]
+    assert one.belief is Belief.HOLDS
 
 
 def test_users_belong_to_all_endpoints_together() -> None:

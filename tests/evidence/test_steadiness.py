@@ -151,3 +151,8 @@ def test_a_quarter_between_bounds_leaves_a_percentile_open(
     one = buckets(run_of(quantiles_s=quantiles, resolution_s=resolution_s))
     assert (None if one is None else one.belief) is belief
     assert buckets(run_of(resolution_s=resolution_s)) is None
+
+
+def test_responses_that_took_no_time_have_no_rise() -> None:
+    at_once = run_of(samples=Samples.of(np.arange(200.0), np.zeros(200)))
+    assert stationary(at_once) is None

@@ -52,3 +52,10 @@ def test_without_an_interval_none_is_told(tmp_path: Path) -> None:
     found = load_test(tmp_path, bare)
     assert "means over several runs" in found.notes[0]
     assert found.runs[0].succeeded is None
+
+
+def test_long_cells_are_cut(tmp_path: Path) -> None:
+    twice = TABLE.replace("request_latency_p50", "y" * 61).replace("request_latency_p99", "y" * 61)
+    assert f" has {'y' * 60} again; keep one" in refusal(tmp_path, twice)
+    many = TABLE.replace("Successful Runs,5", f"Successful Runs,{'5' * 21}")
+    assert f"means over {'5' * 20} runs" in load_test(tmp_path, many).notes[0]

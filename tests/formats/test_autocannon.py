@@ -75,3 +75,18 @@ def test_a_rate_fills_in_responses() -> None:
 )
 def test_what_cannot_be_is_refused(others: dict[str, Any], said: str) -> None:
     assert said in refusal(json.dumps(FREE | others))
+
+
+def test_a_millisecond_may_be_rounded_or_cut() -> None:
+    """A latency of 16 ms was from 15.5 to 17 ms, and one of 0 no less."""
+    (run,) = load_test(json.dumps(FREE | {"latency": FREE["latency"] | {"p1": 0}})).runs
+    for q, low, high in ((0.001, 0.0155, 0.017), (0.01, 0.0, 0.001)):
+        assert (run.quantiles_s[q].low, run.quantiles_s[q].high) == pytest.approx((low, high))
+
+
+def test_fewer_durations_than_answers_are_not_filled_in() -> None:
+    fewer = FREE | {"latency": FREE["latency"] | {"totalCount": 68}, "pipelining": 3, "duration": 0}
+    found = load_test(json.dumps(fewer))
+    (run,) = found.runs
+    assert (run.counted, run.is_corrected, found.notes) == (68, False, ())
+    assert (run.users, run.throughput_rps) == (6, None)

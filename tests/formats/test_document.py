@@ -173,3 +173,7 @@ def test_units_are_told_as_tools_name_them(unit: str, seconds: float) -> None:
 def test_a_file_is_named_without_its_folder(tmp_path: Path) -> None:
     (tmp_path / "a\tb").write_text("x")
     assert Document.read(tmp_path / "a\tb").name == "a?b"
+
+
+def test_a_document_does_not_show_its_text() -> None:
+    assert repr(Document("a.json", "secret")) == "Document(name='a.json')"

@@ -69,6 +69,12 @@ def test_each_benchmark_is_a_run(tmp_path: Path) -> None:
     }  # fmt: skip
     assert (opened.loop, opened.rate_asked_rps, opened.is_corrected) == (Loop.OPEN, 20.0, True)
     assert (opened.mean_s, opened.quantiles_s[0.99].value) == (0.75, 2.4)  # from when requests were due
+    assert (closed.schedule_delay_mean_s, opened.schedule_delay_mean_s) == (
+        None,
+        None,
+    )  # it is in the latency
+    late = CLOSED | {("Dispatch Delay", "Successful Sec", "Mean"): "0.5"}
+    assert only_run(tmp_path, written(late)).schedule_delay_mean_s == 0.5
 
 
 def test_late_sending_is_in_the_latency_from_the_schedule(tmp_path: Path) -> None:
@@ -114,3 +120,7 @@ def test_the_strategy_says_what_the_loop_was(
 )
 def test_what_cannot_be_is_refused(tmp_path: Path, text: str, said: str) -> None:
     assert said in refusal(tmp_path, text)
+
+
+def test_a_long_strategy_is_cut_in_the_name(tmp_path: Path) -> None:
+    assert only_run(tmp_path, written(columns("x" * 81))).name == "x" * 80

@@ -63,3 +63,10 @@ def test_status_400_is_a_failure_and_399_is_none() -> None:
     (run,) = load_test(head + "0.1,0,399,0\n0.1,0,400,1\n").runs
     assert (run.succeeded, run.failed) == (1, 1)
     assert "has no column offset" in refusal("response-time,DNS+dialup,status-code\n")
+
+
+def test_seconds_are_whole_nanoseconds() -> None:
+    rows = "1000,0,0,0,0,0,200,0\n2000,0,0,0,0,0,200,500\n"
+    (run,) = load_test(TEXT.splitlines()[0] + "\n" + rows).runs
+    assert run.samples.sent_s.tolist() == [0.0, 500.0]
+    assert run.samples.response_s.tolist() == [1000.0, 2000.0]

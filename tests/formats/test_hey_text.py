@@ -128,3 +128,15 @@ def test_a_run_without_an_answer() -> None:
 )
 def test_what_cannot_be_is_refused(old: str, new: str, said: str) -> None:
     assert said in refusal(TEXT.replace(old, new))
+
+
+def test_responses_that_all_took_the_same_have_no_buckets() -> None:
+    """And one bucket alone has no width."""
+    alike = load_test(TEXT.replace("0.1240", "0.0052")).runs[0]
+    assert alike.histogram is None
+    assert alike.max_s == 0.0052
+    assert load_test(TEXT.replace("0.1240", "0.0051")).runs[0].histogram is None
+    head, _, rest = TEXT.partition("  0.005 [1]")
+    for rows, count in (("  0.124 [40]\t|\n", None), ("  0.005 [30]\t|\n  0.124 [10]\t|\n", 40)):
+        found = load_test(f"{head}{rows}\n\n{rest[rest.index('Latency') :]}").runs[0].histogram
+        assert (found and found.total) == count

@@ -103,3 +103,11 @@ def test_success_is_true_in_any_case_and_may_take_no_time(text: str, succeeded: 
 @pytest.mark.parametrize(("old", "new"), [(",40,", ",x,"), (",true,,", ",yes,,")])
 def test_a_first_row_that_is_no_sample_is_of_another_tool(old: str, new: str) -> None:
     assert "of none of the" in refusal(WITHOUT_HEADER.replace(old, new, 1))
+
+
+def test_as_many_samples_as_rows_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = "".join(f"170000000000{at},5,true\n" for at in range(3))
+    monkeypatch.setattr("capacity.formats.jmeter_csv.ROWS_MAX", 3)
+    assert load_test(f"timeStamp,elapsed,success\n{rows}").runs[0].succeeded == 3
+    said = refusal(f"timeStamp,elapsed,success\n{rows}1700000000009,5,true\n")
+    assert said.endswith("line 5 is beyond 3 samples; keep fewer")

@@ -50,7 +50,7 @@ def test_good_requests_are_measured_and_failed_ones_counted() -> None:
     assert [run.name for run in found.runs] == ["/a", "/b", "all requests"]
     run = found.runs[-1]
     assert (found.whole, run.succeeded, run.failed, run.users) == ("all requests", 2, 1, 3)
-    assert run.samples.response_s == pytest.approx([0.1, 0.25])
+    assert run.samples.response_s == pytest.approx([0.1, 0.25], rel=1e-12)
     assert (run.loop, run.dropped) == (Loop.UNKNOWN, None)
 
 

@@ -106,3 +106,16 @@ def test_what_cannot_be_is_refused(old: bytes, new: bytes, said: str) -> None:
 
 def test_a_test_without_requests_is_refused() -> None:
     assert "holds no run with a measurement" in refusal(STATS.partition(b"\n")[0])
+
+
+def test_an_endpoint_that_was_never_called_is_no_run() -> None:
+    header, rest = STATS.split(b"\n", 1)
+    unused = b"GET,/unused,0,0,0,0,0,0,0,0.0,0.0," + b",".join([b"N/A"] * 11) + b"\n"
+    assert [run.name for run in load_test(header + b"\n" + unused + rest).runs] == [
+        "GET /health",
+        "GET /predict",
+        "Aggregated",
+    ]
+    first = b"1795873470,0,GET,/unused,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0\n"
+    header, rest = HISTORY.split(b"\n", 1)
+    assert [run.name for run in load_test(header + b"\n" + first + rest).runs] == ["Aggregated"]

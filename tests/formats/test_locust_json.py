@@ -44,6 +44,7 @@ def test_counts_make_a_histogram() -> None:
     assert run.histogram.total == run.requests == 55
     assert run.histogram.edges_s[-1] == 0.105
     assert run.mean_s == pytest.approx(0.017960565)
+    assert (run.min_s, run.max_s) == pytest.approx((0.004385549, 0.099862647))
     assert run.duration_s == pytest.approx(4.905, abs=1e-3)
     assert [one.rate_rps for one in run.history] == [3, 10, 10, 12]
 
@@ -90,6 +91,15 @@ def test_a_rate_is_of_all_requests_and_a_mean_of_those_with_a_time() -> None:
     assert run.mean_s == pytest.approx(0.987831076978182 / 55)
     (run,) = load_test(changed(start_time=10.0, last_request_timestamp=10.0, num_none_requests=55)).runs
     assert (run.throughput_rps, run.mean_s) == (None, None)
+
+
+def test_all_requests_may_fail_and_buckets_have_gaps() -> None:
+    """At 4 and 5 ms, which touch, and at 7 ms."""
+    times = {"5": 20, "4": 30, "7": 5}
+    (run,) = load_test(changed(num_failures=55, response_times=times, min_response_time=None)).runs
+    assert (run.succeeded, run.failed, run.min_s) == (0, 55, None)
+    assert run.histogram.edges_s == pytest.approx((0.0, 0.0035, 0.0045, 0.0055, 0.0065, 0.0075))
+    assert run.histogram.counts == (0.0, 30.0, 20.0, 0.0, 5.0)
 
 
 def test_a_list_that_is_no_json_is_not_locusts() -> None:

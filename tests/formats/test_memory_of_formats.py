@@ -77,5 +77,5 @@ def test_a_file_with_too_many_values_is_refused_before_they_are_made(tmp_path: P
     data = b"[" + b"[]," * VALUES_MAX + b"[]]"
     path.write_bytes(data)
     assert peak_bytes(path, Kind.LOAD_TEST) < BESIDES + 8 * len(data)
-    with pytest.raises(CapacityError, match=f"has more than {VALUES_MAX} values; keep fewer"):
+    with pytest.raises(CapacityError, match="has more than 8000000 values; keep fewer"):
         _ = Document.read(path).parts

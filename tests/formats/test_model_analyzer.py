@@ -51,3 +51,8 @@ def test_columns_are_those_that_the_user_chose(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_is_refused(tmp_path: Path, text: str, said: str) -> None:
     assert said in refusal(tmp_path, text)
+
+
+def test_a_long_name_is_cut(tmp_path: Path) -> None:
+    first, _ = load_test(tmp_path, CLOSED.replace("net_config_3", "n" * 201)).runs
+    assert first.name == "n" * 200

@@ -91,3 +91,8 @@ def test_what_cannot_be_is_refused(others: dict[str, Any], said: str) -> None:
 def test_a_histogram_without_both_ends_is_left_out(end: str) -> None:
     found = load_test(changed(summary=REPORT["summary"] | {end: None}))
     assert (found.runs[0].histogram, found.notes) == (None, ())
+
+
+def test_only_what_oha_itself_ended_did_not_fail() -> None:
+    errors = {"a timeout": 2, "aborted due to deadline": 30, "connection refused": 5}
+    assert load_test(changed(errorDistribution=errors)).runs[0].failed == 4 + 7

@@ -205,3 +205,22 @@ def test_attributes_of_all_kinds_are_part_of_a_name(tmp_path: Path) -> None:
     ]
     run = only_run(tmp_path, histogram(1, point([1, 2, 1], attributes=attributes)))
     assert run.name == f"{NAME}{{a=?,b=True,d=0.5,i=7,n=?}}"
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_two_thousand_buckets_are_read(tmp_path: Path, more: int) -> None:
+    """Of scale 10, where 1024 of them double."""
+    one = exponential(
+        scale=10,
+        count=str(2001 + more),
+        sum=sum(2.0 ** ((at + 0.5) / 1024) for at in range(2000 + more)),
+        positive={"offset": 0, "bucketCounts": ["1"] * (2000 + more)},
+    )
+    content = histogram(2, one, kind="exponentialHistogram")
+    if more:
+        assert "has 2001 buckets; there are 2000 at most" in refusal(tmp_path, content)
+        return
+    found = only_run(tmp_path, content).histogram
+    assert found is not None
+    assert (found.total, found.edges_s[1]) == (2001.0, 1.0)
+    assert found.edges_s[1025] == pytest.approx(2.0)

@@ -2,7 +2,9 @@
 
 import json
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from capacity.errors import InputError
@@ -30,6 +32,7 @@ RUN = LoadRun(
     },
     histogram=Histogram((0.0, 0.1, math.inf), (790.0, 10.0)),
     samples=Samples.of([2.0, 1.0], [0.1, 0.2]),
+    answered=Samples.of([1.0], [0.3], [0.5]),
     history=(Moment(1.0, users=10.0), Moment(2.0, users=50.0, rate_rps=80.0, median_s=0.015)),
     stages_s={"queue": 0.01, "compute infer": 0.005},
 )
@@ -53,6 +56,8 @@ def test_what_is_written_is_read_again() -> None:
     assert run.samples is not None
     assert run.samples.sent_s.tolist() == [1.0, 2.0]  # in the order of sending
     assert run.samples.response_s.tolist() == [0.2, 0.1]
+    assert run.answered is not None
+    assert (run.answered.response_s.tolist(), run.answered.due_s.tolist()) == ([0.3], [0.5])
     assert run.histogram is not None
     assert run.histogram.edges_s == (0.0, 0.1, math.inf)
 
@@ -98,3 +103,17 @@ def test_columns_of_single_requests_must_be_equally_long() -> None:
 
 def test_an_answer_is_one_json_object() -> None:
     assert parse_object(json.dumps(load_test_to_document(TEST)), "x", "x")["format"] == "capacity-load-test"
+
+
+@pytest.mark.parametrize(("count", "is_kept"), [(200_000, True), (200_001, False)])
+def test_two_hundred_thousand_single_requests_are_kept(count: int, is_kept: bool) -> None:
+    """The rest of the run stays."""
+    many = Samples.of(np.zeros(count), np.zeros(count))
+    for samples, answered in ((many, RUN.answered), (RUN.samples, many)):
+        one = replace(RUN, samples=samples, answered=answered)
+        (run,) = load_test_to_document(replace(TEST, runs=(one,)))["runs"]
+        assert ("samples" in run, "answered" in run) == (
+            is_kept or samples is not many,
+            is_kept or answered is not many,
+        )
+        assert run["name"] == RUN.name

@@ -26,6 +26,7 @@ def test_rows_are_runs_by_rising_load(tmp_path: Path) -> None:
     assert [run.users for run in found.runs] == [1.0, 2.0, 8.0]
     run = found.runs[0]
     assert (run.loop, run.throughput_rps, run.rate_asked_rps) == (Loop.CLOSED, 100.0, None)
+    assert (run.counts_inferences, run.resolution_s) == (True, 1e-6)
     assert run.mean_s == pytest.approx(0.0095)
     assert run.quantiles_s[0.99].value == pytest.approx(0.0099)
     assert run.stages_s["queue"] == pytest.approx(1e-4)

@@ -76,3 +76,18 @@ def test_a_rate_is_open(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_is_refused(tmp_path: Path, content: Any, said: str) -> None:
     assert said in refusal(tmp_path, content)
+
+
+def test_as_many_requests_as_rows_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("capacity.formats.perf_analyzer_export.ROWS_MAX", 5)
+    one = experiment("request_rate", 5.5, request(0, 1000))
+    assert len(load_test(tmp_path, export(STREAMED, one)).runs) == 2
+    said = refusal(tmp_path, export(STREAMED, one, one))
+    assert "has more than 5 requests; export fewer experiments at a time" in said
+
+
+def test_a_run_is_named_by_its_mode_and_load(tmp_path: Path) -> None:
+    assert only_run(tmp_path, export(experiment("request_rate", 5.5, request(0, 1000)))).name == (
+        "request rate 5.5"
+    )
+    assert only_run(tmp_path, export(experiment("x" * 81, 5.5, request(0, 1000)))).name == "x" * 80

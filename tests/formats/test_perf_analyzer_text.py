@@ -36,6 +36,11 @@ RATE = "Inferences/Second vs. Client p95 Batch Latency\nRequest Rate: 44.5, thro
 EXAMPLES = {"whole": TEXT.encode(), "end": RATE.encode()}
 
 
+def test_a_text_without_its_end_is_not_taken(tmp_path: Path) -> None:
+    assert "is of none of the" in refusal(tmp_path, block(1, 1000))
+    assert "is of none of the" in refusal(tmp_path, f"# {END}")
+
+
 def test_blocks_and_the_end_are_one_run_a_load(tmp_path: Path) -> None:
     found = load_test(tmp_path, TEXT)
     first, second = found.runs

@@ -132,6 +132,7 @@ def test_a_gauge_of_one_point_or_below_zero_is_no_run(tmp_path: Path, values: tu
         (answer("vector", at_once(bucket("1", 3, metric=""))), "rate() and sum() drop the name"),
         (answer("matrix", bucket("0.1", 1, 2)), 'has no bucket le="+Inf"'),
         (answer("matrix", bucket("1", 1, float("nan")), bucket("+Inf", 1, 2)), "is no count"),
+        (answer("matrix", bucket("1", -0.5, 1), bucket("+Inf", 1, 2)), "is no count"),
         (answer("matrix", bucket("1", 3, 9), bucket("+Inf", 3, 4)), "must not fall"),
         (answer("matrix", bucket("x", 1, 2)), "must be a number as a text, got 'x'"),
         (answer("matrix", bucket("1", 1), bucket("+Inf", 1, 2)), "one instant at which all of its buckets"),
@@ -214,6 +215,31 @@ def test_native_buckets_may_touch(tmp_path: Path) -> None:
 )
 def test_what_is_no_answer_is_refused(tmp_path: Path, content: Any, said: str) -> None:
     assert said in refusal(tmp_path, content)
+
+
+def test_as_many_values_as_may_be_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of series of two and of one, and of two native histograms."""
+    monkeypatch.setattr("capacity.formats.prometheus_query._VALUES_MAX", 5)
+    series = [native(BEFORE, AFTER), bucket("", 10, 30, metric="requests_total"), bucket("", 1, metric="x")]
+    assert only_run(tmp_path, answer("matrix", *series)).counted == 4
+    said = refusal(tmp_path, answer("matrix", *series, bucket("", 1, metric="y")))
+    assert "has more than 5 values; query with a longer step" in said
+
+
+def test_buckets_that_were_never_there_together_are_refused(tmp_path: Path) -> None:
+    late = bucket("+Inf", 2)
+    late["values"][0][0] += 5
+    said = refusal(tmp_path, answer("matrix", bucket("0.1", 1), late))
+    assert "has no instant at which all of its buckets are there; query them together" in said
+
+
+def test_a_native_histogram_counts_from_0_after_a_restart(tmp_path: Path) -> None:
+    """Four requests, then a restart, then one; of as many as before none came."""
+    after = {"count": "1", "sum": "0.4", "buckets": [[0, "0.25", "0.5", "1"]]}
+    run = only_run(tmp_path, answer("matrix", native(BEFORE, AFTER, after, after)))
+    assert run.counted == 5
+    assert run.mean_s == pytest.approx((3.6 + 0.4) / 5)
+    assert [one.rate_rps for one in run.history] == pytest.approx([0.4, 0.1, 0.0])
 
 
 # ---- A real server ----------------------------------------------------------------------------

@@ -1,11 +1,14 @@
 """Pages of metrics: as prometheus-client writes them, and by the shape of Triton's and Ray's."""
 
+import sys
 from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from written import load_test, only_run, refusal
+
+from capacity.errors import DependencyError
 
 TRITON = """\
 # HELP nv_inference_request_success Number of successful inference requests
@@ -153,6 +156,19 @@ def test_what_triton_does_not_count_is_not_told(tmp_path: Path) -> None:
     assert (executed.batch_size, executed.batch_size_mean, executed.batch_mean_s) == (1, 2.5, None)
 
 
+def test_a_single_request_of_triton_has_its_times(tmp_path: Path) -> None:
+    counters = {"request_success": 1, "request_duration_us": 5000, "queue_duration_us": 1000,
+                "compute_infer_duration_us": 3000, "count": 1, "exec_count": 1}  # fmt: skip
+    text = "# TYPE nv_inference_count counter\n"
+    run = only_run(
+        tmp_path,
+        text + "".join(f'nv_inference_{name}{{model="m"}} {one}\n' for name, one in counters.items()),
+    )
+    assert (run.succeeded, run.batch_size, run.batch_size_mean) == (1, 1, 1.0)
+    assert (run.mean_s, run.batch_mean_s) == pytest.approx((0.005, 0.003))
+    assert run.stages_s == pytest.approx({"queue": 0.001, "compute infer": 0.003})
+
+
 def test_what_a_cache_answered_alone_has_no_stage_but_its_queue(tmp_path: Path) -> None:
     cached = (
         PLAIN
@@ -184,8 +200,8 @@ def test_a_summary_may_have_quantiles_alone(tmp_path: Path) -> None:
         (summary('{quantile="0.9"} -1'), "x_ms has a quantile that is no duration"),
         (summary('{quantile="0.9"} +Inf'), "x_ms has a quantile that is no duration"),
         (summary('{quantile="a"} 1'), "x_ms has a quantile that is no number"),
-        (f'# TYPE a summary\n{"y" * 90}_ms{{quantile="a"}} 1\n', f"{'y' * 80} has a quantile"),
-        (f'# TYPE a histogram\n{"y" * 90}_ms_bucket{{le="a"}} 1\n', f"{'y' * 80} has a bucket"),
+        (f'# TYPE a summary\n{"y" * 90}_ms{{quantile="a"}} 1\n', f": {'y' * 80} has a quantile"),
+        (f'# TYPE a histogram\n{"y" * 90}_ms_bucket{{le="a"}} 1\n', f": {'y' * 80} has a bucket"),
         (HEAD + "x" * 8191 + " 1\n", "has a line of 8193 characters"),
         (HEAD + "x" * 8190 + " 1\n", "counts no request"),
         (PLAIN.replace(" 20", " 0"), "counts no request"),
@@ -207,3 +223,26 @@ def test_names_of_histograms_without_a_unit_are_cut(tmp_path: Path) -> None:
     text = RAY + f'{"z" * 300}_bucket{{le="+Inf"}} 5\n'
     (note,) = [note for note in load_test(tmp_path, text).notes if "no unit" in note]
     assert note.endswith("passed over: serve_actual_batch_size, " + "z" * 175)
+
+
+def test_what_reads_a_page_is_named_where_it_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    with pytest.raises(DependencyError, match=r"install it with pip install 'capacity-planner\[measure\]'"):
+        load_test(tmp_path, RAY)
+
+
+def test_of_a_reason_the_begin_is_told(tmp_path: Path) -> None:
+    said = refusal(tmp_path, HEAD + "x " + "z" * 200 + "\n")
+    reason = said.partition("text format (")[2].partition("); save")[0]
+    assert len(reason) == 120
+
+
+def test_other_metrics_of_the_same_name_are_no_sum(tmp_path: Path) -> None:
+    """Such as a count of all and when counting began, before the sum and after it."""
+    name, labels = "ray_serve_deployment_processing_latency_ms", '{deployment="d"}'
+    others = "".join(f"{name}_{part}{labels} 999\n" for part in ("total", "created", "max"))
+    others += "".join(f'{name}_{part}{{deployment="d",le="10.0"}} 999\n' for part in ("age", "max"))
+    for text in (others + RAY, RAY + others):
+        assert only_run(tmp_path, text).mean_s == pytest.approx(0.015)

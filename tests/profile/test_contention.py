@@ -107,6 +107,8 @@ def test_of_more_numbers_the_law_is_found_again(sigma: float, kappa: float) -> N
         ({1: 5.0, 2: 0.0}, "throughput of 2 busy instances must be > 0 and finite, got 0.0"),
         ({1: 5.0, 2: math.inf}, "must be > 0 and finite"),
         ({1: 5.0, 2: 6.0, 3: -1.0}, "throughput at size 3"),
+        (dict.fromkeys(range(2, 10), 5.0), r"got \[2, 3, 4, 5, 6, 7\];"),
+        (dict.fromkeys(range(1001), 5.0), r"from 1 to 1000, got \[0, 1, 2, 3, 4, 5\];"),
         ({1: 5.0, 0: 6.0}, "busy instances must be from 1 to 1000"),
         ({1: 5.0, 2000: 6.0}, "busy instances must be from 1 to 1000"),
     ],
@@ -138,6 +140,7 @@ def test_a_profile_reads_slowdowns_or_a_sweep() -> None:
     [
         ({"contention_slowdowns": 2}, "p.json: contention_slowdowns must be a list"),
         ({"contention_slowdowns": []}, "contention_slowdowns must be a list of 1 to 1000"),
+        ({"contention_slowdowns": [1] * 1001}, "contention_slowdowns must be a list of 1 to 1000"),
         ({"contention_slowdowns": [1, "2"]}, r"contention_slowdowns\[1\] must be a number, got '2'"),
         ({"contention_slowdowns": [2, 3]}, "p.json: the first slowdown must be 1"),
         ({"contention_throughputs_rps": [[1, 5]]}, "needs 1 and at least one more"),

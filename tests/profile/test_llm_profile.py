@@ -22,7 +22,7 @@ from capacity.profile.llm import (
 )
 from capacity.profile.llm_formats import llm_profile_to_document, read_llm_document, with_settings
 from capacity.profile.llm_sampling import has_spread, resampled_steps
-from capacity.profile.load import bundled_llm_names, load_any, load_profile
+from capacity.profile.load import bundled_llm_names, load_any, load_llm, load_profile
 from capacity.profile.steps import StepTable, StepTiming, linear_table, table_of, with_noise
 
 LIMITS = LimitsMeasured(sequences_max=64, batched_tokens_max=512, context_tokens_max=2048)
@@ -189,6 +189,30 @@ def test_a_csv_of_steps_is_a_profile_with_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("rows", "limits", "kv_tokens"),
+    [
+        (("0.01,0,0,0,1,1", "0.02,1,1,0,0,0"), (1, 1, 1), 32),  # two blocks at least
+        (
+            ("0.01,0,0,0,1,20", "0.02,1,5,9,0,0", "0.03,1,7,4,2,30"),
+            (1, 5, 20),
+            41,
+        ),  # mixed ones reach no further
+        (("0.01,0,0,0,3,30", "0.02,1,5,19,0,0"), (3, 5, 19), 32),
+    ],
+)
+def test_a_csv_of_steps_allows_what_its_rows_reach(
+    tmp_path: Path, rows: tuple[str, ...], limits: tuple[int, int, int], kv_tokens: int
+) -> None:
+    path = tmp_path / "steps.csv"
+    path.write_text("\n".join([HEADER, *rows]))
+    profile = load_any(path)
+    assert isinstance(profile, LlmProfile)
+    found = profile.limits_measured
+    assert (found.sequences_max, found.batched_tokens_max, found.context_tokens_max) == limits
+    assert profile.kv.tokens == kv_tokens
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         (f"{HEADER}\n0.01,0,0,0,1\n", "line 2: 5 cells for 6 columns"),
@@ -197,6 +221,7 @@ def test_a_csv_of_steps_is_a_profile_with_an_error(tmp_path: Path) -> None:
         (f"{HEADER}\n-1,0,0,0,1,10\n", "line 2: a step of -1 s"),
         (f"{HEADER}\nfast,0,0,0,1,10\n", "line 2: wall_time_s must be a positive number"),
         (f"{HEADER},more\n", "unknown column 'more'"),
+        (f"{HEADER},wall_time_s\n", "line 1: a column is given twice; keep one of each"),
         ("wall_time_s,num_decode_requests\n", "no column num_prefill_requests"),
         (f"{HEADER}\n", "no steps"),
     ],
@@ -374,3 +399,17 @@ def test_rows_are_drawn_again_by_kind_and_the_largest_stay() -> None:
     assert set(again) <= set(rows)
     one_more = (*rows[:-1], replace(rows[-1], count=2))
     assert resampled_steps(given(steps=one_more), np.random.default_rng(0)).steps == one_more
+
+
+def test_a_document_has_its_version_and_may_name_one_source() -> None:
+    document = llm_profile_to_document(given())
+    assert read_llm_document({**document, "source": "a log"}, "there").source == {"source": "a log"}
+    for version in (0, 2):
+        with pytest.raises(InputError, match=f"^there: schema_version must be 1, got {version}$"):
+            read_llm_document({**document, "schema_version": version}, "there")
+
+
+def test_a_profile_of_batch_times_is_none_of_a_language_model() -> None:
+    with pytest.raises(InputError, match=r"resnet50-t4-fp16 has batch times, and this needs the profile of"):
+        load_llm("resnet50-t4-fp16")
+    assert load_llm(given()) == given()

@@ -226,6 +226,8 @@ def test_a_client_that_stalls_is_left_out_and_counted(runs: dict[str, SeenRun], 
         ([0.1, 0.1], 3, (0.1, 0.1)),
         ([0.001, 0.1, 0.1], 3, (0.101, 0.1)),
         ([0.1, 0.1, 0.001], 3, (0.1, 0.101)),
+        ([0.1, 0.1, 0.1, 0.001], 4, (0.1, 0.1, 0.101)),
+        ([0.001, 0.1, 0.001, 0.1, 0.1], 4, (0.101, 0.101, 0.1)),
         ([0.1], 3, ()),  # a chunk had two tokens
         ([0.1, 0.1, 0.1], 3, ()),  # a chunk had none, and nobody knows which
         ([], 1, ()),
@@ -353,6 +355,14 @@ def test_two_that_decode_together_read_what_both_have() -> None:
     assert step.count == 3
 
 
+def test_after_another_s_visit_a_request_reads_what_it_has_by_then() -> None:
+    """Of 40 steps one reads 11 to 40 tokens, and after the visit of a short one 43 to 50."""
+    run = SeenRun(name="run", requests=(seen(10, 0.0, 1.0, *[1.0] * 40), seen(10, 31.0, 0.5, 1.0)))
+    rows = [step for step in sweep([run, SHORT, LONG], BY_HAND).steps if step.mean_s == 1.0]
+    alone = [(one.decode_kv_tokens, one.count) for one in rows if one.decode_requests == 1]
+    assert alone == [(16, 10), (26, 10), (36, 10), (46, 8)]
+
+
 @pytest.mark.parametrize(("longer", "is_told"), [(49, True), (48, False)])
 def test_contexts_four_times_as_long_tell_what_reading_takes(longer: int, is_told: bool) -> None:
     """The short ones read 13 tokens on average, and 4 times 13 is 52."""
@@ -375,6 +385,134 @@ def test_a_hundredth_of_a_bare_request_may_pass_beside_prompts(others_s: float, 
     )
     rows = [row(step) for step in sweep([one, SHORT, LONG], BY_HAND).steps if step.mean_s == 1.0]
     assert rows == ([(1, 60, 0, 0, 1.0)] if kept else [])
+
+
+def test_bare_requests_read_what_those_in_flight_have() -> None:
+    """Alone, then one of longer context after it, then two together: half of what each makes, and its prompt."""
+    one = SeenRun(
+        name="bare",
+        requests=(
+            seen(10, 0.0, 1.0, *[1.0] * 100, output_tokens=101),
+            seen(1000, 200.0, 1.0, *[1.0] * 100, output_tokens=101),
+            seen(20, 400.0, 1.0, *[1.0] * 100, output_tokens=101),
+            seen(30, 400.0, 1.0, *[1.0] * 100, output_tokens=101),
+        ),
+        has_stamps=False,
+    )
+    steps = [step for step in sweep([one, SHORT, LONG], BY_HAND).steps if step.mean_s == 1.0]
+    assert [(*row(step), step.count) for step in steps] == [
+        (1, 60, 0, 0, 1.0, 100),
+        (1, 1050, 0, 0, 1.0, 100),
+        (2, 151, 0, 0, 1.0, 50),
+        (2, 151, 0, 0, 1.0, 50),
+    ]
+
+
+@pytest.mark.parametrize(("share", "kept"), [(0.0999, True), (0.1001, False)])
+def test_a_tenth_of_a_bare_request_may_have_company(share: float, kept: bool) -> None:
+    """A mean square off one request of a tenth; the other comes late, and waits for nothing."""
+    other = seen(10, 101.0 - 100.0 * share, 0.0, *[2.0] * 100, output_tokens=101)
+    run = SeenRun(
+        name="bare",
+        requests=(seen(10, 0.0, 1.0, *[1.0] * 100, output_tokens=101), other),
+        has_stamps=False,
+    )
+    steps = [step for step in sweep([run, SHORT, LONG], BY_HAND).steps if step.mean_s == 1.0]
+    assert bool(steps) is kept
+    assert all(step.decode_requests == 1 for step in steps)
+
+
+@pytest.mark.parametrize(
+    ("steps", "parts"),
+    [(16, [8, 8]), (18, [8, 8]), (19, [8, 8, 3]), (31, [8, 8, 8, 7]), (40, [10] * 4), (42, [11, 11, 11, 9])],
+)
+def test_steps_of_a_run_are_parted_in_four_of_eight_at_least(steps: int, parts: list[int]) -> None:
+    """By what they read; two steps alone say nothing."""
+    run = SeenRun(name="run", requests=(seen(10, 0.0, 0.5, *[0.5] * steps),))
+    rows = [step for step in sweep([run, SHORT, LONG], BY_HAND).steps if step.mean_s == 0.5]
+    assert [step.count for step in rows if step.decode_requests] == parts
+    assert rows[0].decode_kv_tokens == round(11 + (parts[0] - 1) / 2)
+
+
+@pytest.mark.parametrize(("part", "is_counted"), [(99, False), (100, True)])
+def test_a_hundred_steps_tell_their_p99(part: int, is_counted: bool) -> None:
+    """Of each part the first step takes 2 s and the others 1 s."""
+    gaps_s = [2.0 if at % part == 0 else 1.0 for at in range(4 * part)]
+    run = SeenRun(name="run", requests=(seen(10, 0.0, 0.5, *gaps_s),))
+    rows = [step for step in sweep([run, SHORT, LONG], BY_HAND).steps if step.mean_s > 1.0]
+    assert [step.count for step in rows] == [part] * 4
+    counted_s = float(np.quantile(gaps_s[:part], 0.99))
+    told_s = counted_s if is_counted else 1.0 + 2.326 * statistics.stdev(gaps_s[:part])
+    assert [step.p99_s for step in rows] == pytest.approx([told_s] * 4)
+    assert [step.p50_s for step in rows] == pytest.approx([1.0] * 4)
+
+
+@pytest.mark.parametrize(("earlier", "is_told"), [(98, True), (97, False), (100, True), (101, False)])
+def test_a_prompt_near_where_a_pass_ends_stands_for_the_earlier_ones(earlier: int, is_told: bool) -> None:
+    """Passes are of 100 tokens, and the prompt of 150 has 50 in its second."""
+    prompts = SeenRun(name="prompts", requests=(seen(earlier, 0.0, 0.5), seen(150, 9.0, 0.9)))
+    short = replace(SHORT, requests=(seen(10, 0.0, 0.16, *[0.12] * 5),))
+    long = replace(LONG, requests=(seen(60, 0.0, 0.34, *[0.2] * 5),))
+    rows = [step for step in sweep([short, long, prompts], BY_HAND).steps if step.prefill_kv_tokens == 100]
+    assert [row(step)[2:] for step in rows if step.prefill_tokens == 50] == (
+        [pytest.approx((50, 100, 0.4))] if is_told else []
+    )
+
+
+def test_neighbours_are_gathered_where_there_are_more_lengths_than_a_table_keeps() -> None:
+    """Of 66 prompts, of 1 to 64, 10 and 100 tokens, 32 parts in order, and the longest by itself."""
+    prompts = tuple(seen(n, 10.0 * n, 0.2 + 0.001 * n) for n in range(1, 65))
+    short = SeenRun(name="short", requests=(seen(10, 0.0, 0.21, *[0.12] * 5),))
+    long = SeenRun(name="long", requests=(seen(100, 0.0, 0.3, *[0.2] * 5),))
+    settings = replace(BY_HAND, request_overhead_s=0.0)
+    found = sweep([short, long, SeenRun(name="prompts", requests=prompts)], settings)
+    rows = {step.prefill_tokens: (step.count, step.mean_s) for step in found.steps if step.prefill_tokens}
+    pairs = {n: (2, pytest.approx(0.2005 + 0.001 * n)) for n in range(12, 64, 2)}
+    assert rows == {
+        2: (3, pytest.approx(0.202)),
+        5: (3, pytest.approx(0.205)),
+        8: (2, pytest.approx(0.2075)),
+        10: (4, pytest.approx(0.21)),  # 9 and 10, and 10 and 11
+        **pairs,
+        82: (2, pytest.approx(0.282)),
+        100: (1, pytest.approx(0.3)),
+    }
+
+
+@pytest.mark.parametrize(("longest_s", "kept"), [(0.4, 3), (0.41, 2)])
+def test_a_prompt_of_twice_the_median_is_no_stall(longest_s: float, kept: int) -> None:
+    waits_s = (0.2, 0.2, longest_s)
+    requests = tuple(seen(50, 10.0 * at, wait_s) for at, wait_s in enumerate(waits_s))
+    found = sweep([SHORT, LONG, SeenRun(name="prompts", requests=requests)], BY_HAND)
+    (step,) = [step for step in found.steps if step.prefill_tokens == 50]
+    assert step.count == kept
+
+
+def test_five_lengths_at_most_are_named_that_could_not_be_taken_apart() -> None:
+    lengths = (150, 250, 350, 450, 550, 650)
+    prompts = tuple(seen(tokens, 10.0 * at, 1.0 + tokens) for at, tokens in enumerate(lengths))
+    short, long = replace(SHORT, requests=SHORT.requests), seen(60, 0.0, 0.34, *[0.2] * 5)
+    runs = [short, replace(LONG, requests=(long,)), *(SeenRun(name="p", requests=(one,)) for one in prompts)]
+    told = sweep(runs, BY_HAND).source["left_out"]
+    assert told.startswith("prompts of 150, 250, 350, 450, 550 tokens, of whose several passes")
+
+
+@pytest.mark.parametrize(("clients", "median_s"), [(16, 0.005), (17, 0.05), (33, 0.01)])
+def test_sixteen_at_most_are_asked_when_a_step_ended(clients: int, median_s: float) -> None:
+    """Every second client hears of the third token the later; of 17 these are asked, of 33 every third."""
+
+    def late_s(at: int) -> float:
+        return 0.01 * (at // 2 + 1) if at % 2 == 0 else 0.0
+
+    requests = tuple(
+        seen(10, 0.0, 1.0, 1.0, 1.0 + late_s(at), 1.0 - late_s(at), 1.0) for at in range(clients)
+    )
+    run = SeenRun(name="run", requests=requests)
+    settings = replace(BY_HAND, sequences_max=64, request_overhead_s=0.0)
+    (step,) = [one for one in sweep([run, SHORT, LONG], settings).steps if one.decode_requests == clients]
+    assert step.p99_s is not None
+    spread_s = statistics.stdev([1.0, 1.0 + median_s, 1.0 - median_s, 1.0])
+    assert step.p99_s == pytest.approx(1.0 + 2.326 * spread_s)
 
 
 def saturated(ends_s: Sequence[float], inputs: Sequence[int] = (100,), output_tokens: int = 10) -> SeenRun:
@@ -416,3 +554,11 @@ def test_a_saturated_run_counts_from_the_end_of_its_first_wave_to_the_begin_of_i
 def test_a_saturated_run_that_tells_nothing_is_refused(run: SeenRun, said: str) -> None:
     with pytest.raises(InputError, match=said):
         saturation_check(run, BY_HAND, 110)
+
+
+def test_a_run_has_a_limited_number_of_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("capacity.profile.llm_runs.REQUESTS_MAX", 3)
+    two = SHORT.requests * 2
+    assert len(SeenRun(name="run", requests=two, others_s=((0.0, 1.0),)).requests) == 2
+    with pytest.raises(InputError, match="run has more than 3 requests; send fewer"):
+        SeenRun(name="run", requests=two, others_s=((0.0, 1.0), (0.0, 1.0)))

@@ -623,6 +623,26 @@ def test_json_and_csv_of_the_same_figures_are_the_same_profile() -> None:
     assert json_profile({"name": "t", "timings": timings}) == csv_profile(SUMMARY)
 
 
+@pytest.mark.parametrize(
+    ("timings", "column"),
+    [
+        ([{"mean_ms": 3}, {"mean_ms": 4}], "mean_ms"),
+        ([{"samples_us": [900]}, {"samples_us": [950]}], "samples_us"),
+        ([{"mean_us": 900, "p99_ms": 1}, {"mean_us": 950}], "mean_us"),
+        ([{"mean_ms": 3}, {"mean_us": 4000}], None),
+        ([{"mean_ms": 3}, {"samples_ms": [4]}], None),
+        ([{"mean_s": 3}], None),
+        ([{"samples_s": [3]}], None),
+    ],
+)
+def test_the_key_of_all_times_is_kept_unless_it_is_of_seconds(
+    timings: list[dict[str, Any]], column: str | None
+) -> None:
+    sized = [{"batch_size": at, **one} for at, one in enumerate(timings, start=1)]
+    assert json_profile(document(timings=sized)).timings_column == column
+    assert json_profile(document(timings=sized, timings_column="mine")).timings_column == "mine"
+
+
 # ---- finding and reading files --------------------------------------------------------------
 
 
@@ -690,7 +710,7 @@ def test_a_file_that_is_too_large_is_refused_without_reading_it_all(tmp_path: Pa
     assert refusal(lambda: read_text(path, bytes_max=9)) == "t.csv is larger than 9 bytes; keep fewer samples"
     os.truncate(path, 4 * FILE_BYTES_MAX)  # sparse
     message = refusal(lambda: read_profile(path))
-    assert message == f"t.csv is larger than {FILE_BYTES_MAX} bytes; keep fewer samples"
+    assert message == "t.csv is larger than 67108864 bytes; keep fewer samples"
 
 
 @pytest.mark.parametrize(
@@ -760,3 +780,9 @@ def test_a_profile_comes_on_stdin(text: str) -> None:
     command = [sys.executable, "-c", "import capacity as cap; print(cap.load_profile('-').batch_size_max)"]
     done = subprocess.run(command, input=text, capture_output=True, text=True, cwd=ROOT, check=True)
     assert int(done.stdout) == (8 if text.startswith("batch") else 2)
+
+
+def test_a_profile_of_another_suffix_is_read_as_a_csv(tmp_path: Path) -> None:
+    for name in ("t.txt", "t.dat"):
+        (tmp_path / name).write_text(SUMMARY)
+        assert read_profile(tmp_path / name).name == "t"

@@ -1,13 +1,15 @@
 """A profile that is written is the profile that is read."""
 
+import hashlib
 import json
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capacity.commands.measure import write_profile
 from capacity.profile.contention import measured
-from capacity.profile.formats import parse_json
+from capacity.profile.formats import digest, parse_json
 from capacity.profile.load import load_profile
 from capacity.profile.profile import BatchTiming, ServiceProfile
 
@@ -59,3 +61,9 @@ def test_what_was_there_is_replaced_and_nothing_lies_beside(tmp_path):
     write_profile(profile, path)
     assert parse_json(path.read_text(encoding="utf-8"), "a.json") == profile
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_digest_is_of_json_in_one_way_of_writing_it():
+    assert digest({"b": 1, "a": [1.5]}) == hashlib.sha256(b'{"a":[1.5],"b":1}').hexdigest()
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        digest({"a": float("nan")})

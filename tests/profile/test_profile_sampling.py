@@ -3,13 +3,15 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
+from statistics import NormalDist, stdev
 
 import numpy as np
 import pytest
 
 from capacity.performance import Interval, Kind, Performance
-from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.profile.sampling import floor_doubts
+from capacity.profile.profile import BatchTiming, ServiceProfile, Spells
+from capacity.profile.sampling import floor_doubts, resampled
 from capacity.question.candidate import Candidate, Doubt, Limit, Rejection, Verdict
 from capacity.question.caveat import CaveatCode
 from capacity.question.objective import LatencyObjective
@@ -53,6 +55,18 @@ def test_the_error_of_a_floor_is_that_of_a_sample_median() -> None:
     assert width == pytest.approx(1.96 * math.sqrt(math.pi / 2.0) * 0.15 / 20.0, rel=0.3)
 
 
+def test_the_interval_of_a_floor_is_of_two_hundred_resamples_that_are_always_the_same() -> None:
+    profile = sampled(60)
+    generator = np.random.default_rng(0)
+    logs = [math.log(resampled(profile, generator).service_floor_s(0.9, 1)) for _ in range(200)]
+    floor_s = profile.service_floor_s(0.9, 1)
+    (doubt,) = floor_doubts(profile, 0.9, (1,), 1.001 * floor_s, 0.9).values()
+    width = NormalDist().inv_cdf(0.95) * stdev(logs)
+    assert doubt.floor_s.value == floor_s
+    assert doubt.floor_s.high == pytest.approx(floor_s * math.exp(width), rel=1e-9)
+    assert doubt.floor_s.low == pytest.approx(floor_s * math.exp(-width), rel=1e-9)
+
+
 def test_so_many_more_batches_settle_it() -> None:
     """With as many more as it says, the same limit is clear of the floor, on most draws."""
     few = sampled(300)
@@ -75,6 +89,30 @@ def test_a_floor_that_is_the_limit_asks_for_another_limit() -> None:
 def test_without_raw_samples_nothing_is_said() -> None:
     profile = ServiceProfile(name="mine", timings=(BatchTiming(batch_size=1, mean_s=0.01, p99_s=0.02),))
     assert floor_doubts(profile, 0.99, (1,), 0.0201, 0.95) == {}
+
+
+@pytest.mark.parametrize(
+    ("lasting_s", "count", "block"),
+    [(1.9, 100, 8), (2.1, 100, 9), (9.0, 100, 10), (9.0, 59, 5), (0.2, 100, 1), (9.0, 9, 1)],
+)
+def test_samples_of_spells_are_drawn_in_blocks_of_neighbours(
+    lasting_s: float, count: int, block: int
+) -> None:
+    """Four spells long, of rounds of a second for both sizes, and ten blocks at least."""
+    samples_s = tuple(0.4 + 0.001 * (at - (count - 1) / 2) for at in range(count))
+    profile = ServiceProfile(
+        name="mine",
+        timings=(BatchTiming(batch_size=1, samples_s=samples_s), BatchTiming(batch_size=2, mean_s=0.6)),
+        spells=Spells(share=0.5, lasting_s=lasting_s),
+    )
+    drawn_s = resampled(profile, np.random.default_rng(4)).timings[0].samples_s
+    places = [samples_s.index(one_s) for one_s in drawn_s]
+    assert len(places) == count
+    for begin in range(0, count, block):
+        first, *others = places[begin : begin + block]
+        assert others == [(first + at) % count for at in range(1, len(others) + 1)]
+    follow = sum((one + 1) % count == other for one, other in pairwise(places[block - 1 :: block]))
+    assert follow < count / block / 2  # blocks begin anywhere
 
 
 class Forbidden:

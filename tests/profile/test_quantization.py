@@ -135,3 +135,16 @@ def test_what_cannot_be_quantized_is_refused(given, message):
 def test_bad_scales_and_counts_are_refused(scale, elements):
     with pytest.raises(DomainError):
         error_bound(scale, elements)
+
+
+def test_a_step_may_be_missed_by_what_single_precision_does():
+    """Beyond half a step by three hundred-thousandths of it, as 127 times 2^-22 is."""
+    assert [quantize([127.5 * (1.0 + off / 255.0)], scale=1.0).saturated for off in (2.9e-5, 3.1e-5)] == [
+        0,
+        1,
+    ]
+    assert not quantize([127.5 + 1e-4], scale=1.0).rounding_bound_holds
+    assert quantize([127.5 + 1e-5], scale=1.0).rounding_bound_holds
+    assert quantize([1e300]).codes.tolist() == [127]
+    with pytest.raises(DomainError, match="within 1e\\+300"):
+        quantize([1.1e300])

@@ -148,3 +148,24 @@ def test_fifty_single_passes_tell_their_noise(count: int) -> None:
 def test_passes_that_are_all_alike_have_no_noise() -> None:
     for steps in ([decoded(1, 10, 1.0, count=1)] * 50, DECODE):
         assert len(with_noise(table_of([*steps, *PROMPTS]), steps).noise) == 0
+
+
+@pytest.mark.parametrize(("sizes", "nodes"), [(32, 32), (33, 32), (64, 32)])
+def test_of_scattered_sizes_thirty_two_are_kept(sizes: int, nodes: int) -> None:
+    """Each size in one of two contexts, which is no grid; the smallest and the largest are among those kept."""
+    steps = [decoded(n, 10 + 10 * (n % 2), 1.0 + 0.1 * n) for n in range(1, sizes + 1)]
+    table = table_of([*steps, *PROMPTS])
+    assert len(table.decode_requests) == nodes
+    assert table.decode_requests[[0, -1]].tolist() == [1.0, sizes]
+    assert table.mean_s(decode_requests=sizes, kv_tokens=10 * sizes) == pytest.approx(1.0 + 0.1 * sizes)
+
+
+def test_scattered_passes_count_as_often_as_they_were_measured() -> None:
+    """Of one request 1.25 s on average, of two 3 s, and 0.4 s more where these read 40 tokens more."""
+    steps = [
+        decoded(1, 10, 1.0, count=3), decoded(1, 10, 2.0), decoded(2, 20, 3.0), decoded(2, 40, 3.4),
+    ]  # fmt: skip
+    table = table_of([*steps, *PROMPTS])
+    assert table.mean_s(decode_requests=1, kv_tokens=10) == pytest.approx(1.25)
+    assert table.mean_s(decode_requests=1, kv_tokens=40) == pytest.approx(1.55)
+    assert table.mean_s(decode_requests=2, kv_tokens=60) == pytest.approx(3.2)

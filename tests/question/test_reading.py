@@ -48,7 +48,7 @@ def test_a_pipe_that_takes_the_place_of_a_file_is_not_waited_for(
 @pytest.mark.parametrize(
     ("path", "number"),
     [
-        ("/dev/stdin", 0), ("/dev/stdout", 1), ("/dev/fd/63", 63), ("/proc/self/fd/4", 4), ("/dev/null", None),
+        ("/dev/stdin", 0), ("/dev/stdout", 1), ("/dev/stderr", 2), ("/dev/fd/63", 63), ("/proc/self/fd/4", 4), ("/dev/null", None),
         ("/dev/fd/", None), ("/dev/fd/1/x", None), ("x/dev/stdin", None), ("/dev/fd/" + "9" * 5000, None),
     ],
 )  # fmt: skip

@@ -9,6 +9,7 @@ import pytest
 from capacity.errors import CapacityError
 from capacity.traffic.lengths import (
     LengthRows,
+    bundled_lengths,
     has_lengths,
     parse_lengths,
     read_lengths,
@@ -54,6 +55,12 @@ def test_a_cut_law_has_no_request_beyond_the_cut() -> None:
     assert (given + got).max() <= 1000
     assert min(given.min(), got.min()) >= 1
     assert lengths.context_max == 1000
+
+
+def test_input_and_output_of_laws_are_independent() -> None:
+    lengths = parse_lengths("input=gamma:mean=500,cv=0.5;output=geometric:mean=200")
+    given, got = lengths.draw(UNIFORMS)
+    assert abs(np.corrcoef(given, got)[0, 1]) < 4.0 / np.sqrt(len(UNIFORMS))
 
 
 def test_a_trace_is_sorted_with_its_lengths(tmp_path: Path) -> None:
@@ -193,6 +200,13 @@ def test_times_and_lengths_by_other_names(
     assert (lengths.input_tokens, lengths.output_tokens) == ((30, 10), (2, 1))
 
 
+def test_of_two_columns_of_times_the_first_counts(tmp_path: Path) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_text("t_ms,input_tokens,t_s,output_tokens\n0,1,7,1\n2000,1,9000,1\n")
+    arrivals, _ = read_token_trace(path)
+    assert arrivals.instants_s == (0.0, 2.0)
+
+
 def test_a_trace_without_times_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "trace.csv"
     path.write_text("input_tokens,output_tokens\n1,2\n")
@@ -211,6 +225,7 @@ def test_a_trace_without_times_is_refused(tmp_path: Path) -> None:
     ("columns", "said"),
     [
         (((), ()), "mine has no lengths; give input_tokens and output_tokens for each request"),
+        (((1, 2), (1,)), "mine has no lengths; give input_tokens and output_tokens for each request"),
         (((1,), (1, 2)), "mine has no lengths; give input_tokens and output_tokens for each request"),
         (((1, 0), (1, 2)), "mine has a request of 0 input tokens; each has at least one"),
         (((1, 2), (1, -2)), "mine has a request of -2 output tokens; each has at least one"),
@@ -276,3 +291,11 @@ def test_the_ends_of_what_a_law_may_be() -> None:
     ):  # fmt: skip
         with pytest.raises(CapacityError, match=re.escape(said)):
             parse_lengths(text)
+
+
+def test_bundled_lengths_are_read_by_their_name() -> None:
+    for name in bundled_lengths():
+        found = parse_lengths(name)
+        assert isinstance(found, LengthRows)
+        assert found.name == name
+        assert len(found.input_tokens) > 1000

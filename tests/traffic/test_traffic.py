@@ -34,7 +34,11 @@ def trace_of(tmp_path, text: str) -> TraceArrivals:
 def test_names():
     assert parse_arrivals("poisson") == PoissonArrivals()
     assert parse_arrivals("deterministic") == DeterministicArrivals()
-    assert parse_arrivals("gamma:cv=0.5") == GammaArrivals(cv=0.5)
+    for cv in (0.01, 0.5, 20.0):
+        assert parse_arrivals(f"gamma:cv={cv}") == GammaArrivals(cv=cv)
+    for cv in (0.009, 20.01):
+        with pytest.raises(InputError, match=rf"cv of gamma arrivals must be from 0\.01 to 20, got {cv}"):
+            parse_arrivals(f"gamma:cv={cv}")
 
 
 # ---- Bursts ---------------------------------------------------------------------------------
@@ -312,3 +316,8 @@ def test_more_rows_than_can_be_read_are_refused(tmp_path, monkeypatch):
     assert len(trace_of(tmp_path, "0\n1\n2\n3\n").instants_s) == 4  # a header would count too
     with pytest.raises(InputError, match=r"t.csv has more than 3 rows; cut it to 3 arrivals"):
         trace_of(tmp_path, "0\n1\n2\n3\n4\n")
+
+
+def test_a_trace_needs_its_file_in_the_same_word():
+    with pytest.raises(InputError, match="^'trace' needs a file, in the same word: trace:FILE$"):
+        parse_arrivals("trace")
