@@ -323,6 +323,7 @@ class Working:
         return Reply(headers={"X-Batch-Size": str(rows), "Server-Timing": f"batch;dur={1e3 * took_s}"})
 
 
+@pytest.mark.long
 def test_crowds_tell_work_beside_batches(here, bench, monkeypatch):
     monkeypatch.setattr("capacity.measurement.users._DURATION_S", 0.5)
     with serving(Working()) as seen:

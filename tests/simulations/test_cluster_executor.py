@@ -62,6 +62,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
 # ---- Alive ----------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_the_bytes_are_those_of_a_run_here(local: Local, tmp_path: Path) -> None:
     here = capacity(tmp_path, *SIMULATE, "--json", "--workers", "1")
     there = capacity(tmp_path, *SIMULATE, "--json", "--cluster", local.address)
@@ -84,6 +85,7 @@ def test_plan_takes_a_cluster_too(local: Local, tmp_path: Path) -> None:
     assert there.stdout == capacity(tmp_path, *arguments).stdout
 
 
+@pytest.mark.long
 def test_results_come_in_order_and_an_error_is_that_error(local: Local) -> None:
     with cluster(local.address) as mapper:
         assert list(mapper(abs, [-3, -3, 2])) == [3, 3, 2]
@@ -95,6 +97,7 @@ def test_results_come_in_order_and_an_error_is_that_error(local: Local) -> None:
 # ---- Lost -----------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_scheduler_that_is_lost_ends_the_run(tmp_path: Path) -> None:
     with (  # noqa: PT012  (raised by the mapper, or by the end of the context)
         pytest.raises(DependencyError, match="lost|no workers"),
@@ -218,11 +221,11 @@ def test_without_dask_it_is_told_how_to_have_it(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("name", ["numpy", "capacity", "python"])
-def test_another_version_there_is_refused(local: Local, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_another_version_there_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     ours = environment() | {name: "0.0"}
     monkeypatch.setattr(cluster_executor, "environment", lambda: ours)
     with pytest.raises(DependencyError, match=rf"has {name} .*, and here is 0\.0"):
-        cluster_executor._require_same({"tcp://w:1": environment()}, local.address, warn=pytest.fail)
+        cluster_executor._require_same({"tcp://w:1": environment()}, "tcp://s:1", warn=pytest.fail)
 
 
 def test_a_worker_that_rounds_differently_is_named() -> None:

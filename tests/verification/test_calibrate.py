@@ -67,6 +67,7 @@ def test_a_rate_is_tried_for_some_seconds_at_most(rate_rps, count):
     assert lone_requests_max(rate_rps) == 150 + count
 
 
+@pytest.mark.long
 def test_a_stretch_that_stalled_is_not_the_usual_one(monkeypatch):
     """Connections that are opened at once, or a pause of the machine, hold up many requests in a row."""
     monkeypatch.setattr("capacity.verification.calibrate._AT_RATE_S", 2.0)

@@ -112,6 +112,7 @@ def test_another_way_of_batching_than_the_plans_is_told_before_and_after(verify)
     assert errors.index(f"note: {told}") < errors.index("run 1 of 1")
 
 
+@pytest.mark.long
 def test_the_same_seed_sends_the_same_and_a_table_is_narrow(verify):
     with serving(QueueServer()) as server:
         _, first, _ = verify(*FLAGS, *SHORT, "--url", server.url, "--seed", "3", "--json")
@@ -157,6 +158,7 @@ def test_requests_that_are_never_answered_time_out(verify):
     assert json.loads(out)["runs"][0]["statuses"]["timeout"] >= 20
 
 
+@pytest.mark.long
 def test_a_saved_plan_says_rate_and_promise(verify, folder, capsys):
     with pytest.raises(SystemExit) as ended:
         cli.app(
