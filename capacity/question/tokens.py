@@ -277,27 +277,3 @@ class Saturation:
 def replicas_stable_min(arrival_rate_rps: float, saturation: Saturation) -> int:
     """Fewest engines whose load is below 1."""
     return math.floor(arrival_rate_rps / saturation.rate_rps) + 1
-
-
-def linear_saturation_rps(
-    scenario: TokenScenario, *, base_s: float, per_token_s: float, per_request_s: float, per_read_s: float
-) -> float:
-    """The rate at which an engine saturates whose steps are a straight line. [requests/s]
-
-    A pass costs a, and a request takes part in as many as it gets output tokens, one of K at a time; or the
-    tokens of a pass limit, B of the p + m - 1 that each computes. So 1/λ = a·max(m/K, (p + m - 1)/B) + bp +
-    g(m - 1) + d·(tokens read), with K = min(slots, cache/c) requests at once, and m - 1 since the first token
-    comes from the prompt's own pass. Right where slots or B limit; where the cache does, above the truth by
-    what is lost to half filled blocks and to computing again who was thrown out.
-
-    Args:
-        base_s, per_token_s, per_request_s, per_read_s: a, b, g, d: of a step, a prompt token in it, a decoding
-            request in it, and a cached token read. [s]
-    """
-    moments, plan = scenario.lengths.moments, scenario.plan
-    context = moments.context
-    slots = min(float(plan.sequences_max), scenario.profile.kv.usable_tokens / max(1.0, context))
-    read = moments.product - moments.input + (moments.square - moments.output) / 2.0
-    passes = max(moments.output / slots, (moments.input + moments.output - 1.0) / plan.batched_tokens_max)
-    decode_s = per_request_s * (moments.output - 1.0) + per_read_s * read
-    return 1.0 / (base_s * passes + per_token_s * moments.input + decode_s)

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import binom, nbinom, poisson
 
+from capacity.question.tokens import TokenScenario
 from simulations.draws.records import Floats
 
 _STATES_MAX = 4_000
@@ -335,3 +336,27 @@ def limited_sharing_mean_s(load: float, mean_s: float, square_s2: float, slots: 
     """
     waiting = square_s2 / (2.0 * mean_s) * load**slots / (1.0 - load)
     return waiting + mean_s * (1.0 - load**slots) / (1.0 - load)
+
+
+def linear_saturation_rps(
+    scenario: TokenScenario, *, base_s: float, per_token_s: float, per_request_s: float, per_read_s: float
+) -> float:
+    """The rate at which an engine saturates whose steps are a straight line. [requests/s]
+
+    A pass costs a, and a request takes part in as many as it gets output tokens, one of K at a time; or the
+    tokens of a pass limit, B of the p + m - 1 that each computes. So 1/λ = a·max(m/K, (p + m - 1)/B) + bp +
+    g(m - 1) + d·(tokens read), with K = min(slots, cache/c) requests at once, and m - 1 since the first token
+    comes from the prompt's own pass. Right where slots or B limit; where the cache does, above the truth by
+    what is lost to half filled blocks and to computing again who was thrown out.
+
+    Args:
+        base_s, per_token_s, per_request_s, per_read_s: a, b, g, d: of a step, a prompt token in it, a decoding
+            request in it, and a cached token read. [s]
+    """
+    moments, plan = scenario.lengths.moments, scenario.plan
+    context = moments.context
+    slots = min(float(plan.sequences_max), scenario.profile.kv.usable_tokens / max(1.0, context))
+    read = moments.product - moments.input + (moments.square - moments.output) / 2.0
+    passes = max(moments.output / slots, (moments.input + moments.output - 1.0) / plan.batched_tokens_max)
+    decode_s = per_request_s * (moments.output - 1.0) + per_read_s * read
+    return 1.0 / (base_s * passes + per_token_s * moments.input + decode_s)

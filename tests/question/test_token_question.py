@@ -14,12 +14,12 @@ from capacity.question.tokens import (
     TokenPlan,
     TokenQuestion,
     fitted_lengths,
-    linear_saturation_rps,
     replicas_stable_min,
     require_lengths,
 )
 from capacity.traffic.lengths import LengthLaw, LengthLaws, LengthRows
 from capacity.traffic.workload import Workload
+from simulations.validation.token_laws import linear_saturation_rps
 
 PROFILE = LlmProfile(
     name="p",

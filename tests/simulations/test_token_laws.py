@@ -17,7 +17,6 @@ from capacity.profile.distribution import from_samples
 from capacity.profile.llm import Coefficients, KvCache, LimitsMeasured, LlmProfile
 from capacity.profile.steps import StepTable, linear_table
 from capacity.question.plan import Routing
-from capacity.question.tokens import linear_saturation_rps
 from capacity.queues.batch.bulk import Bulk
 from capacity.queues.general.mg1 import MG1
 from capacity.queues.general.mg1_wait import Empirical
@@ -36,6 +35,7 @@ from simulations.validation.token_laws import (
     SharedEngine,
     SharedSlots,
     limited_sharing_mean_s,
+    linear_saturation_rps,
 )
 from simulations.validation.token_systems import law_scenario, one_each
 
