@@ -147,10 +147,11 @@ def test_no_fleet_is_simulated_that_cannot_be_proved() -> None:
 
 
 class DoubtfulProfile:
-    """Certifies nothing, since the profile's own error keeps the upper end above the limit whatever the fleet."""
+    """Certifies nothing: the profile's own error keeps the upper end above the limit, by less each time."""
 
-    def __init__(self) -> None:
+    def __init__(self, gain: float) -> None:
         self.certified: list[int] = []
+        self._gain = gain
 
     def search(self, scenario: Scenario, attempt: int) -> Candidate:
         performance = Performance(
@@ -161,26 +162,33 @@ class DoubtfulProfile:
     accepts = search
 
     def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
+        fleets = len({*self.certified, scenario.plan.replicas})
         self.certified.append(scenario.plan.replicas)
         (promise,) = scenario.objective.promises
+        high = 1.5 * promise.allowed * (1.0 - self._gain) ** fleets
         performance = Performance(
-            kind=Kind.SIMULATION, response_quantiles_s={0.99: Interval(value=0.9, low=0.8, high=1.1)}
+            kind=Kind.SIMULATION,
+            response_quantiles_s={0.99: Interval(value=0.9, low=0.8, high=high)},
         )
         return Candidate(
             plan=scenario.plan,
             verdict=Verdict.INCONCLUSIVE,
-            rejection=Rejection.of(promise, 1.1),
+            rejection=Rejection.of(promise, high),
             performance=performance,
             doubt=Doubt.PROFILE,
         )
 
 
-def test_no_larger_fleet_is_certified_where_the_profile_is_in_doubt() -> None:
-    """Before: ten rounds of ever more replicas, each with the same interval."""
-    judge = DoubtfulProfile()
-    answer = recommend(question_of(1.0, sampled(300)), judge)
+@pytest.mark.parametrize(("gain", "is_worth_more"), [(0.0, False), (0.009, False), (0.011, True)])
+@pytest.mark.parametrize("limit_s", [1.0, 10.0])
+def test_no_larger_fleet_is_certified_where_the_profile_is_in_doubt(
+    limit_s: float, gain: float, is_worth_more: bool
+) -> None:
+    """A second fleet whose upper end is less than 1 % lower is the last one that is tried."""
+    judge = DoubtfulProfile(gain)
+    answer = recommend(question_of(limit_s, sampled(300)), judge)
     assert answer.verdict is Verdict.INCONCLUSIVE
-    assert len(set(judge.certified)) == 2
+    assert (len(set(judge.certified)) > 2) is is_worth_more
 
 
 def test_the_batches_to_measure_bring_the_interval_to_the_limit() -> None:

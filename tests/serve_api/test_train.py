@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import onnx
 import pytest
 from sklearn.metrics import accuracy_score, log_loss
 from threadpoolctl import threadpool_limits
@@ -181,6 +182,10 @@ def test_a_quantized_model_answers_alike_and_says_what_it_was_made_from(stores, 
         or b"QLinearMatMul" in written.model
         or b"QuantizeLinear" in written.model
     )
+    scales = {
+        one.name: list(one.dims) for one in onnx.load_model_from_string(written.model).graph.initializer
+    }
+    assert scales["coefficient_scale"] == scales["coefficient1_scale"] == [64]  # one for each column
     with pytest.raises(InputError, match="quantized already"):
         quantize_into(ArtifactStore(tmp_path / "again"), written, data, "v1.0.0")
 
