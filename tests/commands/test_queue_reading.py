@@ -1,4 +1,4 @@
-"""How flags of laws are read, and tables of measurements: both sides of every bound."""
+"""Flags of queueing laws and tables of throughputs, read on both sides of every bound."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def test_a_service_time_is_given_or_follows_from_its_rate() -> None:
         ("gamma", 1e4, Family.GAMMA),
     ],
 )
-def test_a_family_follows_from_how_durations_vary(
+def test_the_family_of_durations_follows_from_their_scv(
     family: str | None, scv: float | None, chosen: Family
 ) -> None:
     found = read_duration(family, scv, 0.5, "--service")
@@ -62,17 +62,17 @@ def test_a_family_follows_from_how_durations_vary(
         ("lognormal", None, "--service lognormal needs --service-scv"),
     ],
 )
-def test_durations_that_vary_as_none_do(family: str, scv: float | None, said: str) -> None:
+def test_an_impossible_scv_is_refused(family: str, scv: float | None, said: str) -> None:
     with pytest.raises(InputError, match=said):
         read_duration(family, scv, 0.5, "--service")
 
 
-def test_servers_are_whole_where_they_can_be() -> None:
+def test_whole_numbers_of_servers_are_integers() -> None:
     assert [type(_read_servers(servers)) for servers in (2.0, 2.5, 1e14, 1e15)] == [int, float, int, float]
     assert _read_servers(2.0) == 2
 
 
-def test_values_between_commas() -> None:
+def test_lists_are_split_at_commas() -> None:
     assert read_rates_rps("1rps,120/min", "--r") == (1.0, 2.0)
     assert read_durations_s("1ms, 2s", "--d") == (0.001, 2.0)
     assert read_pair_rps("1.5rps,0rps", "--r") == (1.5, 0.0)
@@ -91,7 +91,7 @@ def test_values_between_commas() -> None:
         read_durations_s(",".join(["1s"] * 100_001), "--d")
 
 
-def test_flags_of_which_one_replaces_others() -> None:
+def test_flags_that_a_profile_replaces_are_refused() -> None:
     refuse_together("--profile", service=None, service_scv=None)
     with pytest.raises(InputError) as refused:
         refuse_together("--profile", service=None, service_scv=0.0, service_rate="1rps")
@@ -130,13 +130,13 @@ def test_a_table_of_throughputs(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_is_no_table_of_throughputs(tmp_path: Path, text: str, said: str) -> None:
+def test_bad_tables_of_throughputs_are_refused(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(InputError) as refused:
         points(tmp_path, text)
     assert said in str(refused.value)
 
 
-def test_times_of_batches() -> None:
+def test_batch_times_reach_up_to_the_largest_batch() -> None:
     assert _read_batch_times_s("1ms,2ms,3ms", None, None, 1) == (0.001, 0.002, 0.003)
     assert _read_batch_times_s("1ms,2ms,3ms", None, 2, 1) == (0.001, 0.002)
     assert _read_batch_times_s("1ms,2ms", None, 2, 1) == (0.001, 0.002)
@@ -150,7 +150,7 @@ def test_times_of_batches() -> None:
             _read_batch_times_s(text, profile, None, 1)
 
 
-def test_times_of_a_profile() -> None:
+def test_batch_times_may_come_from_a_profile() -> None:
     whole = _read_batch_times_s(None, "resnet50-t4-fp16", None, 4)
     assert len(whole) == 128
     assert _read_batch_times_s(None, "resnet50-t4-fp16", 3, 1) == whole[:3]

@@ -1,5 +1,6 @@
-"""What limits a plan, and what it takes for granted: each side of every condition, by made-up findings."""
+"""What limits a plan, and what it assumes: both sides of every condition, with made-up findings."""
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -94,13 +95,13 @@ def test_the_service_binds_where_it_takes_half_of_the_limit(allowed_s: float, fo
 
 
 @pytest.mark.parametrize(("rate_rps", "found"), [(800.0, Cause.STABILITY), (799.0, Cause.QUEUEING)])
-def test_stability_binds_where_two_serve_no_more(rate_rps: float, found: Cause) -> None:
+def test_stability_binds_where_one_replica_fewer_would_saturate(rate_rps: float, found: Cause) -> None:
     assert cause(base(0.015), question(rate_rps)) is found
     binding = find_binding(Asked(), question(rate_rps), PLAN, base(0.015))  # type: ignore[arg-type]
     assert binding.load_fewer == pytest.approx(rate_rps / 800.0)
 
 
-def test_there_is_no_fewer_of_one_and_no_rate_of_users() -> None:
+def test_one_replica_has_no_smaller_fleet_and_users_have_no_rate() -> None:
     one = find_binding(Asked(), question(), replace(PLAN, replicas=1), base(0.015))  # type: ignore[arg-type]
     assert one.load_fewer is None
     users = question(workload=ClosedPopulation(users=9, think_time_s=1.0))
@@ -108,7 +109,7 @@ def test_there_is_no_fewer_of_one_and_no_rate_of_users() -> None:
     assert (found.load_fewer, found.burst) == (None, None)
 
 
-def test_what_is_found_of_a_binding() -> None:
+def test_a_binding_has_its_floor_wait_and_share() -> None:
     asked = Asked()
     found = find_binding(asked, question(), PLAN, base(0.03))  # type: ignore[arg-type]
     assert (found.floor_s, found.lone_s, found.wait) == (0.01, pytest.approx(0.01), Interval.exact(0.004))
@@ -122,14 +123,14 @@ def test_what_is_found_of_a_binding() -> None:
     assert alone.seen == []
 
 
-def test_what_is_no_duration_has_no_floor() -> None:
+def test_a_limit_on_losses_has_no_floor() -> None:
     loss = question(objective=LatencyObjective(loss_probability=0.01), queue_limit=4)
     found = find_binding(Asked(), loss, PLAN, base(0.03))  # type: ignore[arg-type]
     assert (found.cause, found.floor_s, found.lone_s) == (Cause.QUEUEING, None, None)
 
 
 @pytest.mark.parametrize(("least", "found"), [(2, Cause.BURSTINESS), (3, Cause.QUEUEING)])
-def test_burstiness_binds_where_poisson_arrivals_take_fewer(least: int, found: Cause) -> None:
+def test_burstiness_binds_where_poisson_arrivals_need_fewer_replicas(least: int, found: Cause) -> None:
     asked = question(workload=Workload(arrival_rate_rps=100.0, arrivals=GammaArrivals(cv=2.0)))
     assert cause(base(0.015), asked, least=least) is found
 
@@ -150,13 +151,17 @@ def test_how_arrivals_vary(arrivals: Any, known: tuple[float | None, ...]) -> No
     assert burst.replicas == 3
 
 
-def test_bursts_are_known_in_windows_as_long_as_they() -> None:
+def test_dispersion_is_taken_over_windows_as_long_as_a_burst() -> None:
+    """Fischer and Meier-Hellstern (1993): bursts of 250 rps and calms of 62.5 rps switch at 1/2 + 1/8 a second."""
     bursty = MmppArrivals(ratio=4.0, burst_mean_s=2.0, calm_mean_s=8.0)
     asked = question(workload=Workload(arrival_rate_rps=100.0, arrivals=bursty))
     burst = find_binding(Asked(), asked, PLAN, base(0.015)).burst  # type: ignore[arg-type]
     assert burst is not None
     assert (burst.cv, burst.window_s) == (None, 2.0)
-    assert burst.dispersion == pytest.approx(bursty.dispersion_index(100.0, 2.0))
+    variance = 0.2 * 0.8 * (250.0 - 62.5) ** 2  # of the rate
+    assert burst.dispersion == pytest.approx(
+        1.0 + 2.0 * variance / (100.0 * 0.625) * (1.0 - (1.0 - math.exp(-1.25)) / 1.25)
+    )
 
 
 # ---- assumptions ----------------------------------------------------------------------------
@@ -218,7 +223,9 @@ def test_a_steady_state(asked: Question, how: str, *, settled: bool) -> None:
         (TRACED, False, False, "the plan was chosen and judged with the same trace"),
     ],
 )
-def test_luck_in_choosing(asked: Question, how: str, *, certified: bool, checked: bool) -> None:
+def test_whether_luck_in_choosing_is_ruled_out(
+    asked: Question, how: str, *, certified: bool, checked: bool
+) -> None:
     one = assumed(base(0.03), asked, certified=certified)["no luck in choosing"]
     assert (one.checked, one.how) == (checked, how)
 
@@ -241,7 +248,7 @@ def test_the_precision(half: float, checked: bool) -> None:
     ("truth_s", "checked", "ends"),
     [(0.02, True, ") ms"), (0.03, True, ") ms"), (0.0301, False, "; an interval may miss the true value")],
 )
-def test_a_law_beside_the_simulation(truth_s: float, checked: bool, ends: str) -> None:
+def test_a_law_is_compared_with_the_simulation(truth_s: float, checked: bool, ends: str) -> None:
     law = Performance(kind=Kind.EXACT, response_quantiles_s={0.99: Interval.exact(truth_s)})
     one = assumed(seen(0.02, 0.03), law=law)["law and simulation"]
     assert one.checked is checked
@@ -251,7 +258,7 @@ def test_a_law_beside_the_simulation(truth_s: float, checked: bool, ends: str) -
     assert one.how.endswith(ends)
 
 
-def test_a_law_is_held_against_no_law() -> None:
+def test_an_exact_answer_is_not_compared_with_the_law() -> None:
     law = Performance(kind=Kind.EXACT, response_quantiles_s={0.99: Interval.exact(0.03)})
     exact = replace(base(0.03), performance=law)
     told = assumed(exact, law=law)
@@ -281,7 +288,7 @@ def test_arrivals_are_assumed_or_recorded() -> None:
         (2, Routing.LEAST_OUTSTANDING, {"equal replicas", "the router's knowledge"}),
     ],
 )
-def test_what_is_taken_for_granted_of_a_fleet(replicas: int, routing: Routing, told: set[str]) -> None:
+def test_what_is_assumed_about_a_fleet(replicas: int, routing: Routing, told: set[str]) -> None:
     found = assumed(base(0.03), plan=replace(PLAN, replicas=replicas, routing=routing))
     assert {"equal replicas", "routing", "the router's knowledge"} & set(found) == told
     assert {"order", "no failure"} <= set(found)

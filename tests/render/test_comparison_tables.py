@@ -1,4 +1,4 @@
-"""Fleets side by side, to the last cell, from what was made up of each."""
+"""Tables of fleets side by side, cell by cell, from made-up results."""
 
 from dataclasses import replace
 
@@ -63,7 +63,7 @@ def rows(comparison: Comparison, *contenders: Contender) -> dict[str, tuple[str,
     return {name: tuple(cells) for name, *cells in zip(*columns, strict=True)}
 
 
-def test_what_fleets_are_and_how_they_do() -> None:
+def test_the_settings_and_results_of_each_fleet() -> None:
     found = rows(compared(seen(0.04), seen(0.02, load=None)))
     assert found == {
         "fleet": ("replicas=2, batch=8", "other.json"),
@@ -82,7 +82,7 @@ def test_what_fleets_are_and_how_they_do() -> None:
     }
 
 
-def test_what_is_lost_by_either() -> None:
+def test_losses_are_shown_where_one_fleet_has_some() -> None:
     lossy = seen(0.04, loss_probability=0.0125, response_quantiles_with_losses_s={0.99: around(0.08)})
     found = rows(compared(lossy, seen(0.02, loss_probability=0.0)), FIRST, FIRST)
     assert found["P(loss)"] == ("0.0125", "")

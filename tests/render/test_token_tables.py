@@ -1,4 +1,4 @@
-"""What is shown of fleets that serve language models, to the last cell, from findings that are made up."""
+"""Tables and sentences about fleets for language models, cell by cell, from made-up findings."""
 
 import io
 import re
@@ -91,7 +91,7 @@ def found(**others: Any) -> TokenRecommendation:
 
 
 def text(pieces: Any) -> list[str]:
-    """Lines of what is shown, columns two spaces apart, rules left out."""
+    """The printed lines without rules; columns are two spaces apart."""
     console = Console(file=io.StringIO(), width=250)
     with console.capture() as shown:
         for one in pieces:
@@ -101,7 +101,7 @@ def text(pieces: Any) -> list[str]:
 
 
 def rows(piece: RenderableType) -> list[list[str]]:
-    """Cells of a table, its heads first."""
+    """The cells of a table, with its title and heads first."""
     return [re.split(r" {2,}", line) for line in text([piece])]
 
 
@@ -176,21 +176,21 @@ def test_why_one_fewer_is_not_enough(
         ("kv_cache", "its KV cache, 83 % full with 12 requests"),
     ],
 )
-def test_what_an_engine_runs_out_of_first(binding: str, what: str) -> None:
+def test_what_limits_an_engine_first(binding: str, what: str) -> None:
     assert tokens.binding_sentence(found(saturation=replace(SATURATION, binding=binding))) == (
         f"An engine saturates at 20 rps, bound by {what}; 35 % of its time then goes to prompts."
     )
 
 
-def test_a_plan_is_told_with_its_routing_where_it_is_unusual() -> None:
+def test_a_plan_shows_its_routing_only_if_it_is_not_the_default() -> None:
     usual = [("replicas", "3"), ("sequences, most", "16"), ("tokens a step, most", "512")]
     assert tokens.plan_rows(PLAN) == usual
     random = replace(PLAN, routing=Routing.RANDOM)
     assert tokens.plan_rows(random) == [*usual, ("routing", "random")]
 
 
-def test_what_a_fleet_does() -> None:
-    """P90, means and preemptions only where all is asked for, or where there are some."""
+def test_the_performance_of_a_fleet() -> None:
+    """P90 and means are shown only in full, preemptions also where there are some."""
     short = [
         ("load", "0.667"),
         ("TTFT P50", "100 (90 to 110) ms"),
@@ -218,7 +218,7 @@ def test_what_a_fleet_does() -> None:
     assert tokens.performance_rows(bare, verbose=True) == [*least, ("preemptions", "0 a request")]
 
 
-def test_what_all_candidates_share_has_no_column() -> None:
+def test_settings_that_all_candidates_share_have_no_column() -> None:
     refused = replace(unstable(2), performance=None)
     lost = replace(
         judged(4), performance=replace(SEEN, ttft_quantiles_s={0.99: Interval.exact(float("inf"))})
@@ -238,7 +238,7 @@ def test_what_all_candidates_share_has_no_column() -> None:
     assert shown[3][:6] == ["b", "random", "8", "64", "3", "0.667"]
 
 
-def test_other_settings_are_told_for_the_whole_fleet() -> None:
+def test_other_settings_are_compared_for_the_whole_fleet() -> None:
     change: Any = SimpleNamespace(what="S 8", saturation=SATURATION, plan=PLAN, performance=SEEN)
     unknown: Any = SimpleNamespace(what="S 4", saturation=SATURATION, plan=PLAN, performance=None)
     shown = rows(tokens.changes_table([change, unknown]))
@@ -258,7 +258,7 @@ def test_a_replay_has_no_intervals() -> None:
     assert "TTFT mean  200 (180 to 220) ms" in verbose
 
 
-def test_up_to_which_rate() -> None:
+def test_the_rates_that_a_fleet_can_handle() -> None:
     """3 engines of 20 rps saturate at 60."""
 
     def rates(accepted_rps: float | None, plan: TokenPlan = PLAN) -> list[str]:
@@ -282,7 +282,7 @@ def test_up_to_which_rate() -> None:
     assert one[0] == f"1 replica of line meets {limits} up to 15 rps, and saturates at 20 rps."
 
 
-def test_all_that_a_plan_shows() -> None:
+def test_the_screen_of_a_plan() -> None:
     change: Any = SimpleNamespace(what="S 8", saturation=SATURATION, plan=PLAN, performance=SEEN)
     answer = found(
         considered=(judged(2), judged(3, Verdict.MET)),
@@ -308,7 +308,7 @@ def test_all_that_a_plan_shows() -> None:
     ] == "Considered"
 
 
-def test_an_explanation() -> None:
+def test_the_screen_of_an_explanation() -> None:
     shown = text(tokens.explanation_tables(found(considered=(judged(2),)), QUESTION))
     assert shown[0].startswith("2 replicas would not be enough: ")
     assert shown[1].startswith("An engine saturates at 20 rps, ")
@@ -349,11 +349,8 @@ def test_a_sweep_has_a_line_for_each_row() -> None:
     assert rows(tokens.token_sweep_table((0.99,), [swept(10.0, 1)]))[0] == ["line, random, 1 replica"]
 
 
-def test_how_a_profile_came_about_and_how_far_it_is_off() -> None:
-    check = SaturationCheck(
-        **{name: getattr(LINE.check, name, 1) for name in SaturationCheck.__dataclass_fields__}
-        | {"saturated_throughput_rps": 20.0, "input_tokens": 128, "output_tokens": 64}
-    )
+def test_the_sources_and_the_check_of_a_profile() -> None:
+    check = SaturationCheck(saturated_throughput_rps=20.0, input_tokens=128, output_tokens=64)
     profile = replace(LINE, check=check, source={"steps": "a test"})
     assert rows(tokens.check_table(profile, 21.0)) == [
         ["steps", "a test"],
@@ -364,13 +361,13 @@ def test_how_a_profile_came_about_and_how_far_it_is_off() -> None:
     assert len(rows(tokens.check_table(LINE, 21.0))) == len(LINE.source) + 1
 
 
-def test_profiles_a_line_each() -> None:
+def test_a_list_of_profiles_has_a_line_each() -> None:
     shown = rows(tokens.llm_profiles_table([LINE]))
     assert shown[2] == ["line", "a model", "a device", "1", "16", "512", "1024", "0"]
 
 
-def test_a_profile() -> None:
-    """5 ms, .2 ms for each request that decodes, 20 µs for each prompt token, 10 ns for each token that is read."""
+def test_the_screen_of_a_profile() -> None:
+    """A step takes 5 ms + 0.2 ms per decoding request + 20 µs per prompt token + 10 ns per cached token read."""
     shown = text(tokens.llm_profile_pieces(LINE))
     assert shown[:5] == [
         "model  a model",
