@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from rich.table import Table
 from rich.text import Text
+from shown import around, cells
 
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
@@ -17,10 +18,6 @@ PLAN = Plan(profile="p", replicas=2, batch_size_max=8, batch_wait_max_s=0.002)
 PROFILE = ServiceProfile(
     name="p", timings=tuple(BatchTiming(batch_size=n, mean_s=0.01) for n in (1, 8)), hourly_usd=0.5
 )
-
-
-def around(value: float) -> Interval:
-    return Interval(value=value, low=0.9 * value, high=1.1 * value)
 
 
 def seen(p99_s: float, **others: object) -> Performance:
@@ -59,8 +56,7 @@ def rows(comparison: Comparison, *contenders: Contender) -> dict[str, tuple[str,
     assert head.plain == "The same requests at 50 rps, for each fleet."
     assert foot.plain == "In brackets: 90 % intervals; differences are those of the same requests."
     assert [str(column.header) for column in made.columns] == ["", "A", "B"]
-    columns = [[str(cell) for cell in column.cells] for column in made.columns]
-    return {name: tuple(cells) for name, *cells in zip(*columns, strict=True)}
+    return {name: tuple(others) for name, *others in cells(made)}
 
 
 def test_the_settings_and_results_of_each_fleet() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from shown import unwrapped
 
 from capacity.answer.saved_llm_plan import (
     LENGTHS_MAX,
@@ -134,7 +135,7 @@ def test_a_retry_budget_becomes_a_number_of_concurrent_retries(budget: dict[str,
 @pytest.mark.parametrize(("target", "proxy"), [("envoy", "Envoy"), ("istio", "Istio")])
 def test_proxies_have_no_budget_that_failures_throttle(target: str, proxy: str) -> None:
     budget = {"kind": "throttle", "ratio": 0.1, "tokens": 10.0}
-    text = " ".join(render(recovers(budget=budget), target).replace("#", "").split())
+    text = unwrapped(render(recovers(budget=budget), target))
     note = (
         f"- {proxy} has no budget that failures throttle, which is what was evaluated: a few retries at once"
     )

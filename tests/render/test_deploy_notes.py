@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from planned import FOUND, fleet
+from shown import unwrapped
 
 from capacity.errors import InputError
 from capacity.performance import Interval, Kind
@@ -29,10 +30,6 @@ from capacity.traffic.workload import ClosedPopulation, Workload
 
 MEAN = LatencyObjective(response_mean_s=0.05)
 RANDOM = {"routing": Routing.RANDOM}
-
-
-def plain(text: str) -> str:
-    return " ".join(text.replace("#", " ").replace("//", " ").split())
 
 
 @pytest.mark.parametrize(
@@ -94,8 +91,8 @@ def plain(text: str) -> str:
     ],
 )  # fmt: skip
 def test_notes(target: ModuleType, said: str, there: dict[str, Any], absent: dict[str, Any]) -> None:
-    assert said in plain(target.render(fleet(**there)))
-    assert said not in plain(target.render(fleet(**absent)))
+    assert said in unwrapped(target.render(fleet(**there)))
+    assert said not in unwrapped(target.render(fleet(**absent)))
 
 
 @pytest.mark.parametrize(
@@ -114,7 +111,7 @@ def test_notes(target: ModuleType, said: str, there: dict[str, Any], absent: dic
 def test_triton_says_whether_its_batching_rule_was_evaluated(
     batching: Batching, wait_s: float, said: str
 ) -> None:
-    text = plain(triton.render(fleet(batching=batching, batch_wait_max_s=wait_s)))
+    text = unwrapped(triton.render(fleet(batching=batching, batch_wait_max_s=wait_s)))
     assert (
         f"Triton counts the batch wait from the arrival of the oldest request{';' if 'wait of 0' in said else ','} {said}"
         in text
@@ -122,7 +119,7 @@ def test_triton_says_whether_its_batching_rule_was_evaluated(
 
 
 def test_the_header_has_what_was_evaluated_and_found() -> None:
-    text = plain(triton.render(fleet()))
+    text = unwrapped(triton.render(fleet()))
     assert "Written by: capacity render plan.json --target triton Planned by: capacity plan " in text
     assert (
         "Evaluated: 5 replicas of resnet50, batches up to 16, wait 5 ms (from the arrival of the oldest request), "
@@ -130,11 +127,11 @@ def test_the_header_has_what_was_evaluated_and_found() -> None:
         "Found: P99 20 ms (19 ms to 21 ms), mean batch 4, by simulation, seed 5; objective P99 <= 50 ms: met. "
     ) in text
     bare = replace(FOUND, kind=Kind.EXACT, batch_size_mean=None, response_quantiles_s={})
-    text = plain(triton.render(fleet(found=bare, replicas=1, queue_limit=None, preferred_sizes=(4, 8))))
+    text = unwrapped(triton.render(fleet(found=bare, replicas=1, queue_limit=None, preferred_sizes=(4, 8))))
     assert "preferred sizes 4, 8, round-robin routing, no queue limit, at 1000 rps." in text
     assert "Found: by an exact law, seed 5; objective" in text
     users = fleet(workload=ClosedPopulation(users=8, think_time_s=0.1))
-    assert "queue limit 64, with 8 users." in plain(triton.render(users))
+    assert "queue limit 64, with 8 users." in unwrapped(triton.render(users))
 
 
 def test_one_machine_has_at_most_sixteen_gpus() -> None:
@@ -165,7 +162,7 @@ def test_k6_has_users_by_littles_law() -> None:
     text = k6.render(fleet())
     assert "preAllocatedVUs: 35," in text
     assert "maxVUs: 130," in text
-    assert "1000 rps x 21 ms are 21 requests in progress; 35 has room for their number" in plain(text)
+    assert "1000 rps x 21 ms are 21 requests in progress; 35 has room for their number" in unwrapped(text)
     unlimited = k6.render(fleet(objective=MEAN))
     assert "maxVUs: 70," in unlimited  # twice 35; twice 21 ms take only 62
     assert '"http_req_duration": ["avg<=50"]' in unlimited
@@ -220,7 +217,7 @@ def test_growth_during_the_start_up_time() -> None:
 
 def test_alerts_have_the_numbers_of_the_plan() -> None:
     """A mean batch of 4 within a quarter of it, while the rate is within a tenth of 200 rps on each server."""
-    text = plain(prometheus.render(fleet()))
+    text = unwrapped(prometheus.render(fleet()))
     assert (
         '(capacity:batch_size_mean{model="resnet50"} < 3.2 or capacity:batch_size_mean{model="resnet50"} > 5)'
         in text
@@ -229,7 +226,7 @@ def test_alerts_have_the_numbers_of_the_plan() -> None:
     assert "< 220 for: 15m" in text
     assert "> 256 for: 2m" in text
     assert 'max{model="resnet50"}[1m]) >= 64 for: 1m' in text
-    small = plain(prometheus.render(fleet(found=replace(FOUND, batch_size_mean=1.1))))
+    small = unwrapped(prometheus.render(fleet(found=replace(FOUND, batch_size_mean=1.1))))
     assert '{model="resnet50"} < 1 or' in small
     # Little's law: 200 rps on a server times 50 ms are 10; times the 21 ms that were found, 4.
     open_queue = fleet(queue_limit=None)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from planned import fleet
+from shown import unwrapped
 
 from capacity.errors import InputError
 from capacity.formats.document import Document
@@ -111,26 +112,22 @@ def test_more_instances_than_replicas_are_told() -> None:
     ],
 )
 def test_the_header_says_whose_rule_was_evaluated(target: Any, batching: Batching, said: str) -> None:
-    assert said in plain(target.render(fleet(batching=batching)))
+    assert said in unwrapped(target.render(fleet(batching=batching)))
     if target is not ray_serve and batching is Batching.TORCHSERVE:
         said = "makes no difference"  # without a wait these two are one
-    assert said in plain(target.render(fleet(batching=batching, batch_wait_max_s=0.0)))
-
-
-def plain(text: str) -> str:
-    return " ".join(text.replace("#", "").split())
+    assert said in unwrapped(target.render(fleet(batching=batching, batch_wait_max_s=0.0)))
 
 
 def test_preferred_sizes_are_written_where_they_were_evaluated(tmp_path: Path) -> None:
     planned = fleet(preferred_sizes=(4, 8))
     text = triton.render(planned)
     assert read_plan(document(tmp_path, text)).preferred_batch_sizes == (4, 8)
-    assert "ahead of the largest batch, as evaluated" in plain(text)
-    assert "wait 5 ms (from the arrival of the oldest request), preferred sizes 4, 8," in plain(text)
-    greedy = plain(triton.render(fleet(preferred_sizes=(4,), batch_wait_max_s=0.0)))
+    assert "ahead of the largest batch, as evaluated" in unwrapped(text)
+    assert "wait 5 ms (from the arrival of the oldest request), preferred sizes 4, 8," in unwrapped(text)
+    greedy = unwrapped(triton.render(fleet(preferred_sizes=(4,), batch_wait_max_s=0.0)))
     assert "first preferred size that it comes to" in greedy
     for target in (serve_api, ray_serve):
-        assert "plan without --preferred-sizes" in plain(target.render(planned))
+        assert "plan without --preferred-sizes" in unwrapped(target.render(planned))
 
 
 def test_rays_batcher_sees_all_that_wait_where_its_rule_was_evaluated() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from rich.table import Table
 from rich.text import Text
+from shown import cells
 
 from capacity.evidence.beside import Beside, Parting, RunBeside
 from capacity.evidence.finding import Belief, CheckFinding
@@ -17,14 +18,13 @@ from capacity.traffic.workload import TraceArrivals
 
 
 def shown(pieces: Any) -> list[Any]:
-    """Texts, and tables as their title, heads and rows."""
+    """Texts, and tables as their title and rows."""
     found: list[Any] = []
     for one in pieces:
         if isinstance(one, Text):
             found.append(one.plain)
         elif isinstance(one, Table):
-            columns = [[str(cell) for cell in column.cells] for column in one.columns]
-            found.append([str(one.title or ""), *zip(*columns, strict=True)])
+            found.append([str(one.title or ""), *cells(one)])
     return found
 
 

@@ -2,14 +2,16 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import shown
 from stresses import fleet_in_trouble, run_of
 
 from capacity.answer.sweep import SweepTable
-from capacity.performance import Interval, Kind, Performance, TokenPerformance
+from capacity.performance import Kind, Performance, TokenPerformance
 from capacity.question.candidate import Candidate, Verdict
 from capacity.question.objective import Measure, Promise
 from capacity.question.plan import Plan
@@ -36,8 +38,7 @@ PLAN = Plan(profile="p", replicas=2, batch_size_max=8)
 TOKENS = TokenPlan(profile="line", replicas=3, sequences_max=16, batched_tokens_max=512)
 
 
-def around(value: float) -> Interval:
-    return Interval(value=value, low=0.75 * value, high=1.25 * value)
+around = partial(shown.around, share=0.25)
 
 
 def judged(p99_s: float, verdict: Verdict = Verdict.MISSED, plan: Plan = PLAN) -> Candidate:

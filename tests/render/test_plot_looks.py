@@ -7,6 +7,7 @@ import pytest
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 from matplotlib.image import AxesImage
+from shown import inches
 
 from capacity.performance import Interval
 from capacity.render.plot import (
@@ -14,7 +15,6 @@ from capacity.render.plot import (
     LIMITS,
     PALE,
     PALETTE,
-    Panels,
     Plot,
     _set_view,
     new_panels,
@@ -27,10 +27,6 @@ SPAN = Interval(value=2.0, low=1.0, high=4.0)
 
 def blank(**more: Any) -> Plot:
     return new_plot(**{"x_title": "x", "y_title": "y", "title": "A title"} | more)
-
-
-def inches(panels: Panels) -> tuple[float, ...]:
-    return tuple(map(float, panels.figure.get_size_inches()))
 
 
 def test_sizes() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from rich.table import Table
 from rich.text import Text
+from shown import cells
 
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
@@ -105,7 +106,7 @@ def rows(*candidates: Candidate) -> list[tuple[str, ...]]:
     made = _points_table(rates(points=points))
     assert isinstance(made, Table)
     heads = tuple(str(column.header) for column in made.columns)
-    return [heads, *zip(*([str(cell) for cell in column.cells] for column in made.columns), strict=True)]
+    return [heads, *cells(made)]
 
 
 def test_a_line_for_each_rate() -> None:
@@ -175,10 +176,10 @@ def test_what_poisson_would_get_wrong(poisson_s: Interval, off: str, said: str) 
     assert head.plain == "P99 of 2 x p, batches up to 1, at 50 rps:"
     assert said in words.plain
     assert foot.plain == "In brackets: intervals that all hold together with 90 % confidence."
-    names, values = ([str(cell) for cell in column.cells] for column in made.columns)
-    assert names == ["by the trace", "by Poisson arrivals", "error of Poisson"]
-    assert values[0] == "100 ms (90 ms to 110 ms)"
-    assert values[2] == off
+    trace, poisson, found = cells(made)
+    assert trace == ("by the trace", "100 ms (90 ms to 110 ms)")
+    assert poisson[0] == "by Poisson arrivals"
+    assert found == ("error of Poisson", off)
 
 
 def test_a_test_of_poisson_says_whether_it_rejects() -> None:
@@ -199,6 +200,6 @@ def test_the_correlation_of_lengths_is_shown() -> None:
 
     assert str(shown((1, 2, 3, 4)).title) == "Lengths, correlated by 1"
     assert str(shown((7, 7, 7, 7)).title) == "Lengths"
-    cells = [[str(cell) for cell in column.cells] for column in shown((7, 7, 7, 7)).columns]
-    assert cells[:2] == [["input", "output"], ["25", "7"]]
-    assert (cells[2][1], cells[-1]) == ("0", ["40", "7"])
+    given, got = cells(shown((7, 7, 7, 7)))
+    assert (*given[:2], given[-1]) == ("input", "25", "40")
+    assert (*got[:3], got[-1]) == ("output", "7", "0", "7")

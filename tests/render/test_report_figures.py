@@ -1,10 +1,13 @@
 """The charts of a report: lines, limits and labels in their places, read back from the drawing."""
 
 import math
+from functools import partial
 from typing import Any
 
 import pytest
+import shown
 from matplotlib.colors import to_hex
+from shown import inches
 
 from capacity.performance import Interval
 from capacity.question.candidate import Verdict
@@ -17,14 +20,7 @@ P99 = Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.05)
 LOSS = Promise(measure=Measure.LOSS, allowed=0.02)
 MET, MISSED, DOUBT = Verdict.MET, Verdict.MISSED, Verdict.INCONCLUSIVE
 ACCENT, LIMIT = PALETTE[:2]
-
-
-def around(value: float) -> Interval:
-    return Interval(value=value, low=0.75 * value, high=1.25 * value)
-
-
-def inches(plot: Any) -> tuple[float, ...]:
-    return tuple(map(float, plot.figure.get_size_inches()))
+around = partial(shown.around, share=0.25)
 
 
 def lines(plot: Plot, style: str = "-") -> list[tuple[Any, list[float], list[float]]]:

@@ -4,8 +4,8 @@ import math
 from typing import Any
 
 import pytest
-from rich.table import Table
 from rich.text import Text
+from shown import cells
 
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
@@ -31,14 +31,8 @@ from capacity.render.tables import (
 PLAN = Plan(profile="p", replicas=2, batch_size_max=8, batch_wait_max_s=0.002)
 
 
-def rows(made: Table) -> list[tuple[str, ...]]:
-    """The cells, row by row."""
-    columns = [[str(cell) for cell in column.cells] for column in made.columns]
-    return list(zip(*columns, strict=True))
-
-
 def shown(name: str, value: Any) -> str:
-    ((_, found),) = rows(document_table({name: value}))
+    ((_, found),) = cells(document_table({name: value}))
     return found
 
 
@@ -157,10 +151,10 @@ def test_short_tables_have_the_numbers_most_asked_for() -> None:
         response_quantiles_with_losses_s={0.5: Interval.exact(0.02)},
     )
     assert short_rows(late) == [("response, rejected as late, P50", "20 ms")]
-    assert rows(simulation_table(PLAN, SEEN)) == [*plan_rows(PLAN), *short_rows(SEEN)]
-    assert rows(simulation_table(PLAN, SEEN, verbose=True)) == [*plan_rows(PLAN), *performance_rows(SEEN)]
-    assert rows(performance_table(None, SEEN, {"servers": 3})) == [("servers", "3"), *performance_rows(SEEN)]
-    assert rows(performance_table(PLAN, SEEN)) == [*plan_rows(PLAN), *performance_rows(SEEN)]
+    assert cells(simulation_table(PLAN, SEEN)) == [*plan_rows(PLAN), *short_rows(SEEN)]
+    assert cells(simulation_table(PLAN, SEEN, verbose=True)) == [*plan_rows(PLAN), *performance_rows(SEEN)]
+    assert cells(performance_table(None, SEEN, {"servers": 3})) == [("servers", "3"), *performance_rows(SEEN)]
+    assert cells(performance_table(PLAN, SEEN)) == [*plan_rows(PLAN), *performance_rows(SEEN)]
 
 
 @pytest.mark.parametrize(
@@ -203,7 +197,7 @@ PROFILE = ServiceProfile(
 
 
 def test_a_profile_marks_what_was_not_measured() -> None:
-    found = rows(profile_table(PROFILE))
+    found = cells(profile_table(PROFILE))
     assert [row[:2] for row in found] == [("1", "10 ms"), ("4", "20 ms"), ("8", "40 ms")]
     assert [row[2].startswith("~") for row in found] == [True, True, False]
     assert [row[3].startswith("~") for row in found] == [True, False, False]
@@ -211,7 +205,7 @@ def test_a_profile_marks_what_was_not_measured() -> None:
     assert [row[4] for row in found] == ["100", "200", "200"]
     assert [row[5] for row in found] == ["", "knee", ""]  # a batch of 8 serves no more
     facts, _ = profile_tables(PROFILE)
-    assert rows(facts) == [
+    assert cells(facts) == [
         ("model", "m"),
         ("device", "d"),
         ("price", "0.5000 USD/h"),
@@ -222,7 +216,7 @@ def test_a_profile_marks_what_was_not_measured() -> None:
 
 def test_profiles_in_a_list() -> None:
     bare = ServiceProfile(name="q", timings=TIMINGS)
-    first, second = rows(profiles_table([PROFILE, bare]))
+    first, second = cells(profiles_table([PROFILE, bare]))
     assert first == ("p", "d", "▄██", "4", "200", "0.500")
     assert (second[1], second[-1]) == ("", "")
 
@@ -230,4 +224,4 @@ def test_profiles_in_a_list() -> None:
 def test_text_is_never_markup() -> None:
     made = table(("<a",), [("[bold]x",)])
     assert isinstance(made.columns[0]._cells[0], Text)
-    assert rows(made) == [("[bold]x",)]
+    assert cells(made) == [("[bold]x",)]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console, RenderableType
+from shown import around
 
 from capacity.performance import Interval, Kind, TokenPerformance
 from capacity.profile.llm import SaturationCheck
@@ -41,10 +42,6 @@ SATURATION = Saturation(
     prefill_time_share=0.35,
     binding="slots",
 )
-
-
-def around(value: float) -> Interval:
-    return Interval(value=value, low=0.9 * value, high=1.1 * value)
 
 
 SEEN = TokenPerformance(
