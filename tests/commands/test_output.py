@@ -7,7 +7,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import in_process
 import pytest
 from rich.text import Text
 
@@ -140,37 +139,3 @@ def test_answers_are_written_in_the_format_asked_for(
 ) -> None:
     emit_pieces(form, as_json=as_json, document=lambda: {"x": 1}, tables=lambda: [Text("a  "), Text("b")])
     assert capsys.readouterr().out == found
-
-
-# ---- a curve of a fleet ---------------------------------------------------------------------
-
-
-def test_a_curve_takes_the_flags_of_a_law_or_of_a_profile(tmp_path: Path) -> None:
-    done = in_process.capacity(tmp_path, "curve", "--batch-wait", "1ms")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: --batch-wait belongs to --profile; give a profile too\n"
-    done = in_process.capacity(tmp_path, "curve", "--profile", MIXED, "--service-rate", "5rps")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: --service-rate is for M/M/c; leave it out with --profile\n"
-
-
-@pytest.mark.parametrize("file", [None, "a.svg"])
-def test_a_curve_of_a_profile_is_shown_and_drawn(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str | None
-) -> None:
-    saved, asked = [], []
-
-    def load_curve(profile: str, replicas: int, *, quantile: float, progress: object) -> Any:
-        asked.append((profile, replicas, quantile))
-        return SimpleNamespace(
-            document=dict,
-            tables=lambda columns, verbose: [Text(f"{columns} {verbose}")],
-            plot=lambda: SimpleNamespace(save=saved.append),
-        )
-
-    monkeypatch.setattr("capacity.api.load_curve", load_curve)
-    given = [] if file is None else ["-o", file]
-    done = in_process.capacity(tmp_path, "curve", "--profile", MIXED, "--replicas", 3, *given)
-    assert (done.returncode, done.stdout) == (0, "120 False\n")
-    assert asked == [(str(MIXED), 3, 0.99)]
-    assert saved == ([] if file is None else [Path(file)])

@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from asked import asker
 
 from capacity.explanation.savings import Lever, Saving, best_saving, find_savings, nearest, one_fewer
 from capacity.explanation.sensitivity import Change, most_sensitive, neighbours, sensitivities
@@ -38,18 +39,6 @@ def judged(plan: Plan, p99_s: float | None, *, accepted: bool = True) -> Candida
     return Candidate(plan=plan, verdict=verdict, performance=performance)
 
 
-@dataclass
-class Asked:
-    """Answers by a rule; keeps what it was asked."""
-
-    rule: Callable[[Question, Plan], Candidate]
-    seen: list[tuple[str, Plan]] = field(default_factory=list)
-
-    def ask(self, question: Question, plan: Plan, what: str, *, careful: bool = False) -> Candidate:
-        self.seen.append((what, plan))
-        return self.rule(question, plan)
-
-
 def rate_of(question: Question) -> float:
     assert isinstance(question.workload, Workload)
     return question.workload.arrival_rate_rps
@@ -59,8 +48,8 @@ def rate_of(question: Question) -> float:
 
 
 def changes(rule: Callable[[Question, Plan], Candidate], base: Candidate, asked: Question = QUESTION) -> Any:
-    asker: Any = Asked(rule)
-    return list(sensitivities(asker, asked, PLAN, base)), asker.seen
+    judge = asker(rule)
+    return list(sensitivities(judge, asked, PLAN, base)), judge.seen
 
 
 def test_sensitivity_to_rate_service_time_and_cv() -> None:
@@ -124,8 +113,8 @@ def test_shifts_are_compared_per_step_of_ten_percent() -> None:
 
 
 def choices(plan: Plan) -> list[tuple[str, int, float]]:
-    asker: Any = Asked(lambda asked, plan: judged(plan, 0.05))
-    found = neighbours(asker, QUESTION, plan, judged(plan, 0.05))
+    judge = asker(lambda asked, plan: judged(plan, 0.05))
+    found = neighbours(judge, QUESTION, plan, judged(plan, 0.05))
     return [(one.what, one.plan.batch_size_max, one.plan.batch_wait_max_s) for one in found]
 
 
@@ -151,8 +140,8 @@ LESS = judged(replace(PLAN, replicas=2), 0.2, accepted=False)
 
 
 def savings(rule: Callable[[Question, Plan], bool], asked: Question = QUESTION) -> dict[Lever, Saving]:
-    asker: Any = Asked(lambda given, plan: judged(plan, 0.05, accepted=rule(given, plan)))
-    return {one.lever: one for one in find_savings(asker, asked, PLAN, LESS)}
+    judge = asker(lambda given, plan: judged(plan, 0.05, accepted=rule(given, plan)))
+    return {one.lever: one for one in find_savings(judge, asked, PLAN, LESS)}
 
 
 @pytest.mark.parametrize(
@@ -215,8 +204,8 @@ def test_a_routing_that_is_enough_by_itself_is_the_best_saving() -> None:
 
 
 def test_no_saving_without_a_smaller_fleet_and_no_amount_without_a_price() -> None:
-    asker: Any = Asked(lambda asked, plan: judged(plan, 0.05))
-    assert list(find_savings(asker, QUESTION, PLAN, None)) == []
+    judge = asker(lambda asked, plan: judged(plan, 0.05))
+    assert list(find_savings(judge, QUESTION, PLAN, None)) == []
     assert nearest([], QUESTION) is None
     free = replace(QUESTION, profiles=(replace(PROFILE, hourly_usd=None),))
     found = savings(lambda asked, plan: rate_of(asked) <= 99.0 + 1e-9, free)
@@ -224,8 +213,8 @@ def test_no_saving_without_a_smaller_fleet_and_no_amount_without_a_price() -> No
 
 
 def fewer(plan: Plan, accepts_from: int, profile: ServiceProfile = PROFILE) -> list[tuple[int, int, float]]:
-    asker: Any = Asked(lambda asked, plan: judged(plan, 0.05, accepted=plan.batch_size_max >= accepts_from))
-    found = one_fewer(asker, replace(QUESTION, profiles=(profile,)), plan)
+    judge = asker(lambda asked, plan: judged(plan, 0.05, accepted=plan.batch_size_max >= accepts_from))
+    found = one_fewer(judge, replace(QUESTION, profiles=(profile,)), plan)
     return [(one.plan.replicas, one.plan.batch_size_max, one.plan.batch_wait_max_s) for one in found]
 
 
