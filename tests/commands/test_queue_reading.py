@@ -79,7 +79,7 @@ def test_lists_are_split_at_commas() -> None:
     for text in ("1rps", "1rps,2rps,3rps"):
         with pytest.raises(InputError, match="--r needs two rates, one for each phase"):
             read_pair_rps(text, "--r")
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="--r must be > 0, got '0rps'"):
         read_rates_rps("0rps", "--r")
     for text in ("1rps,", ",1rps", "1rps, ,1rps"):
         with pytest.raises(

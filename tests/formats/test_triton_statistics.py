@@ -257,5 +257,4 @@ def test_different_counts_within_a_size_are_noted_as_read_under_load(tmp_path: P
 
 
 def test_requests_without_a_counted_inference_are_single(tmp_path: Path) -> None:
-    run = load_test(tmp_path, answer(model(inference_count=0))).runs[0]
-    assert (run.batch_size, run.batch_size_mean) == (1, 0.0)
+    assert load_test(tmp_path, answer(model(inference_count=0))).runs[0].batch_size == 1

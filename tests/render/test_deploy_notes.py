@@ -169,7 +169,7 @@ def test_k6_has_users_by_littles_law() -> None:
 
 
 def test_rates_of_an_autoscaler() -> None:
-    """Planned 1000 rps, held up to 1280: the geometric mean is 1131, which an HPA asks for at 1028 rps of five."""
+    """Planned for 1000 rps and good up to 1280: it acts at the geometric mean, 1131, so its target is 1131 / 1.1 / 5."""
     scaling = scaling_of(fleet())
     assert scaling.asking_rps == pytest.approx(1000.0 * 1.28**0.5)
     assert scaling.hpa_target_rps == pytest.approx(1000.0 * 1.28**0.5 / 1.1 / 5)
@@ -216,7 +216,7 @@ def test_growth_during_the_start_up_time() -> None:
 
 
 def test_alerts_have_the_numbers_of_the_plan() -> None:
-    """A mean batch of 4 within a quarter of it, while the rate is within a tenth of 200 rps on each server."""
+    """The mean batch is 4 within a factor of 1.25, while the rate is within a tenth of 200 rps on each server."""
     text = unwrapped(prometheus.render(fleet()))
     assert (
         '(capacity:batch_size_mean{model="resnet50"} < 3.2 or capacity:batch_size_mean{model="resnet50"} > 5)'
@@ -228,7 +228,7 @@ def test_alerts_have_the_numbers_of_the_plan() -> None:
     assert 'max{model="resnet50"}[1m]) >= 64 for: 1m' in text
     small = unwrapped(prometheus.render(fleet(found=replace(FOUND, batch_size_mean=1.1))))
     assert '{model="resnet50"} < 1 or' in small
-    # Little's law: 200 rps on a server times 50 ms are 10; times the 21 ms that were found, 4.
+    # Little's law: 200 rps on a server times the limit of 50 ms are 10; times the 21 ms found, 4.
     open_queue = fleet(queue_limit=None)
     assert prometheus.queue_length_max(open_queue, scaling_of(open_queue)) == 10
     mean = fleet(queue_limit=None, objective=MEAN)
@@ -236,7 +236,7 @@ def test_alerts_have_the_numbers_of_the_plan() -> None:
 
 
 def test_ray_serve_has_its_target_by_littles_law() -> None:
-    """1131 rps on 5 replicas times 10 ms are 2.26; without a mean the upper end of P99 counts; less the overhead."""
+    """1131 rps on 5 replicas times a mean of 10 ms, or the upper end of P99, or the mean less the overhead."""
     planned = fleet()
     scaling = scaling_of(planned)
     assert ray_serve.target_ongoing(planned, scaling) == "2.262"
@@ -246,7 +246,7 @@ def test_ray_serve_has_its_target_by_littles_law() -> None:
 
 
 def test_a_name_has_at_most_forty_letters() -> None:
-    """Of the 63 of a DNS label: tools append words of their own."""
+    """A DNS label may have 63; the rest is for words that tools append."""
     assert dns_label("A" * 40) == dns_label("a" * 41) == "a" * 40
     assert dns_label("a" * 39 + "_b") == "a" * 39
     assert dns_label("7b") == "model-7b"

@@ -5,7 +5,7 @@ from capacity.render.load_curve import load_curve_texts
 
 
 def told(*points: tuple[float, float]) -> list[str]:
-    """By load and P99, of a fleet that serves 100 rps."""
+    """The sentences for points of load and P99, of a fleet that serves 100 rps."""
     found = [(load, 100.0 * load, Interval.exact(p99_s)) for load, p99_s in points]
     return list(load_curve_texts("2 replicas", "P99", found))
 

@@ -65,8 +65,8 @@ def screen_lines(found: Runs, width: int = 100, *, verbose: bool = False, **othe
         ((2.0, 2.0), "in 2 ± 0 s"),
         ((10.0, 20.0, 30.0, 40.0), "in 25 ± 21 s"),  # Student's 3.18 times 12.91 / 2
         ((1.0, 2.0, 3.0, 4.0), "in 2 ± 2 s"),
-        ((1.0, 2.0, 3.0, 94.0), "in 25 s (0 to 98)"),  # 25 ± 73, and none is back before 0
-        ((400.0, 500.0, 600.0, 590.0), "in 522 s (374 to 600)"),  # ± 148, and none later than the horizon
+        ((1.0, 2.0, 3.0, 94.0), "in 25 s (0 to 98)"),  # 25 ± 73, cut off at 0
+        ((400.0, 500.0, 600.0, 590.0), "in 522 s (374 to 600)"),  # 522 ± 148, cut off at the horizon
         ((None, None), "not"),
     ],
 )
@@ -196,7 +196,7 @@ IN_THE_END = "nobody gives up, so that all that waits is served in the end."
             "360 rps come meanwhile, and 400 can be served.",
         ),
         (
-            # As many as are served come meanwhile, and as many as the whole fleet serves if all of them fail.
+            # 200 rps come meanwhile and can be served; if all fail, 400 come, all that the whole fleet can serve.
             fleet_in_trouble("lose:2,60s", replace(THREE_TRIES, attempts=2), rate_rps=200.0),
             "the overload ends before the queue holds more than clients wait for (500 ms).",
         ),
@@ -219,7 +219,7 @@ IN_THE_END = "nobody gives up, so that all that waits is served in the end."
         (fleet_in_trouble(clients=PATIENT, limit=200), IN_THE_END),
         (fleet_in_trouble(limit=200), "the queue limit of 200 keeps the queue short enough."),
         (
-            # 20 rps too many for 60 s: 150 fill the queue up to what is in time, 1,050 more wait at the end.
+            # 20 rps too many for 60 s: the first 150 that wait are still in time, and 1,050 more wait at the end.
             fleet_in_trouble(clients=ONE_TRY),
             f"{IF_ALL_FAIL}320 rps come and 400 are served, so that the queue drains (fluid law: in 12 s).",
         ),
@@ -353,7 +353,7 @@ def test_a_course_is_the_mean_over_runs() -> None:
     [(132, 100, 2), (132, 99, 3), (133, 100, 3), (134, 200, 3), (140, 30, 7), (141, 30, 8), (60, 100, 1)],
 )
 def test_a_course_has_20_to_66_columns(seconds: int, width: int, step: int) -> None:
-    """From 20 to 66 of them."""
+    """As many seconds to a column as it takes."""
     found = of_course(50 + seconds)
     *_, blank, trigger, success, attempts, scale = screen_lines(found, width)
     columns = math.ceil(seconds / step)

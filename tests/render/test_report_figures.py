@@ -100,7 +100,7 @@ def test_shares_are_in_percent() -> None:
     assert plot.axes.get_ylabel() == f"{LOSS.what} [%]"
     assert plot.axes.get_ylim() == (0.0, 4.0)
     assert lines(plot)[0][2] == [1.0]
-    assert place(labels(plot)["planned 100 rps"])[-1] == "right"  # beyond the middle
+    assert place(labels(plot)["planned 100 rps"])[-1] == "right"  # right of the middle
 
 
 # ---- the distribution -----------------------------------------------------------------------
@@ -198,7 +198,7 @@ def test_a_window_has_a_lane_for_each_replica() -> None:
     assert (lanes.get_xlim(), lanes.get_ylim()) == ((0.0, 2.0), (1.5, -0.5))
     assert [tick.get_text() for tick in lanes.get_yticklabels()] == ["1", "2"]
     heights = [axes.get_position().height for axes in (lanes, queue)]
-    assert heights[0] == pytest.approx(heights[1])  # 1 + 2 halves, and 2
+    assert heights[0] == pytest.approx(heights[1])  # 1 + 2 x 0.5 for two lanes, 2 for the queue
     small, large = lanes.patches
     assert [to_hex(one.get_facecolor()) for one in (small, large)] == [figures.SHADES[0], figures.SHADES[4]]
     assert {to_hex(one.get_edgecolor()) for one in (small, large)} == {"#ffffff"}

@@ -379,7 +379,7 @@ def test_the_section_on_cost(drawn: dict[str, tuple[Any, ...]]) -> None:
         ["5", "5 replicas, batch 16", "40 (36 to 44) ms", "met"],
         ["6", "6 replicas, batch 8", "20 (18 to 22) ms", "met"],
     ]
-    assert [row[0] for row in rows(section)[6:]] == ["8", "9"]  # eight of them
+    assert [row[0] for row in rows(section)[6:]] == ["8", "9"]  # eight rows in all
     spots, here, promise, axis = drawn["draw_frontier"]
     assert (here, promise, axis) == ((5.0, 0.04), P99, "replicas")
     assert sorted(cost for cost, _, _ in spots) == [1.0, 2.0, 3.0, 4.0, 4.0, 5.0, 6.0, 6.0, 8.0, 9.0, 10.0]
