@@ -11,7 +11,7 @@ from shown import unwrapped
 from capacity.errors import InputError
 from capacity.performance import Interval, Kind
 from capacity.question.objective import LatencyObjective
-from capacity.question.plan import Batching, Routing
+from capacity.question.plan import Routing
 from capacity.question.resilience import Spike, Survival
 from capacity.render.deploy import (
     bentoml,
@@ -39,7 +39,7 @@ RANDOM = {"routing": Routing.RANDOM}
         (triton, "A request that has waited 50 ms, the limit on the response, is", {}, {"objective": MEAN}),
         (triton, "The plan lets no request wait; Triton", {"queue_limit": 0}, {"queue_limit": 1}),
         (triton, "max_queue_size: 1 ", {"queue_limit": 0}, {"queue_limit": 2}),
-        (triton, "are more replicas than the", {"instances_per_device": 2}, {"instances_per_device": 5}),
+        (triton, "3 x 2 are more replicas than the 5 of the plan", {"instances_per_device": 2}, {"instances_per_device": 5}),
         (triton, "5 servers with a GPU each, with 1 instance each", {}, {"kind": "cpu"}),
         (triton, "one server with 5 GPUs has the plan's 5 replicas behind one queue", {"routing": Routing.SHARED_QUEUE}, {}),
         (triton, "Triton takes a GPU where there is one (KIND_AUTO)", {"kind": None}, {}),
@@ -95,32 +95,12 @@ def test_notes(target: ModuleType, said: str, there: dict[str, Any], absent: dic
     assert said not in unwrapped(target.render(fleet(**absent)))
 
 
-@pytest.mark.parametrize(
-    ("batching", "wait_s", "said"),
-    [
-        (Batching.TRITON, 0.005, "as the plan does."),
-        (
-            Batching.TORCHSERVE,
-            0.005,
-            "and the plan does not: plan with --batching triton to evaluate its rule.",
-        ),
-        (Batching.TORCHSERVE, 0.0, "with a wait of 0 that makes no difference."),
-        (Batching.RAY_SERVE, 0.0, "and the plan does not: plan with --batching triton to evaluate its rule."),
-    ],
-)
-def test_triton_says_whether_its_batching_rule_was_evaluated(
-    batching: Batching, wait_s: float, said: str
-) -> None:
-    text = unwrapped(triton.render(fleet(batching=batching, batch_wait_max_s=wait_s)))
-    assert (
-        f"Triton counts the batch wait from the arrival of the oldest request{';' if 'wait of 0' in said else ','} {said}"
-        in text
-    )
-
-
 def test_the_header_has_what_was_evaluated_and_found() -> None:
     text = unwrapped(triton.render(fleet()))
-    assert "Written by: capacity render plan.json --target triton Planned by: capacity plan " in text
+    assert (
+        "Written by: capacity render plan.json --target triton Planned by: capacity plan --profile resnet50 "
+        "--rate 1000rps --slo-p99 50ms "
+    ) in text
     assert (
         "Evaluated: 5 replicas of resnet50, batches up to 16, wait 5 ms (from the arrival of the oldest request), "
         "round-robin routing, queue limit 64, at 1000 rps. "
@@ -228,11 +208,6 @@ def test_alerts_have_the_numbers_of_the_plan() -> None:
     assert 'max{model="resnet50"}[1m]) >= 64 for: 1m' in text
     small = unwrapped(prometheus.render(fleet(found=replace(FOUND, batch_size_mean=1.1))))
     assert '{model="resnet50"} < 1 or' in small
-    # Little's law: 200 rps on a server times the limit of 50 ms are 10; times the 21 ms found, 4.
-    open_queue = fleet(queue_limit=None)
-    assert prometheus.queue_length_max(open_queue, scaling_of(open_queue)) == 10
-    mean = fleet(queue_limit=None, objective=MEAN)
-    assert prometheus.queue_length_max(mean, scaling_of(mean)) == 4
 
 
 def test_ray_serve_has_its_target_by_littles_law() -> None:
