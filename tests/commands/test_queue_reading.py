@@ -1,4 +1,4 @@
-"""Flags of queueing laws and tables of throughputs, read on both sides of every bound."""
+"""Flags of queueing laws, read on both sides of every bound."""
 
 from pathlib import Path
 
@@ -10,7 +10,6 @@ from capacity.commands.queue import (
     read_duration,
     read_durations_s,
     read_pair_rps,
-    read_points,
     read_rates_rps,
     read_service_time_s,
     refuse_together,
@@ -96,44 +95,6 @@ def test_flags_that_a_profile_replaces_are_refused() -> None:
     with pytest.raises(InputError) as refused:
         refuse_together("--profile", service=None, service_scv=0.0, service_rate="1rps")
     assert str(refused.value) == "--profile replaces --service-scv and --service-rate; give one or the other"
-
-
-def points(folder: Path, text: str) -> dict[float, float]:
-    path = folder / "points.csv"
-    path.write_text(text)
-    return read_points(path)
-
-
-def test_a_table_of_throughputs(tmp_path: Path) -> None:
-    assert points(tmp_path, "n,throughput_rps\n1,100\n2.5, 190\n") == {1.0: 100.0, 2.5: 190.0}
-    assert points(tmp_path, " throughput_rps ,n\n100,1\n") == {1.0: 100.0}
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("", "points.csv line 1: no column n; the first line must be n,throughput_rps"),
-        ("n\n1\n", "line 1: no column throughput_rps; the first line must be"),
-        ("n,throughput\n", "line 1: unknown column 'throughput'; name it throughput_rps"),
-        ("n,rps\n", "line 1: unknown column 'rps'; use n,throughput_rps"),
-        ("n,throughput_rps,n\n", "line 1: a column is given twice; keep one of each"),
-        ("n,throughput_rps\n1,2\n1\n", "line 3: 1 cells for 2 columns; complete or drop the row"),
-        ("n,throughput_rps\n1,x\n", "line 2: throughput_rps must be a number, got 'x'; fix or drop the row"),
-        ("n,throughput_rps\n1,0\n", "line 2: throughput_rps must be"),
-        (
-            "n,throughput_rps\n0.99,5\n",
-            "line 2: n must be >= 1, got 0.99; it counts users, threads or replicas",
-        ),
-        (
-            "n,throughput_rps\n1,5\n2,9\n1,6\n",
-            "line 4: size 1 stands on line 2 already; keep one for each size",
-        ),
-    ],
-)
-def test_bad_tables_of_throughputs_are_refused(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(InputError) as refused:
-        points(tmp_path, text)
-    assert said in str(refused.value)
 
 
 def test_batch_times_reach_up_to_the_largest_batch() -> None:
