@@ -524,10 +524,12 @@ def test_no_plan_that_recovers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("replicas", "least", "is_told"),
+    ("replicas", "least", "is_mentioned"),
     [(4, 1, False), (4, 3, False), (4, 4, True), (4, 5, False), (2, 2, True), (1, 1, False)],
 )
-def test_fleets_that_a_trigger_takes_down_are_mentioned(replicas: int, least: int, *, is_told: bool) -> None:
+def test_fleets_that_a_trigger_takes_down_are_mentioned(
+    replicas: int, least: int, *, is_mentioned: bool
+) -> None:
     found = back_after(1.0, 1.0, stress=fleet_in_trouble(replicas=replicas, rate_rps=80.0))
     told = f"Fleets of fewer than {replicas} replicas were left out, as the trigger takes them down entirely."
-    assert (told in recovery(found, found, as_is=found, replicas_min=least)) is is_told
+    assert (told in recovery(found, found, as_is=found, replicas_min=least)) is is_mentioned
