@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from planned import saved_plan
+from planned import ENGINES, TOKEN_LIMITS, saved_plan
 
 from capacity.answer.check import (
     Finding,
@@ -22,15 +22,14 @@ from capacity.answer.check import (
 from capacity.performance import Interval, Kind, Performance, TokenPerformance
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
-from capacity.question.objective import LatencyObjective, Measure, Promise, TokenObjective
-from capacity.question.tokens import TokenCandidate, TokenPlan
+from capacity.question.objective import LatencyObjective, Measure, Promise
+from capacity.question.tokens import TokenCandidate
 from capacity.search.recommendation import Survived
 
 MET, MISSED, DOUBT = Verdict.MET, Verdict.MISSED, Verdict.INCONCLUSIVE
 SAVED = saved_plan()
 TTFT = Promise(measure=Measure.TTFT, quantile=0.99, allowed=0.5)
 TPOT = Promise(measure=Measure.TPOT_MEAN, allowed=0.01)
-TOKENS = TokenObjective(ttft_limits={0.99: 0.5}, tpot_mean_s=0.01)
 
 
 def token_candidate(
@@ -41,8 +40,7 @@ def token_candidate(
 ) -> TokenCandidate:
     known = {} if ttft is None else {0.99: Interval(value=sum(ttft) / 2.0, low=ttft[0], high=ttft[1])}
     performance = TokenPerformance(kind=Kind.SIMULATION, ttft_quantiles_s=known, tpot_mean_s=tpot_s)
-    plan = TokenPlan(profile="line", replicas=3, sequences_max=16, batched_tokens_max=512)
-    return TokenCandidate(plan=plan, verdict=verdict, rejection=rejection, performance=performance)
+    return TokenCandidate(plan=ENGINES, verdict=verdict, rejection=rejection, performance=performance)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +59,7 @@ def token_candidate(
 def test_each_limit_of_a_language_model_has_its_own_verdict(
     candidate: TokenCandidate, verdicts: dict[str, Verdict]
 ) -> None:
-    found = list(token_findings(candidate, TOKENS))
+    found = list(token_findings(candidate, TOKEN_LIMITS))
     assert {one.name.partition(" <=")[0]: one.verdict for one in found} == verdicts
     for one in found:
         is_refused = candidate.rejection is not None and one.name == str(candidate.rejection.promise)
@@ -72,7 +70,7 @@ def test_each_limit_of_a_language_model_has_its_own_verdict(
 def test_a_plan_that_theory_refuses_has_one_finding() -> None:
     rejection = Rejection(limit=Limit.STABILITY, allowed=1.0, needed=1.25)
     candidate = replace(token_candidate(MISSED, None, None, rejection), performance=None)
-    (one,) = token_findings(candidate, TOKENS)
+    (one,) = token_findings(candidate, TOKEN_LIMITS)
     assert (one.name, one.verdict, one.rejection) == ("the plan", MISSED, rejection)
     assert one.message.startswith("load 1.25, more requests arrive")
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from planned import ENGINES, TOKEN_LIMITS
 from shown import unwrapped
 
 from capacity.answer.saved_llm_plan import (
@@ -21,7 +22,6 @@ from capacity.profile.formats import digest
 from capacity.profile.llm import Engine, LlmProfile, Scheduler
 from capacity.profile.load import load_llm
 from capacity.question.budget import Effort
-from capacity.question.objective import TokenObjective
 from capacity.question.plan import Routing
 from capacity.question.tokens import TokenPlan, TokenQuestion
 from capacity.render.deploy.registry import render
@@ -29,7 +29,6 @@ from capacity.traffic.lengths import LengthRows
 from capacity.traffic.workload import Workload
 
 LINE = load_llm(Path(__file__).parents[1] / "kept" / "files" / "line.json")
-PLAN = TokenPlan(profile="line", replicas=3, sequences_max=16, batched_tokens_max=512)
 CLIENTS: dict[str, Any] = {"timeout_s": 2.0, "attempts": 3, "retried": ["rejected", "timed_out"]}
 
 
@@ -38,12 +37,12 @@ def question(profile: LlmProfile = LINE, rows: int = 2) -> TokenQuestion:
         profiles=(profile,),
         workload=Workload(arrival_rate_rps=40.0),
         lengths=LengthRows((28,) * rows, (37,) * rows, "lengths", 0),
-        objective=TokenObjective(ttft_limits={0.99: 0.5}, tpot_mean_s=0.01),
+        objective=TOKEN_LIMITS,
     )
 
 
 def document(
-    profile: LlmProfile = LINE, plan: TokenPlan | None = PLAN, recovery: dict[str, Any] | None = None
+    profile: LlmProfile = LINE, plan: TokenPlan | None = ENGINES, recovery: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     """What a saved plan holds, recommended or not."""
     recommendation = None
@@ -56,7 +55,7 @@ def document(
     return llm_plan_document(question(profile), Effort(seed=7), answer) | {"schema_version": 1}
 
 
-def saved(profile: LlmProfile = LINE, plan: TokenPlan | None = PLAN, **recovery: Any) -> SavedLlmPlan:
+def saved(profile: LlmProfile = LINE, plan: TokenPlan | None = ENGINES, **recovery: Any) -> SavedLlmPlan:
     return read_llm_plan_document(document(profile, plan, recovery or None), "plan.json")
 
 
@@ -185,7 +184,7 @@ BIG = replace(
 
 def test_the_command_of_vllm() -> None:
     """16,384 tokens of cache are 1,024 blocks of 16; a request has 28 + 37 tokens."""
-    one = replace(PLAN, replicas=1, routing=Routing.LEAST_OUTSTANDING)
+    one = replace(ENGINES, replicas=1, routing=Routing.LEAST_OUTSTANDING)
     recovery = {"chosen": {}, "setting": "--queue-limit 20", "clients": CLIENTS}
     assert render(saved(BIG, one, **recovery), "vllm").splitlines() == [
         "# 1 replica of this command behind least-outstanding,",

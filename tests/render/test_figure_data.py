@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import shown
+from planned import ENGINES
 from stresses import fleet_in_trouble, run_of
 
 from capacity.answer.sweep import SweepTable
@@ -15,7 +16,7 @@ from capacity.performance import Kind, Performance, TokenPerformance
 from capacity.question.candidate import Candidate, Verdict
 from capacity.question.objective import Measure, Promise
 from capacity.question.plan import Plan
-from capacity.question.tokens import TokenCandidate, TokenPlan
+from capacity.question.tokens import TokenCandidate
 from capacity.recovery.findings import Course, Runs, Screen, SpikeSurvived
 from capacity.recovery.fluid import fluid
 from capacity.render.figures import (
@@ -35,7 +36,6 @@ from capacity.render.recovery.figure import stress_figure
 P99 = Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.05)
 LOSS = Promise(measure=Measure.LOSS, quantile=None, allowed=0.02)
 PLAN = Plan(profile="p", replicas=2, batch_size_max=8)
-TOKENS = TokenPlan(profile="line", replicas=3, sequences_max=16, batched_tokens_max=512)
 
 
 around = partial(shown.around, share=0.25)
@@ -110,10 +110,10 @@ def test_a_limit_on_losses_has_no_unit() -> None:
 def test_rates_of_a_language_model() -> None:
     promise = Promise(measure=Measure.TTFT, quantile=0.99, allowed=0.2)
     performance = TokenPerformance(kind=Kind.SIMULATION, ttft_quantiles_s={0.99: around(0.1)})
-    found = TokenCandidate(plan=TOKENS, verdict=Verdict.MET, performance=performance)
-    unstable = TokenCandidate(plan=TOKENS, verdict=Verdict.MISSED)
+    found = TokenCandidate(plan=ENGINES, verdict=Verdict.MET, performance=performance)
+    unstable = TokenCandidate(plan=ENGINES, verdict=Verdict.MISSED)
     rates: Any = SimpleNamespace(
-        promise=promise, scenario=SimpleNamespace(plan=TOKENS), points=((5.0, found), (9.0, unstable))
+        promise=promise, scenario=SimpleNamespace(plan=ENGINES), points=((5.0, found), (9.0, unstable))
     )
     curve = token_rate_curve(rates)
     assert curve.title == "TTFT P99 of 3 x line, up to 16 sequences"

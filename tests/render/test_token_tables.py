@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from planned import ENGINES, TOKEN_LIMITS
 from rich.console import Console, RenderableType
 from shown import around
 
@@ -25,13 +26,11 @@ from capacity.traffic.lengths import LengthRows
 from capacity.traffic.workload import Workload
 
 LINE = load_llm(Path(__file__).parents[1] / "kept" / "files" / "line.json")
-PLAN = TokenPlan(profile="line", replicas=3, sequences_max=16, batched_tokens_max=512)
-OBJECTIVE = TokenObjective(ttft_limits={0.99: 0.5}, tpot_mean_s=0.01)
 QUESTION = TokenQuestion(
     profiles=(LINE,),
     workload=Workload(arrival_rate_rps=40.0),
     lengths=LengthRows((28,), (37,), "lengths", 0),
-    objective=OBJECTIVE,
+    objective=TOKEN_LIMITS,
 )
 SATURATION = Saturation(
     rate_rps=20.0,
@@ -67,20 +66,25 @@ def judged(
 ) -> TokenCandidate:
     rejection = None if verdict is Verdict.MET else Rejection.of(TTFT, needed)
     return TokenCandidate(
-        plan=replace(PLAN, replicas=replicas, **plan), verdict=verdict, rejection=rejection, performance=SEEN
+        plan=replace(ENGINES, replicas=replicas, **plan),
+        verdict=verdict,
+        rejection=rejection,
+        performance=SEEN,
     )
 
 
 def unstable(replicas: int) -> TokenCandidate:
     rejection = Rejection(limit=Limit.STABILITY, allowed=1.0, needed=1.25)
-    return TokenCandidate(plan=replace(PLAN, replicas=replicas), verdict=Verdict.MISSED, rejection=rejection)
+    return TokenCandidate(
+        plan=replace(ENGINES, replicas=replicas), verdict=Verdict.MISSED, rejection=rejection
+    )
 
 
 def found(**others: Any) -> TokenRecommendation:
     usual: dict[str, Any] = {
         "verdict": Verdict.MET,
-        "objective": OBJECTIVE,
-        "plan": PLAN,
+        "objective": TOKEN_LIMITS,
+        "plan": ENGINES,
         "performance": SEEN,
         "saturation": SATURATION,
     }
@@ -108,7 +112,7 @@ def test_the_answer_in_one_sentence() -> None:
         f"3 replicas of line meet {limits} at 40 rps, for 6.000 USD/h: TTFT P99 is 400 (360 to 440) ms; "
         "TPOT mean is 8 ms."
     )
-    one = replace(PLAN, replicas=1)
+    one = replace(ENGINES, replicas=1)
     assert tokens.verdict_sentence(found(plan=one), QUESTION).startswith(
         f"1 replica of line meets {limits} at 40 rps: "
     )
@@ -161,7 +165,7 @@ NOT_JUDGED = "2 replicas: not judged."
 def test_why_one_fewer_is_not_enough(
     replicas: int, least: int, considered: tuple[TokenCandidate, ...], told: str
 ) -> None:
-    answer = found(plan=replace(PLAN, replicas=replicas), considered=considered)
+    answer = found(plan=replace(ENGINES, replicas=replicas), considered=considered)
     assert tokens.why_not_fewer(answer, replace(QUESTION, replicas_min=least)).startswith(told)
 
 
@@ -181,8 +185,8 @@ def test_what_limits_an_engine_first(binding: str, what: str) -> None:
 
 def test_a_plan_shows_its_routing_only_if_it_is_not_the_default() -> None:
     usual = [("replicas", "3"), ("sequences, most", "16"), ("tokens a step, most", "512")]
-    assert tokens.plan_rows(PLAN) == usual
-    random = replace(PLAN, routing=Routing.RANDOM)
+    assert tokens.plan_rows(ENGINES) == usual
+    random = replace(ENGINES, routing=Routing.RANDOM)
     assert tokens.plan_rows(random) == [*usual, ("routing", "random")]
 
 
@@ -220,7 +224,7 @@ def test_settings_that_all_candidates_share_have_no_column() -> None:
     lost = replace(
         judged(4), performance=replace(SEEN, ttft_quantiles_s={0.99: Interval.exact(float("inf"))})
     )
-    shown = rows(tokens.considered_table([refused, judged(3, Verdict.MET), lost], OBJECTIVE))
+    shown = rows(tokens.considered_table([refused, judged(3, Verdict.MET), lost], TOKEN_LIMITS))
     assert shown[0] == ["Considered"]
     assert shown[1] == ["replicas", "load", "TTFT P99", "TPOT mean", "verdict"]
     assert shown[2] == ["2", "1.250", "missed: load 1.25, more requests arrive than they can serve"]
@@ -230,14 +234,14 @@ def test_settings_that_all_candidates_share_have_no_column() -> None:
         judged(3, Verdict.MET),
         judged(3, Verdict.MET, profile="b", routing=Routing.RANDOM, sequences_max=8, batched_tokens_max=64),
     ]
-    shown = rows(tokens.considered_table(others, OBJECTIVE))
+    shown = rows(tokens.considered_table(others, TOKEN_LIMITS))
     assert shown[1][:5] == ["profile", "routing", "sequences", "tokens", "replicas"]
     assert shown[3][:6] == ["b", "random", "8", "64", "3", "0.667"]
 
 
 def test_other_settings_are_compared_for_the_whole_fleet() -> None:
-    change: Any = SimpleNamespace(what="S 8", saturation=SATURATION, plan=PLAN, performance=SEEN)
-    unknown: Any = SimpleNamespace(what="S 4", saturation=SATURATION, plan=PLAN, performance=None)
+    change: Any = SimpleNamespace(what="S 8", saturation=SATURATION, plan=ENGINES, performance=SEEN)
+    unknown: Any = SimpleNamespace(what="S 4", saturation=SATURATION, plan=ENGINES, performance=None)
     shown = rows(tokens.changes_table([change, unknown]))
     assert shown[1:] == [
         ["setting", "saturates at", "TTFT P99", "ITL P99", "P99"],
@@ -247,19 +251,19 @@ def test_other_settings_are_compared_for_the_whole_fleet() -> None:
 
 
 def test_a_replay_has_no_intervals() -> None:
-    assert text(tokens.simulation_tables(PLAN, SEEN, 0.95))[-1] == "In brackets: 95 % intervals."
-    replay = text(tokens.simulation_tables(PLAN, replace(SEEN, kind=Kind.REPLAY), 0.95))
+    assert text(tokens.simulation_tables(ENGINES, SEEN, 0.95))[-1] == "In brackets: 95 % intervals."
+    replay = text(tokens.simulation_tables(ENGINES, replace(SEEN, kind=Kind.REPLAY), 0.95))
     assert replay[-1].startswith("These requests alone, served from an empty fleet; no intervals")
     assert "TTFT mean" not in " ".join(replay)
-    verbose = text(tokens.simulation_tables(PLAN, SEEN, 0.95, verbose=True))
+    verbose = text(tokens.simulation_tables(ENGINES, SEEN, 0.95, verbose=True))
     assert "TTFT mean  200 (180 to 220) ms" in verbose
 
 
 def test_the_rates_that_a_fleet_can_handle() -> None:
     """3 engines of 20 rps saturate at 60."""
 
-    def rates(accepted_rps: float | None, plan: TokenPlan = PLAN) -> list[str]:
-        scenario = SimpleNamespace(plan=plan, objective=OBJECTIVE)
+    def rates(accepted_rps: float | None, plan: TokenPlan = ENGINES) -> list[str]:
+        scenario = SimpleNamespace(plan=plan, objective=TOKEN_LIMITS)
         points = ((45.0, judged(3, Verdict.MET)), (60.0, unstable(3)))
         asked: Any = SimpleNamespace(
             scenario=scenario, saturation=SATURATION, accepted_rps=accepted_rps, points=points
@@ -275,12 +279,12 @@ def test_the_rates_that_a_fleet_can_handle() -> None:
         "In brackets: 90 % intervals.",
     ]
     assert rates(None)[0] == f"3 replicas of line meet {limits} at no rate that was tried."
-    one = rates(15.0, replace(PLAN, replicas=1))
+    one = rates(15.0, replace(ENGINES, replicas=1))
     assert one[0] == f"1 replica of line meets {limits} up to 15 rps, and saturates at 20 rps."
 
 
 def test_the_screen_of_a_plan() -> None:
-    change: Any = SimpleNamespace(what="S 8", saturation=SATURATION, plan=PLAN, performance=SEEN)
+    change: Any = SimpleNamespace(what="S 8", saturation=SATURATION, plan=ENGINES, performance=SEEN)
     answer = found(
         considered=(judged(2), judged(3, Verdict.MET)),
         headroom=Headroom(today_rps=40.0, accepted_rps=55.0, refused_rps=56.0),
