@@ -1,4 +1,4 @@
-"""Saved plans that were never searched for: what a file would hold, with numbers made up."""
+"""Plans that were never searched for: what a saved file would hold, with made-up numbers, and one of engines."""
 
 import json
 from typing import Any
@@ -9,10 +9,11 @@ from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.budget import Effort
 from capacity.question.candidate import Verdict
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import LatencyObjective, TokenObjective
 from capacity.question.plan import Batching, Plan, Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Survival
+from capacity.question.tokens import TokenPlan
 from capacity.render.deploy.fleet import Fleet, read_fleet
 from capacity.search.recommendation import Headroom, Recommendation
 from capacity.traffic.workload import Demand, Workload
@@ -23,6 +24,10 @@ FOUND = Performance(
     response_mean_s=0.010,
     response_quantiles_s={0.99: Interval(value=0.020, low=0.019, high=0.021)},
 )
+
+# Three engines of the profile kept/files/line.json, and what they are to meet.
+ENGINES = TokenPlan(profile="line", replicas=3, sequences_max=16, batched_tokens_max=512)
+TOKEN_LIMITS = TokenObjective(ttft_limits={0.99: 0.5}, tpot_mean_s=0.01)
 
 
 def plan_document(

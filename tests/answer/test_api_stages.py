@@ -1,4 +1,4 @@
-"""The verbs in Python stage by stage: what each hands to the next, and what is left out where there is no plan."""
+"""The Python calls stage by stage: what each stage passes on, and which stages are skipped without a plan."""
 
 import inspect
 from contextlib import contextmanager
@@ -39,7 +39,7 @@ def found_of(plan: Plan | None) -> SimpleNamespace:
 
 @pytest.fixture
 def stages(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Plans whose search finds one, or none; which stages were called, in order, with their question."""
+    """A `cap.plan` with a made-up search result; returns its answer, and each stage called with its question."""
     called: list[tuple[str, Any]] = []
 
     def planned(plan: Plan | None, **keywords: Any) -> tuple[Any, list[tuple[str, Any]]]:
@@ -67,7 +67,7 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> Any:
     return planned
 
 
-def test_a_plan_alone_is_searched_and_nothing_else(stages: Any) -> None:
+def test_a_plain_plan_only_searches(stages: Any) -> None:
     answer, called = stages(PLAN)
     assert [name for name, _ in called] == ["recommend"]
     assert answer.recommendation.plan is PLAN
@@ -79,7 +79,7 @@ def test_a_plan_alone_is_searched_and_nothing_else(stages: Any) -> None:
     ("asked", "stage", "name"),
     [(PAUSE, "plan_disturbed", "disturbed"), (CLIENTS, "plan_to_recover", "recovery")],
 )
-def test_trouble_may_make_the_fleet_larger_and_the_rest_is_about_that(
+def test_later_stages_use_the_fleet_that_trouble_made_larger(
     stages: Any, asked: dict[str, Any], stage: str, name: str
 ) -> None:
     answer, called = stages(PLAN, explain=True, **asked)
@@ -91,7 +91,7 @@ def test_trouble_may_make_the_fleet_larger_and_the_rest_is_about_that(
     assert answer.explanation == "reasons"
 
 
-def test_a_day_has_a_schedule_and_is_planned_for_its_peak(stages: Any, tmp_path: Path) -> None:
+def test_a_daily_curve_is_planned_for_its_peak_and_scheduled(stages: Any, tmp_path: Path) -> None:
     day = tmp_path / "day.csv"
     day.write_text("time,rate_rps\n00:00,100\n12:00,250\n", encoding="utf-8")
     answer, called = stages(PLAN, rate=None, daily=day)
@@ -104,13 +104,13 @@ def test_a_day_has_a_schedule_and_is_planned_for_its_peak(stages: Any, tmp_path:
 
 
 @pytest.mark.parametrize("asked", [PAUSE, CLIENTS, {}], ids=["pause", "lose", "none"])
-def test_without_a_plan_there_is_no_other_stage(stages: Any, asked: dict[str, Any]) -> None:
+def test_later_stages_are_skipped_without_a_plan(stages: Any, asked: dict[str, Any]) -> None:
     answer, called = stages(None, explain=True, **asked)
     assert [one for one, _ in called] == ["recommend"]
     assert (answer.day, answer.explanation, answer.recovery, answer.disturbed) == (None, None, None, None)
 
 
-def test_who_looks_before_may_refuse_the_question(stages: Any) -> None:
+def test_the_before_hook_sees_the_question_and_may_refuse_it(stages: Any) -> None:
     seen = []
     stages(PLAN, before=seen.append)
     assert seen[0].workload.arrival_rate_rps == 300.0
@@ -128,7 +128,7 @@ RATES = (100.0, 400.0, 700.0)
 def made_up_curve(
     monkeypatch: pytest.MonkeyPatch, known: int
 ) -> tuple[LoadCurveAnswer, list[dict[str, Any]]]:
-    """A curve whose sweep found 10 ms, 20 ms and 40 ms, of which only the first few are known."""
+    """A load curve with a P95 of 10, 20 and 40 ms, of which the sweep answered only the first `known`."""
     asked: list[dict[str, Any]] = []
     table = SweepTable(quantiles=(0.95,), seed=0, confidence=0.95)
     workloads = tuple(Workload(arrival_rate_rps=rate_rps) for rate_rps in RATES)
@@ -152,7 +152,8 @@ def made_up_curve(
     return found, asked
 
 
-def test_a_load_curve_is_a_sweep_over_shares_of_what_is_sustained(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_load_curve_sweeps_shares_of_the_saturation_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two replicas serve a batch of 4 in 10 ms, 800 rps in all."""
     curve, (asked,) = made_up_curve(monkeypatch, 3)
     shares = (0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.95)
     assert asked["rate_rps"] == pytest.approx([800.0 * share for share in shares])
@@ -188,7 +189,7 @@ def test_a_load_curve_without_a_point_has_no_chart(monkeypatch: pytest.MonkeyPat
     assert "P95 of 2 x p" not in text
 
 
-def test_profiles_of_two_kinds_are_not_compared() -> None:
+def test_a_plan_cannot_mix_kinds_of_profiles() -> None:
     with pytest.raises(
         InputError, match="p has batch times, and others are of language models; plan for one kind"
     ):
@@ -205,9 +206,7 @@ def scenario_of(limits: dict[float, float]) -> Scenario:
 
 
 @pytest.mark.parametrize(("limits", "highest"), [({0.99: 0.1}, 0.99), ({0.995: 0.1}, 0.999)])
-def test_the_distribution_of_a_report_goes_as_far_as_its_limits(
-    limits: dict[float, float], highest: float
-) -> None:
+def test_the_distribution_in_a_report_covers_the_limits(limits: dict[float, float], highest: float) -> None:
     asked: list[tuple[float, ...]] = []
 
     def simulate(quantiles: tuple[float, ...]) -> Any:
@@ -225,11 +224,11 @@ def test_the_distribution_of_a_report_goes_as_far_as_its_limits(
 
 
 def kinds_of(kind: type) -> set[type]:
-    """A class and all below it."""
+    """A class and all of its subclasses."""
     return {kind}.union(*map(kinds_of, kind.__subclasses__()))
 
 
-def test_an_answer_in_words_is_what_a_command_prints_unless_asked_for_more() -> None:
+def test_tables_are_short_unless_verbose_is_given() -> None:
     for module in ("autoscale_answers", "evidence_answers", "llm_answers", "recovery_answers"):
         import_module(f"capacity.{module}")
     kinds = kinds_of(answers.Answer)

@@ -1,4 +1,4 @@
-"""Fleets to compare: read from what is typed, or taken from saved plans of one workload."""
+"""Fleets to compare: read from the command line, or taken from saved plans for one workload."""
 
 from pathlib import Path
 
@@ -22,8 +22,8 @@ def profile(name: str, size: int) -> ServiceProfile:
 SLOW, FAST = profile("slow", 16), profile("fast", 32)
 
 
-def test_a_fleet_has_the_usual_settings_but_for_what_is_typed() -> None:
-    """Of the first profile, its largest batch, and no wait."""
+def test_a_fleet_has_defaults_for_what_is_not_typed() -> None:
+    """The defaults are the first profile, its largest batch and no wait."""
     found = parse_fleet("replicas=4", [SLOW, FAST])
     assert found.profile is SLOW
     assert found.plan == Plan(profile="slow", replicas=4, batch_size_max=16)
@@ -54,10 +54,10 @@ def test_a_fleet_has_the_usual_settings_but_for_what_is_typed() -> None:
         ),
         ("replicas=1,replicas=1", "not KEY=VALUE or appears twice"),
         ("replicas", "not KEY=VALUE or appears twice"),
-        ("replicas=1,wait=3", "wait"),
+        ("replicas=1,wait=3", "wait '3' has no unit; write 3ms or 3s$"),
     ],
 )
-def test_what_is_no_fleet(text: str, said: str) -> None:
+def test_invalid_fleets_are_refused(text: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         parse_fleet(text, [profile(f"p{n}", 8) for n in range(6)])
 
@@ -69,11 +69,11 @@ def test_a_count_has_nine_digits_at_most() -> None:
             count_of(text, "x")
 
 
-def test_parts_of_a_fleet() -> None:
+def test_fields_are_split_at_commas_and_at_the_first_equals_sign() -> None:
     assert fields_of("a=1,b = x=y", ("a", "b")) == {"a": "1", "b": "x=y"}
 
 
-def test_from_two_to_eight_fleets_are_compared() -> None:
+def test_two_to_eight_fleets_are_compared() -> None:
     typed = [f"replicas={n}" for n in range(1, 10)]
     assert [one.name for one in contenders((), (), typed[:8], [SLOW])] == typed[:8]
     assert len(contenders((), (), typed[:2], [SLOW])) == 2
@@ -85,7 +85,7 @@ def test_from_two_to_eight_fleets_are_compared() -> None:
         contenders((), (), typed[:2], ())
 
 
-def test_saved_plans_come_first_and_lend_their_profiles() -> None:
+def test_saved_plans_come_first_and_their_profile_is_the_default() -> None:
     saved = saved_plan(replicas=5)
     first, second = contenders([saved], ["folder/mine.json"], ["replicas=2"], ())
     assert (first.name, first.plan) == ("folder/mine.json", saved.plan)
@@ -94,22 +94,22 @@ def test_saved_plans_come_first_and_lend_their_profiles() -> None:
     assert contenders([saved], [saved], ["replicas=2"], [SLOW])[1].profile is SLOW
 
 
-CALM, OFTEN = Workload(arrival_rate_rps=1000.0), Workload(arrival_rate_rps=2000.0)
+CALM, BUSY = Workload(arrival_rate_rps=1000.0), Workload(arrival_rate_rps=2000.0)
 BURSTY = Workload(arrival_rate_rps=1000.0, arrivals=GammaArrivals(cv=2.0))
 USERS = ClosedPopulation(users=8, think_time_s=0.1)
 
 
-def test_plans_are_compared_under_the_workload_of_all() -> None:
+def test_plans_are_compared_under_their_common_workload_or_a_given_rate() -> None:
     plans = [saved_plan(), saved_plan(replicas=6)]
     assert common_workload(plans, None) == CALM
-    assert common_workload([*plans, saved_plan(workload=OFTEN)], 50.0) == Workload(arrival_rate_rps=50.0)
+    assert common_workload([*plans, saved_plan(workload=BUSY)], 50.0) == Workload(arrival_rate_rps=50.0)
 
 
 @pytest.mark.parametrize(
     ("other", "rate_rps", "said"),
     [
         (
-            OFTEN,
+            BUSY,
             None,
             r"different workloads \(1000 rps and 2000 rps\); give --rate to compare them at one rate",
         ),
@@ -119,14 +119,14 @@ def test_plans_are_compared_under_the_workload_of_all() -> None:
         (USERS, 50.0, r"plan.json is for users, not for a rate; leave --rate out"),
     ],
 )
-def test_plans_for_other_workloads(
+def test_plans_for_different_workloads_are_refused(
     other: Workload | ClosedPopulation, rate_rps: float | None, said: str
 ) -> None:
     with pytest.raises(InputError, match=said):
         common_workload([saved_plan(), saved_plan(workload=other)], rate_rps)
 
 
-def test_a_saved_plan_needs_no_arrivals_but_a_trace_that_it_does_not_hold(tmp_path: Path) -> None:
+def test_arrivals_are_given_only_to_restore_the_trace_of_a_saved_plan(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--arrivals can only give a saved plan its trace again: trace:FILE"):
         read_plans([saved_plan()], "poisson")
     trace = tmp_path / "trace.csv"
@@ -136,7 +136,7 @@ def test_a_saved_plan_needs_no_arrivals_but_a_trace_that_it_does_not_hold(tmp_pa
     assert read_plans([saved_plan()]) == [saved_plan()]
 
 
-def test_a_plan_for_a_language_model_is_no_fleet_that_batches(tmp_path: Path) -> None:
+def test_a_plan_for_a_language_model_is_not_a_batching_fleet(tmp_path: Path) -> None:
     path = tmp_path / "tokens.json"
     path.write_text('{"format": "capacity-llm-plan"}')
     for given in (path, str(path)):

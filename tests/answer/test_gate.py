@@ -14,10 +14,8 @@ from capacity.answer.check import (
     Finding,
     GateAnswer,
     GateInputs,
-    Judged,
     NewProfile,
     Size,
-    findings_of,
     gate,
     gate_inputs,
     split_role,
@@ -25,10 +23,9 @@ from capacity.answer.check import (
 from capacity.answer.documents import dumps
 from capacity.answer.saved_plan import SavedPlan, plan_file_document, read_plan_file_document
 from capacity.errors import InputError
-from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.budget import Effort
-from capacity.question.candidate import Candidate, Rejection, Verdict
+from capacity.question.candidate import Verdict
 from capacity.question.objective import LatencyObjective
 from capacity.question.plan import Batching, Plan
 from capacity.question.question import Question
@@ -215,30 +212,6 @@ def test_a_budget_that_cannot_decide_is_in_doubt(plan: SavedPlan) -> None:
     assert "undecided within the budget of 1000" in answer.findings[-1].message
 
 
-@pytest.mark.parametrize(
-    ("p50_s", "verdict"),
-    [
-        (Interval(value=0.030, low=0.029, high=0.031), Verdict.MET),
-        (Interval(value=0.040, low=0.039, high=0.041), Verdict.INCONCLUSIVE),
-        (Interval(value=0.050, low=0.049, high=0.051), Verdict.MISSED),
-    ],
-    ids=lambda value: value if isinstance(value, Verdict) else "",
-)
-def test_beside_the_promise_that_was_refused_another_speaks_by_its_interval(
-    p50_s: Interval, verdict: Verdict
-) -> None:
-    """Of the P50 of 40 ms and the P99 of 50 ms, the P99 is the one refused."""
-    asked = question()
-    refused = Rejection.of(next(one for one in asked.objective.promises if one.quantile == 0.99), 0.06)
-    candidate = Candidate(
-        plan=Plan(profile="t4", replicas=1, batch_size_max=4), verdict=Verdict.MISSED, rejection=refused
-    )
-    p99_s = Interval(value=0.060, low=0.059, high=0.061)
-    seen = Performance(kind=Kind.SIMULATION, response_quantiles_s={0.5: p50_s, 0.99: p99_s})
-    findings = findings_of(asked, Judged(candidate=candidate, performance=seen))
-    assert [one.verdict for one in findings] == [verdict, Verdict.MISSED]
-
-
 # ---- The baseline -----------------------------------------------------------------------------
 
 
@@ -324,11 +297,21 @@ def test_a_profile_takes_the_role_of_its_name_or_the_only_one() -> None:
 
 
 def test_a_csv_keeps_what_it_cannot_say() -> None:
-    old = replace(profile("a"), wake_s=0.001, instances_per_device=2, memory_bytes=7)
+    old = replace(
+        profile("a"),
+        wake_s=0.001,
+        instances_per_device=2,
+        memory_bytes=7,
+        batch_work_s=0.0002,
+        request_work_s=0.0001,
+    )
     bare = ServiceProfile(name="csv", timings=profile().timings)
     kept = gate_inputs(without_answer(old), [NewProfile(profile=bare, is_bare=True)], None)
     assert kept.question.profiles == (replace(old, name="csv"),)
-    told = "its price, wake time, request overhead and number of instances per device are kept"
+    told = (
+        "its price, work for each batch, work for each request, wake time, request overhead and number of "
+        "instances per device are kept"
+    )
     assert kept.notes == (f"profile a is replaced by csv; {told}",)
     plain = replace(profile("a", hourly_usd=None), request_overhead_s=0.0)
     assert gate_inputs(without_answer(plain), [NewProfile(profile=bare, is_bare=True)], None).notes == (
@@ -336,6 +319,8 @@ def test_a_csv_keeps_what_it_cannot_say() -> None:
     )
     full = gate_inputs(without_answer(old), [NewProfile(profile=bare)], None)
     assert full.question.profiles == (replace(bare, hourly_usd=old.hourly_usd),)
+    priced = [NewProfile(profile=replace(bare, hourly_usd=0.7), is_bare=True)]
+    assert gate_inputs(without_answer(old), priced, None).question.profiles[0].hourly_usd == 0.7
 
 
 def test_a_role_is_split_off_only_where_a_profile_has_that_name() -> None:

@@ -293,7 +293,7 @@ def test_a_plan_that_does_not_recover_is_missed(planned: LlmPlanAnswer) -> None:
     assert planned.caveats is planned.recommendation.caveats
 
 
-def test_the_document_of_a_plan_has_a_price_and_a_headroom_where_they_are_known(
+def test_a_plan_document_has_its_price_and_headroom_where_known(
     planned: LlmPlanAnswer,
 ) -> None:
     document = planned.document()
@@ -320,8 +320,8 @@ def test_rates_have_a_row_each(planned: LlmPlanAnswer) -> None:
     assert second == {"arrival_rate_rps": 20.0, "verdict": one.verdict.value}
 
 
-def test_a_row_of_a_replay_by_hand(planned: LlmPlanAnswer) -> None:
-    """Of requests of 10 input tokens, outside the engine for 0.5 s, and 0.01 s for each of these."""
+def test_rows_of_a_replay_by_hand(planned: LlmPlanAnswer) -> None:
+    """Each has 10 input tokens, which makes an overhead of 0.5 s + 10 x 0.01 s outside the engine."""
     columns = {
         "arrived_s": [1.0, 2.0], "input_tokens": [10, 10], "output_tokens": [1, 5], "first_s": [1.5, 3.0],
         "finished_s": [1.5, 5.0], "preemptions": [0, 2], "replica": [1, 0],
@@ -345,7 +345,7 @@ def test_a_row_of_a_replay_by_hand(planned: LlmPlanAnswer) -> None:
     assert (second["preemptions"], second["replica"]) == (2, 0)
 
 
-def test_a_sweep_has_no_figure_of_anything_else() -> None:
+def test_a_sweep_refuses_figures_of_unknown_quantities() -> None:
     swept = cap.sweep(LINE, 1, rate=["20rps"], **SMALL)
     with pytest.raises(
         cap.InputError, match="there is no figure of 'cost'; use one of ttft, tpot, itl, response"

@@ -278,8 +278,8 @@ def test_a_plan_from_before_there_were_batching_rules_has_the_rule_of_its_timer(
     assert (found.question.batching, found.plan.batching) == (batching, batching)
 
 
-def test_what_a_plan_leaves_out_is_as_usual() -> None:
-    """Its least replicas and batch, and of the plan all but what makes up the fleet."""
+def test_fields_missing_from_a_saved_plan_have_defaults() -> None:
+    """The smallest fleet and batch that were allowed, and what a plan has beside its fleet."""
     document = saved()
     assert not {"replicas_min", "batch_size_min"} & set(document["question"])
     asked = read_as(QuestionDocument, document["question"], "question").question(None)
@@ -343,7 +343,7 @@ def test_only_steady_arrivals_are_saved() -> None:
     )
 
 
-def test_a_thousand_profiles_are_the_most(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_saved_plan_has_at_most_a_thousand_profiles(monkeypatch: pytest.MonkeyPatch) -> None:
     document = saved()
     (one,) = document["question"]["profiles"]
     assert saved_workload.PROFILES_MAX == 1000

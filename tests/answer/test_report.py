@@ -183,7 +183,7 @@ def test_what_a_performance_does_not_have_is_absent():
     assert performance_document(Performance(kind=Kind.EXACT)) == {"kind": "exact"}
 
 
-def test_what_is_infinite_is_absent():
+def test_infinite_numbers_are_null():
     found = plain({0.5: math.inf, "low": -math.inf, "x": 1.0, "nested": [math.inf, 2.0]})
     assert found == {"0.5": None, "low": None, "x": 1.0, "nested": [None, 2.0]}
 
@@ -214,7 +214,7 @@ def test_more_throughput_than_users_can_send_has_no_required_mean():
 
 
 def test_a_load_test_is_credible_or_has_a_cause():
-    """100 users at 100 rps who think for 0.3 s leave 0.7 s for a response, in which 70 requests are under way."""
+    """100 users who think for 0.3 s at 100 rps leave 0.7 s for a response, with 70 requests in progress."""
     report = LoadTestReport(
         users=100,
         think_time_s=0.3,
@@ -229,7 +229,12 @@ def test_a_load_test_is_credible_or_has_a_cause():
     assert found["response_mean_s"] == 0.71
     assert found["response_quantiles_s"] == {"0.5": 0.6, "0.99": 0.9}
     assert found["tail_quantile"] == 0.99
-    assert {"tail_mean_required_s", "response_mean_min_s", "credible", "reason"} <= set(found)
+    # Half take at least 0 s, the next 49 % at least 0.6 s and the last 1 % at least 0.9 s.
+    assert found["response_mean_min_s"] == pytest.approx(0.49 * 0.6 + 0.01 * 0.9)
+    assert found["tail_mean_required_s"] == 0.9  # the others may have a mean of up to 0.741 s
+    assert found["credible"] is True
+    assert found["reason"].startswith("nothing reported contradicts")
+    assert "likely_cause" not in found
     bare = load_test_document(
         LoadTestReport(users=100, think_time_s=0.3, throughput_rps=100.0, response_mean_s=0.7)
     )
@@ -243,7 +248,10 @@ def test_a_load_test_is_credible_or_has_a_cause():
     }
     assert not absent & set(bare)
     even = LoadTestReport(users=100, think_time_s=1.0, throughput_rps=100.0, response_quantiles_s={0.5: 0.1})
-    assert load_test_document(even)["response_mean_required_s"] == 0.0
+    doubtful = load_test_document(even)
+    assert doubtful["response_mean_required_s"] == 0.0
+    assert doubtful["credible"] is False
+    assert doubtful["likely_cause"] == "the load generator was saturated, or some of the users were idle"
 
 
 @pytest.mark.parametrize(

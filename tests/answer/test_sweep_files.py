@@ -78,7 +78,7 @@ def test_a_row_has_every_number_with_its_unit() -> None:
     assert row["wait_p99_9_high_s"] is None  # JSON knows no infinity
 
 
-def test_how_the_slowdown_on_a_shared_device_is_known() -> None:
+def test_a_row_says_how_the_contention_is_known() -> None:
     def contention(instances: int, replicas: int, slowdowns: list[float] | None) -> object:
         profile = replace(
             CELL.profile,
@@ -95,7 +95,7 @@ def test_how_the_slowdown_on_a_shared_device_is_known() -> None:
     assert contention(2, 2, [1.0, 1.46]) == "measured"
 
 
-def test_a_quantile_that_is_not_known_is_empty() -> None:
+def test_unknown_quantiles_are_empty() -> None:
     fewer = replace(PERFORMANCE, response_quantiles_s={0.5: Interval.exact(0.01)})
     row = known(TABLE.row(CELL, Answer(outcome=Outcome.ANSWERED, performance=fewer)))
     assert [row[f"response_p50{end}_s"] for end in ("", "_low", "_high")] == [0.01] * 3
@@ -499,8 +499,8 @@ def test_a_pipe_or_a_directory_in_its_place_is_refused_and_not_waited_for(tmp_pa
         pass
 
 
-def test_without_locks_a_sweep_goes_on_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a system that has none."""
+def test_a_sweep_can_be_resumed_without_file_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a system without `fcntl`."""
     monkeypatch.setitem(sys.modules, "fcntl", None)
     path = begin(tmp_path, ROWS)
     assert path.exists()

@@ -197,26 +197,6 @@ def test_service_time_is_the_rates_reciprocal(capacity):
     assert json.loads(by_time)["response_mean_s"] == pytest.approx(1.0)
 
 
-def test_littles_law_of_any_two(capacity):
-    answer = document(capacity("littles-law", "--rate", "40rps", "--latency-mean", "100ms", "--json"))
-    assert answer["in_system_mean"] == pytest.approx(4.0)
-    answer = document(capacity("littles-law", "--concurrency", "4", "--latency-mean", "100ms", "--json"))
-    assert answer["arrival_rate_rps"] == pytest.approx(40.0)
-
-
-def test_a_load_test_that_cannot_be_true(capacity):
-    """N/X - Z = 700 ms; 50 % within 45 ms and 49 % within 340 ms leave 51.09 s for the slowest 1 %."""
-    done = capacity(
-        "littles-law", "--users", "100", "--think-time", "300ms", "--rate", "100rps",
-        "--latency-p50", "45ms", "--latency-p99", "340ms", "--json",
-    )  # fmt: skip
-    assert done.returncode == 4
-    answer = document(done)
-    assert answer["response_mean_required_s"] == pytest.approx(0.7)
-    assert answer["tail_mean_required_s"] == pytest.approx((0.7 - 0.5 * 0.045 - 0.49 * 0.34) / 0.01)
-    assert answer["credible"] is False
-
-
 def test_profiles_list_and_show(capacity):
     listed = document(capacity("profiles", "--json"))["profiles"]
     t4 = next(p for p in listed if p["name"] == "resnet50-t4-fp16")
@@ -326,8 +306,6 @@ def test_a_budget_that_cannot_decide_is_inconclusive(capacity):
          "unstable queue: utilization 1.000 >= 1 (12 rps on 4 x 3 rps); use at least 5 servers"),
         (["queue", "mm1", "--arrival-rate", "2rps"], "give either --service-rate 5rps or --service-time"),
         (["queue", "mm1", "--arrival-rate", "2rps", "--service-rate", "5rps", "--quantile", "99"], "such as 0.99"),
-        (["littles-law", "--rate", "2rps"], "two"),
-        (["littles-law", "--users", "5"], "to check a load test, give --users and --rate"),
         (["curve", "--y", "latency"], "use one of queue-length"),
         (["curve", "-o", "x.pdf"], ".png or a .svg"),
         (["curve", "-o", "gone/x.png"], "gone"),

@@ -103,7 +103,7 @@ def test_in_a_repository_a_folder_above_counts(folder: Path, monkeypatch: pytest
     run(*RATE, code=2)  # another repository, whose root this is
 
 
-def test_numbers_have_plain_digits_wherever_they_are_from(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_numbers_need_plain_digits_in_files_and_variables_too(monkeypatch: pytest.MonkeyPatch) -> None:
     law = ["queue", "mmc", "--arrival-rate", "1rps", "--service-rate", "5rps"]
     said = "--servers '2_0' is not a number in plain digits; write 20"
     write('servers = "2_0"')
@@ -115,7 +115,7 @@ def test_numbers_have_plain_digits_wherever_they_are_from(monkeypatch: pytest.Mo
     assert run(*law, "--servers", "3").exit_code == 0
 
 
-def test_a_folder_that_was_removed_has_no_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_removed_working_folder_has_no_defaults(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write('service-rate = "3rps"')
     assert wait_s(run(*RATE, "--json")) == pytest.approx(1 / 6)
 

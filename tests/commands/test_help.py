@@ -3,12 +3,14 @@
 import shlex
 from collections.abc import Iterator
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from capacity.commands.help import _broken, _panel, _split, _summary, metavar_of, panel_of
 from cli import app
 
 
@@ -73,3 +75,69 @@ def test_each_example_parses(line: str) -> None:
 def test_most_commands_show_an_example() -> None:
     without = {path[0] for path in COMMANDS if path and "\nExamples:\n" not in help_of(path)}
     assert without <= {"queue", "profiles"}  # groups, whose commands have their own
+
+
+# ---- parts of a page ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("width", "lines"),
+    [
+        (40, ["cap x --aa 1 --bb 2"]),
+        (21, ["cap x --aa 1 --bb 2"]),  # 12 + 6 letters, a space, and room for a backslash
+        (20, ["cap x --aa 1 \\", "    --bb 2"]),
+        (14, ["cap x --aa 1 \\", "    --bb 2"]),
+        (13, ["cap x \\", "    --aa 1 \\", "    --bb 2"]),
+    ],
+)
+def test_an_example_is_broken_before_its_flags(width: int, lines: list[str]) -> None:
+    assert list(_broken("cap x --aa 1 --bb 2", width)) == lines
+
+
+def test_the_summary_is_the_first_paragraph() -> None:
+    command = SimpleNamespace(help="One\nline.\n\nMore of it.\n\nExamples:\n  cap x\n  cap y")
+    assert _split(command) == ("One\nline.\n\nMore of it.", "  cap x\n  cap y")
+    assert _summary(command) == "One line."
+    assert _split(SimpleNamespace(help=None)) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "shown"),
+    [
+        ("replicas", int, "N"),
+        ("seed", int, "N"),
+        ("rate", str, "RATE"),
+        ("slo_p99", str, "DURATION"),
+        ("slo_tpot_p999", str, "DURATION"),
+        ("quantile", list[float], "Q"),
+        ("sigma", float, "NUMBER"),
+        ("client", str, "TEXT"),
+        ("routing", str, "ROUTING"),
+        ("fleet", list[str], "FLEET"),
+        ("fresh", bool, None),
+    ],
+)
+def test_the_name_of_a_value_follows_from_its_flag(name: str, kind: Any, shown: str | None) -> None:
+    assert metavar_of(name, kind) == shown
+
+
+def test_the_group_of_a_flag() -> None:
+    assert panel_of("rate") == "Profile and traffic"
+    assert panel_of("slo_itl_mean") == "Objective of a language model"
+    assert panel_of("sigma") is None
+    assert _panel(SimpleNamespace(), "Options") == "Options"
+    assert _panel(SimpleNamespace(rich_help_panel=None), "Options") == "Options"
+    assert _panel(SimpleNamespace(rich_help_panel="Fleet"), "Options") == "Fleet"
+
+
+def test_a_group_lists_its_commands() -> None:
+    shown = " ".join(help_of(("queue",)).split())
+    assert "mm1 M/M/1: Poisson arrivals, exponential service, one server." in shown
+
+
+def test_examples_stand_only_at_the_end() -> None:
+    above, _, below = help_of(("curve",)).partition("\nExamples:\n")
+    shown = " ".join(below.replace("\\\n", " ").split())
+    assert "capacity curve --profile resnet50-t4-fp16" in shown
+    assert "capacity curve --y p99 --service-rate 10rps --servers 1 --servers 4" in shown
+    assert "capacity curve --" not in above

@@ -1,4 +1,4 @@
-"""`capacity littles-law`: any two give the third, and what a load test must keep."""
+"""`capacity littles-law`: any two of its numbers give the third, and a load test is checked against them."""
 
 import json
 from pathlib import Path
@@ -34,13 +34,15 @@ def test_two_give_the_third(tmp_path: Path, given: str) -> None:
     )
 
 
-def test_a_load_test_with_all_its_percentiles(tmp_path: Path) -> None:
-    """100 users who think for 300 ms at 100 rps have 700 ms for a response, at which P99 would be higher."""
+def test_a_load_test_is_checked_with_its_percentiles(tmp_path: Path) -> None:
+    """N/X - Z is 700 ms, and percentiles of 45 to 340 ms leave more than 50 s for the slowest 1 %."""
     percentiles = "--latency-p50 45ms --latency-p90 46ms --latency-p95 47ms --latency-p99 340ms"
     code, found, _ = run(tmp_path, f"--users 100 --think-time 300ms --rate 100rps {percentiles}")
     assert (code, found["credible"]) == (4, False)
     assert found["response_quantiles_s"] == {"0.5": 0.045, "0.9": 0.046, "0.95": 0.047, "0.99": 0.34}
     assert found["response_mean_required_s"] == pytest.approx(0.7)
+    others_s = 0.5 * 0.045 + 0.4 * 0.046 + 0.05 * 0.047 + 0.04 * 0.34  # at most
+    assert found["tail_mean_required_s"] == pytest.approx((0.7 - others_s) / 0.01)
     code, found, _ = run(tmp_path, "--users 100 --think-time 300ms --rate 100rps --latency-mean 700ms")
     assert (code, found["credible"], found["response_mean_s"]) == (0, True, 0.7)
 
@@ -57,10 +59,10 @@ def test_a_load_test_with_all_its_percentiles(tmp_path: Path) -> None:
         ("--rate 1rps --latency-mean 1s --think-time 1s", "belong to a load test; give --users too"),
         ("--users 3", "to check a load test, give --users and --rate without --concurrency"),
         ("--users 3 --rate 1rps --concurrency 2", "give --users and --rate without --concurrency"),
-        ("--users 3 --rate 1rps --latency-p95 1", "--latency-p95"),
+        ("--users 3 --rate 1rps --latency-p95 1", "--latency-p95 '1' has no unit; write 1ms or 1s"),
     ],
 )
-def test_what_says_too_little_or_too_much(tmp_path: Path, given: str, said: str) -> None:
+def test_too_few_or_too_many_flags_are_refused(tmp_path: Path, given: str, said: str) -> None:
     code, found, error = run(tmp_path, given)
     assert (code, found) == (2, {})
     assert error.startswith("error: ")

@@ -7,17 +7,18 @@ import pytest
 
 from capacity.commands.measure import _asked, _histograms, _of_metrics, _read_name, _source, _timeout_s
 from capacity.errors import InputError
+from capacity.files import TEXT_LENGTH_MAX
 
 URL = "http://127.0.0.1:9/metrics"
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("1ms", 0.001), ("10s", 10.0), ("600s", 600.0)])
-def test_how_long_to_wait(text: str, seconds: float) -> None:
+def test_timeouts_are_read(text: str, seconds: float) -> None:
     assert _timeout_s(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["0.9ms", " 601s", "0s"])
-def test_a_wait_that_is_too_short_or_too_long(text: str) -> None:
+def test_a_timeout_out_of_range_is_refused(text: str) -> None:
     with pytest.raises(InputError) as refused:
         _timeout_s(text)
     assert str(refused.value) == f"--timeout must be from 1ms to 600s, got {text.strip()}"
@@ -27,7 +28,7 @@ def sources(**given: str | None) -> dict[str, str | None]:
     return {f"--{name}": given.get(name) for name in ("callable", "url", "metrics", "llm")}
 
 
-def test_one_source_is_measured() -> None:
+def test_exactly_one_source_is_measured() -> None:
     assert _source(sources(callable="a:b"), None) == "--callable"
     assert _source(sources(url=URL), "row.json") == "--url"
     assert _source(sources(llm=URL), None) == "--llm"
@@ -39,7 +40,7 @@ def test_one_source_is_measured() -> None:
             _source(given, body)
 
 
-def test_a_profile_has_its_own_name_or_that_of_its_file() -> None:
+def test_a_profile_is_named_by_its_flag_or_its_file() -> None:
     assert _read_name("mine", Path("other.json")) == "mine"
     assert _read_name("mine", None) == "mine"
     assert _read_name(None, Path("folder/other.json")) == "other"
@@ -52,17 +53,15 @@ def asked(**others: Any) -> Any:
     return _asked("mine", kind, price, usual | others)
 
 
-def test_what_nobody_can_measure_is_taken_as_it_is_given() -> None:
+def test_fields_that_cannot_be_measured_come_from_flags() -> None:
     found = asked(model="m" * 200, kind="gpu", hourly_usd=0.5)
-    assert (found.name, found.kind, found.hourly_usd) == ("mine", "gpu", 0.5)
+    assert (found.name, found.model, found.kind, found.hourly_usd) == ("mine", "m" * 200, "gpu", 0.5)
     assert asked().kind is None
     with pytest.raises(InputError, match=r"--kind must be .*cpu.*, got 'tpu'"):
         asked(kind="tpu")
 
 
-def test_texts_are_a_line() -> None:
-    from capacity.files import TEXT_LENGTH_MAX
-
+def test_texts_must_be_one_short_line() -> None:
     assert asked(device="d" * TEXT_LENGTH_MAX).device == "d" * TEXT_LENGTH_MAX
     for text in ("d" * (TEXT_LENGTH_MAX + 1), "two\nlines"):
         with pytest.raises(
@@ -82,8 +81,8 @@ def test_histograms_have_a_unit() -> None:
         _histograms("batch", "size", "years")
 
 
-def test_how_long_metrics_are_watched(monkeypatch: pytest.MonkeyPatch) -> None:
-    """30 s unless told otherwise, and a week at most."""
+def test_the_duration_of_watching_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """30 s by default, a week at most."""
     seen: list[float] = []
     monkeypatch.setattr(
         "capacity.measurement.counted.measure_metrics", lambda *_, duration_s, **__: seen.append(duration_s)

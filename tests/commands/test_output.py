@@ -1,4 +1,4 @@
-"""Output: how wide, in what form and with what progress an answer leaves a command."""
+"""Output of a command: its width, its format and its progress."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -7,7 +7,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import in_process
 import pytest
 from rich.text import Text
 
@@ -19,7 +18,7 @@ MIXED = Path(__file__).parents[1] / "kept" / "files" / "mixed.json"
 
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Makes stdout a terminal with that many columns, whatever the environment says of colours."""
+    """Makes stdout a terminal with a number of columns, and clears what the environment says about colours."""
     for name in ("NO_COLOR", "TERM"):
         monkeypatch.delenv(name, raising=False)
 
@@ -35,18 +34,16 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 @pytest.mark.parametrize(
     ("columns", "used"), [(0, 120), (59, 60), (61, 61), (120, 120), (999, 999), (1001, 1000)]
 )
-def test_an_answer_is_as_wide_as_the_terminal(
-    terminal: Callable[[int], None], columns: int, used: int
-) -> None:
+def test_output_is_as_wide_as_the_terminal(terminal: Callable[[int], None], columns: int, used: int) -> None:
     terminal(columns)
     assert width() == used
 
 
-def test_a_file_has_120_columns() -> None:
+def test_output_to_a_file_has_120_columns() -> None:
     assert width() == 120
 
 
-def test_colours_are_for_terminals_that_show_them(
+def test_only_terminals_that_support_colours_get_them(
     terminal: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not in_colour()
@@ -62,22 +59,23 @@ def test_colours_are_for_terminals_that_show_them(
 
 
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The time is what its last number says."""
+    """A clock that shows the last number of the list."""
     now_s = [100.0]
     monkeypatch.setattr(output, "time", SimpleNamespace(monotonic=lambda: now_s[-1]))
     return now_s
 
 
-def test_a_file_gets_four_lines_of_progress_at_most(
+def test_a_file_gets_at_most_four_lines_of_progress(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """At once, and after 5, 30 and 120 s; notes always."""
+    """At once and after 5, 30 and 120 s; notes are always written."""
     now_s = clock(monkeypatch)
     with progress() as report:
         for after_s in (0.0, 1.0, 4.9, 5.0, 6.0, 29.9, 30.0, 40.0, 119.9, 120.0, 500.0):
             now_s.append(100.0 + after_s)
             report(f"at {after_s:g}")
-            report(f"note: {after_s:g}") if after_s in (1.0, 500.0) else None
+            if after_s in (1.0, 500.0):
+                report(f"note: {after_s:g}")
         report("warning: w")
         report("compiling c")
         report("going on after g")
@@ -87,7 +85,7 @@ def test_a_file_gets_four_lines_of_progress_at_most(
     ]  # fmt: skip
 
 
-def test_a_terminal_gets_one_line_that_changes(
+def test_a_terminal_gets_one_line_of_progress_that_changes(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = []
@@ -112,8 +110,8 @@ def test_a_terminal_gets_one_line_that_changes(
     assert capsys.readouterr().err == "done in 7.4 s\n"
 
 
-def test_a_verb_gets_the_flags_that_it_has() -> None:
-    """`--output FILE` is its own where the command calls that `file`; the form of stdout is not."""
+def test_an_api_function_gets_only_its_own_parameters() -> None:
+    """`--output FILE`, which the command calls `file`, is passed as `output`; the format of stdout is not."""
 
     def writes(rate: str, output: str | None, progress: object) -> tuple[object, ...]:
         return rate, output, callable(progress)
@@ -136,42 +134,8 @@ def test_a_verb_gets_the_flags_that_it_has() -> None:
         (Format.TABLE, True, '{\n  "schema_version": 1,\n  "x": 1\n}\n'),
     ],
 )
-def test_an_answer_has_the_form_that_was_asked_for(
+def test_answers_are_written_in_the_format_asked_for(
     form: Format, *, as_json: bool, found: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     emit_pieces(form, as_json=as_json, document=lambda: {"x": 1}, tables=lambda: [Text("a  "), Text("b")])
     assert capsys.readouterr().out == found
-
-
-# ---- a curve of a fleet ---------------------------------------------------------------------
-
-
-def test_a_curve_is_of_a_law_or_of_a_profile(tmp_path: Path) -> None:
-    done = in_process.capacity(tmp_path, "curve", "--batch-wait", "1ms")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: --batch-wait belongs to --profile; give a profile too\n"
-    done = in_process.capacity(tmp_path, "curve", "--profile", MIXED, "--service-rate", "5rps")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: --service-rate is for M/M/c; leave it out with --profile\n"
-
-
-@pytest.mark.parametrize("file", [None, "a.svg"])
-def test_a_curve_of_a_profile_is_shown_and_drawn(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str | None
-) -> None:
-    saved, asked = [], []
-
-    def load_curve(profile: str, replicas: int, *, quantile: float, progress: object) -> Any:
-        asked.append((profile, replicas, quantile))
-        return SimpleNamespace(
-            document=dict,
-            tables=lambda columns, verbose: [Text(f"{columns} {verbose}")],
-            plot=lambda: SimpleNamespace(save=saved.append),
-        )
-
-    monkeypatch.setattr("capacity.api.load_curve", load_curve)
-    given = [] if file is None else ["-o", file]
-    done = in_process.capacity(tmp_path, "curve", "--profile", MIXED, "--replicas", 3, *given)
-    assert (done.returncode, done.stdout) == (0, "120 False\n")
-    assert asked == [(str(MIXED), 3, 0.99)]
-    assert saved == ([] if file is None else [Path(file)])

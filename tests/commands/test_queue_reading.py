@@ -1,4 +1,4 @@
-"""How flags of laws are read, and tables of measurements: both sides of every bound."""
+"""Flags of queueing laws, read on both sides of every bound."""
 
 from pathlib import Path
 
@@ -10,7 +10,6 @@ from capacity.commands.queue import (
     read_duration,
     read_durations_s,
     read_pair_rps,
-    read_points,
     read_rates_rps,
     read_service_time_s,
     refuse_together,
@@ -42,7 +41,7 @@ def test_a_service_time_is_given_or_follows_from_its_rate() -> None:
         ("gamma", 1e4, Family.GAMMA),
     ],
 )
-def test_a_family_follows_from_how_durations_vary(
+def test_the_family_of_durations_follows_from_their_scv(
     family: str | None, scv: float | None, chosen: Family
 ) -> None:
     found = read_duration(family, scv, 0.5, "--service")
@@ -62,24 +61,24 @@ def test_a_family_follows_from_how_durations_vary(
         ("lognormal", None, "--service lognormal needs --service-scv"),
     ],
 )
-def test_durations_that_vary_as_none_do(family: str, scv: float | None, said: str) -> None:
+def test_an_impossible_scv_is_refused(family: str, scv: float | None, said: str) -> None:
     with pytest.raises(InputError, match=said):
         read_duration(family, scv, 0.5, "--service")
 
 
-def test_servers_are_whole_where_they_can_be() -> None:
+def test_whole_numbers_of_servers_are_integers() -> None:
     assert [type(_read_servers(servers)) for servers in (2.0, 2.5, 1e14, 1e15)] == [int, float, int, float]
     assert _read_servers(2.0) == 2
 
 
-def test_values_between_commas() -> None:
+def test_lists_are_split_at_commas() -> None:
     assert read_rates_rps("1rps,120/min", "--r") == (1.0, 2.0)
     assert read_durations_s("1ms, 2s", "--d") == (0.001, 2.0)
     assert read_pair_rps("1.5rps,0rps", "--r") == (1.5, 0.0)
     for text in ("1rps", "1rps,2rps,3rps"):
         with pytest.raises(InputError, match="--r needs two rates, one for each phase"):
             read_pair_rps(text, "--r")
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="--r must be > 0, got '0rps'"):
         read_rates_rps("0rps", "--r")
     for text in ("1rps,", ",1rps", "1rps, ,1rps"):
         with pytest.raises(
@@ -91,52 +90,14 @@ def test_values_between_commas() -> None:
         read_durations_s(",".join(["1s"] * 100_001), "--d")
 
 
-def test_flags_of_which_one_replaces_others() -> None:
+def test_flags_that_a_profile_replaces_are_refused() -> None:
     refuse_together("--profile", service=None, service_scv=None)
     with pytest.raises(InputError) as refused:
         refuse_together("--profile", service=None, service_scv=0.0, service_rate="1rps")
     assert str(refused.value) == "--profile replaces --service-scv and --service-rate; give one or the other"
 
 
-def points(folder: Path, text: str) -> dict[float, float]:
-    path = folder / "points.csv"
-    path.write_text(text)
-    return read_points(path)
-
-
-def test_a_table_of_throughputs(tmp_path: Path) -> None:
-    assert points(tmp_path, "n,throughput_rps\n1,100\n2.5, 190\n") == {1.0: 100.0, 2.5: 190.0}
-    assert points(tmp_path, " throughput_rps ,n\n100,1\n") == {1.0: 100.0}
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("", "points.csv line 1: no column n; the first line must be n,throughput_rps"),
-        ("n\n1\n", "line 1: no column throughput_rps; the first line must be"),
-        ("n,throughput\n", "line 1: unknown column 'throughput'; name it throughput_rps"),
-        ("n,rps\n", "line 1: unknown column 'rps'; use n,throughput_rps"),
-        ("n,throughput_rps,n\n", "line 1: a column is given twice; keep one of each"),
-        ("n,throughput_rps\n1,2\n1\n", "line 3: 1 cells for 2 columns; complete or drop the row"),
-        ("n,throughput_rps\n1,x\n", "line 2: throughput_rps must be a number, got 'x'; fix or drop the row"),
-        ("n,throughput_rps\n1,0\n", "line 2: throughput_rps must be"),
-        (
-            "n,throughput_rps\n0.99,5\n",
-            "line 2: n must be >= 1, got 0.99; it counts users, threads or replicas",
-        ),
-        (
-            "n,throughput_rps\n1,5\n2,9\n1,6\n",
-            "line 4: size 1 stands on line 2 already; keep one for each size",
-        ),
-    ],
-)
-def test_what_is_no_table_of_throughputs(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(InputError) as refused:
-        points(tmp_path, text)
-    assert said in str(refused.value)
-
-
-def test_times_of_batches() -> None:
+def test_batch_times_reach_up_to_the_largest_batch() -> None:
     assert _read_batch_times_s("1ms,2ms,3ms", None, None, 1) == (0.001, 0.002, 0.003)
     assert _read_batch_times_s("1ms,2ms,3ms", None, 2, 1) == (0.001, 0.002)
     assert _read_batch_times_s("1ms,2ms", None, 2, 1) == (0.001, 0.002)
@@ -150,7 +111,7 @@ def test_times_of_batches() -> None:
             _read_batch_times_s(text, profile, None, 1)
 
 
-def test_times_of_a_profile() -> None:
+def test_batch_times_may_come_from_a_profile() -> None:
     whole = _read_batch_times_s(None, "resnet50-t4-fp16", None, 4)
     assert len(whole) == 128
     assert _read_batch_times_s(None, "resnet50-t4-fp16", 3, 1) == whole[:3]

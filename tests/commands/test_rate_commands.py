@@ -1,8 +1,11 @@
 """`capacity max-rate`, `capacity plan --explain` and `capacity explain`, as a user runs them."""
 
 import json
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from rich.text import Text
 from scipy.optimize import brentq
 from test_cli import T4, capacity, document
 from test_max_rate import laws_are_asked_once
@@ -225,9 +228,42 @@ def test_the_curve_of_a_profile_is_that_of_its_simulation(capacity, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "It doubles between load" in done.stdout
     assert (tmp_path / "curve.svg").read_text().startswith("<?xml")
-    for wrong, message in (
-        (["--replicas", "2"], "--replicas belongs to --profile"),
-        (["--profile", "one.csv", "--servers", "2"], "--servers is for M/M/c"),
-    ):
-        refused = capacity("curve", *wrong)
-        assert (refused.returncode, message in refused.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--replicas", "2"], "--replicas belongs to --profile; give a profile too"),
+        (["--batch-wait", "1ms"], "--batch-wait belongs to --profile; give a profile too"),
+        (["--profile", "one.csv", "--servers", "2"], "--servers is for M/M/c; leave it out with --profile"),
+        (
+            ["--profile", "one.csv", "--service-rate", "5rps"],
+            "--service-rate is for M/M/c; leave it out with --profile",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("one")
+def test_a_curve_takes_the_flags_of_a_law_or_of_a_profile(capacity, flags, said):
+    done = capacity("curve", *flags)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"error: {said}\n")
+
+
+@pytest.mark.parametrize("file", [None, "a.svg"])
+@pytest.mark.usefixtures("one")
+def test_a_curve_of_a_profile_is_shown_and_drawn(capacity, monkeypatch, file):
+    saved, asked = [], []
+
+    def load_curve(profile, replicas, *, quantile, progress):
+        asked.append((profile, replicas, quantile))
+        return SimpleNamespace(
+            document=dict,
+            tables=lambda columns, verbose: [Text(f"{columns} {verbose}")],
+            plot=lambda: SimpleNamespace(save=saved.append),
+        )
+
+    monkeypatch.setattr("capacity.api.load_curve", load_curve)
+    given = [] if file is None else ["-o", file]
+    done = capacity("curve", "--profile", "one.csv", "--replicas", "3", *given)
+    assert (done.returncode, done.stdout) == (0, "120 False\n")
+    assert asked == [("one.csv", 3, 0.99)]
+    assert saved == ([] if file is None else [Path(file)])

@@ -1,9 +1,11 @@
-"""What limits a plan, and what it takes for granted: each side of every condition, by made-up findings."""
+"""What limits a plan, and what it assumes: both sides of every condition, with made-up findings."""
 
-from dataclasses import dataclass, field, replace
+import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from asked import asker
 
 from capacity.explanation.binding import Cause, find_binding
 from capacity.explanation.explanation import Assumption, find_assumptions
@@ -48,21 +50,17 @@ def base(p99_s: float, batch_mean: float | None = 2.0, **others: Any) -> Candida
     return Candidate(plan=PLAN, verdict=Verdict.MET, performance=performance, **others)
 
 
-@dataclass
-class Asked:
-    """Accepts a plan from so many replicas on; keeps what it was asked."""
+def accepts_from(least: int = 3) -> Any:
+    """An asker that accepts plans of this many replicas or more."""
 
-    least: int = 3
-    seen: list[str] = field(default_factory=list)
+    def rule(question: Question, plan: Plan) -> Candidate:
+        return Candidate(plan=plan, verdict=Verdict.MET if plan.replicas >= least else Verdict.MISSED)
 
-    def ask(self, question: Question, plan: Plan, what: str, *, careful: bool = False) -> Candidate:
-        self.seen.append(what)
-        verdict = Verdict.MET if plan.replicas >= self.least else Verdict.MISSED
-        return Candidate(plan=plan, verdict=verdict)
+    return asker(rule)
 
 
 def cause(found: Candidate, asked: Question | None = None, plan: Plan = PLAN, least: int = 3) -> Cause:
-    return find_binding(Asked(least), asked or question(), plan, found).cause  # type: ignore[arg-type]
+    return find_binding(accepts_from(least), asked or question(), plan, found).cause
 
 
 @pytest.mark.parametrize(
@@ -94,42 +92,42 @@ def test_the_service_binds_where_it_takes_half_of_the_limit(allowed_s: float, fo
 
 
 @pytest.mark.parametrize(("rate_rps", "found"), [(800.0, Cause.STABILITY), (799.0, Cause.QUEUEING)])
-def test_stability_binds_where_two_serve_no_more(rate_rps: float, found: Cause) -> None:
+def test_stability_binds_where_one_replica_fewer_would_saturate(rate_rps: float, found: Cause) -> None:
     assert cause(base(0.015), question(rate_rps)) is found
-    binding = find_binding(Asked(), question(rate_rps), PLAN, base(0.015))  # type: ignore[arg-type]
+    binding = find_binding(accepts_from(), question(rate_rps), PLAN, base(0.015))
     assert binding.load_fewer == pytest.approx(rate_rps / 800.0)
 
 
-def test_there_is_no_fewer_of_one_and_no_rate_of_users() -> None:
-    one = find_binding(Asked(), question(), replace(PLAN, replicas=1), base(0.015))  # type: ignore[arg-type]
+def test_one_replica_has_no_smaller_fleet_and_users_have_no_rate() -> None:
+    one = find_binding(accepts_from(), question(), replace(PLAN, replicas=1), base(0.015))
     assert one.load_fewer is None
     users = question(workload=ClosedPopulation(users=9, think_time_s=1.0))
-    found = find_binding(Asked(), users, PLAN, base(0.015))  # type: ignore[arg-type]
+    found = find_binding(accepts_from(), users, PLAN, base(0.015))
     assert (found.load_fewer, found.burst) == (None, None)
 
 
-def test_what_is_found_of_a_binding() -> None:
-    asked = Asked()
-    found = find_binding(asked, question(), PLAN, base(0.03))  # type: ignore[arg-type]
+def test_a_binding_has_its_floor_wait_and_share() -> None:
+    asked = accepts_from()
+    found = find_binding(asked, question(), PLAN, base(0.03))
     assert (found.floor_s, found.lone_s, found.wait) == (0.01, pytest.approx(0.01), Interval.exact(0.004))
     assert found.share == pytest.approx(0.3)
-    assert asked.seen == ["without batches"]
+    assert [what for what, _ in asked.seen] == ["without batches"]
     assert found.unbatched is not None
     assert found.unbatched.plan == replace(PLAN, batch_size_max=1)
-    alone = Asked()
+    alone = accepts_from()
     single = replace(PLAN, batch_size_max=1)
-    assert find_binding(alone, question(), single, base(0.03)).unbatched is None  # type: ignore[arg-type]
+    assert find_binding(alone, question(), single, base(0.03)).unbatched is None
     assert alone.seen == []
 
 
-def test_what_is_no_duration_has_no_floor() -> None:
+def test_a_limit_on_losses_has_no_floor() -> None:
     loss = question(objective=LatencyObjective(loss_probability=0.01), queue_limit=4)
-    found = find_binding(Asked(), loss, PLAN, base(0.03))  # type: ignore[arg-type]
+    found = find_binding(accepts_from(), loss, PLAN, base(0.03))
     assert (found.cause, found.floor_s, found.lone_s) == (Cause.QUEUEING, None, None)
 
 
 @pytest.mark.parametrize(("least", "found"), [(2, Cause.BURSTINESS), (3, Cause.QUEUEING)])
-def test_burstiness_binds_where_poisson_arrivals_take_fewer(least: int, found: Cause) -> None:
+def test_burstiness_binds_where_poisson_arrivals_need_fewer_replicas(least: int, found: Cause) -> None:
     asked = question(workload=Workload(arrival_rate_rps=100.0, arrivals=GammaArrivals(cv=2.0)))
     assert cause(base(0.015), asked, least=least) is found
 
@@ -144,19 +142,23 @@ def test_burstiness_binds_where_poisson_arrivals_take_fewer(least: int, found: C
 )
 def test_how_arrivals_vary(arrivals: Any, known: tuple[float | None, ...]) -> None:
     asked = question(workload=Workload(arrival_rate_rps=100.0, arrivals=arrivals))
-    burst = find_binding(Asked(), asked, PLAN, base(0.015)).burst  # type: ignore[arg-type]
+    burst = find_binding(accepts_from(), asked, PLAN, base(0.015)).burst
     assert burst is not None
     assert (burst.cv, burst.dispersion, burst.window_s) == known
     assert burst.replicas == 3
 
 
-def test_bursts_are_known_in_windows_as_long_as_they() -> None:
+def test_dispersion_is_taken_over_windows_as_long_as_a_burst() -> None:
+    """Fischer and Meier-Hellstern (1993): bursts of 250 rps and calms of 62.5 rps switch at 1/2 + 1/8 a second."""
     bursty = MmppArrivals(ratio=4.0, burst_mean_s=2.0, calm_mean_s=8.0)
     asked = question(workload=Workload(arrival_rate_rps=100.0, arrivals=bursty))
-    burst = find_binding(Asked(), asked, PLAN, base(0.015)).burst  # type: ignore[arg-type]
+    burst = find_binding(accepts_from(), asked, PLAN, base(0.015)).burst
     assert burst is not None
     assert (burst.cv, burst.window_s) == (None, 2.0)
-    assert burst.dispersion == pytest.approx(bursty.dispersion_index(100.0, 2.0))
+    variance = 0.2 * 0.8 * (250.0 - 62.5) ** 2  # of the rate
+    assert burst.dispersion == pytest.approx(
+        1.0 + 2.0 * variance / (100.0 * 0.625) * (1.0 - (1.0 - math.exp(-1.25)) / 1.25)
+    )
 
 
 # ---- assumptions ----------------------------------------------------------------------------
@@ -218,7 +220,9 @@ def test_a_steady_state(asked: Question, how: str, *, settled: bool) -> None:
         (TRACED, False, False, "the plan was chosen and judged with the same trace"),
     ],
 )
-def test_luck_in_choosing(asked: Question, how: str, *, certified: bool, checked: bool) -> None:
+def test_whether_luck_in_choosing_is_ruled_out(
+    asked: Question, how: str, *, certified: bool, checked: bool
+) -> None:
     one = assumed(base(0.03), asked, certified=certified)["no luck in choosing"]
     assert (one.checked, one.how) == (checked, how)
 
@@ -241,7 +245,7 @@ def test_the_precision(half: float, checked: bool) -> None:
     ("truth_s", "checked", "ends"),
     [(0.02, True, ") ms"), (0.03, True, ") ms"), (0.0301, False, "; an interval may miss the true value")],
 )
-def test_a_law_beside_the_simulation(truth_s: float, checked: bool, ends: str) -> None:
+def test_a_law_is_compared_with_the_simulation(truth_s: float, checked: bool, ends: str) -> None:
     law = Performance(kind=Kind.EXACT, response_quantiles_s={0.99: Interval.exact(truth_s)})
     one = assumed(seen(0.02, 0.03), law=law)["law and simulation"]
     assert one.checked is checked
@@ -251,7 +255,7 @@ def test_a_law_beside_the_simulation(truth_s: float, checked: bool, ends: str) -
     assert one.how.endswith(ends)
 
 
-def test_a_law_is_held_against_no_law() -> None:
+def test_an_exact_answer_is_not_compared_with_the_law() -> None:
     law = Performance(kind=Kind.EXACT, response_quantiles_s={0.99: Interval.exact(0.03)})
     exact = replace(base(0.03), performance=law)
     told = assumed(exact, law=law)
@@ -281,7 +285,7 @@ def test_arrivals_are_assumed_or_recorded() -> None:
         (2, Routing.LEAST_OUTSTANDING, {"equal replicas", "the router's knowledge"}),
     ],
 )
-def test_what_is_taken_for_granted_of_a_fleet(replicas: int, routing: Routing, told: set[str]) -> None:
+def test_what_is_assumed_about_a_fleet(replicas: int, routing: Routing, told: set[str]) -> None:
     found = assumed(base(0.03), plan=replace(PLAN, replicas=replicas, routing=routing))
     assert {"equal replicas", "routing", "the router's knowledge"} & set(found) == told
     assert {"order", "no failure"} <= set(found)

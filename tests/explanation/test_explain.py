@@ -322,7 +322,7 @@ def recommended(**others) -> Recommendation:
         ),
     ],
 )
-def test_what_random_routing_would_take(replicas, random, told):
+def test_what_random_routing_would_need(replicas, random, told):
     answer = recommended(plan=replace(PLAN, replicas=replicas), random_routing=random)
     last = list(explain(answer, QUESTION))[-1]
     start = "" if replicas == 1 else "Under random routing, such as a Kubernetes Service, "
@@ -342,7 +342,7 @@ IRREGULAR = replace(QUESTION, workload=Workload(arrival_rate_rps=50.0, arrivals=
         (replace(PLAN, replicas=5), "5 would be enough; these arrivals need 2 fewer: "),
     ],
 )
-def test_what_poisson_arrivals_would_take(calm, told):
+def test_what_poisson_arrivals_would_need(calm, told):
     others = recommended(plan=calm, performance=None if calm is None else performance(0.03))
     last = list(explain(recommended(under_poisson=others), IRREGULAR))[-1]
     assert last.startswith(f"Under Poisson arrivals at the same rate, {told}")
@@ -351,8 +351,8 @@ def test_what_poisson_arrivals_would_take(calm, told):
     assert len(list(explain(recommended(under_poisson=others), users))) == 2
 
 
-def test_what_comes_closest_to_its_limit_and_what_is_lost():
-    """Of 40 ms three quarters; of a mean of 20 ms half."""
+def test_the_limit_closest_to_being_missed_and_losses_are_named():
+    """P99 takes three quarters of its 40 ms, the mean half of its 20 ms."""
     objective = LatencyObjective(limits={0.99: 0.04}, response_mean_s=0.02)
     found = replace(performance(0.03), response_mean_s=0.01, loss_probability=0.015)
     said = next(explain(recommended(performance=found, objective=objective), QUESTION))
@@ -374,7 +374,7 @@ def test_a_quantile_of_requests_that_are_never_answered_is_infinite():
     assert format_found(P99, lost) == "P99 is infinite, since 2 % of the requests are rejected"
 
 
-def test_what_it_costs_and_why_less_is_not_known():
+def test_the_price_and_why_a_smaller_fleet_is_not_enough():
     answer = recommended(hourly_usd=1.5)
     kept, fewer = explain(answer, QUESTION)
     assert "at 50 rps for 1.500 USD/h: P99 is 30 (27 to 33) ms." in kept

@@ -78,7 +78,7 @@ def test_what_cannot_be_is_refused(others: dict[str, Any], said: str) -> None:
 
 
 def test_a_millisecond_may_be_rounded_or_cut() -> None:
-    """A latency of 16 ms was from 15.5 to 17 ms, and one of 0 no less."""
+    """A latency shown as 16 ms was from 15.5 to 17 ms; one shown as 0 was not negative."""
     (run,) = load_test(json.dumps(FREE | {"latency": FREE["latency"] | {"p1": 0}})).runs
     for q, low, high in ((0.001, 0.0155, 0.017), (0.01, 0.0, 0.001)):
         assert (run.quantiles_s[q].low, run.quantiles_s[q].high) == pytest.approx((low, high))

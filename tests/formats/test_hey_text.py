@@ -130,8 +130,8 @@ def test_what_cannot_be_is_refused(old: str, new: str, said: str) -> None:
     assert said in refusal(TEXT.replace(old, new))
 
 
-def test_responses_that_all_took_the_same_have_no_buckets() -> None:
-    """And one bucket alone has no width."""
+def test_equal_responses_have_no_histogram() -> None:
+    """Nor has a single bucket, which has no width."""
     alike = load_test(TEXT.replace("0.1240", "0.0052")).runs[0]
     assert alike.histogram is None
     assert alike.max_s == 0.0052

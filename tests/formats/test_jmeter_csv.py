@@ -105,7 +105,7 @@ def test_a_first_row_that_is_no_sample_is_of_another_tool(old: str, new: str) ->
     assert "of none of the" in refusal(WITHOUT_HEADER.replace(old, new, 1))
 
 
-def test_as_many_samples_as_rows_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_samples_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = "".join(f"170000000000{at},5,true\n" for at in range(3))
     monkeypatch.setattr("capacity.formats.jmeter_csv.ROWS_MAX", 3)
     assert load_test(f"timeStamp,elapsed,success\n{rows}").runs[0].succeeded == 3

@@ -83,7 +83,7 @@ def test_a_hundred_elements_may_be_nested() -> None:
             assert "line 1 is nested too deeply" in refusal(text)
 
 
-def test_what_is_within_other_elements_is_none_of_the_samples() -> None:
+def test_samples_inside_other_elements_are_ignored() -> None:
     sample = '<sample t="7" ts="1700000000000" s="true"/>'
     text = f"<testResults><view>{sample}</view>{sample}<a>{sample}</a></testResults>"
     assert load_test(text).runs[0].succeeded == 1

@@ -108,7 +108,7 @@ def test_a_test_without_requests_is_refused() -> None:
     assert "holds no run with a measurement" in refusal(STATS.partition(b"\n")[0])
 
 
-def test_an_endpoint_that_was_never_called_is_no_run() -> None:
+def test_endpoints_without_requests_are_left_out() -> None:
     header, rest = STATS.split(b"\n", 1)
     unused = b"GET,/unused,0,0,0,0,0,0,0,0.0,0.0," + b",".join([b"N/A"] * 11) + b"\n"
     assert [run.name for run in load_test(header + b"\n" + unused + rest).runs] == [

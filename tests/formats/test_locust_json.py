@@ -94,7 +94,7 @@ def test_a_rate_is_of_all_requests_and_a_mean_of_those_with_a_time() -> None:
 
 
 def test_all_requests_may_fail_and_buckets_have_gaps() -> None:
-    """At 4 and 5 ms, which touch, and at 7 ms."""
+    """Times of 4 and 5 ms make adjacent buckets, 7 ms one apart."""
     times = {"5": 20, "4": 30, "7": 5}
     (run,) = load_test(changed(num_failures=55, response_times=times, min_response_time=None)).runs
     assert (run.succeeded, run.failed, run.min_s) == (0, 55, None)

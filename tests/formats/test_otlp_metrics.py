@@ -208,8 +208,8 @@ def test_attributes_of_all_kinds_are_part_of_a_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("more", [0, 1])
-def test_two_thousand_buckets_are_read(tmp_path: Path, more: int) -> None:
-    """Of scale 10, where 1024 of them double."""
+def test_a_histogram_has_at_most_2000_buckets(tmp_path: Path, more: int) -> None:
+    """At scale 10, 1024 buckets span a factor of two."""
     one = exponential(
         scale=10,
         count=str(2001 + more),

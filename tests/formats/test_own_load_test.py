@@ -106,8 +106,8 @@ def test_an_answer_is_one_json_object() -> None:
 
 
 @pytest.mark.parametrize(("count", "is_kept"), [(200_000, True), (200_001, False)])
-def test_two_hundred_thousand_single_requests_are_kept(count: int, is_kept: bool) -> None:
-    """The rest of the run stays."""
+def test_at_most_200_000_single_requests_are_saved(count: int, is_kept: bool) -> None:
+    """Without them, the rest of the run is saved."""
     many = Samples.of(np.zeros(count), np.zeros(count))
     for samples, answered in ((many, RUN.answered), (RUN.samples, many)):
         one = replace(RUN, samples=samples, answered=answered)

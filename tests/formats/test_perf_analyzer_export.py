@@ -78,7 +78,7 @@ def test_what_cannot_be_is_refused(tmp_path: Path, content: Any, said: str) -> N
     assert said in refusal(tmp_path, content)
 
 
-def test_as_many_requests_as_rows_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_requests_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("capacity.formats.perf_analyzer_export.ROWS_MAX", 5)
     one = experiment("request_rate", 5.5, request(0, 1000))
     assert len(load_test(tmp_path, export(STREAMED, one)).runs) == 2

@@ -36,7 +36,7 @@ RATE = "Inferences/Second vs. Client p95 Batch Latency\nRequest Rate: 44.5, thro
 EXAMPLES = {"whole": TEXT.encode(), "end": RATE.encode()}
 
 
-def test_a_text_without_its_end_is_not_taken(tmp_path: Path) -> None:
+def test_a_text_without_its_last_lines_is_not_recognised(tmp_path: Path) -> None:
     assert "is of none of the" in refusal(tmp_path, block(1, 1000))
     assert "is of none of the" in refusal(tmp_path, f"# {END}")
 

@@ -217,8 +217,8 @@ def test_what_is_no_answer_is_refused(tmp_path: Path, content: Any, said: str) -
     assert said in refusal(tmp_path, content)
 
 
-def test_as_many_values_as_may_be_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of series of two and of one, and of two native histograms."""
+def test_the_number_of_values_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two native histograms, a series of two values and one of one."""
     monkeypatch.setattr("capacity.formats.prometheus_query._VALUES_MAX", 5)
     series = [native(BEFORE, AFTER), bucket("", 10, 30, metric="requests_total"), bucket("", 1, metric="x")]
     assert only_run(tmp_path, answer("matrix", *series)).counted == 4
@@ -226,7 +226,7 @@ def test_as_many_values_as_may_be_are_read(tmp_path: Path, monkeypatch: pytest.M
     assert "has more than 5 values; query with a longer step" in said
 
 
-def test_buckets_that_were_never_there_together_are_refused(tmp_path: Path) -> None:
+def test_buckets_without_a_common_instant_are_refused(tmp_path: Path) -> None:
     late = bucket("+Inf", 2)
     late["values"][0][0] += 5
     said = refusal(tmp_path, answer("matrix", bucket("0.1", 1), late))
@@ -234,7 +234,7 @@ def test_buckets_that_were_never_there_together_are_refused(tmp_path: Path) -> N
 
 
 def test_a_native_histogram_counts_from_0_after_a_restart(tmp_path: Path) -> None:
-    """Four requests, then a restart, then one; of as many as before none came."""
+    """Four requests before the restart, one after it; an equal count adds none."""
     after = {"count": "1", "sum": "0.4", "buckets": [[0, "0.25", "0.5", "1"]]}
     run = only_run(tmp_path, answer("matrix", native(BEFORE, AFTER, after, after)))
     assert run.counted == 5

@@ -225,7 +225,7 @@ def test_names_of_histograms_without_a_unit_are_cut(tmp_path: Path) -> None:
     assert note.endswith("passed over: serve_actual_batch_size, " + "z" * 175)
 
 
-def test_what_reads_a_page_is_named_where_it_is_missing(
+def test_a_missing_parser_is_named_with_its_install_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
@@ -233,14 +233,14 @@ def test_what_reads_a_page_is_named_where_it_is_missing(
         load_test(tmp_path, RAY)
 
 
-def test_of_a_reason_the_begin_is_told(tmp_path: Path) -> None:
+def test_a_long_reason_is_cut(tmp_path: Path) -> None:
     said = refusal(tmp_path, HEAD + "x " + "z" * 200 + "\n")
     reason = said.partition("text format (")[2].partition("); save")[0]
     assert len(reason) == 120
 
 
-def test_other_metrics_of_the_same_name_are_no_sum(tmp_path: Path) -> None:
-    """Such as a count of all and when counting began, before the sum and after it."""
+def test_other_series_with_the_same_prefix_are_not_the_sum(tmp_path: Path) -> None:
+    """Such as a total and the time of creation, before the sum and after it."""
     name, labels = "ray_serve_deployment_processing_latency_ms", '{deployment="d"}'
     others = "".join(f"{name}_{part}{labels} 999\n" for part in ("total", "created", "max"))
     others += "".join(f'{name}_{part}{{deployment="d",le="10.0"}} 999\n' for part in ("age", "max"))

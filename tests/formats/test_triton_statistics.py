@@ -249,13 +249,12 @@ def test_one_of_two_models_is_chosen(tmp_path: Path) -> None:
     assert cap.import_file(path, model="bert:1").found.batch_sizes == (2,)
 
 
-def test_parts_of_one_size_that_differ_were_read_while_requests_ran(tmp_path: Path) -> None:
+def test_different_counts_within_a_size_are_noted_as_read_under_load(tmp_path: Path) -> None:
     live = busy()
     live["batch_stats"][0]["compute_output"] = duration(4998, 4998 * 2 * MS)
     found = read(file(tmp_path, answer(live)), Kind.PROFILE)
     assert "read while requests ran" in found.source["note"]
 
 
-def test_requests_of_which_no_inference_is_counted_yet_are_single(tmp_path: Path) -> None:
-    run = load_test(tmp_path, answer(model(inference_count=0))).runs[0]
-    assert (run.batch_size, run.batch_size_mean) == (1, 0.0)
+def test_requests_without_a_counted_inference_are_single(tmp_path: Path) -> None:
+    assert load_test(tmp_path, answer(model(inference_count=0))).runs[0].batch_size == 1

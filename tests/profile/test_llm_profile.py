@@ -192,15 +192,12 @@ def test_a_csv_of_steps_is_a_profile_with_an_error(tmp_path: Path) -> None:
     ("rows", "limits", "kv_tokens"),
     [
         (("0.01,0,0,0,1,1", "0.02,1,1,0,0,0"), (1, 1, 1), 32),  # two blocks at least
-        (
-            ("0.01,0,0,0,1,20", "0.02,1,5,9,0,0", "0.03,1,7,4,2,30"),
-            (1, 5, 20),
-            41,
-        ),  # mixed ones reach no further
+        # A mixed step raises no limit.
+        (("0.01,0,0,0,1,20", "0.02,1,5,9,0,0", "0.03,1,7,4,2,30"), (1, 5, 20), 41),
         (("0.01,0,0,0,3,30", "0.02,1,5,19,0,0"), (3, 5, 19), 32),
     ],
 )
-def test_a_csv_of_steps_allows_what_its_rows_reach(
+def test_the_limits_of_a_csv_come_from_its_rows(
     tmp_path: Path, rows: tuple[str, ...], limits: tuple[int, int, int], kv_tokens: int
 ) -> None:
     path = tmp_path / "steps.csv"
@@ -409,7 +406,7 @@ def test_a_document_has_its_version_and_may_name_one_source() -> None:
             read_llm_document({**document, "schema_version": version}, "there")
 
 
-def test_a_profile_of_batch_times_is_none_of_a_language_model() -> None:
+def test_a_profile_of_batch_times_is_refused_for_a_language_model() -> None:
     with pytest.raises(InputError, match=r"resnet50-t4-fp16 has batch times, and this needs the profile of"):
         load_llm("resnet50-t4-fp16")
     assert load_llm(given()) == given()

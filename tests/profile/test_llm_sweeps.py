@@ -355,8 +355,8 @@ def test_two_that_decode_together_read_what_both_have() -> None:
     assert step.count == 3
 
 
-def test_after_another_s_visit_a_request_reads_what_it_has_by_then() -> None:
-    """Of 40 steps one reads 11 to 40 tokens, and after the visit of a short one 43 to 50."""
+def test_a_request_reads_its_whole_context_after_another_has_left() -> None:
+    """Alone it reads 11 to 40 tokens, and after a short request has come and gone 43 to 50."""
     run = SeenRun(name="run", requests=(seen(10, 0.0, 1.0, *[1.0] * 40), seen(10, 31.0, 0.5, 1.0)))
     rows = [step for step in sweep([run, SHORT, LONG], BY_HAND).steps if step.mean_s == 1.0]
     alone = [(one.decode_kv_tokens, one.count) for one in rows if one.decode_requests == 1]
@@ -387,8 +387,8 @@ def test_a_hundredth_of_a_bare_request_may_pass_beside_prompts(others_s: float, 
     assert rows == ([(1, 60, 0, 0, 1.0)] if kept else [])
 
 
-def test_bare_requests_read_what_those_in_flight_have() -> None:
-    """Alone, then one of longer context after it, then two together: half of what each makes, and its prompt."""
+def test_requests_without_stamps_read_the_mean_context_in_flight() -> None:
+    """One alone, a longer one alone, then two together: each reads its prompt and half of its output."""
     one = SeenRun(
         name="bare",
         requests=(
@@ -409,8 +409,8 @@ def test_bare_requests_read_what_those_in_flight_have() -> None:
 
 
 @pytest.mark.parametrize(("share", "kept"), [(0.0999, True), (0.1001, False)])
-def test_a_tenth_of_a_bare_request_may_have_company(share: float, kept: bool) -> None:
-    """A mean square off one request of a tenth; the other comes late, and waits for nothing."""
+def test_a_request_without_stamps_may_share_a_tenth_of_its_time(share: float, kept: bool) -> None:
+    """The mean square of (requests in flight - 1) may be a tenth; the second request comes late."""
     other = seen(10, 101.0 - 100.0 * share, 0.0, *[2.0] * 100, output_tokens=101)
     run = SeenRun(
         name="bare",
@@ -426,8 +426,8 @@ def test_a_tenth_of_a_bare_request_may_have_company(share: float, kept: bool) ->
     ("steps", "parts"),
     [(16, [8, 8]), (18, [8, 8]), (19, [8, 8, 3]), (31, [8, 8, 8, 7]), (40, [10] * 4), (42, [11, 11, 11, 9])],
 )
-def test_steps_of_a_run_are_parted_in_four_of_eight_at_least(steps: int, parts: list[int]) -> None:
-    """By what they read; two steps alone say nothing."""
+def test_steps_are_split_into_at_most_four_groups_of_at_least_eight(steps: int, parts: list[int]) -> None:
+    """By the tokens they read; a last group of two steps is dropped."""
     run = SeenRun(name="run", requests=(seen(10, 0.0, 0.5, *[0.5] * steps),))
     rows = [step for step in sweep([run, SHORT, LONG], BY_HAND).steps if step.mean_s == 0.5]
     assert [step.count for step in rows if step.decode_requests] == parts
@@ -435,8 +435,8 @@ def test_steps_of_a_run_are_parted_in_four_of_eight_at_least(steps: int, parts: 
 
 
 @pytest.mark.parametrize(("part", "is_counted"), [(99, False), (100, True)])
-def test_a_hundred_steps_tell_their_p99(part: int, is_counted: bool) -> None:
-    """Of each part the first step takes 2 s and the others 1 s."""
+def test_a_group_of_100_steps_has_a_counted_p99(part: int, is_counted: bool) -> None:
+    """The first step of each group takes 2 s and the others 1 s; smaller groups use the normal law."""
     gaps_s = [2.0 if at % part == 0 else 1.0 for at in range(4 * part)]
     run = SeenRun(name="run", requests=(seen(10, 0.0, 0.5, *gaps_s),))
     rows = [step for step in sweep([run, SHORT, LONG], BY_HAND).steps if step.mean_s > 1.0]
@@ -448,8 +448,10 @@ def test_a_hundred_steps_tell_their_p99(part: int, is_counted: bool) -> None:
 
 
 @pytest.mark.parametrize(("earlier", "is_told"), [(98, True), (97, False), (100, True), (101, False)])
-def test_a_prompt_near_where_a_pass_ends_stands_for_the_earlier_ones(earlier: int, is_told: bool) -> None:
-    """Passes are of 100 tokens, and the prompt of 150 has 50 in its second."""
+def test_a_prompt_of_about_one_pass_stands_for_the_first_pass_of_longer_ones(
+    earlier: int, is_told: bool
+) -> None:
+    """A pass holds 100 tokens, so a prompt of 150 has 50 in its second pass."""
     prompts = SeenRun(name="prompts", requests=(seen(earlier, 0.0, 0.5), seen(150, 9.0, 0.9)))
     short = replace(SHORT, requests=(seen(10, 0.0, 0.16, *[0.12] * 5),))
     long = replace(LONG, requests=(seen(60, 0.0, 0.34, *[0.2] * 5),))
@@ -459,8 +461,8 @@ def test_a_prompt_near_where_a_pass_ends_stands_for_the_earlier_ones(earlier: in
     )
 
 
-def test_neighbours_are_gathered_where_there_are_more_lengths_than_a_table_keeps() -> None:
-    """Of 66 prompts, of 1 to 64, 10 and 100 tokens, 32 parts in order, and the longest by itself."""
+def test_neighbouring_lengths_are_grouped_where_a_table_cannot_hold_all() -> None:
+    """66 prompts, of 1 to 64, 10 and 100 tokens, make 32 groups in order; the longest stands alone."""
     prompts = tuple(seen(n, 10.0 * n, 0.2 + 0.001 * n) for n in range(1, 65))
     short = SeenRun(name="short", requests=(seen(10, 0.0, 0.21, *[0.12] * 5),))
     long = SeenRun(name="long", requests=(seen(100, 0.0, 0.3, *[0.2] * 5),))
@@ -480,7 +482,7 @@ def test_neighbours_are_gathered_where_there_are_more_lengths_than_a_table_keeps
 
 
 @pytest.mark.parametrize(("longest_s", "kept"), [(0.4, 3), (0.41, 2)])
-def test_a_prompt_of_twice_the_median_is_no_stall(longest_s: float, kept: int) -> None:
+def test_a_prompt_beyond_twice_the_median_is_a_stall(longest_s: float, kept: int) -> None:
     waits_s = (0.2, 0.2, longest_s)
     requests = tuple(seen(50, 10.0 * at, wait_s) for at, wait_s in enumerate(waits_s))
     found = sweep([SHORT, LONG, SeenRun(name="prompts", requests=requests)], BY_HAND)
@@ -488,18 +490,18 @@ def test_a_prompt_of_twice_the_median_is_no_stall(longest_s: float, kept: int) -
     assert step.count == kept
 
 
-def test_five_lengths_at_most_are_named_that_could_not_be_taken_apart() -> None:
+def test_at_most_five_lengths_left_out_are_named() -> None:
     lengths = (150, 250, 350, 450, 550, 650)
     prompts = tuple(seen(tokens, 10.0 * at, 1.0 + tokens) for at, tokens in enumerate(lengths))
-    short, long = replace(SHORT, requests=SHORT.requests), seen(60, 0.0, 0.34, *[0.2] * 5)
-    runs = [short, replace(LONG, requests=(long,)), *(SeenRun(name="p", requests=(one,)) for one in prompts)]
+    long = replace(LONG, requests=(seen(60, 0.0, 0.34, *[0.2] * 5),))
+    runs = [SHORT, long, *(SeenRun(name="p", requests=(one,)) for one in prompts)]
     told = sweep(runs, BY_HAND).source["left_out"]
     assert told.startswith("prompts of 150, 250, 350, 450, 550 tokens, of whose several passes")
 
 
 @pytest.mark.parametrize(("clients", "median_s"), [(16, 0.005), (17, 0.05), (33, 0.01)])
-def test_sixteen_at_most_are_asked_when_a_step_ended(clients: int, median_s: float) -> None:
-    """Every second client hears of the third token the later; of 17 these are asked, of 33 every third."""
+def test_a_step_ends_at_the_median_of_at_most_16_clients(clients: int, median_s: float) -> None:
+    """Every second client gets its third token late; of 17 clients only these count, of 33 every third."""
 
     def late_s(at: int) -> float:
         return 0.01 * (at // 2 + 1) if at % 2 == 0 else 0.0

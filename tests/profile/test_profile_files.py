@@ -635,7 +635,7 @@ def test_json_and_csv_of_the_same_figures_are_the_same_profile() -> None:
         ([{"samples_s": [3]}], None),
     ],
 )
-def test_the_key_of_all_times_is_kept_unless_it_is_of_seconds(
+def test_the_common_key_of_times_is_kept_unless_in_seconds(
     timings: list[dict[str, Any]], column: str | None
 ) -> None:
     sized = [{"batch_size": at, **one} for at, one in enumerate(timings, start=1)]
@@ -782,7 +782,7 @@ def test_a_profile_comes_on_stdin(text: str) -> None:
     assert int(done.stdout) == (8 if text.startswith("batch") else 2)
 
 
-def test_a_profile_of_another_suffix_is_read_as_a_csv(tmp_path: Path) -> None:
+def test_files_with_other_suffixes_are_read_as_csv(tmp_path: Path) -> None:
     for name in ("t.txt", "t.dat"):
         (tmp_path / name).write_text(SUMMARY)
         assert read_profile(tmp_path / name).name == "t"

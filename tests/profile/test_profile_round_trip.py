@@ -63,7 +63,7 @@ def test_what_was_there_is_replaced_and_nothing_lies_beside(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
 
 
-def test_a_digest_is_of_json_in_one_way_of_writing_it():
+def test_a_digest_is_of_canonical_json():
     assert digest({"b": 1, "a": [1.5]}) == hashlib.sha256(b'{"a":[1.5],"b":1}').hexdigest()
     with pytest.raises(ValueError, match="not JSON compliant"):
         digest({"a": float("nan")})

@@ -55,7 +55,7 @@ def test_the_error_of_a_floor_is_that_of_a_sample_median() -> None:
     assert width == pytest.approx(1.96 * math.sqrt(math.pi / 2.0) * 0.15 / 20.0, rel=0.3)
 
 
-def test_the_interval_of_a_floor_is_of_two_hundred_resamples_that_are_always_the_same() -> None:
+def test_the_interval_of_a_floor_comes_from_200_fixed_resamples() -> None:
     profile = sampled(60)
     generator = np.random.default_rng(0)
     logs = [math.log(resampled(profile, generator).service_floor_s(0.9, 1)) for _ in range(200)]
@@ -98,7 +98,7 @@ def test_without_raw_samples_nothing_is_said() -> None:
 def test_samples_of_spells_are_drawn_in_blocks_of_neighbours(
     lasting_s: float, count: int, block: int
 ) -> None:
-    """Four spells long, of rounds of a second for both sizes, and ten blocks at least."""
+    """Four spells long, at one second a round for both sizes; at least ten blocks."""
     samples_s = tuple(0.4 + 0.001 * (at - (count - 1) / 2) for at in range(count))
     profile = ServiceProfile(
         name="mine",

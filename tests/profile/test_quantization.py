@@ -137,12 +137,10 @@ def test_bad_scales_and_counts_are_refused(scale, elements):
         error_bound(scale, elements)
 
 
-def test_a_step_may_be_missed_by_what_single_precision_does():
-    """Beyond half a step by three hundred-thousandths of it, as 127 times 2^-22 is."""
-    assert [quantize([127.5 * (1.0 + off / 255.0)], scale=1.0).saturated for off in (2.9e-5, 3.1e-5)] == [
-        0,
-        1,
-    ]
+def test_rounding_bounds_allow_for_single_precision():
+    """Single precision may miss half a step by 127 x 2^-22 = 3.03e-5 of a step."""
+    for off, saturated in ((2.9e-5, 0), (3.1e-5, 1)):
+        assert quantize([127.5 * (1.0 + off / 255.0)], scale=1.0).saturated == saturated
     assert not quantize([127.5 + 1e-4], scale=1.0).rounding_bound_holds
     assert quantize([127.5 + 1e-5], scale=1.0).rounding_bound_holds
     assert quantize([1e300]).codes.tolist() == [127]

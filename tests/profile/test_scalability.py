@@ -333,11 +333,11 @@ def test_points_are_read(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("", "test.csv line 1: no column n; the first line must be n,throughput_rps"),
-        ("n\n1\n", "test.csv line 1: no column throughput_rps"),
+        ("n\n1\n", "test.csv line 1: no column throughput_rps; the first line must be n,throughput_rps"),
         ("n,throughput\n1,1\n", "line 1: unknown column 'throughput'; name it throughput_rps"),
         ("size,throughput_rps\n", "line 1: unknown column 'size'; use n,throughput_rps"),
-        ("n,n,throughput_rps\n", "line 1: a column is given twice"),
-        ("n,throughput_rps\n1,1,1\n", "line 2: 3 cells for 2 columns"),
+        ("n,n,throughput_rps\n", "line 1: a column is given twice; keep one of each"),
+        ("n,throughput_rps\n1,1,1\n", "line 2: 3 cells for 2 columns; complete or drop the row"),
         ("n,throughput_rps\n1,1\n\n1,2\n", "line 4: size 1 stands on line 2 already; keep one for each size"),
         ("n,throughput_rps\n1,nan\n", "line 2: throughput_rps must be a number, got 'nan'; fix or drop"),
         ("n,throughput_rps\n1,1_0\n", "line 2: throughput_rps must be a number, got '1_0'"),
@@ -350,7 +350,10 @@ def test_points_are_read(tmp_path: Path) -> None:
         ),
         ("n,throughput_rps\n1,-1\n", "line 2: throughput_rps must be > 0"),
         ("n,throughput_rps\n1,0\n", "line 2: throughput_rps must be > 0"),
-        ("n,throughput_rps\n0.5,1\n", "line 2: n must be >= 1, got 0.5"),
+        (
+            "n,throughput_rps\n0.5,1\n",
+            "line 2: n must be >= 1, got 0.5; it counts users, threads or replicas",
+        ),
         ('n,throughput_rps\n"1,1\n', "line 2: not valid CSV"),
     ],
 )

@@ -151,8 +151,8 @@ def test_passes_that_are_all_alike_have_no_noise() -> None:
 
 
 @pytest.mark.parametrize(("sizes", "nodes"), [(32, 32), (33, 32), (64, 32)])
-def test_of_scattered_sizes_thirty_two_are_kept(sizes: int, nodes: int) -> None:
-    """Each size in one of two contexts, which is no grid; the smallest and the largest are among those kept."""
+def test_at_most_32_scattered_sizes_are_kept(sizes: int, nodes: int) -> None:
+    """Each size has one of two contexts, so there is no grid; the smallest and the largest size are kept."""
     steps = [decoded(n, 10 + 10 * (n % 2), 1.0 + 0.1 * n) for n in range(1, sizes + 1)]
     table = table_of([*steps, *PROMPTS])
     assert len(table.decode_requests) == nodes
@@ -160,8 +160,8 @@ def test_of_scattered_sizes_thirty_two_are_kept(sizes: int, nodes: int) -> None:
     assert table.mean_s(decode_requests=sizes, kv_tokens=10 * sizes) == pytest.approx(1.0 + 0.1 * sizes)
 
 
-def test_scattered_passes_count_as_often_as_they_were_measured() -> None:
-    """Of one request 1.25 s on average, of two 3 s, and 0.4 s more where these read 40 tokens more."""
+def test_scattered_passes_are_weighted_by_their_counts() -> None:
+    """One request takes 1.25 s on average; two take 3 s, and 0.4 s more with 40 more tokens to read."""
     steps = [
         decoded(1, 10, 1.0, count=3), decoded(1, 10, 2.0), decoded(2, 20, 3.0), decoded(2, 40, 3.4),
     ]  # fmt: skip

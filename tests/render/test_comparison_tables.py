@@ -1,10 +1,11 @@
-"""Fleets side by side, to the last cell, from what was made up of each."""
+"""Tables of fleets side by side, cell by cell, from made-up results."""
 
 from dataclasses import replace
 
 import pytest
 from rich.table import Table
 from rich.text import Text
+from shown import around, cells
 
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
@@ -17,10 +18,6 @@ PLAN = Plan(profile="p", replicas=2, batch_size_max=8, batch_wait_max_s=0.002)
 PROFILE = ServiceProfile(
     name="p", timings=tuple(BatchTiming(batch_size=n, mean_s=0.01) for n in (1, 8)), hourly_usd=0.5
 )
-
-
-def around(value: float) -> Interval:
-    return Interval(value=value, low=0.9 * value, high=1.1 * value)
 
 
 def seen(p99_s: float, **others: object) -> Performance:
@@ -59,11 +56,10 @@ def rows(comparison: Comparison, *contenders: Contender) -> dict[str, tuple[str,
     assert head.plain == "The same requests at 50 rps, for each fleet."
     assert foot.plain == "In brackets: 90 % intervals; differences are those of the same requests."
     assert [str(column.header) for column in made.columns] == ["", "A", "B"]
-    columns = [[str(cell) for cell in column.cells] for column in made.columns]
-    return {name: tuple(cells) for name, *cells in zip(*columns, strict=True)}
+    return {name: tuple(others) for name, *others in cells(made)}
 
 
-def test_what_fleets_are_and_how_they_do() -> None:
+def test_the_settings_and_results_of_each_fleet() -> None:
     found = rows(compared(seen(0.04), seen(0.02, load=None)))
     assert found == {
         "fleet": ("replicas=2, batch=8", "other.json"),
@@ -82,7 +78,7 @@ def test_what_fleets_are_and_how_they_do() -> None:
     }
 
 
-def test_what_is_lost_by_either() -> None:
+def test_losses_are_shown_where_one_fleet_has_some() -> None:
     lossy = seen(0.04, loss_probability=0.0125, response_quantiles_with_losses_s={0.99: around(0.08)})
     found = rows(compared(lossy, seen(0.02, loss_probability=0.0)), FIRST, FIRST)
     assert found["P(loss)"] == ("0.0125", "")

@@ -90,7 +90,7 @@ def test_grpc_has_a_throttle_of_the_same_ratio():
 
 
 def test_grpc_refuses_what_it_does_not_have():
-    with pytest.raises(InputError, match="at most 5 attempts, and the plan has 6"):
+    with pytest.raises(InputError, match="gRPC makes at most 5 attempts, and the plan has 6"):
         render(saved(attempts=6), "grpc")
     with pytest.raises(InputError, match="no budget of concurrent retries"):
         render(saved(attempts=3, retry_budget="concurrent:0.2"), "grpc")

@@ -247,9 +247,14 @@ def test_alerts_fire_in_trouble_alone(
 
 
 def test_a_queue_without_a_limit_is_watched_by_littles_law() -> None:
-    planned = fleet(queue_limit=None)
-    assert prometheus.queue_length_max(planned, scaling_of(planned)) == round(1000.0 / 5 * 0.050)
-    assert prometheus.queue_length_max(fleet(), scaling_of(fleet())) == 64
+    """200 rps on a server times the limit of 50 ms are 10; without a limit on P99, times the 21 ms found, 4."""
+    mean = LatencyObjective(response_mean_s=0.05)
+    for planned, requests in (
+        (fleet(queue_limit=None), 10),
+        (fleet(queue_limit=None, objective=mean), 4),
+        (fleet(), 64),
+    ):
+        assert prometheus.queue_length_max(planned, scaling_of(planned)) == requests
 
 
 # ---- k6 -----------------------------------------------------------------------------------------------
@@ -271,7 +276,7 @@ def options(text: str) -> dict[str, Any]:
     return read
 
 
-def test_k6_sends_at_the_rate_of_the_plan_with_enough_users() -> None:
+def test_k6_sends_at_the_rate_of_the_plan() -> None:
     found = options(k6.render(fleet()))
     (scenario,) = found["scenarios"].values()
     assert (scenario["executor"], scenario["rate"], scenario["timeUnit"]) == (
@@ -279,8 +284,6 @@ def test_k6_sends_at_the_rate_of_the_plan_with_enough_users() -> None:
         1000,
         "1s",
     )
-    busy = 1000.0 * 0.021
-    assert scenario["preAllocatedVUs"] == math.ceil(busy + 3.0 * math.sqrt(busy)) < scenario["maxVUs"]
     assert found["thresholds"] == {"http_req_duration": ["p(99)<=50"], "dropped_iterations": ["count==0"]}
 
 

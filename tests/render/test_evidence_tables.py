@@ -1,10 +1,11 @@
-"""What an audit found and what was imported, to the last cell."""
+"""Tables of audits and imports, cell by cell."""
 
 from typing import Any
 
 import pytest
 from rich.table import Table
 from rich.text import Text
+from shown import cells
 
 from capacity.evidence.beside import Beside, Parting, RunBeside
 from capacity.evidence.finding import Belief, CheckFinding
@@ -17,14 +18,13 @@ from capacity.traffic.workload import TraceArrivals
 
 
 def shown(pieces: Any) -> list[Any]:
-    """Texts, and tables as their title, heads and rows."""
+    """Texts, and tables as their title and rows."""
     found: list[Any] = []
     for one in pieces:
         if isinstance(one, Text):
             found.append(one.plain)
         elif isinstance(one, Table):
-            columns = [[str(cell) for cell in column.cells] for column in one.columns]
-            found.append([str(one.title or ""), *zip(*columns, strict=True)])
+            found.append([str(one.title or ""), *cells(one)])
     return found
 
 
@@ -54,7 +54,7 @@ def test_the_verdict_of_an_audit(belief: Belief, told: str) -> None:
         assert one == ["1", (belief.value, "samples", "samples was found. Send more")]
 
 
-def test_what_holds_is_told_by_name_where_there_are_several_runs() -> None:
+def test_checks_that_hold_are_only_named_where_there_are_several_runs() -> None:
     doubt = finding("samples", "2", Belief.DOUBTFUL)
     found = [*HOLDS, doubt, finding("loop", "2", Belief.HOLDS)]
     assert shown(audit_tables(TEST, found, Belief.DOUBTFUL, []))[1:] == [
@@ -75,13 +75,12 @@ def test_predicted_beside_measured() -> None:
     )
     run = RunBeside(run="1", parting=Parting.OVERLOADED, message="why", rows=rows)
     made, why = shown(beside_tables([run]))
-    ratios = [f"{one.ratio:.2f}" for one in rows]
     assert made == [
         "Beside the prediction",
-        ("1", "throughput", "100 rps", "50 rps", ratios[0]),
-        ("", "P99", "20 ms", "30 ms", ratios[1]),
+        ("1", "throughput", "100 rps", "50 rps", "0.50"),
+        ("", "P99", "20 ms", "30 ms", "1.50"),
     ]
-    assert why == ["", ("1", Parting.OVERLOADED.value, "why")]
+    assert why == ["", ("1", "overloaded", "why")]
     told = shown(audit_tables(TEST, HOLDS, Belief.HOLDS, [run]))
     assert made in told
 
@@ -96,7 +95,7 @@ def test_where_the_time_of_a_request_goes() -> None:
     assert note == "Note: n."
 
 
-def test_what_was_imported_in_brief() -> None:
+def test_imported_profiles_and_traces() -> None:
     timings = (BatchTiming(batch_size=1, mean_s=0.01), BatchTiming(batch_size=4, mean_s=0.02))
     profile = ServiceProfile(name="p", timings=timings, source={"note": "from a test"})
     assert shown(import_tables(profile)) == [
@@ -111,7 +110,7 @@ def test_what_was_imported_in_brief() -> None:
     assert note == "Note: sorted."
 
 
-def test_settings_that_were_imported() -> None:
+def test_imported_settings() -> None:
     plan = RunningPlan(
         name="m", batch_size_max=8, batch_wait_max_s=0.002, replicas=2, queue_limit=1, notes=("n",)
     )
@@ -119,14 +118,17 @@ def test_settings_that_were_imported() -> None:
     assert settings == [
         "m", ("replicas", "2"), ("largest batch", "8"), ("batch wait", "2 ms"), ("queue limit", "1")
     ]  # fmt: skip
-    assert told == f"capacity simulate --profile PROFILE --rate RATE {plan.flags} evaluates it."
+    assert told == (
+        "capacity simulate --profile PROFILE --rate RATE --replicas 2 --batch-size-max 8 --batch-wait 2ms "
+        "--routing shared-queue --queue-limit 1 evaluates it."
+    )
     assert note == "Note: n."
     free, _ = shown(import_tables(RunningPlan(name="m")))
     assert free[-1] == ("queue limit", "none")
 
 
-def test_runs_that_were_imported() -> None:
-    """The highest percentile is the one below the maximum."""
+def test_imported_runs() -> None:
+    """The percentile shown is the highest below the maximum."""
     full = LoadRun(
         name="1",
         throughput_rps=99.0,

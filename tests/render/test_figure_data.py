@@ -1,19 +1,22 @@
-"""Figures hold the numbers they are given, in the unit of their axes: read back from what is drawn, by hand."""
+"""Figures show the numbers they are given in the units of their axes, read back from the drawn lines."""
 
 import math
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import shown
+from planned import ENGINES
 from stresses import fleet_in_trouble, run_of
 
 from capacity.answer.sweep import SweepTable
-from capacity.performance import Interval, Kind, Performance, TokenPerformance
+from capacity.performance import Kind, Performance, TokenPerformance
 from capacity.question.candidate import Candidate, Verdict
 from capacity.question.objective import Measure, Promise
 from capacity.question.plan import Plan
-from capacity.question.tokens import TokenCandidate, TokenPlan
+from capacity.question.tokens import TokenCandidate
 from capacity.recovery.findings import Course, Runs, Screen, SpikeSurvived
 from capacity.recovery.fluid import fluid
 from capacity.render.figures import (
@@ -33,11 +36,9 @@ from capacity.render.recovery.figure import stress_figure
 P99 = Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.05)
 LOSS = Promise(measure=Measure.LOSS, quantile=None, allowed=0.02)
 PLAN = Plan(profile="p", replicas=2, batch_size_max=8)
-TOKENS = TokenPlan(profile="line", replicas=3, sequences_max=16, batched_tokens_max=512)
 
 
-def around(value: float) -> Interval:
-    return Interval(value=value, low=0.75 * value, high=1.25 * value)
+around = partial(shown.around, share=0.25)
 
 
 def judged(p99_s: float, verdict: Verdict = Verdict.MISSED, plan: Plan = PLAN) -> Candidate:
@@ -46,7 +47,7 @@ def judged(p99_s: float, verdict: Verdict = Verdict.MISSED, plan: Plan = PLAN) -
 
 
 def bars(plot: Plot) -> list[list[tuple[float, float, float, float]]]:
-    """Of each series of points its x, value and ends."""
+    """The x, value and interval ends of each series of points."""
     found = []
     for series in plot.axes.containers:
         points, _, (ends,) = series.lines
@@ -60,7 +61,7 @@ def bars(plot: Plot) -> list[list[tuple[float, float, float, float]]]:
 
 
 def about(*points: tuple[float, float]) -> Any:
-    """Those that `around` has."""
+    """Points with the intervals of `around`."""
     return [pytest.approx((x, y, 0.75 * y, 1.25 * y)) for x, y in points]
 
 
@@ -84,7 +85,7 @@ def titles(plot: Plot) -> tuple[str, str]:
 # ---- an objective against rate or replicas --------------------------------------------------
 
 
-def test_a_rate_is_drawn_up_to_twice_the_limit() -> None:
+def test_rates_are_drawn_up_to_twice_the_limit() -> None:
     """In milliseconds; an interval ends at the top of the axis, and a value above it is left out."""
     tried = [(10.0, judged(0.04, Verdict.MET)), (20.0, judged(0.1)), (30.0, judged(0.1001))]
     points = [SimpleNamespace(arrival_rate_rps=rate_rps, candidate=one) for rate_rps, one in tried]
@@ -100,7 +101,7 @@ def test_a_rate_is_drawn_up_to_twice_the_limit() -> None:
     assert (curve.x_title, curve.y_title) == ("arrival rate [rps]", "P99 [ms]")
 
 
-def test_what_is_no_duration_has_no_unit() -> None:
+def test_a_limit_on_losses_has_no_unit() -> None:
     curve = ObjectiveCurve(title="t", promise=LOSS, points=())
     assert (curve.limit, curve.top, curve.y_title) == (0.02, 0.04, LOSS.what)
     assert curve.x_range == (0.0, 1.0)
@@ -109,10 +110,10 @@ def test_what_is_no_duration_has_no_unit() -> None:
 def test_rates_of_a_language_model() -> None:
     promise = Promise(measure=Measure.TTFT, quantile=0.99, allowed=0.2)
     performance = TokenPerformance(kind=Kind.SIMULATION, ttft_quantiles_s={0.99: around(0.1)})
-    found = TokenCandidate(plan=TOKENS, verdict=Verdict.MET, performance=performance)
-    unstable = TokenCandidate(plan=TOKENS, verdict=Verdict.MISSED)
+    found = TokenCandidate(plan=ENGINES, verdict=Verdict.MET, performance=performance)
+    unstable = TokenCandidate(plan=ENGINES, verdict=Verdict.MISSED)
     rates: Any = SimpleNamespace(
-        promise=promise, scenario=SimpleNamespace(plan=TOKENS), points=((5.0, found), (9.0, unstable))
+        promise=promise, scenario=SimpleNamespace(plan=ENGINES), points=((5.0, found), (9.0, unstable))
     )
     curve = token_rate_curve(rates)
     assert curve.title == "TTFT P99 of 3 x line, up to 16 sequences"
@@ -121,8 +122,8 @@ def test_rates_of_a_language_model() -> None:
     assert ends(point) == (100.0, 75.0, 125.0)
 
 
-def test_the_best_size_is_one_that_meets_the_limit_and_then_the_fastest() -> None:
-    """One without a value is the best only where no other was tried."""
+def test_the_best_size_is_the_fastest_that_meets_the_limit() -> None:
+    """A size without a value is the best only where no other was tried."""
     three = replace(PLAN, replicas=3)
     refused = Candidate(plan=replace(three, batch_size_max=1), verdict=Verdict.MET)
     tried = [
@@ -155,7 +156,7 @@ def test_an_objective_is_drawn_point_by_point() -> None:
 
 
 @pytest.mark.parametrize(("count", "is_named"), [(12, True), (13, False)])
-def test_a_dozen_fleets_are_named(count: int, *, is_named: bool) -> None:
+def test_up_to_a_dozen_fleets_are_named(count: int, *, is_named: bool) -> None:
     points = tuple(
         Point(x=n, found=around(10.0), verdict=Verdict.MET, size=2 * n) for n in range(1, count + 1)
     )
@@ -204,8 +205,8 @@ def test_quantiles_of_a_language_model_have_a_panel_each() -> None:
         draw_token_quantiles([performance], ["one", "other"])
 
 
-def test_a_sweep_is_drawn_by_its_highest_quantile_a_line_for_each_fleet() -> None:
-    """Where the ends are not known a point has none; where the value is not, there is no point."""
+def test_a_sweep_has_a_line_of_its_highest_quantile_for_each_fleet() -> None:
+    """A point without known ends has no bar; without a known value there is no point."""
     table = SweepTable(quantiles=(0.5, 0.9), seed=0, confidence=0.95)
     names = [column.name for column in table.columns]
 
@@ -246,7 +247,7 @@ def test_a_sweep_is_drawn_by_its_highest_quantile_a_line_for_each_fleet() -> Non
 
 
 def test_a_stress_is_drawn_second_by_second_from_its_trigger() -> None:
-    """It begins after 60 s; what is shown begins 10 s before it."""
+    """The trigger begins after 60 s, the plot 10 s earlier."""
     stress = fleet_in_trouble()
     course = Course(came=(4,) * 53, succeeded=(2,) * 52 + (1,), sent=(8,) * 52 + (6,))
     run = replace(run_of(None), course=course)
@@ -283,7 +284,7 @@ def test_a_stress_is_drawn_second_by_second_from_its_trigger() -> None:
     assert figure.figure.get_suptitle() == "4 replicas of made-up at 320 rps, after losing 1 of 4 for 60 s"
 
 
-def test_a_stress_without_spikes_has_two_panels_and_with_one_a_point_of_the_law() -> None:
+def test_spikes_are_drawn_only_where_one_has_a_known_length() -> None:
     stress = fleet_in_trouble(rate_rps=160.0)
     run = replace(run_of(1.0), course=Course(came=(4,) * 60, succeeded=(4,) * 60, sent=(4,) * 60))
     screen = Screen(found=Runs(stress=stress, runs=(run,), confidence=0.95), fluid=fluid(stress))

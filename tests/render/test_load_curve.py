@@ -5,12 +5,12 @@ from capacity.render.load_curve import load_curve_texts
 
 
 def told(*points: tuple[float, float]) -> list[str]:
-    """By load and P99, of a fleet that serves 100 rps."""
+    """The sentences for points of load and P99, of a fleet that serves 100 rps."""
     found = [(load, 100.0 * load, Interval.exact(p99_s)) for load, p99_s in points]
     return list(load_curve_texts("2 replicas", "P99", found))
 
 
-def test_where_a_curve_explodes() -> None:
+def test_where_a_curve_reaches_2_5_and_10_times_its_start() -> None:
     assert told() == ["2 replicas: no load could be simulated to the asked precision."]
     low = "2 replicas: P99 is 10 ms at load 0.10 (10 rps)."
     assert told((0.1, 0.01), (0.5, 0.0199)) == [low, "Up to load 0.50 it stays below 2 times that."]

@@ -198,13 +198,6 @@ def test_bars_span_the_intervals(method: str) -> None:
     assert ends == pytest.approx([0.2, 0.8, 0.2, 1.3, 0.8, 2.4, 0.8, 3.9])
 
 
-def test_measured_points_are_open_squares() -> None:
-    plot = blank()
-    plot.measured([1.0, 2.0], [3.0, 4.0])
-    (squares,) = (line for line in plot.axes.lines if line.get_marker() == "s")
-    assert squares.get_markerfacecolor() == "white"
-
-
 @pytest.mark.parametrize(("x_log", "y_log"), [(True, False), (False, True), (True, True)])
 def test_logarithmic_axes_have_plain_numbers(*, x_log: bool, y_log: bool) -> None:
     plot = blank(x_log=x_log, y_log=y_log)
@@ -223,16 +216,6 @@ def test_a_short_logarithmic_axis_has_twos_and_fives() -> None:
     plot.theory([0.0, 1.0], [1.2, 9.0])
     plot._repr_png_()
     assert {"2", "5"} <= {tick.get_text() for tick in plot.axes.yaxis.get_ticklabels()}
-
-
-def test_what_is_never_negative_starts_at_zero_unless_limits_are_set() -> None:
-    plot = blank()
-    plot.theory([1.0, 2.0], [3.0, 4.0])
-    plot._repr_png_()
-    assert plot.axes.get_ylim()[0] == 0.0
-    plot.axes.set_ylim(2.5, 4.5)
-    plot._repr_png_()
-    assert plot.axes.get_ylim() == (2.5, 4.5)
 
 
 def test_an_unstable_stretch_is_not_drawn() -> None:

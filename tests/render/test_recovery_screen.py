@@ -1,4 +1,4 @@
-"""What `capacity stress` and `capacity plan` say of recovery, to the last word, of runs that are made up."""
+"""What `capacity stress` and `capacity plan` say about recovery, word by word, from made-up runs."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -41,7 +41,7 @@ def runs(stress: AnyStress, *found: Run) -> Runs:
 
 
 def back_after(*seconds: float | None, stress: AnyStress | None = None, **others: float) -> Runs:
-    """Runs that recover after so many seconds; None: not at all."""
+    """Runs that recover after these numbers of seconds; None: not at all."""
     return runs(stress or fleet_in_trouble(), *(run_of(one, **others) for one in seconds))  # type: ignore[arg-type]
 
 
@@ -65,8 +65,8 @@ def screen_lines(found: Runs, width: int = 100, *, verbose: bool = False, **othe
         ((2.0, 2.0), "in 2 ± 0 s"),
         ((10.0, 20.0, 30.0, 40.0), "in 25 ± 21 s"),  # Student's 3.18 times 12.91 / 2
         ((1.0, 2.0, 3.0, 4.0), "in 2 ± 2 s"),
-        ((1.0, 2.0, 3.0, 94.0), "in 25 s (0 to 98)"),  # 25 ± 73, and none is back before 0
-        ((400.0, 500.0, 600.0, 590.0), "in 522 s (374 to 600)"),  # ± 148, and none later than the horizon
+        ((1.0, 2.0, 3.0, 94.0), "in 25 s (0 to 98)"),  # 25 ± 73, cut off at 0
+        ((400.0, 500.0, 600.0, 590.0), "in 522 s (374 to 600)"),  # 522 ± 148, cut off at the horizon
         ((None, None), "not"),
     ],
 )
@@ -92,17 +92,17 @@ def test_how_soon(seconds: Sequence[float | None], told: str) -> None:
     ],
 )
 def test_what_came_of_a_change(found: Runs, told: str) -> None:
-    """What is lost is told only where success falls by more than the 5 points that are let pass."""
+    """Lost requests are mentioned only where success falls by more than the tolerated 5 points."""
     assert came_of(found) == told
 
 
-def test_what_did_not_come_in_time() -> None:
+def test_recovery_within_a_time() -> None:
     assert came_of(back_after(None, 3.0), " in time") == "recover in time in 1 of 2 runs"
     assert came_of(back_after(None, None), " in time") == "do not recover in time: 0 of 2 runs"
     assert came_of(back_after(1.0), " in time").startswith("recover at once;")
 
 
-def test_fleets_and_their_verb() -> None:
+def test_the_verb_agrees_with_the_fleet() -> None:
     assert [fleet_told(count) for count in (0, 1, 2)] == ["0 replicas", "1 replica", "2 replicas"]
     for replicas, many in ((1, False), (2, True)):
         stress = fleet_in_trouble("spike:2x,30s", replicas=replicas, rate_rps=50.0)
@@ -117,7 +117,7 @@ def test_fleets_and_their_verb() -> None:
 
 
 def test_verdicts() -> None:
-    """Of 0 of 4 runs at most 1 - .05 ** (1/4); of 2 of 4 what Clopper and Pearson say."""
+    """Bounds by Clopper and Pearson; for 0 of 4 runs the upper one is 1 - 0.05 ** (1/4)."""
     after = "4 replicas at 320 rps {} after losing 1 of 4 for 60 s"
     all_of_them = back_after(20.0, 20.0, 20.0, 20.0)
     assert screen_lines(all_of_them)[0] == (
@@ -132,7 +132,7 @@ def test_verdicts() -> None:
     )
 
 
-def test_what_is_lost_and_who_falls_again() -> None:
+def test_lost_requests_and_relapses_are_counted() -> None:
     def meanwhile(lost: int, *relapsed: bool) -> str:
         found = runs(fleet_in_trouble(), *(run_of(1.0, lost=lost, relapsed=one) for one in relapsed))
         return screen_lines(found)[0].partition("; ")[2]
@@ -158,11 +158,11 @@ def test_what_is_lost_and_who_falls_again() -> None:
         ("straggler:3x,60s", "after one replica was 3 times slower for 60 s"),
     ],
 )
-def test_after_what(trigger: str, told: str) -> None:
+def test_each_trigger_in_words(trigger: str, told: str) -> None:
     assert trigger_told(fleet_in_trouble(trigger)) == told
 
 
-def test_after_what_else() -> None:
+def test_conditions_beside_the_trigger() -> None:
     stress = replace(
         fleet_in_trouble("spike:2x,1s"),
         cold=ColdCache(batches=20, factor=3.0),
@@ -196,7 +196,7 @@ IN_THE_END = "nobody gives up, so that all that waits is served in the end."
             "360 rps come meanwhile, and 400 can be served.",
         ),
         (
-            # As many as are served come meanwhile, and as many as the whole fleet serves if all of them fail.
+            # 200 rps come meanwhile and can be served; if all fail, 400 come, all that the whole fleet can serve.
             fleet_in_trouble("lose:2,60s", replace(THREE_TRIES, attempts=2), rate_rps=200.0),
             "the overload ends before the queue holds more than clients wait for (500 ms).",
         ),
@@ -219,7 +219,7 @@ IN_THE_END = "nobody gives up, so that all that waits is served in the end."
         (fleet_in_trouble(clients=PATIENT, limit=200), IN_THE_END),
         (fleet_in_trouble(limit=200), "the queue limit of 200 keeps the queue short enough."),
         (
-            # 20 rps too many for 60 s: 150 fill the queue up to what is in time, 1,050 more wait at the end.
+            # 20 rps too many for 60 s: the first 150 that wait are still in time, and 1,050 more wait at the end.
             fleet_in_trouble(clients=ONE_TRY),
             f"{IF_ALL_FAIL}320 rps come and 400 are served, so that the queue drains (fluid law: in 12 s).",
         ),
@@ -279,7 +279,7 @@ def test_a_fleet_that_could_catch_up_has_too_little_time() -> None:
         )
 
 
-def test_lines_of_what_would_help_stand_below_each_other() -> None:
+def test_what_would_help_is_listed_in_columns() -> None:
     """The largest spike first."""
     found = back_after(None, None)
     spikes = (
@@ -312,21 +312,21 @@ def test_lines_of_what_would_help_stand_below_each_other() -> None:
     ]
 
 
-def test_a_fleet_that_was_lost_as_a_whole_is_not_the_smallest_that_recovers() -> None:
+def test_fleets_that_the_trigger_takes_down_do_not_count_as_too_small_to_recover() -> None:
     smallest = back_after(1.0, 1.0, stress=fleet_in_trouble("lose:4,60s", replicas=5))
     told = screen_lines(back_after(None, stress=fleet_in_trouble("lose:4,60s")), smallest=smallest)
     assert told[2] == " smallest fleet of which something is left  5"
 
 
 def of_course(seconds: int, stress: AnyStress | None = None, recovered_s: float | None = None) -> Runs:
-    """Two runs of so many seconds: half of 4 first tries succeed in each, and 8 attempts are sent."""
+    """Two runs of this length; in each second 2 of 4 first tries succeed and 8 attempts are sent."""
     course = Course(came=(4,) * seconds, succeeded=(2,) * seconds, sent=(8,) * seconds)
     run = replace(run_of(recovered_s), course=course)
     return runs(stress or fleet_in_trouble(), run, run)
 
 
-def test_seconds_that_are_shown() -> None:
-    """The trigger begins after 60 s; 10 s before it, or a tenth of it, and 120 s after, or half as long again."""
+def test_which_seconds_are_shown() -> None:
+    """From 10 s or a tenth of the trigger before it to 120 s or 1.5 times the recovery after it."""
     assert fleet_in_trouble().begins_s == 60.0
     assert shown_seconds(of_course(900)) == (50, 60 + 60 + 120)
     assert shown_seconds(of_course(900, recovered_s=100.0)) == (50, 60 + 60 + 150)
@@ -336,7 +336,7 @@ def test_seconds_that_are_shown() -> None:
 
 
 def test_a_course_is_the_mean_over_runs() -> None:
-    """Attempts are known as long as every run goes on; where no first try came, none failed."""
+    """Attempts are known while every run goes on; seconds without a first try count as success."""
     first = Course(came=(4, 4, 0, 0, 2), succeeded=(4, 2, 0, 0, 1), sent=(5, 7, 9, 9, 1))
     second = Course(came=(2, 0, 0, 0, 2), succeeded=(1, 0, 0, 0, 0), sent=(3, 1, 2))
     found = runs(fleet_in_trouble(), *(replace(run_of(None), course=one) for one in (first, second)))
@@ -352,8 +352,8 @@ def test_a_course_is_the_mean_over_runs() -> None:
     ("seconds", "width", "step"),
     [(132, 100, 2), (132, 99, 3), (133, 100, 3), (134, 200, 3), (140, 30, 7), (141, 30, 8), (60, 100, 1)],
 )
-def test_columns_of_a_course(seconds: int, width: int, step: int) -> None:
-    """From 20 to 66 of them."""
+def test_a_course_has_20_to_66_columns(seconds: int, width: int, step: int) -> None:
+    """As many seconds to a column as it takes."""
     found = of_course(50 + seconds)
     *_, blank, trigger, success, attempts, scale = screen_lines(found, width)
     columns = math.ceil(seconds / step)
@@ -365,7 +365,7 @@ def test_columns_of_a_course(seconds: int, width: int, step: int) -> None:
     assert scale == f" {'':<28}one column is {step} s"
 
 
-def test_a_course_ends_with_what_is_seen_last() -> None:
+def test_a_course_is_labelled_with_its_last_value() -> None:
     course = Course(came=(4,) * 110, succeeded=(2,) * 109 + (1,), sent=(8,) * 109 + (4,))
     found = runs(fleet_in_trouble(), replace(run_of(None), course=course))
     *_, success, attempts, _ = screen_lines(found)
@@ -413,7 +413,7 @@ def test_details(clients: Clients, law: str | None) -> None:
 
 @dataclass
 class Seen:
-    """What a fleet does with disturbances."""
+    """Response times of a fleet with disturbances."""
 
     response_quantiles_s: dict[float, Interval]
     by_class: dict[str, dict[float, Interval]] = field(default_factory=dict)
@@ -491,7 +491,7 @@ def test_a_plan_that_recovers_as_it_is() -> None:
 
 
 def test_a_plan_that_recovers_with_a_setting() -> None:
-    """What makes 0.1 % of the requests fail before there is any trouble is said to."""
+    """A setting that makes requests fail even before the trigger is marked."""
     planned, chosen = back_after(None, None), back_after(1.0, 1.0, goodput=1.0)
     harm = back_after(1.0, 1.0, goodput=1.0, baseline=0.99)
     tried = (Remedy(setting="--shed late", found=chosen), Remedy(setting="--queue-limit 9", found=harm))
@@ -524,10 +524,12 @@ def test_no_plan_that_recovers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("replicas", "least", "is_told"),
+    ("replicas", "least", "is_mentioned"),
     [(4, 1, False), (4, 3, False), (4, 4, True), (4, 5, False), (2, 2, True), (1, 1, False)],
 )
-def test_fleets_that_a_trigger_takes_down(replicas: int, least: int, *, is_told: bool) -> None:
+def test_fleets_that_a_trigger_takes_down_are_mentioned(
+    replicas: int, least: int, *, is_mentioned: bool
+) -> None:
     found = back_after(1.0, 1.0, stress=fleet_in_trouble(replicas=replicas, rate_rps=80.0))
     told = f"Fleets of fewer than {replicas} replicas were left out, as the trigger takes them down entirely."
-    assert (told in recovery(found, found, as_is=found, replicas_min=least)) is is_told
+    assert (told in recovery(found, found, as_is=found, replicas_min=least)) is is_mentioned

@@ -1,10 +1,13 @@
-"""The charts of a report: lines, limits and labels where they belong, read back from what is drawn."""
+"""The charts of a report: lines, limits and labels in their places, read back from the drawing."""
 
 import math
+from functools import partial
 from typing import Any
 
 import pytest
+import shown
 from matplotlib.colors import to_hex
+from shown import inches
 
 from capacity.performance import Interval
 from capacity.question.candidate import Verdict
@@ -17,18 +20,11 @@ P99 = Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.05)
 LOSS = Promise(measure=Measure.LOSS, allowed=0.02)
 MET, MISSED, DOUBT = Verdict.MET, Verdict.MISSED, Verdict.INCONCLUSIVE
 ACCENT, LIMIT = PALETTE[:2]
-
-
-def around(value: float) -> Interval:
-    return Interval(value=value, low=0.75 * value, high=1.25 * value)
-
-
-def inches(plot: Any) -> tuple[float, ...]:
-    return tuple(map(float, plot.figure.get_size_inches()))
+around = partial(shown.around, share=0.25)
 
 
 def lines(plot: Plot, style: str = "-") -> list[tuple[Any, list[float], list[float]]]:
-    """Colour and points of the lines of one style."""
+    """The colour and points of each line of one style."""
     return [
         (line.get_color(), list(map(float, line.get_xdata())), list(map(float, line.get_ydata())))
         for line in plot.axes.lines
@@ -49,7 +45,7 @@ def labels(plot: Plot) -> dict[str, Any]:
 
 
 def place(text: Any) -> tuple[Any, ...]:
-    """Where it points to, how far from there it stands, and by which side."""
+    """The point that it labels, its offset from there, and its alignment."""
     return (*map(float, text.xy), *map(float, text.xyann), text.get_ha())
 
 
@@ -65,7 +61,7 @@ SPOTS = (
 )
 
 
-def test_what_is_limited_over_the_rate() -> None:
+def test_a_limited_value_is_drawn_over_the_rate() -> None:
     plot = figures.draw_rates(SPOTS, P99, 200.0, 280.0)
     axes = plot.axes
     assert inches(plot) == (4.7, 2.8)
@@ -94,7 +90,7 @@ def test_what_is_limited_over_the_rate() -> None:
 
 
 @pytest.mark.parametrize("accepted_rps", [None, 200.0, 150.0])
-def test_headroom_that_is_none_is_not_drawn(accepted_rps: float | None) -> None:
+def test_headroom_is_drawn_only_above_the_planned_rate(accepted_rps: float | None) -> None:
     plot = figures.draw_rates(SPOTS, P99, 200.0, accepted_rps)
     assert set(labels(plot)) == {"objective 50 ms", "planned 200 rps"}
 
@@ -104,13 +100,13 @@ def test_shares_are_in_percent() -> None:
     assert plot.axes.get_ylabel() == f"{LOSS.what} [%]"
     assert plot.axes.get_ylim() == (0.0, 4.0)
     assert lines(plot)[0][2] == [1.0]
-    assert place(labels(plot)["planned 100 rps"])[-1] == "right"  # beyond the middle
+    assert place(labels(plot)["planned 100 rps"])[-1] == "right"  # right of the middle
 
 
 # ---- the distribution -----------------------------------------------------------------------
 
 
-def test_the_share_that_takes_longer() -> None:
+def test_a_distribution_shows_the_share_that_takes_longer() -> None:
     known = {0.5: around(0.02), 0.9: around(0.04), 0.999: Interval(value=0.1, low=0.05, high=math.inf)}
     plot = figures.draw_distribution(known, {0.99: 0.08, 0.5: 0.02})
     axes = plot.axes
@@ -143,7 +139,7 @@ def test_a_distribution_without_a_limit() -> None:
 # ---- cost -----------------------------------------------------------------------------------
 
 
-def test_what_a_lower_value_costs() -> None:
+def test_a_frontier_shows_the_price_of_a_lower_value() -> None:
     spots = (
         (1.0, around(0.08), MISSED),
         (2.0, around(0.04), MET),
@@ -202,7 +198,7 @@ def test_a_window_has_a_lane_for_each_replica() -> None:
     assert (lanes.get_xlim(), lanes.get_ylim()) == ((0.0, 2.0), (1.5, -0.5))
     assert [tick.get_text() for tick in lanes.get_yticklabels()] == ["1", "2"]
     heights = [axes.get_position().height for axes in (lanes, queue)]
-    assert heights[0] == pytest.approx(heights[1])  # 1 + 2 halves, and 2
+    assert heights[0] == pytest.approx(heights[1])  # 1 + 2 x 0.5 for two lanes, 2 for the queue
     small, large = lanes.patches
     assert [to_hex(one.get_facecolor()) for one in (small, large)] == [figures.SHADES[0], figures.SHADES[4]]
     assert {to_hex(one.get_edgecolor()) for one in (small, large)} == {"#ffffff"}
@@ -214,7 +210,7 @@ def test_a_window_has_a_lane_for_each_replica() -> None:
     assert small.get_path().codes.tolist() == [1, 2, 2, 2, 79] * 3  # type: ignore[attr-defined, union-attr]
 
 
-def test_below_is_how_many_wait() -> None:
+def test_waiting_requests_are_drawn_below() -> None:
     _, queue = (plot.axes for plot in figures.draw_window(window(4)).plots)
     (step,) = queue.lines
     assert (list(step.get_xdata()), list(step.get_ydata())) == ([0.0, 0.5, 1.0], [0, 5, 1])
@@ -241,7 +237,7 @@ def ends(*sizes: int) -> list[int]:
     return figures.shade_ends(window(*sizes))
 
 
-def test_shades_share_out_the_sizes() -> None:
+def test_sizes_are_spread_over_the_shades() -> None:
     assert ends(3) == [3]
     assert ends(1, 2, 4) == [1, 2, 4]
     assert ends(1, 2, 3, 4, 5, 6, 7) == [1, 2, 4, 5, 7]
@@ -254,7 +250,7 @@ def test_shades_share_out_the_sizes() -> None:
     [(3, [3], 0), (1, [1, 2], 0), (2, [1, 2], 4), (2, [1, 2, 4], 2), (3, [1, 2, 4], 4), (3, [1, 2, 3, 4], 2),
      (5, [2, 4, 6, 8, 10], 2), (6, [2, 4, 6, 8, 10], 2), (7, [2, 4, 6, 8, 10], 3)],
 )  # fmt: skip
-def test_the_largest_is_the_darkest(size: int, found: list[int], shade: int) -> None:
+def test_larger_sizes_have_darker_shades(size: int, found: list[int], shade: int) -> None:
     assert figures.shade_of(size, found) == shade
 
 
@@ -264,7 +260,7 @@ def test_colours_of_dark_pages() -> None:
     assert figures.DARK_COLOURS[figures.LIMIT_TEXT] == "#ff9d5c"
 
 
-def test_an_svg_stands_in_a_page() -> None:
+def test_an_svg_is_ready_for_a_page() -> None:
     text = figures.inline_svg(
         figures.draw_distribution({0.5: around(0.02), 0.9: around(0.04)}, {}), "k", "A & name"
     )

@@ -17,7 +17,7 @@ from capacity.question.candidate import Candidate, Verdict
 from capacity.question.objective import format_interval
 from capacity.question.plan import Plan
 from capacity.render.report import Findings, map_section
-from capacity.render.report_figures import frontier, shade_ends, shade_of
+from capacity.render.report_figures import frontier
 from capacity.search.recommendation import Recommendation
 from capacity.units import format_duration
 
@@ -310,19 +310,3 @@ def test_the_frontier_falls_as_the_price_rises() -> None:
 
     best = frontier([spot(2, 5.0), spot(1, 7.0), spot(3, 6.0), spot(2, 4.0), spot(4, 1.0), spot(1, 9.0)])
     assert [(price, found.value) for price, found, _ in best] == [(1, 7.0), (2, 4.0), (4, 1.0)]
-
-
-def test_darker_is_larger() -> None:
-    from capacity.question.window import ServedBatch, Window
-
-    batches = [ServedBatch(replica=0, size=n, started_s=0.0, finished_s=1.0) for n in (1, 2, 3, 5, 8, 13, 16)]
-    window = Window(
-        length_s=1.0, replicas=1, replicas_shown=1, batches=tuple(batches), instants_s=(0.0,), waiting=(0,)
-    )
-    ends = shade_ends(window)
-    shades = [shade_of(one.size, ends) for one in batches]
-    assert ends[-1] == 16
-    assert shades == sorted(shades)
-    assert set(shades) == {0, 1, 2, 3, 4}
-    few = replace(window, batches=tuple(batches[:2]))
-    assert [shade_of(size, shade_ends(few)) for size in (1, 2)] == [0, 4]

@@ -1,4 +1,4 @@
-"""Each part of a report page, to the last cell, from findings that are made up."""
+"""The sections of a report page, cell by cell, from made-up findings."""
 
 import math
 from collections.abc import Callable
@@ -30,7 +30,7 @@ CHARTS = ("draw_rates", "draw_distribution", "draw_frontier", "draw_window")
 
 @pytest.fixture(autouse=True)
 def drawn(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[Any, ...]]:
-    """What charts are made from, by name; none is drawn, and instead of its SVG there is what it is called."""
+    """The arguments of each chart by its name; nothing is drawn, and an SVG is replaced by its description."""
     seen: dict[str, tuple[Any, ...]] = {}
 
     def keep(name: str) -> Callable[..., None]:
@@ -87,7 +87,7 @@ FOUND = Findings(
 
 
 def findings(saved: Any = SAVED, **others: Any) -> Findings:
-    """Fields of the recommendation go there."""
+    """Fields that `Findings` lacks are those of its recommendation."""
     of_answer = {name: others.pop(name) for name in list(others) if not hasattr(FOUND, name)}
     answer = replace(others.pop("recommendation", ANSWER), **of_answer)
     return replace(FOUND, saved=saved, recommendation=answer, **others)
@@ -110,8 +110,8 @@ def asked(objective: LatencyObjective, **others: Any) -> Any:
 # ---- the first screen -----------------------------------------------------------------------
 
 
-def test_each_limit_has_the_share_of_it_that_is_taken() -> None:
-    """What cannot be said takes the whole bar."""
+def test_each_limit_shows_the_share_that_is_used() -> None:
+    """An unknown or infinite value fills the bar."""
     objective = LatencyObjective(limits={0.5: 0.02, 0.99: 0.05}, response_mean_s=0.01, loss_probability=0.02)
     known = {0.99: Interval.exact(0.04), 0.5: Interval.exact(math.inf)}
     seen = performance(0.04, response_quantiles_s=known, response_mean_s=0.0125)
@@ -132,7 +132,7 @@ def test_what_the_numbers_in_brackets_are() -> None:
     assert report._confidence(findings(performance=None)) == "In brackets: 95 % intervals."
 
 
-def test_a_price_is_of_an_hour_and_of_a_month() -> None:
+def test_a_price_is_shown_by_the_hour_and_the_month() -> None:
     assert report._price(findings(hourly_usd=2.0)) == "2.000 USD/h, about 1460 USD in a month of 730 hours"
     assert report._price(findings()).startswith("Not known: the profile has no price.")
 
@@ -141,7 +141,7 @@ def others(found: Findings, *reasons: str) -> list[tuple[str, str]]:
     return list(report._others(found, ["fewer", *reasons]))
 
 
-def test_reasons_have_heads_and_none_is_told_twice() -> None:
+def test_reasons_have_headings_and_none_is_repeated() -> None:
     gone = Survived(event="1 replica gone", plan=of(4), performance=performance(0.045))
     found = findings(survived=(gone,), one_lost=judged(of(4), 0.045))
     told = "With 1 replica gone: 4 are left."
@@ -193,11 +193,11 @@ def test_reasons_have_heads_and_none_is_told_twice() -> None:
         ),
     ],
 )
-def test_what_is_left_when_one_replica_is_gone(one: Candidate | None, told: str) -> None:
+def test_what_happens_when_one_replica_is_gone(one: Candidate | None, told: str) -> None:
     assert report._one_lost(findings(one_lost=one)).startswith(told)
 
 
-def test_what_may_turn_the_verdict_comes_first_and_what_was_checked_last() -> None:
+def test_caveats_come_first_and_checked_assumptions_last() -> None:
     codes = list(CaveatCode)
     caveats = tuple(Caveat(code=code, message=f"of {code}") for code in (codes[3], codes[1]))
     found = findings(
@@ -226,7 +226,7 @@ def test_a_plan_that_is_no_longer_known_to_meet() -> None:
     assert len(report._verdict(findings())) > 1
 
 
-def test_what_was_asked_is_told_with_its_source() -> None:
+def test_inputs_are_listed_with_their_source() -> None:
     told = dict(report._inputs(findings(digest="abc")))
     names = ("traffic", "arrivals", "objective", "seed", "precision asked", "requests at most", "its SHA-256")
     assert [told[name] for name in names] == [
@@ -252,7 +252,7 @@ def test_a_profile_that_is_not_bundled_is_named_beside_the_commands() -> None:
 # ---- sections -------------------------------------------------------------------------------
 
 
-def test_the_limit_over_the_rate(drawn: dict[str, tuple[Any, ...]]) -> None:
+def test_the_section_on_other_rates(drawn: dict[str, tuple[Any, ...]]) -> None:
     rates = ((500.0, judged(PLAN, 0.02)), (2000.0, unstable(PLAN)), (1500.0, judged(PLAN, 0.06)))
     section = report.rate_section(findings(rates=rates))
     lead = (
@@ -279,7 +279,7 @@ def test_the_limit_over_the_rate(drawn: dict[str, tuple[Any, ...]]) -> None:
     assert drawn["draw_rates"][3] is None
 
 
-def test_no_limit_over_the_rate(drawn: dict[str, tuple[Any, ...]]) -> None:
+def test_the_section_on_other_rates_without_results(drawn: dict[str, tuple[Any, ...]]) -> None:
     lost = replace(CERTIFIED, performance=performance(math.inf))
     for rates in ((), ((500.0, unstable(PLAN)),), ((500.0, lost),)):
         section = report.rate_section(findings(rates=rates))
@@ -288,7 +288,7 @@ def test_no_limit_over_the_rate(drawn: dict[str, tuple[Any, ...]]) -> None:
     assert drawn == {}
 
 
-def test_the_map_has_the_six_nearest_fleets_and_a_sign_for_each_verdict() -> None:
+def test_the_map_has_six_rows_and_a_sign_for_each_verdict() -> None:
     considered = (
         *(judged(of(n), 0.04 - 0.001 * n) for n in (2, 3, 4, 6, 7, 8, 9)),
         judged(of(4, 8), 0.06, settled=False),
@@ -317,8 +317,8 @@ def test_the_map_has_the_six_nearest_fleets_and_a_sign_for_each_verdict() -> Non
     assert looks(section)[3][1:3] == ["inconclusive", "missed"]
 
 
-def test_percentiles(drawn: dict[str, tuple[Any, ...]]) -> None:
-    """Those of the certificate where it has them; the one that is limited even if it is no usual one."""
+def test_the_section_on_percentiles(drawn: dict[str, tuple[Any, ...]]) -> None:
+    """Values of the certified run come first, and a limited percentile is always listed."""
     known = {q: Interval.exact(0.01 * n) for n, q in enumerate((0.1, 0.5, 0.6, 0.97, 0.99, 0.999), 1)}
     seen = performance(0.0, response_quantiles_s=known, loss_probability=0.01)
     saved = asked(LatencyObjective(limits={0.97: 0.05}))
@@ -355,7 +355,7 @@ def test_percentiles(drawn: dict[str, tuple[Any, ...]]) -> None:
     assert none.lead == "Not shown: the budget of requests does not suffice for the whole distribution."
 
 
-def test_what_other_prices_buy(drawn: dict[str, tuple[Any, ...]]) -> None:
+def test_the_section_on_cost(drawn: dict[str, tuple[Any, ...]]) -> None:
     considered = (
         *(judged(of(n), 0.001 * (50 + n), Verdict.MISSED) for n in (1, 2, 3)),
         judged(of(4, 8), 0.055, settled=False),
@@ -379,7 +379,7 @@ def test_what_other_prices_buy(drawn: dict[str, tuple[Any, ...]]) -> None:
         ["5", "5 replicas, batch 16", "40 (36 to 44) ms", "met"],
         ["6", "6 replicas, batch 8", "20 (18 to 22) ms", "met"],
     ]
-    assert [row[0] for row in rows(section)[6:]] == ["8", "9"]  # eight of them
+    assert [row[0] for row in rows(section)[6:]] == ["8", "9"]  # eight rows in all
     spots, here, promise, axis = drawn["draw_frontier"]
     assert (here, promise, axis) == ((5.0, 0.04), P99, "replicas")
     assert sorted(cost for cost, _, _ in spots) == [1.0, 2.0, 3.0, 4.0, 4.0, 5.0, 6.0, 6.0, 8.0, 9.0, 10.0]
@@ -398,8 +398,8 @@ def test_a_price_has_three_digits_and_its_unit(drawn: dict[str, tuple[Any, ...]]
     assert drawn["draw_frontier"][3] == "price [USD/h]"
 
 
-def test_no_fleet_was_simulated_to_its_end() -> None:
-    """One of a profile that the question does not have has no price; one far above the limit has no place."""
+def test_the_section_on_cost_without_results() -> None:
+    """A fleet whose profile is gone has no price, and one far above the limit does not fit the chart."""
     for certified in (unstable(PLAN), judged(PLAN, 0.1001), judged(replace(PLAN, profile="gone"), 0.04)):
         section = report.frontier_section(findings(certified=certified))
         assert section.lead == "Not shown: no fleet was simulated to its end."
@@ -436,7 +436,7 @@ def window(replicas: int = 1, shown: int = 1, length_s: float = 10.0, batches: i
     )
 
 
-def test_the_fleet_at_work() -> None:
+def test_the_section_on_the_simulated_fleet() -> None:
     section = report.window_section(findings(window=window(batches=5)))
     lead = "Each bar is one batch, the darker the larger; below, how many requests wait in the queue."
     assert (section.title, section.lead) == ("10 s of the simulated fleet", lead)
@@ -462,12 +462,12 @@ def test_the_fleet_at_work() -> None:
         (None, "Not shown: too few requests were served."),
     ],
 )
-def test_what_is_seen_of_the_fleet(found: Window | None, told: str) -> None:
+def test_the_lead_on_the_simulated_fleet(found: Window | None, told: str) -> None:
     assert report.window_section(findings(window=found)).lead.endswith(told)
 
 
 def test_refused_neighbours_are_the_eight_nearest() -> None:
-    """With those that theory refused only counted; what is never answered is the farthest."""
+    """Fleets refused by theory are only counted; infinite responses come last."""
     refused = tuple(judged(of(n), 0.001 * (90 - n)) for n in range(1, 9))
     lost = replace(judged(of(9), 0.06), performance=performance(math.inf, load=None))
     section = report.refused_section(
@@ -498,7 +498,7 @@ def test_the_exit_code_is_that_of_the_verdict() -> None:
         assert report.Report(page="", sentence="", verdict=verdict).exit_code == code
 
 
-def test_signs_of_a_printed_page() -> None:
+def test_comparison_signs_are_typeset() -> None:
     assert report._typeset("a <= b >= c") == "a ≤ b ≥ c"
     marked = report.Markup("a <= b")
     assert report._typeset(marked) is marked

@@ -1,4 +1,4 @@
-"""What is shown of fleets that serve language models, to the last cell, from findings that are made up."""
+"""Tables and sentences about fleets for language models, cell by cell, from made-up findings."""
 
 import io
 import re
@@ -8,7 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from planned import ENGINES, TOKEN_LIMITS
 from rich.console import Console, RenderableType
+from shown import around
 
 from capacity.performance import Interval, Kind, TokenPerformance
 from capacity.profile.llm import SaturationCheck
@@ -24,13 +26,11 @@ from capacity.traffic.lengths import LengthRows
 from capacity.traffic.workload import Workload
 
 LINE = load_llm(Path(__file__).parents[1] / "kept" / "files" / "line.json")
-PLAN = TokenPlan(profile="line", replicas=3, sequences_max=16, batched_tokens_max=512)
-OBJECTIVE = TokenObjective(ttft_limits={0.99: 0.5}, tpot_mean_s=0.01)
 QUESTION = TokenQuestion(
     profiles=(LINE,),
     workload=Workload(arrival_rate_rps=40.0),
     lengths=LengthRows((28,), (37,), "lengths", 0),
-    objective=OBJECTIVE,
+    objective=TOKEN_LIMITS,
 )
 SATURATION = Saturation(
     rate_rps=20.0,
@@ -41,10 +41,6 @@ SATURATION = Saturation(
     prefill_time_share=0.35,
     binding="slots",
 )
-
-
-def around(value: float) -> Interval:
-    return Interval(value=value, low=0.9 * value, high=1.1 * value)
 
 
 SEEN = TokenPerformance(
@@ -70,20 +66,25 @@ def judged(
 ) -> TokenCandidate:
     rejection = None if verdict is Verdict.MET else Rejection.of(TTFT, needed)
     return TokenCandidate(
-        plan=replace(PLAN, replicas=replicas, **plan), verdict=verdict, rejection=rejection, performance=SEEN
+        plan=replace(ENGINES, replicas=replicas, **plan),
+        verdict=verdict,
+        rejection=rejection,
+        performance=SEEN,
     )
 
 
 def unstable(replicas: int) -> TokenCandidate:
     rejection = Rejection(limit=Limit.STABILITY, allowed=1.0, needed=1.25)
-    return TokenCandidate(plan=replace(PLAN, replicas=replicas), verdict=Verdict.MISSED, rejection=rejection)
+    return TokenCandidate(
+        plan=replace(ENGINES, replicas=replicas), verdict=Verdict.MISSED, rejection=rejection
+    )
 
 
 def found(**others: Any) -> TokenRecommendation:
     usual: dict[str, Any] = {
         "verdict": Verdict.MET,
-        "objective": OBJECTIVE,
-        "plan": PLAN,
+        "objective": TOKEN_LIMITS,
+        "plan": ENGINES,
         "performance": SEEN,
         "saturation": SATURATION,
     }
@@ -91,7 +92,7 @@ def found(**others: Any) -> TokenRecommendation:
 
 
 def text(pieces: Any) -> list[str]:
-    """Lines of what is shown, columns two spaces apart, rules left out."""
+    """The printed lines without rules; columns are two spaces apart."""
     console = Console(file=io.StringIO(), width=250)
     with console.capture() as shown:
         for one in pieces:
@@ -101,7 +102,7 @@ def text(pieces: Any) -> list[str]:
 
 
 def rows(piece: RenderableType) -> list[list[str]]:
-    """Cells of a table, its heads first."""
+    """The cells of a table, with its title and heads first."""
     return [re.split(r" {2,}", line) for line in text([piece])]
 
 
@@ -111,7 +112,7 @@ def test_the_answer_in_one_sentence() -> None:
         f"3 replicas of line meet {limits} at 40 rps, for 6.000 USD/h: TTFT P99 is 400 (360 to 440) ms; "
         "TPOT mean is 8 ms."
     )
-    one = replace(PLAN, replicas=1)
+    one = replace(ENGINES, replicas=1)
     assert tokens.verdict_sentence(found(plan=one), QUESTION).startswith(
         f"1 replica of line meets {limits} at 40 rps: "
     )
@@ -164,7 +165,7 @@ NOT_JUDGED = "2 replicas: not judged."
 def test_why_one_fewer_is_not_enough(
     replicas: int, least: int, considered: tuple[TokenCandidate, ...], told: str
 ) -> None:
-    answer = found(plan=replace(PLAN, replicas=replicas), considered=considered)
+    answer = found(plan=replace(ENGINES, replicas=replicas), considered=considered)
     assert tokens.why_not_fewer(answer, replace(QUESTION, replicas_min=least)).startswith(told)
 
 
@@ -176,21 +177,21 @@ def test_why_one_fewer_is_not_enough(
         ("kv_cache", "its KV cache, 83 % full with 12 requests"),
     ],
 )
-def test_what_an_engine_runs_out_of_first(binding: str, what: str) -> None:
+def test_what_limits_an_engine_first(binding: str, what: str) -> None:
     assert tokens.binding_sentence(found(saturation=replace(SATURATION, binding=binding))) == (
         f"An engine saturates at 20 rps, bound by {what}; 35 % of its time then goes to prompts."
     )
 
 
-def test_a_plan_is_told_with_its_routing_where_it_is_unusual() -> None:
+def test_a_plan_shows_its_routing_only_if_it_is_not_the_default() -> None:
     usual = [("replicas", "3"), ("sequences, most", "16"), ("tokens a step, most", "512")]
-    assert tokens.plan_rows(PLAN) == usual
-    random = replace(PLAN, routing=Routing.RANDOM)
+    assert tokens.plan_rows(ENGINES) == usual
+    random = replace(ENGINES, routing=Routing.RANDOM)
     assert tokens.plan_rows(random) == [*usual, ("routing", "random")]
 
 
-def test_what_a_fleet_does() -> None:
-    """P90, means and preemptions only where all is asked for, or where there are some."""
+def test_the_performance_of_a_fleet() -> None:
+    """P90 and means are shown only in full, preemptions also where there are some."""
     short = [
         ("load", "0.667"),
         ("TTFT P50", "100 (90 to 110) ms"),
@@ -218,12 +219,12 @@ def test_what_a_fleet_does() -> None:
     assert tokens.performance_rows(bare, verbose=True) == [*least, ("preemptions", "0 a request")]
 
 
-def test_what_all_candidates_share_has_no_column() -> None:
+def test_settings_that_all_candidates_share_have_no_column() -> None:
     refused = replace(unstable(2), performance=None)
     lost = replace(
         judged(4), performance=replace(SEEN, ttft_quantiles_s={0.99: Interval.exact(float("inf"))})
     )
-    shown = rows(tokens.considered_table([refused, judged(3, Verdict.MET), lost], OBJECTIVE))
+    shown = rows(tokens.considered_table([refused, judged(3, Verdict.MET), lost], TOKEN_LIMITS))
     assert shown[0] == ["Considered"]
     assert shown[1] == ["replicas", "load", "TTFT P99", "TPOT mean", "verdict"]
     assert shown[2] == ["2", "1.250", "missed: load 1.25, more requests arrive than they can serve"]
@@ -233,14 +234,14 @@ def test_what_all_candidates_share_has_no_column() -> None:
         judged(3, Verdict.MET),
         judged(3, Verdict.MET, profile="b", routing=Routing.RANDOM, sequences_max=8, batched_tokens_max=64),
     ]
-    shown = rows(tokens.considered_table(others, OBJECTIVE))
+    shown = rows(tokens.considered_table(others, TOKEN_LIMITS))
     assert shown[1][:5] == ["profile", "routing", "sequences", "tokens", "replicas"]
     assert shown[3][:6] == ["b", "random", "8", "64", "3", "0.667"]
 
 
-def test_other_settings_are_told_for_the_whole_fleet() -> None:
-    change: Any = SimpleNamespace(what="S 8", saturation=SATURATION, plan=PLAN, performance=SEEN)
-    unknown: Any = SimpleNamespace(what="S 4", saturation=SATURATION, plan=PLAN, performance=None)
+def test_other_settings_are_compared_for_the_whole_fleet() -> None:
+    change: Any = SimpleNamespace(what="S 8", saturation=SATURATION, plan=ENGINES, performance=SEEN)
+    unknown: Any = SimpleNamespace(what="S 4", saturation=SATURATION, plan=ENGINES, performance=None)
     shown = rows(tokens.changes_table([change, unknown]))
     assert shown[1:] == [
         ["setting", "saturates at", "TTFT P99", "ITL P99", "P99"],
@@ -250,19 +251,19 @@ def test_other_settings_are_told_for_the_whole_fleet() -> None:
 
 
 def test_a_replay_has_no_intervals() -> None:
-    assert text(tokens.simulation_tables(PLAN, SEEN, 0.95))[-1] == "In brackets: 95 % intervals."
-    replay = text(tokens.simulation_tables(PLAN, replace(SEEN, kind=Kind.REPLAY), 0.95))
+    assert text(tokens.simulation_tables(ENGINES, SEEN, 0.95))[-1] == "In brackets: 95 % intervals."
+    replay = text(tokens.simulation_tables(ENGINES, replace(SEEN, kind=Kind.REPLAY), 0.95))
     assert replay[-1].startswith("These requests alone, served from an empty fleet; no intervals")
     assert "TTFT mean" not in " ".join(replay)
-    verbose = text(tokens.simulation_tables(PLAN, SEEN, 0.95, verbose=True))
+    verbose = text(tokens.simulation_tables(ENGINES, SEEN, 0.95, verbose=True))
     assert "TTFT mean  200 (180 to 220) ms" in verbose
 
 
-def test_up_to_which_rate() -> None:
+def test_the_rates_that_a_fleet_can_handle() -> None:
     """3 engines of 20 rps saturate at 60."""
 
-    def rates(accepted_rps: float | None, plan: TokenPlan = PLAN) -> list[str]:
-        scenario = SimpleNamespace(plan=plan, objective=OBJECTIVE)
+    def rates(accepted_rps: float | None, plan: TokenPlan = ENGINES) -> list[str]:
+        scenario = SimpleNamespace(plan=plan, objective=TOKEN_LIMITS)
         points = ((45.0, judged(3, Verdict.MET)), (60.0, unstable(3)))
         asked: Any = SimpleNamespace(
             scenario=scenario, saturation=SATURATION, accepted_rps=accepted_rps, points=points
@@ -278,12 +279,12 @@ def test_up_to_which_rate() -> None:
         "In brackets: 90 % intervals.",
     ]
     assert rates(None)[0] == f"3 replicas of line meet {limits} at no rate that was tried."
-    one = rates(15.0, replace(PLAN, replicas=1))
+    one = rates(15.0, replace(ENGINES, replicas=1))
     assert one[0] == f"1 replica of line meets {limits} up to 15 rps, and saturates at 20 rps."
 
 
-def test_all_that_a_plan_shows() -> None:
-    change: Any = SimpleNamespace(what="S 8", saturation=SATURATION, plan=PLAN, performance=SEEN)
+def test_the_screen_of_a_plan() -> None:
+    change: Any = SimpleNamespace(what="S 8", saturation=SATURATION, plan=ENGINES, performance=SEEN)
     answer = found(
         considered=(judged(2), judged(3, Verdict.MET)),
         headroom=Headroom(today_rps=40.0, accepted_rps=55.0, refused_rps=56.0),
@@ -308,7 +309,7 @@ def test_all_that_a_plan_shows() -> None:
     ] == "Considered"
 
 
-def test_an_explanation() -> None:
+def test_the_screen_of_an_explanation() -> None:
     shown = text(tokens.explanation_tables(found(considered=(judged(2),)), QUESTION))
     assert shown[0].startswith("2 replicas would not be enough: ")
     assert shown[1].startswith("An engine saturates at 20 rps, ")
@@ -349,11 +350,8 @@ def test_a_sweep_has_a_line_for_each_row() -> None:
     assert rows(tokens.token_sweep_table((0.99,), [swept(10.0, 1)]))[0] == ["line, random, 1 replica"]
 
 
-def test_how_a_profile_came_about_and_how_far_it_is_off() -> None:
-    check = SaturationCheck(
-        **{name: getattr(LINE.check, name, 1) for name in SaturationCheck.__dataclass_fields__}
-        | {"saturated_throughput_rps": 20.0, "input_tokens": 128, "output_tokens": 64}
-    )
+def test_the_sources_and_the_check_of_a_profile() -> None:
+    check = SaturationCheck(saturated_throughput_rps=20.0, input_tokens=128, output_tokens=64)
     profile = replace(LINE, check=check, source={"steps": "a test"})
     assert rows(tokens.check_table(profile, 21.0)) == [
         ["steps", "a test"],
@@ -364,13 +362,13 @@ def test_how_a_profile_came_about_and_how_far_it_is_off() -> None:
     assert len(rows(tokens.check_table(LINE, 21.0))) == len(LINE.source) + 1
 
 
-def test_profiles_a_line_each() -> None:
+def test_a_list_of_profiles_has_a_line_each() -> None:
     shown = rows(tokens.llm_profiles_table([LINE]))
     assert shown[2] == ["line", "a model", "a device", "1", "16", "512", "1024", "0"]
 
 
-def test_a_profile() -> None:
-    """5 ms, .2 ms for each request that decodes, 20 µs for each prompt token, 10 ns for each token that is read."""
+def test_the_screen_of_a_profile() -> None:
+    """A step takes 5 ms + 0.2 ms per decoding request + 20 µs per prompt token + 10 ns per cached token read."""
     shown = text(tokens.llm_profile_pieces(LINE))
     assert shown[:5] == [
         "model  a model",

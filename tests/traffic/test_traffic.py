@@ -318,6 +318,6 @@ def test_more_rows_than_can_be_read_are_refused(tmp_path, monkeypatch):
         trace_of(tmp_path, "0\n1\n2\n3\n4\n")
 
 
-def test_a_trace_needs_its_file_in_the_same_word():
+def test_trace_arrivals_need_a_file():
     with pytest.raises(InputError, match="^'trace' needs a file, in the same word: trace:FILE$"):
         parse_arrivals("trace")
