@@ -196,9 +196,10 @@ def _batches(model: Part, client_batch: int) -> tuple[float | None, float | None
     total_ns = sum(
         _nonnegative(size.part(stage), "ns") for size in model.parts("batch_stats") for stage in _COMPUTE
     )
-    if not executed or not total_ns:
+    inferences = model.whole("inference_count")
+    if not executed or not inferences or not total_ns:
         return None, None
-    return model.whole("inference_count") / client_batch / executed, 1e-9 * total_ns / executed
+    return inferences / client_batch / executed, 1e-9 * total_ns / executed
 
 
 def _mean_s(stats: Part, stage: str) -> float | None:
@@ -209,8 +210,9 @@ def _mean_s(stats: Part, stage: str) -> float | None:
 
 def _notes(model: Part) -> list[str]:
     name, notes = _names([model]), []
-    if executions := _nonnegative(model, "execution_count"):
-        mean = _nonnegative(model, "inference_count") / executions
+    inferences = _nonnegative(model, "inference_count")
+    if inferences and (executions := _nonnegative(model, "execution_count")):
+        mean = inferences / executions
         notes.append(f"{name}: {mean:.3g} inferences in a batch on average, over {executions} executions")
     if hits := _hits(model):
         notes.append(

@@ -21,10 +21,10 @@ class TokenGrid(Axes[LlmProfile]):
     """
 
     lengths: AnyLengths
-    sequences_max: tuple[int | None, ...] = (None,)
-    batched_tokens_max: tuple[int | None, ...] = (None,)
-    cached_share: float = 0.0
-    in_order: bool = False
+    sequences_max: tuple[int | None, ...]
+    batched_tokens_max: tuple[int | None, ...]
+    cached_share: float
+    in_order: bool
 
     def __post_init__(self) -> None:
         # Not super(): slots make a new class, which the bare form does not know.

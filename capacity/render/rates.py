@@ -37,8 +37,8 @@ def sentences(rates: Rates) -> Iterator[str]:
     elif rates.verdict is Verdict.INCONCLUSIVE:
         yield f"No rate is known at which {fleet(plan)} would meet {promises(objective)}."
     else:
-        why = "" if rates.closest is None else format_refusal(rates.closest)
-        yield f"At no rate would {fleet(plan)} meet {promises(objective)}: at best, {why}."
+        best = "" if rates.closest is None else f": at best, {format_refusal(rates.closest)}"
+        yield f"At no rate would {fleet(plan)} meet {promises(objective)}{best}."
     if rates.lone is not None and rates.lone.performance is not None:
         lone = rates.lone.performance
         kept = "met" if rates.lone.verdict is Verdict.MET else "missed"

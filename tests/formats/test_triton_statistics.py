@@ -256,5 +256,7 @@ def test_different_counts_within_a_size_are_noted_as_read_under_load(tmp_path: P
     assert "read while requests ran" in found.source["note"]
 
 
-def test_requests_without_a_counted_inference_are_single(tmp_path: Path) -> None:
-    assert load_test(tmp_path, answer(model(inference_count=0))).runs[0].batch_size == 1
+def test_requests_without_a_counted_inference_are_single_and_of_unknown_batches(tmp_path: Path) -> None:
+    found = load_test(tmp_path, answer(model(inference_count=0)))
+    assert (found.runs[0].batch_size, found.runs[0].batch_size_mean) == (1, None)
+    assert [note for note in found.notes if "inferences" in note] == []

@@ -105,6 +105,7 @@ def test_of_more_numbers_the_law_is_found_again(sigma: float, kappa: float) -> N
         ({2: 5.0, 3: 6.0}, "needs 1 and at least one more, got .2, 3."),
         ({1: 5.0, 3: 6.0}, "a sweep of 1 and 3 busy instances says nothing about the numbers in between"),
         ({1: 5.0, 2: 0.0}, "throughput of 2 busy instances must be > 0 and finite, got 0.0"),
+        ({1: 5.0, 2: -6.0}, "throughput of 2 busy instances must be > 0 and finite, got -6.0"),
         ({1: 5.0, 2: math.inf}, "must be > 0 and finite"),
         ({1: 5.0, 2: 6.0, 3: -1.0}, "throughput at size 3"),
         (dict.fromkeys(range(2, 10), 5.0), r"got \[2, 3, 4, 5, 6, 7\];"),

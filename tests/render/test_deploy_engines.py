@@ -143,9 +143,11 @@ def test_proxies_have_no_budget_that_failures_throttle(target: str, proxy: str) 
     assert "stand in for it. Plan with --retry-budget concurrent:0.2 to evaluate what it has." in text
 
 
-def test_envoy_lets_its_usual_three_retries_stand_in_for_a_throttled_budget() -> None:
-    text = render(recovers(budget={"kind": "throttle", "ratio": 0.1, "tokens": 10.0}), "envoy")
-    (threshold,) = yaml.safe_load(text)["cluster"]["circuit_breakers"]["thresholds"]
+def test_three_retries_at_once_stand_in_for_a_budget_that_failures_throttle() -> None:
+    plan = recovers(budget={"kind": "throttle", "ratio": 0.1, "tokens": 10.0})
+    _, rule = yaml.safe_load_all(render(plan, "istio"))
+    assert rule["spec"]["trafficPolicy"]["connectionPool"]["http"] == {"maxRetries": 3}
+    (threshold,) = yaml.safe_load(render(plan, "envoy"))["cluster"]["circuit_breakers"]["thresholds"]
     assert threshold["max_retries"] == 3
     assert "retry_budget" not in threshold
 

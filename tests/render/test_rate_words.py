@@ -79,6 +79,7 @@ def test_no_rate_meets_the_objective() -> None:
     assert list(sentences(rates(verdict=Verdict.INCONCLUSIVE))) == [
         f"No rate is known at which {FLEET} would meet P99 <= 50 ms."
     ]
+    assert list(sentences(rates())) == [f"At no rate would {FLEET} meet P99 <= 50 ms."]
     (told,) = sentences(rates(closest=judged(0.06, Verdict.MISSED)))
     assert told.startswith(
         f"At no rate would {FLEET} meet P99 <= 50 ms: at best, P99 of 60 ms is above 50 ms"

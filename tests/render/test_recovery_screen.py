@@ -138,7 +138,7 @@ def test_lost_requests_and_relapses_are_counted() -> None:
         return screen_lines(found)[0].partition("; ")[2]
 
     assert meanwhile(0, False, False) == "50% succeed meanwhile."
-    assert meanwhile(1, False, False) == "50% succeed meanwhile, 1 requests lost."
+    assert meanwhile(1, False, False) == "50% succeed meanwhile, 1 request lost."
     assert meanwhile(12_345, True, False) == (
         "50% succeed meanwhile, 12,000 requests lost; 1 of 2 runs fell again later."
     )
@@ -180,7 +180,7 @@ def why(stress: Stress, *seconds: float | None) -> str:
 
 
 IF_ALL_FAIL = "even if every attempt fails, "
-IN_THE_END = "nobody gives up, so that all that waits is served in the end."
+IN_THE_END = "no client gives up, so all that waits is served in the end."
 
 
 @pytest.mark.parametrize(
@@ -389,7 +389,7 @@ def test_nothing_is_drawn_where_nothing_succeeds() -> None:
         ),
         (
             ONE_TRY,
-            "back after 12.5 s; 1 attempts a request if all fail; "
+            "back after 12.5 s; 1 attempt a request if all fail; "
             "a budget of 0.25 retries a first try and more keeps it down",
         ),
         (PATIENT, None),
@@ -509,7 +509,7 @@ def test_a_plan_that_recovers_with_more_replicas() -> None:
     more = back_after(1.0, 1.0, stress=replace(one, plan=replace(one.plan, replicas=2)))
     assert recovery(planned, more, as_is=more) == [
         "It recovers after a spike of 2x for 60 s within 60 s as it is, at once: all 2 runs.",
-        " 1 replica as it is: do not recover in time: 0 of 1 runs",
+        " 1 replica as it is: does not recover in time: 0 of 1 runs",
         " without any setting: 2 replicas",
     ]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from capacity.recovery.clients import BudgetKind
 from capacity.render.deploy.clients import SafeClients, seconds
 from capacity.render.deploy.header import header_of
 
@@ -53,9 +54,11 @@ spec:
 
 def _retries_at_once(safe: SafeClients) -> int:
     """The budget at the plan's rate: retries a second, each of which lasts up to a timeout."""
-    percent = safe.concurrent_percent
-    if percent is None:
+    if safe.clients.budget.kind is BudgetKind.NONE:
         return safe.retries * safe.in_service_max
+    percent = (
+        safe.concurrent_percent or 0.0
+    )  # of a budget that failures throttle: the few that stand in for it
     per_first_try = percent / (100.0 - percent)
     return max(3, round(per_first_try * safe.rate_rps * (safe.clients.timeout_s or 0.0)))
 

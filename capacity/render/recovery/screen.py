@@ -71,7 +71,7 @@ def _meanwhile(found: Runs) -> str:
     """How much succeeds while the trigger lasts, what is lost, and relapses."""
     told = f"{found.goodput_during.value:.0%} succeed meanwhile"
     if found.lost.value >= 1.0:
-        told += f", {float(f'{found.lost.value:.2g}'):,.0f} requests lost"
+        told += f", {_lost(found)}"
     if found.relapsed:
         told += f"; {found.relapsed} of {len(found.runs)} runs fell again later"
     return told
@@ -178,7 +178,7 @@ def _why_it_recovers(stress: AnyStress, law: Fluid) -> str:
 
 def _without_a_law(stress: AnyStress) -> str:
     if patience_s(stress.clients) is None:
-        return "nobody gives up, so that all that waits is served in the end."
+        return "no client gives up, so all that waits is served in the end."
     protection = _protection(stress)
     if protection is not None:
         return f"{protection} keeps the queue short enough."
@@ -227,16 +227,21 @@ def _tried(screen: Screen) -> Iterator[tuple[str, str]]:
 def came_of(found: Runs, when: str = "") -> str:
     """What came of one change, in words."""
     happened, count = found.count_recovered, len(found.runs)
+    recover, do_not = ("recover", "do not") if found.stress.plan.replicas > 1 else ("recovers", "does not")
     if happened == 0:
-        return f"do not recover{when}: 0 of {count} runs"
+        return f"{do_not} recover{when}: 0 of {count} runs"
     if happened < count:
-        return f"recover{when} in {happened} of {count} runs"
+        return f"{recover}{when} in {happened} of {count} runs"
     baseline = sum(run.baseline for run in found.runs) / count
     served = found.goodput_during.value
     if served >= baseline - TOLERANCE:
-        return f"recover {how_soon(found)}; {served:.0%} succeed meanwhile"
-    lost = float(f"{found.lost.value:.2g}")
-    return f"recover {how_soon(found)}; {served:.0%} succeed meanwhile, {lost:,.0f} requests lost"
+        return f"{recover} {how_soon(found)}; {served:.0%} succeed meanwhile"
+    return f"{recover} {how_soon(found)}; {served:.0%} succeed meanwhile, {_lost(found)}"
+
+
+def _lost(found: Runs) -> str:
+    lost = f"{float(f'{found.lost.value:.2g}'):,.0f}"
+    return f"{lost} request{'s' if lost != '1' else ''} lost"
 
 
 def _ends(lasting_s: Interval) -> str:
@@ -318,7 +323,8 @@ def _details(screen: Screen) -> Iterator[RenderableType]:
         yield Text(f" {found.relapsed} of {len(found.runs)} runs fell again after they had recovered")
     if law.stuck is not None:
         told = "stuck" if law.stuck else f"back after {law.recovery_s:.3g} s"
+        attempts = f"{law.amplification:.3g}"
         yield Text(
-            f" fluid law: {told}; {law.amplification:.3g} attempts a request if all fail; "
+            f" fluid law: {told}; {attempts} attempt{'s' if attempts != '1' else ''} a request if all fail; "
             f"a budget of {law.critical_budget:.3g} retries a first try and more keeps it down"
         )
