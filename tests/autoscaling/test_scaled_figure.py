@@ -1,4 +1,4 @@
-"""The figure and the lines of a scaled fleet hold its course: read back from what is drawn, by hand."""
+"""The figure and the text lines of a scaled fleet show its course: read back from what is drawn."""
 
 from dataclasses import replace
 
@@ -13,6 +13,7 @@ from capacity.render.plot import PALETTE, Plot
 
 
 def lines(plot: Plot) -> list[tuple[list[float], list[float]]]:
+    """Coordinates of the lines drawn in a plot."""
     return [
         (list(map(float, line.get_xdata())), list(map(float, line.get_ydata()))) for line in plot.axes.lines
     ]
@@ -37,14 +38,13 @@ def test_a_scaled_fleet_is_drawn_by_the_hour_of_the_day() -> None:
     assert lines(late)[1][1] == [0.01, 0.01]
     colors = [line.get_color() for line in replicas.axes.lines[:2]]
     assert colors == list(PALETTE[:2])
-    assert tuple(figure.figure.get_size_inches()) == pytest.approx((13.8, 4.0))
     assert figure.figure.get_suptitle().startswith("flat scaled to ")
     assert len(autoscale_figure(replace(screen, smallest=None)).plots[1].axes.lines) == 2
     assert autoscale_figure(replace(screen, found=fixed)).figure.get_suptitle() == "flat scaled to 3"
 
 
 def course_lines(steps: int, width: int, *, verbose: bool = False) -> list[str]:
-    """Of a day that begins at midnight: in the second half twice as much arrives, of which half is late."""
+    """The lines of a day whose second half has twice the arrivals, half of them late."""
     half = steps // 2
     course = Course(
         arrived=(60.0,) * half + (120.0,) * half,
@@ -64,8 +64,10 @@ def course_lines(steps: int, width: int, *, verbose: bool = False) -> list[str]:
 @pytest.mark.parametrize(
     ("steps", "width", "columns"), [(8, 120, 8), (200, 120, 60), (200, 90, 56), (200, 30, 10), (200, 45, 11)]
 )
-def test_a_course_has_as_many_columns_as_there_is_room_for(steps: int, width: int, columns: int) -> None:
-    """60 of them at most, and 10 at least."""
+def test_a_course_has_as_many_columns_as_the_screen_has_room_for(
+    steps: int, width: int, columns: int
+) -> None:
+    """At most 60, and at least 10."""
     head, arrivals, replicas, late = course_lines(steps, width)
     assert head == "From 00:00 to 24:00, and the highest of each:"
     half, middle = columns // 2, columns % 2
@@ -80,12 +82,12 @@ def test_a_course_has_as_many_columns_as_there_is_room_for(steps: int, width: in
     assert blocks["late"][half + middle :] == "█" * half
 
 
-def test_what_the_course_leaves_out_is_told_where_all_is_asked_for() -> None:
+def test_verbose_adds_the_totals_below_the_course() -> None:
     *_, last = course_lines(8, 120, verbose=True)
     assert last == "12,345 requests; replicas asked for 2.12 in the mean, 7 at most; lost 1.234%."
 
 
-def test_a_quiet_time_is_a_flat_line() -> None:
+def test_a_course_of_zeros_is_a_flat_line() -> None:
     course = Course(arrived=(60.0, 0.0), late=(0.0, 0.0), wanted=(1.0, 1.0), ready=(0.0, 0.0))
     screen = ScaledScreen(
         found=replace(days(), course=course), smallest=None, remedies=(), worst=None, is_searched=True
