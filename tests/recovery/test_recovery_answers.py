@@ -1,4 +1,4 @@
-"""What `stress` answers with: its nouns, its rows, its course and its document, of runs that were never made."""
+"""Answers of `stress`: attributes, rows, course and document, from runs that were made up."""
 
 import json
 import math
@@ -39,7 +39,7 @@ def made_up(**changes) -> StressAnswer:
     return StressAnswer(screen=replace(screen, **changes), effort=Effort(seed=7, confidence=0.95))
 
 
-def test_nouns_are_those_of_the_runs() -> None:
+def test_attributes_are_those_of_the_runs() -> None:
     answer = made_up()
     assert answer.stress is STRESS
     assert answer.recovered.value == 0.5
@@ -49,7 +49,7 @@ def test_nouns_are_those_of_the_runs() -> None:
     assert made_up(found=runs(run_of(None), run_of(None))).exit_code == 3
 
 
-def test_a_row_for_the_fleet_the_smallest_and_each_setting() -> None:
+def test_rows_are_the_fleet_the_smallest_and_each_setting() -> None:
     answer = made_up()
     as_is, smallest, setting = answer.rows()
     assert as_is == {
@@ -99,7 +99,7 @@ def test_the_document_says_what_was_found_and_what_was_asked() -> None:
 
 
 def test_the_course_is_second_by_second_from_the_trigger() -> None:
-    """Of two runs; attempts are not known from where the first was given up, and the shorter one ends both."""
+    """The mean of two runs, up to the end of the shorter; attempts only while both are known."""
     begins = int(STRESS.begins_s)
     courses = [
         Course(came=(10,) * (begins + 3), succeeded=(10,) * begins + (5, 0, 10), sent=(10,) * (begins + 2)),

@@ -291,7 +291,7 @@ def test_clients_out_of_range_are_refused(given: dict[str, Any], said: str) -> N
 
 
 def test_a_request_is_undecided_while_its_client_waits_or_backs_off() -> None:
-    """Three tries of 1 s with 0.5 s and 1 s between them; a deadline ends it sooner, or alone."""
+    """For three tries of 1 s with 0.5 s and 1 s between them, or up to the deadline."""
     backoff = Backoff(initial_s=0.5, max_s=9.0)
     tries = Clients(timeout_s=1.0, attempts=3, backoff=backoff)
     assert tries.undecided_s == 4.5
