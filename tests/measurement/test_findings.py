@@ -8,7 +8,6 @@ import math
 import os
 import platform
 import random
-import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from unittest.mock import patch
 import pytest
 from fake_server import Reply, metrics_page, serving
 from rich.console import Console
+from screens import cells
 
 from capacity.errors import DependencyError, InconclusiveError
 from capacity.files import TEXT_LENGTH_MAX
@@ -116,12 +116,7 @@ def test_the_overheads_interval_is_shown(batch_size, shown):
 
 
 def rows(found: Measurement, profile: ServiceProfile) -> list[list[str]]:
-    """The tables as text, a list of cells for each line."""
-    console = Console(width=160, file=io.StringIO())
-    with console.capture() as text:
-        for table in measurement_tables(found, profile):
-            console.print(table)
-    return [re.split(r" {2,}", line.strip()) for line in text.get().splitlines() if line.strip()]
+    return cells(measurement_tables(found, profile), 160)
 
 
 def test_tables_show_what_was_found_and_no_more():
