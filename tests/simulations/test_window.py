@@ -114,7 +114,7 @@ def test_a_long_trace_is_cut_at_its_own_pace() -> None:
 def records_of(
     arrived_s: np.ndarray, took_s: float = 0.5, size: int = 1, replica: np.ndarray | None = None
 ) -> Records:
-    """Requests that are served as they come, each in a batch of its own."""
+    """Requests served on arrival, each in its own batch."""
     count = len(arrived_s)
     return Records(
         arrived_s=arrived_s,
@@ -135,7 +135,7 @@ def records_of(
         (1.0, 1.0, 1, 10.0),
     ],
 )
-def test_a_run_is_twice_the_window_after_a_hundred_batches(
+def test_a_run_is_a_hundred_batches_and_twice_the_window(
     throughput_rps: float,
     batch_size_mean: float,
     replicas: int,
@@ -159,7 +159,7 @@ def test_a_run_is_twice_the_window_after_a_hundred_batches(
     assert ends_s == pytest.approx(np.arange(math.floor(97.5 - length_s) + 1.0, 98.0))
 
 
-def test_a_run_shorter_than_its_window_is_shown_as_far_as_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_shorter_than_its_window_is_shown_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     instants_s = np.linspace(0.0, 0.5, 101)
     monkeypatch.setattr("simulations.reference.window._run", lambda *_: records_of(instants_s))
     window = watch(scenario(), 4.0, 1.0, seed=1)
@@ -169,8 +169,8 @@ def test_a_run_shorter_than_its_window_is_shown_as_far_as_it_goes(monkeypatch: p
     assert watch(scenario(), 4.0, 1.0, seed=1) is None
 
 
-def test_batches_are_those_under_way_within_the_window_on_the_replicas_shown() -> None:
-    """From 10 to 12: neither what ends as it begins, nor what begins as it ends, nor what is lost or not shown."""
+def test_a_window_has_the_batches_that_overlap_it_on_the_replicas_shown() -> None:
+    """From 10 to 12 s, without the batch that ends at 10, the one that starts at 12, and a lost request."""
     arrived_s = np.array([9.0, 9.25, 11.0, 11.0, 11.5, 11.75, 12.0])
     records = replace(
         records_of(arrived_s, 1.0, replica=np.array([0, 1, 2, 1, 0, 0, 1])),
