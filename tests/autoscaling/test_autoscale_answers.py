@@ -31,12 +31,10 @@ def test_a_row_for_each_fleet() -> None:
     remedy = scaled(held(days()), replicas_min=2)
     answer = answer_of(screen(found, None, fixed(3), [remedy]))
     assert (answer.response_p99_s, answer.fleet) == (found.response_p99_s, found.fleet)
-    scaler = found.fleet.autoscaler
-    assert scaler is not None
     first, second, third = answer.rows()
     assert [row["fleet"] for row in (first, second, third)] == ["autoscaled", "fixed", "remedy"]
-    assert (first["target"], first["replicas_min"]) == (str(scaler.target), scaler.replicas_min)
-    assert (first["replicas_max"], first["late_share"]) == (found.fleet.plan.replicas, found.late_share.value)
+    assert (first["target"], first["replicas_min"], first["replicas_max"]) == ("utilization:0.6", 1, 4)
+    assert first["late_share"] == 0.1
     assert first["cost_usd"] == 96.0  # 48 hours at 2 USD
     assert (second["target"], second["replicas_min"], second["replicas_max"]) == (None, 3, 3)
     assert (third["replicas_min"], third["response_p99_s"]) == (2, 0.4)
@@ -54,10 +52,10 @@ def test_the_document_has_the_verdict_and_each_fleet(is_held: bool, verdict: str
     assert (document["verdict"], document["exit_code"]) == (verdict, code)
     assert document["smallest_fleet"]["autoscaler"] is None
     assert document["smallest_fleet"]["replicas_max"] == 3
-    assert document["autoscaled"]["autoscaler"]["target"] == str(found.fleet.autoscaler.target)  # type: ignore[union-attr]
+    assert document["autoscaled"]["autoscaler"]["target"] == "utilization:0.6"
     assert [one["setting"] for one in document["remedies"]] == ["--replicas-min 2"]
     assert (document["runs"], document["seed"], document["confidence"]) == (3, 4, 0.9)
-    assert document["objective"] == {"response_quantiles_s": {"0.99": found.fleet.response_p99_s}}
+    assert document["objective"] == {"response_quantiles_s": {"0.99": 0.5}}
     alone = answer_of(screen(found)).to_dict()
     assert (alone["smallest_fleet"], alone["remedies"]) == (None, [])
 

@@ -222,7 +222,7 @@ def test_an_imported_trace_is_written_from_0_on(tmp_path: Path) -> None:
     found.write(tmp_path / "t.json")
     assert json.loads((tmp_path / "t.json").read_text()) == found.document()["workload"]
     assert "x: a workload. It also holds a profile and a plan: give --as." in found.explain()
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="p.csv"):
         ImportAnswer(tool="x", kind="profile", found=PROFILE).write(tmp_path / "p.csv")
 
 

@@ -390,7 +390,7 @@ def test_a_rate_is_counted_within_its_window():
     assert rate_interval(instants_s, 0.0, 0.95) is None
     even = rate_interval(np.arange(200) * 0.1 + 0.05, 20.0, 0.95)  # ten in each second
     assert (even.low, even.value, even.high) == (10.0, 10.0, 10.0)
-    # Five and fifteen by turns: a deviation of 5 times sqrt(20/19), of which t(19) = 2.0930 over sqrt(20).
+    # Five and fifteen in turn: a deviation of 5 times sqrt(20/19), of which t(19) = 2.0930 over sqrt(20).
     turns = np.concatenate([k + (np.arange(n) + 0.5) / n for k, n in enumerate([5, 15] * 10)])
     found = rate_interval(turns * 0.5, 10.0, 0.95)
     assert found.value == pytest.approx(20.0)

@@ -186,5 +186,5 @@ def test_a_window_has_the_batches_that_overlap_it_on_the_replicas_shown() -> Non
     ]
     assert len(window.instants_s) == len(window.waiting) == 241
     at = dict(zip(window.instants_s, window.waiting, strict=True))
-    # At 11 one begins that came then, and one that is served with another half a second later.
+    # Two arrive at 11: one is served at once, the other half a second later.
     assert (at[0.0], at[1.0], at[1.5], at[2.0]) == (0, 1, 0, 0)

@@ -59,7 +59,7 @@ def test_a_plan_in_flags() -> None:
     """By default a replica for each URL, the largest batch of the profile, and no wait."""
     plan = flagged()
     assert (plan.replicas, plan.batch_wait_max_s, plan.queue_limit) == (3, 0.0, None)
-    assert (plan.profile, plan.routing, plan.batch_size_max > 1) == ("mixed", Routing.ROUND_ROBIN, True)
+    assert (plan.profile, plan.routing, plan.batch_size_max) == ("mixed", Routing.ROUND_ROBIN, 8)
     typed = flagged(replicas=2, batch_size_max=1, batch_wait="2ms", routing="random", queue_limit=0)
     assert (typed.replicas, typed.batch_size_max, typed.queue_limit) == (2, 1, 0)
     assert (typed.batch_wait_max_s, typed.routing) == (0.002, Routing.RANDOM)
