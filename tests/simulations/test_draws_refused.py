@@ -7,10 +7,8 @@ import numpy as np
 import pytest
 
 from capacity.errors import DomainError
-from capacity.profile.profile import Spells
 from capacity.recovery.faults import Action, Fault
-from capacity.traffic.workload import ClosedPopulation, Workload
-from simulations.draws.arrivals import ClosedDraws, Draws, Replay, Seed, Stream, draw
+from simulations.draws.arrivals import ClosedDraws, Draws
 from simulations.draws.attempts import AttemptDraws
 from simulations.draws.service import FIXED, KNOTS, ServiceTable
 from simulations.kernel.recovery.run import check_faults
@@ -136,32 +134,3 @@ def test_atoms_are_the_durations_with_a_positive_probability() -> None:
     assert laws._replace(wake_s=0.5).atoms_s.tolist() == [1.0, 1.5, 4.0, 4.5]
     fixed = ServiceTable(kind=FIXED, times_s=np.array([2.0, 1.0, 2.0]))
     assert fixed.atoms_s.tolist() == [1.0, 2.0]
-
-
-# ---- Streams ---------------------------------------------------------------------------------
-
-
-def test_service_in_spells_is_drawn_for_the_last_instants() -> None:
-    stream = Stream(Workload(arrival_rate_rps=3.0), 100, Seed(value=1), Spells(share=0.5, lasting_s=2.0))
-    stream.arrived_s(10)
-    with pytest.raises(DomainError, match="the very requests whose instants were drawn last"):
-        stream.service(9)
-    assert stream.service(10).shape == (10,)
-
-
-def test_service_of_a_closed_loop_has_no_spells() -> None:
-    """Its users have no instants of arrival before they are served."""
-    spells = Spells(share=0.5, lasting_s=2.0)
-    users = ClosedPopulation(users=2, think_time_s=1.0)
-    with_spells, without = (draw(users, 50, Seed(value=1), one) for one in (spells, None))
-    assert np.array_equal(with_spells.service, without.service)
-
-
-def test_a_replay_fills_what_it_is_given() -> None:
-    draws = open_draws()
-    room = np.full(2, 9.0)
-    replay = Replay(draws)
-    assert replay.arrived_s(2, room) is room
-    assert room.tolist() == [0.0, 1.0]
-    assert replay.arrived_s(1).tolist() == [1.0]
-    assert (replay.users, Replay(closed_draws(users=4)).users) == (None, 4)
