@@ -24,6 +24,7 @@ def server_of(**given):
 
 
 def test_connections_are_kept_longer_than_proxies_keep_them():
+    """Load balancers close idle connections after 60 s by default; uvicorn drains for whole seconds."""
     server, _ = server_of(drain_max_s=12.5)
     assert (server.config.timeout_keep_alive, server.config.timeout_graceful_shutdown) == (75, 12)
     assert (server.config.access_log, server.config.server_header) == (False, False)

@@ -232,6 +232,7 @@ def test_a_tenth_of_lone_requests_may_report_no_batch_time(virtual, other):
 
 @pytest.mark.parametrize(("took_s", "count"), [(1.0, 31), (1.51, 20), (1.58, None)])
 def test_lone_requests_end_after_half_a_minute_and_need_twenty(virtual, took_s, count):
+    """Each begins with the answer to the one before, and none after 30 s."""
     if count is None:
         with pytest.raises(InconclusiveError, match="19 requests one by one took 30 s, and 20 are needed"):
             virtual(_one_by_one(Server(took_s), 1, np.zeros(150)))
