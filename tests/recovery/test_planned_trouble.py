@@ -5,10 +5,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from stresses import PROFILE
 
 from capacity import api_recovery
 from capacity.errors import InputError
-from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.budget import Effort
 from capacity.question.objective import LatencyObjective
 from capacity.question.plan import Plan
@@ -16,8 +16,7 @@ from capacity.question.question import Question
 from capacity.recovery.disturbance import Disturbances, Pauses
 from capacity.traffic.workload import ClosedPopulation, Demand, Workload
 
-PROFILE = ServiceProfile(name="p", timings=(BatchTiming(batch_size=1, mean_s=0.01),))
-PLAN = Plan(profile="p", replicas=3, batch_size_max=1)
+PLAN = Plan(profile=PROFILE.name, replicas=3, batch_size_max=1)
 PAUSES = Disturbances(pauses=Pauses(length_s=0.02, per_s=1.0))
 
 

@@ -1,18 +1,17 @@
 """What is verified: a saved plan, at its own workload or another, and where its servers are."""
 
 import json
-from types import SimpleNamespace
+from dataclasses import replace
 
 import pytest
+from planned import saved_plan
 
 from capacity.errors import InputError
-from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.objective import LatencyObjective
 from capacity.question.plan import Plan, Routing
 from capacity.traffic.workload import ClosedPopulation, DeterministicArrivals, PoissonArrivals, Workload
 from capacity.verification.subject import check_urls, metrics_addresses, read_request_body, saved_subject
 
-PROFILE = ServiceProfile(name="five", timings=(BatchTiming(batch_size=1, mean_s=0.005),))
 PLAN = Plan(profile="five", replicas=3, batch_size_max=1, routing=Routing.ROUND_ROBIN)
 URLS = [f"http://127.0.0.1:800{number}/predict?key=secret" for number in range(3)]
 ANSWER = {
@@ -29,15 +28,14 @@ ANSWER = {
 
 
 def saved(demand, answer=ANSWER):
-    question = SimpleNamespace(
-        workload=demand, objective=LatencyObjective(limits={0.9: 0.03}), profile={"five": PROFILE}.__getitem__
-    )
-    return SimpleNamespace(question=question, plan=PLAN, answer=answer, name="plan.json")
+    objective = LatencyObjective(limits={0.9: 0.03})
+    return replace(saved_plan(workload=demand, objective=objective, queue_limit=None), answer=answer)
 
 
 def test_a_saved_plan_is_verified_as_it_was_planned():
-    found = saved_subject(saved(Workload(arrival_rate_rps=20.0)), None, None)
-    assert (found.profile, found.plan, found.workload.arrival_rate_rps) == (PROFILE, PLAN, 20.0)
+    file = saved(Workload(arrival_rate_rps=20.0))
+    found = saved_subject(file, None, None)
+    assert (found.profile.name, found.plan, found.workload.arrival_rate_rps) == ("resnet50", file.plan, 20.0)
     assert found.objective == LatencyObjective(limits={0.9: 0.03})
     assert found.planned_s == {"mean": 0.01, "P50": 0.008, "P90": 0.02}
 
