@@ -299,16 +299,16 @@ def test_a_calibration_ends_after_a_minute(told):
 
 
 def test_the_time_outside_the_batch_is_the_median_of_ten_stretches(monkeypatch):
-    """Their means are 0 to 9, of two requests each."""
+    """Two requests each, with a mean of 100 for a stretch that stalled, and then of 1 to 9."""
     given = []
 
     async def told_in_time(target, gaps_s, in_flight_max):
         given.append((gaps_s, in_flight_max))
-        return [0.001, 0.003], [k + apart for k in range(10) for apart in (0.5, -0.5)], 2
+        return [0.001, 0.003], [k + apart for k in (100, *range(1, 10)) for apart in (0.5, -0.5)], 2
 
     monkeypatch.setattr(calibrate, "_told_in_time", told_in_time)
     found = lone_requests(asked_of("http://127.0.0.1:9"), 20.0, 7, 0.9, in_flight_max=33)
-    assert found == LoneRequests(beside_s=4.5, batch_s=mean_interval([0.001, 0.003], 0.9), silent=2)
+    assert found == LoneRequests(beside_s=5.5, batch_s=mean_interval([0.001, 0.003], 0.9), silent=2)
     ((gaps_s, in_flight_max),) = given
     assert gaps_s.tolist() == np.random.default_rng(7).exponential(0.05, 150 + 80).tolist()
     assert in_flight_max == 33
