@@ -59,6 +59,7 @@ ENGINE = Saturation(
 
 
 def engines_in_trouble(**fields: Any) -> TokenStress:
+    """Three engines, one of which crashes for 20 s, unless told otherwise."""
     profile = LlmProfile(
         name="p",
         kv=KvCache(tokens=100_000),

@@ -94,7 +94,7 @@ def test_of_a_whole_file_paths_begin_within() -> None:
 
 @pytest.mark.parametrize("depth", [300, 100_000])
 def test_what_is_nested_too_deeply_is_refused(depth: int) -> None:
-    """Too deep for pydantic, and for the JSON that it is given."""
+    """300 is too deep for pydantic, and 100,000 for the JSON encoder too."""
     deep: list[Any] = []
     for _ in range(depth):
         deep = [deep]
@@ -109,7 +109,7 @@ def test_numbers_beyond_all_bounds_are_refused_wherever_they_stand(number: str) 
         parse_object(f'{{"b": [0, {{"c": {number}}}]}}', "a.json", "an object")
 
 
-def test_whole_numbers_have_a_hundred_digits_at_most() -> None:
+def test_whole_numbers_have_at_most_100_digits() -> None:
     most = 10**100 - 1
     assert parse_list(f"[{most}, {-most}]", "a.json", "a list") == [most, -most]
 
@@ -121,7 +121,7 @@ def test_lists_are_of_limited_length() -> None:
     assert len(parse_object(f'{{"b": [{ones[2:]}]}}', "a.json", "an object")["b"]) == ROWS_MAX
 
 
-def test_a_list_is_no_object_and_an_object_no_list() -> None:
+def test_a_list_and_an_object_are_told_apart() -> None:
     assert parse_list("[1, 2]", "a.json", "give a list") == [1, 2]
     with pytest.raises(InputError, match=r"^a\.json: give a list$"):
         parse_list('{"b": 1}', "a.json", "give a list")
@@ -129,7 +129,7 @@ def test_a_list_is_no_object_and_an_object_no_list() -> None:
         parse_object("[1]", "a.json", "give an object")
 
 
-def test_commas_and_brackets_count_as_values(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_values_counts_containers_and_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("capacity.files.VALUES_MAX", 3)
     assert parse_list("[{}, 2]", "a.json", "a list") == [{}, 2]
     for text in ("[{}, 2, 3]", "[{}, {}]", "[[], []]"):
@@ -144,8 +144,8 @@ def test_long_keys_are_cut_in_messages() -> None:
         read_as(int, "x", "w" * 81)
 
 
-def test_a_file_of_the_largest_size_is_read_whole_and_no_larger_one(tmp_path: Path) -> None:
-    """Of a whole chunk, after which one byte more would be left unread."""
+def test_a_file_is_read_up_to_its_largest_size(tmp_path: Path) -> None:
+    """A mebibyte is one chunk of the reader, and the next byte begins another."""
     path = tmp_path / "t.csv"
     path.write_bytes(b"x" * 2**20)
     assert len(read_text(path, bytes_max=2**20)) == 2**20
@@ -155,7 +155,7 @@ def test_a_file_of_the_largest_size_is_read_whole_and_no_larger_one(tmp_path: Pa
         read_text(path, bytes_max=2**20)
 
 
-def test_a_file_is_told_by_its_first_thousand_characters(tmp_path: Path) -> None:
+def test_a_word_is_looked_for_in_the_first_1000_characters_of_a_file(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     path.write_text("é" * 996 + "plan", encoding="utf-8")
     assert holds(path, "plan")
@@ -174,7 +174,7 @@ def test_a_socket_is_not_written_over() -> None:
             check_target(Path(name, "x.json"), "a plan", (".json",))
 
 
-def test_versions_are_of_all_that_computes() -> None:
+def test_versions_name_the_packages_that_compute() -> None:
     found = versions()
     assert list(found) == ["capacity", "numpy", "scipy", "simpy", "numba", "python"]
     assert found["capacity"] == version("capacity-planner")

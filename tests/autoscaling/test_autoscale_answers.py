@@ -1,4 +1,4 @@
-"""What `autoscale` answers with, of days that were never simulated, and what it takes from Python's callers."""
+"""Answers of `autoscale`, for days that were never simulated, and the arguments it takes from Python."""
 
 import json
 from contextlib import contextmanager
@@ -30,16 +30,12 @@ def test_a_row_for_each_fleet() -> None:
     )
     remedy = scaled(held(days()), replicas_min=2)
     answer = answer_of(screen(found, None, fixed(3), [remedy]))
-    assert answer.response_p99_s is found.response_p99_s
-    assert answer.fleet is found.fleet
-    scaler = found.fleet.autoscaler
-    assert scaler is not None
+    assert (answer.response_p99_s, answer.fleet) == (found.response_p99_s, found.fleet)
     first, second, third = answer.rows()
     assert [row["fleet"] for row in (first, second, third)] == ["autoscaled", "fixed", "remedy"]
-    assert (first["target"], first["replicas_min"]) == (str(scaler.target), scaler.replicas_min)
-    assert (first["replicas_max"], first["late_share"]) == (found.fleet.plan.replicas, found.late_share.value)
-    cost = found.cost_usd
-    assert first["cost_usd"] == (None if cost is None else cost.value)
+    assert (first["target"], first["replicas_min"], first["replicas_max"]) == ("utilization:0.6", 1, 4)
+    assert first["late_share"] == 0.1
+    assert first["cost_usd"] == 96.0  # 48 hours at 2 USD
     assert (second["target"], second["replicas_min"], second["replicas_max"]) == (None, 3, 3)
     assert (third["replicas_min"], third["response_p99_s"]) == (2, 0.4)
     assert [row["fleet"] for row in answer_of(screen(found)).rows()] == ["autoscaled"]
@@ -56,10 +52,10 @@ def test_the_document_has_the_verdict_and_each_fleet(is_held: bool, verdict: str
     assert (document["verdict"], document["exit_code"]) == (verdict, code)
     assert document["smallest_fleet"]["autoscaler"] is None
     assert document["smallest_fleet"]["replicas_max"] == 3
-    assert document["autoscaled"]["autoscaler"]["target"] == str(found.fleet.autoscaler.target)  # type: ignore[union-attr]
+    assert document["autoscaled"]["autoscaler"]["target"] == "utilization:0.6"
     assert [one["setting"] for one in document["remedies"]] == ["--replicas-min 2"]
     assert (document["runs"], document["seed"], document["confidence"]) == (3, 4, 0.9)
-    assert document["objective"] == {"response_quantiles_s": {"0.99": found.fleet.response_p99_s}}
+    assert document["objective"] == {"response_quantiles_s": {"0.99": 0.5}}
     alone = answer_of(screen(found)).to_dict()
     assert (alone["smallest_fleet"], alone["remedies"]) == (None, [])
 
@@ -77,7 +73,7 @@ def test_the_document_has_the_verdict_and_each_fleet(is_held: bool, verdict: str
         (2.0, 0, None, "--runs must be a whole number of 0 or more, got 2.0"),
     ],
 )
-def test_whole_numbers_within_bounds(value: Any, least: int, most: int | None, said: str | None) -> None:
+def test_whole_numbers_have_bounds(value: Any, least: int, most: int | None, said: str | None) -> None:
     if said is None:
         _require_whole("--runs", value, least, most)
         return
@@ -86,7 +82,7 @@ def test_whole_numbers_within_bounds(value: Any, least: int, most: int | None, s
     assert str(refused.value) == said
 
 
-def test_bounds_of_replicas() -> None:
+def test_the_range_of_replicas_is_checked() -> None:
     _require_bounds(0, 10_000)
     _require_bounds(10_000, 10_000)
     for least, most, said in (
@@ -99,7 +95,7 @@ def test_bounds_of_replicas() -> None:
             _require_bounds(least, most)
 
 
-def test_what_lengthens_the_warm_up_is_a_day_at_most() -> None:
+def test_a_time_that_lengthens_the_warm_up_is_a_day_at_most() -> None:
     assert _short_s(None, None, "--metric-lag") is None
     assert _short_s("24h", None, "--metric-lag") == 86_400.0
     assert _short_s(None, 0.0, "--metric-lag") == 0.0
@@ -120,16 +116,20 @@ def test_a_rate_is_the_same_all_day(tmp_path: Path) -> None:
         _curve(2.5, str(day))
 
 
-def test_an_effort_is_of_whole_numbers() -> None:
+def test_an_effort_of_another_type_is_refused() -> None:
     assert _effort(0, 0.9, 1) == Effort(seed=0, confidence=0.9, workers=1)
     assert _effort(3, 0.5, None).workers is None
-    for given in ((-1, 0.9, None), (0, "x", None), (0, 0.9, 0)):
-        with pytest.raises(InputError):
+    for given, said in (
+        ((-1, 0.9, None), "--seed must be a whole number of 0 or more, got -1"),
+        ((0, "x", None), "--confidence must be a number, such as 0.95, got 'x'"),
+        ((0, 0.9, 0), "--workers must be a whole number of 1 or more, got 0"),
+    ):
+        with pytest.raises(InputError, match=f"^{said}$"):
             _effort(*given)  # type: ignore[arg-type]
 
 
-def test_what_is_left_out_is_as_it_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A whole day, an autoscaler that reacts at once, and the profile's largest batch."""
+def test_by_default_a_whole_day_is_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With an autoscaler that reacts at once, and batches up to the largest of the profile."""
     asked: list[Any] = []
 
     @contextmanager

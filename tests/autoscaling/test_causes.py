@@ -70,7 +70,7 @@ def days(limit_s: float = 0.5, hours: Interval | None = None, lost: float = 0.0,
         (days(batch_size_max=2, batch_wait_max_s=0.45), WORST, Cause.BATCH_WAIT),
         (days(batch_size_max=2, batch_wait_max_s=0.35), WORST, Cause.RESERVE),
         (days(batch_size_max=1, batch_wait_max_s=0.45), WORST, Cause.RESERVE),
-        # Just at each bound.
+        # Exactly at each bound, which is not beyond it.
         (days(limit_s=0.1), WORST, Cause.RESERVE),
         (days(), replace(WORST, peak_rps=11.0), Cause.RESERVE),
         (days(queue_limit=0, lost=0.05), WORST, Cause.RESERVE),
@@ -138,7 +138,7 @@ def test_two_equal_fleets_have_no_setting_between_them() -> None:
 
 
 def test_the_rate_before_the_worst_time_is_that_of_ten_minutes_or_of_the_reaction() -> None:
-    """From an hour on the rate is 30 rps after 12 since midnight and 6 before: late are ten minutes then."""
+    """12 rps from midnight and 30 rps from one o'clock, when most requests of ten minutes are late."""
     curve = DailyCurve(times_s=(0.0, 3600.0), rates_rps=(12.0, 30.0))
     course = Course(
         arrived=(100.0,) * 90,
@@ -164,19 +164,16 @@ def test_the_rate_before_the_worst_time_is_that_of_ten_minutes_or_of_the_reactio
     slow = replace(found, fleet=found.fleet.scaled(replace(scaler, startup_s=4_800.0 - 15.0)))
     later = worst_of(slow)
     assert later is not None
-    assert later.before_rps == pytest.approx(
-        (60 * 12.0 + 20 * 30.0) / 80
-    )  # twenty minutes are of the day before
-    short = replace(found, fleet=replace(found.fleet, ends_s=180.0), course=Course(arrived=(9.0,) * 3, late=(1.0,) * 3, wanted=(1.0, 2.0, 3.0), ready=(4.0,) * 3))  # fmt: skip
-    whole = worst_of(short)
-    assert whole is not None
-    assert (whole.begins_s, whole.ends_s, whole.share, whole.ready, whole.wanted) == (
-        0.0,
-        180.0,
-        1.0,
-        4.0,
-        3.0,
-    )
+    # Of these 80 minutes, the first 20 belong to the day before.
+    assert later.before_rps == pytest.approx((60 * 12.0 + 20 * 30.0) / 80)
+
+
+def test_the_worst_time_of_a_run_shorter_than_ten_minutes_is_all_of_it() -> None:
+    course = Course(arrived=(9.0,) * 3, late=(1.0,) * 3, wanted=(1.0, 2.0, 3.0), ready=(4.0,) * 3)
+    worst = worst_of(replace(days(), fleet=replace(days().fleet, ends_s=180.0), course=course))
+    assert worst is not None
+    assert (worst.begins_s, worst.ends_s, worst.share) == (0.0, 180.0, 1.0)
+    assert (worst.ready, worst.wanted) == (4.0, 3.0)
 
 
 @pytest.mark.parametrize(

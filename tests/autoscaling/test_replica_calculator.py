@@ -5,6 +5,7 @@ Source: kubernetes/kubernetes, pkg/controller/podautoscaler/replica_calculator_t
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -369,15 +370,36 @@ def test_the_fleet_that_is_recommended_does_not_grow_again(busy: int, percent: i
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["utilization:1.5", "utilization:0.655", "utilization", "cpu:0.5", "concurrency:0", "concurrency:x", ""],
+    "text", ["utilization:1", "utilization:0.01", "concurrency:0.001", "concurrency:4.5"]
 )
-def test_targets_that_the_hpa_has_no_number_for_are_refused(text: str) -> None:
-    with pytest.raises(InputError, match="target"):
+def test_a_target_in_steps_of_the_hpa_is_what_it_says(text: str) -> None:
+    assert str(read_target(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("utilization:1.01", "must be a share up to 1, got 1.01"),
+        ("utilization:1.5", "must be a share up to 1, got 1.5"),
+        ("utilization:0", "above 0 and finite, got 0"),
+        ("concurrency:inf", "above 0 and finite, got inf"),
+        ("utilization:0.605", "whole percents, such as 0.65, got 0.605"),
+        ("concurrency:0.0004", "whole thousandths, got 0.0004"),
+        ("concurrency:1.0005", "whole thousandths, got 1.0005"),
+        ("load:0.5", "write utilization:0.6 or concurrency:4"),
+        ("concurrency:0", "above 0 and finite, got 0"),
+        ("concurrency:x", "write utilization:0.6 or concurrency:4"),
+        ("", "write utilization:0.6 or concurrency:4"),
+        ("utilization", "write utilization:0.6 or concurrency:4"),
+        (0.6, "is no text; write utilization:0.6 or concurrency:4"),
+    ],
+)
+def test_a_target_that_the_hpa_has_no_number_for_is_refused(text: Any, said: str) -> None:
+    with pytest.raises(InputError, match=said):
         read_target(text)
 
 
-def test_a_pod_of_which_nothing_is_said_has_served_since_the_beginning() -> None:
+def test_a_pod_by_default_is_ready_and_has_served_from_the_start() -> None:
     assert Pod(used=5) == Pod(
         used=5,
         request=1000,
@@ -391,7 +413,8 @@ def test_a_pod_of_which_nothing_is_said_has_served_since_the_beginning() -> None
     )
 
 
-def test_settings_of_which_nothing_is_said_are_those_of_kubernetes() -> None:
+def test_the_default_settings_are_those_of_kubernetes() -> None:
+    """A tolerance of 0.1 and five minutes of stabilization; nothing takes time unless it is given."""
     target = cpu(60)
     assert Autoscaler(target=target, replicas_max=3) == Autoscaler(
         target=target,

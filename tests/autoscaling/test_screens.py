@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 from test_causes import PROFILE, RISING, WORST, days
 
 from capacity.autoscaling.findings import Course, Days, ScaledScreen, Worst
@@ -241,3 +242,53 @@ def test_the_whole_screen() -> None:
         for one in autoscale_tables(shown, 80, verbose=True):
             console.print(one)
     assert [line.rstrip() for line in text.get().splitlines()] == SCREEN
+
+
+def course_lines(steps: int, width: int) -> list[str]:
+    """The lines of a day whose second half has twice the arrivals, half of them late."""
+    half = steps // 2
+    course = Course(
+        arrived=(60.0,) * half + (120.0,) * half,
+        late=(0.0,) * half + (60.0,) * half,
+        wanted=(2.0,) * steps,
+        ready=(1.0,) * half + (3.0,) * half,
+    )
+    found = replace(days(), course=course)
+    told = [one.plain for one in autoscale_tables(screen(found), width) if isinstance(one, Text)]
+    place = next(number for number, line in enumerate(told) if "the highest of each" in line)
+    return told[place:]
+
+
+@pytest.mark.parametrize(
+    ("steps", "width", "columns"), [(8, 120, 8), (200, 120, 60), (200, 90, 56), (200, 30, 10), (200, 45, 11)]
+)
+def test_a_course_has_as_many_columns_as_the_screen_has_room_for(
+    steps: int, width: int, columns: int
+) -> None:
+    """At most 60, and at least 10."""
+    head, arrivals, replicas, late = course_lines(steps, width)
+    assert head == "From 00:00 to 24:00, and the highest of each:"
+    half, middle = columns // 2, columns % 2
+    drawn = {line[:20].strip(): line[22:].split("  ") for line in (arrivals, replicas, late)}
+    assert {name: most for name, (_, most) in drawn.items()} == {
+        "arrivals": "2 rps", "replicas that serve": "3", "late": "50.0%"
+    }  # fmt: skip
+    blocks = {name: shown for name, (shown, _) in drawn.items()}
+    assert {len(shown) for shown in blocks.values()} == {columns}
+    assert (blocks["arrivals"][:half], blocks["arrivals"][half + middle :]) == ("▄" * half, "█" * half)
+    assert (blocks["replicas that serve"][:half], blocks["late"][:half]) == ("▃" * half, "▁" * half)
+    assert blocks["late"][half + middle :] == "█" * half
+
+
+def test_a_course_of_zeros_is_a_flat_line() -> None:
+    course = Course(arrived=(60.0, 0.0), late=(0.0, 0.0), wanted=(1.0, 1.0), ready=(0.0, 0.0))
+    told = [
+        one.plain
+        for one in autoscale_tables(screen(replace(days(), course=course)), 120)
+        if isinstance(one, Text)
+    ]
+    assert told[-3:] == [
+        " arrivals             █▁  1 rps",
+        " replicas that serve  ▁▁  0",
+        " late                 ▁▁  0.0%",
+    ]

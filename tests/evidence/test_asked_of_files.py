@@ -1,4 +1,4 @@
-"""What the verbs ask of other tools' files: how each run is predicted, and what an import answers with."""
+"""Files of other tools: how each of their runs is predicted, and what an import answers."""
 
 import json
 from pathlib import Path
@@ -53,13 +53,14 @@ P99 = {0.99: Interval.exact(0.02)}
     ],
     ids=lambda value: value.name if isinstance(value, LoadRun) else "",
 )
-def test_users_think_for_what_little_s_law_leaves(run: LoadRun, think_s: float) -> None:
+def test_users_think_for_the_rest_of_their_cycle(run: LoadRun, think_s: float) -> None:
+    """By Little's law: users = rate (response + rest). A rest up to a tenth of the response is not thinking."""
     assert _think_time_s(run) == pytest.approx(think_s)
 
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """The keywords of simulations, each of which finds 100 rps."""
+    """The keywords of each simulation; each finds 100 rps."""
     found: list[dict[str, Any]] = []
 
     def simulate(profile: ServiceProfile, replicas: int, **how: Any) -> SimpleNamespace:
@@ -126,7 +127,7 @@ def test_requests_that_carry_several_inferences_are_not_predicted(asked: list[di
     ("error", "parting"),
     [(UnstableError("it grows"), Parting.OVERLOADED), (InconclusiveError("too few"), Parting.UNKNOWN)],
 )
-def test_why_there_is_no_prediction(
+def test_a_simulation_that_fails_leaves_its_reason(
     monkeypatch: pytest.MonkeyPatch, error: Exception, parting: Parting
 ) -> None:
     def simulate(*_: Any, **__: Any) -> None:
@@ -137,7 +138,7 @@ def test_why_there_is_no_prediction(
     assert (found.parting, found.message) == (parting, str(error))
 
 
-def test_users_are_said_of_a_closed_loop_that_does_not_say_them() -> None:
+def test_users_are_given_for_a_closed_loop_whose_file_lacks_them() -> None:
     found = _with_users(LoadRun(name="a"), 4.0)
     assert (found.users, found.loop) == (4.0, Loop.CLOSED)
     assert _with_users(LoadRun(name="a", users=7.0), 1.0).users == 7.0
@@ -157,7 +158,7 @@ RUNNING = RunningPlan(
 )
 
 
-def test_the_plan_that_a_server_runs_is_that_of_the_profile() -> None:
+def test_the_plan_of_a_server_is_limited_to_the_sizes_of_the_profile() -> None:
     found = plan_of(RUNNING, PROFILE)
     assert (found.replicas, found.batch_size_max, found.routing) == (2, 8, Routing.SHARED_QUEUE)
     assert (found.preferred_sizes, found.batch_wait_max_s, found.queue_limit) == ((4, 8), 0.001, None)
@@ -170,7 +171,7 @@ def test_the_plan_that_a_server_runs_is_that_of_the_profile() -> None:
     assert notes_of(RunningPlan(name="m", batch_size_max=8, notes=("n",)), PROFILE) == ("n",)
 
 
-def test_what_is_said_besides_replaces_what_the_file_says() -> None:
+def test_flags_replace_what_the_file_says() -> None:
     said = {"name": "b", "hourly_usd": 2.0, "device_kind": "gpu", "request_overhead": "3ms", "model": None}
     found = _completed(PROFILE, said)
     assert (found.name, found.hourly_usd, found.kind, found.request_overhead_s) == ("b", 2.0, "gpu", 0.003)
@@ -187,7 +188,7 @@ def test_kinds_are_named() -> None:
         _kind("runs")
 
 
-def test_a_file_that_lacks_what_a_purpose_needs_does_not_hold_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_cannot_be_read_for_a_purpose_does_not_serve_it(monkeypatch: pytest.MonkeyPatch) -> None:
     def read(document: Any, kind: Any) -> None:
         if kind == "plan":
             raise InputError("it has none")
@@ -204,7 +205,7 @@ def test_one_source_or_several() -> None:
     assert sources(("a", Path("b"))) == ["a", Path("b")]
 
 
-def test_what_cannot_be_read_is_no_sweep(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_no_sweep(tmp_path: Path) -> None:
     assert api_evidence.is_of_sweeps(["a", "b"])
     assert not api_evidence.is_of_sweeps(["http://127.0.0.1:9/"])
     assert not api_evidence.is_of_sweeps([str(tmp_path / "none.json")])
@@ -212,20 +213,20 @@ def test_what_cannot_be_read_is_no_sweep(tmp_path: Path) -> None:
     assert api_evidence.is_of_another_tool("https://127.0.0.1:9/")
 
 
-def test_an_imported_trace_has_a_row_an_instant_and_begins_at_0_in_a_table(tmp_path: Path) -> None:
+def test_an_imported_trace_is_written_from_0_on(tmp_path: Path) -> None:
     trace = TraceArrivals(instants_s=(5.0, 5.25, 6.0), name="t")
     found = ImportAnswer(tool="x", kind="workload", found=trace, others=("profile", "plan"))
-    assert found.rows() == [{"t_s": instant_s} for instant_s in trace.instants_s]
+    assert found.rows() == [{"t_s": 5.0}, {"t_s": 5.25}, {"t_s": 6.0}]
     found.write(tmp_path / "t.csv")
     assert (tmp_path / "t.csv").read_text() == "t_s\n0.0\n0.25\n1.0\n"
     found.write(tmp_path / "t.json")
     assert json.loads((tmp_path / "t.json").read_text()) == found.document()["workload"]
     assert "x: a workload. It also holds a profile and a plan: give --as." in found.explain()
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="p.csv"):
         ImportAnswer(tool="x", kind="profile", found=PROFILE).write(tmp_path / "p.csv")
 
 
-def test_an_imported_plan_has_its_flags() -> None:
+def test_an_imported_plan_has_its_flags_in_the_document_alone() -> None:
     found = ImportAnswer(tool="x", kind="plan", found=RUNNING)
     document = found.to_dict()["plan"]
     assert (document["name"], document["flags"]) == ("m", RUNNING.flags)

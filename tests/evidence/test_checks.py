@@ -199,14 +199,15 @@ def test_percentiles_must_rise_and_allow_for_the_mean(
 @pytest.mark.parametrize(
     ("mean_ms", "others", "belief"),
     [
-        # From 10 ms for half of them and 40 ms for a quarter, to 10, 40 and 100 ms for a quarter, half, a quarter.
+        # P25 of 10 ms and P75 of 40 ms: at least 0, 10 and 40 ms for a quarter, a half and a quarter of the
+        # requests, which is 15 ms; at most 10, 40 and 100 ms, which is 47.5 ms.
         (15.0, {}, Belief.HOLDS),
         (14.99, {}, Belief.BROKEN),
         (47.5, {}, Belief.HOLDS),
         (47.51, {}, Belief.BROKEN),
         (14.99, {"resolution_s": 0.02 * MS}, Belief.HOLDS),
         (47.51, {"resolution_s": 0.02 * MS}, Belief.HOLDS),
-        # A percentile is one of a thousand requests: the next may be 100 ms longer, which is 0.1 ms of the mean.
+        # Of a thousand requests one may be on either side of a percentile; at 100 ms it is 0.1 ms of the mean.
         (14.91, {"succeeded": 1000}, Belief.HOLDS),
         (14.89, {"succeeded": 1000}, Belief.BROKEN),
         (47.59, {"succeeded": 1000}, Belief.HOLDS),
@@ -214,7 +215,7 @@ def test_percentiles_must_rise_and_allow_for_the_mean(
         (47.51, {"max_s": None}, Belief.HOLDS),
     ],
 )
-def test_a_mean_lies_between_those_that_percentiles_allow(
+def test_a_mean_lies_within_the_bounds_of_its_percentiles(
     mean_ms: float, others: dict[str, Any], belief: Belief
 ) -> None:
     given = {"mean_s": mean_ms * MS, "max_s": 100 * MS, "quantiles_s": exactly(p25=10, p75=40)}
@@ -317,8 +318,8 @@ def test_a_single_percentile_may_meet_an_average_by_chance() -> None:
     assert one.belief is Belief.DOUBTFUL
 
 
-def test_only_percentiles_of_all_parts_from_the_median_on_are_compared() -> None:
-    """P99 of one part is not known; P25 and the maximum of all would be averages."""
+def test_averages_are_sought_from_the_median_to_below_the_maximum_where_all_parts_have_it() -> None:
+    """P25 and the maximum of the whole are averages here, and P99 is not known of one part."""
     values_ms = {
         "fast": {"p25": 10, "p50": 50, "p90": 80, "p99": 100, "p100": 100},
         "slow": {"p25": 30, "p50": 170, "p90": 240, "p100": 300},

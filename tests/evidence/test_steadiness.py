@@ -153,6 +153,6 @@ def test_a_quarter_between_bounds_leaves_a_percentile_open(
     assert buckets(run_of(resolution_s=resolution_s)) is None
 
 
-def test_responses_that_took_no_time_have_no_rise() -> None:
+def test_responses_of_no_duration_cannot_rise() -> None:
     at_once = run_of(samples=Samples.of(np.arange(200.0), np.zeros(200)))
     assert stationary(at_once) is None

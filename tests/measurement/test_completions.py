@@ -1,4 +1,4 @@
-"""One completion: what is asked, and what is read from the events of an answer, on a clock that a test sets."""
+"""One completion: the request, and what is read from the events of its answer at known instants."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ def chunk(text: str = "a", usage: object = None) -> dict[str, Any]:
 
 
 def seen(*events: object) -> SeenRequest:
-    """What is made of events that come a second apart, the first at 1 s, of a request that was sent at 0.5 s."""
+    """The request sent at 0.5 s whose events come a second apart, the first at 1 s."""
     lines = [event if isinstance(event, bytes) else json.dumps(event).encode() for event in events]
     return _seen(0.5, [(1.0 + k, b"data: " + line) for k, line in enumerate(lines)], ADDRESS)
 
@@ -34,7 +34,7 @@ def failure(*events: object) -> str:
     return str(caught.value)
 
 
-def test_what_is_asked() -> None:
+def test_a_request_asks_for_a_stream_of_exactly_that_many_tokens() -> None:
     assert json.loads(PROMPT.body) == {
         "model": "m",
         "prompt": [7, 8, 9],
@@ -46,18 +46,18 @@ def test_what_is_asked() -> None:
     }
 
 
-def test_tokens_are_stamped_as_they_come() -> None:
+def test_each_token_has_the_instant_of_its_event() -> None:
     three = {"prompt_tokens": 3, "completion_tokens": 3}
     found = seen(chunk(), chunk(), chunk(), {"choices": [], "usage": three}, b"[DONE]", chunk())
     assert (found.input_tokens, found.output_tokens) == (3, 3)
     assert (found.start_s, found.first_s, found.last_s, found.gaps_s) == (0.5, 1.0, 3.0, (1.0, 1.0))
 
 
-def test_a_count_that_came_with_an_earlier_event_is_kept() -> None:
+def test_the_usage_of_an_earlier_event_is_kept() -> None:
     assert seen(chunk(), chunk(usage=USAGE), {"choices": []}).output_tokens == 2
 
 
-def test_of_one_token_the_first_is_the_last_whatever_comes_after_it() -> None:
+def test_a_single_token_is_both_first_and_last() -> None:
     found = seen(chunk(), chunk(usage={"prompt_tokens": 1, "completion_tokens": 1}))
     assert (found.input_tokens, found.output_tokens, found.first_s, found.last_s) == (1, 1, 1.0, 1.0)
 
@@ -73,36 +73,36 @@ def test_of_one_token_the_first_is_the_last_whatever_comes_after_it() -> None:
         ({"choices": {"text": ""}}, 3.0),
     ],
 )
-def test_only_a_chunk_with_an_empty_text_may_be_one_too_many(last: object, last_s: float) -> None:
+def test_only_a_chunk_with_an_empty_text_may_carry_no_token(last: object, last_s: float) -> None:
     assert seen(chunk(), chunk(usage=USAGE), last).last_s == last_s
 
 
-def test_an_empty_text_is_a_token_where_none_is_one_too_many() -> None:
+def test_an_empty_text_is_a_token_where_each_chunk_has_one() -> None:
     assert seen(chunk(), chunk("", usage=USAGE)).last_s == 2.0
 
 
 @pytest.mark.parametrize(
     "event", [b"", b"{", b"3", b"[1]", b'"text"', b"[" * 100_000], ids=lambda value: value[:9].decode()
 )
-def test_an_event_that_is_no_object_is_refused(event: bytes) -> None:
+def test_an_event_that_is_not_an_object_is_refused(event: bytes) -> None:
     assert failure(event) == (
         "http://127.0.0.1:1/v1/completions sent an event that is no JSON object; is it OpenAI-compatible?"
     )
 
 
-def test_an_error_is_told_in_a_hundred_and_twenty_characters() -> None:
+def test_an_error_of_the_server_is_cut_after_120_characters() -> None:
     assert failure({"error": "x" * 500, "choices": []}).endswith(f" sent an error: {'x' * 120}")
 
 
 @pytest.mark.parametrize("count", [None, True, 0, -1, 1.5, "2"])
 @pytest.mark.parametrize("name", ["prompt_tokens", "completion_tokens"])
-def test_a_count_that_is_none_is_refused(name: str, count: object) -> None:
+def test_a_count_of_tokens_is_a_whole_number_of_1_or_more(name: str, count: object) -> None:
     assert f"does not say how many tokens there were (usage.{name})" in failure(
         chunk(usage=USAGE | {name: count})
     )
 
 
-def test_a_usage_that_is_no_object_is_refused() -> None:
+def test_a_usage_that_is_not_an_object_is_refused() -> None:
     assert "(usage.prompt_tokens)" in failure(chunk(usage=[1, 2]))
 
 
@@ -112,7 +112,7 @@ STREAM = b"".join(
 
 
 def completed(answer: Callable[[str, bytes], Reply]) -> tuple[SeenRequest, int]:
-    """A request that is completed so, and how often the server was asked."""
+    """The completion by a server of these answers, and how often the server was asked."""
 
     async def asked(address: Address) -> SeenRequest:
         async with session(5.0) as client:
@@ -122,7 +122,7 @@ def completed(answer: Callable[[str, bytes], Reply]) -> tuple[SeenRequest, int]:
         return asyncio.run(asked(parse_address(f"{server.url}/v1/completions", "--llm"))), len(server.asked)
 
 
-def test_a_connection_that_was_closed_is_opened_again_once() -> None:
+def test_a_closed_connection_is_opened_again_once() -> None:
     replies = iter([Reply(raw=b""), Reply(body=STREAM)])
     found, times = completed(lambda *_: next(replies))
     assert (found.output_tokens, times) == (2, 2)
@@ -132,7 +132,7 @@ def test_a_connection_that_was_closed_is_opened_again_once() -> None:
     assert len(asked) == 2
 
 
-def test_an_endless_answer_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_is_read_up_to_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("capacity.measurement.completions.ANSWER_BYTES_MAX", len(STREAM))
     assert completed(lambda *_: Reply(body=STREAM))[0].input_tokens == 3
     with pytest.raises(DependencyError, match=f"sent more than {len(STREAM)} bytes"):

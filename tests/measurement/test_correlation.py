@@ -44,8 +44,8 @@ def test_few_samples_tell_nothing():
 
 
 @pytest.mark.parametrize(("count", "last"), [(201, [20]), (200, [])])
-def test_correlations_are_of_products_up_to_a_tenth_of_the_time(count, last):
-    """Scores by turns 1, 1, -1, -1: the products of neighbours cancel, and those of every second are -1."""
+def test_correlations_are_mean_products_at_distances_up_to_a_tenth_of_the_samples(count, last):
+    """Of scores 1, 1, -1, -1 in turn, whose products with neighbours cancel and with every second one are -1."""
     scores = np.array([1.0, 1.0, -1.0, -1.0] * 51)[:count]
     found = {round(one.apart_s): one for one in _correlations(np.arange(float(count)), scores)}
     assert sorted(found) == [1, 2, 3, 4, 6, 7, 8, 10, 13, 16, *last]  # powers of the 15th root of 20
@@ -54,15 +54,15 @@ def test_correlations_are_of_products_up_to_a_tenth_of_the_time(count, last):
         assert (one.value, one.pairs) == (pytest.approx(sum(products) / len(products)), count - step)
 
 
-def test_two_hundred_samples_tell_of_spells():
+def test_spells_need_200_samples():
     batches = timed(0.95, 0.5, rounds=200, sizes=(1,))
     assert fit_spells(batches) is not None
     assert fit_spells({1: batches[1][:-1]}) is None
 
 
 @pytest.mark.parametrize(("nearest", "is_found"), [(0.2, True), (0.199, False)])
-def test_four_standard_errors_are_no_chance(monkeypatch, nearest, is_found):
-    """Of 400 scores, an error is a twentieth."""
+def test_spells_need_a_correlation_of_four_standard_errors(monkeypatch, nearest, is_found):
+    """The standard error of 400 scores is 1/20."""
     seen = [Correlation(float(step), nearest * 0.9 ** (step - 1), 400 - step) for step in (1, 2, 4, 8, 16)]
     monkeypatch.setattr("capacity.measurement.sections._correlations", lambda *_: seen)
     found = fit_spells({1: [TimedBatch(service_s=1.0, ended_s=float(k)) for k in range(400)]})

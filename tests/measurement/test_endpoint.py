@@ -125,13 +125,13 @@ def test_bodies_that_would_be_too_large_together(tmp_path, monkeypatch):
         endpoint(tmp_path).bodies((1, 3, 4))
 
 
-def test_a_quarter_of_a_gibibyte_of_bodies_is_the_most(tmp_path):
+def test_bodies_take_at_most_a_quarter_of_a_gibibyte(tmp_path):
     row = "x" * (2**20 - 2)  # a mebibyte with its quotes
     with pytest.raises(InputError, match="would have more than 268435456 bytes together"):
         replace(endpoint(tmp_path), request={"instances": [row]}).bodies((257,))
 
 
-def test_names_of_lists_are_told_within_limits(tmp_path):
+def test_names_of_lists_are_cut_in_messages(tmp_path):
     path = tmp_path / "row.json"
     keys = [letter * 50 for letter in "abcdef"]
     path.write_text(json.dumps({key: [1] for key in keys} | {"model": "m"}), encoding="utf-8")
@@ -145,7 +145,7 @@ def test_names_of_lists_are_told_within_limits(tmp_path):
     ("size", "told"),
     [("2", None), ("02", None), ("many", None), ("", None), ("3" * 50, "3" * 12), ("20", "20")],
 )
-def test_the_size_that_a_server_tells_is_that_of_the_request(bodies, size, told):
+def test_a_server_that_reports_another_batch_size_is_refused(bodies, size, told):
     def asked():
         asked_once(lambda *_: Reply(headers={"X-Batch-Size": size}), bodies)
 
@@ -159,12 +159,12 @@ def test_the_size_that_a_server_tells_is_that_of_the_request(bodies, size, told)
 @pytest.mark.parametrize(
     "body", [b"[]", b'{"predictions": 3}', b'{"predictions": [1, 2]}', b'{"scores": [1]}']
 )
-def test_other_forms_of_answers_are_let_pass(bodies, body):
+def test_answers_without_a_prediction_for_each_row_are_accepted(bodies, body):
     assert asked_once(lambda *_: Reply(body=body), bodies)[0].beside_s is None
 
 
 def counted(answered):
-    """Answers batches that say they took a quarter of a millisecond, and metrics of a CPU second for each look."""
+    """Answers requests by `answered`, and looks at the metrics by a counter that rises by a CPU second each."""
     looks = itertools.count(5)
 
     def answer(target, body):
@@ -186,7 +186,7 @@ TOLD = Reply(headers={"Server-Timing": "batch;dur=0.25"})
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt(), DependencyError("gone"), InconclusiveError("few")])
-def test_crowds_that_end_early_leave_the_rounds(tmp_path, monkeypatch, stop):
+def test_crowds_that_end_early_leave_the_findings_of_the_rounds(tmp_path, monkeypatch, stop):
     given = []
 
     def fails(users, alone, means_s, report):
@@ -199,13 +199,13 @@ def test_crowds_that_end_early_leave_the_rounds(tmp_path, monkeypatch, stop):
     assert (found.stop, found.beside) == (stop, None)
     assert [one.count for one in found.findings] == [3, 3]
     ((alone, means_s, body),) = given
-    # Those of the warm-up were computed too. The server was looked at for its facts, before and after.
+    # The batches of the warm-up were computed too. The counter rose by a second between the looks before and after.
     assert alone == Stretch(batches=8, requests_within=8, batches_s=pytest.approx(0.002), computed_s=1.0)
     assert means_s == {1: pytest.approx(0.00025), 2: pytest.approx(0.00025)}
     assert body == {"instances": [[1, 2.5]], "model": "m"}
 
 
-def test_after_a_failure_no_crowd_is_sent(tmp_path, monkeypatch):
+def test_no_crowd_is_sent_after_a_failure(tmp_path, monkeypatch):
     monkeypatch.setattr("capacity.measurement.endpoint.Users.work_beside", None)
     replies = itertools.chain([TOLD] * 3, itertools.repeat(Reply(status=503)))
     rounds = Rounds(batch_sizes=(1,), samples=9, warm_up=1)
@@ -221,7 +221,7 @@ def test_after_a_failure_no_crowd_is_sent(tmp_path, monkeypatch):
         (Reply(), "everything that the client saw", {CaveatCode.MEASURED_BY_CLIENT}),
     ],
 )
-def test_whose_time_it_is_is_told(tmp_path, reply, told, codes):
+def test_the_source_says_whose_clock_measured(tmp_path, reply, told, codes):
     rounds = Rounds(batch_sizes=(1,), samples=3, warm_up=0)
     with serving(lambda *_: reply) as seen:
         found = measure_endpoint(endpoint(tmp_path, seen.url), rounds, confidence=0.95, report=print)

@@ -8,7 +8,6 @@ import math
 import os
 import platform
 import random
-import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from unittest.mock import patch
 import pytest
 from fake_server import Reply, metrics_page, serving
 from rich.console import Console
+from screens import cells
 
 from capacity.errors import DependencyError, InconclusiveError
 from capacity.files import TEXT_LENGTH_MAX
@@ -116,15 +116,10 @@ def test_the_overheads_interval_is_shown(batch_size, shown):
 
 
 def rows(found: Measurement, profile: ServiceProfile) -> list[list[str]]:
-    """The tables as text, a list of cells for each line."""
-    console = Console(width=160, file=io.StringIO())
-    with console.capture() as text:
-        for table in measurement_tables(found, profile):
-            console.print(table)
-    return [re.split(r" {2,}", line.strip()) for line in text.get().splitlines() if line.strip()]
+    return cells(measurement_tables(found, profile), 160)
 
 
-def test_tables_show_what_was_found_and_nothing_else():
+def test_tables_show_what_was_found_and_no_more():
     full = replace(
         ONE,
         timing=BatchTiming(batch_size=1, samples_s=(0.002,) * 99 + (0.004,)),
@@ -222,7 +217,7 @@ def test_environment_names_runtimes_that_are_loaded(monkeypatch):
     assert "jax" not in found
 
 
-def test_environment_takes_the_version_of_the_package_where_a_module_tells_none(monkeypatch):
+def test_environment_takes_the_version_of_the_package_where_a_module_has_none(monkeypatch):
     monkeypatch.setitem(sys.modules, "numpy", object())
     monkeypatch.setitem(sys.modules, "jax", object())  # which is not installed
     found = environment.process()
@@ -252,7 +247,7 @@ def test_environment_names_the_processor(monkeypatch, tmp_path, text, cpu):
         assert environment.machine()["cpu"] == "unknown"
 
 
-def test_environment_where_the_system_tells_no_cores(monkeypatch):
+def test_environment_of_a_system_that_does_not_know_its_cores(monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     monkeypatch.setattr(sys, "platform", "darwin")
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"):
@@ -328,19 +323,19 @@ def test_drift_of_note_is_certain_and_large_enough(drift, is_told):
         (Stalls(count=1, share=0.5, limit_s=0.006, largest_s=0.05), None),
     ],
 )
-def test_stalls_of_note_are_two_and_a_hundredth(stalled, code):
+def test_a_caveat_needs_two_stalls_and_one_percent(stalled, code):
     found = [one.code for one in size_caveats([replace(ONE, mean=None, stalls=stalled)])]
     assert found == ([code] if code else [])
 
 
-def test_a_mean_is_imprecise_beyond_a_twentieth():
+def test_a_mean_is_imprecise_beyond_5_percent():
     at, beyond = (replace(ONE, mean=Interval(value=20.0, low=20.0 - x, high=20.0 + x)) for x in (1.0, 1.25))
     assert list(size_caveats([at, replace(ONE, mean=None)])) == []
     (caveat,) = size_caveats([at, beyond])
     assert caveat.code is CaveatCode.MEASURED_NOISE
 
 
-def test_of_several_sizes_the_worst_is_named():
+def test_a_caveat_names_the_worst_of_several_sizes():
     def of(size: int, shift: float, share: float, half: float) -> SizeFinding:
         return SizeFinding(
             timing=BatchTiming(batch_size=size, mean_s=0.002),
@@ -441,7 +436,7 @@ def test_a_window_that_an_interrupt_cut_short_is_told_and_a_whole_one_is_not(mon
 
 
 def metrics_of(pages: list[bytes], seconds: float = 1.04) -> Measurement:
-    """What a window with these looks at the metrics gives."""
+    """The measurement by these pages of metrics."""
     window = Window(tuple(map(read_page, pages)), seconds, None)
     with patch("capacity.measurement.counted.watch", lambda *_: window):
         return measure_metrics(
@@ -454,8 +449,8 @@ def metrics_of(pages: list[bytes], seconds: float = 1.04) -> Measurement:
         )
 
 
-def test_what_was_counted_is_told_with_the_error_of_its_buckets():
-    """In a bucket from 1 to 1.1 ms: P50, at its middle, is off by at most 0.05/1.05 of it, P99 by 0.099/1.099."""
+def test_counted_batches_are_reported_with_the_error_of_their_buckets():
+    """In a bucket from 1 to 1.1 ms, P99 is 1.099 ms and may be 0.099 ms too high, which is 9 %."""
     found = metrics_of(
         [metrics_page({}), metrics_page({1: [0.00105] * 1000}, batch_s=0.9, process_s=1.0, requests=500)]
     )
@@ -472,7 +467,7 @@ def test_what_was_counted_is_told_with_the_error_of_its_buckets():
     )
 
 
-def test_wide_buckets_tell_no_percentile():
+def test_wide_buckets_give_no_percentile():
     page = metrics_page({1: [0.0005] * 10, 2: [0.0005] * 10, 3: [0.0005] * 9, 4: [0.0005]})
     found = metrics_of([metrics_page({}), page.replace(b"process_cpu_seconds_total", b"other")])
     assert [one.count for one in found.findings] == [10, 10]
@@ -487,7 +482,7 @@ def test_wide_buckets_tell_no_percentile():
 
 
 class Pages:
-    """Metrics that take a while to be had, on a clock of their own."""
+    """Metrics that take a while to answer, on a clock of their own."""
 
     def __init__(self, slow_s: float) -> None:
         self.slow_s, self.now_s = slow_s, 0.0
@@ -509,11 +504,11 @@ class Pages:
         (4.9, 0.0, 2, [4.9]),
         (5.0, 0.0, 11, [0.5] * 10),
         (100.0, 0.0, 21, [5.0] * 20),
-        (5.0, 0.125, 11, [0.5] + [0.375] * 9),  # looks begin when they are due
-        (5.0, 1.0, 11, [0.5] + [0.0] * 9),  # or at once
+        (5.0, 0.125, 11, [0.5] + [0.375] * 9),  # each look begins when it is due
+        (5.0, 1.0, 11, [0.5] + [0.0] * 9),  # or at once, if it is late
     ],
 )
-def test_looks_at_metrics_come_when_they_are_due(duration_s, slow_s, looks, slept_s):
+def test_looks_at_metrics_begin_when_they_are_due(duration_s, slow_s, looks, slept_s):
     pages = Pages(slow_s)
     found = watch(pages, duration_s, clock=lambda: pages.now_s, sleep=pages.sleep)
     assert len(found.scrapes) == looks
@@ -562,7 +557,7 @@ def test_drifts_hold_jointly_and_means_one_by_one():
         assert one.stalls == stalls(given)
 
 
-def test_a_fit_that_fails_and_rests_leave_their_trace():
+def test_the_wake_is_found_and_a_failed_fit_of_spells_is_a_caveat():
     def batches(service_s: float, beside_s: float, count: int) -> tuple[TimedBatch, ...]:
         return (TimedBatch(service_s=service_s, beside_s=beside_s),) * count
 

@@ -84,9 +84,9 @@ def test_a_huge_answer_is_not_read(monkeypatch):
     assert "more than 1000 bytes" in failure(Reply(body=b"x" * 1001))
 
 
-def test_an_answer_has_sixteen_mebibytes_at_most():
+def test_an_answer_has_at_most_16_mebibytes():
     class Long:
-        """An answer of so many bytes that need no network."""
+        """An answer of `length` bytes, without a network."""
 
         status, headers = 200, {}
 
@@ -112,7 +112,7 @@ def test_an_answer_has_sixteen_mebibytes_at_most():
         read(2**24 + 1)
 
 
-def test_an_address_is_asked_as_it_was_given():
+def test_a_target_is_sent_as_it_was_given():
     with serving(lambda *_: Reply()) as seen:
         asked(f"{seen.url}/%7Ea?key=%41+b")
     assert [target for _, target, _ in seen.asked] == ["/%7Ea?key=%41+b"]
@@ -218,7 +218,7 @@ def test_what_contradicts_the_clients_clock(beside_s, is_refused):
         check_told(iter(beside_s))
 
 
-def test_the_worst_contradiction_is_told():
+def test_the_worst_contradiction_is_reported():
     with pytest.raises(DependencyError, match="by Server-Timing 3 of 4 requests .* by up to 3 s; is"):
         check_told([-1.0, -3.0, 0.5, -2.0])
 
@@ -232,7 +232,7 @@ def test_the_worst_contradiction_is_told():
         ("batch;dur=100, queue;dur=200", (0.1, 0.7)),
     ],
 )
-def test_what_is_told_of_a_second(header, told):
+def test_batch_time_and_the_rest_of_a_response_of_one_second(header, told):
     headers = {"Server-Timing": header} if header else {}
     found = told_by(Answer(status=200, headers=headers, body=b"", seconds=1.0))
     assert found == (None if told is None else pytest.approx(told))
@@ -270,7 +270,7 @@ def test_addresses():
     assert parse_address("http://a:0/", "--url").port == 0
 
 
-def test_an_address_has_two_thousand_characters_at_most():
+def test_an_address_has_at_most_2000_characters():
     long = "http://a/" + "x" * 1991
     assert parse_address(long, "--url").target == long.removeprefix("http://a")
     with pytest.raises(InputError) as caught:
@@ -291,7 +291,7 @@ def test_an_address_has_two_thousand_characters_at_most():
         (199, "answered 199"),
     ],
 )
-def test_success_is_two_hundred_and_something(status, said):
+def test_only_statuses_from_200_to_299_are_a_success(status, said):
     address = parse_address("http://a/" + "p" * 200, "--url")
     headers, body = {"Location": "l" * 200}, b"b" * 200
     if said is None:
@@ -318,14 +318,14 @@ def test_success_is_two_hundred_and_something(status, said):
         (TooLongError("is long"), "is long"),
     ],
 )
-def test_what_fails_on_the_way_is_explained(error, said):
+def test_errors_of_the_network_are_explained(error, said):
     client = SimpleNamespace(timeout=SimpleNamespace(total=2.5))
     with pytest.raises(DependencyError) as caught, explained(client, parse_address("http://a/p", "--url")):
         raise error
     assert str(caught.value) == f"a:80/p {said}"
 
 
-def test_a_client_knows_no_proxy_no_cookie_and_no_limit_of_connections():
+def test_a_client_has_no_proxy_no_cookies_and_no_limit_of_connections():
     async def made():
         async with session(2.5) as client:
             jar, connector = client.cookie_jar, client.connector

@@ -71,7 +71,7 @@ def test_batch_sizes_have_a_limit() -> None:
             gains(page(), page(*of_size(size, 1, 2, 2, 1.0)), MS)
 
 
-def test_names_are_told_in_eighty_letters() -> None:
+def test_names_are_cut_after_80_characters() -> None:
     long = "y" * 100
     where = Histograms(metric=long, label=long)
     told = [
@@ -96,7 +96,7 @@ def test_names_are_told_in_eighty_letters() -> None:
         assert str(refused.value).startswith(said)
 
 
-def test_why_a_page_cannot_be_read_is_told_in_a_hundred_and_twenty_letters() -> None:
+def test_the_reason_why_a_page_cannot_be_read_is_cut_after_120_characters() -> None:
     with pytest.raises(DependencyError) as refused:
         page(f"a {'x' * 500}")
     reason = (
@@ -105,7 +105,7 @@ def test_why_a_page_cannot_be_read_is_told_in_a_hundred_and_twenty_letters() -> 
     assert (len(reason), reason.endswith("x" * 50)) == (120, True)
 
 
-def test_without_the_parser_no_page_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_parser_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "prometheus_client.parser", None)
     with pytest.raises(DependencyError, match="reading metrics needs prometheus-client; install it with"):
         page("a 1")

@@ -75,7 +75,8 @@ def test_the_overhead_has_an_interval_that_stalls_do_not_widen():
 
 
 @pytest.mark.parametrize(("count", "parts"), [(54, 10), (60, 12), (300, 20)])
-def test_the_overheads_interval_is_by_medians_of_sections_of_five(count, parts):
+def test_the_overheads_interval_is_that_of_the_medians_of_10_to_20_sections(count, parts):
+    """Of five samples or more each; the seven values return in turn, and their median is 3 ms."""
     times_s = [1e-3 * (k % 7) for k in range(count)]
     found = overhead({1: beside(times_s)}, confidence=0.9)
     half_s = half_width([median(section) for section in sections(times_s, parts)], 0.9)

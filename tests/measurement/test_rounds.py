@@ -143,7 +143,7 @@ def test_what_is_no_service_time_is_refused(service_s):
 
 
 class Halves(Bench):
-    """Each batch takes half a second, which floats count without error."""
+    """Each batch takes half a second, which adds up without rounding."""
 
     def serve(self, batch_size: int) -> TimedBatch:
         self.served.append(batch_size)
@@ -151,13 +151,13 @@ class Halves(Bench):
         return TimedBatch(service_s=0.5)
 
 
-def test_progress_is_told_every_five_seconds():
+def test_progress_is_reported_every_five_seconds():
     told: list[str] = []
     sampled(Halves(), Rounds(batch_sizes=(1,), samples=25, warm_up=12), told)
     assert told == ["warm-up round 11 of 12", "round 9 of 25", "round 19 of 25"]
 
 
-def test_time_is_up_at_the_very_instant():
+def test_rounds_end_at_the_instant_of_duration_max():
     bench = Halves()
     assert sampled(bench, Rounds(batch_sizes=(1,), warm_up=0, duration_max_s=2.0)).rounds == 4
     assert bench.now_s == 2.0
@@ -189,7 +189,7 @@ def test_rounds_are_valid_or_not_born(changes, message):
         Rounds(**{"batch_sizes": (1,), **changes})
 
 
-def test_rounds_at_their_limits():
+def test_rounds_are_accepted_at_their_limits():
     week_s = 7 * 24 * 3600.0
     Rounds(batch_sizes=(1_000_000,), samples=2_000_000, warm_up=100_000, duration_max_s=week_s)
     Rounds(batch_sizes=tuple(range(1, 201)), samples=10_000, warm_up=0)
@@ -204,7 +204,7 @@ def test_batch_sizes_that_are_none(text):
     assert len(str(caught.value)) < 200
 
 
-def test_a_batch_size_has_nine_digits_at_most():
+def test_a_batch_size_has_at_most_nine_digits():
     assert parse_batch_sizes("123456789,1") == (1, 123456789)
     with pytest.raises(InputError, match="which is not a batch size"):
         parse_batch_sizes("1234567890")
@@ -277,7 +277,7 @@ def test_a_nap_that_is_cut_short_counts_for_nothing():
     assert len(subject.asked) == 10 + 10
 
 
-def test_a_rest_is_a_second_at_most():
+def test_a_rest_lasts_at_most_a_second():
     subject = Sleepy(beside_s=100.0)
     rounds = Rounds(batch_sizes=(1,), samples=10, warm_up=0, has_rests=True)
     take(subject, rounds, subject.clock, lambda _: None, subject.sleep)
@@ -301,8 +301,8 @@ def test_rests_are_three_times_as_long_as_what_was_before_on_average(beside_s):
     assert sorted(subject.slept_s)[165] == pytest.approx(3.0 * last_s * 0.693, rel=0.25)  # exponential
 
 
-def test_a_rest_is_by_the_batch_just_before_it():
-    """Batch k takes k ms, or 1 ms each: of the same dice, rests are as much longer as the batch before them."""
+def test_a_rest_is_in_proportion_to_the_batch_just_before_it():
+    """Batch k takes k ms or 1 ms; with the same random numbers, the rest after it is k times as long."""
 
     class Rising(Sleepy):
         def serve(self, batch_size):

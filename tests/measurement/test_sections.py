@@ -42,7 +42,7 @@ def test_student_t_is_the_table_s():
     assert student_t(0.99, 4) == pytest.approx(4.604, abs=5e-4)
 
 
-def test_sections_are_equally_long_or_single_samples():
+def test_sections_are_equally_long_or_single_samples_where_there_are_few():
     assert sections([0, 1, 2, 3, 4, 5, 6], 3) == [[0, 1], [2, 3, 4], [5, 6]]
     assert sections([0, 1, 2, 3, 4, 5], 3) == [[0, 1], [2, 3], [4, 5]]
     assert sections([0, 1, 2, 3, 4], 3) == [[0], [1], [2], [3], [4]]
@@ -50,10 +50,10 @@ def test_sections_are_equally_long_or_single_samples():
 
 
 def test_half_width_by_hand():
-    """Twelve sections whose neighbours correlate by 1/12, which is 2/9 of so few: 11 pairs, of which six are alike.
+    """From ten sections on, the correlation of neighbours widens the interval.
 
-    Their error is sqrt(3/11/12), t(11) = 2.2010, and 2/9 widens by sqrt(11/7). Of nine, it is sqrt(2/8/9), and
-    t(8) = 2.3060.
+    Twelve: 11 pairs, six of them alike, give 1/12, or 2/9 without its bias of (1 + 3r)/n. The error of the mean
+    is sqrt(3/11/12), t(11) = 2.2010, and 2/9 widens by sqrt(11/7). Nine: the error is sqrt(2/8/9), t(8) = 2.3060.
     """
     assert half_width([0.0, 0.0, 1.0, 1.0] * 3, 0.95) == pytest.approx(
         2.2010 * math.sqrt(3.0 / 11.0 / 12.0) * math.sqrt(11.0 / 7.0), rel=1e-4
@@ -217,15 +217,15 @@ def test_drift_is_welch_s_interval():
     assert (math.log1p(shift.low), math.log1p(shift.high)) == pytest.approx((reference.low, reference.high))
 
 
-def test_drift_of_sections_that_are_like_their_neighbours_is_wider():
-    """Welch's interval for the medians of ten sections of each half, times what their likeness is worth."""
+def test_drift_between_correlated_sections_is_wider():
+    """Welch's interval of scipy for ten sections of each half, widened by the correlation of neighbours."""
     halves = [[1.0, 1.0, 2.0, 2.0] * 2 + [1.0, 2.0], [1.0, 2.0, 2.0, 2.0, 1.0] * 2]
     shift = drift([level for half in halves for level in half for _ in range(2)], 0.95)
     logs = [np.log(half) for half in halves]
     reference = ttest_ind(logs[1], logs[0], equal_var=False).confidence_interval(0.95)
     apart = [half - half.mean() for half in logs]
     alike = sum((x[1:] * x[:-1]).sum() for x in apart) / sum((x**2).sum() for x in apart)
-    alike = (alike + 0.1) / 0.7
+    alike = (alike + 0.1) / 0.7  # low by (1 + 3r)/n (Marriott & Pope 1954)
     assert 0.0 < alike < 0.9
     reach = 0.5 * (reference.high - reference.low) * math.sqrt((1.0 + alike) / (1.0 - alike))
     middle = logs[1].mean() - logs[0].mean()
@@ -345,8 +345,11 @@ def test_constant_values_have_no_width():
 
 
 @pytest.mark.parametrize(("quantile", "count"), [(0.1, 16), (0.5, 20), (0.85, 20)])
-def test_a_quantile_lies_between_those_of_the_shares_that_may_be_beyond_it(quantile, count):
-    """Of digits: how far the shares of at least as many, and of more, scatter between sections moves the ends."""
+def test_the_ends_of_a_quantile_are_quantiles_at_shifted_shares(quantile, count):
+    """Digits have ties: the shares at or above the quantile shift the lower end, those above it the upper end.
+
+    A section has at least five values beyond the quantile, and there are at most 20 sections.
+    """
     values = np.random.default_rng(8).integers(0, 10, 800).astype(float)
     found = quantile_interval(values, quantile, 0.9)
     parts = np.split(values, [round(k * 800 / count) for k in range(1, count)])
@@ -387,7 +390,7 @@ def test_a_rate_is_counted_within_its_window():
     assert rate_interval(instants_s, 0.0, 0.95) is None
     even = rate_interval(np.arange(200) * 0.1 + 0.05, 20.0, 0.95)  # ten in each second
     assert (even.low, even.value, even.high) == (10.0, 10.0, 10.0)
-    # Five and fifteen by turns: a deviation of 5 times sqrt(20/19), of which t(19) = 2.0930 over sqrt(20).
+    # Five and fifteen in turn: a deviation of 5 times sqrt(20/19), of which t(19) = 2.0930 over sqrt(20).
     turns = np.concatenate([k + (np.arange(n) + 0.5) / n for k, n in enumerate([5, 15] * 10)])
     found = rate_interval(turns * 0.5, 10.0, 0.95)
     assert found.value == pytest.approx(20.0)

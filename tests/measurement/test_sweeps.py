@@ -242,7 +242,7 @@ def test_the_sweeps_reach_every_limit() -> None:
 
 
 def test_the_sweeps_of_a_small_engine_by_hand() -> None:
-    """Of 512 tokens that the cache can use, six of 80 fit, and two of 256."""
+    """The cache can use 512 tokens, in which six contexts of 80 fit, or two of 256."""
     settings = EngineSettings(kv=KvCache(tokens=528), sequences_max=8, batched_tokens_max=128)
     assert settings.kv.usable_tokens == 512
     prompts, *runs = sweeps_of(settings, 256, 0)
@@ -263,7 +263,7 @@ def test_the_sweeps_of_a_small_engine_by_hand() -> None:
     assert prompts == sweeps_of(settings, 256, 0)[0] != sweeps_of(settings, 256, 1)[0]
 
 
-def test_a_context_is_what_the_cache_can_use_at_most() -> None:
+def test_the_largest_context_is_limited_by_the_cache() -> None:
     settings = EngineSettings(kv=KvCache(tokens=528), sequences_max=1, batched_tokens_max=1024)
     runs = {run.name: run for run in sweeps_of(settings, 512, 0)}
     assert runs["long-1"].waves == (((446, 66),),)
@@ -277,14 +277,14 @@ def test_a_context_is_what_the_cache_can_use_at_most() -> None:
 
 
 @pytest.mark.parametrize(("batched", "least"), [(1, 1), (3, 1), (4, 2)])
-def test_a_prompt_has_a_token(batched: int, least: int) -> None:
-    """Half a pass is looked at too, where that is one."""
+def test_the_shortest_prompt_is_half_a_pass_or_a_token(batched: int, least: int) -> None:
+
     settings = EngineSettings(kv=KvCache(tokens=528), sequences_max=1, batched_tokens_max=batched)
     prompts, *_ = sweeps_of(settings, 256, 0)
     assert min(tokens for ((tokens, _),) in prompts.waves) == least
 
 
-def test_the_longest_prompt_ends_with_a_pass() -> None:
+def test_the_longest_prompt_leaves_room_for_one_token() -> None:
     settings = EngineSettings(kv=KvCache(tokens=1600), sequences_max=1, batched_tokens_max=128)
     for context, reached in ((769, {768}), (768, {640, 767})):
         prompts, *_ = sweeps_of(settings, context, 0)
@@ -293,7 +293,7 @@ def test_the_longest_prompt_ends_with_a_pass() -> None:
 
 
 class Answering:
-    """Completions of which one is begun every five seconds, on a clock of their own, and what was asked meanwhile."""
+    """Completions that begin five seconds apart on a clock of their own; keeps the prompts that were sent."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, cpu_s: float = 0.0) -> None:
         self.prompts: list[Prompt] = []
@@ -323,7 +323,7 @@ class Answering:
         )
 
     def measure(self, *runs: AskedRun, report: Any = print) -> list[SeenRun]:
-        """The runs, as a server sees them."""
+        """The runs as they were seen."""
         address = parse_address("http://127.0.0.1:1/v1/completions", "--llm")
         return Server(address=address, model="m", timeout_s=1.0).measure(list(runs), 3, report)
 
@@ -331,7 +331,7 @@ class Answering:
 WAVES = AskedRun(name="waves", waves=(((5, 1),) * 3, ((6, 1),) * 4), in_flight=2)
 
 
-def test_waves_are_sent_one_after_another_by_so_many_users(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waves_are_sent_one_after_another_with_at_most_two_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     server = Answering(monkeypatch)
     (run,) = server.measure(WAVES, report=told.append)
@@ -344,7 +344,7 @@ def test_waves_are_sent_one_after_another_by_so_many_users(monkeypatch: pytest.M
     assert {prompt.model for prompt in rest} == {"m"}
     assert all(100 <= token < 10_000 for prompt in server.prompts for token in prompt.tokens)
     assert len({prompt.tokens for prompt in rest}) == 7
-    # On a clock that begins with the run.
+    # Instants count from the start of the run.
     assert (run.name, min(one.start_s for one in run.requests)) == ("waves", 5.0)
     assert all(one.first_s == one.last_s == one.start_s + 1.0 for one in run.requests)
 
@@ -354,7 +354,9 @@ def test_a_request_that_fails_ends_the_sweeps(monkeypatch: pytest.MonkeyPatch) -
         Answering(monkeypatch).measure(WAVES, WAVES, WAVES)
 
 
-def test_a_client_that_is_busy_reading_for_four_fifths_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_reads_for_more_than_four_fifths_of_the_time_is_inconclusive(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert len(Answering(monkeypatch, cpu_s=4.0).measure(WAVES)) == 1
     with pytest.raises(InconclusiveError, match="waves: reading 2 streams took 85% of a core"):
         Answering(monkeypatch, cpu_s=4.25).measure(WAVES)

@@ -48,8 +48,8 @@ def test_crowds_without_noise_tell_the_very_work(batch_s, request_s, handed_over
     assert found.crowds == tuple(crowds)
 
 
-def test_of_crowds_that_disagree_each_counts_as_a_share_of_its_batch():
-    """Least squares with weights, as numpy has them."""
+def test_crowds_that_disagree_are_fitted_by_relative_least_squares():
+    """Each error counts relative to the time of a batch; the solution is numpy's."""
     alone = stretch(1, 0.0)
     crowds = [
         stretch(size, beside_s, batches=count, computed_s=computed_s)
@@ -70,7 +70,7 @@ def test_of_crowds_that_disagree_each_counts_as_a_share_of_its_batch():
 @pytest.mark.parametrize(
     ("size", "read"), [("3", 3), ("123456789", 123_456_789), ("1234567891", 123_456_789)]
 )
-def test_a_size_is_read_by_its_first_nine_digits(size, read):
+def test_nine_digits_of_a_size_are_read(size, read):
     headers = {"X-Batch-Size": size, "Server-Timing": "batch;dur=250, queue;dur=125"}
     assert _read(Answer(status=200, headers=headers, body=b"", seconds=0.5)) == Told(read, 0.25, 0.125)
 
@@ -179,7 +179,7 @@ def test_nine_tenths_of_a_core_for_asking_are_too_many(crowd, monkeypatch, share
         assert crowd(batch, 8)[0].batches >= 20.0
 
 
-def test_crowds_are_four_to_the_row_and_think_for_four_batches_or_as_long_as_asking_takes(monkeypatch):
+def test_a_crowd_has_four_users_a_row_who_think_for_four_batches_or_as_long_as_asking_takes(monkeypatch):
     given, told = [], []
 
     async def ask(users, count, think_s, seed):
@@ -191,13 +191,13 @@ def test_crowds_are_four_to_the_row_and_think_for_four_batches_or_as_long_as_ask
     users = Users(address=address, body=b"{}", timeout_s=1.0, counters=address)
     users.work_beside(stretch(1, 0.001), {100: 0.5, 1: 0.01, 4: 1e-4}, told.append)
     assert [(count, seed) for count, _, seed in given] == [(4, 1), (16, 4), (256, 100)]
-    # 4.2 batches, or 1500 requests a second; 256 users stand for 400.
+    # 4.2 batches; at most 1500 requests a second; and 256 users in the place of 400.
     assert [think_s for _, think_s, _ in given] == pytest.approx([0.042, 16 / 1500, 4.2 * 0.5 * 256 / 400])
     assert told == ["a crowd of 4 users", "a crowd of 16 users", "a crowd of 256 users"]
 
 
 def test_a_user_asks_for_three_seconds(monkeypatch):
-    """Thoughts come from dice of the seed; the one that would end later is not thought."""
+    """It thinks by the random numbers of its seed, and stops before a thought that would end later."""
     now = [100.0]
 
     async def sleep(seconds):

@@ -261,12 +261,12 @@ def test_the_fewest_losses_are_allowed_by_the_strictest_limit() -> None:
     assert LatencyObjective(response_mean_s=1.0).loss_allowed is None
 
 
-def test_what_is_not_known_never_binds_before_what_is() -> None:
+def test_a_known_figure_binds_before_an_unknown_one() -> None:
     objective = LatencyObjective(limits={0.99: 1.0}, utilization=0.5)
     assert objective.binding(Performance(kind=Kind.EXACT, utilization=0.0)).measure is Measure.UTILIZATION
 
 
-def test_objectives_can_be_keys() -> None:
+def test_objectives_are_hashable() -> None:
     limits = {0.99: 1.0}
     token = TokenObjective(
         limits=limits, wait_limits=limits, ttft_limits=limits, tpot_limits=limits, itl_limits=limits

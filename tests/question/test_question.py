@@ -231,13 +231,13 @@ def test_a_limit_out_of_range_is_refused(fields: dict[str, int], message: str) -
         question_of(**fields)
 
 
-def test_limits_at_their_ends_are_taken() -> None:
+def test_the_ends_of_each_range_are_accepted() -> None:
     assert question_of(replicas_max=1_000_000, replicas_min=1_000_000).replicas_min == 1_000_000
     assert question_of(batch_size_limit=1, batch_waits_s=(0.0,)).batch_sizes(PROFILE) == (1,)
     assert question_of(preferred_sizes=(8,)).batch_sizes(PROFILE) == (8,)
 
 
-def test_sizes_are_those_that_were_measured_from_the_least_to_the_limit() -> None:
+def test_batch_sizes_are_the_measured_ones_within_the_range() -> None:
     assert question_of().batch_sizes(PROFILE) == (1, 2, 8)
     assert question_of(batch_size_limit=4).batch_sizes(PROFILE) == (1, 2, 4)
     assert question_of(batch_size_limit=2).batch_sizes(PROFILE) == (1, 2)
@@ -246,7 +246,8 @@ def test_sizes_are_those_that_were_measured_from_the_least_to_the_limit() -> Non
     assert question_of(preferred_sizes=(1, 2)).batch_sizes(PROFILE) == (2, 8)
 
 
-def test_fewer_replicas_than_are_asked_for_are_none() -> None:
+def test_the_fewest_devices_hold_the_fewest_replicas() -> None:
+    """Seven replicas, and two of them a device."""
     question = question_of(replicas_min=7)
     assert question.devices_min(question.families[0], 1) == 7
     pairs = question_of(
@@ -255,7 +256,7 @@ def test_fewer_replicas_than_are_asked_for_are_none() -> None:
     assert pairs.devices_min(pairs.families[0], 1) == 4
 
 
-def test_a_question_about_one_plan_keeps_all_else() -> None:
+def test_a_question_about_one_plan_keeps_the_other_fields() -> None:
     other = profile_of("q", hourly_usd=0.7)
     question = question_of(
         profiles=(PROFILE, other), routings=(Routing.RANDOM, Routing.ROUND_ROBIN), batch_waits_s=None

@@ -128,7 +128,7 @@ def test_many_ranges_together_are_bounded_too() -> None:
         parse_counts(["1:60000", "60001:120000"], "--replicas")
 
 
-def test_an_axis_may_have_as_many_values_as_a_sweep_has_cells() -> None:
+def test_an_axis_has_at_most_as_many_values_as_a_sweep_has_cells() -> None:
     assert len(parse_counts([f"1:{CELLS_MAX}"], "--replicas")) == 100_000
     for texts in ([f"1:{CELLS_MAX + 1}"], [f"1:{CELLS_MAX}", "100001"]):
         with pytest.raises(InputError, match="more than 100000 values; take a larger step"):

@@ -1,14 +1,14 @@
-"""How a plan is brought to recover, or to bear pauses: what is handed to the search, and what that may ask back."""
+"""Plans that must recover or allow for pauses: what the search is called with, and what it may plan again."""
 
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from stresses import PROFILE
 
 from capacity import api_recovery
 from capacity.errors import InputError
-from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.budget import Effort
 from capacity.question.objective import LatencyObjective
 from capacity.question.plan import Plan
@@ -16,8 +16,7 @@ from capacity.question.question import Question
 from capacity.recovery.disturbance import Disturbances, Pauses
 from capacity.traffic.workload import ClosedPopulation, Demand, Workload
 
-PROFILE = ServiceProfile(name="p", timings=(BatchTiming(batch_size=1, mean_s=0.01),))
-PLAN = Plan(profile="p", replicas=3, batch_size_max=1)
+PLAN = Plan(profile=PROFILE.name, replicas=3, batch_size_max=1)
 PAUSES = Disturbances(pauses=Pauses(length_s=0.02, per_s=1.0))
 
 
@@ -37,7 +36,7 @@ def work_of(told: list[str]) -> Any:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, Any]]:
-    """What a search of that name was called with; and each question that it asks back, by `replanned`."""
+    """What the search of that name was called with; under `replanned`, each call to plan again."""
 
     def watched(name: str) -> dict[str, Any]:
         found: dict[str, Any] = {"replanned": []}
@@ -67,7 +66,7 @@ TROUBLE: Any = SimpleNamespace(
 )
 
 
-def test_a_plan_is_brought_to_recover(asked: Callable[[str], dict[str, Any]]) -> None:
+def test_a_plan_that_must_recover_is_searched_for(asked: Callable[[str], dict[str, Any]]) -> None:
     seen, told = asked("capacity.search.recovery_plan.plan_to_recover"), []
     found: Any = SimpleNamespace(plan=PLAN)
     assert api_recovery.plan_to_recover(QUESTION, found, TROUBLE, work_of(told)) == "a plan"
@@ -83,7 +82,7 @@ def test_a_plan_is_brought_to_recover(asked: Callable[[str], dict[str, Any]]) ->
     assert (question, by, keywords) == (QUESTION.for_plan(PLAN), "a judge", {"confidence": 0.9})
 
 
-def test_a_plan_of_engines_is_brought_to_recover(asked: Callable[[str], dict[str, Any]]) -> None:
+def test_a_plan_of_engines_that_must_recover_is_searched_for(asked: Callable[[str], dict[str, Any]]) -> None:
     seen = asked("capacity.search.recovery_plan.plan_to_recover")
     engines: Any = SimpleNamespace(
         seed=6, confidence=0.8, mapper=map, saturated=lambda scenario: ("saturated", scenario)
@@ -103,7 +102,7 @@ def test_a_plan_of_engines_is_brought_to_recover(asked: Callable[[str], dict[str
     assert seen["replanned"] == [(("about", plan), (engines, print), {"with_headroom": False})]
 
 
-def test_a_plan_is_brought_to_bear_pauses(
+def test_a_plan_with_pauses_is_searched_for(
     monkeypatch: pytest.MonkeyPatch, asked: Callable[[str], dict[str, Any]]
 ) -> None:
     seen, judged = asked("capacity.search.disturbed_plan.plan_disturbed"), []
@@ -129,7 +128,7 @@ def test_a_plan_is_brought_to_bear_pauses(
     assert seen["replanned"][0][2] == {"confidence": 0.9}
 
 
-def test_users_who_take_turns_have_no_pauses() -> None:
+def test_a_closed_loop_with_pauses_is_refused() -> None:
     question = question_of(ClosedPopulation(users=3))
     found: Any = SimpleNamespace(plan=PLAN)
     with pytest.raises(InputError, match="--pause and --class plan for a --rate; leave out --users"):

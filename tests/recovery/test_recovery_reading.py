@@ -168,6 +168,22 @@ def test_cold_batches() -> None:
             read_cold(bad)
 
 
+@pytest.mark.parametrize(
+    ("batches", "factor", "said"),
+    [
+        (0, 2.0, "cold batches must be from 1 to 1000000, got 0"),
+        (1_000_001, 2.0, "cold batches must be from 1 to 1000000, got 1000001"),
+        (1, 1.0, "a cold batch's factor must be above 1 and at most 100, got 1"),
+        (1, 100.5, "a cold batch's factor must be above 1 and at most 100, got 100.5"),
+    ],
+)
+def test_a_cold_cache_out_of_range_is_refused(batches: int, factor: float, said: str) -> None:
+    assert ColdCache(batches=1, factor=1.01).batches == 1
+    assert ColdCache(batches=1_000_000, factor=100.0).factor == 100.0
+    with pytest.raises(DomainError, match=said):
+        ColdCache(batches=batches, factor=factor)
+
+
 def test_protection_takes_the_planned_margin_unless_one_is_given() -> None:
     assert read_protection("late", 0.07, "served", ejection=False).late_margin_s == 0.07
     found = read_protection("late:20ms", 0.07, "dropped", ejection=True)
@@ -275,7 +291,7 @@ def test_clients_out_of_range_are_refused(given: dict[str, Any], said: str) -> N
 
 
 def test_a_request_is_undecided_while_its_client_waits_or_backs_off() -> None:
-    """Three tries of 1 s with 0.5 s and 1 s between them; a deadline ends it sooner, or alone."""
+    """For three tries of 1 s with 0.5 s and 1 s between them, or up to the deadline."""
     backoff = Backoff(initial_s=0.5, max_s=9.0)
     tries = Clients(timeout_s=1.0, attempts=3, backoff=backoff)
     assert tries.undecided_s == 4.5
@@ -297,6 +313,23 @@ def test_a_budget_has_no_negative_part(name: str, value: float) -> None:
 def test_protection_has_no_negative_times(name: str) -> None:
     with pytest.raises(InputError, match=name):
         Protection(**{name: -0.1})
+
+
+def test_by_default_nothing_protects_a_fleet_and_clients_try_once() -> None:
+    """CoDel's 5 ms and 100 ms are the defaults of folly."""
+    assert Protection() == Protection(
+        shedding=Shedding.NONE,
+        late_margin_s=0.0,
+        codel_target_s=0.005,
+        codel_interval_s=0.1,
+        abandoned=Abandoned.SERVED,
+        ejects=False,
+    )
+    assert RetryBudget() == RetryBudget(
+        kind=BudgetKind.NONE, ratio=0.0, cost=1.0, tokens=100.0, tokens_per_s=0.0, at_least=3
+    )
+    assert Clients() == Clients(attempts=1, retried=frozenset(Failure), budget=RetryBudget())
+    assert Backoff(initial_s=1.0, max_s=9.0).multiplier == 2.0
 
 
 def test_presets_are_what_those_clients_document() -> None:

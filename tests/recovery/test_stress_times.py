@@ -104,7 +104,7 @@ def test_what_is_nearly_refused_is_asked() -> None:
 
 def test_a_replica_that_pauses_stands_still_for_a_share() -> None:
     assert Pauses(length_s=2.0, per_s=0.05).share == pytest.approx(2.0 / 22.0)
-    for length_s, per_s in ((0.0, 1.0), (1.0, 0.0), (math.inf, 1.0), (1.0, math.inf)):
+    for length_s, per_s in ((0.0, 1.0), (1.0, 0.0), (math.inf, 1.0), (1.0, math.inf), (math.nan, 1.0)):
         with pytest.raises(DomainError, match="^pauses need a length and a rate above 0$"):
             Pauses(length_s=length_s, per_s=per_s)
 
@@ -148,11 +148,10 @@ def test_a_class_out_of_range_is_refused(share: float, scale: float, said: str) 
 
 def test_a_batch_of_several_scales_takes_its_longest() -> None:
     """A quarter twice, a quarter half as long: of two, 1/16 are both short, 1/2 more none long, 7/16 long."""
-    both = Disturbances(
-        classes=(
-            RequestClass(name="long", share=0.25, scale=2.0),
-            RequestClass(name="short", share=0.25, scale=0.5),
-        ),
-        pauses=Pauses(length_s=1.0, per_s=1.0),
-    )
-    assert both.slowdown(2) == pytest.approx(2.0 * (0.5 / 16 + 1.0 / 2 + 2.0 * 7 / 16))
+    long = RequestClass(name="long", share=0.25, scale=2.0)
+    short = RequestClass(name="short", share=0.25, scale=0.5)
+    pauses = Pauses(length_s=1.0, per_s=1.0)  # half of the time
+    for classes in ((long, short), (short, long)):
+        both = Disturbances(classes=classes, pauses=pauses)
+        assert both.slowdown(2) == pytest.approx(2.0 * (0.5 / 16 + 1.0 / 2 + 2.0 * 7 / 16))
+    assert Disturbances(pauses=pauses).slowdown(9) == pytest.approx(2.0)

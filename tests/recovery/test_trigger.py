@@ -1,6 +1,8 @@
 """Triggers: how long they last, what they leave, and what happens to which replica when."""
 
+import math
 from collections import deque
+from typing import Any
 
 import pytest
 
@@ -8,6 +10,7 @@ from capacity.errors import DomainError
 from capacity.recovery.absence import in_order
 from capacity.recovery.faults import Action, Fault
 from capacity.recovery.parse import read_trigger
+from capacity.recovery.trigger import Trigger, TriggerKind
 
 
 def timeline(
@@ -120,12 +123,25 @@ def test_each_replica_pauses_by_itself() -> None:
     ]
 
 
-def test_too_many_pauses_are_refused() -> None:
-    with pytest.raises(DomainError, match="too many for one run"):
-        timeline("pause:100us,9000rps,1h")
+@pytest.mark.parametrize(
+    ("text", "replicas", "is_refused"),
+    [
+        ("pause:1ms,100rps,1000s", 1, False),
+        ("pause:1ms,100rps,500s", 2, False),
+        ("pause:1ms,100rps,1000.1s", 1, True),
+    ],
+)
+def test_a_run_has_at_most_100_000_pauses(text: str, replicas: int, is_refused: bool) -> None:
+    """By their mean number over all replicas; the draws here put each pause after the end."""
+    if is_refused:
+        with pytest.raises(DomainError, match="more than 100000 pauses are too many for one run"):
+            timeline(text, replicas)
+    else:
+        assert timeline(text, replicas) == []
 
 
 def test_no_more_replicas_are_hit_than_there_are() -> None:
+    assert len(timeline("lose:4,60s")) == 8  # each leaves and joins
     with pytest.raises(DomainError, match="hits 5 replicas, and there are 4"):
         timeline("lose:5,60s")
 
@@ -154,13 +170,75 @@ def test_more_lost_than_there_are_leave_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("instant_s", "action", "value", "said"),
+    ("within", "beyond", "said"),
     [
-        (-1.0, Action.CRASH, 0.0, "instant"),
-        (1.0, Action.SLOW, 0.0, "SLOW needs a value"),
-        (1.0, Action.PAUSE, -1.0, "PAUSE needs a value"),
+        (
+            {"kind": TriggerKind.LOSE, "replicas": 1, "lasting_s": 86_400.0},
+            {"lasting_s": 86_401.0},
+            "trigger lose must last above 0 and at most 86400 s, got 86401 s",
+        ),
+        (
+            {"kind": TriggerKind.LOSE, "replicas": 1, "lasting_s": 1e-9},
+            {"lasting_s": 0.0},
+            "at most 86400 s, got 0 s",
+        ),
+        (
+            {"kind": TriggerKind.SPIKE, "lasting_s": 1.0, "factor": 1.01},
+            {"factor": 1.0},
+            "a spike's factor must be above 1 and at most 100, got 1",
+        ),
+        (
+            {"kind": TriggerKind.STRAGGLER, "lasting_s": 1.0, "factor": 100.0},
+            {"factor": 101.0},
+            "a straggler's factor must be above 1 and at most 100, got 101",
+        ),
+        (
+            {"kind": TriggerKind.HANG, "lasting_s": 1.0, "replicas": 1},
+            {"replicas": 0},
+            "trigger hang must hit 1 replica or more, got 0",
+        ),
+        (
+            {"kind": TriggerKind.SPOT, "lasting_s": 1.0, "replicas": 1, "notice_s": 1e-9},
+            {"notice_s": 0.0},
+            "a notice must be above 0 s",
+        ),
+        (
+            {"kind": TriggerKind.SPOT, "lasting_s": 1.0, "replicas": 1, "notice_s": 1.0},
+            {"notice_s": 1.01},
+            "a replacement after 1 s comes before the notice of 1.01 s is over",
+        ),
+        (
+            {"kind": TriggerKind.PAUSE, "lasting_s": 1.0, "pause_s": 0.5, "pauses_per_s": 1.99},
+            {"pauses_per_s": 2.0},
+            "pauses of 0.5 s, 120 a minute, leave no time to serve",
+        ),
+        (
+            {"kind": TriggerKind.PAUSE, "lasting_s": 1.0, "pause_s": 0.5, "pauses_per_s": 0.1},
+            {"pauses_per_s": 0.0},
+            "a pause needs a length and a rate above 0",
+        ),
+        (
+            {"kind": TriggerKind.PAUSE, "lasting_s": 1.0, "pause_s": 0.5, "pauses_per_s": 0.1},
+            {"pause_s": 0.0},
+            "a pause needs a length and a rate above 0",
+        ),
     ],
 )
-def test_a_fault_that_makes_no_sense(instant_s: float, action: Action, value: float, said: str) -> None:
+def test_a_trigger_out_of_range_is_refused(within: dict[str, Any], beyond: dict[str, Any], said: str) -> None:
+    assert Trigger(**within).kind is within["kind"]
     with pytest.raises(DomainError, match=said):
-        Fault(instant_s=instant_s, replica=0, action=action, value=value)
+        Trigger(**(within | beyond))
+
+
+def test_a_fault_out_of_range_is_refused() -> None:
+    for action in Action:
+        assert Fault(instant_s=0.0, replica=0, action=action, value=1e-9).action is action
+        if action in (Action.SLOW, Action.PAUSE):
+            for value in (0.0, -1.0):
+                with pytest.raises(DomainError, match=f"{action.name} needs a value above 0, got {value:g}"):
+                    Fault(instant_s=0.0, replica=0, action=action, value=value)
+        else:
+            assert Fault(instant_s=0.0, replica=0, action=action).value == 0.0
+    for wrong_s in (-1e-9, math.nan):
+        with pytest.raises(DomainError, match="a fault's instant must be >= 0"):
+            Fault(instant_s=wrong_s, replica=0, action=Action.JOIN)

@@ -125,8 +125,8 @@ def test_only_the_batch_sizes_that_a_plan_can_use_are_spoken_of():
 
 
 @pytest.mark.parametrize(("size", "is_told"), [(5, True), (6, False), (7, False)])
-def test_a_size_is_used_below_twice_the_largest_batch(size, is_told):
-    """Between 3 and 6 it bears on batches of 3, by interpolation."""
+def test_a_caveat_is_about_sizes_below_twice_the_largest_batch(size, is_told):
+    """The largest batch is 3; a size below 6 may be the next node of its interpolation."""
     profile = ServiceProfile(name="p", timings=(FULL, BatchTiming(batch_size=size, mean_s=0.05)))
     fleet = ScaledFleet(
         profile=profile,

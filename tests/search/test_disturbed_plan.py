@@ -78,7 +78,7 @@ def answered(recommendation: Any, disturbed: Any) -> PlanAnswer:
     )
 
 
-def test_an_answer_tells_what_the_plan_does_with_disturbances_and_without() -> None:
+def test_an_answer_has_the_plan_with_disturbances_and_without() -> None:
     recommendation, found = planned({1: 0.12, 2: 0.099})
     answer = answered(recommendation, found)
     document = answer.to_dict()["disturbed"]
@@ -95,7 +95,7 @@ def test_an_answer_tells_what_the_plan_does_with_disturbances_and_without() -> N
     assert answer.explain() == str(answer) != calm().explain()
 
 
-def test_an_answer_is_missed_where_no_fleet_is_enough() -> None:
+def test_the_objective_is_missed_where_no_fleet_is_enough() -> None:
     recommendation, found = planned({1: 0.2})
     answer = answered(recommendation, found)
     assert (answer.verdict, answer.exit_code) == (Verdict.MISSED, 3)
@@ -181,7 +181,7 @@ def test_each_fleet_is_simulated_once_and_its_progress_told() -> None:
     assert not _Disturbed({0.5: 0.05, 0.99: 0.099}, simulate, told.append).is_enough(plan)
 
 
-def test_without_a_limit_on_responses_nothing_is_planned() -> None:
+def test_a_question_without_a_limit_on_responses_is_refused() -> None:
     question = replace(calm().question, objective=LatencyObjective(wait_limits={0.99: 0.1}))
     with pytest.raises(InputError, match="need a limit on a response quantile, such as --slo-p99 80ms"):
         plan_disturbed(calm().recommendation, question, PAUSES, pytest.fail, pytest.fail, pytest.fail)

@@ -212,12 +212,14 @@ def test_batches_of_512_are_judged_by_the_law_at_once() -> None:
         (PROFILE, replace(PLAN, routing=Routing.SHARED_QUEUE), "a shared queue with deterministic batches"),
     ],
 )
-def test_what_has_no_law_says_so_and_what_to_do(profile: ServiceProfile, plan: Plan, said: str) -> None:
+def test_a_case_without_an_exact_law_is_refused_with_a_way_out(
+    profile: ServiceProfile, plan: Plan, said: str
+) -> None:
     with pytest.raises(DomainError, match=f"{said}.*; simulate instead"):
         predict(profile, POISSON, plan)
 
 
-def test_a_random_split_of_service_that_varies_is_m_g_1_each() -> None:
+def test_each_replica_of_a_random_split_is_m_g_1() -> None:
     plan = Plan(profile="p", replicas=3, batch_size_max=1, routing=Routing.RANDOM)
     found = predict(VARYING, POISSON, plan)
     one = MG1(arrival_rate_rps=50.0, service=Empirical(law=VARYING.law(1)))

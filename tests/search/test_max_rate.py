@@ -543,7 +543,7 @@ def test_a_grid_that_only_rises_ends_with_two_refusals(
     assert min(trials.points) == 2.0
 
 
-def test_loads_are_tried_up_to_the_wall_and_beyond_where_a_limit_keeps_the_queue_short() -> None:
+def test_loads_are_tried_up_to_the_wall_or_with_a_queue_limit_beyond_it() -> None:
     judge = ByRate(lambda _: 0.5)
     for only_rises, overload, tried in (
         (True, False, [2, 20, 40, 60, 70, 80, 86, 92, 96, 98, 99, 99.5]),
@@ -555,7 +555,7 @@ def test_loads_are_tried_up_to_the_wall_and_beyond_where_a_limit_keeps_the_queue
 
 
 def test_the_doubt_farthest_from_its_limit_is_settled_first() -> None:
-    """On either side of it; of what no numbers are known the last."""
+    """On either side of the limit of 2 s; points without figures come last."""
 
     def doubt(rate_rps: float, p99_s: float | None) -> Point:
         found = None

@@ -67,7 +67,7 @@ def test_a_rate_beside_todays_is_not_tried_twice() -> None:
     assert near == [0.5 * wall_rps * 1.01]
 
 
-def test_eleven_loads_are_tried_but_those_within_3_per_cent_of_todays() -> None:
+def test_eleven_loads_are_tried_except_within_3_percent_of_todays() -> None:
     wall_rps = sustainable_rate_rps(PROFILE, PLAN)
     loads = [0.02, 0.2, 0.35, 0.5, 0.6, 0.7, 0.78, 0.85, 0.9, 0.94, 0.97]
     for beside, tried in ((1.031, loads), (1.029, [load for load in loads if load != 0.5])):
@@ -76,8 +76,8 @@ def test_eleven_loads_are_tried_but_those_within_3_per_cent_of_todays() -> None:
         assert found == pytest.approx(sorted([*tried, 0.5 / beside]))
 
 
-def test_refusals_below_todays_rate_end_nothing() -> None:
-    """Where a batch waits, the fewer requests come the later they are; it ends with two above."""
+def test_refusals_below_todays_rate_do_not_end_the_trials() -> None:
+    """With a batch wait, low rates may be late; two refusals above today's rate end the trials."""
 
     class ByRate:
         def accepts(self, scenario: Scenario) -> Candidate:
@@ -85,7 +85,7 @@ def test_refusals_below_todays_rate_end_nothing() -> None:
             verdict = Verdict.MET if 0.3 < share < 0.8 else Verdict.MISSED
             return Candidate(plan=scenario.plan, verdict=verdict)
 
-    plan = replace(PLAN, routing=Routing.LEAST_OUTSTANDING)  # of which there is no law
+    plan = replace(PLAN, routing=Routing.LEAST_OUTSTANDING)  # has no exact law, so the judge is asked
     wall_rps = sustainable_rate_rps(PROFILE, plan)
     asked, told = question(0.55 * wall_rps), list[str]()
     today = Candidate(plan=plan, verdict=Verdict.MET)
@@ -112,7 +112,7 @@ def test_one_replica_lost_is_the_plan_without_it() -> None:
     assert one_lost(asked, certified(asked, left.plan), judge, lambda _: None) is None
 
 
-def test_what_the_confirmation_has_seen_of_a_loss_is_not_asked_again() -> None:
+def test_a_loss_that_the_certificate_covers_is_not_simulated_again() -> None:
     judge: Any = None
     asked = question(300.0)
     trial, left = certified(asked), replace(PLAN, replicas=1)

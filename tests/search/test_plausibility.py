@@ -193,8 +193,8 @@ def test_the_error_of_a_mean_whose_neighbours_are_alike_is_the_one_by_hand():
 
 
 @pytest.mark.parametrize(("errors", "is_told"), [(3.9, False), (4.1, True)])
-def test_a_dip_is_told_from_four_of_its_standard_errors_on(errors, is_told):
-    """Samples by turns 1 ms above and below their mean: of 26 the error is 1 ms/√25, and of two means √2 times that."""
+def test_a_dip_is_reported_from_four_standard_errors_on(errors, is_told):
+    """Samples 1 ms above and below their mean in turn: 26 have an error of 1 ms/√25, and two means √2 times that."""
     by_s = errors * math.sqrt(2.0) * 0.001 / 5.0
     small, large = (tuple(mean_s + 0.001 * (-1) ** i for i in range(26)) for mean_s in (0.01, 0.01 - by_s))
     timings = (BatchTiming(batch_size=1, samples_s=small), BatchTiming(batch_size=2, samples_s=large))

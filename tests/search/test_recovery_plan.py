@@ -159,7 +159,9 @@ def test_a_setting_that_makes_requests_fail_before_the_trigger_is_not_taken() ->
 
 
 @pytest.mark.parametrize(("baseline", "is_taken"), [(0.9991, True), (0.9989, False)])
-def test_one_request_in_a_thousand_may_fail_by_a_setting(baseline: float, is_taken: bool) -> None:
+def test_a_setting_may_fail_one_request_in_a_thousand_before_the_trigger(
+    baseline: float, is_taken: bool
+) -> None:
     def rule(stress: Stress, number: int) -> Run:
         if stress.protection.shedding is Shedding.LIFO:
             return run_of(0.0, goodput=0.9, baseline=baseline)

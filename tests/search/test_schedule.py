@@ -146,10 +146,10 @@ def test_an_hour_in_which_not_even_the_peaks_fleet_does_is_told() -> None:
         (0.004, 12, list(range(1, 12)), 11),
     ],
 )
-def test_fleets_of_an_hour_are_halved_in_on_or_tried_one_by_one(
+def test_the_fleet_of_an_hour_is_found_by_bisection_or_one_by_one(
     wait_s: float, enough: int, tried: list[int], found: int
 ) -> None:
-    """Up to the 11 of the peak, at whose rate they are enough; one by one where batches wait."""
+    """Up to the 11 of the peak; one by one where batches wait, since a larger fleet may then be slower."""
     seen: list[int] = []
 
     class Scripted(ExactJudge):
@@ -165,7 +165,9 @@ def test_fleets_of_an_hour_are_halved_in_on_or_tried_one_by_one(
         batch_wait_max_s=wait_s,
         routing=Routing.RANDOM,
     )
-    bursty = Workload(arrival_rate_rps=900.0, arrivals=GammaArrivals(cv=2.0))  # of which there is no law
+    bursty = Workload(
+        arrival_rate_rps=900.0, arrivals=GammaArrivals(cv=2.0)
+    )  # has no exact law, so the judge is asked
     told: list[str] = []
     asked = replace(question(900.0), workload=bursty)
     day = schedule(asked, plan, (50.0, *(900.0,) * 23), Scripted(), told.append)

@@ -217,9 +217,9 @@ def test_the_search_ends_with_its_budget(profile: ServiceProfile) -> None:
     assert len(judge.judged) == 3
 
 
-def test_a_budget_of_400_million_requests_ends_with_the_last_of_them() -> None:
+def test_a_search_has_a_budget_of_400_million_requests() -> None:
     search = Search(question_of(1.0, 1.0), ScriptedJudge(lambda plan: met()), silent)
-    assert search.confidence == 0.95  # where none is given
+    assert search.confidence == 0.95  # by default
     search.requests = 399_999_999
     assert not search.out_of_budget
     search.requests += 1

@@ -267,8 +267,8 @@ def test_the_first_runs_show_the_others_where_to_look() -> None:
     assert asked.count(0) > 4
 
 
-def test_one_of_the_first_runs_is_enough_to_show_the_others() -> None:
-    """The other survives none; of two the sooner leads, of which those who have it need two spikes."""
+def test_one_of_the_first_two_runs_is_enough_to_guide_the_others() -> None:
+    """The other survives no spike; a run whose boundary is the guide's confirms it with two spikes."""
     asked: list[int] = []
     rule = survives({0: 1e-9, 1: 20.0}, 20.0)
 
@@ -358,7 +358,7 @@ def test_spikes_are_asked_for_that_overload() -> None:
 
 
 def test_a_map_adds_spikes_around_the_smaller_of_the_two() -> None:
-    """Of a load of 0.8 that is 1.6 times: nine tenths of it, up to three times as much, none of them twice."""
+    """At a load of 0.8 that is 1.6 times the rate; the map tries 0.9 to 3 times that, and none twice."""
     told: list[str] = []
     seen = screen(fleet_in_trouble(), judge_of(recovers_from(1)), told.append, replicas_max=4, is_map=True)
     assert [spike.factor for spike in seen.spikes] == [2.0, 1.6, 1.44, 1.76, 2.4, 3.2, 4.8]
@@ -369,15 +369,15 @@ def test_a_map_adds_spikes_around_the_smaller_of_the_two() -> None:
     assert [spike.factor for spike in twice.spikes][:2] == [3.0, 2.4]
 
 
-def test_a_fleet_that_its_rate_overloads_says_how_many_it_takes() -> None:
+def test_a_fleet_overloaded_by_its_own_rate_is_refused_with_the_number_it_takes() -> None:
     for replicas, told in ((4, "4 replicas serve at most 400 rps"), (1, "1 replica serves at most 100 rps")):
         asked = fleet_in_trouble(rate_rps=100.0 * replicas, replicas=replicas, trigger="spike:2x,30s")
         with pytest.raises(UnstableError, match=f"{told} .* give {replicas + 1} or more"):
             screen(asked, judge_of(recovers_from(1)), silent, replicas_max=9)
 
 
-def test_engines_stop_what_no_client_waits_for() -> None:
-    """They shed nothing. A limit of (60 - 20)·6/2/3 is tried where the timeout is longer than a full response."""
+def test_remedies_of_engines() -> None:
+    """They shed nothing. Where the timeout is longer than a full response, a limit of (60 - 20)·6/2/3 is tried."""
     asked = engines_in_trouble(clients=Clients(timeout_s=60.0, attempts=2))
     found = dict(remedies(asked))
     assert list(found) == ["--retry-budget 0.1", "--queue-limit 40", "--abandoned stopped"]
@@ -390,8 +390,8 @@ def test_engines_stop_what_no_client_waits_for() -> None:
     assert "--abandoned stopped" not in dict(remedies(fleet_in_trouble()))
 
 
-def test_what_the_figures_of_a_fleet_in_trouble_leave_open() -> None:
-    """Means without a spread, of batches up to twice the largest; samples have one, engines have other notes."""
+def test_caveats_of_a_fleet_in_trouble() -> None:
+    """Means without a spread of sizes below twice the largest batch; engines have caveats of their own."""
 
     def told(*timings: BatchTiming) -> dict[CaveatCode, str]:
         asked = fleet_in_trouble()

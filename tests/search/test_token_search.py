@@ -294,7 +294,7 @@ def test_what_a_search_leaves_open_is_said() -> None:
     )
 
 
-def test_a_budget_of_60_million_requests_ends_with_the_last_of_them() -> None:
+def test_a_token_search_has_a_budget_of_60_million_requests() -> None:
     search = TokenSearch(question(), Judge(), silent)
     search.requests = 59_999_999
     assert not search.out_of_budget
@@ -334,8 +334,8 @@ def test_no_rate_at_all() -> None:
     assert replace(found, points=((0.25, left_open),)).verdict is Verdict.INCONCLUSIVE
 
 
-def test_the_limit_that_is_shown_binds_where_the_plan_ends() -> None:
-    """At the largest rate accepted, or tried where none was; of what no numbers are known of, the first."""
+def test_the_limit_shown_is_the_binding_one_at_the_largest_rate() -> None:
+    """At the largest rate accepted, or tried if none was; without any figures, the first limit."""
 
     def at(verdict: Verdict, median_s: float) -> TokenCandidate:
         quantiles_s = {0.5: Interval.exact(median_s), 0.9: Interval.exact(1.0)}

@@ -240,7 +240,7 @@ def test_a_doubt_is_looked_at_longer_only_where_that_is_asked() -> None:
     assert careful == [Verdict.MET, Verdict.MET, Verdict.INCONCLUSIVE]  # the third is beyond the budget
 
 
-def test_budgets_end_with_the_request_that_they_name() -> None:
+def test_what_if_has_a_budget_and_another_for_longer_looks() -> None:
     """300 million requests in all, and 60 million of them for longer looks."""
 
     class Free(NoJudge):

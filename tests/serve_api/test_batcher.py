@@ -359,11 +359,11 @@ def test_the_loop_goes_on_while_the_model_computes():
     run(story)
 
 
-# Parts of the batcher on a clock that jumps.
+# Parts of the batcher, in virtual time.
 
 
 def parts(monkeypatch, story, **given):
-    """The batcher of a server that nobody runs, at an instant of 0 s."""
+    """Runs a story with a batcher that takes no batches by itself, from 0 s on."""
     clock = SimpleNamespace(monotonic=lambda: asyncio.get_running_loop().time(), thread_time=time.thread_time)
     monkeypatch.setattr("serve_api.server.batcher.time", clock)
 
@@ -388,7 +388,7 @@ def test_a_request_is_due_after_the_wait_or_half_of_its_time(monkeypatch, deadli
     parts(monkeypatch, story, batch_wait_max_s=0.05)
 
 
-def test_who_is_due_first_need_not_be_the_oldest(monkeypatch):
+def test_the_first_due_request_need_not_be_the_oldest(monkeypatch):
     async def story(batcher):
         batcher.submit(rows(0), 100.0)
         batcher.submit(rows(1), 4.0)
@@ -398,7 +398,7 @@ def test_who_is_due_first_need_not_be_the_oldest(monkeypatch):
     parts(monkeypatch, story, batch_wait_max_s=3.0)
 
 
-def test_a_batch_of_rows_is_due_at_once_whoever_comes_last(monkeypatch):
+def test_a_full_batch_is_due_at_once(monkeypatch):
     async def story(batcher):
         waiting = asyncio.create_task(batcher._until_due())
         await asyncio.sleep(1.0)
@@ -416,7 +416,7 @@ def test_a_batch_of_rows_is_due_at_once_whoever_comes_last(monkeypatch):
     parts(monkeypatch, story, batch_wait_max_s=50.0, batch_size_max=4)
 
 
-def test_what_each_was_told_of_its_wait_and_its_batch(monkeypatch):
+def test_each_answer_has_its_wait_and_its_batch(monkeypatch):
     async def story(batcher):
         first = batcher.submit(rows(1, count=2), 100.0)
         await asyncio.sleep(0.25)
@@ -436,7 +436,7 @@ def test_what_each_was_told_of_its_wait_and_its_batch(monkeypatch):
     parts(monkeypatch, story)
 
 
-def test_a_refusal_says_when_to_come_again(monkeypatch):
+def test_a_refusal_says_when_to_retry(monkeypatch):
     async def story(batcher):
         batcher.submit(rows(0), 100.0)
         with pytest.raises(Refused) as full:
@@ -456,7 +456,7 @@ def test_a_refusal_says_when_to_come_again(monkeypatch):
     )
 
 
-def test_not_exactly_one_answer_for_each_row_is_a_failure():
+def test_a_model_must_answer_each_row_once():
     class Short(MadeUp):
         def predict(self, given):
             return super().predict(given[:-1])

@@ -1,4 +1,4 @@
-"""The end of a server, without a process: what each signal does, on a clock that jumps, and the port."""
+"""A server that ends, without a process: what each signal does, in virtual time, and its port."""
 
 import asyncio
 import json
@@ -24,13 +24,14 @@ def server_of(**given):
 
 
 def test_connections_are_kept_longer_than_proxies_keep_them():
+    """Load balancers close idle connections after 60 s by default; uvicorn drains for whole seconds."""
     server, _ = server_of(drain_max_s=12.5)
     assert (server.config.timeout_keep_alive, server.config.timeout_graceful_shutdown) == (75, 12)
     assert (server.config.access_log, server.config.server_header) == (False, False)
     assert (server.config.ws, server.config.lifespan, server.config.backlog) == ("none", "on", 4096)
 
 
-def test_at_the_first_signal_it_is_not_ready_and_ends_after_the_delay(capsys):
+def test_after_the_first_signal_a_server_is_not_ready_and_ends_after_the_delay(capsys):
     server, service = server_of(drain_delay_s=2.0)
 
     async def story():
@@ -49,7 +50,7 @@ def test_at_the_first_signal_it_is_not_ready_and_ends_after_the_delay(capsys):
     assert {"event": "draining", "in_flight": 0}.items() <= json.loads(line).items()
 
 
-def test_ctrl_c_while_it_drains_ends_it_at_once():
+def test_a_second_ctrl_c_ends_a_draining_server_at_once():
     server, _ = server_of(drain_delay_s=2.0)
 
     async def story():
@@ -61,7 +62,7 @@ def test_ctrl_c_while_it_drains_ends_it_at_once():
     virtual(story())
 
 
-def test_a_port_is_bound_or_said_to_be_taken():
+def test_a_port_in_use_is_refused():
     with _port(settings(host="127.0.0.1", port=0)) as bound:
         assert bound.family == socket.AF_INET
         number = bound.getsockname()[1]
@@ -72,7 +73,7 @@ def test_a_port_is_bound_or_said_to_be_taken():
 
 
 @pytest.mark.parametrize(("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
-def test_where_it_listens_is_said(monkeypatch, capsys, host, shown):
+def test_a_server_prints_its_address(monkeypatch, capsys, host, shown):
     async def started(server, sockets):
         name = (host, 8123, 0, 0) if ":" in host else (host, 8123)
         server.servers = [SimpleNamespace(sockets=[SimpleNamespace(getsockname=lambda: name)])]
@@ -107,7 +108,7 @@ def test_a_thread_that_hangs_does_not_keep_the_process(monkeypatch, capsys, hung
     ]
 
 
-def test_a_model_is_loaded_from_its_store_or_emulated_by_its_profile(monkeypatch, tmp_path):
+def test_a_model_is_loaded_from_its_store_or_emulated_from_a_profile(monkeypatch, tmp_path):
     served, slept = [], []
     monkeypatch.setattr(process, "run", lambda *given: served.append(given))
     monkeypatch.setattr("serve_api.server.emulated.time.sleep", slept.append)
@@ -117,4 +118,4 @@ def test_a_model_is_loaded_from_its_store_or_emulated_by_its_profile(monkeypatch
     (stored, loader), (emulated,) = served
     assert (stored.versions.serving.version, loader.store.root) == ("v1.0.0", store.root)
     assert emulated.versions.serving.version == "resnet50-t4-fp16"
-    assert len(slept) == 10  # it was warmed up
+    assert len(slept) == 10  # the batches of the warm-up

@@ -90,7 +90,7 @@ LIMITS = [
 
 
 @pytest.mark.parametrize(("name", "least", "most", "below", "above"), LIMITS, ids=[one[0] for one in LIMITS])
-def test_each_has_its_limits(tmp_path, name, least, most, below, above):
+def test_each_setting_has_a_range(tmp_path, name, least, most, below, above):
     for value in (least, most):
         Settings(artifacts=tmp_path, rows_max=1, **{name: value})
     for value in (below, above):
@@ -98,7 +98,7 @@ def test_each_has_its_limits(tmp_path, name, least, most, below, above):
             read_settings({"artifacts": tmp_path, "rows_max": 1, name: value})
 
 
-def test_rows_of_a_request_are_those_of_a_batch_at_most(tmp_path):
+def test_a_request_has_at_most_the_rows_of_a_batch(tmp_path):
     assert Settings(artifacts=tmp_path, batch_size_max=8, rows_max=8).request_rows_max == 8
     assert Settings(artifacts=tmp_path, batch_size_max=8).request_rows_max == 8
     with pytest.raises(InputError, match="^--rows-max 9 is more than --batch-size-max 8"):

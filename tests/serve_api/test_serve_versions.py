@@ -176,7 +176,7 @@ def test_a_running_application_swaps_and_tries_a_refused_version_when_it_is_set_
     assert asyncio.run(story()).json["model_version"] == "v1.1.0"
 
 
-def test_a_version_is_warmed_up_by_its_smallest_and_its_largest_batch():
+def test_a_version_is_warmed_up_with_its_smallest_and_largest_batch():
     model = MadeUp()
     warm_up(model, 7)
     assert model.sizes == [1, 7] * 5
@@ -191,7 +191,7 @@ def test_a_version_is_warmed_up_by_its_smallest_and_its_largest_batch():
         (lambda answers: 1 / 0, "ZeroDivisionError"),
     ],
 )
-def test_a_version_that_cannot_answer_what_it_was_trained_on_is_refused(spoil, said):
+def test_a_version_that_cannot_answer_the_means_of_its_features_is_refused(spoil, said):
     class Spoilt(MadeUp):
         def predict(self, rows):
             answers = super().predict(rows)
@@ -213,6 +213,6 @@ def test_a_canary_is_drawn_by_its_share(dice, share, version):
     assert versions.draw(0.0).version == "v1.0.0"
 
 
-def test_a_current_canary_is_named_once(store):
+def test_a_canary_that_is_the_serving_version_is_loaded_once(store):
     service, _ = loaded(store.root, canary="v1.0.0", canary_share=0.5)
     assert [role for role, _ in service.versions.loaded()] == ["serving"]

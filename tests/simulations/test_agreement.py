@@ -243,7 +243,7 @@ def test_the_short_grid_has_every_law():
     ]
 
 
-def test_the_full_grid_holds_the_short_one_and_more_loads():
+def test_the_full_grid_is_the_short_one_and_more_systems():
     short, full = ([system.name for system in systems(grid)] for grid in (Grid.SHORT, Grid.FULL))
     assert full[: len(short)] == short
     assert full[len(short) :] == [
@@ -340,8 +340,8 @@ def test_the_full_grid_holds_the_short_one_and_more_loads():
     assert len(set(full)) == len(full)
 
 
-def test_what_is_played_is_near_its_law_after_few_requests():
-    """Within 8 %, three standard errors of the least certain mean; `capacity agreement` looks more closely."""
+def test_short_simulations_are_near_their_laws():
+    """Within 8 %, three standard errors of the least certain figure; `capacity agreement` looks more closely."""
     for system in systems(Grid.SHORT):
         warm_up = math.ceil(5.0 * system.relaxation_requests)
         length = Length(warm_up=warm_up, measured=30_000, cool_down=system.cool_down_requests)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from capacity.errors import DomainError, InputError
+from capacity.profile.profile import Spells
 from capacity.traffic.workload import (
     ArrivalProcess,
     ClosedPopulation,
@@ -391,3 +392,28 @@ def test_a_stream_is_not_asked_for_what_it_has_not() -> None:
         Stream(DEMANDS["closed"], ALL, Seed(value=6)).arrived_s(1)
     with pytest.raises(DomainError, match="arrivals at a rate do not think"):
         Stream(DEMANDS["poisson"], ALL, Seed(value=6)).think_s(1)
+
+
+def test_service_in_spells_is_drawn_for_the_last_instants() -> None:
+    stream = Stream(Workload(arrival_rate_rps=3.0), 100, Seed(value=1), Spells(share=0.5, lasting_s=2.0))
+    stream.arrived_s(10)
+    with pytest.raises(DomainError, match="the very requests whose instants were drawn last"):
+        stream.service(9)
+    assert stream.service(10).shape == (10,)
+
+
+def test_service_of_a_closed_loop_has_no_spells() -> None:
+    """Its users have no instants of arrival before they are served."""
+    spells = Spells(share=0.5, lasting_s=2.0)
+    users = ClosedPopulation(users=2, think_time_s=1.0)
+    with_spells, without = (draw(users, 50, Seed(value=1), one) for one in (spells, None))
+    assert np.array_equal(with_spells.service, without.service)
+
+
+def test_a_replay_fills_a_given_array() -> None:
+    draws = draw(DEMANDS["trace"], ALL, Seed(value=6))
+    room = np.full(2, 9.0)
+    replay = Replay(draws)
+    assert replay.arrived_s(2, room) is room
+    assert np.array_equal(room, draws.arrived_s[:2])
+    assert replay.arrived_s(1) == draws.arrived_s[2]

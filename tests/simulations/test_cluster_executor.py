@@ -135,7 +135,7 @@ def test_no_scheduler_is_named_with_its_mend(monkeypatch: pytest.MonkeyPatch) ->
 
 
 class Executor:
-    """Runs what is submitted at once, and counts it."""
+    """Runs each task as it is submitted, and counts them."""
 
     def __init__(self) -> None:
         self.submitted = 0
@@ -148,7 +148,7 @@ class Executor:
 
 
 class Client:
-    """A cluster of one worker, as far as it is asked."""
+    """A stand-in for the client of a cluster with one worker."""
 
     def __init__(self, threads: int = 3, failure: Exception | None = None) -> None:
         self.threads, self.failure, self.closed, self.executor = threads, failure, 0, Executor()
@@ -178,7 +178,7 @@ class Client:
 
 
 @pytest.mark.parametrize(("threads", "window"), [(3, 64), (16, 64), (17, 68)])
-def test_four_tasks_a_thread_are_under_way_and_never_few(
+def test_four_tasks_a_thread_or_64_are_submitted_ahead(
     monkeypatch: pytest.MonkeyPatch, threads: int, window: int
 ) -> None:
     client = Client(threads)
@@ -190,7 +190,7 @@ def test_four_tasks_a_thread_are_under_way_and_never_few(
     assert client.closed == 1
 
 
-def test_a_worker_without_capacity_is_told_to_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_without_capacity_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     client = Client(failure=ModuleNotFoundError("No module named 'simulations'"))
     monkeypatch.setattr("distributed.Client", client)
     said = r"a worker of tcp://a:1 cannot run capacity \(ModuleNotFoundError: No module .*\); install capacity there"
@@ -200,7 +200,7 @@ def test_a_worker_without_capacity_is_told_to_have_it(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("error", [BrokenExecutor(), CancelledError()])
-def test_a_lost_cluster_says_so_and_other_errors_stay(
+def test_a_lost_cluster_is_reported_and_other_errors_pass(
     monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     monkeypatch.setattr("distributed.Client", Client())
@@ -210,7 +210,7 @@ def test_a_lost_cluster_says_so_and_other_errors_stay(
         raise ZeroDivisionError
 
 
-def test_without_dask_it_is_told_how_to_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_dask_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
     said = "--cluster needs Dask; pip install distributed"
     with pytest.raises(DependencyError, match=said), cluster("tcp://a:1"):

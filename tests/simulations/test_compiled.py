@@ -226,13 +226,13 @@ def test_constants_of_a_caller_share_one_machine_code() -> None:
     assert _shifted(0.5, 3) == 3.5
 
 
-# ---- Where it is kept ------------------------------------------------------------------------
+# ---- Where machine code is kept ------------------------------------------------------------------------
 
 
-def test_machine_code_is_kept_at_the_first_place_that_can_be_written(
+def test_machine_code_is_kept_in_the_first_writable_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where numba is told to, beside the sources, in the home; nowhere, if none of these can be written."""
+    """The folder set for numba, then beside the sources, then in the home; none if all are read-only."""
     find = simulations.compiled._folder.__wrapped__
     monkeypatch.setattr("simulations.compiled.config.CACHE_DIR", str(tmp_path / "given"))
     monkeypatch.setattr("simulations.compiled._HERE", tmp_path / "here")
@@ -249,8 +249,8 @@ def test_machine_code_is_kept_at_the_first_place_that_can_be_written(
     assert find() == places[1] / "compiled"
 
 
-def test_what_cannot_be_kept_is_compiled_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a folder, or without the file of the sources, as in an archive."""
+def test_without_a_folder_machine_code_stays_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So it does without a source file, as in an archive."""
     assert simulations.compiled._place(one_more) is not None
     with monkeypatch.context() as patch:
         patch.setattr("simulations.compiled._folder", lambda: None)
@@ -265,8 +265,8 @@ def one_more(number: float) -> float:
     return number + 1.0
 
 
-def test_another_version_of_numba_keeps_its_own_ways() -> None:
-    """Parts of it that are not there are left alone."""
+def test_a_numba_without_the_expected_attributes_is_left_as_it_is() -> None:
+
     for dispatcher in (SimpleNamespace(), SimpleNamespace(_cache=SimpleNamespace(_cache_file=object()))):
         before = dict(vars(dispatcher))
         simulations.compiled._keep_by_content(dispatcher, Path("nowhere"))

@@ -181,7 +181,6 @@ def test_a_fleet_that_is_just_full_is_unstable(length: float) -> None:
 
 def test_what_is_not_simulated_with_disturbances_is_refused() -> None:
     simulate, plan = DisturbedSimulation(), Plan(profile="one", replicas=2, batch_size_max=1)
-    assert repr(simulate) == "DisturbedSimulation(seed=0, runs=20, confidence=0.95, service_times=None)"
     shared = replace(ONE, instances_per_device=2)
     rate = Workload(arrival_rate_rps=0.1)
     with pytest.raises(

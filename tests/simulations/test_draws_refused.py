@@ -1,21 +1,17 @@
-"""What a run may start from: what compiled code relies on, without a check of its own, is refused before it."""
+"""Draws, faults and tables that compiled code relies on without checks of its own: bad ones are refused."""
 
 import math
 from collections.abc import Callable
 
 import numpy as np
 import pytest
-from cases import sample_of
 
 from capacity.errors import DomainError
-from capacity.profile.profile import Spells
 from capacity.recovery.faults import Action, Fault
-from capacity.traffic.workload import ClosedPopulation, Workload
-from simulations.draws.arrivals import ClosedDraws, Draws, Replay, Seed, Stream, draw
+from simulations.draws.arrivals import ClosedDraws, Draws
 from simulations.draws.attempts import AttemptDraws
 from simulations.draws.service import FIXED, KNOTS, ServiceTable
 from simulations.kernel.recovery.run import check_faults
-from simulations.validation.simulation import LawSimulation
 
 HALVES = np.full(3, 0.5)
 ROUTING = np.full(6, 0.5)
@@ -48,13 +44,15 @@ def attempt_draws(**changed: np.ndarray) -> AttemptDraws:
 @pytest.mark.parametrize(
     "arrived_s", [[-0.1, 1.0, 1.0], [0.0, 1.0, 0.9], [0.0, 1.0, math.inf], [0.0, math.nan, 1.0]]
 )
-def test_instants_rise_from_0(draws: Callable[..., object], arrived_s: list[float]) -> None:
+def test_instants_of_arrival_do_not_fall_from_0_on(
+    draws: Callable[..., object], arrived_s: list[float]
+) -> None:
     with pytest.raises(DomainError, match=INSTANTS):
         draws(arrived_s=np.array(arrived_s))
 
 
 @pytest.mark.parametrize("draws", [open_draws, closed_draws])
-def test_uniforms_are_as_many_as_needed_from_0_to_below_1(draws: Callable[..., Draws | ClosedDraws]) -> None:
+def test_uniform_numbers_have_a_number_and_a_range(draws: Callable[..., Draws | ClosedDraws]) -> None:
     edge = draws(service=np.array([0.0, 0.5, 1.0 - 2.0**-53]), routing=np.zeros(6))
     assert edge.service[0] == 0.0
     for wrong in (np.full(2, 0.5), np.full(4, 0.5), np.array([0.5, 1.0, 0.5]), np.array([0.5, -1e-9, 0.5])):
@@ -65,7 +63,7 @@ def test_uniforms_are_as_many_as_needed_from_0_to_below_1(draws: Callable[..., D
             draws(routing=wrong)
 
 
-def test_users_are_one_or_more_and_think_for_a_time() -> None:
+def test_think_times_and_the_number_of_users_have_a_range() -> None:
     assert closed_draws().think_s[0] == 0.0
     for wrong in ([-1e-9, 0.0, 0.0], [0.0, math.inf, 0.0], [0.0, math.nan, 0.0]):
         with pytest.raises(DomainError, match="think times must be finite and not negative"):
@@ -113,7 +111,7 @@ KNOTTED = ServiceTable(
 
 
 @pytest.mark.parametrize("table", [ServiceTable(kind=FIXED, times_s=np.array([0.0, 2.0])), KNOTTED])
-def test_a_table_serves_what_it_has_times_for(table: ServiceTable) -> None:
+def test_a_table_has_times_for_all_batches(table: ServiceTable) -> None:
     assert table.require(2, is_closed=False) is table
     with pytest.raises(DomainError, match="service times up to a batch of 2, not of 3"):
         table.require(3, is_closed=False)
@@ -125,8 +123,8 @@ def test_a_table_serves_what_it_has_times_for(table: ServiceTable) -> None:
             table._replace(**{column: np.array([1.0, wrong])}).require(2, is_closed=False)
 
 
-def test_durations_with_a_probability_of_their_own() -> None:
-    """The levels of the quantile function; a step up in no probability is not one, nor is a rising part."""
+def test_atoms_are_the_durations_with_a_positive_probability() -> None:
+    """Where the quantile function is level; neither a jump nor a rising part is an atom."""
     laws = KNOTTED._replace(
         first=np.array([0, 4, 7]),
         probabilities=np.array([0.0, 0.5, 0.6, 1.0, 0.0, 0.0, 1.0]),
@@ -136,41 +134,3 @@ def test_durations_with_a_probability_of_their_own() -> None:
     assert laws._replace(wake_s=0.5).atoms_s.tolist() == [1.0, 1.5, 4.0, 4.5]
     fixed = ServiceTable(kind=FIXED, times_s=np.array([2.0, 1.0, 2.0]))
     assert fixed.atoms_s.tolist() == [1.0, 2.0]
-
-
-# ---- Streams ---------------------------------------------------------------------------------
-
-
-def test_service_in_spells_goes_with_the_requests_whose_instants_were_drawn() -> None:
-    stream = Stream(Workload(arrival_rate_rps=3.0), 100, Seed(value=1), Spells(share=0.5, lasting_s=2.0))
-    stream.arrived_s(10)
-    with pytest.raises(DomainError, match="the very requests whose instants were drawn last"):
-        stream.service(9)
-    assert stream.service(10).shape == (10,)
-
-
-def test_who_has_no_spells_is_served_at_once() -> None:
-    """Users have no instants of their own before they are served; no instants are kept for anyone else."""
-    spells = Spells(share=0.5, lasting_s=2.0)
-    users = ClosedPopulation(users=2, think_time_s=1.0)
-    with_spells, without = (draw(users, 50, Seed(value=1), one) for one in (spells, None))
-    assert np.array_equal(with_spells.service, without.service)
-
-
-def test_a_replay_fills_what_it_is_given() -> None:
-    draws = open_draws()
-    room = np.full(2, 9.0)
-    replay = Replay(draws)
-    assert replay.arrived_s(2, room) is room
-    assert room.tolist() == [0.0, 1.0]
-    assert replay.arrived_s(1).tolist() == [1.0]
-    assert (replay.users, Replay(closed_draws(users=4)).users) == (None, 4)
-
-
-def test_how_runs_are_spread_is_no_part_of_what_a_judge_is() -> None:
-    """Nor are ten thousand durations part of what a sample says in a message."""
-    assert repr(LawSimulation(requests=5, quantiles=(0.5,), mapper=map)) == repr(
-        LawSimulation(requests=5, quantiles=(0.5,), mapper=lambda *_: iter(()))
-    )
-    assert "Tally" not in repr(sample_of([1.0, 2.0]))
-    assert "rises_s" not in repr(sample_of([1.0, 2.0]))

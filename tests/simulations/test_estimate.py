@@ -162,8 +162,8 @@ def test_cool_down_is_two_full_fleets_but_a_tenth_at_most() -> None:
     assert length.cool_down == length.measured // 10 < 2 * 400 * 4
 
 
-def test_spells_are_waited_for_and_many_of_them_seen() -> None:
-    """At 64 requests a second 128 in 2 s: forgotten beside the queue's 16, and 2000 of them seen beside its own."""
+def test_runs_with_spells_are_longer() -> None:
+    """A spell of 2 s has 128 requests at 64 rps: its start takes that beside the queue's 16, and 2000 spells count."""
     spells = Spells(share=0.5, lasting_s=2.0)
     case = case_of(0.64, replicas=1)
     varies = with_(case, profile=replace(PROFILE, spells=spells))

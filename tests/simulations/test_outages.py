@@ -126,7 +126,7 @@ def test_faults_are_those_of_the_trigger() -> None:
     assert {one.replica for one in pauses} == {0, 1, 2, 3}
 
 
-def test_time_outside_of_the_server_is_taken_off_what_clients_wait() -> None:
+def test_the_request_overhead_shortens_timeout_and_deadline() -> None:
     clients = Clients(timeout_s=0.5, deadline_s=2.0, attempts=3)
     assert inside(clients, 0.0) == clients
     left = inside(clients, 0.125)

@@ -141,8 +141,8 @@ def test_the_shortest_horizon_shows_a_recovery() -> None:
         assert seen(stress=stress).recovered_s == 0.0, lasting_s
 
 
-def test_clients_that_are_undecided_for_part_of_a_second_leave_a_recovery_to_be_seen() -> None:
-    """Three tries of 10.25 s take 30.75 s, for which success is looked at 32 times, once a second."""
+def test_the_shortest_horizon_is_in_whole_seconds() -> None:
+    """Three tries of 10.25 s take 30.75 s, and success is looked at once a second, so 31 s and a window of 5 s."""
     clients = Clients(timeout_s=10.25, attempts=3)
     stress = fleet_in_trouble("spike:2x,10s", clients, rate_rps=100.0, horizon_s=36.0)
     assert seen(stress=stress).recovered_s == 0.0

@@ -68,7 +68,7 @@ def test_either_engine_plays_it(name: str) -> None:
     assert (kernel.attempts, kernel.retried, kernel.lost) == (simpy.attempts, simpy.retried, simpy.lost)
 
 
-def test_each_engine_is_asked_for_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_engine_runs_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     system, asked = SYSTEMS["redundancy"](), []
     for name in ("run_kernel", "run_reference"):
         engine = getattr(trouble, name)

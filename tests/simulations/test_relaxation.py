@@ -63,8 +63,10 @@ def test_a_far_limit_is_none(queues: int, variability: float) -> None:
     assert open_relaxation_requests(0.7, queues, 3.0, variability, 5) < without
 
 
-def test_walls_hasten_what_varies_by_half_of_it_and_never_less_than_a_tenth() -> None:
-    """At load 0.64 the drift alone takes 16 requests, and two walls of 3 places add 2(1 - cos 45°)/0.8."""
+def test_a_queue_limit_shortens_relaxation_in_proportion_to_variability() -> None:
+    """At load 0.64 relaxation takes 16 requests; 3 places add 2(1 - cos 45°)/0.8 to the rate, times half of the
+    variability, which counts as 0.2 at least.
+    """
     walls, drift = 2.0 * (1.0 - math.sqrt(0.5)) / 0.8, 1.0 / 16.0
     for variability, queues, expected in (
         (0.0, 1, 1.0 / (0.1 * walls + drift)),
@@ -153,10 +155,10 @@ def test_bursts_of_a_hair_and_short_leave_it_as_it_is(queues: int, variability: 
 
 
 @pytest.mark.parametrize(("variability", "queues"), [(2.0, 1), (6.0, 1), (6.0, 4)])
-def test_bursts_of_a_hair_between_walls_take_twice_what_the_walls_leave(
+def test_bursts_of_a_hair_with_a_queue_limit_relax_as_slowly_as_twice_the_queue(
     variability: float, queues: int
 ) -> None:
-    """Of M/M/1/10 at load 0.8, whose requests move together; beside the phases and what is in service."""
+    """The queue is M/M/1/10 at load 0.8 in groups of half the variability; phases and requests in service add theirs."""
     arrivals = MmppArrivals(ratio=1.0 + 1e-9, burst_mean_s=0.1, calm_mean_s=0.1)
     found = modulated_relaxation_requests(arrivals, 0.8, 0.8, queues, 3.0, variability, 10)
     together = variability / 2.0
@@ -265,16 +267,16 @@ def test_users_who_think_walk_in_smaller_numbers(queues: int, users: int, think_
     ("users", "think_s", "batch", "walking"),
     [
         (8, None, 1, 8.0),
-        (12, 3.0, 1, 12.0),  # 6 think, and all may walk by chance
+        (12, 3.0, 1, 12.0),  # 6 think on average, but by chance all may be in the queues
         (30, 20.0, 1, 8.0 + 2.0),  # at load 0.75 two queues hold 2/0.25
         (100, 51.0, 4, 30.0 + 8.0),  # near load 1 three standard deviations, and two batches
         (100, 40.0, 4, 20.0 + 30.0 + 8.0),  # 20 more than are served while they think
     ],
 )
-def test_so_many_users_walk_between_two_queues(
+def test_users_between_two_queues_relax_as_a_random_walk(
     users: int, think_s: float | None, batch: int, walking: float
 ) -> None:
-    """They forget within 1.5 N(1 + N/2) requests; two requests a second are served."""
+    """N users outside of thinking take 1.5 N(1 + N/2) requests; two requests a second are served."""
     plan = Plan(profile="x", replicas=2, batch_size_max=batch, routing=Routing.RANDOM)
     population = ClosedPopulation(users=users, think_time_s=think_s or 0.0)
     found = closed_relaxation_requests(population, plan, None if think_s is None else 2.0)
@@ -349,7 +351,7 @@ def test_users_are_hurried_by_degrees_before_anything_counts() -> None:
     hardly = replace(users, think_time_s=1e-6).think_means_s(np.arange(1000))
     assert hardly[700] > 0.03 / 30.0  # not all of it goes into what moves nobody any more
     assert (hardly[750:] == 1e-6).all()
-    # The rate rises evenly: half way, and four fifths of the way to a twentieth of 30 ms.
+    # The rate rises evenly: here half of the way to 1/(2 ms), and four fifths of the way to 1/(1.5 ms).
     assert means_s[375] == pytest.approx(1.0 / (0.5 / 0.03 + 0.5 / 0.002))
     assert hardly[600] == pytest.approx(1.0 / (0.2 / 0.03 + 0.8 / 0.0015))
 
@@ -374,10 +376,12 @@ def test_who_thinks_for_long_or_fills_all_batches_takes_no_turns() -> None:
         assert not isinstance(task.workload, SettlingUsers)
 
 
-def test_a_run_of_users_by_turns_settles_first_and_is_short() -> None:
-    """Of 8 users: 8000 requests until they have their turns; 20 of 2000 runs of 20,000 each; two of each at the end.
+def test_users_who_take_turns_settle_before_a_short_run() -> None:
+    """They settle for 1000 requests each, in large populations for 50,000 in all or 200 each, whichever is more.
 
-    Who changes turns within a few requests needs none of it, and 10 relaxation times of a request each.
+    20 runs of 8 users show 160 of the 2000 turns that are wanted, so each run is shorter by that share.
+
+    With a long think time they do not keep their turns, and ten relaxation times of a request each are enough.
     """
     assert run_length(by_turns(0.003)) == Length(warm_up=8_000, measured=20_000 * 160 // 2_000, cool_down=16)
     assert run_length(by_turns(1.0)) == Length(warm_up=80, measured=20_000, cool_down=16)
@@ -387,7 +391,7 @@ def test_a_run_of_users_by_turns_settles_first_and_is_short() -> None:
         name="by-turns", timings=tuple(BatchTiming(batch_size=size, mean_s=0.03) for size in (1, 400))
     )
     plan = Plan(profile="by-turns", replicas=1, batch_size_max=400)
-    for users, settling in ((30, 30_000), (100, 50_000), (300, 60_000)):
+    for users, settling in ((30, 30 * 1000), (100, 50_000), (300, 300 * 200)):
         crowd = ClosedPopulation(users=users, think_time_s=0.001)
         assert run_length(by_turns(0.0, profile=wide, plan=plan, workload=crowd)).warm_up == settling
 

@@ -89,7 +89,7 @@ def test_one_replica_stands_for_all_where_it_stands_for_all_in_the_steady_state(
     assert length.warm_up == surging.scenario.workload.arrivals.before == 4 * run_length(whole).warm_up
 
 
-def test_a_spike_of_an_instant_is_of_two_requests() -> None:
+def test_the_shortest_spike_has_two_requests() -> None:
     assert surge(case_of(), replace(SPIKE, startup_time_s=1e-6))[1].measured == 2
     assert surge(case_of(), replace(SPIKE, startup_time_s=0.031))[1].measured == 2  # 2.48
     assert surge(case_of(), replace(SPIKE, startup_time_s=0.034))[1].measured == 3  # 2.72

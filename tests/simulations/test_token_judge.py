@@ -786,4 +786,3 @@ def test_what_is_not_said_is_two_per_cent_at_95_of_100_million() -> None:
     for one in (TokenJudge(), tokens.TokenSimulation()):
         found = (one.seed, one.confidence, one.precision, one.requests_max, one.engine)
         assert found == (0, 0.95, 0.02, 100_000_000, tokens.Engine.KERNEL)
-        assert "mapper" not in repr(one)

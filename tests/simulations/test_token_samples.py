@@ -60,7 +60,10 @@ def test_a_sample_is_of_the_requests_that_count() -> None:
     assert sample_of(part=slice(1, 5)).rises_s == (1.0,)  # and 3.5 s
     assert sample_of(part=slice(1, 2)).rises_s == (0.0,)
     assert found.missed == 2
-    assert "Tally" not in repr(found)
+
+
+def test_the_repr_of_a_sample_leaves_out_its_durations() -> None:
+    assert "Tally" not in repr(sample_of())
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
-"""Systems beside theory: what each leaves out at its start and its end, says and plays, by hand.
+"""Systems beside theory: what a run leaves out at its start and end, its theory, and what it simulates.
 
 One queue at load ρ forgets within ρ/(1-√ρ)² requests, times half the variability of gaps and service where that
-is above 1: 1 request at ρ = 0.25, 16 at ρ = 0.64. None forgets sooner than a full batch is served.
+is above 1: 1 request at ρ = 0.25, 16 at ρ = 0.64. None forgets sooner than a full batch is served. At the end,
+20 full batches a replica are left out, ten requests a user, or what may still be tried again.
 """
 
 import math
@@ -132,14 +133,14 @@ def test_a_run_leaves_out_its_start_and_its_end(system: AnySystem, relaxation: f
     )
 
 
-# ---- What theory says ------------------------------------------------------------------------
+# ---- Theory ------------------------------------------------------------------------
 
 
 def theory(system: AnySystem) -> dict[str, float]:
     return {name: quantity.theory for name, quantity in system.quantities().items()}
 
 
-def test_of_retries_and_shedding_theory_has_what_is_known_in_closed_form() -> None:
+def test_theory_of_retries_and_shedding_in_closed_form() -> None:
     """One server: M/M/1 retrial has (λ + ρθ)ρ/((1-ρ)θ) in orbit, and M/M/1+D at load 1 loses 1/(2 + τ)."""
     orbit = 0.2 * (0.2 + 0.2 * 0.5) / (0.8 * 0.5)
     assert theory(trouble.retrial(1, 0.2, 0.5)) == pytest.approx(
@@ -151,11 +152,11 @@ def test_of_retries_and_shedding_theory_has_what_is_known_in_closed_form() -> No
     assert [one.allowance for one in later.compared.values()] == pytest.approx([0.005, 0.01])
     shed = theory(trouble.fixed_patience(1, 1.0 + 1e-9, 3.0, P50))
     assert shed["loss_probability"] == pytest.approx(0.2, abs=1e-6)
-    # At four times the load three quarters of all requests are passed by newer ones for ever.
+    # At a load of 4, three quarters of all requests are overtaken by newer ones for ever.
     assert theory(trouble.newest_first(1, 4.0, 200.0)) == pytest.approx({"loss_probability": 0.75}, abs=1e-6)
 
 
-def test_of_faults_and_copies_theory_has_what_is_known_in_closed_form() -> None:
+def test_theory_of_faults_and_copies_in_closed_form() -> None:
     breaks = theory(trouble.breakdowns(1, 0.3, 0.05, 0.5))["response_mean_s"]
     pauses = theory(trouble.paused(replace(BRIEF, family=Family.EXPONENTIAL), 0.05, 0.3, P50))
     assert breaks == pytest.approx(pauses["response_mean_s"], rel=1e-6)
@@ -171,14 +172,14 @@ def test_of_faults_and_copies_theory_has_what_is_known_in_closed_form() -> None:
     )
 
 
-def test_of_engines_theory_has_what_is_known_in_closed_form() -> None:
+def test_theory_of_engines_in_closed_form() -> None:
     served_s = 0.01 * 3 + 1e-4 * 10 + 0.002 * 2
     one = theory(tokens.alone((10,), (3,), 0.25, P50))
     waits_s = 0.25 * served_s / (2.0 * 0.75)
     assert one["utilization"] == 0.25
     assert one["response_mean_s"] == pytest.approx(waits_s + served_s)
     assert one["ttft_mean_s"] == pytest.approx(waits_s + 0.011)
-    # One token each: another pass follows unless none came in this one, which has the chance of exp(-1/2).
+    # With one token each, a pass is the last one if nothing arrives during it, with probability exp(-1/2).
     equal, passes = theory(tokens.equal_passes(1, 0.5)), math.exp(0.5)
     busy = 0.5 * passes / (0.5 * passes + 1.0)
     assert equal["utilization"] == pytest.approx(busy)
@@ -206,8 +207,8 @@ def test_of_engines_theory_has_what_is_known_in_closed_form() -> None:
         assert prompt["utilization"] == pytest.approx(0.64)
 
 
-def test_of_equal_passes_a_first_token_comes_after_one_or_between_one_and_two() -> None:
-    """With one token each the engine is idle for a share that is left out here: the quantile is linear above it."""
+def test_with_equal_passes_a_first_token_takes_one_or_two_passes() -> None:
+    """One pass for the share that finds the engine idle, and uniformly between one and two for the rest."""
     law = EqualPasses(arrival_rate_rps=50.0, pass_s=0.01, tail=(1.0,))
     idle = law.idle_share
     assert idle == pytest.approx(1.0 / (1.0 + 0.5 * math.exp(0.5)))
@@ -218,8 +219,8 @@ def test_of_equal_passes_a_first_token_comes_after_one_or_between_one_and_two() 
     assert law.response_mean_s == law.ttft_mean_s == pytest.approx(0.01 * (1.0 + 0.5 * (1.0 - idle)))
 
 
-def test_one_slot_of_endlessly_fine_tokens_is_m_m_1() -> None:
-    """Service of 5 passes of 20 ms; and with two slots that serve as much each, M/M/2."""
+def test_slots_of_infinitesimal_tokens_are_servers() -> None:
+    """One slot with 5 passes of 20 ms is M/M/1; two slots, each as fast as alone, are M/M/2."""
     one = SharedSlots(6.0, 5.0, 0.012, 0.008, 1)
     assert (one.full_rate_rps, one.wait_probability) == pytest.approx((10.0, 0.6))
     assert one.wait_quantile_s(0.9) == pytest.approx(math.log(0.6 / 0.1) / 4.0)
@@ -228,14 +229,14 @@ def test_one_slot_of_endlessly_fine_tokens_is_m_m_1() -> None:
     assert two.wait_probability == pytest.approx(
         MMc(arrival_rate_rps=12.0, service_rate_rps=10.0, servers=2).wait_probability
     )
-    # One slot is M/G/1, and endlessly many share as one server does.
+    # One slot is M/G/1; with very many it is processor sharing.
     assert limited_sharing_mean_s(0.6, 2.0, 12.0, 1) == pytest.approx(0.6 * 12.0 / (2.0 * 2.0 * 0.4) + 2.0)
     assert limited_sharing_mean_s(0.6, 2.0, 12.0, 2) == pytest.approx(3.0 * 0.36 / 0.4 + 2.0 * 0.64 / 0.4)
     assert limited_sharing_mean_s(0.6, 2.0, 12.0, 10_000) == pytest.approx(2.0 / 0.4)
 
 
-def test_instances_that_gain_nothing_from_each_other_are_one_server() -> None:
-    """Two at half the speed each: M/M/1 for the number, but two are in service."""
+def test_two_instances_at_half_the_speed_each_are_one_server() -> None:
+    """The number of requests is that of M/M/1, but two of them are in service."""
     load, wait = 0.64, 0.64**2
     assert theory(fleets.shared_device((1.0, 2.0), load)) == pytest.approx(
         {
@@ -247,10 +248,10 @@ def test_instances_that_gain_nothing_from_each_other_are_one_server() -> None:
     )
 
 
-# ---- What is played --------------------------------------------------------------------------
+# ---- What is simulated --------------------------------------------------------------------------
 
 
-def test_what_is_played_is_the_law() -> None:
+def test_the_simulated_system_is_that_of_the_law() -> None:
     bursts = laws.mmpp(4.0, 20.5, 40.25, 2, 0.6, P50).workload
     assert bursts.arrivals.ratio == pytest.approx(4.0)
     assert (bursts.arrivals.burst_mean_s, bursts.arrivals.calm_mean_s) == pytest.approx((20.5, 40.25))
@@ -263,12 +264,12 @@ def test_what_is_played_is_the_law() -> None:
     assert (batch.plan.batch_size_max, batch.plan.replicas) == (4, 2)
     full = system_of(MMcK(arrival_rate_rps=1.0, service_rate_rps=2.0, servers=2, capacity=2), P50)
     assert full.plan.queue_limit == 0
-    assert "wait_mean_s" not in full.compared  # nobody waits
+    assert "wait_mean_s" not in full.compared  # none can wait
     assert full.service_times(1, 1.0 - math.exp(-1.0)) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("family", [Family.EXPONENTIAL, Family.DETERMINISTIC, Family.ERLANG])
-def test_gaps_are_drawn_by_their_family(family: Family) -> None:
+def test_gaps_have_the_mean_and_variability_of_their_family(family: Family) -> None:
     gap = Duration(family=family, mean_s=2.5, scv=0.25 if family is Family.ERLANG else None)
     workload = by_general_gaps(gap, SKEWED).workload
     gaps_s = np.diff(Stream(workload, 20_000, Seed(value=1)).arrived_s(20_000))
@@ -300,7 +301,7 @@ def test_gaps_are_drawn_by_their_family(family: Family) -> None:
         ),
     ],
 )
-def test_a_law_that_is_not_simulated_says_why(law: object, message: str) -> None:
+def test_a_law_that_cannot_be_simulated_is_refused(law: object, message: str) -> None:
     with pytest.raises(DomainError, match=message):
         system_of(law)
 
@@ -311,10 +312,8 @@ def test_a_law_that_is_not_simulated_says_why(law: object, message: str) -> None
 @pytest.mark.parametrize(
     ("servers", "begin", "end"), [(1, Action.PAUSE, Action.RESUME), (3, Action.CRASH, Action.JOIN)]
 )
-def test_trouble_goes_on_until_the_last_arrival_and_not_much_longer(
-    servers: int, begin: Action, end: Action
-) -> None:
-    """Of 20 s up and 2 s down in the mean, some 900 times each."""
+def test_faults_alternate_until_after_the_last_arrival(servers: int, begin: Action, end: Action) -> None:
+    """Up for 20 s and down for 2 s on average, some 900 times each."""
     system = trouble.paused(BRIEF, 0.05, 0.3, P50) if servers == 1 else trouble.breakdowns(3, 0.3, 0.05, 0.5)
     assert system.incidents is not None
     faults = system.incidents(np.random.default_rng(1), 20_000.0)
@@ -362,7 +361,7 @@ def test_a_sample_holds_the_counted_requests() -> None:
     )
 
 
-def test_random_numbers_are_drawn_for_what_needs_them() -> None:
+def test_random_numbers_are_drawn_only_where_they_are_used() -> None:
     plain = trouble.hedged(UNIT, 1.0, P50).draws(50, Seed(value=1))
     assert plain.service.shape == (2, 50)
     assert plain.routing.size == plain.backoff.size == 0
@@ -373,11 +372,11 @@ def test_random_numbers_are_drawn_for_what_needs_them() -> None:
     assert again.backoff.shape == (2, 50)
 
 
-# ---- How long it is simulated ----------------------------------------------------------------
+# ---- How long a system is simulated ----------------------------------------------------------------
 
 
 class Known:
-    """A system whose estimate is as certain as a table says, by the number of runs."""
+    """A system whose relative standard error is given by the number of runs."""
 
     name = "known"
     pool = Pool
@@ -402,7 +401,9 @@ class Known:
 
 
 @pytest.mark.parametrize(("relaxation", "measured"), [(3.2, 10_000), (500.0, None)])
-def test_a_run_is_ten_times_as_long_as_its_start(relaxation: float, measured: int | None) -> None:
+def test_a_run_measures_ten_times_its_warm_up_or_10_000_requests(
+    relaxation: float, measured: int | None
+) -> None:
     system = Known(relaxation, {20: 0.004})
     (row,) = compare(system, seed=5, requests_max=10**9)
     warm_up = math.ceil(RELAXATIONS * relaxation)
@@ -417,7 +418,7 @@ def test_a_run_is_ten_times_as_long_as_its_start(relaxation: float, measured: in
 
 @pytest.mark.parametrize(("budget", "runs"), [(80, 80), (79, 20)])
 def test_runs_are_added_until_a_row_is_certain_or_the_budget_ends(budget: int, runs: int) -> None:
-    """Twice as uncertain as wanted takes four times as many runs."""
+    """An error twice as large as allowed takes four times as many runs."""
     system = Known(1.0, {20: 0.009, 80: 0.0045})
     requests = math.ceil(RELAXATIONS) + 10_000 + 7
     (row,) = compare(system, seed=5, requests_max=budget * requests, engine=Engine.SIMPY)
@@ -448,8 +449,8 @@ def test_rows_are_shown_by_system() -> None:
 # ---- A law by itself -------------------------------------------------------------------------
 
 
-def test_a_law_is_simulated_in_twenty_runs_that_forget_their_start() -> None:
-    """Of 1001 requests each has 51; as few responses as these are worth too few beyond P99."""
+def test_a_law_is_simulated_in_twenty_runs_after_a_warm_up() -> None:
+    """1001 requests are 51 in each run, of which too few lie beyond P99."""
     asked: list[Task] = []
 
     def mapper(function: object, tasks: Iterable[Task]) -> list[Sample]:
@@ -469,4 +470,4 @@ def test_a_law_is_simulated_in_twenty_runs_that_forget_their_start() -> None:
     found = replace(simulate, quantiles=(0.5,))(law)
     assert found.load == pytest.approx(0.25)
     assert list(found.response_quantiles_s) == [0.5]
-    assert found.utilization == pytest.approx(0.5)  # as of samples that are busy half of the time
+    assert found.utilization == pytest.approx(0.5)  # of made-up samples that are busy half of the time

@@ -9,6 +9,15 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 import pytest
 
 from capacity.errors import DependencyError
+from simulations.autoscaled import DaySimulation
+from simulations.compare import PairedSimulation
+from simulations.compare_tokens import PairedTokens
+from simulations.disturbed import DisturbedSimulation
+from simulations.judge import SimulationJudge
+from simulations.simulate import Simulation
+from simulations.stress import StressSimulation
+from simulations.tokens import TokenJudge, TokenSimulation
+from simulations.validation.simulation import LawSimulation
 from simulations.workers import Abandoned, ExecutorMapper, leave_if_abandoned, workers
 
 pytestmark = pytest.mark.usefixtures("deadline")
@@ -110,8 +119,8 @@ def test_nobody_is_abandoned_outside_a_worker() -> None:
     leave_if_abandoned()
 
 
-def test_a_mapper_whose_results_are_still_held_abandons_its_tasks() -> None:
-    """As on an interrupt, in which nothing is closed; of one thread the next task never begins."""
+def test_an_abandoned_mapper_ends_its_tasks() -> None:
+    """While its results are still held, as on an interrupt; with one thread, the third task never begins."""
     began, over = threading.Event(), time.monotonic() + 5.0
     seen: list[int] = []
 
@@ -135,7 +144,7 @@ def test_a_mapper_whose_results_are_still_held_abandons_its_tasks() -> None:
     assert time.monotonic() < over
 
 
-def test_what_has_not_begun_is_called_off_when_results_are_not_wanted() -> None:
+def test_tasks_that_have_not_begun_are_cancelled_when_the_results_are_closed() -> None:
     submitted: list[Future] = []
 
     class Later(Executor):
@@ -151,7 +160,7 @@ def test_what_has_not_begun_is_called_off_when_results_are_not_wanted() -> None:
     assert [future.cancelled() for future in submitted] == [False, True, True, True]
 
 
-def test_four_tasks_a_thread_are_under_way() -> None:
+def test_four_tasks_a_thread_are_submitted_ahead() -> None:
     taken: list[int] = []
 
     def tasks() -> Iterator[int]:
@@ -164,7 +173,7 @@ def test_four_tasks_a_thread_are_under_way() -> None:
         assert len(taken) == 12
 
 
-def test_nobody_waits_for_a_task_that_does_not_ask_whether_it_is_wanted() -> None:
+def test_leaving_the_workers_does_not_wait_for_a_running_task() -> None:
     began, release, ended = (threading.Event() for _ in range(3))
 
     def work(number: int) -> None:
@@ -180,3 +189,24 @@ def test_nobody_waits_for_a_task_that_does_not_ask_whether_it_is_wanted() -> Non
     assert not ended.is_set()
     release.set()
     assert ended.wait(3.0)
+
+
+@pytest.mark.parametrize(
+    "simulation",
+    [
+        SimulationJudge(),
+        TokenJudge(),
+        Simulation(),
+        TokenSimulation(),
+        PairedSimulation(),
+        PairedTokens(),
+        StressSimulation(),
+        DisturbedSimulation(),
+        DaySimulation(),
+        LawSimulation(requests=5, quantiles=(0.5,)),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_the_mapper_is_left_out_of_the_repr(simulation: object) -> None:
+    """A function is shown with its address, which differs from process to process."""
+    assert "mapper" not in repr(simulation)

@@ -177,7 +177,11 @@ def test_a_lone_batch_finds_its_replica_at_rest_and_is_held_against_that():
 
 
 class Server:
-    """In virtual time: each answer takes so long, and its batch a millisecond of that after half of one in a queue."""
+    """In virtual time: an answer takes `took_s`, of which the batch is 1 ms and the queue 0.5 ms.
+
+    Args:
+        others: other answers, by the number of the request from 1.
+    """
 
     def __init__(self, took_s=0.003, others=None):
         self.took_s, self.others = took_s, others or {}
@@ -191,28 +195,28 @@ class Server:
 
 @pytest.fixture
 def virtual(monkeypatch):
-    """Runs of parts of a calibration in no time."""
+    """Runs a coroutine of a calibration in virtual time."""
     clock = SimpleNamespace(perf_counter=lambda: asyncio.get_running_loop().time())
     monkeypatch.setattr(calibrate, "time", clock)
     monkeypatch.setattr(calibrate, "WallClock", VirtualClock)
     return run
 
 
-def test_one_by_one_each_waits_for_the_answer_before_it_and_a_pause(virtual):
+def test_one_by_one_each_request_follows_an_answer_and_a_pause(virtual):
     server = Server()
     batches_s, besides_s, silent = virtual(_one_by_one(server, 2, np.array([0.01, 0.2] * 75)))
     assert batches_s == [0.001] * 150
     assert besides_s == pytest.approx([0.0015] * 150)
     assert silent == 0
     assert [replica for replica, _ in server.asked] == [0, 1] * 75
-    # A pause is 50 ms at most.
+    # Pauses of 10 ms and 200 ms, the latter cut to 50 ms, and 3 ms for each answer.
     assert [at_s for _, at_s in server.asked[:4]] == pytest.approx([0.01, 0.063, 0.076, 0.129])
 
 
 @pytest.mark.parametrize(
     "other", [Sent(503), Sent(200), Sent(TIMED_OUT), Sent(103, 0.001), Sent(503, 0.001)], ids=str
 )
-def test_a_tenth_one_by_one_may_tell_nothing(virtual, other):
+def test_a_tenth_of_lone_requests_may_report_no_batch_time(virtual, other):
     silent = dict.fromkeys(range(2, 17), other)
     batches_s, besides_s, count = virtual(_one_by_one(Server(others=silent), 1, np.zeros(150)))
     assert (len(batches_s), len(besides_s), count) == (135, 135, 15)
@@ -227,7 +231,8 @@ def test_a_tenth_one_by_one_may_tell_nothing(virtual, other):
 
 
 @pytest.mark.parametrize(("took_s", "count"), [(1.0, 31), (1.51, 20), (1.58, None)])
-def test_one_by_one_ends_after_half_a_minute_with_twenty_or_none(virtual, took_s, count):
+def test_lone_requests_end_after_half_a_minute_and_need_twenty(virtual, took_s, count):
+    """Each begins with the answer to the one before, and none after 30 s."""
     if count is None:
         with pytest.raises(InconclusiveError, match="19 requests one by one took 30 s, and 20 are needed"):
             virtual(_one_by_one(Server(took_s), 1, np.zeros(150)))
@@ -235,7 +240,7 @@ def test_one_by_one_ends_after_half_a_minute_with_twenty_or_none(virtual, took_s
         assert len(virtual(_one_by_one(Server(took_s), 1, np.zeros(150)))[0]) == count
 
 
-def test_at_the_rate_nobody_waits_for_another(virtual):
+def test_at_the_rate_requests_do_not_wait_for_each_other(virtual):
     server = Server(took_s=0.5)
     besides_s = virtual(_at_rate(server, 3, np.full(60, 0.01), 900))
     assert besides_s == pytest.approx([0.4985] * 60)
@@ -247,14 +252,14 @@ def test_at_the_rate_nobody_waits_for_another(virtual):
 
 
 @pytest.mark.parametrize(("other", "said"), [(Sent(503), "status 503"), (Sent(200), "status 429")])
-def test_at_the_rate_a_tenth_may_tell_nothing(virtual, other, said):
+def test_a_tenth_of_requests_at_the_rate_may_report_no_batch_time(virtual, other, said):
     silent = dict.fromkeys(range(1, 11), other)
     assert len(virtual(_at_rate(Server(others=silent), 1, np.full(100, 0.01), 900))) == 90
     with pytest.raises(InconclusiveError, match=said):
         virtual(_at_rate(Server(others=silent | {11: Sent(429)}), 1, np.full(100, 0.01), 900))
 
 
-def test_at_the_rate_answers_alone_do_not_do(virtual):
+def test_answers_at_the_rate_need_a_batch_time(virtual):
     silent = dict.fromkeys(range(1, 12), Sent(200))
     with pytest.raises(InconclusiveError, match="no Server-Timing header"):
         virtual(_at_rate(Server(others=silent), 1, np.full(100, 0.01), 900))
@@ -262,7 +267,7 @@ def test_at_the_rate_answers_alone_do_not_do(virtual):
 
 @pytest.fixture
 def told(virtual, monkeypatch):
-    """What a calibration makes of a server, with gaps."""
+    """The calibration of a server by requests with these gaps."""
 
     def of(server, gaps_s):
         @asynccontextmanager
@@ -275,35 +280,35 @@ def told(virtual, monkeypatch):
     return of
 
 
-def test_at_a_slow_rate_lone_requests_tell_both(told):
+def test_at_a_slow_rate_lone_requests_give_both_times(told):
     batches_s, besides_s, silent = told(Server(others={5: Sent(503)}), np.full(150, 0.01))
     assert (len(batches_s), besides_s, silent) == (149, pytest.approx([0.0015] * 149), 1)
 
 
-def test_what_told_nothing_is_counted_of_both(told):
+def test_silent_requests_of_both_kinds_are_counted(told):
     server = Server(others=dict.fromkeys((5, 160, 170), Sent(503)))
     batches_s, besides_s, silent = told(server, np.full(200, 0.01))
     assert (len(batches_s), len(besides_s), silent) == (149, 48, 3)
 
 
-def test_all_is_over_after_a_minute(told):
+def test_a_calibration_ends_after_a_minute(told):
     with pytest.raises(InconclusiveError, match="1 requests one by one took 30 s"):
         told(Server(took_s=59.0), np.zeros(150))
     with pytest.raises(InconclusiveError, match="the requests before the load took more than 60 s"):
         told(Server(took_s=61.0), np.zeros(150))
 
 
-def test_what_is_beside_is_the_middle_of_ten_stretches(monkeypatch):
-    """Of means 0 to 9, of which each is of two: the middle is between 4 and 5."""
+def test_the_time_outside_the_batch_is_the_median_of_ten_stretches(monkeypatch):
+    """Two requests each, with a mean of 100 for a stretch that stalled, and then of 1 to 9."""
     given = []
 
     async def told_in_time(target, gaps_s, in_flight_max):
         given.append((gaps_s, in_flight_max))
-        return [0.001, 0.003], [k + apart for k in range(10) for apart in (0.5, -0.5)], 2
+        return [0.001, 0.003], [k + apart for k in (100, *range(1, 10)) for apart in (0.5, -0.5)], 2
 
     monkeypatch.setattr(calibrate, "_told_in_time", told_in_time)
     found = lone_requests(asked_of("http://127.0.0.1:9"), 20.0, 7, 0.9, in_flight_max=33)
-    assert found == LoneRequests(beside_s=4.5, batch_s=mean_interval([0.001, 0.003], 0.9), silent=2)
+    assert found == LoneRequests(beside_s=5.5, batch_s=mean_interval([0.001, 0.003], 0.9), silent=2)
     ((gaps_s, in_flight_max),) = given
     assert gaps_s.tolist() == np.random.default_rng(7).exponential(0.05, 150 + 80).tolist()
     assert in_flight_max == 33

@@ -1,4 +1,4 @@
-"""The clock of load tests: how it waits for an instant, and what its loop tells of."""
+"""The clock of load tests: how it waits for an instant, and which failures its loop reports."""
 
 import asyncio
 from types import SimpleNamespace
@@ -12,18 +12,18 @@ from capacity.verification.clock import WallClock, _tell, precise_runner
 @pytest.mark.parametrize(
     ("wanted_s", "slept_s"),
     [
-        (0.001, [0.00085, *[0.0] * 4]),  # up to 150 microseconds before it, and then a look each 50
+        (0.001, [0.00085, *[0.0] * 4]),  # asleep until 150 µs before it, then a look about each 50 µs
         (0.00015, [0.0] * 4),
         (0.0, [0.0]),
         (-1.0, [0.0]),
     ],
 )
-def test_the_last_of_a_wait_is_spent_looking(monkeypatch, wanted_s, slept_s):
+def test_the_end_of_a_wait_is_spent_polling(monkeypatch, wanted_s, slept_s):
     now_s, slept = [7.0], []
 
     async def sleep(seconds):
         slept.append(seconds)
-        now_s[0] += seconds if seconds else 5.01e-5
+        now_s[0] += max(seconds, 5.01e-5)  # no sleep takes less
 
     monkeypatch.setattr(clock, "time", SimpleNamespace(perf_counter=lambda: now_s[0]))
     monkeypatch.setattr(clock, "asyncio", SimpleNamespace(sleep=sleep))
@@ -32,7 +32,7 @@ def test_the_last_of_a_wait_is_spent_looking(monkeypatch, wanted_s, slept_s):
     assert now_s[0] >= 7.0 + wanted_s
 
 
-def test_what_is_in_memory_is_not_searched_while_requests_are_sent(monkeypatch):
+def test_objects_are_frozen_for_the_garbage_collector_while_requests_are_sent(monkeypatch):
     called = []
     names = ("collect", "freeze", "unfreeze")
     spies = {name: lambda name=name: called.append(name) for name in names}
@@ -52,7 +52,7 @@ def test_what_is_in_memory_is_not_searched_while_requests_are_sent(monkeypatch):
     ("context", "is_told"),
     [({"exception": KeyboardInterrupt()}, False), ({"exception": ValueError()}, True), ({}, True)],
 )
-def test_an_interrupt_of_a_request_is_not_told_as_a_failure(context, is_told):
+def test_an_interrupt_is_not_reported_as_a_failure(context, is_told):
     told = []
     _tell(SimpleNamespace(default_exception_handler=told.append), context)
     assert told == ([context] if is_told else [])

@@ -125,7 +125,7 @@ def test_too_few_sections_leave_them_without_an_interval():
     assert not {"utilization", "batch_size_mean"} & set(found.intervals)
 
 
-def test_no_batch_has_no_mean_size_and_no_section_no_utilization():
+def test_a_server_without_batches_has_no_mean_size():
     idle = ServerUse(batches=0, requests=0, busy_s=0.0, lasting_s=2.0)
     found = measured_performance(
         [replace(load_run(np.full(9, 0.01)), uses=(idle, idle))], (), 0.95, replicas=3
@@ -134,14 +134,14 @@ def test_no_batch_has_no_mean_size_and_no_section_no_utilization():
     assert measured_performance([load_run(np.full(9, 0.01))], (), 0.95).utilization is None
 
 
-def test_a_mean_is_of_a_hundred_answers():
+def test_a_mean_needs_100_answers():
     for count in (99, 100):
         found = measured_performance([load_run(np.full(count, 0.01))], (), 0.95)
         assert found.response_mean_s == (None if count == 99 else pytest.approx(0.01))
 
 
-def test_quantiles_with_losses_take_a_refusal_for_endless():
-    """One in ten is refused: P95 of all is, and P50 of all is P5/9 of the others."""
+def test_quantiles_with_losses_count_a_refusal_as_infinite():
+    """One in ten is refused, so P95 is infinite, and P50 is the 2500th of 4500 answers, not the 2250th."""
     responses_s = exponential(5000, 3)
     runs = [load_run(responses_s, every(10, 5000, 503))]
     found = measured_performance(runs, (0.5, 0.95), 0.95)
@@ -152,8 +152,8 @@ def test_quantiles_with_losses_take_a_refusal_for_endless():
     assert measured_performance([load_run(responses_s)], (0.5,), 0.95).response_quantiles_with_losses_s == {}
 
 
-def test_windows_are_counted_one_after_another():
-    """Ten requests a second in windows of 9 s and of 4 s, each after a second of warm-up, answered in 10 ms."""
+def test_the_throughput_of_several_runs_is_of_their_joined_windows():
+    """Ten requests a second, answered in 10 ms, in windows of 9, 4 and 9 s after a second of warm-up each."""
     runs = [
         replace(load_run(np.full(10 * seconds, 0.01), gap_s=0.1), warm_up_s=1.0) for seconds in (10, 5, 10)
     ]

@@ -129,20 +129,20 @@ def test_each_quantity_has_its_tolerance(name: str, predicted: float, agreement:
         (0.0, 0.25, Agreement.DISAGREE),
     ],
 )
-def test_what_lies_at_the_tolerance_is_within_it(low: float, high: float, agreement: Agreement) -> None:
+def test_the_tolerance_includes_its_ends(low: float, high: float, agreement: Agreement) -> None:
     half = replace(BY_NAME["mean"], tolerance=0.5)
     predicted = Interval(value=low, low=low, high=high)
     assert hold(half, predicted, Interval.exact(1.0)).agreement is agreement
 
 
-def test_of_nothing_nothing_is_no_error() -> None:
+def test_an_error_relative_to_zero() -> None:
     assert hold(BY_NAME["mean"], Interval.exact(0.0), Interval.exact(0.0)).error == 0.0
     found = hold(BY_NAME["mean"], Interval.exact(0.1), Interval.exact(0.0))
     assert (found.error, found.agreement) == (None, Agreement.DISAGREE)
 
 
 def lossy(given_up: float, loss: float, high: float) -> Performance:
-    """A loss with the upper end of its interval, beside requests that were given up."""
+    """A measurement with a loss, the upper end of its interval, and a share of requests that were given up."""
     return Performance(
         kind=Kind.MEASUREMENT,
         loss_probability=loss,
@@ -157,7 +157,7 @@ def lossy(given_up: float, loss: float, high: float) -> Performance:
 @pytest.mark.parametrize(
     ("measured", "high"), [(lossy(0.125, 0.0, 0.125), 0.375), (lossy(0.0, 0.0, 0.125), 0.125)]
 )
-def test_whoever_gave_up_may_have_been_lost(measured: Performance, high: float) -> None:
+def test_requests_given_up_may_have_been_lost(measured: Performance, high: float) -> None:
     found = promise_finding(Promise(measure=Measure.LOSS, allowed=0.3), measured)
     assert found.found is not None
     assert found.found.high == high

@@ -127,7 +127,7 @@ def test_a_schedule_is_valid_or_not_born(instants_s):
 
 
 def a_run(**changes):
-    """Ten requests, one a second from 0 s on, of which the first two warm up, and the last was not sent."""
+    """Ten requests, one a second from 0 s on; the first two are warm-up, and the last was not sent."""
     instants_s = np.arange(10.0)
     sent_s = np.append(instants_s[:9] + 0.125, np.nan)
     made = {
@@ -142,7 +142,7 @@ def a_run(**changes):
     return LoadRun(**(made | changes))
 
 
-def test_what_counts_of_a_run():
+def test_requests_after_the_warm_up_are_counted():
     found = a_run()
     assert (found.sent, found.counted) == (9, 7)
     assert found.lags_s().tolist() == [0.125] * 7
@@ -155,7 +155,7 @@ def test_what_counts_of_a_run():
     }  # fmt: skip
 
 
-def test_who_gave_up_would_have_taken_the_timeout_or_longer():
+def test_a_request_given_up_would_have_taken_the_timeout_or_longer():
     found = a_run()
     assert found.endured_s().tolist() == [0.5, 4.0, 3.0, 3.0, 1.0, 3.0]
     assert found.endured_s(at_most=True).tolist() == [0.5, np.inf, np.inf, np.inf, 1.0, np.inf]
@@ -163,7 +163,7 @@ def test_who_gave_up_would_have_taken_the_timeout_or_longer():
 
 
 def test_good_answers_count_from_the_warm_up_to_the_end():
-    """That to the request of 1 s came at 4 s; what comes at the very end is beyond it."""
+    """The request of 1 s was answered at 4 s; an answer at the very end of the window is outside it."""
     found = a_run()
     assert found.window_s == (2.0, 10.0)
     assert found.answered_at_s.tolist() == [2.5, 4.0, 8.0]
@@ -171,7 +171,7 @@ def test_good_answers_count_from_the_warm_up_to_the_end():
 
 
 @pytest.mark.parametrize("changes", [{"is_complete": False}, {"is_overflowed": True}])
-def test_a_run_that_was_broken_off_counts_until_its_last_request(changes):
+def test_the_window_of_an_aborted_run_ends_with_its_last_request(changes):
     assert a_run(**changes).window_s == (2.0, 8.125)
     assert a_run(**changes, sent_s=np.full(10, np.nan)).window_s == (2.0, 2.0)
 
@@ -185,7 +185,7 @@ def test_a_blank_run_has_sent_nothing():
     assert found.outcomes.tolist() == [UNKNOWN] * 3
 
 
-def test_a_schedule_takes_two_requests_and_ends_within_its_duration():
+def test_a_schedule_has_at_least_two_requests():
     for instants_s in ([], [1.0]):
         with pytest.raises(InputError, match=f"^{len(instants_s)} requests are too few"):
             Schedule(instants_s=np.array(instants_s), duration_s=2.0)

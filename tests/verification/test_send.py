@@ -342,7 +342,7 @@ def test_what_good_answers_tell_is_kept():
     assert math.isnan(silent.batch_s)
 
 
-def test_the_first_instant_is_a_twentieth_of_a_second_away():
+def test_sending_begins_after_50_ms():
     at_s = []
 
     async def send(replica):
@@ -353,7 +353,7 @@ def test_the_first_instant_is_a_twentieth_of_a_second_away():
     assert at_s == pytest.approx([0.05, 0.3])
 
 
-def test_what_a_request_was_inside_is_batch_and_queue():
+def test_the_time_inside_the_server_is_batch_and_queue():
     async def send(replica):
         return Sent(200, 0.25, 0.5)
 
@@ -378,7 +378,7 @@ def test_a_timeout_is_within_limits(timeout_s):
     ],
     ids=repr,
 )
-def test_what_becomes_of_a_request_that_fails(monkeypatch, error, outcome):
+def test_each_failure_of_a_request_has_its_outcome(monkeypatch, error, outcome):
     async def ask(*_):
         raise error
 
@@ -402,8 +402,8 @@ def test_what_becomes_of_a_request_that_fails(monkeypatch, error, outcome):
         (TOO_LONG, DependencyError, "answered more than 16777216 bytes; is the server up"),
     ],
 )
-def test_the_first_answer_decides(outcome, kind, said):
-    """Of each of several replicas, in order."""
+def test_the_first_answer_of_each_replica_is_checked(outcome, kind, said):
+
     asked = []
 
     async def send(replica):

@@ -110,15 +110,15 @@ def test_a_run_that_gets_slower_was_no_steady_state():
 
 
 @pytest.mark.parametrize(("times", "shift"), [(1.09, None), (1.11, "+11%"), (0.91, None), (0.89, "-11%")])
-def test_a_tenth_is_no_drift(times, shift):
-    """Without any noise chance explains nothing."""
+def test_a_shift_up_to_a_tenth_is_not_a_drift(times, shift):
+    """Without noise, so that chance explains none of it."""
     responses_s = np.where(np.arange(1000) < 500, 0.005, 0.005 * times)
     found = list(faults(load_run(0.0, responses_s), 900, is_steady=True))
     assert [shift in said for said in found] == ([] if shift is None else [True])
 
 
 @pytest.mark.parametrize(("count", "is_told"), [(199, False), (200, True)])
-def test_of_few_answers_no_drift_is_told(count, is_told):
+def test_a_drift_needs_200_answers(count, is_told):
     outcomes = np.where(np.arange(1000) < count, 200, NOT_CONNECTED)
     responses_s = np.where(np.arange(1000) < count // 2, 0.005, 0.01)
     found = list(faults(load_run(0.0, responses_s, outcomes=outcomes), 900, is_steady=True))
@@ -126,8 +126,8 @@ def test_of_few_answers_no_drift_is_told(count, is_told):
 
 
 @pytest.mark.parametrize(("late", "is_told"), [(20, False), (21, True)])
-def test_a_fifth_beyond_a_quantile_may_be_late(late, is_told):
-    """Of 1000 requests, P90 leaves 100 of the slowest, and the value itself is among those beyond."""
+def test_a_fifth_of_the_tail_may_have_been_sent_late(late, is_told):
+    """The tail of P90 is the slowest 101 of 1000 requests, P90 itself among them."""
     responses_s = 0.01 + 1e-6 * np.arange(1000)
     sent_s = np.arange(1000) * 0.01
     sent_s[1000 - late :] += 0.0025
@@ -138,12 +138,12 @@ def test_a_fifth_beyond_a_quantile_may_be_late(late, is_told):
 @pytest.mark.parametrize(("lag_s", "response_s", "is_late"), [
     (0.0009, 0.002, False), (0.0011, 0.002, True), (0.0019, 0.02, False), (0.0021, 0.02, True),
 ])  # fmt: skip
-def test_late_beyond_a_quantile_is_a_tenth_of_it_or_a_millisecond(lag_s, response_s, is_late):
+def test_late_means_by_more_than_a_tenth_of_the_quantile_and_a_millisecond(lag_s, response_s, is_late):
     run = load_run(lag_s, response_s, late=1.0)
     assert len(list(tail_faults([run], (0.9,)))) == is_late
 
 
-def test_a_run_that_is_not_complete_has_no_other_fault():
+def test_a_stopped_run_has_no_other_fault():
     run = replace(load_run(0.5, 0.005), is_complete=False)
     assert list(faults(run, 900)) == ["the run was stopped after 1000 of 1000 requests; let it end"]
     overflowed = replace(load_run(0.0, 0.005), is_overflowed=True)

@@ -1,7 +1,6 @@
 """When prediction and measurement agree, and what a verification comes to."""
 
 import math
-import re
 from contextlib import contextmanager
 from dataclasses import replace
 from io import StringIO
@@ -9,6 +8,7 @@ from io import StringIO
 import numpy as np
 import pytest
 from rich.console import Console
+from screens import cells
 
 from capacity.answer.documents import dumps, plain
 from capacity.errors import DependencyError, InconclusiveError, InputError, UnstableError
@@ -321,15 +321,10 @@ def test_the_tables_cut_no_number_short(share):
 
 
 def lines(found):
-    """The tables as a person sees them, a list of cells for each line."""
-    console = Console(file=StringIO(), width=220, color_system=None)
-    for one in verify_tables(found):
-        console.print(one)
-    text = console.file.getvalue()
-    return [re.split(r" {2,}", line.strip()) for line in text.splitlines() if line.strip()]
+    return cells(verify_tables(found), 220)
 
 
-def test_what_a_person_sees_cell_by_cell():
+def test_tables_show_each_figure_and_each_promise():
     measured = performance(0.02, 0.01, 0.1, utilization=0.5, loss_probability=0.25)
     objective = LatencyObjective(limits={0.99: 0.021}, response_mean_s=0.012, wait_limits={0.5: 0.1})
     found = verification(
@@ -366,7 +361,7 @@ def test_what_a_person_sees_cell_by_cell():
     assert sum(one.startswith("In brackets: 95 % intervals") for one in told) == 1
 
 
-def test_an_invalid_one_tells_why_and_no_doubt():
+def test_an_invalid_verification_has_its_faults_and_no_doubts():
     found = verification(AT_20, AT_30, objective=DOUBT, faults=("late",), pool_faults=("later",))
     told = [row[0] for row in lines(found)]
     assert ("Invalid: late." in told, "Invalid: later." in told) == (True, True)
@@ -384,7 +379,7 @@ def test_an_invalid_one_tells_why_and_no_doubt():
     assert document["promises"][0]["verdict"] == "inconclusive"
 
 
-def test_what_became_of_a_run_is_in_its_document():
+def test_the_document_counts_what_happened_in_a_run():
     run = replace(
         load_run(),
         warm_up_s=0.15,
@@ -411,7 +406,7 @@ def test_what_became_of_a_run_is_in_its_document():
     assert row[-1] == "too_long: 1, timeout: 1, 503: 2"
 
 
-def test_only_quantiles_want_for_answers():
+def test_missing_quantiles_are_noted_and_a_missing_mean_is_not():
     found = verification(AT_20, AT_20)
     found = replace(found, runs=(replace(found.runs[0], run=LoadRun.blank(load_run().schedule)),))
     told = verify_document(found, {})["notes"]
@@ -420,17 +415,17 @@ def test_only_quantiles_want_for_answers():
     ]
 
 
-def test_an_interrupt_is_no_error_that_stopped_it():
+def test_an_interrupt_is_not_reported_as_an_error():
     assert verify_document(verification(AT_20, AT_20, stop=KeyboardInterrupt()), {})["stopped_by"] is None
 
 
-def test_nothing_that_counts_has_no_lag():
+def test_a_run_that_counts_no_request_has_no_lag():
     blank = LoadRun.blank(load_run().schedule)
     assert lags_s(blank) == {}
 
 
 class Load:
-    """A load test whose runs are made already."""
+    """A load test whose runs are given."""
 
     in_flight_max = 900
 
@@ -450,7 +445,7 @@ class Load:
 
 
 class Bench:
-    """Where simulations are made; each is of the profile, whose overhead it notes, and the last may be interrupted."""
+    """Simulations that all find the same; keeps overhead and workload of each, and may be interrupted at one."""
 
     def __init__(self, interrupted_at=None):
         self.interrupted_at, self.seen, self.opened, self.told = interrupted_at, [], 0, []
@@ -474,13 +469,13 @@ class Bench:
 
 
 def verified(load, bench=None):
-    """What a verifier makes of such a load test."""
+    """The verification of a load test."""
     subject = Subject(profile=PROFILE, workload=load.workload, plan=PLAN, objective=LIMIT["kept"])
     verifier = Verifier(subject=subject, load=load, effort=Effort(), workbench=bench or Bench())
     return verifier.verify(with_tolerances(read_tolerances([])), ("first",))
 
 
-def test_a_calibrated_verification_predicts_with_this_clients_overhead():
+def test_predictions_after_a_calibration_have_this_clients_overhead():
     bench, lone = Bench(), LoneRequests(beside_s=0.001, batch_s=around(0.005))
     found = verified(Load(load_run(), lone=lone), bench)
     assert found.lone == lone
@@ -497,7 +492,7 @@ def test_a_calibration_that_fails_leaves_the_profiles_overhead():
     assert found.notes == ("first", "the request overhead is the profile's: no header")
 
 
-def test_one_run_is_replayed_once_and_several_also_together():
+def test_one_run_is_replayed_once_and_several_runs_also_together():
     bench = Bench()
     found = verified(Load(load_run()), bench)
     assert len(bench.seen) == 2  # the long run, and the replay
@@ -509,7 +504,7 @@ def test_one_run_is_replayed_once_and_several_also_together():
 
 
 @pytest.mark.parametrize("stop", [DependencyError("gone"), KeyboardInterrupt()])
-def test_after_an_interrupt_nothing_is_replayed(stop):
+def test_runs_are_replayed_after_a_failure_but_not_after_an_interrupt(stop):
     bench = Bench()
     found = verified(Load(load_run(), load_run(), stop=stop), bench)
     assert found.stop is stop
@@ -519,7 +514,7 @@ def test_after_an_interrupt_nothing_is_replayed(stop):
     assert [run.replay == Prediction() for run in found.runs] == [is_interrupt] * 2
 
 
-def test_an_interrupt_of_the_replay_leaves_what_was_measured():
+def test_an_interrupted_replay_leaves_what_was_measured():
     found = verified(Load(load_run(), load_run()), Bench(interrupted_at=3))
     assert isinstance(found.stop, KeyboardInterrupt)
     assert ([run.replay for run in found.runs], found.replay) == ([Prediction()] * 2, Prediction())
@@ -546,12 +541,12 @@ def slowing_run():
         (TraceArrivals(instants_s=(0.0, 0.01, 0.02)), False),
     ],
 )
-def test_only_a_steady_load_has_to_stay_as_it_is(arrivals, is_steady):
+def test_only_a_steady_load_must_be_stationary(arrivals, is_steady):
     found = verified(Load(slowing_run(), workload=Workload(arrival_rate_rps=100.0, arrivals=arrivals)))
     assert [fault.startswith("the run was not stationary") for fault in found.faults] == [True] * is_steady
 
 
-def test_why_metrics_were_not_seen_is_a_note():
+def test_the_reason_for_missing_metrics_is_a_note():
     runs = load_run(), replace(load_run(), unseen="not known")
     assert verified(Load(*runs)).notes == ("first", "not known")
 
@@ -622,7 +617,7 @@ def test_a_replay_leaves_out_what_it_is_too_short_for():
     assert asked == [(0.5, 0.95, 0.99), (0.5, 0.95), (0.5,)]
 
 
-def test_of_what_nothing_can_be_told_all_reasons_are():
+def test_a_replay_without_any_figure_has_all_the_reasons():
     def simulate(quantiles, workload):
         raise InconclusiveError("too few")
 
@@ -635,7 +630,7 @@ def test_of_what_nothing_can_be_told_all_reasons_are():
     assert found.reasons[0] == "no P99 of the long run; capacity simulate can simulate longer: too few"
 
 
-def test_a_run_of_which_nothing_counts_is_not_replayed():
+def test_a_run_that_counts_no_request_is_not_replayed():
     schedule = Schedule(instants_s=np.array([0.25, 0.5]), duration_s=2.0)
     found = predictor(lambda quantiles, workload: AT_20).of([run_of(schedule, 1.0)])
     assert found.performance is None

@@ -18,7 +18,7 @@ SUBJECT: Any = SimpleNamespace(plan=Plan(profile="p", replicas=1, batch_size_max
 
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What is found on the pages of servers, the last of these; an error is raised."""
+    """The last of these is what a look at the metrics finds, or raises."""
     found: list[Any] = [["a page"]]
 
     def look(addresses: Any) -> Any:
@@ -31,7 +31,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return found
 
 
-def test_metrics_are_read_where_they_are(looks: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_metrics_are_looked_at_before_the_load(looks: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
     addresses, notes = verify._read_metrics(None, [URL], SUBJECT)
     assert [one.target for one in addresses] == ["/metrics"]
     assert notes == ("another batching",)
@@ -41,7 +41,7 @@ def test_metrics_are_read_where_they_are(looks: list[Any], capsys: pytest.Captur
     assert capsys.readouterr().err == ""
 
 
-def test_metrics_that_are_not_there_are_missed_only_where_they_were_asked_for(looks: list[Any]) -> None:
+def test_missing_metrics_are_an_error_only_if_asked_for(looks: list[Any]) -> None:
     looks.append(DependencyError("nothing answers"))
     assert verify._read_metrics(None, [URL], SUBJECT) == (
         (), ("mean batch and utilization are not known: nothing answers",)
@@ -56,16 +56,16 @@ def flagged(**said: Any) -> Plan:
 
 
 def test_a_plan_in_flags() -> None:
-    """A replica for each URL, batches as large as the profile has, and no wait, unless told otherwise."""
+    """By default a replica for each URL, the largest batch of the profile, and no wait."""
     plan = flagged()
     assert (plan.replicas, plan.batch_wait_max_s, plan.queue_limit) == (3, 0.0, None)
-    assert (plan.profile, plan.routing, plan.batch_size_max > 1) == ("mixed", Routing.ROUND_ROBIN, True)
+    assert (plan.profile, plan.routing, plan.batch_size_max) == ("mixed", Routing.ROUND_ROBIN, 8)
     typed = flagged(replicas=2, batch_size_max=1, batch_wait="2ms", routing="random", queue_limit=0)
     assert (typed.replicas, typed.batch_size_max, typed.queue_limit) == (2, 1, 0)
     assert (typed.batch_wait_max_s, typed.routing) == (0.002, Routing.RANDOM)
 
 
-def test_what_a_trace_leaves_to_say_is_said_first(tmp_path: Path) -> None:
+def test_notes_of_a_trace_come_before_errors(tmp_path: Path) -> None:
     pytest.importorskip("aiohttp")
     (tmp_path / "t.csv").write_text("t_s\n" + "".join(f"{n}\n" for n in (0, 1, 3, 2, 4)))
     done = in_process.capacity(

@@ -78,8 +78,8 @@ def test_a_look_that_fails_is_left_out_and_said():
     assert watch.failure.endswith("answered 503: {}")
 
 
-def test_a_look_is_at_the_middle_of_the_time_that_it_took(monkeypatch):
-    """Two replicas answer after a quarter of a second and half of one; a look that is due meanwhile comes at once."""
+def test_the_instant_of_a_look_is_the_middle_of_its_duration(monkeypatch):
+    """Two replicas answer after 0.25 s and 0.5 s; a look that falls due during another one follows at once."""
     asked_s = []
 
     async def fetch(client, address, *, slow):
@@ -106,7 +106,7 @@ def test_a_look_is_at_the_middle_of_the_time_that_it_took(monkeypatch):
     assert waits_s == [5.0]
 
 
-def test_servers_are_looked_at_one_by_one_for_ten_seconds_each(monkeypatch):
+def test_a_look_asks_each_server_with_a_timeout_of_ten_seconds(monkeypatch):
     asked = []
 
     @contextmanager
@@ -227,13 +227,13 @@ def test_a_wait_is_told_as_the_flag_takes_it() -> None:
 
 
 @pytest.mark.parametrize(("told_s", "is_noted"), [("0.0000005", False), ("0.000002", True)])
-def test_no_wait_may_be_a_microsecond(told_s: str, is_noted: bool) -> None:
+def test_a_wait_of_a_microsecond_counts_as_none(told_s: str, is_noted: bool) -> None:
     plan = replace(PLAN, batch_wait_max_s=0.0)
     page = read_page(f"serve_batch_wait_max_seconds {told_s}\n".encode())
     assert bool(batching_notes([parse_address("http://h/", "--url")], [page], plan)) == is_noted
 
 
-def test_a_size_that_is_no_number_is_none() -> None:
+def test_the_largest_exact_whole_number_is_a_batch_size() -> None:
     (note,) = notes(f"serve_batch_size_max {2**53 - 1}\n")
     assert note.startswith("10.0.0.0:800 reports batches up to 9007199254740991 that")
 
