@@ -45,7 +45,7 @@ class Target:
         if self.metric is Metric.UTILIZATION and self.level > 1.0:
             raise DomainError(f"a target of utilization must be a share up to 1, got {self.level:g}")
         scaled = self.level * self._scale
-        if self.count < 1 or abs(scaled - self.count) > _WHOLE * scaled:
+        if abs(scaled - self.count) > _WHOLE * scaled:
             step = "percents, such as 0.65" if self.metric is Metric.UTILIZATION else "thousandths"
             raise DomainError(f"a target of {self.metric} has whole {step}, got {self.level:g}")
 

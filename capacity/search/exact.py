@@ -154,7 +154,7 @@ def _shifted(quantiles_s: Quantiles, by_s: float) -> Quantiles:
 
 
 def _no_law(what: str, mend: str) -> DomainError:
-    return DomainError(f"{what} has no exact law; {mend}")
+    return DomainError(f"no exact law covers {what}; {mend}")
 
 
 # Chains of this many places are solved in a few seconds at most; beyond, a simulation is faster.

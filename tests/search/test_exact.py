@@ -193,14 +193,18 @@ def test_batches_of_512_are_judged_by_the_law_at_once() -> None:
 @pytest.mark.parametrize(
     ("profile", "plan", "said"),
     [
-        (PROFILE, replace(PLAN, preferred_sizes=(2,)), "preferred batch sizes has no exact law"),
-        (PROFILE, replace(PLAN, batching=Batching.RAY_SERVE), "ray-serve batching has no exact law"),
-        (PROFILE, replace(PLAN, queue_limit=9), "a queue limit has no exact law"),
-        (replace(PROFILE, wake_s=0.001), PLAN, "a slower first batch after an idle pause has no exact law"),
+        (PROFILE, replace(PLAN, preferred_sizes=(2,)), "no exact law covers preferred batch sizes"),
+        (PROFILE, replace(PLAN, batching=Batching.RAY_SERVE), "no exact law covers ray-serve batching"),
+        (PROFILE, replace(PLAN, queue_limit=9), "no exact law covers a queue limit"),
+        (
+            replace(PROFILE, wake_s=0.001),
+            PLAN,
+            "no exact law covers a slower first batch after an idle pause",
+        ),
         (
             replace(PROFILE, spells=Spells(share=0.5, lasting_s=1.0)),
             PLAN,
-            "service times that come in spells has no exact law",
+            "no exact law covers service times that come in spells",
         ),
         (
             ServiceProfile(name="p", timings=(*VARYING.timings, BatchTiming(batch_size=4, mean_s=0.02))),
