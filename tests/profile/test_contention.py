@@ -193,7 +193,9 @@ def test_unmeasured_contention_is_processor_sharing_and_said_to_be() -> None:
 
 def test_no_law_is_claimed_for_instances_that_slow_each_other_down() -> None:
     workload = Workload(arrival_rate_rps=0.5)
-    with pytest.raises(DomainError, match="2 instances per device, which slow each other down has no exact"):
+    with pytest.raises(
+        DomainError, match="^no exact law covers 2 instances per device, which slow each other down;"
+    ):
         predict(PAIRS, workload, plan_of(2))
     unslowed = replace(PAIRS, contention=measured([1, 1]))
     alone = replace(PAIRS, instances_per_device=1)

@@ -68,6 +68,8 @@ def test_a_feature_has_its_mean_between_its_ends(low, mean, high):
     for wrong in ({"low": mean + 0.1, "high": high + 1.0}, {"low": low, "high": mean - 0.1}):
         with pytest.raises(ValueError, match="the feature 'x' must have low <= mean <= high"):
             Feature(name="x", mean=mean, **wrong)
+    with pytest.raises(ValueError, match="finite"):
+        Feature(name="x", mean=mean, low=low, high=float("inf"))
 
 
 def test_versions_are_ordered_by_number(store):
