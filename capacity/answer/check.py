@@ -482,7 +482,7 @@ def _size_findings(
 
 
 def _needed_size(inputs: GateInputs, candidate: Candidate, needed: Recommendation | None) -> Size | None:
-    """What is needed now: what was found anew, or the plan itself where it is met and no larger.
+    """What is needed now: what the search found, or the plan itself where it is met and no larger.
 
     A search may stop at a fleet that is larger than a certified one, of a batch size that it does not try.
     """
@@ -491,10 +491,10 @@ def _needed_size(inputs: GateInputs, candidate: Candidate, needed: Recommendatio
         sizes.append(_size(inputs.question, inputs.plan, inputs))
     if needed is not None and needed.plan is not None:
         sizes.append(_size(inputs.question, needed.plan, inputs))
-    smallest = sizes[0] if sizes else None
-    for size in sizes[1:]:
-        smallest = size if smallest is None or smallest.exceeds(size) else smallest
-    return smallest
+    if not sizes:
+        return None
+    first, last = sizes[0], sizes[-1]
+    return last if first.exceeds(last) else first
 
 
 def _size(question: Question, plan: Plan, inputs: GateInputs | None) -> Size:
