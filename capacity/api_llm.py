@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from capacity.answer.check import notes_on_trouble
 from capacity.answer.saved_llm_plan import SavedLlmPlan
 from capacity.api_recovery import (
     Trouble,
@@ -763,7 +764,7 @@ def check(saved: SavedLlmPlan, given: Given) -> "LlmCheckAnswer":
         if given.get(name) is not None:
             raise InputError(f"{_flag(name)} does not apply to plans for language models; leave it out")
     question = saved.question
-    notes: list[str] = []
+    notes = [*notes_on_trouble(saved.answer)]
     asked = _with_profile(_at_rate(question, given, notes), _many(given.get("profile")), saved, notes)
     scenario = asked.scenario(saved.plan)
     profile = scenario.profile

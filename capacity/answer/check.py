@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from capacity.answer.documents import plain
 from capacity.answer.saved_plan import SavedPlan
@@ -520,7 +520,16 @@ def _notes(
         yield f"other versions may give different last digits: {told}"
     if reproduced is False and not changed:
         yield "the performance differs from the saved one in its last digits: other machine, or edited answer"
+    yield from notes_on_trouble(saved.answer)
     plan = inputs.plan
     quantiles = inputs.question.objective.quantiles or (0.99,)
     profile = inputs.question.profile(plan.profile)
     yield from (one.message for one in profile_caveats(profile, plan.batch_size_max, quantiles))
+
+
+def notes_on_trouble(answer: Mapping[str, Any]) -> Iterator[str]:
+    """What else a plan was made for: `check` judges the objective alone."""
+    if answer.get("recovery") is not None:
+        yield "whether the fleet recovers from trouble was not judged again; run capacity stress --plan"
+    if answer.get("disturbed") is not None:
+        yield "pauses and breakdowns were not judged again; plan again to have them judged"

@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import capacity as cap
+from capacity.answer.saved_llm_plan import _signature
 from capacity.render.check import junit, markdown
 from cli import app
 from simulations.tokens import TokenJudge, token_answer
@@ -161,7 +162,14 @@ def test_the_largest_rate_is_where_the_plan_ends(asked: list[object]) -> None:
 
 
 def test_a_saved_plan_is_checked_explained_and_rendered(saved: Path, folder: Path) -> None:
-    assert answer("check", "--plan", saved)["verdict"] == "met"
+    met = answer("check", "--plan", saved)
+    assert (met["verdict"], met["notes"]) == ("met", [])
+    document = json.loads(saved.read_text())
+    document["answer"]["recovery"] = {"within_s": 60.0}
+    (folder / "recovers.json").write_text(json.dumps(document | {"sha256": _signature(document)}))
+    assert answer("check", "--plan", folder / "recovers.json")["notes"] == [
+        "whether the fleet recovers from trouble was not judged again; run capacity stress --plan"
+    ]
     assert answer("check", "--plan", saved, "--rate", "900rps", code=3)["rejection"]["limit"] == "stability"
     slow = profile(coefficients={**LINE, "base_s": 0.02})
     (folder / "slow.json").write_text(json.dumps(slow))
