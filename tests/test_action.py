@@ -72,6 +72,7 @@ def run(folder: Path, **inputs: str) -> tuple[int, str, str, str]:
     return done.returncode, done.stdout + done.stderr, *told
 
 
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 def test_the_step_passes_and_fails_with_the_plan(folder: Path) -> None:
     code, log, outputs, summary = run(folder, PROFILES="same.csv\n")

@@ -553,6 +553,7 @@ def test_bad_json_names_file_place_and_mend(value: Any, message: str) -> None:
     assert message in json_refusal(value)
 
 
+@pytest.mark.long
 def test_depth_just_below_what_the_parser_refuses_does_not_break_the_message() -> None:
     bodies = (
         '{"name": "a", "timings": [{"batch_size": %s}]}',

@@ -63,6 +63,7 @@ def copied_to(folder: Path) -> None:
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
 
 
+@pytest.mark.long
 def test_machine_code_that_was_kept_is_not_older_than_any_code_in_it(tmp_path: Path) -> None:
     """A recursion has the service times copied into it, which another file defines."""
     copied_to(tmp_path)
