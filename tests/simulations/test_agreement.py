@@ -243,6 +243,7 @@ def test_the_short_grid_has_every_law():
     ]
 
 
+@pytest.mark.long
 def test_the_full_grid_is_the_short_one_and_more_systems():
     short, full = ([system.name for system in systems(grid)] for grid in (Grid.SHORT, Grid.FULL))
     assert full[: len(short)] == short
