@@ -530,7 +530,9 @@ def test_a_check_confirms_the_plan_and_plans_again_only_where_something_changed(
     monkeypatch.setattr(
         "capacity.search.tokens.recommend_tokens", lambda *_, plan_alone: f"plan alone: {plan_alone}"
     )
-    saved: Any = SimpleNamespace(question=QUESTION, plan=PLAN, effort=Effort(requests_max=5_000_000))
+    saved: Any = SimpleNamespace(
+        question=QUESTION, plan=PLAN, effort=Effort(requests_max=5_000_000), answer={}
+    )
     given = {"rate_rps": rate_rps, "workers": 3, "progress": lambda _: None}
     answer = api_llm.check(saved, given | ({} if rate_rps is None else {"requests_max": 2_000_000}))
     assert steps == [(5_000_000 if rate_rps is None else 2_000_000, 3), (rate_rps or 20.0, 1)]
