@@ -81,7 +81,7 @@ def parse_llm_csv(text: str, file_name: str, profile_name: str) -> LlmProfile:
     The KV cache holds no more than one context of the longest row until `--kv-tokens` says more.
     """
     rows = csv_rows(text, file_name, "keep fewer steps")
-    line, header = next(rows)  # which names the durations, by which such a file is told
+    line, header = next(rows)  # which names the durations, by which the file is recognised
     columns = [name.strip() for name in header]
     _check_header(columns, f"{file_name} line {line}")
     steps = []

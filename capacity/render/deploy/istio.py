@@ -56,9 +56,7 @@ def _retries_at_once(safe: SafeClients) -> int:
     """The budget at the plan's rate: retries a second, each of which lasts up to a timeout."""
     if safe.clients.budget.kind is BudgetKind.NONE:
         return safe.retries * safe.in_service_max
-    percent = (
-        safe.concurrent_percent or 0.0
-    )  # of a budget that failures throttle: the few that stand in for it
+    percent = safe.concurrent_percent or 0.0  # none of a budget that failures throttle: then the least
     per_first_try = percent / (100.0 - percent)
     return max(3, round(per_first_try * safe.rate_rps * (safe.clients.timeout_s or 0.0)))
 
