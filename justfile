@@ -46,8 +46,9 @@ lowest:
 brute-force:
     python benchmarks/brute_force.py
 
-# how long the laws take, beside what else answers
+# how long the command takes to start, and how long the laws take, beside what else answers
 speed:
+    python benchmarks/start_up.py
     python benchmarks/speed_of_laws.py
 
 # how fast the simulators are, beside a loop in C and other packages

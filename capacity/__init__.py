@@ -58,10 +58,7 @@ _NAMES = {
         "GammaArrivals",
         "MmppArrivals",
     ),
-    "capacity.question.objective": (
-        "LatencyObjective",
-        "format_interval",
-    ),
+    "capacity.question.objective": ("LatencyObjective",),
     "capacity.question.plan": (
         "Plan",
         "Routing",
@@ -71,6 +68,7 @@ _NAMES = {
     "capacity.performance": (
         "Performance",
         "Interval",
+        "format_interval",
     ),
     "capacity.errors": (
         "CapacityError",
@@ -116,6 +114,7 @@ if TYPE_CHECKING:
     from capacity.errors import UnstableError as UnstableError
     from capacity.performance import Interval as Interval
     from capacity.performance import Performance as Performance
+    from capacity.performance import format_interval as format_interval
     from capacity.profile.contention import Contention as Contention
     from capacity.profile.load import bundled_names as bundled_names
     from capacity.profile.load import load_profile as load_profile
@@ -127,7 +126,6 @@ if TYPE_CHECKING:
     from capacity.profile.scalability import fit_scalability as fit_scalability
     from capacity.question.candidate import Verdict as Verdict
     from capacity.question.objective import LatencyObjective as LatencyObjective
-    from capacity.question.objective import format_interval as format_interval
     from capacity.question.plan import BatchTimer as BatchTimer
     from capacity.question.plan import Plan as Plan
     from capacity.question.plan import Routing as Routing

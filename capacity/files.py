@@ -7,14 +7,11 @@ import math
 import os
 import platform
 import re
-import secrets
 import stat
-import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from types import UnionType
 from typing import (
@@ -383,7 +380,9 @@ def _require_writable(target: Path, shown: str) -> None:
             raise InputError(f"cannot write {shown}: it is not a file; give a file name")
         with target.open("r+b"):
             pass
-    with tempfile.TemporaryFile(dir=target.parent):
+    from tempfile import TemporaryFile
+
+    with TemporaryFile(dir=target.parent):
         pass
 
 
@@ -436,7 +435,7 @@ def _write_straight(path: Path, data: bytes) -> None:
 
 
 def _replace(target: Path, data: bytes) -> None:
-    beside = target.with_name(f".{secrets.token_hex(8)}.part")  # never one that a killed run has left
+    beside = target.with_name(f".{os.urandom(8).hex()}.part")  # never one that a killed run has left
     try:
         with beside.open("xb") as file:
             file.write(data)
@@ -475,5 +474,7 @@ _DISTRIBUTIONS = {"capacity": "capacity-planner"}  # `capacity` on PyPI is anoth
 
 def versions() -> dict[str, str]:
     """Version of each package that computes, and of Python."""
+    from importlib.metadata import version
+
     known = {package: version(_DISTRIBUTIONS.get(package, package)) for package in COMPUTING}
     return {**known, "python": platform.python_version()}

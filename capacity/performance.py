@@ -1,12 +1,13 @@
 """Performance: the one answer that theory, simulation and measurement all give."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Self
 
 from capacity.errors import DomainError
+from capacity.units import format_duration, format_share
 
 
 class Kind(StrEnum):
@@ -182,3 +183,41 @@ class TokenPerformance:
     def missed_share(self) -> float | None:
         """Share of requests beyond a limit."""
         return None if self.goodput is None else 1.0 - self.goodput
+
+
+def format_interval(interval: Interval) -> str:
+    """A duration with the ends of its interval.
+
+    >>> format_interval(Interval(value=0.0483, low=0.046, high=0.0507))
+    '48.3 (46 to 50.7) ms'
+    """
+    if math.isinf(interval.value):
+        return "infinite"
+    if math.isinf(interval.high):
+        return f"{format_duration(interval.value)} ({format_duration(interval.low)} or more)"
+    return format_span(format_duration, interval)
+
+
+def format_share_interval(found: Interval) -> str:
+    """A share with the ends of its interval.
+
+    >>> format_share_interval(Interval(value=0.002, low=0.001, high=0.003))
+    '0.2 (0.1 to 0.3) %'
+    """
+    return format_span(format_share, found)
+
+
+def format_span(shown: Callable[[float], str], interval: Interval) -> str:
+    """A value with its ends where it has some, and the unit once where all have the same.
+
+    >>> format_span(format_duration, Interval(value=0.0009, low=0.0008, high=0.001))
+    '900 µs (800 µs to 1 ms)'
+    """
+    if interval.low == interval.high:
+        return shown(interval.value)
+    parts = [shown(x).partition(" ") for x in (interval.value, interval.low, interval.high)]
+    if len({unit for _, _, unit in parts}) > 1:
+        value, low, high = ("".join(part) for part in parts)
+        return f"{value} ({low} to {high})"
+    (value, _, unit), (low, _, _), (high, _, _) = parts
+    return f"{value} ({low} to {high}) {unit}".rstrip()

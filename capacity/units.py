@@ -157,6 +157,15 @@ def format_rate(rate_rps: float) -> str:
     return f"{three_digits(rate_rps)} rps"
 
 
+def format_share(share: float) -> str:
+    """A share for people.
+
+    >>> format_share(0.001), format_share(0.8)
+    ('0.1 %', '80 %')
+    """
+    return f"{100.0 * share:.4g} %"
+
+
 def format_quantile(quantile: float) -> str:
     """The usual name of a quantile.
 

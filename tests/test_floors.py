@@ -58,7 +58,7 @@ SIMULATIONS = [
     ("validation",),
 ]
 MODULES_MAX = 17  # of a folder, but for those with a file for each command, format or target
-HEAVY = ("numpy", "scipy", "simpy", "numba", "matplotlib", "pandas", "pyarrow", "aiohttp")
+HEAVY = ("numpy", "scipy", "simpy", "numba", "matplotlib", "pandas", "pyarrow", "aiohttp", "pydantic")
 
 
 def modules(package: str) -> dict[str, Path]:
@@ -180,7 +180,7 @@ def test_simulations_stand_on_the_question() -> None:
 
 @pytest.mark.parametrize("package", ["capacity", "simulations"])
 def test_pydantic_is_imported_where_json_is_read(package: str) -> None:
-    """Within a function. Typer may import it for itself, so that what is loaded does not tell."""
+    """Within a function."""
     early = [
         name
         for name, path in modules(package).items()

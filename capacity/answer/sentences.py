@@ -3,24 +3,16 @@
 import math
 from collections.abc import Iterator
 
-from capacity.performance import Interval, Performance
+from capacity.performance import Interval, Performance, format_interval, format_share_interval
 from capacity.question.candidate import Candidate, Doubt, Limit, Rejection, Verdict, closest
-from capacity.question.objective import (
-    LatencyObjective,
-    Measure,
-    Promise,
-    format_interval,
-    format_share,
-    format_share_interval,
-    format_value,
-)
+from capacity.question.objective import LatencyObjective, Measure, Promise, format_value
 from capacity.question.plan import Plan
 from capacity.question.question import Question
 from capacity.question.tokens import TokenCandidate
 from capacity.search.recommendation import Headroom, RandomRouting, Recommendation
 from capacity.traffic.burstiness import irregularity
 from capacity.traffic.workload import ClosedPopulation, Demand
-from capacity.units import format_duration, format_rate
+from capacity.units import format_duration, format_rate, format_share
 
 
 def explain(recommendation: Recommendation, question: Question) -> Iterator[str]:

@@ -7,15 +7,16 @@ import re
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, TextIO, TypeVar, get_args
+from typing import Any, TextIO, get_args
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand
 
 from capacity.commands.defaults import defaults_given, defaults_of, report_sources
 from capacity.commands.help import Helpful
+from capacity.commands.lazy import LazyGroup, LazyTyper, Plain
 from capacity.errors import CapacityError, DependencyError, InputError
 from capacity.units import NUMBER_MAX, NUMBER_MIN, is_number
 
@@ -83,8 +84,6 @@ def _text(kind: type[io.FileIO], before: TextIO | None, errors: str) -> TextIO:
     return io.TextIOWrapper(io.BufferedWriter(raw), encoding=encoding, errors=errors, line_buffering=True)
 
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
 _WHOLE = re.compile(r"[+-]?[0-9]{1,64}")
 
 
@@ -107,7 +106,7 @@ class _Strict:
         return found
 
 
-class StrictCommand(Helpful, _Strict, TyperCommand):
+class StrictCommand(Helpful, _Strict, Plain, TyperCommand):
     """A command that takes no option twice, and no number but in plain digits."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -116,19 +115,19 @@ class StrictCommand(Helpful, _Strict, TyperCommand):
         return super().invoke(ctx)
 
 
-class StrictGroup(Helpful, _Strict, TyperGroup):
+class StrictGroup(Helpful, _Strict, Plain, LazyGroup):
     """A group of such commands, with options of its own."""
 
 
-class StrictTyper(typer.Typer):
+class StrictTyper(LazyTyper):
     """An application whose commands are strict."""
 
-    def __init__(self, *, cls: type[TyperGroup] = StrictGroup, **settings: Any) -> None:
+    def __init__(self, *, cls: type[LazyGroup] = StrictGroup, **settings: Any) -> None:
         super().__init__(cls=cls, **settings)
 
-    def command(self, name: str | None = None, **settings: Any) -> Callable[[Command], Command]:
-        """A command by its name."""
-        return super().command(name, **{"cls": StrictCommand, **settings})
+    def add(self, name: str, place: Any, **settings: Any) -> None:
+        """Take a command by its name, and where it is found."""
+        super().add(name, place, **{"cls": StrictCommand, **settings})
 
 
 def _refuse_twice(order: Sequence[Any]) -> None:

@@ -113,13 +113,13 @@ class Helpful:
         for title, rows in _panels(self, ctx):
             with formatter.section(title):
                 formatter.write_dl(rows, col_max=28)
-        commands: dict[str, Any] = getattr(self, "commands", {})
-        for title in dict.fromkeys(_panel(one, "Commands") for one in commands.values()):
+        entries: dict[str, Any] = getattr(self, "entries", {})
+        for title in dict.fromkeys(_panel(one, "Commands") for one in entries.values()):
             with formatter.section(title):
                 formatter.write_dl(
                     [
                         (name, _summary(one))
-                        for name, one in commands.items()
+                        for name, one in entries.items()
                         if _panel(one, "Commands") == title
                     ]
                 )

@@ -283,7 +283,7 @@ Command = Callable[..., None]
 
 
 def flags(names: str | None = None, /, **own: Flag) -> Callable[[Command], Command]:
-    """Give a command its flags in this order; `output` and `as_json` are always the last.
+    """Give a command its flags in this order, once it is built; `output` and `as_json` are always the last.
 
     The command takes those that it looks at by itself; all are in its context.
 
@@ -297,18 +297,21 @@ def flags(names: str | None = None, /, **own: Flag) -> Callable[[Command], Comma
         takes_all = any(one.kind is Parameter.VAR_KEYWORD for one in taken.values())
         listed = list(taken) if names is None else names.split()
         ordered = [name for name in listed if name not in ("context", "output", "as_json")]
-        parameters = [
-            (own.get(name) or FLAGS[name]).parameter(name) for name in (*ordered, "output", "as_json")
-        ]
-        if "context" in taken:
-            parameters.append(Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context))
 
         @wraps(command)
         def flagged(**given: Any) -> None:
             command(**{name: value for name, value in given.items() if takes_all or name in taken})
 
-        flagged.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
-        flagged.__annotations__ = {one.name: one.annotation for one in parameters}
+        def add_flags() -> None:
+            parameters = [
+                (own.get(name) or FLAGS[name]).parameter(name) for name in (*ordered, "output", "as_json")
+            ]
+            if "context" in taken:
+                parameters.append(Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context))
+            flagged.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+            flagged.__annotations__ = {one.name: one.annotation for one in parameters}
+
+        flagged.add_flags = add_flags  # type: ignore[attr-defined]
         return flagged
 
     return decorate

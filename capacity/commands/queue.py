@@ -60,19 +60,18 @@ def emit_performance(
     extra: "Document | None" = None,
 ) -> None:
     """A performance, led by what is particular to the command."""
-    from capacity.answer.documents import queue_document
+
+    def document() -> "Document":
+        from capacity.answer.documents import queue_document
+
+        return {**queue_document(model, performance), **(extra or {})}
 
     def tables() -> Iterator["RenderableType"]:
         from capacity.render.tables import performance_table
 
         yield performance_table(None, performance, extra)
 
-    emit_pieces(
-        output,
-        as_json=as_json,
-        document=lambda: {**queue_document(model, performance), **(extra or {})},
-        tables=tables,
-    )
+    emit_pieces(output, as_json=as_json, document=document, tables=tables)
 
 
 def read_service_time_s(service_rate: str | None, service_time: str | None) -> float:

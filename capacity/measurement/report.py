@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 from capacity.answer.documents import SCHEMA_VERSION, Document, plain
 from capacity.measurement.findings import Measurement, SizeFinding
 from capacity.measurement.overhead import Overhead
-from capacity.performance import Interval
+from capacity.performance import Interval, format_interval
 from capacity.profile.formats import profile_to_document
 from capacity.profile.profile import ServiceProfile
-from capacity.question.objective import format_interval
 from capacity.units import format_duration
 
 if TYPE_CHECKING:

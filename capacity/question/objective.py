@@ -1,15 +1,22 @@
 """LatencyObjective: limits on responses, waits, losses and utilization."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
 from typing import Self
 
 from capacity.errors import DomainError, InputError
-from capacity.performance import Interval, Performance, Quantiles, TokenPerformance
-from capacity.units import format_duration, format_quantile, parse_duration_s
+from capacity.performance import (
+    Interval,
+    Performance,
+    Quantiles,
+    TokenPerformance,
+    format_interval,
+    format_share_interval,
+)
+from capacity.units import format_duration, format_quantile, format_share, parse_duration_s
 
 
 class Measure(StrEnum):
@@ -205,15 +212,6 @@ class LatencyObjective:
         return max(self.promises, key=pressure)
 
 
-def format_share(share: float) -> str:
-    """A share for people.
-
-    >>> format_share(0.001), format_share(0.8)
-    ('0.1 %', '80 %')
-    """
-    return f"{100.0 * share:.4g} %"
-
-
 def _seconds(limit: float | str, what: str, quantile: float) -> float:
     """A limit of a quantile; a whole number is likely to be in another unit. [s]"""
     if isinstance(limit, str):
@@ -332,41 +330,3 @@ TIERS: dict[str, LatencyObjective] = {
 def format_value(promise: Promise, found: Interval) -> str:
     """A duration or a share with the ends of its interval."""
     return format_interval(found) if promise.measure.is_duration else format_share_interval(found)
-
-
-def format_share_interval(found: Interval) -> str:
-    """A share with the ends of its interval.
-
-    >>> format_share_interval(Interval(value=0.002, low=0.001, high=0.003))
-    '0.2 (0.1 to 0.3) %'
-    """
-    return format_span(format_share, found)
-
-
-def format_interval(interval: Interval) -> str:
-    """A duration with the ends of its interval.
-
-    >>> format_interval(Interval(value=0.0483, low=0.046, high=0.0507))
-    '48.3 (46 to 50.7) ms'
-    """
-    if math.isinf(interval.value):
-        return "infinite"
-    if math.isinf(interval.high):
-        return f"{format_duration(interval.value)} ({format_duration(interval.low)} or more)"
-    return format_span(format_duration, interval)
-
-
-def format_span(shown: Callable[[float], str], interval: Interval) -> str:
-    """A value with its ends where it has some, and the unit once where all have the same.
-
-    >>> format_span(format_duration, Interval(value=0.0009, low=0.0008, high=0.001))
-    '900 µs (800 µs to 1 ms)'
-    """
-    if interval.low == interval.high:
-        return shown(interval.value)
-    parts = [shown(x).partition(" ") for x in (interval.value, interval.low, interval.high)]
-    if len({unit for _, _, unit in parts}) > 1:
-        value, low, high = ("".join(part) for part in parts)
-        return f"{value} ({low} to {high})"
-    (value, _, unit), (low, _, _), (high, _, _) = parts
-    return f"{value} ({low} to {high}) {unit}".rstrip()

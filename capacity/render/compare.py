@@ -7,10 +7,9 @@ from rich.text import Text
 
 from capacity.answer.documents import Document, picked, plain
 from capacity.answer.sentences import demand
-from capacity.performance import Interval, Performance, TokenPerformance
+from capacity.performance import Interval, Performance, TokenPerformance, format_interval
 from capacity.question.caveat import Caveat
 from capacity.question.comparison import Comparison, Contender, TokenComparison, TokenContender
-from capacity.question.objective import format_interval
 from capacity.render.tables import batch_wait, caveat_lines, table
 from capacity.search.caveats import interval_caveats, profile_caveats, trace_caveats
 from capacity.traffic.workload import Demand

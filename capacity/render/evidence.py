@@ -10,9 +10,8 @@ from capacity.evidence.finding import Belief, CheckFinding
 from capacity.evidence.stages import sentences
 from capacity.formats.load_test import LoadRun, LoadTest
 from capacity.formats.running_plan import RunningPlan
-from capacity.performance import Interval
+from capacity.performance import Interval, format_interval
 from capacity.profile.profile import ServiceProfile
-from capacity.question.objective import format_interval
 from capacity.render.tables import table
 from capacity.traffic.workload import TraceArrivals
 from capacity.units import format_duration, format_quantile, format_rate

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from capacity.performance import Interval
-from capacity.question.objective import format_interval
+from capacity.performance import Interval, format_interval
 from capacity.units import format_rate
 
 _FACTORS = {2.0: "doubles", 5.0: "reaches 5 times that", 10.0: "reaches 10 times that"}

@@ -8,9 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from capacity.answer.sentences import fleet, format_found, format_loss, format_refusal, promises
-from capacity.performance import Interval
+from capacity.performance import Interval, format_span
 from capacity.question.candidate import Verdict
-from capacity.question.objective import format_span, format_value
+from capacity.question.objective import format_value
 from capacity.question.stability import load
 from capacity.render.tables import caveat_lines, table
 from capacity.search.max_rate import Point, Rates, Stretch, caveats

@@ -23,10 +23,10 @@ from capacity.answer.sentences import (
     promises,
 )
 from capacity.explanation.explanation import Assumption
-from capacity.performance import Interval, Kind, Performance
+from capacity.performance import Interval, Kind, Performance, format_interval
 from capacity.question.candidate import Candidate, Limit, Verdict
 from capacity.question.caveat import CaveatCode
-from capacity.question.objective import Promise, format_interval, format_value
+from capacity.question.objective import Promise, format_value
 from capacity.question.plan import Plan
 from capacity.question.window import Window
 from capacity.render import report_figures as figures

@@ -9,11 +9,9 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from capacity.performance import Interval, Kind, Performance, Quantiles
-from capacity.question.caveat import CaveatCode
-from capacity.question.objective import format_interval, format_share
+from capacity.performance import Interval, Kind, Performance, Quantiles, format_interval
 from capacity.question.plan import Batching, Plan
-from capacity.units import format_duration, format_quantile, format_rate, quantile_name
+from capacity.units import format_duration, format_quantile, format_rate, format_share, quantile_name
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -149,6 +147,8 @@ def _style(verdict: str) -> str:
 
 def caveat_lines(caveats: Iterable["Caveat"]) -> Iterator[Text]:
     """One line each, the most important first."""
+    from capacity.question.caveat import CaveatCode
+
     weights = list(CaveatCode)
     for caveat in sorted(caveats, key=lambda one: weights.index(one.code)):
         yield Text(f"Note: {caveat.message}.")

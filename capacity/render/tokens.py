@@ -8,10 +8,10 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from capacity.answer.sentences import token_refusal
-from capacity.performance import Interval, Kind, TokenPerformance
+from capacity.performance import Interval, Kind, TokenPerformance, format_interval
 from capacity.profile.llm import LlmProfile
 from capacity.question.candidate import Limit, Verdict
-from capacity.question.objective import Promise, TokenObjective, format_interval, format_value
+from capacity.question.objective import Promise, TokenObjective, format_value
 from capacity.question.tokens import TokenCandidate, TokenPlan, TokenQuestion
 from capacity.render.tables import caveat_lines, no_numbers, table
 from capacity.search.tokens import TokenChange, TokenRates, TokenRecommendation, llm_profile_caveats

@@ -9,8 +9,8 @@ from capacity.errors import InputError, quoted
 from capacity.measurement.sections import REQUESTS_MIN, requests_min
 from capacity.performance import Interval, Performance
 from capacity.question.candidate import Verdict
-from capacity.question.objective import Measure, Promise, format_share
-from capacity.units import format_duration, format_quantile, format_rate, is_number
+from capacity.question.objective import Measure, Promise
+from capacity.units import format_duration, format_quantile, format_rate, format_share, is_number
 
 # Beyond so many times as many requests, what is promised is what is measured, and no load test tells.
 _TIMES_MAX = 100.0

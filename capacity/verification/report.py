@@ -11,10 +11,9 @@ import numpy as np
 from capacity.answer.documents import Document, picked, plain
 from capacity.answer.sentences import demand, fleet
 from capacity.measurement.sections import requests_min
-from capacity.performance import Interval
+from capacity.performance import Interval, format_span
 from capacity.question.candidate import Verdict
-from capacity.question.objective import format_share, format_span
-from capacity.units import format_duration
+from capacity.units import format_duration, format_share
 from capacity.verification.quantities import Agreement, AgreementRow, Held, PromiseFinding
 from capacity.verification.run import LoadRun
 from capacity.verification.verification import Outcome, Verification, VerifiedRun

@@ -57,8 +57,8 @@ def test_an_interrupt_as_compiled_code_returns_is_one_too(tmp_path, wrapped):
     # once for the compiled function, and once more for what turns its result into an object of Python.
     program = tmp_path / "program.py"
     program.write_text(
-        "import typer; from capacity.commands.guard import Guarded\n"
-        "app = typer.Typer(cls=Guarded)\n"
+        "from capacity.commands.guard import Guarded, StrictTyper\n"
+        "app = StrictTyper(cls=Guarded)\n"
         "@app.callback()\n"
         "def main(): pass\n"
         "def leave(wrapped):\n"

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from capacity.answer.sentences import demand, explain, format_found, format_refusal, format_verdict
-from capacity.performance import Interval, Kind, Performance
+from capacity.performance import Interval, Kind, Performance, format_interval
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Limit, Rejection, Verdict, closest
-from capacity.question.objective import LatencyObjective, Measure, Promise, format_interval
+from capacity.question.objective import LatencyObjective, Measure, Promise
 from capacity.question.plan import Plan, Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Spike, Survival

@@ -12,9 +12,8 @@ from saved_reports import QUICK, Page, resnet_plan, save
 
 import capacity as cap
 from capacity.answer.saved_plan import SavedPlan, read_plan_file
-from capacity.performance import Kind, Performance
+from capacity.performance import Kind, Performance, format_interval
 from capacity.question.candidate import Candidate, Verdict
-from capacity.question.objective import format_interval
 from capacity.question.plan import Plan
 from capacity.render.report import Findings, map_section
 from capacity.render.report_figures import frontier

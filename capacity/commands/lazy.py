@@ -1,0 +1,166 @@
+"""Lazy: commands that are imported and built when they are asked for, and flags that are read without pydantic.
+
+A page of help, or a law, must not wait for what other commands need; `benchmarks/start_up.py` tells how long it waits.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
+from functools import cached_property
+from importlib import import_module
+from inspect import cleandoc
+from typing import Any, TypeVar, get_args, get_origin
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command, get_group
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Entry:
+    """A command, or a group of them, as the list of commands knows it.
+
+    Args:
+        name: as it is typed.
+        place: the function or application itself, or where it is: `module:name`.
+        settings: of Typer's decorator of commands.
+    """
+
+    def __init__(self, name: str, place: Any, settings: Mapping[str, Any]) -> None:
+        self.name, self._place, self._settings = name, place, settings
+
+    @cached_property
+    def _source(self) -> Any:
+        if not isinstance(self._place, str):
+            return self._place
+        module, _, name = self._place.partition(":")
+        return getattr(import_module(module), name)
+
+    @property
+    def help(self) -> str:
+        """What it does, with its examples."""
+        if isinstance(self._source, typer.Typer):
+            return str(self._source.info.help)
+        return cleandoc(self._settings.get("help") or self._source.__doc__)
+
+    @property
+    def rich_help_panel(self) -> str | None:
+        """Under which title it is listed."""
+        return self._settings.get("rich_help_panel")
+
+    @cached_property
+    def command(self) -> Any:
+        """What parses its flags and runs it."""
+        source = self._source
+        if isinstance(source, typer.Typer):
+            called = source.registered_callback
+            _add_flags(called and called.callback)
+            built: Any = get_group(source)
+            built.name = self.name
+            return built
+        _add_flags(source)
+        alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+        alone.command(self.name, **self._settings)(source)
+        return get_command(alone)
+
+
+def _add_flags(function: Any) -> None:
+    """Let Typer see the flags of a command, which `flags` makes when they are needed."""
+    getattr(function, "add_flags", lambda: None)()
+
+
+class Commands(Mapping[str, Any]):
+    """The commands of a group by their names, each built when it is looked up."""
+
+    def __init__(self, entries: Mapping[str, Entry]) -> None:
+        self.entries = entries
+
+    def __getitem__(self, name: str) -> Any:
+        return self.entries[name].command
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+
+class LazyGroup(TyperGroup):
+    """A group whose commands are those of the application that it is made for."""
+
+    entries: Mapping[str, Entry] = {}
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{**settings, "commands": Commands(self.entries)})
+
+
+class LazyTyper(typer.Typer):
+    """An application that keeps its commands as entries."""
+
+    def __init__(self, *, cls: type[LazyGroup], **settings: Any) -> None:
+        self.entries: dict[str, Entry] = {}
+        own = type(cls.__name__, (cls,), {"entries": self.entries})
+        super().__init__(cls=own, rich_markup_mode=None, **settings)
+
+    def add(self, name: str, place: Any, **settings: Any) -> None:
+        """Take a command by its name, and where it is found."""
+        self.entries[name] = Entry(name, place, settings)
+
+    def command(self, name: str | None = None, **settings: Any) -> Callable[[Function], Function]:
+        """Take the function below as a command."""
+
+        def take(function: Function) -> Function:
+            self.add(name or function.__name__.replace("_", "-"), function, **settings)
+            return function
+
+        return take
+
+
+class Plain:
+    """Mixed into a command or a group, it reads their values without pydantic where that is possible.
+
+    Typer has the methods that a type checker misses here.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse as ever, by readers of ours."""
+        for one in self.get_params(ctx):  # type: ignore[attr-defined]
+            typers = getattr(one, "get_runtime_param", None)  # none before Typer 0.29, which has no pydantic
+            if typers is not None and not isinstance(typers, _Reader):
+                one.get_runtime_param = _Reader(one)
+        found: list[str] = super().parse_args(ctx, args)  # type: ignore[misc]
+        return found
+
+
+class _Reader:
+    """What reads the values of a flag: text, numbers and choices as Python does, all else as Typer does.
+
+    Typer calls it to have a reader, and then that reader's `coerce`.
+    """
+
+    def __init__(self, option: Any) -> None:
+        annotation = option.type_descriptor.annotation
+        self._kind = get_args(annotation)[0] if get_origin(annotation) is list else annotation
+        self._typers = option.get_runtime_param
+
+    def __call__(self) -> "_Reader":
+        return self
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+        """A value of the command, from what was typed or is the default."""
+        is_several = param.multiple or param.nargs == -1
+        try:
+            if value is None:
+                return () if is_several else None
+            if not is_several:
+                return self._read(value)
+            if not isinstance(value, str):
+                return [self._read(one) for one in value]
+        except (TypeError, ValueError):  # which Typer words
+            pass
+        return self._typers().coerce(value, param=param, ctx=ctx)
+
+    def _read(self, value: Any) -> Any:
+        if self._kind in (str, int, float) or issubclass(self._kind, Enum):
+            return self._kind(value)
+        raise TypeError

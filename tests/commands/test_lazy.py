@@ -1,0 +1,192 @@
+"""Lazy: no command is built before it is asked for, and values are what Typer would make of them."""
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.core import TyperCommand
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from capacity.commands.guard import StrictTyper
+from capacity.commands.lazy import Plain
+from capacity.commands.options import Flag, argument, flags
+
+ROOT = Path(__file__).parents[2]
+
+
+class Colour(StrEnum):
+    RED = "red"
+    BLUE = "blue"
+
+
+def shop() -> StrictTyper:
+    """An application of two commands and a group."""
+    app = StrictTyper(help="A shop.")
+
+    @app.callback()
+    def main() -> None:
+        """A shop."""
+
+    @app.command(rich_help_panel="Trade")
+    @flags("price", price=Flag(float, 0.5, "What it costs."))
+    def sell_all(price: float, **_: Any) -> None:
+        """Sell all of it.
+
+        Examples:
+          shop sell-all --price 2
+        """
+        typer.echo(repr(price))
+
+    @app.command("count", help="Count what is there.")
+    @flags("name", name=argument(str, None, "Whose."))
+    def count_them(name: str | None, **_: Any) -> None:
+        typer.echo(repr(name))
+
+    back = StrictTyper(help="Behind the shop.")
+    back.command("sweep", help="Clean it.")(lambda: typer.echo("clean"))
+    app.add("back", back, rich_help_panel="Trade")
+    return app
+
+
+def test_a_command_is_built_when_it_is_asked_for() -> None:
+    app = shop()
+    built = lambda: [name for name, one in app.entries.items() if "command" in vars(one)]  # noqa: E731
+    group: Any = get_command(app)
+    assert list(group.commands) == ["sell-all", "count", "back"]
+    assert len(group.commands) == 3
+    assert "sell" not in group.commands
+    assert built() == []
+    assert CliRunner().invoke(app, ["--help"]).exit_code == 0
+    assert built() == []
+    assert CliRunner().invoke(app, ["count"]).output == "None\n"
+    assert built() == ["count"]
+    assert group.commands["count"] is group.commands["count"]
+
+
+def test_the_list_has_titles_and_summaries() -> None:
+    shown = CliRunner().invoke(shop(), ["--help"]).output
+    trade, _, others = shown.partition("Trade:")[2].partition("Commands:")
+    assert [line.split() for line in trade.splitlines() if line] == [
+        ["sell-all", "Sell", "all", "of", "it."],
+        ["back", "Behind", "the", "shop."],
+    ]
+    assert others.split() == ["count", "Count", "what", "is", "there."]
+
+
+def test_a_group_is_called_by_its_name_and_has_plain_help() -> None:
+    done = CliRunner().invoke(shop(), ["back", "--help"], prog_name="shop")
+    assert done.output.startswith("Usage: shop back [OPTIONS] COMMAND [ARGS]...\n\n  Behind the shop.\n")
+    assert CliRunner().invoke(shop(), ["back", "sweep"]).output == "clean\n"
+
+
+def test_a_command_is_found_in_its_module() -> None:
+    app = StrictTyper()
+    app.add("law", "capacity.commands.littles_law:littles_law")
+    assert app.entries["law"].help.startswith("L = λW")
+    assert app.entries["law"].rich_help_panel is None
+    assert app.entries["law"].command.name == "law"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["queue", "mm1", "--arrival-rate", "3rps", "--service-rate", "5rps"],
+        ["littles-law", "--rate", "3rps", "--latency-mean", "2s"],
+    ],
+    ids=" ".join,
+)
+def test_other_commands_are_not_imported(arguments: list[str]) -> None:
+    program = (
+        "import sys, cli\n"
+        f"sys.argv = ['capacity', *{arguments!r}]\n"
+        "try: cli.app()\n"
+        "except SystemExit: pass\n"
+        "print(*(name for name in sys.modules if name.startswith('capacity.commands.')), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, timeout=60, check=True
+    )
+    shared = {"defaults", "guard", "help", "lazy", "options", "output"}
+    loaded = {name.rpartition(".")[2] for name in done.stderr.split()}
+    assert loaded - shared == {arguments[0].replace("-", "_")}
+
+
+# ---- values ---------------------------------------------------------------------------------
+
+
+@flags(
+    "count ratio text maybe sizes names colour colours loud place words",
+    count=Flag(int, 3),
+    ratio=Flag(float, 1),
+    text=Flag(str, "none"),
+    maybe=Flag(int, None),
+    sizes=Flag(list[int], None),
+    names=Flag(list[str], None),
+    colour=Flag(Colour, Colour.RED),
+    colours=Flag(list[Colour], None),
+    loud=Flag(bool, False),
+    place=Flag(Path, None),
+    words=argument(list[str], None, "Words."),
+)
+def collect(**_: Any) -> None:
+    """Take all kinds of flags."""
+
+
+def commands() -> Iterator[Any]:
+    """The same command, read by Typer and by us."""
+    collect.add_flags()  # type: ignore[attr-defined]
+    plain = type("PlainCommand", (Plain, TyperCommand), {})
+    for cls in (TyperCommand, plain):
+        alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+        alone.command(cls=cls)(collect)
+        yield get_command(alone)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "",
+        "--count 4 --ratio 0.25 --text 4 --maybe 0",
+        "--count -4 --ratio 1e3 --text ''",
+        "--sizes 1 --sizes 2 --names a --names b",
+        "--colour blue --colours red --colours blue",
+        "--loud --place here.txt",
+        "one two",
+        "--count four",
+        "--count 4.5",
+        "--ratio much",
+        "--sizes 1 --sizes many",
+        "--colour green",
+        "--colours red --colours green",
+    ],
+)
+def test_values_are_those_that_typer_reads(arguments: str) -> None:
+    def outcome(command: Any) -> Any:
+        try:
+            return command.make_context("collect", shlex.split(arguments)).params
+        except Exception as error:
+            return type(error), error.format_message()  # type: ignore[attr-defined]
+
+    typers, ours = (outcome(command) for command in commands())
+    assert ours == typers
+    if isinstance(ours, dict):
+        assert [type(one) for one in ours.values()] == [type(one) for one in typers.values()]
+
+
+def test_variables_and_files_are_read_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"COUNT": "5", "SIZES": "1 2", "LOUD": "yes", "COLOUR": "blue"}.items():
+        monkeypatch.setenv(f"CAPACITY_{name}", value)
+    typers, ours = (
+        command.make_context("collect", [], default_map={"ratio": "0.5", "names": ["a"]}).params
+        for command in commands()
+    )
+    assert ours == typers
+    assert (ours["count"], ours["sizes"], ours["loud"]) == (5, [1, 2], True)
+    assert (ours["colour"], ours["ratio"], ours["names"]) == (Colour.BLUE, 0.5, ["a"])
