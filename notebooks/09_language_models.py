@@ -29,7 +29,8 @@ import capacity as cap
 # ## Where does TTFT explode?
 #
 # Llama 3.1 8B on one RTX PRO 6000, with the lengths of real conversations (Azure 2023): prompts of 1,155 tokens and
-# answers of 207 on average. `max_rate` finds the rate at which the engine saturates, and what happens on the way there.
+# answers of 207 on average. `sweep` simulates one engine at several rates; the load is the share of the rate at which it
+# saturates.
 
 # %%
 MODEL = {
@@ -38,13 +39,15 @@ MODEL = {
     "kv_tokens": 400_000,
 }
 QUICK = {"precision": 0.2}
-rates = cap.max_rate(**MODEL, replicas=1, slo_ttft_p99="20s", **QUICK)
-curve = rates.to_frame()
-print(rates)
+rates = [f"{rate_rps:g}rps" for rate_rps in (1, 3, 5, 7, 9, 10, 11, 11.5)]
+curve = cap.sweep(**MODEL, replicas=1, rate=rates, **QUICK).to_frame()
+most_rps = (curve["arrival_rate_rps"] / curve["load"]).iloc[-1]
+print(f"one engine saturates at {cap.format_rate(most_rps)}")
+curve[["arrival_rate_rps", "load", "ttft_p99_s", "itl_p99_s", "tpot_p99_s"]].round(3)
 
 # %%
 plot = cap.new_plot(
-    title="One engine, up to saturation", x_title="arrival rate [rps]", y_title="time [ms]", y_log=True
+    title="One engine at rising rates", x_title="arrival rate [rps]", y_title="time [ms]", y_log=True
 )
 for number, (name, label) in enumerate(
     (("ttft_p99", "TTFT P99"), ("itl_p99", "ITL P99"), ("tpot_p99", "TPOT P99"))
@@ -145,7 +148,6 @@ fleet.round(2)
 
 # %%
 COUNTS, TOTALS_RPS = range(1, 9), range(2, 61, 2)
-most_rps = rates.to_dict()["saturation"]["rate_rps"]
 
 
 def told(total_rps, replicas):
