@@ -1,7 +1,5 @@
 """The `capacity` command: a list of commands, each in a file of its name. No arithmetic."""
 
-import atexit
-import gc
 from typing import Annotated
 
 import typer
@@ -26,9 +24,6 @@ for panel, commands in (
         name, _, place = command.partition("=")
         module = name.replace("-", "_")
         app.add(name, f"capacity.commands.{place or f'{module}:{module}'}", rich_help_panel=panel)
-
-# Python would look through all that is left as it ends, which takes a fifth of a short answer's time.
-atexit.register(gc.freeze)
 
 
 @app.callback()

@@ -4,7 +4,7 @@
 
 Medians of alternating starts of the `capacity` that is installed beside this Python, with its bytecode. It fails
 where help or a law takes more than 0.15 s over Python, unless the machine is slow today: Typer and Rich alone, which
-any answer needs, are the yardstick of that.
+a law's answer needs, are the yardstick of that.
 """
 
 import subprocess
@@ -15,7 +15,7 @@ from statistics import median
 
 ROUNDS = 11
 LIMIT_S = 0.15  # over Python's own start
-LIMIT_RATIO = 1.4  # of the start of Typer and Rich; with pydantic it would be 1.9
+LIMIT_RATIO = 1.7  # of the start of Typer and Rich; with pydantic it would be 2.2
 
 _CAPACITY = str(Path(sys.executable).parent / "capacity")
 _LAW = "queue mmc --arrival-rate 9rps --servers 2 --service-rate 5rps"
@@ -45,9 +45,9 @@ def main() -> int:
         for name, program in PROGRAMS.items():
             times_s[name].append(start_s(program))
     python_s = median(times_s["python"])
-    over_s = {name: median(found) - python_s for name, found in times_s.items()}
+    over_s = {name: median(found) - python_s for name, found in times_s.items() if name != "python"}
     limit_s = max(LIMIT_S, LIMIT_RATIO * over_s[LIBRARIES])
-    print(f"python takes {python_s:.3f} s; beyond it, of {limit_s:.3f} s allowed:")
+    print(f"python takes {python_s:.3f} s; over that, with {limit_s:.3f} s allowed:")
     for name, found_s in over_s.items():
         print(f"  {name:<26} {found_s:.3f} s")
     return int(max(found_s for name, found_s in over_s.items() if name.startswith("capacity")) > limit_s)

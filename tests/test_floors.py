@@ -194,7 +194,7 @@ def test_pydantic_is_imported_where_json_is_read(package: str) -> None:
     [
         ["--help"],
         ["plan", "--help"],
-        ["queue", "mm1", "--arrival-rate", "3rps", "--service-rate", "5rps"],
+        ["queue", "mm1", "--arrival-rate", "3rps", "--service-rate", "5rps", "--quantile", "0.9"],
         ["queue", "mmc", "--arrival-rate", "9rps", "--service-rate", "5rps", "--servers", "2", "--json"],
         ["queue", "bulk", "--help"],
         ["sweep", "--help"],

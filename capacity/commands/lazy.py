@@ -41,7 +41,7 @@ class Entry:
         """What it does, with its examples."""
         if isinstance(self._source, typer.Typer):
             return str(self._source.info.help)
-        return cleandoc(self._settings.get("help") or self._source.__doc__)
+        return cleandoc(self._settings.get("help") or self._source.__doc__ or "")
 
     @property
     def rich_help_panel(self) -> str | None:
@@ -53,8 +53,8 @@ class Entry:
         """What parses its flags and runs it."""
         source = self._source
         if isinstance(source, typer.Typer):
-            called = source.registered_callback
-            _add_flags(called and called.callback)
+            callback = source.registered_callback
+            _add_flags(callback and callback.callback)
             built: Any = get_group(source)
             built.name = self.name
             return built
@@ -70,13 +70,14 @@ def _add_flags(function: Any) -> None:
 
 
 class Commands(Mapping[str, Any]):
-    """The commands of a group by their names, each built when it is looked up."""
+    """The commands of a group by their names, each entry built when it is looked up."""
 
-    def __init__(self, entries: Mapping[str, Entry]) -> None:
+    def __init__(self, entries: Mapping[str, Any]) -> None:
         self.entries = entries
 
     def __getitem__(self, name: str) -> Any:
-        return self.entries[name].command
+        found = self.entries[name]
+        return found.command if isinstance(found, Entry) else found
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.entries)
@@ -86,16 +87,21 @@ class Commands(Mapping[str, Any]):
 
 
 class LazyGroup(TyperGroup):
-    """A group whose commands are those of the application that it is made for."""
+    """A group of the entries of its application, and of what Typer has built of others."""
 
-    entries: Mapping[str, Entry] = {}
+    entries: Mapping[str, Any] = {}
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**{**settings, "commands": Commands(self.entries)})
+    def __init__(self, *, commands: Mapping[str, Any] | None = None, **settings: Any) -> None:
+        self.entries = {**self.entries, **(commands or {})}
+        super().__init__(commands=Commands(self.entries), **settings)  # type: ignore[arg-type]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A command by its name; an error in building it is none of its absence."""
+        return self.commands[cmd_name] if cmd_name in self.entries else None
 
 
 class LazyTyper(typer.Typer):
-    """An application that keeps its commands as entries."""
+    """An application that keeps its commands as entries; to run by itself it needs a callback."""
 
     def __init__(self, *, cls: type[LazyGroup], **settings: Any) -> None:
         self.entries: dict[str, Entry] = {}
@@ -123,10 +129,12 @@ class Plain:
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse as ever, by readers of ours."""
+        """Parse as Typer does, with our readers."""
         for one in self.get_params(ctx):  # type: ignore[attr-defined]
-            typers = getattr(one, "get_runtime_param", None)  # none before Typer 0.29, which has no pydantic
-            if typers is not None and not isinstance(typers, _Reader):
+            get_reader = getattr(
+                one, "get_runtime_param", None
+            )  # before Typer 0.29 there is none, nor pydantic
+            if get_reader is not None and not isinstance(get_reader, _Reader):
                 one.get_runtime_param = _Reader(one)
         found: list[str] = super().parse_args(ctx, args)  # type: ignore[misc]
         return found
@@ -141,7 +149,10 @@ class _Reader:
     def __init__(self, option: Any) -> None:
         annotation = option.type_descriptor.annotation
         self._kind = get_args(annotation)[0] if get_origin(annotation) is list else annotation
-        self._typers = option.get_runtime_param
+        info = option.type_descriptor.parameter_info
+        if any(rule not in (None, False) for rule in (info.min, info.max, info.clamp, info.parser)):
+            self._kind = None
+        self._get_typers = option.get_runtime_param
 
     def __call__(self) -> "_Reader":
         return self
@@ -156,11 +167,11 @@ class _Reader:
                 return self._read(value)
             if not isinstance(value, str):
                 return [self._read(one) for one in value]
-        except (TypeError, ValueError):  # which Typer words
+        except (TypeError, ValueError):  # Typer says what is wrong
             pass
-        return self._typers().coerce(value, param=param, ctx=ctx)
+        return self._get_typers().coerce(value, param=param, ctx=ctx)
 
     def _read(self, value: Any) -> Any:
-        if self._kind in (str, int, float) or issubclass(self._kind, Enum):
-            return self._kind(value)
-        raise TypeError
+        if self._kind not in (str, int, float) and not issubclass(self._kind, Enum):
+            raise TypeError
+        return self._kind(value)

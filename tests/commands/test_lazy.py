@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 import typer
@@ -14,7 +14,7 @@ from typer.core import TyperCommand
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from capacity.commands.guard import StrictTyper
+from capacity.commands.guard import Guarded, StrictTyper
 from capacity.commands.lazy import Plain
 from capacity.commands.options import Flag, argument, flags
 
@@ -47,6 +47,7 @@ def shop() -> StrictTyper:
     @app.command("count", help="Count what is there.")
     @flags("name", name=argument(str, None, "Whose."))
     def count_them(name: str | None, **_: Any) -> None:
+        """Count."""
         typer.echo(repr(name))
 
     back = StrictTyper(help="Behind the shop.")
@@ -86,12 +87,47 @@ def test_a_group_is_called_by_its_name_and_has_plain_help() -> None:
     assert CliRunner().invoke(shop(), ["back", "sweep"]).output == "clean\n"
 
 
+@pytest.mark.parametrize("cls", [StrictTyper, typer.Typer])
+def test_what_typer_has_built_is_a_command_too(cls: Any) -> None:
+    app = cls(cls=Guarded)
+    app.callback()(lambda: None)
+    app.command("one", help="The first.")(lambda: typer.echo("one ran"))
+    below = typer.Typer(help="More.")
+    below.callback()(lambda: None)
+    below.command("two", help="The second.")(lambda: typer.echo("two ran"))
+    app.add_typer(below, name="below")
+    runner = CliRunner()
+    assert runner.invoke(app, ["one"]).output == "one ran\n"
+    assert runner.invoke(app, ["below", "two"]).output == "two ran\n"
+    shown = runner.invoke(app, ["--help"]).output
+    assert "The first." in shown
+    assert "More." in shown
+
+
+def test_an_error_in_building_a_command_is_not_hidden() -> None:
+    app = shop()
+    app.command("wrong")(flags("no_such_flag")(lambda **_: None))
+    with pytest.raises(KeyError, match="no_such_flag"):
+        get_command(app).get_command(None, "wrong")  # type: ignore[attr-defined]
+    assert get_command(app).get_command(None, "missing") is None  # type: ignore[attr-defined]
+
+
+def test_help_needs_no_docstrings() -> None:
+    """Python started with -OO has none."""
+    done = subprocess.run(
+        [sys.executable, "-OO", "-c", "import sys, cli; sys.argv = ['capacity', '--help']; cli.app()"],
+        capture_output=True, text=True, cwd=ROOT, timeout=60, check=True,
+    )  # fmt: skip
+    assert "max-rate" in done.stdout
+
+
 def test_a_command_is_found_in_its_module() -> None:
     app = StrictTyper()
     app.add("law", "capacity.commands.littles_law:littles_law")
     assert app.entries["law"].help.startswith("L = λW")
     assert app.entries["law"].rich_help_panel is None
     assert app.entries["law"].command.name == "law"
+    assert "\n\nExamples:\n  capacity littles-law" in app.entries["law"].help
 
 
 @pytest.mark.parametrize(
@@ -178,6 +214,39 @@ def test_values_are_those_that_typer_reads(arguments: str) -> None:
     assert ours == typers
     if isinstance(ours, dict):
         assert [type(one) for one in ours.values()] == [type(one) for one in typers.values()]
+
+
+def test_rules_of_typer_are_typers_to_keep() -> None:
+    def sell(
+        count: Annotated[int, typer.Option(min=0, max=5)] = 1,
+        share: Annotated[float, typer.Option(max=1.0, clamp=True)] = 0.5,
+        word: Annotated[str, typer.Option(parser=str.upper)] = "a",
+    ) -> None:
+        """Sell some."""
+
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+    alone.command(cls=type("PlainCommand", (Plain, TyperCommand), {}))(sell)
+    command = get_command(alone)
+    given = command.make_context("sell", ["--share", "3", "--word", "b"]).params
+    assert given == {"count": 1, "share": 1.0, "word": "B"}
+    for count in ("9", "-1"):
+        with pytest.raises(typer.BadParameter):
+            command.make_context("sell", ["--count", count])
+
+
+def test_a_list_that_is_a_text_is_refused() -> None:
+    _, ours = commands()
+    with pytest.raises(typer.BadParameter, match="iterable"):
+        ours.make_context("collect", [], default_map={"names": "ab"})
+
+
+def test_readers_do_not_nest() -> None:
+    _, ours = commands()
+    first, second = (
+        [getattr(one, "get_runtime_param", None) for one in ours.make_context("collect", []).command.params]
+        for _ in range(2)
+    )
+    assert first == second
 
 
 def test_variables_and_files_are_read_alike(monkeypatch: pytest.MonkeyPatch) -> None:
