@@ -33,7 +33,7 @@ class LawTimes:
 
     def table(self, batch_size_max: int) -> ServiceTable:
         laws = [self.law_of(size) for size in range(1, batch_size_max + 1)]
-        return knots(laws, list(range(batch_size_max)), [0.0] * batch_size_max, self.wake_s)
+        return knots(laws, np.arange(batch_size_max), np.zeros(batch_size_max), self.wake_s)
 
 
 def fixed(time_s: Callable[[int], float], wake_s: float = 0.0) -> LawTimes:

@@ -85,23 +85,17 @@ class ServiceTable(NamedTuple):
 Laws = tuple[int, Floats, Integers, Floats, Integers, Floats, Floats, float]
 
 
-def knots(
-    laws: Sequence[ServiceLaw], below: Sequence[int], weight: Sequence[float], wake_s: float = 0.0
-) -> ServiceTable:
+def knots(laws: Sequence[ServiceLaw], below: Integers, weight: Floats, wake_s: float = 0.0) -> ServiceTable:
     """A table of measured laws, and of mixtures of two neighbours; fixed times where nothing varies."""
     if all(law.is_deterministic for law in laws):
-        ends_s = [*(law.durations_s[0] for law in laws), math.nan]
-        return ServiceTable(
-            kind=FIXED,
-            times_s=np.array(
-                [mixed(ends_s[i], ends_s[i + 1], w) for i, w in zip(below, weight, strict=True)]
-            ),
-            wake_s=wake_s,
-        )
+        ends_s = np.array([*(law.durations_s[0] for law in laws), math.nan])
+        low_s, high_s = ends_s[below], ends_s[below + 1]
+        times_s = np.where(weight == 0.0, low_s, (1.0 - weight) * low_s + weight * high_s)  # as `mixed`
+        return ServiceTable(kind=FIXED, times_s=times_s, wake_s=wake_s)
     return ServiceTable(
         kind=KNOTS,
-        below=np.array(below, dtype=np.int64),
-        weight=np.array(weight),
+        below=below,
+        weight=weight,
         first=np.cumsum([0, *(len(law.probabilities) for law in laws)], dtype=np.int64),
         probabilities=np.concatenate([law.probabilities for law in laws]),
         durations_s=np.concatenate([law.durations_s for law in laws]),
@@ -213,14 +207,24 @@ class ProfileTimes:
     def table(self, batch_size_max: int) -> ServiceTable:
         """Knots of the measured sizes, and where each size up to the largest lies between two of them."""
         if batch_size_max not in self._tables:
-            places, weights = zip(*map(self._profile.place, range(1, batch_size_max + 1)), strict=True)
-            self._tables[batch_size_max] = knots(self._profile.laws, places, weights, self.wake_s)
+            below, weight = _places(self._profile, batch_size_max)
+            self._tables[batch_size_max] = knots(self._profile.laws, below, weight, self.wake_s)
         return self._tables[batch_size_max]
 
     def _mixture(self, batch_size: int) -> tuple[ServiceLaw, ServiceLaw, float]:
         place, weight = self._profile.place(batch_size)
         laws = self._profile.laws
         return laws[place], laws[min(place + 1, len(laws) - 1)], weight
+
+
+def _places(profile: ServiceProfile, batch_size_max: int) -> tuple[Integers, Floats]:
+    """`ServiceProfile.place` of each batch size up to the largest, which may be a hundred thousand."""
+    for size in (1, batch_size_max):
+        profile.place(size)  # refuses what lies outside
+    measured, sizes = np.array(profile.batch_sizes), np.arange(1, batch_size_max + 1)
+    right = np.searchsorted(measured, sizes)
+    below = np.where(measured[right] == sizes, right, right - 1)
+    return below, (sizes - measured[below]) / np.maximum(measured[right] - measured[below], 1)
 
 
 class ExponentialTimes:

@@ -262,7 +262,7 @@ def test_both_engines_scale_the_same(
 
 
 @pytest.mark.long
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @scalings
 def test_both_engines_scale_the_same_in_many_ways(
     metric: Metric, seed: int, lag_s: float, startup_s: float, routing: Routing

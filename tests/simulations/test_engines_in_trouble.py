@@ -37,7 +37,7 @@ def test_both_kinds_of_engines_give_the_same_bytes(case: EngineCase) -> None:
 
 
 @pytest.mark.long
-@settings(max_examples=1_500, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=700, deadline=None, suppress_health_check=list(HealthCheck))
 @given(engine_cases())
 def test_both_kinds_of_engines_give_the_same_bytes_on_many_schedules(case: EngineCase) -> None:
     assert_same(case)

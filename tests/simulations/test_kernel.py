@@ -39,6 +39,7 @@ from simulations.draws.service import (
     ExponentialTimes,
     ProfileTimes,
     ServiceTimes,
+    _places,
     service_time_s,
 )
 from simulations.kernel import serve as kernel
@@ -281,7 +282,17 @@ def test_a_table_is_made_once_for_all_replications(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(ServiceProfile, "place", counted)
     for _ in range(3):
         replicate(task)
-    assert len(made) <= 128
+    assert made == [1, 128]  # the ends, which a profile may not cover
+
+
+@pytest.mark.parametrize("name", ["dlrm-cpu-fp32", "jasper-7s-t4-fp16"])
+def test_sizes_of_a_table_lie_where_the_profile_has_them(name: str) -> None:
+    profile = load_profile(name)
+    most = min(5_000, profile.batch_size_max)
+    below, weight = _places(profile, most)
+    assert list(zip(below, weight, strict=True)) == [profile.place(size) for size in range(1, most + 1)]
+    with pytest.raises(DomainError, match="does not cover"):
+        _places(profile, profile.batch_size_max + 1)
 
 
 def test_tables_have_the_form_that_fits() -> None:

@@ -165,7 +165,7 @@ def test_both_engines_give_the_same_bytes(case: Case) -> None:
 
 
 @pytest.mark.long
-@settings(max_examples=1_500, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=700, deadline=None, suppress_health_check=list(HealthCheck))
 @given(cases())
 def test_both_engines_give_the_same_bytes_on_many_schedules(case: Case) -> None:
     assert_same(case)
