@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
@@ -211,10 +211,11 @@ def _signature(found: Any) -> str:
     )
 
 
-def write() -> None:
+def write(paths: Sequence[Path]) -> None:
+    """References, and the output of each command in some documents."""
     for path, text in references().items():
         path.write_text(text, encoding="utf-8")
-    for path in DOCUMENTS:
+    for path in paths:
         text = path.read_text(encoding="utf-8")
         path.write_text(
             _BLOCK.sub(lambda match: f"```console\n$ {match[1]}\n{output_of(match[1])}```", text),
@@ -223,6 +224,6 @@ def write() -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] != ["--write"]:
-        sys.exit("usage: python tests/readme.py --write")
-    write()
+    if sys.argv[1:2] != ["--write"]:
+        sys.exit("usage: python tests/readme.py --write [DOCUMENT ...]")
+    write([ROOT / one for one in sys.argv[2:]] or DOCUMENTS)
