@@ -2,7 +2,7 @@
 
 Limits are about one and a half times what the batch at the knee takes, so that latency binds and not stability:
 one replica fewer would be stable and late. Of the ten as first written four had a wider limit, at which stability
-bound; these were made tighter.
+bound; these were made tighter. One batches at once alone: with waits its plan is the same, and takes three times as long.
 """
 
 from dataclasses import dataclass
@@ -38,6 +38,7 @@ class Asked:
     limit_s: float
     routing: Routing = Routing.ROUND_ROBIN
     gap_cv: float = 1.0
+    batch_waits_s: tuple[float, ...] | None = None
 
     @property
     def question(self) -> Question:
@@ -46,7 +47,7 @@ class Asked:
             profiles=(load_profile(self.profile),),
             workload=Workload(arrival_rate_rps=self.rate_rps, arrivals=arrivals),
             objective=LatencyObjective(limits={0.99: self.limit_s}),
-            batch_waits_s=None,
+            batch_waits_s=self.batch_waits_s,
             routings=(self.routing,),
         )
 
@@ -60,7 +61,7 @@ CASES = (
     Asked("bert-base-128-l40s-int8", 60_000.0, 0.003, gap_cv=2.0),
     Asked("jasper-7s-t4-fp16", 350.0, 0.130),
     Asked("tft-electricity-t4-fp16", 45_000.0, 0.020),
-    Asked("dlrm-cpu-fp32", 400_000.0, 0.025),  # on a CPU
+    Asked("dlrm-cpu-fp32", 400_000.0, 0.025, batch_waits_s=(0.0,)),  # on a CPU, with batches up to 131,072
     Asked("gpunet-065ms-a100-fp16", 25_000.0, 0.003),
 )
 
