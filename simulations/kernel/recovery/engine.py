@@ -93,7 +93,6 @@ def break_off(e: Engines, r: int) -> None:
         row.computed += done
         row.held = -(-row.computed // block)
         row.due = 1 + ahead
-        row.token_s = engines[r].started_s
     for later in range(1 + ahead):
         buffer = engines[r].which if later == 0 else 1 - engines[r].which
         read = 0
