@@ -257,5 +257,5 @@ def test_variables_and_files_are_read_alike(monkeypatch: pytest.MonkeyPatch) -> 
         for command in commands()
     )
     assert ours == typers
-    assert (ours["count"], ours["sizes"], ours["loud"]) == (5, [1, 2], True)
-    assert (ours["colour"], ours["ratio"], ours["names"]) == (Colour.BLUE, 0.5, ["a"])
+    assert (ours["count"], list(ours["sizes"]), ours["loud"]) == (5, [1, 2], True)
+    assert (ours["colour"], ours["ratio"], list(ours["names"])) == (Colour.BLUE, 0.5, ["a"])
