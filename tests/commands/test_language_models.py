@@ -161,6 +161,7 @@ def test_the_largest_rate_is_where_the_plan_ends(asked: list[object]) -> None:
     assert verdicts == sorted(verdicts, key=["met", "inconclusive", "missed"].index)
 
 
+@pytest.mark.long
 def test_a_saved_plan_is_checked_explained_and_rendered(saved: Path, folder: Path) -> None:
     met = answer("check", "--plan", saved)
     assert (met["verdict"], met["notes"]) == ("met", [])

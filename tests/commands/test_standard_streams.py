@@ -22,6 +22,7 @@ def ends(command: str, folder: Path) -> tuple[int, str]:
     return done.returncode, done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("arguments", ["--help", "curve"])
 @pytest.mark.parametrize(
     ("redirect", "code", "said"),
@@ -40,6 +41,7 @@ def test_only_what_the_answer_is_lost_by_is_an_error(
     assert ends(f"{arguments} {redirect}", tmp_path) == (code, said)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("redirect", ["2>&-", pytest.param("2>/dev/full", marks=FULL), "2> >(true)"])
 def test_an_error_that_is_lost_changes_no_exit_code(redirect: str, tmp_path: Path) -> None:
     assert ends(f"simulate --profile gone --rate 1rps --replicas 1 {redirect}", tmp_path)[0] == 2

@@ -62,6 +62,7 @@ def peak_bytes(path: Path, kind: Kind) -> int:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", HOSTILE)
 def test_memory_is_bounded_by_the_size_of_the_file(name: str, tmp_path: Path) -> None:
     path = tmp_path / "file.txt"

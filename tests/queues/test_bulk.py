@@ -156,6 +156,7 @@ def test_chain_by_linear_algebra():
 # The mean from Little's law and the chain must be the area under a tail that never saw that sum.
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rule", ["open, long", "minimum", "uneven open", "uneven round-robin oldest"])
 def test_area_under_the_tails_is_littles_mean(rule):
     queue = RULES[rule]

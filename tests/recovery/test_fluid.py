@@ -232,6 +232,7 @@ FLEETS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", FLEETS)
 def test_fleets_recover_when_the_law_says(name: str) -> None:
     """A full budget is spent at first, which the law leaves out: 100 attempts more to be served."""

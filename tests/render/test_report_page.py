@@ -71,6 +71,7 @@ def test_it_is_small_and_asks_for_nothing(text: str, page: Page) -> None:
     ]
 
 
+@pytest.mark.long
 def test_the_same_plan_gives_the_same_bytes(saved: Path, text: str, tmp_path: Path) -> None:
     cap.write_report(saved, tmp_path / "report.html", workers=1)
     assert (tmp_path / "report.html").read_text(encoding="utf-8") == text

@@ -59,6 +59,7 @@ def run(tool: str, *arguments: object, folder: Path = ROOT) -> subprocess.Comple
 # ---- The tools ------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("version", ["1.30", "1.37"])  # the oldest that has all that is used, and the newest
 def test_kubernetes_knows_every_field(version, tmp_path):
     paths = [*MANIFESTS]

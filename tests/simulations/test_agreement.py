@@ -170,6 +170,7 @@ def test_a_ratio_has_its_standard_error_by_sectioning():
 # ---- Service times --------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "service",
     [
@@ -341,6 +342,7 @@ def test_the_full_grid_is_the_short_one_and_more_systems():
     assert len(set(full)) == len(full)
 
 
+@pytest.mark.long
 def test_short_simulations_are_near_their_laws():
     """Within 8 %, three standard errors of the least certain figure; `capacity agreement` looks more closely."""
     for system in systems(Grid.SHORT):

@@ -92,6 +92,7 @@ def fingerprint(module: str, folder: Path) -> str:
     return simulations.compiled._fingerprint.__wrapped__(f"simulations.{module}", str(file))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("module", "source", "changes"),
     [

@@ -189,6 +189,7 @@ def test_one_slot_is_a_queue_with_one_server(budget: int, passes: dict[int, int]
 # ---- Passes that all take as long -----------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("running", [0.5, 3.0])
 @pytest.mark.parametrize(
     ("output", "tail"),
@@ -301,6 +302,7 @@ def test_prompts_that_take_no_time_lower_what_a_request_costs(output: int, left:
 # ---- Slots ----------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("slots", "output", "base_s", "each_s", "load"),
     [(8, 20, 0.01, 0.001, 0.7), (4, 5, 0.01, 0.002, 0.8), (3, 6, 0.01, 0.0, 0.7), (4, 6, 0.0, 0.001, 0.6)],

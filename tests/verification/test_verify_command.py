@@ -93,6 +93,7 @@ def test_predicted_beside_measured(verify, folder):
     assert answer["environment"]["urls"] == [server.url]
 
 
+@pytest.mark.long
 def test_utilization_is_what_the_server_counted(verify):
     with serving(QueueServer(service_s=0.004)) as server:
         _, out, _ = verify(*FLAGS, *SHORT, "--url", f"{server.url}?api_key=secret", "--json")
@@ -103,6 +104,7 @@ def test_utilization_is_what_the_server_counted(verify):
     assert answer["measured"]["utilization"] == pytest.approx(served_s / run["window_s"], rel=0.25)
 
 
+@pytest.mark.long
 def test_another_way_of_batching_than_the_plans_is_told_before_and_after(verify):
     batching = "serve_batch_size_max 32.0\nserve_batch_wait_max_seconds 0.005\n"
     with serving(QueueServer(more_metrics=batching)) as server:
@@ -125,6 +127,7 @@ def test_the_same_seed_sends_the_same_and_a_table_is_narrow(verify):
     assert "mean batch  " not in again
 
 
+@pytest.mark.long
 def test_replicas_are_routed_to_in_turn(verify):
     with serving(QueueServer()) as one, serving(QueueServer()) as other:
         _, out, _ = verify(*FLAGS, *SHORT, "--url", one.url, "--url", other.url, "--json")
@@ -229,6 +232,7 @@ def test_a_server_that_does_not_answer_in_time(verify):
     assert "did not answer in time" in errors
 
 
+@pytest.mark.long
 def test_metrics_that_are_asked_for_must_be_there(verify):
     with serving(QueueServer(has_metrics=False)) as server:
         metrics = server.url.replace("predict", "metrics")
@@ -239,6 +243,7 @@ def test_metrics_that_are_asked_for_must_be_there(verify):
     assert "mean batch and utilization are not known: 127.0.0.1:" in " ".join(json.loads(out)["notes"])
 
 
+@pytest.mark.long
 def test_a_server_whose_metrics_go_away_costs_no_measurement(verify):
     with serving(QueueServer()) as server:
 
