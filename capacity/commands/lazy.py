@@ -55,9 +55,7 @@ class Entry:
         if isinstance(source, typer.Typer):
             callback = source.registered_callback
             _add_flags(callback and callback.callback)
-            built: Any = get_group(source)
-            built.name = self.name
-            return built
+            return get_group(source)
         _add_flags(source)
         alone = typer.Typer(add_completion=False, rich_markup_mode=None)
         alone.command(self.name, **self._settings)(source)
@@ -131,9 +129,7 @@ class Plain:
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse as Typer does, with our readers."""
         for one in self.get_params(ctx):  # type: ignore[attr-defined]
-            get_reader = getattr(
-                one, "get_runtime_param", None
-            )  # before Typer 0.29 there is none, nor pydantic
+            get_reader = getattr(one, "get_runtime_param", None)  # none before Typer 0.29, nor pydantic
             if get_reader is not None and not isinstance(get_reader, _Reader):
                 one.get_runtime_param = _Reader(one)
         found: list[str] = super().parse_args(ctx, args)  # type: ignore[misc]
