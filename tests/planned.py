@@ -44,6 +44,7 @@ def plan_document(
     headroom_rps: float | None = 1280.0,
     survival: Survival | None = None,
     found: Performance = FOUND,
+    recovery: dict[str, Any] | None = None,
     **profile: Any,
 ) -> dict[str, Any]:
     """What the file of a plan holds; 5 replicas at 1000 rps, P99 within 50 ms, unless told otherwise."""
@@ -69,8 +70,18 @@ def plan_document(
         verdict=Verdict.MET, objective=objective, plan=plan, performance=found,
         headroom=Headroom(today_rps=rate_rps, accepted_rps=headroom_rps, refused_rps=1.1 * headroom_rps) if known else None,
     )  # fmt: skip
-    document: dict[str, Any] = json.loads(dumps(plan_file_document(answer, question, Effort(seed=5))))
+    others = {} if recovery is None else {"recovery": recovery}
+    document: dict[str, Any] = json.loads(dumps(plan_file_document(answer, question, Effort(seed=5), others)))
     return document
+
+
+# What clients do, as a saved plan has it: three attempts of 500 ms at once, without a retry budget.
+CLIENTS: dict[str, Any] = {"timeout_s": 0.5, "attempts": 3, "retried": ["rejected", "timed_out"]}
+
+
+def recovery(setting: str | None = None, flags: tuple[str, ...] = (), **clients: Any) -> dict[str, Any]:
+    """What a saved plan that recovers says of it."""
+    return {"chosen": {}, "setting": setting, "flags": flags, "clients": CLIENTS | clients}
 
 
 def saved_plan(**given: Any) -> SavedPlan:

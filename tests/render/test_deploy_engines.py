@@ -79,6 +79,7 @@ def test_envoy_enforces_the_queue_limit_that_engines_lack() -> None:
         + """\
 # - Clients: 3 attempts of 2 s each, budget none; the fleet recovers with --queue-limit 20.
 # - The server needs --queue-limit 20 as well: that is not a setting of clients.
+# - The limits are those of one Envoy: with several in front of the fleet, share them out among them.
 # - Envoy always waits before a retry, 25 ms or less at first; the plan was evaluated with retries at once.
 route:
   timeout: 6s # of all attempts together
@@ -93,7 +94,9 @@ cluster:
     thresholds:
       - priority: DEFAULT
         max_requests: 108 # queues and batches of all replicas
-        max_pending_requests: 1 # the replicas have the queues
+        max_pending_requests: 108 # until they have a connection; the replicas have the queues
+        max_connections: 216 # for both
+        max_retries: 108 # at once; the plan was evaluated without a retry budget
 """
     )
 

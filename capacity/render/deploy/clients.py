@@ -1,15 +1,14 @@
 """Clients of a plan: how they try again, as a plan that was made with --recover-within has it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from capacity.answer.saved_llm_plan import SavedLlmPlan
 from capacity.answer.saved_plan import SavedPlan
 from capacity.errors import InputError
-from capacity.files import read_as
 from capacity.question.plan import Plan
-from capacity.recovery.clients import Backoff, BudgetKind, Clients, Failure, RetryBudget
-from capacity.recovery.parse import read_budget
+from capacity.recovery.clients import BudgetKind, Clients, Failure
 from capacity.render.deploy.fleet import dns_label
+from capacity.render.deploy.recovery import Recovery, read_recovery
 from capacity.traffic.workload import Workload
 from capacity.units import format_duration
 
@@ -23,15 +22,17 @@ class SafeClients:
 
     Attributes:
         saved: the plan, of replicas that batch or of engines of a language model.
-        clients: with the retry budget that makes the fleet recover, where it takes one.
-        setting: the flag of the plan that makes it recover; None where it does as it is.
         queue_limit: requests that may wait at one replica; None without a limit.
     """
 
     saved: SavedPlan | SavedLlmPlan
-    clients: Clients
-    setting: str | None
+    recovery: Recovery
     queue_limit: int | None
+
+    @property
+    def clients(self) -> Clients:
+        """With the retry budget that makes the fleet recover, where it takes one."""
+        return self.recovery.clients
 
     @property
     def name(self) -> str:
@@ -105,9 +106,10 @@ class SafeClients:
         told += f", budget {clients.budget.kind}"
         if clients.budget.kind is not BudgetKind.NONE:
             told += f" {clients.budget.ratio:g}"
-        found = [f"{told}; the fleet recovers{'' if self.setting is None else f' with {self.setting}'}."]
-        if self.setting is not None and not self.setting.startswith("--retry-budget"):
-            found.append(f"The server needs {self.setting} as well: that is not a setting of clients.")
+        setting, of_servers = self.recovery.setting, self.recovery.of_servers
+        found = [f"{told}; the fleet recovers{'' if setting is None else f' with {setting}'}."]
+        if of_servers is not None:
+            found.append(f"The server needs {of_servers} as well: that is not a setting of clients.")
         return found
 
 
@@ -118,53 +120,17 @@ def safe_clients(saved: SavedPlan | SavedLlmPlan, target: str) -> SafeClients:
         InputError: it holds no plan, or one that was not made to recover, or does not.
     """
     plan = saved.plan
-    recovery = saved.answer.get("recovery")
-    if not isinstance(recovery, dict) or recovery.get("chosen") is None:
+    recovery = read_recovery(saved)
+    if recovery is None:
         raise InputError(
             f"{saved.name} says nothing of clients that recover, which --target {target} is about; plan with "
             "--recover-within 60s --trigger lose:1,60s --timeout 500ms --attempts 3"
         )
-    clients = _clients(saved, recovery)
-    setting = recovery.get("setting")
-    setting = setting if isinstance(setting, str) else None
-    if setting is not None and setting.startswith("--retry-budget "):
-        clients = replace(clients, budget=read_budget(setting.partition(" ")[2], None))
     return SafeClients(
         saved=saved,
-        clients=clients,
-        setting=setting,
-        queue_limit=plan.queue_limit if isinstance(plan, Plan) else _limit(setting, saved.name),
+        recovery=recovery,
+        queue_limit=plan.queue_limit if isinstance(plan, Plan) else recovery.queue_limit,
     )
-
-
-def _limit(setting: str | None, name: str) -> int | None:
-    """The limit of what waits at an engine, which a gateway holds and no plan of a language model has."""
-    if setting is None or not setting.startswith("--queue-limit "):
-        return None
-    limit = setting.partition(" ")[2]
-    if not limit.isdecimal():
-        raise InputError(f"{name}: answer.recovery.setting has no number of requests; make the plan again")
-    return int(limit)
-
-
-def _clients(saved: SavedPlan | SavedLlmPlan, recovery: dict[str, object]) -> Clients:
-    given = recovery.get("clients")
-    if not isinstance(given, dict):
-        raise InputError(f"{saved.name}: answer.recovery.clients is missing; make the plan again")
-    where = f"{saved.name}: answer.recovery.clients"
-    budget, backoff = given.get("budget"), given.get("backoff")
-    return Clients(
-        timeout_s=_seconds(given.get("timeout_s"), where),
-        deadline_s=_seconds(given.get("deadline_s"), where),
-        attempts=read_as(int, given.get("attempts"), where),
-        backoff=None if backoff is None else read_as(Backoff, backoff, where),
-        budget=RetryBudget() if budget is None else read_as(RetryBudget, budget, where),
-        retried=frozenset(read_as(tuple[Failure, ...], given.get("retried"), where)),
-    )
-
-
-def _seconds(given: object, where: str) -> float | None:
-    return None if given is None else read_as(float, given, where)
 
 
 def seconds(value_s: float) -> str:

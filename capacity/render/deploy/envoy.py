@@ -9,6 +9,7 @@ from capacity.render.deploy.header import header_of
 NAME = "envoy"
 FILE = "envoy.yaml"
 PLANS = SafeClients
+_NO_LIMIT = 2**32 - 1
 
 
 def render(safe: SafeClients) -> str:
@@ -39,10 +40,24 @@ def _cluster(safe: SafeClients) -> Iterator[str]:
         yield "        retry_budget:\n"
         yield f"          budget_percent: {{value: {safe.concurrent_percent:.4g}}}\n"
         yield f"          min_retry_concurrency: {safe.clients.budget.at_least}\n"
-    if safe.requests_max is not None:
-        yield f"        max_requests: {safe.requests_max} # queues and batches of all replicas\n"
-        yield "        max_pending_requests: 1 # the replicas have the queues\n"
-    elif safe.concurrent_percent is None:
+    yield from _limits(safe)
+
+
+def _limits(safe: SafeClients) -> Iterator[str]:
+    """What may be under way at once; Envoy's own limits are 1024 of each, and 3 retries.
+
+    A request that waits for a connection is pending. An idle fleet has no connections, so that as many may be pending
+    as may be under way; and there must be connections for both, or Envoy keeps those in line that it should refuse.
+    """
+    most = safe.requests_max or _NO_LIMIT
+    why = "queues and batches of all replicas" if most < _NO_LIMIT else "the plan has no queue limit"
+    yield f"        max_requests: {most} # {why}\n"
+    yield f"        max_pending_requests: {most} # until they have a connection; the replicas have the queues\n"
+    yield f"        max_connections: {min(2 * most, _NO_LIMIT)} # for both\n"
+    kind = safe.clients.budget.kind
+    if kind is BudgetKind.NONE:
+        yield f"        max_retries: {most} # at once; the plan was evaluated without a retry budget\n"
+    elif kind is BudgetKind.THROTTLE:
         yield "        max_retries: 3 # at once; Envoy's default\n"
 
 
@@ -56,5 +71,7 @@ def _notes(safe: SafeClients) -> Iterator[str]:
             f"Envoy counts a budget in attempts under way: {budget.ratio:g} retries a first try are "
             f"{share:.3g} % of them."
         )
+    if safe.requests_max is not None:
+        yield "The limits are those of one Envoy: with several in front of the fleet, share them out among them."
     if safe.clients.backoff is None:
         yield "Envoy always waits before a retry, 25 ms or less at first; the plan was evaluated with retries at once."

@@ -10,8 +10,11 @@ from capacity.errors import InputError
 from capacity.performance import Performance
 from capacity.profile.profile import ServiceProfile
 from capacity.question.plan import Plan, Routing
+from capacity.recovery.protection import Shedding
+from capacity.render.deploy.recovery import Recovery, read_recovery
 from capacity.traffic.workload import ClosedPopulation
 
+_WAIT_MIN_S = 1e-6  # a server takes 0 for no limit
 _NAME_MAX = 40  # of 63 in a DNS label: tools append words of their own
 
 
@@ -21,11 +24,13 @@ class Fleet:
 
     Attributes:
         headroom_rps: the largest rate found to meet the objective; None if that was not asked, or there is no rate.
+        recovery: what it takes to come back after trouble; None where the plan was not made for that.
     """
 
     saved: SavedPlan
     performance: Performance
     headroom_rps: float | None
+    recovery: Recovery | None = None
 
     @property
     def plan(self) -> Plan:
@@ -85,6 +90,24 @@ class Fleet:
         return max(self.saved.question.objective.limits.values(), default=None)
 
     @property
+    def wait_limit_s(self) -> float | None:
+        """How long a request may wait at a server before it is turned away; None where it may for ever. [s]
+
+        By `--shed late:MARGIN` that is the clients' timeout less the margin. Without trouble to recover from, a plan
+        with a queue limit turns away what has waited as long as the whole response may take: it is late in any case.
+        In trouble nobody evaluated that.
+        """
+        if self.recovery is None:
+            return None if self.plan.queue_limit is None else self.response_limit_s
+        clients, margin_s = self.recovery.clients, self.recovery.late_margin_s
+        patience_s = min(clients.timeout_s or math.inf, clients.deadline_s or math.inf)
+        if self.recovery.shedding is not Shedding.LATE or math.isinf(patience_s):
+            return None
+        if margin_s is None:  # the default of `--shed late`
+            margin_s = self.profile.law(self.plan.batch_size_max).quantile_s(0.99)
+        return max(patience_s - margin_s, _WAIT_MIN_S)
+
+    @property
     def response_quantile(self) -> float:
         """The quantile to describe responses by: the highest that has a limit, P99 otherwise."""
         limits = self.saved.question.objective.limits
@@ -138,4 +161,5 @@ def read_fleet(saved: SavedPlan) -> Fleet:
         saved=saved,
         performance=performance,
         headroom_rps=None if headroom is None else headroom.accepted_rps,
+        recovery=read_recovery(saved),
     )

