@@ -145,7 +145,7 @@ def test_k6_has_users_by_littles_law() -> None:
     assert "1000 rps x 21 ms are 21 requests in progress; 35 has room for their number" in unwrapped(text)
     unlimited = k6.render(fleet(objective=MEAN))
     assert "maxVUs: 70," in unlimited  # twice 35; twice 21 ms take only 62
-    assert '"http_req_duration": ["avg<=50"]' in unlimited
+    assert '"http_req_duration{expected_response:true}": ["avg<=50"]' in unlimited
 
 
 def test_rates_of_an_autoscaler() -> None:

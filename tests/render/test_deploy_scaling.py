@@ -11,7 +11,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planned import FOUND, fleet
+from planned import fleet
 
 from capacity.errors import InputError
 from capacity.question.objective import LatencyObjective
@@ -25,7 +25,7 @@ from capacity.render.deploy.scaling import (
     rounded_down,
     scaling_of,
 )
-from capacity.traffic.workload import ClosedPopulation, Workload
+from capacity.traffic.workload import ClosedPopulation
 
 SPIKE = Survival(spare=1, zones=3, unavailable_share=0.4, spike=Spike(factor=1.1, startup_time_s=60.0))
 PROMTOOL = shutil.which("promtool")
@@ -255,52 +255,3 @@ def test_a_queue_without_a_limit_is_watched_by_littles_law() -> None:
         (fleet(), 64),
     ):
         assert prometheus.queue_length_max(planned, scaling_of(planned)) == requests
-
-
-# ---- k6 -----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.skipif(shutil.which("node") is None, reason="node is not on PATH")
-@pytest.mark.parametrize("given", FLEETS, ids=str)
-def test_k6s_script_is_javascript(given: dict[str, Any], tmp_path: Path) -> None:
-    path = tmp_path / "load-test.mjs"
-    path.write_text(k6.render(fleet(**given)), encoding="utf-8")
-    done = subprocess.run(["node", "--check", path], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-def options(text: str) -> dict[str, Any]:
-    """The options of a script: JavaScript that YAML can read."""
-    (found,) = re.findall(r"export const options = (\{.*?\n\});", text, re.DOTALL)
-    read: dict[str, Any] = yaml.safe_load(found)
-    return read
-
-
-def test_k6_sends_at_the_rate_of_the_plan() -> None:
-    found = options(k6.render(fleet()))
-    (scenario,) = found["scenarios"].values()
-    assert (scenario["executor"], scenario["rate"], scenario["timeUnit"]) == (
-        "constant-arrival-rate",
-        1000,
-        "1s",
-    )
-    assert found["thresholds"] == {"http_req_duration": ["p(99)<=50"], "dropped_iterations": ["count==0"]}
-
-
-def test_k6_has_every_limit_it_can_tell() -> None:
-    limits = LatencyObjective(limits={0.999: 0.2, 0.5: 0.01}, response_mean_s=0.02, loss_probability=0.001)
-    found = {0.999: FOUND.response_quantiles_s[0.99]}
-    text = k6.render(fleet(objective=limits, found=type(FOUND)(kind=FOUND.kind, response_quantiles_s=found)))
-    thresholds = options(text)["thresholds"]
-    assert sorted(thresholds["http_req_duration"]) == ["avg<=20", "p(50)<=10", "p(99.9)<=200"]
-    assert thresholds["http_req_failed"] == ["rate<=0.001"]
-
-
-@pytest.mark.parametrize("rate_rps", [0.01, 0.5, 2.5, 33.3, 1000.0, 123456.7])
-def test_k6s_whole_numbers_are_the_rate(rate_rps: float) -> None:
-    count, unit_s = k6.k6_rate(rate_rps)
-    assert count / unit_s == pytest.approx(rate_rps, rel=1e-3)
-    (scenario,) = options(k6.render(fleet(workload=Workload(arrival_rate_rps=rate_rps), headroom_rps=None)))[
-        "scenarios"
-    ].values()
-    assert (scenario["rate"], scenario["timeUnit"]) == (count, f"{unit_s}s")
