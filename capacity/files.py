@@ -1,6 +1,7 @@
 """Files: reading with limits, JSON without surprises, writing whole or not at all, versions."""
 
 import csv
+import gzip
 import io
 import json
 import math
@@ -8,10 +9,13 @@ import os
 import platform
 import re
 import stat
-from collections.abc import Callable, Collection, Iterator, Sequence
+import zlib
+from codecs import getincrementaldecoder
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from types import UnionType
 from typing import (
@@ -36,6 +40,11 @@ FILE_BYTES_MAX = 64 * 2**20
 ROWS_MAX = 1_000_000
 VALUES_MAX = 8_000_000  # of a JSON text, of which each takes some 60 bytes, or more
 _CHUNK_BYTES = 2**20
+_HEAD_BYTES = 4000  # at most, of 1000 characters
+_GZIP = b"\x1f\x8b"
+# Of a file that is read by lines, unpacked: some million requests of k6, which writes 14 lines and 3.4 kB for each.
+LINES_MAX = 20_000_000
+_LINE_BYTES_MAX = 8 * 2**20
 TEXT_LENGTH_MAX = 500
 
 T = TypeVar("T")
@@ -52,34 +61,108 @@ _REFUSED = (
 
 
 def read_text(path: Path, bytes_max: int = FILE_BYTES_MAX, mend: str = "keep fewer samples") -> str:
-    """Text of a file of limited size.
+    """Text of a file of limited size, packed by gzip or not.
 
     Args:
         mend: what to do where it is larger.
     """
-    shown = printable(path.name) or "a file without a name"
-    try:
-        with os.fdopen(_open(path, shown), "rb") as file:
-            data = bytearray()
-            while len(data) <= bytes_max and (part := file.read(_CHUNK_BYTES)):
-                data += part  # asked for all at once, memory for the limit would be taken
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a valid path"
-        raise InputError(f"cannot read {shown}: {reason}; check the path") from None
-    if len(data) > bytes_max:
-        raise InputError(f"{shown} is larger than {bytes_max} bytes; {mend}")
+    return _text(read_parts(path), _shown_name(path), bytes_max, mend)
+
+
+def text_of(data: bytes, shown: str) -> str:
+    """Text of what a file would hold, such as the body of an answer; see `read_text`."""
+    return _text(
+        _parts(io.BufferedReader(io.BytesIO(data)), shown), shown, FILE_BYTES_MAX, "keep fewer samples"
+    )
+
+
+def _text(parts: Iterable[bytes], shown: str, bytes_max: int, mend: str) -> str:
+    data = bytearray()
+    for part in parts:
+        data += part  # asked for all at once, memory for the limit would be taken
+        if len(data) > bytes_max:
+            raise InputError(f"{shown} is larger than {bytes_max} bytes; {mend}")
+    return _decoded(data, shown)
+
+
+def _decoded(data: bytes | bytearray, shown: str) -> str:
+    """UTF-8 text with or without a byte-order mark. Raises InputError: it is other text, or none."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{shown} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
 
 
+def read_parts(path: Path) -> Iterator[bytes]:
+    """A file's bytes, one part of limited size after another, unpacked where they are gzip.
+
+    Raises:
+        InputError: it cannot be read, is no file, or is gzip that is cut off or damaged.
+    """
+    shown = _shown_name(path)
+    try:
+        file = os.fdopen(_open(path, shown), "rb")
+    except (OSError, ValueError) as error:
+        raise _unreadable(error, shown) from None
+    with file:
+        yield from _parts(file, shown)
+
+
+def _parts(file: io.BufferedReader, shown: str) -> Iterator[bytes]:
+    try:
+        is_packed = file.peek(len(_GZIP)).startswith(_GZIP)
+        source = gzip.GzipFile(fileobj=file) if is_packed else file
+        while part := source.read(_CHUNK_BYTES):
+            yield part
+    except EOFError:
+        raise InputError(f"{shown} is gzip that was cut off; copy it again") from None
+    except (gzip.BadGzipFile, zlib.error):
+        raise InputError(f"{shown} is gzip that is damaged; copy it again") from None
+    except OSError as error:
+        raise _unreadable(error, shown) from None
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """Lines of a text file that may be larger than memory, without their ends; only one part of it is kept.
+
+    Raises:
+        InputError: as `read_parts`; a line that is too long, or is not UTF-8; or more than `LINES_MAX`.
+    """
+    shown = _shown_name(path)
+    count, rest = 0, b""
+    for part in read_parts(path):
+        whole, end, rest = (rest + part).rpartition(b"\n")
+        if len(rest) > _LINE_BYTES_MAX:
+            raise InputError(f"{shown} has a line of more than {_LINE_BYTES_MAX} bytes; is it a text file?")
+        lines = _decoded(whole, f"{shown} from line {count + 1}").split("\n") if end else ()
+        count += len(lines)
+        if count > LINES_MAX:
+            raise InputError(f"{shown} has more than {LINES_MAX} lines; keep fewer")
+        yield from (line.removesuffix("\r") for line in lines)
+    if rest:
+        yield _decoded(rest, f"{shown} line {count + 1}").removesuffix("\r")
+
+
+def unpacked_name(path: Path) -> Path:
+    """A path without the ending that says it is packed, by whose other ending its format is told."""
+    return path.with_suffix("") if path.suffix.lower() == ".gz" else path
+
+
+def _shown_name(path: Path) -> str:
+    return printable(path.name) or "a file without a name"
+
+
+def _unreadable(error: OSError | ValueError, shown: str) -> InputError:
+    reason = getattr(error, "strerror", None) or "not a valid path"
+    return InputError(f"cannot read {shown}: {reason}; check the path")
+
+
 def holds(path: Path, text: str) -> bool:
     """Whether a file that can be read begins with some text, among its first 1000 characters."""
     try:
-        with path.open(encoding="utf-8") as file:
-            return text in file.read(1000)
-    except (OSError, ValueError):
+        start = next(read_parts(path), b"")[:_HEAD_BYTES]
+        return text in getincrementaldecoder("utf-8")().decode(start)[:1000]
+    except (CapacityError, UnicodeDecodeError):
         return False
 
 
@@ -106,32 +189,44 @@ def own_descriptor(path: Path) -> int | None:
     return int(found[2]) if found[1] is None else _STANDARD[found[1]]
 
 
-def csv_rows(text: str, shown: str, mend: str) -> Iterator[tuple[int, list[str]]]:
+def csv_rows(
+    text: str | Iterable[str], shown: str, mend: str, rows_max: int | None = None
+) -> Iterator[tuple[int, list[str]]]:
     """Rows of a CSV with their line numbers; blank lines are passed over.
 
     Where the first line has semicolons or tabs and no comma, these separate the cells, and a comma is the
     decimal point, as in the files of a spreadsheet set to German or French.
 
     Args:
+        text: all of it, or its lines.
         shown: what to call the file.
-        mend: what to do about more than `ROWS_MAX` rows.
+        mend: what to do about more than `rows_max` rows.
+        rows_max: `ROWS_MAX` if it is not given.
     """
-    separator = _separator(text)
-    lines = io.StringIO(text, newline=None)  # they may end in any usual way
-    reader = csv.reader(lines, strict=True, delimiter=separator)
+    # The lines of a text may end in any usual way.
+    lines = iter(io.StringIO(text, newline=None) if isinstance(text, str) else text)
+    before, separator = _header(lines)
+    reader = csv.reader(chain(before, lines), strict=True, delimiter=separator)
+    most = ROWS_MAX if rows_max is None else rows_max
     try:
         for count, row in enumerate(reader):
-            if count > ROWS_MAX:
-                raise InputError(f"{shown} has more than {ROWS_MAX} rows; {mend}")
+            if count > most:
+                raise InputError(f"{shown} has more than {most} rows; {mend}")
             if any(cell.strip() for cell in row):
                 yield reader.line_num, row if separator == "," else [_with_point(cell) for cell in row]
     except csv.Error as error:
         raise InputError(f"{shown} line {reader.line_num}: not valid CSV ({error})") from None
 
 
-def _separator(text: str) -> str:
-    header = next((line for line in io.StringIO(text, newline=None) if line.strip()), "")
-    return next((one for one in ";\t" if one in header and "," not in header), ",")
+def _header(lines: Iterator[str]) -> tuple[list[str], str]:
+    """The lines up to the first that is not blank, and what separates its cells."""
+    before = []
+    for line in lines:
+        before.append(line)
+        if line.strip():
+            break
+    header = before[-1] if before else ""
+    return before, next((one for one in ";\t" if one in header and "," not in header), ",")
 
 
 def _with_point(cell: str) -> str:

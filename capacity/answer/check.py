@@ -10,7 +10,7 @@ from capacity.answer.documents import plain
 from capacity.answer.saved_plan import SavedPlan
 from capacity.answer.sentences import demand, fleet, format_found, format_refusal, promises, token_refusal
 from capacity.errors import InputError
-from capacity.files import printable
+from capacity.files import printable, unpacked_name
 from capacity.performance import Performance
 from capacity.profile.load import ProfileLike, load_profile
 from capacity.profile.profile import ServiceProfile
@@ -233,7 +233,7 @@ def new_profiles(given: Sequence[ProfileLike], saved: SavedPlan) -> Iterator[New
     """New measurements: a file, `NAME=FILE` where a plan has several profiles, or a profile."""
     for one in given:
         role, profile = split_role(one, saved) if isinstance(one, str) else (None, one)
-        is_bare = not isinstance(profile, str | Path) or Path(profile).suffix.lower() == ".csv"
+        is_bare = not isinstance(profile, str | Path) or unpacked_name(Path(profile)).suffix.lower() == ".csv"
         is_bare = is_bare and not isinstance(profile, ServiceProfile)
         yield NewProfile(profile=load_profile(profile), role=role, is_bare=is_bare)
 

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from capacity.errors import InputError, quoted
-from capacity.files import ROWS_MAX
 from capacity.formats.document import SECONDS_PER, Document
 from capacity.formats.load_test import LoadTest
-from capacity.formats.request_log import Request, runs, trace
+from capacity.formats.request_log import Request, Requests, runs, trace
 from capacity.traffic.trace import parse_stamp
 from capacity.traffic.workload import TraceArrivals
 
@@ -57,12 +56,11 @@ def read_load_test(document: Document) -> LoadTest:
     Source:
         nginx, ngx_http_log_module and ngx_http_core_module; Apache 2.4, mod_log_config.
     """
-    entries = _entries(document)
-    for one in entries:
-        if one.took_ns is None:
-            raise InputError(f"{one.where} has no request time; {_HOW}")
-    found = runs([_request(one) for one in entries], resolution_s=_RESOLUTION_S)
-    return LoadTest(tool="access log", name=document.name, runs=found, notes=_notes(entries))
+    entries = _Entries(document)
+    if not entries.is_timed:
+        raise InputError(f"{document.name} line {entries.first_line} has no request time; {_HOW}")
+    found = runs(entries.requests, resolution_s=_RESOLUTION_S)
+    return LoadTest(tool="access log", name=document.name, runs=found, notes=entries.notes)
 
 
 def read_workload(document: Document) -> TraceArrivals:
@@ -71,34 +69,58 @@ def read_workload(document: Document) -> TraceArrivals:
     Raises:
         InputError: a line of another shape, or fewer than two.
     """
-    entries = _entries(document)
-    return trace([_request(one) for one in entries], document.name, _notes(entries))
+    entries = _Entries(document)
+    return trace(entries.requests, document.name, entries.notes)
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
     """What a line says of its request: when it ended, and how long it took if the log has that."""
 
-    where: str
     end_ns: int
     took_ns: int | None
     status: int
     is_exact: bool
 
+    @property
+    def request(self) -> Request:
+        """When it arrived, or ended where its request time is not there."""
+        took_ns = self.took_ns or 0
+        is_good = self.status < _FAILED_FROM and self.status != _CLIENT_LEFT
+        return Request(sent_ns=self.end_ns - took_ns, took_ns=took_ns, is_good=is_good)
 
-def _entries(document: Document) -> list[_Entry]:
-    found = []
-    for number, line in enumerate(document.text.split("\n"), 1):
-        if line.strip():
-            found.append(_entry(line.strip(), f"{document.name} line {number}"))
-        if len(found) > ROWS_MAX:
-            raise InputError(f"{document.name} has more than {ROWS_MAX} lines; keep fewer requests")
-    if len({one.took_ns is None for one in found}) > 1:
-        odd = next(one for one in found if (one.took_ns is None) != (found[0].took_ns is None))
-        raise InputError(
-            f"{odd.where} differs from the lines before in whether it has a request time; keep one format"
-        )
-    return found
+
+class _Entries:
+    """The requests of all lines.
+
+    Attributes:
+        is_timed: whether lines have a request time; all do or none does.
+        is_exact: whether all have instants finer than seconds.
+    """
+
+    def __init__(self, document: Document) -> None:
+        self.requests = Requests()
+        self.first_line, self.is_timed, self.is_exact = 0, False, True
+        for number, line in document.numbered():
+            if line.strip():
+                where = f"{document.name} line {number}"
+                self._take(_entry(line.strip(), where), where, number)
+
+    def _take(self, entry: _Entry, where: str, number: int) -> None:
+        is_timed = entry.took_ns is not None
+        if not len(self.requests):
+            self.first_line, self.is_timed = number, is_timed
+        if is_timed != self.is_timed:
+            raise InputError(
+                f"{where} differs from the lines before in whether it has a request time; keep one format"
+            )
+        self.is_exact = self.is_exact and entry.is_exact
+        self.requests.add(entry.request)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the log leaves open."""
+        return (*(() if self.is_exact else (_WHOLE_SECONDS,)), *(() if self.is_timed else (_BY_END,)))
 
 
 def _entry(line: str, where: str) -> _Entry:
@@ -108,7 +130,6 @@ def _entry(line: str, where: str) -> _Entry:
     extra = _QUOTED.sub(" ", match["after"]).split()
     stamps = [found[1] for field in [*match["before"].split(), *extra] if (found := _MSEC.fullmatch(field))]
     return _Entry(
-        where=where,
         end_ns=_ns(stamps[0]) if stamps else _clock_ns(match, where),
         took_ns=_took_ns(extra, where),
         status=int(match["status"]),
@@ -154,18 +175,6 @@ def _ns(seconds: str) -> int:
 
 def _scaled_ns(digits: str, unit: str) -> int:
     return round(float(digits) * SECONDS_PER[unit] * 1e9)
-
-
-def _request(entry: _Entry) -> Request:
-    took_ns = entry.took_ns or 0
-    is_good = entry.status < _FAILED_FROM and entry.status != _CLIENT_LEFT
-    return Request(sent_ns=entry.end_ns - took_ns, took_ns=took_ns, is_good=is_good)
-
-
-def _notes(entries: list[_Entry]) -> tuple[str, ...]:
-    is_exact = all(one.is_exact for one in entries)
-    is_timed = all(one.took_ns is not None for one in entries)
-    return (*(() if is_exact else (_WHOLE_SECONDS,)), *(() if is_timed else (_BY_END,)))
 
 
 READERS: Mapping[str, Callable[[Document], Any]] = {

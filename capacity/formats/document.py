@@ -9,7 +9,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from capacity.errors import InputError
-from capacity.files import ROWS_MAX, csv_rows, parse_list, parse_object, printable, read_text
+from capacity.files import (
+    LINES_MAX,
+    ROWS_MAX,
+    csv_rows,
+    own_descriptor,
+    parse_list,
+    parse_object,
+    printable,
+    read_lines,
+    read_parts,
+    read_text,
+)
 
 _DIGITS_MAX = 40
 T = TypeVar("T")
@@ -23,29 +34,59 @@ _UNIT_NAMES = {"nanoseconds": "ns", "microseconds": "us", "milliseconds": "ms", 
 
 @dataclass(frozen=True)  # without slots, for what is cached
 class Document:
-    """The text of a file, and what it is called in messages."""
+    """The text of a file, and what it is called in messages.
+
+    A large file is read again for each look at its lines or rows, so that only what a reader keeps of them takes
+    memory; its whole text is read if a reader asks for that.
+
+    Attributes:
+        start: the text, or the beginning of that in `path`.
+        path: where the rest of it is; None where there is no more.
+    """
 
     name: str
-    text: str = field(repr=False)
+    start: str = field(repr=False)
+    path: Path | None = field(default=None, repr=False)
 
     @classmethod
     def read(cls, path: Path) -> "Document":
-        """A file of limited size, UTF-8 with or without a byte-order mark.
+        """A text file, UTF-8 with or without a byte-order mark, packed by gzip or not.
 
         Raises:
-            InputError: it cannot be read, is too large, or is not text.
+            InputError: it cannot be read, or is not text; a pipe is larger than `capacity.files.FILE_BYTES_MAX`.
         """
-        return cls(printable(path.name), read_text(path))
+        shown = printable(path.name)
+        if own_descriptor(path) is not None:  # which cannot be read again
+            return cls(shown, read_text(path))
+        parts = read_parts(path)
+        start, more = next(parts, b""), next(parts, b"")
+        if not more:
+            return cls(shown, read_text(path))
+        return cls(shown, start.decode("utf-8-sig", errors="replace"), path)
+
+    @cached_property
+    def text(self) -> str:
+        """All of it. Raises InputError: it is too large, or not text."""
+        return self.start if self.path is None else read_text(self.path)
 
     @property
     def head(self) -> str:
         """Its first characters, without blanks before them."""
-        return self.text[:_HEAD].lstrip()
+        return self.start[:_HEAD].lstrip()
+
+    def numbered(self) -> Iterator[tuple[int, str]]:
+        """Its lines without their ends, counted from 1, however large it is.
+
+        Raises:
+            InputError: more than `capacity.files.LINES_MAX`, or one that is not text.
+        """
+        lines = iter(self.start.split("\n")) if self.path is None else read_lines(self.path)
+        return enumerate(lines, 1)
 
     @cached_property
     def keys(self) -> frozenset[str]:
         """Keys of the object that it is; empty where it is none."""
-        if not self.head.startswith("{"):
+        if not self.head.startswith("{") or self.has_lines_of_json:
             return frozenset()
         try:
             return frozenset(self.object)
@@ -69,28 +110,39 @@ class Document:
         if not self.head.startswith("{"):
             return {}
         try:
-            return parse_object(self.text.lstrip().partition("\n")[0], self.name, "a JSON object")
+            return parse_object(self.start.lstrip().partition("\n")[0], self.name, "a JSON object")
         except InputError:
             return {}
+
+    @property
+    def has_lines_of_json(self) -> bool:
+        """Whether a large file has an object in its first line, and more below; its text then need not be made."""
+        return self.path is not None and bool(self.first_line) and "\n" in self.start.strip()
 
     def lines(self) -> list[tuple[str, dict[str, Any]]]:
         """The JSON object in each line that is not blank, and where it stands.
 
         Raises:
-            InputError: a line that is none, or more than `ROWS_MAX`.
+            InputError: a line that is none, more than `ROWS_MAX`, or a text that is too large to keep all of it.
         """
-        return list(self.each_line())
+        _ = self.text  # which is limited in size
+        found = []
+        for one in self.each_line():
+            found.append(one)
+            if len(found) > ROWS_MAX:
+                raise InputError(f"{self.name} has more than {ROWS_MAX} lines; keep fewer requests")
+        return found
 
-    def each_line(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """As `lines`, one at a time, for files of which only a part is kept."""
-        count = 0
-        for number, line in enumerate(self.text.split("\n"), 1):
-            if line.strip():
+    def each_line(self, *words: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """As `lines`, one at a time, for files of which only a part is kept.
+
+        Args:
+            words: where any are given, lines with none of them are passed over unread.
+        """
+        for number, line in self.numbered():
+            if (not words or any(word in line for word in words)) and line.strip():
                 where = f"{self.name} line {number}"
                 yield where, parse_object(line, where, "each line is a JSON object")
-                count += 1
-            if count > ROWS_MAX:
-                raise InputError(f"{self.name} has more than {ROWS_MAX} lines; keep fewer requests")
 
     def found(self, pattern: re.Pattern[str]) -> "list[tuple[str, re.Match[str]]]":
         """The lines that are as a pattern says, blanks at the ends aside, and where each stands."""
@@ -104,7 +156,7 @@ class Document:
         if self.head.startswith(("{", "[", "<")):
             return ()
         try:
-            return tuple(cell.strip() for cell in next(csv_rows(self.text, self.name, ""), (1, []))[1])
+            return tuple(cell.strip() for cell in next(csv_rows(self.start, self.name, ""), (1, []))[1])
         except InputError:
             return ()
 
@@ -117,7 +169,7 @@ class Document:
         Raises:
             InputError: not a CSV, two columns of one name, or a row of another length.
         """
-        rows = csv_rows(self.text, self.name, "keep fewer requests")
+        rows = csv_rows(self._for_csv(), self.name, "keep fewer requests", LINES_MAX)
         names = tuple(columns) or tuple(cell.strip() for cell in next(rows, (1, []))[1])
         twice = sorted({name for name in names if name and names.count(name) > 1})
         if twice:
@@ -129,6 +181,9 @@ class Document:
                     f"{where} has {len(cells)} cells for {len(names)} columns; was the file cut off?"
                 )
             yield Row(where, dict(zip(names, cells, strict=True)))
+
+    def _for_csv(self) -> str | Iterator[str]:
+        return self.start if self.path is None else (f"{line}\n" for _, line in self.numbered())
 
 
 class Row:

@@ -3,7 +3,7 @@
 Newer versions write it in a binary form that only Gatling reads.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -47,13 +47,11 @@ def read_workload(document: Document) -> TraceArrivals:
     return trace(_requests(document), document.name)
 
 
-def _requests(document: Document) -> list[Request]:
-    lines = enumerate(document.text.split("\n"), 1)
-    return [
-        located(f"{document.name} line {number}", partial(_request, line.rstrip("\r").split("\t")))
-        for number, line in lines
-        if line.startswith("REQUEST\t")
-    ]
+def _requests(document: Document) -> Iterator[Request]:
+    for number, line in document.numbered():
+        if line.startswith("REQUEST\t"):
+            fields = line.rstrip("\r").split("\t")
+            yield located(f"{document.name} line {number}", partial(_request, fields))
 
 
 def _request(fields: list[str]) -> Request:

@@ -11,7 +11,7 @@ from capacity.errors import InputError
 from capacity.files import located
 from capacity.formats.document import Document, Part
 from capacity.formats.load_test import Histogram, LoadRun, LoadTest, Loop
-from capacity.formats.request_log import Request, nanoseconds, read_all, runs, trace
+from capacity.formats.request_log import Request, Requests, nanoseconds, read_all, runs, trace
 from capacity.performance import Interval
 from capacity.traffic.trace import parse_stamp
 from capacity.traffic.workload import TraceArrivals
@@ -109,8 +109,8 @@ def _histogram(report: Part) -> Histogram | None:
     return located(f"{report.where}.histogram", lambda: Histogram.up_to(marks))
 
 
-def _requests(report: Part) -> list[Request]:
-    return read_all(_request, iter(report.parts("details")))
+def _requests(report: Part) -> Requests:
+    return read_all(_request, report.parts("details"))
 
 
 def _request(detail: Part) -> Request:
@@ -126,7 +126,7 @@ def _request(detail: Part) -> Request:
     )
 
 
-def _of_details(requests: list[Request]) -> dict[str, Any]:
+def _of_details(requests: Requests) -> dict[str, Any]:
     """Single requests that succeeded."""
     (run,) = runs(requests)
     return {"samples": run.samples}

@@ -10,7 +10,7 @@ from typing import Any
 from capacity.errors import InputError
 from capacity.formats.document import Document, Row
 from capacity.formats.load_test import LoadTest, Loop
-from capacity.formats.request_log import Request, nanoseconds, read_all, runs, trace
+from capacity.formats.request_log import Request, Requests, nanoseconds, read_all, runs, trace
 from capacity.traffic.workload import TraceArrivals
 
 NAME = "hey -o csv"
@@ -47,7 +47,7 @@ def read_workload(document: Document) -> TraceArrivals:
     return trace(_requests(document), document.name, (_UNANSWERED,))
 
 
-def _requests(document: Document) -> list[Request]:
+def _requests(document: Document) -> Requests:
     if "offset" not in document.columns:
         raise InputError(f"{document.name} has no column offset; write it by hey 0.1.4 or newer")
     return read_all(_request, document.rows())

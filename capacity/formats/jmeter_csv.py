@@ -5,16 +5,16 @@ say which, but its threads may show it. A transaction controller adds a row that
 """
 
 import re
+from array import array
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
+import numpy as np
+
 from capacity.errors import InputError, quoted
-from capacity.files import ROWS_MAX
 from capacity.formats.document import Document, Row
 from capacity.formats.load_test import LoadTest, Loop
-from capacity.formats.request_log import Request, nanoseconds, runs, trace, whole_of
+from capacity.formats.request_log import Request, Requests, nanoseconds, runs, trace, whole_of
 from capacity.traffic.trace import parse_stamp
 from capacity.traffic.workload import TraceArrivals
 
@@ -68,18 +68,17 @@ class Samples:
     """
 
     def __init__(self) -> None:
-        self._stamped: list[Request] = []
-        self._threads: list[str] = []
+        self._stamped = Requests()
+        self._thread = array("i")
+        self._threads: dict[str, int] = {"": 0}
         self._users: float | None = None
 
     def add(self, where: str, stamped: Request, thread: str, users: float | None) -> None:
         """Add a sample whose `sent_ns` is its stamp. Raises InputError: it took less than 0 s, or is one too many."""
         if stamped.took_ns < 0:
             raise InputError(f"{where} has a duration below 0; fix or drop the line")
-        if len(self._stamped) >= ROWS_MAX:
-            raise InputError(f"{where} is beyond {ROWS_MAX} samples; keep fewer")
-        self._stamped.append(stamped)
-        self._threads.append(thread)
+        self._stamped.add(stamped)
+        self._thread.append(self._threads.setdefault(thread, len(self._threads)))
         if users is not None:
             self._users = max(users, self._users or 0.0)
 
@@ -94,19 +93,19 @@ class Samples:
         requests, note = self._requests()
         return trace(requests, name, (note,))
 
-    def _requests(self) -> tuple[list[Request], str]:
-        ended = [replace(one, sent_ns=one.sent_ns - one.took_ns) for one in self._stamped]
+    def _requests(self) -> tuple[Requests, str]:
+        ended = self._stamped.earlier()
         if self._overlap(self._stamped) and not self._overlap(ended):
             return ended, _ENDS
         return self._stamped, _STARTS
 
-    def _overlap(self, requests: list[Request]) -> bool:
+    def _overlap(self, requests: Requests) -> bool:
         """Whether a thread has two samples at once, beyond what the resolution of the clock explains."""
-        by_start = sorted(zip(self._threads, requests, strict=True), key=lambda one: (one[0], one[1].sent_ns))
-        return any(
-            thread == next_thread and thread and one.sent_ns + one.took_ns > after.sent_ns + _CLOCK_NS
-            for (thread, one), (next_thread, after) in pairwise(by_start)
-        )
+        thread, sent_ns = np.array(self._thread), requests.sent_ns
+        order = np.lexsort((sent_ns, thread))
+        thread, sent_ns, ended_ns = thread[order], sent_ns[order], (sent_ns + requests.took_ns)[order]
+        is_same = (thread[1:] == thread[:-1]) & (thread[1:] > 0)
+        return bool((is_same & (ended_ns[:-1] > sent_ns[1:] + _CLOCK_NS)).any())
 
 
 def _read(document: Document) -> Samples:

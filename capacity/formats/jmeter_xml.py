@@ -5,6 +5,7 @@ as an image of a page, and is skipped. A transaction controller is skipped too, 
 """
 
 from collections.abc import Callable, Mapping
+from itertools import dropwhile
 from typing import Any
 from xml.parsers import expat  # declarations of entities are refused below
 
@@ -68,8 +69,11 @@ class _Elements:
         self._parser.StartDoctypeDeclHandler = self._refuse
         self._parser.StartElementHandler = self._start
         self._parser.EndElementHandler = self._end
+        lines = dropwhile(lambda line: not line.strip(), (line for _, line in document.numbered()))
         try:
-            self._parser.Parse(document.text.lstrip(), True)  # noqa: FBT003  (it takes no keywords)
+            for line in lines:
+                self._parser.Parse(f"{line}\n", False)  # noqa: FBT003  (it takes no keywords)
+            self._parser.Parse("", True)  # noqa: FBT003
         except expat.ExpatError as error:
             raise InputError(f"{document.name}: not valid XML ({error}); was the file cut off?") from None
 

@@ -10,13 +10,12 @@ from capacity.errors import InputError
 from capacity.formats.document import Document, Part
 from capacity.formats.k6_summary import OPEN_IF_DROPPED
 from capacity.formats.load_test import LoadTest, Loop
-from capacity.formats.request_log import Request, nanoseconds, read_all, runs, trace, whole_of
+from capacity.formats.request_log import Request, Requests, nanoseconds, runs, trace, whole_of
 from capacity.traffic.trace import parse_stamp
 from capacity.traffic.workload import TraceArrivals
 
 NAME = "k6 --out json"
-_DURATION, _DROPPED, _USERS = "http_req_duration", "dropped_iterations", "vus"
-_NEEDED = {_DURATION, _DROPPED, _USERS}
+_DURATION = "http_req_duration"
 _OK_STATUSES = {str(status) for status in range(200, 400)}
 
 
@@ -36,21 +35,20 @@ def read_load_test(document: Document) -> LoadTest:
     Source:
         k6 2.0 documentation, "JSON output"; grafana/k6 issue 1194 for what the time of a point is.
     """
-    points = _points(document)
-    dropped = [point.whole("value") for point in points.get(_DROPPED, ())]
-    users = [point.number("value") for point in points.get(_USERS, ())]
+    points = _Points(document)
+    has_dropped = points.dropped is not None
     found = runs(
-        _requests(document, points),
-        loop=Loop.OPEN if dropped else Loop.UNKNOWN,
-        dropped=sum(dropped) if dropped else None,
-        users=max(users, default=None),
+        points.requests,
+        loop=Loop.OPEN if has_dropped else Loop.UNKNOWN,
+        dropped=points.dropped,
+        users=points.users,
     )
     return LoadTest(
         tool="k6",
         name=document.name,
         runs=found,
         whole=whole_of(found),
-        notes=(OPEN_IF_DROPPED,) if dropped else (),
+        notes=(OPEN_IF_DROPPED,) if has_dropped else (),
     )
 
 
@@ -60,23 +58,49 @@ def read_workload(document: Document) -> TraceArrivals:
     Raises:
         InputError: fewer than two, or a value that cannot be.
     """
-    return trace(_requests(document, _points(document)), document.name)
+    return trace(_Points(document).requests, document.name)
 
 
-def _points(document: Document) -> dict[str, list[Part]]:
-    """Data of the points of the metrics needed here, by metric."""
-    found: dict[str, list[Part]] = {}
-    for where, line in document.each_line():
-        one = Part(where, line)
-        if one.text("type") == "Point" and one.text("metric") in _NEEDED:
-            found.setdefault(one.text("metric"), []).append(one.part("data"))
-    return found
+class _Points:
+    """What is kept of the points while they are read, of which there are some 14 for each request.
+
+    Attributes:
+        dropped: iterations that found no user; None where the file has no such metric.
+        users: the most at once, None where the file does not say.
+    """
+
+    def __init__(self, document: Document) -> None:
+        self.requests = Requests()
+        self.dropped: int | None = None
+        self.users: float | None = None
+        for where, line in document.each_line(*_TAKEN):
+            one = Part(where, line)
+            if one.text("type") == "Point" and one.text("metric") in _TAKEN:
+                _TAKEN[one.text("metric")](self, one.part("data"))
+        if not len(self.requests):
+            raise InputError(f"{document.name} has no point of {_DURATION}; only tests of HTTP are read here")
+
+    def take_request(self, point: Part) -> None:
+        """A point of a request's duration. Raises InputError: a value that cannot be, by its place."""
+        request = _request(point)
+        if request.took_ns < 0:
+            raise InputError(f"{point.where} has a duration below 0; fix or drop the line")
+        self.requests.add(request)
+
+    def take_dropped(self, point: Part) -> None:
+        """A point of iterations that were dropped."""
+        self.dropped = (self.dropped or 0) + point.whole("value")
+
+    def take_users(self, point: Part) -> None:
+        """A point of the number of users."""
+        self.users = max(self.users or 0.0, point.number("value"))
 
 
-def _requests(document: Document, points: Mapping[str, list[Part]]) -> list[Request]:
-    if _DURATION not in points:
-        raise InputError(f"{document.name} has no point of {_DURATION}; only tests of HTTP are read here")
-    return read_all(_request, iter(points[_DURATION]))
+_TAKEN = {
+    _DURATION: _Points.take_request,
+    "dropped_iterations": _Points.take_dropped,
+    "vus": _Points.take_users,
+}
 
 
 def _request(point: Part) -> Request:

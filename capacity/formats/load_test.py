@@ -48,7 +48,10 @@ class Samples:
 
     @classmethod
     def of(
-        cls, sent_s: Sequence[float], response_s: Sequence[float], due_s: Sequence[float] = ()
+        cls,
+        sent_s: Sequence[float] | Floats,
+        response_s: Sequence[float] | Floats,
+        due_s: Sequence[float] = (),
     ) -> "Samples":
         """From columns in any order of requests.
 

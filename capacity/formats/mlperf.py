@@ -99,7 +99,7 @@ def _fields(document: Document) -> Row:
 def _details(document: Document) -> Row:
     """The values of the detail by the keys of the summary, of the lines that have one of these."""
     found: dict[str, str] = {}
-    for number, line in enumerate(document.text.splitlines(), 1):
+    for number, line in document.numbered():
         key = _KEY.match(line[:_LINE_MAX])
         name = _summary_key(key[1]) if key else None
         if name is not None:

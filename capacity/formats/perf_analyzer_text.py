@@ -58,8 +58,10 @@ class _Block:
 
 def recognises(document: Document) -> bool:
     """Whether it has one of the lines at the end."""
-    is_text = not document.head.startswith(("{", "[", "<", "#"))
-    return is_text and " infer/sec" in document.text and any(_END.match(line) for _, line in _lines(document))
+    is_text = document.path is None and not document.head.startswith(("{", "[", "<", "#"))
+    return (
+        is_text and " infer/sec" in document.start and any(_END.match(line) for _, line in _lines(document))
+    )
 
 
 def read_load_test(document: Document) -> LoadTest:

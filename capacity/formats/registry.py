@@ -77,9 +77,13 @@ def format_of(document: Document) -> Format:
 
 def _require_json(document: Document) -> None:
     """Refuse what begins as JSON and is not, by line and column; a file of several objects is told otherwise."""
+    if document.has_lines_of_json:
+        return
     try:
         _ = document.object
     except InputError as error:
+        if document.path is not None and "larger than" in str(error):
+            raise
         if "not valid JSON" in str(error) and _SEVERAL not in str(error):
             raise InputError(f"{error}; was the file cut off? save it again") from None
 

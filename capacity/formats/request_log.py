@@ -1,14 +1,18 @@
 """Request log: single requests as a tool recorded them, and the runs and the trace that they make."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from capacity.errors import InputError
-from capacity.files import printable
-from capacity.formats.load_test import LoadRun, Samples
+from capacity.files import ROWS_MAX, printable
+from capacity.formats.load_test import Floats, LoadRun, Samples
 from capacity.performance import Interval
 from capacity.traffic.workload import TraceArrivals
 
@@ -35,6 +39,72 @@ class Request:
     name: str = ""
 
 
+Nanoseconds = npt.NDArray[np.int64]
+
+
+class Requests:
+    """Requests in columns, in the order in which they were added: of a million, 21 MB.
+
+    Args:
+        requests: the first of them.
+    """
+
+    def __init__(self, requests: Iterable[Request] = ()) -> None:
+        self._first_ns: int | None = None
+        self._sent, self._took = array("q"), array("q")
+        self._good, self._endpoint = array("b"), array("i")
+        self._names: dict[str, int] = {}
+        for one in requests:
+            self.add(one)
+
+    def add(self, request: Request) -> None:
+        """Add a request. Raises InputError: it is one too many, or its times are of another age."""
+        if len(self._sent) >= ROWS_MAX:
+            raise InputError(f"there are more than {ROWS_MAX} requests; keep fewer")
+        if self._first_ns is None:
+            self._first_ns = request.sent_ns
+        try:
+            self._took.append(request.took_ns)
+            self._sent.append(request.sent_ns - self._first_ns)
+        except OverflowError:
+            raise InputError("requests are centuries apart; is the unit of their times right?") from None
+        self._good.append(request.is_good)
+        if len(self._names) <= _NAMES_MAX:
+            self._names.setdefault(request.name, len(self._names))
+        self._endpoint.append(self._names.get(request.name, -1))
+
+    def __len__(self) -> int:
+        return len(self._sent)
+
+    @property
+    def sent_ns(self) -> Nanoseconds:
+        """When each was sent, from when the one that was added first was. [ns]"""
+        return np.frombuffer(self._sent, dtype=np.int64) if self._sent else np.zeros(0, dtype=np.int64)
+
+    @property
+    def took_ns(self) -> Nanoseconds:
+        """From then to its answer. [ns]"""
+        return np.frombuffer(self._took, dtype=np.int64) if self._took else np.zeros(0, dtype=np.int64)
+
+    @property
+    def is_good(self) -> npt.NDArray[np.bool_]:
+        """Whether each was answered without an error."""
+        return np.array(self._good, dtype=np.bool_)
+
+    def earlier(self) -> "Requests":
+        """The same requests, where what was taken for the sending of each was its end."""
+        found = copy(self)
+        found._sent = array("q", (self.sent_ns - self.took_ns).tobytes())
+        return found
+
+    def endpoints(self) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
+        """Each name, in their order, and which requests have it; none if there are too many to be endpoints."""
+        if len(self._names) <= _NAMES_MAX:
+            endpoint = np.array(self._endpoint)
+            for name in sorted(self._names):
+                yield name, endpoint == self._names[name]
+
+
 def nanoseconds(value: Any, per: float, where: str) -> int:
     """Whole nanoseconds of a duration or instant.
 
@@ -51,17 +121,17 @@ def nanoseconds(value: Any, per: float, where: str) -> int:
     return round(exact)
 
 
-def trace(requests: Sequence[Request], name: str, remarks: tuple[str, ...] = ()) -> TraceArrivals:
+def trace(requests: Iterable[Request] | Requests, name: str, remarks: tuple[str, ...] = ()) -> TraceArrivals:
     """The instants at which requests were sent, from the first.
 
     Raises:
         InputError: fewer than two requests, or all of them at once.
     """
-    sent = sorted(one.sent_ns for one in requests)
-    return TraceArrivals(instants_s=tuple((one - sent[0]) / 1e9 for one in sent), name=name, remarks=remarks)
+    sent = np.sort(_gathered(requests).sent_ns)
+    return TraceArrivals(instants_s=tuple(((sent - sent[:1]) / 1e9).tolist()), name=name, remarks=remarks)
 
 
-def runs(requests: Sequence[Request], whole: str = WHOLE, **others: Any) -> tuple[LoadRun, ...]:
+def runs(requests: Iterable[Request] | Requests, whole: str = WHOLE, **others: Any) -> tuple[LoadRun, ...]:
     """A run for each name if there are several, and last the run of all requests, which is named `whole`.
 
     Args:
@@ -70,17 +140,24 @@ def runs(requests: Sequence[Request], whole: str = WHOLE, **others: Any) -> tupl
     Raises:
         InputError: no requests, or a duration below 0.
     """
-    if not requests:
+    log = _gathered(requests)
+    if not len(log):
         raise InputError(f"{whole}: there are no requests; run the load test again")
-    first_ns = min(one.sent_ns for one in requests)
-    everything = _run(requests, whole, first_ns, **others)
-    names = {one.name for one in requests}
-    if not 1 < len(names) <= _NAMES_MAX:
+    sent_ns, took_ns, is_good = log.sent_ns - log.sent_ns.min(), log.took_ns, log.is_good
+    everything = _run(sent_ns, took_ns, is_good, whole, **others)
+    parts = list(log.endpoints())
+    if len(parts) < 2:
         return (everything,)
     kept = {key: others[key] for key in ("loop", "resolution_s") if key in others}
-    by_name = groupby(sorted(requests, key=lambda one: one.name), key=lambda one: one.name)
-    parts = [_run(list(group), printable(name) or "no name", first_ns, **kept) for name, group in by_name]
-    return (*parts, everything)
+    by_name = (
+        _run(sent_ns[one], took_ns[one], is_good[one], printable(name) or "no name", **kept)
+        for name, one in parts
+    )
+    return (*by_name, everything)
+
+
+def _gathered(requests: Iterable[Request] | Requests) -> Requests:
+    return requests if isinstance(requests, Requests) else Requests(requests)
 
 
 def whole_of(found: Sequence[LoadRun]) -> str | None:
@@ -88,51 +165,52 @@ def whole_of(found: Sequence[LoadRun]) -> str | None:
     return found[-1].name if len(found) > 1 else None
 
 
-def _run(requests: Sequence[Request], name: str, first_ns: int, **others: Any) -> LoadRun:
-    good = [one for one in requests if one.is_good]
-    ends = [one.sent_ns + one.took_ns for one in requests]
-    duration_s = max((max(ends) - min(one.sent_ns for one in requests)) / 1e9, 0.0)
-    measured = _measured(good, first_ns, others.get("resolution_s", 0.0)) if good else {}
+def _run(
+    sent_ns: Nanoseconds, took_ns: Nanoseconds, is_good: npt.NDArray[np.bool_], name: str, **others: Any
+) -> LoadRun:
+    duration_s = max(int((sent_ns + took_ns).max() - sent_ns.min()) / 1e9, 0.0)
+    succeeded = int(is_good.sum())
+    measured = _measured(sent_ns[is_good], took_ns[is_good], others.get("resolution_s", 0.0))
     known = {
         "duration_s": duration_s,
-        "rate_sent_rps": _sent_rps(requests),
-        "answered": _samples(requests, first_ns) if len(good) < len(requests) else None,
-        "throughput_rps": len(requests) / duration_s if duration_s else None,
-        "succeeded": len(good),
-        "failed": len(requests) - len(good),
+        "rate_sent_rps": _sent_rps(sent_ns),
+        "answered": _samples(sent_ns, took_ns) if succeeded < len(sent_ns) else None,
+        "throughput_rps": len(sent_ns) / duration_s if duration_s else None,
+        "succeeded": succeeded,
+        "failed": len(sent_ns) - succeeded,
     }
     return LoadRun(name=name, **{**known, **measured, **others})
 
 
-def _sent_rps(requests: Sequence[Request]) -> float | None:
+def _sent_rps(sent_ns: Nanoseconds) -> float | None:
     """From the first to the last that was sent; None of fewer than two, or of all at once."""
-    sent = [one.sent_ns for one in requests]
-    span_ns = max(sent) - min(sent)
-    return (len(sent) - 1) * 1e9 / span_ns if span_ns else None
+    span_ns = int(sent_ns.max() - sent_ns.min())
+    return (len(sent_ns) - 1) * 1e9 / span_ns if span_ns else None
 
 
-def _samples(requests: Sequence[Request], first_ns: int) -> Samples:
-    sent_s = [(one.sent_ns - first_ns) / 1e9 for one in requests]
-    return Samples.of(sent_s, [one.took_ns / 1e9 for one in requests])
+def _samples(sent_ns: Nanoseconds, took_ns: Nanoseconds) -> Samples:
+    return Samples.of(sent_ns / 1e9, took_ns / 1e9)
 
 
-def _measured(good: Sequence[Request], first_ns: int, resolution_s: float) -> dict[str, Any]:
-    """Statistics of the requests that succeeded."""
-    took_s = sorted(one.took_ns / 1e9 for one in good)
+def _measured(sent_ns: Nanoseconds, took_ns: Nanoseconds, resolution_s: float) -> dict[str, Any]:
+    """Statistics of the requests that succeeded; none of none."""
+    if not len(took_ns):
+        return {}
+    took_s = np.sort(took_ns) / 1e9
     return {
-        "samples": _samples(good, first_ns),
+        "samples": _samples(sent_ns, took_ns),
         "mean_s": math.fsum(took_s) / len(took_s),
-        "min_s": took_s[0],
-        "max_s": took_s[-1],
+        "min_s": float(took_s[0]),
+        "max_s": float(took_s[-1]),
         "quantiles_s": dict(_quantiles(took_s, resolution_s)),
     }
 
 
-def _quantiles(took_s: Sequence[float], resolution_s: float) -> Iterator[tuple[float, Interval]]:
+def _quantiles(took_s: Floats, resolution_s: float) -> Iterator[tuple[float, Interval]]:
     """Those with at least one response beyond them; truncated clocks leave a step open on either side."""
     for q in _QUANTILES:
         if (1.0 - q) * len(took_s) >= 1.0 - 1e-9:
-            value = took_s[math.ceil(q * len(took_s) - 1e-9) - 1]
+            value = float(took_s[math.ceil(q * len(took_s) - 1e-9) - 1])
             yield q, around(value, resolution_s)
 
 
@@ -141,12 +219,12 @@ def around(value: float, half: float) -> Interval:
     return Interval(value=value, low=min(value, max(0.0, value - half)), high=value + half)
 
 
-def read_all(read: Callable[[Any], Request], found: Iterator[Any]) -> list[Request]:
+def read_all(read: Callable[[Any], Request], found: Iterable[Any]) -> Requests:
     """The request in each row or line. Raises InputError: a duration below 0, by its place."""
-    requests = []
+    requests = Requests()
     for one in found:
         request = read(one)
         if request.took_ns < 0:
             raise InputError(f"{one.where} has a duration below 0; fix or drop the line")
-        requests.append(request)
+        requests.add(request)
     return requests

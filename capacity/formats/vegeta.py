@@ -12,7 +12,7 @@ from capacity.errors import InputError
 from capacity.files import located
 from capacity.formats.document import Document, Part, Row, parsed
 from capacity.formats.load_test import Histogram, LoadRun, LoadTest, Loop
-from capacity.formats.request_log import Request, nanoseconds, read_all, runs, trace
+from capacity.formats.request_log import Request, Requests, nanoseconds, read_all, runs, trace
 from capacity.performance import Interval
 from capacity.traffic.trace import parse_stamp
 from capacity.traffic.workload import TraceArrivals
@@ -123,7 +123,7 @@ def _is_csv(document: Document) -> bool:
     )
 
 
-def _requests(document: Document) -> list[Request]:
+def _requests(document: Document) -> Requests:
     if _is_csv(document):
         return read_all(_of_row, document.rows(_COLUMNS[: len(document.columns)]))
     return read_all(_of_line, (Part(where, line) for where, line in document.each_line()))

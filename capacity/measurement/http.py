@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from capacity.errors import DependencyError, InputError
-from capacity.files import printable
+from capacity.files import printable, text_of
 from capacity.units import format_duration
 
 if TYPE_CHECKING:
@@ -239,10 +239,7 @@ def read_url(text: str, timeout_s: float = 30.0) -> str:
         async with session(timeout_s) as client:
             return await fetch(client, address, slow=_SAVE_FIRST)
 
-    try:
-        return asyncio.run(got()).body.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(f"{printable(text)[:80]} does not answer with text in UTF-8") from None
+    return text_of(asyncio.run(got()).body, f"the answer of {printable(text)[:80]}")
 
 
 def _named(address: Address) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union, cast
 
 from capacity.errors import InputError
-from capacity.files import parse_object, printable, read_text
+from capacity.files import parse_object, printable, read_text, unpacked_name
 from capacity.profile.formats import parse_csv, read_document
 from capacity.profile.profile import ServiceProfile
 
@@ -77,7 +77,7 @@ def load_any(profile: "ProfileLike | LlmProfile") -> "ServiceProfile | LlmProfil
         is_json = given.lstrip().startswith("{")
         return _read_json(given, "stdin") if is_json else _read_csv(given, "stdin", "stdin")
     path = Path(profile)
-    if path.suffix.lower() in (".json", ".csv"):
+    if unpacked_name(path).suffix.lower() in (".json", ".csv"):
         return _read_file(path)
     raise InputError(
         f"unknown profile {printable(text)!r}; use one of "
@@ -101,14 +101,14 @@ def load_llm(profile: "ProfileLike | LlmProfile") -> "LlmProfile":
 def _read_file(path: Path) -> "ServiceProfile | LlmProfile":
     """The profile in a `.json` or `.csv` file, UTF-8 with or without a byte-order mark."""
     text = read_text(path)
-    if path.suffix.lower() == ".json":
+    if unpacked_name(path).suffix.lower() == ".json":
         return _read_json(text, path.name)
     return _read_csv(text, printable(path.name), profile_name(path))
 
 
 def profile_name(path: Path, default: str = "profile") -> str:
     """The name of a profile that its file gives it."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-._")[:128] or default
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", unpacked_name(path).stem).strip("-._")[:128] or default
 
 
 def _read_json(text: str, file_name: str) -> "ServiceProfile | LlmProfile":

@@ -88,9 +88,9 @@ def test_from_500_on_and_499_are_failures() -> None:
 
 
 def test_as_many_lines_as_rows_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("capacity.formats.access_log.ROWS_MAX", 4)
+    monkeypatch.setattr("capacity.formats.request_log.ROWS_MAX", 4)
     assert len(workload(NGINX).instants_s) == 4
-    assert "has more than 4 lines; keep fewer requests" in refusal(NGINX + line(4, " 0.100"))
+    assert "there are more than 4 requests; keep fewer" in refusal(NGINX + line(4, " 0.100"))
 
 
 def test_the_line_that_differs_is_named_whichever_kind_comes_first() -> None:

@@ -107,7 +107,7 @@ def test_a_first_row_that_is_no_sample_is_of_another_tool(old: str, new: str) ->
 
 def test_the_number_of_samples_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = "".join(f"170000000000{at},5,true\n" for at in range(3))
-    monkeypatch.setattr("capacity.formats.jmeter_csv.ROWS_MAX", 3)
+    monkeypatch.setattr("capacity.formats.request_log.ROWS_MAX", 3)
     assert load_test(f"timeStamp,elapsed,success\n{rows}").runs[0].succeeded == 3
     said = refusal(f"timeStamp,elapsed,success\n{rows}1700000000009,5,true\n")
-    assert said.endswith("line 5 is beyond 3 samples; keep fewer")
+    assert said.endswith("there are more than 3 requests; keep fewer")
