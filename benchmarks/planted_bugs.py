@@ -271,7 +271,7 @@ BUGS = (
         "test_search.py::test_stability_counts_full_batches_and_not_the_best_throughput"),
     Bug("a load of 1 is stable", "refuse_load", "rho >= 1.0", "rho > 1.0",
         "test_search.py::test_a_load_of_1_is_refused"),
-    Bug("halving stops one short", "cheapest.halve_in", "accepted - refused > 1", "accepted - refused > 2",
+    Bug("halving stops one short", "fewest.halve_in", "accepted - refused > 1", "accepted - refused > 2",
         "test_search.py::test_finds_the_true_minimum"),
     Bug("prices are told apart by their rounding", "Family.cost",
         'float(f"{devices * (self.profile.hourly_usd or 1.0):.12g}")',

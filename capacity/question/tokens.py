@@ -129,7 +129,7 @@ class TokenQuestion:
         ]
 
     def for_plan(self, plan: TokenPlan) -> Self:
-        """The same question about one plan, or a few more replicas where it cannot be confirmed."""
+        """The same question with one answer: that plan, or one with more replicas."""
         return replace(
             self,
             profiles=(self.profile(plan.profile),),
@@ -137,7 +137,6 @@ class TokenQuestion:
             batched_tokens_max=(plan.batched_tokens_max,),
             routings=(plan.routing,),
             replicas_min=plan.replicas,
-            replicas_max=min(self.replicas_max, plan.replicas + 3),
         )
 
     def allows(self, plan: TokenPlan) -> bool:

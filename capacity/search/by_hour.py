@@ -7,6 +7,7 @@ from capacity.question.candidate import Judge
 from capacity.question.plan import Plan
 from capacity.question.question import Family, Question
 from capacity.search.candidates import Progress, Search
+from capacity.search.fewest import halve_in
 from capacity.traffic.workload import ClosedPopulation
 
 HOURS = 24
@@ -98,11 +99,4 @@ def _fewest(search: Search, family: Family, plan: Plan, most: int) -> int | None
 
     if plan.batch_wait_max_s > 0.0 or not family.profile.is_monotone:
         return next((devices for devices in range(min(least, most), most + 1) if accepted(devices)), None)
-    refused = min(least, most) - 1
-    while most - refused > 1:
-        middle = (refused + most) // 2
-        if accepted(middle):
-            most = middle
-        else:
-            refused = middle
-    return most
+    return halve_in(accepted, min(least, most) - 1, most)

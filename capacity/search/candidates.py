@@ -12,6 +12,7 @@ from capacity.question.question import Family, Question
 from capacity.question.refusal import refuse_batch_size, refuse_load
 from capacity.question.scenario import Scenario
 from capacity.search.exact import judge_exactly
+from capacity.search.fewest import is_spent
 from capacity.search.recommendation import Tally
 
 Progress = Callable[[str], None]
@@ -65,8 +66,8 @@ class Search:
 
     @property
     def out_of_budget(self) -> bool:
-        """Whether the search has simulated as much as it may."""
-        return self.requests >= SEARCH_REQUESTS_MAX
+        """Whether the search has simulated as much as it may: twice as much while it has accepted nothing."""
+        return is_spent(self.requests, SEARCH_REQUESTS_MAX, self._judged.values())
 
     def beside(self, question: Question) -> "Search":
         """A search that answers another question with what is left of the same budget."""

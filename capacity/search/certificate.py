@@ -1,15 +1,17 @@
 """Confirmation: the accepted fleet to recommend, judged again by an exact law or with seeds of its own."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from capacity.question.candidate import Candidate, Doubt, Judge, Verdict
+from capacity.question.candidate import Candidate, Judge, Verdict
 from capacity.question.plan import Plan, Routing
 from capacity.question.question import Family, Question
 from capacity.question.scenario import Scenario
 from capacity.search.candidates import Progress, Search, describe, survival_candidate
 from capacity.search.cheapest import Level, cost, devices_within, fewest, unskippable
 from capacity.search.exact import judge_exactly
+from capacity.search.fewest import fewest_enough
 from capacity.search.recommendation import Certificate, Survived
 from capacity.units import QUANTILES
 
@@ -17,8 +19,6 @@ from capacity.units import QUANTILES
 _ROUNDS_MAX = 10
 # Simulated requests after which no larger fleet is confirmed: it would need as many.
 _CERTIFY_REQUESTS_MAX = 800_000_000
-# Share by which a larger fleet must lower an upper end that the profile's own error holds above its limit.
-_WORTH_IT = 0.01
 # From the simplest to run to the least simple.
 SIMPLICITY = (
     Routing.ROUND_ROBIN,
@@ -86,12 +86,13 @@ class Certifier:
             self.search.at(Family(profile=profile, routing=plan.routing), devices - 1)
 
     def _costlier_unskippable(self, level: Level) -> Certified | None:
-        """The next more expensive fleets, tried one by one, up to the first that bisection found."""
+        """The next more expensive fleets, one by one and then by doubled steps, up to what bisection found."""
         starts = (family.cost(devices) for family, devices in level.starts.items())
         fleets = unskippable(self.search, min(starts, default=math.inf))
         costlier = sorted((one for one in fleets if one[0] > level.cost), key=lambda one: one[0])
-        for _, family, devices, waits in costlier[:_ROUNDS_MAX]:
-            if self.search.out_of_budget:
+        for number in _one_by_one_then_doubled(len(costlier)):
+            _, family, devices, waits = costlier[number]
+            if self.search.out_of_budget or self._spent > _CERTIFY_REQUESTS_MAX:
                 return None
             fleet = self.search.at(family, devices, waits=waits)
             certified = self._preferred([one for one in fleet if one.accepted])
@@ -114,39 +115,17 @@ class Certifier:
         return best
 
     def _grow(self, family: Family, start: int, most: int) -> Certified | None:
-        """The fewest devices from `start` on, by growing steps and bisection."""
-        refused, step, end = start - 1, 1, None
-        for _ in range(_ROUNDS_MAX):
-            devices = min(refused + step, most)
-            if devices <= refused or self._spent > _CERTIFY_REQUESTS_MAX:
-                return None
-            certified = self._at(family, devices)
-            if certified is not None:
-                return self._halve_in(family, refused, devices, certified)
-            before, end = end, self._profile_doubt(family, devices)
-            if before is not None and end is not None and end > (1.0 - _WORTH_IT) * before:
-                return None  # no fleet fixes the profile
-            refused, step = devices, 2 * step if refused >= start else 1
-        return None
+        """The fewest devices from `start` on that are confirmed; the search goes on above those in doubt."""
+        found: dict[int, Certified | None] = {}
 
-    def _halve_in(self, family: Family, refused: int, accepted: int, certified: Certified) -> Certified:
-        while accepted - refused > 1:
-            middle = (refused + accepted) // 2
-            fewer = self._at(family, middle)
-            if fewer is None:
-                refused = middle
-            else:
-                accepted, certified = middle, fewer
-        return certified
+        def is_confirmed(devices: int) -> bool:
+            found[devices] = self._at(family, devices)
+            return found[devices] is not None
 
-    def _profile_doubt(self, family: Family, devices: int) -> float | None:
-        """Smallest upper end, over what is allowed, that the profile's own error left; else None."""
-        ends = [
-            one.rejection.needed / one.rejection.allowed
-            for one in self.search.known(family, devices, waits=False)
-            if one.doubt is Doubt.PROFILE and one.rejection is not None
-        ]
-        return min(ends, default=None)
+        devices = fewest_enough(
+            is_confirmed, start - 1, most, may_go_on=lambda: self._spent <= _CERTIFY_REQUESTS_MAX
+        )
+        return None if devices is None else found[devices]
 
     def _at(self, family: Family, devices: int) -> Certified | None:
         return self._preferred([one for one in self.search.at(family, devices) if one.accepted])
@@ -177,6 +156,16 @@ class Certifier:
             survived=trial.survived,
             certificate=certificate,
         )
+
+
+def _one_by_one_then_doubled(count: int) -> Iterator[int]:
+    """Places in a list: the first ones all, then by doubled steps to the last."""
+    yield from range(min(count, _ROUNDS_MAX))
+    place, step = _ROUNDS_MAX - 1, 1
+    while place < count - 1:
+        step *= 2
+        place = min(place + step, count - 1)
+        yield place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

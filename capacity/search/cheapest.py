@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from capacity.question.candidate import Candidate
 from capacity.question.question import Family
 from capacity.search.candidates import Search
+from capacity.search.fewest import fewest_enough
 
 # Simulated requests for fleets that no neighbour's verdict lets the search skip.
 UNSKIPPED_REQUESTS_MAX = 200_000_000
@@ -120,27 +121,16 @@ def fewest(search: Search, family: Family, devices_max: int, *, is_bounded: bool
 
 def _doubling(search: Search, family: Family, least: int, most: int) -> int | None:
     """Fewest devices accepted by growing steps and bisection; None if none is, or the budget is spent."""
-    refused, step = least - 1, 1
-    while refused < most:
-        if search.out_of_budget:
-            search.families_untried.append(family)
-            return None
-        devices = min(refused + step, most)
-        if search.accepted_at(family, devices):
-            return halve_in(search, family, refused, devices)
-        refused, step = devices, 2 * step
-    return None
-
-
-def halve_in(search: Search, family: Family, refused: int, accepted: int) -> int:
-    """Fewest devices accepted, between a number that is refused and one that is accepted."""
-    while accepted - refused > 1:  # a few more trials, whatever is left of the budget
-        middle = (refused + accepted) // 2
-        if search.accepted_at(family, middle):
-            accepted = middle
-        else:
-            refused = middle
-    return accepted
+    found = fewest_enough(
+        lambda devices: search.accepted_at(family, devices),
+        least - 1,
+        most,
+        step=2,
+        may_go_on=lambda: not search.out_of_budget,
+    )
+    if found is None and search.out_of_budget:
+        search.families_untried.append(family)
+    return found
 
 
 def _without_skipping(search: Search, bound: float) -> int:

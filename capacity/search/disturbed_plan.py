@@ -10,6 +10,7 @@ from capacity.question.plan import Plan
 from capacity.question.question import Question
 from capacity.recovery.disturbance import Disturbances
 from capacity.search.candidates import Progress
+from capacity.search.fewest import fewest_enough
 from capacity.search.recommendation import Recommendation
 
 
@@ -101,23 +102,8 @@ def _larger(
     calm: Plan, disturbed: _Disturbed, replan: Callable[[Plan], Recommendation], most: int
 ) -> Recommendation | None:
     """The same batches with more replicas, confirmed like any plan; None if none is enough."""
-    replicas = _fewest(calm, disturbed.is_enough, most)
+    replicas = fewest_enough(
+        lambda count: disturbed.is_enough(replace(calm, replicas=count)), calm.replicas, most, step=2
+    )
     again = None if replicas is None else replan(replace(calm, replicas=replicas))
     return None if again is None or again.plan is None or not disturbed.is_enough(again.plan) else again
-
-
-def _fewest(calm: Plan, is_enough: Callable[[Plan], bool], most: int) -> int | None:
-    """Fewest replicas with the batches of a plan that is not enough; None if none up to `most` are."""
-    refused, step = calm.replicas, 1
-    while not is_enough(replace(calm, replicas=min(refused + step, most))):
-        if refused + step >= most:
-            return None
-        refused, step = refused + step, 2 * step
-    accepted = min(refused + step, most)
-    while accepted - refused > 1:
-        middle = (refused + accepted) // 2
-        if is_enough(replace(calm, replicas=middle)):
-            accepted = middle
-        else:
-            refused = middle
-    return accepted

@@ -22,8 +22,9 @@ from capacity.search.caveats import (
     trace_caveats,
 )
 from capacity.search.certificate import Certified, Certifier
-from capacity.search.cheapest import find_cheapest, halve_in
+from capacity.search.cheapest import find_cheapest
 from capacity.search.exact import judge_exactly
+from capacity.search.fewest import fewest_enough, halve_in
 from capacity.search.headroom import find_headroom
 from capacity.search.recommendation import Headroom, RandomRouting, Recommendation
 from capacity.traffic.workload import ClosedPopulation, GammaArrivals, PoissonArrivals
@@ -73,20 +74,15 @@ def _p99(performance: Performance | None) -> Interval | None:
 
 def _fewest(search: Search, family: Family, plan: Plan) -> int | None:
     """Fewest devices: with the plan's own batches by growing steps, then with any batches that need fewer."""
-    today, most = family.profile.devices(plan.replicas), search.question.devices_max(family)
-    refused, devices, step = today - 1, today, 1
-    while not _does(search, family, plan, devices):
-        if devices >= most or search.out_of_budget:
-            return None
-        refused, devices, step = devices, min(devices + step, most), 2 * step
-    while devices - refused > 1:
-        middle = (refused + devices) // 2
-        if _does(search, family, plan, middle):
-            devices = middle
-        else:
-            refused = middle
-    if devices > today and search.accepted_at(family, devices - 1):
-        return halve_in(search, family, today - 1, devices - 1)
+    today = family.profile.devices(plan.replicas)
+    devices = fewest_enough(
+        lambda count: _does(search, family, plan, count),
+        today - 1,
+        search.question.devices_max(family),
+        may_go_on=lambda: not search.out_of_budget,
+    )
+    if devices is not None and devices > today and search.accepted_at(family, devices - 1):
+        return halve_in(lambda count: search.accepted_at(family, count), today - 1, devices - 1)
     return devices
 
 

@@ -22,6 +22,7 @@ from capacity.question.tokens import (
     replicas_stable_min,
 )
 from capacity.search.caveats import trace_caveats
+from capacity.search.fewest import fewest_enough, is_spent
 from capacity.search.recommendation import Headroom, Tally
 from capacity.traffic.lengths import LengthLaws, LengthRows
 from capacity.units import format_rate
@@ -31,6 +32,8 @@ _NOTHING = Tally()
 
 # Simulated requests after which a search gives up; a count, so that the answer does not depend on speed.
 SEARCH_REQUESTS_MAX = 60_000_000
+# Simulated requests after which no larger fleet is confirmed.
+CONFIRM_REQUESTS_MAX = 400_000_000
 _FIRST_STEP, _RESOLUTION = 0.05, 0.02  # of the headroom, shares of the rate
 _LOAD_HIGH, _KV_HIGH = 0.85, 0.9
 
@@ -80,7 +83,7 @@ class TokenSearch:
         self.question, self.judge, self.progress = question, judge, progress
         self.judged: dict[TokenPlan, TokenCandidate] = {}
         self.counts: Counter[str] = Counter()
-        self.requests = 0
+        self.requests = self.spent_confirming = 0
         self.untried = False
 
     def stable_min(self, plan: TokenPlan) -> int:
@@ -101,30 +104,38 @@ class TokenSearch:
 
     @property
     def out_of_budget(self) -> bool:
-        """Whether the search has simulated as much as it may."""
-        return self.requests >= SEARCH_REQUESTS_MAX
+        """Whether the search has simulated as much as it may: twice as much while it has accepted nothing."""
+        return is_spent(self.requests, SEARCH_REQUESTS_MAX, self.judged.values())
 
     def fewest(self, setting: TokenPlan, most: int) -> int | None:
-        """Fewest replicas of a setting that are accepted, of `most` at most; None where none are.
+        """Fewest replicas of a setting that are accepted, of `most` at most; None where none are."""
+        refused = max([self.stable_min(setting) - 1, *self._not_enough(setting)])
+        found = fewest_enough(
+            lambda replicas: self.candidate(replace(setting, replicas=replicas)).accepted,
+            refused,
+            most,
+            may_go_on=lambda: not self.out_of_budget,
+        )
+        self.untried = self.untried or (found is None and refused < most and self.out_of_budget)
+        return found
 
-        From the fewest that are stable on by growing steps, then halving in on the refused side.
-        """
-        refused = self.stable_min(setting) - 1
-        if refused >= most:
-            return None
-        replicas, step = refused + 1, 1
-        while not self.candidate(replace(setting, replicas=replicas)).accepted:
-            if replicas >= most or self.out_of_budget:
-                self.untried = self.untried or self.out_of_budget
-                return None
-            refused, replicas, step = replicas, min(replicas + step, most), 2 * step
-        while replicas - refused > 1:
-            middle = (refused + replicas) // 2
-            if self.candidate(replace(setting, replicas=middle)).accepted:
-                replicas = middle
-            else:
-                refused = middle
-        return replicas
+    def _not_enough(self, setting: TokenPlan) -> list[int]:
+        """Replicas of a setting that were judged and not accepted."""
+        return [
+            plan.replicas
+            for plan, judged in self.judged.items()
+            if not judged.accepted and replace(plan, replicas=setting.replicas) == setting
+        ]
+
+    def confirm(self, plan: TokenPlan) -> TokenCandidate:
+        """A plan that the search accepts, judged again with random numbers of its own."""
+        self.progress(f"confirming {describe(plan)}")
+        self.counts["certified"] += 1
+        confirmed = self.judge.certify(self.question.scenario(plan), self.counts["certified"])
+        self.requests += confirmed.requests
+        self.spent_confirming += confirmed.requests
+        self.judged[plan] = confirmed
+        return confirmed
 
     @property
     def tally(self) -> Tally:
@@ -158,15 +169,9 @@ def recommend_tokens(
         with_headroom: whether headroom is looked for, which takes longer than all else.
     """
     search = TokenSearch(question, judge, progress)
-    accepted = _cheapest(search)
-    for attempt, plan in enumerate(accepted, start=1):
-        progress(f"confirming {describe(plan)}")
-        confirmed = judge.certify(question.scenario(plan), attempt)
-        search.counts["certified"] += 1
-        search.requests += confirmed.requests
-        search.judged[plan] = confirmed
-        if confirmed.accepted:
-            return _answer(search, confirmed, plan_alone=plan_alone, with_headroom=with_headroom)
+    confirmed = _cheapest_confirmed(search)
+    if confirmed is not None:
+        return _answer(search, confirmed, plan_alone=plan_alone, with_headroom=with_headroom)
     considered = _considered(search)
     is_open = any(one.verdict is Verdict.INCONCLUSIVE for one in considered) or search.untried
     return TokenRecommendation(
@@ -177,27 +182,57 @@ def recommend_tokens(
     )
 
 
-def _cheapest(search: TokenSearch) -> Iterator[TokenPlan]:
-    """Accepted plans, the cheapest first; then the same with a replica more, as long as confirmations fail."""
+def _cheapest_confirmed(search: TokenSearch) -> TokenCandidate | None:
+    """The cheapest fleet that is confirmed: of each setting, as long as it may be cheaper than the best so far."""
     question = search.question
     settings = [plan for profile in question.profiles for plan in question.plans(profile)]
+    best: TokenCandidate | None = None
+    while settings:
+        plan = _cheapest(search, settings, None if best is None else best.plan)
+        if plan is None:
+            break
+        settings.remove(replace(plan, replicas=1))
+        best = _grown(search, plan, _most(question, plan, None if best is None else best.plan)) or best
+    return best
+
+
+def _cheapest(search: TokenSearch, settings: list[TokenPlan], best: TokenPlan | None) -> TokenPlan | None:
+    """The cheapest plan of some settings that the search accepts; None where none is cheaper than the best so far."""
+    question, found = search.question, None
     least = {plan: search.stable_min(plan) for plan in settings}
-    best: TokenPlan | None = None
     for setting in sorted(settings, key=lambda one: question.cost(_sized(one, least[one]))):
-        most = question.replicas_max
-        if best is not None:
-            price = question.cost(setting)
-            most = min(most, math.ceil(question.cost(best) / price * (1.0 - 1e-12)) - 1)
         if least[setting] > question.replicas_max:
             _note_too_many(search, setting, least[setting])
             continue
-        replicas = search.fewest(setting, most)
+        replicas = search.fewest(setting, _most(question, setting, found or best))
         if replicas is not None:
-            best = replace(setting, replicas=replicas)
+            found = replace(setting, replicas=replicas)
+    return found
+
+
+def _most(question: TokenQuestion, setting: TokenPlan, best: TokenPlan | None) -> int:
+    """Most replicas of a setting that cost less than a plan; all that are allowed where there is none."""
     if best is None:
-        return
-    for replicas in range(best.replicas, min(best.replicas + 4, question.replicas_max + 1)):
-        yield replace(best, replicas=replicas)
+        return question.replicas_max
+    price = question.cost(replace(setting, replicas=1))
+    return min(question.replicas_max, math.ceil(question.cost(best) / price * (1.0 - 1e-12)) - 1)
+
+
+def _grown(search: TokenSearch, plan: TokenPlan, most: int) -> TokenCandidate | None:
+    """The plan, or the same with as few more replicas as it takes to be confirmed; None where none is."""
+    found: dict[int, TokenCandidate] = {}
+
+    def is_confirmed(replicas: int) -> bool:
+        found[replicas] = search.confirm(replace(plan, replicas=replicas))
+        return found[replicas].accepted
+
+    replicas = fewest_enough(
+        is_confirmed,
+        plan.replicas - 1,
+        most,
+        may_go_on=lambda: search.spent_confirming <= CONFIRM_REQUESTS_MAX,
+    )
+    return None if replicas is None else found[replicas]
 
 
 def _sized(plan: TokenPlan, replicas: int) -> TokenPlan:

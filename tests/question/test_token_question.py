@@ -56,7 +56,7 @@ def test_each_setting_is_a_plan_under_each_routing() -> None:
     ]
 
 
-def test_a_question_about_one_plan_allows_three_replicas_more() -> None:
+def test_a_question_about_one_plan_allows_more_replicas_of_it() -> None:
     other = replace(PROFILE, name="q")
     asked = question_of(profiles=(PROFILE, other), cached_share=0.5)
     plan = TokenPlan(
@@ -70,9 +70,7 @@ def test_a_question_about_one_plan_allows_three_replicas_more() -> None:
         batched_tokens_max=(32,),
         routings=(Routing.LEAST_OUTSTANDING,),
         replicas_min=5,
-        replicas_max=8,
     )
-    assert replace(asked, replicas_max=6).for_plan(plan).replicas_max == 6
     scenario = asked.scenario(plan)
     assert (scenario.profile, scenario.plan, scenario.lengths) == (other, plan, ROWS)
     assert (scenario.cached_share, scenario.in_order, scenario.objective) == (0.5, False, asked.objective)

@@ -15,7 +15,7 @@ from capacity.question.candidate import Verdict
 from capacity.question.objective import LatencyObjective
 from capacity.question.plan import Plan
 from capacity.recovery.disturbance import Disturbances, Pauses
-from capacity.search.disturbed_plan import _Disturbed, _fewest, plan_disturbed
+from capacity.search.disturbed_plan import _Disturbed, plan_disturbed
 
 pytestmark = pytest.mark.usefixtures("no_headroom")
 
@@ -137,31 +137,6 @@ def test_pauses_cost_replicas_as_the_command_tells() -> None:
 def test_refusals_name_the_way_out(trouble, said) -> None:
     with pytest.raises(InputError, match=said):
         cap.plan("resnet50-t4-fp16", rate="100rps", slo_p99="100ms", **trouble)
-
-
-@pytest.mark.parametrize(
-    ("enough", "most", "tried", "found"),
-    [
-        (4, 100, [4], 4),
-        (5, 100, [4, 6, 5], 5),
-        (12, 100, [4, 6, 10, 18, 14, 12, 11], 12),
-        (12, 12, [4, 6, 10, 12, 11], 12),
-        (13, 12, [4, 6, 10, 12], None),
-        (4, 4, [4], 4),
-        (5, 4, [4], None),
-    ],
-)
-def test_replicas_grow_by_doubled_steps_and_are_then_halved_in_on(
-    enough: int, most: int, tried: list[int], found: int | None
-) -> None:
-    seen: list[int] = []
-
-    def is_enough(plan: Plan) -> bool:
-        seen.append(plan.replicas)
-        return plan.replicas >= enough
-
-    assert _fewest(Plan(profile="p", replicas=3, batch_size_max=2), is_enough, most) == found
-    assert seen == tried
 
 
 def test_each_fleet_is_simulated_once_and_its_progress_told() -> None:

@@ -214,12 +214,17 @@ def test_the_search_ends_with_its_budget(profile: ServiceProfile) -> None:
     search = Search(question_of(1.0, 1.0, profile, batch_size_limit=1), judge, silent)
     assert smallest_accepted(search) is None
     assert search.out_of_budget
-    assert len(judge.judged) == 3
+    assert len(judge.judged) == 6  # twice its budget, as nothing is accepted
 
 
-def test_a_search_has_a_budget_of_400_million_requests() -> None:
+def test_a_search_has_a_budget_of_400_million_requests_and_twice_that_while_nothing_is_accepted() -> None:
     search = Search(question_of(1.0, 1.0), ScriptedJudge(lambda plan: met()), silent)
     assert search.confidence == 0.95  # by default
+    search.requests = 799_999_999
+    assert not search.out_of_budget
+    search.requests += 1
+    assert search.out_of_budget
+    at(search, 1)
     search.requests = 399_999_999
     assert not search.out_of_budget
     search.requests += 1

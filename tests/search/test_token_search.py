@@ -191,20 +191,44 @@ def test_a_fleet_that_would_be_too_large_is_screened_by_its_load() -> None:
     assert many.rejection.needed == pytest.approx(1e8, rel=1e-6)
 
 
-def test_three_more_replicas_are_confirmed_at_most() -> None:
-    judge = Judge(enough=3, sure=6)
+def test_confirmations_grow_by_doubled_steps_until_one_succeeds_or_the_space_ends() -> None:
+    judge = Judge(enough=3, sure=7)
     found = recommended(judge, question())
-    assert judge.calls == [("search", 3, 1), *(("certify", 2 + n, n) for n in (1, 2, 3, 4))]
+    confirmed = [(replicas, attempt) for call, replicas, attempt in judge.calls if call == "certify"]
+    assert confirmed == [(3, 1), (4, 2), (6, 3), (10, 4), (8, 5), (7, 6)]
     assert found.plan is not None
-    assert found.plan.replicas == 6
-    assert found.hourly_usd == 12.0
-    assert found.tally == Tally(simulated=1, certified=4, requests=500)
-    given_up = recommended(Judge(enough=3, sure=7), question())
-    assert (given_up.plan, given_up.verdict) == (None, Verdict.MISSED)
-    assert [one.plan.replicas for one in given_up.considered] == [3, 4, 5, 6]
+    assert found.plan.replicas == 7
+    assert found.hourly_usd == 14.0
+    assert found.tally == Tally(simulated=1, certified=6, requests=700)
     within = Judge(enough=3, sure=7)
-    assert recommended(within, question(replicas_max=4)).plan is None
-    assert [one for one in within.calls if one[0] == "certify"] == [("certify", 3, 1), ("certify", 4, 2)]
+    given_up = recommended(within, question(replicas_max=5))
+    assert (given_up.plan, given_up.verdict) == (None, Verdict.MISSED)
+    assert [one for one in within.calls if one[0] == "certify"] == [
+        ("certify", 3, 1),
+        ("certify", 4, 2),
+        ("certify", 5, 3),
+    ]
+
+
+def test_no_larger_fleet_is_confirmed_once_that_budget_is_spent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "CONFIRM_REQUESTS_MAX", 150)
+    judge = Judge(enough=3, sure=9)
+    assert recommended(judge, question()).plan is None
+    assert [replicas for call, replicas, _ in judge.calls if call == "certify"] == [3, 4]
+
+
+def test_a_setting_that_takes_more_when_it_is_confirmed_leaves_its_turn_to_a_cheaper_one() -> None:
+    """Three of law0 are accepted at 6 USD and confirmed at 12 only; four of law1 at 1.6 each are confirmed at once."""
+
+    class Stricter(Judge):
+        def certify(self, scenario: TokenScenario, attempt: int) -> TokenCandidate:
+            least = 6 if scenario.plan.profile == "law0" else 4
+            return self._judged("certify", scenario.plan, attempt, least)
+
+    judge = Stricter(enough=3, served={"law1": 1.0})
+    found = recommended(judge, question(2.0, 2.5))
+    assert found.plan is not None
+    assert (found.plan.profile, found.plan.replicas, found.hourly_usd) == ("law1", 4, 10.0)
 
 
 def test_of_two_profiles_the_more_expensive_is_tried_only_where_fewer_of_it_are_cheaper() -> None:
@@ -260,9 +284,9 @@ def test_headroom_is_of_the_plan_and_only_where_there_is_one() -> None:
 
 def test_a_search_that_is_out_of_budget_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tokens, "SEARCH_REQUESTS_MAX", 300)
-    judge = Judge(enough=20)
+    judge = Judge(enough=50)
     found = recommended(judge, question())
-    assert judge.searched() == [3, 4, 6]
+    assert judge.searched() == [3, 4, 6, 10, 18, 34]
     assert found.verdict is Verdict.INCONCLUSIVE
     first_is_enough = Judge(enough=6, sure=6, served={"law1": 0.2})
     found = recommended(first_is_enough, question(2.0, 0.47))
@@ -294,8 +318,17 @@ def test_what_a_search_leaves_open_is_said() -> None:
     )
 
 
-def test_a_token_search_has_a_budget_of_60_million_requests() -> None:
+def test_a_token_search_has_a_budget_of_60_million_requests_and_twice_that_while_nothing_is_accepted() -> (
+    None
+):
     search = TokenSearch(question(), Judge(), silent)
+    search.requests = 119_999_999
+    assert not search.out_of_budget
+    search.requests += 1
+    assert search.out_of_budget
+    (plan, *_) = question().plans(question().profiles[0])
+    search.requests = 0
+    assert search.candidate(plan).accepted
     search.requests = 59_999_999
     assert not search.out_of_budget
     search.requests += 1
@@ -454,11 +487,3 @@ def test_a_table_of_steps_says_what_it_lacks() -> None:
     assert CaveatCode.STEPS_MIXED_UNMEASURED not in codes(llm_profile_caveats(measured(mixed)))
     assert CaveatCode.STEPS_PAST_UNMEASURED not in codes(llm_profile_caveats(measured(past)))
     assert CaveatCode.STEPS_ERROR_UNKNOWN not in codes(llm_profile_caveats(measured(spread)))
-
-
-def test_a_plan_is_asked_about_with_at_most_three_more_replicas() -> None:
-    asked = question(replicas_max=16)
-    (plan, *_) = asked.plans(asked.profiles[0])
-    for replicas, most in ((1, 4), (5, 8), (15, 16)):
-        about = asked.for_plan(replace(plan, replicas=replicas))
-        assert (about.replicas_min, about.replicas_max) == (replicas, most)
