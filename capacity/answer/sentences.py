@@ -243,13 +243,18 @@ def _why_not_fewer(recommendation: Recommendation, question: Question, plan: Pla
             return f"Fewer than {plan.replicas // step} {one}s were not tried; the reason is below."
         return f"One {one} fewer was not tried."
     nearest, less = closest(fewer, recommendation.objective), "One fewer" if step == 1 else "One device fewer"
+    fate = fate_of_fewer(nearest.verdict)
     if nearest.performance is None or nearest.performance.load is None:
-        return f"{less} is not enough: {fleet(nearest.plan)}: {format_refusal(nearest)}."
-    fate = "is in doubt" if nearest.verdict is Verdict.INCONCLUSIVE else "is not enough"
+        return f"{less} {fate}: {fleet(nearest.plan)}: {format_refusal(nearest)}."
     return (
         f"{less} {fate}: {fleet(nearest.plan)} would run at load "
         f"{nearest.performance.load:.3f}, but {format_refusal(nearest)}."
     )
+
+
+def fate_of_fewer(verdict: Verdict) -> str:
+    """What is said of one fewer that is not accepted."""
+    return "is in doubt" if verdict is Verdict.INCONCLUSIVE else "is not enough"
 
 
 def _is_fewer(one: Plan, plan: Plan, step: int) -> bool:

@@ -10,6 +10,7 @@ from capacity.errors import DomainError, InputError
 from capacity.profile.profile import ServiceProfile
 from capacity.question.objective import LatencyObjective
 from capacity.question.plan import REPLICAS_LIMIT, Batching, Plan, Routing, require_batching
+from capacity.question.refusal import users_devices_min
 from capacity.question.resilience import Survival
 from capacity.question.scenario import Scenario
 from capacity.question.stability import devices_serving_min, replicas_stable_min
@@ -185,7 +186,10 @@ class Question:
     def _replicas_min(self, family: Family, batch_size_max: int) -> int:
         """Fewest replicas that are stable, or need not lose more than the objective allows to be late."""
         if isinstance(self.workload, ClosedPopulation):
-            return 1
+            wait_s = max(self.batch_waits(family.profile, batch_size_max))
+            one = self.plan(family, 1, batch_size_max, wait_s)
+            devices = users_devices_min(family.profile, self.workload, one, self.objective.promises)
+            return (devices - 1) * family.profile.instances_per_device + 1
         rate_rps = self.workload.arrival_rate_rps
         if self.queue_limit is None and self.batching is not Batching.RAY_SERVE:
             return replicas_stable_min(family.profile, rate_rps, batch_size_max, family.routing)

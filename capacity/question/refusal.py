@@ -1,11 +1,19 @@
 """Refusal: what theory refuses at once, before anything is simulated."""
 
+import math
+from collections.abc import Iterable
+
 from capacity.profile.profile import ServiceProfile
 from capacity.question.candidate import Limit, Rejection
 from capacity.question.objective import LatencyObjective, Measure, Promise
+from capacity.question.plan import Batching, Plan
 from capacity.question.scenario import Scenario
-from capacity.question.stability import load_under, loss_min
+from capacity.question.stability import device_throughput_max_rps, load_under, loss_min
 from capacity.traffic.workload import ClosedPopulation, Workload
+
+# What the law of users says something about.
+_OF_USERS = (Measure.RESPONSE, Measure.RESPONSE_MEAN, Measure.WAIT)
+_ROUNDING = 1e-12
 
 
 def refuse_batch_size(
@@ -33,11 +41,11 @@ def _floor_s(profile: ServiceProfile, promise: Promise, batch_size_max: int) -> 
 def refuse_load(scenario: Scenario) -> Rejection | None:
     """Why the queues of this plan would grow forever, or lose more than any promise allows to be late.
 
-    Users who wait for their answers never make a queue grow, and lose nothing.
+    Users who wait for their answers never make a queue grow; they make one another wait.
     """
     workload, plan = scenario.workload, scenario.plan
     if isinstance(workload, ClosedPopulation):
-        return None
+        return _refuse_users(scenario, workload)
     if plan.queue_limit is not None:
         return _refuse_losses(scenario, workload)
     rho, is_exact = load_under(scenario.profile, workload, plan)
@@ -51,3 +59,77 @@ def _refuse_losses(scenario: Scenario, workload: Workload) -> Rejection | None:
     if allowed is None or lost <= allowed:
         return None
     return Rejection.of_losses(scenario.objective.strictest_of_losses, lost)
+
+
+def _refuse_users(scenario: Scenario, users: ClosedPopulation) -> Rejection | None:
+    """Why so many users must wait longer than a promise allows, however lucky they are.
+
+    N users who think for Z and are answered at the rate X take N/X - Z each on average, and X is at most what the
+    fleet serves. The limit that is missed by most decides.
+
+    Source:
+        Denning & Buzen (1978), The operational analysis of queueing network models, ACM Computing Surveys 10(3):
+        the response time law, and its bounds by the bottleneck.
+    """
+    profile, plan = scenario.profile, scenario.plan
+    served_rps = profile.devices(plan.replicas) * device_throughput_max_rps(profile, plan.batch_size_max)
+    mean_s = users.users / served_rps - users.think_time_s
+    refused = [
+        Rejection.of(promise, needed_s)
+        for promise in scenario.objective.promises
+        if (needed_s := _least_s(profile, users, plan, promise, mean_s)) > promise.allowed
+    ]
+    return max(refused, key=lambda rejection: rejection.needed / rejection.allowed, default=None)
+
+
+def _least_s(
+    profile: ServiceProfile, users: ClosedPopulation, plan: Plan, promise: Promise, mean_s: float
+) -> float:
+    """What users wait at least at a promise's quantile, or on average, if they take this long on average. [s]
+
+    No response is longer than some r, so that a share p of responses beyond t makes the mean (1 - p)·t + p·r at most.
+    """
+    if plan.queue_limit is not None or promise.measure not in _OF_USERS:
+        return 0.0
+    if promise.measure is Measure.WAIT:
+        mean_s -= _service_max_s(profile, plan) + profile.request_overhead_s
+    if promise.quantile is None:
+        return mean_s
+    late = 1.0 - promise.quantile
+    return (mean_s - late * _response_max_s(profile, users, plan)) / promise.quantile
+
+
+def users_devices_min(
+    profile: ServiceProfile, users: ClosedPopulation, plan: Plan, promises: Iterable[Promise]
+) -> int:
+    """Fewest devices of a plan's batches for which theory does not refuse these users.
+
+    The mean that a limit allows at most, by which the response time law gives the rate at which they must be served.
+    """
+    device_rps = device_throughput_max_rps(profile, plan.batch_size_max)
+    allowed_s = [
+        (promise.allowed - _least_s(profile, users, plan, promise, 0.0)) * (promise.quantile or 1.0)
+        for promise in promises
+        if promise.measure in _OF_USERS
+    ]
+    if plan.queue_limit is not None or not allowed_s:
+        return 1
+    needed = users.users / (device_rps * (users.think_time_s + min(allowed_s)))
+    return max(1, math.ceil(needed * (1.0 - _ROUNDING)))
+
+
+def _service_max_s(profile: ServiceProfile, plan: Plan) -> float:
+    """The longest that a batch of a plan can take, by the samples or percentiles of its profile. [s]"""
+    sizes = [*(size for size in profile.batch_sizes if size < plan.batch_size_max), plan.batch_size_max]
+    longest_s = max(profile.law(size).durations_s[-1] for size in sizes) + profile.wake_s
+    return longest_s * max(map(profile.slowdown, range(1, profile.instances_per_device + 1)))
+
+
+def _response_max_s(profile: ServiceProfile, users: ClosedPopulation, plan: Plan) -> float:
+    """No response is longer: behind all other users in one queue, each batch as slow as can be. [s]
+
+    A queue that long fills its batches where they close at the largest size alone; else each may hold one request.
+    """
+    is_filled = plan.batching is Batching.TRITON and not plan.preferred_sizes
+    batches = math.ceil(users.users / (plan.batch_size_max if is_filled else 1)) + 2
+    return batches * (_service_max_s(profile, plan) + plan.batch_wait_max_s) + profile.request_overhead_s

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
-from capacity.answer.sentences import fleet, format_found, format_refusal
+from capacity.answer.sentences import fate_of_fewer, fleet, format_found, format_refusal
 from capacity.explanation.binding import Binding, Burst, Cause
 from capacity.explanation.explanation import Explanation
 from capacity.explanation.savings import Lever, Saving
@@ -32,7 +32,9 @@ _LEVERS = {
 def sections(explanation: Explanation) -> Iterator[tuple[str, list[str]]]:
     """Titles, each with its sentences."""
     yield "What limits the plan", list(_binding(explanation))
-    yield "Why one fewer is not enough", list(_fewer(explanation))
+    nearest = explanation.nearest
+    fate = fate_of_fewer(Verdict.MISSED if nearest is None else nearest.verdict)
+    yield f"Why one fewer {fate}", list(_fewer(explanation))
     yield "Other batches", [_neighbour(explanation, one) for one in explanation.neighbours]
     yield "What the answer depends on", list(_sensitivities(explanation))
     yield "Checked", [f"{one.what}: {one.how}." for one in explanation.assumptions if one.checked]

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from capacity.answer.sentences import token_refusal
+from capacity.answer.sentences import fate_of_fewer, token_refusal
 from capacity.performance import Interval, Kind, TokenPerformance, format_interval
 from capacity.profile.llm import LlmProfile
 from capacity.question.candidate import Limit, Verdict
@@ -106,8 +106,7 @@ def why_not_fewer(found: TokenRecommendation, question: TokenQuestion) -> str:
         return f"{count} {verb} the limits as well: one more is for what else was asked, such as to recover in time."
     if fewer is None or fewer.rejection is None:
         return f"{count}: not judged."
-    fate = "may not be enough" if fewer.verdict is Verdict.INCONCLUSIVE else "would not be enough"
-    return f"{count} {fate}: {token_refusal(fewer)}."
+    return f"One fewer {fate_of_fewer(fewer.verdict)}: with {count}, {token_refusal(fewer)}."
 
 
 def _alike(one: TokenPlan, other: TokenPlan) -> bool:

@@ -10,7 +10,7 @@ from capacity.question.plan import REPLICAS_LIMIT, Plan, Routing
 from capacity.question.question import Family, Question
 from capacity.question.resilience import Survival
 from capacity.question.stability import require_batch_of_one
-from capacity.search.candidates import Progress, Search
+from capacity.search.candidates import Progress, Search, refuse_loads
 from capacity.search.caveats import (
     batching_caveats,
     headroom_caveats,
@@ -170,8 +170,10 @@ def _refused_at_once(search: Search) -> list[Candidate]:
 
 
 def _too_many(search: Search, family: Family, devices: int) -> Candidate:
-    """A family that needs more replicas than are allowed to be stable at all."""
+    """A family that needs more replicas than are allowed to be stable at all, or to answer so many users."""
     question, needed = search.question, family.replicas(devices)
+    if isinstance(question.workload, ClosedPopulation):
+        return _too_slow(search, family)
     losses = question.survival.losses(needed, family.profile.instances_per_device)
     rejection = Rejection(
         limit=Limit.REPLICAS_MAX,
@@ -184,6 +186,18 @@ def _too_many(search: Search, family: Family, devices: int) -> Candidate:
     plan = question.plan(family, devices, best, 0.0) if needed <= REPLICAS_LIMIT else None
     shown = plan or replace(question.plan(family, 1, best, 0.0), replicas=REPLICAS_LIMIT)  # more is no plan
     return Candidate(plan=shown, verdict=Verdict.MISSED, rejection=rejection)
+
+
+def _too_slow(search: Search, family: Family) -> Candidate:
+    """The largest fleet of a family, with the batches that users wait least for, which is too long."""
+    question, most = search.question, max(1, search.question.devices_max(family))
+    plans = [
+        question.plan(family, most, size, min(question.batch_waits(family.profile, size)))
+        for size in search.sizes(family)
+    ]
+    refused = {plan: rejection for plan in plans if (rejection := refuse_loads(question, plan)) is not None}
+    plan = min(refused, key=lambda one: refused[one].needed)
+    return Candidate(plan=plan, verdict=Verdict.MISSED, rejection=refused[plan], settled=False)
 
 
 def _with_floors(search: Search) -> list[Candidate]:

@@ -388,6 +388,11 @@ def test_the_price_and_why_a_smaller_fleet_is_not_enough():
     assert told.startswith(
         "One fewer is in doubt: 2 replicas of p with batches up to 1 would run at load 0.500, but"
     )
+    in_event = candidate(
+        Limit.LATENCY, replicas=2, verdict=Verdict.INCONCLUSIVE
+    )  # which leaves no performance
+    told = list(explain(replace(answer, considered=(in_event,)), QUESTION))[1]
+    assert told.startswith("One fewer is in doubt: 2 replicas of p with batches up to 1: ")
     unstable = candidate(Limit.STABILITY, 1.0, 1.25, replicas=2)
     told = list(explain(replace(answer, considered=(unstable,)), QUESTION))[1]
     assert told == (

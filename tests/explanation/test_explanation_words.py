@@ -192,6 +192,13 @@ def test_why_one_fewer_is_not_enough(
     assert found["Why one fewer is not enough"] == told
 
 
+def test_one_fewer_that_is_in_doubt_has_a_heading_of_its_own() -> None:
+    nearest = replace(of(FEWER, 0.15), verdict=Verdict.INCONCLUSIVE)
+    found = dict(sections(replace(NOTHING, fewer=(nearest,), nearest=nearest)))
+    assert "Why one fewer is in doubt" in found
+    assert "Why one fewer is not enough" not in found
+
+
 def change(what: str, p99_s: float, **changed: Any) -> Change:
     return replace(Change(what=what, plan=PLAN, candidate=of(PLAN, p99_s)), **changed)
 

@@ -146,12 +146,17 @@ NOT_JUDGED = "2 replicas: not judged."
         (3, 1, (judged(2, sequences_max=8),), NOT_JUDGED),
         (3, 1, (judged(2, batched_tokens_max=8),), NOT_JUDGED),
         (3, 1, (judged(2, routing=Routing.RANDOM),), NOT_JUDGED),
-        (3, 3, (judged(2),), "2 replicas would not be enough: TTFT P99 is 600 ms, and 500 ms are allowed."),
+        (
+            3,
+            3,
+            (judged(2),),
+            "One fewer is not enough: with 2 replicas, TTFT P99 is 600 ms, and 500 ms are allowed.",
+        ),
         (
             3,
             1,
             (judged(2, Verdict.INCONCLUSIVE),),
-            "2 replicas may not be enough: TTFT P99 may be as high as 600 ms, and 500 ms are allowed.",
+            "One fewer is in doubt: with 2 replicas, TTFT P99 may be as high as 600 ms, and 500 ms are allowed.",
         ),
         (
             2,
@@ -293,7 +298,7 @@ def test_the_screen_of_a_plan() -> None:
         tally=Tally(screened=9, simulated=2, certified=1, requests=12_345),
     )
     shown = text(tokens.token_tables(answer, QUESTION, 0.95))
-    assert shown[1].startswith("2 replicas would not be enough: ")
+    assert shown[1].startswith("One fewer is not enough: with 2 replicas, ")
     assert shown[2].startswith("An engine saturates at 20 rps, ")
     assert shown[3] == "replicas  3"
     assert {"headroom  up to 55 rps", "cost  6.000 USD/h", "Considered", "Other settings"} <= set(shown)
@@ -311,7 +316,7 @@ def test_the_screen_of_a_plan() -> None:
 
 def test_the_screen_of_an_explanation() -> None:
     shown = text(tokens.explanation_tables(found(considered=(judged(2),)), QUESTION))
-    assert shown[0].startswith("2 replicas would not be enough: ")
+    assert shown[0].startswith("One fewer is not enough: with 2 replicas, ")
     assert shown[1].startswith("An engine saturates at 20 rps, ")
     assert shown[2] == "Other settings"
 
