@@ -164,8 +164,10 @@ def test_fewest_devices_against_counting(
 
 
 def test_queues_that_end_somewhere_need_one_replica_that_is_left() -> None:
-    users = question_of(workload=ClosedPopulation(users=500))
+    users = question_of(workload=ClosedPopulation(users=5))
     assert users.devices_min(users.families[0], 1) == 1
+    many = question_of(workload=ClosedPopulation(users=500))
+    assert many.devices_min(many.families[0], 1) > 1  # by the response time law
     means = LatencyObjective(response_mean_s=1.0)  # which any loss leaves as it is
     limited = question_of(1e6, queue_limit=0, survival=Survival(spare=2), objective=means)
     assert limited.devices_min(limited.families[0], 1) == 3
