@@ -1399,7 +1399,12 @@ def import_file(
 def audit(
     file: str | Path,
     *,
+    loop: str | None = None,
     users: float | None = None,
+    think_time: str | None = None,
+    think_time_s: float | None = None,
+    rate: str | None = None,
+    rate_rps: float | None = None,
     profile: ProfileLike | None = None,
     plan: PlanLike | None = None,
     replicas: int = 1,
@@ -1419,7 +1424,11 @@ def audit(
 
     Args:
         file: a report of a load generator, or the URL of one.
+        loop: `open` if requests were sent by a schedule, `closed` if each user waited for an answer, where the file
+            does not say.
         users: of a closed loop, where the file does not say how many there were.
+        think_time: of those users, mean time between an answer and the next request.
+        rate: at which requests arrived, where the file does not say.
         profile: predict each run by this profile, and lay the prediction beside what was measured.
         plan: predict by a saved plan instead: its profile, replicas and batching; or, with a profile, by the
             replicas and the batching of a server's configuration, such as Triton's config.pbtxt.
@@ -1429,6 +1438,12 @@ def audit(
     """
     from capacity import api_evidence
 
+    known = api_evidence.Told(
+        users=users,
+        loop=loop,
+        think_time_s=parse.duration_s(think_time, think_time_s, "--think-time"),
+        rate_rps=parse.rate_rps(rate, rate_rps),
+    )
     running = api_evidence.running_plan(plan)
     if running is not None and profile is None:
         raise InputError("the plan says how a server batches and not how long it takes; give --profile too")
@@ -1465,7 +1480,7 @@ def audit(
         )
     effort = {"seed": seed, "precision": precision, "workers": workers, "progress": progress}
     notes = api_evidence.notes_of(running, measured) if running is not None and measured is not None else ()
-    return api_evidence.audit(file, users, measured, fleet, effort, notes)
+    return api_evidence.audit(file, known, measured, fleet, effort, notes)
 
 
 def _plan(

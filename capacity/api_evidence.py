@@ -1,7 +1,7 @@
 """The verbs for files of other tools: `capacity.api` hands over to these."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -207,9 +207,34 @@ def load_test(source: str | Path) -> LoadTest:
     return found
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What the caller knows of a load test and its file does not say.
+
+    Attributes:
+        users: of a closed loop.
+        loop: `open` or `closed`.
+        think_time_s: mean time between an answer and the next request of a user. [s]
+        rate_rps: at which requests arrived. [requests/s]
+    """
+
+    users: float | None = None
+    loop: str | None = None
+    think_time_s: float | None = None
+    rate_rps: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.users is not None and not self.users >= 1.0:
+            raise InputError(f"--users must be at least 1, got {self.users:g}")
+        if self.loop not in (None, Loop.OPEN, Loop.CLOSED):
+            raise InputError(f"--loop must be open or closed, got {quoted(self.loop)}")
+        if self.loop == Loop.OPEN and (self.users is not None or self.think_time_s is not None):
+            raise InputError("--users and --think-time are for a closed loop; leave them out, or --loop open")
+
+
 def audit(
     source: str | Path,
-    users: float | None,
+    told: Told,
     profile: "ServiceProfile | None",
     plan: "Plan | None",
     effort: Mapping[str, Any],
@@ -222,8 +247,7 @@ def audit(
     """
     test = load_test(source)
     test = replace(test, notes=(*test.notes, *notes))
-    if users is not None:
-        test = replace(test, runs=tuple(_with_users(run, users) for run in test.runs))
+    test = replace(test, runs=tuple(_as_told(run, told) for run in test.runs))
     findings = tuple(audit_findings(test))
     if profile is None or plan is None:
         return AuditAnswer(test=test, findings=findings)
@@ -232,13 +256,39 @@ def audit(
     return AuditAnswer(test=test, findings=findings, beside=rows)
 
 
-def _with_users(run: LoadRun, users: float) -> LoadRun:
-    """The run with as many users, where it does not say how many itself."""
-    if not users >= 1.0:
-        raise InputError(f"--users must be at least 1, got {users:g}")
-    if run.loop is Loop.OPEN:
-        raise InputError("--users is for a closed loop, and these requests were sent by a schedule")
-    return replace(run, users=run.users or users, loop=Loop.CLOSED)
+def _as_told(run: LoadRun, told: Told) -> LoadRun:
+    """The run with what its file does not say."""
+    run = _in_loop(run, told)
+    if run.loop is Loop.OPEN and (told.users is not None or told.think_time_s is not None):
+        flag = "--users" if told.users is not None else "--think-time"
+        because = f" ({run.loop_because}); give --loop closed if they were not" if run.loop_because else ""
+        raise InputError(f"{flag} is for a closed loop, and these requests were sent by a schedule{because}")
+    is_closed = told.users is not None or told.think_time_s is not None
+    return replace(
+        run,
+        users=run.users or told.users,
+        loop=Loop.CLOSED if is_closed else run.loop,
+        think_time_s=run.think_time_s if told.think_time_s is None else told.think_time_s,
+        rate_asked_rps=run.rate_asked_rps or (told.rate_rps if run.loop is Loop.OPEN else None),
+        throughput_rps=told.rate_rps if run.throughput_rps is None else run.throughput_rps,
+    )
+
+
+def _in_loop(run: LoadRun, told: Told) -> LoadRun:
+    """The run in the loop that it was told to be in.
+
+    Raises:
+        InputError: the file itself names another.
+    """
+    if told.loop is None or told.loop == run.loop:
+        return run
+    if run.loop is Loop.SERVED and told.loop == Loop.OPEN:
+        raise InputError(
+            "these are the server's own figures, whoever sent the requests; leave out --loop open"
+        )
+    if run.loop in (Loop.OPEN, Loop.CLOSED) and not run.loop_because:
+        raise InputError(f"--loop {told.loop}: the file says that the loop is {run.loop}; leave it out")
+    return replace(run, loop=Loop(told.loop), loop_because="as --loop says")
 
 
 def _beside(run: LoadRun, profile: "ServiceProfile", plan: "Plan", effort: Mapping[str, Any]) -> RunBeside:

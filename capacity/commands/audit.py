@@ -7,9 +7,21 @@ from capacity.commands.output import Format, emit, run
 
 
 @flags(
-    "file users profile plan replicas batch_size_max batch_wait routing queue_limit request_overhead seed precision "
+    "file loop users think_time rate "
+    "profile plan replicas batch_size_max batch_wait routing queue_limit request_overhead seed precision "
     "workers verbose",
     file=argument(str, REQUIRED, "A report of a load generator, or its URL.", metavar="FILE|URL"),
+    loop=Flag(
+        str,
+        None,
+        "What decided when a request was sent, if the report does not say: open (a schedule) or closed.",
+    ),
+    think_time=Flag(
+        str,
+        None,
+        "Mean time between an answer and the next request of a user: shows a generator that is slow itself.",
+    ),
+    rate=Flag(str, None, "Arrival rate of the requests, if the report does not say: 100rps."),
     users=Flag(float, None, "Users of a closed loop, if the report does not say how many there were."),
     profile=reads(str, None, "Predict each run by this profile, and lay that beside what was measured."),
     plan=reads(

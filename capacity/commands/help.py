@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 # The groups of help, in its order, and which flags stand in each; all others are the command's own.
 PANELS = {
-    "Profile and traffic": "profile rate arrivals daily between users think_time",
+    "Profile and traffic": "profile rate arrivals daily between users think_time loop",
     "Objective": "slo_p50 slo_p90 slo_p95 slo_p99 slo_p999 slo_mean slo_wait loss_max utilization_max tier",
     "Objective of a language model": " ".join(
         f"slo_{one}_{q}"
@@ -44,6 +44,7 @@ _METAVARS = {
     "latency_p50 latency_p90 latency_p95 latency_p99",
     "FROM-TO": "between",
     "QUANTILE=DURATION": "slo_wait",
+    "OPEN|CLOSED": "loop",
     "ON|OFF": "prefix_caching async_scheduling chunked_prefill",
     "LENGTHS": "lengths",
     "POLICY": "engine_policy",

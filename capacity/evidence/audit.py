@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from capacity.evidence.finding import CheckFinding
+from capacity.evidence.finding import Belief, CheckFinding
 from capacity.evidence.percentiles import averaged, buckets, percentiles, samples
 from capacity.evidence.sending import answered, coordinated_omission, generator, kind_of_loop, littles_law
-from capacity.evidence.steadiness import stationary, warm_up
+from capacity.evidence.steadiness import stalls, stationary, warm_up
 from capacity.evidence.validity import tool_verdict
 from capacity.formats.load_test import LoadRun, LoadTest
 
@@ -21,6 +21,7 @@ CHECKS: tuple[Callable[[LoadRun], CheckFinding | None], ...] = (
     buckets,
     warm_up,
     stationary,
+    stalls,
 )
 
 
@@ -39,6 +40,7 @@ def audit_findings(test: LoadTest) -> list[CheckFinding]:
 
 
 def _applies(finding: CheckFinding, run: LoadRun, test: LoadTest) -> bool:
-    """Users belong to all endpoints together: laws that count them hold for the whole alone."""
+    """Users belong to all endpoints together, and what is not known of a part may be known of the whole."""
     is_part = test.whole is not None and run.name != test.whole
-    return not (is_part and finding.check in ("littles-law", "coordinated-omission"))
+    is_of_users = finding.check in ("littles-law", "coordinated-omission")
+    return not (is_part and (is_of_users or finding.belief is Belief.UNKNOWN))

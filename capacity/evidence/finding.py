@@ -43,6 +43,8 @@ class CheckFinding:
     numbers: Mapping[str, float] = field(default_factory=dict)
 
 
+# Requests beyond a quantile, below which it is little known.
+FEW = 10
 # Checks without which nothing is established.
 _NEEDED = ("samples", "coordinated-omission")
 
@@ -72,7 +74,18 @@ def finding_of(
 
 
 def decisive(run: LoadRun) -> float:
-    """P99 where it is reported, else the highest percentile below the maximum."""
+    """P99 where it is reported, else the highest percentile below the maximum.
+
+    Where all single requests are there, and nothing claims a P99 that they are too few for, it is P95 if they tell it.
+    """
+    count = 0 if run.samples is None else len(run.samples.response_s)
+    if beyond(count, 0.99) < FEW <= beyond(count, 0.95) and 0.95 in run.quantiles_s:
+        return 0.95
     if 0.99 in run.quantiles_s:
         return 0.99
     return max((q for q in run.quantiles_s if q < 1.0), default=0.99)
+
+
+def beyond(count: int, quantile: float) -> float:
+    """Requests beyond a quantile, free of rounding: 100 * (1 - 0.9) is below 10."""
+    return round(count * (1.0 - quantile), 9)

@@ -10,9 +10,15 @@ _BATCH_MAX = 512
 
 def in_flight(run: LoadRun) -> float | None:
     """Requests in flight by Little's law: throughput x mean response; None where one is not known."""
-    if run.throughput_rps is None or run.mean_s is None:
-        return None
-    return run.throughput_rps * run.mean_s
+    mean_s = answered_mean_s(run)
+    return None if run.throughput_rps is None or mean_s is None else run.throughput_rps * mean_s
+
+
+def answered_mean_s(run: LoadRun) -> float | None:
+    """Mean of all responses that the throughput counts, those of failed requests included. [s]"""
+    if run.answered is not None and len(run.answered.response_s):
+        return float(run.answered.response_s.mean())
+    return run.mean_s if run.answered_mean_s is None else run.answered_mean_s
 
 
 def implied_batch(run: LoadRun) -> int | None:

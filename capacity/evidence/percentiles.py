@@ -7,16 +7,14 @@ from itertools import pairwise
 import numpy as np
 
 from capacity.confidence import share_high
-from capacity.evidence.finding import Belief, CheckFinding, decisive, finding_of
+from capacity.evidence.finding import FEW, Belief, CheckFinding, beyond, decisive, finding_of
 from capacity.formats.load_test import LoadRun, LoadTest
 from capacity.performance import Interval
 from capacity.units import format_duration, format_quantile
 
 # What figures of one run may differ by, such as numbers of requests and a clock's resolution.
 _TOLERANCE = 0.05
-# Requests beyond a quantile, below which it is little known, and below which it is the maximum.
-_FEW, _NONE = 10, 1
-_ROUNDED = 0.01  # share of the maximum by which a percentile above it is worth a word
+_NONE = 1  # requests beyond a quantile, below which it is the maximum
 _WIDE = 0.25  # width of a bucket, as a share of its upper end, that matters
 _SAME, _TELLING = 1e-3, 3  # difference of two averages that is rounding; percentiles that tell
 _OTHERS = "they are not of the same requests"
@@ -37,29 +35,30 @@ def samples(run: LoadRun) -> CheckFinding | None:
         numbers = {"counted": float(run.counted), "succeeded": float(run.succeeded)}
         return finding_of(run, "samples", Belief.BROKEN, message, fix, numbers=numbers)
     quantile = decisive(run)
-    if (count or 0) < _FEW:
+    if (count or 0) < FEW:
         message = f"{count} requests say nothing of a percentile"
         return finding_of(run, "samples", Belief.BROKEN, message, "send at least 1000 requests")
     if not count or quantile not in run.quantiles_s:
         return None
-    name, beyond = format_quantile(quantile), _beyond(count, quantile)
-    if beyond >= _FEW:
-        message = f"{beyond:.0f} of {count} requests lie beyond {name}{_ranks(quantile, count)}"
-        return finding_of(run, "samples", Belief.HOLDS, message, numbers={"beyond": beyond})
-    known = [format_quantile(q) for q in run.quantiles_s if q >= 0.5 and _beyond(count, q) >= _FEW]
-    wanted = math.ceil(round(_FEW / (1.0 - quantile), 6))
-    message = f"{count} requests have {beyond:.2g} beyond {name}" + (
-        ": it is the slowest request" if beyond < _NONE else _ranks(quantile, count)
+    name, many = format_quantile(quantile), beyond(count, quantile)
+    if many >= FEW:
+        message = f"{many:.0f} of {count} requests lie beyond {name}{_ranks(quantile, count)}"
+        higher = min((q for q in run.quantiles_s if quantile < q < 1.0 and q <= 0.99), default=None)
+        fix = "" if higher is None else f"for {format_quantile(higher)} send at least {_wanted(higher)}"
+        return finding_of(run, "samples", Belief.HOLDS, message, fix, numbers={"beyond": many})
+    known = [format_quantile(q) for q in run.quantiles_s if q >= 0.5 and beyond(count, q) >= FEW]
+    message = f"{count} requests have {many:.2g} beyond {name}" + (
+        ": it is the slowest request" if many < _NONE else _ranks(quantile, count)
     )
     until = f"use percentiles up to {known[-1]}, or " if known else ""
-    belief = Belief.BROKEN if beyond < _NONE else Belief.DOUBTFUL
-    fix = f"{until}send at least {wanted} requests"
-    return finding_of(run, "samples", belief, message, fix, numbers={"beyond": beyond})
+    belief = Belief.BROKEN if many < _NONE else Belief.DOUBTFUL
+    fix = f"{until}send at least {_wanted(quantile)} requests"
+    return finding_of(run, "samples", belief, message, fix, numbers={"beyond": many})
 
 
-def _beyond(count: int, quantile: float) -> float:
-    """Requests beyond a quantile, free of rounding: 100 * (1 - 0.9) is below 10."""
-    return round(count * (1.0 - quantile), 9)
+def _wanted(quantile: float) -> int:
+    """Requests of which enough lie beyond a quantile."""
+    return math.ceil(round(FEW / (1.0 - quantile), 6))
 
 
 def _ranks(quantile: float, count: int) -> str:
@@ -92,11 +91,6 @@ def percentiles(run: LoadRun) -> CheckFinding | None:
         )
         fix = "mean and percentiles are not of the same requests; were percentiles averaged?"
         return finding_of(run, "percentiles", Belief.BROKEN, message, fix, numbers={"mean_s": run.mean_s})
-    if run.max_s is not None and (
-        over := [(q, x) for q, x in known if x.value > run.max_s * (1.0 + _ROUNDED)]
-    ):
-        fix = f"rounding; read it as at most {format_duration(run.max_s)}"
-        return finding_of(run, "percentiles", Belief.DOUBTFUL, _above(over[0], run.max_s), fix)
     return finding_of(run, "percentiles", Belief.HOLDS, "they rise, and allow for mean and maximum")
 
 

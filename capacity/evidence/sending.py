@@ -1,9 +1,10 @@
 """Sending: what decided when requests were sent, whether they were, and what was held back."""
 
 import math
+from collections.abc import Mapping
 
 from capacity.evidence.finding import Belief, CheckFinding, decisive, finding_of
-from capacity.evidence.inferences import implied_batch, in_flight
+from capacity.evidence.inferences import answered_mean_s, implied_batch, in_flight
 from capacity.evidence.omission import from_schedule, has_tail, worst_omission
 from capacity.formats.load_test import LoadRun, Loop
 from capacity.units import format_duration, format_quantile, format_rate, three_digits
@@ -22,6 +23,9 @@ _MATTERS = 0.1  # change of a quantile by coordinated omission that matters
 _GROSS = 1.0
 # Share of the responses beyond a quantile that may be filled in without moving it.
 _FEW_FILLED = 0.25
+_SAY_WHICH = (
+    "give --loop open if they were sent by a schedule, --loop closed if each user waited for an answer"
+)
 _BY_A_SCHEDULE = (
     "send by a schedule (an open loop), such as capacity verify --rate, wrk2, vegeta or k6 "
     "constant-arrival-rate"
@@ -32,14 +36,16 @@ _FEW_FAILURES = 0.01
 
 def kind_of_loop(run: LoadRun) -> CheckFinding:
     """Whether the clock or the answers decided when requests were sent."""
+    taken = f" ({run.loop_because})" if run.loop_because else ""
     match run.loop:
         case Loop.OPEN:
-            return finding_of(run, "loop", Belief.HOLDS, "open: requests were sent by a schedule")
+            message = f"open: requests were sent by a schedule{taken}"
+            return finding_of(run, "loop", Belief.HOLDS, message)
         case Loop.CLOSED:
             users = "its users" if run.users is None else _users(run.users)
             message = (
-                f"closed, with {users} waiting for each answer: it does not say what happens at an arrival rate, "
-                "as a slow server gets fewer requests"
+                f"closed, with {users} waiting for each answer{taken}: it does not say what happens at an arrival "
+                "rate, as a slow server gets fewer requests"
             )
             fix = "compare it with simulate --users, or send by a schedule: capacity verify --rate"
             return finding_of(run, "loop", Belief.HOLDS, message, fix, numbers={"users": run.users})
@@ -48,7 +54,7 @@ def kind_of_loop(run: LoadRun) -> CheckFinding:
             return finding_of(run, "loop", Belief.HOLDS, message)
         case Loop.UNKNOWN:
             message = "the file does not say whether requests were sent by a schedule or after each answer"
-            return finding_of(run, "loop", Belief.UNKNOWN, message)
+            return finding_of(run, "loop", Belief.UNKNOWN, message, _SAY_WHICH)
 
 
 def _users(count: float) -> str:
@@ -62,11 +68,10 @@ def littles_law(run: LoadRun) -> CheckFinding | None:
         Little (1961), A proof for the queuing formula L = λW, Oper. Res. 9(3); Lazowska et al. (1984),
         Quantitative System Performance, sec. 3.3, the response time law of interactive systems.
     """
-    count = in_flight(run)
-    if count is None or run.throughput_rps is None or run.mean_s is None:
+    count, mean_s = in_flight(run), answered_mean_s(run)
+    if count is None or run.throughput_rps is None or mean_s is None:
         return None
-    rate, mean = format_rate(run.throughput_rps), format_duration(run.mean_s)
-    told = f"{rate} x {mean} = {three_digits(count)} requests in flight"
+    told = f"{format_rate(run.throughput_rps)} x {format_duration(mean_s)} = {three_digits(count)} requests in flight"
     if not run.users:
         message = f"{told}; how many could be is not said"
         return finding_of(run, "littles-law", Belief.UNKNOWN, message, numbers={"in_flight": count})
@@ -84,18 +89,36 @@ def littles_law(run: LoadRun) -> CheckFinding | None:
         return finding_of(
             run, "littles-law", Belief.HOLDS, f"{told}, of {run.users:g} that may be", numbers=numbers
         )
-    rest_s = run.users / run.throughput_rps - run.mean_s
-    if share < 1.0 - _AT_REST:
-        message = (
-            f"{told} of {_users(run.users)}: each rests {format_duration(max(0.0, rest_s))} between requests"
-        )
-        if run.think_time_s is not None and rest_s > 2.0 * run.think_time_s + run.mean_s:
-            fix = "more than the think time: the generator itself is slow; give it more processes"
-            return finding_of(
-                run, "littles-law", Belief.DOUBTFUL, message, fix, numbers={"rest_s": rest_s, **numbers}
-            )
-        return finding_of(run, "littles-law", Belief.HOLDS, message, numbers={"rest_s": rest_s, **numbers})
+    rest_s = max(0.0, run.users / run.throughput_rps - mean_s)
+    if run.think_time_s is not None or share < 1.0 - _AT_REST:
+        return _at_rest(run, rest_s, f"{told} of {_users(run.users)}", numbers)
     message = f"{told}, as many as there are users ({run.users:g})"
+    return finding_of(run, "littles-law", Belief.HOLDS, message, numbers=numbers)
+
+
+def _at_rest(run: LoadRun, rest_s: float, told: str, numbers: Mapping[str, float]) -> CheckFinding:
+    """Whether users rest between an answer and the next request for as long as they think.
+
+    A generator that is short of processor time wakes its users late, and reads their answers late: both are its own.
+    """
+    assert run.users and run.throughput_rps  # noqa: S101, PT018  (else nothing is known)
+    cycle_s = run.users / run.throughput_rps
+    message = f"{told}: each rests {format_duration(rest_s)} between requests"
+    numbers = {"rest_s": rest_s, **numbers}
+    if run.think_time_s is None:
+        return finding_of(run, "littles-law", Belief.HOLDS, message, numbers=numbers)
+    excess_s, think = rest_s - run.think_time_s, format_duration(run.think_time_s)
+    message += f" and thinks {think}"
+    if excess_s > _AT_REST * cycle_s:
+        fix = (
+            f"{format_duration(excess_s)} of each cycle of {format_duration(cycle_s)} are the generator's own, which "
+            "also reads answers late, so that response times are too long: give it more processes or fewer users; a "
+            "ramp of users shows like this too"
+        )
+        return finding_of(run, "littles-law", Belief.DOUBTFUL, message, fix, numbers=numbers)
+    if -excess_s > _AT_REST * cycle_s:
+        fix = "rate, response and think time are not of the same requests: check what each counts, and the units"
+        return finding_of(run, "littles-law", Belief.DOUBTFUL, message, fix, numbers=numbers)
     return finding_of(run, "littles-law", Belief.HOLDS, message, numbers=numbers)
 
 
@@ -128,8 +151,7 @@ def coordinated_omission(run: LoadRun) -> CheckFinding | None:
         return None
     if run.loop is Loop.UNKNOWN:
         message = "whether users waited for their answers would be needed to tell"
-        fix = "give --users if they did"
-        return finding_of(run, "coordinated-omission", Belief.UNKNOWN, message, fix)
+        return finding_of(run, "coordinated-omission", Belief.UNKNOWN, message, _SAY_WHICH)
     if run.is_corrected:
         return _filled_in(run, quantile)
     found = worst_omission(run, quantile)
@@ -223,6 +245,9 @@ def _late_sending(run: LoadRun, quantile: float) -> CheckFinding | None:
     """Of an open loop: how late requests were sent, which they had waited already."""
     late = from_schedule(run, quantile)
     reported = run.quantiles_s.get(quantile)
+    if late is None and run.dropped == 0:
+        message = "a request that cannot be sent when it is due would have been dropped, and none was"
+        return finding_of(run, "coordinated-omission", Belief.HOLDS, message, numbers={"dropped": 0.0})
     if late is None or reported is None:
         message = "open loop, and the file does not say how late requests were sent"
         return finding_of(run, "coordinated-omission", Belief.UNKNOWN, message)

@@ -8,10 +8,12 @@ import numpy as np
 from capacity.confidence import student_t
 from capacity.evidence.finding import Belief, CheckFinding, finding_of
 from capacity.formats.load_test import Floats, LoadRun, Moment
-from capacity.units import format_duration
+from capacity.units import format_duration, format_quantile
 
 # A latency that differs by this share between halves of a run, or between its beginning and the rest.
 _DRIFT, _COLD = 0.1, 0.5
+# Times the median that up to P95 no queue and no spread of service times reaches: under an exponential law it is 4.3.
+_STOPPED, _COMMON = 20.0, 0.95
 _RAMP_MAX = 0.05  # share of a run in which users are being added
 _SECTIONS, _SAMPLES_MIN, _MOMENTS_MIN = 20, 200, 6
 _CONFIDENCE = 0.99
@@ -59,6 +61,31 @@ def _ramp(history: Sequence[Moment]) -> tuple[float, float] | None:
     full_s = next(t_s for t_s, users in known if users == most)
     whole_s = known[-1][0] - known[0][0]
     return (full_s - known[0][0], whole_s) if whole_s > 0.0 else None
+
+
+def stalls(run: LoadRun) -> CheckFinding | None:
+    """Whether so many requests took so much longer than the median that a server must have stopped for them.
+
+    Requests that wait for one pause are late together. A percentile among them depends on how many pauses the run
+    had, which are far fewer than the requests beyond it.
+    """
+    median = run.quantiles_s.get(0.5)
+    slow = [(q, one) for q, one in run.quantiles_s.items() if 0.5 < q <= _COMMON]
+    found = next(((q, one) for q, one in slow if median and one.low > _STOPPED * median.high), None)
+    if median is None or found is None:
+        return None
+    q, late = found
+    message = (
+        f"{format_quantile(q)} of {format_duration(late.value)} is {late.value / median.value:.0f} times the median of "
+        f"{format_duration(median.value)}: the server stops at times, or answers of two kinds are mixed"
+    )
+    fix = (
+        "percentiles then tell how often it stopped in this run, whatever their number of requests: find the pauses, "
+        "and run for long enough to have many; audit answers of two kinds apart"
+    )
+    return finding_of(
+        run, "stalls", Belief.DOUBTFUL, message, fix, numbers={"ratio": late.value / median.value}
+    )
 
 
 def stationary(run: LoadRun) -> CheckFinding | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from capacity.errors import InputError, quoted
 from capacity.formats.document import SECONDS_PER, Document
-from capacity.formats.load_test import LoadTest
+from capacity.formats.load_test import LoadTest, Loop
 from capacity.formats.request_log import Request, Requests, runs, trace
 from capacity.traffic.trace import parse_stamp
 from capacity.traffic.workload import TraceArrivals
@@ -59,7 +59,7 @@ def read_load_test(document: Document) -> LoadTest:
     entries = _Entries(document)
     if not entries.is_timed:
         raise InputError(f"{document.name} line {entries.first_line} has no request time; {_HOW}")
-    found = runs(entries.requests, resolution_s=_RESOLUTION_S)
+    found = runs(entries.requests, resolution_s=_RESOLUTION_S, loop=Loop.SERVED)
     return LoadTest(tool="access log", name=document.name, runs=found, notes=entries.notes)
 
 

@@ -1,6 +1,7 @@
 """Histograms of servers as runs: from cumulative buckets or bare ones, in seconds, with quantiles as intervals."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
@@ -32,6 +33,18 @@ def unit_of(metric: str) -> float | None:
     (1.0, 0.001, None)
     """
     return _UNITS.get(metric.rpartition("_")[2])
+
+
+def loop_of(metric: str) -> Loop:
+    """Who measured: the server, or by the metric's name a client, whose loop is not known.
+
+    Source:
+        OpenTelemetry semantic conventions, HTTP and RPC metrics (`http.client.request.duration`).
+
+    >>> [loop_of(metric).value for metric in ("http.server.request.duration", "http_client_request_duration_seconds")]
+    ['served', 'unknown']
+    """
+    return Loop.UNKNOWN if "client" in re.split(r"[._:/-]", metric) else Loop.SERVED
 
 
 def label(metric: str, labels: Mapping[str, str]) -> str:
@@ -102,7 +115,7 @@ def run_of(
         )
     return LoadRun(
         name=name,
-        loop=Loop.SERVED,
+        loop=loop_of(name.partition("{")[0]),
         counted=math.floor(total),
         mean_s=mean_s,
         quantiles_s={q: histogram.quantile(q) for q in QUANTILES},

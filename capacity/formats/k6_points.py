@@ -8,8 +8,8 @@ from typing import Any
 
 from capacity.errors import InputError
 from capacity.formats.document import Document, Part
-from capacity.formats.k6_summary import OPEN_IF_DROPPED
-from capacity.formats.load_test import LoadTest, Loop
+from capacity.formats.k6_loop import Tally
+from capacity.formats.load_test import LoadTest
 from capacity.formats.request_log import Request, Requests, nanoseconds, runs, trace, whole_of
 from capacity.traffic.trace import parse_stamp
 from capacity.traffic.workload import TraceArrivals
@@ -36,20 +36,8 @@ def read_load_test(document: Document) -> LoadTest:
         k6 2.0 documentation, "JSON output"; grafana/k6 issue 1194 for what the time of a point is.
     """
     points = _Points(document)
-    has_dropped = points.dropped is not None
-    found = runs(
-        points.requests,
-        loop=Loop.OPEN if has_dropped else Loop.UNKNOWN,
-        dropped=points.dropped,
-        users=points.users,
-    )
-    return LoadTest(
-        tool="k6",
-        name=document.name,
-        runs=found,
-        whole=whole_of(found),
-        notes=(OPEN_IF_DROPPED,) if has_dropped else (),
-    )
+    found = runs(points.requests, **points.tally.known(points.requests.sent_ns))
+    return LoadTest(tool="k6", name=document.name, runs=found, whole=whole_of(found))
 
 
 def read_workload(document: Document) -> TraceArrivals:
@@ -62,17 +50,11 @@ def read_workload(document: Document) -> TraceArrivals:
 
 
 class _Points:
-    """What is kept of the points while they are read, of which there are some 14 for each request.
-
-    Attributes:
-        dropped: iterations that found no user; None where the file has no such metric.
-        users: the most at once, None where the file does not say.
-    """
+    """What is kept of the points while they are read, of which there are some 14 for each request."""
 
     def __init__(self, document: Document) -> None:
         self.requests = Requests()
-        self.dropped: int | None = None
-        self.users: float | None = None
+        self.tally = Tally()
         for where, line in document.each_line(*_TAKEN):
             one = Part(where, line)
             if one.text("type") == "Point" and one.text("metric") in _TAKEN:
@@ -87,19 +69,30 @@ class _Points:
             raise InputError(f"{point.where} has a duration below 0; fix or drop the line")
         self.requests.add(request)
 
+    def take_iteration(self, point: Part) -> None:
+        """A point of an iteration's duration."""
+        took_ns = nanoseconds(point.number("value"), 1e6, f"{point.where}.value")
+        self.tally.iteration(_stamp_ns(point), took_ns)
+
     def take_dropped(self, point: Part) -> None:
         """A point of iterations that were dropped."""
-        self.dropped = (self.dropped or 0) + point.whole("value")
+        self.tally.drop(point.whole("value"))
 
     def take_users(self, point: Part) -> None:
-        """A point of the number of users."""
-        self.users = max(self.users or 0.0, point.number("value"))
+        """A point of the number of users in an iteration."""
+        self.tally.users(point.number("value"))
+
+    def take_allocated(self, point: Part) -> None:
+        """A point of the number of users that are ready."""
+        self.tally.allocate(point.number("value"))
 
 
 _TAKEN = {
     _DURATION: _Points.take_request,
+    "iteration_duration": _Points.take_iteration,
     "dropped_iterations": _Points.take_dropped,
     "vus": _Points.take_users,
+    "vus_max": _Points.take_allocated,
 }
 
 

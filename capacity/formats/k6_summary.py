@@ -15,7 +15,8 @@ from typing import Any
 from capacity.errors import InputError
 from capacity.files import printable
 from capacity.formats.document import Document, Part, parsed
-from capacity.formats.load_test import LoadRun, LoadTest, Loop
+from capacity.formats.k6_loop import Iterations, loop_of
+from capacity.formats.load_test import LoadRun, LoadTest
 from capacity.performance import Interval
 
 NAME = "k6, as its summary"
@@ -23,10 +24,8 @@ _DURATION = "http_req_duration"
 # Several of them are in each run of k6, whatever it asks for.
 _ALWAYS = {"iterations", "iteration_duration", "data_received", "vus_max", "http_reqs", _DURATION}
 _QUANTILE = re.compile(r"p\(([0-9.]{1,12})\)")
-OPEN_IF_DROPPED = (
-    "taken as an open loop because there are dropped_iterations; if an executor that counts iterations ran out of "
-    "time, the loop is closed"
-)
+# A submetric that k6 keeps by itself: the requests that were answered as the test expected.
+_GOOD = "{expected_response:true}"
 
 
 def recognises(document: Document) -> bool:
@@ -38,7 +37,9 @@ def recognises(document: Document) -> bool:
 
 
 def read_load_test(document: Document) -> LoadTest:
-    """The run, and the part of it with each tag for which k6 kept a submetric.
+    """The run, and the part of it with each tag for which the test asked k6 for a submetric.
+
+    Where requests failed, durations are those of the others, if k6 has kept them apart.
 
     Raises:
         InputError: no HTTP requests, or values that cannot be.
@@ -50,14 +51,14 @@ def read_load_test(document: Document) -> LoadTest:
     names = [name for name in metrics if name.partition("{")[0] == _DURATION]
     if _DURATION not in names:
         raise InputError(f"{document.name} has no {_DURATION}; only tests of HTTP are read here")
-    runs = tuple(_run(metrics, name.removeprefix(_DURATION), duration_s) for name in sorted(names))
-    is_open = any(run.loop is Loop.OPEN for run in runs)
+    tags = [name.removeprefix(_DURATION) for name in sorted(names)]
+    runs = tuple(_run(metrics, tag, duration_s) for tag in tags if tag != _GOOD)
     return LoadTest(
         tool="k6",
         name=document.name,
         runs=runs,
         whole=_DURATION if len(runs) > 1 else None,
-        notes=(*((OPEN_IF_DROPPED,) if is_open else ()), *_failed_thresholds(metrics)),
+        notes=tuple(_failed_thresholds(metrics)),
     )
 
 
@@ -90,7 +91,7 @@ def _metrics(summary: Part) -> tuple[dict[str, _Metric], float | None]:
 
 
 def _run(metrics: Mapping[str, _Metric], tag: str, duration_s: float | None) -> LoadRun:
-    """The requests with a tag such as `{expected_response:true}`; all of them for an empty one."""
+    """The requests with a tag such as `{name:login}`; all of them for an empty one."""
     took, sent = metrics[_DURATION + tag], metrics.get("http_reqs" + tag)
     requests = None if sent is None else sent.first("count")
     rate_rps = None if sent is None else sent.first("rate")
@@ -98,17 +99,23 @@ def _run(metrics: Mapping[str, _Metric], tag: str, duration_s: float | None) -> 
         rate_rps = requests / duration_s
     if duration_s is None and requests and rate_rps:
         duration_s = requests / rate_rps
+    counts = _counts(metrics, tag, requests)
+    good = took if tag or not counts.get("failed") else metrics.get(_DURATION + _GOOD, took)
+    loop, because = loop_of(_iterations(metrics, duration_s))
     return LoadRun(
         name=printable(_DURATION + tag),
+        loop=loop,
+        loop_because=because,
         throughput_rps=rate_rps,
         rate_sent_rps=rate_rps,
         duration_s=duration_s,
-        **_counts(metrics, tag, requests),
+        **counts,
         **({} if tag else _of_the_whole(metrics)),
-        mean_s=_seconds(took.first("avg")),
-        min_s=_seconds(took.first("min")),
-        max_s=_seconds(took.first("max")),
-        quantiles_s=dict(_quantiles(took.values)),
+        answered_mean_s=None if good is took else _seconds(took.first("avg")),
+        mean_s=_seconds(good.first("avg")),
+        min_s=_seconds(good.first("min")),
+        max_s=_seconds(good.first("max")),
+        quantiles_s=dict(_quantiles(good.values)),
     )
 
 
@@ -124,14 +131,29 @@ def _counts(metrics: Mapping[str, _Metric], tag: str, requests: float | None) ->
 
 
 def _of_the_whole(metrics: Mapping[str, _Metric]) -> dict[str, Any]:
-    """Users, iterations dropped because no user was free, and the loop."""
-    users, dropped = metrics.get("vus_max"), metrics.get("dropped_iterations")
-    count = None if dropped is None else dropped.first("count")
+    """Users, and iterations dropped because no user was free: k6 has no such metric where it dropped none."""
     return {
-        "users": None if users is None else users.first("max", "value"),
-        "dropped": None if count is None else int(count),
-        "loop": Loop.OPEN if count else Loop.UNKNOWN,
+        "users": _first(metrics, "vus_max", "max", "value"),
+        "dropped": int(_first(metrics, "dropped_iterations", "count") or 0),
     }
+
+
+def _iterations(metrics: Mapping[str, _Metric], duration_s: float | None) -> Iterations:
+    dropped = _first(metrics, "dropped_iterations", "count")
+    return Iterations(
+        count=_first(metrics, "iterations", "count"),
+        duration_s=duration_s,
+        mean_s=_seconds(_first(metrics, "iteration_duration", "avg")),
+        max_s=_seconds(_first(metrics, "iteration_duration", "max")),
+        dropped=None if dropped is None else int(dropped),
+        users_max=_first(metrics, "vus", "max"),
+        allocated=_first(metrics, "vus_max", "max", "value"),
+    )
+
+
+def _first(metrics: Mapping[str, _Metric], name: str, *keys: str) -> float | None:
+    """The number under the first of the keys that a metric has; None where there is no such metric."""
+    return metrics[name].first(*keys) if name in metrics else None
 
 
 def _quantiles(values: Part) -> Iterator[tuple[float, Interval]]:

@@ -158,6 +158,7 @@ class LoadRun:
     Attributes:
         name: which of the file's runs or endpoints.
         loop: what decides when a request is sent, by the tool or its settings.
+        loop_because: what tells the loop where the file does not name it; empty where it does.
         users: requests that may be in flight at once: users, threads or connections.
         rate_asked_rps, rate_sent_rps: as the schedule has it, and as requests were sent. [requests/s]
         throughput_rps: requests that were answered. [requests/s]
@@ -165,6 +166,7 @@ class LoadRun:
         succeeded, failed, dropped: requests answered well; answered badly or not at all; never sent for want of
             users or connections.
         mean_s, min_s, max_s: of the responses that the quantiles are of. [s]
+        answered_mean_s: of all responses, those of failed requests included, where `mean_s` leaves them out. [s]
         quantiles_s: as reported; the ends hold what rounding or buckets leave open. [s]
         counted: durations that the quantiles are of, where that is not the number of requests.
         is_corrected: whether the tool has added durations of requests that it should have sent.
@@ -183,6 +185,7 @@ class LoadRun:
 
     name: str
     loop: Loop = Loop.UNKNOWN
+    loop_because: str = ""
     users: float | None = None
     rate_asked_rps: float | None = None
     rate_sent_rps: float | None = None
@@ -194,6 +197,7 @@ class LoadRun:
     mean_s: float | None = None
     min_s: float | None = None
     max_s: float | None = None
+    answered_mean_s: float | None = None
     quantiles_s: Mapping[float, Interval] = field(default_factory=dict)
     counted: int | None = None
     is_corrected: bool = False
@@ -216,7 +220,7 @@ class LoadRun:
         known = {
             name: getattr(self, name)
             for name in ("users", "rate_asked_rps", "rate_sent_rps", "throughput_rps", "duration_s", "mean_s",
-                         "min_s", "max_s", "succeeded", "failed", "dropped", "counted")
+                         "answered_mean_s", "min_s", "max_s", "succeeded", "failed", "dropped", "counted")
         }  # fmt: skip
         for name, value in known.items():
             if value is not None and not 0.0 <= value < math.inf:

@@ -19,9 +19,11 @@ SAMPLES_MAX = 200_000  # single requests that a file holds
 # Fields of a run that are written as they are.
 _PLAIN = (
     "users", "rate_asked_rps", "rate_sent_rps", "throughput_rps", "duration_s", "succeeded", "failed", "dropped",
-    "mean_s", "min_s", "max_s", "counted", "is_corrected", "schedule_delay_mean_s", "schedule_delay_p99_s",
-    "think_time_s", "batch_size", "counts_inferences", "batch_size_mean", "batch_mean_s", "resolution_s",
+    "mean_s", "min_s", "max_s", "answered_mean_s", "counted", "is_corrected", "schedule_delay_mean_s",
+    "schedule_delay_p99_s", "think_time_s", "batch_size", "counts_inferences", "batch_size_mean", "batch_mean_s",
+    "resolution_s",
 )  # fmt: skip
+_TEXTS = ("loop_because", "invalid_because")  # written only where there is one
 _TRUE = ("is_corrected", "counts_inferences")  # written only where they are true
 _WHOLE = ("succeeded", "failed", "dropped", "counted", "batch_size")
 
@@ -48,8 +50,7 @@ def _run_to_document(run: LoadRun) -> dict[str, Any]:
         f"{q:g}": {"value": _finite(one.value), "low": one.low, "high": _finite(one.high)}
         for q, one in run.quantiles_s.items()
     }
-    if run.invalid_because:
-        found["invalid_because"] = run.invalid_because
+    found |= {name: text for name in _TEXTS if (text := getattr(run, name))}
     if run.stages_s:
         found["stages_s"] = dict(run.stages_s)
     if run.histogram is not None:
@@ -106,14 +107,14 @@ def _run(part: Part) -> LoadRun:
     for name in _PLAIN:
         if name in part and name not in _TRUE:
             numbers[name] = part.whole(name) if name in _WHOLE else part.number(name)
+    others: dict[str, Any] = {name: printable(part.text(name)) for name in _TEXTS if name in part}
+    others |= {name: part.is_true(name) for name in _TRUE}
     loop = part.text("loop")
     if loop not in tuple(Loop):
         raise InputError(f"{part.where}.loop must be one of {', '.join(Loop)}")
     return LoadRun(
         name=part.text("name"),
         loop=Loop(loop),
-        **{name: part.is_true(name) for name in _TRUE},
-        invalid_because=printable(part.text("invalid_because")) if "invalid_because" in part else "",
         quantiles_s=_quantiles(part.part("quantiles_s")),
         stages_s=part.part("stages_s").numbers() if "stages_s" in part else {},
         histogram=_histogram(part.part("histogram")) if "histogram" in part else None,
@@ -121,6 +122,7 @@ def _run(part: Part) -> LoadRun:
         answered=_samples(part.part("answered")) if "answered" in part else None,
         history=tuple(_moment(one) for one in part.parts("history")),
         **numbers,
+        **others,
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from capacity.errors import DependencyError, InputError
 from capacity.files import ROWS_MAX, printable
-from capacity.formats.buckets import SINCE_START, count, from_cumulative, label, run_of, unit_of
+from capacity.formats.buckets import SINCE_START, count, from_cumulative, label, loop_of, run_of, unit_of
 from capacity.formats.document import Document, placed
 from capacity.formats.load_test import QUEUE, LoadRun, LoadTest, Loop
 from capacity.performance import Interval
@@ -188,7 +188,7 @@ def _summary(
         return None
     return LoadRun(
         name=name,
-        loop=Loop.SERVED,
+        loop=loop_of(key[0]),
         counted=int(number) or None,
         mean_s=totals["sum"] * unit_s / number if number and "sum" in totals else None,
         quantiles_s={q: Interval.exact(value_s) for q, value_s in known.items()},

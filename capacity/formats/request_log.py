@@ -148,7 +148,7 @@ def runs(requests: Iterable[Request] | Requests, whole: str = WHOLE, **others: A
     parts = list(log.endpoints())
     if len(parts) < 2:
         return (everything,)
-    kept = {key: others[key] for key in ("loop", "resolution_s") if key in others}
+    kept = {key: others[key] for key in ("loop", "loop_because", "resolution_s") if key in others}
     by_name = (
         _run(sent_ns[one], took_ns[one], is_good[one], printable(name) or "no name", **kept)
         for name, one in parts

@@ -156,7 +156,7 @@ def test_an_audit_names_the_omission_of_users_who_waited() -> None:
     assert numbers["reported_s"] == pytest.approx(0.1)
     assert 0.4 < numbers["scheduled_s"] < 0.8
     unknown = answer("audit", LOCUST, code=4)
-    assert unknown["verdict"] == "unknown"
+    assert unknown["verdict"] == "doubtful"  # the server stops at times, users or none
 
 
 def test_figures_that_hold_end_with_0(tmp_path: Path) -> None:

@@ -9,12 +9,13 @@ import pytest
 
 from capacity import api, api_evidence
 from capacity.api_evidence import (
+    Told,
+    _as_told,
     _beside,
     _completed,
     _holds,
     _kind,
     _think_time_s,
-    _with_users,
     notes_of,
     plan_of,
     sources,
@@ -139,13 +140,46 @@ def test_a_simulation_that_fails_leaves_its_reason(
 
 
 def test_users_are_given_for_a_closed_loop_whose_file_lacks_them() -> None:
-    found = _with_users(LoadRun(name="a"), 4.0)
+    found = _as_told(LoadRun(name="a"), Told(users=4.0))
     assert (found.users, found.loop) == (4.0, Loop.CLOSED)
-    assert _with_users(LoadRun(name="a", users=7.0), 1.0).users == 7.0
+    assert _as_told(LoadRun(name="a", users=7.0), Told(users=1.0)).users == 7.0
     with pytest.raises(InputError, match="--users must be at least 1, got 0.5"):
-        _with_users(LoadRun(name="a"), 0.5)
+        Told(users=0.5)
     with pytest.raises(InputError, match="--users is for a closed loop, and these requests were sent by"):
-        _with_users(LoadRun(name="a", loop=Loop.OPEN), 4.0)
+        _as_told(LoadRun(name="a", loop=Loop.OPEN), Told(users=4.0))
+
+
+def test_a_loop_is_told_where_the_file_does_not_name_it() -> None:
+    unsaid, guessed = LoadRun(name="a"), LoadRun(name="a", loop=Loop.OPEN, loop_because="even gaps")
+    assert _as_told(unsaid, Told(loop="open")).loop is Loop.OPEN
+    assert _as_told(unsaid, Told(loop="closed")).loop is Loop.CLOSED
+    assert _as_told(guessed, Told(loop="closed", users=5.0)).loop is Loop.CLOSED
+    assert _as_told(guessed, Told(loop="open")).loop_because == "even gaps"
+    with pytest.raises(InputError, match="even gaps.; give --loop closed if they were not"):
+        _as_told(guessed, Told(users=4.0))
+    with pytest.raises(InputError, match="--loop open: the file says that the loop is closed"):
+        _as_told(LoadRun(name="a", loop=Loop.CLOSED), Told(loop="open"))
+    with pytest.raises(InputError, match="the server's own figures"):
+        _as_told(LoadRun(name="a", loop=Loop.SERVED), Told(loop="open"))
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ({"loop": "ajar"}, "--loop must be open or closed"),
+        ({"loop": "open", "users": 3.0}, "are for a closed loop"),
+        ({"loop": "open", "think_time_s": 1.0}, "are for a closed loop"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(others: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        Told(**others)
+
+
+def test_a_rate_is_told_where_the_file_has_none() -> None:
+    assert _as_told(LoadRun(name="a", loop=Loop.SERVED), Told(rate_rps=50.0)).throughput_rps == 50.0
+    known = _as_told(LoadRun(name="a", loop=Loop.OPEN, throughput_rps=40.0), Told(rate_rps=50.0))
+    assert (known.throughput_rps, known.rate_asked_rps) == (40.0, 50.0)
 
 
 RUNNING = RunningPlan(

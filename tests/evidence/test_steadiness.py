@@ -8,7 +8,7 @@ import pytest
 
 from capacity.evidence.finding import Belief
 from capacity.evidence.percentiles import buckets, samples
-from capacity.evidence.steadiness import stationary, warm_up
+from capacity.evidence.steadiness import stalls, stationary, warm_up
 from capacity.formats.load_test import LoadRun, Moment, Samples
 from capacity.performance import Interval
 
@@ -156,3 +156,33 @@ def test_a_quarter_between_bounds_leaves_a_percentile_open(
 def test_responses_of_no_duration_cannot_rise() -> None:
     at_once = run_of(samples=Samples.of(np.arange(200.0), np.zeros(200)))
     assert stationary(at_once) is None
+
+
+@pytest.mark.parametrize(
+    ("others", "is_told"),
+    [
+        ({}, True),  # k6 by a schedule at a server that stops for a second in every five
+        ({0.9: 127.0}, False),  # twenty times the median, and no more; P95 was not reported
+        ({0.9: 7.5, 0.95: 128.0}, True),
+        ({0.9: 7.5, 0.99: 967.0}, False),  # one request in a hundred is a tail
+        ({0.5: 80.0}, False),
+    ],
+)
+def test_a_server_that_stops_is_seen_by_a_schedule(others: dict[float, float], is_told: bool) -> None:
+    values_ms = {0.5: 6.36, 0.9: 579.5, **others}
+    found = stalls(run_of(quantiles_s={q: Interval.exact(x * MS) for q, x in values_ms.items()}))
+    assert (found is not None) == is_told
+    if found is not None:
+        assert found.belief is Belief.DOUBTFUL
+        assert "times the median" in found.message
+
+
+def test_no_spread_of_service_times_is_taken_for_a_stall() -> None:
+    """P95 of a lognormal law of cv 4 is 16 times its median, and of buckets only what is certain counts."""
+    cv = 4.0
+    sigma = float(np.sqrt(np.log(1.0 + cv * cv)))
+    quantiles_s = {0.5: Interval.exact(0.01), 0.95: Interval.exact(0.01 * float(np.exp(1.645 * sigma)))}
+    assert stalls(run_of(quantiles_s=quantiles_s)) is None
+    wide = {0.5: Interval(value=0.1, low=0.0, high=0.1), 0.95: Interval(value=2.5, low=1.0, high=2.5)}
+    assert stalls(run_of(quantiles_s=wide)) is None
+    assert stalls(run_of(quantiles_s={0.95: Interval.exact(1.0)})) is None

@@ -35,7 +35,7 @@ def test_a_request_arrived_its_request_time_before_its_line() -> None:
 
 def test_what_the_server_saw() -> None:
     (run,) = load_test(NGINX).runs
-    assert (run.loop, run.succeeded, run.failed) == (Loop.UNKNOWN, 2, 2)
+    assert (run.loop, run.succeeded, run.failed) == (Loop.SERVED, 2, 2)
     assert sorted(run.samples.response_s) == pytest.approx([0.25, 1.5])
     assert run.resolution_s == 0.001
 

@@ -1,6 +1,7 @@
 """Points of k6, written here by shape; nothing is a file of k6's own."""
 
 import json
+from itertools import accumulate
 from typing import Any
 
 import pytest
@@ -51,7 +52,7 @@ def test_good_requests_are_measured_and_failed_ones_counted() -> None:
     run = found.runs[-1]
     assert (found.whole, run.succeeded, run.failed, run.users) == ("all requests", 2, 1, 3)
     assert run.samples.response_s == pytest.approx([0.1, 0.25], rel=1e-12)
-    assert (run.loop, run.dropped) == (Loop.UNKNOWN, None)
+    assert (run.loop, run.dropped) == (Loop.UNKNOWN, 0)  # there are no points where none was dropped
 
 
 def test_dropped_iterations_are_added_up() -> None:
@@ -92,11 +93,35 @@ def test_a_test_of_something_else_is_refused() -> None:
     )
 
 
-def test_a_note_on_the_loop_only_where_iterations_were_dropped() -> None:
-    assert load_test(as_text(LINES)).notes == ()
-    found = load_test(as_text([*LINES, point("dropped_iterations", "01", 4)]))
-    assert (found.runs[-1].loop, found.runs[-1].dropped) == (Loop.OPEN, 4)
-    assert "taken as an open loop" in found.notes[0]
+def test_the_loop_is_open_where_iterations_were_dropped() -> None:
+    assert load_test(as_text(LINES)).runs[-1].loop_because == ""
+    run = load_test(as_text([*LINES, point("dropped_iterations", "01", 4)])).runs[-1]
+    assert (run.loop, run.dropped) == (Loop.OPEN, 4)
+    assert "dropped 4 iterations" in run.loop_because
+
+
+def test_even_gaps_tell_a_schedule_and_iterations_back_to_back_tell_users() -> None:
+    """Answers take 5 to 15 ms: sent every 100 ms whatever they took, or each when the one before had ended."""
+    took_ms = [5.0 + 10.0 * (number * 37 % 101) / 101 for number in range(400)]
+    ends_ms = [100.0 * number + took for number, took in enumerate(took_ms)]
+    scheduled = [
+        point("http_req_duration", stamp(at), took) for at, took in zip(ends_ms, took_ms, strict=True)
+    ]
+    run = load_test(as_text([DECLARED, *scheduled])).runs[-1]
+    assert (run.loop, "even intervals" in run.loop_because, run.dropped) == (Loop.OPEN, True, 0)
+
+    ends_ms = list(accumulate(took_ms))
+    waited = [
+        point(metric, stamp(at), took)
+        for at, took in zip(ends_ms, took_ms, strict=True)
+        for metric in ("http_req_duration", "iteration_duration")
+    ]
+    run = load_test(as_text([DECLARED, point("vus_max", "00", 1), *waited])).runs[-1]
+    assert (run.loop, "never idle" in run.loop_because, run.users) == (Loop.CLOSED, True, 1)
+
+
+def stamp(at_ms: float) -> str:
+    return f"{at_ms / 1e3:09.6f}"
 
 
 def test_the_first_line_is_of_a_metric_by_all_of_its_keys() -> None:

@@ -12,6 +12,7 @@ from capacity.formats.load_test import Loop
 
 TOOK = {"avg": 21.5, "min": 4.0, "med": 15.5, "max": 230.0, "p(90)": 40.0, "p(99.9)": 200.0}
 GOOD = {"avg": 22.0, "min": 6.0, "med": 16.0, "max": 230.0, "p(90)": 41.0, "p(99.9)": 200.0}
+GOOD_NAME = "http_req_duration{expected_response:true}"
 SUMMARY = {
     "root_group": {"name": "", "groups": [], "checks": []},
     "options": {"summaryTimeUnit": "s"},
@@ -76,14 +77,13 @@ def with_metrics(**others: Any) -> str:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_each_shape_says_the_same(shape: str) -> None:
     found = load_test(EXAMPLES[shape])
-    run, good = found.runs
-    assert (found.whole, run.name) == ("http_req_duration", "http_req_duration")
-    assert good.name == "http_req_duration{expected_response:true}"
+    (run,) = found.runs
+    assert (found.whole, run.name) == (None, "http_req_duration")
     assert (run.succeeded, run.failed, run.users) == (390, 10, 12)
     assert (run.duration_s, run.throughput_rps) == (20.0, 20.0)
-    assert (run.mean_s, run.min_s, run.max_s) == (0.0215, 0.004, 0.23)
-    assert {q: one.value for q, one in run.quantiles_s.items()} == {0.5: 0.0155, 0.9: 0.04, 0.999: 0.2}
-    assert (good.mean_s, good.succeeded, good.users) == (0.022, None, None)
+    # Requests failed: durations are of the others, and the mean of all is kept for Little's law.
+    assert (run.mean_s, run.min_s, run.max_s, run.answered_mean_s) == (0.022, 0.006, 0.23, 0.0215)
+    assert {q: one.value for q, one in run.quantiles_s.items()} == {0.5: 0.016, 0.9: 0.041, 0.999: 0.2}
     assert run.loop is Loop.UNKNOWN
 
 
@@ -98,14 +98,26 @@ def test_dropped_iterations_tell_of_an_open_loop() -> None:
         with_metrics(dropped_iterations={"type": "counter", "values": {"count": 7, "rate": 0.3}})
     )
     assert (found.runs[0].loop, found.runs[0].dropped) == (Loop.OPEN, 7)
-    assert found.notes[0].startswith("taken as an open loop")
+    assert "give --loop closed" in found.runs[0].loop_because
 
 
-def test_that_none_was_dropped_tells_nothing() -> None:
-    found = load_test(
-        with_metrics(dropped_iterations={"type": "counter", "values": {"count": 0, "rate": 0.0}})
-    )
-    assert (found.runs[0].loop, found.runs[0].dropped) == (Loop.UNKNOWN, 0)
+def test_a_count_of_none_that_was_dropped_tells_of_an_open_loop() -> None:
+    """k6 has the metric then only for a threshold on it, such as a script of ours has."""
+    none = {"type": "counter", "values": {"count": 0, "rate": 0.0}}
+    run = load_test(with_metrics(dropped_iterations=none)).runs[0]
+    assert (run.loop, run.dropped) == (Loop.OPEN, 0)
+
+
+def test_without_failures_the_good_requests_are_all_requests() -> None:
+    none = {"type": "rate", "values": {"rate": 0.0, "passes": 0, "fails": 400}}
+    (run,) = load_test(with_metrics(http_req_failed=none)).runs
+    assert (run.mean_s, run.answered_mean_s) == (0.0215, None)
+
+
+def test_a_part_that_the_test_asked_for_is_a_run() -> None:
+    found = load_test(with_metrics(**{"http_req_duration{name:login}": {"type": "trend", "values": TOOK}}))
+    assert [run.name for run in found.runs] == ["http_req_duration", "http_req_duration{name:login}"]
+    assert found.whole == "http_req_duration"
 
 
 @pytest.mark.parametrize(
@@ -121,7 +133,7 @@ def test_that_none_was_dropped_tells_nothing() -> None:
     ],
 )
 def test_what_cannot_be_is_refused(others: dict[str, Any], said: str) -> None:
-    assert said in refusal(with_metrics(**others))
+    assert said in refusal(with_metrics(**{GOOD_NAME: None}, **others))
 
 
 @pytest.mark.parametrize(
