@@ -81,6 +81,8 @@ def test_envoy_enforces_the_queue_limit_that_engines_lack() -> None:
 # - The server needs --queue-limit 20 as well: that is not a setting of clients.
 # - The limits are those of one Envoy: with several in front of the fleet, share them out among them.
 # - Envoy always waits before a retry, 25 ms or less at first; the plan was evaluated with retries at once.
+# - Not set by this file: 3 engines (of what starts the servers); round-robin routing (of the balancer in
+#   front); 16 sequences and 512 tokens a step in each engine (--target vllm).
 route:
   timeout: 6s # of all attempts together
   retry_policy:
@@ -197,13 +199,16 @@ def test_the_command_of_vllm() -> None:
         "# TTFT P99 <= 500 ms, TPOT mean <= 10 ms.",
         "# Steps were measured on a device that the profile does not name with vLLM 0.9;",
         "# another version or device needs a profile of its own. Replace the model by the name you serve it under.",
-        "# The fleet recovers only with --queue-limit 20, of clients or a gateway: see --target envoy.",
+        "# The fleet recovers only with --queue-limit 20, at each engine; --max-num-queued-reqs, of vLLM 0.29",
+        "# and later, counts the 16 that run as well. A gateway can hold the limit: --target envoy.",
+        "# Not set by this file: 3 attempts of 2 s each, budget none (--target envoy, grpc or istio).",
         "vllm serve 'the model'\\''s' \\",
         "  --max-num-seqs 16 \\",
         "  --max-num-batched-tokens 512 \\",
         "  --max-model-len 65 \\",
         "  --block-size 16 \\",
         "  --num-gpu-blocks-override 1024 \\",
+        "  --max-num-queued-reqs 36 \\",
         "  --tensor-parallel-size 4 \\",
         "  --no-enable-prefix-caching \\",
         "  --no-enable-chunked-prefill \\",

@@ -3,13 +3,28 @@
 from collections.abc import Iterator
 
 from capacity.question.plan import Routing
+from capacity.render.deploy.features import Coverage, Feature
 from capacity.render.deploy.fleet import Fleet
-from capacity.render.deploy.header import device_note, header, routing_note
+from capacity.render.deploy.header import device_note, header, routing_note, shed_note, wait_in_words
 from capacity.render.deploy.scaling import Scaling, scaling_of
 
 NAME = "bentoml"
 FILE = "bentoml_service.py"
 PLANS = Fleet
+COVERS = Coverage(
+    sets=frozenset({Feature.BATCH_SIZE, Feature.INSTANCES, Feature.QUEUE_LIMIT}),
+    says=frozenset(
+        {
+            Feature.REPLICAS,
+            Feature.ROUTING,
+            Feature.BATCH_WAIT,
+            Feature.BATCHING,
+            Feature.GROWTH,
+            Feature.SHED_LATE,
+        }
+    ),
+    refuses=frozenset({Feature.SHED_CODEL, Feature.SHED_LIFO}),
+)
 
 
 def render(plan: Fleet) -> str:
@@ -50,9 +65,19 @@ def _resources(fleet: Fleet) -> str:
 
 def _batching(fleet: Fleet) -> str:
     """Arguments of the call; none for batches of one, since a batchable call needs two or more."""
-    size, late_s = fleet.plan.batch_size_max, fleet.response_limit_s
+    size, late_s = fleet.plan.batch_size_max, _late_s(fleet)
     late = "" if late_s is None else f", max_latency_ms={max(1, round(1000 * late_s))}"
     return "" if size == 1 else f"(batchable=True, max_batch_size={size}{late})"
+
+
+def _late_s(fleet: Fleet) -> float | None:
+    """The latency beyond which a request is refused; None where none is. [s]
+
+    BentoML subtracts the time that it expects a batch to take by itself, as `--shed late` does with its margin.
+    """
+    if fleet.recovery is None:
+        return fleet.response_limit_s
+    return None if fleet.wait_limit_s is None else fleet.patience_s
 
 
 def _inputs(fleet: Fleet) -> str:
@@ -61,7 +86,9 @@ def _inputs(fleet: Fleet) -> str:
 
 def _notes(fleet: Fleet, scaling: Scaling) -> Iterator[str]:
     if fleet.plan.batch_size_max > 1:
-        yield from _batching_notes()
+        yield from _batching_notes(fleet)
+    elif fleet.wait_limit_s is not None:
+        yield from shed_note(fleet, "BentoML has no such setting without batches; in predict, refuse")
     yield from device_note(fleet, 'no GPU is asked for; add resources={"gpu": 1} if it is one')
     yield from routing_note(fleet, Routing.RANDOM, "a Kubernetes Service in front")
     yield (
@@ -70,12 +97,18 @@ def _notes(fleet: Fleet, scaling: Scaling) -> Iterator[str]:
     )
 
 
-def _batching_notes() -> Iterator[str]:
+def _batching_notes(fleet: Fleet) -> Iterator[str]:
     yield (
         "BentoML has no batch wait: it learns how long batches take and chooses when to send one off. The plan was "
-        "evaluated with a fixed rule, so that measured latencies will differ; run `capacity verify` against it."
+        f"evaluated with a fixed {wait_in_words(fleet)}, so that measured latencies will differ; run `capacity verify` "
+        "against it."
     )
-    yield (
-        "max_latency_ms is not a delay: a request that BentoML expects to take longer is answered with 503. It is "
-        "the objective's limit here, beyond which the plan counts a request as late anyway."
+    refuses = (
+        "max_latency_ms is not a delay: a request that BentoML expects to take longer is answered with 503."
     )
+    if fleet.recovery is None:
+        yield (
+            f"{refuses} It is the objective's limit here, beyond which the plan counts a request as late anyway."
+        )
+    elif fleet.wait_limit_s is not None:
+        yield f"{refuses} It stands for --shed {fleet.recovery.shed}: clients wait as long, and no longer."

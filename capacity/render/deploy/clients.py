@@ -7,10 +7,10 @@ from capacity.answer.saved_plan import SavedPlan
 from capacity.errors import InputError
 from capacity.question.plan import Plan
 from capacity.recovery.clients import BudgetKind, Clients, Failure
+from capacity.render.deploy.features import clients_in_words
 from capacity.render.deploy.fleet import dns_label
 from capacity.render.deploy.recovery import Recovery, read_recovery
 from capacity.traffic.workload import Workload
-from capacity.units import format_duration
 
 # What Envoy, and so Istio, waits before the first retry, and at most, where nothing is said.
 BACKOFF_S, BACKOFF_MAX_S = 0.025, 0.25
@@ -101,11 +101,7 @@ class SafeClients:
 
     def notes(self) -> list[str]:
         """What was evaluated, as comments say it."""
-        clients = self.clients
-        told = f"Clients: {clients.attempts} attempts of {format_duration(clients.timeout_s or 0.0)} each"
-        told += f", budget {clients.budget.kind}"
-        if clients.budget.kind is not BudgetKind.NONE:
-            told += f" {clients.budget.ratio:g}"
+        told = f"Clients: {clients_in_words(self.clients)}"
         setting, of_servers = self.recovery.setting, self.recovery.of_servers
         found = [f"{told}; the fleet recovers{'' if setting is None else f' with {setting}'}."]
         if of_servers is not None:

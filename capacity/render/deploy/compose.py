@@ -4,12 +4,17 @@ from collections.abc import Iterator
 
 from capacity.errors import InputError
 from capacity.question.plan import Routing
+from capacity.render.deploy.features import Coverage, Feature
 from capacity.render.deploy.fleet import Fleet
 from capacity.render.deploy.header import counted, device_note, header, routing_note
 
 NAME = "compose"
 FILE = "compose.yaml"
 PLANS = Fleet
+COVERS = Coverage(
+    sets=frozenset({Feature.REPLICAS}),
+    says=frozenset({Feature.ROUTING}),
+)
 GPUS_MAX = 16  # of one machine
 
 
@@ -67,6 +72,5 @@ def _notes(fleet: Fleet) -> Iterator[str]:
     yield f"Clients on this network reach the plan's {counted(fleet.servers, 'server')} as http://{fleet.name}:8000."
     yield from routing_note(fleet, Routing.RANDOM, "Docker's DNS, for each connection,")
     yield from device_note(fleet, "no GPU is reserved")
-    yield "Batches, waits and queues are set by config.pbtxt, which --target triton writes."
     if fleet.is_gpu and fleet.servers > 1:
         yield "Each server has a GPU of its own; with `count: 1` all of them would get the first."

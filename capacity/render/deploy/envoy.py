@@ -4,11 +4,16 @@ from collections.abc import Iterator
 
 from capacity.recovery.clients import BudgetKind
 from capacity.render.deploy.clients import BACKOFF_MAX_S, BACKOFF_S, SafeClients, seconds
+from capacity.render.deploy.features import Coverage, Feature
 from capacity.render.deploy.header import header_of
 
 NAME = "envoy"
 FILE = "envoy.yaml"
 PLANS = SafeClients
+COVERS = Coverage(
+    sets=frozenset({Feature.CLIENTS, Feature.QUEUE_LIMIT}),
+    says=frozenset({Feature.SHED_LATE, Feature.SHED_CODEL, Feature.SHED_LIFO}),
+)
 _NO_LIMIT = 2**32 - 1
 
 

@@ -10,6 +10,7 @@ from capacity.errors import InputError
 from capacity.performance import Performance
 from capacity.profile.profile import ServiceProfile
 from capacity.question.plan import Plan, Routing
+from capacity.recovery.fluid import patience_s
 from capacity.recovery.protection import Shedding
 from capacity.render.deploy.recovery import Recovery, read_recovery
 from capacity.traffic.workload import ClosedPopulation
@@ -99,13 +100,17 @@ class Fleet:
         """
         if self.recovery is None:
             return None if self.plan.queue_limit is None else self.response_limit_s
-        clients, margin_s = self.recovery.clients, self.recovery.late_margin_s
-        patience_s = min(clients.timeout_s or math.inf, clients.deadline_s or math.inf)
-        if self.recovery.shedding is not Shedding.LATE or math.isinf(patience_s):
+        patience_s, margin_s = self.patience_s, self.recovery.late_margin_s
+        if self.recovery.shedding is not Shedding.LATE or patience_s is None:
             return None
         if margin_s is None:  # the default of `--shed late`
             margin_s = self.profile.law(self.plan.batch_size_max).quantile_s(0.99)
         return max(patience_s - margin_s, _WAIT_MIN_S)
+
+    @property
+    def patience_s(self) -> float | None:
+        """How long a client waits for one reply; None where that was not evaluated. [s]"""
+        return None if self.recovery is None else patience_s(self.recovery.clients)
 
     @property
     def response_quantile(self) -> float:

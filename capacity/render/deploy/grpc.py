@@ -1,23 +1,34 @@
 """gRPC: a service config with a retry policy and its throttle."""
 
 import json
+from collections.abc import Iterator
 
+from capacity.answer.saved_plan import SavedPlan
 from capacity.errors import InputError
 from capacity.recovery.clients import BudgetKind
 from capacity.render.deploy.clients import BACKOFF_MAX_S, BACKOFF_S, SafeClients, seconds
+from capacity.render.deploy.features import Coverage, Feature, unset_notes
+from capacity.render.deploy.fleet import read_fleet
 
 NAME = "grpc"
 FILE = "service_config.json"
 PLANS = SafeClients
+COVERS = Coverage(
+    sets=frozenset({Feature.CLIENTS}),
+    says=frozenset({Feature.SHED_LATE, Feature.SHED_CODEL, Feature.SHED_LIFO}),
+)
 _ATTEMPTS_MAX = 5  # more are taken for 5, says proposal A6
 _TOKENS, _TOKENS_MAX = 10.0, 1000.0
 
 
 def render(safe: SafeClients) -> str:
-    """A service config, which is JSON and has no comments.
+    """A service config, which is JSON: what comments say elsewhere is a field that gRPC does not know, and ignores.
 
     A budget of first tries or successes becomes gRPC's throttle with the same ratio: a success gives so many
     tokens, a failure takes one, and nothing is tried again at half of them or fewer.
+
+    Source:
+        gRPC proposals A6, and A21: fields of a service config that are not known are ignored.
 
     Raises:
         InputError: more attempts than gRPC makes, or the plan needs a budget that gRPC does not have.
@@ -32,7 +43,9 @@ def render(safe: SafeClients) -> str:
     backoff = clients.backoff
     first_s, most_s = (BACKOFF_S, BACKOFF_MAX_S) if backoff is None else (backoff.initial_s, backoff.max_s)
     whole_s = clients.deadline_s or clients.attempts * (clients.timeout_s or 0.0)
+    plan = read_fleet(safe.saved) if isinstance(safe.saved, SavedPlan) else safe.saved
     config: dict[str, object] = {
+        "comment": [*safe.notes(), *_notes(safe), *unset_notes(plan, NAME)],
         "methodConfig": [
             {
                 "name": [{}],
@@ -46,7 +59,7 @@ def render(safe: SafeClients) -> str:
                     "perAttemptRecvTimeout": seconds(clients.timeout_s or 0.0),
                 },
             }
-        ]
+        ],
     }
     if budget.kind is not BudgetKind.NONE:
         tokens = min(budget.tokens, _TOKENS_MAX) if budget.kind is BudgetKind.THROTTLE else _TOKENS
@@ -55,3 +68,10 @@ def render(safe: SafeClients) -> str:
             "tokenRatio": round(budget.ratio / budget.cost, 3),
         }
     return json.dumps(config, indent=2) + "\n"
+
+
+def _notes(safe: SafeClients) -> Iterator[str]:
+    if safe.clients.budget.kind in (BudgetKind.FIRST_TRIES, BudgetKind.SUCCESSES):
+        yield "gRPC's throttle stands in for the budget that was evaluated, with the same ratio."
+    if safe.clients.backoff is None:
+        yield "gRPC always waits before a retry, 25 ms or less at first; the plan was evaluated with retries at once."

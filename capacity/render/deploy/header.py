@@ -9,6 +9,7 @@ from capacity.answer.saved_plan import SavedPlan
 from capacity.files import printable
 from capacity.performance import Kind
 from capacity.question.plan import Batching, Routing
+from capacity.render.deploy.features import unset_notes
 from capacity.render.deploy.fleet import Fleet, read_fleet
 from capacity.render.report_command import command_to_repeat
 from capacity.traffic.workload import ClosedPopulation
@@ -21,21 +22,25 @@ def header(fleet: Fleet, target: str, notes: Iterable[str], mark: str = "#") -> 
     """Lines of comment, the last of them ended.
 
     Args:
-        notes: where the target differs from what was evaluated, and what to know of its numbers.
+        notes: where the target differs from what was evaluated, and what to know of its numbers. What the file does
+            not set is added.
         mark: what begins a comment there.
+
+    Raises:
+        InputError: the target cannot have a feature of the plan.
     """
     name = printable(fleet.saved.name)
     lines = [
         *_evaluated(fleet),
         "",
-        *(f"- {note}" for note in notes),
+        *(f"- {note}" for note in (*notes, *unset_notes(fleet, target))),
     ]
-    wrapped = [
-        f"Written by: capacity render {name} --target {target}",
-        f"Planned by: {printable(command_to_repeat(fleet.saved))}",  # on one line, to be copied
-        *(part for line in lines for part in _wrapped(line)),
+    made = [
+        f"{mark} Written by: capacity render {name} --target {target}",
+        f"{mark} Planned by: {printable(command_to_repeat(fleet.saved))}",  # on one line, to be copied
+        *comments(lines, mark),
     ]
-    return "".join(f"{mark} {line}".rstrip() + "\n" for line in wrapped)
+    return "".join(f"{line}\n" for line in made)
 
 
 def header_of(saved: SavedPlan | SavedLlmPlan, target: str, notes: Iterable[str]) -> str:
@@ -51,9 +56,20 @@ def header_of(saved: SavedPlan | SavedLlmPlan, target: str, notes: Iterable[str]
         f"{format_rate(question.workload.arrival_rate_rps)}, seed {saved.effort.seed}; objective {objective}: "
         f"{saved.verdict.value}.",
         "",
-        *(f"- {note}" for note in notes),
+        *(f"- {note}" for note in (*notes, *unset_notes(saved, target))),
     ]
-    return "".join(f"# {part}".rstrip() + "\n" for line in lines for part in _wrapped(line))
+    return "".join(f"{line}\n" for line in comments(lines))
+
+
+def comments(lines: Iterable[str], mark: str = "#") -> Iterator[str]:
+    """Lines as comments, broken where they are too long.
+
+    >>> list(comments(["- a note", ""]))
+    ['# - a note', '#']
+    """
+    for line in lines:
+        for part in _wrapped(line):
+            yield f"{mark} {part}".rstrip()
 
 
 def _wrapped(line: str) -> list[str]:
@@ -72,7 +88,7 @@ def _evaluated(fleet: Fleet) -> Iterator[str]:
     queue = "no queue limit" if plan.queue_limit is None else f"queue limit {plan.queue_limit}"
     yield (
         f"Evaluated:  {counted(plan.replicas, 'replica')} of {plan.profile}, batches up to "
-        f"{plan.batch_size_max}, wait {format_duration(plan.batch_wait_max_s)} ({_FROM[plan.batching]}), "
+        f"{plan.batch_size_max}, {wait_in_words(fleet)}, "
         f"{_preferred(fleet)}{plan.routing.value} routing, {queue}, {_traffic(fleet)}."
     )
     q, size = fleet.response_quantile, found.batch_size_mean
@@ -92,6 +108,12 @@ def _evaluated(fleet: Fleet) -> Iterator[str]:
         f"Found:      {shown}{batch}by {by}, seed {saved.effort.seed}; objective {objective}: "
         f"{saved.verdict.value}."
     )
+
+
+def wait_in_words(fleet: Fleet) -> str:
+    """The batch wait of the plan, and when it begins."""
+    plan = fleet.plan
+    return f"wait {format_duration(plan.batch_wait_max_s)} ({_FROM[plan.batching]})"
 
 
 _FROM = {
@@ -128,6 +150,27 @@ def device_note(fleet: Fleet, instead: str) -> Iterator[str]:
     """What is written for a device of which the profile does not say whether it is a GPU; else nothing."""
     if fleet.profile.kind is None:
         yield f'The profile does not say "kind": "gpu" or "cpu": {instead}.'
+
+
+def shed_note(fleet: Fleet, where: str) -> Iterator[str]:
+    """Whom a server turns away so that the fleet recovers, and how it is told; nothing where it turns nobody away.
+
+    Args:
+        where: what the server does there, and by which setting.
+    """
+    if fleet.recovery is None or fleet.wait_limit_s is None or fleet.patience_s is None:
+        return
+    yield (
+        f"--shed {fleet.recovery.shed}: {where} what has waited {format_duration(fleet.wait_limit_s)}, as its client "
+        f"waits for {format_duration(fleet.patience_s)} and would have less than "
+        f"{format_duration(fleet.patience_s - fleet.wait_limit_s)} left. The fleet was not found to recover without it."
+    )
+    deadline_s = fleet.recovery.clients.deadline_s
+    if deadline_s is not None:
+        yield (
+            f"Clients have a deadline of {format_duration(deadline_s)} for all attempts together, which no server "
+            "knows: later attempts may have less left than it takes them to have."
+        )
 
 
 def batching_note(fleet: Fleet, server: str, rule: Batching) -> str:

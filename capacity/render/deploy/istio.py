@@ -4,11 +4,16 @@ from collections.abc import Iterator
 
 from capacity.recovery.clients import BudgetKind
 from capacity.render.deploy.clients import SafeClients, seconds
+from capacity.render.deploy.features import Coverage, Feature
 from capacity.render.deploy.header import header_of
 
 NAME = "istio"
 FILE = "istio.yaml"
 PLANS = SafeClients
+COVERS = Coverage(
+    sets=frozenset({Feature.CLIENTS, Feature.QUEUE_LIMIT}),
+    says=frozenset({Feature.SHED_LATE, Feature.SHED_CODEL, Feature.SHED_LIFO}),
+)
 
 
 def render(safe: SafeClients) -> str:
@@ -70,6 +75,12 @@ def _limit(safe: SafeClients) -> str:
 def _notes(safe: SafeClients) -> Iterator[str]:
     yield from safe.notes()
     yield from safe.budget_note("Istio")
+    if safe.clients.budget.kind is BudgetKind.NONE:
+        yield (
+            "The plan was evaluated without a limit on retries; maxRetries lets each request that the fleet serves at "
+            "once be tried again as often as its client does."
+        )
+    yield "outlierDetection was not evaluated by the plan; `capacity stress --ejection` evaluates it."
     yield (
         "Istio has no retry budget, only a number of retries at once in each proxy: with several proxies in front, "
         "share maxRetries out among them."

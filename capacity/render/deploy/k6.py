@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator
 from fractions import Fraction
 
+from capacity.render.deploy.features import Coverage
 from capacity.render.deploy.fleet import Fleet
 from capacity.render.deploy.header import header
 from capacity.render.deploy.scaling import in_progress
@@ -13,6 +14,7 @@ from capacity.units import format_duration
 NAME = "k6"
 FILE = "load-test.js"
 PLANS = Fleet
+COVERS = Coverage()
 _UNIT_MAX_S = 3600
 _TAIL = 3.0  # standard deviations
 

@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Iterator
 
+from capacity.render.deploy.features import Coverage, Feature
 from capacity.render.deploy.fleet import Fleet
 from capacity.render.deploy.header import header
 from capacity.render.deploy.kubernetes import BEHAVIOR, arrivals_query
@@ -11,6 +12,9 @@ from capacity.render.deploy.scaling import SYNC_S, Scaling, rounded_down, scalin
 NAME = "keda"
 FILE = "keda.yaml"
 PLANS = Fleet
+COVERS = Coverage(
+    sets=frozenset({Feature.REPLICAS, Feature.GROWTH}),
+)
 
 
 def render(plan: Fleet) -> str:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 
 from capacity.question.plan import Routing
+from capacity.render.deploy.features import Coverage, Feature
 from capacity.render.deploy.fleet import Fleet
 from capacity.render.deploy.header import device_note, header, routing_note
 from capacity.render.deploy.scaling import Scaling, scaling_of
@@ -11,6 +12,10 @@ from capacity.render.deploy.scaling import Scaling, scaling_of
 NAME = "kserve"
 FILE = "kserve.yaml"
 PLANS = Fleet
+COVERS = Coverage(
+    sets=frozenset({Feature.REPLICAS, Feature.GROWTH, Feature.QUEUE_LIMIT}),
+    says=frozenset({Feature.ROUTING}),
+)
 _TIMEOUT_S = 60  # of a request, where the objective has no limit on responses
 
 
@@ -24,6 +29,8 @@ kind: InferenceService
 metadata:
   name: {plan.name}
   annotations:
+    # Requests per second are Knative's to scale by; KServe's own default has the HPA, and processors and memory only.
+    serving.kserve.io/deploymentMode: Knative # before KServe 0.16: Serverless
     # Knative aims at 70 % of a target unless told otherwise; this one leaves its room already.
     autoscaling.knative.dev/target-utilization-percentage: "100"
 spec:
@@ -68,9 +75,9 @@ def _concurrency(fleet: Fleet) -> int:
 
 
 def _timeout_s(fleet: Fleet) -> int:
-    """Whole seconds, so that nothing is cut off that is not late."""
-    late_s = fleet.response_limit_s
-    return _TIMEOUT_S if late_s is None else max(1, math.ceil(late_s))
+    """Whole seconds, so that nothing is cut off that is not late, or that its client still waits for."""
+    late_s = max(fleet.response_limit_s or 0.0, fleet.patience_s or 0.0)
+    return max(1, math.ceil(late_s)) if late_s else _TIMEOUT_S
 
 
 def _resources(fleet: Fleet) -> str:

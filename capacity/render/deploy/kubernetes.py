@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from math import ceil
 
 from capacity.question.plan import Routing
+from capacity.render.deploy.features import Coverage, Feature
 from capacity.render.deploy.fleet import Fleet
 from capacity.render.deploy.header import device_note, header, routing_note
 from capacity.render.deploy.scaling import Scaling, rounded_down, scaling_of
@@ -11,6 +12,10 @@ from capacity.render.deploy.scaling import Scaling, rounded_down, scaling_of
 NAME = "kubernetes"
 FILE = "kubernetes.yaml"
 PLANS = Fleet
+COVERS = Coverage(
+    sets=frozenset({Feature.REPLICAS, Feature.SPARE, Feature.ZONES, Feature.UPDATES, Feature.GROWTH}),
+    says=frozenset({Feature.ROUTING}),
+)
 _PROBE_PERIOD_S = 5
 _STARTUP_S = 300  # patience where the plan names no start-up time
 

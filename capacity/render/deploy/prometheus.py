@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from capacity.render.deploy.features import Coverage
 from capacity.render.deploy.fleet import Fleet
 from capacity.render.deploy.header import header
 from capacity.render.deploy.kubernetes import arrivals_query
@@ -11,6 +12,7 @@ from capacity.units import format_rate
 NAME = "prometheus"
 FILE = "prometheus-rules.yml"
 PLANS = Fleet
+COVERS = Coverage()
 # How far the mean batch may be from the plan's, and how near the rate must be to the planned one to compare them.
 BATCH_RATIO = 1.25
 _NEAR = 0.1

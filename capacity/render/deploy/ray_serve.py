@@ -3,13 +3,28 @@
 from collections.abc import Iterator
 
 from capacity.question.plan import Batching, Plan, Routing
+from capacity.render.deploy.features import Coverage, Feature
 from capacity.render.deploy.fleet import Fleet
-from capacity.render.deploy.header import batching_note, device_note, header, routing_note
+from capacity.render.deploy.header import batching_note, device_note, header, routing_note, shed_note
 from capacity.render.deploy.scaling import Scaling, in_progress, rounded_down, scaling_of
 
 NAME = "ray-serve"
 FILE = "ray-serve.yaml"
 PLANS = Fleet
+COVERS = Coverage(
+    sets=frozenset(
+        {
+            Feature.REPLICAS,
+            Feature.BATCH_SIZE,
+            Feature.BATCH_WAIT,
+            Feature.INSTANCES,
+            Feature.QUEUE_LIMIT,
+            Feature.GROWTH,
+        }
+    ),
+    says=frozenset({Feature.ROUTING, Feature.BATCHING, Feature.PREFERRED_SIZES, Feature.SHED_LATE}),
+    refuses=frozenset({Feature.SHED_CODEL, Feature.SHED_LIFO}),
+)
 _BATCHES_KEPT = 100  # before a batcher without a queue limit, more than ever wait
 _CONCURRENT_BATCHES = 1  # as in the plan: a replica serves one batch at a time
 
@@ -100,6 +115,10 @@ def _notes(fleet: Fleet, scaling: Scaling) -> Iterator[str]:
         f"batch_wait_timeout_s={fleet.plan.batch_wait_max_s!r}, max_concurrent_batches={_CONCURRENT_BATCHES}). Ray's "
         "default max_ongoing_requests of 5 is below its default batch of 10, so that a batch would never be full."
     )
+    yield from shed_note(fleet, "Ray Serve has no setting for it; in the batched function, refuse at once")
+    each = fleet.profile.instances_per_device
+    if each > 1 and not fleet.is_gpu:
+        yield f"{each} replicas share a device, which num_gpus says of GPUs alone; set num_cpus to their share of it."
     yield from device_note(fleet, "no GPU is asked for; set num_gpus if it is one")
     yield from routing_note(fleet, Routing.POWER_OF_TWO, "Ray Serve")
     yield (

@@ -10,7 +10,9 @@ from capacity.errors import InputError, quoted
 from capacity.files import printable
 from capacity.render import deploy
 from capacity.render.deploy.clients import SafeClients, safe_clients
+from capacity.render.deploy.features import AnyPlan, Coverage
 from capacity.render.deploy.fleet import Fleet, read_fleet
+from capacity.render.deploy.recovery import read_recovery
 
 
 class Target(Protocol):
@@ -19,6 +21,7 @@ class Target(Protocol):
     NAME: str
     FILE: str
     PLANS: type[Any]
+    COVERS: Coverage
 
     def render(self, plan: Any) -> str:
         """The plan as the target runs it."""
@@ -43,6 +46,14 @@ def find_target(name: str) -> Target:
     if name not in TARGETS:
         raise InputError(f"--target {quoted(name)} is unknown; use one of {', '.join(TARGETS)}")
     return TARGETS[name]
+
+
+def has_file(plan: AnyPlan, target: Target) -> bool:
+    """Whether a target has a file for such a plan."""
+    if target.PLANS is SafeClients:
+        saved = plan.saved if isinstance(plan, Fleet) else plan
+        return read_recovery(saved) is not None
+    return isinstance(plan, target.PLANS)
 
 
 def render(saved: SavedPlan | SavedLlmPlan, name: str) -> str:

@@ -3,12 +3,18 @@
 from collections.abc import Iterator
 
 from capacity.question.plan import Batching, Routing
+from capacity.render.deploy.features import Coverage, Feature
 from capacity.render.deploy.fleet import Fleet
-from capacity.render.deploy.header import batching_note, counted, header, routing_note
+from capacity.render.deploy.header import batching_note, counted, header, routing_note, shed_note
 
 NAME = "serve-api"
 FILE = "serve-api.env"
 PLANS = Fleet
+COVERS = Coverage(
+    sets=frozenset({Feature.BATCH_SIZE, Feature.BATCH_WAIT, Feature.QUEUE_LIMIT, Feature.SHED_LATE}),
+    says=frozenset({Feature.REPLICAS, Feature.ROUTING, Feature.BATCHING, Feature.PREFERRED_SIZES}),
+    refuses=frozenset({Feature.SHED_CODEL, Feature.SHED_LIFO}),
+)
 _DEADLINE_MIN_S = 0.001  # of the server
 
 
@@ -21,15 +27,15 @@ def render(plan: Fleet) -> str:
 
 def settings(fleet: Fleet) -> dict[str, str]:
     """Variables by name."""
-    plan, late_s = fleet.plan, fleet.response_limit_s
+    plan, wait_s = fleet.plan, fleet.wait_limit_s
     found = {
         "SERVE_BATCH_SIZE_MAX": str(plan.batch_size_max),
         "SERVE_BATCH_WAIT_MAX": f"{1000.0 * plan.batch_wait_max_s:.10g}ms",
     }
     if plan.queue_limit is not None:
         found["SERVE_QUEUE_MAX"] = str(max(plan.queue_limit, 1))
-        if late_s is not None:
-            found["SERVE_DEADLINE"] = f"{1000.0 * max(late_s, _DEADLINE_MIN_S):.10g}ms"
+    if wait_s is not None:
+        found["SERVE_DEADLINE"] = f"{1000.0 * max(wait_s, _DEADLINE_MIN_S):.10g}ms"
     return found
 
 
@@ -41,5 +47,8 @@ def _notes(fleet: Fleet) -> Iterator[str]:
         yield "The plan has no queue limit; the server's default, SERVE_QUEUE_MAX=1024, applies."
     elif fleet.plan.queue_limit == 0:
         yield "The plan lets no request wait; the server lets one."
-    if "SERVE_DEADLINE" in settings(fleet):
+    yield from shed_note(fleet, "by SERVE_DEADLINE the server refuses")
+    if "SERVE_DEADLINE" not in settings(fleet):
+        yield "The plan lets requests wait for ever; the server's default, SERVE_DEADLINE=10s, applies."
+    elif fleet.recovery is None:
         yield "SERVE_DEADLINE is the limit on the response: a request that has waited as long is late in any case."

@@ -7,13 +7,28 @@ Source:
 from collections.abc import Iterator
 
 from capacity.question.plan import Batching, Routing
+from capacity.render.deploy.features import Coverage, Feature
 from capacity.render.deploy.fleet import Fleet
-from capacity.render.deploy.header import batching_note, counted, device_note, header
+from capacity.render.deploy.header import batching_note, counted, device_note, header, shed_note
 from capacity.units import format_duration
 
 NAME = "triton"
 FILE = "config.pbtxt"
 PLANS = Fleet
+COVERS = Coverage(
+    sets=frozenset(
+        {
+            Feature.BATCH_SIZE,
+            Feature.BATCH_WAIT,
+            Feature.PREFERRED_SIZES,
+            Feature.INSTANCES,
+            Feature.QUEUE_LIMIT,
+            Feature.SHED_LATE,
+        }
+    ),
+    says=frozenset({Feature.REPLICAS, Feature.ROUTING, Feature.BATCHING}),
+    refuses=frozenset({Feature.SHED_CODEL, Feature.SHED_LIFO}),
+)
 _KINDS = {"gpu": "KIND_GPU", "cpu": "KIND_CPU"}
 
 
@@ -56,21 +71,20 @@ def _preferred(fleet: Fleet) -> str:
 
 
 def _policy(fleet: Fleet) -> str:
-    limit = fleet.server_queue_limit
-    if limit is None:
-        return ""
-    late_s = fleet.response_limit_s
-    timeout = (
-        ""
-        if late_s is None
-        else (f"    timeout_action: REJECT\n    default_timeout_microseconds: {delay_us(late_s)}\n")
-    )
-    return f"  default_queue_policy {{\n    max_queue_size: {max(limit, 1)}\n{timeout}  }}\n"
+    limit, wait_s = fleet.server_queue_limit, fleet.wait_limit_s
+    lines = []
+    if limit is not None:
+        lines.append(f"max_queue_size: {max(limit, 1)}")
+    if wait_s is not None:
+        lines += ["timeout_action: REJECT", f"default_timeout_microseconds: {max(delay_us(wait_s), 1)}"]
+    inside = "".join(f"    {line}\n" for line in lines)
+    return f"  default_queue_policy {{\n{inside}  }}\n" if lines else ""
 
 
 def _notes(fleet: Fleet) -> Iterator[str]:
     yield f"{batching_note(fleet, 'Triton', Batching.TRITON)} {_preferred_note(fleet)}"
     yield from _instance_notes(fleet)
+    yield from shed_note(fleet, "default_timeout_microseconds rejects")
     yield from device_note(fleet, "Triton takes a GPU where there is one (KIND_AUTO)")
     if fleet.server_queue_limit is not None:
         yield from _queue_notes(fleet, fleet.server_queue_limit)
@@ -104,6 +118,8 @@ def _instance_notes(fleet: Fleet) -> Iterator[str]:
         f"with {counted(count, 'instance')} each. Instances of one server share a queue: for all replicas in one "
         "server, plan with --routing shared-queue."
     )
+    if servers > 1:
+        yield f"Routing: put a balancer with {plan.routing.value} routing in front of the servers."
     if servers * count > plan.replicas:
         yield f"{servers} x {count} are more replicas than the {plan.replicas} of the plan; it holds for them too."
 
@@ -116,7 +132,7 @@ def _queue_notes(fleet: Fleet, limit: int) -> Iterator[str]:
             "max_queue_size also counts requests whose batch still fills, which the plan's limit does not: while "
             "a server is idle it takes up to a batch less."
         )
-    if fleet.response_limit_s is not None:
+    if fleet.recovery is None and fleet.response_limit_s is not None:
         yield (
             f"A request that has waited {format_duration(fleet.response_limit_s)}, the limit on the response, is "
             "rejected: it would be late, and a rejected request counts as late in the plan as well."

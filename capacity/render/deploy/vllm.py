@@ -3,15 +3,22 @@
 from collections.abc import Iterator
 
 from capacity.answer.saved_llm_plan import SavedLlmPlan
-from capacity.errors import InputError
+from capacity.errors import InputError, quoted
 from capacity.files import printable
 from capacity.profile.llm import Scheduler
 from capacity.question.objective import TokenObjective
+from capacity.render.deploy.features import Coverage, Feature, unset_notes
+from capacity.render.deploy.header import comments
+from capacity.render.deploy.recovery import read_recovery
 from capacity.units import format_rate
 
 NAME = "vllm"
 FILE = "vllm-serve.sh"
 PLANS = SavedLlmPlan
+COVERS = Coverage(
+    sets=frozenset({Feature.ENGINE, Feature.QUEUE_LIMIT}),
+    says=frozenset({Feature.REPLICAS, Feature.ROUTING}),
+)
 
 
 def render(saved: SavedLlmPlan) -> str:
@@ -28,6 +35,11 @@ def render(saved: SavedLlmPlan) -> str:
             f"{plan.sequences_max} --batch-size {plan.batched_tokens_max} --ctx-size {profile.kv.tokens}"
         )
     model = profile.model or "MODEL"
+    if model.startswith("-"):
+        raise InputError(
+            f"the profile's model {quoted(model)} begins with a hyphen, and vllm serve would take it for an option; "
+            'give the profile the name that the model is served under ("model"), and plan again'
+        )
     flags = list(_vllm_flags(saved))
     lines = [
         f"# {plan.replicas} replica{'s' if plan.replicas > 1 else ''} of this command behind {plan.routing.value},",
@@ -37,17 +49,24 @@ def render(saved: SavedLlmPlan) -> str:
         f"{f' with {profile.engine.name} {profile.engine.version}' if profile.engine.version else ''};",
         "# another version or device needs a profile of its own. Replace the model by the name you serve it under.",
         *_recovery(saved),
+        *comments(unset_notes(saved, NAME)),
         f"vllm serve {_quoted(model)} \\",
     ]
     return "\n".join([*lines, *(f"  {flag} \\" for flag in flags[:-1]), f"  {flags[-1]}"]) + "\n"
 
 
 def _recovery(saved: SavedLlmPlan) -> Iterator[str]:
-    """The setting with which the engines recover, which is none of vLLM's."""
-    recovery = saved.answer.get("recovery")
-    setting = recovery.get("setting") if isinstance(recovery, dict) else None
-    if isinstance(setting, str):
-        yield f"# The fleet recovers only with {printable(setting)}, of clients or a gateway: see --target envoy."
+    """The setting with which the engines recover."""
+    recovery = read_recovery(saved)
+    if recovery is None or recovery.setting is None:
+        return
+    told = f"# The fleet recovers only with {printable(recovery.setting)}"
+    if recovery.queue_limit is None:
+        yield f"{told}, of clients or a gateway: see --target envoy."
+        return
+    runs = saved.plan.sequences_max
+    yield f"{told}, at each engine; --max-num-queued-reqs, of vLLM 0.29"
+    yield f"# and later, counts the {runs} that run as well. A gateway can hold the limit: --target envoy."
 
 
 def _vllm_flags(saved: SavedLlmPlan) -> Iterator[str]:
@@ -58,6 +77,9 @@ def _vllm_flags(saved: SavedLlmPlan) -> Iterator[str]:
     yield f"--max-model-len {saved.question.lengths.context_max}"
     yield f"--block-size {profile.kv.block_tokens}"
     yield f"--num-gpu-blocks-override {profile.kv.tokens // profile.kv.block_tokens}"
+    recovery = read_recovery(saved)
+    if recovery is not None and recovery.queue_limit is not None:
+        yield f"--max-num-queued-reqs {plan.sequences_max + recovery.queue_limit}"
     if profile.tensor_parallel > 1:
         yield f"--tensor-parallel-size {profile.tensor_parallel}"
     yield "--enable-prefix-caching" if engine.prefix_caching else "--no-enable-prefix-caching"

@@ -1,0 +1,228 @@
+"""Features: what a plan was evaluated with. A file sets each of them, says where it must be set, or is refused."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from capacity.answer.saved_llm_plan import SavedLlmPlan
+from capacity.errors import InputError
+from capacity.question.plan import Batching, Routing
+from capacity.recovery.clients import BudgetKind, Clients
+from capacity.recovery.protection import Shedding
+from capacity.render.deploy.fleet import Fleet
+from capacity.render.deploy.recovery import Recovery, read_recovery
+from capacity.units import format_duration
+
+AnyPlan = Fleet | SavedLlmPlan
+
+
+class Feature(StrEnum):
+    """What a plan may have; each value says who sets it where no target does."""
+
+    REPLICAS = "of what starts the servers"
+    ROUTING = "of the balancer in front"
+    BATCH_SIZE = "of the server"
+    BATCH_WAIT = "of the server's batching"
+    PREFERRED_SIZES = "of the server's batches"
+    BATCHING = "of the batching server"
+    ENGINE = "of the engine"
+    INSTANCES = "of the server on each device"
+    QUEUE_LIMIT = "of the server's queue"
+    SHED_LATE = "of the server, as it takes a batch"
+    SHED_CODEL = "of a server that sheds by controlled delay, which no target here is"
+    SHED_LIFO = "of a server that serves the newest first, which no target here is"
+    SPARE = "of what drains and updates the servers"
+    ZONES = "of what places the servers"
+    UPDATES = "of what updates the servers"
+    GROWTH = "of an autoscaler"
+    CLIENTS = "of the clients"
+
+
+_SHED = {
+    Shedding.LATE: Feature.SHED_LATE,
+    Shedding.CODEL: Feature.SHED_CODEL,
+    Shedding.LIFO: Feature.SHED_LIFO,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """What the file of a target does with features; of the others it says that it does not set them.
+
+    Attributes:
+        sets: features that the file sets.
+        says: features of which the target's own notes say what to do.
+        refuses: features that the target cannot have, so that the file would be for another plan.
+    """
+
+    sets: frozenset[Feature] = frozenset()
+    says: frozenset[Feature] = frozenset()
+    refuses: frozenset[Feature] = frozenset()
+
+
+def features_of(plan: AnyPlan) -> dict[Feature, str]:
+    """The features that a plan has, each with its value in words."""
+    recovery = plan.recovery if isinstance(plan, Fleet) else read_recovery(plan)
+    found = dict(_of_fleet(plan) if isinstance(plan, Fleet) else _of_engines(plan, recovery))
+    if recovery is None:
+        return found
+    if recovery.shed is not None:
+        found[_SHED[recovery.shedding]] = f"--shed {recovery.shed}"
+    found[Feature.CLIENTS] = clients_in_words(recovery.clients)
+    saves = _saves(recovery)
+    if saves in found:
+        found[saves] += ", without which the fleet does not recover"
+    return found
+
+
+def unset_notes(plan: AnyPlan, target: str) -> Iterator[str]:
+    """What the file of a target does not set, and where it must be set.
+
+    Raises:
+        InputError: the target cannot have a feature of the plan.
+    """
+    from capacity.render.deploy.registry import TARGETS
+
+    covers, has = TARGETS[target].COVERS, features_of(plan)
+    for feature in has.keys() & covers.refuses:
+        raise InputError(
+            f"--target {target} has no {has[feature]}; plan with --shed late or --queue-limit in its place, or take "
+            "more replicas"
+        )
+    places: dict[str, list[str]] = {}
+    for feature, words in has.items():
+        if feature not in covers.sets | covers.says:
+            places.setdefault(_place(feature, plan), []).append(words)
+    if places:
+        yield (
+            "Not set by this file: "
+            + "; ".join(f"{_listed(a)} ({where})" for where, a in places.items())
+            + "."
+        )
+
+
+def clients_in_words(clients: Clients) -> str:
+    """How often clients try, how long they wait, and what pays for it.
+
+    >>> clients_in_words(Clients(timeout_s=0.5, attempts=3))
+    '3 attempts of 500 ms each, budget none'
+    """
+    attempts = f"{clients.attempts} attempt{'' if clients.attempts == 1 else 's'}"
+    budget = f"budget {clients.budget.kind}"
+    if clients.budget.kind is not BudgetKind.NONE:
+        budget += f" {clients.budget.ratio:g}"
+    return f"{attempts} of {format_duration(clients.timeout_s or 0.0)} each, {budget}"
+
+
+def _saves(recovery: Recovery) -> Feature | None:
+    """The feature without which the fleet does not recover; None where it does as it is."""
+    by_flag = {
+        "--retry-budget": Feature.CLIENTS,
+        "--queue-limit": Feature.QUEUE_LIMIT,
+        "--shed": _SHED.get(recovery.shedding),
+    }
+    return by_flag.get((recovery.setting or "").partition(" ")[0])
+
+
+def _of_fleet(fleet: Fleet) -> Iterator[tuple[Feature, str]]:
+    for feature, words in _WORDS.items():
+        if (told := words(fleet)) is not None:
+            yield feature, told
+
+
+def _of_engines(saved: SavedLlmPlan, recovery: Recovery | None) -> Iterator[tuple[Feature, str]]:
+    plan = saved.plan
+    yield Feature.REPLICAS, _count(plan.replicas, "engine")
+    if plan.replicas > 1:
+        yield Feature.ROUTING, f"{plan.routing.value} routing"
+    yield (
+        Feature.ENGINE,
+        f"{plan.sequences_max} sequences and {plan.batched_tokens_max} tokens a step in each engine",
+    )
+    if recovery is not None and recovery.queue_limit is not None:
+        yield Feature.QUEUE_LIMIT, f"a queue limit of {recovery.queue_limit}"
+
+
+def _place(feature: Feature, plan: AnyPlan) -> str:
+    """Where a feature is set: the targets that do it for such a plan, or else who does."""
+    from capacity.render.deploy.registry import TARGETS, has_file
+
+    names = [name for name, one in TARGETS.items() if feature in one.COVERS.sets and has_file(plan, one)]
+    return f"--target {_listed(names, 'or')}" if names else feature.value
+
+
+def _listed(words: list[str], last: str = "and") -> str:
+    """Words in a row.
+
+    >>> _listed(["a", "b", "c"])
+    'a, b and c'
+    """
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _routing(fleet: Fleet) -> str | None:
+    if fleet.plan.replicas == 1:
+        return None
+    is_shared = fleet.plan.routing is Routing.SHARED_QUEUE
+    return "one queue for all replicas" if is_shared else f"{fleet.plan.routing.value} routing"
+
+
+def _preferred_sizes(fleet: Fleet) -> str | None:
+    sizes = fleet.plan.preferred_sizes
+    return f"preferred sizes of {', '.join(map(str, sizes))}" if sizes else None
+
+
+def _batching(fleet: Fleet) -> str | None:
+    return None if fleet.plan.batching is Batching.TRITON else f"{fleet.plan.batching.value} batching"
+
+
+def _instances(fleet: Fleet) -> str | None:
+    each = fleet.profile.instances_per_device
+    return f"{each} replicas on each device" if each > 1 else None
+
+
+def _queue_limit(fleet: Fleet) -> str | None:
+    return None if fleet.plan.queue_limit is None else f"a queue limit of {fleet.plan.queue_limit}"
+
+
+def _spare(fleet: Fleet) -> str | None:
+    spare = fleet.saved.question.survival.spare
+    return f"at most {_count(spare, 'replica')} gone at once" if spare else None
+
+
+def _zones(fleet: Fleet) -> str | None:
+    zones = fleet.saved.question.survival.zones
+    return None if zones is None else f"replicas spread evenly over {zones} zones"
+
+
+def _updates(fleet: Fleet) -> str | None:
+    share = fleet.saved.question.survival.unavailable_share
+    return None if share is None else f"updates of at most {100.0 * share:.4g} % of the replicas at once"
+
+
+def _growth(fleet: Fleet) -> str | None:
+    if fleet.growth is None or fleet.startup_s is None:
+        return None
+    return (
+        f"new replicas that serve within {format_duration(fleet.startup_s)} of a spike of {fleet.growth:g}x"
+    )
+
+
+_WORDS: Mapping[Feature, Callable[[Fleet], str | None]] = {
+    Feature.REPLICAS: lambda fleet: _count(fleet.plan.replicas, "replica"),
+    Feature.ROUTING: _routing,
+    Feature.BATCH_SIZE: lambda fleet: f"batches up to {fleet.plan.batch_size_max}",
+    Feature.BATCH_WAIT: lambda fleet: f"a batch wait of {format_duration(fleet.plan.batch_wait_max_s)}",
+    Feature.PREFERRED_SIZES: _preferred_sizes,
+    Feature.BATCHING: _batching,
+    Feature.INSTANCES: _instances,
+    Feature.QUEUE_LIMIT: _queue_limit,
+    Feature.SPARE: _spare,
+    Feature.ZONES: _zones,
+    Feature.UPDATES: _updates,
+    Feature.GROWTH: _growth,
+}

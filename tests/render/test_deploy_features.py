@@ -1,0 +1,265 @@
+"""Every feature of a plan in every target: its file sets it, its notes speak of it, it is said to be set elsewhere, or refused."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from planned import recovery, saved_plan
+from shown import unwrapped
+from test_deploy_engines import LINE, recovers, saved
+
+from capacity.answer.saved_plan import SavedPlan
+from capacity.errors import InputError
+from capacity.question.objective import LatencyObjective
+from capacity.question.plan import Batching, Routing
+from capacity.question.resilience import Spike, Survival
+from capacity.render.deploy.features import Feature, features_of
+from capacity.render.deploy.fleet import read_fleet
+from capacity.render.deploy.registry import TARGETS, render
+
+COLUMNS = [
+    "triton",
+    "ray-serve",
+    "bentoml",
+    "serve-api",
+    "kubernetes",
+    "keda",
+    "kserve",
+    "compose",
+    "k6",
+    "prometheus",
+    "envoy",
+    "istio",
+    "grpc",
+]
+# W: written into the file; S: the target's own notes say what to do; E: the header says that it is set elsewhere;
+# R: refused.
+TABLE = {
+    #                        tri ray ben srv k8s ked ksv cmp k6  prm env ist grp
+    Feature.REPLICAS:        "S   W   S   S   W   W   W   W   E   E   E   E   E",
+    Feature.ROUTING:         "S   S   S   S   S   E   S   S   E   E   E   E   E",
+    Feature.BATCH_SIZE:      "W   W   W   W   E   E   E   E   E   E   E   E   E",
+    Feature.BATCH_WAIT:      "W   W   S   W   E   E   E   E   E   E   E   E   E",
+    Feature.PREFERRED_SIZES: "W   S   E   S   E   E   E   E   E   E   E   E   E",
+    Feature.BATCHING:        "S   S   S   S   E   E   E   E   E   E   E   E   E",
+    Feature.INSTANCES:       "W   W   W   E   E   E   E   E   E   E   E   E   E",
+    Feature.QUEUE_LIMIT:     "W   W   W   W   E   E   W   E   E   E   W   W   E",
+    Feature.SHED_LATE:       "W   S   S   W   E   E   E   E   E   E   S   S   S",
+    Feature.SHED_CODEL:      "R   R   R   R   E   E   E   E   E   E   S   S   S",
+    Feature.SHED_LIFO:       "R   R   R   R   E   E   E   E   E   E   S   S   S",
+    Feature.SPARE:           "E   E   E   E   W   E   E   E   E   E   E   E   E",
+    Feature.ZONES:           "E   E   E   E   W   E   E   E   E   E   E   E   E",
+    Feature.UPDATES:         "E   E   E   E   W   E   E   E   E   E   E   E   E",
+    Feature.GROWTH:          "E   W   S   E   W   W   W   E   E   E   E   E   E",
+    Feature.CLIENTS:         "E   E   E   E   E   E   E   E   E   E   W   W   W",
+}  # fmt: skip
+# Of each feature a plan that has it, the words for it, and a plan that differs in nothing else.
+PLANS: dict[Feature, tuple[dict[str, Any], str, dict[str, Any]]] = {
+    Feature.REPLICAS: ({"replicas": 6}, "6 replicas", {"replicas": 7}),
+    Feature.ROUTING: (
+        {"routing": Routing.LEAST_OUTSTANDING}, "least-outstanding routing", {"routing": Routing.POWER_OF_TWO},
+    ),
+    Feature.BATCH_SIZE: ({"batch_size_max": 16}, "batches up to 16", {"batch_size_max": 12}),
+    Feature.BATCH_WAIT: ({"batch_wait_max_s": 0.005}, "a batch wait of 5 ms", {"batch_wait_max_s": 0.007}),
+    Feature.PREFERRED_SIZES: ({"preferred_sizes": (4, 8)}, "preferred sizes of 4, 8", {}),
+    Feature.BATCHING: ({"batching": Batching.RAY_SERVE}, "ray-serve batching", {}),
+    Feature.INSTANCES: (
+        {"instances_per_device": 2, "replicas": 6}, "2 replicas on each device", {"instances_per_device": 3, "replicas": 6},
+    ),
+    Feature.QUEUE_LIMIT: ({"queue_limit": 20}, "a queue limit of 20", {"queue_limit": 24}),
+    Feature.SHED_LATE: (
+        {"recovery": recovery("--shed late:12.4ms")}, "--shed late:12.4ms", {"recovery": recovery("--shed late:20ms")},
+    ),
+    Feature.SHED_CODEL: ({"recovery": recovery("--shed codel")}, "--shed codel", {}),
+    Feature.SHED_LIFO: ({"recovery": recovery("--shed lifo")}, "--shed lifo", {}),
+    Feature.SPARE: ({"survival": Survival(spare=2)}, "at most 2 replicas gone at once", {}),
+    Feature.ZONES: (
+        {"survival": Survival(zones=3), "replicas": 6}, "replicas spread evenly over 3 zones", {"replicas": 6},
+    ),
+    Feature.UPDATES: (
+        {"survival": Survival(unavailable_share=0.4)}, "updates of at most 40 % of the replicas at once", {},
+    ),
+    Feature.GROWTH: (
+        {"survival": Survival(spike=Spike(factor=3.0, startup_time_s=20.0))},
+        "new replicas that serve within 20 s of a spike of 3x",
+        {"survival": Survival(spike=Spike(factor=4.0, startup_time_s=20.0))},
+    ),
+    Feature.CLIENTS: (
+        {"recovery": recovery(attempts=3)}, "3 attempts of 500 ms each, budget none", {"recovery": recovery(attempts=4)},
+    ),
+}  # fmt: skip
+
+
+def parts(text: str) -> tuple[str, str, str]:
+    """The settings of a file, the target's own notes, and the note on what is not set."""
+    if text.startswith("{"):
+        read = json.loads(text)
+        notes = read.pop("comment")
+        return json.dumps(read), " ".join(notes[:-1]), notes[-1]
+    comments = [line for line in text.splitlines() if line.startswith(("#", "//"))]
+    settings = [line for line in text.splitlines() if not line.startswith(("#", "//"))]
+    notes = unwrapped("\n".join(comments)).partition(": met.")[2]
+    own, mark, unset = notes.partition("- Not set by this file")
+    return "\n".join(settings), own, mark + unset
+
+
+def plan_of(given: dict[str, Any]) -> SavedPlan:
+    """A plan that recovers as it is, and has nothing else that is unusual."""
+    usual: dict[str, Any] = {"recovery": recovery(), "queue_limit": None}
+    return saved_plan(**usual | given)
+
+
+CASES = [
+    (feature, target, kind)
+    for feature, row in TABLE.items()
+    for target, kind in zip(COLUMNS, row.split(), strict=True)
+]
+
+
+def test_the_table_has_every_feature_and_every_target() -> None:
+    """A new target or feature needs a column or a row."""
+    assert {*COLUMNS, "vllm"} == set(TARGETS)
+    assert {*TABLE, Feature.ENGINE} == set(Feature)
+    for feature, target, kind in CASES:
+        covers = TARGETS[target].COVERS
+        assert [feature in covers.sets, feature in covers.says, feature in covers.refuses] == [
+            kind == "W", kind == "S", kind == "R"
+        ], (feature.name, target)  # fmt: skip
+
+
+@pytest.mark.parametrize("feature", TABLE, ids=lambda one: one.name)
+def test_nothing_is_left_out_in_silence(feature: Feature) -> None:
+    given, words, other = PLANS[feature]
+    plan, another = plan_of(given), plan_of(other)
+    for target, kind in zip(COLUMNS, TABLE[feature].split(), strict=True):
+        if kind == "R":
+            with pytest.raises(InputError, match=f"--target {target} has no {words}"):
+                render(plan, target)
+            continue
+        settings, own, unset = parts(render(plan, target))
+        assert (words in unset) is (kind == "E"), target
+        if kind == "W":
+            assert settings != parts(render(another, target))[0], target
+        elif kind == "S":
+            assert own != parts(render(another, target))[1], target
+
+
+# ---- What makes a fleet recover ---------------------------------------------------------------------
+
+
+def test_triton_turns_away_whoever_has_too_little_left() -> None:
+    """The client waits for 500 ms, so that 12.4 ms are left after a wait of 487.6 ms."""
+    text = render(saved_plan(queue_limit=None, recovery=recovery("--shed late:12.4ms")), "triton")
+    assert "timeout_action: REJECT" in text
+    assert "default_timeout_microseconds: 487600" in text
+    assert "max_queue_size" not in text
+    told = unwrapped(text)
+    assert (
+        "what has waited 488 ms, as its client waits for 500 ms and would have less than 12.4 ms left" in told
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "wait_s"),
+    [
+        ({"recovery": recovery("--shed late:12.4ms")}, 0.4876),
+        ({"recovery": recovery(flags=("--shed", "late:12.4ms"))}, 0.4876),
+        ({"recovery": recovery("--shed late:12.4ms", deadline_s=0.2)}, 0.1876),
+        ({"recovery": recovery(flags=("--shed", "late"))}, 0.49),  # batches take 10 ms
+        ({"recovery": recovery("--shed lifo")}, None),
+        ({"recovery": recovery("--queue-limit 20"), "queue_limit": 20}, None),  # nobody evaluated a timeout as well
+        ({"queue_limit": 20}, 0.05),
+        ({"queue_limit": None}, None),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_how_long_a_request_may_wait(given: dict[str, Any], wait_s: float | None) -> None:
+    found = read_fleet(saved_plan(**given)).wait_limit_s
+    assert found == (None if wait_s is None else pytest.approx(wait_s))
+
+
+def test_the_reference_server_and_bentoml_turn_away_as_well() -> None:
+    late = saved_plan(recovery=recovery("--shed late:12.4ms"))
+    assert "SERVE_DEADLINE=487.6ms\n" in render(late, "serve-api")
+    assert "max_latency_ms=500)" in render(late, "bentoml")  # BentoML subtracts what a batch takes
+    alone = unwrapped(
+        render(saved_plan(batch_size_max=1, recovery=recovery("--shed late:12.4ms")), "bentoml")
+    )
+    assert "no such setting without batches; in predict, refuse what has waited 488 ms" in alone
+    assert "max_latency_ms" not in render(saved_plan(recovery=recovery()), "bentoml")
+    assert "refuse at once what has waited 488 ms" in unwrapped(render(late, "ray-serve"))
+    assert "deadline of 2 s for all attempts" in unwrapped(
+        render(saved_plan(recovery=recovery("--shed late:12.4ms", deadline_s=2.0)), "triton")
+    )
+
+
+def test_what_saves_a_fleet_is_marked() -> None:
+    for setting, given in (
+        ("--shed late:12.4ms", {}),
+        ("--queue-limit 20", {"queue_limit": 20}),
+        ("--retry-budget 0.1", {}),
+    ):
+        fleet = read_fleet(saved_plan(**given, recovery=recovery(setting)))
+        marked = [words for words in features_of(fleet).values() if "does not recover" in words]
+        assert len(marked) == 1, setting
+    assert not any("does not recover" in one for one in features_of(read_fleet(saved_plan())).values())
+
+
+def test_kserve_cuts_nothing_off_that_its_client_waits_for() -> None:
+    assert "timeout: 1 #" in render(saved_plan(), "kserve")
+    assert "timeout: 5 #" in render(saved_plan(recovery=recovery(timeout_s=5.0)), "kserve")
+    none = LatencyObjective(response_mean_s=0.02)
+    assert "timeout: 60 #" in render(saved_plan(objective=none), "kserve")
+
+
+# ---- Language models --------------------------------------------------------------------------------
+
+
+def test_vllm_counts_what_runs_and_what_waits() -> None:
+    """16 sequences run, and 20 wait: vLLM counts both together, and answers 503 beyond."""
+    text = render(recovers("--queue-limit 20"), "vllm")
+    assert "  --max-num-queued-reqs 36 \\\n" in text
+    assert "counts the 16 that run as well" in unwrapped(text)
+    assert (
+        "Not set by this file: 3 attempts of 2 s each, budget none (--target envoy, grpc or istio)."
+        in unwrapped(text)
+    )
+    for other in (recovers(), recovers("--retry-budget 0.1"), saved()):
+        assert "--max-num-queued-reqs" not in render(other, "vllm")
+
+
+@pytest.mark.parametrize("target", ["envoy", "istio", "grpc"])
+def test_gateways_say_what_the_engines_need(target: str) -> None:
+    unset = parts(render(recovers("--queue-limit 20"), target))[2]
+    assert "3 engines (of what starts the servers)" in unset
+    assert "16 sequences and 512 tokens a step in each engine (--target vllm)" in unset
+    assert ("a queue limit of 20" in unset) is (target == "grpc")
+
+
+def test_a_model_that_looks_like_an_option_is_refused() -> None:
+    with pytest.raises(InputError, match=r"model '--trust-remote-code' begins with a hyphen"):
+        render(saved(replace(LINE, model="--trust-remote-code")), "vllm")
+    assert "vllm serve 'org/--model'" in render(saved(replace(LINE, model="org/--model")), "vllm")
+
+
+# ---- gRPC, whose file has no comments -----------------------------------------------------------------
+
+
+def test_grpc_itself_takes_a_file_with_a_field_that_it_does_not_know() -> None:
+    """C core refuses a service config that is wrong, and ignores a field that is unknown."""
+    grpc = pytest.importorskip("grpc")
+
+    def status(config: str) -> str:
+        with grpc.insecure_channel("ipv4:127.0.0.1:1", [("grpc.service_config", config)]) as channel:
+            call = channel.unary_unary("/a/b")
+            with pytest.raises(grpc.RpcError) as failed:
+                call(b"", timeout=5.0)
+            return str(failed.value.details())
+
+    text = render(saved_plan(recovery=recovery("--shed late:12.4ms")), "grpc")
+    assert "--shed late:12.4ms" in text
+    assert "service config" not in status(text).lower()
+    wrong = text.replace('"maxAttempts": 3', '"maxAttempts": "many"')
+    assert wrong != text
+    assert "maxAttempts" in status(wrong)
