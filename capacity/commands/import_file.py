@@ -46,7 +46,8 @@ def import_(context: typer.Context, *, file: str | None, output: Format, as_json
 
     Files are told apart by what they hold: Triton's statistics and config.pbtxt, Prometheus (text and queries),
     OTLP metrics, perf_analyzer, Model Analyzer, genai-perf, MLPerf LoadGen, inference-perf, vllm bench, guidellm,
-    aiperf, Locust, k6, JMeter, vegeta, oha, hey, wrk and wrk2, fortio, ghz, autocannon, Gatling, and access logs.
+    aiperf, Locust, k6, JMeter, vegeta, oha, hey, wrk and wrk2, ApacheBench, siege, fortio, ghz, autocannon, Gatling,
+    and logs of nginx, Apache, ingress-nginx and HAProxy. Each may be packed by gzip.
 
     Service times become a profile for plan --profile, reports of load generators a load test for audit, and logs
     of requests a workload for --arrivals trace:FILE.

@@ -13,38 +13,28 @@ from dataclasses import dataclass
 from typing import Any
 
 from capacity.errors import InputError, quoted
+from capacity.formats import ingress_log
+from capacity.formats.access_line import COMMON, LENGTH_MAX, RESOLUTION_S, WHOLE_SECONDS, clock_ns, is_good
 from capacity.formats.document import SECONDS_PER, Document
 from capacity.formats.load_test import LoadTest, Loop
 from capacity.formats.request_log import Request, Requests, runs, trace
-from capacity.traffic.trace import parse_stamp
 from capacity.traffic.workload import TraceArrivals
 
 NAME = "access log of nginx or Apache"
-_LINE = re.compile(
-    r'(?P<before>[^\["]{1,500})\[(?P<day>[0-9]{2})/(?P<month>[A-Z][a-z]{2})/(?P<year>[0-9]{4}):'
-    r'(?P<time>[0-9:]{8}) (?P<zone>[+-][0-9]{4})\] "(?:[^"\\]|\\.)*" '
-    r"(?P<status>[0-9]{3}) (?:[0-9]+|-)(?P<after>(?: .*)?)"
-)
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _QUOTED = re.compile(r'(?:\w{1,40}=)?"(?:[^"\\]|\\.)*(?:"|\\?$)')  # one that is not closed goes to the end
 _NAMED = re.compile(r"(?:rt|request_time)=([0-9]{1,9}\.[0-9]{3})")
 _ALONE = re.compile(r"[0-9]{1,8}\.[0-9]{3}")
 _WITH_UNIT = re.compile(r"(?:\w+=)?([0-9]{1,15}(?:\.[0-9]{1,9})?)(ns|us|ms|s)")
 _WHOLE = re.compile(r"[0-9]{1,15}")
 _MSEC = re.compile(r"(?:\w+=)?([0-9]{10}\.[0-9]{3})")
-_LENGTH_MAX = 65_536  # of a line; web servers take no longer requests
-_FAILED_FROM = 500
-_CLIENT_LEFT = 499
-_RESOLUTION_S = 0.001
 _HOW = "for nginx add $request_time at the end of log_format, for Apache %{us}Tus at the end of LogFormat"
-_WHOLE_SECONDS = "the log gives ends of requests in whole seconds; add $msec to log_format for exact instants"
 _BY_END = "the log has no request times, so instants are those at which requests ended"
 
 
 def recognises(document: Document) -> bool:
     """Whether its first line has the fields of the common log format."""
     first = document.head.partition("\n")[0].strip()
-    return bool(_LINE.fullmatch(first))
+    return bool(COMMON.fullmatch(first)) and not ingress_log.recognises(document)
 
 
 def read_load_test(document: Document) -> LoadTest:
@@ -59,7 +49,7 @@ def read_load_test(document: Document) -> LoadTest:
     entries = _Entries(document)
     if not entries.is_timed:
         raise InputError(f"{document.name} line {entries.first_line} has no request time; {_HOW}")
-    found = runs(entries.requests, resolution_s=_RESOLUTION_S, loop=Loop.SERVED)
+    found = runs(entries.requests, resolution_s=RESOLUTION_S, loop=Loop.SERVED)
     return LoadTest(tool="access log", name=document.name, runs=found, notes=entries.notes)
 
 
@@ -86,8 +76,7 @@ class _Entry:
     def request(self) -> Request:
         """When it arrived, or ended where its request time is not there."""
         took_ns = self.took_ns or 0
-        is_good = self.status < _FAILED_FROM and self.status != _CLIENT_LEFT
-        return Request(sent_ns=self.end_ns - took_ns, took_ns=took_ns, is_good=is_good)
+        return Request(sent_ns=self.end_ns - took_ns, took_ns=took_ns, is_good=is_good(self.status))
 
 
 class _Entries:
@@ -120,30 +109,21 @@ class _Entries:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the log leaves open."""
-        return (*(() if self.is_exact else (_WHOLE_SECONDS,)), *(() if self.is_timed else (_BY_END,)))
+        return (*(() if self.is_exact else (WHOLE_SECONDS,)), *(() if self.is_timed else (_BY_END,)))
 
 
 def _entry(line: str, where: str) -> _Entry:
-    match = _LINE.fullmatch(line) if len(line) <= _LENGTH_MAX else None
+    match = COMMON.fullmatch(line) if len(line) <= LENGTH_MAX else None
     if match is None:
         raise InputError(f"{where} is not of the combined log format: {quoted(line)}; fix or drop it")
     extra = _QUOTED.sub(" ", match["after"]).split()
     stamps = [found[1] for field in [*match["before"].split(), *extra] if (found := _MSEC.fullmatch(field))]
     return _Entry(
-        end_ns=_ns(stamps[0]) if stamps else _clock_ns(match, where),
+        end_ns=_ns(stamps[0]) if stamps else clock_ns(match, where, zone=match["zone"]),
         took_ns=_took_ns(extra, where),
         status=int(match["status"]),
         is_exact=bool(stamps),
     )
-
-
-def _clock_ns(match: re.Match[str], where: str) -> int:
-    """The instant within the brackets."""
-    if match["month"] not in _MONTHS:
-        raise InputError(f"{where}: {match['month']} is no month; fix or drop the line")
-    month = _MONTHS.index(match["month"]) + 1
-    text = f"{match['year']}-{month:02d}-{match['day']} {match['time']}{match['zone']}"
-    return int(parse_stamp(text, where).value * 10**9)
 
 
 def _took_ns(extra: list[str], where: str) -> int | None:

@@ -8,15 +8,13 @@ from typing import Any
 
 from capacity.errors import InputError
 from capacity.formats.document import Document, Part
-from capacity.formats.k6_loop import Tally
+from capacity.formats.k6_run import DROPPED, DURATION, ITERATION, TAKEN, Points, is_expected
 from capacity.formats.load_test import LoadTest
-from capacity.formats.request_log import Request, Requests, nanoseconds, runs, trace, whole_of
+from capacity.formats.request_log import Request, nanoseconds, trace
 from capacity.traffic.trace import parse_stamp
 from capacity.traffic.workload import TraceArrivals
 
 NAME = "k6 --out json"
-_DURATION = "http_req_duration"
-_OK_STATUSES = {str(status) for status in range(200, 400)}
 
 
 def recognises(document: Document) -> bool:
@@ -35,9 +33,7 @@ def read_load_test(document: Document) -> LoadTest:
     Source:
         k6 2.0 documentation, "JSON output"; grafana/k6 issue 1194 for what the time of a point is.
     """
-    points = _Points(document)
-    found = runs(points.requests, **points.tally.known(points.requests.sent_ns))
-    return LoadTest(tool="k6", name=document.name, runs=found, whole=whole_of(found))
+    return _points(document).load_test(document.name)
 
 
 def read_workload(document: Document) -> TraceArrivals:
@@ -46,54 +42,27 @@ def read_workload(document: Document) -> TraceArrivals:
     Raises:
         InputError: fewer than two, or a value that cannot be.
     """
-    return trace(_Points(document).requests, document.name)
+    return trace(_points(document).log(document.name), document.name)
 
 
-class _Points:
-    """What is kept of the points while they are read, of which there are some 14 for each request."""
+def _points(document: Document) -> Points:
+    points = Points()
+    for where, line in document.each_line(*TAKEN):
+        one = Part(where, line)
+        metric = one.text("metric")
+        if one.text("type") == "Point" and metric in TAKEN:
+            _take(points, metric, one.part("data"))
+    return points
 
-    def __init__(self, document: Document) -> None:
-        self.requests = Requests()
-        self.tally = Tally()
-        for where, line in document.each_line(*_TAKEN):
-            one = Part(where, line)
-            if one.text("type") == "Point" and one.text("metric") in _TAKEN:
-                _TAKEN[one.text("metric")](self, one.part("data"))
-        if not len(self.requests):
-            raise InputError(f"{document.name} has no point of {_DURATION}; only tests of HTTP are read here")
 
-    def take_request(self, point: Part) -> None:
-        """A point of a request's duration. Raises InputError: a value that cannot be, by its place."""
-        request = _request(point)
-        if request.took_ns < 0:
-            raise InputError(f"{point.where} has a duration below 0; fix or drop the line")
-        self.requests.add(request)
-
-    def take_iteration(self, point: Part) -> None:
-        """A point of an iteration's duration."""
+def _take(points: Points, metric: str, point: Part) -> None:
+    if metric == DURATION:
+        points.add_request(point.where, _request(point))
+    elif metric == ITERATION:
         took_ns = nanoseconds(point.number("value"), 1e6, f"{point.where}.value")
-        self.tally.iteration(_stamp_ns(point), took_ns)
-
-    def take_dropped(self, point: Part) -> None:
-        """A point of iterations that were dropped."""
-        self.tally.drop(point.whole("value"))
-
-    def take_users(self, point: Part) -> None:
-        """A point of the number of users in an iteration."""
-        self.tally.users(point.number("value"))
-
-    def take_allocated(self, point: Part) -> None:
-        """A point of the number of users that are ready."""
-        self.tally.allocate(point.number("value"))
-
-
-_TAKEN = {
-    _DURATION: _Points.take_request,
-    "iteration_duration": _Points.take_iteration,
-    "dropped_iterations": _Points.take_dropped,
-    "vus": _Points.take_users,
-    "vus_max": _Points.take_allocated,
-}
+        points.tally.iteration(_stamp_ns(point), took_ns)
+    else:
+        points.add_count(metric, point.whole("value") if metric == DROPPED else point.number("value"))
 
 
 def _request(point: Part) -> Request:
@@ -102,7 +71,10 @@ def _request(point: Part) -> Request:
     return Request(
         sent_ns=_stamp_ns(point) - took_ns,
         took_ns=took_ns,
-        is_good=_is_good(tags),
+        is_good=is_expected(
+            tags.text("expected_response") if "expected_response" in tags else None,
+            tags.text("status") if "status" in tags else None,
+        ),
         name=tags.text("name") if "name" in tags else "",
     )
 
@@ -113,13 +85,6 @@ def _stamp_ns(point: Part) -> int:
     if stamp.zone is None:
         raise InputError(f"{where} must be a date and time, such as 2026-01-31T12:00:00.5Z")
     return int(stamp.value * 10**9)
-
-
-def _is_good(tags: Part) -> bool:
-    """Whether the test expected the response; if k6 does not say, whether its status is no error."""
-    if "expected_response" in tags:
-        return tags.text("expected_response") == "true"
-    return "status" not in tags or tags.text("status") in _OK_STATUSES
 
 
 READERS: Mapping[str, Callable[[Document], Any]] = {

@@ -1,0 +1,41 @@
+"""A line of a web server's access log, in what the formats of such logs share."""
+
+import re
+
+from capacity.errors import InputError
+from capacity.traffic.trace import parse_stamp
+
+# nginx and Apache: the common log format, and whatever stands behind it.
+COMMON = re.compile(
+    r'(?P<before>[^\["]{1,500})\[(?P<day>[0-9]{2})/(?P<month>[A-Z][a-z]{2})/(?P<year>[0-9]{4}):'
+    r'(?P<time>[0-9:]{8}) (?P<zone>[+-][0-9]{4})\] "(?:[^"\\]|\\.)*" '
+    r"(?P<status>[0-9]{3}) (?:[0-9]+|-)(?P<after>(?: .*)?)"
+)
+LENGTH_MAX = 65_536  # of a line; web servers take no longer requests
+RESOLUTION_S = 0.001
+WHOLE_SECONDS = "the log gives ends of requests in whole seconds; add $msec to log_format for exact instants"
+FAILED_FROM = 500
+_CLIENT_LEFT = 499
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def clock_ns(match: re.Match[str], where: str, zone: str = "", fraction: str = "") -> int:
+    """The instant of the groups `day`, `month`, `year` and `time`, since 1970. [ns]
+
+    Args:
+        zone: as `+0100`; UTC if there is none.
+        fraction: of a second, as `.250`.
+
+    Raises:
+        InputError: no such day, or no such time.
+    """
+    if match["month"] not in _MONTHS:
+        raise InputError(f"{where}: {match['month']} is no month; fix or drop the line")
+    month = _MONTHS.index(match["month"]) + 1
+    text = f"{match['year']}-{month:02d}-{match['day']} {match['time']}{fraction}{zone}"
+    return int(parse_stamp(text, where).value * 10**9)
+
+
+def is_good(status: int) -> bool:
+    """Whether a request was answered: a status of 500 or above is a failure, and so is nginx's 499: the client left."""
+    return status < FAILED_FROM and status != _CLIENT_LEFT

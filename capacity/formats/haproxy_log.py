@@ -1,0 +1,106 @@
+"""The log of HAProxy with `option httplog`: a line for each request, written at its end; whole milliseconds.
+
+`[date]` is when its first byte came, and `Ta` the time from then to the last byte of the answer. Its parts TR, Tw, Tc
+and Tr are the wait for the whole request, in the queue, for the connection, and for the server. Lines of other kinds,
+such as `Server b/s1 is DOWN`, are passed over.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from capacity.errors import InputError, quoted
+from capacity.files import printable
+from capacity.formats.access_line import FAILED_FROM, LENGTH_MAX, RESOLUTION_S, clock_ns
+from capacity.formats.document import Document
+from capacity.formats.load_test import LoadTest, Loop
+from capacity.formats.request_log import Request, Requests, runs, trace, whole_of
+from capacity.traffic.workload import TraceArrivals
+
+NAME = "HAProxy's log with option httplog"
+_START = re.compile(
+    r"(?:.{0,200}?\s)?[0-9A-Za-z_.:%-]{1,80}:[0-9]{1,6} "
+    r"\[(?P<day>[0-9]{2})/(?P<month>[A-Z][a-z]{2})/(?P<year>[0-9]{4}):(?P<time>[0-9:]{8})(?P<ms>\.[0-9]{3})\] "
+)
+_REQUEST = re.compile(
+    r"\S{1,200} (?P<backend>[^\s/]{1,200})/\S{1,200} (?:-?[0-9]{1,12}/){4}(?P<took>\+?-?[0-9]{1,12}) "
+    r"(?P<status>-?[0-9]{1,3}) \+?[0-9]{1,19} \S+ \S+ (?P<state>\S{4}) (?:[0-9]{1,9}/){4}\+?[0-9]{1,9} "
+    r"[0-9]{1,9}/[0-9]{1,9} (?:\{.*\} )?\".*"
+)
+# A line that HAProxy itself has cut has no quote at its end; it keeps 1024 bytes unless it is told otherwise.
+_CUT_FROM = 1000
+_DONE = "-L"  # the session ended as it should, or HAProxy answered itself
+
+
+def recognises(document: Document) -> bool:
+    """Whether one of its first lines has the fields of a request."""
+    return any(_START.match(line) and _read(line) for line in document.head.split("\n"))
+
+
+def read_load_test(document: Document) -> LoadTest:
+    """The requests by their backend, and all of them. A status of 500 or above, or none, is a failure; so is a session
+    that client, server or proxy broke off.
+
+    Raises:
+        InputError: a line of a request that is not whole, or no requests.
+
+    Source:
+        HAProxy 3.0, configuration manual, sections 8.2.3, "HTTP log format", 8.4, "Timing events", and 8.5.
+    """
+    requests, notes = _requests(document)
+    found = runs(requests, loop=Loop.SERVED, resolution_s=RESOLUTION_S)
+    return LoadTest(tool="haproxy", name=document.name, runs=found, whole=whole_of(found), notes=notes)
+
+
+def read_workload(document: Document) -> TraceArrivals:
+    """The instants at which requests came, failed ones too.
+
+    Raises:
+        InputError: a line of a request that is not whole, or fewer than two requests.
+    """
+    requests, notes = _requests(document)
+    return trace(requests, document.name, notes)
+
+
+def _requests(document: Document) -> tuple[Requests, tuple[str, ...]]:
+    requests, others = Requests(), 0
+    for number, line in document.numbered():
+        if _START.match(line[:LENGTH_MAX]):
+            requests.add(_request(line, f"{document.name} line {number}"))
+        elif line.strip():
+            others += 1
+    return requests, (f"{others} lines are not of a request, and were passed over",) if others else ()
+
+
+def _read(line: str) -> tuple[re.Match[str], re.Match[str]] | None:
+    """The start and the rest of a line of a request; None where it is not whole."""
+    line = line.rstrip()
+    start = _START.match(line[:LENGTH_MAX])
+    rest = _REQUEST.fullmatch(line[:LENGTH_MAX], start.end()) if start else None
+    if start is None or rest is None or not (line.endswith('"') or len(line) >= _CUT_FROM):
+        return None
+    return start, rest
+
+
+def _request(line: str, where: str) -> Request:
+    found = _read(line)
+    if found is None:
+        raise InputError(f"{where} is not of option httplog, or was cut off: {quoted(line)}; fix or drop it")
+    start, rest = found
+    if not rest["took"].isdigit():
+        raise InputError(
+            f"{where} has the time {rest['took']}, which is not the whole one; log without option logasap"
+        )
+    status = int(rest["status"])
+    return Request(
+        sent_ns=clock_ns(start, where, fraction=start["ms"]),
+        took_ns=int(rest["took"]) * 10**6,
+        is_good=0 < status < FAILED_FROM and rest["state"][0] in _DONE,
+        name=printable(rest["backend"]),
+    )
+
+
+READERS: Mapping[str, Callable[[Document], Any]] = {
+    "load-test": read_load_test,
+    "workload": read_workload,
+}

@@ -1,0 +1,93 @@
+"""The access log of ingress-nginx in its default format: nginx's combined format, and the upstream's fields behind it.
+
+Each line ends in `$request_length $request_time [$proxy_upstream_name] [$proxy_alternative_upstream_name]
+$upstream_addr $upstream_response_length $upstream_response_time $upstream_status $req_id`. The request time is that of
+the client, from the first byte of the request to the last of the answer; an upstream that was tried again has several
+values. Old versions have no alternative upstream, and the client's address twice.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from capacity.errors import InputError, quoted
+from capacity.files import printable
+from capacity.formats.access_line import COMMON, LENGTH_MAX, RESOLUTION_S, WHOLE_SECONDS, clock_ns, is_good
+from capacity.formats.document import Document
+from capacity.formats.load_test import LoadTest, Loop
+from capacity.formats.request_log import Request, Requests, runs, trace, whole_of
+from capacity.traffic.workload import TraceArrivals
+
+NAME = "access log of ingress-nginx"
+_TWICE = re.compile(r"(\S{1,100}) - \[[^\]]{1,100}\] - ")
+_AFTER = re.compile(
+    r' "(?:[^"\\]|\\.)*" "(?:[^"\\]|\\.)*" [0-9]{1,12} (?P<took>[0-9]{1,8}\.[0-9]{3}) '
+    r"\[(?P<upstream>[^\]\s]{0,300})\] (?:\[[^\]\s]{0,300}\] )?\S{1,200}(?: \S{1,200}){4,100}"
+)
+
+
+def recognises(document: Document) -> bool:
+    """Whether its first line has the fields of an upstream behind those of the combined log format."""
+    return _fields(document.head.partition("\n")[0]) is not None
+
+
+def read_load_test(document: Document) -> LoadTest:
+    """The requests by their upstream, and all of them, as the proxy saw them.
+
+    Raises:
+        InputError: a line of another shape, or no requests.
+
+    Source:
+        kubernetes/ingress-nginx, docs/user-guide/nginx-configuration/log-format.md.
+    """
+    found = runs(_requests(document), loop=Loop.SERVED, resolution_s=RESOLUTION_S)
+    notes = (WHOLE_SECONDS,)
+    return LoadTest(tool="ingress-nginx", name=document.name, runs=found, whole=whole_of(found), notes=notes)
+
+
+def read_workload(document: Document) -> TraceArrivals:
+    """The instants at which requests came, failed ones too.
+
+    Raises:
+        InputError: a line of another shape, or fewer than two.
+    """
+    return trace(_requests(document), document.name, (WHOLE_SECONDS,))
+
+
+def _requests(document: Document) -> Requests:
+    requests = Requests()
+    for number, line in document.numbered():
+        if line.strip():
+            requests.add(_request(line, f"{document.name} line {number}"))
+    return requests
+
+
+def _fields(line: str) -> tuple[re.Match[str], re.Match[str]] | None:
+    """What nginx and what the upstream says of a request; None of a line of another shape."""
+    if len(line) > LENGTH_MAX:
+        return None
+    common = COMMON.fullmatch(_TWICE.sub(r"\1 - ", line.strip(), count=1))
+    after = _AFTER.fullmatch(common["after"]) if common else None
+    return None if common is None or after is None else (common, after)
+
+
+def _request(line: str, where: str) -> Request:
+    found = _fields(line)
+    if found is None:
+        raise InputError(
+            f"{where} is not of ingress-nginx's log format, or was cut off: {quoted(line)}; fix or drop it"
+        )
+    common, after = found
+    took_ns = int(after["took"].replace(".", "")) * 10**6
+    return Request(
+        sent_ns=clock_ns(common, where, zone=common["zone"]) - took_ns,
+        took_ns=took_ns,
+        is_good=is_good(int(common["status"])),
+        name=printable(after["upstream"]),
+    )
+
+
+READERS: Mapping[str, Callable[[Document], Any]] = {
+    "load-test": read_load_test,
+    "workload": read_workload,
+}

@@ -1,0 +1,91 @@
+"""Logs of HAProxy with `option httplog`, written here by its format; nothing is a file of its own."""
+
+import pytest
+from reading import load_test, refusal, workload
+
+from capacity.formats.load_test import Loop
+from capacity.formats.registry import Kind
+
+PREFIX = "Feb  6 12:14:14 lb1 haproxy[14389]: "
+
+
+def line(
+    at: str, timers: str, status: int = 200, state: str = "----", backend: str = "be/s1", prefix: str = PREFIX
+) -> str:
+    return (
+        f"{prefix}192.0.2.7:33317 [06/Feb/2026:12:14:{at}] fe~ {backend} {timers} {status} 2750 - - {state} "
+        '1/1/1/1/0 0/0 "POST /predict HTTP/1.1"\n'
+    )
+
+
+LOG = (
+    line("14.100", "0/5/1/40/46")
+    + line("14.050", "0/0/1/150/151")
+    + line("15.000", "0/0/1/8/9", 503)
+    + line("15.100", "0/-1/-1/-1/30", -1, "CR--", "be/<NOSRV>")
+)
+OTHERS = f"{PREFIX}Proxy be started.\n{LOG}{PREFIX}Server be/s1 is DOWN, reason: Layer4 timeout.\n\n"
+CAPTURES = line("14.100", "0/5/1/40/46").replace("0/0 ", '0/0 {a "b"|} {text/html} ') + line(
+    "16.000", "1/2/3/4/10"
+)
+IPV6 = line("14.100", "0/5/1/40/46", prefix="").replace("192.0.2.7", "2001:db8::7") + line(
+    "14.900", "0/0/0/9/9", prefix=""
+)
+TWO = LOG + line("17.000", "0/0/0/5/5", backend="other/s9")
+EXAMPLES = {
+    "log": LOG.encode(),
+    "others": OTHERS.encode(),
+    "captures": CAPTURES.encode(),
+    "ipv6": IPV6.encode(),
+    "two": TWO.encode(),
+}
+
+
+def test_a_request_came_at_its_date_and_took_its_active_time() -> None:
+    (run,) = load_test(LOG).runs
+    assert (run.loop, run.succeeded, run.failed, run.resolution_s) == (Loop.SERVED, 2, 2, 0.001)
+    assert run.samples is not None
+    assert run.samples.sent_s == pytest.approx([0.0, 0.05])
+    assert run.samples.response_s == pytest.approx([0.151, 0.046])
+    assert workload(LOG).instants_s == pytest.approx((0.0, 0.05, 0.95, 1.05))
+
+
+def test_backends_are_runs_and_other_lines_are_passed_over() -> None:
+    assert [run.name for run in load_test(TWO).runs] == ["be", "other", "all requests"]
+    test = load_test(OTHERS)
+    assert (test.runs[0].requests, test.notes) == (4, ("2 lines are not of a request, and were passed over",))
+    assert load_test(LOG).notes == ()
+
+
+@pytest.mark.parametrize(("status", "state", "good"), [
+    (200, "----", 1), (404, "----", 1), (302, "LR--", 1), (500, "----", 0), (200, "CD--", 0), (200, "SD--", 0),
+    (0, "PR--", 0), (-1, "CR--", 0), (200, "cD--", 0), (200, "sD--", 0),
+])  # fmt: skip
+def test_what_ended_as_it_should_is_good(status: int, state: str, good: int) -> None:
+    (run,) = load_test(line("14.1".ljust(6, "0"), "0/0/0/5/5", status, state) * 2).runs
+    assert run.succeeded == 2 * good
+
+
+@pytest.mark.parametrize("text", [CAPTURES, IPV6])
+def test_captured_headers_and_addresses_of_version_6_are_read(text: str) -> None:
+    assert load_test(text).runs[0].succeeded == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (LOG + line("18.000", "0/0/0/+5/+9"), "line 5 is not of option httplog, or was cut off"),
+        (LOG + line("18.000", "0/0/0/5/+9"), "line 5 has the time +9, which is not the whole one"),
+        (LOG + line("18.000", "0/0/0/5/5")[:-30] + "\n", "line 5 is not of option httplog, or was cut off"),
+        (LOG + line("18.000", "0/0/0/5/5").replace("Feb/", "Fex/"), "line 5: Fex is no month"),
+        (LOG + line("18.000", "0/0/0/5/5").replace("06/Feb", "31/Feb"), "line 5: 2026-02-31"),
+    ],
+)
+def test_what_is_not_clear_is_refused(text: str, said: str) -> None:
+    assert said in refusal(text, Kind.LOAD_TEST)
+    assert said in refusal(text, Kind.WORKLOAD)
+
+
+def test_a_line_that_haproxy_has_cut_is_read() -> None:
+    long = line("14.100", "0/5/1/40/46").replace("/predict", "/" + "p" * 1100)[:1023] + "\n"
+    assert load_test(long * 2).runs[0].succeeded == 2

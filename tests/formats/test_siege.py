@@ -1,0 +1,58 @@
+"""The JSON of siege, written here in its shape; nothing is a file of its own."""
+
+import pytest
+from reading import load_test, refusal
+
+from capacity.formats.load_test import Loop
+
+RESULT = """\
+{\t"transactions":\t\t\t        2000,
+\t"availability":\t\t\t       99.50,
+\t"elapsed_time":\t\t\t       10.00,
+\t"data_transferred":\t\t        0.02,
+\t"response_time":\t\t        0.02,
+\t"transaction_rate":\t\t      200.00,
+\t"throughput":\t\t\t        0.00,
+\t"concurrency":\t\t\t        4.90,
+\t"successful_transactions":\t        1990,
+\t"failed_transactions":\t\t          10,
+\t"longest_transaction":\t\t        0.31,
+\t"shortest_transaction":\t\t        0.01
+}
+"""
+BANNER = """\
+
+** SIEGE 4.1.6
+** Preparing 5 concurrent users for battle.
+The server is now under siege...
+[error] socket: {timed out} 1
+Lifting the server siege...
+"""
+EXAMPLES = {"result": RESULT.encode(), "with its banner": (BANNER + RESULT).encode()}
+
+
+@pytest.mark.parametrize("text", [RESULT, BANNER + RESULT])
+def test_a_run_without_percentiles(text: str) -> None:
+    test = load_test(text)
+    (run,) = test.runs
+    assert (run.loop, run.users, run.duration_s, run.throughput_rps) == (Loop.CLOSED, None, 10.0, 200.0)
+    assert (run.succeeded, run.failed, run.quantiles_s) == (1990, 10, {})
+    assert (run.min_s, run.max_s, run.resolution_s) == (0.01, 0.31, 0.01)
+    assert "no percentiles" in test.notes[0]
+
+
+def test_the_mean_is_that_of_the_concurrency() -> None:
+    """4.9 in flight over 10 s are 49 s of 2000 requests: 24.5 ms, which is written as 0.02."""
+    assert load_test(RESULT).runs[0].mean_s == pytest.approx(0.0245)
+    changed = RESULT.replace('0.02,\n\t"transaction_rate', '0.05,\n\t"transaction_rate')
+    assert "give a mean response of 0.0245 s, and response_time is 0.05 s" in refusal(changed)
+
+
+@pytest.mark.parametrize("cut", [30, 200, len(RESULT) - 3])
+def test_a_result_that_was_cut_off_is_refused(cut: int) -> None:
+    assert refusal(RESULT[:cut])
+    assert refusal(BANNER + RESULT[:cut])
+
+
+def test_a_run_without_transactions_is_refused() -> None:
+    assert "has no transactions" in refusal(RESULT.replace("2000", "0"))
