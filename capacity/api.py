@@ -22,6 +22,7 @@ from capacity.question.plan import Plan
 from capacity.question.scenario import Scenario
 
 if TYPE_CHECKING:
+    from capacity.answer.check import Finding, GateInputs
     from capacity.answer.saved_plan import SavedPlan
     from capacity.answers import (
         CheckAnswer,
@@ -860,6 +861,7 @@ def check(
     rate_rps: float | None = None,
     baseline: PlanLike | None = None,
     arrivals: str | None = None,
+    without_recovery: bool = False,
     requests_max: int | None = None,
     workers: int | None = None,
     cluster: str | None = None,
@@ -871,6 +873,7 @@ def check(
         plan: a file written by `capacity plan -o`, or an answer of `plan`.
         profile: new measurements that replace the saved ones: a file; `NAME=FILE` if there are several.
         baseline: a saved plan whose fleet must still be enough.
+        without_recovery: leave out whether a plan made by `recover_within` still comes back in time.
 
     Raises:
         InputError: an argument that cannot be read, or a file without a plan.
@@ -882,7 +885,7 @@ def check(
 
         return api_llm.check(llm_plan(kept), given)
     asked = [batch_plan(kept), *([] if baseline is None else [batch_plan(as_saved(baseline))])]
-    from capacity.answer.check import gate, gate_inputs, new_profiles
+    from capacity.answer.check import gate, gate_inputs, new_profiles, notes_on_trouble
     from capacity.answer.saved_plan import read_plans
     from capacity.answers import CheckAnswer
 
@@ -892,7 +895,28 @@ def check(
     effort = replace(inputs.effort, workers=workers, cluster=cluster)
     with at_work(effort, progress) as work:
         answer = gate(saved, inputs, others[0] if others else None, work.judge, work.report)
-    return CheckAnswer(answer=answer, saved=saved, effort=effort)
+        recovery = None if without_recovery else _recovery(saved, inputs, work)
+    findings = answer.findings if recovery is None else (*answer.findings, recovery)
+    notes = (*answer.notes, *notes_on_trouble(saved.answer, recovery))
+    return CheckAnswer(answer=replace(answer, findings=findings, notes=notes), saved=saved, effort=effort)
+
+
+def _recovery(saved: "SavedPlan", inputs: "GateInputs", work: "Work") -> "Finding | None":
+    """Whether a plan still comes back in time; None if that was not asked of it."""
+    from capacity import api_recovery
+    from simulations.stress import StressSimulation
+
+    trouble = api_recovery.saved_trouble(saved.answer, inputs.question.survival.spike)
+    if trouble is None:
+        return None
+    work.report("what the plan does in trouble")
+    effort = work.effort
+    return api_recovery.check_recovery(
+        trouble,
+        saved.answer["recovery"].get("setting"),
+        lambda trouble: trouble.stress(inputs.question, inputs.plan),
+        StressSimulation(seed=effort.seed, confidence=effort.confidence, mapper=work.mapper),
+    )
 
 
 def explain(

@@ -7,14 +7,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capacity.answer.check import notes_on_trouble
+from capacity.answer.check import Finding, notes_on_trouble
 from capacity.answer.saved_llm_plan import SavedLlmPlan
 from capacity.api_recovery import (
     Trouble,
+    check_recovery,
     large_enough,
     plan_engines_to_recover,
     read_trouble,
     refuse_shedding,
+    saved_trouble,
 )
 from capacity.errors import DomainError, InputError, quoted
 from capacity.files import located
@@ -764,7 +766,7 @@ def check(saved: SavedLlmPlan, given: Given) -> "LlmCheckAnswer":
         if given.get(name) is not None:
             raise InputError(f"{_flag(name)} does not apply to plans for language models; leave it out")
     question = saved.question
-    notes = [*notes_on_trouble(saved.answer)]
+    notes: list[str] = []
     asked = _with_profile(_at_rate(question, given, notes), _many(given.get("profile")), saved, notes)
     scenario = asked.scenario(saved.plan)
     profile = scenario.profile
@@ -782,8 +784,33 @@ def check(saved: SavedLlmPlan, given: Given) -> "LlmCheckAnswer":
         report("confirming the plan")
         judged = judge.certify(scenario, 1)
         needed = None if asked == question else recommend_tokens(asked, judge, report, plan_alone=True)
+        recovery = None if given.get("without_recovery") else _recovery(saved, scenario, judge, report)
     return LlmCheckAnswer(
-        saved=saved, scenario=scenario, found=judged, needed=needed, notes=notes, effort=effort
+        saved=saved,
+        scenario=scenario,
+        found=judged,
+        needed=needed,
+        notes=[*notes_on_trouble(saved.answer, recovery), *notes],
+        effort=effort,
+        recovery=recovery,
+    )
+
+
+def _recovery(
+    saved: SavedLlmPlan, scenario: TokenScenario, judge: "TokenJudge", report: Report
+) -> Finding | None:
+    """Whether a plan still comes back in time; None if that was not asked of it."""
+    from simulations.stress import StressSimulation
+
+    trouble = saved_trouble(saved.answer)
+    if trouble is None:
+        return None
+    report("what the plan does in trouble")
+    return check_recovery(
+        trouble,
+        saved.answer["recovery"].get("setting"),
+        lambda trouble: trouble.token_stress(scenario, judge.saturated(scenario)),
+        StressSimulation(seed=judge.seed, confidence=judge.confidence, mapper=judge.mapper),
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from capacity.answer.plan_like import PlanLike, Saved, as_saved, is_llm_plan, llm_plan
-from capacity.errors import InputError
+from capacity.errors import InconclusiveError, InputError, UnstableError, quoted
 from capacity.profile.load import ProfileLike
 from capacity.profile.profile import ServiceProfile
 from capacity.question import parse
@@ -19,15 +19,18 @@ from capacity.recovery.disturbance import Disturbances
 from capacity.recovery.effect import Asked, given_flags, require_effect
 from capacity.recovery.parse import read_clients, read_cold, read_protection, read_trigger
 from capacity.recovery.protection import Abandoned, Protection, Shedding
-from capacity.recovery.stress import DETECTION_S, Stress, TokenStress
+from capacity.recovery.stress import DETECTION_S, AnyStress, Stress, TokenStress
 from capacity.recovery.trigger import Trigger, TriggerKind
 from capacity.traffic.workload import Workload
 from capacity.units import require_count
 
 if TYPE_CHECKING:
+    from capacity.answer.check import Finding
     from capacity.answer.saved_plan import SavedPlan
     from capacity.api import Work
     from capacity.question.question import Question
+    from capacity.question.resilience import Spike
+    from capacity.recovery.findings import StressJudge
     from capacity.recovery_answers import StressAnswer
     from capacity.search.disturbed_plan import DisturbedPlan
     from capacity.search.recommendation import Recommendation
@@ -411,7 +414,8 @@ _TROUBLE = (
 )  # fmt: skip
 
 
-_FLAGS = ("recover_within", "recover_within_s", *_TROUBLE)
+_FLAGS = ("recover_within", "recover_within_s", *_TROUBLE, "startup_time", "startup_time_s")
+_NUMBERS: dict[str, Callable[[str], int | float]] = {"attempts": int, "retry_burst": float}
 
 
 def flags_of(given: Mapping[str, Any]) -> tuple[str, ...]:
@@ -419,7 +423,8 @@ def flags_of(given: Mapping[str, Any]) -> tuple[str, ...]:
     typed = []
     for name in _FLAGS:
         value = given[name]
-        if value is not None:
+        is_of_a_spike = name.startswith("startup_time") and given["spike"] is not None  # and saved with that
+        if value is not None and not is_of_a_spike:
             text = f"{value:g}s" if name.endswith("_s") else str(value)
             typed += [f"--{name.removesuffix('_s').replace('_', '-')}", text]
     return tuple(typed)
@@ -435,10 +440,10 @@ def _require_rate_alone(given: Mapping[str, Any]) -> None:
         )
 
 
-def _clients_of_plan(given: Mapping[str, Any], timeout_s: float) -> Clients:
+def _clients_of_plan(given: Mapping[str, Any]) -> Clients:
     return read_clients(
         client=given["client"],
-        timeout_s=timeout_s,
+        timeout_s=parse.duration_s(given["timeout"], given["timeout_s"], "--timeout"),
         deadline_s=parse.duration_s(given["deadline"], given["deadline_s"], "--deadline"),
         attempts=given["attempts"],
         backoff=given["backoff"],
@@ -488,26 +493,83 @@ def read_trouble(given: Mapping[str, Any]) -> Trouble | None:
                 raise InputError(f"--{name.replace('_', '-')} belongs to --recover-within 60s; give that too")
         return None
     _require_trouble(within_s, given)
-    timeout_s = parse.duration_s(given["timeout"], given["timeout_s"], "--timeout")
-    if timeout_s is None:
+    if parse.duration_s(given["timeout"], given["timeout_s"], "--timeout") is None:
         raise InputError("--recover-within needs the clients' --timeout, such as 500ms")
     _require_rate_alone(given)
+    trouble = _trouble(given, within_s)
+    _require_effect_in_plan(given, trouble.trigger, trouble.clients)
+    return trouble
+
+
+def _trouble(given: Mapping[str, Any], within_s: float) -> Trouble:
+    """What a plan must come back from within a time, by its flags."""
     detection_s = parse.duration_s(given["detection"], given["detection_s"], "--detection")
     startup_s = parse.duration_s(given["startup_time"], given["startup_time_s"], "--startup-time")
     trigger = read_trigger(given["trigger"])
     if trigger.kind is TriggerKind.ROLLOUT and not startup_s:
         raise InputError("a rollout needs --startup-time: how long a new replica takes until it serves")
-    clients = _clients_of_plan(given, timeout_s)
-    _require_effect_in_plan(given, trigger, clients)
     return Trouble(
         within_s=within_s,
         trigger=trigger,
-        clients=clients,
+        clients=_clients_of_plan(given),
         shed=given["shed"] or "none",
         detection_s=DETECTION_S if detection_s is None else detection_s,
         startup_s=startup_s or 0.0,
         flags=flags_of(given),
     )
+
+
+def saved_trouble(answer: Mapping[str, Any], spike: "Spike | None" = None) -> Trouble | None:
+    """What a saved plan must come back from; None if nothing, or if its file does not say that in full.
+
+    Args:
+        spike: that the plan survives, whose start-up time is also that of the replicas in trouble.
+
+    Raises:
+        InputError: flags that cannot be read.
+    """
+    recovery = answer.get("recovery")
+    flags = recovery.get("flags") if isinstance(recovery, Mapping) else None
+    if not isinstance(flags, list) or not flags or len(flags) % 2:
+        return None
+    given: dict[str, Any] = dict.fromkeys((*_FLAGS, "spike"))
+    for flag, value in zip(flags[::2], flags[1::2], strict=True):
+        name = str(flag).removeprefix("--").replace("-", "_")
+        if name not in given:
+            raise InputError(
+                f"answer.recovery.flags: {quoted(str(flag))} is no flag of trouble; make the plan again"
+            )
+        given[name] = _read(name, str(value))
+    if spike is not None and given["startup_time"] is None:
+        given["startup_time_s"] = spike.startup_time_s
+    within_s = parse.duration_s(given["recover_within"], None, "--recover-within")
+    return None if within_s is None or given["trigger"] is None else _trouble(given, within_s)
+
+
+def _read(name: str, text: str) -> str | int | float:
+    """The value of a saved flag."""
+    try:
+        return _NUMBERS.get(name, str)(text)
+    except ValueError:
+        raise InputError(
+            f"answer.recovery.flags: --{name.replace('_', '-')} {quoted(text)} is no number"
+        ) from None
+
+
+def check_recovery(
+    trouble: Trouble, setting: str | None, stress_of: Callable[[Trouble], AnyStress], judge: "StressJudge"
+) -> "Finding":
+    """Whether a saved plan still comes back in time, with the setting that it was made with."""
+    from capacity.answer.check import Finding, recovery_finding, recovery_name
+    from capacity.question.candidate import Verdict
+    from capacity.search.recovery_plan import recovered_runs
+
+    try:
+        found = recovered_runs(stress_of(trouble), setting, trouble.within_s, judge)
+    except (InconclusiveError, UnstableError) as error:
+        name = recovery_name(trouble.within_s)
+        return Finding(name=name, verdict=Verdict.INCONCLUSIVE, message=str(error))
+    return recovery_finding(found, trouble.within_s)
 
 
 def in_trouble(

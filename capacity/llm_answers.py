@@ -592,6 +592,7 @@ class LlmCheckAnswer(Answer):
         scenario: what it was judged under.
         needed: the plan that it takes now; None where nothing has changed.
         notes: what was replaced, in sentences.
+        recovery: whether it still comes back in time; None if that was not judged.
     """
 
     saved: SavedLlmPlan
@@ -600,12 +601,18 @@ class LlmCheckAnswer(Answer):
     needed: TokenRecommendation | None
     notes: Sequence[str]
     effort: Effort
+    recovery: Finding | None = None
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """The result for each limit, and whether more is needed now than the plan has."""
+        """The result for each limit, whether more is needed now than the plan has, and whether it recovers."""
         judged = token_findings(self.found, self.scenario.objective)
-        return (*judged, *self._size_finding())
+        return (*judged, *self._size_finding(), *([] if self.recovery is None else [self.recovery]))
+
+    @property
+    def keeps_promises(self) -> bool:
+        """Whether all but the need for more is met."""
+        return self.found.accepted and (self.recovery is None or self.recovery.verdict is Verdict.MET)
 
     def _size_finding(self) -> Iterator[Finding]:
         if self.needed is None:
@@ -633,7 +640,7 @@ class LlmCheckAnswer(Answer):
     @property
     def summary(self) -> str:
         """The plan and its verdict in one line."""
-        plan, told = self.saved.plan, holds(self.verdict, keeps_promises=self.found.accepted)
+        plan, told = self.saved.plan, holds(self.verdict, keeps_promises=self.keeps_promises)
         rate = format_rate(self.scenario.workload.arrival_rate_rps)
         return f"{_replicas(plan.replicas)} of {plan.profile} at {rate}: the plan {told}"
 

@@ -22,14 +22,16 @@ from capacity.question.question import Question
 from capacity.question.refusal import refuse_batch_size
 from capacity.question.stability import require_batch_of_one
 from capacity.question.tokens import TokenCandidate
+from capacity.recovery.findings import Runs
 from capacity.search.candidates import Progress, describe, refuse_loads
 from capacity.search.caveats import profile_caveats
 from capacity.search.certificate import certify
 from capacity.search.exact import judge_exactly
 from capacity.search.planner import recommend
 from capacity.search.recommendation import Certificate, Recommendation, Survived
+from capacity.search.recovery_plan import is_in_time
 from capacity.traffic.workload import ClosedPopulation, Demand
-from capacity.units import format_rate
+from capacity.units import format_duration, format_rate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -520,16 +522,30 @@ def _notes(
         yield f"other versions may give different last digits: {told}"
     if reproduced is False and not changed:
         yield "the performance differs from the saved one in its last digits: other machine, or edited answer"
-    yield from notes_on_trouble(saved.answer)
     plan = inputs.plan
     quantiles = inputs.question.objective.quantiles or (0.99,)
     profile = inputs.question.profile(plan.profile)
     yield from (one.message for one in profile_caveats(profile, plan.batch_size_max, quantiles))
 
 
-def notes_on_trouble(answer: Mapping[str, Any]) -> Iterator[str]:
-    """What else a plan was made for: `check` judges the objective alone."""
-    if answer.get("recovery") is not None:
+def notes_on_trouble(answer: Mapping[str, Any], recovery: Finding | None) -> Iterator[str]:
+    """What else a plan was made for and is not judged here."""
+    if answer.get("recovery") is not None and recovery is None:
         yield "whether the fleet recovers from trouble was not judged again; run capacity stress --plan"
     if answer.get("disturbed") is not None:
         yield "pauses and breakdowns were not judged again; plan again to have them judged"
+
+
+def recovery_finding(found: Runs, within_s: float) -> Finding:
+    """Whether a fleet in trouble is back in time in all runs, as `plan --recover-within` asks."""
+    back, count = sum(run.recovered_s is not None for run in found.runs), len(found.runs)
+    return Finding(
+        name=recovery_name(within_s),
+        verdict=Verdict.MET if is_in_time(found, within_s) else Verdict.MISSED,
+        message=f"{back} of {count} runs recover in time",
+    )
+
+
+def recovery_name(within_s: float) -> str:
+    """How the finding about a recovery is called."""
+    return f"recovers within {format_duration(within_s)}"

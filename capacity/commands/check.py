@@ -30,7 +30,7 @@ TRACE_AGAIN = reads(str, None, "trace:FILE again, if the plan's trace was too lo
 
 
 @flags(
-    "plan profile rate baseline arrivals requests_max workers cluster",
+    "plan profile rate baseline arrivals without_recovery requests_max workers cluster",
     plan=reads(str, REQUIRED, "A plan saved by capacity plan -o."),
     profile=reads(
         list[str], None, "New measurements in place of the saved ones: FILE, or NAME=FILE for one of several."
@@ -38,6 +38,7 @@ TRACE_AGAIN = reads(str, None, "trace:FILE again, if the plan's trace was too lo
     rate=Flag(str, None, "Arrival rate in place of the saved one: 500rps."),
     baseline=reads(str, None, "A saved plan whose replicas must still be enough. Default: the plan itself."),
     arrivals=TRACE_AGAIN,
+    without_recovery=Flag(bool, False, "Leave out whether the plan still recovers from trouble in time."),
     requests_max=Flag(int, None, "Most requests to simulate, in place of the saved budget."),
     output=Flag(
         GateFormat,

@@ -5,11 +5,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from capacity.errors import InconclusiveError
+from capacity.errors import InconclusiveError, InputError, quoted
 from capacity.recovery.findings import Remedy, Run, Runs, StressJudge
-from capacity.recovery.stress import AnyStress
+from capacity.recovery.parse import read_budget, read_protection
+from capacity.recovery.stress import AnyStress, Stress
 from capacity.search.recommendation import Recommendation
-from capacity.search.stress import Report, remedies, smallest_fleet
+from capacity.search.stress import Report, late_margin_s, remedies, smallest_fleet
 from capacity.search.tokens import TokenRecommendation
 
 # A setting that serves this much more meanwhile is the better one; below that the first is.
@@ -48,6 +49,34 @@ class RecoveryPlan:
 def is_in_time(found: Runs, within_s: float) -> bool:
     """Whether all runs recover, and soon enough."""
     return all(run.recovered_s is not None and run.recovered_s <= within_s for run in found.runs)
+
+
+def with_setting(stress: AnyStress, setting: str | None) -> AnyStress:
+    """The same stress with a setting, as `RecoveryPlan.setting` names it; what the plan itself has stays.
+
+    Raises:
+        InputError: a setting that no plan is given.
+    """
+    if setting is None:
+        return stress
+    same = next((changed for name, changed in remedies(stress) if name == setting), None)
+    if same is not None:
+        return same
+    flag, _, value = setting.partition(" ")
+    if flag == "--queue-limit" and value.isdecimal():
+        return stress.with_limit(int(value))
+    if flag == "--retry-budget":
+        return replace(stress, clients=replace(stress.clients, budget=read_budget(value, None)))
+    if flag == "--shed" and isinstance(stress, Stress):
+        shedding = read_protection(value, late_margin_s(stress), stress.protection.abandoned, ejection=False)
+        return replace(stress, protection=shedding)
+    raise InputError(f"{quoted(setting)} is no setting with which a plan recovers; make the plan again")
+
+
+def recovered_runs(stress: AnyStress, setting: str | None, within_s: float, judge: StressJudge) -> Runs:
+    """The runs of a fleet in trouble with a setting, as the plan was judged by; later recoveries count as none."""
+    in_time = _InTime(judge, within_s)
+    return in_time(with_setting(in_time.asked(stress), setting))
 
 
 def plan_to_recover(

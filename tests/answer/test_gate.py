@@ -18,6 +18,7 @@ from capacity.answer.check import (
     Size,
     gate,
     gate_inputs,
+    notes_on_trouble,
     split_role,
 )
 from capacity.answer.documents import dumps
@@ -128,14 +129,10 @@ def test_an_edited_answer_or_other_versions_are_told(plan: SavedPlan) -> None:
     assert not any("digit" in note for note in checked(plan).notes)
 
 
-def test_what_else_a_plan_was_made_for_is_not_judged_again(plan: SavedPlan) -> None:
-    recovers = replace(plan, answer={**plan.answer, "recovery": {"within_s": 60.0}})
-    asks = "whether the fleet recovers from trouble was not judged again; run capacity stress --plan"
-    assert asks in checked(recovers).notes
-    paused = replace(plan, answer={**plan.answer, "disturbed": {"availability": 0.99}})
+def test_pauses_that_a_plan_was_made_for_are_not_judged_again(plan: SavedPlan) -> None:
     asks = "pauses and breakdowns were not judged again; plan again to have them judged"
-    assert asks in checked(paused).notes
-    assert not any("judged again" in note for note in checked(plan).notes)
+    assert list(notes_on_trouble({**plan.answer, "disturbed": {"availability": 0.99}}, None)) == [asks]
+    assert list(notes_on_trouble(plan.answer, None)) == []
 
 
 def test_another_budget_need_not_give_the_same_digits(plan: SavedPlan) -> None:
