@@ -387,6 +387,17 @@ BUGS = (
     Bug("a stage of the server waits for nothing", "stages.waiting_of",
         "waiting=throughput_rps * queue_s", "waiting=throughput_rps * served_s",
         "test_evidence_commands.py::test_explain_tells_the_queue_by_littles_law"),
+    # files for other tools
+    Bug("one request may wait for a connection", "envoy._limits", "max_pending_requests: {most}",
+        "max_pending_requests: 1", "test_deploy_engines.py::test_envoy_enforces_the_queue_limit_that_engines_lack"),
+    Bug("a load test passes with many losses", "k6.losses_max", "min(allowed", "max(allowed",
+        "test_deploy_k6.py::test_it_has_every_limit_it_can_tell"),
+    Bug("a server takes the margin for the wait", "Fleet.wait_limit_s", "patience_s - margin_s", "margin_s",
+        "test_deploy_features.py::test_triton_turns_away_whoever_has_too_little_left"),
+    Bug("a file is silent on what it does not set", "features.unset_notes", "    if places:", "    if not places:",
+        "test_deploy_features.py::test_nothing_is_left_out_in_silence"),
+    Bug("vLLM counts what waits alone", "vllm._vllm_flags", "plan.sequences_max + recovery.queue_limit",
+        "recovery.queue_limit", "test_deploy_features.py::test_vllm_counts_what_runs_and_what_waits"),
 )
 # fmt: on
 
