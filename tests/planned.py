@@ -76,7 +76,7 @@ def plan_document(
 
 
 # What clients do, as a saved plan has it: three attempts of 500 ms at once, without a retry budget.
-CLIENTS: dict[str, Any] = {"timeout_s": 0.5, "attempts": 3, "retried": ["rejected", "timed_out"]}
+CLIENTS: dict[str, Any] = {"timeout_s": 0.5, "attempts": 3, "retried": ["crashed", "rejected", "timed_out"]}
 
 
 def recovery(setting: str | None = None, flags: tuple[str, ...] = (), **clients: Any) -> dict[str, Any]:

@@ -79,10 +79,12 @@ def test_envoy_enforces_the_queue_limit_that_engines_lack() -> None:
         + """\
 # - Clients: 3 attempts of 2 s each, budget none; the fleet recovers with --queue-limit 20.
 # - The server needs --queue-limit 20 as well: that is not a setting of clients.
-# - The limits are those of one Envoy: with several in front of the fleet, share them out among them.
 # - Envoy always waits before a retry, 25 ms or less at first; the plan was evaluated with retries at once.
-# - Not set by this file: 3 engines (of what starts the servers); round-robin routing (of the balancer in
-#   front); 16 sequences and 512 tokens a step in each engine (--target vllm).
+# - Routing: Envoy routes by itself in each proxy or client, and many of them come to random routing; plan
+#   with --routing random to evaluate that.
+# - The limits are those of one Envoy: with several in front of the fleet, share them out among them.
+# - Not set by this file: 3 engines (of what starts the servers); 16 sequences and 512 tokens a step in each
+#   engine (--target vllm).
 route:
   timeout: 6s # of all attempts together
   retry_policy:
@@ -92,6 +94,7 @@ route:
     per_try_timeout: 2s
     retry_back_off: {base_interval: 0.025s, max_interval: 0.25s}
 cluster:
+  lb_policy: ROUND_ROBIN
   circuit_breakers:
     thresholds:
       - priority: DEFAULT
@@ -201,7 +204,8 @@ def test_the_command_of_vllm() -> None:
         "# another version or device needs a profile of its own. Replace the model by the name you serve it under.",
         "# The fleet recovers only with --queue-limit 20, at each engine; --max-num-queued-reqs, of vLLM 0.29",
         "# and later, counts the 16 that run as well. A gateway can hold the limit: --target envoy.",
-        "# Not set by this file: 3 attempts of 2 s each, budget none (--target envoy, grpc or istio).",
+        "# Not set by this file: 3 attempts of 2 s each, retries at once and no retry budget (--target envoy, grpc or",
+        "#     istio); retries only of rejected or timed_out attempts (--target envoy or istio).",
         "vllm serve 'the model'\\''s' \\",
         "  --max-num-seqs 16 \\",
         "  --max-num-batched-tokens 512 \\",

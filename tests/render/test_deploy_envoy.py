@@ -16,6 +16,7 @@ import pytest
 import yaml
 from planned import recovery, saved_plan
 
+from capacity.question.plan import Routing
 from capacity.render.deploy.registry import render
 
 ENVOY = shutil.which("envoy")
@@ -147,6 +148,16 @@ def test_envoy_answers_what_the_queues_have_no_place_for(tmp_path: Path) -> None
     found, most = statuses_of(render(safe, "envoy"), 40, tmp_path, hold_s=2.0)
     assert found == {200: 24, 503: 16}
     assert most == 24
+
+
+@pytest.mark.parametrize("routing", [one for one in Routing if one is not Routing.SHARED_QUEUE])
+def test_envoy_takes_what_is_rendered(routing: Routing, tmp_path: Path) -> None:
+    path = tmp_path / "bootstrap.json"
+    safe = saved_plan(routing=routing, queue_limit=20, recovery=recovery("--retry-budget 0.1"))
+    path.write_text(json.dumps(bootstrap(yaml.safe_load(render(safe, "envoy")), 1, 2)), encoding="utf-8")
+    words = [str(ENVOY), "--mode", "validate", "--config-path", str(path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.long

@@ -38,7 +38,7 @@ COLUMNS = [
 TABLE = {
     #                        tri ray ben srv k8s ked ksv cmp k6  prm env ist grp
     Feature.REPLICAS:        "S   W   S   S   W   W   W   W   E   E   E   E   E",
-    Feature.ROUTING:         "S   S   S   S   S   E   S   S   E   E   E   E   E",
+    Feature.ROUTING:         "S   S   S   S   S   E   S   S   E   E   W   W   W",
     Feature.BATCH_SIZE:      "W   W   W   W   E   E   E   E   E   E   E   E   E",
     Feature.BATCH_WAIT:      "W   W   S   W   E   E   E   E   E   E   E   E   E",
     Feature.PREFERRED_SIZES: "W   S   E   S   E   E   E   E   E   E   E   E   E",
@@ -52,13 +52,17 @@ TABLE = {
     Feature.ZONES:           "E   E   E   E   W   E   E   E   E   E   E   E   E",
     Feature.UPDATES:         "E   E   E   E   W   E   E   E   E   E   E   E   E",
     Feature.GROWTH:          "E   W   S   E   W   W   W   E   E   E   E   E   E",
-    Feature.CLIENTS:         "E   E   E   E   E   E   E   E   E   E   W   W   W",
+    Feature.ATTEMPTS:        "E   E   E   E   E   E   E   E   E   E   W   W   W",
+    Feature.BACKOFF:         "E   E   E   E   E   E   E   E   E   E   W   W   W",
+    Feature.BUDGET:          "E   E   E   E   E   E   E   E   E   E   W   W   W",
+    Feature.RETRIED:         "E   E   E   E   E   E   E   E   E   E   W   W   S",
+    Feature.DEADLINE:        "E   E   E   E   E   E   E   E   E   E   W   W   W",
 }  # fmt: skip
 # Of each feature a plan that has it, the words for it, and a plan that differs in nothing else.
 PLANS: dict[Feature, tuple[dict[str, Any], str, dict[str, Any]]] = {
     Feature.REPLICAS: ({"replicas": 6}, "6 replicas", {"replicas": 7}),
     Feature.ROUTING: (
-        {"routing": Routing.LEAST_OUTSTANDING}, "least-outstanding routing", {"routing": Routing.POWER_OF_TWO},
+        {"routing": Routing.LEAST_OUTSTANDING}, "least-outstanding routing", {"routing": Routing.ROUND_ROBIN},
     ),
     Feature.BATCH_SIZE: ({"batch_size_max": 16}, "batches up to 16", {"batch_size_max": 12}),
     Feature.BATCH_WAIT: ({"batch_wait_max_s": 0.005}, "a batch wait of 5 ms", {"batch_wait_max_s": 0.007}),
@@ -85,8 +89,23 @@ PLANS: dict[Feature, tuple[dict[str, Any], str, dict[str, Any]]] = {
         "new replicas that serve within 20 s of a spike of 3x",
         {"survival": Survival(spike=Spike(factor=4.0, startup_time_s=20.0))},
     ),
-    Feature.CLIENTS: (
-        {"recovery": recovery(attempts=3)}, "3 attempts of 500 ms each, budget none", {"recovery": recovery(attempts=4)},
+    Feature.ATTEMPTS: (
+        {"recovery": recovery(attempts=3)}, "3 attempts of 500 ms each", {"recovery": recovery(attempts=4)},
+    ),
+    Feature.BACKOFF: (
+        {"recovery": recovery(backoff={"initial_s": 0.1, "max_s": 1.0})}, "a backoff of 100 ms up to 1 s",
+        {"recovery": recovery(backoff={"initial_s": 0.2, "max_s": 1.0})},
+    ),
+    Feature.BUDGET: (
+        {"recovery": recovery("--retry-budget 0.25")}, "a retry budget (first-tries 0.25)",
+        {"recovery": recovery("--retry-budget 0.5")},
+    ),
+    Feature.RETRIED: (
+        {"recovery": recovery(retried=["crashed"])}, "retries only of crashed attempts",
+        {"recovery": recovery(retried=["crashed", "rejected"])},
+    ),
+    Feature.DEADLINE: (
+        {"recovery": recovery(deadline_s=1.2)}, "a deadline of 1.2 s for all attempts", {"recovery": recovery()},
     ),
 }  # fmt: skip
 
@@ -221,10 +240,8 @@ def test_vllm_counts_what_runs_and_what_waits() -> None:
     text = render(recovers("--queue-limit 20"), "vllm")
     assert "  --max-num-queued-reqs 36 \\\n" in text
     assert "counts the 16 that run as well" in unwrapped(text)
-    assert (
-        "Not set by this file: 3 attempts of 2 s each, budget none (--target envoy, grpc or istio)."
-        in unwrapped(text)
-    )
+    told = "Not set by this file: 3 attempts of 2 s each, retries at once and no retry budget (--target envoy, grpc or"
+    assert told in unwrapped(text)
     for other in (recovers(), recovers("--retry-budget 0.1"), saved()):
         assert "--max-num-queued-reqs" not in render(other, "vllm")
 
@@ -243,6 +260,61 @@ def test_a_model_that_looks_like_an_option_is_refused() -> None:
     assert "vllm serve 'org/--model'" in render(saved(replace(LINE, model="org/--model")), "vllm")
 
 
+# ---- Clients --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("target", "told"), [("envoy", "timeout: {} #"), ("istio", "timeout: {} #"), ("grpc", '"timeout": "{}"')]
+)
+def test_all_attempts_have_time_for_the_waits_between_them(target: str, told: str) -> None:
+    """Four attempts of 500 ms, and before the retries up to 0.5, 1 and 2 s; or cut at 1.5 s; or with a deadline."""
+    for longest_s, deadline_s, whole in ((3.0, None, "5.5s"), (1.5, None, "5s"), (3.0, 2.0, "2s")):
+        backoff = {"initial_s": 0.5, "max_s": longest_s}
+        waits = recovery(attempts=4, backoff=backoff, deadline_s=deadline_s)
+        assert told.format(whole) in render(saved_plan(recovery=waits), target)
+
+
+@pytest.mark.parametrize(
+    ("routing", "envoy", "istio", "grpc"),
+    [
+        (Routing.ROUND_ROBIN, "lb_policy: ROUND_ROBIN", "{simple: ROUND_ROBIN}", "round_robin"),
+        (Routing.RANDOM, "lb_policy: RANDOM", "{simple: RANDOM}", "round_robin"),
+        (Routing.POWER_OF_TWO, "choice_count: 2", "{simple: LEAST_REQUEST}", "least_request_experimental"),
+        (Routing.LEAST_OUTSTANDING, "FULL_SCAN", "{simple: LEAST_REQUEST}", "least_request_experimental"),
+        (Routing.SHARED_QUEUE, None, None, None),
+    ],
+)
+def test_balancers_route_as_the_plan(
+    routing: Routing, envoy: str | None, istio: str | None, grpc: str | None
+) -> None:
+    plan = saved_plan(routing=routing, recovery=recovery())
+    for target, word in (("envoy", envoy), ("istio", istio), ("grpc", grpc)):
+        settings, own, _ = parts(render(plan, target))
+        if word is None:
+            assert "all replicas have one queue, so that there is one server" in own
+            assert not any(one in settings for one in ("lb_policy", "loadBalanc"))
+        else:
+            assert word in settings
+    alone = render(saved_plan(routing=routing, recovery=recovery(), replicas=1), "envoy")
+    assert "lb_policy" not in alone
+    assert "Routing" not in alone
+
+
+def test_a_client_says_what_it_does_otherwise() -> None:
+    linkerd = recovery(budget={"kind": "first-tries", "ratio": 0.2, "tokens_per_s": 10.0})
+    for target in ("envoy", "istio", "grpc"):
+        assert "evaluated with 10 a second beside its share" in unwrapped(
+            render(saved_plan(recovery=linkerd), target)
+        )
+    crashed = render(saved_plan(recovery=recovery(retried=["crashed"])), "grpc")
+    assert "the plan was evaluated with crashed." in crashed
+    assert "after a timeout" not in crashed
+    assert "after a timeout" in render(saved_plan(recovery=recovery()), "grpc")
+    backed = recovery(backoff={"initial_s": 0.1, "max_s": 2.0})
+    assert "backoff: 0.1s" in render(saved_plan(recovery=backed), "istio")
+    assert "outlierDetection was not evaluated" in unwrapped(render(saved_plan(recovery=backed), "istio"))
+
+
 # ---- gRPC, whose file has no comments -----------------------------------------------------------------
 
 
@@ -257,9 +329,10 @@ def test_grpc_itself_takes_a_file_with_a_field_that_it_does_not_know() -> None:
                 call(b"", timeout=5.0)
             return str(failed.value.details())
 
-    text = render(saved_plan(recovery=recovery("--shed late:12.4ms")), "grpc")
-    assert "--shed late:12.4ms" in text
-    assert "service config" not in status(text).lower()
+    for routing in (Routing.ROUND_ROBIN, Routing.POWER_OF_TWO):  # C core does not know the second
+        text = render(saved_plan(recovery=recovery("--shed late:12.4ms"), routing=routing), "grpc")
+        assert "--shed late:12.4ms" in text
+        assert "service config" not in status(text).lower()
     wrong = text.replace('"maxAttempts": 3', '"maxAttempts": "many"')
     assert wrong != text
     assert "maxAttempts" in status(wrong)

@@ -1,11 +1,12 @@
 """Clients of a plan: how they try again, as a plan that was made with --recover-within has it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from capacity.answer.saved_llm_plan import SavedLlmPlan
 from capacity.answer.saved_plan import SavedPlan
 from capacity.errors import InputError
-from capacity.question.plan import Plan
+from capacity.question.plan import Plan, Routing
 from capacity.recovery.clients import BudgetKind, Clients, Failure
 from capacity.render.deploy.features import clients_in_words
 from capacity.render.deploy.fleet import dns_label
@@ -89,15 +90,39 @@ class SafeClients:
         }
         return ",".join(name for failure, name in names.items() if failure in self.clients.retried)
 
-    def budget_note(self, proxy: str) -> list[str]:
+    @property
+    def whole_s(self) -> float:
+        """The longest that all attempts of a request take together, the waits between them included. [s]"""
+        return self.clients.deadline_s or self.clients.undecided_s
+
+    def budget_note(self, proxy: str) -> Iterator[str]:
         """That a proxy cannot do what was evaluated, where it cannot."""
-        kind = self.clients.budget.kind
-        if kind is not BudgetKind.THROTTLE:
-            return []
-        return [
-            f"{proxy} has no budget that failures throttle, which is what was evaluated: a few retries at once stand "
-            "in for it. Plan with --retry-budget concurrent:0.2 to evaluate what it has."
-        ]
+        if self.clients.budget.kind is BudgetKind.THROTTLE:
+            yield (
+                f"{proxy} has no budget that failures throttle, which is what was evaluated: a few retries at once "
+                "stand in for it. Plan with --retry-budget concurrent:0.2 to evaluate what it has."
+            )
+
+    def differences(self, proxy: str) -> Iterator[str]:
+        """What a proxy, or a client, does otherwise than the clients of the plan."""
+        clients, plan = self.clients, self.saved.plan
+        if clients.budget.tokens_per_s:
+            yield (
+                f"{proxy} has no budget of retries a second; the plan was evaluated with "
+                f"{clients.budget.tokens_per_s:g} a second beside its share."
+            )
+        if clients.backoff is None and clients.attempts > 1:
+            yield (
+                f"{proxy} always waits before a retry, 25 ms or less at first; the plan was evaluated with retries at "
+                "once."
+            )
+        if plan.replicas > 1 and plan.routing is Routing.SHARED_QUEUE:
+            yield f"Routing: all replicas have one queue, so that there is one server behind {proxy}."
+        elif plan.replicas > 1 and plan.routing is not Routing.RANDOM:
+            yield (
+                f"Routing: {proxy} routes by itself in each proxy or client, and many of them come to random routing; "
+                "plan with --routing random to evaluate that."
+            )
 
     def notes(self) -> list[str]:
         """What was evaluated, as comments say it."""

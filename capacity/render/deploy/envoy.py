@@ -2,19 +2,32 @@
 
 from collections.abc import Iterator
 
+from capacity.question.plan import Routing
 from capacity.recovery.clients import BudgetKind
 from capacity.render.deploy.clients import BACKOFF_MAX_S, BACKOFF_S, SafeClients, seconds
-from capacity.render.deploy.features import Coverage, Feature
+from capacity.render.deploy.features import RETRIES, SHEDDING, Coverage, Feature
 from capacity.render.deploy.header import header_of
 
 NAME = "envoy"
 FILE = "envoy.yaml"
 PLANS = SafeClients
-COVERS = Coverage(
-    sets=frozenset({Feature.CLIENTS, Feature.QUEUE_LIMIT}),
-    says=frozenset({Feature.SHED_LATE, Feature.SHED_CODEL, Feature.SHED_LIFO}),
-)
+COVERS = Coverage(sets=RETRIES | {Feature.ROUTING, Feature.QUEUE_LIMIT}, says=SHEDDING)
 _NO_LIMIT = 2**32 - 1
+# Parts of a cluster. Envoy's own default is round-robin.
+_ROUTING = {
+    Routing.ROUND_ROBIN: "  lb_policy: ROUND_ROBIN\n",
+    Routing.RANDOM: "  lb_policy: RANDOM\n",
+    Routing.POWER_OF_TWO: "  lb_policy: LEAST_REQUEST\n  least_request_lb_config: {choice_count: 2}\n",
+    Routing.LEAST_OUTSTANDING: """\
+  load_balancing_policy:
+    policies:
+      - typed_extension_config:
+          name: envoy.load_balancing_policies.least_request
+          typed_config:
+            "@type": type.googleapis.com/envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest
+            selection_method: FULL_SCAN
+""",
+}
 
 
 def render(safe: SafeClients) -> str:
@@ -26,8 +39,7 @@ def render(safe: SafeClients) -> str:
 def _route(safe: SafeClients) -> Iterator[str]:
     clients, backoff = safe.clients, safe.clients.backoff
     first_s, most_s = (BACKOFF_S, BACKOFF_MAX_S) if backoff is None else (backoff.initial_s, backoff.max_s)
-    whole_s = clients.deadline_s or clients.attempts * (clients.timeout_s or 0.0)
-    yield f"  timeout: {seconds(whole_s)} # of all attempts together\n"
+    yield f"  timeout: {seconds(safe.whole_s)} # of all attempts together\n"
     yield "  retry_policy:\n"
     yield f"    retry_on: {safe.retry_on}\n"
     yield "    retriable_status_codes: [503]\n"
@@ -38,6 +50,8 @@ def _route(safe: SafeClients) -> Iterator[str]:
 
 def _cluster(safe: SafeClients) -> Iterator[str]:
     yield "cluster:\n"
+    if safe.saved.plan.replicas > 1:
+        yield _ROUTING.get(safe.saved.plan.routing, "")
     yield "  circuit_breakers:\n"
     yield "    thresholds:\n"
     yield "      - priority: DEFAULT\n"
@@ -69,6 +83,7 @@ def _limits(safe: SafeClients) -> Iterator[str]:
 def _notes(safe: SafeClients) -> Iterator[str]:
     yield from safe.notes()
     yield from safe.budget_note("Envoy")
+    yield from safe.differences("Envoy")
     budget = safe.clients.budget
     if budget.kind in (BudgetKind.FIRST_TRIES, BudgetKind.SUCCESSES):
         share = safe.concurrent_percent or 0.0
@@ -78,5 +93,3 @@ def _notes(safe: SafeClients) -> Iterator[str]:
         )
     if safe.requests_max is not None:
         yield "The limits are those of one Envoy: with several in front of the fleet, share them out among them."
-    if safe.clients.backoff is None:
-        yield "Envoy always waits before a retry, 25 ms or less at first; the plan was evaluated with retries at once."

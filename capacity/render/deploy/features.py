@@ -7,7 +7,7 @@ from enum import StrEnum
 from capacity.answer.saved_llm_plan import SavedLlmPlan
 from capacity.errors import InputError
 from capacity.question.plan import Batching, Routing
-from capacity.recovery.clients import BudgetKind, Clients
+from capacity.recovery.clients import ALL_FAILURES, BudgetKind, Clients
 from capacity.recovery.protection import Shedding
 from capacity.render.deploy.fleet import Fleet
 from capacity.render.deploy.recovery import Recovery, read_recovery
@@ -35,7 +35,11 @@ class Feature(StrEnum):
     ZONES = "of what places the servers"
     UPDATES = "of what updates the servers"
     GROWTH = "of an autoscaler"
-    CLIENTS = "of the clients"
+    ATTEMPTS = "of the clients"
+    BACKOFF = "of the clients' retries"
+    BUDGET = "of what pays for retries"
+    RETRIED = "of the clients' choice of retries"
+    DEADLINE = "of the clients' requests"
 
 
 _SHED = {
@@ -43,6 +47,10 @@ _SHED = {
     Shedding.CODEL: Feature.SHED_CODEL,
     Shedding.LIFO: Feature.SHED_LIFO,
 }
+
+
+SHEDDING = frozenset(_SHED.values())
+RETRIES = frozenset({Feature.ATTEMPTS, Feature.BACKOFF, Feature.BUDGET, Feature.RETRIED, Feature.DEADLINE})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +76,7 @@ def features_of(plan: AnyPlan) -> dict[Feature, str]:
         return found
     if recovery.shed is not None:
         found[_SHED[recovery.shedding]] = f"--shed {recovery.shed}"
-    found[Feature.CLIENTS] = clients_in_words(recovery.clients)
+    found |= _of_clients(recovery.clients)
     saves = _saves(recovery)
     if saves in found:
         found[saves] += ", without which the fleet does not recover"
@@ -107,17 +115,38 @@ def clients_in_words(clients: Clients) -> str:
     >>> clients_in_words(Clients(timeout_s=0.5, attempts=3))
     '3 attempts of 500 ms each, budget none'
     """
-    attempts = f"{clients.attempts} attempt{'' if clients.attempts == 1 else 's'}"
+    attempts = _count(clients.attempts, "attempt")
     budget = f"budget {clients.budget.kind}"
     if clients.budget.kind is not BudgetKind.NONE:
         budget += f" {clients.budget.ratio:g}"
     return f"{attempts} of {format_duration(clients.timeout_s or 0.0)} each, {budget}"
 
 
+def _of_clients(clients: Clients) -> Iterator[tuple[Feature, str]]:
+    attempts = _count(clients.attempts, "attempt")
+    yield Feature.ATTEMPTS, f"{attempts} of {format_duration(clients.timeout_s or 0.0)} each"
+    if clients.deadline_s is not None:
+        yield Feature.DEADLINE, f"a deadline of {format_duration(clients.deadline_s)} for all attempts"
+    if clients.attempts == 1:
+        return
+    backoff, budget = clients.backoff, clients.budget
+    yield (
+        Feature.BACKOFF,
+        "retries at once"
+        if backoff is None
+        else f"a backoff of {format_duration(backoff.initial_s)} up to {format_duration(backoff.max_s)}",
+    )
+    is_free = budget.kind is BudgetKind.NONE
+    yield Feature.BUDGET, "no retry budget" if is_free else f"a retry budget ({budget.kind} {budget.ratio:g})"
+    if clients.retried != ALL_FAILURES:
+        retried = sorted(one.value for one in clients.retried)
+        yield Feature.RETRIED, f"retries only of {_listed(retried, 'or')} attempts"
+
+
 def _saves(recovery: Recovery) -> Feature | None:
     """The feature without which the fleet does not recover; None where it does as it is."""
     by_flag = {
-        "--retry-budget": Feature.CLIENTS,
+        "--retry-budget": Feature.BUDGET,
         "--queue-limit": Feature.QUEUE_LIMIT,
         "--shed": _SHED.get(recovery.shedding),
     }

@@ -5,19 +5,18 @@ from collections.abc import Iterator
 
 from capacity.answer.saved_plan import SavedPlan
 from capacity.errors import InputError
-from capacity.recovery.clients import BudgetKind
+from capacity.question.plan import Routing
+from capacity.recovery.clients import BudgetKind, Failure
 from capacity.render.deploy.clients import BACKOFF_MAX_S, BACKOFF_S, SafeClients, seconds
-from capacity.render.deploy.features import Coverage, Feature, unset_notes
+from capacity.render.deploy.features import RETRIES, SHEDDING, Coverage, Feature, unset_notes
 from capacity.render.deploy.fleet import read_fleet
 
 NAME = "grpc"
 FILE = "service_config.json"
 PLANS = SafeClients
-COVERS = Coverage(
-    sets=frozenset({Feature.CLIENTS}),
-    says=frozenset({Feature.SHED_LATE, Feature.SHED_CODEL, Feature.SHED_LIFO}),
-)
+COVERS = Coverage(sets=RETRIES - {Feature.RETRIED} | {Feature.ROUTING}, says=SHEDDING | {Feature.RETRIED})
 _ATTEMPTS_MAX = 5  # more are taken for 5, says proposal A6
+_CHOICES_MAX = 10  # more are taken for 10
 _TOKENS, _TOKENS_MAX = 10.0, 1000.0
 
 
@@ -42,14 +41,13 @@ def render(safe: SafeClients) -> str:
         raise InputError("gRPC has no budget of concurrent retries; plan with --retry-budget throttle:10,0.1")
     backoff = clients.backoff
     first_s, most_s = (BACKOFF_S, BACKOFF_MAX_S) if backoff is None else (backoff.initial_s, backoff.max_s)
-    whole_s = clients.deadline_s or clients.attempts * (clients.timeout_s or 0.0)
     plan = read_fleet(safe.saved) if isinstance(safe.saved, SavedPlan) else safe.saved
     config: dict[str, object] = {
         "comment": [*safe.notes(), *_notes(safe), *unset_notes(plan, NAME)],
         "methodConfig": [
             {
                 "name": [{}],
-                "timeout": seconds(whole_s),
+                "timeout": seconds(safe.whole_s),
                 "retryPolicy": {
                     "maxAttempts": clients.attempts,
                     "initialBackoff": seconds(first_s),
@@ -61,6 +59,8 @@ def render(safe: SafeClients) -> str:
             }
         ],
     }
+    if safe.saved.plan.replicas > 1 and safe.saved.plan.routing is not Routing.SHARED_QUEUE:
+        config["loadBalancingConfig"] = _routing(safe.saved.plan.routing)
     if budget.kind is not BudgetKind.NONE:
         tokens = min(budget.tokens, _TOKENS_MAX) if budget.kind is BudgetKind.THROTTLE else _TOKENS
         config["retryThrottling"] = {
@@ -70,8 +70,26 @@ def render(safe: SafeClients) -> str:
     return json.dumps(config, indent=2) + "\n"
 
 
+def _routing(routing: Routing) -> list[dict[str, dict[str, int]]]:
+    """Policies, of which a client takes the first that it knows. Without any it sends all to one server."""
+    each_in_turn: dict[str, dict[str, int]] = {"round_robin": {}}
+    if routing in (Routing.POWER_OF_TWO, Routing.LEAST_OUTSTANDING):
+        choices = 2 if routing is Routing.POWER_OF_TWO else _CHOICES_MAX
+        return [{"least_request_experimental": {"choiceCount": choices}}, each_in_turn]
+    return [each_in_turn]
+
+
 def _notes(safe: SafeClients) -> Iterator[str]:
     if safe.clients.budget.kind in (BudgetKind.FIRST_TRIES, BudgetKind.SUCCESSES):
         yield "gRPC's throttle stands in for the budget that was evaluated, with the same ratio."
-    if safe.clients.backoff is None:
-        yield "gRPC always waits before a retry, 25 ms or less at first; the plan was evaluated with retries at once."
+    if Failure.TIMED_OUT in safe.clients.retried:
+        yield "A gRPC that does not know perAttemptRecvTimeout never tries again after a timeout."
+    if not {Failure.REJECTED, Failure.CRASHED} <= safe.clients.retried:
+        retried = ", ".join(sorted(one.value for one in safe.clients.retried))
+        yield f"gRPC tries again whatever is UNAVAILABLE, rejected or crashed; the plan was evaluated with {retried}."
+    routing = safe.saved.plan.routing
+    if routing in (Routing.POWER_OF_TWO, Routing.LEAST_OUTSTANDING):
+        yield "A gRPC that does not know least_request_experimental, as C core, takes round_robin."
+    if routing is Routing.RANDOM:
+        yield "gRPC has no random routing; round_robin in each of many clients comes to it."
+    yield from safe.differences("gRPC")

@@ -2,25 +2,29 @@
 
 from collections.abc import Iterator
 
+from capacity.question.plan import Routing
 from capacity.recovery.clients import BudgetKind
 from capacity.render.deploy.clients import SafeClients, seconds
-from capacity.render.deploy.features import Coverage, Feature
+from capacity.render.deploy.features import RETRIES, SHEDDING, Coverage, Feature
 from capacity.render.deploy.header import header_of
 
 NAME = "istio"
 FILE = "istio.yaml"
 PLANS = SafeClients
-COVERS = Coverage(
-    sets=frozenset({Feature.CLIENTS, Feature.QUEUE_LIMIT}),
-    says=frozenset({Feature.SHED_LATE, Feature.SHED_CODEL, Feature.SHED_LIFO}),
-)
+# Istio's own default is LEAST_REQUEST, which is the better of two.
+_ROUTING = {
+    Routing.ROUND_ROBIN: "ROUND_ROBIN",
+    Routing.RANDOM: "RANDOM",
+    Routing.POWER_OF_TWO: "LEAST_REQUEST",
+    Routing.LEAST_OUTSTANDING: "LEAST_REQUEST",
+}
+COVERS = Coverage(sets=RETRIES | {Feature.ROUTING, Feature.QUEUE_LIMIT}, says=SHEDDING)
 
 
 def render(safe: SafeClients) -> str:
     """A VirtualService and a DestinationRule for the Service of `--target kubernetes`."""
     clients = safe.clients
     timeout_s = clients.timeout_s or 0.0
-    whole_s = clients.deadline_s or clients.attempts * timeout_s
     return f"""\
 {header_of(safe.saved, NAME, _notes(safe))}\
 apiVersion: networking.istio.io/v1
@@ -32,11 +36,12 @@ spec:
   http:
     - route:
         - destination: {{host: {safe.name}}}
-      timeout: {seconds(whole_s)} # of all attempts together
+      timeout: {seconds(safe.whole_s)} # of all attempts together
       retries:
         attempts: {safe.retries}
         perTryTimeout: {seconds(timeout_s)}
         retryOn: {safe.retry_on.replace("retriable-status-codes", "503")}
+{_backoff(safe)}\
 ---
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
@@ -45,6 +50,7 @@ metadata:
 spec:
   host: {safe.name}
   trafficPolicy:
+{_routing(safe)}\
     connectionPool:
       http:
         maxRetries: {_retries_at_once(safe)} # at once, of each proxy; Istio's own default is no limit
@@ -55,6 +61,19 @@ spec:
       baseEjectionTime: 30s
       maxEjectionPercent: 10
 """
+
+
+def _backoff(safe: SafeClients) -> str:
+    backoff = safe.clients.backoff
+    return (
+        "" if backoff is None else f"        backoff: {seconds(backoff.initial_s)} # Istio 1.25 and later\n"
+    )
+
+
+def _routing(safe: SafeClients) -> str:
+    plan = safe.saved.plan
+    simple = _ROUTING.get(plan.routing)
+    return f"    loadBalancer: {{simple: {simple}}}\n" if simple and plan.replicas > 1 else ""
 
 
 def _retries_at_once(safe: SafeClients) -> int:
@@ -75,6 +94,12 @@ def _limit(safe: SafeClients) -> str:
 def _notes(safe: SafeClients) -> Iterator[str]:
     yield from safe.notes()
     yield from safe.budget_note("Istio")
+    yield from safe.differences("Istio")
+    if safe.saved.plan.routing is Routing.LEAST_OUTSTANDING:
+        yield "Routing: LEAST_REQUEST is the better of two replicas, and not the best of all, which was evaluated."
+    backoff = safe.clients.backoff
+    if backoff is not None:
+        yield f"Istio waits up to ten times its backoff at most; the plan was evaluated with {seconds(backoff.max_s)}."
     if safe.clients.budget.kind is BudgetKind.NONE:
         yield (
             "The plan was evaluated without a limit on retries; maxRetries lets each request that the fleet serves at "
