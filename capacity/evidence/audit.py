@@ -5,7 +5,7 @@ from collections.abc import Callable
 from capacity.evidence.finding import Belief, CheckFinding
 from capacity.evidence.percentiles import averaged, buckets, percentiles, samples
 from capacity.evidence.sending import answered, coordinated_omission, generator, kind_of_loop, littles_law
-from capacity.evidence.steadiness import stalls, stationary, warm_up
+from capacity.evidence.steadiness import ramp, stalls, stationary, warm_up
 from capacity.evidence.validity import tool_verdict
 from capacity.formats.load_test import LoadRun, LoadTest
 
@@ -19,6 +19,7 @@ CHECKS: tuple[Callable[[LoadRun], CheckFinding | None], ...] = (
     samples,
     percentiles,
     buckets,
+    ramp,
     warm_up,
     stationary,
     stalls,

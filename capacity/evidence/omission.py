@@ -77,6 +77,21 @@ def omission(run: LoadRun, quantile: float) -> Omission | None:
     )
 
 
+def unsent_share_max(run: LoadRun) -> float | None:
+    """Of the requests of a schedule, at most what share was held back; None where too little is known.
+
+    A response r stands for r / cycle - 1 requests that were not sent, if it is longer than a cycle. No r exceeds the
+    maximum, so r - cycle <= r (1 - cycle / maximum), of which the mean is known.
+    """
+    if not run.users or not run.throughput_rps or run.mean_s is None or run.max_s is None:
+        return None
+    cycle_s = run.users / run.throughput_rps
+    if run.max_s <= cycle_s:
+        return 0.0
+    others = run.mean_s * (1.0 - cycle_s / run.max_s) / cycle_s
+    return others / (1.0 + others)
+
+
 def has_tail(run: LoadRun) -> bool:
     """Whether single responses, or percentiles up to the maximum, are known."""
     return _responses(run) is not None

@@ -17,6 +17,9 @@ _TOLERANCE = 0.05
 _NONE = 1  # requests beyond a quantile, below which it is the maximum
 _WIDE = 0.25  # width of a bucket, as a share of its upper end, that matters
 _SAME, _TELLING = 1e-3, 3  # difference of two averages that is rounding; percentiles that tell
+# How far apart parts are where an average of theirs tells: times the smaller, and times the rounding.
+_EXACT_APART, _ROUNDED_APART, _FAR = 1.1, 2.0, 20.0
+_MERGE = "percentiles cannot be averaged; merge the histograms or the single requests"
 _OTHERS = "they are not of the same requests"
 
 
@@ -156,27 +159,74 @@ def averaged(test: LoadTest) -> Iterator[CheckFinding]:
             message = f"{name} of all, {format_duration(found.value)}, lies outside those of its parts"
             yield finding_of(whole, "averages", Belief.BROKEN, message, _OTHERS)
             return
-    apart = [q for q in common if _differ([run.quantiles_s[q].value for run in parts])]
-    for weights in ([float(run.succeeded or 0) for run in parts], [1.0] * len(parts)):
-        if apart and all(_is_average(whole, parts, q, weights) for q in apart):
+    impossible = next(((q, told) for q in common if (told := _outside(whole, parts, q))), None)
+    if impossible is not None:
+        name, value = format_quantile(impossible[0]), format_duration(whole.quantiles_s[impossible[0]].value)
+        message = f"{name} of all cannot be {value}: {impossible[1]}"
+        yield finding_of(whole, "averages", Belief.BROKEN, message, _MERGE)
+        return
+    apart = [q for q in common if _differ(whole, parts, q)]
+    is_rounded = any(_rounding_s(whole, q) > _SAME * whole.quantiles_s[q].value for q in apart)
+    for weights in ([_count(run) for run in parts], [1.0] * len(parts)):
+        if len(apart) > is_rounded and all(_is_average(whole, parts, q, weights) for q in apart):
             # One or two percentiles may meet an average by chance, more hardly ever.
             belief = Belief.BROKEN if len(apart) >= _TELLING else Belief.DOUBTFUL
             names = ", ".join(map(format_quantile, apart))
             are = "are the averages" if len(apart) > 1 else "is the average"
             message = f"{names} of all {are} of those of the parts"
-            fix = "percentiles cannot be averaged; merge the histograms or the single requests"
-            yield finding_of(whole, "averages", belief, message, fix)
+            yield finding_of(whole, "averages", belief, message, _MERGE)
             return
     yield finding_of(
         whole, "averages", Belief.HOLDS, "percentiles of all are no averages of those of the parts"
     )
 
 
-def _differ(values: Sequence[float]) -> bool:
-    return max(values) > 1.1 * min(values)
+def _outside(whole: LoadRun, parts: Sequence[LoadRun], q: float) -> str:
+    """Why the parts leave no room for a quantile of all; empty where they do.
+
+    Of each part, a share of 1 - p at least lies at or above its quantile of p, and a share of p at or below it.
+    """
+    found, total = whole.quantiles_s[q], math.fsum(_count(run) for run in parts)
+    above = math.fsum(_count(run) * (1.0 - _least_above(run, found.high)) for run in parts) / total
+    below = math.fsum(_count(run) * _most_below(run, found.low) for run in parts) / total
+    slack = len(parts) / total  # a quantile is one of the requests, which may lie a rank away
+    if above > 1.0 - q + slack:
+        return f"{100.0 * above:.2g} % of the requests of its parts lie above it, and {100.0 * (1.0 - q):.2g} % may"
+    if below > q + slack:
+        return f"{100.0 * below:.4g} % of the requests of its parts lie below it, and {100.0 * q:.4g} % may"
+    return ""
+
+
+def _least_above(run: LoadRun, value_s: float) -> float:
+    """The lowest level whose quantile is certainly above a duration; 1 where there is none."""
+    return min((q for q, one in run.quantiles_s.items() if one.low > value_s), default=1.0)
+
+
+def _most_below(run: LoadRun, value_s: float) -> float:
+    """The highest level whose quantile is certainly below a duration; 0 where there is none."""
+    return max((q for q, one in run.quantiles_s.items() if one.high < value_s), default=0.0)
+
+
+def _count(run: LoadRun) -> float:
+    return float(run.requests or 0)
+
+
+def _differ(whole: LoadRun, parts: Sequence[LoadRun], q: float) -> bool:
+    """Whether quantiles of the parts are so far apart that theirs of all is an average only by chance."""
+    values, rounding_s = [run.quantiles_s[q].value for run in parts], _rounding_s(whole, q)
+    is_rounded = rounding_s > _SAME * whole.quantiles_s[q].value
+    times = _ROUNDED_APART if is_rounded else _EXACT_APART
+    return max(values) > times * min(values) and max(values) - min(values) > _FAR * rounding_s
+
+
+def _rounding_s(whole: LoadRun, q: float) -> float:
+    """By how much a quantile may be rounded. [s]"""
+    found = whole.quantiles_s[q]
+    half_s = (found.high - found.low) / 2.0 if math.isfinite(found.high) else 0.0
+    return max(_SAME * found.value, half_s, whole.resolution_s / 2.0)
 
 
 def _is_average(whole: LoadRun, parts: Sequence[LoadRun], q: float, weights: Sequence[float]) -> bool:
     values = [run.quantiles_s[q].value for run in parts]
     average = float(np.average(values, weights=weights))
-    return abs(whole.quantiles_s[q].value - average) <= _SAME * average
+    return abs(whole.quantiles_s[q].value - average) <= max(_SAME * average, _rounding_s(whole, q))

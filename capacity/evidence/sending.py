@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from capacity.evidence.finding import Belief, CheckFinding, decisive, finding_of
 from capacity.evidence.inferences import answered_mean_s, implied_batch, in_flight
-from capacity.evidence.omission import from_schedule, has_tail, worst_omission
+from capacity.evidence.omission import from_schedule, has_tail, unsent_share_max, worst_omission
 from capacity.formats.load_test import LoadRun, Loop
 from capacity.units import format_duration, format_quantile, format_rate, three_digits
 
@@ -21,6 +21,7 @@ _ROOM = 0.25
 _MATTERS = 0.1  # change of a quantile by coordinated omission that matters
 # Change from which on it is no spread of service times: of an exponential one without rest it is below.
 _GROSS = 1.0
+_CYCLES_MAX = 10.0  # of a user, within the longest answer, where nothing stood still
 # Share of the responses beyond a quantile that may be filled in without moving it.
 _FEW_FILLED = 0.25
 _SAY_WHICH = (
@@ -156,18 +157,7 @@ def coordinated_omission(run: LoadRun) -> CheckFinding | None:
         return _filled_in(run, quantile)
     found = worst_omission(run, quantile)
     if found is None:
-        lacks = [
-            name
-            for name, is_there in (
-                ("the number of users", run.users),
-                ("the rate", run.throughput_rps),
-                ("percentiles up to the maximum, or single responses", has_tail(run)),
-            )
-            if not is_there
-        ]
-        message = f"{' and '.join(lacks)} would be needed to tell"
-        fix = "give --users" if not run.users and run.loop is Loop.CLOSED else ""
-        return finding_of(run, "coordinated-omission", Belief.UNKNOWN, message, fix)
+        return _bounded(run, quantile) or _lacking(run)
     name = format_quantile(found.quantile)
     numbers = {
         "quantile": found.quantile,
@@ -187,6 +177,43 @@ def coordinated_omission(run: LoadRun) -> CheckFinding | None:
     fix = _BY_A_SCHEDULE
     belief = Belief.BROKEN if found.change > _GROSS else Belief.DOUBTFUL
     return finding_of(run, "coordinated-omission", belief, message, fix, numbers=numbers)
+
+
+def _lacking(run: LoadRun) -> CheckFinding:
+    """What a file would have to say."""
+    lacks = [
+        name
+        for name, is_there in (
+            ("the number of users", run.users),
+            ("the rate", run.throughput_rps),
+            ("percentiles up to the maximum, or single responses", has_tail(run)),
+        )
+        if not is_there
+    ]
+    message = f"{' and '.join(lacks)} would be needed to tell"
+    fix = "give --users" if not run.users and run.loop is Loop.CLOSED else ""
+    return finding_of(run, "coordinated-omission", Belief.UNKNOWN, message, fix)
+
+
+def _bounded(run: LoadRun, quantile: float) -> CheckFinding | None:
+    """Where no tail is known: what mean and maximum leave for requests that were held back."""
+    share = unsent_share_max(run)
+    if share is None or run.max_s is None:
+        return None
+    numbers = {"unsent_share_max": share}
+    if run.quantiles_s and share <= _FEW_FILLED * (1.0 - quantile):
+        name = format_quantile(quantile)
+        message = f"at most {100.0 * share:.2g} % of what was due was held back: {name} is as by a schedule"
+        return finding_of(run, "coordinated-omission", Belief.HOLDS, message, numbers=numbers)
+    assert run.users and run.throughput_rps  # noqa: S101, PT018  (else no share is known)
+    cycles = run.max_s * run.throughput_rps / run.users
+    if not run.quantiles_s and cycles <= _CYCLES_MAX:
+        message = (
+            f"no percentile is reported that could leave anything out, and the longest answer held back "
+            f"{cycles:.2g} requests of its user"
+        )
+        return finding_of(run, "coordinated-omission", Belief.HOLDS, message, numbers=numbers)
+    return None
 
 
 def _filled_in(run: LoadRun, quantile: float) -> CheckFinding:

@@ -7,8 +7,8 @@ import numpy as np
 
 from capacity.confidence import student_t
 from capacity.evidence.finding import Belief, CheckFinding, finding_of
-from capacity.formats.load_test import Floats, LoadRun, Moment
-from capacity.units import format_duration, format_quantile
+from capacity.formats.load_test import Floats, LoadRun, Loop, Moment
+from capacity.units import format_duration, format_quantile, format_rate
 
 # A latency that differs by this share between halves of a run, or between its beginning and the rest.
 _DRIFT, _COLD = 0.1, 0.5
@@ -19,37 +19,66 @@ _SECTIONS, _SAMPLES_MIN, _MOMENTS_MIN = 20, 200, 6
 _CONFIDENCE = 0.99
 
 
-def warm_up(run: LoadRun) -> CheckFinding | None:
-    """Whether a cold beginning or a ramp is counted."""
-    ramp = _ramp(run.history)
-    if ramp is not None:
-        return _ramp_finding(run, *ramp)
-    values = _medians(run)
-    if values is None:
+def ramp(run: LoadRun) -> CheckFinding | None:
+    """Whether the time in which users were being added is counted; None where the users over time are not known."""
+    found = _ramp(run.history)
+    if found is None:
         return None
-    first, rest = float(values[0]), values[1:]
-    usual = float(np.median(rest))
-    scatter = float(np.quantile(rest, 0.95)) - usual
-    numbers = {"first_s": first, "rest_s": usual}
-    if first > (1.0 + _COLD) * usual and first > usual + 2.0 * scatter:
-        message = (
-            f"the first {100.0 / len(values):.0f} % of the run has a median of {format_duration(first)}, the rest "
-            f"{format_duration(usual)}: a warm-up is counted"
-        )
-        return finding_of(
-            run, "warm-up", Belief.DOUBTFUL, message, "leave the beginning out", numbers=numbers
-        )
-    return finding_of(run, "warm-up", Belief.HOLDS, "the beginning is like the rest", numbers=numbers)
-
-
-def _ramp_finding(run: LoadRun, ramp_s: float, whole_s: float) -> CheckFinding:
-    """How long users were being added."""
+    ramp_s, whole_s = found
     share = ramp_s / whole_s
     message = f"users were being added for {format_duration(ramp_s)} of {format_duration(whole_s)}, which is counted"
     if share > _RAMP_MAX:
         fix = "reset the statistics after the ramp (such as Locust's --reset-stats), or run for longer"
-        return finding_of(run, "warm-up", Belief.DOUBTFUL, message, fix, numbers={"ramp_share": share})
-    return finding_of(run, "warm-up", Belief.HOLDS, message, numbers={"ramp_share": share})
+        return finding_of(run, "ramp", Belief.DOUBTFUL, message, fix, numbers={"ramp_share": share})
+    return finding_of(run, "ramp", Belief.HOLDS, message, numbers={"ramp_share": share})
+
+
+def warm_up(run: LoadRun) -> CheckFinding:
+    """Whether a cold beginning is counted: by the responses over time, else by the rate at which users got answers."""
+    values = _medians(run)
+    if values is not None:
+        return _warm_up_of(run, values)
+    rates = _rates(run)
+    if rates is not None:
+        return _warm_up_of(run, 1.0 / rates)
+    message = "not known: the file does not say, over time, what requests took"
+    fix = "leave the beginning out, or keep single requests or a history, such as Locust's _stats_history.csv"
+    return finding_of(run, "warm-up", Belief.UNKNOWN, message, fix)
+
+
+def _warm_up_of(run: LoadRun, values: Floats) -> CheckFinding:
+    """By what consecutive parts of the run took: the median response, or in a closed loop the time for an answer."""
+    cold = _cold(values)
+    usual = float(np.median(values[cold:]))
+    first = float(np.median(values[: max(cold, 1)]))
+    is_of_rates = _medians(run) is None
+    numbers = (
+        {"first_rps": 1.0 / first, "rest_rps": 1.0 / usual}
+        if is_of_rates
+        else {"first_s": first, "rest_s": usual}
+    )
+    if not cold:
+        return finding_of(run, "warm-up", Belief.HOLDS, "the beginning is like the rest", numbers=numbers)
+    share = f"the first {100.0 * cold / len(values):.0f} % of the run"
+    if is_of_rates:
+        rates = f"answered {format_rate(1.0 / first)}, the rest {format_rate(1.0 / usual)}"
+        found = f"{rates}: a warm-up or a ramp of users is counted"
+    else:
+        found = f"has a median of {format_duration(first)}, the rest {format_duration(usual)}: a warm-up is counted"
+    return finding_of(
+        run, "warm-up", Belief.DOUBTFUL, f"{share} {found}", "leave the beginning out", numbers=numbers
+    )
+
+
+def _cold(values: Floats) -> int:
+    """How many of the first parts all took half as long again as the rest, and more than its scatter; 0 for none."""
+    for cold in range(1, len(values) // 2 + 1):
+        least, rest = float(values[:cold].min()), values[cold:]
+        usual = float(np.median(rest))
+        scatter = float(np.quantile(rest, 0.95)) - usual
+        if least > (1.0 + _COLD) * usual and least > usual + 2.0 * scatter:
+            return cold
+    return 0
 
 
 def _ramp(history: Sequence[Moment]) -> tuple[float, float] | None:
@@ -105,6 +134,12 @@ def stationary(run: LoadRun) -> CheckFinding | None:
         fix = "no steady state: queues may still grow, or caches fill; run for longer and leave the beginning out"
         return finding_of(run, "stationarity", Belief.DOUBTFUL, message, fix, numbers={"rise": rise})
     return finding_of(run, "stationarity", Belief.HOLDS, message, numbers={"rise": rise})
+
+
+def _rates(run: LoadRun) -> Floats | None:
+    """Answers in each whole second of a closed loop, whose users slow down with the server."""
+    found = [one.rate_rps for one in run.history[1:-1] if one.rate_rps]
+    return np.array(found) if run.loop is Loop.CLOSED and len(found) >= _MOMENTS_MIN else None
 
 
 def _medians(run: LoadRun) -> Floats | None:

@@ -6,7 +6,8 @@ which is exact. A user waits for an answer before it sends again, so the loop is
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from itertools import dropwhile
+from itertools import dropwhile, pairwise
+from statistics import median
 from typing import Any
 
 from capacity.errors import InputError
@@ -96,18 +97,31 @@ def _runs_of_history(document: Document) -> Iterator[LoadRun]:
         requests = last.whole("Total Request Count")
         if not requests:
             continue
-        duration_s = last.number("Timestamp") - rows[0].number("Timestamp")
+        duration_s = _lasted_s(rows)
+        counted = requests - rows[0].whole("Total Request Count")  # the first row's took time before it
         yield LoadRun(
             name=name,
             loop=Loop.CLOSED,
             users=max(row.number("User Count") for row in rows),
             duration_s=duration_s,
-            throughput_rps=requests / duration_s if duration_s > 0.0 else None,
+            throughput_rps=counted / duration_s if duration_s > 0.0 and counted else None,
             **_counts(requests, last.whole("Total Failure Count"), last.where),
             **_times(last, "Total "),
             quantiles_s={0.5: bucket_s(last.number("Total Median Response Time"))},
             history=tuple(_history(rows)),
         )
+
+
+def _lasted_s(rows: list[Row]) -> float:
+    """From the first row to the last. [s]
+
+    Stamps are cut to whole seconds, so their difference is known to a second. Within it, rows come at even steps.
+    """
+    stamps = [row.number("Timestamp") for row in rows]
+    span_s = stamps[-1] - stamps[0]
+    steps_s = [after - before for before, after in pairwise(stamps)]
+    even_s = median(steps_s) * len(steps_s) if steps_s else 0.0
+    return min(max(even_s, span_s - 1.0), span_s + 1.0)
 
 
 def _history(rows: list[Row]) -> Iterator[Moment]:

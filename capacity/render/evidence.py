@@ -38,7 +38,9 @@ def audit_tables(
         verbose: whether of several runs all that holds is told in full, and not by name.
     """
     worst = dict.fromkeys(one.check for one in findings if one.belief is belief)
-    yield Text(f"{test.tool}, {test.name}. {_TOLD[belief].format(', '.join(worst))}", style="bold")
+    unknown = dict.fromkeys(one.check for one in findings if one.belief is Belief.UNKNOWN)
+    rest = f" Not known: {', '.join(unknown)}." if unknown and belief is Belief.HOLDS else ""
+    yield Text(f"{test.tool}, {test.name}. {_TOLD[belief].format(', '.join(worst))}{rest}", style="bold")
     names = list(dict.fromkeys(one.run for one in findings))
     for name in names:
         of_run = [one for one in findings if one.run == name]

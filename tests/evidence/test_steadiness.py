@@ -8,8 +8,8 @@ import pytest
 
 from capacity.evidence.finding import Belief
 from capacity.evidence.percentiles import buckets, samples
-from capacity.evidence.steadiness import stalls, stationary, warm_up
-from capacity.formats.load_test import LoadRun, Moment, Samples
+from capacity.evidence.steadiness import ramp, stalls, stationary, warm_up
+from capacity.formats.load_test import LoadRun, Loop, Moment, Samples
 from capacity.performance import Interval
 
 MS = 1e-3
@@ -33,12 +33,12 @@ def test_a_twentieth_of_a_run_may_be_a_ramp(full_s: float, belief: Belief) -> No
     """From 10 s to 110 s."""
     times = (0.0, 1.0, 2.0, full_s, 50.0, 100.0)
     history = tuple(Moment(10.0 + t_s, users=min(4.0, 1.0 + at)) for at, t_s in enumerate(times))
-    one = warm_up(run_of(history=history))
+    one = ramp(run_of(history=history))
     assert one is not None
     assert one.belief is belief
     assert one.numbers == {"ramp_share": pytest.approx(full_s / 100.0)}
-    assert warm_up(run_of(history=history[:5])) is None
-    assert warm_up(run_of(history=tuple(Moment(1.0, users=4.0) for _ in range(6)))) is None
+    assert ramp(run_of(history=history[:5])) is None
+    assert ramp(run_of(history=tuple(Moment(1.0, users=4.0) for _ in range(6)))) is None
 
 
 @pytest.mark.parametrize(
@@ -94,8 +94,8 @@ def test_only_parts_with_all_users_are_compared() -> None:
 def test_two_hundred_single_responses_are_parted_in_twenty(count: int, is_told: bool) -> None:
     took_s = np.where(np.arange(count) < count / 20, 30 * MS, 10 * MS)
     one = warm_up(run_of(samples=Samples.of(np.arange(count, dtype=float), took_s)))
-    assert (one is not None) is is_told
-    if one is not None:
+    assert (one.belief is not Belief.UNKNOWN) is is_told
+    if is_told:
         assert one.message.startswith("the first 5 % of the run has a median of 30 ms, the rest 10 ms")
 
 
@@ -186,3 +186,54 @@ def test_no_spread_of_service_times_is_taken_for_a_stall() -> None:
     wide = {0.5: Interval(value=0.1, low=0.0, high=0.1), 0.95: Interval(value=2.5, low=1.0, high=2.5)}
     assert stalls(run_of(quantiles_s=wide)) is None
     assert stalls(run_of(quantiles_s={0.95: Interval.exact(1.0)})) is None
+
+
+def test_a_cold_beginning_is_seen_beside_a_ramp_of_users() -> None:
+    """Medians of the last ten seconds that Locust wrote, of a server ten times slower for its first four seconds."""
+    medians_ms = [92, 90, 67, 13, 11, 10, 10, 9, 9, 9, 8, 8, 8, 8, 8, 8, 8, 9, 9, 9, 9, 8, 8, 8, 8, 8, 8, 7]
+    one = warm_up(in_parts(*medians_ms, users=[10.0] * len(medians_ms)))
+    assert (one.belief, one.numbers["first_s"]) == (Belief.DOUBTFUL, pytest.approx(91 * MS))
+    assert "the first 7 % of the run" in one.message
+
+
+def test_a_cold_beginning_is_seen_by_the_rate_of_users_who_wait() -> None:
+    """Answers in each second of the same server, by Locust's JSON; of an open loop a rate says nothing."""
+    counts = [
+        54,
+        49,
+        62,
+        94,
+        86,
+        91,
+        87,
+        95,
+        92,
+        92,
+        85,
+        91,
+        87,
+        90,
+        89,
+        92,
+        93,
+        91,
+        87,
+        92,
+        89,
+        89,
+        89,
+        90,
+        97,
+        58,
+    ]
+    history = tuple(Moment(float(at), rate_rps=float(count)) for at, count in enumerate(counts))
+    one = warm_up(run_of(loop=Loop.CLOSED, history=history))
+    assert one.belief is Belief.DOUBTFUL
+    assert one.numbers == {"first_rps": pytest.approx(49.0), "rest_rps": pytest.approx(90.0, rel=0.02)}
+    assert warm_up(run_of(loop=Loop.OPEN, history=history)).belief is Belief.UNKNOWN
+    assert warm_up(run_of(loop=Loop.CLOSED, history=history[3:])).belief is Belief.HOLDS
+
+
+def test_a_file_without_times_says_that_a_warm_up_is_not_known() -> None:
+    one = warm_up(run_of(quantiles_s={0.99: Interval.exact(0.1)}))
+    assert (one.belief, one.message.startswith("not known")) == (Belief.UNKNOWN, True)

@@ -72,8 +72,25 @@ def test_history_says_nothing_until_there_is_something() -> None:
     assert [one.rate_rps for one in run.history] == [None, None, None, 3.0, 9.0]
     assert [one.median_s for one in run.history] == [None, None, 0.015, 0.013, 0.013]
     assert [one.users for one in run.history] == [0, 3, 3, 3, 2]
-    assert (run.users, run.duration_s, run.succeeded, run.failed) == (3, 5.0, 67, 2)
-    assert run.throughput_rps == pytest.approx(69 / 5)
+    # Five rows a second apart, whose stamps are cut to whole seconds.
+    assert (run.users, run.duration_s, run.succeeded, run.failed) == (3, 4.0, 67, 2)
+    assert run.throughput_rps == pytest.approx(69 / 4)
+
+
+@pytest.mark.parametrize("start", [0.0, 0.5, 0.98])
+@pytest.mark.parametrize("step_s", [1.0, 1.004, 1.02])
+def test_the_rate_of_a_history_is_that_of_its_rows(start: float, step_s: float) -> None:
+    """167 rps for 30 rows a little more than a second apart, the first of them written when requests already came."""
+    header, row = (
+        HISTORY.decode().splitlines()[0],
+        "{},20,GET,/p,0,0" + ",12" * 11 + ",{},0,12,15.0,5.0,90.0,2.0",
+    )
+    instants = [start + step_s * (number + 1) for number in range(30)]
+    rows = [row.format(1795873468 + int(at_s), round(167.0 * (at_s - start))) for at_s in instants]
+    (run,) = load_test("\n".join([header, *rows])).runs
+    assert run.throughput_rps == pytest.approx(
+        167.0, rel=0.021
+    )  # the drift of the rows, which stamps do not tell
 
 
 def test_columns_may_come_in_any_order_with_others() -> None:
