@@ -48,7 +48,7 @@ from capacity.question.question import Question
 from capacity.question.scenario import Scenario
 from capacity.question.stability import sustainable_rate_rps
 from capacity.search.by_hour import Schedule
-from capacity.search.caveats import device_caveats, plausibility_caveats, profile_caveats, trace_caveats
+from capacity.search.caveats import device_caveats, plausibility_caveats, profile_caveats, sections_caveat
 from capacity.search.disturbed_plan import DisturbedPlan
 from capacity.search.max_rate import Rates
 from capacity.search.recommendation import Headroom, Recommendation
@@ -786,15 +786,9 @@ class WorkloadAnswer(Answer):
         """What the profile and the trace leave open, of the plan that was simulated."""
         if self.error is None or self.profile is None:
             return []
-        from dataclasses import replace
-
-        from capacity.traffic.workload import Workload
-
-        trace = replace(self.description.trace, remarks=())
-        recorded = Workload(arrival_rate_rps=self.error.arrival_rate_rps, arrivals=trace)
         return [
             *profile_caveats(self.profile, self.error.plan.batch_size_max, (self.error.quantile,)),
-            *trace_caveats(recorded, (self.error.quantile,)),
+            sections_caveat(self.error.quantile),
         ]
 
     def document(self) -> Document:

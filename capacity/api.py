@@ -484,13 +484,21 @@ def simulate(
 
     with at_work(effort, progress) as work:
         work.report(f"simulating {_count(fleet.replicas)}, batch {fleet.batch_size_max}")
-        simulated = work.simulate(quantiles).look(measured, workload, fleet)
+        simulation = work.simulate(quantiles)
+        simulated = simulation.look(measured, workload, fleet)
+        like_it = simulation.like_it(measured, workload, fleet)
     scenario = Scenario(profile=measured, workload=workload, plan=fleet, quantiles=quantiles)
     return SimulationAnswer(
         scenario=scenario,
         performance=simulated.performance,
         caveats=tuple(
-            simulation_caveats(scenario, simulated.performance, simulated.simulated_width, precision)
+            simulation_caveats(
+                scenario,
+                simulated.performance,
+                simulated_width=simulated.simulated_width,
+                precision=precision,
+                like_it=like_it,
+            )
         ),
         effort=effort,
     )
@@ -1339,7 +1347,7 @@ def describe_workload(
     with at_work(both, progress) as work:
         simulation = work.simulate((asked,))
         work.report("simulating the trace")
-        by_trace = simulation(measured, recorded, fleet).response_quantiles_s[asked]
+        by_trace = simulation.of_traffic_like(measured, recorded, fleet)
         work.report("simulating Poisson arrivals")
         poisson = replace(recorded, arrivals=PoissonArrivals())
         by_poisson = simulation(measured, poisson, fleet).response_quantiles_s[asked]

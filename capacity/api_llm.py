@@ -533,7 +533,7 @@ def simulate(profile: LlmProfile, replicas: int, given: Given) -> "LlmSimulation
     require_lengths(ready, scenario.lengths, fleet.sequences_max)
     engine = parse.read_choice(Engine, effort.engine, "--engine")
     report: Report = given["progress"]
-    served = None
+    served, like_it = None, None
     with workers(parse.worker_count(effort.workers, None)) as mapper, announced(report):
         if is_replay:
             report("serving the requests of the trace")
@@ -552,10 +552,11 @@ def simulate(profile: LlmProfile, replicas: int, given: Given) -> "LlmSimulation
                 mapper=mapper,
             )
             performance = simulation(scenario)
+            like_it = simulation.like_it(scenario)
     return LlmSimulationAnswer(
         scenario=scenario,
         performance=performance,
-        caveats=tuple(token_caveats(scenario, performance)),
+        caveats=tuple(token_caveats(scenario, performance, like_it)),
         effort=effort,
         served=served,
     )
@@ -775,6 +776,7 @@ def check(saved: SavedLlmPlan, given: Given) -> "LlmCheckAnswer":
     requests_max = given.get("requests_max") or saved.effort.requests_max
     effort = replace(saved.effort, requests_max=requests_max, workers=given.get("workers"))
     from capacity.llm_answers import LlmCheckAnswer
+    from capacity.search.caveats import trace_caveats
     from capacity.search.tokens import recommend_tokens
     from simulations.tokens import require_check
 
@@ -783,6 +785,7 @@ def check(saved: SavedLlmPlan, given: Given) -> "LlmCheckAnswer":
         require_check(profile)
         report("confirming the plan")
         judged = judge.certify(scenario, 1)
+        notes += [one.message for one in trace_caveats(scenario.workload, judged.like_it)]
         needed = None if asked == question else recommend_tokens(asked, judge, report, plan_alone=True)
         recovery = None if given.get("without_recovery") else _recovery(saved, scenario, judge, report)
     return LlmCheckAnswer(

@@ -14,6 +14,7 @@ from capacity.answer.documents import (
     Document,
     caveat_documents,
     dumps,
+    like_it_document,
     performance_document,
     picked,
     plain,
@@ -110,6 +111,7 @@ class LlmPlanAnswer(Answer):
         document = {
             "verdict": self.verdict.value,
             "exit_code": self.exit_code,
+            **like_it_document(found.like_it),
             "recommendation": plain(found.plan),
             "performance": plain(found.performance),
             "objective": plain(found.objective),
@@ -649,6 +651,7 @@ class LlmCheckAnswer(Answer):
         return {
             "verdict": self.verdict.value,
             "exit_code": self.exit_code,
+            **like_it_document(self.found.like_it),
             "plan": plain(self.scenario.plan),
             "objective": plain(self.scenario.objective),
             "workload": workload_document(self.scenario.workload) | lengths_document(self.scenario.lengths),

@@ -26,10 +26,12 @@ from capacity.traffic.workload import (
     SurgingArrivals,
     TraceArrivals,
     Workload,
+    is_trace,
 )
 from simulations.draws.arrivals import Seed, SettlingUsers
 from simulations.draws.service import ALONE, ProfileTimes, ServiceTimes
 from simulations.replication import Engine, Task
+from simulations.statistics.path import path_length, tellable
 from simulations.statistics.pool import SECTIONS, Pool
 from simulations.statistics.relaxation import (
     closed_relaxation_requests,
@@ -167,6 +169,11 @@ class Case:
         return self.slowdowns[-1]
 
     @property
+    def is_path(self) -> bool:
+        """Whether the arrivals are one recorded path, of which only the service is drawn anew."""
+        return is_trace(self.scenario.workload)
+
+    @property
     def simulated(self) -> Self:
         """What is run instead: one replica, or the replicas of one device, where they represent all."""
         if self.is_whole:
@@ -175,8 +182,11 @@ class Case:
         return replace(self, scenario=replace(self.scenario, workload=workload, plan=plan))
 
     def performance(self, pool: Pool, quantiles: Sequence[float], confidence: float) -> Performance:
-        """Performance of the whole fleet."""
+        """Performance of the whole fleet; of a recorded path without quantiles that it has too few requests for."""
         replicas = self.simulated.scenario.plan.replicas
+        if self.is_path:
+            asked = {*self.scenario.quantiles, *self.scenario.objective.quantiles}
+            quantiles = tellable(quantiles, asked, run_length(self).measured)
         seen = pool.performance(
             load=self.scenario.load, replicas=replicas, quantiles=quantiles, confidence=confidence
         )
@@ -184,7 +194,10 @@ class Case:
 
 
 def run_length(case: Case) -> Length:
-    """A replication that forgets its start, counts eight times as long, and enough for the quantile."""
+    """A replication that forgets its start, counts eight times as long, and enough for the quantile.
+
+    Of a recorded path, all of it but its start.
+    """
     forgotten = _relaxation_requests(case.simulated) + case.simulated.requests_in_spell
     warm_up = math.ceil(RELAXATIONS * forgotten)
     enough = EXCEEDANCES_PER_SECTION / (1.0 - case.scenario.quantile_max)
@@ -193,6 +206,8 @@ def run_length(case: Case) -> Length:
         return _run_length_of_users(
             case.scenario.workload.users, warm_up, enough, last, by_turns=_is_by_turns(case)
         )
+    if isinstance(case.scenario.workload.arrivals, TraceArrivals):
+        return path_length(len(case.scenario.workload.arrivals.instants_s), warm_up)
     measured = max(_MEASURED_PER_WARM_UP * warm_up, math.ceil(enough))
     return Length(warm_up=warm_up, measured=measured, cool_down=min(last, measured // 10))
 
@@ -328,6 +343,8 @@ def counted_min(case: Case) -> float:
         return max(_bursts_seen_min(simulated) * relaxation, counted_min(within))
     calm = min(1.0, max(_CALM_MIN, (simulated.variability / 2.0) ** 2))
     in_spells = SPELLS_SEEN_MIN * simulated.requests_in_spell  # which all queues share
+    if simulated.is_path:
+        return in_spells  # each run has seen all bursts that there are
     return in_spells + seen * calm / (1 if is_pooled(simulated.scenario.plan) else independent)
 
 

@@ -13,23 +13,15 @@ from capacity.profile.sampling import has_samples
 from capacity.question.comparison import Comparison, Contender, Difference
 from capacity.question.scenario import Scenario
 from capacity.question.stability import require_answerable
-from capacity.traffic.workload import Demand, TraceArrivals, Workload
+from capacity.traffic.workload import Demand
 from capacity.units import QUANTILES
 from simulations.case import Case, run_length, tasks
 from simulations.draws.arrivals import Seed, Stage
 from simulations.draws.records import Floats
-from simulations.looks import (
-    REPLICATIONS_FIRST,
-    REQUESTS_MAX,
-    Look,
-    is_settled,
-    is_settled_path,
-    trace_length,
-    trace_sections,
-    why_unsettled,
-)
-from simulations.replication import Engine, replicate, replicate_in_parts
+from simulations.looks import REQUESTS_MAX, Look, is_settled, run_counts, why_unsettled
+from simulations.replication import Engine, replicate
 from simulations.statistics.intervals import QuantileEstimate
+from simulations.statistics.path import require_enough
 from simulations.statistics.pool import Pool, responses
 from simulations.statistics.profile_error import half_width, resampled_quantiles_s, with_widened_quantiles
 from simulations.statistics.sample import Length, Sample, Tally
@@ -116,13 +108,10 @@ class PairedSimulation:
 
     def _looks(self, cases: Sequence[Case]) -> Iterator[list[Look]]:
         """Looks at all fleets after the same replications, twice as many each time."""
-        workload = cases[0].scenario.workload
-        if isinstance(workload, Workload) and isinstance(workload.arrivals, TraceArrivals):
-            yield self._looks_at_trace(cases, workload.arrivals)
-            return
-        length = longest([run_length(case) for case in cases])
-        pools, wanted = [Pool.of(()) for _ in cases], REPLICATIONS_FIRST
-        while wanted * length.requests <= self.requests_max:
+        for case in cases:
+            require_enough(case.scenario.workload, case.scenario.quantile_max)
+        length, pools = longest([run_length(case) for case in cases]), [Pool.of(()) for _ in cases]
+        for wanted in run_counts(self.requests_max // length.requests, is_path=cases[0].is_path):
             numbers = range(pools[0].replications, wanted)
             batch = [task for case in cases for task in tasks(case, length, self._seed, numbers)]
             samples = iter(self.mapper(replicate, batch))
@@ -131,18 +120,6 @@ class PairedSimulation:
                 Look(pool=pool, settled=is_settled(pool, case), requests=wanted * length.requests)
                 for pool, case in zip(pools, cases, strict=True)
             ]
-            wanted *= 2
-
-    def _looks_at_trace(self, cases: Sequence[Case], trace: TraceArrivals) -> list[Look]:
-        """The one path, cut at the same requests for all fleets."""
-        length = longest([trace_length(case, trace) for case in cases])
-        length = replace(length, measured=len(trace.instants_s) - length.warm_up)
-        looks = []
-        for case in cases:
-            (task,) = tasks(case, length, self._seed, range(1))
-            pool = Pool.of_path(replicate_in_parts(task, trace_sections(case, trace)))
-            looks.append(Look(pool=pool, settled=is_settled_path(pool, case), requests=length.requests))
-        return looks
 
     def _is_precise(self, pool: Pool) -> bool:
         return self._width(pool) <= self.precision

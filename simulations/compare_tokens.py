@@ -11,19 +11,17 @@ from capacity.profile.llm_sampling import has_spread
 from capacity.question.comparison import TokenComparison, TokenDifference
 from capacity.question.objective import Measure
 from capacity.question.tokens import TokenScenario
-from capacity.traffic.workload import TraceArrivals
 from capacity.units import QUANTILES
 from simulations.compare import apart, correlation, longest, quantile_difference, scatter, together
 from simulations.draws.arrivals import Seed, Stage
-from simulations.looks import REQUESTS_MAX
+from simulations.looks import REQUESTS_MAX, run_counts
 from simulations.replication import Engine
-from simulations.statistics.pool import SECTIONS
+from simulations.statistics.path import require_enough
 from simulations.statistics.tokens import TALLIES, TokenPool
 from simulations.tokens import (
     TokenCase,
     TokenLook,
     TokenTask,
-    look_at_path,
     look_at_runs,
     replicate_tokens,
     require_below_knee,
@@ -99,13 +97,10 @@ class PairedTokens:
 
     def _looks(self, cases: Sequence[TokenCase]) -> Iterator[list[TokenLook]]:
         """Looks at all fleets after the same replications, twice as many each time."""
-        if isinstance(cases[0].scenario.workload.arrivals, TraceArrivals):
-            start = max(case.length.warm_up for case in cases)
-            yield [look_at_path(case, self._seed, start) for case in cases]
-            return
-        length = longest([case.length for case in cases])
-        pools, wanted = [TokenPool.of(()) for _ in cases], SECTIONS
-        while wanted * length.requests <= self.requests_max:
+        for case in cases:
+            require_enough(case.scenario.workload, case.scenario.quantile_max)
+        length, pools = longest([case.length for case in cases]), [TokenPool.of(()) for _ in cases]
+        for wanted in run_counts(self.requests_max // length.requests, is_path=cases[0].is_path):
             numbers = range(pools[0].replications, wanted)
             tasks = [
                 TokenTask(
@@ -123,7 +118,6 @@ class PairedTokens:
                 look_at_runs(case, pool, wanted * length.requests)
                 for case, pool in zip(cases, pools, strict=True)
             ]
-            wanted *= 2
 
     def _is_precise(self, pool: TokenPool) -> bool:
         interval = pool.response_quantile(max(self.quantiles)).interval(self.confidence)

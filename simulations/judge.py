@@ -1,17 +1,25 @@
 """Judge by simulation: sequential looks, each with its share of the error that is allowed."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from capacity.performance import Interval, Performance
-from capacity.question.candidate import Candidate, Doubt, Limit, Rejection, Verdict
+from capacity.question.candidate import Candidate, Doubt, LikeIt, Limit, Rejection, Verdict
 from capacity.question.objective import LatencyObjective, Measure, Promise
 from capacity.question.scenario import Scenario
 from capacity.units import QUANTILES
 from simulations.case import Case, run_length
 from simulations.draws.arrivals import Seed, Stage
-from simulations.looks import REQUESTS_MAX, Look, looks, requests_to_settle, spike_looks, surge
+from simulations.looks import (
+    REQUESTS_MAX,
+    Look,
+    look_at_sections,
+    looks,
+    requests_to_settle,
+    spike_looks,
+    surge,
+)
 from simulations.replication import Engine
 from simulations.statistics.pool import SECTIONS, Pool
 from simulations.statistics.profile_error import with_profile_error
@@ -46,10 +54,10 @@ def decide(
 
     Met only when the upper ends of all stay within what the objective allows; missed when a lower end is
     above it (for a quantile, that of the late share). Runs that have not settled understate a busy fleet and
-    may only refuse. A path that happened once cannot be made longer: the verdict is about that path.
+    may only refuse.
     """
     missed: list[Rejection] = []
-    met = look.settled or look.pool.is_path
+    met = look.settled
     for promise in objective.promises:
         value, low_is_above, high_is_within = _held(look.pool, promise, errors, replicas)
         if low_is_above:
@@ -73,8 +81,8 @@ def _held(pool: Pool, promise: Promise, errors: Errors, replicas: int) -> tuple[
     accept, refuse = 1.0 - errors.accept, 1.0 - errors.refuse
     if promise.quantile is None:
         low, high = found(pool, promise, refuse, replicas), found(pool, promise, accept, replicas)
-        few = promise.measure is Measure.LOSS and promise.allowed * pool.counted < _LOSSES_MIN
-        return low.value, low.low > promise.allowed, high.high <= promise.allowed and not few
+        is_kept = high.high <= promise.allowed and not _is_of_few(pool, promise)
+        return low.value, low.low > promise.allowed, is_kept
     is_wait = promise.measure is Measure.WAIT
     late = pool.wait_exceedance(promise.allowed) if is_wait else pool.exceedance(promise.allowed)
     allowed_share = 1.0 - promise.quantile
@@ -84,6 +92,11 @@ def _held(pool: Pool, promise: Promise, errors: Errors, replicas: int) -> tuple[
         late.interval(refuse).low > allowed_share,
         late.interval(accept).high <= allowed_share and interval.high <= promise.allowed,
     )
+
+
+def _is_of_few(pool: Pool, promise: Promise) -> bool:
+    """Whether it is about losses of which too few were possible."""
+    return promise.measure is Measure.LOSS and promise.allowed * pool.counted < _LOSSES_MIN
 
 
 def broken(pool: Pool, promise: Promise, value: float) -> Rejection:
@@ -106,6 +119,12 @@ def found(pool: Pool, promise: Promise, confidence: float, replicas: int) -> Int
             return pool.loss_interval(confidence)
         case _:
             return pool.utilization(replicas).interval(confidence)
+
+
+def tightest(promises: Iterable[Promise], find: Callable[[Promise], Interval]) -> tuple[Promise, Interval]:
+    """The promise whose upper end is nearest to what is allowed, or farthest beyond it, and what was found of it."""
+    held = [(promise, find(promise)) for promise in promises]
+    return max(held, key=lambda one: one[1].high / one[0].allowed)
 
 
 _HEADROOM_BUDGET_SHARES = (0.05, 0.1)
@@ -145,7 +164,9 @@ class SimulationJudge:
         """Look, with seeds of its own, until the verdict is clear and the interval narrow."""
         trial = self._trial(scenario, Stage.CERTIFY, attempt)
         trial = replace(trial, requests_first=requests_first, precision=self.precision)
-        return self._with_profile_error(trial, self._judge(trial))
+        found = self._with_profile_error(trial, self._judge(trial))
+        like_it = self._like_it(trial, found.verdict) if trial.case.is_path else None
+        return replace(found, like_it=like_it)
 
     def accepts(self, scenario: Scenario) -> Candidate:
         """Look for a while; the same users at every rate."""
@@ -178,8 +199,9 @@ class SimulationJudge:
                 break
         doubt = None
         if verdict is Verdict.INCONCLUSIVE:
-            doubt = self._why_open(trial, look, trial.errors(number), replicas)
-            rejection = self._left_open(trial, look, doubt, replicas)
+            errors = trial.errors(number)
+            doubt = self._why_open(trial, look, errors, replicas)
+            rejection = self._left_open(trial, look, doubt, errors)
         judged = Candidate(
             plan=trial.case.scenario.plan,
             verdict=verdict,
@@ -212,26 +234,40 @@ class SimulationJudge:
 
     def _why_open(self, trial: "_Trial", look: Look | None, errors: Errors, replicas: int) -> Doubt:
         """Why a trial ended without a verdict."""
-        if look is not None and look.pool.is_path:
-            return Doubt.TRACE
         if look is not None and look.settled and self._is_marginal(trial, look.pool, errors, replicas):
             return Doubt.MARGIN
         return Doubt.REQUESTS
 
-    def _left_open(self, trial: "_Trial", look: Look | None, doubt: Doubt, replicas: int) -> Rejection:
+    def _left_open(self, trial: "_Trial", look: Look | None, doubt: Doubt, errors: Errors) -> Rejection:
         """What a trial left open: a promise in doubt, or a budget that was too small."""
         if look is not None and doubt is not Doubt.REQUESTS:
-            return self._doubt(look.pool, trial.case.scenario.objective, replicas)
+            promise, interval = self._tightest(trial.case, look.pool, errors)
+            return Rejection.of(promise, interval.high)
         least = trial.requests_least
         spent = look.requests if look is not None and (look.settled or look.requests >= least) else 0
         needed = max(2 * spent, least)
         return Rejection(limit=Limit.BUDGET, allowed=trial.requests_max, needed=needed)
 
-    def _doubt(self, pool: Pool, objective: LatencyObjective, replicas: int) -> Rejection:
-        """The promise whose upper end is worst, which no budget would settle."""
-        highs = {p: found(pool, p, self.confidence, replicas).high for p in objective.promises}
-        worst = max(highs, key=lambda promise: highs[promise] / promise.allowed)
-        return Rejection.of(worst, highs[worst])
+    def _tightest(self, case: Case, pool: Pool, errors: Errors) -> tuple[Promise, Interval]:
+        """The promise that is closest to its limit or beyond it, among those that are open if any is."""
+        objective, replicas = case.scenario.objective, case.simulated.scenario.plan.replicas
+        open_ones = open_promises(pool, objective, errors, replicas)
+        return tightest(
+            open_ones or objective.promises, lambda promise: found(pool, promise, self.confidence, replicas)
+        )
+
+    def _like_it(self, trial: "_Trial", verdict: Verdict) -> LikeIt:
+        """What traffic like a recorded path would do, beside the verdict on the path itself."""
+        case, objective = trial.case, trial.case.scenario.objective
+        errors = Errors(accept=trial.error, refuse=trial.error / len(objective.promises))
+        look = look_at_sections(case, trial.seed)
+        if look is None or not look.settled:
+            return LikeIt(verdict=Verdict.INCONCLUSIVE, promise=objective.promises[0], found=None)
+        by_sections, _ = decide(look, objective, errors, case.scenario.plan.replicas)
+        promise, interval = self._tightest(case, look.pool, errors)
+        says_nothing = interval.high <= promise.allowed and _is_of_few(look.pool, promise)
+        told = LikeIt(verdict=by_sections, promise=promise, found=None if says_nothing else interval)
+        return told.beside(verdict)
 
     def _width(self, pool: Pool, objective: LatencyObjective, replicas: int) -> float:
         """Relative half-width of what is nearest to its limit."""

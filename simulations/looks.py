@@ -1,6 +1,5 @@
 """Estimate: looks at ever more replications of one case, until the caller knows enough or the budget ends."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -10,13 +9,13 @@ from capacity.traffic.workload import (
     ClosedPopulation,
     RenewalArrivals,
     SurgingArrivals,
-    TraceArrivals,
     Workload,
 )
 from capacity.units import format_quantile
 from simulations.case import Case, counted_min, one_for_all, run_length, tasks
 from simulations.draws.arrivals import Seed
 from simulations.replication import replicate, replicate_in_parts
+from simulations.statistics.path import INDEPENDENT_MIN, RUNS_FIRST, require_enough, sections_of
 from simulations.statistics.pool import SECTIONS, Pool
 from simulations.statistics.sample import Length
 from simulations.workers import Mapper
@@ -32,13 +31,6 @@ _PROBE_GROWTHS, _PROBE_MARGIN = (4, 16), 4
 _CLOCK_DIGITS, _CLOCK_SHARE = 2.0**-52, 1e-4
 # Replications, and so sections, of a first look.
 REPLICATIONS_FIRST = SECTIONS
-# A trace happened once, from its own start: at most this share of it is warm-up.
-_TRACE_WARM_UP_SHARE = 0.1
-# Independent responses beyond the quantile without which one path has seen too few of its bursts: of M/D/1
-# paths that are worth fewer, intervals hold the exact P99 in 30 to 90 % instead of 95 %.
-_TRACE_INDEPENDENT_MIN = 20
-# Sections of a trace, fewer if it is short, each with this many requests beyond the quantile.
-_TRACE_SECTIONS_MIN, _TRACE_EXCEEDANCES_PER_SECTION = 10, 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,21 +58,18 @@ def looks(
 ) -> Iterator[Look]:
     """Look after look, each with twice the replications of the one before; ends with the budget.
 
-    A trace is one look at its one path, however long.
+    A trace is run again and again with other service times, however long: what it says of itself is judged. What
+    its sections say of traffic like it is another matter (`look_at_sections`).
 
     Args:
         requests_max: requests to simulate at most.
         requests_first: requests that the first look should have, where some are known to be needed;
-            it has twenty replications at least, and no short runs come before it.
+            it has twenty replications at least, five of a trace in a search, and no short runs come before it.
         mapper: how replications are mapped to their samples; the result does not depend on it.
         care: share of the relaxation times needed for valid intervals that a pool must have seen.
     """
     _require_resolvable(case, requests_max // REPLICATIONS_FIRST)
-    if isinstance(case.scenario.workload, Workload) and isinstance(
-        case.scenario.workload.arrivals, TraceArrivals
-    ):
-        yield _look_at_trace(case, case.scenario.workload.arrivals, seed)
-        return
+    require_enough(case.scenario.workload, case.scenario.quantile_max)
     length = run_length(case)
     spent = 0
     for probe in _probes(case, length) if requests_first == 0 else ():
@@ -90,11 +79,29 @@ def looks(
         samples = mapper(replicate, tasks(case, probe, seed, range(REPLICATIONS_FIRST)))
         yield Look(pool=Pool.of(samples), settled=False, requests=spent)
     pool = Pool.of(())
-    affordable = (requests_max - spent) // length.requests
-    wanted = max(REPLICATIONS_FIRST, min(requests_first // length.requests, affordable))
-    while wanted <= affordable:
+    affordable, first = (requests_max - spent) // length.requests, requests_first // length.requests
+    for wanted in run_counts(affordable, first, is_path=case.is_path, is_search=care < 1.0):
         pool = pool.extended(mapper(replicate, tasks(case, length, seed, range(pool.replications, wanted))))
         yield Look(pool=pool, settled=is_settled(pool, case, care), requests=spent + wanted * length.requests)
+
+
+def run_counts(
+    affordable: int, first: int = 0, *, is_path: bool = False, is_search: bool = False
+) -> Iterator[int]:
+    """How many runs look after look has: twice as many each time, as long as they are affordable.
+
+    Args:
+        first: of the first look, where some number is known to be needed; twenty at least.
+        is_path: a recorded path cannot be made shorter: it is run five times at least, and in a search no more
+            than that at first.
+    """
+    least = REPLICATIONS_FIRST
+    if is_path:
+        affordable = max(affordable, RUNS_FIRST)
+        least = RUNS_FIRST if is_search else min(least, affordable)
+    wanted = max(least, min(first, affordable))
+    while wanted <= affordable:
+        yield wanted
         wanted *= 2
 
 
@@ -126,7 +133,7 @@ def is_settled(pool: Pool, case: Case, care: float = 1.0) -> bool:
     responses is met soonest by the runs that happened to be calm.
     """
     enough = pool.independent_exceedances(case.scenario.quantile_max) >= INDEPENDENT_EXCEEDANCES_MIN
-    return enough and pool.is_level and pool.counted >= care * counted_min(case)
+    return enough and (case.is_path or pool.is_level) and pool.counted >= care * counted_min(case)
 
 
 def precise_look(
@@ -153,7 +160,7 @@ def why_unsettled(case: Case, last: Look | None, requests_max: int) -> str:
     """What is missing for an interval, with numbers and the fix."""
     quantile = format_quantile(case.scenario.quantile_max)
     busy = "" if case.scenario.load is None else f" at load {case.scenario.load:.3f}"
-    if last is None or (not last.pool.is_path and last.requests < requests_to_settle(case)):
+    if last is None or (not case.is_path and last.requests < requests_to_settle(case)):
         return (
             f"an interval for {quantile}{busy} with batches up to {case.scenario.plan.batch_size_max} takes "
             f"{requests_to_settle(case)} requests or more, and {requests_max} are allowed; raise "
@@ -162,8 +169,8 @@ def why_unsettled(case: Case, last: Look | None, requests_max: int) -> str:
     mend = f"raise --requests-max ({requests_max} now), or ask for a lower quantile or a lower rate"
     needed = INDEPENDENT_EXCEEDANCES_MIN
     if last.pool.is_path:
-        mend, needed = "record for longer, or ask for a lower percentile", _TRACE_INDEPENDENT_MIN
-    elif not last.pool.is_level:
+        mend, needed = "record for longer, or ask for a lower percentile", INDEPENDENT_MIN
+    elif not case.is_path and not last.pool.is_level:
         return f"after {last.requests} requests{busy} responses still rise within the runs; {mend}"
     seen = last.pool.independent_exceedances(case.scenario.quantile_max)
     return (
@@ -175,6 +182,8 @@ def why_unsettled(case: Case, last: Look | None, requests_max: int) -> str:
 def requests_to_settle(case: Case) -> int:
     """Requests of the first look that may settle, the short ones before it included."""
     length, replications = run_length(case), REPLICATIONS_FIRST
+    if case.is_path:
+        return replications * length.requests
     while replications * length.measured < counted_min(case):
         replications *= 2
     probes = sum(probe.requests for probe in _probes(case, length))
@@ -185,8 +194,11 @@ def _probes(case: Case, length: Length) -> Iterator[Length]:
     """Short runs that may refuse before the first of full length: each four times as long as the one before.
 
     They cost at most a third of what follows, and are few: near saturation nothing would follow.
-    A closed population has one, after each of its users, who all come at the start, has come back often.
+    A closed population has one, after each of its users, who all come at the start, has come back often. A path
+    has none: it is as long as it is.
     """
+    if case.is_path:
+        return
     if isinstance(case.scenario.workload, ClosedPopulation):
         users = case.scenario.workload.users
         probe = Length(warm_up=4 * users, measured=max(1_000, 4 * users), cool_down=min(users, 100))
@@ -203,37 +215,23 @@ def _probes(case: Case, length: Length) -> Iterator[Length]:
             yield probe
 
 
-def trace_length(case: Case, trace: TraceArrivals) -> Length:
-    """The part of a trace that counts; a trace too short for the quantile is refused."""
-    requests = len(trace.instants_s)
-    beyond = (1.0 - case.scenario.quantile_max) * (1.0 - _TRACE_WARM_UP_SHARE)
-    needed = math.ceil(_TRACE_SECTIONS_MIN * _TRACE_EXCEEDANCES_PER_SECTION / beyond)
-    if requests < needed:
-        raise InconclusiveError(
-            f"{trace.name} has {requests} arrivals; {format_quantile(case.scenario.quantile_max)} with an "
-            f"interval needs at least {needed}: record for longer, or use a lower percentile"
-        )
-    warm_up = min(run_length(case).warm_up, int(_TRACE_WARM_UP_SHARE * requests))
-    return Length(warm_up=warm_up, measured=requests - warm_up, cool_down=0)
+def look_at_sections(case: Case, seed: Seed) -> Look | None:
+    """One run of a recorded path, cut into consecutive sections: what traffic like it would do.
 
+    None if all requests of a section are rejected, so that it says nothing.
 
-def trace_sections(case: Case, trace: TraceArrivals) -> int:
-    """Into how many sections a trace is cut: fewer where it is short."""
-    beyond = (1.0 - case.scenario.quantile_max) * (1.0 - _TRACE_WARM_UP_SHARE) * len(trace.instants_s)
-    return min(SECTIONS, int(beyond / _TRACE_EXCEEDANCES_PER_SECTION))
-
-
-def is_settled_path(pool: Pool, case: Case) -> bool:
-    """Whether one path is worth enough independent responses beyond the highest quantile."""
-    return pool.independent_exceedances(case.scenario.quantile_max) >= _TRACE_INDEPENDENT_MIN
-
-
-def _look_at_trace(case: Case, trace: TraceArrivals, seed: Seed) -> Look:
-    """The one path, cut into consecutive sections."""
-    length = trace_length(case, trace)
+    Raises:
+        InconclusiveError: a path that is too short for the quantile.
+    """
+    require_enough(case.scenario.workload, case.scenario.quantile_max)
+    length, quantile = run_length(case), case.scenario.quantile_max
     (task,) = tasks(case, length, seed, range(1))
-    pool = Pool.of_path(replicate_in_parts(task, trace_sections(case, trace)))
-    return Look(pool=pool, settled=is_settled_path(pool, case), requests=len(trace.instants_s))
+    try:
+        pool = Pool.of_path(replicate_in_parts(task, sections_of(length.measured, quantile)))
+    except InputError:
+        return None
+    settled = pool.independent_exceedances(quantile) >= INDEPENDENT_MIN
+    return Look(pool=pool, settled=settled, requests=length.requests)
 
 
 # Times the warm-up of a steady state: of two replicas with large batches behind least-outstanding, P99 of a

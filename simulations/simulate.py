@@ -1,22 +1,25 @@
 """Simulate: the performance of one plan, to the asked precision; a `capacity` Model by simulation."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 from capacity.errors import DomainError, InconclusiveError, InputError, UnstableError
-from capacity.performance import Performance
+from capacity.performance import Interval, Performance
 from capacity.profile.profile import ServiceProfile
+from capacity.question.candidate import LikeIt
 from capacity.question.grid import Answer, Outcome
+from capacity.question.objective import Measure, Promise
 from capacity.question.plan import Plan
 from capacity.question.scenario import Scenario
 from capacity.question.stability import require_answerable
-from capacity.traffic.workload import Demand
+from capacity.traffic.workload import Demand, Workload
 from capacity.units import QUANTILES
 from simulations.case import Case, run_length
 from simulations.draws.arrivals import Seed, Stage
-from simulations.looks import REQUESTS_MAX, precise_look
+from simulations.looks import REQUESTS_MAX, look_at_sections, precise_look, why_unsettled
 from simulations.replication import Engine
 from simulations.statistics.profile_error import with_profile_error
 from simulations.workers import Mapper
@@ -64,10 +67,7 @@ class Simulation:
             DomainError: the profile does not cover the plan's batches.
             InconclusiveError: the budget is too small for one run that settles.
         """
-        require_answerable(profile, workload, plan)
-        scenario = Scenario(profile=profile, workload=workload, plan=plan, quantiles=tuple(self.quantiles))
-        case = Case(scenario=scenario, engine=self.engine)
-        seed = Seed(value=self.seed, stage=Stage.CERTIFY)
+        case, seed = self._asked(profile, workload, plan)
         look = precise_look(case, seed, self.requests_max, self.precision, self.confidence, self.mapper)
         performance = case.performance(look.pool, self.quantiles, self.confidence)
         width = performance.response_quantiles_s[max(self.quantiles)].relative_half_width
@@ -77,6 +77,38 @@ class Simulation:
             ),
             simulated_width=width,
         )
+
+    def like_it(self, profile: ServiceProfile, workload: Demand, plan: Plan) -> LikeIt | None:
+        """The highest response quantile under traffic like a trace; None without one."""
+        case, seed = self._asked(profile, workload, plan)
+        if not case.is_path:
+            return None
+        look, highest = look_at_sections(case, seed), max(self.quantiles)
+        told = Promise(measure=Measure.RESPONSE, quantile=highest, allowed=math.inf)
+        if look is None or not look.settled:
+            return LikeIt(verdict=None, promise=told, found=None)
+        late = look.pool.response_quantile_with_losses(highest)
+        return LikeIt(verdict=None, promise=told, found=late.interval(self.confidence))
+
+    def of_traffic_like(self, profile: ServiceProfile, workload: Workload, plan: Plan) -> Interval:
+        """The highest response quantile under traffic like a trace, by its consecutive sections. [s]
+
+        Raises:
+            InconclusiveError: the trace is too short, or has too few bursts.
+        """
+        case, seed = self._asked(profile, workload, plan)
+        look = look_at_sections(case, seed)
+        if look is None or not look.settled:
+            raise InconclusiveError(why_unsettled(case, look, self.requests_max))
+        performance = case.performance(look.pool, self.quantiles, self.confidence)
+        moved = with_profile_error(performance, case, run_length(case), self.confidence, seed, self.mapper)
+        return moved.response_quantiles_s[max(self.quantiles)]
+
+    def _asked(self, profile: ServiceProfile, workload: Demand, plan: Plan) -> tuple[Case, Seed]:
+        """What is simulated, and with which random numbers."""
+        require_answerable(profile, workload, plan)
+        scenario = Scenario(profile=profile, workload=workload, plan=plan, quantiles=tuple(self.quantiles))
+        return Case(scenario=scenario, engine=self.engine), Seed(value=self.seed, stage=Stage.CERTIFY)
 
 
 # From this many cells on, the cells are spread over the workers, not the replications of each.

@@ -13,7 +13,7 @@ from capacity.errors import DomainError, InconclusiveError, InputError, Unstable
 from capacity.performance import Interval, Kind, TokenPerformance
 from capacity.profile.llm import CHECK_SHARE, LlmProfile
 from capacity.profile.llm_sampling import has_spread, resampled_steps
-from capacity.question.candidate import Doubt, Limit, Rejection, Verdict
+from capacity.question.candidate import Doubt, LikeIt, Limit, Rejection, Verdict
 from capacity.question.grid import Answer, Outcome
 from capacity.question.objective import Measure, Promise, TokenObjective
 from capacity.question.plan import Plan, Routing
@@ -28,15 +28,23 @@ from capacity.question.tokens import (
 )
 from capacity.traffic.lengths import AnyLengths, LengthRows
 from capacity.traffic.workload import TraceArrivals, Workload
-from capacity.units import QUANTILES, format_quantile, format_rate
+from capacity.units import QUANTILES, format_rate
 from simulations.case import arrivals_scv, one_for_all
 from simulations.draws.arrivals import Purpose, Seed, Stage, Stream
 from simulations.draws.records import Floats
 from simulations.draws.tokens import ALWAYS, EngineRules, TokenDraws, TokenRecords
-from simulations.judge import Errors, share_of_error
+from simulations.judge import Errors, share_of_error, tightest
 from simulations.kernel.continuous import serve_engines
+from simulations.looks import run_counts
 from simulations.reference.engine import run_engines
 from simulations.replication import Engine
+from simulations.statistics.path import (
+    INDEPENDENT_MIN,
+    path_length,
+    require_enough,
+    sections_of,
+    tellable,
+)
 from simulations.statistics.pool import SECTIONS
 from simulations.statistics.profile_error import widened
 from simulations.statistics.sample import Length
@@ -64,6 +72,8 @@ _COOL_DOWN_MIN = 200
 KNEE = 0.95
 # Independent requests beyond the highest quantile without which there is no interval.
 _EXCEEDANCES_MIN = 50
+# What a trace that is too short for an interval still allows.
+_OR_REPLAY = ", or give --replay for these requests alone"
 _RESAMPLES = 12
 _INDIFFERENCE = 0.25
 _HEADROOM_SHARE = 0.1
@@ -338,19 +348,23 @@ class TokenCase:
 
     @property
     def length(self) -> Length:
-        """Of one run."""
+        """Of one run; of a recorded path all of it but its start."""
         forgotten = self.relaxation_requests
         if token_load(self.simulated) > KNEE:  # such a run may refuse, and never accepts
             forgotten = min(forgotten, _FORGOTTEN_MAX)
         warm_up = math.ceil(_RELAXATIONS * forgotten)
+        if isinstance(self.scenario.workload.arrivals, TraceArrivals):
+            return path_length(len(self.scenario.workload.arrivals.instants_s), warm_up)
         measured = max(_MEASURED_PER_WARM_UP * warm_up, _MEASURED_MIN)
         return Length(
             warm_up=warm_up, measured=measured, cool_down=max(_COOL_DOWN_MIN, math.ceil(2 * forgotten))
         )
 
     def counted_min(self, care: float) -> float:
-        """Requests that have seen enough relaxation times."""
+        """Requests that have seen enough relaxation times; each run of a path has seen all that there are."""
         beyond = _EXCEEDANCES_MIN / (1.0 - self.scenario.quantile_max)
+        if self.is_path:
+            return beyond
         return max(
             care * _RELAXATIONS_SEEN_MIN * self.relaxation_requests / self.simulated.plan.replicas, beyond
         )
@@ -367,8 +381,7 @@ class TokenCase:
         """Of the whole fleet; of a recorded path without quantiles that it has too few requests for."""
         if self.is_path:
             asked = {*self.scenario.quantiles, *self.scenario.objective.quantiles}
-            beyond = _EXCEEDANCES_MIN / pool.counted
-            quantiles = [q for q in quantiles if q in asked or 1.0 - q >= beyond]
+            quantiles = tellable(quantiles, asked, self.length.measured)
         return pool.tokens_performance(
             load=token_load(self.scenario),
             replicas=self.scenario.plan.replicas,
@@ -391,15 +404,12 @@ class TokenLook:
 def token_looks(
     case: TokenCase, seed: Seed, requests_max: int, mapper: Mapper = map, care: float = 1.0, first: int = 0
 ) -> Iterator[TokenLook]:
-    """Look after look, each with twice the runs of the one before; a trace is one look at its one path."""
-    if case.is_path:
-        yield look_at_path(case, seed)
-        return
+    """Look after look, each with twice the runs of the one before; as of `simulations.looks.looks`."""
     length = case.length
-    affordable = requests_max // length.requests
-    wanted = max(SECTIONS, min(first // length.requests, affordable))
-    pool = TokenPool.of(())
-    while wanted <= affordable:
+    require_enough(case.scenario.workload, case.scenario.quantile_max, _OR_REPLAY)
+    affordable, pool = requests_max // length.requests, TokenPool.of(())
+    counts = run_counts(affordable, first // length.requests, is_path=case.is_path, is_search=care < 1.0)
+    for wanted in counts:
         tasks = [
             TokenTask(
                 scenario=case.simulated,
@@ -411,42 +421,26 @@ def token_looks(
         ]
         pool = pool.extended(mapper(replicate_tokens, tasks))
         yield look_at_runs(case, pool, wanted * length.requests, care)
-        wanted *= 2
 
 
 def look_at_runs(case: TokenCase, pool: TokenPool, requests: int, care: float = 1.0) -> TokenLook:
     """Whether what some runs say may be believed."""
     found = pool.independent_exceedances_of(case.measures, case.scenario.quantile_max)
-    settled = found >= _EXCEEDANCES_MIN and pool.is_level and pool.counted >= case.counted_min(care)
+    is_level = case.is_path or pool.is_level
+    settled = found >= _EXCEEDANCES_MIN and is_level and pool.counted >= case.counted_min(care)
     return TokenLook(pool=pool, settled=settled, requests=requests)
 
 
-def look_at_path(case: TokenCase, seed: Seed, warm_up: int | None = None) -> TokenLook:
-    """A recorded path cut into sections, each of consecutive requests."""
-    scenario = case.scenario
+def look_at_token_sections(case: TokenCase, seed: Seed) -> TokenLook:
+    """One run of a recorded path, cut into consecutive sections: what traffic like it would do."""
+    scenario, length = case.scenario, case.length
     draws = draw_tokens(scenario, 0, seed)
-    count = len(draws.arrived_s)
-    needed = math.ceil(10 * 5 / (1.0 - scenario.quantile_max))
-    if count < needed:
-        raise InconclusiveError(
-            f"the trace has {count} arrivals; {format_quantile(scenario.quantile_max)} with an "
-            "interval needs at "
-            f"least {needed}: record for longer, use a lower percentile, or give --replay for these "
-            "requests alone"
-        )
-    start = min(case.length.warm_up if warm_up is None else warm_up, count // 10)
-    sections = min(SECTIONS, int((1.0 - scenario.quantile_max) * (count - start) / 5))
-    edges = [start + (count - start) * at // sections for at in range(sections + 1)]
-    task = TokenTask(
-        scenario=scenario,
-        length=Length(warm_up=start, measured=count - start, cool_down=0),
-        seed=seed,
-        engine=case.engine,
-    )
-    parts = [_reduced(task, draws, slice(a, b)) for a, b in pairwise(edges)]
-    pool = TokenPool.of_path(parts)
-    settled = pool.independent_exceedances_of(case.measures, scenario.quantile_max) >= 20
-    return TokenLook(pool=pool, settled=settled, requests=count)
+    sections = sections_of(length.measured, scenario.quantile_max)
+    edges = [length.warm_up + length.measured * at // sections for at in range(sections + 1)]
+    task = TokenTask(scenario=scenario, length=length, seed=seed, engine=case.engine)
+    pool = TokenPool.of_path([_reduced(task, draws, slice(a, b)) for a, b in pairwise(edges)])
+    independent = pool.independent_exceedances_of(case.measures, scenario.quantile_max)
+    return TokenLook(pool=pool, settled=independent >= INDEPENDENT_MIN, requests=length.requests)
 
 
 def precise_token_look(
@@ -501,6 +495,14 @@ def _held(pool: TokenPool, promise: Promise, errors: Errors) -> tuple[Interval, 
     return interval, is_missed, is_met
 
 
+def _tightest(pool: TokenPool, objective: TokenObjective, errors: Errors) -> tuple[Promise, Interval]:
+    """The limit that is closest or exceeded, among those that are open if any is, and what was found of it."""
+    open_ones = [one for one in objective.promises if not any(_held(pool, one, errors)[1:])]
+    return tightest(
+        open_ones or objective.promises, lambda promise: found_tokens(pool, promise, 1.0 - errors.accept)
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenJudge:
     """Judges plans for language models by simulation; attributes as of `simulations.judge.SimulationJudge`."""
@@ -523,7 +525,7 @@ class TokenJudge:
     def certify(self, scenario: TokenScenario, attempt: int) -> TokenCandidate:
         """Look, with seeds of its own, until the verdict is clear and the interval narrow."""
         found = self._judge(scenario, Stage.CERTIFY, attempt, self.precision, self.requests_max)
-        return self._with_profile_error(scenario, found)
+        return self._beside_traffic_like_it(scenario, self._with_profile_error(scenario, found))
 
     def accepts(self, scenario: TokenScenario) -> TokenCandidate:
         """Look for a while; the same users at every rate."""
@@ -569,8 +571,8 @@ class TokenJudge:
             verdict = Verdict.INCONCLUSIVE
         doubt = None
         if verdict is Verdict.INCONCLUSIVE:
-            confidence = 1.0 - self._errors(scenario, stage, attempt, max(1, number)).accept
-            doubt, rejection = self._left_open(case, look, load, requests_max, confidence)
+            errors = self._errors(scenario, stage, attempt, max(1, number))
+            doubt, rejection = self._left_open(case, look, load, requests_max, errors)
         return TokenCandidate(
             plan=scenario.plan,
             verdict=verdict,
@@ -591,7 +593,7 @@ class TokenJudge:
     def _decide(
         self, objective: TokenObjective, look: TokenLook, errors: Errors
     ) -> tuple[Verdict, Rejection | None]:
-        missed, met = [], look.settled or look.pool.is_path
+        missed, met = [], look.settled
         for promise in objective.promises:
             interval, is_missed, is_met = _held(look.pool, promise, errors)
             if is_missed:
@@ -633,18 +635,34 @@ class TokenJudge:
         return all(one.value + (one.high - one.value) / narrower <= allowed for one, allowed in found)
 
     def _left_open(
-        self, case: TokenCase, look: TokenLook | None, load: float, requests_max: int, confidence: float
+        self, case: TokenCase, look: TokenLook | None, load: float, requests_max: int, errors: Errors
     ) -> tuple[Doubt, Rejection]:
         """Why a trial ended without a verdict."""
         if load > KNEE:
             return Doubt.PROFILE, Rejection(limit=Limit.STABILITY, allowed=KNEE, needed=load)
-        if look is not None and (look.settled or look.pool.is_path):
-            found = [(found_tokens(look.pool, p, confidence), p) for p in case.scenario.objective.promises]
-            interval, promise = max(found, key=lambda one: one[0].high / one[1].allowed)
-            doubt = Doubt.TRACE if look.pool.is_path else Doubt.REQUESTS
-            return doubt, Rejection.of(promise, interval.high)
+        if look is not None and look.settled:
+            promise, interval = _tightest(look.pool, case.scenario.objective, errors)
+            return Doubt.REQUESTS, Rejection.of(promise, interval.high)
         needed = 2 * look.requests if look is not None else SECTIONS * case.length.requests
         return Doubt.REQUESTS, Rejection(limit=Limit.BUDGET, allowed=requests_max, needed=needed)
+
+    def _beside_traffic_like_it(self, scenario: TokenScenario, found: TokenCandidate) -> TokenCandidate:
+        """The candidate with what traffic like a recorded path would do, if there is one, and a steady state."""
+        case = TokenCase(scenario=scenario, engine=self.engine)
+        if not case.is_path or found.performance is None:
+            return found
+        return replace(found, like_it=self._like_it(case).beside(found.verdict))
+
+    def _like_it(self, case: TokenCase) -> LikeIt:
+        objective = case.scenario.objective
+        look = look_at_token_sections(case, Seed(value=self.seed, stage=Stage.CERTIFY))
+        if not look.settled:
+            return LikeIt(verdict=Verdict.INCONCLUSIVE, promise=objective.promises[0], found=None)
+        error = 1.0 - self.confidence
+        errors = Errors(accept=error, refuse=error / len(objective.promises))
+        verdict, _ = self._decide(objective, look, errors)
+        promise, interval = _tightest(look.pool, objective, errors)
+        return LikeIt(verdict=verdict, promise=promise, found=interval)
 
     def _performance(self, case: TokenCase, pool: TokenPool) -> TokenPerformance:
         quantiles = sorted({*QUANTILES, *case.scenario.objective.quantiles})
@@ -678,14 +696,10 @@ def resampled_pools(case: TokenCase, seed: Seed, mapper: Mapper = map) -> list[T
         seed: of the profiles by its replication; the requests are those of replication 0.
     """
     generator, scenario = seed.generator(Purpose.PROFILE), case.scenario
-    length = case.length
-    if isinstance(scenario.workload.arrivals, TraceArrivals):  # all that there is, but for its beginning
-        count = len(scenario.workload.arrivals.instants_s)
-        length = Length(warm_up=min(length.warm_up, count // 10), measured=count, cool_down=0)
     tasks = [
         TokenTask(
             scenario=replace(case.simulated, profile=resampled_steps(scenario.profile, generator)),
-            length=length,
+            length=case.length,
             seed=Seed(value=seed.value, replication=0),
         )
         for _ in range(_RESAMPLES)
@@ -782,6 +796,16 @@ class TokenSimulation:
         )
         performance = case.performance(look.pool, self.quantiles, self.confidence)
         return with_step_error(asked, performance, self.confidence, self.seed, self.mapper)
+
+    def like_it(self, scenario: TokenScenario) -> LikeIt | None:
+        """The highest quantile of the response under traffic like a recorded path; None without one."""
+        case = TokenCase(scenario=replace(scenario, quantiles=tuple(self.quantiles)), engine=self.engine)
+        if not case.is_path:
+            return None
+        look = look_at_token_sections(case, Seed(value=self.seed, stage=Stage.CERTIFY))
+        told = Promise(measure=Measure.RESPONSE, quantile=max(self.quantiles), allowed=math.inf)
+        found = found_tokens(look.pool, told, self.confidence) if look.settled else None
+        return LikeIt(verdict=None, promise=told, found=found)
 
 
 def token_answer(simulation: TokenSimulation, cell: TokenScenario) -> Answer[TokenPerformance]:

@@ -15,7 +15,7 @@ from capacity.performance import Performance
 from capacity.profile.load import ProfileLike, load_profile
 from capacity.profile.profile import ServiceProfile
 from capacity.question.budget import Effort
-from capacity.question.candidate import Candidate, Judge, Limit, Rejection, Verdict
+from capacity.question.candidate import Candidate, Judge, LikeIt, Limit, Rejection, Verdict
 from capacity.question.objective import Promise, TokenObjective, format_value
 from capacity.question.plan import Plan
 from capacity.question.question import Question
@@ -24,7 +24,7 @@ from capacity.question.stability import require_batch_of_one
 from capacity.question.tokens import TokenCandidate
 from capacity.recovery.findings import Runs
 from capacity.search.candidates import Progress, describe, refuse_loads
-from capacity.search.caveats import profile_caveats
+from capacity.search.caveats import profile_caveats, trace_caveats
 from capacity.search.certificate import certify
 from capacity.search.exact import judge_exactly
 from capacity.search.planner import recommend
@@ -361,6 +361,7 @@ class GateAnswer:
         needed: the plan that the question takes now; None where it was not asked for, or there is none.
         reproduced: whether the performance is the saved one to the last digit; None where anything changed.
         notes: what to know beside, in sentences.
+        like_it: what the plan does under traffic like a recorded trace; None without one.
     """
 
     inputs: GateInputs
@@ -370,6 +371,7 @@ class GateAnswer:
     needed: Recommendation | None
     reproduced: bool | None
     notes: tuple[str, ...]
+    like_it: LikeIt | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -421,7 +423,12 @@ def gate(
         survived=judged.survived,
         needed=needed,
         reproduced=reproduced,
-        notes=(*inputs.notes, *_notes(saved, inputs, baseline, reproduced=reproduced)),
+        notes=(
+            *inputs.notes,
+            *_notes(saved, inputs, baseline, reproduced=reproduced),
+            *_caveats(inputs, judged.candidate.like_it),
+        ),
+        like_it=judged.candidate.like_it,
     )
 
 
@@ -522,10 +529,15 @@ def _notes(
         yield f"other versions may give different last digits: {told}"
     if reproduced is False and not changed:
         yield "the performance differs from the saved one in its last digits: other machine, or edited answer"
-    plan = inputs.plan
-    quantiles = inputs.question.objective.quantiles or (0.99,)
-    profile = inputs.question.profile(plan.profile)
+
+
+def _caveats(inputs: GateInputs, like_it: LikeIt | None) -> Iterator[str]:
+    """What the profile and a trace leave open."""
+    question, plan = inputs.question, inputs.plan
+    quantiles = question.objective.quantiles or (0.99,)
+    profile = question.profile(plan.profile)
     yield from (one.message for one in profile_caveats(profile, plan.batch_size_max, quantiles))
+    yield from (one.message for one in trace_caveats(question.workload, like_it))
 
 
 def notes_on_trouble(answer: Mapping[str, Any], recovery: Finding | None) -> Iterator[str]:

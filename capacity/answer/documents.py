@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from capacity.profile.llm import LlmProfile
     from capacity.profile.profile import ServiceProfile
     from capacity.profile.scalability import ScalabilityFit, UniversalScalability
-    from capacity.question.candidate import Candidate, Rejection
+    from capacity.question.candidate import Candidate, LikeIt, Rejection
     from capacity.question.caveat import Caveat
     from capacity.question.objective import LatencyObjective
     from capacity.question.question import Question
@@ -295,6 +295,7 @@ def recommendation_document(
     return {
         "verdict": verdict.value,
         "exit_code": verdict.exit_code,
+        **like_it_document(recommendation.like_it),
         "recommendation": plain(recommendation.plan),
         **picked(recommendation, "performance", "objective"),
         "binding": _binding_document(recommendation),
@@ -316,6 +317,11 @@ def recommendation_document(
         "seed": seed,
         "confidence": confidence,
     }
+
+
+def like_it_document(like_it: "LikeIt | None") -> Document:
+    """Of a recorded trace the verdict for traffic like it, beside the one on the trace itself; else nothing."""
+    return {} if like_it is None or like_it.verdict is None else {"verdict_like_it": like_it.verdict.value}
 
 
 def _random_document(routing: "RandomRouting | None") -> Document | None:

@@ -209,7 +209,6 @@ _DOUBTS = {
     Doubt.REQUESTS: "too few requests simulated",
     Doubt.MARGIN: "too close to the limit",
     Doubt.PROFILE: "too few samples in the profile",
-    Doubt.TRACE: "the trace is too short",
 }
 
 

@@ -7,7 +7,7 @@ from capacity.explanation.binding import Binding, find_binding
 from capacity.explanation.savings import Saving, best_saving, find_savings, nearest, one_fewer
 from capacity.explanation.sensitivity import Change, most_sensitive, neighbours, sensitivities
 from capacity.performance import Kind, Performance
-from capacity.question.candidate import Candidate, Judge, Verdict
+from capacity.question.candidate import Candidate, Judge, LikeIt, Verdict
 from capacity.question.caveat import CaveatCode
 from capacity.question.objective import format_value
 from capacity.question.plan import Plan, Routing
@@ -47,7 +47,7 @@ def find_assumptions(
     yield from _checked(question, base, certified=certified, precision=precision)
     if law is not None and base.performance is not None:
         yield from _against_law(question, base.performance, law)
-    yield from _arrivals(question)
+    yield from _arrivals(question, base.like_it)
     yield from _profile(question, plan)
     yield from _fleet(question, plan)
 
@@ -64,17 +64,7 @@ def _checked(
         )
         return
     trace = is_trace(question.workload)
-    how = (
-        "enough busy periods of the trace have late responses"
-        if trace
-        else "runs were long enough to reach it, and their second half is not slower than chance explains"
-    )
-    mend = "record for longer" if trace else "raise --requests-max"
-    yield Assumption(
-        what="a steady state",
-        checked=base.settled,
-        how=how if base.settled else f"runs were too short; {mend}",
-    )
+    yield from _of_a_path(base) if trace else _steady(base)
     promise = question.objective.binding(performance)
     found = promise.found(performance)
     if found is not None:
@@ -93,6 +83,27 @@ def _checked(
     yield Assumption(what="no luck in choosing", checked=certified and not trace, how=how)
 
 
+def _steady(base: Candidate) -> Iterator[Assumption]:
+    """Whether runs were long enough."""
+    how = "runs were long enough to reach it, and their second half is not slower than chance explains"
+    how = how if base.settled else "runs were too short; raise --requests-max"
+    yield Assumption(what="a steady state", checked=base.settled, how=how)
+
+
+def _of_a_path(base: Candidate) -> Iterator[Assumption]:
+    """Whether a trace has enough bursts to tell of other days, where that was asked."""
+    if base.like_it is None:
+        return
+    is_enough = base.like_it.found is not None
+    how = "enough" if is_enough else "too few"
+    mend = "" if is_enough else "; record for longer"
+    yield Assumption(
+        what="enough bursts",
+        checked=is_enough,
+        how=f"{how} busy periods of the trace have late responses to tell of other days{mend}",
+    )
+
+
 def _against_law(question: Question, seen: Performance, law: Performance) -> Iterator[Assumption]:
     """Whether the simulated interval holds what an exact law says."""
     promise = question.objective.binding(seen)
@@ -108,7 +119,7 @@ def _against_law(question: Question, seen: Performance, law: Performance) -> Ite
     )
 
 
-def _arrivals(question: Question) -> Iterator[Assumption]:
+def _arrivals(question: Question, like_it: LikeIt | None) -> Iterator[Assumption]:
     workload = question.workload
     if isinstance(workload, ClosedPopulation):
         yield Assumption(
@@ -119,7 +130,7 @@ def _arrivals(question: Question) -> Iterator[Assumption]:
     if isinstance(workload.arrivals, TraceArrivals):
         yield from (
             Assumption(what="arrivals", checked=False, how=caveat.message)
-            for caveat in trace_caveats(workload, question.objective.quantiles or (0.99,))
+            for caveat in trace_caveats(workload, like_it)
         )
         return
     kind = "Poisson" if isinstance(workload.arrivals, PoissonArrivals) else "independent of each other"

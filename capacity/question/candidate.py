@@ -1,12 +1,12 @@
 """Candidate: a plan that was considered, and what became of it."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol, Self
 
-from capacity.performance import Performance
+from capacity.performance import Interval, Performance
 from capacity.question.objective import LatencyObjective, Measure, Promise
 from capacity.question.plan import Plan
 from capacity.question.scenario import Scenario
@@ -84,7 +84,6 @@ class Doubt(StrEnum):
     REQUESTS = "requests"  # too few were simulated
     MARGIN = "margin"  # nearer to its limit than the precision asked for can tell
     PROFILE = "profile"  # the profile has too few samples
-    TRACE = "trace"  # there is only one recording
 
 
 class Verdict(StrEnum):
@@ -101,6 +100,39 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LikeIt:
+    """What traffic like a recorded path would do, by the path's consecutive sections.
+
+    The verdict on a recorded path is about its own requests, of which only the service is unknown. Other days have
+    other bursts, and differ from this one as its sections do from each other.
+
+    Attributes:
+        verdict: of the objective; None where there is none.
+        promise: the limit that is open, or else the one that is closest; without an objective the quantile that
+            is told, and no limit.
+        found: what the sections say of it; None if the path has too few bursts for them to say anything.
+    """
+
+    verdict: Verdict | None
+    promise: Promise
+    found: Interval | None
+
+    def beside(self, verdict: Verdict) -> Self:
+        """The same beside the verdict on the path itself: other days are not known better than this one."""
+        if self.verdict is not Verdict.MET or verdict is Verdict.MET:
+            return self
+        return replace(self, verdict=Verdict.INCONCLUSIVE)
+
+
+def worst_of(found: Iterable[LikeIt | None]) -> LikeIt | None:
+    """The least favourable of what traffic would do to a fleet, and to what events leave of it."""
+    order = (None, Verdict.MET, Verdict.INCONCLUSIVE, Verdict.MISSED)
+    return max(
+        (one for one in found if one is not None), key=lambda one: order.index(one.verdict), default=None
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """A plan that was considered, and what became of it.
 
@@ -108,13 +140,14 @@ class Candidate:
         rejection: why it was refused; None where accepted.
         performance: None where theory refused it before a simulation.
         settled: whether the simulation ran past ten relaxation times before it counted. One that did
-            not understates a busy fleet: good enough to refuse on, never to accept on. For a trace:
-            whether it has enough bursts for its interval to hold on other days.
+            not understates a busy fleet: good enough to refuse on, never to accept on. For a trace: whether
+            it was run often enough with other service times.
         doubt: why it is inconclusive; None if it is not.
         batch_size_largest: the largest batch that ever formed; None if unknown. A plan that only
             differs by a larger limit, which was never reached, serves the same batches.
         requests: how many requests were simulated for it; 0 if a law answered.
         is_precise: whether the interval of what binds is as narrow as was asked for.
+        like_it: what traffic like a recorded path would do; None without a trace, and in a search.
     """
 
     plan: Plan
@@ -126,6 +159,7 @@ class Candidate:
     batch_size_largest: int | None = None
     requests: int = 0
     is_precise: bool = True
+    like_it: LikeIt | None = None
 
     @property
     def accepted(self) -> bool:

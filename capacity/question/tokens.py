@@ -7,7 +7,7 @@ from typing import Protocol, Self
 from capacity.errors import DomainError, InputError
 from capacity.performance import TokenPerformance
 from capacity.profile.llm import LlmProfile, Scheduler
-from capacity.question.candidate import Doubt, Rejection, Verdict
+from capacity.question.candidate import Doubt, LikeIt, Rejection, Verdict
 from capacity.question.objective import TokenObjective
 from capacity.question.plan import REPLICAS_LIMIT, Routing
 from capacity.traffic.lengths import AnyLengths, LengthLaws, require_context
@@ -176,7 +176,7 @@ class TokenCandidate:
     """A plan that was considered, and what became of it.
 
     Attributes:
-        rejection, performance, doubt, requests, is_precise: as of `capacity.question.candidate.Candidate`.
+        rejection, performance, doubt, requests, is_precise, like_it: as of `capacity.question.candidate.Candidate`.
     """
 
     plan: TokenPlan
@@ -186,6 +186,7 @@ class TokenCandidate:
     doubt: Doubt | None = None
     requests: int = 0
     is_precise: bool = True
+    like_it: LikeIt | None = None
 
     @property
     def accepted(self) -> bool:

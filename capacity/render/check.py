@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from xml.etree import ElementTree
 
 from capacity.answer.check import GateAnswer, Gated
-from capacity.answer.documents import Document, picked, plain
+from capacity.answer.documents import Document, like_it_document, picked, plain
 from capacity.files import printable
 from capacity.question.candidate import Verdict
 
@@ -19,6 +19,7 @@ def gate_document(answer: GateAnswer, *, seed: int, confidence: float) -> Docume
     return {
         "verdict": verdict.value,
         "exit_code": verdict.exit_code,
+        **like_it_document(answer.like_it),
         **picked(inputs, "plan", "replaced"),
         **picked(inputs.question, "objective", "workload"),
         **picked(answer, "findings", "performance", "reproduced", "survived"),

@@ -57,12 +57,11 @@ def comparison_caveats(
         for one in contenders
         for caveat in profile_caveats(one.profile, one.plan.batch_size_max, quantiles)
     ]
-    caveats += trace_caveats(workload, quantiles)
+    caveats += trace_caveats(workload)
     for one, found, simulated in zip(
         contenders, comparison.performances, comparison.simulated_widths, strict=True
     ):
         caveats += interval_caveats(
-            workload,
             one.profile,
             width=found.response_quantiles_s[max(quantiles)].relative_half_width,
             simulated_width=simulated,

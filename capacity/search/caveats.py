@@ -8,18 +8,19 @@ from statistics import fmean
 
 from capacity.autoscaling.scaled_fleet import ScaledFleet
 from capacity.autoscaling.target import Metric
-from capacity.performance import Performance
+from capacity.performance import Interval, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.profile.sampling import FloorDoubt, has_samples
-from capacity.question.candidate import Candidate, Doubt, Verdict
+from capacity.question.candidate import Candidate, Doubt, LikeIt, Verdict
 from capacity.question.caveat import Caveat, CaveatCode
+from capacity.question.objective import format_value
 from capacity.question.plan import Batching, Plan, Routing
 from capacity.question.question import Question
 from capacity.question.scenario import Scenario
 from capacity.search.candidates import Search
 from capacity.search.cheapest import cost
 from capacity.search.recommendation import Headroom, Recommendation
-from capacity.traffic.workload import Demand, TraceArrivals, Workload, is_trace
+from capacity.traffic.workload import Demand, TraceArrivals, Workload
 from capacity.units import SECONDS_PER_UNIT, format_duration, format_quantile, format_rate
 
 # A batch is seldom faster than the first; one slower than the second is hardly worth waiting for.
@@ -235,17 +236,16 @@ def device_caveats(profile: ServiceProfile) -> Iterator[Caveat]:
         )
 
 
-def precision_caveat(workload: Demand) -> Caveat:
-    """The interval is wider than was asked for, for lack of simulated or recorded requests."""
-    mend = "record for longer" if is_trace(workload) else "raise --requests-max"
+def precision_caveat() -> Caveat:
+    """The interval is wider than was asked for, for lack of simulated requests."""
     return Caveat(
         code=CaveatCode.PRECISION_MISSED,
-        message=f"the interval is wider than requested, and the budget is used up; {mend}",
+        message="the interval is wider than requested, and the budget is used up; raise --requests-max",
     )
 
 
 def interval_caveats(
-    workload: Demand, profile: ServiceProfile, *, width: float, simulated_width: float, precision: float
+    profile: ServiceProfile, *, width: float, simulated_width: float, precision: float
 ) -> Iterator[Caveat]:
     """Why an interval is wider than was asked for, if it is: the simulation, or the samples of the profile.
 
@@ -258,7 +258,7 @@ def interval_caveats(
         return
     counts = [len(timing.samples_s) for timing in profile.timings if timing.samples_s]
     if simulated_width > precision or not counts:
-        yield precision_caveat(workload)
+        yield precision_caveat()
         return
     missing = float(f"{min(counts) * ((width / precision) ** 2 - 1.0):.2g}")
     yield Caveat(
@@ -279,24 +279,67 @@ def mean_caveats(performance: Performance) -> Iterator[Caveat]:
         )
 
 
-def trace_caveats(workload: Demand, quantiles: Iterable[float], *, settled: bool = True) -> Iterator[Caveat]:
-    """What one recorded path leaves open, and whether it has enough bursts to speak for other days."""
-    if isinstance(workload, Workload) and isinstance(workload.arrivals, TraceArrivals):
-        if not settled:
-            yield Caveat(
-                code=CaveatCode.TRACE_FEW_BURSTS,
-                message=f"only a few bursts of the trace determine its {format_quantile(max(quantiles))}: "
-                "the plan holds for this trace, and for other days only if their bursts are no worse; "
-                "record for longer",
-            )
+def trace_caveats(workload: Demand, like_it: LikeIt | None = None) -> Iterator[Caveat]:
+    """What one recorded path leaves open: other days, of which its sections may tell something.
+
+    Args:
+        like_it: what traffic like it would do; None if that was not asked.
+    """
+    if not isinstance(workload, Workload) or not isinstance(workload.arrivals, TraceArrivals):
+        return
+    if like_it is not None and like_it.found is None:
         yield Caveat(
-            code=CaveatCode.TRACE_ONE_PATH,
-            message=f"a trace is one sample of the traffic: the interval of "
-            f"{format_quantile(max(quantiles))} comes from its consecutive sections, which are not "
-            "independent; try other days too",
+            code=CaveatCode.TRACE_FEW_BURSTS,
+            message=f"only a few bursts of the trace determine its {like_it.promise.what}: what is found holds for "
+            "this trace, and for other days only if their bursts are no worse; record for longer",
         )
-        for remark in workload.arrivals.remarks:
-            yield Caveat(code=CaveatCode.TRACE_READING, message=remark)
+    sections = "" if like_it is None or like_it.found is None else f"; {_by_sections(like_it, like_it.found)}"
+    yield Caveat(
+        code=CaveatCode.TRACE_ONE_PATH,
+        message="a trace is one sample of the traffic: what is found is about these arrivals, and its intervals leave "
+        f"out how other days differ{sections}; try other days too",
+    )
+    for remark in workload.arrivals.remarks:
+        yield Caveat(code=CaveatCode.TRACE_READING, message=remark)
+
+
+def _by_sections(like_it: LikeIt, found: Interval) -> str:
+    """What the consecutive sections of a trace say of traffic like it, in a clause."""
+    promise = like_it.promise
+    told = f"by consecutive sections {promise.what} under traffic like it is {format_value(promise, found)}"
+    match like_it.verdict:
+        case Verdict.MET:
+            return f"{told}, which meets the objective too"
+        case Verdict.MISSED:
+            return f"{told}, which misses {promise}"
+        case Verdict.INCONCLUSIVE:
+            return f"{told}, and whether {promise} holds then is in doubt"
+        case _:
+            return told
+
+
+def sections_caveat(quantile: float) -> Caveat:
+    """An interval that is meant for other days too, and comes from the sections of one recorded path."""
+    return Caveat(
+        code=CaveatCode.TRACE_ONE_PATH,
+        message=f"a trace is one sample of the traffic: the interval of {format_quantile(quantile)} comes from its "
+        "consecutive sections, which are not independent; try other days too",
+    )
+
+
+def _on_other_days(like_it: LikeIt, found: Interval) -> str:
+    """What the sections of a trace say of traffic like it, in a clause."""
+    promise = like_it.promise
+    told = f"{promise.what} is {format_value(promise, found)}"
+    match like_it.verdict:
+        case Verdict.MET:
+            return f"by its consecutive sections traffic like it meets the objective too: {told}"
+        case Verdict.MISSED:
+            return f"by its consecutive sections traffic like it misses {promise}: {told}"
+        case Verdict.INCONCLUSIVE:
+            return f"whether traffic like it keeps {promise} is in doubt: by its consecutive sections {told}"
+        case _:
+            return f"by its consecutive sections {told} under traffic like it"
 
 
 def _unit_message(profile: ServiceProfile, doubt: UnitDoubt) -> str:
@@ -401,7 +444,6 @@ MENDS = {
     Doubt.REQUESTS: "raise --requests-max",
     Doubt.MARGIN: "lower --precision to separate it from its limit",
     Doubt.PROFILE: "measure more batches of each size for the profile",
-    Doubt.TRACE: "record the trace for longer",
 }
 
 
@@ -583,15 +625,19 @@ def with_implausible(recommendation: Recommendation, question: Question) -> Reco
 
 
 def simulation_caveats(
-    scenario: Scenario, performance: Performance, simulated_width: float, precision: float
+    scenario: Scenario,
+    performance: Performance,
+    *,
+    simulated_width: float,
+    precision: float,
+    like_it: LikeIt | None = None,
 ) -> Iterator[Caveat]:
     """What the profile, a trace or the budget leave open of one simulated plan."""
     quantiles = scenario.quantiles
     yield from batching_caveats(scenario.plan)
     yield from profile_caveats(scenario.profile, scenario.plan.batch_size_max, quantiles)
-    yield from trace_caveats(scenario.workload, quantiles)
+    yield from trace_caveats(scenario.workload, like_it)
     yield from interval_caveats(
-        scenario.workload,
         scenario.profile,
         width=performance.response_quantiles_s[max(quantiles)].relative_half_width,
         simulated_width=simulated_width,

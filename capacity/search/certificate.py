@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from capacity.question.candidate import Candidate, Judge, Verdict
+from capacity.question.candidate import Candidate, Judge, Verdict, worst_of
 from capacity.question.plan import Plan, Routing
 from capacity.question.question import Family, Question
 from capacity.question.scenario import Scenario
@@ -194,17 +194,18 @@ def certify(
     attempt, first = certificate.attempt, certificate.requests_first
     progress(f"confirming {describe(plan)}")
     candidate = whole = _settled(judge, question.scenario(plan), attempt, first)
-    survived, judged, requests = [], 1, whole.requests
+    survived, judged, requests, others = [], 1, whole.requests, [whole.like_it]
     for event, scenario in question.events(plan) if candidate.accepted else ():
         progress(f"confirming {describe(plan)}: {event}")
         outcome = _settled(judge, scenario, attempt + judged, first)
         judged, requests = judged + 1, requests + outcome.requests
+        others.append(outcome.like_it)
         if outcome.verdict is not Verdict.MET or outcome.performance is None:
             candidate = survival_candidate(plan, event, outcome)
             break
         survived.append(Survived(event=event, plan=scenario.plan, performance=outcome.performance))
     return Trial(
-        candidate=candidate,
+        candidate=replace(candidate, like_it=worst_of(others)),
         whole=whole,
         survived=tuple(survived),
         judged=judged,

@@ -20,7 +20,6 @@ from capacity.traffic.workload import (
     GammaArrivals,
     PoissonArrivals,
     Workload,
-    is_trace,
 )
 from capacity.units import format_rate
 
@@ -362,7 +361,7 @@ def caveats(rates: Rates) -> list[Caveat]:
         return list(plausibility_caveats(scenario.profile, max(quantiles)))
     return [
         *profile_caveats(scenario.profile, scenario.plan.batch_size_max, quantiles),
-        *trace_caveats(scenario.workload, quantiles),
+        *trace_caveats(scenario.workload),
         *_own_caveats(rates),
     ]
 
@@ -396,7 +395,6 @@ def _own_caveats(rates: Rates) -> Iterator[Caveat]:
 
 def _doubts(rates: Rates, low_rps: float, high_rps: float) -> Iterator[Doubt]:
     """Why the rates between two are open."""
-    usual = Doubt.TRACE if is_trace(rates.scenario.workload) else Doubt.REQUESTS
     for point in rates.points:
         if low_rps <= point.arrival_rate_rps <= high_rps and point.verdict is Verdict.INCONCLUSIVE:
-            yield point.candidate.doubt or usual
+            yield point.candidate.doubt or Doubt.REQUESTS

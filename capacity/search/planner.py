@@ -238,6 +238,7 @@ def _answer(search: Search, certified: Certified) -> Recommendation:
         survived=certified.survived,
         tally=search.tally,
         certificate=certified.certificate,
+        like_it=certified.candidate.like_it,
     )
 
 
@@ -302,5 +303,5 @@ def _caveats(search: Search, certified: Certified) -> Iterator[Caveat]:
     if certified.candidate.performance is not None:
         yield from mean_caveats(certified.candidate.performance)
     if not certified.whole.is_precise:
-        yield precision_caveat(question.workload)
-    yield from trace_caveats(question.workload, quantiles, settled=certified.candidate.settled)
+        yield precision_caveat()
+    yield from trace_caveats(question.workload, certified.candidate.like_it)

@@ -5,7 +5,7 @@ from typing import Self
 
 from capacity.errors import DomainError
 from capacity.performance import Interval, Performance
-from capacity.question.candidate import Candidate, Doubt, Verdict
+from capacity.question.candidate import Candidate, Doubt, LikeIt, Verdict
 from capacity.question.caveat import Caveat
 from capacity.question.objective import LatencyObjective
 from capacity.question.plan import Plan
@@ -125,6 +125,7 @@ class Recommendation:
         under_poisson: the plan that would be enough under Poisson arrivals; None if they are Poisson.
         tally: how many candidates were handled.
         certificate: how the plan can be confirmed again, to the byte; None if there is none.
+        like_it: what the plan does under traffic like a recorded trace; None without one.
     """
 
     verdict: Verdict
@@ -141,6 +142,7 @@ class Recommendation:
     under_poisson: Self | None = None
     tally: Tally = Tally()
     certificate: Certificate | None = None
+    like_it: LikeIt | None = None
 
     @property
     def arrival_rate_max_rps(self) -> float | None:

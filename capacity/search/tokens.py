@@ -9,7 +9,7 @@ from capacity.errors import DomainError
 from capacity.performance import Kind, TokenPerformance
 from capacity.profile.llm import LlmProfile, Scheduler
 from capacity.profile.llm_sampling import has_spread
-from capacity.question.candidate import Doubt, Limit, Rejection, Verdict
+from capacity.question.candidate import Doubt, LikeIt, Limit, Rejection, Verdict
 from capacity.question.caveat import Caveat, CaveatCode
 from capacity.question.objective import Promise, TokenObjective
 from capacity.question.tokens import (
@@ -60,7 +60,7 @@ class TokenRecommendation:
     Attributes:
         saturation: of one engine of the plan.
         changes: what other settings would do; empty unless that was asked.
-        headroom, hourly_usd, tally: as of `capacity.search.recommendation.Recommendation`.
+        headroom, hourly_usd, tally, like_it: as of `capacity.search.recommendation.Recommendation`.
     """
 
     verdict: Verdict
@@ -74,6 +74,7 @@ class TokenRecommendation:
     caveats: tuple[Caveat, ...] = ()
     changes: tuple[TokenChange, ...] = ()
     tally: Tally = _NOTHING
+    like_it: LikeIt | None = None
 
 
 class TokenSearch:
@@ -289,9 +290,10 @@ def _answer(
         considered=_considered(search),
         caveats=(
             *_search_caveats(search, confirmed),
-            *token_caveats(question.scenario(plan), confirmed.performance),
+            *token_caveats(question.scenario(plan), confirmed.performance, confirmed.like_it),
         ),
         tally=search.tally,
+        like_it=confirmed.like_it,
     )
 
 
@@ -329,7 +331,9 @@ def _search_caveats(search: TokenSearch, confirmed: TokenCandidate) -> Iterator[
         )
 
 
-def token_caveats(scenario: TokenScenario, performance: TokenPerformance) -> Iterator[Caveat]:
+def token_caveats(
+    scenario: TokenScenario, performance: TokenPerformance, like_it: LikeIt | None = None
+) -> Iterator[Caveat]:
     """What an answer about a language model does not say by itself."""
     if performance.load is not None and performance.load > _LOAD_HIGH:
         yield Caveat(
@@ -352,9 +356,7 @@ def token_caveats(scenario: TokenScenario, performance: TokenPerformance) -> Ite
         )
     yield from length_caveats(scenario)
     if performance.kind is not Kind.REPLAY:
-        yield from trace_caveats(
-            scenario.workload, scenario.objective.quantiles or scenario.quantiles or (0.9,)
-        )
+        yield from trace_caveats(scenario.workload, like_it)
     yield from llm_profile_caveats(scenario.profile)
     yield from cache_caveats(scenario)
 

@@ -103,11 +103,11 @@ CASES: tuple[tuple[dict[str, Any], str, str], ...] = (
     ),
     (
         {
-            "rejection": Rejection.of(P99, math.inf), "verdict": OPEN, "doubt": Doubt.TRACE,
+            "rejection": Rejection.of(P99, math.inf), "verdict": OPEN, "doubt": Doubt.PROFILE,
             "performance": performance(0.1, 0.09, math.inf, loss=0.0125),
         },
         "P99 of 100 ms (90 ms or more), with 1.25 % rejected may be above 100 ms",
-        "in doubt: the trace is too short",
+        "in doubt: too few samples in the profile",
     ),
 )  # fmt: skip
 

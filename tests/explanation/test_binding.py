@@ -11,7 +11,7 @@ from capacity.explanation.binding import Cause, find_binding
 from capacity.explanation.explanation import Assumption, find_assumptions
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.candidate import Candidate, Verdict
+from capacity.question.candidate import Candidate, LikeIt, Verdict
 from capacity.question.objective import LatencyObjective
 from capacity.question.plan import Plan, Routing
 from capacity.question.question import Question
@@ -184,21 +184,38 @@ TRACED = question(
 
 
 @pytest.mark.parametrize(
-    ("asked", "settled", "how"),
+    ("settled", "how"),
     [
-        (
-            question(),
-            True,
-            "runs were long enough to reach it, and their second half is not slower than chance explains",
-        ),
-        (question(), False, "runs were too short; raise --requests-max"),
-        (TRACED, True, "enough busy periods of the trace have late responses"),
-        (TRACED, False, "runs were too short; record for longer"),
+        (True, "runs were long enough to reach it, and their second half is not slower than chance explains"),
+        (False, "runs were too short; raise --requests-max"),
     ],
 )
-def test_a_steady_state(asked: Question, how: str, *, settled: bool) -> None:
-    one = assumed(base(0.03, settled=settled), asked)["a steady state"]
+def test_a_steady_state(how: str, *, settled: bool) -> None:
+    one = assumed(base(0.03, settled=settled))["a steady state"]
     assert (one.checked, one.how) == (settled, how)
+
+
+@pytest.mark.parametrize(
+    ("found", "how"),
+    [
+        (
+            Interval(value=0.03, low=0.02, high=0.04),
+            "enough busy periods of the trace have late responses to tell of other days",
+        ),
+        (
+            None,
+            "too few busy periods of the trace have late responses to tell of other days; record for longer",
+        ),
+    ],
+)
+def test_a_trace_needs_bursts_to_tell_of_other_days_and_no_steady_state(
+    found: Interval | None, how: str
+) -> None:
+    like_it = LikeIt(verdict=Verdict.MET, promise=TRACED.objective.promises[0], found=found)
+    told = assumed(replace(base(0.03), like_it=like_it), TRACED)
+    assert (told["enough bursts"].checked, told["enough bursts"].how) == (found is not None, how)
+    assert "a steady state" not in told
+    assert not {"enough bursts", "a steady state"} & assumed(base(0.03), TRACED).keys()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from capacity.autoscaling.target import Metric, Target
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.profile.sampling import FloorDoubt
-from capacity.question.candidate import Candidate, Doubt, Rejection, Verdict
+from capacity.question.candidate import Candidate, Doubt, LikeIt, Rejection, Verdict
 from capacity.question.caveat import CaveatCode
 from capacity.question.objective import LatencyObjective, Measure, Promise
 from capacity.question.plan import Batching, Plan, Routing
@@ -141,15 +141,15 @@ def test_a_caveat_is_about_sizes_below_twice_the_largest_batch(size, is_told):
 
 def test_a_trace_happened_once():
     trace = TraceArrivals(instants_s=(0.0, 1.0))
-    assert [c.code for c in trace_caveats(Workload(arrival_rate_rps=1.0, arrivals=trace), [0.99])] == [
+    assert [c.code for c in trace_caveats(Workload(arrival_rate_rps=1.0, arrivals=trace))] == [
         CaveatCode.TRACE_ONE_PATH
     ]
     told = replace(trace, remarks=("it was sorted",))
-    path, remark = trace_caveats(Workload(arrival_rate_rps=1.0, arrivals=told), [0.99])
+    path, remark = trace_caveats(Workload(arrival_rate_rps=1.0, arrivals=told))
     assert (path.code, remark.code) == (CaveatCode.TRACE_ONE_PATH, CaveatCode.TRACE_READING)
     assert remark.message == "it was sorted"
     poisson = Workload(arrival_rate_rps=1.0, arrivals=PoissonArrivals())
-    assert list(trace_caveats(poisson, [0.99])) == []
+    assert list(trace_caveats(poisson)) == []
 
 
 def test_a_fleet_that_follows_its_load_is_told_what_its_profile_leaves_open_of_p99():
@@ -233,18 +233,14 @@ def test_the_widths_and_the_batches_that_are_missing_are_those_by_hand():
     """Three times as wide as asked: nine times the fewest samples, of which there is one time."""
     timings = (replace(MANY, samples_s=MANY.samples_s[:50]), replace(MANY, batch_size=2))
     profile = ServiceProfile(name="p", timings=timings)
-    poisson = Workload(arrival_rate_rps=1.0)
-    (one,) = interval_caveats(poisson, profile, width=0.03, simulated_width=0.01, precision=0.01)
+    (one,) = interval_caveats(profile, width=0.03, simulated_width=0.01, precision=0.01)
     assert one.message == (
         "the interval is 3 % wide to a side, and 1 % was asked; no simulation narrows it, since it comes from "
         "the few samples of the profile; measure about 400 more batches of each size"
     )
     summaries = ServiceProfile(name="p", timings=(FULL,))
-    (two,) = interval_caveats(poisson, summaries, width=0.03, simulated_width=0.01, precision=0.01)
+    (two,) = interval_caveats(summaries, width=0.03, simulated_width=0.01, precision=0.01)
     assert two.message.endswith("the budget is used up; raise --requests-max")
-    recorded = Workload(arrival_rate_rps=1.0, arrivals=TraceArrivals(instants_s=(0.0, 1.0)))
-    (three,) = interval_caveats(recorded, summaries, width=0.03, simulated_width=0.01, precision=0.01)
-    assert three.message.endswith("the budget is used up; record for longer")
 
 
 def test_means_are_of_the_served_where_any_are_rejected():
@@ -323,10 +319,10 @@ def test_cheaper_fleets_in_doubt_are_named_up_to_three_and_then_counted():
         "lower --precision to separate it from its limit",
         f"a fleet of 3 with batches up to 1 or 2 is {ending} raise --requests-max",
     ]
-    four = (*three, cheaper(5, Doubt.TRACE))
+    four = (*three, cheaper(5, Doubt.PROFILE))
     (message,) = [one.message for one in search_caveats(search_of(sampled, considered=four), chosen)]
     assert message.startswith(f"4 fleets, of 1 to 5 replicas, are {ending} raise --requests-max, and measure")
-    assert message.endswith(", and record the trace for longer")
+    assert message.endswith(", and measure more batches of each size for the profile")
     accepted = replace(cheaper(1), verdict=Verdict.MET)
     assert list(search_caveats(search_of(sampled, considered=(accepted,)), chosen)) == []
     assert list(search_caveats(search_of(sampled, considered=three), None)) == []
@@ -431,10 +427,34 @@ def test_the_sharing_of_a_device_is_assumed_until_it_is_measured():
 
 def test_a_trace_of_few_bursts_says_so_first():
     trace = Workload(arrival_rate_rps=1.0, arrivals=TraceArrivals(instants_s=(0.0, 1.0)))
-    few, path = trace_caveats(trace, [0.5, 0.99], settled=False)
+    promise = Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.2)
+    few, path = trace_caveats(trace, LikeIt(verdict=Verdict.INCONCLUSIVE, promise=promise, found=None))
     assert (few.code, path.code) == (CaveatCode.TRACE_FEW_BURSTS, CaveatCode.TRACE_ONE_PATH)
     assert few.message.startswith("only a few bursts of the trace determine its P99:")
-    assert "the interval of P99 comes from" in path.message
+    assert "sections" not in path.message
+
+
+@pytest.mark.parametrize(
+    ("verdict", "told"),
+    [
+        (Verdict.MET, "under traffic like it is 150 (100 to 250) ms, which meets the objective too;"),
+        (Verdict.MISSED, "under traffic like it is 150 (100 to 250) ms, which misses P99 <= 200 ms;"),
+        (
+            Verdict.INCONCLUSIVE,
+            "like it is 150 (100 to 250) ms, and whether P99 <= 200 ms holds then is in doubt;",
+        ),
+        (
+            None,
+            "by consecutive sections P99 under traffic like it is 150 (100 to 250) ms; try other days too",
+        ),
+    ],
+)
+def test_what_traffic_like_a_trace_does_is_told_by_its_sections(verdict: Verdict | None, told: str):
+    trace = Workload(arrival_rate_rps=1.0, arrivals=TraceArrivals(instants_s=(0.0, 1.0)))
+    promise = Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.2)
+    found = Interval(value=0.15, low=0.1, high=0.25)
+    (path,) = trace_caveats(trace, LikeIt(verdict=verdict, promise=promise, found=found))
+    assert told in path.message
 
 
 def test_the_worst_tail_and_the_fewest_samples_are_told():

@@ -384,7 +384,7 @@ def test_doubt_everywhere_is_inconclusive() -> None:
     assert next(sentences(rates)).startswith("No rate is known")
     assert "taken to rise" not in " ".join(sentences(rates))
     (doubt,) = [one.message for one in caveats(rates) if one.code is CaveatCode.RATES_IN_DOUBT]
-    assert doubt.endswith("record the trace for longer")
+    assert doubt.endswith("raise --requests-max")
 
 
 def test_recorded_arrivals_have_no_known_limit_of_low_rates() -> None:

@@ -26,11 +26,14 @@ from simulations.case import Case, arrivals_scv, counted_min, run_length, tasks
 from simulations.draws.arrivals import Seed, Stage
 from simulations.looks import (
     INDEPENDENT_EXCEEDANCES_MIN,
+    Look,
     _probes,
     is_settled,
+    look_at_sections,
     looks,
     precise_look,
     requests_to_settle,
+    why_unsettled,
 )
 from simulations.replication import Task, replicate
 from simulations.statistics.pool import SECTIONS, Pool
@@ -373,27 +376,70 @@ def trace_of(requests: int) -> TraceArrivals:
     return TraceArrivals(instants_s=tuple(np.cumsum([0.0, *gaps_s]).tolist()), name="monday")
 
 
-def test_a_trace_needs_five_requests_a_section_beyond_the_quantile() -> None:
-    """P50 of 10 sections at least: 50 requests beyond it after the warm-up, 50/0.5/0.9 = 111.1; of 20 twice that."""
+def noisy() -> ServiceProfile:
+    """Batches of 5 to 15 ms."""
+    varied = BatchTiming(batch_size=1, samples_s=tuple(0.005 + 0.0001 * number for number in range(101)))
+    return ServiceProfile(name="made-up", timings=(varied,))
+
+
+def by_sections(case: Case) -> Look:
+    look = look_at_sections(case, Seed(value=0))
+    assert look is not None
+    return look
+
+
+def test_a_trace_needs_fifty_requests_beyond_the_quantile_and_five_a_section() -> None:
     with pytest.raises(
-        InconclusiveError, match=r"monday has 111 arrivals; P50 .* needs at least 112"
+        InconclusiveError, match=r"monday has 99 arrivals; P50 .* needs at least 100"
     ) as error:
-        next(looks(case_of(0.5, arrivals=trace_of(111), quantile_max=0.5), Seed(value=0), 10**6))
+        next(looks(case_of(0.5, arrivals=trace_of(99), quantile_max=0.5), Seed(value=0), 10**6))
     assert error.value.exit_code == 4
-    for arrivals, sections in ((112, 10), (178, 16), (223, SECTIONS), (900, SECTIONS)):
-        seen = list(looks(case_of(0.5, arrivals=trace_of(arrivals), quantile_max=0.5), Seed(value=0), 10**6))
-        assert [look.pool.replications for look in seen] == [sections]
-    with pytest.raises(InconclusiveError, match="needs at least 5556"):
-        next(looks(case_of(0.5, arrivals=trace_of(5000)), Seed(value=0), 10**6))
+    for arrivals, sections in ((100, 9), (178, 16), (223, SECTIONS), (900, SECTIONS)):
+        look = by_sections(case_of(0.5, arrivals=trace_of(arrivals), quantile_max=0.5))
+        assert look.pool.replications == sections
+    with pytest.raises(InconclusiveError, match="needs at least 5000"):
+        look_at_sections(case_of(0.5, arrivals=trace_of(4999)), Seed(value=0))
 
 
-def test_a_trace_is_one_path_in_consecutive_sections() -> None:
-    case = case_of(0.5, arrivals=trace_of(600), quantile_max=0.5)
+def test_a_trace_is_run_again_with_other_service_times_alone() -> None:
+    """Five times in a search and twenty to be sure, however small the budget; all of them see the same arrivals."""
+    case = with_(case_of(0.5, arrivals=trace_of(600), quantile_max=0.5), profile=noisy())
+    searching = looks(case, Seed(value=0), 20_000, care=0.1)
+    assert [look.pool.replications for look in searching] == [5, 10, 20]
+    assert [look.pool.replications for look in looks(case, Seed(value=0), 30_000)] == [20, 40]
+    (least,) = looks(case, Seed(value=0), 1)
+    assert least.pool.replications == 5
+    assert least.settled
+    one, other = least.pool.sections[:2]
+    assert one.window_s == other.window_s
+    assert values_of(one.responses) != values_of(other.responses)
+
+
+def test_a_trace_may_be_busier_in_its_second_half() -> None:
+    """Its runs have no steady state to reach, and are as slow at their end as they are."""
+    instants_s = np.cumsum(np.repeat([1.0, 0.0045], 300)).tolist()
+    arrivals = TraceArrivals(instants_s=tuple(instants_s))
+    case = with_(case_of(0.5, arrivals=arrivals, quantile_max=0.5), profile=noisy())
+    workload = Workload(arrival_rate_rps=arrivals.rate_rps, arrivals=arrivals)
+    look = next(looks(with_(case, workload=workload), Seed(value=0), 10**6))
+    assert look.settled
+    assert not look.pool.is_level
+
+
+def test_where_nothing_but_arrivals_is_random_a_trace_is_known_exactly() -> None:
+    profile = ServiceProfile(name="made-up", timings=(BatchTiming(batch_size=1, mean_s=0.01),))
+    case = with_(case_of(0.9, replicas=1, arrivals=trace_of(1000), quantile_max=0.9), profile=profile)
     look = next(looks(case, Seed(value=0), 10**6))
-    warm_up = 60  # a tenth of the trace, for ten relaxation times are longer
-    assert run_length(case).warm_up > warm_up
-    length = Length(warm_up=warm_up, measured=540, cool_down=0)
-    whole = replicate(tasks(case, length, Seed(value=0), range(1))[0])
+    found = look.pool.response_quantile(0.9).interval(0.95)
+    assert look.settled
+    assert found.low == found.value == found.high
+
+
+def test_a_path_counts_from_its_tenth_at_the_latest() -> None:
+    case = case_of(0.5, arrivals=trace_of(600), quantile_max=0.5)
+    assert (run_length(case).warm_up, run_length(case).measured) == (60, 540)
+    look = by_sections(case)
+    whole = replicate(tasks(case, run_length(case), Seed(value=0), range(1))[0])
     assert values_of(look.pool.whole.responses) == values_of(whole.responses)
     assert [section.counted for section in look.pool.sections] == [27] * SECTIONS
     performance, pooled = (
@@ -422,7 +468,7 @@ def test_the_gaps_between_sections_of_a_trace_are_time_too() -> None:
     workload = Workload(arrival_rate_rps=trace.rate_rps, arrivals=trace)
     case = with_(case_of(0.5, replicas=1, quantile_max=0.5), workload=workload)
     assert run_length(case).warm_up == 10
-    pool = next(looks(case, Seed(value=0), 10**6)).pool
+    pool = by_sections(case).pool
     performance = pool.performance(load=None, replicas=1, quantiles=[0.5], confidence=0.95)
     rate_rps = 589 / (trace.instants_s[599] - trace.instants_s[10])
     assert performance.throughput_rps == pytest.approx(rate_rps, rel=0.01)
@@ -433,7 +479,7 @@ def test_a_section_of_a_trace_may_be_one_instant() -> None:
     """Stamps of whole seconds, of which each has 60 requests: the path as a whole has a rate."""
     arrivals = TraceArrivals(instants_s=tuple(float(number // 60) for number in range(600)))
     case = case_of(0.5, arrivals=arrivals, quantile_max=0.5)
-    pool = next(looks(case, Seed(value=0), 10**6)).pool
+    pool = by_sections(case).pool
     assert [section.counted for section in pool.sections] == [27] * SECTIONS
     performance = pool.performance(load=0.5, replicas=2, quantiles=[0.5], confidence=0.95)
     assert performance.throughput_rps == pytest.approx(case.scenario.workload.arrival_rate_rps, rel=0.2)
@@ -443,7 +489,7 @@ def test_sections_of_a_trace_see_what_came_before_them() -> None:
     """Three times as fast as the replica, all from the start: each section waits longer than the one before."""
     arrivals = TraceArrivals(instants_s=tuple(0.001 * number for number in range(300)))
     case = case_of(3.0, replicas=1, arrivals=arrivals, quantile_max=0.5)
-    pool = next(looks(case, Seed(value=0), 10**6)).pool
+    pool = by_sections(case).pool
     waits_s = [section.waits for section in pool.sections]
     for one, following in itertools.pairwise(waits_s):
         assert one.values_s[-1] < following.values_s[0]
@@ -457,7 +503,7 @@ def test_a_trace_is_settled_with_twenty_independent_late_responses(load: float, 
         instants_s = np.cumsum(np.random.default_rng(seed).exponential(1.0, 12_000))
         trace = TraceArrivals(instants_s=tuple(instants_s.tolist()))
         case = with_(case_of(load, replicas=1, arrivals=trace), profile=profile)
-        look = next(looks(case, Seed(value=0), 10**9))
+        look = by_sections(case)
         assert look.settled is settles
         assert (look.pool.independent_exceedances(0.99) >= 20.0) is settles
 
@@ -465,7 +511,8 @@ def test_a_trace_is_settled_with_twenty_independent_late_responses(load: float, 
 def test_a_trace_of_few_busy_periods_says_to_record_for_longer() -> None:
     gaps_s = np.random.default_rng(0).exponential(1.0, 12_000)
     trace = TraceArrivals(instants_s=tuple(np.cumsum(gaps_s).tolist()))
-    message = inconclusive(case_of(0.95, replicas=1, arrivals=trace), 10**9)
+    case = case_of(0.95, replicas=1, arrivals=trace)
+    message = why_unsettled(case, by_sections(case), 10**9)
     assert "12000 requests at load 0.950 are worth" in message
     assert "an interval needs 20; record for longer" in message
 

@@ -15,8 +15,8 @@ from capacity.errors import InconclusiveError
 from capacity.performance import Interval, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.profile.sampling import has_samples, resampled
-from capacity.question.candidate import Candidate, Limit, Verdict
-from capacity.question.objective import LatencyObjective
+from capacity.question.candidate import Candidate, LikeIt, Limit, Verdict, worst_of
+from capacity.question.objective import LatencyObjective, Measure
 from capacity.question.plan import Plan
 from capacity.question.resilience import Spike
 from capacity.question.scenario import Scenario
@@ -447,7 +447,7 @@ def test_overhead_counts_against_the_objective() -> None:
 def test_a_trace_too_short_for_its_percentile_is_refused() -> None:
     trace = TraceArrivals(instants_s=tuple(float(i) for i in range(1000)))
     workload = Workload(arrival_rate_rps=60.0, arrivals=trace)
-    with pytest.raises(InconclusiveError, match=r"trace has 1000 arrivals; P99 .* needs at least 5556"):
+    with pytest.raises(InconclusiveError, match=r"trace has 1000 arrivals; P99 .* needs at least 5000"):
         SimulationJudge().search(asked(p99(0.1), workload), 1)
 
 
@@ -462,8 +462,33 @@ def test_a_trace_of_a_few_busy_periods_is_not_believed_of_other_days() -> None:
         trace = TraceArrivals(instants_s=tuple(instants_s.tolist()))
         workload = Workload(arrival_rate_rps=95.0, arrivals=trace)
         judge = SimulationJudge(seed=seed)
-        candidate = judge.certify(asked(p99(0.9 * exact_s), workload), 1, 0)
-        assert candidate.verdict is not Verdict.MET or not candidate.settled
+        like_it = judge.certify(asked(p99(0.9 * exact_s), workload), 1, 0).like_it
+        assert like_it is not None
+        assert like_it.verdict is not Verdict.MET
+
+
+def test_the_doubt_is_about_a_limit_that_is_open() -> None:
+    """P50 uses up nearly all that it may and is kept for sure; nobody is lost, of too few to say so."""
+    pool = exponential_look(20, 500).pool
+    p50_s = pool.response_quantile(0.5).interval(0.95).high * 1.01
+    objective = LatencyObjective(limits={0.5: p50_s}, loss_probability=0.02)
+    case, judge = Case(scenario=asked(objective)), SimulationJudge()
+    promise, interval = judge._tightest(case, pool, FIVE_PERCENT)
+    assert (promise.measure, interval.value) == (Measure.LOSS, 0.0)
+    closest, _ = judge._tightest(case, exponential_look(20, 5000).pool, FIVE_PERCENT)
+    assert closest.measure is Measure.RESPONSE  # of 100,000 the loss is known too, and nothing is open
+
+
+def test_other_days_are_not_known_better_than_the_day_that_was_recorded() -> None:
+    promise = p99(1.0).promises[0]
+    told = {verdict: LikeIt(verdict=verdict, promise=promise, found=None) for verdict in (*Verdict, None)}
+    for verdict, like_it in told.items():
+        assert like_it.beside(Verdict.MET) is like_it
+        is_met = verdict is Verdict.MET
+        assert like_it.beside(Verdict.INCONCLUSIVE).verdict is (Verdict.INCONCLUSIVE if is_met else verdict)
+    assert worst_of([None, told[Verdict.MET], told[Verdict.INCONCLUSIVE]]) is told[Verdict.INCONCLUSIVE]
+    assert worst_of([told[Verdict.MISSED], told[Verdict.INCONCLUSIVE]]) is told[Verdict.MISSED]
+    assert worst_of([None]) is None
 
 
 # ---- The profile's own error ----------------------------------------------------------------

@@ -29,8 +29,8 @@ from simulations.tokens import (
     TokenJudge,
     TokenLook,
     found_tokens,
-    look_at_path,
     look_at_runs,
+    look_at_token_sections,
     precise_token_look,
     require_below_knee,
     require_check,
@@ -100,7 +100,6 @@ class Pool:
     late: dict[float, Known] = field(default_factory=dict)
     average: Known = field(default_factory=lambda: Known(0.1))
     missed: Interval = field(default_factory=lambda: Interval(value=0.01, low=0.0, high=0.02))
-    is_path: bool = False
     is_level: bool = True
     counted: int = 1_000_000
     exceedances: float = 50.0
@@ -250,7 +249,9 @@ def test_looks_double_their_runs_within_the_budget(
     monkeypatch.setattr(tokens, "replicate_tokens", lambda task: task)
     scenario = scenario_of()
     length = Length(warm_up=20, measured=70, cool_down=10)
-    case: Any = SimpleNamespace(is_path=False, length=length, simulated=scenario, engine="kernel")
+    case: Any = SimpleNamespace(
+        is_path=False, length=length, simulated=scenario, scenario=scenario, engine="kernel"
+    )
     seen: list[Any] = []
 
     def mapped(_: object, tasks: Sequence[Any]) -> Sequence[Any]:
@@ -270,28 +271,36 @@ def test_looks_double_their_runs_within_the_budget(
 # ---- A recorded path -------------------------------------------------------------------------
 
 
+def recorded(count: int, objective: TokenObjective) -> TokenCase:
+    """Engines that saturate at 100 rps, under a trace of so many requests."""
+    scenario = scenario_of(objective=objective)
+    arrivals = TraceArrivals(instants_s=tuple(float(number) for number in range(count)), name="mine.csv")
+    return TokenCase(scenario=replace(scenario, workload=replace(scenario.workload, arrivals=arrivals)))
+
+
 @pytest.mark.usefixtures("saturates")
 @pytest.mark.parametrize(
-    ("count", "warm_up", "start", "sections"), [(510, None, 51, 9), (1005, 3, 3, 20), (5000, 10, 10, 20)]
+    ("count", "forgotten", "start", "sections"),
+    [(510, 1000.0, 51, 9), (1005, 0.3, 3, 20), (5000, 1.0, 10, 20)],
 )
 def test_a_path_is_cut_into_sections_with_five_requests_beyond_each(
-    monkeypatch: pytest.MonkeyPatch, count: int, warm_up: int | None, start: int, sections: int
+    monkeypatch: pytest.MonkeyPatch, count: int, forgotten: float, start: int, sections: int
 ) -> None:
     """P90: 50 requests a section; a tenth at most is left out for the start."""
-    forgets(monkeypatch, 1000.0)
+    forgets(monkeypatch, forgotten)
     parts: list[slice] = []
 
     def reduced(_task: object, _draws: object, part: slice) -> slice:
         parts.append(part)
         return part
 
-    monkeypatch.setattr(tokens, "draw_tokens", lambda *_: SimpleNamespace(arrived_s=np.arange(count)))
+    monkeypatch.setattr(tokens, "draw_tokens", lambda *_: None)
     monkeypatch.setattr(tokens, "_reduced", reduced)
     known = Pool(exceedances=20.0)
     monkeypatch.setattr(tokens, "TokenPool", SimpleNamespace(of_path=lambda _: known))
-    scenario = scenario_of(objective=TokenObjective(limits={0.9: 1.0}))
-    case = TokenCase(scenario=scenario)
-    look = look_at_path(case, Seed(value=0), warm_up)
+    case = recorded(count, TokenObjective(limits={0.9: 1.0}))
+    assert (case.length.warm_up, case.length.requests) == (start, count)
+    look = look_at_token_sections(case, Seed(value=0))
     assert (look.settled, look.requests, look.pool) == (True, count, known)
     assert len(parts) == sections
     assert (parts[0].start, parts[-1].stop) == (start, count)
@@ -299,17 +308,27 @@ def test_a_path_is_cut_into_sections_with_five_requests_beyond_each(
     sizes = {one.stop - one.start for one in parts}
     assert max(sizes) - min(sizes) <= 1
     known.exceedances = 19.9
-    assert not look_at_path(case, Seed(value=0), warm_up).settled
+    assert not look_at_token_sections(case, Seed(value=0)).settled
 
 
 @pytest.mark.usefixtures("saturates")
 def test_a_path_that_is_too_short_says_how_many_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokens, "draw_tokens", lambda *_: SimpleNamespace(arrived_s=np.arange(99)))
-    case = TokenCase(scenario=scenario_of(quantiles=(0.5,)))
+    forgets(monkeypatch, 10.0)
     with pytest.raises(
-        InconclusiveError, match=r"^the trace has 99 arrivals; P50 with an interval needs at least 100:"
+        InconclusiveError,
+        match=r"^mine.csv has 499 arrivals; P90 with an interval needs at least 500: .* --replay",
     ):
-        look_at_path(case, Seed(value=0))
+        next(token_looks(recorded(499, TokenObjective(limits={0.9: 1.0})), Seed(value=0), 10**6))
+
+
+@pytest.mark.usefixtures("saturates")
+def test_a_run_of_a_path_has_seen_all_of_its_bursts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slowly its fleet forgets, and though its second half be busier than its first."""
+    forgets(monkeypatch, 1e6)
+    case = recorded(1000, TokenObjective(limits={0.9: 1.0}))
+    assert look_at_runs(case, Pool(is_level=False, counted=501), 7).settled
+    assert not look_at_runs(case, Pool(counted=499), 7).settled
+    assert case.requests_to_settle == 20 * 1000
 
 
 # ---- The look that is precise ------------------------------------------------------------------
@@ -360,7 +379,6 @@ def test_what_is_found_of_a_limit_is_a_quantile_a_share_or_a_mean() -> None:
     [
         (pool_of(), True, Verdict.MET, None),
         (pool_of(), False, Verdict.INCONCLUSIVE, None),
-        (pool_of(is_path=True), False, Verdict.MET, None),
         (pool_of(late=0.011), True, Verdict.MISSED, P99_S),  # its lower end at 0.95 is 0.0105
         (pool_of(late=0.0104), True, Verdict.INCONCLUSIVE, None),
         (pool_of(late=0.0093), True, Verdict.INCONCLUSIVE, None),  # its upper end at 0.98 is 0.0101
@@ -429,7 +447,7 @@ def test_why_a_trial_ended_without_a_verdict(monkeypatch: pytest.MonkeyPatch) ->
     case, judge = TokenCase(scenario=scenario_of(objective=OBJECTIVE)), TokenJudge()
 
     def left(look: TokenLook | None, load: float = 0.7) -> tuple[Doubt, Rejection]:
-        return judge._left_open(case, look, load, 500, 0.95)
+        return judge._left_open(case, look, load, 500, Errors(accept=0.05, refuse=0.01))
 
     doubt, rejection = left(look_of(pool_of()), 0.951)
     assert (doubt, rejection.limit, rejection.allowed, rejection.needed) == (
@@ -439,7 +457,6 @@ def test_why_a_trial_ended_without_a_verdict(monkeypatch: pytest.MonkeyPatch) ->
     assert (doubt, rejection.allowed, rejection.needed) == (Doubt.REQUESTS, P99_S, pytest.approx(1.95))
     doubt, rejection = left(look_of(pool_of(p99_s=1.9, mean_s=0.44), settled=True))
     assert (rejection.allowed, rejection.needed) == (MEAN_S, pytest.approx(0.49))
-    assert left(look_of(pool_of(is_path=True), settled=False))[0] is Doubt.TRACE
     doubt, rejection = left(look_of(pool_of(), settled=False))
     assert (doubt, rejection.limit) == (Doubt.REQUESTS, Limit.BUDGET)
     assert (rejection.allowed, rejection.needed) == (500, 2000)
@@ -663,7 +680,7 @@ def test_measures_are_those_that_are_promised_else_two() -> None:
 
 
 @pytest.mark.usefixtures("saturates")
-def test_a_path_has_no_quantiles_beyond_its_requests() -> None:
+def test_a_path_has_no_quantiles_beyond_its_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[dict[str, Any]] = []
     pool: Any = SimpleNamespace(counted=1000, tokens_performance=lambda **given: asked.append(given))
     scenario = scenario_of(140.0, 4, objective=TokenObjective(limits={0.99: 1.0}), quantiles=(0.98,))
@@ -676,10 +693,12 @@ def test_a_path_has_no_quantiles_beyond_its_requests() -> None:
         "confidence": 0.9,
         "has_limits": True,
     }
-    trace = replace(scenario.workload, arrivals=TraceArrivals(instants_s=(0.0, 1.0)))
-    recorded = TokenCase(scenario=replace(scenario, workload=trace))
-    recorded.performance(pool, (0.9, 0.94, 0.96, 0.98, 0.99, 0.999), 0.9)
-    assert asked[1]["quantiles"] == [0.9, 0.94, 0.98, 0.99]  # fifty of a thousand, or asked for
+    forgets(monkeypatch, 0.3)
+    instants_s = tuple(float(number) for number in range(1003))
+    trace = replace(scenario.workload, arrivals=TraceArrivals(instants_s=instants_s))
+    path = TokenCase(scenario=replace(scenario, workload=trace))
+    path.performance(pool, (0.9, 0.94, 0.95, 0.96, 0.98, 0.99, 0.999), 0.9)
+    assert asked[1]["quantiles"] == [0.9, 0.94, 0.95, 0.98, 0.99]  # fifty of a thousand, or asked for
     assert asked[1]["simulated"] == 4
 
 
@@ -776,6 +795,7 @@ def test_each_degree_of_care_has_its_stage_precision_and_budget(monkeypatch: pyt
     monkeypatch.setattr(TokenJudge, "_judge", lambda _self, _scenario, *given: given)
     monkeypatch.setattr(TokenJudge, "_headroom_budget", lambda _self, _scenario, times: times)
     monkeypatch.setattr(TokenJudge, "_with_profile_error", lambda _self, _scenario, found: found)
+    monkeypatch.setattr(TokenJudge, "_beside_traffic_like_it", lambda _self, _scenario, found: found)
     assert judge.search(scenario, 3) == (Stage.SEARCH, 3, math.inf, 1000)
     assert judge.certify(scenario, 3) == (Stage.CERTIFY, 3, 0.05, 1000)
     assert judge.accepts(scenario) == (Stage.HEADROOM, 1, math.inf, 2)
