@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from capacity.answer.plan_like import PlanLike, Saved, as_saved, batch_plan, is_llm_plan, llm_plan
 from capacity.errors import InputError
-from capacity.files import holds
+from capacity.files import holds, is_file
 from capacity.profile.load import ProfileLike, load_profile
 from capacity.profile.profile import ServiceProfile
 from capacity.question import parse
@@ -1085,7 +1085,7 @@ def _digest(plan: Saved) -> str | None:
     """SHA-256 of the file that holds a plan; None of a plan or a stream, which cannot be read again."""
     import hashlib
 
-    if not isinstance(plan, str | Path) or not Path(plan).is_file():
+    if not isinstance(plan, str | Path) or not is_file(plan):
         return None
     return hashlib.sha256(Path(plan).read_bytes()).hexdigest()
 
@@ -1470,6 +1470,7 @@ def audit(
     """
     from capacity import api_evidence
 
+    Effort(seed=seed, precision=precision)  # refuses what is out of range, also where nothing is predicted
     known = api_evidence.Told(
         users=users,
         loop=loop,

@@ -10,6 +10,7 @@ from capacity.evidence.audit import audit_findings
 from capacity.evidence.beside import RunBeside, beside, overloaded, unknown
 from capacity.evidence.inferences import implied_batch
 from capacity.evidence_answers import AuditAnswer, ImportAnswer, StagesAnswer
+from capacity.files import is_file
 from capacity.formats.document import Document
 from capacity.formats.load_test import LoadRun, LoadTest, Loop
 from capacity.formats.registry import Format, Kind, format_of, known_format, read_document
@@ -163,7 +164,7 @@ def _kind(text: str) -> Kind:
 
 def running_plan(source: object) -> "RunningPlan | None":
     """How a server that runs batches, of a file of another tool; None of anything else."""
-    if not isinstance(source, str | Path) or not Path(source).is_file():
+    if not isinstance(source, str | Path) or not is_file(source):
         return None
     document = Document.read(Path(source))
     found = known_format(document)

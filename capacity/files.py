@@ -1,6 +1,7 @@
 """Files: reading with limits, JSON without surprises, writing whole or not at all, versions."""
 
 import csv
+import errno
 import gzip
 import io
 import json
@@ -123,7 +124,7 @@ def _parts(file: io.BufferedReader, shown: str) -> Iterator[bytes]:
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    """Lines of a text file that may be larger than memory, without their ends; only one part of it is kept.
+    """Lines of a text file that may be larger than memory, each with its end; only one part of it is kept.
 
     Raises:
         InputError: as `read_parts`; a line that is too long, or is not UTF-8; or more than `LINES_MAX`.
@@ -134,13 +135,29 @@ def read_lines(path: Path) -> Iterator[str]:
         whole, end, rest = (rest + part).rpartition(b"\n")
         if len(rest) > _LINE_BYTES_MAX:
             raise InputError(f"{shown} has a line of more than {_LINE_BYTES_MAX} bytes; is it a text file?")
-        lines = _decoded(whole, f"{shown} from line {count + 1}").split("\n") if end else ()
+        lines = _decoded(whole, f"{shown} from line {count + 1}").split("\n") if end else []
         count += len(lines)
         if count > LINES_MAX:
             raise InputError(f"{shown} has more than {LINES_MAX} lines; keep fewer")
-        yield from (line.removesuffix("\r") for line in lines)
+        yield from (line.removesuffix("\r") + "\n" for line in lines)
     if rest:
-        yield _decoded(rest, f"{shown} line {count + 1}").removesuffix("\r")
+        yield _decoded(rest, f"{shown} line {count + 1}")
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether there is a file; a path that cannot be one, as it is too long, is none."""
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder; a path that cannot be one, as it is too long, is none."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def unpacked_name(path: Path) -> Path:
@@ -556,10 +573,11 @@ def _take_over(descriptor: int, target: Path) -> None:
 
 def refused(error: OSError | ValueError, shown: str) -> CapacityError:
     """What a file that cannot be opened or written means to who asked for it."""
-    if isinstance(error, (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)):
-        return InputError(f"cannot write {shown}: {error.strerror}; check the path")
     if isinstance(error, ValueError):
         return InputError(f"cannot write {shown}: not a valid path; check the path")
+    of_path = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
+    if isinstance(error, of_path) or error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+        return InputError(f"cannot write {shown}: {error.strerror}; check the path")
     return DependencyError(f"cannot write {shown}: {error.strerror}; free space, or use another disk")
 
 

@@ -13,12 +13,16 @@ from typing import Any
 import typer
 
 from capacity.errors import InputError, quoted
-from capacity.files import printable, read_text
+from capacity.files import is_file, printable, read_text
 
 FILE, PROJECT = "capacity.toml", "pyproject.toml"
 BYTES_MAX = 1_000_000
 # No default may name a file to replace, or code to run.
 _NEVER = {"help", "version", "output", "plot", "callable"}
+# Nor may a file that came with a checkout say who may run code here; the user's own environment may.
+_NEVER_IN_A_FILE = {
+    "cluster": "whoever runs that scheduler can run code here; remove it, and give --cluster or set CAPACITY_CLUSTER"
+}
 _PATHS_ABOVE_MAX = 100
 
 
@@ -147,6 +151,8 @@ class _Reader:
         return found | {one: self._of(inner[one], tables.get(one, {}), shared, words) for one in called}
 
     def _require(self, key: str, known: set[str], table: str, what: str = "key") -> None:
+        if what == "key" and key in _NEVER_IN_A_FILE:
+            raise InputError(f"{key} is not taken from {self._shown}: {_NEVER_IN_A_FILE[key]}")
         if key in known:
             return
         from difflib import get_close_matches
@@ -176,7 +182,7 @@ class _Reader:
         """A path in the file begins at the file, as in other tools' files; what is no path stays as it is."""
         head, mark, tail = value.rpartition(":" if value.startswith("trace:") else "=")
         path = self._folder / tail
-        if self._folder == Path.cwd() or not tail or not path.is_file():
+        if self._folder == Path.cwd() or not tail or not is_file(path):
             return value
         return f"{head}{mark}{os.path.relpath(path)}"
 

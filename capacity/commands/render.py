@@ -54,13 +54,14 @@ def render(
     """
     from capacity import api
     from capacity.errors import InputError
+    from capacity.files import is_folder
 
     if len(target) > 1 and file is None:
         raise InputError("several targets are several files; give a folder for them: -o FOLDER")
     texts = {name: api.render_plan(plan, name, arrivals) for name in target}
     if file is None:
         write_text(texts[target[0]])
-    elif len(texts) > 1 or file.endswith("/") or Path(file).is_dir():
+    elif len(texts) > 1 or file.endswith("/") or is_folder(Path(file)):
         _write_folder(Path(file), texts)
     else:
         _write_file(Path(file), target[0], texts[target[0]])

@@ -90,7 +90,7 @@ class _Entries:
     def __init__(self, document: Document) -> None:
         self.requests = Requests()
         self.first_line, self.is_timed, self.is_exact = 0, False, True
-        for number, line in document.numbered():
+        for number, line in document.records():
             if line.strip():
                 where = f"{document.name} line {number}"
                 self._take(_entry(line.strip(), where), where, number)

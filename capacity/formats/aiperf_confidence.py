@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from capacity.errors import InputError
-from capacity.files import ROWS_MAX, csv_rows, printable
+from capacity.files import printable
 from capacity.formats.document import Document, placed, seconds_per
 from capacity.formats.load_test import LoadRun, LoadTest
 from capacity.formats.table import Row
@@ -51,7 +51,7 @@ def _rows(document: Document) -> tuple[dict[str, Row], str]:
     header: list[str] = []
     statistics: dict[str, Row] = {}
     runs = ""
-    for line, raw in csv_rows(document.text, document.name, f"cut it to {ROWS_MAX} rows"):
+    for line, raw in document.cells():
         cells, where = [cell.strip() for cell in raw], f"{document.name} line {line}"
         if not header:
             header = cells

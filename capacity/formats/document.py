@@ -1,5 +1,6 @@
 """Document: a file of another tool, read within limits, and looked at as JSON, as lines of JSON or as rows."""
 
+import io
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -80,8 +81,25 @@ class Document:
         Raises:
             InputError: more than `capacity.files.LINES_MAX`, or one that is not text.
         """
-        lines = iter(self.start.split("\n")) if self.path is None else read_lines(self.path)
-        return enumerate(lines, 1)
+        return ((number, line.removesuffix("\n")) for number, line in enumerate(self._lines(), 1))
+
+    def records(self) -> Iterator[tuple[int, str]]:
+        """The same of a file of which each line is a record, and the last one may have been cut off.
+
+        Raises:
+            InputError: as `numbered`; or the last line has no end, so that nobody can tell.
+        """
+        for number, line in enumerate(self._lines(), 1):
+            if not line.endswith("\n"):
+                raise InputError(
+                    f"{self.name} line {number} has no line end: was the file cut off there? if it is whole, end it "
+                    "with a new line"
+                )
+            yield number, line[:-1]
+
+    def _lines(self) -> Iterator[str]:
+        """Lines with their ends, which are a new line each."""
+        return io.StringIO(self.start, newline=None) if self.path is None else read_lines(self.path)
 
     @cached_property
     def keys(self) -> frozenset[str]:
@@ -146,8 +164,7 @@ class Document:
 
     def found(self, pattern: re.Pattern[str]) -> "list[tuple[str, re.Match[str]]]":
         """The lines that are as a pattern says, blanks at the ends aside, and where each stands."""
-        lines = enumerate(self.text.splitlines(), 1)
-        found = ((number, pattern.fullmatch(line.strip())) for number, line in lines)
+        found = ((number, pattern.fullmatch(line.strip())) for number, line in self.records())
         return [(f"{self.name} line {number}", match) for number, match in found if match]
 
     @cached_property
@@ -169,7 +186,7 @@ class Document:
         Raises:
             InputError: not a CSV, two columns of one name, or a row of another length.
         """
-        rows = csv_rows(self._for_csv(), self.name, "keep fewer requests", LINES_MAX)
+        rows = self.cells(LINES_MAX)
         names = tuple(columns) or tuple(cell.strip() for cell in next(rows, (1, []))[1])
         twice = sorted({name for name in names if name and names.count(name) > 1})
         if twice:
@@ -182,8 +199,14 @@ class Document:
                 )
             yield Row(where, dict(zip(names, cells, strict=True)))
 
-    def _for_csv(self) -> str | Iterator[str]:
-        return self.start if self.path is None else (f"{line}\n" for _, line in self.numbered())
+    def cells(self, rows_max: int = ROWS_MAX) -> Iterator[tuple[int, list[str]]]:
+        """The rows of the CSV that it is with their line numbers, its header included.
+
+        Raises:
+            InputError: not a CSV, a last row without a line end, or more rows than that.
+        """
+        lines = (f"{line}\n" for _, line in self.records())
+        return csv_rows(lines, self.name, f"cut it to {rows_max} rows", rows_max)
 
 
 class Row:

@@ -48,7 +48,7 @@ def read_workload(document: Document) -> TraceArrivals:
 
 
 def _requests(document: Document) -> Iterator[Request]:
-    for number, line in document.numbered():
+    for number, line in document.records():
         if line.startswith("REQUEST\t"):
             fields = line.rstrip("\r").split("\t")
             yield located(f"{document.name} line {number}", partial(_request, fields))

@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any
 
 from capacity.errors import InputError, quoted
-from capacity.files import ROWS_MAX, csv_rows
 from capacity.formats.document import Document, placed, seconds_per
 from capacity.formats.load_test import LoadRun, LoadTest
 from capacity.formats.table import Row
@@ -64,7 +63,7 @@ def _metrics(document: Document) -> dict[str, tuple[str, Row]]:
 def _cells(document: Document) -> Iterator[tuple[str, list[str], list[str]]]:
     """Where each row is, the header above it, and its cells, up to a table of GPUs or of a server."""
     header: list[str] = []
-    for line, raw in csv_rows(document.text, document.name, f"cut it to {ROWS_MAX} rows"):
+    for line, raw in document.cells():
         cells = [cell.strip() for cell in raw]
         is_header = cells[0] == "Metric"
         if (is_header and "GPU" in cells) or (not is_header and len(cells) > len(header)):

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from capacity.errors import InputError
-from capacity.files import ROWS_MAX, csv_rows, parse_list, printable
+from capacity.files import parse_list, printable
 from capacity.formats.document import Document, each, number, parsed, placed, whole
 from capacity.formats.load_test import LoadRun, LoadTest, Loop
 from capacity.performance import Interval
@@ -49,7 +49,7 @@ def read_load_test(document: Document) -> LoadTest:
 def _benchmarks(document: Document) -> Iterator[tuple[str, Cells]]:
     """Where each row is, and its cells that are not empty, by group, field and statistic."""
     header: list[list[str]] = []
-    for line, raw in csv_rows(document.text, document.name, f"cut it to {ROWS_MAX} rows"):
+    for line, raw in document.cells():
         cells = [cell.strip() for cell in raw]
         where = f"{document.name} line {line}"
         if header and len(cells) != len(header[0]):

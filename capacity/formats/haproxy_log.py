@@ -64,7 +64,7 @@ def read_workload(document: Document) -> TraceArrivals:
 
 def _requests(document: Document) -> tuple[Requests, tuple[str, ...]]:
     requests, others = Requests(), 0
-    for number, line in document.numbered():
+    for number, line in document.records():
         if _START.match(line[:LENGTH_MAX]):
             requests.add(_request(line, f"{document.name} line {number}"))
         elif line.strip():

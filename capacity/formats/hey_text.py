@@ -45,18 +45,32 @@ def read_load_test(document: Document) -> LoadTest:
     statuses = [(int(match[1]), int(match[2])) for _, match in document.found(_STATUS)]
     bad = sum(count for status, count in statuses if status >= _FAILED_FROM)
     succeeded = sum(count for _, count in statuses) - bad
+    failed = bad + _unanswered(document)
     rate_rps = next((parsed(match[1], where) for where, match in document.found(_RATE)), None)
+    _require_all(document, succeeded + failed, rate_rps, _total(document, "Total"))
     run = LoadRun(
         name="hey",
         loop=Loop.CLOSED,
         duration_s=_total(document, "Total"),
         throughput_rps=rate_rps,
         succeeded=succeeded,
-        failed=bad + _unanswered(document),
+        failed=failed,
         **(_measured(document) if statuses else {}),
         resolution_s=_RESOLUTION_S,
     )
     return LoadTest(tool="hey", name=document.name, runs=(run,))
+
+
+def _require_all(document: Document, count: int, rate_rps: float | None, duration_s: float) -> None:
+    """Refuse statuses and errors that are not all of the requests of `Requests/sec`, as they come at the end."""
+    if rate_rps is None:
+        raise InputError(f"{document.name} has no Requests/sec, which hey prints; was the text cut off?")
+    expected = rate_rps * duration_s
+    if abs(count - expected) > 1.0 + _HALF_S * (rate_rps + duration_s):
+        raise InputError(
+            f"{document.name} has statuses and errors of {count} requests, and Requests/sec is of {expected:.0f}; was "
+            "the text cut off?"
+        )
 
 
 def _total(document: Document, name: str) -> float:

@@ -89,7 +89,7 @@ def read_load_test(document: Document) -> LoadTest:
 def _fields(document: Document) -> Row:
     """Values by key; of a key that comes again, the first, which is of the result."""
     found: dict[str, str] = {}
-    for line in document.text.splitlines():
+    for _, line in document.records():
         key, colon, value = line[:_LINE_MAX].partition(":")
         if colon:
             found.setdefault(" ".join(key.split()), value.strip())
@@ -99,7 +99,7 @@ def _fields(document: Document) -> Row:
 def _details(document: Document) -> Row:
     """The values of the detail by the keys of the summary, of the lines that have one of these."""
     found: dict[str, str] = {}
-    for number, line in document.numbered():
+    for number, line in document.records():
         key = _KEY.match(line[:_LINE_MAX])
         name = _summary_key(key[1]) if key else None
         if name is not None:

@@ -7,7 +7,7 @@ read is how much the counters rose, with restarts allowed for; at an instant, th
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -137,7 +137,15 @@ def _points(series: Part, key: str) -> list[tuple[str, float, Any]]:
     for point, where in zip(found, places, strict=True):
         if not isinstance(point, list) or len(point) != 2:
             raise InputError(f"{where} must be an instant and a value")
-    return [(where, number(point[0], where), point[1]) for point, where in zip(found, places, strict=True)]
+    read = [(where, number(point[0], where), point[1]) for point, where in zip(found, places, strict=True)]
+    seen: set[float] = set()
+    for where, t_s, _ in read:
+        if t_s in seen:
+            raise InputError(
+                f"{where} is at {t_s:.15g}, as another is of its series; keep one point an instant"
+            )
+        seen.add(t_s)
+    return read
 
 
 def _value(raw: Any, where: str) -> float:
@@ -191,6 +199,7 @@ def _classic_run(
     histogram = from_cumulative(rises, unit_s, name)
     total = None
     if sums is not None and set(times) <= set(sums):
+        _require_counter(f"{name}, its sum", sums.values())
         total = unit_s * math.fsum(_rises(sums, times, {**points, -math.inf: sums}))
     return run_of(name, histogram, total, _history(times, steps[math.inf]))
 
@@ -209,6 +218,12 @@ def _common_times(name: str, points: Mapping[float, Points]) -> list[float]:
             f"{name} has one instant at which all of its buckets are there; query a longer range"
         )
     return times
+
+
+def _require_counter(name: str, values: Iterable[float]) -> None:
+    least = min(values, default=0.0)
+    if least < 0.0:
+        raise InputError(f"{name}: a counter is never below 0, and it is {least:g}; query the counter itself")
 
 
 def _rises(values: Points, times: Sequence[float], all_of_it: Mapping[float, Points]) -> list[float]:
@@ -302,11 +317,12 @@ def _counted(series: Sequence[_Series]) -> Iterator[LoadRun]:
     for one in series:
         points = sorted((t_s, value) for t_s, value in one.values.items() if math.isfinite(value))
         name = label(one.metric, dict(one.labels))
-        if len(points) < 2 or any(value < 0.0 for _, value in points):
+        if len(points) < 2:
             continue
-        if one.metric.endswith(_IN_FLIGHT):
+        if one.metric.endswith(_IN_FLIGHT) and all(value >= 0.0 for _, value in points):
             yield LoadRun(name=name, history=tuple(Moment(t_s=t_s, users=value) for t_s, value in points))
         elif "request" in one.metric and one.metric.endswith(("_total", "_count", "_success")):
+            _require_counter(name, (value for _, value in points))
             yield _counter_run(name, points)
 
 

@@ -73,7 +73,9 @@ def read_load_test(document: Document) -> LoadTest:
 
 
 def _samples(document: Document) -> list[_Sample]:
-    text = document.text.replace("\r\n", "\n")
+    is_open = document.text.rstrip().endswith("# EOF")  # which says that it is whole
+    lines = document.numbered() if is_open else document.records()
+    text = "".join(f"{line}\n" for _, line in lines)
     longest = max(map(len, text.split("\n")))
     if longest > LINE_LENGTH_MAX:
         raise InputError(f"{document.name} has a line of {longest} characters, as no page of metrics has")
@@ -106,6 +108,8 @@ def _parsed(text: str) -> Iterator[_Sample]:
     for family in parse(text):
         for sample in family.samples:
             if isinstance(sample.value, int | float):
+                if family.type == "counter" and sample.value < 0:
+                    raise ValueError(f"{family.name} is a counter, and never below 0")
                 yield _Sample(sample.name, sample.labels, float(sample.value))
 
 

@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterator, Mapping
 
 from capacity.errors import InputError, quoted
-from capacity.files import ROWS_MAX, csv_rows
 from capacity.formats.document import Document
 
 _ABSENT = ("", "n/a", "nan", "-")  # how tools leave a cell out
@@ -53,7 +52,7 @@ def rows(document: Document) -> Iterator[Row]:
         InputError: a column twice, or a row that is longer or shorter than the header.
     """
     header: list[str] = []
-    for line, cells in csv_rows(document.text, document.name, f"cut it to {ROWS_MAX} rows"):
+    for line, cells in document.cells():
         where = f"{document.name} line {line}"
         if not header:
             header = [cell.strip() for cell in cells]

@@ -61,6 +61,10 @@ def read_load_test(document: Document) -> LoadTest:
         tables = [_Table(document.name, "Recorded")]  # wrk2 without --latency
     if not any(table.quantiles for table in tables) and "mean_s" not in known:
         raise InputError(f"{document.name} has no latencies; run wrk with --latency to its end")
+    if "throughput_rps" not in known and document.head.startswith(_HEADS[1]):
+        raise InputError(
+            f"{document.name} has no Requests/sec, which wrk prints at its end; was the text cut off?"
+        )
     if not any(table.title for table in tables):
         quantiles = tables[0].quantiles if tables else {}
         run = LoadRun(name="wrk", loop=Loop.CLOSED, is_corrected=True, quantiles_s=quantiles, **known)
@@ -128,7 +132,7 @@ class _Table:
 
 def _tables(document: Document) -> Iterator[_Table]:
     table = None
-    for number, line in enumerate(document.text.splitlines(), 1):
+    for number, line in document.records():
         text, where = line.strip(), f"{document.name} line {number}"
         if title := _TITLE.fullmatch(text):
             if table:

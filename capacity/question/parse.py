@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from capacity.errors import InputError, quoted
+from capacity.files import is_file
 from capacity.question.plan import Batching, BatchTimer, Routing, batching_of
 from capacity.units import format_quantile, is_number, parse_duration_s, parse_rate_rps
 
@@ -90,7 +91,7 @@ def _of_another_tool(source: object, kind: str) -> Any:
     Raises:
         InputError: it holds nothing of the kind, or is not as its format should be.
     """
-    if not isinstance(source, str | Path) or not Path(source).is_file():
+    if not isinstance(source, str | Path) or not is_file(source):
         return None
     from capacity.formats.document import Document
     from capacity.formats.registry import Kind, known_format, read_document

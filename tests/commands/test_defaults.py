@@ -152,6 +152,8 @@ def test_a_path_begins_at_the_file(folder: Path, monkeypatch: pytest.MonkeyPatch
         ('[plann]\nrate = "1rps"', "an unknown command, 'plann'; did you mean plan?"),
         ('[queue.mm9]\nrate = "1rps"', "an unknown command in [queue], 'mm9'; did you mean"),
         ('output = "x.json"', "an unknown key, 'output'"),
+        ('cluster = "tcp://127.0.0.1:1"', "cluster is not taken from capacity.toml: whoever runs that scheduler can"),
+        ('[plan]\ncluster = "tcp://127.0.0.1:1"', "give --cluster or set CAPACITY_CLUSTER"),
         ('[profile]\ncallable = "os:getcwd"', "an unknown key in [profile], 'callable'"),
         ("service-rate = [", "capacity.toml is not valid TOML: "),
         ("service-rate = 500rps", 'texts need quotes: rate = "500rps"'),
@@ -169,6 +171,23 @@ def test_a_path_begins_at_the_file(folder: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_mistake_is_told_with_its_file_or_flag(text: str, said: str) -> None:
     write(text)
     assert said in " ".join(run(*RATE, code=2).stderr.split())
+
+
+def test_a_cluster_is_taken_from_the_flag_or_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Never from a file, which may have come with a checkout: a scheduler can have code run here."""
+    command = ["simulate", "--profile", "resnet50-t4-fp16", "--rate", "1rps", "--replicas", "1"]
+    write('[tool.capacity]\ncluster = "tcp://127.0.0.1:1"\n', "pyproject.toml")
+    assert "cluster is not taken from pyproject.toml" in run(*command, code=2).stderr
+    write("")
+    said = "--cluster 'nowhere' is not an address"
+    assert said in run(*command, "--cluster", "nowhere", code=2).stderr
+    monkeypatch.setenv("CAPACITY_CLUSTER", "nowhere")
+    assert said in run(*command, code=2).stderr
+
+
+def test_a_value_too_long_for_a_path_is_none() -> None:
+    write(f'slo-p99 = "{"9" * 300}"')
+    assert "--slo-p99" in run("plan", "--profile", "resnet50-t4-fp16", "--rate", "1rps", code=2).stderr
 
 
 def test_a_wrong_variable_is_told_as_its_flag_would_be(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,3 +113,42 @@ def test_every_flag_that_names_a_file_looks_after_it() -> None:
                 bare.append(f"{command} {parameter.opts[-1]}")
     assert bare == []
     assert seen > 30
+
+
+LONG = 300 * "x"
+R = ["--profile", "resnet50-t4-fp16"]
+LONG_PATHS = [
+    ["plan", "--profile", LONG, "--rate", "1rps", "--slo-p99", "1s"],
+    ["plan", "--profile", f"{LONG}.csv", "--rate", "1rps", "--slo-p99", "1s"],
+    ["plan", *R, "--arrivals", f"trace:{LONG}", "--slo-p99", "1s"],
+    ["plan", *R, "--daily", LONG, "--slo-p99", "1s"],
+    ["plan", *R, "--rate", "1rps", "--slo-p99", "1s", "-o", f"{LONG}.json"],
+    ["plan", *R, "--rate", "1rps", "--slo-p99", "1s", "--plot", f"{LONG}.png"],
+    ["audit", LONG],
+    ["audit", "in.json", *R, "--plan", LONG],
+    ["import", LONG],
+    ["import", "in.json", "-o", f"{LONG}.json"],
+    ["check", "--plan", LONG],
+    ["explain", LONG],
+    ["compare", LONG],
+    ["workload", LONG],
+    ["render", LONG, "--target", "k6"],
+    ["report", LONG, "-o", "page.html"],
+    ["stress", "--plan", LONG, "--trigger", "rollout"],
+    ["queue", "usl", LONG],
+    ["profile", *URL, "--body", LONG],
+    ["verify", *URL, "--body", LONG, *R, "--rate", "1rps"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", LONG_PATHS, ids=lambda words: " ".join(words).replace(LONG, "LONG"))
+def test_a_path_that_is_too_long_is_refused_in_one_line(folder: Path, arguments: list[str]) -> None:
+    said = refusal(arguments)
+    assert said.splitlines()[-1].startswith("error: ")
+    assert "internal" not in said
+
+
+@pytest.mark.parametrize("command", [["audit", "in.csv"], [*PLAN, *R], ["workload", "in.csv"]])
+def test_a_seed_below_0_is_refused(folder: Path, command: list[str]) -> None:
+    (folder / "in.csv").write_text("t_s\n0\n1\n")
+    assert "error: --seed must be >= 0, got -1" in refusal([*command, "--seed", "-1"])

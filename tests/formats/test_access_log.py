@@ -95,7 +95,7 @@ def test_as_many_lines_as_rows_are_read(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_the_line_that_differs_is_named_whichever_kind_comes_first() -> None:
     assert "line 3 differs from the lines before" in refusal(line(1) * 2 + line(1, " 0.250"), Kind.WORKLOAD)
-    assert f"format: '{'x' * 60}';" in refusal(NGINX + "x" * 61)
+    assert f"format: '{'x' * 60}';" in refusal(NGINX + "x" * 61 + "\n")
 
 
 def test_of_a_long_line_the_end_is_read_up_to_a_limit() -> None:

@@ -56,7 +56,7 @@ def test_as_many_lines_as_rows_are_read(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_lines_are_found_by_a_pattern() -> None:
-    ((where, match),) = Document("f", "x\n  a = 3 \nb").found(re.compile(r"a = (\d)"))
+    ((where, match),) = Document("f", "x\n  a = 3 \nb\n").found(re.compile(r"a = (\d)"))
     assert (where, match[1]) == ("f line 2", "3")
 
 

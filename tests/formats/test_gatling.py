@@ -40,8 +40,8 @@ def test_a_line_that_cannot_be_is_refused(old: str, new: str, said: str) -> None
 
 def test_a_log_begins_with_a_run_of_four_fields() -> None:
     assert "of none of the" in refusal("RUN\ta\tb\nREQUEST\t\tsearch\t1\t2\tOK\t\n")
-    short = "RUN\ta\tb\tc\nREQUEST\t\tsearch\t1795860000100\t1795860000100\tOK"
+    short = "RUN\ta\tb\tc\nREQUEST\t\tsearch\t1795860000100\t1795860000100\tOK\n"
     (run,) = load_test(short).runs
     assert (run.succeeded, run.mean_s) == (1, 0.0)
     long = "x" * 61
-    assert f"'{'x' * 60}' is neither OK nor KO" in refusal(short[:-2] + long)
+    assert f"'{'x' * 60}' is neither OK nor KO" in refusal(short[:-3] + long + "\n")

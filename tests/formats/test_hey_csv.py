@@ -36,7 +36,8 @@ def test_offsets_are_when_requests_were_sent() -> None:
 
 def test_columns_may_come_in_any_order_with_others() -> None:
     rows = [line.split(",") for line in TEXT.splitlines()]
-    assert workload("\n".join(",".join([*reversed(row), "x"]) for row in rows)) == workload(TEXT)
+    turned = "".join(",".join([*reversed(row), "x"]) + "\n" for row in rows)
+    assert workload(turned) == workload(TEXT)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +56,7 @@ def test_what_cannot_be_is_refused(old: str, new: str, said: str) -> None:
 
 
 def test_a_header_alone_is_refused() -> None:
-    assert "there are no requests" in refusal(TEXT.partition("\n")[0])
+    assert "there are no requests" in refusal(TEXT.partition("\n")[0] + "\n")
 
 
 def test_status_400_is_a_failure_and_399_is_none() -> None:

@@ -140,3 +140,9 @@ def test_equal_responses_have_no_histogram() -> None:
     for rows, count in (("  0.124 [40]\t|\n", None), ("  0.005 [30]\t|\n  0.124 [10]\t|\n", 40)):
         found = load_test(f"{head}{rows}\n\n{rest[rest.index('Latency') :]}").runs[0].histogram
         assert (found and found.total) == count
+
+
+@pytest.mark.parametrize("at", ["Status code", "  [503]", "Latency distribution", "  Total data"])
+def test_a_text_that_was_cut_in_half_is_refused(at: str) -> None:
+    """Its rate is at its beginning, and its requests are counted at its end: 38 rps of 0 requests were taken."""
+    assert "Requests/sec is of 40; was the text cut off?" in refusal(TEXT[: TEXT.index(at)])

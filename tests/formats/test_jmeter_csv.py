@@ -90,8 +90,8 @@ def test_what_cannot_be_is_refused(old: str, new: str, said: str) -> None:
 
 
 def test_no_samples_are_refused() -> None:
-    assert "there are no requests" in refusal(HEADER)
-    assert "no arrivals" in refusal(HEADER, Kind.WORKLOAD)
+    assert "there are no requests" in refusal(HEADER + "\n")
+    assert "no arrivals" in refusal(HEADER + "\n", Kind.WORKLOAD)
 
 
 @pytest.mark.parametrize(("text", "succeeded"), [("true", 1), ("TRUE", 1), ("false", 0), ("False", 0)])

@@ -95,7 +95,7 @@ def test_the_rate_of_a_history_is_that_of_its_rows(start: float, step_s: float) 
 
 def test_columns_may_come_in_any_order_with_others() -> None:
     rows = [line.split(",") for line in STATS.decode().splitlines()]
-    turned = "\n".join(",".join(["x", *reversed(row)]) for row in rows)
+    turned = "".join(",".join(["x", *reversed(row)]) + "\n" for row in rows)
     turned = turned.replace("x,100%", "Host,100%", 1)
     assert load_test(turned).runs[1].quantiles_s == load_test(STATS).runs[1].quantiles_s
 
@@ -122,7 +122,7 @@ def test_what_cannot_be_is_refused(old: bytes, new: bytes, said: str) -> None:
 
 
 def test_a_test_without_requests_is_refused() -> None:
-    assert "holds no run with a measurement" in refusal(STATS.partition(b"\n")[0])
+    assert "holds no run with a measurement" in refusal(STATS.partition(b"\n")[0] + b"\n")
 
 
 def test_endpoints_without_requests_are_left_out() -> None:

@@ -41,7 +41,7 @@ def test_columns_are_those_that_the_user_chose(tmp_path: Path) -> None:
     [
         (GPU, "is a table of Model Analyzer without latencies; give metrics-model-inference.csv"),
         ("Model,GPU UUID,GPU Memory Usage (MB)\ntriton-server,GPU-1,800\n", "without latencies"),
-        (HEADER, "holds no run"),
+        (HEADER + "\n", "holds no run"),
         (CLOSED.replace("net,4", "net,0.5"), "line 2: column 'Batch' must be a whole number from 1, got 0.5"),
         (
             CLOSED.replace("12.5", "12.5 ms"),

@@ -154,6 +154,25 @@ def test_what_cannot_be_is_refused(tmp_path: Path, content: Any, said: str) -> N
     assert said in refusal(tmp_path, content)
 
 
+def test_one_instant_twice_is_refused(tmp_path: Path) -> None:
+    content = answer("matrix", native(BEFORE, BEFORE))
+    content["data"]["result"][0]["histograms"][1][0] = content["data"]["result"][0]["histograms"][0][0]
+    assert "keep one point an instant" in refusal(tmp_path, content)
+    content = answer("matrix", bucket("1", 3, 5), bucket("+Inf", 4, 6))
+    content["data"]["result"][0]["values"].append(content["data"]["result"][0]["values"][0])
+    assert "keep one point an instant" in refusal(tmp_path, content)
+
+
+def test_a_counter_below_0_is_no_restart(tmp_path: Path) -> None:
+    requests = bucket("", 5, -3, 4, metric="http_requests_total")
+    del requests["metric"]["le"]
+    assert "a counter is never below 0, and it is -3" in refusal(tmp_path, answer("matrix", requests))
+    sums = bucket("", 5, -3, metric=f"{METRIC}_sum")
+    del sums["metric"]["le"]
+    content = answer("matrix", bucket("1", 3, 5), bucket("+Inf", 4, 6), sums)
+    assert "its sum: a counter is never below 0, and it is -3" in refusal(tmp_path, content)
+
+
 def test_milliseconds_are_told_by_the_name(tmp_path: Path) -> None:
     """Ten of the 15 took up to 100 ms, and all together 1200 ms."""
     series = [bucket("100", 0, 10, metric="x_ms_bucket"), bucket("+Inf", 0, 15, metric="x_ms_bucket")]

@@ -246,3 +246,8 @@ def test_other_series_with_the_same_prefix_are_not_the_sum(tmp_path: Path) -> No
     others += "".join(f'{name}_{part}{{deployment="d",le="10.0"}} 999\n' for part in ("age", "max"))
     for text in (others + RAY, RAY + others):
         assert only_run(tmp_path, text).mean_s == pytest.approx(0.015)
+
+
+def test_a_counter_below_0_is_refused(tmp_path: Path) -> None:
+    text = "# TYPE nv_inference_request_success counter\nnv_inference_request_success -40\n"
+    assert "nv_inference_request_success is a counter, and never below 0" in refusal(tmp_path, text)

@@ -117,7 +117,7 @@ def test_what_a_report_cannot_say_is_refused(others: dict[str, Any], said: str) 
         (LINES.replace("40000000", "-4"), "line 2 has a duration below 0"),
         (CSV.replace(",40000000,", ",4e7,"), ""),
         (CSV.replace(",40000000,", ",40ms,"), "line 2 column latency must be a number, got '40ms'"),
-        (CSV + "17", "line 4 has 1 cells for 12 columns"),
+        (CSV + "17\n", "line 4 has 1 cells for 12 columns"),
     ],
 )
 def test_what_a_request_cannot_be_is_refused(text: str, said: str) -> None:
