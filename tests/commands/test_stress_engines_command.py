@@ -159,7 +159,7 @@ def test_a_plan_that_comes_back_with_one_setting_more(plan: Command, stress: Com
     assert done.returncode == 0, done.stderr
     told = " ".join(done.stdout.split())
     assert "2 replicas of one-slot meet P99 <= 400 ms at 150 rps" in told
-    assert "1 replica would not be enough" not in told  # of one, the trigger leaves nothing to compare with
+    assert "One fewer" not in told  # of one, the trigger leaves nothing to compare with
     assert "Fewer than 2 replicas were not tried; the reason is below." in told
     recovery = json.loads((folder / "two.json").read_text(encoding="utf-8"))["answer"]["recovery"]
     with pytest.raises(InputError, match="for a language model, of which there is no report yet"):
@@ -172,7 +172,7 @@ def test_a_plan_that_comes_back_with_one_setting_more(plan: Command, stress: Com
     assert recovery["replicas_min"] == 2
     assert recovery["flags"] == TROUBLE
     assert "# The fleet recovers only with --queue-limit 14" in cap.render_plan(folder / "two.json", "vllm")
-    assert "1 replica would not be enough" in cap.explain(folder / "two.json").explain()
+    assert "One fewer is not enough: with 1 replica" in cap.explain(folder / "two.json").explain()
     rendered = cap.render_plan(folder / "two.json", "envoy")
     assert "# Evaluated:  2 engines of one-slot, 1 sequences, 64 tokens a step" in rendered
     assert "num_retries: 3\n" in rendered

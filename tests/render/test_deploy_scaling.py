@@ -169,7 +169,11 @@ def test_kserve_has_the_plan(given: dict[str, Any]) -> None:
     assert spec["scaleTarget"] == pytest.approx(scaling.asking_rps / planned.servers, abs=1.0)
     limit = planned.server_queue_limit
     assert spec["containerConcurrency"] == (0 if limit is None else planned.server_batch_requests + limit)
-    assert found["metadata"]["annotations"]["autoscaling.knative.dev/target-utilization-percentage"] == "100"
+    annotations = found["metadata"]["annotations"]
+    assert annotations["autoscaling.knative.dev/target-utilization-percentage"] == "100"
+    assert (
+        annotations["serving.kserve.io/deploymentMode"] == "Knative"
+    )  # KServe's default cannot scale by rps
     assert "batcher" not in spec
 
 
