@@ -152,7 +152,9 @@ def coordinated_omission(run: LoadRun) -> CheckFinding | None:
         return None
     if run.loop is Loop.UNKNOWN:
         message = "whether users waited for their answers would be needed to tell"
-        return finding_of(run, "coordinated-omission", Belief.UNKNOWN, message, _SAY_WHICH)
+        return finding_of(
+            run, "coordinated-omission", Belief.UNKNOWN, message, "give --loop, or --users if they did"
+        )
     if run.is_corrected:
         return _filled_in(run, quantile)
     found = worst_omission(run, quantile)
