@@ -315,6 +315,13 @@ def test_a_client_says_what_it_does_otherwise() -> None:
     assert "outlierDetection was not evaluated" in unwrapped(render(saved_plan(recovery=backed), "istio"))
 
 
+@pytest.mark.parametrize("target", ["envoy", "istio", "grpc"])
+def test_no_setting_leaves_its_comment(target: str) -> None:
+    text = render(saved_plan(recovery=recovery("--abandoned x\n\x1b[2Jrm: {}")), target)
+    assert "\x1b" not in text
+    assert not any(line.startswith("rm") for line in text.splitlines())
+
+
 # ---- gRPC, whose file has no comments -----------------------------------------------------------------
 
 

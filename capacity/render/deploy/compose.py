@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from capacity.errors import InputError
 from capacity.question.plan import Routing
-from capacity.render.deploy.features import Coverage, Feature
+from capacity.render.deploy.features import Coverage, Feature, counted
 from capacity.render.deploy.fleet import Fleet
-from capacity.render.deploy.header import counted, device_note, header, routing_note
+from capacity.render.deploy.header import device_note, header, routing_note
 
 NAME = "compose"
 FILE = "compose.yaml"

@@ -115,7 +115,7 @@ def clients_in_words(clients: Clients) -> str:
     >>> clients_in_words(Clients(timeout_s=0.5, attempts=3))
     '3 attempts of 500 ms each, budget none'
     """
-    attempts = _count(clients.attempts, "attempt")
+    attempts = counted(clients.attempts, "attempt")
     budget = f"budget {clients.budget.kind}"
     if clients.budget.kind is not BudgetKind.NONE:
         budget += f" {clients.budget.ratio:g}"
@@ -123,7 +123,7 @@ def clients_in_words(clients: Clients) -> str:
 
 
 def _of_clients(clients: Clients) -> Iterator[tuple[Feature, str]]:
-    attempts = _count(clients.attempts, "attempt")
+    attempts = counted(clients.attempts, "attempt")
     yield Feature.ATTEMPTS, f"{attempts} of {format_duration(clients.timeout_s or 0.0)} each"
     if clients.deadline_s is not None:
         yield Feature.DEADLINE, f"a deadline of {format_duration(clients.deadline_s)} for all attempts"
@@ -161,7 +161,7 @@ def _of_fleet(fleet: Fleet) -> Iterator[tuple[Feature, str]]:
 
 def _of_engines(saved: SavedLlmPlan, recovery: Recovery | None) -> Iterator[tuple[Feature, str]]:
     plan = saved.plan
-    yield Feature.REPLICAS, _count(plan.replicas, "engine")
+    yield Feature.REPLICAS, counted(plan.replicas, "engine")
     if plan.replicas > 1:
         yield Feature.ROUTING, f"{plan.routing.value} routing"
     yield (
@@ -189,7 +189,12 @@ def _listed(words: list[str], last: str = "and") -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"
 
 
-def _count(number: int, what: str) -> str:
+def counted(number: int, what: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "replica"), counted(5, "server")
+    ('1 replica', '5 servers')
+    """
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
@@ -220,7 +225,7 @@ def _queue_limit(fleet: Fleet) -> str | None:
 
 def _spare(fleet: Fleet) -> str | None:
     spare = fleet.saved.question.survival.spare
-    return f"at most {_count(spare, 'replica')} gone at once" if spare else None
+    return f"at most {counted(spare, 'replica')} gone at once" if spare else None
 
 
 def _zones(fleet: Fleet) -> str | None:
@@ -242,7 +247,7 @@ def _growth(fleet: Fleet) -> str | None:
 
 
 _WORDS: Mapping[Feature, Callable[[Fleet], str | None]] = {
-    Feature.REPLICAS: lambda fleet: _count(fleet.plan.replicas, "replica"),
+    Feature.REPLICAS: lambda fleet: counted(fleet.plan.replicas, "replica"),
     Feature.ROUTING: _routing,
     Feature.BATCH_SIZE: lambda fleet: f"batches up to {fleet.plan.batch_size_max}",
     Feature.BATCH_WAIT: lambda fleet: f"a batch wait of {format_duration(fleet.plan.batch_wait_max_s)}",

@@ -9,7 +9,7 @@ from capacity.answer.saved_plan import SavedPlan
 from capacity.files import printable
 from capacity.performance import Kind
 from capacity.question.plan import Batching, Routing
-from capacity.render.deploy.features import unset_notes
+from capacity.render.deploy.features import counted, unset_notes
 from capacity.render.deploy.fleet import Fleet, read_fleet
 from capacity.render.report_command import command_to_repeat
 from capacity.traffic.workload import ClosedPopulation
@@ -135,15 +135,6 @@ def _traffic(fleet: Fleet) -> str:
     if isinstance(workload, ClosedPopulation):
         return f"with {workload.users} users"
     return f"at {format_rate(workload.arrival_rate_rps)}"
-
-
-def counted(number: int, what: str) -> str:
-    """A number of things.
-
-    >>> counted(1, "replica"), counted(5, "server")
-    ('1 replica', '5 servers')
-    """
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def device_note(fleet: Fleet, instead: str) -> Iterator[str]:

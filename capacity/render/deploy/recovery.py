@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from capacity.answer.saved_llm_plan import SavedLlmPlan
 from capacity.answer.saved_plan import SavedPlan
 from capacity.errors import InputError
-from capacity.files import read_as
+from capacity.files import printable, read_as
 from capacity.recovery.clients import Backoff, Clients, Failure, RetryBudget
 from capacity.recovery.parse import read_budget, read_shedding
 from capacity.recovery.protection import Shedding
@@ -55,7 +55,7 @@ def read_recovery(saved: SavedPlan | SavedLlmPlan) -> Recovery | None:
     if not isinstance(found, dict) or found.get("chosen") is None:
         return None
     setting = found.get("setting")
-    setting = setting if isinstance(setting, str) else None
+    setting = printable(setting) if isinstance(setting, str) else None
     name, _, value = (setting or "").partition(" ")
     clients = _clients(found.get("clients"), saved.name)
     if name == "--retry-budget":

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 from capacity.question.plan import Batching, Routing
-from capacity.render.deploy.features import Coverage, Feature
+from capacity.render.deploy.features import Coverage, Feature, counted
 from capacity.render.deploy.fleet import Fleet
-from capacity.render.deploy.header import batching_note, counted, header, routing_note, shed_note
+from capacity.render.deploy.header import batching_note, header, routing_note, shed_note
 
 NAME = "serve-api"
 FILE = "serve-api.env"

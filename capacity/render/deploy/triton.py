@@ -7,9 +7,9 @@ Source:
 from collections.abc import Iterator
 
 from capacity.question.plan import Batching, Routing
-from capacity.render.deploy.features import Coverage, Feature
+from capacity.render.deploy.features import Coverage, Feature, counted
 from capacity.render.deploy.fleet import Fleet
-from capacity.render.deploy.header import batching_note, counted, device_note, header, shed_note
+from capacity.render.deploy.header import batching_note, device_note, header, shed_note
 from capacity.units import format_duration
 
 NAME = "triton"

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 from capacity.answer.saved_llm_plan import SavedLlmPlan
 from capacity.errors import InputError, quoted
-from capacity.files import printable
 from capacity.profile.llm import Scheduler
 from capacity.question.objective import TokenObjective
 from capacity.render.deploy.features import Coverage, Feature, unset_notes
@@ -60,7 +59,7 @@ def _recovery(saved: SavedLlmPlan) -> Iterator[str]:
     recovery = read_recovery(saved)
     if recovery is None or recovery.setting is None:
         return
-    told = f"# The fleet recovers only with {printable(recovery.setting)}"
+    told = f"# The fleet recovers only with {recovery.setting}"
     if recovery.queue_limit is None:
         yield f"{told}, of clients or a gateway: see --target envoy."
         return
