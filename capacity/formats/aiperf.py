@@ -42,7 +42,12 @@ def read_runs(document: Document) -> tuple[SeenRun, ...]:
             _NS * (metadata.whole(name) - began_ns) for name in ("request_start_ns", "request_end_ns")
         )
         if _counts(one, metadata):
-            seen.append(located(one.where, partial(_request, one.part("metrics"), start_s)))
+            due_s = (
+                _NS * (metadata.whole("credit_issued_ns") - began_ns)
+                if "credit_issued_ns" in metadata
+                else None
+            )
+            seen.append(located(one.where, partial(_request, one.part("metrics"), start_s, due_s)))
         else:
             others.append((start_s, max(start_s, end_s)))
     has_stamps = any("inter_chunk_latency" in one.part("metrics") for one in parts)
@@ -65,7 +70,7 @@ def _counts(one: Part, metadata: Part) -> bool:
     return not (is_warm_up or "error" in one or metadata.is_true("was_cancelled"))
 
 
-def _request(metrics: Part, start_s: float) -> SeenRequest:
+def _request(metrics: Part, start_s: float, due_s: float | None) -> SeenRequest:
     output_tokens = metrics.part("output_sequence_length").whole("value")
     first_s = start_s + _seconds(metrics, "time_to_first_token")
     last_s = first_s if output_tokens == 1 else start_s + _seconds(metrics, "request_latency")
@@ -75,6 +80,7 @@ def _request(metrics: Part, start_s: float) -> SeenRequest:
         start_s=start_s,
         first_s=first_s,
         last_s=last_s,
+        due_s=due_s,
         gaps_s=token_gaps(_chunk_gaps_s(metrics), output_tokens),
     )
 

@@ -20,6 +20,8 @@ _VERSION = 2
 # Chunks a token; fewer mean that steps, of which only the mean is known, bring several tokens each.
 _CHUNKS_MIN = 0.9
 _OTHERS = ("incomplete", "errored")
+# When a request was sent; one that failed in the generator itself has no start of its own.
+_STARTS = ("request_start", "resolve_start")
 
 
 def recognises(document: Document) -> bool:
@@ -73,13 +75,31 @@ def _sending(benchmark: Part) -> dict[str, Any]:
     kind = strategy.text("type_") if "type_" in strategy else ""
     failed = len(benchmark.part("requests").parts("errored"))
     if kind in ("constant", "poisson", "async") and "rate" in strategy:
-        return {"loop": Loop.OPEN, "rate_asked_rps": strategy.number("rate"), "failed": failed}
+        return {
+            "loop": Loop.OPEN,
+            "rate_asked_rps": strategy.number("rate"),
+            "rate_sent_rps": _sent_rps(benchmark),
+            "failed": failed,
+        }
     if kind == "synchronous":
         return {"loop": Loop.CLOSED, "users": 1.0, "failed": failed}
     if kind == "concurrent":
         users = strategy.number("streams") if "streams" in strategy else None
         return {"loop": Loop.CLOSED, "users": users, "failed": failed}
     return {"failed": failed}
+
+
+def _sent_rps(benchmark: Part) -> float | None:
+    """At which rate requests of every outcome were sent; None of fewer than two. [requests/s]"""
+    timings = [
+        one.part("info").part("timings")
+        for status in ("successful", *_OTHERS)
+        for one in benchmark.part("requests").parts(status)
+    ]
+    starts = (next((key for key in _STARTS if key in one), None) for one in timings)
+    sent_s = [one.number(key) for one, key in zip(timings, starts, strict=True) if key is not None]
+    span_s = max(sent_s, default=0.0) - min(sent_s, default=0.0)
+    return (len(sent_s) - 1) / span_s if span_s > 0.0 else None
 
 
 def _run(benchmark: Part) -> SeenRun:
@@ -115,6 +135,7 @@ def _request(one: Part) -> SeenRequest:
         start_s=timings.number("request_start"),
         first_s=timings.number("first_token_iteration"),
         last_s=timings.number("last_token_iteration"),
+        due_s=timings.number("targeted_start") if "targeted_start" in timings else None,
     )
 
 

@@ -15,21 +15,28 @@ def load_run(
     loop: Loop = Loop.UNKNOWN,
     users: float | None = None,
     rate_asked_rps: float | None = None,
+    rate_sent_rps: float | None = None,
     failed: int | None = None,
 ) -> LoadRun:
-    """One run, by the settings of its client."""
+    """One run, by the settings of its client.
+
+    Args:
+        rate_sent_rps: at which all requests were sent, where the run lacks those that failed.
+    """
     sent = np.array([one.start_s for one in run.requests])
     last = np.array([one.last_s for one in run.requests])
     responses_s = last - sent
     lasted_s = float(last.max() - sent.min())
-    samples = Samples.of(sent.tolist(), responses_s.tolist())
+    due_s = [one.due_s for one in run.requests if one.due_s is not None]
+    is_due = len(due_s) == len(sent) and loop is not Loop.CLOSED
+    samples = Samples.of(sent.tolist(), responses_s.tolist(), due_s if is_due else ())
     levels = np.quantile(responses_s, _QUANTILES, method="higher")
     return LoadRun(
         name=run.name,
         loop=loop,
         users=users,
         rate_asked_rps=rate_asked_rps,
-        rate_sent_rps=sent_rps(samples),
+        rate_sent_rps=sent_rps(samples) if rate_sent_rps is None else rate_sent_rps,
         throughput_rps=len(sent) / lasted_s if lasted_s > 0.0 else None,
         duration_s=lasted_s,
         succeeded=len(sent),

@@ -24,6 +24,7 @@ class SeenRequest:
     Attributes:
         input_tokens, output_tokens: as the server counted them.
         start_s, first_s, last_s: when it was sent, and when its first and its last token came.
+        due_s: when it should have been sent, where there was a schedule.
         gaps_s: from each token to the next, `output_tokens - 1` of them; empty where only the ends are known.
     """
 
@@ -32,6 +33,7 @@ class SeenRequest:
     start_s: float
     first_s: float
     last_s: float
+    due_s: float | None = None
     gaps_s: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:

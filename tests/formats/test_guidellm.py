@@ -8,7 +8,8 @@ import pytest
 from engine_on_paper import as_guidellm, closed_loop
 
 from capacity.errors import InputError
-from capacity.formats.load_test import Loop
+from capacity.evidence.omission import from_schedule
+from capacity.formats.load_test import LoadRun, Loop
 from capacity.formats.registry import Kind, read
 from capacity.profile.llm_runs import SeenRun
 
@@ -115,3 +116,40 @@ def test_a_benchmark_may_have_more_requests_than_its_totals_say_and_no_strategy(
     path = tmp_path / "report.txt"
     path.write_text(json.dumps(document), encoding="utf-8")
     assert read(path, Kind.LOAD_TEST).runs[0].loop is Loop.UNKNOWN
+
+
+def scheduled(tmp_path: Path, late_s: float) -> LoadRun:
+    """The first benchmark by a schedule of 7/s, whose second request was sent late and whose fourth failed at once."""
+    document = strategy(type_="poisson", rate=7)
+    requests = document["benchmarks"][0]["requests"]
+    for at, one in enumerate(requests["successful"]):
+        timings = one["info"]["timings"]
+        timings["targeted_start"] = timings["request_start"] - (late_s if at == 1 else 1e-3)
+    first_s = requests["successful"][0]["info"]["timings"]["request_start"]
+    failed = {
+        "info": {
+            "timings": {"request_start": None, "resolve_start": first_s + 3.0, "resolve_end": first_s + 3.0}
+        }
+    }
+    requests["errored"] = [failed]
+    document["benchmarks"][0]["metrics"]["request_totals"]["errored"] = 1
+    path = tmp_path / "report.txt"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    found: LoadRun = read(path, Kind.LOAD_TEST).runs[0]
+    return found
+
+
+def test_a_schedule_says_how_late_requests_were_sent(tmp_path: Path) -> None:
+    run = scheduled(tmp_path, 2.0)
+    assert run.samples is not None
+    late_s = run.samples.sent_s - run.samples.due_s
+    assert sorted(late_s.tolist()) == pytest.approx([1e-3, 1e-3, 2.0], abs=1e-6)
+    late = from_schedule(run, 0.99)
+    assert late is not None
+    assert late.value == pytest.approx(2.0 + run.samples.response_s[1])
+
+
+def test_requests_that_failed_were_sent_too(tmp_path: Path) -> None:
+    """Three of the four were answered, and the last came 3 s after the first."""
+    run = scheduled(tmp_path, 1e-3)
+    assert (run.succeeded, run.failed, run.rate_sent_rps) == (3, 1, pytest.approx(1.0))
