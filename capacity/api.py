@@ -1331,8 +1331,12 @@ def describe_workload(
         cluster=cluster,
     )
     (asked,) = parse.read_quantiles([quantile], ())
-    about = describe(cast("TraceArrivals", parse.read_arrivals(f"trace:{trace}")))
-    lengths = read_token_trace(Path(trace))[1] if has_lengths(Path(trace)) else None
+    arrivals, lengths = (
+        read_token_trace(Path(trace))
+        if has_lengths(Path(trace))
+        else (cast("TraceArrivals", parse.read_arrivals(f"trace:{trace}")), None)
+    )
+    about = describe(arrivals)
     if profile is None or replicas is None:
         return WorkloadAnswer(description=about, effort=effort, lengths=lengths)
     measured = parse.read_profile(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from capacity.errors import CapacityError, InputError, UnstableError, quoted
 from capacity.evidence.audit import audit_findings
 from capacity.evidence.beside import RunBeside, beside, overloaded, unknown
 from capacity.evidence.inferences import implied_batch
+from capacity.evidence.recorded import read_recorded
 from capacity.evidence_answers import AuditAnswer, ImportAnswer, StagesAnswer
 from capacity.files import is_file
 from capacity.formats.document import Document
@@ -108,7 +110,8 @@ def import_file(source: str | Path, kind: str | None, given: Mapping[str, Any]) 
     if not kinds:
         read_document(document, Kind.PROFILE)  # says what is in it
     asked = kinds[0] if kind is None else _kind(kind)
-    value = read_document(document, asked)
+    read = read_recorded if asked is Kind.WORKLOAD else partial(read_document, kind=asked)
+    value: Any = read(document)
     told = [name for name in (*_OF_PROFILES, *_OF_ENGINES) if given.get(name) not in (None, 1)]
     wrong = [name for name in told if asked is not Kind.PROFILE or name in _OF_ENGINES]
     if wrong:

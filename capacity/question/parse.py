@@ -93,11 +93,14 @@ def _of_another_tool(source: object, kind: str) -> Any:
     """
     if not isinstance(source, str | Path) or not is_file(source):
         return None
+    from capacity.evidence.recorded import read_recorded
     from capacity.formats.document import Document
     from capacity.formats.registry import Kind, known_format, read_document
 
     document = Document.read(Path(source))
-    return None if known_format(document) is None else read_document(document, Kind(kind))
+    if known_format(document) is None:
+        return None
+    return read_recorded(document) if kind == Kind.WORKLOAD else read_document(document, Kind(kind))
 
 
 def read_profile(

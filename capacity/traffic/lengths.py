@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from capacity.errors import DomainError, InputError, quoted
 from capacity.files import csv_rows, printable, read_text
-from capacity.traffic.trace import Stamp, parse_stamp, unit_and_instants
+from capacity.traffic.trace import Stamp, parse_stamp, unit_and_instants, unused_columns
 from capacity.traffic.workload import TraceArrivals
 from capacity.units import is_number
 
@@ -337,7 +337,7 @@ def read_lengths(path: Path) -> LengthRows:
 
 
 def _read_rows(text: str, shown: str) -> LengthRows:
-    _, given, got = _columns(text, shown)
+    _, given, got, _ = _columns(text, shown)
     return LengthRows(given, got, shown)
 
 
@@ -348,11 +348,11 @@ def read_token_trace(path: Path) -> tuple[TraceArrivals, LengthRows]:
         InputError: with file and line, where a row lacks any.
     """
     shown = printable(path.name)
-    stamps, given, got = _columns(read_text(path), shown)
+    stamps, given, got, unused = _columns(read_text(path), shown)
     if not stamps:
         raise InputError(f"{shown} has no column of times; name it t_s, t_ms, t_us, t_ns or timestamp")
     order, instants_s, remarks = unit_and_instants(*stamps[0], shown)
-    arrivals = TraceArrivals(instants_s=instants_s, name=shown, remarks=remarks)
+    arrivals = TraceArrivals(instants_s=instants_s, name=shown, remarks=(*remarks, *unused))
     return arrivals, LengthRows(tuple(given[i] for i in order), tuple(got[i] for i in order), shown)
 
 
@@ -366,8 +366,8 @@ def has_lengths(path: Path) -> bool:
 
 def _columns(
     text: str, shown: str
-) -> tuple[list[tuple[list[Stamp], str | None]], tuple[int, ...], tuple[int, ...]]:
-    """Stamps with their unit where there are any, input and output."""
+) -> tuple[list[tuple[list[Stamp], str | None]], tuple[int, ...], tuple[int, ...], tuple[str, ...]]:
+    """Stamps with their unit where there are any, input and output, and a remark on other columns."""
     rows = csv_rows(text, shown, "keep fewer rows")
     line, header = next(rows, (1, []))
     names = [cell.strip().lower() for cell in header]
@@ -390,7 +390,8 @@ def _columns(
     if not inputs:
         raise InputError(f"{shown} has no rows; give one a request")
     found = [(stamps, units[names[times[0]]])] if times else []
-    return found, tuple(inputs), tuple(outputs)
+    unused = unused_columns([cell.strip() for cell in header], {given, got, *times[:1]}, shown)
+    return found, tuple(inputs), tuple(outputs), unused
 
 
 def _place(names: Sequence[str], wanted: Sequence[str], where: str) -> int:

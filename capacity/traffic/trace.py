@@ -1,7 +1,7 @@
 """Trace files: instants of arrivals one a line or in a column of a CSV, and what reading them took."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -189,6 +189,7 @@ def _order_remarks(values: Sequence[Decimal], unit: str, shown: str) -> Iterator
 
 
 _UNITS = {"t_s": "s", "t_ms": "ms", "t_us": "us", "t_ns": "ns", "timestamp": None}
+_NAMED_MAX = 8  # columns that are named one by one
 _NAMES = "t_s, t_ms, t_us, t_ns or timestamp"
 
 
@@ -198,11 +199,13 @@ class _Column(NamedTuple):
     Attributes:
         unit: what its name says; None where it says none.
         is_bare: whether the file has no header, but numbers or dates alone.
+        remarks: on the columns beside it.
     """
 
     place: int
     unit: str | None
     is_bare: bool
+    remarks: tuple[str, ...] = ()
 
 
 def read_trace(path: Path) -> TraceArrivals:
@@ -223,7 +226,7 @@ def read_trace(path: Path) -> TraceArrivals:
     for number, row in rows:
         where = f"{shown} line {number}"
         if column is None:
-            column = _column(row, where)
+            column = _column(row, where, shown)
             if not column.is_bare:
                 continue
         if column.place >= len(row) or (column.is_bare and len(row) > 1):
@@ -239,10 +242,26 @@ def _trace(stamps: list[Stamp], column: _Column | None, shown: str) -> TraceArri
         return TraceArrivals(instants_s=(0.0,) * len(stamps), name=shown)  # which says what is missing
     unit, remarks = unit_of(stamps, column.unit, shown, guess=column.is_bare)
     instants_s, more = instants(stamps, unit, shown)
-    return TraceArrivals(instants_s=instants_s, name=shown, remarks=(*remarks, *more))
+    return TraceArrivals(instants_s=instants_s, name=shown, remarks=(*remarks, *more, *column.remarks))
 
 
-def _column(row: list[str], where: str) -> _Column:
+def unused_columns(names: Sequence[str], used: Collection[int], shown: str) -> tuple[str, ...]:
+    """A remark on the columns of a trace that change no answer, if there are any.
+
+    >>> unused_columns(["t_s", "user", "session_id"], {0}, "log.csv")
+    ('log.csv: columns user and session_id are not used',)
+    """
+    others = [
+        printable(name)[:40] or "without a name" for place, name in enumerate(names) if place not in used
+    ]
+    if not others:
+        return ()
+    *first, last = others if len(others) <= _NAMED_MAX else [*others[: _NAMED_MAX - 1], "others"]
+    told = f"columns {', '.join(first)} and {last} are" if first else f"column {last} is"
+    return (f"{shown}: {told} not used",)
+
+
+def _column(row: list[str], where: str, shown: str) -> _Column:
     """What the first line says: the names of columns, or already an instant."""
     cells = [cell.strip() for cell in row]
     if len(cells) == 1 and is_stamp(cells[0]):
@@ -257,4 +276,5 @@ def _column(row: list[str], where: str) -> _Column:
     if len(found) > 1:
         twice = ", ".join(printable(cells[place])[:20] for place in found)
         raise InputError(f"{where}: more than one column of times ({twice}); keep one")
-    return _Column(place=found[0], unit=_UNITS[names[found[0]]], is_bare=False)
+    remarks = unused_columns(cells, found, shown)
+    return _Column(place=found[0], unit=_UNITS[names[found[0]]], is_bare=False, remarks=remarks)

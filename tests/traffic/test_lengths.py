@@ -69,6 +69,7 @@ def test_a_trace_is_sorted_with_its_lengths(tmp_path: Path) -> None:
     arrivals, lengths = read_token_trace(path)
     assert arrivals.instants_s == (0.0, 1.0, 2.0)
     assert (lengths.input_tokens, lengths.output_tokens) == ((10, 20, 30), (1, 2, 3))
+    assert arrivals.remarks[-1] == "trace.csv: column more is not used"
 
 
 def test_names_of_the_azure_traces_are_understood(tmp_path: Path) -> None:

@@ -174,7 +174,7 @@ def test_trace_is_sorted_by_birth():
 def test_traces(tmp_path, text):
     trace = trace_of(tmp_path, text)
     assert trace.instants_s == (0.0, 1.5, 3.0)
-    assert trace.remarks == ()
+    assert [remark for remark in trace.remarks if "not used" not in remark] == []
     assert workload(trace, None).arrival_rate_rps == pytest.approx(2.0 / 3.0)
     assert workload(trace, 10.0).arrival_rate_rps == 10.0
 
@@ -242,6 +242,24 @@ def test_disorder_is_sorted_and_told(tmp_path, text, remark):
     assert list(trace.instants_s) == sorted(trace.instants_s)
     assert trace.instants_s[0] == 0.0
     assert trace.remarks == (remark,)
+
+
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        ("t_s,session_id", "column session_id is"),
+        ("cached_tokens, t_s ,session_id", "columns cached_tokens and session_id are"),
+        ("t_s,,a", "columns without a name and a are"),
+        (
+            ",".join(["t_s", *(f"c{number}" for number in range(1, 11))]),
+            "columns c1, c2, c3, c4, c5, c6, c7 and others are",
+        ),
+    ],
+)
+def test_columns_that_are_not_used_are_told(tmp_path, header, told):
+    rows = [",".join(str(number) for _ in header.split(",")) for number in (1, 2)]
+    (tmp_path / "t.csv").write_text("\n".join([header, *rows]), encoding="utf-8")
+    assert read_trace(tmp_path / "t.csv").remarks == (f"t.csv: {told} not used",)
 
 
 def test_remarks_do_not_make_another_trace():
