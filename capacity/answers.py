@@ -1,6 +1,5 @@
 """Answers: what the verbs return; each can be read as attributes, a dict, a DataFrame, a figure and text."""
 
-import io
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -8,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.text import Text
 
 from capacity.answer.check import GateAnswer
@@ -47,6 +46,7 @@ from capacity.question.plan import Plan
 from capacity.question.question import Question
 from capacity.question.scenario import Scenario
 from capacity.question.stability import sustainable_rate_rps
+from capacity.render.console import as_text, new_console
 from capacity.search.by_hour import Schedule
 from capacity.search.caveats import device_caveats, plausibility_caveats, profile_caveats, sections_caveat
 from capacity.search.disturbed_plan import DisturbedPlan
@@ -98,7 +98,7 @@ class Answer(ABC):
 
     def explain(self) -> str:
         """The answer in words, as the command prints it."""
-        return _text(self.tables(_WIDTH))
+        return as_text(self.tables(_WIDTH), _WIDTH)
 
     @property
     def exit_code(self) -> int:
@@ -114,7 +114,7 @@ class Answer(ABC):
 
     def _repr_html_(self) -> str:
         # Not as Rich does in Jupyter, which displays each piece by itself and keeps none.
-        console = Console(file=io.StringIO(), width=_WIDTH, record=True, highlight=False, force_jupyter=False)
+        console = new_console(_WIDTH, record=True, force_jupyter=False)
         for one in self.tables(_WIDTH):
             console.print(one)
         return console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
@@ -300,7 +300,9 @@ class PlanAnswer(Answer):
         """Why: the reasons where `explain=True` was asked, else the answer as the command prints it."""
         from capacity.render.explanation import explanation_texts
 
-        return _text(self.tables(_WIDTH) if self.explanation is None else explanation_texts(self.explanation))
+        return as_text(
+            self.tables(_WIDTH) if self.explanation is None else explanation_texts(self.explanation), _WIDTH
+        )
 
 
 class OnePlan(Answer):
@@ -825,16 +827,6 @@ class WorkloadAnswer(Answer):
         plot.theory([one.window_s for one in counts], [one.dispersion for one in counts], "recorded")
         plot.limit(1.0, "Poisson")
         return plot
-
-
-def _text(pieces: Iterable[RenderableType]) -> str:
-    console = Console(
-        file=io.StringIO(), width=_WIDTH, highlight=False, color_system=None, force_jupyter=False
-    )
-    with console.capture() as text:
-        for one in pieces:
-            console.print(one)
-    return text.get()
 
 
 def quantile_points(rows: Iterable[Mapping[str, Any]], name: str) -> list[tuple[float, float, Interval]]:

@@ -30,6 +30,7 @@ from typing import (
     get_origin,
     get_type_hints,
 )
+from unicodedata import category
 
 from capacity.errors import CapacityError, DependencyError, InputError, quoted
 
@@ -251,8 +252,21 @@ def _with_point(cell: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Text from outside without control characters, of limited length, safe on a terminal."""
+    """Text from outside without control characters, of limited length, on one line."""
     return "".join(c if c.isprintable() else "?" for c in text[:TEXT_LENGTH_MAX])
+
+
+def neutral(text: str) -> str:
+    """Text for a person: what is not printable, other than a new line or a wide space, is a question mark.
+
+    So no escape sequence, no carriage return and no mark that turns the direction of writing reaches a terminal.
+
+    >>> neutral("a\x1b[31mb\rc\n")
+    'a?[31mb?c\n'
+    """
+    if text.replace("\n", "").isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" or category(c) == "Zs" else "?" for c in text)
 
 
 def located(where: str, build: Callable[[], T]) -> T:

@@ -1,15 +1,11 @@
 """Guard: what a command refuses before it starts, and how it ends: one line on stderr and an exit code."""
 
-import errno
-import io
-import os
 import re
 import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from typing import Any, TextIO, get_args
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
 
 import typer
 from typer.core import TyperCommand
@@ -17,72 +13,9 @@ from typer.core import TyperCommand
 from capacity.commands.defaults import defaults_given, defaults_of, report_sources
 from capacity.commands.help import Helpful
 from capacity.commands.lazy import LazyGroup, LazyTyper, Plain
-from capacity.errors import CapacityError, DependencyError, InputError
+from capacity.commands.streams import guarded_streams
+from capacity.errors import CapacityError, InputError
 from capacity.units import NUMBER_MAX, NUMBER_MIN, is_number
-
-
-class _Answers(io.FileIO):
-    """Stdout; a reader that has left, as `head` does, is no error."""
-
-    _has_failed = False
-
-    def write(self, data: Any) -> int:
-        """Write, or fail once: what is left in the buffer comes again at the end."""
-        if self._has_failed:
-            return len(data)
-        try:
-            return super().write(data)
-        except OSError as error:
-            self._has_failed = True
-            if isinstance(error, BrokenPipeError):
-                return len(data)
-            reason = "it is closed" if error.errno == errno.EBADF else error.strerror
-            raise DependencyError(f"cannot write to stdout: {reason}; send it to another place") from None
-
-
-class _Remarks(io.FileIO):
-    """Stderr; what cannot be told changes no answer."""
-
-    def write(self, data: Any) -> int:
-        """Write, if that is possible."""
-        with suppress(OSError):
-            return super().write(data)
-        return len(data)
-
-
-@contextmanager
-def guarded_streams() -> Iterator[None]:
-    """Within, stdout fails by `DependencyError` and stderr never; what tests have put there stays."""
-    before = sys.stdout, sys.stderr
-    _occupy()
-    if sys.stdout is sys.__stdout__:
-        sys.stdout = _text(_Answers, sys.stdout, errors="replace")  # whatever its encoding can show
-    if sys.stderr is sys.__stderr__:
-        sys.stderr = _text(_Remarks, sys.stderr, errors="backslashreplace")
-    try:
-        yield
-    finally:
-        with suppress(DependencyError):
-            sys.stdout.flush()
-        sys.stdout, sys.stderr = before
-
-
-def _occupy() -> None:
-    """Put what can only be read where a standard stream is closed, or the next file would take its place."""
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDONLY)  # takes the lowest number that is free
-
-
-def _text(kind: type[io.FileIO], before: TextIO | None, errors: str) -> TextIO:
-    """A stream of text to where one went before; to nowhere for one that was closed."""
-    number = os.open(os.devnull, os.O_RDONLY) if before is None else before.fileno()
-    encoding = "utf-8" if before is None else before.encoding
-    raw = kind(number, "wb", closefd=False)
-    return io.TextIOWrapper(io.BufferedWriter(raw), encoding=encoding, errors=errors, line_buffering=True)
-
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,64}")
 

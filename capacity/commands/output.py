@@ -1,6 +1,5 @@
 """Output: how answers leave a command, and how it reports progress."""
 
-import io
 import os
 import sys
 import time
@@ -13,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from capacity.files import check_target
+from capacity.commands.streams import styled
+from capacity.files import check_target, neutral
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -39,13 +39,17 @@ class Format(StrEnum):
 @contextmanager
 def progress() -> Iterator[Callable[[str], None]]:
     """A line on stderr that says what long work is at, and at last how long it took."""
-    from rich.console import Console
+    from rich.markup import escape
+
+    from capacity.render.console import progress_console
 
     began_s = time.monotonic()
-    console = Console(stderr=True)
+    console = progress_console(styled(sys.stderr))
     if console.is_terminal:
         with console.status("starting") as status:
-            yield lambda message: status.update(f"{message} ({time.monotonic() - began_s:.0f} s)")
+            yield lambda message: status.update(
+                escape(neutral(f"{message} ({time.monotonic() - began_s:.0f} s)"))
+            )
     else:
         yield _few_lines(began_s)
     typer.echo(f"done in {time.monotonic() - began_s:.1f} s", err=True)
@@ -114,15 +118,12 @@ def emit_pieces(
 
         write_text(dumps(document()) + "\n")
         return
-    from rich.console import Console
+    from capacity.render.console import as_text
 
-    console = Console(
-        file=io.StringIO(), width=width(), highlight=False, color_system="standard" if in_colour() else None
-    )
-    with console.capture() as text:
-        for table in tables():
-            console.print(table)
-    write_text("".join(f"{line.rstrip()}\n" for line in text.get().splitlines()))
+    text = as_text(tables(), width(), "standard" if in_colour() else None)
+    out = styled(sys.stdout)
+    out.write("".join(f"{line.rstrip()}\n" for line in text.splitlines()))
+    out.flush()
 
 
 def check_figure(file: str) -> None:

@@ -1,6 +1,7 @@
 """Output of a command: its width, its format and its progress."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -93,15 +94,15 @@ def test_a_terminal_gets_one_line_of_progress_that_changes(
     class Terminal:
         is_terminal = True
 
-        def __init__(self, *, stderr: bool) -> None:
-            assert stderr
+        def __init__(self, stream: Any) -> None:
+            assert stream is sys.stderr
 
         @contextmanager
         def status(self, first: str) -> Iterator[Any]:
             said.append(first)
             yield SimpleNamespace(update=said.append)
 
-    monkeypatch.setattr("rich.console.Console", Terminal)
+    monkeypatch.setattr("capacity.render.console.progress_console", Terminal)
     now_s = clock(monkeypatch)
     with progress() as report:
         now_s.append(107.4)
