@@ -37,7 +37,10 @@ if TYPE_CHECKING:
         SweepAnswer,
         WorkloadAnswer,
     )
+    from capacity.evidence.beside import RunBeside
     from capacity.evidence_answers import AuditAnswer, ImportAnswer, StagesAnswer
+    from capacity.formats.load_test import LoadRun
+    from capacity.formats.running_plan import RunningPlan
     from capacity.llm_answers import (
         LlmCheckAnswer,
         LlmComparisonAnswer,
@@ -1441,7 +1444,7 @@ def audit(
     think_time_s: float | None = None,
     rate: str | None = None,
     rate_rps: float | None = None,
-    profile: ProfileLike | None = None,
+    profile: "ProfileLike | LlmProfile | None" = None,
     plan: PlanLike | None = None,
     replicas: int = 1,
     batch_size_max: int | None = None,
@@ -1451,6 +1454,11 @@ def audit(
     queue_limit: int | None = None,
     request_overhead: str | None = None,
     request_overhead_s: float | None = None,
+    lengths: "str | Path | AnyLengths | None" = None,
+    sequences_max: int | None = None,
+    batched_tokens_max: int | None = None,
+    kv_tokens: int | None = None,
+    prefix_caching: str | bool | None = None,
     seed: int = 0,
     precision: float = 0.05,
     workers: int | None = None,
@@ -1468,10 +1476,12 @@ def audit(
         profile: predict each run by this profile, and lay the prediction beside what was measured.
         plan: predict by a saved plan instead: its profile, replicas and batching; or, with a profile, by the
             replicas and the batching of a server's configuration, such as Triton's config.pbtxt.
+        lengths: of the requests of a language model, where the file has no single requests with their tokens.
 
     Raises:
         InputError: the file is of no known format, or holds no load test.
     """
+    given = locals()
     from capacity import api_evidence
 
     Effort(seed=seed, precision=precision)  # refuses what is out of range, also where nothing is predicted
@@ -1490,34 +1500,75 @@ def audit(
         "--replicas": replicas != 1, "--batch-size-max": batch_size_max, "--routing": routing != "round-robin",
         "--batch-wait": batch_wait not in (None, "0ms") or batch_wait_s, "--queue-limit": queue_limit,
         "--request-overhead": (request_overhead or request_overhead_s) and running is None,
+        "--lengths": lengths is not None and plan is None,
+        **{f"--{name.replace('_', '-')}": given[name] is not None for name in _OF_ENGINES},
     }  # fmt: skip
     told = [flag for flag, is_told in of_profile.items() if is_told]
     if told and profile is None:
         raise InputError(f"{told[0]} belongs to --profile; give a profile too, or leave it out")
     if told and running is not None:
         raise InputError(f"{told[0]} is in the plan of the server; leave it out, or --plan")
-    measured, fleet = None, None
-    if plan is not None and running is None:
-        from capacity.answer.saved_plan import read_plans
-
-        kept = as_saved(plan)
-        if is_llm_plan(kept):
-            raise InputError("the plan is for a language model, whose runs audit does not predict; give none")
-        (saved,) = read_plans([batch_plan(kept)])
-        measured, fleet = saved.question.profile(saved.plan.profile), saved.plan
-    elif profile is not None:
-        overhead_s = parse.duration_s(request_overhead, request_overhead_s, "--request-overhead")
-        measured = parse.read_profile(profile, overhead_s)
-        wait = (batch_wait, batch_wait_s)
-        rule = parse.BatchingRule()
-        fleet = (
-            _plan(measured, replicas, batch_size_max, wait, rule, routing, queue_limit)
-            if running is None
-            else api_evidence.plan_of(running, measured)
-        )
     effort = {"seed": seed, "precision": precision, "workers": workers, "progress": progress}
-    notes = api_evidence.notes_of(running, measured) if running is not None and measured is not None else ()
-    return api_evidence.audit(file, known, measured, fleet, effort, notes)
+    predicted, notes = _prediction(given, running, effort)
+    return api_evidence.audit(file, known, predicted, notes)
+
+
+# Settings of the engines of a language model that an audit takes besides its profile.
+_OF_ENGINES = ("sequences_max", "batched_tokens_max", "kv_tokens", "prefix_caching")
+
+
+def _prediction(
+    given: Mapping[str, Any], running: "RunningPlan | None", effort: Mapping[str, Any]
+) -> "tuple[Callable[[LoadRun], RunBeside] | None, tuple[str, ...]]":
+    """What lays a prediction beside each run of an audit, None without a profile; and notes on it."""
+    from capacity import api_evidence
+
+    if given["plan"] is not None and running is None:
+        return _saved_prediction(as_saved(given["plan"]), given, effort), ()
+    if given["profile"] is None:
+        return None, ()
+    found = parse.find_profile(given["profile"])
+    if not isinstance(found, ServiceProfile):
+        names = (*_OF_ENGINES, "lengths", "routing", "request_overhead", "request_overhead_s")
+        settings = {name: given[name] for name in names}
+        return (lambda run: api_evidence.of_tokens(run, found, given["replicas"], settings, effort)), ()
+    _refuse_for_batches(given)
+    overhead = given["request_overhead"], given["request_overhead_s"]
+    measured = parse.read_profile(found, parse.duration_s(*overhead, "--request-overhead"))
+    if running is not None:
+        fleet, notes = api_evidence.plan_of(running, measured), api_evidence.notes_of(running, measured)
+    else:
+        wait, rule = (given["batch_wait"], given["batch_wait_s"]), parse.BatchingRule()
+        asked = (
+            given["replicas"],
+            given["batch_size_max"],
+            wait,
+            rule,
+            given["routing"],
+            given["queue_limit"],
+        )
+        fleet, notes = _plan(measured, *asked), ()
+    return (lambda run: api_evidence.of_batches(run, measured, fleet, effort)), notes
+
+
+def _saved_prediction(
+    kept: Saved, given: Mapping[str, Any], effort: Mapping[str, Any]
+) -> "Callable[[LoadRun], RunBeside]":
+    """What lays the prediction of a saved plan beside each run."""
+    from capacity import api_evidence
+    from capacity.answer.saved_plan import read_plans
+
+    if is_llm_plan(kept):
+        saved = llm_plan(kept)
+        engines = saved.plan
+        settings = {
+            "sequences_max": engines.sequences_max, "batched_tokens_max": engines.batched_tokens_max,
+            "routing": engines.routing.value, "cached_share": saved.question.cached_share, "lengths": given["lengths"],
+        }  # fmt: skip
+        return lambda run: api_evidence.of_tokens(run, saved.profile, engines.replicas, settings, effort)
+    (batches,) = read_plans([batch_plan(kept)])
+    measured = batches.question.profile(batches.plan.profile)
+    return lambda run: api_evidence.of_batches(run, measured, batches.plan, effort)
 
 
 def _plan(

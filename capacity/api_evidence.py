@@ -1,6 +1,6 @@
 """The verbs for files of other tools: `capacity.api` hands over to these."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 from capacity.errors import CapacityError, InputError, UnstableError, quoted
 from capacity.evidence.audit import audit_findings
 from capacity.evidence.beside import RunBeside, beside, overloaded, unknown
-from capacity.evidence.inferences import implied_batch
+from capacity.evidence.inferences import answered_mean_s, implied_batch
 from capacity.evidence.recorded import read_recorded
 from capacity.evidence_answers import AuditAnswer, ImportAnswer, StagesAnswer
 from capacity.files import is_file
 from capacity.formats.document import Document
 from capacity.formats.load_test import LoadRun, LoadTest, Loop
 from capacity.formats.registry import Format, Kind, format_of, known_format, read_document
-from capacity.performance import Performance
+from capacity.traffic.workload import TraceArrivals
 
 if TYPE_CHECKING:
     from capacity.formats.running_plan import RunningPlan
+    from capacity.profile.llm import LlmProfile
     from capacity.profile.profile import ServiceProfile
     from capacity.question.plan import Plan
 
@@ -34,6 +35,8 @@ _OF_ENGINES = (
     "devices", "kv_tokens", "block_tokens", "sequences_max", "batched_tokens_max", "engine_policy", "prefix_caching",
     "async_scheduling", "chunked_prefill",
 )  # fmt: skip
+_QUANTILE_MAX = 0.999
+_NO_RATE = "the file says neither users nor a rate; give --users or --rate"
 _AT_REST = 0.1  # share of the time that users are at rest, from which on that is their think time
 
 
@@ -239,24 +242,23 @@ class Told:
 def audit(
     source: str | Path,
     told: Told,
-    profile: "ServiceProfile | None",
-    plan: "Plan | None",
-    effort: Mapping[str, Any],
+    predicted: Callable[[LoadRun], RunBeside] | None = None,
     notes: Sequence[str] = (),
 ) -> AuditAnswer:
-    """Whether a load test is to be believed; with a profile, what was to be expected of each run.
+    """Whether a load test is to be believed; with a prediction, what was to be expected of each run.
 
     Args:
+        predicted: lays the prediction of a run beside it.
         notes: on the plan, to be told below those on the test.
     """
     test = load_test(source)
     test = replace(test, notes=(*test.notes, *notes))
     test = replace(test, runs=tuple(_as_told(run, told) for run in test.runs))
     findings = tuple(audit_findings(test))
-    if profile is None or plan is None:
+    if predicted is None:
         return AuditAnswer(test=test, findings=findings)
     whole = [run for run in test.runs if test.whole in (None, run.name)]  # the server answers all endpoints
-    rows = tuple(_beside(run, profile, plan, effort) for run in whole)
+    rows = tuple(predicted(run) for run in whole)
     return AuditAnswer(test=test, findings=findings, beside=rows)
 
 
@@ -295,7 +297,7 @@ def _in_loop(run: LoadRun, told: Told) -> LoadRun:
     return replace(run, loop=Loop(told.loop), loop_because="as --loop says")
 
 
-def _beside(run: LoadRun, profile: "ServiceProfile", plan: "Plan", effort: Mapping[str, Any]) -> RunBeside:
+def of_batches(run: LoadRun, profile: "ServiceProfile", plan: "Plan", effort: Mapping[str, Any]) -> RunBeside:
     """The prediction of one run, by simulation: of its users, or of its rate."""
     from capacity import api
 
@@ -311,7 +313,7 @@ def _beside(run: LoadRun, profile: "ServiceProfile", plan: "Plan", effort: Mappi
         "batching": plan.batching.value,
         "preferred_sizes": plan.preferred_sizes or None,
         "queue_limit": plan.queue_limit,
-        "quantile": [q for q in run.quantiles_s if 0.0 < q < 1.0] or [0.99],
+        "quantile": _quantiles(run),
         **effort,
     }
     if run.loop is Loop.CLOSED and run.users:
@@ -321,15 +323,49 @@ def _beside(run: LoadRun, profile: "ServiceProfile", plan: "Plan", effort: Mappi
     elif run.rate_asked_rps or run.throughput_rps:
         how |= {"rate_rps": run.rate_asked_rps or run.throughput_rps}
     else:
-        return unknown(run, "the file says neither users nor a rate")
+        return unknown(run, _NO_RATE)
+    return _simulated(run, partial(api.simulate, profile, plan.replicas, **how), profile.request_overhead_s)
+
+
+def of_tokens(
+    run: LoadRun, profile: "LlmProfile", replicas: int, settings: Mapping[str, Any], effort: Mapping[str, Any]
+) -> RunBeside:
+    """The same for a language model: its very requests, sent when they were sent, or else requests at its rate.
+
+    Args:
+        settings: keywords of `capacity.api.simulate` about the engines and the lengths of requests.
+    """
+    from capacity import api
+
+    how: dict[str, Any] = {"quantile": _quantiles(run), **settings, **effort}
+    if run.lengths is not None and run.samples is not None and settings.get("lengths") is None:
+        sent_s = tuple((run.samples.sent_s - run.samples.sent_s[0]).tolist())
+        arrivals = TraceArrivals(instants_s=sent_s, name=run.name)
+        how |= {"arrivals": arrivals, "lengths": run.lengths, "replay": True}
+    elif settings.get("lengths") is None:
+        return unknown(run, "the file does not say how many tokens requests had; give --lengths")
+    elif run.loop is Loop.CLOSED:
+        return unknown(run, "users of a language model are predicted by their single requests; keep those")
+    elif run.rate_asked_rps or run.throughput_rps:
+        how["rate_rps"] = run.rate_asked_rps or run.throughput_rps
+    else:
+        return unknown(run, _NO_RATE)
+    return _simulated(run, partial(api.simulate, profile, replicas, **how), profile.overhead.request_s)
+
+
+def _simulated(run: LoadRun, simulate: Callable[[], Any], overhead_s: float) -> RunBeside:
+    """A prediction beside its run, or why there is none."""
     try:
-        found = api.simulate(profile, plan.replicas, **how)
+        return beside(run, simulate().performance, overhead_s)
     except UnstableError as error:
         return overloaded(run, str(error))
     except CapacityError as error:
         return unknown(run, str(error))
-    assert isinstance(found.performance, Performance)  # noqa: S101  (the profile has batch times)
-    return beside(run, found.performance, profile.request_overhead_s)
+
+
+def _quantiles(run: LoadRun) -> list[float]:
+    """Those to predict: as reported, up to P99.9; beyond, a prediction takes hundreds of millions of requests."""
+    return [q for q in run.quantiles_s if 0.0 < q <= _QUANTILE_MAX] or [0.99]
 
 
 def _think_time_s(run: LoadRun) -> float:
@@ -338,8 +374,9 @@ def _think_time_s(run: LoadRun) -> float:
         return run.think_time_s
     if not run.throughput_rps or run.mean_s is None or not run.users:
         return 0.0
-    rest_s = run.users / run.throughput_rps - run.mean_s
-    return rest_s if rest_s > _AT_REST * run.mean_s else 0.0
+    mean_s = answered_mean_s(run) or run.mean_s
+    rest_s = run.users / run.throughput_rps - mean_s
+    return rest_s if rest_s > _AT_REST * mean_s else 0.0
 
 
 def explain(source: str | Path) -> StagesAnswer:

@@ -342,7 +342,15 @@ def _workload(given: Given) -> tuple[Workload, AnyLengths, bool]:
             "lengths are text such as input=constant:200;output=geometric:mean=200, a file's path, or LengthRows or "
             f"LengthLaws, not {type(read).__name__}"
         )
-    return workload_of(parse.read_arrivals(arrivals), rate_rps), read, False
+    found = parse.read_arrivals(arrivals)
+    return workload_of(found, rate_rps), read, _go_together(found, read) and bool(given.get("replay"))
+
+
+def _go_together(arrivals: ArrivalProcess, lengths: AnyLengths) -> bool:
+    """Whether there is a row of lengths for each arrival of a trace."""
+    if not isinstance(arrivals, TraceArrivals) or not isinstance(lengths, LengthRows):
+        return False
+    return len(arrivals.instants_s) == len(lengths.input_tokens)
 
 
 def _objective(given: Given) -> TokenObjective:

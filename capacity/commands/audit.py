@@ -8,7 +8,8 @@ from capacity.commands.output import Format, emit, run
 
 @flags(
     "file loop users think_time rate "
-    "profile plan replicas batch_size_max batch_wait routing queue_limit request_overhead seed precision "
+    "profile plan replicas batch_size_max batch_wait routing queue_limit request_overhead "
+    "lengths sequences_max batched_tokens_max kv_tokens prefix_caching seed precision "
     "workers verbose",
     file=argument(str, REQUIRED, "A report of a load generator, or its URL.", metavar="FILE|URL"),
     loop=Flag(

@@ -1,11 +1,12 @@
 """Beside: what a profile predicts for the runs of a load test, beside what was measured, and where they part."""
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from capacity.formats.load_test import QUEUE, SERVER_STAGES, LoadRun
-from capacity.performance import Interval, Performance
+from capacity.performance import Interval, Performance, TokenPerformance
 from capacity.units import format_duration, format_quantile
 
 # Relative difference up to which prediction and measurement agree.
@@ -14,6 +15,20 @@ _SPREAD = (
     "the mean agrees, so that service times or arrivals spread otherwise than was assumed: give the profile "
     "percentiles or raw samples"
 )
+_OF_TOKENS = (
+    "TTFT tells of prompts and the queue, TPOT of decoding: measure the profile again where it parts, with this "
+    "engine's settings"
+)
+# Measures by what the names of metrics hold; the waits and phases of a request are predicted by none.
+_METRICS = {
+    "time_to_first_token": "ttft",
+    "inter_token_latency": "itl",
+    "time_per_output_token": "itl",
+    "queue_time": "queue",
+    "prefill_time": "prefill",
+    "decode_time": "decode",
+    "inference_time": "inference",
+}
 
 
 class Parting(StrEnum):
@@ -71,22 +86,13 @@ def unknown(run: LoadRun, reason: str) -> RunBeside:
     return RunBeside(run=run.name, parting=Parting.UNKNOWN, message=reason)
 
 
-def beside(run: LoadRun, found: Performance, overhead_s: float) -> RunBeside:
+def beside(run: LoadRun, found: Performance | TokenPerformance, overhead_s: float) -> RunBeside:
     """Prediction and measurement of a run.
 
     Args:
         overhead_s: of each request outside the replicas, which the prediction has in it. [s]
     """
-    rows = []
-    if run.throughput_rps and found.throughput_rps:
-        rows.append(_row("throughput", found.throughput_rps, run.throughput_rps))
-    if run.mean_s is not None and found.response_mean_s is not None:
-        interval = found.intervals.get("response_mean_s") or Interval.exact(found.response_mean_s)
-        rows.append(Beside(quantity="response mean", predicted=interval, measured=Interval.exact(run.mean_s)))
-    for q, predicted in found.response_quantiles_s.items():
-        if q in run.quantiles_s:
-            name = f"response {format_quantile(q)}"
-            rows.append(Beside(quantity=name, predicted=predicted, measured=run.quantiles_s[q]))
+    rows = list(_rows(run, found))
     if not rows:
         return unknown(run, "the file has no mean, percentile or throughput of this run to compare with")
     latency = [row for row in rows if row.quantity != "throughput"] or rows
@@ -96,11 +102,58 @@ def beside(run: LoadRun, found: Performance, overhead_s: float) -> RunBeside:
     first = off[0]
     is_slower = first.ratio > 1.0 if first.quantity != "throughput" else first.ratio < 1.0
     parting = Parting.SLOWER if is_slower else Parting.FASTER
+    message = f"{first.quantity} is {first.ratio:.2f} times the prediction; {_why(run, found, first, rows, overhead_s)}"
+    return RunBeside(run=run.name, parting=parting, message=message, rows=tuple(rows))
+
+
+def _rows(run: LoadRun, found: Performance | TokenPerformance) -> Iterator[Beside]:
+    """Throughput, and mean and quantiles of each measure that both have."""
+    if run.throughput_rps and found.throughput_rps:
+        yield _row("throughput", found.throughput_rps, run.throughput_rps)
+    of_response = measure_of(run.name) if isinstance(found, TokenPerformance) else "response"
+    means = {of_response: run.mean_s, **{name: one.mean_s for name, one in run.measures.items()}}
+    quantiles = {
+        of_response: run.quantiles_s,
+        **{name: one.quantiles_s for name, one in run.measures.items()},
+    }
+    for measure, mean_s in means.items():
+        name = measure if measure == "response" else measure.upper()
+        predicted_s = getattr(found, f"{measure}_mean_s", None)
+        if mean_s is not None and predicted_s is not None:
+            interval = found.intervals.get(f"{measure}_mean_s") or Interval.exact(predicted_s)
+            yield Beside(quantity=f"{name} mean", predicted=interval, measured=Interval.exact(mean_s))
+        for q, predicted in getattr(found, f"{measure}_quantiles_s", {}).items():
+            if q in quantiles[measure]:
+                quantity = f"{name} {format_quantile(q)}"
+                yield Beside(quantity=quantity, predicted=predicted, measured=quantiles[measure][q])
+
+
+def measure_of(name: str) -> str:
+    """Which measure of a language model a histogram of a server is of, by the name of its metric.
+
+    Source:
+        vLLM docs/design/metrics.md; OpenTelemetry semantic conventions for generative AI metrics.
+
+    >>> measure_of("vllm:time_to_first_token_seconds"), measure_of("vllm:e2e_request_latency_seconds")
+    ('ttft', 'response')
+    """
+    metric = name.partition("{")[0].replace(".", "_")
+    return next((measure for part, measure in _METRICS.items() if part in metric), "response")
+
+
+def _why(
+    run: LoadRun,
+    found: Performance | TokenPerformance,
+    first: Beside,
+    rows: Sequence[Beside],
+    overhead_s: float,
+) -> str:
+    """What makes the difference, as far as means and stages tell."""
+    if isinstance(found, TokenPerformance):
+        return _OF_TOKENS
     mean = next((row for row in rows if row.quantity == "response mean"), None)
     is_spread = mean is not None and mean.agrees and first is not mean
-    why = _SPREAD if is_spread else _term(run, found, overhead_s)
-    message = f"{first.quantity} is {first.ratio:.2f} times the prediction; {why}"
-    return RunBeside(run=run.name, parting=parting, message=message, rows=tuple(rows))
+    return _SPREAD if is_spread else _term(run, found, overhead_s)
 
 
 def _row(quantity: str, predicted: float, measured: float) -> Beside:

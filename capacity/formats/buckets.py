@@ -97,9 +97,16 @@ def from_counts(upper: Sequence[float], counts: Sequence[float], unit_s: float, 
 
 
 def run_of(
-    name: str, histogram: Histogram, sum_s: float | None = None, history: tuple[Moment, ...] = ()
+    name: str,
+    histogram: Histogram,
+    sum_s: float | None = None,
+    history: tuple[Moment, ...] = (),
+    duration_s: float | None = None,
 ) -> LoadRun | None:
     """The run that a histogram tells of; None where it counts nothing.
+
+    Args:
+        duration_s: in which it was counted, where that is known. [s]
 
     Raises:
         InputError: a sum that is not within its buckets.
@@ -117,6 +124,8 @@ def run_of(
         name=name,
         loop=loop_of(name.partition("{")[0]),
         counted=math.floor(total),
+        duration_s=duration_s,
+        throughput_rps=total / duration_s if duration_s else None,
         mean_s=mean_s,
         quantiles_s={q: histogram.quantile(q) for q in QUANTILES},
         histogram=histogram,

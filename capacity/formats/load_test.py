@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from capacity.errors import InputError
 from capacity.performance import Interval
+from capacity.traffic.lengths import LengthRows
 
 _INSTANT_S = 1e-9  # what no clock tells from 0
 # Names of a server's stages, in their order, whatever its tool calls them; `compute` is input, inference and output
@@ -151,6 +152,14 @@ class Moment:
     p99_s: float | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """Times of one measure over the requests of a run: their mean, and quantiles by level. [s]"""
+
+    mean_s: float
+    quantiles_s: Mapping[float, Interval]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LoadRun:
     """One run against one endpoint, in seconds and requests per second; what a tool does not say is None or empty.
@@ -180,6 +189,8 @@ class LoadRun:
         batch_size_mean: requests that the server put into a batch. [requests]
         batch_mean_s: mean time that a batch took. [s]
         invalid_because: why the tool itself calls the run invalid; empty where it does not.
+        lengths: tokens of each request of the samples, in their order, of a language model.
+        measures: times of its requests beside their responses, by measure: ttft and tpot.
         resolution_s: in whole numbers of which durations are given; 0 where they are exact. [s]
     """
 
@@ -214,6 +225,8 @@ class LoadRun:
     batch_size_mean: float | None = None
     batch_mean_s: float | None = None
     invalid_because: str = ""
+    lengths: LengthRows | None = None
+    measures: Mapping[str, Times] = field(default_factory=dict)
     resolution_s: float = 0.0
 
     def __post_init__(self) -> None:

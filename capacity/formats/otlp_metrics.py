@@ -185,11 +185,17 @@ def _run(series: _Series, points: Sequence[_Point]) -> LoadRun | None:
     sums = [point.sum for point in kept]
     total = None if any(one is None for one in sums) else math.fsum(one for one in sums if one is not None)
     histogram = _added(series, [point.buckets for point in kept if sum(point.buckets[1])])
-    return (
-        None
-        if histogram is None
-        else run_of(series.name, histogram, None if total is None else total * series.unit_s)
-    )
+    if histogram is None:
+        return None
+    sum_s = None if total is None else total * series.unit_s
+    return run_of(series.name, histogram, sum_s, duration_s=_counted_s(series, kept))
+
+
+def _counted_s(series: _Series, points: Sequence[_Point]) -> float | None:
+    """Time in which deltas were counted; None of totals since a start, which may have been idle. [s]"""
+    if series.temporality != "delta" or not all(0 < one.start_ns < one.time_ns for one in points):
+        return None
+    return (max(one.time_ns for one in points) - min(one.start_ns for one in points)) / 1e9
 
 
 def _last_of_each_start(points: Sequence[_Point]) -> list[_Point]:

@@ -8,9 +8,10 @@ from typing import Any
 
 from capacity.errors import InputError
 from capacity.files import located, printable
-from capacity.formats.document import Document, Part, each, number
-from capacity.formats.load_test import Histogram, LoadRun, LoadTest, Loop, Moment, Samples
+from capacity.formats.document import Document, Part, each, number, whole
+from capacity.formats.load_test import Histogram, LoadRun, LoadTest, Loop, Moment, Samples, Times
 from capacity.performance import Interval
+from capacity.traffic.lengths import LengthRows
 
 NAME = "capacity import"
 FORMAT = "capacity-load-test"
@@ -25,6 +26,7 @@ _PLAIN = (
 )  # fmt: skip
 _TEXTS = ("loop_because", "invalid_because")  # written only where there is one
 _TRUE = ("is_corrected", "counts_inferences")  # written only where they are true
+_LENGTHS = ("input_tokens", "output_tokens")
 _WHOLE = ("succeeded", "failed", "dropped", "counted", "batch_size")
 
 
@@ -46,10 +48,7 @@ def _run_to_document(run: LoadRun) -> dict[str, Any]:
     found |= {
         name: value for name in _PLAIN if (value := getattr(run, name)) is not None and value is not False
     }
-    found["quantiles_s"] = {
-        f"{q:g}": {"value": _finite(one.value), "low": one.low, "high": _finite(one.high)}
-        for q, one in run.quantiles_s.items()
-    }
+    found["quantiles_s"] = _ends(run.quantiles_s)
     found |= {name: text for name in _TEXTS if (text := getattr(run, name))}
     if run.stages_s:
         found["stages_s"] = dict(run.stages_s)
@@ -64,9 +63,23 @@ def _run_to_document(run: LoadRun) -> dict[str, Any]:
         ]
     if run.samples is not None and len(run.samples.response_s) <= SAMPLES_MAX:
         found["samples"] = _columns(run.samples)
+        if run.lengths is not None:
+            found["lengths"] = {name: list(getattr(run.lengths, name)) for name in _LENGTHS}
     if run.answered is not None and len(run.answered.response_s) <= SAMPLES_MAX:
         found["answered"] = _columns(run.answered)
+    if run.measures:
+        found["measures"] = {
+            name: {"mean_s": one.mean_s, "quantiles_s": _ends(one.quantiles_s)}
+            for name, one in run.measures.items()
+        }
     return found
+
+
+def _ends(quantiles_s: Mapping[float, Interval]) -> dict[str, Any]:
+    return {
+        f"{q:g}": {"value": _finite(one.value), "low": one.low, "high": _finite(one.high)}
+        for q, one in quantiles_s.items()
+    }
 
 
 def _columns(samples: Samples) -> dict[str, list[float]]:
@@ -88,17 +101,17 @@ def read_load_test(document: Document) -> LoadTest:
     Raises:
         InputError: another version, or values that cannot be.
     """
-    whole = Part(document.name, document.object)
-    if whole.whole("schema_version") != 1:
+    test = Part(document.name, document.object)
+    if test.whole("schema_version") != 1:
         raise InputError(
             f"{document.name} has a schema_version other than 1; a newer capacity may have made it"
         )
     return LoadTest(
-        tool=whole.text("tool"),
-        name=whole.text("name"),
-        runs=tuple(located(part.where, partial(_run, part)) for part in whole.parts("runs")),
-        whole=whole.text("whole") if "whole" in whole else None,
-        notes=tuple(str(note) for note in whole.list("notes")) if "notes" in whole else (),
+        tool=test.text("tool"),
+        name=test.text("name"),
+        runs=tuple(located(part.where, partial(_run, part)) for part in test.parts("runs")),
+        whole=test.text("whole") if "whole" in test else None,
+        notes=tuple(str(note) for note in test.list("notes")) if "notes" in test else (),
     )
 
 
@@ -121,9 +134,28 @@ def _run(part: Part) -> LoadRun:
         samples=_samples(part.part("samples")) if "samples" in part else None,
         answered=_samples(part.part("answered")) if "answered" in part else None,
         history=tuple(_moment(one) for one in part.parts("history")),
+        lengths=_lengths(part.part("lengths"), part) if "lengths" in part else None,
+        measures=_measures(part.part("measures")) if "measures" in part else {},
         **numbers,
         **others,
     )
+
+
+def _lengths(part: Part, run: Part) -> LengthRows:
+    """Tokens of each of the run's samples. Raises InputError: they are not as many."""
+    given, got = (tuple(map(int, each(part.list(name), f"{part.where}.{name}", whole))) for name in _LENGTHS)
+    found = LengthRows(given, got)
+    if "samples" not in run or len(run.part("samples").list("sent_s")) != len(given):
+        raise InputError(f"{part.where} must be of as many requests as samples")
+    return found
+
+
+def _measures(part: Part) -> dict[str, Times]:
+    parts = {name: part.part(name) for name in part.keys if name in ("ttft", "tpot")}
+    return {
+        name: Times(mean_s=one.number("mean_s"), quantiles_s=_quantiles(one.part("quantiles_s")))
+        for name, one in parts.items()
+    }
 
 
 def _moment(part: Part) -> Moment:

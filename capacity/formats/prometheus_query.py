@@ -201,7 +201,7 @@ def _classic_run(
     if sums is not None and set(times) <= set(sums):
         _require_counter(f"{name}, its sum", sums.values())
         total = unit_s * math.fsum(_rises(sums, times, {**points, -math.inf: sums}))
-    return run_of(name, histogram, total, _history(times, steps[math.inf]))
+    return run_of(name, histogram, total, _history(times, steps[math.inf]), times[-1] - times[0])
 
 
 def _common_times(name: str, points: Mapping[float, Points]) -> list[float]:
@@ -270,6 +270,7 @@ def _native(series: Sequence[_Series]) -> Iterator[LoadRun]:
             _unfolded(found.buckets, unit_s, name),
             unit_s * found.sum if math.isfinite(found.sum) else None,
             _history([t_s for t_s, _ in points], rises),
+            points[-1][0] - points[0][0],
         )
         if run is not None:
             yield run

@@ -1,10 +1,14 @@
 """Seen runs: requests of a language model as a load test, whose response is the time to the last token."""
 
+from collections.abc import Sequence
+from statistics import fmean
+
 import numpy as np
 
-from capacity.formats.load_test import LoadRun, LoadTest, Loop, Samples, sent_rps
+from capacity.formats.load_test import LoadRun, LoadTest, Loop, Samples, Times, sent_rps
 from capacity.performance import Interval
 from capacity.profile.llm_runs import SeenRun
+from capacity.traffic.lengths import LengthRows
 
 _QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999)
 
@@ -30,7 +34,6 @@ def load_run(
     due_s = [one.due_s for one in run.requests if one.due_s is not None]
     is_due = len(due_s) == len(sent) and loop is not Loop.CLOSED
     samples = Samples.of(sent.tolist(), responses_s.tolist(), due_s if is_due else ())
-    levels = np.quantile(responses_s, _QUANTILES, method="higher")
     return LoadRun(
         name=run.name,
         loop=loop,
@@ -44,9 +47,31 @@ def load_run(
         mean_s=float(responses_s.mean()),
         min_s=float(responses_s.min()),
         max_s=float(responses_s.max()),
-        quantiles_s={q: Interval.exact(float(x)) for q, x in zip(_QUANTILES, levels, strict=True)},
+        quantiles_s=_quantiles(responses_s.tolist()),
         samples=samples,
+        lengths=LengthRows(
+            tuple(one.input_tokens for one in run.requests), tuple(one.output_tokens for one in run.requests)
+        ),
+        measures=_measures(run),
     )
+
+
+def _measures(run: SeenRun) -> dict[str, Times]:
+    """Times to the first token, and per output token after it."""
+    ttft_s = [one.first_s - one.start_s for one in run.requests]
+    longer = [one for one in run.requests if one.output_tokens > 1]
+    tpot_s = [(one.last_s - one.first_s) / (one.output_tokens - 1) for one in longer]
+    found = {"ttft": ttft_s, "tpot": tpot_s}
+    return {
+        name: Times(mean_s=fmean(values), quantiles_s=_quantiles(values))
+        for name, values in found.items()
+        if values
+    }
+
+
+def _quantiles(values: Sequence[float]) -> dict[float, Interval]:
+    levels = np.quantile(values, _QUANTILES, method="higher")
+    return {q: Interval.exact(float(x)) for q, x in zip(_QUANTILES, levels, strict=True)}
 
 
 def load_test(tool: str, name: str, runs: list[LoadRun]) -> LoadTest:

@@ -11,23 +11,27 @@ from capacity import api, api_evidence
 from capacity.api_evidence import (
     Told,
     _as_told,
-    _beside,
     _completed,
     _holds,
     _kind,
     _think_time_s,
     notes_of,
+    of_batches,
+    of_tokens,
     plan_of,
     sources,
 )
 from capacity.errors import InconclusiveError, InputError, UnstableError
 from capacity.evidence.beside import Parting
 from capacity.evidence_answers import ImportAnswer
-from capacity.formats.load_test import LoadRun, Loop
+from capacity.formats.load_test import LoadRun, LoadTest, Loop, Samples, Times
+from capacity.formats.own_load_test import load_test_to_document
 from capacity.formats.running_plan import RunningPlan
 from capacity.performance import Interval, Kind, Performance
+from capacity.profile.load import load_any
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.plan import Plan, Routing
+from capacity.traffic.lengths import LengthRows
 from capacity.traffic.workload import TraceArrivals
 
 PROFILE = ServiceProfile(
@@ -36,6 +40,7 @@ PROFILE = ServiceProfile(
     request_overhead_s=0.001,
 )
 PLAN = Plan(profile="five", replicas=2, batch_size_max=8, batch_wait_max_s=0.002, queue_limit=16)
+LLAMA = load_any("llama-3.1-8b-rtx-pro-6000-bf16")
 P99 = {0.99: Interval.exact(0.02)}
 
 
@@ -81,7 +86,7 @@ def test_a_closed_loop_is_predicted_by_its_users(asked: list[dict[str, Any]]) ->
         mean_s=0.02,
         quantiles_s=P99 | {0.0: P99[0.99], 1.0: P99[0.99]},
     )
-    found = _beside(run, PROFILE, PLAN, {"seed": 3})
+    found = of_batches(run, PROFILE, PLAN, {"seed": 3})
     assert [row.quantity for row in found.rows] == ["throughput"]
     (how,) = asked
     assert (how["replicas"], how["users"], how["seed"], how["quantile"]) == (2, 10, 3, [0.99])
@@ -95,7 +100,7 @@ def test_a_closed_loop_is_predicted_by_its_users(asked: list[dict[str, Any]]) ->
 def test_a_queue_with_room_for_all_users_has_no_limit(
     asked: list[dict[str, Any]], users: float, limit: int | None
 ) -> None:
-    _beside(LoadRun(name="a", loop=Loop.CLOSED, users=users), PROFILE, PLAN, {})
+    of_batches(LoadRun(name="a", loop=Loop.CLOSED, users=users), PROFILE, PLAN, {})
     assert asked[0]["queue_limit"] == limit
 
 
@@ -110,16 +115,93 @@ def test_a_queue_with_room_for_all_users_has_no_limit(
 def test_an_open_loop_is_predicted_by_its_rate(
     asked: list[dict[str, Any]], rates: dict[str, float], rate_rps: float | None
 ) -> None:
-    found = _beside(LoadRun(name="a", loop=Loop.OPEN, users=5.0, **rates), PROFILE, PLAN, {})
+    found = of_batches(LoadRun(name="a", loop=Loop.OPEN, users=5.0, **rates), PROFILE, PLAN, {})
     if rate_rps is None:
-        assert (found.parting, found.message) == (Parting.UNKNOWN, "the file says neither users nor a rate")
+        assert (found.parting, found.message) == (
+            Parting.UNKNOWN,
+            "the file says neither users nor a rate; give --users or --rate",
+        )
         assert asked == []
     else:
         assert (asked[0]["rate_rps"], asked[0]["quantile"], asked[0]["queue_limit"]) == (rate_rps, [0.99], 16)
 
 
+def test_what_would_take_hundreds_of_millions_of_requests_is_not_asked_for(
+    asked: list[dict[str, Any]],
+) -> None:
+    quantiles_s = {q: Interval.exact(0.02) for q in (0.5, 0.99, 0.999, 0.9999, 0.99999)}
+    of_batches(LoadRun(name="a", throughput_rps=10.0, quantiles_s=quantiles_s), PROFILE, PLAN, {})
+    of_batches(LoadRun(name="a", throughput_rps=10.0, quantiles_s={0.9999: P99[0.99]}), PROFILE, PLAN, {})
+    assert [how["quantile"] for how in asked] == [[0.5, 0.99, 0.999], [0.99]]
+
+
+def test_single_requests_of_a_language_model_are_served_again_as_they_were_sent(
+    asked: list[dict[str, Any]],
+) -> None:
+    rows = LengthRows((100, 20, 50), (40, 30, 5))
+    samples = Samples.of([7.0, 7.5, 9.0], [0.4, 0.3, 0.1])
+    for loop in (Loop.OPEN, Loop.CLOSED, Loop.UNKNOWN):
+        run = LoadRun(name="a", loop=loop, samples=samples, lengths=rows, throughput_rps=1.5)
+        of_tokens(run, LLAMA, 2, {"sequences_max": 8}, {"seed": 3})
+    for how in asked:
+        assert (how["replicas"], how["replay"], how["lengths"], how["sequences_max"]) == (2, True, rows, 8)
+        assert how["arrivals"].instants_s == (0.0, 0.5, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("run", "said"),
+    [
+        (LoadRun(name="a", throughput_rps=3.0), "how many tokens requests had; give --lengths"),
+        (LoadRun(name="a", loop=Loop.CLOSED, throughput_rps=3.0), "predicted by their single requests"),
+        (LoadRun(name="a", loop=Loop.SERVED), "give --users or --rate"),
+    ],
+)
+def test_what_a_language_model_is_predicted_by_is_asked_for(
+    asked: list[dict[str, Any]], run: LoadRun, said: str
+) -> None:
+    lengths = None if "--lengths" in said else "input=constant:9;output=constant:9"
+    found = of_tokens(run, LLAMA, 1, {"lengths": lengths}, {})
+    assert (found.parting, said in found.message) == (Parting.UNKNOWN, True), found.message
+    assert asked == []
+
+
+def test_a_histogram_of_a_language_model_is_predicted_by_its_rate(asked: list[dict[str, Any]]) -> None:
+    run = LoadRun(name="a", loop=Loop.SERVED, throughput_rps=3.0)
+    of_tokens(run, LLAMA, 1, {"lengths": "input=constant:9;output=constant:9"}, {})
+    (how,) = asked
+    assert (how["rate_rps"], "replay" in how) == (3.0, False)
+
+
+def test_a_language_model_that_answers_as_predicted_agrees(tmp_path: Path) -> None:
+    """Requests that a simulation has served, as a load test; and the same with tokens that took half as long again."""
+    rows, sent_s = LengthRows((100,) * 40, (20,) * 40), tuple(0.25 * number for number in range(40))
+    arrivals = TraceArrivals(instants_s=sent_s, name="even")
+    served = api.simulate(LLAMA, 1, arrivals=arrivals, lengths=rows, replay=True, quantile=0.99).performance
+    times = {
+        measure: Times(
+            mean_s=getattr(served, f"{measure}_mean_s"), quantiles_s=getattr(served, f"{measure}_quantiles_s")
+        )
+        for measure in ("response", "ttft", "tpot")
+    }
+    for slower, parting in ((1.0, Parting.AGREES), (1.5, Parting.SLOWER)):
+        response_s = slower * times["response"].mean_s
+        run = LoadRun(
+            name="a",
+            samples=Samples.of(sent_s, [response_s] * 40),
+            lengths=rows,
+            mean_s=response_s,
+            measures={name: times[name] for name in ("ttft", "tpot")},
+        )
+        path = tmp_path / "run.json"
+        test = LoadTest(tool="x", name="x", runs=(run,))
+        path.write_text(json.dumps(load_test_to_document(test)), encoding="utf-8")
+        (found,) = api.audit(path, profile=LLAMA, loop="open").beside
+        assert found.parting is parting, found.message
+        assert {"response mean", "TTFT P99", "TPOT mean"} <= {row.quantity for row in found.rows}
+
+
 def test_requests_that_carry_several_inferences_are_not_predicted(asked: list[dict[str, Any]]) -> None:
-    found = _beside(LoadRun(name="a", throughput_rps=10.0, batch_size=4), PROFILE, PLAN, {})
+    found = of_batches(LoadRun(name="a", throughput_rps=10.0, batch_size=4), PROFILE, PLAN, {})
     assert found.message.startswith("each request carries 4 inferences, which share a batch; measure with")
     assert asked == []
 
@@ -135,7 +217,7 @@ def test_a_simulation_that_fails_leaves_its_reason(
         raise error
 
     monkeypatch.setattr(api, "simulate", simulate)
-    found = _beside(LoadRun(name="a", throughput_rps=10.0), PROFILE, PLAN, {})
+    found = of_batches(LoadRun(name="a", throughput_rps=10.0), PROFILE, PLAN, {})
     assert (found.parting, found.message) == (parting, str(error))
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from written import load_test, only_run, refusal
 
+from capacity.formats.load_test import Loop
+
 NAME = "http.server.request.duration"
 
 
@@ -67,6 +69,26 @@ def test_deltas_add_up(tmp_path: Path) -> None:
     assert run.histogram is not None
     assert run.histogram.counts == (1.0, 6.0, 1.0)
     assert (run.quantiles_s[0.5].low, run.quantiles_s[0.5].high) == (0.1, 0.5)
+
+
+def test_deltas_say_in_which_time_they_were_counted(tmp_path: Path) -> None:
+    """Eight requests in two exports of 2 s each; totals since a start may have been idle for years."""
+    began_s = 1_700_000_000
+    points = [point([1, 2, 1], began_s + 2, began_s), point([0, 4, 0], began_s + 4, began_s + 2)]
+    run = only_run(tmp_path, histogram(1, *points))
+    assert (run.duration_s, run.throughput_rps) == (pytest.approx(4.0), pytest.approx(2.0))
+    assert only_run(tmp_path, histogram(2, *points)).throughput_rps is None
+
+
+def test_what_a_client_measured_is_not_the_server_s(tmp_path: Path) -> None:
+    data = {"aggregationTemporality": 1, "dataPoints": [point([1, 2, 1])]}
+    for name, loop in (
+        ("http.client.request.duration", Loop.UNKNOWN),
+        ("rpc.client.duration", Loop.UNKNOWN),
+        ("http.server.request.duration", Loop.SERVED),
+        ("clients.duration", Loop.SERVED),
+    ):
+        assert only_run(tmp_path, metrics({"name": name, "unit": "s", "histogram": data})).loop is loop
 
 
 def test_exports_one_a_line_add_up(tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ import pytest
 from capacity.errors import InputError
 from capacity.files import parse_object
 from capacity.formats.document import Document
-from capacity.formats.load_test import Histogram, LoadRun, LoadTest, Loop, Moment, Samples
+from capacity.formats.load_test import Histogram, LoadRun, LoadTest, Loop, Moment, Samples, Times
 from capacity.formats.own_load_test import load_test_to_document, read_load_test, recognises
 from capacity.performance import Interval
+from capacity.traffic.lengths import LengthRows
 
 RUN = LoadRun(
     name="GET /predict",
@@ -35,6 +36,8 @@ RUN = LoadRun(
     answered=Samples.of([1.0], [0.3], [0.5]),
     history=(Moment(1.0, users=10.0), Moment(2.0, users=50.0, rate_rps=80.0, median_s=0.015)),
     stages_s={"queue": 0.01, "compute infer": 0.005},
+    lengths=LengthRows((100, 50), (40, 30)),
+    measures={"ttft": Times(mean_s=0.02, quantiles_s={0.99: Interval.exact(0.05)})},
 )
 TEST = LoadTest(tool="locust", name="run.csv", runs=(RUN,), whole="GET /predict", notes=("a note",))
 EXAMPLES = {"own_load_test": json.dumps(load_test_to_document(TEST)).encode()}

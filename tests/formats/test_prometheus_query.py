@@ -70,6 +70,8 @@ def test_a_range_has_rises_across_a_restart(tmp_path: Path) -> None:
     assert run.histogram is not None
     assert run.histogram.counts == (8.0, 5.0)
     assert [(one.t_s, one.rate_rps) for one in run.history] == [(1e9 + 10, 1.0), (1e9 + 20, 0.3)]
+    assert (run.duration_s, run.throughput_rps) == (20.0, pytest.approx(0.65))
+    assert only_run(tmp_path, VECTOR).throughput_rps is None  # totals since a start that is not known
 
 
 def test_a_restart_is_seen_in_any_bucket(tmp_path: Path) -> None:
