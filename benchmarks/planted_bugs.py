@@ -407,6 +407,17 @@ BUGS = (
         "test_deploy_features.py::test_nothing_is_left_out_in_silence"),
     Bug("vLLM counts what waits alone", "vllm._vllm_flags", "plan.sequences_max + recovery.queue_limit",
         "recovery.queue_limit", "test_deploy_features.py::test_vllm_counts_what_runs_and_what_waits"),
+    # foreign files
+    Bug("a line that was cut off is taken", "Document.records", 'not line.endswith("\\n")', "not line",
+        "test_cut_files.py::test_a_file_that_was_cut_within_a_line_is_refused_or_read_as_its_whole_lines"),
+    Bug("a checkout says who may run code", "_Reader._require", "key in _NEVER_IN_A_FILE", "key in _NEVER",
+        "test_defaults.py::test_a_cluster_is_taken_from_the_flag_or_the_environment"),
+    Bug("an error may move the cursor", "Shown.write", "neutral(text)", "text",
+        "test_control_characters.py::test_flags_and_names_that_are_typed"),
+    Bug("a table may move the cursor", "_Neutral.__rich_console__", "neutral(text)", "text",
+        "test_control_characters.py::test_what_python_prints_is_as_safe"),
+    Bug("of gzip the first part is all", "_unpacked_parts", "while part :=", "if part :=",
+        "test_packed_and_large_files.py::test_a_large_file_is_told_by_its_start_and_read_to_its_end"),
 )
 # fmt: on
 

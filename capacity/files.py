@@ -74,7 +74,10 @@ def read_text(path: Path, bytes_max: int = FILE_BYTES_MAX, mend: str = "keep few
 def text_of(data: bytes, shown: str) -> str:
     """Text of what a file would hold, such as the body of an answer; see `read_text`."""
     return _text(
-        _parts(io.BufferedReader(io.BytesIO(data)), shown), shown, FILE_BYTES_MAX, "keep fewer samples"
+        _unpacked_parts(io.BufferedReader(io.BytesIO(data)), shown),
+        shown,
+        FILE_BYTES_MAX,
+        "keep fewer samples",
     )
 
 
@@ -107,10 +110,10 @@ def read_parts(path: Path) -> Iterator[bytes]:
     except (OSError, ValueError) as error:
         raise _unreadable(error, shown) from None
     with file:
-        yield from _parts(file, shown)
+        yield from _unpacked_parts(file, shown)
 
 
-def _parts(file: io.BufferedReader, shown: str) -> Iterator[bytes]:
+def _unpacked_parts(file: io.BufferedReader, shown: str) -> Iterator[bytes]:
     try:
         is_packed = file.peek(len(_GZIP)).startswith(_GZIP)
         source = gzip.GzipFile(fileobj=file) if is_packed else file
