@@ -16,7 +16,7 @@
 #include <stdlib.h>
 
 enum { ROUND_ROBIN, RANDOM, LEAST_OUTSTANDING, POWER_OF_TWO, SHARED_QUEUE };
-enum { POISSON, GAMMA, EQUAL_GAPS };
+enum { POISSON, GAMMA, EQUAL_GAPS, BURSTS };
 enum { STEPS, LINES, EXPONENTIAL };
 enum { OLDEST, OPEN };
 
@@ -28,6 +28,7 @@ typedef struct {
     /* arrivals */
     int32_t arrivals;
     double rate_rps, gap_cv;
+    double phase_rps[2], phase_mean_s[2]; /* of bursts and of the calm between them */
     /* service: laws of the measured sizes, one after another in `u` and `x_s`, from law_begin[i] to law_begin[i + 1];
      * a batch of b lies at the law place[b] and a share weight[b] of the way to the next */
     int32_t law_kind;
@@ -77,6 +78,8 @@ typedef struct {
     int32_t *winner;
     double shared_due_s;
     uint64_t random_arrival, random_service, random_route;
+    int32_t phase;
+    double phase_left_s;
     int32_t turn;
     Counts *counts;
     const Histogram *responses, *waits;
@@ -120,8 +123,25 @@ static inline int32_t below(uint64_t *state, int32_t limit) {
     return (int32_t)(((bits(state) >> 32) * (uint64_t)limit) >> 32);
 }
 
+/* Poisson arrivals forget: where a phase ends before the next one comes, it is drawn anew at the other rate. */
+static double gap_in_bursts_s(Run *run) {
+    const Fleet *fleet = run->fleet;
+    double passed_s = 0.0;
+    for (;;) {
+        const double gap = exponential(&run->random_arrival) / fleet->phase_rps[run->phase];
+        if (gap <= run->phase_left_s) {
+            run->phase_left_s -= gap;
+            return passed_s + gap;
+        }
+        passed_s += run->phase_left_s;
+        run->phase = 1 - run->phase;
+        run->phase_left_s = exponential(&run->random_arrival) * fleet->phase_mean_s[run->phase];
+    }
+}
+
 static double gap_s(Run *run) {
     const Fleet *fleet = run->fleet;
+    if (fleet->arrivals == BURSTS) return gap_in_bursts_s(run);
     if (fleet->arrivals == POISSON) return exponential(&run->random_arrival) / fleet->rate_rps;
     if (fleet->arrivals == EQUAL_GAPS) return 1.0 / fleet->rate_rps;
     const double shape = 1.0 / (fleet->gap_cv * fleet->gap_cv);

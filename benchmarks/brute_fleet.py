@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.sparse import lil_matrix
 from scipy.sparse.linalg import spsolve
+from scipy.stats import poisson
 
 Floats = NDArray[np.float64]
 
@@ -114,7 +115,10 @@ class Service:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fleet:
-    """A plan under its arrivals. `gap_cv` 1 is Poisson, 0 equal gaps, any other gamma."""
+    """A plan under its arrivals. `gap_cv` 1 is Poisson, 0 equal gaps, any other gamma.
+
+    `bursts` has the rate in a burst over that between them, and how long both last on average. [s]
+    """
 
     service: Service
     rate_rps: float
@@ -125,6 +129,16 @@ class Fleet:
     timer: str = "oldest"
     queue_limit: int | None = None
     gap_cv: float = 1.0
+    bursts: tuple[float, float, float] | None = None
+
+    @property
+    def phase_rps(self) -> tuple[float, float]:
+        """In a burst, and between them."""
+        if self.bursts is None:
+            return self.rate_rps, self.rate_rps
+        ratio, burst_s, calm_s = self.bursts
+        calm_rps = self.rate_rps * (burst_s + calm_s) / (ratio * burst_s + calm_s)
+        return ratio * calm_rps, calm_rps
 
     @property
     def is_stable(self) -> bool:
@@ -196,6 +210,8 @@ class _CFleet(ctypes.Structure):
         ("arrivals", ctypes.c_int32),
         ("rate_rps", ctypes.c_double),
         ("gap_cv", ctypes.c_double),
+        ("phase_rps", ctypes.c_double * 2),
+        ("phase_mean_s", ctypes.c_double * 2),
         ("law_kind", ctypes.c_int32),
         *((name, ctypes.c_void_p) for name in ("law_begin", "u", "x_s", "place", "weight")),
         *((name, ctypes.c_double) for name in ("batch_work_s", "request_work_s", "wake_s", "overhead_s")),
@@ -261,9 +277,11 @@ class _Arrays:
             "timer": TIMERS.index(fleet.timer),
             "queue_limit": -1 if fleet.queue_limit is None else fleet.queue_limit,
             "batch_wait_max_s": fleet.batch_wait_max_s,
-            "arrivals": {1.0: 0, 0.0: 2}.get(fleet.gap_cv, 1),
+            "arrivals": {1.0: 0, 0.0: 2}.get(fleet.gap_cv, 1) if fleet.bursts is None else 3,
             "rate_rps": fleet.rate_rps,
             "gap_cv": fleet.gap_cv,
+            "phase_rps": fleet.phase_rps,
+            "phase_mean_s": (1.0, 1.0) if fleet.bursts is None else fleet.bursts[1:],
             "law_kind": ("steps", "lines", "exponential").index(laws[0].kind),
             "law_begin": arrays.at(np.cumsum([0, *(len(law.x_s) for law in laws)]), np.int64),
             "u": arrays.at([u for law in laws for u in law.u], np.float64),
@@ -422,6 +440,35 @@ def _arrivals() -> Iterator[Known]:
         yield _response(f"gamma/M/1, cv {cv}", replace(MM1, gap_cv=cv), 5.0, math.exp(-5.0 * (1.0 - sigma)))
     sigma = _root(lambda s: math.exp(-(1.0 - s) / 0.8))
     yield _response("D/M/1", replace(MM1, gap_cv=0.0), 3.0, math.exp(-3.0 * (1.0 - sigma)))
+    yield _response(
+        "bursts/M/1", replace(MM1, rate_rps=0.6, bursts=(2.0, 400.0, 400.0)), 10.0, _in_bursts(10.0)
+    )
+
+
+def _in_bursts(time_s: float) -> float:
+    """P(T > t) of M/M/1 at 0.8 and at 0.4 for 400 s each in turn, from its chain of 400 places.
+
+    A request that finds n others takes n + 1 exponential services; what it finds is weighted by the rates.
+    """
+    rates, places, switch = (0.8, 0.4), 400, 1.0 / 400.0
+    chain = lil_matrix((2 * places, 2 * places))
+    for phase in (0, 1):
+        for n in range(places):
+            here = 2 * n + phase
+            out = {2 * n + 1 - phase: switch}
+            if n + 1 < places:
+                out[here + 2] = rates[phase]
+            if n > 0:
+                out[here - 2] = 1.0
+            for there, rate in out.items():
+                chain[there, here] += rate
+                chain[here, here] -= rate
+    chain[0, :] = 1.0
+    right = np.zeros(2 * places)
+    right[0] = 1.0
+    share = spsolve(chain.tocsc(), right).reshape(places, 2) @ np.array(rates) / 0.6
+    later = np.cumsum(poisson.pmf(np.arange(places), time_s))  # fewer than n + 1 services within t
+    return float(share @ later)
 
 
 def _routings() -> Iterator[Known]:

@@ -16,11 +16,11 @@ from capacity.question.plan import Plan, Routing
 from capacity.question.stability import relaxation_requests
 from capacity.queues.markov.mmc import MMc
 from capacity.traffic.workload import Workload
-from simulations.case import RELAXATIONS
 from simulations.draws.arrivals import Seed, draw
 from simulations.draws.records import Floats
 from simulations.draws.service import ExponentialTimes
 from simulations.kernel.serve import run
+from simulations.statistics.relaxation import RELAXATIONS
 
 RUNS = 240
 COUNTED = 10_000

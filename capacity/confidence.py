@@ -5,7 +5,7 @@ import math
 from capacity.errors import DomainError
 
 
-def share_high(happened: int, count: int, confidence: float) -> float:
+def share_high(happened: float, count: float, confidence: float) -> float:
     """Upper end of the exact interval of a share of independent events; of none, -log(1 - confidence)/n.
 
     An interval by the scatter between sections knows too little of events of which most sections have none.

@@ -10,9 +10,10 @@ import numpy as np
 from capacity.errors import DomainError
 from capacity.performance import Performance
 from capacity.profile.distribution import ServiceLaw
+from capacity.profile.profile import ServiceProfile
 from capacity.question.plan import Plan, Routing
 from capacity.question.scenario import Scenario
-from capacity.question.stability import load, load_under, sustainable_rate_rps
+from capacity.question.stability import load_under, sustainable_rate_rps
 from capacity.traffic.workload import (
     MMPP_SWITCHES_MAX,
     ArrivalProcess,
@@ -21,6 +22,7 @@ from capacity.traffic.workload import (
     DeterministicArrivals,
     GammaArrivals,
     MmppArrivals,
+    ModulatedArrivals,
     PoissonArrivals,
     RenewalArrivals,
     SurgingArrivals,
@@ -31,12 +33,13 @@ from capacity.traffic.workload import (
 from simulations.draws.arrivals import Seed, SettlingUsers
 from simulations.draws.service import ALONE, ProfileTimes, ServiceTimes
 from simulations.replication import Engine, Task
+from simulations.statistics.bursts import CYCLES_A_RUN, BurstRuns, Fed
 from simulations.statistics.path import path_length, tellable
 from simulations.statistics.pool import SECTIONS, Pool
 from simulations.statistics.relaxation import (
+    RELAXATIONS,
     closed_relaxation_requests,
     is_pooled,
-    modulated_relaxation_requests,
     open_relaxation_requests,
     turns_requests,
 )
@@ -49,9 +52,10 @@ def one_for_all(workload: Demand, plan: Plan, instances_per_device: int = 1) -> 
     Round-robin gives each replica every c-th request: the sum of c gamma gaps, a gamma gap again. A random
     split of Poisson arrivals is Poisson at a c-th of the rate; that of MMPP arrivals is MMPP with the same
     phases (all replicas share them and are not independent, yet each by itself has that law). Other routing
-    policies look at the other replicas, a closed population waits for all of them, a trace is one path,
-    every c-th arrival of an MMPP is not an MMPP, and a surge is made from what one replica sees
-    (`simulations.looks`).
+    policies look at the other replicas, a closed population waits for all of them, a trace is one path, and
+    a surge is made from what one replica sees
+    (`simulations.looks`). Of MMPP arrivals round-robin gives each replica gamma gaps too, by the clock by which
+    the arrivals are Poisson.
 
     Replicas that share a device influence each other: one device with all its instances represents the
     fleet behind a random split, if all are full. Under round-robin the gaps that it sees do not have one law.
@@ -73,12 +77,28 @@ def one_for_all(workload: Demand, plan: Plan, instances_per_device: int = 1) -> 
     seen: ArrivalProcess
     if is_alone and plan.routing is Routing.ROUND_ROBIN and isinstance(arrivals, RenewalArrivals):
         seen = _every(arrivals, count)
+    elif is_alone and count > 1 and _is_dealt_in_bursts(workload, plan):
+        assert isinstance(arrivals, MmppArrivals)  # noqa: S101  (just asked)
+        seen = ModulatedArrivals(bursts=arrivals, base=_every(PoissonArrivals(), count))
     elif plan.routing is Routing.RANDOM and _splits(workload, count):
         seen = arrivals
     else:
         return workload, plan
     alone = Workload(arrival_rate_rps=workload.arrival_rate_rps / count, arrivals=seen)
     return alone, replace(plan, replicas=instances_per_device)
+
+
+def modulated(arrivals: ArrivalProcess) -> ModulatedArrivals | None:
+    """Arrivals in bursts as a replica sees them; None for others."""
+    if isinstance(arrivals, MmppArrivals):
+        return ModulatedArrivals(bursts=arrivals)
+    return arrivals if isinstance(arrivals, ModulatedArrivals) else None
+
+
+def _is_dealt_in_bursts(workload: Workload, plan: Plan) -> bool:
+    """Whether each replica sees every c-th request of an MMPP."""
+    is_mmpp = isinstance(workload.arrivals, MmppArrivals)
+    return plan.routing is Routing.ROUND_ROBIN and is_mmpp and _splits(workload, plan.replicas)
 
 
 def _splits(workload: Workload, count: int) -> bool:
@@ -99,18 +119,11 @@ def _every(arrivals: RenewalArrivals, count: int) -> RenewalArrivals:
             return GammaArrivals(cv=cv / math.sqrt(count))
 
 
-# Relaxation times after which the start, an empty fleet, is forgotten: only exp(-10) of it is left.
-RELAXATIONS = 10
 # Requests beyond the quantile in question that each section has in the first look.
 EXCEEDANCES_PER_SECTION = 200
 # Relaxation times that a pool must have seen: of M/M/8 at load 0.8, whose bursts are rare and long, 95 %
 # intervals from 6000 hold the exact P99 in 92 % of experiments, from 22,000 in 94 %.
 RELAXATIONS_SEEN_MIN = 50_000
-# And where bursts of the arrivals make the relaxation time: of three MMPP/M/c, ratio 2 to 10, intervals from
-# 20,000 hold the exact P99 in 93.5 to 96.5 % of 200 experiments; from 8,000, one of them in 87 to 90 %.
-BURST_RELAXATIONS_SEEN_MIN = 20_000
-# Fewer where the fleet has capacity to spare even in a burst, so that nothing of it is left when it ends.
-ROOMY_BURSTS_SEEN_MIN, _ROOMY_LOAD = 2_000, 0.7
 # An estimate of the load may be above 1 where the load is not: runs are then as long as near saturation.
 _ESTIMATED_LOAD_MAX = 0.99
 # Spells that a pool must have seen: of one replica at load 0.75 whose times vary by a cv of 0.1, 0.6 of it in
@@ -143,6 +156,35 @@ class Case:
             raise DomainError("users have no gaps of their own")
         service = self.scenario.profile.law(self.scenario.plan.batch_size_max)
         return arrivals_scv(self.scenario.workload) + self.scenario.plan.batch_size_max * service.scv
+
+    @property
+    def bursts(self) -> BurstRuns | None:
+        """How runs under arrivals in bursts are made; None for other arrivals."""
+        workload = self.scenario.workload
+        if isinstance(workload, ClosedPopulation):
+            return None
+        arrivals = modulated(workload.arrivals)
+        if arrivals is None:
+            return None
+        return BurstRuns(
+            arrivals=arrivals, arrival_rate_rps=workload.arrival_rate_rps, fed=self._fed(arrivals)
+        )
+
+    def _fed(self, arrivals: ModulatedArrivals) -> Fed:
+        """The queues as bursts feel them."""
+        plan, profile = self.scenario.plan, self.scenario.profile
+        service, spells = profile.law(plan.batch_size_max), profile.spells
+        steady = Workload(arrival_rate_rps=1.0, arrivals=arrivals.base)
+        return Fed(
+            load=lambda rate_rps: _busy(profile, replace(steady, arrival_rate_rps=rate_rps), plan),
+            sustainable_rps=sustainable_rate_rps(profile, plan),
+            queues=1 if is_pooled(plan) else plan.replicas,
+            service_s=service.mean_s * self.slowdown,
+            variability=arrivals_scv(steady) + plan.batch_size_max * service.scv,
+            places=_places(plan),
+            batch=plan.batch_size_max,
+            memory_s=plan.batch_wait_max_s + (0.0 if spells is None else spells.lasting_s),
+        )
 
     @property
     def requests_in_spell(self) -> float:
@@ -208,6 +250,8 @@ def run_length(case: Case) -> Length:
         )
     if isinstance(case.scenario.workload.arrivals, TraceArrivals):
         return path_length(len(case.scenario.workload.arrivals.instants_s), warm_up)
+    if (bursts := case.simulated.bursts) is not None:
+        enough = max(enough, CYCLES_A_RUN * bursts.cycle_requests)
     measured = max(_MEASURED_PER_WARM_UP * warm_up, math.ceil(enough))
     return Length(warm_up=warm_up, measured=measured, cool_down=min(last, measured // 10))
 
@@ -260,19 +304,25 @@ def _relaxation_requests(case: Case) -> float:
     if isinstance(workload, ClosedPopulation):
         turns = 0.0 if _is_by_turns(case) else _turns_requests(case)
         return max(turns, _walk_requests(case))
+    if (bursts := case.bursts) is not None:
+        return bursts.relaxation_requests
     service = case.scenario.profile.law(plan.batch_size_max)
     rate_rps = workload.arrival_rate_rps
-    busy, is_exact = load_under(case.scenario.profile, workload, plan)
-    busy = busy if is_exact else min(busy, _ESTIMATED_LOAD_MAX)
     queues = 1 if is_pooled(plan) else plan.replicas
     in_service = rate_rps * service.mean_s * case.slowdown
-    places = None if plan.queue_limit is None else plan.queue_limit + plan.batch_size_max
-    if isinstance(workload.arrivals, MmppArrivals):
-        varies = 1.0 + plan.batch_size_max * service.scv
-        return modulated_relaxation_requests(
-            workload.arrivals, rate_rps, busy, queues, in_service, varies, places
-        )
-    return open_relaxation_requests(busy, queues, in_service, case.variability, places)
+    busy = _busy(case.scenario.profile, workload, plan)
+    return open_relaxation_requests(busy, queues, in_service, case.variability, _places(plan))
+
+
+def _busy(profile: ServiceProfile, workload: Workload, plan: Plan) -> float:
+    """The load; of one that is only estimated no more than what runs can be made for."""
+    busy, is_exact = load_under(profile, workload, plan)
+    return busy if is_exact else min(busy, _ESTIMATED_LOAD_MAX)
+
+
+def _places(plan: Plan) -> int | None:
+    """Of one queue, a batch in service included."""
+    return None if plan.queue_limit is None else plan.queue_limit + plan.batch_size_max
 
 
 def arrivals_scv(workload: Workload) -> float:
@@ -290,6 +340,9 @@ def arrivals_scv(workload: Workload) -> float:
             return cv**2
         case MmppArrivals() as bursts:
             return bursts.dispersion_index(workload.arrival_rate_rps)
+        case ModulatedArrivals(bursts=bursts, base=base):
+            within = arrivals_scv(replace(workload, arrivals=base))
+            return within - 1.0 + bursts.dispersion_index(workload.arrival_rate_rps)
         case TraceArrivals(instants_s=instants_s):
             gaps_s = np.diff(instants_s)
             return float(gaps_s.var() / gaps_s.mean() ** 2)
@@ -306,6 +359,10 @@ def tasks(case: Case, length: Length, seed: Seed, replications: range) -> list[T
             settling=length.warm_up,
             slow_s=_service_by_turns(simulated).mean_s,
         )
+    strata = None if (bursts := simulated.bursts) is None else bursts.strata
+    if strata is not None:
+        assert isinstance(workload, Workload)  # noqa: S101  (users have no bursts)
+        workload = replace(workload, arrivals=strata.arrivals)
     return [
         Task(
             plan=simulated.scenario.plan,
@@ -319,6 +376,7 @@ def tasks(case: Case, length: Length, seed: Seed, replications: range) -> list[T
             slowdowns=case.slowdowns,
             spells=case.scenario.profile.spells,
             engine=case.engine,
+            strata=strata,
         )
         for number in replications
     ]
@@ -336,22 +394,17 @@ def counted_min(case: Case) -> float:
     if isinstance(simulated.scenario.workload, ClosedPopulation):
         turns = min(_turns_requests(simulated), run_length(simulated).measured)
         return max(seen, TURNS_SEEN_MIN * turns) / simulated.scenario.workload.users
-    independent = -(-simulated.scenario.plan.replicas // len(simulated.slowdowns))
-    if isinstance(simulated.scenario.workload.arrivals, MmppArrivals):
-        poisson = replace(simulated.scenario.workload, arrivals=PoissonArrivals())
-        within = replace(simulated, scenario=replace(simulated.scenario, workload=poisson))
-        return max(_bursts_seen_min(simulated) * relaxation, counted_min(within))
-    calm = min(1.0, max(_CALM_MIN, (simulated.variability / 2.0) ** 2))
+    is_one = is_pooled(simulated.scenario.plan)
+    independent = 1 if is_one else -(-simulated.scenario.plan.replicas // len(simulated.slowdowns))
     in_spells = SPELLS_SEEN_MIN * simulated.requests_in_spell  # which all queues share
     if simulated.is_path:
         return in_spells  # each run has seen all bursts that there are
-    return in_spells + seen * calm / (1 if is_pooled(simulated.scenario.plan) else independent)
+    if (bursts := simulated.bursts) is not None:
+        calm = _calm(bursts.fed.variability)
+        return in_spells + bursts.counted_min(RELAXATIONS_SEEN_MIN * calm / independent)
+    return in_spells + seen * _calm(simulated.variability) / independent
 
 
-def _bursts_seen_min(case: Case) -> int:
-    """Relaxation times of arrivals in bursts that a pool must have seen."""
-    assert isinstance(case.scenario.workload, Workload)  # noqa: S101  (users have no bursts)
-    assert isinstance(case.scenario.workload.arrivals, MmppArrivals)  # noqa: S101  (asked of these alone)
-    burst_rps, _ = case.scenario.workload.arrivals.rates_rps(case.scenario.workload.arrival_rate_rps)
-    is_roomy = load(case.scenario.profile, burst_rps, case.scenario.plan) <= _ROOMY_LOAD
-    return ROOMY_BURSTS_SEEN_MIN if is_roomy else BURST_RELAXATIONS_SEEN_MIN
+def _calm(variability: float) -> float:
+    """Share of the relaxation times that is enough where bursts by chance are short and mild."""
+    return min(1.0, max(_CALM_MIN, (variability / 2.0) ** 2))

@@ -1,5 +1,6 @@
 """Estimate: looks at ever more replications of one case, until the caller knows enough or the budget ends."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -15,6 +16,7 @@ from capacity.units import format_quantile
 from simulations.case import Case, counted_min, one_for_all, run_length, tasks
 from simulations.draws.arrivals import Seed
 from simulations.replication import replicate, replicate_in_parts
+from simulations.statistics.bursts import CYCLES_A_RUN, CYCLES_WARM_UP
 from simulations.statistics.path import INDEPENDENT_MIN, RUNS_FIRST, require_enough, sections_of
 from simulations.statistics.pool import SECTIONS, Pool
 from simulations.statistics.sample import Length
@@ -27,6 +29,7 @@ INDEPENDENT_EXCEEDANCES_MIN = 50
 # A case that takes longer runs than this to settle is first looked at with short ones.
 _PROBE = Length(warm_up=10_000, measured=10_000, cool_down=500)
 _PROBE_GROWTHS, _PROBE_MARGIN = (4, 16), 4
+_BURSTS_MARGIN = 2  # of one that has seen as many bursts as a run must
 # Last digit of a clock, and how large a share of a service time it may be.
 _CLOCK_DIGITS, _CLOCK_SHARE = 2.0**-52, 1e-4
 # Replications, and so sections, of a first look.
@@ -205,11 +208,19 @@ def _probes(case: Case, length: Length) -> Iterator[Length]:
         if _PROBE_MARGIN * probe.requests <= length.requests:
             yield probe
         return
-    if _PROBE.requests < length.requests:
-        yield _PROBE
+    first = _PROBE
+    if (bursts := case.simulated.bursts) is not None:  # in which each run must see every stratum
+        cycles = [math.ceil(n * bursts.cycle_requests) for n in (CYCLES_WARM_UP, CYCLES_A_RUN)]
+        first = Length(
+            warm_up=max(cycles[0], _PROBE.warm_up // 4),
+            measured=max(cycles[1], _PROBE.measured),
+            cool_down=_PROBE.cool_down,
+        )
+    if first.requests < (length.requests if first is _PROBE else length.requests // _BURSTS_MARGIN):
+        yield first
     for growth in _PROBE_GROWTHS:
         probe = Length(
-            warm_up=growth * _PROBE.warm_up, measured=growth * _PROBE.measured, cool_down=_PROBE.cool_down
+            warm_up=growth * first.warm_up, measured=growth * first.measured, cool_down=first.cool_down
         )
         if _PROBE_MARGIN * probe.requests <= length.requests:
             yield probe

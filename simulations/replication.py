@@ -9,12 +9,14 @@ import numpy as np
 from capacity.profile.profile import Spells
 from capacity.question.plan import Plan
 from capacity.traffic.workload import Demand
-from simulations.draws.arrivals import Seed, Stream, draw
+from simulations.draws.arrivals import Purpose, Seed, Stream, draw
+from simulations.draws.phases import PhaseStrata
 from simulations.draws.records import Floats
 from simulations.draws.service import ALONE, ServiceTimes
 from simulations.kernel import serve as kernel
 from simulations.reference.cluster import run
 from simulations.statistics.sample import Length, Reduction, Sample
+from simulations.statistics.strata import Strata
 from simulations.workers import leave_if_abandoned
 
 # Beyond this many atoms of a law each is so light that a cell describes it well enough.
@@ -37,6 +39,7 @@ class Task:
         wait_limits_s: the same for waits. [s]
         slowdowns: of the instances that share a device, as `cluster.run` takes them.
         spells: that service times come in; all replicas share them.
+        strata: of arrivals in bursts, what is known of the shares of the requests.
     """
 
     plan: Plan
@@ -50,15 +53,42 @@ class Task:
     slowdowns: tuple[float, ...] = ALONE
     spells: Spells | None = None
     engine: Engine = Engine.KERNEL
+    strata: PhaseStrata | None = None
 
 
-def replicate(task: Task) -> Sample:
-    """Run one replication."""
+def replicate(task: Task) -> Sample | Strata:
+    """Run one replication; of arrivals in bursts each stratum by itself."""
     stream = Stream(task.workload, task.length.requests, task.seed, task.spells)
+    if task.strata is not None:
+        return _by_strata(task, task.strata, stream)
     reduction = _reduction(task, task.length, stream.requests)
     for served in _served(task, stream):
         reduction.add(*served)
     return reduction.sample()
+
+
+def _by_strata(task: Task, strata: PhaseStrata, stream: Stream) -> Strata:
+    """The samples of the strata of one run."""
+    start, end = task.length.warm_up, stream.requests - task.length.cool_down
+    middle, part = (start + end) // 2, Length(warm_up=0, measured=end - start, cool_down=0)
+    reductions = [_reduction(task, part, part.measured) for _ in strata.rates_rps]
+    phases = strata.clock(task.seed.generator(Purpose.PHASES))
+    first, last_s = 0, 0.0
+    for served in _served(task, stream):
+        labels = strata.labels(phases, served.arrived_s)
+        after, last_s = first + len(labels), float(served.arrived_s[-1])
+        for low, high in ((start, middle), (middle, end)):
+            if first <= middle < after and low == middle:
+                for reduction in reductions:
+                    reduction.halve()
+            inside = slice(max(low - first, 0), max(high - first, 0))
+            for label, reduction in enumerate(reductions):
+                chosen = np.flatnonzero(labels[inside] == label) + inside.start
+                if len(chosen):
+                    reduction.add(*served.at(chosen))
+        first = after
+    samples = [one.part(rate, last_s) for one, rate in zip(reductions, strata.rates_rps, strict=True)]
+    return Strata(weights=strata.weights, samples=tuple(samples))
 
 
 def replicate_in_parts(task: Task, parts: int) -> list[Sample]:

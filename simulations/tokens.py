@@ -16,7 +16,9 @@ from capacity.profile.llm_sampling import has_spread, resampled_steps
 from capacity.question.candidate import Doubt, LikeIt, Limit, Rejection, Verdict
 from capacity.question.grid import Answer, Outcome
 from capacity.question.objective import Measure, Promise, TokenObjective
+from capacity.question.overload import Overload
 from capacity.question.plan import Plan, Routing
+from capacity.question.refusal import refuse_overload
 from capacity.question.stability import relaxation_requests
 from capacity.question.tokens import (
     Saturation,
@@ -27,10 +29,11 @@ from capacity.question.tokens import (
     require_lengths,
 )
 from capacity.traffic.lengths import AnyLengths, LengthRows
-from capacity.traffic.workload import TraceArrivals, Workload
+from capacity.traffic.workload import MmppArrivals, TraceArrivals, Workload
 from capacity.units import QUANTILES, format_rate
-from simulations.case import arrivals_scv, one_for_all
+from simulations.case import arrivals_scv, modulated, one_for_all
 from simulations.draws.arrivals import Purpose, Seed, Stage, Stream
+from simulations.draws.phases import PhaseStrata
 from simulations.draws.records import Floats
 from simulations.draws.tokens import ALWAYS, EngineRules, TokenDraws, TokenRecords
 from simulations.judge import Errors, share_of_error, tightest
@@ -38,6 +41,7 @@ from simulations.kernel.continuous import serve_engines
 from simulations.looks import run_counts
 from simulations.reference.engine import run_engines
 from simulations.replication import Engine
+from simulations.statistics.bursts import CYCLES_A_RUN, BurstRuns, Fed
 from simulations.statistics.path import (
     INDEPENDENT_MIN,
     path_length,
@@ -48,7 +52,8 @@ from simulations.statistics.path import (
 from simulations.statistics.pool import SECTIONS
 from simulations.statistics.profile_error import widened
 from simulations.statistics.sample import Length
-from simulations.statistics.tokens import TokenPool, TokenSample, token_sample
+from simulations.statistics.strata import Strata
+from simulations.statistics.tokens import Part, TokenPool, TokenSample, token_sample
 from simulations.workers import Mapper, leave_if_abandoned
 
 # Requests of the run that finds out at which rate an engine saturates, and its share that is not counted at
@@ -134,27 +139,52 @@ def overheads_s(scenario: TokenScenario, draws: TokenDraws) -> Floats:
     return np.asarray(overhead.request_s + overhead.per_input_token_s * draws.input_tokens, dtype=np.float64)
 
 
-def replicate_tokens(task: TokenTask) -> TokenSample:
-    """Run one replication, and reduce it to a sample."""
+def replicate_tokens(task: TokenTask) -> TokenSample | Strata:
+    """Run one replication, and reduce it to a sample; of arrivals in bursts each stratum by itself."""
     leave_if_abandoned()
     draws = draw_tokens(task.scenario, task.length.requests, task.seed)
     part = slice(task.length.warm_up, len(draws.arrived_s) - task.length.cool_down)
-    return _reduced(task, draws, part)
+    bursts = TokenCase(scenario=task.scenario, is_whole=True).bursts
+    return _reduced(task, draws, part) if bursts is None else _by_strata(task, draws, part, bursts.strata)
 
 
 def _reduced(task: TokenTask, draws: TokenDraws, part: slice) -> TokenSample:
     """The sample of some requests; what is counted by time counts while these arrive."""
+    records, window_s = _served(task, draws, part)
+    return _sample(task, draws, records, part, window_s)
+
+
+def _by_strata(task: TokenTask, draws: TokenDraws, part: slice, strata: PhaseStrata) -> Strata:
+    """The samples of the strata of these requests, each for the time that its requests take at its rate."""
+    records, window_s = _served(task, draws, part)
+    labels = strata.labels(strata.clock(task.seed.generator(Purpose.PHASES)), draws.arrived_s)
+    labels[: part.start] = labels[part.stop :] = -1
+    samples = []
+    for label, rate_rps in enumerate(strata.rates_rps):
+        chosen = np.flatnonzero(labels == label)
+        lasting_s = len(chosen) / rate_rps
+        samples.append(_sample(task, draws, records.stratum(lasting_s / window_s), chosen, lasting_s))
+    return Strata(weights=strata.weights, samples=tuple(samples))
+
+
+def _served(task: TokenTask, draws: TokenDraws, part: slice) -> tuple[TokenRecords, float]:
+    """What became of all requests, and how long some of them took to arrive, in which time is counted. [s]"""
     arrived_s = draws.arrived_s[part]
     gap_s = (arrived_s[-1] - arrived_s[0]) / (len(arrived_s) - 1)
     window_s = (float(arrived_s[0]), float(arrived_s[-1] + gap_s))
-    records = serve(task.scenario, draws, task.engine, window_s)
+    return serve(task.scenario, draws, task.engine, window_s), window_s[1] - window_s[0]
+
+
+def _sample(
+    task: TokenTask, draws: TokenDraws, records: TokenRecords, part: Part, window_s: float
+) -> TokenSample:
     return token_sample(
         draws,
         records,
         task.scenario.objective,
         overhead_s=overheads_s(task.scenario, draws),
         part=part,
-        window_s=window_s[1] - window_s[0],
+        window_s=window_s,
         blocks=rules_of(task.scenario).blocks,
     )
 
@@ -336,8 +366,35 @@ class TokenCase:
         return tuple(sorted(promised)) or (Measure.TTFT, Measure.RESPONSE)
 
     @property
+    def bursts(self) -> BurstRuns | None:
+        """How runs under arrivals in bursts are made; None for other arrivals.
+
+        Spells are not cut: what an engine does is counted by time, and not by the stratum of a request.
+        """
+        workload = self.simulated.workload
+        arrivals = modulated(workload.arrivals)
+        if arrivals is None:
+            return None
+        simulated, one = self.simulated, saturated(self.scenario)
+        sustainable_rps = simulated.plan.replicas * one.rate_rps
+        steady = Workload(arrival_rate_rps=1.0, arrivals=arrivals.base)
+        fed = Fed(
+            load=lambda rate_rps: rate_rps / sustainable_rps,
+            sustainable_rps=sustainable_rps,
+            queues=simulated.plan.replicas,
+            service_s=one.running_mean / one.rate_rps,
+            variability=arrivals_scv(steady) + simulated.lengths.moments.output_scv,
+            batch=math.ceil(one.running_mean),
+        )
+        return BurstRuns(
+            arrivals=arrivals, arrival_rate_rps=workload.arrival_rate_rps, fed=fed, may_cut=False
+        )
+
+    @property
     def relaxation_requests(self) -> float:
         """Requests that arrive while what is simulated forgets its start."""
+        if (bursts := self.bursts) is not None:
+            return bursts.relaxation_requests
         simulated, one = self.simulated, saturated(self.scenario)
         load = min(token_load(simulated), 0.999)
         moments = simulated.lengths.moments
@@ -356,6 +413,8 @@ class TokenCase:
         if isinstance(self.scenario.workload.arrivals, TraceArrivals):
             return path_length(len(self.scenario.workload.arrivals.instants_s), warm_up)
         measured = max(_MEASURED_PER_WARM_UP * warm_up, _MEASURED_MIN)
+        if (bursts := self.bursts) is not None:
+            measured = max(measured, math.ceil(CYCLES_A_RUN * bursts.cycle_requests))
         return Length(
             warm_up=warm_up, measured=measured, cool_down=max(_COOL_DOWN_MIN, math.ceil(2 * forgotten))
         )
@@ -365,9 +424,10 @@ class TokenCase:
         beyond = _EXCEEDANCES_MIN / (1.0 - self.scenario.quantile_max)
         if self.is_path:
             return beyond
-        return max(
-            care * _RELAXATIONS_SEEN_MIN * self.relaxation_requests / self.simulated.plan.replicas, beyond
-        )
+        of_each = care * _RELAXATIONS_SEEN_MIN / self.simulated.plan.replicas
+        if (bursts := self.bursts) is not None:
+            return max(bursts.counted_min(of_each), beyond)
+        return max(of_each * self.relaxation_requests, beyond)
 
     @property
     def requests_to_settle(self) -> int:
@@ -546,9 +606,8 @@ class TokenJudge:
         self, scenario: TokenScenario, stage: Stage, attempt: int, precision: float, requests_max: int
     ) -> TokenCandidate:
         load = token_load(scenario)
-        if load >= 1.0:
-            unstable = Rejection(limit=Limit.STABILITY, allowed=1.0, needed=load)
-            return TokenCandidate(plan=scenario.plan, verdict=Verdict.MISSED, rejection=unstable)
+        if (refused := _refuse_load(scenario, load)) is not None:
+            return TokenCandidate(plan=scenario.plan, verdict=Verdict.MISSED, rejection=refused)
         if load > KNEE:
             requests_max = min(requests_max, _KNEE_REQUESTS)
         case = TokenCase(scenario=scenario, engine=self.engine)
@@ -687,6 +746,26 @@ class TokenJudge:
                 doubt=Doubt.PROFILE,
             )
         return replace(found, performance=performance)
+
+
+def _refuse_load(scenario: TokenScenario, load: float) -> Rejection | None:
+    """Why the line would grow for ever, or for too long in bursts that exceed what the engines serve.
+
+    What they serve in a burst is taken to be as much more as an error of the profile could make it.
+    """
+    if load >= 1.0:
+        return Rejection(limit=Limit.STABILITY, allowed=1.0, needed=load)
+    arrivals, one = scenario.workload.arrivals, saturated(scenario)
+    if not isinstance(arrivals, MmppArrivals):
+        return None
+    engine = Overload(
+        bursts=arrivals,
+        arrival_rate_rps=scenario.workload.arrival_rate_rps / scenario.plan.replicas,
+        served_rps=one.rate_rps / KNEE,
+        variability=1.0 + scenario.lengths.moments.output_scv,
+        in_service=one.running_mean,
+    )
+    return refuse_overload(engine, scenario.objective.promises)
 
 
 def resampled_pools(case: TokenCase, seed: Seed, mapper: Mapper = map) -> list[TokenPool]:

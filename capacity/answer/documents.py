@@ -15,6 +15,7 @@ from capacity.traffic.workload import (
     DeterministicArrivals,
     GammaArrivals,
     MmppArrivals,
+    ModulatedArrivals,
     PoissonArrivals,
     SurgingArrivals,
     TraceArrivals,
@@ -221,7 +222,7 @@ def arrivals_name(workload: Workload) -> str:
             return f"mmpp:ratio={ratio:g},burst={burst_s:g}s,calm={calm_s:g}s"
         case TraceArrivals(name=name):
             return f"trace:{name}"
-        case SurgingArrivals(base=base):
+        case SurgingArrivals(base=base) | ModulatedArrivals(bursts=base):
             return arrivals_name(Workload(arrival_rate_rps=workload.arrival_rate_rps, arrivals=base))
 
 

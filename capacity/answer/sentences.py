@@ -285,7 +285,8 @@ def _under_poisson(recommendation: Recommendation, question: Question, plan: Pla
     if calm is None or isinstance(question.workload, ClosedPopulation):
         return
     if calm.plan is None:
-        yield "Under Poisson arrivals at the same rate, no plan is known to be enough."
+        if calm.verdict is Verdict.MISSED:
+            yield "Under Poisson arrivals at the same rate, no plan within the limits is enough."
         return
     measured = irregularity(question.workload)
     why = "" if measured is None else f": {measured}"

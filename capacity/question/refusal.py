@@ -1,15 +1,16 @@
 """Refusal: what theory refuses at once, before anything is simulated."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from capacity.profile.profile import ServiceProfile
 from capacity.question.candidate import Limit, Rejection
 from capacity.question.objective import LatencyObjective, Measure, Promise
+from capacity.question.overload import Overload
 from capacity.question.plan import Batching, Plan
 from capacity.question.scenario import Scenario
 from capacity.question.stability import device_throughput_max_rps, load_under, loss_min
-from capacity.traffic.workload import ClosedPopulation, Workload
+from capacity.traffic.workload import ClosedPopulation, MmppArrivals, Workload
 
 # What the law of users says something about.
 _OF_USERS = (Measure.RESPONSE, Measure.RESPONSE_MEAN, Measure.WAIT)
@@ -39,7 +40,7 @@ def _floor_s(profile: ServiceProfile, promise: Promise, batch_size_max: int) -> 
 
 
 def refuse_load(scenario: Scenario) -> Rejection | None:
-    """Why the queues of this plan would grow forever, or lose more than any promise allows to be late.
+    """Why the queues of this plan would grow forever or for too long, or lose more than any promise allows to be late.
 
     Users who wait for their answers never make a queue grow; they make one another wait.
     """
@@ -49,7 +50,37 @@ def refuse_load(scenario: Scenario) -> Rejection | None:
     if plan.queue_limit is not None:
         return _refuse_losses(scenario, workload)
     rho, is_exact = load_under(scenario.profile, workload, plan)
-    return Rejection(limit=Limit.STABILITY, allowed=1.0, needed=rho) if rho >= 1.0 and is_exact else None
+    if rho >= 1.0 and is_exact:
+        return Rejection(limit=Limit.STABILITY, allowed=1.0, needed=rho)
+    return _refuse_bursts(scenario, workload)
+
+
+def _refuse_bursts(scenario: Scenario, workload: Workload) -> Rejection | None:
+    """Why bursts that exceed what the fleet serves make too many requests late."""
+    if not isinstance(workload.arrivals, MmppArrivals) or scenario.spike is not None:
+        return None
+    profile, plan = scenario.profile, scenario.plan
+    device_rps = device_throughput_max_rps(profile, plan.batch_size_max)
+    one = Overload(
+        bursts=workload.arrivals,
+        arrival_rate_rps=workload.arrival_rate_rps / plan.replicas,
+        served_rps=profile.devices(plan.replicas) * device_rps / plan.replicas,
+        variability=1.0 + plan.batch_size_max * profile.law(plan.batch_size_max).scv,
+        in_service=plan.batch_size_max,
+    )
+    return refuse_overload(one, scenario.objective.promises)
+
+
+def refuse_overload(one: Overload, promises: Sequence[Promise]) -> Rejection | None:
+    """The promise that bursts break most clearly, if they break one; responses and first tokens wait too."""
+    waiting = (Measure.RESPONSE, Measure.WAIT, Measure.TTFT)
+    found = [
+        Rejection.of(promise, least_s)
+        for promise in promises
+        if promise.quantile is not None and promise.measure in waiting
+        if (least_s := one.wait_min_s(promise.quantile)) > promise.allowed
+    ]
+    return max(found, key=lambda rejection: rejection.needed / rejection.allowed, default=None)
 
 
 def _refuse_losses(scenario: Scenario, workload: Workload) -> Rejection | None:

@@ -70,16 +70,14 @@ class Search:
         return is_spent(self.requests, SEARCH_REQUESTS_MAX, self._judged.values())
 
     def beside(self, question: Question) -> "Search":
-        """A search that answers another question with what is left of the same budget."""
-        other = Search(question, self.judge, self.progress, self.confidence)
-        other.requests = self.requests
-        return other
+        """A search for what accompanies the answer, with a budget of its own, whatever the answer took."""
+        return Search(question, self.judge, self.progress, self.confidence)
 
     def count_in(self, other: "Search") -> None:
         """Count what another search has used."""
         self.counts += other.counts
         self.counts["screened"] += len(other.floor_rejections) + len(other.floor_doubts)
-        self.requests = other.requests
+        self.requests += other.requests
 
     @property
     def tally(self) -> Tally:

@@ -260,7 +260,7 @@ def _if_poisson(search: Search) -> Recommendation | None:
 
 
 def _easier(search: Search, question: Question) -> Recommendation:
-    """The answer to an easier question, to compare with the one that was asked; from the same budget."""
+    """The answer to an easier question, to compare with the one that was asked; from a budget of its own."""
     other = search.beside(question)
     answer = _recommend(other, plan_alone=True)
     search.count_in(other)

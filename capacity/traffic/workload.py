@@ -156,7 +156,26 @@ class SurgingArrivals:
             raise DomainError(f"factor must be positive and finite, got {self.factor}")
 
 
-ArrivalProcess = RenewalArrivals | MmppArrivals | TraceArrivals | SurgingArrivals
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModulatedArrivals:
+    """What one of several replicas sees of arrivals in bursts, in spells that may be cut short.
+
+    Attributes:
+        base: the arrivals within a burst and within a calm stretch, at the rate of either.
+        spells_max_s: what a burst and a calm stretch are cut to; infinite where they are not. The
+            workload's rate stays the mean of the uncut process. [s]
+    """
+
+    bursts: MmppArrivals
+    base: RenewalArrivals = field(default_factory=PoissonArrivals)
+    spells_max_s: tuple[float, float] = (math.inf, math.inf)
+
+    def __post_init__(self) -> None:
+        if not min(self.spells_max_s) > 0.0:
+            raise DomainError(f"spells must last longer than 0 s, got {self.spells_max_s}")
+
+
+ArrivalProcess = RenewalArrivals | MmppArrivals | TraceArrivals | SurgingArrivals | ModulatedArrivals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,71 +16,15 @@ from capacity.traffic.workload import (
     DeterministicArrivals,
     GammaArrivals,
     MmppArrivals,
+    ModulatedArrivals,
     PoissonArrivals,
     SurgingArrivals,
     TraceArrivals,
     Workload,
 )
 from simulations.compiled import compiled
+from simulations.draws.phases import PhaseClock
 from simulations.draws.records import Floats, Integers
-
-_BLOCK = 1024  # an even number of phases, so that a block begins in the phase in which the first one did
-# Where a phase begins and ends, in the mean number of arrivals that are due by then, and in time.
-_DUE_FROM, _FROM, _DUE_TO, _TO = range(4)
-
-
-class PhaseClock:
-    """Bursts and calm stretches in a row, drawn as far as arrivals reach; begins in its steady state.
-
-    The arrivals of a unit Poisson process are moved to the instants at which as many are due: the same users
-    come at every rate, and the same bursts by the wall clock.
-
-    Source:
-        Cinlar (1975), Introduction to Stochastic Processes, sec. 4.7 (Poisson processes by change of time).
-    """
-
-    def __init__(
-        self, arrivals: MmppArrivals, arrival_rate_rps: float, generator: np.random.Generator
-    ) -> None:
-        means = arrival_rate_rps * np.array([arrivals.burst_mean_s, arrivals.calm_mean_s])
-        speeds = np.array(arrivals.rates_rps(1.0))
-        in_burst = generator.random() < arrivals.burst_share
-        self._means, self._speeds = (x if in_burst else x[::-1].copy() for x in (means, speeds))
-        self._generator = generator
-        self._phase = np.zeros(4)
-        self._lengths = np.zeros(0)
-        self._used = 0
-
-    def place(self, due: Floats) -> None:
-        """Replace instants of a unit Poisson process by those of arrivals at mean rate 1, in place."""
-        done = 0
-        while True:
-            done, self._used = place(due, done, self._phase, self._lengths, self._used, self._speeds)
-            if done == len(due):
-                return
-            drawn = self._generator.standard_exponential(_BLOCK)
-            self._lengths, self._used = drawn * np.tile(self._means, _BLOCK // 2), 0
-
-
-@compiled
-def place(
-    due: Floats, done: int, phase: Floats, lengths: Floats, used: int, speeds: Floats
-) -> tuple[int, int]:
-    """Go on placing from `done` until all are, or the phases are used up; how many of each."""
-    while done < len(due):
-        while due[done] >= phase[_DUE_TO]:
-            if used == len(lengths):
-                return done, used
-            phase[_DUE_FROM], phase[_FROM] = phase[_DUE_TO], phase[_TO]
-            phase[_DUE_TO] += lengths[used] * speeds[used % 2]
-            phase[_TO] += lengths[used]
-            used += 1
-        speed = speeds[(used - 1) % 2]
-        instant = phase[_FROM] + (due[done] - phase[_DUE_FROM]) / speed
-        due[done] = min(instant, phase[_TO])  # rounding must not carry it past what comes next
-        done += 1
-    return done, used
-
 
 _BELOW_1 = 1.0 - 2.0**-53
 
@@ -340,15 +284,12 @@ class Stream:
             case PoissonArrivals():
                 return self._add_up(generator.standard_exponential(count))
             case GammaArrivals(cv=cv):
-                shape = 1.0 / cv**2
-                phases = round(shape)
-                if phases <= _PHASES_MAX and abs(shape - phases) < _WHOLE * shape:
-                    exponentials = generator.standard_exponential(count * phases)
-                    return self._add_up(grouped(exponentials, phases))
-                return self._add_up(generator.standard_gamma(shape, count) / shape)
+                return self._add_up(_gamma_gaps(generator, 1.0 / cv**2, count))
             case MmppArrivals():
-                instants = self._add_up(generator.standard_exponential(count))
-                self._phase_clock(arrivals).place(instants)
+                return self._unit_rate_instants(ModulatedArrivals(bursts=arrivals), count)
+            case ModulatedArrivals(base=base) as modulated:
+                instants = self._unit_rate_instants(base, count)
+                self._phase_clock(modulated).place(instants)
                 return instants
             case DeterministicArrivals():
                 return np.arange(self._arrived + 1.0, self._arrived + count + 1.0)
@@ -367,7 +308,7 @@ class Stream:
         instants[within] = self._surge_from + (instants[within] - self._surge_from) / surging.factor
         return instants
 
-    def _phase_clock(self, arrivals: MmppArrivals) -> PhaseClock:
+    def _phase_clock(self, arrivals: ModulatedArrivals) -> PhaseClock:
         if self._phases is None:
             assert isinstance(self._demand, Workload)  # noqa: S101  (who else has arrivals)
             rate_rps = self._demand.arrival_rate_rps
@@ -378,6 +319,14 @@ class Stream:
         """Instants from gaps, block by block, as if all had been added up at once."""
         self._unit_instant = add_up(gaps, self._unit_instant)
         return gaps
+
+
+def _gamma_gaps(generator: np.random.Generator, shape: float, count: int) -> Floats:
+    """Gaps of mean 1, by phases where these are few."""
+    phases = round(shape)
+    if phases <= _PHASES_MAX and abs(shape - phases) < _WHOLE * shape:
+        return grouped(generator.standard_exponential(count * phases), phases)
+    return generator.standard_gamma(shape, count) / shape
 
 
 @compiled

@@ -1,8 +1,8 @@
 """Requests of a language model, the engine that serves them, and what became of each."""
 
 import math
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -196,6 +196,15 @@ class TokenRecords:
     allocated: int
     freed: int
     largest: tuple[float, float, float, float]
+
+    def stratum(self, share: float) -> Self:
+        """The same with a share of what was counted over time."""
+        return replace(
+            self,
+            busy_s=share * self.busy_s,
+            running_s=share * self.running_s,
+            block_s=share * self.block_s,
+        )
 
     def require_measured(self, table: StepTable, name: str) -> None:
         """Refuse a run in which a pass was larger than any that was measured.

@@ -45,6 +45,12 @@ class Served(NamedTuple):
     finished_s: Floats
     size: Integers
 
+    def at(self, places: Integers) -> "Served":
+        """Some of them, by their places."""
+        return Served(
+            self.arrived_s[places], self.started_s[places], self.finished_s[places], self.size[places]
+        )
+
 
 def run(
     plan: Plan,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from capacity.confidence import share_high, student_t
 from capacity.performance import Interval, Kind, Performance
 from simulations.statistics.intervals import Estimate, QuantileEstimate
 from simulations.statistics.sample import EXACT_MAX, Sample, Tally
+from simulations.statistics.strata import Strata
 
 _SAME = 1e-9  # share of a response below which a difference is rounding
 _START_LEVEL = 1e-3  # how often a run without a trace of its start is taken to have one
@@ -26,17 +27,17 @@ class Pool:
     """Replications in the order in which they came; the i-th belongs to section i mod `SECTIONS`.
 
     Attributes:
-        sections: the samples of each section as one.
+        parts: the samples of each section as one, or those of its strata.
         replications: how many there are.
         is_path: the sections are not independent runs, but follow each other on one path.
     """
 
-    sections: tuple[Sample, ...]
+    parts: tuple[Sample, ...] | tuple[Strata, ...]
     replications: int
     is_path: bool = False
 
     @classmethod
-    def of(cls, samples: Iterable[Sample]) -> Self:
+    def of(cls, samples: Iterable[Sample | Strata]) -> Self:
         """A pool of some replications."""
         return cls((), 0).extended(samples)
 
@@ -45,9 +46,9 @@ class Pool:
         """A pool of the consecutive parts of one path."""
         return replace(cls.of(parts), is_path=True)
 
-    def extended(self, samples: Iterable[Sample]) -> Self:
+    def extended(self, samples: Iterable[Sample | Strata]) -> Self:
         """The pool with more replications."""
-        groups: list[list[Sample]] = [[section] for section in self.sections]
+        groups: list[list[Any]] = [[part] for part in self.parts]
         replications = self.replications
         for sample in samples:
             if len(groups) < SECTIONS:
@@ -57,20 +58,25 @@ class Pool:
             if len(group) == _FOLD:  # so that memory does not grow with the replications
                 group[:] = [type(sample).merged(group)]
             replications += 1
-        sections = tuple(type(group[0]).merged(group) for group in groups)
-        if sum(section.counted for section in sections) > EXACT_MAX:
-            sections = tuple(section.in_cells() for section in sections)  # as the whole will be
-        return replace(self, sections=sections, replications=replications)
+        parts = tuple(type(group[0]).merged(group) for group in groups)
+        if sum(part.counted for part in parts) > EXACT_MAX:
+            parts = tuple(part.in_cells() for part in parts)  # as the whole will be
+        return replace(self, parts=parts, replications=replications)
+
+    @cached_property
+    def sections(self) -> tuple[Sample, ...]:
+        """One sample of each section."""
+        return tuple(part.as_one for part in self.parts)
 
     @cached_property
     def whole(self) -> Sample:
         """All replications as one sample."""
-        return type(self.sections[0]).merged(self.sections)
+        return merged(self.parts)
 
     @property
     def counted(self) -> int:
         """Requests that count."""
-        return sum(section.counted for section in self.sections)
+        return sum(part.counted for part in self.parts)
 
     @property
     def batch_size_largest(self) -> int:
@@ -240,6 +246,13 @@ class Pool:
             return Interval(value=0.0, low=0.0, high=exact)
         interval = self.loss.interval(confidence)
         return _within_one(replace(interval, high=max(interval.high, exact)))
+
+
+def merged(parts: Sequence[Sample | Strata]) -> Sample:
+    """Several runs, in strata or not, as one sample."""
+    kind: Any = type(parts[0])
+    whole: Sample = kind.merged(parts).as_one
+    return whole
 
 
 def _within_one(interval: Interval) -> Interval:

@@ -16,6 +16,7 @@ from simulations.case import Case, run_length, tasks
 from simulations.draws.arrivals import Purpose, Seed
 from simulations.draws.records import Floats
 from simulations.replication import replicate
+from simulations.statistics.pool import merged
 from simulations.statistics.sample import Length, Sample
 from simulations.workers import Mapper
 
@@ -153,11 +154,15 @@ def _resampled(
         replace(case, scenario=replace(case.scenario, profile=resampled(case.scenario.profile, generator)))
         for _ in range(RESAMPLES)
     ]
-    batch = [task for other in cases for task in tasks(other, length, seed, range(_REPLICATIONS))]
+    own = tasks(case, length, seed, range(_REPLICATIONS))  # the same bursts, cut alike
+    batch = [
+        replace(task, workload=one.workload, strata=one.strata)
+        for other in cases
+        for task, one in zip(tasks(other, length, seed, range(_REPLICATIONS)), own, strict=True)
+    ]
     samples = list(mapper(replicate, batch))
     groups = [
-        Sample.merged(samples[first : first + _REPLICATIONS])
-        for first in range(0, len(samples), _REPLICATIONS)
+        merged(samples[first : first + _REPLICATIONS]) for first in range(0, len(samples), _REPLICATIONS)
     ]
     return {key: np.array([statistic(group) for group in groups]) for key, statistic in statistics.items()}
 

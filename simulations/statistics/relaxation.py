@@ -11,6 +11,8 @@ from capacity.question.plan import Plan, Routing
 from capacity.question.stability import relaxation_requests
 from capacity.traffic.workload import ClosedPopulation, MmppArrivals
 
+# Relaxation times after which the start, an empty fleet or another phase, is forgotten: exp(-10) of it is left.
+RELAXATIONS = 10
 # A limited queue whose input varies less than this fills and empties by its drift.
 _VARIABILITY_MIN = 0.2
 _WALK = 1.5

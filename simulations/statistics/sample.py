@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
+from typing import Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -28,14 +29,14 @@ class Tally:
 
     Attributes:
         values_s: distinct and rising, shape `(values,)`; exact, or middles of cells. [s]
-        counts: shape `(values,)`.
+        counts: shape `(values,)`; whole unless tallies were mixed.
         total_s: sum of all durations as they were. [s]
         marks_s: rising; values that are exact in any case, shape `(marks,)`. [s]
         is_exact: whether all values are; shares of two tallies are comparable if both are or neither is.
     """
 
     values_s: Floats
-    counts: Integers
+    counts: Integers | Floats
     total_s: float
     marks_s: Floats
     is_exact: bool = True
@@ -58,24 +59,39 @@ class Tally:
         total_s = math.fsum(tally.total_s for tally in tallies)
         return replace(left[0], total_s=total_s)._bounded()
 
+    @classmethod
+    def mixed(cls, tallies: Sequence["Tally"], factors: Sequence[float]) -> "Tally":
+        """All durations of some tallies with the same marks, each counted so many times, whole or not."""
+        parts = list(tallies) if all(one.is_exact for one in tallies) else [one.in_cells() for one in tallies]
+        values_s, places = np.unique(np.concatenate([one.values_s for one in parts]), return_inverse=True)
+        weights = np.concatenate([k * one.counts for one, k in zip(parts, factors, strict=True)])
+        total_s = math.fsum(k * one.total_s for one, k in zip(tallies, factors, strict=True))
+        counts = np.bincount(places, weights=weights, minlength=len(values_s))
+        seen = counts > 0.0
+        return replace(parts[0], values_s=values_s[seen], counts=counts[seen], total_s=total_s)
+
     @cached_property
-    def ranks(self) -> Integers:
+    def ranks(self) -> Integers | Floats:
         """How many durations do not exceed each value, shape `(values,)`."""
-        return np.cumsum(self.counts)
+        return cast("Integers | Floats", np.cumsum(self.counts))
 
     @property
     def count(self) -> int:
-        """How many durations."""
-        return int(self.ranks[-1]) if len(self.ranks) else 0
+        """How many durations, rounded where they are mixed."""
+        return round(self._total)
+
+    @property
+    def _total(self) -> float:
+        return float(self.ranks[-1]) if len(self.ranks) else 0.0
 
     @property
     def positive(self) -> int:
         """How many durations are not 0."""
-        return int(self.counts[self.values_s > 0.0].sum())
+        return round(float(self.counts[self.values_s > 0.0].sum()))
 
     def quantile_s(self, quantile: float) -> float:
         """Smallest value that a share `quantile` of the durations does not exceed. [s]"""
-        rank = max(math.ceil(quantile * self.count - 1e-9), 1)
+        rank = max(quantile * self._total - 1e-9, 1e-9)  # of whole counts the next whole one, at least 1
         return float(self.values_s[np.searchsorted(self.ranks, rank)])
 
     def relative_error_of(self, value_s: float) -> float:
@@ -92,10 +108,10 @@ class Tally:
         return self._share_from(int(np.searchsorted(self.values_s, limit_s, side="left")))
 
     def _share_from(self, place: int) -> float:
-        below = int(self.ranks[place - 1]) if place else 0
-        return (self.count - below) / self.count
+        below = float(self.ranks[place - 1]) if place else 0.0
+        return (self._total - below) / self._total
 
-    def with_lost(self, lost: int) -> "Tally":
+    def with_lost(self, lost: float) -> "Tally":
         """The same with this many more that never ended, and so are infinitely long."""
         if not lost:
             return self
@@ -115,7 +131,8 @@ class Tally:
 
 def _both(one: Tally, other: Tally) -> Tally:
     """Two tallies, both exact or both in cells, as one."""
-    values_s, counts = _merge(one.values_s, one.counts, other.values_s, other.counts)
+    whole = cast("Integers", one.counts), cast("Integers", other.counts)
+    values_s, counts = _merge(one.values_s, whole[0], other.values_s, whole[1])
     return replace(one, values_s=values_s, counts=counts)
 
 
@@ -141,7 +158,7 @@ def _merge(
     return values_s[:filled].copy(), counts[:filled].copy()
 
 
-def _gathered(values_s: Floats, counts: Integers, total_s: float, marks_s: Floats) -> Tally:
+def _gathered(values_s: Floats, counts: Integers | Floats, total_s: float, marks_s: Floats) -> Tally:
     """A tally of rising values that are not exact, equal ones next to each other."""
     first = np.flatnonzero(np.diff(values_s, prepend=-np.inf) > 0.0)
     sums = np.add.reduceat(counts, first) if len(first) else counts
@@ -284,7 +301,7 @@ class Sample:
         busy_s: time of one replica that the counted requests took, each its share of its batch. [s]
         batches: batches that the counted requests make up, a batch cut in two counted in part.
         batch_size_largest: of all batches of the run.
-        lost: requests that arrived within the window and were rejected.
+        lost: requests that arrived within the window and were rejected; whole unless samples were mixed.
         rises_s: for each run, mean response of the second half minus that of the first. [s]
     """
 
@@ -294,13 +311,18 @@ class Sample:
     busy_s: float
     batches: float
     batch_size_largest: int
-    lost: int
+    lost: float
     rises_s: tuple[float, ...] = field(repr=False)
 
     @property
     def counted(self) -> int:
         """Requests that count."""
         return self.responses.count
+
+    @property
+    def as_one(self) -> Self:
+        """What its statistics are taken from: itself; of strata their mixture."""
+        return self
 
     def in_cells(self) -> "Sample":
         """The same with its durations in cells."""
@@ -321,6 +343,27 @@ class Sample:
             lost=sum(sample.lost for sample in samples),
             rises_s=tuple(rise_s for sample in samples for rise_s in sample.rises_s),
         )
+
+    @classmethod
+    def mixed(cls, samples: Sequence["Sample"], factors: Sequence[float]) -> "Sample":
+        """Samples of the same runs as one, what each has seen counted so many times, whole or not."""
+        offered = [k * (one.counted + one.lost) for one, k in zip(samples, factors, strict=True)]
+        rises = np.average([one.rises_s for one in samples], axis=0, weights=offered)
+        return cls(
+            waits=Tally.mixed([one.waits for one in samples], factors),
+            responses=Tally.mixed([one.responses for one in samples], factors),
+            window_s=mixed([one.window_s for one in samples], factors),
+            busy_s=mixed([one.busy_s for one in samples], factors),
+            batches=mixed([one.batches for one in samples], factors),
+            batch_size_largest=max(one.batch_size_largest for one in samples),
+            lost=mixed([one.lost for one in samples], factors),
+            rises_s=tuple(rises.tolist()),
+        )
+
+
+def mixed(values: Sequence[float], factors: Sequence[float]) -> float:
+    """Their sum, each so many times."""
+    return math.fsum(value * factor for value, factor in zip(values, factors, strict=True))
 
 
 # Where a reduction has come to, and its sums; a half is that of the counted arrivals.
@@ -385,6 +428,23 @@ class Reduction:
             arrived_s, started_s, finished_s, size,
         )  # fmt: skip
 
+    def halve(self) -> None:
+        """Half of the run is over: what is added from now on belongs to its second half."""
+        self._progress["middle"] = -1
+        self._progress["first_half"], self._progress["first_half_s"] = (
+            self._progress["kept"],
+            self._progress["response_s"],
+        )
+
+    def part(self, rate_rps: float, ended_s: float) -> Sample:
+        """What was seen, where this is a part of a run in which requests come at a known rate; may be nothing.
+
+        Args:
+            ended_s: when the last request of the run came. [s]
+        """
+        self._progress["closed_s"] = ended_s
+        return self._sample(int(self._progress["number"][0]) / rate_rps)
+
     def sample(self, window_s: float | None = None) -> Sample:
         """What was seen, once all requests have been added.
 
@@ -401,10 +461,16 @@ class Reduction:
             if not span_s > 0.0:
                 raise InputError(f"all {asked} counted requests arrive at one instant; a rate needs more")
             window_s = span_s * asked / (asked - 1)
+        if not int(sums["kept"]):
+            raise InputError(f"all {asked} counted requests are rejected; allow more of them to wait")
+        return self._sample(window_s)
+
+    def _sample(self, window_s: float) -> Sample:
+        """What the sums say; lost is what was asked and not served."""
+        sums = self._progress[0]
+        asked = int(min(sums["number"], sums["end"]) - sums["start"])
         waits, responses = self._tallies()
         first, second = int(sums["first_half"]), responses.count - int(sums["first_half"])
-        if not responses.count:
-            raise InputError(f"all {asked} counted requests are rejected; allow more of them to wait")
         first_s = float(sums["first_half_s"])
         second_s = float(sums["response_s"]) - first_s
         rise_s = second_s / second - first_s / first if first and second else 0.0

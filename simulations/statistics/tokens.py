@@ -16,9 +16,10 @@ from simulations.draws.records import Floats, Integers
 from simulations.draws.tokens import TokenDraws, TokenRecords
 from simulations.statistics.intervals import Estimate, QuantileEstimate
 from simulations.statistics.pool import Pool
-from simulations.statistics.sample import Sample, Tally
+from simulations.statistics.sample import Sample, Tally, mixed
 
 Flags = npt.NDArray[np.bool_]
+Part = slice | Integers  # of the requests of a run, by their numbers
 _NO_MARKS = np.zeros(0)
 
 
@@ -37,9 +38,9 @@ class TokenSample(Sample):
 
     tpot: Tally = field(repr=False)
     itl: Tally = field(repr=False)
-    missed: int
-    output_tokens: int
-    preemptions: int
+    missed: float
+    output_tokens: float
+    preemptions: float
     engine_s: float
     running_s: float
     block_s: float
@@ -69,6 +70,23 @@ class TokenSample(Sample):
             block_s=math.fsum(one.block_s for one in ours),
         )
 
+    @classmethod
+    def mixed(cls, samples: Sequence[Sample], factors: Sequence[float]) -> "TokenSample":
+        """Samples of the same runs as one, what each has seen counted so many times, whole or not."""
+        ours = cast("Sequence[TokenSample]", samples)
+        whole = Sample.mixed(ours, factors)
+        return cls(
+            **{name: getattr(whole, name) for name in Sample.__slots__},
+            tpot=Tally.mixed([one.tpot for one in ours], factors),
+            itl=Tally.mixed([one.itl for one in ours], factors),
+            missed=mixed([one.missed for one in ours], factors),
+            output_tokens=mixed([one.output_tokens for one in ours], factors),
+            preemptions=mixed([one.preemptions for one in ours], factors),
+            engine_s=mixed([one.engine_s for one in ours], factors),
+            running_s=mixed([one.running_s for one in ours], factors),
+            block_s=mixed([one.block_s for one in ours], factors),
+        )
+
 
 def token_sample(
     draws: TokenDraws,
@@ -76,7 +94,7 @@ def token_sample(
     objective: TokenObjective,
     *,
     overhead_s: Floats,
-    part: slice,
+    part: Part,
     window_s: float,
     blocks: int,
 ) -> TokenSample:
@@ -157,7 +175,7 @@ MEANS = {
 }
 
 
-def _total(measure: Measure, sample: Sample) -> tuple[float, int]:
+def _total(measure: Measure, sample: Sample) -> tuple[float, float]:
     """Durations added up [s], and how many they are: gaps by the requests that count, whose responses they fill."""
     tally = TALLIES[MEANS[measure]](sample)
     gaps = cast("TokenSample", sample).output_tokens - sample.counted

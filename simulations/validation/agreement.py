@@ -7,11 +7,11 @@ from enum import StrEnum
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from simulations.case import RELAXATIONS
 from simulations.draws.arrivals import Seed, Stage
 from simulations.replication import Engine
 from simulations.statistics.intervals import Estimate, QuantileEstimate
 from simulations.statistics.pool import Pool
+from simulations.statistics.relaxation import RELAXATIONS
 from simulations.statistics.sample import Length
 from simulations.validation.recovery_systems import RecoverySystem
 from simulations.validation.systems import System

@@ -7,11 +7,11 @@ from typing import Any
 from capacity.errors import InconclusiveError
 from capacity.performance import Performance
 from capacity.units import format_quantile
-from simulations.case import RELAXATIONS
 from simulations.draws.arrivals import Seed
 from simulations.looks import INDEPENDENT_EXCEEDANCES_MIN
 from simulations.replication import Engine, Task, replicate
 from simulations.statistics.pool import SECTIONS, Pool
+from simulations.statistics.relaxation import RELAXATIONS
 from simulations.statistics.sample import Length
 from simulations.validation.systems import System, system_of
 from simulations.workers import Mapper

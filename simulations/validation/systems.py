@@ -51,6 +51,7 @@ from simulations.statistics.relaxation import (
     modulated_relaxation_requests,
 )
 from simulations.statistics.sample import Length, Sample
+from simulations.statistics.strata import Strata
 
 
 class TableTimes:
@@ -157,7 +158,7 @@ class System:
     pool: ClassVar[type[Pool]] = Pool
 
     @property
-    def replicate(self) -> Callable[[Task], Sample]:
+    def replicate(self) -> Callable[[Task], Sample | Strata]:
         """Runs one replication."""
         return replicate
 

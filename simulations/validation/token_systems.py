@@ -21,6 +21,7 @@ from simulations.replication import Engine as Player
 from simulations.statistics.intervals import Estimate, QuantileEstimate
 from simulations.statistics.pool import Pool
 from simulations.statistics.sample import Length, Sample
+from simulations.statistics.strata import Strata
 from simulations.statistics.tokens import TokenPool, TokenSample
 from simulations.tokens import TokenTask, replicate_tokens
 from simulations.validation.systems import P99, Quantiles, Quantity
@@ -42,7 +43,7 @@ class TokenSystem:
     pool: ClassVar[type[Pool]] = TokenPool
 
     @property
-    def replicate(self) -> Callable[[TokenTask], Sample]:
+    def replicate(self) -> Callable[[TokenTask], Sample | Strata]:
         """Runs one replication."""
         return replicate_tokens
 

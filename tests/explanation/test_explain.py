@@ -297,8 +297,8 @@ PLAN = Plan(profile="p", replicas=3, batch_size_max=1)
 
 
 def recommended(**others) -> Recommendation:
-    given = {"plan": PLAN, "performance": performance(0.03), "objective": OBJECTIVE}
-    return Recommendation(verdict=Verdict.MET, **given | others)
+    given = {"plan": PLAN, "performance": performance(0.03), "objective": OBJECTIVE, "verdict": Verdict.MET}
+    return Recommendation(**given | others)
 
 
 @pytest.mark.parametrize(
@@ -335,7 +335,7 @@ IRREGULAR = replace(QUESTION, workload=Workload(arrival_rate_rps=50.0, arrivals=
 @pytest.mark.parametrize(
     ("calm", "told"),
     [
-        (None, "no plan is known to be enough."),
+        (None, "no plan within the limits is enough."),
         (replace(PLAN, profile="q", replicas=1), "1 replica of q with batches up to 1 would be enough: "),
         (replace(PLAN, replicas=2), "2 would be enough; these arrivals need 1 more: "),
         (PLAN, "3 would be enough; these arrivals need as many: "),
@@ -343,12 +343,21 @@ IRREGULAR = replace(QUESTION, workload=Workload(arrival_rate_rps=50.0, arrivals=
     ],
 )
 def test_what_poisson_arrivals_would_need(calm, told):
-    others = recommended(plan=calm, performance=None if calm is None else performance(0.03))
+    others = recommended(
+        plan=calm,
+        performance=None if calm is None else performance(0.03),
+        verdict=Verdict.MISSED if calm is None else Verdict.MET,
+    )
     last = list(explain(recommended(under_poisson=others), IRREGULAR))[-1]
     assert last.startswith(f"Under Poisson arrivals at the same rate, {told}")
     assert calm is None or last.endswith(": gaps vary by a cv of 2.")
     users = replace(QUESTION, workload=ClosedPopulation(users=5, think_time_s=1.0))
     assert len(list(explain(recommended(under_poisson=others), users))) == 2
+
+
+def test_a_search_for_poisson_arrivals_that_ended_early_says_nothing():
+    others = recommended(plan=None, performance=None, verdict=Verdict.INCONCLUSIVE)
+    assert not any("Poisson" in one for one in explain(recommended(under_poisson=others), IRREGULAR))
 
 
 def test_the_limit_closest_to_being_missed_and_losses_are_named():

@@ -12,11 +12,11 @@ from scipy.optimize import brentq
 from capacity.question.plan import Plan, Routing
 from capacity.question.stability import relaxation_requests
 from capacity.traffic.workload import Workload
-from simulations.case import RELAXATIONS
 from simulations.draws.arrivals import Seed, Stage
 from simulations.draws.service import ExponentialTimes
 from simulations.replication import Task, replicate
 from simulations.statistics.pool import Pool
+from simulations.statistics.relaxation import RELAXATIONS
 from simulations.statistics.sample import Length
 
 

@@ -47,6 +47,7 @@ def pool(workload: Workload, plan: Plan, first_seed: int) -> Pool:
         (Routing.ROUND_ROBIN, GammaArrivals(cv=2.0)),
         (Routing.RANDOM, PoissonArrivals()),
         (Routing.RANDOM, BURSTY),
+        (Routing.ROUND_ROBIN, BURSTY),
     ],
 )
 def test_one_replica_and_the_whole_fleet_agree(routing, arrivals):
@@ -88,7 +89,6 @@ def test_every_cth_poisson_arrival_is_the_law_that_one_replica_sees():
         (Routing.LEAST_OUTSTANDING, PoissonArrivals()),
         (Routing.POWER_OF_TWO, PoissonArrivals()),
         (Routing.RANDOM, GammaArrivals(cv=2.0)),
-        (Routing.ROUND_ROBIN, BURSTY),
         (Routing.SHARED_QUEUE, BURSTY),
         (Routing.RANDOM, MmppArrivals(ratio=2.0, burst_mean_s=5e-5, calm_mean_s=5e-5)),
         (Routing.ROUND_ROBIN, TraceArrivals(instants_s=(0.0, 1.0, 2.0))),

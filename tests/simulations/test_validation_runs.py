@@ -32,12 +32,12 @@ from capacity.queues.markov.mmc import MMc
 from capacity.queues.markov.mmck import MMcK
 from capacity.queues.power_of_choices import PowerOfChoices
 from capacity.recovery.faults import Action
-from simulations.case import RELAXATIONS
 from simulations.draws.arrivals import Seed, Stage, Stream
 from simulations.draws.attempts import Outcomes
 from simulations.replication import Engine, Task
 from simulations.statistics.intervals import Estimate
 from simulations.statistics.pool import Pool
+from simulations.statistics.relaxation import RELAXATIONS
 from simulations.statistics.sample import Length, Sample
 from simulations.validation.agreement import AnySystem, Row, compare, rows_tables
 from simulations.validation.simulation import LawSimulation
