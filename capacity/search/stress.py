@@ -26,7 +26,10 @@ _SOON_S = 120.0
 _FEW = 2  # runs that tell most fleets that do not recover
 _SPIKE_HORIZON_S = 60.0
 SPIKES = (2.0, 1.6)
-_OVERLOADS = (1.6, 1.28)  # times the capacity, where these are no overload
+_OVERLOADS, _OVERLOAD_MIN = (
+    (1.6, 1.28),
+    1.1,
+)  # times the capacity, where these are no overload; and what is one
 _MAP = (0.9, 1.1, 1.5, 2.0, 3.0)  # times the smaller of these
 _SPIKE_MIN_S, _SPIKE_MAX_S = 1e-3, 120.0
 _SPIKE_PRECISION = 0.1  # of a run's own boundary, by which two spikes may differ
@@ -245,16 +248,20 @@ def _spikes(
     stress: AnyStress, judge: StressJudge, report: Report, *, is_map: bool
 ) -> Iterator[SpikeSurvived]:
     """How long a spike is survived, for two factors that overload the fleet, or for a map of them."""
-    asked = [
-        factor if factor * stress.load > 1.1 else math.ceil(10.0 * overload / stress.load) / 10.0
-        for factor, overload in zip(SPIKES, _OVERLOADS, strict=True)
-    ]
+    asked = spike_factors(stress.load)
     if is_map:
         least = min(asked)
         asked += [factor for factor in (round(least * more, 2) for more in _MAP) if factor not in asked]
     for factor in asked:
         report(f"looking for the longest spike of {factor:g}x that is survived")
         yield spike_survived(stress, factor, judge)
+
+
+def spike_factors(load: float) -> list[float]:
+    """Two spikes that overload a fleet at a load: those that are usual, or multiples of the capacity in their place."""
+    usual = [factor for factor in SPIKES if factor * load > _OVERLOAD_MIN]
+    instead = _OVERLOADS[: len(SPIKES) - len(usual)]
+    return [*usual, *(math.ceil(10.0 * overload / load) / 10.0 for overload in instead)]
 
 
 def spike_survived(stress: AnyStress, factor: float, judge: StressJudge) -> SpikeSurvived:

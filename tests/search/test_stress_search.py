@@ -33,6 +33,7 @@ from capacity.search.stress import (
     remedies,
     screen,
     smallest_fleet,
+    spike_factors,
     spike_survived,
     stress_caveats,
 )
@@ -355,6 +356,15 @@ def test_spikes_are_asked_for_that_overload() -> None:
         replicas_max=4,
     )
     assert [spike.factor for spike in seen.spikes] == [8.0, 6.4]
+
+
+@given(st.floats(0.01, 0.999))
+def test_two_different_spikes_are_asked_for_and_both_overload(load: float) -> None:
+    """At a load of 0.64 twice the rate was asked for twice, as 1.6 times the rate does not overload."""
+    first, second = spike_factors(load)
+    assert abs(first - second) >= 0.3
+    assert min(first, second) * load > 1.1
+    assert len(set(spike_factors(0.64))) == 2
 
 
 def test_a_map_adds_spikes_around_the_smaller_of_the_two() -> None:
