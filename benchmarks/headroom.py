@@ -27,7 +27,7 @@ QUESTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     (T4, {"rate": "3200rps", "slo_p99": "40ms", "survive": "n-1"}),
     (T4, {"rate": "900rps", "slo_p95": "15ms", **GREEDY}),
     (T4, {"rate": "900rps", "slo_p99": "60ms", "routing": "least-outstanding", **GREEDY}),
-    (T4, {"rate": "1500rps", "slo_p99": "50ms", "arrivals": "gamma:2", **GREEDY}),
+    (T4, {"rate": "1500rps", "slo_p99": "50ms", "arrivals": "gamma:cv=2", **GREEDY}),
     (MINE, {"rate": "600rps", "slo_p99": "90ms", "survive": "zone:3", **GREEDY}),
     (MINE, {"rate": "600rps", "slo_p99": "80ms", "survive": "zone:3", **GREEDY}),
     (MINE, {"rate": "316rps", "slo_p99": "100ms", "batch_size_max": 1}),

@@ -168,10 +168,10 @@ class SimulationJudge:
         like_it = self._like_it(trial, found.verdict) if trial.case.is_path else None
         return replace(found, like_it=like_it)
 
-    def accepts(self, scenario: Scenario) -> Candidate:
-        """Look for a while; the same users at every rate."""
+    def accepts(self, scenario: Scenario, effort: int = 1) -> Candidate:
+        """Look for a while, or so many times as long; the same users at every rate."""
         trial = self._trial(scenario, Stage.HEADROOM, 1)
-        least, most = (int(share * self.requests_max) for share in _HEADROOM_BUDGET_SHARES)
+        least, most = (int(min(1.0, effort * share) * self.requests_max) for share in _HEADROOM_BUDGET_SHARES)
         budget = min(max(least, 2 * trial.requests_least), most)  # twice what settles it, within reason
         trial = replace(trial, requests_max=budget)
         return self._with_profile_error(trial, self._judge(trial))

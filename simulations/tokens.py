@@ -587,9 +587,9 @@ class TokenJudge:
         found = self._judge(scenario, Stage.CERTIFY, attempt, self.precision, self.requests_max)
         return self._beside_traffic_like_it(scenario, self._with_profile_error(scenario, found))
 
-    def accepts(self, scenario: TokenScenario) -> TokenCandidate:
-        """Look for a while; the same users at every rate."""
-        return self._judge(scenario, Stage.HEADROOM, 1, math.inf, self._headroom_budget(scenario, 2))
+    def accepts(self, scenario: TokenScenario, effort: int = 1) -> TokenCandidate:
+        """Look for a while, or so many times as long; the same users at every rate."""
+        return self._judge(scenario, Stage.HEADROOM, 1, math.inf, self._headroom_budget(scenario, 2 * effort))
 
     def probe(self, scenario: TokenScenario) -> TokenCandidate:
         """Look as long as `accepts` may still say yes; the same users at every rate."""

@@ -33,7 +33,8 @@ def explain(recommendation: Recommendation, question: Question) -> Iterator[str]
         aside = "" if question.survival.spike is None else ", without the spike"
         yield (
             f"Headroom: {_what_holds(recommendation)} still meets the objective at "
-            f"{format_headroom(recommendation.headroom)}{aside}, in shorter simulations."
+            f"{format_headroom(recommendation.headroom)}{aside}"
+            f"{format_missed_at(recommendation.headroom, 'and misses it')}, in shorter simulations."
         )
     if recommendation.random_routing is not None:
         yield _if_random(recommendation.random_routing, plan, recommendation.objective)
@@ -41,8 +42,18 @@ def explain(recommendation: Recommendation, question: Question) -> Iterator[str]
 
 def format_headroom(headroom: Headroom) -> str:
     """The highest rate that was accepted, compared with today's."""
-    more = headroom.accepted_rps / headroom.today_rps - 1.0
-    return f"{format_rate(headroom.accepted_rps)} ({100.0 * more:+.0f} %)"
+    return _beside_today(headroom, headroom.accepted_rps)
+
+
+def format_missed_at(headroom: Headroom, verb: str) -> str:
+    """The lowest rate above it that misses the objective, unless the two are as good as one; empty then."""
+    if headroom.is_decided:
+        return ""
+    return f", {verb} at {_beside_today(headroom, headroom.refused_rps)}"
+
+
+def _beside_today(headroom: Headroom, rate_rps: float) -> str:
+    return f"{format_rate(rate_rps)} ({100.0 * (rate_rps / headroom.today_rps - 1.0):+.0f} %)"
 
 
 def _if_random(random: RandomRouting, plan: Plan, objective: LatencyObjective) -> str:

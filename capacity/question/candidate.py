@@ -196,5 +196,9 @@ class Judge(Protocol):
             requests_first: what it took to choose the plan, and so where to begin.
         """
 
-    def accepts(self, scenario: Scenario) -> Candidate:
-        """Enough for a point of the headroom: cheaper, and never met while in doubt."""
+    def accepts(self, scenario: Scenario, effort: int = 1) -> Candidate:
+        """Enough for a point of the headroom: cheaper, and never met while in doubt.
+
+        Args:
+            effort: how many times as long as usual it may take.
+        """

@@ -8,7 +8,13 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from capacity.answer.sentences import explain, format_headroom, format_loss, format_verdict
+from capacity.answer.sentences import (
+    explain,
+    format_headroom,
+    format_loss,
+    format_missed_at,
+    format_verdict,
+)
 from capacity.question.candidate import Candidate, Limit
 from capacity.question.objective import LatencyObjective, Measure, Promise, format_value
 from capacity.question.plan import Plan, Routing
@@ -82,7 +88,9 @@ def plan_table(recommendation: Recommendation, *, verbose: bool = False) -> Tabl
         shown = {*_SHORT_QUANTILES, *recommendation.objective.limits}
         rows.extend(performance_rows(performance) if verbose else short_rows(performance, shown))
     if recommendation.headroom is not None:
-        rows.append(("headroom", f"up to {format_headroom(recommendation.headroom)}"))
+        headroom = recommendation.headroom
+        missed = format_missed_at(headroom, "missed")
+        rows.append(("headroom", f"up to {format_headroom(headroom)}{missed}"))
     if recommendation.hourly_usd is not None:
         rows.append(("cost", f"{recommendation.hourly_usd:.3f} USD/h"))
     return table(("<", "<"), rows)

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import RenderableType
 from rich.text import Text
 
-from capacity.answer.sentences import fate_of_fewer, token_refusal
+from capacity.answer.sentences import fate_of_fewer, format_headroom, format_missed_at, token_refusal
 from capacity.performance import Interval, Kind, TokenPerformance, format_interval
 from capacity.profile.llm import LlmProfile
 from capacity.question.candidate import Limit, Verdict
@@ -38,7 +38,8 @@ def token_tables(
     if found.plan is not None and found.performance is not None:
         rows = [*plan_rows(found.plan), *performance_rows(found.performance, verbose=verbose)]
         if found.headroom is not None:
-            rows.append(("headroom", f"up to {format_rate(found.headroom.accepted_rps)}"))
+            missed = format_missed_at(found.headroom, "missed")
+            rows.append(("headroom", f"up to {format_headroom(found.headroom)}{missed}"))
         if found.hourly_usd is not None:
             rows.append(("cost", f"{found.hourly_usd:.3f} USD/h"))
         yield table(("<", "<"), rows)

@@ -1,78 +1,168 @@
-"""Headroom: how far the arrival rate may rise before a plan misses its objective."""
+"""Headroom: how far the arrival rate may rise before a plan misses its objective, for any kind of server."""
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from capacity.question.candidate import Candidate, Doubt, Judge, Verdict
 from capacity.question.refusal import refuse_load
 from capacity.question.scenario import Scenario
 from capacity.question.stability import device_throughput_max_rps, sustainable_rate_rps
 from capacity.search.exact import judge_exactly
-from capacity.search.recommendation import Headroom
+from capacity.search.recommendation import DECIDED, Headroom
 from capacity.traffic.workload import Workload
 
 _FIRST_STEP = 0.02  # share of today's rate; doubled until not accepted
 _RESOLUTION = 0.01  # share of the rate to within which either end is found
+# How many times as long as usual a trial may be where shorter ones leave the ends apart.
+_EFFORTS = (1, 4, 16)
+# Simulated requests after which no end is looked for: headroom accompanies a plan, and has a budget of its own.
+HEADROOM_REQUESTS_MAX = 200_000_000
+
+
+class Trial(Protocol):
+    """What became of one rate."""
+
+    @property
+    def verdict(self) -> Verdict: ...  # noqa: D102  (their names say it all)
+
+    @property
+    def doubt(self) -> Doubt | None: ...  # noqa: D102
+
+    @property
+    def requests(self) -> int: ...  # noqa: D102
+
+
+@dataclass(kw_only=True)
+class Ends:
+    """The largest rate accepted, the smallest refused above it, and rates in doubt between them.
+
+    Attributes:
+        judged: what becomes of a rate, by a trial so many times as long as usual.
+        requests_max: to simulate in all.
+        ceiling_rps: the highest rate that shorter trials left in doubt.
+    """
+
+    accepted_rps: float
+    refused_rps: float
+    judged: Callable[[float, int], Trial]
+    requests_max: int = HEADROOM_REQUESTS_MAX
+    in_doubt: dict[float, Doubt | None] = field(default_factory=dict)
+    ceiling_rps: float = math.inf
+    requests: int = 0
+
+    def accepts(self, rate_rps: float, effort: int = 1) -> bool:
+        """Try a rate, and note what becomes of it.
+
+        One that is accepted above one that was not tells nothing: with a batch wait a plan may be refused, accepted
+        and refused again as the rate rises.
+        """
+        trial = self.judged(rate_rps, effort)
+        self.requests += trial.requests
+        if trial.verdict is Verdict.MISSED:
+            self.refused_rps = min(self.refused_rps, rate_rps)
+            self.in_doubt = {rate: why for rate, why in self.in_doubt.items() if rate < self.refused_rps}
+        elif trial.verdict is Verdict.MET and rate_rps < self.open_rps:
+            self.accepted_rps = max(self.accepted_rps, rate_rps)
+        else:
+            is_open = trial.verdict is Verdict.INCONCLUSIVE
+            self.in_doubt[rate_rps] = (trial.doubt or Doubt.REQUESTS) if is_open else None
+        return trial.verdict is Verdict.MET
+
+    @property
+    def open_rps(self) -> float:
+        """The smallest rate tried that is not accepted."""
+        return min([*self.in_doubt, self.ceiling_rps, self.refused_rps])
+
+    @property
+    def doubt(self) -> Doubt | None:
+        """Why rates between the ends are in doubt: what no budget settles, if any; None if none is."""
+        doubts = [why for why in self.in_doubt.values() if why is not None]
+        return max(doubts, key=lambda why: why is Doubt.PROFILE, default=None)
+
+    def rise(self, today_rps: float, step: float) -> list[float]:
+        """Rates that are accepted, by doubled steps from today's on, up to the first that is not."""
+        held_rps: list[float] = []
+        while (rate_rps := today_rps * (1.0 + step)) < self.refused_rps and self.accepts(rate_rps):
+            held_rps.append(rate_rps)
+            step = 2.0 * step
+        return held_rps
+
+    def halve_in(self, resolution: float) -> list[float]:
+        """Rates that are accepted below the first that is not, as far as one resolution below it."""
+        held_rps: list[float] = []
+        while self.open_rps > self.accepted_rps * (1.0 + resolution):
+            rate_rps = (self.accepted_rps + self.open_rps) / 2.0
+            if self.accepts(rate_rps):
+                held_rps.append(rate_rps)
+        return held_rps
+
+    def headroom(self, today_rps: float) -> Headroom:
+        """What was found."""
+        return Headroom(
+            today_rps=today_rps,
+            accepted_rps=self.accepted_rps,
+            refused_rps=self.refused_rps,
+            doubt=self.doubt,
+        )
+
+    def close_in(self) -> None:
+        """Bisect on both sides of what is in doubt, by longer trials and half as far where the ends stay apart."""
+        for level, effort in enumerate(_EFFORTS):
+            if level > 0:
+                if self.is_decided:
+                    return
+                self._forget()
+            self._bisect(effort, _RESOLUTION / 2**level)
+
+    def _forget(self) -> None:
+        """Forget what more requests may settle, but for up to which rate that was: nothing is accepted beyond."""
+        open_ones = [rate for rate, why in self.in_doubt.items() if why in (Doubt.REQUESTS, Doubt.MARGIN)]
+        self.ceiling_rps = min(self.ceiling_rps, max(open_ones, default=math.inf))
+        for rate_rps in open_ones:
+            del self.in_doubt[rate_rps]
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether the ends are close enough to be one answer."""
+        return self.refused_rps <= self.accepted_rps * (1.0 + DECIDED)
+
+    def _bisect(self, effort: int, resolution: float) -> None:
+        """Until either side is as narrow as a resolution, or the ends are close enough and longer trials have begun."""
+        while self.requests < self.requests_max and not (effort > 1 and self.is_decided):
+            low_rps = max(self.in_doubt, default=self.accepted_rps)
+            if self.open_rps > self.accepted_rps * (1.0 + resolution):
+                rate_rps = (self.accepted_rps + self.open_rps) / 2.0
+            elif self.refused_rps > low_rps * (1.0 + resolution):
+                rate_rps = (low_rps + self.refused_rps) / 2.0
+            else:
+                return
+            self.accepts(rate_rps, effort)
 
 
 def find_headroom(scenario: Scenario, judge: Judge, progress: Callable[[str], None]) -> Headroom:
     """Upper end of the rates, from today's on, at which the plan is still accepted.
 
-    Rises by doubled steps to a rate that is not accepted, then bisects on the accepted side and, if
-    that rate was in doubt, on the refused side too. With a batch wait a plan may be refused, accepted and
-    refused again as the rate rises; a refused stretch narrower than the step over it is not seen.
+    Rises by doubled steps to a rate that is not accepted, then bisects on both sides of what is in doubt, with
+    longer trials if that is much. With a batch wait a plan may be refused, accepted and refused again as the rate
+    rises; a refused stretch narrower than the step over it is not seen.
     """
-    trials = _Trials(scenario, judge, progress)
-    low_rps, step = trials.today_rps, _FIRST_STEP
-    high_rps = low_rps * (1.0 + step)
-    while high_rps < trials.refused_rps and trials.verdict(high_rps) is Verdict.MET:
-        low_rps, step = high_rps, 2.0 * step
-        high_rps = trials.today_rps * (1.0 + step)
-    high_rps = min(high_rps, trials.refused_rps)
-    while high_rps > low_rps * (1.0 + _RESOLUTION):
-        middle_rps = (low_rps + high_rps) / 2.0
-        if trials.verdict(middle_rps) is Verdict.MET:
-            low_rps = middle_rps
-        else:
-            high_rps = middle_rps
-    trials.close_in(high_rps)
-    return Headroom(
-        today_rps=trials.today_rps,
-        accepted_rps=low_rps,
-        refused_rps=trials.refused_rps,
-        doubt=trials.doubt,
-    )
+    workload = scenario.workload
+    assert isinstance(workload, Workload)  # noqa: S101  (a closed population has no rate)
+    today_rps = workload.arrival_rate_rps
 
-
-class _Trials:
-    """Rates judged one after another, and the lowest that is refused."""
-
-    def __init__(self, scenario: Scenario, judge: Judge, progress: Callable[[str], None]) -> None:
-        workload = scenario.workload
-        assert isinstance(workload, Workload)  # noqa: S101  (a closed population has no rate)
-        self.scenario, self.judge, self.progress = scenario, judge, progress
-        self.today_rps = workload.arrival_rate_rps
-        self.refused_rps = max(self.today_rps, _served_max_rps(scenario))
-        self.doubt: Doubt | None = None
-
-    def verdict(self, rate_rps: float) -> Verdict:
-        trial = self.scenario.at_rate(rate_rps)
+    def judged(rate_rps: float, effort: int) -> Candidate:
+        trial = scenario.at_rate(rate_rps)
         if refuse_load(trial) is not None:
-            candidate = Candidate(plan=trial.plan, verdict=Verdict.MISSED)
-        else:
-            self.progress(f"headroom: trying {rate_rps:.4g} rps")
-            candidate = judge_exactly(trial) or self.judge.accepts(trial)
-        if candidate.verdict is Verdict.MISSED:
-            self.refused_rps = min(self.refused_rps, rate_rps)
-        elif candidate.verdict is Verdict.INCONCLUSIVE and self.doubt is not Doubt.PROFILE:
-            self.doubt = candidate.doubt or Doubt.REQUESTS  # report what no budget settles, if any
-        return candidate.verdict
+            return Candidate(plan=trial.plan, verdict=Verdict.MISSED)
+        progress(f"headroom: trying {rate_rps:.4g} rps")
+        return judge_exactly(trial) or judge.accepts(trial, effort)
 
-    def close_in(self, open_rps: float) -> None:
-        """Bisect to the lowest refused rate, from one that is not accepted."""
-        while self.refused_rps > open_rps * (1.0 + _RESOLUTION):
-            middle_rps = (open_rps + self.refused_rps) / 2.0
-            if self.verdict(middle_rps) is not Verdict.MISSED:
-                open_rps = middle_rps
+    ends = Ends(accepted_rps=today_rps, refused_rps=max(today_rps, _served_max_rps(scenario)), judged=judged)
+    ends.rise(today_rps, _FIRST_STEP)
+    ends.close_in()
+    return ends.headroom(today_rps)
 
 
 def _served_max_rps(scenario: Scenario) -> float:

@@ -65,8 +65,9 @@ class Tally:
     requests: int = 0
 
 
-# Share of a rate from which on the distance between the two ends of its headroom is worth reporting.
-_WIDE = 0.02
+# Share of a rate up to which the two ends of its headroom are one answer, and from which on the distance between them
+# is worth a note.
+DECIDED, _WIDE = 0.02, 0.10
 # Share of a rate below which there is hardly any headroom.
 _THIN = 0.05
 
@@ -84,6 +85,11 @@ class Headroom:
     accepted_rps: float
     refused_rps: float
     doubt: Doubt | None = None
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether next to nothing lies between the two."""
+        return self.refused_rps <= self.accepted_rps * (1.0 + DECIDED)
 
     @property
     def is_in_doubt(self) -> bool:

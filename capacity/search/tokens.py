@@ -9,7 +9,7 @@ from capacity.errors import DomainError
 from capacity.performance import Kind, TokenPerformance
 from capacity.profile.llm import LlmProfile, Scheduler
 from capacity.profile.llm_sampling import has_spread
-from capacity.question.candidate import Doubt, LikeIt, Limit, Rejection, Verdict
+from capacity.question.candidate import LikeIt, Limit, Rejection, Verdict
 from capacity.question.caveat import Caveat, CaveatCode
 from capacity.question.objective import Promise, TokenObjective
 from capacity.question.tokens import (
@@ -23,6 +23,7 @@ from capacity.question.tokens import (
 )
 from capacity.search.caveats import trace_caveats
 from capacity.search.fewest import fewest_enough, is_spent
+from capacity.search.headroom import Ends
 from capacity.search.recommendation import Headroom, Tally
 from capacity.traffic.lengths import LengthLaws, LengthRows
 from capacity.units import format_rate
@@ -34,7 +35,8 @@ _NOTHING = Tally()
 SEARCH_REQUESTS_MAX = 60_000_000
 # Simulated requests after which no larger fleet is confirmed.
 CONFIRM_REQUESTS_MAX = 400_000_000
-_FIRST_STEP, _RESOLUTION = 0.05, 0.02  # of the headroom, shares of the rate
+# Of the headroom: the first step and the resolution of its probes as shares of the rate, and its budget.
+_FIRST_STEP, _RESOLUTION, _HEADROOM_REQUESTS_MAX = 0.05, 0.02, 20_000_000
 _LOAD_HIGH, _KV_HIGH = 0.85, 0.9
 
 
@@ -444,70 +446,36 @@ def token_headroom(
 ) -> Headroom:
     """How far the arrival rate may rise before the plan is no longer accepted.
 
-    Probes find where that ends, rising by doubled steps and then halving; only the end is judged with care, by
-    random numbers that had no part in finding it. Where it is not accepted, it is taken for refused.
+    Probes find where that ends, rising by doubled steps and then halving; only their end is judged with care, by
+    random numbers that had no part in finding it, and what is in doubt about it by longer trials.
     """
-    trials = _RateTrials(scenario, saturation, judge, progress)
-    held_rps, open_rps = trials.rise()
-    while True:
-        open_rps = trials.close_in(held_rps, open_rps)
-        if len(held_rps) == 1 or trials.holds(held_rps[-1]):  # the first is today's, which is confirmed
-            return Headroom(
-                today_rps=held_rps[0],
-                accepted_rps=held_rps[-1],
-                refused_rps=trials.refused_rps,
-                doubt=trials.doubt,
-            )
-        open_rps = held_rps.pop()
 
+    def probed(rate_rps: float, effort: int) -> TokenCandidate:
+        progress(f"headroom: trying {format_rate(rate_rps)}")
+        return judge.probe(scenario.at_rate(rate_rps))
 
-class _RateTrials:
-    """Rates tried for one plan: the smallest that is refused, and why others are open."""
+    def accepted(rate_rps: float, effort: int) -> TokenCandidate:
+        progress(f"headroom: confirming {format_rate(rate_rps)}")
+        return judge.accepts(scenario.at_rate(rate_rps), effort)
 
-    def __init__(
-        self, scenario: TokenScenario, saturation: Saturation, judge: TokenJudge, progress: Progress
-    ) -> None:
-        self.scenario, self.judge, self.progress = scenario, judge, progress
-        self.today_rps = scenario.workload.arrival_rate_rps
-        self.refused_rps = scenario.plan.replicas * saturation.rate_rps
-        self.doubt: Doubt | None = None
-
-    def rise(self) -> tuple[list[float], float]:
-        """Rates from today's on that probably hold, by doubled steps, and the first that does not."""
-        held_rps, step = [self.today_rps], _FIRST_STEP
-        rate_rps = min(self.today_rps * (1.0 + step), self.refused_rps)
-        while rate_rps < self.refused_rps and self.probably_holds(rate_rps):
-            held_rps.append(rate_rps)
-            step = 2.0 * step
-            rate_rps = min(self.today_rps * (1.0 + step), self.refused_rps)
-        return held_rps, rate_rps
-
-    def close_in(self, held_rps: list[float], open_rps: float) -> float:
-        """Add rates that probably hold, as far as one resolution below the first that does not, which is returned."""
-        while open_rps > held_rps[-1] * (1.0 + _RESOLUTION):
-            middle_rps = (held_rps[-1] + open_rps) / 2.0
-            if self.probably_holds(middle_rps):
-                held_rps.append(middle_rps)
-            else:
-                open_rps = middle_rps
-        return open_rps
-
-    def probably_holds(self, rate_rps: float) -> bool:
-        """Whether a rate is worth judging with care."""
-        self.progress(f"headroom: trying {format_rate(rate_rps)}")
-        return self._noted(rate_rps, self.judge.probe(self.scenario.at_rate(rate_rps)))
-
-    def holds(self, rate_rps: float) -> bool:
-        """Whether the plan is accepted at a rate."""
-        self.progress(f"headroom: confirming {format_rate(rate_rps)}")
-        return self._noted(rate_rps, self.judge.accepts(self.scenario.at_rate(rate_rps)))
-
-    def _noted(self, rate_rps: float, found: TokenCandidate) -> bool:
-        if found.verdict is Verdict.MISSED:
-            self.refused_rps = min(self.refused_rps, rate_rps)
-        elif found.verdict is Verdict.INCONCLUSIVE:
-            self.doubt = found.doubt
-        return found.accepted
+    today_rps = scenario.workload.arrival_rate_rps
+    probes = Ends(
+        accepted_rps=today_rps, refused_rps=scenario.plan.replicas * saturation.rate_rps, judged=probed
+    )
+    held_rps = probes.rise(today_rps, _FIRST_STEP)
+    held_rps += probes.halve_in(_RESOLUTION)
+    ends = Ends(
+        accepted_rps=today_rps,
+        refused_rps=probes.refused_rps,
+        judged=accepted,
+        requests_max=_HEADROOM_REQUESTS_MAX,
+    )
+    for rate_rps in reversed(held_rps):  # today's is confirmed
+        if ends.accepts(rate_rps):
+            break
+    if not ends.is_decided:
+        ends.close_in()
+    return ends.headroom(today_rps)
 
 
 def token_changes(

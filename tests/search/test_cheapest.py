@@ -158,7 +158,7 @@ class FatefulJudge:
     def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
         return self.accepts(scenario)
 
-    def accepts(self, scenario: Scenario) -> Candidate:
+    def accepts(self, scenario: Scenario, effort: int = 1) -> Candidate:
         value = self.oracle(self.question, scenario.plan)
         performance = Performance(kind=Kind.EXACT, response_quantiles_s={0.99: Interval.exact(value)})
         rejection = None if value <= 1.0 else Rejection.of(PROMISE, value)
@@ -303,7 +303,7 @@ class LawJudge:
     def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
         return self.search(scenario, attempt)
 
-    def accepts(self, scenario: Scenario) -> Candidate:
+    def accepts(self, scenario: Scenario, effort: int = 1) -> Candidate:
         return self.search(scenario, 1)
 
 

@@ -88,7 +88,7 @@ class BatchJudge:
     def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
         return self._judged(scenario, max(self.asked.search, self.asked.profile))
 
-    def accepts(self, scenario: Scenario) -> Candidate:
+    def accepts(self, scenario: Scenario, effort: int = 1) -> Candidate:
         return self.certify(scenario, 1, 0)
 
     def _judged(self, scenario: Scenario, error: float) -> Candidate:
@@ -123,7 +123,7 @@ class EngineJudge:
     def certify(self, scenario: TokenScenario, attempt: int) -> TokenCandidate:
         return self._judged(scenario, max(self.asked.search, self.asked.profile))
 
-    def accepts(self, scenario: TokenScenario) -> TokenCandidate:
+    def accepts(self, scenario: TokenScenario, effort: int = 1) -> TokenCandidate:
         return self.certify(scenario, 1)
 
     probe = accepts

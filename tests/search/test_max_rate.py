@@ -114,7 +114,7 @@ class NoJudge:
     def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
         raise AssertionError(scenario)
 
-    def accepts(self, scenario: Scenario) -> Candidate:
+    def accepts(self, scenario: Scenario, effort: int = 1) -> Candidate:
         raise AssertionError(scenario)
 
 
@@ -129,7 +129,7 @@ class ByRate(NoJudge):
     ):
         self.p99, self.certified, self.requests = p99, certified or p99, requests
 
-    def accepts(self, scenario: Scenario) -> Candidate:
+    def accepts(self, scenario: Scenario, effort: int = 1) -> Candidate:
         return self._say(scenario, self.p99)
 
     def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:

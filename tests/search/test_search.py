@@ -89,7 +89,7 @@ class ExactJudge:
     def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
         return self.accepts(scenario)
 
-    def accepts(self, scenario: Scenario) -> Candidate:
+    def accepts(self, scenario: Scenario, effort: int = 1) -> Candidate:
         value_s = exact_p99_s(scenario.workload.arrival_rate_rps, scenario.plan.replicas)
         limit_s = scenario.objective.limits[0.99]
         performance = Performance(kind=Kind.EXACT, response_quantiles_s={0.99: Interval.exact(value_s)})
@@ -454,7 +454,7 @@ def test_headroom_is_the_root_of_the_exact_law(replicas: int, limit_s: float, sh
 def test_headroom_ends_where_the_queues_would_grow() -> None:
     plan = Plan(profile="made-up", replicas=2, batch_size_max=1)
     judge = ScriptedJudge(lambda plan: met())
-    judge.accepts = lambda scenario: met()
+    judge.accepts = lambda scenario, effort: met()
     found_rps = find_headroom(proposal_of(SINGLE, 50.0, plan), judge, silent).accepted_rps
     assert 200.0 / (1.0 + _RESOLUTION) <= found_rps < 200.0
 
@@ -463,7 +463,7 @@ def test_headroom_ends_at_the_first_refusal_above_todays_rate() -> None:
     """With a batch wait the accepted rates may have a gap; what lies beyond it is not promised."""
     tried: list[float] = []
 
-    def accepts(scenario: Scenario) -> Candidate:
+    def accepts(scenario: Scenario, effort: int) -> Candidate:
         rate_rps = scenario.workload.arrival_rate_rps
         tried.append(rate_rps)
         return in_doubt() if 105.0 < rate_rps < 140.0 else met()
@@ -478,7 +478,7 @@ def test_headroom_ends_at_the_first_refusal_above_todays_rate() -> None:
 
 def test_headroom_of_a_plan_at_its_end_is_todays_rate() -> None:
     judge = ScriptedJudge(lambda plan: met())
-    judge.accepts = lambda scenario: missed()
+    judge.accepts = lambda scenario, effort: missed()
     plan = Plan(profile="made-up", replicas=2, batch_size_max=1)
     assert find_headroom(proposal_of(SINGLE, 50.0, plan), judge, silent).accepted_rps == 50.0
 
@@ -511,7 +511,7 @@ class RatesJudge:
         self.accepted_rps, self.refused_rps, self.doubt = accepted_rps, refused_rps, doubt
         self.rates_rps: list[float] = []
 
-    def accepts(self, scenario: Scenario) -> Candidate:
+    def accepts(self, scenario: Scenario, effort: int = 1) -> Candidate:
         assert isinstance(scenario.workload, Workload)
         rate_rps = scenario.workload.arrival_rate_rps
         self.rates_rps.append(rate_rps)
@@ -543,7 +543,7 @@ def test_headroom_rises_by_doubled_steps_and_halves_in_on_both_ends() -> None:
     assert judge.rates_rps[4:7] == pytest.approx([112.0, 114.0, 113.0])
     assert (found.today_rps, found.accepted_rps, found.doubt) == (100.0, 113.0, Doubt.REQUESTS)
     assert 126.0 <= found.refused_rps <= 126.0 * 1.01
-    assert judge.rates_rps[7] == pytest.approx((114.0 + 1000.0) / 2.0)
+    assert judge.rates_rps[7] == pytest.approx((116.0 + 1000.0) / 2.0)
     assert told[0] == "headroom: trying 102 rps"
 
 

@@ -84,7 +84,7 @@ class Judge:
     def certify(self, scenario: TokenScenario, attempt: int) -> TokenCandidate:
         return self._judged("certify", scenario.plan, attempt, self.sure)
 
-    def accepts(self, scenario: TokenScenario) -> TokenCandidate:
+    def accepts(self, scenario: TokenScenario, effort: int = 1) -> TokenCandidate:
         rate_rps = scenario.workload.arrival_rate_rps
         self.rates.append(rate_rps)
         verdict = Verdict.MET if rate_rps <= self.highest_rps else Verdict.MISSED

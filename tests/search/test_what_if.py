@@ -181,7 +181,7 @@ def test_replicas_come_in_full_devices() -> None:
     question = replace(question_of(5000.0), profiles=(profile,))
 
     class Enough(NoJudge):
-        def accepts(self, scenario: Scenario) -> Candidate:
+        def accepts(self, scenario: Scenario, effort: int = 1) -> Candidate:
             kept = scenario.plan.replicas >= 9
             rejection = None if kept else Rejection(limit=Limit.LATENCY, allowed=1.0, needed=2.0)
             verdict = Verdict.MET if kept else Verdict.MISSED
@@ -203,7 +203,7 @@ def test_theory_refuses_before_anybody_is_asked() -> None:
 
 def test_after_the_budget_all_is_doubt() -> None:
     class Costly(NoJudge):
-        def accepts(self, scenario: Scenario) -> Candidate:
+        def accepts(self, scenario: Scenario, effort: int = 1) -> Candidate:
             return Candidate(plan=scenario.plan, verdict=Verdict.MET, requests=60)
 
     asker = Asker(Costly(), silent, requests_max=100)
@@ -227,7 +227,7 @@ def test_a_plan_is_kept_only_if_what_a_loss_leaves_of_it_keeps_too() -> None:
 
 def test_a_doubt_is_looked_at_longer_only_where_that_is_asked() -> None:
     class Short(NoJudge):
-        def accepts(self, scenario: Scenario) -> Candidate:
+        def accepts(self, scenario: Scenario, effort: int = 1) -> Candidate:
             return Candidate(plan=scenario.plan, verdict=Verdict.INCONCLUSIVE, requests=1)
 
         def search(self, scenario: Scenario, attempt: int) -> Candidate:
@@ -244,7 +244,7 @@ def test_what_if_has_a_budget_and_another_for_longer_looks() -> None:
     """300 million requests in all, and 60 million of them for longer looks."""
 
     class Free(NoJudge):
-        def accepts(self, scenario: Scenario) -> Candidate:
+        def accepts(self, scenario: Scenario, effort: int = 1) -> Candidate:
             return Candidate(plan=scenario.plan, verdict=Verdict.INCONCLUSIVE)
 
         def search(self, scenario: Scenario, attempt: int) -> Candidate:

@@ -1,0 +1,109 @@
+"""The two ends of a headroom, by trials that say what a test wants: how close they come, and at what expense."""
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from capacity.answer.sentences import format_headroom, format_missed_at
+from capacity.question.candidate import Doubt, Verdict
+from capacity.search.headroom import Ends
+from capacity.search.recommendation import Headroom
+
+laws_hold = settings(derandomize=True, deadline=None, max_examples=100)
+
+
+@dataclass(frozen=True)
+class Said:
+    verdict: Verdict
+    doubt: Doubt | None = None
+    requests: int = 0
+
+
+@dataclass
+class Trials:
+    """The truth is at a rate; a trial cannot tell within a share of it, which falls with the root of its effort."""
+
+    end_rps: float
+    blur: float = 0.0
+    doubt: Doubt = Doubt.REQUESTS
+    is_narrowed: bool = True
+    requests: int = 0
+    calls: list[tuple[float, int]] = field(default_factory=list)
+
+    def __call__(self, rate_rps: float, effort: int) -> Said:
+        self.calls.append((rate_rps, effort))
+        blur = self.blur / (effort**0.5 if self.is_narrowed else 1.0)
+        if rate_rps <= self.end_rps * (1.0 - blur):
+            return Said(Verdict.MET, requests=self.requests)
+        if rate_rps > self.end_rps * (1.0 + blur):
+            return Said(Verdict.MISSED, requests=self.requests)
+        return Said(Verdict.INCONCLUSIVE, self.doubt, self.requests)
+
+
+def ends_of(trials: Trials, most_rps: float = 1000.0, **fields: int) -> Ends:
+    ends = Ends(accepted_rps=100.0, refused_rps=most_rps, judged=trials, **fields)
+    ends.rise(100.0, 0.02)
+    ends.close_in()
+    return ends
+
+
+@laws_hold
+@given(st.floats(101.0, 990.0), st.floats(0.0, 0.03))
+def test_doubts_that_longer_trials_settle_leave_the_ends_2_percent_apart(end_rps: float, blur: float) -> None:
+    """A blur of 3 % either way left them 7 % apart."""
+    ends = ends_of(Trials(end_rps=end_rps, blur=blur))
+    assert ends.accepted_rps <= end_rps <= ends.refused_rps
+    assert ends.refused_rps <= 1.021 * ends.accepted_rps or ends.accepted_rps == 100.0
+
+
+def test_trials_are_no_longer_than_usual_where_the_ends_meet() -> None:
+    trials = Trials(end_rps=300.0)
+    ends = ends_of(trials)
+    assert ends.is_decided
+    assert ends.doubt is None
+    assert {effort for _, effort in trials.calls} == {1}
+
+
+def test_what_no_trial_settles_is_narrowed_down_on_both_sides() -> None:
+    """A profile's error of 4 % either way is 8 % whatever is simulated; its ends are found to a quarter of a percent."""
+    trials = Trials(end_rps=300.0, blur=0.04, doubt=Doubt.PROFILE, is_narrowed=False)
+    ends = ends_of(trials)
+    assert 288.0 / 1.0026 <= ends.accepted_rps <= 288.0
+    assert 312.0 <= ends.refused_rps <= 312.0 * 1.0026
+    assert ends.doubt is Doubt.PROFILE
+
+
+def test_no_more_is_tried_once_the_budget_is_spent() -> None:
+    trials = Trials(end_rps=300.0, blur=0.3, is_narrowed=False, requests=10)
+    ends = ends_of(trials, requests_max=120)
+    assert ends.requests == 10 * len(trials.calls) == 120
+    assert ends.accepted_rps < 300.0 < ends.refused_rps
+
+
+def test_a_rate_accepted_above_one_that_is_not_is_no_headroom() -> None:
+    """Doubt from 105 to 140 rps, whatever the effort: what lies beyond is not promised, also by longer trials."""
+
+    def judged(rate_rps: float, effort: int) -> Said:
+        is_open = 105.0 < rate_rps < 140.0
+        return Said(Verdict.INCONCLUSIVE if is_open else Verdict.MET, Doubt.REQUESTS if is_open else None)
+
+    ends = Ends(accepted_rps=100.0, refused_rps=400.0, judged=judged)
+    ends.rise(100.0, 0.02)
+    ends.close_in()
+    assert 105.0 / 1.01 <= ends.accepted_rps <= 105.0
+    assert ends.refused_rps == 400.0
+
+
+@pytest.mark.parametrize(
+    ("refused_rps", "told"),
+    [(112.2, ""), (116.0, ", missed at 116 rps (+16 %)"), (140.0, ", missed at 140 rps (+40 %)")],
+)
+def test_a_bracket_is_part_of_the_answer_where_it_is_wider_than_2_percent(
+    refused_rps: float, told: str
+) -> None:
+    found = Headroom(today_rps=100.0, accepted_rps=110.0, refused_rps=refused_rps, doubt=Doubt.REQUESTS)
+    assert format_headroom(found) == "110 rps (+10 %)"
+    assert format_missed_at(found, "missed") == told
+    assert found.is_in_doubt is (refused_rps == 140.0)  # only then is there a note
