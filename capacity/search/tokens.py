@@ -36,7 +36,7 @@ SEARCH_REQUESTS_MAX = 60_000_000
 # Simulated requests after which no larger fleet is confirmed.
 CONFIRM_REQUESTS_MAX = 400_000_000
 # Of the headroom: the first step and the resolution of its probes as shares of the rate, and its budget.
-_FIRST_STEP, _RESOLUTION, _HEADROOM_REQUESTS_MAX = 0.05, 0.02, 20_000_000
+_FIRST_STEP, _RESOLUTION, _HEADROOM_REQUESTS_MAX = 0.05, 0.02, 4_000_000
 _LOAD_HIGH, _KV_HIGH = 0.85, 0.9
 
 
