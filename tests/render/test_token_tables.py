@@ -301,7 +301,9 @@ def test_the_screen_of_a_plan() -> None:
     assert shown[1].startswith("One fewer is not enough: with 2 replicas, ")
     assert shown[2].startswith("An engine saturates at 20 rps, ")
     assert shown[3] == "replicas  3"
-    assert {"headroom  up to 55 rps (+38 %)", "cost  6.000 USD/h", "Considered", "Other settings"} <= set(shown)
+    assert {"headroom  up to 55 rps (+38 %)", "cost  6.000 USD/h", "Considered", "Other settings"} <= set(
+        shown
+    )
     assert shown[-1] == "In brackets: 95 % intervals."
     tally = "Candidates: 9 screened by theory, 2 simulated, 1 confirmed; 1.23e+04 requests."
     assert tally not in shown
