@@ -272,6 +272,12 @@ def neutral(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" or category(c) == "Zs" else "?" for c in text)
 
 
+def repeatable(path: str | Path) -> str | None:
+    """A path as it was given, for commands that can be typed again; None if it cannot be shown whole."""
+    text = str(path)
+    return text if printable(text) == text else None
+
+
 def located(where: str, build: Callable[[], T]) -> T:
     """What `build` gives; its error says where."""
     try:

@@ -1,7 +1,7 @@
 """A saved plan for a language model: an answer with all that was asked, so that it can be judged again."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from capacity.files import (
     printable,
     read_as,
     read_text,
+    repeatable,
     versions,
     write_whole,
 )
@@ -43,7 +44,11 @@ _SIGNED_KEYS = ("question", "effort", "answer")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedLlmPlan:
-    """A plan for a language model with what it was made from."""
+    """A plan for a language model with what it was made from.
+
+    Attributes:
+        path: of its file, as it was given; None where it was not read from one.
+    """
 
     question: TokenQuestion
     effort: Effort
@@ -51,6 +56,12 @@ class SavedLlmPlan:
     recommendation_plan: TokenPlan | None
     answer: Mapping[str, Any]
     name: str
+    path: str | None = None
+
+    @property
+    def file(self) -> str:
+        """What commands call it."""
+        return self.path or self.name
 
     @property
     def plan(self) -> TokenPlan:
@@ -73,11 +84,12 @@ class SavedLlmPlan:
 class _SignedLlm:
     sha256: str
     profile: dict[str, Any]
+    path: Line | None = None
 
     def read(self, where: str) -> LlmProfile:
         if digest(self.profile) != self.sha256:
             raise InputError(f"{where} was edited after the plan was made (its sha256 is another); {_ANEW}")
-        return read_llm_document(self.profile, f"{where}.profile")
+        return replace(read_llm_document(self.profile, f"{where}.profile"), path=self.path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +204,6 @@ def check_llm_plan_target(path: Path, question: TokenQuestion) -> None:
 
 def llm_plan_document(question: TokenQuestion, effort: Effort, answer: Document) -> Document:
     """What a saved plan holds, schema version aside."""
-    profiles = [llm_profile_to_document(one) for one in question.profiles]
     document: Document = {
         "format": FORMAT,
         # Not the fewest replicas: they are of what else was asked, such as a recovery in time.
@@ -200,7 +211,7 @@ def llm_plan_document(question: TokenQuestion, effort: Effort, answer: Document)
             one.name: getattr(question, one.name) for one in fields(question) if one.name != "replicas_min"
         }
         | {
-            "profiles": [{"sha256": digest(one), "profile": one} for one in profiles],
+            "profiles": [_signed(one) for one in question.profiles],
             "workload": workload_to_document(question.workload),
             "lengths": _lengths_document(question.lengths),
             "objective": objective_document(question.objective),
@@ -211,6 +222,13 @@ def llm_plan_document(question: TokenQuestion, effort: Effort, answer: Document)
         "answer": answer,
     }
     return document | {"sha256": _signature(document)}
+
+
+def _signed(profile: LlmProfile) -> Document:
+    """A profile with its digest, and the path of its file where it has one."""
+    document = llm_profile_to_document(profile)
+    path = {} if profile.path is None else {"path": profile.path}
+    return {"sha256": digest(document), "profile": document} | path
 
 
 def write_llm_plan(path: Path, document: Document) -> None:
@@ -254,7 +272,8 @@ def read_llm_plan(path: Path) -> SavedLlmPlan:
     """
     shown = printable(path.name)
     document = parse_object(read_text(path), shown, "a saved plan is a JSON object")
-    return located(shown, lambda: read_llm_plan_document(document, shown))
+    saved = located(shown, lambda: read_llm_plan_document(document, shown))
+    return replace(saved, path=repeatable(path))
 
 
 def read_llm_plan_document(

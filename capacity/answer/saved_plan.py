@@ -7,7 +7,7 @@ of the plan; the versions of what computed; and the answer as `capacity plan --j
 import hashlib
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from capacity.files import (
     printable,
     read_as,
     read_text,
+    repeatable,
     versions,
     write_whole,
 )
@@ -66,6 +67,7 @@ class TraceDocument:
     instants: int
     sha256: str
     instants_s: tuple[float, ...] | None
+    path: Line | None = None
 
     def trace(self, given: ArrivalProcess | None, where: str) -> TraceArrivals:
         """The one that is held, or else the one that is given beside the document.
@@ -74,7 +76,7 @@ class TraceDocument:
             InputError: it was edited, is missing or is another.
         """
         if self.instants_s is not None:
-            found = TraceArrivals(instants_s=self.instants_s, name=self.name)
+            found = TraceArrivals(instants_s=self.instants_s, name=self.name, path=self.path)
             if trace_digest(found) != self.sha256 or len(self.instants_s) != self.instants:
                 raise InputError(
                     f"{where} was edited after the plan was made (its sha256 is another); make the plan again"
@@ -83,7 +85,7 @@ class TraceDocument:
         if not isinstance(given, TraceArrivals):
             raise InputError(
                 f"the plan was made with a trace of {self.instants} arrivals, too long to be kept in "
-                f"its file; give it again by --arrivals trace:{printable(self.name)}"
+                f"its file; give it again by --arrivals trace:{printable(self.path or self.name)}"
             )
         if trace_digest(given) != self.sha256:
             raise InputError(
@@ -91,7 +93,7 @@ class TraceDocument:
                 f"{self.instants} arrivals (another sha256); give the file that the plan was made with, or "
                 "make the plan again"
             )
-        return TraceArrivals(instants_s=given.instants_s, name=self.name)
+        return TraceArrivals(instants_s=given.instants_s, name=self.name, path=self.path)
 
 
 def trace_digest(trace: TraceArrivals) -> str:
@@ -126,7 +128,7 @@ def _arrivals_to_document(arrivals: ArrivalProcess) -> dict[str, Any]:
             "instants": count,
             "sha256": trace_digest(arrivals),
             "instants_s": None if count > INSTANTS_MAX else list(arrivals.instants_s),
-        }
+        } | ({} if arrivals.path is None else {"path": arrivals.path})
     for kind, process in _PROCESSES.items():
         if type(arrivals) is process:
             return {"kind": kind, **asdict(arrivals)}
@@ -317,6 +319,7 @@ class SavedPlan:
         answer: the document that `capacity plan --json` printed, schema version aside.
         versions: of what computed it.
         name: of its file.
+        path: of its file, as it was given; None where it was not read from one.
     """
 
     question: Question
@@ -327,6 +330,12 @@ class SavedPlan:
     answer: Mapping[str, Any]
     versions: Mapping[str, str]
     name: str
+    path: str | None = None
+
+    @property
+    def file(self) -> str:
+        """What commands call it."""
+        return self.path or self.name
 
     @property
     def plan(self) -> Plan:
@@ -442,7 +451,8 @@ def read_plan_file(path: Path, trace: ArrivalProcess | None = None) -> SavedPlan
     if not text.lstrip().startswith("{"):
         raise _no_plan(shown, text)
     document = parse_object(text, shown, "a saved plan is a JSON object")
-    return located(shown, lambda: read_plan_file_document(document, shown, trace))
+    saved = located(shown, lambda: read_plan_file_document(document, shown, trace))
+    return replace(saved, path=repeatable(path))
 
 
 def _no_plan(name: str, text: str) -> InputError:

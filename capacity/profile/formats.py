@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, make_dataclass
+from dataclasses import asdict, dataclass, fields, make_dataclass, replace
 from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import Any
@@ -283,7 +283,7 @@ def profile_to_document(profile: ServiceProfile) -> dict[str, Any]:
     """A profile as in `capacity/profile/bundled/`, durations in seconds; what is not known is absent."""
     document: dict[str, Any] = {}
     for field in fields(profile):
-        if not field.init:
+        if not field.init or field.name == "path":
             continue
         value = getattr(profile, field.name)
         if field.name == "timings":
@@ -312,9 +312,10 @@ def digest(document: Any) -> str:
 
 
 def signed(profile: ServiceProfile) -> dict[str, Any]:
-    """A profile with its digest."""
+    """A profile with its digest, and the path of its file where it has one."""
     document = profile_to_document(profile)
-    return {"sha256": digest(document), "profile": document}
+    path = {} if profile.path is None else {"path": profile.path}
+    return {"sha256": digest(document), "profile": document} | path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -323,6 +324,7 @@ class SignedProfile:
 
     sha256: str
     profile: dict[str, Any]
+    path: Line | None = None
 
     def read(self, where: str) -> ServiceProfile:
         """The profile, which is what its digest says.
@@ -336,4 +338,4 @@ class SignedProfile:
                 f"{where} of {profile.name} was edited after the plan was made (its sha256 is another); "
                 "make the plan again, or check it against your profile by --profile"
             )
-        return profile
+        return replace(profile, path=self.path)

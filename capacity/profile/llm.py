@@ -155,6 +155,7 @@ class LlmProfile:
         steps, coefficients: measured passes, or a straight line; one of them.
         hourly_usd: price of one device; None where unknown. [USD/h]
         source: where the figures come from, by aspect.
+        path: of its file, as it was given; None of a profile that comes with the package, or from no file.
     """
 
     name: str
@@ -173,6 +174,7 @@ class LlmProfile:
     overhead: Overhead = field(default_factory=Overhead)
     check: SaturationCheck | None = None
     source: Mapping[str, str] = field(default_factory=dict, hash=False)
+    path: str | None = field(default=None, compare=False, repr=False)
     _table: StepTable = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -151,7 +151,7 @@ def llm_profile_to_document(profile: LlmProfile) -> dict[str, Any]:
     document: dict[str, Any] = {"schema_version": 1, "kind": "llm"}
     for one in fields(profile):
         value = getattr(profile, one.name)
-        if not one.init or value is None or value == ():
+        if not one.init or one.name == "path" or value is None or value == ():
             continue
         if one.name == "steps":
             document["steps"] = [

@@ -1,12 +1,13 @@
 """Finding a profile: a bundled name, a JSON file or a CSV file -> ServiceProfile."""
 
 import re
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union, cast
 
 from capacity.errors import InputError
-from capacity.files import parse_object, printable, read_text, unpacked_name
+from capacity.files import is_file, parse_object, printable, read_text, repeatable, unpacked_name
 from capacity.profile.formats import parse_csv, read_document
 from capacity.profile.profile import ServiceProfile
 
@@ -79,10 +80,23 @@ def load_any(profile: "ProfileLike | LlmProfile") -> "ServiceProfile | LlmProfil
     path = Path(profile)
     if unpacked_name(path).suffix.lower() in (".json", ".csv"):
         return _read_file(path)
-    raise InputError(
-        f"unknown profile {printable(text)!r}; use one of "
-        f"{', '.join([*names, *bundled_llm_names()])}, a .json or "
-        ".csv file, or - for stdin"
+    raise InputError(f"unknown profile {printable(text)!r}; {_nearest(text)}")
+
+
+def _nearest(text: str) -> str:
+    """What may be meant by an unknown name: the file beside it, or the name that begins with it or is most like it."""
+    from difflib import get_close_matches
+
+    for path in (Path(f"{text}.csv"), Path(f"{text}.json")):
+        if is_file(path):
+            return f"there is {printable(str(path))}: give the file with its ending"
+    names = [*bundled_names(), *bundled_llm_names()]
+    begun = [name for name in names if text and name.startswith(text.lower())]
+    alike = begun or get_close_matches(text.lower(), names, n=1)
+    meant = f"did you mean {alike[0]}? " if alike else ""
+    return (
+        f"{meant}capacity profiles lists those that come with the package; or give a .json or .csv file, or - "
+        "for stdin"
     )
 
 
@@ -101,9 +115,11 @@ def load_llm(profile: "ProfileLike | LlmProfile") -> "LlmProfile":
 def _read_file(path: Path) -> "ServiceProfile | LlmProfile":
     """The profile in a `.json` or `.csv` file, UTF-8 with or without a byte-order mark."""
     text = read_text(path)
-    if unpacked_name(path).suffix.lower() == ".json":
-        return _read_json(text, path.name)
-    return _read_csv(text, printable(path.name), profile_name(path))
+    is_json = unpacked_name(path).suffix.lower() == ".json"
+    found = (
+        _read_json(text, path.name) if is_json else _read_csv(text, printable(path.name), profile_name(path))
+    )
+    return replace(found, path=repeatable(path))
 
 
 def profile_name(path: Path, default: str = "profile") -> str:

@@ -131,6 +131,7 @@ class ServiceProfile:
         hourly_usd: price of one device; None where unknown. [USD/h]
         source: where the figures come from, by aspect (repository, file, line, licence, price, ...).
         timings_column: the column or key of a file that the times were read from, with its unit: latency_ms.
+        path: of its file, as it was given; None of a profile that comes with the package, or from no file.
     """
 
     name: str
@@ -151,6 +152,7 @@ class ServiceProfile:
     memory_bytes: int | None = None
     source: Mapping[str, str] = field(default_factory=dict, hash=False)
     timings_column: str | None = field(default=None, compare=False)
+    path: str | None = field(default=None, compare=False, repr=False)
     _laws: tuple[ServiceLaw, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from capacity.errors import InputError, quoted
-from capacity.files import is_file
+from capacity.files import is_file, repeatable
 from capacity.question.plan import Batching, BatchTimer, Routing, batching_of
 from capacity.units import format_quantile, is_number, parse_duration_s, parse_rate_rps
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from capacity.question.objective import LatencyObjective
     from capacity.question.resilience import Breakdowns, Survival
     from capacity.traffic.daily import DailyCurve
-    from capacity.traffic.workload import ArrivalProcess, Demand
+    from capacity.traffic.workload import ArrivalProcess, Demand, TraceArrivals
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -79,10 +79,10 @@ def find_profile(profile: "ProfileLike | LlmProfile") -> "ServiceProfile | LlmPr
     try:
         return load_any(profile)
     except InputError:
-        found = _of_another_tool(profile, "profile")
+        found = cast("ServiceProfile | None", _of_another_tool(profile, "profile"))
         if found is None:
             raise
-        return cast("ServiceProfile", found)
+        return replace(found, path=repeatable(cast("str | Path", profile)))
 
 
 def _of_another_tool(source: object, kind: str) -> Any:
@@ -129,10 +129,11 @@ def read_arrivals(arrivals: "str | ArrivalProcess") -> "ArrivalProcess":
     try:
         return parse_arrivals(arrivals)
     except InputError:
-        found = _of_another_tool(arrivals.removeprefix("trace:"), "workload")
+        path = arrivals.removeprefix("trace:")
+        found = cast("TraceArrivals | None", _of_another_tool(path, "workload"))
         if found is None or not arrivals.startswith("trace:"):
             raise
-        return cast("ArrivalProcess", found)
+        return replace(found, path=repeatable(path))
 
 
 def read_demand(

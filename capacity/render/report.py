@@ -607,11 +607,12 @@ def _inputs(found: Findings) -> Iterator[tuple[str, str]]:
 
 def _commands(saved: SavedPlan) -> list[str]:
     """What makes the plan and this page again; the profile may be one that only the plan's file has."""
-    names = ", ".join(one.name for one in saved.question.profiles if not is_bundled(one))
+    unnamed = (one for one in saved.question.profiles if one.path is None and not is_bundled(one))
+    names = ", ".join(one.name for one in unnamed)
     note = (
         [f"# {names}: give its file instead of the name; {saved.name} has its measurements"] if names else []
     )
-    return [*note, command_to_repeat(saved), f"capacity report {_quoted(saved.name)} -o report.html"]
+    return [*note, command_to_repeat(saved), f"capacity report {_quoted(saved.file)} -o report.html"]
 
 
 def _quoted(name: str) -> str:

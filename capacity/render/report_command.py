@@ -13,7 +13,7 @@ from capacity.question.objective import LatencyObjective
 from capacity.question.plan import Batching, Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Survival
-from capacity.traffic.workload import ClosedPopulation
+from capacity.traffic.workload import ClosedPopulation, TraceArrivals
 from capacity.units import parse_duration_s
 
 _SLO_QUANTILES = {0.5: "p50", 0.9: "p90", 0.95: "p95", 0.99: "p99", 0.999: "p999"}
@@ -33,9 +33,9 @@ def command_to_repeat(saved: SavedPlan) -> str:
     question = saved.question
     words = ["capacity", "plan"]
     for profile in question.profiles:
-        words += ["--profile", profile.name]
+        words += ["--profile", profile.path or profile.name]
     words += [*_traffic(question), *_objective(question.objective), *_fleet(question)]
-    words += [*_survival(question.survival), *_recovery(saved), *_effort(saved.effort), "-o", saved.name]
+    words += [*_survival(question.survival), *_recovery(saved), *_effort(saved.effort), "-o", saved.file]
     return shlex.join(words)
 
 
@@ -46,6 +46,9 @@ def _traffic(question: Question) -> Iterator[str]:
         return
     yield from ("--rate", f"{_plain(workload.arrival_rate_rps)}rps")
     arrivals = arrivals_name(workload)
+    match workload.arrivals:
+        case TraceArrivals(path=str() as path):
+            arrivals = f"trace:{path}"
     if arrivals != "poisson":
         yield from ("--arrivals", arrivals)
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capacity.errors import DomainError, InputError, quoted
-from capacity.files import csv_rows, printable, read_text
+from capacity.files import csv_rows, printable, read_text, repeatable
 from capacity.traffic.trace import Stamp, parse_stamp, unit_and_instants, unused_columns
 from capacity.traffic.workload import TraceArrivals
 from capacity.units import is_number
@@ -352,7 +352,9 @@ def read_token_trace(path: Path) -> tuple[TraceArrivals, LengthRows]:
     if not stamps:
         raise InputError(f"{shown} has no column of times; name it t_s, t_ms, t_us, t_ns or timestamp")
     order, instants_s, remarks = unit_and_instants(*stamps[0], shown)
-    arrivals = TraceArrivals(instants_s=instants_s, name=shown, remarks=(*remarks, *unused))
+    arrivals = TraceArrivals(
+        instants_s=instants_s, name=shown, remarks=(*remarks, *unused), path=repeatable(path)
+    )
     return arrivals, LengthRows(tuple(given[i] for i in order), tuple(got[i] for i in order), shown)
 
 

@@ -1,10 +1,11 @@
 """Traffic: an arrival process as it is typed."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from capacity.errors import InputError, quoted
-from capacity.files import printable
+from capacity.files import printable, repeatable
 from capacity.traffic.trace import read_trace
 from capacity.traffic.workload import (
     ArrivalProcess,
@@ -37,7 +38,8 @@ def parse_arrivals(text: str) -> ArrivalProcess:
     if text == "deterministic":
         return DeterministicArrivals()
     if text.startswith("trace:"):
-        return read_trace(Path(text.removeprefix("trace:")))
+        path = Path(text.removeprefix("trace:"))
+        return replace(read_trace(path), path=repeatable(path))
     if text.startswith("mmpp:"):
         return _mmpp(text)
     gamma = _GAMMA.fullmatch(text)

@@ -105,11 +105,13 @@ class TraceArrivals:
         instants_s: rising instants from any origin, shape `(requests,)`. [s]
         name: what to call the trace.
         remarks: what its reader had to decide, a clause each; they change no answer.
+        path: of its file, as it was given; None where it comes from no file.
     """
 
     instants_s: tuple[float, ...] = field(repr=False)
     name: str = "trace"
     remarks: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    path: str | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if len(self.instants_s) < 2:

@@ -76,6 +76,7 @@ WHOLE = ServiceProfile(
     memory_bytes=7,
     source={"file": "a\u00e9 \"'<&"},
     timings_column="latency_ms",
+    path="measured/t4.csv",
     timings=(
         BatchTiming(batch_size=1, samples_s=(0.01, 0.1 + 0.2, 0.02)),
         BatchTiming(batch_size=4, mean_s=0.4, p50_s=0.3, p90_s=0.5, p95_s=0.6, p99_s=0.7),
@@ -229,13 +230,14 @@ def test_every_field_of_a_profile_is_saved() -> None:
     assert unset == []
     document = profile_to_document(WHOLE)
     names = {field.name for field in fields(ServiceProfile) if field.init}
-    assert set(document) == names - {"contention", "spells"} | {
+    assert set(document) == names - {"contention", "spells", "path"} | {
         "contention_slowdowns",
         "spell_share",
         "spell_lasting_s",
     }
     found = read_as(QuestionDocument, question_to_document(QUESTION), "question")
     assert found.question(None).profiles == (WHOLE,)
+    assert found.question(None).profiles[0].path == WHOLE.path  # beside the profile, of which it is no part
 
 
 def test_every_field_of_what_was_asked_is_saved() -> None:

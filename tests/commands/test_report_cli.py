@@ -30,7 +30,7 @@ def test_a_plan_becomes_a_page(folder: Path) -> None:
     page = Page(Path("report.html").read_text(encoding="utf-8"))
     assert page.all("h1")[0].text in done.stderr.replace("<=", "≤")
     assert "capacity report plan.json -o report.html" in page.all("pre")[0].text
-    assert "mine: give its file instead of the name; plan.json has its" in page.all("pre")[0].text
+    assert "capacity plan --profile mine.csv --rate 500rps" in page.all("pre")[0].text
     assert Path("report.html").read_bytes().startswith(b"<!DOCTYPE html>")
 
 

@@ -80,7 +80,8 @@ def test_it_asks_the_same_question(
 
     monkeypatch.setattr(api, "plan", planned)
     words = shlex.split(command_to_repeat(saved))
-    assert words[-2:] == ["-o", "a plan.json"]
+    assert saved.path is not None
+    assert words[-2:] == ["-o", saved.path]
     done = CliRunner().invoke(app, [*words[1:-1], str(tmp_path / "new.json")])
     assert done.output.endswith("asked\n"), done.output
     monkeypatch.undo()
@@ -89,3 +90,30 @@ def test_it_asks_the_same_question(
         api.plan(**kept, before=stop)
     assert question_to_document(again.value.question) == question_to_document(saved.question)
     assert {name: kept[name] for name in effort} == effort
+
+
+def test_files_are_those_that_were_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A profile and a trace that lie in folders, and a plan that is read from one."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("measured", "logs", "plans"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "measured" / "ranker 2.csv").write_text("batch_size,mean_ms\n1,5\n", encoding="utf-8")
+    arrivals = "".join(f"{0.01 * number:.2f}\n" for number in range(600))
+    (tmp_path / "logs" / "monday.csv").write_text(f"t_s\n{arrivals}", encoding="utf-8")
+    answer = cap.plan(
+        "measured/ranker 2.csv", arrivals="trace:logs/monday.csv", slo_p90="1s", batch_wait="0ms"
+    )
+    answer.save("plans/plan.json")
+    saved = read_plan_file(Path("plans/plan.json"))
+    words = shlex.split(command_to_repeat(saved))
+    assert words[2:4] == ["--profile", "measured/ranker 2.csv"]
+    assert words[words.index("--arrivals") + 1] == "trace:logs/monday.csv"
+    assert words[-2:] == ["-o", "plans/plan.json"]
+    assert saved.question == answer.question
+    assert CliRunner().invoke(app, words[1:]).exit_code == 0
+    for target, written in (("kubernetes", "k.yaml"), ("k6", "load.js")):
+        done = CliRunner().invoke(app, ["render", "plans/plan.json", "--target", target, "-o", written])
+        assert done.exit_code == 0, done.output
+        text = (tmp_path / written).read_text(encoding="utf-8")
+        assert f"capacity render plans/plan.json --target {target}" in text
+        assert "capacity plan --profile 'measured/ranker 2.csv'" in text

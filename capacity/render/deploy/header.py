@@ -1,6 +1,7 @@
 """Header: the comment that each file starts with: its plan, what was evaluated, and how the server differs."""
 
 import re
+import shlex
 import textwrap
 from collections.abc import Iterable, Iterator
 
@@ -29,7 +30,7 @@ def header(fleet: Fleet, target: str, notes: Iterable[str], mark: str = "#") -> 
     Raises:
         InputError: the target cannot have a feature of the plan.
     """
-    name = printable(fleet.saved.name)
+    name = shlex.quote(printable(fleet.saved.file))
     lines = [
         *_evaluated(fleet),
         "",
@@ -50,7 +51,7 @@ def header_of(saved: SavedPlan | SavedLlmPlan, target: str, notes: Iterable[str]
     plan, question = saved.plan, saved.question
     objective = ", ".join(str(one) for one in question.objective.promises)
     lines = [
-        f"Written by: capacity render {printable(saved.name)} --target {target}",
+        f"Written by: capacity render {shlex.quote(printable(saved.file))} --target {target}",
         f"Evaluated:  {counted(plan.replicas, 'engine')} of {plan.profile}, {plan.sequences_max} sequences, "
         f"{plan.batched_tokens_max} tokens a step, {plan.routing.value} routing, at "
         f"{format_rate(question.workload.arrival_rate_rps)}, seed {saved.effort.seed}; objective {objective}: "
