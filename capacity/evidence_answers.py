@@ -98,6 +98,7 @@ def _run_document(run: LoadRun) -> Document:
     return {
         "name": run.name,
         "loop": run.loop.value,
+        "loop_because": run.loop_because or None,
         **{name: getattr(run, name) for name in names},
         "response_quantiles_s": quantiles,
         "stages_s": dict(run.stages_s),

@@ -7,7 +7,7 @@ import numpy as np
 
 from capacity.confidence import student_t
 from capacity.evidence.finding import Belief, CheckFinding, finding_of
-from capacity.formats.load_test import Floats, LoadRun, Loop, Moment
+from capacity.formats.load_test import Floats, LoadRun, Loop, Moment, Samples
 from capacity.units import format_duration, format_quantile, format_rate
 
 # A latency that differs by this share between halves of a run, or between its beginning and the rest.
@@ -15,6 +15,7 @@ _DRIFT, _COLD = 0.1, 0.5
 # Times the median that up to P95 no queue and no spread of service times reaches: under an exponential law it is 4.3.
 _STOPPED, _COMMON = 20.0, 0.95
 _RAMP_MAX = 0.05  # share of a run in which users are being added
+_SECTION_MIN = 5  # requests that have a median
 _SECTIONS, _SAMPLES_MIN, _MOMENTS_MIN = 20, 200, 6
 _CONFIDENCE = 0.99
 
@@ -136,6 +137,20 @@ def stationary(run: LoadRun) -> CheckFinding | None:
     return finding_of(run, "stationarity", Belief.HOLDS, message, numbers={"rise": rise})
 
 
+def _sections(samples: Samples) -> list[Floats]:
+    """Responses to what was sent in equal spans of time; by equal numbers where most were sent at once.
+
+    Users who wait send little while a server is slow, so that a slow beginning has few of the requests.
+    """
+    since_s, span_s = samples.sent_s - samples.sent_s[0], float(np.ptp(samples.sent_s))
+    if span_s > 0.0:
+        ends = np.searchsorted(since_s, span_s * np.arange(1, _SECTIONS) / _SECTIONS)
+        found = [part for part in np.split(samples.response_s, ends) if len(part) >= _SECTION_MIN]
+        if len(found) >= _MOMENTS_MIN:
+            return found
+    return np.array_split(samples.response_s, _SECTIONS)
+
+
 def _rates(run: LoadRun) -> Floats | None:
     """Answers in each whole second of a closed loop, whose users slow down with the server."""
     found = [one.rate_rps for one in run.history[1:-1] if one.rate_rps]
@@ -145,7 +160,7 @@ def _rates(run: LoadRun) -> Floats | None:
 def _medians(run: LoadRun) -> Floats | None:
     """Median responses of consecutive parts of the run. [s]"""
     if run.samples is not None and len(run.samples.response_s) >= _SAMPLES_MIN:
-        return np.array([np.median(part) for part in np.array_split(run.samples.response_s, _SECTIONS)])
+        return np.array([np.median(part) for part in _sections(run.samples)])
     full = max((one.users for one in run.history if one.users is not None), default=None)
     steady = [one.median_s for one in run.history if one.median_s and (full is None or one.users == full)]
     return np.array(steady) if len(steady) >= _MOMENTS_MIN else None

@@ -84,6 +84,7 @@ def _run(where: str, cells: Cells) -> LoadRun:
     return LoadRun(
         name=printable(strategy)[:80] or "benchmark",
         **_sending(strategy, where),
+        rate_sent_rps=_sent_rps(known),
         throughput_rps=known("Server Throughput", "Successful Requests/Sec", "Mean"),
         duration_s=known("Timings", "Duration", "Sec"),
         succeeded=whole(known("Request Counts", "Successful", ""), f"{where}, Request Counts Successful"),
@@ -97,6 +98,15 @@ def _run(where: str, cells: Cells) -> LoadRun:
         if latency == _SCHEDULED
         else known("Dispatch Delay", "Successful Sec", "Mean"),
     )
+
+
+def _sent_rps(known: Callable[[str, str, str], float | None]) -> float | None:
+    """Requests of every outcome over the time of the benchmark; None where one is not said. [requests/s]"""
+    counts = [known("Request Counts", outcome, "") for outcome in ("Successful", "Errored", "Incomplete")]
+    duration_s = known("Timings", "Duration", "Sec")
+    if duration_s is None or duration_s <= 0.0 or counts[0] is None:
+        return None
+    return sum(count or 0.0 for count in counts) / duration_s
 
 
 def _sending(strategy: str, where: str) -> dict[str, Any]:

@@ -90,8 +90,12 @@ def _runs_of_totals(document: Document) -> Iterator[LoadRun]:
 def _runs_of_history(document: Document) -> Iterator[LoadRun]:
     """The last row of each name has its totals; a row's percentiles are of the last 10 seconds only."""
     by_name: dict[str, list[Row]] = {}
+    before: list[Row] = []  # the last row without a request, after which users started
     for row in document.rows():
-        by_name.setdefault(_name(row), []).append(row)
+        if not by_name and not row.whole("Total Request Count"):
+            before = [row]
+        else:
+            by_name.setdefault(_name(row), list(before)).append(row)
     for name, rows in by_name.items():
         last = rows[-1]
         requests = last.whole("Total Request Count")
@@ -104,7 +108,7 @@ def _runs_of_history(document: Document) -> Iterator[LoadRun]:
             loop=Loop.CLOSED,
             users=max(row.number("User Count") for row in rows),
             duration_s=duration_s,
-            throughput_rps=counted / duration_s if duration_s > 0.0 and counted else None,
+            throughput_rps=counted / duration_s if duration_s > 0.0 and counted > 0 else None,
             **_counts(requests, last.whole("Total Failure Count"), last.where),
             **_times(last, "Total "),
             quantiles_s={0.5: bucket_s(last.number("Total Median Response Time"))},
@@ -115,13 +119,17 @@ def _runs_of_history(document: Document) -> Iterator[LoadRun]:
 def _lasted_s(rows: list[Row]) -> float:
     """From the first row to the last. [s]
 
-    Stamps are cut to whole seconds, so their difference is known to a second. Within it, rows come at even steps.
+    Rows come at even steps, of a second unless Locust is short of time, and their stamps are cut to whole seconds:
+    the step is the usual one, or the least that the stamps allow.
     """
     stamps = [row.number("Timestamp") for row in rows]
-    span_s = stamps[-1] - stamps[0]
-    steps_s = [after - before for before, after in pairwise(stamps)]
-    even_s = median(steps_s) * len(steps_s) if steps_s else 0.0
-    return min(max(even_s, span_s - 1.0), span_s + 1.0)
+    steps = len(stamps) - 1
+    if not steps:
+        return 0.0
+    usual_s = median(after - before for before, after in pairwise(stamps))
+    since_first = ((stamp - stamps[0] - 1.0) / number for number, stamp in enumerate(stamps[1:], 1))
+    until_last = ((stamps[-1] - stamp - 1.0) / (steps - number) for number, stamp in enumerate(stamps[:-1]))
+    return steps * max(usual_s, *since_first, *until_last)
 
 
 def _history(rows: list[Row]) -> Iterator[Moment]:

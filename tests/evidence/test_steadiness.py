@@ -237,3 +237,13 @@ def test_a_cold_beginning_is_seen_by_the_rate_of_users_who_wait() -> None:
 def test_a_file_without_times_says_that_a_warm_up_is_not_known() -> None:
     one = warm_up(run_of(quantiles_s={0.99: Interval.exact(0.1)}))
     assert (one.belief, one.message.startswith("not known")) == (Belief.UNKNOWN, True)
+
+
+def test_a_slow_beginning_of_users_who_wait_is_seen_though_few_requests_are_of_it() -> None:
+    """A server that is ten times slower for four of thirty seconds gets one request in sixty in these."""
+    cold, warm = np.full(40, 100 * MS), np.full(2600, 10 * MS)
+    took_s = np.concatenate([cold, warm])
+    sent_s = np.concatenate([[0.0], np.cumsum(took_s)[:-1]])
+    one = warm_up(run_of(loop=Loop.CLOSED, samples=Samples.of(sent_s, took_s)))
+    assert (one.belief, one.numbers["first_s"]) == (Belief.DOUBTFUL, pytest.approx(100 * MS))
+    assert warm_up(run_of(samples=Samples.of(np.zeros(300), np.full(300, 10 * MS)))).belief is Belief.HOLDS

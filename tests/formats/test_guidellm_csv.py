@@ -63,6 +63,7 @@ def test_each_benchmark_is_a_run(tmp_path: Path) -> None:
     assert (closed.name, closed.loop, closed.users, closed.succeeded, closed.failed) == (
         "concurrent@5", Loop.CLOSED, 5.0, 2000, 10,
     )  # fmt: skip
+    assert closed.rate_sent_rps == pytest.approx(20.1)  # those that failed were sent too
     assert (closed.throughput_rps, closed.mean_s, closed.min_s, closed.max_s) == (20.0, 0.25, 0.1, 1.2)
     assert {q: one.value for q, one in closed.quantiles_s.items()} == {
         0.001: 0.1, 0.01: 0.11, 0.05: 0.12, 0.1: 0.13, 0.25: 0.15, 0.5: 0.2, 0.75: 0.3, 0.9: 0.4, 0.95: 0.5, 0.99: 0.9,

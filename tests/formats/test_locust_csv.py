@@ -87,7 +87,7 @@ def test_the_rate_of_a_history_is_that_of_its_rows(start: float, step_s: float) 
     )
     instants = [start + step_s * (number + 1) for number in range(30)]
     rows = [row.format(1795873468 + int(at_s), round(167.0 * (at_s - start))) for at_s in instants]
-    (run,) = load_test("\n".join([header, *rows])).runs
+    (run,) = load_test("\n".join([header, *rows, ""])).runs
     assert run.throughput_rps == pytest.approx(
         167.0, rel=0.021
     )  # the drift of the rows, which stamps do not tell
