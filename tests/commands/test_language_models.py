@@ -333,6 +333,20 @@ def test_a_trace_is_described_with_its_lengths(folder: Path) -> None:
     assert "Lengths" in run("workload", folder / "trace.csv").stdout
 
 
+def test_a_recorded_burst_costs_no_engine_and_leaves_traffic_like_it_in_doubt(folder: Path) -> None:
+    """Of 600 requests 20 come at once, and few of them wait for long: P90 has room for them, their section has not."""
+    instants_s = sorted([*(0.2 * number for number in range(580)), *[60.0] * 20])
+    rows = [f"{t_s:.3f},{10 + number % 7},{20 + number % 5}" for number, t_s in enumerate(instants_s)]
+    (folder / "burst.csv").write_text("\n".join(["t_s,input_tokens,output_tokens", *rows]) + "\n")
+    trace = ["--profile", folder / "line.json", "--arrivals", f"trace:{folder / 'burst.csv'}"]
+    found = answer("plan", *trace, "--slo-ttft-p90", "20ms", "-o", folder / "traced.json")
+    assert (found["verdict"], found["recommendation"]["replicas"]) == ("met", 1)
+    assert found["verdict_like_it"] == "inconclusive"
+    checked = answer("check", "--plan", folder / "traced.json")
+    assert (checked["verdict"], checked["verdict_like_it"]) == ("met", "inconclusive")
+    assert any("bursts of the trace determine its TTFT P90" in note for note in checked["notes"])
+
+
 def test_a_recording_gives_no_quantile_that_it_is_too_short_for(folder: Path) -> None:
     rows = ["t_s,input_tokens,output_tokens"]
     rows += [
