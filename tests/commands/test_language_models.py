@@ -43,10 +43,10 @@ def rates_are_few_and_tried_once() -> Iterator[None]:
     known: dict[object, Any] = {}
     accepts = TokenJudge.accepts
 
-    def asked_once(self: TokenJudge, scenario: Any) -> Any:
-        key = (self.seed, self.confidence, self.requests_max, self.engine, scenario)
+    def asked_once(self: TokenJudge, scenario: Any, effort: int = 1) -> Any:
+        key = (self.seed, self.confidence, self.requests_max, self.engine, scenario, effort)
         if key not in known:
-            known[key] = accepts(self, scenario)
+            known[key] = accepts(self, scenario, effort)
         return known[key]
 
     with pytest.MonkeyPatch.context() as patch:
