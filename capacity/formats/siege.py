@@ -1,40 +1,46 @@
-"""The JSON that siege prints at its end, with whatever it printed before; seconds with two decimals, no percentiles.
+"""What siege prints at its end, as JSON or as text, with whatever it printed before; seconds with two decimals.
 
 `concurrency` is the sum of all response times over the elapsed time, so that it holds the mean response more exactly
-than `response_time` does. Users wait for each answer; how many there were (`-c`) is not in the text.
+than `response_time` does. Users wait for each answer; how many there were (`-c`) is not in the text, nor are there any
+percentiles.
 """
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from capacity.errors import InputError
 from capacity.files import parse_object
-from capacity.formats.document import Document, Part
+from capacity.formats.document import Document, Part, parsed
 from capacity.formats.load_test import LoadRun, LoadTest, Loop
 
-NAME = "siege --json-output"
+NAME = "siege"
 RESOLUTION_S = 0.01
 _KEYS = ('"transactions"', '"availability"', '"elapsed_time"', '"transaction_rate"')
+_TITLE, _LINES = "** SIEGE ", ("Transactions:", "Availability:", "Elapsed time:", "Transaction rate:")
+_FIELD = re.compile(r"([A-Z][a-z]+(?: [a-z]+)?):\s+([0-9.]{1,20})(?: (?:hits|%|secs|MB|trans/sec|MB/sec))?")
 _NO_PERCENTILES = "siege writes no percentiles; only the mean and the longest response are known"
 
 
 def recognises(document: Document) -> bool:
-    """Whether it ends in an object with siege's keys."""
-    return not document.head.startswith(("[", "<")) and all(key in document.start for key in _KEYS)
+    """Whether it has siege's title, or ends in an object with its keys, or in its lines."""
+    if document.head.startswith(("[", "<")):
+        return False
+    ends = (all(one in document.start for one in ones) for ones in (_KEYS, _LINES))
+    return _TITLE in document.head or any(ends)
 
 
 def read_load_test(document: Document) -> LoadTest:
     """The one run.
 
     Raises:
-        InputError: the object is not whole, nothing was answered, or a number that cannot be.
+        InputError: the result is not whole, nothing was answered, or a number that cannot be.
 
     Source:
-        siege 4.1.6, src/main.c, `json_format`; its manual, "Performance statistics".
+        siege 4.1.6, src/main.c, its two forms of the result; its manual, "Performance statistics".
     """
-    text = document.text[document.text.rindex("{", 0, document.text.rindex(_KEYS[0])) :]
-    result = Part(document.name, parse_object(text, document.name, "siege's result is a JSON object"))
+    result = Part(document.name, _json(document) if _KEYS[0] in document.text else _text(document))
     count, elapsed_s = result.whole("transactions"), result.number("elapsed_time")
     if count <= 0 or elapsed_s <= 0.0:
         raise InputError(f"{document.name} has no transactions; run the load test again")
@@ -51,6 +57,24 @@ def read_load_test(document: Document) -> LoadTest:
         resolution_s=RESOLUTION_S,
     )
     return LoadTest(tool="siege", name=document.name, runs=(run,), notes=(_NO_PERCENTILES,))
+
+
+def _json(document: Document) -> dict[str, Any]:
+    text = document.text
+    start = text.rfind("{", 0, text.rindex(_KEYS[0]))
+    if start < 0:
+        raise InputError(f"{document.name} has a result of siege without its beginning; save all of it")
+    return parse_object(text[start:], document.name, "siege's result is a JSON object")
+
+
+def _text(document: Document) -> dict[str, Any]:
+    """The lines of the result by the keys of the JSON; the last one is `Shortest transaction`."""
+    found = {
+        match[1].lower().replace(" ", "_"): parsed(match[2], where) for where, match in document.found(_FIELD)
+    }
+    if "shortest_transaction" not in found:
+        raise InputError(f"{document.name} ends before Shortest transaction; was it cut off?")
+    return found
 
 
 def _mean_s(result: Part, count: int, elapsed_s: float) -> float:

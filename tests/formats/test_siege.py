@@ -1,4 +1,4 @@
-"""The JSON of siege, written here in its shape; nothing is a file of its own."""
+"""The result of siege as JSON and as text, written here in its shape; nothing is a file of its own."""
 
 import pytest
 from reading import load_test, refusal
@@ -28,10 +28,31 @@ The server is now under siege...
 [error] socket: {timed out} 1
 Lifting the server siege...
 """
-EXAMPLES = {"result": RESULT.encode(), "with its banner": (BANNER + RESULT).encode()}
+TEXT = """\
+Transactions:\t\t        2000 hits
+Availability:\t\t       99.50 %
+Elapsed time:\t\t       10.00 secs
+Data transferred:\t        0.02 MB
+Response time:\t\t        0.02 secs
+Transaction rate:\t      200.00 trans/sec
+Throughput:\t\t        0.00 MB/sec
+Concurrency:\t\t        4.90
+Successful transactions:        1990
+Failed transactions:\t          10
+Longest transaction:\t        0.31
+Shortest transaction:\t        0.01
+ 
+"""  # noqa: W293  (as printed)
+REQUESTS = "\x1b[0;34mHTTP/1.1 200     0.01 secs:      11 bytes ==> GET  /predict\x1b[0m\n" * 3
+EXAMPLES = {
+    "result": RESULT.encode(),
+    "with its banner": (BANNER + RESULT).encode(),
+    "text": TEXT.encode(),
+    "text with requests": (BANNER + REQUESTS + TEXT).encode(),
+}
 
 
-@pytest.mark.parametrize("text", [RESULT, BANNER + RESULT])
+@pytest.mark.parametrize("text", [RESULT, BANNER + RESULT, TEXT, BANNER + REQUESTS + TEXT])
 def test_a_run_without_percentiles(text: str) -> None:
     test = load_test(text)
     (run,) = test.runs
@@ -52,6 +73,9 @@ def test_the_mean_is_that_of_the_concurrency() -> None:
 def test_a_result_that_was_cut_off_is_refused(cut: int) -> None:
     assert refusal(RESULT[:cut])
     assert refusal(BANNER + RESULT[:cut])
+    assert "ends before Shortest transaction" in refusal(BANNER + TEXT[: cut * 2 // 3] + "\n")
+    assert "of siege without its beginning" in refusal(RESULT[1:])
+    assert refusal(BANNER + RESULT[1:])
 
 
 def test_a_run_without_transactions_is_refused() -> None:
