@@ -270,14 +270,24 @@ def _as_told(run: LoadRun, told: Told) -> LoadRun:
         because = f" ({run.loop_because}); give --loop closed if they were not" if run.loop_because else ""
         raise InputError(f"{flag} is for a closed loop, and these requests were sent by a schedule{because}")
     is_closed = told.users is not None or told.think_time_s is not None
+    loop = Loop.CLOSED if is_closed else run.loop
     return replace(
         run,
         users=run.users or told.users,
-        loop=Loop.CLOSED if is_closed else run.loop,
+        loop=loop,
         think_time_s=run.think_time_s if told.think_time_s is None else told.think_time_s,
-        rate_asked_rps=run.rate_asked_rps or (told.rate_rps if run.loop is Loop.OPEN else None),
-        throughput_rps=told.rate_rps if run.throughput_rps is None else run.throughput_rps,
+        **_rates(run, loop, told.rate_rps),
     )
+
+
+def _rates(run: LoadRun, loop: Loop, told_rps: float | None) -> dict[str, float | None]:
+    """The rate that was told: of answers to users who waited, else of arrivals, if the run has none of its own."""
+    is_unknown = run.throughput_rps is None
+    if told_rps is None or not (is_unknown or loop is Loop.OPEN):
+        return {}
+    if loop is Loop.CLOSED:
+        return {"throughput_rps": told_rps}
+    return {"rate_asked_rps": run.rate_asked_rps or told_rps}
 
 
 def _in_loop(run: LoadRun, told: Told) -> LoadRun:

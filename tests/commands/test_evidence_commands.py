@@ -159,6 +159,37 @@ def test_an_audit_names_the_omission_of_users_who_waited() -> None:
     assert unknown["verdict"] == "doubtful"  # the server stops at times, users or none
 
 
+def k6_export(folder: Path, **users: int) -> Path:
+    """A summary of k6 1.1.0 by shape: 100 iterations a second for 30 s, which took 6 ms on average."""
+    took = {"avg": 5.8, "min": 3.3, "med": 5.4, "max": 33.9, "p(90)": 7.5, "p(95)": 8.6, "p(99)": 12.7}
+    metrics = {
+        "http_req_duration": took | {"thresholds": {"p(95)<100": False}},
+        "http_req_duration{expected_response:true}": took,
+        "http_reqs": {"count": 3001, "rate": 99.9975},
+        "http_req_failed": {"passes": 0, "fails": 3001, "value": 0},
+        "iterations": {"count": 3001, "rate": 99.9975},
+        "iteration_duration": took,
+        **{name: {"min": 0, "value": count, "max": count} for name, count in users.items()},
+    }
+    path = folder / "export.json"
+    path.write_text(json.dumps({"root_group": {}, "metrics": metrics}), encoding="utf-8")
+    return path
+
+
+def test_a_healthy_run_of_k6_may_be_used(tmp_path: Path) -> None:
+    found = answer("audit", k6_export(tmp_path, vus=3, vus_max=50))
+    assert [run["name"] for run in found["runs"]] == ["http_req_duration"]
+    assert (found["runs"][0]["loop"], "at most 3" in found["runs"][0]["loop_because"]) == ("open", True)
+    refused = CliRunner().invoke(app, ["audit", str(tmp_path / "export.json"), "--users", "50"])
+    assert (refused.exit_code, "give --loop closed if they were not" in refused.output) == (2, True)
+
+
+def test_a_loop_that_nothing_tells_is_told(tmp_path: Path) -> None:
+    path = k6_export(tmp_path, vus=50, vus_max=50)
+    assert answer("audit", path, code=4)["verdict"] == "unknown"
+    assert answer("audit", path, "--loop", "open")["verdict"] == "holds"
+
+
 def test_figures_that_hold_end_with_0(tmp_path: Path) -> None:
     log = tmp_path / "hey.csv"
     rows = ["response-time,DNS+dialup,DNS,Request-write,Response-delay,Response-read,status-code,offset"]

@@ -259,7 +259,14 @@ def test_what_contradicts_itself_is_refused(others: dict[str, Any], said: str) -
 
 
 def test_a_rate_is_told_where_the_file_has_none() -> None:
-    assert _as_told(LoadRun(name="a", loop=Loop.SERVED), Told(rate_rps=50.0)).throughput_rps == 50.0
+    served = _as_told(LoadRun(name="a", loop=Loop.SERVED), Told(rate_rps=50.0))
+    assert (served.throughput_rps, served.rate_asked_rps) == (
+        None,
+        50.0,
+    )  # of arrivals, and none that was measured
+    counted = LoadRun(name="a", loop=Loop.SERVED, throughput_rps=40.0)
+    assert _as_told(counted, Told(rate_rps=50.0)).rate_asked_rps is None
+    assert _as_told(LoadRun(name="a"), Told(rate_rps=50.0, users=4.0)).throughput_rps == 50.0
     known = _as_told(LoadRun(name="a", loop=Loop.OPEN, throughput_rps=40.0), Told(rate_rps=50.0))
     assert (known.throughput_rps, known.rate_asked_rps) == (40.0, 50.0)
 
