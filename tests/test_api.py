@@ -173,8 +173,11 @@ def test_an_answer_is_saved_as_the_command_saves_it(answer: PlanAnswer, tmp_path
         answer.save(tmp_path / "plan.txt")
 
 
-def test_what_takes_a_saved_plan_takes_an_answer(answer: PlanAnswer, tmp_path: Path) -> None:
-    path = tmp_path / "plan.json"
+def test_what_takes_a_saved_plan_takes_an_answer(
+    answer: PlanAnswer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # rendered files name the path that is given
+    path = Path("plan.json")
     answer.save(path)
     trouble = {"trigger": "spike:1.5x,1s", "timeout": "1s", "runs": 2, "only_verdict": True, "horizon": "40s"}
 

@@ -1,7 +1,7 @@
 """A saved plan for a language model: an answer with all that was asked, so that it can be judged again."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ class SavedLlmPlan:
     recommendation_plan: TokenPlan | None
     answer: Mapping[str, Any]
     name: str
-    path: str | None = None
+    path: str | None = field(default=None, compare=False)
 
     @property
     def file(self) -> str:

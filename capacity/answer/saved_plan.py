@@ -7,7 +7,7 @@ of the plan; the versions of what computed; and the answer as `capacity plan --j
 import hashlib
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -330,7 +330,7 @@ class SavedPlan:
     answer: Mapping[str, Any]
     versions: Mapping[str, str]
     name: str
-    path: str | None = None
+    path: str | None = field(default=None, compare=False)
 
     @property
     def file(self) -> str:
