@@ -224,6 +224,8 @@ def csv_rows(
         mend: what to do about more than `rows_max` rows.
         rows_max: `ROWS_MAX` if it is not given.
     """
+    if isinstance(text, str):
+        _refuse_half_a_number(text, shown)
     # The lines of a text may end in any usual way.
     lines = iter(io.StringIO(text, newline=None) if isinstance(text, str) else text)
     before, separator = _header(lines)
@@ -237,6 +239,28 @@ def csv_rows(
                 yield reader.line_num, row if separator == "," else [_with_point(cell) for cell in row]
     except csv.Error as error:
         raise InputError(f"{shown} line {reader.line_num}: not valid CSV ({error})") from None
+
+
+_LAST_NUMBER = re.compile(r"(?:.*[,;\t])?\s*[+-]?[0-9]+(?:[.,]([0-9]*))?\s*")
+_ROWS_TELLING = 30  # rows of which all have more decimals than the last one, which is no chance then
+
+
+def _refuse_half_a_number(text: str, shown: str) -> None:
+    """Refuse a text that ends within a number: without a line end, and with fewer decimals than in any other row.
+
+    People leave out the last line end of what they write by hand, so that alone it tells nothing.
+    """
+    if text.endswith(("\n", "\r")):
+        return
+    lines = text.rsplit("\n", 1000)[1:]
+    found = [match and len(match[1] or "") for match in map(_LAST_NUMBER.fullmatch, lines)]
+    before = [count for count in found[:-1] if count is not None]
+    is_last_of_many = len(before) >= max(_ROWS_TELLING, len(found) - 2)
+    if found and found[-1] is not None and is_last_of_many and found[-1] < min(before):
+        raise InputError(
+            f"{shown} ends in {quoted(lines[-1])}, without a line end and with fewer decimals than in any row above: "
+            "was the file cut off? if it is whole, end it with a new line"
+        )
 
 
 def _header(lines: Iterator[str]) -> tuple[list[str], str]:

@@ -15,6 +15,7 @@ from capacity.files import (
     ROWS_MAX,
     Line,
     check_target,
+    csv_rows,
     holds,
     parse_list,
     parse_object,
@@ -179,3 +180,21 @@ def test_versions_name_the_packages_that_compute() -> None:
     assert list(found) == ["capacity", "numpy", "scipy", "simpy", "numba", "python"]
     assert found["capacity"] == version("capacity-planner")
     assert found["python"] == ".".join(map(str, sys.version_info[:3]))
+
+
+@pytest.mark.parametrize(
+    ("end", "is_whole"),
+    [
+        ("0.125\n", True), ("0.125", True), ("0.12", False), ("0.", False), ("0", False), ("0.1\n", True), ("0.1\r\n", True),
+        ("0.1250", True), ("x", True), ("", True),
+    ],
+)  # fmt: skip
+def test_a_csv_that_ends_within_a_number_is_refused(end: str, is_whole: bool) -> None:
+    """Of many rows with three decimals each; a short one, as people write it, tells nothing."""
+    text = "size,t_s\n" + "".join(f"1,{at}.125\n" for at in range(30)) + f"1,{end}"
+    if is_whole:
+        assert list(csv_rows(text, "f", "cut it"))
+    else:
+        with pytest.raises(InputError, match="f ends in .*: was the file cut off"):
+            list(csv_rows(text, "f", "cut it"))
+    assert list(csv_rows(f"size,t_s\n1,0.125\n1,0.250\n1,{end}", "f", "cut it"))
