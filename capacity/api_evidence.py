@@ -280,7 +280,7 @@ def _as_told(run: LoadRun, told: Told) -> LoadRun:
     )
 
 
-def _rates(run: LoadRun, loop: Loop, told_rps: float | None) -> dict[str, float | None]:
+def _rates(run: LoadRun, loop: Loop, told_rps: float | None) -> dict[str, Any]:
     """The rate that was told: of answers to users who waited, else of arrivals, if the run has none of its own."""
     is_unknown = run.throughput_rps is None
     if told_rps is None or not (is_unknown or loop is Loop.OPEN):
