@@ -16,7 +16,7 @@ from capacity.traffic.workload import Workload
 _FIRST_STEP = 0.02  # share of today's rate; doubled until not accepted
 _RESOLUTION = 0.01  # share of the rate to within which either end is found
 # How many times as long as usual a trial may be where shorter ones leave the ends apart.
-_EFFORTS = (1, 4, 16)
+_LONGER = (4, 16)
 # Simulated requests after which no end is looked for: headroom accompanies a plan, and has a budget of its own.
 HEADROOM_REQUESTS_MAX = 200_000_000
 
@@ -108,20 +108,22 @@ class Ends:
         )
 
     def close_in(self) -> None:
-        """Bisect on both sides of what is in doubt, by longer trials and half as far where the ends stay apart."""
-        for level, effort in enumerate(_EFFORTS):
-            if level > 0:
-                if self.is_decided:
-                    return
-                self._forget()
-            self._bisect(effort, _RESOLUTION / 2**level)
+        """Bisect on both sides of what is in doubt, half as far and by longer trials where the ends stay apart.
 
-    def _forget(self) -> None:
+        Where no request would settle what is in doubt, trials stay as long as usual.
+        """
+        self._bisect(1, _RESOLUTION)
+        for level, effort in enumerate(_LONGER, start=1):
+            if not self.is_decided:
+                self._bisect(effort if self._forget() else 1, _RESOLUTION / 2**level)
+
+    def _forget(self) -> bool:
         """Forget what more requests may settle, but for up to which rate that was: nothing is accepted beyond."""
         open_ones = [rate for rate, why in self.in_doubt.items() if why in (Doubt.REQUESTS, Doubt.MARGIN)]
         self.ceiling_rps = min(self.ceiling_rps, max(open_ones, default=math.inf))
         for rate_rps in open_ones:
             del self.in_doubt[rate_rps]
+        return bool(open_ones)
 
     @property
     def is_decided(self) -> bool:
@@ -129,8 +131,9 @@ class Ends:
         return self.refused_rps <= self.accepted_rps * (1.0 + DECIDED)
 
     def _bisect(self, effort: int, resolution: float) -> None:
-        """Until either side is as narrow as a resolution, or the ends are close enough and longer trials have begun."""
-        while self.requests < self.requests_max and not (effort > 1 and self.is_decided):
+        """Until either side is as narrow as a resolution, or the ends are close enough and it is finer than usual."""
+        is_finer = resolution < _RESOLUTION
+        while self.requests < self.requests_max and not (is_finer and self.is_decided):
             low_rps = max(self.in_doubt, default=self.accepted_rps)
             if self.open_rps > self.accepted_rps * (1.0 + resolution):
                 rate_rps = (self.accepted_rps + self.open_rps) / 2.0

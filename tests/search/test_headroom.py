@@ -73,6 +73,7 @@ def test_what_no_trial_settles_is_narrowed_down_on_both_sides() -> None:
     assert 288.0 / 1.0026 <= ends.accepted_rps <= 288.0
     assert 312.0 <= ends.refused_rps <= 312.0 * 1.0026
     assert ends.doubt is Doubt.PROFILE
+    assert {effort for _, effort in trials.calls} == {1}
 
 
 def test_no_more_is_tried_once_the_budget_is_spent() -> None:
