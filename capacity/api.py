@@ -495,13 +495,7 @@ def simulate(
         scenario=scenario,
         performance=simulated.performance,
         caveats=tuple(
-            simulation_caveats(
-                scenario,
-                simulated.performance,
-                simulated_width=simulated.simulated_width,
-                precision=precision,
-                like_it=like_it,
-            )
+            simulation_caveats(scenario, simulated.performance, simulated.width, precision, like_it)
         ),
         effort=effort,
     )

@@ -52,6 +52,39 @@ def share_interval(happened: int, count: int, confidence: float) -> tuple[float,
     return low, float(betaincinv(happened + 1, count - happened, 1.0 - tail))
 
 
+def has_upper_end(quantile: float, count: float, confidence: float) -> bool:
+    """Whether independent samples can bound a quantile from above: if it were above all, chance would show it.
+
+    >>> has_upper_end(0.99, 299, 0.95), has_upper_end(0.99, 298, 0.95)
+    (True, False)
+    """
+    return count * math.log(quantile) <= math.log(1.0 - confidence)
+
+
+def order_statistics(quantile: float, count: int, confidence: float) -> tuple[int, int]:
+    """Ranks of the two samples, rising and from 1, between which the true quantile lies.
+
+    The rank is 0 where no sample is surely below it, and count + 1 where none is surely above. Each end may
+    err by half, or the upper one by more where only the largest sample is left for it, and the lower one by less.
+
+    Source:
+        David & Nagaraja (2003), Order Statistics, 3rd ed., sec. 7.1: samples below the quantile are binomial.
+
+    >>> order_statistics(0.99, 800, 0.95), order_statistics(0.99, 300, 0.95), order_statistics(0.99, 200, 0.95)
+    ((786, 798), (290, 300), (195, 201))
+    """
+    from scipy.special import bdtr  # heavy, and not to be loaded before what is measured
+
+    if not 0.0 < quantile < 1.0 or count < 1:
+        raise DomainError(f"ranks need a quantile in (0, 1) and samples, got {quantile} and {count}")
+    error = 1.0 - confidence
+    above = max(error / 2.0, quantile**count) if has_upper_end(quantile, count, confidence) else error / 2.0
+    below = [float(bdtr(rank, count, quantile)) for rank in range(count + 1)]  # at most `rank` samples below
+    low = sum(share <= error - above for share in below)
+    high = next((rank + 1 for rank in range(count) if 1.0 - below[rank] <= above), count + 1)
+    return low, high
+
+
 def student_t(confidence: float, degrees: float) -> float:
     """Half-width of an interval in standard errors, for the given degrees of freedom.
 

@@ -23,16 +23,28 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """A value with the ends between which the truth lies at the stated confidence."""
+    """A value with the ends between which the truth lies at the stated confidence.
+
+    Attributes:
+        high: infinite if nothing that was seen bounds it.
+        known_to: where too few samples lie beyond the value for an upper end, the largest value that they
+            speak of; None if there is an upper end, or nothing that it could be.
+    """
 
     value: float
     low: float
     high: float
+    known_to: float | None = None
 
     def __post_init__(self) -> None:
         if not self.low <= self.value <= self.high:  # also refuses NaN
             raise DomainError(
                 f"interval needs low <= value <= high, got {self.low}, {self.value}, {self.high}"
+            )
+        if self.known_to is not None and not (self.value <= self.known_to < math.inf == self.high):
+            raise DomainError(
+                f"known_to must be finite, from value {self.value} on, and without an upper end, got "
+                f"{self.known_to} and high {self.high}"
             )
 
     @classmethod
@@ -48,7 +60,18 @@ class Interval:
         """
         if not 0.0 < factor < math.inf:
             raise DomainError(f"factor must be positive and finite, got {factor!r}")
-        return type(self)(value=factor * self.value, low=factor * self.low, high=factor * self.high)
+        return self.mapped(lambda x: factor * x)
+
+    def mapped(self, rising: Callable[[float], float]) -> Self:
+        """Value and ends through a rising function.
+
+        >>> Interval(value=2.0, low=1.0, high=4.0).mapped(lambda x: x + 1.0).high
+        5.0
+        """
+        known_to = None if self.known_to is None else rising(self.known_to)
+        return type(self)(
+            value=rising(self.value), low=rising(self.low), high=rising(self.high), known_to=known_to
+        )
 
     def over(self, other: "Interval") -> Self:
         """The ratio to another positive one, with ends that allow for both: no closer than either told alone.
@@ -75,6 +98,22 @@ class Interval:
         if self.half_width == 0.0:
             return 0.0
         return self.half_width / self.value if self.value > 0.0 else math.inf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Width:
+    """How wide an interval is to a side, as a share of its value, and why.
+
+    Attributes:
+        found: with all errors; infinite if it has no upper end.
+        simulated: as if the profile were known without error.
+        samples_times: how many times the samples of the profile would make it as narrow as was asked, if they
+            were alike; infinite if no number would, None if the profile has no samples.
+    """
+
+    found: float
+    simulated: float
+    samples_times: float | None = None
 
 
 Quantiles = Mapping[float, Interval]
@@ -190,12 +229,21 @@ def format_interval(interval: Interval) -> str:
 
     >>> format_interval(Interval(value=0.0483, low=0.046, high=0.0507))
     '48.3 (46 to 50.7) ms'
+    >>> format_interval(Interval(value=0.04, low=0.023, high=math.inf, known_to=0.065))
+    '40 ms (at least 23 ms; not known above 65 ms)'
     """
     if math.isinf(interval.value):
         return "infinite"
+    if interval.known_to is not None:
+        return _format_one_sided(interval, interval.known_to)
     if math.isinf(interval.high):
         return f"{format_duration(interval.value)} ({format_duration(interval.low)} or more)"
     return format_span(format_duration, interval)
+
+
+def _format_one_sided(interval: Interval, known_to: float) -> str:
+    value, low, end = (format_duration(x) for x in (interval.value, interval.low, known_to))
+    return f"{value} (at least {low}; not known above {end})"
 
 
 def format_share_interval(found: Interval) -> str:

@@ -3,13 +3,13 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import NormalDist
 
 import numpy as np
 
 from capacity.confidence import student_t
 from capacity.errors import InconclusiveError
-from capacity.performance import Interval, Performance
-from capacity.profile.sampling import has_samples
+from capacity.performance import Interval, Performance, Width
 from capacity.question.comparison import Comparison, Contender, Difference
 from capacity.question.scenario import Scenario
 from capacity.question.stability import require_answerable
@@ -20,15 +20,18 @@ from simulations.draws.arrivals import Seed, Stage
 from simulations.draws.records import Floats
 from simulations.looks import REQUESTS_MAX, Look, is_settled, run_counts, why_unsettled
 from simulations.replication import Engine, replicate
-from simulations.statistics.intervals import QuantileEstimate
+from simulations.statistics.intervals import (
+    Estimate,
+    QuantileEstimate,
+    moved_interval,
+    normal_scores,
+    width_of,
+)
 from simulations.statistics.path import require_enough
-from simulations.statistics.pool import Pool, responses
-from simulations.statistics.profile_error import half_width, resampled_quantiles_s, with_widened_quantiles
+from simulations.statistics.pool import Pool, ProfileError, responses
+from simulations.statistics.profile_error import profile_error
 from simulations.statistics.sample import Length, Sample, Tally
 from simulations.workers import Mapper
-
-# Quantiles under resampled profiles, by the field of a performance and the quantile. [s]
-_Errors = dict[tuple[str, float], Floats]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,15 +82,14 @@ class PairedSimulation:
             )
             for one in contenders
         ]
-        pools = self._pools(cases)
-        errors = [self._profile_errors(case, _place(case, cases)) for case in cases]
+        pools = [
+            replace(pool, profile_error=self._profile_error(case, _place(case, cases)))
+            for case, pool in zip(cases, self._pools(cases), strict=True)
+        ]
         return Comparison(
-            performances=tuple(map(self._performance, cases, pools, errors)),
-            differences=tuple(
-                self._difference(pools[number], pools[0], errors[number], errors[0])
-                for number in range(1, len(pools))
-            ),
-            simulated_widths=tuple(map(self._width, pools)),
+            performances=tuple(map(self._performance, cases, pools)),
+            differences=tuple(self._difference(pool, pools[0]) for pool in pools[1:]),
+            widths=tuple(map(self._width, pools)),
         )
 
     @property
@@ -122,38 +124,30 @@ class PairedSimulation:
             ]
 
     def _is_precise(self, pool: Pool) -> bool:
-        return self._width(pool) <= self.precision
+        simulated = pool.response_quantile(max(self.quantiles)).simulated(self.confidence)
+        return simulated.relative_half_width <= self.precision
 
-    def _width(self, pool: Pool) -> float:
-        interval = pool.response_quantile(max(self.quantiles)).interval(self.confidence)
-        return interval.relative_half_width
+    def _width(self, pool: Pool) -> Width:
+        return width_of(pool.response_quantile(max(self.quantiles)), self.precision, self.confidence)
 
-    def _profile_errors(self, case: Case, number: int) -> _Errors:
-        """Quantiles under resampled profiles; nothing if the profile's own error is not known.
+    def _profile_error(self, case: Case, number: int) -> ProfileError | None:
+        """What the samples of a profile leave open; None if it has none.
 
         Fleets of one profile, by its `number`, see the same resamples, others independent ones.
         """
-        if not has_samples(case.scenario.profile):
-            return {}
         seed = replace(self._seed, replication=number)
-        return resampled_quantiles_s(case, self.quantiles, seed, self.mapper)
+        return profile_error(case, run_length(case), self.confidence, seed, self.mapper)
 
-    def _performance(self, case: Case, pool: Pool, errors: _Errors) -> Performance:
-        performance = case.performance(pool, self.quantiles, self.confidence)
-        widths = {key: half_width(values_s, self.confidence) for key, values_s in errors.items()}
-        return with_widened_quantiles(performance, widths)
+    def _performance(self, case: Case, pool: Pool) -> Performance:
+        return case.performance(pool, self.quantiles, self.confidence)
 
-    def _difference(self, pool: Pool, first: Pool, errors: _Errors, first_errors: _Errors) -> Difference:
+    def _difference(self, pool: Pool, first: Pool) -> Difference:
         """By quantile and of the mean; the error of a profile that both share cancels."""
-        quantiles = {}
-        for q in self.quantiles:
-            interval = quantile_difference(pool, first, q, self.confidence)
-            key = ("response_quantiles_s", q)
-            moved = errors.get(key, 0.0) - first_errors.get(key, 0.0)
-            extra = scatter(moved, self.confidence) if isinstance(moved, np.ndarray) else 0.0
-            quantiles[q] = apart(interval, extra)
         return Difference(
-            response_mean_s=mean_difference(pool, first, self.confidence), response_quantiles_s=quantiles
+            response_mean_s=mean_difference(pool, first, self.confidence),
+            response_quantiles_s={
+                q: quantile_difference(pool, first, q, self.confidence) for q in self.quantiles
+            },
         )
 
 
@@ -189,7 +183,8 @@ def quantile_difference(
 
     The ends of the two intervals are combined with the correlation of their errors, which is that
     of the shares beyond the pooled quantiles, section by section of the same requests. Where both are
-    symmetric this is the paired Student t. A cell of a tally is known only to its width, which is added.
+    symmetric this is the paired Student t. A cell of a tally is known only to its width, which is added. The
+    error of the profiles is in it where the pools have it: what both quantiles differ by under resampled ones.
 
     Source:
         Zou & Donner (2008), Construction of confidence limits about effect measures: a general approach,
@@ -199,9 +194,9 @@ def quantile_difference(
     if _same(one.tally, other.tally):  # fleets that served the same requests alike
         return Interval.exact(0.0)
     alike = correlation(_shares(pool, one, tally), _shares(first, other, tally))
-    difference = together(one.interval(confidence), other.interval(confidence), alike)
+    difference = together(one.simulated(confidence), other.simulated(confidence), alike)
     cells_s = sum(each.tally.relative_error_of(each.value) * each.value for each in (one, other))
-    return _plus(difference, cells_s)
+    return _with_moves(_plus(difference, cells_s), (one, other), confidence)
 
 
 def mean_difference(pool: Pool, first: Pool, confidence: float) -> Interval:
@@ -210,8 +205,24 @@ def mean_difference(pool: Pool, first: Pool, confidence: float) -> Interval:
     for each in (pool, first):
         means = np.array([one.responses.total_s / one.counted for one in each.sections])
         deviations.append(means - each.response_mean.value)
-    one, other = (each.response_mean.interval(confidence) for each in (pool, first))
-    return together(one, other, correlation(*deviations))
+    one, other = (each.response_mean for each in (pool, first))
+    difference = together(one.simulated(confidence), other.simulated(confidence), correlation(*deviations))
+    return _with_moves(difference, (one, other), confidence)
+
+
+def _with_moves(
+    difference: Interval, both: Sequence[Estimate | QuantileEstimate], confidence: float
+) -> Interval:
+    """A difference with what resampled profiles add to it: to the first value, and to the second."""
+    moved = [each.moved_by for each in both]
+    if not any(moves is not None and moves.any() for moves in moved):
+        return difference
+    one, other = (np.zeros(1) if moves is None else moves for moves in moved)
+    shifts = one - other
+    scores = normal_scores(len(shifts))
+    errors = np.where(scores > 0.0, difference.high - difference.value, difference.value - difference.low)
+    noise = scores * errors / NormalDist().inv_cdf(0.5 + confidence / 2.0)
+    return moved_interval(difference, difference.value + shifts + noise, confidence)
 
 
 def together(one: Interval, other: Interval, correlation: float) -> Interval:

@@ -21,8 +21,9 @@ from simulations.looks import (
     surge,
 )
 from simulations.replication import Engine
+from simulations.statistics.intervals import QuantileEstimate, ResampledQuantile
 from simulations.statistics.pool import SECTIONS, Pool
-from simulations.statistics.profile_error import with_profile_error
+from simulations.statistics.profile_error import profile_error
 from simulations.workers import Mapper
 
 # At least this many losses must have been possible within what is allowed: of few, in bursts, intervals say
@@ -106,13 +107,21 @@ def broken(pool: Pool, promise: Promise, value: float) -> Rejection:
     return Rejection.of_losses(promise, pool.loss.value)
 
 
+def quantile_found(pool: Pool, promise: Promise) -> QuantileEstimate | None:
+    """The quantile that a promise is about; None if it is about a mean or a share."""
+    if promise.quantile is None:
+        return None
+    if promise.measure is Measure.WAIT:
+        return pool.wait_quantile_with_losses(promise.quantile)
+    return pool.response_quantile_with_losses(promise.quantile)
+
+
 def found(pool: Pool, promise: Promise, confidence: float, replicas: int) -> Interval:
     """What a pool says of a promise."""
+    quantile = quantile_found(pool, promise)
+    if quantile is not None:
+        return quantile.interval(confidence)
     match promise.measure:
-        case Measure.RESPONSE if promise.quantile is not None:
-            return pool.response_quantile_with_losses(promise.quantile).interval(confidence)
-        case Measure.WAIT if promise.quantile is not None:
-            return pool.wait_quantile_with_losses(promise.quantile).interval(confidence)
         case Measure.RESPONSE_MEAN:
             return pool.response_mean.interval(confidence)
         case Measure.LOSS:
@@ -158,13 +167,14 @@ class SimulationJudge:
         A candidate refused by mistake is lost, one accepted by mistake still faces the confirmation: only
         refusals are corrected for the number of candidates and looks.
         """
-        return self._judge(self._trial(scenario, Stage.SEARCH, attempt))
+        judged, _ = self._judge(self._trial(scenario, Stage.SEARCH, attempt))
+        return judged
 
     def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
         """Look, with seeds of its own, until the verdict is clear and the interval narrow."""
         trial = self._trial(scenario, Stage.CERTIFY, attempt)
         trial = replace(trial, requests_first=requests_first, precision=self.precision)
-        found = self._with_profile_error(trial, self._judge(trial))
+        found = self._with_profile_error(trial, *self._judge(trial))
         like_it = self._like_it(trial, found.verdict) if trial.case.is_path else None
         return replace(found, like_it=like_it)
 
@@ -174,7 +184,7 @@ class SimulationJudge:
         least, most = (int(min(1.0, effort * share) * self.requests_max) for share in _HEADROOM_BUDGET_SHARES)
         budget = min(max(least, 2 * trial.requests_least), most)  # twice what settles it, within reason
         trial = replace(trial, requests_max=budget)
-        return self._with_profile_error(trial, self._judge(trial))
+        return self._with_profile_error(trial, *self._judge(trial))
 
     def _trial(self, scenario: Scenario, stage: Stage, attempt: int) -> "_Trial":
         return _Trial(
@@ -185,7 +195,8 @@ class SimulationJudge:
             requests_max=self.requests_max,
         )
 
-    def _judge(self, trial: "_Trial") -> Candidate:
+    def _judge(self, trial: "_Trial") -> tuple[Candidate, Look | None]:
+        """What the simulation says, and its last look."""
         objective, replicas = trial.case.scenario.objective, trial.case.simulated.scenario.plan.replicas
         number, look, verdict, rejection, precise = 1, None, Verdict.INCONCLUSIVE, None, False
         for number, look in enumerate(trial.looks(self.mapper), start=1):
@@ -211,13 +222,14 @@ class SimulationJudge:
             is_precise=look is None or precise,
         )
         if look is None:
-            return judged
-        return replace(
+            return judged, None
+        judged = replace(
             judged,
             performance=self._performance(trial, look.pool),
             batch_size_largest=look.pool.batch_size_largest,
             requests=look.requests,
         )
+        return judged, look
 
     def _is_marginal(self, trial: "_Trial", pool: Pool, errors: Errors, replicas: int) -> bool:
         """Whether all that is open is so near its limit that a search need not know on which side.
@@ -285,33 +297,53 @@ class SimulationJudge:
         quantiles = sorted({*QUANTILES, *trial.case.scenario.objective.quantiles})
         return trial.case.performance(pool, quantiles, self.confidence)
 
-    def _with_profile_error(self, trial: "_Trial", candidate: Candidate) -> Candidate:
-        """The candidate with the profile's own sampling error in its intervals, except those of waits."""
-        if candidate.performance is None:
-            return candidate
-        if not candidate.settled and candidate.verdict is not Verdict.MET:
-            return candidate  # a lower bound at best, near saturation, where runs are longest
+    def _with_profile_error(self, trial: "_Trial", judged: Candidate, look: Look | None) -> Candidate:
+        """The candidate with the error of the profile's samples in its intervals and its verdict.
+
+        Runs that have not settled are a lower bound at best, near saturation, where runs are longest: a refusal
+        by them stays as it is.
+        """
+        if look is None or not (look.settled or judged.verdict is Verdict.MET):
+            return judged
         spike = trial.case.scenario.spike
         case, length = (trial.case, run_length(trial.case)) if spike is None else surge(trial.case, spike)
-        performance = with_profile_error(
-            candidate.performance, case, length, self.confidence, trial.seed, self.mapper
+        error = profile_error(case, length, self.confidence, trial.seed, self.mapper)
+        if error is None:
+            return judged
+        pool = replace(look.pool, profile_error=error)
+        judged = replace(judged, performance=self._performance(trial, pool))
+        in_doubt = self._in_doubt(trial.case, pool, judged.verdict)
+        if in_doubt is None:
+            return judged
+        return replace(
+            judged,
+            verdict=Verdict.INCONCLUSIVE,
+            rejection=in_doubt[0],
+            doubt=Doubt.PROFILE,
+            samples_times=in_doubt[1],
         )
-        in_doubt = [
-            Rejection.of(promise, interval.high)
-            for promise in trial.case.scenario.objective.promises
-            if promise.measure is not Measure.WAIT
-            and (interval := promise.found(performance)) is not None
-            and interval.high > promise.allowed
-        ]
-        if candidate.verdict is Verdict.MET and in_doubt:
-            return replace(
-                candidate,
-                verdict=Verdict.INCONCLUSIVE,
-                rejection=in_doubt[0],
-                performance=performance,
-                doubt=Doubt.PROFILE,
-            )
-        return replace(candidate, performance=performance)
+
+    def _in_doubt(self, case: Case, pool: Pool, verdict: Verdict) -> tuple[Rejection, float] | None:
+        """The promise that the profile's error leaves open though a simulation decides it, and what would settle it."""
+        replicas = case.simulated.scenario.plan.replicas
+        ends = {one: found(pool, one, self.confidence, replicas) for one in case.scenario.objective.promises}
+        above = [one for one, interval in ends.items() if interval.high > one.allowed]
+        if verdict is Verdict.INCONCLUSIVE or not above:
+            return None
+        if verdict is Verdict.MISSED and any(ends[one].low > one.allowed for one in above):
+            return None
+        worst = max(above, key=lambda one: ends[one].high / one.allowed)
+        return Rejection.of(worst, ends[worst].high), self._samples_times(pool, worst)
+
+    def _samples_times(self, pool: Pool, promise: Promise) -> float:
+        """How many times the samples would tell what a promise is about from its limit, if they were alike."""
+        estimate = quantile_found(pool, promise)
+        if not isinstance(estimate, ResampledQuantile):
+            return math.inf
+        return estimate.times_enough(
+            lambda interval: interval.high <= promise.allowed or interval.low > promise.allowed,
+            self.confidence,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from capacity.errors import DomainError, InconclusiveError, InputError, UnstableError
-from capacity.performance import Interval, Performance
+from capacity.performance import Interval, Performance, Width
 from capacity.profile.profile import ServiceProfile
 from capacity.question.candidate import LikeIt
 from capacity.question.grid import Answer, Outcome
@@ -21,20 +21,22 @@ from simulations.case import Case, run_length
 from simulations.draws.arrivals import Seed, Stage
 from simulations.looks import REQUESTS_MAX, look_at_sections, precise_look, why_unsettled
 from simulations.replication import Engine
-from simulations.statistics.profile_error import with_profile_error
+from simulations.statistics.intervals import width_of
+from simulations.statistics.pool import Pool
+from simulations.statistics.profile_error import profile_error
 from simulations.workers import Mapper
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulated:
-    """A performance, and how wide its interval would be if the profile were known without error.
+    """A performance, and how wide its interval is.
 
     Attributes:
-        simulated_width: relative half-width of the highest response quantile from the simulation alone.
+        width: of the highest response quantile.
     """
 
     performance: Performance
-    simulated_width: float
+    width: Width
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,13 +71,10 @@ class Simulation:
         """
         case, seed = self._asked(profile, workload, plan)
         look = precise_look(case, seed, self.requests_max, self.precision, self.confidence, self.mapper)
-        performance = case.performance(look.pool, self.quantiles, self.confidence)
-        width = performance.response_quantiles_s[max(self.quantiles)].relative_half_width
+        pool = self._with_profile_error(look.pool, case, seed)
         return Simulated(
-            performance=with_profile_error(
-                performance, case, run_length(case), self.confidence, seed, self.mapper
-            ),
-            simulated_width=width,
+            performance=case.performance(pool, self.quantiles, self.confidence),
+            width=width_of(pool.response_quantile(max(self.quantiles)), self.precision, self.confidence),
         )
 
     def like_it(self, profile: ServiceProfile, workload: Demand, plan: Plan) -> LikeIt | None:
@@ -100,9 +99,12 @@ class Simulation:
         look = look_at_sections(case, seed)
         if look is None or not look.settled:
             raise InconclusiveError(why_unsettled(case, look, self.requests_max))
-        performance = case.performance(look.pool, self.quantiles, self.confidence)
-        moved = with_profile_error(performance, case, run_length(case), self.confidence, seed, self.mapper)
-        return moved.response_quantiles_s[max(self.quantiles)]
+        pool = self._with_profile_error(look.pool, case, seed)
+        return pool.response_quantile(max(self.quantiles)).interval(self.confidence)
+
+    def _with_profile_error(self, pool: Pool, case: Case, seed: Seed) -> Pool:
+        error = profile_error(case, run_length(case), self.confidence, seed, self.mapper)
+        return replace(pool, profile_error=error)
 
     def _asked(self, profile: ServiceProfile, workload: Demand, plan: Plan) -> tuple[Case, Seed]:
         """What is simulated, and with which random numbers."""

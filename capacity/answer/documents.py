@@ -182,6 +182,12 @@ def performance_document(performance: Performance | TokenPerformance) -> Documen
     return document
 
 
+def _interval_document(interval: Interval) -> Document:
+    """Value and ends; `high` is null where nothing bounds it, and `known_to` then says how far samples reach."""
+    ends = picked(interval, "value", "low", "high")
+    return ends if interval.known_to is None else {**ends, "known_to": interval.known_to}
+
+
 def _key(key: str | float) -> str:
     return key if isinstance(key, str) else repr(key)
 
@@ -469,6 +475,7 @@ def schedule_document(day: "Schedule") -> Document:
 _FORMS: dict[str, Callable[[Any], Document]] = {
     "Candidate": candidate_document,
     "ClosedPopulation": workload_document,
+    "Interval": _interval_document,
     "LatencyObjective": objective_document,
     "Performance": performance_document,
     "TokenPerformance": performance_document,

@@ -29,9 +29,11 @@ class _Ends:
     value: float
     low: float
     high: float | None
+    known_to: float | None = None
 
     def interval(self) -> Interval:
-        return Interval(value=self.value, low=self.low, high=math.inf if self.high is None else self.high)
+        high = math.inf if self.high is None else self.high
+        return Interval(value=self.value, low=self.low, high=high, known_to=self.known_to)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -159,6 +159,11 @@ def _refusal(candidate: Candidate, rejection: Rejection) -> str:
         case Limit.STABILITY | Limit.SURVIVAL:
             return f"unstable: load {needed:.3f} >= {allowed:g}"
         case Limit.SERVICE_FLOOR if candidate.verdict is Verdict.INCONCLUSIVE:
+            if math.isinf(needed):
+                return (
+                    "the samples of the profile do not tell whether the service alone stays within "
+                    f"{format_duration(allowed)}"
+                )
             return (
                 f"the service alone may take {format_duration(needed)}, judging by the profile's samples, "
                 f"and {format_duration(allowed)} is allowed"

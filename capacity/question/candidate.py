@@ -148,6 +148,8 @@ class Candidate:
         requests: how many requests were simulated for it; 0 if a law answered.
         is_precise: whether the interval of what binds is as narrow as was asked for.
         like_it: what traffic like a recorded path would do; None without a trace, and in a search.
+        samples_times: if the profile is in doubt, how many times its samples would settle it, if they were alike;
+            infinite if no number would, None if that is not known.
     """
 
     plan: Plan
@@ -160,6 +162,7 @@ class Candidate:
     requests: int = 0
     is_precise: bool = True
     like_it: LikeIt | None = None
+    samples_times: float | None = None
 
     @property
     def accepted(self) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from capacity.performance import Interval, Performance, TokenPerformance
+from capacity.performance import Interval, Performance, TokenPerformance, Width
 from capacity.profile.profile import ServiceProfile
 from capacity.question.plan import Plan
 
@@ -44,13 +44,12 @@ class Comparison:
     """The performance of each fleet, and its difference from the first; the first has no difference.
 
     Attributes:
-        simulated_widths: for each fleet the relative half-width of its highest quantile, as if its profile
-            were known without error.
+        widths: of each fleet's highest quantile.
     """
 
     performances: tuple[Performance, ...]
     differences: tuple[Difference, ...]
-    simulated_widths: tuple[float, ...]
+    widths: tuple[Width, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

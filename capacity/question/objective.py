@@ -104,11 +104,7 @@ class Promise:
     def pressure(self, performance: Performance | TokenPerformance) -> Interval | None:
         """Value and ends over what is allowed: above 1 it is missed."""
         found = self.found(performance)
-        if found is None:
-            return None
-        return Interval(
-            value=found.value / self.allowed, low=found.low / self.allowed, high=found.high / self.allowed
-        )
+        return None if found is None else found.mapped(lambda x: x / self.allowed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,15 +58,8 @@ def comparison_caveats(
         for caveat in profile_caveats(one.profile, one.plan.batch_size_max, quantiles)
     ]
     caveats += trace_caveats(workload)
-    for one, found, simulated in zip(
-        contenders, comparison.performances, comparison.simulated_widths, strict=True
-    ):
-        caveats += interval_caveats(
-            one.profile,
-            width=found.response_quantiles_s[max(quantiles)].relative_half_width,
-            simulated_width=simulated,
-            precision=precision,
-        )
+    for one, width in zip(contenders, comparison.widths, strict=True):
+        caveats += interval_caveats(one.profile, width, precision)
     return list(dict.fromkeys(caveats))
 
 

@@ -8,9 +8,9 @@ from statistics import fmean
 
 from capacity.autoscaling.scaled_fleet import ScaledFleet
 from capacity.autoscaling.target import Metric
-from capacity.performance import Interval, Performance
+from capacity.performance import Interval, Performance, Width
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.profile.sampling import FloorDoubt, has_samples
+from capacity.profile.sampling import FloorDoubt, has_samples, reach
 from capacity.question.candidate import Candidate, Doubt, LikeIt, Verdict
 from capacity.question.caveat import Caveat, CaveatCode
 from capacity.question.objective import format_value
@@ -244,28 +244,31 @@ def precision_caveat() -> Caveat:
     )
 
 
-def interval_caveats(
-    profile: ServiceProfile, *, width: float, simulated_width: float, precision: float
-) -> Iterator[Caveat]:
-    """Why an interval is wider than was asked for, if it is: the simulation, or the samples of the profile.
-
-    Args:
-        width: relative half-width of the interval.
-        simulated_width: the same without the profile's own sampling error.
-        precision: what was asked for.
-    """
-    if width <= precision:
+def interval_caveats(profile: ServiceProfile, width: Width, precision: float) -> Iterator[Caveat]:
+    """Why an interval is wider than was asked for, if it is: the simulation, or the samples of the profile."""
+    if width.found <= precision:
         return
-    counts = [len(timing.samples_s) for timing in profile.timings if timing.samples_s]
-    if simulated_width > precision or not counts:
+    if width.simulated > precision or width.samples_times is None:
         yield precision_caveat()
         return
-    missing = float(f"{min(counts) * ((width / precision) ** 2 - 1.0):.2g}")
+    missing = batches_missing(profile, width.samples_times)
+    more = "more" if missing is None else f"about {format_count(missing)} more"
     yield Caveat(
         code=CaveatCode.PRECISION_MISSED,
-        message=f"the interval is {100.0 * width:.2g} % wide to a side, and {100.0 * precision:.2g} % was "
-        "asked; no simulation narrows it, since it comes from the few samples of the profile; measure about "
-        f"{missing:.0f} more batches of each size",
+        message=f"{_wide(width.found, precision)}; measure {more} batches of each size",
+    )
+
+
+def _wide(width: float, precision: float) -> str:
+    """An interval that the samples of the profile make wider than was asked for, in words."""
+    if math.isinf(width):
+        return (
+            "the interval has no upper end, since too few samples of the profile lie beyond it, and no simulation "
+            "gives it one"
+        )
+    return (
+        f"the interval is {100.0 * width:.2g} % wide to a side, and {100.0 * precision:.2g} % was asked; no "
+        "simulation narrows it, since it comes from the few samples of the profile"
     )
 
 
@@ -464,14 +467,20 @@ def _floors_in_doubt(search: Search) -> Iterator[Caveat]:
 
 def _floor_message(name: str, doubt: FloorDoubt) -> str:
     floor_s, limit = doubt.floor_s, format_duration(doubt.limit_s)
+    ends = (
+        f"at least {format_duration(floor_s.low)} at that quantile, and not known above "
+        f"{format_duration(reach(floor_s))}, which leaves {limit} open"
+        if math.isinf(floor_s.high)
+        else f"{format_duration(floor_s.low)} to {format_duration(floor_s.high)} at that quantile, on "
+        f"both sides of {limit}"
+    )
     found = (
         f"{name}: the service time itself, from {doubt.samples} samples of batch size {doubt.batch_size}, is "
-        f"{format_duration(floor_s.low)} to {format_duration(floor_s.high)} at that quantile, on "
-        f"both sides of {limit}, and no number of replicas makes it shorter"
+        f"{ends}, and no number of replicas makes it shorter"
     )
     missing = doubt.batches_missing
     if missing > _BATCHES_MAX:
-        return f"{found}; choose a limit above {format_duration(floor_s.high)}"
+        return f"{found}; choose a limit above {format_duration(reach(floor_s))}"
     count = format_count(missing)
     return f"{found}; measure about {count} more batches of size {doubt.batch_size}, or choose another limit"
 
@@ -485,20 +494,13 @@ def format_count(number: float) -> str:
     return f"{float(f'{max(1.0, number):.2g}'):.0f}"
 
 
-def batches_missing(candidate: Candidate, profile: ServiceProfile) -> float | None:
-    """Further batches of each size to measure to settle a profile's doubt.
-
-    The half-width falls with the root of the samples, and must fall to the distance from the limit.
-    """
-    rejection, performance = candidate.rejection, candidate.performance
-    found = None
-    if rejection is not None and rejection.promise is not None and performance is not None:
-        found = rejection.promise.found(performance)
+def batches_missing(profile: ServiceProfile, samples_times: float | None) -> float | None:
+    """Further batches of each size to measure for so many times the samples; None if no number is enough."""
     counts = [len(timing.samples_s) for timing in profile.timings if timing.samples_s]
-    if found is None or rejection is None or not counts or not 0.0 < found.value < rejection.allowed:
+    if samples_times is None or not counts:
         return None
-    width = math.log(found.high / found.value) / math.log(rejection.allowed / found.value)
-    return min(counts) * (width**2 - 1.0)
+    missing = min(counts) * (samples_times - 1.0)
+    return missing if missing <= _BATCHES_MAX else None
 
 
 def _mend(search: Search, candidates: Iterable[Candidate]) -> str:
@@ -513,8 +515,8 @@ def _mend_of(search: Search, candidate: Candidate) -> str:
     if doubt is Doubt.MARGIN and has_samples(profile):  # whose error is larger than any such margin
         return f"{MENDS[Doubt.PROFILE]} and {MENDS[Doubt.MARGIN]}"
     if doubt is Doubt.PROFILE:
-        missing = batches_missing(candidate, profile)
-        if missing is not None and missing <= _BATCHES_MAX:
+        missing = batches_missing(profile, candidate.samples_times)
+        if missing is not None:
             return f"measure about {format_count(missing)} more batches of each size for the profile"
     return MENDS[doubt]
 
@@ -627,8 +629,7 @@ def with_implausible(recommendation: Recommendation, question: Question) -> Reco
 def simulation_caveats(
     scenario: Scenario,
     performance: Performance,
-    *,
-    simulated_width: float,
+    width: Width,
     precision: float,
     like_it: LikeIt | None = None,
 ) -> Iterator[Caveat]:
@@ -637,10 +638,5 @@ def simulation_caveats(
     yield from batching_caveats(scenario.plan)
     yield from profile_caveats(scenario.profile, scenario.plan.batch_size_max, quantiles)
     yield from trace_caveats(scenario.workload, like_it)
-    yield from interval_caveats(
-        scenario.profile,
-        width=performance.response_quantiles_s[max(quantiles)].relative_half_width,
-        simulated_width=simulated_width,
-        precision=precision,
-    )
+    yield from interval_caveats(scenario.profile, width, precision)
     yield from mean_caveats(performance)

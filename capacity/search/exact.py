@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from capacity.errors import DomainError
-from capacity.performance import Interval, Performance, Quantiles
+from capacity.performance import Performance, Quantiles
 from capacity.profile.profile import ServiceProfile
 from capacity.question.candidate import Candidate, Rejection, Verdict
 from capacity.question.objective import Measure, Promise
@@ -147,10 +147,7 @@ def _later(performance: Performance, overhead_s: float, arrival_rate_rps: float)
 
 
 def _shifted(quantiles_s: Quantiles, by_s: float) -> Quantiles:
-    return {
-        q: Interval(value=x.value + by_s, low=x.low + by_s, high=x.high + by_s)
-        for q, x in quantiles_s.items()
-    }
+    return {q: x.mapped(lambda value: value + by_s) for q, x in quantiles_s.items()}
 
 
 def _no_law(what: str, mend: str) -> DomainError:

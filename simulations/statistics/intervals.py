@@ -1,16 +1,25 @@
-"""Intervals of what runs estimate: means and shares by Student's t, quantiles such as P99 by the share beyond them."""
+"""Intervals of what runs estimate: means and shares by Student's t, quantiles such as P99 by the share beyond them.
+
+With the error of the profile's samples: percentiles of what the same requests do under resampled profiles.
+"""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from capacity.confidence import student_t
+from capacity.confidence import has_upper_end, student_t
 from capacity.errors import DomainError
-from capacity.performance import Interval
+from capacity.performance import Interval, Width
+from simulations.draws.records import Floats
 from simulations.statistics.sample import Tally
+
+_RESAMPLES_MIN = 19
+_TIMES_MAX, _TIMES_STEP = 1e6, 1.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,10 +43,69 @@ class Estimate:
         error = float(found.std(ddof=1)) / math.sqrt(len(found))
         return cls(value=float(found.mean()), standard_error=error, degrees=len(found) - 1)
 
+    @property
+    def moved_by(self) -> Floats | None:
+        """What resampled profiles add to it, shape `(resamples,)`; None if that is left out or not known."""
+        return None
+
     def interval(self, confidence: float) -> Interval:
+        """What is known of it."""
+        return self.simulated(confidence)
+
+    def simulated(self, confidence: float) -> Interval:
         """Student-t interval; a duration or a probability is never below 0."""
         half_width = student_t(confidence, self.degrees) * self.standard_error
         return Interval(value=self.value, low=max(0.0, self.value - half_width), high=self.value + half_width)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResampledEstimate(Estimate):
+    """An estimate with the error of the profile's samples too: what each resampled profile adds to it."""
+
+    moves: Floats
+
+    @property
+    def moved_by(self) -> Floats:
+        """What resampled profiles add to it, shape `(resamples,)`."""
+        return self.moves
+
+    def interval(self, confidence: float) -> Interval:
+        """Percentiles of what it may be, no closer than the simulation alone leaves it."""
+        simulated = self.simulated(confidence)
+        if not self.moves.any():
+            return simulated
+        values = self.value + self.moves + self.standard_error * normal_scores(len(self.moves))
+        return moved_interval(simulated, np.maximum(0.0, values), confidence)
+
+
+def resamples_for(confidence: float) -> int:
+    """Resamples whose smallest and largest are the percentiles of an interval.
+
+    >>> resamples_for(0.95)
+    39
+    """
+    return max(_RESAMPLES_MIN, math.ceil(2.0 / (1.0 - confidence) - 1e-9) - 1)
+
+
+def normal_scores(count: int) -> Floats:
+    """Normal quantiles at even levels, shape `(count,)`, rising: errors of a simulation for resamples in any order."""
+    normal = NormalDist()
+    return np.array([normal.inv_cdf((place + 0.5) / count) for place in range(count)])
+
+
+def moved_interval(simulated: Interval, values: Floats, confidence: float) -> Interval:
+    """The interval of a simulation, widened to the percentiles of the values under resampled profiles.
+
+    Of B of them a share of 1/(B + 1) is expected below the smallest, as of independent draws of one law.
+
+    Source:
+        Efron & Tibshirani (1993), An Introduction to the Bootstrap, ch. 13 (percentile intervals);
+        Barton & Schruben (2001), Resampling methods for input modeling, Proc. Winter Simulation Conf.
+    """
+    ordered = np.sort(values)
+    rank = max(1, int((len(ordered) + 1) * (1.0 - confidence) / 2.0 + 1e-9))
+    low, high = float(ordered[rank - 1]), float(ordered[-rank])
+    return replace(simulated, low=min(simulated.low, low), high=max(simulated.high, high))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +145,16 @@ class QuantileEstimate:
         interval = self._within(1.0)
         return (interval.high - interval.low) / 2.0
 
+    @property
+    def moved_by(self) -> Floats | None:
+        """What resampled profiles add to it, shape `(resamples,)`; None if that is left out or not known. [s]"""
+        return None
+
     def interval(self, confidence: float) -> Interval:
+        """What is known of the quantile."""
+        return self.simulated(confidence)
+
+    def simulated(self, confidence: float) -> Interval:
         """What the pooled durations say of the quantile, where the share is uncertain by Student's t."""
         return self._within(student_t(confidence, self.above.degrees))
 
@@ -91,3 +168,99 @@ class QuantileEstimate:
             low=(1.0 - self.tally.relative_error_of(low_s)) * low_s,
             high=(1.0 + self.tally.relative_error_of(high_s)) * high_s,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResampledQuantile(QuantileEstimate):
+    """A quantile with the error of the profile's samples too.
+
+    A quantile in a gap of its law jumps from one side to the other as samples come and go, while the share of
+    requests beyond it moves little by little: so each resample's quantile is a level of the law as simulated,
+    at which the pooled durations are read. No end lies where nothing was seen.
+
+    Attributes:
+        levels: of the quantiles under resampled profiles, shape `(resamples,)`; infinite beyond all that the
+            same requests did under the profile as measured.
+        moved: those quantiles. [s]
+        samples: independent ones that would say as much of what lies beyond, where samples themselves
+            do; infinite where requests wait for longer than any batch takes.
+    """
+
+    levels: Floats
+    moved: Floats
+    samples: float
+
+    @property
+    def moved_by(self) -> Floats:
+        """What resampled profiles add to it, shape `(resamples,)`. [s]"""
+        return self._values(1.0, self.levels) - self.value
+
+    def interval(self, confidence: float) -> Interval:
+        """Percentiles of what it may be, no closer than the simulation alone leaves it."""
+        simulated = self.simulated(confidence)
+        if not (self.levels != self.quantile).any():
+            return simulated
+        scores = normal_scores(len(self.levels))
+        errors = np.where(scores > 0.0, self.above.standard_error, self.from_value.standard_error)
+        values = self._values(1.0, self.levels + scores * errors)
+        return self._open(moved_interval(simulated, values, confidence), 1.0, confidence)
+
+    def with_samples(self, times: float, confidence: float) -> Interval:
+        """What so many times the samples would leave open, if they were alike and the simulation without error."""
+        levels = self.quantile + (self.levels - self.quantile) / math.sqrt(times)
+        found = moved_interval(Interval.exact(self.value), self._values(times, levels), confidence)
+        return self._open(found, times, confidence)
+
+    def _open(self, found: Interval, times: float, confidence: float) -> Interval:
+        """Without its upper end if too few samples lie beyond for one."""
+        if math.isinf(found.high) or has_upper_end(self.quantile, times * self.samples, confidence):
+            return found
+        return replace(found, high=math.inf, known_to=found.high)
+
+    def times_enough(self, is_enough: Callable[[Interval], bool], confidence: float) -> float:
+        """How many times the samples would give an interval that is enough, if they were alike; to 5 %.
+
+        Infinite if a million times the samples would not.
+        """
+        low, high = 1.0, 4.0
+        while not is_enough(self.with_samples(high, confidence)):
+            if high > _TIMES_MAX:
+                return math.inf
+            low, high = high, 4.0 * high
+        while high / low > _TIMES_STEP:
+            middle = math.sqrt(low * high)
+            low, high = (low, middle) if is_enough(self.with_samples(middle, confidence)) else (middle, high)
+        return high
+
+    def _values(self, times: float, levels: Floats) -> Floats:
+        """The pooled durations at some levels, or so much closer to what lies beyond all of them. [s]"""
+        beyond = self.moved
+        if math.isfinite(self.value):
+            beyond = self.value + (self.moved - self.value) / math.sqrt(times)
+        seen = [self.tally.quantile_s(min(max(level, 0.0), 1.0)) for level in levels]
+        return np.where(np.isfinite(levels), seen, beyond)
+
+
+def width_of(estimate: QuantileEstimate, precision: float, confidence: float) -> Width:
+    """How wide the interval of a quantile is, and how many samples would make it as precise as that."""
+    simulated = estimate.simulated(confidence).relative_half_width
+    if not isinstance(estimate, ResampledQuantile):
+        return Width(found=simulated, simulated=simulated)
+    return Width(
+        found=estimate.interval(confidence).relative_half_width,
+        simulated=simulated,
+        samples_times=estimate.times_enough(
+            lambda interval: interval.relative_half_width <= precision, confidence
+        ),
+    )
+
+
+def level_of(tally: Tally, value: float, quantile: float) -> float:
+    """The level at which a value lies in a tally: the quantile's if it may be, infinite beyond all values."""
+    above, from_value = tally.share_above(value), tally.share_from(value)
+    if from_value == 0.0:
+        return math.inf
+    if above == 1.0:
+        return -math.inf
+    low, high = 1.0 - from_value, 1.0 - above
+    return quantile if low <= quantile <= high else (low + high) / 2.0

@@ -11,7 +11,13 @@ import numpy as np
 
 from capacity.confidence import share_high, student_t
 from capacity.performance import Interval, Kind, Performance
-from simulations.statistics.intervals import Estimate, QuantileEstimate
+from simulations.statistics.intervals import (
+    Estimate,
+    QuantileEstimate,
+    ResampledEstimate,
+    ResampledQuantile,
+    level_of,
+)
 from simulations.statistics.sample import EXACT_MAX, Sample, Tally
 from simulations.statistics.strata import Strata
 
@@ -22,6 +28,60 @@ _CORRELATION_MAX = 0.9  # of neighbours; few sections cannot tell more from a tr
 SECTIONS = 20  # groups of replications between which the scatter of an estimate is seen
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ProfileError:
+    """One run of the same requests under a profile as it was measured, and under profiles resampled from it.
+
+    Attributes:
+        moved: by resampled profile.
+        samples: fewest of a batch size in use.
+        longest_s: the longest sample of these sizes, in the response of a lone request. [s]
+    """
+
+    measured: Sample
+    moved: tuple[Sample, ...]
+    samples: float
+    longest_s: float
+
+    def estimate(self, plain: Estimate, statistic: Callable[[Sample], float]) -> ResampledEstimate:
+        """An estimate of a statistic, with what resampled profiles add to it."""
+        moves = np.array([statistic(one) for one in self.moved]) - statistic(self.measured)
+        return ResampledEstimate(
+            value=plain.value,
+            standard_error=plain.standard_error,
+            degrees=plain.degrees,
+            moves=moves,
+        )
+
+    def quantile(self, plain: QuantileEstimate, tally: Callable[[Sample], Tally]) -> ResampledQuantile:
+        """An estimate of a quantile, with what it is under resampled profiles."""
+        base, q = tally(self.measured), plain.quantile
+        moved = [tally(one).quantile_s(q) for one in self.moved]
+        return ResampledQuantile(
+            quantile=q,
+            value=plain.value,
+            tally=plain.tally,
+            above=plain.above,
+            from_value=plain.from_value,
+            levels=np.array([level_of(base, value, q) for value in moved]),
+            moved=np.array(moved),
+            samples=self._samples_beyond(base.quantile_s(q), tally),
+        )
+
+    def _samples_beyond(self, value_s: float, tally: Callable[[Sample], Tally]) -> float:
+        """Independent samples that know the share from a value on as well; infinite beyond the longest.
+
+        By the design effect (Kish 1965, Survey Sampling, sec. 8.2), and no fewer than were measured of a size.
+        """
+        if value_s > self.longest_s:
+            return math.inf
+        share = tally(self.measured).share_from(value_s)
+        squares = np.array([tally(one).share_from(value_s) - share for one in self.moved]) ** 2
+        if not squares.any():
+            return math.inf
+        return max(self.samples, share * (1.0 - share) / float(squares.mean()))
+
+
 @dataclass(frozen=True)
 class Pool:
     """Replications in the order in which they came; the i-th belongs to section i mod `SECTIONS`.
@@ -30,11 +90,13 @@ class Pool:
         parts: the samples of each section as one, or those of its strata.
         replications: how many there are.
         is_path: the sections are not independent runs, but follow each other on one path.
+        profile_error: what the samples of the profile leave open; None if that is left out or not known.
     """
 
     parts: tuple[Sample, ...] | tuple[Strata, ...]
     replications: int
     is_path: bool = False
+    profile_error: ProfileError | None = None
 
     @classmethod
     def of(cls, samples: Iterable[Sample | Strata]) -> Self:
@@ -114,11 +176,14 @@ class Pool:
 
     def exceedance(self, limit_s: float) -> Estimate:
         """Share of the requests rejected or answered after a limit, exact if the limit was set beforehand."""
-        return self._share(lambda sample: _responses_with_losses(sample).share_above(limit_s))
+        return self._late(lambda sample: _responses_with_losses(sample).share_above(limit_s))
 
     def wait_exceedance(self, limit_s: float) -> Estimate:
         """Share of the requests rejected or waiting beyond a limit, exact if the limit was set beforehand."""
-        return self._share(lambda sample: _waits_with_losses(sample).share_above(limit_s))
+        return self._late(lambda sample: _waits_with_losses(sample).share_above(limit_s))
+
+    def _late(self, share: Callable[[Sample], float]) -> Estimate:
+        return self._resampled(self._share(share), share)
 
     @property
     def response_mean(self) -> Estimate:
@@ -156,19 +221,24 @@ class Pool:
         pooled = math.fsum(map(above, self.sections)) / total
         mean = total / len(over)
         residuals = (above(section) - pooled * x for section, x in zip(self.sections, over, strict=True))
-        return self._around(pooled, [pooled + residual / mean for residual in residuals])
+        plain = self._around(pooled, [pooled + residual / mean for residual in residuals])
+        return self._resampled(plain, lambda sample: above(sample) / below(sample))
 
     def quantile(self, quantile: float, tally: Callable[[Sample], Tally]) -> QuantileEstimate:
         """Quantile of the pooled durations that `tally` picks. [s]"""
         whole = tally(self.whole)
         value = whole.quantile_s(quantile)
-        return QuantileEstimate(
+        plain = QuantileEstimate(
             quantile=quantile,
             value=value,
             tally=whole,
             above=self._share(lambda sample: tally(sample).share_above(value)),
             from_value=self._share(lambda sample: tally(sample).share_from(value)),
         )
+        return plain if self.profile_error is None else self.profile_error.quantile(plain, tally)
+
+    def _resampled(self, plain: Estimate, statistic: Callable[[Sample], float]) -> Estimate:
+        return plain if self.profile_error is None else self.profile_error.estimate(plain, statistic)
 
     def _share(self, share: Callable[[Sample], float]) -> Estimate:
         """A share of the durations, its standard error by sectioning.
@@ -242,8 +312,6 @@ class Pool:
         """Interval of the share of lost requests: by sections, since they come in clusters, and by number."""
         whole = self.whole
         exact = share_high(whole.lost, whole.lost + whole.counted, confidence)
-        if not whole.lost:
-            return Interval(value=0.0, low=0.0, high=exact)
         interval = self.loss.interval(confidence)
         return _within_one(replace(interval, high=max(interval.high, exact)))
 

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 from shown import around, cells
 
-from capacity.performance import Interval, Kind, Performance
+from capacity.performance import Interval, Kind, Performance, Width
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.comparison import Comparison, Contender, Difference
 from capacity.question.plan import Plan
@@ -43,7 +43,9 @@ DIFFERENCE = Difference(
 
 
 def compared(*found: Performance) -> Comparison:
-    return Comparison(performances=found, differences=(DIFFERENCE,), simulated_widths=(0.1, 0.1))
+    return Comparison(
+        performances=found, differences=(DIFFERENCE,), widths=(Width(found=0.1, simulated=0.1),) * 2
+    )
 
 
 def rows(comparison: Comparison, *contenders: Contender) -> dict[str, tuple[str, ...]]:

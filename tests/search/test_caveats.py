@@ -1,5 +1,6 @@
 """Each caveat is given where it holds, and not where it does not."""
 
+import math
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -8,7 +9,7 @@ import pytest
 from capacity.autoscaling.autoscaler import Autoscaler
 from capacity.autoscaling.scaled_fleet import ScaledFleet
 from capacity.autoscaling.target import Metric, Target
-from capacity.performance import Interval, Kind, Performance
+from capacity.performance import Interval, Kind, Performance, Width
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.profile.sampling import FloorDoubt
 from capacity.question.candidate import Candidate, Doubt, LikeIt, Rejection, Verdict
@@ -233,13 +234,14 @@ def test_the_widths_and_the_batches_that_are_missing_are_those_by_hand():
     """Three times as wide as asked: nine times the fewest samples, of which there is one time."""
     timings = (replace(MANY, samples_s=MANY.samples_s[:50]), replace(MANY, batch_size=2))
     profile = ServiceProfile(name="p", timings=timings)
-    (one,) = interval_caveats(profile, width=0.03, simulated_width=0.01, precision=0.01)
+    wide = Width(found=0.03, simulated=0.01, samples_times=9.0)
+    (one,) = interval_caveats(profile, wide, 0.01)
     assert one.message == (
         "the interval is 3 % wide to a side, and 1 % was asked; no simulation narrows it, since it comes from "
         "the few samples of the profile; measure about 400 more batches of each size"
     )
     summaries = ServiceProfile(name="p", timings=(FULL,))
-    (two,) = interval_caveats(summaries, width=0.03, simulated_width=0.01, precision=0.01)
+    (two,) = interval_caveats(summaries, replace(wide, samples_times=None), 0.01)
     assert two.message.endswith("the budget is used up; raise --requests-max")
 
 
@@ -272,18 +274,12 @@ def in_doubt(found: Interval | None, allowed: float = 0.1, **fields) -> Candidat
     return Candidate(**(given | fields))
 
 
-def test_the_half_width_falls_with_the_root_of_the_samples():
-    """A half-width of twice the distance on a logarithmic scale: four times the samples, three more."""
+def test_as_many_times_the_fewest_samples_are_missing():
+    """Four times the samples: three times as many more as there are of the size with the fewest."""
     profile = ServiceProfile(name="p", timings=(MANY, replace(MANY, batch_size=2, samples_s=(0.1,) * 40)))
-    wide = Interval(value=0.05, low=0.01, high=0.05 * 4.0)
-    assert batches_missing(in_doubt(wide), profile) == pytest.approx(3 * 40)
-    assert batches_missing(in_doubt(wide, rejection=None), profile) is None
-    assert batches_missing(in_doubt(wide, performance=None), profile) is None
-    assert batches_missing(in_doubt(None), profile) is None
-    assert batches_missing(in_doubt(wide), ServiceProfile(name="p", timings=(FULL,))) is None
-    at_the_limit = Interval(value=0.1, low=0.05, high=0.2)
-    assert batches_missing(in_doubt(at_the_limit), profile) is None
-    assert batches_missing(in_doubt(Interval(value=0.0, low=0.0, high=0.2)), profile) is None
+    assert batches_missing(profile, 4.0) == pytest.approx(3 * 40)
+    assert batches_missing(profile, None) is batches_missing(profile, 1e9) is None
+    assert batches_missing(ServiceProfile(name="p", timings=(FULL,)), 4.0) is None
 
 
 def search_of(*profiles: ServiceProfile, considered: tuple[Candidate, ...] = (), **fields) -> SimpleNamespace:
@@ -341,14 +337,15 @@ def test_of_several_profiles_a_fleet_is_named_by_its_own():
 def test_a_doubt_of_the_profile_counts_the_batches_up_to_a_million():
     sampled = ServiceProfile(name="p", timings=(replace(MANY, samples_s=MANY.samples_s[:50]),))
 
-    def told(high_s: float) -> str:
-        found = Interval(value=0.05, low=0.01, high=high_s)
-        search = search_of(sampled, considered=(in_doubt(found, doubt=Doubt.PROFILE),))
+    def told(times: float) -> str:
+        found = Interval(value=0.05, low=0.01, high=0.2)
+        doubtful = in_doubt(found, doubt=Doubt.PROFILE, samples_times=times)
+        search = search_of(sampled, considered=(doubtful,))
         (caveat,) = search_caveats(search, cheaper(2))
         return caveat.message.partition("; ")[2]
 
-    assert told(0.05 * 2.0**3) == "measure about 400 more batches of each size for the profile"
-    assert told(0.05 * 2.0**150) == "measure more batches of each size for the profile"
+    assert told(9.0) == "measure about 400 more batches of each size for the profile"
+    assert told(math.inf) == "measure more batches of each size for the profile"
 
 
 def test_what_the_budget_left_out_is_named():
@@ -363,21 +360,29 @@ def test_what_the_budget_left_out_is_named():
 
 
 def test_a_floor_in_doubt_names_its_batches_or_another_limit():
-    def told(limit_s: float) -> str:
-        floor_s = Interval(value=0.1, low=0.05, high=0.2)
-        doubt = FloorDoubt(batch_size=4, samples=100, floor_s=floor_s, limit_s=limit_s)
+    def told(batches_missing: float, high_s: float = 0.2) -> str:
+        known_to = 0.15 if math.isinf(high_s) else None
+        doubt = FloorDoubt(
+            batch_size=4,
+            samples=100,
+            batches_missing=batches_missing,
+            floor_s=Interval(value=0.1, low=0.05, high=high_s, known_to=known_to),
+            limit_s=0.12,
+        )
         search = search_of(ServiceProfile(name="p", timings=(FULL,)), floor_doubts={("p", 4): doubt})
         (caveat,) = search_caveats(search, None)
         assert caveat.code is CaveatCode.FLOOR_IN_DOUBT
         return caveat.message
 
-    # Half of the distance of the limit is half of the half-width: four times the samples.
-    assert told(0.2) == (
+    assert told(300.0) == (
         "p: the service time itself, from 100 samples of batch size 4, is 50 ms to 200 ms at that quantile, on "
-        "both sides of 200 ms, and no number of replicas makes it shorter; measure about 300 more batches of "
+        "both sides of 120 ms, and no number of replicas makes it shorter; measure about 300 more batches of "
         "size 4, or choose another limit"
     )
-    assert told(0.1).endswith("no number of replicas makes it shorter; choose a limit above 200 ms")
+    assert told(math.inf).endswith("no number of replicas makes it shorter; choose a limit above 200 ms")
+    assert "is at least 50 ms at that quantile, and not known above 150 ms, which leaves 120 ms open" in told(
+        300.0, math.inf
+    )
 
 
 def test_seven_sizes_are_six_and_one_more():

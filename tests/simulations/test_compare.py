@@ -224,7 +224,7 @@ def looked(name: str, *, settled: bool = True, width: float = 0.0) -> Any:
 
     def quantile(q: float) -> Any:
         asked.append(q)
-        return SimpleNamespace(interval=lambda confidence: interval)
+        return SimpleNamespace(simulated=lambda confidence: interval)
 
     pool = SimpleNamespace(name=name, response_quantile=quantile, asked=asked)
     return SimpleNamespace(pool=pool, settled=settled)
