@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from capacity.performance import Interval, Performance
+from capacity.profile.sampling import has_samples
 from capacity.question.candidate import Candidate, Doubt, LikeIt, Limit, Rejection, Verdict
 from capacity.question.objective import LatencyObjective, Measure, Promise
+from capacity.question.refusal import floor_candidate, floor_doubt
 from capacity.question.scenario import Scenario
 from capacity.units import QUANTILES
 from simulations.case import Case, run_length
@@ -21,7 +23,7 @@ from simulations.looks import (
     surge,
 )
 from simulations.replication import Engine
-from simulations.statistics.intervals import QuantileEstimate, ResampledQuantile
+from simulations.statistics.intervals import QuantileEstimate, ResampledQuantile, resamples_for
 from simulations.statistics.pool import SECTIONS, Pool
 from simulations.statistics.profile_error import profile_error
 from simulations.workers import Mapper
@@ -100,6 +102,15 @@ def _is_of_few(pool: Pool, promise: Promise) -> bool:
     return promise.measure is Measure.LOSS and promise.allowed * pool.counted < _LOSSES_MIN
 
 
+def _excess(pool: Pool, promise: Promise, replicas: int) -> float:
+    """How many times what is allowed was found: requests beyond a quantile's limit, or the figure itself."""
+    if promise.quantile is None:
+        return found(pool, promise, 0.95, replicas).value / promise.allowed
+    is_wait = promise.measure is Measure.WAIT
+    late = pool.wait_exceedance(promise.allowed) if is_wait else pool.exceedance(promise.allowed)
+    return late.value / (1.0 - promise.quantile)
+
+
 def broken(pool: Pool, promise: Promise, value: float) -> Rejection:
     """The refusal of a broken promise; if all beyond the quantile are lost, by the share of these."""
     if math.isfinite(value):
@@ -138,6 +149,11 @@ def tightest(promises: Iterable[Promise], find: Callable[[Promise], Interval]) -
 
 _HEADROOM_BUDGET_SHARES = (0.05, 0.1)
 _INDIFFERENCE = 0.25  # share of the asked precision
+# Times what is allowed up to which few samples may be behind a refusal: of 8 samples that are expected beyond a
+# quantile 24 or more are found by chance once in 270,000 times.
+_NEAR = 3.0
+# Share of the budget that resampled profiles may take where runs have not settled.
+_UNSETTLED_SHARE = 0.05
 # Of the relaxation times that a confirmation sees: it will refuse what is accepted by mistake.
 _SEARCH_CARE = 0.1
 
@@ -165,9 +181,13 @@ class SimulationJudge:
         """Look until the verdict is clear.
 
         A candidate refused by mistake is lost, one accepted by mistake still faces the confirmation: only
-        refusals are corrected for the number of candidates and looks.
+        refusals are corrected for the number of candidates and looks, and if they are near their limit they
+        must stand the profile's own error as well.
         """
-        judged, _ = self._judge(self._trial(scenario, Stage.SEARCH, attempt))
+        trial = self._trial(scenario, Stage.SEARCH, attempt)
+        judged, look = self._judge(trial)
+        if judged.verdict is Verdict.MISSED and look is not None and self._is_near(trial.case, look.pool):
+            return self._with_profile_error(trial, judged, look)
         return judged
 
     def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
@@ -198,6 +218,9 @@ class SimulationJudge:
     def _judge(self, trial: "_Trial") -> tuple[Candidate, Look | None]:
         """What the simulation says, and its last look."""
         objective, replicas = trial.case.scenario.objective, trial.case.simulated.scenario.plan.replicas
+        doubt_of_floor = self._floor_doubt(trial.case.scenario)
+        if doubt_of_floor is not None:
+            return doubt_of_floor, None
         number, look, verdict, rejection, precise = 1, None, Verdict.INCONCLUSIVE, None, False
         for number, look in enumerate(trial.looks(self.mapper), start=1):
             verdict, rejection = decide(look, objective, trial.errors(number), replicas)
@@ -297,16 +320,33 @@ class SimulationJudge:
         quantiles = sorted({*QUANTILES, *trial.case.scenario.objective.quantiles})
         return trial.case.performance(pool, quantiles, self.confidence)
 
+    def _floor_doubt(self, scenario: Scenario) -> Candidate | None:
+        """The plan in doubt, if the samples cannot tell its service time from a limit; no simulation could."""
+        plan, confidence = scenario.plan, self.confidence
+        doubt = floor_doubt(scenario.profile, scenario.objective, plan.batch_size_max, confidence)
+        return None if doubt is None else floor_candidate(plan, doubt)
+
+    def _is_near(self, case: Case, pool: Pool) -> bool:
+        """Whether a refusal is so near its limit that the profile's samples may leave it open."""
+        replicas = case.simulated.scenario.plan.replicas
+        return has_samples(case.scenario.profile) and all(
+            _excess(pool, promise, replicas) <= _NEAR for promise in case.scenario.objective.promises
+        )
+
     def _with_profile_error(self, trial: "_Trial", judged: Candidate, look: Look | None) -> Candidate:
         """The candidate with the error of the profile's samples in its intervals and its verdict.
 
         Runs that have not settled are a lower bound at best, near saturation, where runs are longest: a refusal
-        by them stays as it is.
+        by them stays as it is, unless it is near its limit and the runs are not so long.
         """
-        if look is None or not (look.settled or judged.verdict is Verdict.MET):
+        if look is None:
             return judged
         spike = trial.case.scenario.spike
         case, length = (trial.case, run_length(trial.case)) if spike is None else surge(trial.case, spike)
+        if not look.settled and judged.verdict is not Verdict.MET:
+            cost = (1 + resamples_for(self.confidence)) * length.requests
+            if cost > _UNSETTLED_SHARE * self.requests_max or not self._is_near(trial.case, look.pool):
+                return judged
         error = profile_error(case, length, self.confidence, trial.seed, self.mapper)
         if error is None:
             return judged

@@ -442,7 +442,8 @@ def _judged(
     """
     question, plan = inputs.question, inputs.plan
     profile = question.profile(plan.profile)
-    rejection = refuse_batch_size(profile, question.objective, plan.batch_size_max)
+    confidence = inputs.effort.confidence
+    rejection = refuse_batch_size(profile, question.objective, plan.batch_size_max, confidence)
     rejection = rejection or refuse_loads(question, plan)
     if rejection is not None:
         return Judged(candidate=Candidate(plan=plan, verdict=Verdict.MISSED, rejection=rejection))

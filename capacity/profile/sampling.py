@@ -216,27 +216,6 @@ def samples_to_tell(share: float, allowed: float, confidence: float) -> float:
     return math.inf if abs(distance) < 1e-12 else errors**2 * allowed * (1.0 - allowed) / distance**2
 
 
-def floor_doubts(
-    profile: ServiceProfile,
-    quantile: float,
-    batch_sizes: Sequence[int],
-    limit_s: float,
-    confidence: float,
-) -> dict[int, FloorDoubt]:
-    """By largest batch, where the limit lies within the interval of the fastest service.
-
-    No response is quicker than its service, so that no fleet is proved to keep a limit that the service
-    itself is not. Without raw samples nothing is known of the error, and nothing is said.
-
-    Args:
-        quantile: of the response that is promised.
-        batch_sizes: largest batches to ask about.
-        confidence: of the interval, by order statistics.
-    """
-    found = {size: _doubt(profile, quantile, size, limit_s, confidence) for size in batch_sizes}
-    return {size: doubt for size, doubt in found.items() if doubt is not None}
-
-
 def _share_beyond(samples_s: Sequence[float], limit_s: float) -> float:
     """Share of the batches beyond a limit, which is a share of the way from one sample to the next."""
     import numpy as np
@@ -251,9 +230,20 @@ def _is_near(floor_s: float, limit_s: float) -> bool:
     return (1.0 - _FAR) * limit_s < floor_s < limit_s / (1.0 - _FAR)
 
 
-def _doubt(
+def doubt_of_floor(
     profile: ServiceProfile, quantile: float, batch_size_max: int, limit_s: float, confidence: float
 ) -> FloorDoubt | None:
+    """What the samples leave open of the fastest service; None if the limit lies outside of its interval.
+
+    No response is quicker than its service, so that no fleet is proved to keep a limit that the service
+    itself is not. Without raw samples nothing is known of the error, and nothing is said; nor is it where
+    the limit is twice the floor or half of it.
+
+    Args:
+        quantile: of the response that is promised.
+        batch_size_max: largest batch.
+        confidence: of the interval, by order statistics.
+    """
     if not _is_near(profile.service_floor_s(quantile, batch_size_max), limit_s):
         return None
     floor_s = floor_interval(profile, quantile, batch_size_max, confidence)

@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterable, Sequence
 
 from capacity.profile.profile import ServiceProfile
-from capacity.question.candidate import Limit, Rejection
+from capacity.profile.sampling import FloorDoubt, doubt_of_floor
+from capacity.question.candidate import Candidate, Doubt, Limit, Rejection, Verdict
 from capacity.question.objective import LatencyObjective, Measure, Promise
 from capacity.question.overload import Overload
 from capacity.question.plan import Batching, Plan
@@ -18,9 +19,15 @@ _ROUNDING = 1e-12
 
 
 def refuse_batch_size(
-    profile: ServiceProfile, objective: LatencyObjective, batch_size_max: int
+    profile: ServiceProfile, objective: LatencyObjective, batch_size_max: int, confidence: float = 0.95
 ) -> Rejection | None:
-    """Why no number of replicas could meet the objective with batches up to this size."""
+    """Why no number of replicas could meet the objective with batches up to this size.
+
+    A service time whose samples cannot tell it from its limit refuses nothing: `floor_doubt` names it.
+
+    Args:
+        confidence: of the interval of that time.
+    """
     if batch_size_max > profile.batch_size_max:
         return Rejection(limit=Limit.PROFILE_RANGE, allowed=profile.batch_size_max, needed=batch_size_max)
     promises = [p for p in objective.promises if p.measure in (Measure.RESPONSE, Measure.RESPONSE_MEAN)]
@@ -28,8 +35,39 @@ def refuse_batch_size(
         Rejection.of(promise, floor_s, Limit.SERVICE_FLOOR)
         for promise in promises
         if (floor_s := _floor_s(profile, promise, batch_size_max)) > promise.allowed
+        and _floor_doubt(profile, promise, batch_size_max, confidence) is None
     ]
     return max(refused, key=lambda rejection: rejection.needed / rejection.allowed, default=None)
+
+
+def floor_doubt(
+    profile: ServiceProfile, objective: LatencyObjective, batch_size_max: int, confidence: float
+) -> FloorDoubt | None:
+    """The service time whose samples cannot tell it from its limit; None if there is none.
+
+    No response is quicker than its service, so that no number of replicas settles it.
+    """
+    promises = [p for p in objective.promises if p.measure is Measure.RESPONSE]
+    doubts = (_floor_doubt(profile, promise, batch_size_max, confidence) for promise in promises)
+    return next((doubt for doubt in doubts if doubt is not None), None)
+
+
+def floor_candidate(plan: Plan, doubt: FloorDoubt) -> Candidate:
+    """A plan that the samples of its service time leave in doubt."""
+    return Candidate(
+        plan=plan,
+        verdict=Verdict.INCONCLUSIVE,
+        rejection=Rejection(limit=Limit.SERVICE_FLOOR, allowed=doubt.limit_s, needed=doubt.floor_s.high),
+        doubt=Doubt.PROFILE,
+    )
+
+
+def _floor_doubt(
+    profile: ServiceProfile, promise: Promise, batch_size_max: int, confidence: float
+) -> FloorDoubt | None:
+    if promise.quantile is None or batch_size_max > profile.batch_size_max:
+        return None
+    return doubt_of_floor(profile, promise.quantile, batch_size_max, promise.allowed, confidence)
 
 
 def _floor_s(profile: ServiceProfile, promise: Promise, batch_size_max: int) -> float:

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from capacity.profile.profile import ServiceProfile
-from capacity.profile.sampling import FloorDoubt, floor_doubts
+from capacity.profile.sampling import FloorDoubt
 from capacity.question.candidate import Candidate, Judge, Limit, Rejection, Verdict
 from capacity.question.plan import Plan
 from capacity.question.question import Family, Question
-from capacity.question.refusal import refuse_batch_size, refuse_load
+from capacity.question.refusal import floor_doubt, refuse_batch_size, refuse_load
 from capacity.question.scenario import Scenario
 from capacity.search.exact import judge_exactly
 from capacity.search.fewest import is_spent
@@ -52,17 +52,13 @@ class Search:
     def _refuse_sizes(self, profile: ServiceProfile) -> None:
         """Batch sizes that no number of replicas helps, and those for which the samples cannot tell."""
         question = self.question
-        doubts: dict[int, FloorDoubt] = {}
-        sizes = question.batch_sizes(profile)
-        covered = [size for size in sizes if size <= profile.batch_size_max]
-        for quantile, limit_s in question.objective.limits.items():
-            doubts |= floor_doubts(profile, quantile, covered, limit_s, self.confidence)
-        for size in sizes:
-            rejection = refuse_batch_size(profile, question.objective, size)
-            if size in doubts and (rejection is None or rejection.limit is Limit.SERVICE_FLOOR):
-                self.floor_doubts[profile.name, size] = doubts[size]
-            elif rejection is not None:
+        for size in question.batch_sizes(profile):
+            rejection = refuse_batch_size(profile, question.objective, size, self.confidence)
+            doubt = floor_doubt(profile, question.objective, size, self.confidence)
+            if rejection is not None:
                 self.floor_rejections[profile.name, size] = rejection
+            elif doubt is not None:
+                self.floor_doubts[profile.name, size] = doubt
 
     @property
     def out_of_budget(self) -> bool:

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from capacity.performance import Interval, Performance
-from capacity.question.candidate import Candidate, Doubt, Judge, Limit, Rejection, Verdict
+from capacity.question.candidate import Candidate, Judge, Limit, Rejection, Verdict
 from capacity.question.caveat import Caveat, CaveatCode
 from capacity.question.plan import REPLICAS_LIMIT, Plan, Routing
 from capacity.question.question import Family, Question
+from capacity.question.refusal import floor_candidate
 from capacity.question.resilience import Survival
 from capacity.question.stability import require_batch_of_one
 from capacity.search.candidates import Progress, Search, refuse_loads
@@ -207,12 +208,7 @@ def _with_floors(search: Search) -> list[Candidate]:
         for (name, size), rejection in search.floor_rejections.items()
     ]
     open_ones = [
-        Candidate(
-            plan=_any_plan(search, name, size),
-            verdict=Verdict.INCONCLUSIVE,
-            rejection=Rejection(limit=Limit.SERVICE_FLOOR, allowed=doubt.limit_s, needed=doubt.floor_s.high),
-            doubt=Doubt.PROFILE,
-        )
+        floor_candidate(_any_plan(search, name, size), doubt)
         for (name, size), doubt in search.floor_doubts.items()
     ]
     return [*refused, *open_ones, *search.considered]

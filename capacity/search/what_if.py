@@ -6,7 +6,7 @@ from dataclasses import replace
 from capacity.errors import DomainError
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.candidate import Candidate, Judge, Limit, Rejection, Verdict
+from capacity.question.candidate import Candidate, Doubt, Judge, Limit, Rejection, Verdict
 from capacity.question.objective import LatencyObjective
 from capacity.question.plan import Plan
 from capacity.question.question import Question
@@ -167,12 +167,12 @@ class Asker:
         self.progress(what)
         candidate = self.judge.accepts(scenario)
         self.requests += candidate.requests
-        if not careful or candidate.verdict is not Verdict.INCONCLUSIVE:
-            return candidate
+        if not careful or candidate.verdict is not Verdict.INCONCLUSIVE or candidate.doubt is Doubt.PROFILE:
+            return candidate  # no simulation mends a profile
         if self.careful_requests >= _CAREFUL_REQUESTS_MAX:
             return candidate
         self.progress(f"{what}, more carefully")
-        longer = self.judge.search(scenario, 1)
+        longer = self.judge.certify(scenario, 1, candidate.requests)
         self.requests += longer.requests
         self.careful_requests += longer.requests
         return longer

@@ -11,6 +11,7 @@ import numpy as np
 
 from capacity.confidence import share_high, student_t
 from capacity.performance import Interval, Kind, Performance
+from simulations.draws.records import Floats
 from simulations.statistics.intervals import (
     Estimate,
     QuantileEstimate,
@@ -30,43 +31,50 @@ SECTIONS = 20  # groups of replications between which the scatter of an estimate
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ProfileError:
-    """One run of the same requests under a profile as it was measured, and under profiles resampled from it.
+    """Some runs under a profile as it was measured, and the same requests under profiles resampled from it.
 
     Attributes:
-        moved: by resampled profile.
+        pairs: by resampled profile, a run as measured and that of the same requests; several share the former,
+            and not all do, since its own chance would move them all alike.
         samples: fewest of a batch size in use.
         longest_s: the longest sample of these sizes, in the response of a lone request. [s]
     """
 
-    measured: Sample
-    moved: tuple[Sample, ...]
+    pairs: tuple[tuple[Sample, Sample], ...]
     samples: float
     longest_s: float
 
     def estimate(self, plain: Estimate, statistic: Callable[[Sample], float]) -> ResampledEstimate:
         """An estimate of a statistic, with what resampled profiles add to it."""
-        moves = np.array([statistic(one) for one in self.moved]) - statistic(self.measured)
         return ResampledEstimate(
             value=plain.value,
             standard_error=plain.standard_error,
             degrees=plain.degrees,
-            moves=moves,
+            moves=self._moves(statistic),
         )
 
     def quantile(self, plain: QuantileEstimate, tally: Callable[[Sample], Tally]) -> ResampledQuantile:
         """An estimate of a quantile, with what it is under resampled profiles."""
-        base, q = tally(self.measured), plain.quantile
-        moved = [tally(one).quantile_s(q) for one in self.moved]
+        q = plain.quantile
+        moved = [tally(one).quantile_s(q) for _, one in self.pairs]
+        levels = [
+            level_of(tally(measured), value, q)
+            for (measured, _), value in zip(self.pairs, moved, strict=True)
+        ]
         return ResampledQuantile(
             quantile=q,
             value=plain.value,
             tally=plain.tally,
             above=plain.above,
             from_value=plain.from_value,
-            levels=np.array([level_of(base, value, q) for value in moved]),
+            levels=np.array(levels),
             moved=np.array(moved),
-            samples=self._samples_beyond(base.quantile_s(q), tally),
+            samples=self._samples_beyond(plain.value, tally),
         )
+
+    def _moves(self, statistic: Callable[[Sample], float]) -> Floats:
+        """What resampled profiles add to a statistic of the same requests, shape `(resamples,)`."""
+        return np.array([statistic(moved) - statistic(measured) for measured, moved in self.pairs])
 
     def _samples_beyond(self, value_s: float, tally: Callable[[Sample], Tally]) -> float:
         """Independent samples that know the share from a value on as well; infinite beyond the longest.
@@ -75,10 +83,10 @@ class ProfileError:
         """
         if value_s > self.longest_s:
             return math.inf
-        share = tally(self.measured).share_from(value_s)
-        squares = np.array([tally(one).share_from(value_s) - share for one in self.moved]) ** 2
+        squares = self._moves(lambda sample: tally(sample).share_from(value_s)) ** 2
         if not squares.any():
             return math.inf
+        share = float(np.mean([tally(measured).share_from(value_s) for measured, _ in self.pairs]))
         return max(self.samples, share * (1.0 - share) / float(squares.mean()))
 
 

@@ -11,11 +11,14 @@ from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.profile.sampling import has_samples, resampled
 from simulations.case import Case, tasks
 from simulations.draws.arrivals import Purpose, Seed
-from simulations.replication import replicate
+from simulations.replication import Task, replicate
 from simulations.statistics.intervals import resamples_for
 from simulations.statistics.pool import ProfileError, merged
 from simulations.statistics.sample import Length
 from simulations.workers import Mapper
+
+# Runs under the profile as it was measured, shared by the resampled ones.
+_RUNS = 8
 
 
 def sampling_intervals(
@@ -53,8 +56,8 @@ def profile_error(
 ) -> ProfileError | None:
     """What the samples of the profile leave open of a case; None if it has none.
 
-    The same requests are simulated once under the profile as it is and once under each resampled one. As many
-    are drawn as the percentiles of an interval take.
+    The same requests are simulated under the profile as it is and under a resampled one. As many of these are
+    drawn as the percentiles of an interval take.
 
     Args:
         length: of each run.
@@ -65,21 +68,28 @@ def profile_error(
         return None
     generator = seed.generator(Purpose.PROFILE)
     profiles = [resampled(profile, generator) for _ in range(resamples_for(confidence))]
-    cases = [case, *(replace(case, scenario=replace(case.scenario, profile=one)) for one in profiles)]
-    own, *others = (task for one in cases for task in tasks(one, length, seed, range(1)))
-    # The same bursts, cut alike.
-    alike = [replace(task, workload=own.workload, strata=own.strata) for task in others]
-    measured, *moved = (merged([sample]) for sample in mapper(replicate, [own, *alike]))
+    own = tasks(case, length, seed, range(min(_RUNS, len(profiles))))
+    same = [own[number % len(own)] for number in range(len(profiles))]
+    moved = [_under(profile, case, length, task) for profile, task in zip(profiles, same, strict=True)]
+    samples = [merged([sample]) for sample in mapper(replicate, [*own, *moved])]
+    measured = [samples[number % len(own)] for number in range(len(profiles))]
     used = _in_use(case)
     plan = case.scenario.plan
     return ProfileError(
-        measured=measured,
-        moved=tuple(moved),
+        pairs=tuple(zip(measured, samples[len(own) :], strict=True)),
         samples=min((len(one.samples_s) for one in used if one.samples_s), default=math.inf),
         longest_s=max(profile.law(one.batch_size).durations_s[-1] for one in used)
         + profile.request_overhead_s
         + (plan.batch_wait_max_s if plan.batch_size_max > 1 else 0.0),
     )
+
+
+def _under(profile: ServiceProfile, case: Case, length: Length, measured: Task) -> Task:
+    """The run of the same requests under another profile: of the same bursts, which are cut alike."""
+    other = replace(case, scenario=replace(case.scenario, profile=profile))
+    number = measured.seed.replication
+    (task,) = tasks(other, length, measured.seed, range(number, number + 1))
+    return replace(task, workload=measured.workload, strata=measured.strata)
 
 
 def _in_use(case: Case) -> list[BatchTiming]:
