@@ -10,7 +10,7 @@ from capacity.errors import DomainError
 from capacity.performance import Interval
 from capacity.profile.contention import measured
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
+from capacity.question.candidate import Candidate, Doubt, Limit, Rejection, Verdict
 from capacity.question.objective import LatencyObjective
 from capacity.question.plan import Batching, Plan, Routing
 from capacity.question.question import Question
@@ -230,7 +230,7 @@ def test_a_doubt_is_looked_at_longer_only_where_that_is_asked() -> None:
         def accepts(self, scenario: Scenario, effort: int = 1) -> Candidate:
             return Candidate(plan=scenario.plan, verdict=Verdict.INCONCLUSIVE, requests=1)
 
-        def search(self, scenario: Scenario, attempt: int) -> Candidate:
+        def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
             return Candidate(plan=scenario.plan, verdict=Verdict.MET, requests=40_000_000)
 
     asker = Asker(Short(), silent)
@@ -240,6 +240,17 @@ def test_a_doubt_is_looked_at_longer_only_where_that_is_asked() -> None:
     assert careful == [Verdict.MET, Verdict.MET, Verdict.INCONCLUSIVE]  # the third is beyond the budget
 
 
+def test_no_longer_look_mends_a_profile() -> None:
+    """The samples leave the plan in doubt, and would in a longer trial, which used to leave their error out."""
+
+    class Few(NoJudge):
+        def accepts(self, scenario: Scenario) -> Candidate:
+            return Candidate(plan=scenario.plan, verdict=Verdict.INCONCLUSIVE, doubt=Doubt.PROFILE)
+
+    plan = plan_of(4, routing=Routing.SHARED_QUEUE)
+    assert Asker(Few(), silent).ask(question_of(), plan, "", careful=True).doubt is Doubt.PROFILE
+
+
 def test_what_if_has_a_budget_and_another_for_longer_looks() -> None:
     """300 million requests in all, and 60 million of them for longer looks."""
 
@@ -247,7 +258,7 @@ def test_what_if_has_a_budget_and_another_for_longer_looks() -> None:
         def accepts(self, scenario: Scenario, effort: int = 1) -> Candidate:
             return Candidate(plan=scenario.plan, verdict=Verdict.INCONCLUSIVE)
 
-        def search(self, scenario: Scenario, attempt: int) -> Candidate:
+        def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
             assert attempt == 1
             return Candidate(plan=scenario.plan, verdict=Verdict.MET, requests=7)
 

@@ -686,17 +686,37 @@ def test_a_refusal_has_the_profiles_error_in_it_once_its_runs_have_settled(
     assert len(asked_for) == is_settled
 
 
-def test_a_refusal_that_the_profiles_error_leaves_open_is_in_doubt() -> None:
-    """The P99 of a lone request is a pause of 45 ms by 800 samples, or 13 ms: a limit of 30 ms is open."""
+def test_a_service_time_in_doubt_is_in_doubt_for_every_degree_of_care() -> None:
+    """The P99 of a lone request is a pause of 45 ms by 800 samples, or 13 ms: a limit of 30 ms is open.
+
+    Before, a plan was in doubt by its floor, and the same plan met or missed where only a trial was made.
+    """
     scenario = asked(p99(0.030), Workload(arrival_rate_rps=0.01), pausing(800, 7))
-    certificate = SimulationJudge(precision=0.1).certify(scenario, 1, 0)
-    assert (certificate.verdict, certificate.doubt) == (Verdict.INCONCLUSIVE, Doubt.PROFILE)
-    assert certificate.rejection is not None
-    assert certificate.rejection.needed > 0.040
-    assert certificate.samples_times is not None
-    assert 2.0 < certificate.samples_times < 50.0
-    clear = SimulationJudge(precision=0.1).certify(replace(scenario, objective=p99(0.011)), 1, 0)
-    assert clear.verdict is Verdict.MISSED
+    judge = SimulationJudge(precision=0.1)
+    for one in (judge.search(scenario, 1), judge.certify(scenario, 1, 0), judge.accepts(scenario)):
+        assert (one.verdict, one.doubt) == (Verdict.INCONCLUSIVE, Doubt.PROFILE)
+        assert one.rejection is not None
+        assert one.rejection.limit is Limit.SERVICE_FLOOR
+        assert one.rejection.needed > 0.040
+
+
+def test_a_verdict_that_the_profiles_error_leaves_open_is_in_doubt() -> None:
+    """On either side of the limit, and at every degree of care that is final; with the samples that would do."""
+    profile, workload = sampled(60), Workload(arrival_rate_rps=70.0)
+    judge = SimulationJudge(precision=0.05)
+    found = judge.certify(asked(p99(1.0), workload, profile), 1, 0).performance.response_quantiles_s[0.99]
+    for limit_s, by_simulation in (
+        ((found.value + found.high) / 2.0, Verdict.MET),
+        ((found.value + found.low) / 2.0, Verdict.MISSED),
+    ):
+        scenario = asked(p99(limit_s), workload, profile)
+        alone, _ = judge._judge(judge._trial(scenario, Stage.CERTIFY, 1))
+        assert alone.verdict is by_simulation
+        for one in (judge.certify(scenario, 1, 0), judge.accepts(scenario)):
+            assert (one.verdict, one.doubt) == (Verdict.INCONCLUSIVE, Doubt.PROFILE)
+            assert one.samples_times is not None
+            assert 1.0 < one.samples_times < 1000.0
+    assert judge.search(scenario, 1).doubt is Doubt.PROFILE  # a refusal near its limit
 
 
 def test_a_plan_that_only_the_profile_error_puts_in_doubt_is_not_accepted() -> None:
@@ -704,8 +724,7 @@ def test_a_plan_that_only_the_profile_error_puts_in_doubt_is_not_accepted() -> N
     judge = SimulationJudge(precision=0.02)
     objective = LatencyObjective(limits={0.5: 1.0})
     interval = judge.certify(asked(objective, workload, profile), 1, 0).performance.response_quantiles_s[0.5]
-    within = LatencyObjective(limits={0.5: interval.value + 0.8 * interval.half_width})
-    assert judge.search(asked(within, workload, profile), 1).verdict is Verdict.MET
+    within = LatencyObjective(limits={0.5: interval.value + 0.8 * (interval.high - interval.value)})
     assert judge.certify(asked(within, workload, profile), 1, 0).verdict is Verdict.INCONCLUSIVE
 
 
@@ -714,7 +733,7 @@ def test_whatever_is_not_accepted_says_why() -> None:
     judge = SimulationJudge(precision=0.02)
     objective = LatencyObjective(limits={0.5: 1.0})
     interval = judge.certify(asked(objective, workload, profile), 1, 0).performance.response_quantiles_s[0.5]
-    within = LatencyObjective(limits={0.5: interval.value + 0.8 * interval.half_width})
+    within = LatencyObjective(limits={0.5: interval.value + 0.8 * (interval.high - interval.value)})
     certificate = judge.certify(asked(within, workload, profile), 1, 0)
     assert certificate.verdict is Verdict.INCONCLUSIVE
     assert certificate.rejection is not None
@@ -730,7 +749,7 @@ def test_means_that_only_the_profile_error_puts_in_doubt_are_not_accepted(name: 
     mean_s = float(np.mean(profile.timings[0].samples_s))
     error = 2.09 * float(np.std(profile.timings[0].samples_s)) / 5.0 / mean_s  # as a share of it
     assert interval.half_width / interval.value == pytest.approx(error, rel=0.75)
-    within = LatencyObjective(**{name: interval.value + 0.8 * interval.half_width})
+    within = LatencyObjective(**{name: interval.value + 0.8 * (interval.high - interval.value)})
     assert judge.search(asked(within, workload, profile), 1).verdict is Verdict.MET
     certificate = judge.certify(asked(within, workload, profile), 1, 0)
     assert certificate.verdict is Verdict.INCONCLUSIVE
