@@ -37,7 +37,7 @@ class Routed(NoJudge):
     def __init__(self, **shares: float) -> None:
         self.shares = {Routing(name.replace("_", "-")): share for name, share in shares.items()}
 
-    def search(self, scenario: Scenario, attempt: int) -> Candidate:
+    def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
         return self.accepts(scenario)
 
     def accepts(self, scenario: Scenario, effort: int = 1) -> Candidate:
