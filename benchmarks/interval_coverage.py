@@ -77,7 +77,15 @@ def systems() -> Iterator[System]:
     yield _single("M/M/1, load 0.9", 0.9, 1, ExponentialCase)
     yield _single("M/M/8, load 0.8", 0.8, 8, ExponentialCase)
     yield _single("M/D/1, load 0.9", 0.9, 1, Case)
-    yield _bursty()
+    yield _bursty("MMPP/M/1, load 0.7", 0.7, MmppArrivals(ratio=2.0, burst_mean_s=100.0, calm_mean_s=100.0))
+    slow = MmppArrivals(ratio=2.0, burst_mean_s=20_000.0, calm_mean_s=20_000.0)  # spells are cut
+    yield _bursty("MMPP/M/1, load 0.6, slow", 0.6, slow)
+    high = MmppArrivals(ratio=4.0, burst_mean_s=20.0, calm_mean_s=60.0)  # load 1.37 in a burst
+    yield _bursty("MMPP/M/1, load 0.6, overloaded", 0.6, high)
+    rare = MmppArrivals(
+        ratio=5.0, burst_mean_s=30.0, calm_mean_s=2_000.0
+    )  # and 1.89, after which spells are cut
+    yield _bursty("MMPP/M/1, load 0.4, rare", 0.4, rare)
     yield _batching("batches up to 16, load 0.8", 16, 0.8, 0.0)
     yield _batching("batches up to 8 that wait 4 ms, load 0.6", 8, 0.6, 0.004)
     yield from map(_in_spells, (5.0, 30.0, 200.0))
@@ -101,12 +109,11 @@ def _batching(name: str, size: int, load: float, wait_s: float) -> System:
     return System(name=name, case=case, exact=lambda: law.response_quantile_s(QUANTILE))
 
 
-def _bursty() -> System:
-    """MMPP/M/1 whose bursts come near to saturation, for 100 services each."""
-    load, arrivals = 0.7, MmppArrivals(ratio=2.0, burst_mean_s=100.0, calm_mean_s=100.0)
+def _bursty(name: str, load: float, arrivals: MmppArrivals) -> System:
+    """MMPP/M/1, of services of 1 s."""
     law = MMPPMc(
         arrival_rates_rps=arrivals.rates_rps(load),
-        switch_rates_per_s=(0.01, 0.01),
+        switch_rates_per_s=(1.0 / arrivals.burst_mean_s, 1.0 / arrivals.calm_mean_s),
         service_rate_rps=1.0,
         servers=1,
     )
@@ -118,7 +125,7 @@ def _bursty() -> System:
             quantiles=(0.99,),
         )
     )
-    return System(name="MMPP/M/1, load 0.7", case=case, exact=lambda: law.response_quantile_s(QUANTILE))
+    return System(name=name, case=case, exact=lambda: law.response_quantile_s(QUANTILE))
 
 
 def _in_spells(lasting_s: float) -> System:

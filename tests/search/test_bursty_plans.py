@@ -12,6 +12,7 @@ from capacity.profile.load import load_profile
 from capacity.question.caveat import CaveatCode
 from capacity.question.objective import LatencyObjective
 from capacity.question.question import Question
+from capacity.search.candidates import SEARCH_REQUESTS_MAX, Search
 from capacity.search.planner import recommend
 from capacity.search.recommendation import Recommendation
 from capacity.traffic.burstiness import Irregularity, irregularity
@@ -119,3 +120,51 @@ def test_the_command_says_it(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert answer["recommendation"]["replicas"] > answer["under_poisson"]["recommendation"]["replicas"]
+
+
+def fewest(arrivals: ArrivalProcess, rate_rps: float) -> int:
+    question = Question(
+        profiles=(PROFILE,),
+        workload=Workload(arrival_rate_rps=rate_rps, arrivals=arrivals),
+        objective=LatencyObjective(limits={0.99: 0.04}),
+        batch_size_limit=16,
+    )
+    plan = recommend(question, SimulationJudge(), plan_alone=True).plan
+    assert plan is not None
+    return plan.replicas
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("rate_rps", "ratio", "cycle_s"),
+    [
+        (900.0, 3.0, 10.0),
+        (3_200.0, 5.0, 70.0),
+        (3_200.0, 2.0, 600.0),
+        (3_200.0, 5.0, 1.0),
+        (50_000.0, 2.0, 10.0),
+    ],
+)
+def test_bursts_need_as_many_as_their_mean_at_least_and_as_their_highest_rate_at_most(
+    rate_rps: float, ratio: float, cycle_s: float
+) -> None:
+    """Batches start at once, so that more arrivals make no request faster."""
+    bursts = MmppArrivals(ratio=ratio, burst_mean_s=cycle_s / 7.0, calm_mean_s=6.0 * cycle_s / 7.0)
+    least, most = (fewest(PoissonArrivals(), x) for x in (rate_rps, bursts.rates_rps(rate_rps)[0]))
+    assert least < fewest(bursts, rate_rps) <= most
+
+
+def test_what_accompanies_a_plan_has_a_budget_of_its_own() -> None:
+    question = Question(
+        profiles=(PROFILE,),
+        workload=Workload(arrival_rate_rps=50.0),
+        objective=LatencyObjective(limits={0.99: 0.04}),
+    )
+    search = Search(question, SimulationJudge(), lambda _: None)
+    search.requests = spent = 2 * SEARCH_REQUESTS_MAX  # what a search may spend that has accepted nothing
+    other = search.beside(question)
+    assert search.out_of_budget
+    assert not other.out_of_budget
+    other.requests = 7
+    search.count_in(other)
+    assert search.requests == spent + 7
