@@ -202,6 +202,15 @@ def _open(path: Path, shown: str) -> int:
     return os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # should a pipe have just taken its place
 
 
+def is_read_once(path: Path) -> bool:
+    """Whether a path is a pipe that the shell has opened, whose bytes come once."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return own_descriptor(path) is not None and (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode))
+
+
 def own_descriptor(path: Path) -> int | None:
     """Number of the open file of this process that a path such as `/dev/stdin` stands for; else None."""
     found = _DESCRIPTOR.fullmatch(str(path))

@@ -14,7 +14,7 @@ from capacity.files import (
     LINES_MAX,
     ROWS_MAX,
     csv_rows,
-    own_descriptor,
+    is_read_once,
     parse_list,
     parse_object,
     printable,
@@ -57,7 +57,7 @@ class Document:
             InputError: it cannot be read, or is not text; a pipe is larger than `capacity.files.FILE_BYTES_MAX`.
         """
         shown = printable(path.name)
-        if own_descriptor(path) is not None:  # which cannot be read again
+        if is_read_once(path):
             return cls(shown, read_text(path))
         parts = read_parts(path)
         start, more = next(parts, b""), next(parts, b"")

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capacity.errors import DomainError, InputError, quoted
-from capacity.files import csv_rows, printable, read_text, repeatable
+from capacity.files import csv_rows, is_read_once, printable, read_parts, read_text, repeatable
 from capacity.traffic.trace import Stamp, parse_stamp, unit_and_instants, unused_columns
 from capacity.traffic.workload import TraceArrivals
 from capacity.units import is_number
@@ -359,9 +359,11 @@ def read_token_trace(path: Path) -> tuple[TraceArrivals, LengthRows]:
 
 
 def has_lengths(path: Path) -> bool:
-    """Whether a trace says how long its requests are."""
-    rows = csv_rows(read_text(path), printable(path.name), "keep fewer rows")
-    _, header = next(rows, (1, []))
+    """Whether a trace says how long its requests are, by its first line; a pipe, which is read once, is not asked."""
+    if is_read_once(path):
+        return False
+    start = next(read_parts(path), b"").decode("utf-8-sig", errors="replace")
+    _, header = next(csv_rows(f"{start}\n", printable(path.name), ""), (1, []))
     names = [cell.strip().lower() for cell in header]
     return any(name in names for name in INPUT_NAMES) and any(name in names for name in OUTPUT_NAMES)
 

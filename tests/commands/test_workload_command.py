@@ -171,3 +171,18 @@ def test_bursts_have_the_p99_of_theory_by_the_road_of_the_product():
     interval, exact_s = seen.response_quantiles_s[0.9], law.response_quantile_s(0.9)
     assert abs(interval.value - exact_s) <= 2.0 * interval.half_width
     assert seen.wait_mean_s == pytest.approx(law.wait_mean_s, rel=0.03)
+
+
+def test_a_trace_may_come_through_a_pipe(tmp_path: Path) -> None:
+    """It is read once, so nothing may look at its columns before; packed or not."""
+    import gzip
+    import subprocess
+    import sys
+
+    text = "t_s\n" + "".join(f"{at / 3}\n" for at in range(300))
+    for data in (text.encode(), gzip.compress(text.encode())):
+        done = subprocess.run(
+            [sys.executable, "-c", "from cli import app; app()", "workload", "/dev/stdin"],
+            input=data, capture_output=True, check=False, timeout=60, cwd=Path(__file__).parent.parent.parent,
+        )  # fmt: skip
+        assert (done.returncode, b"300" in done.stdout) == (0, True), done.stderr
