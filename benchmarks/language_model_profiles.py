@@ -35,7 +35,7 @@ def step(**given: float) -> dict[str, Any]:
 
 
 def llmservingsim(
-    folder: Path, name: str, profile: str, model: str, tokens: int, note: str
+    folder: Path, name: str, profile: str, model: str, tokens: int | None, note: dict[str, str]
 ) -> dict[str, Any]:
     steps = []
     for row in rows(folder / "llmservingsim_step_profile.csv"):
@@ -70,14 +70,16 @@ def llmservingsim(
             "licence": "MIT",
             "measures": "time of each kernel of a layer, composed to steps; mixed steps of 256 decoding requests are "
             "left out, since they miss their attention",
-            "excludes": "time of the host between steps",
-            "kv": note,
+            **note,
         },
     }
 
 
-_RUN_HELD = "at least what the published run held at once"
-_TWO_CONTEXTS = "room for two of the longest contexts only, since no run was published"
+_RUN_HELD = {
+    "excludes": "time of the host between steps",
+    "kv": "at least what the published run held at once",
+}
+_NO_RUN = {"excludes": "time of the host between steps; the size of the KV cache, since no run was published"}
 
 
 def splitwise(folder: Path, name: str, hardware: str, device: str) -> dict[str, Any]:
@@ -180,8 +182,8 @@ def main() -> None:
             "qwen3-32b-rtx-pro-6000-bf16",
             "rtxpro6000-qwen3-32b-tp1",
             "Qwen3 32B",
-            2 * 8192,
-            _TWO_CONTEXTS,
+            None,
+            _NO_RUN,
         ),
         splitwise(options.folder, "llama2-70b-h100-tp8-fp16-steps", "h100-80gb", "NVIDIA H100 80GB"),
         splitwise(options.folder, "llama2-70b-a100-tp8-fp16-steps", "a100-80gb", "NVIDIA A100 80GB"),

@@ -34,7 +34,8 @@ from capacity.question.tokens import TokenPlan
 from capacity.traffic.lengths import LengthRows
 from simulations.draws.tokens import EngineRules, TokenDraws, TokenRecords
 from simulations.kernel.continuous import serve_engines
-from simulations.tokens import KNEE, saturation
+from simulations.saturation import saturation
+from simulations.tokens import KNEE
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

@@ -24,7 +24,8 @@ from capacity.question.objective import Measure
 from capacity.question.tokens import TokenScenario
 from capacity.traffic.lengths import LengthLaw, LengthLaws
 from simulations.draws.arrivals import Seed, Stage
-from simulations.tokens import TokenCase, precise_token_look, saturated
+from simulations.saturation import saturated
+from simulations.tokens import TokenCase, precise_token_look
 from simulations.validation.token_laws import GeometricSlots
 from simulations.validation.token_systems import law_scenario
 

@@ -1413,7 +1413,7 @@ def import_file(
     api_evidence.require_sweeps(paths)
     from capacity import api_llm
     from capacity.formats.registry import Kind, read
-    from simulations.tokens import require_check
+    from simulations.saturation import require_check
 
     if device_kind is not None:
         raise InputError(

@@ -80,38 +80,46 @@ Given = Mapping[str, Any]
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 TOKEN_MEASURES = ("ttft", "tpot", "itl")
-# Keywords of a verb that are about batches of one service time, or closed users, and have no meaning here.
-_OF_BATCHES = {
-    "batch_size_max": None,
-    "batch_wait": None,
-    "batch_wait_s": None,
-    "batching": "triton",
-    "preferred_sizes": None,
-    "timer": None,
-    "queue_limit": None,
-    "users": None,
-    "think_time": None,
-    "think_time_s": None,
-    "instances_per_device": None,
-    "slo_wait": None,
-    "loss_max": None,
-    "utilization_max": None,
-    "tier": None,
-    "daily": None,
-    "spare": 0,
-    "survive": None,
-    "rolling_update": None,
-    "startup_time": None,
-    "startup_time_s": None,
-    "spike": None,
-    "mtbf": None,
-    "mtbf_s": None,
-    "recovery_time": None,
-    "recovery_time_s": None,
-    "pause": None,
-    "request_class": None,
-    "objective": None,
-    "cluster": None,
+_BATCHES = "an engine puts a new batch together for each step; its limits are --sequences-max and --batched-tokens-max"
+_NO_WAIT = "an engine starts a step as soon as the one before has ended, and never waits for a batch to fill"
+_NO_FORMING = "it says how a server forms batches; an engine's rules are --engine-policy"
+_RATE_ONLY = "users who wait for their answers are not simulated beside an engine; give --rate or --arrivals"
+_TROUBLE = "what goes wrong with engines is simulated by capacity stress alone; give it the plan, saved by -o"
+# Keywords of a verb that are not answered for language models, what they are when nobody gave them, and why not.
+_NOT_HERE: dict[str, tuple[object, str]] = {
+    "batch_size_max": (None, _BATCHES),
+    "batch_wait": (None, _NO_WAIT),
+    "batch_wait_s": (None, _NO_WAIT),
+    "batching": ("triton", _NO_FORMING),
+    "preferred_sizes": (None, _NO_FORMING),
+    "timer": (None, _NO_WAIT),
+    "queue_limit": (None, "the queue of an engine is simulated without a limit, except by capacity stress"),
+    "users": (None, _RATE_ONLY),
+    "think_time": (None, _RATE_ONLY),
+    "think_time_s": (None, _RATE_ONLY),
+    "instances_per_device": (None, "an engine has its devices for itself, as many as its profile says"),
+    "slo_wait": (None, "a request waits until its first token, which --slo-ttft-p99 limits"),
+    "loss_max": (None, "the queue of an engine is simulated without a limit, so that no request is lost"),
+    "utilization_max": (
+        None,
+        "an engine is busy as long as one request runs, so that its utilization says little; give limits of latency",
+    ),
+    "tier": (None, "tiers are limits of a whole response; give --slo-ttft-p99, --slo-tpot-p99 or --slo-p99"),
+    "daily": (None, "fleets of engines are sized for one rate; give --rate of the busiest hour"),
+    "spare": (0, _TROUBLE),
+    "survive": (None, _TROUBLE),
+    "rolling_update": (None, _TROUBLE),
+    "startup_time": (None, _TROUBLE),
+    "startup_time_s": (None, _TROUBLE),
+    "spike": (None, _TROUBLE),
+    "mtbf": (None, _TROUBLE),
+    "mtbf_s": (None, _TROUBLE),
+    "recovery_time": (None, _TROUBLE),
+    "recovery_time_s": (None, _TROUBLE),
+    "pause": (None, _TROUBLE),
+    "request_class": (None, "requests of a language model differ by their lengths; give --lengths"),
+    "objective": (None, "it has limits of batches; give --slo-ttft-p99, --slo-tpot-p99 or --slo-p99"),
+    "cluster": (None, "engines are simulated on this machine alone"),
 }
 # Keywords that only language models have.
 ONLY_HERE = (
@@ -142,12 +150,9 @@ def _is_given(given: Given, name: str) -> bool:
 
 
 def _refuse_of_batches(given: Given) -> None:
-    for name, usual in _OF_BATCHES.items():
+    for name, (usual, why) in _NOT_HERE.items():
         if name in given and given[name] not in (usual, (), [], "0ms"):
-            raise InputError(
-                f"{_flag(name)} does not apply to language models, whose engines batch continuously; "
-                "leave it out"
-            )
+            raise InputError(f"leave out {_flag(name)} for a language model: {why}")
 
 
 def _flag(name: str) -> str:
@@ -177,6 +182,11 @@ def _set(profile: LlmProfile, given: Given) -> LlmProfile:
         async_scheduling=_switch(given.get("async_scheduling"), "--async-scheduling"),
         chunked_prefill=_switch(given.get("chunked_prefill"), "--chunked-prefill"),
     )
+    if found.kv.tokens is None:
+        raise InputError(
+            f"profile {found.name} does not say how many tokens its KV cache holds, which nobody published; give "
+            "--kv-tokens as the engine's log says, such as vLLM's line GPU KV cache size"
+        )
     overhead_s = parse.duration_s(
         given.get("request_overhead"), given.get("request_overhead_s"), "--request-overhead"
     )
@@ -253,7 +263,7 @@ def profile_of_sweeps(
     """The profile that sweeps tell, held against the saturated run among them; it is not refused here."""
     from capacity.llm_answers import LlmProfileAnswer
     from capacity.search.tokens import llm_profile_caveats
-    from simulations.tokens import checked_rate_rps
+    from simulations.saturation import checked_rate_rps
 
     found = seen_sweep(runs, settings)
     profile = replace(
@@ -294,10 +304,24 @@ def measure(url: str, timeout_s: float, given: Given, report: Report) -> "LlmPro
             raise InputError(f"{_flag(name)} is needed: {what}")
     seed = given.get("seed") or 0
     asked = sweeps_of(settings, given["context_tokens_max"], seed)
+    fills = min(
+        settings.batched_tokens_max, given["context_tokens_max"] - 1
+    )  # the longest prompt, and its first token
+    full = settings.batched_tokens_max
+    if fills < full:
+        report(
+            f"no prompt fills a step of {full} tokens: steps are measured up to {fills}, which --batched-tokens-max "
+            "of the plan will be"
+        )
+    settings = replace(settings, batched_tokens_max=fills)
     address = completions_address(parse_address(url, "--llm"))
     runs = Server(address=address, model=given["model"], timeout_s=timeout_s).measure(asked, seed, report)
     answer = profile_of_sweeps(runs, asked_for, settings)
     source = {"measured_by": f"capacity profile --llm, POST {address.path}, seed {seed}"}
+    if fills < full:
+        source["batched_tokens_max"] = (
+            f"{fills}, since no prompt fills a step of the {full} tokens that the engine takes"
+        )
     return replace(answer, profile=replace(answer.profile, source={**source, **answer.profile.source}))
 
 
@@ -453,7 +477,7 @@ def plan(profiles: Sequence[LlmProfile], given: Given) -> "LlmPlanAnswer":
     # Slow imports come only now, so that a mistake is reported at once.
     from capacity.llm_answers import LlmPlanAnswer
     from capacity.search.tokens import recommend_tokens, token_changes, with_headroom
-    from simulations.tokens import require_check
+    from simulations.saturation import require_check
 
     report: Report = given["progress"]
     with _at_work(effort, report) as judge:
@@ -535,7 +559,8 @@ def simulate(profile: LlmProfile, replicas: int, given: Given) -> "LlmSimulation
     from capacity.search.tokens import token_caveats
     from simulations.compiled import announced
     from simulations.replication import Engine
-    from simulations.tokens import TokenSimulation, replay, require_check
+    from simulations.saturation import require_check
+    from simulations.tokens import TokenSimulation, replay
     from simulations.workers import workers
 
     require_lengths(ready, scenario.lengths, fleet.sequences_max)
@@ -611,7 +636,7 @@ def max_rate(profile: LlmProfile, replicas: int, given: Given) -> "LlmRatesAnswe
     require_lengths(ready, scenario.lengths, scenario.plan.sequences_max)
     from capacity.llm_answers import LlmRatesAnswer
     from capacity.search.tokens import token_rates
-    from simulations.tokens import require_check
+    from simulations.saturation import require_check
 
     report: Report = given["progress"]
     with _at_work(effort, report) as judge:
@@ -659,8 +684,9 @@ def sweep(profiles: Sequence[LlmProfile], given: Given) -> "LlmSweepAnswer":
     how = {name: given[name] for name in ("confidence", "precision", "requests_max", "seed")}
     settings = grid.settings(**how, quantiles=quantiles)
     from capacity.llm_answers import LlmSweepAnswer
+    from simulations.saturation import require_check, token_load
     from simulations.simulate import Countdown
-    from simulations.tokens import TokenSimulation, require_check, token_answer, token_load
+    from simulations.tokens import TokenSimulation, token_answer
 
     report: Report = given["progress"]
     with (
@@ -689,7 +715,7 @@ def load_curve(profile: LlmProfile, replicas: int, given: Given) -> "LlmLoadCurv
     """One fleet at several loads; `given` are the keywords of `capacity.api.load_curve`."""
     _refuse_of_batches(given)
     from capacity.llm_answers import LlmLoadCurveAnswer
-    from simulations.tokens import saturated
+    from simulations.saturation import saturated
 
     poisson = {**given, "arrivals": "poisson", "rate": None, "rate_rps": 1.0}
     workload, lengths, _ = _workload(poisson)
@@ -756,7 +782,8 @@ def compare(
     scenarios = [replace(scenario, profile=one.profile, plan=one.plan) for one in contenders]
     from capacity.llm_answers import LlmComparisonAnswer
     from simulations.compare_tokens import PairedTokens
-    from simulations.tokens import require_check, require_tokens_answerable
+    from simulations.saturation import require_check
+    from simulations.tokens import require_tokens_answerable
 
     report: Report = given["progress"]
     with _at_work(effort, report) as judge:
@@ -786,7 +813,7 @@ def check(saved: SavedLlmPlan, given: Given) -> "LlmCheckAnswer":
     from capacity.llm_answers import LlmCheckAnswer
     from capacity.search.caveats import trace_caveats
     from capacity.search.tokens import recommend_tokens
-    from simulations.tokens import require_check
+    from simulations.saturation import require_check
 
     report: Report = given["progress"]
     with _at_work(effort, report) as judge:
@@ -933,7 +960,7 @@ def fleet_in_trouble(
         InputError: a flag that engines do not know, or one that is missing.
         DomainError: requests beyond what was measured.
     """
-    from simulations.tokens import require_check, saturation
+    from simulations.saturation import require_check, saturation
 
     _refuse_of_batches({name: given.get(name) for name in _NOT_IN_TROUBLE})
     if saved is not None:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -11,24 +11,22 @@ import numpy as np
 from capacity.confidence import student_t
 from capacity.errors import DomainError, InconclusiveError, InputError, UnstableError
 from capacity.performance import Interval, Kind, TokenPerformance
-from capacity.profile.llm import CHECK_SHARE, LlmProfile
 from capacity.profile.llm_sampling import has_spread, resampled_steps
 from capacity.question.candidate import Doubt, LikeIt, Limit, Rejection, Verdict
 from capacity.question.grid import Answer, Outcome
 from capacity.question.objective import Measure, Promise, TokenObjective
 from capacity.question.overload import Overload
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Plan
 from capacity.question.refusal import refuse_overload
 from capacity.question.stability import relaxation_requests
 from capacity.question.tokens import (
     Saturation,
     TokenCandidate,
-    TokenPlan,
     TokenScenario,
     replicas_stable_min,
     require_lengths,
 )
-from capacity.traffic.lengths import AnyLengths, LengthRows
+from capacity.traffic.lengths import LengthRows
 from capacity.traffic.workload import MmppArrivals, TraceArrivals, Workload
 from capacity.units import QUANTILES, format_rate
 from simulations.case import arrivals_scv, modulated, one_for_all
@@ -41,6 +39,7 @@ from simulations.kernel.continuous import serve_engines
 from simulations.looks import run_counts
 from simulations.reference.engine import run_engines
 from simulations.replication import Engine
+from simulations.saturation import saturated, settling_requests, token_load
 from simulations.statistics.bursts import CYCLES_A_RUN, BurstRuns, Fed
 from simulations.statistics.path import (
     INDEPENDENT_MIN,
@@ -56,11 +55,6 @@ from simulations.statistics.strata import Strata
 from simulations.statistics.tokens import Part, TokenPool, TokenSample, token_sample
 from simulations.workers import Mapper, leave_if_abandoned
 
-# Requests of the run that finds out at which rate an engine saturates, and its share that is not counted at
-# either end.
-_SATURATED_REQUESTS, _SATURATED_ENDS = 12_000, 0.15
-# Share of the sequences that run, and of the cache that is used, from which on they bind.
-_NEARLY, _FULL = 0.97, 0.8
 # Relaxation times after which a run counts, and that a pool must have seen. By benchmarks/token_coverage.py at
 # the first settled look, of lognormal lengths at load 0.7, where slots fill rarely, 95 % intervals of TTFT's P99
 # held the true value in 86 % of 150 experiments from 1,500, and in 95 % of 100 from 6,000, at a second a pool;
@@ -189,105 +183,6 @@ def _sample(
     )
 
 
-@cache
-def saturation(
-    profile: LlmProfile, plan: TokenPlan, lengths: AnyLengths, cached_share: float = 0.0
-) -> Saturation:
-    """What one engine does while requests always wait, by a run of requests that all come at once.
-
-    Rates below are sustained, and above them the line grows for ever. Lengths are spread evenly over their law.
-
-    Source:
-        Baccelli & Foss (1995), On the saturation rule for the stability of queues, J. Appl. Prob. 32(2).
-    """
-    count = _SATURATED_REQUESTS
-    order = np.random.default_rng(0).permuted(np.tile(np.arange(count), (2, 1)), axis=1)
-    given, got = lengths.draw((order.T + 0.5) / count)
-    draws = TokenDraws(
-        arrived_s=np.zeros(count),
-        input_tokens=given,
-        output_tokens=got,
-        cached_tokens=np.floor(cached_share * given).astype(np.int64),
-        routing=np.zeros(2 * count),
-    )
-    one = replace(plan, replicas=1, routing=Routing.ROUND_ROBIN)
-    rules = EngineRules.of(profile, one.sequences_max, one.batched_tokens_max)
-    everything = serve_engines(profile.table, rules, 1, one.routing, draws)
-    everything.require_measured(profile.table, profile.name)
-    ended_s = np.sort(everything.finished_s)
-    first, last = int(_SATURATED_ENDS * count), int((1.0 - _SATURATED_ENDS) * count)
-    window_s = (float(ended_s[first]), float(ended_s[last]))
-    records = serve_engines(profile.table, rules, 1, one.routing, draws, window_s)
-    span_s = window_s[1] - window_s[0]
-    done = (records.finished_s >= window_s[0]) & (records.finished_s < window_s[1])
-    # What is finished in the window, corrected for its lengths not being those of all: by tokens.
-    weight = float((given + got).mean() / (given[done] + got[done]).mean())
-    running, full = records.running_s / span_s, records.block_s / span_s / rules.blocks
-    step_s = everything.busy_s / everything.steps
-    alone_s = profile.table.mean_s(decode_requests=running, kv_tokens=running * lengths.moments.context)
-    preempted = float(records.preemptions.mean())
-    is_slots = running > _NEARLY * one.sequences_max
-    return Saturation(
-        rate_rps=float(done.sum()) / weight / span_s,
-        running_mean=running,
-        kv_utilization=full,
-        preemption_rate=preempted,
-        step_mean_s=step_s,
-        prefill_time_share=max(0.0, 1.0 - alone_s / step_s),
-        binding="slots" if is_slots else "kv_cache" if preempted > 0.0 or full > _FULL else "tokens",
-    )
-
-
-def saturated(scenario: TokenScenario) -> Saturation:
-    """What one engine of a scenario does while requests always wait."""
-    plan = replace(scenario.plan, replicas=1, routing=Routing.ROUND_ROBIN)
-    return saturation(scenario.profile, plan, scenario.lengths, scenario.cached_share)
-
-
-def token_load(scenario: TokenScenario) -> float:
-    """Arrival rate over the rate at which the fleet saturates."""
-    return scenario.workload.arrival_rate_rps / (scenario.plan.replicas * saturated(scenario).rate_rps)
-
-
-def checked_rate_rps(profile: LlmProfile) -> float | None:
-    """What the steps of a profile give in its own saturated run; None where it has none. [requests/s]
-
-    Raises:
-        DomainError: that run goes beyond what was measured.
-    """
-    if profile.check is None:
-        return None
-    check, limits = profile.check, profile.limits_measured
-    plan = TokenPlan(
-        profile=profile.name,
-        replicas=1,
-        sequences_max=limits.sequences_max,
-        batched_tokens_max=limits.batched_tokens_max,
-    )
-    lengths = LengthRows((check.input_tokens,), (check.output_tokens,), "the saturated run")
-    require_lengths(profile, lengths, plan.sequences_max)
-    return saturation(profile, plan, lengths).rate_rps
-
-
-def require_check(profile: LlmProfile) -> None:
-    """Refuse a profile that misses the throughput of its own saturated run.
-
-    Raises:
-        InputError: with both numbers.
-    """
-    found_rps = checked_rate_rps(profile)
-    if profile.check is None or found_rps is None:
-        return
-    off = found_rps / profile.check.saturated_throughput_rps - 1.0
-    if abs(off) > CHECK_SHARE:
-        raise InputError(
-            f"profile {profile.name} fails its check: its steps give {format_rate(found_rps)} where a "
-            "saturated run "
-            f"measured {format_rate(profile.check.saturated_throughput_rps)} ({100.0 * off:+.1f} %, and "
-            f"{100.0 * CHECK_SHARE:g} % are allowed); measure the steps again, with all that a request costs"
-        )
-
-
 def require_tokens_answerable(scenario: TokenScenario) -> float:
     """Refuse at once what has no steady state or lies beyond the profile; the load.
 
@@ -365,6 +260,11 @@ class TokenCase:
         promised = {one.measure for one in self.scenario.objective.promises if one.quantile is not None}
         return tuple(sorted(promised)) or (Measure.TTFT, Measure.RESPONSE)
 
+    def is_seen(self, pool: TokenPool) -> bool:
+        """Whether a pool has seen every duration that is promised; requests of one output token have no TPOT."""
+        promised = {one.measure for one in self.scenario.objective.promises} - {Measure.MISSED}
+        return all(pool.counts(measure) for measure in promised)
+
     @property
     def bursts(self) -> BurstRuns | None:
         """How runs under arrivals in bursts are made; None for other arrivals.
@@ -399,8 +299,10 @@ class TokenCase:
         load = min(token_load(simulated), 0.999)
         moments = simulated.lengths.moments
         variability = arrivals_scv(simulated.workload) + moments.output_scv
-        # A request takes its output tokens' steps, of engines that run fewer at once than when they saturate.
-        in_service = load * one.running_mean * simulated.plan.replicas
+        # A request takes its output tokens' steps, of engines that run fewer at once than when they saturate, and
+        # far fewer where a step of few is much shorter.
+        settling = max(1.0, variability / 2.0) * settling_requests(simulated)
+        in_service = min(load * one.running_mean, settling) * simulated.plan.replicas
         return relaxation_requests(load, simulated.plan.replicas, in_service, variability)
 
     @property
@@ -480,7 +382,8 @@ def token_looks(
             for number in range(pool.replications, wanted)
         ]
         pool = pool.extended(mapper(replicate_tokens, tasks))
-        yield look_at_runs(case, pool, wanted * length.requests, care)
+        if case.is_seen(pool):
+            yield look_at_runs(case, pool, wanted * length.requests, care)
 
 
 def look_at_runs(case: TokenCase, pool: TokenPool, requests: int, care: float = 1.0) -> TokenLook:
@@ -918,7 +821,7 @@ def replay(
     )
     pool = TokenPool.of([sample])
     performance = pool.tokens_performance(
-        load=None,
+        load=_load_of_replay(scenario),
         replicas=scenario.plan.replicas,
         simulated=scenario.plan.replicas,
         quantiles=quantiles,
@@ -927,3 +830,11 @@ def replay(
         kind=Kind.REPLAY,
     )
     return draws, records, performance
+
+
+def _load_of_replay(scenario: TokenScenario) -> float | None:
+    """Rate of the trace over the rate at which the fleet saturates; None where that is beyond what was measured."""
+    try:
+        return token_load(scenario)
+    except DomainError:
+        return None

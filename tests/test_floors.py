@@ -49,6 +49,7 @@ SIMULATIONS = [
         "simulate",
         "compare",
         "compare_tokens",
+        "saturation",
         "tokens",
         "disturbed",
         "token_stress",

@@ -223,7 +223,7 @@ def _measure_llm(
     """`--llm`: what was measured is written and shown also where its check fails, which the exit code says."""
     from capacity import api_llm
     from capacity.errors import InconclusiveError
-    from simulations.tokens import require_check
+    from simulations.saturation import require_check
 
     given = context.params
     source = context.get_parameter_source("timeout")

@@ -52,27 +52,42 @@ class KvCache:
     """Room for the keys and values of tokens, in blocks.
 
     Attributes:
-        tokens: as the engine's log or its metrics tell; what is computed from memory sizes is a third too large.
+        tokens: as the engine's log or its metrics tell; what is computed from memory sizes is a third too large. None
+            where nobody published them.
         reserve_full_prompt: whether a request starts only if all its known tokens would fit.
     """
 
-    tokens: int
+    tokens: int | None = None
     block_tokens: int = 16
     reserve_full_prompt: bool = True
 
     def __post_init__(self) -> None:
         if not 1 <= self.block_tokens <= 4096:
             raise InputError(f"block_tokens must be from 1 to 4096, got {self.block_tokens}")
-        if not 2 * self.block_tokens <= self.tokens <= TOKENS_LIMIT:
+        if self.tokens is not None and not 2 * self.block_tokens <= self.tokens <= TOKENS_LIMIT:
             raise InputError(
                 f"the KV cache must hold from two blocks of {self.block_tokens} tokens to {TOKENS_LIMIT} "
                 f"tokens, got {self.tokens}"
             )
 
     @property
+    def known_tokens(self) -> int:
+        """Tokens that it has room for.
+
+        Raises:
+            InputError: nobody has said so.
+        """
+        if self.tokens is None:
+            raise InputError(
+                "the size of the engine's KV cache is not known, and decides how many requests run at once; give "
+                "--kv-tokens as the engine's log says, such as vLLM's line GPU KV cache size"
+            )
+        return self.tokens
+
+    @property
     def blocks(self) -> int:
         """Blocks that requests can use; the engine keeps one for itself."""
-        return self.tokens // self.block_tokens - 1
+        return self.known_tokens // self.block_tokens - 1
 
     @property
     def usable_tokens(self) -> int:
@@ -81,7 +96,7 @@ class KvCache:
 
     def slot_tokens(self, slots: int) -> int:
         """Tokens of each of a number of equal slots, for engines that divide their cache among these."""
-        return self.tokens // slots
+        return self.known_tokens // slots
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -233,6 +233,8 @@ def _check_limits(limits: Mapping[float, float], what: str) -> None:
             )
 
 
+# Measures that a request of one output token does not have.
+BETWEEN_TOKENS = frozenset({Measure.TPOT, Measure.ITL, Measure.TPOT_MEAN, Measure.ITL_MEAN})
 _TOKEN_LIMITS = (
     ("ttft_limits", Measure.TTFT),
     ("tpot_limits", Measure.TPOT),

@@ -8,7 +8,7 @@ from capacity.errors import DomainError, InputError
 from capacity.performance import TokenPerformance
 from capacity.profile.llm import LlmProfile, Scheduler
 from capacity.question.candidate import Doubt, LikeIt, Rejection, Verdict
-from capacity.question.objective import TokenObjective
+from capacity.question.objective import BETWEEN_TOKENS, TokenObjective
 from capacity.question.plan import REPLICAS_LIMIT, Routing
 from capacity.traffic.lengths import AnyLengths, LengthLaws, require_context
 from capacity.traffic.workload import Workload
@@ -63,6 +63,7 @@ class TokenScenario:
     def __post_init__(self) -> None:
         if not 0.0 <= self.cached_share < 1.0:
             raise DomainError(f"--cached-share must be from 0 to below 1, got {self.cached_share}")
+        require_second_tokens(self.objective, self.lengths)
 
     @property
     def quantile_max(self) -> float:
@@ -100,6 +101,7 @@ class TokenQuestion:
         if not 1 <= self.replicas_max <= REPLICAS_LIMIT:
             raise DomainError(f"replicas_max must be from 1 to {REPLICAS_LIMIT}, got {self.replicas_max}")
         self.objective.require()
+        require_second_tokens(self.objective, self.lengths)
         unpriced = [profile.name for profile in self.profiles if profile.hourly_usd is None]
         if unpriced and len(self.profiles) > 1:
             raise InputError(
@@ -211,6 +213,24 @@ class TokenJudge(Protocol):
 
     def probe(self, scenario: TokenScenario) -> TokenCandidate:
         """Enough to choose which point of the headroom is worth `accepts`, by random numbers of its own."""
+
+
+def require_second_tokens(objective: TokenObjective, lengths: AnyLengths) -> None:
+    """Refuse limits of the time between output tokens where every request gets only one.
+
+    Nothing could ever miss such a limit: whoever gives it expects other requests than these.
+
+    Raises:
+        InputError: names the first such limit.
+    """
+    if lengths.moments.output > 1.0:
+        return
+    for promise in objective.promises:
+        if promise.measure in BETWEEN_TOKENS:
+            raise InputError(
+                f"every request has one output token, and {promise.measure.short} is about the time from one to the "
+                "next: leave out that limit, or give lengths with longer outputs"
+            )
 
 
 def fitted_lengths(profile: LlmProfile, lengths: AnyLengths, context_tokens_max: int | None) -> AnyLengths:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from capacity.answer.sentences import fate_of_fewer, format_headroom, format_missed_at, token_refusal
 from capacity.performance import Interval, Kind, TokenPerformance, format_interval
-from capacity.profile.llm import LlmProfile
+from capacity.profile.llm import KvCache, LlmProfile
 from capacity.question.candidate import Limit, Verdict
 from capacity.question.objective import Promise, TokenObjective, format_value
 from capacity.question.tokens import TokenCandidate, TokenPlan, TokenQuestion
@@ -366,6 +366,12 @@ def check_table(profile: LlmProfile, checked_rps: float | None) -> RenderableTyp
     return table(("<", "<"), rows)
 
 
+def _cache(kv: KvCache) -> str:
+    """How much the KV cache holds."""
+    size = "unknown: give --kv-tokens," if kv.tokens is None else f"{kv.tokens} tokens"
+    return f"{size} in blocks of {kv.block_tokens}"
+
+
 def llm_profile_pieces(profile: LlmProfile) -> Iterator[RenderableType]:
     """Its engine, and its steps by decoding requests and by prompt tokens."""
     limits, steps = profile.limits_measured, profile.table
@@ -374,7 +380,7 @@ def llm_profile_pieces(profile: LlmProfile) -> Iterator[RenderableType]:
         ("model", profile.model or "unknown"),
         ("device", f"{profile.devices} x {profile.device or 'unknown'}"),
         ("engine", f"{engine or 'unknown'}, {profile.engine.scheduler.value}"),
-        ("KV cache", f"{profile.kv.tokens} tokens in blocks of {profile.kv.block_tokens}"),
+        ("KV cache", _cache(profile.kv)),
         ("measured up to", f"{limits.sequences_max} sequences, {limits.batched_tokens_max} tokens a step, "
          f"{limits.context_tokens_max} tokens of context"),
     ]  # fmt: skip

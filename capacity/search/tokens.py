@@ -337,7 +337,13 @@ def token_caveats(
     scenario: TokenScenario, performance: TokenPerformance, like_it: LikeIt | None = None
 ) -> Iterator[Caveat]:
     """What an answer about a language model does not say by itself."""
-    if performance.load is not None and performance.load > _LOAD_HIGH:
+    if performance.load is not None and performance.load >= 1.0:  # of a replay, which has an end
+        yield Caveat(
+            code=CaveatCode.LOAD_HIGH,
+            message=f"the load is {performance.load:.2f}: more requests come than the engines can serve, and wait the "
+            "longer the longer that lasts; an error of 1 % in the profile changes the latency several times over",
+        )
+    elif performance.load is not None and performance.load > _LOAD_HIGH:
         yield Caveat(
             code=CaveatCode.LOAD_HIGH,
             message=f"the load is {performance.load:.2f}: an error of 1 % in the profile changes the latency by "

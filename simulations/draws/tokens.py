@@ -212,16 +212,28 @@ class TokenRecords:
         Raises:
             DomainError: with the size and how far the measurements reach.
         """
-        reached = (table.decode_requests[-1], table.prefill_tokens[-1], table.context[-1], table.past[-1])
-        what = (
-            "decoding requests",
-            "prompt tokens",
-            "tokens read by a decoding request",
-            "tokens before a prompt's part",
-        )
-        for found, most, size in zip(self.largest, reached, what, strict=True):
-            if found > most:
-                raise DomainError(
-                    f"profile {name} was measured up to {most:g} {size} in a step, and {found:g} came up; "
-                    "measure up to there, or allow shorter requests only"
-                )
+        require_measured(self.largest, table, name)
+
+
+def require_measured(largest: tuple[float, float, float, float], table: StepTable, name: str) -> None:
+    """Refuse passes larger than any that was measured.
+
+    Args:
+        largest: as of `TokenRecords`.
+
+    Raises:
+        DomainError: with the size and how far the measurements reach.
+    """
+    reached = (table.decode_requests[-1], table.prefill_tokens[-1], table.context[-1], table.past[-1])
+    what = (
+        "decoding requests",
+        "prompt tokens",
+        "tokens read by a decoding request",
+        "tokens before a prompt's part",
+    )
+    for found, most, size in zip(largest, reached, what, strict=True):
+        if found > most:
+            raise DomainError(
+                f"profile {name} was measured up to {most:g} {size} in a step, and {found:g} came up; "
+                "measure up to there, or allow shorter requests only"
+            )

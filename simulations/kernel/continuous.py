@@ -622,23 +622,10 @@ def _start(world: World, r: int, now_s: float) -> None:
 
 
 @borrowing
-def _finish(world: World, r: int, request: int, now_s: float) -> None:
-    """All tokens of a request have come: out of the running ones, or of the line where it was thrown out."""
-    rows, engines, running, totals = world.rows, world.engines, world.running, world.totals
-    rows[request].finished_s = now_s
-    engines[r].outstanding -= 1
-    for at in range(engines[r].count):
-        if running[r, at] == request:
-            for after in range(at, engines[r].count - 1):
-                running[r, after] = running[r, after + 1]
-            engines[r].count -= 1
-            release(world, r, request, 0)
-            if world.rules[8] == LLAMA_CPP:
-                slots = world.tags.shape[1]
-                last = engines[r].first + slots - engines[r].count - 1
-                world.tags[r, last % slots].idle = rows[request].slot
-            return
-    totals[THROWN_OUT] -= rows[request].input + rows[request].output - 1  # which nobody needs again
+def _leave_line(world: World, r: int, request: int) -> None:
+    """A request that was thrown out while its last token was computed needs nothing any more."""
+    rows, engines, totals = world.rows, world.engines, world.totals
+    totals[THROWN_OUT] -= rows[request].input + rows[request].output - 1
     before = NO_REQUEST
     here = engines[r].head
     while here != request:
@@ -763,15 +750,23 @@ def settle(world: World, r: int, now_s: float) -> None:
 
 @borrowing
 def _dismiss(world: World, r: int, now_s: float) -> None:
-    """Running requests that have all their tokens leave, in their order."""
+    """Running requests that have all their tokens leave, in their order; the others close up."""
     rows, engines, running = world.rows, world.engines, world.running
-    at = 0
-    while at < engines[r].count:
+    count, kept = engines[r].count, 0
+    for at in range(count):
         request = running[r, at]
-        if rows[request].generated == rows[request].output:
-            _finish(world, r, request, now_s)
-        else:
-            at += 1
+        if rows[request].generated < rows[request].output:
+            running[r, kept] = request
+            kept += 1
+            continue
+        rows[request].finished_s = now_s
+        release(world, r, request, 0)
+        if world.rules[8] == LLAMA_CPP:
+            slots = world.tags.shape[1]
+            last = engines[r].first + slots - engines[r].count
+            world.tags[r, last % slots].idle = rows[request].slot
+        engines[r].count -= 1
+        engines[r].outstanding -= 1
 
 
 @inlined
@@ -805,12 +800,16 @@ def _hand_out(world: World, r: int, now_s: float) -> None:
 
 @borrowing
 def _dismiss_parts(world: World, r: int, buffer: int, now_s: float) -> None:
-    """Requests that got their last token from a pass leave, in its order; who was thrown out is among them."""
-    rows, parts = world.rows, world.parts
+    """Requests that got their last token from a pass leave; who was thrown out meanwhile is in the line."""
+    rows, engines, parts = world.rows, world.engines, world.parts
     for at in range(world.sizes[r, buffer, PARTS]):
         request = parts[r, buffer, at].request
-        if parts[r, buffer, at].brings and rows[request].generated == rows[request].output:
-            _finish(world, r, request, now_s)
+        row = rows[request]
+        if parts[r, buffer, at].brings and row.generated == row.output and row.held == 0:
+            row.finished_s = now_s
+            engines[r].outstanding -= 1
+            _leave_line(world, r, request)
+    _dismiss(world, r, now_s)
 
 
 @inlined
@@ -843,7 +842,7 @@ def begin_pass(world: World, r: int, now_s: float) -> None:
 
 
 @borrowing
-def _advance(world: World, r: int, until_s: float) -> None:
+def advance(world: World, r: int, until_s: float) -> None:
     """Let a replica compute all passes that end by an instant, and start those that follow them."""
     engines = world.engines
     while True:
@@ -894,7 +893,7 @@ def _serve(  # noqa: C901  (one loop: a call for each request would cost more th
             r = int(uniforms[2 * request] * replicas)
         if routing == LEAST_OUTSTANDING:
             for other in range(replicas):
-                _advance(world, other, now_s)
+                advance(world, other, now_s)
             r = 0
             for other in range(1, replicas):
                 if engines[other].outstanding < engines[r].outstanding:
@@ -902,13 +901,13 @@ def _serve(  # noqa: C901  (one loop: a call for each request would cost more th
         if routing == POWER_OF_TWO:
             first = int(uniforms[2 * request] * replicas)
             second = (first + 1 + int(uniforms[2 * request + 1] * (replicas - 1))) % replicas
-            _advance(world, first, now_s)
-            _advance(world, second, now_s)
+            advance(world, first, now_s)
+            advance(world, second, now_s)
             one, two = min(first, second), max(first, second)
             r = two if engines[two].outstanding < engines[one].outstanding else one
-        _advance(world, r, now_s)
+        advance(world, r, now_s)
         rows[request].replica = r
         engines[r].outstanding += 1
         join(world, r, request, now_s)
     for r in range(replicas):
-        _advance(world, r, np.inf)
+        advance(world, r, np.inf)

@@ -109,7 +109,7 @@ class Tally:
 
     def _share_from(self, place: int) -> float:
         below = float(self.ranks[place - 1]) if place else 0.0
-        return (self._total - below) / self._total
+        return (self._total - below) / self._total if self._total else 0.0
 
     def with_lost(self, lost: float) -> "Tally":
         """The same with this many more that never ended, and so are infinitely long."""

@@ -194,8 +194,8 @@ class TokenPool(Pool):
         return min(self.of_measure(measure, quantile).independent_exceedances for measure in measures)
 
     def counts(self, measure: Measure) -> int:
-        """Of how many durations the measure is known."""
-        return TALLIES[measure](self.whole).count
+        """Of how many durations a measure of durations is known, or its mean."""
+        return TALLIES[MEANS.get(measure, measure)](self.whole).count
 
     def quantile_s(self, measure: Measure, quantile: float) -> float:
         """The same without an interval, such as of a single run."""

@@ -80,17 +80,35 @@ def test_what_is_for_batches_is_refused_beside_language_models() -> None:
         "users": None,
     }
     api_llm._refuse_of_batches(usual)
-    for name, value, flag in (
-        ("batching", "torchserve", "--batching"),
-        ("spare", 1, "--spare"),
-        ("batch_wait_s", 0.1, "--batch-wait"),
-        ("request_class", ["a"], "--class"),
-        ("users", 5, "--users"),
+    for name, value, flag, why in (
+        ("batching", "torchserve", "--batching", "an engine's rules are --engine-policy"),
+        ("spare", 1, "--spare", "what goes wrong with engines is simulated by capacity stress"),
+        ("batch_wait_s", 0.1, "--batch-wait", "an engine starts a step as soon as the one before has ended"),
+        ("request_class", ["a"], "--class", "requests of a language model differ by their lengths"),
+        ("users", 5, "--users", "users who wait for their answers are not simulated beside an engine"),
+        (
+            "slo_wait",
+            ["99=1s"],
+            "--slo-wait",
+            "a request waits until its first token, which --slo-ttft-p99 limits",
+        ),
     ):
-        refused(
-            f"{flag} does not apply to language models, whose engines batch continuously; leave it out",
-            api_llm._refuse_of_batches, usual | {name: value},
-        )  # fmt: skip
+        refused(f"leave out {flag} for a language model: ", api_llm._refuse_of_batches, usual | {name: value})
+        assert why in api_llm._NOT_HERE[name][1]
+
+
+def test_every_flag_that_engines_do_not_have_says_why_of_itself() -> None:
+    """They batch continuously, which was said of users, losses and prices of a day too."""
+    for name, (_, why) in api_llm._NOT_HERE.items():
+        assert "batch" not in why or name in (
+            "batch_size_max",
+            "batch_wait",
+            "batch_wait_s",
+            "timer",
+            "batching",
+            "preferred_sizes",
+            "objective",
+        ), name
 
 
 # ---- Engines --------------------------------------------------------------------------------------
@@ -284,11 +302,11 @@ def test_engines_in_trouble_have_vllms_scheduler_and_no_trace() -> None:
     )
     asked = {"recover_within": "60s", "trigger": "lose:1,60s", "timeout": "5s"}
     assert _trouble(given_of()) is None
-    refused("--startup-time does not apply to language models", _trouble, given_of(startup_time="5s"))
+    refused("leave out --startup-time for a language model", _trouble, given_of(startup_time="5s"))
     found = _trouble(given_of(**asked | {"trigger": "crash:1,60s"}, startup_time="5s", detection="3s"))
     assert found is not None
     assert (found.startup_s, found.detection_s) == (5.0, 3.0)
-    refused("--spare does not apply to language models", _trouble, given_of(**asked, spare=1))
+    refused("leave out --spare for a language model", _trouble, given_of(**asked, spare=1))
     refused("--shed does not apply to engines", _trouble, given_of(**asked, shed="lifo"))
     trace = TraceArrivals(instants_s=(0.0, 1.0))
     for arrivals in ("trace:x.csv", trace):
@@ -412,7 +430,7 @@ def test_a_curve_is_a_sweep_over_shares_of_the_saturation_rate(monkeypatch: pyte
         seen.append((profiles, dict(given)))
         return SimpleNamespace(grid="grid", table="table", cells=("cell",))
 
-    monkeypatch.setattr("simulations.tokens.saturated", lambda _: SimpleNamespace(rate_rps=50.0))
+    monkeypatch.setattr("simulations.saturation.saturated", lambda _: SimpleNamespace(rate_rps=50.0))
     monkeypatch.setattr(api_llm, "sweep", sweep)
     found = api_llm.load_curve(LINE, 3, {"lengths": LENGTHS, "routing": "random", "seed": 5})
     ((profiles, asked),) = seen
@@ -468,7 +486,7 @@ def test_a_plan_is_found_and_then_brought_back_and_then_explained(
     monkeypatch.setattr("capacity.search.tokens.recommend_tokens", recommend)
     monkeypatch.setattr("capacity.search.tokens.with_headroom", headroom)
     monkeypatch.setattr("capacity.search.tokens.token_changes", changes)
-    monkeypatch.setattr("simulations.tokens.require_check", lambda one: steps.append(f"check {one.name}"))
+    monkeypatch.setattr("simulations.saturation.require_check", lambda one: steps.append(f"check {one.name}"))
     monkeypatch.setattr(api_llm, "plan_engines_to_recover", recover)
     trouble = {"recover_within": "60s", "trigger": "lose:2,60s", "timeout": "5s"} if with_trouble else {}
     asked: list[TokenQuestion] = []
@@ -526,7 +544,7 @@ def test_a_check_confirms_the_plan_and_plans_again_only_where_something_changed(
         return nullcontext(SimpleNamespace(certify=certify))
 
     monkeypatch.setattr(api_llm, "_at_work", at_work)
-    monkeypatch.setattr("simulations.tokens.require_check", lambda _: None)
+    monkeypatch.setattr("simulations.saturation.require_check", lambda _: None)
     monkeypatch.setattr(
         "capacity.search.tokens.recommend_tokens", lambda *_, plan_alone: f"plan alone: {plan_alone}"
     )
@@ -547,7 +565,7 @@ def test_fleets_whose_profile_fails_its_check_are_not_compared(monkeypatch: pyte
         raise InputError("it fails its check")
 
     monkeypatch.setattr(api_llm, "_at_work", lambda *_: nullcontext(SimpleNamespace()))
-    monkeypatch.setattr("simulations.tokens.require_check", fails)
+    monkeypatch.setattr("simulations.saturation.require_check", fails)
     given = given_of(
         fleet=["replicas=1", "replicas=2"], lengths=LENGTHS, rate_rps=20.0, progress=lambda _: None
     )

@@ -15,6 +15,8 @@ from typer.testing import CliRunner, Result
 
 import capacity as cap
 from capacity.answer.saved_llm_plan import _signature
+from capacity.profile.llm_formats import llm_profile_to_document, read_llm_document
+from capacity.profile.load import load_llm
 from capacity.render.check import junit, markdown
 from cli import app
 from simulations.tokens import TokenJudge, token_answer
@@ -143,6 +145,56 @@ def test_a_replay_serves_each_request_once(folder: Path) -> None:
         rest_s = float(row["response_s"]) - float(row["ttft_s"])
         alone = int(row["output_tokens"]) == 1
         assert row["tpot_s"] == "" if alone else rest_s / (int(row["output_tokens"]) - 1) > 0.005
+
+
+def test_a_replay_beyond_saturation_says_so(folder: Path, tmp_path: Path) -> None:
+    """100 requests of 400 output tokens within a second; the load was null, and nothing was noted."""
+    rows = ["t_s,input_tokens,output_tokens", *(f"{0.01 * number},20,400" for number in range(100))]
+    (tmp_path / "over.csv").write_text("\n".join(rows) + "\n")
+    asked = ["--arrivals", f"trace:{tmp_path / 'over.csv'}", "--replay", "--replicas", 1]
+    found = answer("simulate", "--profile", folder / "line.json", *asked)
+    assert found["performance"]["load"] > 1.0
+    notes = [one["message"] for one in found["caveats"] if one["code"] == "load_high"]
+    assert len(notes) == 1
+    assert "more requests come than the engines can serve" in notes[0]
+
+
+def test_few_requests_of_two_tokens_are_an_answer_or_none(folder: Path, tmp_path: Path) -> None:
+    """Runs in which nobody has a second token say nothing about TPOT, and fail at nothing."""
+    rows = ["input_tokens,output_tokens", *["20,1"] * 1999, "20,2"]
+    (tmp_path / "rare.csv").write_text("\n".join(rows) + "\n")
+    asked = ["--lengths", tmp_path / "rare.csv", "--rate", "1rps", "--slo-tpot-p90", "50ms"]
+    known = answer("plan", "--profile", folder / "line.json", *asked, "--requests-max", 50_000)
+    assert known["verdict"] == "met"
+    answer("plan", "--profile", folder / "line.json", *asked, "--requests-max", 100, code=4)
+
+
+def test_a_profile_without_the_size_of_its_cache_wants_the_flag(tmp_path: Path) -> None:
+    """It was set to two of the longest contexts, which cost five replicas of seven."""
+    (tmp_path / "open.json").write_text(json.dumps(profile(kv={"tokens": None})))
+    asked = [
+        "simulate",
+        "--profile",
+        tmp_path / "open.json",
+        "--replicas",
+        1,
+        "--rate",
+        "10rps",
+        "--lengths",
+        LENGTHS,
+    ]
+    refused = run(*asked)
+    assert refused.exit_code == 2
+    assert "give --kv-tokens as the engine's log says" in refused.output
+    mended = answer(*asked, "--kv-tokens", 16_384, "--precision", 0.2)
+    assert mended["performance"]["load"] > 0.0
+
+
+def test_the_bundled_profile_of_no_published_run_has_no_cache() -> None:
+    assert "unknown: give --kv-tokens" in run("profiles", "show", "qwen3-32b-rtx-pro-6000-bf16").output
+    found = load_llm("qwen3-32b-rtx-pro-6000-bf16")
+    assert found.kv.tokens is None
+    assert read_llm_document(llm_profile_to_document(found), "again") == found
 
 
 def test_both_engines_give_the_same_bytes(folder: Path) -> None:
@@ -308,7 +360,10 @@ def test_a_profile_that_misses_its_own_check_is_refused(folder: Path) -> None:
             ],
             "is below --sequences-max 16",
         ),
-        (["--rate", "10rps", "--lengths", LENGTHS, "--batch-size-max", "4"], "does not apply"),
+        (
+            ["--rate", "10rps", "--lengths", LENGTHS, "--batch-size-max", "4"],
+            "for a language model: an engine puts a new batch",
+        ),
         (
             ["--rate", "10rps", "--lengths", LENGTHS, "--routing", "shared-queue"],
             "shared-queue does not apply",

@@ -79,6 +79,21 @@ def test_the_profile_is_written_whether_or_not_a_busy_machine_fails_its_check(me
     assert "127.0.0.1" not in path.read_text(encoding="utf-8")
 
 
+@pytest.mark.long
+def test_steps_that_no_prompt_fills_are_measured_as_far_as_prompts_reach(tmp_path: Path) -> None:
+    """A context of 256 and steps of 512 tokens, as where a server takes all its context at once; nothing was written."""
+    path = tmp_path / "short.json"
+    with completing(LAW, sequences_max=2, tokens_max=512) as server:
+        done = profile(server.url, "-o", path, batched_tokens_max="512")
+    assert done.exit_code in (0, 4), done.output
+    assert "no prompt fills a step of 512 tokens: steps are measured up to 255" in done.stderr
+    found = load_llm(str(path))
+    assert found.limits_measured.batched_tokens_max == 255
+    assert found.source["batched_tokens_max"].startswith(
+        "255, since no prompt fills a step of the 512 tokens"
+    )
+
+
 @pytest.mark.parametrize("requests", [1, 2])
 @pytest.mark.parametrize(("least", "most"), [(0, 100), (200, 300)])
 def test_steps_are_as_the_server_noted_them(measured: Measured, requests: int, least: int, most: int) -> None:

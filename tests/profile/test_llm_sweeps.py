@@ -14,7 +14,7 @@ from capacity.profile.llm_runs import SeenRequest, SeenRun, token_gaps
 from capacity.profile.llm_sampling import has_spread, resampled_steps
 from capacity.profile.llm_sweeps import EngineSettings, saturation_check, sweep
 from capacity.profile.steps import StepTiming
-from simulations.tokens import checked_rate_rps, require_check
+from simulations.saturation import checked_rate_rps, require_check
 
 LAW = Law()
 SETTINGS = EngineSettings(kv=KvCache(tokens=65_536), sequences_max=16, batched_tokens_max=512)

@@ -198,3 +198,33 @@ def test_a_plan_of_engines_out_of_range_is_refused(fields: dict[str, int]) -> No
     assert replace(least, replicas=REPLICAS_LIMIT).replicas == REPLICAS_LIMIT
     with pytest.raises(DomainError):
         replace(least, **fields)
+
+
+@pytest.mark.parametrize(
+    ("objective", "measure"),
+    [
+        (TokenObjective(tpot_limits={0.99: 0.05}), "TPOT"),
+        (TokenObjective(itl_limits={0.9: 0.05}), "ITL"),
+        (TokenObjective(itl_mean_s=0.05, limits={0.9: 1.0}), "ITL"),
+        (TokenObjective(tpot_limits={0.99: 0.05}, goodput_min=0.99), "TPOT"),
+    ],
+)
+def test_a_limit_of_what_no_request_has_is_refused(objective: TokenObjective, measure: str) -> None:
+    """One output token each: the simulator looked for the quantile of nothing, which was an internal error."""
+    once = LengthRows((10, 30), (1, 1), "mine.csv")
+    with pytest.raises(
+        InputError, match=f"every request has one output token, and {measure} is about the time"
+    ):
+        question_of(lengths=once, objective=objective)
+    scenario = question_of(lengths=ROWS, objective=objective).scenario(question_of().plans(PROFILE)[0])
+    with pytest.raises(InputError, match="give lengths with longer outputs"):
+        replace(scenario, lengths=LengthLaws(*[LengthLaw(kind="constant", mean=1)] * 2))
+    assert question_of(lengths=once).lengths is once
+
+
+def test_a_cache_of_unknown_size_answers_nothing() -> None:
+    unknown = replace(PROFILE, kv=KvCache())
+    with pytest.raises(
+        InputError, match="KV cache is not known, and decides .* give --kv-tokens as the engine"
+    ):
+        question_of(profiles=(unknown,))

@@ -12,7 +12,8 @@ from capacity.search.planner import silent
 from capacity.search.recommendation import Headroom
 from capacity.search.tokens import _RESOLUTION, token_headroom
 from capacity.traffic.lengths import LengthLaw, LengthLaws
-from simulations.tokens import TokenJudge, token_load
+from simulations.saturation import token_load
+from simulations.tokens import TokenJudge
 from simulations.validation.token_systems import law_scenario
 
 TODAY_RPS, SATURATED_RPS = 10.0, 40.0

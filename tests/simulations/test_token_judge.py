@@ -18,9 +18,9 @@ from capacity.question.grid import Outcome
 from capacity.question.objective import Measure, Promise, TokenObjective
 from capacity.question.plan import Routing
 from capacity.question.tokens import Saturation, TokenCandidate, TokenScenario
-from capacity.traffic.lengths import LengthLaw, LengthLaws, LengthRows
+from capacity.traffic.lengths import LengthLaw, LengthLaws
 from capacity.traffic.workload import GammaArrivals, TraceArrivals
-from simulations import tokens
+from simulations import saturation, tokens
 from simulations.draws.arrivals import Seed, Stage
 from simulations.judge import Errors
 from simulations.statistics.sample import Length
@@ -33,7 +33,6 @@ from simulations.tokens import (
     look_at_token_sections,
     precise_token_look,
     require_below_knee,
-    require_check,
     require_tokens_answerable,
     token_answer,
     token_looks,
@@ -64,7 +63,8 @@ def saturates(monkeypatch: pytest.MonkeyPatch) -> None:
         prefill_time_share=0.1,
         binding="slots",
     )
-    monkeypatch.setattr(tokens, "saturated", lambda _: one)
+    for module in (tokens, saturation):
+        monkeypatch.setattr(module, "saturated", lambda _: one)
 
 
 def forgets(monkeypatch: pytest.MonkeyPatch, requests: float) -> list[tuple[float, ...]]:
@@ -250,7 +250,12 @@ def test_looks_double_their_runs_within_the_budget(
     scenario = scenario_of()
     length = Length(warm_up=20, measured=70, cool_down=10)
     case: Any = SimpleNamespace(
-        is_path=False, length=length, simulated=scenario, scenario=scenario, engine="kernel"
+        is_path=False,
+        length=length,
+        simulated=scenario,
+        scenario=scenario,
+        engine="kernel",
+        is_seen=lambda _: True,
     )
     seen: list[Any] = []
 
@@ -611,25 +616,6 @@ def test_near_saturation_a_lower_rate_is_named() -> None:
         require_below_knee(scenario_of(192.0, 2))
 
 
-@pytest.mark.parametrize(("found_rps", "told"), [(102.9, ""), (103.2, "+3.2"), (97.1, ""), (96.8, "-3.2")])
-def test_a_profile_may_miss_its_own_saturated_run_by_3_percent(
-    monkeypatch: pytest.MonkeyPatch, found_rps: float, told: str
-) -> None:
-    monkeypatch.setattr(tokens, "checked_rate_rps", lambda _: found_rps)
-    profile: Any = SimpleNamespace(name="p", check=SimpleNamespace(saturated_throughput_rps=100.0))
-    if not told:
-        require_check(profile)
-        return
-    with pytest.raises(InputError) as refused:
-        require_check(profile)
-    shown = (
-        f"its steps give {found_rps:.3g} rps where a saturated run measured 100 rps ({told} %, and 3 % are"
-    )
-    assert f"profile p fails its check: {shown}" in str(refused.value)
-    profile.check = None
-    require_check(profile)
-
-
 def raising(error: Exception) -> Callable[[TokenScenario], TokenPerformance]:
     def simulate(_: TokenScenario) -> TokenPerformance:
         raise error
@@ -703,66 +689,6 @@ def test_a_path_has_no_quantiles_beyond_its_requests(monkeypatch: pytest.MonkeyP
 
 
 # ---- Saturation, and what is counted --------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("running", "full", "preempted", "binding"),
-    [
-        (3.0, 0.5, 0, "tokens"),
-        (3.9, 0.5, 6, "slots"),
-        (3.87, 0.5, 0, "tokens"),
-        (3.0, 0.8, 0, "tokens"),
-        (3.0, 0.81, 0, "kv_cache"),
-        (3.0, 0.5, 1, "kv_cache"),
-    ],
-)
-def test_saturation_is_counted_between_the_ends(
-    monkeypatch: pytest.MonkeyPatch, running: float, full: float, preempted: int, binding: str
-) -> None:
-    """One end every 10 ms. Counted are 8,400 of 12,000 in 84 s: 6,000 of 2 tokens and 2,400 of 18, where 10 are usual.
-
-    Their mean is 46/7, so a share of 70/46 more is finished than would be of usual requests.
-    """
-    asked: list[tuple[Any, ...]] = []
-
-    def served(
-        _: object, rules: Any, replicas: int, routing: Routing, draws: Any, window_s: Any = None
-    ) -> Any:
-        asked.append((replicas, routing, window_s, draws))
-        total = draws.input_tokens + draws.output_tokens
-        short, long = np.flatnonzero(total == 2), np.flatnonzero(total == 18)
-        finished_s = np.empty(12_000)
-        finished_s[np.concatenate((long[:1800], short, long[1800:]))] = 0.01 * np.arange(12_000)
-        return SimpleNamespace(
-            finished_s=finished_s,
-            running_s=84.0 * running,
-            block_s=84.0 * rules.blocks * full,
-            busy_s=10.0,
-            steps=500,
-            preemptions=np.array([0] * 9 + [preempted]),
-            require_measured=lambda *_: None,
-        )
-
-    monkeypatch.setattr(tokens, "serve_engines", served)
-    scenario = scenario_of()
-    rows = LengthRows((1, 9), (1, 9), "mine")
-    plan = replace(scenario.plan, replicas=3, routing=Routing.RANDOM, sequences_max=4)
-    found = tokens.saturation.__wrapped__(scenario.profile, plan, rows, 0.5)
-    assert found.rate_rps == pytest.approx(100.0 * 46.0 / 70.0)
-    assert found.running_mean == pytest.approx(running)
-    assert found.kv_utilization == pytest.approx(full)
-    assert (found.preemption_rate, found.step_mean_s) == (pytest.approx(preempted / 10), pytest.approx(0.02))
-    alone_s = 0.01 + 0.0002 * running
-    assert found.prefill_time_share == pytest.approx(1.0 - alone_s / 0.02)
-    assert found.binding == binding
-    assert [one[:2] for one in asked] == [(1, Routing.ROUND_ROBIN)] * 2
-    assert asked[1][2] == pytest.approx((18.0, 102.0))
-    draws = asked[0][3]
-    assert not draws.arrived_s.any()
-    assert set(zip(draws.input_tokens.tolist(), draws.cached_tokens.tolist(), strict=True)) == {
-        (1, 0),
-        (9, 4),
-    }
 
 
 def test_what_is_counted_by_time_counts_until_the_next_would_come(monkeypatch: pytest.MonkeyPatch) -> None:

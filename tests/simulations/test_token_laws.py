@@ -26,9 +26,10 @@ from simulations.draws.records import Floats, Integers
 from simulations.draws.tokens import EngineRules, TokenDraws, TokenRecords
 from simulations.kernel.continuous import serve_engines
 from simulations.replication import Engine
+from simulations.saturation import saturated
 from simulations.statistics.intervals import Estimate
 from simulations.statistics.sample import Length, cell_of
-from simulations.tokens import TokenTask, draw_tokens, replicate_tokens, saturated
+from simulations.tokens import TokenTask, draw_tokens, replicate_tokens
 from simulations.validation.token_laws import (
     EqualPasses,
     GeometricSlots,

@@ -219,7 +219,7 @@ def test_all_fleets_see_the_same_runs_of_the_longest(
     monkeypatch.setattr(compare_tokens, "TokenTask", SimpleNamespace)
     cases: list[Any] = [
         SimpleNamespace(
-            scenario=SimpleNamespace(workload=SimpleNamespace(arrivals=None)),
+            scenario=SimpleNamespace(workload=SimpleNamespace(arrivals=None), quantile_max=0.9),
             length=Length(warm_up=warm_up, measured=100 - warm_up, cool_down=0),
             simulated=name,
             engine="kernel",

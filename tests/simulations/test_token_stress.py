@@ -22,8 +22,8 @@ from capacity.recovery.stress import Stress, TokenStress
 from capacity.traffic.lengths import parse_lengths
 from capacity.traffic.workload import PoissonArrivals, Workload
 from simulations.draws.service import ExponentialTimes
+from simulations.saturation import saturation
 from simulations.stress import StressSimulation
-from simulations.tokens import saturation
 
 RUNS = 12
 ONE_TRY = Clients(timeout_s=0.5)

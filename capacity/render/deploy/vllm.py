@@ -47,6 +47,8 @@ def render(saved: SavedLlmPlan) -> str:
         f"# Steps were measured on {profile.device or 'a device that the profile does not name'}"
         f"{f' with {profile.engine.name} {profile.engine.version}' if profile.engine.version else ''};",
         "# another version or device needs a profile of its own. Replace the model by the name you serve it under.",
+        f"# The engine's log must tell of a KV cache of at least {profile.kv.tokens} tokens, which the plan was "
+        "evaluated with.",
         *_recovery(saved),
         *comments(unset_notes(saved, NAME)),
         f"vllm serve {_quoted(model)} \\",
@@ -75,7 +77,6 @@ def _vllm_flags(saved: SavedLlmPlan) -> Iterator[str]:
     yield f"--max-num-batched-tokens {plan.batched_tokens_max}"
     yield f"--max-model-len {saved.question.lengths.context_max}"
     yield f"--block-size {profile.kv.block_tokens}"
-    yield f"--num-gpu-blocks-override {profile.kv.tokens // profile.kv.block_tokens}"
     recovery = read_recovery(saved)
     if recovery is not None and recovery.queue_limit is not None:
         yield f"--max-num-queued-reqs {plan.sequences_max + recovery.queue_limit}"
@@ -83,7 +84,10 @@ def _vllm_flags(saved: SavedLlmPlan) -> Iterator[str]:
         yield f"--tensor-parallel-size {profile.tensor_parallel}"
     yield "--enable-prefix-caching" if engine.prefix_caching else "--no-enable-prefix-caching"
     yield "--enable-chunked-prefill" if engine.chunked_prefill else "--no-enable-chunked-prefill"
-    yield "--async-scheduling" if engine.async_scheduling else "--no-async-scheduling"
+    if (
+        engine.async_scheduling
+    ):  # a profile that does not say so may be of an engine that does it all the same
+        yield "--async-scheduling"
 
 
 def _limits(objective: TokenObjective) -> str:

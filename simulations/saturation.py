@@ -1,0 +1,342 @@
+"""Saturation: what one engine of a language model does while requests always wait, and the load that follows."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from itertools import pairwise
+
+import numpy as np
+
+from capacity.errors import InputError
+from capacity.profile.llm import CHECK_SHARE, LlmProfile
+from capacity.question.plan import Routing
+from capacity.question.tokens import Saturation, TokenPlan, TokenScenario, require_lengths
+from capacity.traffic.lengths import AnyLengths, LengthRows, Pairs
+from capacity.units import format_rate
+from simulations.draws.records import Integers
+from simulations.draws.tokens import EngineRules, TokenDraws, require_measured
+from simulations.kernel.saturated import Progress, SaturatedEngine
+
+# An engine is watched in so many sections, in all for so many requests, and twice as many until the sections say
+# that the rate is known to that share, and never more than the most.
+_SECTIONS, _COUNTED, _COUNTED_MAX, _ERROR = 20, 6_000, 192_000, 0.001
+# What goes before, in times of the requests that run; no more requests where these begin as they stay.
+_BEFORE, _BEFORE_MAX = 2.0, 2_000
+# Requests that come to the line at once. Of these any 256 in a row have lengths spread evenly over their law.
+_WAVE, _IN_A_ROW = 8_192, 256
+_MEANS_OF = 65_536
+# More at once than any engine runs, whose simulation would fill the memory.
+RUNNING_MAX = 1_000_000
+# Rounds after which the number that runs at a rate is found, and how far its steps are looked at beside it.
+_ROUNDS, _NEARBY = 200, 0.05
+# Share of the sequences that run, and of the cache that is used, from which on they bind.
+_NEARLY, _FULL = 0.97, 0.8
+
+
+def _spread(lengths: AnyLengths, count: int, seed: int) -> Pairs:
+    """Lengths spread evenly over their law, and so are those of any few hundred in a row. Shape `(count,)` each.
+
+    Source:
+        McKay, Beckman & Conover (1979), A comparison of three methods for selecting values of input variables,
+        Technometrics 21(2): a Latin hypercube, here with its strata dealt out to rows of requests.
+    """
+    generator = np.random.default_rng(seed)
+    strata = np.arange(count).reshape(_IN_A_ROW, count // _IN_A_ROW)
+    dealt = [generator.permuted(generator.permuted(strata, axis=1), axis=0).T.ravel() for _ in range(2)]
+    return lengths.draw((np.column_stack(dealt) + generator.random((count, 2))) / count)
+
+
+def _requests(given: Integers, got: Integers, cached_share: float) -> TokenDraws:
+    """Requests that all come at once."""
+    return TokenDraws(
+        arrived_s=np.zeros(len(given)),
+        input_tokens=given,
+        output_tokens=got,
+        cached_tokens=np.floor(cached_share * given).astype(np.int64),
+        routing=np.zeros(2 * len(given)),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Case:
+    """One engine of a plan, and the requests that it never runs out of.
+
+    Attributes:
+        is_from_rest: whether it begins with nobody, as a measured run does. Requests of equal lengths that come
+            together then stay together.
+    """
+
+    profile: LlmProfile
+    plan: TokenPlan
+    lengths: AnyLengths
+    cached_share: float
+    is_from_rest: bool
+
+    @cached_property
+    def rules(self) -> EngineRules:
+        """Of the engine."""
+        return EngineRules.of(self.profile, self.plan.sequences_max, self.plan.batched_tokens_max)
+
+    @cached_property
+    def means(self) -> tuple[float, float]:
+        """Tokens of a prompt, and of an answer."""
+        if isinstance(self.lengths, LengthRows):
+            return self.lengths.moments.input, self.lengths.moments.output
+        given, got = _spread(self.lengths, _MEANS_OF, 0)
+        return float(given.mean()), float(got.mean())
+
+    @cached_property
+    def room(self) -> int:
+        """Requests that slots and the tokens of a step let run at once.
+
+        Where tokens limit, x requests of p prompt tokens come in each step, and x·m run, each of which gets m output
+        tokens: x(p + m - 1) are all tokens of a step.
+
+        Raises:
+            InputError: they are more than are simulated.
+        """
+        given, got = self.means
+        computed = max(1.0, (1.0 - self.cached_share) * given + got - 1.0)
+        room = math.ceil(min(self.rules.sequences_max, self.rules.tokens_max * got / computed))
+        if room > RUNNING_MAX:
+            raise InputError(
+                f"an engine of {self.plan.sequences_max} sequences would run {room} requests at once, and "
+                f"{RUNNING_MAX} are simulated at most; lower --sequences-max"
+            )
+        return room
+
+    @cached_property
+    def met(self) -> tuple[TokenDraws, Integers]:
+        """Requests in the midst of their service and the output tokens that each has, as many as the cache holds.
+
+        A request is met with a chance as its steps, and in any of these alike: slots that are always taken are in
+        that state for good.
+
+        Source:
+            Cox (1962), Renewal theory, sec. 5.3: age and length of what is in service at a random instant.
+        """
+        generator = np.random.default_rng(1)
+        given, got = _spread(self.lengths, _WAVE, 1)
+        ends = np.cumsum(got)
+        steps = (np.arange(self.room) + generator.random(self.room)) * (float(ends[-1]) / self.room)
+        who = np.searchsorted(ends[:-1], steps, side="right")
+        generated = (steps - (ends[who] - got[who])).astype(np.int64)
+        order = generator.permutation(self.room)
+        order = order[generated[order] > 0]  # the others come with the first step
+        held = -(-(given[who] + generated - 1) // self.rules.block_tokens)
+        order = order[np.cumsum(held[order]) <= self.rules.blocks]
+        order = order[np.argsort(-generated[order], kind="stable")]  # as they were admitted
+        return _requests(given[who[order]], got[who[order]], self.cached_share), generated[order]
+
+    @property
+    def seated(self) -> tuple[TokenDraws, Integers]:
+        """Those that the engine begins with."""
+        nobody = np.zeros(0, dtype=np.int64)
+        return (_requests(nobody, nobody, 0.0), nobody) if self.is_from_rest else self.met
+
+    @property
+    def fits(self) -> float:
+        """Share of those that slots and steps have room for, that the cache holds."""
+        got = self.means[1]
+        seated = len(self.met[1]) * got / max(1.0, got - 1.0)  # one step of each is its prompt's
+        return min(1.0, max(1.0, seated) / self.room)
+
+    @cached_property
+    def request_s(self) -> float:
+        """About the time of an engine for each request. [s]"""
+        (given, got), running = self.means, self.room * self.fits
+        prompts = min((1.0 - self.cached_share) * given * running / got, float(self.rules.tokens_max))
+        step_s = self.profile.table.mean_s(prompts, 0.0, running, running * self.lengths.moments.context)
+        return step_s * got / running
+
+    @property
+    def before(self) -> float:
+        """Requests that go before those that count."""
+        wanted = _BEFORE * self.room * self.fits
+        is_settled = self.fits >= _NEARLY and not self.is_from_rest
+        return min(wanted, _BEFORE_MAX) if is_settled else wanted
+
+    def share_of_prompts(self, done: Progress) -> float:
+        """Share of the time that goes to prompts, and not to steps that decode alone."""
+        running = done.running_s / done.now_s
+        read = running * self.lengths.moments.context
+        alone_s = self.profile.table.mean_s(decode_requests=running, kv_tokens=read)
+        return max(0.0, 1.0 - alone_s * done.steps / done.now_s)
+
+    def requests(self, done: Progress, prompts: float) -> float:
+        """Requests that were served, each of them in as many parts as it has tokens.
+
+        Prompts and answers count by their shares of the time, so that a part of the law of lengths that happens to
+        come more often than usual takes as much more time as it counts more.
+        """
+        given, got = self.means
+        return (1.0 - prompts) * done.generated / got + prompts * done.prompted / given
+
+
+class _Watched:
+    """An engine that is watched, with a line that is never empty."""
+
+    def __init__(self, case: _Case) -> None:
+        self._case, self._waves = case, 2
+        rules = case.rules._replace(sequences_max=min(case.rules.sequences_max, 2 * RUNNING_MAX))
+        self.engine = SaturatedEngine(case.profile.table, rules, *case.seated)
+
+    def sections(self, requests: float) -> Iterator[Progress]:
+        """What was done by the end of each section; of about so many requests all together."""
+        span_s = requests * self._case.request_s / _SECTIONS
+        for _ in range(_SECTIONS):
+            self._fill(_WAVE // 2 + self._case.room // 8 + 4 * math.ceil(requests / _SECTIONS))
+            self.engine.advance(span_s)
+            if not self.engine.waiting:
+                raise RuntimeError("a saturated engine ran out of requests")
+            yield self.engine.progress
+
+    def _fill(self, waiting: int) -> None:
+        """Let requests come to the line until so many wait."""
+        while self.engine.waiting < waiting:
+            lengths = _spread(self._case.lengths, _WAVE, self._waves)
+            self.engine.line_up(_requests(*lengths, self._case.cached_share))
+            self._waves += 1
+
+
+@cache
+def saturation(
+    profile: LlmProfile,
+    plan: TokenPlan,
+    lengths: AnyLengths,
+    cached_share: float = 0.0,
+    *,
+    is_from_rest: bool = False,
+) -> Saturation:
+    """What one engine does while requests always wait, watched until its rate is known to 0.1 %, if it ever is.
+
+    Rates below are sustained, and above them the line grows for ever. The engine begins about as it will stay, and
+    requests count by their tokens, so that it need not be watched until those that run have changed many times.
+
+    Args:
+        is_from_rest: whether it begins with nobody instead, as a measured run does. Requests of equal lengths that
+            come together then stay together.
+
+    Raises:
+        DomainError: lengths or steps beyond what was measured.
+        InputError: more requests would run at once than are simulated.
+
+    Source:
+        Baccelli & Foss (1995), On the saturation rule for the stability of queues, J. Appl. Prob. 32(2).
+    """
+    case = _Case(
+        profile=profile,
+        plan=plan,
+        lengths=lengths,
+        cached_share=cached_share,
+        is_from_rest=is_from_rest,
+    )
+    watched = _Watched(case)
+    *_, begun = watched.sections(case.before)
+    marks, counted = [begun, *watched.sections(_COUNTED)], _COUNTED
+    while _error(case, marks) > _ERROR and counted < _COUNTED_MAX:
+        marks = [*marks, *watched.sections(counted)][::2]
+        counted *= 2
+    require_measured(watched.engine.largest, profile.table, profile.name)
+    return _found(case, marks[-1].since(begun))
+
+
+def _error(case: _Case, marks: Sequence[Progress]) -> float:
+    """Standard error of the rate over the rate, by sections.
+
+    Source:
+        Schmeiser (1982), Batch size effects in the analysis of simulation output, Operations Research 30(3).
+    """
+    prompts = case.share_of_prompts(marks[-1].since(marks[0]))
+    done = [after.since(before) for before, after in pairwise(marks)]
+    rates = np.array([case.requests(one, prompts) / one.now_s for one in done])
+    return float(rates.std(ddof=1) / math.sqrt(len(rates)) / rates.mean())
+
+
+def _found(case: _Case, done: Progress) -> Saturation:
+    """What an engine did while it was watched."""
+    span_s, prompts = done.now_s, case.share_of_prompts(done)
+    requests = case.requests(done, prompts)
+    running, full = done.running_s / span_s, done.block_s / span_s / case.rules.blocks
+    preempted = done.preemptions / requests
+    is_slots = running > _NEARLY * case.plan.sequences_max
+    return Saturation(
+        rate_rps=requests / span_s,
+        running_mean=running,
+        kv_utilization=full,
+        preemption_rate=preempted,
+        step_mean_s=span_s / done.steps,
+        prefill_time_share=prompts,
+        binding="slots" if is_slots else "kv_cache" if preempted > 0.0 or full > _FULL else "tokens",
+    )
+
+
+def saturated(scenario: TokenScenario) -> Saturation:
+    """What one engine of a scenario does while requests always wait."""
+    plan = replace(scenario.plan, replicas=1, routing=Routing.ROUND_ROBIN)
+    return saturation(scenario.profile, plan, scenario.lengths, scenario.cached_share)
+
+
+def token_load(scenario: TokenScenario) -> float:
+    """Arrival rate over the rate at which the fleet saturates."""
+    return scenario.workload.arrival_rate_rps / (scenario.plan.replicas * saturated(scenario).rate_rps)
+
+
+def settling_requests(scenario: TokenScenario) -> float:
+    """Requests that come to one engine while the number that runs in it forgets to 1/e where it was, about.
+
+    With n that run, each of m output tokens in steps of t(n), requests leave at the rate of n/(m·t(n)). It is the
+    arrival rate at some n, and near it what is off falls by 1/e in m·t/(1 - n·t'/t), while n/(1 - n·t'/t) come.
+    """
+    one, moments = saturated(scenario), scenario.lengths.moments
+    rate_rps = min(scenario.workload.arrival_rate_rps / scenario.plan.replicas, one.rate_rps)
+
+    def step_s(running: float) -> float:
+        prompts = min(moments.input * max(1.0, running) / moments.output, scenario.plan.batched_tokens_max)
+        return scenario.profile.table.mean_s(prompts, 0.0, running, running * moments.context)
+
+    running = 0.0
+    for _ in range(_ROUNDS):  # from below, since there may be more than one
+        running = min(one.running_mean, rate_rps * moments.output * step_s(running))
+    growth = (step_s((1.0 + _NEARBY) * running) / step_s(running) - 1.0) / _NEARBY
+    return running / max(1.0 - growth, 1e-3)
+
+
+def checked_rate_rps(profile: LlmProfile) -> float | None:
+    """What the steps of a profile give in its own saturated run; None where it has none. [requests/s]
+
+    Raises:
+        DomainError: that run goes beyond what was measured.
+    """
+    if profile.check is None:
+        return None
+    check, limits = profile.check, profile.limits_measured
+    plan = TokenPlan(
+        profile=profile.name,
+        replicas=1,
+        sequences_max=limits.sequences_max,
+        batched_tokens_max=limits.batched_tokens_max,
+    )
+    lengths = LengthRows((check.input_tokens,), (check.output_tokens,), "the saturated run")
+    require_lengths(profile, lengths, plan.sequences_max)
+    return saturation(profile, plan, lengths, is_from_rest=True).rate_rps
+
+
+def require_check(profile: LlmProfile) -> None:
+    """Refuse a profile that misses the throughput of its own saturated run.
+
+    Raises:
+        InputError: with both numbers.
+    """
+    found_rps = checked_rate_rps(profile)
+    if profile.check is None or found_rps is None:
+        return
+    off = found_rps / profile.check.saturated_throughput_rps - 1.0
+    if abs(off) > CHECK_SHARE:
+        raise InputError(
+            f"profile {profile.name} fails its check: its steps give {format_rate(found_rps)} where a "
+            "saturated run "
+            f"measured {format_rate(profile.check.saturated_throughput_rps)} ({100.0 * off:+.1f} %, and "
+            f"{100.0 * CHECK_SHARE:g} % are allowed); measure the steps again, with all that a request costs"
+        )
