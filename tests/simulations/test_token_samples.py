@@ -223,6 +223,7 @@ def test_all_fleets_see_the_same_runs_of_the_longest(
             length=Length(warm_up=warm_up, measured=100 - warm_up, cool_down=0),
             simulated=name,
             engine="kernel",
+            is_path=False,
         )
         for name, warm_up in (("a", 10), ("b", 10))
     ]
