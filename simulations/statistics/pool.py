@@ -18,6 +18,7 @@ from simulations.statistics.intervals import (
     ResampledEstimate,
     ResampledQuantile,
     level_of,
+    without_noise,
 )
 from simulations.statistics.sample import EXACT_MAX, Sample, Tally
 from simulations.statistics.strata import Strata
@@ -29,20 +30,35 @@ _CORRELATION_MAX = 0.9  # of neighbours; few sections cannot tell more from a tr
 SECTIONS = 20  # groups of replications between which the scatter of an estimate is seen
 
 
+Pair = tuple[Sample, Sample]
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ProfileError:
     """Some runs under a profile as it was measured, and the same requests under profiles resampled from it.
 
     Attributes:
-        pairs: by resampled profile, a run as measured and that of the same requests; several share the former,
-            and not all do, since its own chance would move them all alike.
+        halves: by resampled profile, two independent pairs: a run as measured, and that of the same requests. Several
+            profiles share the runs as measured, and not all do, since their own chance would move them all alike.
         samples: fewest of a batch size in use.
         longest_s: the longest sample of these sizes, in the response of a lone request. [s]
     """
 
-    pairs: tuple[tuple[Sample, Sample], ...]
+    halves: tuple[tuple[Pair, Pair], ...]
     samples: float
     longest_s: float
+
+    @cached_property
+    def pairs(self) -> tuple[Pair, ...]:
+        """By resampled profile, both runs as measured as one, and both of the same requests."""
+        whole: dict[tuple[int, int], Sample] = {}
+        found = []
+        for (measured, moved), (measured_too, moved_too) in self.halves:
+            key = (id(measured), id(measured_too))
+            if key not in whole:
+                whole[key] = merged([measured, measured_too])
+            found.append((whole[key], merged([moved, moved_too])))
+        return tuple(found)
 
     def estimate(self, plain: Estimate, statistic: Callable[[Sample], float]) -> ResampledEstimate:
         """An estimate of a statistic, with what resampled profiles add to it."""
@@ -57,24 +73,30 @@ class ProfileError:
         """An estimate of a quantile, with what it is under resampled profiles."""
         q = plain.quantile
         moved = [tally(one).quantile_s(q) for _, one in self.pairs]
-        levels = [
-            level_of(tally(measured), value, q)
-            for (measured, _), value in zip(self.pairs, moved, strict=True)
-        ]
+
+        def level(pair: Pair) -> float:
+            measured, moved = pair
+            return level_of(tally(measured), tally(moved).quantile_s(q), q)
+
         return ResampledQuantile(
             quantile=q,
             value=plain.value,
             tally=plain.tally,
             above=plain.above,
             from_value=plain.from_value,
-            levels=np.array(levels),
+            levels=self._without_noise(level),
             moved=np.array(moved),
             samples=self._samples_beyond(plain.value, tally),
         )
 
     def _moves(self, statistic: Callable[[Sample], float]) -> Floats:
         """What resampled profiles add to a statistic of the same requests, shape `(resamples,)`."""
-        return np.array([statistic(moved) - statistic(measured) for measured, moved in self.pairs])
+        return self._without_noise(lambda pair: statistic(pair[1]) - statistic(pair[0]))
+
+    def _without_noise(self, move: Callable[[Pair], float]) -> Floats:
+        """What each resampled profile does, without the chance of its runs, shape `(resamples,)`."""
+        whole = np.array([move(pair) for pair in self.pairs])
+        return without_noise(whole, np.array([[move(one), move(other)] for one, other in self.halves]))
 
     def _samples_beyond(self, value_s: float, tally: Callable[[Sample], Tally]) -> float:
         """Independent samples that know the share from a value on as well; infinite beyond the longest.

@@ -9,6 +9,7 @@ import numpy as np
 from capacity.performance import Interval
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.profile.sampling import has_samples, resampled
+from capacity.traffic.workload import RenewalArrivals, Workload
 from simulations.case import Case, tasks
 from simulations.draws.arrivals import Purpose, Seed
 from simulations.replication import Task, replicate
@@ -17,8 +18,10 @@ from simulations.statistics.pool import ProfileError, merged
 from simulations.statistics.sample import Length
 from simulations.workers import Mapper
 
-# Runs under the profile as it was measured, shared by the resampled ones.
+# Runs under the profile as it was measured, two by two, shared by the resampled ones.
 _RUNS = 8
+# Requests of each run beyond which longer ones would take too long.
+_MEASURED_ENOUGH = 80_000
 
 
 def sampling_intervals(
@@ -68,20 +71,34 @@ def profile_error(
         return None
     generator = seed.generator(Purpose.PROFILE)
     profiles = [resampled(profile, generator) for _ in range(resamples_for(confidence))]
-    own = tasks(case, length, seed, range(min(_RUNS, len(profiles))))
-    same = [own[number % len(own)] for number in range(len(profiles))]
-    moved = [_under(profile, case, length, task) for profile, task in zip(profiles, same, strict=True)]
+    half = _half(case, length)
+    own = tasks(case, half, seed, range(_RUNS))
+    numbers = [number % _RUNS for number in range(2 * len(profiles))]
+    under = [each for each in profiles for _ in range(2)]
+    moved = [_under(each, case, half, own[number]) for each, number in zip(under, numbers, strict=True)]
     samples = [merged([sample]) for sample in mapper(replicate, [*own, *moved])]
-    measured = [samples[number % len(own)] for number in range(len(profiles))]
+    pairs = [(samples[number], after) for number, after in zip(numbers, samples[_RUNS:], strict=True)]
     used = _in_use(case)
     plan = case.scenario.plan
     return ProfileError(
-        pairs=tuple(zip(measured, samples[len(own) :], strict=True)),
+        halves=tuple(zip(pairs[::2], pairs[1::2], strict=True)),
         samples=min((len(one.samples_s) for one in used if one.samples_s), default=math.inf),
         longest_s=max(profile.law(one.batch_size).durations_s[-1] for one in used)
         + profile.request_overhead_s
         + (plan.batch_wait_max_s if plan.batch_size_max > 1 else 0.0),
     )
+
+
+def _half(case: Case, length: Length) -> Length:
+    """One of the two runs under each profile: longer than a run of the case, where that is affordable.
+
+    In short runs of a busy queue the few bursts that there are say more of themselves than of the profile. A path,
+    a spike, and bursts in cycles are as long as they are.
+    """
+    workload, least, most = case.scenario.workload, -(-length.measured // 2), 2 * length.measured
+    if isinstance(workload, Workload) and not isinstance(workload.arrivals, RenewalArrivals):
+        return length
+    return replace(length, measured=max(least, min(most, _MEASURED_ENOUGH)))
 
 
 def _under(profile: ServiceProfile, case: Case, length: Length, measured: Task) -> Task:
