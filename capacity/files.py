@@ -250,7 +250,7 @@ def csv_rows(
         raise InputError(f"{shown} line {reader.line_num}: not valid CSV ({error})") from None
 
 
-_LAST_NUMBER = re.compile(r"(?:.*[,;\t])?\s*[+-]?[0-9]+(?:[.,]([0-9]*))?\s*")
+_LAST_NUMBER = re.compile(r"(?:.*[,;\t])?\s*[+-]?[0-9]+(?:[.]([0-9]*))?\s*")
 _ROWS_TELLING = 30  # rows of which all have more decimals than the last one, which is no chance then
 
 
@@ -293,7 +293,7 @@ def printable(text: str) -> str:
 
 
 def neutral(text: str) -> str:
-    """Text for a person: what is not printable, other than a new line or a wide space, is a question mark.
+    r"""Text for a person: what is not printable, other than a new line or a wide space, is a question mark.
 
     So no escape sequence, no carriage return and no mark that turns the direction of writing reaches a terminal.
 

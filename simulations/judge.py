@@ -152,6 +152,8 @@ _INDIFFERENCE = 0.25  # share of the asked precision
 # Times what is allowed up to which few samples may be behind a refusal: of 8 samples that are expected beyond a
 # quantile 24 or more are found by chance once in 270,000 times.
 _NEAR = 3.0
+# Share of a limit within which all that too few samples know leaves no doubt.
+_FAR = 0.5
 # Share of the budget that resampled profiles may take where runs have not settled.
 _UNSETTLED_SHARE = 0.05
 # Of the relaxation times that a confirmation sees: it will refuse what is accepted by mistake.
@@ -367,7 +369,7 @@ class SimulationJudge:
         """The promise that the profile's error leaves open though a simulation decides it, and what would settle it."""
         replicas = case.simulated.scenario.plan.replicas
         ends = {one: found(pool, one, self.confidence, replicas) for one in case.scenario.objective.promises}
-        above = [one for one, interval in ends.items() if interval.high > one.allowed]
+        above = [one for one, interval in ends.items() if _may_exceed(interval, one.allowed)]
         if verdict is Verdict.INCONCLUSIVE or not above:
             return None
         if verdict is Verdict.MISSED and any(ends[one].low > one.allowed for one in above):
@@ -384,6 +386,17 @@ class SimulationJudge:
             lambda interval: interval.high <= promise.allowed or interval.low > promise.allowed,
             self.confidence,
         )
+
+
+def _may_exceed(interval: Interval, allowed: float) -> bool:
+    """Whether an interval leaves open that a limit is exceeded.
+
+    Too few samples give it no upper end; that is not held against a limit of twice all that they know, as the
+    floor of a service is not looked into there (`capacity.profile.sampling.doubt_of_floor`).
+    """
+    if interval.known_to is None:
+        return interval.high > allowed
+    return interval.known_to > _FAR * allowed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,8 +59,8 @@ def bucket_s(rounded_ms: float) -> Interval:
 
     Where the step changes, the range reaches half the finer step below, as 99.7 ms is rounded to 100 ms.
 
-    >>> bucket_s(110.0)
-    Interval(value=0.11, low=0.105, high=0.115)
+    >>> bucket_s(110.0).low, bucket_s(110.0).high
+    (0.105, 0.115)
     >>> bucket_s(100.0).low
     0.0995
     """

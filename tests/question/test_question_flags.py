@@ -1,6 +1,7 @@
 """Flags of a question, one by one: what they are read as, and what is refused with which words."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,13 @@ from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question import parse
 from capacity.question.plan import Batching, Routing
 from capacity.question.resilience import Breakdowns, Spike, Survival
-from capacity.traffic.workload import ClosedPopulation, GammaArrivals, PoissonArrivals, Workload
+from capacity.traffic.workload import (
+    ClosedPopulation,
+    GammaArrivals,
+    PoissonArrivals,
+    TraceArrivals,
+    Workload,
+)
 
 ONE, TWO = (
     ServiceProfile(name=name, timings=(BatchTiming(batch_size=1, mean_s=0.01),)) for name in ("a", "b")
@@ -252,9 +259,11 @@ def test_files_of_other_tools_are_profiles_and_traces_too(
         parse.find_profile(str(other))
     with pytest.raises(InputError):
         parse.read_arrivals(f"trace:{other}")
-    held[0] = "held"
-    assert parse.find_profile(str(other)) == "held"
-    assert parse.read_arrivals(f"trace:{other}") == "held"
+    held[0] = ONE
+    assert parse.find_profile(str(other)) == replace(ONE, path=str(other))
+    trace = TraceArrivals(instants_s=(0.0, 1.0), name="other")
+    held[0] = trace
+    assert parse.read_arrivals(f"trace:{other}") == replace(trace, path=str(other))
     with pytest.raises(InputError):
         parse.read_arrivals(str(other))
     assert set(asked) == {(str(other), "profile"), (str(other), "workload")}

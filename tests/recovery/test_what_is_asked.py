@@ -180,8 +180,8 @@ def test_engines_are_asked_with_what_engines_have(screened: Seen) -> None:
     refused("--shed does not apply to engines", **spike, shed="lifo")
     refused("engines of language models stop attempts that", **spike, abandoned="dropped")
     refused("--cold-batches does not apply to engines", **engines, trigger="crash:1,9s", cold_batches="20:3x")
-    refused("--batch-size-max does not apply to language models", **spike, batch_size_max=4)
-    refused("--batch-wait does not apply to language models", **spike, batch_wait_s=0.1)
+    refused("leave out --batch-size-max for a language model", **spike, batch_size_max=4)
+    refused("leave out --batch-wait for a language model", **spike, batch_wait_s=0.1)
     refused("--profile needs --replicas too; or give a saved --plan", **spike | {"replicas": None})
 
 

@@ -193,14 +193,14 @@ def test_batches_make_utilization_say_more_than_the_load(size_max, metric, is_to
     assert [one.code for one in autoscale_caveats(fleet)] == expected
 
 
-def test_open_rates_are_told_where_more_than_2_percent_lie_between():
+def test_open_rates_are_told_where_more_than_10_percent_lie_between():
     def told(refused_rps: float, doubt: Doubt | None) -> list[CaveatCode]:
         headroom = Headroom(today_rps=100.0, accepted_rps=200.0, refused_rps=refused_rps, doubt=doubt)
         return [one.code for one in headroom_caveats(headroom)]
 
-    assert told(205.0, Doubt.REQUESTS) == [CaveatCode.HEADROOM_IN_DOUBT]
-    assert told(203.0, Doubt.REQUESTS) == []
-    assert told(205.0, None) == []
+    assert told(221.0, Doubt.REQUESTS) == [CaveatCode.HEADROOM_IN_DOUBT]
+    assert told(219.0, Doubt.REQUESTS) == []
+    assert told(221.0, None) == []
 
 
 def test_what_servers_do_without_a_wait_is_told():
