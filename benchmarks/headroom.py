@@ -51,7 +51,7 @@ QUESTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     (LLAMA, {"rate": "6rps", "lengths": CHAT, "slo_ttft_p99": "1s"}),
     (LLAMA, {"rate": "60rps", "lengths": SHORT, "slo_ttft_p99": "300ms"}),
     (LLAMA, {"rate": "40rps", "lengths": CHAT, "slo_tpot_p99": "40ms", "slo_ttft_p99": "2s"}),
-    (QWEN, {"rate": "8rps", "lengths": SHORT, "slo_ttft_p90": "500ms"}),
+    (QWEN, {"rate": "8rps", "lengths": SHORT, "slo_ttft_p90": "500ms", "kv_tokens": 100_000}),
 )
 DECIDED, WIDE, DECIDED_MIN = 0.02, 0.10, 20
 
