@@ -70,7 +70,7 @@ def littles_law(run: LoadRun) -> CheckFinding | None:
         Quantitative System Performance, sec. 3.3, the response time law of interactive systems.
     """
     count, mean_s = in_flight(run), answered_mean_s(run)
-    if count is None or run.throughput_rps is None or mean_s is None:
+    if count is None or not run.throughput_rps or mean_s is None:
         return None
     told = f"{format_rate(run.throughput_rps)} x {format_duration(mean_s)} = {three_digits(count)} requests in flight"
     if not run.users:

@@ -146,8 +146,14 @@ def _busy(found: Iterations) -> float | None:
 
 
 def _are_idle(found: Iterations) -> bool:
-    """Whether many users never ran, or some never did and iterations are a whole number each second."""
+    """Whether many users never ran, or some never did and iterations are a whole number each second.
+
+    Not where those that ran were never idle: groups of users who take turns are allocated all at once.
+    """
     if found.users_max is None or not found.allocated or found.users_max >= found.allocated:
+        return False
+    busy = _busy(found)
+    if busy is not None and busy >= _ALWAYS_BUSY * found.users_max:
         return False
     return found.users_max <= _IDLE * found.allocated or _is_whole_each_second(found)
 

@@ -20,8 +20,9 @@ from simulations.workers import Mapper
 
 # Runs under the profile as it was measured, two by two, shared by the resampled ones.
 _RUNS = 8
-# Requests of each run beyond which longer ones would take too long.
-_MEASURED_ENOUGH = 80_000
+# Warm-ups, of ten relaxation times each, that each of these runs measures, and requests beyond which it would take
+# too long.
+_WARM_UPS, _MEASURED_ENOUGH = 60, 80_000
 
 
 def sampling_intervals(
@@ -90,15 +91,15 @@ def profile_error(
 
 
 def _half(case: Case, length: Length) -> Length:
-    """One of the two runs under each profile: longer than a run of the case, where that is affordable.
+    """One of the two runs under each profile: half of a run of the case, or longer where its queue is busy.
 
     In short runs of a busy queue the few bursts that there are say more of themselves than of the profile. A path,
     a spike, and bursts in cycles are as long as they are.
     """
-    workload, least, most = case.scenario.workload, -(-length.measured // 2), 2 * length.measured
+    workload, least = case.scenario.workload, -(-length.measured // 2)
     if isinstance(workload, Workload) and not isinstance(workload.arrivals, RenewalArrivals):
         return length
-    return replace(length, measured=max(least, min(most, _MEASURED_ENOUGH)))
+    return replace(length, measured=max(least, min(_WARM_UPS * length.warm_up, _MEASURED_ENOUGH)))
 
 
 def _under(profile: ServiceProfile, case: Case, length: Length, measured: Task) -> Task:

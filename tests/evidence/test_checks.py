@@ -47,6 +47,11 @@ def found(check: str, **others: Any) -> CheckFinding:
     return one
 
 
+def test_a_rate_of_none_is_no_rate_to_judge_by() -> None:
+    """Locust writes 0.0 where all requests of an endpoint have one stamp."""
+    assert "littles-law" not in {one.check for one in check_run(run_of(throughput_rps=0.0))}
+
+
 def test_a_sound_run_holds_in_all() -> None:
     findings = check_run(run_of())
     assert verdict_of(findings) is Belief.HOLDS

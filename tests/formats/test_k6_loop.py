@@ -26,6 +26,7 @@ CLOSED = Iterations(count=14_990, duration_s=30.0, mean_s=20e-3, max_s=60e-3, us
         (replace(OPEN, users_max=50, dropped=12), Loop.OPEN),
         (replace(CLOSED, dropped=0), Loop.CLOSED),
         (replace(CLOSED, count=8_000), Loop.UNKNOWN),  # users were added and taken away
+        (replace(CLOSED, allocated=20), Loop.UNKNOWN),  # two groups of ten, one after the other
         (Iterations(), Loop.UNKNOWN),
         (Iterations(dropped=0), Loop.OPEN),
         (Iterations(users_max=2, allocated=4), Loop.OPEN),
