@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from capacity.performance import Interval, Performance
-from capacity.profile.sampling import has_samples
+from capacity.profile.sampling import has_samples, reach
 from capacity.question.candidate import Candidate, Doubt, LikeIt, Limit, Rejection, Verdict
 from capacity.question.objective import LatencyObjective, Measure, Promise
 from capacity.question.refusal import floor_candidate, floor_doubt
@@ -152,8 +152,6 @@ _INDIFFERENCE = 0.25  # share of the asked precision
 # Times what is allowed up to which few samples may be behind a refusal: of 8 samples that are expected beyond a
 # quantile 24 or more are found by chance once in 270,000 times.
 _NEAR = 3.0
-# Share of a limit within which all that too few samples know leaves no doubt.
-_FAR = 0.5
 # Share of the budget that resampled profiles may take where runs have not settled.
 _UNSETTLED_SHARE = 0.05
 # Of the relaxation times that a confirmation sees: it will refuse what is accepted by mistake.
@@ -369,13 +367,13 @@ class SimulationJudge:
         """The promise that the profile's error leaves open though a simulation decides it, and what would settle it."""
         replicas = case.simulated.scenario.plan.replicas
         ends = {one: found(pool, one, self.confidence, replicas) for one in case.scenario.objective.promises}
-        above = [one for one, interval in ends.items() if _may_exceed(interval, one.allowed)]
+        above = [one for one, interval in ends.items() if reach(interval) > one.allowed]
         if verdict is Verdict.INCONCLUSIVE or not above:
             return None
         if verdict is Verdict.MISSED and any(ends[one].low > one.allowed for one in above):
             return None
-        worst = max(above, key=lambda one: ends[one].high / one.allowed)
-        return Rejection.of(worst, ends[worst].high), self._samples_times(pool, worst)
+        worst = max(above, key=lambda one: reach(ends[one]) / one.allowed)
+        return Rejection.of(worst, reach(ends[worst])), self._samples_times(pool, worst)
 
     def _samples_times(self, pool: Pool, promise: Promise) -> float:
         """How many times the samples would tell what a promise is about from its limit, if they were alike."""
@@ -383,20 +381,9 @@ class SimulationJudge:
         if not isinstance(estimate, ResampledQuantile):
             return math.inf
         return estimate.times_enough(
-            lambda interval: interval.high <= promise.allowed or interval.low > promise.allowed,
+            lambda interval: reach(interval) <= promise.allowed or interval.low > promise.allowed,
             self.confidence,
         )
-
-
-def _may_exceed(interval: Interval, allowed: float) -> bool:
-    """Whether an interval leaves open that a limit is exceeded.
-
-    Too few samples give it no upper end; that is not held against a limit of twice all that they know, as the
-    floor of a service is not looked into there (`capacity.profile.sampling.doubt_of_floor`).
-    """
-    if interval.known_to is None:
-        return interval.high > allowed
-    return interval.known_to > _FAR * allowed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -196,9 +196,8 @@ def _broken(candidate: Candidate, rejection: Rejection, promise: Promise) -> str
         )
     found, limit = _found(candidate, promise, rejection.needed), promise.limit
     if candidate.verdict is Verdict.INCONCLUSIVE:
-        rejected = (
-            "" if math.isfinite(rejection.needed) else f", with {format_loss(candidate.performance)} rejected"
-        )
+        lost = "" if math.isfinite(rejection.needed) else format_loss(candidate.performance)
+        rejected = f", with {lost} rejected" if lost else ""
         return f"{promise.what} of {found}{rejected} may be above {limit}"
     least = "" if candidate.settled else "at least "
     return f"{promise.what} of {least}{found} is above {limit}"

@@ -1,8 +1,8 @@
-"""The log of HAProxy with `option httplog`: a line for each request, written at its end; whole milliseconds.
+"""The log of HAProxy with `option httplog` or `httpslog`: a line for each request, at its end; whole milliseconds.
 
 `[date]` is when its first byte came, and `Ta` the time from then to the last byte of the answer. Its parts TR, Tw, Tc
 and Tr are the wait for the whole request, in the queue, for the connection, and for the server. Lines of other kinds,
-such as `Server b/s1 is DOWN`, are passed over.
+such as `Server b/s1 is DOWN`, a failed handshake, or a connection of `option tcplog`, are passed over.
 """
 
 import re
@@ -27,6 +27,13 @@ _REQUEST = re.compile(
     r"(?P<status>-?[0-9]{1,3}) \+?[0-9]{1,19} \S+ \S+ (?P<state>\S{4}) (?:[0-9]{1,9}/){4}\+?[0-9]{1,9} "
     r"[0-9]{1,9}/[0-9]{1,9} (?:\{.*\} )?\".*"
 )
+# What may follow a date in place of a request: an error of a connection, and a line of `option tcplog`.
+_NO_REQUEST = re.compile(
+    r"[^\s/]{1,200}/[^\s/]{1,200}: |"
+    r"\S{1,200} \S{1,200}/\S{1,200} (?:-?[0-9]{1,12}/){2}\+?[0-9]{1,12} \+?[0-9]{1,19} \S\S "
+)
+# What `option httpslog` adds to a request: error, verification, server's errors, name and cipher.
+_TLS = re.compile(r"\" -?[0-9]{1,9}/[0-9A-Fa-f]{1,32}/[0-9]{1,9}/[0-9]{1,9}/[0-9]{1,9} \S{1,400}")
 # A line that HAProxy itself has cut has no quote at its end; it keeps 1024 bytes unless it is told otherwise.
 _CUT_FROM = 1000
 _DONE = "-L"  # the session ended as it should, or HAProxy answered itself
@@ -65,7 +72,8 @@ def read_workload(document: Document) -> TraceArrivals:
 def _requests(document: Document) -> tuple[Requests, tuple[str, ...]]:
     requests, others = Requests(), 0
     for number, line in document.records():
-        if _START.match(line[:LENGTH_MAX]):
+        start = _START.match(line[:LENGTH_MAX])
+        if start and not _NO_REQUEST.match(line, start.end()):
             requests.add(_request(line, f"{document.name} line {number}"))
         elif line.strip():
             others += 1
@@ -77,7 +85,8 @@ def _read(line: str) -> tuple[re.Match[str], re.Match[str]] | None:
     line = line.rstrip()
     start = _START.match(line[:LENGTH_MAX])
     rest = _REQUEST.fullmatch(line[:LENGTH_MAX], start.end()) if start else None
-    if start is None or rest is None or not (line.endswith('"') or len(line) >= _CUT_FROM):
+    is_whole = line.endswith('"') or len(line) >= _CUT_FROM or _TLS.fullmatch(line, max(0, line.rfind('"')))
+    if start is None or rest is None or not is_whole:
         return None
     return start, rest
 

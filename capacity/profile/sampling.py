@@ -122,7 +122,11 @@ def _mixed_end(low: Interval, high: Interval, weight: float) -> float | None:
 
 
 def reach(interval: Interval) -> float:
-    """The upper end, or else the largest value that samples speak of."""
+    """The upper end, or else the largest value that samples speak of, by which a verdict is given.
+
+    Waiting gives an interval an end again, so that to hold a missing one against a fleet would refuse a lower rate
+    where a higher one is accepted. A caveat says how few samples there are.
+    """
     return interval.high if interval.known_to is None else interval.known_to
 
 

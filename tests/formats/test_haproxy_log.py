@@ -31,6 +31,12 @@ CAPTURES = line("14.100", "0/5/1/40/46").replace("0/0 ", '0/0 {a "b"|} {text/htm
 IPV6 = line("14.100", "0/5/1/40/46", prefix="").replace("192.0.2.7", "2001:db8::7") + line(
     "14.900", "0/0/0/9/9", prefix=""
 )
+# What the same log has beside requests: a failed handshake, and another frontend with `option tcplog`.
+BESIDE = "".join(
+    f"{PREFIX}192.0.2.7:40112 [06/Feb/2026:12:14:15.655] {rest}\n"
+    for rest in ("f/1: SSL handshake failure", "t b/s1 0/1/5007 212 SD 3/1/1/1/0 0/0")
+)
+TLS = LOG.replace('"\n', '" 0/0000000000000000/0/0/0 example.org/TLSv1.3/TLS_AES_256_GCM_SHA384\n')
 TWO = LOG + line("17.000", "0/0/0/5/5", backend="other/s9")
 EXAMPLES = {
     "log": LOG.encode(),
@@ -55,6 +61,9 @@ def test_backends_are_runs_and_other_lines_are_passed_over() -> None:
     test = load_test(OTHERS)
     assert (test.runs[0].requests, test.notes) == (4, ("2 lines are not of a request, and were passed over",))
     assert load_test(LOG).notes == ()
+    beside = load_test(LOG + BESIDE)
+    assert (beside.runs[0].requests, beside.notes) == (4, test.notes)
+    assert load_test(TLS).runs[0].quantiles_s == load_test(LOG).runs[0].quantiles_s
 
 
 @pytest.mark.parametrize(("status", "state", "good"), [
