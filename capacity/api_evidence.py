@@ -374,7 +374,7 @@ def _simulated(run: LoadRun, simulate: Callable[[], Any], overhead_s: float) -> 
 
 
 def _quantiles(run: LoadRun) -> list[float]:
-    """Those to predict: as reported, up to P99.9; beyond, a prediction takes hundreds of millions of requests."""
+    """Quantiles that are predicted: the reported ones up to P99.9, since higher ones take too many requests."""
     return [q for q in run.quantiles_s if 0.0 < q <= _QUANTILE_MAX] or [0.99]
 
 

@@ -321,7 +321,7 @@ def _busy(profile: ServiceProfile, workload: Workload, plan: Plan) -> float:
 
 
 def _places(plan: Plan) -> int | None:
-    """Of one queue, a batch in service included."""
+    """Places in one queue, including the batch in service; None if the queue has no limit."""
     return None if plan.queue_limit is None else plan.queue_limit + plan.batch_size_max
 
 

@@ -327,7 +327,7 @@ def recommendation_document(
 
 
 def like_it_document(like_it: "LikeIt | None") -> Document:
-    """Of a recorded trace the verdict for traffic like it, beside the one on the trace itself; else nothing."""
+    """The verdict for traffic like a recorded trace, as a document; empty where there is no trace."""
     return {} if like_it is None or like_it.verdict is None else {"verdict_like_it": like_it.verdict.value}
 
 

@@ -78,7 +78,7 @@ def omission(run: LoadRun, quantile: float) -> Omission | None:
 
 
 def unsent_share_max(run: LoadRun) -> float | None:
-    """Of the requests of a schedule, at most what share was held back; None where too little is known.
+    """Largest share of a schedule's requests that was held back; None where too little is known.
 
     A response r stands for r / cycle - 1 requests that were not sent, if it is longer than a cycle. No r exceeds the
     maximum, so r - cycle <= r (1 - cycle / maximum), of which the mean is known.

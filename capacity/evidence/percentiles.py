@@ -220,7 +220,7 @@ def _differ(whole: LoadRun, parts: Sequence[LoadRun], q: float) -> bool:
 
 
 def _rounding_s(whole: LoadRun, q: float) -> float:
-    """By how much a quantile may be rounded. [s]"""
+    """Largest rounding error of a quantile. [s]"""
     found = whole.quantiles_s[q]
     half_s = (found.high - found.low) / 2.0 if math.isfinite(found.high) else 0.0
     return max(_SAME * found.value, half_s, whole.resolution_s / 2.0)

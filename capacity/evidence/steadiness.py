@@ -48,7 +48,7 @@ def warm_up(run: LoadRun) -> CheckFinding:
 
 
 def _warm_up_of(run: LoadRun, values: Floats) -> CheckFinding:
-    """By what consecutive parts of the run took: the median response, or in a closed loop the time for an answer."""
+    """Compares the first parts of a run with the rest, by median response or by the time between answers."""
     cold = _cold(values)
     usual = float(np.median(values[cold:]))
     first = float(np.median(values[: max(cold, 1)]))

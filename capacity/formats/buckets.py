@@ -36,7 +36,7 @@ def unit_of(metric: str) -> float | None:
 
 
 def loop_of(metric: str) -> Loop:
-    """Who measured: the server, or by the metric's name a client, whose loop is not known.
+    """Loop of a metric: served, unless its name says that a client measured it, whose loop is not known.
 
     Source:
         OpenTelemetry semantic conventions, HTTP and RPC metrics (`http.client.request.duration`).

@@ -125,7 +125,7 @@ class SaturatedEngine:
 
     @property
     def largest(self) -> tuple[float, float, float, float]:
-        """As of `TokenRecords`."""
+        """Largest values seen, in the order that `TokenRecords` has."""
         most = self._world.largest.tolist()
         return most[0], most[1], most[2], most[3]
 
