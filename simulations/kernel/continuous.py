@@ -792,9 +792,7 @@ def _hand_out(world: World, r: int, now_s: float) -> None:
         row.token_s = now_s
         done += row.generated == row.output
     gaps[cell_of(now_s - since_s)] += alike
-    if world.rules[8] == LLAMA_CPP:  # prompts come last in a pass, and slots are released in their order
-        _dismiss(world, r, now_s)
-    elif done:
+    if done:
         _dismiss_parts(world, r, buffer, now_s)
 
 
