@@ -254,6 +254,12 @@ _LAST_NUMBER = re.compile(r"(?:.*[,;\t])?\s*[+-]?[0-9]+(?:[.]([0-9]*))?\s*")
 _ROWS_TELLING = 30  # rows of which all have more decimals than the last one, which is no chance then
 
 
+def decimals(line: str) -> int | None:
+    """How many decimals the number has in which a row of a CSV ends; None where it ends in none."""
+    found = _LAST_NUMBER.fullmatch(line)
+    return None if found is None else len(found[1] or "")
+
+
 def _refuse_half_a_number(text: str, shown: str) -> None:
     """Refuse a text that ends within a number: without a line end, and with fewer decimals than in any other row.
 
@@ -262,7 +268,7 @@ def _refuse_half_a_number(text: str, shown: str) -> None:
     if text.endswith(("\n", "\r")):
         return
     lines = text.rsplit("\n", 1000)[1:]
-    found = [match and len(match[1] or "") for match in map(_LAST_NUMBER.fullmatch, lines)]
+    found = [decimals(line) for line in lines]
     before = [count for count in found[:-1] if count is not None]
     is_last_of_many = len(before) >= max(_ROWS_TELLING, len(found) - 2)
     if found and found[-1] is not None and is_last_of_many and found[-1] < min(before):

@@ -65,11 +65,17 @@ def read_workload(document: Document) -> TraceArrivals:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """What a line says of its request: when it ended, and how long it took if the log has that."""
+    """What a line says of its request: when it ended, and how long it took if the log has that.
+
+    Attributes:
+        timed_by: the way in which its request time is written; empty where there is none.
+        is_exact: whether its end is finer than seconds.
+    """
 
     end_ns: int
     took_ns: int | None
     status: int
+    timed_by: str
     is_exact: bool
 
     @property
@@ -90,10 +96,20 @@ class _Entries:
     def __init__(self, document: Document) -> None:
         self.requests = Requests()
         self.first_line, self.is_timed, self.is_exact = 0, False, True
-        for number, line in document.records():
+        self._last: _Entry | None = None
+        for number, line in document.ending(self._is_whole).records():
             if line.strip():
                 where = f"{document.name} line {number}"
                 self._take(_entry(line.strip(), where), where, number)
+
+    def _is_whole(self, line: str) -> bool:
+        """Whether a line has its times written as the line before it has, to the last digit and unit."""
+        try:
+            found = _entry(line, "")
+        except InputError:
+            return False
+        before = self._last
+        return before is not None and (found.timed_by, found.is_exact) == (before.timed_by, before.is_exact)
 
     def _take(self, entry: _Entry, where: str, number: int) -> None:
         is_timed = entry.took_ns is not None
@@ -104,6 +120,7 @@ class _Entries:
                 f"{where} differs from the lines before in whether it has a request time; keep one format"
             )
         self.is_exact = self.is_exact and entry.is_exact
+        self._last = entry
         self.requests.add(entry.request)
 
     @property
@@ -118,34 +135,40 @@ def _entry(line: str, where: str) -> _Entry:
         raise InputError(f"{where} is not of the combined log format: {quoted(line)}; fix or drop it")
     extra = _QUOTED.sub(" ", match["after"]).split()
     stamps = [found[1] for field in [*match["before"].split(), *extra] if (found := _MSEC.fullmatch(field))]
+    timed_by, took_ns = _took(extra, where)
     return _Entry(
         end_ns=_ns(stamps[0]) if stamps else clock_ns(match, where, zone=match["zone"]),
-        took_ns=_took_ns(extra, where),
+        took_ns=took_ns,
+        timed_by=timed_by,
         status=int(match["status"]),
         is_exact=bool(stamps),
     )
 
 
-def _took_ns(extra: list[str], where: str) -> int | None:
-    """The request time among the fields behind the size and the quoted ones.
+def _took(extra: list[str], where: str) -> tuple[str, int | None]:
+    """How the request time is written among the fields behind the size and the quoted ones, and what it is. [ns]
 
     Raises:
         InputError: several that may be it, or a whole number without a unit.
     """
-    named = [_ns(found[1]) for field in extra if (found := _NAMED.fullmatch(field))]
-    with_unit = [_scaled_ns(*found.groups()) for field in extra if (found := _WITH_UNIT.fullmatch(field))]
-    alone = [_ns(field) for field in extra if _ALONE.fullmatch(field)]
-    for candidates in (named, with_unit, alone):
+    ways = {
+        "named": [_ns(found[1]) for field in extra if (found := _NAMED.fullmatch(field))],
+        "with unit": [
+            _scaled_ns(*found.groups()) for field in extra if (found := _WITH_UNIT.fullmatch(field))
+        ],
+        "alone": [_ns(field) for field in extra if _ALONE.fullmatch(field)],
+    }
+    for way, candidates in ways.items():
         if len(candidates) > 1:
             raise InputError(
                 f"{where} has {len(candidates)} fields that may be the request time; write rt=$request_time"
             )
         if candidates:
-            return candidates[0]
+            return way, candidates[0]
     whole = next((field for field in extra if _WHOLE.fullmatch(field)), None)
     if whole is not None:
         raise InputError(f"{where} ends in {whole}, which may be of any unit; {_HOW}")
-    return None
+    return "", None
 
 
 def _ns(seconds: str) -> int:

@@ -28,6 +28,11 @@ _FAILED = re.compile(
 )
 _TOTAL = re.compile(r"Total:((?:\s+[0-9.]{1,15}){3,5})")
 _QUANTILE = re.compile(r"([0-9]{1,3})%\s+([0-9]{1,12})(?: \(longest request\))?")
+_END = re.compile(r"100%\s+[0-9]{1,12} \(longest request\)")
+_PERCENTILES = "Percentage of the requests served within a certain time"
+_NO_PERCENTILES = (
+    "the text has no percentiles (ab -d prints none): only the mean and the longest response are known"
+)
 _TIME, _COMPLETE, _CONCURRENCY = "Time taken for tests", "Complete requests", "Concurrency Level"
 
 
@@ -43,17 +48,13 @@ def read_load_test(document: Document) -> LoadTest:
     """The one run.
 
     Raises:
-        InputError: the text ends before its last percentile, nothing was answered, or a number that cannot be.
+        InputError: the text ends within its tables, nothing was answered, or a number that cannot be.
 
     Source:
         ApacheBench 2.3, support/ab.c, `output_results`.
     """
-    result = _Result.of(document)
-    note = (
-        f"{result.other_length} answers had another length than the first, which ab counts as failed; they are "
-        "counted as good here"
-    )
-    notes = (note,) if result.other_length else ()
+    result = _Result.of(document.ending(_END.fullmatch))
+    notes = tuple(result.notes())
     return LoadTest(tool="ab", name=document.name, runs=(result.run(document.name),), notes=notes)
 
 
@@ -84,6 +85,10 @@ class _Result:
                 raise InputError(f"{document.name} has no line {name}; was it cut off, or did ab fail?")
             return parsed(fields[name][1], f"{fields[name][0]} {name}")
 
+        if not number(_COMPLETE):
+            raise InputError(
+                f"{document.name} has 0 complete requests; run ab again, against a server that answers"
+            )
         kinds = next((match.groups() for _, match in document.found(_FAILED)), None)
         if kinds is None and number("Failed requests"):
             raise InputError(f"{document.name} does not say how requests failed; was it cut off?")
@@ -98,6 +103,16 @@ class _Result:
             total_s=_total_s(document),
             quantiles_s=dict(_quantiles(document)),
         )
+
+    def notes(self) -> Iterator[str]:
+        """What is counted otherwise than ab does, and what the text lacks."""
+        if self.other_length:
+            yield (
+                f"{self.other_length} answers had another length than the first, which ab counts as failed; they are "
+                "counted as good here"
+            )
+        if not self.quantiles_s:
+            yield _NO_PERCENTILES
 
     def run(self, name: str) -> LoadRun:
         if self.failed > self.complete:
@@ -123,8 +138,6 @@ class _Result:
 
         Otherwise it is the table's, and Little's law shows that the two are not of the same requests. [s]
         """
-        if not self.complete:
-            return rounded_s
         exact_s = self.users * self.duration_s / self.complete
         error_s = RESOLUTION_S / 2.0 + _STARTING * exact_s
         return exact_s if abs(exact_s - rounded_s) <= error_s else rounded_s
@@ -139,8 +152,10 @@ def _total_s(document: Document) -> tuple[float, float, float]:
 
 
 def _quantiles(document: Document) -> Iterator[tuple[float, Interval]]:
-    """Rounded to milliseconds; the last line is of the longest request."""
+    """Rounded to milliseconds; the last line is of the longest request. None where the whole table is left out."""
     found = [(int(match[1]), parsed(match[2], where) / 1e3) for where, match in document.found(_QUANTILE)]
+    if not found and _PERCENTILES not in document.text:
+        return
     if not found or found[-1][0] != 100:
         raise InputError(f"{document.name} ends before the percentile 100 %; was it cut off?")
     for percent, value_s in found[:-1]:

@@ -3,8 +3,8 @@
 import io
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ from capacity.files import (
     LINES_MAX,
     ROWS_MAX,
     csv_rows,
+    decimals,
     is_read_once,
     parse_list,
     parse_object,
@@ -24,6 +25,7 @@ from capacity.files import (
 )
 
 _DIGITS_MAX = 40
+_ROWS_ALIKE, _ROWS_SEEN = 10, 100  # rows of a CSV that show with how many decimals its tool writes a number
 T = TypeVar("T")
 
 _HEAD = 4096  # characters by which a format is told
@@ -43,11 +45,13 @@ class Document:
     Attributes:
         start: the text, or the beginning of that in `path`.
         path: where the rest of it is; None where there is no more.
+        is_end: whether a last line without a line end shows by itself that nothing is missing from it.
     """
 
     name: str
     start: str = field(repr=False)
     path: Path | None = field(default=None, repr=False)
+    is_end: Callable[[str], Any] = field(default=lambda line: False, repr=False)
 
     @classmethod
     def read(cls, path: Path) -> "Document":
@@ -75,6 +79,14 @@ class Document:
         """Its first characters, without blanks before them."""
         return self.start[:_HEAD].lstrip()
 
+    def ending(self, is_end: Callable[[str], Any]) -> "Document":
+        """The same file, whose last line needs no line end where its text shows that nothing is missing from it.
+
+        Args:
+            is_end: whether a line, blanks at its ends aside, is one that no cut leaves.
+        """
+        return replace(self, is_end=is_end)
+
     def numbered(self) -> Iterator[tuple[int, str]]:
         """Its lines without their ends, counted from 1, however large it is.
 
@@ -87,15 +99,15 @@ class Document:
         """The same of a file of which each line is a record, and the last one may have been cut off.
 
         Raises:
-            InputError: as `numbered`; or the last line has no end, so that nobody can tell.
+            InputError: as `numbered`; or the last line has no end, and is not one that no cut leaves.
         """
         for number, line in enumerate(self._lines(), 1):
-            if not line.endswith("\n"):
+            if not line.endswith("\n") and not self.is_end(line.strip()):
                 raise InputError(
                     f"{self.name} line {number} has no line end: was the file cut off there? if it is whole, end it "
                     "with a new line"
                 )
-            yield number, line[:-1]
+            yield number, line.removesuffix("\n")
 
     def _lines(self) -> Iterator[str]:
         """Lines with their ends, which are a new line each."""
@@ -177,16 +189,19 @@ class Document:
         except InputError:
             return ()
 
-    def rows(self, columns: Sequence[str] = ()) -> "Iterator[Row]":
+    def rows(self, columns: Sequence[str] = (), unread: Collection[str] = ()) -> "Iterator[Row]":
         """The rows of the CSV that it is, below its header.
 
         Args:
             columns: names for the columns of a file without a header.
+            unread: columns that are of no use to its reader; in such a one the last row may be cut off.
 
         Raises:
             InputError: not a CSV, two columns of one name, or a row of another length.
         """
-        rows = self.cells(LINES_MAX)
+        last = (columns or self.columns)[-1:]
+        document = self.ending(lambda line: True) if set(last) & set(unread) else self
+        rows = document.cells(LINES_MAX)
         names = tuple(columns) or tuple(cell.strip() for cell in next(rows, (1, []))[1])
         twice = sorted({name for name in names if name and names.count(name) > 1})
         if twice:
@@ -203,10 +218,25 @@ class Document:
         """The rows of the CSV that it is with their line numbers, its header included.
 
         Raises:
-            InputError: not a CSV, a last row without a line end, or more rows than that.
+            InputError: not a CSV, more rows than that, or a last row that may have been cut off: without a line end,
+                and without as many decimals in its last cell as all rows above it.
         """
-        lines = (f"{line}\n" for _, line in self.records())
+        above: list[int] = []
+        document = self.ending(lambda line: self.is_end(line) or _is_as_precise(line, above))
+        lines = (f"{_noted(line, above)}\n" for _, line in document.records())
         return csv_rows(lines, self.name, f"cut it to {rows_max} rows", rows_max)
+
+
+def _noted(line: str, above: list[int]) -> str:
+    """The line, after the decimals of its last cell were added to those of the first rows."""
+    if len(above) < _ROWS_SEEN and (found := decimals(line)) is not None:
+        above.append(found)
+    return line
+
+
+def _is_as_precise(line: str, above: Sequence[int]) -> bool:
+    """Whether a row ends in a number with as many decimals as its tool always writes, so that no digit is missing."""
+    return len(above) >= _ROWS_ALIKE and set(above) == {decimals(line)} and above[0] > 0
 
 
 class Row:

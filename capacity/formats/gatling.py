@@ -18,6 +18,7 @@ NAME = "Gatling before 3.12, its simulation.log"
 RESOLUTION_S = 1e-3
 # Fields of a request's line, from its end: name, start, end, OK or KO, and a message.
 _FIELDS = 5
+_STATUSES = ("OK", "KO")
 
 
 def recognises(document: Document) -> bool:
@@ -48,17 +49,25 @@ def read_workload(document: Document) -> TraceArrivals:
 
 
 def _requests(document: Document) -> Iterator[Request]:
-    for number, line in document.records():
+    for number, line in document.ending(_is_whole).records():
         if line.startswith("REQUEST\t"):
             fields = line.rstrip("\r").split("\t")
             yield located(f"{document.name} line {number}", partial(_request, fields))
+
+
+def _is_whole(line: str) -> bool:
+    """Whether a line is of a user, or of a request up to its status, behind which only a message stands."""
+    fields = line.split("\t")
+    return fields[0] == "USER" or (
+        fields[0] == "REQUEST" and len(fields) > _FIELDS and fields[_FIELDS] in _STATUSES
+    )
 
 
 def _request(fields: list[str]) -> Request:
     if len(fields) < _FIELDS + 1:
         raise InputError(f"{len(fields)} fields are too few for a request; was the file cut off?")
     name, start, end, status = fields[2:6]
-    if status not in ("OK", "KO"):
+    if status not in _STATUSES:
         raise InputError(
             f"{quoted(status)} is neither OK nor KO; only logs of Gatling 3.4 to 3.11 are read here"
         )

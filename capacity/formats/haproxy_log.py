@@ -71,7 +71,7 @@ def read_workload(document: Document) -> TraceArrivals:
 
 def _requests(document: Document) -> tuple[Requests, tuple[str, ...]]:
     requests, others = Requests(), 0
-    for number, line in document.records():
+    for number, line in document.ending(_read).records():
         start = _START.match(line[:LENGTH_MAX])
         if start and not _NO_REQUEST.match(line, start.end()):
             requests.add(_request(line, f"{document.name} line {number}"))

@@ -5,6 +5,7 @@ A worker of hey waits for an answer before it sends again, even with `-q`, so th
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from capacity.errors import InputError
@@ -22,6 +23,7 @@ _BUCKET = re.compile(r"([0-9.]{1,20}) \[([0-9]{1,15})\]\s*\|.*")
 _QUANTILE = re.compile(r"([0-9.]{1,8})%%? in (\S{1,40}) secs")
 _STATUS = re.compile(r"\[([0-9]{3})\]\s+([0-9]{1,15}) responses")
 _ERROR = re.compile(r"\[([0-9]{1,15})\]\s+(?!.{0,40}responses$).*")
+_ERRORS = "Error distribution:"
 _FAILED_FROM = 400
 # Bounds of the histogram have three decimals.
 _BOUND_HALF_S = 0.0006
@@ -42,6 +44,7 @@ def read_load_test(document: Document) -> LoadTest:
     Source:
         hey 0.1.4, requester/print.go, `defaultTmpl`; requester/report.go, `histogram`.
     """
+    document = document.ending(partial(_is_last, document.text))
     statuses = [(int(match[1]), int(match[2])) for _, match in document.found(_STATUS)]
     bad = sum(count for status, count in statuses if status >= _FAILED_FROM)
     succeeded = sum(count for _, count in statuses) - bad
@@ -59,6 +62,11 @@ def read_load_test(document: Document) -> LoadTest:
         resolution_s=_RESOLUTION_S,
     )
     return LoadTest(tool="hey", name=document.name, runs=(run,))
+
+
+def _is_last(text: str, line: str) -> bool:
+    """Whether a line is of the statuses, or of the errors below them, whose counts come first."""
+    return bool(_STATUS.fullmatch(line) or (_ERRORS in text and _ERROR.fullmatch(line)))
 
 
 def _require_all(document: Document, count: int, rate_rps: float | None, duration_s: float) -> None:
@@ -103,8 +111,8 @@ def _quantiles(document: Document) -> Iterator[tuple[float, Interval]]:
 
 def _unanswered(document: Document) -> int:
     """Requests that hey lists below its line on errors, by what they failed with."""
-    below = document.text.partition("Error distribution:")[2]
-    errors = Document(document.name, below).found(_ERROR)
+    below = document.text.partition(_ERRORS)[2]
+    errors = Document(document.name, below, is_end=document.is_end).found(_ERROR)
     return sum(int(match[1]) for _, match in errors)
 
 

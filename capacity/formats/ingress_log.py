@@ -56,7 +56,7 @@ def read_workload(document: Document) -> TraceArrivals:
 
 def _requests(document: Document) -> Requests:
     requests = Requests()
-    for number, line in document.records():
+    for number, line in document.ending(_fields).records():
         if line.strip():
             requests.add(_request(line, f"{document.name} line {number}"))
     return requests

@@ -127,7 +127,7 @@ def _names(document: Document) -> tuple[str, ...]:
 
 def _rows(document: Document) -> Iterator[Row]:
     """All rows except those of transaction controllers."""
-    for row in document.rows(_names(document)):
+    for row in document.rows(_names(document), unread=_LAST):
         if "responseMessage" not in row or not row.text("responseMessage").startswith(TRANSACTION):
             yield row
 

@@ -17,6 +17,7 @@ from capacity.traffic.trace import parse_stamp
 from capacity.traffic.workload import TraceArrivals
 
 NAME = "k6 --out csv"
+_LAST = ("extra_tags", "metadata")
 _COLUMNS = {"metric_name", "timestamp", "metric_value"}
 # Digits of seconds, milliseconds, microseconds and nanoseconds since 1970, and nanoseconds of each.
 _NS_BY_DIGITS = {10: 10**9, 13: 10**6, 16: 10**3, 19: 1}
@@ -57,7 +58,7 @@ def read_workload(document: Document) -> TraceArrivals:
 
 def _points(document: Document) -> tuple[Points, tuple[str, ...]]:
     points, is_coarse = Points(), False
-    for row in document.rows():
+    for row in document.rows(unread=_LAST):
         metric = row.text("metric_name")
         if metric == DURATION:
             points.add_request(row.where, _request(row))

@@ -5,7 +5,8 @@ and to 1 s from there. Its percentiles are within half such a step of what was m
 which is exact. A user waits for an answer before it sends again, so the loop is closed.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import dropwhile, pairwise
 from statistics import median
 from typing import Any
@@ -73,7 +74,7 @@ def bucket_s(rounded_ms: float) -> Interval:
 
 def _runs_of_totals(document: Document) -> Iterator[LoadRun]:
     quantiles = _quantile_columns(document)
-    for row in document.rows():
+    for row in document.ending(partial(_is_whole, document.columns)).rows():
         requests, failed = row.whole("Request Count"), row.whole("Failure Count")
         if not requests:
             continue
@@ -87,11 +88,23 @@ def _runs_of_totals(document: Document) -> Iterator[LoadRun]:
         )
 
 
+def _is_whole(columns: Sequence[str], line: str) -> bool:
+    """Whether a row of totals is the last one, and ends in a 100 % that is its maximum as Locust rounds it."""
+    row = Row("", dict(zip(columns, line.split(","), strict=False)))
+    if not line.startswith(f",{AGGREGATED},") or columns[-1] != "100%" or "100%" not in row:
+        return False
+    try:
+        found = bucket_s(row.number("100%"))
+        return found.low <= row.number("Max Response Time") / 1e3 <= found.high
+    except InputError:
+        return False
+
+
 def _runs_of_history(document: Document) -> Iterator[LoadRun]:
     """The last row of each name has its totals; a row's percentiles are of the last 10 seconds only."""
     by_name: dict[str, list[Row]] = {}
     before: list[Row] = []  # the last row without a request, after which users started
-    for row in document.rows():
+    for row in document.rows(unread=("Total Average Content Size",)):
         if not by_name and not row.whole("Total Request Count"):
             before = [row]
         else:

@@ -1,8 +1,8 @@
 """What siege prints at its end, as JSON or as text, with whatever it printed before; seconds with two decimals.
 
 `concurrency` is the sum of all response times over the elapsed time, so that it holds the mean response more exactly
-than `response_time` does. Users wait for each answer; how many there were (`-c`) is not in the text, nor are there any
-percentiles.
+than `response_time` does. Users wait for each answer; how many there were (`-c`) is in what siege prints before, unless
+it is told to be quiet. There are no percentiles.
 """
 
 import math
@@ -20,6 +20,8 @@ RESOLUTION_S = 0.01
 _KEYS = ('"transactions"', '"availability"', '"elapsed_time"', '"transaction_rate"')
 _TITLE, _LINES = "** SIEGE ", ("Transactions:", "Availability:", "Elapsed time:", "Transaction rate:")
 _FIELD = re.compile(r"([A-Z][a-z]+(?: [a-z]+)?):\s+([0-9.]{1,20})(?: (?:hits|%|secs|MB|trans/sec|MB/sec))?")
+_END = re.compile(r"Shortest transaction:\s+[0-9]{1,15}\.[0-9]{2}")
+_USERS = re.compile(r"\*\* Preparing ([0-9]{1,9}) concurrent users? for battle\.?")
 _NO_PERCENTILES = "siege writes no percentiles; only the mean and the longest response are known"
 
 
@@ -47,6 +49,7 @@ def read_load_test(document: Document) -> LoadTest:
     run = LoadRun(
         name="siege",
         loop=Loop.CLOSED,
+        users=_users(document),
         duration_s=elapsed_s,
         throughput_rps=count / elapsed_s,
         succeeded=result.whole("successful_transactions"),
@@ -59,6 +62,14 @@ def read_load_test(document: Document) -> LoadTest:
     return LoadTest(tool="siege", name=document.name, runs=(run,), notes=(_NO_PERCENTILES,))
 
 
+def _users(document: Document) -> float | None:
+    """Users that siege prepared, where that is in the text."""
+    told = {float(found[1]) for found in _USERS.finditer(document.text)}
+    if len(told) > 1:
+        raise InputError(f"{document.name} has several runs of siege; keep one a file")
+    return told.pop() if told else None
+
+
 def _json(document: Document) -> dict[str, Any]:
     text = document.text
     start = text.rfind("{", 0, text.rindex(_KEYS[0]))
@@ -69,9 +80,8 @@ def _json(document: Document) -> dict[str, Any]:
 
 def _text(document: Document) -> dict[str, Any]:
     """The lines of the result by the keys of the JSON; the last one is `Shortest transaction`."""
-    found = {
-        match[1].lower().replace(" ", "_"): parsed(match[2], where) for where, match in document.found(_FIELD)
-    }
+    fields = document.ending(_END.fullmatch).found(_FIELD)
+    found = {match[1].lower().replace(" ", "_"): parsed(match[2], where) for where, match in fields}
     if "shortest_transaction" not in found:
         raise InputError(f"{document.name} ends before Shortest transaction; was it cut off?")
     return found

@@ -34,6 +34,8 @@ _QUANTILE = re.compile(rf"([0-9]{{1,3}}(?:\.[0-9]{{1,9}})?)%\s+{_TIME}")
 _SPECTRUM = re.compile(
     r"([0-9]{1,15}\.[0-9]{1,9})\s+([01]\.[0-9]{1,12})\s+([0-9]{1,15})(?:\s+(?:inf|[0-9.]{1,30}))?"
 )
+# Transfer/sec is printed last, with its unit at the end; below a distribution of wrk2 alone, a rule of 58 dashes is.
+_END = re.compile(r"Transfer/sec:\s+[0-9.]{1,40}[KMGTP]?B|-{50,80}")
 _CALIBRATION = "Thread calibration: mean lat.:"  # printed only by wrk2
 _WRK_ADDS = (
     "wrk adds the responses that it expects slow ones to have held up, so quantiles count more than requests"
@@ -55,6 +57,7 @@ def read_load_test(document: Document) -> LoadTest:
     Source:
         wrk 4.1.0, src/wrk.c, `main` and `stats_correct`; wrk2 at 44a94c1, README.
     """
+    document = document.ending(_END.fullmatch)
     known = _totals(document)
     tables = list(_tables(document))
     if not tables and _CALIBRATION in document.text:

@@ -100,6 +100,22 @@ def test_a_text_that_was_cut_off_is_refused(end: str) -> None:
     assert "cut off" in refusal(RESULT[: RESULT.index(end)])
 
 
+def test_a_text_without_percentiles_has_a_mean_and_a_maximum() -> None:
+    """As `ab -d` prints it; a table that has begun must end."""
+    test = load_test(RESULT[: RESULT.index("\nPercentage")])
+    (run,) = test.runs
+    assert (run.quantiles_s, run.max_s, run.mean_s) == ({}, 0.020, pytest.approx(0.00624))
+    assert test.notes == (
+        "the text has no percentiles (ab -d prints none): only the mean and the longest response are known",
+    )
+    assert "ends before the percentile 100 %" in refusal(RESULT[: RESULT.index("  50%")])
+
+
+def test_a_run_without_complete_requests_is_refused() -> None:
+    text = RESULT[: RESULT.index("Connection Times")].replace("requests:      1000", "requests:      0")
+    assert "has 0 complete requests; run ab again, against a server that answers" in refusal(text)
+
+
 def test_failures_without_their_kinds_or_beyond_all_requests_are_refused() -> None:
     assert "does not say how requests failed" in refusal(
         RESULT.replace("Failed requests:        0", "Failed requests: 3")

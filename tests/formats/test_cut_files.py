@@ -43,8 +43,62 @@ def test_a_file_that_was_cut_within_a_line_is_refused_or_read_as_its_whole_lines
                 continue
             for at in {len(text) * part // CUTS for part in range(1, CUTS)} | {len(text) - 2, len(text) - 3}:
                 found = outcome(Document("f", text[:at]), kind)
-                if text[at - 1] == "\n" or refused(found) or found == whole:
-                    continue
+                to_line_end = text[: text.index("\n", at - 1) + 1]
+                if (
+                    text[at - 1] == "\n"
+                    or refused(found)
+                    or found == outcome(Document("f", to_line_end), kind)
+                ):
+                    continue  # nothing that is read was cut off
                 assert name in LINES_OF_JSON | BY_HAND, text[:at][-80:]
                 if name in LINES_OF_JSON:
                     assert found == outcome(Document("f", lines_of(text[:at])), kind)
+
+
+# Their last line shows by itself that nothing is missing from it.
+WHOLE = [
+    "access_log", "apache_bench", "gatling", "haproxy_log", "hey_text", "ingress_log", "jmeter_csv", "k6_csv", "locust_csv",
+    "siege", "wrk_text",
+]  # fmt: skip
+ANYTHING = "others"  # an example whose last line is not of a request, and may have been the beginning of one
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_whole_report_needs_no_line_end(name: str) -> None:
+    """As it is pasted, or stripped by a script."""
+    count = 0
+    for text in [
+        data.decode("utf-8-sig").rstrip() for key, data in examples(name).items() if key != ANYTHING
+    ]:
+        for kind in BY_NAME[name].READERS:
+            whole = outcome(Document("f", text + "\n"), kind)
+            if not refused(whole) and "\n" in text:
+                found = outcome(Document("f", text), kind)
+                assert found == whole, (text[-80:], found)
+                count += 1
+    assert count
+
+
+def test_a_row_with_all_decimals_needs_no_line_end() -> None:
+    """hey writes four; where one of them is missing, or rows are too few to tell, the row may have been cut."""
+    header = "response-time,DNS+dialup,status-code,offset\n"
+    rows = [f"0.0101,0.0000,200,{number}.2500\n" for number in range(12)]
+    whole = outcome(Document("f", header + "".join(rows)), "load-test")
+    assert outcome(Document("f", (header + "".join(rows))[:-1]), "load-test") == whole
+    for text in (header + "".join(rows)[:-2], (header + "".join(rows[:10]))[:-1]):
+        assert "has no line end: was the file cut off there?" in outcome(Document("f", text), "load-test")
+
+
+def test_rows_of_whole_numbers_or_of_different_decimals_need_a_line_end() -> None:
+    header = "response-time,DNS+dialup,status-code,offset\n"
+    for offsets in (range(12), [*range(10), "0.25", "0.75"], ["0.5"] * 10 + ["0.25", "0.5"]):
+        text = header + "\n".join(f"0.0101,0.0000,200,{offset}" for offset in offsets)
+        assert "has no line end" in outcome(Document("f", text), "load-test")
+
+
+def test_a_maximum_that_is_not_that_of_the_row_was_cut() -> None:
+    """Locust's 100 % is the maximum, rounded: of 103.2 ms 100, and neither 10 nor 1."""
+    text = examples("locust_csv")["stats"].decode().rstrip()
+    assert text.endswith(",100")
+    for cut in (1, 2, 3):
+        assert "has no line end" in outcome(Document("f", text[:-cut]), "load-test")

@@ -3,6 +3,8 @@
 import pytest
 from reading import load_test, refusal
 
+from capacity.evidence.audit import check_run
+from capacity.evidence.finding import Belief
 from capacity.formats.load_test import Loop
 
 RESULT = """\
@@ -56,7 +58,7 @@ EXAMPLES = {
 def test_a_run_without_percentiles(text: str) -> None:
     test = load_test(text)
     (run,) = test.runs
-    assert (run.loop, run.users, run.duration_s, run.throughput_rps) == (Loop.CLOSED, None, 10.0, 200.0)
+    assert (run.loop, run.duration_s, run.throughput_rps) == (Loop.CLOSED, 10.0, 200.0)
     assert (run.succeeded, run.failed, run.quantiles_s) == (1990, 10, {})
     assert (run.min_s, run.max_s, run.resolution_s) == (0.01, 0.31, 0.01)
     assert "no percentiles" in test.notes[0]
@@ -67,6 +69,18 @@ def test_the_mean_is_that_of_the_concurrency() -> None:
     assert load_test(RESULT).runs[0].mean_s == pytest.approx(0.0245)
     changed = RESULT.replace('0.02,\n\t"transaction_rate', '0.05,\n\t"transaction_rate')
     assert "give a mean response of 0.0245 s, and response_time is 0.05 s" in refusal(changed)
+
+
+@pytest.mark.parametrize("text", [RESULT, TEXT])
+def test_users_are_those_that_siege_prepared(text: str) -> None:
+    """4.9 of 5 users wait for an answer at any time, so Little's law holds of them."""
+    assert load_test(text).runs[0].users is None
+    (run,) = load_test(BANNER + text).runs
+    assert run.users == 5.0
+    (one,) = [one for one in check_run(run) if one.check == "littles-law"]
+    assert one.belief is Belief.HOLDS
+    assert load_test(BANNER.replace("5 concurrent users", "1 concurrent user") + text).runs[0].users == 1.0
+    assert "has several runs of siege" in refusal(BANNER + text + BANNER.replace("5 conc", "9 conc") + text)
 
 
 @pytest.mark.parametrize("cut", [30, 200, len(RESULT) - 3])
