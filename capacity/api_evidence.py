@@ -50,7 +50,7 @@ def document_of(source: str | Path) -> Document:
     if text.startswith(("http://", "https://")):
         from capacity.measurement.http import read_url
 
-        return Document(text[:200], read_url(text))
+        return Document.of(text[:200], read_url(text))
     return Document.read(Path(source))
 
 

@@ -11,7 +11,7 @@ import platform
 import re
 import stat
 import zlib
-from codecs import getincrementaldecoder
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE, getincrementaldecoder
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
@@ -74,7 +74,7 @@ def read_text(path: Path, bytes_max: int = FILE_BYTES_MAX, mend: str = "keep few
 def text_of(data: bytes, shown: str) -> str:
     """Text of what a file would hold, such as the body of an answer; see `read_text`."""
     return _text(
-        _unpacked_parts(io.BufferedReader(io.BytesIO(data)), shown),
+        _in_utf_8(_unpacked_parts(io.BufferedReader(io.BytesIO(data)), shown), shown),
         shown,
         FILE_BYTES_MAX,
         "keep fewer samples",
@@ -110,7 +110,22 @@ def read_parts(path: Path) -> Iterator[bytes]:
     except (OSError, ValueError) as error:
         raise _unreadable(error, shown) from None
     with file:
-        yield from _unpacked_parts(file, shown)
+        yield from _in_utf_8(_unpacked_parts(file, shown), shown)
+
+
+def _in_utf_8(parts: Iterator[bytes], shown: str) -> Iterator[bytes]:
+    """The same bytes, or those of UTF-8 where they begin with the mark of UTF-16, as `>` of PowerShell 5 writes it."""
+    first = next(parts, b"")
+    if not first.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        yield from chain([first], parts)
+        return
+    decoder = getincrementaldecoder("utf-16")()
+    try:
+        for part in chain([first], parts):
+            yield decoder.decode(part).encode()
+        decoder.decode(b"", final=True)
+    except UnicodeError:
+        raise InputError(f"{shown} is not UTF-8 text (byte 0); save it as UTF-8") from None
 
 
 def _unpacked_parts(file: io.BufferedReader, shown: str) -> Iterator[bytes]:

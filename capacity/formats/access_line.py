@@ -1,6 +1,7 @@
 """A line of a web server's access log, in what the formats of such logs share."""
 
 import re
+from dataclasses import dataclass
 
 from capacity.errors import InputError
 from capacity.traffic.trace import parse_stamp
@@ -11,12 +12,56 @@ COMMON = re.compile(
     r'(?P<time>[0-9:]{8}) (?P<zone>[+-][0-9]{4})\] "(?:[^"\\]|\\.)*" '
     r"(?P<status>[0-9]{3}) (?:[0-9]+|-)(?P<after>(?: .*)?)"
 )
+_DATE = re.compile(r"\[[0-9]{2}/[A-Z][a-z]{2}/[0-9]{4}:[0-9:]{8} [+-][0-9]{4}\]")
 LENGTH_MAX = 65_536  # of a line; web servers take no longer requests
 RESOLUTION_S = 0.001
 WHOLE_SECONDS = "the log gives ends of requests in whole seconds; add $msec to log_format for exact instants"
 FAILED_FROM = 500
 _CLIENT_LEFT = 499
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+@dataclass
+class Others:
+    """Lines of a log that are of no request, such as what its server says when it starts, and its errors.
+
+    Attributes:
+        count: how many there are.
+        first: number of the first of them.
+    """
+
+    count: int = 0
+    first: int = 0
+
+    def has(self, line: str, number: int) -> bool:
+        """Whether a line, which is counted then, has no date of a request."""
+        is_other = _DATE.search(line[:LENGTH_MAX]) is None
+        if is_other and line.strip():
+            self.add(number)
+        return is_other
+
+    def add(self, number: int) -> None:
+        """Count a line."""
+        self.first = self.first or number
+        self.count += 1
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How many lines were passed over, if any."""
+        if not self.count:
+            return ()
+        are = (
+            "line is not of a request, and was" if self.count == 1 else "lines are not of a request, and were"
+        )
+        return (f"{self.count} {are} passed over",)
+
+    def require_few(self, requests: int, name: str) -> None:
+        """Refuse a log that has more of them than requests."""
+        if self.count > requests:
+            raise InputError(
+                f"{name}: {self.count} of {self.count + requests} lines, such as line {self.first}, are not of a "
+                "request; keep the lines of requests"
+            )
 
 
 def clock_ns(match: re.Match[str], where: str, zone: str = "", fraction: str = "") -> int:

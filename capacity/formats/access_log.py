@@ -14,7 +14,15 @@ from typing import Any
 
 from capacity.errors import InputError, quoted
 from capacity.formats import ingress_log
-from capacity.formats.access_line import COMMON, LENGTH_MAX, RESOLUTION_S, WHOLE_SECONDS, clock_ns, is_good
+from capacity.formats.access_line import (
+    COMMON,
+    LENGTH_MAX,
+    RESOLUTION_S,
+    WHOLE_SECONDS,
+    Others,
+    clock_ns,
+    is_good,
+)
 from capacity.formats.document import SECONDS_PER, Document
 from capacity.formats.load_test import LoadTest, Loop
 from capacity.formats.request_log import Request, Requests, runs, trace
@@ -32,16 +40,16 @@ _BY_END = "the log has no request times, so instants are those at which requests
 
 
 def recognises(document: Document) -> bool:
-    """Whether its first line has the fields of the common log format."""
-    first = document.head.partition("\n")[0].strip()
-    return bool(COMMON.fullmatch(first)) and not ingress_log.recognises(document)
+    """Whether one of its first lines has the fields of the common log format."""
+    is_log = any(COMMON.fullmatch(line.strip()) for line in document.first_lines)
+    return is_log and not ingress_log.recognises(document)
 
 
 def read_load_test(document: Document) -> LoadTest:
     """The requests as the server saw them. A status of 500 or above is a failure, and so is 499: the client left.
 
     Raises:
-        InputError: a line of another shape, or no request time.
+        InputError: a request's line of another shape, no request time, or more lines that are of no request.
 
     Source:
         nginx, ngx_http_log_module and ngx_http_core_module; Apache 2.4, mod_log_config.
@@ -57,7 +65,7 @@ def read_workload(document: Document) -> TraceArrivals:
     """The instants at which requests arrived, or ended where their request time is not there.
 
     Raises:
-        InputError: a line of another shape, or fewer than two.
+        InputError: a request's line of another shape, fewer than two, or more lines that are of none.
     """
     entries = _Entries(document)
     return trace(entries.requests, document.name, entries.notes)
@@ -97,10 +105,12 @@ class _Entries:
         self.requests = Requests()
         self.first_line, self.is_timed, self.is_exact = 0, False, True
         self._last: _Entry | None = None
+        self._others = Others()
         for number, line in document.ending(self._is_whole).records():
-            if line.strip():
+            if not self._others.has(line, number):
                 where = f"{document.name} line {number}"
                 self._take(_entry(line.strip(), where), where, number)
+        self._others.require_few(len(self.requests), document.name)
 
     def _is_whole(self, line: str) -> bool:
         """Whether a line has its times written as the line before it has, to the last digit and unit."""
@@ -126,7 +136,8 @@ class _Entries:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the log leaves open."""
-        return (*(() if self.is_exact else (WHOLE_SECONDS,)), *(() if self.is_timed else (_BY_END,)))
+        is_open = ((WHOLE_SECONDS, not self.is_exact), (_BY_END, not self.is_timed))
+        return (*(note for note, is_so in is_open if is_so), *self._others.notes)
 
 
 def _entry(line: str, where: str) -> _Entry:

@@ -23,12 +23,16 @@ from capacity.files import (
     read_parts,
     read_text,
 )
+from capacity.formats.captured import Unwrap, unwrapping
 
 _DIGITS_MAX = 40
 _ROWS_ALIKE, _ROWS_SEEN = 10, 100  # rows of a CSV that show with how many decimals its tool writes a number
 T = TypeVar("T")
 
 _HEAD = 4096  # characters by which a format is told
+_BEGINNING = (
+    65_536  # and those in which a log has a line of a request, after what its server says when it starts
+)
 # Powers of ten by which tools tell durations apart.
 SECONDS_PER = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0}
 _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40})(?:[eE][+-]?[0-9]{1,2})?")
@@ -45,39 +49,57 @@ class Document:
     Attributes:
         start: the text, or the beginning of that in `path`.
         path: where the rest of it is; None where there is no more.
+        unwrap: what takes the lines at the path out of what Docker, Kubernetes or a terminal put around them.
         is_end: whether a last line without a line end shows by itself that nothing is missing from it.
     """
 
     name: str
     start: str = field(repr=False)
     path: Path | None = field(default=None, repr=False)
+    unwrap: Unwrap | None = field(default=None, repr=False)
     is_end: Callable[[str], Any] = field(default=lambda line: False, repr=False)
 
     @classmethod
     def read(cls, path: Path) -> "Document":
-        """A text file, UTF-8 with or without a byte-order mark, packed by gzip or not.
+        """A text file, packed by gzip or not; of a log that was captured, what its server wrote.
 
         Raises:
             InputError: it cannot be read, or is not text; a pipe is larger than `capacity.files.FILE_BYTES_MAX`.
         """
         shown = printable(path.name)
         if is_read_once(path):
-            return cls(shown, read_text(path))
+            return cls.of(shown, read_text(path))
         parts = read_parts(path)
         start, more = next(parts, b""), next(parts, b"")
         if not more:
-            return cls(shown, read_text(path))
-        return cls(shown, start.decode("utf-8-sig", errors="replace"), path)
+            return cls.of(shown, read_text(path))
+        text = start.decode("utf-8-sig", errors="replace")
+        unwrap = unwrapping(text, shown)
+        return cls(shown, _unwrapped(text[: text.rfind("\n") + 1], unwrap) if unwrap else text, path, unwrap)
+
+    @classmethod
+    def of(cls, name: str, text: str) -> "Document":
+        """The same of a text that is all there."""
+        unwrap = unwrapping(text, name)
+        return cls(name, _unwrapped(text, unwrap) if unwrap else text)
 
     @cached_property
     def text(self) -> str:
         """All of it. Raises InputError: it is too large, or not text."""
-        return self.start if self.path is None else read_text(self.path)
+        if self.path is None:
+            return self.start
+        text = read_text(self.path)
+        return _unwrapped(text, self.unwrap) if self.unwrap else text
 
     @property
     def head(self) -> str:
         """Its first characters, without blanks before them."""
         return self.start[:_HEAD].lstrip()
+
+    @cached_property
+    def first_lines(self) -> list[str]:
+        """The lines within its first 64 kB."""
+        return self.start[:_BEGINNING].split("\n")
 
     def ending(self, is_end: Callable[[str], Any]) -> "Document":
         """The same file, whose last line needs no line end where its text shows that nothing is missing from it.
@@ -111,7 +133,10 @@ class Document:
 
     def _lines(self) -> Iterator[str]:
         """Lines with their ends, which are a new line each."""
-        return io.StringIO(self.start, newline=None) if self.path is None else read_lines(self.path)
+        if self.path is None:
+            return io.StringIO(self.start, newline=None)
+        lines = read_lines(self.path)
+        return self.unwrap(lines) if self.unwrap else lines
 
     @cached_property
     def keys(self) -> frozenset[str]:
@@ -225,6 +250,10 @@ class Document:
         document = self.ending(lambda line: self.is_end(line) or _is_as_precise(line, above))
         lines = (f"{_noted(line, above)}\n" for _, line in document.records())
         return csv_rows(lines, self.name, f"cut it to {rows_max} rows", rows_max)
+
+
+def _unwrapped(text: str, unwrap: Unwrap) -> str:
+    return "".join(unwrap(io.StringIO(text, newline=None)))
 
 
 def _noted(line: str, above: list[int]) -> str:

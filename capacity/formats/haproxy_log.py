@@ -11,7 +11,7 @@ from typing import Any
 
 from capacity.errors import InputError, quoted
 from capacity.files import printable
-from capacity.formats.access_line import FAILED_FROM, LENGTH_MAX, RESOLUTION_S, clock_ns
+from capacity.formats.access_line import FAILED_FROM, LENGTH_MAX, RESOLUTION_S, Others, clock_ns
 from capacity.formats.document import Document
 from capacity.formats.load_test import LoadTest, Loop
 from capacity.formats.request_log import Request, Requests, runs, trace, whole_of
@@ -41,7 +41,7 @@ _DONE = "-L"  # the session ended as it should, or HAProxy answered itself
 
 def recognises(document: Document) -> bool:
     """Whether one of its first lines has the fields of a request."""
-    return any(_START.match(line) and _read(line) for line in document.head.split("\n"))
+    return any(_START.match(line) and _read(line) for line in document.first_lines)
 
 
 def read_load_test(document: Document) -> LoadTest:
@@ -70,14 +70,14 @@ def read_workload(document: Document) -> TraceArrivals:
 
 
 def _requests(document: Document) -> tuple[Requests, tuple[str, ...]]:
-    requests, others = Requests(), 0
+    requests, others = Requests(), Others()
     for number, line in document.ending(_read).records():
         start = _START.match(line[:LENGTH_MAX])
         if start and not _NO_REQUEST.match(line, start.end()):
             requests.add(_request(line, f"{document.name} line {number}"))
         elif line.strip():
-            others += 1
-    return requests, (f"{others} lines are not of a request, and were passed over",) if others else ()
+            others.add(number)
+    return requests, others.notes
 
 
 def _read(line: str) -> tuple[re.Match[str], re.Match[str]] | None:

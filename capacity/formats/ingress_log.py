@@ -12,7 +12,15 @@ from typing import Any
 
 from capacity.errors import InputError, quoted
 from capacity.files import printable
-from capacity.formats.access_line import COMMON, LENGTH_MAX, RESOLUTION_S, WHOLE_SECONDS, clock_ns, is_good
+from capacity.formats.access_line import (
+    COMMON,
+    LENGTH_MAX,
+    RESOLUTION_S,
+    WHOLE_SECONDS,
+    Others,
+    clock_ns,
+    is_good,
+)
 from capacity.formats.document import Document
 from capacity.formats.load_test import LoadTest, Loop
 from capacity.formats.request_log import Request, Requests, runs, trace, whole_of
@@ -27,21 +35,21 @@ _AFTER = re.compile(
 
 
 def recognises(document: Document) -> bool:
-    """Whether its first line has the fields of an upstream behind those of the combined log format."""
-    return _fields(document.head.partition("\n")[0]) is not None
+    """Whether one of its first lines has the fields of an upstream behind those of the combined log format."""
+    return any(_fields(line) for line in document.first_lines)
 
 
 def read_load_test(document: Document) -> LoadTest:
     """The requests by their upstream, and all of them, as the proxy saw them.
 
     Raises:
-        InputError: a line of another shape, or no requests.
+        InputError: a request's line of another shape, no requests, or more lines that are of none.
 
     Source:
         kubernetes/ingress-nginx, docs/user-guide/nginx-configuration/log-format.md.
     """
-    found = runs(_requests(document), loop=Loop.SERVED, resolution_s=RESOLUTION_S)
-    notes = (WHOLE_SECONDS,)
+    requests, notes = _requests(document)
+    found = runs(requests, loop=Loop.SERVED, resolution_s=RESOLUTION_S)
     return LoadTest(tool="ingress-nginx", name=document.name, runs=found, whole=whole_of(found), notes=notes)
 
 
@@ -49,17 +57,19 @@ def read_workload(document: Document) -> TraceArrivals:
     """The instants at which requests came, failed ones too.
 
     Raises:
-        InputError: a line of another shape, or fewer than two.
+        InputError: as `read_load_test`, or fewer than two requests.
     """
-    return trace(_requests(document), document.name, (WHOLE_SECONDS,))
+    requests, notes = _requests(document)
+    return trace(requests, document.name, notes)
 
 
-def _requests(document: Document) -> Requests:
-    requests = Requests()
+def _requests(document: Document) -> tuple[Requests, tuple[str, ...]]:
+    requests, others = Requests(), Others()
     for number, line in document.ending(_fields).records():
-        if line.strip():
+        if not others.has(line, number):
             requests.add(_request(line, f"{document.name} line {number}"))
-    return requests
+    others.require_few(len(requests), document.name)
+    return requests, (WHOLE_SECONDS, *others.notes)
 
 
 def _fields(line: str) -> tuple[re.Match[str], re.Match[str]] | None:

@@ -2,6 +2,7 @@
 
 import pytest
 from reading import load_test, refusal, workload
+from test_ingress_log import LOG as INGRESS
 
 from capacity.formats.load_test import Loop
 from capacity.formats.registry import Kind
@@ -19,6 +20,7 @@ EXACT = (
     + line(1, " 1795869051.900 rt=0.150 urt=0.140")
     + line(2, " 1795869052.000 rt=1.000 urt=-")
 )
+DATE = "192.0.2.1 - - [28/Nov/2026:13:30:59 +0100] "
 APACHE = line(1, " 250000us") + line(2, " 1500000us")
 COMMON = '::1 - ann [01/Feb/2026:00:00:00 +0000] "GET / HTTP/1.0" 200 -\n' * 2 + (
     '::1 - - [01/Feb/2026:00:00:04 +0000] "\\"\\x16" 400 150\n'
@@ -71,7 +73,10 @@ def test_without_request_times_ends_are_all_there_is() -> None:
             "line 1 has 2 fields that may be the request time; write rt=$request_time",
         ),
         (NGINX + line(4), "line 5 differs from the lines before in whether it has a request time"),
-        (NGINX + "now what\n", "line 5 is not of the combined log format: 'now what'; fix or drop it"),
+        (
+            NGINX + DATE + "now what\n",
+            f"line 5 is not of the combined log format: '{DATE}now what'; fix or drop it",
+        ),
         (NGINX + line(4, " 0.1").replace("Nov", "Nox"), "line 5: Nox is no month"),
         (NGINX + line(4, " 0.100").replace("28/", "31/"), "line 5: 2026-11-31"),
     ],
@@ -95,7 +100,48 @@ def test_as_many_lines_as_rows_are_read(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_the_line_that_differs_is_named_whichever_kind_comes_first() -> None:
     assert "line 3 differs from the lines before" in refusal(line(1) * 2 + line(1, " 0.250"), Kind.WORKLOAD)
-    assert f"format: '{'x' * 60}';" in refusal(NGINX + "x" * 61 + "\n")
+    assert f"format: '{DATE}{'x' * (60 - len(DATE))}';" in refusal(NGINX + DATE + "x" * 61 + "\n")
+
+
+# What the controller of ingress-nginx, nginx, its container and Apache write beside requests.
+BESIDE = """\
+-------------------------------------------------------------------------------
+NGINX Ingress controller
+  Release:       v1.11.2
+-------------------------------------------------------------------------------
+
+W1130 10:00:00.000000       7 client_config.go:659] Neither --kubeconfig nor --master was specified.
+/docker-entrypoint.sh: Configuration complete; ready for start up
+2026/11/30 10:00:00 [notice] 1#1: nginx/1.26.3
+[Mon Nov 30 10:00:00.000000 2026] [mpm_event:notice] [pid 1:tid 1] AH00489: Apache/2.4.62 configured
+2026/11/30 10:00:01 [error] 29#29: *1 connect() failed, request: "GET / HTTP/1.1", host: "a"
+"""
+
+
+@pytest.mark.parametrize("log", [NGINX, INGRESS])
+def test_lines_that_are_of_no_request_are_passed_over_and_counted(log: str) -> None:
+    expected = load_test(log * 3)
+    for text in (BESIDE + log * 3, log + BESIDE + log * 2):
+        found = load_test(text)
+        assert found.runs[-1].quantiles_s == expected.runs[-1].quantiles_s
+        assert found.runs[-1].requests == expected.runs[-1].requests
+        assert found.notes == (*expected.notes, "9 lines are not of a request, and were passed over")
+        assert workload(text).instants_s == workload(log * 3).instants_s
+        assert workload(text).remarks[-1] == found.notes[-1]
+    one = load_test(log * 3 + BESIDE.splitlines(keepends=True)[-1])
+    assert one.notes[-1] == "1 line is not of a request, and was passed over"
+
+
+@pytest.mark.parametrize("log", [NGINX, INGRESS])
+def test_a_log_of_which_most_lines_are_of_no_request_is_refused(log: str) -> None:
+    said = "file: 9 of {} lines, such as line 1, are not of a request; keep the lines of requests"
+    said = said.format(9 + log.count("\n")).removeprefix("file")
+    for kind in (Kind.LOAD_TEST, Kind.WORKLOAD):
+        assert said in refusal(BESIDE + log, kind)
+
+
+def test_a_request_is_found_behind_a_long_start() -> None:
+    assert load_test(BESIDE * 30 + NGINX * 80).runs[0].requests == 320
 
 
 def test_of_a_long_line_the_end_is_read_up_to_a_limit() -> None:

@@ -112,6 +112,24 @@ def test_gzip_that_is_not_whole_is_refused(data: bytes, said: str, tmp_path: Pat
         assert str(refused.value).replace(" line 1 is", " is") == said
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_what_powershell_redirects_is_read(encoding: str, tmp_path: Path) -> None:
+    """`>` of PowerShell 5 writes UTF-16 with its mark and Windows' line ends."""
+    path, mark = tmp_path / "file", "\ufeff" if encoding == "utf-16-be" else ""
+    for name in ("wrk_text", "locust_csv", "k6_summary"):
+        for data in examples(name).values():
+            text = data.decode("utf-8-sig")
+            expected = outcome(Document("file", text), "load-test")
+            path.write_bytes((mark + text.replace("\n", "\r\n")).encode(encoding))
+            assert outcome(Document.read(path), "load-test") == expected
+            for count in (2, 101):
+                with parts_of(count):
+                    assert read_text(path).replace("\r", "") == text
+    profile = tmp_path / "mine.csv"
+    profile.write_bytes((mark + "batch_size,mean_ms\r\n1,5\r\n8,12\r\n").encode(encoding))
+    assert load_profile(profile).name == "mine"
+
+
 def test_what_unpacks_to_more_than_the_limit_is_refused_before_it_is_made(tmp_path: Path) -> None:
     """A decompression bomb: 100 MB of blanks in 100 kB, one line, which is no text that a tool writes."""
     path = tmp_path / "bomb.csv.gz"
