@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from capacity.evidence.finding import Belief, CheckFinding
-from capacity.evidence.percentiles import averaged, buckets, percentiles, samples
+from capacity.evidence.percentiles import averaged, buckets, percentiles, rare_parts, samples
 from capacity.evidence.sending import answered, coordinated_omission, generator, kind_of_loop, littles_law
 from capacity.evidence.steadiness import ramp, stalls, stationary, warm_up
 from capacity.evidence.validity import tool_verdict
@@ -34,8 +34,16 @@ def check_run(run: LoadRun) -> list[CheckFinding]:
 
 def audit_findings(test: LoadTest) -> list[CheckFinding]:
     """All that can be said of all runs, and of them together."""
+    rare = rare_parts(test)
     return [
-        *(one for run in test.runs for one in check_run(run) if _applies(one, run, test)),
+        *(
+            one
+            for run in test.runs
+            if run.name not in rare
+            for one in check_run(run)
+            if _applies(one, run, test)
+        ),
+        *rare.values(),
         *averaged(test),
     ]
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from capacity.confidence import share_high
 from capacity.evidence.finding import FEW, Belief, CheckFinding, beyond, decisive, finding_of
-from capacity.formats.load_test import LoadRun, LoadTest
+from capacity.formats.load_test import LoadRun, LoadTest, Loop
 from capacity.performance import Interval
 from capacity.units import format_duration, format_quantile
 
@@ -19,7 +19,9 @@ _WIDE = 0.25  # width of a bucket, as a share of its upper end, that matters
 _SAME, _TELLING = 1e-3, 3  # difference of two averages that is rounding; percentiles that tell
 # How far apart parts are where an average of theirs tells: times the smaller, and times the rounding.
 _EXACT_APART, _ROUNDED_APART, _FAR = 1.1, 2.0, 20.0
+_RARE = 0.1  # share of all requests, up to which an endpoint does not decide what is said of them
 _MERGE = "percentiles cannot be averaged; merge the histograms or the single requests"
+_NO_AVERAGES = "percentiles of all are no averages of those of the parts"
 _OTHERS = "they are not of the same requests"
 
 
@@ -57,6 +59,31 @@ def samples(run: LoadRun) -> CheckFinding | None:
     belief = Belief.BROKEN if many < _NONE else Belief.DOUBTFUL
     fix = f"{until}send at least {_wanted(quantile)} requests"
     return finding_of(run, "samples", belief, message, fix, numbers={"beyond": many})
+
+
+def rare_parts(test: LoadTest) -> dict[str, CheckFinding]:
+    """The endpoints of which there are too few requests to judge them, by name, and what is said of each.
+
+    None where all are such: then the whole is no more than these.
+    """
+    parts = [run for run in test.runs if run.name != test.whole and (test.whole or run.loop is Loop.SERVED)]
+    total = sum(run.requests or 0 for run in parts)
+    rare = [run for run in parts if _is_few(run) and (run.requests or 0) <= _RARE * total]
+    return {run.name: _too_few(run) for run in rare} if len(rare) < len(parts) else {}
+
+
+def _is_few(run: LoadRun) -> bool:
+    """Whether too few requests lie beyond the highest percentile that is told."""
+    count = run.succeeded if run.counted is None else run.counted
+    return count is not None and (count < FEW or beyond(count, decisive(run)) < FEW)
+
+
+def _too_few(run: LoadRun) -> CheckFinding:
+    count = run.requests or 0
+    message = f"too few requests to judge: {count}"
+    fix = f"send at least {_wanted(0.99)} to know its P99, or look at the others alone"
+    numbers = {"requests": float(count)}
+    return finding_of(run, "endpoint-samples", Belief.UNKNOWN, message, fix, numbers=numbers)
 
 
 def _wanted(quantile: float) -> int:
@@ -151,6 +178,9 @@ def averaged(test: LoadTest) -> Iterator[CheckFinding]:
     parts = [run for run in test.runs if run is not whole and run.succeeded and run.quantiles_s]
     if whole is None or len(parts) < 2:
         return
+    if whole.samples is not None:  # of which its percentiles are, with requests that belong to no part
+        yield finding_of(whole, "averages", Belief.HOLDS, _NO_AVERAGES)
+        return
     common = [q for q in whole.quantiles_s if 0.5 <= q < 1.0 and all(q in run.quantiles_s for run in parts)]
     for q in common:
         found, ends = whole.quantiles_s[q], [run.quantiles_s[q] for run in parts]
@@ -176,9 +206,7 @@ def averaged(test: LoadTest) -> Iterator[CheckFinding]:
             message = f"{names} of all {are} of those of the parts"
             yield finding_of(whole, "averages", belief, message, _MERGE)
             return
-    yield finding_of(
-        whole, "averages", Belief.HOLDS, "percentiles of all are no averages of those of the parts"
-    )
+    yield finding_of(whole, "averages", Belief.HOLDS, _NO_AVERAGES)
 
 
 def _outside(whole: LoadRun, parts: Sequence[LoadRun], q: float) -> str:

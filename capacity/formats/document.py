@@ -246,7 +246,7 @@ class Document:
             InputError: not a CSV, more rows than that, or a last row that may have been cut off: without a line end,
                 and without as many decimals in its last cell as all rows above it.
         """
-        above: list[int] = []
+        above: list[int | None] = []
         document = self.ending(lambda line: self.is_end(line) or _is_as_precise(line, above))
         lines = (f"{_noted(line, above)}\n" for _, line in document.records())
         return csv_rows(lines, self.name, f"cut it to {rows_max} rows", rows_max)
@@ -256,16 +256,17 @@ def _unwrapped(text: str, unwrap: Unwrap) -> str:
     return "".join(unwrap(io.StringIO(text, newline=None)))
 
 
-def _noted(line: str, above: list[int]) -> str:
+def _noted(line: str, above: list[int | None]) -> str:
     """The line, after the decimals of its last cell were added to those of the first rows."""
-    if len(above) < _ROWS_SEEN and (found := decimals(line)) is not None:
-        above.append(found)
+    if len(above) < _ROWS_SEEN:
+        above.append(decimals(line))
     return line
 
 
-def _is_as_precise(line: str, above: Sequence[int]) -> bool:
+def _is_as_precise(line: str, above: Sequence[int | None]) -> bool:
     """Whether a row ends in a number with as many decimals as its tool always writes, so that no digit is missing."""
-    return len(above) >= _ROWS_ALIKE and set(above) == {decimals(line)} and above[0] > 0
+    usual = [count for count in above if count is not None]
+    return len(usual) >= _ROWS_ALIKE and set(usual) == {decimals(line)} and usual[0] > 0
 
 
 class Row:

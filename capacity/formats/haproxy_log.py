@@ -23,9 +23,9 @@ _START = re.compile(
     r"\[(?P<day>[0-9]{2})/(?P<month>[A-Z][a-z]{2})/(?P<year>[0-9]{4}):(?P<time>[0-9:]{8})(?P<ms>\.[0-9]{3})\] "
 )
 _REQUEST = re.compile(
-    r"\S{1,200} (?P<backend>[^\s/]{1,200})/\S{1,200} (?:-?[0-9]{1,12}/){4}(?P<took>\+?-?[0-9]{1,12}) "
-    r"(?P<status>-?[0-9]{1,3}) \+?[0-9]{1,19} \S+ \S+ (?P<state>\S{4}) (?:[0-9]{1,9}/){4}\+?[0-9]{1,9} "
-    r"[0-9]{1,9}/[0-9]{1,9} (?:\{.*\} )?\".*"
+    r"(?P<frontend>\S{1,200}) (?P<backend>[^\s/]{1,200})/(?P<server>\S{1,200}) "
+    r"(?:-?[0-9]{1,12}/){4}(?P<took>\+?-?[0-9]{1,12}) (?P<status>-?[0-9]{1,3}) \+?[0-9]{1,19} \S+ \S+ "
+    r"(?P<state>\S{4}) (?:[0-9]{1,9}/){4}\+?[0-9]{1,9} [0-9]{1,9}/[0-9]{1,9} (?:\{.*\} )?\".*"
 )
 # What may follow a date in place of a request: an error of a connection, and a line of `option tcplog`.
 _NO_REQUEST = re.compile(
@@ -45,8 +45,9 @@ def recognises(document: Document) -> bool:
 
 
 def read_load_test(document: Document) -> LoadTest:
-    """The requests by their backend, and all of them. A status of 500 or above, or none, is a failure; so is a session
-    that client, server or proxy broke off.
+    """The requests by their backend, and all of them, those without a backend too.
+
+    A status of 500 or above, or none, is a failure; so is a session that client, server or proxy broke off.
 
     Raises:
         InputError: a line of a request that is not whole, or no requests.
@@ -105,8 +106,14 @@ def _request(line: str, where: str) -> Request:
         sent_ns=clock_ns(start, where, fraction=start["ms"]),
         took_ns=int(rest["took"]) * 10**6,
         is_good=0 < status < FAILED_FROM and rest["state"][0] in _DONE,
-        name=printable(rest["backend"]),
+        name=_backend(rest),
     )
+
+
+def _backend(rest: re.Match[str]) -> str:
+    """The backend of a request; none where HAProxy answered it, and has the frontend's name in its place."""
+    is_frontend = rest["server"] == "<NOSRV>" and rest["backend"] == rest["frontend"].removesuffix("~")
+    return "" if is_frontend else printable(rest["backend"])
 
 
 READERS: Mapping[str, Callable[[Document], Any]] = {

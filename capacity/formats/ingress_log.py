@@ -40,7 +40,7 @@ def recognises(document: Document) -> bool:
 
 
 def read_load_test(document: Document) -> LoadTest:
-    """The requests by their upstream, and all of them, as the proxy saw them.
+    """The requests by their upstream, and all of them, those without one too, as the proxy saw them.
 
     Raises:
         InputError: a request's line of another shape, no requests, or more lines that are of none.

@@ -30,7 +30,7 @@ class Request:
         sent_ns: when it was sent, from any origin. [ns]
         took_ns: from then to its answer. [ns]
         is_good: whether it was answered without an error.
-        name: of its endpoint, if it has one.
+        name: of its endpoint; empty where it has none.
     """
 
     sent_ns: int
@@ -134,6 +134,8 @@ def trace(requests: Iterable[Request] | Requests, name: str, remarks: tuple[str,
 def runs(requests: Iterable[Request] | Requests, whole: str = WHOLE, **others: Any) -> tuple[LoadRun, ...]:
     """A run for each name if there are several, and last the run of all requests, which is named `whole`.
 
+    Requests without a name are in that run alone.
+
     Args:
         others: what else is known of the run of all.
 
@@ -150,8 +152,7 @@ def runs(requests: Iterable[Request] | Requests, whole: str = WHOLE, **others: A
         return (everything,)
     kept = {key: others[key] for key in ("loop", "loop_because", "resolution_s") if key in others}
     by_name = (
-        _run(sent_ns[one], took_ns[one], is_good[one], printable(name) or "no name", **kept)
-        for name, one in parts
+        _run(sent_ns[one], took_ns[one], is_good[one], printable(name), **kept) for name, one in parts if name
     )
     return (*by_name, everything)
 

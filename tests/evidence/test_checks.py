@@ -472,6 +472,64 @@ def test_users_belong_to_all_endpoints_together() -> None:
         assert [one.run for one in findings if one.check == check] == ["all"]
 
 
+# ---- Endpoints with few requests ------------------------------------------------------------
+
+
+def endpoints(**requests: int) -> LoadTest:
+    """A run for each endpoint with its number of requests, and that of all."""
+    runs = [run_of(name=name, succeeded=count, users=None) for name, count in requests.items()]
+    whole = run_of(name="all", succeeded=sum(requests.values()))
+    return LoadTest(tool="x", name="x", runs=(*runs, whole), whole="all")
+
+
+def test_a_rare_endpoint_is_told_and_does_not_turn_the_verdict() -> None:
+    findings = audit_findings(endpoints(predict=10_000, login=3, health=400))
+    assert verdict_of(findings) is Belief.HOLDS
+    told = {one.run: one for one in findings if one.check == "endpoint-samples"}
+    assert {name: one.message for name, one in told.items()} == {
+        "login": "too few requests to judge: 3",
+        "health": "too few requests to judge: 400",
+    }
+    assert {one.belief for one in told.values()} == {Belief.UNKNOWN}
+    assert {one.check for one in findings if one.run in told} == {"endpoint-samples"}
+
+
+@pytest.mark.parametrize(
+    "requests",
+    [
+        {"a": 3, "b": 4},  # all are rare
+        {"a": 8_000, "b": 990},  # more than a tenth is not rare
+        {f"e{number}": 300 for number in range(20)},  # all of them together are many
+    ],
+)
+def test_where_no_other_endpoint_stands_for_the_run_few_requests_turn_it(requests: dict[str, int]) -> None:
+    findings = audit_findings(endpoints(**requests))
+    assert "endpoint-samples" not in {one.check for one in findings}
+    assert verdict_of(findings) in (Belief.DOUBTFUL, Belief.BROKEN)
+
+
+def test_series_of_a_server_may_be_rare_and_runs_of_a_sweep_may_not() -> None:
+    for loop, is_rare in ((Loop.SERVED, True), (Loop.CLOSED, False)):
+        runs = tuple(
+            run_of(name=name, loop=loop, succeeded=count, users=None)
+            for name, count in (("predict", 10_000), ("metrics", 5))
+        )
+        findings = audit_findings(LoadTest(tool="x", name="x", runs=runs))
+        assert ("endpoint-samples" in {one.check for one in findings}) == is_rare
+        assert (verdict_of(findings) is Belief.BROKEN) != is_rare
+
+
+def test_percentiles_of_single_requests_are_no_averages_whatever_belongs_to_no_endpoint() -> None:
+    """A third of the requests was answered by the proxy itself, in no time, and lies outside the parts."""
+    quick, slow = np.full(500, MS), np.full(1000, 50 * MS)
+    samples = Samples.of(np.arange(1500.0), np.concatenate([quick, slow]))
+    parts = [run_of(name=name, succeeded=500, quantiles_s=exactly(p50=50, p90=50)) for name in "ab"]
+    whole = run_of(name="all", succeeded=1500, quantiles_s=exactly(p50=1, p90=50))
+    for seen, belief in ((None, Belief.BROKEN), (samples, Belief.HOLDS)):
+        runs = (*parts, run_of(name="all", succeeded=1500, quantiles_s=whole.quantiles_s, samples=seen))
+        assert next(averaged(LoadTest(tool="x", name="x", runs=runs, whole="all"))).belief is belief
+
+
 # ---- What a report must say to be believed ---------------------------------------------------
 
 

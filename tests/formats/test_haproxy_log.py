@@ -66,6 +66,13 @@ def test_backends_are_runs_and_other_lines_are_passed_over() -> None:
     assert load_test(TLS).runs[0].quantiles_s == load_test(LOG).runs[0].quantiles_s
 
 
+def test_what_haproxy_answers_itself_is_of_no_backend() -> None:
+    """It has the frontend's name in its place; a backend without a server that is up keeps its requests."""
+    itself = line("16.000", "-1/-1/-1/-1/0", 400, "PR--", "fe/<NOSRV>")
+    found = load_test(TWO + itself + line("17.500", "0/-1/-1/-1/0", 503, "SC--", "other/<NOSRV>")).runs
+    assert [(run.name, run.requests) for run in found] == [("be", 4), ("other", 2), ("all requests", 7)]
+
+
 @pytest.mark.parametrize(("status", "state", "good"), [
     (200, "----", 1), (404, "----", 1), (302, "LR--", 1), (500, "----", 0), (200, "CD--", 0), (200, "SD--", 0),
     (0, "PR--", 0), (-1, "CR--", 0), (200, "cD--", 0), (200, "sD--", 0),

@@ -57,6 +57,15 @@ def test_upstreams_are_runs() -> None:
     assert load_test(NO_UPSTREAM).runs[0].succeeded == 2
 
 
+def test_requests_without_an_upstream_are_no_run_of_their_own() -> None:
+    found = load_test(TWO + NO_UPSTREAM).runs
+    assert [(run.name, run.requests) for run in found] == [
+        ("default-other-80", 1),
+        ("default-predict-80", 5),
+        ("all requests", 8),
+    ]
+
+
 @pytest.mark.parametrize("end", [" [default", " 10.0.0.9", " 105", " 0.030 200"])
 def test_a_line_that_was_cut_off_is_refused(end: str) -> None:
     last = line(24, "0.030")

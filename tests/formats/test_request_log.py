@@ -63,15 +63,21 @@ def test_what_cannot_be_worked_out_is_not_told() -> None:
 
 def test_each_endpoint_is_a_run_and_all_are_the_last() -> None:
     """On one clock: the second endpoint begins 2 s after the first."""
-    requests = [Request(2 * S, S, name="b"), Request(0, S, name=""), Request(3 * S, S, name="b")]
+    requests = [Request(2 * S, S, name="b"), Request(0, S, name="a"), Request(3 * S, S, name="b")]
     found = runs(requests, "all", loop=Loop.CLOSED, resolution_s=0.5, users=4.0)
-    assert [run.name for run in found] == ["no name", "b", "all"]
+    assert [run.name for run in found] == ["a", "b", "all"]
     assert [run.succeeded for run in found] == [1, 2, 3]
     assert [run.users for run in found] == [None, None, 4.0]
     assert {(run.loop, run.resolution_s) for run in found} == {(Loop.CLOSED, 0.5)}
     assert found[1].samples is not None
     assert found[1].samples.sent_s.tolist() == [2.0, 3.0]
     assert whole_of(found) == "all"
+
+
+def test_requests_without_a_name_are_in_the_run_of_all_alone() -> None:
+    found = runs([Request(2 * S, S, name="b"), Request(0, S), Request(3 * S, S, name="b")], "all")
+    assert [(run.name, run.requests) for run in found] == [("b", 2), ("all", 3)]
+    assert [run.name for run in runs([Request(0, S), Request(S, S)], "all")] == ["all"]
 
 
 @pytest.mark.parametrize(("names", "count"), [(1, 1), (2, 3), (50, 51), (51, 1)])
