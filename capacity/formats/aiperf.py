@@ -4,15 +4,16 @@ What it calls inter token latency is a mean for each request. Single gaps are in
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from capacity.errors import InputError
-from capacity.files import located
+from capacity.files import VALUES_MAX, located
 from capacity.formats.document import Document, Part, each, number, seconds_per
 from capacity.formats.load_test import LoadTest
 from capacity.formats.seen_runs import load_run, load_test
-from capacity.profile.llm_runs import SeenRequest, SeenRun, token_gaps
+from capacity.profile.llm_runs import REQUESTS_MAX, SeenRequest, SeenRun, token_gaps
 
 NAME = "aiperf profile, its profile_export.jsonl"
 _NS = 1e-9
@@ -28,30 +29,12 @@ def read_runs(document: Document) -> tuple[SeenRun, ...]:
     """The one run; requests of a warm-up, and those that failed, count only as being there.
 
     Raises:
-        InputError: a line that is not of a request, or values that cannot be.
+        InputError: a line that is not of a request, values that cannot be, or too many of them.
 
     Source:
         aiperf 0.13.0, aiperf.common.models.record_models, `MetricRecordInfo`.
     """
-    parts = [Part(where, line) for where, line in document.lines()]
-    began_ns = min(one.part("metadata").whole("request_start_ns") for one in parts)
-    seen, others = [], []
-    for one in parts:
-        metadata = one.part("metadata")
-        start_s, end_s = (
-            _NS * (metadata.whole(name) - began_ns) for name in ("request_start_ns", "request_end_ns")
-        )
-        if _counts(one, metadata):
-            due_s = (
-                _NS * (metadata.whole("credit_issued_ns") - began_ns)
-                if "credit_issued_ns" in metadata
-                else None
-            )
-            seen.append(located(one.where, partial(_request, one.part("metrics"), start_s, due_s)))
-        else:
-            others.append((start_s, max(start_s, end_s)))
-    has_stamps = any("inter_chunk_latency" in one.part("metrics") for one in parts)
-    return (SeenRun(name=document.name, requests=tuple(seen), others_s=tuple(others), has_stamps=has_stamps),)
+    return (_run(document, keeps_gaps=True),)
 
 
 def read_load_test(document: Document) -> LoadTest:
@@ -60,8 +43,46 @@ def read_load_test(document: Document) -> LoadTest:
     Raises:
         InputError: as `read_runs`.
     """
-    (run,) = read_runs(document)
+    run = _run(document, keeps_gaps=False)
     return load_test(NAME, document.name, [load_run(run, failed=len(run.others_s))])
+
+
+def _run(document: Document, *, keeps_gaps: bool) -> SeenRun:
+    """The requests, of which only the gaps between tokens take much memory."""
+    seen: list[tuple[int, SeenRequest]] = []  # each with the instant from which on its own are
+    others: list[tuple[int, int]] = []
+    has_stamps, gaps = False, 0
+    for where, line in document.each_line():
+        one = Part(where, line)
+        metadata = one.part("metadata")
+        start_ns, end_ns = metadata.whole("request_start_ns"), metadata.whole("request_end_ns")
+        has_stamps = has_stamps or "inter_chunk_latency" in one.part("metrics")
+        if _counts(one, metadata):
+            due_ns = metadata.whole("credit_issued_ns") - start_ns if "credit_issued_ns" in metadata else None
+            request = located(where, partial(_request, one.part("metrics"), due_ns))
+            seen.append((start_ns, request if keeps_gaps else replace(request, gaps_s=())))
+            gaps += len(seen[-1][1].gaps_s)
+        else:
+            others.append((start_ns, max(start_ns, end_ns)))
+        if len(seen) + len(others) > REQUESTS_MAX or gaps > VALUES_MAX:
+            raise InputError(
+                f"{document.name} has more than {REQUESTS_MAX} requests or {VALUES_MAX} tokens; send fewer"
+            )
+    began_ns = min((start_ns for start_ns, _ in [*seen, *others]), default=0)
+    return SeenRun(
+        name=document.name,
+        requests=tuple(_later(one, _NS * (start_ns - began_ns)) for start_ns, one in seen),
+        others_s=tuple(
+            (_NS * (start_ns - began_ns), _NS * (end_ns - began_ns)) for start_ns, end_ns in others
+        ),
+        has_stamps=has_stamps and keeps_gaps,
+    )
+
+
+def _later(one: SeenRequest, by_s: float) -> SeenRequest:
+    """The same request, with its instants on another clock."""
+    due_s = None if one.due_s is None else by_s + one.due_s
+    return replace(one, start_s=by_s, first_s=by_s + one.first_s, last_s=by_s + one.last_s, due_s=due_s)
 
 
 def _counts(one: Part, metadata: Part) -> bool:
@@ -70,17 +91,17 @@ def _counts(one: Part, metadata: Part) -> bool:
     return not (is_warm_up or "error" in one or metadata.is_true("was_cancelled"))
 
 
-def _request(metrics: Part, start_s: float, due_s: float | None) -> SeenRequest:
+def _request(metrics: Part, due_ns: int | None) -> SeenRequest:
+    """A request on a clock that starts when it is sent."""
     output_tokens = metrics.part("output_sequence_length").whole("value")
-    first_s = start_s + _seconds(metrics, "time_to_first_token")
-    last_s = first_s if output_tokens == 1 else start_s + _seconds(metrics, "request_latency")
+    first_s = _seconds(metrics, "time_to_first_token")
     return SeenRequest(
         input_tokens=metrics.part("input_sequence_length").whole("value"),
         output_tokens=output_tokens,
-        start_s=start_s,
+        start_s=0.0,
         first_s=first_s,
-        last_s=last_s,
-        due_s=due_s,
+        last_s=first_s if output_tokens == 1 else _seconds(metrics, "request_latency"),
+        due_s=None if due_ns is None else _NS * due_ns,
         gaps_s=token_gaps(_chunk_gaps_s(metrics), output_tokens),
     )
 

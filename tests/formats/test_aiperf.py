@@ -1,13 +1,16 @@
 """Exports of aiperf, as the engine on paper writes them; nothing here is a file of aiperf's own."""
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import pytest
 from engine_on_paper import as_aiperf, closed_loop
+from test_packed_and_large_files import parts_of
 
 from capacity.errors import InputError
+from capacity.formats.document import Document
 from capacity.formats.registry import Kind, read
 from capacity.profile.llm_runs import SeenRun
 
@@ -30,6 +33,36 @@ def test_each_request_comes_back_in_seconds(tmp_path: Path) -> None:
     for one, seen in zip(run_of(tmp_path, lines).requests, SEEN, strict=True):
         assert one.start_s == pytest.approx(seen.start_s, abs=2e-9)
         assert one.stamps_s == pytest.approx(seen.stamps_s, abs=1e-8)
+
+
+def test_a_file_larger_than_memory_is_read_for_an_audit(tmp_path: Path) -> None:
+    """Of each request its ends are kept, and not the gaps between its tokens, of which there are 119,400 here."""
+    (line,) = as_aiperf(closed_loop([(16, 200)], 1))
+    path = tmp_path / "export.txt"
+    path.write_text((json.dumps(line) + "\n") * 600, encoding="utf-8")
+    with parts_of(20_000):
+        assert Document.read(path).path == path
+        tracemalloc.start()
+        try:
+            (run,) = read(path, Kind.LOAD_TEST).runs
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert run.succeeded == 600
+    assert path.stat().st_size > 2_000_000
+    assert peak < 1_000_000
+
+
+@pytest.mark.parametrize(("limit", "most"), [("REQUESTS_MAX", 2), ("VALUES_MAX", 5)])
+def test_requests_and_tokens_are_limited(
+    limit: str, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three requests with 4, 0 and 2 gaps between their tokens."""
+    monkeypatch.setattr(f"capacity.formats.aiperf.{limit}", most + 1)
+    assert len(run_of(tmp_path, as_aiperf(SEEN)).requests) == 3
+    monkeypatch.setattr(f"capacity.formats.aiperf.{limit}", most)
+    with pytest.raises(InputError, match="more than .* requests or .* tokens; send fewer"):
+        run_of(tmp_path, as_aiperf(SEEN))
 
 
 def test_warm_ups_and_failures_count_as_being_there(tmp_path: Path) -> None:
