@@ -18,6 +18,7 @@ from capacity.formats.load_test import Floats, Loop
 
 _ALWAYS_BUSY = 0.9  # share of the allocated users that are in an iteration, from which on none was ever idle
 _IDLE = 0.5  # share of the allocated users that were in an iteration at most, below which many never were
+_CHANCE = 0.05  # with which a count that no schedule gave may look like a whole number each second
 _STARTING_S = 0.1  # of a run, before its first iteration
 _GAPS_MIN, _PARTS = 100, 10
 _EVEN = 0.5  # standard deviation of a gap over its mean; about 1 where users send independently of each other
@@ -159,15 +160,19 @@ def _are_idle(found: Iterations) -> bool:
 
 
 def _is_whole_each_second(found: Iterations) -> bool:
-    """Whether a whole rate over whole seconds gives the count.
+    """Whether a whole rate over whole seconds gives the count, and would hardly do so by chance.
 
-    The run ends up to an iteration after the last second in which one began.
+    The run ends up to an iteration after the last second in which one began. Of any count a number of seconds is a
+    divisor with a chance of one over it, so that long iterations, which leave many numbers open, tell nothing.
     """
     if found.count is None or found.duration_s is None or found.max_s is None:
         return False
     longest = math.floor(found.duration_s)
     shortest = max(1, math.ceil(found.duration_s - found.max_s - _STARTING_S))
-    return any((found.count - 1) % seconds == 0 for seconds in range(shortest, longest + 1))
+    lasted = range(shortest, longest + 1)
+    if math.fsum(1.0 / seconds for seconds in lasted) > _CHANCE:
+        return False
+    return any((found.count - 1) % seconds == 0 for seconds in lasted)
 
 
 def _are_even(found: Iterations) -> bool:

@@ -39,10 +39,22 @@ def test_users_and_counts_tell_the_executor(found: Iterations, loop: Loop) -> No
 
 
 def test_a_run_may_end_an_iteration_after_its_last_second() -> None:
-    """3000 in 30 s, the last of which took 2.4 s; 3017 are a whole number in none of 30, 31 and 32 s."""
-    late = replace(OPEN, users_max=40, duration_s=32.4, max_s=2.5)
+    """12,000 in 120 s, the last of which took 2.4 s; 12,017 are a whole number in none of 120, 121 and 122 s."""
+    late = replace(OPEN, users_max=40, count=12_001, duration_s=122.4, max_s=2.5)
     assert loop_of(late)[0] is Loop.OPEN
-    assert loop_of(replace(late, count=3018))[0] is Loop.UNKNOWN
+    assert loop_of(replace(late, count=12_018))[0] is Loop.UNKNOWN
+
+
+@pytest.mark.parametrize("longest_s", [0.5, 2.5, 10.0, 20.0])
+@pytest.mark.parametrize("duration_s", [10.4, 30.4, 60.4, 600.4])
+def test_few_counts_look_like_a_whole_number_each_second_by_chance(
+    duration_s: float, longest_s: float
+) -> None:
+    """Of users who were started one after the other any number of iterations may come; one in 20 is taken at most."""
+    ramp = replace(OPEN, users_max=40, duration_s=duration_s, max_s=longest_s)
+    counts = range(601, 8601)
+    taken = [count for count in counts if loop_of(replace(ramp, count=count))[0] is Loop.OPEN]
+    assert len(taken) <= 0.0501 * len(counts)
 
 
 def _closed(users: int, think_s: float, seed: int) -> np.ndarray:
