@@ -382,6 +382,8 @@ def cache_caveats(scenario: TokenScenario) -> Iterator[Caveat]:
 def length_caveats(scenario: TokenScenario) -> Iterator[Caveat]:
     """What the lengths leave open."""
     lengths = scenario.lengths
+    if isinstance(lengths, LengthRows):
+        yield from (Caveat(code=CaveatCode.TRACE_READING, message=remark) for remark in lengths.remarks)
     if isinstance(lengths, LengthRows) and lengths.dropped:
         total, is_one = lengths.dropped + len(lengths.input_tokens), lengths.dropped == 1
         yield Caveat(

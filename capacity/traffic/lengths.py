@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -98,12 +98,14 @@ class LengthRows:
         input_tokens, output_tokens: shape `(requests,)` each.
         name: of the file.
         dropped: requests left out because they were too long.
+        remarks: what its reader left out, a sentence each.
     """
 
     input_tokens: tuple[int, ...] = field(repr=False)
     output_tokens: tuple[int, ...] = field(repr=False)
     name: str = "lengths"
     dropped: int = 0
+    remarks: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         if not self.input_tokens or len(self.input_tokens) != len(self.output_tokens):
@@ -158,7 +160,12 @@ class LengthRows:
         if not kept:
             raise InputError(f"{self.name} has no request of {context_tokens_max} tokens or fewer")
         given, got = zip(*kept, strict=True)
-        return LengthRows(given, got, self.name, self.dropped + len(self.input_tokens) - len(kept))
+        return replace(
+            self,
+            input_tokens=given,
+            output_tokens=got,
+            dropped=self.dropped + len(self.input_tokens) - len(kept),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -328,7 +335,7 @@ def _tokens(text: str, where: str, *, is_count: bool = True) -> float:
 
 
 def read_lengths(path: Path) -> LengthRows:
-    """Rows of a CSV with columns `input_tokens` and `output_tokens`; others are ignored.
+    """Rows of a CSV with columns `input_tokens` and `output_tokens`; a remark names the others.
 
     Raises:
         InputError: with file and line, where a row has no lengths.
@@ -337,8 +344,8 @@ def read_lengths(path: Path) -> LengthRows:
 
 
 def _read_rows(text: str, shown: str) -> LengthRows:
-    _, given, got, _ = _columns(text, shown)
-    return LengthRows(given, got, shown)
+    _, given, got, unused = _columns(text, shown)
+    return LengthRows(given, got, shown, remarks=unused)
 
 
 def read_token_trace(path: Path) -> tuple[TraceArrivals, LengthRows]:

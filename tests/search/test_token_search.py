@@ -449,6 +449,12 @@ def test_lengths_that_were_cut_are_counted() -> None:
     )
 
 
+def test_columns_of_a_file_of_lengths_that_are_not_used_are_told() -> None:
+    lengths = replace(ROWS, remarks=("mine.csv: column user is not used",))
+    (one,) = length_caveats(replace(SCENARIO, lengths=lengths))
+    assert (one.code, one.message) == (CaveatCode.TRACE_READING, "mine.csv: column user is not used")
+
+
 def measured(*steps: StepTiming) -> LlmProfile:
     far = SCENARIO.profile.limits_measured.sequences_max
     rows = [

@@ -72,6 +72,16 @@ def test_a_trace_is_sorted_with_its_lengths(tmp_path: Path) -> None:
     assert arrivals.remarks[-1] == "trace.csv: column more is not used"
 
 
+def test_other_columns_are_told_and_change_no_lengths(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("t_s,input_tokens,output_tokens,session_id,cached_tokens\n0,30,3,a,9\n1,300,3,a,9\n")
+    lengths = read_lengths(path)
+    assert lengths.remarks == ("mine.csv: columns session_id and cached_tokens are not used",)
+    assert lengths == LengthRows((30, 300), (3, 3), "mine.csv")
+    short = lengths.within(100)
+    assert (short, short.remarks) == (LengthRows((30,), (3,), "mine.csv", 1), lengths.remarks)
+
+
 def test_names_of_the_azure_traces_are_understood(tmp_path: Path) -> None:
     path = tmp_path / "azure.csv"
     path.write_text("TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.68,374,44\n")
