@@ -11,9 +11,8 @@ from capacity.errors import InputError
 from capacity.files import located
 from capacity.formats.document import Document, Part
 from capacity.formats.load_test import Histogram, LoadRun, LoadTest, Loop
-from capacity.formats.request_log import Request, Requests, nanoseconds, read_all, runs, trace
+from capacity.formats.request_log import Request, Requests, instant_ns, nanoseconds, read_all, runs, trace
 from capacity.performance import Interval
-from capacity.traffic.trace import parse_stamp
 from capacity.traffic.workload import TraceArrivals
 
 NAME = "ghz -O json"
@@ -114,13 +113,10 @@ def _requests(report: Part) -> Requests:
 
 
 def _request(detail: Part) -> Request:
-    where = f"{detail.where}.timestamp"
-    stamp = parse_stamp(detail.text("timestamp"), where)
-    if stamp.zone is None:
-        raise InputError(f"{where} must be a date and time, such as 2026-01-31T12:00:00.5Z")
+    sent_ns = instant_ns(detail.text("timestamp"), f"{detail.where}.timestamp")
     took_ns = nanoseconds(detail.whole("latency"), 1, f"{detail.where}.latency")
     return Request(
-        sent_ns=int(stamp.value * 10**9) - took_ns,
+        sent_ns=sent_ns - took_ns,
         took_ns=took_ns,
         is_good=detail.text("status") == _OK,
     )

@@ -14,8 +14,7 @@ import numpy as np
 from capacity.errors import InputError, quoted
 from capacity.formats.document import Document, Row
 from capacity.formats.load_test import LoadTest, Loop
-from capacity.formats.request_log import Request, Requests, nanoseconds, runs, trace, whole_of
-from capacity.traffic.trace import parse_stamp
+from capacity.formats.request_log import Request, Requests, instant_ns, nanoseconds, runs, trace, whole_of
 from capacity.traffic.workload import TraceArrivals
 
 NAME = "JMeter, as CSV"
@@ -146,10 +145,8 @@ def _stamp_ns(row: Row) -> int:
     text, where = row.text("timeStamp"), row.place("timeStamp")
     if _EPOCH_MS.fullmatch(text):
         return int(text) * 10**6
-    stamp = parse_stamp(text.replace("/", "-"), where)
-    if stamp.zone is None:
-        raise InputError(f"{where} must be milliseconds since 1970, or a date and time, got {quoted(text)}")
-    return int(stamp.value * 10**9)
+    what = f"milliseconds since 1970, or a date and time, got {quoted(text)}"
+    return instant_ns(text.replace("/", "-"), where, what)
 
 
 def is_success(text: str, where: str) -> bool:

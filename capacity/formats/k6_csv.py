@@ -6,21 +6,22 @@ As in `k6 --out json`, a row of `http_req_duration` is stamped when the answer h
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-from capacity.errors import InputError
 from capacity.formats.document import Document, Row
-from capacity.formats.k6_run import DURATION, ITERATION, TAKEN, Points, is_expected
+from capacity.formats.k6_run import TAKEN, Point, Points
 from capacity.formats.load_test import LoadTest
-from capacity.formats.request_log import Request, nanoseconds, trace
-from capacity.traffic.trace import parse_stamp
+from capacity.formats.request_log import instant_ns, trace
 from capacity.traffic.workload import TraceArrivals
 
 NAME = "k6 --out csv"
 _LAST = ("extra_tags", "metadata")
-_COLUMNS = {"metric_name", "timestamp", "metric_value"}
+_VALUE = "metric_value"
+_COLUMNS = {"metric_name", "timestamp", _VALUE}
 # Digits of seconds, milliseconds, microseconds and nanoseconds since 1970, and nanoseconds of each.
-_NS_BY_DIGITS = {10: 10**9, 13: 10**6, 16: 10**3, 19: 1}
+_SECONDS_DIGITS = 10
+_NS_BY_DIGITS = {_SECONDS_DIGITS: 10**9, 13: 10**6, 16: 10**3, 19: 1}
 _DIGITS = re.compile(r"[0-9]{10,19}")
 _WHOLE_SECONDS = (
     "time stamps are whole seconds, so that requests are known to have been sent only to the second; set "
@@ -60,26 +61,19 @@ def _points(document: Document) -> tuple[Points, tuple[str, ...]]:
     points, is_coarse = Points(), False
     for row in document.rows(unread=_LAST):
         metric = row.text("metric_name")
-        if metric == DURATION:
-            points.add_request(row.where, _request(row))
-            is_coarse = is_coarse or len(row.text("timestamp")) == 10
-        elif metric == ITERATION:
-            took_ns = nanoseconds(row.number("metric_value"), 1e6, row.place("metric_value"))
-            points.tally.iteration(_stamp_ns(row), took_ns)
-        elif metric in TAKEN:
-            points.add_count(metric, row.number("metric_value"))
+        if metric in TAKEN:
+            points.add(metric, _point(row))
+            is_coarse = is_coarse or len(row.text("timestamp")) == _SECONDS_DIGITS
     return points, (_WHOLE_SECONDS,) if is_coarse else ()
 
 
-def _request(row: Row) -> Request:
-    took_ns = nanoseconds(row.number("metric_value"), 1e6, row.place("metric_value"))
-    expected = row.text("expected_response") if "expected_response" in row else None
-    status = row.text("status") if "status" in row else None
-    return Request(
-        sent_ns=_stamp_ns(row) - took_ns,
-        took_ns=took_ns,
-        is_good=is_expected(expected, status),
-        name=row.text("name") if "name" in row else "",
+def _point(row: Row) -> Point:
+    return Point(
+        where=row.where,
+        value_at=row.place(_VALUE),
+        value=row.number(_VALUE),
+        stamp_ns=partial(_stamp_ns, row),
+        tag=lambda name: row.text(name) if name in row else None,
     )
 
 
@@ -87,10 +81,7 @@ def _stamp_ns(row: Row) -> int:
     text, where = row.text("timestamp"), row.place("timestamp")
     if _DIGITS.fullmatch(text) and len(text) in _NS_BY_DIGITS:
         return int(text) * _NS_BY_DIGITS[len(text)]
-    stamp = parse_stamp(text, where)
-    if stamp.zone is None:
-        raise InputError(f"{where} must be seconds, ms, us or ns since 1970, or a date and time")
-    return int(stamp.value * 10**9)
+    return instant_ns(text, where, "seconds, ms, us or ns since 1970, or a date and time")
 
 
 READERS: Mapping[str, Callable[[Document], Any]] = {

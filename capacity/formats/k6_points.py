@@ -6,12 +6,10 @@ A point of `http_req_duration` is stamped when the answer has arrived, so the re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from capacity.errors import InputError
 from capacity.formats.document import Document, Part
-from capacity.formats.k6_run import DROPPED, DURATION, ITERATION, TAKEN, Points, is_expected
+from capacity.formats.k6_run import TAKEN, Point, Points
 from capacity.formats.load_test import LoadTest
-from capacity.formats.request_log import Request, nanoseconds, trace
-from capacity.traffic.trace import parse_stamp
+from capacity.formats.request_log import instant_ns, trace
 from capacity.traffic.workload import TraceArrivals
 
 NAME = "k6 --out json"
@@ -51,40 +49,19 @@ def _points(document: Document) -> Points:
         one = Part(where, line)
         metric = one.text("metric")
         if one.text("type") == "Point" and metric in TAKEN:
-            _take(points, metric, one.part("data"))
+            points.add(metric, _point(one.part("data")))
     return points
 
 
-def _take(points: Points, metric: str, point: Part) -> None:
-    if metric == DURATION:
-        points.add_request(point.where, _request(point))
-    elif metric == ITERATION:
-        took_ns = nanoseconds(point.number("value"), 1e6, f"{point.where}.value")
-        points.tally.iteration(_stamp_ns(point), took_ns)
-    else:
-        points.add_count(metric, point.whole("value") if metric == DROPPED else point.number("value"))
-
-
-def _request(point: Part) -> Request:
-    tags = point.part("tags") if "tags" in point else Part(point.where, {})
-    took_ns = nanoseconds(point.number("value"), 1e6, f"{point.where}.value")
-    return Request(
-        sent_ns=_stamp_ns(point) - took_ns,
-        took_ns=took_ns,
-        is_good=is_expected(
-            tags.text("expected_response") if "expected_response" in tags else None,
-            tags.text("status") if "status" in tags else None,
-        ),
-        name=tags.text("name") if "name" in tags else "",
+def _point(data: Part) -> Point:
+    tags = data.part("tags") if "tags" in data else Part(data.where, {})
+    return Point(
+        where=data.where,
+        value_at=f"{data.where}.value",
+        value=data.number("value"),
+        stamp_ns=lambda: instant_ns(data.text("time"), f"{data.where}.time"),
+        tag=lambda name: tags.text(name) if name in tags else None,
     )
-
-
-def _stamp_ns(point: Part) -> int:
-    where = f"{point.where}.time"
-    stamp = parse_stamp(point.text("time"), where)
-    if stamp.zone is None:
-        raise InputError(f"{where} must be a date and time, such as 2026-01-31T12:00:00.5Z")
-    return int(stamp.value * 10**9)
 
 
 READERS: Mapping[str, Callable[[Document], Any]] = {

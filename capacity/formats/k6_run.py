@@ -1,11 +1,14 @@
 """What is kept of the points of a k6 run while they are read, of which there are some 14 for each request."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from capacity.errors import InputError
+from capacity.formats.document import whole
 from capacity.formats.k6_loop import Tally
 from capacity.formats.load_test import LoadTest, Loop
-from capacity.formats.request_log import Request, Requests, runs, whole_of
+from capacity.formats.request_log import Request, Requests, nanoseconds, runs, whole_of
 
 DURATION, ITERATION, DROPPED = "http_req_duration", "iteration_duration", "dropped_iterations"
 USERS, ALLOCATED = "vus", "vus_max"
@@ -15,6 +18,39 @@ _ERROR = 0.05  # of the time that a run took, by the clock, from which on it is 
 _UNTIMED: dict[str, Any] = {"throughput_rps": None, "rate_sent_rps": None, "duration_s": None}
 
 
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A value of a metric, whichever way it is written.
+
+    Attributes:
+        where: of the point, and `value_at` of its value, for messages.
+        value: milliseconds, or a count.
+        stamp_ns: gives when a request or an iteration had ended. [ns]
+        tag: gives the text of a tag; None where it is not there.
+    """
+
+    where: str
+    value_at: str
+    value: float
+    stamp_ns: Callable[[], int]
+    tag: Callable[[str], str | None]
+
+    @property
+    def took_ns(self) -> int:
+        """The duration that is its value. [ns]"""
+        return nanoseconds(self.value, 1e6, self.value_at)
+
+    @property
+    def request(self) -> Request:
+        """The request that it is of, which was sent its value before its stamp."""
+        took_ns = self.took_ns
+        if took_ns < 0:
+            raise InputError(f"{self.where} has a duration below 0; fix or drop the line")
+        is_good = is_expected(self.tag("expected_response"), self.tag("status"))
+        sent_ns = self.stamp_ns() - took_ns
+        return Request(sent_ns=sent_ns, took_ns=took_ns, is_good=is_good, name=self.tag("name") or "")
+
+
 class Points:
     """The requests of a run, and the tally of its iterations and users."""
 
@@ -22,20 +58,18 @@ class Points:
         self.requests = Requests()
         self.tally = Tally()
 
-    def add_request(self, where: str, request: Request) -> None:
-        """A point of a request's duration. Raises InputError: a duration below 0, by its place."""
-        if request.took_ns < 0:
-            raise InputError(f"{where} has a duration below 0; fix or drop the line")
-        self.requests.add(request)
-
-    def add_count(self, metric: str, value: float) -> None:
-        """A point of iterations that were dropped, or of the number of users."""
-        if metric == DROPPED:
-            self.tally.drop(int(value))
+    def add(self, metric: str, point: Point) -> None:
+        """A point of a metric that is `TAKEN`. Raises InputError: a value that cannot be, by its place."""
+        if metric == DURATION:
+            self.requests.add(point.request)
+        elif metric == ITERATION:
+            self.tally.iteration(point.stamp_ns(), point.took_ns)
+        elif metric == DROPPED:
+            self.tally.drop(whole(point.value, point.value_at))
         elif metric == USERS:
-            self.tally.users(value)
+            self.tally.users(point.value)
         else:
-            self.tally.allocate(value)
+            self.tally.allocate(point.value)
 
     def log(self, name: str) -> Requests:
         """The requests. Raises InputError: there are none."""

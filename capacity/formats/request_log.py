@@ -14,6 +14,7 @@ from capacity.errors import InputError
 from capacity.files import ROWS_MAX, printable
 from capacity.formats.load_test import Floats, LoadRun, Samples
 from capacity.performance import Interval
+from capacity.traffic.trace import parse_stamp
 from capacity.traffic.workload import TraceArrivals
 
 _QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999)
@@ -119,6 +120,18 @@ def nanoseconds(value: Any, per: float, where: str) -> int:
     if not abs(exact) <= _NS_MAX:  # nor infinite
         raise InputError(f"{where} is too large for a time; is the unit right?")
     return round(exact)
+
+
+def instant_ns(text: str, where: str, what: str = "a date and time, such as 2026-01-31T12:00:00.5Z") -> int:
+    """Nanoseconds since 1970 of a date and time. Raises InputError: none, by its place.
+
+    Args:
+        what: what it must be, for the message.
+    """
+    stamp = parse_stamp(text, where)
+    if stamp.zone is None:
+        raise InputError(f"{where} must be {what}")
+    return int(stamp.value * 10**9)
 
 
 def trace(requests: Iterable[Request] | Requests, name: str, remarks: tuple[str, ...] = ()) -> TraceArrivals:

@@ -12,9 +12,8 @@ from capacity.errors import InputError
 from capacity.files import located
 from capacity.formats.document import Document, Part, Row, parsed
 from capacity.formats.load_test import Histogram, LoadRun, LoadTest, Loop
-from capacity.formats.request_log import Request, Requests, nanoseconds, read_all, runs, trace
+from capacity.formats.request_log import Request, Requests, instant_ns, nanoseconds, read_all, runs, trace
 from capacity.performance import Interval
-from capacity.traffic.trace import parse_stamp
 from capacity.traffic.workload import TraceArrivals
 
 NAME = "vegeta report -type=json, or vegeta encode"
@@ -139,11 +138,8 @@ def _of_row(row: Row) -> Request:
 
 
 def _of_line(line: Part) -> Request:
-    stamp = parse_stamp(line.text("timestamp"), f"{line.where}.timestamp")
-    if stamp.zone is None:
-        raise InputError(f"{line.where}.timestamp must be a date and time, such as 2026-01-31T12:00:00.5Z")
     return Request(
-        sent_ns=int(stamp.value * 10**9),
+        sent_ns=instant_ns(line.text("timestamp"), f"{line.where}.timestamp"),
         took_ns=nanoseconds(line.whole("latency"), 1, f"{line.where}.latency"),
         is_good=line.whole("code") in _OK_STATUSES and not line.value("error"),
     )

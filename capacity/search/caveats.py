@@ -330,21 +330,6 @@ def sections_caveat(quantile: float) -> Caveat:
     )
 
 
-def _on_other_days(like_it: LikeIt, found: Interval) -> str:
-    """What the sections of a trace say of traffic like it, in a clause."""
-    promise = like_it.promise
-    told = f"{promise.what} is {format_value(promise, found)}"
-    match like_it.verdict:
-        case Verdict.MET:
-            return f"by its consecutive sections traffic like it meets the objective too: {told}"
-        case Verdict.MISSED:
-            return f"by its consecutive sections traffic like it misses {promise}: {told}"
-        case Verdict.INCONCLUSIVE:
-            return f"whether traffic like it keeps {promise} is in doubt: by its consecutive sections {told}"
-        case _:
-            return f"by its consecutive sections {told} under traffic like it"
-
-
 def _unit_message(profile: ServiceProfile, doubt: UnitDoubt) -> str:
     value, side = float(f"{doubt.value:.3g}"), "less" if doubt.read_s < doubt.limit_s else "more"
     limit, meant = format_duration(doubt.limit_s), format_duration(doubt.meant_s)
