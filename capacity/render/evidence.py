@@ -22,6 +22,7 @@ _TOLD = {
     Belief.BROKEN: "Not to be believed as it stands: {}.",
     Belief.UNKNOWN: "The file does not say enough to tell: {}.",
 }
+_UNCHECKED = "Not checked, since the file does not say enough"
 
 
 def audit_tables(
@@ -39,7 +40,7 @@ def audit_tables(
     """
     worst = dict.fromkeys(one.check for one in findings if one.belief is belief)
     unknown = dict.fromkeys(one.check for one in findings if one.belief is Belief.UNKNOWN)
-    rest = f" Not known: {', '.join(unknown)}." if unknown and belief is Belief.HOLDS else ""
+    rest = f" {_UNCHECKED}: {', '.join(unknown)}." if unknown and belief is Belief.HOLDS else ""
     yield Text(f"{test.tool}, {test.name}. {_TOLD[belief].format(', '.join(worst))}{rest}", style="bold")
     names = list(dict.fromkeys(one.run for one in findings))
     for name in names:

@@ -54,6 +54,15 @@ def test_the_verdict_of_an_audit(belief: Belief, told: str) -> None:
         assert one == ["1", (belief.value, "samples", "samples was found. Send more")]
 
 
+def test_what_was_not_checked_is_told_with_the_verdict() -> None:
+    """So that nobody takes a warm-up that the file cannot show for one that was looked for and not found."""
+    found = [*HOLDS, finding("warm-up", "1", Belief.UNKNOWN), finding("warm-up", "2", Belief.UNKNOWN)]
+    first = shown(audit_tables(TEST, found, Belief.HOLDS, []))[0]
+    assert first == (
+        "k6, a.json. The figures may be used as they are. Not checked, since the file does not say enough: warm-up."
+    )
+
+
 def test_checks_that_hold_are_only_named_where_there_are_several_runs() -> None:
     doubt = finding("samples", "2", Belief.DOUBTFUL)
     found = [*HOLDS, doubt, finding("loop", "2", Belief.HOLDS)]
