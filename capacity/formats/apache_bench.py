@@ -53,7 +53,7 @@ def read_load_test(document: Document) -> LoadTest:
     Source:
         ApacheBench 2.3, support/ab.c, `output_results`.
     """
-    result = _Result.of(document.ending(_END.fullmatch))
+    result = _Result.of(document.ended_by(_END))
     notes = tuple(result.notes())
     return LoadTest(tool="ab", name=document.name, runs=(result.run(document.name),), notes=notes)
 

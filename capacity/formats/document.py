@@ -109,6 +109,15 @@ class Document:
         """
         return replace(self, is_end=is_end)
 
+    def ended_by(self, last: re.Pattern[str]) -> "Document":
+        """The same report, of which nothing is missing once the last line that its tool prints is there.
+
+        Args:
+            last: that line, blanks at its ends aside, as no cut leaves it; what follows it may be anything.
+        """
+        has_end = any(last.fullmatch(line.strip()) for line in self.text.splitlines())
+        return self.ending(lambda line: True) if has_end else self
+
     def numbered(self) -> Iterator[tuple[int, str]]:
         """Its lines without their ends, counted from 1, however large it is.
 

@@ -30,9 +30,9 @@ _BOUND_HALF_S = 0.0006
 
 
 def recognises(document: Document) -> bool:
-    """Whether it is hey's summary."""
-    head = document.head
-    return head.startswith("Summary:") and "Requests/sec:" in head and "Fastest:" in head
+    """Whether it is hey's summary, perhaps with the command above it; oha's has a success rate."""
+    begun = {line.strip().partition(":")[0] for line in document.head.splitlines()}
+    return begun >= {"Summary", "Requests/sec", "Fastest"} and "Success rate" not in begun
 
 
 def read_load_test(document: Document) -> LoadTest:

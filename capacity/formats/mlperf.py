@@ -58,6 +58,9 @@ _SUMMARY_KEYS = {
 }
 _KEY = re.compile(_MARK + r'\{"key": ?"([^"]{1,80})"')
 _DETAIL_PERCENTILE = re.compile(r"result_([0-9]{1,2}(?:\.[0-9]{1,4})?)_percentile_latency_ns")
+# The last line of the summary; a line of the detail is an object.
+_END = re.compile(r"(?:No|[0-9]{1,9}) errors? encountered(?: during test)?\..{0,200}", re.IGNORECASE)
+_DETAIL = re.compile(r":::MLLOG \{.*\}")
 _NANOSECOND = 1e-9
 
 
@@ -89,7 +92,7 @@ def read_load_test(document: Document) -> LoadTest:
 def _fields(document: Document) -> Row:
     """Values by key; of a key that comes again, the first, which is of the result."""
     found: dict[str, str] = {}
-    for _, line in document.records():
+    for _, line in document.ending(_END.fullmatch).records():
         key, colon, value = line[:_LINE_MAX].partition(":")
         if colon:
             found.setdefault(" ".join(key.split()), value.strip())
@@ -99,7 +102,7 @@ def _fields(document: Document) -> Row:
 def _details(document: Document) -> Row:
     """The values of the detail by the keys of the summary, of the lines that have one of these."""
     found: dict[str, str] = {}
-    for number, line in document.records():
+    for number, line in document.ending(_DETAIL.fullmatch).records():
         key = _KEY.match(line[:_LINE_MAX])
         name = _summary_key(key[1]) if key else None
         if name is not None:

@@ -75,7 +75,7 @@ def read_load_test(document: Document) -> LoadTest:
 def _samples(document: Document) -> list[_Sample]:
     is_open = document.text.rstrip().endswith("# EOF")  # which says that it is whole
     lines = document.numbered() if is_open else document.records()
-    text = "".join(f"{line}\n" for _, line in lines)
+    text = "".join(f"{line}\n" for _, line in lines if line.strip())
     longest = max(map(len, text.split("\n")))
     if longest > LINE_LENGTH_MAX:
         raise InputError(f"{document.name} has a line of {longest} characters, as no page of metrics has")

@@ -10,6 +10,7 @@ from typing import Any, Protocol, cast
 from capacity import formats
 from capacity.errors import InputError
 from capacity.formats.document import Document
+from capacity.formats.unread import instead
 
 _SEVERAL = "Extra data"  # what Python's parser says where one object follows another
 
@@ -70,9 +71,9 @@ def format_of(document: Document) -> Format:
         return found
     if document.head.startswith(("{", "[")):
         _require_json(document)
-    raise InputError(
-        f"{document.name} is of none of the {len(FORMATS)} formats that are known; capacity import --help names them"
-    )
+    what, mend = instead(document) or ("", "capacity import --help names them")
+    told = f": it is {what}" if what else ""
+    raise InputError(f"{document.name} is of none of the {len(FORMATS)} formats that are known{told}; {mend}")
 
 
 def _require_json(document: Document) -> None:

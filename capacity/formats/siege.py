@@ -75,12 +75,13 @@ def _json(document: Document) -> dict[str, Any]:
     start = text.rfind("{", 0, text.rindex(_KEYS[0]))
     if start < 0:
         raise InputError(f"{document.name} has a result of siege without its beginning; save all of it")
-    return parse_object(text[start:], document.name, "siege's result is a JSON object")
+    end = text.find("}", start) + 1 or None  # there are no objects within
+    return parse_object(text[start:end], document.name, "siege's result is a JSON object")
 
 
 def _text(document: Document) -> dict[str, Any]:
     """The lines of the result by the keys of the JSON; the last one is `Shortest transaction`."""
-    fields = document.ending(_END.fullmatch).found(_FIELD)
+    fields = document.ended_by(_END).found(_FIELD)
     found = {match[1].lower().replace(" ", "_"): parsed(match[2], where) for where, match in fields}
     if "shortest_transaction" not in found:
         raise InputError(f"{document.name} ends before Shortest transaction; was it cut off?")

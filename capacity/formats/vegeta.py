@@ -22,6 +22,7 @@ _RESULT = {"attack", "seq", "code", "timestamp", "latency"}
 # Vegeta writes no header. Older versions end after `seq`.
 _COLUMNS = ("timestamp", "code", "latency", "bytes_out", "bytes_in", "error", "body", "attack", "seq", "method", "url",
             "headers")  # fmt: skip
+_UNREAD = _COLUMNS[7:]  # the attack's number of the request, or its headers
 _LENGTHS = (9, 11, 12)
 _EPOCH_NS = re.compile(r"[0-9]{18,20}")
 _STATUS = re.compile(r"[0-9]{1,3}")
@@ -124,7 +125,7 @@ def _is_csv(document: Document) -> bool:
 
 def _requests(document: Document) -> Requests:
     if _is_csv(document):
-        return read_all(_of_row, document.rows(_COLUMNS[: len(document.columns)]))
+        return read_all(_of_row, document.rows(_COLUMNS[: len(document.columns)], unread=_UNREAD))
     return read_all(_of_line, (Part(where, line) for where, line in document.each_line()))
 
 

@@ -18,7 +18,8 @@ from capacity.formats.request_log import around
 from capacity.performance import Interval
 
 NAME = "wrk or wrk2, as text"
-_HEADS = ("Latency Distribution (HdrHistogram", "Running ")
+_DISTRIBUTION = "Latency Distribution (HdrHistogram"
+_RUNNING = re.compile(r"Running \S{1,20} test @ \S{1,2000}")
 _SECONDS_PER = {**SECONDS_PER, "m": 60.0, "h": 3600.0}
 _TIME = r"([0-9]{1,20}(?:\.[0-9]{1,9})?)(us|ms|s|m|h)"
 _CONNECTIONS = re.compile(r"([0-9]{1,12}) threads and ([0-9]{1,12}) connections")
@@ -34,8 +35,8 @@ _QUANTILE = re.compile(rf"([0-9]{{1,3}}(?:\.[0-9]{{1,9}})?)%\s+{_TIME}")
 _SPECTRUM = re.compile(
     r"([0-9]{1,15}\.[0-9]{1,9})\s+([01]\.[0-9]{1,12})\s+([0-9]{1,15})(?:\s+(?:inf|[0-9.]{1,30}))?"
 )
-# Transfer/sec is printed last, with its unit at the end; below a distribution of wrk2 alone, a rule of 58 dashes is.
-_END = re.compile(r"Transfer/sec:\s+[0-9.]{1,40}[KMGTP]?B|-{50,80}")
+# Printed last, with its unit at the end; below a distribution of wrk2 alone there is a rule of 58 dashes.
+_END, _RULE = re.compile(r"Transfer/sec:\s+[0-9.]{1,40}[KMGTP]?B"), re.compile(r"-{50,80}")
 _CALIBRATION = "Thread calibration: mean lat.:"  # printed only by wrk2
 _WRK_ADDS = (
     "wrk adds the responses that it expects slow ones to have held up, so quantiles count more than requests"
@@ -43,9 +44,12 @@ _WRK_ADDS = (
 
 
 def recognises(document: Document) -> bool:
-    """Whether it begins as wrk's text, or with the distribution that wrk2 prints."""
-    head = document.head
-    return head.startswith(_HEADS[0]) or (head.startswith(_HEADS[1]) and " test @ " in head.splitlines()[0])
+    """Whether it has the first line of wrk's text, perhaps below the command, or the distribution of wrk2."""
+    return document.head.startswith(_DISTRIBUTION) or _is_of_run(document)
+
+
+def _is_of_run(document: Document) -> bool:
+    return any(_RUNNING.fullmatch(line.strip()) for line in document.first_lines)
 
 
 def read_load_test(document: Document) -> LoadTest:
@@ -57,14 +61,14 @@ def read_load_test(document: Document) -> LoadTest:
     Source:
         wrk 4.1.0, src/wrk.c, `main` and `stats_correct`; wrk2 at 44a94c1, README.
     """
-    document = document.ending(_END.fullmatch)
+    document = document.ending(_RULE.fullmatch).ended_by(_END)
     known = _totals(document)
     tables = list(_tables(document))
     if not tables and _CALIBRATION in document.text:
         tables = [_Table(document.name, "Recorded")]  # wrk2 without --latency
     if not any(table.quantiles for table in tables) and "mean_s" not in known:
         raise InputError(f"{document.name} has no latencies; run wrk with --latency to its end")
-    if "throughput_rps" not in known and document.head.startswith(_HEADS[1]):
+    if "throughput_rps" not in known and _is_of_run(document):
         raise InputError(
             f"{document.name} has no Requests/sec, which wrk prints at its end; was the text cut off?"
         )

@@ -58,7 +58,7 @@ def test_a_file_that_was_cut_within_a_line_is_refused_or_read_as_its_whole_lines
 # Their last line shows by itself that nothing is missing from it.
 WHOLE = [
     "access_log", "apache_bench", "gatling", "haproxy_log", "hey_text", "ingress_log", "jmeter_csv", "k6_csv", "locust_csv",
-    "siege", "wrk_text",
+    "siege", "vegeta", "wrk_text",
 ]  # fmt: skip
 ANYTHING = "others"  # an example whose last line is not of a request, and may have been the beginning of one
 
@@ -77,6 +77,26 @@ def test_a_whole_report_needs_no_line_end(name: str) -> None:
                 assert found == whole, (text[-80:], found)
                 count += 1
     assert count
+
+
+PASTED = ["apache_bench", "siege", "wrk_text"]  # of which the last line that the tool prints is known
+
+
+@pytest.mark.parametrize("name", PASTED)
+def test_a_report_may_be_pasted_with_the_lines_around_it(name: str) -> None:
+    for key, data in examples(name).items():
+        text = data.decode("utf-8-sig")
+        if key == "distribution":  # of wrk2 alone, without the first line
+            continue
+        whole = outcome(Document("f", text), "load-test")
+        assert outcome(Document("f", f"{text}user@host:~$ "), "load-test") == whole
+
+
+@pytest.mark.parametrize("name", ["apache_bench", "hey_text", "siege", "wrk_text"])
+def test_a_report_may_have_its_command_above_it(name: str) -> None:
+    text = next(iter(examples(name).values())).decode("utf-8-sig")
+    whole = outcome(Document("f", text), "load-test")
+    assert outcome(Document("f", f"user@host:~$ tool -c 4 http://127.0.0.1/\n{text}"), "load-test") == whole
 
 
 def test_a_row_with_all_decimals_needs_no_line_end() -> None:

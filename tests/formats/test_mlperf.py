@@ -45,6 +45,7 @@ target_latency (ns): 80000000
 """
 
 
+LAST = "\nNo warnings encountered during test.\n\nNo errors encountered during test."
 SERVER = summary("Server", "Completed samples per second    : 99.75")
 STREAM = summary("SingleStream", "90th percentile latency (ns) : 30000000")
 # What mlcommons-loadgen 6.0.17 wrote here of a Server run of 3 s, without its metadata and the keys that are not read.
@@ -84,6 +85,15 @@ def detail(**others: object) -> str:
 
 
 EXAMPLES = {"server": SERVER.encode(), "stream": STREAM.encode(), "detail": detail().encode()}
+
+
+@pytest.mark.parametrize(
+    ("text", "end"), [(SERVER, LAST), (SERVER, "\n1 ERROR encountered. See detailed log."), (detail(), "")]
+)
+def test_a_log_to_its_last_line_needs_no_line_end(text: str, end: str, tmp_path: Path) -> None:
+    (whole,), (run,) = (load_test(tmp_path, text.rstrip() + end + mark).runs for mark in ("\n", ""))
+    assert run.quantiles_s == whole.quantiles_s
+    assert "has no line end" in refusal(tmp_path, (SERVER + LAST)[:-1])
 
 
 def test_server_is_open(tmp_path: Path) -> None:

@@ -251,3 +251,9 @@ def test_other_series_with_the_same_prefix_are_not_the_sum(tmp_path: Path) -> No
 def test_a_counter_below_0_is_refused(tmp_path: Path) -> None:
     text = "# TYPE nv_inference_request_success counter\nnv_inference_request_success -40\n"
     assert "nv_inference_request_success is a counter, and never below 0" in refusal(tmp_path, text)
+
+
+def test_blank_lines_around_a_page_are_none_of_it(tmp_path: Path) -> None:
+    for text in (page(), page(openmetrics=True)):
+        (run,), (same,) = (load_test(tmp_path, one).runs for one in (text, f"\n{text}\n \n"))
+        assert (run.name, run.quantiles_s) == (same.name, same.quantiles_s)
