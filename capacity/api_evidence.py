@@ -1,6 +1,6 @@
 """The verbs for files of other tools: `capacity.api` hands over to these."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -252,7 +252,7 @@ def audit(
         notes: on the plan, to be told below those on the test.
     """
     test = load_test(source)
-    test = replace(test, notes=(*test.notes, *notes))
+    test = replace(test, notes=(*test.notes, *_unused(test, told), *notes))
     test = replace(test, runs=tuple(_as_told(run, told) for run in test.runs))
     findings = tuple(audit_findings(test))
     if predicted is None:
@@ -260,6 +260,14 @@ def audit(
     whole = [run for run in test.runs if test.whole in (None, run.name)]  # the server answers all endpoints
     rows = tuple(predicted(run) for run in whole)
     return AuditAnswer(test=test, findings=findings, beside=rows)
+
+
+def _unused(test: LoadTest, told: Told) -> Iterator[str]:
+    """What was told and the file says otherwise."""
+    users = dict.fromkeys(f"{run.users:g}" for run in test.runs if run.users and run.users != told.users)
+    if told.users is not None and users:
+        counts = ", ".join(users)
+        yield f"the file itself says how many users there were ({counts}): the {told.users:g} given are not used"
 
 
 def _as_told(run: LoadRun, told: Told) -> LoadRun:

@@ -1,6 +1,7 @@
 """Files of other tools: how each of their runs is predicted, and what an import answers."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ from capacity.api_evidence import (
     _holds,
     _kind,
     _think_time_s,
+    _unused,
     notes_of,
     of_batches,
     of_tokens,
@@ -243,6 +245,16 @@ def test_a_loop_is_told_where_the_file_does_not_name_it() -> None:
         _as_told(LoadRun(name="a", loop=Loop.CLOSED), Told(loop="open"))
     with pytest.raises(InputError, match="the server's own figures"):
         _as_told(LoadRun(name="a", loop=Loop.SERVED), Told(loop="open"))
+
+
+def test_users_that_the_file_counts_otherwise_are_not_used_and_that_is_told() -> None:
+    runs = (LoadRun(name="a", users=4.0), LoadRun(name="b", users=8.0), LoadRun(name="c"))
+    test = LoadTest(tool="x", name="x", runs=runs)
+    assert list(_unused(test, Told(users=8.0))) == [
+        "the file itself says how many users there were (4): the 8 given are not used"
+    ]
+    assert list(_unused(replace(test, runs=runs[1:]), Told(users=8.0))) == []
+    assert list(_unused(test, Told())) == []
 
 
 @pytest.mark.parametrize(
