@@ -450,7 +450,7 @@ BUGS = (
         "test_cut_files.py::test_a_file_that_was_cut_within_a_line_is_refused_or_read_as_its_whole_lines"),
     Bug("a part of a wrapped line is a line", "captured._rest", '== "P"', '== "F"',
         "test_captured.py::test_a_wrapped_log_is_read_as_what_was_logged"),
-    Bug("every endpoint may be a rare one", "percentiles.rare_parts", "if len(rare) < len(parts)", "if True",
+    Bug("every endpoint may be a rare one", "percentiles._rare", "if len(rare) < len(parts)", "if True",
         "test_checks.py::test_where_no_other_endpoint_stands_for_the_run_few_requests_turn_it"),
     Bug("a count may be whole by chance", "k6_loop._is_whole_each_second", "> _CHANCE", "> 1.0",
         "test_k6_loop.py::test_few_counts_look_like_a_whole_number_each_second_by_chance"),

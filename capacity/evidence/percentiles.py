@@ -1,6 +1,7 @@
 """Percentiles: whether they are of enough requests, of the same ones, fine enough, and no averages."""
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
@@ -64,12 +65,20 @@ def samples(run: LoadRun) -> CheckFinding | None:
 def rare_parts(test: LoadTest) -> dict[str, CheckFinding]:
     """The endpoints of which there are too few requests to judge them, by name, and what is said of each.
 
-    None where all are such: then the whole is no more than these.
+    None where all are such: then the whole is no more than these. Of a server's page, which has no whole, each metric
+    is one, with a series for each endpoint.
     """
-    parts = [run for run in test.runs if run.name != test.whole and (test.whole or run.loop is Loop.SERVED)]
+    series: dict[str, list[LoadRun]] = defaultdict(list)
+    for run in test.runs:
+        if run.name != test.whole and (test.whole or run.loop is Loop.SERVED):
+            series["" if test.whole else run.name.partition("{")[0]].append(run)
+    return {run.name: _too_few(run) for parts in series.values() for run in _rare(parts)}
+
+
+def _rare(parts: Sequence[LoadRun]) -> list[LoadRun]:
     total = sum(run.requests or 0 for run in parts)
     rare = [run for run in parts if _is_few(run) and (run.requests or 0) <= _RARE * total]
-    return {run.name: _too_few(run) for run in rare} if len(rare) < len(parts) else {}
+    return rare if len(rare) < len(parts) else []
 
 
 def _is_few(run: LoadRun) -> bool:

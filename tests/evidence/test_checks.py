@@ -512,11 +512,21 @@ def test_series_of_a_server_may_be_rare_and_runs_of_a_sweep_may_not() -> None:
     for loop, is_rare in ((Loop.SERVED, True), (Loop.CLOSED, False)):
         runs = tuple(
             run_of(name=name, loop=loop, succeeded=count, users=None)
-            for name, count in (("predict", 10_000), ("metrics", 5))
+            for name, count in (("seconds{path=/predict}", 10_000), ("seconds{path=/metrics}", 5))
         )
         findings = audit_findings(LoadTest(tool="x", name="x", runs=runs))
         assert ("endpoint-samples" in {one.check for one in findings}) == is_rare
         assert (verdict_of(findings) is Belief.BROKEN) != is_rare
+
+
+def test_few_requests_of_one_metric_are_not_rare_beside_the_tokens_of_another() -> None:
+    """A page of vLLM counts a gap for each token, and a first token for each request."""
+    runs = tuple(
+        run_of(name=f"{name}{{engine=0}}", loop=Loop.SERVED, succeeded=count, users=None)
+        for name, count in (("inter_token_latency", 100_000), ("time_to_first_token", 400))
+    )
+    findings = audit_findings(LoadTest(tool="x", name="x", runs=runs))
+    assert [one.run for one in findings if one.belief is Belief.DOUBTFUL] == ["time_to_first_token{engine=0}"]
 
 
 def test_percentiles_of_single_requests_are_no_averages_whatever_belongs_to_no_endpoint() -> None:
