@@ -69,9 +69,10 @@ def format_of(document: Document) -> Format:
     found = known_format(document)
     if found is not None:
         return found
-    if document.head.startswith(("{", "[")):
+    known = instead(document)
+    if known is None and document.head.startswith(("{", "[")):
         _require_json(document)
-    what, mend = instead(document) or ("", "capacity import --help names them")
+    what, mend = known or ("", "capacity import --help names them")
     told = f": it is {what}" if what else ""
     raise InputError(f"{document.name} is of none of the {len(FORMATS)} formats that are known{told}; {mend}")
 

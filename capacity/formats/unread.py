@@ -2,6 +2,9 @@
 
 from capacity.formats.document import Document
 
+_LOG_INSTEAD = (
+    "log in the combined format with the request time, or give a CSV with t_s to --arrivals trace:FILE"
+)
 # What all of the beginnings of such a file hold, what it is, and what to do.
 _KNOWN: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (
@@ -16,6 +19,20 @@ _KNOWN: tuple[tuple[tuple[str, ...], str, str], ...] = (
         "write oha's JSON (--output-format json, --json of older versions)",
     ),
     (("# reqs", "# fails", "req/s"), "Locust's table as text", "run locust with --csv NAME"),
+    (
+        ("Label,# Samples,Average",),
+        "JMeter's aggregate or summary report",
+        "give the results with each sample, as jmeter -l results.jtl writes them",
+    ),
+    (
+        ('"sampleCount"', '"pct1ResTime"'),
+        "the statistics of JMeter's dashboard",
+        "give the results with each sample, as jmeter -l results.jtl writes them",
+    ),
+    (('"request_time"', '"status"'), "an access log as JSON", _LOG_INSTEAD),
+    (('"DownstreamStatus"',), "Traefik's access log as JSON", _LOG_INSTEAD),
+    (("http.log.access", '"duration"'), "Caddy's access log", _LOG_INSTEAD),
+    (('Z] "', " HTTP/"), "an access log as Envoy and Istio write it", _LOG_INSTEAD),
     (("PK\x03\x04",), "a zip archive or a spreadsheet", "unpack it, or save its sheet as CSV"),
     (("\x00ustar",), "an archive", "unpack it first"),
     (("%PDF-",), "a PDF", "give the file that the tool wrote"),

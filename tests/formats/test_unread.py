@@ -27,6 +27,7 @@ Type     Name         # reqs      # fails |    Avg     Min     Max    Med |   re
 --------|-----------|-------|-------------|-------|-------|-------|-------|--------|-----------
 GET      /predict       4870     0(0.00%) |     15       3     217     12 |  166.75        0.00
 """
+ENVOY = '[2026-11-30T10:00:00.123Z] "GET /predict HTTP/1.1" 200 - 0 11 5 4 "-" "hey" "4eaed362" "demo" "10.0.0.9:80"\n'
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,15 @@ GET      /predict       4870     0(0.00%) |     15       3     217     12 |  166
         (VEGETA, "vegeta's report as text; write it by vegeta report -type=json"),
         (OHA, "oha's report as text; write oha's JSON"),
         (LOCUST, "Locust's table as text; run locust with --csv NAME"),
+        (
+            "Label,# Samples,Average,Median,90% Line\npredict,9,8,7,6\n",
+            "JMeter's aggregate or summary report; give",
+        ),
+        ('{"Total": {"sampleCount": 9, "pct1ResTime": 7.0}}', "the statistics of JMeter's dashboard; give"),
+        ('{"status": 200, "request_time": 0.1}\n' * 2, "an access log as JSON; log in the combined format"),
+        ('{"DownstreamStatus":200,"Duration":9}\n' * 2, "Traefik's access log as JSON; log in"),
+        ('{"logger":"http.log.access.log0","duration":0.1}\n' * 2, "Caddy's access log; log in"),
+        (ENVOY, "an access log as Envoy and Istio write it; log in"),
         ("PK\x03\x04...", "a zip archive or a spreadsheet; unpack it"),
         ("a" * 257 + "\x00ustar", "an archive; unpack it first"),
         ("%PDF-1.7\n", "a PDF; give the file that the tool wrote"),
