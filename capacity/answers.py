@@ -15,6 +15,7 @@ from capacity.answer.documents import (
     Document,
     dumps,
     explanation_document,
+    like_it_document,
     performance_document,
     plan_document,
     rates_document,
@@ -627,6 +628,7 @@ class ExplanationAnswer(Answer):
         return {
             "verdict": self.verdict.value,
             "exit_code": self.exit_code,
+            **like_it_document(self.explanation.base.like_it),
             "plan": plan_document(self.saved.plan),
             "explanation": explanation_document(self.explanation),
             "seed": self.saved.effort.seed,

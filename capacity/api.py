@@ -385,7 +385,9 @@ def plan(
                 work.judge,
                 work.report,
                 performance=recommendation.performance,
+                like_it=recommendation.like_it,
                 precision=effort.precision,
+                confidence=effort.confidence,
             )
     return PlanAnswer(
         question=question,
@@ -773,7 +775,7 @@ def max_rate(
 
     with at_work(effort, progress) as work:
         scenario = Scenario(profile=measured, workload=workload, plan=fleet, objective=limits)
-        rates = find_rates(scenario, work.judge, work.report)
+        rates = find_rates(scenario, work.judge, work.report, effort.confidence)
     return RatesAnswer(rates=rates, effort=effort)
 
 
@@ -972,7 +974,9 @@ def explain(
             work.judge,
             work.report,
             performance=trial.whole.performance if trial.candidate.accepted else None,
+            like_it=trial.candidate.like_it,
             precision=saved.effort.precision,
+            confidence=saved.effort.confidence,
         )
     return ExplanationAnswer(saved=saved, verdict=trial.candidate.verdict, explanation=explanation)
 
@@ -1026,7 +1030,7 @@ def _report_findings(saved: "SavedPlan", work: Work, digest: str | None) -> "Fin
     from capacity.search.nearby import one_lost, performance_at_rates
 
     assert saved.certificate is not None  # noqa: S101  (who asks has looked)
-    question, plan = saved.question, saved.plan
+    question, plan, confidence = saved.question, saved.plan, saved.effort.confidence
     trial = certify(question, work.judge, plan, saved.certificate, work.report)
     recommendation = read_recommendation(saved, trial)
     distribution = _distribution(question.scenario(plan), work)
@@ -1044,8 +1048,8 @@ def _report_findings(saved: "SavedPlan", work: Work, digest: str | None) -> "Fin
                 precision=saved.effort.precision,
             )
         ),
-        rates=performance_at_rates(question, trial.whole, work.judge, work.report),
-        one_lost=one_lost(question, trial, work.judge, work.report),
+        rates=performance_at_rates(question, trial.whole, work.judge, work.report, confidence),
+        one_lost=one_lost(question, trial, work.judge, work.report, confidence),
         distribution=distribution,
         window=None if seen is None else _window(question.scenario(plan), seen, saved.effort.seed, work),
         digest=digest,

@@ -4,8 +4,10 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from capacity.performance import Interval, Performance
-from capacity.profile.sampling import has_samples, reach
+from capacity.profile.sampling import has_samples, known_samples, reach
 from capacity.question.candidate import Candidate, Doubt, LikeIt, Limit, Rejection, Verdict
 from capacity.question.objective import LatencyObjective, Measure, Promise
 from capacity.question.refusal import floor_candidate, floor_doubt
@@ -23,8 +25,13 @@ from simulations.looks import (
     surge,
 )
 from simulations.replication import Engine
-from simulations.statistics.intervals import QuantileEstimate, ResampledQuantile, resamples_for
-from simulations.statistics.pool import SECTIONS, Pool
+from simulations.statistics.intervals import (
+    Estimate,
+    QuantileEstimate,
+    ResampledQuantile,
+    resamples_for,
+)
+from simulations.statistics.pool import SECTIONS, Pool, ProfileError
 from simulations.statistics.profile_error import profile_error
 from simulations.workers import Mapper
 
@@ -86,9 +93,7 @@ def _held(pool: Pool, promise: Promise, errors: Errors, replicas: int) -> tuple[
         low, high = found(pool, promise, refuse, replicas), found(pool, promise, accept, replicas)
         is_kept = high.high <= promise.allowed and not _is_of_few(pool, promise)
         return low.value, low.low > promise.allowed, is_kept
-    is_wait = promise.measure is Measure.WAIT
-    late = pool.wait_exceedance(promise.allowed) if is_wait else pool.exceedance(promise.allowed)
-    allowed_share = 1.0 - promise.quantile
+    late, allowed_share = _late(pool, promise), 1.0 - promise.quantile
     interval = found(pool, promise, accept, replicas)
     return (
         interval.value,
@@ -102,13 +107,46 @@ def _is_of_few(pool: Pool, promise: Promise) -> bool:
     return promise.measure is Measure.LOSS and promise.allowed * pool.counted < _LOSSES_MIN
 
 
-def _excess(pool: Pool, promise: Promise, replicas: int) -> float:
-    """How many times what is allowed was found: requests beyond a quantile's limit, or the figure itself."""
-    if promise.quantile is None:
-        return found(pool, promise, 0.95, replicas).value / promise.allowed
+def _measured(pool: Pool, promise: Promise, replicas: int) -> tuple[Estimate, float]:
+    """What a promise allows so much of: requests beyond a quantile's limit, or the figure itself."""
+    if promise.quantile is not None:
+        return _late(pool, promise), 1.0 - promise.quantile
+    if promise.measure is Measure.RESPONSE_MEAN:
+        return pool.response_mean, promise.allowed
+    return (pool.loss if promise.measure is Measure.LOSS else pool.utilization(replicas)), promise.allowed
+
+
+def _late(pool: Pool, promise: Promise) -> Estimate:
+    """Share of the requests beyond the limit of a quantile."""
     is_wait = promise.measure is Measure.WAIT
-    late = pool.wait_exceedance(promise.allowed) if is_wait else pool.exceedance(promise.allowed)
-    return late.value / (1.0 - promise.quantile)
+    return pool.wait_exceedance(promise.allowed) if is_wait else pool.exceedance(promise.allowed)
+
+
+def _excess(pool: Pool, promise: Promise, replicas: int) -> float:
+    """How many times what is allowed was found."""
+    estimate, allowed = _measured(pool, promise, replicas)
+    return estimate.value / allowed
+
+
+def _near(promise: Promise, known: Callable[[float], list[float]]) -> float:
+    """Times what is allowed up to which few samples may be behind a refusal."""
+    if promise.quantile is None:
+        return _NEAR
+    expected = min(known(promise.quantile)) * (1.0 - promise.quantile)
+    return max(_NEAR, 1.0 + _NEAR_ERRORS / math.sqrt(expected))
+
+
+def _is_clear(pool: Pool, promise: Promise, replicas: int, *, is_kept: bool) -> bool:
+    """Whether a promise is so clearly kept, or broken, that the profile's error in the pool cannot turn it.
+
+    By the scatter of a few resampled profiles: Student's t is beyond 6 once in 4000 times for 7 degrees of freedom.
+    """
+    estimate, allowed = _measured(pool, promise, replicas)
+    moves = estimate.moved_by
+    if moves is None or not np.isfinite(moves).all():
+        return False
+    distance = allowed - estimate.value if is_kept else estimate.value - allowed
+    return distance > _CLEAR * math.sqrt(float(np.mean(moves**2)))
 
 
 def broken(pool: Pool, promise: Promise, value: float) -> Rejection:
@@ -149,9 +187,11 @@ def tightest(promises: Iterable[Promise], find: Callable[[Promise], Interval]) -
 
 _HEADROOM_BUDGET_SHARES = (0.05, 0.1)
 _INDIFFERENCE = 0.25  # share of the asked precision
-# Times what is allowed up to which few samples may be behind a refusal: of 8 samples that are expected beyond a
-# quantile 24 or more are found by chance once in 270,000 times.
-_NEAR = 3.0
+# Times what is allowed up to which few samples may be behind a refusal, at least; and standard errors of the number of
+# samples beyond a quantile, of which more are found by chance once in 10,000 times or less.
+_NEAR, _NEAR_ERRORS = 3.0, 4.0
+# Standard errors of the profile beyond which it turns no verdict.
+_CLEAR = 6.0
 # Share of the budget that resampled profiles may take where runs have not settled.
 _UNSETTLED_SHARE = 0.05
 # Of the relaxation times that a confirmation sees: it will refuse what is accepted by mistake.
@@ -328,9 +368,13 @@ class SimulationJudge:
 
     def _is_near(self, case: Case, pool: Pool) -> bool:
         """Whether a refusal is so near its limit that the profile's samples may leave it open."""
-        replicas = case.simulated.scenario.plan.replicas
-        return has_samples(case.scenario.profile) and all(
-            _excess(pool, promise, replicas) <= _NEAR for promise in case.scenario.objective.promises
+        profile, plan = case.scenario.profile, case.simulated.scenario.plan
+        if not has_samples(profile):
+            return False
+        known = known_samples(profile, plan.batch_size_max)
+        return all(
+            _excess(pool, promise, plan.replicas) <= _near(promise, known)
+            for promise in case.scenario.objective.promises
         )
 
     def _with_profile_error(self, trial: "_Trial", judged: Candidate, look: Look | None) -> Candidate:
@@ -347,11 +391,20 @@ class SimulationJudge:
             cost = (1 + resamples_for(self.confidence)) * length.requests
             if cost > _UNSETTLED_SHARE * self.requests_max or not self._is_near(trial.case, look.pool):
                 return judged
-        error = profile_error(case, length, self.confidence, trial.seed, self.mapper)
+
+        def is_enough(few: ProfileError) -> bool:
+            return self._is_clear(trial, replace(look.pool, profile_error=few), judged.verdict)
+
+        error = profile_error(case, length, self.confidence, trial.seed, self.mapper, is_enough)
         if error is None:
             return judged
         pool = replace(look.pool, profile_error=error)
-        judged = replace(judged, performance=self._performance(trial, pool))
+        judged = replace(
+            judged,
+            performance=self._performance(trial, pool),
+            requests=judged.requests + error.requests,
+            requests_resampled=error.requests,
+        )
         in_doubt = self._in_doubt(trial.case, pool, judged.verdict)
         if in_doubt is None:
             return judged
@@ -362,6 +415,17 @@ class SimulationJudge:
             doubt=Doubt.PROFILE,
             samples_times=in_doubt[1],
         )
+
+    def _is_clear(self, trial: "_Trial", pool: Pool, verdict: Verdict) -> bool:
+        """Whether a few resampled profiles show that the samples turn no verdict; a confirmation wants all of them."""
+        if trial.seed.stage is Stage.CERTIFY or verdict is Verdict.INCONCLUSIVE:
+            return trial.seed.stage is not Stage.CERTIFY
+        replicas, is_kept = trial.case.simulated.scenario.plan.replicas, verdict is Verdict.MET
+        clear = [
+            _is_clear(pool, promise, replicas, is_kept=is_kept)
+            for promise in trial.case.scenario.objective.promises
+        ]
+        return all(clear) if is_kept else any(clear)
 
     def _in_doubt(self, case: Case, pool: Pool, verdict: Verdict) -> tuple[Rejection, float] | None:
         """The promise that the profile's error leaves open though a simulation decides it, and what would settle it."""

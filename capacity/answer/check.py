@@ -454,7 +454,7 @@ def _judged(
         look = judge_exactly(scenario) or judge.search(scenario, 1)
         if look.verdict is Verdict.MISSED:
             return Judged(candidate=look, performance=look.performance)
-        certificate = Certificate(requests_first=look.requests)
+        certificate = Certificate(requests_first=look.requests_looked)
     trial = certify(question, judge, plan, certificate, progress)
     return Judged(candidate=trial.candidate, performance=trial.whole.performance, survived=trial.survived)
 
@@ -546,7 +546,7 @@ def notes_on_trouble(answer: Mapping[str, Any], recovery: Finding | None) -> Ite
     if answer.get("recovery") is not None and recovery is None:
         yield "whether the fleet recovers from trouble was not judged again; run capacity stress --plan"
     if answer.get("disturbed") is not None:
-        yield "pauses and breakdowns were not judged again; plan again to have them judged"
+        yield "pauses, breakdowns and classes of requests were not judged again; plan again to have them judged"
 
 
 def recovery_finding(found: Runs, within_s: float) -> Finding:

@@ -1,7 +1,7 @@
 """Explanation: why a plan is as it is, as data: what limits it, what it depends on, what would be enough."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from capacity.explanation.binding import Binding, find_binding
 from capacity.explanation.savings import Saving, best_saving, find_savings, nearest, one_fewer
@@ -224,20 +224,24 @@ def explain_plan(
     progress: Progress,
     *,
     performance: Performance | None = None,
+    like_it: LikeIt | None = None,
     precision: float = 0.02,
+    confidence: float = 0.95,
 ) -> Explanation:
     """Everything that can be said for a plan, by laws and short trials with the same random numbers.
 
     Args:
         performance: of the plan, where it was certified.
+        like_it: what traffic like its trace would do, where it has one.
         precision: relative half-width that was asked for.
+        confidence: of the interval of a service time that samples leave open.
     """
-    asker = Asker(judge, progress)
+    asker = Asker(judge, progress, confidence=confidence)
     base = asker.ask(question, plan, "the plan itself", careful=True)
     law = base.performance if base.performance is not None and base.performance.kind is Kind.EXACT else None
-    shown = base
+    shown = replace(base, like_it=like_it)
     if performance is not None:
-        shown = Candidate(plan=plan, verdict=Verdict.MET, performance=performance)
+        shown = Candidate(plan=plan, verdict=Verdict.MET, performance=performance, like_it=like_it)
     binding = None if shown.performance is None else find_binding(asker, question, plan, shown)
     fewer = one_fewer(asker, question, plan)
     less = nearest(fewer, question)

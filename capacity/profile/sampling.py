@@ -1,7 +1,7 @@
 """Profile sampling: what other samples of the same size might have made of a profile."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -124,8 +124,8 @@ def _mixed_end(low: Interval, high: Interval, weight: float) -> float | None:
 def reach(interval: Interval) -> float:
     """The upper end, or else the largest value that samples speak of, by which a verdict is given.
 
-    Waiting gives an interval an end again, so that to hold a missing one against a fleet would refuse a lower rate
-    where a higher one is accepted. A caveat says how few samples there are.
+    To hold a missing end against a fleet would refuse whatever is measured by few samples, however far from its
+    limit. A caveat says how few there are.
     """
     return interval.high if interval.known_to is None else interval.known_to
 
@@ -203,6 +203,26 @@ class FloorDoubt:
     batches_missing: float
     floor_s: Interval
     limit_s: float
+
+
+def known_samples(profile: ServiceProfile, batch_size_max: int) -> Callable[[float], list[float]]:
+    """By quantile, the independent samples of each batch size that batches take, or lie next to.
+
+    Infinite for a size whose law is given without samples, or that never varies.
+    """
+    sizes = list(zip(profile.timings, profile.laws, strict=True))
+    used = [(one, law) for one, law in sizes if one.batch_size < 2 * batch_size_max] or sizes[:1]
+    block = _block(profile)
+
+    def known(quantile: float) -> list[float]:
+        return [
+            independent_samples(one, block, quantile)
+            if one.samples_s and not law.is_deterministic
+            else math.inf
+            for one, law in used
+        ]
+
+    return known
 
 
 def samples_to_tell(share: float, allowed: float, confidence: float) -> float:

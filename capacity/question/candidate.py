@@ -146,6 +146,7 @@ class Candidate:
         batch_size_largest: the largest batch that ever formed; None if unknown. A plan that only
             differs by a larger limit, which was never reached, serves the same batches.
         requests: how many requests were simulated for it; 0 if a law answered.
+        requests_resampled: how many of them under resampled profiles, for the error of the profile's samples.
         is_precise: whether the interval of what binds is as narrow as was asked for.
         like_it: what traffic like a recorded path would do; None without a trace, and in a search.
         samples_times: if the profile is in doubt, how many times its samples would settle it, if they were alike;
@@ -160,6 +161,7 @@ class Candidate:
     doubt: Doubt | None = None
     batch_size_largest: int | None = None
     requests: int = 0
+    requests_resampled: int = 0
     is_precise: bool = True
     like_it: LikeIt | None = None
     samples_times: float | None = None
@@ -169,17 +171,26 @@ class Candidate:
         """Whether the plan meets the objective, ends of intervals included."""
         return self.verdict is Verdict.MET
 
+    @property
+    def requests_looked(self) -> int:
+        """Requests simulated under the profile as it is, to decide; where a confirmation may begin."""
+        return self.requests - self.requests_resampled
+
 
 def closest(candidates: Sequence[Candidate], objective: LatencyObjective) -> Candidate:
-    """The candidate nearest to the objective: simulated ones first, then in an event, then least refused."""
+    """The candidate nearest to the objective: simulated ones first, then in an event, then least refused.
 
-    def distance(candidate: Candidate) -> tuple[int, float]:
+    Of those whose quantile is infinite, since too many requests are lost, the one that loses least.
+    """
+
+    def distance(candidate: Candidate) -> tuple[int, float, float]:
         if candidate.performance is not None:
             pressure = objective.binding(candidate.performance).pressure(candidate.performance)
-            return 0, math.inf if pressure is None else pressure.value
+            lost = candidate.performance.loss_probability or 0.0
+            return 0, math.inf if pressure is None else pressure.value, lost
         assert candidate.rejection is not None  # noqa: S101  (theory refuses with numbers only)
         is_simulated = candidate.rejection.event is not None and candidate.rejection.promise is not None
-        return 1 if is_simulated else 2, candidate.rejection.needed / candidate.rejection.allowed
+        return 1 if is_simulated else 2, candidate.rejection.needed / candidate.rejection.allowed, 0.0
 
     refused = [candidate for candidate in candidates if not candidate.accepted]
     return min(refused or candidates, key=distance)

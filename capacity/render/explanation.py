@@ -10,7 +10,7 @@ from capacity.explanation.binding import Binding, Burst, Cause
 from capacity.explanation.explanation import Explanation
 from capacity.explanation.savings import Lever, Saving
 from capacity.explanation.sensitivity import Change
-from capacity.question.candidate import Candidate, Limit, Verdict
+from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
 from capacity.question.objective import Promise, format_value
 from capacity.units import format_duration
 
@@ -106,15 +106,20 @@ def _fewer(explanation: Explanation) -> Iterator[str]:
     if nearest is None:
         yield "One is the minimum."
         return
-    refused = [one for one in explanation.fewer if one.performance is None and one.rejection is not None]
-    unstable = {
-        one.plan.batch_size_max: one.rejection.needed for one in refused if one.rejection and _is_load(one)
+    refused = {
+        one.plan.batch_size_max: one.rejection
+        for one in explanation.fewer
+        if one.performance is None and one.rejection is not None
     }
+    unstable = {size: one.needed for size, one in refused.items() if _is_load(one)}
     if unstable:
         sizes = ", ".join(map(str, unstable))
         least = min(unstable.values())
         yield f"With batches up to {sizes} it would be unstable, at load {least:.3f} at best."
-    slow = [str(one.plan.batch_size_max) for one in refused if not _is_load(one)]
+    losing = [str(size) for size, one in refused.items() if one.is_loss]
+    if losing:
+        yield f"With batches up to {', '.join(losing)} it would reject more than is allowed."
+    slow = [str(size) for size, one in refused.items() if not _is_load(one) and not one.is_loss]
     if slow:
         yield f"Batches up to {', '.join(slow)} are refused, or in doubt, with any number of replicas."
     if nearest.performance is None:
@@ -134,11 +139,9 @@ def _fewer(explanation: Explanation) -> Iterator[str]:
     yield f"Closest is {fleet(nearest.plan)}{at}: {format_refusal(nearest)}{over}."
 
 
-def _is_load(candidate: Candidate) -> bool:
-    """Whether theory refused it for its load, that of what a loss leaves included."""
-    rejection = candidate.rejection
-    stability = (Limit.STABILITY, Limit.SURVIVAL)
-    return rejection is not None and rejection.promise is None and rejection.limit in stability
+def _is_load(rejection: Rejection) -> bool:
+    """Whether theory refused for the load, that of what a loss leaves included."""
+    return rejection.promise is None and rejection.limit in (Limit.STABILITY, Limit.SURVIVAL)
 
 
 def _neighbour(explanation: Explanation, change: Change) -> str:

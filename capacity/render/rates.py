@@ -27,6 +27,13 @@ def rates_tables(rates: Rates, chart: str, confidence: float) -> Iterator[Render
     yield from caveat_lines(caveats(rates))
 
 
+_LONE = {
+    Verdict.MET: "met",
+    Verdict.MISSED: "missed",
+    Verdict.INCONCLUSIVE: "in doubt, since the profile has too few samples",
+}
+
+
 def sentences(rates: Rates) -> Iterator[str]:
     """Which rates meet the objective, what limits them at the ends, and what low rates give."""
     plan, objective = rates.scenario.plan, rates.scenario.objective
@@ -41,7 +48,7 @@ def sentences(rates: Rates) -> Iterator[str]:
         yield f"At no rate would {fleet(plan)} meet {promises(objective)}{best}."
     if rates.lone is not None and rates.lone.performance is not None:
         lone = rates.lone.performance
-        kept = "met" if rates.lone.verdict is Verdict.MET else "missed"
+        kept = _LONE[rates.lone.verdict]
         yield (
             f"At the lowest rates, where each request is alone, {format_found(rates.promise, lone)}: the "
             f"objective is {kept}."

@@ -182,7 +182,7 @@ class Search:
             if left.verdict is not Verdict.MET:
                 return survival_candidate(plan, event, left), None
         whole = self._judge_one(self.question.scenario(plan))
-        self.requests_of[plan] = whole.requests
+        self.requests_of[plan] = whole.requests_looked
         return whole, whole.batch_size_largest
 
     def _judge_one(self, scenario: Scenario) -> Candidate:

@@ -114,7 +114,7 @@ class Ends:
         """
         self._bisect(1, _RESOLUTION)
         for level, effort in enumerate(_LONGER, start=1):
-            if not self.is_decided:
+            if not self.is_decided and not self.is_left_open:
                 self._bisect(effort if self._forget() else 1, _RESOLUTION / 2**level)
 
     def _forget(self) -> bool:
@@ -129,6 +129,12 @@ class Ends:
     def is_decided(self) -> bool:
         """Whether the ends are close enough to be one answer."""
         return self.refused_rps <= self.accepted_rps * (1.0 + DECIDED)
+
+    @property
+    def is_left_open(self) -> bool:
+        """Whether so much is in doubt by what no budget settles that the ends cannot come close enough."""
+        open_ones = [rate for rate, why in self.in_doubt.items() if why is Doubt.PROFILE]
+        return bool(open_ones) and max(open_ones) > min(open_ones) * (1.0 + DECIDED)
 
     def _bisect(self, effort: int, resolution: float) -> None:
         """Until either side is as narrow as a resolution, or the ends are close enough and it is finer than usual."""

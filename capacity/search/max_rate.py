@@ -14,7 +14,7 @@ from capacity.question.refusal import refuse_batch_size
 from capacity.question.scenario import Scenario
 from capacity.question.stability import require_batch_of_one, sustainable_rate_rps
 from capacity.search.caveats import MENDS, plausibility_caveats, profile_caveats, trace_caveats
-from capacity.search.what_if import Asker, judged, lone_performance
+from capacity.search.what_if import Asker, judge_lone
 from capacity.traffic.workload import (
     DeterministicArrivals,
     GammaArrivals,
@@ -132,6 +132,7 @@ def stretches_of(points: Sequence[Point]) -> list[Stretch]:
 
 def doubts_of(points: Sequence[Point]) -> list[tuple[float, float]]:
     """First and last rate of each run that is in doubt. [requests/s]"""
+    points = [point for point in points if point.arrival_rate_rps > 0.0]  # a limit is not a rate
     runs = _runs(points, Verdict.INCONCLUSIVE)
     return [(points[first].arrival_rate_rps, points[last].arrival_rate_rps) for first, last in runs]
 
@@ -155,7 +156,9 @@ _CAREFUL_REQUESTS_MAX = 60_000_000
 _OVERLOADS = (1.05, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0)
 
 
-def find_rates(scenario: Scenario, judge: Judge, progress: Callable[[str], None]) -> Rates:
+def find_rates(
+    scenario: Scenario, judge: Judge, progress: Callable[[str], None], confidence: float = 0.95
+) -> Rates:
     """All rates at which the plan meets its objective, each end to one per cent.
 
     Up to the sustainable rate; with a queue limit up to twice that. If batches start at once, arrivals
@@ -164,19 +167,20 @@ def find_rates(scenario: Scenario, judge: Judge, progress: Callable[[str], None]
 
     Args:
         scenario: its rate does not matter.
+        confidence: of the interval of a service time that samples leave open.
 
     Raises:
         DomainError: the profile does not cover a batch of one request.
     """
     require_batch_of_one(scenario.profile)
     plan, objective = scenario.plan, scenario.objective
-    refusal = refuse_batch_size(scenario.profile, objective, plan.batch_size_max)
+    refusal = refuse_batch_size(scenario.profile, objective, plan.batch_size_max, confidence)
     only_rises = _only_rises(scenario)
     if refusal is not None:
         return Rates(scenario=scenario, only_rises=only_rises, refusal=refusal)
     wall_rps = sustainable_rate_rps(scenario.profile, plan)
-    trials = _Trials(scenario, Asker(judge, progress), wall_rps)
-    lone = _lone(scenario)
+    trials = _Trials(scenario, Asker(judge, progress, confidence=confidence), wall_rps)
+    lone = _lone(scenario, confidence)
     ends = [] if lone is None else [Point(arrival_rate_rps=0.0, candidate=lone)]
     if plan.queue_limit is None:
         ends.append(Point(arrival_rate_rps=wall_rps, candidate=_unstable(plan)))
@@ -212,7 +216,7 @@ class _Trials:
         """As carefully as a recommended plan is judged, with random numbers of its own."""
         self.asker.progress(f"settling {rate_rps:.4g} rps")
         trial = self.points.get(rate_rps)
-        first = 0 if trial is None else 2 * trial.candidate.requests
+        first = 0 if trial is None else 2 * trial.candidate.requests_looked
         found = self.asker.judge.certify(self.scenario.at_rate(rate_rps), 1, first)
         self.careful_requests += found.requests
         return self._keep(rate_rps, found)
@@ -300,7 +304,7 @@ def _unsettled(trials: _Trials, points: Sequence[Point], *, only_rises: bool) ->
 
 def _is_worth_it(points: Sequence[Point], place: int) -> bool:
     """Whether it is in doubt, and does not lie in the narrow bracket of an end."""
-    if points[place].verdict is not Verdict.INCONCLUSIVE:
+    if points[place].verdict is not Verdict.INCONCLUSIVE or points[place].arrival_rate_rps == 0.0:
         return False
     known = [i for i, point in enumerate(points) if point.verdict is not Verdict.INCONCLUSIVE]
     below, above = [i for i in known if i < place], [i for i in known if i > place]
@@ -337,15 +341,13 @@ def _only_rises(scenario: Scenario) -> bool:
     return is_smooth and starts_at_once and timed and plan.queue_limit is None and grows
 
 
-def _lone(scenario: Scenario) -> Candidate | None:
+def _lone(scenario: Scenario, confidence: float) -> Candidate | None:
     """At the limit of low rates, where gaps grow without end; recorded arrivals may share an instant."""
     workload = scenario.workload
     assert isinstance(workload, Workload)  # noqa: S101  (a closed population has no rate)
     if not isinstance(workload.arrivals, PoissonArrivals | DeterministicArrivals | GammaArrivals):
         return None
-    quantiles = tuple(sorted({0.99, *scenario.objective.quantiles}))
-    performance = lone_performance(scenario.profile, scenario.plan, quantiles)
-    return judged(scenario, performance)
+    return judge_lone(scenario, confidence)
 
 
 def _unstable(plan: Plan) -> Candidate:

@@ -16,7 +16,7 @@ _BESIDE = 0.03  # share of today's rate within which no other is tried
 
 
 def performance_at_rates(
-    question: Question, today: Candidate, judge: Judge, progress: Progress
+    question: Question, today: Candidate, judge: Judge, progress: Progress, confidence: float = 0.95
 ) -> tuple[tuple[float, Candidate], ...]:
     """What becomes of a plan at about ten rates and at today's, rising; stops after two refusals above today's.
 
@@ -29,7 +29,7 @@ def performance_at_rates(
         return ()
     today_rps, scenario = question.workload.arrival_rate_rps, question.scenario(today.plan)
     wall_rps = sustainable_rate_rps(scenario.profile, today.plan)
-    asker = Asker(judge, progress)
+    asker = Asker(judge, progress, confidence=confidence)
     found, refused = [(today_rps, today)], 0
     for rate_rps in (load * wall_rps for load in _LOADS):
         if abs(rate_rps - today_rps) < _BESIDE * today_rps:
@@ -43,7 +43,9 @@ def performance_at_rates(
     return tuple(sorted(found, key=lambda one: one[0]))
 
 
-def one_lost(question: Question, trial: Trial, judge: Judge, progress: Progress) -> Candidate | None:
+def one_lost(
+    question: Question, trial: Trial, judge: Judge, progress: Progress, confidence: float = 0.95
+) -> Candidate | None:
     """What becomes of the rest while one replica is gone; None if there is no rest.
 
     Args:
@@ -57,4 +59,5 @@ def one_lost(question: Question, trial: Trial, judge: Judge, progress: Progress)
         if event.plan == left:
             return Candidate(plan=left, verdict=Verdict.MET, performance=event.performance)
     scenario = question.scenario(left)
-    return Asker(judge, progress).judge_one(scenario, "simulating one replica fewer", careful=True)
+    asker = Asker(judge, progress, confidence=confidence)
+    return asker.judge_one(scenario, "simulating one replica fewer", careful=True)

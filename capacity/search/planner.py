@@ -297,7 +297,7 @@ def _caveats(search: Search, certified: Certified) -> Iterator[Caveat]:
     yield from routing_caveats(plan)
     yield from batching_caveats(plan)
     if certified.candidate.performance is not None:
-        yield from mean_caveats(certified.candidate.performance)
+        yield from mean_caveats(certified.candidate.performance, question.objective)
     if not certified.whole.is_precise:
         yield precision_caveat()
     yield from trace_caveats(question.workload, certified.candidate.like_it)

@@ -6,11 +6,12 @@ from dataclasses import replace
 from capacity.errors import DomainError
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.profile.sampling import reach, service_interval
 from capacity.question.candidate import Candidate, Doubt, Judge, Limit, Rejection, Verdict
 from capacity.question.objective import LatencyObjective
 from capacity.question.plan import Plan
 from capacity.question.question import Question
-from capacity.question.refusal import refuse_batch_size, refuse_load
+from capacity.question.refusal import floor_candidate, floor_doubt, refuse_batch_size, refuse_load
 from capacity.question.scenario import Scenario
 from capacity.search.candidates import Progress, survival_candidate
 from capacity.search.exact import judge_exactly
@@ -109,11 +110,14 @@ def with_limits(question: Question, factor: float) -> Question:
     return replace(question, objective=relaxed_objective(question.objective, factor))
 
 
-def lone_performance(profile: ServiceProfile, plan: Plan, quantiles: tuple[float, ...]) -> Performance:
+def lone_performance(
+    profile: ServiceProfile, plan: Plan, quantiles: tuple[float, ...], confidence: float = 0.95
+) -> Performance:
     """The performance of a lone request: the limit of low rates, whatever the router.
 
     A batch of one that is not full waits for its whole batch wait, by any batching rule, and is served alone; if
-    one request fills the batch, it starts at once. Its replica was idle, and must wake.
+    one request fills the batch, it starts at once. Its replica was idle, and must wake. Only the service is not
+    known exactly, where it was measured by samples.
     """
     wait_s = plan.batch_wait_max_s if plan.due_size > 1 else 0.0
     law, fixed_s = profile.law(1), wait_s + profile.wake_s + profile.request_overhead_s
@@ -125,20 +129,36 @@ def lone_performance(profile: ServiceProfile, plan: Plan, quantiles: tuple[float
         response_mean_s=fixed_s + law.mean_s,
         loss_probability=0.0,
         wait_quantiles_s={q: Interval.exact(wait_s) for q in quantiles},
-        response_quantiles_s={q: Interval.exact(fixed_s + law.quantile_s(q)) for q in quantiles},
+        response_quantiles_s={
+            q: service_interval(profile, q, 1, confidence).mapped(lambda x: fixed_s + x) for q in quantiles
+        },
     )
 
 
+def judge_lone(scenario: Scenario, confidence: float = 0.95) -> Candidate:
+    """The verdict at the limit of low rates, in doubt where the profile's samples cannot tell."""
+    quantiles = tuple(sorted({0.99, *scenario.objective.quantiles}))
+    performance = lone_performance(scenario.profile, scenario.plan, quantiles, confidence)
+    doubt = floor_doubt(scenario.profile, scenario.objective, scenario.plan.batch_size_max, confidence)
+    if doubt is not None:
+        return replace(floor_candidate(scenario.plan, doubt), performance=performance)
+    return judged(scenario, performance)
+
+
 def judged(scenario: Scenario, performance: Performance) -> Candidate:
-    """The verdict on a performance that is known exactly."""
-    broken = [
-        Rejection.of(promise, found.value)
-        for promise in scenario.objective.promises
-        if (found := promise.found(performance)) is not None and found.value > promise.allowed
-    ]
-    worst = max(broken, key=lambda rejection: rejection.needed / rejection.allowed, default=None)
-    verdict = Verdict.MET if worst is None else Verdict.MISSED
-    return Candidate(plan=scenario.plan, verdict=verdict, rejection=worst, performance=performance)
+    """The verdict on a performance that is known but for the samples of the profile."""
+    found = [(p, one) for p in scenario.objective.promises if (one := p.found(performance)) is not None]
+    missed = [Rejection.of(promise, one.value) for promise, one in found if one.low > promise.allowed]
+    is_open = [Rejection.of(promise, reach(one)) for promise, one in found if reach(one) > promise.allowed]
+    worst = max(missed or is_open, key=lambda one: one.needed / one.allowed, default=None)
+    verdict = Verdict.MISSED if missed else Verdict.INCONCLUSIVE if is_open else Verdict.MET
+    return Candidate(
+        plan=scenario.plan,
+        verdict=verdict,
+        rejection=worst,
+        performance=performance,
+        doubt=Doubt.PROFILE if verdict is Verdict.INCONCLUSIVE else None,
+    )
 
 
 class Asker:
@@ -148,13 +168,21 @@ class Asker:
     What stays in doubt is reported as doubt; so is all that comes after the budget is spent.
     """
 
-    def __init__(self, judge: Judge, progress: Progress, requests_max: int = REQUESTS_MAX) -> None:
+    def __init__(
+        self,
+        judge: Judge,
+        progress: Progress,
+        requests_max: int = REQUESTS_MAX,
+        confidence: float = 0.95,
+    ) -> None:
         self.judge, self.progress, self.requests_max = judge, progress, requests_max
+        self.confidence = confidence
         self.requests = self.careful_requests = 0
 
     def judge_one(self, scenario: Scenario, what: str, *, careful: bool = False) -> Candidate:
         """What theory refuses, what a law knows, what a trial finds; a longer trial if that is in doubt."""
-        refused = refuse_batch_size(scenario.profile, scenario.objective, scenario.plan.batch_size_max)
+        size_max = scenario.plan.batch_size_max
+        refused = refuse_batch_size(scenario.profile, scenario.objective, size_max, self.confidence)
         refused = refused or refuse_load(scenario)
         if refused is not None:
             return Candidate(plan=scenario.plan, verdict=Verdict.MISSED, rejection=refused)
@@ -172,7 +200,7 @@ class Asker:
         if self.careful_requests >= _CAREFUL_REQUESTS_MAX:
             return candidate
         self.progress(f"{what}, more carefully")
-        longer = self.judge.certify(scenario, 1, candidate.requests)
+        longer = self.judge.certify(scenario, 1, candidate.requests_looked)
         self.requests += longer.requests
         self.careful_requests += longer.requests
         return longer

@@ -97,8 +97,8 @@ def without_noise(values: Floats, halves: Floats) -> Floats:
     """Values of simulated resamples, as far apart as they would be if each had been simulated for ever.
 
     What two independent halves of a resample's runs have in common is the resample's own, and the rest is chance:
-    the covariance of the halves estimates the variance of what is their own. One standard error of it is added, so
-    that little is taken away where little is known.
+    the covariance of the halves estimates the variance of what is their own, which is not negative. One standard error
+    of it is added, so that little is taken away where little is known.
 
     Args:
         values: of whole runs, shape `(resamples,)`; those that are infinite stay so.
@@ -114,8 +114,23 @@ def without_noise(values: Floats, halves: Floats) -> Floats:
     one, other = halves[known].T
     own, middle = float(((one - one.mean()) * (other - other.mean())).mean()), float(values[known].mean())
     error = math.sqrt((float(one.var() * other.var()) + own**2) / int(known.sum()))
-    kept = math.sqrt(min(1.0, max(0.0, own + error) / float(values[known].var())))
+    kept = math.sqrt(min(1.0, (max(0.0, own) + error) / float(values[known].var())))
     return np.where(np.isfinite(values), middle + kept * (values - middle), values)
+
+
+def like_many(values: Floats, count: int) -> Floats:
+    """As many values as percentiles take, shape `(count,)`, in place of a few: of the law that those few leave open.
+
+    That of another value of a normal law whose mean and variance are known by these (Hahn & Meeker 1991, Statistical
+    Intervals, sec. 4.7), in any order but a rising one. If any is infinite there is no such law, and they are repeated.
+    """
+    if not np.isfinite(values).all():
+        return np.resize(values, count)
+    from scipy.special import stdtrit  # heavy, and not to be loaded before what is measured
+
+    places = np.random.default_rng(0).permutation(count)
+    scores = stdtrit(len(values) - 1, (places + 1.0) / (count + 1.0))
+    return np.asarray(values.mean() + float(values.std(ddof=1)) * math.sqrt(1.0 + 1.0 / len(values)) * scores)
 
 
 def moved_interval(simulated: Interval, values: Floats, confidence: float) -> Interval:
@@ -207,8 +222,7 @@ class ResampledQuantile(QuantileEstimate):
         levels: of the quantiles under resampled profiles, shape `(resamples,)`; infinite beyond all that the
             same requests did under the profile as measured.
         moved: those quantiles. [s]
-        samples: independent ones that would say as much of what lies beyond, where samples themselves
-            do; infinite where requests wait for longer than any batch takes.
+        samples: independent ones that would say as much of what lies beyond; infinite where nothing is random.
     """
 
     levels: Floats

@@ -18,6 +18,7 @@ from simulations.statistics.intervals import (
     ResampledEstimate,
     ResampledQuantile,
     level_of,
+    like_many,
     without_noise,
 )
 from simulations.statistics.sample import EXACT_MAX, Sample, Tally
@@ -40,13 +41,21 @@ class ProfileError:
     Attributes:
         halves: by resampled profile, two independent pairs: a run as measured, and that of the same requests. Several
             profiles share the runs as measured, and not all do, since their own chance would move them all alike.
-        samples: fewest of a batch size in use.
-        longest_s: the longest sample of these sizes, in the response of a lone request. [s]
+        wanted: resampled profiles that the percentiles of an interval take; fewer are taken for a normal law.
+        known: independent samples behind a quantile of each batch size in use.
+        run_requests: of each run.
     """
 
     halves: tuple[tuple[Pair, Pair], ...]
-    samples: float
-    longest_s: float
+    wanted: int
+    known: Callable[[float], Sequence[float]]
+    run_requests: int
+
+    @property
+    def requests(self) -> int:
+        """How many requests were simulated for it."""
+        measured = {id(sample) for halves in self.halves for sample, _ in halves}
+        return (len(measured) + 2 * len(self.halves)) * self.run_requests
 
     @cached_property
     def pairs(self) -> tuple[Pair, ...]:
@@ -78,15 +87,16 @@ class ProfileError:
             measured, moved = pair
             return level_of(tally(measured), tally(moved).quantile_s(q), q)
 
+        levels = self._without_noise(level)
         return ResampledQuantile(
             quantile=q,
             value=plain.value,
             tally=plain.tally,
             above=plain.above,
             from_value=plain.from_value,
-            levels=self._without_noise(level),
-            moved=np.array(moved),
-            samples=self._samples_beyond(plain.value, tally),
+            levels=levels,
+            moved=np.resize(moved, len(levels)),
+            samples=self._samples_beyond(plain, tally),
         )
 
     def _moves(self, statistic: Callable[[Sample], float]) -> Floats:
@@ -96,20 +106,21 @@ class ProfileError:
     def _without_noise(self, move: Callable[[Pair], float]) -> Floats:
         """What each resampled profile does, without the chance of its runs, shape `(resamples,)`."""
         whole = np.array([move(pair) for pair in self.pairs])
-        return without_noise(whole, np.array([[move(one), move(other)] for one, other in self.halves]))
+        own = without_noise(whole, np.array([[move(one), move(other)] for one, other in self.halves]))
+        return own if len(own) == self.wanted else like_many(own, self.wanted)
 
-    def _samples_beyond(self, value_s: float, tally: Callable[[Sample], Tally]) -> float:
-        """Independent samples that know the share from a value on as well; infinite beyond the longest.
+    def _samples_beyond(self, plain: QuantileEstimate, tally: Callable[[Sample], Tally]) -> float:
+        """Independent samples that know the share beyond a quantile as well.
 
-        By the design effect (Kish 1965, Survey Sampling, sec. 8.2), and no fewer than were measured of a size.
+        By the design effect (Kish 1965, Survey Sampling, sec. 8.2), no fewer than were measured of a size, and no
+        more than of any: no response is quicker than its service, whatever the queue adds.
         """
-        if value_s > self.longest_s:
-            return math.inf
-        squares = self._moves(lambda sample: tally(sample).share_from(value_s)) ** 2
-        if not squares.any():
-            return math.inf
-        share = float(np.mean([tally(measured).share_from(value_s) for measured, _ in self.pairs]))
-        return max(self.samples, share * (1.0 - share) / float(squares.mean()))
+        known = self.known(plain.quantile)
+        squares = float(np.mean(self._moves(lambda sample: tally(sample).share_from(plain.value)) ** 2))
+        if squares == 0.0:
+            return max(known)
+        share = float(np.mean([tally(measured).share_from(plain.value) for measured, _ in self.pairs]))
+        return min(max(known), max(min(known), share * (1.0 - share) / squares))
 
 
 @dataclass(frozen=True)

@@ -3,26 +3,32 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
 from capacity.performance import Interval
-from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.profile.sampling import has_samples, resampled
+from capacity.profile.profile import ServiceProfile
+from capacity.profile.sampling import has_samples, known_samples, resampled
 from capacity.traffic.workload import RenewalArrivals, Workload
 from simulations.case import Case, tasks
-from simulations.draws.arrivals import Purpose, Seed
+from simulations.draws.arrivals import Purpose, Seed, Stage
+from simulations.draws.service import ProfileTimes
 from simulations.replication import Task, replicate
 from simulations.statistics.intervals import resamples_for
-from simulations.statistics.pool import ProfileError, merged
-from simulations.statistics.sample import Length
+from simulations.statistics.pool import Pair, ProfileError, merged
+from simulations.statistics.sample import Length, Sample
 from simulations.workers import Mapper
 
 # Runs under the profile as it was measured, two by two, shared by the resampled ones.
 _RUNS = 8
+# Resampled profiles that come first, an even number of runs under each of those as measured.
+_FEW = 8
 # Warm-ups, of ten relaxation times each, that each of these runs measures, and requests beyond which it would take
 # too long.
 _WARM_UPS, _MEASURED_ENOUGH = 60, 80_000
+# Profiles whose resamples are kept, each some 30 MB.
+_KEPT = 2
 
 
 def sampling_intervals(
@@ -56,38 +62,39 @@ def sampling_intervals(
 
 
 def profile_error(
-    case: Case, length: Length, confidence: float, seed: Seed, mapper: Mapper
+    case: Case,
+    length: Length,
+    confidence: float,
+    seed: Seed,
+    mapper: Mapper,
+    is_enough: Callable[[ProfileError], bool] | None = None,
 ) -> ProfileError | None:
     """What the samples of the profile leave open of a case; None if it has none.
 
     The same requests are simulated under the profile as it is and under a resampled one. As many of these are
-    drawn as the percentiles of an interval take.
+    drawn as the percentiles of an interval take, or only a few if those are enough for the caller.
 
     Args:
         length: of each run.
         confidence: of the intervals that are asked for.
+        is_enough: whether what a few resampled profiles say settles what is asked.
     """
     profile = case.scenario.profile
     if not has_samples(profile):
         return None
-    generator = seed.generator(Purpose.PROFILE)
-    profiles = [resampled(profile, generator) for _ in range(resamples_for(confidence))]
+    times = _resampled_times(profile, replace(seed, stage=Stage.CERTIFY), resamples_for(confidence))
     half = _half(case, length)
     own = tasks(case, half, seed, range(_RUNS))
-    numbers = [number % _RUNS for number in range(2 * len(profiles))]
-    under = [each for each in profiles for _ in range(2)]
-    moved = [_under(each, case, half, own[number]) for each, number in zip(under, numbers, strict=True)]
-    samples = [merged([sample]) for sample in mapper(replicate, [*own, *moved])]
-    pairs = [(samples[number], after) for number, after in zip(numbers, samples[_RUNS:], strict=True)]
-    used = _in_use(case)
-    plan = case.scenario.plan
-    return ProfileError(
-        halves=tuple(zip(pairs[::2], pairs[1::2], strict=True)),
-        samples=min((len(one.samples_s) for one in used if one.samples_s), default=math.inf),
-        longest_s=max(profile.law(one.batch_size).durations_s[-1] for one in used)
-        + profile.request_overhead_s
-        + (plan.batch_wait_max_s if plan.batch_size_max > 1 else 0.0),
+    measured = [merged([sample]) for sample in mapper(replicate, own)]
+    few = ProfileError(
+        halves=_halves(own, measured, times[:_FEW], mapper),
+        wanted=len(times),
+        known=known_samples(profile, case.scenario.plan.batch_size_max),
+        run_requests=half.requests,
     )
+    if is_enough is not None and is_enough(few):
+        return few
+    return replace(few, halves=few.halves + _halves(own, measured, times[_FEW:], mapper))
 
 
 def _half(case: Case, length: Length) -> Length:
@@ -102,19 +109,26 @@ def _half(case: Case, length: Length) -> Length:
     return replace(length, measured=max(least, min(_WARM_UPS * length.warm_up, _MEASURED_ENOUGH)))
 
 
-def _under(profile: ServiceProfile, case: Case, length: Length, measured: Task) -> Task:
-    """The run of the same requests under another profile: of the same bursts, which are cut alike."""
-    other = replace(case, scenario=replace(case.scenario, profile=profile))
-    number = measured.seed.replication
-    (task,) = tasks(other, length, measured.seed, range(number, number + 1))
-    return replace(task, workload=measured.workload, strata=measured.strata)
+def _halves(
+    own: Sequence[Task], measured: Sequence[Sample], times: Sequence[ProfileTimes], mapper: Mapper
+) -> tuple[tuple[Pair, Pair], ...]:
+    """Two runs under each of some profiles, each beside the run as measured that has its requests."""
+    numbers = [number % len(own) for number in range(2 * len(times))]
+    under = [each for each in times for _ in range(2)]
+    moved = [replace(own[number], service_times=each) for each, number in zip(under, numbers, strict=True)]
+    samples = [merged([sample]) for sample in mapper(replicate, moved)]
+    pairs = [(measured[number], after) for number, after in zip(numbers, samples, strict=True)]
+    return tuple(zip(pairs[::2], pairs[1::2], strict=True))
 
 
-def _in_use(case: Case) -> list[BatchTiming]:
-    """Batch sizes that were measured and that batches of a plan take, or lie next to."""
-    size_max = case.scenario.plan.batch_size_max
-    timings = case.scenario.profile.timings
-    return [one for one in timings if one.batch_size < 2 * size_max] or [timings[0]]
+@lru_cache(maxsize=_KEPT)
+def _resampled_times(profile: ServiceProfile, seed: Seed, count: int) -> tuple[ProfileTimes, ...]:
+    """Service times under resampled profiles, the same for every case and stage of a command.
+
+    What differs between two candidates is then the candidates, not the draw.
+    """
+    generator = seed.generator(Purpose.PROFILE)
+    return tuple(ProfileTimes(resampled(profile, generator)) for _ in range(count))
 
 
 def widened(interval: Interval, extra: float) -> Interval:

@@ -130,7 +130,7 @@ def test_an_edited_answer_or_other_versions_are_told(plan: SavedPlan) -> None:
 
 
 def test_pauses_that_a_plan_was_made_for_are_not_judged_again(plan: SavedPlan) -> None:
-    asks = "pauses and breakdowns were not judged again; plan again to have them judged"
+    asks = "pauses, breakdowns and classes of requests were not judged again; plan again to have them judged"
     assert list(notes_on_trouble({**plan.answer, "disturbed": {"availability": 0.99}}, None)) == [asks]
     assert list(notes_on_trouble(plan.answer, None)) == []
 

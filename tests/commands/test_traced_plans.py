@@ -59,9 +59,12 @@ def test_a_trace_of_many_bursts_speaks_for_traffic_like_it_too(run: Any) -> None
 def test_one_burst_that_the_trace_has_room_for_costs_no_replica(run: Any) -> None:
     """Of 12,060 requests 58 or so are late, 0.5 % of the 1 % allowed, all of them in one of twenty sections."""
     asked = ["--profile", "one.json", "--arrivals", "trace:burst.csv", *QUICK]
-    answer = document(run("plan", *asked, "--slo-p99", "100ms", "--json"))
+    answer = document(run("plan", *asked, "--slo-p99", "100ms", "--json", "-o", "plan.json"))
     assert (answer["verdict"], answer["recommendation"]["replicas"]) == ("met", 1)
     assert answer["verdict_like_it"] == "inconclusive"
+    explained = document(run("explain", "plan.json", "--json"))
+    assert (explained["verdict"], explained["verdict_like_it"]) == ("met", "inconclusive")
+    assert any("only a few bursts" in one["how"] for one in explained["explanation"]["assumptions"])
     simulated = document(run("simulate", *asked, "--replicas", "1", "--json"))
     p99 = answer["performance"]["response_quantiles_s"]["0.99"]
     assert simulated["performance"]["response_quantiles_s"]["0.99"] == p99

@@ -149,6 +149,10 @@ def test_a_plan_that_theory_refuses_was_not_simulated() -> None:
 
 
 SINGLE, PAIR = replace(FEWER, batch_size_max=1), replace(FEWER, batch_size_max=2)
+LOSING = replace(
+    refused(PAIR, Limit.LOSS, 2.0),
+    rejection=Rejection(limit=Limit.LOSS, allowed=0.05, needed=0.11, is_loss=True),
+)
 UNSTABLE = (refused(SINGLE, Limit.STABILITY, 1.5), refused(PAIR, Limit.SURVIVAL, 1.2))
 
 
@@ -168,6 +172,10 @@ UNSTABLE = (refused(SINGLE, Limit.STABILITY, 1.5), refused(PAIR, Limit.SURVIVAL,
                 "Closest is 2 replicas of flat with batches up to 4, at load 0.876: P99 of 150 ms is above 100 ms, "
                 "50 % over the limit.",
             ],
+        ),
+        (
+            (LOSING,), LOSING,  # more replicas would lose less: it was said that no number would do
+            ["With batches up to 2 it would reject more than is allowed."],
         ),
         (
             (of(FEWER, 0.09),), of(FEWER, 0.09),

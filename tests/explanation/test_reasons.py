@@ -384,7 +384,7 @@ def test_a_simulated_plan_is_explained_with_intervals_and_strict_json() -> None:
         *("without_batches", "load_one_fewer", "burstiness"),
     ]
     for p99 in (document["binding"]["found"], document["binding"]["wait_s"]):
-        assert p99["low"] < p99["value"] < p99["high"]
+        assert p99["low"] < p99["value"] < p99["known_to"]  # five samples do not bound P99
     rates = [one for one in document["sensitivities"] if one["what"] == "rate"]
     assert rates[0]["performance"]["load"] == pytest.approx(1.1 * 1200.0 * 0.008 / 12)
     assert rates[0]["shift"] > 0.0 > rates[1]["shift"]

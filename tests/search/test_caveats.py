@@ -246,9 +246,15 @@ def test_the_widths_and_the_batches_that_are_missing_are_those_by_hand():
 
 
 def test_means_are_of_the_served_where_any_are_rejected():
-    def told(**fields) -> list[str]:
-        return [one.message for one in mean_caveats(Performance(kind=Kind.SIMULATION, **fields))]
+    def told(objective: LatencyObjective | None = None, **fields) -> list[str]:
+        objective = objective or LatencyObjective()
+        return [one.message for one in mean_caveats(Performance(kind=Kind.SIMULATION, **fields), objective)]
 
+    for counted in (LatencyObjective(loss_probability=0.05), LatencyObjective(limits={0.9: 0.2})):
+        (message,) = told(counted, loss_probability=0.0123, response_mean_s=0.1)
+        assert (
+            message == "means leave out the 1.23 % of requests that are rejected"
+        )  # before: give --loss-max
     (message,) = told(loss_probability=0.0123, response_mean_s=0.1)
     assert message.startswith("means leave out the 1.23 % of requests that are rejected;")
     assert told(loss_probability=0.0123) == []  # none was served, and there is no mean

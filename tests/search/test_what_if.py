@@ -20,6 +20,7 @@ from capacity.search.what_if import (
     Asker,
     burstier,
     fewest_replicas,
+    judge_lone,
     lone_performance,
     relaxed_objective,
     scaled_demand,
@@ -160,6 +161,54 @@ def test_a_lone_request_is_the_limit_of_the_law_at_low_rates(wait_s, batching, b
     assert woken.response_mean_s == pytest.approx(expected_s + 0.002, rel=1e-12)
     assert woken.response_quantiles_s[0.99].value == pytest.approx(expected_s + 0.002, rel=1e-12)
     assert woken.wait_quantiles_s == lone.wait_quantiles_s
+
+
+SAMPLED = ServiceProfile(
+    name="made-up",
+    timings=(BatchTiming(batch_size=1, samples_s=tuple(0.010 + 0.00001 * k for k in range(400))),),
+    request_overhead_s=0.001,
+)
+
+
+@pytest.mark.parametrize(
+    ("rank", "verdict"), [(391, Verdict.MISSED), (394, Verdict.INCONCLUSIVE), (400, Verdict.MET)]
+)
+def test_a_lone_request_is_known_as_well_as_the_service_that_was_measured(
+    rank: int, verdict: Verdict
+) -> None:
+    """P99 lies between the 392nd and the 400th of 400 samples; a limit between them is in doubt. Before: met or missed."""
+    limit_s = 0.011 + 0.00001 * (rank - 1) + 1e-7
+    scenario = Scenario(
+        profile=SAMPLED,
+        workload=Workload(arrival_rate_rps=1.0),
+        plan=plan_of(1, 1),
+        objective=LatencyObjective(limits={0.99: limit_s}),
+    )
+    found = judge_lone(scenario)
+    assert found.verdict is verdict
+    assert (found.doubt is Doubt.PROFILE) is (verdict is Verdict.INCONCLUSIVE)
+    assert found.performance is not None
+    lone = found.performance.response_quantiles_s[0.99]
+    assert (lone.low, lone.high) == pytest.approx((0.011 + 0.00391, 0.011 + 0.00399), abs=1e-9)
+
+
+def test_a_batch_size_is_refused_by_the_confidence_that_was_asked() -> None:
+    """P99 is above the 390th of 400 samples with 95 %, but not with 99.9 %. Before: by 95 % whatever was asked."""
+    scenario = Scenario(
+        profile=SAMPLED,
+        workload=Workload(arrival_rate_rps=1.0),
+        plan=plan_of(1, 1),
+        objective=LatencyObjective(limits={0.99: 0.011 + 0.00389 + 1e-7}),
+    )
+
+    class Open(NoJudge):
+        def accepts(self, scenario: Scenario, effort: int = 1) -> Candidate:
+            return Candidate(plan=scenario.plan, verdict=Verdict.INCONCLUSIVE, doubt=Doubt.PROFILE)
+
+    refused, doubted = (
+        Asker(Open(), silent, confidence=confidence).judge_one(scenario, "") for confidence in (0.95, 0.999)
+    )
+    assert (refused.verdict, doubted.verdict) == (Verdict.MISSED, Verdict.INCONCLUSIVE)
 
 
 # ---- Asking ---------------------------------------------------------------------------------

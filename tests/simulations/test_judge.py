@@ -15,7 +15,7 @@ from capacity.confidence import order_statistics
 from capacity.errors import InconclusiveError
 from capacity.performance import Interval
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.profile.sampling import has_samples, resampled
+from capacity.profile.sampling import has_samples, reach, resampled
 from capacity.question.candidate import Candidate, Doubt, LikeIt, Limit, Verdict, worst_of
 from capacity.question.objective import LatencyObjective, Measure
 from capacity.question.plan import Plan
@@ -706,7 +706,7 @@ def test_a_verdict_that_the_profiles_error_leaves_open_is_in_doubt() -> None:
     judge = SimulationJudge(precision=0.05)
     found = judge.certify(asked(p99(1.0), workload, profile), 1, 0).performance.response_quantiles_s[0.99]
     for limit_s, by_simulation in (
-        ((found.value + found.high) / 2.0, Verdict.MET),
+        ((found.value + reach(found)) / 2.0, Verdict.MET),
         ((found.value + found.low) / 2.0, Verdict.MISSED),
     ):
         scenario = asked(p99(limit_s), workload, profile)
@@ -717,6 +717,34 @@ def test_a_verdict_that_the_profiles_error_leaves_open_is_in_doubt() -> None:
             assert one.samples_times is not None
             assert 1.0 < one.samples_times < 1000.0
     assert judge.search(scenario, 1).doubt is Doubt.PROFILE  # a refusal near its limit
+
+
+def test_runs_under_resampled_profiles_are_counted() -> None:
+    """Before, 86 runs a confirmation were in no budget; where one begins is told without them."""
+    scenario = asked(p99(1.0), Workload(arrival_rate_rps=10.0), sampled(400))
+    judge = SimulationJudge(precision=0.05)
+    alone, look = judge._judge(judge._trial(scenario, Stage.CERTIFY, 1))
+    found = judge.certify(scenario, 1, 0)
+    assert look is not None
+    assert found.requests_looked == alone.requests == look.requests
+    half = found.requests_resampled / (8 + 2 * 39)
+    assert half == pytest.approx(10_000, rel=0.2)
+    assert alone.requests_resampled == 0
+
+
+@pytest.mark.parametrize(("share_of_p99", "resamples"), [(3.0, 8), (0.5, 8), (1.04, 39)])
+def test_a_trial_far_from_its_limit_takes_few_resampled_profiles(share_of_p99: float, resamples: int) -> None:
+    """Where no error of the profile turns the verdict, eight show it. Its intervals have the error all the same."""
+    profile, workload, judge = sampled(400), Workload(arrival_rate_rps=50.0), SimulationJudge(precision=0.05)
+    easy = judge._judge(judge._trial(asked(p99(1.0), workload, profile), Stage.HEADROOM, 1))[0]
+    assert easy.performance is not None
+    p99_s = easy.performance.response_quantiles_s[0.99].value
+    found = judge.accepts(asked(p99(share_of_p99 * p99_s), workload, profile))
+    runs = found.requests_resampled / (8 + 2 * resamples)
+    assert runs == int(runs)
+    assert found.performance is not None
+    widths_s = [one.performance.response_quantiles_s[0.5].half_width for one in (found, easy)]
+    assert widths_s[0] > 1.2 * widths_s[1]
 
 
 def test_a_plan_that_only_the_profile_error_puts_in_doubt_is_not_accepted() -> None:

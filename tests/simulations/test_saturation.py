@@ -189,6 +189,19 @@ def test_who_begins_in_the_midst_goes_on_as_if_it_had_begun_before(after: int) -
     assert ends[0].block_s == pytest.approx(ends[1].block_s, rel=1e-9)
 
 
+def test_who_begins_without_a_token_of_the_step_holds_its_blocks() -> None:
+    """Steps take two of four requests, whose 22, 32, 42 and 52 tokens take 2, 3 (with one more), 3 and 4 blocks of 16."""
+    table, rules = (
+        scenario_of(4, CONSTANT).profile.table,
+        EngineRules(sequences_max=4, tokens_max=2, blocks=1_000),
+    )
+    engine = SaturatedEngine(table, rules, draws_of([20, 30, 40, 50], [18, 40, 30, 20]), np.full(4, 3))
+    engine.line_up(draws_of([25, 8], [10, 12]))
+    while engine.progress.steps < 1:
+        engine.advance(1e-3)
+    assert engine.progress.block_s == pytest.approx(12.0 * engine.progress.now_s, rel=1e-9)
+
+
 DONE = Progress(
     now_s=10.0, generated=4_000, prompted=2_000, steps=500, preemptions=0, running_s=0.0, block_s=0.0
 )
