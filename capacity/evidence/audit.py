@@ -1,6 +1,7 @@
 """Audit: all checks of all runs of a load test."""
 
 from collections.abc import Callable
+from itertools import chain
 
 from capacity.evidence.finding import Belief, CheckFinding
 from capacity.evidence.percentiles import averaged, buckets, percentiles, rare_parts, samples
@@ -35,17 +36,11 @@ def check_run(run: LoadRun) -> list[CheckFinding]:
 def audit_findings(test: LoadTest) -> list[CheckFinding]:
     """All that can be said of all runs, and of them together."""
     rare = rare_parts(test)
-    return [
-        *(
-            one
-            for run in test.runs
-            if run.name not in rare
-            for one in check_run(run)
-            if _applies(one, run, test)
-        ),
-        *rare.values(),
-        *averaged(test),
-    ]
+    of_runs = (
+        [rare[run.name]] if run.name in rare else [one for one in check_run(run) if _applies(one, run, test)]
+        for run in test.runs
+    )
+    return [*chain.from_iterable(of_runs), *averaged(test)]
 
 
 def _applies(finding: CheckFinding, run: LoadRun, test: LoadTest) -> bool:

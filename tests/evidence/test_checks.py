@@ -492,6 +492,7 @@ def test_a_rare_endpoint_is_told_and_does_not_turn_the_verdict() -> None:
     }
     assert {one.belief for one in told.values()} == {Belief.UNKNOWN}
     assert {one.check for one in findings if one.run in told} == {"endpoint-samples"}
+    assert list(dict.fromkeys(one.run for one in findings)) == ["predict", "login", "health", "all"]
 
 
 @pytest.mark.parametrize(
