@@ -83,15 +83,16 @@ def _rare(parts: Sequence[LoadRun]) -> list[LoadRun]:
 
 def _is_few(run: LoadRun) -> bool:
     """Whether too few requests lie beyond the highest percentile that is told."""
-    count = run.succeeded if run.counted is None else run.counted
+    count = run.requests if run.counted is None else run.counted
     return count is not None and (count < FEW or beyond(count, decisive(run)) < FEW)
 
 
 def _too_few(run: LoadRun) -> CheckFinding:
     count = run.requests or 0
-    message = f"too few requests to judge: {count}"
+    failed = f", of which {run.failed} failed" if run.failed else ""
+    message = f"too few requests to judge: {count}{failed}"
     fix = f"send at least {_wanted(0.99)} to know its P99, or look at the others alone"
-    numbers = {"requests": float(count)}
+    numbers = {"requests": float(count), "failed": run.failed}
     return finding_of(run, "endpoint-samples", Belief.UNKNOWN, message, fix, numbers=numbers)
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -493,6 +494,16 @@ def test_a_rare_endpoint_is_told_and_does_not_turn_the_verdict() -> None:
     assert {one.belief for one in told.values()} == {Belief.UNKNOWN}
     assert {one.check for one in findings if one.run in told} == {"endpoint-samples"}
     assert list(dict.fromkeys(one.run for one in findings)) == ["predict", "login", "health", "all"]
+
+
+def test_failures_of_a_rare_endpoint_are_told_and_those_of_a_frequent_one_are_judged() -> None:
+    for count, message in ((40, "too few requests to judge: 40, of which 40 failed"), (1500, None)):
+        test = endpoints(predict=50_000, login=count)
+        login = replace(test.runs[1], succeeded=0, failed=count, quantiles_s={}, mean_s=None)
+        findings = audit_findings(replace(test, runs=(test.runs[0], login, test.runs[2])))
+        told = [one.message for one in findings if one.check == "endpoint-samples"]
+        assert told == ([message] if message else [])
+        assert (verdict_of(findings) is Belief.BROKEN) == (message is None)
 
 
 @pytest.mark.parametrize(
