@@ -26,7 +26,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
+import brute_fleet
 import numpy as np
+from brute_questions import bundled
 from scipy.special import ndtr
 
 from capacity.performance import Interval
@@ -89,6 +91,7 @@ def systems() -> Iterator[System]:
         ratio=5.0, burst_mean_s=30.0, calm_mean_s=2_000.0
     )  # and 1.89, after which spells are cut
     yield _bursty("MMPP/M/1, load 0.4, rare", 0.4, rare)
+    yield from (_fleet_in_bursts(*one) for one in _BURSTING)
     yield _batching("batches up to 16, load 0.8", 16, 0.8, 0.0)
     yield _batching("batches up to 8 that wait 4 ms, load 0.6", 8, 0.6, 0.004)
     yield from map(_in_spells, (5.0, 30.0, 200.0))
@@ -129,6 +132,52 @@ def _bursty(name: str, load: float, arrivals: MmppArrivals) -> System:
         )
     )
     return System(name=name, case=case, exact=lambda: law.response_quantile_s(QUANTILE))
+
+
+# Fleets of a measured profile: replicas, largest batch, arrival rate and bursts. Load 0.66 and 1.33 in a burst.
+_BURSTING = (
+    (3, 16, 900.0, MmppArrivals(ratio=3.0, burst_mean_s=1.5, calm_mean_s=8.5)),
+    (2, 16, 900.0, MmppArrivals(ratio=5.0, burst_mean_s=0.3, calm_mean_s=1.7)),
+)
+# Of the run that tells the P99 of a fleet: runs, requests of each, and into how many shares of a limit it is cut.
+_BRUTE_RUNS, _BRUTE_REQUESTS, _BRUTE_CELLS = 40, 5_000_000, 4_000
+
+
+def _fleet_in_bursts(replicas: int, size: int, rate_rps: float, arrivals: MmppArrivals) -> System:
+    """A fleet of batches, whose P99 the independent simulator tells, request by request and without strata."""
+    name, service = bundled("resnet50-t4-fp16")
+    case = Case(
+        scenario=Scenario(
+            profile=load_profile(name),
+            workload=Workload(arrival_rate_rps=rate_rps, arrivals=arrivals),
+            plan=Plan(profile=name, replicas=replicas, batch_size_max=size),
+            quantiles=(QUANTILE,),
+        )
+    )
+
+    def p99_s() -> float:
+        fleet = brute_fleet.Fleet(
+            service=service,
+            rate_rps=rate_rps,
+            replicas=replicas,
+            batch_size_max=size,
+            bursts=(arrivals.ratio, arrivals.burst_mean_s, arrivals.calm_mean_s),
+        )
+        limits_s = np.geomspace(0.005, 5.0, _BRUTE_CELLS)
+        found = brute_fleet.simulate(
+            fleet,
+            seed=1_000_003,
+            runs=_BRUTE_RUNS,
+            counted=_BRUTE_REQUESTS,
+            warm_up=_BRUTE_REQUESTS // 50,
+            response_thresholds_s=limits_s,
+        )
+        late = [found.late(limit_s).value for limit_s in limits_s]
+        return float(np.interp(1.0 - QUANTILE, late[::-1], limits_s[::-1]))
+
+    high_rps, _ = arrivals.rates_rps(rate_rps)
+    name = f"{replicas} replicas of batches up to {size}, bursts of {arrivals.burst_mean_s:g} s at {high_rps:.0f} rps"
+    return System(name=name, case=case, exact=p99_s)
 
 
 def _in_spells(lasting_s: float) -> System:

@@ -17,7 +17,7 @@ from simulations.case import Case, counted_min, one_for_all, run_length, tasks
 from simulations.draws.arrivals import Seed
 from simulations.replication import replicate, replicate_in_parts
 from simulations.statistics.bursts import CYCLES_A_RUN, CYCLES_WARM_UP
-from simulations.statistics.path import INDEPENDENT_MIN, RUNS_FIRST, require_enough, sections_of
+from simulations.statistics.path import INDEPENDENT_MIN, require_enough, sections_of
 from simulations.statistics.pool import SECTIONS, Pool
 from simulations.statistics.sample import Length
 from simulations.workers import Mapper
@@ -32,8 +32,9 @@ _PROBE_GROWTHS, _PROBE_MARGIN = (4, 16), 4
 _BURSTS_MARGIN = 2  # of one that has seen as many bursts as a run must
 # Last digit of a clock, and how large a share of a service time it may be.
 _CLOCK_DIGITS, _CLOCK_SHARE = 2.0**-52, 1e-4
-# Replications, and so sections, of a first look.
-REPLICATIONS_FIRST = SECTIONS
+# Replications, and so sections, of a first look; and of one whose runs are long, which may refuse by so few what is
+# clear.
+REPLICATIONS_FIRST, REPLICATIONS_FEW = SECTIONS, 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,41 +68,46 @@ def looks(
     Args:
         requests_max: requests to simulate at most.
         requests_first: requests that the first look should have, where some are known to be needed;
-            it has twenty replications at least, five of a trace in a search, and no short runs come before it.
+            it has twenty replications at least, five under bursts and of a trace in a search, and no short runs
+            come before it.
         mapper: how replications are mapped to their samples; the result does not depend on it.
         care: share of the relaxation times needed for valid intervals that a pool must have seen.
     """
     _require_resolvable(case, requests_max // REPLICATIONS_FIRST)
     require_enough(case.scenario.workload, case.scenario.quantile_max)
-    length = run_length(case)
+    length, runs = run_length(case), _probe_runs(case)
     spent = 0
     for probe in _probes(case, length) if requests_first == 0 else ():
-        if spent + REPLICATIONS_FIRST * probe.requests > requests_max:
+        if spent + runs * probe.requests > requests_max:
             break
-        spent += REPLICATIONS_FIRST * probe.requests
-        samples = mapper(replicate, tasks(case, probe, seed, range(REPLICATIONS_FIRST)))
+        spent += runs * probe.requests
+        samples = mapper(replicate, tasks(case, probe, seed, range(runs)))
         yield Look(pool=Pool.of(samples), settled=False, requests=spent)
     pool = Pool.of(())
     affordable, first = (requests_max - spent) // length.requests, requests_first // length.requests
-    for wanted in run_counts(affordable, first, is_path=case.is_path, is_search=care < 1.0):
+    is_bursty = case.bursts is not None
+    for wanted in run_counts(affordable, first, care=care, is_path=case.is_path, is_bursty=is_bursty):
         pool = pool.extended(mapper(replicate, tasks(case, length, seed, range(pool.replications, wanted))))
         yield Look(pool=pool, settled=is_settled(pool, case, care), requests=spent + wanted * length.requests)
 
 
 def run_counts(
-    affordable: int, first: int = 0, *, is_path: bool = False, is_search: bool = False
+    affordable: int, first: int = 0, *, care: float = 1.0, is_path: bool = False, is_bursty: bool = False
 ) -> Iterator[int]:
     """How many runs look after look has: twice as many each time, as long as they are affordable.
 
     Args:
         first: of the first look, where some number is known to be needed; twenty at least.
+        care: as of `looks`.
         is_path: a recorded path cannot be made shorter: it is run five times at least, and in a search no more
             than that at first.
+        is_bursty: each run sees many bursts, so that five may refuse what is clear.
     """
-    least = REPLICATIONS_FIRST
+    is_few = care < 1.0 if is_path else is_bursty
+    least = REPLICATIONS_FEW if is_few else REPLICATIONS_FIRST
     if is_path:
-        affordable = max(affordable, RUNS_FIRST)
-        least = RUNS_FIRST if is_search else min(least, affordable)
+        affordable = max(affordable, REPLICATIONS_FEW)
+        least = min(least, affordable)
     wanted = max(least, min(first, affordable))
     while wanted <= affordable:
         yield wanted
@@ -136,7 +142,13 @@ def is_settled(pool: Pool, case: Case, care: float = 1.0) -> bool:
     responses is met soonest by the runs that happened to be calm.
     """
     enough = pool.independent_exceedances(case.scenario.quantile_max) >= INDEPENDENT_EXCEEDANCES_MIN
-    return enough and (case.is_path or pool.is_level) and pool.counted >= care * counted_min(case)
+    is_level = case.is_path or (pool.is_level and has_runs(pool, care))
+    return enough and is_level and pool.counted >= care * counted_min(case)
+
+
+def has_runs(pool: Pool, care: float) -> bool:
+    """Whether a pool has as many runs as it takes to accept for good."""
+    return care < 1.0 or pool.replications >= REPLICATIONS_FIRST
 
 
 def precise_look(
@@ -190,7 +202,12 @@ def requests_to_settle(case: Case) -> int:
     while replications * length.measured < counted_min(case):
         replications *= 2
     probes = sum(probe.requests for probe in _probes(case, length))
-    return REPLICATIONS_FIRST * probes + replications * length.requests
+    return _probe_runs(case) * probes + replications * length.requests
+
+
+def _probe_runs(case: Case) -> int:
+    """How many short runs go before those of full length."""
+    return REPLICATIONS_FIRST if case.bursts is None else REPLICATIONS_FEW
 
 
 def _probes(case: Case, length: Length) -> Iterator[Length]:

@@ -36,7 +36,7 @@ from simulations.draws.records import Floats
 from simulations.draws.tokens import ALWAYS, EngineRules, TokenDraws, TokenRecords
 from simulations.judge import Errors, share_of_error, tightest
 from simulations.kernel.continuous import serve_engines
-from simulations.looks import run_counts
+from simulations.looks import has_runs, run_counts
 from simulations.reference.engine import run_engines
 from simulations.replication import Engine
 from simulations.saturation import saturated, settling_requests, token_load
@@ -67,6 +67,7 @@ _MEASURED_PER_WARM_UP = 4
 _FORGOTTEN_MAX, _KNEE_REQUESTS = 200.0, 400_000
 _MEASURED_MIN = 2_000
 _COOL_DOWN_MIN = 200
+_LOAD_MAX = 0.999  # that relaxation times are told for
 # Nearer to saturation than this no P99 is given: an error of the profile as large could make it anything.
 KNEE = 0.95
 # Independent requests beyond the highest quantile without which there is no interval.
@@ -76,6 +77,9 @@ _OR_REPLAY = ", or give --replay for these requests alone"
 _RESAMPLES = 12
 _INDIFFERENCE = 0.25
 _HEADROOM_SHARE = 0.1
+# Of the budget, how much a plan under bursts may take beyond what settles it, and how much a rate of its headroom:
+# where bursts exceed what the engines serve by little, the few long ones decide, and no few times as many tell more.
+_BURSTS_SHARE, _BURSTS_HEADROOM_SHARE = 0.02, 0.005
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,13 +281,16 @@ class TokenCase:
             return None
         simulated, one = self.simulated, saturated(self.scenario)
         sustainable_rps = simulated.plan.replicas * one.rate_rps
+        burst_rps, _ = arrivals.bursts.rates_rps(workload.arrival_rate_rps)
         steady = Workload(arrival_rate_rps=1.0, arrivals=arrivals.base)
+        variability = arrivals_scv(steady) + simulated.lengths.moments.output_scv
+        running = _forgotten_with(simulated.at_rate(burst_rps), variability)
         fed = Fed(
             load=lambda rate_rps: rate_rps / sustainable_rps,
             sustainable_rps=sustainable_rps,
             queues=simulated.plan.replicas,
-            service_s=one.running_mean / one.rate_rps,
-            variability=arrivals_scv(steady) + simulated.lengths.moments.output_scv,
+            service_s=running / min(burst_rps / simulated.plan.replicas, one.rate_rps),
+            variability=variability,
             batch=math.ceil(one.running_mean),
         )
         return BurstRuns(
@@ -295,15 +302,11 @@ class TokenCase:
         """Requests that arrive while what is simulated forgets its start."""
         if (bursts := self.bursts) is not None:
             return bursts.relaxation_requests
-        simulated, one = self.simulated, saturated(self.scenario)
-        load = min(token_load(simulated), 0.999)
-        moments = simulated.lengths.moments
-        variability = arrivals_scv(simulated.workload) + moments.output_scv
-        # A request takes its output tokens' steps, of engines that run fewer at once than when they saturate, and
-        # far fewer where a step of few is much shorter.
-        settling = max(1.0, variability / 2.0) * settling_requests(simulated)
-        in_service = min(load * one.running_mean, settling) * simulated.plan.replicas
-        return relaxation_requests(load, simulated.plan.replicas, in_service, variability)
+        simulated = self.simulated
+        replicas, load = simulated.plan.replicas, min(token_load(simulated), _LOAD_MAX)
+        variability = arrivals_scv(simulated.workload) + simulated.lengths.moments.output_scv
+        in_service = _forgotten_with(simulated, variability) * replicas
+        return relaxation_requests(load, replicas, in_service, variability)
 
     @property
     def length(self) -> Length:
@@ -326,10 +329,10 @@ class TokenCase:
         beyond = _EXCEEDANCES_MIN / (1.0 - self.scenario.quantile_max)
         if self.is_path:
             return beyond
-        of_each = care * _RELAXATIONS_SEEN_MIN / self.simulated.plan.replicas
+        of_each = _RELAXATIONS_SEEN_MIN / self.simulated.plan.replicas
         if (bursts := self.bursts) is not None:
-            return max(bursts.counted_min(of_each), beyond)
-        return max(of_each * self.relaxation_requests, beyond)
+            return max(care * bursts.counted_min(of_each), beyond)
+        return max(care * of_each * self.relaxation_requests, beyond)
 
     @property
     def requests_to_settle(self) -> int:
@@ -354,6 +357,16 @@ class TokenCase:
         )
 
 
+def _forgotten_with(scenario: TokenScenario, variability: float) -> float:
+    """Requests that come to an engine while those that run in it are forgotten.
+
+    A request takes its output tokens' steps, of engines that run fewer at once than when they saturate, and far
+    fewer where a step of few is much shorter.
+    """
+    running = min(token_load(scenario), _LOAD_MAX) * saturated(scenario).running_mean
+    return min(running, max(1.0, variability / 2.0) * settling_requests(scenario))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenLook:
     """What is known after some runs, and after how many requests; whether its intervals may be believed."""
@@ -370,8 +383,8 @@ def token_looks(
     length = case.length
     require_enough(case.scenario.workload, case.scenario.quantile_max, _OR_REPLAY)
     affordable, pool = requests_max // length.requests, TokenPool.of(())
-    counts = run_counts(affordable, first // length.requests, is_path=case.is_path, is_search=care < 1.0)
-    for wanted in counts:
+    first, is_bursty = first // length.requests, case.bursts is not None
+    for wanted in run_counts(affordable, first, care=care, is_path=case.is_path, is_bursty=is_bursty):
         tasks = [
             TokenTask(
                 scenario=case.simulated,
@@ -389,7 +402,7 @@ def token_looks(
 def look_at_runs(case: TokenCase, pool: TokenPool, requests: int, care: float = 1.0) -> TokenLook:
     """Whether what some runs say may be believed."""
     found = pool.independent_exceedances_of(case.measures, case.scenario.quantile_max)
-    is_level = case.is_path or pool.is_level
+    is_level = case.is_path or (pool.is_level and has_runs(pool, care))
     settled = found >= _EXCEEDANCES_MIN and is_level and pool.counted >= case.counted_min(care)
     return TokenLook(pool=pool, settled=settled, requests=requests)
 
@@ -500,9 +513,10 @@ class TokenJudge:
 
     def _headroom_budget(self, scenario: TokenScenario, times: int) -> int:
         """So many times what settles a rate, within reason. [requests]"""
-        budget = int(_HEADROOM_SHARE * self.requests_max)
+        case = TokenCase(scenario=scenario)
+        budget = int((_HEADROOM_SHARE if case.bursts is None else _BURSTS_HEADROOM_SHARE) * self.requests_max)
         if token_load(scenario) < 1.0:
-            budget = min(budget, times * TokenCase(scenario=scenario).requests_to_settle)
+            budget = min(budget, times * case.requests_to_settle)
         return max(budget, 1)
 
     def _judge(
@@ -511,9 +525,8 @@ class TokenJudge:
         load = token_load(scenario)
         if (refused := _refuse_load(scenario, load)) is not None:
             return TokenCandidate(plan=scenario.plan, verdict=Verdict.MISSED, rejection=refused)
-        if load > KNEE:
-            requests_max = min(requests_max, _KNEE_REQUESTS)
         case = TokenCase(scenario=scenario, engine=self.engine)
+        requests_max = self._within(case, load, requests_max)
         verdict, is_precise = Verdict.INCONCLUSIVE, False
         rejection: Rejection | None = None
         look: TokenLook | None = None
@@ -544,6 +557,14 @@ class TokenJudge:
             requests=0 if look is None else look.requests,
             is_precise=is_precise or math.isinf(precision),
         )
+
+    def _within(self, case: TokenCase, load: float, requests_max: int) -> int:
+        """As many requests of a budget as may tell something."""
+        if load > KNEE:
+            return min(requests_max, _KNEE_REQUESTS)
+        if case.bursts is None:
+            return requests_max
+        return min(requests_max, max(int(_BURSTS_SHARE * self.requests_max), case.requests_to_settle))
 
     def _errors(self, scenario: TokenScenario, stage: Stage, attempt: int, look: int) -> Errors:
         """As in `simulations.judge`: any one limit refuses, and a search accepts nothing for good."""

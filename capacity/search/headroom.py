@@ -11,7 +11,7 @@ from capacity.question.scenario import Scenario
 from capacity.question.stability import device_throughput_max_rps, sustainable_rate_rps
 from capacity.search.exact import judge_exactly
 from capacity.search.recommendation import DECIDED, Headroom
-from capacity.traffic.workload import Workload
+from capacity.traffic.workload import MmppArrivals, Workload
 
 _FIRST_STEP = 0.02  # share of today's rate; doubled until not accepted
 _RESOLUTION = 0.01  # share of the rate to within which either end is found
@@ -19,6 +19,8 @@ _RESOLUTION = 0.01  # share of the rate to within which either end is found
 _LONGER = (4, 16)
 # Simulated requests after which no end is looked for: headroom accompanies a plan, and has a budget of its own.
 HEADROOM_REQUESTS_MAX = 200_000_000
+# And of arrivals in bursts, whose trials are longer, as a share of that.
+_BURSTS_SHARE = 0.1
 
 
 class Trial(Protocol):
@@ -71,6 +73,11 @@ class Ends:
         return trial.verdict is Verdict.MET
 
     @property
+    def is_spent(self) -> bool:
+        """Whether as many requests have been simulated as may be."""
+        return self.requests >= self.requests_max
+
+    @property
     def open_rps(self) -> float:
         """The smallest rate tried that is not accepted."""
         return min([*self.in_doubt, self.ceiling_rps, self.refused_rps])
@@ -84,7 +91,9 @@ class Ends:
     def rise(self, today_rps: float, step: float) -> list[float]:
         """Rates that are accepted, by doubled steps from today's on, up to the first that is not."""
         held_rps: list[float] = []
-        while (rate_rps := today_rps * (1.0 + step)) < self.refused_rps and self.accepts(rate_rps):
+        while not self.is_spent and (rate_rps := today_rps * (1.0 + step)) < self.refused_rps:
+            if not self.accepts(rate_rps):
+                break
             held_rps.append(rate_rps)
             step = 2.0 * step
         return held_rps
@@ -92,7 +101,7 @@ class Ends:
     def halve_in(self, resolution: float) -> list[float]:
         """Rates that are accepted below the first that is not, as far as one resolution below it."""
         held_rps: list[float] = []
-        while self.open_rps > self.accepted_rps * (1.0 + resolution):
+        while not self.is_spent and self.open_rps > self.accepted_rps * (1.0 + resolution):
             rate_rps = (self.accepted_rps + self.open_rps) / 2.0
             if self.accepts(rate_rps):
                 held_rps.append(rate_rps)
@@ -139,7 +148,7 @@ class Ends:
     def _bisect(self, effort: int, resolution: float) -> None:
         """Until either side is as narrow as a resolution, or the ends are close enough and it is finer than usual."""
         is_finer = resolution < _RESOLUTION
-        while self.requests < self.requests_max and not (is_finer and self.is_decided):
+        while not self.is_spent and not (is_finer and self.is_decided):
             low_rps = max(self.in_doubt, default=self.accepted_rps)
             if self.open_rps > self.accepted_rps * (1.0 + resolution):
                 rate_rps = (self.accepted_rps + self.open_rps) / 2.0
@@ -168,10 +177,20 @@ def find_headroom(scenario: Scenario, judge: Judge, progress: Callable[[str], No
         progress(f"headroom: trying {rate_rps:.4g} rps")
         return judge_exactly(trial) or judge.accepts(trial, effort)
 
-    ends = Ends(accepted_rps=today_rps, refused_rps=max(today_rps, _served_max_rps(scenario)), judged=judged)
+    ends = Ends(
+        accepted_rps=today_rps,
+        refused_rps=max(today_rps, _served_max_rps(scenario)),
+        judged=judged,
+        requests_max=headroom_budget(workload, HEADROOM_REQUESTS_MAX),
+    )
     ends.rise(today_rps, _FIRST_STEP)
     ends.close_in()
     return ends.headroom(today_rps)
+
+
+def headroom_budget(workload: Workload, usual: int) -> int:
+    """How many requests may be simulated for the headroom, of the usual number."""
+    return int(_BURSTS_SHARE * usual) if isinstance(workload.arrivals, MmppArrivals) else usual
 
 
 def _served_max_rps(scenario: Scenario) -> float:

@@ -23,7 +23,7 @@ from capacity.question.tokens import (
 )
 from capacity.search.caveats import trace_caveats
 from capacity.search.fewest import fewest_enough, is_spent
-from capacity.search.headroom import Ends
+from capacity.search.headroom import Ends, headroom_budget
 from capacity.search.recommendation import Headroom, Tally
 from capacity.traffic.lengths import LengthLaws, LengthRows
 from capacity.units import format_rate
@@ -35,8 +35,9 @@ _NOTHING = Tally()
 SEARCH_REQUESTS_MAX = 60_000_000
 # Simulated requests after which no larger fleet is confirmed.
 CONFIRM_REQUESTS_MAX = 400_000_000
-# Of the headroom: the first step and the resolution of its probes as shares of the rate, and its budget.
-_FIRST_STEP, _RESOLUTION, _HEADROOM_REQUESTS_MAX = 0.05, 0.02, 4_000_000
+# Of the headroom: the first step and the resolution of its probes as shares of the rate, their budget and its own.
+_FIRST_STEP, _RESOLUTION = 0.05, 0.02
+_PROBES_REQUESTS_MAX, _HEADROOM_REQUESTS_MAX = 20_000_000, 4_000_000
 _LOAD_HIGH, _KV_HIGH = 0.85, 0.9
 
 
@@ -468,7 +469,10 @@ def token_headroom(
 
     today_rps = scenario.workload.arrival_rate_rps
     probes = Ends(
-        accepted_rps=today_rps, refused_rps=scenario.plan.replicas * saturation.rate_rps, judged=probed
+        accepted_rps=today_rps,
+        refused_rps=scenario.plan.replicas * saturation.rate_rps,
+        judged=probed,
+        requests_max=headroom_budget(scenario.workload, _PROBES_REQUESTS_MAX),
     )
     held_rps = probes.rise(today_rps, _FIRST_STEP)
     held_rps += probes.halve_in(_RESOLUTION)
@@ -476,7 +480,7 @@ def token_headroom(
         accepted_rps=today_rps,
         refused_rps=probes.refused_rps,
         judged=accepted,
-        requests_max=_HEADROOM_REQUESTS_MAX,
+        requests_max=headroom_budget(scenario.workload, _HEADROOM_REQUESTS_MAX),
     )
     for rate_rps in reversed(held_rps):  # today's is confirmed
         if ends.accepts(rate_rps):

@@ -9,8 +9,6 @@ from capacity.units import format_quantile
 from simulations.statistics.pool import SECTIONS
 from simulations.statistics.sample import Length
 
-# Runs of the path in the first look of a search: only the service differs, so that few say enough.
-RUNS_FIRST = 5
 # Independent responses beyond the quantile without which one path has seen too few of its bursts to speak for
 # other days: of M/D/1 paths that are worth fewer, intervals hold the exact P99 in 30 to 90 % instead of 95 %.
 INDEPENDENT_MIN = 20

@@ -12,6 +12,7 @@ from capacity.search.planner import silent
 from capacity.search.recommendation import Headroom
 from capacity.search.tokens import _RESOLUTION, token_headroom
 from capacity.traffic.lengths import LengthLaw, LengthLaws
+from capacity.traffic.workload import MmppArrivals, PoissonArrivals
 from simulations.saturation import token_load
 from simulations.tokens import TokenJudge
 from simulations.validation.token_systems import law_scenario
@@ -37,6 +38,7 @@ class ScriptedJudge:
     accepted_rps: float
     refused_rps: float
     probed_rps: float | None = None
+    requests: int = 0
     calls: list[tuple[str, float]] = field(default_factory=list)
 
     def saturated(self, scenario: TokenScenario) -> Saturation:
@@ -58,9 +60,9 @@ class ScriptedJudge:
         rate_rps = scenario.workload.arrival_rate_rps
         self.calls.append((call, rate_rps))
         if rate_rps <= accepted_rps:
-            return TokenCandidate(plan=scenario.plan, verdict=Verdict.MET)
+            return TokenCandidate(plan=scenario.plan, verdict=Verdict.MET, requests=self.requests)
         if rate_rps >= self.refused_rps:
-            return TokenCandidate(plan=scenario.plan, verdict=Verdict.MISSED)
+            return TokenCandidate(plan=scenario.plan, verdict=Verdict.MISSED, requests=self.requests)
         return TokenCandidate(plan=scenario.plan, verdict=Verdict.INCONCLUSIVE, doubt=Doubt.REQUESTS)
 
     def careful_rps(self) -> list[float]:
@@ -121,6 +123,20 @@ def test_headroom_ends_where_the_engines_saturate() -> None:
     found = headroom(ScriptedJudge(accepted_rps=100.0, refused_rps=200.0))
     assert SATURATED_RPS / (1.0 + _RESOLUTION) <= found.accepted_rps < SATURATED_RPS
     assert found.refused_rps == SATURATED_RPS
+
+
+def test_headroom_under_bursts_takes_a_tenth_of_the_requests() -> None:
+    """Of 600,000 requests a rate: 2,000,000 for probes, and 400,000 for what is judged with care."""
+    bursts = MmppArrivals(ratio=4.0, burst_mean_s=20.0, calm_mean_s=100.0)
+    trials = []
+    for arrivals in (PoissonArrivals(), bursts):
+        judge = ScriptedJudge(accepted_rps=22.2, refused_rps=22.3, requests=600_000)
+        scenario = law_scenario(TODAY_RPS, LENGTHS, LINE)
+        asked = replace(scenario, workload=replace(scenario.workload, arrivals=arrivals))
+        found = token_headroom(asked, ENGINE, judge, silent)
+        assert TODAY_RPS < found.accepted_rps <= 22.2 < found.refused_rps
+        trials.append((len(judge.calls) - len(judge.careful_rps()), len(judge.careful_rps())))
+    assert trials[0] > trials[1] == (4, 1)
 
 
 @pytest.mark.long

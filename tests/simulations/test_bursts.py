@@ -8,6 +8,8 @@ import pytest
 
 from capacity.profile.load import load_profile
 from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.candidate import Verdict
+from capacity.question.objective import LatencyObjective
 from capacity.question.plan import Plan, Routing
 from capacity.question.scenario import Scenario
 from capacity.queues.general.mmpp import MMPPMc
@@ -18,11 +20,13 @@ from capacity.traffic.workload import (
     PoissonArrivals,
     Workload,
 )
+from simulations import looks as looks_of
 from simulations.case import Case, counted_min, one_for_all, run_length, tasks
 from simulations.draws.arrivals import Purpose, Seed, Stream
 from simulations.draws.phases import PhaseClock, PhaseStrata
 from simulations.draws.service import ExponentialTimes, ServiceTimes
-from simulations.looks import looks, precise_look
+from simulations.judge import SimulationJudge
+from simulations.looks import is_settled, looks, precise_look, run_counts
 from simulations.replication import Engine, replicate
 from simulations.statistics.pool import Pool, merged
 from simulations.statistics.sample import Sample, Tally
@@ -273,3 +277,45 @@ def test_a_short_run_that_may_refuse_has_seen_every_stratum() -> None:
     assert all(
         one.counted for part in first.pool.parts if isinstance(part, Strata) for one in part.samples[:2]
     )
+
+
+def test_five_runs_that_each_see_many_bursts_refuse_what_is_clear() -> None:
+    """Nine replicas at load 1.0 in bursts: a quarter of the requests is late, where one in a hundred may be."""
+    profile = load_profile("resnet50-t4-fp16")
+    scenario = Scenario(
+        profile=profile,
+        workload=Workload(
+            arrival_rate_rps=3200.0, arrivals=MmppArrivals(ratio=5.0, burst_mean_s=10.0, calm_mean_s=60.0)
+        ),
+        plan=Plan(profile=profile.name, replicas=9, batch_size_max=64),
+        objective=LatencyObjective(limits={0.99: 0.04}),
+    )
+    refused = SimulationJudge().search(scenario, 30)
+    assert refused.verdict is Verdict.MISSED
+    assert refused.requests == 5 * run_length(Case(scenario=scenario)).requests
+    accepted = SimulationJudge().certify(replace(scenario, plan=replace(scenario.plan, replicas=14)), 1, 0)
+    assert accepted.verdict is Verdict.MET
+    at_fourteen = replace(scenario, plan=replace(scenario.plan, replicas=14))
+    assert accepted.requests >= 20 * run_length(Case(scenario=at_fourteen)).requests
+
+
+def test_the_runs_of_bursts_double_from_five_and_those_of_others_from_twenty() -> None:
+    assert (
+        list(run_counts(100, is_bursty=True))
+        == list(run_counts(100, 3, is_bursty=True))
+        == [5, 10, 20, 40, 80]
+    )
+    assert list(run_counts(100)) == [20, 40, 80]
+    assert list(run_counts(100, 30, is_bursty=True)) == [30, 60]
+    assert list(run_counts(4, is_bursty=True)) == []
+
+
+def test_only_a_search_accepts_by_five_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looks_of, "counted_min", lambda _: 0)
+    monkeypatch.setattr(looks_of, "INDEPENDENT_EXCEEDANCES_MIN", 0)
+    case = single(MmppArrivals(ratio=2.0, burst_mean_s=300.0, calm_mean_s=1500.0), 0.5)
+    few = Pool.of(map(replicate, tasks(case, run_length(case), Seed(value=5), range(5))))
+    assert is_settled(few, case, care=0.1)
+    assert not is_settled(few, case)
+    enough = few.extended(map(replicate, tasks(case, run_length(case), Seed(value=5), range(5, 20))))
+    assert is_settled(enough, case)

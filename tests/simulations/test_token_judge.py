@@ -19,7 +19,7 @@ from capacity.question.objective import Measure, Promise, TokenObjective
 from capacity.question.plan import Routing
 from capacity.question.tokens import Saturation, TokenCandidate, TokenScenario
 from capacity.traffic.lengths import LengthLaw, LengthLaws
-from capacity.traffic.workload import GammaArrivals, TraceArrivals
+from capacity.traffic.workload import GammaArrivals, MmppArrivals, TraceArrivals, Workload
 from simulations import saturation, tokens
 from simulations.draws.arrivals import Seed, Stage
 from simulations.judge import Errors
@@ -102,6 +102,7 @@ class Pool:
     missed: Interval = field(default_factory=lambda: Interval(value=0.01, low=0.0, high=0.02))
     is_level: bool = True
     counted: int = 1_000_000
+    replications: int = 20
     exceedances: float = 50.0
 
     def of_measure(self, measure: Measure, quantile: float) -> Known:
@@ -200,6 +201,7 @@ def test_so_many_are_counted_before_anything_is_believed(monkeypatch: pytest.Mon
         ({"is_level": False}, False),
         ({"counted": 60_000}, True),
         ({"counted": 59_999}, False),
+        ({"replications": 19}, False),  # what is accepted for good has twenty runs
     ],
 )
 def test_a_look_settles_where_it_has_seen_enough(
@@ -209,7 +211,7 @@ def test_a_look_settles_where_it_has_seen_enough(
     case = TokenCase(scenario=scenario_of())
     found = look_at_runs(case, Pool(**changes), 7)
     assert (found.settled, found.requests) == (settled, 7)
-    assert look_at_runs(case, Pool(counted=3000), 7, care=0.05).settled
+    assert look_at_runs(case, Pool(counted=3000, replications=5), 7, care=0.05).settled
 
 
 class Counting:
@@ -251,6 +253,7 @@ def test_looks_double_their_runs_within_the_budget(
     length = Length(warm_up=20, measured=70, cool_down=10)
     case: Any = SimpleNamespace(
         is_path=False,
+        bursts=None,
         length=length,
         simulated=scenario,
         scenario=scenario,
@@ -271,6 +274,55 @@ def test_looks_double_their_runs_within_the_budget(
     assert all(task.length is length and task.seed.value == 3 for task in seen)
     usual: list[Any] = list(token_looks(case, Seed(value=3), 2000))
     assert [(requests, care) for _, requests, care in usual] == [(2000, 1.0)]
+
+
+# ---- Bursts ------------------------------------------------------------------------------------
+
+BURSTS = MmppArrivals(ratio=4.0, burst_mean_s=20.0, calm_mean_s=100.0)
+
+
+def bursting(rate_rps: float = 20.0) -> TokenScenario:
+    return scenario_of(objective=OBJECTIVE, workload=Workload(arrival_rate_rps=rate_rps, arrivals=BURSTS))
+
+
+def test_slots_that_never_fill_are_forgotten_as_soon_as_the_answers_that_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of 100,000 slots of which a handful runs; to fill them all would take a quarter of an hour."""
+    one = Saturation(
+        rate_rps=100.0, running_mean=100_000.0, kv_utilization=0.5, preemption_rate=0.0, step_mean_s=0.01,
+        prefill_time_share=0.1, binding="slots",
+    )  # fmt: skip
+    for module in (tokens, saturation):
+        monkeypatch.setattr(module, "saturated", lambda _: one)
+    runs = TokenCase(scenario=bursting()).bursts
+    assert runs is not None
+    assert 0.2 < runs.fed.service_s < 1.0  # twenty tokens of 10 ms and more
+
+
+@pytest.mark.usefixtures("saturates")
+def test_a_search_needs_its_share_of_what_settles_bursts() -> None:
+    case = TokenCase(scenario=bursting(39.0))  # load 1.04 in a burst
+    assert case.bursts is not None
+    assert case.counted_min(1.0) == pytest.approx(case.bursts.counted_min(6000))
+    assert case.counted_min(0.05) == pytest.approx(0.05 * case.bursts.counted_min(6000))
+
+
+@pytest.mark.usefixtures("saturates")
+def test_bursts_take_a_fiftieth_of_the_requests_or_what_settles_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    budgets: list[int] = []
+
+    def told(_case: TokenCase, _seed: Seed, budget: int, *_: object) -> Iterator[TokenLook]:
+        budgets.append(budget)
+        return iter(())
+
+    monkeypatch.setattr(tokens, "token_looks", told)
+    settles = TokenCase(scenario=bursting()).requests_to_settle
+    assert settles < 2_000_000
+    for most in (100_000_000, 10 * settles, settles // 2):
+        TokenJudge(requests_max=most).search(bursting(), 1)
+    assert budgets == [2_000_000, settles, settles // 2]
+    assert TokenJudge()._headroom_budget(bursting(), 100) == 500_000
 
 
 # ---- A recorded path -------------------------------------------------------------------------
