@@ -140,7 +140,7 @@ _BURSTING = (
     (2, 16, 900.0, MmppArrivals(ratio=5.0, burst_mean_s=0.3, calm_mean_s=1.7)),
 )
 # Of the run that tells the P99 of a fleet: runs, requests of each, and into how many shares of a limit it is cut.
-_BRUTE_RUNS, _BRUTE_REQUESTS, _BRUTE_CELLS = 40, 5_000_000, 4_000
+_BRUTE_RUNS, _BRUTE_REQUESTS, _BRUTE_CELLS = 40, 1_000_000, 4_000
 
 
 def _fleet_in_bursts(replicas: int, size: int, rate_rps: float, arrivals: MmppArrivals) -> System:

@@ -192,6 +192,8 @@ _INDIFFERENCE = 0.25  # share of the asked precision
 _NEAR, _NEAR_ERRORS = 3.0, 4.0
 # Standard errors of the profile beyond which it turns no verdict.
 _CLEAR = 6.0
+# Share of the budget that a search may take for a candidate under bursts, whose runs are long.
+_BURSTS_SHARE = 0.2
 # Share of the budget that resampled profiles may take where runs have not settled.
 _UNSETTLED_SHARE = 0.05
 # Of the relaxation times that a confirmation sees: it will refuse what is accepted by mistake.
@@ -225,6 +227,9 @@ class SimulationJudge:
         must stand the profile's own error as well.
         """
         trial = self._trial(scenario, Stage.SEARCH, attempt)
+        if trial.case.bursts is not None:
+            enough = max(int(_BURSTS_SHARE * self.requests_max), trial.requests_least)
+            trial = replace(trial, requests_max=min(self.requests_max, enough))
         judged, look = self._judge(trial)
         if judged.verdict is Verdict.MISSED and look is not None and self._is_near(trial.case, look.pool):
             return self._with_profile_error(trial, judged, look)

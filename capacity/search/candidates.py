@@ -14,6 +14,7 @@ from capacity.question.scenario import Scenario
 from capacity.search.exact import judge_exactly
 from capacity.search.fewest import is_spent
 from capacity.search.recommendation import Tally
+from capacity.traffic.workload import MmppArrivals, Workload
 
 Progress = Callable[[str], None]
 
@@ -25,17 +26,25 @@ class Search:
     """Candidates that were judged, in that order.
 
     Attributes:
+        is_brief: whether no candidate is looked at for long, since the answer is beside another.
         families_untried: families with numbers of devices that the budget left out.
         fleets_untried: how many fleets it left out about which no neighbour's verdict says anything.
     """
 
     def __init__(
-        self, question: Question, judge: Judge, progress: Progress, confidence: float = 0.95
+        self,
+        question: Question,
+        judge: Judge,
+        progress: Progress,
+        confidence: float = 0.95,
+        *,
+        is_brief: bool = False,
     ) -> None:
         self.question = question
         self.judge = judge
         self.progress = progress
         self.confidence = confidence
+        self.is_brief = is_brief
         self.requests = 0
         self.requests_of: dict[Plan, int] = {}
         self.counts: Counter[str] = Counter()
@@ -66,8 +75,14 @@ class Search:
         return is_spent(self.requests, SEARCH_REQUESTS_MAX, self._judged.values())
 
     def beside(self, question: Question) -> "Search":
-        """A search for what accompanies the answer, with a budget of its own, whatever the answer took."""
-        return Search(question, self.judge, self.progress, self.confidence)
+        """A search for what accompanies the answer, with a budget of its own, whatever the answer took.
+
+        Near its limit a candidate under bursts takes many times as long as others, and is left open here.
+        """
+        is_bursty = isinstance(question.workload, Workload) and isinstance(
+            question.workload.arrivals, MmppArrivals
+        )
+        return Search(question, self.judge, self.progress, self.confidence, is_brief=is_bursty)
 
     def count_in(self, other: "Search") -> None:
         """Count what another search has used."""
@@ -191,7 +206,8 @@ class Search:
             self.counts["screened"] += 1
             return exact
         self._attempts += 1
-        candidate = self.judge.search(scenario, self._attempts)
+        brief = self.is_brief
+        candidate = self.judge.accepts(scenario) if brief else self.judge.search(scenario, self._attempts)
         self.counts["simulated"] += 1
         self.requests += candidate.requests
         return candidate

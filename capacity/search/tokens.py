@@ -483,7 +483,7 @@ def token_headroom(
         requests_max=headroom_budget(scenario.workload, _HEADROOM_REQUESTS_MAX),
     )
     for rate_rps in reversed(held_rps):  # today's is confirmed
-        if ends.accepts(rate_rps):
+        if ends.is_spent or ends.accepts(rate_rps):
             break
     if not ends.is_decided:
         ends.close_in()

@@ -1,6 +1,8 @@
 """Arrivals that come in bursts: more replicas than Poisson ones would take, how many, and why."""
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +11,12 @@ from in_process import capacity
 
 from capacity.answer.sentences import explain
 from capacity.profile.load import load_profile
+from capacity.question.candidate import Candidate, Verdict
 from capacity.question.caveat import CaveatCode
 from capacity.question.objective import LatencyObjective
+from capacity.question.plan import Plan
 from capacity.question.question import Question
+from capacity.question.scenario import Scenario
 from capacity.search.candidates import SEARCH_REQUESTS_MAX, Search
 from capacity.search.planner import recommend
 from capacity.search.recommendation import Recommendation
@@ -168,3 +173,32 @@ def test_what_accompanies_a_plan_has_a_budget_of_its_own() -> None:
     other.requests = 7
     search.count_in(other)
     assert search.requests == spent + 7
+
+
+def test_what_accompanies_a_plan_under_bursts_is_looked_at_for_a_while_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[str] = []
+
+    def told(how: str) -> Callable[..., Candidate]:
+        def judged(_: SimulationJudge, scenario: Scenario, *__: int) -> Candidate:
+            calls.append(how)
+            return Candidate(plan=scenario.plan, verdict=Verdict.MET)
+
+        return judged
+
+    for how in ("search", "accepts"):
+        monkeypatch.setattr(SimulationJudge, how, told(how))
+    bursts = MmppArrivals(ratio=5.0, burst_mean_s=10.0, calm_mean_s=60.0)
+    question = Question(
+        profiles=(PROFILE,),
+        workload=Workload(arrival_rate_rps=3200.0, arrivals=bursts),
+        objective=LatencyObjective(limits={0.99: 0.04}),
+    )
+    search = Search(question, SimulationJudge(), lambda _: None)
+    plan = Plan(profile=PROFILE.name, replicas=12, batch_size_max=16)
+    search.candidate(plan)
+    search.beside(question).candidate(plan)
+    calmer = replace(question, workload=Workload(arrival_rate_rps=3200.0))
+    search.beside(calmer).candidate(plan)
+    assert calls == ["search", "accepts", "search"]

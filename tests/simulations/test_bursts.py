@@ -1,6 +1,7 @@
 """Arrivals in bursts: strata of known shares, spells that are cut where queues have settled, and exact laws."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -20,13 +21,14 @@ from capacity.traffic.workload import (
     PoissonArrivals,
     Workload,
 )
+from simulations import judge as judge_of
 from simulations import looks as looks_of
 from simulations.case import Case, counted_min, one_for_all, run_length, tasks
 from simulations.draws.arrivals import Purpose, Seed, Stream
 from simulations.draws.phases import PhaseClock, PhaseStrata
 from simulations.draws.service import ExponentialTimes, ServiceTimes
 from simulations.judge import SimulationJudge
-from simulations.looks import is_settled, looks, precise_look, run_counts
+from simulations.looks import Look, is_settled, looks, precise_look, run_counts
 from simulations.replication import Engine, replicate
 from simulations.statistics.pool import Pool, merged
 from simulations.statistics.sample import Sample, Tally
@@ -319,3 +321,21 @@ def test_only_a_search_accepts_by_five_runs(monkeypatch: pytest.MonkeyPatch) -> 
     assert not is_settled(few, case)
     enough = few.extended(map(replicate, tasks(case, run_length(case), Seed(value=5), range(5, 20))))
     assert is_settled(enough, case)
+
+
+def test_a_search_under_bursts_takes_a_fifth_of_the_requests_or_what_settles_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    budgets: list[int] = []
+
+    def told(_case: Case, _seed: Seed, budget: int, *_: object) -> Iterator[Look]:
+        budgets.append(budget)
+        return iter(())
+
+    monkeypatch.setattr(judge_of, "looks", told)
+    bursting = single(SLOW, 0.6, objective=LatencyObjective(limits={0.99: 40.0})).scenario
+    for scenario in (bursting, replace(bursting, workload=Workload(arrival_rate_rps=0.6))):
+        SimulationJudge().search(scenario, 1)
+        SimulationJudge().certify(scenario, 1, 0)
+        SimulationJudge(requests_max=1_000).search(scenario, 1)
+    assert budgets == [20_000_000, 100_000_000, 1_000, 100_000_000, 100_000_000, 1_000]
