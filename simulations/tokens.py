@@ -77,9 +77,9 @@ _OR_REPLAY = ", or give --replay for these requests alone"
 _RESAMPLES = 12
 _INDIFFERENCE = 0.25
 _HEADROOM_SHARE = 0.1
-# Of the budget, how much a plan under bursts may take beyond what settles it, and a rate of its headroom at most:
+# Of the budget, how much a plan under bursts may take beyond what settles it, and a probe of its headroom at most:
 # where bursts exceed what the engines serve by little, the few long ones decide, and no few times as many tell more.
-_BURSTS_SHARE = 0.02
+_BURSTS_SHARE, _BURSTS_PROBE_SHARE = 0.02, 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -514,7 +514,10 @@ class TokenJudge:
     def _headroom_budget(self, scenario: TokenScenario, times: int) -> int:
         """So many times what settles a rate, within reason. [requests]"""
         case = TokenCase(scenario=scenario)
-        budget = int((_HEADROOM_SHARE if case.bursts is None else _BURSTS_SHARE) * self.requests_max)
+        share = _HEADROOM_SHARE
+        if case.bursts is not None:
+            share = min(share, times * _BURSTS_PROBE_SHARE)
+        budget = int(share * self.requests_max)
         if token_load(scenario) < 1.0:
             budget = min(budget, times * case.requests_to_settle)
         return max(budget, 1)

@@ -482,6 +482,10 @@ def token_headroom(
         judged=accepted,
         requests_max=headroom_budget(scenario.workload, _HEADROOM_REQUESTS_MAX),
     )
+    if (
+        ends.requests_max < _HEADROOM_REQUESTS_MAX
+    ):  # the last of them is near its end, and would take the most
+        held_rps = held_rps[: max(1, len(held_rps) - 1)]
     for rate_rps in reversed(held_rps):  # today's is confirmed
         if ends.is_spent or ends.accepts(rate_rps):
             break

@@ -322,8 +322,10 @@ def test_bursts_take_a_fiftieth_of_the_requests_or_what_settles_them(monkeypatch
     for most in (100_000_000, 10 * settles, settles // 2):
         TokenJudge(requests_max=most).search(bursting(), 1)
     assert budgets == [2_000_000, settles, settles // 2]
-    assert TokenJudge()._headroom_budget(bursting(), 1) == settles
-    assert TokenJudge()._headroom_budget(bursting(), 10_000) == 2_000_000
+    judge = TokenJudge()
+    assert judge._headroom_budget(bursting(), 2) == min(2_000_000, 2 * settles)
+    assert judge._headroom_budget(bursting(39.0), 1) == 1_000_000  # which would settle later
+    assert judge._headroom_budget(bursting(39.0), 100) == 10_000_000
 
 
 # ---- A recorded path -------------------------------------------------------------------------
