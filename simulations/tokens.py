@@ -77,8 +77,8 @@ _OR_REPLAY = ", or give --replay for these requests alone"
 _RESAMPLES = 12
 _INDIFFERENCE = 0.25
 _HEADROOM_SHARE = 0.1
-# Of the budget, how much a plan under bursts may take beyond what settles it, and a probe of its headroom at most:
-# where bursts exceed what the engines serve by little, the few long ones decide, and no few times as many tell more.
+# Of the budget, how much a plan under bursts may take where twice what settles it is not more, and a probe of its
+# headroom: where bursts exceed by little what engines serve, the few long ones decide, and no few times as many help.
 _BURSTS_SHARE, _BURSTS_PROBE_SHARE = 0.02, 0.01
 
 
@@ -541,7 +541,8 @@ class TokenJudge:
                 scenario.objective, look, self._errors(scenario, stage, attempt, number)
             )
             is_precise = self._width(look.pool, scenario.objective) <= precision
-            if verdict is Verdict.MISSED or (verdict is Verdict.MET and is_precise):
+            is_narrow = is_precise or look.requests >= self._narrowing(case)
+            if verdict is Verdict.MISSED or (verdict is Verdict.MET and is_narrow):
                 break
             if self._may_stay_open(stage, look, scenario.objective, requests_max):
                 break
@@ -567,7 +568,11 @@ class TokenJudge:
             return min(requests_max, _KNEE_REQUESTS)
         if case.bursts is None:
             return requests_max
-        return min(requests_max, max(int(_BURSTS_SHARE * self.requests_max), case.requests_to_settle))
+        return min(requests_max, max(self._narrowing(case), 2 * case.requests_to_settle))
+
+    def _narrowing(self, case: TokenCase) -> int:
+        """Requests after which the interval of what is decided is narrowed no further."""
+        return self.requests_max if case.bursts is None else int(_BURSTS_SHARE * self.requests_max)
 
     def _errors(self, scenario: TokenScenario, stage: Stage, attempt: int, look: int) -> Errors:
         """As in `simulations.judge`: any one limit refuses, and a search accepts nothing for good."""

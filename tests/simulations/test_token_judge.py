@@ -318,14 +318,28 @@ def test_bursts_take_a_fiftieth_of_the_requests_or_what_settles_them(monkeypatch
 
     monkeypatch.setattr(tokens, "token_looks", told)
     settles = TokenCase(scenario=bursting()).requests_to_settle
-    assert settles < 2_000_000
+    assert settles < 1_000_000
     for most in (100_000_000, 10 * settles, settles // 2):
         TokenJudge(requests_max=most).search(bursting(), 1)
-    assert budgets == [2_000_000, settles, settles // 2]
+    assert budgets == [2_000_000, 2 * settles, settles // 2]
     judge = TokenJudge()
     assert judge._headroom_budget(bursting(), 2) == min(2_000_000, 2 * settles)
     assert judge._headroom_budget(bursting(39.0), 1) == 1_000_000  # which would settle later
     assert judge._headroom_budget(bursting(39.0), 100) == 10_000_000
+
+
+@pytest.mark.usefixtures("saturates")
+def test_what_is_decided_under_bursts_is_narrowed_no_further_than_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wide = pool_of()
+    looks = [look_of(wide, requests=many) for many in (1_000_000, 2_000_000, 4_000_000)]
+    monkeypatch.setattr(tokens, "token_looks", lambda *_, **__: iter(looks))
+    monkeypatch.setattr(TokenJudge, "_width", lambda *_: 0.5)
+    monkeypatch.setattr(TokenCase, "performance", lambda *_: None)
+    for scenario, requests in ((bursting(), 2_000_000), (scenario_of(20.0, objective=OBJECTIVE), 4_000_000)):
+        found = TokenJudge().certify(scenario, 1)
+        assert (found.verdict, found.is_precise, found.requests) == (Verdict.MET, False, requests)
 
 
 # ---- A recorded path -------------------------------------------------------------------------
