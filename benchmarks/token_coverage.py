@@ -59,7 +59,7 @@ def systems() -> Iterator[System]:
         case=_case(law_scenario(rate_rps, lengths, line, slots=slots)),
         exact=lambda: {Measure.TTFT: law.ttft_quantile_s(QUANTILE)},
     )
-    bursts = MmppArrivals(ratio=4.0, burst_mean_s=5.0, calm_mean_s=20.0)  # load 1.25 in a burst
+    bursts = MmppArrivals(ratio=4.0, burst_mean_s=1.0, calm_mean_s=4.0)  # load 1.25 in a burst
     calmer = law_scenario(0.5 / load * rate_rps, lengths, line, slots=slots)
     bursting = replace(calmer, workload=replace(calmer.workload, arrivals=bursts))
     yield System(

@@ -77,9 +77,9 @@ _OR_REPLAY = ", or give --replay for these requests alone"
 _RESAMPLES = 12
 _INDIFFERENCE = 0.25
 _HEADROOM_SHARE = 0.1
-# Of the budget, how much a plan under bursts may take where twice what settles it is not more, and a probe of its
+# Of the budget, how much a plan under bursts may take, where a confirmation needs no more to settle, and a probe of its
 # headroom: where bursts exceed by little what engines serve, the few long ones decide, and no few times as many help.
-_BURSTS_SHARE, _BURSTS_PROBE_SHARE = 0.02, 0.01
+_BURSTS_SHARE, _BURSTS_PROBE_SHARE = 0.025, 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -529,7 +529,7 @@ class TokenJudge:
         if (refused := _refuse_load(scenario, load)) is not None:
             return TokenCandidate(plan=scenario.plan, verdict=Verdict.MISSED, rejection=refused)
         case = TokenCase(scenario=scenario, engine=self.engine)
-        requests_max = self._within(case, load, requests_max)
+        requests_max = int(min(requests_max, self._worth(case, load, stage)))
         verdict, is_precise = Verdict.INCONCLUSIVE, False
         rejection: Rejection | None = None
         look: TokenLook | None = None
@@ -562,17 +562,18 @@ class TokenJudge:
             is_precise=is_precise or math.isinf(precision),
         )
 
-    def _within(self, case: TokenCase, load: float, requests_max: int) -> int:
-        """As many requests of a budget as may tell something."""
+    def _worth(self, case: TokenCase, load: float, stage: Stage) -> float:
+        """Most requests that are worth it; a search goes on above what they leave in doubt."""
         if load > KNEE:
-            return min(requests_max, _KNEE_REQUESTS)
-        if case.bursts is None:
-            return requests_max
-        return min(requests_max, max(self._narrowing(case), 2 * case.requests_to_settle))
+            return _KNEE_REQUESTS
+        enough = self._narrowing(case)
+        if math.isinf(enough) or stage in _SEARCHING:
+            return enough
+        return max(enough, 2 * case.requests_to_settle)
 
-    def _narrowing(self, case: TokenCase) -> int:
+    def _narrowing(self, case: TokenCase) -> float:
         """Requests after which the interval of what is decided is narrowed no further."""
-        return self.requests_max if case.bursts is None else int(_BURSTS_SHARE * self.requests_max)
+        return math.inf if case.bursts is None else _BURSTS_SHARE * self.requests_max
 
     def _errors(self, scenario: TokenScenario, stage: Stage, attempt: int, look: int) -> Errors:
         """As in `simulations.judge`: any one limit refuses, and a search accepts nothing for good."""

@@ -309,7 +309,9 @@ def test_a_search_needs_its_share_of_what_settles_bursts() -> None:
 
 
 @pytest.mark.usefixtures("saturates")
-def test_bursts_take_a_fiftieth_of_the_requests_or_what_settles_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bursts_take_a_fortieth_of_the_requests_and_a_confirmation_what_settles_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     budgets: list[int] = []
 
     def told(_case: TokenCase, _seed: Seed, budget: int, *_: object) -> Iterator[TokenLook]:
@@ -318,10 +320,10 @@ def test_bursts_take_a_fiftieth_of_the_requests_or_what_settles_them(monkeypatch
 
     monkeypatch.setattr(tokens, "token_looks", told)
     settles = TokenCase(scenario=bursting()).requests_to_settle
-    assert settles < 1_000_000
-    for most in (100_000_000, 10 * settles, settles // 2):
+    for most in (100_000_000, 40 * settles, settles):
         TokenJudge(requests_max=most).search(bursting(), 1)
-    assert budgets == [2_000_000, 2 * settles, settles // 2]
+        TokenJudge(requests_max=most).certify(bursting(), 1)
+    assert budgets == [2_500_000, 2_500_000, settles, 2 * settles, settles // 40, settles]
     judge = TokenJudge()
     assert judge._headroom_budget(bursting(), 2) == min(2_000_000, 2 * settles)
     assert judge._headroom_budget(bursting(39.0), 1) == 1_000_000  # which would settle later
@@ -333,11 +335,11 @@ def test_what_is_decided_under_bursts_is_narrowed_no_further_than_that(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     wide = pool_of()
-    looks = [look_of(wide, requests=many) for many in (1_000_000, 2_000_000, 4_000_000)]
+    looks = [look_of(wide, requests=many) for many in (1_000_000, 2_500_000, 4_000_000)]
     monkeypatch.setattr(tokens, "token_looks", lambda *_, **__: iter(looks))
     monkeypatch.setattr(TokenJudge, "_width", lambda *_: 0.5)
     monkeypatch.setattr(TokenCase, "performance", lambda *_: None)
-    for scenario, requests in ((bursting(), 2_000_000), (scenario_of(20.0, objective=OBJECTIVE), 4_000_000)):
+    for scenario, requests in ((bursting(), 2_500_000), (scenario_of(20.0, objective=OBJECTIVE), 4_000_000)):
         found = TokenJudge().certify(scenario, 1)
         assert (found.verdict, found.is_precise, found.requests) == (Verdict.MET, False, requests)
 
