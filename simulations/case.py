@@ -143,11 +143,17 @@ _MEASURED_PER_WARM_UP = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A scenario, and how it is run: `is_whole` with all replicas, even where one could represent them."""
+    """A scenario, and how it is run.
+
+    Attributes:
+        is_whole: with all replicas, even where one could represent them.
+        settled_min_s: how long a burst and a calm stretch go on at least before they are cut. [s]
+    """
 
     scenario: Scenario
     engine: Engine = Engine.KERNEL
     is_whole: bool = False
+    settled_min_s: tuple[float, float] = (0.0, 0.0)
 
     @property
     def variability(self) -> float:
@@ -167,7 +173,10 @@ class Case:
         if arrivals is None:
             return None
         return BurstRuns(
-            arrivals=arrivals, arrival_rate_rps=workload.arrival_rate_rps, fed=self._fed(arrivals)
+            arrivals=arrivals,
+            arrival_rate_rps=workload.arrival_rate_rps,
+            fed=self._fed(arrivals),
+            settled_min_s=self.settled_min_s,
         )
 
     def _fed(self, arrivals: ModulatedArrivals) -> Fed:
@@ -233,6 +242,17 @@ class Case:
             load=self.scenario.load, replicas=replicas, quantiles=quantiles, confidence=confidence
         )
         return seen.times(self.scenario.plan.replicas // replicas)
+
+
+def cut_alike(cases: Sequence[Case]) -> list[Case]:
+    """The cases with spells cut where the last of them has settled, so that all see the same bursts."""
+    alike = list(cases)
+    while settled := {bursts.settled_s for case in alike if (bursts := case.simulated.bursts) is not None}:
+        last_s = max(burst_s for burst_s, _ in settled), max(calm_s for _, calm_s in settled)
+        if settled == {last_s}:
+            break
+        alike = [replace(case, settled_min_s=last_s) for case in alike]
+    return alike
 
 
 def run_length(case: Case) -> Length:

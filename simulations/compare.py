@@ -15,7 +15,7 @@ from capacity.question.scenario import Scenario
 from capacity.question.stability import require_answerable
 from capacity.traffic.workload import Demand
 from capacity.units import QUANTILES
-from simulations.case import Case, run_length, tasks
+from simulations.case import Case, cut_alike, run_length, tasks
 from simulations.draws.arrivals import Seed, Stage
 from simulations.draws.records import Floats
 from simulations.looks import REQUESTS_MAX, Look, is_settled, run_counts, why_unsettled
@@ -69,19 +69,7 @@ class PairedSimulation:
         """
         for one in contenders:
             require_answerable(one.profile, workload, one.plan)
-        cases = [
-            Case(
-                scenario=Scenario(
-                    profile=one.profile,
-                    workload=workload,
-                    plan=one.plan,
-                    quantiles=tuple(self.quantiles),
-                ),
-                engine=self.engine,
-                is_whole=True,
-            )
-            for one in contenders
-        ]
+        cases = cut_alike([self._case(one, workload) for one in contenders])
         pools = [
             replace(pool, profile_error=self._profile_error(case, _place(case, cases)))
             for case, pool in zip(cases, self._pools(cases), strict=True)
@@ -91,6 +79,15 @@ class PairedSimulation:
             differences=tuple(self._difference(pool, pools[0]) for pool in pools[1:]),
             widths=tuple(map(self._width, pools)),
         )
+
+    def _case(self, contender: Contender, workload: Demand) -> Case:
+        scenario = Scenario(
+            profile=contender.profile,
+            workload=workload,
+            plan=contender.plan,
+            quantiles=tuple(self.quantiles),
+        )
+        return Case(scenario=scenario, engine=self.engine, is_whole=True)
 
     @property
     def _seed(self) -> Seed:

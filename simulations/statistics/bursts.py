@@ -91,12 +91,14 @@ class BurstRuns:
     Attributes:
         arrivals: uncut.
         may_cut: whether spells may be cut.
+        settled_min_s: how long a burst and a calm stretch go on at least before they are cut. [s]
     """
 
     arrivals: ModulatedArrivals
     arrival_rate_rps: float
     fed: Fed
     may_cut: bool = True
+    settled_min_s: tuple[float, float] = (0.0, 0.0)
 
     @property
     def rates_rps(self) -> tuple[float, float]:
@@ -114,7 +116,9 @@ class BurstRuns:
             return math.inf, math.inf
         burst_s, calm_s = (
             settling_s if settling_s <= _CUT_SHARE * mean_s else math.inf
-            for settling_s, mean_s in zip(map(self._settling_s, (BURST, CALM)), self._means_s, strict=True)
+            for settling_s, mean_s in zip(
+                map(max, map(self._settling_s, (BURST, CALM)), self.settled_min_s), self._means_s, strict=True
+            )
         )
         if self.fed.places is None and self.fed.load(self._cut(burst_s, calm_s)[1]) > _LOAD_MAX:
             calm_s = math.inf  # what a burst leaves behind needs the whole of it

@@ -23,7 +23,7 @@ from capacity.traffic.workload import (
 )
 from simulations import judge as judge_of
 from simulations import looks as looks_of
-from simulations.case import Case, counted_min, one_for_all, run_length, tasks
+from simulations.case import Case, counted_min, cut_alike, one_for_all, run_length, tasks
 from simulations.draws.arrivals import Purpose, Seed, Stream
 from simulations.draws.phases import PhaseClock, PhaseStrata
 from simulations.draws.service import ExponentialTimes, ServiceTimes
@@ -56,6 +56,26 @@ def single(arrivals: MmppArrivals, load: float, **changes: object) -> Exponentia
         quantiles=(0.99,),
     )
     return ExponentialCase(scenario=replace(scenario, **changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("load", [0.5, 0.7, 0.9])
+def test_fleets_that_are_compared_see_the_same_bursts(load: float) -> None:
+    """Before, each had its spells cut where its own queues had settled, and so other bursts than the others."""
+    plans = [Plan(profile=VARIABLE.name, replicas=count, batch_size_max=1) for count in (1, 2, 4)]
+    cases = [replace(single(SLOW, load, plan=plan), is_whole=True) for plan in plans]
+    apart = {case.bursts.settled_s for case in cases if case.bursts is not None}
+    assert len(apart) == 3
+    alike = cut_alike(cases)
+    assert (
+        len({tasks(case, run_length(alike[0]), Seed(value=1), range(1))[0].workload for case in alike}) == 1
+    )
+    assert all(one <= last for case in alike for one, last in zip(*_settled_s(cases, case), strict=True))
+
+
+def _settled_s(cases: list[Case], case: Case) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The longest of some cases, and that of one."""
+    found = [one.bursts.settled_s for one in [*cases, case] if one.bursts is not None]
+    return tuple(max(each) for each in zip(*found[:-1], strict=True)), found[-1]
 
 
 def exact_p99_s(arrivals: MmppArrivals, load: float) -> float:
