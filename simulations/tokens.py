@@ -503,21 +503,26 @@ class TokenJudge:
         found = self._judge(scenario, Stage.CERTIFY, attempt, self.precision, self.requests_max)
         return self._beside_traffic_like_it(scenario, self._with_profile_error(scenario, found))
 
-    def accepts(self, scenario: TokenScenario, effort: int = 1) -> TokenCandidate:
+    def accepts(
+        self, scenario: TokenScenario, effort: int = 1, requests_max: int | None = None
+    ) -> TokenCandidate:
         """Look for a while, or so many times as long; the same users at every rate."""
-        return self._judge(scenario, Stage.HEADROOM, 1, math.inf, self._headroom_budget(scenario, 2 * effort))
+        budget = self._headroom_budget(scenario, 2 * effort, requests_max)
+        return self._judge(scenario, Stage.HEADROOM, 1, math.inf, budget)
 
-    def probe(self, scenario: TokenScenario) -> TokenCandidate:
+    def probe(self, scenario: TokenScenario, requests_max: int | None = None) -> TokenCandidate:
         """Look as long as `accepts` may still say yes; the same users at every rate."""
-        return self._judge(scenario, Stage.PROBE, 1, math.inf, self._headroom_budget(scenario, 1))
+        budget = self._headroom_budget(scenario, 1, requests_max)
+        return self._judge(scenario, Stage.PROBE, 1, math.inf, budget)
 
-    def _headroom_budget(self, scenario: TokenScenario, times: int) -> int:
+    def _headroom_budget(self, scenario: TokenScenario, times: int, requests_max: int | None) -> int:
         """So many times what settles a rate, within reason. [requests]"""
         case = TokenCase(scenario=scenario)
         share = _HEADROOM_SHARE
         if case.bursts is not None:
             share = min(share, times * _BURSTS_PROBE_SHARE)
         budget = int(share * self.requests_max)
+        budget = budget if requests_max is None else min(budget, requests_max)
         if token_load(scenario) < 1.0:
             budget = min(budget, times * case.requests_to_settle)
         return max(budget, 1)

@@ -208,10 +208,12 @@ class TokenJudge(Protocol):
     def certify(self, scenario: TokenScenario, attempt: int) -> TokenCandidate:
         """Enough to recommend a plan: fresh random numbers, and intervals of the asked precision."""
 
-    def accepts(self, scenario: TokenScenario, effort: int = 1) -> TokenCandidate:
-        """Enough for a point of the headroom, taking at most so many times as long as usual."""
+    def accepts(
+        self, scenario: TokenScenario, effort: int = 1, requests_max: int | None = None
+    ) -> TokenCandidate:
+        """Enough for a point of the headroom, taking at most so many times as long as usual, or so many requests."""
 
-    def probe(self, scenario: TokenScenario) -> TokenCandidate:
+    def probe(self, scenario: TokenScenario, requests_max: int | None = None) -> TokenCandidate:
         """Enough to choose which point of the headroom is worth `accepts`, by random numbers of its own."""
 
 

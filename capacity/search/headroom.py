@@ -73,9 +73,14 @@ class Ends:
         return trial.verdict is Verdict.MET
 
     @property
+    def requests_left(self) -> int:
+        """Requests that may still be simulated."""
+        return max(0, self.requests_max - self.requests)
+
+    @property
     def is_spent(self) -> bool:
         """Whether as many requests have been simulated as may be."""
-        return self.requests >= self.requests_max
+        return self.requests_left == 0
 
     @property
     def open_rps(self) -> float:

@@ -35,9 +35,10 @@ _NOTHING = Tally()
 SEARCH_REQUESTS_MAX = 60_000_000
 # Simulated requests after which no larger fleet is confirmed.
 CONFIRM_REQUESTS_MAX = 400_000_000
-# Of the headroom: the first step and the resolution of its probes as shares of the rate, their budget and its own.
+# Of the headroom: the first step and the resolution of its probes as shares of the rate.
 _FIRST_STEP, _RESOLUTION = 0.05, 0.02
-_PROBES_REQUESTS_MAX, _HEADROOM_REQUESTS_MAX = 20_000_000, 4_000_000
+# And budgets: of its probes, its own, and of output tokens for either, by which a request takes longer to simulate.
+_PROBES_REQUESTS_MAX, _HEADROOM_REQUESTS_MAX, _HEADROOM_TOKENS_MAX = 20_000_000, 4_000_000, 800_000_000
 _LOAD_HIGH, _KV_HIGH = 0.85, 0.9
 
 
@@ -461,18 +462,20 @@ def token_headroom(
 
     def probed(rate_rps: float, effort: int) -> TokenCandidate:
         progress(f"headroom: trying {format_rate(rate_rps)}")
-        return judge.probe(scenario.at_rate(rate_rps))
+        return judge.probe(scenario.at_rate(rate_rps), probes.requests_left)
 
     def accepted(rate_rps: float, effort: int) -> TokenCandidate:
         progress(f"headroom: confirming {format_rate(rate_rps)}")
-        return judge.accepts(scenario.at_rate(rate_rps), effort)
+        return judge.accepts(scenario.at_rate(rate_rps), effort, ends.requests_left)
 
     today_rps = scenario.workload.arrival_rate_rps
+    in_tokens = int(_HEADROOM_TOKENS_MAX / scenario.lengths.moments.output)
+    usual = headroom_budget(scenario.workload, _HEADROOM_REQUESTS_MAX)
     probes = Ends(
         accepted_rps=today_rps,
         refused_rps=scenario.plan.replicas * saturation.rate_rps,
         judged=probed,
-        requests_max=headroom_budget(scenario.workload, _PROBES_REQUESTS_MAX),
+        requests_max=min(headroom_budget(scenario.workload, _PROBES_REQUESTS_MAX), in_tokens),
     )
     held_rps = probes.rise(today_rps, _FIRST_STEP)
     held_rps += probes.halve_in(_RESOLUTION)
@@ -480,11 +483,9 @@ def token_headroom(
         accepted_rps=today_rps,
         refused_rps=probes.refused_rps,
         judged=accepted,
-        requests_max=headroom_budget(scenario.workload, _HEADROOM_REQUESTS_MAX),
+        requests_max=min(usual, in_tokens),
     )
-    if (
-        ends.requests_max < _HEADROOM_REQUESTS_MAX
-    ):  # the last of them is near its end, and would take the most
+    if usual < _HEADROOM_REQUESTS_MAX:  # the last of them is near its end, and would take the most
         held_rps = held_rps[: max(1, len(held_rps) - 1)]
     for rate_rps in reversed(held_rps):  # today's is confirmed
         if ends.is_spent or ends.accepts(rate_rps):

@@ -123,7 +123,9 @@ class EngineJudge:
     def certify(self, scenario: TokenScenario, attempt: int) -> TokenCandidate:
         return self._judged(scenario, max(self.asked.search, self.asked.profile))
 
-    def accepts(self, scenario: TokenScenario, effort: int = 1) -> TokenCandidate:
+    def accepts(
+        self, scenario: TokenScenario, effort: int = 1, requests_max: int | None = None
+    ) -> TokenCandidate:
         return self.certify(scenario, 1)
 
     probe = accepts

@@ -37,7 +37,9 @@ class Judge:
     def saturated(self, scenario: TokenScenario) -> Saturation:
         return SATURATED
 
-    def accepts(self, scenario: TokenScenario, effort: int = 1) -> TokenCandidate:
+    def accepts(
+        self, scenario: TokenScenario, effort: int = 1, requests_max: int | None = None
+    ) -> TokenCandidate:
         if scenario.plan.batched_tokens_max < self._longest:
             raise DomainError("a prompt never fits a pass")
         return TokenCandidate(plan=scenario.plan, verdict=Verdict.MET)

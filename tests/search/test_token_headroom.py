@@ -50,10 +50,12 @@ class ScriptedJudge:
     def certify(self, scenario: TokenScenario, attempt: int) -> TokenCandidate:
         raise AssertionError("headroom recommends no fleet")
 
-    def accepts(self, scenario: TokenScenario, effort: int = 1) -> TokenCandidate:
+    def accepts(
+        self, scenario: TokenScenario, effort: int = 1, requests_max: int | None = None
+    ) -> TokenCandidate:
         return self._judged("accepts", scenario, self.accepted_rps)
 
-    def probe(self, scenario: TokenScenario) -> TokenCandidate:
+    def probe(self, scenario: TokenScenario, requests_max: int | None = None) -> TokenCandidate:
         return self._judged("probe", scenario, self.probed_rps or self.accepted_rps)
 
     def _judged(self, call: str, scenario: TokenScenario, accepted_rps: float) -> TokenCandidate:
@@ -137,6 +139,38 @@ def test_headroom_under_bursts_takes_a_tenth_of_the_requests() -> None:
         assert TODAY_RPS < found.accepted_rps <= 22.2 < found.refused_rps
         trials.append((len(judge.calls) - len(judge.careful_rps()), len(judge.careful_rps())))
     assert trials[0] > trials[1] == (4, 1)
+
+
+class Costly(ScriptedJudge):
+    """Takes as many requests for each rate, and none where it may not."""
+
+    spent, each = 0, 300_000
+
+    def accepts(
+        self, scenario: TokenScenario, effort: int = 1, requests_max: int | None = None
+    ) -> TokenCandidate:
+        return self._paid(ScriptedJudge.accepts(self, scenario), requests_max)
+
+    def probe(self, scenario: TokenScenario, requests_max: int | None = None) -> TokenCandidate:
+        return self._paid(ScriptedJudge.probe(self, scenario), requests_max)
+
+    def _paid(self, judged: TokenCandidate, requests_max: int | None) -> TokenCandidate:
+        assert requests_max is not None
+        if self.each > requests_max:
+            return replace(judged, verdict=Verdict.INCONCLUSIVE, doubt=Doubt.REQUESTS)
+        self.spent += self.each
+        return replace(judged, requests=self.each)
+
+
+@pytest.mark.parametrize(("output", "requests_max"), [(20, 12_000_000), (400, 2_000_000), (8_000, 100_000)])
+def test_what_a_headroom_may_take_goes_by_its_tokens(output: int, requests_max: int) -> None:
+    """800 million of probes and as many of trials, and 20 and 4 million requests at most. Before, probes had no end: minutes for 100,000 slots."""
+    lengths = LengthLaws(LengthLaw(kind="constant", mean=1), LengthLaw(kind="constant", mean=output))
+    judge = Costly(accepted_rps=30.0, refused_rps=39.0)
+    found = token_headroom(law_scenario(TODAY_RPS, lengths, LINE), ENGINE, judge, silent)
+    assert judge.spent <= 2 * requests_max
+    assert found.accepted_rps <= 30.0
+    assert found.refused_rps <= SATURATED_RPS
 
 
 @pytest.mark.long

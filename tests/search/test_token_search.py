@@ -84,7 +84,9 @@ class Judge:
     def certify(self, scenario: TokenScenario, attempt: int) -> TokenCandidate:
         return self._judged("certify", scenario.plan, attempt, self.sure)
 
-    def accepts(self, scenario: TokenScenario, effort: int = 1) -> TokenCandidate:
+    def accepts(
+        self, scenario: TokenScenario, effort: int = 1, requests_max: int | None = None
+    ) -> TokenCandidate:
         rate_rps = scenario.workload.arrival_rate_rps
         self.rates.append(rate_rps)
         verdict = Verdict.MET if rate_rps <= self.highest_rps else Verdict.MISSED
