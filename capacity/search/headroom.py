@@ -91,6 +91,8 @@ class Ends:
     def doubt(self) -> Doubt | None:
         """Why rates between the ends are in doubt: what no budget settles, if any; None if none is."""
         doubts = [why for why in self.in_doubt.values() if why is not None]
+        if self.accepted_rps < self.ceiling_rps < self.refused_rps:  # by shorter trials, and the budget ended
+            doubts.append(Doubt.REQUESTS)
         return max(doubts, key=lambda why: why is Doubt.PROFILE, default=None)
 
     def rise(self, today_rps: float, step: float) -> list[float]:

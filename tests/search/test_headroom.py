@@ -89,6 +89,13 @@ def test_no_more_is_tried_once_the_budget_is_spent() -> None:
     assert ends.accepted_rps < 300.0 < ends.refused_rps
 
 
+@pytest.mark.parametrize("requests_max", range(100, 400, 20))
+def test_what_was_in_doubt_is_said_wherever_the_budget_ends(requests_max: int) -> None:
+    """Before, nothing was in doubt where it ended as longer trials were about to begin, and no note was given."""
+    ends = ends_of(Trials(end_rps=300.0, blur=0.3, is_narrowed=False, requests=10), requests_max=requests_max)
+    assert ends.doubt is Doubt.REQUESTS
+
+
 def test_a_rate_accepted_above_one_that_is_not_is_no_headroom() -> None:
     """Doubt from 105 to 140 rps, whatever the effort: what lies beyond is not promised, also by longer trials."""
 
