@@ -1,7 +1,7 @@
 """Plan caveats: what a recommendation leaves open, each with what would settle it."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import fmean
@@ -556,8 +556,8 @@ def _untried(search: Search) -> Iterator[Caveat]:
         )
 
 
-def headroom_caveats(headroom: Headroom | None) -> Iterator[Caveat]:
-    """Rates that are open, and a plan with next to no headroom."""
+def headroom_caveats(headroom: Headroom | None, mends: Mapping[Doubt, str] = MENDS) -> Iterator[Caveat]:
+    """Rates that are open, with what would settle them, and a plan with next to no headroom."""
     if headroom is None:
         return
     accepted, refused = format_rate(headroom.accepted_rps), format_rate(headroom.refused_rps)
@@ -565,7 +565,7 @@ def headroom_caveats(headroom: Headroom | None) -> Iterator[Caveat]:
         yield Caveat(
             code=CaveatCode.HEADROOM_IN_DOUBT,
             message=f"between {accepted} and {refused} the plan could be neither accepted nor refused; "
-            f"{MENDS[headroom.doubt]}",
+            f"{mends[headroom.doubt]}",
         )
     if headroom.is_thin:
         share = 100.0 * (headroom.accepted_rps / headroom.today_rps - 1.0)

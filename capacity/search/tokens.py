@@ -9,7 +9,7 @@ from capacity.errors import DomainError
 from capacity.performance import Kind, TokenPerformance
 from capacity.profile.llm import LlmProfile, Scheduler
 from capacity.profile.llm_sampling import has_spread
-from capacity.question.candidate import LikeIt, Limit, Rejection, Verdict
+from capacity.question.candidate import Doubt, LikeIt, Limit, Rejection, Verdict
 from capacity.question.caveat import Caveat, CaveatCode
 from capacity.question.objective import Promise, TokenObjective
 from capacity.question.tokens import (
@@ -21,7 +21,7 @@ from capacity.question.tokens import (
     TokenScenario,
     replicas_stable_min,
 )
-from capacity.search.caveats import trace_caveats
+from capacity.search.caveats import MENDS, headroom_caveats, trace_caveats
 from capacity.search.fewest import fewest_enough, is_spent
 from capacity.search.headroom import Ends, headroom_budget
 from capacity.search.recommendation import Headroom, Tally
@@ -40,6 +40,7 @@ _FIRST_STEP, _RESOLUTION = 0.05, 0.02
 # And budgets: of its probes, its own, and of output tokens for either, by which a request takes longer to simulate.
 _PROBES_REQUESTS_MAX, _HEADROOM_REQUESTS_MAX, _HEADROOM_TOKENS_MAX = 20_000_000, 4_000_000, 800_000_000
 _LOAD_HIGH, _KV_HIGH = 0.85, 0.9
+_MENDS = {**MENDS, Doubt.PROFILE: "measure the profile's steps more often"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -295,6 +296,7 @@ def _answer(
         caveats=(
             *_search_caveats(search, confirmed),
             *token_caveats(question.scenario(plan), confirmed.performance, confirmed.like_it),
+            *headroom_caveats(headroom, _MENDS),
         ),
         tally=search.tally,
         like_it=confirmed.like_it,
@@ -448,7 +450,8 @@ def with_headroom(
     if found.plan is None or found.saturation is None:
         return found
     headroom = token_headroom(question.scenario(found.plan), found.saturation, judge, progress)
-    return replace(found, headroom=headroom)
+    caveats = (*found.caveats, *headroom_caveats(headroom, _MENDS))
+    return replace(found, headroom=headroom, caveats=caveats)
 
 
 def token_headroom(

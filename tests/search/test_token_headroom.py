@@ -1,16 +1,19 @@
 """Headroom of a language model's fleet: probes find its end, which alone is judged with care."""
 
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from capacity.profile.llm import Coefficients
 from capacity.question.candidate import Doubt, Verdict
+from capacity.question.caveat import CaveatCode
 from capacity.question.objective import TokenObjective
 from capacity.question.tokens import Saturation, TokenCandidate, TokenScenario
 from capacity.search.planner import silent
 from capacity.search.recommendation import Headroom
-from capacity.search.tokens import _RESOLUTION, token_headroom
+from capacity.search.tokens import _RESOLUTION, TokenRecommendation, token_headroom, with_headroom
 from capacity.traffic.lengths import LengthLaw, LengthLaws
 from capacity.traffic.workload import MmppArrivals, PoissonArrivals
 from simulations.saturation import token_load
@@ -139,6 +142,19 @@ def test_headroom_under_bursts_takes_a_tenth_of_the_requests() -> None:
         assert TODAY_RPS < found.accepted_rps <= 22.2 < found.refused_rps
         trials.append((len(judge.calls) - len(judge.careful_rps()), len(judge.careful_rps())))
     assert trials[0] > trials[1] == (4, 1)
+
+
+def test_a_headroom_in_doubt_is_noted_as_it_is_of_batches() -> None:
+    """Before, 30 % of the rate could be open without a word."""
+    scenario = law_scenario(TODAY_RPS, LENGTHS, LINE)
+    question: Any = SimpleNamespace(scenario=lambda plan: scenario)
+    plan = TokenRecommendation(
+        verdict=Verdict.MET, objective=scenario.objective, plan=scenario.plan, saturation=ENGINE
+    )
+    judge = ScriptedJudge(accepted_rps=12.0, refused_rps=20.0)
+    (note,) = with_headroom(question, plan, judge, silent).caveats
+    assert note.code is CaveatCode.HEADROOM_IN_DOUBT
+    assert note.message.endswith("the plan could be neither accepted nor refused; raise --requests-max")
 
 
 class Costly(ScriptedJudge):
