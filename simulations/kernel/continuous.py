@@ -567,13 +567,15 @@ def _note_largest(world: World, requests: float, tokens: float, read: float, pas
 
 @borrowing
 def _is_all_decode(world: World, r: int, buffer: int) -> bool:
-    """Whether every running request is in the pass, with one token after its prompt."""
+    """Whether every running request is in the pass, with one token after its prompt that brings the next."""
     rows, engines, parts, sizes = world.rows, world.engines, world.parts, world.sizes
     if sizes[r, buffer, PARTS] != engines[r].count:
         return False
     for at in range(engines[r].count):
         request = parts[r, buffer, at].request
         if parts[r, buffer, at].tokens != 1 or parts[r, buffer, at].before < rows[request].input:
+            return False
+        if not parts[r, buffer, at].brings:  # it computes again what it had before it was thrown out
             return False
     return True
 
@@ -610,15 +612,16 @@ def _start(world: World, r: int, now_s: float) -> None:
         return
     if ahead and not _is_all_decode(world, r, other):
         return
-    engines[r].stretch, engines[r].read = 0, read
-    engines[r].knock = engines[r].thrown_out  # nobody may join in that pass, but in the next
     phase[r, :] = 0
     left = np.iinfo(np.int64).max
     for at in range(engines[r].count):
+        if not world.parts[r, buffer, at].brings:
+            return
         request = running[r, at]
         left = min(left, rows[request].output - rows[request].generated)
         phase[r, rows[request].computed % block] += 1
-    engines[r].left = left
+    engines[r].left, engines[r].stretch, engines[r].read = left, 0, read
+    engines[r].knock = engines[r].thrown_out  # nobody may join in that pass, but in the next
 
 
 @borrowing

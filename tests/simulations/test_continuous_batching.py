@@ -72,6 +72,20 @@ def test_the_compiled_engine_gives_the_same_bytes_as_the_readable_one(
         assert differing(run_engines(*run, window_s), serve_engines(*run, window_s)) == []
 
 
+@pytest.mark.parametrize("ahead", [False, True])
+def test_who_computes_again_what_was_lost_a_token_at_a_time_gets_no_token_for_it(*, ahead: bool) -> None:
+    """The third is thrown out, and comes back into a step that has one token to spare beside the two that decode."""
+    rules = EngineRules(
+        sequences_max=3, tokens_max=3, blocks=20, block_tokens=4, chunked=True, ahead=ahead, caching=False, reserve=False
+    )  # fmt: skip
+    draws = draws_of([0.0, 0.0, 0.0], [(1, 28, 0), (22, 18, 0), (1, 15, 0)])
+    run = (LINE, rules, 1, Routing.ROUND_ROBIN, draws)
+    found = serve_engines(*run)
+    assert found.preemptions.tolist() == [0, 0, 1]
+    assert found.finished_s[2] > found.finished_s[1]
+    assert differing(run_engines(*run), found) == []
+
+
 @pytest.mark.parametrize("outputs", [(400, 900, 1_500), (3_000,), (20, 2_500, 40, 700)])
 def test_runs_of_passes_cross_the_contexts_of_a_measured_table(outputs: tuple[int, ...]) -> None:
     """Answers so long that what is read for each token grows past several contexts at which it was measured."""
