@@ -34,8 +34,16 @@ from capacity.answer.saved_plan import (
     read_plan_file_document,
     write_plan_file,
 )
-from capacity.answer.sweep import AnyTable, Row, outcome_document, sweep_document, sweep_exit_code
+from capacity.answer.sweep import (
+    AnyTable,
+    Row,
+    outcome_document,
+    sweep_document,
+    sweep_exit_code,
+    write_rows,
+)
 from capacity.explanation.explanation import Explanation
+from capacity.files import check_target, write_whole
 from capacity.performance import Interval, Performance
 from capacity.profile.profile import ServiceProfile
 from capacity.question.budget import Effort
@@ -66,6 +74,8 @@ if TYPE_CHECKING:
     from capacity.traffic.lengths import LengthRows
 
 _WIDTH = 100  # columns of a page in a notebook
+# What an answer is written as.
+ENDINGS = (".json", ".csv", ".parquet", ".svg", ".png")
 
 
 class Answer(ABC):
@@ -90,6 +100,27 @@ class Answer(ABC):
     def to_dict(self) -> dict[str, Any]:
         """What the command prints with --json."""
         return versioned(self.document())
+
+    def save(self, path: str | Path) -> None:
+        """Write the answer to a file, whose ending decides: .json, its rows as .csv or .parquet, or its picture.
+
+        Raises:
+            InputError: another ending, a path that cannot be written, or nothing to draw.
+            DependencyError: a full disk, or .parquet without pyarrow.
+        """
+        target = as_path(path)
+        check_target(target, "an answer", ENDINGS)
+        match target.suffix.lower():
+            case ".json":
+                self._write(target)
+            case ".csv" | ".parquet":
+                write_rows(target, self.rows())
+            case _:
+                self.plot().save(target)
+
+    def _write(self, target: Path) -> None:
+        """As JSON, by default what the command prints."""
+        write_whole(target, (dumps(self.document()) + "\n").encode())
 
     def to_frame(self) -> "pd.DataFrame":
         """A pandas DataFrame; needs pandas."""
@@ -261,14 +292,14 @@ class PlanAnswer(Answer):
         trace = workload.arrivals if is_named_only(workload) and isinstance(workload, Workload) else None
         return read_plan_file_document(json.loads(dumps(self._file())), name, trace)
 
-    def save(self, path: str | Path) -> None:
-        """Write the plan to a .json file, as `capacity plan -o` does.
+    def _write(self, target: Path) -> None:
+        """As a saved plan, which `check`, `compare` and `explain` read again.
 
         Raises:
-            InputError: a path that cannot be written, or a question too long for a file.
+            InputError: a question too long for a file.
         """
-        check_plan_target(as_path(path), self.question)
-        write_plan_file(as_path(path), self._file())
+        check_plan_target(target, self.question)
+        write_plan_file(target, self._file())
 
     def _file(self) -> Document:
         document = self.document()

@@ -1,17 +1,18 @@
 """The verbs that `import capacity as cap` offers, and where search meets simulation.
 
-Each flag of a command is a keyword of the verb of the same name, with the same default. Durations and
-rates are text with a unit, `slo_p99="80ms"`, or SI numbers by the keyword with the unit in its name,
-`slo_p99_s=0.08`; a number without a unit is refused.
+Each flag of a command is a keyword of the verb of the same name, with the same default, from the one table in
+`capacity.question.asked`. Durations and rates are text with a unit, `slo_p99="80ms"`, or SI numbers by the keyword
+with the unit in its name, `slo_p99_s=0.08`; a number without a unit is refused.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from capacity.answer.plan_like import PlanLike, Saved, as_saved, batch_plan, is_llm_plan, llm_plan
+from capacity.doors import Asked, door, many, silent
 from capacity.errors import InputError
 from capacity.files import holds, is_file
 from capacity.profile.load import ProfileLike, load_profile
@@ -20,6 +21,7 @@ from capacity.question import parse
 from capacity.question.budget import Effort
 from capacity.question.plan import Plan
 from capacity.question.scenario import Scenario
+from capacity.question.verbs import EFFORT, refuse_for_batches
 
 if TYPE_CHECKING:
     from capacity.answer.check import Finding, GateInputs
@@ -52,26 +54,20 @@ if TYPE_CHECKING:
         LlmSimulationAnswer,
         LlmSweepAnswer,
     )
-    from capacity.performance import Interval, Performance
+    from capacity.performance import Interval, Performance, Window
     from capacity.profile.llm import LlmProfile
+    from capacity.question.comparison import PoissonError
+    from capacity.question.grid import Grid
     from capacity.question.objective import LatencyObjective
-    from capacity.question.window import Window
-    from capacity.render.report import Findings
-    from capacity.render.report import Report as PlanReport
-    from capacity.traffic.lengths import AnyLengths
-    from capacity.traffic.workload import ArrivalProcess, TraceArrivals
+    from capacity.question.question import Question
+    from capacity.render.report import Findings, PlanReport
+    from capacity.traffic.workload import TraceArrivals
     from simulations.compare import PairedSimulation
     from simulations.judge import SimulationJudge
     from simulations.simulate import Simulation
     from simulations.workers import Mapper
 
-Item = TypeVar("Item")
 Report = Callable[[str], None]
-Many: TypeAlias = Item | Sequence[Item] | None
-
-
-def silent(message: str) -> None:
-    """Progress for those who do not want any."""
 
 
 class Work:
@@ -132,149 +128,9 @@ def at_work(effort: Effort, report: Report = silent) -> Iterator[Work]:
         yield Work(effort, mapper, report)
 
 
-def plan(
-    profile: "ProfileLike | LlmProfile | Sequence[ProfileLike | LlmProfile]",
-    *,
-    rate: str | None = None,
-    rate_rps: float | None = None,
-    slo_p50: str | None = None,
-    slo_p90: str | None = None,
-    slo_p95: str | None = None,
-    slo_p99: str | None = None,
-    slo_p999: str | None = None,
-    slo_mean: str | None = None,
-    slo_p50_s: float | None = None,
-    slo_p90_s: float | None = None,
-    slo_p95_s: float | None = None,
-    slo_p99_s: float | None = None,
-    slo_p999_s: float | None = None,
-    slo_mean_s: float | None = None,
-    slo_ttft_p50: str | None = None,
-    slo_ttft_p90: str | None = None,
-    slo_ttft_p95: str | None = None,
-    slo_ttft_p99: str | None = None,
-    slo_ttft_p999: str | None = None,
-    slo_ttft_mean: str | None = None,
-    slo_tpot_p50: str | None = None,
-    slo_tpot_p90: str | None = None,
-    slo_tpot_p95: str | None = None,
-    slo_tpot_p99: str | None = None,
-    slo_tpot_p999: str | None = None,
-    slo_tpot_mean: str | None = None,
-    slo_itl_p50: str | None = None,
-    slo_itl_p90: str | None = None,
-    slo_itl_p95: str | None = None,
-    slo_itl_p99: str | None = None,
-    slo_itl_p999: str | None = None,
-    slo_itl_mean: str | None = None,
-    slo_ttft_p50_s: float | None = None,
-    slo_ttft_p90_s: float | None = None,
-    slo_ttft_p95_s: float | None = None,
-    slo_ttft_p99_s: float | None = None,
-    slo_ttft_p999_s: float | None = None,
-    slo_ttft_mean_s: float | None = None,
-    slo_tpot_p50_s: float | None = None,
-    slo_tpot_p90_s: float | None = None,
-    slo_tpot_p95_s: float | None = None,
-    slo_tpot_p99_s: float | None = None,
-    slo_tpot_p999_s: float | None = None,
-    slo_tpot_mean_s: float | None = None,
-    slo_itl_p50_s: float | None = None,
-    slo_itl_p90_s: float | None = None,
-    slo_itl_p95_s: float | None = None,
-    slo_itl_p99_s: float | None = None,
-    slo_itl_p999_s: float | None = None,
-    slo_itl_mean_s: float | None = None,
-    goodput_min: str | float | None = None,
-    slo_wait: Many[str] = None,
-    loss_max: str | float | None = None,
-    utilization_max: str | float | None = None,
-    tier: str | None = None,
-    objective: "LatencyObjective | None" = None,
-    batch_size_max: int | None = None,
-    batch_wait: Many[str] = None,
-    batch_wait_s: Many[float] = None,
-    batching: str = "triton",
-    preferred_sizes: "str | Iterable[int] | None" = None,
-    timer: str | None = None,
-    routing: Many[str] = None,
-    queue_limit: int | None = None,
-    replicas_max: int = 1024,
-    hourly_usd: Many[str | float] = None,
-    arrivals: "str | ArrivalProcess" = "poisson",
-    daily: str | Path | None = None,
-    users: int | None = None,
-    think_time: str | None = None,
-    think_time_s: float | None = None,
-    spare: int = 0,
-    survive: Many[str] = None,
-    rolling_update: str | None = None,
-    startup_time: str | None = None,
-    startup_time_s: float | None = None,
-    spike: str | float | None = None,
-    mtbf: str | None = None,
-    mtbf_s: float | None = None,
-    recovery_time: str | None = None,
-    recovery_time_s: float | None = None,
-    pause: str | None = None,
-    request_class: Many[str] = None,
-    recover_within: str | None = None,
-    recover_within_s: float | None = None,
-    trigger: str | None = None,
-    detection: str | None = None,
-    detection_s: float | None = None,
-    client: str | None = None,
-    timeout: str | None = None,
-    timeout_s: float | None = None,
-    deadline: str | None = None,
-    deadline_s: float | None = None,
-    attempts: int | None = None,
-    backoff: str | None = None,
-    retry_budget: str | float | None = None,
-    retry_burst: float | None = None,
-    retry_on: str | None = None,
-    shed: str | None = None,
-    request_overhead: str | None = None,
-    request_overhead_s: float | None = None,
-    instances_per_device: int | None = None,
-    lengths: "str | Path | AnyLengths | None" = None,
-    cached_share: str | float | None = None,
-    context_tokens_max: int | None = None,
-    sequences_max: Many[int] = None,
-    batched_tokens_max: Many[int] = None,
-    kv_tokens: int | None = None,
-    block_tokens: int | None = None,
-    engine_policy: str | None = None,
-    prefix_caching: str | bool | None = None,
-    async_scheduling: str | bool | None = None,
-    chunked_prefill: str | bool | None = None,
-    seed: int = 0,
-    confidence: float = 0.95,
-    precision: float = 0.02,
-    requests_max: int = 100_000_000,
-    engine: str = "kernel",
-    workers: int | None = None,
-    cluster: str | None = None,
-    explain: bool = False,
-    before: "Callable[[Any], None] | None" = None,
-    progress: Report = silent,
-) -> "PlanAnswer | LlmPlanAnswer":
+@door("plan")
+def plan(asked: Asked) -> "PlanAnswer | LlmPlanAnswer":
     """The cheapest fleet that meets the objective, how certain that is, and why fewer are not enough.
-
-    Args:
-        profile: a bundled profile's name, a .json or .csv file, a DataFrame or a `ServiceProfile`; several
-            to choose between by price. For one of a language model, give `lengths`, and limits on the first
-            token and the others.
-        objective: instead of `slo_...`, `tier`, `loss_max` and `utilization_max`.
-        explain: also find what limits the plan, what the answer depends on, and what would save most.
-        mtbf: mean time that a replica runs until it fails, and `recovery_time` until it runs again; the objective is
-            met with as many down as there are at once but for 53 minutes a year.
-        pause: replicas pause, "200ms,6/min"; `request_class`: requests that take longer, "long:share=0.02,scale=8".
-            The fleet then meets the limits on response quantiles with these.
-        recover_within: also come back so soon after `trigger`, with `timeout`, `attempts` and the other settings
-            of clients as in `stress`; the cheapest fleet that does, with one more setting where that is enough.
-        before: called with the question before any work; may raise to refuse it.
-        progress: called with each step of the search.
 
     Raises:
         InputError: an argument that cannot be read, or that contradicts another.
@@ -286,78 +142,24 @@ def plan(
     >>> answer.plan.replicas, answer.verdict.value
     (1, 'met')
     """
-    given = locals()
-    profiles = [parse.find_profile(one) for one in _profiles(profile)]
+
+    profiles = [parse.find_profile(one) for one in asked.profile]
     if any(not isinstance(one, ServiceProfile) for one in profiles):
         from capacity import api_llm
 
-        return api_llm.plan(_llm(profiles), given)
-    _refuse_for_batches(given)
-    from capacity.question.question import Question
-
-    rates_rps = parse.rate_rps(rate, rate_rps)
-    day = parse.read_curve(daily, rates_rps, users)
-    slos = {
-        0.5: (slo_p50, slo_p50_s),
-        0.9: (slo_p90, slo_p90_s),
-        0.95: (slo_p95, slo_p95_s),
-        0.99: (slo_p99, slo_p99_s),
-        0.999: (slo_p999, slo_p999_s),
-    }
-    mean_s = parse.duration_s(slo_mean, slo_mean_s, "--slo-mean")
-    rule = parse.read_batching(batching, preferred_sizes, timer)
-    question = Question(
-        profiles=parse.read_profiles(
-            [one for one in profiles if isinstance(one, ServiceProfile)],
-            parse.duration_s(request_overhead, request_overhead_s, "--request-overhead"),
-            _many(hourly_usd),
-            instances_per_device,
-        ),
-        workload=parse.read_demand(
-            arrivals,
-            rates_rps if day is None else day.peak_rate_rps,
-            users,
-            parse.duration_s(think_time, think_time_s, "--think-time"),
-        ),
-        objective=objective
-        or parse.read_full_objective(
-            parse.limits_s(slos), tier, mean_s, _many(slo_wait), loss_max, utilization_max
-        ),
-        batch_size_limit=batch_size_max,
-        batch_waits_s=parse.read_batch_waits(_many(batch_wait), _many(batch_wait_s)),
-        routings=parse.read_routings(_many(routing)),
-        batching=rule.batching,
-        preferred_sizes=rule.preferred_sizes,
-        queue_limit=queue_limit,
-        replicas_max=replicas_max,
-        survival=parse.read_survival(
-            spare,
-            _many(survive),
-            rolling_update,
-            parse.duration_s(startup_time, startup_time_s, "--startup-time"),
-            spike,
-            mtbf_s=parse.duration_s(mtbf, mtbf_s, "--mtbf"),
-            recovery_s=parse.duration_s(recovery_time, recovery_time_s, "--recovery-time"),
-            may_stand_alone=trigger is not None,
-        ),
-    )
-    effort = Effort(
-        seed=seed,
-        confidence=confidence,
-        precision=precision,
-        requests_max=requests_max,
-        engine=engine,
-        workers=workers,
-        cluster=cluster,
-    )
+        return api_llm.plan(_llm(profiles), asked)
+    refuse_for_batches(asked)
     from capacity import api_recovery
     from capacity.recovery.parse import read_disturbances
 
-    trouble = api_recovery.read_trouble(given)
-    disturbances = read_disturbances(pause, _many(request_class))
+    day = parse.read_curve(asked.daily, asked.rate, asked.users)
+    question = _question(profiles, asked, asked.rate if day is None else day.peak_rate_rps)
+    effort = asked.effort
+    trouble = api_recovery.read_trouble(asked)
+    disturbances = read_disturbances(asked.pause, asked.request_class)
     question = api_recovery.in_trouble(question, trouble, disturbances)
-    if before is not None:
-        before(question)
+    if asked.before is not None:
+        asked.before(question)
     # Slow imports come only now, so that a mistake is reported at once.
     from capacity.answers import PlanAnswer
     from capacity.explanation.explanation import explain_plan
@@ -365,7 +167,7 @@ def plan(
     from capacity.search.caveats import with_implausible
     from capacity.search.planner import recommend
 
-    with at_work(effort, progress) as work:
+    with at_work(effort, asked.progress) as work:
         found = recommend(question, work.judge, work.report, confidence=effort.confidence)
         recovery = disturbed = None
         if disturbances is not None and found.plan is not None:
@@ -378,7 +180,7 @@ def plan(
         hours, reasons = None, None
         if recommendation.plan is not None and day is not None:
             hours = schedule(question, recommendation.plan, day.hourly_rates_rps, work.judge, work.report)
-        if recommendation.plan is not None and explain:
+        if recommendation.plan is not None and asked.explain:
             reasons = explain_plan(
                 question,
                 recommendation.plan,
@@ -400,49 +202,63 @@ def plan(
     )
 
 
-def simulate(
-    profile: "ProfileLike | LlmProfile",
-    replicas: int,
-    *,
-    rate: str | None = None,
-    rate_rps: float | None = None,
-    batch_size_max: int | None = None,
-    batch_wait: str | None = None,
-    batch_wait_s: float | None = None,
-    batching: str = "triton",
-    preferred_sizes: "str | Iterable[int] | None" = None,
-    timer: str | None = None,
-    routing: str = "round-robin",
-    arrivals: "str | ArrivalProcess" = "poisson",
-    users: int | None = None,
-    think_time: str | None = None,
-    think_time_s: float | None = None,
-    queue_limit: int | None = None,
-    request_overhead: str | None = None,
-    request_overhead_s: float | None = None,
-    instances_per_device: int | None = None,
-    quantile: Many[float] = None,
-    lengths: "str | Path | AnyLengths | None" = None,
-    cached_share: str | float | None = None,
-    context_tokens_max: int | None = None,
-    sequences_max: int | None = None,
-    batched_tokens_max: int | None = None,
-    kv_tokens: int | None = None,
-    block_tokens: int | None = None,
-    engine_policy: str | None = None,
-    prefix_caching: str | bool | None = None,
-    async_scheduling: str | bool | None = None,
-    chunked_prefill: str | bool | None = None,
-    replay: bool = False,
-    seed: int = 0,
-    confidence: float = 0.95,
-    precision: float = 0.02,
-    requests_max: int = 100_000_000,
-    engine: str = "kernel",
-    workers: int | None = None,
-    cluster: str | None = None,
-    progress: Report = silent,
-) -> "SimulationAnswer | LlmSimulationAnswer":
+def _question(
+    profiles: "Sequence[ServiceProfile | LlmProfile]", asked: Asked, rate_rps: float | None
+) -> "Question":
+    """The question about fleets of batches, at this rate."""
+    from capacity.question.question import Question
+
+    objective = _objective(asked)
+    rule = _batching(asked)
+    return Question(
+        profiles=parse.read_profiles(
+            cast("Sequence[ServiceProfile]", profiles),
+            asked.request_overhead,
+            asked.hourly_usd,
+            asked.instances_per_device,
+        ),
+        workload=parse.read_demand(asked.arrivals, rate_rps, asked.users, asked.think_time),
+        objective=objective,
+        batch_size_limit=asked.batch_size_max,
+        batch_waits_s=parse.read_batch_waits(many(asked["batch_wait"]), many(asked["batch_wait_s"])),
+        routings=parse.read_routings(asked.routing),
+        batching=rule.batching,
+        preferred_sizes=rule.preferred_sizes,
+        queue_limit=asked.queue_limit,
+        replicas_max=asked.replicas_max,
+        survival=parse.read_survival(
+            asked.spare,
+            asked.survive,
+            asked.rolling_update,
+            asked.startup_time,
+            asked.spike,
+            mtbf_s=asked.mtbf,
+            recovery_s=asked.recovery_time,
+            may_stand_alone=asked.trigger is not None,
+        ),
+    )
+
+
+def _objective(asked: Asked) -> "LatencyObjective":
+    """The limits that were asked for, or the objective that was given."""
+    found: LatencyObjective = asked.objective or parse.read_full_objective(
+        asked.limits_s(),
+        asked.tier,
+        asked.slo_mean,
+        asked.limits_s("wait"),
+        asked["loss_max"],
+        asked["utilization_max"],
+    )
+    return found
+
+
+def _batching(asked: Asked) -> parse.BatchingRule:
+    """By whose rule batches start."""
+    return parse.read_batching(asked.batching, asked.preferred_sizes, asked.timer)
+
+
+@door("simulate")
+def simulate(asked: Asked) -> "SimulationAnswer | LlmSimulationAnswer":
     """The performance of one plan, with intervals.
 
     Raises:
@@ -450,44 +266,25 @@ def simulate(
         UnstableError: the plan cannot sustain the arrival rate.
         InconclusiveError: the budget is too small for an interval.
     """
-    given = locals()
-    found = parse.find_profile(profile)
+
+    found = parse.find_profile(asked.profile)
     if not isinstance(found, ServiceProfile):
         from capacity import api_llm
 
-        return api_llm.simulate(found, replicas, given)
-    _refuse_for_batches(given)
+        return api_llm.simulate(found, asked.replicas, asked)
+    refuse_for_batches(asked)
     from capacity.question.stability import require_answerable
     from capacity.units import QUANTILES
 
-    measured = parse.read_profile(
-        found,
-        parse.duration_s(request_overhead, request_overhead_s, "--request-overhead"),
-        instances_per_device,
-    )
-    workload = parse.read_demand(
-        arrivals,
-        parse.rate_rps(rate, rate_rps),
-        users,
-        parse.duration_s(think_time, think_time_s, "--think-time"),
-    )
-    rule = parse.read_batching(batching, preferred_sizes, timer)
-    fleet = _plan(measured, replicas, batch_size_max, (batch_wait, batch_wait_s), rule, routing, queue_limit)
-    effort = Effort(
-        seed=seed,
-        confidence=confidence,
-        precision=precision,
-        requests_max=requests_max,
-        engine=engine,
-        workers=workers,
-        cluster=cluster,
-    )
-    quantiles = parse.read_quantiles(_many(quantile), QUANTILES)
+    measured = parse.read_profile(found, asked.request_overhead, asked.instances_per_device)
+    workload = parse.read_demand(asked.arrivals, asked.rate, asked.users, asked.think_time)
+    fleet, effort = _plan(measured, asked), asked.effort
+    quantiles = parse.read_quantiles(asked.quantile, QUANTILES)
     require_answerable(measured, workload, fleet)
     from capacity.answers import SimulationAnswer
     from capacity.search.caveats import simulation_caveats
 
-    with at_work(effort, progress) as work:
+    with at_work(effort, asked.progress) as work:
         work.report(f"simulating {_count(fleet.replicas)}, batch {fleet.batch_size_max}")
         simulation = work.simulate(quantiles)
         simulated = simulation.look(measured, workload, fleet)
@@ -497,30 +294,14 @@ def simulate(
         scenario=scenario,
         performance=simulated.performance,
         caveats=tuple(
-            simulation_caveats(scenario, simulated.performance, simulated.width, precision, like_it)
+            simulation_caveats(scenario, simulated.performance, simulated.width, effort.precision, like_it)
         ),
         effort=effort,
     )
 
 
-def predict(
-    profile: ProfileLike,
-    replicas: int,
-    *,
-    rate: str | None = None,
-    rate_rps: float | None = None,
-    batch_size_max: int | None = None,
-    batch_wait: str | None = None,
-    batch_wait_s: float | None = None,
-    batching: str = "triton",
-    preferred_sizes: "str | Iterable[int] | None" = None,
-    timer: str | None = None,
-    routing: str = "round-robin",
-    request_overhead: str | None = None,
-    request_overhead_s: float | None = None,
-    instances_per_device: int | None = None,
-    quantile: Many[float] = None,
-) -> "PredictionAnswer":
+@door("predict")
+def predict(asked: Asked) -> "PredictionAnswer":
     """The performance of one plan from the exact law that describes it, without a simulation.
 
     There is a law for Poisson arrivals and constant batch times (`profile.of_means()` has these) under
@@ -537,22 +318,18 @@ def predict(
     >>> round(1e3 * answer.performance.response_quantiles_s[0.99].value, 1)
     18.5
     """
+
     from capacity.answers import PredictionAnswer
     from capacity.question.stability import require_answerable
     from capacity.search.exact import predict as predict_exactly
     from capacity.traffic.workload import Workload
     from capacity.units import QUANTILES
 
-    measured = parse.read_profile(
-        profile,
-        parse.duration_s(request_overhead, request_overhead_s, "--request-overhead"),
-        instances_per_device,
-    )
-    workload = parse.read_demand("poisson", parse.rate_rps(rate, rate_rps), None, None)
+    measured = parse.read_profile(asked.profile, asked.request_overhead, asked.instances_per_device)
+    workload = parse.read_demand("poisson", asked.rate, None, None)
     assert isinstance(workload, Workload)  # noqa: S101  (no users were given)
-    rule = parse.read_batching(batching, preferred_sizes, timer)
-    fleet = _plan(measured, replicas, batch_size_max, (batch_wait, batch_wait_s), rule, routing, None)
-    quantiles = parse.read_quantiles(_many(quantile), QUANTILES)
+    fleet = _plan(measured, asked)
+    quantiles = parse.read_quantiles(asked.quantile, QUANTILES)
     require_answerable(measured, workload, fleet)
     return PredictionAnswer(
         scenario=Scenario(profile=measured, workload=workload, plan=fleet, quantiles=quantiles),
@@ -564,7 +341,7 @@ def simulate_law(
     law: Any,
     *,
     requests: int = 2_000_000,
-    quantile: Many[float] = None,
+    quantile: float | Sequence[float] | None = None,
     seed: int = 0,
     confidence: float = 0.95,
     engine: str = "kernel",
@@ -594,7 +371,7 @@ def simulate_law(
     from simulations.validation.simulation import LawSimulation
 
     require_count("requests", requests)
-    quantiles = parse.read_quantiles(_many(quantile), QUANTILES)
+    quantiles = parse.read_quantiles(many(quantile), QUANTILES)
     effort = Effort(seed=seed, confidence=confidence, engine=engine, workers=workers, cluster=cluster)
     name = type(law).__name__
     with at_work(effort, progress) as work:
@@ -639,270 +416,104 @@ def sampling_intervals(
     return intervals_of(measured, statistics, confidence=confidence, seed=seed)
 
 
-def max_rate(
-    profile: "ProfileLike | LlmProfile",
-    replicas: int,
-    *,
-    slo_p50: str | None = None,
-    slo_p90: str | None = None,
-    slo_p95: str | None = None,
-    slo_p99: str | None = None,
-    slo_p999: str | None = None,
-    slo_mean: str | None = None,
-    slo_p50_s: float | None = None,
-    slo_p90_s: float | None = None,
-    slo_p95_s: float | None = None,
-    slo_p99_s: float | None = None,
-    slo_p999_s: float | None = None,
-    slo_mean_s: float | None = None,
-    slo_ttft_p50: str | None = None,
-    slo_ttft_p90: str | None = None,
-    slo_ttft_p95: str | None = None,
-    slo_ttft_p99: str | None = None,
-    slo_ttft_p999: str | None = None,
-    slo_ttft_mean: str | None = None,
-    slo_tpot_p50: str | None = None,
-    slo_tpot_p90: str | None = None,
-    slo_tpot_p95: str | None = None,
-    slo_tpot_p99: str | None = None,
-    slo_tpot_p999: str | None = None,
-    slo_tpot_mean: str | None = None,
-    slo_itl_p50: str | None = None,
-    slo_itl_p90: str | None = None,
-    slo_itl_p95: str | None = None,
-    slo_itl_p99: str | None = None,
-    slo_itl_p999: str | None = None,
-    slo_itl_mean: str | None = None,
-    slo_ttft_p50_s: float | None = None,
-    slo_ttft_p90_s: float | None = None,
-    slo_ttft_p95_s: float | None = None,
-    slo_ttft_p99_s: float | None = None,
-    slo_ttft_p999_s: float | None = None,
-    slo_ttft_mean_s: float | None = None,
-    slo_tpot_p50_s: float | None = None,
-    slo_tpot_p90_s: float | None = None,
-    slo_tpot_p95_s: float | None = None,
-    slo_tpot_p99_s: float | None = None,
-    slo_tpot_p999_s: float | None = None,
-    slo_tpot_mean_s: float | None = None,
-    slo_itl_p50_s: float | None = None,
-    slo_itl_p90_s: float | None = None,
-    slo_itl_p95_s: float | None = None,
-    slo_itl_p99_s: float | None = None,
-    slo_itl_p999_s: float | None = None,
-    slo_itl_mean_s: float | None = None,
-    goodput_min: str | float | None = None,
-    slo_wait: Many[str] = None,
-    loss_max: str | float | None = None,
-    utilization_max: str | float | None = None,
-    tier: str | None = None,
-    objective: "LatencyObjective | None" = None,
-    batch_size_max: int | None = None,
-    batch_wait: str | None = None,
-    batch_wait_s: float | None = None,
-    batching: str = "triton",
-    preferred_sizes: "str | Iterable[int] | None" = None,
-    timer: str | None = None,
-    routing: str = "round-robin",
-    queue_limit: int | None = None,
-    arrivals: "str | ArrivalProcess" = "poisson",
-    request_overhead: str | None = None,
-    request_overhead_s: float | None = None,
-    lengths: "str | Path | AnyLengths | None" = None,
-    cached_share: str | float | None = None,
-    context_tokens_max: int | None = None,
-    sequences_max: int | None = None,
-    batched_tokens_max: int | None = None,
-    kv_tokens: int | None = None,
-    block_tokens: int | None = None,
-    engine_policy: str | None = None,
-    prefix_caching: str | bool | None = None,
-    async_scheduling: str | bool | None = None,
-    chunked_prefill: str | bool | None = None,
-    seed: int = 0,
-    confidence: float = 0.95,
-    precision: float = 0.02,
-    requests_max: int = 100_000_000,
-    engine: str = "kernel",
-    workers: int | None = None,
-    cluster: str | None = None,
-    progress: Report = silent,
-) -> "RatesAnswer | LlmRatesAnswer":
+@door("max-rate")
+def max_rate(asked: Asked) -> "RatesAnswer | LlmRatesAnswer":
     """The arrival rates at which a plan meets the objective, and P99 against the rate.
 
     Raises:
         InputError: an argument that cannot be read, or that contradicts another.
     """
-    given = locals()
-    found = parse.find_profile(profile)
+
+    found = parse.find_profile(asked.profile)
     if not isinstance(found, ServiceProfile):
         from capacity import api_llm
 
-        return api_llm.max_rate(found, replicas, given)
-    _refuse_for_batches(given)
+        return api_llm.max_rate(found, asked.replicas, asked)
+    refuse_for_batches(asked)
     from capacity.traffic.workload import Workload
 
-    measured = parse.read_profile(
-        found, parse.duration_s(request_overhead, request_overhead_s, "--request-overhead")
-    )
-    rule = parse.read_batching(batching, preferred_sizes, timer)
-    fleet = _plan(measured, replicas, batch_size_max, (batch_wait, batch_wait_s), rule, routing, queue_limit)
-    slos = {
-        0.5: (slo_p50, slo_p50_s),
-        0.9: (slo_p90, slo_p90_s),
-        0.95: (slo_p95, slo_p95_s),
-        0.99: (slo_p99, slo_p99_s),
-        0.999: (slo_p999, slo_p999_s),
-    }
-    mean_s = parse.duration_s(slo_mean, slo_mean_s, "--slo-mean")
-    limits = objective or parse.read_full_objective(
-        parse.limits_s(slos), tier, mean_s, _many(slo_wait), loss_max, utilization_max
-    )
-    if limits.loss_probability is not None and queue_limit is None:
+    measured = parse.read_profile(found, asked.request_overhead)
+    fleet = _plan(measured, asked)
+    limits = _objective(asked)
+    if limits.loss_probability is not None and asked.queue_limit is None:
         raise InputError("a loss limit needs a queue limit; give --queue-limit too")
-    workload = Workload(arrival_rate_rps=1.0, arrivals=parse.read_arrivals(arrivals))  # stands for all rates
-    effort = Effort(
-        seed=seed,
-        confidence=confidence,
-        precision=precision,
-        requests_max=requests_max,
-        engine=engine,
-        workers=workers,
-        cluster=cluster,
-    )
+    # It stands for all rates.
+    workload = Workload(arrival_rate_rps=1.0, arrivals=parse.read_arrivals(asked.arrivals))
+    effort = asked.effort
     from capacity.answers import RatesAnswer
     from capacity.search.max_rate import find_rates
 
-    with at_work(effort, progress) as work:
+    with at_work(effort, asked.progress) as work:
         scenario = Scenario(profile=measured, workload=workload, plan=fleet, objective=limits)
         rates = find_rates(scenario, work.judge, work.report, effort.confidence)
     return RatesAnswer(rates=rates, effort=effort)
 
 
-def compare(
-    plans: Many[PlanLike] = None,
-    *,
-    fleet: Many[str] = None,
-    profile: "ProfileLike | LlmProfile | Sequence[ProfileLike | LlmProfile] | None" = None,
-    rate: str | None = None,
-    rate_rps: float | None = None,
-    arrivals: str = "poisson",
-    request_overhead: str | None = None,
-    request_overhead_s: float | None = None,
-    quantile: Many[float] = None,
-    lengths: "str | Path | AnyLengths | None" = None,
-    cached_share: str | float | None = None,
-    context_tokens_max: int | None = None,
-    kv_tokens: int | None = None,
-    block_tokens: int | None = None,
-    engine_policy: str | None = None,
-    prefix_caching: str | bool | None = None,
-    async_scheduling: str | bool | None = None,
-    chunked_prefill: str | bool | None = None,
-    seed: int | None = None,
-    confidence: float | None = None,
-    precision: float | None = None,
-    requests_max: int | None = None,
-    engine: str | None = None,
-    workers: int | None = None,
-    cluster: str | None = None,
-    progress: Report = silent,
-) -> "ComparisonAnswer | LlmComparisonAnswer":
+@door("compare")
+def compare(asked: Asked) -> "ComparisonAnswer | LlmComparisonAnswer":
     """Compare fleets side by side under the same requests, with how certain each difference is.
-
-    Args:
-        plans: files that `capacity plan` has saved by -o, or answers of `plan`.
-        fleet: `replicas=4,batch=16,wait=2ms,routing=random,profile=NAME`; of a language model
-            `replicas=4,sequences=128,tokens=2048`.
 
     Raises:
         InputError: fewer than two fleets or too many, or an argument that cannot be read.
     """
-    given = locals()
-    paths = [as_saved(one, f"plan {number}") for number, one in enumerate(_many(plans), start=1)]
-    known = [parse.find_profile(one) for one in _profiles(profile)]
+
+    paths = [as_saved(one, f"plan {number}") for number, one in enumerate(asked.plans, start=1)]
+    known = [parse.find_profile(one) for one in asked.profile]
     if any(map(is_llm_plan, paths)) or any(not isinstance(one, ServiceProfile) for one in known):
         from capacity import api_llm
 
-        return api_llm.compare([llm_plan(one) for one in paths], _llm(known), given | {"plans": paths})
-    _refuse_for_batches(given)
+        return api_llm.compare([llm_plan(one) for one in paths], _llm(known), {**asked, "plans": paths})
+    refuse_for_batches(asked)
     from capacity.answer.compare import common_workload, contenders, require_all_answerable
     from capacity.answer.saved_plan import read_plans
     from capacity.answers import ComparisonAnswer
     from capacity.traffic.parse import workload as workload_of
 
     kept = [batch_plan(one) for one in paths]
-    saved = read_plans(kept, None if arrivals == "poisson" else arrivals)
-    overhead_s = parse.duration_s(request_overhead, request_overhead_s, "--request-overhead")
-    measured = [parse.read_profile(cast("ServiceProfile", one), overhead_s) for one in known]
-    rates_rps = parse.rate_rps(rate, rate_rps)
+    saved = read_plans(kept, None if asked.arrivals == "poisson" else asked.arrivals)
+    measured = [parse.read_profile(cast("ServiceProfile", one), asked.request_overhead) for one in known]
     workload = (
-        common_workload(saved, rates_rps) if saved else workload_of(parse.read_arrivals(arrivals), rates_rps)
+        common_workload(saved, asked.rate)
+        if saved
+        else workload_of(parse.read_arrivals(asked.arrivals), asked.rate)
     )
-    fleets = contenders(saved, kept, _many(fleet), measured)
+    fleets = contenders(saved, kept, asked.fleet, measured)
     require_all_answerable(fleets, workload)
-    asked: dict[str, Any] = {
-        "seed": seed,
-        "confidence": confidence,
-        "precision": precision,
-        "requests_max": requests_max,
-        "engine": engine,
-        "workers": workers,
-        "cluster": cluster,
-    }
-    usual = saved[0].effort if saved else Effort()
-    effort = replace(usual, **{name: value for name, value in asked.items() if value is not None})
+    changes = {name: asked[name] for name in EFFORT.split() if asked[name] is not None}
+    effort = replace(saved[0].effort if saved else Effort(), **changes)
     promised = {q for one in saved for q in one.question.objective.limits}
-    quantiles = parse.read_quantiles(_many(quantile), sorted({0.5, 0.99, *promised}))
-    with at_work(effort, progress) as work:
+    quantiles = parse.read_quantiles(asked.quantile, sorted({0.5, 0.99, *promised}))
+    with at_work(effort, asked.progress) as work:
         work.report(f"simulating {len(fleets)} fleets under the same requests")
         comparison = work.compare(quantiles)(fleets, workload)
     return ComparisonAnswer(contenders=fleets, workload=workload, comparison=comparison, effort=effort)
 
 
-def check(
-    plan: PlanLike,
-    *,
-    profile: ProfileLike | Sequence[ProfileLike] | None = None,
-    rate: str | None = None,
-    rate_rps: float | None = None,
-    baseline: PlanLike | None = None,
-    arrivals: str | None = None,
-    without_recovery: bool = False,
-    requests_max: int | None = None,
-    workers: int | None = None,
-    cluster: str | None = None,
-    progress: Report = silent,
-) -> "CheckAnswer | LlmCheckAnswer":
+@door("check")
+def check(asked: Asked) -> "CheckAnswer | LlmCheckAnswer":
     """Check whether a saved plan still meets its objective, with new measurements or at another rate.
-
-    Args:
-        plan: a file written by `capacity plan -o`, or an answer of `plan`.
-        profile: new measurements that replace the saved ones: a file; `NAME=FILE` if there are several.
-        baseline: a saved plan whose fleet must still be enough.
-        without_recovery: leave out whether a plan made by `recover_within` still comes back in time.
 
     Raises:
         InputError: an argument that cannot be read, or a file without a plan.
     """
-    given = locals()
-    kept = as_saved(plan)
+
+    kept = as_saved(asked.plan)
     if is_llm_plan(kept):
         from capacity import api_llm
 
-        return api_llm.check(llm_plan(kept), given)
-    asked = [batch_plan(kept), *([] if baseline is None else [batch_plan(as_saved(baseline))])]
+        return api_llm.check(llm_plan(kept), asked)
+    plans = [batch_plan(kept), *([] if asked.baseline is None else [batch_plan(as_saved(asked.baseline))])]
     from capacity.answer.check import gate, gate_inputs, new_profiles, notes_on_trouble
     from capacity.answer.saved_plan import read_plans
     from capacity.answers import CheckAnswer
 
-    saved, *others = read_plans(asked, arrivals)
-    anew = list(new_profiles(_profiles(profile), saved))
-    inputs = gate_inputs(saved, anew, parse.rate_rps(rate, rate_rps), requests_max)
-    effort = replace(inputs.effort, workers=workers, cluster=cluster)
-    with at_work(effort, progress) as work:
+    saved, *others = read_plans(plans, asked.arrivals)
+    anew = list(new_profiles(asked.profile, saved))
+    inputs = gate_inputs(saved, anew, asked.rate, asked.requests_max)
+    effort = replace(inputs.effort, workers=asked.workers, cluster=asked.cluster)
+    with at_work(effort, asked.progress) as work:
         answer = gate(saved, inputs, others[0] if others else None, work.judge, work.report)
-        recovery = None if without_recovery else _recovery(saved, inputs, work)
+        recovery = None if asked.without_recovery else _recovery(saved, inputs, work)
     findings = answer.findings if recovery is None else (*answer.findings, recovery)
     notes = (*answer.notes, *notes_on_trouble(saved.answer, recovery))
     return CheckAnswer(answer=replace(answer, findings=findings, notes=notes), saved=saved, effort=effort)
@@ -926,47 +537,40 @@ def _recovery(saved: "SavedPlan", inputs: "GateInputs", work: "Work") -> "Findin
     )
 
 
-def explain(
-    plan: PlanLike,
-    *,
-    arrivals: str | None = None,
-    workers: int | None = None,
-    cluster: str | None = None,
-    progress: Report = silent,
-) -> "ExplanationAnswer | LlmExplanationAnswer | StagesAnswer":
+@door("explain")
+def explain(asked: Asked) -> "ExplanationAnswer | LlmExplanationAnswer | StagesAnswer":
     """Why a saved plan is as it is: what limits it, what the answer depends on, and what would save most.
 
     The plan is confirmed again with the random numbers that it was saved with; nothing is searched again. Of a
     server's statistics it says where a request's time goes, and why the queue is as long as it is.
 
-    Args:
-        plan: a file written by `capacity plan -o`, an answer of `plan`, or a server's statistics.
-
     Raises:
         InputError: a file without a plan, or one without a confirmation.
     """
-    given = locals()
+
+    plan = asked.plan
     if isinstance(plan, str | Path) and not holds(Path(plan), '"format": "capacity-plan"'):
         from capacity import api_evidence
 
         if not is_llm_plan(as_saved(plan)) and api_evidence.is_of_another_tool(plan):
-            if arrivals is not None:
+            if asked.arrivals is not None:
                 raise InputError("--arrivals belongs to a saved plan; leave it out")
             return api_evidence.explain(plan)
     kept = as_saved(plan)
     if is_llm_plan(kept):
         from capacity import api_llm
 
-        return api_llm.explain(llm_plan(kept), given)
+        return api_llm.explain(llm_plan(kept), asked)
     from capacity.answer.saved_plan import read_plans
     from capacity.answers import ExplanationAnswer
     from capacity.explanation.explanation import explain_plan
     from capacity.search.certificate import certify
 
-    (saved,) = read_plans([batch_plan(kept)], arrivals)
+    (saved,) = read_plans([batch_plan(kept)], asked.arrivals)
     if saved.certificate is None:
         raise InputError(f"{saved.name} has no confirmation; make it again with capacity plan ... -o")
-    with at_work(replace(saved.effort, workers=workers, cluster=cluster), progress) as work:
+    effort = replace(saved.effort, workers=asked.workers, cluster=asked.cluster)
+    with at_work(effort, asked.progress) as work:
         trial = certify(saved.question, work.judge, saved.plan, saved.certificate, work.report)
         explanation = explain_plan(
             saved.question,
@@ -981,41 +585,32 @@ def explain(
     return ExplanationAnswer(saved=saved, verdict=trial.candidate.verdict, explanation=explanation)
 
 
-def write_report(
-    plan: PlanLike,
-    output: str | Path,
-    *,
-    arrivals: str | None = None,
-    workers: int | None = None,
-    cluster: str | None = None,
-    progress: Report = silent,
-) -> "PlanReport":
+@door("report")
+def write_report(asked: Asked) -> "PlanReport":
     """Write a saved plan as one page of HTML, with charts and tables, to pass on or to print.
 
     The plan is simulated again with its saved random numbers; the search is not repeated.
 
-    Args:
-        plan: a file written by `capacity plan -o`, or an answer of `plan`.
-        output: the .html file to write.
-
     Raises:
         InputError: a file that holds no plan, or one without a certificate; or a path that cannot be written.
     """
+
     from capacity.answer.saved_plan import read_plans
     from capacity.files import check_target, write_whole
     from capacity.render.report import write_page
 
-    path = Path(output)
+    path = Path(asked.output)
     check_target(path, "a report", (".html",))
-    kept = as_saved(plan)
+    kept = as_saved(asked.plan)
     if is_llm_plan(kept):
         raise InputError(
             "the plan is for a language model, of which there is no report yet; capacity explain tells what it rests on"
         )
-    (saved,) = read_plans([batch_plan(kept)], arrivals)
+    (saved,) = read_plans([batch_plan(kept)], asked.arrivals)
     if saved.certificate is None:
         raise InputError(f"{saved.name} has no confirmation; make it again with capacity plan ... -o")
-    with at_work(replace(saved.effort, workers=workers, cluster=cluster), progress) as work:
+    effort = replace(saved.effort, workers=asked.workers, cluster=asked.cluster)
+    with at_work(effort, asked.progress) as work:
         report = write_page(_report_findings(saved, work, _digest(kept)))
     write_whole(path, report.page.encode())
     return report
@@ -1091,109 +686,40 @@ def _digest(plan: Saved) -> str | None:
     return hashlib.sha256(Path(plan).read_bytes()).hexdigest()
 
 
-def sweep(
-    profile: "ProfileLike | LlmProfile | Sequence[ProfileLike | LlmProfile]",
-    replicas: int | str | Iterable[int | str],
-    *,
-    rate: Many[str] = None,
-    rate_rps: float | Iterable[float] | None = None,
-    batch_size_max: Many[int | str] = None,
-    batch_wait: Many[str] = None,
-    batch_wait_s: Many[float] = None,
-    routing: Many[str] = None,
-    batching: str = "triton",
-    preferred_sizes: "str | Iterable[int] | None" = None,
-    timer: str | None = None,
-    queue_limit: int | None = None,
-    arrivals: "str | ArrivalProcess" = "poisson",
-    request_overhead: str | None = None,
-    request_overhead_s: float | None = None,
-    instances_per_device: int | None = None,
-    quantile: Many[float] = None,
-    lengths: "str | Path | AnyLengths | None" = None,
-    cached_share: str | float | None = None,
-    context_tokens_max: int | None = None,
-    sequences_max: Many[int | str] = None,
-    batched_tokens_max: Many[int | str] = None,
-    kv_tokens: int | None = None,
-    block_tokens: int | None = None,
-    engine_policy: str | None = None,
-    prefix_caching: str | bool | None = None,
-    async_scheduling: str | bool | None = None,
-    chunked_prefill: str | bool | None = None,
-    seed: int = 0,
-    confidence: float = 0.95,
-    precision: float = 0.02,
-    requests_max: int = 100_000_000,
-    engine: str = "kernel",
-    workers: int | None = None,
-    cluster: str | None = None,
-    output: str | Path | None = None,
-    fresh: bool = False,
-    progress: Report = silent,
-) -> "SweepAnswer | LlmSweepAnswer":
+@door("sweep")
+def sweep(asked: Asked) -> "SweepAnswer | LlmSweepAnswer":
     """A grid of rates, plans and profiles, one row each.
-
-    Args:
-        rate: a rate with its unit, or a range `100rps:1000rps:100rps`.
-        output: a .csv, .json or .parquet file to write the rows into; an interrupted run resumes there.
-        fresh: start over, ignoring the rows that an interrupted run left.
 
     Raises:
         InputError: an argument that cannot be read, or too many cells.
     """
-    given = locals()
-    known = [parse.find_profile(one) for one in _profiles(profile)]
+
+    known = [parse.find_profile(one) for one in asked.profile]
     if any(not isinstance(one, ServiceProfile) for one in known):
         from capacity import api_llm
 
-        return api_llm.sweep(_llm(known), given)
-    _refuse_for_batches(given)
+        return api_llm.sweep(_llm(known), asked)
+    refuse_for_batches(asked)
     from capacity.answer.sweep import SweepTable, check_file, kept_rows
-    from capacity.question.grid import Grid, parse_counts, workloads
     from capacity.units import QUANTILES
 
-    quantiles = parse.read_quantiles(_many(quantile), QUANTILES)
-    effort = Effort(
-        seed=seed,
-        confidence=confidence,
-        precision=precision,
-        requests_max=requests_max,
-        engine=engine,
-        workers=workers,
-        cluster=cluster,
-    )
-    overhead_s = parse.duration_s(request_overhead, request_overhead_s, "--request-overhead")
-    sizes = _many(batch_size_max)
-    rule = parse.read_batching(batching, preferred_sizes, timer)
-    grid = Grid(
-        profiles=tuple(
-            parse.read_profile(cast("ServiceProfile", one), overhead_s, instances_per_device) for one in known
-        ),
-        workloads=workloads(parse.read_arrivals(arrivals), _many(rate), _numbers(rate_rps)),
-        replicas=parse_counts([str(one) for one in _many(replicas)], "--replicas"),
-        batch_sizes_max=parse_counts([str(one) for one in sizes], "--batch-size-max") if sizes else (None,),
-        batch_waits_max_s=parse.batch_wait_axis_s(_many(batch_wait), _many(batch_wait_s)),
-        routings=tuple(dict.fromkeys(map(parse.read_routing, _many(routing) or ["round-robin"]))),
-        batching=rule.batching,
-        preferred_sizes=rule.preferred_sizes,
-        queue_limit=queue_limit,
-    )
+    quantiles, effort = parse.read_quantiles(asked.quantile, QUANTILES), asked.effort
+    grid = _grid(cast("list[ServiceProfile]", known), asked)
     for remark in getattr(grid.workloads[0].arrivals, "remarks", ()):
-        progress(f"note: {remark}")
+        asked.progress(f"note: {remark}")
     cells = list(grid.cells())
-    table = SweepTable(quantiles=quantiles, seed=seed, confidence=confidence)
-    path = None if output is None else Path(output)
+    table = SweepTable(quantiles=quantiles, seed=effort.seed, confidence=effort.confidence)
+    path = None if asked.output is None else Path(asked.output)
     if path is not None:
         check_file(path)
-    how = {"confidence": confidence, "precision": precision, "requests_max": requests_max, "seed": seed}
+    how = {name: asked[name] for name in ("confidence", "precision", "requests_max", "seed")}
     settings = grid.settings(**how, quantiles=quantiles)
     from capacity.answers import SweepAnswer
     from simulations.simulate import Countdown, answers
 
     with (
-        kept_rows(path, settings, table.columns, len(cells), fresh=fresh) as rows,
-        at_work(effort, progress) as work,
+        kept_rows(path, settings, table.columns, len(cells), fresh=asked.fresh) as rows,
+        at_work(effort, asked.progress) as work,
     ):
         left = cells[len(rows) :]
         found = answers(left, work.simulate(quantiles))
@@ -1204,37 +730,36 @@ def sweep(
     return SweepAnswer(grid=grid, table=table, cells=tuple(rows), path=path)
 
 
+def _grid(profiles: "list[ServiceProfile]", asked: Asked) -> "Grid":
+    """The axes of a sweep over fleets of batches."""
+    from capacity.question.grid import Grid, parse_counts, workloads
+
+    sizes, rule = asked.batch_size_max, _batching(asked)
+    return Grid(
+        profiles=tuple(
+            parse.read_profile(one, asked.request_overhead, asked.instances_per_device) for one in profiles
+        ),
+        workloads=workloads(
+            parse.read_arrivals(asked.arrivals),
+            many(asked["rate"]),
+            list(map(float, many(asked["rate_rps"]))),
+        ),
+        replicas=parse_counts([str(one) for one in asked.replicas], "--replicas"),
+        batch_sizes_max=parse_counts([str(one) for one in sizes], "--batch-size-max") if sizes else (None,),
+        batch_waits_max_s=parse.batch_wait_axis_s(many(asked["batch_wait"]), many(asked["batch_wait_s"])),
+        routings=tuple(dict.fromkeys(map(parse.read_routing, asked.routing or ["round-robin"]))),
+        batching=rule.batching,
+        preferred_sizes=rule.preferred_sizes,
+        queue_limit=asked.queue_limit,
+    )
+
+
 # Shares of the sustainable rate at which a curve is simulated: the closer to the wall, the denser.
 _LOADS = (0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.95)
 
 
-def load_curve(
-    profile: "ProfileLike | LlmProfile",
-    replicas: int = 1,
-    *,
-    batch_size_max: int | None = None,
-    batch_wait: str | None = None,
-    batch_wait_s: float | None = None,
-    routing: str = "round-robin",
-    quantile: float = 0.99,
-    lengths: "str | Path | AnyLengths | None" = None,
-    cached_share: str | float | None = None,
-    context_tokens_max: int | None = None,
-    sequences_max: int | None = None,
-    batched_tokens_max: int | None = None,
-    kv_tokens: int | None = None,
-    block_tokens: int | None = None,
-    engine_policy: str | None = None,
-    prefix_caching: str | bool | None = None,
-    async_scheduling: str | bool | None = None,
-    chunked_prefill: str | bool | None = None,
-    seed: int = 0,
-    confidence: float = 0.95,
-    precision: float = 0.05,
-    requests_max: int = 100_000_000,
-    workers: int | None = None,
-    progress: Report = silent,
-) -> "LoadCurveAnswer | LlmLoadCurveAnswer":
+@door("curve")
+def load_curve(asked: Asked) -> "LoadCurveAnswer | LlmLoadCurveAnswer":
     """Where the response time of a fleet explodes: a quantile from nearly no load to nearly full load.
 
     Of a language model it is the time to the first token that explodes.
@@ -1242,273 +767,181 @@ def load_curve(
     Raises:
         InputError: an argument that cannot be read.
     """
-    given = locals()
-    known = parse.find_profile(profile)
+
+    if asked.profile is None:
+        raise InputError("give a --profile, whose fleet is simulated; cap.curves draws what theory knows")
+    known = parse.find_profile(asked.profile)
     if not isinstance(known, ServiceProfile):
         from capacity import api_llm
 
-        return api_llm.load_curve(known, replicas, given)
-    _refuse_for_batches(given)
+        return api_llm.load_curve(known, asked.replicas, asked)
+    refuse_for_batches(asked)
     from capacity.answers import LoadCurveAnswer, SweepAnswer
     from capacity.question.stability import sustainable_rate_rps
 
-    measured = known
-    (asked,) = parse.read_quantiles([quantile], ())
-    fleet = _plan(
-        measured, replicas, batch_size_max, (batch_wait, batch_wait_s), parse.BatchingRule(), routing, None
-    )
-    most_rps = sustainable_rate_rps(measured, fleet)
+    parse.read_quantiles([asked.quantile], ())
+    fleet = _plan(known, asked)
+    most_rps = sustainable_rate_rps(known, fleet)
     found = sweep(
-        measured,
-        replicas,
+        known,
+        fleet.replicas,
         rate_rps=[share * most_rps for share in _LOADS],
-        batch_size_max=[fleet.batch_size_max],
-        batch_wait_s=[fleet.batch_wait_max_s],
-        routing=routing,
-        quantile=[asked],
-        seed=seed,
-        confidence=confidence,
-        precision=precision,
-        requests_max=requests_max,
-        workers=workers,
-        progress=progress,
+        batch_size_max=fleet.batch_size_max,
+        batch_wait_s=fleet.batch_wait_max_s,
+        **{name: asked[name] for name in _OF_A_CURVE},
     )
     assert isinstance(found, SweepAnswer)  # noqa: S101  (of what batches)
     return LoadCurveAnswer(grid=found.grid, table=found.table, cells=found.cells, plan=fleet)
 
 
-def describe_workload(
-    trace: str | Path,
-    *,
-    profile: ProfileLike | None = None,
-    replicas: int | None = None,
-    rate: str | None = None,
-    rate_rps: float | None = None,
-    batch_size_max: int | None = None,
-    batch_wait: str | None = None,
-    batch_wait_s: float | None = None,
-    routing: str = "round-robin",
-    request_overhead: str | None = None,
-    request_overhead_s: float | None = None,
-    quantile: float = 0.99,
-    seed: int = 0,
-    confidence: float = 0.95,
-    precision: float = 0.02,
-    requests_max: int = 100_000_000,
-    engine: str = "kernel",
-    workers: int | None = None,
-    cluster: str | None = None,
-    progress: Report = silent,
-) -> "WorkloadAnswer":
-    """How heavy and bursty recorded traffic is, whether it is Poisson, and what assuming Poisson would cost.
+_OF_A_CURVE = (
+    "routing",
+    "quantile",
+    "seed",
+    "confidence",
+    "precision",
+    "requests_max",
+    "workers",
+    "progress",
+)
 
-    Args:
-        trace: the recorded arrivals; `capacity workload` documents the columns.
-        profile: with `replicas`, the plan whose percentile is compared with that under Poisson arrivals.
+
+@door("workload")
+def describe_workload(asked: Asked) -> "WorkloadAnswer":
+    """How heavy and bursty recorded traffic is, whether it is Poisson, and what assuming Poisson would cost.
 
     Raises:
         InputError: an argument that cannot be read, or that contradicts another.
     """
+
     from capacity.answers import WorkloadAnswer
-    from capacity.question.comparison import PoissonError
-    from capacity.question.stability import require_answerable
     from capacity.traffic.description import describe
     from capacity.traffic.lengths import has_lengths, read_token_trace
-    from capacity.traffic.parse import workload as workload_of
-    from capacity.traffic.workload import PoissonArrivals
 
-    rates_rps = parse.rate_rps(rate, rate_rps)
-    if (profile is None) != (replicas is None):
+    profile, trace = asked.profile, Path(asked.trace)
+    if (profile is None) != (asked.replicas is None):
         raise InputError("give --profile and --replicas together, or neither to describe the trace alone")
-    if profile is None and rates_rps is not None:
+    if profile is None and asked.rate is not None:
         raise InputError("--rate is for the plan that --profile and --replicas describe; give those too")
-    effort = Effort(
-        seed=seed,
-        confidence=confidence,
-        precision=precision,
-        requests_max=requests_max,
-        engine=engine,
-        workers=workers,
-        cluster=cluster,
-    )
-    (asked,) = parse.read_quantiles([quantile], ())
+    effort = asked.effort
+    parse.read_quantiles([asked.quantile], ())
     arrivals, lengths = (
-        read_token_trace(Path(trace))
-        if has_lengths(Path(trace))
+        read_token_trace(trace)
+        if has_lengths(trace)
         else (cast("TraceArrivals", parse.read_arrivals(f"trace:{trace}")), None)
     )
     about = describe(arrivals)
-    if profile is None or replicas is None:
+    if profile is None:
         return WorkloadAnswer(description=about, effort=effort, lengths=lengths)
-    measured = parse.read_profile(
-        profile, parse.duration_s(request_overhead, request_overhead_s, "--request-overhead")
-    )
-    recorded = workload_of(about.trace, rates_rps)
-    fleet = _plan(
-        measured, replicas, batch_size_max, (batch_wait, batch_wait_s), parse.BatchingRule(), routing, None
-    )
+    measured = parse.read_profile(profile, asked.request_overhead)
+    error = _poisson_error(measured, about.trace, asked)
+    return WorkloadAnswer(description=about, effort=effort, error=error, profile=measured, lengths=lengths)
+
+
+def _poisson_error(measured: ServiceProfile, trace: "TraceArrivals", asked: Asked) -> "PoissonError":
+    """What assuming Poisson arrivals would do to a quantile of one fleet."""
+    from capacity.question.comparison import PoissonError
+    from capacity.question.stability import require_answerable
+    from capacity.traffic.parse import workload as workload_of
+    from capacity.traffic.workload import PoissonArrivals
+
+    quantile, confidence = asked.quantile, asked.confidence
+    recorded, fleet = workload_of(trace, asked.rate), _plan(measured, asked)
     require_answerable(measured, recorded, fleet)
-    both = replace(effort, confidence=parse.both_confidence(confidence))
-    with at_work(both, progress) as work:
-        simulation = work.simulate((asked,))
+    both = replace(asked.effort, confidence=parse.both_confidence(confidence))
+    with at_work(both, asked.progress) as work:
+        simulation = work.simulate((quantile,))
         work.report("simulating the trace")
         by_trace = simulation.of_traffic_like(measured, recorded, fleet)
         work.report("simulating Poisson arrivals")
         poisson = replace(recorded, arrivals=PoissonArrivals())
-        by_poisson = simulation(measured, poisson, fleet).response_quantiles_s[asked]
-    error = PoissonError(
+        by_poisson = simulation(measured, poisson, fleet).response_quantiles_s[quantile]
+    return PoissonError(
         plan=fleet,
         arrival_rate_rps=recorded.arrival_rate_rps,
-        quantile=asked,
+        quantile=quantile,
         by_trace=by_trace,
         by_poisson=by_poisson,
         confidence=confidence,
     )
-    return WorkloadAnswer(description=about, effort=effort, error=error, profile=measured, lengths=lengths)
 
 
-def import_file(
-    files: str | Path | Sequence[str | Path],
-    *,
-    kind: str | None = None,
-    name: str | None = None,
-    model: str | None = None,
-    device: str | None = None,
-    devices: int = 1,
-    device_kind: str | None = None,
-    precision: str | None = None,
-    runtime: str | None = None,
-    hourly_usd: float | None = None,
-    kv_tokens: int | None = None,
-    block_tokens: int | None = None,
-    sequences_max: int | None = None,
-    batched_tokens_max: int | None = None,
-    engine_policy: str | None = None,
-    prefix_caching: str | bool | None = None,
-    async_scheduling: str | bool | None = None,
-    chunked_prefill: str | bool | None = None,
-    request_overhead: str | None = None,
-    request_overhead_s: float | None = None,
-    progress: Report = silent,
-) -> "LlmProfileAnswer | ImportAnswer":
+@door("import")
+def import_file(asked: Asked) -> "LlmProfileAnswer | ImportAnswer":
     """What files of other tools hold: a profile, a workload, a load test, or the settings of a server.
-
-    Args:
-        files: a file or a URL; several where they are sweeps over the server of a language model, written by
-            `vllm bench serve --save-detailed`, guidellm or aiperf, which together are its profile.
-        kind: profile, load-test, workload or plan, of a file that holds several of these.
-        model: its name; of a file with several, such as Triton's statistics, which of them.
-        devices: that the server of a language model runs on, as one replica.
-        device_kind: cpu or gpu, of a profile of batch times; files for servers need to know.
 
     Raises:
         InputError: a file of no known format; of a language model, a flag that clients cannot see is missing, a
             sweep is missing, or the steps miss the throughput of the saturated run among the files.
         DependencyError: a URL does not answer.
     """
+
     from capacity import api_evidence
 
-    given = dict(locals())
-    paths = api_evidence.sources(files)
+    paths, kind = api_evidence.sources(asked["files"]), asked.kind
     if kind is not None or (len(paths) == 1 and not api_evidence.is_sweep(paths[0])):
         if len(paths) > 1:
             raise InputError(f"--as {kind} reads one file, got {len(paths)}")
-        return api_evidence.import_file(paths[0], kind, given)
+        return api_evidence.import_file(paths[0], kind, asked)
     api_evidence.require_sweeps(paths)
     from capacity import api_llm
     from capacity.formats.registry import Kind, read
     from simulations.saturation import require_check
 
-    if device_kind is not None:
+    if asked.device_kind is not None:
         raise InputError(
             "--kind is of a profile of batch times, and these are sweeps over an engine; leave it out"
         )
-    given = dict(locals())
-    asked = api_llm.asked_engine(given)
-    settings = api_llm.sweep_settings(asked, given)
+    engine = api_llm.asked_engine(asked)
+    settings = api_llm.sweep_settings(engine, asked)
     runs = [run for path in paths for run in read(Path(path), Kind.RUNS)]
-    progress("working out the steps")
-    answer = api_llm.profile_of_sweeps(runs, asked, settings)
+    asked.progress("working out the steps")
+    answer = api_llm.profile_of_sweeps(runs, engine, settings)
     require_check(answer.profile)
     return answer
 
 
-def audit(
-    file: str | Path,
-    *,
-    loop: str | None = None,
-    users: float | None = None,
-    think_time: str | None = None,
-    think_time_s: float | None = None,
-    rate: str | None = None,
-    rate_rps: float | None = None,
-    profile: "ProfileLike | LlmProfile | None" = None,
-    plan: PlanLike | None = None,
-    replicas: int = 1,
-    batch_size_max: int | None = None,
-    batch_wait: str | None = None,
-    batch_wait_s: float | None = None,
-    routing: str = "round-robin",
-    queue_limit: int | None = None,
-    request_overhead: str | None = None,
-    request_overhead_s: float | None = None,
-    lengths: "str | Path | AnyLengths | None" = None,
-    sequences_max: int | None = None,
-    batched_tokens_max: int | None = None,
-    kv_tokens: int | None = None,
-    prefix_caching: str | bool | None = None,
-    seed: int = 0,
-    precision: float = 0.05,
-    workers: int | None = None,
-    progress: Report = silent,
-) -> "AuditAnswer":
+@door("audit")
+def audit(asked: Asked) -> "AuditAnswer":
     """Whether a load test is to be believed, by laws that its own figures must obey.
-
-    Args:
-        file: a report of a load generator, or the URL of one.
-        loop: `open` if requests were sent by a schedule, `closed` if each user waited for an answer, where the file
-            does not say.
-        users: of a closed loop, where the file does not say how many there were.
-        think_time: of those users, mean time between an answer and the next request.
-        rate: at which requests arrived, where the file does not say.
-        profile: predict each run by this profile, and lay the prediction beside what was measured.
-        plan: predict by a saved plan instead: its profile, replicas and batching; or, with a profile, by the
-            replicas and the batching of a server's configuration, such as Triton's config.pbtxt.
-        lengths: of the requests of a language model, where the file has no single requests with their tokens.
 
     Raises:
         InputError: the file is of no known format, or holds no load test.
     """
-    given = locals()
+
     from capacity import api_evidence
 
-    Effort(seed=seed, precision=precision)  # refuses what is out of range, also where nothing is predicted
+    _ = asked.effort  # refuses what is out of range, also where nothing is predicted
+    effort = {name: asked[name] for name in ("seed", "precision", "workers", "progress")}
     known = api_evidence.Told(
-        users=users,
-        loop=loop,
-        think_time_s=parse.duration_s(think_time, think_time_s, "--think-time"),
-        rate_rps=parse.rate_rps(rate, rate_rps),
+        users=asked.users, loop=asked.loop, think_time_s=asked.think_time, rate_rps=asked.rate
     )
-    running = api_evidence.running_plan(plan)
+    running = api_evidence.running_plan(asked.plan)
+    _require_one_prediction(asked, running)
+    predicted, notes = _prediction(asked, running, effort)
+    return api_evidence.audit(asked.file, known, predicted, notes)
+
+
+def _require_one_prediction(asked: Asked, running: "RunningPlan | None") -> None:
+    """Refuse two predictions, or half of one."""
+    profile, plan = asked.profile, asked.plan
     if running is not None and profile is None:
         raise InputError("the plan says how a server batches and not how long it takes; give --profile too")
     if profile is not None and plan is not None and running is None:
         raise InputError("give --profile or --plan to predict by, not both")
     of_profile = {
-        "--replicas": replicas != 1, "--batch-size-max": batch_size_max, "--routing": routing != "round-robin",
-        "--batch-wait": batch_wait not in (None, "0ms") or batch_wait_s, "--queue-limit": queue_limit,
-        "--request-overhead": (request_overhead or request_overhead_s) and running is None,
-        "--lengths": lengths is not None and plan is None,
-        **{f"--{name.replace('_', '-')}": given[name] is not None for name in _OF_ENGINES},
+        "--replicas": asked.replicas != 1, "--batch-size-max": asked.batch_size_max,
+        "--routing": asked.routing != "round-robin", "--batch-wait": asked.batch_wait,
+        "--queue-limit": asked.queue_limit,
+        "--request-overhead": asked.request_overhead and running is None,
+        "--lengths": asked.lengths is not None and plan is None,
+        **{f"--{name.replace('_', '-')}": asked[name] is not None for name in _OF_ENGINES},
     }  # fmt: skip
     told = [flag for flag, is_told in of_profile.items() if is_told]
     if told and profile is None:
         raise InputError(f"{told[0]} belongs to --profile; give a profile too, or leave it out")
     if told and running is not None:
         raise InputError(f"{told[0]} is in the plan of the server; leave it out, or --plan")
-    effort = {"seed": seed, "precision": precision, "workers": workers, "progress": progress}
-    predicted, notes = _prediction(given, running, effort)
-    return api_evidence.audit(file, known, predicted, notes)
 
 
 # Settings of the engines of a language model that an audit takes besides its profile.
@@ -1516,41 +949,32 @@ _OF_ENGINES = ("sequences_max", "batched_tokens_max", "kv_tokens", "prefix_cachi
 
 
 def _prediction(
-    given: Mapping[str, Any], running: "RunningPlan | None", effort: Mapping[str, Any]
+    asked: Asked, running: "RunningPlan | None", effort: Mapping[str, Any]
 ) -> "tuple[Callable[[LoadRun], RunBeside] | None, tuple[str, ...]]":
     """What lays a prediction beside each run of an audit, None without a profile; and notes on it."""
+
     from capacity import api_evidence
 
-    if given["plan"] is not None and running is None:
-        return _saved_prediction(as_saved(given["plan"]), given, effort), ()
-    if given["profile"] is None:
+    if asked.plan is not None and running is None:
+        return _saved_prediction(as_saved(asked.plan), asked, effort), ()
+    if asked.profile is None:
         return None, ()
-    found = parse.find_profile(given["profile"])
+    found = parse.find_profile(asked.profile)
     if not isinstance(found, ServiceProfile):
         names = (*_OF_ENGINES, "lengths", "routing", "request_overhead", "request_overhead_s")
-        settings = {name: given[name] for name in names}
-        return (lambda run: api_evidence.of_tokens(run, found, given["replicas"], settings, effort)), ()
-    _refuse_for_batches(given)
-    overhead = given["request_overhead"], given["request_overhead_s"]
-    measured = parse.read_profile(found, parse.duration_s(*overhead, "--request-overhead"))
+        settings = {name: asked[name] for name in names}
+        return (lambda run: api_evidence.of_tokens(run, found, asked.replicas, settings, effort)), ()
+    refuse_for_batches(asked)
+    measured = parse.read_profile(found, asked.request_overhead)
     if running is not None:
         fleet, notes = api_evidence.plan_of(running, measured), api_evidence.notes_of(running, measured)
     else:
-        wait, rule = (given["batch_wait"], given["batch_wait_s"]), parse.BatchingRule()
-        asked = (
-            given["replicas"],
-            given["batch_size_max"],
-            wait,
-            rule,
-            given["routing"],
-            given["queue_limit"],
-        )
-        fleet, notes = _plan(measured, *asked), ()
+        fleet, notes = _plan(measured, asked), ()
     return (lambda run: api_evidence.of_batches(run, measured, fleet, effort)), notes
 
 
 def _saved_prediction(
-    kept: Saved, given: Mapping[str, Any], effort: Mapping[str, Any]
+    kept: Saved, asked: Asked, effort: Mapping[str, Any]
 ) -> "Callable[[LoadRun], RunBeside]":
     """What lays the prediction of a saved plan beside each run."""
     from capacity import api_evidence
@@ -1561,7 +985,7 @@ def _saved_prediction(
         engines = saved.plan
         settings = {
             "sequences_max": engines.sequences_max, "batched_tokens_max": engines.batched_tokens_max,
-            "routing": engines.routing.value, "cached_share": saved.question.cached_share, "lengths": given["lengths"],
+            "routing": engines.routing.value, "cached_share": saved.question.cached_share, "lengths": asked.lengths,
         }  # fmt: skip
         return lambda run: api_evidence.of_tokens(run, saved.profile, engines.replicas, settings, effort)
     (batches,) = read_plans([batch_plan(kept)])
@@ -1569,25 +993,18 @@ def _saved_prediction(
     return lambda run: api_evidence.of_batches(run, measured, batches.plan, effort)
 
 
-def _plan(
-    profile: ServiceProfile,
-    replicas: int,
-    batch_size_max: int | None,
-    batch_wait: tuple[str | None, float | None],
-    rule: parse.BatchingRule,
-    routing: str,
-    queue_limit: int | None,
-) -> Plan:
+def _plan(profile: ServiceProfile, asked: Asked) -> Plan:
     """One fleet; batches up to the profile's largest that start at once, unless something else is asked."""
+    rule = parse.BatchingRule() if "batching" not in asked else _batching(asked)
     return Plan(
         profile=profile.name,
-        replicas=replicas,
-        batch_size_max=profile.batch_size_max if batch_size_max is None else batch_size_max,
-        batch_wait_max_s=parse.duration_s(*batch_wait, "--batch-wait") or 0.0,
-        routing=parse.read_routing(routing),
+        replicas=asked.replicas,
+        batch_size_max=profile.batch_size_max if asked.batch_size_max is None else asked.batch_size_max,
+        batch_wait_max_s=asked.batch_wait or 0.0,
+        routing=parse.read_routing(asked.routing),
         batching=rule.batching,
         preferred_sizes=rule.preferred_sizes,
-        queue_limit=queue_limit,
+        queue_limit=asked.get("queue_limit"),
     )
 
 
@@ -1627,40 +1044,6 @@ def _llm(profiles: "Sequence[ServiceProfile | LlmProfile]") -> "list[LlmProfile]
             f"{batches[0]} has batch times, and others are of language models; plan for one kind"
         )
     return [one for one in profiles if not isinstance(one, ServiceProfile)]
-
-
-def _refuse_for_batches(given: Mapping[str, Any]) -> None:
-    """Refuse keywords that only language models have."""
-    if any(given[name] for name in given if name.startswith(_OF_TOKENS)):
-        from capacity.api_llm import refuse_for_batches
-
-        refuse_for_batches(given)
-
-
-_OF_TOKENS = (
-    "slo_ttft", "slo_tpot", "slo_itl", "goodput", "lengths", "cached", "context", "sequences", "batched", "kv_",
-    "block_tokens", "engine_policy", "prefix", "async", "chunked", "replay",
-)  # fmt: skip
-
-
-def _many(value: Any) -> list[Any]:
-    """A list of what may be one, several or none."""
-    if value is None:
-        return []
-    if isinstance(value, str | bytes | Path | Mapping) or not isinstance(value, Iterable):
-        return [value]
-    return list(value)
-
-
-def _numbers(value: float | Iterable[float] | None) -> list[float]:
-    return [float(one) for one in _many(value)]
-
-
-def _profiles(value: ProfileLike | Sequence[ProfileLike] | None) -> list[ProfileLike]:
-    """One profile or several; a DataFrame is one, though it can be iterated."""
-    if value is None:
-        return []
-    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def _count(replicas: int) -> str:

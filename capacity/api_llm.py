@@ -18,6 +18,7 @@ from capacity.api_recovery import (
     refuse_shedding,
     saved_trouble,
 )
+from capacity.doors import many, read_switch
 from capacity.errors import DomainError, InputError, quoted
 from capacity.files import located
 from capacity.profile.llm import (
@@ -35,6 +36,7 @@ from capacity.profile.llm_runs import SeenRun
 from capacity.profile.llm_sweeps import EngineSettings
 from capacity.profile.llm_sweeps import sweep as seen_sweep
 from capacity.question import parse
+from capacity.question.asked import FLAGS, QUANTILES
 from capacity.question.budget import Effort
 from capacity.question.caveat import Caveat, CaveatCode
 from capacity.question.grid import Outcome
@@ -49,6 +51,7 @@ from capacity.question.tokens import (
     fitted_lengths,
     require_lengths,
 )
+from capacity.question.verbs import in_both, is_given, refuse_for_engines
 from capacity.traffic.lengths import (
     AnyLengths,
     LengthLaws,
@@ -78,96 +81,10 @@ if TYPE_CHECKING:
 Report = Callable[[str], None]
 Given = Mapping[str, Any]
 
-QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
-TOKEN_MEASURES = ("ttft", "tpot", "itl")
-_BATCHES = "an engine puts a new batch together for each step; its limits are --sequences-max and --batched-tokens-max"
-_NO_WAIT = "an engine starts a step as soon as the one before has ended, and never waits for a batch to fill"
-_NO_FORMING = "it says how a server forms batches; an engine's rules are --engine-policy"
-_RATE_ONLY = "users who wait for their answers are not simulated beside an engine; give --rate or --arrivals"
-_TROUBLE = "what goes wrong with engines is simulated by capacity stress alone; give it the plan, saved by -o"
-# Keywords of a verb that are not answered for language models, what they are when nobody gave them, and why not.
-_NOT_HERE: dict[str, tuple[object, str]] = {
-    "batch_size_max": (None, _BATCHES),
-    "batch_wait": (None, _NO_WAIT),
-    "batch_wait_s": (None, _NO_WAIT),
-    "batching": ("triton", _NO_FORMING),
-    "preferred_sizes": (None, _NO_FORMING),
-    "timer": (None, _NO_WAIT),
-    "queue_limit": (None, "the queue of an engine is simulated without a limit, except by capacity stress"),
-    "users": (None, _RATE_ONLY),
-    "think_time": (None, _RATE_ONLY),
-    "think_time_s": (None, _RATE_ONLY),
-    "instances_per_device": (None, "an engine has its devices for itself, as many as its profile says"),
-    "slo_wait": (None, "a request waits until its first token, which --slo-ttft-p99 limits"),
-    "loss_max": (None, "the queue of an engine is simulated without a limit, so that no request is lost"),
-    "utilization_max": (
-        None,
-        "an engine is busy as long as one request runs, so that its utilization says little; give limits of latency",
-    ),
-    "tier": (None, "tiers are limits of a whole response; give --slo-ttft-p99, --slo-tpot-p99 or --slo-p99"),
-    "daily": (None, "fleets of engines are sized for one rate; give --rate of the busiest hour"),
-    "spare": (0, _TROUBLE),
-    "survive": (None, _TROUBLE),
-    "rolling_update": (None, _TROUBLE),
-    "startup_time": (None, _TROUBLE),
-    "startup_time_s": (None, _TROUBLE),
-    "spike": (None, _TROUBLE),
-    "mtbf": (None, _TROUBLE),
-    "mtbf_s": (None, _TROUBLE),
-    "recovery_time": (None, _TROUBLE),
-    "recovery_time_s": (None, _TROUBLE),
-    "pause": (None, _TROUBLE),
-    "request_class": (None, "requests of a language model differ by their lengths; give --lengths"),
-    "objective": (None, "it has limits of batches; give --slo-ttft-p99, --slo-tpot-p99 or --slo-p99"),
-    "cluster": (None, "engines are simulated on this machine alone"),
-}
-# Keywords that only language models have.
-ONLY_HERE = (
-    "lengths", "cached_share", "context_tokens_max", "sequences_max", "batched_tokens_max", "kv_tokens",
-    "block_tokens", "engine_policy", "prefix_caching", "async_scheduling", "chunked_prefill", "goodput_min",
-    *(f"slo_{one}_{q}{unit}" for one in TOKEN_MEASURES for q in (*QUANTILES, "mean") for unit in ("", "_s")),
-)  # fmt: skip
-
-
-def refuse_for_batches(given: Given) -> None:
-    """Refuse keywords of language models beside a profile of batches.
-
-    Raises:
-        InputError: names the first.
-    """
-    for name in (*ONLY_HERE, "replay"):
-        if _is_given(given, name):
-            raise InputError(
-                f"{_flag(name)} is for language models, and this profile has batch times; give one of "
-                "kind llm"
-            )
-
-
-def _is_given(given: Given, name: str) -> bool:
-    """Whether a keyword has a value: neither its default nor an empty list."""
-    value = given.get(name)
-    return value is not None and value not in ([], ()) and not (name == "replay" and value is False)
-
-
-def _refuse_of_batches(given: Given) -> None:
-    for name, (usual, why) in _NOT_HERE.items():
-        if name in given and given[name] not in (usual, (), [], "0ms"):
-            raise InputError(f"leave out {_flag(name)} for a language model: {why}")
-
 
 def _flag(name: str) -> str:
-    if name == "request_class":
-        return "--class"
-    return "--" + name.removesuffix("_s").replace("_", "-")
-
-
-def _switch(value: str | bool | None, flag: str) -> bool | None:  # noqa: FBT001  (what a keyword takes)
-    """`on` or `off`."""
-    if value is None or isinstance(value, bool):
-        return value
-    if value not in ("on", "off"):
-        raise InputError(f"{flag} {quoted(value)} is neither on nor off")
-    return value == "on"
+    """A keyword as it is typed."""
+    return f"--{name.removesuffix('_s').replace('_', '-')}"
 
 
 def _set(profile: LlmProfile, given: Given) -> LlmProfile:
@@ -178,9 +95,9 @@ def _set(profile: LlmProfile, given: Given) -> LlmProfile:
         kv_tokens=given.get("kv_tokens"),
         block_tokens=given.get("block_tokens"),
         scheduler=None if policy is None else parse.read_choice(Scheduler, policy, "--engine-policy"),
-        prefix_caching=_switch(given.get("prefix_caching"), "--prefix-caching"),
-        async_scheduling=_switch(given.get("async_scheduling"), "--async-scheduling"),
-        chunked_prefill=_switch(given.get("chunked_prefill"), "--chunked-prefill"),
+        prefix_caching=read_switch(given.get("prefix_caching"), "--prefix-caching"),
+        async_scheduling=read_switch(given.get("async_scheduling"), "--async-scheduling"),
+        chunked_prefill=read_switch(given.get("chunked_prefill"), "--chunked-prefill"),
     )
     if found.kv.tokens is None:
         raise InputError(
@@ -454,7 +371,7 @@ def plan(profiles: Sequence[LlmProfile], given: Given) -> "LlmPlanAnswer":
     """The cheapest fleet for a language model; `given` are the keywords of `capacity.api.plan`."""
     trouble = _trouble(given)
     workload, lengths, in_order = _workload(given)
-    ready = [_set(one, given) for one in _priced(profiles, _many(given.get("hourly_usd")))]
+    ready = [_set(one, given) for one in _priced(profiles, many(given.get("hourly_usd")))]
     if trouble is not None:
         _require_vllm(ready)
     question = TokenQuestion(
@@ -514,9 +431,9 @@ def _trouble(given: Given) -> Trouble | None:
     """
     trouble = read_trouble(given)
     if trouble is None:
-        _refuse_of_batches(given)
+        refuse_for_engines(given)
         return None
-    _refuse_of_batches({name: value for name, value in given.items() if not name.startswith("startup_time")})
+    refuse_for_engines({name: value for name, value in given.items() if not name.startswith("startup_time")})
     refuse_shedding(trouble.shed)
     if isinstance(given["arrivals"], TraceArrivals) or str(given["arrivals"]).startswith("trace"):
         raise InputError(
@@ -528,7 +445,7 @@ def _trouble(given: Given) -> Trouble | None:
 
 def simulate(profile: LlmProfile, replicas: int, given: Given) -> "LlmSimulationAnswer":
     """The performance of one plan; `given` are the keywords of `capacity.api.simulate`."""
-    _refuse_of_batches(given)
+    refuse_for_engines(given)
     workload, lengths, in_order = _workload(given)
     ready, effort = _set(profile, given), _effort(given)
     fleet = _fleet(ready, replicas, given)
@@ -545,7 +462,7 @@ def simulate(profile: LlmProfile, replicas: int, given: Given) -> "LlmSimulation
         )
     from capacity.units import QUANTILES as USUAL
 
-    quantiles = parse.read_quantiles(_many(given.get("quantile")), USUAL)
+    quantiles = parse.read_quantiles(many(given.get("quantile")), USUAL)
     scenario = TokenScenario(
         profile=ready,
         workload=workload,
@@ -618,7 +535,7 @@ def _at_work(effort: Effort, report: Report) -> "Iterator[TokenJudge]":
 
 def max_rate(profile: LlmProfile, replicas: int, given: Given) -> "LlmRatesAnswer":
     """The rates at which a fleet meets its objective; `given` are the keywords of `capacity.api.max_rate`."""
-    _refuse_of_batches(given)
+    refuse_for_engines(given)
     workload, lengths, in_order = _workload({**given, "rate": None, "rate_rps": 1.0})
     if in_order or isinstance(workload.arrivals, TraceArrivals):
         raise InputError(
@@ -647,31 +564,30 @@ def max_rate(profile: LlmProfile, replicas: int, given: Given) -> "LlmRatesAnswe
 
 def sweep(profiles: Sequence[LlmProfile], given: Given) -> "LlmSweepAnswer":
     """A grid of fleets; `given` are the keywords of `capacity.api.sweep`."""
-    _refuse_of_batches({**given, "batch_size_max": given["batch_size_max"] or None})
+    refuse_for_engines({**given, "batch_size_max": given["batch_size_max"] or None})
     from capacity.answer.sweep import check_file, kept_rows
     from capacity.answer.token_sweep import TokenSweepTable
-    from capacity.question.grid import parse_counts, workloads
-    from capacity.question.token_grid import TokenGrid
+    from capacity.question.grid import TokenGrid, parse_counts, workloads
     from capacity.units import QUANTILES as USUAL
 
-    quantiles, effort = parse.read_quantiles(_many(given.get("quantile")), USUAL), _effort(given)
-    rates, rates_rps = _many(given["rate"]), [float(one) for one in _many(given["rate_rps"])]
+    quantiles, effort = parse.read_quantiles(many(given.get("quantile")), USUAL), _effort(given)
+    rates, rates_rps = many(given["rate"]), [float(one) for one in many(given["rate_rps"])]
     is_trace = str(given["arrivals"]).startswith("trace:")
     one_rate = {"rate": None, "rate_rps": None if is_trace else 1.0}
     workload, lengths, in_order = _workload({**given, **one_rate})
 
     def counts(name: str) -> tuple[int | None, ...]:
-        texts = [str(one) for one in _many(given.get(name))]
+        texts = [str(one) for one in many(given.get(name))]
         return parse_counts(texts, _flag(name)) if texts else (None,)
 
     ready = tuple(_set(one, given) for one in profiles)
     grid = TokenGrid(
         profiles=ready,
         workloads=workloads(workload.arrivals, rates, rates_rps),
-        replicas=parse_counts([str(one) for one in _many(given["replicas"])], "--replicas"),
+        replicas=parse_counts([str(one) for one in many(given["replicas"])], "--replicas"),
         sequences_max=counts("sequences_max"),
         batched_tokens_max=counts("batched_tokens_max"),
-        routings=tuple(dict.fromkeys(map(parse.read_routing, _many(given["routing"]) or ["round-robin"]))),
+        routings=tuple(dict.fromkeys(map(parse.read_routing, many(given["routing"]) or ["round-robin"]))),
         lengths=fitted_lengths(ready[0], lengths, given.get("context_tokens_max")),
         cached_share=_share(given),
         in_order=in_order,
@@ -713,7 +629,7 @@ _LOADS = (0.1, 0.3, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
 
 def load_curve(profile: LlmProfile, replicas: int, given: Given) -> "LlmLoadCurveAnswer":
     """One fleet at several loads; `given` are the keywords of `capacity.api.load_curve`."""
-    _refuse_of_batches(given)
+    refuse_for_engines(given)
     from capacity.llm_answers import LlmLoadCurveAnswer
     from simulations.saturation import saturated
 
@@ -748,7 +664,7 @@ def compare(
     saved: Sequence[SavedLlmPlan], profiles: Sequence[LlmProfile], given: Given
 ) -> "LlmComparisonAnswer":
     """Fleets under the same requests; `given` are the keywords of `capacity.api.compare`."""
-    _refuse_of_batches(given)
+    refuse_for_engines(given)
     from capacity.answer.compare_tokens import common_scenario, token_contenders
 
     rate_rps = parse.rate_rps(given.get("rate"), given.get("rate_rps"))
@@ -759,7 +675,7 @@ def compare(
                 raise InputError(f"a saved plan has its own lengths; leave {_flag(name)} out")
         if given["arrivals"] != "poisson":
             raise InputError("a saved plan has its own arrivals; leave --arrivals out")
-    contenders = token_contenders(saved, _many(given.get("plans")), _many(given.get("fleet")), ready)
+    contenders = token_contenders(saved, many(given.get("plans")), many(given.get("fleet")), ready)
     first = contenders[0]
     if saved:
         scenario = common_scenario(saved, rate_rps)
@@ -777,7 +693,7 @@ def compare(
     names = ("seed", "confidence", "precision", "requests_max", "engine", "workers")
     effort = replace(usual, **{name: given[name] for name in names if given[name] is not None})
     quantiles = parse.read_quantiles(
-        _many(given.get("quantile")), sorted({0.5, 0.99, *scenario.objective.quantiles})
+        many(given.get("quantile")), sorted({0.5, 0.99, *scenario.objective.quantiles})
     )
     scenarios = [replace(scenario, profile=one.profile, plan=one.plan) for one in contenders]
     from capacity.llm_answers import LlmComparisonAnswer
@@ -803,7 +719,7 @@ def check(saved: SavedLlmPlan, given: Given) -> "LlmCheckAnswer":
             raise InputError(f"{_flag(name)} does not apply to plans for language models; leave it out")
     question = saved.question
     notes: list[str] = []
-    asked = _with_profile(_at_rate(question, given, notes), _many(given.get("profile")), saved, notes)
+    asked = _with_profile(_at_rate(question, given, notes), many(given.get("profile")), saved, notes)
     scenario = asked.scenario(saved.plan)
     profile = scenario.profile
     profile.require(saved.plan.sequences_max, saved.plan.batched_tokens_max)
@@ -941,14 +857,13 @@ def _share(given: Given) -> float:
 
 
 def _routings(given: Given) -> tuple[Routing, ...]:
-    found = parse.read_routings(_many(given.get("routing")))
+    found = parse.read_routings(many(given.get("routing")))
     return tuple(one for one in found if one is not Routing.SHARED_QUEUE) or found
 
 
-def _many(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return list(value) if isinstance(value, list | tuple) else [value]
+_OF_ENGINES = tuple(
+    one for name, flag in FLAGS.items() if flag.of_engines and name != "replay" for one in in_both(name, flag)
+)
 
 
 def fleet_in_trouble(
@@ -962,7 +877,7 @@ def fleet_in_trouble(
     """
     from simulations.saturation import require_check, saturation
 
-    _refuse_of_batches({name: given.get(name) for name in _NOT_IN_TROUBLE})
+    refuse_for_engines({name: given.get(name) for name in _NOT_IN_TROUBLE})
     if saved is not None:
         scenario = _saved_in_trouble(saved, replicas, given)
     else:
@@ -990,8 +905,8 @@ _NOT_IN_TROUBLE = ("batch_size_max", "batch_wait", "batch_wait_s")
 
 def _saved_in_trouble(saved: SavedLlmPlan, replicas: int | None, given: Given) -> TokenScenario:
     """A saved plan, with another rate, routing or number of engines where these are given."""
-    for name in (*ONLY_HERE, "request_overhead", "request_overhead_s"):
-        if _is_given(given, name):
+    for name in (*_OF_ENGINES, "request_overhead", "request_overhead_s"):
+        if is_given(given, name):
             raise InputError(f"a saved plan has settings of its own; leave out {_flag(name)}")
     if given["arrivals"] != "poisson":
         raise InputError("a saved plan has arrivals of its own; leave out --arrivals")

@@ -6,17 +6,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from capacity.answer.plan_like import PlanLike, Saved, as_saved, is_llm_plan, llm_plan
+from capacity.answer.plan_like import Saved, as_saved, is_llm_plan, llm_plan
+from capacity.doors import Asked, door
 from capacity.errors import InconclusiveError, InputError, UnstableError, quoted
 from capacity.profile.load import ProfileLike
 from capacity.profile.profile import ServiceProfile
 from capacity.question import parse
-from capacity.question.budget import Effort
 from capacity.question.plan import REPLICAS_LIMIT, Plan
 from capacity.question.tokens import Saturation, TokenPlan, TokenQuestion, TokenScenario
+from capacity.question.verbs import refuse_for_batches
 from capacity.recovery.clients import Clients
 from capacity.recovery.disturbance import Disturbances
-from capacity.recovery.effect import Asked, given_flags, require_effect
+from capacity.recovery.effect import Effects, given_flags, require_effect
 from capacity.recovery.parse import read_clients, read_cold, read_protection, read_trigger
 from capacity.recovery.protection import Abandoned, Protection, Shedding
 from capacity.recovery.stress import DETECTION_S, AnyStress, Stress, TokenStress
@@ -53,91 +54,9 @@ _OF_STRESS = (
 )
 
 
-def silent(message: str) -> None:
-    """Progress for those who do not want any."""
-
-
-def stress(
-    profile: ProfileLike | None = None,
-    *,
-    plan: PlanLike | None = None,
-    rate: str | None = None,
-    rate_rps: float | None = None,
-    replicas: int | None = None,
-    batch_size_max: int | None = None,
-    batch_wait: str | None = None,
-    batch_wait_s: float | None = None,
-    routing: str | None = None,
-    queue_limit: int | None = None,
-    arrivals: "str | ArrivalProcess" = "poisson",
-    request_overhead: str | None = None,
-    request_overhead_s: float | None = None,
-    lengths: Any = None,
-    cached_share: float | str | None = None,
-    context_tokens_max: int | None = None,
-    sequences_max: int | None = None,
-    batched_tokens_max: int | None = None,
-    kv_tokens: int | None = None,
-    block_tokens: int | None = None,
-    engine_policy: str | None = None,
-    prefix_caching: str | bool | None = None,
-    async_scheduling: str | bool | None = None,
-    chunked_prefill: str | bool | None = None,
-    trigger: str,
-    detection: str | None = None,
-    detection_s: float | None = None,
-    startup_time: str | None = None,
-    startup_time_s: float | None = None,
-    cold_batches: str | None = None,
-    mtbf: str | None = None,
-    mtbf_s: float | None = None,
-    recovery_time: str | None = None,
-    recovery_time_s: float | None = None,
-    horizon: str | None = "10min",
-    horizon_s: float | None = None,
-    client: str | None = None,
-    timeout: str | None = None,
-    timeout_s: float | None = None,
-    deadline: str | None = None,
-    deadline_s: float | None = None,
-    attempts: int | None = None,
-    backoff: str | None = None,
-    retry_budget: str | float | None = None,
-    retry_burst: float | None = None,
-    retry_on: str | None = None,
-    hedge: str | None = None,
-    hedge_s: float | None = None,
-    shed: str | None = None,
-    abandoned: str | None = None,
-    ejection: bool = False,
-    replicas_max: int = 1024,
-    only_verdict: bool = False,
-    spike_map: bool = False,
-    runs: int = 20,
-    seed: int = 0,
-    confidence: float = 0.95,
-    workers: int | None = None,
-    progress: Callable[[str], None] = silent,
-) -> "StressAnswer":
+@door("stress")
+def stress(asked: Asked) -> "StressAnswer":
     """Whether a fleet comes back by itself after something went wrong, and what is the smallest change if not.
-
-    Args:
-        profile: as in `plan`, with `rate` and `replicas`; or else `plan`, a saved plan or an answer of `plan`.
-        trigger: spike:2x,30s, lose:1,60s, crash:1,30s, hang:1,60s, spot:1,2min,10min (notice, replacement),
-            pause:500ms,10/min, straggler:3x,60s or rollout.
-        detection: from a crash or a hang until the balancer sends nothing there any more.
-        startup_time: a replica needs to serve, after an outage or in a rollout.
-        cold_batches: 20:3x, the first 20 batches of a replica that has come back take 3 times as long.
-        abandoned: what becomes of attempts that no client waits for: served, dropped or stopped. By default replicas
-            that batch serve them, and engines of language models stop them, as vLLM does when a client disconnects.
-        mtbf: mean time that a replica runs until it crashes, beside the trigger and all the time; it is back after
-            `recovery_time`, which holds any start-up time.
-        horizon: after the trigger, within which the fleet must be as before.
-        client: all settings of a well-known client: istio, envoy, grpc, aws, linkerd or finagle.
-        retry_budget: 0.1, successes:0.5, concurrent:0.2 or throttle:10,0.1.
-        spike_map: find the longest spikes that are survived for seven heights in place of two.
-        only_verdict: leave out the smallest fleet, the settings that would help, and the spikes.
-        runs: independent ones behind each verdict.
 
     Raises:
         InputError: an argument that cannot be read, or that contradicts another.
@@ -149,47 +68,60 @@ def stress(
     >>> answer.recovered.value
     1.0
     """
-    plan = None if plan is None else as_saved(plan)
-    given = locals()
-    if replicas is not None:
-        require_count("--replicas", replicas, most=REPLICAS_LIMIT)
-    if not isinstance(trigger, str):
-        raise InputError(f"trigger={trigger!r} is none; write text such as lose:1,60s")
-    if isinstance(runs, bool) or not isinstance(runs, int) or not 2 <= runs <= RUNS_MAX:
-        raise InputError(f"--runs must be from 2 to {RUNS_MAX}, got {runs}")
-    if only_verdict and spike_map:
-        raise InputError("--map is of spikes, which --only-verdict leaves out; leave out one of the two")
-    if isinstance(arrivals, str) and arrivals.startswith("trace"):
-        raise InputError(
-            "a trace ends when its requests do; give --rate, and --arrivals gamma or mmpp for bursts"
-        )
-    if (profile is None) == (plan is None):
-        raise InputError("give either a saved --plan, or --profile with --rate and --replicas")
-    is_llm = _is_llm(profile, plan)
-    asked = _token_stress(given) if is_llm else _batch_stress(given)
+    saved = None if asked.plan is None else as_saved(asked.plan)
+    _require_sense(asked)
+    given = {**asked, "plan": saved}
+    is_llm = _is_llm(asked.profile, saved)
+    scenario = _token_stress(given) if is_llm else _batch_stress(given)
     require_effect(
-        Asked(
+        Effects(
             flags=given_flags(given, _OF_STRESS),
-            trigger=asked.trigger,
-            clients=asked.clients,
-            protection=asked.protection,
-            routings=(asked.plan.routing,),
-            limits_queue=asked.limit is not None,
-            breaks_down=asked.breakdowns is not None,
+            trigger=scenario.trigger,
+            clients=scenario.clients,
+            protection=scenario.protection,
+            routings=(scenario.plan.routing,),
+            limits_queue=scenario.limit is not None,
+            breaks_down=scenario.breakdowns is not None,
         )
     )
-    effort = Effort(seed=seed, confidence=confidence, workers=workers)
+    effort = asked.effort
     from capacity.api import at_work
     from capacity.recovery_answers import StressAnswer
     from capacity.search.stress import screen
     from simulations.stress import StressSimulation
 
-    with at_work(effort, progress) as work:
-        judge = StressSimulation(seed=seed, runs=runs, confidence=confidence, mapper=work.mapper)
+    with at_work(effort, asked.progress) as work:
+        judge = StressSimulation(
+            seed=effort.seed, runs=asked.runs, confidence=effort.confidence, mapper=work.mapper
+        )
         found = screen(
-            asked, judge, work.report, replicas_max=replicas_max, only_verdict=only_verdict, is_map=spike_map
+            scenario,
+            judge,
+            work.report,
+            replicas_max=asked.replicas_max,
+            only_verdict=asked.only_verdict,
+            is_map=asked.spike_map,
         )
     return StressAnswer(screen=found, effort=effort)
+
+
+def _require_sense(asked: Asked) -> None:
+    """Refuse what contradicts itself, or is no value, before anything is read."""
+    trigger, runs, arrivals = asked.trigger, asked.runs, asked.arrivals
+    if asked.replicas is not None:
+        require_count("--replicas", asked.replicas, most=REPLICAS_LIMIT)
+    if not isinstance(trigger, str):
+        raise InputError(f"trigger={trigger!r} is none; write text such as lose:1,60s")
+    if isinstance(runs, bool) or not isinstance(runs, int) or not 2 <= runs <= RUNS_MAX:
+        raise InputError(f"--runs must be from 2 to {RUNS_MAX}, got {runs}")
+    if asked.only_verdict and asked.spike_map:
+        raise InputError("--map is of spikes, which --only-verdict leaves out; leave out one of the two")
+    if isinstance(arrivals, str) and arrivals.startswith("trace"):
+        raise InputError(
+            "a trace ends when its requests do; give --rate, and --arrivals gamma or mmpp for bursts"
+        )
+    if (asked.profile is None) == (asked.plan is None):
+        raise InputError("give either a saved --plan, or --profile with --rate and --replicas")
 
 
 def _is_llm(profile: ProfileLike | None, plan: Saved | None) -> bool:
@@ -234,8 +166,6 @@ def _trouble_of(given: Mapping[str, Any], abandoned: Abandoned, late_s: float) -
 
 def _batch_stress(given: Mapping[str, Any]) -> Stress:
     """A fleet of replicas that take batches."""
-    from capacity.api_llm import refuse_for_batches
-
     refuse_for_batches(given)
     measured, workload, fleet = _fleet(
         given["profile"],
@@ -458,7 +388,7 @@ def _require_effect_in_plan(given: Mapping[str, Any], trigger: Trigger, clients:
     """Refuse flags of trouble that change nothing; a start-up time may also be that of a --spike."""
     flags, routing = given_flags(given, _OF_STRESS), given["routing"]
     require_effect(
-        Asked(
+        Effects(
             flags=flags if given["spike"] is None else flags - {"startup_time"},
             trigger=trigger,
             clients=clients,

@@ -549,9 +549,7 @@ def check_target(path: Path, what: str, suffixes: Collection[str]) -> None:
         if is_stream(path):
             return
         if path.suffix.lower() not in suffixes:
-            raise InputError(
-                f"cannot write {shown}: {what} is a {' or a '.join(suffixes)} file; change its name"
-            )
+            raise InputError(f"cannot write {shown}: {what} is a {_either(suffixes)} file; change its name")
         target = Path(os.path.realpath(path))
         if target.is_dir():
             raise InputError(f"cannot write {shown}: it is a directory; give a file name")
@@ -560,6 +558,12 @@ def check_target(path: Path, what: str, suffixes: Collection[str]) -> None:
         _require_writable(target, shown)
     except (OSError, ValueError) as error:
         raise refused(error, shown) from None
+
+
+def _either(names: Collection[str]) -> str:
+    """`.csv, .json or .parquet`."""
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _require_writable(target: Path, shown: str) -> None:

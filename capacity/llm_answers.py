@@ -20,7 +20,7 @@ from capacity.answer.documents import (
     plain,
     workload_document,
 )
-from capacity.answer.plan_like import as_path, require_plan
+from capacity.answer.plan_like import require_plan
 from capacity.answer.saved_llm_plan import (
     SavedLlmPlan,
     check_llm_plan_target,
@@ -39,7 +39,7 @@ from capacity.question.budget import Effort
 from capacity.question.candidate import Verdict
 from capacity.question.caveat import Caveat
 from capacity.question.comparison import TokenComparison, TokenContender
-from capacity.question.token_grid import TokenGrid
+from capacity.question.grid import TokenGrid
 from capacity.question.tokens import TokenCandidate, TokenPlan, TokenQuestion, TokenScenario
 from capacity.search.recommendation import Headroom
 from capacity.search.recovery_plan import RecoveryPlan
@@ -162,14 +162,14 @@ class LlmPlanAnswer(Answer):
         trace = workload.arrivals if is_named_only(workload) else None
         return read_llm_plan_document(json.loads(dumps(document)), name, trace)
 
-    def save(self, path: str | Path) -> None:
-        """Write the plan to a .json file, as `capacity plan -o` does.
+    def _write(self, target: Path) -> None:
+        """As a saved plan, which `check`, `compare` and `explain` read again.
 
         Raises:
-            InputError: a path that cannot be written, or more lengths than a file holds.
+            InputError: more lengths than a file holds.
         """
-        check_llm_plan_target(as_path(path), self.question)
-        write_llm_plan(as_path(path), llm_plan_document(self.question, self.effort, self.document()))
+        check_llm_plan_target(target, self.question)
+        write_llm_plan(target, llm_plan_document(self.question, self.effort, self.document()))
 
     def rows(self) -> list[dict[str, Any]]:
         """One row a candidate."""
@@ -237,19 +237,6 @@ class LlmSimulationAnswer(Answer):
             return [_plan_row(self.plan) | _performance_row(self.performance)]
         return list(_request_rows(self))
 
-    def write_requests(self, path: Path) -> None:
-        """The requests of a replay as CSV, a row each.
-
-        Raises:
-            InputError: this is not a replay, or the file cannot be written.
-        """
-        if self.served is None:
-            raise InputError("only a replay knows each request; give --replay with --arrivals trace:FILE")
-        check_target(path, "a table of requests", (".csv",))
-        lines = [",".join(_COLUMNS)]
-        lines += [",".join(_cell(row[name]) for name in _COLUMNS) for row in _request_rows(self)]
-        write_whole(path, ("\n".join(lines) + "\n").encode())
-
     def plot(self) -> "Panels":
         """Quantiles of TTFT, ITL and the response, with their intervals."""
         from capacity.render.figures import draw_token_quantiles
@@ -263,22 +250,6 @@ def _considered(candidates: Iterable[TokenCandidate]) -> list[Document]:
 
 def _replicas(count: int) -> str:
     return f"{count} replica{'s' if count > 1 else ''}"
-
-
-_COLUMNS = (
-    "t_s",
-    "input_tokens",
-    "output_tokens",
-    "ttft_s",
-    "tpot_s",
-    "response_s",
-    "preemptions",
-    "replica",
-)
-
-
-def _cell(value: object) -> str:
-    return "" if value is None else repr(value)
 
 
 def _request_rows(answer: LlmSimulationAnswer) -> Iterator[dict[str, Any]]:

@@ -269,3 +269,33 @@ def format_span(shown: Callable[[float], str], interval: Interval) -> str:
         return f"{value} ({low} to {high})"
     (value, _, unit), (low, _, _), (high, _, _) = parts
     return f"{value} ({low} to {high}) {unit}".rstrip()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedBatch:
+    """One batch; instants count from the beginning of the window, and may lie outside of it."""
+
+    replica: int
+    size: int
+    started_s: float
+    finished_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """What a fleet did during a stretch of time, long after it began, batch by batch; to look at, not to measure with.
+
+    Attributes:
+        length_s: of the stretch. [s]
+        replicas_shown: replicas whose batches are here, from the first on.
+        batches: that those replicas served, in order of their start.
+        instants_s: evenly spread over the stretch.
+        waiting: requests in the queues of the whole fleet at these instants.
+    """
+
+    length_s: float
+    replicas: int
+    replicas_shown: int
+    batches: tuple[ServedBatch, ...]
+    instants_s: tuple[float, ...]
+    waiting: tuple[int, ...]

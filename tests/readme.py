@@ -13,6 +13,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -118,7 +119,8 @@ def references() -> dict[Path, str]:
     """The pages that are written from help, from docstrings and from schemas."""
     folder = ROOT / "docs" / "reference"
     pages = {"commands.md": _commands_page, "python.md": _python_page, "files.md": _files_page}
-    return {folder / name: page() for name, page in pages.items()}
+    written = {folder / name: page() for name, page in pages.items()}
+    return {**written, ROOT / "capacity" / "__init__.pyi": _stub()}
 
 
 # What files hold, as the types that read them say.
@@ -198,7 +200,9 @@ def _signature(found: Any) -> str:
     """The call of a verb or a noun, one parameter a line where it is long."""
     if inspect.isclass(found) and issubclass(found, (Exception, StrEnum)):
         return str(found.__name__)
-    if inspect.isfunction(found):  # as it is written: Python's own rendering unfolds each alias
+    if hasattr(found, "__signature__"):  # a verb, whose keywords come from the table of flags
+        shown = f"{found.__name__}{_plainly(found.__signature__)}"
+    elif inspect.isfunction(found):  # as it is written: Python's own rendering unfolds each alias
         (node,) = ast.parse(textwrap.dedent(inspect.getsource(found))).body
         assert isinstance(node, ast.FunctionDef)
         assert node.returns is not None
@@ -209,6 +213,59 @@ def _signature(found: Any) -> str:
     return (
         shown if len(shown) <= 90 else re.sub(r", (?=\*|\w+:)", ",\n    ", shown).replace("(", "(\n    ", 1)
     )
+
+
+def _plainly(signature: inspect.Signature) -> str:
+    """A signature whose annotations are texts, without their quotes."""
+    return re.sub(r"(: |-> )'([^']*)'", r"\1\2", str(signature))
+
+
+_STUB = """# Written by tests/readme.py from the table of flags, so that editors know the keywords of each verb.
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from capacity import queues as queues
+{imports}
+
+__version__: str
+_PLACES: dict[str, str]
+
+{verbs}"""
+
+
+def _stub() -> str:
+    """What `capacity` offers, for editors and type checkers, which cannot look behind a door."""
+    found = {name: getattr(capacity, name) for name in capacity._PLACES}
+    verbs = {name: one for name, one in found.items() if hasattr(one, "verb")}
+    places = {name: place for name, place in capacity._PLACES.items() if name not in verbs}
+    imports = {f"from {place} import {name} as {name}" for name, place in places.items()}
+    used = set(re.findall(r"\b[A-Z]\w+", " ".join(str(one.__signature__) for one in verbs.values())))
+    imports |= {f"from {_home(name)} import {name}" for name in used - places.keys() - _OF_PYTHON}
+    texts = [_stubbed(name, one) for name, one in verbs.items()]
+    return _STUB.format(imports="\n".join(sorted(imports)), verbs="\n".join(texts))
+
+
+_OF_PYTHON = {"Any", "Callable", "False", "Iterable", "None", "Path"}
+_HOMES = (
+    "capacity.profile.load", "capacity.profile.llm", "capacity.traffic.workload", "capacity.traffic.lengths",
+    "capacity.answer.plan_like", "capacity.render.report", "capacity.answers", "capacity.llm_answers",
+    "capacity.evidence_answers", "capacity.recovery_answers", "capacity.autoscale_answers",
+)  # fmt: skip
+
+
+def _home(name: str) -> str:
+    """The module of a type."""
+    return next(home for home in _HOMES if hasattr(import_module(home), name))
+
+
+def _stubbed(name: str, verb: Any) -> str:
+    """The declaration of a verb, its parameters side by side."""
+    taken, _, returned = _plainly(verb.__signature__)[1:].rpartition(") -> ")
+    whole = taken.replace(" ", "\0").replace(",\0", ", ")  # a line ends after a parameter, not within
+    lines = textwrap.wrap(whole, 105, break_long_words=False, break_on_hyphens=False)
+    text = "".join(f"    {line}\n" for line in lines).replace("\0", " ")
+    return f"def {name}(\n{text}) -> {returned}: ...\n"
 
 
 def write(paths: Sequence[Path]) -> None:

@@ -43,7 +43,7 @@ VERBS = {
     "stress": api_recovery.stress,
     "autoscale": api_autoscale.autoscale,
 }
-OF_THE_TERMINAL = {"file", "plot", "output", "as_json", "help", "verbose"}
+OF_THE_TERMINAL = {"file", "out", "output", "as_json", "help", "verbose"}
 # Text defaults that Python says by leaving a keyword out, since it may be given in SI instead.
 BY_DEFAULT = {"batch_wait": "0ms"}
 
@@ -93,7 +93,7 @@ def test_text_and_si_are_the_same_question(frame: pd.DataFrame, answer: PlanAnsw
     ("keywords", "said"),
     [
         ({"rate": 120}, "rate=120 has no unit; write text with one, or rate_rps=120"),
-        ({"rate": "120"}, "--rate '120' has no unit"),
+        ({"rate": "120"}, "rate '120' has no unit"),
         ({"rate": "120rps", "rate_rps": 120.0}, "rate and rate_rps are both given; keep one"),
         ({"rate_rps": "120"}, "rate_rps must be a number, got '120'"),
         ({"rate_rps": float("nan")}, "rate_rps must be a number, got nan"),
@@ -169,7 +169,7 @@ def test_an_answer_is_saved_as_the_command_saves_it(answer: PlanAnswer, tmp_path
     answer.save(tmp_path / "plan.json")
     kept, read = answer.to_saved(), read_plan_file(tmp_path / "plan.json")
     assert replace(kept, name=read.name) == read
-    with pytest.raises(cap.CapacityError, match="a saved plan is a .json file"):
+    with pytest.raises(cap.CapacityError, match="an answer is a .json, .csv, .parquet, .svg or .png file"):
         answer.save(tmp_path / "plan.txt")
 
 
@@ -200,7 +200,7 @@ def test_what_is_no_plan_is_refused(frame: pd.DataFrame) -> None:
         cap.check(7)
     with pytest.raises(cap.CapacityError, match="PlanAnswer is a kind of answer"):
         cap.check(PlanAnswer)
-    with pytest.raises(cap.CapacityError, match="to the path of a .json file, got int"):
+    with pytest.raises(cap.CapacityError, match="to the path of a file, got int"):
         cap.plan(frame, **ASKED).save(5)
     missed = cap.plan(frame, **{**ASKED, "slo_p99": "4ms"})
     with pytest.raises(cap.CapacityError, match="the answer holds no plan"):

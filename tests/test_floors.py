@@ -25,6 +25,7 @@ CAPACITY = [
     ("render",),
     ("measurement", "verification"),
     (
+        "doors",
         "api",
         "api_llm",
         "api_evidence",

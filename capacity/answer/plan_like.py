@@ -32,7 +32,7 @@ def as_path(path: str | Path) -> Path:
         InputError: something that is no path.
     """
     if not isinstance(path, str | Path):
-        raise InputError(f"a plan is saved to the path of a .json file, got {type(path).__name__}")
+        raise InputError(f"an answer is saved to the path of a file, got {type(path).__name__}")
     return Path(path)
 
 

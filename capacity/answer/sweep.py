@@ -231,6 +231,32 @@ def write_file(path: Path, columns: Sequence[Column], rows: Sequence[Row]) -> No
     write_whole(path, _FORMATS[format_suffix(path, _FORMATS)](columns, rows))
 
 
+def write_rows(path: Path, rows: Sequence[Mapping[str, Value]]) -> None:
+    """Write rows by their names as .csv or .parquet; where a row lacks a column it is empty.
+
+    Raises:
+        InputError: the path cannot be written.
+        DependencyError: the disk failed, or Parquet without pyarrow.
+    """
+    names = dict.fromkeys(name for row in rows for name in row)
+    columns = [Column(name, _holds([row.get(name) for row in rows])) for name in names]
+    write_file(
+        path, columns, [tuple(_cell(column, row.get(column.name)) for column in columns) for row in rows]
+    )
+
+
+def _holds(values: Sequence[Value]) -> Literal["text", "count", "number"]:
+    """What a column holds, by its values."""
+    known = [value for value in values if value is not None]
+    if any(isinstance(value, bool) or not isinstance(value, int | float) for value in known):
+        return "text"
+    return "count" if known and all(isinstance(value, int) for value in known) else "number"
+
+
+def _cell(column: Column, value: Value) -> Value:
+    return str(value) if column.holds == "text" and value is not None else value
+
+
 def _csv(columns: Sequence[Column], rows: Sequence[Row]) -> bytes:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")

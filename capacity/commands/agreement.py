@@ -2,14 +2,17 @@
 
 import typer
 
-from capacity.commands.options import Flag, flags
+from capacity.commands.options import flags
 from capacity.commands.output import Format, emit_pieces, workbench
+from capacity.question.asked import FLAGS, TEXT, Flag
 from capacity.question.parse import read_choice
 
 
 @flags(
-    grid=Flag(str, "short", "short (one or two queues of each law) or full."),
-    requests_max=Flag(int, 200_000_000, "Most requests to simulate for one queue."),
+    grid=Flag(TEXT.named("GRID"), "short", "short (one or two queues of each law) or full."),
+    requests_max=FLAGS["requests_max"].but(
+        default=200_000_000, help="Most requests to simulate for one queue."
+    ),
 )
 def agreement(
     grid: str,

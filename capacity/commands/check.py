@@ -1,15 +1,17 @@
 """`capacity check`: whether a saved plan still holds, as a gate before a release."""
 
 import os
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from capacity.commands.options import REQUIRED, Flag, flags, reads
-from capacity.commands.output import Format, emit, run, write_text
+from capacity.commands.options import verb
+from capacity.commands.output import Format, emit, outputs, run, write_text
 from capacity.errors import DependencyError
+from capacity.question.asked import Flag, Kind
 
 if TYPE_CHECKING:
     from capacity.answers import CheckAnswer
@@ -26,28 +28,17 @@ class GateFormat(StrEnum):
     MARKDOWN = "markdown"
 
 
-TRACE_AGAIN = reads(str, None, "trace:FILE again, if the plan's trace was too long to save.")
-
-
-@flags(
-    "plan profile rate baseline arrivals without_recovery requests_max workers cluster",
-    plan=reads(str, REQUIRED, "A plan saved by capacity plan -o."),
-    profile=reads(
-        list[str], None, "New measurements in place of the saved ones: FILE, or NAME=FILE for one of several."
-    ),
-    rate=Flag(str, None, "Arrival rate in place of the saved one: 500rps."),
-    baseline=reads(str, None, "A saved plan whose replicas must still be enough. Default: the plan itself."),
-    arrivals=TRACE_AGAIN,
-    without_recovery=Flag(bool, False, "Leave out whether the plan still recovers from trouble in time."),
-    requests_max=Flag(int, None, "Most requests to simulate, in place of the saved budget."),
-    output=Flag(
-        GateFormat,
-        GateFormat.TABLE,
-        "What to print; github also writes the step summary.",
-        ("--format",),
-    ),
+_OUTPUT = Flag(
+    Kind(typed=GateFormat, python=""),
+    GateFormat.TABLE,
+    "What to print; github also writes the step summary.",
+    ("--format",),
+    panel="Output",
 )
-def check(context: typer.Context, output: GateFormat, *, as_json: bool) -> None:
+
+
+@verb("check", output=_OUTPUT)
+def check(context: typer.Context, out: list[str] | None, output: GateFormat, *, as_json: bool) -> None:
     """Check whether a saved plan still meets its objective at new measurements or rates; exit 3 if not.
 
     Examples:
@@ -56,8 +47,12 @@ def check(context: typer.Context, output: GateFormat, *, as_json: bool) -> None:
     """
     from capacity import api
 
+    paths = outputs(out)
     found = run(api.check, context)
-    _print(GateFormat.JSON if as_json else output, found)
+    with ExitStack() as after:  # neither a closed stdout nor a full disk costs more than one of them
+        for path in reversed(paths):
+            after.callback(found.save, path)
+        _print(GateFormat.JSON if as_json else output, found)
     raise typer.Exit(found.exit_code)
 
 

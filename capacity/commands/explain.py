@@ -2,22 +2,12 @@
 
 import typer
 
-from capacity.commands.check import TRACE_AGAIN
-from capacity.commands.options import REQUIRED, argument, flags
-from capacity.commands.output import Format, emit, run
+from capacity.commands.options import verb
+from capacity.commands.output import Format, emit_and_write, outputs, run
 
 
-@flags(
-    "plan arrivals workers cluster",
-    plan=argument(
-        str,
-        REQUIRED,
-        "A plan saved by capacity plan -o; or Triton's statistics or perf_analyzer's results, or their URL.",
-        metavar="FILE|URL",
-    ),
-    arrivals=TRACE_AGAIN,
-)
-def explain(context: typer.Context, output: Format, *, as_json: bool) -> None:
+@verb("explain")
+def explain(context: typer.Context, out: list[str] | None, output: Format, *, as_json: bool) -> None:
     """Why a saved plan is as it is: what limits it, what the answer depends on, and what would save most.
 
     The plan is simulated again with its saved random numbers; the search is not repeated. Of a server's
@@ -29,6 +19,7 @@ def explain(context: typer.Context, output: Format, *, as_json: bool) -> None:
     """
     from capacity import api
 
+    paths = outputs(out)
     found = run(api.explain, context)
-    emit(found, output, as_json=as_json)
+    emit_and_write(found, paths, output, as_json=as_json)
     raise typer.Exit(found.exit_code)

@@ -15,6 +15,7 @@ from capacity.commands.help import Helpful
 from capacity.commands.lazy import LazyGroup, LazyTyper, Plain
 from capacity.commands.streams import guarded_streams
 from capacity.errors import CapacityError, InputError
+from capacity.question.asked import GONE
 from capacity.units import NUMBER_MAX, NUMBER_MIN, is_number
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,64}")
@@ -29,6 +30,7 @@ class _Strict:
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse as ever, once it is clear that each word means what it seems to."""
         if not ctx.resilient_parsing:
+            _refuse_gone(ctx.command, args)
             options, _, order = self.make_parser(ctx).parse_args(args=list(args))  # type: ignore[attr-defined]
             if not any(
                 getattr(one, "is_eager", False) for one in order
@@ -61,6 +63,17 @@ class StrictTyper(LazyTyper):
     def add(self, name: str, place: Any, **settings: Any) -> None:
         """Take a command by its name, and where it is found."""
         super().add(name, place, **{"cls": StrictCommand, **settings})
+
+
+def _refuse_gone(command: Any, args: Sequence[str]) -> None:
+    """Answer an old spelling with the new one; a group leaves that to its commands."""
+    if hasattr(command, "commands"):
+        return
+    known = {spelling for one in command.params for spelling in one.opts}
+    for word in args:
+        name = word.partition("=")[0]
+        if name in GONE and name not in known:
+            raise InputError(f"{name} is now {GONE[name]}")
 
 
 def _refuse_twice(order: Sequence[Any]) -> None:

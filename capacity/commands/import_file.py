@@ -4,43 +4,11 @@ from pathlib import Path
 
 import typer
 
-from capacity.commands.options import REQUIRED, Flag, argument, flags, writes
+from capacity.commands.options import verb
 from capacity.commands.output import Format, emit, run
 
 
-@flags(
-    "files kind name model device devices device_kind precision runtime hourly_usd kv_tokens block_tokens "
-    "sequences_max batched_tokens_max engine_policy prefix_caching async_scheduling chunked_prefill "
-    "request_overhead file",
-    files=argument(
-        list[str],
-        REQUIRED,
-        "Files of other tools, or a URL: Triton's statistics, Prometheus, perf_analyzer, Locust, k6 and others.",
-        metavar="FILE|URL...",
-    ),
-    kind=Flag(
-        str,
-        None,
-        "What to read where there are several: profile, load-test, workload or plan.",
-        ("--as",),
-    ),
-    name=Flag(str, None, "Name of the profile. Default: that in the file, or for sweeps that of -o."),
-    model=Flag(str, None, "Name of the model; of a file with several, which of them."),
-    device=Flag(str, None, "Device of the replicas: H100."),
-    devices=Flag(int, 1, "Devices that the measured server runs on, as one replica."),
-    device_kind=Flag(str, None, "cpu or gpu, for render; of batch times.", ("--kind",)),
-    precision=Flag(str, None, "bf16, fp8, ..."),
-    runtime=Flag(str, None, "The engine, with its version: vllm 0.19.0."),
-    hourly_usd=Flag(float, None, "Price of one device in USD per hour."),
-    sequences_max=Flag(int, None, "Most requests that the measured engine ran at once."),
-    batched_tokens_max=Flag(int, None, "Most tokens of a step of the measured engine."),
-    request_overhead=Flag(
-        str,
-        None,
-        "Time of a request outside the engine: 18ms. Default: worked out from the shortest prompts.",
-    ),
-    file=writes("Write what was read, as .json; a workload also as .csv."),
-)
+@verb("import")
 def import_(context: typer.Context, *, file: str | None, output: Format, as_json: bool) -> None:
     """Read what other tools have measured, and write what plan, workload and audit take.
 

@@ -2,22 +2,23 @@
 
 import typer
 
-from capacity.commands.options import Flag, flags
+from capacity.commands.options import flags
 from capacity.commands.output import Format, emit_document
 from capacity.errors import InputError
+from capacity.question.asked import COUNT, DURATION, NUMBER, RATE, Flag
 from capacity.units import format_quantile, parse_duration_s, parse_rate_rps
 
 
 @flags(
-    rate=Flag(str, None, "Throughput: 100rps."),
-    latency_mean=Flag(str, None, "Mean response time: 45ms."),
-    concurrency=Flag(float, None, "Mean number of requests in the system."),
-    users=Flag(int, None, "Users of a closed-loop load test."),
-    think_time=Flag(str, "0s", "Mean think time of a user: 300ms."),
-    latency_p50=Flag(str, None, "Reported median: 45ms."),
-    latency_p90=Flag(str, None, "Reported P90."),
-    latency_p95=Flag(str, None, "Reported P95."),
-    latency_p99=Flag(str, None, "Reported P99: 340ms."),
+    rate=Flag(RATE, None, "Throughput: 100rps."),
+    latency_mean=Flag(DURATION, None, "Mean response time: 45ms."),
+    concurrency=Flag(NUMBER, None, "Mean number of requests in the system."),
+    users=Flag(COUNT, None, "Users of a closed-loop load test."),
+    think_time=Flag(DURATION, "0s", "Mean think time of a user: 300ms."),
+    latency_p50=Flag(DURATION, None, "Reported median: 45ms."),
+    latency_p90=Flag(DURATION, None, "Reported P90."),
+    latency_p95=Flag(DURATION, None, "Reported P95."),
+    latency_p99=Flag(DURATION, None, "Reported P99: 340ms."),
 )
 def littles_law(
     rate: str | None,

@@ -1,20 +1,13 @@
 """`capacity max-rate`: the arrival rates at which one plan meets the objective."""
 
-from contextlib import ExitStack
-from pathlib import Path
-
 import typer
 
-from capacity.commands.options import BATCHING, EFFORT, LLM, OBJECTIVE, TOKEN_OBJECTIVE, flags, writes
-from capacity.commands.output import Format, check_figure, emit, run
+from capacity.commands.options import verb
+from capacity.commands.output import Format, emit_and_write, outputs, run
 
 
-@flags(
-    f"profile replicas {OBJECTIVE} {TOKEN_OBJECTIVE} goodput_min batch_size_max batch_wait {BATCHING} "
-    f"routing queue_limit arrivals request_overhead {LLM} {EFFORT} file",
-    file=writes("Draw the curve, as .png or .svg."),
-)
-def max_rate(context: typer.Context, file: str | None, output: Format, *, as_json: bool) -> None:
+@verb("max-rate")
+def max_rate(context: typer.Context, out: list[str] | None, output: Format, *, as_json: bool) -> None:
     """What load a fleet can handle: the arrival rates that meet the objective, and P99 against the rate.
 
     A batch wait makes low rates slow, so the rates that meet it may start above 0, in several stretches.
@@ -25,11 +18,7 @@ def max_rate(context: typer.Context, file: str | None, output: Format, *, as_jso
     """
     from capacity import api
 
-    if file is not None:
-        check_figure(file)
+    paths = outputs(out)
     found = run(api.max_rate, context)
-    with ExitStack() as after:  # neither a closed stdout nor a full disk costs both
-        if file is not None:
-            after.callback(lambda path: found.plot().save(path), Path(file))
-        emit(found, output, as_json=as_json)
+    emit_and_write(found, paths, output, as_json=as_json)
     raise typer.Exit(found.exit_code)

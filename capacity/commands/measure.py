@@ -5,10 +5,24 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import typer
 
-from capacity.commands.options import Flag, flags, reads, writes
+from capacity.commands.options import flags
 from capacity.commands.output import Format, emit, emit_pieces
 from capacity.errors import InputError, quoted
 from capacity.files import TEXT_LENGTH_MAX
+from capacity.question.asked import (
+    COUNT,
+    DURATION,
+    FILE,
+    FLAGS,
+    NAME,
+    PRICE,
+    SIZES,
+    TEXT,
+    Flag,
+    reads,
+    switch,
+    writes,
+)
 from capacity.units import SECONDS_PER_UNIT, parse_duration_s
 
 if TYPE_CHECKING:
@@ -44,49 +58,59 @@ _LLM_TIMEOUT = "10min"  # requests of the saturated run wait for long
     "request_overhead request_work kv_tokens block_tokens sequences_max batched_tokens_max context_tokens_max "
     "engine_policy prefix_caching async_scheduling chunked_prefill file",
     callable_name=Flag(
-        str,
+        TEXT.named("MODULE:FUNCTION"),
         None,
         "Time calls of a Python function that takes the batch size: module:function.",
         ("--callable",),
     ),
-    url=Flag(str, None, "Time requests, one batch each: http://127.0.0.1:8000/predict."),
-    body=reads(str, None, "With --url: a .json file with a request; its first row is repeated."),
-    rows_key=Flag(str, "instances", "With --url: key of the rows in the request."),
+    url=Flag(TEXT.named("URL"), None, "Time requests, one batch each: http://127.0.0.1:8000/predict."),
+    body=reads(FILE, None, "With --url: a .json file with a request; its first row is repeated."),
+    rows_key=Flag(TEXT.named("KEY"), "instances", "With --url: key of the rows in the request."),
     counters=Flag(
-        str, None, "With --url: the server's metrics, to separate work on requests from work on batches."
+        TEXT.named("URL"),
+        None,
+        "With --url: the server's metrics, to separate work on requests from work on batches.",
     ),
     metrics=Flag(
-        str,
+        TEXT.named("URL"),
         None,
         "Read a server's own histograms while it serves traffic: http://127.0.0.1:8000/metrics.",
     ),
     llm=Flag(
-        str,
+        TEXT,
         None,
         "Measure the steps of a language model's engine at an OpenAI-compatible server: http://127.0.0.1:8000.",
     ),
-    duration=Flag(str, None, "With --metrics: how long to watch. Default: 30s."),
-    metric=Flag(str, "serve_batch_seconds", "With --metrics: name of the histogram of batch times."),
-    label=Flag(str, "batch_size", "With --metrics: the label that holds the batch size."),
-    metric_unit=Flag(str, None, "With --metric: its unit if the name does not end in _seconds: ms."),
-    batch_sizes=Flag(str, "1,2,4,8,16,32,64", "Batch sizes to measure."),
-    samples=Flag(int, 500, "Batches of each size."),
-    warm_up=Flag(int, 20, "Warm-up batches of each size, not counted."),
-    rests=Flag(bool, True, "Also time batches that start after an idle pause.", ("--rests/--no-rests",)),
-    duration_max=Flag(str, "10min", "Stop after this long and keep what was measured."),
-    timeout=Flag(str, "10s", "Longest time to wait for a response; of --llm 10min."),
-    name=Flag(str, None, "Name of the profile. Default: that of the file."),
-    model=Flag(str, None, "Name of the model; with --llm as the server knows it."),
-    device=Flag(str, None, "Device of the replicas: T4, c6i.xlarge."),
-    devices=Flag(int, 1, "With --llm: devices that the server runs on, as one replica."),
-    kind=Flag(str, None, "cpu or gpu."),
-    precision=Flag(str, None, "fp32, fp16, int8, ..."),
-    runtime=Flag(str, None, "Runtime of the model, with its version."),
-    hourly_usd=Flag(float, None, "Price of one device in USD per hour."),
-    request_work=Flag(str, None, "Time a replica spends on each request outside batches: 200us."),
-    sequences_max=Flag(int, None, "Most requests that the engine runs at once, as it was started."),
-    batched_tokens_max=Flag(int, None, "Most tokens of a step of the engine, as it was started."),
-    context_tokens_max=Flag(int, None, "Longest request to measure, input and output tokens together."),
+    duration=Flag(DURATION, None, "With --metrics: how long to watch. Default: 30s."),
+    metric=Flag(NAME, "serve_batch_seconds", "With --metrics: name of the histogram of batch times."),
+    label=Flag(NAME, "batch_size", "With --metrics: the label that holds the batch size."),
+    metric_unit=Flag(
+        TEXT.named("UNIT"), None, "With --metric: its unit if the name does not end in _seconds: ms."
+    ),
+    batch_sizes=Flag(SIZES, "1,2,4,8,16,32,64", "Batch sizes to measure."),
+    samples=Flag(COUNT, 500, "Batches of each size."),
+    warm_up=Flag(COUNT, 20, "Warm-up batches of each size, not counted."),
+    rests=switch("Also time batches that start after an idle pause.", "--rests/--no-rests").but(default=True),
+    duration_max=Flag(DURATION, "10min", "Stop after this long and keep what was measured."),
+    timeout=Flag(DURATION, "10s", "Longest time to wait for a response; of --llm 10min."),
+    name=Flag(NAME, None, "Name of the profile. Default: that of the file."),
+    model=Flag(NAME, None, "Name of the model; with --llm as the server knows it."),
+    device=Flag(NAME, None, "Device of the replicas: T4, c6i.xlarge."),
+    devices=Flag(COUNT, 1, "With --llm: devices that the server runs on, as one replica."),
+    kind=Flag(TEXT.named("KIND"), None, "cpu or gpu."),
+    precision=Flag(TEXT, None, "fp32, fp16, int8, ..."),
+    runtime=Flag(NAME, None, "Runtime of the model, with its version."),
+    hourly_usd=Flag(PRICE, None, "Price of one device in USD per hour."),
+    request_work=Flag(DURATION, None, "Time a replica spends on each request outside batches: 200us."),
+    sequences_max=FLAGS["sequences_max"].but(
+        help="Most requests that the engine runs at once, as it was started."
+    ),
+    batched_tokens_max=FLAGS["batched_tokens_max"].but(
+        help="Most tokens of a step of the engine, as it was started."
+    ),
+    context_tokens_max=FLAGS["context_tokens_max"].but(
+        help="Longest request to measure, input and output tokens together."
+    ),
     file=writes("Write the profile as .json."),
 )
 def profile(

@@ -3,10 +3,9 @@
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from enum import StrEnum
-from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -75,15 +74,11 @@ def _few_lines(began_s: float) -> Callable[[str], None]:
 
 
 def run(verb: Callable[..., Found], context: typer.Context, **others: Any) -> Found:
-    """A verb of `capacity.api` with the flags of its command, which reports progress on stderr."""
-    keywords = signature(verb).parameters
-    given = {name: value for name, value in context.params.items() if name in keywords}
-    if "file" in context.params and "output" in keywords:
-        given["output"] = context.params["file"]  # where --output is what to print
-    elif "output" in given:
-        del given["output"]
+    """A verb with what was typed after its command, which reports progress on stderr."""
+    from capacity.doors import ask
+
     with progress() as report:
-        return verb(**given, **others, progress=report)
+        return ask(verb, context.params, **others, progress=report)
 
 
 @contextmanager
@@ -129,6 +124,40 @@ def emit_pieces(
 def check_figure(file: str) -> None:
     """Refuse early a figure that could not be written."""
     check_target(Path(file), "a figure", (".png", ".svg"))
+
+
+def outputs(files: Sequence[str] | None, *more: str) -> list[Path]:
+    """Where an answer is to be written; `more` are endings that only this command knows.
+
+    Raises:
+        InputError: one that could not be written after hours of work.
+    """
+    from capacity.answers import ENDINGS
+
+    paths = [Path(file) for file in files or ()]
+    for path in paths:
+        check_target(path, "an answer", (*ENDINGS, *more))
+    return paths
+
+
+def emit_and_write(
+    found: "Answer",
+    paths: Sequence[Path],
+    output: Format,
+    *,
+    as_json: bool,
+    verbose: bool = False,
+    write: Callable[[Path], None] | None = None,
+) -> None:
+    """The answer on stdout and in its files; neither a closed stdout nor a full disk costs more than one of them.
+
+    Args:
+        write: in place of `found.save`.
+    """
+    with ExitStack() as after:
+        for path in reversed(paths):
+            after.callback(write or found.save, path)
+        emit(found, output, as_json=as_json, verbose=verbose)
 
 
 def write_text(text: str) -> None:

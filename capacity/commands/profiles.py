@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from capacity.commands.guard import StrictTyper
-from capacity.commands.options import REQUIRED, argument, flags
+from capacity.commands.options import flags
 from capacity.commands.output import Format, emit_pieces, width
+from capacity.question.asked import PROFILE, REQUIRED, argument
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -48,9 +49,7 @@ def profiles(context: typer.Context, output: Format, *, as_json: bool) -> None:
 
 
 @profiles_app.command("show")
-@flags(
-    name=argument(str, REQUIRED, "The name of a bundled profile, or a .json or .csv file.", metavar="PROFILE")
-)
+@flags(name=argument(PROFILE, REQUIRED, "The name of a bundled profile, or a .json or .csv file.", "PROFILE"))
 def show_profile(name: str, output: Format, *, as_json: bool) -> None:
     """Show one profile, batch size by batch size, with a chart.
 

@@ -9,10 +9,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from capacity.commands.guard import StrictTyper
-from capacity.commands.options import REQUIRED, Flag, argument, flags, reads
+from capacity.commands.options import flags
 from capacity.commands.output import Format, emit_document, emit_pieces
 from capacity.errors import InputError
 from capacity.files import csv_rows, located, printable, read_text
+from capacity.question.asked import (
+    COUNT,
+    DURATION,
+    FILE,
+    FLAGS,
+    NUMBER,
+    PROFILE,
+    RATE,
+    REQUIRED,
+    TEXT,
+    Flag,
+    argument,
+    reads,
+)
 from capacity.question.parse import read_choice, read_quantiles, read_service_rate_rps
 from capacity.units import (
     QUANTILES,
@@ -132,31 +146,33 @@ def _parts(text: str, flag: str, most: int = 100_000) -> list[str]:
 
 # Flags of laws, in the order in which help tells them.
 _FLAGS = {
-    "offered_load": Flag(float, REQUIRED, "Arrival rate x service time, erlangs."),
-    "users": Flag(int, REQUIRED, "Number of users in a closed loop."),
-    "think_time": Flag(str, "0s", "Mean think time of a user: 300ms."),
-    "arrival_rate": Flag(str, REQUIRED, "Arrival rate: 9rps."),
-    "arrival_rates": Flag(str, REQUIRED, "Arrival rate of each phase: 1.5rps,0.3rps."),
-    "switch_rates": Flag(str, REQUIRED, "How often each phase ends: 0.01/s,0.01/s."),
-    "servers": Flag(int, REQUIRED, "Number of servers that share the queue."),
-    "capacity": Flag(int, REQUIRED, "Most requests in the system, including those in service."),
-    "patience": Flag(str, REQUIRED, "Mean patience: how long a request waits before it gives up: 5s."),
+    "offered_load": Flag(NUMBER, REQUIRED, "Arrival rate x service time, erlangs."),
+    "users": Flag(COUNT, REQUIRED, "Number of users in a closed loop."),
+    "think_time": Flag(DURATION, "0s", "Mean think time of a user: 300ms."),
+    "arrival_rate": Flag(RATE, REQUIRED, "Arrival rate: 9rps."),
+    "arrival_rates": Flag(TEXT.named("RATE,RATE"), REQUIRED, "Arrival rate of each phase: 1.5rps,0.3rps."),
+    "switch_rates": Flag(TEXT.named("RATE,RATE"), REQUIRED, "How often each phase ends: 0.01/s,0.01/s."),
+    "servers": Flag(COUNT, REQUIRED, "Number of servers that share the queue."),
+    "capacity": Flag(COUNT, REQUIRED, "Most requests in the system, including those in service."),
+    "patience": Flag(DURATION, REQUIRED, "Mean patience: how long a request waits before it gives up: 5s."),
     "arrival": Flag(
-        str, None, "Interarrival times: deterministic, exponential, erlang, gamma or hyperexponential."
+        TEXT, None, "Interarrival times: deterministic, exponential, erlang, gamma or hyperexponential."
     ),
-    "arrival_scv": Flag(float, None, "Squared coefficient of variation of interarrival times: 4."),
-    "service": Flag(str, None, "deterministic, exponential, erlang, hyperexponential, gamma or lognormal."),
-    "service_scv": Flag(float, None, "Squared coefficient of variation of the service time: 2."),
-    "service_rate": Flag(str, None, "Requests per second of one busy server: 5rps."),
-    "service_time": Flag(str, None, "Mean service time instead of the rate: 200ms."),
-    "formula": Flag(str, "whitt", "whitt, allen-cunneen, kimura or tijms (the last two for M/G/c only)."),
+    "arrival_scv": Flag(NUMBER, None, "Squared coefficient of variation of interarrival times: 4."),
+    "service": Flag(TEXT, None, "deterministic, exponential, erlang, hyperexponential, gamma or lognormal."),
+    "service_scv": Flag(NUMBER, None, "Squared coefficient of variation of the service time: 2."),
+    "service_rate": Flag(RATE, None, "Requests per second of one busy server: 5rps."),
+    "service_time": Flag(DURATION, None, "Mean service time instead of the rate: 200ms."),
+    "formula": Flag(
+        TEXT.named("FORMULA"), "whitt", "whitt, allen-cunneen, kimura or tijms (the last two for M/G/c only)."
+    ),
 }
-_ONE_SERVER = {"servers": _FLAGS["servers"]._replace(default=1)}
+_ONE_SERVER = {"servers": _FLAGS["servers"].but(default=1)}
 _REAL_SERVERS = {
-    "servers": Flag(float, REQUIRED, "Number of servers that share the queue; 2.5 interpolates.")
+    "servers": Flag(NUMBER, REQUIRED, "Number of servers that share the queue; 2.5 interpolates.")
 }
-_NO_WAITS = {"quantile": Flag(list[float], None, "Accepted, but unused: no request ever waits.")}
-_PHASES = {"service": Flag(str, None, "exponential (default), erlang or hyperexponential.")}
+_NO_WAITS = {"quantile": FLAGS["quantile"].but(help="Accepted, but unused: no request ever waits.")}
+_PHASES = {"service": Flag(TEXT, None, "exponential (default), erlang or hyperexponential.")}
 
 
 def _read_arrival(arrival_rate: str, arrival: str | None, arrival_scv: float | None) -> "Duration":
@@ -279,7 +295,11 @@ for _law in (
 @flags(
     **_FLAGS
     | _ONE_SERVER
-    | {"arrival_rates": Flag(str, REQUIRED, "Arrival rates by class, highest priority first: 1rps,3rps.")},
+    | {
+        "arrival_rates": Flag(
+            TEXT.named("RATE,RATE"), REQUIRED, "Arrival rates by class, highest priority first: 1rps,3rps."
+        )
+    },
 )
 def priority(
     arrival_rates: str,
@@ -324,8 +344,8 @@ def priority(
 @queue_app.command()
 @flags(
     **_FLAGS,
-    profile=reads(str, None, "Service times of this profile's --batch-size instead."),
-    batch_size=Flag(int, None, "Batch size of the profile. Default: 1."),
+    profile=reads(PROFILE, None, "Service times of this profile's --batch-size instead."),
+    batch_size=Flag(COUNT, None, "Batch size of the profile. Default: 1."),
 )
 def mg1(
     arrival_rate: str,
@@ -465,9 +485,9 @@ def _number(text: str, name: str, where: str) -> float:
 @queue_app.command()
 @flags(
     **_FLAGS,
-    wait_p99=Flag(str, None, "Limit on P99 of the wait: 20ms."),
-    response_p99=Flag(str, None, "Limit on P99 of the response time: 250ms."),
-    wait_probability=Flag(float, None, "Largest share of requests that wait: 0.2."),
+    wait_p99=Flag(TEXT, None, "Limit on P99 of the wait: 20ms."),
+    response_p99=Flag(TEXT, None, "Limit on P99 of the response time: 250ms."),
+    wait_probability=Flag(NUMBER, None, "Largest share of requests that wait: 0.2."),
 )
 def staffing(
     arrival_rate: str,
@@ -508,11 +528,11 @@ def staffing(
 
 @queue_app.command()
 @flags(
-    file=argument(str, None, "A .csv of measurements, n,throughput_rps, to fit."),
-    throughput_one=Flag(str, None, "Throughput of one replica: 1000rps; instead of a file.", ("--lambda",)),
-    sigma=Flag(float, None, "Contention, 0 to 1; with --lambda, 0 by default."),
-    kappa=Flag(float, None, "Crosstalk, from 0; with --lambda, 0 by default."),
-    replicas=Flag(int, None, "Number of replicas to evaluate at."),
+    file=argument(FILE, None, "A .csv of measurements, n,throughput_rps, to fit."),
+    throughput_one=Flag(TEXT, None, "Throughput of one replica: 1000rps; instead of a file.", ("--lambda",)),
+    sigma=Flag(NUMBER, None, "Contention, 0 to 1; with --lambda, 0 by default."),
+    kappa=Flag(NUMBER, None, "Crosstalk, from 0; with --lambda, 0 by default."),
+    replicas=Flag(COUNT, None, "Number of replicas to evaluate at."),
     **_NO_WAITS,
 )
 def usl(
@@ -560,22 +580,22 @@ def _fit(file: str) -> "ScalabilityFit":
 
 @queue_app.command()
 @flags(
-    arrival_rate=Flag(str, None, "Arrival rate at all replicas."),
-    batch_times=Flag(str, None, "Service time of a batch of 1, 2, ..., B: 2.5ms,3ms."),
-    profile=reads(str, None, "A profile's mean service times up to --batch-size-max instead."),
-    batch_size_max=Flag(int, None, "Largest batch B."),
-    batch_size_min=Flag(int, 1, "Smallest batch that a free replica starts."),
-    batch_wait=Flag(str, "0s", "How long a batch may wait to fill: 2ms."),
+    arrival_rate=Flag(RATE, None, "Arrival rate at all replicas."),
+    batch_times=Flag(TEXT, None, "Service time of a batch of 1, 2, ..., B: 2.5ms,3ms."),
+    profile=reads(PROFILE, None, "A profile's mean service times up to --batch-size-max instead."),
+    batch_size_max=Flag(COUNT, None, "Largest batch B."),
+    batch_size_min=Flag(COUNT, 1, "Smallest batch that a free replica starts."),
+    batch_wait=Flag(DURATION, "0s", "How long a batch may wait to fill: 2ms."),
     timer=Flag(
-        str,
+        TEXT.named("TIMER"),
         "oldest",
         "What starts the --batch-wait timer: oldest (the oldest request arrives) or open (the batch opens).",
     ),
-    batch_service=Flag(str, "deterministic", "deterministic or exponential service of a batch."),
-    service_cv=Flag(float, 0.0, "Coefficient of variation of gamma service: 0.1."),
-    replicas=Flag(int, 1, "Number of replicas."),
-    routing=Flag(str, "round-robin", "round-robin, random or shared-queue."),
-    users=Flag(int, None, "Number of users in a closed loop, instead of a rate."),
+    batch_service=Flag(TEXT, "deterministic", "deterministic or exponential service of a batch."),
+    service_cv=Flag(NUMBER, 0.0, "Coefficient of variation of gamma service: 0.1."),
+    replicas=Flag(COUNT, 1, "Number of replicas."),
+    routing=Flag(TEXT.named("ROUTING"), "round-robin", "round-robin, random or shared-queue."),
+    users=Flag(COUNT, None, "Number of users in a closed loop, instead of a rate."),
 )
 def bulk(
     arrival_rate: str | None,

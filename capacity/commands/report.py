@@ -4,9 +4,10 @@ from typing import Annotated
 
 import typer
 
-from capacity.commands.check import TRACE_AGAIN
-from capacity.commands.options import FLAGS, note_input, note_output, option
+from capacity.commands.options import note_input, note_output, option
 from capacity.commands.output import run
+from capacity.question.asked import FLAGS
+from capacity.question.verbs import VERBS
 
 
 def report(
@@ -20,7 +21,9 @@ def report(
     ],
     arrivals: Annotated[
         str | None,
-        option("--arrivals", help=TRACE_AGAIN.help, metavar="ARRIVALS", callback=note_input),
+        option(
+            "--arrivals", help=VERBS["report"].flags["arrivals"].help, metavar="ARRIVALS", callback=note_input
+        ),
     ] = None,
     workers: Annotated[int | None, option("--workers", help=FLAGS["workers"].help, metavar="N")] = None,
     cluster: Annotated[str | None, option("--cluster", help=FLAGS["cluster"].help, metavar="URL")] = None,

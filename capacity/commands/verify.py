@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from capacity.commands.options import REQUIRED, Flag, flags, reads, writes
+from capacity.commands.options import flags
 from capacity.commands.output import Format, emit_pieces, workbench
 from capacity.errors import DependencyError, InputError
+from capacity.question.asked import COUNT, DURATION, FILE, FLAGS, REQUIRED, TEXT, Flag, reads, writes
 from capacity.question.parse import duration_s, read_profile, read_routing
 from capacity.units import parse_duration_s, parse_rate_rps
 
@@ -29,29 +30,44 @@ _PLAN = ("profile", "replicas", "batch_size_max", "batch_wait", "routing", "queu
     "arrivals duration warm_up runs timeout requests_max metrics tolerance seed confidence precision workers "
     "file",
     url=Flag(
-        list[str],
+        TEXT.named("URL"),
         REQUIRED,
         "Endpoint to load: http://127.0.0.1:8000/predict; repeat for each replica.",
+        is_many=True,
     ),
-    body=reads(str, REQUIRED, "A .json file with one request of one row."),
-    plan=reads(str, None, "A plan saved by capacity plan -o, with its rate and objective."),
-    profile=reads(str, None, "Instead of --plan: a bundled name, or a .json or .csv file."),
-    replicas=Flag(int, None, "Number of replicas. Default: one per --url."),
-    batch_wait=Flag(
-        str, None, "How long the oldest request may wait for its batch to fill: 2ms. Default: 0ms."
+    body=reads(FILE, REQUIRED, "A .json file with one request of one row."),
+    plan=reads(FILE, None, "A plan saved by capacity plan -o, with its rate and objective."),
+    profile=FLAGS["profile"].but(
+        default=None, help="Instead of --plan: a bundled name, or a .json or .csv file."
     ),
-    routing=Flag(str, None, "How requests are spread over several --url. Default: round-robin."),
-    rate=Flag(str, None, "Arrival rate: 300rps. A plan and a trace have their own."),
-    arrivals=reads(str, None, "poisson (default), gamma:cv=2, trace:FILE, as in simulate."),
-    duration=Flag(str, "60s", "Measured time of each run."),
-    warm_up=Flag(str, "5s", "Warm-up before each run, not counted."),
-    runs=Flag(int, 1, "Number of load tests, each with its own random arrivals."),
-    timeout=Flag(str, "10s", "Timeout of each request."),
-    requests_max=Flag(int, 1_000_000, "Most requests to send, warm-up included."),
+    replicas=FLAGS["replicas"].but(default=None, help="Number of replicas. Default: one per --url."),
+    batch_wait=FLAGS["batch_wait"].but(
+        default=None, help="How long the oldest request may wait for its batch to fill: 2ms. Default: 0ms."
+    ),
+    routing=FLAGS["routing"].but(
+        default=None, help="How requests are spread over several --url. Default: round-robin."
+    ),
+    rate=FLAGS["rate"].but(help="Arrival rate: 300rps. A plan and a trace have their own."),
+    arrivals=FLAGS["arrivals"].but(
+        default=None, help="poisson (default), gamma:cv=2, trace:FILE, as in simulate."
+    ),
+    duration=Flag(DURATION, "60s", "Measured time of each run."),
+    warm_up=Flag(DURATION, "5s", "Warm-up before each run, not counted."),
+    runs=Flag(COUNT, 1, "Number of load tests, each with its own random arrivals."),
+    timeout=Flag(DURATION, "10s", "Timeout of each request."),
+    requests_max=Flag(COUNT, 1_000_000, "Most requests to send, warm-up included."),
     metrics=Flag(
-        list[str], None, "Metrics address of each replica, or none. Default: /metrics at each --url."
+        TEXT.named("URL"),
+        None,
+        "Metrics address of each replica, or none. Default: /metrics at each --url.",
+        is_many=True,
     ),
-    tolerance=Flag(list[str], None, "How far a prediction may be off: p99=15%; repeatable."),
+    tolerance=Flag(
+        TEXT.named("QUANTITY=SHARE"),
+        None,
+        "How far a prediction may be off: p99=15%; repeatable.",
+        is_many=True,
+    ),
     file=writes("Also write the answer as .json."),
 )
 def verify(

@@ -2,18 +2,12 @@
 
 import typer
 
-from capacity.commands.options import EFFORT, REQUIRED, Flag, argument, flags, reads
-from capacity.commands.output import Format, emit, run
+from capacity.commands.options import verb
+from capacity.commands.output import Format, emit_and_write, outputs, run
 
 
-@flags(
-    f"trace profile replicas rate batch_size_max batch_wait routing request_overhead quantile {EFFORT}",
-    trace=argument(str, REQUIRED, "Recorded arrivals, as for --arrivals trace:FILE."),
-    profile=reads(str, None, "With --replicas: simulate this trace and Poisson arrivals, and compare."),
-    replicas=Flag(int, None, "Number of replicas; with --profile."),
-    quantile=Flag(float, 0.99, "Quantile to compare."),
-)
-def workload(context: typer.Context, output: Format, *, as_json: bool) -> None:
+@verb("workload")
+def workload(context: typer.Context, out: list[str] | None, output: Format, *, as_json: bool) -> None:
     """How heavy and how bursty recorded traffic is, and what assuming Poisson arrivals would get wrong.
 
     Examples:
@@ -22,4 +16,7 @@ def workload(context: typer.Context, output: Format, *, as_json: bool) -> None:
     """
     from capacity import api
 
-    emit(run(api.describe_workload, context), output, as_json=as_json)
+    paths = outputs(out)
+    found = run(api.describe_workload, context)
+    emit_and_write(found, paths, output, as_json=as_json)
+    raise typer.Exit(found.exit_code)

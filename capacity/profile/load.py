@@ -31,6 +31,11 @@ def bundled_llm_names() -> list[str]:
     return sorted(entry.name.removesuffix(".json") for entry in entries if entry.name.endswith(".json"))
 
 
+def all_bundled_names() -> list[str]:
+    """Names of all profiles that come with the package, sorted."""
+    return sorted((*bundled_names(), *bundled_llm_names()))
+
+
 def load_profile(profile: ProfileLike) -> ServiceProfile:
     """The bundled profile of that name, the profile in that file, or that of a DataFrame.
 

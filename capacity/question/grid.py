@@ -14,9 +14,12 @@ from typing import Any, Generic, Protocol, TypeVar
 from capacity.errors import InputError, quoted
 from capacity.files import printable, versions
 from capacity.performance import Performance, TokenPerformance
+from capacity.profile.llm import LlmProfile
 from capacity.profile.profile import ServiceProfile
 from capacity.question.plan import Batching, Plan, Routing
 from capacity.question.scenario import Scenario
+from capacity.question.tokens import TokenPlan, TokenScenario, require_lengths
+from capacity.traffic.lengths import AnyLengths
 from capacity.traffic.parse import workload
 from capacity.traffic.workload import ArrivalProcess, TraceArrivals, Workload
 from capacity.units import parse_duration_s, parse_rate_rps
@@ -253,3 +256,67 @@ def digest(text: str) -> str:
 def short(values: Sequence[Any]) -> Any:
     """An axis, or its digest where it is long."""
     return list(values) if len(values) <= 20 else f"{len(values)} values, {digest(repr(tuple(values)))}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenGrid(Axes[LlmProfile]):
+    """The axes of fleets that serve language models, and what all cells share.
+
+    Attributes:
+        sequences_max, batched_tokens_max: None stands for what each profile was measured up to.
+        lengths, cached_share, in_order: as of `capacity.question.tokens.TokenScenario`.
+    """
+
+    lengths: AnyLengths
+    sequences_max: tuple[int | None, ...]
+    batched_tokens_max: tuple[int | None, ...]
+    cached_share: float
+    in_order: bool
+
+    def __post_init__(self) -> None:
+        # Not super(): slots make a new class, which the bare form does not know.
+        super(TokenGrid, self).__post_init__()
+        for profile in self.profiles:
+            fewest = min(n or profile.limits_measured.sequences_max for n in self.sequences_max)
+            require_lengths(profile, self.lengths, fewest)  # a cell with more may still be refused
+
+    @property
+    def _axes(self) -> tuple[Sequence[Any], ...]:
+        return (
+            self.profiles,
+            self.workloads,
+            self.replicas,
+            self.sequences_max,
+            self.batched_tokens_max,
+            self.routings,
+        )
+
+    def cells(self) -> Iterator[TokenScenario]:
+        """Every combination; the last axis, the routing, changes fastest."""
+        for profile, demand, replicas, sequences_max, tokens_max, routing in product(*self._axes):
+            limits = profile.limits_measured
+            plan = TokenPlan(
+                profile=profile.name,
+                replicas=replicas,
+                sequences_max=sequences_max or limits.sequences_max,
+                batched_tokens_max=tokens_max or limits.batched_tokens_max,
+                routing=routing,
+            )
+            yield TokenScenario(
+                profile=profile,
+                workload=demand,
+                lengths=self.lengths,
+                plan=plan,
+                cached_share=self.cached_share,
+                in_order=self.in_order,
+            )
+
+    def settings(self, **effort: Any) -> dict[str, Any]:
+        """All that the answers depend on, in brief, as of a `Grid`."""
+        others = {
+            "sequences_max": short(self.sequences_max),
+            "batched_tokens_max": short(self.batched_tokens_max),
+            "lengths": digest(repr(self.lengths)),
+            "cached_share": self.cached_share,
+        }
+        return self.all_settings(others, effort)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 from capacity.errors import InputError, quoted
 from capacity.files import is_file, repeatable
 from capacity.question.plan import Batching, BatchTimer, Routing, batching_of
-from capacity.units import format_quantile, is_number, parse_duration_s, parse_rate_rps
+from capacity.units import is_number, parse_duration_s, parse_rate_rps
 
 if TYPE_CHECKING:
     from capacity.profile.llm import LlmProfile
@@ -60,12 +60,6 @@ def _one_of(
     if not isinstance(text, str):
         raise InputError(f"{name}={text!r} has no unit; write text with one, or {name}_{unit}={text!r}")
     return read(text, flag)
-
-
-def limits_s(given: Mapping[float, tuple[str | None, float | None]]) -> dict[float, float]:
-    """Limits by quantile, each as text or as a number, of those that are given. [s]"""
-    found = {q: duration_s(*one, f"--slo-{format_quantile(q).lower()}") for q, one in given.items()}
-    return {q: limit_s for q, limit_s in found.items() if limit_s is not None}
 
 
 def find_profile(profile: "ProfileLike | LlmProfile") -> "ServiceProfile | LlmProfile":
@@ -264,7 +258,7 @@ def read_full_objective(
     limits: Mapping[float, float],
     tier: str | None,
     mean_s: float | None,
-    waits: Sequence[str],
+    waits_s: Mapping[float, float],
     loss: str | float | None,
     utilization: str | float | None,
 ) -> "LatencyObjective":
@@ -276,30 +270,10 @@ def read_full_objective(
     return LatencyObjective(
         limits={**(TIERS[tier].limits if tier is not None else {}), **limits},
         response_mean_s=mean_s,
-        wait_limits=_read_waits(waits),
+        wait_limits=waits_s,
         loss_probability=None if loss is None else read_share(loss, "--loss-max"),
         utilization=None if utilization is None else read_share(utilization, "--utilization-max"),
     ).require()
-
-
-def _read_waits(texts: Sequence[str]) -> dict[float, float]:
-    """`--slo-wait`, one for each quantile. [s]"""
-    limits: dict[float, float] = {}
-    for text in texts:
-        quantile, limit_s = _read_wait(text)
-        if quantile in limits:
-            raise InputError(f"--slo-wait {quoted(text)} sets a second limit for its quantile; keep one")
-        limits[quantile] = limit_s
-    return limits
-
-
-def _read_wait(text: str) -> tuple[float, float]:
-    """`p99=5ms`: a quantile and a duration. [s]"""
-    name, _, duration = text.partition("=")
-    digits = name.strip().lower().removeprefix("p")
-    if not duration or not is_number(digits) or not 0.0 < float(digits) < 100.0:
-        raise InputError(f"--slo-wait {quoted(text)} is not a limit; write p99=5ms")
-    return float(Decimal(digits) / 100), parse_duration_s(duration, "--slo-wait")
 
 
 def read_profiles(

@@ -17,7 +17,7 @@ _TAKES = (TriggerKind.LOSE, *_UNSEEN, TriggerKind.SPOT, TriggerKind.ROLLOUT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Effects:
     """What was asked about trouble, and which flags say so.
 
     Attributes:
@@ -43,7 +43,7 @@ def given_flags(given: Mapping[str, Any], names: Collection[str]) -> frozenset[s
     )
 
 
-def require_effect(asked: Asked) -> None:
+def require_effect(asked: Effects) -> None:
     """Refuse flags that change nothing.
 
     Raises:
@@ -54,7 +54,7 @@ def require_effect(asked: Asked) -> None:
             raise InputError(message)
 
 
-def _detection(asked: Asked) -> Iterator[str]:
+def _detection(asked: Effects) -> Iterator[str]:
     if "detection" not in asked.flags:
         return
     kind = asked.trigger.kind
@@ -70,7 +70,7 @@ def _detection(asked: Asked) -> Iterator[str]:
         )
 
 
-def _startup_time(asked: Asked) -> Iterator[str]:
+def _startup_time(asked: Effects) -> Iterator[str]:
     kind = asked.trigger.kind
     if "startup_time" in asked.flags and kind not in _TAKES:
         yield (
@@ -79,7 +79,7 @@ def _startup_time(asked: Asked) -> Iterator[str]:
         )
 
 
-def _cold_batches(asked: Asked) -> Iterator[str]:
+def _cold_batches(asked: Effects) -> Iterator[str]:
     kind = asked.trigger.kind
     if "cold_batches" in asked.flags and kind not in _TAKES and not asked.breaks_down:
         yield (
@@ -88,7 +88,7 @@ def _cold_batches(asked: Asked) -> Iterator[str]:
         )
 
 
-def _retries(asked: Asked) -> Iterator[str]:
+def _retries(asked: Effects) -> Iterator[str]:
     clients = asked.clients
     for name in ("backoff", "retry_budget", "retry_on"):
         if name in asked.flags and clients.attempts == 1:
@@ -111,7 +111,7 @@ def _tries_after_timeout(clients: Clients) -> bool:
     return timeout_s is not None and (deadline_s is None or timeout_s < deadline_s)
 
 
-def _may_fail(asked: Asked) -> bool:
+def _may_fail(asked: Effects) -> bool:
     """Whether an attempt may fail for which there is another, or none is asked for."""
     clients = asked.clients
     if clients.attempts == 1 or clients.hedge_s is not None or _tries_after_timeout(clients):
@@ -121,7 +121,7 @@ def _may_fail(asked: Asked) -> bool:
     return sheds or asked.limits_queue or takes or asked.breaks_down
 
 
-def _hedge(asked: Asked) -> Iterator[str]:
+def _hedge(asked: Effects) -> Iterator[str]:
     clients = asked.clients
     if clients.hedge_s is None:
         return
@@ -133,7 +133,7 @@ def _hedge(asked: Asked) -> Iterator[str]:
         )
 
 
-def _abandoned(asked: Asked) -> Iterator[str]:
+def _abandoned(asked: Effects) -> Iterator[str]:
     clients, abandoned = asked.clients, asked.protection.abandoned
     waits = patience_s(clients) is None and clients.hedge_s is None
     if "abandoned" in asked.flags and abandoned is not Abandoned.SERVED and waits:
@@ -143,7 +143,7 @@ def _abandoned(asked: Asked) -> Iterator[str]:
         )
 
 
-def _late(asked: Asked) -> Iterator[str]:
+def _late(asked: Effects) -> Iterator[str]:
     margin_s, wait_s = asked.protection.late_margin_s, patience_s(asked.clients)
     if asked.protection.shedding is Shedding.LATE and wait_s is not None and margin_s > wait_s:
         yield (
@@ -156,7 +156,7 @@ def _half_typed(seconds: float) -> str:
     return format_duration(seconds / 2.0).replace(" ", "").replace("µ", "u")
 
 
-_RULES: tuple[Callable[[Asked], Iterator[str]], ...] = (
+_RULES: tuple[Callable[[Effects], Iterator[str]], ...] = (
     _detection,
     _startup_time,
     _cold_batches,

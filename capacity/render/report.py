@@ -23,12 +23,11 @@ from capacity.answer.sentences import (
     promises,
 )
 from capacity.explanation.explanation import Assumption
-from capacity.performance import Interval, Kind, Performance, format_interval
+from capacity.performance import Interval, Kind, Performance, Window, format_interval
 from capacity.question.candidate import Candidate, Limit, Verdict
 from capacity.question.caveat import CaveatCode
 from capacity.question.objective import Promise, format_value
 from capacity.question.plan import Plan
-from capacity.question.window import Window
 from capacity.render import report_figures as figures
 from capacity.render.plan import shown_promise
 from capacity.render.plot import Panels
@@ -73,7 +72,7 @@ class Findings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class PlanReport:
     """A page of HTML and what it says first."""
 
     page: str
@@ -114,7 +113,7 @@ class Section:
     table: Table | None = None
 
 
-def write_page(found: Findings) -> Report:
+def write_page(found: Findings) -> PlanReport:
     """The page; the same findings give the same bytes."""
     sentence, *reasons = _verdict(found)
     verdict = found.recommendation.verdict
@@ -141,7 +140,7 @@ def write_page(found: Findings) -> Report:
         dark_shades=list(enumerate(figures.DARK_SHADES)),
         dark=list(figures.DARK_COLOURS.items()),
     )
-    return Report(page=page, sentence=sentence, verdict=verdict)
+    return PlanReport(page=page, sentence=sentence, verdict=verdict)
 
 
 @cache

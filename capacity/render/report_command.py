@@ -70,7 +70,8 @@ def _objective(objective: LatencyObjective) -> Iterator[str]:
     if objective.response_mean_s is not None:
         yield from ("--slo-mean", _seconds(objective.response_mean_s))
     for quantile, limit_s in objective.wait_limits.items():
-        yield from ("--slo-wait", f"p{100.0 * quantile:g}={_seconds(limit_s)}")
+        if quantile in _SLO_QUANTILES:
+            yield from (f"--slo-wait-{_SLO_QUANTILES[quantile]}", _seconds(limit_s))
     if objective.loss_probability is not None:
         yield from ("--loss-max", f"{100.0 * objective.loss_probability:.12g}%")
     if objective.utilization is not None:

@@ -5,10 +5,9 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from capacity.performance import Interval
+from capacity.performance import Interval, Window
 from capacity.question.candidate import Verdict
 from capacity.question.objective import Promise
-from capacity.question.window import Window
 from capacity.render.plot import DARK, GREY, PALETTE, Panels, Plot, new_plot, new_stack
 from capacity.units import format_rate
 

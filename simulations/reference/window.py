@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from capacity.performance import ServedBatch, Window
 from capacity.question.scenario import Scenario
-from capacity.question.window import ServedBatch, Window
 from capacity.traffic.workload import Demand, TraceArrivals, Workload
 from simulations.draws.arrivals import Seed, Stage, draw
 from simulations.draws.records import Records

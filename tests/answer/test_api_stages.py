@@ -34,7 +34,7 @@ PAUSE = {"pause": "200ms,6/min"}
 
 
 def found_of(plan: Plan | None) -> SimpleNamespace:
-    return SimpleNamespace(plan=plan, performance=None)
+    return SimpleNamespace(like_it=None, plan=plan, performance=None)
 
 
 @pytest.fixture
@@ -167,7 +167,7 @@ def test_a_load_curve_sweeps_shares_of_the_saturation_rate(monkeypatch: pytest.M
         "precision",
         "requests_max",
     )
-    assert [asked[name] for name in names] == [2, [4], [0.001], "random", [0.95], 4, 0.3, 999]
+    assert [asked[name] for name in names] == [2, 4, 0.001, "random", 0.95, 4, 0.3, 999]
     assert (asked["confidence"], asked["workers"]) == (0.95, None)
     assert curve.plan == Plan(
         profile="p", replicas=2, batch_size_max=4, batch_wait_max_s=0.001, routing=Routing.RANDOM

@@ -15,8 +15,6 @@ import capacity as cap
 from capacity.answer.compare_tokens import token_contenders
 from capacity.api_llm import (
     _LOADS,
-    QUANTILES,
-    TOKEN_MEASURES,
     _at_work,
     _objective,
     _sweep_caveats,
@@ -25,6 +23,7 @@ from capacity.api_llm import (
 from capacity.llm_answers import LlmPlanAnswer, LlmProfileAnswer, LlmRatesAnswer, LlmSimulationAnswer
 from capacity.profile.llm import KvCache, LimitsMeasured
 from capacity.profile.load import load_llm
+from capacity.question.asked import QUANTILES, TOKEN_MEASURES
 from capacity.question.budget import Effort
 from capacity.question.candidate import Verdict
 from capacity.question.caveat import CaveatCode
@@ -121,16 +120,13 @@ def test_a_simulation_is_one_row_and_only_a_replay_has_requests(tmp_path: Path) 
     (row,) = found.rows()
     assert {**PLAN, "replicas": 2}.items() <= row.items()
     assert {"ttft_p50_s", "response_p50_high_s", "load", "kind"} <= set(row)
-    with pytest.raises(cap.InputError) as refused:
-        found.write_requests(tmp_path / "served.csv")
-    assert str(refused.value) == (
-        "only a replay knows each request; give --replay with --arrivals trace:FILE"
-    )
+    found.save(tmp_path / "one.csv")
+    assert len((tmp_path / "one.csv").read_text().splitlines()) == 2
     replay = cap.simulate(LINE, 2, arrivals=f"trace:{FILES / 'requests.csv'}", replay=True)
     rows = replay.rows()
     assert [row["replica"] for row in rows] == [0, 1] * 6
     assert [row["t_s"] for row in rows] == pytest.approx([0.01 * n for n in range(12)])
-    replay.write_requests(tmp_path / "served.csv")
+    replay.save(tmp_path / "served.csv")
     assert len((tmp_path / "served.csv").read_text().splitlines()) == 13
 
 
@@ -189,7 +185,7 @@ def test_plans_are_compared_under_the_same_requests(planned: LlmPlanAnswer) -> N
     with pytest.raises(cap.InputError) as refused:
         cap.compare([planned, slow])
     assert str(refused.value) == (
-        "plan 1 and slow.json are for different workloads (100 rps and 50 rps); give --rate to compare them at one "
+        "plan 1 and slow.json are for different workloads (100 rps and 50 rps); give rate to compare them at one "
         "rate"
     )
     short = replace(planned, question=replace(question, lengths=LengthRows((20,), (30,)))).to_saved(

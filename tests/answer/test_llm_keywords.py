@@ -22,22 +22,23 @@ from capacity.api_llm import (
     _settings,
     _share,
     _single,
-    _switch,
     _trouble,
     _with_profile,
     _workload,
     asked_engine,
-    refuse_for_batches,
     sweep_settings,
 )
+from capacity.doors import read_switch
 from capacity.errors import DomainError, InputError
 from capacity.profile.llm import TOKENS_LIMIT, Engine, Scheduler
 from capacity.profile.load import load_llm
+from capacity.question.asked import FLAGS
 from capacity.question.budget import Effort
 from capacity.question.candidate import Verdict
 from capacity.question.objective import TokenObjective
 from capacity.question.plan import Routing
 from capacity.question.tokens import TokenCandidate, TokenPlan, TokenQuestion
+from capacity.question.verbs import refuse_for_batches, refuse_for_engines
 from capacity.search.tokens import TokenRecommendation
 from capacity.traffic.lengths import LengthRows, parse_lengths
 from capacity.traffic.workload import GammaArrivals, PoissonArrivals, TraceArrivals, Workload
@@ -79,7 +80,7 @@ def test_what_is_for_batches_is_refused_beside_language_models() -> None:
         "request_class": (),
         "users": None,
     }
-    api_llm._refuse_of_batches(usual)
+    refuse_for_engines(usual)
     for name, value, flag, why in (
         ("batching", "torchserve", "--batching", "an engine's rules are --engine-policy"),
         ("spare", 1, "--spare", "what goes wrong with engines is simulated by capacity stress"),
@@ -87,23 +88,22 @@ def test_what_is_for_batches_is_refused_beside_language_models() -> None:
         ("request_class", ["a"], "--class", "requests of a language model differ by their lengths"),
         ("users", 5, "--users", "users who wait for their answers are not simulated beside an engine"),
         (
-            "slo_wait",
-            ["99=1s"],
-            "--slo-wait",
+            "slo_wait_p99",
+            "1s",
+            "--slo-wait-p99",
             "a request waits until its first token, which --slo-ttft-p99 limits",
         ),
     ):
-        refused(f"leave out {flag} for a language model: ", api_llm._refuse_of_batches, usual | {name: value})
-        assert why in api_llm._NOT_HERE[name][1]
+        refused(f"leave out {flag} for a language model: ", refuse_for_engines, usual | {name: value})
+        assert why in FLAGS[name.removesuffix("_s")].engines_lack
 
 
 def test_every_flag_that_engines_do_not_have_says_why_of_itself() -> None:
     """They batch continuously, which was said of users, losses and prices of a day too."""
-    for name, (_, why) in api_llm._NOT_HERE.items():
-        assert "batch" not in why or name in (
+    for name, flag in FLAGS.items():
+        assert "batch" not in flag.engines_lack or name in (
             "batch_size_max",
             "batch_wait",
-            "batch_wait_s",
             "timer",
             "batching",
             "preferred_sizes",
@@ -115,14 +115,14 @@ def test_every_flag_that_engines_do_not_have_says_why_of_itself() -> None:
 
 
 def test_switches_are_on_or_off() -> None:
-    assert [_switch(value, "--f") for value in ("on", "off", True, False, None)] == [
+    assert [read_switch(value, "--f") for value in ("on", "off", True, False, None)] == [
         True,
         False,
         True,
         False,
         None,
     ]
-    refused(f"--f {'x' * 60!r} is neither on nor off", _switch, "x" * 61, "--f")
+    refused(f"--f {'x' * 60!r} is neither on nor off", read_switch, "x" * 61, "--f")
 
 
 def test_flags_replace_what_a_profile_says_of_its_engine() -> None:

@@ -24,7 +24,7 @@ ASKED: dict[str, dict[str, Any]] = {
     "percentile": {"rate": "700rps", "slo_p99": "30ms", "batch_wait": "0ms", "hourly_usd": 1.0},
     "losses": {
         "rate": "700rps",
-        "slo_wait": "p95=10ms",
+        "slo_wait_p95": "10ms",
         "loss_max": "1%",
         "queue_limit": 9,
         "batch_wait": "0ms",

@@ -288,7 +288,7 @@ def test_a_file_that_cannot_be_replaced_leaves_nothing_beside_it(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("x", "a sweep is a .csv or a .json or a .parquet file; change its name"),
+        ("x", "a sweep is a .csv, .json or .parquet file; change its name"),
         ("x.xlsx", "change its name"),
         ("x.csv.gz", "change its name"),
         ("folder.csv", "it is a directory; give a file name"),

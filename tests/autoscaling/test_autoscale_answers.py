@@ -96,12 +96,12 @@ def test_the_range_of_replicas_is_checked() -> None:
 
 
 def test_a_time_that_lengthens_the_warm_up_is_a_day_at_most() -> None:
-    assert _short_s(None, None, "--metric-lag") is None
-    assert _short_s("24h", None, "--metric-lag") == 86_400.0
-    assert _short_s(None, 0.0, "--metric-lag") == 0.0
+    assert _short_s(None, "--metric-lag") is None
+    assert _short_s(86_400.0, "--metric-lag") == 86_400.0
+    assert _short_s(0.0, "--metric-lag") == 0.0
     for seconds in (86_401.0, -1.0):
         with pytest.raises(InputError, match="--metric-lag must be from 0s to 24h, got"):
-            _short_s(None, seconds, "--metric-lag")
+            _short_s(seconds, "--metric-lag")
 
 
 def test_a_rate_is_the_same_all_day(tmp_path: Path) -> None:

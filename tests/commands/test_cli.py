@@ -307,7 +307,7 @@ def test_a_budget_that_cannot_decide_is_inconclusive(capacity):
         (["queue", "mm1", "--arrival-rate", "2rps"], "give either --service-rate 5rps or --service-time"),
         (["queue", "mm1", "--arrival-rate", "2rps", "--service-rate", "5rps", "--quantile", "99"], "such as 0.99"),
         (["curve", "--y", "latency"], "use one of queue-length"),
-        (["curve", "-o", "x.pdf"], ".png or a .svg"),
+        (["curve", "-o", "x.pdf"], ".svg, .png or .json"),
         (["curve", "-o", "gone/x.png"], "gone"),
     ],
     ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else "",

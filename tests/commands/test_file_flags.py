@@ -22,7 +22,7 @@ OVERWRITES = [
     ([*PLAN, "--profile", "in.json", "-o", "OUT"], "-o/--output", "--profile"),
     ([*PLAN, "-o", "OUT", "--profile", "in.json"], "-o/--output", "--profile"),
     ([*PLAN, "--profile", "resnet50-t4-fp16", "--profile", "in.json", "-o", "OUT"], "-o/--output", "--profile"),
-    ([*PLAN, "--profile", "in.json", "--plot", "OUT"], "--plot", "--profile"),
+    (["compare", "in.json", "--fleet", "replicas=2", "-o", "OUT"], "-o/--output", "plans"),
     ([*PLAN, "--profile", "resnet50-t4-fp16", "--arrivals", "trace:in.json", "-o", "OUT"], "-o/--output", "--arrivals"),
     ([*PLAN, "--profile", "resnet50-t4-fp16", "--daily", "in.json", "-o", "OUT"], "-o/--output", "--daily"),
     ([*RATE, "--arrivals", "trace:in.json", "-o", "OUT"], "-o/--output", "--arrivals"),
@@ -70,8 +70,10 @@ def test_a_file_is_the_same_by_whatever_name(folder: Path) -> None:
 def test_two_outputs_are_two_files(folder: Path) -> None:
     Path("out.json").write_text("old", encoding="utf-8")
     Path("out.svg").symlink_to("out.json")
-    said = refusal([*PLAN, "--profile", "in.json", "-o", "out.json", "--plot", "out.svg"])
-    assert said == "error: --plot would replace out.svg, which -o/--output writes; write to another file\n"
+    said = refusal([*PLAN, "--profile", "in.json", "-o", "out.json", "-o", "out.svg"])
+    assert (
+        said == "error: -o/--output would replace out.svg, which -o/--output writes; write to another file\n"
+    )
 
 
 def test_the_journal_of_a_sweep_begins_anew_over_no_input(folder: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from capacity.commands.help import _broken, _panel, _split, _summary, metavar_of, panel_of
+from capacity.commands.help import _broken, _panel, _split, _summary
 from cli import app
 
 
@@ -49,7 +49,7 @@ def test_flags_stand_in_groups_and_help_last() -> None:
     lines = help_of(("plan",)).splitlines()
     titles = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
     assert titles == [
-        "Profile and traffic:", "Objective:", "Objective of a language model:", "Fleet:", "Language models:",
+        "Profile and traffic:", "Objective:", "Fleet:", "Language models:",
         "Failures and spikes:", "Clients:", "Protection:", "Simulation:", "Output:", "Examples:",
     ]  # fmt: skip
     assert lines[lines.index("Examples:") - 2].split()[:2] == ["-h,", "--help"]
@@ -101,33 +101,16 @@ def test_the_summary_is_the_first_paragraph() -> None:
     assert _split(SimpleNamespace(help=None)) == ("", "")
 
 
-@pytest.mark.parametrize(
-    ("name", "kind", "shown"),
-    [
-        ("replicas", int, "N"),
-        ("seed", int, "N"),
-        ("rate", str, "RATE"),
-        ("slo_p99", str, "DURATION"),
-        ("slo_tpot_p999", str, "DURATION"),
-        ("quantile", list[float], "Q"),
-        ("sigma", float, "NUMBER"),
-        ("client", str, "TEXT"),
-        ("routing", str, "ROUTING"),
-        ("fleet", list[str], "FLEET"),
-        ("fresh", bool, None),
-    ],
-)
-def test_the_name_of_a_value_follows_from_its_flag(name: str, kind: Any, shown: str | None) -> None:
-    assert metavar_of(name, kind) == shown
-
-
 def test_the_group_of_a_flag() -> None:
-    assert panel_of("rate") == "Profile and traffic"
-    assert panel_of("slo_itl_mean") == "Objective of a language model"
-    assert panel_of("sigma") is None
     assert _panel(SimpleNamespace(), "Options") == "Options"
     assert _panel(SimpleNamespace(rich_help_panel=None), "Options") == "Options"
     assert _panel(SimpleNamespace(rich_help_panel="Fleet"), "Options") == "Fleet"
+
+
+def test_all_limits_have_one_row_and_a_limit_alone_its_own() -> None:
+    assert "--slo-[MEASURE-]STATISTIC DURATION" in help_of(("plan",))
+    assert "--slo-p99 DURATION" not in help_of(("plan",))
+    assert "--slo-p99 DURATION" in help_of(("autoscale",))
 
 
 def test_a_group_lists_its_commands() -> None:

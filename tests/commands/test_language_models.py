@@ -639,7 +639,7 @@ def test_a_plan_is_a_gate_in_continuous_integration(saved: Path, folder: Path) -
 @pytest.mark.usefixtures("no_headroom")
 def test_figures_show_what_the_tables_say(folder: Path, tmp_path: Path, asked: list[object]) -> None:
     plan, rates = tmp_path / "plan.svg", tmp_path / "rates.svg"
-    assert run("plan", *asked, "--rate", "150rps", "--plot", plan).exit_code == 0
+    assert run("plan", *asked, "--rate", "150rps", "-o", plan).exit_code == 0
     assert run("max-rate", *asked, "--replicas", 1, "-o", rates).exit_code == 0
     assert "S 16" in plan.read_text()
     assert "limit: 60 ms" in plan.read_text()  # which one replica fewer breaks

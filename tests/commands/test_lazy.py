@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 
 from capacity.commands.guard import Guarded, StrictTyper
 from capacity.commands.lazy import Plain
-from capacity.commands.options import Flag, argument, flags
+from capacity.commands.options import flags
+from capacity.question.asked import COUNT, NUMBER, TEXT, Flag, Kind, argument, switch
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,6 +25,9 @@ ROOT = Path(__file__).parents[2]
 class Colour(StrEnum):
     RED = "red"
     BLUE = "blue"
+
+
+COLOUR = Kind(typed=Colour, python="str")
 
 
 def shop() -> StrictTyper:
@@ -35,7 +39,7 @@ def shop() -> StrictTyper:
         """A shop."""
 
     @app.command(rich_help_panel="Trade")
-    @flags("price", price=Flag(float, 0.5, "What it costs."))
+    @flags("price", price=Flag(NUMBER, 0.5, "What it costs."))
     def sell_all(price: float, **_: Any) -> None:
         """Sell all of it.
 
@@ -45,7 +49,7 @@ def shop() -> StrictTyper:
         typer.echo(repr(price))
 
     @app.command("count", help="Count what is there.")
-    @flags("name", name=argument(str, None, "Whose."))
+    @flags("name", name=argument(TEXT, None, "Whose."))
     def count_them(name: str | None, **_: Any) -> None:
         """Count."""
         typer.echo(repr(name))
@@ -159,17 +163,17 @@ def test_other_commands_are_not_imported(arguments: list[str]) -> None:
 
 @flags(
     "count ratio text maybe sizes names colour colours loud place words",
-    count=Flag(int, 3),
-    ratio=Flag(float, 1),
-    text=Flag(str, "none"),
-    maybe=Flag(int, None),
-    sizes=Flag(list[int], None),
-    names=Flag(list[str], None),
-    colour=Flag(Colour, Colour.RED),
-    colours=Flag(list[Colour], None),
-    loud=Flag(bool, False),
-    place=Flag(Path, None),
-    words=argument(list[str], None, "Words."),
+    count=Flag(COUNT, 3),
+    ratio=Flag(NUMBER, 1),
+    text=Flag(TEXT, "none"),
+    maybe=Flag(COUNT, None),
+    sizes=Flag(COUNT, None, is_many=True),
+    names=Flag(TEXT, None, is_many=True),
+    colour=Flag(COLOUR, Colour.RED),
+    colours=Flag(COLOUR, None, is_many=True),
+    loud=switch("Loud."),
+    place=Flag(Kind(typed=Path, python="Path"), None),
+    words=argument(TEXT, None, "Words.", is_many=True),
 )
 def collect(**_: Any) -> None:
     """Take all kinds of flags."""

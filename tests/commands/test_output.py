@@ -13,6 +13,7 @@ from rich.text import Text
 
 from capacity.commands import output
 from capacity.commands.output import Format, emit_pieces, in_colour, progress, run, width
+from capacity.doors import Asked, door
 
 MIXED = Path(__file__).parents[1] / "kept" / "files" / "mixed.json"
 
@@ -111,20 +112,19 @@ def test_a_terminal_gets_one_line_of_progress_that_changes(
     assert capsys.readouterr().err == "done in 7.4 s\n"
 
 
-def test_an_api_function_gets_only_its_own_parameters() -> None:
-    """`--output FILE`, which the command calls `file`, is passed as `output`; the format of stdout is not."""
+def test_a_verb_gets_what_it_takes_of_what_was_typed() -> None:
+    """A verb's `output` is a file, which no flag of that name gives: that is the format of stdout."""
 
-    def writes(rate: str, output: str | None, progress: object) -> tuple[object, ...]:
-        return rate, output, callable(progress)
+    @door("sweep")
+    def sweeps(asked: Asked) -> tuple[object, ...]:
+        """A sweep."""
+        return asked["rate"], asked.output, callable(asked.progress), "out" in asked
 
-    def asks(rate: str, progress: object, output: str = "none") -> tuple[object, ...]:
-        return rate, output, callable(progress)
-
-    given = {"rate": "9rps", "other": 1, "output": Format.JSON}
-    context: Any = SimpleNamespace(params=given | {"file": "a.json"})
-    assert run(writes, context) == ("9rps", "a.json", True)
-    context = SimpleNamespace(params=given)
-    assert run(asks, context) == ("9rps", "none", True)
+    context: Any = SimpleNamespace(
+        params={"rate": ["9rps"], "other": 1, "output": Format.JSON, "out": ["a.json"]}
+    )
+    assert run(sweeps, context) == (["9rps"], None, True, False)
+    assert run(sweeps, context, output="a.csv") == (["9rps"], "a.csv", True, False)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from scipy.optimize import brentq
 from test_cli import T4, capacity, document
 from test_max_rate import laws_are_asked_once
 
+from capacity.doors import door
 from capacity.queues.batch.bulk import Bulk
 
 pytestmark = pytest.mark.usefixtures("capacity", "no_headroom")
@@ -134,7 +135,7 @@ def test_a_budget_that_cannot_decide_leaves_all_rates_in_doubt(capacity):
         ([*ONE, "--slo-p99", "40ms", "--timer", "late"], "--timer 'late' is unknown"),
         ([*ONE, "--slo-p99", "40ms", "--batch-size-max", "0"], "batch_size_max must be >= 1"),
         ([*ONE, "--slo-p99", "40ms", "--arrivals", "chaos"], "unknown arrivals"),
-        ([*ONE, "--slo-p99", "40ms", "-o", "curve.jpg"], "a figure is a .png or a .svg file"),
+        ([*ONE, "--slo-p99", "40ms", "-o", "curve.jpg"], "an answer is a .json"),
         ([*ONE, "--slo-p99", "40ms", "--confidence", "95"], "such as 0.95"),
     ],
 )
@@ -192,7 +193,7 @@ def test_without_a_plan_nothing_is_explained(capacity):
 def test_a_plan_is_drawn(capacity, one, file, begin):
     done = capacity(
         "plan", "--profile", "one.csv", "--rate", "3000rps", "--slo-p99", "30ms", "--precision", "0.1",
-        "--requests-max", "3000000", "--plot", file, "--json",
+        "--requests-max", "3000000", "-o", file, "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     drawn = (one / file).read_bytes()
@@ -206,7 +207,7 @@ def test_a_plan_is_drawn(capacity, one, file, begin):
 
 @pytest.mark.usefixtures("one")
 def test_a_figure_that_cannot_be_written_is_refused_at_once(capacity):
-    ask = ["plan", "--profile", "one.csv", "--rate", "3000rps", "--slo-p99", "30ms", "--plot"]
+    ask = ["plan", "--profile", "one.csv", "--rate", "3000rps", "--slo-p99", "30ms", "-o"]
     done = capacity(*ask, "plan.pdf")
     assert done.returncode == 2
     assert "plan.pdf" in done.stderr
@@ -215,10 +216,11 @@ def test_a_figure_that_cannot_be_written_is_refused_at_once(capacity):
 @pytest.mark.usefixtures("one")
 def test_without_a_plan_nothing_is_drawn(capacity, one):
     ask = ["plan", "--profile", "one.csv", "--rate", "100rps", "--slo-p99", "4ms"]
-    done = capacity(*ask, "--plot", "none.svg", "--json")
+    done = capacity(*ask, "-o", "none.svg", "-o", "none.html", "--json")
     assert done.returncode == 3
-    assert "none.svg is not drawn" in done.stderr
-    assert not (one / "none.svg").exists()
+    assert "no plan, so none.svg is not drawn" in done.stderr
+    assert "no plan, so none.html is not written" in done.stderr
+    assert not list(one.glob("none.*"))
 
 
 @pytest.mark.long
@@ -253,12 +255,14 @@ def test_a_curve_takes_the_flags_of_a_law_or_of_a_profile(capacity, flags, said)
 def test_a_curve_of_a_profile_is_shown_and_drawn(capacity, monkeypatch, file):
     saved, asked = [], []
 
-    def load_curve(profile, replicas, *, quantile, progress):
-        asked.append((profile, replicas, quantile))
+    @door("curve")
+    def load_curve(given):
+        """A curve."""
+        asked.append((given.profile, given.replicas, given.quantile))
         return SimpleNamespace(
             document=dict,
             tables=lambda columns, verbose: [Text(f"{columns} {verbose}")],
-            plot=lambda: SimpleNamespace(save=saved.append),
+            save=saved.append,
         )
 
     monkeypatch.setattr("capacity.api.load_curve", load_curve)

@@ -242,7 +242,7 @@ def test_a_saved_plan_goes_into_trouble(folder: Path, stress: Command) -> None:
         ("--trigger lose:1,60s --retry-on never", "--retry-on 'never' is unknown"),
         ("--trigger lose:1,60s --backoff 10s:1s", "a backoff needs 0 < initial <= max"),
         ("--trigger lose:1,60s --hedge 50ms --backoff 1s", "leave out the backoff"),
-        ("--trigger lose:1,60s -o trouble.txt", "a figure is a .png or a .svg file"),
+        ("--trigger lose:1,60s -o trouble.txt", "an answer is a .json"),
         ("--trigger lose:1,60s --plan plan.json", "give either a saved --plan, or --profile"),
         ("--trigger lose:1,60s --arrivals mmpp:ratio=0.5,burst=1s,calm=1s", "mmpp"),
         ("--trigger lose:1,60s --arrivals trace:day.csv", "a trace ends when its requests do; give --rate"),

@@ -134,7 +134,7 @@ def test_python_asks_the_same_with_the_same_words(folder: Path) -> None:
     )
     assert answer.exit_code == 0
     assert answer.stress.capacity_rps == pytest.approx(200.0, rel=0.01)
-    with pytest.raises(InputError, match="--shed does not apply"):
+    with pytest.raises(InputError, match="shed does not apply"):
         cap.stress(str(folder / "one-slot.json"), **asked, shed="lifo")
 
 

@@ -113,7 +113,6 @@ def test_so_is_a_number_within_a_text(text: str) -> None:
     for words, flag, value in (
         (("plan", "--rate", "1rps", "--slo-p99", "1s"), "--hourly-usd", "{}"),
         (("plan", "--rate", "1rps", "--startup-time", "9s", "--slo-p99", "1s"), "--spike", "{}x"),
-        (("plan", "--rate", "1rps"), "--slo-wait", "p{}=5ms"),
         (("plan", "--rate", "1rps", "--slo-p99", "1s"), "--survive", "zone:{}"),
         (("plan", "--rate", "1rps", "--slo-p99", "1s"), "--arrivals", "mmpp:ratio={},burst=1s,calm=1s"),
     ):

@@ -728,10 +728,13 @@ def test_a_file_that_is_not_utf8_says_at_which_byte(tmp_path: Path, name: str) -
     (tmp_path / name).write_bytes(b"batch_size,mean_ms\n1,3\xff\n")
     message = refusal(lambda: load_profile(str(tmp_path / name)))
     assert message == f"{name} is not UTF-8 text (byte 22); save it as UTF-8"
-    (tmp_path / name).write_bytes(SUMMARY.encode("utf-16"))
-    assert "is not UTF-8 text (byte 0); save it as UTF-8" in refusal(
-        lambda: load_profile(str(tmp_path / name))
-    )
+
+
+def test_a_file_that_a_shell_saved_as_utf16_is_read(tmp_path: Path) -> None:
+    for name, encoding in (("a.csv", "utf-8"), ("b.csv", "utf-16")):
+        (tmp_path / name).write_bytes(SUMMARY.encode(encoding))
+    first, second = (load_profile(str(tmp_path / name)) for name in ("a.csv", "b.csv"))
+    assert first.timings == second.timings
 
 
 def test_a_file_that_is_too_large_is_refused_without_reading_it_all(tmp_path: Path) -> None:

@@ -44,12 +44,6 @@ def test_text_or_a_number_and_not_both() -> None:
     refused("rate=5 has no unit; write text with one, or rate_rps=5", parse.rate_rps, 5, None)
 
 
-def test_limits_are_those_that_are_given() -> None:
-    given = {0.5: (None, None), 0.99: ("80ms", None), 0.999: (None, 0.2)}
-    assert parse.limits_s(given) == {0.99: 0.08, 0.999: 0.2}
-    refused("slo_p99.9 and slo_p99.9_s are both given", parse.limits_s, {0.999: ("1s", 1.0)})
-
-
 def test_a_profile_takes_what_flags_say() -> None:
     found = parse.read_profile(ONE, 0.002, 3)
     assert (found.request_overhead_s, found.instances_per_device) == (0.002, 3)
@@ -141,26 +135,16 @@ def test_an_objective_is_a_tier_and_what_replaces_it() -> None:
 
     tier = next(iter(TIERS))
     quantile = next(iter(TIERS[tier].limits))
-    found = parse.read_full_objective({quantile: 0.001}, tier, 8.0, ["p99=5ms", "P50 = 1ms"], "1%", 0.8)
+    found = parse.read_full_objective({quantile: 0.001}, tier, 8.0, {0.99: 0.005, 0.5: 0.001}, "1%", 0.8)
     assert found.limits == {**TIERS[tier].limits, quantile: 0.001}
     assert (found.response_mean_s, found.wait_limits) == (8.0, {0.99: 0.005, 0.5: 0.001})
     assert (found.loss_probability, found.utilization) == (0.01, 0.8)
-    bare = parse.read_full_objective({0.9: 1.0}, None, None, [], None, None)
+    bare = parse.read_full_objective({0.9: 1.0}, None, None, {}, None, None)
     assert (bare.limits, bare.loss_probability, bare.utilization) == ({0.9: 1.0}, None, None)
     refused(
         f"unknown tier '{'x' * 60}'; use one of {tier}",
-        parse.read_full_objective, {}, "x" * 61, None, [], None, None,
+        parse.read_full_objective, {}, "x" * 61, None, {}, None, None,
     )  # fmt: skip
-
-
-@pytest.mark.parametrize("text", ["p99", "p99=", "p=5ms", "p0=5ms", "p100=5ms", "x99=5ms"])
-def test_a_wait_limit_names_its_quantile(text: str) -> None:
-    refused(f"--slo-wait {text!r} is not a limit; write p99=5ms", parse._read_waits, [text])
-
-
-def test_a_quantile_has_one_wait_limit() -> None:
-    refused("--slo-wait 'p99=6ms' sets a second limit", parse._read_waits, ["p99=5ms", "p99=6ms"])
-    assert parse._read_waits(["99.9=5ms"]) == {0.999: 0.005}
 
 
 def test_prices_go_to_the_profile_that_they_name() -> None:

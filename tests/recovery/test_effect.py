@@ -6,7 +6,7 @@ from stresses import fleet_in_trouble
 from capacity.errors import InputError
 from capacity.question.plan import Routing
 from capacity.recovery.clients import Clients, Failure
-from capacity.recovery.effect import Asked, given_flags, require_effect
+from capacity.recovery.effect import Effects, given_flags, require_effect
 from capacity.recovery.parse import read_trigger
 from capacity.recovery.protection import Abandoned, Protection, Shedding
 
@@ -25,7 +25,7 @@ def require(
     breaks_down: bool = False,
 ) -> None:
     require_effect(
-        Asked(
+        Effects(
             flags=frozenset(flags.split()),
             trigger=read_trigger(trigger),
             clients=clients,

@@ -75,7 +75,7 @@ def test_one_target_goes_to_a_file_or_a_folder(plan: Path, tmp_path: Path) -> No
             "is for a plan of a language model, and plan.json is one of a fleet that batches",
         ),
         (["--target", "k6", "--target", "keda"], "give a folder for them: -o FOLDER"),
-        (["--target", "k6", "-o", "mine.yaml"], "is a .js or a .txt file"),
+        (["--target", "k6", "-o", "mine.yaml"], "is a .js or .txt file"),
         (["--target", "k6", "--target", "keda", "-o", "no/such"], "give a folder, or one to make"),
     ],
 )

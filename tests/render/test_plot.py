@@ -378,5 +378,5 @@ def test_a_heat_map_has_a_cell_for_each_name(values: list[list[float]], accepted
 
 
 def test_files_have_a_known_suffix(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"\.png or a \.svg"):
+    with pytest.raises(InputError, match=r"\.png or \.svg"):
         by_servers(1).save(tmp_path / "a.pdf")

@@ -2,7 +2,6 @@
 
 import shlex
 from dataclasses import replace
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from typer.testing import CliRunner
 import capacity as cap
 from capacity import api
 from capacity.answer.saved_plan import SavedPlan, question_to_document, read_plan_file
+from capacity.doors import Asked, door
 from capacity.question.question import Question
 from capacity.render.report_command import command_to_repeat
 from cli import app
@@ -29,7 +29,13 @@ ASKED: list[dict[str, Any]] = [
         "batch_wait": "0ms",
     },
     {"users": 40, "think_time": "33ms", "slo_mean": "40ms", "batch_size_max": 8, "batch_wait": "0ms"},
-    {"rate": "800rps", "slo_wait": ["p95=10ms", "p99.5=40ms"], "queue_limit": 64, "loss_max": "0.7%"},
+    {
+        "rate": "800rps",
+        "slo_wait_p95": "10ms",
+        "slo_wait_p999": "40ms",
+        "queue_limit": 64,
+        "loss_max": "0.7%",
+    },
     {"rate": "800rps", "slo_p999": "90ms", "utilization_max": "83%", "timer": "open", "replicas_max": 50},
     {
         "rate": "800rps",
@@ -73,9 +79,10 @@ def test_it_asks_the_same_question(
 
     kept: dict[str, Any] = {}
 
-    @wraps(api.plan)
-    def planned(**given: Any) -> None:
-        kept.update(given)
+    @door("plan")
+    def planned(given: Asked) -> None:
+        """Keep what was asked."""
+        kept.update({name: value for name, value in given.items() if value is not None})
         raise cap.InputError("asked")
 
     monkeypatch.setattr(api, "plan", planned)

@@ -9,10 +9,9 @@ import shown
 from matplotlib.colors import to_hex
 from shown import inches
 
-from capacity.performance import Interval
+from capacity.performance import Interval, ServedBatch, Window
 from capacity.question.candidate import Verdict
 from capacity.question.objective import Measure, Promise
-from capacity.question.window import ServedBatch, Window
 from capacity.render import report_figures as figures
 from capacity.render.plot import GREY, PALETTE, Plot
 

@@ -265,7 +265,7 @@ def test_users_have_no_curve_over_the_rate(tmp_path: Path) -> None:
 @pytest.mark.long
 def test_a_wait_and_a_loss_that_are_limited(tmp_path: Path) -> None:
     limits = {
-        "slo_wait": "p95=10ms",
+        "slo_wait_p95": "10ms",
         "loss_max": "1%",
         "queue_limit": 20,
         "survive": "n-1",

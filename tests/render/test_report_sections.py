@@ -10,13 +10,12 @@ import pytest
 from planned import saved_plan
 
 from capacity.explanation.explanation import Assumption
-from capacity.performance import Interval, Kind, Performance
+from capacity.performance import Interval, Kind, Performance, ServedBatch, Window
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
 from capacity.question.caveat import Caveat, CaveatCode
 from capacity.question.objective import LatencyObjective, Measure, Promise
 from capacity.question.plan import Plan, Routing
-from capacity.question.window import ServedBatch, Window
 from capacity.render import report
 from capacity.render.report import Findings, Section
 from capacity.search.recommendation import Headroom, Recommendation, Survived
@@ -495,7 +494,7 @@ def test_refused_neighbours_are_the_eight_nearest() -> None:
 
 def test_the_exit_code_is_that_of_the_verdict() -> None:
     for verdict, code in ((Verdict.MET, 0), (Verdict.MISSED, 3), (Verdict.INCONCLUSIVE, 4)):
-        assert report.Report(page="", sentence="", verdict=verdict).exit_code == code
+        assert report.PlanReport(page="", sentence="", verdict=verdict).exit_code == code
 
 
 def test_comparison_signs_are_typeset() -> None:

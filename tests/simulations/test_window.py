@@ -8,10 +8,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from capacity.performance import Window
 from capacity.profile.load import load_profile
 from capacity.question.plan import Plan, Routing
 from capacity.question.scenario import Scenario
-from capacity.question.window import Window
 from capacity.traffic.workload import ClosedPopulation, Demand, PoissonArrivals, TraceArrivals, Workload
 from simulations.draws.records import Records
 from simulations.reference.window import (

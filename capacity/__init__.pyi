@@ -1,0 +1,341 @@
+# Written by tests/readme.py from the table of flags, so that editors know the keywords of each verb.
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from capacity import queues as queues
+from capacity.answer.plan_like import PlanLike
+from capacity.answers import CheckAnswer
+from capacity.answers import ComparisonAnswer
+from capacity.answers import ExplanationAnswer
+from capacity.answers import LoadCurveAnswer
+from capacity.answers import PlanAnswer
+from capacity.answers import PredictionAnswer
+from capacity.answers import RatesAnswer
+from capacity.answers import SimulationAnswer
+from capacity.answers import SweepAnswer
+from capacity.answers import WorkloadAnswer
+from capacity.api import render_plan as render_plan
+from capacity.api import sampling_intervals as sampling_intervals
+from capacity.api import simulate_law as simulate_law
+from capacity.autoscale_answers import AutoscaleAnswer
+from capacity.errors import CapacityError as CapacityError
+from capacity.errors import DomainError as DomainError
+from capacity.errors import InconclusiveError as InconclusiveError
+from capacity.errors import InputError as InputError
+from capacity.errors import UnstableError as UnstableError
+from capacity.evidence_answers import AuditAnswer
+from capacity.evidence_answers import ImportAnswer
+from capacity.evidence_answers import StagesAnswer
+from capacity.llm_answers import LlmCheckAnswer
+from capacity.llm_answers import LlmComparisonAnswer
+from capacity.llm_answers import LlmExplanationAnswer
+from capacity.llm_answers import LlmLoadCurveAnswer
+from capacity.llm_answers import LlmPlanAnswer
+from capacity.llm_answers import LlmProfileAnswer
+from capacity.llm_answers import LlmRatesAnswer
+from capacity.llm_answers import LlmSimulationAnswer
+from capacity.llm_answers import LlmSweepAnswer
+from capacity.performance import Interval as Interval
+from capacity.performance import Performance as Performance
+from capacity.performance import format_interval as format_interval
+from capacity.profile.contention import Contention as Contention
+from capacity.profile.llm import LlmProfile
+from capacity.profile.load import ProfileLike
+from capacity.profile.load import bundled_names as bundled_names
+from capacity.profile.load import load_profile as load_profile
+from capacity.profile.profile import BatchTiming as BatchTiming
+from capacity.profile.profile import ServiceProfile as ServiceProfile
+from capacity.profile.quantization import load_measured_quantization as load_measured_quantization
+from capacity.profile.quantization import quantize as quantize
+from capacity.profile.scalability import UniversalScalability as UniversalScalability
+from capacity.profile.scalability import fit_scalability as fit_scalability
+from capacity.question.candidate import Verdict as Verdict
+from capacity.question.objective import LatencyObjective as LatencyObjective
+from capacity.question.plan import BatchTimer as BatchTimer
+from capacity.question.plan import Plan as Plan
+from capacity.question.plan import Routing as Routing
+from capacity.queues.curves import curves as curves
+from capacity.recovery_answers import StressAnswer
+from capacity.render.plot import PALETTE as PALETTE
+from capacity.render.plot import new_panels as new_panels
+from capacity.render.plot import new_plot as new_plot
+from capacity.render.report import PlanReport
+from capacity.traffic.lengths import AnyLengths
+from capacity.traffic.workload import ArrivalProcess
+from capacity.traffic.workload import ClosedPopulation as ClosedPopulation
+from capacity.traffic.workload import DeterministicArrivals as DeterministicArrivals
+from capacity.traffic.workload import GammaArrivals as GammaArrivals
+from capacity.traffic.workload import MmppArrivals as MmppArrivals
+from capacity.traffic.workload import PoissonArrivals as PoissonArrivals
+from capacity.traffic.workload import Workload as Workload
+from capacity.units import format_duration as format_duration
+from capacity.units import format_rate as format_rate
+
+__version__: str
+_PLACES: dict[str, str]
+
+def plan(
+    profile: ProfileLike | LlmProfile | Iterable[ProfileLike | LlmProfile], *, rate: str | None = None,
+    rate_rps: float | None = None, slo_p50: str | None = None, slo_p50_s: float | None = None,
+    slo_p90: str | None = None, slo_p90_s: float | None = None, slo_p95: str | None = None,
+    slo_p95_s: float | None = None, slo_p99: str | None = None, slo_p99_s: float | None = None,
+    slo_p999: str | None = None, slo_p999_s: float | None = None, slo_mean: str | None = None,
+    slo_mean_s: float | None = None, slo_wait_p50: str | None = None, slo_wait_p50_s: float | None = None,
+    slo_wait_p90: str | None = None, slo_wait_p90_s: float | None = None, slo_wait_p95: str | None = None,
+    slo_wait_p95_s: float | None = None, slo_wait_p99: str | None = None,
+    slo_wait_p99_s: float | None = None, slo_wait_p999: str | None = None,
+    slo_wait_p999_s: float | None = None, loss_max: str | float | None = None,
+    utilization_max: str | float | None = None, tier: str | None = None, slo_ttft_p50: str | None = None,
+    slo_ttft_p50_s: float | None = None, slo_ttft_p90: str | None = None,
+    slo_ttft_p90_s: float | None = None, slo_ttft_p95: str | None = None,
+    slo_ttft_p95_s: float | None = None, slo_ttft_p99: str | None = None,
+    slo_ttft_p99_s: float | None = None, slo_ttft_p999: str | None = None,
+    slo_ttft_p999_s: float | None = None, slo_ttft_mean: str | None = None,
+    slo_ttft_mean_s: float | None = None, slo_tpot_p50: str | None = None,
+    slo_tpot_p50_s: float | None = None, slo_tpot_p90: str | None = None,
+    slo_tpot_p90_s: float | None = None, slo_tpot_p95: str | None = None,
+    slo_tpot_p95_s: float | None = None, slo_tpot_p99: str | None = None,
+    slo_tpot_p99_s: float | None = None, slo_tpot_p999: str | None = None,
+    slo_tpot_p999_s: float | None = None, slo_tpot_mean: str | None = None,
+    slo_tpot_mean_s: float | None = None, slo_itl_p50: str | None = None, slo_itl_p50_s: float | None = None,
+    slo_itl_p90: str | None = None, slo_itl_p90_s: float | None = None, slo_itl_p95: str | None = None,
+    slo_itl_p95_s: float | None = None, slo_itl_p99: str | None = None, slo_itl_p99_s: float | None = None,
+    slo_itl_p999: str | None = None, slo_itl_p999_s: float | None = None, slo_itl_mean: str | None = None,
+    slo_itl_mean_s: float | None = None, goodput_min: str | float | None = None,
+    objective: LatencyObjective | None = None, batch_size_max: int | None = None,
+    batch_wait: str | Iterable[str] | None = None, batch_wait_s: float | Iterable[float] | None = None,
+    batching: str = 'triton', preferred_sizes: str | Iterable[int] | None = None, timer: str | None = None,
+    routing: str | Iterable[str] | None = None, queue_limit: int | None = None, replicas_max: int = 1024,
+    hourly_usd: str | float | Iterable[str | float] | None = None,
+    arrivals: str | ArrivalProcess = 'poisson', daily: str | Path | None = None, users: int | None = None,
+    think_time: str | None = None, think_time_s: float | None = None, spare: int = 0,
+    survive: str | Iterable[str] | None = None, rolling_update: str | None = None,
+    startup_time: str | None = None, startup_time_s: float | None = None, spike: str | float | None = None,
+    mtbf: str | None = None, mtbf_s: float | None = None, recovery_time: str | None = None,
+    recovery_time_s: float | None = None, pause: str | None = None,
+    request_class: str | Iterable[str] | None = None, recover_within: str | None = None,
+    recover_within_s: float | None = None, trigger: str | None = None, detection: str | None = None,
+    detection_s: float | None = None, client: str | None = None, timeout: str | None = None,
+    timeout_s: float | None = None, deadline: str | None = None, deadline_s: float | None = None,
+    attempts: int | None = None, backoff: str | None = None, retry_budget: str | float | None = None,
+    retry_burst: float | None = None, retry_on: str | None = None, shed: str | None = None,
+    request_overhead: str | None = None, request_overhead_s: float | None = None,
+    instances_per_device: int | None = None, lengths: str | Path | AnyLengths | None = None,
+    cached_share: str | float | None = None, context_tokens_max: int | None = None,
+    kv_tokens: int | None = None, block_tokens: int | None = None, engine_policy: str | None = None,
+    prefix_caching: str | bool | None = None, async_scheduling: str | bool | None = None,
+    chunked_prefill: str | bool | None = None, sequences_max: int | Iterable[int] | None = None,
+    batched_tokens_max: int | Iterable[int] | None = None, seed: int = 0, confidence: float = 0.95,
+    precision: float = 0.02, requests_max: int = 100000000, engine: str = 'kernel',
+    workers: int | None = None, cluster: str | None = None, explain: bool = False, before: Callable[...,
+    None] | None = None, progress: Callable[..., None] | None = None
+) -> PlanAnswer | LlmPlanAnswer: ...
+
+def simulate(
+    profile: ProfileLike | LlmProfile, replicas: int, *, rate: str | None = None,
+    rate_rps: float | None = None, batch_size_max: int | None = None, batch_wait: str = '0ms',
+    batch_wait_s: float | None = None, batching: str = 'triton',
+    preferred_sizes: str | Iterable[int] | None = None, timer: str | None = None,
+    routing: str = 'round-robin', arrivals: str | ArrivalProcess = 'poisson', users: int | None = None,
+    think_time: str | None = None, think_time_s: float | None = None, queue_limit: int | None = None,
+    request_overhead: str | None = None, request_overhead_s: float | None = None,
+    instances_per_device: int | None = None, quantile: float | Iterable[float] | None = None,
+    lengths: str | Path | AnyLengths | None = None, cached_share: str | float | None = None,
+    context_tokens_max: int | None = None, kv_tokens: int | None = None, block_tokens: int | None = None,
+    engine_policy: str | None = None, prefix_caching: str | bool | None = None,
+    async_scheduling: str | bool | None = None, chunked_prefill: str | bool | None = None,
+    sequences_max: int | None = None, batched_tokens_max: int | None = None, replay: bool = False,
+    seed: int = 0, confidence: float = 0.95, precision: float = 0.02, requests_max: int = 100000000,
+    engine: str = 'kernel', workers: int | None = None, cluster: str | None = None, progress: Callable[...,
+    None] | None = None
+) -> SimulationAnswer | LlmSimulationAnswer: ...
+
+def audit(
+    file: str | Path, *, loop: str | None = None, users: float | None = None, think_time: str | None = None,
+    think_time_s: float | None = None, rate: str | None = None, rate_rps: float | None = None,
+    profile: ProfileLike | LlmProfile | None = None, plan: PlanLike | None = None, replicas: int = 1,
+    batch_size_max: int | None = None, batch_wait: str = '0ms', batch_wait_s: float | None = None,
+    routing: str = 'round-robin', queue_limit: int | None = None, request_overhead: str | None = None,
+    request_overhead_s: float | None = None, lengths: str | Path | AnyLengths | None = None,
+    sequences_max: int | None = None, batched_tokens_max: int | None = None, kv_tokens: int | None = None,
+    prefix_caching: str | bool | None = None, seed: int = 0, precision: float = 0.05,
+    workers: int | None = None, progress: Callable[..., None] | None = None
+) -> AuditAnswer: ...
+
+def predict(
+    profile: ProfileLike | LlmProfile, replicas: int, *, rate: str | None = None,
+    rate_rps: float | None = None, batch_size_max: int | None = None, batch_wait: str = '0ms',
+    batch_wait_s: float | None = None, batching: str = 'triton',
+    preferred_sizes: str | Iterable[int] | None = None, timer: str | None = None,
+    routing: str = 'round-robin', request_overhead: str | None = None,
+    request_overhead_s: float | None = None, instances_per_device: int | None = None,
+    quantile: float | Iterable[float] | None = None
+) -> PredictionAnswer: ...
+
+def max_rate(
+    profile: ProfileLike | LlmProfile, replicas: int, *, slo_p50: str | None = None,
+    slo_p50_s: float | None = None, slo_p90: str | None = None, slo_p90_s: float | None = None,
+    slo_p95: str | None = None, slo_p95_s: float | None = None, slo_p99: str | None = None,
+    slo_p99_s: float | None = None, slo_p999: str | None = None, slo_p999_s: float | None = None,
+    slo_mean: str | None = None, slo_mean_s: float | None = None, slo_wait_p50: str | None = None,
+    slo_wait_p50_s: float | None = None, slo_wait_p90: str | None = None,
+    slo_wait_p90_s: float | None = None, slo_wait_p95: str | None = None,
+    slo_wait_p95_s: float | None = None, slo_wait_p99: str | None = None,
+    slo_wait_p99_s: float | None = None, slo_wait_p999: str | None = None,
+    slo_wait_p999_s: float | None = None, loss_max: str | float | None = None,
+    utilization_max: str | float | None = None, tier: str | None = None, slo_ttft_p50: str | None = None,
+    slo_ttft_p50_s: float | None = None, slo_ttft_p90: str | None = None,
+    slo_ttft_p90_s: float | None = None, slo_ttft_p95: str | None = None,
+    slo_ttft_p95_s: float | None = None, slo_ttft_p99: str | None = None,
+    slo_ttft_p99_s: float | None = None, slo_ttft_p999: str | None = None,
+    slo_ttft_p999_s: float | None = None, slo_ttft_mean: str | None = None,
+    slo_ttft_mean_s: float | None = None, slo_tpot_p50: str | None = None,
+    slo_tpot_p50_s: float | None = None, slo_tpot_p90: str | None = None,
+    slo_tpot_p90_s: float | None = None, slo_tpot_p95: str | None = None,
+    slo_tpot_p95_s: float | None = None, slo_tpot_p99: str | None = None,
+    slo_tpot_p99_s: float | None = None, slo_tpot_p999: str | None = None,
+    slo_tpot_p999_s: float | None = None, slo_tpot_mean: str | None = None,
+    slo_tpot_mean_s: float | None = None, slo_itl_p50: str | None = None, slo_itl_p50_s: float | None = None,
+    slo_itl_p90: str | None = None, slo_itl_p90_s: float | None = None, slo_itl_p95: str | None = None,
+    slo_itl_p95_s: float | None = None, slo_itl_p99: str | None = None, slo_itl_p99_s: float | None = None,
+    slo_itl_p999: str | None = None, slo_itl_p999_s: float | None = None, slo_itl_mean: str | None = None,
+    slo_itl_mean_s: float | None = None, goodput_min: str | float | None = None,
+    objective: LatencyObjective | None = None, batch_size_max: int | None = None, batch_wait: str = '0ms',
+    batch_wait_s: float | None = None, batching: str = 'triton',
+    preferred_sizes: str | Iterable[int] | None = None, timer: str | None = None,
+    routing: str = 'round-robin', queue_limit: int | None = None, arrivals: str | ArrivalProcess = 'poisson',
+    request_overhead: str | None = None, request_overhead_s: float | None = None,
+    lengths: str | Path | AnyLengths | None = None, cached_share: str | float | None = None,
+    context_tokens_max: int | None = None, kv_tokens: int | None = None, block_tokens: int | None = None,
+    engine_policy: str | None = None, prefix_caching: str | bool | None = None,
+    async_scheduling: str | bool | None = None, chunked_prefill: str | bool | None = None,
+    sequences_max: int | None = None, batched_tokens_max: int | None = None, seed: int = 0,
+    confidence: float = 0.95, precision: float = 0.02, requests_max: int = 100000000, engine: str = 'kernel',
+    workers: int | None = None, cluster: str | None = None, progress: Callable[..., None] | None = None
+) -> RatesAnswer | LlmRatesAnswer: ...
+
+def compare(
+    plans: PlanLike | Iterable[PlanLike] | None = None, *, fleet: str | Iterable[str] | None = None,
+    profile: ProfileLike | LlmProfile | Iterable[ProfileLike | LlmProfile] | None = None,
+    rate: str | None = None, rate_rps: float | None = None, arrivals: str | ArrivalProcess = 'poisson',
+    request_overhead: str | None = None, request_overhead_s: float | None = None,
+    quantile: float | Iterable[float] | None = None, lengths: str | Path | AnyLengths | None = None,
+    cached_share: str | float | None = None, context_tokens_max: int | None = None,
+    kv_tokens: int | None = None, block_tokens: int | None = None, engine_policy: str | None = None,
+    prefix_caching: str | bool | None = None, async_scheduling: str | bool | None = None,
+    chunked_prefill: str | bool | None = None, seed: int | None = None, confidence: float | None = None,
+    precision: float | None = None, requests_max: int | None = None, engine: str | None = None,
+    workers: int | None = None, cluster: str | None = None, progress: Callable[..., None] | None = None
+) -> ComparisonAnswer | LlmComparisonAnswer: ...
+
+def check(
+    plan: PlanLike, *, profile: ProfileLike | LlmProfile | Iterable[ProfileLike | LlmProfile] | None = None,
+    rate: str | None = None, rate_rps: float | None = None, baseline: PlanLike | None = None,
+    arrivals: str | ArrivalProcess | None = None, without_recovery: bool = False,
+    requests_max: int | None = None, workers: int | None = None, cluster: str | None = None,
+    progress: Callable[..., None] | None = None
+) -> CheckAnswer | LlmCheckAnswer: ...
+
+def explain(
+    plan: PlanLike, *, arrivals: str | ArrivalProcess | None = None, workers: int | None = None,
+    cluster: str | None = None, progress: Callable[..., None] | None = None
+) -> ExplanationAnswer | LlmExplanationAnswer | StagesAnswer: ...
+
+def sweep(
+    profile: ProfileLike | LlmProfile | Iterable[ProfileLike | LlmProfile],
+    replicas: int | str | Iterable[int | str], *, rate: str | Iterable[str] | None = None,
+    rate_rps: float | Iterable[float] | None = None,
+    batch_size_max: int | str | Iterable[int | str] | None = None,
+    batch_wait: str | Iterable[str] | None = None, batch_wait_s: float | Iterable[float] | None = None,
+    routing: str | Iterable[str] | None = None, batching: str = 'triton',
+    preferred_sizes: str | Iterable[int] | None = None, timer: str | None = None,
+    queue_limit: int | None = None, arrivals: str | ArrivalProcess = 'poisson',
+    request_overhead: str | None = None, request_overhead_s: float | None = None,
+    instances_per_device: int | None = None, quantile: float | Iterable[float] | None = None,
+    lengths: str | Path | AnyLengths | None = None, cached_share: str | float | None = None,
+    context_tokens_max: int | None = None, kv_tokens: int | None = None, block_tokens: int | None = None,
+    engine_policy: str | None = None, prefix_caching: str | bool | None = None,
+    async_scheduling: str | bool | None = None, chunked_prefill: str | bool | None = None,
+    sequences_max: int | str | Iterable[int | str] | None = None,
+    batched_tokens_max: int | str | Iterable[int | str] | None = None, seed: int = 0,
+    confidence: float = 0.95, precision: float = 0.02, requests_max: int = 100000000, engine: str = 'kernel',
+    workers: int | None = None, cluster: str | None = None, fresh: bool = False,
+    output: str | Path | None = None, progress: Callable[..., None] | None = None
+) -> SweepAnswer | LlmSweepAnswer: ...
+
+def load_curve(
+    profile: ProfileLike | LlmProfile | None = None, replicas: int = 1, *, batch_size_max: int | None = None,
+    batch_wait: str = '0ms', batch_wait_s: float | None = None, routing: str = 'round-robin',
+    quantile: float = 0.99, lengths: str | Path | AnyLengths | None = None,
+    cached_share: str | float | None = None, context_tokens_max: int | None = None,
+    kv_tokens: int | None = None, block_tokens: int | None = None, engine_policy: str | None = None,
+    prefix_caching: str | bool | None = None, async_scheduling: str | bool | None = None,
+    chunked_prefill: str | bool | None = None, sequences_max: int | None = None,
+    batched_tokens_max: int | None = None, seed: int = 0, confidence: float = 0.95, precision: float = 0.05,
+    requests_max: int = 100000000, workers: int | None = None, progress: Callable[..., None] | None = None
+) -> LoadCurveAnswer | LlmLoadCurveAnswer: ...
+
+def describe_workload(
+    trace: str | Path, *, profile: ProfileLike | LlmProfile | None = None, replicas: int | None = None,
+    rate: str | None = None, rate_rps: float | None = None, batch_size_max: int | None = None,
+    batch_wait: str = '0ms', batch_wait_s: float | None = None, routing: str = 'round-robin',
+    request_overhead: str | None = None, request_overhead_s: float | None = None, quantile: float = 0.99,
+    seed: int = 0, confidence: float = 0.95, precision: float = 0.02, requests_max: int = 100000000,
+    engine: str = 'kernel', workers: int | None = None, cluster: str | None = None, progress: Callable[...,
+    None] | None = None
+) -> WorkloadAnswer: ...
+
+def import_file(
+    files: str | Path | Iterable[str | Path], *, kind: str | None = None, name: str | None = None,
+    model: str | None = None, device: str | None = None, devices: int = 1, device_kind: str | None = None,
+    precision: str | None = None, runtime: str | None = None, hourly_usd: float | None = None,
+    kv_tokens: int | None = None, block_tokens: int | None = None, sequences_max: int | None = None,
+    batched_tokens_max: int | None = None, engine_policy: str | None = None,
+    prefix_caching: str | bool | None = None, async_scheduling: str | bool | None = None,
+    chunked_prefill: str | bool | None = None, request_overhead: str | None = None,
+    request_overhead_s: float | None = None, progress: Callable[..., None] | None = None
+) -> LlmProfileAnswer | ImportAnswer: ...
+
+def write_report(
+    plan: PlanLike, output: str | Path, *, arrivals: str | ArrivalProcess | None = None,
+    workers: int | None = None, cluster: str | None = None, progress: Callable[..., None] | None = None
+) -> PlanReport: ...
+
+def stress(
+    profile: ProfileLike | LlmProfile | None = None, *, plan: PlanLike | None = None,
+    rate: str | None = None, rate_rps: float | None = None, replicas: int | None = None,
+    batch_size_max: int | None = None, batch_wait: str | None = None, batch_wait_s: float | None = None,
+    routing: str | None = None, queue_limit: int | None = None, arrivals: str | ArrivalProcess = 'poisson',
+    request_overhead: str | None = None, request_overhead_s: float | None = None, trigger: str,
+    detection: str | None = None, detection_s: float | None = None, startup_time: str | None = None,
+    startup_time_s: float | None = None, cold_batches: str | None = None, mtbf: str | None = None,
+    mtbf_s: float | None = None, recovery_time: str | None = None, recovery_time_s: float | None = None,
+    horizon: str = '10min', horizon_s: float | None = None, client: str | None = None,
+    timeout: str | None = None, timeout_s: float | None = None, deadline: str | None = None,
+    deadline_s: float | None = None, attempts: int | None = None, backoff: str | None = None,
+    retry_budget: str | float | None = None, retry_burst: float | None = None, retry_on: str | None = None,
+    hedge: str | None = None, hedge_s: float | None = None, shed: str | None = None,
+    abandoned: str | None = None, ejection: bool = False, replicas_max: int = 1024,
+    only_verdict: bool = False, spike_map: bool = False, lengths: str | Path | AnyLengths | None = None,
+    cached_share: str | float | None = None, context_tokens_max: int | None = None,
+    kv_tokens: int | None = None, block_tokens: int | None = None, engine_policy: str | None = None,
+    prefix_caching: str | bool | None = None, async_scheduling: str | bool | None = None,
+    chunked_prefill: str | bool | None = None, sequences_max: int | None = None,
+    batched_tokens_max: int | None = None, runs: int = 20, seed: int = 0, confidence: float = 0.95,
+    workers: int | None = None, progress: Callable[..., None] | None = None
+) -> StressAnswer: ...
+
+def autoscale(
+    profile: ProfileLike | LlmProfile, *, rate: str | None = None, rate_rps: float | None = None,
+    daily: str | Path | None = None, between: str | None = None, arrivals: str | ArrivalProcess = 'poisson',
+    slo_p99: str | None = None, slo_p99_s: float | None = None, target: str = 'utilization:0.6',
+    replicas_min: int = 1, replicas_max: int = 10, startup_time: str | None = None,
+    startup_time_s: float | None = None, metric_lag: str | None = None, metric_lag_s: float | None = None,
+    stabilization: str | None = None, stabilization_s: float | None = None,
+    batch_size_max: int | None = None, batch_wait: str | None = None, batch_wait_s: float | None = None,
+    routing: str = 'round-robin', queue_limit: int | None = None, hourly_usd: str | float | None = None,
+    request_overhead: str | None = None, request_overhead_s: float | None = None, only_verdict: bool = False,
+    runs: int = 5, seed: int = 0, confidence: float = 0.95, workers: int | None = None,
+    progress: Callable[..., None] | None = None
+) -> AutoscaleAnswer: ...

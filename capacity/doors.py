@@ -1,0 +1,235 @@
+"""Doors: verbs as functions, whose keywords, signatures and descriptions come from the table of flags."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import wraps
+from inspect import Parameter, Signature, cleandoc, signature
+from pathlib import Path
+from typing import Any, TypeVar
+
+from capacity.errors import CapacityError, InputError, quoted
+from capacity.question import parse
+from capacity.question.asked import FLAGS, GONE, ON_OFF, QUANTILES, REQUIRED, SHARE, Flag
+from capacity.question.budget import Effort
+from capacity.question.verbs import EFFORT, VERBS, in_both, keywords, typed_name
+
+Found = TypeVar("Found")
+Door = Callable[..., Found]
+
+
+def silent(message: str) -> None:
+    """Progress for those who do not want any."""
+
+
+class Asked(Mapping[str, Any]):
+    """What a verb was asked: by key as it was given, and by attribute as it is read.
+
+    A duration is read in seconds and a rate in requests per second, whether it was given as text or by the keyword
+    with its unit; a share as a number; what may be repeated as a list. Each is read when it is looked at.
+    """
+
+    def __init__(self, verb: str, given: Mapping[str, Any]) -> None:
+        self._flags = keywords(verb)
+        usual = {
+            name: None if flag.default is REQUIRED else flag.default for name, flag in self._flags.items()
+        }
+        in_si = dict.fromkeys(_units(self._flags))
+        self._given = {"progress": silent, **in_si, **usual, **given}
+        if self._given["progress"] is None:
+            self._given["progress"] = silent
+        for name, flag in self._flags.items():  # a default is not given twice
+            unit = f"{name}_{flag.kind.unit}"
+            if flag.kind.unit and self._given[unit] is not None and name not in given:
+                self._given[name] = None
+
+    def __getitem__(self, name: str) -> Any:
+        return self._given[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._given)
+
+    def __len__(self) -> int:
+        return len(self._given)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        flag = self._flags.get(name)
+        return self._given[name] if flag is None else self._read(name, flag)
+
+    def _read(self, name: str, flag: Flag) -> Any:
+        value, typed = self._given[name], typed_name(name, flag)
+        if flag.is_many:
+            return many(value)
+        if flag.kind.unit:
+            read = parse.duration_s if flag.kind.unit == "s" else parse.rate_rps
+            return read(value, self._given[f"{name}_{flag.kind.unit}"], typed)
+        if value is not None and flag.kind == SHARE:
+            return parse.read_share(value, typed)
+        return read_switch(value, typed) if flag.kind == ON_OFF else value
+
+    def limits_s(self, measure: str = "") -> dict[float, float]:
+        """Limits on quantiles, by quantile. [s]
+
+        Args:
+            measure: empty for the response.
+        """
+        between = f"{measure}_" if measure else ""
+        found = {q: getattr(self, f"slo_{between}{name}") for name, q in QUANTILES.items()}
+        return {q: limit_s for q, limit_s in found.items() if limit_s is not None}
+
+    @property
+    def effort(self) -> Effort:
+        """How hard to try, of what the verb has of that."""
+        return Effort(**{name: self._given[name] for name in EFFORT.split() if name in self._flags})
+
+
+def read_switch(value: str | bool | None, flag: str) -> bool | None:  # noqa: FBT001  (what a keyword takes)
+    """`on` or `off`."""
+    if value is None or isinstance(value, bool):
+        return value
+    if value not in ("on", "off"):
+        raise InputError(f"{flag} {quoted(value)} is neither on nor off")
+    return value == "on"
+
+
+def many(value: Any) -> list[Any]:
+    """A list of what may be one, several or none."""
+    if value is None:
+        return []
+    if isinstance(value, str | bytes | Path | Mapping) or not isinstance(value, Iterable):
+        return [value]
+    if hasattr(value, "columns"):  # a DataFrame is one profile, though it can be iterated
+        return [value]
+    return list(value)
+
+
+def _units(flags: Mapping[str, Flag]) -> Iterator[str]:
+    """Keywords that take a number in SI."""
+    return (one for name, flag in flags.items() for one in in_both(name, flag)[1:])
+
+
+# ---- From the table to functions ----------------------------------------------------------------
+
+
+def door(verb: str) -> Callable[[Callable[[Asked], Found]], Door[Found]]:
+    """Make a function of what is asked the verb that users call, with its keywords.
+
+    The function itself stays at hand as `body`, for the command, whose messages name flags.
+    """
+
+    def decorate(body: Callable[[Asked], Found]) -> Door[Found]:
+        taken = _signature(verb, body)
+
+        @wraps(body)
+        def call(*args: Any, **given: Any) -> Found:
+            asked = Asked(verb, _bound(taken, body.__name__, args, given))
+            try:
+                return body(asked)
+            except CapacityError as error:
+                error.args = (in_keywords(str(error)), *error.args[1:])
+                raise
+
+        call.__signature__ = taken  # type: ignore[attr-defined]
+        call.__doc__ = _described(verb, body)
+        call.verb, call.body = verb, body  # type: ignore[attr-defined]
+        return call
+
+    return decorate
+
+
+def ask(function: Door[Found], typed: Mapping[str, Any], **others: Any) -> Found:
+    """Call a verb from its command, with messages that name flags.
+
+    Args:
+        typed: values by the names of flags; what only the command has is left out.
+        others: keywords that no flag gives.
+    """
+    verb, body = function.verb, function.body  # type: ignore[attr-defined]
+    flags = {name: flag for name, flag in VERBS[verb].flags.items() if flag.is_typed and flag.keyword != ""}
+    named = {flag.keyword or name: typed[name] for name, flag in flags.items() if name in typed}
+    found: Found = body(Asked(verb, {**named, **others}))
+    return found
+
+
+def _bound(taken: Signature, name: str, args: tuple[Any, ...], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments by their names.
+
+    Raises:
+        TypeError: one is missing, unknown or given twice; with the nearest keyword.
+    """
+    try:
+        return dict(taken.bind(*args, **given).arguments)
+    except TypeError as error:
+        from difflib import get_close_matches
+
+        unknown = next((one for one in given if one not in taken.parameters), "")
+        near = get_close_matches(unknown, taken.parameters, n=1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        gone = GONE.get(f"--{unknown.replace('_', '-')}")
+        meant = meant if gone is None else f"; it is now {in_keywords(gone)}"
+        raise TypeError(f"{name}() {error}{meant}") from None
+
+
+def _signature(verb: str, body: Callable[[Asked], Any]) -> Signature:
+    """What a verb takes: by position what may be, and then by keyword."""
+    first = VERBS[verb].positional
+    flags = keywords(verb)
+    names = [*(flags_name(verb, one) for one in first)]
+    ordered = [*names, *(one for one in flags if one not in names)]
+    found = [one for name in ordered for one in _parameters(name, flags[name], is_first=name in names)]
+    found.sort(key=lambda one: one.kind)
+    return Signature(found, return_annotation=signature(body).return_annotation)
+
+
+def flags_name(verb: str, name: str) -> str:
+    """The keyword of a flag."""
+    return VERBS[verb].flags[name].keyword or name
+
+
+def _parameters(name: str, flag: Flag, *, is_first: bool) -> Iterator[Parameter]:
+    """The keyword of a flag, and the one that takes the same in SI."""
+    kind = Parameter.POSITIONAL_OR_KEYWORD if is_first else Parameter.KEYWORD_ONLY
+    default = Parameter.empty if flag.default is REQUIRED else flag.default
+    yield Parameter(name, kind, default=default, annotation=_annotation(flag, flag.kind.python))
+    if flag.kind.unit:
+        unit = f"{name}_{flag.kind.unit}"
+        yield Parameter(
+            unit, Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(flag, "float", si=True)
+        )
+
+
+def _annotation(flag: Flag, one: str, *, si: bool = False) -> str:
+    each = f"{one} | Iterable[{one}]" if flag.is_many else one
+    return f"{each} | None" if si or flag.default is None else each
+
+
+def _described(verb: str, body: Callable[[Asked], Any]) -> str:
+    """The description of a verb: what it does, each keyword with its sentence, and the rest."""
+    text = cleandoc(body.__doc__ or "")
+    head, mark, rest = text.partition("\n\nRaises:")
+    lines = [
+        f"    {name}{f', {name}_{flag.kind.unit}' if flag.kind.unit else ''}: {in_keywords(flag.help)}"
+        for name, flag in keywords(verb).items()
+        if flag.help
+    ]
+    return "\n".join([f"{head}\n\nArgs:", *lines]) + mark + rest
+
+
+_TYPED = {
+    typed_name(name, flag): flag.keyword or name
+    for flags in (FLAGS, *(verb.flags for verb in VERBS.values()))
+    for name, flag in flags.items()
+    if flag.is_typed and flag.keyword != "" and flag.argument is None
+}
+# A command as it is typed, which stays as it is, or a flag.
+_FLAG = re.compile(r"(capacity [a-z][a-z-]* [^;,]*)|(--[a-z][a-z0-9-]*)")
+
+
+def in_keywords(text: str) -> str:
+    """A message with keywords in place of the flags that it names.
+
+    >>> in_keywords("give --slo-p99 too, or run capacity plan --rate 5rps")
+    'give slo_p99 too, or run capacity plan --rate 5rps'
+    """
+    return _FLAG.sub(lambda match: match[1] or _TYPED.get(match[2], match[2]), text)

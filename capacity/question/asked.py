@@ -1,0 +1,609 @@
+"""Asked: the one table of what may be asked, a flag of a command and a keyword of a verb by the same entry.
+
+From it come the options of the commands with their help, the keywords of the verbs with their signature and their
+description, the keys of `capacity.toml` and of the environment, completion, and what one kind of server refuses.
+To add a flag: an entry here, the code that obeys it, and a test.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """How a value is written.
+
+    Attributes:
+        typed: what a command takes: `str`, `int`, `float` or `bool`.
+        python: what a keyword takes, as an annotation.
+        unit: ending of the keyword that takes the same as a number in SI; empty if there is none.
+        metavar: how help names a value.
+    """
+
+    typed: type
+    python: str
+    unit: str = ""
+    metavar: str | None = None
+
+    def named(self, metavar: str) -> "Kind":
+        """The same kind of value, by another name in help."""
+        return replace(self, metavar=metavar)
+
+
+TEXT = Kind(typed=str, python="str", metavar="TEXT")
+NAME = TEXT.named("NAME")
+COUNT = Kind(typed=int, python="int", metavar="N")
+COUNTS = Kind(typed=str, python="int | str", metavar="TEXT")  # with ranges: 1:8
+NUMBER = Kind(typed=float, python="float", metavar="NUMBER")
+QUANTILE = NUMBER.named("Q")
+CONFIDENCE = NUMBER.named("SHARE")
+SWITCH = Kind(typed=bool, python="bool")
+ON_OFF = Kind(typed=str, python="str | bool", metavar="ON|OFF")
+DURATION = Kind(typed=str, python="str", unit="s", metavar="DURATION")
+RATE = Kind(typed=str, python="str", unit="rps", metavar="RATE")
+SHARE = Kind(typed=str, python="str | float", metavar="SHARE")
+FACTOR = Kind(typed=str, python="str | float", metavar="TEXT")
+PRICE = Kind(typed=float, python="float", metavar="USD")
+PRICES = Kind(typed=str, python="str | float", metavar="[NAME=]PRICE")
+SIZES = Kind(typed=str, python="str | Iterable[int]", metavar="N,N,...")
+FILE = Kind(typed=str, python="str | Path", metavar="FILE")
+PLAN = Kind(typed=str, python="PlanLike", metavar="FILE")
+PROFILE = Kind(typed=str, python="ProfileLike | LlmProfile", metavar="PROFILE")
+ARRIVALS = Kind(typed=str, python="str | ArrivalProcess", metavar="ARRIVALS")
+LENGTHS = Kind(typed=str, python="str | Path | AnyLengths", metavar="LENGTHS")
+OBJECTIVE = Kind(typed=str, python="LatencyObjective")
+CALLED = Kind(typed=str, python="Callable[..., None]")
+
+
+class Reads(Enum):
+    """What a flag may name, so that no output of a command replaces one of its inputs or another output."""
+
+    INPUT = "input"
+    OUTPUT = "output"
+    ARRIVALS = "arrivals"
+
+
+class _Required:
+    """The default of what must be given."""
+
+    def __repr__(self) -> str:
+        return "REQUIRED"
+
+
+REQUIRED = _Required()
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """What may be asked by one flag.
+
+    Attributes:
+        default: `REQUIRED` if it must be given.
+        names: as they are typed, where that is not `--` and the entry's name.
+        is_many: whether it may be repeated; a keyword takes one value or several.
+        is_hidden: it works, but help has another name for it.
+        argument: how help names it where it is typed without a flag; None for a flag.
+        reads: set where it may name a file.
+        panel: title under which help lists it; None where it is the command's own.
+        keyword: its name in Python; empty where only the command line has it.
+        is_typed: whether the command line has it.
+        values: what completion offers: names, or the place of a function that returns them, `module:function`.
+        engines_lack: why engines of language models do not have it; empty where they do.
+        of_engines: whether only they have it.
+    """
+
+    kind: Kind
+    default: Any = None
+    help: str = ""
+    names: tuple[str, ...] = ()
+    is_many: bool = False
+    is_hidden: bool = False
+    argument: str | None = None
+    reads: Reads | None = None
+    panel: str | None = None
+    keyword: str | None = None
+    is_typed: bool = True
+    values: tuple[str, ...] | str = ()
+    engines_lack: str = ""
+    of_engines: bool = False
+
+    def but(self, **changes: Any) -> "Flag":
+        """The same flag, with something else about it."""
+        return replace(self, **changes)
+
+
+def reads(kind: Kind, default: object, help: str, *, is_many: bool = False) -> Flag:  # noqa: A002
+    """A flag that may name a file to read."""
+    return Flag(kind, default, help, is_many=is_many, reads=Reads.INPUT)
+
+
+def switch(help: str, *names: str) -> Flag:  # noqa: A002
+    """A flag that is given, or not."""
+    return Flag(SWITCH, False, help, names)  # noqa: FBT003
+
+
+def writes(help: str, *names: str, keyword: str = "") -> Flag:  # noqa: A002
+    """A flag that names a file to write; -o where it is the command's only one."""
+    spelled = names or ("-o", "--output")
+    return Flag(FILE, None, help, spelled, reads=Reads.OUTPUT, panel="Output", keyword=keyword)
+
+
+def argument(kind: Kind, default: object, help: str, metavar: str = "FILE", *, is_many: bool = False) -> Flag:  # noqa: A002
+    """What is typed without a flag, and may name a file to read."""
+    return Flag(kind, default, help, is_many=is_many, reads=Reads.INPUT, argument=metavar)
+
+
+WRITTEN = "its rows as .csv or .parquet, its picture as .svg or .png"
+
+
+def out(what: str = "the answer as .json", more: str = "") -> Flag:
+    """-o of a verb that answers a question: the ending of each file decides what is written."""
+    text = f"Write {what}{more}, {WRITTEN}; repeatable."
+    return Flag(
+        FILE, None, text, ("-o", "--output"), is_many=True, reads=Reads.OUTPUT, panel="Output", keyword=""
+    )
+
+
+# What is spelled otherwise now, and how.
+GONE = {
+    "--plot": "-o with the ending of a picture: -o plan.svg",
+    "--slo-wait": "--slo-wait-p99 5ms, and so for each quantile",
+}
+
+
+def _panel(title: str, **flags: Flag) -> Iterator[tuple[str, Flag]]:
+    for name, flag in flags.items():
+        yield name, flag.but(panel=title)
+
+
+ROUTINGS = ("round-robin", "random", "least-outstanding", "power-of-two", "shared-queue")
+_PROFILE_NAMES = "capacity.profile.load:all_bundled_names"
+QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
+STATISTICS = (*QUANTILES, "mean")
+TOKEN_MEASURES = {
+    "ttft": "the time to the first token",
+    "tpot": "the time per output token",
+    "itl": "the time between two output tokens",
+}
+_SHORT = {"p50": "median", "p90": "P90", "p95": "P95", "p99": "P99", "p999": "P99.9", "mean": "mean"}
+_SUCH = {"p50": ": 50ms", "p99": ": 200ms"}
+_SUCH_WAIT = {"p99": ": 5ms"}
+
+_BATCHES = "an engine puts a new batch together for each step; its limits are --sequences-max and --batched-tokens-max"
+_NO_WAIT = "an engine starts a step as soon as the one before has ended, and never waits for a batch to fill"
+_NO_FORMING = "it says how a server forms batches; an engine's rules are --engine-policy"
+_RATE_ONLY = "users who wait for their answers are not simulated beside an engine; give --rate or --arrivals"
+_TROUBLE = "what goes wrong with engines is simulated by capacity stress alone; give it the plan, saved by -o"
+_NO_LOSS = "the queue of an engine is simulated without a limit"
+
+FLAGS: Mapping[str, Flag] = dict(
+    (
+        *_panel(
+            "Profile and traffic",
+            profile=Flag(
+                PROFILE,
+                REQUIRED,
+                "Measured service times: the name of a bundled profile, or a .json or .csv file.",
+                reads=Reads.INPUT,
+                values=_PROFILE_NAMES,
+            ),
+            rate=Flag(
+                RATE, None, "Arrival rate with its unit: 500rps, 500qps, 30000/min. A trace has its own."
+            ),
+            arrivals=Flag(
+                ARRIVALS,
+                "poisson",
+                "How requests arrive: poisson, deterministic, gamma:cv=2, mmpp:ratio=5,burst=10s,calm=60s "
+                "or trace:FILE.",
+                reads=Reads.ARRIVALS,
+                values=(
+                    "poisson",
+                    "deterministic",
+                    "gamma:cv=2",
+                    "mmpp:ratio=5,burst=10s,calm=60s",
+                    "trace:",
+                ),
+            ),
+            daily=Flag(
+                FILE,
+                None,
+                "Rates over a day, instead of --rate: a .csv of time,rate_rps.",
+                reads=Reads.INPUT,
+                engines_lack="fleets of engines are sized for one rate; give --rate of the busiest hour",
+            ),
+            between=Flag(
+                TEXT.named("FROM-TO"),
+                None,
+                "Part of the day to look at: 07:00-11:30. Default: all of it.",
+            ),
+            users=Flag(
+                COUNT,
+                None,
+                "Number of users in a closed loop, instead of --rate; with --think-time.",
+                engines_lack=_RATE_ONLY,
+            ),
+            think_time=Flag(DURATION, None, "Mean think time of a user: 300ms.", engines_lack=_RATE_ONLY),
+            loop=Flag(
+                TEXT.named("OPEN|CLOSED"),
+                None,
+                "What decided when a request was sent, if the report does not say: open (a schedule) or closed.",
+                values=("open", "closed"),
+            ),
+        ),
+        *_panel(
+            "Objective",
+            **{
+                f"slo_{one}": Flag(
+                    DURATION,
+                    None,
+                    f"Limit on the {_SHORT[one]} response time{_SUCH.get(one, '')}.",
+                )
+                for one in STATISTICS
+            },
+            **{
+                f"slo_wait_{one}": Flag(
+                    DURATION,
+                    None,
+                    f"Limit on the {_SHORT[one]} of the time in queue{_SUCH_WAIT.get(one, '')}.",
+                    engines_lack="a request waits until its first token, which --slo-ttft-p99 limits",
+                )
+                for one in QUANTILES
+            },
+            loss_max=Flag(
+                SHARE,
+                None,
+                "Largest share of requests that may be rejected, with --queue-limit: 0.1%.",
+                engines_lack=f"{_NO_LOSS}, so that no request is lost",
+            ),
+            utilization_max=Flag(
+                SHARE,
+                None,
+                "Largest share of time that a replica may be busy: 80%.",
+                engines_lack="an engine is busy as long as one request runs, so that its utilization says little; give "
+                "limits of latency",
+            ),
+            tier=Flag(
+                TEXT.named("TIER"),
+                None,
+                "Preset limits: interactive, batch or background.",
+                values=("interactive", "batch", "background"),
+                engines_lack="tiers are limits of a whole response; give --slo-ttft-p99, --slo-tpot-p99 or --slo-p99",
+            ),
+            objective=Flag(
+                OBJECTIVE,
+                None,
+                "Instead of `slo_...`, `tier`, `loss_max` and `utilization_max`: a `LatencyObjective`.",
+                is_typed=False,
+                engines_lack="it has limits of batches; give --slo-ttft-p99, --slo-tpot-p99 or --slo-p99",
+            ),
+            **{
+                f"slo_{measure}_{one}": Flag(
+                    DURATION, None, f"Limit on the {_SHORT[one]} of {what}.", of_engines=True
+                )
+                for measure, what in TOKEN_MEASURES.items()
+                for one in STATISTICS
+            },
+            goodput_min=Flag(
+                SHARE,
+                None,
+                "Language models: share of requests that must meet all limits at once: 99%.",
+                of_engines=True,
+            ),
+        ),
+        *_panel(
+            "Fleet",
+            fleet=Flag(
+                TEXT.named("FLEET"),
+                None,
+                "A fleet: replicas=4,batch=16,wait=2ms, of a language model replicas=4,sequences=128,tokens=2048; "
+                "also routing=random, profile=NAME; repeatable.",
+                is_many=True,
+            ),
+            replicas=Flag(COUNT, REQUIRED, "Number of replicas."),
+            batch_size_max=Flag(
+                COUNT, None, "Largest batch. Default: the largest in the profile.", engines_lack=_BATCHES
+            ),
+            batch_wait=Flag(
+                DURATION,
+                "0ms",
+                "How long the oldest request may wait for its batch to fill: 2ms.",
+                engines_lack=_NO_WAIT,
+            ),
+            batching=Flag(
+                TEXT.named("BATCHING"),
+                "triton",
+                "Whose rule starts a batch: triton (TensorFlow Serving and the reference server have it too; the "
+                "oldest request has waited), torchserve (a free worker has waited) or ray-serve (batches are "
+                "collected ahead).",
+                values=("triton", "torchserve", "ray-serve"),
+                engines_lack=_NO_FORMING,
+            ),
+            preferred_sizes=Flag(
+                SIZES,
+                None,
+                "Triton's preferred_batch_size, which start at once: 4,8.",
+                engines_lack=_NO_FORMING,
+            ),
+            # What --batching was called.
+            timer=Flag(TEXT.named("TIMER"), None, is_hidden=True, engines_lack=_NO_WAIT),
+            routing=Flag(
+                TEXT.named("ROUTING"),
+                "round-robin",
+                "round-robin, random, least-outstanding, power-of-two or shared-queue.",
+                values=ROUTINGS,
+            ),
+            queue_limit=Flag(
+                COUNT,
+                None,
+                "Queue capacity per replica; requests that find it full are rejected.",
+                engines_lack=f"{_NO_LOSS}, except by capacity stress",
+            ),
+            replicas_max=Flag(COUNT, 1024, "Largest number of replicas to consider."),
+            hourly_usd=Flag(
+                PRICES,
+                None,
+                "Price of a device in USD per hour; with several profiles NAME=PRICE: t4=0.526.",
+                is_many=True,
+            ),
+            request_overhead=Flag(
+                DURATION, None, "Time spent outside the server, added to each response: 5ms."
+            ),
+            instances_per_device=Flag(
+                COUNT,
+                None,
+                "Replicas that share one device.",
+                engines_lack="an engine has its devices for itself, as many as its profile says",
+            ),
+        ),
+        *_panel(
+            "Language models",
+            lengths=Flag(
+                LENGTHS,
+                None,
+                "Input and output tokens of requests: azure-conversation-2023, a .csv of input_tokens,output_tokens, "
+                "or input=lognormal:mean=512,cv=1;output=geometric:mean=200.",
+                reads=Reads.INPUT,
+                values=("azure-conversation-2023", "input=lognormal:mean=512,cv=1;output=geometric:mean=200"),
+                of_engines=True,
+            ),
+            cached_share=Flag(
+                SHARE,
+                None,
+                "Share of each prompt that is assumed to be in the prefix cache: 30%.",
+                of_engines=True,
+            ),
+            context_tokens_max=Flag(
+                COUNT, None, "Longest request the engine takes; longer ones are left out.", of_engines=True
+            ),
+            kv_tokens=Flag(
+                COUNT, None, "Tokens that the engine's KV cache holds, as its log says.", of_engines=True
+            ),
+            block_tokens=Flag(COUNT, None, "Tokens of a block of the KV cache.", of_engines=True),
+            engine_policy=Flag(
+                TEXT.named("POLICY"),
+                None,
+                "How the engine composes its steps: vllm-v1 or llama-cpp.",
+                values=("vllm-v1", "llama-cpp"),
+                of_engines=True,
+            ),
+            prefix_caching=Flag(
+                ON_OFF,
+                None,
+                "Whether the engine keeps blocks of requests that are gone: on or off.",
+                values=("on", "off"),
+                of_engines=True,
+            ),
+            async_scheduling=Flag(
+                ON_OFF,
+                None,
+                "Whether it composes a step while it computes the last: on or off.",
+                values=("on", "off"),
+                of_engines=True,
+            ),
+            chunked_prefill=Flag(
+                ON_OFF,
+                None,
+                "Whether it computes prompts in parts: on or off.",
+                values=("on", "off"),
+                of_engines=True,
+            ),
+            sequences_max=Flag(
+                COUNT,
+                None,
+                "Most requests that run at once in an engine. Default: as measured.",
+                of_engines=True,
+            ),
+            batched_tokens_max=Flag(
+                COUNT, None, "Most tokens of a step of the engine. Default: as measured.", of_engines=True
+            ),
+            replay=switch(
+                "Serve exactly the requests of the --arrivals trace, from an empty fleet.",
+            ).but(of_engines=True),
+        ),
+        *_panel(
+            "Autoscaler",
+            replicas_min=Flag(
+                COUNT, 1, "Fewest replicas; with 0 the last one leaves after 300 s without requests."
+            ),
+            metric_lag=Flag(DURATION, None, "Age of the metrics that it decides with: 30s. Default: 0 s."),
+            stabilization=Flag(
+                DURATION,
+                None,
+                "It shrinks to the largest recommendation of this time. Default: 300s, as the HPA's.",
+            ),
+        ),
+        *_panel(
+            "Failures and spikes",
+            spare=Flag(
+                COUNT, 0, "Replicas that may fail while the objective is still met.", engines_lack=_TROUBLE
+            ),
+            survive=Flag(
+                TEXT,
+                None,
+                "Failures under which the objective is still met: n-1, n-2, zone:3; repeatable.",
+                is_many=True,
+                values=("n-1", "n-2", "zone:3"),
+                engines_lack=_TROUBLE,
+            ),
+            rolling_update=Flag(
+                TEXT,
+                None,
+                "Meet the objective during a rolling update: max-unavailable=25%.",
+                engines_lack=_TROUBLE,
+            ),
+            spike=Flag(
+                FACTOR,
+                None,
+                "Sudden jump in traffic to handle: 2x; with --startup-time.",
+                engines_lack=_TROUBLE,
+            ),
+            startup_time=Flag(
+                DURATION,
+                None,
+                "Time until a new replica is ready: 120s; with --spike, or for a --trigger.",
+                engines_lack=_TROUBLE,
+            ),
+            mtbf=Flag(
+                DURATION,
+                None,
+                "Mean time that a replica runs until it fails: 264d; with --recovery-time.",
+                engines_lack=_TROUBLE,
+            ),
+            recovery_time=Flag(
+                DURATION,
+                None,
+                "Mean time until a failed replica runs again: 5min; with --mtbf.",
+                engines_lack=_TROUBLE,
+            ),
+            pause=Flag(
+                TEXT, None, "Replicas pause for so long, so often: 200ms,6/min.", engines_lack=_TROUBLE
+            ),
+            request_class=Flag(
+                TEXT,
+                None,
+                "Requests that take longer than the profile says: long:share=0.02,scale=8; repeatable.",
+                ("--class",),
+                is_many=True,
+                engines_lack="requests of a language model differ by their lengths; give --lengths",
+            ),
+            recover_within=Flag(
+                DURATION,
+                None,
+                "Also be as before so soon after a --trigger, with clients that have a --timeout: 60s.",
+            ),
+            trigger=Flag(
+                TEXT,
+                None,
+                "What goes wrong: spike:2x,30s, lose:1,60s, crash:1,30s, hang:1,60s, spot:1,2min,10min, "
+                "pause:500ms,10/min, straggler:3x,60s or rollout.",
+                values=(
+                    "spike:2x,30s",
+                    "lose:1,60s",
+                    "crash:1,30s",
+                    "hang:1,60s",
+                    "spot:1,2min,10min",
+                    "pause:500ms,10/min",
+                    "straggler:3x,60s",
+                    "rollout",
+                ),
+            ),
+            detection=Flag(
+                DURATION,
+                None,
+                "From a crash or a hang until the balancer sends nothing there any more. Default: 30s.",
+            ),
+            cold_batches=Flag(
+                TEXT,
+                None,
+                "The first batches of a replica that has come back, and how much longer they take: 20:3x.",
+            ),
+            horizon=Flag(DURATION, "10min", "How long after the trigger the fleet may take to recover."),
+        ),
+        *_panel(
+            "Clients",
+            client=Flag(
+                TEXT,
+                None,
+                "Settings of a well-known client: istio, envoy, grpc, aws, linkerd or finagle.",
+                values=("istio", "envoy", "grpc", "aws", "linkerd", "finagle"),
+            ),
+            timeout=Flag(DURATION, None, "How long a client waits for the reply to one attempt: 500ms."),
+            deadline=Flag(DURATION, None, "How long it waits for all attempts of a request together."),
+            attempts=Flag(COUNT, None, "Attempts at a request, the first one included. Default: 1."),
+            backoff=Flag(
+                TEXT, None, "Wait before the first retry, doubled up to the longest: 50ms:10s; full jitter."
+            ),
+            retry_budget=Flag(
+                FACTOR,
+                None,
+                "What retries are paid from: 0.1 (of first tries), successes:0.5, concurrent:0.2, throttle:10,0.1.",
+            ),
+            retry_burst=Flag(
+                NUMBER, None, "Tokens that the retry budget holds at most, and at first. Default: 100."
+            ),
+            retry_on=Flag(TEXT, None, "Failures that are tried again. Default: rejected,timed_out,crashed."),
+            hedge=Flag(
+                DURATION, None, "Send another attempt beside the first after this long without a reply: 50ms."
+            ),
+        ),
+        *_panel(
+            "Protection",
+            shed=Flag(
+                TEXT,
+                None,
+                "Which waiting requests are turned away: none (default), late, late:50ms, codel or lifo.",
+                values=("none", "late", "late:50ms", "codel", "lifo"),
+            ),
+            abandoned=Flag(
+                TEXT,
+                None,
+                "What becomes of attempts no client waits for: served, dropped or stopped. Default: served, and "
+                "stopped by engines of language models.",
+                values=("served", "dropped", "stopped"),
+            ),
+            ejection=switch("The balancer ejects replicas that fail five times in a row, as Envoy does."),
+        ),
+        *_panel(
+            "Simulation",
+            seed=Flag(COUNT, 0, "Random seed; the same seed and input give the same bytes."),
+            confidence=Flag(CONFIDENCE, 0.95, "Confidence of intervals and verdicts."),
+            precision=Flag(NUMBER, 0.02, "Relative half-width to reach for the decisive quantile."),
+            requests_max=Flag(COUNT, 100_000_000, "Most requests to simulate for one plan."),
+            engine=Flag(
+                TEXT.named("ENGINE"),
+                "kernel",
+                "kernel (compiled) or simpy (readable, slow); both give the same bytes.",
+                values=("kernel", "simpy"),
+            ),
+            workers=Flag(COUNT, None, "Threads. Default: all cores. The answer does not depend on it."),
+            cluster=Flag(
+                TEXT.named("URL"),
+                None,
+                "Dask scheduler to send the work to instead: tcp://HOST:8786.",
+                engines_lack="engines are simulated on this machine alone",
+            ),
+        ),
+        *_panel(
+            "Output",
+            explain=switch(
+                "Also show what limits the plan, what the answer depends on, and what would save most.",
+            ),
+            quantile=Flag(QUANTILE, None, "Quantile to report: 0.999; repeatable.", is_many=True),
+            fresh=switch("Start over, ignoring the rows that an interrupted run left."),
+            verbose=switch(
+                "Show every figure, and how much work the search did.",
+                "--verbose",
+                "-v",
+            ).but(keyword=""),
+            before=Flag(
+                CALLED,
+                None,
+                "Called with the question before any work; may raise to refuse it.",
+                is_typed=False,
+            ),
+            progress=Flag(CALLED, None, "Called with each step of the work, in words.", is_typed=False),
+        ),
+    )
+)

@@ -1,0 +1,488 @@
+"""Verbs: which flags each takes, in the order of its help, and where one differs from the table in `asked`.
+
+A verb is a command and a function of the same name, but for `import`, `report` and a few more whose functions have
+longer names. What only some commands have, and no function, stands here as well.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from capacity.errors import InputError
+from capacity.question.asked import (
+    ARRIVALS,
+    CONFIDENCE,
+    COUNT,
+    COUNTS,
+    DURATION,
+    FILE,
+    FLAGS,
+    NAME,
+    NUMBER,
+    PLAN,
+    PRICE,
+    PROFILE,
+    QUANTILE,
+    QUANTILES,
+    RATE,
+    REQUIRED,
+    ROUTINGS,
+    STATISTICS,
+    SWITCH,
+    TEXT,
+    TOKEN_MEASURES,
+    Flag,
+    argument,
+    out,
+    reads,
+    switch,
+    writes,
+)
+
+_LIMITS = " ".join(f"slo_{one}" for one in STATISTICS)
+_TOKEN_LIMITS = " ".join(f"slo_{measure}_{one}" for measure in TOKEN_MEASURES for one in STATISTICS)
+_WAITS = " ".join(f"slo_wait_{one}" for one in QUANTILES)
+OBJECTIVE = f"{_LIMITS} {_WAITS} loss_max utilization_max tier {_TOKEN_LIMITS} goodput_min objective"
+BATCHING = "batching preferred_sizes timer"
+LLM_WORKLOAD = (
+    "lengths cached_share context_tokens_max kv_tokens block_tokens engine_policy prefix_caching async_scheduling "
+    "chunked_prefill"
+)
+LLM = f"{LLM_WORKLOAD} sequences_max batched_tokens_max"
+CLIENTS = "client timeout deadline attempts backoff retry_budget retry_burst retry_on"
+EFFORT = "seed confidence precision requests_max engine workers cluster"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verb:
+    """What a verb may be asked.
+
+    Attributes:
+        flags: by their names, in the order of help.
+        positional: those that its function also takes by position.
+    """
+
+    flags: Mapping[str, Flag]
+    positional: tuple[str, ...]
+
+
+def _verb(names: str, positional: str = "", /, **own: Flag) -> Verb:
+    """A verb with these flags; `own` are those that are not as in the table."""
+    known = {"out": out(), **FLAGS}
+    listed = {name: _own(name, own[name]) if name in own else known[name] for name in names.split()}
+    return Verb(flags=listed, positional=tuple(positional.split()))
+
+
+def _own(name: str, flag: Flag) -> Flag:
+    """A verb's own flag, which is listed, completed and refused like the one of that name in the table."""
+    usual = FLAGS.get(name)
+    if usual is None:
+        return flag
+    return flag.but(
+        panel=usual.panel if flag.panel is None else flag.panel or None,
+        values=flag.values or usual.values,
+        engines_lack=flag.engines_lack or usual.engines_lack,
+        of_engines=flag.of_engines or usual.of_engines,
+    )
+
+
+_TRACE_AGAIN = reads(ARRIVALS, None, "trace:FILE again, if the plan's trace was too long to save.")
+_SAVED = argument(PLAN, REQUIRED, "A plan saved by capacity plan -o.")
+_BESIDE_A_PROFILE = {
+    "replicas": Flag(COUNT, 1, "With --profile: number of replicas."),
+    "batch_size_max": Flag(
+        COUNT, None, "With --profile: largest batch. Default: the largest in the profile."
+    ),
+    "batch_wait": Flag(
+        DURATION, "0ms", "With --profile: how long the oldest request may wait for its batch to fill."
+    ),
+    "routing": FLAGS["routing"].but(help="With --profile: how requests are spread over the replicas."),
+}
+VERBS: Mapping[str, Verb] = {
+    "plan": _verb(
+        f"profile rate {OBJECTIVE} batch_size_max batch_wait {BATCHING} routing queue_limit replicas_max hourly_usd "
+        "arrivals daily users think_time spare survive rolling_update startup_time spike mtbf recovery_time pause "
+        f"request_class recover_within trigger detection {CLIENTS} shed request_overhead instances_per_device {LLM} "
+        f"{EFFORT} explain out verbose before progress",
+        "profile",
+        profile=reads(
+            PROFILE,
+            REQUIRED,
+            "Measured service times: the name of a bundled profile, or a .json or .csv file. "
+            "Repeat to choose between several.",
+            is_many=True,
+        ),
+        batch_size_max=Flag(COUNT, None, "Largest batch to consider. Default: the largest in the profile."),
+        batch_wait=Flag(
+            DURATION,
+            None,
+            "How long the oldest request may wait for its batch to fill: 2ms. Default: several are tried.",
+            is_many=True,
+        ),
+        routing=FLAGS["routing"].but(
+            default=None,
+            help="round-robin (default), random, least-outstanding, power-of-two or shared-queue. "
+            "Repeat, or give any, to choose between several.",
+            is_many=True,
+            values=(*ROUTINGS, "any"),
+        ),
+        sequences_max=Flag(
+            COUNT,
+            None,
+            "Most requests that run at once in an engine; repeat to choose. Default: as measured.",
+            is_many=True,
+        ),
+        batched_tokens_max=Flag(
+            COUNT,
+            None,
+            "Most tokens of a step of the engine; repeat to choose. Default: as measured.",
+            is_many=True,
+        ),
+        out=out("the plan as .json, for check, compare and explain", ", its page as .html"),
+    ),
+    "max-rate": _verb(
+        f"profile replicas {OBJECTIVE} batch_size_max batch_wait {BATCHING} routing queue_limit arrivals "
+        f"request_overhead {LLM} {EFFORT} out progress",
+        "profile replicas",
+    ),
+    "simulate": _verb(
+        f"profile replicas rate batch_size_max batch_wait {BATCHING} routing arrivals users think_time queue_limit "
+        f"request_overhead instances_per_device quantile {LLM} replay {EFFORT} out verbose progress",
+        "profile replicas",
+    ),
+    "predict": _verb(
+        f"profile replicas rate batch_size_max batch_wait {BATCHING} routing request_overhead instances_per_device "
+        "quantile",
+        "profile replicas",
+    ),
+    "sweep": _verb(
+        f"profile replicas rate batch_size_max batch_wait routing {BATCHING} queue_limit arrivals request_overhead "
+        f"instances_per_device quantile {LLM} {EFFORT} out fresh output progress",
+        "profile replicas",
+        profile=reads(
+            PROFILE,
+            REQUIRED,
+            "The name of a bundled profile, or a .json or .csv file; repeatable.",
+            is_many=True,
+        ),
+        replicas=Flag(COUNTS, REQUIRED, "Number of replicas: 4, 1:8 or 2:16:2; repeatable.", is_many=True),
+        rate=Flag(RATE, None, "Arrival rate, or a range 100rps:1000rps:100rps; repeatable.", is_many=True),
+        batch_size_max=Flag(
+            COUNTS,
+            None,
+            "Largest batch: 16 or 8:32:8; repeatable. Default: the largest in each profile.",
+            is_many=True,
+        ),
+        sequences_max=Flag(
+            COUNTS,
+            None,
+            "Language models: most requests that run at once in an engine: 64 or 64:256:64; repeatable.",
+            is_many=True,
+        ),
+        batched_tokens_max=Flag(
+            COUNTS,
+            None,
+            "Language models: most tokens a step: 2048 or 512:2048:512; repeatable.",
+            is_many=True,
+        ),
+        batch_wait=Flag(
+            DURATION,
+            None,
+            "How long the oldest request may wait for its batch to fill: 2ms or 0ms:10ms:2ms; repeatable. "
+            "Default: 0ms.",
+            is_many=True,
+        ),
+        routing=FLAGS["routing"].but(
+            default=None,
+            help="round-robin (default), random, least-outstanding, power-of-two or shared-queue; repeatable.",
+            is_many=True,
+        ),
+        out=out("the rows as .json"),
+        output=Flag(
+            FILE,
+            None,
+            "A .csv, .json or .parquet file for the rows; an interrupted run goes on there.",
+            is_typed=False,
+        ),
+    ),
+    "compare": _verb(
+        f"plans fleet profile rate arrivals request_overhead quantile {LLM_WORKLOAD} {EFFORT} out progress",
+        "plans",
+        plans=argument(PLAN, None, "Plans saved by capacity plan -o.", is_many=True),
+        profile=reads(
+            PROFILE,
+            None,
+            "Profile of each --fleet: a bundled name, or a .json or .csv file; repeatable.",
+            is_many=True,
+        ),
+        seed=Flag(COUNT, None, "Random seed. Default: that of the first plan, or 0."),
+        confidence=Flag(
+            CONFIDENCE, None, "Confidence of intervals. Default: that of the first plan, or 0.95."
+        ),
+        precision=Flag(NUMBER, None, "Relative half-width to reach for the highest quantile. Default: 0.02."),
+        requests_max=Flag(COUNT, None, "Most requests to simulate for one fleet. Default: 100000000."),
+        engine=FLAGS["engine"].but(default=None, help="kernel (default) or simpy; both give the same bytes."),
+    ),
+    "curve": _verb(
+        f"y x service_rate servers profile replicas batch_size_max batch_wait routing quantile {LLM} seed confidence "
+        "precision requests_max workers out progress",
+        "profile replicas",
+        y=Flag(
+            TEXT,
+            "queue-length",
+            "queue-length, wait-probability, wait, response or p99.",
+            keyword="",
+            values=("queue-length", "wait-probability", "wait", "response", "p99"),
+        ),
+        x=Flag(
+            TEXT,
+            "utilization",
+            "utilization or arrival-rate.",
+            keyword="",
+            values=("utilization", "arrival-rate"),
+        ),
+        service_rate=Flag(
+            RATE, None, "Service rate of a server: 10rps; repeatable.", is_many=True, keyword=""
+        ),
+        servers=Flag(COUNT, None, "Number of servers; repeatable.", is_many=True, keyword=""),
+        profile=reads(
+            PROFILE, None, "Draw the response time of a fleet with this profile instead, by simulation."
+        ),
+        **_BESIDE_A_PROFILE,
+        quantile=Flag(QUANTILE, 0.99, "With --profile: quantile of the response time."),
+        seed=FLAGS["seed"].but(is_typed=False),
+        confidence=FLAGS["confidence"].but(is_typed=False),
+        precision=FLAGS["precision"].but(default=0.05, is_typed=False),
+        requests_max=FLAGS["requests_max"].but(is_typed=False),
+        workers=FLAGS["workers"].but(is_typed=False),
+    ),
+    "check": _verb(
+        "plan profile rate baseline arrivals without_recovery requests_max workers cluster out progress",
+        "plan",
+        plan=reads(PLAN, REQUIRED, "A plan saved by capacity plan -o."),
+        profile=reads(
+            PROFILE,
+            None,
+            "New measurements in place of the saved ones: FILE, or NAME=FILE for one of several.",
+            is_many=True,
+        ),
+        rate=Flag(RATE, None, "Arrival rate in place of the saved one: 500rps."),
+        baseline=reads(
+            PLAN, None, "A saved plan whose replicas must still be enough. Default: the plan itself."
+        ),
+        arrivals=_TRACE_AGAIN,
+        without_recovery=switch("Leave out whether the plan still recovers from trouble in time."),
+        requests_max=Flag(COUNT, None, "Most requests to simulate, in place of the saved budget."),
+    ),
+    "explain": _verb(
+        "plan arrivals workers cluster out progress",
+        "plan",
+        plan=argument(
+            PLAN,
+            REQUIRED,
+            "A plan saved by capacity plan -o; or Triton's statistics or perf_analyzer's results, or their URL.",
+            "FILE|URL",
+        ),
+        arrivals=_TRACE_AGAIN,
+    ),
+    "report": _verb(
+        "plan file arrivals workers cluster progress",
+        "plan file",
+        plan=_SAVED,
+        file=writes("The page to write, as .html.", keyword="output").but(default=REQUIRED),
+        arrivals=_TRACE_AGAIN,
+    ),
+    "stress": _verb(
+        "plan profile rate replicas batch_size_max batch_wait routing queue_limit arrivals request_overhead trigger "
+        f"detection startup_time cold_batches mtbf recovery_time horizon {CLIENTS} hedge shed abandoned ejection "
+        f"replicas_max only_verdict spike_map {LLM} runs seed confidence workers out verbose progress",
+        "profile",
+        plan=reads(
+            PLAN, None, "A plan that capacity plan -o has saved, instead of --profile, --rate and --replicas."
+        ),
+        profile=FLAGS["profile"].but(default=None),
+        replicas=FLAGS["replicas"].but(default=None),
+        batch_wait=FLAGS["batch_wait"].but(default=None),
+        routing=FLAGS["routing"].but(default=None),
+        arrivals=FLAGS["arrivals"].but(
+            help="How requests arrive: poisson, deterministic, gamma:cv=2 or mmpp:ratio=5,burst=10s,calm=60s."
+        ),
+        trigger=FLAGS["trigger"].but(default=REQUIRED),
+        startup_time=Flag(
+            DURATION, None, "What a replica needs to serve, after an outage or in a rollout: 90s."
+        ),
+        mtbf=Flag(
+            DURATION,
+            None,
+            "Beside the trigger, each replica crashes after so long on average: 6h; with --recovery-time.",
+        ),
+        recovery_time=Flag(
+            DURATION, None, "How long a replica that crashed by itself is down: 5min; with --mtbf."
+        ),
+        replicas_max=Flag(COUNT, 1024, "Most replicas to try in the search for the smallest fleet."),
+        only_verdict=switch("Leave out the smallest fleet, what would help, and the spikes."),
+        spike_map=switch(
+            "Find the longest spikes that are survived for seven heights, as a map for -o.", "--map"
+        ),
+        runs=Flag(COUNT, 20, "Independent runs behind each verdict."),
+    ),
+    "autoscale": _verb(
+        "profile rate daily between arrivals slo_p99 target replicas_min replicas_max startup_time metric_lag "
+        "stabilization batch_size_max batch_wait routing queue_limit hourly_usd request_overhead only_verdict runs "
+        "seed confidence workers out verbose progress",
+        "profile",
+        arrivals=FLAGS["arrivals"].but(help="How requests arrive: poisson, deterministic or gamma:cv=2."),
+        slo_p99=Flag(DURATION, None, "Limit on the P99 of all requests of that time: 200ms; required."),
+        target=Flag(
+            TEXT,
+            "utilization:0.6",
+            "What the autoscaler holds: utilization:0.6, share of time busy, or concurrency:4, requests at a replica.",
+            values=("utilization:0.6", "concurrency:4"),
+        ),
+        replicas_max=Flag(COUNT, 10, "Most replicas."),
+        startup_time=Flag(
+            DURATION, None, "From the decision until a new replica serves: 2min. Default: 0 s."
+        ),
+        batch_wait=FLAGS["batch_wait"].but(default=None),
+        hourly_usd=Flag(
+            FLAGS["hourly_usd"].kind,
+            None,
+            "Price of one device in USD per hour: 0.526. Default: the profile's.",
+        ),
+        only_verdict=switch("Leave out the fixed fleet, and what would hold the limit."),
+        runs=Flag(COUNT, 5, "Independent days behind each figure."),
+    ),
+    "audit": _verb(
+        "file loop users think_time rate profile plan replicas batch_size_max batch_wait routing queue_limit "
+        "request_overhead lengths sequences_max batched_tokens_max kv_tokens prefix_caching seed precision workers "
+        "out verbose progress",
+        "file",
+        file=argument(FILE, REQUIRED, "A report of a load generator, or its URL.", "FILE|URL"),
+        users=Flag(NUMBER, None, "Users of a closed loop, if the report does not say how many there were."),
+        think_time=Flag(
+            DURATION,
+            None,
+            "Mean time between an answer and the next request of a user: shows a generator that is slow itself.",
+        ),
+        rate=Flag(RATE, None, "Arrival rate of the requests, if the report does not say: 100rps."),
+        profile=reads(
+            PROFILE, None, "Predict each run by this profile, and lay that beside what was measured."
+        ),
+        plan=reads(
+            PLAN,
+            None,
+            "Predict by a plan saved by capacity plan -o instead; or, with --profile, by Triton's config.pbtxt.",
+        ),
+        **_BESIDE_A_PROFILE,
+        precision=Flag(NUMBER, 0.05, "Relative half-width to reach for the highest quantile predicted."),
+    ),
+    "workload": _verb(
+        "trace profile replicas rate batch_size_max batch_wait routing request_overhead quantile "
+        f"{EFFORT} out progress",
+        "trace",
+        trace=argument(FILE, REQUIRED, "Recorded arrivals, as for --arrivals trace:FILE."),
+        profile=reads(
+            PROFILE, None, "With --replicas: simulate this trace and Poisson arrivals, and compare."
+        ),
+        replicas=Flag(COUNT, None, "Number of replicas; with --profile."),
+        quantile=Flag(QUANTILE, 0.99, "Quantile to compare."),
+    ),
+    "import": _verb(
+        "files kind name model device devices device_kind precision runtime hourly_usd kv_tokens block_tokens "
+        "sequences_max batched_tokens_max engine_policy prefix_caching async_scheduling chunked_prefill "
+        "request_overhead file progress",
+        "files",
+        files=argument(
+            FILE,
+            REQUIRED,
+            "Files of other tools, or a URL: Triton's statistics, Prometheus, perf_analyzer, Locust, k6 and others.",
+            "FILE|URL...",
+            is_many=True,
+        ),
+        kind=Flag(
+            TEXT.named("KIND"),
+            None,
+            "What to read where there are several: profile, load-test, workload or plan.",
+            ("--as",),
+            values=("profile", "load-test", "workload", "plan"),
+        ),
+        name=Flag(NAME, None, "Name of the profile. Default: that in the file, or for sweeps that of -o."),
+        model=Flag(NAME, None, "Name of the model; of a file with several, which of them."),
+        device=Flag(NAME, None, "Device of the replicas: H100."),
+        devices=Flag(COUNT, 1, "Devices that the measured server runs on, as one replica."),
+        device_kind=Flag(
+            TEXT, None, "cpu or gpu, for render; of batch times.", ("--kind",), values=("cpu", "gpu")
+        ),
+        precision=Flag(TEXT, None, "bf16, fp8, ...", panel=""),
+        runtime=Flag(NAME, None, "The engine, with its version: vllm 0.19.0."),
+        hourly_usd=Flag(PRICE, None, "Price of one device in USD per hour."),
+        sequences_max=Flag(COUNT, None, "Most requests that the measured engine ran at once."),
+        batched_tokens_max=Flag(COUNT, None, "Most tokens of a step of the measured engine."),
+        request_overhead=Flag(
+            DURATION,
+            None,
+            "Time of a request outside the engine: 18ms. Default: worked out from the shortest prompts.",
+        ),
+        file=writes("Write what was read, as .json; a workload also as .csv."),
+    ),
+}
+
+
+@cache
+def keywords(name: str) -> Mapping[str, Flag]:
+    """The keywords of a verb's function, in their order: the flags by their names in Python."""
+    flags = VERBS[name].flags
+    return {flag.keyword or one: flag for one, flag in flags.items() if flag.keyword != ""}
+
+
+def typed_name(name: str, flag: Flag) -> str:
+    """A flag as it is typed."""
+    return max(flag.names, key=len) if flag.names else f"--{name.replace('_', '-')}"
+
+
+def in_both(name: str, flag: Flag) -> tuple[str, ...]:
+    """The keyword of a flag, and that which takes the same in SI."""
+    return (name, f"{name}_{flag.kind.unit}") if flag.kind.unit else (name,)
+
+
+# ---- What one kind of server refuses --------------------------------------------------------------
+
+
+def refuse_for_batches(given: Mapping[str, Any]) -> None:
+    """Refuse what only language models have, beside a profile of batches.
+
+    Args:
+        given: by keyword.
+
+    Raises:
+        InputError: names the first.
+    """
+    for name, flag in FLAGS.items():
+        if flag.of_engines and any(is_given(given, one) for one in in_both(name, flag)):
+            raise InputError(
+                f"{typed_name(name, flag)} is for language models, and this profile has batch times; give one of "
+                "kind llm"
+            )
+
+
+def refuse_for_engines(given: Mapping[str, Any]) -> None:
+    """Refuse what language models do not have, each flag for its own reason.
+
+    Raises:
+        InputError: names the first.
+    """
+    for name, flag in FLAGS.items():
+        if flag.engines_lack and any(_differs(given, one, flag) for one in in_both(name, flag)):
+            raise InputError(f"leave out {typed_name(name, flag)} for a language model: {flag.engines_lack}")
+
+
+def is_given(given: Mapping[str, Any], name: str) -> bool:
+    """Whether a keyword has a value: neither its default nor an empty list."""
+    value = given.get(name)
+    is_off = value is False and FLAGS[name].kind is SWITCH if name in FLAGS else False
+    return value is not None and value not in ([], ()) and not is_off
+
+
+def _differs(given: Mapping[str, Any], name: str, flag: Flag) -> bool:
+    return name in given and given[name] not in (None, flag.default, (), [])

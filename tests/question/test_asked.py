@@ -1,0 +1,198 @@
+"""The table of flags, and the doors that it makes: signatures, descriptions, values, messages, completion."""
+
+import inspect
+from typing import Any
+
+import pytest
+
+import capacity as cap
+from capacity.commands.options import parameter
+from capacity.doors import Asked, ask, door, in_keywords, many
+from capacity.errors import InputError
+from capacity.question.asked import FLAGS, REQUIRED, SWITCH, Kind
+from capacity.question.budget import Effort
+from capacity.question.verbs import VERBS, keywords, refuse_for_batches, refuse_for_engines, typed_name
+
+
+@door("simulate")
+def simulated(asked: Asked) -> Asked:
+    """What was asked.
+
+    Raises:
+        InputError: never.
+    """
+    return asked
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_flag_says_what_it_is(verb: str) -> None:
+    for name, flag in VERBS[verb].flags.items():
+        assert flag.is_hidden or flag.help.endswith((".", "`.")), name
+        assert isinstance(flag.kind, Kind)
+        assert flag.default is not None or flag.kind is not SWITCH, name
+
+
+def test_what_a_verb_may_be_asked_is_its_signature() -> None:
+    taken = inspect.signature(simulated).parameters
+    assert list(taken)[:4] == ["profile", "replicas", "rate", "rate_rps"]
+    assert taken["profile"].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+    assert taken["rate"].kind is inspect.Parameter.KEYWORD_ONLY
+    assert taken["profile"].default is inspect.Parameter.empty
+    assert taken["quantile"].annotation == "float | Iterable[float] | None"
+    assert taken["batch_wait"].default == "0ms"
+    assert (taken["think_time"].annotation, taken["think_time_s"].annotation) == (
+        "str | None",
+        "float | None",
+    )
+    assert not {"file", "verbose", "output"} & set(taken)  # of the command alone
+
+
+def test_a_verb_describes_its_keywords_and_says_what_it_raises_last() -> None:
+    lines = (simulated.__doc__ or "").splitlines()
+    assert lines[:3] == ["What was asked.", "", "Args:"]
+    assert f"    think_time, think_time_s: {FLAGS['think_time'].help}" in lines
+    assert f"    queue_limit: {FLAGS['queue_limit'].help}" in lines
+    assert lines[-2:] == ["Raises:", "    InputError: never."]
+
+
+def test_values_are_read_as_their_kind_is_written() -> None:
+    asked = simulated("p", 2, rate="30000/min", think_time_s=0.5, cached_share="30%", prefix_caching="off")
+    assert (asked.rate, asked.think_time, asked.cached_share, asked.prefix_caching) == (
+        500.0,
+        0.5,
+        0.3,
+        False,
+    )
+    assert (asked.quantile, simulated("p", 2, quantile=0.9).quantile) == ([], [0.9])
+    assert asked["rate"] == "30000/min"
+    assert (asked.replicas, asked["rate_rps"], asked.get("plot")) == (2, None, None)
+    assert asked.effort == Effort()
+    assert dict(asked)["queue_limit"] is None
+    assert len(asked) == len(list(asked))
+
+
+def test_limits_are_those_that_are_given() -> None:
+    @door("plan")
+    def planned(asked: Asked) -> Asked:
+        """What was asked."""
+        return asked
+
+    asked = planned(
+        "p", slo_p99="80ms", slo_p999_s=0.2, slo_wait_p95="5ms", slo_ttft_p90="1s", slo_mean="9ms"
+    )
+    assert asked.limits_s() == {0.99: 0.08, 0.999: 0.2}
+    assert (asked.limits_s("wait"), asked.limits_s("ttft"), asked.slo_mean) == (
+        {0.95: 0.005},
+        {0.9: 1.0},
+        0.009,
+    )
+    with pytest.raises(InputError, match="slo_p999 and slo_p999_s are both given"):
+        planned("p", slo_p999="1s", slo_p999_s=1.0).limits_s()
+    with pytest.raises(
+        TypeError, match="keyword argument 'slo_wait'; it is now slo_wait_p99 5ms, and so for each"
+    ):
+        planned("p", slo_wait=["p99=5ms"])
+
+
+def test_a_default_gives_way_to_the_same_in_seconds() -> None:
+    assert simulated("p", 2).batch_wait == 0.0
+    assert simulated("p", 2, batch_wait_s=0.004).batch_wait == 0.004
+    with pytest.raises(InputError, match="batch_wait and batch_wait_s are both given"):
+        _ = simulated("p", 2, batch_wait="4ms", batch_wait_s=0.004).batch_wait
+
+
+def test_an_unknown_keyword_is_answered_with_the_nearest() -> None:
+    with pytest.raises(
+        TypeError, match=r"simulated\(\) got an unexpected keyword argument 'batch_wai'; did you mean"
+    ):
+        simulated("p", 2, batch_wai="4ms")
+    with pytest.raises(TypeError, match=r"simulated\(\) missing a required argument: 'replicas'$"):
+        simulated("p")
+
+
+def test_messages_name_keywords_in_python_and_flags_in_a_command() -> None:
+    @door("check")
+    def refuses(asked: Asked) -> None:
+        """Refuse."""
+        raise InputError("--without-recovery needs --plan; see capacity plan --rate 5rps, or --max-num-seqs")
+
+    with pytest.raises(
+        InputError, match="^without_recovery needs plan; see capacity plan --rate 5rps, or --max-num-seqs$"
+    ):
+        refuses("plan.json")
+    with pytest.raises(InputError, match="^--without-recovery needs --plan"):
+        ask(refuses, {"plan": "plan.json", "output": "table"})
+    assert in_keywords("--class and --as and --map") == "request_class and kind and spike_map"
+
+
+def test_a_command_gives_its_verb_what_that_takes() -> None:
+    given = {"profile": "p", "replicas": 2, "file": "x.csv", "verbose": True, "as_json": False}
+    asked = ask(simulated, given)
+    assert (asked.profile, asked.replicas, "file" in asked, "as_json" in asked) == ("p", 2, False, False)
+
+
+def test_what_may_be_repeated_is_a_list() -> None:
+    frame = type("Frame", (list,), {"columns": ()})([1])
+    assert many(None) == []
+    assert many("ab") == ["ab"]
+    assert many((1, 2)) == [1, 2]
+    assert many(frame) == [frame]
+
+
+def test_each_kind_of_server_refuses_what_it_does_not_have() -> None:
+    for name, flag in FLAGS.items():
+        assert not (flag.of_engines and flag.engines_lack), name
+        value: Any = True if flag.kind is SWITCH else 7
+        if flag.of_engines:
+            with pytest.raises(InputError, match=f"^{typed_name(name, flag)} is for language models"):
+                refuse_for_batches({name: value})
+        elif flag.engines_lack:
+            with pytest.raises(
+                InputError, match=f"^leave out {typed_name(name, flag)} for a language model: "
+            ):
+                refuse_for_engines({name: value})
+
+
+def test_a_keyword_has_the_name_of_its_flag_but_where_python_has_another() -> None:
+    named = {
+        (verb, one, flag.keyword) for verb in VERBS for one, flag in VERBS[verb].flags.items() if flag.keyword
+    }
+    assert named == {("report", "file", "output")}
+    assert list(keywords("report"))[:2] == ["plan", "output"]
+    assert VERBS["report"].flags["file"].default is REQUIRED
+
+
+@pytest.mark.parametrize(
+    ("flag", "typed", "offered"),
+    [
+        ("routing", "p", ["power-of-two"]),
+        ("trigger", "s", ["spike:2x,30s", "spot:1,2min,10min", "straggler:3x,60s"]),
+        ("profile", "resnet50-t", ["resnet50-t4-fp16"]),
+        ("profile", "qwen3-3", ["qwen3-32b-rtx-pro-6000-bf16"]),
+    ],
+)
+def test_completion_offers_what_a_flag_takes(flag: str, typed: str, offered: list[str]) -> None:
+    assert completion(flag)(typed) == offered
+
+
+def test_completion_offers_files_of_profiles(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine.csv", "mine.txt", "mine.json"):
+        (tmp_path / name).touch()
+    (tmp_path / "minor").mkdir()
+    assert completion("profile")("min") == ["mine.csv", "mine.json", "minor/"]
+    assert completion("profile")(f"{tmp_path}/mine.c") == [f"{tmp_path}/mine.csv"]
+    assert completion("profile")("gone/x") == []
+
+
+def completion(flag: str) -> Any:
+    return (
+        parameter(flag, VERBS["plan"].flags.get(flag) or FLAGS[flag])
+        .annotation.__metadata__[0]
+        .autocompletion
+    )
+
+
+def test_the_public_verbs_are_doors() -> None:
+    for name in ("plan", "simulate", "sweep", "compare", "check", "stress", "autoscale"):
+        assert hasattr(getattr(cap, name), "body"), name
