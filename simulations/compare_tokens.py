@@ -21,11 +21,11 @@ from simulations.statistics.tokens import TALLIES, TokenPool
 from simulations.tokens import (
     TokenCase,
     TokenLook,
-    TokenTask,
     look_at_runs,
     replicate_tokens,
     require_below_knee,
     resampled_pools,
+    token_tasks,
     widened_by,
 )
 from simulations.workers import Mapper
@@ -102,16 +102,7 @@ class PairedTokens:
         length, pools = longest([case.length for case in cases]), [TokenPool.of(()) for _ in cases]
         for wanted in run_counts(self.requests_max // length.requests, is_path=cases[0].is_path):
             numbers = range(pools[0].replications, wanted)
-            tasks = [
-                TokenTask(
-                    scenario=case.simulated,
-                    length=length,
-                    seed=replace(self._seed, replication=number),
-                    engine=case.engine,
-                )
-                for case in cases
-                for number in numbers
-            ]
+            tasks = [one for case in cases for one in token_tasks(case, length, self._seed, numbers)]
             samples = iter(self.mapper(replicate_tokens, tasks))
             pools = [pool.extended([next(samples) for _ in numbers]) for pool in pools]
             yield [

@@ -289,16 +289,27 @@ def settling_requests(scenario: TokenScenario) -> float:
     With n that run, each of m output tokens in steps of t(n), requests leave at the rate of n/(m·t(n)). It is the
     arrival rate at some n, and near it what is off falls by 1/e in m·t/(1 - n·t'/t), while n/(1 - n·t'/t) come.
     """
-    one, moments = saturated(scenario), scenario.lengths.moments
-    rate_rps = min(scenario.workload.arrival_rate_rps / scenario.plan.replicas, one.rate_rps)
+    rate_rps = min(scenario.workload.arrival_rate_rps / scenario.plan.replicas, saturated(scenario).rate_rps)
+    return _settling_requests(
+        scenario.profile, scenario.lengths, scenario.plan.batched_tokens_max, saturated(scenario), rate_rps
+    )
+
+
+@cache
+def _settling_requests(
+    profile: LlmProfile, lengths: AnyLengths, batched_tokens_max: int, one: Saturation, rate_rps: float
+) -> float:
+    moments = lengths.moments
 
     def step_s(running: float) -> float:
-        prompts = min(moments.input * max(1.0, running) / moments.output, scenario.plan.batched_tokens_max)
-        return scenario.profile.table.mean_s(prompts, 0.0, running, running * moments.context)
+        prompts = min(moments.input * max(1.0, running) / moments.output, batched_tokens_max)
+        return profile.table.mean_s(prompts, 0.0, running, running * moments.context)
 
-    running = 0.0
+    running, before = 0.0, -1.0
     for _ in range(_ROUNDS):  # from below, since there may be more than one
-        running = min(one.running_mean, rate_rps * moments.output * step_s(running))
+        if running == before:
+            break
+        before, running = running, min(one.running_mean, rate_rps * moments.output * step_s(running))
     growth = (step_s((1.0 + _NEARBY) * running) / step_s(running) - 1.0) / _NEARBY
     return running / max(1.0 - growth, 1e-3)
 

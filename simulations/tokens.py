@@ -84,12 +84,13 @@ _BURSTS_SHARE, _BURSTS_PROBE_SHARE = 0.025, 0.01
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenTask:
-    """All that a worker needs for one run."""
+    """All that a worker needs for one run; `strata` as of `simulations.replication.Task`."""
 
     scenario: TokenScenario
     length: Length
     seed: Seed
     engine: Engine = Engine.KERNEL
+    strata: PhaseStrata | None = None
 
 
 def rules_of(scenario: TokenScenario) -> EngineRules:
@@ -142,8 +143,7 @@ def replicate_tokens(task: TokenTask) -> TokenSample | Strata:
     leave_if_abandoned()
     draws = draw_tokens(task.scenario, task.length.requests, task.seed)
     part = slice(task.length.warm_up, len(draws.arrived_s) - task.length.cool_down)
-    bursts = TokenCase(scenario=task.scenario, is_whole=True).bursts
-    return _reduced(task, draws, part) if bursts is None else _by_strata(task, draws, part, bursts.strata)
+    return _reduced(task, draws, part) if task.strata is None else _by_strata(task, draws, part, task.strata)
 
 
 def _reduced(task: TokenTask, draws: TokenDraws, part: slice) -> TokenSample:
@@ -376,6 +376,19 @@ class TokenLook:
     requests: int
 
 
+def token_tasks(case: TokenCase, length: Length, seed: Seed, replications: range) -> list[TokenTask]:
+    """The runs of a case; the same numbers are the same users for every case."""
+    bursts = case.bursts
+    one = TokenTask(
+        scenario=case.simulated,
+        length=length,
+        seed=seed,
+        engine=case.engine,
+        strata=None if bursts is None else bursts.strata,
+    )
+    return [replace(one, seed=replace(seed, replication=number)) for number in replications]
+
+
 def token_looks(
     case: TokenCase, seed: Seed, requests_max: int, mapper: Mapper = map, care: float = 1.0, first: int = 0
 ) -> Iterator[TokenLook]:
@@ -385,15 +398,7 @@ def token_looks(
     affordable, pool = requests_max // length.requests, TokenPool.of(())
     first, is_bursty = first // length.requests, case.bursts is not None
     for wanted in run_counts(affordable, first, care=care, is_path=case.is_path, is_bursty=is_bursty):
-        tasks = [
-            TokenTask(
-                scenario=case.simulated,
-                length=length,
-                seed=replace(seed, replication=number),
-                engine=case.engine,
-            )
-            for number in range(pool.replications, wanted)
-        ]
+        tasks = token_tasks(case, length, seed, range(pool.replications, wanted))
         pool = pool.extended(mapper(replicate_tokens, tasks))
         if case.is_seen(pool):
             yield look_at_runs(case, pool, wanted * length.requests, care)
@@ -712,13 +717,10 @@ def resampled_pools(case: TokenCase, seed: Seed, mapper: Mapper = map) -> list[T
     Args:
         seed: of the profiles by its replication; the requests are those of replication 0.
     """
-    generator, scenario = seed.generator(Purpose.PROFILE), case.scenario
+    generator, profile = seed.generator(Purpose.PROFILE), case.scenario.profile
+    (one,) = token_tasks(case, case.length, Seed(value=seed.value), range(1))
     tasks = [
-        TokenTask(
-            scenario=replace(case.simulated, profile=resampled_steps(scenario.profile, generator)),
-            length=case.length,
-            seed=Seed(value=seed.value, replication=0),
-        )
+        replace(one, scenario=replace(one.scenario, profile=resampled_steps(profile, generator)))
         for _ in range(_RESAMPLES)
     ]
     return [TokenPool.of([sample]) for sample in mapper(replicate_tokens, tasks)]

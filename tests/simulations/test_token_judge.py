@@ -24,6 +24,7 @@ from simulations import saturation, tokens
 from simulations.draws.arrivals import Seed, Stage
 from simulations.judge import Errors
 from simulations.statistics.sample import Length
+from simulations.statistics.strata import Strata
 from simulations.tokens import (
     TokenCase,
     TokenJudge,
@@ -32,10 +33,12 @@ from simulations.tokens import (
     look_at_runs,
     look_at_token_sections,
     precise_token_look,
+    replicate_tokens,
     require_below_knee,
     require_tokens_answerable,
     token_answer,
     token_looks,
+    token_tasks,
     widened_by,
 )
 from simulations.validation.token_systems import law_scenario
@@ -298,6 +301,22 @@ def test_slots_that_never_fill_are_forgotten_as_soon_as_the_answers_that_run(
     runs = TokenCase(scenario=bursting()).bursts
     assert runs is not None
     assert 0.2 < runs.fed.service_s < 1.0  # twenty tokens of 10 ms and more
+
+
+@pytest.mark.usefixtures("saturates")
+def test_runs_are_told_their_strata_and_do_not_find_them_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What settles an engine takes as long to find as thousands of its requests."""
+    case = TokenCase(scenario=bursting())
+    first, second = token_tasks(
+        case, Length(warm_up=50, measured=900, cool_down=50), Seed(value=3), range(4, 6)
+    )
+    assert first.strata is second.strata is not None
+    assert [one.seed.replication for one in (first, second)] == [4, 5]
+    monkeypatch.setattr(tokens, "settling_requests", None)
+    sample = replicate_tokens(first)
+    assert isinstance(sample, Strata)
+    assert sample.counted == 900
+    assert len(sample.samples) == len(first.strata.rates_rps)
 
 
 @pytest.mark.usefixtures("saturates")

@@ -216,7 +216,6 @@ def test_all_fleets_see_the_same_runs_of_the_longest(
 
     monkeypatch.setattr(compare_tokens, "TokenPool", Counting)
     monkeypatch.setattr(compare_tokens, "look_at_runs", lambda case, pool, requests: (case, pool, requests))
-    monkeypatch.setattr(compare_tokens, "TokenTask", SimpleNamespace)
     cases: list[Any] = [
         SimpleNamespace(
             scenario=SimpleNamespace(workload=SimpleNamespace(arrivals=None), quantile_max=0.9),
@@ -224,6 +223,7 @@ def test_all_fleets_see_the_same_runs_of_the_longest(
             simulated=name,
             engine="kernel",
             is_path=False,
+            bursts=None,
         )
         for name, warm_up in (("a", 10), ("b", 10))
     ]
