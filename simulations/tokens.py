@@ -520,7 +520,7 @@ class TokenJudge:
         budget = self._headroom_budget(scenario, 1, requests_max)
         return self._judge(scenario, Stage.PROBE, 1, math.inf, budget)
 
-    def _headroom_budget(self, scenario: TokenScenario, times: int, requests_max: int | None) -> int:
+    def _headroom_budget(self, scenario: TokenScenario, times: int, requests_max: int | None = None) -> int:
         """So many times what settles a rate, within reason. [requests]"""
         case = TokenCase(scenario=scenario)
         share = _HEADROOM_SHARE
