@@ -206,13 +206,14 @@ def max_rate(
     preferred_sizes: str | Iterable[int] | None = None, timer: str | None = None,
     routing: str = 'round-robin', queue_limit: int | None = None, arrivals: str | ArrivalProcess = 'poisson',
     request_overhead: str | None = None, request_overhead_s: float | None = None,
-    lengths: str | Path | AnyLengths | None = None, cached_share: str | float | None = None,
-    context_tokens_max: int | None = None, kv_tokens: int | None = None, block_tokens: int | None = None,
-    engine_policy: str | None = None, prefix_caching: str | bool | None = None,
-    async_scheduling: str | bool | None = None, chunked_prefill: str | bool | None = None,
-    sequences_max: int | None = None, batched_tokens_max: int | None = None, seed: int = 0,
-    confidence: float = 0.95, precision: float = 0.02, requests_max: int = 100000000, engine: str = 'kernel',
-    workers: int | None = None, cluster: str | None = None, progress: Callable[..., None] | None = None
+    instances_per_device: int | None = None, lengths: str | Path | AnyLengths | None = None,
+    cached_share: str | float | None = None, context_tokens_max: int | None = None,
+    kv_tokens: int | None = None, block_tokens: int | None = None, engine_policy: str | None = None,
+    prefix_caching: str | bool | None = None, async_scheduling: str | bool | None = None,
+    chunked_prefill: str | bool | None = None, sequences_max: int | None = None,
+    batched_tokens_max: int | None = None, seed: int = 0, confidence: float = 0.95, precision: float = 0.02,
+    requests_max: int = 100000000, engine: str = 'kernel', workers: int | None = None,
+    cluster: str | None = None, progress: Callable[..., None] | None = None
 ) -> RatesAnswer | LlmRatesAnswer: ...
 
 def compare(
@@ -265,15 +266,19 @@ def sweep(
 ) -> SweepAnswer | LlmSweepAnswer: ...
 
 def load_curve(
-    profile: ProfileLike | LlmProfile | None = None, replicas: int = 1, *, batch_size_max: int | None = None,
-    batch_wait: str = '0ms', batch_wait_s: float | None = None, routing: str = 'round-robin',
-    quantile: float = 0.99, lengths: str | Path | AnyLengths | None = None,
-    cached_share: str | float | None = None, context_tokens_max: int | None = None,
-    kv_tokens: int | None = None, block_tokens: int | None = None, engine_policy: str | None = None,
-    prefix_caching: str | bool | None = None, async_scheduling: str | bool | None = None,
-    chunked_prefill: str | bool | None = None, sequences_max: int | None = None,
-    batched_tokens_max: int | None = None, seed: int = 0, confidence: float = 0.95, precision: float = 0.05,
-    requests_max: int = 100000000, workers: int | None = None, progress: Callable[..., None] | None = None
+    profile: ProfileLike | LlmProfile | None = None, replicas: int = 1, *,
+    arrivals: str | ArrivalProcess = 'poisson', batch_size_max: int | None = None, batch_wait: str = '0ms',
+    batch_wait_s: float | None = None, batching: str = 'triton',
+    preferred_sizes: str | Iterable[int] | None = None, timer: str | None = None,
+    routing: str = 'round-robin', queue_limit: int | None = None, request_overhead: str | None = None,
+    request_overhead_s: float | None = None, instances_per_device: int | None = None, quantile: float = 0.99,
+    lengths: str | Path | AnyLengths | None = None, cached_share: str | float | None = None,
+    context_tokens_max: int | None = None, kv_tokens: int | None = None, block_tokens: int | None = None,
+    engine_policy: str | None = None, prefix_caching: str | bool | None = None,
+    async_scheduling: str | bool | None = None, chunked_prefill: str | bool | None = None,
+    sequences_max: int | None = None, batched_tokens_max: int | None = None, seed: int = 0,
+    confidence: float = 0.95, precision: float = 0.05, requests_max: int = 100000000,
+    workers: int | None = None, progress: Callable[..., None] | None = None
 ) -> LoadCurveAnswer | LlmLoadCurveAnswer: ...
 
 def describe_workload(

@@ -432,7 +432,7 @@ def max_rate(asked: Asked) -> "RatesAnswer | LlmRatesAnswer":
     refuse_for_batches(asked)
     from capacity.traffic.workload import Workload
 
-    measured = parse.read_profile(found, asked.request_overhead)
+    measured = parse.read_profile(found, asked.request_overhead, asked.instances_per_device)
     fleet = _plan(measured, asked)
     limits = _objective(asked)
     if limits.loss_probability is not None and asked.queue_limit is None:
@@ -780,10 +780,11 @@ def load_curve(asked: Asked) -> "LoadCurveAnswer | LlmLoadCurveAnswer":
     from capacity.question.stability import sustainable_rate_rps
 
     parse.read_quantiles([asked.quantile], ())
-    fleet = _plan(known, asked)
-    most_rps = sustainable_rate_rps(known, fleet)
+    measured = parse.read_profile(known, asked.request_overhead, asked.instances_per_device)
+    fleet = _plan(measured, asked)
+    most_rps = sustainable_rate_rps(measured, fleet)
     found = sweep(
-        known,
+        measured,
         fleet.replicas,
         rate_rps=[share * most_rps for share in _LOADS],
         batch_size_max=fleet.batch_size_max,
@@ -795,6 +796,11 @@ def load_curve(asked: Asked) -> "LoadCurveAnswer | LlmLoadCurveAnswer":
 
 
 _OF_A_CURVE = (
+    "arrivals",
+    "batching",
+    "preferred_sizes",
+    "timer",
+    "queue_limit",
     "routing",
     "quantile",
     "seed",

@@ -536,11 +536,8 @@ def _at_work(effort: Effort, report: Report) -> "Iterator[TokenJudge]":
 def max_rate(profile: LlmProfile, replicas: int, given: Given) -> "LlmRatesAnswer":
     """The rates at which a fleet meets its objective; `given` are the keywords of `capacity.api.max_rate`."""
     refuse_for_engines(given)
-    workload, lengths, in_order = _workload({**given, "rate": None, "rate_rps": 1.0})
-    if in_order or isinstance(workload.arrivals, TraceArrivals):
-        raise InputError(
-            "a trace has a rate of its own; give its lengths by --lengths, and a named --arrivals"
-        )
+    workload, lengths, _ = _workload({**given, "rate": None, "rate_rps": 1.0})
+    _refuse_trace(workload)
     ready, effort = _set(profile, given), _effort(given)
     scenario = TokenScenario(
         profile=ready,
@@ -560,6 +557,14 @@ def max_rate(profile: LlmProfile, replicas: int, given: Given) -> "LlmRatesAnswe
         require_check(ready)
         rates = token_rates(scenario, judge, report)
     return LlmRatesAnswer(rates=rates, effort=effort)
+
+
+def _refuse_trace(workload: Workload) -> None:
+    """Refuse recorded arrivals where the rate is what is looked for."""
+    if isinstance(workload.arrivals, TraceArrivals):
+        raise InputError(
+            "a trace has a rate of its own; give its lengths by --lengths, and a named --arrivals"
+        )
 
 
 def sweep(profiles: Sequence[LlmProfile], given: Given) -> "LlmSweepAnswer":
@@ -633,8 +638,9 @@ def load_curve(profile: LlmProfile, replicas: int, given: Given) -> "LlmLoadCurv
     from capacity.llm_answers import LlmLoadCurveAnswer
     from simulations.saturation import saturated
 
-    poisson = {**given, "arrivals": "poisson", "rate": None, "rate_rps": 1.0}
-    workload, lengths, _ = _workload(poisson)
+    of_one = {**given, "arrivals": given.get("arrivals") or "poisson", "rate": None, "rate_rps": 1.0}
+    workload, lengths, _ = _workload(of_one)
+    _refuse_trace(workload)
     ready = _set(profile, given)
     fleet = _fleet(ready, replicas, given)
     scenario = TokenScenario(
@@ -650,7 +656,7 @@ def load_curve(profile: LlmProfile, replicas: int, given: Given) -> "LlmLoadCurv
         "engine": "kernel",
         "output": None,
         "fresh": False,
-        **poisson,
+        **of_one,
         "rate_rps": [share * most_rps for share in _LOADS],
     }
     found = sweep([profile], asked)

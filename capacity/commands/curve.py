@@ -12,7 +12,7 @@ from capacity.commands.output import Format, emit_and_write, emit_pieces, output
 from capacity.errors import InputError
 from capacity.files import check_target
 from capacity.question.parse import read_choice
-from capacity.question.verbs import LLM
+from capacity.question.verbs import VERBS
 from capacity.units import parse_rate_rps
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ def curve(
     _of_theory(y, x, service_rate, servers, out, output, as_json=as_json)
 
 
-_OF_PROFILES = ("replicas", "batch_size_max", "batch_wait", "routing", "quantile", *LLM.split())
 _OF_THEORY = ("y", "x", "service_rate", "servers")
+_OF_PROFILES = tuple(name for name in VERBS["curve"].flags if name not in (*_OF_THEORY, "profile", "out"))
 
 
 def _is_given(context: typer.Context, name: str) -> bool:

@@ -143,7 +143,7 @@ VERBS: Mapping[str, Verb] = {
     ),
     "max-rate": _verb(
         f"profile replicas {OBJECTIVE} batch_size_max batch_wait {BATCHING} routing queue_limit arrivals "
-        f"request_overhead {LLM} {EFFORT} out progress",
+        f"request_overhead instances_per_device {LLM} {EFFORT} out progress",
         "profile replicas",
     ),
     "simulate": _verb(
@@ -225,8 +225,9 @@ VERBS: Mapping[str, Verb] = {
         engine=FLAGS["engine"].but(default=None, help="kernel (default) or simpy; both give the same bytes."),
     ),
     "curve": _verb(
-        f"y x service_rate servers profile replicas batch_size_max batch_wait routing quantile {LLM} seed confidence "
-        "precision requests_max workers out progress",
+        f"y x service_rate servers profile replicas arrivals batch_size_max batch_wait {BATCHING} routing queue_limit "
+        f"request_overhead instances_per_device quantile {LLM} seed confidence precision requests_max workers out "
+        "progress",
         "profile replicas",
         y=Flag(
             TEXT,
@@ -251,11 +252,7 @@ VERBS: Mapping[str, Verb] = {
         ),
         **_BESIDE_A_PROFILE,
         quantile=Flag(QUANTILE, 0.99, "With --profile: quantile of the response time."),
-        seed=FLAGS["seed"].but(is_typed=False),
-        confidence=FLAGS["confidence"].but(is_typed=False),
-        precision=FLAGS["precision"].but(default=0.05, is_typed=False),
-        requests_max=FLAGS["requests_max"].but(is_typed=False),
-        workers=FLAGS["workers"].but(is_typed=False),
+        precision=FLAGS["precision"].but(default=0.05),
     ),
     "check": _verb(
         "plan profile rate baseline arrivals without_recovery requests_max workers cluster out progress",

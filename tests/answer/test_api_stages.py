@@ -19,7 +19,7 @@ from capacity.profile.load import load_profile
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.grid import Answer, Grid, Outcome
 from capacity.question.objective import LatencyObjective
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Batching, Plan, Routing
 from capacity.question.scenario import Scenario
 from capacity.traffic.workload import GammaArrivals, Workload
 
@@ -142,13 +142,15 @@ def made_up_curve(
         rows.append(table.row(cell, answer if number < known else Answer(outcome=Outcome.INCONCLUSIVE)))
 
     def sweep(profile: ServiceProfile, replicas: int, **how: Any) -> SweepAnswer:
+        assert profile.request_overhead_s == 0.003
         asked.append({"replicas": replicas, **how})
         return SweepAnswer(grid=grid, table=table, cells=tuple(rows))
 
     monkeypatch.setattr(api, "sweep", sweep)
     found = cap.load_curve(
-        PROFILE, 2, batch_wait="1ms", routing="random", quantile=0.95, seed=4, precision=0.3, requests_max=999
-    )
+        PROFILE, 2, batch_wait="1ms", routing="random", quantile=0.95, seed=4, precision=0.3, requests_max=999,
+        arrivals="gamma:cv=2", queue_limit=9, batching="torchserve", request_overhead="3ms",
+    )  # fmt: skip
     return found, asked
 
 
@@ -169,9 +171,15 @@ def test_a_load_curve_sweeps_shares_of_the_saturation_rate(monkeypatch: pytest.M
     )
     assert [asked[name] for name in names] == [2, 4, 0.001, "random", 0.95, 4, 0.3, 999]
     assert (asked["confidence"], asked["workers"]) == (0.95, None)
+    assert [asked[name] for name in ("arrivals", "queue_limit", "batching")] == [
+        "gamma:cv=2",
+        9,
+        "torchserve",
+    ]
     assert curve.plan == Plan(
-        profile="p", replicas=2, batch_size_max=4, batch_wait_max_s=0.001, routing=Routing.RANDOM
-    )
+        profile="p", replicas=2, batch_size_max=4, batch_wait_max_s=0.001, routing=Routing.RANDOM,
+        batching=Batching.TORCHSERVE, queue_limit=9,
+    )  # fmt: skip
     assert [(load, rate_rps, found.value) for load, rate_rps, found in curve.points()] == [
         (pytest.approx(rate_rps / 800.0), rate_rps, 0.01 * 2**number) for number, rate_rps in enumerate(RATES)
     ]

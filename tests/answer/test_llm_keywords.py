@@ -441,6 +441,14 @@ def test_a_curve_is_a_sweep_over_shares_of_the_saturation_rate(monkeypatch: pyte
         "engine": "kernel", "output": None, "fresh": False, "arrivals": "poisson", "rate": None, "seed": 5
     }  # fmt: skip
     assert (found.grid, found.table, found.cells, found.plan.replicas) == ("grid", "table", ("cell",), 3)
+    api_llm.load_curve(LINE, 3, {"lengths": LENGTHS, "routing": "random", "arrivals": "gamma:cv=2"})
+    assert seen[-1][1]["arrivals"] == "gamma:cv=2"
+    traced = {
+        "lengths": LENGTHS,
+        "routing": "random",
+        "arrivals": TraceArrivals(instants_s=(0.0, 1.0), name="t"),
+    }
+    refused("a trace has a rate of its own; give its lengths", api_llm.load_curve, LINE, 3, traced)
 
 
 # ---- The order of a plan ------------------------------------------------------------------------------
