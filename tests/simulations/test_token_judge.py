@@ -809,13 +809,14 @@ def test_time_outside_of_an_engine_grows_with_the_prompt() -> None:
 def test_each_degree_of_care_has_its_stage_precision_and_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     judge, scenario = TokenJudge(precision=0.05, requests_max=1000), scenario_of()
     monkeypatch.setattr(TokenJudge, "_judge", lambda _self, _scenario, *given: given)
-    monkeypatch.setattr(TokenJudge, "_headroom_budget", lambda _self, _scenario, times: times)
+    monkeypatch.setattr(TokenJudge, "_headroom_budget", lambda _self, _scenario, *given: given)
     monkeypatch.setattr(TokenJudge, "_with_profile_error", lambda _self, _scenario, found: found)
     monkeypatch.setattr(TokenJudge, "_beside_traffic_like_it", lambda _self, _scenario, found: found)
     assert judge.search(scenario, 3) == (Stage.SEARCH, 3, math.inf, 1000)
     assert judge.certify(scenario, 3) == (Stage.CERTIFY, 3, 0.05, 1000)
-    assert judge.accepts(scenario) == (Stage.HEADROOM, 1, math.inf, 2)
-    assert judge.probe(scenario) == (Stage.PROBE, 1, math.inf, 1)
+    assert judge.accepts(scenario) == (Stage.HEADROOM, 1, math.inf, (2, None))
+    assert judge.accepts(scenario, 4, 900) == (Stage.HEADROOM, 1, math.inf, (8, 900))
+    assert judge.probe(scenario) == (Stage.PROBE, 1, math.inf, (1, None))
 
 
 def test_what_is_not_said_is_two_per_cent_at_95_of_100_million() -> None:
