@@ -173,7 +173,7 @@ BUGS = (
     Bug("a saturated engine counts answers alone", "_Case.requests",
         " + prompts * done.prompted / given", "",
         "test_saturation.py::test_what_was_watched_is_counted_by_tokens"),
-    Bug("a saturated engine is sized by all that its slots hold", "settling_requests",
+    Bug("a saturated engine is sized by all that its slots hold", "_settling_requests",
         "min(one.running_mean, rate_rps * moments.output * step_s(running))", "one.running_mean",
         "test_saturation.py::test_slots_that_never_fill_make_runs_no_longer"),
     # engines with slots
@@ -354,8 +354,8 @@ BUGS = (
         "return is_dearer or (self", "return is_dearer and (self", "test_gate.py::test_what_is_more"),
     # fleets of language models side by side
     Bug("each fleet has requests of its own", "PairedTokens._looks",
-        "seed=replace(self._seed, replication=number),",
-        "seed=replace(self._seed, replication=number + 100 * cases.index(case)),",
+        "token_tasks(case, length, self._seed, numbers)",
+        "token_tasks(case, length, replace(self._seed, value=100 * cases.index(case)), numbers)",
         "test_language_models.py::test_differences_are_narrower_than_those_of_separate_simulations"),
     # clients that try again, and faults
     Bug("a reply at the instant of the timeout comes too late", "Population._watch",
