@@ -334,7 +334,7 @@ def stress(
 def autoscale(
     profile: ProfileLike | LlmProfile, *, rate: str | None = None, rate_rps: float | None = None,
     daily: str | Path | None = None, between: str | None = None, arrivals: str | ArrivalProcess = 'poisson',
-    slo_p99: str | None = None, slo_p99_s: float | None = None, target: str = 'utilization:0.6',
+    slo_p99: str | None = None, slo_p99_s: float | None = None, autoscale: str = 'utilization:0.6',
     replicas_min: int = 1, replicas_max: int = 10, startup_time: str | None = None,
     startup_time_s: float | None = None, metric_lag: str | None = None, metric_lag_s: float | None = None,
     stabilization: str | None = None, stabilization_s: float | None = None,

@@ -63,7 +63,7 @@ def _scaled_fleet(asked: Asked) -> ScaledFleet:
     begins_s, ends_s = (0.0, float(DAY_S)) if asked.between is None else read_span(asked.between)
     stabilized_s = _short_s(asked.stabilization, "--stabilization")
     scaler = Autoscaler(
-        target=read_target(asked.target),
+        target=read_target(asked.autoscale),
         replicas_min=asked.replicas_min,
         replicas_max=asked.replicas_max,
         startup_s=_short_s(asked.startup_time, "--startup-time") or 0.0,

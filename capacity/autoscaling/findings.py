@@ -135,7 +135,7 @@ def setting_of(before: ScaledFleet, after: ScaledFleet) -> str:
     if was is None or scaler is None or was == scaler:
         raise DomainError("two fleets with the same settings, or without an autoscaler, are no remedy")
     if scaler.target != was.target:
-        return f"--target {scaler.target}"
+        return f"--autoscale {scaler.target}"
     return f"--replicas-min {scaler.replicas_min}"
 
 

@@ -72,13 +72,13 @@ def read_target(text: str) -> Target:
     0.6
     """
     if not isinstance(text, str):
-        raise InputError(f"--target {text!r} is no text; write utilization:0.6 or concurrency:4")
+        raise InputError(f"--autoscale {text!r} is no text; write utilization:0.6 or concurrency:4")
     name, _, level = text.partition(":")
     try:
         return Target(metric=Metric(name), level=float(level))
     except DomainError as error:
-        raise InputError(f"--target {quoted(text)}: {error}") from error
+        raise InputError(f"--autoscale {quoted(text)}: {error}") from error
     except ValueError as error:
         raise InputError(
-            f"--target {quoted(text)} is none; write utilization:0.6 or concurrency:4"
+            f"--autoscale {quoted(text)} is none; write utilization:0.6 or concurrency:4"
         ) from error

@@ -14,7 +14,7 @@ def autoscale(
 
     Examples:
       capacity autoscale --profile mine.csv --daily day.csv --slo-p99 300ms --startup-time 2min --metric-lag 30s
-      capacity autoscale --profile mine.csv --rate 90rps --between 00:00-02:00 --slo-p99 300ms --target concurrency:4
+      capacity autoscale --profile mine.csv --rate 90rps --between 00:00-02:00 --slo-p99 300ms --autoscale concurrency:4
     """
     from capacity.api_autoscale import autoscale as ask
 

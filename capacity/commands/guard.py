@@ -72,7 +72,7 @@ def _refuse_gone(command: Any, args: Sequence[str]) -> None:
     known = {spelling for one in command.params for spelling in one.opts}
     for word in args:
         name = word.partition("=")[0]
-        if name in GONE and name not in known:
+        if name in GONE and name not in known and GONE[name].split()[0] in known:
             raise InputError(f"{name} is now {GONE[name]}")
 
 

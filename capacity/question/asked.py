@@ -146,10 +146,11 @@ def out(what: str = "the answer as .json", more: str = "") -> Flag:
     )
 
 
-# What is spelled otherwise now, and how.
+# What is spelled otherwise now, and how, where a command has the new flag, which comes first.
 GONE = {
     "--plot": "-o with the ending of a picture: -o plan.svg",
     "--slo-wait": "--slo-wait-p99 5ms, and so for each quantile",
+    "--target": "--autoscale utilization:0.6",
 }
 
 

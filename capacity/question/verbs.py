@@ -325,13 +325,13 @@ VERBS: Mapping[str, Verb] = {
         runs=Flag(COUNT, 20, "Independent runs behind each verdict."),
     ),
     "autoscale": _verb(
-        "profile rate daily between arrivals slo_p99 target replicas_min replicas_max startup_time metric_lag "
+        "profile rate daily between arrivals slo_p99 autoscale replicas_min replicas_max startup_time metric_lag "
         "stabilization batch_size_max batch_wait routing queue_limit hourly_usd request_overhead only_verdict runs "
         "seed confidence workers out verbose progress",
         "profile",
         arrivals=FLAGS["arrivals"].but(help="How requests arrive: poisson, deterministic or gamma:cv=2."),
         slo_p99=Flag(DURATION, None, "Limit on the P99 of all requests of that time: 200ms; required."),
-        target=Flag(
+        autoscale=Flag(
             TEXT,
             "utilization:0.6",
             "What the autoscaler holds: utilization:0.6, share of time busy, or concurrency:4, requests at a replica.",

@@ -124,7 +124,7 @@ def test_a_remedy_is_named_as_it_is_typed() -> None:
     for after, said in (
         (replace(before, plan=replace(before.plan, queue_limit=None)), "no --queue-limit"),
         (replace(before, plan=replace(before.plan, batch_wait_max_s=0.0)), "--batch-wait 0s"),
-        (before.scaled(replace(scaler, target=lower)), "--target utilization:0.5"),
+        (before.scaled(replace(scaler, target=lower)), "--autoscale utilization:0.5"),
         (before.scaled(replace(scaler, replicas_min=3)), "--replicas-min 3"),
     ):
         assert setting_of(before, after) == said

@@ -29,7 +29,7 @@ EVEN = (
     "Why: the rate is even where most requests are late, 10 rps, and the fleet keeps too little in reserve for its "
     "chance: 2 replicas are asked for in the mean and"
 )
-KEEPS = "A lower --target or a higher --replicas-min keeps more."
+KEEPS = "A lower --autoscale or a higher --replicas-min keeps more."
 
 
 def scaled(found: Days, **changed: Any) -> Days:

@@ -55,7 +55,7 @@ def test_a_ramp_that_outruns_the_start_up_is_late_and_a_way_out_is_named(
     assert "over the limit of 1 s" in told
     assert "Why:" in told
     assert "from 00:5" in told or "from 01:0" in told
-    assert "--target utilization:0." in told
+    assert "--autoscale utilization:0." in told
     assert "all the time" in told
     assert "USD" in told
     assert (folder / "day.svg").read_text(encoding="utf-8").startswith("<?xml")
@@ -68,7 +68,7 @@ def test_the_json_has_all_fleets_with_their_intervals(autoscale: Command) -> Non
     assert (done.returncode, found["exit_code"], found["verdict"]) == (3, 3, "missed")
     fleets = [found["autoscaled"], found["smallest_fleet"], *found["remedies"]]
     assert len(fleets) >= 3
-    assert [one["setting"].split(" ")[0] for one in found["remedies"]] == ["--target"]
+    assert [one["setting"].split(" ")[0] for one in found["remedies"]] == ["--autoscale"]
     for one in fleets:
         assert set(one["response_p99_s"]) == set(one["replica_hours"]) == INTERVAL
         assert one["cost_usd"] is None
@@ -134,7 +134,7 @@ def test_where_no_fleet_is_large_enough_the_bound_is_named(autoscale: Command) -
             "no batch is served within 1 s at P99; the fastest takes 1.1 s, of which 1 s is overhead",
         ),
         (
-            ["--slo-p99", "250ms", "--target", "utilization:0.95"],
+            ["--slo-p99", "250ms", "--autoscale", "utilization:0.95"],
             "the rate is even where most requests are late, 12 rps",
         ),
         (["--slo-p99", "1s", "--queue-limit", "0"], "full queues reject "),
@@ -167,7 +167,7 @@ def test_a_batch_that_waits_too_long_is_named(autoscale: Command, folder: Path) 
         "--batch-wait",
         "10s",
     ]
-    done = autoscale(*asked, "--target", "concurrency:2")
+    done = autoscale(*asked, "--autoscale", "concurrency:2")
     told = " ".join(done.stdout.split())
     assert (
         "Why: a batch may wait 10 s for others, and beside the fastest batch the limit leaves 300 ms" in told
@@ -181,7 +181,7 @@ def test_a_hunting_fleet_on_utilization_is_told_to_stabilize(autoscale: Command)
         "0s",
         "--arrivals",
         "gamma:cv=6",
-        "--target",
+        "--autoscale",
         "utilization:0.7",
         "--only-verdict",
     ]
@@ -226,9 +226,13 @@ def test_python_says_the_same(autoscale: Command, folder: Path) -> None:
         ),
         (
             ["--slo-p99", "1s", "--rate", "5rps", "--target", "cpu:0.5"],
+            "--target is now --autoscale utilization:0.6",
+        ),
+        (
+            ["--slo-p99", "1s", "--rate", "5rps", "--autoscale", "cpu:0.5"],
             "write utilization:0.6 or concurrency:4",
         ),
-        (["--slo-p99", "1s", "--rate", "5rps", "--target", "utilization:60"], "must be a share up to 1"),
+        (["--slo-p99", "1s", "--rate", "5rps", "--autoscale", "utilization:60"], "must be a share up to 1"),
         (
             ["--slo-p99", "1s", "--rate", "5rps", "--replicas-min", "11"],
             "--replicas-min 11 is above --replicas-max 10",
@@ -284,7 +288,7 @@ def test_a_mistake_is_one_line_with_a_way_out(autoscale: Command, words: list[st
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"target": 5}, "write utilization:0.6 or concurrency:4"),
+        ({"autoscale": 5}, "write utilization:0.6 or concurrency:4"),
         ({"between": 5}, "write 07:00-11:30"),
         ({"rate": None, "daily": pd.DataFrame({"time": ["00:00"]})}, "got a DataFrame; save it as one"),
         ({"routing": 5}, "routing '5' is unknown; use one of round-robin"),

@@ -91,7 +91,7 @@ def _reserve(found: Days, worst: Worst, scaler: Autoscaler) -> str:
         f"the rate is even where most requests are late, {format_rate(worst.peak_rps)}, and the fleet keeps too little "
         f"in reserve for its chance: {found.replicas_mean:.3g} replicas are asked for in the mean and {most:.3g} at "
         f"most{bound}. A lower "
-        "--target or a higher --replicas-min keeps more."
+        "--autoscale or a higher --replicas-min keeps more."
     )
 
 
