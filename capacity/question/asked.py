@@ -135,17 +135,6 @@ def argument(kind: Kind, default: object, help: str, metavar: str = "FILE", *, i
     return Flag(kind, default, help, is_many=is_many, reads=Reads.INPUT, argument=metavar)
 
 
-WRITTEN = "its rows as .csv or .parquet, its picture as .svg or .png"
-
-
-def out(what: str = "the answer as .json", more: str = "") -> Flag:
-    """-o of a verb that answers a question: the ending of each file decides what is written."""
-    text = f"Write {what}{more}, {WRITTEN}; repeatable."
-    return Flag(
-        FILE, None, text, ("-o", "--output"), is_many=True, reads=Reads.OUTPUT, panel="Output", keyword=""
-    )
-
-
 # What is spelled otherwise now, and how, where a command has the new flag, which comes first.
 GONE = {
     "--plot": "-o with the ending of a picture: -o plan.svg",

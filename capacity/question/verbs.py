@@ -34,7 +34,6 @@ from capacity.question.asked import (
     TOKEN_MEASURES,
     Flag,
     argument,
-    out,
     reads,
     switch,
     writes,
@@ -67,9 +66,18 @@ class Verb:
     positional: tuple[str, ...]
 
 
+_WRITTEN = "its rows as .csv or .parquet, its picture as .svg or .png"
+
+
+def _out(what: str = "the answer as .json", more: str = "") -> Flag:
+    """-o of a verb that answers a question: the ending of each file decides what is written."""
+    text = f"Write {what}{more}, {_WRITTEN}; repeatable."
+    return writes(text).but(is_many=True)
+
+
 def _verb(names: str, positional: str = "", /, **own: Flag) -> Verb:
     """A verb with these flags; `own` are those that are not as in the table."""
-    known = {"out": out(), **FLAGS}
+    known = {"out": _out(), **FLAGS}
     listed = {name: _own(name, own[name]) if name in own else known[name] for name in names.split()}
     return Verb(flags=listed, positional=tuple(positional.split()))
 
@@ -139,7 +147,7 @@ VERBS: Mapping[str, Verb] = {
             "Most tokens of a step of the engine; repeat to choose. Default: as measured.",
             is_many=True,
         ),
-        out=out("the plan as .json, for check, compare and explain", ", its page as .html"),
+        out=_out("the plan as .json, for check, compare and explain", ", its page as .html"),
     ),
     "max-rate": _verb(
         f"profile replicas {OBJECTIVE} batch_size_max batch_wait {BATCHING} routing queue_limit arrivals "
@@ -198,7 +206,7 @@ VERBS: Mapping[str, Verb] = {
             help="round-robin (default), random, least-outstanding, power-of-two or shared-queue; repeatable.",
             is_many=True,
         ),
-        out=out("the rows as .json"),
+        out=_out("the rows as .json"),
         output=Flag(
             FILE,
             None,
