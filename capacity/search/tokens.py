@@ -473,12 +473,12 @@ def token_headroom(
 
     today_rps = scenario.workload.arrival_rate_rps
     in_tokens = int(_HEADROOM_TOKENS_MAX / scenario.lengths.moments.output)
-    usual = headroom_budget(scenario.workload, _HEADROOM_REQUESTS_MAX)
+    most = headroom_budget(scenario.workload, _PROBES_REQUESTS_MAX)
     probes = Ends(
         accepted_rps=today_rps,
         refused_rps=scenario.plan.replicas * saturation.rate_rps,
         judged=probed,
-        requests_max=min(headroom_budget(scenario.workload, _PROBES_REQUESTS_MAX), in_tokens),
+        requests_max=min(most, in_tokens),
     )
     held_rps = probes.rise(today_rps, _FIRST_STEP)
     held_rps += probes.halve_in(_RESOLUTION)
@@ -486,9 +486,9 @@ def token_headroom(
         accepted_rps=today_rps,
         refused_rps=probes.refused_rps,
         judged=accepted,
-        requests_max=min(usual, in_tokens),
+        requests_max=min(most, _HEADROOM_REQUESTS_MAX, in_tokens),
     )
-    if usual < _HEADROOM_REQUESTS_MAX:  # the last of them is near its end, and would take the most
+    if most < _HEADROOM_REQUESTS_MAX:  # the last of them is near its end, and would take the most
         held_rps = held_rps[: max(1, len(held_rps) - 1)]
     for rate_rps in reversed(held_rps):  # today's is confirmed
         if ends.is_spent or ends.accepts(rate_rps):
