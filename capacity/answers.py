@@ -43,7 +43,7 @@ from capacity.answer.sweep import (
     write_rows,
 )
 from capacity.explanation.explanation import Explanation
-from capacity.files import check_target, write_whole
+from capacity.files import check_target, format_suffix, write_whole
 from capacity.performance import Interval, Performance
 from capacity.profile.profile import ServiceProfile
 from capacity.question.budget import Effort
@@ -104,13 +104,15 @@ class Answer(ABC):
     def save(self, path: str | Path) -> None:
         """Write the answer to a file, whose ending decides: .json, its rows as .csv or .parquet, or its picture.
 
+        A stream such as /dev/stdout, which has no ending, gets JSON.
+
         Raises:
             InputError: another ending, a path that cannot be written, or nothing to draw.
             DependencyError: a full disk, or .parquet without pyarrow.
         """
         target = as_path(path)
         check_target(target, "an answer", ENDINGS)
-        match target.suffix.lower():
+        match format_suffix(target, ENDINGS):
             case ".json":
                 self._write(target)
             case ".csv" | ".parquet":

@@ -9,6 +9,7 @@ import typer
 
 from capacity.commands.options import verb
 from capacity.commands.output import Format, emit_and_write, outputs, run
+from capacity.files import format_suffix
 
 if TYPE_CHECKING:
     from capacity.answers import PlanAnswer
@@ -32,7 +33,7 @@ def plan(
     from capacity import api
 
     paths = outputs(out, ".html")
-    kept = [path for path in paths if path.suffix.lower() == ".json"]
+    kept = [path for path in paths if _ending(path) == ".json"]
     found = run(api.plan, context, before=partial(_check_targets, kept) if kept else None)
     emit_and_write(
         found, paths, output, as_json=as_json, verbose=verbose, write=partial(_write, found, context)
@@ -58,14 +59,20 @@ def _write(found: "PlanAnswer | LlmPlanAnswer", context: typer.Context, path: Pa
     from capacity import api
     from capacity.doors import ask
 
-    if path.suffix.lower() in (".json", ".csv", ".parquet"):
+    ending = _ending(path)
+    if ending in (".json", ".csv", ".parquet"):
         found.save(path)
     elif found.plan is None:
-        typer.echo(
-            f"no plan, so {path} is not {'written' if path.suffix.lower() == '.html' else 'drawn'}", err=True
-        )
-    elif path.suffix.lower() == ".html":
+        typer.echo(f"no plan, so {path} is not {'written' if ending == '.html' else 'drawn'}", err=True)
+    elif ending == ".html":
         how = {name: context.params[name] for name in ("workers", "cluster")}
         ask(api.write_report, {"plan": found, "file": path, **how})
     else:
         found.plot().save(path)
+
+
+def _ending(path: Path) -> str:
+    """What decides how a plan is written; a stream such as /dev/stdout gets the plan itself."""
+    from capacity.answers import ENDINGS
+
+    return format_suffix(path, (*ENDINGS, ".html"))

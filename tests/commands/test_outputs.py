@@ -55,6 +55,15 @@ def test_every_verb_that_answers_writes_by_the_ending(folder, verb):
     assert (folder / "a.svg").read_text().startswith("<?xml")
 
 
+@pytest.mark.parametrize("verb", ["plan", "simulate"])
+def test_a_stream_without_an_ending_gets_json(folder, verb):
+    with (folder / "stream").open("wb") as stream:
+        done = capacity(folder, verb, *VERBS[verb], "--json", "-o", f"/dev/fd/{stream.fileno()}")
+    assert done.returncode == 0, done.stderr
+    kept = json.loads((folder / "stream").read_text())
+    assert kept.get("format") == "capacity-plan" if verb == "plan" else kept == json.loads(done.stdout)
+
+
 def test_a_plan_has_a_page_too(folder):
     done = capacity(folder, "plan", *VERBS["plan"], "-o", "a.html")
     assert done.returncode == 0, done.stderr
