@@ -166,8 +166,8 @@ def _bound(taken: Signature, name: str, args: tuple[Any, ...], given: Mapping[st
         unknown = next((one for one in given if one not in taken.parameters), "")
         near = get_close_matches(unknown, taken.parameters, n=1)
         meant = f"; did you mean {near[0]}?" if near else ""
-        gone = GONE.get(f"--{unknown.replace('_', '-')}")
-        meant = meant if gone is None else f"; it is now {in_keywords(gone)}"
+        gone = in_keywords(GONE.get(f"--{unknown.replace('_', '-')}", ""))
+        meant = f"; it is now {gone}" if gone.partition(" ")[0] in taken.parameters else meant
         raise TypeError(f"{name}() {error}{meant}") from None
 
 
@@ -222,8 +222,8 @@ _TYPED = {
     for name, flag in flags.items()
     if flag.is_typed and flag.keyword != "" and flag.argument is None
 }
-# A command as it is typed, which stays as it is, or a flag.
-_FLAG = re.compile(r"(capacity [a-z][a-z-]* [^;,]*)|(--[a-z][a-z0-9-]*)")
+# A command as it is typed, which stays as it is, or a flag, which no part of a file's name or of a quoted text is.
+_FLAG = re.compile(r"(capacity [a-z][a-z-]* [^;,]*)|(?<![\w.'\"=-])(--[a-z][a-z0-9-]*)(?![\w'\"=/-]|\.\w)")
 
 
 def in_keywords(text: str) -> str:

@@ -92,6 +92,8 @@ def test_limits_are_those_that_are_given() -> None:
         TypeError, match="keyword argument 'slo_wait'; it is now slo_wait_p99 5ms, and so for each"
     ):
         planned("p", slo_wait=["p99=5ms"])
+    with pytest.raises(TypeError, match=r"'target'(?!; it is now)"):  # which is of an autoscaler alone
+        planned("p", target="utilization:0.6")
 
 
 def test_a_default_gives_way_to_the_same_in_seconds() -> None:
@@ -123,6 +125,13 @@ def test_messages_name_keywords_in_python_and_flags_in_a_command() -> None:
     with pytest.raises(InputError, match="^--without-recovery needs --plan"):
         ask(refuses, {"plan": "plan.json", "output": "table"})
     assert in_keywords("--class and --as and --map") == "request_class and kind and spike_map"
+
+
+@pytest.mark.parametrize(
+    "text", ["cannot read my--rate.csv: check it", "read --rate.csv, --plan/a.csv", "got '--rate'"]
+)
+def test_what_users_named_stays_as_it_is(text: str) -> None:
+    assert in_keywords(text) == text
 
 
 def test_a_command_gives_its_verb_what_that_takes() -> None:
