@@ -14,6 +14,7 @@ import typer
 
 from capacity.errors import InputError, quoted
 from capacity.files import is_file, printable, read_text
+from capacity.question.asked import GONE
 
 FILE, PROJECT = "capacity.toml", "pyproject.toml"
 BYTES_MAX = 1_000_000
@@ -158,7 +159,9 @@ class _Reader:
         from difflib import get_close_matches
 
         where = f" in [{printable(table)}]" if table else ""
-        near = get_close_matches(key.replace("_", "-").lstrip("-"), known, n=1)
+        plain = key.replace("_", "-").lstrip("-")
+        renamed = GONE.get(f"--{plain}", "").partition(" ")[0].lstrip("-")
+        near = [renamed] if renamed in known else get_close_matches(plain, known, n=1)
         flags = f"capacity {table.replace('.', ' ') or 'COMMAND'} --help"
         mend = f"did you mean {near[0]}?" if near else f"keys are flags without their dashes: {flags}"
         raise InputError(f"{self._shown} has an unknown {what}{where}, {quoted(key)}; {mend}")

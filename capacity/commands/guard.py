@@ -1,5 +1,6 @@
 """Guard: what a command refuses before it starts, and how it ends: one line on stderr and an exit code."""
 
+import os
 import re
 import signal
 import sys
@@ -30,12 +31,16 @@ class _Strict:
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse as ever, once it is clear that each word means what it seems to."""
         if not ctx.resilient_parsing:
-            _refuse_gone(ctx.command, args)
-            options, _, order = self.make_parser(ctx).parse_args(args=list(args))  # type: ignore[attr-defined]
+            try:
+                options, _, order = self.make_parser(ctx).parse_args(args=list(args))  # type: ignore[attr-defined]
+            except Exception as error:
+                _refuse_gone(ctx.command, getattr(error, "option_name", ""))
+                raise
             if not any(
                 getattr(one, "is_eager", False) for one in order
             ):  # --help and --version look at nothing
                 _refuse_twice(order)
+                _refuse_old_variables(ctx.command)
                 _refuse_spellings(ctx.command.params, {**defaults_given(ctx), **options})
         found: list[str] = super().parse_args(ctx, args)  # type: ignore[misc]
         return found
@@ -65,15 +70,26 @@ class StrictTyper(LazyTyper):
         super().add(name, place, **{"cls": StrictCommand, **settings})
 
 
-def _refuse_gone(command: Any, args: Sequence[str]) -> None:
-    """Answer an old spelling with the new one; a group leaves that to its commands."""
-    if hasattr(command, "commands"):
-        return
+def _refuse_gone(command: Any, name: str) -> None:
+    """Answer an old spelling with the new one, where a command has that."""
+    if _is_renamed(command, name):
+        raise InputError(f"{name} is now {GONE[name]}")
+
+
+def _is_renamed(command: Any, name: str) -> bool:
     known = {spelling for one in command.params for spelling in one.opts}
-    for word in args:
-        name = word.partition("=")[0]
-        if name in GONE and name not in known and GONE[name].split()[0] in known:
-            raise InputError(f"{name} is now {GONE[name]}")
+    return name in GONE and GONE[name].split()[0] in known
+
+
+# Variables that no command has any more: that of --target is still render's.
+_VARIABLES_GONE = {"CAPACITY_SLO_WAIT": "--slo-wait"}
+
+
+def _refuse_old_variables(command: Any) -> None:
+    """A limit that was asked for in the environment would be left out without a word."""
+    for variable, name in _VARIABLES_GONE.items():
+        if os.environ.get(variable) and _is_renamed(command, name):
+            raise InputError(f"{variable} is no variable any more: {name} is now {GONE[name]}")
 
 
 def _refuse_twice(order: Sequence[Any]) -> None:

@@ -148,6 +148,7 @@ def test_a_path_begins_at_the_file(folder: Path, monkeypatch: pytest.MonkeyPatch
     [
         ('slo_p99 = "80ms"', "capacity.toml has an unknown key, 'slo_p99'; did you mean slo-p99?"),
         ('zzz = "80ms"', "an unknown key, 'zzz'; keys are flags without their dashes: capacity COMMAND --help"),
+        ('[autoscale]\ntarget = "utilization:0.6"', "'target'; did you mean autoscale?"),
         ('[queue.mm1]\nservers = 2', "an unknown key in [queue.mm1], 'servers'; did you mean"),
         ('[plann]\nrate = "1rps"', "an unknown command, 'plann'; did you mean plan?"),
         ('[queue.mm9]\nrate = "1rps"', "an unknown command in [queue], 'mm9'; did you mean"),
@@ -171,6 +172,19 @@ def test_a_path_begins_at_the_file(folder: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_mistake_is_told_with_its_file_or_flag(text: str, said: str) -> None:
     write(text)
     assert said in " ".join(run(*RATE, code=2).stderr.split())
+
+
+def test_a_variable_that_was_a_limit_is_answered_with_the_new_flag(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ignored, it would leave a plan without the limit that somebody relies on."""
+    monkeypatch.setenv("CAPACITY_SLO_WAIT", "p99=5ms")
+    found = run("plan", "--profile", "resnet50-t4-fp16", "--rate", "1rps", "--slo-p99", "1s", code=2)
+    assert "CAPACITY_SLO_WAIT is no variable any more: --slo-wait is now --slo-wait-p99 5ms" in found.stderr
+    run(*RATE, "--service-rate", "2rps")  # which never had it
+
+
+def test_a_value_that_looks_like_an_old_flag_is_a_value() -> None:
+    found = run("audit", "report.csv", "--loop", "--plot", code=2)
+    assert "is now" not in found.stderr
 
 
 def test_a_cluster_is_taken_from_the_flag_or_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
