@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from functools import wraps
 from inspect import Parameter, Signature, cleandoc, signature
 from pathlib import Path
@@ -125,9 +126,10 @@ def door(verb: str) -> Callable[[Callable[[Asked], Found]], Door[Found]]:
         def call(*args: Any, **given: Any) -> Found:
             asked = Asked(verb, _bound(taken, body.__name__, args, given))
             try:
-                return body(asked)
+                return _work(body, asked)
             except CapacityError as error:
-                error.args = (in_keywords(str(error)), *error.args[1:])
+                if not _AT_WORK.get():
+                    error.args = (in_keywords(str(error)), *error.args[1:])
                 raise
 
         call.__signature__ = taken  # type: ignore[attr-defined]
@@ -148,8 +150,21 @@ def ask(function: Door[Found], typed: Mapping[str, Any], **others: Any) -> Found
     verb, body = function.verb, function.body  # type: ignore[attr-defined]
     flags = {name: flag for name, flag in VERBS[verb].flags.items() if flag.is_typed and flag.keyword != ""}
     named = {flag.keyword or name: typed[name] for name, flag in flags.items() if name in typed}
-    found: Found = body(Asked(verb, {**named, **others}))
+    found: Found = _work(body, Asked(verb, {**named, **others}))
     return found
+
+
+# Whether a verb is at work: one that it calls leaves messages to it, since its caller may be a command.
+_AT_WORK: ContextVar[bool] = ContextVar("at work", default=False)
+
+
+def _work(body: Callable[[Asked], Found], asked: Asked) -> Found:
+    """What a verb finds."""
+    before = _AT_WORK.set(True)
+    try:
+        return body(asked)
+    finally:
+        _AT_WORK.reset(before)
 
 
 def _bound(taken: Signature, name: str, args: tuple[Any, ...], given: Mapping[str, Any]) -> dict[str, Any]:

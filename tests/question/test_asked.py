@@ -127,6 +127,25 @@ def test_messages_name_keywords_in_python_and_flags_in_a_command() -> None:
     assert in_keywords("--class and --as and --map") == "request_class and kind and spike_map"
 
 
+def test_a_verb_that_another_calls_leaves_messages_to_that() -> None:
+    @door("report")
+    def inner(asked: Asked) -> None:
+        """Refuse."""
+        raise InputError("give --arrivals")
+
+    @door("report")
+    def outer(asked: Asked) -> None:
+        """Call."""
+        inner(asked.plan, asked.output)
+
+    with pytest.raises(InputError, match="^give arrivals$"):
+        outer("plan.json", "page.html")
+    with pytest.raises(InputError, match="^give arrivals$"):
+        inner("plan.json", "page.html")
+    with pytest.raises(InputError, match="^give --arrivals$"):
+        ask(outer, {"plan": "plan.json", "file": "page.html"})
+
+
 @pytest.mark.parametrize(
     "text", ["cannot read my--rate.csv: check it", "read --rate.csv, --plan/a.csv", "got '--rate'"]
 )
