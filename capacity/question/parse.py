@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from enum import StrEnum
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
@@ -52,7 +53,7 @@ def _one_of(
     if text is not None and si is not None:
         raise InputError(f"{name} and {name}_{unit} are both given; keep one")
     if si is not None:
-        if isinstance(si, bool) or not isinstance(si, int | float) or not math.isfinite(si):
+        if isinstance(si, bool) or not isinstance(si, Real) or not math.isfinite(si):
             raise InputError(f"{name}_{unit} must be a number, got {si!r}")
         return float(si)
     if text is None:

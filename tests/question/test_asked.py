@@ -3,6 +3,7 @@
 import inspect
 from typing import Any
 
+import numpy as np
 import pytest
 
 import capacity as cap
@@ -99,6 +100,10 @@ def test_limits_are_those_that_are_given() -> None:
 def test_a_default_gives_way_to_the_same_in_seconds() -> None:
     assert simulated("p", 2).batch_wait == 0.0
     assert simulated("p", 2, batch_wait_s=0.004).batch_wait == 0.004
+    assert simulated("p", 2, batch_wait_s=np.float32(0.5)).batch_wait == 0.5
+    assert (
+        simulated("p", 2, rate_rps=np.int64(500)).rate == 500.0
+    )  # the largest of a column, as pandas has it
     with pytest.raises(InputError, match="batch_wait and batch_wait_s are both given"):
         _ = simulated("p", 2, batch_wait="4ms", batch_wait_s=0.004).batch_wait
 
