@@ -144,14 +144,20 @@ def _completion(values: tuple[str, ...] | str) -> Callable[[str], list[str]]:
 
 
 def _files_like(incomplete: str) -> list[str]:
-    """Profiles that may be meant, and folders that may hold them."""
-    folder, slash, _ = incomplete.rpartition("/")
+    """Profiles that may be meant, and folders that may hold them; hidden ones only if a dot was typed.
+
+    Bash finds files itself where nothing is offered, with spaces in names quoted and none after a folder.
+    """
+    if os.environ.get("_CAPACITY_COMPLETE") == "complete_bash":
+        return []
+    folder, slash, start = incomplete.rpartition("/")
     try:
         entries = sorted(os.scandir(f"{folder}{slash}" or "."), key=lambda one: one.name)
     except OSError:
         return []
-    shown = [f"{folder}{slash}{one.name}{'/' if one.is_dir() else ''}" for one in entries]
-    return [one for one in shown if one.endswith(("/", ".json", ".csv"))]
+    seen = [one for one in entries if start.startswith(".") or not one.name.startswith(".")]
+    shown = [f"{folder}{slash}{one.name}{'/' if one.is_dir() else ''}" for one in seen]
+    return [one for one in shown if one.lower().removesuffix(".gz").endswith(("/", ".json", ".csv"))]
 
 
 def verb(name: str, **own: Flag) -> Callable[[Command], Command]:

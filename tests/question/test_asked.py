@@ -210,12 +210,19 @@ def test_completion_offers_what_a_flag_takes(flag: str, typed: str, offered: lis
 
 def test_completion_offers_files_of_profiles(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("mine.csv", "mine.txt", "mine.json"):
+    for name in ("mine.csv", "mine.txt", "mine.json", "packed.CSV.gz", ".hidden.csv"):
         (tmp_path / name).touch()
     (tmp_path / "minor").mkdir()
     assert completion("profile")("min") == ["mine.csv", "mine.json", "minor/"]
+    assert completion("profile")("pack") == ["packed.CSV.gz"]
+    assert (".hidden.csv" in completion("profile")(""), completion("profile")(".h")) == (
+        False,
+        [".hidden.csv"],
+    )
     assert completion("profile")(f"{tmp_path}/mine.c") == [f"{tmp_path}/mine.csv"]
     assert completion("profile")("gone/x") == []
+    monkeypatch.setenv("_CAPACITY_COMPLETE", "complete_bash")  # which does files better itself
+    assert completion("profile")("min") == []
 
 
 def completion(flag: str) -> Any:
