@@ -218,7 +218,7 @@ def check_file(path: Path) -> None:
     """
     check_target(path, "a sweep", _FORMATS)
     if path.suffix.lower() == ".parquet":
-        _pyarrow()
+        require_pyarrow()
 
 
 def write_file(path: Path, columns: Sequence[Column], rows: Sequence[Row]) -> None:
@@ -275,7 +275,7 @@ def _json(columns: Sequence[Column], rows: Sequence[Row]) -> bytes:
 
 
 def _parquet(columns: Sequence[Column], rows: Sequence[Row]) -> bytes:
-    arrow: Any = _pyarrow()
+    arrow: Any = require_pyarrow()
     from pyarrow import parquet
 
     types = {"text": arrow.string(), "count": arrow.int64(), "number": arrow.float64()}
@@ -286,7 +286,8 @@ def _parquet(columns: Sequence[Column], rows: Sequence[Row]) -> bytes:
     return buffer.getvalue()
 
 
-def _pyarrow() -> Any:
+def require_pyarrow() -> Any:
+    """What writes Parquet. Raises DependencyError: it is not installed."""
     try:
         import pyarrow as arrow
     except ImportError:

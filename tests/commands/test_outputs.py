@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -62,6 +63,13 @@ def test_a_stream_without_an_ending_gets_json(folder, verb):
     assert done.returncode == 0, done.stderr
     kept = json.loads((folder / "stream").read_text())
     assert kept.get("format") == "capacity-plan" if verb == "plan" else kept == json.loads(done.stdout)
+
+
+def test_parquet_without_pyarrow_is_refused_before_any_work(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    done = capacity(folder, "simulate", *VERBS["simulate"], "-o", "a.parquet")
+    assert (done.returncode, done.stdout) == (5, ""), done.stderr
+    assert "needs pyarrow" in done.stderr
 
 
 def test_a_plan_has_a_page_too(folder):
