@@ -157,11 +157,11 @@ def _by_strata(task: TokenTask, draws: TokenDraws, part: slice, strata: PhaseStr
     records, window_s = _served(task, draws, part)
     labels = strata.labels(strata.clock(task.seed.generator(Purpose.PHASES)), draws.arrived_s)
     labels[: part.start] = labels[part.stop :] = -1
-    samples = []
+    samples, half = [], (part.start + part.stop) // 2
     for label, rate_rps in enumerate(strata.rates_rps):
         chosen = np.flatnonzero(labels == label)
-        lasting_s = len(chosen) / rate_rps
-        samples.append(_sample(task, draws, records.stratum(lasting_s / window_s), chosen, lasting_s))
+        lasting_s, middle = len(chosen) / rate_rps, int(np.searchsorted(chosen, half))
+        samples.append(_sample(task, draws, records.stratum(lasting_s / window_s), chosen, lasting_s, middle))
     return Strata(weights=strata.weights, samples=tuple(samples))
 
 
@@ -174,7 +174,12 @@ def _served(task: TokenTask, draws: TokenDraws, part: slice) -> tuple[TokenRecor
 
 
 def _sample(
-    task: TokenTask, draws: TokenDraws, records: TokenRecords, part: Part, window_s: float
+    task: TokenTask,
+    draws: TokenDraws,
+    records: TokenRecords,
+    part: Part,
+    window_s: float,
+    middle: int | None = None,
 ) -> TokenSample:
     return token_sample(
         draws,
@@ -184,6 +189,7 @@ def _sample(
         part=part,
         window_s=window_s,
         blocks=rules_of(task.scenario).blocks,
+        middle=middle,
     )
 
 

@@ -97,6 +97,7 @@ def token_sample(
     part: Part,
     window_s: float,
     blocks: int,
+    middle: int | None = None,
 ) -> TokenSample:
     """The sample of some requests of a run, by their numbers.
 
@@ -104,6 +105,8 @@ def token_sample(
         overhead_s: outside the engine, of each request, added to its first token and all that follow. [s]
         window_s: time that the counted requests stand for. [s]
         blocks: of one cache.
+        middle: how many of them are of the first half of the run; None for half of them. Of a stratum with one burst
+            those would be its beginning, which is always calmer than its end.
     """
     arrived_s, output = draws.arrived_s[part], draws.output_tokens[part]
     ttft_s = records.first_s[part] - arrived_s + overhead_s[part]
@@ -111,7 +114,7 @@ def token_sample(
     has_more = output > 1
     tpot_s = (records.finished_s[part] - records.first_s[part])[has_more] / (output[has_more] - 1)
     gaps_s = float((records.finished_s[part] - records.first_s[part]).sum())
-    middle = len(response_s) // 2
+    middle = len(response_s) // 2 if middle is None else middle
     return TokenSample(
         waits=Tally.of(ttft_s, _marks(objective.ttft_limits)),
         responses=Tally.of(response_s, _marks(objective.limits)),
@@ -123,13 +126,18 @@ def token_sample(
         batches=float(records.steps),
         batch_size_largest=int(records.largest[0]),
         lost=0,
-        rises_s=(float(response_s[middle:].mean() - response_s[:middle].mean()) if middle else 0.0,),
+        rises_s=(_rise_s(response_s[:middle], response_s[middle:]),),
         output_tokens=int(output.sum()),
         preemptions=int(records.preemptions[part].sum()),
         engine_s=float((records.finished_s[part] - arrived_s).sum()),
         running_s=records.running_s,
         block_s=records.block_s / blocks,
     )
+
+
+def _rise_s(before_s: Floats, after_s: Floats) -> float:
+    """By how much the mean of durations rises; 0 where one half has none. [s]"""
+    return float(after_s.mean() - before_s.mean()) if len(before_s) and len(after_s) else 0.0
 
 
 def _marks(limits: object) -> Floats:

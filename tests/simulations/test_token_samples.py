@@ -19,7 +19,9 @@ from simulations.statistics.tokens import TokenPool, TokenSample, token_sample
 OBJECTIVE = TokenObjective(limits={0.5: 8.0}, ttft_limits={0.9: 2.0}, tpot_limits={0.9: 1.5}, goodput_min=0.5)
 
 
-def sample_of(objective: TokenObjective = OBJECTIVE, part: slice = slice(1, 4)) -> TokenSample:
+def sample_of(
+    objective: TokenObjective = OBJECTIVE, part: slice = slice(1, 4), middle: int | None = None
+) -> TokenSample:
     """Five requests, of which three count, from 1 s on; they stand for 12 s.
 
     Arrived at 1, 2 and 4 s, first tokens at 2, 5 and 5 s, last ones at 6, 5 and 11 s, of 5, 1 and 4 tokens; half a
@@ -43,7 +45,14 @@ def sample_of(objective: TokenObjective = OBJECTIVE, part: slice = slice(1, 4)) 
         largest=np.array([3, 4, 5, 6]),
     )
     return token_sample(
-        draws, records, objective, overhead_s=np.full(5, 0.5), part=part, window_s=12.0, blocks=10
+        draws,
+        records,
+        objective,
+        overhead_s=np.full(5, 0.5),
+        part=part,
+        window_s=12.0,
+        blocks=10,
+        middle=middle,
     )
 
 
@@ -59,6 +68,10 @@ def test_a_sample_is_of_the_requests_that_count() -> None:
     assert found.rises_s == (0.0,)  # 5.5 s, and then 3.5 and 7.5 s
     assert sample_of(part=slice(1, 5)).rises_s == (1.0,)  # and 3.5 s
     assert sample_of(part=slice(1, 2)).rises_s == (0.0,)
+    assert sample_of(middle=2).rises_s == (3.0,)  # 5.5 and 3.5 s, and then 7.5 s
+    assert (
+        sample_of(middle=0).rises_s == sample_of(middle=3).rises_s == (0.0,)
+    )  # one burst, in one half of its run
     assert found.missed == 2
 
 
