@@ -68,6 +68,8 @@ def stress(asked: Asked) -> "StressAnswer":
     >>> answer.recovered.value
     1.0
     """
+    if asked.plan is None and hasattr(asked.profile, "to_saved"):  # an answer is a scenario
+        asked = Asked("stress", {**asked, "profile": None, "plan": asked.profile})
     saved = None if asked.plan is None else as_saved(asked.plan)
     _require_sense(asked)
     given = {**asked, "plan": saved}

@@ -185,7 +185,11 @@ def test_what_takes_a_saved_plan_takes_an_answer(
         return [
             cap.check(plan, rate="110rps").to_dict(),
             cap.explain(plan).to_dict(),
-            cap.stress(plan=plan, **trouble).to_dict(),
+            cap.stress(
+                *([plan] if isinstance(plan, PlanAnswer) else []),
+                plan=None if isinstance(plan, PlanAnswer) else plan,
+                **trouble,
+            ).to_dict(),
             cap.render_plan(plan, "k6"),
         ]
 
