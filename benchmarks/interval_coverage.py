@@ -27,6 +27,8 @@ a share by 1.3 % (one standard error):
 | 800 samples, 1 % pauses, load 0.00021 | 42.56 ms | 95.3 % | 2.3 % | 2.3 % | 0.0 % | 124.3 % |
 | 800 samples, 1.5 % pauses, load 0.00021 | 44.57 ms | 95.3 % | 1.7 % | 3.0 % | 0.0 % | 70.6 % |
 | 800 samples, 0.5 % pauses, load 0.51 | 53.88 ms | 95.3 % | 1.3 % | 3.3 % | 0.0 % | 18.1 % |
+| 800 samples, 1 % pauses, load 0.52 | 60.32 ms | 95.7 % | 2.0 % | 2.3 % | 0.0 % | 18.3 % |
+| 800 samples, 1.5 % pauses, load 0.53 | 65.46 ms | 94.0 % | 3.3 % | 2.7 % | 0.0 % | 18.7 % |
 """
 
 import argparse

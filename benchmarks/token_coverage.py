@@ -7,6 +7,9 @@ Each experiment is what `capacity simulate` does for a language model with a see
 always suffices. At a precision of 1 it ends at the first look that counts as settled, where intervals are
 widest. Of 100 experiments at 95 %, chance alone moves the share by 2.2 % (one standard error). Exit 1 where a
 share lies below 92 %.
+
+"8 slots, bursts" at `--precision 0.9 --first 1000` on 2 noisy cores on 2026-11-30: TTFT and the response were both held
+in 95.3 % of 149 experiments, beside a truth from 16 million requests whose arrivals were drawn by numpy.
 """
 
 import argparse

@@ -45,10 +45,10 @@ def rates_are_few_and_tried_once() -> Iterator[None]:
     known: dict[object, Any] = {}
     accepts = TokenJudge.accepts
 
-    def asked_once(self: TokenJudge, scenario: Any, effort: int = 1) -> Any:
-        key = (self.seed, self.confidence, self.requests_max, self.engine, scenario, effort)
+    def asked_once(self: TokenJudge, scenario: Any, *how: int) -> Any:
+        key = (self.seed, self.confidence, self.requests_max, self.engine, scenario, how)
         if key not in known:
-            known[key] = accepts(self, scenario, effort)
+            known[key] = accepts(self, scenario, *how)
         return known[key]
 
     with pytest.MonkeyPatch.context() as patch:
