@@ -24,11 +24,11 @@ _NAMES = {
         "check",
         "explain",
         "sweep",
-        "load_curve",
+        "curve",
         "describe_workload",
         "import_file",
         "sampling_intervals",
-        "write_report",
+        "report",
         "render_plan",
     ),
     "capacity.api_recovery": ("stress",),
@@ -91,12 +91,16 @@ _NAMES = {
 _PLACES = {name: module for module, names in _NAMES.items() for name in names}
 
 
+_GONE = {"load_curve": "curve", "write_report": "report"}
+
+
 def __getattr__(name: str) -> Any:
     if name in _PLACES:
         return getattr(import_module(_PLACES[name]), name)
     if name == "queues":
         return import_module("capacity.queues")
-    raise AttributeError(f"module 'capacity' has no attribute {name!r}")
+    now = f"; it is now cap.{_GONE[name]}" if name in _GONE else ""
+    raise AttributeError(f"module 'capacity' has no attribute {name!r}{now}")
 
 
 def __dir__() -> list[str]:

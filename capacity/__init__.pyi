@@ -265,7 +265,7 @@ def sweep(
     output: str | Path | None = None, progress: Callable[..., None] | None = None
 ) -> SweepAnswer | LlmSweepAnswer: ...
 
-def load_curve(
+def curve(
     profile: ProfileLike | LlmProfile | None = None, replicas: int = 1, *,
     arrivals: str | ArrivalProcess = 'poisson', batch_size_max: int | None = None, batch_wait: str = '0ms',
     batch_wait_s: float | None = None, batching: str = 'triton',
@@ -302,7 +302,7 @@ def import_file(
     request_overhead_s: float | None = None, progress: Callable[..., None] | None = None
 ) -> LlmProfileAnswer | ImportAnswer: ...
 
-def write_report(
+def report(
     plan: PlanLike, output: str | Path, *, arrivals: str | ArrivalProcess | None = None,
     workers: int | None = None, cluster: str | None = None, progress: Callable[..., None] | None = None
 ) -> PlanReport: ...

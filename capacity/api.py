@@ -586,7 +586,7 @@ def explain(asked: Asked) -> "ExplanationAnswer | LlmExplanationAnswer | StagesA
 
 
 @door("report")
-def write_report(asked: Asked) -> "PlanReport":
+def report(asked: Asked) -> "PlanReport":
     """Write a saved plan as one page of HTML, with charts and tables, to pass on or to print.
 
     The plan is simulated again with its saved random numbers; the search is not repeated.
@@ -742,7 +742,7 @@ def _grid(profiles: "list[ServiceProfile]", asked: Asked) -> "Grid":
         workloads=workloads(
             parse.read_arrivals(asked.arrivals),
             many(asked["rate"]),
-            list(map(float, many(asked["rate_rps"]))),
+            [float(parse.rate_rps(None, one) or 0.0) for one in many(asked["rate_rps"])],
         ),
         replicas=parse_counts([str(one) for one in asked.replicas], "--replicas"),
         batch_sizes_max=parse_counts([str(one) for one in sizes], "--batch-size-max") if sizes else (None,),
@@ -759,7 +759,7 @@ _LOADS = (0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0
 
 
 @door("curve")
-def load_curve(asked: Asked) -> "LoadCurveAnswer | LlmLoadCurveAnswer":
+def curve(asked: Asked) -> "LoadCurveAnswer | LlmLoadCurveAnswer":
     """Where the response time of a fleet explodes: a quantile from nearly no load to nearly full load.
 
     Of a language model it is the time to the first token that explodes.
@@ -1061,17 +1061,17 @@ __all__ = [
     "audit",
     "check",
     "compare",
+    "curve",
     "describe_workload",
     "explain",
-    "load_curve",
     "load_profile",
     "max_rate",
     "plan",
     "predict",
     "render_plan",
+    "report",
     "sampling_intervals",
     "simulate",
     "simulate_law",
     "sweep",
-    "write_report",
 ]

@@ -576,7 +576,10 @@ def sweep(profiles: Sequence[LlmProfile], given: Given) -> "LlmSweepAnswer":
     from capacity.units import QUANTILES as USUAL
 
     quantiles, effort = parse.read_quantiles(many(given.get("quantile")), USUAL), _effort(given)
-    rates, rates_rps = many(given["rate"]), [float(one) for one in many(given["rate_rps"])]
+    rates, rates_rps = (
+        many(given["rate"]),
+        [float(parse.rate_rps(None, one) or 0.0) for one in many(given["rate_rps"])],
+    )
     is_trace = str(given["arrivals"]).startswith("trace:")
     one_rate = {"rate": None, "rate_rps": None if is_trace else 1.0}
     workload, lengths, in_order = _workload({**given, **one_rate})
@@ -633,7 +636,7 @@ _LOADS = (0.1, 0.3, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
 
 
 def load_curve(profile: LlmProfile, replicas: int, given: Given) -> "LlmLoadCurveAnswer":
-    """One fleet at several loads; `given` are the keywords of `capacity.api.load_curve`."""
+    """One fleet at several loads; `given` are the keywords of `capacity.api.curve`."""
     refuse_for_engines(given)
     from capacity.llm_answers import LlmLoadCurveAnswer
     from simulations.saturation import saturated

@@ -5,12 +5,30 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from functools import wraps
 from inspect import Parameter, Signature, cleandoc, signature
+from numbers import Real
 from pathlib import Path
 from typing import Any, TypeVar
 
 from capacity.errors import CapacityError, InputError, quoted
 from capacity.question import parse
-from capacity.question.asked import FLAGS, GONE, ON_OFF, QUANTILES, REQUIRED, SHARE, Flag
+from capacity.question.asked import (
+    CONFIDENCE,
+    COUNT,
+    FILE,
+    FLAGS,
+    GONE,
+    NUMBER,
+    ON_OFF,
+    PRICE,
+    PROFILE,
+    QUANTILE,
+    QUANTILES,
+    REQUIRED,
+    SHARE,
+    SWITCH,
+    Flag,
+    Kind,
+)
 from capacity.question.budget import Effort
 from capacity.question.verbs import EFFORT, VERBS, in_both, keywords, typed_name
 
@@ -124,7 +142,8 @@ def door(verb: str) -> Callable[[Callable[[Asked], Found]], Door[Found]]:
 
         @wraps(body)
         def call(*args: Any, **given: Any) -> Found:
-            asked = Asked(verb, _bound(taken, body.__name__, args, given))
+            bound = _bound(taken, body.__name__, args, given)
+            asked = Asked(verb, dict(_fitting(verb, bound)))
             try:
                 return _work(body, asked)
             except CapacityError as error:
@@ -184,6 +203,70 @@ def _bound(taken: Signature, name: str, args: tuple[Any, ...], given: Mapping[st
         gone = in_keywords(GONE.get(f"--{unknown.replace('_', '-')}", ""))
         meant = f"; it is now {gone}" if gone.partition(" ")[0] in taken.parameters else meant
         raise TypeError(f"{name}() {error}{meant}") from None
+
+
+def _fitting(verb: str, bound: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Values as their kinds are written; None where there is a default is the default.
+
+    Raises:
+        InputError: one that no command could be given.
+    """
+    flags = keywords(verb)
+    for name, value in bound.items():
+        flag = flags.get(name)
+        if flag is None:
+            yield name, value
+        elif value is None and flag.default is REQUIRED:
+            raise InputError(f"{name} is None; give one")
+        elif value is not None:
+            fits = _FITS.get(flag.kind, _any)
+            yield name, [fits(name, one) for one in many(value)] if flag.is_many else fits(name, value)
+
+
+def _any(_: str, value: Any) -> Any:
+    return value
+
+
+def _whole(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise InputError(f"{name} must be a whole number, got {value!r:.40}")
+    return int(value)
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise InputError(f"{name} must be a number, got {value!r:.40}")
+    return value if isinstance(value, int | float) else float(value)
+
+
+def _yes_or_no(name: str, value: Any) -> bool:
+    if not isinstance(value, bool) and type(value).__name__ not in ("bool", "bool_"):
+        raise InputError(f"{name} must be True or False, got {value!r:.40}")
+    return bool(value)
+
+
+def _path(name: str, value: Any) -> Any:
+    if not isinstance(value, str | Path):
+        raise InputError(f"{name} must be the path of a file, got a {type(value).__name__}; save it as one")
+    return value
+
+
+def _profile(name: str, value: Any) -> Any:
+    if isinstance(value, bytes | Real):
+        raise InputError(f"{name} must be a name, a file, a DataFrame or a profile, got {value!r:.40}")
+    return value
+
+
+_FITS: dict[Kind, Callable[[str, Any], Any]] = {
+    COUNT: _whole,
+    NUMBER: _number,
+    QUANTILE: _number,
+    CONFIDENCE: _number,
+    PRICE: _number,
+    SWITCH: _yes_or_no,
+    FILE: _path,
+    PROFILE: _profile,
+}
 
 
 def _signature(verb: str, body: Callable[[Asked], Any]) -> Signature:

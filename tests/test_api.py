@@ -34,7 +34,7 @@ VERBS = {
     "compare": api.compare,
     "check": api.check,
     "explain": api.explain,
-    "report": api.write_report,
+    "report": api.report,
     "sweep": api.sweep,
     "workload": api.describe_workload,
     "import": api.import_file,
@@ -347,7 +347,7 @@ def test_samples_give_numbers_their_intervals() -> None:
 
 @pytest.mark.long
 def test_a_load_curve_says_where_the_response_explodes(frame: pd.DataFrame) -> None:
-    curve = cap.load_curve(frame, 2, batch_size_max=4)
+    curve = cap.curve(frame, 2, batch_size_max=4)
     loads, rates_rps, found = zip(*curve.points(), strict=True)
     most_rps = 2 * 4 / 0.010
     assert rates_rps == pytest.approx([load * most_rps for load in loads])

@@ -34,7 +34,7 @@ CONTRAST = """
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("report")
-    cap.write_report(resnet_plan(folder / "plan.json"), folder / "report.html")
+    cap.report(resnet_plan(folder / "plan.json"), folder / "report.html")
     return (folder / "report.html").as_uri()
 
 

@@ -68,7 +68,7 @@ def _of_profile(context: typer.Context, out: list[str] | None, output: Format, *
         if _is_given(context, name):
             raise InputError(f"--{name.replace('_', '-')} is for M/M/c; leave it out with --profile")
     paths = outputs(out)
-    emit_and_write(run(api.load_curve, context), paths, output, as_json=as_json)
+    emit_and_write(run(api.curve, context), paths, output, as_json=as_json)
 
 
 def _of_theory(

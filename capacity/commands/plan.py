@@ -66,7 +66,7 @@ def _write(found: "PlanAnswer | LlmPlanAnswer", context: typer.Context, path: Pa
         typer.echo(f"no plan, so {path} is not {'written' if ending == '.html' else 'drawn'}", err=True)
     elif ending == ".html":
         how = {name: context.params[name] for name in ("workers", "cluster")}
-        ask(api.write_report, {"plan": found, "file": path, **how})
+        ask(api.report, {"plan": found, "file": path, **how})
     else:
         found.plot().save(path)
 

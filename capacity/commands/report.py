@@ -38,6 +38,6 @@ def report(
     """
     from capacity import api
 
-    found = run(api.write_report, context)
+    found = run(api.report, context)
     typer.echo(f"{found.sentence} See {file}.", err=True)
     raise typer.Exit(found.exit_code)

@@ -147,7 +147,7 @@ def made_up_curve(
         return SweepAnswer(grid=grid, table=table, cells=tuple(rows))
 
     monkeypatch.setattr(api, "sweep", sweep)
-    found = cap.load_curve(
+    found = cap.curve(
         PROFILE, 2, batch_wait="1ms", routing="random", quantile=0.95, seed=4, precision=0.3, requests_max=999,
         arrivals="gamma:cv=2", queue_limit=9, batching="torchserve", request_overhead="3ms",
     )  # fmt: skip

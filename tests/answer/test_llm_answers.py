@@ -158,7 +158,7 @@ def test_a_sweep_and_a_comparison_have_rows_too() -> None:
 def test_a_curve_tells_its_points(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [0.0, *_LOADS, 1.0] == sorted({0.0, *_LOADS, 1.0})
     monkeypatch.setattr("capacity.api_llm._LOADS", (0.1, 0.3))
-    found = cap.load_curve(LINE, lengths=LENGTHS, quantile=0.5)
+    found = cap.curve(LINE, lengths=LENGTHS, quantile=0.5)
     loads = [load for load, _, _ in found.points()]
     assert loads == pytest.approx([0.1, 0.3])
     assert found.plan.replicas == 1

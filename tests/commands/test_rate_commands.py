@@ -256,7 +256,7 @@ def test_a_curve_of_a_profile_is_shown_and_drawn(capacity, monkeypatch, file):
     saved, asked = [], []
 
     @door("curve")
-    def load_curve(given):
+    def made_up(given):
         """A curve."""
         asked.append((given.profile, given.replicas, given.quantile))
         return SimpleNamespace(
@@ -265,7 +265,7 @@ def test_a_curve_of_a_profile_is_shown_and_drawn(capacity, monkeypatch, file):
             save=saved.append,
         )
 
-    monkeypatch.setattr("capacity.api.load_curve", load_curve)
+    monkeypatch.setattr("capacity.api.curve", made_up)
     given = [] if file is None else ["-o", file]
     done = capacity("curve", "--profile", "one.csv", "--replicas", "3", *given)
     assert (done.returncode, done.stdout) == (0, "120 False\n")

@@ -163,7 +163,7 @@ def test_a_plan_that_comes_back_with_one_setting_more(plan: Command, stress: Com
     assert "Fewer than 2 replicas were not tried; the reason is below." in told
     recovery = json.loads((folder / "two.json").read_text(encoding="utf-8"))["answer"]["recovery"]
     with pytest.raises(InputError, match="for a language model, of which there is no report yet"):
-        cap.write_report(folder / "two.json", folder / "two.html")
+        cap.report(folder / "two.json", folder / "two.html")
     assert recovery["as_planned"]["recovered"]["value"] < 1.0
     assert recovery["setting"] == "--queue-limit 14"  # of 200 rps, half of what 0.29 s serve, at each of two
     assert recovery["chosen"]["recovered"]["value"] == 1.0

@@ -97,6 +97,38 @@ def test_limits_are_those_that_are_given() -> None:
         planned("p", target="utilization:0.6")
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"replicas": "2"}, "replicas must be a whole number, got '2'"),
+        ({"replicas": 2.0}, "replicas must be a whole number, got 2.0"),
+        ({"replicas": True}, "replicas must be a whole number, got True"),
+        ({"replicas": None}, "replicas is None; give one"),
+        ({"profile": 5}, "profile must be a name, a file, a DataFrame or a profile, got 5"),
+        ({"quantile": [0.5, "0.9"]}, "quantile must be a number, got '0.9'"),
+        ({"confidence": False}, "confidence must be a number, got False"),
+        ({"replay": 1}, "replay must be True or False, got 1"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_by_its_keyword(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError) as refused:
+        simulated(**{"profile": "p", "replicas": 2, **given})
+    assert str(refused.value) == said
+
+
+def test_a_file_is_a_path_and_numbers_may_be_of_numpy() -> None:
+    @door("audit")
+    def audited(asked: Asked) -> Asked:
+        """What was asked."""
+        return asked
+
+    with pytest.raises(InputError, match="file must be the path of a file, got a list; save it as one"):
+        audited([1.0])
+    asked = audited("x.csv", users=np.float32(4), replicas=np.int64(3), seed=None)
+    assert (asked.users, asked.replicas, asked.seed) == (4.0, 3, 0)
+    assert (type(asked.users), type(asked.replicas)) == (float, int)
+
+
 def test_a_default_gives_way_to_the_same_in_seconds() -> None:
     assert simulated("p", 2).batch_wait == 0.0
     assert simulated("p", 2, batch_wait_s=0.004).batch_wait == 0.004
@@ -231,6 +263,12 @@ def completion(flag: str) -> Any:
         .annotation.__metadata__[0]
         .autocompletion
     )
+
+
+def test_a_verb_has_the_name_of_its_command() -> None:
+    assert {"plan", "simulate", "sweep", "compare", "check", "explain", "curve", "report"} <= set(dir(cap))
+    with pytest.raises(AttributeError, match=r"'load_curve'; it is now cap\.curve$"):
+        _ = cap.load_curve
 
 
 def test_the_public_verbs_are_doors() -> None:

@@ -32,7 +32,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def text(saved: Path) -> str:
     path = saved.with_name("report.html")
-    assert cap.write_report(saved, path).exit_code == 0
+    assert cap.report(saved, path).exit_code == 0
     return path.read_text(encoding="utf-8")
 
 
@@ -52,7 +52,7 @@ def interval(found: dict) -> str:
 
 def written(frame: object, folder: Path, **asked: object) -> Page:
     saved = save(cap.plan(frame, **QUICK | asked), folder / "plan.json")
-    return Page(cap.write_report(saved, folder / "report.html").page)
+    return Page(cap.report(saved, folder / "report.html").page)
 
 
 def sections(page: Page) -> dict[str, str]:
@@ -73,7 +73,7 @@ def test_it_is_small_and_asks_for_nothing(text: str, page: Page) -> None:
 
 @pytest.mark.long
 def test_the_same_plan_gives_the_same_bytes(saved: Path, text: str, tmp_path: Path) -> None:
-    cap.write_report(saved, tmp_path / "report.html", workers=1)
+    cap.report(saved, tmp_path / "report.html", workers=1)
     assert (tmp_path / "report.html").read_text(encoding="utf-8") == text
 
 
@@ -240,7 +240,7 @@ def test_text_from_outside_is_text(tmp_path: Path) -> None:
     hostile = "<script>alert('\"&1')</script>"
     profile = replace(cap.load_profile(TIMES), model=hostile, source={hostile: hostile}, hourly_usd=1.0)
     saved = save(cap.plan(profile, rate="500rps", slo_p99="80ms", **QUICK), tmp_path / "<img src=x>.json")
-    text = cap.write_report(saved, tmp_path / "report.html").page
+    text = cap.report(saved, tmp_path / "report.html").page
     assert "<script" not in text
     assert "<img" not in text
     assert hostile in Page(text).root.text
@@ -284,7 +284,7 @@ def test_a_plan_that_is_no_longer_certified_says_so(saved: Path, tmp_path: Path)
     old = read_plan_file(saved)
     slow = [replace(one, request_overhead_s=0.1) for one in old.question.profiles]
     changed = replace(old, question=replace(old.question, profiles=tuple(slow)))
-    report = cap.write_report(changed, tmp_path / "report.html")
+    report = cap.report(changed, tmp_path / "report.html")
     assert (report.verdict, report.exit_code) == (Verdict.MISSED, 3)
     page = Page(report.page)
     assert re.search("does not meet .* any more", page.all("h1")[0].text)
@@ -295,12 +295,12 @@ def test_a_plan_that_is_no_longer_certified_says_so(saved: Path, tmp_path: Path)
 def test_what_is_no_report_is_refused(saved: Path, tmp_path: Path) -> None:
     old: SavedPlan = read_plan_file(saved)
     with pytest.raises(cap.InputError, match="has no confirmation; make it again"):
-        cap.write_report(replace(old, certificate=None), tmp_path / "report.html")
+        cap.report(replace(old, certificate=None), tmp_path / "report.html")
     with pytest.raises(cap.InputError, match="a report is a .html file; change its name"):
-        cap.write_report(saved, tmp_path / "report.pdf")
+        cap.report(saved, tmp_path / "report.pdf")
     none = save(cap.plan(TIMES, rate="120rps", slo_p99="1ms"), tmp_path / "none.json")
     with pytest.raises(cap.InputError, match="none.json holds no plan: its verdict is missed"):
-        cap.write_report(none, tmp_path / "report.html")
+        cap.report(none, tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
 
 
