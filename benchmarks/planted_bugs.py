@@ -482,6 +482,14 @@ BUGS = (
         "test_control_characters.py::test_flags_and_names_that_are_typed"),
     Bug("a table may move the cursor", "_Neutral.__rich_console__", "neutral(text)", "text",
         "test_control_characters.py::test_what_python_prints_is_as_safe"),
+    # the table of flags
+    Bug("a default counts as given", "Asked.__init__", "name not in given", "False",
+        "test_asked.py::test_a_default_gives_way_to_the_same_in_seconds"),
+    Bug("a command's message names keywords", "doors.ask", "_work(body, Asked(verb, {**named, **others}))",
+        "function(**{**named, **others})",
+        "test_asked.py::test_messages_name_keywords_in_python_and_flags_in_a_command"),
+    Bug("a truth value is a whole number", "doors._whole", "isinstance(value, bool) or ", "",
+        "test_asked.py::test_a_value_of_another_type_is_refused_by_its_keyword"),
     Bug("of gzip the first part is all", "_unpacked_parts", "while part :=", "if part :=",
         "test_packed_and_large_files.py::test_a_large_file_is_told_by_its_start_and_read_to_its_end"),
 )

@@ -253,7 +253,7 @@ def _objective(asked: Asked) -> "LatencyObjective":
 
 
 def _batching(asked: Asked) -> parse.BatchingRule:
-    """By whose rule batches start."""
+    """The rule by which batches start, with its preferred sizes."""
     return parse.read_batching(asked.batching, asked.preferred_sizes, asked.timer)
 
 
@@ -508,8 +508,8 @@ def check(asked: Asked) -> "CheckAnswer | LlmCheckAnswer":
     from capacity.answers import CheckAnswer
 
     saved, *others = read_plans(plans, asked.arrivals)
-    anew = list(new_profiles(asked.profile, saved))
-    inputs = gate_inputs(saved, anew, asked.rate, asked.requests_max)
+    measured = list(new_profiles(asked.profile, saved))
+    inputs = gate_inputs(saved, measured, asked.rate, asked.requests_max)
     effort = replace(inputs.effort, workers=asked.workers, cluster=asked.cluster)
     with at_work(effort, asked.progress) as work:
         answer = gate(saved, inputs, others[0] if others else None, work.judge, work.report)

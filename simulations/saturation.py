@@ -75,7 +75,7 @@ class _Case:
 
     @cached_property
     def rules(self) -> EngineRules:
-        """Of the engine."""
+        """The rules by which the engine composes its steps."""
         return EngineRules.of(self.profile, self.plan.sequences_max, self.plan.batched_tokens_max)
 
     @cached_property
@@ -131,7 +131,7 @@ class _Case:
 
     @property
     def seated(self) -> tuple[TokenDraws, Integers]:
-        """Those that the engine begins with."""
+        """The requests that the engine begins with."""
         nobody = np.zeros(0, dtype=np.int64)
         return (_requests(nobody, nobody, 0.0), nobody) if self.is_from_rest else self.met
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import wraps
 from importlib import import_module
 from inspect import Parameter, Signature, signature
+from types import GenericAlias
 from typing import Annotated, Any
 
 import typer
@@ -102,7 +103,7 @@ _OF_ALL = {
 
 def parameter(name: str, flag: Flag) -> Parameter:
     """A flag as Typer reads it from a signature."""
-    typed: Any = list[flag.kind.typed] if flag.is_many else flag.kind.typed  # type: ignore[name-defined]
+    typed: Any = GenericAlias(list, (flag.kind.typed,)) if flag.is_many else flag.kind.typed
     kind = typed | None if flag.default is None else typed
     default = Parameter.empty if flag.default is REQUIRED else flag.default
     return Parameter(

@@ -206,7 +206,7 @@ class FloorDoubt:
 
 
 def known_samples(profile: ServiceProfile, batch_size_max: int) -> Callable[[float], list[float]]:
-    """By quantile, the independent samples of each batch size that batches take, or lie next to.
+    """The independent samples behind each quantile, for the batch sizes that batches take or lie next to.
 
     Infinite for a size whose law is given without samples, or that never varies.
     """

@@ -41,7 +41,7 @@ def has_enough(requests: int, quantile: float) -> bool:
 
 
 def tellable(quantiles: Sequence[float], asked: Collection[float], counted: int) -> list[float]:
-    """Of some quantiles those that are asked for, and those that the counted requests of a path suffice for."""
+    """The quantiles that are asked for, or that the counted requests of a path suffice for."""
     return [q for q in quantiles if q in asked or has_enough(counted, q)]
 
 

@@ -59,7 +59,7 @@ class ProfileError:
 
     @cached_property
     def pairs(self) -> tuple[Pair, ...]:
-        """By resampled profile, both runs as measured as one, and both of the same requests."""
+        """For each resampled profile both halves joined: as measured, and the same requests under that profile."""
         whole: dict[tuple[int, int], Sample] = {}
         found = []
         for (measured, moved), (measured_too, moved_too) in self.halves:

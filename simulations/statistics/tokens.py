@@ -136,7 +136,7 @@ def token_sample(
 
 
 def _rise_s(before_s: Floats, after_s: Floats) -> float:
-    """By how much the mean of durations rises; 0 where one half has none. [s]"""
+    """The rise of the mean from the first half to the second; 0 where a half has no durations. [s]"""
     return float(after_s.mean() - before_s.mean()) if len(before_s) and len(after_s) else 0.0
 
 
@@ -202,7 +202,7 @@ class TokenPool(Pool):
         return min(self.of_measure(measure, quantile).independent_exceedances for measure in measures)
 
     def counts(self, measure: Measure) -> int:
-        """Of how many durations a measure of durations is known, or its mean."""
+        """The number of durations behind a measure, or behind its mean."""
         return TALLIES[MEANS.get(measure, measure)](self.whole).count
 
     def quantile_s(self, measure: Measure, quantile: float) -> float:
