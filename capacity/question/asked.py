@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
+from capacity.question.plan import Routing
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
@@ -148,7 +150,8 @@ def _panel(title: str, **flags: Flag) -> Iterator[tuple[str, Flag]]:
         yield name, flag.but(panel=title)
 
 
-ROUTINGS = ("round-robin", "random", "least-outstanding", "power-of-two", "shared-queue")
+ROUTINGS = tuple(one.value for one in Routing)
+ROUTINGS_IN_WORDS = f"{', '.join(ROUTINGS[:-1])} or {ROUTINGS[-1]}"
 _PROFILE_NAMES = "capacity.profile.load:all_bundled_names"
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 STATISTICS = (*QUANTILES, "mean")
@@ -321,7 +324,7 @@ FLAGS: Mapping[str, Flag] = dict(
             routing=Flag(
                 TEXT.named("ROUTING"),
                 "round-robin",
-                "round-robin, random, least-outstanding, power-of-two or shared-queue.",
+                f"{ROUTINGS_IN_WORDS}.",
                 values=ROUTINGS,
             ),
             queue_limit=Flag(

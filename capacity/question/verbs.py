@@ -28,6 +28,7 @@ from capacity.question.asked import (
     RATE,
     REQUIRED,
     ROUTINGS,
+    ROUTINGS_IN_WORDS,
     STATISTICS,
     SWITCH,
     TEXT,
@@ -39,6 +40,7 @@ from capacity.question.asked import (
     writes,
 )
 
+_ROUTINGS = ROUTINGS_IN_WORDS.replace(",", " (default),", 1)
 _LIMITS = " ".join(f"slo_{one}" for one in STATISTICS)
 _TOKEN_LIMITS = " ".join(f"slo_{measure}_{one}" for measure in TOKEN_MEASURES for one in STATISTICS)
 _WAITS = " ".join(f"slo_wait_{one}" for one in QUANTILES)
@@ -130,8 +132,7 @@ VERBS: Mapping[str, Verb] = {
         ),
         routing=FLAGS["routing"].but(
             default=None,
-            help="round-robin (default), random, least-outstanding, power-of-two or shared-queue. "
-            "Repeat, or give any, to choose between several.",
+            help=f"{_ROUTINGS}. Repeat, or give any, to choose between several.",
             is_many=True,
             values=(*ROUTINGS, "any"),
         ),
@@ -203,7 +204,7 @@ VERBS: Mapping[str, Verb] = {
         ),
         routing=FLAGS["routing"].but(
             default=None,
-            help="round-robin (default), random, least-outstanding, power-of-two or shared-queue; repeatable.",
+            help=f"{_ROUTINGS}; repeatable.",
             is_many=True,
         ),
         out=_out("the rows as .json"),
