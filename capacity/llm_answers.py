@@ -15,7 +15,6 @@ from capacity.answer.documents import (
     caveat_documents,
     dumps,
     like_it_document,
-    performance_document,
     picked,
     plain,
     workload_document,
@@ -32,7 +31,7 @@ from capacity.answer.saved_plan import is_named_only
 from capacity.answers import Answer, RowsAnswer, drawn, quantile_points
 from capacity.errors import InputError
 from capacity.files import check_target, write_whole
-from capacity.performance import Interval, TokenPerformance
+from capacity.performance import Interval, Performance
 from capacity.profile.llm import CHECK_SHARE, LlmProfile
 from capacity.profile.llm_formats import llm_profile_to_document
 from capacity.question.budget import Effort
@@ -81,7 +80,7 @@ class LlmPlanAnswer(Answer):
         return self.recommendation.plan
 
     @property
-    def performance(self) -> TokenPerformance | None:
+    def performance(self) -> Performance | None:
         """Of the plan."""
         return self.recommendation.performance
 
@@ -202,7 +201,7 @@ class LlmSimulationAnswer(Answer):
     """
 
     scenario: TokenScenario
-    performance: TokenPerformance
+    performance: Performance
     caveats: tuple[Caveat, ...]
     effort: Effort
     served: "tuple[TokenDraws, TokenRecords] | None" = None
@@ -284,21 +283,11 @@ def _plan_row(plan: TokenPlan) -> dict[str, Any]:
     return {one.name: getattr(plan, one.name) for one in fields(plan)}
 
 
-def _performance_row(found: TokenPerformance | None) -> dict[str, Any]:
-    """Scalars by name, and quantiles with their ends."""
-    if found is None:
-        return {}
-    row = {name: value for name, value in performance_document(found).items() if not isinstance(value, dict)}
-    for name in ("ttft", "tpot", "itl", "response"):
-        known: dict[float, Interval] = getattr(found, f"{name}_quantiles_s")
-        for q, interval in known.items():
-            short = f"{name}_{quantile_name(q)}"
-            row |= {
-                f"{short}_s": interval.value,
-                f"{short}_low_s": interval.low,
-                f"{short}_high_s": interval.high,
-            }
-    return row
+def _performance_row(found: Performance | None) -> dict[str, Any]:
+    """Numbers by field, and quantiles with their ends."""
+    from capacity.answer.sweep import performance_columns
+
+    return {} if found is None else performance_columns(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -494,7 +483,7 @@ class LlmComparisonAnswer(Answer):
     effort: Effort
 
     @property
-    def performances(self) -> tuple[TokenPerformance, ...]:
+    def performances(self) -> tuple[Performance, ...]:
         """Of each fleet, in the order in which they were given."""
         return self.comparison.performances
 
@@ -508,7 +497,7 @@ class LlmComparisonAnswer(Answer):
         )
         return tuple(dict.fromkeys(found))
 
-    def _simulated(self, one: TokenContender, performance: TokenPerformance) -> TokenScenario:
+    def _simulated(self, one: TokenContender, performance: Performance) -> TokenScenario:
         """What was simulated for a fleet, with the quantiles that it shows."""
         quantiles = tuple(performance.response_quantiles_s)
         return replace(self.scenario, profile=one.profile, plan=one.plan, quantiles=quantiles)

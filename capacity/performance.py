@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Self
 
@@ -120,6 +120,9 @@ Quantiles = Mapping[float, Interval]
 # Fields of a performance that are quantiles of durations.
 QUANTILE_FIELDS = (
     "wait_quantiles_s",
+    "ttft_quantiles_s",
+    "tpot_quantiles_s",
+    "itl_quantiles_s",
     "response_quantiles_s",
     "wait_quantiles_with_losses_s",
     "response_quantiles_with_losses_s",
@@ -133,9 +136,15 @@ class Performance:
     Waits and responses are those of served requests; those `_with_losses` count a rejected request as
     infinitely late, and are empty if none was rejected. `load` is the arrival rate over the largest
     sustainable rate; `utilization` is the share of time busy: a greedy batching server is busier
-    than its load says. Durations are in seconds, rates in requests per second.
+    than its load says. TTFT is the time from a request's arrival to its first output token, TPOT the rest of its
+    response over its other output tokens, and ITL the time between two of them, pooled over all requests.
+    Durations are in seconds, rates in requests per second, and numbers of requests those of the whole fleet.
 
     Attributes:
+        goodput: share of requests that keep all limits at once; None where there are none.
+        preemption_rate: preemptions per request.
+        kv_utilization: share of the KV cache in use, averaged over the time in which an engine computes.
+        running_mean: requests that run in engines.
         intervals: by field name, the ends of what has no quantile, where they are known.
         relative_error_max: by field name, how far a value may lie from the truth, as a share of it:
             proved for a bound, the largest measured one for an approximation; empty where exact.
@@ -146,16 +155,27 @@ class Performance:
     utilization: float | None = None
     offered_load: float | None = None
     throughput_rps: float | None = None
+    output_tokens_per_s: float | None = None
     batch_size_mean: float | None = None
     wait_probability: float | None = None
     queue_length_mean: float | None = None
     in_system_mean: float | None = None
     wait_mean_s: float | None = None
+    ttft_mean_s: float | None = None
+    tpot_mean_s: float | None = None
+    itl_mean_s: float | None = None
     response_mean_s: float | None = None
+    goodput: float | None = None
+    preemption_rate: float | None = None
+    kv_utilization: float | None = None
+    running_mean: float | None = None
     loss_probability: float | None = None
     abandon_probability: float | None = None
     empty_probability: float | None = None
     wait_quantiles_s: Quantiles = field(default_factory=dict)
+    ttft_quantiles_s: Quantiles = field(default_factory=dict)
+    tpot_quantiles_s: Quantiles = field(default_factory=dict)
+    itl_quantiles_s: Quantiles = field(default_factory=dict)
     response_quantiles_s: Quantiles = field(default_factory=dict)
     wait_quantiles_with_losses_s: Quantiles = field(default_factory=dict)
     response_quantiles_with_losses_s: Quantiles = field(default_factory=dict)
@@ -167,6 +187,11 @@ class Performance:
             ordered = dict(sorted(getattr(self, name).items()))
             object.__setattr__(self, name, ordered)
 
+    @property
+    def missed_share(self) -> float | None:
+        """Share of requests beyond a limit."""
+        return None if self.goodput is None else 1.0 - self.goodput
+
     def times(self, replicas: int) -> Self:
         """The performance of several independent queues like this one; counts add up."""
         counted = ("throughput_rps", "queue_length_mean", "in_system_mean")
@@ -176,52 +201,12 @@ class Performance:
         return replace(alone, **scaled)
 
 
-TOKEN_QUANTILE_FIELDS = ("ttft_quantiles_s", "tpot_quantiles_s", "itl_quantiles_s", "response_quantiles_s")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenPerformance:
-    """Performance of a fleet that serves a language model. What a source does not provide is None or empty.
-
-    TTFT is the time from a request's arrival to its first output token, TPOT the rest of its response over its
-    other output tokens, and ITL the time between two of them, pooled over all requests. Durations are in
-    seconds; numbers of requests are those of the whole fleet.
-
-    Attributes:
-        load: arrival rate over the saturation rate.
-        utilization: share of time in which an engine computes.
-        goodput: share of requests that keep all limits at once; None where there are none.
-        preemption_rate: preemptions per request.
-        kv_utilization: share of the KV cache in use, averaged over the time in which an engine computes.
-        running_mean: requests that run.
-        intervals: by field name, the ends of what has no quantile.
-    """
-
-    kind: Kind
-    load: float | None = None
-    utilization: float | None = None
-    throughput_rps: float | None = None
-    output_tokens_per_s: float | None = None
-    ttft_mean_s: float | None = None
-    tpot_mean_s: float | None = None
-    itl_mean_s: float | None = None
-    response_mean_s: float | None = None
-    goodput: float | None = None
-    preemption_rate: float | None = None
-    kv_utilization: float | None = None
-    running_mean: float | None = None
-    queue_length_mean: float | None = None
-    in_system_mean: float | None = None
-    ttft_quantiles_s: Quantiles = field(default_factory=dict)
-    tpot_quantiles_s: Quantiles = field(default_factory=dict)
-    itl_quantiles_s: Quantiles = field(default_factory=dict)
-    response_quantiles_s: Quantiles = field(default_factory=dict)
-    intervals: Mapping[str, Interval] = field(default_factory=dict)
-
-    @property
-    def missed_share(self) -> float | None:
-        """Share of requests beyond a limit."""
-        return None if self.goodput is None else 1.0 - self.goodput
+# Fields of a performance that are numbers.
+SCALAR_FIELDS = tuple(
+    one.name
+    for one in fields(Performance)
+    if one.name not in ("kind", *QUANTILE_FIELDS, "intervals", "relative_error_max")
+)
 
 
 def format_interval(interval: Interval) -> str:

@@ -118,7 +118,7 @@ CELLS_TO_SPREAD = 64
 _REPORT_EVERY_S = 1.0
 
 
-def answers(cells: Sequence[Scenario], simulation: Simulation) -> Iterator[Answer[Performance]]:
+def answers(cells: Sequence[Scenario], simulation: Simulation) -> Iterator[Answer]:
     """What becomes of each cell, in order; one without a steady state or a profile takes no time."""
     refused = [refusal(cell) for cell in cells]
     asked = [cell for cell, no in zip(cells, refused, strict=True) if no is None]
@@ -126,13 +126,13 @@ def answers(cells: Sequence[Scenario], simulation: Simulation) -> Iterator[Answe
     return (next(answered) if no is None else no for no in refused)
 
 
-def _simulated(cells: Sequence[Scenario], simulation: Simulation) -> Iterable[Answer[Performance]]:
+def _simulated(cells: Sequence[Scenario], simulation: Simulation) -> Iterable[Answer]:
     if len(cells) < CELLS_TO_SPREAD:
         return (answer(simulation, cell) for cell in cells)
     return simulation.mapper(partial(answer, replace(simulation, mapper=map)), cells)
 
 
-def refusal(cell: Scenario) -> Answer[Performance] | None:
+def refusal(cell: Scenario) -> Answer | None:
     """Why a cell can have no numbers, however long it is simulated; None if it can."""
     try:
         require_answerable(cell.profile, cell.workload, cell.plan)
@@ -143,7 +143,7 @@ def refusal(cell: Scenario) -> Answer[Performance] | None:
     return None
 
 
-def answer(simulation: Simulation, cell: Scenario) -> Answer[Performance]:
+def answer(simulation: Simulation, cell: Scenario) -> Answer:
     """The performance of a cell that can have one, or why it has none; no error that ends the sweep."""
     try:
         performance = simulation(cell.profile, cell.workload, cell.plan)

@@ -10,7 +10,7 @@ import numpy as np
 
 from capacity.confidence import student_t
 from capacity.errors import DomainError, InconclusiveError, InputError, UnstableError
-from capacity.performance import Interval, Kind, TokenPerformance
+from capacity.performance import Interval, Kind, Performance
 from capacity.profile.llm_sampling import has_spread, resampled_steps
 from capacity.question.candidate import Doubt, LikeIt, Limit, Rejection, Verdict
 from capacity.question.grid import Answer, Outcome
@@ -348,7 +348,7 @@ class TokenCase:
             runs *= 2
         return runs * length.requests
 
-    def performance(self, pool: TokenPool, quantiles: Sequence[float], confidence: float) -> TokenPerformance:
+    def performance(self, pool: TokenPool, quantiles: Sequence[float], confidence: float) -> Performance:
         """Of the whole fleet; of a recorded path without quantiles that it has too few requests for."""
         if self.is_path:
             asked = {*self.scenario.quantiles, *self.scenario.objective.quantiles}
@@ -672,7 +672,7 @@ class TokenJudge:
         promise, interval = _tightest(look.pool, objective, errors)
         return LikeIt(verdict=verdict, promise=promise, found=interval)
 
-    def _performance(self, case: TokenCase, pool: TokenPool) -> TokenPerformance:
+    def _performance(self, case: TokenCase, pool: TokenPool) -> Performance:
         quantiles = sorted({*QUANTILES, *case.scenario.objective.quantiles})
         return case.performance(pool, quantiles, self.confidence)
 
@@ -733,8 +733,8 @@ def resampled_pools(case: TokenCase, seed: Seed, mapper: Mapper = map) -> list[T
 
 
 def with_step_error(
-    scenario: TokenScenario, performance: TokenPerformance, confidence: float, seed: int, mapper: Mapper = map
-) -> TokenPerformance:
+    scenario: TokenScenario, performance: Performance, confidence: float, seed: int, mapper: Mapper = map
+) -> Performance:
     """Intervals widened by what the same requests do under profiles resampled from the measured steps.
 
     Source:
@@ -746,9 +746,7 @@ def with_step_error(
     return widened_by(pools, performance, confidence)
 
 
-def widened_by(
-    pools: Sequence[TokenPool], performance: TokenPerformance, confidence: float
-) -> TokenPerformance:
+def widened_by(pools: Sequence[TokenPool], performance: Performance, confidence: float) -> Performance:
     """Intervals widened by what pools under resampled profiles differ by; no pools, no change."""
     if not pools:
         return performance
@@ -801,7 +799,7 @@ class TokenSimulation:
     quantiles: Sequence[float] = QUANTILES
     mapper: Mapper = field(default=map, repr=False)
 
-    def __call__(self, scenario: TokenScenario) -> TokenPerformance:
+    def __call__(self, scenario: TokenScenario) -> Performance:
         """Performance of a plan, with the profile's own error in its intervals.
 
         Raises:
@@ -833,7 +831,7 @@ class TokenSimulation:
         return LikeIt(verdict=None, promise=told, found=found)
 
 
-def token_answer(simulation: TokenSimulation, cell: TokenScenario) -> Answer[TokenPerformance]:
+def token_answer(simulation: TokenSimulation, cell: TokenScenario) -> Answer:
     """The performance of one cell of a sweep, or why it has none."""
     try:
         performance = simulation(cell)
@@ -848,7 +846,7 @@ def token_answer(simulation: TokenSimulation, cell: TokenScenario) -> Answer[Tok
 
 def replay(
     scenario: TokenScenario, quantiles: Sequence[float], engine: Engine = Engine.KERNEL
-) -> tuple[TokenDraws, TokenRecords, TokenPerformance]:
+) -> tuple[TokenDraws, TokenRecords, Performance]:
     """Exactly the requests of a trace, served from an empty fleet; every one counts, and quantiles are points."""
     draws = draw_tokens(scenario, 0, Seed(value=0))
     records = serve(scenario, draws, engine)

@@ -7,7 +7,7 @@ from dataclasses import asdict, fields, is_dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from capacity.performance import Interval, Kind, Performance, TokenPerformance
+from capacity.performance import Interval, Kind, Performance
 from capacity.question.plan import Batching, BatchTimer, Plan
 from capacity.traffic.workload import (
     ClosedPopulation,
@@ -170,7 +170,7 @@ def plan_document(plan: Plan) -> Document:
     return picked(plan, "profile", "replicas", "batch_size_max", "batch_wait_max_s", "routing", *unusual)
 
 
-def performance_document(performance: Performance | TokenPerformance) -> Document:
+def performance_document(performance: Performance) -> Document:
     """A performance; what it does not have is absent, and so is an unknown error."""
     document: Document = {}
     for field in fields(performance):
@@ -478,7 +478,6 @@ _FORMS: dict[str, Callable[[Any], Document]] = {
     "Interval": _interval_document,
     "LatencyObjective": objective_document,
     "Performance": performance_document,
-    "TokenPerformance": performance_document,
     "TokenObjective": objective_document,
     "Plan": plan_document,
     "Rejection": rejection_document,

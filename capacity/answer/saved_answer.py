@@ -1,25 +1,19 @@
 """Saved answer: what a saved plan says of its search, as the nouns that the search had."""
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from capacity.answer.saved_plan import PlanDocument, SavedPlan
 from capacity.errors import InputError
 from capacity.files import located, read_as
-from capacity.performance import QUANTILE_FIELDS, Interval, Kind, Performance
+from capacity.performance import QUANTILE_FIELDS, SCALAR_FIELDS, Interval, Kind, Performance
 from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
 from capacity.question.caveat import Caveat
 from capacity.question.objective import LatencyObjective, Measure, Promise
 from capacity.search.certificate import Trial
 from capacity.search.recommendation import Headroom, RandomRouting, Recommendation
 from capacity.traffic.workload import Workload
-
-_NUMBERS = [
-    field.name
-    for field in fields(Performance)
-    if field.name not in (*QUANTILE_FIELDS, "kind", "intervals", "relative_error_max")
-]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +189,7 @@ def _candidate(found: _CandidateDocument, where: str, objective: LatencyObjectiv
 def _performance(found: dict[str, Any], where: str) -> Performance:
     known: dict[str, Any] = {
         name: read_as(float, found[name], f"{where}.{name}")
-        for name in _NUMBERS
+        for name in SCALAR_FIELDS
         if found.get(name) is not None
     }
     kinds: dict[str, Any] = dict.fromkeys(QUANTILE_FIELDS, dict[float, _Ends | None])

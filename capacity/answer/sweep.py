@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -25,7 +25,7 @@ from capacity.files import (
     refused,
     write_whole,
 )
-from capacity.performance import QUANTILE_FIELDS, Performance, Quantiles
+from capacity.performance import QUANTILE_FIELDS, SCALAR_FIELDS, Performance, Quantiles
 from capacity.question.grid import Answer, Outcome
 from capacity.question.scenario import Scenario
 from capacity.traffic.workload import Workload
@@ -66,10 +66,19 @@ _ASKED = (
     Column("reason", "text"),
     Column("load", "number"),
 )
-_SCALARS = tuple(
-    field.name
-    for field in fields(Performance)
-    if field.name not in ("kind", "load", *QUANTILE_FIELDS, "intervals", "relative_error_max")
+_SCALARS = (
+    "utilization",
+    "offered_load",
+    "throughput_rps",
+    "batch_size_mean",
+    "wait_probability",
+    "queue_length_mean",
+    "in_system_mean",
+    "wait_mean_s",
+    "response_mean_s",
+    "loss_probability",
+    "abandon_probability",
+    "empty_probability",
 )
 
 
@@ -119,7 +128,7 @@ class SweepTable(AnyTable):
         ends = (f"{name}{end}_s" for name in names for end in ("", "_low", "_high"))
         return (*_ASKED, *(Column(name, "number") for name in (*_SCALARS, *ends)))
 
-    def row(self, cell: Scenario, answer: Answer[Performance]) -> Row:
+    def row(self, cell: Scenario, answer: Answer) -> Row:
         """One cell: no number of a performance where there is none, and none that is not finite."""
         plan, performance = cell.plan, answer.performance
         assert isinstance(cell.workload, Workload)  # noqa: S101  (a grid has rates)
@@ -155,16 +164,12 @@ class SweepTable(AnyTable):
 
 def performance_columns(performance: Performance) -> dict[str, Value]:
     """The numbers of one performance by column, as in a sweep; what a source does not have is absent."""
-    found: dict[str, Value] = {"load": finite(performance.load)}
-    found |= {name: finite(getattr(performance, name)) for name in _SCALARS}
-    quantiles = {
-        "wait_{}": performance.wait_quantiles_s,
-        "response_{}": performance.response_quantiles_s,
-        "response_{}_with_losses": performance.response_quantiles_with_losses_s,
-    }
-    for name, known in quantiles.items():
+    found: dict[str, Value] = {"kind": performance.kind.value}
+    found |= {name: finite(getattr(performance, name)) for name in SCALAR_FIELDS}
+    for name in QUANTILE_FIELDS:
+        known: Quantiles = getattr(performance, name)
         for quantile, interval in known.items():
-            column = name.format(quantile_name(quantile))
+            column = name.replace("quantiles", quantile_name(quantile)).removesuffix("_s")
             ends = {"": interval.value, "_low": interval.low, "_high": interval.high}
             found |= {f"{column}{end}_s": finite(value) for end, value in ends.items()}
     return {name: value for name, value in found.items() if value is not None}

@@ -1,10 +1,9 @@
 """Token sweep: the rows of a sweep over fleets that serve language models."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from capacity.answer.documents import arrivals_name
 from capacity.answer.sweep import AnyTable, Column, Row, finite
-from capacity.performance import TOKEN_QUANTILE_FIELDS, TokenPerformance
 from capacity.question.grid import Answer
 from capacity.question.tokens import TokenScenario
 from capacity.traffic.lengths import LengthRows
@@ -30,11 +29,21 @@ _ASKED = (
     Column("reason", "text"),
     Column("load", "number"),
 )
-_SCALARS = tuple(
-    field.name
-    for field in fields(TokenPerformance)
-    if field.name not in ("kind", "load", "goodput", *TOKEN_QUANTILE_FIELDS, "intervals")
+_SCALARS = (
+    "utilization",
+    "throughput_rps",
+    "output_tokens_per_s",
+    "ttft_mean_s",
+    "tpot_mean_s",
+    "itl_mean_s",
+    "response_mean_s",
+    "preemption_rate",
+    "kv_utilization",
+    "running_mean",
+    "queue_length_mean",
+    "in_system_mean",
 )
+_QUANTILES = ("ttft_quantiles_s", "tpot_quantiles_s", "itl_quantiles_s", "response_quantiles_s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +57,12 @@ class TokenSweepTable(AnyTable):
     @property
     def columns(self) -> tuple[Column, ...]:
         """Name and kind of every value of a row."""
-        whats = [name.removesuffix("_quantiles_s") for name in TOKEN_QUANTILE_FIELDS]
+        whats = [name.removesuffix("_quantiles_s") for name in _QUANTILES]
         names = [f"{what}_{quantile_name(q)}" for what in whats for q in self.quantiles]
         ends = (f"{name}{end}_s" for name in names for end in ("", "_low", "_high"))
         return (*_ASKED, *(Column(name, "number") for name in (*_SCALARS, *ends)))
 
-    def row(self, cell: TokenScenario, load: float | None, answer: Answer[TokenPerformance]) -> Row:
+    def row(self, cell: TokenScenario, load: float | None, answer: Answer) -> Row:
         """One cell: no number of a performance where there is none, and none that is not finite."""
         plan, lengths = cell.plan, cell.lengths
         asked = (
@@ -82,5 +91,5 @@ class TokenSweepTable(AnyTable):
         if performance is None:
             return (*asked, *[None] * (len(self.columns) - len(asked)))
         scalars = (finite(getattr(performance, name)) for name in _SCALARS)
-        known = (getattr(performance, name) for name in TOKEN_QUANTILE_FIELDS)
+        known = (getattr(performance, name) for name in _QUANTILES)
         return (*asked, *scalars, *(value for one in known for value in self.values(one)))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from capacity.formats.load_test import QUEUE, SERVER_STAGES, LoadRun
-from capacity.performance import Interval, Performance, TokenPerformance
+from capacity.performance import Interval, Performance
 from capacity.units import format_duration, format_quantile
 
 # Relative difference up to which prediction and measurement agree.
@@ -86,7 +86,7 @@ def unknown(run: LoadRun, reason: str) -> RunBeside:
     return RunBeside(run=run.name, parting=Parting.UNKNOWN, message=reason)
 
 
-def beside(run: LoadRun, found: Performance | TokenPerformance, overhead_s: float) -> RunBeside:
+def beside(run: LoadRun, found: Performance, overhead_s: float) -> RunBeside:
     """Prediction and measurement of a run.
 
     Args:
@@ -106,11 +106,11 @@ def beside(run: LoadRun, found: Performance | TokenPerformance, overhead_s: floa
     return RunBeside(run=run.name, parting=parting, message=message, rows=tuple(rows))
 
 
-def _rows(run: LoadRun, found: Performance | TokenPerformance) -> Iterator[Beside]:
+def _rows(run: LoadRun, found: Performance) -> Iterator[Beside]:
     """Throughput, and mean and quantiles of each measure that both have."""
     if run.throughput_rps and found.throughput_rps:
         yield _row("throughput", found.throughput_rps, run.throughput_rps)
-    of_response = measure_of(run.name) if isinstance(found, TokenPerformance) else "response"
+    of_response = measure_of(run.name) if found.ttft_mean_s is not None else "response"
     means = {of_response: run.mean_s, **{name: one.mean_s for name, one in run.measures.items()}}
     quantiles = {
         of_response: run.quantiles_s,
@@ -143,13 +143,13 @@ def measure_of(name: str) -> str:
 
 def _why(
     run: LoadRun,
-    found: Performance | TokenPerformance,
+    found: Performance,
     first: Beside,
     rows: Sequence[Beside],
     overhead_s: float,
 ) -> str:
     """What makes the difference, as far as means and stages tell."""
-    if isinstance(found, TokenPerformance):
+    if found.ttft_mean_s is not None:
         return _OF_TOKENS
     mean = next((row for row in rows if row.quantity == "response mean"), None)
     is_spread = mean is not None and mean.agrees and first is not mean

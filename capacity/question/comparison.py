@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from capacity.performance import Interval, Performance, TokenPerformance, Width
+from capacity.performance import Interval, Performance, Width
 from capacity.profile.profile import ServiceProfile
 from capacity.question.plan import Plan
 
@@ -88,7 +88,7 @@ class TokenDifference:
 class TokenComparison:
     """The performance of each fleet, and its difference from the first; the first has no difference."""
 
-    performances: tuple[TokenPerformance, ...]
+    performances: tuple[Performance, ...]
     differences: tuple[TokenDifference, ...]
 
 

@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from capacity.errors import InputError, quoted
 from capacity.files import printable, versions
-from capacity.performance import Performance, TokenPerformance
+from capacity.performance import Performance
 from capacity.profile.llm import LlmProfile
 from capacity.profile.profile import ServiceProfile
 from capacity.question.plan import Batching, Plan, Routing
@@ -40,16 +40,13 @@ class Outcome(StrEnum):
     INCONCLUSIVE = "inconclusive"
 
 
-Found = TypeVar("Found", Performance, TokenPerformance)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer(Generic[Found]):
+class Answer:
     """The performance of a cell, or the reason why it has none."""
 
     outcome: Outcome
     reason: str = ""
-    performance: Found | None = None
+    performance: Performance | None = None
 
 
 CELLS_MAX = 100_000

@@ -12,7 +12,6 @@ from capacity.performance import (
     Interval,
     Performance,
     Quantiles,
-    TokenPerformance,
     format_interval,
     format_share_interval,
 )
@@ -88,7 +87,7 @@ class Promise:
             return self.measure.short
         return f"{self.measure.short} {shown}".lstrip()
 
-    def found(self, performance: Performance | TokenPerformance) -> Interval | None:
+    def found(self, performance: Performance) -> Interval | None:
         """Its value in a performance, with interval; None if the performance does not have it.
 
         For a quantile, the one in which lost requests count as late, if any were lost.
@@ -101,7 +100,7 @@ class Promise:
         served: Quantiles = getattr(performance, self.measure)
         return (late or served).get(self.quantile)
 
-    def pressure(self, performance: Performance | TokenPerformance) -> Interval | None:
+    def pressure(self, performance: Performance) -> Interval | None:
         """Value and ends over what is allowed: above 1 it is missed."""
         found = self.found(performance)
         return None if found is None else found.mapped(lambda x: x / self.allowed)
@@ -198,7 +197,7 @@ class LatencyObjective:
             if promise.quantile is not None or promise.measure is Measure.LOSS
         ]
 
-    def binding(self, performance: Performance | TokenPerformance) -> Promise:
+    def binding(self, performance: Performance) -> Promise:
         """The limit that is closest to being missed, or is exceeded by most."""
 
         def pressure(promise: Promise) -> float:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
 from capacity.errors import DomainError, InputError
-from capacity.performance import TokenPerformance
+from capacity.performance import Performance
 from capacity.profile.llm import LlmProfile, Scheduler
 from capacity.question.candidate import Doubt, LikeIt, Rejection, Verdict
 from capacity.question.objective import BETWEEN_TOKENS, TokenObjective
@@ -184,7 +184,7 @@ class TokenCandidate:
     plan: TokenPlan
     verdict: Verdict
     rejection: Rejection | None = None
-    performance: TokenPerformance | None = None
+    performance: Performance | None = None
     doubt: Doubt | None = None
     requests: int = 0
     is_precise: bool = True

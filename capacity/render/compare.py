@@ -7,7 +7,7 @@ from rich.text import Text
 
 from capacity.answer.documents import Document, picked, plain
 from capacity.answer.sentences import demand
-from capacity.performance import Interval, Performance, TokenPerformance, format_interval
+from capacity.performance import Interval, Performance, format_interval
 from capacity.question.caveat import Caveat
 from capacity.question.comparison import Comparison, Contender, TokenComparison, TokenContender
 from capacity.render.tables import batch_wait, caveat_lines, table
@@ -168,7 +168,7 @@ _TOKEN_FIELDS = {
 }
 
 
-def _token_performance_rows(performances: Sequence[TokenPerformance]) -> Iterator[tuple[str, ...]]:
+def _token_performance_rows(performances: Sequence[Performance]) -> Iterator[tuple[str, ...]]:
     yield "load", *("" if one.load is None else f"{one.load:.3f}" for one in performances)
     yield "output tokens a second", *(f"{one.output_tokens_per_s or 0.0:.0f}" for one in performances)
     for name, field in _TOKEN_FIELDS.items():

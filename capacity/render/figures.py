@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from capacity.performance import Interval, Performance, TokenPerformance
+from capacity.performance import Interval, Performance
 from capacity.question.candidate import Candidate, Verdict
 from capacity.question.plan import Plan
 from capacity.question.tokens import TokenCandidate
@@ -271,7 +271,7 @@ TOKEN_TITLES = {
 }
 
 
-def draw_token_quantiles(performances: "Sequence[TokenPerformance]", names: "Sequence[str]") -> "Panels":
+def draw_token_quantiles(performances: "Sequence[Performance]", names: "Sequence[str]") -> "Panels":
     """Quantiles of TTFT, of the time between tokens and of the response, a panel each. [ms]"""
     whats = ("ttft", "itl", "response")
     panels = new_panels(

@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from capacity.answer.sentences import fate_of_fewer, format_headroom, format_missed_at, token_refusal
-from capacity.performance import Interval, Kind, TokenPerformance, format_interval
+from capacity.performance import Interval, Kind, Performance, format_interval
 from capacity.profile.llm import KvCache, LlmProfile
 from capacity.question.candidate import Limit, Verdict
 from capacity.question.objective import Promise, TokenObjective, format_value
@@ -142,7 +142,7 @@ def plan_rows(plan: TokenPlan) -> list[tuple[str, str]]:
     ]
 
 
-def performance_rows(found: TokenPerformance, *, verbose: bool = False) -> list[tuple[str, str]]:
+def performance_rows(found: Performance, *, verbose: bool = False) -> list[tuple[str, str]]:
     """What a fleet does, a line each."""
     rows: list[tuple[str, str]] = []
     if found.load is not None:
@@ -214,7 +214,7 @@ def _is_load(candidate: TokenCandidate) -> bool:
 def changes_table(changes: Sequence[TokenChange]) -> RenderableType:
     """What other settings of the engine would do to the same fleet."""
 
-    def p99(found: TokenPerformance | None, name: str) -> str:
+    def p99(found: Performance | None, name: str) -> str:
         known = {} if found is None else getattr(found, name)
         return format_interval(known[0.99]) if 0.99 in known else ""
 
@@ -232,7 +232,7 @@ def changes_table(changes: Sequence[TokenChange]) -> RenderableType:
 
 
 def simulation_tables(
-    plan: TokenPlan, found: TokenPerformance, confidence: float, *, verbose: bool = False
+    plan: TokenPlan, found: Performance, confidence: float, *, verbose: bool = False
 ) -> Iterator[RenderableType]:
     """What `capacity simulate` shows about a language model."""
     yield table(("<", "<"), [*plan_rows(plan), *performance_rows(found, verbose=verbose)])

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from capacity.errors import DomainError
-from capacity.performance import Kind, TokenPerformance
+from capacity.performance import Kind, Performance
 from capacity.profile.llm import LlmProfile, Scheduler
 from capacity.profile.llm_sampling import has_spread
 from capacity.question.candidate import Doubt, LikeIt, Limit, Rejection, Verdict
@@ -55,7 +55,7 @@ class TokenChange:
     plan: TokenPlan
     saturation: Saturation
     verdict: Verdict
-    performance: TokenPerformance | None = None
+    performance: Performance | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,7 @@ class TokenRecommendation:
     verdict: Verdict
     objective: TokenObjective
     plan: TokenPlan | None = None
-    performance: TokenPerformance | None = None
+    performance: Performance | None = None
     saturation: Saturation | None = None
     headroom: Headroom | None = None
     hourly_usd: float | None = None
@@ -338,7 +338,7 @@ def _search_caveats(search: TokenSearch, confirmed: TokenCandidate) -> Iterator[
 
 
 def token_caveats(
-    scenario: TokenScenario, performance: TokenPerformance, like_it: LikeIt | None = None
+    scenario: TokenScenario, performance: Performance, like_it: LikeIt | None = None
 ) -> Iterator[Caveat]:
     """What an answer about a language model does not say by itself."""
     if performance.load is not None and performance.load >= 1.0:  # of a replay, which has an end

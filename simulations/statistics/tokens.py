@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from capacity.confidence import share_high
-from capacity.performance import Interval, Kind, TokenPerformance
+from capacity.performance import Interval, Kind, Performance
 from capacity.question.objective import Measure, TokenObjective
 from simulations.draws.cells import edges, middle
 from simulations.draws.records import Floats, Integers
@@ -244,7 +244,7 @@ class TokenPool(Pool):
         confidence: float,
         has_limits: bool,
         kind: Kind = Kind.SIMULATION,
-    ) -> TokenPerformance:
+    ) -> Performance:
         """All quantities of the fleet, with intervals for its quantiles and means.
 
         Args:
@@ -264,7 +264,7 @@ class TokenPool(Pool):
 
         means = {m: self.mean(m) if has_intervals else None for m in MEANS}
         gaps = whole.output_tokens - whole.counted
-        return TokenPerformance(
+        return Performance(
             kind=kind,
             load=load,
             utilization=min(1.0, whole.busy_s / (simulated * whole.window_s)),

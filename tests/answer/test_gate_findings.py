@@ -19,7 +19,7 @@ from capacity.answer.check import (
     token_findings,
     verdict_of,
 )
-from capacity.performance import Interval, Kind, Performance, TokenPerformance
+from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
 from capacity.question.objective import LatencyObjective, Measure, Promise
@@ -39,7 +39,7 @@ def token_candidate(
     rejection: Rejection | None = None,
 ) -> TokenCandidate:
     known = {} if ttft is None else {0.99: Interval(value=sum(ttft) / 2.0, low=ttft[0], high=ttft[1])}
-    performance = TokenPerformance(kind=Kind.SIMULATION, ttft_quantiles_s=known, tpot_mean_s=tpot_s)
+    performance = Performance(kind=Kind.SIMULATION, ttft_quantiles_s=known, tpot_mean_s=tpot_s)
     return TokenCandidate(plan=ENGINES, verdict=verdict, rejection=rejection, performance=performance)
 
 

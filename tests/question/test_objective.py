@@ -5,7 +5,7 @@ import math
 import pytest
 
 from capacity.errors import DomainError, InputError
-from capacity.performance import Interval, Kind, Performance, TokenPerformance
+from capacity.performance import Interval, Kind, Performance
 from capacity.question.objective import (
     TIERS,
     LatencyObjective,
@@ -62,7 +62,7 @@ def test_durations_and_quantiles_are_those_of_their_measures() -> None:
 
 @pytest.mark.parametrize("measure", Measure)
 def test_every_measure_is_a_field_of_a_performance(measure: Measure) -> None:
-    assert hasattr(FOUND, measure) or hasattr(TokenPerformance(kind=Kind.SIMULATION), measure)
+    assert hasattr(FOUND, measure) or hasattr(Performance(kind=Kind.SIMULATION), measure)
 
 
 @pytest.mark.parametrize(
@@ -155,8 +155,8 @@ def test_tiers_are_those_of_the_contract() -> None:
 
 def test_requests_beyond_a_limit_are_those_that_goodput_leaves() -> None:
     promise = Promise(measure=Measure.MISSED, allowed=0.02)
-    assert promise.found(TokenPerformance(kind=Kind.SIMULATION, goodput=0.75)) == Interval.exact(0.25)
-    assert promise.found(TokenPerformance(kind=Kind.SIMULATION)) is None
+    assert promise.found(Performance(kind=Kind.SIMULATION, goodput=0.75)) == Interval.exact(0.25)
+    assert promise.found(Performance(kind=Kind.SIMULATION)) is None
 
 
 # ---- Objectives of language models -----------------------------------------------------------------

@@ -12,7 +12,7 @@ from planned import ENGINES
 from stresses import fleet_in_trouble, run_of
 
 from capacity.answer.sweep import SweepTable
-from capacity.performance import Kind, Performance, TokenPerformance
+from capacity.performance import Kind, Performance
 from capacity.question.candidate import Candidate, Verdict
 from capacity.question.objective import Measure, Promise
 from capacity.question.plan import Plan
@@ -109,7 +109,7 @@ def test_a_limit_on_losses_has_no_unit() -> None:
 
 def test_rates_of_a_language_model() -> None:
     promise = Promise(measure=Measure.TTFT, quantile=0.99, allowed=0.2)
-    performance = TokenPerformance(kind=Kind.SIMULATION, ttft_quantiles_s={0.99: around(0.1)})
+    performance = Performance(kind=Kind.SIMULATION, ttft_quantiles_s={0.99: around(0.1)})
     found = TokenCandidate(plan=ENGINES, verdict=Verdict.MET, performance=performance)
     unstable = TokenCandidate(plan=ENGINES, verdict=Verdict.MISSED)
     rates: Any = SimpleNamespace(
@@ -181,7 +181,7 @@ def test_quantiles_are_drawn_in_percent_and_milliseconds() -> None:
 
 
 def test_quantiles_of_a_language_model_have_a_panel_each() -> None:
-    performance = TokenPerformance(
+    performance = Performance(
         kind=Kind.SIMULATION,
         ttft_quantiles_s={0.5: around(0.1)},
         itl_quantiles_s={0.9: around(0.02)},

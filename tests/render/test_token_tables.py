@@ -12,7 +12,7 @@ from planned import ENGINES, TOKEN_LIMITS
 from rich.console import Console, RenderableType
 from shown import around
 
-from capacity.performance import Interval, Kind, TokenPerformance
+from capacity.performance import Interval, Kind, Performance
 from capacity.profile.llm import SaturationCheck
 from capacity.profile.load import load_llm
 from capacity.question.candidate import Limit, Rejection, Verdict
@@ -43,7 +43,7 @@ SATURATION = Saturation(
 )
 
 
-SEEN = TokenPerformance(
+SEEN = Performance(
     kind=Kind.SIMULATION,
     load=0.6666,
     output_tokens_per_s=1480.4,
@@ -218,7 +218,7 @@ def test_the_performance_of_a_fleet() -> None:
         ("TTFT P90", "300 (270 to 330) ms"),
     ]
     assert ("TPOT mean", "8 ms") in whole
-    bare = TokenPerformance(kind=Kind.SIMULATION)
+    bare = Performance(kind=Kind.SIMULATION)
     least = [("output tokens", "0 a second"), ("running, KV cache", "0.0, 0 % full")]
     assert tokens.performance_rows(bare) == least
     assert tokens.performance_rows(bare, verbose=True) == [*least, ("preemptions", "0 a request")]

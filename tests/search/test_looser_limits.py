@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import capacity as cap
-from capacity.performance import Interval, Kind, Performance, TokenPerformance
+from capacity.performance import Interval, Kind, Performance
 from capacity.profile.llm import Coefficients
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Doubt, Rejection, Verdict
@@ -132,7 +132,7 @@ class EngineJudge:
 
     def _judged(self, scenario: TokenScenario, error: float) -> TokenCandidate:
         verdict, rejection, doubt = self.asked.verdict(p99_of_engines(scenario), error)
-        performance = TokenPerformance(kind=Kind.SIMULATION, load=0.5)
+        performance = Performance(kind=Kind.SIMULATION, load=0.5)
         return TokenCandidate(
             plan=scenario.plan, verdict=verdict, rejection=rejection, doubt=doubt, performance=performance
         )

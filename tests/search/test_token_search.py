@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from capacity.performance import Interval, Kind, TokenPerformance
+from capacity.performance import Interval, Kind, Performance
 from capacity.profile.llm import Coefficients, Engine, LlmProfile, Scheduler
 from capacity.profile.steps import StepTiming
 from capacity.question.candidate import Limit, Verdict
@@ -50,8 +50,8 @@ def saturated_at(rate_rps: float) -> Saturation:
     )
 
 
-def performance(**others: object) -> TokenPerformance:
-    return replace(TokenPerformance(kind=Kind.SIMULATION, load=0.5), **others)
+def performance(**others: object) -> Performance:
+    return replace(Performance(kind=Kind.SIMULATION, load=0.5), **others)
 
 
 @dataclass

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from capacity.errors import DomainError, InconclusiveError, InputError, UnstableError
-from capacity.performance import Interval, Kind, TokenPerformance
+from capacity.performance import Interval, Kind, Performance
 from capacity.profile.llm import Coefficients
 from capacity.question.candidate import Doubt, Limit, Rejection, Verdict
 from capacity.question.grid import Outcome
@@ -561,7 +561,7 @@ def test_why_a_trial_ended_without_a_verdict(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.usefixtures("saturates")
 def test_a_judgement_ends_with_the_first_look_that_is_clear(monkeypatch: pytest.MonkeyPatch) -> None:
     forgets(monkeypatch, 10.0)
-    monkeypatch.setattr(TokenJudge, "_performance", lambda *_: TokenPerformance(kind=Kind.SIMULATION))
+    monkeypatch.setattr(TokenJudge, "_performance", lambda *_: Performance(kind=Kind.SIMULATION))
     judge = TokenJudge(precision=0.06)
     asked: list[tuple[Any, ...]] = []
 
@@ -625,7 +625,7 @@ def test_headroom_takes_a_tenth_of_the_requests_or_what_settles_a_rate(
 
 def test_the_error_of_the_profile_can_open_what_was_met(monkeypatch: pytest.MonkeyPatch) -> None:
     def told(high_s: float, verdict: Verdict = Verdict.MET) -> TokenCandidate:
-        wide = TokenPerformance(
+        wide = Performance(
             kind=Kind.SIMULATION, ttft_quantiles_s={0.99: Interval(value=1.0, low=0.5, high=high_s)}
         )
         monkeypatch.setattr(tokens, "with_step_error", lambda *_: wide)
@@ -661,7 +661,7 @@ def test_intervals_widen_by_the_scatter_of_logarithms() -> None:
     share = Interval(value=0.1, low=0.05, high=0.2)
     found = widened_by(
         pools,
-        TokenPerformance(
+        Performance(
             kind=Kind.SIMULATION,
             ttft_quantiles_s={0.5: point},
             response_quantiles_s={0.9: point},
@@ -675,7 +675,7 @@ def test_intervals_widen_by_the_scatter_of_logarithms() -> None:
     mean = found.intervals["ttft_mean_s"]
     assert math.log(mean.high / 3.0) == pytest.approx(12.7062 * 0.04 / math.sqrt(2.0), rel=1e-4)
     assert found.intervals["missed_share"] is share
-    same = TokenPerformance(kind=Kind.SIMULATION)
+    same = Performance(kind=Kind.SIMULATION)
     assert widened_by([], same, 0.95) is same
 
 
@@ -706,8 +706,8 @@ def test_near_saturation_a_lower_rate_is_named() -> None:
         require_below_knee(scenario_of(192.0, 2))
 
 
-def raising(error: Exception) -> Callable[[TokenScenario], TokenPerformance]:
-    def simulate(_: TokenScenario) -> TokenPerformance:
+def raising(error: Exception) -> Callable[[TokenScenario], Performance]:
+    def simulate(_: TokenScenario) -> Performance:
         raise error
 
     return simulate
@@ -726,7 +726,7 @@ def test_a_cell_without_an_answer_says_why(error: Exception, outcome: Outcome) -
     simulate: Any = raising(error)
     found = token_answer(simulate, scenario_of())
     assert (found.outcome, found.reason, found.performance) == (outcome, "why", None)
-    performance = TokenPerformance(kind=Kind.SIMULATION)
+    performance = Performance(kind=Kind.SIMULATION)
     answers: Any = lambda _: performance  # noqa: E731
     assert token_answer(answers, scenario_of()).performance is performance
 

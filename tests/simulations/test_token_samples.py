@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from capacity.confidence import share_high
-from capacity.performance import Interval, Kind, TokenPerformance
+from capacity.performance import Interval, Kind, Performance
 from capacity.question.objective import Measure, TokenObjective
 from simulations import compare_tokens
 from simulations.compare_tokens import PairedTokens
@@ -109,7 +109,7 @@ def test_runs_add_up() -> None:
     assert one.in_cells().counted == 3
 
 
-def performance_of(pool: TokenPool, **changes: Any) -> TokenPerformance:
+def performance_of(pool: TokenPool, **changes: Any) -> Performance:
     given = {
         "load": 0.5, "replicas": 6, "simulated": 2, "quantiles": (0.5,), "confidence": 0.95, "has_limits": True,
     }  # fmt: skip
