@@ -146,6 +146,10 @@ class Search:
             == alike
         ]
 
+    def is_in_doubt(self, family: Family, devices: int) -> bool:
+        """Whether any batch that starts at once was left in doubt at this number of devices."""
+        return any(one.verdict is Verdict.INCONCLUSIVE for one in self.known(family, devices, waits=False))
+
     def update(self, candidate: Candidate) -> None:
         """Replace a candidate's judgement with a better one."""
         self._judged[candidate.plan] = candidate

@@ -11,7 +11,7 @@ from capacity.question.scenario import Scenario
 from capacity.search.candidates import Progress, Search, describe, survival_candidate
 from capacity.search.cheapest import Level, cost, devices_within, fewest, unskippable
 from capacity.search.exact import judge_exactly
-from capacity.search.fewest import fewest_enough
+from capacity.search.fewest import fewest_enough, is_bracketed
 from capacity.search.recommendation import Certificate, Survived
 from capacity.units import QUANTILES
 
@@ -78,12 +78,18 @@ class Certifier:
         return best
 
     def _one_fewer(self, best: Certified) -> None:
-        """Judge one device fewer than what was confirmed: refused, or confirmed too."""
+        """Judge one device fewer than what was confirmed: refused, or confirmed too.
+
+        Not in a fleet of hundreds above one in doubt that no finer step would tell from it.
+        """
         plan = best.candidate.plan
         profile = self.search.question.profile(plan.profile)
         devices = profile.devices(plan.replicas)
-        if devices > max(1, profile.devices(self.search.question.replicas_min)):
-            self.search.at(Family(profile=profile, routing=plan.routing), devices - 1)
+        family = Family(profile=profile, routing=plan.routing)
+        if devices <= max(1, profile.devices(self.search.question.replicas_min)):
+            return
+        if not is_bracketed(devices, lambda fewer: self.search.is_in_doubt(family, fewer)):
+            self.search.at(family, devices - 1)
 
     def _costlier_unskippable(self, level: Level) -> Certified | None:
         """The next more expensive fleets, one by one and then by doubled steps, up to what bisection found."""
@@ -123,7 +129,11 @@ class Certifier:
             return found[devices] is not None
 
         devices = fewest_enough(
-            is_confirmed, start - 1, most, may_go_on=lambda: self._spent <= _CERTIFY_REQUESTS_MAX
+            is_confirmed,
+            start - 1,
+            most,
+            may_go_on=lambda: self._spent <= _CERTIFY_REQUESTS_MAX,
+            is_in_doubt=lambda devices: self.search.is_in_doubt(family, devices),
         )
         return None if devices is None else found[devices]
 

@@ -127,6 +127,7 @@ def _doubling(search: Search, family: Family, least: int, most: int) -> int | No
         most,
         step=2,
         may_go_on=lambda: not search.out_of_budget,
+        is_in_doubt=lambda devices: search.is_in_doubt(family, devices),
     )
     if found is None and search.out_of_budget:
         search.families_untried.append(family)

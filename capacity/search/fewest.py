@@ -26,6 +26,15 @@ def always() -> bool:
     return True
 
 
+def never(number: int) -> bool:
+    """No number is in doubt."""
+    return False
+
+
+# The share of a number in doubt by which the next one tried differs: no budget tells finer steps of a fleet apart.
+_DOUBT_STEP = 100
+
+
 def fewest_enough(
     is_enough: Callable[[int], bool],
     refused: int,
@@ -33,31 +42,58 @@ def fewest_enough(
     *,
     step: int = 1,
     may_go_on: Callable[[], bool] = always,
+    is_in_doubt: Callable[[int], bool] = never,
 ) -> int | None:
     """The smallest number above `refused`, of `most` at most, that is enough; None if none is.
 
     A number in doubt is not enough, and the search goes on above it. It tries the next number first, then rises
     by doubled steps to one that is enough, and halves what lies between that one and the last that was not.
+    Above a number in doubt no step is finer than one hundredth of it.
 
     Args:
         step: the second step, which the third doubles.
         may_go_on: whether another step up is affordable; asked before each.
+        is_in_doubt: whether a number that was tried, and is not enough, is in doubt rather than refused.
     """
     rise = 1
     while refused < most and may_go_on():
         number = min(refused + rise, most)
         if is_enough(number):
-            return halve_in(is_enough, refused, number)
-        refused, rise, step = number, step, 2 * step
+            return halve_in(is_enough, refused, number, is_in_doubt)
+        refused, rise = number, max(step, finest(number, is_in_doubt))
+        step = 2 * rise
     return None
 
 
-def halve_in(is_enough: Callable[[int], bool], refused: int, accepted: int) -> int:
-    """The smallest number that is enough, between one that is not and one that is."""
-    while accepted - refused > 1:
+def halve_in(
+    is_enough: Callable[[int], bool],
+    refused: int,
+    accepted: int,
+    is_in_doubt: Callable[[int], bool] = never,
+) -> int:
+    """The smallest number that is enough, between one that is not and one that is; arguments as of `fewest_enough`."""
+    while accepted - refused > finest(refused, is_in_doubt):
         middle = (refused + accepted) // 2
         if is_enough(middle):
             accepted = middle
         else:
             refused = middle
     return accepted
+
+
+def finest(number: int, is_in_doubt: Callable[[int], bool]) -> int:
+    """The smallest step worth taking above a number that is not enough."""
+    hundredth = number // _DOUBT_STEP
+    return hundredth if hundredth > 1 and is_in_doubt(number) else 1
+
+
+def is_bracketed(accepted: int, is_in_doubt: Callable[[int], bool]) -> bool:
+    """Whether a number in doubt is so near below an accepted one that nothing between them is worth trying.
+
+    False below a hundred, where every number is tried.
+    """
+    nearest = next(
+        (one for one in range(accepted - 1, accepted - 1 - accepted // _DOUBT_STEP, -1) if is_in_doubt(one)),
+        0,
+    )
+    return nearest > 0 and accepted - nearest <= finest(nearest, is_in_doubt)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from capacity.question.candidate import Candidate, Doubt, Judge, Verdict
+from capacity.question.candidate import Candidate, Doubt, Judge, Limit, Rejection, Verdict
 from capacity.question.refusal import refuse_load
 from capacity.question.scenario import Scenario
 from capacity.question.stability import device_throughput_max_rps, sustainable_rate_rps
@@ -35,6 +35,9 @@ class Trial(Protocol):
     @property
     def requests(self) -> int: ...  # noqa: D102
 
+    @property
+    def rejection(self) -> Rejection | None: ...  # noqa: D102
+
 
 @dataclass(kw_only=True)
 class Ends:
@@ -60,8 +63,9 @@ class Ends:
         One that is accepted above one that was not tells nothing: with a batch wait a plan may be refused, accepted
         and refused again as the rate rises.
         """
+        left = self.requests_left
         trial = self.judged(rate_rps, effort)
-        self.requests += trial.requests
+        self.requests += left if _is_beyond(trial, left) else trial.requests
         if trial.verdict is Verdict.MISSED:
             self.refused_rps = min(self.refused_rps, rate_rps)
             self.in_doubt = {rate: why for rate, why in self.in_doubt.items() if rate < self.refused_rps}
@@ -164,6 +168,13 @@ class Ends:
             else:
                 return
             self.accepts(rate_rps, effort)
+
+
+def _is_beyond(trial: Trial, requests_left: int) -> bool:
+    """Whether a trial simulated nothing, since what is left of the budget is too little for one run."""
+    why = trial.rejection
+    is_open = why is not None and why.limit is Limit.BUDGET and why.allowed >= requests_left
+    return is_open and trial.requests == 0
 
 
 def find_headroom(scenario: Scenario, judge: Judge, progress: Callable[[str], None]) -> Headroom:

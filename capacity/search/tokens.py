@@ -22,7 +22,7 @@ from capacity.question.tokens import (
     replicas_stable_min,
 )
 from capacity.search.caveats import MENDS, headroom_caveats, trace_caveats
-from capacity.search.fewest import fewest_enough, is_spent
+from capacity.search.fewest import fewest_enough, is_bracketed, is_spent
 from capacity.search.headroom import Ends, headroom_budget
 from capacity.search.recommendation import Headroom, Tally
 from capacity.traffic.lengths import LengthLaws, LengthRows
@@ -121,6 +121,7 @@ class TokenSearch:
             refused,
             most,
             may_go_on=lambda: not self.out_of_budget,
+            is_in_doubt=lambda replicas: self.is_in_doubt(replace(setting, replicas=replicas)),
         )
         self.untried = self.untried or (found is None and refused < most and self.out_of_budget)
         return found
@@ -132,6 +133,15 @@ class TokenSearch:
             for plan, judged in self.judged.items()
             if not judged.accepted and replace(plan, replicas=setting.replicas) == setting
         ]
+
+    def is_in_doubt(self, plan: TokenPlan) -> bool:
+        """Whether a plan was left in doubt."""
+        return plan in self.judged and self.judged[plan].verdict is Verdict.INCONCLUSIVE
+
+    def look_below(self, plan: TokenPlan) -> None:
+        """Judge one replica fewer, unless one in doubt is as near as steps of a fleet of hundreds are."""
+        if not is_bracketed(plan.replicas, lambda count: self.is_in_doubt(replace(plan, replicas=count))):
+            self.candidate(replace(plan, replicas=plan.replicas - 1))
 
     def confirm(self, plan: TokenPlan) -> TokenCandidate:
         """A plan that the search accepts, judged again with random numbers of its own."""
@@ -237,6 +247,7 @@ def _grown(search: TokenSearch, plan: TokenPlan, most: int) -> TokenCandidate | 
         plan.replicas - 1,
         most,
         may_go_on=lambda: search.spent_confirming <= CONFIRM_REQUESTS_MAX,
+        is_in_doubt=lambda replicas: search.is_in_doubt(replace(plan, replicas=replicas)),
     )
     return None if replicas is None else found[replicas]
 
@@ -273,9 +284,7 @@ def _answer(
 ) -> TokenRecommendation:
     question, plan = search.question, confirmed.plan
     if plan.replicas > question.replicas_min and not plan_alone:  # what tells why fewer are not enough
-        fewer = replace(plan, replicas=plan.replicas - 1)
-        if fewer not in search.judged:
-            search.candidate(fewer)
+        search.look_below(plan)
     saturation = search.judge.saturated(question.scenario(plan))
     headroom = (
         None

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capacity.search.fewest import fewest_enough, halve_in
+from capacity.search.fewest import fewest_enough, halve_in, is_bracketed
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,32 @@ def test_no_further_step_is_taken_once_it_may_not_go_on() -> None:
 
     assert fewest_enough(is_enough, 0, 100, may_go_on=lambda: len(seen) < 3) is None
     assert seen == [1, 2, 4]
+
+
+def fewest_above_doubt(refused: int, enough: int, doubted: int) -> tuple[list[int], int | None]:
+    """What was tried and found above a refused number, where numbers are in doubt from another one on."""
+    seen: list[int] = []
+
+    def is_enough(number: int) -> bool:
+        seen.append(number)
+        return number >= enough
+
+    return seen, fewest_enough(is_enough, refused, 1000, is_in_doubt=lambda number: number >= doubted)
+
+
+def test_above_a_number_in_doubt_no_step_is_finer_than_one_hundredth_of_it() -> None:
+    """Between 429, in doubt, and 432 no budget tells which is enough; each would take seconds."""
+    assert fewest_above_doubt(398, enough=430, doubted=399) == ([399, 402, 408, 420, 444, 432, 426, 429], 432)
+
+
+def test_every_number_counts_above_one_that_is_refused_and_in_a_fleet_below_two_hundred() -> None:
+    assert fewest_above_doubt(398, enough=430, doubted=1000)[1] == 430
+    assert fewest_above_doubt(98, enough=130, doubted=99)[1] == 130
+    assert fewest_above_doubt(398, enough=403, doubted=403)[1] == 403
+
+
+def test_nothing_is_looked_at_between_an_accepted_number_and_one_in_doubt_just_below() -> None:
+    assert is_bracketed(432, lambda number: number == 429)
+    assert not is_bracketed(432, lambda number: number == 427)
+    assert not is_bracketed(32, lambda number: number == 31)
+    assert not is_bracketed(1, lambda number: number == 0)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capacity.answer.sentences import format_headroom, format_missed_at
-from capacity.question.candidate import Doubt, Verdict
+from capacity.question.candidate import Doubt, Limit, Rejection, Verdict
 from capacity.search.headroom import Ends
 from capacity.search.recommendation import Headroom
 
@@ -19,6 +19,7 @@ class Said:
     verdict: Verdict
     doubt: Doubt | None = None
     requests: int = 0
+    rejection: Rejection | None = None
 
 
 @dataclass
@@ -121,3 +122,38 @@ def test_a_bracket_is_part_of_the_answer_where_it_is_wider_than_2_percent(
     assert format_headroom(found) == "110 rps (+10 %)"
     assert format_missed_at(found, "missed") == told
     assert found.is_in_doubt is (refused_rps == 140.0)  # only then is there a note
+
+
+def test_no_rate_is_tried_once_what_is_left_of_the_budget_is_too_little_for_a_run() -> None:
+    """Before, each rate was still announced, and found in doubt without a simulated request, some 25 in all."""
+    tried: list[float] = []
+
+    def judged(rate_rps: float, effort: int) -> Said:
+        tried.append(rate_rps)
+        left = ends.requests_left
+        if left < 400:
+            rejection = Rejection(limit=Limit.BUDGET, allowed=left, needed=400)
+            return Said(Verdict.INCONCLUSIVE, Doubt.REQUESTS, rejection=rejection)
+        return Said(Verdict.MET if rate_rps <= 150.0 else Verdict.MISSED, requests=400)
+
+    ends = Ends(accepted_rps=100.0, refused_rps=1000.0, judged=judged, requests_max=1500)
+    ends.rise(100.0, 0.02)
+    ends.close_in()
+    assert len(tried) == 4
+    assert ends.is_spent
+    assert ends.headroom(100.0).doubt is Doubt.REQUESTS
+
+
+def test_a_rate_whose_runs_are_too_long_by_themselves_ends_no_headroom() -> None:
+    """A single rate near saturation may take more than any rate may; lower ones do not."""
+    limit = Rejection(limit=Limit.BUDGET, allowed=1000, needed=9000)
+
+    def judged(rate_rps: float, effort: int) -> Said:
+        if rate_rps > 200.0:
+            return Said(Verdict.INCONCLUSIVE, Doubt.REQUESTS, rejection=limit)
+        return Said(Verdict.MET, requests=10)
+
+    ends = Ends(accepted_rps=100.0, refused_rps=1000.0, judged=judged, requests_max=100_000)
+    ends.rise(100.0, 0.02)
+    ends.close_in()
+    assert ends.accepted_rps > 198.0
