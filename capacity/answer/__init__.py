@@ -1,1 +1,1 @@
-"""What is kept and compared."""
+"""Answers: saved plans, checks, comparisons, sweep rows, JSON documents and sentences."""

@@ -1,4 +1,4 @@
-"""Check: a saved plan judged again, and whether more is needed now than it has."""
+"""Check: judges a saved plan again, and says whether it needs more than before."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -36,12 +36,12 @@ from capacity.units import format_duration, format_rate
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that was looked at.
+    """One result of a check.
 
     Attributes:
-        name: what, in a few words.
-        message: what was found, with numbers.
-        rejection: the numbers of a refusal, where there was one.
+        name: what was checked, in a few words.
+        message: the result, with numbers.
+        rejection: the numbers of a refusal; None if nothing was refused.
     """
 
     name: str
@@ -51,27 +51,27 @@ class Finding:
 
 
 class Gated(Protocol):
-    """What became of a saved plan of either kind, as reports need it."""
+    """The result of checking a saved plan of either kind, as reports need it."""
 
     @property
     def findings(self) -> Sequence[Finding]:
-        """All that was looked at."""
+        """The results, one for each thing that was checked."""
 
     @property
     def notes(self) -> Sequence[str]:
-        """What to know besides, in sentences."""
+        """Further notes, in sentences."""
 
     @property
     def verdict(self) -> Verdict:
-        """Met only if every finding is."""
+        """The worst verdict of the findings."""
 
     @property
     def summary(self) -> str:
-        """The plan and its verdict in one line."""
+        """The plan and its verdict on one line."""
 
 
 def verdict_of(findings: Iterable[Finding]) -> Verdict:
-    """Missed if anything is, else inconclusive if anything is."""
+    """The worst of the verdicts: missed, then inconclusive, then met."""
     verdicts = [finding.verdict for finding in findings]
     worst = (Verdict.MISSED, Verdict.INCONCLUSIVE)
     return next((verdict for verdict in worst if verdict in verdicts), Verdict.MET)
@@ -91,10 +91,10 @@ def holds(verdict: Verdict, *, keeps_promises: bool) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """What became of a plan.
+    """A plan judged again.
 
     Attributes:
-        performance: of the whole fleet; None where theory refused it.
+        performance: performance of the whole fleet; None if theory refused the plan.
         survived: the events that it survived, up to the first that it did not.
     """
 
@@ -104,7 +104,7 @@ class Judged:
 
 
 def findings_of(question: Question, judged: Judged) -> Iterator[Finding]:
-    """The result for each limit, and for each event up to the first that was not survived."""
+    """One finding for each limit, and one for each event up to the first that was not survived."""
     candidate, performance = judged.candidate, judged.performance
     rejection = candidate.rejection
     in_event = rejection is not None and rejection.event is not None
@@ -124,7 +124,7 @@ def findings_of(question: Question, judged: Judged) -> Iterator[Finding]:
 
 
 def token_findings(candidate: TokenCandidate, objective: TokenObjective) -> Iterator[Finding]:
-    """The result for each limit of a language model's service; of the plan where it has no steady state."""
+    """One finding for each limit of a language model's service, or for the plan if it has no steady state."""
     performance, rejection = candidate.performance, candidate.rejection
     refused = None if rejection is None else rejection.promise
     for promise in objective.promises if performance is not None else ():
@@ -145,7 +145,7 @@ def token_findings(candidate: TokenCandidate, objective: TokenObjective) -> Iter
 
 
 def _by_interval(promise: Promise, performance: Performance, candidate: Candidate) -> Verdict:
-    """Of a promise that was not the one refused; all are met together or each speaks for itself."""
+    """Verdict on a limit that was not refused: met if the candidate is accepted, else by the limit's own interval."""
     found = promise.found(performance)
     if candidate.accepted or (found is not None and candidate.settled and found.high <= promise.allowed):
         return Verdict.MET
@@ -164,11 +164,11 @@ def _refusal(name: str, candidate: Candidate) -> Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewProfile:
-    """A profile that takes the place of a saved one.
+    """A profile that replaces a saved one.
 
     Attributes:
-        role: name of the one that it replaces; None if its own name says so.
-        is_bare: whether it has only batch times, like a CSV, so that price, overhead and instances stay.
+        role: name of the profile that it replaces; None if its own name says so.
+        is_bare: whether it has batch times only, as a CSV does; price, overhead and instances then stay as saved.
     """
 
     profile: ServiceProfile
@@ -181,10 +181,10 @@ class GateInputs:
     """What is judged, and how it differs from what was saved.
 
     Attributes:
-        plan: the saved one, by the name of the profile that it now has.
-        effort: how hard to try.
-        replaced: names of the profiles that were replaced, each with that of the new one.
-        notes: what was replaced, and what was kept, in sentences.
+        plan: the saved plan, under the name of its current profile.
+        effort: budget and precision of the judgement.
+        replaced: new profile name by the saved name that it replaces.
+        notes: what was replaced and what was kept, in sentences.
     """
 
     question: Question
@@ -194,17 +194,17 @@ class GateInputs:
     notes: tuple[str, ...]
 
     def role(self, profile: str) -> str:
-        """The saved profile that a profile replaces."""
+        """Name of the saved profile that a profile replaces."""
         return next((old for old, new in self.replaced.items() if new == profile), profile)
 
 
 def gate_inputs(
     saved: SavedPlan, new: Sequence[NewProfile], rate_rps: float | None, requests_max: int | None = None
 ) -> GateInputs:
-    """The saved question with what is new.
+    """The saved question with its new inputs.
 
     Raises:
-        InputError: a profile that replaces none, two that replace one, or a rate for users who have none.
+        InputError: a profile that replaces none, two that replace the same one, or a rate for a closed population.
     """
     question, plan = saved.question, saved.plan
     by_role: dict[str, ServiceProfile] = {}
@@ -232,7 +232,7 @@ def gate_inputs(
 
 
 def new_profiles(given: Sequence[ProfileLike], saved: SavedPlan) -> Iterator[NewProfile]:
-    """New measurements: a file, `NAME=FILE` where a plan has several profiles, or a profile."""
+    """New measurements: a file, `NAME=FILE` if the plan has several profiles, or a profile."""
     for one in given:
         role, profile = split_role(one, saved) if isinstance(one, str) else (None, one)
         is_bare = not isinstance(profile, str | Path) or unpacked_name(Path(profile)).suffix.lower() == ".csv"
@@ -241,7 +241,7 @@ def new_profiles(given: Sequence[ProfileLike], saved: SavedPlan) -> Iterator[New
 
 
 def _role(new: NewProfile, saved: SavedPlan) -> str:
-    """The saved profile that a new one stands for: the one that is named, of its name, or the only one."""
+    """Name of the saved profile that a new one replaces: the one given, the one of the same name, or the only one."""
     names = [profile.name for profile in saved.question.profiles]
     if new.role is not None:
         return new.role
@@ -257,7 +257,7 @@ def _role(new: NewProfile, saved: SavedPlan) -> str:
 
 
 def split_role(text: str, saved: SavedPlan) -> tuple[str | None, str]:
-    """`NAME=FILE`, where a saved profile has that name; else a file alone."""
+    """Profile name and file of `NAME=FILE` if a saved profile has that name; else the whole text as a file."""
     name, separator, file = text.partition("=")
     if separator and name in [profile.name for profile in saved.question.profiles]:
         return name, file
@@ -265,7 +265,7 @@ def split_role(text: str, saved: SavedPlan) -> tuple[str | None, str]:
 
 
 def _completed(new: NewProfile, old: ServiceProfile) -> ServiceProfile:
-    """The new profile with what its file cannot say taken from the old one."""
+    """The new profile, with what its file cannot say taken from the old one."""
     profile = new.profile
     if profile.hourly_usd is None:
         profile = replace(profile, hourly_usd=old.hourly_usd)
@@ -283,7 +283,7 @@ def _completed(new: NewProfile, old: ServiceProfile) -> ServiceProfile:
     )
 
 
-# What a CSV cannot say, by its field in a profile; and what messages call it.
+# Fields of a profile that a CSV does not have, and their names in messages.
 _KEPT = {
     "hourly_usd": "price",
     "batch_work_s": "work for each batch",
@@ -303,7 +303,7 @@ def _replacement(old: ServiceProfile, new: ServiceProfile, *, is_bare: bool) -> 
 
 
 def _kept(old: ServiceProfile) -> str:
-    """What the old profile says that a CSV cannot, in words."""
+    """What is kept of the old profile because a CSV does not have it, in words."""
     defaults = {one.name: one.default for one in fields(old)}
     *names, last = [word for name, word in _KEPT.items() if getattr(old, name) != defaults[name]] or [""]
     if not last:
@@ -324,27 +324,27 @@ def _at_rate(workload: Demand, rate_rps: float, name: str, notes: list[str]) -> 
     return replace(workload, arrival_rate_rps=rate_rps)
 
 
-_SAME_COST = 1e-9  # share of a cost within which two are the same
+_SAME_COST = 1e-9  # share of a cost below which two costs are equal
 
-# How the finding begins that a fleet sized again needs no more than there was.
+# Start of the finding that the fleet, sized again, needs no more replicas than before.
 NO_MORE = "no more than"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """How large a fleet is. `role` is the saved profile in whose place its profile stands."""
+    """Size of a fleet. `role` is the saved profile that its own profile replaces."""
 
     role: str
     replicas: int
     hourly_usd: float | None
 
     def __str__(self) -> str:
-        """As people say it."""
+        """Replicas, and the price if it is known."""
         count = f"{self.replicas} replica{'s' if self.replicas > 1 else ''}"
         return count if self.hourly_usd is None else f"{count} ({self.hourly_usd:.3f} USD/h)"
 
     def exceeds(self, other: "Size") -> bool:
-        """Whether it costs more, or has more replicas where those of both count alike."""
+        """Whether it costs more, or has more replicas if a price is unknown or equal."""
         if self.hourly_usd is None or other.hourly_usd is None:
             return self.replicas > other.replicas
         is_dearer = self.hourly_usd > other.hourly_usd * (1.0 + _SAME_COST)
@@ -353,15 +353,15 @@ class Size:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateAnswer:
-    """What became of a saved plan.
+    """The answer of `capacity check`.
 
     Attributes:
-        findings: all that was looked at.
-        performance: of the whole fleet; None where theory refused it.
-        needed: the plan that the question takes now; None where it was not asked for, or there is none.
-        reproduced: whether the performance is the saved one to the last digit; None where anything changed.
-        notes: what to know beside, in sentences.
-        like_it: what the plan does under traffic like a recorded trace; None without one.
+        findings: one for each thing that was checked.
+        performance: performance of the whole fleet; None if theory refused the plan.
+        needed: the plan that the question needs now; None if that was not asked, or there is none.
+        reproduced: whether the performance equals the saved one to the last digit; None if the inputs changed.
+        notes: further notes, in sentences.
+        like_it: what the plan does under traffic like the recorded trace; None without a trace.
     """
 
     inputs: GateInputs
@@ -375,27 +375,27 @@ class GateAnswer:
 
     @property
     def verdict(self) -> Verdict:
-        """Missed if anything is, else inconclusive if anything is."""
+        """The worst verdict of the findings."""
         return verdict_of(self.findings)
 
     @property
     def summary(self) -> str:
-        """The plan and its verdict in one line."""
+        """The plan and its verdict on one line."""
         told = holds(self.verdict, keeps_promises=self.keeps_promises)
         return f"{fleet(self.inputs.plan)} {demand(self.inputs.question.workload)}: the plan {told}"
 
     @property
     def keeps_promises(self) -> bool:
-        """Whether all but the need for more is met."""
+        """Whether the plan meets its limits, whatever it would need if it were sized again."""
         return all(one.verdict is Verdict.MET for one in self.findings if not one.name.startswith(NO_MORE))
 
 
 def gate(
     saved: SavedPlan, inputs: GateInputs, baseline: SavedPlan | None, judge: Judge, progress: Progress
 ) -> GateAnswer:
-    """Judge a saved plan again, with the confirmation that it had; if inputs changed, size a new fleet.
+    """Judge a saved plan again with its own confirmation; if the inputs changed, also size a new fleet.
 
-    With the inputs, the seed and the versions of then, its performance comes out to the last digit.
+    With the same inputs, seed and versions, its performance is reproduced to the last digit.
 
     Raises:
         DomainError: a new profile does not cover a batch of one request.
@@ -435,10 +435,10 @@ def gate(
 def _judged(
     saved: SavedPlan, inputs: GateInputs, judge: Judge, progress: Progress, *, is_same: bool
 ) -> Judged:
-    """The plan before the judge; what theory refuses does not get there.
+    """The plan as the judge sees it, or as theory refuses it.
 
-    A saved certificate says where to begin with the saved inputs. With others that is seen by a look as of
-    a search, which also refuses soonest.
+    With the saved inputs, the saved certificate says how many requests to begin with. With new inputs, a first look
+    as in a search says so, and refuses sooner.
     """
     question, plan = inputs.question, inputs.plan
     profile = question.profile(plan.profile)
@@ -466,7 +466,7 @@ def _size_findings(
     candidate: Candidate,
     needed: Recommendation | None,
 ) -> Iterator[Finding]:
-    """Whether more is needed than the baseline has, or the plan where there is none."""
+    """Whether the question needs more than the baseline has, or than the saved plan if there is no baseline."""
     if needed is None and baseline is None:
         return
     whose = "the plan" if baseline is None else "the baseline"
@@ -492,9 +492,9 @@ def _size_findings(
 
 
 def _needed_size(inputs: GateInputs, candidate: Candidate, needed: Recommendation | None) -> Size | None:
-    """What is needed now: what the search found, or the plan itself where it is met and no larger.
+    """Size that is needed now: that of the search, or that of the plan itself if it is met and no larger.
 
-    A search may stop at a fleet that is larger than a certified one, of a batch size that it does not try.
+    A search may stop at a fleet larger than a certified one whose batch size it does not try.
     """
     sizes = []
     if candidate.accepted or needed is None:
@@ -533,7 +533,7 @@ def _notes(
 
 
 def _caveats(inputs: GateInputs, like_it: LikeIt | None) -> Iterator[str]:
-    """What the profile and a trace leave open."""
+    """What the profile and the trace leave open."""
     question, plan = inputs.question, inputs.plan
     quantiles = question.objective.quantiles or (0.99,)
     profile = question.profile(plan.profile)
@@ -542,7 +542,7 @@ def _caveats(inputs: GateInputs, like_it: LikeIt | None) -> Iterator[str]:
 
 
 def notes_on_trouble(answer: Mapping[str, Any], recovery: Finding | None) -> Iterator[str]:
-    """What else a plan was made for and is not judged here."""
+    """Parts of the plan that a check does not judge."""
     if answer.get("recovery") is not None and recovery is None:
         yield "whether the fleet recovers from trouble was not judged again; run capacity stress --plan"
     if answer.get("disturbed") is not None:
@@ -550,7 +550,7 @@ def notes_on_trouble(answer: Mapping[str, Any], recovery: Finding | None) -> Ite
 
 
 def recovery_finding(found: Runs, within_s: float) -> Finding:
-    """Whether a fleet in trouble is back in time in all runs, as `plan --recover-within` asks."""
+    """Whether a fleet in trouble recovers in time in all runs, as `plan --recover-within` requires."""
     back, count = sum(run.recovered_s is not None for run in found.runs), len(found.runs)
     return Finding(
         name=recovery_name(within_s),
@@ -560,5 +560,5 @@ def recovery_finding(found: Runs, within_s: float) -> Finding:
 
 
 def recovery_name(within_s: float) -> str:
-    """How the finding about a recovery is called."""
+    """Name of the finding about recovery."""
     return f"recovers within {format_duration(within_s)}"

@@ -1,4 +1,4 @@
-"""Compare: the fleets to compare, saved or typed, and their workload; `simulations/compare.py` runs them."""
+"""Compare: reads the fleets to compare, saved or typed, and their common workload."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -31,10 +31,10 @@ _KEYS = (
 
 
 def common_workload(plans: Sequence[SavedPlan], rate_rps: float | None) -> Demand:
-    """What all plans are for, or all of them at one rate.
+    """The workload that all plans share, or all of them at the given rate.
 
     Raises:
-        InputError: they are for different workloads.
+        InputError: the plans have different workloads.
     """
     first = plans[0]
     workload = _at_rate(first, rate_rps)
@@ -71,14 +71,14 @@ def saved_contender(plan: SavedPlan, name: str) -> Contender:
 
 
 def parse_fleet(text: str, profiles: Sequence[ServiceProfile]) -> Contender:
-    """`replicas=4,batch=16,wait=2ms,routing=random,batching=torchserve,queue-limit=50,profile=NAME`,
+    """A fleet from `replicas=4,batch=16,wait=2ms,routing=random,batching=torchserve,queue-limit=50,profile=NAME`
     and `preferred-sizes=4+8`.
 
     Args:
-        profiles: to choose from by name; the first where none is named.
+        profiles: profiles to choose from by name; the first if none is named.
 
     Raises:
-        InputError: an unknown key, a key twice, no replicas, or a value that is none.
+        InputError: an unknown or repeated key, no replicas, or an invalid value.
     """
     fields = fields_of(text, _KEYS)
     where = f"--fleet {quoted(text)}"
@@ -118,7 +118,7 @@ def fields_of(text: str, keys: Sequence[str]) -> Mapping[str, str]:
     """The parts of a `--fleet`, by key.
 
     Raises:
-        InputError: a part that is not KEY=VALUE, an unknown key, or one that appears twice.
+        InputError: a part that is not KEY=VALUE, or an unknown or repeated key.
     """
     fields: dict[str, str] = {}
     for part in text.split(","):
@@ -133,10 +133,10 @@ def fields_of(text: str, keys: Sequence[str]) -> Mapping[str, str]:
 
 
 def count_of(text: str, where: str) -> int:
-    """A whole number of a `--fleet`.
+    """A whole number in a `--fleet`.
 
     Raises:
-        InputError: it is none.
+        InputError: it is not a whole number.
     """
     if not (text.isascii() and text.isdigit() and len(text) <= 9):
         raise InputError(f"{where} has {shown(text)}, which is not a whole number of at most 9 digits")
@@ -149,7 +149,7 @@ def contenders(
     fleets: Sequence[str],
     measured: Sequence[ServiceProfile],
 ) -> tuple[Contender, ...]:
-    """Saved plans, then fleets of the profiles that are given, or else of those of the first plan.
+    """Saved plans, then fleets of the given profiles, or of the first plan's profiles if none is given.
 
     Raises:
         InputError: fewer than two, more than `CONTENDERS_MAX`, or a fleet without a profile.
@@ -174,6 +174,6 @@ def _name(plan: str | Path | SavedPlan) -> str:
 
 
 def require_all_answerable(fleets: Sequence[Contender], workload: Demand) -> None:
-    """Refuse a fleet that has no steady state, or whose profile does not cover its batches, by its name."""
+    """Refuse, by its name, a fleet without a steady state or with batches that its profile does not cover."""
     for one in fleets:
         located(one.name, partial(require_answerable, one.profile, workload, one.plan))

@@ -1,4 +1,4 @@
-"""Compare token fleets: those to compare, saved or typed, and what they have in common."""
+"""Compare token fleets: reads the fleets to compare, saved or typed, and their common requests."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,10 +18,10 @@ _KEYS = ("replicas", "sequences", "tokens", "routing", "profile")
 
 
 def common_scenario(plans: Sequence[SavedLlmPlan], rate_rps: float | None) -> TokenScenario:
-    """What all plans are for, or all of them at one rate.
+    """The scenario that all plans share, or all of them at the given rate.
 
     Raises:
-        InputError: they are for different requests.
+        InputError: the plans are for different requests.
     """
     scenarios = [plan.question.scenario(plan.plan) for plan in plans]
     if rate_rps is not None:
@@ -47,7 +47,7 @@ def token_contenders(
     fleets: Sequence[str],
     profiles: Sequence[LlmProfile],
 ) -> tuple[TokenContender, ...]:
-    """Saved plans, then fleets of the profiles that are given, or else of those of the first plan.
+    """Saved plans, then fleets of the given profiles, or of the first plan's profiles if none is given.
 
     Raises:
         InputError: fewer than two, more than `CONTENDERS_MAX`, or a fleet without a profile.
@@ -75,13 +75,13 @@ def _name(plan: str | Path | SavedLlmPlan) -> str:
 
 
 def parse_token_fleet(text: str, profiles: Sequence[LlmProfile]) -> TokenContender:
-    """`replicas=4,sequences=128,tokens=2048,routing=random,profile=NAME`.
+    """A fleet from `replicas=4,sequences=128,tokens=2048,routing=random,profile=NAME`.
 
     Args:
-        profiles: to choose from by name; the first where none is named.
+        profiles: profiles to choose from by name; the first if none is named.
 
     Raises:
-        InputError: an unknown key, a key twice, no replicas, or a value that is none.
+        InputError: an unknown or repeated key, no replicas, or an invalid value.
         DomainError: settings beyond what was measured.
     """
     fields = fields_of(text, _KEYS)

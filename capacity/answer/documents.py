@@ -1,4 +1,4 @@
-"""Documents: answers as JSON; SI with the unit in the key, no NaN, same answer same bytes."""
+"""Documents: answers as JSON, in SI with the unit in the key, without NaN, and the same bytes for the same answer."""
 
 import json
 import math
@@ -45,17 +45,17 @@ Document = dict[str, Any]
 
 
 def dumps(document: Mapping[str, Any]) -> str:
-    """JSON text of a document, led by its schema version; numbers in full precision."""
+    """JSON text of a document, schema version first; numbers in full precision."""
     return json.dumps(versioned(document), indent=2, allow_nan=False)
 
 
 def versioned(document: Mapping[str, Any]) -> Document:
-    """A document, led by the version of its schema."""
+    """A document, schema version first."""
     return {"schema_version": SCHEMA_VERSION, **document}
 
 
 def plain(value: Any) -> Any:
-    """What JSON holds of a value: a noun by its own form below, or else as its fields; infinite as null."""
+    """A value as JSON holds it: a noun by its own form below or by its fields; infinity as null."""
     form = _FORMS.get(type(value).__name__)
     if form is not None:
         return form(value)
@@ -71,7 +71,7 @@ def plain(value: Any) -> Any:
 
 
 def picked(noun: object, *names: str) -> Document:
-    """Some of what a noun has, by name."""
+    """Some attributes of a noun, by name."""
     return {name: plain(getattr(noun, name)) for name in names}
 
 
@@ -84,7 +84,7 @@ def simulation_document(
     seed: int,
     confidence: float,
 ) -> Document:
-    """`capacity simulate`."""
+    """Document of `capacity simulate`."""
     return {
         "plan": plain(plan),
         "workload": plain(workload),
@@ -96,14 +96,14 @@ def simulation_document(
 
 
 def queue_document(model: str, performance: Performance) -> Document:
-    """`capacity queue`, by Kendall's name."""
+    """Document of `capacity queue`, with the law's Kendall name."""
     return {"model": model, **performance_document(performance)}
 
 
 def scalability_document(
     law: "UniversalScalability", fit: "ScalabilityFit | None", replicas: int | None
 ) -> Document:
-    """`capacity queue usl`; how sure the parameters are where they were fitted."""
+    """Document of `capacity queue usl`; with the uncertainty of the parameters if they were fitted."""
     document: Document = {
         "model": "USL",
         "kind": str(Kind.EXACT if fit is None else Kind.APPROXIMATION),
@@ -129,7 +129,7 @@ def scalability_document(
 
 
 def load_test_document(report: "LoadTestReport") -> Document:
-    """`capacity littles-law --users`."""
+    """Document of `capacity littles-law --users`."""
     required_s = report.required_response_mean_s
     document = picked(report, "users", "think_time_s", "throughput_rps")
     if required_s >= 0.0:
@@ -150,7 +150,7 @@ def load_test_document(report: "LoadTestReport") -> Document:
 
 
 def curves_document(quantity: "Quantity", axis: "Axis", curves: Iterable["Curve"]) -> Document:
-    """`capacity curve`."""
+    """Document of `capacity curve`."""
     return {
         "x": axis.value,
         "y": quantity.value,
@@ -159,9 +159,9 @@ def curves_document(quantity: "Quantity", axis: "Axis", curves: Iterable["Curve"
 
 
 def plan_document(plan: Plan) -> Document:
-    """A plan; its batching and a queue limit where they are not the usual ones.
+    """A plan; batching and queue limit only if they differ from the defaults.
 
-    `timer` is what `batching` was called while there were two rules; it stays for those who look for it.
+    `timer` is the older name of `batching`, from when there were two rules; it stays for its readers.
     """
     unusual = ["timer"] if plan.timer is BatchTimer.OPEN else []
     unusual += ["batching"] if plan.batching is not Batching.TRITON or plan.preferred_sizes else []
@@ -183,7 +183,7 @@ def performance_document(performance: Performance) -> Document:
 
 
 def _interval_document(interval: Interval) -> Document:
-    """Value and ends; `high` is null where nothing bounds it, and `known_to` then says how far samples reach."""
+    """Value and ends; `high` is null if nothing bounds it, and `known_to` then says how far the samples reach."""
     ends = picked(interval, "value", "low", "high")
     return ends if interval.known_to is None else {**ends, "known_to": interval.known_to}
 
@@ -193,12 +193,12 @@ def _key(key: str | float) -> str:
 
 
 def _within(value: Interval | float) -> Interval | float | None:
-    """Nothing where all of an interval lies beyond what is ever served."""
+    """None if the whole interval lies beyond every served request; else the interval."""
     return None if isinstance(value, Interval) and value.value == math.inf else value
 
 
 def objective_document(objective: "LatencyObjective") -> Document:
-    """The limits by measure, and by quantile where it has them."""
+    """The limits by measure, and by quantile if they have one."""
     document: Document = {}
     for promise in objective.promises:
         if promise.quantile is None:
@@ -209,7 +209,7 @@ def objective_document(objective: "LatencyObjective") -> Document:
 
 
 def workload_document(workload: Demand) -> Document:
-    """The arrival rate, and the process by name; or the users and their think time."""
+    """The arrival rate and the process by name, or the users and their think time."""
     if isinstance(workload, ClosedPopulation):
         return asdict(workload)
     return {"arrival_rate_rps": workload.arrival_rate_rps, "arrivals": arrivals_name(workload)}
@@ -262,7 +262,7 @@ def llm_profile_document(profile: "LlmProfile") -> Document:
 
 
 def _decode_documents(profile: "LlmProfile") -> list[Document]:
-    """Steps that decode alone, at the middle of the measured contexts."""
+    """Steps that only decode, at the middle of the measured contexts."""
     table = profile.table
     context = float(table.context[len(table.context) // 2])
     return [
@@ -277,12 +277,12 @@ def _decode_documents(profile: "LlmProfile") -> list[Document]:
 
 
 def caveat_documents(caveats: Iterable["Caveat"]) -> list[Document]:
-    """Code and message of each."""
+    """Code and message of each caveat."""
     return [plain(caveat) for caveat in caveats]
 
 
 def rejection_document(rejection: "Rejection") -> Document:
-    """What refused a plan, with its numbers."""
+    """A rejection with its numbers."""
     document = picked(rejection, "limit", "allowed", "needed")
     if rejection.promise is not None:
         document["measure"] = rejection.promise.measure.value
@@ -290,14 +290,14 @@ def rejection_document(rejection: "Rejection") -> Document:
 
 
 def candidate_document(candidate: "Candidate") -> Document:
-    """A plan that was considered, and what became of it."""
+    """A plan that was considered, and its verdict."""
     return picked(candidate, "plan", "verdict", "settled", "performance", "rejection")
 
 
 def recommendation_document(
     recommendation: "Recommendation", question: "Question", *, seed: int, confidence: float
 ) -> Document:
-    """`capacity plan`."""
+    """Document of `capacity plan`."""
     verdict, headroom = recommendation.verdict, recommendation.headroom
     return {
         "verdict": verdict.value,
@@ -327,12 +327,12 @@ def recommendation_document(
 
 
 def like_it_document(like_it: "LikeIt | None") -> Document:
-    """The verdict for traffic like a recorded trace, as a document; empty where there is no trace."""
+    """The verdict for traffic like a recorded trace; empty without a trace."""
     return {} if like_it is None or like_it.verdict is None else {"verdict_like_it": like_it.verdict.value}
 
 
 def _random_document(routing: "RandomRouting | None") -> Document | None:
-    """What random routing would take; its P99 as a number, and with its interval."""
+    """What random routing needs; its P99 as a number, and with its interval."""
     if routing is None:
         return None
     p99 = routing.response_p99
@@ -345,7 +345,7 @@ def _random_document(routing: "RandomRouting | None") -> Document | None:
 
 
 def _binding_document(recommendation: "Recommendation") -> Document | None:
-    """The promise that comes closest to its limit, and what share of that it takes up."""
+    """The limit that binds, and the share of it that is used up."""
     if recommendation.performance is None:
         return None
     promise = recommendation.objective.binding(recommendation.performance)
@@ -359,7 +359,7 @@ def _binding_document(recommendation: "Recommendation") -> Document | None:
 
 
 def _without_document(recommendation: "Recommendation | None") -> Document | None:
-    """What would do under easier conditions, and its price."""
+    """The plan that would be enough under easier conditions, and its price."""
     if recommendation is None or recommendation.plan is None:
         return None
     return {"recommendation": plain(recommendation.plan), "cost": _cost(recommendation)}
@@ -370,7 +370,7 @@ def _cost(recommendation: "Recommendation") -> Document | None:
 
 
 def rates_document(rates: "Rates", *, seed: int, confidence: float) -> Document:
-    """The stretches of rates that are kept, and the curve; an end that was not found is null."""
+    """The stretches of rates that meet the objective, and the curve; an end that was not found is null."""
     from capacity.search.max_rate import Point, caveats
 
     workload, closest = rates.scenario.workload, rates.closest
@@ -406,7 +406,7 @@ def _point_document(point: "Point") -> Document:
 
 
 def explanation_document(explanation: "Explanation") -> Document:
-    """Everything in the sentences, as numbers; what is not known is null."""
+    """All numbers of the explanation's sentences; null if unknown."""
     most = explanation.most_sensitive
     return {
         "binding": None if explanation.binding is None else _binding(explanation.binding),
@@ -471,7 +471,7 @@ def schedule_document(day: "Schedule") -> Document:
     return document
 
 
-# Nouns that are not told as their fields, by name, so that whoever tells one need not import all.
+# Documents of nouns that are not just their fields, by class name, so that no module of theirs is imported here.
 _FORMS: dict[str, Callable[[Any], Document]] = {
     "Candidate": candidate_document,
     "ClosedPopulation": workload_document,

@@ -1,4 +1,4 @@
-"""Plans as the verbs take them: saved in a file, read from one, or just answered and not saved at all."""
+"""Plans as verbs take them: a saved plan, the path of one, or an answer that was not saved."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias, Union, cast, runtime_checkable
@@ -18,7 +18,7 @@ class Savable(Protocol):
     """An answer of `plan`."""
 
     def to_saved(self, name: str = "plan.json") -> "SavedPlan | SavedLlmPlan":
-        """The plan as it would be read from a file of that name."""
+        """The plan as if it were read from a file of that name."""
 
 
 PlanLike: TypeAlias = Saved | Savable
@@ -26,10 +26,10 @@ _OTHER_KIND = "{name} is a plan of a fleet that batches; give one for a language
 
 
 def as_path(path: str | Path) -> Path:
-    """Where to save a plan.
+    """The path to save a plan to.
 
     Raises:
-        InputError: something that is no path.
+        InputError: not a path.
     """
     if not isinstance(path, str | Path):
         raise InputError(f"an answer is saved to the path of a file, got {type(path).__name__}")
@@ -40,10 +40,10 @@ def as_saved(plan: PlanLike, name: str = "plan.json") -> Saved:
     """A saved plan, of either kind.
 
     Args:
-        name: of an answer, which has none.
+        name: name for an answer, which has none of its own.
 
     Raises:
-        InputError: something else, or an answer without a plan.
+        InputError: not a plan, or an answer without one.
     """
     if isinstance(plan, type):
         raise InputError(f"{plan.__name__} is a kind of answer; give the answer itself")
@@ -58,7 +58,7 @@ def as_saved(plan: PlanLike, name: str = "plan.json") -> Saved:
 
 
 def require_plan(plan: object) -> None:
-    """Refuse an answer that holds none."""
+    """Refuse an answer that holds no plan."""
     if plan is None:
         raise InputError(
             "the answer holds no plan, since none is known to meet the objective; plan with other limits"
@@ -66,17 +66,17 @@ def require_plan(plan: object) -> None:
 
 
 def is_llm_plan(plan: Saved) -> bool:
-    """Whether a saved plan is one for a language model; what cannot be read others refuse."""
+    """Whether a saved plan is for a language model; False if it cannot be read, which others report."""
     if isinstance(plan, str | Path):
         return holds(Path(plan), '"format": "capacity-llm-plan"')
     return hasattr(plan.plan, "sequences_max")
 
 
 def llm_plan(plan: Saved) -> "SavedLlmPlan":
-    """A saved plan for a language model, or the one in a file.
+    """A saved plan for a language model, from memory or from its file.
 
     Raises:
-        InputError: one of a fleet that batches.
+        InputError: the plan is for a fleet that serves batches.
     """
     from capacity.answer.saved_llm_plan import read_llm_plan
 
@@ -90,10 +90,10 @@ def llm_plan(plan: Saved) -> "SavedLlmPlan":
 
 
 def batch_plan(plan: Saved) -> "str | Path | SavedPlan":
-    """A saved plan of a fleet that batches.
+    """A saved plan for a fleet that serves batches.
 
     Raises:
-        InputError: one for a language model.
+        InputError: the plan is for a language model.
     """
     if is_llm_plan(plan):
         name = Path(plan).name if isinstance(plan, str | Path) else plan.name

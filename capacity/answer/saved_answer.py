@@ -1,4 +1,4 @@
-"""Saved answer: what a saved plan says of its search, as the nouns that the search had."""
+"""Saved answer: reads the answer in a saved plan back into the nouns of its search."""
 
 import math
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from capacity.traffic.workload import Workload
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Ends:
-    """An interval; None above where there is no end."""
+    """An interval; `high` is None if it has no upper end."""
 
     value: float
     low: float
@@ -40,7 +40,7 @@ class _RejectionDocument:
     event: str | None = None
 
     def rejection(self, where: str, objective: LatencyObjective) -> Rejection:
-        """Its promise is the one of the objective that it names."""
+        """The rejection, with the limit of the objective that it names."""
         return Rejection(
             limit=self.limit,
             allowed=self.allowed,
@@ -89,7 +89,7 @@ class _EasierDocument:
     cost: _CostDocument | None = None
 
     def recommendation_of(self, objective: LatencyObjective) -> Recommendation:
-        """What would do under easier conditions."""
+        """The plan that would be enough under easier conditions."""
         return Recommendation(
             verdict=Verdict.MET,
             objective=objective,
@@ -100,7 +100,7 @@ class _EasierDocument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _AnswerDocument:
-    """What is read of an answer; a newer version may have more."""
+    """The parts of an answer that are read; a newer version may have more."""
 
     considered: tuple[_CandidateDocument, ...]
     caveats: tuple[Caveat, ...]
@@ -111,10 +111,10 @@ class _AnswerDocument:
 
 
 def read_recommendation(saved: SavedPlan, trial: Trial) -> Recommendation:
-    """The recommendation of a saved plan, its numbers those of a certificate that was given again.
+    """The recommendation of a saved plan, with the numbers of a repeated certificate.
 
     Raises:
-        InputError: an answer that another version has written in another form.
+        InputError: an answer that another version wrote in another form.
     """
     return located(saved.name, lambda: _recommendation(saved, trial))
 
@@ -144,10 +144,10 @@ def _recommendation(saved: SavedPlan, trial: Trial) -> Recommendation:
 
 
 def read_evaluation(saved: SavedPlan) -> tuple[Performance, Headroom | None]:
-    """What a saved plan was found to do: its performance, and its headroom where that was asked for.
+    """Performance of a saved plan, and its headroom if that was asked for.
 
     Raises:
-        InputError: it holds no plan, or an answer that another version has written in another form.
+        InputError: no plan, or an answer that another version wrote in another form.
     """
     saved.plan  # noqa: B018  (one that holds no plan is refused by its own words)
     return located(saved.name, lambda: _evaluation(saved))
@@ -202,5 +202,5 @@ def _performance(found: dict[str, Any], where: str) -> Performance:
 
 
 def _interval(ends: _Ends | None) -> Interval:
-    """What lies wholly beyond what is served is null, and infinite."""
+    """An interval from its ends; null means infinite, beyond every served request."""
     return Interval.exact(math.inf) if ends is None else ends.interval()

@@ -1,4 +1,4 @@
-"""A saved plan for a language model: an answer with all that was asked, so that it can be judged again."""
+"""Saved plan for a language model: an answer with its whole question, so that it can be judged again."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -44,10 +44,10 @@ _SIGNED_KEYS = ("question", "effort", "answer")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedLlmPlan:
-    """A plan for a language model with what it was made from.
+    """A plan for a language model, with all inputs.
 
     Attributes:
-        path: of its file, as it was given; None where it was not read from one.
+        path: path of its file as given; None if it was not read from one.
     """
 
     question: TokenQuestion
@@ -60,15 +60,15 @@ class SavedLlmPlan:
 
     @property
     def file(self) -> str:
-        """What commands call it."""
+        """Name of the plan in commands."""
         return self.path or self.name
 
     @property
     def plan(self) -> TokenPlan:
-        """The plan that was recommended.
+        """The recommended plan.
 
         Raises:
-            InputError: none was.
+            InputError: there is none.
         """
         if self.recommendation_plan is None:
             raise InputError(f"{self.name} holds no plan: its verdict is {self.verdict}; {_ANEW}")
@@ -76,7 +76,7 @@ class SavedLlmPlan:
 
     @property
     def profile(self) -> LlmProfile:
-        """Of the plan."""
+        """Profile of the recommended plan."""
         return self.question.profile(self.plan.profile)
 
 
@@ -109,7 +109,7 @@ class _LawsDocument:
 
 @dataclass(frozen=True, kw_only=True)
 class _TokenObjectiveDocument:
-    """As `objective_document` writes it."""
+    """Limits of a saved objective, in the form of `objective_document`."""
 
     response_quantiles_s: dict[float, float] | None = None
     response_mean_s: float | None = None
@@ -188,7 +188,7 @@ def check_llm_plan_target(path: Path, question: TokenQuestion) -> None:
     """Refuse early a plan that could not be written.
 
     Raises:
-        InputError: the path, or more lengths or arrivals than a file holds.
+        InputError: an invalid path, or more lengths or arrivals than a file holds.
     """
     check_target(path, "a saved plan", (".json",))
     if is_named_only(question.workload):
@@ -203,7 +203,7 @@ def check_llm_plan_target(path: Path, question: TokenQuestion) -> None:
 
 
 def llm_plan_document(question: TokenQuestion, effort: Effort, answer: Document) -> Document:
-    """What a saved plan holds, schema version aside."""
+    """Content of a saved plan, without its schema version."""
     document: Document = {
         "format": FORMAT,
         # Not the fewest replicas: they are of what else was asked, such as a recovery in time.
@@ -225,14 +225,14 @@ def llm_plan_document(question: TokenQuestion, effort: Effort, answer: Document)
 
 
 def _signed(profile: LlmProfile) -> Document:
-    """A profile with its digest, and the path of its file where it has one."""
+    """A profile with its digest, and the path of its file if it has one."""
     document = llm_profile_to_document(profile)
     path = {} if profile.path is None else {"path": profile.path}
     return {"sha256": digest(document), "profile": document} | path
 
 
 def write_llm_plan(path: Path, document: Document) -> None:
-    """Save a plan, as `llm_plan_document` has it; the file is whole, or what was there before."""
+    """Save a plan; the file is written whole or keeps its old content."""
     write_whole(path, (dumps(document) + "\n").encode())
 
 
@@ -260,15 +260,15 @@ def _read_lengths(value: dict[str, Any]) -> AnyLengths:
 
 
 def is_llm_plan(document: Mapping[str, Any]) -> bool:
-    """Whether a saved plan is one for a language model."""
+    """Whether a saved plan is for a language model."""
     return document.get("format") == FORMAT
 
 
 def read_llm_plan(path: Path) -> SavedLlmPlan:
-    """A plan that was saved.
+    """A saved plan for a language model, read from its file.
 
     Raises:
-        InputError: no such file, or one that is no plan as it was saved.
+        InputError: no such file, or not a plan as it was saved.
     """
     shown = printable(path.name)
     document = parse_object(read_text(path), shown, "a saved plan is a JSON object")
@@ -279,10 +279,10 @@ def read_llm_plan(path: Path) -> SavedLlmPlan:
 def read_llm_plan_document(
     document: dict[str, Any], name: str, trace: ArrivalProcess | None = None
 ) -> SavedLlmPlan:
-    """A saved plan from what its file holds.
+    """A saved plan from the content of its file.
 
     Args:
-        trace: that the plan was made with, where it is too long for a file.
+        trace: the plan's trace, if it is too long for the file.
     """
     if not is_llm_plan(document):
         raise InputError(

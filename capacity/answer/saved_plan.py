@@ -1,7 +1,8 @@
-"""A saved plan: an answer with all that was asked, so that it can be judged again to the byte.
+"""Saved plan: an answer with its whole question, so that it can be judged again to the byte.
 
-The file is JSON: the question, profiles in full and each with its digest; how hard was tried; the certificate
-of the plan; the versions of what computed; and the answer as `capacity plan --json` prints it.
+The file is JSON: the question; the profiles in full, each with its digest; the effort; the certificate; the versions
+    of
+the software; and the answer as `capacity plan --json` prints it.
 """
 
 import hashlib
@@ -47,10 +48,10 @@ from capacity.traffic.workload import (
     Workload,
 )
 
-# Instants of a trace that a document holds itself; a longer one is told by its digest.
+# Instants that a document holds of a trace; a longer trace is known by its digest.
 INSTANTS_MAX = 100_000
 PROFILES_MAX = 1000
-# Arrival processes that are all in their numbers, by the name they are saved under.
+# Arrival processes with nothing but numbers, by their saved name.
 _PROCESSES: dict[str, type[Any]] = {
     "poisson": PoissonArrivals,
     "deterministic": DeterministicArrivals,
@@ -70,10 +71,10 @@ class TraceDocument:
     path: Line | None = None
 
     def trace(self, given: ArrivalProcess | None, where: str) -> TraceArrivals:
-        """The one that is held, or else the one that is given beside the document.
+        """The trace in the document, or else the one given with it.
 
         Raises:
-            InputError: it was edited, is missing or is another.
+            InputError: it was edited, is missing, or is another trace.
         """
         if self.instants_s is not None:
             found = TraceArrivals(instants_s=self.instants_s, name=self.name, path=self.path)
@@ -103,14 +104,14 @@ def trace_digest(trace: TraceArrivals) -> str:
 
 
 def is_named_only(workload: Demand) -> bool:
-    """Whether a document names the trace of this workload and does not hold it."""
+    """Whether a document names this workload's trace instead of holding it."""
     if isinstance(workload, ClosedPopulation) or not isinstance(workload.arrivals, TraceArrivals):
         return False
     return len(workload.arrivals.instants_s) > INSTANTS_MAX
 
 
 def workload_to_document(workload: Demand) -> dict[str, Any]:
-    """A workload with all that it takes to ask for it again."""
+    """A workload in full, so that it can be asked for again."""
     if isinstance(workload, ClosedPopulation):
         return asdict(workload)
     return {
@@ -142,13 +143,13 @@ class _WorkloadDocument:
 
 
 def read_workload_document(value: Any, where: str, trace: ArrivalProcess | None) -> Demand:
-    """The workload of a document.
+    """The workload in a document.
 
     Args:
-        trace: given beside the document, for one that does not hold its trace.
+        trace: the trace, for a document that does not hold it.
 
     Raises:
-        InputError: not a workload, or a trace that was edited, is missing or is another.
+        InputError: not a workload, or a trace that was edited, is missing, or is another one.
     """
     if isinstance(value, Mapping) and "users" in value:
         return read_as(ClosedPopulation, value, where)
@@ -169,7 +170,7 @@ def _read_arrivals(parts: dict[str, Any], where: str, trace: ArrivalProcess | No
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _ObjectiveDocument:
-    """As `capacity.answer.documents.objective_document` writes it."""
+    """Limits of a saved objective, in the form of `capacity.answer.documents.objective_document`."""
 
     response_quantiles_s: dict[float, float] | None = None
     response_mean_s: float | None = None
@@ -189,7 +190,7 @@ class _ObjectiveDocument:
 
 @dataclass(frozen=True, kw_only=True)
 class QuestionDocument:
-    """All that was asked, as `question_to_document` writes it."""
+    """A saved question, in the form of `question_to_document`."""
 
     profiles: tuple[SignedProfile, ...]
     workload: dict[str, Any]
@@ -207,13 +208,13 @@ class QuestionDocument:
     timer: BatchTimer | None = None
 
     def question(self, trace: ArrivalProcess | None) -> Question:
-        """The question.
+        """The question in the document.
 
         Args:
-            trace: given beside the document, for one that does not hold its trace.
+            trace: the trace, for a document that does not hold it.
 
         Raises:
-            InputError: what is asked is nonsense, or a profile or a trace was edited.
+            InputError: an invalid question, or a profile or a trace that was edited.
         """
         if len(self.profiles) > PROFILES_MAX:
             raise InputError(f"question.profiles has more than {PROFILES_MAX} profiles")
@@ -229,13 +230,13 @@ class QuestionDocument:
 
 
 def _batching(batching: Batching | None, timer: BatchTimer | None) -> Batching:
-    """The rule; of a file from before there was more than a timer, the one with that timer."""
+    """The batching rule; for files older than the rules, the one with the saved timer."""
     return batching or batching_of(timer or BatchTimer.OLDEST)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlanDocument:
-    """A plan as `capacity.answer.documents.plan_document` writes it."""
+    """A saved plan's settings, in the form of `capacity.answer.documents.plan_document`."""
 
     profile: str
     replicas: int
@@ -248,13 +249,13 @@ class PlanDocument:
     timer: BatchTimer | None = None
 
     def plan(self) -> Plan:
-        """The plan."""
+        """The settings as a plan."""
         parts = vars(self) | {"batching": _batching(self.batching, self.timer)}
         return Plan(**{name: value for name, value in parts.items() if name != "timer"})
 
 
 def question_to_document(question: Question) -> dict[str, Any]:
-    """All that was asked."""
+    """The question as a document."""
     given = {field.name: getattr(question, field.name) for field in fields(question)}
     for name in ("replicas_min", "batch_size_min"):  # only where they limit anything
         if given[name] == 1:
@@ -269,21 +270,21 @@ def question_to_document(question: Question) -> dict[str, Any]:
 
 
 def _survival_document(survival: Survival) -> dict[str, Any]:
-    """What must be survived; breakdowns where there are any."""
+    """The events to survive, and breakdowns if there are any."""
     document = asdict(survival)
     return document if survival.breakdowns else {k: v for k, v in document.items() if k != "breakdowns"}
 
 
 FORMAT = "capacity-plan"
 _SIGNED_KEYS = ("question", "effort", "certificate", "answer")
-# Room in a file for what is not known before the work is done.
+# Room left in a file for what is known only after the work.
 _ANSWER_BYTES_MAX = 8 * 2**20
 _ANEW = "make it again with capacity plan ... -o"
 
 
 @dataclass(frozen=True, kw_only=True)
 class _EffortDocument:
-    """What of an effort decides over the answer."""
+    """The parts of an effort that decide the answer."""
 
     seed: int
     confidence: float
@@ -294,7 +295,7 @@ class _EffortDocument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _PlanDocument:
-    """A saved plan as its file holds it."""
+    """A saved plan, in the form of its file."""
 
     schema_version: int
     format: str
@@ -308,18 +309,18 @@ class _PlanDocument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedPlan:
-    """A plan with what it was made from.
+    """A plan with all inputs.
 
     Attributes:
-        question: what was asked.
-        effort: how hard was tried; workers are not part of it, since they change no answer.
-        verdict: of the answer.
-        recommendation_plan: the plan that was recommended; None where none was.
-        certificate: how to certify it again, to the byte; None where no plan was.
-        answer: the document that `capacity plan --json` printed, schema version aside.
-        versions: of what computed it.
-        name: of its file.
-        path: of its file, as it was given; None where it was not read from one.
+        question: the question in full.
+        effort: budget, seed and precision, without workers, which change no answer.
+        verdict: verdict of the answer.
+        recommendation_plan: the recommended plan; None if there was none.
+        certificate: how to repeat its confirmation to the byte; None without a plan.
+        answer: the document that `capacity plan --json` printed, without its schema version.
+        versions: versions of the software that computed it.
+        name: name of its file.
+        path: path of its file as given; None if it was not read from one.
     """
 
     question: Question
@@ -334,15 +335,15 @@ class SavedPlan:
 
     @property
     def file(self) -> str:
-        """What commands call it."""
+        """Name of the plan in commands."""
         return self.path or self.name
 
     @property
     def plan(self) -> Plan:
-        """The plan that was recommended.
+        """The recommended plan.
 
         Raises:
-            InputError: none was.
+            InputError: there is none.
         """
         if self.recommendation_plan is None:
             raise InputError(
@@ -352,12 +353,12 @@ class SavedPlan:
 
     @property
     def hourly_usd(self) -> float | None:
-        """Price of the fleet; None where it is not known. [USD/h]"""
+        """Price of the fleet; None if it is unknown. [USD/h]"""
         return self.question.profile(self.plan.profile).hourly_cost_usd(self.plan.replicas)
 
     @property
     def versions_changed(self) -> dict[str, tuple[str, str]]:
-        """Versions there and here, of what is not the same; other versions may give different last digits."""
+        """Saved and current version of each package that changed; last digits may differ between versions."""
         here = versions()
         return {
             name: (there, here.get(name, "none"))
@@ -367,10 +368,10 @@ class SavedPlan:
 
 
 def check_plan_target(path: Path, question: Question) -> None:
-    """Refuse early a plan that could not be written, or not be read again.
+    """Refuse early a plan that could not be written or read back.
 
     Raises:
-        InputError: the path, or profiles with too many samples for one file.
+        InputError: an invalid path, or profiles with too many samples for one file.
     """
     check_target(path, "a saved plan", (".json",))
     if len(dumps(question_to_document(question)).encode()) > FILE_BYTES_MAX - _ANSWER_BYTES_MAX:
@@ -386,10 +387,10 @@ def plan_file_document(
     effort: Effort,
     others: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What a saved plan holds, schema version aside; the same for the same question, seed and versions.
+    """Content of a saved plan, without its schema version; the same for the same question, seed and versions.
 
     Args:
-        others: parts of the answer beside the recommendation, such as what it takes to recover.
+        others: further parts of the answer, such as what the fleet needs to recover.
     """
     certificate = recommendation.certificate
     document: dict[str, Any] = {
@@ -407,12 +408,12 @@ def plan_file_document(
 
 
 def _signature(document: Mapping[str, Any]) -> str:
-    """Digest of all that decides over the plan; versions may differ, and are told."""
+    """Digest of all that decides the plan; versions, which are reported, may differ."""
     return digest({key: document.get(key) for key in _SIGNED_KEYS})
 
 
 def write_plan_file(path: Path, document: Mapping[str, Any]) -> None:
-    """Save a plan, as `plan_file_document` has it; the file is whole, or what was there before.
+    """Save a plan; the file is written whole or keeps its old content.
 
     Raises:
         InputError: the path cannot be written.
@@ -422,10 +423,10 @@ def write_plan_file(path: Path, document: Mapping[str, Any]) -> None:
 
 
 def read_plans(given: "Sequence[str | Path | SavedPlan]", arrivals: str | None = None) -> list[SavedPlan]:
-    """Saved plans, with `trace:FILE` for those whose trace was too long to be saved.
+    """Saved plans; `trace:FILE` is the trace of those whose own was too long to save.
 
     Raises:
-        InputError: one that holds no plan, or a trace that none of them needs.
+        InputError: a file without a plan, or a trace that no plan needs.
     """
     if arrivals is not None and not arrivals.startswith("trace:"):
         raise InputError("--arrivals can only give a saved plan its trace again: trace:FILE")
@@ -439,13 +440,13 @@ def read_plans(given: "Sequence[str | Path | SavedPlan]", arrivals: str | None =
 
 
 def read_plan_file(path: Path, trace: ArrivalProcess | None = None) -> SavedPlan:
-    """A plan that was saved.
+    """A saved plan, read from its file.
 
     Args:
-        trace: that the plan was made with, where it was too long to be saved with it.
+        trace: the plan's trace, if it was too long to save.
 
     Raises:
-        InputError: no such file, or one that is no plan as it was saved; with the place and the mend.
+        InputError: no such file, or not a plan as it was saved; names the place and the fix.
     """
     shown, text = printable(path.name), read_text(path)
     if not text.lstrip().startswith("{"):
@@ -456,7 +457,7 @@ def read_plan_file(path: Path, trace: ArrivalProcess | None = None) -> SavedPlan
 
 
 def _no_plan(name: str, text: str) -> InputError:
-    """What to say of a file that is no JSON object: what else it is, if that is known."""
+    """The error for a file that is not a JSON object, with what it is if that is known."""
     from capacity.formats.document import Document as Text
     from capacity.formats.registry import Kind, known_format
 
@@ -471,7 +472,7 @@ def _no_plan(name: str, text: str) -> InputError:
 def read_plan_file_document(
     document: Mapping[str, Any], name: str, trace: ArrivalProcess | None = None
 ) -> SavedPlan:
-    """A saved plan from what its file holds."""
+    """A saved plan from the content of its file."""
     if document.get("format") != FORMAT:
         raise InputError(f"not a saved plan (its format is not {FORMAT}); {_ANEW} plan.json")
     version = document.get("schema_version")
@@ -501,7 +502,7 @@ def read_plan_file_document(
 
 
 def _check_plan(plan: Plan, question: Question) -> None:
-    """Refuse an answer to another question."""
+    """Refuse an answer that belongs to another question."""
     names = [profile.name for profile in question.profiles]
     if plan.profile not in names:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Explain: a recommendation in sentences, each with its numbers."""
+"""Sentences: a recommendation in words, each sentence with its numbers."""
 
 import math
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from capacity.units import format_duration, format_rate, format_share
 
 
 def explain(recommendation: Recommendation, question: Question) -> Iterator[str]:
-    """What is recommended and how certain that is; why less is not enough; what it survives."""
+    """The recommendation and how certain it is, why a smaller fleet is not enough, and what the plan survives."""
     if recommendation.plan is None or recommendation.performance is None:
         yield from _explain_refusal(recommendation, question)
         return
@@ -41,12 +41,12 @@ def explain(recommendation: Recommendation, question: Question) -> Iterator[str]
 
 
 def format_headroom(headroom: Headroom) -> str:
-    """The highest rate that was accepted, compared with today's."""
+    """The highest accepted rate, compared with today's."""
     return _beside_today(headroom, headroom.accepted_rps)
 
 
 def format_missed_at(headroom: Headroom, verb: str) -> str:
-    """The lowest rate above it that misses the objective, unless the two are as good as one; empty then."""
+    """The lowest rate above it that misses the objective; empty if that is practically the same rate."""
     if headroom.is_decided:
         return ""
     return f", {verb} at {_beside_today(headroom, headroom.refused_rps)}"
@@ -57,7 +57,7 @@ def _beside_today(headroom: Headroom, rate_rps: float) -> str:
 
 
 def _if_random(random: RandomRouting, plan: Plan, objective: LatencyObjective) -> str:
-    """What the same objective takes where requests go to replicas at random."""
+    """What the same objective needs under random routing."""
     if plan.replicas == 1:
         return "With one replica, routing makes no difference."
     p99, replicas = random.response_p99, random.replicas
@@ -72,7 +72,7 @@ def _if_random(random: RandomRouting, plan: Plan, objective: LatencyObjective) -
 
 
 def _binds(objective: LatencyObjective, performance: Performance) -> str:
-    """What was found of the promise closest to its limit; and that it binds, where there are several."""
+    """The value of the limit that binds; with its share of the limit if there are several limits."""
     binding = objective.binding(performance)
     found, pressure = format_found(binding, performance), binding.pressure(performance)
     if performance.loss_probability and binding.measure is not Measure.LOSS:
@@ -83,7 +83,7 @@ def _binds(objective: LatencyObjective, performance: Performance) -> str:
 
 
 def format_loss(performance: Performance | None) -> str:
-    """Share of rejected requests, with its interval if there is one; empty if none was rejected."""
+    """Share of rejected requests, with its interval if it has one; empty if none was rejected."""
     if performance is None or not performance.loss_probability:
         return ""
     known = performance.intervals.get(Measure.LOSS.value)
@@ -91,7 +91,7 @@ def format_loss(performance: Performance | None) -> str:
 
 
 def demand(workload: Demand) -> str:
-    """How much is asked for."""
+    """The workload as the end of a sentence."""
     if isinstance(workload, ClosedPopulation):
         thought = format_duration(workload.think_time_s)
         who = "1 user who thinks" if workload.users == 1 else f"{workload.users} users who think"
@@ -100,7 +100,7 @@ def demand(workload: Demand) -> str:
 
 
 def format_found(promise: Promise, performance: Performance) -> str:
-    """What was found of a promise, with its interval.
+    """The measured or predicted value of a limit's quantity, with its interval.
 
     >>> from capacity.question.objective import Measure
     >>> from capacity.performance import Kind
@@ -115,7 +115,7 @@ def format_found(promise: Promise, performance: Performance) -> str:
 
 
 def token_refusal(candidate: TokenCandidate) -> str:
-    """Why a plan for a language model was not accepted."""
+    """Why a plan for a language model was refused."""
     rejection = candidate.rejection
     if rejection is None:
         return "accepted"
@@ -135,7 +135,7 @@ def token_refusal(candidate: TokenCandidate) -> str:
         else f"{100.0 * rejection.needed:.3g} %"
     )
     if candidate.verdict is Verdict.INCONCLUSIVE and rejection.needed <= rejection.allowed:
-        # A quantile's interval may end below the limit while the count of requests beyond it is open.
+        # The quantile's interval may end below the limit while the share of requests beyond it is undecided.
         return f"{promise.what} may be above the {promise.limit} that are allowed"
     if candidate.verdict is Verdict.INCONCLUSIVE:
         return f"{promise.what} may be as high as {value}, and {promise.limit} are allowed"
@@ -143,7 +143,7 @@ def token_refusal(candidate: TokenCandidate) -> str:
 
 
 def format_refusal(candidate: Candidate) -> str:
-    """Why a candidate was refused, with numbers and units; empty where it was not."""
+    """Why a candidate was refused, with numbers and units; empty if it was not."""
     rejection = candidate.rejection
     if rejection is None:
         return ""
@@ -188,7 +188,7 @@ def _refusal(candidate: Candidate, rejection: Rejection) -> str:
 
 
 def _broken(candidate: Candidate, rejection: Rejection, promise: Promise) -> str:
-    """What was found of a promise that is broken, or in doubt."""
+    """The value that missed a limit, or may have missed it."""
     if rejection.is_loss and promise.quantile is not None:
         return (
             f"{format_share(rejection.needed)} of the requests are rejected, but {promise.what} leaves "
@@ -204,7 +204,7 @@ def _broken(candidate: Candidate, rejection: Rejection, promise: Promise) -> str
 
 
 def format_verdict(candidate: Candidate) -> str:
-    """A candidate's verdict in a few words, for a row that has its numbers."""
+    """A candidate's verdict in a few words, for a row that shows its numbers."""
     rejection = candidate.rejection
     if rejection is None:
         return candidate.verdict.value
@@ -228,7 +228,7 @@ _DOUBTS = {
 
 
 def _doubts(candidate: Candidate) -> str:
-    """Why a row is in doubt."""
+    """Why a row is undecided."""
     return "" if candidate.doubt is None else f": {_DOUBTS[candidate.doubt]}"
 
 
@@ -267,12 +267,12 @@ def _why_not_fewer(recommendation: Recommendation, question: Question, plan: Pla
 
 
 def fate_of_fewer(verdict: Verdict) -> str:
-    """What is said of one fewer that is not accepted."""
+    """The fate of a fleet that is one smaller and was not accepted."""
     return "is in doubt" if verdict is Verdict.INCONCLUSIVE else "is not enough"
 
 
 def _is_fewer(one: Plan, plan: Plan, step: int) -> bool:
-    """Whether it is the fleet of one device less, of the same profile and routing, that waits no longer."""
+    """Whether a plan has one device fewer, the same profile and routing, and a batch wait that is no longer."""
     alike = (one.profile, one.routing) == (plan.profile, plan.routing)
     alike = alike and one.batch_wait_max_s <= plan.batch_wait_max_s
     return alike and one.replicas == plan.replicas - step
@@ -295,7 +295,7 @@ def _survival(recommendation: Recommendation, plan: Plan) -> Iterator[str]:
 
 
 def _under_poisson(recommendation: Recommendation, question: Question, plan: Plan) -> Iterator[str]:
-    """How many more replicas the arrivals take than Poisson ones would, and why."""
+    """How many more replicas the fleet needs than under Poisson arrivals, and why."""
     calm = recommendation.under_poisson
     if calm is None or isinstance(question.workload, ClosedPopulation):
         return
@@ -337,11 +337,11 @@ def _verb(plan: Plan, verb: str) -> str:
 
 
 def promises(objective: LatencyObjective) -> str:
-    """All limits in a row."""
+    """All limits, separated by commas."""
     return ", ".join(map(str, objective.promises))
 
 
 def _found(candidate: Candidate, promise: Promise, needed: float) -> str:
-    """What was found of the promise that refused a candidate, with its interval where there is one."""
+    """The value that refused a candidate, with its interval if it has one."""
     found = None if candidate.performance is None else promise.found(candidate.performance)
     return format_value(promise, Interval.exact(needed) if found is None else found)

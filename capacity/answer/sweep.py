@@ -1,4 +1,4 @@
-"""Sweep rows: the rows of a running sweep, kept in a journal until the file is whole."""
+"""Sweep rows: columns, rows and files of a sweep, with a journal that keeps the rows until the file is whole."""
 
 import csv
 import io
@@ -32,14 +32,14 @@ from capacity.traffic.workload import Workload
 from capacity.units import quantile_name
 
 QUANTILES_MAX = 100
-COUNT_MAX = 2**63 - 1  # what a column of whole numbers holds
+COUNT_MAX = 2**63 - 1  # largest value of a column of whole numbers
 Value = str | int | float | None
 Row = tuple[Value, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """Name, unit last, and what its values are; any may be None."""
+    """A column: its name, unit last, and the type of its values, any of which may be None."""
 
     name: str
     holds: Literal["text", "count", "number"]
@@ -84,7 +84,7 @@ _SCALARS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnyTable(ABC):
-    """What the rows of one sweep have in common, of whatever it is."""
+    """What the rows of one sweep share, whatever is swept."""
 
     quantiles: Sequence[float]
     seed: int
@@ -99,10 +99,10 @@ class AnyTable(ABC):
     @property
     @abstractmethod
     def columns(self) -> tuple[Column, ...]:
-        """Name and kind of every value of a row."""
+        """Name and type of each value in a row."""
 
     def values(self, known: Quantiles) -> Iterator[Value]:
-        """Each quantile with its ends; nothing where it is not known."""
+        """Each quantile with its ends; None for all of them if it is unknown."""
         for quantile in self.quantiles:
             interval = known.get(quantile)
             if interval is None:
@@ -113,16 +113,16 @@ class AnyTable(ABC):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepTable(AnyTable):
-    """What the rows of one sweep over fleets that batch have in common.
+    """What the rows of a sweep over batching fleets share.
 
-    `quantiles` are of waits and responses, in rising order: P99 of the response is in the columns
-    `response_p99_s`, `response_p99_low_s` and `response_p99_high_s`; with lost requests as infinitely late
-    in `response_p99_with_losses_s` and its ends, empty where it is infinite.
+    `quantiles` are those of waits and responses, rising: P99 of the response has the columns `response_p99_s`,
+    `response_p99_low_s` and `response_p99_high_s`; with lost requests as infinitely late,
+    `response_p99_with_losses_s` and its ends, empty where infinite.
     """
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """Name and kind of every value of a row."""
+        """Name and type of each value in a row."""
         names = [f"{what}_{quantile_name(q)}" for what in ("wait", "response") for q in self.quantiles]
         names += [f"response_{quantile_name(q)}_with_losses" for q in self.quantiles]
         ends = (f"{name}{end}_s" for name in names for end in ("", "_low", "_high"))
@@ -176,7 +176,7 @@ def performance_columns(performance: Performance) -> dict[str, Value]:
 
 
 def _contention(cell: Scenario) -> str:
-    """How the slowdown of instances on one device is known."""
+    """Source of the slowdown of instances that share a device."""
     contention = cell.profile.device_contention(cell.plan.replicas)
     if contention is None:
         return "none"
@@ -184,30 +184,30 @@ def _contention(cell: Scenario) -> str:
 
 
 def outcomes(columns: Sequence[Column], rows: Iterable[Row]) -> Counter[Value]:
-    """How many rows had each outcome."""
+    """Number of rows by outcome."""
     at = [column.name for column in columns].index("outcome")
     return Counter(row[at] for row in rows)
 
 
 def sweep_document(names: Sequence[Column], rows: Iterable[Row]) -> Document:
-    """`capacity sweep` as JSON: the rows, by name."""
+    """`capacity sweep` as JSON: the rows by name."""
     known = [column.name for column in names]
     return {"rows": [dict(zip(known, one, strict=True)) for one in rows]}
 
 
 def sweep_exit_code(columns: Sequence[Column], rows: Iterable[Row]) -> int:
-    """4 where any row is inconclusive; a refusal that is certain is an answer."""
+    """4 if any row is inconclusive, else 0: a certain refusal is an answer."""
     return 4 if outcomes(columns, rows)[Outcome.INCONCLUSIVE] else 0
 
 
 def outcome_document(columns: Sequence[Column], rows: Sequence[Row], file: str) -> Document:
-    """What a file has been given: its rows, and how many of each outcome."""
+    """Number of rows in a file, and of each outcome."""
     count = outcomes(columns, rows)
     return {"file": file, "rows": len(rows), **{one.value: count[one.value] for one in Outcome}}
 
 
 def finite(value: float | None) -> float | None:
-    """A number that a file can hold."""
+    """A number that a file can hold; None if it is not finite."""
     return None if value is None or not math.isfinite(value) else float(value)
 
 
@@ -215,7 +215,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def check_file(path: Path) -> None:
-    """Refuse early what could not be written after hours of work.
+    """Refuse early a file that could not be written after hours of work.
 
     Raises:
         InputError: another suffix, a directory, or no such folder.
@@ -227,7 +227,7 @@ def check_file(path: Path) -> None:
 
 
 def write_file(path: Path, columns: Sequence[Column], rows: Sequence[Row]) -> None:
-    """Write a table beside the file and put it in its place, over what was there.
+    """Write a table beside the file and move it into place, over any old file.
 
     Raises:
         InputError: the path cannot be written.
@@ -237,7 +237,7 @@ def write_file(path: Path, columns: Sequence[Column], rows: Sequence[Row]) -> No
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Value]]) -> None:
-    """Write rows by their names as .csv or .parquet; where a row lacks a column it is empty.
+    """Write rows by name as .csv or .parquet; a column that a row lacks is empty.
 
     Raises:
         InputError: the path cannot be written.
@@ -251,7 +251,7 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Value]]) -> None:
 
 
 def _holds(values: Sequence[Value]) -> Literal["text", "count", "number"]:
-    """What a column holds, by its values."""
+    """Type of a column, by its values."""
     known = [value for value in values if value is not None]
     if any(isinstance(value, bool) or not isinstance(value, int | float) for value in known):
         return "text"
@@ -271,7 +271,7 @@ def _csv(columns: Sequence[Column], rows: Sequence[Row]) -> bytes:
 
 
 def _plain(value: Value) -> Value:
-    """A text that a spreadsheet would run as a formula is quoted, as spreadsheets do."""
+    """A value as CSV; a text that a spreadsheet would run as a formula is quoted, as spreadsheets do."""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
@@ -292,7 +292,7 @@ def _parquet(columns: Sequence[Column], rows: Sequence[Row]) -> bytes:
 
 
 def require_pyarrow() -> Any:
-    """What writes Parquet. Raises DependencyError: it is not installed."""
+    """The writer of Parquet. Raises DependencyError: it is not installed."""
     try:
         import pyarrow as arrow
     except ImportError:
@@ -318,7 +318,7 @@ class Journal:
     """An open journal.
 
     Attributes:
-        rows: finished before, in the order of the cells.
+        rows: rows of earlier runs, in the order of the cells.
     """
 
     def __init__(self, path: Path, file: BinaryIO, rows: list[Row]) -> None:
@@ -327,7 +327,7 @@ class Journal:
         self._file = file
 
     def append(self, row: Row) -> None:
-        """One more row, handed to the system before this returns.
+        """Append a row, and hand it to the system before returning.
 
         Raises:
             DependencyError: the disk failed.
@@ -335,7 +335,7 @@ class Journal:
         self.write(_line(row))
 
     def write(self, data: bytes) -> None:
-        """Past the buffer of the file, or a full disk would be met once more where that is closed.
+        """Write past the file's buffer, or a full disk would fail again when the file is closed.
 
         Raises:
             DependencyError: the disk failed.
@@ -347,7 +347,7 @@ class Journal:
             raise refused(error, printable(str(self.path))) from None
 
     def remove(self) -> None:
-        """After the rows have reached their file."""
+        """Remove the journal, once its rows have reached their file."""
         self.path.unlink(missing_ok=True)
 
 
@@ -355,13 +355,13 @@ class Journal:
 def open_journal(
     path: Path, settings: Mapping[str, Any], columns: Sequence[Column], cells: int, *, fresh: bool
 ) -> Iterator[Journal]:
-    """The journal of a sweep with these settings, begun or gone on with.
+    """The journal of a sweep with these settings, new or continued.
 
     Args:
-        fresh: begin anew whatever is there.
+        fresh: begin anew, whatever the file holds.
 
     Raises:
-        InputError: another sweep's journal, one that is damaged, or a path that cannot be written.
+        InputError: a journal of another sweep, a damaged one, or a path that cannot be written.
     """
     shown = printable(path.name)
     header = _line({"capacity_sweep": _FORMAT, **settings})
@@ -386,7 +386,7 @@ def open_journal(
 
 
 def _begin(journal: Journal, header: bytes) -> None:
-    """A journal that cannot be begun is not left behind."""
+    """Begin a journal; one that fails is not left behind."""
     try:
         journal.write(header)
     except BaseException:
@@ -395,7 +395,7 @@ def _begin(journal: Journal, header: bytes) -> None:
 
 
 def _lock(file: BinaryIO, path: Path, shown: str) -> None:
-    """One sweep at a time; the lock goes with the process, however it ends."""
+    """Lock the file for one sweep; the lock ends with the process, however that ends."""
     try:
         import fcntl
     except ImportError:  # not everywhere
@@ -412,7 +412,7 @@ def _lock(file: BinaryIO, path: Path, shown: str) -> None:
 def _read(
     file: BinaryIO, header: bytes, columns: Sequence[Column], cells: int, shown: str
 ) -> tuple[list[Row], int]:
-    """The rows that are whole, and where the last of them ends."""
+    """The whole rows, and the position where the last of them ends."""
     if os.fstat(file.fileno()).st_size > FILE_BYTES_MAX:
         raise InputError(f"{shown} is larger than {FILE_BYTES_MAX} bytes; start over with --fresh")
     file.seek(0)
@@ -457,7 +457,7 @@ def _object(line: bytes) -> dict[str, Any] | None:
 
 
 def _parsed(line: bytes, columns: Sequence[Column]) -> Row | None:
-    """The row of a line, or None where it is none."""
+    """The row on a line; None if it is not one."""
     try:
         values = json.loads(line)
     except (ValueError, RecursionError):
@@ -488,14 +488,14 @@ def _line(value: object) -> bytes:
 
 
 class Rows(list[Row]):
-    """Rows in the order of the cells; what is appended is kept in the journal, if there is one."""
+    """Rows in the order of the cells; appended ones go to the journal too, if there is one."""
 
     def __init__(self, journal: Journal | None = None) -> None:
         super().__init__(journal.rows if journal else ())
         self._journal = journal
 
     def append(self, row: Row) -> None:
-        """One more."""
+        """Append a row."""
         if self._journal is not None:
             self._journal.append(row)
         super().append(row)
@@ -505,12 +505,12 @@ class Rows(list[Row]):
 def kept_rows(
     path: Path | None, settings: Mapping[str, Any], columns: Sequence[Column], cells: int, *, fresh: bool
 ) -> Iterator[Rows]:
-    """The rows so far, to be appended to; written to their file when all is well, else kept beside it.
+    """The rows so far, to be appended to; written to their file at the end, or kept beside it after an error.
 
-    Beside a stream, such as `/dev/stdout`, nothing is kept.
+    A stream, such as `/dev/stdout`, has no journal.
 
     Raises:
-        InputError: what is kept there is of another sweep, or the path cannot be written.
+        InputError: the journal there is of another sweep, or the path cannot be written.
         DependencyError: the disk failed.
     """
     if path is None or is_stream(path):

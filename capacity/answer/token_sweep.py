@@ -1,4 +1,4 @@
-"""Token sweep: the rows of a sweep over fleets that serve language models."""
+"""Token sweep: columns and rows of a sweep over fleets that serve language models."""
 
 from dataclasses import dataclass
 
@@ -48,10 +48,10 @@ _QUANTILES = ("ttft_quantiles_s", "tpot_quantiles_s", "itl_quantiles_s", "respon
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenSweepTable(AnyTable):
-    """What the rows of one sweep over fleets that serve language models have in common.
+    """What the rows of a sweep over fleets of language models share.
 
-    `quantiles` are of TTFT, TPOT, ITL and the response, in rising order: P99 of the first is in the columns
-    `ttft_p99_s`, `ttft_p99_low_s` and `ttft_p99_high_s`.
+    `quantiles` are those of TTFT, TPOT, ITL and the response, rising: P99 of the first has the columns `ttft_p99_s`,
+    `ttft_p99_low_s` and `ttft_p99_high_s`.
     """
 
     @property

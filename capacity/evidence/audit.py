@@ -1,4 +1,4 @@
-"""Audit: all checks of all runs of a load test."""
+"""Audit: runs all checks on all runs of a load test."""
 
 from collections.abc import Callable
 from itertools import chain
@@ -28,13 +28,13 @@ CHECKS: tuple[Callable[[LoadRun], CheckFinding | None], ...] = (
 
 
 def check_run(run: LoadRun) -> list[CheckFinding]:
-    """All that can be said of one run."""
+    """All findings about one run."""
     found = [check(run) for check in CHECKS]
     return [one for one in found if one is not None]
 
 
 def audit_findings(test: LoadTest) -> list[CheckFinding]:
-    """All that can be said of all runs, and of them together."""
+    """All findings about all runs, and about them together."""
     rare = rare_parts(test)
     of_runs = (
         [rare[run.name]] if run.name in rare else [one for one in check_run(run) if _applies(one, run, test)]
@@ -44,7 +44,7 @@ def audit_findings(test: LoadTest) -> list[CheckFinding]:
 
 
 def _applies(finding: CheckFinding, run: LoadRun, test: LoadTest) -> bool:
-    """Users belong to all endpoints together, and what is not known of a part may be known of the whole."""
+    """Whether a finding adds to what is known of the whole; users, for one, belong to all endpoints together."""
     is_part = test.whole is not None and run.name != test.whole
     is_of_users = finding.check in ("littles-law", "coordinated-omission")
     return not (is_part and (is_of_users or finding.belief is Belief.UNKNOWN))

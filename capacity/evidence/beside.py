@@ -1,4 +1,4 @@
-"""Beside: what a profile predicts for the runs of a load test, beside what was measured, and where they part."""
+"""Beside: compares what a profile predicts for the runs of a load test with what was measured."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,7 @@ from capacity.formats.load_test import QUEUE, SERVER_STAGES, LoadRun
 from capacity.performance import Interval, Performance
 from capacity.units import format_duration, format_quantile
 
-# Relative difference up to which prediction and measurement agree.
+# Relative difference up to which a prediction agrees with a measurement.
 AGREES = 0.1
 _SPREAD = (
     "the mean agrees, so that service times or arrivals spread otherwise than was assumed: give the profile "
@@ -19,7 +19,7 @@ _OF_TOKENS = (
     "TTFT tells of prompts and the queue, TPOT of decoding: measure the profile again where it parts, with this "
     "engine's settings"
 )
-# Measures by what the names of metrics hold; the waits and phases of a request are predicted by none.
+# Measures by a part of their metric's name; no prediction exists for waits and phases of a request.
 _METRICS = {
     "time_to_first_token": "ttft",
     "inter_token_latency": "itl",
@@ -32,7 +32,7 @@ _METRICS = {
 
 
 class Parting(StrEnum):
-    """Where prediction and measurement part."""
+    """The stage at which prediction and measurement part."""
 
     AGREES = "agrees"
     OVERLOADED = "overloaded"
@@ -43,11 +43,11 @@ class Parting(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beside:
-    """One quantity of one run.
+    """One quantity of one run, predicted and measured.
 
     Attributes:
-        quantity: such as `response P99` or `throughput`.
-        predicted, measured: in seconds, or requests per second.
+        quantity: its name, such as `response P99` or `throughput`.
+        predicted, measured: seconds, or requests per second.
     """
 
     quantity: str
@@ -68,7 +68,7 @@ class Beside:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunBeside:
-    """All quantities of one run, and what makes the difference."""
+    """All quantities of one run, and what explains the difference."""
 
     run: str
     parting: Parting
@@ -90,7 +90,7 @@ def beside(run: LoadRun, found: Performance, overhead_s: float) -> RunBeside:
     """Prediction and measurement of a run.
 
     Args:
-        overhead_s: of each request outside the replicas, which the prediction has in it. [s]
+        overhead_s: time of each request outside the replicas, included in the prediction. [s]
     """
     rows = list(_rows(run, found))
     if not rows:
@@ -129,7 +129,7 @@ def _rows(run: LoadRun, found: Performance) -> Iterator[Beside]:
 
 
 def measure_of(name: str) -> str:
-    """Which measure of a language model a histogram of a server is of, by the name of its metric.
+    """The measure of a language model that a server's histogram holds, by the name of its metric.
 
     Source:
         vLLM docs/design/metrics.md; OpenTelemetry semantic conventions for generative AI metrics.
@@ -161,7 +161,7 @@ def _row(quantity: str, predicted: float, measured: float) -> Beside:
 
 
 def _term(run: LoadRun, found: Performance, overhead_s: float) -> str:
-    """Which stage makes the difference, where stages were measured."""
+    """The stage that explains the difference, if stages were measured."""
     if not run.stages_s or found.wait_mean_s is None or found.response_mean_s is None:
         return "the file does not say in which stage: compare the server's own queue and compute times"
     served_s = found.response_mean_s - found.wait_mean_s - overhead_s

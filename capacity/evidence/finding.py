@@ -1,4 +1,4 @@
-"""Finding: what one check says of one run."""
+"""Finding: the result of one check on one run."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -9,11 +9,11 @@ from capacity.formats.load_test import LoadRun
 
 
 class Belief(StrEnum):
-    """Whether figures may be used.
+    """Whether figures can be used.
 
-    HOLDS: as they are.
+    HOLDS: they can.
     DOUBTFUL: with care; the message says what they are not.
-    BROKEN: not for what they are called; the message says by how much.
+    BROKEN: they are not what they are called; the message says by how much.
     UNKNOWN: the file does not say enough.
     """
 
@@ -25,13 +25,13 @@ class Belief(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckFinding:
-    """What one check says of one run.
+    """The result of one check on one run.
 
     Attributes:
         check: its name, such as `coordinated-omission`.
-        run: name of the run; empty where it is about the whole file.
-        message: what was found, with numbers.
-        fix: what to do; empty where nothing is to be done.
+        run: name of the run; empty if the finding is about the whole file.
+        message: the result, with numbers.
+        fix: what to do; empty if nothing is to be done.
         numbers: the numbers behind it, by name with unit.
     """
 
@@ -43,14 +43,14 @@ class CheckFinding:
     numbers: Mapping[str, float] = field(default_factory=dict)
 
 
-# Requests beyond a quantile, below which it is little known.
+# Requests beyond a quantile, below which it is too uncertain.
 FEW = 10
 # Checks without which nothing is established.
 _NEEDED = ("samples", "coordinated-omission")
 
 
 def verdict_of(findings: Iterable[CheckFinding]) -> Belief:
-    """Broken if anything is, else doubtful if anything is, else unknown if what is needed is not known."""
+    """Verdict on a file: broken, then doubtful, if any finding is; unknown if a necessary check lacks data."""
     found = list(findings)
     for one in (Belief.BROKEN, Belief.DOUBTFUL):
         if any(finding.belief is one for finding in found):
@@ -67,16 +67,16 @@ def finding_of(
     fix: str = "",
     numbers: Mapping[str, float | None] | None = None,
 ) -> CheckFinding:
-    """The finding of a check of one run; of its numbers those that are known and finite."""
+    """A finding about one run, with those of its numbers that are known and finite."""
     given = (numbers or {}).items()
     known = {name: float(value) for name, value in given if value is not None and math.isfinite(value)}
     return CheckFinding(check=check, run=run.name, belief=belief, message=message, fix=fix, numbers=known)
 
 
 def decisive(run: LoadRun) -> float:
-    """P99 where it is reported, else the highest percentile below the maximum.
+    """The quantile to judge by: P99 if it is reported, else the highest percentile below the maximum.
 
-    Where all single requests are there, and nothing claims a P99 that they are too few for, it is P95 if they tell it.
+    If single requests are known, too few for P99, and no P99 is claimed: P95 if there are enough for that.
     """
     count = 0 if run.samples is None else len(run.samples.response_s)
     if beyond(count, 0.99) < FEW <= beyond(count, 0.95) and 0.95 in run.quantiles_s:
@@ -87,5 +87,5 @@ def decisive(run: LoadRun) -> float:
 
 
 def beyond(count: int, quantile: float) -> float:
-    """Requests beyond a quantile, free of rounding: 100 * (1 - 0.9) is below 10."""
+    """Number of requests beyond a quantile, free of rounding: 100 * (1 - 0.9) is below 10."""
     return round(count * (1.0 - quantile), 9)

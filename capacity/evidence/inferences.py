@@ -1,31 +1,31 @@
-"""Inferences: how many a request of the client carries, where a tool counts them and does not say."""
+"""Inferences: how many each request carries, if a tool counts inferences without saying so."""
 
 import math
 
 from capacity.formats.load_test import LoadRun
 
-_CLOSE = 0.01  # a random ratio is this close to a power of two one time in 35
+_CLOSE = 0.01  # chance that a random ratio is this close to a power of two: 1 in 35
 _BATCH_MAX = 512
 
 
 def in_flight(run: LoadRun) -> float | None:
-    """Requests in flight by Little's law: throughput x mean response; None where one is not known."""
+    """Requests in flight by Little's law, throughput x mean response; None if either is unknown."""
     mean_s = answered_mean_s(run)
     return None if run.throughput_rps is None or mean_s is None else run.throughput_rps * mean_s
 
 
 def answered_mean_s(run: LoadRun) -> float | None:
-    """Mean of all responses that the throughput counts, those of failed requests included. [s]"""
+    """Mean of all responses that the throughput counts, including those of failed requests. [s]"""
     if run.answered is not None and len(run.answered.response_s):
         return float(run.answered.response_s.mean())
     return run.mean_s if run.answered_mean_s is None else run.answered_mean_s
 
 
 def implied_batch(run: LoadRun) -> int | None:
-    """Inferences that each request must carry for the figures to obey Little's law; None without a sign of any.
+    """Inferences in each request that make the figures obey Little's law; None if nothing suggests any.
 
-    Only tools that count inferences leave this open. Client batches are taken to be powers of two, as others could
-    not be told from chance.
+    Only tools that count inferences leave this open. Client batches are assumed to be powers of two; any other number
+    could be chance.
     """
     count = in_flight(run)
     if not run.counts_inferences or not run.users or not count or run.batch_size > 1:

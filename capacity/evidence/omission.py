@@ -1,4 +1,4 @@
-"""Coordinated omission: what requests would have seen that were not sent because others had not been answered."""
+"""Coordinated omission: the responses of requests that were not sent because others were still unanswered."""
 
 import math
 from dataclasses import dataclass
@@ -8,19 +8,19 @@ import numpy as np
 from capacity.formats.load_test import Floats, LoadRun, Loop
 from capacity.performance import Interval
 
-_POINTS = 20_000  # of a distribution that is known by its quantiles or its bounds
-_MATTERS = 0.1  # change of a quantile that is worth telling
-_STEPS = 200  # of a bisection, more than a float has digits
+_POINTS = 20_000  # points of a distribution that is known by its quantiles or bounds
+_MATTERS = 0.1  # relative change of a quantile that is worth reporting
+_STEPS = 200  # steps of a bisection, more than a float has digits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Omission:
-    """How much a quantile changes if requests that were held back are counted.
+    """Change of a quantile when requests that were held back are counted.
 
     Attributes:
-        reported_s, scheduled_s: as reported, and as users would have seen who come by a schedule. [s]
-        cycle_s: from one request of a user to the next, on average. [s]
-        unsent_share: of the requests of that schedule, those that were not sent.
+        reported_s, scheduled_s: the quantile as reported, and as users on a schedule would have seen it. [s]
+        cycle_s: mean time from one request of a user to the next. [s]
+        unsent_share: share of the scheduled requests that were not sent.
     """
 
     quantile: float
@@ -31,12 +31,13 @@ class Omission:
 
     @property
     def change(self) -> float:
-        """By how much of the reported quantile it is too low."""
+        """Relative change: how far the reported quantile is too low."""
         return self.scheduled_s / self.reported_s - 1.0 if self.reported_s else 0.0
 
 
 def worst_omission(run: LoadRun, decisive: float) -> Omission | None:
-    """That of a decisive quantile where it changes by more than a tenth, else of the one that changes most."""
+    """The omission of the decisive quantile if it changes by more than a tenth, else of the quantile that changes
+    most."""
     found = omission(run, decisive)
     if found is None or found.change > _MATTERS:
         return found
@@ -45,11 +46,11 @@ def worst_omission(run: LoadRun, decisive: float) -> Omission | None:
 
 
 def omission(run: LoadRun, quantile: float) -> Omission | None:
-    """The omission of a closed loop; None where the run does not say enough.
+    """The omission of a closed loop; None if the run does not say enough.
 
-    A user who waits for a long answer does not send what was due meanwhile. Each response longer than the
-    user's usual cycle stands for requests that would have come one cycle, two cycles ... later, and waited as
-    much less.
+    A user who waits for a long answer does not send the requests that were due meanwhile. Each response longer than
+    the user's usual cycle stands for requests that would have come one cycle, two cycles and so on later, and would
+    have waited that much less.
 
     Source:
         Tene, HdrHistogram, `copyCorrectedForCoordinatedOmission(expectedIntervalBetweenValueSamples)`.
@@ -65,7 +66,7 @@ def omission(run: LoadRun, quantile: float) -> Omission | None:
     total = float(weights.sum())
     scheduled = _beyond(values_s, weights, cycle_s, -1.0)
     with_others_s = _quantile(values_s, weights, cycle_s, quantile)
-    # Points may be rougher than what was reported: the difference of the two is not an omission.
+    # Points may be rougher than the report; that difference is not an omission.
     is_same = with_others_s <= (1.0 + _MATTERS) * sent_s
     scheduled_s = reported_s if is_same else max(reported_s, with_others_s)
     return Omission(
@@ -78,10 +79,10 @@ def omission(run: LoadRun, quantile: float) -> Omission | None:
 
 
 def unsent_share_max(run: LoadRun) -> float | None:
-    """Largest share of a schedule's requests that was held back; None where too little is known.
+    """Upper bound on the share of a schedule's requests that was held back; None if too little is known.
 
-    A response r stands for r / cycle - 1 requests that were not sent, if it is longer than a cycle. No r exceeds the
-    maximum, so r - cycle <= r (1 - cycle / maximum), of which the mean is known.
+    A response r longer than a cycle stands for r / cycle - 1 requests that were not sent. No r exceeds the maximum,
+    so r - cycle <= r (1 - cycle / maximum), whose mean is known.
     """
     if not run.users or not run.throughput_rps or run.mean_s is None or run.max_s is None:
         return None
@@ -98,8 +99,8 @@ def has_tail(run: LoadRun) -> bool:
 
 
 def _responses(run: LoadRun) -> tuple[Floats, Floats] | None:
-    """Responses with their weights: single ones, else those of a histogram, else points of the quantiles."""
-    samples = run.samples if run.answered is None else run.answered  # who failed had to be waited for too
+    """Responses and their weights: single ones, else those of a histogram, else points on the quantiles."""
+    samples = run.samples if run.answered is None else run.answered  # failed requests were waited for too
     if samples is not None and len(samples.response_s):
         return np.sort(samples.response_s), np.ones(len(samples.response_s))
     if run.histogram is not None and run.histogram.total and math.isfinite(run.histogram.edges_s[-1]):
@@ -117,13 +118,13 @@ def _responses(run: LoadRun) -> tuple[Floats, Floats] | None:
 
 
 def _beyond(values_s: Floats, weights: Floats, cycle_s: float, limit_s: float) -> float:
-    """Weight of responses above a limit, with those that a schedule would have had besides."""
+    """Weight of responses above a limit, including those that a schedule would have added."""
     besides = np.floor((values_s - max(limit_s, cycle_s)) / cycle_s) if math.isfinite(cycle_s) else 0.0
     return float((weights * ((values_s > limit_s) + np.maximum(besides, 0.0))).sum())
 
 
 def _quantile(values_s: Floats, weights: Floats, cycle_s: float, quantile: float) -> float:
-    """The least duration above which no more than the rest lies, by halving. [s]"""
+    """Smallest duration that a share `quantile` of the weight stays within, by bisection. [s]"""
     allowed = (1.0 - quantile) * _beyond(values_s, weights, cycle_s, -1.0)
     low_s, high_s = 0.0, float(values_s.max())
     for _ in range(_STEPS):
@@ -138,9 +139,9 @@ def _quantile(values_s: Floats, weights: Floats, cycle_s: float, quantile: float
 
 
 def from_schedule(run: LoadRun, quantile: float) -> Interval | None:
-    """A quantile of responses from when they were due: exact from single requests, else between bounds. [s]
+    """Quantile of responses counted from when they were due: exact from single requests, else between bounds. [s]
 
-    A sum of two durations exceeds both parts, and P(delay + response > a + b) <= P(delay > a) + P(response > b).
+    A sum above a + b has a part above its own bound: P(delay + response > a + b) <= P(delay > a) + P(response > b).
     """
     samples = run.samples
     if samples is not None and len(samples.due_s):

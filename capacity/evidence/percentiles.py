@@ -1,4 +1,4 @@
-"""Percentiles: whether they are of enough requests, of the same ones, fine enough, and no averages."""
+"""Percentiles: whether they have enough requests, belong to the same ones, are fine enough, and are no averages."""
 
 import math
 from collections import defaultdict
@@ -13,21 +13,21 @@ from capacity.formats.load_test import LoadRun, LoadTest, Loop
 from capacity.performance import Interval
 from capacity.units import format_duration, format_quantile
 
-# What figures of one run may differ by, such as numbers of requests and a clock's resolution.
+# Allowed difference between figures of one run, such as its counts and the resolution of its clock.
 _TOLERANCE = 0.05
 _NONE = 1  # requests beyond a quantile, below which it is the maximum
 _WIDE = 0.25  # width of a bucket, as a share of its upper end, that matters
-_SAME, _TELLING = 1e-3, 3  # difference of two averages that is rounding; percentiles that tell
-# How far apart parts are where an average of theirs tells: times the smaller, and times the rounding.
+_SAME, _TELLING = 1e-3, 3  # difference of two averages that is rounding; percentiles needed to tell
+# Distance between parts at which an average of theirs shows: times the smaller one, and times the rounding.
 _EXACT_APART, _ROUNDED_APART, _FAR = 1.1, 2.0, 20.0
-_RARE = 0.1  # share of all requests, up to which an endpoint does not decide what is said of them
+_RARE = 0.1  # largest share of requests of an endpoint that cannot decide the whole
 _MERGE = "percentiles cannot be averaged; merge the histograms or the single requests"
 _NO_AVERAGES = "percentiles of all are no averages of those of the parts"
 _OTHERS = "they are not of the same requests"
 
 
 def samples(run: LoadRun) -> CheckFinding | None:
-    """Whether enough requests lie beyond the percentiles, and whether these are of the requests at all."""
+    """Whether enough requests lie beyond the percentiles, and whether these describe the requests at all."""
     if run.succeeded is None and run.counted is None:
         message = "how many requests the percentiles are of is not said"
         return finding_of(run, "samples", Belief.UNKNOWN, message)
@@ -63,10 +63,11 @@ def samples(run: LoadRun) -> CheckFinding | None:
 
 
 def rare_parts(test: LoadTest) -> dict[str, CheckFinding]:
-    """The endpoints of which there are too few requests to judge them, by name, and what is said of each.
+    """Endpoints with too few requests to judge, by name, each with its finding.
 
-    None where all are such: then the whole is no more than these. Of a server's page, which has no whole, each metric
-    is one, with a series for each endpoint.
+    None if all endpoints are such: the whole is then no more than these. A server's page has no whole; each metric is
+        one,
+    with a series for each endpoint.
     """
     series: dict[str, list[LoadRun]] = defaultdict(list)
     for run in test.runs:
@@ -82,7 +83,7 @@ def _rare(parts: Sequence[LoadRun]) -> list[LoadRun]:
 
 
 def _is_few(run: LoadRun) -> bool:
-    """Whether too few requests lie beyond the highest percentile that is told."""
+    """Whether too few requests lie beyond the highest reported percentile."""
     count = run.requests if run.counted is None else run.counted
     return count is not None and (count < FEW or beyond(count, decisive(run)) < FEW)
 
@@ -97,12 +98,12 @@ def _too_few(run: LoadRun) -> CheckFinding:
 
 
 def _wanted(quantile: float) -> int:
-    """Requests of which enough lie beyond a quantile."""
+    """Number of requests for which enough lie beyond a quantile."""
     return math.ceil(round(FEW / (1.0 - quantile), 6))
 
 
 def _ranks(quantile: float, count: int) -> str:
-    """Between which percentiles the true one may lie, at 95 %, if requests were independent."""
+    """Range of percentiles that holds the true one at 95 %, if requests were independent."""
     events = round(count * (1.0 - quantile))
     high = share_high(events, count, 0.95)
     low = 1.0 - share_high(count - events, count, 0.95)
@@ -110,7 +111,7 @@ def _ranks(quantile: float, count: int) -> str:
 
 
 def percentiles(run: LoadRun) -> CheckFinding | None:
-    """Whether percentiles rise, lie between the extremes, and allow for the mean."""
+    """Whether percentiles rise, lie between the extremes, and fit the mean."""
     known = list(run.quantiles_s.items())
     if not known:
         return None
@@ -140,7 +141,7 @@ def _above(one: tuple[float, Interval], max_s: float) -> str:
 
 
 def _mean_bounds(known: Sequence[tuple[float, Interval]], run: LoadRun) -> tuple[float, float] | None:
-    """Least and greatest mean of a law with these quantiles; rounding of all is allowed for. [s]"""
+    """Smallest and largest mean of a distribution with these quantiles, allowing for their rounding. [s]"""
     if run.max_s is None:
         return None
     ends = [q for q, _ in known] + [1.0]
@@ -183,7 +184,7 @@ def buckets(run: LoadRun) -> CheckFinding | None:
 
 
 def averaged(test: LoadTest) -> Iterator[CheckFinding]:
-    """Whether the percentiles of all runs together can be those of their requests, or are averages of percentiles."""
+    """Whether the percentiles of all runs can be those of their requests, or are averages of percentiles."""
     whole = next((run for run in test.runs if run.name == test.whole), None)
     parts = [run for run in test.runs if run is not whole and run.succeeded and run.quantiles_s]
     if whole is None or len(parts) < 2:
@@ -209,7 +210,7 @@ def averaged(test: LoadTest) -> Iterator[CheckFinding]:
     is_rounded = any(_rounding_s(whole, q) > _SAME * whole.quantiles_s[q].value for q in apart)
     for weights in ([_count(run) for run in parts], [1.0] * len(parts)):
         if len(apart) > is_rounded and all(_is_average(whole, parts, q, weights) for q in apart):
-            # One or two percentiles may meet an average by chance, more hardly ever.
+            # One or two percentiles may equal an average by chance; more hardly ever do.
             belief = Belief.BROKEN if len(apart) >= _TELLING else Belief.DOUBTFUL
             names = ", ".join(map(format_quantile, apart))
             are = "are the averages" if len(apart) > 1 else "is the average"
@@ -220,14 +221,14 @@ def averaged(test: LoadTest) -> Iterator[CheckFinding]:
 
 
 def _outside(whole: LoadRun, parts: Sequence[LoadRun], q: float) -> str:
-    """Why the parts leave no room for a quantile of all; empty where they do.
+    """Why the parts leave no room for a quantile of the whole; empty if they do.
 
-    Of each part, a share of 1 - p at least lies at or above its quantile of p, and a share of p at or below it.
+    In each part, a share of at least 1 - p lies at or above its p-quantile, and a share p at or below it.
     """
     found, total = whole.quantiles_s[q], math.fsum(_count(run) for run in parts)
     above = math.fsum(_count(run) * (1.0 - _least_above(run, found.high)) for run in parts) / total
     below = math.fsum(_count(run) * _most_below(run, found.low) for run in parts) / total
-    slack = len(parts) / total  # a quantile is one of the requests, which may lie a rank away
+    slack = len(parts) / total  # a percentile is one of the requests, up to a rank away
     if above > 1.0 - q + slack:
         return f"{100.0 * above:.2g} % of the requests of its parts lie above it, and {100.0 * (1.0 - q):.2g} % may"
     if below > q + slack:
@@ -236,12 +237,12 @@ def _outside(whole: LoadRun, parts: Sequence[LoadRun], q: float) -> str:
 
 
 def _least_above(run: LoadRun, value_s: float) -> float:
-    """The lowest level whose quantile is certainly above a duration; 1 where there is none."""
+    """Lowest level whose quantile is certainly above a duration; 1 if there is none."""
     return min((q for q, one in run.quantiles_s.items() if one.low > value_s), default=1.0)
 
 
 def _most_below(run: LoadRun, value_s: float) -> float:
-    """The highest level whose quantile is certainly below a duration; 0 where there is none."""
+    """Highest level whose quantile is certainly below a duration; 0 if there is none."""
     return max((q for q, one in run.quantiles_s.items() if one.high < value_s), default=0.0)
 
 
@@ -250,7 +251,7 @@ def _count(run: LoadRun) -> float:
 
 
 def _differ(whole: LoadRun, parts: Sequence[LoadRun], q: float) -> bool:
-    """Whether quantiles of the parts are so far apart that theirs of all is an average only by chance."""
+    """Whether quantiles of the parts are so far apart that the whole could equal their average only by chance."""
     values, rounding_s = [run.quantiles_s[q].value for run in parts], _rounding_s(whole, q)
     is_rounded = rounding_s > _SAME * whole.quantiles_s[q].value
     times = _ROUNDED_APART if is_rounded else _EXACT_APART

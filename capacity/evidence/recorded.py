@@ -1,4 +1,4 @@
-"""Recorded arrivals: the requests of a load test as traffic, and what speaks against taking them for it."""
+"""Recorded arrivals: the requests of a load test as traffic, and what speaks against that."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,26 +14,26 @@ from capacity.formats.registry import Kind, format_of, read_document
 from capacity.traffic.workload import TraceArrivals
 from capacity.units import format_duration
 
-_HELD_BACK = 0.01  # share of the requests of a usual pace from which on it is worth telling
+_HELD_BACK = 0.01  # share of the usual number of requests from which held-back ones are worth reporting
 
 
 def read_recorded(document: Document) -> TraceArrivals:
-    """When the requests of another tool's file were sent; its remarks say where waiting users held them back.
+    """When the requests of another tool's file were sent; remarks say where waiting users held them back.
 
     Raises:
-        InputError: the file says nothing of the kind, or is not as its format should be.
+        InputError: the file does not say when, or is invalid in its format.
     """
     trace: TraceArrivals = read_document(document, Kind.WORKLOAD)
     return replace(trace, remarks=(*trace.remarks, *_against(document)))
 
 
 def _against(document: Document) -> Iterator[str]:
-    """Why the requests are not what users send who do not wait, where the file tells."""
+    """Why the requests differ from those of users who do not wait, if the file tells."""
     if Kind.LOAD_TEST not in format_of(document).READERS:
         return
     try:
         test: LoadTest = read_document(document, Kind.LOAD_TEST)
-    except InputError:  # a file may say when requests were sent, and not what they took
+    except InputError:  # a file may say when requests were sent, but not how long they took
         return
     run = next((one for one in test.runs if one.name == test.whole), test.runs[0])
     if run.loop is Loop.CLOSED:
@@ -44,7 +44,7 @@ def _against(document: Document) -> Iterator[str]:
 
 
 def _held_back(run: LoadRun) -> str:
-    """How many requests were not sent while others took long, if that is known and matters."""
+    """How many requests long answers held back; empty if that is unknown or does not matter."""
     samples = run.samples if run.answered is None else run.answered
     if samples is None or not len(samples.response_s):
         return ""
@@ -59,10 +59,10 @@ def _held_back(run: LoadRun) -> str:
 
 
 def most_in_flight(samples: Samples, rounding_s: float = 0.0) -> int:
-    """Most requests that were sent and not answered at once; one that is answered makes room first.
+    """Most requests in flight at once; a completion makes room before the next send.
 
     Args:
-        rounding_s: by how much an answer may have come earlier than it seems. [s]
+        rounding_s: how much earlier than reported an answer may have come. [s]
     """
     ended_s = np.sort(samples.sent_s + samples.response_s - rounding_s)
     before = np.searchsorted(ended_s, samples.sent_s, side="right")

@@ -1,4 +1,4 @@
-"""Sending: what decided when requests were sent, whether they were, and what was held back."""
+"""Sending: what decided when requests were sent, whether all were, and what was held back."""
 
 import math
 from collections.abc import Mapping
@@ -9,19 +9,19 @@ from capacity.evidence.omission import from_schedule, has_tail, unsent_share_max
 from capacity.formats.load_test import LoadRun, Loop
 from capacity.units import format_duration, format_quantile, format_rate, three_digits
 
-# What figures of one run may differ by: rounding, and requests in flight when it begins and ends.
+# Allowed difference between figures of one run: rounding, and requests in flight at its beginning and end.
 _TOLERANCE = 0.05
-# Achieved over asked, below which a generator or its server fell behind, and above which it sent too many.
+# Achieved over target rate below which the generator or server fell behind, and above which it sent too many.
 _BEHIND, _AHEAD = 0.95, 1.05
-_CHANCE = 3.0  # standard deviations of a Poisson schedule's count that are chance
-_AT_REST = 0.1  # share of the time that a user is at rest, from which on it is told
-# By how much a rate or a duration is wrong that was read in another unit; users at rest leave it some room.
+_CHANCE = 3.0  # standard deviations of a Poisson count that chance allows
+_AT_REST = 0.1  # share of the time that a user is idle from which it is reported
+# Factors between a rate or duration and its value in a wrong unit, with some room for idle users.
 _UNITS_APART = {1e3: "ms taken for s", 1e6: "µs taken for s"}
 _ROOM = 0.25
 _MATTERS = 0.1  # change of a quantile by coordinated omission that matters
-# Change from which on it is no spread of service times: of an exponential one without rest it is below.
+# Change that no spread of service times explains: it is smaller for an exponential one without think time.
 _GROSS = 1.0
-_CYCLES_MAX = 10.0  # of a user, within the longest answer, where nothing stood still
+_CYCLES_MAX = 10.0  # cycles of a user within the longest answer if nothing stood still
 # Share of the responses beyond a quantile that may be filled in without moving it.
 _FEW_FILLED = 0.25
 _SAY_WHICH = (
@@ -31,7 +31,7 @@ _BY_A_SCHEDULE = (
     "send by a schedule (an open loop), such as capacity verify --rate, wrk2, vegeta or k6 "
     "constant-arrival-rate"
 )
-# Share of a failure's weight beyond a quantile that is not worth a word.
+# Share of failures, by weight beyond a quantile, that is not worth reporting.
 _FEW_FAILURES = 0.01
 
 
@@ -63,7 +63,7 @@ def _users(count: float) -> str:
 
 
 def littles_law(run: LoadRun) -> CheckFinding | None:
-    """In flight = throughput x mean response, of which no more can be than there are users.
+    """Whether throughput x mean response, the requests in flight, is possible with the users there were.
 
     Source:
         Little (1961), A proof for the queuing formula L = λW, Oper. Res. 9(3); Lazowska et al. (1984),
@@ -98,9 +98,9 @@ def littles_law(run: LoadRun) -> CheckFinding | None:
 
 
 def _at_rest(run: LoadRun, rest_s: float, told: str, numbers: Mapping[str, float]) -> CheckFinding:
-    """Whether users rest between an answer and the next request for as long as they think.
+    """Whether users stay idle between an answer and the next request for their think time.
 
-    A generator that is short of processor time wakes its users late, and reads their answers late: both are its own.
+    A generator short of CPU wakes its users late and reads their answers late; it counts both as its own.
     """
     assert run.users and run.throughput_rps  # noqa: S101, PT018  (else nothing is known)
     cycle_s = run.users / run.throughput_rps
@@ -127,8 +127,8 @@ def _too_many(run: LoadRun, share: float, batch: int | None) -> str:
     """Why there are more requests in flight than users.
 
     Args:
-        share: requests in flight for each user.
-        batch: inferences that each request must carry to explain it.
+        share: requests in flight per user.
+        batch: inferences per request that would explain it.
     """
     if batch is not None:
         return f"it fits if each request carries {batch} inferences (-b {batch}), as the throughput counts inferences"
@@ -141,7 +141,7 @@ def _too_many(run: LoadRun, share: float, batch: int | None) -> str:
 
 
 def coordinated_omission(run: LoadRun) -> CheckFinding | None:
-    """What a percentile leaves out, since slow answers held back the requests that would have waited."""
+    """What a percentile leaves out because slow answers held back requests that would have waited."""
     quantile = decisive(run)
     if run.loop is Loop.OPEN and run.is_corrected:
         message = "latencies count from when requests were due, late sending included"
@@ -182,7 +182,7 @@ def coordinated_omission(run: LoadRun) -> CheckFinding | None:
 
 
 def _lacking(run: LoadRun) -> CheckFinding:
-    """What a file would have to say."""
+    """The data that a file would need for the check."""
     lacks = [
         name
         for name, is_there in (
@@ -198,7 +198,7 @@ def _lacking(run: LoadRun) -> CheckFinding:
 
 
 def _bounded(run: LoadRun, quantile: float) -> CheckFinding | None:
-    """Where no tail is known: what mean and maximum leave for requests that were held back."""
+    """Bound without a tail: what mean and maximum leave for requests that were held back."""
     share = unsent_share_max(run)
     if share is None or run.max_s is None:
         return None
@@ -219,7 +219,7 @@ def _bounded(run: LoadRun, quantile: float) -> CheckFinding | None:
 
 
 def _filled_in(run: LoadRun, quantile: float) -> CheckFinding:
-    """Of a closed loop whose tool adds responses by itself: whether it added any that matter."""
+    """Whether a tool that adds responses to a closed loop added any that matter."""
     name, reported = format_quantile(quantile), run.quantiles_s.get(quantile)
     found = _filled_share_max(run, quantile)
     if found is None or reported is None:
@@ -238,7 +238,7 @@ def _filled_in(run: LoadRun, quantile: float) -> CheckFinding:
 
 
 def _filled(run: LoadRun) -> str:
-    """How much the tool has filled in, by counts where there are some, else by the means."""
+    """How much the tool filled in, by counts if it reports them, else by the means."""
     if run.counted is not None:
         return f"{run.counted} durations are of {run.requests} requests"
     assert run.users and run.throughput_rps and run.mean_s is not None  # noqa: S101, PT018  (else nothing is known)
@@ -249,11 +249,11 @@ def _filled(run: LoadRun) -> str:
 
 
 def _filled_share_max(run: LoadRun, quantile: float) -> float | None:
-    """Of all responses, at most what share is filled in and above a quantile; None where it is not known.
+    """Upper bound on the share of responses that are filled in and above a quantile; None if it is unknown.
 
-    A user who never rests sends once in `cycle = users / rate`, which is also the mean of what was sent. What is
-    filled in is longer than a cycle, so that of all responses at most (mean - cycle) / (x - cycle) are such above x;
-    and nothing is filled in for an answer that took less than two cycles.
+    A user who is never idle sends once in `cycle = users / rate`, which is also the mean of what was sent. Filled-in
+    responses are longer than a cycle, so that at most (mean - cycle) / (x - cycle) of all responses are filled in
+    above x; and nothing is filled in for an answer shorter than two cycles.
 
     Source:
         Markov's inequality; wrk 4.1.0, src/stats.c, `stats_correct(stats, runtime / requests of a connection)`.
@@ -271,7 +271,7 @@ def _filled_share_max(run: LoadRun, quantile: float) -> float | None:
 
 
 def _late_sending(run: LoadRun, quantile: float) -> CheckFinding | None:
-    """Of an open loop: how late requests were sent, which they had waited already."""
+    """How late an open loop sent its requests, which had waited before that."""
     late = from_schedule(run, quantile)
     reported = run.quantiles_s.get(quantile)
     if late is None and run.dropped == 0:
@@ -301,7 +301,7 @@ def _late_sending(run: LoadRun, quantile: float) -> CheckFinding | None:
 
 
 def generator(run: LoadRun) -> CheckFinding | None:
-    """Whether the rate that was asked for was sent and answered."""
+    """Whether the target rate was sent and answered."""
     if run.dropped:
         message = f"{run.dropped} requests were never sent, for want of users or connections"
         numbers = {"dropped": float(run.dropped)}
@@ -329,7 +329,7 @@ def generator(run: LoadRun) -> CheckFinding | None:
 
 
 def _sent_rps(run: LoadRun) -> float | None:
-    """At which rate requests were sent; what is answered after the last was sent took no time of sending."""
+    """Rate at which requests were sent, over the time until the last one."""
     if run.rate_sent_rps is not None:
         return run.rate_sent_rps
     if run.throughput_rps is None or run.duration_s is None or run.mean_s is None:

@@ -1,4 +1,4 @@
-"""Stages: where a request's time goes in a server, and what its queue says."""
+"""Stages: where a request spends its time in a server, and what its queue says."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from capacity.evidence.inferences import implied_batch
 from capacity.formats.load_test import INFERENCE, QUEUE, SERVER_STAGES, LoadRun
 from capacity.units import format_duration, format_rate
 
-_MORE = 1.05  # requests in flight for each user, which rounding does not explain
+_MORE = 1.05  # requests in flight per user that rounding does not explain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,11 +16,11 @@ class Waiting:
 
     Attributes:
         queue_s, served_s: mean time of a request in the queue, and in all other stages of the server. [s]
-        throughput_rps: requests that it answers; where that is not measured, what one instance answers that is
-            never idle. [requests/s]
-        waiting, served: requests that wait and that are being served, on average.
+        throughput_rps: requests answered per second; if that is not measured, those of one instance that is never
+            idle. [requests/s]
+        waiting, served: mean number of requests waiting, and being served.
         is_measured: whether the throughput was measured.
-        client_batch: inferences in each request, where Little's law tells and the file does not; else 1.
+        client_batch: inferences per request if Little's law tells what the file does not; else 1.
     """
 
     queue_s: float
@@ -33,7 +33,7 @@ class Waiting:
 
 
 def waiting_of(run: LoadRun) -> Waiting | None:
-    """Little's law, stage by stage; None without a queue, or without a throughput.
+    """Little's law for each stage; None without a queue or a throughput.
 
     Source:
         Little (1961), A proof for the queuing formula L = λW, Oper. Res. 9(3).

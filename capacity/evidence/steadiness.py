@@ -1,4 +1,4 @@
-"""Steadiness: whether a run's beginning is counted, and whether its second half is like the first."""
+"""Steadiness: whether the start of a run is counted, and whether its second half is like the first."""
 
 import math
 from collections.abc import Sequence
@@ -10,18 +10,18 @@ from capacity.evidence.finding import Belief, CheckFinding, finding_of
 from capacity.formats.load_test import Floats, LoadRun, Loop, Moment, Samples
 from capacity.units import format_duration, format_quantile, format_rate
 
-# A latency that differs by this share between halves of a run, or between its beginning and the rest.
+# Relative difference in latency between halves of a run, or between its start and the rest, that matters.
 _DRIFT, _COLD = 0.1, 0.5
-# Times the median that up to P95 no queue and no spread of service times reaches: under an exponential law it is 4.3.
+# Multiple of the median that no queue and no spread of service times reaches up to P95; an exponential law has 4.3.
 _STOPPED, _COMMON = 20.0, 0.95
-_RAMP_MAX = 0.05  # share of a run in which users are being added
-_SECTION_MIN = 5  # requests that have a median
+_RAMP_MAX = 0.05  # largest share of a run in which users may be added
+_SECTION_MIN = 5  # requests that give a median
 _SECTIONS, _SAMPLES_MIN, _MOMENTS_MIN = 20, 200, 6
 _CONFIDENCE = 0.99
 
 
 def ramp(run: LoadRun) -> CheckFinding | None:
-    """Whether the time in which users were being added is counted; None where the users over time are not known."""
+    """Whether the time in which users were added is counted; None if the number of users over time is unknown."""
     found = _ramp(run.history)
     if found is None:
         return None
@@ -35,7 +35,7 @@ def ramp(run: LoadRun) -> CheckFinding | None:
 
 
 def warm_up(run: LoadRun) -> CheckFinding:
-    """Whether a cold beginning is counted: by the responses over time, else by the rate at which users got answers."""
+    """Whether a cold start is counted: by the responses over time, else by the rate of answers."""
     values = _medians(run)
     if values is not None:
         return _warm_up_of(run, values)
@@ -48,7 +48,7 @@ def warm_up(run: LoadRun) -> CheckFinding:
 
 
 def _warm_up_of(run: LoadRun, values: Floats) -> CheckFinding:
-    """Compares the first parts of a run with the rest, by median response or by the time between answers."""
+    """Compare the first parts of a run with the rest, by median response or by the time between answers."""
     cold = _cold(values)
     usual = float(np.median(values[cold:]))
     first = float(np.median(values[: max(cold, 1)]))
@@ -72,7 +72,7 @@ def _warm_up_of(run: LoadRun, values: Floats) -> CheckFinding:
 
 
 def _cold(values: Floats) -> int:
-    """How many of the first parts all took half as long again as the rest, and more than its scatter; 0 for none."""
+    """Number of first parts that all took half as long again as the rest, and more than its scatter; 0 for none."""
     for cold in range(1, len(values) // 2 + 1):
         least, rest = float(values[:cold].min()), values[cold:]
         usual = float(np.median(rest))
@@ -83,7 +83,7 @@ def _cold(values: Floats) -> int:
 
 
 def _ramp(history: Sequence[Moment]) -> tuple[float, float] | None:
-    """How long users were being added, and how long all lasted. [s]"""
+    """How long users were added, and how long the run lasted. [s]"""
     known = [(one.t_s, one.users) for one in history if one.users is not None]
     if len(known) < _MOMENTS_MIN:
         return None
@@ -94,10 +94,10 @@ def _ramp(history: Sequence[Moment]) -> tuple[float, float] | None:
 
 
 def stalls(run: LoadRun) -> CheckFinding | None:
-    """Whether so many requests took so much longer than the median that a server must have stopped for them.
+    """Whether so many requests took so much longer than the median that a server must have stopped.
 
-    Requests that wait for one pause are late together. A percentile among them depends on how many pauses the run
-    had, which are far fewer than the requests beyond it.
+    Requests that wait for one pause are late together. A percentile among them depends on the number of pauses, which
+    is far smaller than the number of requests beyond it.
     """
     median = run.quantiles_s.get(0.5)
     slow = [(q, one) for q, one in run.quantiles_s.items() if 0.5 < q <= _COMMON]
@@ -138,9 +138,9 @@ def stationary(run: LoadRun) -> CheckFinding | None:
 
 
 def _sections(samples: Samples) -> list[Floats]:
-    """Responses to what was sent in equal spans of time; by equal numbers where most were sent at once.
+    """Responses to requests sent in equal spans of time; by equal numbers if most were sent at once.
 
-    Users who wait send little while a server is slow, so that a slow beginning has few of the requests.
+    Users who wait send little while a server is slow, so a slow start has few of the requests.
     """
     since_s, span_s = samples.sent_s - samples.sent_s[0], float(np.ptp(samples.sent_s))
     if span_s > 0.0:

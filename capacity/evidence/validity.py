@@ -1,4 +1,4 @@
-"""Validity: what the tool itself says of a run."""
+"""Validity: the tool's own verdict on a run."""
 
 from capacity.evidence.finding import Belief, CheckFinding, finding_of
 from capacity.formats.load_test import LoadRun

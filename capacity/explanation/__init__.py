@@ -1,1 +1,1 @@
-"""Why a plan is as it is."""
+"""Explanations: what limits a plan, what it depends on, and what would save most."""

@@ -13,7 +13,7 @@ from capacity.search.what_if import Asker, fewest_replicas, lone_performance
 from capacity.traffic.burstiness import irregularity
 from capacity.traffic.workload import DeterministicArrivals, GammaArrivals, PoissonArrivals, Workload
 
-# Share of the limit from which on one cause is said to take up most of it.
+# Share of the limit from which a cause takes up most of it.
 _MOST = 0.5
 
 
@@ -29,13 +29,13 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Burst:
-    """Arrivals that are not Poisson, and what that costs.
+    """Arrivals burstier than Poisson, and what that costs.
 
     Attributes:
-        cv: of the gaps; None where it is not known.
+        cv: coefficient of variation of the gaps; None if it is unknown.
         dispersion: variance over mean of the counts in windows of `window_s`, or in long ones.
         poisson: the same plan under Poisson arrivals at the same rate.
-        replicas: that would do then, with the same batch; None where none was found.
+        replicas: number that would be enough under Poisson arrivals, with the same batch; None if none was found.
     """
 
     cv: float | None
@@ -50,14 +50,14 @@ class Binding:
     """What limits a plan.
 
     Attributes:
-        promise: the one closest to its limit.
-        found: what the plan has of it.
-        floor_s: what no batch beats at that quantile, or on average; None where time is not promised. [s]
-        lone_s: of a request that meets nobody: batch wait, service of one, overhead. [s]
-        wait: of the wait at the same quantile; its sum with the service's quantile is not the response's.
-        unbatched: the same fleet without batches; None where the plan has none.
-        load_fewer: lowest load that one device fewer can have, by any batch size; None where there is
-            none fewer, or no rate.
+        promise: the limit that binds.
+        found: its value under the plan.
+        floor_s: time that no batch beats, at that quantile or on average; None if the limit is not on a time. [s]
+        lone_s: response of a request that meets no other: batch wait, service of one, overhead. [s]
+        wait: wait at the same quantile; with the service's quantile it does not add up to the response's.
+        unbatched: the same fleet without batches; None if the plan has none.
+        load_fewer: lowest load that one device fewer can have, by any batch size; None if there is none fewer, or
+            no rate.
     """
 
     cause: Cause
@@ -72,7 +72,7 @@ class Binding:
 
     @property
     def share(self) -> float:
-        """Of the limit that is taken up."""
+        """Share of the limit that is used up."""
         return self.found.value / self.promise.allowed
 
 
@@ -108,8 +108,8 @@ def find_binding(asker: Asker, question: Question, plan: Plan, base: Candidate) 
 
 
 def _cause(binding: Binding, plan: Plan, base: Candidate) -> Cause:
-    """The first of these that holds: one fewer is unstable; Poisson arrivals would take fewer; the fastest
-    service takes half of the limit; half of the response is more than a lone request takes.
+    """The first cause that applies: one fewer is unstable; Poisson arrivals would need fewer; the fastest service
+    takes half of the limit; half of the response is more than a lone request takes.
     """
     burst = binding.burst
     if binding.load_fewer is not None and binding.load_fewer >= 1.0:
@@ -135,7 +135,7 @@ def _load_fewer(question: Question, plan: Plan) -> float | None:
 
 
 def _burst(asker: Asker, question: Question, plan: Plan) -> Burst | None:
-    """What arrivals that are not Poisson cost; None for those that are, and for users who take turns."""
+    """What bursty arrivals cost; None for Poisson arrivals and for closed populations."""
     workload = question.workload
     if not isinstance(workload, Workload) or isinstance(workload.arrivals, PoissonArrivals):
         return None

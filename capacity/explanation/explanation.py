@@ -21,7 +21,7 @@ from capacity.traffic.workload import ClosedPopulation, PoissonArrivals, TraceAr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assumption:
-    """One thing taken for granted: how it was checked, or that it was not and what would check it."""
+    """An assumption: how it was checked, or that it was not and what would check it."""
 
     what: str
     checked: bool
@@ -37,12 +37,12 @@ def find_assumptions(
     precision: float,
     law: Performance | None = None,
 ) -> Iterator[Assumption]:
-    """What was checked first, then what was not.
+    """Checked assumptions, then unchecked ones.
 
     Args:
-        law: what an exact law says of the plan, where there is one.
-        certified: whether the performance comes from random numbers that had no part in choosing the plan.
-        precision: relative half-width that was asked for.
+        law: what an exact law says of the plan; None if there is none.
+        certified: whether the performance was checked on fresh random numbers.
+        precision: relative half-width that was requested.
     """
     yield from _checked(question, base, certified=certified, precision=precision)
     if law is not None and base.performance is not None:
@@ -91,7 +91,7 @@ def _steady(base: Candidate) -> Iterator[Assumption]:
 
 
 def _of_a_path(base: Candidate) -> Iterator[Assumption]:
-    """Whether a trace has enough bursts to tell of other days, where that was asked."""
+    """Whether a trace has enough bursts to speak for other days, if that was asked."""
     if base.like_it is None:
         return
     is_enough = base.like_it.found is not None
@@ -105,7 +105,7 @@ def _of_a_path(base: Candidate) -> Iterator[Assumption]:
 
 
 def _against_law(question: Question, seen: Performance, law: Performance) -> Iterator[Assumption]:
-    """Whether the simulated interval holds what an exact law says."""
+    """Whether the simulated interval holds the value of an exact law."""
     promise = question.objective.binding(seen)
     found, truth = promise.found(seen), promise.found(law)
     if seen.kind is Kind.EXACT or found is None or truth is None:
@@ -186,13 +186,13 @@ class Explanation:
     """Why a plan is as it is.
 
     Attributes:
-        base: the plan itself; its performance is the certified one where there is one.
-        binding: what binds; None where the plan's performance could not be told.
-        fewer: one device fewer, by batch size; empty where there is none fewer.
-        nearest: of those, the one that comes nearest to the objective.
+        base: the plan itself, with its certified performance if it has one.
+        binding: what binds; None if the plan's performance is unknown.
+        fewer: one device fewer, by batch size; empty if there is none fewer.
+        nearest: the one of these closest to the objective.
         neighbours: the next batch sizes and batch waits.
-        sensitivities: of rate, service time and variation of the gaps.
-        requests: simulated for all of it.
+        sensitivities: effect of rate, service time and variation of the gaps.
+        requests: number of requests simulated for all of it.
     """
 
     plan: Plan
@@ -213,7 +213,7 @@ class Explanation:
 
     @property
     def best_saving(self) -> Saving | None:
-        """The one change that would save most."""
+        """The single change that would save most."""
         return best_saving(self.savings)
 
 
@@ -228,13 +228,13 @@ def explain_plan(
     precision: float = 0.02,
     confidence: float = 0.95,
 ) -> Explanation:
-    """Everything that can be said for a plan, by laws and short trials with the same random numbers.
+    """The whole explanation of a plan, by laws and short trials with the same random numbers.
 
     Args:
-        performance: of the plan, where it was certified.
-        like_it: what traffic like its trace would do, where it has one.
-        precision: relative half-width that was asked for.
-        confidence: of the interval of a service time that samples leave open.
+        performance: certified performance of the plan; None if it has none.
+        like_it: what traffic like its trace would do; None without a trace.
+        precision: relative half-width that was requested.
+        confidence: confidence of the interval of a service time that samples leave open.
     """
     asker = Asker(judge, progress, confidence=confidence)
     base = asker.ask(question, plan, "the plan itself", careful=True)

@@ -10,7 +10,7 @@ from capacity.question.question import Question
 from capacity.search.certificate import SIMPLICITY
 from capacity.search.what_if import Asker, with_demand, with_limits, with_service
 
-# How exactly the least change is found, and how far it is sought: doubled from the first on.
+# Precision of the smallest change, and the range in which it is sought: doubled from the first on.
 _RESOLUTION = 0.01
 _LIMIT_MOST, _SHRINK_MOST = 2.56, 0.64
 
@@ -26,13 +26,13 @@ class Lever(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saving:
-    """One change with which one device fewer does.
+    """A change with which one device fewer is enough.
 
     Attributes:
-        plan: what would do then.
-        share: relative change that was found to do; None of a routing.
-        refused: the largest that was found not to do, or to leave a doubt; 0 where none was tried.
-        hourly_usd: what it saves; None where no price is known. [USD/h]
+        plan: the plan after that change.
+        share: smallest relative change found to be enough; None for a routing.
+        refused: largest change found not to be enough, or undecided; 0 if none was tried.
+        hourly_usd: what it saves; None if no price is known. [USD/h]
     """
 
     lever: Lever
@@ -44,7 +44,7 @@ class Saving:
 
 
 def one_fewer(asker: Asker, question: Question, plan: Plan) -> list[Candidate]:
-    """What becomes of one device fewer, batch size by batch size, all else alike."""
+    """Judgements of one device fewer, one for each batch size, all else equal."""
     profile = question.profile(plan.profile)
     left = plan.replicas - profile.instances_per_device
     if left < 1:
@@ -62,15 +62,15 @@ def one_fewer(asker: Asker, question: Question, plan: Plan) -> list[Candidate]:
 
 
 def nearest(fewer: list[Candidate], question: Question) -> Candidate | None:
-    """The one fewer that comes nearest to the objective; None where there is none."""
+    """The judgement closest to the objective; None if there is none."""
     return closest(fewer, question.objective) if fewer else None
 
 
 def find_savings(asker: Asker, question: Question, plan: Plan, less: Candidate | None) -> Iterator[Saving]:
-    """A routing, where one alone does it; then the least of each other lever.
+    """Savings: a routing if that alone is enough; then the smallest change of each other lever.
 
     Args:
-        less: the fleet of one device fewer that comes nearest; None where there is none fewer.
+        less: the fleet of one device fewer closest to the objective; None if there is none fewer.
     """
     if less is None:
         return
@@ -80,7 +80,7 @@ def find_savings(asker: Asker, question: Question, plan: Plan, less: Candidate |
         Lever.SERVICE: (lambda share: with_service(question, 1.0 - share), _SHRINK_MOST),
         Lever.DEMAND: (lambda share: with_demand(question, 1.0 - share), _SHRINK_MOST),
     }
-    # The one that comes nearest today need not be the one that comes nearest when something changes.
+    # The closest one today need not be the closest after a change.
     plans = dict.fromkeys((less.plan, *_alike(question, plan, less.plan.replicas)))
     for lever, (variant, most) in levers.items():
         found = None
@@ -100,7 +100,7 @@ def find_savings(asker: Asker, question: Question, plan: Plan, less: Candidate |
 
 
 def _alike(question: Question, plan: Plan, replicas: int) -> Iterator[Plan]:
-    """So many replicas with the plan's own batch, and with the batch that sustains most."""
+    """Plans with this many replicas: with the plan's own batch, and with the batch that sustains most."""
     profile = question.profile(plan.profile)
     yield replace(plan, replicas=replicas)
     sizes = [size for size in question.batch_sizes(profile) if size <= profile.batch_size_max]
@@ -108,7 +108,7 @@ def _alike(question: Question, plan: Plan, replicas: int) -> Iterator[Plan]:
 
 
 def best_saving(savings: tuple[Saving, ...]) -> Saving | None:
-    """A routing that does it alone, since it costs nothing; else the smallest relative change."""
+    """A routing that is enough alone, since it costs nothing; else the smallest relative change."""
     return min(savings, key=lambda saving: saving.share or 0.0, default=None)
 
 
@@ -129,7 +129,7 @@ def _routing(asker: Asker, question: Question, plan: Plan, less: Candidate) -> I
 def _least(
     asker: Asker, variant: Callable[[float], Question], plan: Plan, most: float, lever: Lever
 ) -> tuple[Candidate, float, float] | None:
-    """The least share that does, and the largest below it that does not; None where none does."""
+    """The smallest share that is enough, and the largest below it that is not; None if none is."""
 
     def tried(share: float) -> Candidate:
         return asker.ask(variant(share), plan, f"one fewer, {lever.value} {100.0 * share:.3g} %")

@@ -1,4 +1,4 @@
-"""Sensitivity: what other batches, rates, service times and arrivals would make of the same plan."""
+"""Sensitivity: how other batches, rates, service times and arrivals would change the same plan."""
 
 import math
 from collections.abc import Iterator
@@ -9,19 +9,19 @@ from capacity.question.plan import Plan
 from capacity.question.question import Question
 from capacity.search.what_if import Asker, burstier, fewest_replicas, with_demand, with_service
 
-_STEP = 0.1  # of the rate and the service time, up and down
+_STEP = 0.1  # step of the rate and the service time, up and down
 _CV_STEP = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """One thing changed, and what becomes of the plan.
+    """One changed input, and its effect on the plan.
 
     Attributes:
-        what: the thing that is changed: `batch size`, `batch wait`, `rate`, `users`, `service time` or `cv`.
-        step: relative change of a quantity that was given; None of a choice.
-        shift: relative change of what binds; infinite where the plan becomes unstable, None where in doubt.
-        replicas: that would do then, with the same batch; None where not asked, or none was found.
+        what: the input: `batch size`, `batch wait`, `rate`, `users`, `service time` or `cv`.
+        step: relative change of the input; None for a choice.
+        shift: relative change of the limiting figure; infinite if the plan becomes unstable, None if undecided.
+        replicas: number that would be enough, with the same batch; None if not asked, or none was found.
     """
 
     what: str
@@ -70,7 +70,7 @@ def sensitivities(asker: Asker, question: Question, plan: Plan, base: Candidate)
 
 
 def most_sensitive(changes: tuple[Change, ...]) -> Change | None:
-    """The input that moves the limiting figure most, for each 10 % of it; None if none does."""
+    """The input that moves the limiting figure most for each 10 %; None if none does."""
     most = max(changes, key=lambda change: change.shift_per_step, default=None)
     return most if most is not None and most.shift_per_step > 0.0 else None
 
@@ -93,7 +93,7 @@ def _given(asker: Asker, question: Question, plan: Plan, base: Candidate, what: 
 
 
 def _shift(question: Question, base: Candidate, candidate: Candidate) -> float | None:
-    """Relative change of what binds the plan."""
+    """Relative change of the plan's limiting figure."""
     rejection = candidate.rejection
     if candidate.performance is None and rejection is not None and rejection.limit.value == "stability":
         return math.inf

@@ -1,1 +1,1 @@
-"""Measurement: a profile from a callable, an endpoint, or a server's own metrics."""
+"""Measurement: profiles from a callable, an endpoint, or a server's own metrics."""

@@ -1,4 +1,4 @@
-"""Callable: a Python function that serves a batch of the size that it is called with."""
+"""Callable: measures a Python function that serves a batch of the size it is called with."""
 
 import inspect
 import pkgutil
@@ -25,13 +25,13 @@ _MESSAGE_LENGTH_MAX = 200
 def measure_callable(
     function: Callable[[int], Any], name: str, rounds: Rounds, confidence: float, report: Report
 ) -> "Measurement":
-    """Time calls of a function in this process; `name` is kept in the profile's source.
+    """Time calls of a function in this process; the profile's source records `name`.
 
     Raises:
         DependencyError: a call failed in the first round.
         InconclusiveError: no round was finished in time.
     """
-    # these load numpy, which reads how many threads it may take
+    # these load numpy, which reads how many threads it may use
     from capacity.measurement.findings import MEASURED_BY, machine, process, sampled
 
     source = {
@@ -47,8 +47,8 @@ def measure_callable(
 class CallableSubject:
     """Times calls of a function with the batch size.
 
-    The time of a call is the sample, so that a call must not return before the batch is done. Work on a GPU
-    is only queued when the call that starts it returns; there the function waits for it itself, as by
+    The sample is the time of the call, so a call must not return before the batch is done. Work on a GPU is only
+    queued when the call that starts it returns, so the function must wait for it, for instance by
     `torch.cuda.synchronize()`. What the function prints goes to stderr, as stdout is for the answer.
     """
 
@@ -61,7 +61,7 @@ class CallableSubject:
 
         Raises:
             DependencyError: the call failed.
-            InputError: the first one gave back what has served nothing yet.
+            InputError: the first call returned something that is not a served batch yet.
         """
         try:
             with redirect_stdout(sys.stderr):
@@ -75,11 +75,11 @@ class CallableSubject:
         return TimedBatch(service_s=took_s)
 
     def _first_call(self, batch_size: int) -> None:
-        """The only one whose answer is looked at, so that the others' time is the function's alone."""
+        """Make the only call whose answer is inspected, so that the other calls time the function alone."""
         answer = self._function(batch_size)
         if inspect.isawaitable(answer) or inspect.isgenerator(answer) or inspect.isasyncgen(answer):
             if inspect.iscoroutine(answer):
-                answer.close()  # else Python would say that nobody awaited it
+                answer.close()  # else Python would warn that it was never awaited
             raise _UnservedError(
                 f"the callable gave back a {type(answer).__name__}, which has served nothing yet; name a "
                 "function that runs it to completion, as asyncio.run does"
@@ -88,13 +88,13 @@ class CallableSubject:
 
 
 class _UnservedError(InputError):
-    """A call that only began something."""
+    """A call that only started something."""
 
 
 def load(name: str) -> Callable[[int], Any]:
-    """The function that `module:function` names; modules are found in the current directory too.
+    """The function named by `module:function`; the current directory is searched too.
 
-    Raises InputError: there is none, or it takes no batch size.
+    Raises InputError: no such function, or one that takes no batch size.
     """
     if _NAME.fullmatch(name) is None:
         shown = printable(name)[:80]
@@ -127,13 +127,13 @@ def _resolved(name: str, module: str, function: str) -> Callable[[int], Any]:
         raise InputError(
             f"--callable {name} must be a function that takes one argument, the batch size"
         ) from None
-    except ValueError:  # some that are written in C do not say what they take
+    except ValueError:  # some functions written in C do not say what they take
         pass
     return found
 
 
 def _told(error: BaseException) -> str:
-    """An error of somebody else's code in a line: kind, message and place, without its path."""
+    """An error from foreign code on one line: type, message and place, without its path."""
     message = printable(" ".join(str(error).split()))[:_MESSAGE_LENGTH_MAX]
     last = traceback.extract_tb(error.__traceback__)[-1]
     place = "" if last.filename == __file__ else f" ({Path(last.filename).name} line {last.lineno})"

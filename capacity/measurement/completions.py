@@ -1,4 +1,4 @@
-"""Completions: one request to an OpenAI-compatible server, whose tokens come as events while they are made.
+"""Completions: sends one request to an OpenAI-compatible server, and times the tokens as they stream in.
 
 Each event is a line `data: {...}`, the last one `data: [DONE]`. The server counts the tokens, in the event that
 `stream_options.include_usage` asks for.
@@ -32,7 +32,7 @@ _EXCERPT = 120
 
 
 def completions_address(address: Address) -> Address:
-    """Where completions are asked for: at the path that is given, or the usual one below a bare address."""
+    """Address of completions: the given path, or the usual one below a bare address."""
     path = address.path.rstrip("/")
     if path.endswith("/completions"):
         return address
@@ -43,10 +43,10 @@ def completions_address(address: Address) -> Address:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """Tokens to complete, and how many to make of them.
+    """Tokens to complete, and how many to generate.
 
     Attributes:
-        tokens: numbers of tokens, so that none is lost or added on the way.
+        tokens: token ids, so that none is lost or added by a tokenizer.
     """
 
     model: str
@@ -55,7 +55,7 @@ class Prompt:
 
     @property
     def body(self) -> bytes:
-        """The request as JSON. `ignore_eos` is not OpenAI's; vLLM, SGLang and llama.cpp know it."""
+        """The request as JSON. `ignore_eos` is not OpenAI's, but vLLM, SGLang and llama.cpp know it."""
         return json.dumps(
             {
                 "model": self.model,
@@ -70,7 +70,7 @@ class Prompt:
 
 
 async def complete(client: "aiohttp.ClientSession", address: Address, prompt: Prompt) -> SeenRequest:
-    """Send a prompt, and write down when its tokens come, by the monotonic clock. [s]
+    """Send a prompt, and record when its tokens arrive, by the monotonic clock. [s]
 
     Raises:
         DependencyError: no answer in time, one that fails, or a stream that is not of completions.
@@ -80,7 +80,7 @@ async def complete(client: "aiohttp.ClientSession", address: Address, prompt: Pr
         try:
             return await _complete(client, address, prompt)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError):
-            # Closed while it was idle, as llama.cpp's server does after each stream: once more, on a new one.
+            # Closed while idle, as llama.cpp's server does after each stream: try once more on a new connection.
             return await _complete(client, address, prompt)
 
 
@@ -98,12 +98,12 @@ async def _complete(client: "aiohttp.ClientSession", address: Address, prompt: P
                 raise TooLongError(f"sent more than {ANSWER_BYTES_MAX} bytes; is it what was meant?")
             *lines, rest = (rest + part).split(b"\n")
             events += [(now_s, line) for line in lines if line.startswith(_DATA)]
-    # Read only now: what reading takes would delay the other streams that the same thread listens to.
+    # Parsed only now: parsing would delay the other streams on this thread.
     return _seen(start_s, events, address)
 
 
 def _seen(start_s: float, events: list[tuple[float, bytes]], address: Address) -> SeenRequest:
-    """The request from its events."""
+    """The request, from its events."""
     stamps_s, usage, is_empty = [], None, False
     for at_s, line in events:
         text = line.removeprefix(_DATA).strip()
@@ -120,7 +120,7 @@ def _seen(start_s: float, events: list[tuple[float, bytes]], address: Address) -
         raise DependencyError(f"{address.shown} sent no token; check that the path is one of completions")
     given, got = (_count(usage, name, address) for name in ("prompt_tokens", "completion_tokens"))
     if is_empty and len(stamps_s) > got:
-        stamps_s.pop()  # the chunk that says why the answer ends, which llama.cpp sends by itself
+        stamps_s.pop()  # the chunk with the finish reason, which llama.cpp sends on its own
     gaps_s = [later - earlier for earlier, later in pairwise(stamps_s)]
     kept = token_gaps(gaps_s, got)
     return SeenRequest(
@@ -148,7 +148,7 @@ def _event(text: bytes, address: Address) -> dict[str, Any]:
 
 
 def _count(usage: Any, name: str, address: Address) -> int:
-    """Tokens as the server counted them."""
+    """A number of tokens as the server counted them."""
     found = usage.get(name) if isinstance(usage, dict) else None
     if isinstance(found, bool) or not isinstance(found, int) or found < 1:
         raise DependencyError(

@@ -1,4 +1,4 @@
-"""Counted: batches that a server's own histograms counted while others sent it traffic."""
+"""Counted: measures batches from a server's own histograms while others send it traffic."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -25,10 +25,10 @@ from capacity.profile.profile import BATCH_DURATION_MAX_S, BATCH_DURATION_MIN_S,
 from capacity.question.caveat import Caveat, CaveatCode
 from capacity.units import format_quantile
 
-# Fewer batches of a size say less of it than its neighbours do, between which a profile interpolates.
+# Fewer batches of a size say less of it than its neighbours do, which a profile interpolates between.
 BATCHES_MIN = 10
 _PERCENTILES = {"p50_s": 0.5, "p90_s": 0.9, "p95_s": 0.95, "p99_s": 0.99}
-# Sections that are shorter hold few batches, and looking takes the server's time.
+# Shorter sections hold few batches, and each scrape takes the server's time.
 _SECTION_MIN_S = 0.5
 _EARLY = Caveat(
     code=CaveatCode.MEASURED_EARLY_END,
@@ -38,19 +38,19 @@ _EARLY = Caveat(
 
 
 class Window(NamedTuple):
-    """Scrapes at both ends of a stretch of traffic, and in between where the server answered in time."""
+    """Scrapes at both ends of a stretch of traffic, and in between if the server answered in time."""
 
     scrapes: tuple[Scrape, ...]
-    seconds: float  # from the first to the last
-    interrupt: KeyboardInterrupt | None = None  # that ended it early, to be raised again when all is safe
+    seconds: float  # from the first scrape to the last
+    interrupt: KeyboardInterrupt | None = None  # the interrupt that ended it, to be raised once all is saved
 
 
 def watch(
     exchange: Exchange, duration_s: float, *, clock: Clock = time.monotonic, sleep: Sleep = time.sleep
 ) -> Window:
-    """Scrape, wait, scrape; some twenty times where there is time enough.
+    """Scrape, wait, scrape; about twenty times if there is time.
 
-    An interrupt ends the wait: what was seen until then is a window too.
+    An interrupt ends the wait; what was seen until then is a window too.
 
     Raises:
         DependencyError: the first or the last scrape failed.
@@ -63,7 +63,7 @@ def watch(
         for number in range(1, count + 1):
             sleep(max(0.0, began_s + duration_s * number / count - clock()))
             if number < count:
-                with suppress(DependencyError):  # the last one tells whether the server is gone
+                with suppress(DependencyError):  # the last scrape tells whether the server is gone
                     scrapes.append(scrape(exchange))
     except KeyboardInterrupt as stop:
         interrupt = stop
@@ -85,12 +85,12 @@ def measure_metrics(
     confidence: float,
     report: Report,
 ) -> Measurement:
-    """Take what a server counted of its own batches while others sent it traffic.
+    """Measure from a server's own counts of its batches while others send it traffic.
 
     Raises:
-        DependencyError: its metrics cannot be had, read or believed.
+        DependencyError: its metrics cannot be fetched, read or trusted.
         InconclusiveError: it served too few batches.
-        KeyboardInterrupt: before there was anything.
+        KeyboardInterrupt: an interrupt before the first window.
     """
     with Exchange(address, timeout_s=timeout_s) as exchange:
         report(f"watching the server's metrics for {duration_s:.0f} s")
@@ -100,7 +100,7 @@ def measure_metrics(
         gained = sectioned(gains(before, after, where), window.scrapes, where)
         findings = counted_findings(gained, confidence)
     except (DependencyError, InconclusiveError):
-        if window.interrupt is not None:  # what was asked for, and nothing is lost by it
+        if window.interrupt is not None:  # the measurement was asked for, and the interrupt loses nothing
             raise window.interrupt from None
         raise
     work = request_work(before, after, gained)
@@ -120,11 +120,11 @@ def measure_metrics(
 
 
 def counted_findings(gained: Mapping[int, Histogram], confidence: float) -> tuple[SizeFinding, ...]:
-    """Each batch size of which enough batches were counted.
+    """A finding for each batch size with enough counted batches.
 
     Raises:
-        InconclusiveError: there is none.
-        DependencyError: the server's counts contradict each other, or are of no batches.
+        InconclusiveError: no size has enough.
+        DependencyError: the server's counts contradict each other, or count no batches.
     """
     enough = {size: one for size, one in gained.items() if one.count >= BATCHES_MIN}
     if not enough:
@@ -152,14 +152,14 @@ def _finding(batch_size: int, seen: Histogram, confidence: float) -> SizeFinding
     return SizeFinding(
         timing=timing,
         count=seen.count,
-        # The mean of the batches that were counted is exact; the interval is for that of all such batches.
+        # The mean of the counted batches is exact; the interval is for the mean of all such batches.
         mean=ratio_interval(sums_s, counts, confidence),
         bucket_error=max(map(relative_error, kept), default=None),
     )
 
 
 def _consistent(batch_size: int, mean_s: float, percentiles: Mapping[str, Interval]) -> BatchTiming:
-    """Mean and percentiles, without upper ones that, by the error of their buckets, contradict the mean."""
+    """Mean and percentiles, without upper percentiles that contradict the mean through their buckets' error."""
     kept = list(percentiles)
     while True:
         values: dict[str, Any] = {name: percentiles[name].value for name in kept}
@@ -173,7 +173,7 @@ def _consistent(batch_size: int, mean_s: float, percentiles: Mapping[str, Interv
 
 
 def counting_caveats(gained: Mapping[int, Histogram], findings: tuple[SizeFinding, ...]) -> Iterator[Caveat]:
-    """What to know before betting on the counts."""
+    """Caveats of measuring by counts."""
     left_out = [size for size in gained if size not in {one.batch_size for one in findings}]
     if left_out:
         counted = "one batch size was" if len(left_out) == 1 else f"{len(left_out)} batch sizes were"

@@ -1,4 +1,4 @@
-"""Endpoint: a server that is sent batches, each as one request, one at a time; then by many users at once."""
+"""Endpoint: times a server with one batch per request, one at a time, then under many users at once."""
 
 import json
 import time
@@ -17,7 +17,7 @@ from capacity.measurement.rounds import Report, Rounds, Sampling, TimedBatch, ta
 from capacity.measurement.users import Stretch, Users, WorkBeside, computed_s
 from capacity.question.caveat import Caveat, CaveatCode
 
-BODIES_BYTES_MAX = 256 * 2**20  # of all batch sizes, which are held at once
+BODIES_BYTES_MAX = 256 * 2**20  # bytes of the bodies of all batch sizes, which are held at once
 _PATH_MAX = 200
 _CLIENT_SEEN = Caveat(
     code=CaveatCode.MEASURED_BY_CLIENT,
@@ -30,9 +30,9 @@ _CLIENT_SEEN = Caveat(
 class EndpointSubject:
     """Times requests that carry a batch each.
 
-    Where answers tell by `Server-Timing` what the batch took, that is its service time, and what the client
-    saw beyond it and the wait in the queue lies beside it. Else all that the client saw is service time.
-    `batches` and `service_s` count all that were served, those of the warm-up too.
+    If answers report the batch's time by `Server-Timing`, that is the service time, and what the client saw beyond it
+    and the wait in the queue is reported apart. Otherwise all that the client saw is service time. `batches` and
+    `service_s` count all batches, including those of the warm-up.
     """
 
     def __init__(self, exchange: Exchange, bodies: Mapping[int, bytes]) -> None:
@@ -43,7 +43,7 @@ class EndpointSubject:
         self.service_s = 0.0
 
     def serve(self, batch_size: int) -> TimedBatch:
-        """Send one request. Raises DependencyError: it failed, or the answer is not one to such a request."""
+        """Send one request. Raises DependencyError: it failed, or its answer is not one."""
         answer = self._exchange.ask(self._bodies[batch_size])
         if batch_size not in self._seen:
             self._seen.add(batch_size)
@@ -64,7 +64,7 @@ class EndpointSubject:
 
 
 def _check_json(body: bytes, batch_size: int) -> None:
-    """Refuse an answer that is no answer: success and an error page look alike to a stopwatch."""
+    """Refuse an answer that is none: success and an error page look alike to a stopwatch."""
     try:
         document: Any = json.loads(body)
     except (ValueError, RecursionError):
@@ -82,7 +82,7 @@ def _check_json(body: bytes, batch_size: int) -> None:
 
 
 def _check_size(answer: Answer, batch_size: int) -> None:
-    """Refuse a batch that others' rows were in, or only some of ours."""
+    """Refuse a batch that held others' rows, or only some of ours."""
     told = answer.headers.get("X-Batch-Size", "")
     if told.isascii() and told.isdigit() and told.lstrip("0") != str(batch_size):
         raise DependencyError(
@@ -93,17 +93,17 @@ def _check_size(answer: Answer, batch_size: int) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """Where to send what."""
+    """Where to send which requests."""
 
     address: Address
     # a JSON object with a list of rows under `rows_key`, of which the first is repeated
     request: Mapping[str, Any]
     rows_key: str
-    timeout_s: float  # of each request
-    counters: Address | None = None  # the server's metrics, if its work beside batches is to be told apart
+    timeout_s: float  # timeout of each request
+    counters: Address | None = None  # the server's metrics, which show its work outside batches
 
     def bodies(self, batch_sizes: Sequence[int]) -> dict[int, bytes]:
-        """A request for each batch size. Raises InputError: they would be too large together."""
+        """A request for each batch size. Raises InputError: they are too large together."""
         row = self.request[self.rows_key][0]
         if sum(batch_sizes) * len(json.dumps(row)) > BODIES_BYTES_MAX:
             raise InputError(
@@ -135,10 +135,10 @@ def read_request(path: Path, rows_key: str) -> dict[str, Any]:
 
 
 def measure_endpoint(endpoint: Endpoint, rounds: Rounds, *, confidence: float, report: Report) -> Measurement:
-    """Time requests to a server, which carry a batch each; then crowds, where there are counters.
+    """Time requests to a server, one batch each; then crowds of users, if it has counters.
 
     Raises:
-        DependencyError: the server fails in the first round, or its word contradicts the client's clock.
+        DependencyError: the server fails in the first round, or its report contradicts the client's clock.
         InconclusiveError: no round was finished in time.
     """
     beside: WorkBeside | None = None
@@ -166,7 +166,7 @@ def measure_endpoint(endpoint: Endpoint, rounds: Rounds, *, confidence: float, r
 
 
 def _take(subject: EndpointSubject, rounds: Rounds, report: Report) -> Sampling:
-    """Rounds of what the server may be believed in; nothing is kept of one that contradicts the clock."""
+    """Rounds in which the server's report can be trusted; none is kept if one contradicts the clock."""
     sampling = take(subject, rounds, time.perf_counter, report)
     for batches in sampling.batches.values():
         check_told(one.beside_s for one in batches if one.beside_s is not None)
@@ -176,7 +176,7 @@ def _take(subject: EndpointSubject, rounds: Rounds, report: Report) -> Sampling:
 def _with_crowds(
     endpoint: Endpoint, subject: EndpointSubject, counters: Exchange, rounds: Rounds, report: Report
 ) -> tuple[Sampling, WorkBeside | None, Stop | None]:
-    """Rounds between two looks at the counter, then the crowds; no failure costs a finished round."""
+    """Rounds between two reads of the counter, then the crowds; no failure costs a finished round."""
     before_s = computed_s(scrape(counters))
     sampling = _take(subject, rounds, report)
     if sampling.stop is not None:

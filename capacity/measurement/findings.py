@@ -1,4 +1,4 @@
-"""Findings: what was found of each batch size and of requests, and the profile that this makes."""
+"""Findings: results by batch size and for requests, and the profile that they make."""
 
 import os
 import platform
@@ -29,7 +29,7 @@ _TEXT_MAX = 200
 
 
 def machine() -> dict[str, str]:
-    """The machine that this process is on, and the day."""
+    """The machine of this process, and the day."""
     return {
         "cpu": _cpu(),
         "cores": str(os.cpu_count() or "unknown"),
@@ -39,7 +39,7 @@ def machine() -> dict[str, str]:
 
 
 def process() -> dict[str, str]:
-    """What this process may use and has loaded, where it is this process that serves."""
+    """Resources and libraries of this process, if it is the one that serves."""
     threads = [f"{name}={os.environ[name]}" for name in _THREAD_VARIABLES if name in os.environ]
     usable = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     return {
@@ -51,7 +51,7 @@ def process() -> dict[str, str]:
 
 
 def _cpu() -> str:
-    """The processor's model name."""
+    """Model name of the CPU."""
     try:
         with Path("/proc/cpuinfo").open(encoding="utf-8", errors="replace") as file:
             lines = file.read(_CPUINFO_BYTES_MAX).splitlines()
@@ -62,7 +62,7 @@ def _cpu() -> str:
 
 
 def _version(module: str) -> str | None:
-    """What a loaded module says of its version, else what its package does."""
+    """Version of a loaded module, or else of its package."""
     told = getattr(sys.modules[module], "__version__", None)
     try:
         return _text(told if isinstance(told, str) else version(module))
@@ -77,34 +77,34 @@ def _text(value: str) -> str:
 Stop = KeyboardInterrupt | DependencyError | InconclusiveError
 
 MEASURED_BY = f"capacity {__version__}, capacity profile"
-# A nanosecond is the clock's own step; further digits of a float are noise of its subtraction.
+# A nanosecond is the clock's resolution; further digits of a float are noise from its subtraction.
 _DECIMALS = 9
-# A drift that is certain and smaller than this is smaller than what else a profile leaves open.
+# A drift smaller than this, even a certain one, is less than what else a profile leaves open.
 _DRIFT_OF_NOTE, _STALL_SHARE_OF_NOTE, _HALF_WIDTH_OF_NOTE = 0.02, 0.01, 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SizeFinding:
-    """One batch size."""
+    """Result for one batch size."""
 
-    timing: BatchTiming  # what goes into the profile
-    count: int  # batches behind it
-    mean: Interval | None  # with its interval; None where a single batch or open buckets give none
-    # relative shift from the first half to the second; None where it cannot be told
+    timing: BatchTiming  # timing for the profile
+    count: int  # number of batches behind it
+    mean: Interval | None  # mean with its interval; None if a single batch or open buckets give none
+    # relative shift from the first half to the second; None if it is unknown
     drift: Interval | None = None
-    stalls: Stalls | None = None  # None where no samples are known
-    # how far a percentile may be off, as a share of it; None where none is from buckets
+    stalls: Stalls | None = None  # None if no samples are known
+    # relative error of a percentile; None if none comes from buckets
     bucket_error: float | None = None
 
     @property
     def batch_size(self) -> int:
-        """Requests of a batch."""
+        """Requests in a batch."""
         return self.timing.batch_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """All batch sizes, rising, and what was measured outside the batches."""
+    """Results for all batch sizes, rising, and for the time outside the batches."""
 
     findings: tuple[SizeFinding, ...]
     source: Mapping[str, str]  # how and on what it was made, by aspect, for the profile
@@ -113,8 +113,8 @@ class Measurement:
     work: RequestWork | None = None
     beside: WorkBeside | None = None
     spells: Spells | None = None
-    wake: Interval | None = None  # how much longer a batch took after a rest; None where that was not tried
-    # interrupt or failure that ended it early, to be raised again when all is safe; None without one
+    wake: Interval | None = None  # how much longer a batch takes after a rest; None if that was not tried
+    # interrupt or failure that ended it early, to be raised again once all is saved; None without one
     stop: Stop | None = None
 
     def profile(
@@ -123,14 +123,14 @@ class Measurement:
         request_overhead_s: float | None = None,
         request_work_s: float | None = None,
     ) -> ServiceProfile:
-        """The profile of what was measured.
+        """The profile that was measured.
 
-        What a lone request of one row takes beside its batch holds the server's own work on it. A plan adds
-        that to the batch, so that it is taken off the overhead.
+        The time of a lone one-row request outside its batch includes the server's own work on it. A plan adds that
+        work to the batch, so it is subtracted from the overhead.
 
         Args:
-            asked: has what nobody can measure: name, model, device, price.
-            request_overhead_s, request_work_s: instead of what was measured; None takes that. [s]
+            asked: what cannot be measured: name, model, device, price.
+            request_overhead_s, request_work_s: values that replace the measured ones; None keeps these. [s]
         """
         batch_s, work_s = self._work_s() if request_work_s is None else (0.0, request_work_s)
         if request_overhead_s is None:
@@ -149,14 +149,14 @@ class Measurement:
         )
 
     def _work_s(self) -> tuple[float, float]:
-        """Work beside what was timed: of each batch, and of each request. [s]"""
+        """Work outside the timed part: for each batch, and for each request. [s]"""
         if self.beside is not None:
             return self.beside.batch_s, self.beside.request_s
         return 0.0, 0.0 if self.work is None else self.work.request_s
 
 
 def server_machine(address: Address) -> dict[str, str]:
-    """The server's machine where it is this one; of another nothing is known but the day."""
+    """The server's machine if it is this one; of another only the day is known."""
     here = machine()
     return here if address.is_here else {"date": here["date"], "cpu": "of another machine"}
 
@@ -168,7 +168,7 @@ def sampled(
     source: Mapping[str, str],
     caveats: tuple[Caveat, ...] = (),
 ) -> Measurement:
-    """Findings from batches timed one by one; drifts have intervals that hold jointly."""
+    """Findings from batches timed one by one; the intervals of drifts hold jointly."""
     each = 1.0 - (1.0 - confidence) / len(sampling.batches)  # Bonferroni's inequality
     findings = []
     for size, batches in sampling.batches.items():
@@ -186,7 +186,7 @@ def sampled(
     spells, unfitted = None, list[Caveat]()
     try:
         spells = fit_spells(sampling.batches)
-    except InconclusiveError as error:  # a fit that fails does not cost the samples
+    except InconclusiveError as error:  # a failed fit does not cost the samples
         unfitted.append(Caveat(code=CaveatCode.MEASURED_NOISE, message=str(error)))
     settings = (
         f"{sampling.rounds} rounds of all batch sizes in random order, seed {rounds.seed}, after "
@@ -225,7 +225,7 @@ def _early_caveats(sampling: Sampling, rounds: Rounds) -> Iterator[Caveat]:
 
 
 def size_caveats(findings: Iterable[SizeFinding]) -> Iterator[Caveat]:
-    """Sizes that drifted, stalled, or have a mean that is not known well, each with the worst."""
+    """Caveats on sizes that drifted, stalled, or have an uncertain mean, each with the worst."""
     found = tuple(findings)
     drifts = {one.batch_size: one.drift for one in found if one.drift is not None and _is_of_note(one.drift)}
     if drifts:
@@ -262,7 +262,7 @@ def size_caveats(findings: Iterable[SizeFinding]) -> Iterator[Caveat]:
 
 
 def _is_of_note(shift: Interval) -> bool:
-    """Whether a drift is beyond what chance explains and large enough to matter."""
+    """Whether a drift is beyond chance and large enough to matter."""
     return abs(shift.value) >= _DRIFT_OF_NOTE and (shift.low > 0.0 or shift.high < 0.0)
 
 

@@ -1,6 +1,6 @@
-"""HTTP: one address, and requests to it within limits of time and size, by aiohttp.
+"""HTTP: requests to one address, within limits of time and size, by aiohttp.
 
-No redirect is followed, and no proxy or cookie is known.
+It follows no redirects, and knows no proxies or cookies.
 """
 
 import asyncio
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 ANSWER_BYTES_MAX = 16 * 2**20
 _EXCERPT, _LENGTH_MAX = 120, 2000
 _PORTS = {"http": 80, "https": 443}
-# Idle connections are given up before a server does so (uvicorn: after 5 s), for it may while one is used.
+# Idle connections are closed before a server closes them (uvicorn after 5 s), perhaps while one is used.
 _KEEP_ALIVE_S = 3.0
-# `select`, which the load generator waits by, knows no descriptor from here on.
+# `select`, on which the load generator waits, takes no descriptors from here on.
 _DESCRIPTORS = 1024
-# Of one metric of Server-Timing, among its parameters; in milliseconds.
+# A metric's duration among the parameters of Server-Timing; in milliseconds.
 _DURATION = re.compile(r'(?:^|;)\s*dur\s*=\s*"?(\d{1,15}(?:\.\d*)?)"?\s*(?:;|$)', re.I)
-# Batch and queue, both rounded up to whole milliseconds, are told longer than a quick request by that much.
+# Batch and queue, each rounded up to whole milliseconds, may exceed a quick request by this much.
 _ROUNDING_S = 2e-3
-# More contradictions than these are no clock that was set meanwhile.
+# More contradictions than this are not a clock that was adjusted meanwhile.
 _CONTRADICTED_MAX = 0.1
 
 
@@ -54,18 +54,18 @@ class Address:
 
     @property
     def url(self) -> str:
-        """All of it, as it is asked."""
+        """The whole URL."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}{self.target}"
 
     @property
     def path(self) -> str:
-        """The target without its query, in which secrets are."""
+        """The target without its query, which may hold secrets."""
         return self.target.partition("?")[0]
 
     @property
     def shown(self) -> str:
-        """The address as it may be printed and kept: without its query.
+        """The address to print and keep, without its query.
 
         >>> parse_address("http://127.0.0.1:8000/predict?key=secret", "--url").shown
         'http://127.0.0.1:8000/predict'
@@ -74,7 +74,7 @@ class Address:
 
     @property
     def is_here(self) -> bool:
-        """Whether the server is on this machine: by number, since a name may lead anywhere."""
+        """Whether the server is on this machine: by IP address, since a name may lead anywhere."""
         try:
             return self.host == "localhost" or ip_address(self.host).is_loopback
         except ValueError:
@@ -84,7 +84,7 @@ class Address:
 def parse_address(text: str, flag: str) -> Address:
     """An address from text such as `http://127.0.0.1:8000/predict`.
 
-    Raises InputError: not http or https, no host, an impossible port, a user name or password, a blank.
+    Raises InputError: not http or https, no host, an impossible port, credentials, or a blank.
     """
     shown = printable(text)[:80]
     if not (text.isascii() and text.isprintable() and " " not in text and len(text) <= _LENGTH_MAX):
@@ -108,7 +108,7 @@ def parse_address(text: str, flag: str) -> Address:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a server said, and how long that took until the last byte, connecting included. [s]"""
+    """A server's answer, and the time to its last byte, connecting included. [s]"""
 
     status: int
     headers: "Mapping[str, str]"
@@ -117,7 +117,7 @@ class Answer:
 
 
 class TooLongError(ValueError):
-    """An answer of more bytes than anybody reads."""
+    """An answer that is too long to read."""
 
 
 def import_aiohttp() -> Any:
@@ -173,17 +173,17 @@ def _url(address: Address) -> "URL":
 async def posted(
     client: "aiohttp.ClientSession", address: Address, body: bytes
 ) -> "AsyncIterator[aiohttp.ClientResponse]":
-    """An answer to a POST whose parts can be read as they come; fails as `ask`."""
+    """An answer to a POST that can be read as it arrives; raises as `ask` does."""
     async with client.request("POST", _url(address), data=body, allow_redirects=False) as answer:
         yield answer
 
 
 async def ask(client: "aiohttp.ClientSession", address: Address, body: bytes | None = None) -> Answer:
-    """POST a body, or GET without one, and read the answer to its last byte.
+    """POST a body, or GET without one, and read the whole answer.
 
     Raises:
         TooLongError: more than `ANSWER_BYTES_MAX` bytes.
-        aiohttp.ClientError, OSError, ValueError: no answer; TimeoutError is among them.
+        aiohttp.ClientError, OSError, ValueError: no answer, TimeoutError included.
     """
     url, method = _url(address), "GET" if body is None else "POST"
     parts, length, began_s = [], 0, time.perf_counter()
@@ -209,10 +209,10 @@ async def fetch(
     *,
     slow: str = _RAISE_TIMEOUT,
 ) -> Answer:
-    """An answer with success; a connection that the server closed while it was idle is opened again, once.
+    """A successful answer; a connection that the server closed while idle is reopened once.
 
     Args:
-        slow: what to do where there is no answer in time.
+        slow: what to do if there is no answer in time.
 
     Raises DependencyError: no answer in time, or one that fails, redirects, is too large or not HTTP.
     """
@@ -227,7 +227,7 @@ async def fetch(
 
 
 def read_url(text: str, timeout_s: float = 30.0) -> str:
-    """What a URL answers to a GET, as text.
+    """The text that a URL returns to a GET.
 
     Raises:
         InputError: no such address, or an answer that is not UTF-8.
@@ -250,7 +250,7 @@ def _named(address: Address) -> str:
 def explained(
     client: "aiohttp.ClientSession", address: Address, slow: str = _RAISE_TIMEOUT
 ) -> Iterator[None]:
-    """Within, what fails on the way is a DependencyError that names the address and says what to do."""
+    """Turn failures inside into a DependencyError that names the address and what to do."""
     aiohttp, name = import_aiohttp(), _named(address)
     try:
         yield
@@ -267,7 +267,7 @@ def explained(
 
 
 def require_success(address: Address, status: int, headers: "Mapping[str, str]", body: bytes) -> None:
-    """Refuse an answer that redirects or fails, with what it says.
+    """Refuse an answer that redirects or fails, and quote it.
 
     Raises:
         DependencyError: a status other than 200 to 299.
@@ -284,7 +284,7 @@ def require_success(address: Address, status: int, headers: "Mapping[str, str]",
 
 
 class Exchange:
-    """One address that is asked one request after another, by code that is not asynchronous."""
+    """A synchronous client that asks one address, one request after another."""
 
     def __init__(self, address: Address, *, timeout_s: float, slow: str = _RAISE_TIMEOUT) -> None:
         self.address, self._slow = address, slow
@@ -299,12 +299,12 @@ class Exchange:
             self._runner.run(self._session.__aexit__(None, None, None))
 
     def ask(self, body: bytes | None = None) -> Answer:
-        """One request and its answer; raises as `fetch` does."""
+        """Send one request and return its answer; raises as `fetch` does."""
         return self._runner.run(fetch(self._client, self.address, body, slow=self._slow))
 
 
 def parse_server_timing(header: str) -> dict[str, float]:
-    """Durations by name; what has none, or one that is not a number, is passed over. [s]
+    """Durations by name; entries without a valid number are skipped. [s]
 
     Source:
         W3C, Server Timing (2023), sec. 3.
@@ -321,7 +321,7 @@ def parse_server_timing(header: str) -> dict[str, float]:
 
 
 def told_by(answer: Answer) -> tuple[float, float] | None:
-    """Time of the batch, and time beside batch and queue, by Server-Timing; None without it. [s]"""
+    """Time of the batch, and time outside batch and queue, by Server-Timing; None without it. [s]"""
     told_s = parse_server_timing(answer.headers.get("Server-Timing", ""))
     if "batch" not in told_s:
         return None
@@ -329,10 +329,10 @@ def told_by(answer: Answer) -> tuple[float, float] | None:
 
 
 def check_told(beside_s: Iterable[float]) -> None:
-    """Refuse a server by whose word requests were in queue and batch for longer than they took altogether.
+    """Refuse a server whose reported times in queue and batch exceed the requests' whole times.
 
-    Of each request it takes what the client saw beyond queue and batch [s], and raises DependencyError where
-    more than a tenth are below nothing, by more than rounding explains.
+    `beside_s` has what the client saw beyond queue and batch, for each request [s]. Raises DependencyError if more
+    than a tenth are below zero by more than rounding explains.
     """
     known_s = tuple(beside_s)
     below_s = [one for one in known_s if one < -_ROUNDING_S]

@@ -1,4 +1,4 @@
-"""Histogram: how long the batches of one size took, as a server's metrics count them by bucket."""
+"""Metrics: histograms of batch times by size, from a server's Prometheus page."""
 
 import math
 from collections import defaultdict
@@ -12,10 +12,10 @@ from capacity.measurement.http import Exchange
 from capacity.performance import Interval
 from capacity.profile.profile import BATCH_SIZE_LIMIT
 
-LINE_LENGTH_MAX = 8192  # the parser takes time by the square of it
-_COUNT_MAX = 2.0**53  # beyond which a float does not count
+LINE_LENGTH_MAX = 8192  # the parser takes quadratic time
+_COUNT_MAX = 2.0**53  # largest whole number that a float counts to
 ENVIRONMENT = "serve_environment_info"
-# As the environment of a callable has them.
+# Names as in the environment of a callable.
 _FACTS = ("cores_usable", "threads", "python", "onnxruntime")
 _TEXT_MAX = 80
 UNTOLD = {"threads": "not told by the server"}
@@ -26,21 +26,21 @@ Labels = frozenset[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scrape:
-    """What a server's counters showed at one instant."""
+    """A server's counters at one instant."""
 
     samples: Mapping[str, Mapping[Labels, float]]
 
     def series(self, name: str) -> Mapping[Labels, float]:
-        """By labels; nothing where there is no such name."""
+        """Values of a metric by labels; empty if there is no such metric."""
         return self.samples.get(name, {})
 
     def total(self, name: str) -> float | None:
-        """Sum over all labels; None where there is no such name."""
+        """Sum over all labels; None if there is no such metric."""
         series = self.series(name)
         return math.fsum(_count(value, name) for value in series.values()) if series else None
 
     def facts(self) -> dict[str, str]:
-        """What the server tells of its threads and versions; that the threads are not told, if nothing is."""
+        """Threads and versions that the server reports; says so if it reports no threads."""
         for labels in self.series(ENVIRONMENT):
             told = dict(labels)
             found = {name: printable(told[name])[:_TEXT_MAX] for name in _FACTS if told.get(name)}
@@ -50,8 +50,8 @@ class Scrape:
 
 
 def _count(value: float, name: str) -> float:
-    """A counter's value, if it is finite, not negative, and no more than a float counts."""
-    if not 0.0 <= value <= _COUNT_MAX:  # NaN too
+    """A counter's value, if it is finite, not negative, and small enough for a float to count."""
+    if not 0.0 <= value <= _COUNT_MAX:  # also refuses NaN
         raise DependencyError(
             f"the metric {printable(name)[:80]} is {value}, which is not possible for a counter"
         )
@@ -59,9 +59,9 @@ def _count(value: float, name: str) -> float:
 
 
 def gain(before: Scrape, after: Scrape, name: str) -> Mapping[Labels, float]:
-    """By labels, how much each counter of that name rose; one that was not there before rose from 0.
+    """Increase of each counter of that name, by labels; a new one rose from 0.
 
-    Raises DependencyError: one fell or is gone, as after a restart.
+    Raises DependencyError: a counter fell or is gone, as after a restart.
     """
     old, new = before.series(name), after.series(name)
     if set(old) - set(new):
@@ -79,7 +79,7 @@ def gain(before: Scrape, after: Scrape, name: str) -> Mapping[Labels, float]:
 def read_page(page: bytes) -> Scrape:
     """A page in Prometheus' text format.
 
-    Raises DependencyError: it is not, has a line too long to be read, or a series twice.
+    Raises DependencyError: another format, a line too long to read, or a series twice.
     """
     try:
         text = page.decode("utf-8")
@@ -121,14 +121,14 @@ def scrape(exchange: Exchange) -> Scrape:
 
 # Fewer counts beyond a percentile do not tell where it is.
 COUNTS_BEYOND_MIN = 10
-# A bucket wider than this share of the percentile in it does not tell either.
+# A bucket wider than this share of its percentile does not tell either.
 BUCKET_ERROR_MAX = 0.25
 _START = "process_start_time_seconds"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Histograms:
-    """By what names metrics have the batches: histogram of times, label of size, unit of times. [s]"""
+    """Names of a server's batch metrics: histogram of times, label of the size, unit of the times. [s]"""
 
     metric: str = "serve_batch_seconds"
     label: str = "batch_size"
@@ -136,24 +136,24 @@ class Histograms:
 
     @property
     def totals(self) -> tuple[str, str]:
-        """Of its series those that have no buckets: the sum of the times, and how many there were."""
+        """Names of the series without buckets: the sum of the times, and their number."""
         return f"{self.metric}_sum", f"{self.metric}_count"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Histogram:
-    """Durations that are known by their sum, their number, and how many lie up to each bound."""
+    """Durations known by their sum, their number, and the number up to each bound."""
 
     bounds_s: tuple[float, ...]  # upper bounds of the buckets, rising, the last one infinite
-    counts: tuple[int, ...]  # how many lie in each bucket
-    sum_s: float  # of all durations
-    # sum and number in consecutive parts of the time, where it was looked at in between
+    counts: tuple[int, ...]  # number in each bucket
+    sum_s: float  # sum of all durations
+    # sum and number in consecutive parts of the time, if it was scraped in between
     sections: tuple[tuple[float, float], ...] = ()
 
     def __post_init__(self) -> None:
         if not self.bounds_s or self.bounds_s[-1] != math.inf or len(self.bounds_s) != len(self.counts):
             raise DependencyError("a histogram has no bucket up to +Inf, or not a count for each bucket")
-        if any(not low < high for low, high in pairwise(self.bounds_s)):  # NaN too
+        if any(not low < high for low, high in pairwise(self.bounds_s)):  # also refuses NaN
             raise DependencyError("a histogram's bounds must rise")
         if min(self.counts) < 0 or not (math.isfinite(self.sum_s) and self.sum_s >= 0.0):
             raise DependencyError(
@@ -167,13 +167,13 @@ class Histogram:
 
     @property
     def mean_s(self) -> float:
-        """Exact, since it is sum over count. [s]"""
+        """Mean: exact, as sum over count. [s]"""
         return self.sum_s / self.count
 
     def percentile_s(self, probability: float) -> Interval | None:
-        """Percentile, by a straight line within its bucket, and the bucket's ends; None where that cannot be.
+        """Percentile, interpolated within its bucket, with the bucket's ends; None if it is unknown.
 
-        It cannot with fewer than ten counts beyond it, or in a bucket that is open or wide.
+        It is unknown with fewer than ten counts beyond it, or in a bucket that is open or wide.
         """
         wanted = probability * self.count
         if self.count - wanted < COUNTS_BEYOND_MIN - 1e-9:  # 1000 - 990 is not 10 in binary
@@ -189,12 +189,12 @@ class Histogram:
 
 
 def relative_error(percentile: Interval) -> float:
-    """How far the truth may be from what was taken within the bucket, as a share of it."""
+    """Largest relative error of a percentile interpolated within its bucket."""
     return percentile.half_width / percentile.value if percentile.value else math.inf
 
 
 def gains(before: Scrape, after: Scrape, where: Histograms) -> dict[int, Histogram]:
-    """By batch size, what its histograms gained, summed over other labels; sizes without a batch are absent.
+    """Increase of the histograms by batch size, summed over other labels; sizes without a batch are absent.
 
     Raises DependencyError: no such histogram, one that contradicts itself, or a restart between the scrapes.
     """
@@ -231,7 +231,7 @@ def gains(before: Scrape, after: Scrape, where: Histograms) -> dict[int, Histogr
 def sectioned(
     gained: Mapping[int, Histogram], scrapes: Sequence[Scrape], where: Histograms
 ) -> dict[int, Histogram]:
-    """The same, with what each batch size gained from one scrape to the next."""
+    """The same histograms, with the increase between consecutive scrapes."""
     parts = [
         tuple(_by_size(gain(before, after, name), where.label) for name in where.totals)
         for before, after in pairwise(scrapes)

@@ -1,4 +1,4 @@
-"""Overhead: what a request takes outside its batch, by the client's clock and by the server's CPU time."""
+"""Overhead: time of a request outside its batch, by the client's clock and by the server's CPU time."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,30 +15,30 @@ from capacity.units import format_duration
 PROCESS_CPU = "process_cpu_seconds_total"
 BATCH_CPU = "serve_batch_cpu_seconds_total"
 REQUESTS = "serve_requests_total"
-NAPS_MIN = 5  # fewer do not tell what a rest costs
-_PER_SECTION = 5  # whose middle one stall does not move
+NAPS_MIN = 5  # fewer do not tell the cost of a rest
+_PER_SECTION = 5  # requests in a section, whose median one stall does not move
 _ROWS_OF_NOTE, _WAITED_OF_NOTE = 0.02, 0.10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overhead:
-    """Time outside the batch, as the client saw it: network, HTTP, JSON, the server's work outside the model.
+    """Time outside the batch as the client saw it: network, HTTP, JSON, the server's work outside the model.
 
     Attributes:
-        median_s: of a request of one row: median over those of `batch_size` rows, after a rest where there
-            were any, less the growth of the rows above one, where that is known. [s]
-        low_s, high_s: its interval; None of few requests, or of more rows than one. [s]
-        growth_per_row_s: more for each further row, by least squares over medians; None of a single size. [s]
+        median_s: time of a one-row request: median over those of `batch_size` rows, after a rest if there were any,
+            less the growth with rows above one if that is known. [s]
+        low_s, high_s: interval of the median; None with few requests, or with more than one row. [s]
+        growth_per_row_s: increase per further row, by least squares over medians; None with a single size. [s]
     """
 
     median_s: float
     low_s: float | None = None
     high_s: float | None = None
-    batch_size: int  # the smallest that was measured, 1 if it was
+    batch_size: int  # smallest measured batch size, 1 if it was measured
     growth_per_row_s: float | None
 
     def caveats(self) -> Iterator[Caveat]:
-        """Where no request had the one row that a plan's requests have."""
+        """Caveat if no request had the single row that a plan's requests have."""
         if self.batch_size == 1:
             return
         if self.growth_per_row_s is None:
@@ -54,10 +54,10 @@ class Overhead:
 def overhead(
     batches: Mapping[int, Sequence[TimedBatch]], rested: Sequence[TimedBatch] = (), confidence: float = 0.95
 ) -> Overhead | None:
-    """Of requests that told; None where they did not.
+    """Overhead by the requests that reported it; None if none did.
 
     Args:
-        rested: of the smallest size, sent after a rest, as most requests in service are.
+        rested: requests of the smallest size sent after a rest, as most requests in service are.
     """
     told_s = {size: found_s for size, found in sorted(batches.items()) if (found_s := _told_s(found))}
     if not told_s:
@@ -73,7 +73,7 @@ def overhead(
     count = min(SECTIONS_MAX, len(found_s) // _PER_SECTION)
     if smallest > 1 or count < SECTIONS_MIN:
         return found
-    # By the medians of consecutive sections, which stalls move as little.
+    # Medians of consecutive sections, which stalls hardly move.
     half_s = half_width([median(section) for section in sections(found_s, count)], confidence)
     return replace(found, low_s=max(0.0, found.median_s - half_s), high_s=found.median_s + half_s)
 
@@ -83,10 +83,10 @@ def _told_s(batches: Sequence[TimedBatch]) -> list[float]:
 
 
 def wake(naps: Sequence[Nap], confidence: float) -> Interval | None:
-    """How much longer batches take after a rest; None of a few naps. [s]
+    """How much longer batches take after a rest; None with few naps. [s]
 
-    By Student's t over naps, each held against what was served just before it, since a machine drifts; of
-    medians, since a batch that stalled tells nothing of rests.
+    Student's t over naps. Each is compared with what was served just before it, since a machine drifts, and by
+    medians, since a stalled batch says nothing about rests.
     """
     if len(naps) < NAPS_MIN:
         return None
@@ -98,7 +98,7 @@ def wake(naps: Sequence[Nap], confidence: float) -> Interval | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestWork:
-    """CPU time of a server outside its batches, shared out among the requests.
+    """CPU time of a server outside its batches, divided among the requests.
 
     Attributes:
         process_cpu_s, batch_cpu_s: CPU time of the process, and of its batches. [s]
@@ -106,22 +106,22 @@ class RequestWork:
 
     process_cpu_s: float
     batch_cpu_s: float
-    batch_s: float  # what the batches took by the clock
-    requests: int  # that were answered meanwhile
-    rows: int  # that the batches held; a plan counts these
+    batch_s: float  # time of the batches by the clock
+    requests: int  # requests answered meanwhile
+    rows: int  # rows in the batches; a plan counts these
 
     @property
     def request_s(self) -> float:
-        """Of each request; where requests hold several rows, of each row, since a plan counts rows. [s]"""
+        """CPU time of each request; of each row if requests hold several, since a plan counts rows. [s]"""
         return max(0.0, self.process_cpu_s - self.batch_cpu_s) / max(self.requests, self.rows)
 
     @property
     def waited_share(self) -> float:
-        """Of the batches' time, how much they did not compute in, and others had the core."""
+        """Share of the batches' time in which they waited for the core."""
         return max(0.0, 1.0 - self.batch_cpu_s / self.batch_s) if self.batch_s else 0.0
 
     def caveats(self) -> Iterator[Caveat]:
-        """Where requests are not rows, and where batches waited for the core that requests had."""
+        """Caveats if requests are not rows, and if batches waited for the core that requests used."""
         if abs(self.rows - self.requests) > _ROWS_OF_NOTE * max(self.rows, self.requests):
             yield Caveat(
                 code=CaveatCode.MEASURED_ROWS,
@@ -140,7 +140,7 @@ class RequestWork:
 
 
 def request_work(before: Scrape, after: Scrape, gained: Mapping[int, Histogram]) -> RequestWork | None:
-    """Between two scrapes, with the batches between them by size; None where CPU time is not counted."""
+    """Work between two scrapes, with the batches between them by size; None if CPU time is not counted."""
     if any(not after.series(name) for name in (PROCESS_CPU, BATCH_CPU, REQUESTS)):
         return None
     process_s, batch_s, requests = (

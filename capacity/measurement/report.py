@@ -22,7 +22,7 @@ _PERCENTILES = {"p50_s": 0.5, "p90_s": 0.9, "p95_s": 0.95, "p99_s": 0.99}
 def measurement_document(
     measurement: Measurement, profile: ServiceProfile, *, seed: int, confidence: float
 ) -> Document:
-    """`capacity profile`; what could not be told is absent."""
+    """Document of `capacity profile`; unknown figures are absent."""
     work = measurement.work
     return _known(
         batches=[_size_document(one, profile) for one in measurement.findings],
@@ -57,13 +57,13 @@ def _known(**values: object) -> Document:
 
 
 def _percentile_s(one: SizeFinding, quantile: float) -> float | None:
-    """None where neither samples nor buckets tell. [s]"""
+    """A percentile; None if neither samples nor buckets give it. [s]"""
     timing = one.timing
     return timing.law().quantile_s(quantile) if timing.samples_s else timing.percentiles_s.get(quantile)
 
 
 def measurement_tables(measurement: Measurement, profile: ServiceProfile) -> Iterator["RenderableType"]:
-    """What was found, for people."""
+    """The findings as tables."""
     from capacity.render.tables import caveat_lines, table
 
     yield table(_COLUMNS, (_row(one, profile) for one in measurement.findings), title=profile.name)

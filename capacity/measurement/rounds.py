@@ -1,4 +1,4 @@
-"""Rounds: batches timed one at a time, each size once a round, so that all sizes meet the same drift."""
+"""Rounds: times batches one at a time, each size once per round, so that all sizes meet the same drift."""
 
 import math
 import random
@@ -16,12 +16,12 @@ Report = Callable[[str], None]
 Sleep = Callable[[float], None]
 
 SIZES_MAX, WARM_UP_MAX = 200, 100_000
-BATCHES_MAX = 2_000_000  # of all sizes; a profile of more is too large a file
+BATCHES_MAX = 2_000_000  # batches of all sizes; a profile with more is too large a file
 DURATION_MAX_S = 7 * 24 * 3600.0
-# Warming up may take this share of the time at most; what is slow is warm after fewer batches.
+# Warm-up takes this share of the time at most; slow batches are warm sooner.
 WARM_UP_SHARE_MAX = 0.2
 _REPORT_EVERY_S = 5.0
-# A rest is on average so many times as long as the batch before it: a load of a quarter.
+# Mean rest in times of the batch before it: a load of a quarter.
 _TIMES_AS_LONG = 3.0
 _PAUSE_MAX_S = 1.0
 NAPS_MAX, BATCHES_A_NAP = 30, 10
@@ -29,10 +29,10 @@ NAPS_MAX, BATCHES_A_NAP = 30, 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimedBatch:
-    """One batch."""
+    """One timed batch."""
 
-    service_s: float  # what the batch took
-    # what its request took beside the batch and the wait for it; None where nobody told
+    service_s: float  # service time of the batch
+    # time of its request outside the batch and the wait for it; None if it was not reported
     beside_s: float | None = None
     ended_s: float = 0.0  # when it was answered, by the clock of the sampling
 
@@ -41,25 +41,25 @@ class Subject(Protocol):
     """What is measured."""
 
     def serve(self, batch_size: int) -> TimedBatch:
-        """Serve one batch; raises DependencyError where it cannot."""
+        """Serve one batch; raises DependencyError if it cannot."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rounds:
-    """So many rounds, each of all batch sizes in an order of its own.
+    """A plan of rounds, each with all batch sizes in its own random order.
 
-    A size that was measured all at once would carry whatever happened to the machine meanwhile, and look
-    slower or faster for it. In random order within short rounds all sizes see the same machine
-    (randomised blocks: Fisher 1935, The Design of Experiments, ch. 4).
+    A size measured all at once would carry whatever happened to the machine meanwhile, and look slower or faster for
+    it. In random order within short rounds all sizes see the same machine (randomised blocks: Fisher 1935, The Design
+    of Experiments, ch. 4).
     """
 
     batch_sizes: tuple[int, ...]  # rising, each once
-    samples: int = 500  # rounds that count; of each size so many samples
-    warm_up: int = 20  # rounds before them, which do not
-    seed: int = 0  # of the orders
+    samples: int = 500  # rounds that count: samples of each size
+    warm_up: int = 20  # rounds before them that do not count
+    seed: int = 0  # seed of the orders
     duration_max_s: float = 600.0  # when to stop, whatever is left
-    has_rests: bool = False  # whether there are batches of the smallest size after rests too, between rounds
+    has_rests: bool = False  # whether batches of the smallest size are also timed after rests, between rounds
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.batch_sizes) <= SIZES_MAX:
@@ -78,7 +78,7 @@ class Rounds:
             raise InputError(f"--duration-max must be {limits}, got {self.duration_max_s:g} s")
 
     def orders(self) -> Iterator[tuple[int, ...]]:
-        """Without end, an order for each round; those of the warm-up come first."""
+        """An endless stream of orders, one for each round; those of the warm-up come first."""
         dice = random.Random(self.seed)  # noqa: S311  (nothing secret; and numpy is not loaded yet)
         order = list(self.batch_sizes)
         while True:
@@ -86,7 +86,7 @@ class Rounds:
             yield tuple(order)
 
     def naps(self) -> Iterator[bool]:
-        """After each round, whether a nap follows: all over the rounds, and not after each of many."""
+        """Whether a nap follows each round: spread over the rounds, not after each of many."""
         naps = min(NAPS_MAX, math.ceil(self.samples / BATCHES_A_NAP)) if self.has_rests else 0
         for number in range(self.samples):
             yield (number + 1) * naps // self.samples > number * naps // self.samples
@@ -107,10 +107,11 @@ def parse_batch_sizes(text: str) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nap:
-    """Batches of one size: those without a rest, and then some with a rest before each.
+    """Batches of one size: some without a rest, then some with a rest before each.
 
-    After a rest caches are others', and clocks are down: a queue meets such batches the more often the less
-    it is loaded. A single rest after a busy stretch shows little of it; so there are several in a row.
+    After a rest caches belong to others and clocks are slow: a queue meets such batches more often the less it is
+        loaded. A
+    single rest after a busy stretch shows little of that, so there are several in a row.
     """
 
     awake: tuple[TimedBatch, ...]
@@ -118,29 +119,29 @@ class Nap:
 
     @property
     def longer_s(self) -> float:
-        """How much longer the usual rested one took. [s]"""
+        """How much longer the median rested batch took. [s]"""
         return median(one.service_s for one in self.rested) - median(one.service_s for one in self.awake)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """What finished rounds gave."""
+    """Samples from the finished rounds."""
 
     # by batch size, in the order of the rounds; equally many of each
     batches: Mapping[int, tuple[TimedBatch, ...]]
     # batches of the smallest size with and without a rest before them, if there were any
     naps: tuple[Nap, ...] = ()
-    # interrupt or failure that ended it early, to be raised again when all is safe; None without one
+    # interrupt or failure that ended it early, to be raised again once all is saved; None without one
     stop: KeyboardInterrupt | DependencyError | None = None
 
     @property
     def rounds(self) -> int:
-        """Rounds that were finished."""
+        """Number of finished rounds."""
         return min(len(batches) for batches in self.batches.values())
 
 
 class _Course:
-    """A sampling under way; `done` has its finished rounds."""
+    """A sampling in progress; `done` has its finished rounds."""
 
     def __init__(self, subject: Subject, rounds: Rounds, clock: Clock, report: Report, sleep: Sleep) -> None:
         self._subject, self._rounds, self._clock = subject, rounds, clock
@@ -150,10 +151,10 @@ class _Course:
         self._began_s = self._reported_s = clock()
         self.done: list[dict[int, TimedBatch]] = []
         self.naps: list[Nap] = []
-        self._awake: list[TimedBatch] = []  # of the smallest size since the last nap
+        self._awake: list[TimedBatch] = []  # batches of the smallest size since the last nap
 
     def run(self) -> None:
-        """Fill `done`; what ends it early passes, and leaves what was finished."""
+        """Fill `done`; an early end is recorded and leaves what was finished."""
         for number in range(self._rounds.warm_up):
             self._tell(f"warm-up round {number + 1} of {self._rounds.warm_up}")
             if self._round(WARM_UP_SHARE_MAX) is None:
@@ -169,7 +170,7 @@ class _Course:
                 self._nap()
 
     def _round(self, share: float) -> dict[int, TimedBatch] | None:
-        """A batch of each size; None where time ran out before the last."""
+        """A batch of each size; None if time ran out before the last."""
         found: dict[int, TimedBatch] = {}
         for size in next(self._orders):
             if self._is_over(share):
@@ -178,7 +179,7 @@ class _Course:
         return found
 
     def _nap(self) -> None:
-        """Batches of the smallest size with a rest before each; the first has a busy stretch behind it."""
+        """Batches of the smallest size with a rest before each; a busy stretch precedes the first."""
         last, rested = self._awake[-1], []
         for _ in range(1 + BATCHES_A_NAP):
             if self._is_over(1.0):
@@ -191,7 +192,7 @@ class _Course:
         self._awake = []
 
     def _served(self, size: int) -> TimedBatch:
-        """A batch, unless what it took can be no service time."""
+        """A batch, refused if its time cannot be a service time."""
         batch = replace(self._subject.serve(size), ended_s=self._clock())
         if not BATCH_DURATION_MIN_S <= batch.service_s <= BATCH_DURATION_MAX_S:
             raise DependencyError(
@@ -216,8 +217,8 @@ def take(
 ) -> Sampling:
     """Samples of each batch size.
 
-    Time that is up, an interrupt and a failure end it early; finished rounds stay, and a round that was cut
-    short is dropped, so that all sizes have equally many samples from the same stretch of time.
+    The time limit, an interrupt or a failure ends it early; finished rounds stay, and a round that was cut short is
+    dropped, so that all sizes have equally many samples from the same stretch of time.
 
     Raises:
         InconclusiveError: no round was finished.

@@ -1,8 +1,8 @@
-"""Intervals of what was measured one after another, by consecutive sections.
+"""Sections: intervals of what was measured in sequence, by consecutive sections.
 
-Samples that follow each other are alike where a machine has slow spells or a queue its busy periods, and an
-interval that took them for independent would be too narrow. Sections that are long enough are nearly
-independent; what is left of their likeness widens the interval.
+Consecutive samples are alike if a machine has slow spells or a queue has busy periods, and an interval that took them
+for independent would be too narrow. Sections that are long enough are nearly independent; the correlation that is
+left widens the interval.
 
 Source:
     Law (2015), Simulation Modeling and Analysis, sec. 9.5.3, for batch means;
@@ -33,18 +33,18 @@ Values = Sequence[float] | Floats
 SECTIONS_MAX = 20  # as many as the simulator takes
 SECTIONS_MIN = 10  # fewer do not tell how alike neighbours are
 _CORRELATION_MAX = 0.9  # of neighbours; few sections cannot tell more from a trend
-# Requests of a section on the rarer side of a quantile, below which its share there is mostly rounding.
+# Requests in a section on the rarer side of a quantile, below which its share there is mostly rounding.
 _RARE_PER_SECTION = 5
-# Fewest requests that an interval of a mean or a share takes; and of a rate.
+# Fewest requests for an interval of a mean or a share; and of a rate.
 REQUESTS_MIN, _EVENTS_MIN = 100, 200
-DRIFT_SAMPLES_MIN, _DRIFT_SECTIONS = 20, 10  # of both halves together; of one half
-# A batch beyond three times the median stalled; or 10 ms, about what a scheduler gives another process, above
-# the median, if batches are not so long that this is their ordinary spread.
+DRIFT_SAMPLES_MIN, _DRIFT_SECTIONS = 20, 10  # samples in both halves together; sections of one half
+# A batch beyond three times the median stalled; or beyond the median by 10 ms, about a scheduler's time slice, unless
+# batches are so long that this is their ordinary spread.
 _STALL_RATIO, _STALL_RATIO_MIN, _STALL_BEYOND_S = 3.0, 1.5, 0.010
 
 
 def sections(samples: Values, count: int) -> list[Values]:
-    """Stretches of samples, equally long; each sample alone where there are fewer than two to a section."""
+    """Stretches of samples of equal length; each sample alone if there are fewer than two to a section."""
     if len(samples) < 2 * count:
         count = len(samples)
     ends = [round(k * len(samples) / count) for k in range(count + 1)] if count else [0]
@@ -52,7 +52,7 @@ def sections(samples: Values, count: int) -> list[Values]:
 
 
 def mean_interval(samples: Values, confidence: float) -> Interval | None:
-    """Mean with the ends of its interval, by Student's t over sections; None of a single sample."""
+    """Mean with its interval, by Student's t over sections; None with a single sample."""
     if len(samples) < 2:
         return None
     half = half_width([_mean(section) for section in sections(samples, SECTIONS_MAX)], confidence)
@@ -62,10 +62,11 @@ def mean_interval(samples: Values, confidence: float) -> Interval | None:
 
 
 def ratio_interval(sums: Sequence[float], counts: Sequence[float], confidence: float) -> Interval | None:
-    """Sum over count with the ends of its interval, from what consecutive sections had of each.
+    """Sum over count with its interval, from the sum and count of consecutive sections.
 
-    None where fewer than ten sections had any. A section counts by as much as was in it: what scatters is
-    its sum less its count times the mean of all.
+    None if fewer than ten sections had any. A section counts in proportion to its content: the scatter is that of its
+        sum
+    less its count times the overall mean.
 
     Source:
         Cochran (1977), Sampling Techniques, 3rd ed., sec. 6.3, for the error of a ratio.
@@ -80,7 +81,7 @@ def ratio_interval(sums: Sequence[float], counts: Sequence[float], confidence: f
 
 
 def requests_min(quantile: float) -> int:
-    """Fewest requests that an interval for a quantile takes."""
+    """Fewest requests for the interval of a quantile."""
     return math.ceil(SECTIONS_MIN * _RARE_PER_SECTION / _rare_share(quantile))
 
 
@@ -91,15 +92,15 @@ def _rare_share(quantile: float) -> float:
 def quantile_interval(
     values: Floats, quantile: float, confidence: float, at_most: Floats | None = None
 ) -> Interval | None:
-    """Quantile of values in the order in which they came; None where they are too few for an interval.
+    """Quantile of values in order of time; None if they are too few for an interval.
 
-    The share beyond the quantile is a mean, whose scatter between sections is known; the values that lie
-    that much of a share lower and higher are the ends. Quantiles of sections would be biased, and hardly
-    feel a burst.
+    The share beyond the quantile is a mean, whose scatter between sections is known; the ends are the values at that
+    many standard errors of the share lower and higher. Quantiles of sections would be biased, and hardly notice a
+    burst.
 
     Args:
-        at_most: where some values are only known to be reached, as of a request that was given up: what each
-            is at most, which may be infinite; the interval is then open above where it reaches these.
+        at_most: upper bounds of values that are only known to be reached, such as of a request that was given up; may
+            be infinite. The interval is open above if it reaches these.
     """
     count = min(SECTIONS_MAX, int(_rare_share(quantile) * len(values) / _RARE_PER_SECTION + 1e-9))
     if count < SECTIONS_MIN:
@@ -131,7 +132,7 @@ def share_interval(happened: Floats, confidence: float) -> Interval | None:
 
 
 def rate_interval(instants_s: Floats, end_s: float, confidence: float) -> Interval | None:
-    """Events per second from 0 to an end, from their numbers in equal parts of it; None where too few."""
+    """Events per second from 0 to an end, from their numbers in equal parts of it; None with too few."""
     if end_s <= 0.0 or len(instants_s) < _EVENTS_MIN:
         return None
     counts, _ = np.histogram(instants_s, bins=SECTIONS_MAX, range=(0.0, end_s))
@@ -143,7 +144,7 @@ def rate_interval(instants_s: Floats, end_s: float, confidence: float) -> Interv
 def half_width(means: Sequence[float], confidence: float) -> float:
     """Student's t times the standard error of the mean of consecutive sections.
 
-    Fewer than ten sections, which tell nothing of how alike neighbours are, are taken for independent.
+    Fewer than ten sections, which cannot show how alike neighbours are, count as independent.
     """
     count = len(means)
     apart = np.asarray(means) - _mean(means)
@@ -157,11 +158,11 @@ def half_width(means: Sequence[float], confidence: float) -> float:
 
 
 def _widened(alike: float, count: int) -> float:
-    """How many times larger an error is where so many sections about one mean resemble their neighbours.
+    """Factor by which an error grows because sections resemble their neighbours.
 
-    They are worth fewer independent ones: the error grows by sqrt((1 + r)/(1 - r)) for a correlation r > 0,
-    as of a process that forgets geometrically (Box, Jenkins & Reinsel 1994, Time Series Analysis,
-    sec. 2.1.6). The sample's r, `alike`, is low by (1 + 3r)/n (Marriott & Pope 1954, Biometrika 41).
+    The error grows by sqrt((1 + r)/(1 - r)) for a correlation r > 0, as for a process that forgets geometrically
+    (Box, Jenkins & Reinsel 1994, Time Series Analysis, sec. 2.1.6). The sample's r, `alike`, is low by (1 + 3r)/n
+    (Marriott & Pope 1954, Biometrika 41).
     """
     alike = min(max(0.0, (alike + 1.0 / count) / (1.0 - 3.0 / count)), _CORRELATION_MAX)
     return math.sqrt((1.0 + alike) / (1.0 - alike))
@@ -172,11 +173,11 @@ def _mean(values: Values) -> float:
 
 
 def drift(samples_s: Values, confidence: float, level: Callable[[Values], float] = median) -> Interval | None:
-    """Relative shift from the first half to the second, 0.05 where that took 5 % longer; None of a few.
+    """Relative shift from the first half to the second, 0.05 if it took 5 % longer; None with few samples.
 
-    Logarithms are compared, by Welch (1938), Biometrika 29, so that a shift is a ratio: of the levels of
-    sections, by default medians, which a few batches that stalled do not move. Slow spells that come and go
-    are noise, of which each half has its share; what is left of them between sections widens the interval.
+    Logarithms are compared, by Welch (1938), Biometrika 29, so that a shift is a ratio: of the levels of sections, by
+    default medians, which a few stalled batches do not move. Slow spells that come and go are noise that both halves
+    share; what is left of them between sections widens the interval.
     """
     if len(samples_s) < DRIFT_SAMPLES_MIN:
         return None
@@ -203,16 +204,16 @@ def drift(samples_s: Values, confidence: float, level: Callable[[Values], float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stalls:
-    """Samples so much longer than usual that something else had the machine; they stay among the samples."""
+    """Samples so much longer than usual that something else used the machine; they stay among the samples."""
 
     count: int
-    share: float  # of all samples
-    limit_s: float  # what is beyond it is a stall
-    largest_s: float | None  # None where there was none
+    share: float  # share of all samples
+    limit_s: float  # a longer sample is a stall
+    largest_s: float | None  # None if there was none
 
 
 def stalls(samples_s: Sequence[float]) -> Stalls:
-    """Samples beyond three times the median, or 10 ms over it where that is less and half as much again."""
+    """Samples beyond three times the median, or 10 ms over it if that is less and half as much again."""
     usual_s = median(samples_s)
     limit_s = min(_STALL_RATIO * usual_s, max(_STALL_RATIO_MIN * usual_s, usual_s + _STALL_BEYOND_S))
     beyond = [sample for sample in samples_s if sample > limit_s]
@@ -220,12 +221,12 @@ def stalls(samples_s: Sequence[float]) -> Stalls:
     return Stalls(count=len(beyond), share=share, limit_s=limit_s, largest_s=max(beyond, default=None))
 
 
-# Fewer samples tell no correlation that would matter.
+# Fewer samples show no correlation that would matter.
 _SAMPLES_MIN = 200
-# A correlation of neighbours below so many standard errors is taken for chance.
+# A correlation of neighbours below this many standard errors counts as chance.
 _ERRORS_MIN = 4.0
 _SHARE_MAX = 0.99
-# Distances up to this share of all the time are looked at, so that each is seen several times.
+# Lags up to this share of the whole time are used, so that each is seen several times.
 _DISTANCE_SHARE = 0.1
 _DISTANCES = 16
 _NO_FIT = (
@@ -235,7 +236,7 @@ _NO_FIT = (
 
 
 class Correlation(NamedTuple):
-    """Of scores at a distance in time, from so many pairs."""
+    """Correlation of scores at one lag, from a number of pairs."""
 
     apart_s: float
     value: float
@@ -243,9 +244,9 @@ class Correlation(NamedTuple):
 
 
 def fit_spells(batches: Mapping[int, Sequence[TimedBatch]]) -> Spells | None:
-    """Of batches in the order in which they were served; None where nothing of the kind is seen.
+    """Spells in batches in the order they were served; None if none shows.
 
-    Raises InconclusiveError: something is seen that no exponential fits.
+    Raises InconclusiveError: a correlation that no exponential fits.
     """
     instants_s, scores = _scores(batches)
     if len(scores) < _SAMPLES_MIN:
@@ -265,14 +266,14 @@ def _scores(batches: Mapping[int, Sequence[TimedBatch]]) -> tuple[Floats, Floats
 
 
 def normal_scores(values: Floats) -> Floats:
-    """By rank among all: the quantile of the normal law at the middle of each rank (Hazen, 1914)."""
+    """Normal scores by rank: the quantile of the normal law at the middle of each rank (Hazen, 1914)."""
     ranks = np.empty(len(values))
     ranks[np.argsort(values, kind="stable")] = np.arange(len(values))
     return np.asarray(ndtri((ranks + 0.5) / len(values)), dtype=np.float64)
 
 
 def _correlations(instants_s: Floats, scores: Floats) -> list[Correlation]:
-    """At about evenly spread logarithms of the distance, from neighbours on."""
+    """Correlations at lags about evenly spaced on a logarithmic scale, from neighbours on."""
     span_s = instants_s[-1] - instants_s[0]
     steps = np.unique(np.geomspace(1, len(scores) // 10, _DISTANCES).astype(int))
     found = []
@@ -285,7 +286,7 @@ def _correlations(instants_s: Floats, scores: Floats) -> list[Correlation]:
 
 
 def _fitted(seen: Sequence[Correlation], span_s: float) -> Spells | None:
-    """The exponential of least squares."""
+    """The least-squares exponential."""
     apart_s, values = (np.array([getattr(one, name) for one in seen]) for name in ("apart_s", "value"))
 
     def decay(distance_s: Floats, share: float, log_lasting: float) -> Floats:

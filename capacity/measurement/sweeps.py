@@ -1,9 +1,9 @@
-"""Sweeps: what a server of a language model is asked, so that its answers tell how long each step takes.
+"""Sweeps: requests to a language model's server whose answers tell how long each step takes.
 
-Prompts of several lengths with one output token, one at a time; short prompts at one request at a time to the
-most; long prompts at several; and at last a run with requests always waiting, by which all is checked. The
-requests of a wave are sent at once, and the next wave when the last has ended, so that between the first tokens
-and the end all decode together and nobody's prompt is computed.
+Prompts of several lengths with one output token, one at a time; short prompts at one request at a time up to the
+maximum; long prompts at several; and last a run in which requests always wait, which checks the rest. The requests of
+a wave are sent at once, and the next wave follows when the last has ended, so that between the first tokens and the
+end all decode together and no prompt is computed.
 """
 
 import asyncio
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
 Report = Callable[[str], None]
 Lengths = tuple[int, int]
 
-# Tokens of the shortest prompts, and by how much each is longer than the one before.
+# Tokens of the shortest prompts, and the step from one length to the next.
 _SHORTEST, _RATIO = 16, 4
 _CONTEXT_MIN = 256
 # Prompts of each length, waves of each number of requests, and steps that a wave decodes together.
 _SAMPLES, _WAVES, _STEPS = 8, 3, 64
-# Requests of the saturated run, and how many are in flight, in times of those that run at once; its lengths.
+# Requests of the saturated run and those in flight, in multiples of those that run at once; their lengths.
 _SATURATED, _IN_FLIGHT, _INPUT, _OUTPUT = 6, 2, 512, 128
-# Numbers of tokens that every model has and that mean nothing special.
+# Token ids that every model has and that mean nothing special.
 _TOKENS = (100, 10_000)
-# A client that takes this share of a core may see tokens later than they came.
+# A client that takes this share of a core may see tokens late.
 _CPU_SHARE_MAX = 0.8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskedRun:
-    """Requests by input and output tokens, in waves; of each at most so many are in flight at once."""
+    """Requests by input and output tokens, in waves; at most this many of each wave are in flight at once."""
 
     name: str
     waves: tuple[tuple[Lengths, ...], ...]
@@ -50,15 +50,15 @@ class AskedRun:
 
     @property
     def requests(self) -> int:
-        """How many there are."""
+        """Number of requests."""
         return sum(map(len, self.waves))
 
 
 def sweeps_of(settings: EngineSettings, context_tokens_max: int, seed: int) -> list[AskedRun]:
-    """The runs that tell an engine's steps up to its settings and up to so long a context.
+    """The runs that reveal an engine's steps up to its settings and up to this context.
 
     Raises:
-        InputError: a context too short to tell what reading the cache takes, or one that the cache cannot hold.
+        InputError: a context too short to show the cost of reading the cache, or one that the cache cannot hold.
     """
     if not _CONTEXT_MIN <= context_tokens_max <= settings.kv.usable_tokens:
         raise InputError(
@@ -86,7 +86,7 @@ def sweeps_of(settings: EngineSettings, context_tokens_max: int, seed: int) -> l
 
 
 def _prompts_run(batched_tokens_max: int, context_tokens_max: int, seed: int) -> AskedRun:
-    """Prompts up to one pass; of longer ones pairs, of which one has a pass more."""
+    """Prompts up to one pass; longer ones in pairs that differ by one pass."""
     longest = min(batched_tokens_max, context_tokens_max - 1)
     lengths = {_SHORTEST * _RATIO**k for k in range(12)} | {longest // 2, longest}
     lengths = {tokens for tokens in lengths if 1 <= tokens <= longest}
@@ -103,7 +103,7 @@ def _prompts_run(batched_tokens_max: int, context_tokens_max: int, seed: int) ->
 
 
 def _counts(most: int) -> list[int]:
-    """1, 2, 3, 4, 6, 8, 12, ... and the most."""
+    """1, 2, 3, 4, 6, 8, 12, ... and the largest."""
     powers = [2**k for k in range(most.bit_length())]
     return sorted({count for power in powers for count in (power, 3 * power // 2) if count <= most} | {most})
 
@@ -121,18 +121,18 @@ def _long_run(batched_tokens_max: int, context_tokens_max: int, count: int) -> A
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """Who is asked, for which model; a request is given up after so long. [s]"""
+    """A server, the model to ask for, and the timeout of a request. [s]"""
 
     address: Address
     model: str
     timeout_s: float
 
     def measure(self, runs: list[AskedRun], seed: int, report: Report) -> list[SeenRun]:
-        """Send the runs one after another, after a request that does not count.
+        """Send the runs one after another, after one request that does not count.
 
         Raises:
             DependencyError: a request failed, or the server is not OpenAI-compatible.
-            InconclusiveError: this client was too slow to tell when tokens came.
+            InconclusiveError: this client was too slow to see when tokens came.
         """
         with asyncio.Runner() as runner:
             return runner.run(self._measure(runs, random.Random(seed), report))  # noqa: S311
@@ -160,7 +160,7 @@ class Server:
     async def _wave(
         self, client: "aiohttp.ClientSession", wave: tuple[Lengths, ...], in_flight: int, dice: random.Random
     ) -> list[SeenRequest]:
-        """All requests of a wave, so many users one after another."""
+        """Send all requests of a wave, by users who each send one after another."""
         todo, seen = deque(wave), []
 
         async def user() -> None:
@@ -178,7 +178,7 @@ class Server:
     async def _request(
         self, client: "aiohttp.ClientSession", lengths: Lengths, dice: random.Random
     ) -> SeenRequest:
-        """A prompt that no other begins like, so that nothing of it is cached."""
+        """A prompt with a beginning of its own, so that nothing of it is cached."""
         tokens = tuple(dice.randrange(*_TOKENS) for _ in range(lengths[0]))
         return await complete(
             client, self.address, Prompt(model=self.model, tokens=tokens, output_tokens=lengths[1])
@@ -186,7 +186,7 @@ class Server:
 
 
 def _since(run: SeenRun, began_s: float) -> SeenRun:
-    """On a clock that begins with the run."""
+    """The run on a clock that starts with it."""
     shifted = tuple(
         replace(
             one, start_s=one.start_s - began_s, first_s=one.first_s - began_s, last_s=one.last_s - began_s

@@ -1,8 +1,8 @@
-"""Users in a closed loop, which show a server's work outside its batches.
+"""Users in a closed loop, which reveal a server's work outside its batches.
 
-With a request at a time, a batch has the core to itself. With many users, requests come and answers go while
-a batch is served on the same core, and it takes longer by the work on these. Of a batch's time only what the
-inference thread computed itself is taken off, by its own clock, since the machine may be quicker now.
+With one request at a time, a batch has the core to itself. With many users, requests and answers are handled on the
+same core while a batch is served, and it takes longer by that work. Only what the inference thread computed itself,
+by its own clock, is subtracted from a batch's time, since the machine may be quicker now.
 """
 
 import asyncio
@@ -24,25 +24,25 @@ from capacity.measurement.rounds import Report
 if TYPE_CHECKING:
     import aiohttp
 
-# Users for batches of a size, and how long each thinks, in times of such a batch: together they keep a server
-# busy for seven tenths of its time or so, and come as irregularly as strangers.
+# Users for batches of a size, and their mean think time in times of such a batch: together they keep a server busy
+# for about seven tenths of its time, and arrive as irregularly as strangers.
 _USERS_PER_REQUEST, _USERS_MAX, _THINK_BATCHES = 4, 256, 4.2
-# More requests a second take a core for asking; where batches are quick, users think longer, and more of the
-# server's time is its own.
+# More requests a second take a core for asking; with quick batches, users think longer, and more of the server's time
+# is its own.
 _RATE_MAX_RPS = 1500.0
 _DURATION_S = 3.0
-# Users that take this share of a core may come as fast as they can ask, not as they mean to.
+# Users that take this share of a core may be limited by it instead of by their think times.
 _CPU_SHARE_MAX, _BATCHES_MIN = 0.9, 20.0
 _MEND = "leave out --counters, and give --request-work if you know it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stretch:
-    """Batches, requests of one row that were worked on within them, and times of the batches. [s]"""
+    """Batches, one-row requests that were handled within them, and times of the batches. [s]"""
 
     batches: float
     requests_within: float
-    batches_s: float  # by the clock
+    batches_s: float  # time by the clock
     computed_s: float  # CPU time of the inference thread
 
     @property
@@ -53,7 +53,7 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkBeside:
-    """Work outside what was timed, for each batch and each request, and what shows it. [s]"""
+    """Work outside the timed part, for each batch and for each request, and the evidence for it. [s]"""
 
     batch_s: float
     request_s: float
@@ -61,22 +61,22 @@ class WorkBeside:
 
     @classmethod
     def of(cls, alone: Stretch, crowds: Sequence[Stretch]) -> Self:
-        """The two that fit crowds of several sizes best, neither below nothing, by least squares.
+        """The two that fit crowds of several sizes best by least squares, neither below zero.
 
-        What a batch alone takes beside its computing, such as being handed over, is in its timing already.
+        What a batch alone takes besides computing, such as being handed over, is in its timing already.
         """
         more_s = np.array([crowd.beside_s - alone.beside_s for crowd in crowds])
         terms = np.array([[1.0, crowd.requests_within / crowd.batches] for crowd in crowds])
-        # Each as a share of its batch, since the times of large batches scatter by more.
+        # Each as a share of its batch, since times of large batches scatter more.
         scale = np.array([crowd.batches / crowd.batches_s for crowd in crowds])
         (batch_s, request_s), _ = nnls(terms * scale[:, None], more_s * scale)
         return cls(batch_s=float(batch_s), request_s=float(request_s), crowds=tuple(crowds))
 
 
 def computed_s(page: Scrape) -> float:
-    """CPU time that a server's inference thread has taken so far. [s]
+    """CPU time that a server's inference thread has used so far. [s]
 
-    Raises DependencyError: it does not tell.
+    Raises DependencyError: it is not reported.
     """
     total_s = page.total(BATCH_CPU)
     if total_s is None:
@@ -106,7 +106,7 @@ def _read(answer: Answer) -> Told:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Users:
-    """Who asks a server, how, and for how long each time; `counters` is where its metrics are. [s]"""
+    """Users of a server: what they ask, and how long each crowd lasts; `counters` is where its metrics are. [s]"""
 
     address: Address
     body: bytes
@@ -114,10 +114,10 @@ class Users:
     counters: Address
 
     def work_beside(self, alone: Stretch, means_s: Mapping[int, float], report: Report) -> WorkBeside:
-        """Crowds for batches of several sizes, of which `means_s` has the mean time one at a time. [s]
+        """Crowds for batches of several sizes; `means_s` has their mean times one at a time. [s]
 
         Raises:
-            DependencyError: a request failed, or the server does not tell each request's batch.
+            DependencyError: a request failed, or the server does not report each request's batch.
             InconclusiveError: asking may have taken longer than answering.
         """
         return WorkBeside.of(alone, [self._stretch(size, means_s[size], report) for size in sorted(means_s)])
@@ -130,7 +130,7 @@ class Users:
             return runner.run(self.ask(count, think_s, seed=size))
 
     async def ask(self, count: int, think_s: float, seed: int) -> Stretch:
-        """Let so many users ask, each of whom thinks for so long on average; raises as `work_beside`. [s]"""
+        """Let this many users ask, with this mean think time; raises as `work_beside` does. [s]"""
         told: list[Told] = []
         try:
             async with session(self.timeout_s) as client:
@@ -148,7 +148,7 @@ class Users:
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
         check_told(one.beside_s for one in told)
-        batches = sum(1.0 / one.size for one in told)  # of a batch of b, each request is one b-th
+        batches = sum(1.0 / one.size for one in told)  # in a batch of b, each request is one b-th
         if cpu_share > _CPU_SHARE_MAX or batches < _BATCHES_MIN:
             raise InconclusiveError(
                 f"{count} users were answered in {batches:.0f} batches (at least {_BATCHES_MIN:.0f} needed), "
@@ -157,7 +157,7 @@ class Users:
         batches_s = sum(one.batch_s / one.size for one in told)
         return Stretch(
             batches=batches,
-            # Requests come at any time, so that those within batches are as many as batches last.
+            # Requests come at any time, so those within batches are in proportion to the batches' time.
             requests_within=len(told) * min(1.0, batches_s / lasted_s),
             batches_s=batches_s,
             computed_s=gained_s,

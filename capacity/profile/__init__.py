@@ -1,1 +1,1 @@
-"""What was measured."""
+"""Profiles: measured batch times and engine steps, their sampling error, contention and files."""

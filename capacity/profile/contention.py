@@ -13,15 +13,15 @@ from capacity.profile.scalability import fit_scalability
 class Contention:
     """How many times longer service takes while 1, 2, ..., k instances of one device are busy.
 
-    1 for all is no contention, m for m is processor sharing (the device does its work at one rate, divided
-    among those who are busy), above m is worse than one after the other.
+    All 1 is no contention; m for m is processor sharing (the device works at one rate, divided among the busy
+    instances); above m is worse than one after the other.
 
     Attributes:
-        slowdowns: by busy instances less 1; the first is 1, none is below the one before. [dimensionless]
+        slowdowns: by number of busy instances, from 1; the first is 1, and they do not fall. [dimensionless]
         is_measured: whether they were measured; processor sharing is an assumption.
 
     Raises:
-        InputError: no slowdown, a first one other than 1, one that falls or is not finite.
+        InputError: no slowdown, a first one other than 1, or one that falls or is not finite.
     """
 
     slowdowns: tuple[float, ...]
@@ -42,14 +42,14 @@ class Contention:
 
     @property
     def instances(self) -> int:
-        """The most busy instances that it knows of."""
+        """The largest number of busy instances with a slowdown."""
         return len(self.slowdowns)
 
     def slowdown(self, busy: int) -> float:
         """How many times longer service takes while this many instances are busy, itself included.
 
         Raises:
-            DomainError: more than it knows of, or none.
+            DomainError: no instance, or more than there are slowdowns for.
         """
         if not 1 <= busy <= self.instances:
             raise DomainError(
@@ -65,9 +65,9 @@ class Contention:
 
 
 def processor_sharing(instances: int) -> Contention:
-    """A device whose rate of work is the same however many instances are busy: m take m times as long.
+    """A device whose rate of work does not depend on the number of busy instances: m of them take m times as long.
 
-    An assumption, conservative as long as a lone instance leaves a part of the device idle.
+    This is conservative as long as a lone instance leaves part of the device idle.
 
     Source:
         Kleinrock (1967), J. ACM 14(2), 242-261; with a rate for each number of busy ones: Cohen (1979),
@@ -82,7 +82,7 @@ def processor_sharing(instances: int) -> Contention:
 
 
 def measured(slowdowns: Iterable[float]) -> Contention:
-    """Slowdowns that somebody measured with 1, 2, ... instances always busy.
+    """Slowdowns measured with 1, 2, ... instances always busy.
 
     >>> measured([1, 1.8]).slowdown(2)
     1.8
@@ -90,22 +90,22 @@ def measured(slowdowns: Iterable[float]) -> Contention:
     return Contention(slowdowns=tuple(float(slowdown) for slowdown in slowdowns), is_measured=True)
 
 
-INSTANCES_MAX = 1000  # of one device; more is a mistake
+INSTANCES_MAX = 1000  # more on one device is a mistake
 _FIT_SIZES_MIN = 3  # parameters of the universal scalability law
 
 
 def from_sweep(throughputs_rps: Mapping[int, float]) -> Contention:
     """Slowdowns from throughput by number of busy instances, within what was measured.
 
-    m instances that do X(m) together each take m·X(1)/X(m) times as long as one alone. Three numbers
-    of instances or more are smoothed by the universal scalability law, whose slowdown is
-    1 + sigma (m - 1) + kappa m (m - 1); of 1 and 2 alone the quotient stands as it is.
+    m instances that do X(m) together each take m·X(1)/X(m) times as long as one alone. Three or more numbers of
+    instances are smoothed by the universal scalability law, whose slowdown is 1 + sigma (m - 1) + kappa m (m - 1);
+    with only 1 and 2 the quotient is used as it is.
 
     Args:
-        throughputs_rps: of the whole device, by number of instances that were always busy. [requests/s]
+        throughputs_rps: throughput of the whole device, by number of instances that were always busy. [requests/s]
 
     Raises:
-        InputError: one instance alone or a second number is missing, or two do less than none at all.
+        InputError: one instance or a second number is missing, or two do less than one alone.
         DomainError: a throughput that is not positive and finite.
 
     Source:
@@ -132,7 +132,7 @@ def from_sweep(throughputs_rps: Mapping[int, float]) -> Contention:
 
 
 def _of_two(throughputs_rps: Mapping[int, float], most: int) -> Contention:
-    """Slowdowns of 1 and 2; of others the law's parameters could not be told."""
+    """Slowdowns of 1 and 2; two numbers do not determine the law's parameters."""
     if most > 2:
         raise InputError(
             f"a sweep of 1 and {most} busy instances says nothing about the numbers in between; measure "

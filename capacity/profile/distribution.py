@@ -1,8 +1,8 @@
-"""ServiceLaw: how long a batch of one size takes, as a quantile function made of straight pieces.
+"""ServiceLaw: the distribution of the time of a batch, as a piecewise linear quantile function.
 
-One shape serves raw samples (steps), a summary (a line through its percentiles) and what lies
-between two measured batch sizes (their weighted mean, quantile by quantile). A uniform number put
-through it is a draw: Devroye (1986), Non-Uniform Random Variate Generation, sec. II.2.1.
+One shape serves raw samples (steps), a summary (lines through its percentiles) and sizes between two measured ones
+(their weighted mean, quantile by quantile). Its value at a uniform number is a draw: Devroye (1986), Non-Uniform
+Random Variate Generation, sec. II.2.1.
 """
 
 import math
@@ -13,12 +13,12 @@ from itertools import pairwise
 
 from capacity.errors import InputError
 
-# Beyond the last percentile nothing was measured. What lies there may be as long on average as
-# this many times the last percentile; a mean that needs more contradicts its own percentiles.
+# Nothing was measured beyond the last percentile. The mean beyond it may be this many times that percentile; a mean
+# that needs more contradicts its own percentiles.
 TAIL_MEAN_RATIO_MAX = 2.0
-# Two durations that differ by less than this share of the mean differ by rounding only.
+# Durations that differ by less than this share of the mean differ by rounding only.
 _ROUNDING = 1e-12
-# The steepest that a piece between two percentiles may become: nearly a jump at the upper one.
+# Steepest piece between two percentiles: nearly a jump at the upper one.
 _RISE_MIN = 0.02
 
 
@@ -29,8 +29,8 @@ class ServiceLaw:
     Attributes:
         probabilities: shape `(knots,)`, from 0 to 1, not falling; two equal ones are a jump.
         durations_s: shape `(knots,)`, positive, not falling. [s]
-        tail_ratio: mean beyond the last given percentile over that percentile, where the given
-            mean left no other room for it; None where the ordinary rule for the tail applied.
+        tail_ratio: mean beyond the last percentile over that percentile, if the mean left no other room; None if
+            the ordinary rule for the tail applied.
     """
 
     probabilities: tuple[float, ...]
@@ -42,7 +42,7 @@ class ServiceLaw:
         right = max(1, bisect_left(self.probabilities, probability))
         u0, u1 = self.probabilities[right - 1 : right + 1]
         x0, x1 = self.durations_s[right - 1 : right + 1]
-        if probability == u1:  # so that a given percentile comes back to the last digit
+        if probability == u1:  # a given percentile comes back to the last digit
             return x1
         return min(x1, x0 + (x1 - x0) * ((probability - u0) / (u1 - u0)))
 
@@ -88,15 +88,14 @@ def from_samples(samples_s: Sequence[float]) -> ServiceLaw:
 
 
 def from_summary(mean_s: float, percentiles_s: dict[float, float]) -> ServiceLaw:
-    """Straight pieces through the percentiles that are given, with exactly the given mean.
+    """Lines through the given percentiles, with exactly the given mean.
 
-    Above the last percentile p the ordinary rule draws a line whose mean excess is that of the
-    exponential tail through the last two percentiles, Δ/ln((1-p')/(1-p)); with one percentile it
-    is flat. Between percentiles the line is straight, and below the first it is placed so that the
-    mean is right. Where that would put the body below half of the first percentile, the pieces
-    between percentiles stay low and rise late, all by the same share of their length. Where even a
-    flat body leaves the mean short, the pieces rise early and stay high, all alike; and where that
-    does not do either, the tail is stretched, to `TAIL_MEAN_RATIO_MAX` at most.
+    Above the last percentile p, the ordinary rule draws a line whose mean excess is that of the exponential tail
+    through the last two percentiles, Δ/ln((1-p')/(1-p)); with one percentile it is flat. Between percentiles the line
+    is straight, and below the first it is placed so that the mean is right. If that would put the body below half of
+    the first percentile, the pieces between percentiles stay low and rise late, all by the same share of their
+    length. If even a flat body leaves the mean short, the pieces rise early and stay high, all alike; and if that is
+    not enough either, the tail is stretched, by `TAIL_MEAN_RATIO_MAX` at most.
 
     Args:
         mean_s: mean duration. [s]
@@ -138,7 +137,7 @@ def from_summary(mean_s: float, percentiles_s: dict[float, float]) -> ServiceLaw
 
 
 def later(law: ServiceLaw, extra_s: float) -> ServiceLaw:
-    """The law of what always takes `extra_s` longer."""
+    """The law of durations that are always `extra_s` longer."""
     if extra_s == 0.0:
         return law
     return replace(law, durations_s=tuple(x + extra_s for x in law.durations_s))
@@ -173,9 +172,9 @@ def _tail_excess_s(knots: list[tuple[float, float]]) -> float:
 
 
 def _rise(mean_s: float, knots: list[tuple[float, float]], tail_mean_s: float) -> float:
-    """Share of each piece between percentiles over which it rises, 1 where straight lines do.
+    """Share of each piece between percentiles over which it rises: 1 if straight lines do.
 
-    Less, so that the body's mean is half of the first percentile; never less than `_RISE_MIN`.
+    It is smaller if that brings the body's mean to half of the first percentile, but never below `_RISE_MIN`.
     """
     first_u, first_x = knots[0]
     rest = mean_s - tail_mean_s * (1.0 - knots[-1][0]) - first_u * first_x / 2.0
@@ -187,7 +186,7 @@ def _rise(mean_s: float, knots: list[tuple[float, float]], tail_mean_s: float) -
 
 
 def _early_rise(mean_s: float, knots: list[tuple[float, float]], tail_mean_s: float) -> float:
-    """Share of each piece over which it rises at once, so that a flat body gives the mean."""
+    """Share of each piece over which it rises at its beginning, so that a flat body gives the mean."""
     first_u, first_x = knots[0]
     wanted = mean_s - tail_mean_s * (1.0 - knots[-1][0]) - first_u * first_x
     high = math.fsum((u1 - u0) * x1 for (u0, _), (u1, x1) in pairwise(knots))
@@ -198,7 +197,7 @@ def _early_rise(mean_s: float, knots: list[tuple[float, float]], tail_mean_s: fl
 
 
 def _middle_area(knots: list[tuple[float, float]], rise: float) -> float:
-    """Contribution to the mean of what lies between the first and the last percentile."""
+    """Contribution to the mean of the part between the first and the last percentile."""
     area = 0.0
     for (u0, x0), (u1, x1) in pairwise(knots):
         ramp = (x1 - x0) * abs(rise) / 2.0
@@ -207,7 +206,7 @@ def _middle_area(knots: list[tuple[float, float]], rise: float) -> float:
 
 
 def _middle(knots: list[tuple[float, float]], rise: float) -> list[tuple[float, float]]:
-    """The percentiles, with the knots between them at which a late rise begins or an early one (< 0) ends."""
+    """The percentiles, with knots between them where a late rise begins or an early one (< 0) ends."""
     if rise == 1.0:
         return knots
     if rise > 0.0:
@@ -218,7 +217,7 @@ def _middle(knots: list[tuple[float, float]], rise: float) -> list[tuple[float, 
 
 
 def _stretched_tail_s(mean_s: float, knots: list[tuple[float, float]]) -> float:
-    """Tail mean that makes up the given mean when the body is as long as it can be."""
+    """Tail mean that gives the mean when the body is as long as it can be."""
     first_u, first_x = knots[0]
     last_u, last_x = knots[-1]
     tail_mean_s = (mean_s - first_u * first_x - _middle_area(knots, -_RISE_MIN)) / (1.0 - last_u)
@@ -233,9 +232,9 @@ def _stretched_tail_s(mean_s: float, knots: list[tuple[float, float]]) -> float:
 
 
 def _body(first_u: float, first_x: float, body_mean_s: float) -> list[tuple[float, float]]:
-    """Knots below the first percentile: a line, or a flat part and a line where a line is too long.
+    """Knots below the first percentile: a line, or a flat part and a line if a line is too long.
 
-    The shortest duration is never put below half of the body's mean, so that a draw stays positive.
+    The shortest duration is at least half of the body's mean, so that a draw stays positive.
     """
     if body_mean_s * 3.0 >= first_x * 2.0:
         return [(0.0, 2.0 * body_mean_s - first_x)]

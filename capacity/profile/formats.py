@@ -1,4 +1,4 @@
-"""Profiles as CSV and as JSON: raw samples or a summary, and what a saved plan stores of them."""
+"""Profiles as CSV and JSON: raw samples or a summary, and their form in a saved plan."""
 
 import hashlib
 import json
@@ -104,7 +104,7 @@ def _summary_timings(
 
 
 def _summary_timing(batch_size: int, fields: dict[str, float]) -> BatchTiming:
-    """A timing whose figures do not contradict each other, so that the line can still be named."""
+    """A timing whose figures do not contradict each other, checked while the line can still be named."""
     timing = BatchTiming(batch_size=batch_size, samples_s=(), **fields)
     timing.law()
     return timing
@@ -144,7 +144,7 @@ def seconds(text: str, unit: str, where: str) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class _ProfileDocument:
-    """A profile as its JSON file holds it; null and absent are the same."""
+    """A profile as its JSON file holds it; null and absent mean the same."""
 
     name: Line
     timings: tuple[dict[str, Any], ...]
@@ -169,7 +169,7 @@ class _ProfileDocument:
     timings_column: Line | None = None
 
 
-# A batch size with what was measured of it: raw samples, or a mean and percentiles, each in any unit.
+# A batch size and its measurement: raw samples, or a mean and percentiles, each in any unit.
 _TimingDocument = make_dataclass(
     "_TimingDocument",
     [
@@ -188,10 +188,10 @@ def parse_json(text: str, file_name: str) -> ServiceProfile:
 
 
 def read_document(document: dict[str, Any], shown: str) -> ServiceProfile:
-    """A profile from what a JSON file holds.
+    """A profile from the content of a JSON file.
 
     Raises:
-        InputError: not a valid profile; `shown` says where.
+        InputError: not a valid profile; `shown` names the place.
     """
     return located(shown, lambda: _profile(read_as(_ProfileDocument, document)))
 
@@ -214,7 +214,7 @@ def _profile(document: _ProfileDocument) -> ServiceProfile:
 
 
 def _spells(document: _ProfileDocument) -> Spells | None:
-    """Both keys or neither."""
+    """The spells, if both of their keys are there."""
     share, lasting_s = document.spell_share, document.spell_lasting_s
     if share is None and lasting_s is None:
         return None
@@ -246,7 +246,7 @@ def _contention(document: _ProfileDocument) -> Contention | None:
 
 
 def _given(entry: dict[str, Any], where: str) -> dict[str, Any]:
-    """What a file says of one batch size."""
+    """The measurement of one batch size in a file."""
     found = vars(read_as(_TimingDocument, entry, where))
     return {key: value for key, value in found.items() if value is not None}
 
@@ -264,9 +264,9 @@ def _timing(given: dict[str, Any]) -> BatchTiming:
 
 
 def _timings_column(timings: list[dict[str, Any]]) -> str | None:
-    """The key that all batch sizes have their samples or mean under; None of several.
+    """The key under which all batch sizes have their samples or mean; None if it differs.
 
-    None of seconds either, which is how these files are written here, by whoever measured or planned.
+    None for seconds too, the unit in which files are written here, whoever measured or planned.
     """
     keys = {key for timing in timings for key in timing if key.startswith(("samples_", "mean_"))}
     key = keys.pop() if len(keys) == 1 else ""
@@ -280,7 +280,7 @@ def _durations(value: float | tuple[float, ...], unit: str, where: str) -> float
 
 
 def profile_to_document(profile: ServiceProfile) -> dict[str, Any]:
-    """A profile as in `capacity/profile/bundled/`, durations in seconds; what is not known is absent."""
+    """A profile as in `capacity/profile/bundled/`, durations in seconds; unknown fields are absent."""
     document: dict[str, Any] = {}
     for field in fields(profile):
         if not field.init or field.name == "path":
@@ -300,7 +300,7 @@ def profile_to_document(profile: ServiceProfile) -> dict[str, Any]:
 
 
 def _plain(timing: BatchTiming) -> dict[str, Any]:
-    """A batch size with what was measured of it."""
+    """A batch size and its measurement."""
     given = {key: list(x) if isinstance(x, tuple) else x for key, x in asdict(timing).items()}
     return {key: x for key, x in given.items() if x not in (None, [])}
 
@@ -312,7 +312,7 @@ def digest(document: Any) -> str:
 
 
 def signed(profile: ServiceProfile) -> dict[str, Any]:
-    """A profile with its digest, and the path of its file where it has one."""
+    """A profile with its digest, and the path of its file if it has one."""
     document = profile_to_document(profile)
     path = {} if profile.path is None else {"path": profile.path}
     return {"sha256": digest(document), "profile": document} | path
@@ -327,7 +327,7 @@ class SignedProfile:
     path: Line | None = None
 
     def read(self, where: str) -> ServiceProfile:
-        """The profile, which is what its digest says.
+        """The profile, if it matches its digest.
 
         Raises:
             InputError: not a valid profile, or one that was edited since.

@@ -1,4 +1,4 @@
-"""LlmProfile: measured passes of a language model's engine on one device or several, its cache and its rules."""
+"""LlmProfile: measured passes of a language model's engine on one or several devices, its cache and its rules."""
 
 import math
 import re
@@ -11,7 +11,7 @@ from capacity.profile.steps import StepTable, StepTiming, linear_table, table_of
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 TOKENS_LIMIT = 1_000_000_000
-# A saturated run whose throughput the profile misses by more than this share disproves the profile.
+# A saturated run whose throughput the profile misses by more than this share refutes the profile.
 CHECK_SHARE = 0.03
 
 
@@ -24,10 +24,10 @@ class Scheduler(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
-    """The engine that was measured, and how it is set.
+    """The measured engine and its settings.
 
     Attributes:
-        chunked_prefill: whether a prompt may be computed in parts, as many tokens as a pass has room for.
+        chunked_prefill: whether a prompt may be computed in parts, each as large as the pass has room for.
         async_scheduling: whether a pass is composed while the one before it is computed.
         prefix_caching: whether blocks of tokens stay cached after their request has gone.
     """
@@ -49,11 +49,11 @@ class Engine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KvCache:
-    """Room for the keys and values of tokens, in blocks.
+    """Size of the cache for keys and values of tokens, in blocks.
 
     Attributes:
-        tokens: as the engine's log or its metrics tell; what is computed from memory sizes is a third too large. None
-            where nobody published them.
+        tokens: as the engine's log or metrics report; figures computed from memory sizes are a third too large. None
+            if they were not published.
         reserve_full_prompt: whether a request starts only if all its known tokens would fit.
     """
 
@@ -72,10 +72,10 @@ class KvCache:
 
     @property
     def known_tokens(self) -> int:
-        """Tokens that it has room for.
+        """Tokens that it holds.
 
         Raises:
-            InputError: nobody has said so.
+            InputError: the number is unknown.
         """
         if self.tokens is None:
             raise InputError(
@@ -91,17 +91,17 @@ class KvCache:
 
     @property
     def usable_tokens(self) -> int:
-        """Tokens that they hold."""
+        """Tokens in the usable blocks."""
         return self.blocks * self.block_tokens
 
     def slot_tokens(self, slots: int) -> int:
-        """Tokens of each of a number of equal slots, for engines that divide their cache among these."""
+        """Tokens of each of a number of equal slots, for engines that divide their cache among slots."""
         return self.known_tokens // slots
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitsMeasured:
-    """The largest sizes that the measurements cover; beyond them there is no answer."""
+    """The largest sizes that the measurements cover; larger ones are refused."""
 
     sequences_max: int
     batched_tokens_max: int
@@ -115,7 +115,7 @@ class LimitsMeasured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overhead:
-    """Time of a request outside the engine, which takes none of the engine's. [s]"""
+    """Time of a request outside the engine, which does not occupy the engine. [s]"""
 
     request_s: float = 0.0
     per_input_token_s: float = 0.0
@@ -128,7 +128,7 @@ class Overhead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SaturationCheck:
-    """Throughput of a run that always has requests waiting, of equal lengths."""
+    """Throughput of a run of requests of equal length in which some always wait."""
 
     saturated_throughput_rps: float
     input_tokens: int
@@ -143,7 +143,7 @@ class SaturationCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coefficients:
-    """A pass as a straight line, where no table was measured. [s]"""
+    """A pass as a linear function, if no table was measured. [s]"""
 
     base_s: float
     per_prefill_token_s: float
@@ -165,12 +165,12 @@ class LlmProfile:
     """Measured passes of one language model on one replica, which may span several devices.
 
     Attributes:
-        devices: that one replica takes; its price is as many times `hourly_usd`.
-        all_reduce: that the passes of a replica on several devices include the communication between them.
-        steps, coefficients: measured passes, or a straight line; one of them.
-        hourly_usd: price of one device; None where unknown. [USD/h]
+        devices: devices of one replica; its price is as many times `hourly_usd`.
+        all_reduce: whether passes on several devices include the communication between them.
+        steps, coefficients: measured passes, or a linear function; exactly one of them.
+        hourly_usd: price of one device; None if unknown. [USD/h]
         source: where the figures come from, by aspect.
-        path: of its file, as it was given; None of a profile that comes with the package, or from no file.
+        path: path of its file as given; None for a bundled profile, or without a file.
     """
 
     name: str
@@ -229,7 +229,7 @@ class LlmProfile:
         )
 
     def _check_range(self) -> None:
-        """The measured passes must reach as far as the profile claims."""
+        """Refuse measured passes that do not reach as far as the profile claims."""
         table, limits = self.table, self.limits_measured
         reached = (
             ("sequences_max", limits.sequences_max, table.decode_requests[-1], "decoding requests"),
@@ -245,7 +245,7 @@ class LlmProfile:
 
     @property
     def table(self) -> StepTable:
-        """How long a pass takes."""
+        """Durations of passes."""
         return self._table
 
     @property
@@ -257,7 +257,7 @@ class LlmProfile:
         """Refuse engine settings beyond what was measured.
 
         Raises:
-            DomainError: with the numbers.
+            DomainError: says the numbers.
         """
         limits = self.limits_measured
         pairs = (

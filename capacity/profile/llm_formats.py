@@ -1,4 +1,4 @@
-"""Profiles of language models as JSON, and as CSV of measured passes, one a row."""
+"""Profiles of language models as JSON, and as CSV with one measured pass in each row."""
 
 import re
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from capacity.profile.llm import (
 from capacity.profile.steps import StepTiming
 from capacity.units import is_number
 
-# Columns of a CSV, named as the engines' own records of their forward passes are.
+# Columns of a CSV, named as in the engines' own records of their forward passes.
 CSV_COLUMNS = {
     "num_prefill_requests": "prefill_requests",
     "sum_prefill_tokens": "prefill_tokens",
@@ -57,10 +57,10 @@ class _LlmDocument:
 
 
 def read_llm_document(document: Mapping[str, Any], shown: str) -> LlmProfile:
-    """A profile from what a JSON file holds.
+    """A profile from the content of a JSON file.
 
     Raises:
-        InputError: not a valid profile; `shown` says where.
+        InputError: not a valid profile; `shown` names the place.
     """
     return located(shown, lambda: _profile(read_as(_LlmDocument, dict(document))))
 
@@ -76,12 +76,12 @@ def _profile(document: _LlmDocument) -> LlmProfile:
 
 
 def parse_llm_csv(text: str, file_name: str, profile_name: str) -> LlmProfile:
-    """A profile from passes, one a row; what a CSV cannot say is set to what the rows reach, or left to flags.
+    """A profile from passes, one a row; what a CSV cannot say follows from its rows, or is left to flags.
 
     The KV cache holds no more than one context of the longest row until `--kv-tokens` says more.
     """
     rows = csv_rows(text, file_name, "keep fewer steps")
-    line, header = next(rows)  # which names the durations, by which the file is recognised
+    line, header = next(rows)  # this row names the durations, by which the file is recognised
     columns = [name.strip() for name in header]
     _check_header(columns, f"{file_name} line {line}")
     steps = []
@@ -90,7 +90,7 @@ def parse_llm_csv(text: str, file_name: str, profile_name: str) -> LlmProfile:
         steps.append(located(where, partial(_step, columns, cells, where)))
     if not steps:
         raise InputError(f"{file_name} has no steps; give a row for each measured pass")
-    limits = LimitsMeasured(  # of passes of one kind, between which mixed ones are interpolated
+    limits = LimitsMeasured(  # for passes of one kind, between which mixed ones are interpolated
         sequences_max=max((step.decode_requests for step in steps if not step.prefill_tokens), default=1),
         batched_tokens_max=max(
             (step.prefill_tokens for step in steps if not step.decode_requests), default=1
@@ -147,7 +147,7 @@ def _number(text: str, name: str) -> float:
 
 
 def llm_profile_to_document(profile: LlmProfile) -> dict[str, Any]:
-    """A profile as its JSON file holds it; what is not known is absent."""
+    """A profile as its JSON file holds it; unknown fields are absent."""
     document: dict[str, Any] = {"schema_version": 1, "kind": "llm"}
     for one in fields(profile):
         value = getattr(profile, one.name)
@@ -176,7 +176,7 @@ def with_settings(
     async_scheduling: bool | None = None,
     chunked_prefill: bool | None = None,
 ) -> LlmProfile:
-    """The same with what flags say of the cache and the engine in place of what the file says."""
+    """The profile with the cache and engine settings of the flags in place of those in its file."""
     kv = replace(
         profile.kv,
         tokens=profile.kv.tokens if kv_tokens is None else kv_tokens,

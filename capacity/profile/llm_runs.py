@@ -8,24 +8,24 @@ from capacity.errors import InputError
 
 REQUESTS_MAX = 200_000
 _TOKENS_MAX = 10_000_000
-# Tokens of a request come one by one; gaps that add up to another time than its whole belong to another request.
+# A request's gaps must add up to its whole time within this; otherwise they belong to another request.
 _GAPS_OFF = 0.02
 _GAPS_OFF_S = 1e-3
-# Requests of a run that may have got several tokens in a chunk, as a client that fell behind for a moment sees it.
+# Share of a run's requests that may have several tokens in a chunk, as after a client briefly fell behind.
 _SEVERAL_MAX = 0.05
-# A chunk that follows another within this share of the usual gap carried no token of its own.
+# A chunk within this share of the usual gap after another carries no token of its own.
 _NO_GAP = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenRequest:
-    """What a client saw of one request. Instants are on the clock of its run. [s]
+    """A client's view of one request. Instants are on the clock of its run. [s]
 
     Attributes:
         input_tokens, output_tokens: as the server counted them.
         start_s, first_s, last_s: when it was sent, and when its first and its last token came.
-        due_s: when it should have been sent, where there was a schedule.
-        gaps_s: from each token to the next, `output_tokens - 1` of them; empty where only the ends are known.
+        due_s: when it should have been sent, if there was a schedule.
+        gaps_s: from each token to the next, `output_tokens - 1` of them; empty if only the ends are known.
     """
 
     input_tokens: int
@@ -60,25 +60,25 @@ class SeenRequest:
 
     @property
     def has_stamps(self) -> bool:
-        """Whether it is known when each of its tokens came."""
+        """Whether the time of each token is known."""
         return len(self.gaps_s) == self.output_tokens - 1
 
     @property
     def stamps_s(self) -> list[float]:
-        """When its tokens came, where that is known of each. [s]"""
+        """When its tokens came, if each is known. [s]"""
         return list(accumulate(self.gaps_s, initial=self.first_s))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenRun:
-    """All requests of one run against one engine that served nobody else.
+    """All requests of one run against one engine that served no other traffic.
 
     Attributes:
-        name: for messages: the file, and the run in it.
+        name: name for messages: the file, and the run in it.
         requests: in the order in which they were sent.
-        others_s: from when to when each request was in flight of which no tokens are known, such as one that
-            failed or belonged to a warm-up.
-        has_stamps: whether the client wrote down when each token came.
+        others_s: start and end of each request whose tokens are unknown, such as one that failed or belonged to a
+            warm-up.
+        has_stamps: whether the client recorded when each token came.
     """
 
     name: str
@@ -99,7 +99,7 @@ class SeenRun:
             object.__setattr__(self, "requests", tuple(sorted(self.requests, key=lambda one: one.start_s)))
 
     def _require_single_tokens(self) -> None:
-        """Refuse chunks of several tokens: steps would look as much longer as they are fewer."""
+        """Refuse chunks of several tokens: there would be fewer steps, and each would look longer."""
         longer = [one for one in self.requests if one.output_tokens > 1]
         several = sum(not one.has_stamps for one in longer)
         if several > _SEVERAL_MAX * len(longer):
@@ -110,17 +110,17 @@ class SeenRun:
 
     @property
     def in_flight_max(self) -> int:
-        """Most requests that were in flight at once."""
+        """Largest number of requests in flight at once."""
         spans = [(one.start_s, one.last_s) for one in self.requests] + list(self.others_s)
         changes = sorted([(end, -1) for _, end in spans] + [(start, 1) for start, _ in spans])
         return max(accumulate(change for _, change in changes))
 
 
 def token_gaps(gaps_s: Sequence[float], output_tokens: int) -> tuple[float, ...]:
-    """Gaps between tokens from those between chunks; empty where chunks do not tell the tokens apart.
+    """Gaps between tokens from those between chunks; empty if chunks do not tell tokens apart.
 
-    Servers may send a chunk without a token, such as the role of the answer, beside one with a token. Fewer
-    chunks than tokens mean that some carried several.
+    Servers may send a chunk without a token, such as the role of the answer, next to one with a token. Fewer chunks
+    than tokens mean that some carried several.
     """
     surplus = len(gaps_s) - (output_tokens - 1)
     if surplus < 0 or output_tokens < 1:  # the latter is refused with the request
@@ -135,7 +135,7 @@ def token_gaps(gaps_s: Sequence[float], output_tokens: int) -> tuple[float, ...]
 
 
 def _merged(gaps_s: Sequence[float], without: set[int], output_tokens: int) -> tuple[float, ...]:
-    """The gaps without some, whose time goes to those after them, or at the end to the one before."""
+    """The gaps without some, whose time goes to the next gap, or at the end to the last one."""
     kept: list[float] = []
     held_s = 0.0
     for at, gap_s in enumerate(gaps_s):

@@ -1,4 +1,4 @@
-"""Sampling error of a language model's profile: what measuring its steps again might have given."""
+"""Sampling error of a language model's profile: what repeated measurements of its steps might have given."""
 
 import math
 from dataclasses import replace
@@ -8,12 +8,12 @@ import numpy as np
 from capacity.profile.llm import LlmProfile
 from capacity.profile.steps import StepTiming
 
-# Standard normal quantile of 99 %, which is how far P99 lies from P50 in standard deviations.
+# Standard normal quantile of 99 %: how far P99 lies above P50, in standard deviations.
 _P99 = 2.326
 
 
 def has_spread(profile: LlmProfile) -> bool:
-    """Whether the profile tells how far its steps may be off: rows of single steps, or percentiles and counts."""
+    """Whether the profile tells the error of its steps: by rows of single steps, or by percentiles and counts."""
     return _is_rows(profile) or any(_error(step) > 0.0 for step in profile.steps)
 
 
@@ -32,7 +32,7 @@ def _error(step: StepTiming) -> float:
 def resampled_steps(profile: LlmProfile, generator: np.random.Generator) -> LlmProfile:
     """The profile with steps drawn again: rows with replacement, means by their standard error.
 
-    Rows at the largest sizes stay, so that the profile reaches as far.
+    Rows at the largest sizes stay, so that the profile covers as much.
 
     Source:
         Efron & Tibshirani (1993), An Introduction to the Bootstrap, sec. 9.5 (pairs).

@@ -1,9 +1,9 @@
-"""Sweeps: runs of an engine as its clients saw them -> its steps, of which a profile is made.
+"""Sweeps: the steps of an engine, and a profile of them, from runs as its clients saw them.
 
-Three kinds of run tell the parts of a step apart. Prompts of several lengths, each alone, give what a prompt
-takes. Short prompts at one request at a time to the most give what a step takes by the number of requests that
-decode in it. Long prompts give what reading the cache takes. Runs need no label: what each shows is found in it.
-A run with more requests in flight than the engine serves at once is the one that a profile is checked by.
+Three kinds of run tell the parts of a step apart. Prompts of several lengths, each alone, give the time of a prompt.
+Short prompts at one request at a time up to the maximum give the time of a step by the number of requests that decode
+in it. Long prompts give the time of reading the cache. Runs need no label: what each shows is found in it. A run with
+more requests in flight than the engine serves at once checks the profile.
 """
 
 import heapq
@@ -23,34 +23,34 @@ from capacity.profile.steps import NODES_MAX, StepTiming
 
 Floats = npt.NDArray[np.float64]
 
-# Of those who decode together, so many are asked when a step ended; the median is free of one client's delays.
+# Number of decoding requests whose stamps date a step; their median is free of one client's delays.
 _WITNESSES = 16
-# Where only the ends of a request are known, the share of its time in which others may have computed prompts.
+# If only the ends of a request are known: the share of its time in which others may have computed prompts.
 _IMPURE_MAX = 0.01
-# And by how much the number of requests may differ from a whole one meanwhile, squared and on average.
+# And how much the number of requests may differ from a whole number meanwhile, squared and on average.
 _CHANGE_MAX = 0.1
-# Rows of one number of requests are told apart by how much they read, in so many parts of each run.
+# Parts of each run into which rows of one number of requests are divided, by how much they read.
 _PARTS = 4
 _STEPS_KEPT, _STEPS_MIN = 8, 3  # steps of a part, and of one that is all there is
-# What reading costs shows only where the same number of requests read so many times more in another step.
+# The cost of reading shows only if the same number of requests read this many times more in another step.
 _READ_RATIO = 4.0
 _P99 = 2.326  # standard normal quantile
-_EMPIRICAL_MIN = 100  # from so many on a P99 is counted
-# A prompt this short costs hardly more than a step that decodes; and how near to a limit is at it.
+_EMPIRICAL_MIN = 100  # from this many steps on, P99 is counted
+# A prompt this short costs hardly more than a step that decodes; and how near a limit counts as being at it.
 _SHORT_PROMPT, _NEAR = 256, 0.02
-_STALL = 2.0  # times the median of prompts alike, beyond which a client or its network stalled
-# Requests of a saturated run, in times of those that run at once; and by how much its lengths may differ.
+_STALL = 2.0  # multiple of the median of similar prompts beyond which a client or its network stalled
+# Requests of a saturated run, in multiples of those that run at once; and how much its lengths may differ.
 _WAVES_MIN, _LENGTHS_CV_MAX = 4, 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSettings:
-    """What no client can see of an engine, and its log or its command line says.
+    """Settings of an engine that no client can see, from its log or its command line.
 
     Attributes:
         sequences_max: most requests that it runs at once.
         batched_tokens_max: most tokens of one of its steps.
-        request_overhead_s: time of a request outside the engine; None to find it out. [s]
+        request_overhead_s: time of a request outside the engine; None to work it out. [s]
     """
 
     kv: KvCache
@@ -60,11 +60,11 @@ class EngineSettings:
 
 
 class _Observed(NamedTuple):
-    """A step, or the mean of several, in which some requests decoded and nobody's prompt was computed.
+    """A step, or the mean of several, in which some requests decoded and no prompt was computed.
 
     Attributes:
-        steps: that the mean is over.
-        seen_by: as many observations are of the same steps.
+        steps: number of steps in the mean.
+        seen_by: number of observations of the same steps.
     """
 
     requests: int
@@ -76,14 +76,14 @@ class _Observed(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swept:
-    """What sweeps tell of an engine.
+    """What sweeps reveal about an engine.
 
     Attributes:
-        steps: rows with their count, and with P50 and P99, which say how far each may be off. Of prompts, of
-            which there are few, the median stands for the mean.
-        overhead_s: of a request outside the engine, which is not in the steps. [s]
-        check: the throughput of the saturated run; None where there was none.
-        source: what they come from, in words, by aspect.
+        steps: rows with their count, and with P50 and P99, which tell their error. The few prompts have the median in
+            place of the mean.
+        overhead_s: time of a request outside the engine, not included in the steps. [s]
+        check: the throughput of the saturated run; None if there was none.
+        source: where they come from, in words, by aspect.
     """
 
     steps: tuple[StepTiming, ...]
@@ -94,10 +94,10 @@ class Swept:
 
 
 def sweep(runs: Sequence[SeenRun], settings: EngineSettings) -> Swept:
-    """The steps that sweeps tell, and the check where one of the runs was saturated.
+    """The steps that sweeps reveal, and the check if one of the runs was saturated.
 
     Raises:
-        InputError: a sweep is missing, with which and how to run it, or the saturated run cannot be compared.
+        InputError: a sweep is missing (says which, and how to run it), or the saturated run cannot be compared.
     """
     saturated = [run for run in runs if run.in_flight_max > settings.sequences_max]
     sweeps = [run for run in runs if run.in_flight_max <= settings.sequences_max]
@@ -135,7 +135,7 @@ def _source(
     overhead_s: float | None,
     settings: EngineSettings,
 ) -> dict[str, str]:
-    """What the profile comes from, in words."""
+    """Sources of the profile, in words."""
     return {
         "decode": f"{sum(step.count or 0 for step in decode)} steps without prompts, from gaps between tokens",
         "prefill": f"{sum(map(len, prompts.values()))} prompts of {min(prompts)} to {max(prompts)} tokens, each alone",
@@ -148,7 +148,7 @@ def _source(
 
 
 def _left_out(stalled: int, lengths: Sequence[int]) -> dict[str, str]:
-    """What does not count, in words."""
+    """What was left out, in words."""
     told = []
     if stalled > 0:
         count = f"{stalled} prompt{'s' if stalled > 1 else ''}"
@@ -163,7 +163,7 @@ def _left_out(stalled: int, lengths: Sequence[int]) -> dict[str, str]:
 
 
 def _decode_steps(runs: Sequence[SeenRun]) -> list[StepTiming]:
-    """Rows of steps without prompts, by requests that decode and by what they read.
+    """Rows of steps without prompts, by the number of decoding requests and by what they read.
 
     Raises:
         InputError: there are none, or all read about the same.
@@ -201,7 +201,7 @@ def _observed(run: SeenRun) -> Iterator[_Observed]:
 
 
 def _windows(run: SeenRun) -> Iterator[tuple[float, float, list[SeenRequest]]]:
-    """From when to when the same requests decoded, and nobody's prompt was computed or waited."""
+    """Periods in which the same requests decoded, and no prompt was computed or waited."""
     decoding: dict[int, SeenRequest] = {}
     waiting = 0
     events = sorted(_events(run), key=lambda event: event[0])
@@ -216,7 +216,7 @@ def _windows(run: SeenRun) -> Iterator[tuple[float, float, list[SeenRequest]]]:
 
 
 def _events(run: SeenRun) -> Iterator[tuple[float, int, str]]:
-    """Instants at which somebody is sent, gets the first token, or the last; or is gone of whom no more is known."""
+    """Instants at which a request is sent, gets its first or its last token, or is lost from view."""
     for number, one in enumerate(run.requests):
         yield one.start_s, number, "start"
         yield one.first_s, number, "first"
@@ -229,7 +229,7 @@ def _events(run: SeenRun) -> Iterator[tuple[float, int, str]]:
 def _steps_within(
     begin_s: float, end_s: float, members: Sequence[SeenRequest], stamped: Sequence[Floats]
 ) -> Iterator[_Observed]:
-    """The steps of a window: from when the witnesses got one token to when they got the next."""
+    """The steps of a window: from one token of the witnesses to the next."""
     witnesses = stamped[:: math.ceil(len(stamped) / _WITNESSES)]
     within = [stamps[slice(*np.searchsorted(stamps, [begin_s, end_s + 1e-9]))] for stamps in witnesses]
     reference = max(within, key=len)
@@ -242,19 +242,19 @@ def _steps_within(
 
 
 def _nearest(stamps: Floats, to: Floats) -> Floats:
-    """Of each instant the nearest of the stamps."""
+    """The stamp nearest to each instant."""
     after = np.clip(np.searchsorted(stamps, to), 1, len(stamps) - 1)
     return np.where(to - stamps[after - 1] < stamps[after] - to, stamps[after - 1], stamps[after])
 
 
 def _context(one: SeenRequest, at_s: float) -> float:
-    """Tokens that a request reads in the step that begins at an instant at which it got a token."""
+    """Tokens that a request reads in the step that begins when it got a token."""
     share = (at_s - one.first_s) / max(one.last_s - one.first_s, 1e-12)
     return one.input_tokens + 1.0 + max(0.0, min(share, 1.0)) * (one.output_tokens - 1)
 
 
 def _whole_requests(run: SeenRun) -> Iterator[_Observed]:
-    """The mean step of each request with hardly any prompt of others in its time, where no single gap is known."""
+    """Mean step of each request with hardly any other prompt in its time, if no single gap is known."""
     events = sorted(_events(run), key=lambda event: event[0])
     times = np.array([event[0] for event in events])
     changes = {
@@ -285,7 +285,7 @@ def _whole_requests(run: SeenRun) -> Iterator[_Observed]:
 
 
 def _rows(observed: Sequence[_Observed]) -> Iterator[StepTiming]:
-    """Observations of one run as rows: by requests, and by what these read in a few parts."""
+    """Observations of one run as rows: by number of requests, and by what they read in a few parts."""
     groups: dict[int, list[_Observed]] = {}
     for one in observed:
         groups.setdefault(one.requests, []).append(one)
@@ -294,14 +294,14 @@ def _rows(observed: Sequence[_Observed]) -> Iterator[StepTiming]:
         size = max(math.ceil(_STEPS_KEPT / ordered[0].steps), math.ceil(len(ordered) / _PARTS))
         for begin in range(0, len(ordered), size):
             part = ordered[begin : begin + size]
-            # After a client stalled, all tokens may come together, and say nothing.
+            # After a client stalled, all tokens may come together and tell nothing.
             is_seen = any(one.seconds > 0.0 for one in part)
             if is_seen and sum(one.steps for one in part) >= _STEPS_MIN:
                 yield _row(requests, part)
 
 
 def _row(requests: int, part: Sequence[_Observed]) -> StepTiming:
-    """The row of observations alike. Of a mean over some steps the variance is as many times smaller."""
+    """The row of similar observations. The variance of a mean over n steps is n times smaller."""
     _, kv, seconds, steps, seen_by = (np.array(column, dtype=float) for column in zip(*part, strict=True))
     mean_s = float(np.average(seconds, weights=steps))
     spread_s = math.sqrt(float((steps * (seconds - mean_s) ** 2).sum()) / max(1, len(part) - 1))
@@ -316,7 +316,7 @@ def _row(requests: int, part: Sequence[_Observed]) -> StepTiming:
 
 
 def _with_percentiles(timing: StepTiming, seconds: Floats, spread_s: float, *, is_single: bool) -> StepTiming:
-    """With P50 and P99: counted from a hundred single steps on, else as far apart as their deviation says."""
+    """The timing with P50 and P99: counted from a hundred single steps on, else from the standard deviation."""
     if len(seconds) < 2:
         return timing
     p50_s = float(np.median(seconds))
@@ -329,10 +329,10 @@ def _with_percentiles(timing: StepTiming, seconds: Floats, spread_s: float, *, i
 
 
 def _prompts(alone: Sequence[tuple[int, float]]) -> dict[int, Floats]:
-    """Time to the first token of requests that nobody else was in flight with, by length of the prompt. [s]
+    """Time to first token of requests with no other in flight, by length of the prompt. [s]
 
-    Where there are more lengths than a table keeps, neighbours are gathered. Those that took several times the
-    median of their length are left out.
+    If there are more lengths than a table keeps, neighbours are grouped. Requests that took several times the median
+    of their length are left out.
 
     Raises:
         InputError: no request was alone.
@@ -355,12 +355,12 @@ def _prompts(alone: Sequence[tuple[int, float]]) -> dict[int, Floats]:
 
 
 def _without_stalls(seconds: Floats) -> Floats:
-    """A client that stalls once would be taken for a longer step, of which there are only a few."""
+    """The durations without stalls: one stall would be taken for a longer step, of which there are only a few."""
     return seconds[seconds <= _STALL * np.median(seconds)]
 
 
 def _alone(run: SeenRun) -> Iterator[SeenRequest]:
-    """Requests from whose start to whose first token no other was in flight."""
+    """Requests with no other in flight from their start to their first token."""
     spans = sorted([(one.start_s, one.last_s, one) for one in run.requests], key=lambda span: span[0])
     others = heapq.merge(
         [(start, end) for start, end, _ in spans], sorted(run.others_s), key=lambda span: span[0]
@@ -377,11 +377,11 @@ def _alone(run: SeenRun) -> Iterator[SeenRequest]:
 def _overhead_s(
     prompts: dict[int, Floats], decode: Sequence[StepTiming], settings: EngineSettings
 ) -> float | None:
-    """What a request takes outside the engine; None where it cannot be told from its step. [s]
+    """Time of a request outside the engine; None if it cannot be told from its step. [s]
 
-    A pass of hardly any prompt takes as long as one with a request that decodes, since both read all weights
-    once; what its first token takes beyond that is outside the engine. Two prompts lead to where there is none,
-    and no prompt is computed in less.
+    A pass with hardly any prompt takes as long as one with a decoding request, since both read all weights once; the
+    rest of the time to its first token is outside the engine. Two prompts extrapolate to an empty one, and no prompt
+    takes less.
     """
     if settings.request_overhead_s is not None:
         return settings.request_overhead_s
@@ -396,7 +396,7 @@ def _overhead_s(
 
 
 def _alone_s(decode: Sequence[StepTiming]) -> float | None:
-    """A step in which one request decodes that has read little; None where none was seen. [s]"""
+    """A step in which one request that has read little decodes; None if none was seen. [s]"""
     alone = [step for step in decode if step.decode_requests == 1]
     if not alone:
         return None
@@ -409,11 +409,11 @@ def _prefill_steps(
 ) -> tuple[list[StepTiming], list[int]]:
     """Rows of passes of one prompt, and lengths of prompts that could not be taken apart.
 
-    A prompt longer than a pass is computed in several; its last pass took what the prompt took more than the
-    one that ends where that pass begins, and no less than any pass takes.
+    A prompt longer than a pass is computed in several; its last pass took the difference to the prompt that ends
+    where that pass begins, and no less than any pass takes.
 
     Args:
-        least_s: what any pass takes, as far as is known. [s]
+        least_s: shortest pass, as far as known. [s]
         most: tokens of a pass.
     """
     steps: list[StepTiming] = []
@@ -453,10 +453,10 @@ def _prefill_step(tokens: int, past: int, seconds: Floats, count: int, spread_s:
 
 
 def saturation_check(run: SeenRun, settings: EngineSettings, context_tokens_max: int) -> SaturationCheck:
-    """Throughput of a run in which requests always wait, from its first wave's end to its last wave's begin.
+    """Throughput of a run in which requests always wait, from the end of its first wave to the start of its last.
 
     Raises:
-        InputError: too few requests, or of too different lengths, or longer than was measured.
+        InputError: too few requests, too different lengths, or longer ones than were measured.
     """
     slots, count = settings.sequences_max, len(run.requests)
     if count < _WAVES_MIN * slots:

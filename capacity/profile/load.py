@@ -1,4 +1,4 @@
-"""Finding a profile: a bundled name, a JSON file or a CSV file -> ServiceProfile."""
+"""Loading: a profile by its bundled name, from a JSON or CSV file, or from a DataFrame."""
 
 import re
 from dataclasses import replace
@@ -37,14 +37,14 @@ def all_bundled_names() -> list[str]:
 
 
 def load_profile(profile: ProfileLike) -> ServiceProfile:
-    """The bundled profile of that name, the profile in that file, or that of a DataFrame.
+    """The bundled profile of that name, or the profile in that file or DataFrame.
 
     Args:
-        profile: a name, a .json or .csv file, `-` for either on stdin, a DataFrame with the columns of a
-            .csv profile, or a profile, which is returned as it is.
+        profile: a name, a .json or .csv file, `-` for either on stdin, a DataFrame with the columns of a .csv
+            profile, or a profile, which is returned as it is.
 
     Raises:
-        InputError: neither exists, what is there is not a valid profile, or it is one of a language model.
+        InputError: no such name or file, an invalid profile, or one of a language model.
 
     >>> load_profile("resnet50-t4-fp16").batch_size_max
     128
@@ -62,14 +62,14 @@ def _of_batches(found: "ServiceProfile | LlmProfile") -> ServiceProfile:
 
 
 def load_any(profile: "ProfileLike | LlmProfile") -> "ServiceProfile | LlmProfile":
-    """The same, of batch times or of a language model.
+    """The profile of batch times or of a language model, as `load_profile` finds it.
 
     Raises:
-        InputError: neither exists, or what is there is not a valid profile.
+        InputError: no such name or file, or an invalid profile.
     """
     if isinstance(profile, ServiceProfile):
         return profile
-    if hasattr(profile, "kv"):  # told apart without importing what it takes
+    if hasattr(profile, "kv"):  # told apart without importing its module
         return cast("LlmProfile", profile)
     if hasattr(profile, "to_csv"):
         return _read_csv(profile.to_csv(index=False), "the DataFrame", "profile")
@@ -89,7 +89,7 @@ def load_any(profile: "ProfileLike | LlmProfile") -> "ServiceProfile | LlmProfil
 
 
 def _nearest(text: str) -> str:
-    """What may be meant by an unknown name: the file beside it, or the name that begins with it or is most like it."""
+    """What an unknown name may mean: a file beside it, or the name that begins with it or is most similar."""
     from difflib import get_close_matches
 
     for path in (Path(f"{text}.csv"), Path(f"{text}.json")):
@@ -106,10 +106,10 @@ def _nearest(text: str) -> str:
 
 
 def load_llm(profile: "ProfileLike | LlmProfile") -> "LlmProfile":
-    """The same, of a language model.
+    """The profile of a language model, as `load_profile` finds it.
 
     Raises:
-        InputError: it has batch times, or is none at all.
+        InputError: it has batch times, or is not a profile.
     """
     found = load_any(profile)
     if isinstance(found, ServiceProfile):
@@ -128,7 +128,7 @@ def _read_file(path: Path) -> "ServiceProfile | LlmProfile":
 
 
 def profile_name(path: Path, default: str = "profile") -> str:
-    """The name of a profile that its file gives it."""
+    """The name that a file gives its profile."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", unpacked_name(path).stem).strip("-._")[:128] or default
 
 
@@ -143,7 +143,7 @@ def _read_json(text: str, file_name: str) -> "ServiceProfile | LlmProfile":
 
 
 def _read_csv(text: str, file_name: str, profile_name: str) -> "ServiceProfile | LlmProfile":
-    if "wall_time_s" in text.partition("\n")[0]:  # as the engines' records of their steps have it
+    if "wall_time_s" in text.partition("\n")[0]:  # as in the engines' records of their steps
         from capacity.profile.llm_formats import parse_llm_csv
 
         return parse_llm_csv(text, file_name, profile_name)

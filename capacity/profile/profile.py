@@ -15,13 +15,13 @@ from capacity.profile.distribution import ServiceLaw, between, from_samples, fro
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spells:
-    """A machine that is faster or slower for a while, because of neighbours, memory and clock.
+    """Spells in which a machine is faster or slower, because of neighbours, memory and clock.
 
-    Such spells make queues longer: several slow batches come in a row. The law of a single batch stays.
+    Spells make queues longer: several slow batches come in a row. The law of a single batch stays the same.
 
     Attributes:
-        share: of the variance of the times' normal scores, what batches at one instant have in common.
-        lasting_s: after which exp(-1) of that is left. [s]
+        share: share of the variance of the times' normal scores that batches at one instant have in common.
+        lasting_s: time after which exp(-1) of that is left. [s]
 
     Raises:
         InputError: a share outside (0, 1), or a time that is not positive and finite.
@@ -40,7 +40,7 @@ class Spells:
 DeviceKind = Literal["cpu", "gpu"]
 
 BATCH_SIZE_LIMIT = 1_000_000
-# Slower or faster than this, a batch is more likely a wrong unit than a measurement.
+# A batch slower or faster than this is more likely a wrong unit than a measurement.
 BATCH_DURATION_MAX_S = 600.0
 BATCH_DURATION_MIN_S = 1e-7
 # A larger batch pays while doubling it gives at least this much more throughput.
@@ -51,7 +51,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchTiming:
-    """Service time of one batch size: raw samples, or a mean and any percentiles (absent stays absent).
+    """Service time of one batch size: raw samples, or a mean and any percentiles.
 
     Raises:
         InputError: neither or both given, or a duration that is not positive or looks like a wrong unit.
@@ -83,7 +83,7 @@ class BatchTiming:
 
     @property
     def percentiles_s(self) -> dict[float, float]:
-        """The percentiles that were given, by probability. [s]"""
+        """The given percentiles, by probability. [s]"""
         given = {0.5: self.p50_s, 0.9: self.p90_s, 0.95: self.p95_s, 0.99: self.p99_s}
         return {probability: value for probability, value in given.items() if value is not None}
 
@@ -99,7 +99,7 @@ class BatchTiming:
 
 
 def check_duration(duration_s: float, batch_size: int) -> None:
-    """Refuse what cannot be the service time of a batch, or looks like a wrong unit."""
+    """Refuse a duration that cannot be a service time, or looks like a wrong unit."""
     if not (duration_s > 0.0 and math.isfinite(duration_s)):
         raise InputError(f"batch size {batch_size}: a duration must be positive and finite, got {duration_s}")
     if not BATCH_DURATION_MIN_S <= duration_s <= BATCH_DURATION_MAX_S:
@@ -113,25 +113,24 @@ def check_duration(duration_s: float, batch_size: int) -> None:
 class ServiceProfile:
     """Measured service times of one model on one device, and its price.
 
-    Batch sizes between two measured ones are interpolated quantile by quantile; beyond the largest
-    (and below the smallest) the answer is an error, never an extrapolation.
+    Batch sizes between two measured ones are interpolated quantile by quantile; sizes outside the measured range are
+    refused, never extrapolated.
 
     Attributes:
         timings: one per batch size, in any order; kept in rising order.
-        batch_work_s, request_work_s: work of a replica for each batch and for each request outside what was
-            timed, such as reading, checking and answering, where the same processor does both: a batch of b
-            occupies its replica longer than its timing by the former plus b times the latter; all laws of
-            this profile include that. [s]
-        wake_s: extra time of a batch that starts at an idle replica, one whose queue ended no batch at that
-            very instant; laws and means of this profile are for back-to-back batches. [s]
+        batch_work_s, request_work_s: work of a replica for each batch and each request outside the timed part, such
+        as reading, checking and answering, if the same processor does both: a batch of b occupies its replica longer
+            than its timing by the former plus b times the latter. All laws of this profile include that. [s]
+        wake_s: extra time of a batch that starts at an idle replica, one whose queue ended no batch at that very
+            instant; laws and means of this profile are for back-to-back batches. [s]
         spells: how batches that begin near each other in time are correlated; None if they are independent.
-        request_overhead_s: added to every response; takes no server capacity. [s]
+        request_overhead_s: time added to every response that takes no server capacity. [s]
         instances_per_device: replicas that share one device, and its price.
         contention: how they slow each other down, for at least that many; None if it was not measured.
-        hourly_usd: price of one device; None where unknown. [USD/h]
+        hourly_usd: price of one device; None if unknown. [USD/h]
         source: where the figures come from, by aspect (repository, file, line, licence, price, ...).
-        timings_column: the column or key of a file that the times were read from, with its unit: latency_ms.
-        path: of its file, as it was given; None of a profile that comes with the package, or from no file.
+        timings_column: the column or key of a file that has the times, with its unit: latency_ms.
+        path: path of its file as given; None for a bundled profile, or without a file.
     """
 
     name: str
@@ -209,22 +208,22 @@ class ServiceProfile:
 
     @property
     def laws(self) -> tuple[ServiceLaw, ...]:
-        """Laws of how long a batch of each measured size occupies a replica, in their order."""
+        """Laws of how long a batch of each measured size occupies a replica, in order of size."""
         return self._laws
 
     def of_means(self) -> "ServiceProfile":
-        """The same with constant batch times, the means, and no wakes: what exact laws of batches know."""
+        """The profile with constant batch times, the means, and no wakes: what exact laws of batches know."""
         timings = (
             BatchTiming(batch_size=timing.batch_size, mean_s=timing.law().mean_s) for timing in self.timings
         )
         return replace(self, timings=tuple(timings), spells=None, wake_s=0.0)
 
     def work_s(self, batch_size: int) -> float:
-        """Work outside what was timed of a batch. [s]"""
+        """Work for a batch outside its timed part. [s]"""
         return self.batch_work_s + batch_size * self.request_work_s
 
     def place(self, batch_size: int) -> tuple[int, float]:
-        """Where a batch size lies: the place of the measured size at or below it, and the weight of the next.
+        """Position of a batch size: the index of the measured size at or below it, and the weight of the next.
 
         Raises:
             DomainError: the batch size lies outside the measured range.
@@ -252,7 +251,7 @@ class ServiceProfile:
         return between(self._laws[place], self._laws[place + 1], weight)
 
     def service_mean_s(self, batch_size: int) -> float:
-        """Mean service time of a batch, its requests' own work included. [s]"""
+        """Mean service time of a batch, including its requests' own work. [s]"""
         return self.law(batch_size).mean_s
 
     def throughput_rps(self, batch_size: int) -> float:
@@ -262,9 +261,9 @@ class ServiceProfile:
     def service_floor_s(self, quantile: float, batch_size_max: int) -> float:
         """Response-time quantile that no plan with batches up to `batch_size_max` can beat. [s]
 
-        A response takes at least the service of its batch, whose size no plan can make other than
-        1 ... `batch_size_max`; the fastest size need not be 1. Interpolation is linear in the batch
-        size, so that the minimum is at a measured size or at the limit itself.
+        A response takes at least the service of its batch, whose size no plan can make other than 1 ...
+        `batch_size_max`; the fastest size need not be 1. Interpolation is linear in the batch size, so the minimum is
+        at a measured size or at the limit itself.
         """
         sizes = [size for size in self.batch_sizes if size < batch_size_max] + [batch_size_max]
         return min(self.law(size).quantile_s(quantile) for size in sizes) + self.request_overhead_s
@@ -295,10 +294,10 @@ class ServiceProfile:
     def slowdown(self, busy: int) -> float:
         """How many times longer a batch takes while this many instances of its device are busy.
 
-        As measured, else m for m of them: processor sharing, which is assumed.
+        The measured slowdown, else m for m instances: processor sharing, which is assumed.
 
         Raises:
-            DomainError: more than a device has.
+            DomainError: more instances than a device has.
         """
         if not 1 <= busy <= self.instances_per_device:
             raise DomainError(
@@ -308,7 +307,7 @@ class ServiceProfile:
         return float(busy) if self.contention is None else self.contention.slowdown(busy)
 
     def device_contention(self, replicas: int) -> Contention | None:
-        """Contention on the fullest device of a fleet; None where each replica has a device of its own."""
+        """Contention on the fullest device of a fleet; None if each replica has a device of its own."""
         instances = min(replicas, self.instances_per_device)
         if self.instances_per_device == 1:
             return None
@@ -317,7 +316,7 @@ class ServiceProfile:
         return self.contention.up_to(instances)
 
     def slowdowns(self, replicas: int) -> tuple[float, ...]:
-        """By busy instances of a device less 1: as many replicas of the fleet share one, at least one."""
+        """Slowdowns by number of busy instances, from 1, for as many as share a device in this fleet."""
         contention = self.device_contention(replicas)
         return (1.0,) if contention is None else contention.slowdowns
 
@@ -326,5 +325,5 @@ class ServiceProfile:
         return -(-replicas // self.instances_per_device)
 
     def hourly_cost_usd(self, replicas: int) -> float | None:
-        """Price of a fleet; None where the device's price is unknown. [USD/h]"""
+        """Price of a fleet; None if the device's price is unknown. [USD/h]"""
         return None if self.hourly_usd is None else self.devices(replicas) * self.hourly_usd

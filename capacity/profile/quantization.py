@@ -1,7 +1,6 @@
-"""Measured quantization: what eight bits did to the weights and answers of the network that is served.
+"""Measured quantization: what eight bits did to the weights and answers of the served network.
 
-The file behind it holds what was measured of weights and answers, and where that was. How fast each form is
-served, the profiles say.
+Its file holds what was measured of weights and answers, and where. The profiles say how fast each form is served.
 """
 
 import math
@@ -21,24 +20,24 @@ from capacity.units import require_count, require_positive
 Floats = NDArray[np.float64]
 
 CODE_MAX = 127  # codes are -127 ... 127
-# Codes up to 127 in single precision, each operation within 2^-24 of itself: a step may be missed by this.
+# Codes up to 127 in single precision, each operation within 2^-24 of itself: relative error of a step.
 ROUNDING_SLACK = 127.0 * 2.0**-22
 _LARGEST = 1e300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Quantized:
-    """Codes, what they mean, and the error they make, all norms Frobenius.
+    """Codes, their meaning and their error; all norms are Frobenius.
 
     Attributes:
         codes: int8, of the shape of the weights.
-        scales: one, or one for each channel, shape `(channels,)`.
-        axis: of the channels; None where there is one scale.
-        error: ||W - Q(W)|| as it is.
-        error_expected: where errors are even within a step: scale sqrt(d / 12), 1/sqrt(3) of the bound.
-        rounding_bound: largest that rounding alone can make.
-        saturated: elements more than half a step beyond the outermost code, which no rounding bounds.
-        saturation_error: norm of the distances of those from the outermost code.
+        scales: one scale, or one for each channel, shape `(channels,)`.
+        axis: axis of the channels; None with one scale.
+        error: the actual ||W - Q(W)||.
+        error_expected: the error if errors are uniform within a step: scale sqrt(d / 12), 1/sqrt(3) of the bound.
+        rounding_bound: largest error by rounding alone.
+        saturated: number of elements more than half a step beyond the outermost code, which rounding does not bound.
+        saturation_error: norm of their distances from the outermost code.
     """
 
     codes: NDArray[np.int8]
@@ -57,9 +56,9 @@ class Quantized:
 
     @property
     def rounding_bound_holds(self) -> bool:
-        """Whether the error is within what rounding alone can make, but for floating-point slack.
+        """Whether the error is within what rounding alone can cause, up to floating-point slack.
 
-        False only where elements are saturated: a scale too small for the weights.
+        False only if elements are saturated: the scale is too small for the weights.
         """
         return self.error <= self.rounding_bound * (1.0 + ROUNDING_SLACK)
 
@@ -79,12 +78,12 @@ class Quantized:
 def error_bound(scale: float, elements: int) -> float:
     """Largest ||W - Q(W)|| (Frobenius) by rounding to the nearest multiple of `scale`.
 
-    Each element is off by at most half a step, so the norm by (scale / 2) sqrt(d), which is reached
-    where all lie in the middle between two steps.
+    Each element is off by at most half a step, so the norm by (scale / 2) sqrt(d), which is reached if all lie in the
+    middle between two steps.
 
     Args:
         scale: distance between two codes, in units of the weights.
-        elements: how many weights, d.
+        elements: number of weights, d.
 
     Raises:
         DomainError: scale not positive and finite, or elements not an integer from 1.
@@ -93,7 +92,7 @@ def error_bound(scale: float, elements: int) -> float:
         Widrow & Kollar (2008), Quantization Noise, ch. 1; Jacob et al. (2018), arXiv 1712.05877, eq. 1.
 
     Assumes:
-        No element beyond the outermost code by more than half a step.
+        No element lies beyond the outermost code by more than half a step.
 
     >>> error_bound(scale=0.5, elements=16)
     1.0
@@ -106,13 +105,13 @@ def error_bound(scale: float, elements: int) -> float:
 def quantize(weights: ArrayLike, *, axis: int | None = None, scale: float | None = None) -> Quantized:
     """Weights as eight-bit codes, code = clip(round(w / scale)), with the resulting error.
 
-    Rounding is to the nearest, halves to even. Without a scale the weights just fit: 127 is the largest
-    magnitude. A channel of zeros has scale 1.
+    Rounding is to the nearest, halves to even. Without a scale the weights just fit: 127 is the largest magnitude. A
+    channel of zeros has scale 1.
 
     Args:
-        weights: finite numbers of any shape with an axis.
-        axis: of the channels that have a scale each; None for one scale.
-        scale: given instead, for all.
+        weights: finite numbers of any shape with at least one axis.
+        axis: axis of the channels that have a scale each; None for one scale.
+        scale: scale for all, instead of a fitted one.
 
     Raises:
         DomainError: weights empty or not finite, no such axis, or a scale that is not positive.
@@ -153,7 +152,7 @@ def quantize(weights: ArrayLike, *, axis: int | None = None, scale: float | None
 def _finite(given: ArrayLike) -> Floats:
     array = np.asarray(given)
     values = array.astype(float) if array.dtype.kind in "iuf" else np.empty(0)
-    if values.size == 0 or values.ndim == 0 or not (np.abs(values) <= _LARGEST).all():  # NaN is not
+    if values.size == 0 or values.ndim == 0 or not (np.abs(values) <= _LARGEST).all():  # also refuses NaN
         raise DomainError(
             f"weights must be real, finite numbers within {_LARGEST:g}, at least one; look for NaN"
         )
@@ -161,7 +160,7 @@ def _finite(given: ArrayLike) -> Floats:
 
 
 def _channels(values: Floats, axis: int | None) -> Floats:
-    """One row for each channel, a single one without an axis."""
+    """One row for each channel; a single one without an axis."""
     if axis is None:
         return values.reshape(1, -1)
     if not 0 <= axis < values.ndim:
@@ -177,7 +176,7 @@ def _restored(codes: NDArray[np.int8], values: Floats, axis: int | None) -> NDAr
 
 
 def _norm(values: Floats) -> float:
-    """Scaled by the largest, so that no square overflows or vanishes."""
+    """Norm of the values, scaled by the largest so that no square overflows or vanishes."""
     largest = float(np.max(values, initial=0.0))
     return largest * float(np.linalg.norm(np.ravel(values) / largest)) if largest > 0.0 else 0.0
 
@@ -187,12 +186,12 @@ _FILE = "serve-mlp-cpu.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundedLayer:
-    """One weight matrix of the network as eight-bit codes; norms Frobenius.
+    """One weight matrix of the network as eight-bit codes; norms are Frobenius.
 
     Attributes:
-        granularity: whose weights share a scale: `per tensor`, or `per channel`, which is an output.
+        granularity: which weights share a scale: `per tensor`, or `per channel`, which is an output.
         shape: `(inputs, outputs)`.
-        error, error_bound: as it is, and the largest that rounding can make.
+        error, error_bound: the actual error, and the largest that rounding can cause.
         memory_ratio: bytes of the weights before over those of codes and scales.
     """
 
@@ -209,12 +208,12 @@ class QuantizedForm:
     """The network in eight bits, by one method of its runtime, compared with the original.
 
     Attributes:
-        name: of the method: `static` or `dynamic`.
+        name: name of the method: `static` or `dynamic`.
         file_ratio: bytes of its file before over those after.
-        test_rows: how many rows accuracy is a share of.
-        newly_wrong, newly_right: of these, right before and wrong after, and the other way round.
-        accuracy_loss_points: percentage points of accuracy lost, below 0 where some were won, with the 95 %
-            interval of the rows on which both parted.
+        test_rows: number of rows that accuracy is a share of.
+        newly_wrong, newly_right: rows that were right before and wrong after, and the reverse.
+        accuracy_loss_points: percentage points of accuracy lost, below 0 if some were gained, with the 95 % interval
+            from the rows on which the two disagree.
     """
 
     name: str
@@ -227,7 +226,7 @@ class QuantizedForm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredQuantization:
-    """All of one network.
+    """All measurements of one network.
 
     Attributes:
         source: where and when it was measured, by aspect.
@@ -242,7 +241,7 @@ class MeasuredQuantization:
         """Bytes of all weights before over those of codes and scales.
 
         Raises:
-            InputError: nothing was rounded so.
+            InputError: no layer has that granularity.
         """
         layers = [layer for layer in self.layers if layer.granularity == granularity]
         if not layers:
@@ -255,7 +254,7 @@ class MeasuredQuantization:
 
 @dataclass(frozen=True, kw_only=True)
 class _Study:
-    """What is told here of a study; others know more."""
+    """The parts of a study that are read; its file has more."""
 
     layers: tuple[RoundedLayer, ...]
     models: tuple[dict[str, Any], ...]
@@ -268,16 +267,16 @@ class _Document:
 
 
 def load_measured_quantization() -> MeasuredQuantization:
-    """The measurement that comes with the package."""
+    """The bundled measurement."""
     content = files("capacity").joinpath("profile", "quantizations", _FILE).read_text(encoding="utf-8")
     return read_measured_quantization(parse_object(content, _FILE, "must hold source and study"), _FILE)
 
 
 def read_measured_quantization(document: Mapping[str, Any], shown: str) -> MeasuredQuantization:
-    """A study and its source; of the study only what is told here is read.
+    """A study and its source; only the parts used here are read.
 
     Raises:
-        InputError: something is missing or of another type; `shown` says where.
+        InputError: something is missing or of another type; `shown` names the place.
     """
     found = read_as(_Document, document, shown)
     study = read_as(_Study, found.study, f"{shown}.study", ignore_extra=True)

@@ -12,16 +12,16 @@ from capacity.profile.profile import BatchTiming, ServiceProfile
 if TYPE_CHECKING:
     import numpy as np
 
-# Blocks in which samples are drawn that came in spells: so many spells long, and so many of them at least.
+# Samples in spells are drawn in blocks: spells in a block, and smallest number of blocks.
 _SPELLS_PER_BLOCK, _BLOCKS_MIN = 4.0, 10
-# Quantiles of a resampled law for each sample that is behind it, while there are not so many in all.
+# Quantiles of a resampled law for each sample behind it, up to a total.
 _QUANTILES_PER_SAMPLE, _QUANTILES_ENOUGH = 4, 1000
-# Share of a limit beyond which a floor is so far away that its error is not looked into.
+# Multiple of a limit beyond which a floor is so far away that its error does not matter.
 _FAR = 0.5
 
 
 def has_samples(profile: ServiceProfile) -> bool:
-    """Whether any batch size was given by raw samples, so that the error can be known."""
+    """Whether any batch size has raw samples, so that the error can be known."""
     return any(timing.samples_s for timing in profile.timings)
 
 
@@ -38,7 +38,7 @@ def resampled(profile: ServiceProfile, generator: "np.random.Generator") -> Serv
 
 
 def _block(profile: ServiceProfile) -> int:
-    """Rounds of all batch sizes, one after another, in which spells are over."""
+    """Number of consecutive rounds of all batch sizes after which a spell is over."""
     if profile.spells is None:
         return 1
     round_s = math.fsum(profile.service_mean_s(size) for size in profile.batch_sizes)
@@ -48,7 +48,7 @@ def _block(profile: ServiceProfile) -> int:
 def _resampled_samples(
     samples_s: Sequence[float], block: int, generator: "np.random.Generator"
 ) -> tuple[float, ...]:
-    """What other samples might have been: by spacings, or by blocks if neighbours are alike."""
+    """Samples that might have been: by spacings, or by blocks if neighbours are alike."""
     block = min(block, max(1, len(samples_s) // _BLOCKS_MIN))
     if block == 1:
         return _by_spacings(samples_s, generator)
@@ -56,10 +56,10 @@ def _resampled_samples(
 
 
 def _by_spacings(samples_s: Sequence[float], generator: "np.random.Generator") -> tuple[float, ...]:
-    """Even quantiles of a law through the samples, rising, at levels that the order of uniform ones has by chance.
+    """Evenly spaced quantiles of a law through the samples, rising, at levels of random uniform order statistics.
 
-    The share beyond the k-th largest then has the law that samples leave for it, even where k is 1 or 2 and
-    drawing with replacement would often see none. Nothing lies beyond the largest sample.
+    The share beyond the k-th largest then has the law that samples leave for it, even if k is 1 or 2, which drawing
+    with replacement would often miss. Nothing lies beyond the largest sample.
 
     Source:
         Banks (1988), Histospline smoothing the Bayesian bootstrap, Biometrika 75(4), 673-684.
@@ -74,10 +74,10 @@ def _by_spacings(samples_s: Sequence[float], generator: "np.random.Generator") -
 
 
 def _by_blocks(samples_s: Sequence[float], block: int, generator: "np.random.Generator") -> tuple[float, ...]:
-    """As many samples, in blocks that begin anywhere and go on at the beginning where the samples end.
+    """As many samples, in blocks that begin anywhere and wrap around at the end.
 
-    If each of those that came in spells told as much as one by itself, their error would come out several times
-    too small (Kuensch 1989, Ann. Stat. 17).
+    If samples in spells counted as independent, their error would come out several times too small (Kuensch 1989,
+    Ann. Stat. 17).
     """
     import numpy as np
 
@@ -90,10 +90,10 @@ def _by_blocks(samples_s: Sequence[float], block: int, generator: "np.random.Gen
 def service_interval(
     profile: ServiceProfile, quantile: float, batch_size: int, confidence: float
 ) -> Interval:
-    """A quantile of the service of a batch, with what its samples say of it. [s]
+    """A quantile of the service time of a batch, with the interval that its samples give. [s]
 
     Its ends are samples (order statistics), so that none lies beyond what was measured. Without an upper end,
-    `known_to` is the longest sample. What has no samples, or samples that are all alike, has no width.
+    `known_to` is the longest sample. Without samples, or with identical ones, it has no width.
 
     Raises:
         DomainError: the batch size lies outside the measured range.
@@ -122,10 +122,10 @@ def _mixed_end(low: Interval, high: Interval, weight: float) -> float | None:
 
 
 def reach(interval: Interval) -> float:
-    """The upper end, or else the largest value that samples speak of, by which a verdict is given.
+    """The upper end, or else the largest value that samples reach, by which a verdict is given.
 
-    To hold a missing end against a fleet would refuse whatever is measured by few samples, however far from its
-    limit. A caveat says how few there are.
+    Judging by a missing end would refuse everything measured with few samples, however far from its limit. A caveat
+    says how few there are.
     """
     return interval.high if interval.known_to is None else interval.known_to
 
@@ -151,9 +151,10 @@ def _measured_interval(profile: ServiceProfile, place: int, quantile: float, con
 
 
 def independent_samples(timing: BatchTiming, block: int, quantile: float) -> int:
-    """How many independent samples say as much about a quantile: all, or fewer if they came in spells.
+    """Number of independent samples that say as much about a quantile: all, or fewer if they came in spells.
 
-    From the scatter of the share beyond the quantile between blocks (Kish 1965, Survey Sampling, sec. 8.2).
+    It follows from the scatter of the share beyond the quantile between blocks (Kish 1965, Survey Sampling, sec.
+    8.2).
     """
     count = len(timing.samples_s)
     block = min(block, max(1, count // _BLOCKS_MIN))
@@ -174,7 +175,7 @@ def independent_samples(timing: BatchTiming, block: int, quantile: float) -> int
 def floor_interval(
     profile: ServiceProfile, quantile: float, batch_size_max: int, confidence: float
 ) -> Interval:
-    """`ServiceProfile.service_floor_s` with what the samples say of it: the quickest batch. [s]"""
+    """`ServiceProfile.service_floor_s` with its interval: the fastest batch. [s]"""
     sizes = [size for size in profile.batch_sizes if size < batch_size_max] + [batch_size_max]
     found = [service_interval(profile, quantile, size, confidence) for size in sizes]
     high = min(one.high for one in found)
@@ -191,11 +192,11 @@ class FloorDoubt:
 
     Attributes:
         batch_size: the size whose batches make the floor.
-        samples: of that size, so far.
-        batches_missing: further ones to measure, if the share of them beyond the limit stays; infinite if that
-            is just what is allowed.
-        floor_s: with its interval. [s]
-        limit_s: what is allowed. [s]
+        samples: number of samples of that size so far.
+        batches_missing: further batches to measure, if the share of them beyond the limit stays; infinite if that
+            equals the allowed share.
+        floor_s: the floor with its interval. [s]
+        limit_s: the limit. [s]
     """
 
     batch_size: int
@@ -206,7 +207,7 @@ class FloorDoubt:
 
 
 def known_samples(profile: ServiceProfile, batch_size_max: int) -> Callable[[float], list[float]]:
-    """The independent samples behind each quantile, for the batch sizes that batches take or lie next to.
+    """The independent samples behind each quantile, for the batch sizes that batches have or lie next to.
 
     Infinite for a size whose law is given without samples, or that never varies.
     """
@@ -228,7 +229,7 @@ def known_samples(profile: ServiceProfile, batch_size_max: int) -> Callable[[flo
 def samples_to_tell(share: float, allowed: float, confidence: float) -> float:
     """Independent samples that tell a share from the allowed one; infinite if they are equal.
 
-    By the normal law of the number of samples beyond, if the allowed share were the true one.
+    It uses the normal law of the number of samples beyond, as if the allowed share were the true one.
 
     >>> round(samples_to_tell(0.012, 0.01, 0.95)), round(samples_to_tell(0.0, 0.01, 0.95))
     (9508, 380)
@@ -241,7 +242,7 @@ def samples_to_tell(share: float, allowed: float, confidence: float) -> float:
 
 
 def _share_beyond(samples_s: Sequence[float], limit_s: float) -> float:
-    """Share of the batches beyond a limit, which is a share of the way from one sample to the next."""
+    """Share of the batches beyond a limit, interpolated between neighbouring samples."""
     import numpy as np
 
     if not samples_s:
@@ -257,16 +258,16 @@ def _is_near(floor_s: float, limit_s: float) -> bool:
 def doubt_of_floor(
     profile: ServiceProfile, quantile: float, batch_size_max: int, limit_s: float, confidence: float
 ) -> FloorDoubt | None:
-    """What the samples leave open of the fastest service; None if the limit lies outside of its interval.
+    """What the samples leave open about the fastest service; None if the limit lies outside its interval.
 
-    No response is quicker than its service, so that no fleet is proved to keep a limit that the service
-    itself is not. Without raw samples nothing is known of the error, and nothing is said; nor is it where
-    the limit is twice the floor or half of it.
+    No response is faster than its service, so no fleet provably meets a limit that the service itself does not.
+    Without raw samples the error is unknown, and None is returned; also if the limit is twice the floor or half of
+    it.
 
     Args:
-        quantile: of the response that is promised.
+        quantile: quantile of the response that is limited.
         batch_size_max: largest batch.
-        confidence: of the interval, by order statistics.
+        confidence: confidence of the interval, by order statistics.
     """
     if not _is_near(profile.service_floor_s(quantile, batch_size_max), limit_s):
         return None

@@ -1,4 +1,4 @@
-"""Scalability: the universal scalability law, how throughput grows, saturates and falls with size."""
+"""Scalability: the universal scalability law: how throughput grows, saturates and falls with size."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -20,9 +20,9 @@ Floats = NDArray[np.float64]
 class UniversalScalability:
     """X(N) = X(1) N / (1 + sigma (N - 1) + kappa N (N - 1)), for N users, threads or replicas.
 
-    sigma is the share of the work that is done one at a time (contention), kappa the cost of keeping
-    each pair in agreement (coherency). With kappa = 0 it is Amdahl's law, with both 0 linear.
-    It is a law of throughput alone: no response time follows from it.
+    sigma is the share of the work that is serialized (contention), kappa the cost of keeping each pair consistent
+    (coherency). With kappa = 0 it is Amdahl's law, with both 0 linear. It is a law of throughput alone: no response
+    time follows from it.
 
     Raises:
         DomainError: throughput_one_rps not positive, sigma not in [0, 1], kappa negative, or one not
@@ -68,7 +68,7 @@ class UniversalScalability:
         return self.throughput_one_rps / self._share(size)
 
     def _share(self, size: float) -> float:
-        """X(1) / X(N), so divided by N that nothing overflows."""
+        """X(1) / X(N), divided by N so that nothing overflows."""
         require_positive("size", size)
         if size < 1.0:
             raise DomainError(f"size must be >= 1, got {size!r}; it counts users, threads or replicas")
@@ -76,7 +76,7 @@ class UniversalScalability:
 
     @property
     def peak_size(self) -> float:
-        """Real N at which throughput is largest, at least 1; infinite where it never falls.
+        """Real N at which throughput is largest, at least 1; infinite if it never falls.
 
         sqrt((1 - sigma) / kappa): Gunther (2007), ch. 6.
         """
@@ -87,10 +87,10 @@ class UniversalScalability:
 
     @property
     def peak(self) -> int | None:
-        """Whole N with the largest throughput, the smaller of two equal; None where it never falls.
+        """Whole N with the largest throughput, the smaller of two equal; None if it never falls.
 
-        X(N + 1) > X(N) where N (N + 1) < (1 - sigma) / kappa: in whole numbers, since near a flat
-        peak the throughputs differ by less than their rounding.
+        X(N + 1) > X(N) while N (N + 1) < (1 - sigma) / kappa: in whole numbers, since near a flat peak the
+        throughputs differ by less than their rounding.
         """
         if math.isinf(self.peak_size):
             return None
@@ -102,14 +102,14 @@ class UniversalScalability:
 
     @property
     def asymptote_rps(self) -> float:
-        """Throughput as N grows without end: 0 with coherency, X(1)/sigma without, infinite if linear."""
+        """Throughput as N grows without bound: 0 with coherency, X(1)/sigma without, infinite if linear."""
         if self.kappa > 0.0:
             return 0.0
         return self.throughput_one_rps / self.sigma if self.sigma > 0.0 else math.inf
 
     @property
     def throughput_max_rps(self) -> float:
-        """What no whole N exceeds: the peak's throughput, or the asymptote where there is no peak."""
+        """Upper bound over all whole N: the peak's throughput, or the asymptote if there is no peak."""
         return self.asymptote_rps if self.peak is None else self.throughput_rps(self.peak)
 
     @property
@@ -118,7 +118,7 @@ class UniversalScalability:
         return self.throughput_max_rps / self.throughput_one_rps
 
     def performance(self, replicas: int) -> Performance:
-        """Throughput as the answer that simulation and measurement give too; the law has no more.
+        """Throughput as a `Performance`; the law has no other figure.
 
         >>> UniversalScalability(throughput_one_rps=10.0, sigma=0.5, kappa=0.0).performance(3).throughput_rps
         15.0
@@ -137,14 +137,14 @@ _CONFIDENCE = 0.95
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScalabilityFit:
-    """A law found in measurements, how sure its parameters are, and what is in doubt.
+    """A fitted law, the uncertainty of its parameters, and doubts about it.
 
     Attributes:
-        size_max: largest N measured; beyond twice that no throughput is given.
-        standard_errors: by parameter; infinite where as many parameters as points were fitted.
-        intervals: by parameter, 95 %, by Student's t, cut at the ends of what the law allows.
-        relative_error_max: largest distance of a measured throughput from the law's, as a share of it.
-        doubts: what makes the fit unsafe, each with its mend; empty where nothing was found.
+        size_max: largest measured N; throughput is given up to twice that.
+        standard_errors: by parameter; infinite if as many parameters as points were fitted.
+        intervals: by parameter, 95 %, by Student's t, cut to what the law allows.
+        relative_error_max: largest relative distance of a measured throughput from the law's.
+        doubts: what makes the fit unsafe, each with its fix; empty if nothing was found.
     """
 
     law: UniversalScalability
@@ -155,10 +155,10 @@ class ScalabilityFit:
     doubts: tuple[str, ...]
 
     def throughput_rps(self, size: float) -> float:
-        """Throughput at N, up to twice the largest N measured.
+        """Throughput at N, up to twice the largest measured N.
 
         Raises:
-            DomainError: size is not a number from 1, or farther out.
+            DomainError: size is not a number from 1, or is larger.
         """
         if size > _EXTRAPOLATION_MAX * self.size_max:
             raise DomainError(
@@ -168,10 +168,10 @@ class ScalabilityFit:
         return self.law.throughput_rps(size)
 
     def performance(self, replicas: int) -> Performance:
-        """Throughput as the answer that simulation and measurement give too.
+        """Throughput as a `Performance`.
 
         Raises:
-            DomainError: as `throughput_rps`.
+            DomainError: as `throughput_rps` does.
         """
         return Performance(
             kind=Kind.APPROXIMATION,
@@ -183,13 +183,13 @@ class ScalabilityFit:
 def fit_scalability(points: Points) -> ScalabilityFit:
     """The scalability law that fits measured throughputs best: least squares on their logarithms.
 
-    All points count by their relative error. Start: N/X is linear in 1/X(1), sigma/X(1) and
-    kappa/X(1), thus non-negative linear least squares; then bounded least squares in sigma and
-    kappa, X(1) being the geometric mean of what each point says. (The usual regression of
-    N X(1)/X(N) - 1 on N - 1 trusts the one measurement at N = 1 without error.)
+    All points count by their relative error. The start comes from non-negative linear least squares, as N/X is linear
+    in 1/X(1), sigma/X(1) and kappa/X(1); then bounded least squares in sigma and kappa, X(1) being the geometric mean
+    of what each point says. (The usual regression of N X(1)/X(N) - 1 on N - 1 trusts the one measurement at N = 1
+    without error.)
 
     Args:
-        points: throughput by size, or pairs of size and throughput, with repetitions if there are.
+        points: throughput by size, or pairs of size and throughput, possibly with repetitions.
 
     Raises:
         DomainError: fewer than three different sizes, a size below 1, or a number that is not
@@ -201,7 +201,7 @@ def fit_scalability(points: Points) -> ScalabilityFit:
         Nonlinear Regression, sec. 2.1.
 
     Assumes:
-        Independent errors in proportion to throughput.
+        Errors are independent and proportional to throughput.
 
     >>> law = UniversalScalability(throughput_one_rps=90.0, sigma=0.02, kappa=0.0001)
     >>> found = fit_scalability({n: law.throughput_rps(n) for n in (1, 8, 16, 32, 64, 128)})
@@ -243,20 +243,20 @@ def _checked(points: Points) -> tuple[Floats, Floats]:
             f"a fit of three parameters needs at least 3 different sizes, got {different}; "
             f"measure {_SIZES_ENOUGH} or more, from 1 to beyond the knee"
         )
-    # In one order, so that sums do not depend on that of the file.
+    # Sorted, so that sums do not depend on the order in the file.
     sizes, throughputs = (np.array(column, dtype=float) for column in zip(*sorted(pairs), strict=True))
     return sizes, throughputs
 
 
 def _columns(sizes: Floats) -> tuple[Floats, Floats, float, float]:
-    """N - 1 and N (N - 1) over their largest values, so that all parameters are of one order; and those."""
+    """N - 1 and N (N - 1) over their largest values, so that all parameters are of one order; and these values."""
     most = float(sizes.max())
     linear, square = most - 1.0, most * (most - 1.0)
     return (sizes - 1.0) / linear, sizes * (sizes - 1.0) / square, linear, square
 
 
 def _least_squares(sizes: Floats, throughputs: Floats) -> tuple[float, float]:
-    """sigma and kappa that make the logarithms of X(1), as each point says it, most alike."""
+    """sigma and kappa for which the logarithms of X(1), as given by each point, agree best."""
     from scipy.optimize import least_squares, nnls
 
     linear, square, linear_max, square_max = _columns(sizes)
@@ -288,7 +288,7 @@ def _least_squares(sizes: Floats, throughputs: Floats) -> tuple[float, float]:
 
 
 def _standard_errors(sizes: Floats, residuals: Floats, law: UniversalScalability) -> dict[str, float]:
-    """From the slopes at the solution by their singular values: no variance can come out negative."""
+    """Standard errors from the singular values of the slopes at the solution: no variance can come out negative."""
     freedom = len(sizes) - len(_PARAMETERS)
     if freedom == 0:
         return dict.fromkeys(_PARAMETERS, math.inf)

@@ -1,7 +1,7 @@
-"""Step times of a language model's engine: measured passes -> how long any mix of prefill and decode takes.
+"""Step times of a language model's engine: the duration of any mix of prefill and decode, from measured passes.
 
 An engine that batches continuously computes one pass (step) at a time. A pass computes a number of prompt tokens
-(prefill) and one token for each running request (decode), which reads what these have cached.
+(prefill) and one token for each running request (decode), which reads the cached tokens of that request.
 """
 
 import math
@@ -17,24 +17,24 @@ from capacity.errors import InputError
 
 Floats = npt.NDArray[np.float64]
 
-# Of scattered measurements this many different sizes are kept apart; more are gathered into as many groups.
+# Different sizes of scattered measurements that are kept apart; more are put into as many groups.
 NODES_MAX = 32
-# Quantiles of the noise that are kept; rows of single passes that tell it; and a spread that is none.
+# Quantiles of the noise; rows of single passes that give it; and the spread that counts as none.
 _NOISE_POINTS, _ROWS_MIN, _NO_NOISE = 257, 50, 1e-6
 _P99 = 2.326  # standard normal quantile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepTiming:
-    """Passes of one composition, and how long they took.
+    """Passes of one composition, and their duration.
 
     Attributes:
         prefill_requests, prefill_tokens: prompts in the pass, and their tokens computed in it.
         prefill_kv_tokens: tokens of these prompts that earlier passes had computed, over all prompts.
         decode_requests: requests that get one more token each.
         decode_kv_tokens: cached tokens that these read, over all of them.
-        mean_s, p50_s, p99_s: duration of the pass; the percentiles where they are known. [s]
-        count: passes that were measured; None where unknown.
+        mean_s, p50_s, p99_s: duration of the pass; None for percentiles that are unknown. [s]
+        count: number of passes measured; None if unknown.
     """
 
     prefill_requests: int = 0
@@ -67,31 +67,31 @@ class StepTiming:
 
     @property
     def past(self) -> float:
-        """Tokens computed before, of a prompt in the pass."""
+        """Tokens computed earlier, per prompt in the pass."""
         return self.prefill_kv_tokens / max(1, self.prefill_requests)
 
     @property
     def context(self) -> float:
-        """Tokens that a decoding request reads, on average."""
+        """Mean tokens that a decoding request reads."""
         return self.decode_kv_tokens / max(1, self.decode_requests)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class StepTable:
-    """How long a pass takes, between measured points linear in each of four sizes, and never falling.
+    """Duration of a pass: linear between measured points in each of four sizes, and never falling.
 
-    Below the smallest measured size the smallest holds. Above the largest there is no answer.
+    Below the smallest measured size, the smallest one's time holds. Above the largest there is no answer.
 
     Attributes:
         prefill_tokens, past: nodes of prompt tokens in the pass, and of those computed before, rising.
         decode_requests, context: nodes of decoding requests, and of cached tokens that each reads, rising.
-        decode_s: of passes without prompts, shape `(decode_requests, context)`. [s]
-        prefill_s: of passes of prompts alone, shape `(prefill_tokens, past)`. [s]
-        mixed_s: of both, shape `(prefill_tokens, past, decode_requests, context)`. [s]
-        is_mixed_measured: whether any pass with both was measured; else they add up.
+        decode_s: passes without prompts, shape `(decode_requests, context)`. [s]
+        prefill_s: passes with prompts alone, shape `(prefill_tokens, past)`. [s]
+        mixed_s: passes with both, shape `(prefill_tokens, past, decode_requests, context)`. [s]
+        is_mixed_measured: whether any pass with both was measured; else the two add up.
         is_past_measured: whether any prompt with a past was measured.
-        noise: what a pass is multiplied by, as quantiles at even steps from 0 to 1, of mean 1; empty where it is
-            not known how passes alike differ.
+        noise: factors of a pass's duration, as quantiles at even steps from 0 to 1, of mean 1; empty if the spread of
+            similar passes is unknown.
     """
 
     prefill_tokens: Floats
@@ -107,7 +107,7 @@ class StepTable:
 
     @property
     def arrays(self) -> tuple[Floats, ...]:
-        """Nodes and durations, as compiled code takes them."""
+        """Nodes and durations, in the form that compiled code takes."""
         tables = (
             self.prefill_tokens, self.past, self.decode_requests, self.context,
             self.decode_s, self.prefill_s, self.mixed_s, self.noise,
@@ -120,8 +120,8 @@ class StepTable:
         """Mean duration of a pass. [s]
 
         Args:
-            past: of the prompts, by their tokens in the pass.
-            kv_tokens: read by all decoding requests together.
+            past: past of the prompts, weighted by their tokens in the pass.
+            kv_tokens: tokens read by all decoding requests together.
         """
         context = kv_tokens / max(1.0, decode_requests)
         if not prefill_tokens:
@@ -133,7 +133,7 @@ class StepTable:
 
 
 def _between(axes: Sequence[Floats], values: Floats, places: Sequence[float]) -> float:
-    """Linear in each coordinate between the nodes around a place; the first node holds below it."""
+    """Linear interpolation in each coordinate; below the first node its value holds."""
     for axis, place in zip(axes, places, strict=True):
         low = int(np.clip(np.searchsorted(axis, place, side="right") - 1, 0, max(0, len(axis) - 2)))
         high = min(low + 1, len(axis) - 1)
@@ -146,14 +146,14 @@ def _between(axes: Sequence[Floats], values: Floats, places: Sequence[float]) ->
 def table_of(steps: Sequence[StepTiming]) -> StepTable:
     """The table of measured passes.
 
-    Passes that form a grid are kept as they are; scattered ones are fitted: of passes without prompts a value
-    for each number of requests plus a slope in the cached tokens read, of prompts a value for each number of
-    tokens plus a slope in their product with the past. What a prompt adds counts from the smallest pass without
-    prompts, so that what every pass takes counts once. A mixed pass that was not measured adds to its prompts
-    what its decoding requests added at the next smaller number of prompt tokens.
+    Passes that form a grid are kept; scattered ones are fitted: passes without prompts by a value for each number of
+    requests plus a slope in the cached tokens read, prompts by a value for each number of tokens plus a slope in
+    their product with the past. The time that a prompt adds counts from the smallest pass without prompts, so that
+    what every pass takes counts once. A mixed pass that was not measured adds to its prompts what its decoding
+    requests added at the next smaller number of prompt tokens.
 
     Raises:
-        InputError: no pass without prompts, or none of prompts alone.
+        InputError: no pass without prompts, or none with prompts alone.
     """
     decode = [step for step in steps if not step.prefill_tokens]
     prefill = [step for step in steps if not step.decode_requests]
@@ -181,7 +181,7 @@ def table_of(steps: Sequence[StepTiming]) -> StepTable:
 
 
 def with_noise(table: StepTable, steps: Sequence[StepTiming]) -> StepTable:
-    """The table with what passes alike differ by: rows of single passes beside it, or percentiles of each kind."""
+    """The table with the spread of similar passes: from rows of single passes, or from percentiles of each kind."""
     if len(steps) >= _ROWS_MIN and all(step.count == 1 for step in steps):
         sizes = ((one.prefill_tokens, one.past, one.decode_requests, one.decode_kv_tokens) for one in steps)
         ratios = np.array([one.mean_s / table.mean_s(*size) for one, size in zip(steps, sizes, strict=True)])
@@ -211,7 +211,7 @@ def linear_table(
     """The table of a pass that is linear in its prompt tokens, decoding requests and cached tokens read.
 
     Args:
-        limits: the largest number of decoding requests, of prompt tokens in a pass and of tokens in a context.
+        limits: largest number of decoding requests, of prompt tokens in a pass and of tokens in a context.
     """
     sequences, tokens, context = (float(limit) for limit in limits)
     prefill = np.array([0.0, tokens])
@@ -232,12 +232,12 @@ def linear_table(
 
 
 def _rising(values: Floats) -> Floats:
-    """Never falling along any axis: where a larger pass was measured shorter, the smaller one's time holds."""
+    """Values that never fall along any axis: if a larger pass was measured shorter, the smaller one's time holds."""
     return reduce(lambda kept, axis: np.maximum.accumulate(kept, axis=axis), range(values.ndim), values)
 
 
 def _table(places: list[tuple[float, float]], steps: Sequence[StepTiming]) -> tuple[Floats, Floats, Floats]:
-    """Nodes of both coordinates, and durations: as measured where the places form a grid, else fitted."""
+    """Nodes of both coordinates, and durations: as measured if the places form a grid, else fitted."""
     firsts, seconds = (np.array(sorted(set(axis)), dtype=float) for axis in zip(*places, strict=True))
     total, weight = (np.zeros((len(firsts), len(seconds))) for _ in range(2))
     for (first, second), step in zip(places, steps, strict=True):
@@ -263,12 +263,12 @@ def _fitted(places: list[tuple[float, float]], steps: Sequence[StepTiming]) -> t
     solution, _ = nnls(columns / scale * root[:, None], np.array([s.mean_s for s in steps]) * root)
     solution = solution / scale
     values, slope = np.cumsum(solution[:-1]), solution[-1]
-    ends = np.array([0.0, float(second.max())])  # above 0: of one second coordinate any places form a grid
+    ends = np.array([0.0, float(second.max())])  # above 0: a single second value makes a grid
     return nodes, ends, values[:, None] + slope * nodes[:, None] * ends[None, :]
 
 
 def _nodes(sizes: Floats) -> Floats:
-    """The different sizes, or a selection of them that has measurements at and between each two."""
+    """The different sizes, or a selection with measurements at and between each two."""
     distinct = np.unique(sizes)
     if len(distinct) <= NODES_MAX:
         return distinct
@@ -276,9 +276,9 @@ def _nodes(sizes: Floats) -> Floats:
 
 
 def _chained(tokens: Floats, alone_s: Floats, base_s: float) -> tuple[Floats, Floats]:
-    """Prompts with a past from prompts without: the rest of a longer prompt takes what that one took more.
+    """Prompts with a past, from prompts without one: the rest of a longer prompt takes the difference.
 
-    Only for want of measurements with a past; beyond the longest prompt its last tokens stand for all.
+    Used only without measurements with a past; beyond the longest prompt its last tokens stand for all.
     """
     past = np.concatenate([[0.0], tokens])
     longest = tokens[-1]
@@ -300,7 +300,7 @@ def _mixed(
     prefill_s: Floats,
     decode_s: Floats,
 ) -> Floats:
-    """Mixed passes at all nodes: as measured, else by what decoding added at the next smaller prompt."""
+    """Mixed passes at all nodes: as measured, else with what decoding added at the next smaller prompt."""
     tokens, past, requests, context = axes
     measured = {
         (step.prefill_tokens, step.past, step.decode_requests, step.context): step.mean_s for step in steps

@@ -1,1 +1,1 @@
-"""What arrives."""
+"""Traffic: arrival processes, traces, burstiness, daily curves and lengths of requests."""

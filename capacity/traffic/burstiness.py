@@ -1,4 +1,4 @@
-"""Burstiness: how much more irregular recorded arrivals are than a Poisson stream, at which time scale."""
+"""Burstiness: how much burstier recorded arrivals are than a Poisson stream, by time scale."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -25,9 +25,9 @@ class WindowCounts:
     """Arrivals counted in windows of one length.
 
     Attributes:
-        windows: whole windows between the first and the last arrival.
+        windows: number of whole windows between the first and the last arrival.
         dispersion: variance over mean of the counts; 1 for Poisson at every length, 0 for a clock.
-        peak_to_mean: largest count over the mean one.
+        peak_to_mean: largest count over the mean count.
     """
 
     window_s: float
@@ -37,22 +37,23 @@ class WindowCounts:
 
     @property
     def poisson_error(self) -> float:
-        """Standard deviation that `dispersion` would have around 1 in a Poisson stream so long."""
+        """Standard deviation of `dispersion` around 1 in a Poisson stream of this length."""
         return math.sqrt(2.0 / (self.windows - 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Burstiness:
-    """What recorded arrivals say about their irregularity.
+    """Statistics of the irregularity of recorded arrivals.
 
-    The variation of gaps is not enough: bursts that last longer than a gap show in the dispersion
-    of counts alone, over windows as long as the queue remembers.
+    The variation of gaps is not enough: bursts that last longer than a gap show only in the dispersion of counts,
+        over
+    windows as long as the queue remembers.
 
     Attributes:
-        rate_rps: gaps over their sum.
+        rate_rps: number of gaps over their sum.
         gap_cv: standard deviation over mean of the gaps; 1 for Poisson.
-        gap_correlation: of a gap with the next; 0 for Poisson and all renewal streams, None where
-            all gaps are alike.
+        gap_correlation: correlation of a gap with the next; 0 for Poisson and all renewal streams, None if all gaps
+            are equal.
         counts: one for each window length.
 
     Source:
@@ -72,12 +73,11 @@ def measure(instants_s: Iterable[float], windows_s: Sequence[float] | None = Non
 
     Args:
         instants_s: at least 20, not falling, shape `(events,)`. [s]
-        windows_s: lengths of counting windows; 1, 10 and 60 s where left out, as far as at least 10
-            whole ones fit.
+        windows_s: lengths of counting windows; by default 1, 10 and 60 s, those of which at least 10 whole ones fit.
 
     Raises:
-        DomainError: too few instants, one that is not finite or before the one ahead, all at once,
-            a window of which less than 10 fit or more than 100 million, or none that fits.
+        DomainError: too few instants, one that is not finite or out of order, all at once, a window of which fewer
+            than 10 or more than 100 million fit, or none that fits.
 
     Assumes:
         One rate throughout: a day's rise and fall counts as a burst of its length.
@@ -127,7 +127,7 @@ def _checked(instants_s: Iterable[float]) -> Floats:
 
 
 def _fitting(windows_s: Sequence[float] | None, span_s: float) -> tuple[float, ...]:
-    """The lengths asked for, each of which must fit, or those of the usual ones that do."""
+    """The lengths asked for, each of which must fit; by default the usual ones that fit."""
     for index, window_s in enumerate(windows_s or ()):
         require_positive(f"windows_s[{index}]", window_s)
         if not WINDOWS_MIN <= span_s / window_s <= WINDOWS_MAX:
@@ -147,7 +147,7 @@ def _fitting(windows_s: Sequence[float] | None, span_s: float) -> tuple[float, .
 
 
 def _count(instants: Floats, window_s: float) -> WindowCounts:
-    """Counts in [start, start + window), ...; what follows the last whole window is left out."""
+    """Counts in [start, start + window), ...; arrivals after the last whole window are left out."""
     since = instants - instants[0]
     windows = int(since[-1] / window_s)
     edges = window_s * np.arange(windows + 1)
@@ -170,11 +170,11 @@ def _correlation(gaps: Floats) -> float | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Irregularity:
-    """Of gaps and of counts; 1 of each for Poisson arrivals.
+    """Irregularity of gaps and of counts, each 1 for Poisson arrivals.
 
     Attributes:
-        gap_cv: coefficient of variation of the gaps; None where it is not known.
-        dispersion: variance over mean of the counts in windows of `window_s`; None where there is no window.
+        gap_cv: coefficient of variation of the gaps; None if it is unknown.
+        dispersion: variance over mean of the counts in windows of `window_s`; None without a window.
     """
 
     gap_cv: float | None = None
@@ -182,7 +182,7 @@ class Irregularity:
     window_s: float | None = None
 
     def __str__(self) -> str:
-        """As a reason.
+        """Irregularity as a clause that gives a reason.
 
         >>> str(Irregularity(gap_cv=13.2, dispersion=164.0, window_s=60.0))
         'gaps vary by a cv of 13.2, and counts in windows of 60 s vary 164 times as much as Poisson ones'
@@ -196,7 +196,7 @@ class Irregularity:
 
 
 def irregularity(workload: Workload) -> Irregularity | None:
-    """What is known of a workload's arrivals; None where they are Poisson, or nothing can be measured."""
+    """Irregularity of a workload's arrivals; None if they are Poisson, or nothing can be measured."""
     arrivals = workload.arrivals
     if isinstance(arrivals, GammaArrivals):
         return Irregularity(gap_cv=arrivals.cv)

@@ -1,4 +1,4 @@
-"""Daily curve: how the arrival rate goes over a day, in steps, read from a small CSV."""
+"""Daily curve: the arrival rate over a day, in steps, read from a small CSV."""
 
 import math
 import re
@@ -14,22 +14,22 @@ DAY_S = 86_400
 HOUR_S = 3600
 _TIME = re.compile(r"([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
-# Seconds that a number in each column is a count of requests in; None where each cell has its own unit.
+# Seconds over which each column counts requests; None if each cell has its own unit.
 _PERIOD_S: dict[str, float | None] = {"rate_rps": 1.0, "rate_per_min": 60.0, "rate": None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DailyCurve:
-    """Arrival rates over a day that repeats: each holds from its time to the next, the last round midnight.
+    """Arrival rates over a repeating day: each holds from its time to the next, the last one past midnight.
 
     Attributes:
-        times_s: since midnight, rising, within [0, 86400), shape `(steps,)`. [s]
-        rates_rps: from each of the times on, shape `(steps,)`; one at least is not 0. [requests/s]
-        name: what to call the curve.
+        times_s: seconds since midnight, rising, within [0, 86400), shape `(steps,)`. [s]
+        rates_rps: rate from each of the times on, shape `(steps,)`; at least one is not 0. [requests/s]
+        name: name of the curve.
 
     Raises:
-        DomainError: no step, as many times as rates, times that do not rise or lie outside the day, a
-            rate that is negative or not finite, or no arrivals all day.
+        DomainError: no step, not as many times as rates, times that do not rise or lie outside the day, a rate that
+            is negative or not finite, or no arrivals all day.
 
     >>> curve = DailyCurve(times_s=(6 * 3600.0, 18 * 3600.0), rates_rps=(30.0, 10.0))
     >>> curve.rate_rps(3 * 3600.0), curve.mean_rate_rps, curve.peak_rate_rps, curve.requests_per_day
@@ -83,7 +83,7 @@ class DailyCurve:
 
     @property
     def hourly_rates_rps(self) -> tuple[float, ...]:
-        """Highest rate within each of the 24 hours from midnight on: what must be served in it."""
+        """Highest rate within each of the 24 hours from midnight on, which is what that hour must serve."""
         highest = [0.0] * 24
         for from_s, to_s, rate_rps in self.steps():
             first, beyond = int(from_s // HOUR_S), math.ceil(to_s / HOUR_S)
@@ -95,10 +95,10 @@ class DailyCurve:
         """Rate at a time since midnight, of any day. [requests/s]"""
         within_s = time_s % DAY_S
         begun = sum(begin_s <= within_s for begin_s in self.times_s)
-        return self.rates_rps[begun - 1]  # before the first, the last one of the day before
+        return self.rates_rps[begun - 1]  # before the first time, the last step of the day before
 
     def steps(self) -> list[tuple[float, float, float]]:
-        """From, to and rate of every step from midnight to midnight, none of them empty."""
+        """From, to and rate of each step from midnight to midnight, none of them empty."""
         edges_s = [0.0, *self.times_s, float(DAY_S)]
         rates_rps = [self.rates_rps[-1], *self.rates_rps]
         spans = zip(edges_s, edges_s[1:], rates_rps, strict=False)
@@ -106,12 +106,12 @@ class DailyCurve:
 
 
 def read_daily_curve(path: Path) -> DailyCurve:
-    """A curve from a CSV: column `time` (HH:MM or HH:MM:SS), and `rate_rps`, `rate_per_min` or `rate`.
+    """Curve from a CSV: column `time` (HH:MM or HH:MM:SS), and `rate_rps`, `rate_per_min` or `rate`.
 
-    The cells of `rate` carry their unit, as `500rps`. One row is a constant rate.
+    The cells of `rate` carry their unit, as in `500rps`. One row is a constant rate.
 
     Raises:
-        InputError: with file, line and mend.
+        InputError: names the file, the line and the fix.
     """
     shown = printable(path.name)
     rows = csv_rows(read_text(path), shown, mend="give a row for each change of the rate")
@@ -149,10 +149,10 @@ def clock(time_s: float) -> str:
 
 
 def read_span(text: str, flag: str = "--between") -> tuple[float, float]:
-    """From and to of a part of a day, as 07:00-11:30; 24:00 is the end of it. [s since midnight]
+    """Start and end of a part of a day such as 07:00-11:30; 24:00 is its end. [s since midnight]
 
     Raises:
-        InputError: with what to write instead.
+        InputError: says what to write instead.
 
     >>> read_span("07:00-24:00")
     (25200.0, 86400.0)
@@ -170,7 +170,7 @@ def read_span(text: str, flag: str = "--between") -> tuple[float, float]:
 
 
 def _columns(header: list[str], shown: str) -> tuple[int, int, float | None]:
-    """Places of the time and of the rate, and the period of the latter's numbers."""
+    """Columns of the time and of the rate, and the period that the rates count in."""
     names = [cell.strip().lower() for cell in header]
     seen = printable(",".join(names))[:60]
     rates = [name for name in names if name in _PERIOD_S]

@@ -1,4 +1,4 @@
-"""Trace description: how much and how irregular recorded traffic is, and whether it can be Poisson."""
+"""Trace description: how heavy and irregular recorded traffic is, and whether it can be Poisson."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -13,11 +13,11 @@ from capacity.traffic.burstiness import EVENTS_MIN, WINDOWS_MIN, WINDOWS_S, Burs
 from capacity.traffic.workload import TraceArrivals
 
 Floats = NDArray[np.float64]
-# Chance at which a Poisson stream is called none, over all tests together.
+# Probability that all tests together reject a Poisson stream.
 LEVEL = 0.01
-# Fewer arrivals in a window than this, and the counts are not near enough to their limit law.
+# Fewest arrivals in a window for the counts to be near their limit law.
 _COUNT_MEAN_MIN = 1.0
-# Of a clock's tick, in gaps and by the root of their number: below, no test sees that instants are rounded.
+# Tick of the clock, in gaps, times the root of their number: below this no test sees the rounding.
 _TICK_MAX = 0.5
 _WHOLE = 1e-3
 
@@ -27,11 +27,11 @@ class PoissonTest:
     """One test of the hypothesis that arrivals are Poisson.
 
     Attributes:
-        name: what it looks at.
-        statistic: chi-square of counts over its degrees of freedom, distance of Kolmogorov-Smirnov, or lag-1
+        name: name of the test.
+        statistic: chi-square of counts over its degrees of freedom, Kolmogorov-Smirnov distance, or lag-1
             correlation.
-        p_value: how often a Poisson stream is as far off, or farther.
-        p_value_adjusted: as if it were the only test, by Holm's rule for all that were made.
+        p_value: how often a Poisson stream is at least as far off.
+        p_value_adjusted: the p-value as if it were the only test, by Holm's rule for all tests made.
     """
 
     name: str
@@ -41,7 +41,7 @@ class PoissonTest:
 
     @property
     def rejects(self) -> bool:
-        """Whether it refuses Poisson."""
+        """Whether the test rejects Poisson."""
         return self.p_value_adjusted < LEVEL
 
 
@@ -50,12 +50,12 @@ def poisson_tests(
 ) -> tuple[tuple[PoissonTest, ...], tuple[str, ...]]:
     """The tests that these arrivals allow, and why others were left out.
 
-    Dispersion of counts in each window (two-sided chi-square), whether the rate is one and the same
-    (instants are uniform given their number), whether gaps are exponential (uniform after Durbin's
-    transformation, by Lewis: the sharpest against other laws of the gap), and whether a gap tells the next.
+    Dispersion of counts in each window (two-sided chi-square), whether the rate is constant (instants are uniform
+    given their number), whether gaps are exponential (uniform after Durbin's transformation, following Lewis: the
+    sharpest against other laws of the gap), and whether a gap predicts the next.
 
     Args:
-        instants_s: not falling, at least 20, shape `(arrivals,)`. [s]
+        instants_s: in order, at least 20, shape `(arrivals,)`. [s]
 
     Source:
         Cox & Lewis (1966), The Statistical Analysis of Series of Events, ch. 6; Kim & Whitt (2014), Naval
@@ -63,7 +63,7 @@ def poisson_tests(
         Journal of Statistics 6, 65-70.
 
     Assumes:
-        That the first and the last arrival are as any other.
+        The first and the last arrival are like any other.
     """
     since = np.asarray(instants_s, dtype=float) - instants_s[0]
     gaps = np.diff(since)
@@ -82,7 +82,7 @@ def poisson_tests(
 
 
 def clock_tick_s(gaps_s: Floats) -> float:
-    """Tick of which all gaps are whole multiples, or 0 where there is none to be seen. [s]
+    """Tick of which all gaps are whole multiples; 0 if none shows. [s]
 
     >>> clock_tick_s(np.array([0.5, 0.0, 2.0])), clock_tick_s(np.array([0.5, 0.7]))
     (0.5, 0.0)
@@ -103,7 +103,7 @@ def _dispersion(burstiness: Burstiness) -> Iterator[tuple[str, float, float]]:
 
 
 def _uniform(points: Floats) -> tuple[float, float]:
-    """Distance of Kolmogorov-Smirnov to the uniform law on [0, 1], and its p-value."""
+    """Kolmogorov-Smirnov distance to the uniform law on [0, 1], and its p-value."""
     test = stats.kstest(np.clip(points, 0.0, 1.0), "uniform")
     return float(test.statistic), float(test.pvalue)
 
@@ -116,7 +116,8 @@ def _durbin(gaps: Floats) -> Floats:
 
 
 def _adjusted(found: Sequence[tuple[str, float, float]]) -> tuple[PoissonTest, ...]:
-    """Holm's rule: the smallest p-value counts so many times, the next once less, and none less than it."""
+    """Holm's rule: the smallest p-value is multiplied by the number of tests, the next by one less, and none falls
+    below it."""
     adjusted, highest = [0.0] * len(found), 0.0
     order = sorted(range(len(found)), key=lambda place: found[place][2])
     for rank, place in enumerate(order):
@@ -128,17 +129,17 @@ def _adjusted(found: Sequence[tuple[str, float, float]]) -> tuple[PoissonTest, .
     )
 
 
-# Windows of traffic that is over before ten of the usual ones.
+# Windows for a trace that ends before ten of the usual ones.
 _SHORT_WINDOWS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceDescription:
-    """What a trace says about the traffic that it recorded.
+    """What a trace says about its traffic.
 
     Attributes:
-        tests: of the hypothesis that the arrivals are a Poisson stream of one rate.
-        left_out: why a test was not made, a clause each.
+        tests: tests of the hypothesis that the arrivals are a Poisson stream of one rate.
+        left_out: why each missing test was not made, a clause each.
     """
 
     trace: TraceArrivals
@@ -148,12 +149,12 @@ class TraceDescription:
 
     @property
     def is_poisson(self) -> bool:
-        """Whether no test refuses Poisson; a short trace refuses little."""
+        """Whether no test rejects Poisson; a short trace rejects little."""
         return not any(test.rejects for test in self.tests)
 
     @property
     def verdict(self) -> str:
-        """Whether it is Poisson, in words, with the test that says so."""
+        """Whether the trace is Poisson, in words, with the deciding test."""
         if self.is_poisson:
             return (
                 f"consistent with Poisson: none of {len(self.tests)} tests rejects it, at {LEVEL:g} jointly"

@@ -1,4 +1,4 @@
-"""Lengths: how many tokens requests bring and get, drawn together so that their correlation is kept."""
+"""Lengths: tokens in and out of requests, drawn together so that their correlation is kept."""
 
 import math
 import re
@@ -22,7 +22,7 @@ Integers = npt.NDArray[np.int64]
 Pairs = tuple[Integers, Integers]
 
 TOKENS_MAX = 10_000_000
-_LEVELS = 20_001  # of a named law, over which its moments are summed
+_LEVELS = 20_001  # quantiles of a named law that its moments are summed over
 # Names of the two columns, ours and those of traces and tools.
 INPUT_NAMES = ("input_tokens", "contexttokens", "prompt_tokens", "num_prefill_tokens")
 OUTPUT_NAMES = ("output_tokens", "generatedtokens", "completion_tokens", "num_decode_tokens")
@@ -30,7 +30,7 @@ OUTPUT_NAMES = ("output_tokens", "generatedtokens", "completion_tokens", "num_de
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moments:
-    """What the stability of an engine depends on.
+    """Moments that the stability of an engine depends on.
 
     Attributes:
         product: mean of input times output.
@@ -57,20 +57,20 @@ class Lengths(Protocol):
     """Input and output tokens of requests."""
 
     def draw(self, uniforms: npt.NDArray[np.float64]) -> Pairs:
-        """Lengths of as many requests as there are rows of two uniform numbers, shape `(requests, 2)`."""
+        """Lengths, one request for each row of two uniform numbers, shape `(requests, 2)`."""
 
     @property
     def moments(self) -> Moments:
-        """Moments of what is drawn."""
+        """Moments of the drawn lengths."""
 
     @property
     def context_max(self) -> int:
-        """Most tokens of a request, input and output together."""
+        """Largest number of tokens of a request, input and output together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenCounts:
-    """How long the prompts of some requests are, or their answers. [tokens]"""
+    """Distribution of the lengths of some prompts, or of some answers. [tokens]"""
 
     mean: float
     cv: float
@@ -81,7 +81,7 @@ class TokenCounts:
 
     @classmethod
     def of(cls, counts: Integers) -> "TokenCounts":
-        """Of some requests; a quantile is the smallest count that this share does not exceed."""
+        """Distribution of these counts; a quantile is the smallest count that this share does not exceed."""
         ordered = np.sort(counts)
         p50, p90, p99 = (int(ordered[max(0, math.ceil(q * len(ordered)) - 1)]) for q in (0.5, 0.9, 0.99))
         mean = float(ordered.mean())
@@ -92,12 +92,12 @@ class TokenCounts:
 
 @dataclass(frozen=True)
 class LengthRows:
-    """Lengths as they were recorded, a pair a request; drawn with replacement.
+    """Recorded lengths, one pair for each request; drawn with replacement.
 
     Attributes:
         input_tokens, output_tokens: shape `(requests,)` each.
-        name: of the file.
-        dropped: requests left out because they were too long.
+        name: name of the file.
+        dropped: number of requests left out because they were too long.
         remarks: what its reader left out, a sentence each.
     """
 
@@ -123,25 +123,25 @@ class LengthRows:
         return np.array(self.input_tokens, dtype=np.int64), np.array(self.output_tokens, dtype=np.int64)
 
     def draw(self, uniforms: npt.NDArray[np.float64]) -> Pairs:
-        """Rows, each as likely as the others."""
+        """Rows, each equally likely."""
         rows = (uniforms[:, 0] * len(self.input_tokens)).astype(np.int64)
         given, got = self._columns
         return given[rows], got[rows]
 
     @cached_property
     def moments(self) -> Moments:
-        """Of the rows."""
+        """Moments of the rows."""
         return _moments(*self._columns)
 
     @cached_property
     def counts(self) -> tuple[TokenCounts, TokenCounts]:
-        """Of prompts, and of answers."""
+        """Distributions of prompts and of answers."""
         given, got = self._columns
         return TokenCounts.of(given), TokenCounts.of(got)
 
     @cached_property
     def correlation(self) -> float | None:
-        """Of a prompt's length with its answer's; None where either is always the same."""
+        """Correlation of a prompt's length with its answer's; None if either is constant."""
         given, got = (column.astype(float) for column in self._columns)
         if given.std() == 0.0 or got.std() == 0.0:
             return None
@@ -154,7 +154,7 @@ class LengthRows:
         return int((given + got).max())
 
     def within(self, context_tokens_max: int) -> "LengthRows":
-        """Without the requests that are longer in all."""
+        """The rows whose requests are no longer than this in all."""
         pairs = zip(self.input_tokens, self.output_tokens, strict=True)
         kept = [pair for pair in pairs if sum(pair) <= context_tokens_max]
         if not kept:
@@ -170,12 +170,12 @@ class LengthRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LengthLaw:
-    """A named law of token counts, rounded to whole numbers from one on.
+    """A named law of token counts, rounded to whole numbers of at least one.
 
     Attributes:
         kind: constant, uniform, geometric, lognormal or gamma.
-        mean: of the law; of uniform, of its ends.
-        cv: coefficient of variation, of lognormal and gamma.
+        mean: mean of the law; of a uniform law, of its ends.
+        cv: coefficient of variation of lognormal and gamma.
         low, high: ends of uniform.
     """
 
@@ -211,11 +211,11 @@ class LengthLaw:
 
 @dataclass(frozen=True)
 class LengthLaws:
-    """Input and output from a law each, independent of each other; cut where a request would be too long.
+    """Input and output lengths from independent laws, cut where a request would be too long.
 
     Attributes:
-        limit: most tokens of input and output together; longer ones get fewer output tokens, and then
-            bring fewer.
+        limit: largest number of tokens of input and output together; longer requests get fewer output tokens, then
+            fewer input tokens.
     """
 
     input: LengthLaw
@@ -232,7 +232,7 @@ class LengthLaws:
 
     @cached_property
     def moments(self) -> Moments:
-        """Of the laws, each cut alone; the product of independent lengths is that of their means."""
+        """Moments of the laws, each cut alone; the mean product of independent lengths is that of their means."""
         levels = (np.arange(_LEVELS) + 0.5) / _LEVELS
         given, got = (np.minimum(law.at(levels), self.limit - 1) for law in (self.input, self.output))
         one = _moments(given, got)
@@ -240,14 +240,14 @@ class LengthLaws:
 
     @property
     def context_max(self) -> int:
-        """Largest total that a law without an end is cut at, or that those with one reach."""
+        """Total at which laws without an end are cut, or that bounded laws reach."""
         ends = [law.mean if law.kind == "constant" else law.high for law in (self.input, self.output)]
         if all(law.kind in ("constant", "uniform") for law in (self.input, self.output)):
             return min(self.limit, int(sum(ends)))
         return self.limit
 
     def within(self, context_tokens_max: int) -> "LengthLaws":
-        """Cut at that many tokens in all."""
+        """The laws, cut at this total."""
         return LengthLaws(self.input, self.output, min(self.limit, context_tokens_max))
 
 
@@ -265,10 +265,11 @@ AnyLengths = LengthRows | LengthLaws
 
 
 def parse_lengths(text: str) -> AnyLengths:
-    """`--lengths`: a bundled name, a file of rows, or `input=lognormal:mean=512,cv=1;output=geometric:mean=200`.
+    """Lengths from `--lengths`: a bundled name, a file of rows, or
+    `input=lognormal:mean=512,cv=1;output=geometric:mean=200`.
 
     Raises:
-        InputError: neither.
+        InputError: none of these.
     """
     if re.match(r"\s*(input|output)\s*=", text):
         parts = [part.partition("=") for part in text.split(";")]
@@ -285,7 +286,7 @@ def parse_lengths(text: str) -> AnyLengths:
 
 
 def bundled_lengths() -> list[str]:
-    """Names of the lengths that come with the package, sorted."""
+    """Names of the bundled lengths, sorted."""
     entries = files("capacity").joinpath("traffic", "bundled").iterdir()
     return sorted(entry.name.removesuffix(".csv") for entry in entries if entry.name.endswith(".csv"))
 
@@ -299,7 +300,7 @@ _LAWS = {
 
 
 def _parse_law(text: str, name: str) -> LengthLaw:
-    """`constant:200`, `geometric:mean=200` and their like."""
+    """Law from `constant:200`, `geometric:mean=200` and the like."""
     kind, _, rest = text.partition(":")
     if kind == "constant":
         mean = _tokens(rest, f"{name}=constant")
@@ -335,10 +336,10 @@ def _tokens(text: str, where: str, *, is_count: bool = True) -> float:
 
 
 def read_lengths(path: Path) -> LengthRows:
-    """Rows of a CSV with columns `input_tokens` and `output_tokens`; a remark names the others.
+    """Lengths from a CSV with columns `input_tokens` and `output_tokens`; a remark names the other columns.
 
     Raises:
-        InputError: with file and line, where a row has no lengths.
+        InputError: names the file and the line of a row without lengths.
     """
     return _read_rows(read_text(path), printable(path.name))
 
@@ -349,10 +350,10 @@ def _read_rows(text: str, shown: str) -> LengthRows:
 
 
 def read_token_trace(path: Path) -> tuple[TraceArrivals, LengthRows]:
-    """Instants and lengths of a CSV with a column of times too, in the order of the times.
+    """Arrivals and lengths from a CSV that has a column of times too, in order of time.
 
     Raises:
-        InputError: with file and line, where a row lacks any.
+        InputError: names the file and the line of a row that lacks any of them.
     """
     shown = printable(path.name)
     stamps, given, got, unused = _columns(read_text(path), shown)
@@ -366,7 +367,7 @@ def read_token_trace(path: Path) -> tuple[TraceArrivals, LengthRows]:
 
 
 def has_lengths(path: Path) -> bool:
-    """Whether a trace says how long its requests are, by its first line; a pipe, which is read once, is not asked."""
+    """Whether a trace has lengths, by its first line; a pipe, which can be read only once, is not asked."""
     if is_read_once(path):
         return False
     start = next(read_parts(path), b"").decode("utf-8-sig", errors="replace")
@@ -378,7 +379,7 @@ def has_lengths(path: Path) -> bool:
 def _columns(
     text: str, shown: str
 ) -> tuple[list[tuple[list[Stamp], str | None]], tuple[int, ...], tuple[int, ...], tuple[str, ...]]:
-    """Stamps with their unit where there are any, input and output, and a remark on other columns."""
+    """Stamps with their unit if there are any, columns of input and output, and a remark on the other columns."""
     rows = csv_rows(text, shown, "keep fewer rows")
     line, header = next(rows, (1, []))
     names = [cell.strip().lower() for cell in header]
@@ -429,7 +430,7 @@ def require_context(lengths: AnyLengths, context_tokens_max: int, what: str) -> 
     """Refuse requests longer than what was measured, or than the engine allows.
 
     Raises:
-        DomainError: with how many there are.
+        DomainError: says how many there are.
     """
     if lengths.context_max <= context_tokens_max:
         return

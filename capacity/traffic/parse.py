@@ -1,4 +1,4 @@
-"""Traffic: an arrival process as it is typed."""
+"""Parsing: an arrival process as it is typed."""
 
 import re
 from dataclasses import replace
@@ -18,14 +18,14 @@ from capacity.traffic.workload import (
 )
 from capacity.units import is_number, parse_duration_s
 
-_CV_MIN, _CV_MAX = 0.01, 20.0  # below, deterministic arrivals say the same
+_CV_MIN, _CV_MAX = 0.01, 20.0  # below, deterministic arrivals are practically the same
 _GAMMA = re.compile(r"gamma:cv=([0-9.]{1,12})")
 _KEYS = ("ratio", "burst", "calm")
 _EXAMPLES = "poisson, deterministic, gamma:cv=2, mmpp:ratio=5,burst=10s,calm=60s or trace:FILE"
 
 
 def parse_arrivals(text: str) -> ArrivalProcess:
-    """`poisson`, `deterministic`, `gamma:cv=2`, `mmpp:ratio=5,burst=10s,calm=60s` or `trace:FILE`.
+    """Arrivals from `poisson`, `deterministic`, `gamma:cv=2`, `mmpp:ratio=5,burst=10s,calm=60s` or `trace:FILE`.
 
     Raises:
         InputError: none of these, or an unreadable trace.
@@ -54,7 +54,7 @@ def parse_arrivals(text: str) -> ArrivalProcess:
 
 
 def workload(arrivals: ArrivalProcess, arrival_rate_rps: float | None) -> Workload:
-    """A workload at the given rate; a trace has a rate of its own, which may be overruled.
+    """A workload at the given rate; a trace has its own rate, which may be overridden.
 
     Raises:
         InputError: no rate, and no trace to take it from.

@@ -1,4 +1,4 @@
-"""Trace files: instants of arrivals one a line or in a column of a CSV, and what reading them took."""
+"""Trace files: instants of arrivals, one a line or in a column of a CSV, and how they were read."""
 
 import re
 from collections.abc import Collection, Iterator, Sequence
@@ -21,17 +21,17 @@ _CLOCK = re.compile(
     r" ?(?:([Zz]|UTC)|([+-])([0-9]{2}):?([0-9]{2}))?"
 )
 _EPOCH_UNITS = ("s", "ms", "us", "ns")
-# Stamps of the years 2001 to 2286 as a number of each unit since 1970; below, no epoch is meant.
+# Stamps of the years 2001 to 2286 in each unit since 1970; smaller numbers are not taken for an epoch.
 _EPOCH_MIN, _EPOCH_MAX = Decimal(10) ** 9, Decimal(10) ** 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stamp:
-    """One instant as it was written.
+    """One instant as written.
 
     Attributes:
-        value: seconds since 1970 of a date and time, else the number as it is; exact.
-        zone: of a date and time, whether it names its zone; None of a number.
+        value: seconds since 1970 for a date and time, else the number as it is; exact.
+        zone: whether a date and time names its zone; None for a number.
     """
 
     value: Decimal
@@ -39,12 +39,12 @@ class Stamp:
 
 
 def is_stamp(text: str) -> bool:
-    """Whether a cell looks like an instant, right or wrong, and not like the name of a column."""
+    """Whether a cell looks like an instant, valid or not, and not like a column name."""
     return bool(re.match(r"[+-]?\.?[0-9]", text)) or text.lower() in ("nan", "inf", "-inf", "+inf")
 
 
 def parse_stamp(text: str, where: str) -> Stamp:
-    """A number, or a date and time, with or without zone; digits are kept as they are.
+    """A number, or a date and time with or without a zone; all digits are kept.
 
     Raises:
         InputError: neither, or a date or time that does not exist.
@@ -68,7 +68,7 @@ def parse_stamp(text: str, where: str) -> Stamp:
     return Stamp(value=value + Decimal(clock[2]) if clock[2] else value, zone=bool(clock[3] or clock[4]))
 
 
-@lru_cache(maxsize=4096)  # stamps of one second come in a row
+@lru_cache(maxsize=4096)  # stamps of the same second follow each other
 def _whole_s(text: str) -> int:
     """Seconds since 1970 of `YYYY-MM-DD HH:MM:SS`."""
     year, month, day, hour, minute, second = (int(part) for part in re.split(r"[-:Tt ]", text))
@@ -82,7 +82,7 @@ def _whole_s(text: str) -> int:
 
 
 def _offset_s(clock: re.Match[str], where: str) -> int:
-    """How far the zone of a date and time is ahead of UTC. [s]"""
+    """Offset of a date and time's zone from UTC. [s]"""
     if clock[4] is None:
         return 0
     hours, minutes = int(clock[5]), int(clock[6])
@@ -97,11 +97,11 @@ def unit_of(
     """Unit of the stamps, and what was decided to find it.
 
     Args:
-        declared: what the name of the column says; None where it has none.
+        declared: unit in the column's name; None if it has none.
         guess: whether small numbers without a unit are seconds, as in a file of bare numbers.
 
     Raises:
-        InputError: dates and numbers mixed, zones given here and not there, or a unit that is not clear.
+        InputError: dates mixed with numbers, zones on some stamps only, or an unclear unit.
     """
     zones = {stamp.zone for stamp in stamps}
     if len(zones) > 1:
@@ -131,7 +131,7 @@ def unit_of(
 
 
 def _epoch_unit(number: Decimal) -> str | None:
-    """The unit in which a number is a time of our days, if there is one."""
+    """The unit in which a number is a present-day time; None if there is none."""
     for power, unit in enumerate(_EPOCH_UNITS):
         if _EPOCH_MIN <= number / 1000**power < _EPOCH_MAX:
             return unit
@@ -139,7 +139,7 @@ def _epoch_unit(number: Decimal) -> str | None:
 
 
 def _require_plausible(low: Decimal, high: Decimal, declared: str, shown: str) -> None:
-    """Refuse stamps of our days in a finer unit than the column says."""
+    """Refuse present-day stamps in a finer unit than the column's name says."""
     unit = _epoch_unit(low)
     if unit is not None and unit == _epoch_unit(high) and SECONDS_PER_UNIT[unit] < SECONDS_PER_UNIT[declared]:
         raise InputError(
@@ -151,7 +151,7 @@ def _require_plausible(low: Decimal, high: Decimal, declared: str, shown: str) -
 def instants(stamps: Sequence[Stamp], unit: str, shown: str) -> tuple[tuple[float, ...], list[str]]:
     """Seconds since the earliest stamp, sorted, and what was found on the way.
 
-    The earliest is taken off before digits are lost: of seconds since 1970 a double has 240 ns at best.
+    The earliest is subtracted before digits are lost: at seconds since 1970 a double resolves 240 ns at best.
     """
     values = [stamp.value for stamp in stamps]
     remarks = list(_order_remarks(values, unit, shown))
@@ -169,10 +169,10 @@ def instants(stamps: Sequence[Stamp], unit: str, shown: str) -> tuple[tuple[floa
 def unit_and_instants(
     stamps: Sequence[Stamp], declared: str | None, shown: str
 ) -> tuple[list[int], tuple[float, ...], tuple[str, ...]]:
-    """The order of rows by time, their instants in it since the first, and what was decided.
+    """Order of the rows by time, their instants since the first, and what was decided.
 
     Raises:
-        InputError: as `unit_of` does.
+        InputError: as in `unit_of`.
     """
     unit, remarks = unit_of(stamps, declared, shown, guess=False)
     order = sorted(range(len(stamps)), key=lambda row: stamps[row].value)
@@ -197,9 +197,9 @@ class _Column(NamedTuple):
     """Where the instants are.
 
     Attributes:
-        unit: what its name says; None where it says none.
-        is_bare: whether the file has no header, but numbers or dates alone.
-        remarks: on the columns beside it.
+        unit: unit in its name; None if it has none.
+        is_bare: whether the file has no header, only numbers or dates.
+        remarks: remarks on the other columns.
     """
 
     place: int
@@ -209,15 +209,15 @@ class _Column(NamedTuple):
 
 
 def read_trace(path: Path) -> TraceArrivals:
-    """A trace from a text file, its instants counted from the first; what its reader decided is in `remarks`.
+    """Arrivals from a text file, counted from the first; `remarks` say what its reader decided.
 
-    One instant a line, or a CSV with a column of them named `t_s`, `t_ms`, `t_us`, `t_ns` or `timestamp`
-    (as in the Azure LLM inference traces), in any case. An instant is a number, or a date and time as in ISO
-    8601. Bare numbers are seconds; those of a clock since 1970 tell their unit by their size, and no others
-    in a column `timestamp` have one. Stamps out of order are sorted, those that are equal stay.
+    One instant a line, or a CSV with a column named `t_s`, `t_ms`, `t_us`, `t_ns` or `timestamp` (as in the Azure LLM
+    inference traces), in any case. An instant is a number, or a date and time as in ISO 8601. Bare numbers are
+    seconds; clock times since 1970 show their unit by their size, which a column `timestamp` requires. Stamps out of
+    order are sorted; equal ones stay.
 
     Raises:
-        InputError: with file, line and mend, where a line is no instant, or its meaning is not clear.
+        InputError: names file, line and fix if a line is no instant, or its meaning is unclear.
     """
     shown = printable(path.name)
     rows = csv_rows(read_text(path), shown, mend=f"cut it to {ROWS_MAX} arrivals")
@@ -239,14 +239,14 @@ def read_trace(path: Path) -> TraceArrivals:
 
 def _trace(stamps: list[Stamp], column: _Column | None, shown: str) -> TraceArrivals:
     if column is None or len(stamps) < 2:
-        return TraceArrivals(instants_s=(0.0,) * len(stamps), name=shown)  # which says what is missing
+        return TraceArrivals(instants_s=(0.0,) * len(stamps), name=shown)  # which reports what is missing
     unit, remarks = unit_of(stamps, column.unit, shown, guess=column.is_bare)
     instants_s, more = instants(stamps, unit, shown)
     return TraceArrivals(instants_s=instants_s, name=shown, remarks=(*remarks, *more, *column.remarks))
 
 
 def unused_columns(names: Sequence[str], used: Collection[int], shown: str) -> tuple[str, ...]:
-    """A remark on the columns of a trace that change no answer, if there are any.
+    """A remark on the columns of a trace that are not used; empty if all are.
 
     >>> unused_columns(["t_s", "user", "session_id"], {0}, "log.csv")
     ('log.csv: columns user and session_id are not used',)
@@ -262,7 +262,7 @@ def unused_columns(names: Sequence[str], used: Collection[int], shown: str) -> t
 
 
 def _column(row: list[str], where: str, shown: str) -> _Column:
-    """What the first line says: the names of columns, or already an instant."""
+    """The column of instants, from the first line: a header, or already an instant."""
     cells = [cell.strip() for cell in row]
     if len(cells) == 1 and is_stamp(cells[0]):
         return _Column(place=0, unit=None, is_bare=True)

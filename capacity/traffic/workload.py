@@ -1,4 +1,4 @@
-"""Workload: how requests arrive."""
+"""Workload: an arrival process and its rate, or a closed population of users."""
 
 import math
 from dataclasses import dataclass, field
@@ -7,9 +7,9 @@ from itertools import pairwise
 from capacity.errors import DomainError, InputError
 
 MMPP_RATIO_MAX = 1e6
-# From what no clock tells apart to thirty years.
+# From what no clock resolves to thirty years.
 MMPP_MEAN_MIN_S, MMPP_MEAN_MAX_S = 1e-9, 1e9
-# Phases that switch so often between two arrivals are Poisson to them, and take ages to draw.
+# Phases that switch this often between two arrivals look Poisson, and take ages to draw.
 MMPP_SWITCHES_MAX = 1000.0
 
 
@@ -38,11 +38,11 @@ class GammaArrivals:
 class MmppArrivals:
     """Poisson arrivals whose rate switches at random times: bursts between calm stretches, MMPP(2).
 
-    Both last exponential times, independent of the rate.
+    Bursts and calm stretches last exponential times, independent of the rate.
 
     Attributes:
         ratio: arrival rate in a burst over that in a calm stretch.
-        burst_mean_s, calm_mean_s: how long each lasts on average. [s]
+        burst_mean_s, calm_mean_s: mean length of each. [s]
 
     Source:
         Fischer & Meier-Hellstern (1993), Performance Evaluation 18(2), 149-171, "The Markov-modulated
@@ -80,7 +80,7 @@ class MmppArrivals:
         return 1.0 / self.burst_mean_s + 1.0 / self.calm_mean_s
 
     def rates_rps(self, arrival_rate_rps: float) -> tuple[float, float]:
-        """Rates in a burst and in a calm stretch, of which the given rate is the mean over time."""
+        """Rates in a burst and in a calm stretch whose mean over time is the given rate."""
         calm_rps = arrival_rate_rps / (1.0 + self.burst_share * (self.ratio - 1.0))
         return self.ratio * calm_rps, calm_rps
 
@@ -88,7 +88,7 @@ class MmppArrivals:
         """Variance over mean of the number of arrivals in a window; 1 is Poisson. [-]
 
         Args:
-            window_s: its length; the longer, the more of a burst it holds.
+            window_s: length of the window; longer ones hold more of a burst.
         """
         burst, calm = self.rates_rps(1.0)
         spread = self.burst_share * (1.0 - self.burst_share) * (burst - calm) ** 2
@@ -99,13 +99,13 @@ class MmppArrivals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceArrivals:
-    """Recorded instants, one path that happened once.
+    """Recorded instants: one path that happened once.
 
     Attributes:
         instants_s: rising instants from any origin, shape `(requests,)`. [s]
-        name: what to call the trace.
-        remarks: what its reader had to decide, a clause each; they change no answer.
-        path: of its file, as it was given; None where it comes from no file.
+        name: name of the trace.
+        remarks: what its reader decided, a clause each; they change no answer.
+        path: path of its file as given; None without a file.
     """
 
     instants_s: tuple[float, ...] = field(repr=False)
@@ -126,12 +126,12 @@ class TraceArrivals:
 
     @property
     def duration_s(self) -> float:
-        """From the first arrival to the last. [s]"""
+        """Time from the first arrival to the last. [s]"""
         return self.instants_s[-1] - self.instants_s[0]
 
     @property
     def rate_rps(self) -> float:
-        """Gaps over duration."""
+        """Number of gaps over the duration."""
         return (len(self.instants_s) - 1) / self.duration_s
 
 
@@ -140,11 +140,11 @@ RenewalArrivals = PoissonArrivals | DeterministicArrivals | GammaArrivals
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SurgingArrivals:
-    """Renewal arrivals whose rate is multiplied, once and for all, from the arrival of one request on.
+    """Renewal arrivals whose rate is multiplied, for good, from one request on.
 
     Attributes:
-        before: requests that arrive at the workload's rate; the next gap is the first of the shorter ones.
-        factor: what the rate is multiplied by.
+        before: number of requests that arrive at the workload's rate; the next gap is the first shorter one.
+        factor: multiplier of the rate.
     """
 
     base: RenewalArrivals
@@ -160,12 +160,12 @@ class SurgingArrivals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModulatedArrivals:
-    """What one of several replicas sees of arrivals in bursts, in spells that may be cut short.
+    """Bursty arrivals as one of several replicas sees them, in spells that may be cut short.
 
     Attributes:
-        base: the arrivals within a burst and within a calm stretch, at the rate of either.
-        spells_max_s: what a burst and a calm stretch are cut to; infinite where they are not. The
-            workload's rate stays the mean of the uncut process. [s]
+        base: the arrivals within a burst and within a calm stretch, each at its own rate.
+        spells_max_s: longest burst and calm stretch; infinite if uncut. The workload's rate stays the mean of the
+            uncut process. [s]
     """
 
     bursts: MmppArrivals
@@ -198,7 +198,7 @@ class Workload:
 
     @property
     def switches_per_arrival(self) -> float:
-        """How often the rate of the arrivals switches between two of them, on average."""
+        """Mean number of rate switches between two arrivals."""
         if not isinstance(self.arrivals, MmppArrivals):
             return 0.0
         cycle_s = self.arrivals.burst_mean_s + self.arrivals.calm_mean_s
@@ -210,7 +210,7 @@ class ClosedPopulation:
     """A closed loop of users: each waits for the answer, thinks, and sends the next request.
 
     Attributes:
-        users: how many; each has at most one request in the system.
+        users: number of users; each has at most one request in the system.
         think_time_s: mean of the exponential time from an answer to the next request. [s]
     """
 
@@ -228,5 +228,5 @@ Demand = Workload | ClosedPopulation
 
 
 def is_trace(demand: Demand) -> bool:
-    """Whether it is one recorded path, which cannot be made longer."""
+    """Whether the demand is one recorded path, which cannot be made longer."""
     return isinstance(demand, Workload) and isinstance(demand.arrivals, TraceArrivals)
