@@ -11,32 +11,37 @@ import numpy as np
 from capacity.autoscaling.findings import COURSE_S, Course, Days
 from capacity.autoscaling.scaled_fleet import ScaledFleet
 from capacity.errors import InconclusiveError
-from capacity.question.plan import Routing
-from capacity.recovery.clients import Clients
-from capacity.recovery.faults import Action, Fault
-from capacity.recovery.protection import Protection
-from capacity.traffic.workload import Workload
-from simulations.draws.arrivals import Purpose, Seed, Stage, Stream
-from simulations.draws.attempts import AttemptDraws
-from simulations.draws.records import Floats
+from simulations.compiled import compiled
+from simulations.draws.arrivals import Seed, Stage
+from simulations.draws.days import DayStream
+from simulations.draws.records import Floats, Integers
 from simulations.draws.service import ProfileTimes, ServiceTimes
-from simulations.kernel.recovery.run import run as run_kernel
+from simulations.draws.watching import Unwatched
+from simulations.kernel.serve import Served
+from simulations.kernel.state import Structs
+from simulations.kernel.watched import serve_watched
 from simulations.scaler import Scaler
-from simulations.statistics.scatter import mean_of_runs, pooled_quantiles
+from simulations.statistics.sample import EXACT_MAX, ROUNDING, Cells, Counters, Tally, cell_or_mark
+from simulations.statistics.scatter import mean_of_runs, tallied_quantiles
 from simulations.workers import Mapper, leave_if_abandoned
 
 RUNS = 5
 _QUANTILE = 0.99
 _BEYOND_MIN = 100  # requests beyond the quantile, in all runs
-_BLOCK = 65_536
 
 
 class _Day(NamedTuple):
-    """One run: responses in order of arrival, lost ones infinite; and steps of the course."""
+    """One run: what became of its requests, and steps of the course.
 
-    responses_s: Floats
+    Attributes:
+        responses: of requests that were served, without the overhead of a request.
+        late: lost requests included.
+    """
+
+    responses: Tally
     arrived: Floats
     late: Floats
+    lost: int
     wanted: Floats
     ready: Floats
     replica_hours: float
@@ -79,18 +84,18 @@ def _found(fleet: ScaledFleet, days: Sequence[_Day], confidence: float) -> Days:
     """What the runs have in common."""
     overhead_s, hours = fleet.profile.request_overhead_s, [day.replica_hours for day in days]
     late = [float(day.late.sum() / day.arrived.sum()) for day in days]
-    lost = [float(np.isinf(day.responses_s).mean()) for day in days]
-    responses_s = [day.responses_s for day in days]
+    lost = [float(day.lost / day.arrived.sum()) for day in days]
+    responses = [(day.responses, day.lost) for day in days]
     return Days(
         fleet=fleet,
-        response_p99_s=pooled_quantiles(responses_s, [_QUANTILE], confidence, overhead_s)[_QUANTILE],
+        response_p99_s=tallied_quantiles(responses, [_QUANTILE], confidence, overhead_s)[_QUANTILE],
         late_share=mean_of_runs(late, confidence),
         lost_share=math.fsum(lost) / len(lost),
         replica_hours=mean_of_runs(hours, confidence),
         replicas_mean=3600.0 * math.fsum(hours) / len(days) / fleet.lasts_s,
         replicas_most=max(day.replicas_most for day in days),
         scalings=mean_of_runs([float(day.scalings) for day in days], confidence),
-        requests=sum(len(day.responses_s) for day in days),
+        requests=sum(int(day.arrived.sum()) for day in days),
         course=Course(
             arrived=_mean([day.arrived for day in days]),
             late=_mean([day.late for day in days]),
@@ -106,41 +111,119 @@ def _mean(rows: Sequence[Floats]) -> tuple[float, ...]:
 
 def _run(seed_value: int, service_times: ServiceTimes | None, fleet: ScaledFleet, number: int) -> _Day:
     """One run."""
-    leave_if_abandoned()
     seed = Seed(value=seed_value, stage=Stage.AUTOSCALE, replication=number)
     warm_s, ends_s = fleet.warm_up_s, fleet.warm_up_s + fleet.lasts_s
-    draws = day_draws(fleet, seed)
+    stream = DayStream(fleet.steps, fleet.arrivals, seed)
     scaler = None
     if fleet.autoscaler is not None:
-        scaler = Scaler(fleet.autoscaler, fleet.replicas_first, draws.arrived_s, ends_s)
-    absent = [
-        Fault(instant_s=0.0, replica=replica, action=Action.LEAVE)
-        for replica in range(fleet.replicas_first, fleet.plan.replicas)
-    ]
+        scaler = Scaler(fleet.autoscaler, fleet.replicas_first, stream.arrived_by, ends_s)
     times = service_times or ProfileTimes(fleet.profile)
-    outcomes = run_kernel(fleet.plan, times, draws, Clients(), Protection(), absent, watcher=scaler)
-    seen = (outcomes.arrived_s >= warm_s) & (outcomes.arrived_s < ends_s)
-    arrived_s = outcomes.arrived_s[seen]
-    responses_s = outcomes.answered_s[seen] - arrived_s
-    responses_s[np.isnan(responses_s)] = np.inf
-    is_late = responses_s > fleet.response_p99_s - fleet.profile.request_overhead_s
-    steps = math.ceil(fleet.lasts_s / COURSE_S)
-    places = ((arrived_s - warm_s) / COURSE_S).astype(np.int64)
+    seen = _Seen(fleet)
+    for part in serve_watched(fleet.plan, times, stream, scaler or Unwatched(), fleet.replicas_first):
+        leave_if_abandoned()
+        seen.add(part)
+    steps = len(seen.arrived)
     fixed = [(0.0, fleet.plan.replicas)]
     wanted, ready = (fixed, fixed) if scaler is None else (scaler.wanted, scaler.ready)
     during = [count for instant_s, count in wanted if warm_s < instant_s < ends_s]
     wanted_by_step = _by_step(wanted, warm_s, steps, ends_s)
     lengths_s = np.minimum(COURSE_S, fleet.lasts_s - COURSE_S * np.arange(steps))
     return _Day(
-        responses_s=responses_s,
-        arrived=np.bincount(places, minlength=steps).astype(float),
-        late=np.bincount(places[is_late], minlength=steps).astype(float),
+        responses=seen.responses,
+        arrived=seen.arrived.astype(float),
+        late=seen.late.astype(float),
+        lost=int(seen.sums["lost"][0]),
         wanted=wanted_by_step,
         ready=_by_step(ready, warm_s, steps, ends_s),
         replica_hours=float((wanted_by_step * lengths_s).sum()) / 3600.0,
         replicas_most=max([_at(wanted, warm_s), *during]),
         scalings=len(during),
     )
+
+
+# When it is looked at, from when on a response is late, and what was counted then.
+_SUMS = np.dtype(
+    [
+        ("begins_s", np.float64),
+        ("ends_s", np.float64),
+        ("late_s", np.float64),
+        ("total_s", np.float64),
+        ("zeros", np.int64),
+        ("lost", np.int64),
+        ("kept", np.int64),
+    ]
+)
+
+
+class _Seen:
+    """Requests of the time that is looked at, counted as they are served.
+
+    Attributes:
+        arrived, late: by steps of the course, shape `(steps,)`.
+    """
+
+    def __init__(self, fleet: ScaledFleet) -> None:
+        steps = math.ceil(fleet.lasts_s / COURSE_S)
+        self.arrived, self.late = np.zeros(steps, dtype=np.int64), np.zeros(steps, dtype=np.int64)
+        self.sums = np.zeros(1, dtype=_SUMS)
+        self.sums["begins_s"], self.sums["ends_s"] = fleet.warm_up_s, fleet.warm_up_s + fleet.lasts_s
+        self.sums["late_s"] = fleet.response_p99_s - fleet.profile.request_overhead_s
+        self._marks_s = np.maximum(self.sums["late_s"], 0.0)
+        self._counters = Counters(self._marks_s)
+        self._first_s = np.empty(EXACT_MAX)  # responses; beyond, they are counted in cells alone
+
+    def add(self, part: Served) -> None:
+        """The next requests."""
+        _count(self.sums, self._counters.arrays, self._first_s, self.arrived, self.late, *part)
+
+    @property
+    def responses(self) -> Tally:
+        """Of those that were served. [s]"""
+        sums = self.sums[0]
+        if sums["kept"] > len(self._first_s):
+            return self._counters.tally(float(sums["total_s"]), int(sums["zeros"]))
+        return Tally.of(self._first_s[: sums["kept"]], self._marks_s, ROUNDING * float(sums["ends_s"]))
+
+
+@compiled
+def _count(
+    totals: Structs,
+    counters: Cells,
+    first_s: Floats,
+    arrived: Integers,
+    late: Integers,
+    arrived_s: Floats,
+    started_s: Floats,
+    finished_s: Floats,
+    size: Integers,
+) -> None:
+    """Add requests one after the other."""
+    sums = totals[0]
+    cells, at_marks, marks_s, first_mark = counters
+    kept, total_s = sums.kept, sums.total_s
+    for place in range(len(arrived_s)):
+        came_s = arrived_s[place]
+        if not sums.begins_s <= came_s < sums.ends_s:
+            continue
+        step = int((came_s - sums.begins_s) / COURSE_S)
+        arrived[step] += 1
+        if size[place] == 0:
+            sums.lost += 1
+            late[step] += 1
+            continue
+        response_s = finished_s[place] - came_s
+        late[step] += response_s > sums.late_s
+        if kept < len(first_s):
+            first_s[kept] = response_s
+        kept += 1
+        total_s += response_s
+        sums.zeros += response_s == 0.0
+        cell = cell_or_mark(marks_s, first_mark, response_s, ROUNDING * finished_s[place])
+        if cell >= 0:
+            cells[cell] += 1
+        else:
+            at_marks[~cell] += 1
+    sums.kept, sums.total_s = kept, total_s
 
 
 def _by_step(counts: Sequence[tuple[float, int]], begins_s: float, steps: int, ends_s: float) -> Floats:
@@ -157,31 +240,3 @@ def _by_step(counts: Sequence[tuple[float, int]], begins_s: float, steps: int, e
 
 def _at(counts: Sequence[tuple[float, int]], now_s: float) -> int:
     return [count for instant_s, count in counts if instant_s <= now_s][-1]
-
-
-def day_draws(fleet: ScaledFleet, seed: Seed) -> AttemptDraws:
-    """Everything random of one run.
-
-    Arrivals at rate 1 are moved to the instants at which as many are due, so that the same users come whatever the
-    rates are.
-
-    Source:
-        Cinlar (1975), Introduction to Stochastic Processes, sec. 4.7 (Poisson processes by change of time).
-    """
-    edges_s = np.array([0.0, *[to_s for _, to_s, _ in fleet.steps]])
-    due = np.concatenate([[0.0], np.cumsum([(to_s - from_s) * rate for from_s, to_s, rate in fleet.steps])])
-    stream = Stream(Workload(arrival_rate_rps=1.0, arrivals=fleet.arrivals), 2**40, seed)
-    blocks: list[Floats] = []
-    while not blocks or blocks[-1][-1] < due[-1]:
-        blocks.append(stream.arrived_s(_BLOCK).copy())
-    unit = np.concatenate(blocks)
-    arrived_s = np.interp(unit[unit < due[-1]], due, edges_s)
-    count = len(arrived_s)
-    routes = fleet.plan.routing in (Routing.RANDOM, Routing.POWER_OF_TWO)
-    shape = (1, count, 2) if routes else (0, 0, 2)
-    return AttemptDraws(
-        arrived_s=arrived_s,
-        service=seed.generator(Purpose.SERVICE).random((1, count)),
-        routing=seed.generator(Purpose.ROUTING).random(shape),
-        backoff=np.zeros((0, 0)),
-    )

@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -29,19 +29,21 @@ class Scaler:
 
     Args:
         first: replicas that serve from the start.
-        arrived_s: instants of all requests, rising. [s]
+        arrived_by: how many requests have arrived by an instant.
         until_s: when it looks for the last time. [s]
 
     Attributes:
         wanted, ready: from each instant on, how many replicas were asked for, and how many of them served.
     """
 
-    def __init__(self, autoscaler: Autoscaler, first: int, arrived_s: Floats, until_s: float) -> None:
+    def __init__(
+        self, autoscaler: Autoscaler, first: int, arrived_by: Callable[[float], int], until_s: float
+    ) -> None:
         self.wanted: list[tuple[float, int]] = [(0.0, first)]
         self.ready: list[tuple[float, int]] = [(0.0, first)]
         self._settings = autoscaler
         self._controller = Controller(autoscaler)
-        self._arrived_s = arrived_s
+        self._arrived_by = arrived_by
         self._seen = 0  # requests that had arrived at the last sync
         self._until_s = until_s
         self._started_s = [_ALWAYS_S] * first  # of those asked for
@@ -112,7 +114,7 @@ class Scaler:
         self._sync += 1
         while self._samples and self._samples[0][0] <= now_s - self._settings.metric_lag_s:
             self._known = self._samples.popleft()
-        arrived = int(np.searchsorted(self._arrived_s, now_s, side="right"))
+        arrived = self._arrived_by(now_s)
         is_active = arrived > self._seen or bool(sight.waiting.sum() + sight.serving.sum())
         self._seen = arrived
         wanted = self._controller.replicas(now_s, current, self._pods(), is_active=is_active)

@@ -18,7 +18,7 @@ from capacity.traffic.workload import (
 )
 from capacity.units import require_positive
 
-REQUESTS_MAX = 4_000_000  # of one run, so that a few fit into memory at a time
+REQUESTS_MAX = 1_000_000_000  # of one run, which then takes some minutes
 _SETTLING_S = 600.0
 _MINUTE_S = 60.0
 Step = tuple[float, float, float]

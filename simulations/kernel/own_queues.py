@@ -33,7 +33,7 @@ from simulations.kernel.state import (
 
 
 @inlined
-def _event_s(queue: Struct) -> float:
+def event_s(queue: Struct) -> float:
     """When a replica's state may change next; a batch that is due then starts just after the instant."""
     if queue.in_service > 0:
         return float(queue.finish_s)
@@ -57,10 +57,10 @@ def serve_own(  # noqa: C901  (one loop: see above)
     arrivals: tuple[Floats, Floats, Floats],
     is_end: bool,  # noqa: FBT001  (compiled code takes positions)
 ) -> None:
-    """Let requests from number `first` on arrive, one after another; at the end serve all that are left.
+    """Let requests from number `first` on arrive, one after another; at the end serve those that are left.
 
     Args:
-        plan: shape `(1,)`.
+        plan: shape `(1,)`; its replicas are the first ones, and those behind them only end what they serve.
         sizes: of batches, as in `state.sizes_of`.
         laws: of the service times, as `service.duration_s` takes them.
         queues: shape `(replicas,)`.
@@ -79,14 +79,16 @@ def serve_own(  # noqa: C901  (one loop: see above)
     is_closed, leaves = len(returns) > 1, len(ranks) >> 1
     counts = routing >= LEAST_OUTSTANDING
     watches = is_closed or routing == LEAST_OUTSTANDING
+    turn, until_s = rules.turn, rules.until_s
     for place in range(len(instants_s) + is_end):
         is_over = place == len(instants_s)  # all have arrived: serve those who wait
         request = first + place
-        now_s, one, two, looks = np.inf, 0, 0, replicas
+        now_s, one, two, looks = until_s, 0, 0, len(queues)
+        follows_events = watches and not (is_over and until_s < np.inf)
         if not is_over:
             now_s, looks = instants_s[place], 1
             if routing == ROUND_ROBIN:
-                one = request % replicas
+                one = (request + turn) % replicas
             elif routing == RANDOM:
                 one = int(dice[2 * place] * replicas)
             elif routing == POWER_OF_TWO:
@@ -96,7 +98,7 @@ def serve_own(  # noqa: C901  (one loop: see above)
         look = 0
         while True:
             # The next replica to bring up to date, if any.
-            if watches:
+            if follows_events:
                 if is_closed and not is_over:
                     now_s = next_return_s(returns)
                 if smallest(events) > now_s or smallest(events) == np.inf:
@@ -115,6 +117,7 @@ def serve_own(  # noqa: C901  (one loop: see above)
                         break
                     if counts:
                         change(ranks, replica, at(ranks, replica) - queue.in_service * leaves)
+                    queue.busy_s += start_s - queue.began_s
                     queue.in_service = 0
                     if queue.waiting == 0:
                         break
@@ -130,7 +133,7 @@ def serve_own(  # noqa: C901  (one loop: see above)
                             if is_closed:
                                 break
                             continue
-                elif queue.waiting > 0 and queue.due_s < now_s:
+                elif queue.waiting > 0 and (queue.due_s < now_s or (is_over and queue.due_s == now_s)):
                     start_s = queue.due_s
                 else:
                     break
@@ -157,11 +160,12 @@ def serve_own(  # noqa: C901  (one loop: see above)
                 queue.head = member
                 queue.waiting -= size
                 queue.in_service = size
+                queue.began_s = start_s
                 queue.finish_s = finish_s
                 if is_closed:  # one event at a time: what it sets off may come before the next
                     break
             if watches:
-                change(events, replica, _event_s(queue))
+                change(events, replica, event_s(queue))
         if is_over:
             break
         # The router's choice, and the end of the line there.
@@ -198,4 +202,4 @@ def serve_own(  # noqa: C901  (one loop: see above)
         if counts:
             change(ranks, replica, at(ranks, replica) + leaves)
         if watches and is_free:
-            change(events, replica, _event_s(queue))
+            change(events, replica, event_s(queue))

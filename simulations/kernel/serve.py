@@ -5,6 +5,7 @@ memory does not grow with the run.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -132,7 +133,7 @@ def _singly(plan: Plan, table: ServiceTable, stream: Stream | Replay, block: int
     sizes = np.ones(block, dtype=np.int64)
     started_s, finished_s = np.empty(block), np.empty(block)
     for count in _counts(stream.requests, block):
-        arrived_s, service = stream.arrived_s(count), _service(table, stream, count)
+        arrived_s, service = stream.arrived_s(count), service_draws(table, stream.service, count)
         serve_singly(table.arrays, free_s, arrived_s, service, started_s, finished_s)
         yield Served(arrived_s, started_s[:count], finished_s[:count], sizes[:count])
 
@@ -148,7 +149,7 @@ def _in_batches(plan: Plan, table: ServiceTable, stream: Stream | Replay, block:
     for count in _counts(stream.requests, block):
         stream.arrived_s(count, out=arrived_s[here : here + count])
         if table.kind != FIXED:
-            service[here : here + count] = _service(table, stream, count)
+            service[here : here + count] = service_draws(table, stream.service, count)
         here, to_come = here + count, to_come - count
         done = serve_batches(
             table.arrays, plan.batch_size_max, plan.batch_wait_max_s, is_open, free_s,
@@ -207,10 +208,11 @@ def _loop(
     if _are_slowed(plan, slowdowns):
         trees = (indices, indices.copy(), at_rest(plan.replicas), at_rest(len(queues)))
         shared = (np.array(slowdowns, dtype=np.float64), queues, no_jobs(plan.replicas), trees, returns)
-        return lambda *arguments: serve_devices(rules, sizes, table.arrays, *shared, *arguments)
-    state = (rules, sizes, table.arrays, queues, indices, at_rest(plan.replicas), returns)
-    serve_block = serve_shared if plan.routing is Routing.SHARED_QUEUE else serve_own
-    return lambda *arguments: serve_block(*state, *arguments)
+        return partial(serve_devices, rules, sizes, table.arrays, *shared)
+    state, line = (rules, sizes, table.arrays, queues), (indices, at_rest(plan.replicas), returns)
+    if plan.routing is Routing.SHARED_QUEUE:
+        return partial(serve_shared, *state, no_jobs(plan.replicas), *line)
+    return partial(serve_own, *state, *line)
 
 
 def _table(plan: Plan, service_times: ServiceTimes, stream: Stream | Replay) -> ServiceTable:
@@ -224,14 +226,15 @@ def _arrivals(
     """Draws of the next requests: instants or think times, service, and routing where it is random."""
     instants_s = stream.arrived_s(count) if stream.users is None else stream.think_s(count)
     throws = plan.routing in (Routing.RANDOM, Routing.POWER_OF_TWO)
-    return instants_s, _service(table, stream, count), stream.routing(count) if throws else np.zeros(0)
+    dice = stream.routing(count) if throws else np.zeros(0)
+    return instants_s, service_draws(table, stream.service, count), dice
 
 
-def _service(table: ServiceTable, stream: Stream | Replay, count: int) -> Floats:
+def service_draws(table: ServiceTable, draw: Callable[[int], Floats], count: int) -> Floats:
     """Uniforms, or durations of mean 1 made from them, or nothing where no draw is needed."""
     if table.kind == FIXED:
         return np.zeros(count)
-    uniforms = stream.service(count)
+    uniforms = draw(count)
     return table.draw(uniforms) if table.kind == SCALED and table.draw is not None else uniforms
 
 

@@ -29,6 +29,7 @@ def serve_shared(  # noqa: C901  (one loop: see `own_queues`)
     sizes: Integers,
     laws: Laws,
     queues: Structs,
+    jobs: Structs,
     free: Floats,
     ends: Floats,
     returns: Floats,
@@ -42,13 +43,14 @@ def serve_shared(  # noqa: C901  (one loop: see `own_queues`)
 
     Args:
         plan, queues: shape `(1,)`.
+        jobs: what each replica serves, shape `(replicas,)`; no more than its size and times are kept.
         sizes, laws, returns, window, base, arrivals: as in `own_queues.serve_own`.
         free: tournament of the indices of free replicas.
         ends: tournament of the instants at which each replica's batch ends. [s]
     """
     rules, queue = plan[0], queues[0]
     size_max, due_size, wait_s = rules.size_max, rules.due_size, rules.wait_s
-    is_open, limit = rules.is_open, rules.limit
+    is_open, limit, replicas, until_s = rules.is_open, rules.limit, rules.replicas, rules.until_s
     kind, times_s, below, weight, first_knot, probabilities, durations_s, wake_s = laws
     head, tail, waiting, idle, due_s = queue.head, queue.tail, queue.waiting, queue.free, queue.due_s
     ended_s = queue.finish_s
@@ -56,7 +58,7 @@ def serve_shared(  # noqa: C901  (one loop: see `own_queues`)
     is_closed = len(returns) > 1
     for place in range(len(instants_s) + is_end):
         is_over = place == len(instants_s)  # all have arrived: serve those who wait
-        now_s = np.inf if is_over else instants_s[place]
+        now_s = until_s if is_over else instants_s[place]
         while True:
             if is_closed and not is_over:
                 now_s = next_return_s(returns)
@@ -67,6 +69,12 @@ def serve_shared(  # noqa: C901  (one loop: see `own_queues`)
                     break
                 start_s = ended_s = end_s
                 replica = leftmost(ends)
+                job = jobs[replica]
+                job.busy_s += end_s - job.started_s
+                job.size = 0
+                if replica >= replicas:  # it has left
+                    change(ends, replica, np.inf)
+                    continue
                 idle += 1
                 is_due = waiting > 0
                 if is_due:
@@ -79,7 +87,7 @@ def serve_shared(  # noqa: C901  (one loop: see `own_queues`)
                     change(ends, replica, np.inf)
                     continue
             else:
-                if ready_s >= now_s:
+                if ready_s > now_s or (ready_s == now_s and not is_over):
                     break
                 start_s = ready_s
                 replica = int(smallest(free))
@@ -105,6 +113,8 @@ def serve_shared(  # noqa: C901  (one loop: see `own_queues`)
                     come_back(returns, finish_s + served.think_s)
             waiting -= size
             idle -= 1
+            jobs[replica].size = size
+            jobs[replica].started_s = start_s
             change(ends, replica, finish_s)
             if waiting > 0:
                 begun_s = start_s if is_open else window[head - base].arrived_s

@@ -73,7 +73,8 @@ UNKNOWN = -1  # size of the batch of a request that is not served yet; 0 is lost
 Structs = npt.NDArray[np.void]
 Struct = Any  # one of them, whose fields compiled code reads and writes as attributes
 
-# A plan in numbers; a limit of -1 is none.
+# A plan in numbers; a limit of -1 is none. Request number n is the (n + turn)-th in turn. Where all requests so far
+# have arrived, everything up to `until_s` happens: for good, or for somebody to look at the fleet.
 RULES = np.dtype(
     [
         ("routing", np.int64),
@@ -85,6 +86,8 @@ RULES = np.dtype(
         ("is_collected", np.bool_),
         ("has_preferred", np.bool_),
         ("limit", np.int64),
+        ("turn", np.int64),
+        ("until_s", np.float64),
     ]
 )
 # What the draws say of a request, what became of it, and who waits next after it in its queue. Until it is served,
@@ -103,7 +106,8 @@ REQUEST = np.dtype(
     ]
 )
 # A queue: its first and last request, how many wait, when a batch will be due if no other request comes.
-# Of one replica: the size of its batch, 0 where it is free, and when that ends or the last one ended.
+# Of one replica: the size of its batch, 0 where it is free, when that began, when it ends or the last one ended, and
+# how long all that have ended took.
 # Of all: when the last one ended, and how many are free. The first request of the last batch, if collected ahead.
 QUEUE = np.dtype(
     [
@@ -115,9 +119,12 @@ QUEUE = np.dtype(
         ("finish_s", np.float64),
         ("free", np.int64),
         ("opener", np.int64),
+        ("began_s", np.float64),
+        ("busy_s", np.float64),
     ]
 )
-# What a replica serves on a device that it shares, and how many of its instances are busy, at the first.
+# What a replica serves, and how long all that it has served took. On a device that it shares, also how far it is, and
+# how many of its instances are busy, at the first.
 JOB = np.dtype(
     [
         ("oldest", np.int64),
@@ -127,6 +134,7 @@ JOB = np.dtype(
         ("work_s", np.float64),
         ("since_s", np.float64),
         ("ends_s", np.float64),
+        ("busy_s", np.float64),
     ]
 )
 
@@ -138,7 +146,7 @@ def rules_of(plan: Plan) -> Structs:
     is_open, is_collected = (plan.batching is one for one in (Batching.TORCHSERVE, Batching.RAY_SERVE))
     sizes = plan.batch_size_max, plan.due_size
     kinds = is_open, is_collected, bool(plan.preferred_sizes)
-    numbers = (routing, plan.replicas, *sizes, plan.batch_wait_max_s, *kinds, limit)
+    numbers = (routing, plan.replicas, *sizes, plan.batch_wait_max_s, *kinds, limit, 0, np.inf)
     return np.array([numbers], dtype=RULES)
 
 

@@ -1,13 +1,14 @@
 """Scatter: intervals from how much independent runs differ."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from capacity.confidence import student_t
 from capacity.performance import Interval
 from simulations.draws.records import Floats
+from simulations.statistics.sample import Tally
 
 
 def pooled_quantiles(
@@ -23,12 +24,39 @@ def pooled_quantiles(
         Woodruff (1952), JASA 47(260), 635-646: an interval of the share beyond, read off as durations.
     """
     pooled = np.sort(np.concatenate(runs))
+    shares = [lambda value_s, one=one: float((one > value_s).mean()) for one in runs]
+    return _quantiles(lambda q: _at(pooled, q), shares, quantiles, confidence, overhead_s)
+
+
+def tallied_quantiles(
+    runs: Sequence[tuple[Tally, int]], quantiles: Sequence[float], confidence: float, overhead_s: float = 0.0
+) -> dict[float, Interval]:
+    """The same of runs that were counted as they went. [s]
+
+    Args:
+        runs: response times of each, and how many requests were lost.
+    """
+    whole = Tally.merged([served for served, _ in runs])
+    pooled = whole.with_lost(sum(lost for _, lost in runs))
+    alike = [(served if whole.is_exact else served.in_cells()).with_lost(lost) for served, lost in runs]
+    return _quantiles(
+        pooled.quantile_s, [one.share_above for one in alike], quantiles, confidence, overhead_s
+    )
+
+
+def _quantiles(
+    at: Callable[[float], float],
+    shares_above: Sequence[Callable[[float], float]],
+    quantiles: Sequence[float],
+    confidence: float,
+    overhead_s: float,
+) -> dict[float, Interval]:
+    """Quantiles of all requests, with their ends by the scatter of each run's share beyond them. [s]"""
     found: dict[float, Interval] = {}
     for quantile in quantiles:
-        value_s = _at(pooled, quantile)
-        shares = [float((one > value_s).mean()) for one in runs]
-        half = _half_width(shares, confidence)
-        low_s, high_s = _at(pooled, max(0.0, quantile - half)), _at(pooled, min(1.0, quantile + half))
+        value_s = at(quantile)
+        half = _half_width([share(value_s) for share in shares_above], confidence)
+        low_s, high_s = at(max(0.0, quantile - half)), at(min(1.0, quantile + half))
         found[quantile] = Interval(
             value=value_s + overhead_s, low=low_s + overhead_s, high=high_s + overhead_s
         )

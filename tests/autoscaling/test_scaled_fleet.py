@@ -77,25 +77,25 @@ def test_fleets_out_of_range_are_refused(changed: dict[str, Any], said: str) -> 
         fleet(**changed)
 
 
-def test_a_part_of_the_day_has_requests_but_at_most_4_million() -> None:
+def test_a_part_of_the_day_has_requests_but_at_most_a_billion() -> None:
     """The warm-up counts too: here an hour and then two, before the hour that is looked at."""
     silent = DailyCurve(times_s=(0.0, 6.0 * HOUR_S, 12.0 * HOUR_S), rates_rps=(0.0, 20.0, 0.0))
     with pytest.raises(DomainError, match="has no requests within 12:00-13:00; look at another part"):
         fleet(curve=silent, begins_s=12.0 * HOUR_S, ends_s=13.0 * HOUR_S)
 
     def at(factor: float, **changed: Any) -> ScaledFleet:
-        """At `factor` times the rate that gives 4 million requests in two hours."""
-        busy = DailyCurve(times_s=(0.0,), rates_rps=(factor * 4e6 / (2.0 * HOUR_S),))
+        """At `factor` times the rate that gives a billion requests in two hours."""
+        busy = DailyCurve(times_s=(0.0,), rates_rps=(factor * 1e9 / (2.0 * HOUR_S),))
         return fleet(curve=busy, begins_s=10.0 * HOUR_S, ends_s=11.0 * HOUR_S, **changed)
 
     hour = {"autoscaler": scaler(stabilization_s=2985.0)}  # a warm-up of 600 + 2985 + 15 s
-    assert at(0.999, **hour).requests == pytest.approx(0.999 * 4e6)
+    assert at(0.999, **hour).requests == pytest.approx(0.999 * 1e9)
     with pytest.raises(
-        DomainError, match=r"10:00-11:00 has 4.04e\+06 requests .* about 0.98 hours of the day"
+        DomainError, match=r"10:00-11:00 has 1.01e\+09 requests .* about 0.98 hours of the day"
     ):
         at(1.01, **hour)
     longer = {"autoscaler": scaler(stabilization_s=2 * 3600.0 - 615.0)}
-    with pytest.raises(DomainError, match=r"the 2 hours before 10:00 .* have 4.4e\+06 requests"):
+    with pytest.raises(DomainError, match=r"the 2 hours before 10:00 .* have 1.1e\+09 requests"):
         at(1.1, **longer)
 
 

@@ -248,7 +248,7 @@ def test_python_says_the_same(autoscale: Command, folder: Path) -> None:
         ),
         (["--slo-p99", "1s", "--rate", "5rps", "--metric-lag", "2d"], "--metric-lag must be from 0s to 24h"),
         (
-            ["--slo-p99", "1s", "--rate", "60rps", "--metric-lag", "24h"],
+            ["--slo-p99", "1s", "--rate", "20000rps", "--metric-lag", "24h"],
             "hours before 00:30 in which the autoscaler",
         ),
         (["--slo-p99", "1s", "--rate", "5rps", "--hourly-usd", "t4=2"], "names no profile; flat=0.50 does"),
@@ -263,7 +263,7 @@ def test_python_says_the_same(autoscale: Command, folder: Path) -> None:
         (["--slo-p99", "1s", "--rate", "5rps", "--between", "noon"], "write 07:00-11:30"),
         (["--slo-p99", "1s", "--rate", "5rps", "--between", "09:00-08:00"], "ends before it begins"),
         (
-            ["--slo-p99", "1s", "--rate", "500rps", "--between", "00:00-24:00"],
+            ["--slo-p99", "1s", "--rate", "20000rps", "--between", "00:00-24:00"],
             "hours of the day by --between",
         ),
         (

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,17 +19,25 @@ from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.plan import Plan, Routing
 from capacity.queues.markov.mmc import MMc
 from capacity.recovery.clients import Clients
+from capacity.recovery.faults import Action, Fault
 from capacity.recovery.protection import Protection
 from capacity.traffic.daily import DailyCurve
 from capacity.traffic.workload import ArrivalProcess, DeterministicArrivals, MmppArrivals, PoissonArrivals
-from simulations.autoscaled import DaySimulation, day_draws
+from simulations import autoscaled
+from simulations.autoscaled import DaySimulation
 from simulations.draws.arrivals import Seed, Stage
+from simulations.draws.attempts import AttemptDraws
+from simulations.draws.cells import PER_OCTAVE
+from simulations.draws.days import DayStream
 from simulations.draws.records import Floats
-from simulations.draws.service import ExponentialTimes, ProfileTimes
-from simulations.draws.watching import Sight
+from simulations.draws.service import ExponentialTimes, ProfileTimes, ServiceTimes
+from simulations.draws.watching import Sight, Unwatched
+from simulations.kernel import watched
 from simulations.kernel.recovery.run import run as run_kernel
+from simulations.kernel.watched import serve_watched
 from simulations.reference.recovery.fleet import run as run_reference
 from simulations.scaler import Scaler
+from simulations.statistics import sample
 
 SERVICE_S = 0.1
 PROFILE = ServiceProfile(name="flat", timings=(BatchTiming(batch_size=1, mean_s=SERVICE_S),), hourly_usd=2.0)
@@ -71,14 +80,36 @@ def fleet(
     )
 
 
-def scaled(asked: ScaledFleet, scaler: Scaler | None = None) -> Scaler:
+def scaled(
+    asked: ScaledFleet, times: ServiceTimes | None = None, scaler_type: type[Scaler] = Scaler
+) -> Scaler:
     """One run by the kernel, and its scaler afterwards."""
-    draws = day_draws(asked, SEED)
+    stream = stream_of(asked)
     assert asked.autoscaler is not None
     until_s = asked.warm_up_s + asked.lasts_s
-    scaler = scaler or Scaler(asked.autoscaler, asked.plan.replicas, draws.arrived_s, until_s)
-    run_kernel(asked.plan, fixed(lambda size: SERVICE_S), draws, Clients(), Protection(), [], watcher=scaler)
+    scaler = scaler_type(asked.autoscaler, asked.plan.replicas, stream.arrived_by, until_s)
+    for _ in serve_watched(
+        asked.plan, times or fixed(lambda _: SERVICE_S), stream, scaler, asked.plan.replicas
+    ):
+        pass
     return scaler
+
+
+def stream_of(asked: ScaledFleet, seed: Seed = SEED) -> DayStream:
+    return DayStream(asked.steps, asked.arrivals, seed)
+
+
+def draws_of(asked: ScaledFleet, seed: Seed = SEED) -> AttemptDraws:
+    """All of a day at once, as the kernels that know clients want it."""
+    stream = stream_of(asked, seed)
+    arrived_s = stream.arrived_s(1_000_000)
+    count = len(arrived_s)
+    return AttemptDraws(
+        arrived_s=arrived_s,
+        service=stream.service(count).reshape(1, count),
+        routing=stream.routing(count).reshape(1, count, 2),
+        backoff=np.zeros((0, 0)),
+    )
 
 
 # ---- The number of replicas -------------------------------------------------------------------
@@ -178,13 +209,13 @@ def test_concurrency_is_the_rate_times_the_response_time(routing: Routing) -> No
         replicas_min=5,
         replicas_max=5,
     )
-    draws = day_draws(asked, SEED)
-    assert asked.autoscaler is not None
-    scaler = Noting(asked.autoscaler, 5, draws.arrived_s, asked.warm_up_s + asked.lasts_s)
-    outcomes = run_kernel(
-        asked.plan, ExponentialTimes(SERVICE_S), draws, Clients(), Protection(), [], watcher=scaler
-    )
-    mean_s = float(np.mean(outcomes.answered_s - outcomes.arrived_s))
+    times = ExponentialTimes(SERVICE_S)
+    scaler = scaled(asked, times, Noting)
+    served = [
+        part.finished_s - part.arrived_s
+        for part in serve_watched(asked.plan, times, stream_of(asked), Unwatched(), 5)
+    ]
+    mean_s = float(np.mean(np.concatenate(served)))
     parts = np.array([np.mean(one) for one in np.array_split(np.array(scaler.totals), 60)])
     error = float(parts.std(ddof=1)) / math.sqrt(len(parts))
     assert abs(float(parts.mean()) - 35.0 * mean_s) < 3.0 * error
@@ -285,10 +316,13 @@ def assert_both_scale_the_same(
         startup_s=startup_s,
         metric_lag_s=lag_s,
     )
-    draws = day_draws(asked, replace(SEED, value=seed))
-    draws = replace(draws, routing=np.zeros((1, len(draws.arrived_s), 2)) + 0.3)
+    draws = draws_of(asked, replace(SEED, value=seed))
     assert asked.autoscaler is not None
-    scalers = [Scaler(asked.autoscaler, 5, draws.arrived_s, 1500.0) for _ in range(2)]
+
+    def arrived_by(now_s: float) -> int:
+        return int(np.searchsorted(draws.arrived_s, now_s, side="right"))
+
+    scalers = [Scaler(asked.autoscaler, 5, arrived_by, 1500.0) for _ in range(2)]
     rest = (asked.plan, ProfileTimes(PROFILE), draws, Clients(), Protection(), [])
     found, expected = run_kernel(*rest, watcher=scalers[0]), run_reference(*rest, watcher=scalers[1])
     assert scalers[0].wanted == scalers[1].wanted
@@ -297,13 +331,129 @@ def assert_both_scale_the_same(
         np.testing.assert_array_equal(getattr(found, one.name), getattr(expected, one.name), err_msg=one.name)
 
 
+class Shuffler:
+    """A watcher that has replicas of a fleet leave and join at random instants, now and then many at once."""
+
+    def __init__(self, generator: np.random.Generator, first: int, replicas: int, until_s: float) -> None:
+        self._generator, self._replicas, self._until_s = generator, replicas, until_s
+        self.present = first
+        self.next_s = 0.0
+        self.sights: list[Sight] = []
+
+    def look(self, sight: Sight) -> list[Fault]:
+        """Half of the time another number of replicas, any from none to all."""
+        self.sights.append(sight)
+        now_s, before = self.next_s, self.present
+        self.next_s = now_s + float(
+            self._generator.choice([0.25, 0.5, 2.0])
+        )  # on the grid of even arrivals, too
+        if self.next_s > self._until_s:
+            self.next_s = math.inf
+        if self._generator.random() < 0.5:
+            self.present = int(self._generator.integers(0, self._replicas + 1))
+        leave, join = range(self.present, before), range(before, self.present)
+        return [
+            *(Fault(instant_s=now_s, replica=one, action=Action.LEAVE) for one in leave),
+            *(Fault(instant_s=now_s, replica=one, action=Action.JOIN) for one in join),
+        ]
+
+
+@pytest.mark.parametrize("routing", list(Routing))
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"size_max": 1, "wait_s": 0.0, "queue_limit": None, "wake_s": 0.0, "is_even": True},
+        {"size_max": 4, "wait_s": 0.3, "queue_limit": None, "wake_s": 0.05, "is_even": False},
+        {"size_max": 3, "wait_s": 0.1, "queue_limit": 3, "wake_s": 0.0, "is_even": True},
+    ],
+)
+def test_a_watched_fleet_is_that_of_the_reference(routing: Routing, case: dict[str, Any]) -> None:
+    """Whatever comes, leaves and joins: the same answers and the same sights, to the last bit."""
+    arrivals = DeterministicArrivals() if case["is_even"] else PoissonArrivals()
+    for seed in (1, 2):
+        assert_watched_as_the_reference(
+            routing=routing, arrivals=arrivals, seed=seed, first=seed, block=7, **case
+        )
+
+
+def test_more_waiting_requests_than_memory_holds_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten times as many as a replica serves, of which a thousand may wait."""
+    monkeypatch.setattr(watched, "WAITING_MAX", 1000)
+    asked = fleet([(0.0, 100.0)], ends_s=600.0).fixed(1)
+    parts = serve_watched(asked.plan, fixed(lambda _: SERVICE_S), stream_of(asked), Unwatched(), 1, 100)
+    with pytest.raises(DomainError, match=r"more than 1e\+03 requests wait at once"):
+        list(parts)
+
+
+shuffled = given(
+    routing=st.sampled_from(list(Routing)),
+    size_max=st.integers(1, 6),
+    wait_s=st.sampled_from([0.0, 0.1, 0.3]),
+    queue_limit=st.sampled_from([None, 0, 3, 8]),
+    arrivals=st.sampled_from([PoissonArrivals(), DeterministicArrivals()]),
+    wake_s=st.sampled_from([0.0, 0.05]),
+    is_even=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+    first=st.integers(0, 5),
+    block=st.sampled_from([7, 100, 32_000]),
+)
+
+
+@pytest.mark.long
+@settings(max_examples=400, deadline=None)
+@shuffled
+def test_a_watched_fleet_is_that_of_the_reference_in_many_ways(**case: Any) -> None:
+    assert_watched_as_the_reference(**case)
+
+
+def assert_watched_as_the_reference(
+    routing: Routing,
+    size_max: int,
+    wait_s: float,
+    queue_limit: int | None,
+    arrivals: ArrivalProcess,
+    wake_s: float,
+    is_even: bool,
+    seed: int,
+    first: int,
+    block: int,
+) -> None:
+    """About 500 requests at five replicas, some of which are missing half of the time."""
+    plan = Plan(
+        profile="flat",
+        replicas=5,
+        batch_size_max=size_max,
+        batch_wait_max_s=wait_s,
+        routing=routing,
+        queue_limit=queue_limit,
+    )
+    asked = replace(fleet([(0.0, 16.0)], arrivals=arrivals, ends_s=30.0).fixed(5), plan=plan)
+    asked.__dict__["warm_up_s"] = 0.0
+    times: ServiceTimes = ExponentialTimes(0.3, wake_s)
+    if is_even:
+        times = fixed(lambda size: 0.25 + 0.125 * size)
+    draws = draws_of(asked, replace(SEED, value=seed))
+    watchers = [Shuffler(np.random.default_rng(seed), first, 5, 40.0) for _ in range(2)]
+    absent = [Fault(instant_s=0.0, replica=one, action=Action.LEAVE) for one in range(first, 5)]
+    expected = run_reference(plan, times, draws, Clients(), Protection(), absent, watcher=watchers[0])
+    stream = stream_of(asked, replace(SEED, value=seed))
+    found = [
+        np.where(part.size > 0, part.finished_s, np.nan)
+        for part in serve_watched(plan, times, stream, watchers[1], first, block)
+    ]
+    np.testing.assert_array_equal(np.concatenate(found), expected.answered_s)
+    for here, there in zip(watchers[1].sights, watchers[0].sights, strict=True):
+        for name, one, other in zip(Sight._fields, here, there, strict=True):
+            np.testing.assert_array_equal(one, other, err_msg=f"{name} at {there.now_s}")
+
+
 # ---- The day ------------------------------------------------------------------------------------
 
 
 def test_arrivals_follow_the_rates() -> None:
     """Counts of each step within four standard errors of its rate; the warm-up is the end of the day before."""
     asked = fleet([(0.0, 10.0), (1200.0, 40.0), (2400.0, 0.0), (3000.0, 5.0)])
-    arrived_s = day_draws(asked, SEED).arrived_s - asked.warm_up_s
+    arrived_s = draws_of(asked).arrived_s - asked.warm_up_s
     for from_s, to_s, rate_rps in [
         (-900.0, 0.0, 5.0),
         (0.0, 1200.0, 10.0),
@@ -328,9 +478,24 @@ def test_the_steps_of_a_run_leave_no_gap(startup_s: float) -> None:
 
 
 def test_a_day_of_too_many_requests_is_refused_with_a_way_out() -> None:
-    with pytest.raises(DomainError, match=r"8\.\d+e\+07 requests.*--between"):
-        fleet([(0.0, 1000.0)], ends_s=86_400.0)
-    assert fleet([(0.0, 1000.0)], ends_s=1800.0).requests < REQUESTS_MAX
+    with pytest.raises(DomainError, match=r"1\.7\d+e\+09 requests.*--between"):
+        fleet([(0.0, 20_000.0)], ends_s=86_400.0)
+    assert fleet([(0.0, 10_000.0)], ends_s=86_400.0).requests < REQUESTS_MAX
+
+
+def test_many_responses_are_counted_as_exactly_as_their_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An hour of 72,000 requests in cells and one by one: late ones to the last, the P99 to a cell."""
+    asked = fleet([(0.0, 20.0)], target=utilization(0.6), limit_s=0.4)
+    counted = DaySimulation(runs=2)(asked)
+    monkeypatch.setattr(autoscaled, "EXACT_MAX", 10**6)
+    monkeypatch.setattr(sample, "EXACT_MAX", 10**6)
+    kept = DaySimulation(runs=2)(asked)
+    assert replace(counted, response_p99_s=kept.response_p99_s) == kept
+    assert counted.response_p99_s != kept.response_p99_s
+    for end in ("value", "low", "high"):
+        assert getattr(counted.response_p99_s, end) == pytest.approx(
+            getattr(kept.response_p99_s, end), rel=1.0 / PER_OCTAVE
+        )
 
 
 def test_what_a_day_cannot_be() -> None:

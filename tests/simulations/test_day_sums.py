@@ -1,6 +1,7 @@
 """Sums over days and runs by hand: a course in steps, intervals by scatter, cells that count down, and hopeless queues."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +23,7 @@ from capacity.traffic.workload import Workload
 from simulations import simulate
 from simulations.autoscaled import DaySimulation, _at, _by_step, _Day, _found
 from simulations.simulate import Countdown, Simulation, _rough, answer, answers
+from simulations.statistics.sample import Tally
 from simulations.statistics.scatter import mean_of_runs, pooled_quantiles
 from simulations.stress import StressSimulation, _hopeless
 
@@ -52,9 +54,10 @@ def test_a_number_that_changes_is_averaged_over_each_minute() -> None:
     assert [_at(counts, now_s) for now_s in (0.0, 74.9, 75.0, 200.0)] == [2, 2, 5, 1]
 
 
-def day_of(**fields: Any) -> _Day:
+def day_of(responses_s: Sequence[float] = (0.1, 0.2, 0.3), **fields: Any) -> _Day:
     given: dict[str, Any] = {
-        "responses_s": np.array([0.1, 0.2, 0.3, math.inf]),
+        "responses": Tally.of(np.array(responses_s), np.zeros(0)),
+        "lost": 1,
         "arrived": np.array([3.0, 1.0]),
         "late": np.array([0.0, 1.0]),
         "wanted": np.array([1.0, 2.0]),
@@ -70,7 +73,8 @@ def test_what_days_have_in_common() -> None:
     """Two days of an hour, of 4 and 8 requests."""
     quiet = day_of()
     busy = day_of(
-        responses_s=np.full(8, 0.4),
+        responses_s=[0.4] * 8,
+        lost=0,
         arrived=np.array([5.0, 3.0]),
         late=np.array([2.0, 0.0]),
         wanted=np.array([3.0, 2.0]),

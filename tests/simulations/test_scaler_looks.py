@@ -18,7 +18,7 @@ def scaler_of(
 ) -> Scaler:
     level = 0.5 if metric is Metric.UTILIZATION else 2.0
     settings = Autoscaler(target=Target(metric=metric, level=level), replicas_max=10, **fields)
-    return Scaler(settings, first, np.arange(0.0, until_s, 1.0), until_s)
+    return Scaler(settings, first, lambda now_s: int(min(now_s, until_s - 1.0)) + 1, until_s)
 
 
 def sight_at(now_s: float, busy_s: float = 0.0, held: int = 0, replicas: int = 10, queues: int = 10) -> Sight:
