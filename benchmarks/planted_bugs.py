@@ -269,7 +269,7 @@ BUGS = (
         "case.is_path or (", "(",
         "test_estimate.py::test_a_trace_may_be_busier_in_its_second_half"),
     Bug("a doubt is about a limit that is kept", "SimulationJudge._tightest",
-        "open_ones or objective.promises", "objective.promises",
+        "open_ones or objective.limits", "objective.limits",
         "test_judge.py::test_the_doubt_is_about_a_limit_that_is_open"),
     Bug("other days are known better than this one", "LikeIt.beside",
         "self.verdict is not Verdict.MET or verdict is Verdict.MET", "True",
@@ -300,8 +300,8 @@ BUGS = (
     Bug("a law refuses on the limit", "judge_exactly", ") > promise.allowed\n", ") >= promise.allowed\n",
         "test_exact.py::test_on_its_limit_a_plan_is_met_and_a_hair_beyond_it_is_missed"),
     # the objective and what is lost
-    Bug("the objective farthest from its limit binds", "LatencyObjective.binding",
-        "max(self.promises", "min(self.promises",
+    Bug("the objective farthest from its limit binds", "Objective.binding",
+        "max(self.limits", "min(self.limits",
         "test_objective.py::"
         "test_the_promise_that_binds_is_the_one_nearest_to_its_limit_whatever_its_measure"),
     Bug("a quantile is that of the served alone", "Promise.found", "(late or served)", "served",

@@ -58,7 +58,7 @@ _NAMES = {
         "GammaArrivals",
         "MmppArrivals",
     ),
-    "capacity.question.objective": ("LatencyObjective",),
+    "capacity.question.objective": ("Objective",),
     "capacity.question.plan": (
         "Plan",
         "Routing",
@@ -91,7 +91,7 @@ _NAMES = {
 _PLACES = {name: module for module, names in _NAMES.items() for name in names}
 
 
-_GONE = {"load_curve": "curve", "write_report": "report"}
+_GONE = {"load_curve": "curve", "write_report": "report", "LatencyObjective": "Objective"}
 
 
 def __getattr__(name: str) -> Any:

@@ -51,7 +51,7 @@ from capacity.profile.quantization import quantize as quantize
 from capacity.profile.scalability import UniversalScalability as UniversalScalability
 from capacity.profile.scalability import fit_scalability as fit_scalability
 from capacity.question.candidate import Verdict as Verdict
-from capacity.question.objective import LatencyObjective as LatencyObjective
+from capacity.question.objective import Objective as Objective
 from capacity.question.plan import BatchTimer as BatchTimer
 from capacity.question.plan import Plan as Plan
 from capacity.question.plan import Routing as Routing
@@ -103,7 +103,7 @@ def plan(
     slo_itl_p95_s: float | None = None, slo_itl_p99: str | None = None, slo_itl_p99_s: float | None = None,
     slo_itl_p999: str | None = None, slo_itl_p999_s: float | None = None, slo_itl_mean: str | None = None,
     slo_itl_mean_s: float | None = None, goodput_min: str | float | None = None,
-    objective: LatencyObjective | None = None, batch_size_max: int | None = None,
+    objective: Objective | None = None, batch_size_max: int | None = None,
     batch_wait: str | Iterable[str] | None = None, batch_wait_s: float | Iterable[float] | None = None,
     batching: str = 'triton', preferred_sizes: str | Iterable[int] | None = None, timer: str | None = None,
     routing: str | Iterable[str] | None = None, queue_limit: int | None = None, replicas_max: int = 1024,
@@ -201,7 +201,7 @@ def max_rate(
     slo_itl_p95_s: float | None = None, slo_itl_p99: str | None = None, slo_itl_p99_s: float | None = None,
     slo_itl_p999: str | None = None, slo_itl_p999_s: float | None = None, slo_itl_mean: str | None = None,
     slo_itl_mean_s: float | None = None, goodput_min: str | float | None = None,
-    objective: LatencyObjective | None = None, batch_size_max: int | None = None, batch_wait: str = '0ms',
+    objective: Objective | None = None, batch_size_max: int | None = None, batch_wait: str = '0ms',
     batch_wait_s: float | None = None, batching: str = 'triton',
     preferred_sizes: str | Iterable[int] | None = None, timer: str | None = None,
     routing: str = 'round-robin', queue_limit: int | None = None, arrivals: str | ArrivalProcess = 'poisson',

@@ -19,6 +19,7 @@ from capacity.profile.load import ProfileLike, load_profile
 from capacity.profile.profile import ServiceProfile
 from capacity.question import parse
 from capacity.question.budget import Effort
+from capacity.question.objective import Measure
 from capacity.question.plan import Plan
 from capacity.question.scenario import Scenario
 from capacity.question.verbs import EFFORT, refuse_for_batches
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
     from capacity.profile.llm import LlmProfile
     from capacity.question.comparison import PoissonError
     from capacity.question.grid import Grid
-    from capacity.question.objective import LatencyObjective
+    from capacity.question.objective import Objective
     from capacity.question.question import Question
     from capacity.render.report import Findings, PlanReport
     from capacity.traffic.workload import TraceArrivals
@@ -208,7 +209,6 @@ def _question(
     """The question about fleets of batches, at this rate."""
     from capacity.question.question import Question
 
-    objective = _objective(asked)
     rule = _batching(asked)
     return Question(
         profiles=parse.read_profiles(
@@ -218,7 +218,7 @@ def _question(
             asked.instances_per_device,
         ),
         workload=parse.read_demand(asked.arrivals, rate_rps, asked.users, asked.think_time),
-        objective=objective,
+        objective=_objective(asked),
         batch_size_limit=asked.batch_size_max,
         batch_waits_s=parse.read_batch_waits(many(asked["batch_wait"]), many(asked["batch_wait_s"])),
         routings=parse.read_routings(asked.routing),
@@ -239,17 +239,11 @@ def _question(
     )
 
 
-def _objective(asked: Asked) -> "LatencyObjective":
-    """The limits that were asked for, or the objective that was given."""
-    found: LatencyObjective = asked.objective or parse.read_full_objective(
-        asked.limits_s(),
-        asked.tier,
-        asked.slo_mean,
-        asked.limits_s("wait"),
-        asked["loss_max"],
-        asked["utilization_max"],
-    )
-    return found
+def _objective(asked: Asked) -> "Objective":
+    """The limits that were asked for, of batches."""
+    from capacity.question.stability import MEASURES
+
+    return parse.read_objective(asked).require().require_among(MEASURES, "a fleet that serves batches")
 
 
 def _batching(asked: Asked) -> parse.BatchingRule:
@@ -435,7 +429,7 @@ def max_rate(asked: Asked) -> "RatesAnswer | LlmRatesAnswer":
     measured = parse.read_profile(found, asked.request_overhead, asked.instances_per_device)
     fleet = _plan(measured, asked)
     limits = _objective(asked)
-    if limits.loss_probability is not None and asked.queue_limit is None:
+    if limits.allowed(Measure.LOSS) is not None and asked.queue_limit is None:
         raise InputError("a loss limit needs a queue limit; give --queue-limit too")
     # It stands for all rates.
     workload = Workload(arrival_rate_rps=1.0, arrivals=parse.read_arrivals(asked.arrivals))
@@ -481,7 +475,7 @@ def compare(asked: Asked) -> "ComparisonAnswer | LlmComparisonAnswer":
     require_all_answerable(fleets, workload)
     changes = {name: asked[name] for name in EFFORT.split() if asked[name] is not None}
     effort = replace(saved[0].effort if saved else Effort(), **changes)
-    promised = {q for one in saved for q in one.question.objective.limits}
+    promised = {q for one in saved for q in one.question.objective.by_quantile(Measure.RESPONSE)}
     quantiles = parse.read_quantiles(asked.quantile, sorted({0.5, 0.99, *promised}))
     with at_work(effort, asked.progress) as work:
         work.report(f"simulating {len(fleets)} fleets under the same requests")
@@ -657,8 +651,12 @@ def _distribution(scenario: Scenario, work: Work) -> "Performance | None":
     from capacity.search.exact import judge_exactly
 
     shares = [0.02, 0.05, *(number / 10 for number in range(1, 10)), 0.95, 0.97, 0.98, 0.985, 0.99]
-    tail = [0.993, 0.995, 0.997, 0.998, 0.999] if max(scenario.objective.limits, default=0.0) > 0.99 else []
-    quantiles = tuple(sorted({*shares, *tail, *scenario.objective.limits}))
+    tail = (
+        [0.993, 0.995, 0.997, 0.998, 0.999]
+        if max(scenario.objective.by_quantile(Measure.RESPONSE), default=0.0) > 0.99
+        else []
+    )
+    quantiles = tuple(sorted({*shares, *tail, *scenario.objective.by_quantile(Measure.RESPONSE)}))
     work.report("simulating the response times")
     exact = judge_exactly(scenario, quantiles)
     if exact is not None:

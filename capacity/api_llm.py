@@ -36,13 +36,14 @@ from capacity.profile.llm_runs import SeenRun
 from capacity.profile.llm_sweeps import EngineSettings
 from capacity.profile.llm_sweeps import sweep as seen_sweep
 from capacity.question import parse
-from capacity.question.asked import FLAGS, QUANTILES
+from capacity.question.asked import FLAGS
 from capacity.question.budget import Effort
 from capacity.question.caveat import Caveat, CaveatCode
 from capacity.question.grid import Outcome
-from capacity.question.objective import TokenObjective
+from capacity.question.objective import Objective
 from capacity.question.plan import Routing
 from capacity.question.tokens import (
+    MEASURES,
     Saturation,
     TokenCandidate,
     TokenPlan,
@@ -62,7 +63,7 @@ from capacity.traffic.lengths import (
 )
 from capacity.traffic.parse import workload as workload_of
 from capacity.traffic.workload import ArrivalProcess, TraceArrivals, Workload
-from capacity.units import format_quantile, format_rate, require_count
+from capacity.units import format_rate, require_count
 
 if TYPE_CHECKING:
     from capacity.llm_answers import (
@@ -294,41 +295,10 @@ def _go_together(arrivals: ArrivalProcess, lengths: AnyLengths) -> bool:
     return len(arrivals.instants_s) == len(lengths.input_tokens)
 
 
-def _objective(given: Given) -> TokenObjective:
+def _objective(given: Given) -> Objective:
     """Limits on the first token, the others and the whole response."""
-
-    def limits(prefix: str) -> dict[float, float]:
-        pairs = {
-            q: (given.get(f"slo_{prefix}{name}"), given.get(f"slo_{prefix}{name}_s"))
-            for name, q in QUANTILES.items()
-        }
-        found = {
-            q: parse.duration_s(*one, f"--slo-{prefix.replace('_', '-')}{format_quantile(q).lower()}")
-            for q, one in pairs.items()
-        }
-        return {q: limit_s for q, limit_s in found.items() if limit_s is not None}
-
-    def mean(prefix: str) -> float | None:
-        text, number = given.get(f"slo_{prefix}mean"), given.get(f"slo_{prefix}mean_s")
-        return parse.duration_s(text, number, f"--slo-{prefix.replace('_', '-')}mean")
-
-    goodput = given.get("goodput_min")
-    objective = TokenObjective(
-        limits=limits(""),
-        response_mean_s=mean(""),
-        ttft_limits=limits("ttft_"),
-        tpot_limits=limits("tpot_"),
-        itl_limits=limits("itl_"),
-        ttft_mean_s=mean("ttft_"),
-        tpot_mean_s=mean("tpot_"),
-        itl_mean_s=mean("itl_"),
-        goodput_min=None if goodput is None else parse.read_share(goodput, "--goodput-min"),
-    )
-    if not objective.promises:
-        raise InputError(
-            "no objective given; use --slo-ttft-p99 2s and --slo-tpot-p99 50ms, or --slo-p99 20s"
-        )
-    return objective
+    mend = "--slo-ttft-p99 2s and --slo-tpot-p99 50ms, or --slo-p99 20s"
+    return parse.read_objective(given).require(mend).require_among(MEASURES, "a language model")
 
 
 def _effort(given: Given) -> Effort:

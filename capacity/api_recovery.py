@@ -12,6 +12,7 @@ from capacity.errors import InconclusiveError, InputError, UnstableError, quoted
 from capacity.profile.load import ProfileLike
 from capacity.profile.profile import ServiceProfile
 from capacity.question import parse
+from capacity.question.objective import Measure
 from capacity.question.plan import REPLICAS_LIMIT, Plan
 from capacity.question.tokens import Saturation, TokenPlan, TokenQuestion, TokenScenario
 from capacity.question.verbs import refuse_for_batches
@@ -514,7 +515,7 @@ def in_trouble(
     """
     from capacity.question.resilience import Survival
 
-    if disturbances is not None and not question.objective.limits:
+    if disturbances is not None and not question.objective.by_quantile(Measure.RESPONSE):
         raise InputError("--pause and --class need a limit on a response quantile, such as --slo-p99 80ms")
     if disturbances is not None and question.survival != Survival():
         raise InputError(
@@ -613,7 +614,7 @@ def plan_disturbed(
     workload, effort = question.workload, work.effort
     if not isinstance(workload, Workload):
         raise InputError("--pause and --class plan for a --rate; leave out --users")
-    quantiles = tuple(sorted({0.5, 0.99, *question.objective.limits}))
+    quantiles = tuple(sorted({0.5, 0.99, *question.objective.by_quantile(Measure.RESPONSE)}))
     judge = DisturbedSimulation(seed=effort.seed, confidence=effort.confidence, mapper=work.mapper)
 
     def simulate(plan: Plan) -> Disturbed:

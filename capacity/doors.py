@@ -22,7 +22,6 @@ from capacity.question.asked import (
     PRICE,
     PROFILE,
     QUANTILE,
-    QUANTILES,
     REQUIRED,
     SHARE,
     SWITCH,
@@ -86,16 +85,6 @@ class Asked(Mapping[str, Any]):
         if value is not None and flag.kind == SHARE:
             return parse.read_share(value, typed)
         return read_switch(value, typed) if flag.kind == ON_OFF else value
-
-    def limits_s(self, measure: str = "") -> dict[float, float]:
-        """Limits on quantiles, by quantile. [s]
-
-        Args:
-            measure: empty for the response.
-        """
-        between = f"{measure}_" if measure else ""
-        found = {q: getattr(self, f"slo_{between}{name}") for name, q in QUANTILES.items()}
-        return {q: limit_s for q, limit_s in found.items() if limit_s is not None}
 
     @property
     def effort(self) -> Effort:

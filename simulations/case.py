@@ -11,6 +11,7 @@ from capacity.errors import DomainError
 from capacity.performance import Performance
 from capacity.profile.distribution import ServiceLaw
 from capacity.profile.profile import ServiceProfile
+from capacity.question.objective import Measure
 from capacity.question.plan import Plan, Routing
 from capacity.question.scenario import Scenario
 from capacity.question.stability import load_under, sustainable_rate_rps
@@ -391,8 +392,8 @@ def tasks(case: Case, length: Length, seed: Seed, replications: range) -> list[T
             request_overhead_s=case.scenario.profile.request_overhead_s,
             length=length,
             seed=replace(seed, replication=number),
-            limits_s=tuple(case.scenario.objective.limits.values()),
-            wait_limits_s=tuple(case.scenario.objective.wait_limits.values()),
+            limits_s=tuple(case.scenario.objective.by_quantile(Measure.RESPONSE).values()),
+            wait_limits_s=tuple(case.scenario.objective.by_quantile(Measure.WAIT).values()),
             slowdowns=case.slowdowns,
             spells=case.scenario.profile.spells,
             engine=case.engine,

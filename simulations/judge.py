@@ -9,7 +9,7 @@ import numpy as np
 from capacity.performance import Interval, Performance
 from capacity.profile.sampling import has_samples, known_samples, reach
 from capacity.question.candidate import Candidate, Doubt, LikeIt, Limit, Rejection, Verdict
-from capacity.question.objective import LatencyObjective, Measure, Promise
+from capacity.question.objective import Measure, Objective, Promise
 from capacity.question.refusal import floor_candidate, floor_doubt
 from capacity.question.scenario import Scenario
 from capacity.units import QUANTILES
@@ -58,7 +58,7 @@ class Errors:
 
 
 def decide(
-    look: Look, objective: LatencyObjective, errors: Errors, replicas: int = 1
+    look: Look, objective: Objective, errors: Errors, replicas: int = 1
 ) -> tuple[Verdict, Rejection | None]:
     """Whether a look settles the matter; a quantile by its value and by its share of late requests.
 
@@ -68,7 +68,7 @@ def decide(
     """
     missed: list[Rejection] = []
     met = look.settled
-    for promise in objective.promises:
+    for promise in objective.limits:
         value, low_is_above, high_is_within = _held(look.pool, promise, errors, replicas)
         if low_is_above:
             missed.append(broken(look.pool, promise, value))
@@ -78,11 +78,9 @@ def decide(
     return (Verdict.MET if met else Verdict.INCONCLUSIVE), None
 
 
-def open_promises(
-    pool: Pool, objective: LatencyObjective, errors: Errors, replicas: int = 1
-) -> list[Promise]:
+def open_promises(pool: Pool, objective: Objective, errors: Errors, replicas: int = 1) -> list[Promise]:
     """Promises that are neither surely kept nor surely broken."""
-    held = {promise: _held(pool, promise, errors, replicas) for promise in objective.promises}
+    held = {promise: _held(pool, promise, errors, replicas) for promise in objective.limits}
     return [promise for promise, (_, broken, kept) in held.items() if not broken and not kept]
 
 
@@ -333,25 +331,25 @@ class SimulationJudge:
         objective, replicas = case.scenario.objective, case.simulated.scenario.plan.replicas
         open_ones = open_promises(pool, objective, errors, replicas)
         return tightest(
-            open_ones or objective.promises, lambda promise: found(pool, promise, self.confidence, replicas)
+            open_ones or objective.limits, lambda promise: found(pool, promise, self.confidence, replicas)
         )
 
     def _like_it(self, trial: "_Trial", verdict: Verdict) -> LikeIt:
         """What traffic like a recorded path would do, beside the verdict on the path itself."""
         case, objective = trial.case, trial.case.scenario.objective
-        errors = Errors(accept=trial.error, refuse=trial.error / len(objective.promises))
+        errors = Errors(accept=trial.error, refuse=trial.error / len(objective.limits))
         look = look_at_sections(case, trial.seed)
         if look is None or not look.settled:
-            return LikeIt(verdict=Verdict.INCONCLUSIVE, promise=objective.promises[0], found=None)
+            return LikeIt(verdict=Verdict.INCONCLUSIVE, promise=objective.limits[0], found=None)
         by_sections, _ = decide(look, objective, errors, case.scenario.plan.replicas)
         promise, interval = self._tightest(case, look.pool, errors)
         says_nothing = interval.high <= promise.allowed and _is_of_few(look.pool, promise)
         told = LikeIt(verdict=by_sections, promise=promise, found=None if says_nothing else interval)
         return told.beside(verdict)
 
-    def _width(self, pool: Pool, objective: LatencyObjective, replicas: int) -> float:
+    def _width(self, pool: Pool, objective: Objective, replicas: int) -> float:
         """Relative half-width of what is nearest to its limit."""
-        values = {p: found(pool, p, self.confidence, replicas).value / p.allowed for p in objective.promises}
+        values = {p: found(pool, p, self.confidence, replicas).value / p.allowed for p in objective.limits}
         return self._width_of(pool, max(values, key=lambda promise: values[promise]), replicas)
 
     def _width_of(self, pool: Pool, promise: Promise, replicas: int) -> float:
@@ -379,7 +377,7 @@ class SimulationJudge:
         known = known_samples(profile, plan.batch_size_max)
         return all(
             _excess(pool, promise, plan.replicas) <= _near(promise, known)
-            for promise in case.scenario.objective.promises
+            for promise in case.scenario.objective.limits
         )
 
     def _with_profile_error(self, trial: "_Trial", judged: Candidate, look: Look | None) -> Candidate:
@@ -428,14 +426,14 @@ class SimulationJudge:
         replicas, is_kept = trial.case.simulated.scenario.plan.replicas, verdict is Verdict.MET
         clear = [
             _is_clear(pool, promise, replicas, is_kept=is_kept)
-            for promise in trial.case.scenario.objective.promises
+            for promise in trial.case.scenario.objective.limits
         ]
         return all(clear) if is_kept else any(clear)
 
     def _in_doubt(self, case: Case, pool: Pool, verdict: Verdict) -> tuple[Rejection, float] | None:
         """The promise that the profile's error leaves open though a simulation decides it, and what would settle it."""
         replicas = case.simulated.scenario.plan.replicas
-        ends = {one: found(pool, one, self.confidence, replicas) for one in case.scenario.objective.promises}
+        ends = {one: found(pool, one, self.confidence, replicas) for one in case.scenario.objective.limits}
         above = [one for one, interval in ends.items() if reach(interval) > one.allowed]
         if verdict is Verdict.INCONCLUSIVE or not above:
             return None
@@ -488,4 +486,4 @@ class _Trial:
         """
         corrected = self.error * share_of_error(self.attempt) * share_of_error(look)
         accept = self.error if self.seed.stage is Stage.SEARCH else corrected
-        return Errors(accept=accept, refuse=corrected / len(self.case.scenario.objective.promises))
+        return Errors(accept=accept, refuse=corrected / len(self.case.scenario.objective.limits))

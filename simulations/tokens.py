@@ -14,7 +14,7 @@ from capacity.performance import Interval, Kind, Performance
 from capacity.profile.llm_sampling import has_spread, resampled_steps
 from capacity.question.candidate import Doubt, LikeIt, Limit, Rejection, Verdict
 from capacity.question.grid import Answer, Outcome
-from capacity.question.objective import Measure, Promise, TokenObjective
+from capacity.question.objective import Measure, Objective, Promise
 from capacity.question.overload import Overload
 from capacity.question.plan import Plan
 from capacity.question.refusal import refuse_overload
@@ -267,12 +267,12 @@ class TokenCase:
 
         Of the first token little is known where the response is known well: it waits rarely, and then many do.
         """
-        promised = {one.measure for one in self.scenario.objective.promises if one.quantile is not None}
+        promised = {one.measure for one in self.scenario.objective.limits if one.quantile is not None}
         return tuple(sorted(promised)) or (Measure.TTFT, Measure.RESPONSE)
 
     def is_seen(self, pool: TokenPool) -> bool:
         """Whether a pool has seen every duration that is promised; requests of one output token have no TPOT."""
-        promised = {one.measure for one in self.scenario.objective.promises} - {Measure.MISSED}
+        promised = {one.measure for one in self.scenario.objective.limits} - {Measure.MISSED}
         return all(pool.counts(measure) for measure in promised)
 
     @property
@@ -482,11 +482,11 @@ def _held(pool: TokenPool, promise: Promise, errors: Errors) -> tuple[Interval, 
     return interval, is_missed, is_met
 
 
-def _tightest(pool: TokenPool, objective: TokenObjective, errors: Errors) -> tuple[Promise, Interval]:
+def _tightest(pool: TokenPool, objective: Objective, errors: Errors) -> tuple[Promise, Interval]:
     """The limit that is closest or exceeded, among those that are open if any is, and what was found of it."""
-    open_ones = [one for one in objective.promises if not any(_held(pool, one, errors)[1:])]
+    open_ones = [one for one in objective.limits if not any(_held(pool, one, errors)[1:])]
     return tightest(
-        open_ones or objective.promises, lambda promise: found_tokens(pool, promise, 1.0 - errors.accept)
+        open_ones or objective.limits, lambda promise: found_tokens(pool, promise, 1.0 - errors.accept)
     )
 
 
@@ -596,13 +596,13 @@ class TokenJudge:
         error = 1.0 - self.confidence
         corrected = error * share_of_error(attempt) * share_of_error(look)
         accept = error if stage in _SEARCHING else corrected
-        return Errors(accept=accept, refuse=corrected / len(scenario.objective.promises))
+        return Errors(accept=accept, refuse=corrected / len(scenario.objective.limits))
 
     def _decide(
-        self, objective: TokenObjective, look: TokenLook, errors: Errors
+        self, objective: Objective, look: TokenLook, errors: Errors
     ) -> tuple[Verdict, Rejection | None]:
         missed, met = [], look.settled
-        for promise in objective.promises:
+        for promise in objective.limits:
             interval, is_missed, is_met = _held(look.pool, promise, errors)
             if is_missed:
                 missed.append(Rejection.of(promise, interval.value))
@@ -611,27 +611,25 @@ class TokenJudge:
             return Verdict.MISSED, max(missed, key=lambda one: one.needed / one.allowed)
         return (Verdict.MET if met else Verdict.INCONCLUSIVE), None
 
-    def _width(self, pool: TokenPool, objective: TokenObjective) -> float:
+    def _width(self, pool: TokenPool, objective: Objective) -> float:
         """Relative half-width of what is nearest to its limit."""
-        found = [(found_tokens(pool, p, self.confidence), p) for p in objective.promises]
+        found = [(found_tokens(pool, p, self.confidence), p) for p in objective.limits]
         interval, promise = max(found, key=lambda one: one[0].value / one[1].allowed)
         if promise.measure is Measure.MISSED:
             return interval.half_width / promise.allowed
         return interval.relative_half_width
 
-    def _may_stay_open(
-        self, stage: Stage, look: TokenLook, objective: TokenObjective, requests_max: int
-    ) -> bool:
+    def _may_stay_open(self, stage: Stage, look: TokenLook, objective: Objective, requests_max: int) -> bool:
         """Whether more requests are not worth it, for a search near a limit and a probe that is unlikely to accept."""
         if stage is Stage.SEARCH:
             return look.settled and self._is_marginal(look.pool, objective)
         return stage is Stage.PROBE and not self._may_be_met(look, objective, requests_max)
 
-    def _is_marginal(self, pool: TokenPool, objective: TokenObjective) -> bool:
+    def _is_marginal(self, pool: TokenPool, objective: Objective) -> bool:
         """Whether what is open is so near its limit that a search does not want to know on which side."""
         return self._width(pool, objective) <= _INDIFFERENCE * self.precision
 
-    def _may_be_met(self, look: TokenLook, objective: TokenObjective, requests_max: int) -> bool:
+    def _may_be_met(self, look: TokenLook, objective: Objective, requests_max: int) -> bool:
         """Whether all intervals would lie within their limits after all that may be simulated, if no estimate moved.
 
         Source:
@@ -639,7 +637,7 @@ class TokenJudge:
             Analysis 1(3).
         """
         narrower = math.sqrt(max(1.0, requests_max / look.requests))
-        found = [(found_tokens(look.pool, p, self.confidence), p.allowed) for p in objective.promises]
+        found = [(found_tokens(look.pool, p, self.confidence), p.allowed) for p in objective.limits]
         return all(one.value + (one.high - one.value) / narrower <= allowed for one, allowed in found)
 
     def _left_open(
@@ -665,9 +663,9 @@ class TokenJudge:
         objective = case.scenario.objective
         look = look_at_token_sections(case, Seed(value=self.seed, stage=Stage.CERTIFY))
         if not look.settled:
-            return LikeIt(verdict=Verdict.INCONCLUSIVE, promise=objective.promises[0], found=None)
+            return LikeIt(verdict=Verdict.INCONCLUSIVE, promise=objective.limits[0], found=None)
         error = 1.0 - self.confidence
-        errors = Errors(accept=error, refuse=error / len(objective.promises))
+        errors = Errors(accept=error, refuse=error / len(objective.limits))
         verdict, _ = self._decide(objective, look, errors)
         promise, interval = _tightest(look.pool, objective, errors)
         return LikeIt(verdict=verdict, promise=promise, found=interval)
@@ -683,7 +681,7 @@ class TokenJudge:
         performance = with_step_error(scenario, found.performance, self.confidence, self.seed, self.mapper)
         in_doubt = [
             Rejection.of(promise, interval.high)
-            for promise in scenario.objective.promises
+            for promise in scenario.objective.limits
             if (interval := promise.found(performance)) is not None and interval.high > promise.allowed
         ]
         if found.accepted and in_doubt:
@@ -714,7 +712,7 @@ def _refuse_load(scenario: TokenScenario, load: float) -> Rejection | None:
         variability=1.0 + scenario.lengths.moments.output_scv,
         in_service=one.running_mean,
     )
-    return refuse_overload(engine, scenario.objective.promises)
+    return refuse_overload(engine, scenario.objective.limits)
 
 
 def resampled_pools(case: TokenCase, seed: Seed, mapper: Mapper = map) -> list[TokenPool]:

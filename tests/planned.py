@@ -9,7 +9,7 @@ from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.budget import Effort
 from capacity.question.candidate import Verdict
-from capacity.question.objective import LatencyObjective, TokenObjective
+from capacity.question.objective import Objective
 from capacity.question.plan import Batching, Plan, Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Survival
@@ -27,7 +27,7 @@ FOUND = Performance(
 
 # Three engines of the profile kept/files/line.json, and what they are to meet.
 ENGINES = TokenPlan(profile="line", replicas=3, sequences_max=16, batched_tokens_max=512)
-TOKEN_LIMITS = TokenObjective(ttft_limits={0.99: 0.5}, tpot_mean_s=0.01)
+TOKEN_LIMITS = Objective.of(ttft={0.99: 0.5}, tpot_mean=0.01)
 
 
 def plan_document(
@@ -40,7 +40,7 @@ def plan_document(
     batching: Batching = Batching.TRITON,
     preferred_sizes: tuple[int, ...] = (),
     workload: Demand | None = None,
-    objective: LatencyObjective | None = None,
+    objective: Objective | None = None,
     headroom_rps: float | None = 1280.0,
     survival: Survival | None = None,
     found: Performance = FOUND,
@@ -54,7 +54,7 @@ def plan_document(
         "timings": [BatchTiming(batch_size=n, mean_s=0.01) for n in (1, 64)],
     }
     workload = workload or Workload(arrival_rate_rps=1000.0)
-    objective = objective or LatencyObjective(limits={0.99: 0.050})
+    objective = objective or Objective.of(response={0.99: 0.050})
     made = ServiceProfile(**{**usual, "timings": tuple(usual["timings"]), **profile})
     question = Question(
         profiles=(made,), workload=workload, objective=objective, routings=(routing,), batching=batching,

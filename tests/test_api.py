@@ -20,7 +20,7 @@ import capacity as cap
 from capacity import api, api_autoscale, api_recovery
 from capacity.answer.saved_plan import read_plan_file
 from capacity.answers import Answer, PlanAnswer
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import Objective
 from capacity.question.plan import Plan
 from capacity.question.scenario import Scenario
 from capacity.traffic.workload import GammaArrivals, Workload
@@ -109,8 +109,8 @@ def test_a_number_without_a_unit_is_refused(keywords: dict, said: str) -> None:
 @pytest.mark.parametrize("limits", [{0.99: 50}, {0.99: True}])
 def test_a_limit_is_seconds_or_text_with_a_unit(limits: dict) -> None:
     with pytest.raises(cap.CapacityError, match="is in seconds"):
-        cap.LatencyObjective(limits=limits)
-    assert cap.LatencyObjective(limits={0.99: "50ms"}) == cap.LatencyObjective(limits={0.99: 0.05})
+        cap.Objective.of(response=limits)
+    assert cap.Objective.of(response={0.99: "50ms"}) == cap.Objective.of(response={0.99: 0.05})
 
 
 def test_a_profile_is_a_name_a_path_a_frame_or_a_profile(frame: pd.DataFrame, tmp_path: Path) -> None:
@@ -371,7 +371,7 @@ def test_the_curve_of_a_report_has_neither_the_least_nor_the_longest_time_of_a_r
         profile=cap.load_profile("resnet50-t4-fp16"),
         workload=Workload(arrival_rate_rps=100.0, arrivals=GammaArrivals(cv=2.0)),
         plan=Plan(profile="resnet50-t4-fp16", replicas=2, batch_size_max=8),
-        objective=LatencyObjective(limits={0.999: 0.04}),
+        objective=Objective.of(response={0.999: 0.04}),
     )
     api._distribution(scenario, SimpleNamespace(report=lambda message: None, simulate=simulate))
     assert len(asked) > 10

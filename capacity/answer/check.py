@@ -16,7 +16,7 @@ from capacity.profile.load import ProfileLike, load_profile
 from capacity.profile.profile import ServiceProfile
 from capacity.question.budget import Effort
 from capacity.question.candidate import Candidate, Judge, LikeIt, Limit, Rejection, Verdict
-from capacity.question.objective import Promise, TokenObjective, format_value
+from capacity.question.objective import Objective, Promise, format_value
 from capacity.question.plan import Plan
 from capacity.question.question import Question
 from capacity.question.refusal import refuse_batch_size
@@ -108,7 +108,7 @@ def findings_of(question: Question, judged: Judged) -> Iterator[Finding]:
     candidate, performance = judged.candidate, judged.performance
     rejection = candidate.rejection
     in_event = rejection is not None and rejection.event is not None
-    for promise in question.objective.promises if performance is not None else ():
+    for promise in question.objective.limits if performance is not None else ():
         if rejection is not None and not in_event and rejection.promise == promise:
             yield _refusal(str(promise), candidate)
         elif performance is not None:
@@ -123,11 +123,11 @@ def findings_of(question: Question, judged: Judged) -> Iterator[Finding]:
         yield _refusal("the plan", candidate)
 
 
-def token_findings(candidate: TokenCandidate, objective: TokenObjective) -> Iterator[Finding]:
+def token_findings(candidate: TokenCandidate, objective: Objective) -> Iterator[Finding]:
     """One finding for each limit of a language model's service, or for the plan if it has no steady state."""
     performance, rejection = candidate.performance, candidate.rejection
     refused = None if rejection is None else rejection.promise
-    for promise in objective.promises if performance is not None else ():
+    for promise in objective.limits if performance is not None else ():
         found = None if performance is None else promise.found(performance)
         if found is None:
             continue

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from capacity.profile.scalability import ScalabilityFit, UniversalScalability
     from capacity.question.candidate import Candidate, LikeIt, Rejection
     from capacity.question.caveat import Caveat
-    from capacity.question.objective import LatencyObjective
+    from capacity.question.objective import Objective
     from capacity.question.question import Question
     from capacity.queues.curves import Axis, Curve, Quantity
     from capacity.queues.little import LoadTestReport
@@ -197,10 +197,10 @@ def _within(value: Interval | float) -> Interval | float | None:
     return None if isinstance(value, Interval) and value.value == math.inf else value
 
 
-def objective_document(objective: "LatencyObjective") -> Document:
+def objective_document(objective: "Objective") -> Document:
     """The limits by measure, and by quantile if they have one."""
     document: Document = {}
-    for promise in objective.promises:
+    for promise in objective.limits:
         if promise.quantile is None:
             document[promise.measure.value] = promise.allowed
         else:
@@ -476,9 +476,8 @@ _FORMS: dict[str, Callable[[Any], Document]] = {
     "Candidate": candidate_document,
     "ClosedPopulation": workload_document,
     "Interval": _interval_document,
-    "LatencyObjective": objective_document,
+    "Objective": objective_document,
     "Performance": performance_document,
-    "TokenObjective": objective_document,
     "Plan": plan_document,
     "Rejection": rejection_document,
     "Workload": workload_document,

@@ -10,7 +10,7 @@ from capacity.files import located, read_as
 from capacity.performance import QUANTILE_FIELDS, SCALAR_FIELDS, Interval, Kind, Performance
 from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
 from capacity.question.caveat import Caveat
-from capacity.question.objective import LatencyObjective, Measure, Promise
+from capacity.question.objective import Measure, Objective, Promise
 from capacity.search.certificate import Trial
 from capacity.search.recommendation import Headroom, RandomRouting, Recommendation
 from capacity.traffic.workload import Workload
@@ -39,7 +39,7 @@ class _RejectionDocument:
     quantile: float | None = None
     event: str | None = None
 
-    def rejection(self, where: str, objective: LatencyObjective) -> Rejection:
+    def rejection(self, where: str, objective: Objective) -> Rejection:
         """The rejection, with the limit of the objective that it names."""
         return Rejection(
             limit=self.limit,
@@ -50,8 +50,8 @@ class _RejectionDocument:
             is_loss=self.limit is Limit.LOSS,
         )
 
-    def _promise(self, where: str, objective: LatencyObjective) -> Promise:
-        for promise in objective.promises:
+    def _promise(self, where: str, objective: Objective) -> Promise:
+        for promise in objective.limits:
             if (promise.measure, promise.quantile) == (self.measure, self.quantile):
                 return promise
         raise InputError(f"{where} names a limit that the objective does not have")
@@ -88,7 +88,7 @@ class _EasierDocument:
     recommendation: PlanDocument
     cost: _CostDocument | None = None
 
-    def recommendation_of(self, objective: LatencyObjective) -> Recommendation:
+    def recommendation_of(self, objective: Objective) -> Recommendation:
         """The plan that would be enough under easier conditions."""
         return Recommendation(
             verdict=Verdict.MET,
@@ -175,7 +175,7 @@ def _random_routing(found: _RandomDocument) -> RandomRouting:
     return RandomRouting(replicas=found.replicas, response_p99=None if p99 is None else p99.interval())
 
 
-def _candidate(found: _CandidateDocument, where: str, objective: LatencyObjective) -> Candidate:
+def _candidate(found: _CandidateDocument, where: str, objective: Objective) -> Candidate:
     rejection, performance = found.rejection, found.performance
     return Candidate(
         plan=found.plan.plan(),

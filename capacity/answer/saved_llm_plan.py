@@ -8,6 +8,7 @@ from typing import Any
 from capacity.answer.documents import Document, dumps, objective_document
 from capacity.answer.saved_plan import (
     INSTANTS_MAX,
+    ObjectiveDocument,
     is_named_only,
     read_workload_document,
     workload_to_document,
@@ -30,9 +31,8 @@ from capacity.profile.llm import LlmProfile
 from capacity.profile.llm_formats import llm_profile_to_document, read_llm_document
 from capacity.question.budget import Effort
 from capacity.question.candidate import Verdict
-from capacity.question.objective import TokenObjective
 from capacity.question.plan import Routing
-from capacity.question.tokens import TokenPlan, TokenQuestion
+from capacity.question.tokens import MEASURES, TokenPlan, TokenQuestion
 from capacity.traffic.lengths import AnyLengths, LengthLaw, LengthLaws, LengthRows
 from capacity.traffic.workload import ArrivalProcess, Workload
 
@@ -108,39 +108,11 @@ class _LawsDocument:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _TokenObjectiveDocument:
-    """Limits of a saved objective, in the form of `objective_document`."""
-
-    response_quantiles_s: dict[float, float] | None = None
-    response_mean_s: float | None = None
-    ttft_quantiles_s: dict[float, float] | None = None
-    tpot_quantiles_s: dict[float, float] | None = None
-    itl_quantiles_s: dict[float, float] | None = None
-    ttft_mean_s: float | None = None
-    tpot_mean_s: float | None = None
-    itl_mean_s: float | None = None
-    missed_share: float | None = None
-
-    def objective(self) -> TokenObjective:
-        return TokenObjective(
-            limits=self.response_quantiles_s or {},
-            response_mean_s=self.response_mean_s,
-            ttft_limits=self.ttft_quantiles_s or {},
-            tpot_limits=self.tpot_quantiles_s or {},
-            itl_limits=self.itl_quantiles_s or {},
-            ttft_mean_s=self.ttft_mean_s,
-            tpot_mean_s=self.tpot_mean_s,
-            itl_mean_s=self.itl_mean_s,
-            goodput_min=None if self.missed_share is None else round(1.0 - self.missed_share, 12),
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
 class _QuestionDocument:
     profiles: tuple[_SignedLlm, ...]
     workload: dict[str, Any]
     lengths: dict[str, Any]
-    objective: _TokenObjectiveDocument
+    objective: ObjectiveDocument
     sequences_max: tuple[int, ...] | None
     batched_tokens_max: tuple[int, ...] | None
     routings: tuple[Routing, ...]
@@ -159,7 +131,7 @@ class _QuestionDocument:
                 "profiles": tuple(profiles),
                 "workload": workload,
                 "lengths": _read_lengths(self.lengths),
-                "objective": self.objective.objective(),
+                "objective": self.objective.objective().require_among(MEASURES, "a language model"),
             }
         )
 

@@ -7,7 +7,7 @@ the software; and the answer as `capacity plan --json` prints it.
 
 import hashlib
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -30,10 +30,11 @@ from capacity.files import (
 from capacity.profile.formats import SignedProfile, digest, signed
 from capacity.question.budget import Effort
 from capacity.question.candidate import Verdict
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import Measure, Objective, Promise
 from capacity.question.plan import Batching, BatchTimer, Plan, Routing, batching_of
 from capacity.question.question import Question
 from capacity.question.resilience import Survival
+from capacity.question.stability import MEASURES
 from capacity.search.recommendation import Certificate, Recommendation
 from capacity.traffic.parse import parse_arrivals
 from capacity.traffic.workload import (
@@ -169,23 +170,33 @@ def _read_arrivals(parts: dict[str, Any], where: str, trace: ArrivalProcess | No
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _ObjectiveDocument:
+class ObjectiveDocument:
     """Limits of a saved objective, in the form of `capacity.answer.documents.objective_document`."""
 
     response_quantiles_s: dict[float, float] | None = None
     response_mean_s: float | None = None
     wait_quantiles_s: dict[float, float] | None = None
+    ttft_quantiles_s: dict[float, float] | None = None
+    ttft_mean_s: float | None = None
+    tpot_quantiles_s: dict[float, float] | None = None
+    tpot_mean_s: float | None = None
+    itl_quantiles_s: dict[float, float] | None = None
+    itl_mean_s: float | None = None
     loss_probability: float | None = None
     utilization: float | None = None
+    missed_share: float | None = None
 
-    def objective(self) -> LatencyObjective:
-        return LatencyObjective(
-            limits=self.response_quantiles_s or {},
-            response_mean_s=self.response_mean_s,
-            wait_limits=self.wait_quantiles_s or {},
-            loss_probability=self.loss_probability,
-            utilization=self.utilization,
-        )
+    def objective(self) -> Objective:
+        """The objective."""
+        return Objective(limits=tuple(self._limits()))
+
+    def _limits(self) -> Iterator[Promise]:
+        for measure in Measure:
+            known = getattr(self, measure.value)
+            by_quantile = known if isinstance(known, dict) else {None: known}
+            for quantile, allowed in by_quantile.items():
+                if allowed is not None:
+                    yield Promise(measure=measure, quantile=quantile, allowed=allowed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,7 +205,7 @@ class QuestionDocument:
 
     profiles: tuple[SignedProfile, ...]
     workload: dict[str, Any]
-    objective: _ObjectiveDocument
+    objective: ObjectiveDocument
     batch_size_limit: int | None
     batch_waits_s: tuple[float, ...] | None
     routings: tuple[Routing, ...]
@@ -223,7 +234,7 @@ class QuestionDocument:
                 profile.read(f"question.profiles[{place}]") for place, profile in enumerate(self.profiles)
             ),
             "workload": read_workload_document(self.workload, "question.workload", trace),
-            "objective": self.objective.objective(),
+            "objective": self.objective.objective().require_among(MEASURES, "a fleet that serves batches"),
             "batching": _batching(self.batching, self.timer),
         }
         return Question(**{name: value for name, value in parts.items() if name != "timer"})

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from capacity.performance import Interval, Performance, format_interval, format_share_interval
 from capacity.question.candidate import Candidate, Doubt, Limit, Rejection, Verdict, closest
-from capacity.question.objective import LatencyObjective, Measure, Promise, format_value
+from capacity.question.objective import Measure, Objective, Promise, format_value
 from capacity.question.plan import Plan
 from capacity.question.question import Question
 from capacity.question.tokens import TokenCandidate
@@ -56,7 +56,7 @@ def _beside_today(headroom: Headroom, rate_rps: float) -> str:
     return f"{format_rate(rate_rps)} ({100.0 * (rate_rps / headroom.today_rps - 1.0):+.0f} %)"
 
 
-def _if_random(random: RandomRouting, plan: Plan, objective: LatencyObjective) -> str:
+def _if_random(random: RandomRouting, plan: Plan, objective: Objective) -> str:
     """What the same objective needs under random routing."""
     if plan.replicas == 1:
         return "With one replica, routing makes no difference."
@@ -71,13 +71,13 @@ def _if_random(random: RandomRouting, plan: Plan, objective: LatencyObjective) -
     return f"Under random routing, such as a Kubernetes Service, its P99 {found}; {takes}."
 
 
-def _binds(objective: LatencyObjective, performance: Performance) -> str:
+def _binds(objective: Objective, performance: Performance) -> str:
     """The value of the limit that binds; with its share of the limit if there are several limits."""
     binding = objective.binding(performance)
     found, pressure = format_found(binding, performance), binding.pressure(performance)
     if performance.loss_probability and binding.measure is not Measure.LOSS:
         found = f"{found}, with {format_loss(performance)} of the requests rejected"
-    if len(objective.promises) == 1 or pressure is None:
+    if len(objective.limits) == 1 or pressure is None:
         return found
     return f"{found}, the closest to its limit, at {100.0 * pressure.value:.0f} % of it"
 
@@ -336,9 +336,9 @@ def _verb(plan: Plan, verb: str) -> str:
     return verb if plan.replicas > 1 or " " in verb else f"{verb}s"
 
 
-def promises(objective: LatencyObjective) -> str:
+def promises(objective: Objective) -> str:
     """All limits, separated by commas."""
-    return ", ".join(map(str, objective.promises))
+    return ", ".join(map(str, objective.limits))
 
 
 def _found(candidate: Candidate, promise: Promise, needed: float) -> str:

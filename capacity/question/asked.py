@@ -55,7 +55,7 @@ PLAN = Kind(typed=str, python="PlanLike", metavar="FILE")
 PROFILE = Kind(typed=str, python="ProfileLike | LlmProfile", metavar="PROFILE")
 ARRIVALS = Kind(typed=str, python="str | ArrivalProcess", metavar="ARRIVALS")
 LENGTHS = Kind(typed=str, python="str | Path | AnyLengths", metavar="LENGTHS")
-OBJECTIVE = Kind(typed=str, python="LatencyObjective")
+OBJECTIVE = Kind(typed=str, python="Objective")
 CALLED = Kind(typed=str, python="Callable[..., None]")
 
 
@@ -267,9 +267,8 @@ FLAGS: Mapping[str, Flag] = dict(
             objective=Flag(
                 OBJECTIVE,
                 None,
-                "Instead of `slo_...`, `tier`, `loss_max` and `utilization_max`: a `LatencyObjective`.",
+                "Instead of all keywords of limits: an `Objective`.",
                 is_typed=False,
-                engines_lack="it has limits of batches; give --slo-ttft-p99, --slo-tpot-p99 or --slo-p99",
             ),
             **{
                 f"slo_{measure}_{one}": Flag(

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Protocol, Self
 
 from capacity.performance import Interval, Performance
-from capacity.question.objective import LatencyObjective, Measure, Promise
+from capacity.question.objective import Measure, Objective, Promise
 from capacity.question.plan import Plan
 from capacity.question.scenario import Scenario
 
@@ -177,7 +177,7 @@ class Candidate:
         return self.requests - self.requests_resampled
 
 
-def closest(candidates: Sequence[Candidate], objective: LatencyObjective) -> Candidate:
+def closest(candidates: Sequence[Candidate], objective: Objective) -> Candidate:
     """The candidate nearest to the objective: simulated ones first, then in an event, then least refused.
 
     Of those whose quantile is infinite, since too many requests are lost, the one that loses least.

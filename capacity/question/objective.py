@@ -1,8 +1,8 @@
-"""LatencyObjective: limits on responses, waits, losses and utilization."""
+"""Objective: limits on responses, waits, tokens, losses and utilization."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 from typing import Self
@@ -19,19 +19,19 @@ from capacity.units import format_duration, format_quantile, format_share, parse
 
 
 class Measure(StrEnum):
-    """What a promise is about; each names a field of `Performance`."""
+    """What a limit is about, in the order in which people name them; each names a field of `Performance`."""
 
-    RESPONSE = "response_quantiles_s"
-    RESPONSE_MEAN = "response_mean_s"
-    WAIT = "wait_quantiles_s"
-    LOSS = "loss_probability"
-    UTILIZATION = "utilization"
     TTFT = "ttft_quantiles_s"
     TPOT = "tpot_quantiles_s"
     ITL = "itl_quantiles_s"
     TTFT_MEAN = "ttft_mean_s"
     TPOT_MEAN = "tpot_mean_s"
     ITL_MEAN = "itl_mean_s"
+    RESPONSE = "response_quantiles_s"
+    WAIT = "wait_quantiles_s"
+    RESPONSE_MEAN = "response_mean_s"
+    LOSS = "loss_probability"
+    UTILIZATION = "utilization"
     MISSED = "missed_share"  # of requests that do not keep all limits at once
 
     @property
@@ -106,77 +106,106 @@ class Promise:
         return None if found is None else found.mapped(lambda x: x / self.allowed)
 
 
+# Measures that a request of one output token does not have.
+BETWEEN_TOKENS = frozenset({Measure.TPOT, Measure.ITL, Measure.TPOT_MEAN, Measure.ITL_MEAN})
+# Measures of which a request must keep the limit to count as good.
+_TOGETHER = (Measure.RESPONSE, Measure.TTFT, Measure.TPOT, Measure.ITL)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LatencyObjective:
-    """Limits that must all be met: `{0.99: 0.2}` limits P99 of the response to 200 ms.
+class Objective:
+    """Limits that must all be met: `Objective.of(response={0.99: 0.2})` limits P99 of the response to 200 ms.
 
     A rejected request is late: with 0.8 % rejected, P99 allows 0.2 % to be served late. The mean is over
     served requests.
 
     Attributes:
-        limits: of response quantiles, as floats or text with a unit. [s]
-        response_mean_s: of the mean response. [s]
-        wait_limits: of quantiles of the wait before service. [s]
-        loss_probability: share of requests that may be rejected by a full queue.
-        utilization: share of time that a replica may be busy.
+        limits: in the order in which people name them: first token, other tokens, response, wait, losses,
+            utilization, all at once; by quantile where a measure has several.
 
     Raises:
         InputError: a limit that has no effect, because a higher quantile has a stricter one.
         DomainError: a quantile or a share outside (0, 1), or a limit that is not positive.
     """
 
-    limits: Mapping[float, float] = field(default_factory=dict, hash=False)
-    response_mean_s: float | None = None
-    wait_limits: Mapping[float, float] = field(default_factory=dict, hash=False)
-    loss_probability: float | None = None
-    utilization: float | None = None
+    limits: tuple[Promise, ...] = ()
 
     def __post_init__(self) -> None:
-        for name, what in (("limits", "{}"), ("wait_limits", "wait {}")):
-            given = getattr(self, name).items()
-            ordered = dict(sorted((q, _seconds(limit, what, q)) for q, limit in given))
-            object.__setattr__(self, name, ordered)
-            _check_limits(ordered, what)
-        if self.response_mean_s is not None and not 0.0 < self.response_mean_s < math.inf:
-            raise DomainError(f"the limit of the mean response must be positive, got {self.response_mean_s}")
-        for name in ("loss_probability", "utilization"):
-            share = getattr(self, name)
-            if share is not None and not 0.0 < share < 1.0:
-                raise DomainError(f"the limit of {name} must be within (0, 1), got {share}")
+        places = {measure: place for place, measure in enumerate(Measure)}
+        ordered = sorted(self.limits, key=lambda one: (places[one.measure], one.quantile or 0.0))
+        object.__setattr__(self, "limits", tuple(ordered))
+        for one in ordered:
+            _require_in_range(one)
+        for low, high in pairwise(ordered):
+            _require_effective(low, high)
+        if self.allowed(Measure.MISSED) is not None and not self.together:
+            raise InputError(
+                "goodput counts requests that keep all limits at once; give some, such as --slo-ttft-p99 2s"
+            )
 
-    def require(self) -> Self:
+    @classmethod
+    def of(cls, **allowed: Mapping[float, float | str] | float | str | None) -> Self:
+        """An objective from limits by measure.
+
+        Args:
+            allowed: of `response`, `wait`, `ttft`, `tpot` and `itl` the limits by quantile; of `response_mean`,
+                `ttft_mean`, `tpot_mean` and `itl_mean` one limit, all as floats in seconds or as text with a unit; of
+                `loss` and `utilization` the largest share; of `goodput` the smallest share of requests that keep
+                all limits at once: of each measure that of the highest quantile, and of gaps between tokens
+                their mean over the request. None is no limit.
+
+        Raises:
+            InputError: an unknown measure, or a duration without its unit.
+            DomainError: a quantile or a share outside (0, 1), or a limit that is not positive.
+
+        >>> [str(one) for one in Objective.of(response={0.99: "200ms"}, loss=0.001).limits]
+        ['P99 <= 200 ms', 'loss <= 0.1 %']
+        """
+        given = {name: value for name, value in allowed.items() if value is not None}
+        return cls(limits=tuple(one for name, value in given.items() for one in _limits(name, value)))
+
+    def require(self, mend: str = "--slo-p99 200ms or --tier interactive") -> Self:
         """The objective, if it has a limit.
 
         Raises:
             InputError: it has none.
         """
-        if not self.promises:
-            raise InputError("no objective given; use --slo-p99 200ms or --tier interactive")
+        if not self.limits:
+            raise InputError(f"no objective given; use {mend}")
         return self
 
-    @property
-    def promises(self) -> tuple[Promise, ...]:
-        """Every limit, in the usual order."""
-        return self.of_responses
+    def require_among(self, measures: Collection[Measure], served: str) -> Self:
+        """The objective, if all its limits are of these measures.
 
-    @property
-    def of_responses(self) -> tuple[Promise, ...]:
-        """The limits of responses, waits, losses and utilization, in the usual order."""
-        single = {
-            Measure.RESPONSE_MEAN: self.response_mean_s,
-            Measure.LOSS: self.loss_probability,
-            Measure.UTILIZATION: self.utilization,
-        }
-        return (
-            *(Promise(measure=Measure.RESPONSE, quantile=q, allowed=x) for q, x in self.limits.items()),
-            *(Promise(measure=Measure.WAIT, quantile=q, allowed=x) for q, x in self.wait_limits.items()),
-            *(Promise(measure=name, allowed=x) for name, x in single.items() if x is not None),
-        )
+        Args:
+            served: what has only these, in words.
+
+        Raises:
+            InputError: a limit of another measure.
+        """
+        for limit in self.limits:
+            if limit.measure not in measures:
+                raise InputError(f"{served} has no {limit.what}; leave out the limit {limit}")
+        return self
+
+    def by_quantile(self, measure: Measure) -> dict[float, float]:
+        """The limits on quantiles of a measure. [s]"""
+        return {one.quantile: one.allowed for one in self.limits if one.measure is measure and one.quantile}
+
+    def allowed(self, measure: Measure) -> float | None:
+        """The limit of a measure without quantiles; None if there is none."""
+        return next((one.allowed for one in self.limits if one.measure is measure), None)
 
     @property
     def quantiles(self) -> tuple[float, ...]:
         """All quantiles asked for, rising."""
-        return tuple(sorted({*self.limits, *self.wait_limits}))
+        return tuple(sorted({one.quantile for one in self.limits if one.quantile is not None}))
+
+    @property
+    def together(self) -> dict[Measure, float]:
+        """What a request must keep for it to count as good: the limit of the highest quantile of each. [s]"""
+        known = {measure: self.by_quantile(measure) for measure in _TOGETHER}
+        return {measure: limits[max(limits)] for measure, limits in known.items() if limits}
 
     @property
     def loss_allowed(self) -> float | None:
@@ -193,7 +222,7 @@ class LatencyObjective:
         """Share that may be lost, for each promise that limits it."""
         return [
             (promise.allowed if promise.quantile is None else 1.0 - promise.quantile, promise)
-            for promise in self.promises
+            for promise in self.limits
             if promise.quantile is not None or promise.measure is Measure.LOSS
         ]
 
@@ -204,123 +233,63 @@ class LatencyObjective:
             found = promise.pressure(performance)
             return -math.inf if found is None else found.value
 
-        return max(self.promises, key=pressure)
+        return max(self.limits, key=pressure)
 
 
-def _seconds(limit: float | str, what: str, quantile: float) -> float:
-    """A limit of a quantile; a whole number is likely to be in another unit. [s]"""
-    if isinstance(limit, str):
-        return parse_duration_s(limit, what.format(f"the limit of {format_quantile(quantile)}"))
-    if isinstance(limit, int):
+def _limits(name: str, given: Mapping[float, float | str] | float | str) -> Iterator[Promise]:
+    """The limits of a measure by its name in Python."""
+    measure = Measure.MISSED if name == "goodput" else Measure.__members__.get(name.upper())
+    if measure is None or name == "missed":
+        known = ", ".join(one.name.lower() for one in Measure if one is not Measure.MISSED)
+        raise InputError(f"no limit is called {name}; use {known} or goodput")
+    if measure.has_quantile != isinstance(given, Mapping):
+        wanted = "limits by quantile, {0.99: 0.2}" if measure.has_quantile else "one number"
+        raise InputError(f"{name} takes {wanted}, got {given!r}")
+    by_quantile = given if isinstance(given, Mapping) else {None: given}
+    for quantile, limit in by_quantile.items():
+        yield Promise(measure=measure, quantile=quantile, allowed=_allowed(measure, quantile, limit))
+
+
+def _allowed(measure: Measure, quantile: float | None, limit: float | str) -> float:
+    """A limit as a number; a whole number of seconds is likely to be in another unit."""
+    if measure is Measure.MISSED:
+        if not isinstance(limit, float) or not 0.0 < limit < 1.0:
+            raise DomainError(f"goodput must be within (0, 1), got {limit}")
+        return 1.0 - limit
+    if isinstance(limit, str) and measure.is_duration:
+        what = f"{measure.short} {'mean' if quantile is None else format_quantile(quantile)}".lstrip()
+        return parse_duration_s(limit, f"the limit of {what}")
+    if isinstance(limit, int) and quantile is not None:
         raise InputError(f"the limit {{{quantile}: {limit}}} is in seconds; write '{limit}ms', or {limit}.0")
-    return limit
+    return float(limit)
 
 
-def _check_limits(limits: Mapping[float, float], what: str) -> None:
-    for quantile, limit_s in limits.items():
-        if not 0.0 < quantile < 1.0:
-            raise DomainError(f"a quantile must be within (0, 1), got {quantile}")
-        if not 0.0 < limit_s < math.inf:
-            shown = what.format(format_quantile(quantile))
-            raise DomainError(f"the {shown} limit must be positive, got {limit_s}")
-    for (low, low_s), (high, high_s) in pairwise(limits.items()):
-        if low_s > high_s:
-            raise InputError(
-                f"the {what.format(format_quantile(low))} limit {format_duration(low_s)} is above the "
-                f"{what.format(format_quantile(high))} limit {format_duration(high_s)} and has no effect; "
-                "drop or swap them"
-            )
+def _require_in_range(limit: Promise) -> None:
+    quantile, allowed, measure = limit.quantile, limit.allowed, limit.measure
+    if quantile is not None and not 0.0 < quantile < 1.0:
+        raise DomainError(f"a quantile must be within (0, 1), got {quantile}")
+    if not measure.is_duration:
+        if not 0.0 < allowed < 1.0:
+            raise DomainError(f"the limit of {measure.value} must be within (0, 1), got {allowed}")
+    elif not 0.0 < allowed < math.inf:
+        mean = f"the limit of the mean {measure.short or 'response'}"
+        what = mean if quantile is None else f"the {limit.what} limit"
+        raise DomainError(f"{what} must be positive, got {allowed}")
 
 
-# Measures that a request of one output token does not have.
-BETWEEN_TOKENS = frozenset({Measure.TPOT, Measure.ITL, Measure.TPOT_MEAN, Measure.ITL_MEAN})
-_TOKEN_LIMITS = (
-    ("ttft_limits", Measure.TTFT),
-    ("tpot_limits", Measure.TPOT),
-    ("itl_limits", Measure.ITL),
-)
-_TOKEN_MEANS = (
-    ("ttft_mean_s", Measure.TTFT_MEAN),
-    ("tpot_mean_s", Measure.TPOT_MEAN),
-    ("itl_mean_s", Measure.ITL_MEAN),
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenObjective(LatencyObjective):
-    """Limits of a language model's service; those inherited are of the whole response.
-
-    Attributes:
-        ttft_limits, tpot_limits, itl_limits: of quantiles. [s]
-        ttft_mean_s, tpot_mean_s, itl_mean_s: of means. [s]
-        goodput_min: share of requests that must keep all limits at once: of each measure that of the highest
-            quantile, and of gaps between tokens their mean over the request.
-    """
-
-    ttft_limits: Mapping[float, float] = field(default_factory=dict, hash=False)
-    tpot_limits: Mapping[float, float] = field(default_factory=dict, hash=False)
-    itl_limits: Mapping[float, float] = field(default_factory=dict, hash=False)
-    ttft_mean_s: float | None = None
-    tpot_mean_s: float | None = None
-    itl_mean_s: float | None = None
-    goodput_min: float | None = None
-
-    def __post_init__(self) -> None:
-        LatencyObjective.__post_init__(self)
-        for name, measure in _TOKEN_LIMITS:
-            what = measure.short + " {}"
-            ordered = {q: _seconds(x, what, q) for q, x in sorted(getattr(self, name).items())}
-            object.__setattr__(self, name, ordered)
-            _check_limits(ordered, what)
-        for name, measure in _TOKEN_MEANS:
-            limit = getattr(self, name)
-            if limit is not None and not 0.0 < limit < math.inf:
-                raise DomainError(f"the limit of the mean {measure.short} must be positive, got {limit}")
-        if self.goodput_min is not None and not 0.0 < self.goodput_min < 1.0:
-            raise DomainError(f"goodput must be within (0, 1), got {self.goodput_min}")
-        if self.goodput_min is not None and not self.together:
-            raise InputError(
-                "goodput counts requests that keep all limits at once; give some, such as --slo-ttft-p99 2s"
-            )
-
-    @property
-    def promises(self) -> tuple[Promise, ...]:
-        """Every limit, in the usual order: first token, other tokens, response, all at once."""
-        means = [(measure, getattr(self, name)) for name, measure in _TOKEN_MEANS]
-        return (
-            *(
-                Promise(measure=measure, quantile=q, allowed=limit_s)
-                for name, measure in _TOKEN_LIMITS
-                for q, limit_s in getattr(self, name).items()
-            ),
-            *(Promise(measure=measure, allowed=x) for measure, x in means if x is not None),
-            *self.of_responses,
-            *(
-                ()
-                if self.goodput_min is None
-                else (Promise(measure=Measure.MISSED, allowed=1.0 - self.goodput_min),)
-            ),
+def _require_effective(low: Promise, high: Promise) -> None:
+    """Refuse a limit that a stricter one of a higher quantile makes idle."""
+    if low.measure is high.measure and low.quantile is not None and low.allowed > high.allowed:
+        raise InputError(
+            f"the {low.what} limit {low.limit} is above the {high.what} limit {high.limit} and has no effect; "
+            "drop or swap them"
         )
 
-    @property
-    def quantiles(self) -> tuple[float, ...]:
-        """All quantiles that are asked for, rising."""
-        given = (self.limits, *(getattr(self, name) for name, _ in _TOKEN_LIMITS))
-        return tuple(sorted({q for limits in given for q in limits}))
 
-    @property
-    def together(self) -> dict[Measure, float]:
-        """What a request must keep for it to count as good: the limit of the highest quantile of each. [s]"""
-        limits = {Measure.RESPONSE: self.limits} | {
-            measure: getattr(self, name) for name, measure in _TOKEN_LIMITS
-        }
-        return {measure: given[max(given)] for measure, given in limits.items() if given}
-
-
-TIERS: dict[str, LatencyObjective] = {
-    "interactive": LatencyObjective(limits={0.5: 0.1, 0.95: 0.3, 0.99: 1.0}),
-    "batch": LatencyObjective(limits={0.5: 1.0, 0.95: 5.0, 0.99: 30.0}),
-    "background": LatencyObjective(limits={0.5: 10.0, 0.95: 60.0, 0.99: 300.0}),
+TIERS: dict[str, Objective] = {
+    "interactive": Objective.of(response={0.5: 0.1, 0.95: 0.3, 0.99: 1.0}),
+    "batch": Objective.of(response={0.5: 1.0, 0.95: 5.0, 0.99: 30.0}),
+    "background": Objective.of(response={0.5: 10.0, 0.95: 60.0, 0.99: 300.0}),
 }
 
 

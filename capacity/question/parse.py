@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from capacity.errors import InputError, quoted
 from capacity.files import is_file, repeatable
+from capacity.question.asked import QUANTILES, TOKEN_MEASURES
 from capacity.question.plan import Batching, BatchTimer, Routing, batching_of
 from capacity.units import is_number, parse_duration_s, parse_rate_rps
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from capacity.profile.llm import LlmProfile
     from capacity.profile.load import ProfileLike
     from capacity.profile.profile import ServiceProfile
-    from capacity.question.objective import LatencyObjective
+    from capacity.question.objective import Objective
     from capacity.question.resilience import Breakdowns, Survival
     from capacity.traffic.daily import DailyCurve
     from capacity.traffic.workload import ArrivalProcess, Demand, TraceArrivals
@@ -255,26 +256,47 @@ def read_share(share: str | float, flag: str) -> float:
     return value
 
 
-def read_full_objective(
-    limits: Mapping[float, float],
-    tier: str | None,
-    mean_s: float | None,
-    waits_s: Mapping[float, float],
-    loss: str | float | None,
-    utilization: str | float | None,
-) -> "LatencyObjective":
-    """`--slo-...`, `--tier`, `--loss-max`, `--utilization-max`; a given limit replaces the tier's."""
-    from capacity.question.objective import TIERS, LatencyObjective
+def read_objective(given: Mapping[str, Any]) -> "Objective":
+    """`--slo-...`, `--tier`, `--loss-max`, `--utilization-max`, `--goodput-min`; a given limit replaces the tier's.
 
+    Args:
+        given: by keyword; an `objective` among them stands for all limits.
+    """
+    from capacity.question.objective import TIERS, Measure, Objective
+
+    if given.get("objective"):
+        return cast(Objective, given["objective"])
+    tier = given.get("tier")
     if tier is not None and tier not in TIERS:
         raise InputError(f"unknown tier {quoted(tier)}; use one of {', '.join(TIERS)}")
-    return LatencyObjective(
-        limits={**(TIERS[tier].limits if tier is not None else {}), **limits},
-        response_mean_s=mean_s,
-        wait_limits=waits_s,
-        loss_probability=None if loss is None else read_share(loss, "--loss-max"),
-        utilization=None if utilization is None else read_share(utilization, "--utilization-max"),
-    ).require()
+    usual = {} if tier is None else TIERS[tier].by_quantile(Measure.RESPONSE)
+    by_quantile = {
+        measure: _read_limits_s(given, measure) for measure in ("response", "wait", *TOKEN_MEASURES)
+    }
+    means = {f"{measure}_mean": _read_limit_s(given, measure, "mean") for measure in by_quantile}
+    shares = {"loss": "loss_max", "utilization": "utilization_max", "goodput": "goodput_min"}
+    return Objective.of(
+        **by_quantile | {"response": usual | by_quantile["response"]},
+        **{name: limit_s for name, limit_s in means.items() if limit_s is not None},
+        **{name: _read_limit(given, keyword) for name, keyword in shares.items()},
+    )
+
+
+def _read_limits_s(given: Mapping[str, Any], measure: str) -> dict[float, float]:
+    """Limits on quantiles of a measure, by quantile. [s]"""
+    found = {q: _read_limit_s(given, measure, name) for name, q in QUANTILES.items()}
+    return {q: limit_s for q, limit_s in found.items() if limit_s is not None}
+
+
+def _read_limit_s(given: Mapping[str, Any], measure: str, statistic: str) -> float | None:
+    """`--slo-[MEASURE-]STATISTIC`. [s]"""
+    name = "slo_" + ("" if measure == "response" else f"{measure}_") + statistic
+    return duration_s(given.get(name), given.get(f"{name}_s"), f"--{name.replace('_', '-')}")
+
+
+def _read_limit(given: Mapping[str, Any], keyword: str) -> float | None:
+    share = given.get(keyword)
+    return None if share is None else read_share(share, f"--{keyword.replace('_', '-')}")
 
 
 def read_profiles(

@@ -8,7 +8,7 @@ from typing import Self
 
 from capacity.errors import DomainError, InputError
 from capacity.profile.profile import ServiceProfile
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import Measure, Objective
 from capacity.question.plan import REPLICAS_LIMIT, Batching, Plan, Routing, require_batching
 from capacity.question.refusal import users_devices_min
 from capacity.question.resilience import Survival
@@ -59,7 +59,7 @@ class Question:
 
     profiles: tuple[ServiceProfile, ...]
     workload: Demand
-    objective: LatencyObjective
+    objective: Objective
     batch_size_limit: int | None = None
     batch_waits_s: tuple[float, ...] | None = (0.0,)
     routings: tuple[Routing, ...] = (Routing.ROUND_ROBIN,)
@@ -88,7 +88,7 @@ class Question:
         self._check_profiles()
         self._check_preferred_sizes()
         self.objective.require()
-        if self.objective.loss_probability is not None and self.queue_limit is None:
+        if self.objective.allowed(Measure.LOSS) is not None and self.queue_limit is None:
             raise InputError("a loss limit needs a queue limit; give --queue-limit too")
 
     def _check_profiles(self) -> None:
@@ -188,7 +188,7 @@ class Question:
         if isinstance(self.workload, ClosedPopulation):
             wait_s = max(self.batch_waits(family.profile, batch_size_max))
             one = self.plan(family, 1, batch_size_max, wait_s)
-            devices = users_devices_min(family.profile, self.workload, one, self.objective.promises)
+            devices = users_devices_min(family.profile, self.workload, one, self.objective.limits)
             return (devices - 1) * family.profile.instances_per_device + 1
         rate_rps = self.workload.arrival_rate_rps
         if self.queue_limit is None and self.batching is not Batching.RAY_SERVE:

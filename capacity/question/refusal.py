@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from capacity.profile.profile import ServiceProfile
 from capacity.profile.sampling import FloorDoubt, doubt_of_floor
 from capacity.question.candidate import Candidate, Doubt, Limit, Rejection, Verdict
-from capacity.question.objective import LatencyObjective, Measure, Promise
+from capacity.question.objective import Measure, Objective, Promise
 from capacity.question.overload import Overload
 from capacity.question.plan import Batching, Plan
 from capacity.question.scenario import Scenario
@@ -19,7 +19,7 @@ _ROUNDING = 1e-12
 
 
 def refuse_batch_size(
-    profile: ServiceProfile, objective: LatencyObjective, batch_size_max: int, confidence: float = 0.95
+    profile: ServiceProfile, objective: Objective, batch_size_max: int, confidence: float = 0.95
 ) -> Rejection | None:
     """Why no number of replicas could meet the objective with batches up to this size.
 
@@ -30,7 +30,7 @@ def refuse_batch_size(
     """
     if batch_size_max > profile.batch_size_max:
         return Rejection(limit=Limit.PROFILE_RANGE, allowed=profile.batch_size_max, needed=batch_size_max)
-    promises = [p for p in objective.promises if p.measure in (Measure.RESPONSE, Measure.RESPONSE_MEAN)]
+    promises = [p for p in objective.limits if p.measure in (Measure.RESPONSE, Measure.RESPONSE_MEAN)]
     refused = [
         Rejection.of(promise, floor_s, Limit.SERVICE_FLOOR)
         for promise in promises
@@ -41,13 +41,13 @@ def refuse_batch_size(
 
 
 def floor_doubt(
-    profile: ServiceProfile, objective: LatencyObjective, batch_size_max: int, confidence: float
+    profile: ServiceProfile, objective: Objective, batch_size_max: int, confidence: float
 ) -> FloorDoubt | None:
     """The service time whose samples cannot tell it from its limit; None if there is none.
 
     No response is quicker than its service, so that no number of replicas settles it.
     """
-    promises = [p for p in objective.promises if p.measure is Measure.RESPONSE]
+    promises = [p for p in objective.limits if p.measure is Measure.RESPONSE]
     doubts = (_floor_doubt(profile, promise, batch_size_max, confidence) for promise in promises)
     return next((doubt for doubt in doubts if doubt is not None), None)
 
@@ -106,7 +106,7 @@ def _refuse_bursts(scenario: Scenario, workload: Workload) -> Rejection | None:
         variability=1.0 + plan.batch_size_max * profile.law(plan.batch_size_max).scv,
         in_service=plan.batch_size_max,
     )
-    return refuse_overload(one, scenario.objective.promises)
+    return refuse_overload(one, scenario.objective.limits)
 
 
 def refuse_overload(one: Overload, promises: Sequence[Promise]) -> Rejection | None:
@@ -145,7 +145,7 @@ def _refuse_users(scenario: Scenario, users: ClosedPopulation) -> Rejection | No
     mean_s = users.users / served_rps - users.think_time_s
     refused = [
         Rejection.of(promise, needed_s)
-        for promise in scenario.objective.promises
+        for promise in scenario.objective.limits
         if (needed_s := _least_s(profile, users, plan, promise, mean_s)) > promise.allowed
     ]
     return max(refused, key=lambda rejection: rejection.needed / rejection.allowed, default=None)

@@ -4,13 +4,13 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from capacity.profile.profile import ServiceProfile
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import Objective
 from capacity.question.plan import Plan
 from capacity.question.resilience import Spike
 from capacity.question.stability import load_under
 from capacity.traffic.workload import ClosedPopulation, Demand, Workload
 
-_NO_OBJECTIVE = LatencyObjective()
+_NO_OBJECTIVE = Objective()
 _QUANTILE_OF_MEANS = 0.9  # the quantile that sets the length of runs if only means are asked for
 
 
@@ -28,7 +28,7 @@ class Scenario:
     profile: ServiceProfile
     workload: Demand
     plan: Plan
-    objective: LatencyObjective = _NO_OBJECTIVE
+    objective: Objective = _NO_OBJECTIVE
     quantiles: tuple[float, ...] = ()
     spike: Spike | None = None
 

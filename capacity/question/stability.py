@@ -5,6 +5,7 @@ from fractions import Fraction
 
 from capacity.errors import DomainError, UnstableError
 from capacity.profile.profile import ServiceProfile
+from capacity.question.objective import Measure
 from capacity.question.plan import REPLICAS_LIMIT, Batching, Plan, Routing
 from capacity.traffic.workload import (
     ClosedPopulation,
@@ -17,6 +18,10 @@ from capacity.traffic.workload import (
 from capacity.units import format_duration, format_rate
 
 _ROUNDING = 1e-12
+# What is measured of a fleet that serves batches.
+MEASURES = frozenset(
+    {Measure.RESPONSE, Measure.RESPONSE_MEAN, Measure.WAIT, Measure.LOSS, Measure.UTILIZATION}
+)
 
 
 def sustainable_rate_rps(profile: ServiceProfile, plan: Plan) -> float:

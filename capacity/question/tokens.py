@@ -8,12 +8,14 @@ from capacity.errors import DomainError, InputError
 from capacity.performance import Performance
 from capacity.profile.llm import LlmProfile, Scheduler
 from capacity.question.candidate import Doubt, LikeIt, Rejection, Verdict
-from capacity.question.objective import BETWEEN_TOKENS, TokenObjective
+from capacity.question.objective import BETWEEN_TOKENS, Measure, Objective
 from capacity.question.plan import REPLICAS_LIMIT, Routing
 from capacity.traffic.lengths import AnyLengths, LengthLaws, require_context
 from capacity.traffic.workload import Workload
 
-_NO_OBJECTIVE = TokenObjective()
+_NO_OBJECTIVE = Objective()
+# What is measured of a fleet that serves a language model.
+MEASURES = frozenset(Measure) - {Measure.WAIT, Measure.LOSS, Measure.UTILIZATION}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +57,7 @@ class TokenScenario:
     workload: Workload
     lengths: AnyLengths
     plan: TokenPlan
-    objective: TokenObjective = _NO_OBJECTIVE
+    objective: Objective = _NO_OBJECTIVE
     cached_share: float = 0.0
     quantiles: tuple[float, ...] = ()
     in_order: bool = False
@@ -88,7 +90,7 @@ class TokenQuestion:
     profiles: tuple[LlmProfile, ...]
     workload: Workload
     lengths: AnyLengths
-    objective: TokenObjective
+    objective: Objective
     sequences_max: tuple[int, ...] | None = None
     batched_tokens_max: tuple[int, ...] | None = None
     routings: tuple[Routing, ...] = (Routing.ROUND_ROBIN,)
@@ -217,7 +219,7 @@ class TokenJudge(Protocol):
         """Enough to choose which point of the headroom is worth `accepts`, by random numbers of its own."""
 
 
-def require_second_tokens(objective: TokenObjective, lengths: AnyLengths) -> None:
+def require_second_tokens(objective: Objective, lengths: AnyLengths) -> None:
     """Refuse limits of the time between output tokens where every request gets only one.
 
     Nothing could ever miss such a limit: whoever gives it expects other requests than these.
@@ -227,7 +229,7 @@ def require_second_tokens(objective: TokenObjective, lengths: AnyLengths) -> Non
     """
     if lengths.moments.output > 1.0:
         return
-    for promise in objective.promises:
+    for promise in objective.limits:
         if promise.measure in BETWEEN_TOKENS:
             raise InputError(
                 f"every request has one output token, and {promise.measure.short} is about the time from one to the "

@@ -16,7 +16,7 @@ from capacity.answer.sentences import (
     format_verdict,
 )
 from capacity.question.candidate import Candidate, Limit
-from capacity.question.objective import LatencyObjective, Measure, Promise, format_value
+from capacity.question.objective import Measure, Objective, Promise, format_value
 from capacity.question.plan import Plan, Routing
 from capacity.question.question import Question
 from capacity.render.tables import caveat_lines, performance_rows, plan_rows, short_rows, sparkline, table
@@ -85,7 +85,7 @@ def plan_table(recommendation: Recommendation, *, verbose: bool = False) -> Tabl
     if plan is not None:
         rows.extend(plan_rows(plan) if verbose else _short_plan_rows(plan))
     if performance is not None:
-        shown = {*_SHORT_QUANTILES, *recommendation.objective.limits}
+        shown = {*_SHORT_QUANTILES, *recommendation.objective.by_quantile(Measure.RESPONSE)}
         rows.extend(performance_rows(performance) if verbose else short_rows(performance, shown))
     if recommendation.headroom is not None:
         headroom = recommendation.headroom
@@ -111,9 +111,9 @@ def tally_line(recommendation: Recommendation) -> str:
     )
 
 
-def shown_promise(objective: LatencyObjective) -> Promise:
+def shown_promise(objective: Objective) -> Promise:
     """The promise that tables have a column for: the one at the highest quantile of the response, if any."""
-    promises = objective.promises
+    promises = objective.limits
     responses = [promise for promise in promises if promise.measure is Measure.RESPONSE]
     return (responses or list(promises))[-1]
 

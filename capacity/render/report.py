@@ -26,7 +26,7 @@ from capacity.explanation.explanation import Assumption
 from capacity.performance import Interval, Kind, Performance, Window, format_interval
 from capacity.question.candidate import Candidate, Limit, Verdict
 from capacity.question.caveat import CaveatCode
-from capacity.question.objective import Promise, format_value
+from capacity.question.objective import Measure, Promise, format_value
 from capacity.question.plan import Plan
 from capacity.render import report_figures as figures
 from capacity.render.plan import shown_promise
@@ -178,7 +178,7 @@ def _verdict(found: Findings) -> list[str]:
 def _promise_rows(found: Findings) -> Iterator[tuple[str, str, str, float]]:
     """Each limit beside what is predicted, and the share of the limit that it takes up, at most 1."""
     performance = found.recommendation.performance
-    for promise in found.saved.question.objective.promises:
+    for promise in found.saved.question.objective.limits:
         seen = None if performance is None else promise.found(performance)
         pressure = None if performance is None else promise.pressure(performance)
         predicted = "not known" if seen is None else format_value(promise, seen)
@@ -406,7 +406,7 @@ def distribution_section(found: Findings) -> Section:
     quantiles_s = dict(seen.response_quantiles_s)
     quantiles_s |= {} if certified is None else dict(certified.response_quantiles_s)
     quantiles_s = dict(sorted(quantiles_s.items()))
-    limits_s = dict(found.saved.question.objective.limits)
+    limits_s = dict(found.saved.question.objective.by_quantile(Measure.RESPONSE))
     middle, late = quantiles_s[0.5], quantiles_s[max(limits_s, default=0.99)]
     lead = (
         f"Half of the requests are answered within {format_duration(middle.value)}, and "

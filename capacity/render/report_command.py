@@ -9,7 +9,7 @@ from capacity.errors import CapacityError
 from capacity.profile.load import bundled_names, load_profile
 from capacity.profile.profile import ServiceProfile
 from capacity.question.budget import Effort
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import Measure, Objective
 from capacity.question.plan import Batching, Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Survival
@@ -17,6 +17,7 @@ from capacity.traffic.workload import ClosedPopulation, TraceArrivals
 from capacity.units import parse_duration_s
 
 _SLO_QUANTILES = {0.5: "p50", 0.9: "p90", 0.95: "p95", 0.99: "p99", 0.999: "p999"}
+_SHARES = {Measure.LOSS: "loss", Measure.UTILIZATION: "utilization"}
 _USUAL = Effort()
 
 
@@ -63,19 +64,14 @@ def _seconds(value_s: float) -> str:
     return f"{shown}ms" if parse_duration_s(f"{shown}ms") == value_s else f"{value_s!r}s"
 
 
-def _objective(objective: LatencyObjective) -> Iterator[str]:
-    for quantile, limit_s in objective.limits.items():
-        if quantile in _SLO_QUANTILES:
-            yield from (f"--slo-{_SLO_QUANTILES[quantile]}", _seconds(limit_s))
-    if objective.response_mean_s is not None:
-        yield from ("--slo-mean", _seconds(objective.response_mean_s))
-    for quantile, limit_s in objective.wait_limits.items():
-        if quantile in _SLO_QUANTILES:
-            yield from (f"--slo-wait-{_SLO_QUANTILES[quantile]}", _seconds(limit_s))
-    if objective.loss_probability is not None:
-        yield from ("--loss-max", f"{100.0 * objective.loss_probability:.12g}%")
-    if objective.utilization is not None:
-        yield from ("--utilization-max", f"{100.0 * objective.utilization:.12g}%")
+def _objective(objective: Objective) -> Iterator[str]:
+    for limit in objective.limits:
+        if limit.measure in _SHARES:
+            yield from (f"--{_SHARES[limit.measure]}-max", f"{100.0 * limit.allowed:.12g}%")
+        elif limit.quantile is None or limit.quantile in _SLO_QUANTILES:
+            statistic = "mean" if limit.quantile is None else _SLO_QUANTILES[limit.quantile]
+            measure = f"{limit.measure.short}-".lower().lstrip("-")
+            yield from (f"--slo-{measure}{statistic}", _seconds(limit.allowed))
 
 
 def _fleet(question: Question) -> Iterator[str]:

@@ -11,7 +11,7 @@ from capacity.answer.sentences import fate_of_fewer, format_headroom, format_mis
 from capacity.performance import Interval, Kind, Performance, format_interval
 from capacity.profile.llm import KvCache, LlmProfile
 from capacity.question.candidate import Limit, Verdict
-from capacity.question.objective import Promise, TokenObjective, format_value
+from capacity.question.objective import Objective, Promise, format_value
 from capacity.question.tokens import TokenCandidate, TokenPlan, TokenQuestion
 from capacity.render.tables import caveat_lines, no_numbers, table
 from capacity.search.tokens import TokenChange, TokenRates, TokenRecommendation, llm_profile_caveats
@@ -63,8 +63,8 @@ def _fleet(plan: TokenPlan) -> str:
     return f"{plan.replicas} replica{'s' if plan.replicas > 1 else ''} of {plan.profile}"
 
 
-def _promises(objective: TokenObjective) -> str:
-    parts = [str(one) for one in objective.promises]
+def _promises(objective: Objective) -> str:
+    parts = [str(one) for one in objective.limits]
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
@@ -77,7 +77,7 @@ def verdict_sentence(found: TokenRecommendation, question: TokenQuestion) -> str
         return f"No fleet of up to {question.replicas_max} replicas meets {limits} at {rate}."
     kept = "; ".join(
         f"{one.what} is {format_value(one, value)}"
-        for one in found.objective.promises
+        for one in found.objective.limits
         if (value := one.found(found.performance)) is not None
     )
     price = "" if found.hourly_usd is None else f", for {found.hourly_usd:.3f} USD/h"
@@ -171,9 +171,9 @@ def performance_rows(found: Performance, *, verbose: bool = False) -> list[tuple
     return rows
 
 
-def considered_table(candidates: Sequence[TokenCandidate], objective: TokenObjective) -> RenderableType:
+def considered_table(candidates: Sequence[TokenCandidate], objective: Objective) -> RenderableType:
     """Every candidate, with what was found of the limits and what refused it; what all share has no column."""
-    promises = objective.promises
+    promises = objective.limits
     settings = {
         "<profile": [one.plan.profile for one in candidates],
         "<routing": [one.plan.routing.value for one in candidates],
@@ -255,7 +255,7 @@ def rates_tables(rates: TokenRates, confidence: float) -> Iterator[RenderableTyp
             f"{'s' if scenario.plan.replicas == 1 else ''} at {format_rate(most_rps)}.",
             style="bold",
         )
-    promises = scenario.objective.promises
+    promises = scenario.objective.limits
     columns = ("rate", "load", *(f"~{one.what}" for one in promises), "<verdict")
     rows = [
         (

@@ -13,7 +13,7 @@ from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.profile.sampling import FloorDoubt, has_samples, reach
 from capacity.question.candidate import Candidate, Doubt, LikeIt, Verdict
 from capacity.question.caveat import Caveat, CaveatCode
-from capacity.question.objective import LatencyObjective, format_value
+from capacity.question.objective import Measure, Objective, format_value
 from capacity.question.plan import Batching, Plan, Routing
 from capacity.question.question import Question
 from capacity.question.scenario import Scenario
@@ -272,11 +272,11 @@ def _wide(width: float, precision: float) -> str:
     )
 
 
-def mean_caveats(performance: Performance, objective: LatencyObjective) -> Iterator[Caveat]:
+def mean_caveats(performance: Performance, objective: Objective) -> Iterator[Caveat]:
     """Which requests the means cover, if any are rejected, and what would count these where nothing does."""
     if performance.loss_probability and performance.response_mean_s is not None:
         mend = "; set a limit on a percentile, which counts them as late, or give --loss-max"
-        is_counted = objective.quantiles or objective.loss_probability is not None
+        is_counted = objective.quantiles or objective.allowed(Measure.LOSS) is not None
         yield Caveat(
             code=CaveatCode.MEANS_OF_SERVED,
             message=f"means leave out the {100.0 * performance.loss_probability:.3g} % of requests that are "

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from capacity.errors import InputError, UnstableError
 from capacity.performance import Interval
+from capacity.question.objective import Measure
 from capacity.question.plan import Plan
 from capacity.question.question import Question
 from capacity.recovery.disturbance import Disturbances
@@ -82,11 +83,11 @@ def plan_disturbed(
     Raises:
         InputError: the objective has no limit on a response quantile.
     """
-    if not question.objective.limits:
+    if not question.objective.by_quantile(Measure.RESPONSE):
         raise InputError("--pause and --class need a limit on a response quantile, such as --slo-p99 80ms")
     calm = planned.plan
     assert calm is not None  # noqa: S101  (there is nothing to disturb otherwise)
-    disturbed = _Disturbed(question.objective.limits, simulate, report)
+    disturbed = _Disturbed(question.objective.by_quantile(Measure.RESPONSE), simulate, report)
     best = planned if disturbed.is_enough(calm) else _larger(calm, disturbed, replan, question.replicas_max)
     found = DisturbedPlan(
         disturbances=disturbances,

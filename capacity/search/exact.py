@@ -179,7 +179,7 @@ def judge_exactly(scenario: Scenario, quantiles: tuple[float, ...] = (0.99,)) ->
         return None
     broken = [
         Rejection.of(promise, value)
-        for promise in scenario.objective.promises
+        for promise in scenario.objective.limits
         if (value := _value(promise, performance)) > promise.allowed
     ]
     if not broken:

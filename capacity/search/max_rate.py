@@ -8,7 +8,7 @@ from itertools import pairwise
 from capacity.performance import Interval
 from capacity.question.candidate import Candidate, Doubt, Judge, Limit, Rejection, Verdict
 from capacity.question.caveat import Caveat, CaveatCode
-from capacity.question.objective import LatencyObjective, Measure, Promise
+from capacity.question.objective import Measure, Objective, Promise
 from capacity.question.plan import Plan
 from capacity.question.refusal import refuse_batch_size
 from capacity.question.scenario import Scenario
@@ -106,7 +106,7 @@ class Rates:
         broken = [one.promise for one in above if one is not None and one.promise is not None]
         if broken:
             return broken[0]
-        promises = self.scenario.objective.promises
+        promises = self.scenario.objective.limits
         return next((p for p in reversed(promises) if p.measure is Measure.RESPONSE), promises[-1])
 
 
@@ -315,7 +315,7 @@ def _is_worth_it(points: Sequence[Point], place: int) -> bool:
     return is_wide or low.verdict is high.verdict
 
 
-def _distance(objective: LatencyObjective, point: Point) -> float:
+def _distance(objective: Objective, point: Point) -> float:
     """How far the binding promise is from its limit, as a share of it: the farther, the cheaper to settle."""
     if point.candidate.performance is None:
         return 0.0
@@ -331,7 +331,7 @@ def _is_close(low: Point, high: Point, wall_rps: float) -> bool:
 def _only_rises(scenario: Scenario) -> bool:
     """Whether the limited quantity was never seen to fall as the rate rises."""
     plan, profile = scenario.plan, scenario.profile
-    measures = {promise.measure for promise in scenario.objective.promises}
+    measures = {promise.measure for promise in scenario.objective.limits}
     is_smooth = isinstance(scenario.workload, Workload) and isinstance(
         scenario.workload.arrivals, PoissonArrivals | GammaArrivals
     )

@@ -7,7 +7,7 @@ from capacity.errors import DomainError
 from capacity.performance import Interval, Performance
 from capacity.question.candidate import Candidate, Doubt, LikeIt, Verdict
 from capacity.question.caveat import Caveat
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import Objective
 from capacity.question.plan import Plan
 
 _ATTEMPT_MAX = 1_000_000  # no search confirms as often
@@ -135,7 +135,7 @@ class Recommendation:
     """
 
     verdict: Verdict
-    objective: LatencyObjective
+    objective: Objective
     plan: Plan | None = None
     performance: Performance | None = None
     headroom: Headroom | None = None

@@ -11,7 +11,7 @@ from capacity.profile.llm import LlmProfile, Scheduler
 from capacity.profile.llm_sampling import has_spread
 from capacity.question.candidate import Doubt, LikeIt, Limit, Rejection, Verdict
 from capacity.question.caveat import Caveat, CaveatCode
-from capacity.question.objective import Promise, TokenObjective
+from capacity.question.objective import Objective, Promise
 from capacity.question.tokens import (
     Saturation,
     TokenCandidate,
@@ -69,7 +69,7 @@ class TokenRecommendation:
     """
 
     verdict: Verdict
-    objective: TokenObjective
+    objective: Objective
     plan: TokenPlan | None = None
     performance: Performance | None = None
     saturation: Saturation | None = None
@@ -573,7 +573,7 @@ class TokenRates:
         known = [one.performance for _, one in self.points if one.accepted or self.accepted_rps is None]
         performance = next((one for one in reversed(known) if one is not None), None)
         objective = self.scenario.objective
-        return objective.promises[0] if performance is None else objective.binding(performance)
+        return objective.limits[0] if performance is None else objective.binding(performance)
 
 
 # Shares of the saturation rate that are tried first, and to which share an end is found.

@@ -8,7 +8,7 @@ from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.profile.sampling import reach, service_interval
 from capacity.question.candidate import Candidate, Doubt, Judge, Limit, Rejection, Verdict
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import Objective
 from capacity.question.plan import Plan
 from capacity.question.question import Question
 from capacity.question.refusal import floor_candidate, floor_doubt, refuse_batch_size, refuse_load
@@ -70,14 +70,13 @@ def scaled_demand(demand: Demand, factor: float) -> Demand:
     return replace(demand, users=max(1, users))
 
 
-def relaxed_objective(objective: LatencyObjective, factor: float) -> LatencyObjective:
+def relaxed_objective(objective: Objective, factor: float) -> Objective:
     """Every limit that is a duration, times a factor; shares stay the same."""
-    mean_s = objective.response_mean_s
-    return replace(
-        objective,
-        limits={q: factor * x for q, x in objective.limits.items()},
-        wait_limits={q: factor * x for q, x in objective.wait_limits.items()},
-        response_mean_s=None if mean_s is None else factor * mean_s,
+    return Objective(
+        limits=tuple(
+            replace(limit, allowed=factor * limit.allowed) if limit.measure.is_duration else limit
+            for limit in objective.limits
+        )
     )
 
 
@@ -147,7 +146,7 @@ def judge_lone(scenario: Scenario, confidence: float = 0.95) -> Candidate:
 
 def judged(scenario: Scenario, performance: Performance) -> Candidate:
     """The verdict on a performance that is known but for the samples of the profile."""
-    found = [(p, one) for p in scenario.objective.promises if (one := p.found(performance)) is not None]
+    found = [(p, one) for p in scenario.objective.limits if (one := p.found(performance)) is not None]
     missed = [Rejection.of(promise, one.value) for promise, one in found if one.low > promise.allowed]
     is_open = [Rejection.of(promise, reach(one)) for promise, one in found if reach(one) > promise.allowed]
     worst = max(missed or is_open, key=lambda one: one.needed / one.allowed, default=None)

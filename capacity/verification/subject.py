@@ -11,7 +11,7 @@ from capacity.errors import InputError
 from capacity.files import parse_object, printable, read_text
 from capacity.measurement.http import Address, parse_address
 from capacity.profile.profile import ServiceProfile
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import Measure, Objective
 from capacity.question.plan import Plan
 from capacity.traffic.workload import ArrivalProcess, ClosedPopulation, Workload
 from capacity.units import format_quantile
@@ -27,7 +27,7 @@ class Subject:
     profile: ServiceProfile
     workload: Workload
     plan: Plan
-    objective: LatencyObjective | None = None  # None where nothing was promised
+    objective: Objective | None = None  # None where nothing was promised
     # mean and quantiles that the plan itself was made with, by title; none where they are not known, or of
     # other arrivals
     planned_s: Mapping[str, float] = field(default_factory=dict)
@@ -58,14 +58,14 @@ def saved_subject(saved: SavedPlan, arrivals: ArrivalProcess | None, rate_rps: f
     )
 
 
-def _planned_s(answer: Mapping[str, Any], objective: LatencyObjective) -> dict[str, float]:
+def _planned_s(answer: Mapping[str, Any], objective: Objective) -> dict[str, float]:
     """Mean and quantiles of responses in an answer of `capacity plan`."""
     performance = answer.get("performance")
     if not isinstance(performance, Mapping):
         return {}
     found = {"mean": performance.get("response_mean_s")}
     quantiles = performance.get("response_quantiles_s")
-    for quantile in sorted({*QUANTILES, *objective.limits}):
+    for quantile in sorted({*QUANTILES, *objective.by_quantile(Measure.RESPONSE)}):
         interval = quantiles.get(repr(quantile)) if isinstance(quantiles, Mapping) else None
         if isinstance(interval, Mapping):
             found[format_quantile(quantile)] = interval.get("value")

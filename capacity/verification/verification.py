@@ -11,6 +11,7 @@ from capacity.errors import CapacityError, InconclusiveError
 from capacity.performance import Interval, Performance
 from capacity.question.budget import Effort, Work, Workbench
 from capacity.question.candidate import Verdict
+from capacity.question.objective import Measure
 from capacity.question.stability import require_answerable
 from capacity.traffic.workload import MmppArrivals, TraceArrivals, is_trace
 from capacity.units import format_duration
@@ -105,7 +106,7 @@ class Verification:
     def findings(self) -> tuple[PromiseFinding, ...]:
         """Each promise against what was measured."""
         objective = self.subject.objective
-        promises = () if objective is None else objective.promises
+        promises = () if objective is None else objective.limits
         return tuple(promise_finding(promise, self.measured) for promise in promises)
 
     @property
@@ -188,7 +189,9 @@ class Verifier:
     def quantiles(self) -> tuple[float, ...]:
         """Of responses: the usual ones, and those that were promised."""
         objective = self.subject.objective
-        return tuple(sorted({*QUANTILES, *(() if objective is None else objective.limits)}))
+        return tuple(
+            sorted({*QUANTILES, *(() if objective is None else objective.by_quantile(Measure.RESPONSE))})
+        )
 
     def verify(self, quantities: tuple[Quantity, ...], notes: tuple[str, ...]) -> Verification:
         """Predict and measure; an interrupt ends it with what there is, and so does a later run's error.

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from capacity.confidence import share_high
 from capacity.performance import Interval, Kind, Performance
-from capacity.question.objective import Measure, TokenObjective
+from capacity.question.objective import Measure, Objective
 from simulations.draws.cells import edges, middle
 from simulations.draws.records import Floats, Integers
 from simulations.draws.tokens import TokenDraws, TokenRecords
@@ -91,7 +91,7 @@ class TokenSample(Sample):
 def token_sample(
     draws: TokenDraws,
     records: TokenRecords,
-    objective: TokenObjective,
+    objective: Objective,
     *,
     overhead_s: Floats,
     part: Part,
@@ -116,9 +116,9 @@ def token_sample(
     gaps_s = float((records.finished_s[part] - records.first_s[part]).sum())
     middle = len(response_s) // 2 if middle is None else middle
     return TokenSample(
-        waits=Tally.of(ttft_s, _marks(objective.ttft_limits)),
-        responses=Tally.of(response_s, _marks(objective.limits)),
-        tpot=Tally.of(tpot_s, _marks(objective.tpot_limits)),
+        waits=Tally.of(ttft_s, _marks(objective.by_quantile(Measure.TTFT))),
+        responses=Tally.of(response_s, _marks(objective.by_quantile(Measure.RESPONSE))),
+        tpot=Tally.of(tpot_s, _marks(objective.by_quantile(Measure.TPOT))),
         itl=_gaps(records.gap_counts, gaps_s),
         missed=_missed(objective, ttft_s, response_s, tpot_s, has_more),
         window_s=window_s,
@@ -144,9 +144,7 @@ def _marks(limits: object) -> Floats:
     return np.unique(np.array(sorted(cast("dict[float, float]", limits).values()), dtype=float))
 
 
-def _missed(
-    objective: TokenObjective, ttft_s: Floats, response_s: Floats, tpot_s: Floats, has_more: Flags
-) -> int:
+def _missed(objective: Objective, ttft_s: Floats, response_s: Floats, tpot_s: Floats, has_more: Flags) -> int:
     """Requests beyond any limit; a request's own gaps are as long as their mean."""
     limits = objective.together
     late = np.zeros(len(ttft_s), dtype=bool)

@@ -18,7 +18,7 @@ from capacity.performance import Interval, Kind, Performance
 from capacity.profile.load import load_profile
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.grid import Answer, Grid, Outcome
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import Objective
 from capacity.question.plan import Batching, Plan, Routing
 from capacity.question.scenario import Scenario
 from capacity.traffic.workload import GammaArrivals, Workload
@@ -209,7 +209,7 @@ def scenario_of(limits: dict[float, float]) -> Scenario:
         profile=load_profile("resnet50-t4-fp16"),
         workload=Workload(arrival_rate_rps=100.0, arrivals=GammaArrivals(cv=2.0)),
         plan=Plan(profile="resnet50-t4-fp16", replicas=2, batch_size_max=8),
-        objective=LatencyObjective(limits=limits),
+        objective=Objective.of(response=limits),
     )
 
 

@@ -27,7 +27,7 @@ from capacity.errors import InputError
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.budget import Effort
 from capacity.question.candidate import Verdict
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import Objective
 from capacity.question.plan import Batching, Plan
 from capacity.question.question import Question
 from capacity.question.resilience import Spike, Survival
@@ -56,7 +56,7 @@ def question(**changes: Any) -> Question:
     asked: dict[str, Any] = {
         "profiles": (profile(),),
         "workload": Workload(arrival_rate_rps=300.0),
-        "objective": LatencyObjective(limits={0.5: 0.04, 0.99: 0.05}),
+        "objective": Objective.of(response={0.5: 0.04, 0.99: 0.05}),
         **changes,
     }
     return Question(**asked)

@@ -22,7 +22,7 @@ from capacity.answer.check import (
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
-from capacity.question.objective import LatencyObjective, Measure, Promise
+from capacity.question.objective import Measure, Objective, Promise
 from capacity.question.tokens import TokenCandidate
 from capacity.search.recommendation import Survived
 
@@ -76,7 +76,7 @@ def test_a_plan_that_theory_refuses_has_one_finding() -> None:
 
 
 P99, P50 = (Promise(measure=Measure.RESPONSE, quantile=q, allowed=s) for q, s in ((0.99, 0.05), (0.5, 0.02)))
-QUESTION = replace(SAVED.question, objective=LatencyObjective(limits={0.5: 0.02, 0.99: 0.05}))
+QUESTION = replace(SAVED.question, objective=Objective.of(response={0.5: 0.02, 0.99: 0.05}))
 
 
 def performance(p50: tuple[float, float], p99: tuple[float, float] = (0.06, 0.07)) -> Performance:

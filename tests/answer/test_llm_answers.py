@@ -27,7 +27,7 @@ from capacity.question.asked import QUANTILES, TOKEN_MEASURES
 from capacity.question.budget import Effort
 from capacity.question.candidate import Verdict
 from capacity.question.caveat import CaveatCode
-from capacity.question.objective import TokenObjective
+from capacity.question.objective import Objective
 from capacity.search.recommendation import Headroom
 from capacity.traffic.lengths import LengthRows
 
@@ -221,15 +221,15 @@ def test_each_limit_has_a_keyword() -> None:
             given |= (
                 {f"slo_{prefix}{name}_s": seconds} if place % 2 else {f"slo_{prefix}{name}": f"{seconds}s"}
             )
-        means[f"{prefix or 'response_'}mean_s"] = 10.0 + at
+        means[f"{prefix or 'response_'}mean"] = 10.0 + at
         given[f"slo_{prefix}mean_s"] = 10.0 + at
     assert list(limits["ttft_"]) == [0.5, 0.9, 0.95, 0.99, 0.999]
-    assert _objective(given) == TokenObjective(
-        limits=limits[""],
-        ttft_limits=limits["ttft_"],
-        tpot_limits=limits["tpot_"],
-        itl_limits=limits["itl_"],
-        goodput_min=0.95,
+    assert _objective(given) == Objective.of(
+        response=limits[""],
+        ttft=limits["ttft_"],
+        tpot=limits["tpot_"],
+        itl=limits["itl_"],
+        goodput=0.95,
         **means,
     )
 
@@ -262,7 +262,7 @@ def test_an_engine_is_on_one_device_unless_said_otherwise() -> None:
 
 @pytest.mark.parametrize("name", ["slo_ttft_p999", "slo_p50", "slo_itl_mean"])
 def test_a_limit_that_cannot_be_is_named_by_its_flag(name: str) -> None:
-    flag = "--" + name.replace("_", "-").replace("p999", "p99.9")
+    flag = "--" + name.replace("_", "-")
     with pytest.raises(cap.InputError, match=f"^{re.escape(flag)} "):
         _objective({name: "5"})
 
@@ -347,3 +347,12 @@ def test_a_sweep_refuses_figures_of_unknown_quantities() -> None:
         cap.InputError, match="there is no figure of 'cost'; use one of ttft, tpot, itl, response"
     ):
         swept.plot("cost")
+
+
+def test_an_objective_that_is_given_stands_for_all_limits_if_engines_have_its_measures() -> None:
+    given = Objective.of(ttft={0.99: 2.0}, goodput=0.99)
+    assert _objective({"objective": given}) is given
+    with pytest.raises(cap.InputError, match="^a language model has no wait P99; leave out the limit"):
+        _objective({"objective": Objective.of(wait={0.99: 2.0})})
+    with pytest.raises(cap.InputError, match="^a fleet that serves batches has no TTFT P99; leave out"):
+        cap.plan("resnet50-t4-fp16", rate="1rps", objective=given)

@@ -35,7 +35,7 @@ from capacity.profile.load import load_llm
 from capacity.question.asked import FLAGS
 from capacity.question.budget import Effort
 from capacity.question.candidate import Verdict
-from capacity.question.objective import TokenObjective
+from capacity.question.objective import Objective
 from capacity.question.plan import Routing
 from capacity.question.tokens import TokenCandidate, TokenPlan, TokenQuestion
 from capacity.question.verbs import refuse_for_batches, refuse_for_engines
@@ -317,7 +317,7 @@ QUESTION = TokenQuestion(
     profiles=(LINE,),
     workload=Workload(arrival_rate_rps=20.0, arrivals=PoissonArrivals()),
     lengths=parse_lengths(LENGTHS),
-    objective=TokenObjective(limits={0.9: 1.0}),
+    objective=Objective.of(response={0.9: 1.0}),
 )
 PLAN = TokenPlan(profile="line", replicas=2, sequences_max=4, batched_tokens_max=64)
 SAVED: Any = SimpleNamespace(question=QUESTION, plan=PLAN, profile=LINE)

@@ -40,7 +40,7 @@ from capacity.profile.formats import digest, parse_csv, parse_json, profile_to_d
 from capacity.profile.profile import BatchTiming, ServiceProfile, Spells
 from capacity.question.budget import Effort
 from capacity.question.candidate import Verdict
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import Objective
 from capacity.question.plan import Batching, Plan, Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Breakdowns, Spike, Survival
@@ -87,7 +87,7 @@ BREAKDOWNS = Survival(breakdowns=Breakdowns(mtbf_s=1e6, recovery_s=60.0))
 QUESTION = Question(
     profiles=(WHOLE,),
     workload=Workload(arrival_rate_rps=1.0),
-    objective=LatencyObjective(limits={0.99: 2.0}),
+    objective=Objective.of(response={0.99: 2.0}),
 )
 PLAN = Plan(profile="t4", replicas=2, batch_size_max=4)
 ANSWER = Recommendation(
@@ -112,16 +112,16 @@ def shares() -> st.SearchStrategy[float]:
 
 
 @st.composite
-def objectives(draw: st.DrawFn, *, with_loss: bool) -> LatencyObjective:
+def objectives(draw: st.DrawFn, *, with_loss: bool) -> Objective:
     def limits() -> dict[float, float]:
         quantiles = sorted(draw(st.sets(shares(), max_size=3)))
         return dict(zip(quantiles, sorted(draw(durations()) for _ in quantiles), strict=True))
 
-    return LatencyObjective(
-        limits=limits(),
-        wait_limits=limits(),
-        response_mean_s=draw(st.none() | durations()),
-        loss_probability=draw(shares()) if with_loss else None,
+    return Objective.of(
+        response=limits(),
+        wait=limits(),
+        response_mean=draw(st.none() | durations()),
+        loss=draw(shares()) if with_loss else None,
         utilization=draw(shares()),
     )
 

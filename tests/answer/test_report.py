@@ -20,7 +20,7 @@ from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
 from capacity.question.caveat import Caveat, CaveatCode
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import Objective
 from capacity.question.plan import Plan, Routing
 from capacity.question.question import Question
 from capacity.queues.little import LittlesLaw, LoadTestReport
@@ -36,8 +36,8 @@ from capacity.traffic.workload import (
     Workload,
 )
 
-OBJECTIVE = LatencyObjective(limits={0.99: 0.04})
-(PROMISE,) = OBJECTIVE.promises
+OBJECTIVE = Objective.of(response={0.99: 0.04})
+(PROMISE,) = OBJECTIVE.limits
 PERFORMANCE = Performance(
     kind=Kind.SIMULATION,
     load=0.5,
@@ -159,11 +159,11 @@ def test_no_plan(verdict, code):
 
 
 def test_every_promise_stands_under_the_measure_that_it_limits():
-    objective = LatencyObjective(
-        limits={0.99: 0.04, 0.5: 0.01},
-        response_mean_s=0.02,
-        wait_limits={0.99: 0.005},
-        loss_probability=0.001,
+    objective = Objective.of(
+        response={0.99: 0.04, 0.5: 0.01},
+        response_mean=0.02,
+        wait={0.99: 0.005},
+        loss=0.001,
         utilization=0.8,
     )
     assert objective_document(objective) == {

@@ -12,7 +12,7 @@ from capacity.explanation.explanation import Assumption, find_assumptions
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, LikeIt, Verdict
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import Objective
 from capacity.question.plan import Plan, Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Survival
@@ -33,7 +33,7 @@ PLAN = Plan(profile="flat", replicas=3, batch_size_max=4)
 def question(rate_rps: float = 100.0, allowed_s: float = 0.1, **others: Any) -> Question:
     usual = {
         "workload": Workload(arrival_rate_rps=rate_rps),
-        "objective": LatencyObjective(limits={0.99: allowed_s}),
+        "objective": Objective.of(response={0.99: allowed_s}),
     }
     return Question(profiles=(FLAT,), **usual | others)
 
@@ -87,7 +87,7 @@ def test_batching_binds_where_its_wait_may_take_half_of_the_limit(wait_s: float,
 @pytest.mark.parametrize(("allowed_s", "found"), [(0.02, Cause.SERVICE_FLOOR), (0.021, Cause.QUEUEING)])
 def test_the_service_binds_where_it_takes_half_of_the_limit(allowed_s: float, found: Cause) -> None:
     assert cause(base(0.015), question(allowed_s=allowed_s)) is found
-    mean = question(objective=LatencyObjective(response_mean_s=allowed_s))
+    mean = question(objective=Objective.of(response_mean=allowed_s))
     assert cause(base(0.015), mean) is found
 
 
@@ -121,7 +121,7 @@ def test_a_binding_has_its_floor_wait_and_share() -> None:
 
 
 def test_a_limit_on_losses_has_no_floor() -> None:
-    loss = question(objective=LatencyObjective(loss_probability=0.01), queue_limit=4)
+    loss = question(objective=Objective.of(loss=0.01), queue_limit=4)
     found = find_binding(accepts_from(), loss, PLAN, base(0.03))
     assert (found.cause, found.floor_s, found.lone_s) == (Cause.QUEUEING, None, None)
 
@@ -211,7 +211,7 @@ def test_a_steady_state(how: str, *, settled: bool) -> None:
 def test_a_trace_needs_bursts_to_tell_of_other_days_and_no_steady_state(
     found: Interval | None, how: str
 ) -> None:
-    like_it = LikeIt(verdict=Verdict.MET, promise=TRACED.objective.promises[0], found=found)
+    like_it = LikeIt(verdict=Verdict.MET, promise=TRACED.objective.limits[0], found=found)
     told = assumed(replace(base(0.03), like_it=like_it), TRACED)
     assert (told["enough bursts"].checked, told["enough bursts"].how) == (found is not None, how)
     assert "a steady state" not in told

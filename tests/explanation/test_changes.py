@@ -13,7 +13,7 @@ from capacity.explanation.sensitivity import Change, most_sensitive, neighbours,
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import Measure, Objective
 from capacity.question.plan import Plan, Routing
 from capacity.question.question import Question
 from capacity.traffic.workload import ClosedPopulation, Workload
@@ -27,7 +27,7 @@ PLAN = Plan(profile="p", replicas=3, batch_size_max=4)
 QUESTION = Question(
     profiles=(PROFILE,),
     workload=Workload(arrival_rate_rps=100.0),
-    objective=LatencyObjective(limits={0.99: 0.1}),
+    objective=Objective.of(response={0.99: 0.1}),
 )
 
 
@@ -164,7 +164,7 @@ def test_larger_changes_are_not_searched() -> None:
     assert savings(lambda asked, plan: rate_of(asked) <= 35.0) == {}
 
     def limit_s(asked: Question) -> float:
-        return asked.objective.limits[0.99]
+        return asked.objective.by_quantile(Measure.RESPONSE)[0.99]
 
     found = savings(lambda asked, plan: limit_s(asked) >= 0.1 * 3.55 - 1e-9)
     assert found[Lever.LIMIT].share == pytest.approx(2.55)

@@ -8,14 +8,14 @@ from capacity.answer.sentences import demand, explain, format_found, format_refu
 from capacity.performance import Interval, Kind, Performance, format_interval
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Limit, Rejection, Verdict, closest
-from capacity.question.objective import LatencyObjective, Measure, Promise
+from capacity.question.objective import Measure, Objective, Promise
 from capacity.question.plan import Plan, Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Spike, Survival
 from capacity.search.recommendation import Headroom, RandomRouting, Recommendation, Survived
 from capacity.traffic.workload import ClosedPopulation, GammaArrivals, Workload
 
-OBJECTIVE = LatencyObjective(limits={0.99: 0.04})
+OBJECTIVE = Objective.of(response={0.99: 0.04})
 PROFILE = ServiceProfile(name="p", timings=(BatchTiming(batch_size=1, mean_s=0.01),))
 QUESTION = Question(profiles=(PROFILE,), workload=Workload(arrival_rate_rps=50.0), objective=OBJECTIVE)
 
@@ -362,13 +362,13 @@ def test_a_search_for_poisson_arrivals_that_ended_early_says_nothing():
 
 def test_the_limit_closest_to_being_missed_and_losses_are_named():
     """P99 takes three quarters of its 40 ms, the mean half of its 20 ms."""
-    objective = LatencyObjective(limits={0.99: 0.04}, response_mean_s=0.02)
+    objective = Objective.of(response={0.99: 0.04}, response_mean=0.02)
     found = replace(performance(0.03), response_mean_s=0.01, loss_probability=0.015)
     said = next(explain(recommended(performance=found, objective=objective), QUESTION))
     assert said.endswith(
         ": P99 is 30 (27 to 33) ms, with 1.5 % of the requests rejected, the closest to its limit, at 75 % of it."
     )
-    lossy = LatencyObjective(limits={0.99: 0.04}, loss_probability=0.016)
+    lossy = Objective.of(response={0.99: 0.04}, loss=0.016)
     said = next(explain(recommended(performance=found, objective=lossy), QUESTION))
     assert said.endswith(": loss is 1.5 %, the closest to its limit, at 94 % of it.")
 

@@ -16,7 +16,7 @@ from capacity.explanation.savings import Lever
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import Measure, Objective
 from capacity.question.plan import Plan, Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Survival
@@ -53,11 +53,11 @@ class Routed(NoJudge):
         rho = load(scenario.profile, scenario.workload.arrival_rate_rps, scenario.plan)
         like = replace(scenario.plan, routing=Routing.ROUND_ROBIN)
         value_s = share * cv * (law_s(question, like) if rho < 0.998 else 100.0)
-        (limit_s,) = scenario.objective.limits.values()
+        (limit_s,) = scenario.objective.by_quantile(Measure.RESPONSE).values()
         performance = Performance(kind=Kind.SIMULATION, response_quantiles_s={0.99: Interval.exact(value_s)})
         if value_s <= limit_s:
             return Candidate(plan=scenario.plan, verdict=Verdict.MET, rejection=None, performance=performance)
-        promise = scenario.objective.promises[0]
+        promise = scenario.objective.limits[0]
         return Candidate(
             plan=scenario.plan,
             verdict=Verdict.MISSED,
@@ -80,7 +80,7 @@ def told(explanation: Explanation) -> dict[str, str]:
 
 @cache
 def fewest(question: Question, batch_size_max: int = 8) -> int:
-    (limit_s,) = question.objective.limits.values()
+    (limit_s,) = question.objective.by_quantile(Measure.RESPONSE).values()
     return next(n for n in range(1, 60) if law_s(question, plan_of(n, batch_size_max)) <= limit_s)
 
 
@@ -142,7 +142,7 @@ def test_the_least_that_saves_one_is_the_root_of_the_law(rate_rps, limit_s) -> N
     assert nearest.plan == less
 
     def excess(variant: Question) -> float:
-        (allowed_s,) = variant.objective.limits.values()
+        (allowed_s,) = variant.objective.by_quantile(Measure.RESPONSE).values()
         return min(law_s(variant, less), 10.0) - allowed_s
 
     truths = {
@@ -241,7 +241,7 @@ def test_burstiness_binds_where_poisson_arrivals_take_fewer() -> None:
     """Gaps that vary by 2 make this judge's P99 twice as long."""
     calm = question_of(1800.0, 0.026)
     bursty = replace(calm, workload=replace(calm.workload, arrivals=GammaArrivals(cv=2.0)))
-    halved = replace(calm, objective=LatencyObjective(limits={0.99: 0.013}))
+    halved = replace(calm, objective=Objective.of(response={0.99: 0.013}))
     plan = plan_of(fewest(halved))
     explanation = explained(bursty, plan)
     binding = explanation.binding

@@ -21,7 +21,7 @@ from capacity.profile.sampling import (
 )
 from capacity.question.candidate import Candidate, Doubt, Limit, Rejection, Verdict
 from capacity.question.caveat import CaveatCode
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import Objective
 from capacity.question.question import Question
 from capacity.question.scenario import Scenario
 from capacity.search.caveats import batches_missing, interval_caveats
@@ -185,7 +185,7 @@ def question_of(limit_s: float, profile: ServiceProfile) -> Question:
     return Question(
         profiles=(profile,),
         workload=Workload(arrival_rate_rps=300.0, arrivals=GammaArrivals(cv=2.0)),
-        objective=LatencyObjective(limits={0.99: limit_s}),
+        objective=Objective.of(response={0.99: limit_s}),
     )
 
 
@@ -221,7 +221,7 @@ class DoubtfulProfile:
     def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
         fleets = len({*self.certified, scenario.plan.replicas})
         self.certified.append(scenario.plan.replicas)
-        (promise,) = scenario.objective.promises
+        (promise,) = scenario.objective.limits
         high = 1.5 * promise.allowed * (1.0 - self._gain) ** fleets
         performance = Performance(
             kind=Kind.SIMULATION,

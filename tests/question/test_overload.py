@@ -7,7 +7,7 @@ import pytest
 
 from capacity.profile.load import load_profile
 from capacity.question.candidate import Limit
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import Objective
 from capacity.question.overload import Overload
 from capacity.question.plan import Plan
 from capacity.question.refusal import refuse_load
@@ -56,7 +56,7 @@ def scenario_of(replicas: int, limit_s: float = 0.04, **changes: object) -> Scen
         "profile": PROFILE,
         "workload": Workload(arrival_rate_rps=3200.0, arrivals=BURSTS),
         "plan": Plan(profile=PROFILE.name, replicas=replicas, batch_size_max=16),
-        "objective": LatencyObjective(limits={0.99: limit_s}),
+        "objective": Objective.of(response={0.99: limit_s}),
     }
     return Scenario(**(given | changes))  # type: ignore[arg-type]
 

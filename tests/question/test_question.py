@@ -10,14 +10,14 @@ from capacity.errors import DomainError, InputError
 from capacity.profile.contention import measured
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.budget import Effort
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import Objective
 from capacity.question.plan import Batching, Plan, Routing
 from capacity.question.question import Family, Question
 from capacity.question.resilience import Spike, Survival
 from capacity.traffic.workload import ClosedPopulation, Workload
 
 laws_hold = settings(derandomize=True, deadline=None, max_examples=200)
-P99 = LatencyObjective(limits={0.99: 0.1})
+P99 = Objective.of(response={0.99: 0.1})
 
 
 def profile_of(name: str = "p", means_s: dict[int, float] | None = None, **fields: object) -> ServiceProfile:
@@ -168,7 +168,7 @@ def test_queues_that_end_somewhere_need_one_replica_that_is_left() -> None:
     assert users.devices_min(users.families[0], 1) == 1
     many = question_of(workload=ClosedPopulation(users=500))
     assert many.devices_min(many.families[0], 1) > 1  # by the response time law
-    means = LatencyObjective(response_mean_s=1.0)  # which any loss leaves as it is
+    means = Objective.of(response_mean=1.0)  # which any loss leaves as it is
     limited = question_of(1e6, queue_limit=0, survival=Survival(spare=2), objective=means)
     assert limited.devices_min(limited.families[0], 1) == 3
 
@@ -202,7 +202,7 @@ def test_most_devices_are_whole_ones() -> None:
             "--hourly-usd q=0.50, or plan for one profile at a time",
         ),
         (
-            {"objective": LatencyObjective(loss_probability=0.01)},
+            {"objective": Objective.of(loss=0.01)},
             "a loss limit needs a queue limit; give --queue-limit too",
         ),
     ],

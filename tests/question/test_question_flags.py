@@ -131,20 +131,22 @@ def test_shares_are_per_cents_or_numbers_between_0_and_1() -> None:
 
 
 def test_an_objective_is_a_tier_and_what_replaces_it() -> None:
-    from capacity.question.objective import TIERS
-
-    tier = next(iter(TIERS))
-    quantile = next(iter(TIERS[tier].limits))
-    found = parse.read_full_objective({quantile: 0.001}, tier, 8.0, {0.99: 0.005, 0.5: 0.001}, "1%", 0.8)
-    assert found.limits == {**TIERS[tier].limits, quantile: 0.001}
-    assert (found.response_mean_s, found.wait_limits) == (8.0, {0.99: 0.005, 0.5: 0.001})
-    assert (found.loss_probability, found.utilization) == (0.01, 0.8)
-    bare = parse.read_full_objective({0.9: 1.0}, None, None, {}, None, None)
-    assert (bare.limits, bare.loss_probability, bare.utilization) == ({0.9: 1.0}, None, None)
-    refused(
-        f"unknown tier '{'x' * 60}'; use one of {tier}",
-        parse.read_full_objective, {}, "x" * 61, None, {}, None, None,
-    )  # fmt: skip
+    asked = {
+        "tier": "interactive",
+        "slo_p50": "1ms",
+        "slo_mean_s": 8.0,
+        "slo_wait_p99": "5ms",
+        "loss_max": "1%",
+    }
+    found = parse.read_objective({**asked, "utilization_max": 0.8})
+    assert list(map(str, found.limits)) == [
+        "P50 <= 1 ms", "P95 <= 300 ms", "P99 <= 1 s", "wait P99 <= 5 ms", "mean <= 8 s", "loss <= 1 %",
+        "utilization <= 80 %",
+    ]  # fmt: skip
+    assert list(map(str, parse.read_objective({"slo_p90_s": 1.0}).limits)) == ["P90 <= 1 s"]
+    given = parse.read_objective({"objective": found, "slo_p99": "9s"})
+    assert given is found
+    refused(f"unknown tier '{'x' * 60}'; use one of interactive", parse.read_objective, {"tier": "x" * 61})
 
 
 def test_prices_go_to_the_profile_that_they_name() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import capacity as cap
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Verdict
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import Objective
 from capacity.question.plan import Batching, Plan
 from capacity.question.refusal import refuse_load, users_devices_min
 from capacity.question.scenario import Scenario
@@ -31,7 +31,7 @@ def scenario_of(users: int, think_time_s: float, batch: int, replicas: int = 1, 
         profile=PROFILE,
         workload=ClosedPopulation(users=users, think_time_s=think_time_s),
         plan=Plan(profile="users", replicas=replicas, batch_size_max=batch),
-        objective=LatencyObjective(**{"limits": {}, **limits}),
+        objective=Objective.of(**limits),
     )
 
 
@@ -51,18 +51,18 @@ def test_what_the_exact_law_allows_is_never_refused(
     found = law.performance((quantile,))
     quantiles = found.wait_quantiles_s if is_wait else found.response_quantiles_s
     limit_s = max(1e-9, quantiles[quantile].value)
-    name = "wait_limits" if is_wait else "limits"
+    name = "wait" if is_wait else "response"
     assert refuse_load(scenario_of(users, think_time_s, batch, **{name: {quantile: limit_s}})) is None
     mean_s = law.response_mean_s * (1.0 + 1e-9)
-    assert refuse_load(scenario_of(users, think_time_s, batch, response_mean_s=mean_s)) is None
+    assert refuse_load(scenario_of(users, think_time_s, batch, response_mean=mean_s)) is None
 
 
 def test_the_mean_is_the_response_time_law_of_a_busy_fleet() -> None:
     """100 users who think for 10 s, and 2 replicas that serve 1.6 a second each where batches of 2 are full: N/X - Z."""
-    refused = refuse_load(scenario_of(100, 10.0, 2, 2, response_mean_s=21.0))
+    refused = refuse_load(scenario_of(100, 10.0, 2, 2, response_mean=21.0))
     assert refused is not None
     assert refused.needed == pytest.approx(100 / 3.2 - 10.0)
-    assert refuse_load(scenario_of(100, 10.0, 2, 2, response_mean_s=21.3)) is None
+    assert refuse_load(scenario_of(100, 10.0, 2, 2, response_mean=21.3)) is None
 
 
 def test_a_quantile_needs_a_share_of_late_ones_that_their_longest_wait_cannot_make_up_for() -> None:
@@ -70,21 +70,21 @@ def test_a_quantile_needs_a_share_of_late_ones_that_their_longest_wait_cannot_ma
 
     (100 - 0.1 * 102)/0.9 = 99.78 s at P90.
     """
-    refused = refuse_load(scenario_of(100, 0.0, 1, limits={0.9: 99.0}))
+    refused = refuse_load(scenario_of(100, 0.0, 1, response={0.9: 99.0}))
     assert refused is not None
     assert refused.needed == pytest.approx((100.0 - 0.1 * 102.0) / 0.9)
-    assert refuse_load(scenario_of(100, 0.0, 1, limits={0.9: 99.8})) is None
+    assert refuse_load(scenario_of(100, 0.0, 1, response={0.9: 99.8})) is None
 
 
 def test_batches_that_may_close_with_one_request_allow_longer_waits() -> None:
-    usual = scenario_of(100, 0.0, 4, limits={0.9: 30.0})
+    usual = scenario_of(100, 0.0, 4, response={0.9: 30.0})
     eager = replace(usual, plan=replace(usual.plan, batching=Batching.RAY_SERVE, batch_wait_max_s=0.1))
     assert refuse_load(usual) is not None
     assert refuse_load(eager) is None
 
 
 def test_rejected_users_do_not_wait() -> None:
-    usual = scenario_of(100, 0.0, 1, limits={0.9: 10.0})
+    usual = scenario_of(100, 0.0, 1, response={0.9: 10.0})
     assert refuse_load(usual) is not None
     assert refuse_load(replace(usual, plan=replace(usual.plan, queue_limit=3))) is None
 
@@ -94,13 +94,13 @@ def test_rejected_users_do_not_wait() -> None:
     st.integers(1, 10_000_000),
     st.floats(0.0, 100.0),
     st.integers(1, 4),
-    st.sampled_from([{"limits": {0.99: 2.0}}, {"wait_limits": {0.9: 5.0}}, {"response_mean_s": 3.0}]),
+    st.sampled_from([{"response": {0.99: 2.0}}, {"wait": {0.9: 5.0}}, {"response_mean": 3.0}]),
 )
 def test_the_fewest_devices_are_the_first_that_are_not_refused(
     users: int, think_time_s: float, batch: int, limits: dict[str, object]
 ) -> None:
     asked = scenario_of(users, think_time_s, batch, **limits)
-    fewest = users_devices_min(PROFILE, asked.workload, asked.plan, asked.objective.promises)
+    fewest = users_devices_min(PROFILE, asked.workload, asked.plan, asked.objective.limits)
     if fewest > 1_000_000:
         return
     assert refuse_load(scenario_of(users, think_time_s, batch, fewest, **limits)) is None

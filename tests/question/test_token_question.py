@@ -7,7 +7,7 @@ import pytest
 
 from capacity.errors import DomainError, InputError
 from capacity.profile.llm import Coefficients, Engine, KvCache, LimitsMeasured, LlmProfile, Scheduler
-from capacity.question.objective import TokenObjective
+from capacity.question.objective import Objective
 from capacity.question.plan import REPLICAS_LIMIT, Routing
 from capacity.question.tokens import (
     Saturation,
@@ -36,7 +36,7 @@ def question_of(**fields: Any) -> TokenQuestion:
         "profiles": (PROFILE,),
         "workload": Workload(arrival_rate_rps=5.0),
         "lengths": ROWS,
-        "objective": TokenObjective(limits={0.9: 1.0}),
+        "objective": Objective.of(response={0.9: 1.0}),
     }
     return TokenQuestion(**(given | fields))
 
@@ -98,7 +98,7 @@ def test_what_cannot_be_asked_is_refused() -> None:
     ):
         question_of(profiles=(PROFILE, unpriced))
     with pytest.raises(InputError, match="^no objective given"):
-        question_of(objective=TokenObjective())
+        question_of(objective=Objective())
     with pytest.raises(DomainError):
         question_of(lengths=LengthRows((50,), (60,), "long.csv"))
     with pytest.raises(DomainError):
@@ -203,13 +203,13 @@ def test_a_plan_of_engines_out_of_range_is_refused(fields: dict[str, int]) -> No
 @pytest.mark.parametrize(
     ("objective", "measure"),
     [
-        (TokenObjective(tpot_limits={0.99: 0.05}), "TPOT"),
-        (TokenObjective(itl_limits={0.9: 0.05}), "ITL"),
-        (TokenObjective(itl_mean_s=0.05, limits={0.9: 1.0}), "ITL"),
-        (TokenObjective(tpot_limits={0.99: 0.05}, goodput_min=0.99), "TPOT"),
+        (Objective.of(tpot={0.99: 0.05}), "TPOT"),
+        (Objective.of(itl={0.9: 0.05}), "ITL"),
+        (Objective.of(itl_mean=0.05, response={0.9: 1.0}), "ITL"),
+        (Objective.of(tpot={0.99: 0.05}, goodput=0.99), "TPOT"),
     ],
 )
-def test_a_limit_of_what_no_request_has_is_refused(objective: TokenObjective, measure: str) -> None:
+def test_a_limit_of_what_no_request_has_is_refused(objective: Objective, measure: str) -> None:
     """One output token each: the simulator looked for the quantile of nothing, which was an internal error."""
     once = LengthRows((10, 30), (1, 1), "mine.csv")
     with pytest.raises(

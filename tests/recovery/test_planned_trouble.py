@@ -10,7 +10,7 @@ from stresses import PROFILE
 from capacity import api_recovery
 from capacity.errors import InputError
 from capacity.question.budget import Effort
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import Objective
 from capacity.question.plan import Plan
 from capacity.question.question import Question
 from capacity.recovery.disturbance import Disturbances, Pauses
@@ -21,7 +21,7 @@ PAUSES = Disturbances(pauses=Pauses(length_s=0.02, per_s=1.0))
 
 
 def question_of(workload: Demand) -> Question:
-    objective = LatencyObjective(limits={0.9: 0.1, 0.99: 0.2})
+    objective = Objective.of(response={0.9: 0.1, 0.99: 0.2})
     return Question(profiles=(PROFILE,), workload=workload, objective=objective, replicas_max=9)
 
 

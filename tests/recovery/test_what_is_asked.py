@@ -13,7 +13,7 @@ from capacity.api_recovery import flags_of, in_trouble, large_enough, read_troub
 from capacity.doors import in_keywords
 from capacity.errors import InputError
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import Objective
 from capacity.question.plan import Plan, Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Breakdowns, Survival
@@ -338,7 +338,7 @@ def test_a_fleet_is_larger_than_what_its_trigger_takes(trigger: str, least: int)
     question = Question(
         profiles=(PROFILE,),
         workload=Workload(arrival_rate_rps=5.0),
-        objective=LatencyObjective(limits={0.9: 1.0}),
+        objective=Objective.of(response={0.9: 1.0}),
     )
     assert large_enough(question, trouble).replicas_min == least
     assert large_enough(replace(question, replicas_min=3), trouble).replicas_min == max(3, least)
@@ -365,7 +365,7 @@ def test_the_trouble_of_a_plan_has_its_margin() -> None:
     question = Question(
         profiles=(PROFILE,),
         workload=Workload(arrival_rate_rps=5.0),
-        objective=LatencyObjective(limits={0.9: 1.0}),
+        objective=Objective.of(response={0.9: 1.0}),
     )
     plan = Plan(profile="p", replicas=2, batch_size_max=4)
     found = trouble.stress(question, plan)
@@ -385,11 +385,11 @@ def test_pauses_are_judged_with_all_replicas_up_and_a_limit() -> None:
     question = Question(
         profiles=(PROFILE,),
         workload=Workload(arrival_rate_rps=5.0),
-        objective=LatencyObjective(limits={0.9: 1.0}),
+        objective=Objective.of(response={0.9: 1.0}),
     )
     nothing = Disturbances(pauses=None, classes=())
     assert in_trouble(question, None, nothing) is question
-    means = replace(question, objective=LatencyObjective(response_mean_s=1.0))
+    means = replace(question, objective=Objective.of(response_mean=1.0))
     with pytest.raises(
         InputError, match=r"^--pause and --class need a limit on a response quantile, such as"
     ):

@@ -11,7 +11,7 @@ from test_deploy_engines import LINE, recovers, saved
 
 from capacity.answer.saved_plan import SavedPlan
 from capacity.errors import InputError
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import Objective
 from capacity.question.plan import Batching, Routing
 from capacity.question.resilience import Spike, Survival
 from capacity.render.deploy.features import Feature, features_of
@@ -228,7 +228,7 @@ def test_what_saves_a_fleet_is_marked() -> None:
 def test_kserve_cuts_nothing_off_that_its_client_waits_for() -> None:
     assert "timeout: 1 #" in render(saved_plan(), "kserve")
     assert "timeout: 5 #" in render(saved_plan(recovery=recovery(timeout_s=5.0)), "kserve")
-    none = LatencyObjective(response_mean_s=0.02)
+    none = Objective.of(response_mean=0.02)
     assert "timeout: 60 #" in render(saved_plan(objective=none), "kserve")
 
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from planned import FOUND, fleet
 
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import Objective
 from capacity.render.deploy import k6
 from capacity.traffic.workload import Workload
 
@@ -123,7 +123,7 @@ def test_what_is_lost_is_late(lost: int, late: int, passes: bool, tmp_path: Path
 
 @needs_node
 def test_a_limit_on_losses_is_the_stricter_one(tmp_path: Path) -> None:
-    strict = LatencyObjective(limits={0.99: 0.05}, loss_probability=0.001)
+    strict = Objective.of(response={0.99: 0.05}, loss=0.001)
     assert crossed(k6.render(fleet(objective=strict)), answers(lost=2), tmp_path) == {
         "http_req_failed: rate<=0.001"
     }
@@ -132,7 +132,7 @@ def test_a_limit_on_losses_is_the_stricter_one(tmp_path: Path) -> None:
 @needs_node
 def test_a_mean_is_of_what_was_served_and_nothing_else_may_be_lost(tmp_path: Path) -> None:
     """A plan with a limit on the mean alone, which lost nothing: fast refusals make no mean better."""
-    mean = k6.render(fleet(objective=LatencyObjective(response_mean_s=0.05)))
+    mean = k6.render(fleet(objective=Objective.of(response_mean=0.05)))
     told = crossed(mean, answers(lost=500, late=500), tmp_path)
     assert told == {"http_req_failed: rate<=0", "http_req_duration{expected_response:true}: avg<=50"}
     assert crossed(mean, answers(), tmp_path) == set()
@@ -141,7 +141,7 @@ def test_a_mean_is_of_what_was_served_and_nothing_else_may_be_lost(tmp_path: Pat
 @needs_node
 @pytest.mark.parametrize(
     "given",
-    [{}, {"queue_limit": None}, {"objective": LatencyObjective(response_mean_s=0.02)}, {"workload": SLOW}],
+    [{}, {"queue_limit": None}, {"objective": Objective.of(response_mean=0.02)}, {"workload": SLOW}],
     ids=str,
 )
 def test_it_is_javascript(given: dict[str, Any], tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_it_sends_at_the_rate_of_the_plan() -> None:
 
 
 def test_it_has_every_limit_it_can_tell() -> None:
-    limits = LatencyObjective(limits={0.999: 0.2, 0.5: 0.01}, response_mean_s=0.02, loss_probability=0.001)
+    limits = Objective.of(response={0.999: 0.2, 0.5: 0.01}, response_mean=0.02, loss=0.001)
     found = {0.999: FOUND.response_quantiles_s[0.99]}
     text = k6.render(fleet(objective=limits, found=type(FOUND)(kind=FOUND.kind, response_quantiles_s=found)))
     thresholds = options(text)["thresholds"]
@@ -187,7 +187,7 @@ def test_it_has_every_limit_it_can_tell() -> None:
 
 
 def test_it_says_that_no_client_sees_a_wait() -> None:
-    limits = LatencyObjective(limits={0.99: 0.05}, wait_limits={0.95: 0.01})
+    limits = Objective.of(response={0.99: 0.05}, wait={0.95: 0.01})
     assert "Limits on the wait are not seen by a client" in k6.render(fleet(objective=limits))
     assert "Limits on the wait" not in k6.render(fleet())
 

@@ -10,7 +10,7 @@ from shown import unwrapped
 
 from capacity.errors import InputError
 from capacity.performance import Interval, Kind
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import Objective
 from capacity.question.plan import Routing
 from capacity.question.resilience import Spike, Survival
 from capacity.render.deploy import (
@@ -28,7 +28,7 @@ from capacity.render.deploy.fleet import dns_label
 from capacity.render.deploy.scaling import scaling_of
 from capacity.traffic.workload import ClosedPopulation, Workload
 
-MEAN = LatencyObjective(response_mean_s=0.05)
+MEAN = Objective.of(response_mean=0.05)
 RANDOM = {"routing": Routing.RANDOM}
 
 
@@ -55,13 +55,13 @@ RANDOM = {"routing": Routing.RANDOM}
         (serve_api, "SERVE_QUEUE_MAX=1 ", {"queue_limit": 0}, {}),
         (serve_api, "SERVE_DEADLINE=50ms", {}, {"objective": MEAN}),
         (serve_api, "SERVE_DEADLINE is the limit on the response", {}, {"queue_limit": None}),
-        (serve_api, "SERVE_DEADLINE=1ms", {"objective": LatencyObjective(limits={0.99: 0.0001})}, {}),
+        (serve_api, "SERVE_DEADLINE=1ms", {"objective": Objective.of(response={0.99: 0.0001})}, {}),
         (serve_api, "The server has no preferred sizes, and the plan has", {"preferred_sizes": (4,)}, {}),
         (serve_api, "has random, and the plan was evaluated with round-robin", {}, RANDOM),
         (serve_api, "The plan is 1 server with", {"replicas": 1}, {}),
         (serve_api, "Routing:", {}, {"replicas": 1}),
         (bentoml, "max_latency_ms=50)", {}, {"objective": MEAN}),
-        (bentoml, "max_latency_ms=1)", {"objective": LatencyObjective(limits={0.99: 0.0011})}, {}),
+        (bentoml, "max_latency_ms=1)", {"objective": Objective.of(response={0.99: 0.0011})}, {}),
         (bentoml, "BentoML has no batch wait", {"batch_size_max": 2}, {"batch_size_max": 1}),
         (bentoml, 'traffic={"max_concurrency": 80}', {}, {"queue_limit": None}),
         (bentoml, 'resources={"gpu": 1},', {}, {"kind": "cpu"}),
@@ -72,8 +72,8 @@ RANDOM = {"routing": Routing.RANDOM}
         (compose, "start_period: 20s", {"survival": Survival(spike=Spike(factor=1.5, startup_time_s=20.0))}, {}),
         (compose, 'device_ids: ["4"]', {}, {"replicas": 4}),
         (kserve, "timeout: 60 seconds", {"objective": MEAN}, {}),
-        (kserve, "timeout: 1 seconds", {}, {"objective": LatencyObjective(limits={0.99: 1.001})}),
-        (kserve, "timeout: 2 seconds", {"objective": LatencyObjective(limits={0.99: 1.001})}, {}),
+        (kserve, "timeout: 1 seconds", {}, {"objective": Objective.of(response={0.99: 1.001})}),
+        (kserve, "timeout: 2 seconds", {"objective": Objective.of(response={0.99: 1.001})}, {}),
         (kserve, "containerConcurrency: 80 ", {}, {"queue_limit": None}),
         (kserve, "containerConcurrency: 0 ", {"queue_limit": None}, {}),
         (kserve, "nvidia.com/gpu: 1", {}, {"kind": "cpu"}),

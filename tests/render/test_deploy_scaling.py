@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from planned import fleet
 
 from capacity.errors import InputError
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import Objective
 from capacity.question.plan import Routing
 from capacity.question.resilience import Spike, Survival
 from capacity.render.deploy import k6, keda, kserve, kubernetes, prometheus, ray_serve
@@ -252,7 +252,7 @@ def test_alerts_fire_in_trouble_alone(
 
 def test_a_queue_without_a_limit_is_watched_by_littles_law() -> None:
     """200 rps on a server times the limit of 50 ms are 10; without a limit on P99, times the 21 ms found, 4."""
-    mean = LatencyObjective(response_mean_s=0.05)
+    mean = Objective.of(response_mean=0.05)
     for planned, requests in (
         (fleet(queue_limit=None), 10),
         (fleet(queue_limit=None, objective=mean), 4),

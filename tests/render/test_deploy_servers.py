@@ -14,7 +14,7 @@ from shown import unwrapped
 
 from capacity.formats.document import Document
 from capacity.formats.triton_config import read_plan
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import Objective
 from capacity.question.plan import Batching, Routing
 from capacity.render.deploy import bentoml, compose, ray_serve, serve_api, triton
 from capacity.traffic.workload import ClosedPopulation
@@ -85,7 +85,7 @@ def test_a_queue_that_holds_nothing_is_not_one_without_a_limit(tmp_path: Path) -
 
 
 def test_no_request_times_out_where_nothing_says_what_is_late() -> None:
-    text = triton.render(fleet(objective=LatencyObjective(response_mean_s=0.02)))
+    text = triton.render(fleet(objective=Objective.of(response_mean=0.02)))
     assert "max_queue_size: 64" in text
     assert "timeout" not in text
 

@@ -6,7 +6,7 @@ from rich.console import Console, RenderableType
 
 from capacity.performance import Interval, Kind, Performance
 from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
-from capacity.question.objective import LatencyObjective, Measure, Promise
+from capacity.question.objective import Measure, Objective, Promise
 from capacity.question.plan import Plan, Routing
 from capacity.render.plan import considered_tables, plan_table, shown_promise, tally_line
 from capacity.search.recommendation import Recommendation, Tally
@@ -115,7 +115,7 @@ def test_fleets_that_wait_are_one_row_of_the_refused_and_one_of_the_accepted_eac
 
 def test_the_table_of_the_plan_has_what_was_asked_of_its_performance() -> None:
     seen = candidate(PLAN, 0.03).performance
-    objective = LatencyObjective(limits={0.99: 0.04})
+    objective = Objective.of(response={0.99: 0.04})
     found = Recommendation(verdict=Verdict.MET, objective=objective, plan=PLAN, performance=seen)
     settings = printed(plan_table(replace(found, performance=None)))
     assert ["replicas", "2"] in settings
@@ -124,15 +124,15 @@ def test_the_table_of_the_plan_has_what_was_asked_of_its_performance() -> None:
 
 
 def test_the_column_is_the_highest_quantile_of_the_response_or_else_the_last_promise() -> None:
-    objective = LatencyObjective(limits={0.5: 0.01, 0.99: 0.04}, utilization=0.8)
+    objective = Objective.of(response={0.5: 0.01, 0.99: 0.04}, utilization=0.8)
     assert str(shown_promise(objective)) == "P99 <= 40 ms"
-    assert str(shown_promise(LatencyObjective(response_mean_s=0.1, utilization=0.8))) == "utilization <= 80 %"
+    assert str(shown_promise(Objective.of(response_mean=0.1, utilization=0.8))) == "utilization <= 80 %"
 
 
 def test_the_candidates_are_counted_by_how_they_were_dealt_with() -> None:
     answer = Recommendation(
         verdict=Verdict.MISSED,
-        objective=LatencyObjective(limits={0.99: 0.04}),
+        objective=Objective.of(response={0.99: 0.04}),
         tally=Tally(screened=7, simulated=5, certified=2, requests=12_345_678),
     )
     assert tally_line(answer) == (

@@ -13,7 +13,7 @@ from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Rejection, Verdict
 from capacity.question.comparison import PoissonError
-from capacity.question.objective import LatencyObjective, Measure, Promise
+from capacity.question.objective import Measure, Objective, Promise
 from capacity.question.plan import Plan
 from capacity.question.scenario import Scenario
 from capacity.render.rates import _points_table, format_rate_interval, sentences
@@ -44,7 +44,7 @@ def rates(*, replicas: int = 2, **others: Any) -> Any:
         profile=PROFILE,
         workload=Workload(arrival_rate_rps=50.0),
         plan=Plan(profile="p", replicas=replicas, batch_size_max=1),
-        objective=LatencyObjective(limits={0.99: 0.05}),
+        objective=Objective.of(response={0.99: 0.05}),
     )
     usual: dict[str, Any] = {
         "scenario": scenario, "promise": P99, "stretches": (), "verdict": Verdict.MISSED, "closest": None, "lone": None,

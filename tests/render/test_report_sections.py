@@ -14,7 +14,7 @@ from capacity.performance import Interval, Kind, Performance, ServedBatch, Windo
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
 from capacity.question.caveat import Caveat, CaveatCode
-from capacity.question.objective import LatencyObjective, Measure, Promise
+from capacity.question.objective import Measure, Objective, Promise
 from capacity.question.plan import Plan, Routing
 from capacity.render import report
 from capacity.render.report import Findings, Section
@@ -67,7 +67,7 @@ def of(replicas: int, size: int = 16, **others: Any) -> Plan:
 CERTIFIED = judged(PLAN, 0.04)
 ANSWER = Recommendation(
     verdict=Verdict.MET,
-    objective=LatencyObjective(limits={0.99: 0.05}),
+    objective=Objective.of(response={0.99: 0.05}),
     plan=PLAN,
     performance=performance(0.04),
     headroom=Headroom(today_rps=1000.0, accepted_rps=1280.0, refused_rps=1300.0),
@@ -102,7 +102,7 @@ def looks(section: Section) -> list[list[str]]:
     return [[cell.look for cell in row] for row in section.table.rows]
 
 
-def asked(objective: LatencyObjective, **others: Any) -> Any:
+def asked(objective: Objective, **others: Any) -> Any:
     return saved_plan(objective=objective, batch_wait_max_s=0.0, **others)
 
 
@@ -111,12 +111,12 @@ def asked(objective: LatencyObjective, **others: Any) -> Any:
 
 def test_each_limit_shows_the_share_that_is_used() -> None:
     """An unknown or infinite value fills the bar."""
-    objective = LatencyObjective(limits={0.5: 0.02, 0.99: 0.05}, response_mean_s=0.01, loss_probability=0.02)
+    objective = Objective.of(response={0.5: 0.02, 0.99: 0.05}, response_mean=0.01, loss=0.02)
     known = {0.99: Interval.exact(0.04), 0.5: Interval.exact(math.inf)}
     seen = performance(0.04, response_quantiles_s=known, response_mean_s=0.0125)
     found = list(report._promise_rows(findings(asked(objective), performance=seen)))
-    told = {str(one): row for one, (_, *row) in zip(objective.promises, found, strict=True)}
-    assert [row[0] for row in found] == [str(one) for one in objective.promises]
+    told = {str(one): row for one, (_, *row) in zip(objective.limits, found, strict=True)}
+    assert [row[0] for row in found] == [str(one) for one in objective.limits]
     assert told["P99 <= 50 ms"] == ["40 ms", "80 %", pytest.approx(0.8)]
     assert told["mean <= 10 ms"] == ["12.5 ms", "125 %", 1.0]
     assert told["P50 <= 20 ms"][1:] == ["", 1.0]
@@ -320,7 +320,7 @@ def test_the_section_on_percentiles(drawn: dict[str, tuple[Any, ...]]) -> None:
     """Values of the certified run come first, and a limited percentile is always listed."""
     known = {q: Interval.exact(0.01 * n) for n, q in enumerate((0.1, 0.5, 0.6, 0.97, 0.99, 0.999), 1)}
     seen = performance(0.0, response_quantiles_s=known, loss_probability=0.01)
-    saved = asked(LatencyObjective(limits={0.97: 0.05}))
+    saved = asked(Objective.of(response={0.97: 0.05}))
     section = report.distribution_section(findings(saved, distribution=seen))
     lead = (
         "Half of the requests are answered within 20 ms, and 97 % within 40 ms. These are the served ones: 1 % of "
@@ -337,7 +337,7 @@ def test_the_section_on_percentiles(drawn: dict[str, tuple[Any, ...]]) -> None:
     ]
     quantiles_s, limits_s = drawn["draw_distribution"]
     assert (list(quantiles_s), limits_s) == ([0.1, 0.5, 0.6, 0.97, 0.99, 0.999], {0.97: 0.05})
-    mean = asked(LatencyObjective(response_mean_s=0.05))
+    mean = asked(Objective.of(response_mean=0.05))
     plain = report.distribution_section(
         findings(mean, distribution=replace(seen, loss_probability=0.0), performance=None)
     )

@@ -16,7 +16,7 @@ from capacity.performance import Interval, Kind, Performance
 from capacity.profile.llm import SaturationCheck
 from capacity.profile.load import load_llm
 from capacity.question.candidate import Limit, Rejection, Verdict
-from capacity.question.objective import Measure, Promise, TokenObjective
+from capacity.question.objective import Measure, Objective, Promise
 from capacity.question.plan import Routing
 from capacity.question.tokens import Saturation, TokenCandidate, TokenPlan, TokenQuestion
 from capacity.render import tokens
@@ -123,9 +123,9 @@ def test_the_answer_in_one_sentence() -> None:
     assert tokens.verdict_sentence(found(verdict=Verdict.MISSED, **none), QUESTION) == (
         f"No fleet of up to 1024 replicas meets {limits} at 40 rps."
     )
-    alone = TokenObjective(ttft_limits={0.99: 0.5})
+    alone = Objective.of(ttft={0.99: 0.5})
     assert "meet TTFT P99 <= 500 ms at 40 rps: " in tokens.verdict_sentence(found(objective=alone), QUESTION)
-    three = TokenObjective(ttft_limits={0.99: 0.5}, itl_limits={0.99: 0.1}, tpot_mean_s=0.01)
+    three = Objective.of(ttft={0.99: 0.5}, itl={0.99: 0.1}, tpot_mean=0.01)
     assert re.search(
         r"meet [^,]*, [^,]* and TPOT mean <= 10 ms at",
         tokens.verdict_sentence(found(objective=three), QUESTION),

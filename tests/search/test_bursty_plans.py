@@ -13,7 +13,7 @@ from capacity.answer.sentences import explain
 from capacity.profile.load import load_profile
 from capacity.question.candidate import Candidate, Verdict
 from capacity.question.caveat import CaveatCode
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import Objective
 from capacity.question.plan import Plan
 from capacity.question.question import Question
 from capacity.question.scenario import Scenario
@@ -49,7 +49,7 @@ def planned(arrivals: ArrivalProcess, rate_rps: float, limit_s: float) -> tuple[
     question = Question(
         profiles=(PROFILE,),
         workload=Workload(arrival_rate_rps=rate_rps, arrivals=arrivals),
-        objective=LatencyObjective(limits={0.99: limit_s}),
+        objective=Objective.of(response={0.99: limit_s}),
         batch_size_limit=4,
     )
     answer = recommend(question, SimulationJudge(precision=0.2, requests_max=20_000_000))
@@ -131,7 +131,7 @@ def fewest(arrivals: ArrivalProcess, rate_rps: float) -> int:
     question = Question(
         profiles=(PROFILE,),
         workload=Workload(arrival_rate_rps=rate_rps, arrivals=arrivals),
-        objective=LatencyObjective(limits={0.99: 0.04}),
+        objective=Objective.of(response={0.99: 0.04}),
         batch_size_limit=16,
     )
     plan = recommend(question, SimulationJudge(), plan_alone=True).plan
@@ -163,7 +163,7 @@ def test_what_accompanies_a_plan_has_a_budget_of_its_own() -> None:
     question = Question(
         profiles=(PROFILE,),
         workload=Workload(arrival_rate_rps=50.0),
-        objective=LatencyObjective(limits={0.99: 0.04}),
+        objective=Objective.of(response={0.99: 0.04}),
     )
     search = Search(question, SimulationJudge(), lambda _: None)
     search.requests = spent = 2 * SEARCH_REQUESTS_MAX  # what a search may spend that has accepted nothing
@@ -193,7 +193,7 @@ def test_what_accompanies_a_plan_under_bursts_is_looked_at_for_a_while_only(
     question = Question(
         profiles=(PROFILE,),
         workload=Workload(arrival_rate_rps=3200.0, arrivals=bursts),
-        objective=LatencyObjective(limits={0.99: 0.04}),
+        objective=Objective.of(response={0.99: 0.04}),
     )
     search = Search(question, SimulationJudge(), lambda _: None)
     plan = Plan(profile=PROFILE.name, replicas=12, batch_size_max=16)

@@ -14,7 +14,7 @@ from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.profile.sampling import FloorDoubt
 from capacity.question.candidate import Candidate, Doubt, LikeIt, Rejection, Verdict
 from capacity.question.caveat import CaveatCode
-from capacity.question.objective import LatencyObjective, Measure, Promise
+from capacity.question.objective import Measure, Objective, Promise
 from capacity.question.plan import Batching, Plan, Routing
 from capacity.question.question import Family, Question
 from capacity.search.caveats import (
@@ -246,11 +246,11 @@ def test_the_widths_and_the_batches_that_are_missing_are_those_by_hand():
 
 
 def test_means_are_of_the_served_where_any_are_rejected():
-    def told(objective: LatencyObjective | None = None, **fields) -> list[str]:
-        objective = objective or LatencyObjective()
+    def told(objective: Objective | None = None, **fields) -> list[str]:
+        objective = objective or Objective()
         return [one.message for one in mean_caveats(Performance(kind=Kind.SIMULATION, **fields), objective)]
 
-    for counted in (LatencyObjective(loss_probability=0.05), LatencyObjective(limits={0.9: 0.2})):
+    for counted in (Objective.of(loss=0.05), Objective.of(response={0.9: 0.2})):
         (message,) = told(counted, loss_probability=0.0123, response_mean_s=0.1)
         assert (
             message == "means leave out the 1.23 % of requests that are rejected"
@@ -293,7 +293,7 @@ def search_of(*profiles: ServiceProfile, considered: tuple[Candidate, ...] = (),
     question = Question(
         profiles=profiles,
         workload=Workload(arrival_rate_rps=1.0),
-        objective=LatencyObjective(limits={0.99: 0.1}),
+        objective=Objective.of(response={0.99: 0.1}),
     )
     given = {"floor_doubts": {}, "families_untried": [], "fleets_untried": 0}
     return SimpleNamespace(question=question, considered=considered, **(given | fields))

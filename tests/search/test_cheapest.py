@@ -16,7 +16,7 @@ from capacity.profile.contention import measured
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Rejection, Verdict
 from capacity.question.caveat import CaveatCode
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import Measure, Objective
 from capacity.question.plan import Plan, Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Survival
@@ -27,8 +27,8 @@ from capacity.search.recommendation import Recommendation
 from capacity.traffic.workload import GammaArrivals, Workload
 
 laws_hold = settings(derandomize=True, deadline=None, max_examples=100)
-P99 = LatencyObjective(limits={0.99: 1.0})
-(PROMISE,) = P99.promises
+P99 = Objective.of(response={0.99: 1.0})
+(PROMISE,) = P99.limits
 
 
 def profile_of(name: str, means_s: dict[int, float], **fields: object) -> ServiceProfile:
@@ -285,12 +285,17 @@ def by_law(question: Question, plan: Plan) -> float:
     profile = anonymous(question.profile(plan.profile))
     performance = lawful(profile, question.workload.arrival_rate_rps, plan)
     objective = question.objective
-    shares = [performance.response_quantiles_s[q].value / x for q, x in objective.limits.items()]
-    shares += [performance.wait_quantiles_s[q].value / x for q, x in objective.wait_limits.items()]
-    if objective.response_mean_s is not None:
-        shares.append(performance.response_mean_s / objective.response_mean_s)
-    if objective.utilization is not None:
-        shares.append(performance.utilization / objective.utilization)
+    shares = [
+        performance.response_quantiles_s[q].value / x
+        for q, x in objective.by_quantile(Measure.RESPONSE).items()
+    ]
+    shares += [
+        performance.wait_quantiles_s[q].value / x for q, x in objective.by_quantile(Measure.WAIT).items()
+    ]
+    if objective.allowed(Measure.RESPONSE_MEAN) is not None:
+        shares.append(performance.response_mean_s / objective.allowed(Measure.RESPONSE_MEAN))
+    if objective.allowed(Measure.UTILIZATION) is not None:
+        shares.append(performance.utilization / objective.allowed(Measure.UTILIZATION))
     return max(shares)
 
 
@@ -321,13 +326,13 @@ def laws_are_asked_once() -> Iterator[None]:
 
 
 OBJECTIVES = st.one_of(
-    st.builds(lambda x: LatencyObjective(limits={0.99: x}), st.floats(0.0165, 0.12)),
-    st.builds(lambda x: LatencyObjective(limits={0.5: x, 0.99: 3.0 * x}), st.floats(0.011, 0.04)),
-    st.builds(lambda x: LatencyObjective(response_mean_s=x), st.floats(0.0105, 0.05)),
-    st.builds(lambda x: LatencyObjective(wait_limits={0.99: x}), st.floats(0.001, 0.05)),
-    st.builds(lambda x: LatencyObjective(utilization=x), st.floats(0.2, 0.95)),
+    st.builds(lambda x: Objective.of(response={0.99: x}), st.floats(0.0165, 0.12)),
+    st.builds(lambda x: Objective.of(response={0.5: x, 0.99: 3.0 * x}), st.floats(0.011, 0.04)),
+    st.builds(lambda x: Objective.of(response_mean=x), st.floats(0.0105, 0.05)),
+    st.builds(lambda x: Objective.of(wait={0.99: x}), st.floats(0.001, 0.05)),
+    st.builds(lambda x: Objective.of(utilization=x), st.floats(0.2, 0.95)),
     st.builds(
-        lambda x, y: LatencyObjective(limits={0.99: x}, utilization=y),
+        lambda x, y: Objective.of(response={0.99: x}, utilization=y),
         st.floats(0.0165, 0.12),
         st.floats(0.3, 0.95),
     ),

@@ -12,7 +12,7 @@ from capacity.answers import PlanAnswer
 from capacity.errors import InputError, UnstableError
 from capacity.performance import Interval
 from capacity.question.candidate import Verdict
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import Objective
 from capacity.question.plan import Plan
 from capacity.recovery.disturbance import Disturbances, Pauses
 from capacity.search.disturbed_plan import _Disturbed, plan_disturbed
@@ -157,6 +157,6 @@ def test_each_fleet_is_simulated_once_and_its_progress_told() -> None:
 
 
 def test_a_question_without_a_limit_on_responses_is_refused() -> None:
-    question = replace(calm().question, objective=LatencyObjective(wait_limits={0.99: 0.1}))
+    question = replace(calm().question, objective=Objective.of(wait={0.99: 0.1}))
     with pytest.raises(InputError, match="need a limit on a response quantile, such as --slo-p99 80ms"):
         plan_disturbed(calm().recommendation, question, PAUSES, pytest.fail, pytest.fail, pytest.fail)

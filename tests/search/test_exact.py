@@ -9,7 +9,7 @@ import pytest
 from capacity.errors import DomainError
 from capacity.profile.profile import BatchTiming, ServiceProfile, Spells
 from capacity.question.candidate import Limit, Verdict
-from capacity.question.objective import LatencyObjective, Measure
+from capacity.question.objective import Measure, Objective
 from capacity.question.plan import Batching, Plan, Routing
 from capacity.question.resilience import Spike
 from capacity.question.scenario import Scenario
@@ -28,7 +28,7 @@ def profile_of(means_s: dict[int, float], **fields: object) -> ServiceProfile:
 PROFILE = profile_of({1: 0.010, 2: 0.012, 4: 0.016})
 PLAN = Plan(profile="p", replicas=2, batch_size_max=4)
 POISSON = Workload(arrival_rate_rps=150.0)
-P99 = LatencyObjective(limits={0.99: 0.05})
+P99 = Objective.of(response={0.99: 0.05})
 ASKED = Scenario(profile=PROFILE, workload=POISSON, plan=PLAN, objective=P99)
 
 
@@ -44,7 +44,7 @@ def test_the_performance_is_that_of_the_law(routing: Routing, wait_s: float) -> 
 
 
 def test_every_quantile_that_is_asked_for_is_there_and_p99_besides() -> None:
-    objective = LatencyObjective(limits={0.5: 1.0}, wait_limits={0.9: 1.0})
+    objective = Objective.of(response={0.5: 1.0}, wait={0.9: 1.0})
     candidate = judge_exactly(replace(ASKED, objective=objective))
     assert candidate is not None
     assert candidate.performance is not None
@@ -58,18 +58,18 @@ def test_every_quantile_that_is_asked_for_is_there_and_p99_besides() -> None:
 def test_on_its_limit_a_plan_is_met_and_a_hair_beyond_it_is_missed(measure: Measure) -> None:
     performance = predict(PROFILE, POISSON, PLAN, (0.99,))
 
-    def objective(allowed: float) -> LatencyObjective:
+    def objective(allowed: float) -> Objective:
         match measure:
             case Measure.RESPONSE:
-                return LatencyObjective(limits={0.99: allowed})
+                return Objective.of(response={0.99: allowed})
             case Measure.WAIT:
-                return LatencyObjective(wait_limits={0.99: allowed})
+                return Objective.of(wait={0.99: allowed})
             case Measure.RESPONSE_MEAN:
-                return LatencyObjective(response_mean_s=allowed)
+                return Objective.of(response_mean=allowed)
             case _:
-                return LatencyObjective(utilization=allowed)
+                return Objective.of(utilization=allowed)
 
-    (promise,) = objective(0.5).promises
+    (promise,) = objective(0.5).limits
     found = promise.found(performance)
     assert found is not None
     within = judge_exactly(replace(ASKED, objective=objective(found.value)))
@@ -81,29 +81,29 @@ def test_on_its_limit_a_plan_is_met_and_a_hair_beyond_it_is_missed(measure: Meas
     assert beyond.verdict is Verdict.MISSED
     assert beyond.rejection is not None
     assert (beyond.rejection.limit, beyond.rejection.promise) == (
-        Limit.of(measure), objective(allowed).promises[0]
+        Limit.of(measure), objective(allowed).limits[0]
     )  # fmt: skip
     assert (beyond.rejection.allowed, beyond.rejection.needed) == (allowed, found.value)
     assert beyond.performance == performance
 
 
 def test_a_queue_without_a_limit_loses_nobody() -> None:
-    candidate = judge_exactly(replace(ASKED, objective=LatencyObjective(loss_probability=1e-9)))
+    candidate = judge_exactly(replace(ASKED, objective=Objective.of(loss=1e-9)))
     assert candidate is not None
     assert candidate.verdict is Verdict.MET
 
 
 def test_of_several_broken_promises_the_one_exceeded_most_is_named() -> None:
-    objective = LatencyObjective(limits={0.99: 0.02}, response_mean_s=0.002)
+    objective = Objective.of(response={0.99: 0.02}, response_mean=0.002)
     candidate = judge_exactly(replace(ASKED, objective=objective))
     assert candidate is not None
     assert candidate.rejection is not None
-    assert candidate.rejection.promise == objective.promises[1]
+    assert candidate.rejection.promise == objective.limits[1]
 
 
 def test_single_requests_at_a_shared_queue_are_m_d_c() -> None:
     plan = replace(PLAN, replicas=3, batch_size_max=1, routing=Routing.SHARED_QUEUE)
-    objective = LatencyObjective(limits={0.99: 1.0}, wait_limits={0.99: 1.0}, response_mean_s=1.0)
+    objective = Objective.of(response={0.99: 1.0}, wait={0.99: 1.0}, response_mean=1.0)
     candidate = judge_exactly(replace(ASKED, plan=plan, objective=objective))
     queue = MDc(arrival_rate_rps=150.0, service_time_s=0.010, servers=3)
     assert candidate is not None
@@ -114,11 +114,11 @@ def test_single_requests_at_a_shared_queue_are_m_d_c() -> None:
 
 def test_the_overhead_counts_in_responses_and_not_in_waits() -> None:
     slow = replace(PROFILE, request_overhead_s=0.1)
-    objective = LatencyObjective(limits={0.99: 0.05}, wait_limits={0.99: 0.05})
+    objective = Objective.of(response={0.99: 0.05}, wait={0.99: 0.05})
     candidate = judge_exactly(replace(ASKED, profile=slow, objective=objective))
     assert candidate is not None
     assert candidate.rejection is not None
-    assert candidate.rejection.promise == objective.promises[0]
+    assert candidate.rejection.promise == objective.limits[0]
 
 
 def test_samples_that_are_all_alike_are_a_constant() -> None:

@@ -5,7 +5,7 @@ import pytest
 from capacity.performance import Kind
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Limit, Verdict
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import Objective
 from capacity.question.plan import Plan, Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Survival
@@ -59,7 +59,7 @@ def planned(
     question = Question(
         profiles=(profile,),
         workload=Workload(arrival_rate_rps=rate_rps),
-        objective=LatencyObjective(limits={0.99: limit_s}),
+        objective=Objective.of(response={0.99: limit_s}),
         routings=(routing,),
         **fields,
     )

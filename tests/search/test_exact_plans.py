@@ -8,7 +8,7 @@ import pytest
 from capacity.performance import Interval
 from capacity.profile.load import load_profile
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import Objective
 from capacity.question.plan import Plan, Routing
 from capacity.question.question import Question
 from capacity.queues.batch.bulk import Bulk
@@ -48,7 +48,7 @@ def planned(name: str, replicas: float, limit: float) -> tuple[Interval, float]:
     question = Question(
         profiles=(profile,),
         workload=Workload(arrival_rate_rps=rate_rps),
-        objective=LatencyObjective(limits={0.99: limit * profile.service_mean_s(knee)}),
+        objective=Objective.of(response={0.99: limit * profile.service_mean_s(knee)}),
         routings=(Routing.RANDOM,),
     )
     with workers(2) as mapper:

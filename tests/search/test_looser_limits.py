@@ -15,7 +15,7 @@ from capacity.performance import Interval, Kind, Performance
 from capacity.profile.llm import Coefficients
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Doubt, Rejection, Verdict
-from capacity.question.objective import LatencyObjective, Measure, Promise, TokenObjective
+from capacity.question.objective import Measure, Objective, Promise
 from capacity.question.plan import Plan
 from capacity.question.question import Question
 from capacity.question.resilience import Survival
@@ -143,7 +143,7 @@ def batches(asked: Asked) -> int | None:
     question = Question(
         profiles=(PROFILE,),
         workload=Workload(arrival_rate_rps=asked.rate_rps, arrivals=GammaArrivals(cv=1.0)),
-        objective=LatencyObjective(limits={0.99: asked.limit_s}),
+        objective=Objective.of(response={0.99: asked.limit_s}),
         replicas_max=REPLICAS_MAX,
         survival=asked.survival,
     )
@@ -157,7 +157,7 @@ def engines(asked: Asked) -> int | None:
         profiles=(ENGINES.profile,),
         workload=replace(ENGINES.workload, arrival_rate_rps=asked.rate_rps),
         lengths=ENGINES.lengths,
-        objective=TokenObjective(limits={0.99: asked.limit_s}),
+        objective=Objective.of(response={0.99: asked.limit_s}),
         sequences_max=(8,),
         replicas_max=REPLICAS_MAX,
     )

@@ -13,7 +13,7 @@ from capacity.answer.documents import performance_document, rejection_document
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Limit, Rejection, Verdict
-from capacity.question.objective import LatencyObjective, Measure
+from capacity.question.objective import Measure, Objective
 from capacity.question.plan import Plan
 from capacity.question.question import Question
 from capacity.question.refusal import refuse_load
@@ -90,8 +90,8 @@ def test_a_document_has_null_where_all_beyond_is_lost() -> None:
 def test_a_promise_is_found_among_all_requests() -> None:
     """In tables, headlines and verdicts alike: P95 of all, not of the served."""
     performance = pool_of(20).performance(load=None, replicas=1, quantiles=(0.95,), confidence=0.95)
-    for objective in (LatencyObjective(limits={0.95: 1.0}), LatencyObjective(wait_limits={0.95: 1.0})):
-        (promise,) = objective.promises
+    for objective in (Objective.of(response={0.95: 1.0}), Objective.of(wait={0.95: 1.0})):
+        (promise,) = objective.limits
         found = promise.found(performance)
         assert found is not None
         assert found == getattr(performance, promise.measure.with_losses)[0.95]
@@ -109,19 +109,19 @@ def test_an_end_among_the_lost_has_no_number() -> None:
 # ---- Verdicts -------------------------------------------------------------------------------
 
 
-def verdict_of(lost: int, objective: LatencyObjective) -> tuple[Verdict, Rejection | None]:
+def verdict_of(lost: int, objective: Objective) -> tuple[Verdict, Rejection | None]:
     return decide(Look(pool=pool_of(lost), settled=True, requests=20_000), objective, FIVE_PERCENT)
 
 
 def test_the_verdict_is_about_lost_or_late() -> None:
     """P95 within 0.96 s: 4 % of the served are later; with 0 % lost it holds, with 2 % it does not."""
-    objective = LatencyObjective(limits={0.95: 0.961})
+    objective = Objective.of(response={0.95: 0.961})
     assert verdict_of(0, objective)[0] is Verdict.MET
     assert verdict_of(20, objective)[0] is Verdict.MISSED
 
 
 def test_a_quantile_among_the_lost_is_refused_by_their_share() -> None:
-    verdict, rejection = verdict_of(20, LatencyObjective(limits={0.99: 100.0}))
+    verdict, rejection = verdict_of(20, Objective.of(response={0.99: 100.0}))
     assert verdict is Verdict.MISSED
     assert rejection is not None
     assert (rejection.limit, rejection.is_loss) == (Limit.LOSS, True)
@@ -129,7 +129,7 @@ def test_a_quantile_among_the_lost_is_refused_by_their_share() -> None:
 
 
 def test_a_limit_on_the_wait_counts_the_lost_too() -> None:
-    verdict, rejection = verdict_of(20, LatencyObjective(wait_limits={0.99: 100.0}))
+    verdict, rejection = verdict_of(20, Objective.of(wait={0.99: 100.0}))
     assert verdict is Verdict.MISSED
     assert rejection is not None
     assert rejection.limit is Limit.LOSS
@@ -142,7 +142,7 @@ def test_an_infinite_refusal_has_no_number_in_json() -> None:
 
 def test_a_loss_of_which_too_few_were_possible_is_open_and_not_marginal() -> None:
     """0.05 % of 20,000 are 10 losses: none was seen, and that says too little."""
-    objective = LatencyObjective(limits={0.99: 2.5}, loss_probability=0.0005)
+    objective = Objective.of(response={0.99: 2.5}, loss=0.0005)
     (open_one,) = open_promises(pool_of(0), objective, FIVE_PERCENT)
     assert open_one.measure is Measure.LOSS
 
@@ -178,7 +178,7 @@ def test_the_simulator_finds_the_lost_or_late_of_m_m_1_k(rate_rps: float) -> Non
 # ---- What theory refuses --------------------------------------------------------------------
 
 
-def proposal_of(rate_rps: float, replicas: int, objective: LatencyObjective) -> Scenario:
+def proposal_of(rate_rps: float, replicas: int, objective: Objective) -> Scenario:
     plan = Plan(profile="made-up", replicas=replicas, batch_size_max=4, queue_limit=8)
     return Scenario(
         profile=PROFILE, workload=Workload(arrival_rate_rps=rate_rps), plan=plan, objective=objective
@@ -196,20 +196,20 @@ def test_a_fleet_loses_what_it_cannot_serve() -> None:
 
 
 def test_losses_beyond_the_strictest_promise_are_refused_at_once() -> None:
-    objective = LatencyObjective(limits={0.5: 1.0, 0.99: 1.0}, loss_probability=0.1)
+    objective = Objective.of(response={0.5: 1.0, 0.99: 1.0}, loss=0.1)
     rejection = refuse_load(proposal_of(250.0, 1, objective))
     assert rejection is not None
     assert (rejection.limit, rejection.quantile) == (Limit.LOSS, 0.99)
     assert (rejection.allowed, rejection.needed) == (pytest.approx(0.01), pytest.approx(0.2))
     assert refuse_load(proposal_of(250.0, 2, objective)) is None
-    assert refuse_load(proposal_of(250.0, 1, LatencyObjective(response_mean_s=1.0))) is None
+    assert refuse_load(proposal_of(250.0, 1, Objective.of(response_mean=1.0))) is None
 
 
 def test_a_failure_that_leaves_too_few_is_refused_at_once() -> None:
     question = Question(
         profiles=(PROFILE,),
         workload=Workload(arrival_rate_rps=250.0),
-        objective=LatencyObjective(limits={0.99: 1.0}),
+        objective=Objective.of(response={0.99: 1.0}),
         queue_limit=8,
         survival=Survival(spare=1),
     )

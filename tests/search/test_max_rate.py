@@ -17,7 +17,7 @@ from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Doubt, Limit, Rejection, Verdict
 from capacity.question.caveat import CaveatCode
-from capacity.question.objective import LatencyObjective, Measure, Promise
+from capacity.question.objective import Measure, Objective, Promise
 from capacity.question.plan import Batching, Plan, Routing
 from capacity.question.scenario import Scenario
 from capacity.question.stability import sustainable_rate_rps
@@ -67,7 +67,7 @@ def proposal_of(
     limit_s: float,
     arrivals: ArrivalProcess | None = None,
     profile: ServiceProfile | None = None,
-    objective: LatencyObjective | None = None,
+    objective: Objective | None = None,
     **fields: object,
 ) -> Scenario:
     plan = {"replicas": 1, "batch_size_max": 8, **fields}
@@ -75,7 +75,7 @@ def proposal_of(
         profile=profile or profile_of(),
         workload=Workload(arrival_rate_rps=1.0, arrivals=arrivals or PoissonArrivals()),
         plan=Plan(profile="made-up", **plan),
-        objective=objective or LatencyObjective(limits={0.99: limit_s}),
+        objective=objective or Objective.of(response={0.99: limit_s}),
     )
 
 
@@ -154,7 +154,7 @@ def silent(message: str) -> None:
 
 
 def root(scenario: Scenario, low_rps: float, high_rps: float) -> float:
-    (limit_s,) = scenario.objective.limits.values()
+    (limit_s,) = scenario.objective.by_quantile(Measure.RESPONSE).values()
     return brentq(lambda rate_rps: p99_s(scenario, rate_rps) - limit_s, low_rps, high_rps, xtol=1e-6)
 
 
@@ -373,7 +373,7 @@ def test_one_doubt_that_cannot_be_settled_does_not_hide_the_next() -> None:
 
 
 def test_doubt_everywhere_is_inconclusive() -> None:
-    objective = LatencyObjective(limits={0.99: 0.05})
+    objective = Objective.of(response={0.99: 0.05})
     trace = TraceArrivals(instants_s=(0.0, 1.0, 2.0))
     rates = find_rates(
         proposal_of(0.05, arrivals=trace, objective=objective, **SHARED), ByRate(lambda _: math.nan), silent
@@ -398,7 +398,7 @@ def test_recorded_arrivals_have_no_known_limit_of_low_rates() -> None:
 
 def test_with_a_queue_limit_overloads_are_tried_and_an_open_end_is_told() -> None:
     """A mean is that of the served, and leaves any number to be lost."""
-    means = LatencyObjective(response_mean_s=0.05)
+    means = Objective.of(response_mean=0.05)
     scenario = proposal_of(0.05, queue_limit=10, **{**SHARED, "objective": means})
     rates = find_rates(scenario, ByRate(lambda _: 0.01), silent)
     (stretch,) = rates.stretches
@@ -415,7 +415,7 @@ def test_a_loss_limit_ends_what_the_queue_limit_keeps_stable() -> None:
     scenario = proposal_of(
         1.0,
         queue_limit=8,
-        objective=LatencyObjective(limits={0.99: 1.0}, loss_probability=0.01),
+        objective=Objective.of(response={0.99: 1.0}, loss=0.01),
         replicas=2,
         batch_size_max=8,
     )
@@ -596,9 +596,9 @@ def test_one_refusal_between_is_none_in_a_row() -> None:
         ({"profile": profile_of({1: 0.005, 8: 0.004}), "batch_size_max": 1}, True),
         ({"arrivals": GammaArrivals(cv=2.0)}, True),
         ({"arrivals": DeterministicArrivals()}, False),
-        ({"objective": LatencyObjective(response_mean_s=1.0, wait_limits={0.9: 1.0})}, True),
-        ({"objective": LatencyObjective(limits={0.9: 1.0}, utilization=0.5)}, False),
-        ({"objective": LatencyObjective(limits={0.9: 1.0}, loss_probability=0.5)}, False),
+        ({"objective": Objective.of(response_mean=1.0, wait={0.9: 1.0})}, True),
+        ({"objective": Objective.of(response={0.9: 1.0}, utilization=0.5)}, False),
+        ({"objective": Objective.of(response={0.9: 1.0}, loss=0.5)}, False),
     ],
 )
 def test_what_is_taken_to_rise(changes: dict[str, Any], rises: bool) -> None:
@@ -682,10 +682,8 @@ def test_the_closest_refusal_is_that_of_a_promise_or_of_no_rate_at_all() -> None
     stretch = Stretch(low=Interval.exact(0.5), high=Interval(value=1.0, low=1.0, high=2.0))
     assert replace(rates, stretches=(stretch,)).promise is promise
     assert rates_of(unstable).promise == promise
-    means = replace(
-        rates_of().scenario, objective=LatencyObjective(response_mean_s=1.0, wait_limits={0.9: 1.0})
-    )
-    assert replace(rates_of(), scenario=means).promise == means.objective.promises[-1]
+    means = replace(rates_of().scenario, objective=Objective.of(response_mean=1.0, wait={0.9: 1.0}))
+    assert replace(rates_of(), scenario=means).promise == means.objective.limits[-1]
 
 
 def test_rates_that_are_open_are_told_with_what_settles_them() -> None:

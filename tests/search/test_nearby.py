@@ -7,7 +7,7 @@ import pytest
 
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Verdict
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import Objective
 from capacity.question.plan import Plan, Routing
 from capacity.question.question import Question
 from capacity.question.scenario import Scenario
@@ -26,9 +26,7 @@ PLAN = Plan(profile="p", replicas=2, batch_size_max=4)
 
 def question(rate_rps: float = 500.0, limit_s: float = 0.03) -> Question:
     workload = Workload(arrival_rate_rps=rate_rps, arrivals=PoissonArrivals())
-    return Question(
-        profiles=(PROFILE,), workload=workload, objective=LatencyObjective(limits={0.99: limit_s})
-    )
+    return Question(profiles=(PROFILE,), workload=workload, objective=Objective.of(response={0.99: limit_s}))
 
 
 def certified(asked: Question, plan: Plan = PLAN) -> Trial:

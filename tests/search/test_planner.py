@@ -12,7 +12,7 @@ from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Doubt, Limit, Rejection, Verdict
 from capacity.question.caveat import CaveatCode
-from capacity.question.objective import LatencyObjective, Measure, Promise
+from capacity.question.objective import Measure, Objective, Promise
 from capacity.question.plan import Batching, Plan, Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Spike, Survival
@@ -50,7 +50,7 @@ def question_of(
     return Question(
         profiles=(profile,),
         workload=Workload(arrival_rate_rps=rate_rps, arrivals=arrivals or GammaArrivals(cv=1.0)),
-        objective=LatencyObjective(limits={0.99: limit_s}),
+        objective=Objective.of(response={0.99: limit_s}),
         **fields,
     )
 
@@ -121,7 +121,9 @@ class ExactJudge:
     def accepts(self, scenario: Scenario, effort: int = 1) -> Candidate:
         rate_rps, replicas = scenario.workload.arrival_rate_rps, scenario.plan.replicas
         queue = MMc(arrival_rate_rps=rate_rps, service_rate_rps=100.0, servers=replicas)
-        found = candidate(queue.response_quantile_s(0.99), scenario.objective.limits[0.99])
+        found = candidate(
+            queue.response_quantile_s(0.99), scenario.objective.by_quantile(Measure.RESPONSE)[0.99]
+        )
         return replace(found, plan=scenario.plan)
 
 

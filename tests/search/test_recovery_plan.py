@@ -11,7 +11,7 @@ from stresses import MadeUpJudge, fleet_in_trouble, run_of, silent
 from capacity.errors import InconclusiveError
 from capacity.performance import Kind, Performance
 from capacity.question.candidate import Verdict
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import Objective
 from capacity.question.plan import Plan
 from capacity.recovery.clients import BudgetKind
 from capacity.recovery.findings import Run
@@ -29,7 +29,7 @@ def recommended(plan: Plan | None) -> Recommendation:
     """A plan as a search would give it."""
     return Recommendation(
         plan=plan,
-        objective=LatencyObjective(limits={0.99: 0.1}),
+        objective=Objective.of(response={0.99: 0.1}),
         verdict=Verdict.MET if plan is not None else Verdict.MISSED,
         performance=Performance(kind=Kind.SIMULATION) if plan is not None else None,
     )

@@ -13,7 +13,7 @@ from in_process import capacity
 from capacity.answer.documents import schedule_document
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Verdict
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import Objective
 from capacity.question.plan import Plan, Routing
 from capacity.question.question import Question
 from capacity.question.scenario import Scenario
@@ -31,7 +31,7 @@ PROFILE = ServiceProfile(
     timings=tuple(BatchTiming(batch_size=b, mean_s=0.008 + 0.002 * b) for b in (1, 2, 4, 8)),
     hourly_usd=2.0,
 )
-OBJECTIVE = LatencyObjective(limits={0.99: 0.05})
+OBJECTIVE = Objective.of(response={0.99: 0.05})
 RATES_RPS = (50.0,) * 6 + (400.0,) * 4 + (900.0,) * 6 + (650.0,) * 7 + (0.0,)
 
 
@@ -124,7 +124,7 @@ def test_an_hour_in_which_not_even_the_peaks_fleet_does_is_told() -> None:
     asked = Question(
         profiles=(profile,),
         workload=Workload(arrival_rate_rps=500.0),
-        objective=LatencyObjective(limits={0.99: 0.022}),
+        objective=Objective.of(response={0.99: 0.022}),
         batch_waits_s=(0.02,),
     )
     plan = Plan(profile="made-up", replicas=1, batch_size_max=4, batch_wait_max_s=0.02)

@@ -16,7 +16,7 @@ from capacity.errors import DomainError, UnstableError
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Doubt, Limit, Rejection, Verdict
-from capacity.question.objective import LatencyObjective, Measure, Promise
+from capacity.question.objective import Measure, Objective, Promise
 from capacity.question.plan import Plan, Routing
 from capacity.question.question import Question
 from capacity.question.refusal import refuse_batch_size, refuse_load
@@ -57,8 +57,8 @@ BATCHING = profile_of({1: 0.010, 2: 0.011, 4: 0.013, 8: 0.017})
 CROOKED = profile_of({1: MEAN_S, 2: MEAN_S / 2.0})  # a larger batch is the faster
 
 
-def p99(limit_s: float) -> LatencyObjective:
-    return LatencyObjective(limits={0.99: limit_s})
+def p99(limit_s: float) -> Objective:
+    return Objective.of(response={0.99: limit_s})
 
 
 def promise(limit_s: float, quantile: float = 0.99) -> Promise:
@@ -91,7 +91,7 @@ class ExactJudge:
 
     def accepts(self, scenario: Scenario, effort: int = 1) -> Candidate:
         value_s = exact_p99_s(scenario.workload.arrival_rate_rps, scenario.plan.replicas)
-        limit_s = scenario.objective.limits[0.99]
+        limit_s = scenario.objective.by_quantile(Measure.RESPONSE)[0.99]
         performance = Performance(kind=Kind.EXACT, response_quantiles_s={0.99: Interval.exact(value_s)})
         if value_s <= limit_s:
             return Candidate(plan=scenario.plan, verdict=Verdict.MET, rejection=None, performance=performance)
@@ -363,7 +363,7 @@ def test_service_floor_is_that_of_the_fastest_batch_which_need_not_be_1() -> Non
 
 
 def test_service_floor_names_the_limit_that_is_farthest_out_of_reach() -> None:
-    objective = LatencyObjective(limits={0.5: 0.05, 0.99: 0.4})
+    objective = Objective.of(response={0.5: 0.05, 0.99: 0.4})
     rejection = refuse_batch_size(HEAVY_TAILED, objective, 1)
     assert rejection is not None
     assert (rejection.quantile, rejection.allowed) == (0.5, 0.05)
@@ -531,7 +531,7 @@ def scenario_at(rate_rps: float, **fields: Any) -> Scenario:
             arrival_rate_rps=rate_rps, arrivals=MmppArrivals(ratio=2.0, burst_mean_s=1.0, calm_mean_s=1.0)
         ),
         plan=Plan(profile="p", replicas=1, batch_size_max=1, **fields),
-        objective=LatencyObjective(limits={0.9: 1.0}),
+        objective=Objective.of(response={0.9: 1.0}),
     )
 
 

@@ -13,7 +13,7 @@ from independent import quantile_s
 
 from capacity.profile.load import load_profile
 from capacity.question.candidate import Limit, Verdict
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import Objective
 from capacity.question.plan import Routing
 from capacity.question.question import Question
 from capacity.question.stability import load
@@ -46,7 +46,7 @@ class Asked:
         return Question(
             profiles=(load_profile(self.profile),),
             workload=Workload(arrival_rate_rps=self.rate_rps, arrivals=arrivals),
-            objective=LatencyObjective(limits={0.99: self.limit_s}),
+            objective=Objective.of(response={0.99: self.limit_s}),
             batch_waits_s=self.batch_waits_s,
             routings=(self.routing,),
         )

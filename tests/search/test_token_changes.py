@@ -7,7 +7,7 @@ import pytest
 from capacity.errors import DomainError
 from capacity.profile.llm import Coefficients, Engine, KvCache, Scheduler
 from capacity.question.candidate import Verdict
-from capacity.question.objective import TokenObjective
+from capacity.question.objective import Objective
 from capacity.question.tokens import Saturation, TokenCandidate, TokenPlan, TokenQuestion, TokenScenario
 from capacity.search.planner import silent
 from capacity.search.tokens import token_changes
@@ -54,7 +54,7 @@ def changes(engine: Engine, sequences: int, tokens: int, longest: int = 0) -> li
         profiles=(profile,),
         workload=SCENARIO.workload,
         lengths=LENGTHS,
-        objective=TokenObjective(limits={0.9: 1.0}),
+        objective=Objective.of(response={0.9: 1.0}),
         sequences_max=(sequences,),
         batched_tokens_max=(tokens,),
     )

@@ -9,7 +9,7 @@ import pytest
 from capacity.profile.llm import Coefficients
 from capacity.question.candidate import Doubt, Verdict
 from capacity.question.caveat import CaveatCode
-from capacity.question.objective import TokenObjective
+from capacity.question.objective import Objective
 from capacity.question.tokens import Saturation, TokenCandidate, TokenScenario
 from capacity.search.planner import silent
 from capacity.search.recommendation import Headroom
@@ -197,7 +197,7 @@ def test_a_probe_ends_sooner_where_no_request_could_help() -> None:
     assert token_load(scenario) == pytest.approx(0.8, abs=0.02)
 
     def asked(limit_s: float) -> TokenScenario:
-        return replace(scenario, objective=TokenObjective(ttft_limits={0.99: limit_s}))
+        return replace(scenario, objective=Objective.of(ttft={0.99: limit_s}))
 
     told = judge.accepts(asked(60.0)).performance
     assert told is not None

@@ -11,7 +11,7 @@ from capacity.profile.llm import Coefficients, Engine, LlmProfile, Scheduler
 from capacity.profile.steps import StepTiming
 from capacity.question.candidate import Limit, Verdict
 from capacity.question.caveat import CaveatCode
-from capacity.question.objective import TokenObjective
+from capacity.question.objective import Objective
 from capacity.question.tokens import Saturation, TokenCandidate, TokenPlan, TokenQuestion, TokenScenario
 from capacity.search import tokens
 from capacity.search.planner import silent
@@ -34,7 +34,7 @@ from simulations.validation.token_systems import law_scenario
 LENGTHS = LengthLaws(LengthLaw(kind="constant", mean=10), LengthLaw(kind="constant", mean=20))
 LINE = Coefficients(base_s=0.01, per_prefill_token_s=0.0002, per_decode_request_s=0.0002)
 SCENARIO = law_scenario(100.0, LENGTHS, LINE)
-OBJECTIVE = TokenObjective(limits={0.9: 1.0})
+OBJECTIVE = Objective.of(response={0.9: 1.0})
 ROWS = LengthRows((10,), (20,), "mine.csv")
 
 
@@ -378,7 +378,7 @@ def test_the_limit_shown_is_the_binding_one_at_the_largest_rate() -> None:
             plan=SCENARIO.plan, verdict=verdict, performance=performance(response_quantiles_s=quantiles_s)
         )
 
-    asked = replace(SCENARIO, objective=TokenObjective(limits={0.5: 1.0, 0.9: 2.0}))
+    asked = replace(SCENARIO, objective=Objective.of(response={0.5: 1.0, 0.9: 2.0}))
     held, late = at(Verdict.MET, 0.1), at(Verdict.MISSED, 0.9)
     unknown = TokenCandidate(plan=SCENARIO.plan, verdict=Verdict.MISSED)
 

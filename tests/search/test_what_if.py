@@ -11,7 +11,7 @@ from capacity.performance import Interval
 from capacity.profile.contention import measured
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Doubt, Limit, Rejection, Verdict
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import Measure, Objective
 from capacity.question.plan import Batching, Plan, Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Survival
@@ -47,7 +47,7 @@ def question_of(rate_rps: float = 1200.0, limit_s: float = 0.03, **fields: objec
     return Question(
         profiles=(profile_of(hourly_usd=2.0),),
         workload=Workload(arrival_rate_rps=rate_rps),
-        objective=LatencyObjective(limits={0.99: limit_s}),
+        objective=Objective.of(response={0.99: limit_s}),
         **fields,
     )
 
@@ -117,18 +117,18 @@ def test_demand_is_scaled_by_rate_or_by_whole_users() -> None:
 
 
 def test_limits_on_times_are_relaxed_and_shares_stay() -> None:
-    objective = LatencyObjective(
-        limits={0.5: 0.01, 0.99: 0.03},
-        response_mean_s=0.02,
-        wait_limits={0.9: 0.004},
-        loss_probability=0.01,
+    objective = Objective.of(
+        response={0.5: 0.01, 0.99: 0.03},
+        response_mean=0.02,
+        wait={0.9: 0.004},
+        loss=0.01,
         utilization=0.8,
     )
     twice = relaxed_objective(objective, 2.0)
-    assert twice.limits == {0.5: 0.02, 0.99: 0.06}
-    assert (twice.response_mean_s, twice.wait_limits) == (0.04, {0.9: 0.008})
-    assert (twice.loss_probability, twice.utilization) == (0.01, 0.8)
-    assert with_limits(question_of(), 2.0).objective.limits == {0.99: 0.06}
+    assert list(map(str, twice.limits)) == [
+        "P50 <= 20 ms", "P99 <= 60 ms", "wait P90 <= 8 ms", "mean <= 40 ms", "loss <= 1 %", "utilization <= 80 %"
+    ]  # fmt: skip
+    assert with_limits(question_of(), 2.0).objective.by_quantile(Measure.RESPONSE) == {0.99: 0.06}
 
 
 def test_gaps_vary_more_where_they_have_a_variation_to_change() -> None:
@@ -182,7 +182,7 @@ def test_a_lone_request_is_known_as_well_as_the_service_that_was_measured(
         profile=SAMPLED,
         workload=Workload(arrival_rate_rps=1.0),
         plan=plan_of(1, 1),
-        objective=LatencyObjective(limits={0.99: limit_s}),
+        objective=Objective.of(response={0.99: limit_s}),
     )
     found = judge_lone(scenario)
     assert found.verdict is verdict
@@ -198,7 +198,7 @@ def test_a_batch_size_is_refused_by_the_confidence_that_was_asked() -> None:
         profile=SAMPLED,
         workload=Workload(arrival_rate_rps=1.0),
         plan=plan_of(1, 1),
-        objective=LatencyObjective(limits={0.99: 0.011 + 0.00389 + 1e-7}),
+        objective=Objective.of(response={0.99: 0.011 + 0.00389 + 1e-7}),
     )
 
     class Open(NoJudge):

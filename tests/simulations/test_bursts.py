@@ -10,7 +10,7 @@ import pytest
 from capacity.profile.load import load_profile
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Verdict
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import Objective
 from capacity.question.plan import Plan, Routing
 from capacity.question.scenario import Scenario
 from capacity.queues.general.mmpp import MMPPMc
@@ -310,7 +310,7 @@ def test_five_runs_that_each_see_many_bursts_refuse_what_is_clear() -> None:
             arrival_rate_rps=3200.0, arrivals=MmppArrivals(ratio=5.0, burst_mean_s=10.0, calm_mean_s=60.0)
         ),
         plan=Plan(profile=profile.name, replicas=9, batch_size_max=64),
-        objective=LatencyObjective(limits={0.99: 0.04}),
+        objective=Objective.of(response={0.99: 0.04}),
     )
     refused = SimulationJudge().search(scenario, 30)
     assert refused.verdict is Verdict.MISSED
@@ -353,7 +353,7 @@ def test_a_search_under_bursts_takes_a_fifth_of_the_requests_or_what_settles_it(
         return iter(())
 
     monkeypatch.setattr(judge_of, "looks", told)
-    bursting = single(SLOW, 0.6, objective=LatencyObjective(limits={0.99: 40.0})).scenario
+    bursting = single(SLOW, 0.6, objective=Objective.of(response={0.99: 40.0})).scenario
     for scenario in (bursting, replace(bursting, workload=Workload(arrival_rate_rps=0.6))):
         SimulationJudge().search(scenario, 1)
         SimulationJudge().certify(scenario, 1, 0)

@@ -17,7 +17,7 @@ from capacity.performance import Interval
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.profile.sampling import has_samples, reach, resampled
 from capacity.question.candidate import Candidate, Doubt, LikeIt, Limit, Verdict, worst_of
-from capacity.question.objective import LatencyObjective, Measure
+from capacity.question.objective import Measure, Objective
 from capacity.question.plan import Plan
 from capacity.question.resilience import Spike
 from capacity.question.scenario import Scenario
@@ -48,12 +48,12 @@ WORKLOAD = Workload(arrival_rate_rps=60.0)
 P99_S = math.log(100.0)  # of exponential responses of mean 1 s
 
 
-def p99(limit_s: float) -> LatencyObjective:
-    return LatencyObjective(limits={0.99: limit_s})
+def p99(limit_s: float) -> Objective:
+    return Objective.of(response={0.99: limit_s})
 
 
 def asked(
-    objective: LatencyObjective,
+    objective: Objective,
     workload: Workload = WORKLOAD,
     profile: ServiceProfile = PROFILE,
     plan: Plan = PLAN,
@@ -130,7 +130,7 @@ def test_a_point_beyond_the_objective_is_not_enough_to_refuse() -> None:
 def test_the_quantile_alone_can_keep_a_plan_from_being_accepted() -> None:
     """The share above the limit is 8 % in every section; how many are above the pooled P90 differs."""
     samples = [sample_of([1.0] * 92 + [9.0] * 8), sample_of([1.0] * 88 + [1.05] * 4 + [9.0] * 8)] * 2
-    objective = LatencyObjective(limits={0.9: 1.1})
+    objective = Objective.of(response={0.9: 1.1})
     pool = Pool.of(samples)
     assert pool.exceedance(1.1).interval(0.95).high < 0.1
     assert pool.response_quantile(0.9).value == 1.0
@@ -142,7 +142,7 @@ def test_the_late_share_alone_can_keep_a_plan_from_being_accepted() -> None:
     """A tenth is above the pooled P90 in every section; how many of them are late differs."""
     late, early = [1.0] * 90 + [9.0] * 10, [1.0] * 90 + [1.05] * 10
     samples = [sample_of(late)] * 3 + [sample_of(early)]
-    objective = LatencyObjective(limits={0.9: 1.1})
+    objective = Objective.of(response={0.9: 1.1})
     pool = Pool.of(samples)
     assert pool.response_quantile(0.9).interval(0.95).high == 1.0
     assert pool.exceedance(1.1).value == pytest.approx(0.075)
@@ -159,16 +159,16 @@ def test_runs_that_have_not_settled_may_refuse_and_never_accept() -> None:
 def test_every_limit_must_hold_and_the_one_exceeded_most_is_named() -> None:
     look = exponential_look(20, 5000)
     median_s = math.log(2.0)
-    one_missed = LatencyObjective(limits={0.5: 0.8 * median_s, 0.99: 2.0 * P99_S})
+    one_missed = Objective.of(response={0.5: 0.8 * median_s, 0.99: 2.0 * P99_S})
     verdict, rejection = decide(look, one_missed, FIVE_PERCENT)
     assert verdict is Verdict.MISSED
     assert rejection is not None
     assert rejection.quantile == 0.5
-    both_missed = LatencyObjective(limits={0.5: 0.8 * median_s, 0.99: 0.5 * P99_S})
+    both_missed = Objective.of(response={0.5: 0.8 * median_s, 0.99: 0.5 * P99_S})
     _, rejection = decide(look, both_missed, FIVE_PERCENT)
     assert rejection is not None
     assert rejection.quantile == 0.99
-    one_in_doubt = LatencyObjective(limits={0.5: look.pool.response_quantile(0.5).value, 0.99: 2.0 * P99_S})
+    one_in_doubt = Objective.of(response={0.5: look.pool.response_quantile(0.5).value, 0.99: 2.0 * P99_S})
     assert decide(look, one_in_doubt, FIVE_PERCENT)[0] is Verdict.INCONCLUSIVE
 
 
@@ -197,9 +197,9 @@ def spread_look(settled: bool = True) -> Look:
 @pytest.mark.parametrize(
     ("name", "quantile", "limit"),
     [
-        ("response_mean_s", None, Limit.LATENCY),
-        ("wait_limits", 0.9, Limit.WAIT),
-        ("loss_probability", None, Limit.LOSS),
+        ("response_mean", None, Limit.LATENCY),
+        ("wait", 0.9, Limit.WAIT),
+        ("loss", None, Limit.LOSS),
         ("utilization", None, Limit.UTILIZATION),
     ],
 )
@@ -209,10 +209,10 @@ def test_other_promises_are_met_missed_or_in_doubt_by_both_ends(
     """Above the upper end, below the lower one, and between them."""
     look = spread_look()
 
-    def objective(allowed: float) -> LatencyObjective:
-        return LatencyObjective(**{name: allowed if quantile is None else {quantile: allowed}})
+    def objective(allowed: float) -> Objective:
+        return Objective.of(**{name: allowed if quantile is None else {quantile: allowed}})
 
-    (promise,) = objective(0.5).promises
+    (promise,) = objective(0.5).limits
     interval = found(look.pool, promise, 0.95, 2)
     assert interval.low < interval.value < interval.high
     width = interval.high - interval.low
@@ -234,14 +234,14 @@ def test_what_is_found_of_other_promises_by_hand() -> None:
     """Means, shares and the time of two replicas; responses of 1, waits of 0.1 s."""
     samples = [sample_of([1.0] * 98, [0.1] * 98, busy_s=1.0 + 0.2 * (k % 2), lost=2) for k in range(20)]
     pool = Pool.of(samples)
-    objective = LatencyObjective(
-        limits={0.9: 1.0},
-        response_mean_s=1.0,
-        wait_limits={0.9: 1.0},
-        loss_probability=0.5,
+    objective = Objective.of(
+        response={0.9: 1.0},
+        response_mean=1.0,
+        wait={0.9: 1.0},
+        loss=0.5,
         utilization=0.5,
     )
-    values = {one.measure.value: found(pool, one, 0.95, 2).value for one in objective.promises}
+    values = {one.measure.value: found(pool, one, 0.95, 2).value for one in objective.limits}
     assert values == {
         "response_quantiles_s": 1.0,
         "wait_quantiles_s": 0.1,
@@ -262,10 +262,10 @@ def test_where_nothing_was_lost_the_rule_of_three_bounds_what_may_be() -> None:
     interval = look.pool.loss_interval(0.95)
     assert (interval.value, interval.low, interval.high) == (0.0, 0.0, pytest.approx(bound, rel=1e-12))
     for allowed in (300.1 / 20_000, 300 / 20_000):
-        met = decide(look, LatencyObjective(loss_probability=allowed), FIVE_PERCENT)
+        met = decide(look, Objective.of(loss=allowed), FIVE_PERCENT)
         assert met == (Verdict.MET, None)
     for allowed in (299.9 / 20_000, 0.999 * bound, 1e-9):
-        doubt = decide(look, LatencyObjective(loss_probability=allowed), FIVE_PERCENT)
+        doubt = decide(look, Objective.of(loss=allowed), FIVE_PERCENT)
         assert doubt == (Verdict.INCONCLUSIVE, None)
 
 
@@ -273,7 +273,7 @@ def test_a_wait_is_held_by_its_share_of_late_requests_too() -> None:
     """A tenth waits longer than the pooled P90 in every section; how many of them are late differs."""
     late, early = [0.0] * 90 + [9.0] * 10, [0.0] * 90 + [1.05] * 10
     samples = [sample_of(np.ones(100), late)] * 3 + [sample_of(np.ones(100), early)]
-    pool, objective = Pool.of(samples), LatencyObjective(wait_limits={0.9: 1.1})
+    pool, objective = Pool.of(samples), Objective.of(wait={0.9: 1.1})
     assert pool.wait_quantile(0.9).interval(0.95).high == 0.0
     assert pool.wait_exceedance(1.1).interval(0.95).high > 0.1
     assert decide(look_at(samples), objective, FIVE_PERCENT)[0] is Verdict.INCONCLUSIVE
@@ -387,7 +387,7 @@ def test_a_point_of_the_headroom_costs_its_share_of_the_budget_at_most() -> None
 
 def test_reports_the_usual_quantiles_and_those_of_the_objective() -> None:
     judge, _ = fake_judge()
-    candidate = judge.search(asked(LatencyObjective(limits={0.8: 9.0, 0.999: 20.0})), 1)
+    candidate = judge.search(asked(Objective.of(response={0.8: 9.0, 0.999: 20.0})), 1)
     assert candidate.performance is not None
     assert list(candidate.performance.response_quantiles_s) == [0.5, 0.8, 0.9, 0.95, 0.99, 0.999]
     assert candidate.performance.load == pytest.approx(0.6)
@@ -473,7 +473,7 @@ def test_the_doubt_is_about_a_limit_that_is_open() -> None:
     """P50 uses up nearly all that it may and is kept for sure; nobody is lost, of too few to say so."""
     pool = exponential_look(20, 500).pool
     p50_s = pool.response_quantile(0.5).interval(0.95).high * 1.01
-    objective = LatencyObjective(limits={0.5: p50_s}, loss_probability=0.02)
+    objective = Objective.of(response={0.5: p50_s}, loss=0.02)
     case, judge = Case(scenario=asked(objective)), SimulationJudge()
     promise, interval = judge._tightest(case, pool, FIVE_PERCENT)
     assert (promise.measure, interval.value) == (Measure.LOSS, 0.0)
@@ -482,7 +482,7 @@ def test_the_doubt_is_about_a_limit_that_is_open() -> None:
 
 
 def test_other_days_are_not_known_better_than_the_day_that_was_recorded() -> None:
-    promise = p99(1.0).promises[0]
+    promise = p99(1.0).limits[0]
     told = {verdict: LikeIt(verdict=verdict, promise=promise, found=None) for verdict in (*Verdict, None)}
     for verdict, like_it in told.items():
         assert like_it.beside(Verdict.MET) is like_it
@@ -750,18 +750,18 @@ def test_a_trial_far_from_its_limit_takes_few_resampled_profiles(share_of_p99: f
 def test_a_plan_that_only_the_profile_error_puts_in_doubt_is_not_accepted() -> None:
     profile, workload = sampled(25), Workload(arrival_rate_rps=10.0)
     judge = SimulationJudge(precision=0.02)
-    objective = LatencyObjective(limits={0.5: 1.0})
+    objective = Objective.of(response={0.5: 1.0})
     interval = judge.certify(asked(objective, workload, profile), 1, 0).performance.response_quantiles_s[0.5]
-    within = LatencyObjective(limits={0.5: interval.value + 0.8 * (interval.high - interval.value)})
+    within = Objective.of(response={0.5: interval.value + 0.8 * (interval.high - interval.value)})
     assert judge.certify(asked(within, workload, profile), 1, 0).verdict is Verdict.INCONCLUSIVE
 
 
 def test_whatever_is_not_accepted_says_why() -> None:
     profile, workload = sampled(25), Workload(arrival_rate_rps=10.0)
     judge = SimulationJudge(precision=0.02)
-    objective = LatencyObjective(limits={0.5: 1.0})
+    objective = Objective.of(response={0.5: 1.0})
     interval = judge.certify(asked(objective, workload, profile), 1, 0).performance.response_quantiles_s[0.5]
-    within = LatencyObjective(limits={0.5: interval.value + 0.8 * (interval.high - interval.value)})
+    within = Objective.of(response={0.5: interval.value + 0.8 * (interval.high - interval.value)})
     certificate = judge.certify(asked(within, workload, profile), 1, 0)
     assert certificate.verdict is Verdict.INCONCLUSIVE
     assert certificate.rejection is not None
@@ -772,17 +772,19 @@ def test_means_that_only_the_profile_error_puts_in_doubt_are_not_accepted(name: 
     """The mean of 25 samples from 5 to 15 ms is known to 2.9/5 ms, and so are the time busy and the response."""
     profile, workload = sampled(25), Workload(arrival_rate_rps=10.0)
     judge = SimulationJudge(precision=0.02)
-    easy = LatencyObjective(**{name: 0.9})
+    easy = Objective.of(**{name.removesuffix("_s"): 0.9})
     interval = judge.certify(asked(easy, workload, profile), 1, 0).performance.intervals[name]
     mean_s = float(np.mean(profile.timings[0].samples_s))
     error = 2.09 * float(np.std(profile.timings[0].samples_s)) / 5.0 / mean_s  # as a share of it
     assert interval.half_width / interval.value == pytest.approx(error, rel=0.75)
-    within = LatencyObjective(**{name: interval.value + 0.8 * (interval.high - interval.value)})
+    within = Objective.of(
+        **{name.removesuffix("_s"): interval.value + 0.8 * (interval.high - interval.value)}
+    )
     assert judge.search(asked(within, workload, profile), 1).verdict is Verdict.MET
     certificate = judge.certify(asked(within, workload, profile), 1, 0)
     assert certificate.verdict is Verdict.INCONCLUSIVE
     assert certificate.rejection is not None
-    assert certificate.rejection.promise == within.promises[0]
+    assert certificate.rejection.promise == within.limits[0]
 
 
 @pytest.mark.long

@@ -11,7 +11,7 @@ from capacity.performance import Interval
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.profile.sampling import known_samples, reach
 from capacity.question.candidate import Candidate, Verdict
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import Objective
 from capacity.question.plan import Plan
 from capacity.question.scenario import Scenario
 from capacity.traffic.workload import Workload
@@ -53,7 +53,7 @@ def test_the_error_of_a_busy_replica_is_that_of_a_bootstrap() -> None:
             profile=profile,
             workload=Workload(arrival_rate_rps=RATE_RPS),
             plan=Plan(profile="p", replicas=1, batch_size_max=1),
-            objective=LatencyObjective(limits={0.99: 1.0}),
+            objective=Objective.of(response={0.99: 1.0}),
         )
     )
     look = precise_look(case, Seed(value=1, stage=Stage.CERTIFY), 50_000_000, 0.05, 0.95)
@@ -79,7 +79,7 @@ def judged(profile: ServiceProfile, rate_rps: float, replicas: int = 1, limit_s:
         profile=profile,
         workload=Workload(arrival_rate_rps=rate_rps),
         plan=Plan(profile="p", replicas=replicas, batch_size_max=1),
-        objective=LatencyObjective(limits={0.99: limit_s}),
+        objective=Objective.of(response={0.99: limit_s}),
     )
     return SimulationJudge(precision=0.05).certify(scenario, 1, 0)
 

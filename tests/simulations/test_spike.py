@@ -9,7 +9,7 @@ import pytest
 from capacity.errors import InputError
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Limit, Verdict
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import Objective
 from capacity.question.plan import Plan, Routing
 from capacity.question.resilience import Spike
 from capacity.question.scenario import Scenario
@@ -43,7 +43,7 @@ BUDGET = 10**7
 def case_of(
     rate_rps: float = 40.0, plan: Plan = PLAN, engine: Engine = Engine.KERNEL, **fields: object
 ) -> Case:
-    objective = LatencyObjective(limits={0.99: 0.05}, wait_limits={0.99: 0.02})
+    objective = Objective.of(response={0.99: 0.05}, wait={0.99: 0.02})
     given = {"profile": PROFILE, "workload": Workload(arrival_rate_rps=rate_rps), "objective": objective}
     return Case(scenario=Scenario(**given | {"plan": plan} | fields), engine=engine)
 
@@ -214,7 +214,7 @@ def asked(limit_s: float, spike: Spike, rate_rps: float = 40.0) -> Scenario:
         profile=PROFILE,
         workload=Workload(arrival_rate_rps=rate_rps),
         plan=PLAN,
-        objective=LatencyObjective(limits={0.99: limit_s}),
+        objective=Objective.of(response={0.99: limit_s}),
         spike=spike,
     )
 

@@ -15,7 +15,7 @@ from capacity.performance import Interval, Kind, Performance
 from capacity.profile.llm import Coefficients
 from capacity.question.candidate import Doubt, Limit, Rejection, Verdict
 from capacity.question.grid import Outcome
-from capacity.question.objective import Measure, Promise, TokenObjective
+from capacity.question.objective import Measure, Objective, Promise
 from capacity.question.plan import Routing
 from capacity.question.tokens import Saturation, TokenCandidate, TokenScenario
 from capacity.traffic.lengths import LengthLaw, LengthLaws
@@ -46,7 +46,7 @@ from simulations.validation.token_systems import law_scenario
 LENGTHS = LengthLaws(LengthLaw(kind="constant", mean=1), LengthLaw(kind="geometric", mean=20)).within(20_000)
 LINE = Coefficients(base_s=0.01, per_prefill_token_s=0.0002, per_decode_request_s=0.0002)
 P99_S, P50_S, MEAN_S, SHARE = 2.0, 1.0, 0.5, 0.05
-OBJECTIVE = TokenObjective(ttft_limits={0.99: P99_S, 0.5: P50_S}, response_mean_s=MEAN_S)
+OBJECTIVE = Objective.of(ttft={0.99: P99_S, 0.5: P50_S}, response_mean=MEAN_S)
 
 
 def scenario_of(rate_rps: float = 70.0, replicas: int = 1, **fields: Any) -> TokenScenario:
@@ -183,7 +183,7 @@ def test_a_run_is_ten_relaxation_times_and_four_times_as_many(
 @pytest.mark.usefixtures("saturates")
 def test_so_many_are_counted_before_anything_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     forgets(monkeypatch, 10.0)
-    case = TokenCase(scenario=scenario_of(objective=TokenObjective(limits={0.99: 1.0})))
+    case = TokenCase(scenario=scenario_of(objective=Objective.of(response={0.99: 1.0})))
     assert case.counted_min(1.0) == 6000 * 10
     assert case.counted_min(0.5) == 3000 * 10
     assert case.counted_min(0.05) == pytest.approx(50 / 0.01)  # fifty requests beyond P99
@@ -366,7 +366,7 @@ def test_what_is_decided_under_bursts_is_narrowed_no_further_than_that(
 # ---- A recorded path -------------------------------------------------------------------------
 
 
-def recorded(count: int, objective: TokenObjective) -> TokenCase:
+def recorded(count: int, objective: Objective) -> TokenCase:
     """Engines that saturate at 100 rps, under a trace of so many requests."""
     scenario = scenario_of(objective=objective)
     arrivals = TraceArrivals(instants_s=tuple(float(number) for number in range(count)), name="mine.csv")
@@ -393,7 +393,7 @@ def test_a_path_is_cut_into_sections_with_five_requests_beyond_each(
     monkeypatch.setattr(tokens, "_reduced", reduced)
     known = Pool(exceedances=20.0)
     monkeypatch.setattr(tokens, "TokenPool", SimpleNamespace(of_path=lambda _: known))
-    case = recorded(count, TokenObjective(limits={0.9: 1.0}))
+    case = recorded(count, Objective.of(response={0.9: 1.0}))
     assert (case.length.warm_up, case.length.requests) == (start, count)
     look = look_at_token_sections(case, Seed(value=0))
     assert (look.settled, look.requests, look.pool) == (True, count, known)
@@ -413,14 +413,14 @@ def test_a_path_that_is_too_short_says_how_many_it_needs(monkeypatch: pytest.Mon
         InconclusiveError,
         match=r"^mine.csv has 499 arrivals; P90 with an interval needs at least 500: .* --replay",
     ):
-        next(token_looks(recorded(499, TokenObjective(limits={0.9: 1.0})), Seed(value=0), 10**6))
+        next(token_looks(recorded(499, Objective.of(response={0.9: 1.0})), Seed(value=0), 10**6))
 
 
 @pytest.mark.usefixtures("saturates")
 def test_a_run_of_a_path_has_seen_all_of_its_bursts(monkeypatch: pytest.MonkeyPatch) -> None:
     """However slowly its fleet forgets, and though its second half be busier than its first."""
     forgets(monkeypatch, 1e6)
-    case = recorded(1000, TokenObjective(limits={0.9: 1.0}))
+    case = recorded(1000, Objective.of(response={0.9: 1.0}))
     assert look_at_runs(case, Pool(is_level=False, counted=501), 7).settled
     assert not look_at_runs(case, Pool(counted=499), 7).settled
     assert case.requests_to_settle == 20 * 1000
@@ -512,8 +512,8 @@ def test_the_width_is_of_what_is_nearest_to_its_limit() -> None:
     judge = TokenJudge(confidence=0.95)
     assert judge._width(pool_of(p99_s=1.0, mean_s=0.1), OBJECTIVE) == pytest.approx(0.05)
     assert judge._width(pool_of(p99_s=1.0, mean_s=0.4), OBJECTIVE) == pytest.approx(0.05 / 0.4)
-    share = TokenObjective(ttft_limits={0.99: P99_S}, goodput_min=0.9)
-    (missed,) = [one for one in share.promises if one.measure is Measure.MISSED]
+    share = Objective.of(ttft={0.99: P99_S}, goodput=0.9)
+    (missed,) = [one for one in share.limits if one.measure is Measure.MISSED]
     wide = Pool(quantiles={0.99: Known(1.0)}, missed=Interval(value=0.09, low=0.05, high=0.11))
     assert judge._width(wide, share) == pytest.approx(0.04 / missed.allowed)
 
@@ -751,7 +751,7 @@ def test_one_engine_stands_for_all_where_it_may() -> None:
 def test_measures_are_those_that_are_promised_else_two() -> None:
     assert TokenCase(scenario=scenario_of()).measures == (Measure.TTFT, Measure.RESPONSE)
     assert TokenCase(scenario=scenario_of(objective=OBJECTIVE)).measures == (Measure.TTFT,)
-    means = TokenObjective(response_mean_s=1.0)
+    means = Objective.of(response_mean=1.0)
     assert TokenCase(scenario=scenario_of(objective=means)).measures == (Measure.TTFT, Measure.RESPONSE)
 
 
@@ -759,7 +759,7 @@ def test_measures_are_those_that_are_promised_else_two() -> None:
 def test_a_path_has_no_quantiles_beyond_its_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[dict[str, Any]] = []
     pool: Any = SimpleNamespace(counted=1000, tokens_performance=lambda **given: asked.append(given))
-    scenario = scenario_of(140.0, 4, objective=TokenObjective(limits={0.99: 1.0}), quantiles=(0.98,))
+    scenario = scenario_of(140.0, 4, objective=Objective.of(response={0.99: 1.0}), quantiles=(0.98,))
     TokenCase(scenario=scenario).performance(pool, (0.9, 0.999), 0.9)
     assert asked[0] == {
         "load": 0.35,

@@ -9,18 +9,18 @@ import pytest
 
 from capacity.confidence import share_high
 from capacity.performance import Interval, Kind, Performance
-from capacity.question.objective import Measure, TokenObjective
+from capacity.question.objective import Measure, Objective
 from simulations import compare_tokens
 from simulations.compare_tokens import PairedTokens
 from simulations.draws.cells import CELLS
 from simulations.statistics.sample import Length
 from simulations.statistics.tokens import TokenPool, TokenSample, token_sample
 
-OBJECTIVE = TokenObjective(limits={0.5: 8.0}, ttft_limits={0.9: 2.0}, tpot_limits={0.9: 1.5}, goodput_min=0.5)
+OBJECTIVE = Objective.of(response={0.5: 8.0}, ttft={0.9: 2.0}, tpot={0.9: 1.5}, goodput=0.5)
 
 
 def sample_of(
-    objective: TokenObjective = OBJECTIVE, part: slice = slice(1, 4), middle: int | None = None
+    objective: Objective = OBJECTIVE, part: slice = slice(1, 4), middle: int | None = None
 ) -> TokenSample:
     """Five requests, of which three count, from 1 s on; they stand for 12 s.
 
@@ -82,20 +82,20 @@ def test_the_repr_of_a_sample_leaves_out_its_durations() -> None:
 @pytest.mark.parametrize(
     ("objective", "missed"),
     [
-        (TokenObjective(limits={0.5: 1.0, 0.9: 5.6}), 1),  # of the highest quantile
-        (TokenObjective(ttft_limits={0.9: 3.5}), 0),  # at the limit is in time
-        (TokenObjective(limits={0.9: 7.5}), 0),
-        (TokenObjective(limits={0.9: 5.5}), 1),
-        (TokenObjective(tpot_limits={0.9: 2.0}), 0),
-        (TokenObjective(ttft_limits={0.9: 3.4}), 1),
-        (TokenObjective(tpot_limits={0.9: 1.9}), 1),
-        (TokenObjective(tpot_limits={0.9: 0.9}), 2),  # not the one of a single token
-        (TokenObjective(itl_limits={0.9: 1.9}, tpot_limits={0.9: 3.0}), 1),
-        (TokenObjective(ttft_limits={0.9: 3.4}, tpot_limits={0.9: 1.9}), 2),
-        (TokenObjective(), 0),
+        (Objective.of(response={0.5: 1.0, 0.9: 5.6}), 1),  # of the highest quantile
+        (Objective.of(ttft={0.9: 3.5}), 0),  # at the limit is in time
+        (Objective.of(response={0.9: 7.5}), 0),
+        (Objective.of(response={0.9: 5.5}), 1),
+        (Objective.of(tpot={0.9: 2.0}), 0),
+        (Objective.of(ttft={0.9: 3.4}), 1),
+        (Objective.of(tpot={0.9: 1.9}), 1),
+        (Objective.of(tpot={0.9: 0.9}), 2),  # not the one of a single token
+        (Objective.of(itl={0.9: 1.9}, tpot={0.9: 3.0}), 1),
+        (Objective.of(ttft={0.9: 3.4}, tpot={0.9: 1.9}), 2),
+        (Objective(), 0),
     ],
 )
-def test_a_request_misses_any_of_its_limits_once(objective: TokenObjective, missed: int) -> None:
+def test_a_request_misses_any_of_its_limits_once(objective: Objective, missed: int) -> None:
     assert sample_of(objective).missed == missed
 
 

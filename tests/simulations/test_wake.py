@@ -15,7 +15,7 @@ from capacity.errors import DomainError
 from capacity.performance import Kind, Performance
 from capacity.profile.formats import read_document
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import Objective
 from capacity.question.plan import Plan, Routing
 from capacity.question.scenario import Scenario
 from capacity.search.exact import judge_exactly, predict
@@ -187,7 +187,7 @@ def test_exact_laws_refuse_it() -> None:
     with pytest.raises(DomainError, match="no exact law covers a slower first batch after an idle pause"):
         predict(woken, workload, ALONE)
     asked = Scenario(
-        profile=bare, workload=workload, plan=ALONE, objective=LatencyObjective(limits={0.99: 1.0})
+        profile=bare, workload=workload, plan=ALONE, objective=Objective.of(response={0.99: 1.0})
     )
     assert judge_exactly(asked) is not None
     assert judge_exactly(replace(asked, profile=woken)) is None

@@ -7,7 +7,7 @@ import pytest
 from planned import saved_plan
 
 from capacity.errors import InputError
-from capacity.question.objective import LatencyObjective
+from capacity.question.objective import Objective
 from capacity.question.plan import Plan, Routing
 from capacity.traffic.workload import ClosedPopulation, DeterministicArrivals, PoissonArrivals, Workload
 from capacity.verification.subject import check_urls, metrics_addresses, read_request_body, saved_subject
@@ -28,7 +28,7 @@ ANSWER = {
 
 
 def saved(demand, answer=ANSWER):
-    objective = LatencyObjective(limits={0.9: 0.03})
+    objective = Objective.of(response={0.9: 0.03})
     return replace(saved_plan(workload=demand, objective=objective, queue_limit=None), answer=answer)
 
 
@@ -36,7 +36,7 @@ def test_a_saved_plan_is_verified_as_it_was_planned():
     file = saved(Workload(arrival_rate_rps=20.0))
     found = saved_subject(file, None, None)
     assert (found.profile.name, found.plan, found.workload.arrival_rate_rps) == ("resnet50", file.plan, 20.0)
-    assert found.objective == LatencyObjective(limits={0.9: 0.03})
+    assert found.objective == Objective.of(response={0.9: 0.03})
     assert found.planned_s == {"mean": 0.01, "P50": 0.008, "P90": 0.02}
 
 

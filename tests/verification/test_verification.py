@@ -16,7 +16,7 @@ from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.budget import Effort
 from capacity.question.candidate import Verdict
-from capacity.question.objective import LatencyObjective, Measure, Promise
+from capacity.question.objective import Measure, Objective, Promise
 from capacity.question.plan import Plan
 from capacity.traffic.workload import MmppArrivals, PoissonArrivals, TraceArrivals, Workload
 from capacity.verification.calibrate import LoneRequests
@@ -126,11 +126,9 @@ def verification(measured, stationary, *, replay=None, objective=None, planned_s
 
 
 AT_20, AT_30, WIDE = performance(0.02), performance(0.03), performance(0.02, 0.008, 0.5)
-LIMIT = {
-    name: LatencyObjective(limits={0.99: limit}) for name, limit in {"kept": 0.03, "missed": 0.01}.items()
-}
-DOUBT = LatencyObjective(limits={0.99: 0.0201})
-UNMEASURED = LatencyObjective(limits={0.999: 1.0})
+LIMIT = {name: Objective.of(response={0.99: limit}) for name, limit in {"kept": 0.03, "missed": 0.01}.items()}
+DOUBT = Objective.of(response={0.99: 0.0201})
+UNMEASURED = Objective.of(response={0.999: 1.0})
 
 
 @pytest.mark.parametrize(
@@ -281,7 +279,7 @@ def test_the_plans_own_prediction_is_told_beside_the_calibrated_one():
 
 
 def test_promises_are_held_against_what_was_measured():
-    objective = LatencyObjective(limits={0.99: 0.03}, response_mean_s=0.001, wait_limits={0.5: 0.1})
+    objective = Objective.of(response={0.99: 0.03}, response_mean=0.001, wait={0.5: 0.1})
     findings = verification(AT_20, AT_20, objective=objective).findings
     assert [finding.verdict for finding in findings] == [Verdict.MET, None, Verdict.MISSED]
     assert verification(AT_20, AT_20, objective=DOUBT).findings[0].verdict is Verdict.INCONCLUSIVE
@@ -326,7 +324,7 @@ def lines(found):
 
 def test_tables_show_each_figure_and_each_promise():
     measured = performance(0.02, 0.01, 0.1, utilization=0.5, loss_probability=0.25)
-    objective = LatencyObjective(limits={0.99: 0.021}, response_mean_s=0.012, wait_limits={0.5: 0.1})
+    objective = Objective.of(response={0.99: 0.021}, response_mean=0.012, wait={0.5: 0.1})
     found = verification(
         measured,
         performance(0.025, 0.011, 0.0, utilization=0.6, loss_probability=0.2),

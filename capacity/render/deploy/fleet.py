@@ -9,6 +9,7 @@ from capacity.answer.saved_plan import SavedPlan
 from capacity.errors import InputError
 from capacity.performance import Performance
 from capacity.profile.profile import ServiceProfile
+from capacity.question.objective import Measure
 from capacity.question.plan import Plan, Routing
 from capacity.recovery.fluid import patience_s
 from capacity.recovery.protection import Shedding
@@ -88,7 +89,7 @@ class Fleet:
     @property
     def response_limit_s(self) -> float | None:
         """The longest limit on a quantile of the response; None if there is none. [s]"""
-        return max(self.saved.question.objective.limits.values(), default=None)
+        return max(self.saved.question.objective.by_quantile(Measure.RESPONSE).values(), default=None)
 
     @property
     def wait_limit_s(self) -> float | None:
@@ -115,7 +116,7 @@ class Fleet:
     @property
     def response_quantile(self) -> float:
         """The quantile to describe responses by: the highest that has a limit, P99 otherwise."""
-        limits = self.saved.question.objective.limits
+        limits = self.saved.question.objective.by_quantile(Measure.RESPONSE)
         return max(limits, default=0.99)
 
     @property

@@ -49,7 +49,7 @@ def header_of(saved: SavedPlan | SavedLlmPlan, target: str, notes: Iterable[str]
     if isinstance(saved, SavedPlan):
         return header(read_fleet(saved), target, notes)
     plan, question = saved.plan, saved.question
-    objective = ", ".join(str(one) for one in question.objective.promises)
+    objective = ", ".join(str(one) for one in question.objective.limits)
     lines = [
         f"Written by: capacity render {shlex.quote(printable(saved.file))} --target {target}",
         f"Evaluated:  {counted(plan.replicas, 'engine')} of {plan.profile}, {plan.sequences_max} sequences, "
@@ -104,7 +104,7 @@ def _evaluated(fleet: Fleet) -> Iterator[str]:
     )
     batch = "" if size is None else f"mean batch {size:.3g}, "
     by = "an exact law" if found.kind is Kind.EXACT else found.kind.value
-    objective = ", ".join(str(one) for one in saved.question.objective.promises)
+    objective = ", ".join(str(one) for one in saved.question.objective.limits)
     yield (
         f"Found:      {shown}{batch}by {by}, seed {saved.effort.seed}; objective {objective}: "
         f"{saved.verdict.value}."

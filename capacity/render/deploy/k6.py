@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator
 from fractions import Fraction
 
+from capacity.question.objective import Measure
 from capacity.render.deploy.features import Coverage
 from capacity.render.deploy.fleet import Fleet
 from capacity.render.deploy.header import header
@@ -97,10 +98,14 @@ def _thresholds(fleet: Fleet) -> str:
     follow from that, and are there to be read.
     """
     objective = fleet.saved.question.objective
-    found = {_late_name(q): [f"rate<={_share(1.0 - q)}"] for q in objective.limits}
-    durations = [f"p({100.0 * q:.6g})<={1000.0 * limit_s:.6g}" for q, limit_s in objective.limits.items()]
-    if objective.response_mean_s is not None:
-        durations.append(f"avg<={1000.0 * objective.response_mean_s:.6g}")
+    found = {_late_name(q): [f"rate<={_share(1.0 - q)}"] for q in objective.by_quantile(Measure.RESPONSE)}
+    durations = [
+        f"p({100.0 * q:.6g})<={1000.0 * limit_s:.6g}"
+        for q, limit_s in objective.by_quantile(Measure.RESPONSE).items()
+    ]
+    mean_s = objective.allowed(Measure.RESPONSE_MEAN)
+    if mean_s is not None:
+        durations.append(f"avg<={1000.0 * mean_s:.6g}")
     if durations:
         found["http_req_duration{expected_response:true}"] = durations
     found["http_req_failed"] = [f"rate<={_share(losses_max(fleet))}"]
@@ -111,9 +116,12 @@ def _thresholds(fleet: Fleet) -> str:
 def losses_max(fleet: Fleet) -> float:
     """Share of the requests that may be lost: what the objective leaves; where it says nothing, what the plan lost."""
     objective = fleet.saved.question.objective
-    allowed = [1.0 - q for q in (*objective.limits, *objective.wait_limits)]
-    if objective.loss_probability is not None:
-        allowed.append(objective.loss_probability)
+    allowed = [
+        1.0 - q for q in (*objective.by_quantile(Measure.RESPONSE), *objective.by_quantile(Measure.WAIT))
+    ]
+    lost = objective.allowed(Measure.LOSS)
+    if lost is not None:
+        allowed.append(lost)
     return min(allowed, default=fleet.performance.loss_probability or 0.0)
 
 
@@ -123,7 +131,7 @@ def _late_name(quantile: float) -> str:
 
 
 def _late(fleet: Fleet) -> str:
-    limits = fleet.saved.question.objective.limits
+    limits = fleet.saved.question.objective.by_quantile(Measure.RESPONSE)
     return "".join(f"  [new Rate('{_late_name(q)}'), {1000.0 * s:.6g}],\n" for q, s in limits.items())
 
 
@@ -148,5 +156,5 @@ def _notes(fleet: Fleet, ready: int, most: int) -> Iterator[str]:
         "more easily than in the plan; `capacity verify` sends the plan's own arrivals."
     )
     yield "http_req_duration leaves out waiting for a connection; `capacity audit` looks at k6's summary."
-    if fleet.saved.question.objective.wait_limits:
+    if fleet.saved.question.objective.by_quantile(Measure.WAIT):
         yield "Limits on the wait are not seen by a client, and have no threshold."

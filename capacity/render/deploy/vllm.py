@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from capacity.answer.saved_llm_plan import SavedLlmPlan
 from capacity.errors import InputError, quoted
 from capacity.profile.llm import Scheduler
-from capacity.question.objective import TokenObjective
+from capacity.question.objective import Objective
 from capacity.render.deploy.features import Coverage, Feature, unset_notes
 from capacity.render.deploy.header import comments
 from capacity.render.deploy.recovery import read_recovery
@@ -90,8 +90,8 @@ def _vllm_flags(saved: SavedLlmPlan) -> Iterator[str]:
         yield "--async-scheduling"
 
 
-def _limits(objective: TokenObjective) -> str:
-    return ", ".join(str(one) for one in objective.promises)
+def _limits(objective: Objective) -> str:
+    return ", ".join(str(one) for one in objective.limits)
 
 
 def _quoted(text: str) -> str:
