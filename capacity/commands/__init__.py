@@ -1,1 +1,1 @@
-"""One file a command."""
+"""Commands: one file for each, from flags to a verb to its answer."""

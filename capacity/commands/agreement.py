@@ -24,7 +24,7 @@ def agreement(
     *,
     as_json: bool,
 ) -> None:
-    """Compare the simulator with exact theory, queue by queue; exit 4 where they disagree.
+    """Compare the simulator with exact theory, queue by queue; exit 4 if they disagree.
 
     Examples:
       capacity agreement

@@ -1,4 +1,4 @@
-"""`capacity audit`: whether a load test is to be believed."""
+"""`capacity audit`: whether a load test can be believed."""
 
 import typer
 
@@ -10,11 +10,11 @@ from capacity.commands.output import Format, emit_and_write, outputs, run
 def audit(
     context: typer.Context, out: list[str] | None, output: Format, *, verbose: bool, as_json: bool
 ) -> None:
-    """Whether a load test is to be believed: laws that its own figures must obey, each with what to do.
+    """Whether a load test can be believed: laws that its own figures must obey, each with what to do.
 
     Checks Little's law, whether the loop was closed and what that hides (coordinated omission), whether the
-    generator kept up, failures, samples behind percentiles, buckets, warm-up and drift. Exits with 0 where the
-    figures may be used as they are, else with 4. With --profile or --plan it predicts each run.
+    generator kept up, failures, samples behind percentiles, buckets, warm-up and drift. Exits with 0 if the
+    figures can be used as they are, else with 4. With --profile or --plan it predicts each run.
 
     Examples:
       capacity audit run_stats.csv

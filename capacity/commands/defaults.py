@@ -1,7 +1,7 @@
 """Defaults: values of flags from `capacity.toml`, `[tool.capacity]` of `pyproject.toml`, or the environment.
 
-A flag goes before `CAPACITY_...`, and that before the file; Typer takes them in this order. Values of a file
-are handed to it as text, so that each is read and refused as it would be after its flag.
+A flag takes precedence over `CAPACITY_...`, and that over the file; Typer applies them in this order. Values of a
+file are passed as text, so that each is read and refused as it would be after its flag.
 """
 
 import os
@@ -20,7 +20,7 @@ FILE, PROJECT = "capacity.toml", "pyproject.toml"
 BYTES_MAX = 1_000_000
 # No default may name a file to replace, or code to run.
 _NEVER = {"help", "version", "output", "plot", "callable"}
-# Nor may a file that came with a checkout say who may run code here; the user's own environment may.
+# A file that comes with a checkout must not say who may run code here; the user's own environment may.
 _NEVER_IN_A_FILE = {
     "cluster": "whoever runs that scheduler can run code here; remove it, and give --cluster or set CAPACITY_CLUSTER"
 }
@@ -28,7 +28,7 @@ _PATHS_ABOVE_MAX = 100
 
 
 def variable_of(*names: str) -> str | None:
-    """The variable of the environment that a flag may have its value from; none for what has no default.
+    """The environment variable that can give a flag its value; None for a flag without a default.
 
     >>> variable_of("--slo-p99"), variable_of("--output", "-o")
     ('CAPACITY_SLO_P99', None)
@@ -46,13 +46,13 @@ Values = dict[str, Any]
 
 
 def defaults_of(group: Any, context: Any, words: set[str]) -> Values | None:
-    """What the file of this folder says, as the default map of a group of commands; None without a file.
+    """Settings in this folder's file, as the default map of a group of commands; None without a file.
 
     Args:
-        words: that were typed, commands among them.
+        words: the words that were typed, commands among them.
 
     Raises:
-        InputError: not TOML, an unknown key, or a value that no flag could have; with the file and the mend.
+        InputError: not TOML, an unknown key, or a value that no flag can have; names the file and the fix.
     """
     found = _find()
     if found is None:
@@ -64,10 +64,10 @@ def defaults_of(group: Any, context: Any, words: set[str]) -> Values | None:
 
 
 def _find() -> tuple[Path, str] | None:
-    """The file nearest to this folder, up to the root of its repository; outside of one, the folder's own."""
+    """The nearest file, from this folder up to the root of its repository; outside one, the folder's own."""
     try:
         here = Path.cwd()
-    except OSError:  # it was removed
+    except OSError:  # the folder was removed
         return None
     above = [here, *here.parents][:_PATHS_ABOVE_MAX]
     root = next((place for place, one in enumerate(above) if (one / ".git").exists()), 0)
@@ -101,21 +101,21 @@ def _table(path: Path, text: str) -> Mapping[str, Any]:
 
 
 class _Reader:
-    """Reads the settings of one file for the commands that there are.
+    """Reads the settings of one file for the existing commands.
 
     Args:
-        shown: what to call the file.
-        folder: where it stands, and where its relative paths begin.
+        shown: name of the file in messages.
+        folder: folder of the file, where its relative paths begin.
     """
 
     def __init__(self, shown: str, folder: Path) -> None:
         self._shown, self._folder = shown, folder
 
     def values(self, group: Any, context: Any, table: Mapping[str, Any], words: set[str]) -> Values:
-        """By command and parameter, what the commands that are called have from the file.
+        """Values from the file for the commands on the command line, by command and parameter.
 
-        Their own table goes before what all share. Keys are looked at in all tables, values only where they are used:
-        what all share need not fit them all.
+        A command's own table overrides the shared one. Keys are checked in all tables, values only when they are
+        used: a shared value need not fit every command.
         """
         commands = {name: group.get_command(context, name) for name in group.list_commands(context)}
         shared = {key: value for key, value in table.items() if not isinstance(value, Mapping)}
@@ -131,7 +131,7 @@ class _Reader:
         }
 
     def _check(self, command: Any, table: Mapping[str, Any], name: str) -> None:
-        """Refuse keys that a command does not have, and tables that are for none in it."""
+        """Refuse keys that a command does not have, and tables for commands that it does not have."""
         inner, tables = _commands(command), _tables(table)
         for key in table.keys() - tables.keys():
             self._require(key, set(_flags(command)), name)
@@ -142,7 +142,7 @@ class _Reader:
     def _of(
         self, command: Any, table: Mapping[str, Any], shared: Mapping[str, Any], words: set[str]
     ) -> Values:
-        """What one command has, and what is called of those in it."""
+        """Values for one command, and for the commands in it that were typed."""
         flags, tables, inner = _flags(command), _tables(table), _commands(command)
         given = {
             key: value for key, value in {**shared, **table}.items() if key in flags and key not in tables
@@ -167,7 +167,7 @@ class _Reader:
         raise InputError(f"{self._shown} has an unknown {what}{where}, {quoted(key)}; {mend}")
 
     def _value(self, flag: Any, key: str, value: Any) -> Any:
-        """A value as it would be typed; several for a flag that may be repeated."""
+        """A value as it would be typed; a list for a flag that can be repeated."""
         if flag.is_flag:
             if not isinstance(value, bool):
                 raise self._misfit(key, value, "true or false")
@@ -182,7 +182,7 @@ class _Reader:
         return self._place(value) if isinstance(value, str) else repr(value)
 
     def _place(self, value: str) -> str:
-        """A path in the file begins at the file, as in other tools' files; what is no path stays as it is."""
+        """A path relative to the file, as in other tools' files; anything else is unchanged."""
         head, mark, tail = value.rpartition(":" if value.startswith("trace:") else "=")
         path = self._folder / tail
         if self._folder == Path.cwd() or not tail or not is_file(path):
@@ -195,7 +195,7 @@ class _Reader:
 
 
 def _flags(command: Any) -> dict[str, Any]:
-    """The flags of a command that may have defaults, by their keys."""
+    """The flags of a command that can have defaults, by their keys."""
     found = {
         _name(one.opts): one for one in command.params if one.param_type_name == "option" and not one.hidden
     }
@@ -203,7 +203,7 @@ def _flags(command: Any) -> dict[str, Any]:
 
 
 def _commands(command: Any) -> Mapping[str, Any]:
-    """The commands in a group; a command has none."""
+    """The commands in a group; empty for a command."""
     found: Mapping[str, Any] = getattr(command, "commands", {})
     return found
 
@@ -214,21 +214,21 @@ def _tables(table: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def _all_keys(command: Any) -> Iterator[str]:
-    """Of a command and all in it."""
+    """Keys of a command and of all commands in it."""
     yield from _flags(command)
     for one in _commands(command).values():
         yield from _all_keys(one)
 
 
 def defaults_given(context: Any) -> Values:
-    """What the environment and the file say of a command's flags, as text."""
+    """Values of a command's flags from the environment and the file, as text."""
     file = context.default_map or {}
     given = {one.name: one.value_from_envvar(context) or file.get(one.name) for one in context.command.params}
     return {name: value for name, value in given.items() if value is not None}
 
 
 def report_sources(context: Any) -> None:
-    """One line on stderr about the flags that nobody typed, by where they have their values from."""
+    """Report on stderr, in one line, which flags took their values from the environment or the file."""
     names: dict[str, list[str]] = {"DEFAULT_MAP": [], "ENVIRONMENT": []}
     for one in context.command.params:
         source = getattr(context.get_parameter_source(one.name), "name", "")

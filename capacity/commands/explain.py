@@ -10,8 +10,8 @@ from capacity.commands.output import Format, emit_and_write, outputs, run
 def explain(context: typer.Context, out: list[str] | None, output: Format, *, as_json: bool) -> None:
     """Why a saved plan is as it is: what limits it, what the answer depends on, and what would save most.
 
-    The plan is simulated again with its saved random numbers; the search is not repeated. Of a server's
-    statistics it says where a request's time goes, and why the queue is as long as it is.
+    The plan is simulated again with its saved random numbers; the search is not repeated. For a server's statistics
+    it says where a request's time goes, and why the queue is as long as it is.
 
     Examples:
       capacity explain plan.json

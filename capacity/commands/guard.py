@@ -1,4 +1,4 @@
-"""Guard: what a command refuses before it starts, and how it ends: one line on stderr and an exit code."""
+"""Guard: refuses bad input before a command starts, and turns each error into a line on stderr and an exit code."""
 
 import os
 import re
@@ -23,13 +23,13 @@ _WHOLE = re.compile(r"[+-]?[0-9]{1,64}")
 
 
 class _Strict:
-    """What a command or a group refuses before it looks at any value.
+    """Checks that a command or a group makes before it reads any value.
 
-    Mixed into Typer's two classes, which have the parser that a type checker misses here.
+    Mixed into Typer's two classes, which have the parser that the type checker misses here.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse as ever, once it is clear that each word means what it seems to."""
+        """Parse, after checking that each word means what it seems to."""
         if not ctx.resilient_parsing:
             try:
                 options, _, order = self.make_parser(ctx).parse_args(args=list(args))  # type: ignore[attr-defined]
@@ -38,7 +38,7 @@ class _Strict:
                 raise
             if not any(
                 getattr(one, "is_eager", False) for one in order
-            ):  # --help and --version look at nothing
+            ):  # --help and --version check nothing
                 _refuse_twice(order)
                 _refuse_old_variables(ctx.command)
                 _refuse_spellings(ctx.command.params, {**defaults_given(ctx), **options})
@@ -47,10 +47,10 @@ class _Strict:
 
 
 class StrictCommand(Helpful, _Strict, Plain, TyperCommand):
-    """A command that takes no option twice, and no number but in plain digits."""
+    """A command that takes no option twice, and only numbers in plain digits."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command, once it is said which of its flags have defaults of this folder."""
+        """Run the command, after reporting which of its flags have defaults from this folder."""
         report_sources(ctx)
         return super().invoke(ctx)
 
@@ -66,12 +66,12 @@ class StrictTyper(LazyTyper):
         super().__init__(cls=cls, **settings)
 
     def add(self, name: str, place: Any, **settings: Any) -> None:
-        """Take a command by its name, and where it is found."""
+        """Add a command by its name and place."""
         super().add(name, place, **{"cls": StrictCommand, **settings})
 
 
 def _refuse_gone(command: Any, name: str) -> None:
-    """Answer an old spelling with the new one, where a command has that."""
+    """Answer an old spelling with the new one, if the command has that."""
     if _is_renamed(command, name):
         raise InputError(f"{name} is now {GONE[name]}")
 
@@ -81,19 +81,19 @@ def _is_renamed(command: Any, name: str) -> bool:
     return name in GONE and GONE[name].split()[0] in known
 
 
-# Variables that no command has any more: that of --target is still render's.
+# Variables that no command has any more; that of --target is still render's.
 _VARIABLES_GONE = {"CAPACITY_SLO_WAIT": "--slo-wait"}
 
 
 def _refuse_old_variables(command: Any) -> None:
-    """A limit that was asked for in the environment would be left out without a word."""
+    """Refuse an old variable, or its limit would be ignored silently."""
     for variable, name in _VARIABLES_GONE.items():
         if os.environ.get(variable) and _is_renamed(command, name):
             raise InputError(f"{variable} is no variable any more: {name} is now {GONE[name]}")
 
 
 def _refuse_twice(order: Sequence[Any]) -> None:
-    """Of two values the last would win without a word; a flag without a value says the same twice."""
+    """Refuse a flag given twice: the last of two values would win silently."""
     for one, times in Counter(order).items():
         single = not getattr(one, "multiple", True) and not getattr(one, "is_flag", False)
         if times > 1 and single:
@@ -105,7 +105,7 @@ def _times(count: int) -> str:
 
 
 def _refuse_spellings(params: Sequence[Any], values: Mapping[str, Any]) -> None:
-    """What Python reads as a number beyond plain digits: `4_0`, digits of other scripts, `nan`, `inf`."""
+    """Refuse what Python reads as a number beyond plain digits: `4_0`, digits of other scripts, `nan`, `inf`."""
     for one in params:
         kind, given = _kind(one), values.get(one.name)
         if given is None:
@@ -116,11 +116,11 @@ def _refuse_spellings(params: Sequence[Any], values: Mapping[str, Any]) -> None:
 
 
 def _kind(option: Any) -> type | None:
-    """`int` or `float` where an option takes such numbers; None where it takes text."""
+    """`int` or `float` if an option takes such numbers; None if it takes text."""
     annotation = getattr(getattr(option, "type_descriptor", None), "annotation", None)
-    if annotation is None:  # Typer before 0.29, which has Click's types
+    if annotation is None:  # Typer before 0.29 has Click's types
         annotation = {"integer": int, "float": float}.get(getattr(getattr(option, "type", None), "name", ""))
-    (annotation,) = get_args(annotation) or (annotation,)  # of several values that of each
+    (annotation,) = get_args(annotation) or (annotation,)  # for several values, that of each
     return annotation if annotation in (int, float) else None
 
 
@@ -139,7 +139,7 @@ def _refuse_spelling(text: str, flag: str, *, whole: bool) -> None:
 
 
 def _refuse_beyond(value: float, digits: str, flag: str) -> None:
-    """A ratio, a share or a count that is no sensible one: with it laws would overflow, or never end."""
+    """Refuse a ratio, share or count that makes no sense, with which laws would overflow or never end."""
     if value != 0.0 and not NUMBER_MIN <= abs(value) <= NUMBER_MAX:
         raise InputError(
             f"{flag} {digits!r} is outside the supported range, {NUMBER_MIN:g} to {NUMBER_MAX:g};"
@@ -148,7 +148,7 @@ def _refuse_beyond(value: float, digits: str, flag: str) -> None:
 
 
 def _plainly(text: str, *, whole: bool) -> str:
-    """The same number in plain digits; empty where it is none, or too long a one."""
+    """The same number in plain digits; empty if it is none, or too long."""
     try:
         value = float(text)
     except ValueError:
@@ -159,7 +159,7 @@ def _plainly(text: str, *, whole: bool) -> str:
 
 
 class Guarded(StrictGroup):
-    """A command group from which no traceback reaches a user."""
+    """The command group from which no traceback reaches a user."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run; an error of ours is one line on stderr and its exit code."""
@@ -172,9 +172,9 @@ class Guarded(StrictGroup):
                 fail(f"internal error: {type(error).__name__}: {error}; please report it", 1, error)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command with the defaults of this folder; Ctrl-C is one line and the usual exit code."""
+        """Run the command with the defaults of this folder; Ctrl-C ends with one line and the usual exit code."""
         words = {*getattr(ctx, "_protected_args", ()), *ctx.args}
-        if not words & {"--help", "-h"}:  # which must be had whatever the file says
+        if not words & {"--help", "-h"}:  # help must work whatever the file says
             ctx.default_map = defaults_of(self, ctx, words)
         try:
             return super().invoke(ctx)
@@ -194,6 +194,6 @@ def _was_interrupted(error: BaseException | None) -> bool:
 
 
 def fail(message: str, exit_code: int, error: BaseException) -> None:
-    """One line on stderr, with the notes that the error carries, and the end."""
+    """Print one line on stderr, with the notes of the error, and exit."""
     typer.echo(" ".join("; ".join([message, *getattr(error, "__notes__", [])]).split()), err=True)
     sys.exit(exit_code)

@@ -1,14 +1,14 @@
-"""Help: flags in groups, whole summaries, and examples as they are typed."""
+"""Help: lists flags in groups, with whole summaries, and examples as they are typed."""
 
 from collections.abc import Iterator
 from typing import Any
 
 from capacity.question.asked import FLAGS
 
-# Titles under which flags are listed, in this order; all others are the command's own.
+# Titles of the flags' groups, in this order; other flags are the command's own.
 PANELS = tuple(dict.fromkeys(flag.panel for flag in FLAGS.values() if flag.panel is not None))
 
-# The limits of an objective have one pattern, and one row.
+# The limits of an objective share one pattern, and one row.
 _LIMITS = (
     "--slo-[MEASURE-]STATISTIC DURATION",
     "Limit on a mean, p50, p90, p95, p99 or p999: of the response, --slo-p99 200ms; or of a MEASURE: wait (time in "
@@ -20,19 +20,19 @@ _EXAMPLES = "\n\nExamples:\n"
 
 
 class Helpful:
-    """How a command or a group shows its help.
+    """Formats the help of a command or a group.
 
-    Mixed into Typer's two classes, which have the methods that a type checker misses here.
+    Mixed into Typer's two classes, which have the methods that the type checker misses here.
     """
 
     def format_help_text(self, ctx: Any, formatter: Any) -> None:
-        """What it does, without its examples, which come last."""
+        """Write the description without its examples, which come last."""
         formatter.write_paragraph()
         with formatter.indentation():
             formatter.write_text(_split(self)[0])
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Arguments and flags by group, and the commands of a group."""
+        """Write arguments and flags by group, and the commands of a group."""
         for title, rows in _panels(self, ctx):
             with formatter.section(title):
                 formatter.write_dl(rows, col_max=28)
@@ -48,7 +48,7 @@ class Helpful:
                 )
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        """Examples, to be copied as they stand."""
+        """Write the examples, to be copied as they stand."""
         examples = _split(self)[1]
         if examples:
             with formatter.section("Examples"):
@@ -58,13 +58,13 @@ class Helpful:
 
 
 def _split(command: Any) -> tuple[str, str]:
-    """The text of a command's help, and its examples."""
+    """Text and examples of a command's help."""
     text, _, examples = (command.help or "").partition(_EXAMPLES)
     return text, examples
 
 
 def _summary(command: Any) -> str:
-    """The first paragraph of a command's help, whole."""
+    """The whole first paragraph of a command's help."""
     return " ".join(_split(command)[0].split("\n\n")[0].split())
 
 
@@ -86,11 +86,11 @@ def _broken(command: str, width: int) -> Iterator[str]:
 
 
 def _panels(command: Any, ctx: Any) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    """Each group of parameters with its rows: arguments, what only this command has, then by group."""
+    """Each group of parameters with its rows: arguments, the command's own flags, then by group."""
     rows: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": [], **{one: [] for one in PANELS}}
     for panel, record in _records(command, ctx):
         rows[panel].append(record)
-    *options, shows_help = rows["Options"]  # --help is last, and stands last
+    *options, shows_help = rows["Options"]  # --help is last, and stays last
     rows["Options"] = options
     last = [title for title, found in rows.items() if found][-1:] or ["Options"]
     rows[last[0]].append(shows_help)
@@ -98,7 +98,7 @@ def _panels(command: Any, ctx: Any) -> Iterator[tuple[str, list[tuple[str, str]]
 
 
 def _records(command: Any, ctx: Any) -> Iterator[tuple[str, tuple[str, str]]]:
-    """The group and the row of each parameter; all limits of durations together have one."""
+    """Group and row of each parameter; all limits on durations share one row."""
     params = command.get_params(ctx)
     limits = [one for one in params if one.name.startswith("slo_")]
     together = limits if len(limits) > 1 else []

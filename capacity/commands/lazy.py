@@ -1,6 +1,6 @@
-"""Lazy: commands that are imported and built when they are asked for, and flags that are read without pydantic.
+"""Lazy: imports and builds commands when they are called, and reads flags without pydantic.
 
-A page of help, or a law, must not wait for what other commands need; `benchmarks/start_up.py` tells how long it waits.
+Help and laws must not wait for what other commands need; `benchmarks/start_up.py` measures how long they wait.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -18,12 +18,12 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Entry:
-    """A command, or a group of them, as the list of commands knows it.
+    """A command, or a group of them, in the list of commands.
 
     Args:
-        name: as it is typed.
-        place: the function or application itself, or where it is: `module:name`.
-        settings: of Typer's decorator of commands.
+        name: its name as typed.
+        place: the function or application itself, or its place as `module:name`.
+        settings: settings for Typer's decorator of commands.
     """
 
     def __init__(self, name: str, place: Any, settings: Mapping[str, Any]) -> None:
@@ -38,19 +38,19 @@ class Entry:
 
     @property
     def help(self) -> str:
-        """What it does, with its examples."""
+        """Its description, with examples."""
         if isinstance(self._source, typer.Typer):
             return str(self._source.info.help)
         return cleandoc(self._settings.get("help") or self._source.__doc__ or "")
 
     @property
     def rich_help_panel(self) -> str | None:
-        """Under which title it is listed."""
+        """Title under which help lists it."""
         return self._settings.get("rich_help_panel")
 
     @cached_property
     def command(self) -> Any:
-        """What parses its flags and runs it."""
+        """The Click command that parses its flags and runs it."""
         source = self._source
         if isinstance(source, typer.Typer):
             callback = source.registered_callback
@@ -68,7 +68,7 @@ def _add_flags(function: Any) -> None:
 
 
 class Commands(Mapping[str, Any]):
-    """The commands of a group by their names, each entry built when it is looked up."""
+    """The commands of a group by their names, each built when it is looked up."""
 
     def __init__(self, entries: Mapping[str, Any]) -> None:
         self.entries = entries
@@ -85,7 +85,7 @@ class Commands(Mapping[str, Any]):
 
 
 class LazyGroup(TyperGroup):
-    """A group of the entries of its application, and of what Typer has built of others."""
+    """A group of its application's entries, and of other commands that Typer has built."""
 
     entries: Mapping[str, Any] = {}
 
@@ -94,7 +94,7 @@ class LazyGroup(TyperGroup):
         super().__init__(commands=Commands(self.entries), **settings)  # type: ignore[arg-type]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """A command by its name; an error in building it is none of its absence."""
+        """A command by its name; an error while building it is not taken for its absence."""
         return self.commands[cmd_name] if cmd_name in self.entries else None
 
 
@@ -107,11 +107,11 @@ class LazyTyper(typer.Typer):
         super().__init__(cls=own, rich_markup_mode=None, **settings)
 
     def add(self, name: str, place: Any, **settings: Any) -> None:
-        """Take a command by its name, and where it is found."""
+        """Add a command by its name and place."""
         self.entries[name] = Entry(name, place, settings)
 
     def command(self, name: str | None = None, **settings: Any) -> Callable[[Function], Function]:
-        """Take the function below as a command."""
+        """Add the function below as a command."""
 
         def take(function: Function) -> Function:
             self.add(name or function.__name__.replace("_", "-"), function, **settings)
@@ -121,15 +121,15 @@ class LazyTyper(typer.Typer):
 
 
 class Plain:
-    """Mixed into a command or a group, it reads their values without pydantic where that is possible.
+    """Mixed into a command or a group; reads their values without pydantic if possible.
 
-    Typer has the methods that a type checker misses here.
+    Typer has the methods that the type checker misses here.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse as Typer does, with our readers."""
         for one in self.get_params(ctx):  # type: ignore[attr-defined]
-            get_reader = getattr(one, "get_runtime_param", None)  # none before Typer 0.29, nor pydantic
+            get_reader = getattr(one, "get_runtime_param", None)  # absent before Typer 0.29
             if get_reader is not None and not isinstance(get_reader, _Reader):
                 one.get_runtime_param = _Reader(one)
         found: list[str] = super().parse_args(ctx, args)  # type: ignore[misc]
@@ -137,9 +137,9 @@ class Plain:
 
 
 class _Reader:
-    """What reads the values of a flag: text, numbers and choices as Python does, all else as Typer does.
+    """Reads the values of a flag: text, numbers and choices as Python does, all else as Typer does.
 
-    Typer calls it to have a reader, and then that reader's `coerce`.
+    Typer calls it to get a reader, and then that reader's `coerce`.
     """
 
     def __init__(self, option: Any) -> None:
@@ -154,7 +154,7 @@ class _Reader:
         return self
 
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
-        """A value of the command, from what was typed or is the default."""
+        """A value of the command, from what was typed or from the default."""
         is_several = param.multiple or param.nargs == -1
         try:
             if value is None:
@@ -163,7 +163,7 @@ class _Reader:
                 return self._read(value)
             if not isinstance(value, str):
                 return [self._read(one) for one in value]
-        except (TypeError, ValueError):  # Typer says what is wrong
+        except (TypeError, ValueError):  # Typer reports what is wrong
             pass
         return self._get_typers().coerce(value, param=param, ctx=ctx)
 

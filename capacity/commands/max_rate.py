@@ -10,7 +10,7 @@ from capacity.commands.output import Format, emit_and_write, outputs, run
 def max_rate(context: typer.Context, out: list[str] | None, output: Format, *, as_json: bool) -> None:
     """What load a fleet can handle: the arrival rates that meet the objective, and P99 against the rate.
 
-    A batch wait makes low rates slow, so the rates that meet it may start above 0, in several stretches.
+    A batch wait makes low rates slow, so the rates that meet the objective may start above 0, in several stretches.
 
     Examples:
       capacity max-rate --profile resnet50-t4-fp16 --replicas 2 --slo-p99 40ms

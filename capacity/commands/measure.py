@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _NAME = "measured"
 _TIMEOUT_MAX_S = 600.0
-# What each source has no use for but these; all else belongs to all.
+# Flags of one source alone; all others belong to all sources.
 _OWNERS = {
     **dict.fromkeys(("body", "rows_key", "counters"), ("--url",)),
     **dict.fromkeys(("duration", "metric", "label", "metric_unit"), ("--metrics",)),
@@ -153,7 +153,7 @@ def profile(
     Times a Python function (--callable) or an endpoint that is sent batches (--url), or reads the histograms
     of a server under traffic (--metrics). An interrupt or a failure keeps what was measured before it.
 
-    Of a language model's server (--llm) it measures the steps of the engine by three sweeps, and checks them by a
+    For a language model's server (--llm) it measures the steps of the engine by three sweeps, and checks them by a
     run with requests always waiting. This needs all of its runs.
 
     Examples:
@@ -198,7 +198,7 @@ def profile(
     if callable_name is not None:
         from capacity.measurement.callable import load, measure_callable
 
-        function = load(callable_name)  # before numpy, so that it may still say how many threads that takes
+        function = load(callable_name)  # before numpy, so that it can still set how many threads that takes
         found = measure_callable(function, callable_name, rounds, confidence, _report)
     elif url is not None:
         from capacity.measurement.endpoint import Endpoint, measure_endpoint, read_request
@@ -229,12 +229,12 @@ def profile(
             document=lambda: measurement_document(found, measured, seed=seed, confidence=confidence),
             tables=lambda: measurement_tables(found, measured),
         )
-    if found.stop is not None:  # all is safe now; the exit code says that it was cut short
+    if found.stop is not None:  # all is saved now; the exit code says that it was cut short
         raise found.stop
 
 
 def _timeout_s(text: str) -> float:
-    """`--timeout`."""
+    """The timeout of `--timeout`."""
     timeout_s = parse_duration_s(text, "--timeout")
     if not 0.001 <= timeout_s <= _TIMEOUT_MAX_S:
         raise InputError(f"--timeout must be from 1ms to {_TIMEOUT_MAX_S:g}s, got {text.strip()}")
@@ -244,7 +244,7 @@ def _timeout_s(text: str) -> float:
 def _measure_llm(
     context: typer.Context, url: str, path: Path | None, output: Format, *, as_json: bool
 ) -> None:
-    """`--llm`: what was measured is written and shown also where its check fails, which the exit code says."""
+    """Measure by `--llm`; the result is written and shown even if its check fails, which the exit code says."""
     from capacity import api_llm
     from capacity.errors import InconclusiveError
     from simulations.saturation import require_check
@@ -263,7 +263,7 @@ def _measure_llm(
 
 
 def _source(sources: dict[str, str | None], body: str | None) -> str:
-    """The one of the three that was given."""
+    """The source that was given, exactly one."""
     chosen = [flag for flag, value in sources.items() if value is not None]
     if len(chosen) != 1:
         raise InputError(
@@ -276,7 +276,7 @@ def _source(sources: dict[str, str | None], body: str | None) -> str:
 
 
 def _check_given(context: typer.Context, source: str) -> None:
-    """Refuse a flag that belongs to another source, and would be passed over."""
+    """Refuse a flag of another source, which would be ignored."""
     for name, owners in _OWNERS.items():
         given = context.get_parameter_source(name)
         if given is not None and given.name == "COMMANDLINE" and source not in owners:
@@ -285,7 +285,7 @@ def _check_given(context: typer.Context, source: str) -> None:
 
 
 def _read_name(name: str | None, path: Path | None) -> str:
-    """`--name`, else the file's."""
+    """The name from `--name`, or else from the file."""
     from capacity.profile.load import profile_name
 
     if name is not None or path is None:
@@ -294,7 +294,7 @@ def _read_name(name: str | None, path: Path | None) -> str:
 
 
 def _asked(name: str, kind: str | None, hourly_usd: float | None, lines: dict[str, Any]) -> "ServiceProfile":
-    """A profile of what nobody can measure; refused at once what no file could give back."""
+    """A profile with what cannot be measured; refuses at once what could not be read back from a file."""
     from capacity.profile.formats import profile_to_document, read_document
     from capacity.profile.profile import BatchTiming, DeviceKind, ServiceProfile
 
@@ -312,7 +312,7 @@ def _asked(name: str, kind: str | None, hourly_usd: float | None, lines: dict[st
 
 
 def _histograms(metric: str, label: str, unit: str | None) -> "Histograms":
-    """`--metric`, `--label` and `--metric-unit`."""
+    """Names from `--metric`, `--label` and `--metric-unit`."""
     from capacity.measurement.metrics import Histograms
 
     if unit is None and not metric.endswith("_seconds"):
@@ -347,7 +347,7 @@ def _of_metrics(
 
 
 def write_profile(profile: "ServiceProfile", path: Path) -> None:
-    """The profile as a file, whole or not at all; what was there is replaced, as by other commands' `-o`."""
+    """Write the profile to a file, whole or not at all; an old file is replaced, as by other commands' `-o`."""
     from capacity.answer.documents import dumps
     from capacity.files import write_whole
     from capacity.profile.formats import profile_to_document
@@ -356,5 +356,5 @@ def write_profile(profile: "ServiceProfile", path: Path) -> None:
 
 
 def _report(message: str) -> None:
-    """A line on stderr; a spinner would take its thread's time from what is measured."""
+    """Print a line on stderr; a spinner would take its thread's time from what is measured."""
     typer.echo(message, err=True)

@@ -1,4 +1,4 @@
-"""Options: the flags of the table as Typer takes them, and what looks at the files that they name.
+"""Options: the flags of the table as Typer takes them, and checks of the files that they name.
 
 Everything heavy is imported inside the function that needs it, so that help and `queue` start at once.
 """
@@ -21,7 +21,7 @@ from capacity.files import JOURNAL_SUFFIX, printable
 from capacity.question.asked import FLAGS, REQUIRED, Flag, Kind, Reads, switch
 from capacity.question.verbs import VERBS
 
-_FILES = "capacity.files"  # where a command's context keeps what its flags read and write
+_FILES = "capacity.files"  # key of a command's context for what its flags read and write
 
 
 def option(*names: str, help: str, metavar: str | None = None, callback: Any = None) -> Any:  # noqa: A002
@@ -40,7 +40,7 @@ def option(*names: str, help: str, metavar: str | None = None, callback: Any = N
 def note_input(
     context: typer.Context, parameter: typer.CallbackParam, value: str | list[str] | None
 ) -> str | list[str] | None:
-    """What looks at the value of a flag or an argument that may name files to read."""
+    """Record the input files that a flag or an argument names."""
     for text in [value] if isinstance(value, str) else value or []:
         for name in {text, text.removeprefix("trace:"), text.partition("=")[2]}:
             _note(context, parameter, name, is_output=False)
@@ -50,7 +50,8 @@ def note_input(
 def _note_arrivals(
     context: typer.Context, parameter: typer.CallbackParam, value: str | None
 ) -> str | list[str] | None:
-    """Of `trace FILE` all that would be said is that the file was not expected."""
+    """Record the trace that arrivals name; for `trace FILE` the message would only be that a file was not
+    expected."""
     if value == "trace":
         raise InputError("--arrivals trace needs a file, in the same word: --arrivals trace:FILE")
     return note_input(context, parameter, value)
@@ -59,7 +60,7 @@ def _note_arrivals(
 def note_output(
     context: typer.Context, parameter: typer.CallbackParam, value: str | list[str] | None
 ) -> str | list[str] | None:
-    """What looks at the value of a flag that names a file to write, or several."""
+    """Record the output files that a flag names."""
     for text in [value] if isinstance(value, str) else value or []:
         for name in (text, text + JOURNAL_SUFFIX):
             _note(context, parameter, name, is_output=True)
@@ -67,7 +68,7 @@ def note_output(
 
 
 def _note(context: typer.Context, parameter: typer.CallbackParam, name: str, *, is_output: bool) -> None:
-    """Keep what a flag names, where that is a file; by whatever name, none is written that is read too.
+    """Record a file that a flag names, and refuse to write one that is also read, under whatever name.
 
     Raises:
         InputError: it would replace an input of the command, or another output.
@@ -132,7 +133,7 @@ def _info(name: str, flag: Flag) -> Any:
 
 
 def _completion(values: tuple[str, ...] | str) -> Callable[[str], list[str]]:
-    """What completion offers for a value that is not whole yet: names, and files where it may be one."""
+    """Completions of a value: names, and files if it can be one."""
 
     def complete(incomplete: str) -> list[str]:
         names = values
@@ -145,9 +146,9 @@ def _completion(values: tuple[str, ...] | str) -> Callable[[str], list[str]]:
 
 
 def _files_like(incomplete: str) -> list[str]:
-    """Profiles that may be meant, and folders that may hold them; hidden ones only if a dot was typed.
+    """Profiles and folders that match; hidden ones only if a dot was typed.
 
-    Bash finds files itself where nothing is offered, with spaces in names quoted and none after a folder.
+    Bash finds files itself if nothing is offered, with spaces in names quoted and none after a folder.
     """
     if os.environ.get("_CAPACITY_COMPLETE") == "complete_bash":
         return []
@@ -162,19 +163,19 @@ def _files_like(incomplete: str) -> list[str]:
 
 
 def verb(name: str, **own: Flag) -> Callable[[Command], Command]:
-    """Give a command the flags of the verb of this name; `own` are those of the command alone."""
+    """Give a command the flags of the verb of this name; `own` are the command's alone."""
     typed = {one: flag for one, flag in VERBS[name].flags.items() if flag.is_typed}
     return flags(" ".join([*typed, *own]), **typed | own)
 
 
 def flags(names: str | None = None, /, **own: Flag) -> Callable[[Command], Command]:
-    """Give a command its flags in this order, once it is built; `output` and `as_json` are always the last.
+    """Give a command its flags in this order, once it is built; `output` and `as_json` always come last.
 
-    The command takes those that it looks at by itself; all are in its context.
+    The command's parameters are the flags that it reads itself; all flags are in its context.
 
     Args:
-        names: of its flags, where it does not take each of them.
-        own: those that are not as in `FLAGS`.
+        names: names of its flags, if it does not take each of them as a parameter.
+        own: flags that differ from those in `FLAGS`.
     """
 
     def decorate(command: Command) -> Command:

@@ -1,4 +1,4 @@
-"""Output: how answers leave a command, and how it reports progress."""
+"""Output: prints answers, writes them to files, and reports progress."""
 
 import os
 import sys
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 Found = TypeVar("Found")
 
 _WIDTH_MIN, _WIDTH_MAX = 60, 1000
-_WIDTH_OF_A_FILE = 120  # where no terminal says how wide it is
+_WIDTH_OF_A_FILE = 120  # if no terminal says how wide it is
 
 
 class Format(StrEnum):
-    """What stdout gets."""
+    """Forms of an answer on stdout."""
 
     TABLE = "table"
     JSON = "json"
@@ -37,7 +37,7 @@ class Format(StrEnum):
 
 @contextmanager
 def progress() -> Iterator[Callable[[str], None]]:
-    """A line on stderr that says what long work is at, and at last how long it took."""
+    """A line on stderr that says what long work is doing, and at the end how long it took."""
     from rich.markup import escape
 
     from capacity.render.console import progress_console
@@ -54,13 +54,13 @@ def progress() -> Iterator[Callable[[str], None]]:
     typer.echo(f"done in {time.monotonic() - began_s:.1f} s", err=True)
 
 
-# Seconds after which a message goes to a file, which would not want all of them.
+# Seconds after which a message is written to a file, which should not get all of them.
 _ALWAYS_SAID = ("note:", "warning:", "compiling", "going on after")
 _SAID_AFTER_S = (0.0, 5.0, 30.0, 120.0)
 
 
 def _few_lines(began_s: float) -> Callable[[str], None]:
-    """Reports that say what the work is at four times at most; what is not progress is said always."""
+    """A report that says what the work is doing at most four times; other messages are always said."""
     times_s = list(_SAID_AFTER_S)
 
     def report(message: str) -> None:
@@ -74,7 +74,7 @@ def _few_lines(began_s: float) -> Callable[[str], None]:
 
 
 def run(verb: Callable[..., Found], context: typer.Context, **others: Any) -> Found:
-    """A verb with what was typed after its command, which reports progress on stderr."""
+    """Call a verb with the flags that were typed, and report progress on stderr."""
     from capacity.doors import ask
 
     with progress() as report:
@@ -91,7 +91,7 @@ def workbench(effort: "Effort") -> Iterator["Work"]:
 
 
 def emit(answer: "Answer", output: Format, *, as_json: bool, verbose: bool = False) -> None:
-    """The answer on stdout, in the form that was asked for."""
+    """Print the answer on stdout, in the requested form."""
     emit_pieces(
         output,
         as_json=as_json,
@@ -107,7 +107,7 @@ def emit_pieces(
     document: Callable[[], Mapping[str, Any]],
     tables: Callable[[], Iterable["RenderableType"]],
 ) -> None:
-    """The answer on stdout, in the form that was asked for."""
+    """Print a document or tables on stdout, in the requested form."""
     if as_json or output is Format.JSON:
         from capacity.answer.documents import dumps
 
@@ -127,10 +127,10 @@ def check_figure(file: str) -> None:
 
 
 def outputs(files: Sequence[str] | None, *more: str) -> list[Path]:
-    """Where an answer is to be written; `more` are endings that only this command knows.
+    """Paths to write the answer to; `more` are endings that only this command knows.
 
     Raises:
-        InputError: one that could not be written after hours of work.
+        InputError: a file that could not be written after hours of work.
         DependencyError: Parquet without pyarrow.
     """
     from capacity.answer.sweep import require_pyarrow
@@ -153,10 +153,10 @@ def emit_and_write(
     verbose: bool = False,
     write: Callable[[Path], None] | None = None,
 ) -> None:
-    """The answer on stdout and in its files; neither a closed stdout nor a full disk costs more than one of them.
+    """Print the answer and write its files; neither a closed stdout nor a full disk costs more than one of them.
 
     Args:
-        write: in place of `found.save`.
+        write: used in place of `found.save`.
     """
     with ExitStack() as after:
         for path in reversed(paths):
@@ -165,7 +165,7 @@ def emit_and_write(
 
 
 def write_text(text: str) -> None:
-    """Text to stdout, which `guarded_streams` looks after."""
+    """Write text to stdout, which `guarded_streams` handles."""
     sys.stdout.write(text)
     sys.stdout.flush()
 
@@ -176,7 +176,7 @@ def in_colour() -> bool:
 
 
 def width() -> int:
-    """Columns that stdout has."""
+    """Width of stdout in columns."""
     if not sys.stdout.isatty():
         return _WIDTH_OF_A_FILE
     columns = os.get_terminal_size().columns or _WIDTH_OF_A_FILE  # some terminals say 0
@@ -184,7 +184,7 @@ def width() -> int:
 
 
 def emit_document(document: "Document", output: Format, *, as_json: bool) -> None:
-    """A small document, which is a table too."""
+    """Print a small document, as JSON or as a table."""
 
     def tables() -> Iterator["RenderableType"]:
         from capacity.render.tables import document_table
@@ -195,7 +195,7 @@ def emit_document(document: "Document", output: Format, *, as_json: bool) -> Non
 
 
 def print_version(asked: bool) -> None:  # noqa: FBT001  (Typer calls it with the flag)
-    """`--version`."""
+    """Print the version, for `--version`."""
     if asked:
         from capacity import __version__
 

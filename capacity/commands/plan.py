@@ -55,7 +55,7 @@ def _check_targets(paths: Sequence[Path], question: "Question | TokenQuestion") 
 
 
 def _write(found: "PlanAnswer | LlmPlanAnswer", context: typer.Context, path: Path) -> None:
-    """The plan, its page, its rows or its picture; without a plan there is neither picture nor page, which is said."""
+    """Write the plan, its page, its rows or its picture; without a plan, say why there is no picture or page."""
     from capacity import api
     from capacity.doors import ask
 
@@ -72,7 +72,7 @@ def _write(found: "PlanAnswer | LlmPlanAnswer", context: typer.Context, path: Pa
 
 
 def _ending(path: Path) -> str:
-    """What decides how a plan is written; a stream such as /dev/stdout gets the plan itself."""
+    """The ending that decides how a plan is written; a stream such as /dev/stdout gets the plan itself."""
     from capacity.answers import ENDINGS
 
     return format_suffix(path, (*ENDINGS, ".html"))

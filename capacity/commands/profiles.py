@@ -1,4 +1,4 @@
-"""`capacity profiles`: the measured profiles that come with the package."""
+"""`capacity profiles`: the bundled profiles."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""`capacity queue`: every law by its name."""
+"""`capacity queue`: a command for each law."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -56,12 +56,12 @@ class Law(Protocol):
     """A queue in steady state."""
 
     def performance(self, quantiles: tuple[float, ...]) -> "Performance":
-        """All of it."""
+        """Its performance at these quantiles."""
         ...
 
 
 def emit_law(model: str, law: Law, quantile: list[float] | None, output: Format, *, as_json: bool) -> None:
-    """A law at the quantiles that were asked for."""
+    """Print a law at the requested quantiles."""
     emit_performance(model, law.performance(read_quantiles(quantile, QUANTILES)), output, as_json=as_json)
 
 
@@ -73,7 +73,7 @@ def emit_performance(
     as_json: bool,
     extra: "Document | None" = None,
 ) -> None:
-    """A performance, led by what is particular to the command."""
+    """Print a performance, after figures that only this command has."""
 
     def document() -> "Document":
         from capacity.answer.documents import queue_document
@@ -89,13 +89,13 @@ def emit_performance(
 
 
 def read_service_time_s(service_rate: str | None, service_time: str | None) -> float:
-    """`--service-time` as it is given, or the time of `--service-rate`. [s]"""
+    """The time of `--service-time`, or that of `--service-rate`. [s]"""
     rate_rps = read_service_rate_rps(service_rate, service_time)
     return 1.0 / rate_rps if service_time is None else parse_duration_s(service_time, "--service-time")
 
 
 def read_duration(family: str | None, scv: float | None, mean_s: float, flag: str) -> "Duration":
-    """`--service` or `--arrival` with its scv; without a family gamma, or exponential without both."""
+    """Duration from `--service` or `--arrival` and its scv; gamma without a family, exponential without both."""
     from capacity.queues.durations import Duration, Family
 
     default = Family.EXPONENTIAL if scv is None else Family.GAMMA
@@ -113,7 +113,7 @@ def read_duration(family: str | None, scv: float | None, mean_s: float, flag: st
 
 
 def refuse_together(flag: str, **others: object) -> None:
-    """Refuse what `flag` takes the place of; keywords are the names of flags, None where not given."""
+    """Refuse flags that `flag` replaces; keywords are names of flags, None if not given."""
     given = [f"--{name.replace('_', '-')}" for name, value in others.items() if value is not None]
     if given:
         raise InputError(f"{flag} replaces {' and '.join(given)}; give one or the other")
@@ -144,7 +144,7 @@ def _parts(text: str, flag: str, most: int = 100_000) -> list[str]:
     return parts
 
 
-# Flags of laws, in the order in which help tells them.
+# Flags of laws, in the order of their help.
 _FLAGS = {
     "offered_load": Flag(NUMBER, REQUIRED, "Arrival rate x service time, erlangs."),
     "users": Flag(COUNT, REQUIRED, "Number of users in a closed loop."),
@@ -196,7 +196,7 @@ def _read_formula(formula: str) -> Any:
     return read_choice(Formula, formula, "--formula")
 
 
-# How each field of a law is read; the parameters are the flags that it is read from.
+# Readers of each field of a law; their parameters are the flags that they read.
 _READERS: dict[str, Callable[..., Any]] = {
     "offered_load": lambda offered_load: offered_load,
     "users": lambda users: users,
@@ -217,12 +217,12 @@ _READERS: dict[str, Callable[..., Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class _LawCommand:
-    """A command that prints the law whose fields its flags give.
+    """A command that prints the law of its flags.
 
     Attributes:
-        noun: the class of the law, from `capacity.queues`.
-        fields: of the law, in the order in which they are read.
-        flags: what is not as in `_FLAGS`.
+        noun: class of the law, in `capacity.queues`.
+        fields: fields of the law, in the order in which they are read.
+        flags: flags that differ from those in `_FLAGS`.
     """
 
     name: str
@@ -234,7 +234,7 @@ class _LawCommand:
 
     @property
     def readers(self) -> dict[str, Callable[..., Any]]:
-        """By field, in the order in which fields are read."""
+        """Readers by field, in the order in which fields are read."""
         return {name: _READERS[name] for name in self.fields.split()}
 
     def law(self, given: Mapping[str, Any]) -> Law:
@@ -248,7 +248,7 @@ class _LawCommand:
         return found
 
     def register(self) -> None:
-        """Make it a command."""
+        """Add it to the commands."""
         taken = {flag for read in self.readers.values() for flag in signature(read).parameters}
         names = [name for name in _FLAGS if name in taken]
 
@@ -430,8 +430,8 @@ def read_points(path: Path) -> dict[float, float]:
     """Throughput by size from a CSV with the columns `n` and `throughput_rps`, in either order.
 
     Raises:
-        InputError: with file, line and mend, where the file is no such table, a number is not
-            positive and finite, a size is below 1 or stands twice.
+        InputError: names file, line and fix if the file is no such table, a number is not positive and finite, or a
+            size is below 1 or there twice.
     """
     shown = printable(path.name)
     rows = csv_rows(read_text(path), shown, "keep one for each size")
@@ -549,7 +549,7 @@ def usl(
     """Universal Scalability Law: the throughput of N replicas, and where adding more reduces it."""
     from capacity.answer.documents import scalability_document
 
-    read_quantiles(quantile, (0.5,))  # refused where they are none, though the law has no use for them
+    read_quantiles(quantile, (0.5,))  # refused if invalid, though the law does not use them
     if (file is None) == (throughput_one is None):
         raise InputError("give either a file of measurements or --lambda 1000rps --sigma 0.05 --kappa 0.001")
     if throughput_one is not None:
@@ -639,7 +639,7 @@ def bulk(
 def _read_batch_times_s(
     text: str | None, profile: str | None, size_max: int | None, replicas: int
 ) -> tuple[float, ...]:
-    """`--batch-times`, or `--profile` up to `--batch-size-max`. [s]"""
+    """Times from `--batch-times`, or from `--profile` up to `--batch-size-max`. [s]"""
     if (text is None) == (profile is None):
         raise InputError("give either --batch-times 2.5ms,3ms,… or --profile NAME")
     if size_max is not None and size_max < 1:

@@ -1,4 +1,4 @@
-"""`capacity render`: a saved plan as the settings of what is to run it, scale it, watch it or load it."""
+"""`capacity render`: a saved plan as settings for servers, autoscalers, monitoring and load generators."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,7 +45,7 @@ def render(
         ),
     ] = None,
 ) -> None:
-    """Write a saved plan as the settings of the server that is to run it.
+    """Write a saved plan as the settings of the server that will run it.
 
     Examples:
       capacity render plan.json --target triton
@@ -77,7 +77,7 @@ def _write_file(path: Path, target: str, text: str) -> None:
 
 
 def _write_folder(folder: Path, texts: Mapping[str, str]) -> None:
-    """A file for each target, in a folder that is made if only it is missing."""
+    """Write a file for each target into a folder, which is created if only it is missing."""
     from capacity.errors import InputError
     from capacity.files import check_target, printable, write_whole
     from capacity.render.deploy.registry import find_target

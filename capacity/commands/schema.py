@@ -1,4 +1,4 @@
-"""`capacity schema`: what the keys of its JSON files are, as a JSON Schema for editors and validators."""
+"""`capacity schema`: a JSON Schema of its files, for editors and validators."""
 
 import json
 from enum import StrEnum
@@ -32,7 +32,8 @@ def schema(
 
 
 def file_schema(file: File) -> dict[str, Any]:
-    """From the types that read such a file, which allow no other key; they also check what a schema cannot say."""
+    """Schema from the types that read such a file and allow no other key; they also check what a schema cannot
+    say."""
     found = _schema_of(_types()[file])
     if file is File.PROFILE:  # a timing is read by itself, so that an error names its place
         from capacity.profile.formats import _TimingDocument
@@ -43,7 +44,7 @@ def file_schema(file: File) -> dict[str, Any]:
 
 
 def _types() -> dict[File, Any]:
-    """What reads each kind of file."""
+    """The type that reads each kind of file."""
     from capacity.answer import saved_llm_plan, saved_plan
     from capacity.profile import formats, llm_formats
 
@@ -56,7 +57,7 @@ def _types() -> dict[File, Any]:
 
 
 def _schema_of(kind: Any) -> dict[str, Any]:
-    """Of a type; its objects are closed, as its reader has them, except where any key is allowed."""
+    """Schema of a type; its objects are closed, as its reader requires, unless any key is allowed."""
     from pydantic import TypeAdapter
 
     found = TypeAdapter(kind).json_schema()

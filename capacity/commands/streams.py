@@ -1,4 +1,5 @@
-"""Streams: stdout and stderr of a command, which fail as they should and show no control character of any input."""
+"""Streams: stdout and stderr of a command, which fail as they should and pass on no control character of any
+input."""
 
 import errno
 import io
@@ -18,7 +19,7 @@ class _Answers(io.FileIO):
     _has_failed = False
 
     def write(self, data: Any) -> int:
-        """Write, or fail once: what is left in the buffer comes again at the end."""
+        """Write, or fail once: what is left in the buffer is written again at the end."""
         if self._has_failed:
             return len(data)
         try:
@@ -32,7 +33,7 @@ class _Answers(io.FileIO):
 
 
 class _Remarks(io.FileIO):
-    """Stderr; what cannot be told changes no answer."""
+    """Stderr; a message that cannot be written changes no answer."""
 
     def write(self, data: Any) -> int:
         """Write, if that is possible."""
@@ -42,10 +43,10 @@ class _Remarks(io.FileIO):
 
 
 class Shown:
-    """A stream of text for people: control characters, but new lines, come out as `?`. All else is the stream's."""
+    """A stream of text for people: control characters other than new lines become `?`. All else is the stream's."""
 
     def __init__(self, stream: TextIO) -> None:
-        self.styled = stream  # for text that has been looked through, and has colours
+        self.styled = stream  # for text that has been checked, and has colours
 
     def write(self, text: str) -> int:
         """Write a text."""
@@ -57,17 +58,18 @@ class Shown:
 
 
 def styled(stream: TextIO) -> TextIO:
-    """Where a text goes that is safe already, and has escape sequences of our own in it."""
+    """The stream for text that has been checked, and may have our own escape sequences."""
     return stream.styled if isinstance(stream, Shown) else stream
 
 
 @contextmanager
 def guarded_streams() -> Iterator[None]:
-    """Within, stdout fails by `DependencyError` and stderr never; what tests have put there stays, but for `Shown`."""
+    """Guard both streams: stdout fails with `DependencyError`, stderr never; streams of tests stay, within
+    `Shown`."""
     before = sys.stdout, sys.stderr
     _occupy()
     if sys.stdout is sys.__stdout__:
-        sys.stdout = _text(_Answers, sys.stdout, errors="replace")  # whatever its encoding can show
+        sys.stdout = _text(_Answers, sys.stdout, errors="replace")  # replaces what its encoding cannot show
     if sys.stderr is sys.__stderr__:
         sys.stderr = _text(_Remarks, sys.stderr, errors="backslashreplace")
     sys.stdout, sys.stderr = cast("TextIO", Shown(sys.stdout)), cast("TextIO", Shown(sys.stderr))
@@ -80,16 +82,16 @@ def guarded_streams() -> Iterator[None]:
 
 
 def _occupy() -> None:
-    """Put what can only be read where a standard stream is closed, or the next file would take its place."""
+    """Open the null device in place of a closed standard stream, or the next file would get its number."""
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDONLY)  # takes the lowest number that is free
+            os.open(os.devnull, os.O_RDONLY)  # takes the lowest free number
 
 
 def _text(kind: type[io.FileIO], before: TextIO | None, errors: str) -> TextIO:
-    """A stream of text to where one went before; to nowhere for one that was closed."""
+    """A stream of text to the old one's file; to nowhere if that was closed."""
     number = os.open(os.devnull, os.O_RDONLY) if before is None else before.fileno()
     encoding = "utf-8" if before is None else before.encoding
     raw = kind(number, "wb", closefd=False)

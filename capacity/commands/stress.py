@@ -1,4 +1,4 @@
-"""`capacity stress`: does it recover?"""
+"""`capacity stress`: whether a fleet recovers by itself after trouble."""
 
 import typer
 

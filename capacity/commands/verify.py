@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from capacity.verification.subject import Subject
     from capacity.verification.verification import Verification
 
-# What says a plan where no saved one does.
+# Flags that describe a plan if no saved one does.
 _PLAN = ("profile", "replicas", "batch_size_max", "batch_wait", "routing", "queue_limit", "request_overhead")
 
 
@@ -94,7 +94,7 @@ def verify(
     *,
     as_json: bool,
 ) -> None:
-    """Load-test a server in an open loop and compare prediction with measurement; exit 4 where they disagree.
+    """Load-test a server in an open loop and compare prediction with measurement; exit 4 if they disagree.
 
     Examples:
       capacity verify --plan plan.json --body request.json --url http://127.0.0.1:8000/predict
@@ -111,7 +111,7 @@ def verify(
     from simulations.draws.arrivals import Seed, Stage, Stream
 
     def draw(workload: "Workload", number: int) -> "Arrivals":
-        """What the simulator would draw for a run of its own."""
+        """The arrivals that the simulator would draw for a run."""
         return Stream(workload, requests_max, Seed(value=seed, stage=Stage.VERIFY, replication=number))
 
     import_aiohttp()
@@ -198,9 +198,9 @@ def _flagged_subject(
 def _read_metrics(
     given: Sequence[str] | None, urls: Sequence[str], subject: "Subject"
 ) -> "tuple[tuple[Address, ...], tuple[str, ...]]":
-    """Where metrics are, and a note where they are not to be had; an error where they were asked for.
+    """Addresses of the metrics, and a note if they cannot be read; an error if they were asked for.
 
-    Another note, for which nobody should have to wait, says that servers batch otherwise than planned.
+    Another note says that servers batch otherwise than planned; it comes after the run, which need not wait for it.
     """
     from capacity.verification.subject import metrics_addresses
     from capacity.verification.watch import batching_notes, look
@@ -223,7 +223,7 @@ def _read_metrics(
 def _answer(
     found: "Verification", environment: dict[str, Any], output: Format, file: Path | None, *, as_json: bool
 ) -> None:
-    """Print and save it, and end as it came out."""
+    """Print and save the verification, and exit with its code."""
     from capacity.answer.documents import dumps
     from capacity.files import write_whole
     from capacity.verification.report import verify_document, verify_tables

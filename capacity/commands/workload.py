@@ -1,4 +1,4 @@
-"""`capacity workload`: what recorded arrivals are like."""
+"""`capacity workload`: how heavy and bursty recorded arrivals are."""
 
 import typer
 

@@ -1,1 +1,1 @@
-"""Verification: a plan compared with a server under load."""
+"""Verification: compares a plan with a server under load."""

@@ -1,10 +1,9 @@
-"""Calibrate: the time of a request outside its batch, as this client sees it, and of a lone batch.
+"""Calibrate: time of a request outside its batch as this client sees it, and time of a lone batch.
 
-The profile was measured by another client, maybe from elsewhere and at another hour. What lies outside the
-server is this client's own, and is what a prediction of its responses must add; and if a lone batch no longer
-takes what the profile says, nothing that is predicted from it will hold. A lone request tells of the batch.
-What is beside it is told by requests that are sent as the load will be, at instants of its rate, since a
-client that is asked for more at once sends later, and takes answers in later.
+The profile was measured by another client, perhaps from elsewhere and at another hour. The time outside the server is
+this client's own, and a prediction of its responses must add it; and if a lone batch no longer takes what the profile
+says, no prediction from it will hold. A lone request gives the batch. The time outside it comes from requests sent as
+the load will be, at instants of its rate, since a busier client sends later and reads answers later.
 """
 
 import asyncio
@@ -27,14 +26,14 @@ from capacity.verification.run import OK, LoadRun, Schedule
 from capacity.verification.send import UNREACHABLE, Balancer, Send, Target, connected, send_all
 
 REQUESTS, REQUESTS_MIN = 150, 20
-# Requests that are sent as the load will be: so many at most, for so long; fewer are lone ones anyway.
+# Requests sent as the load will be: at most this many, for at most this long; fewer are lone ones anyway.
 AT_RATE_MAX, AT_RATE_MIN, _AT_RATE_S = 4000, 50, 4.0
-# In so many stretches, of which some have a stall or the opening of connections.
+# Number of stretches, some of which have a stall or the opening of connections.
 _STRETCHES = 10
 _PAUSE_MAX_S = 0.05
-# Beyond this share without an answer that tells, those with one are a choice.
+# If a larger share has no usable answer, those that have one are a biased sample.
 _SILENT_MAX = 0.1
-# A slow server is asked one by one for so long at most, and everything ends after the latter.
+# A slow server is asked one by one for at most the first, and everything ends after the second.
 _ONE_BY_ONE_MAX_S, _TOGETHER_MAX_S = 30.0, 60.0
 # A lone batch that differs from the profile's by more than this, beyond chance, is another machine's.
 _DRIFT_OF_NOTE = 0.03
@@ -42,20 +41,20 @@ _DRIFT_OF_NOTE = 0.03
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoneRequests:
-    """Requests of one row."""
+    """Results of requests of one row."""
 
-    # what requests at the rate took beside their batches and their waits for them, from when they were meant
-    # to be sent: the middle of the means of stretches
+    # time outside batches and waits of requests at the rate, from when they should have been sent: the middle of the
+    # means of stretches
     beside_s: float
-    batch_s: Interval  # mean time of the batch of a lone one, with its interval
-    silent: int = 0  # requests that had no answer that tells, and are left out
+    batch_s: Interval  # mean time of a lone request's batch, with its interval
+    silent: int = 0  # requests without a usable answer, which are left out
 
     def seen_by(self, profile: ServiceProfile) -> ServiceProfile:
-        """The profile with this client's way to the server; the server's own work is in the batch already."""
+        """The profile with this client's overhead; the server's own work is in the batch already."""
         return replace(profile, request_overhead_s=max(0.0, self.beside_s - profile.work_s(1)))
 
     def notes(self, profile: ServiceProfile) -> Iterator[str]:
-        """What is to be said of it."""
+        """Notes on the calibration."""
         yield (
             f"a request takes this client {format_duration(self.beside_s)} outside its batch, of which "
             f"{format_duration(self.seen_by(profile).request_overhead_s)} is used as request overhead "
@@ -73,7 +72,7 @@ class LoneRequests:
 
 
 def lone_requests_max(rate_rps: float) -> int:
-    """How many requests are sent at most; none at a rate that leaves each alone."""
+    """Largest number of requests to send; 0 at a rate that leaves each alone."""
     count = math.ceil(min(AT_RATE_MAX, rate_rps * _AT_RATE_S))
     return REQUESTS + (count if count >= AT_RATE_MIN else 0)
 
@@ -81,9 +80,9 @@ def lone_requests_max(rate_rps: float) -> int:
 def lone_requests(
     target: Target, rate_rps: float, seed: int, confidence: float, *, in_flight_max: int
 ) -> LoneRequests:
-    """Send some, one by one and then at a rate.
+    """Send some requests, one by one and then at a rate.
 
-    Raises InconclusiveError: too few were answered by what tells of their batches, or not in time.
+    Raises InconclusiveError: too few answers report their batches, or too few came in time.
     """
     gaps_s = np.random.default_rng(seed).exponential(1.0 / rate_rps, lone_requests_max(rate_rps))
     with precise_runner() as runner:
@@ -97,7 +96,7 @@ def lone_requests(
 async def _told_in_time(
     target: Target, gaps_s: Floats, in_flight_max: int
 ) -> tuple[list[float], list[float], int]:
-    """Batches of requests one by one, what was beside those at the rate, and how many told nothing. [s]"""
+    """Batches of requests one by one, time outside batches at the rate, and the number of silent requests. [s]"""
     try:
         async with asyncio.timeout(_TOGETHER_MAX_S), connected(target) as send:
             batches_s, besides_s, silent = await _one_by_one(send, len(target.addresses), gaps_s[:REQUESTS])
@@ -112,7 +111,7 @@ async def _told_in_time(
 
 
 async def _one_by_one(send: Send, urls: int, gaps_s: Floats) -> tuple[list[float], list[float], int]:
-    """Each after the answer to the one before and a pause, to the urls in turn."""
+    """Send each request after the answer to the one before and a pause, to the urls in turn."""
     batches_s: list[float] = []
     besides_s: list[float] = []
     silent, until_s = 0, time.perf_counter() + _ONE_BY_ONE_MAX_S
@@ -139,7 +138,7 @@ async def _one_by_one(send: Send, urls: int, gaps_s: Floats) -> tuple[list[float
 
 
 async def _at_rate(send: Send, urls: int, gaps_s: Floats, in_flight_max: int) -> list[float]:
-    """What each took beside its batch, from the instant at which it was meant to be sent. [s]"""
+    """Time of each request outside its batch, from the instant at which it should have been sent. [s]"""
     instants_s = np.cumsum(gaps_s)
     run = LoadRun.blank(Schedule(instants_s=instants_s, duration_s=float(instants_s[-1])))
     balancer = Balancer(Routing.ROUND_ROBIN, urls, np.random.default_rng(0))
@@ -157,7 +156,7 @@ async def _at_rate(send: Send, urls: int, gaps_s: Floats, in_flight_max: int) ->
 
 
 def _why_silent(outcome: int) -> str:
-    """What came instead of an answer that tells."""
+    """What came instead of a usable answer."""
     if outcome == OK:
         return "answers have no Server-Timing header with the time of their batch"
     if outcome > 0:

@@ -1,4 +1,4 @@
-"""Load test: runs of one workload one after another, all drawn before the first of them begins."""
+"""Load test: consecutive runs of one workload, all drawn before the first of them begins."""
 
 import asyncio
 import time
@@ -27,7 +27,7 @@ Stop = KeyboardInterrupt | CapacityError
 
 @dataclass(frozen=True, kw_only=True)
 class LoadTest:
-    """All that load tests take.
+    """Settings of load tests.
 
     Raises InputError: a number out of range.
     """
@@ -35,17 +35,17 @@ class LoadTest:
     target: Target
     workload: Workload
     draw: Draw  # the arrivals of a run, as the simulator draws them
-    warm_up_s: float  # at the start of each run, which counts for nothing
-    duration_s: float  # of what counts
+    warm_up_s: float  # start of each run that is in no statistic
+    duration_s: float  # of the counted part
     runs: int
-    seed: int  # of what is left to chance beside the arrivals
-    # whom to tell what is going on; nothing is told while requests are sent
+    seed: int  # seed of what is random besides the arrivals
+    # called with progress; never while requests are sent
     report: Callable[[str], None]
-    routing: Routing = Routing.ROUND_ROBIN  # which address a request goes to, where there are several
-    metrics: tuple[Address, ...] = ()  # of each replica; none where they are not to be looked at
-    requests_max: int = 1_000_000  # that may be sent in all
+    routing: Routing = Routing.ROUND_ROBIN  # rule that picks an address, if there are several
+    metrics: tuple[Address, ...] = ()  # of each replica; empty if they are not read
+    requests_max: int = 1_000_000  # largest number to send in all
     in_flight_max: int = IN_FLIGHT_MAX  # more requests at once end a run
-    is_calibrated: bool = False  # whether requests before the load tell this client's own request overhead
+    is_calibrated: bool = False  # whether requests before the load measure this client's own request overhead
 
     def __post_init__(self) -> None:
         if not 0.0 < self.duration_s <= DURATION_MAX_S:
@@ -83,17 +83,17 @@ class LoadTest:
         return Balancer(self.routing, len(self.target.addresses), generator)
 
     def lone_requests(self, confidence: float) -> LoneRequests:
-        """Some requests one at a time, and at the rate, before the load; raises as `calibrate` does."""
+        """Send some requests one at a time, and then at the rate, before the load; raises as `calibrate` does."""
         rate_rps = self.workload.arrival_rate_rps
         most = lone_requests_max(rate_rps)
         self.report(f"before the load: up to {most} requests, to measure what this client adds")
         return lone_requests(self.target, rate_rps, self.seed, confidence, in_flight_max=self.in_flight_max)
 
     def measure(self) -> tuple[list[LoadRun], Stop | None]:
-        """Send all; the runs, and what ended them early, to be raised when all is told.
+        """Send all runs; returns them, and what ended them early, to be raised after the report.
 
         Raises:
-            DependencyError: a server does not answer, before there was anything; likewise:
+            DependencyError: a server does not answer before anything was measured; likewise:
             InputError: a server refuses the requests.
             KeyboardInterrupt: by the user.
         """
@@ -111,7 +111,7 @@ class LoadTest:
         return runs, None
 
     def _measure(self, number: int, schedule: Schedule, runs: list[LoadRun]) -> None:
-        """One run more; one that is broken off only if it is the first."""
+        """Send one more run; a broken one is dropped unless it is the first."""
         run = LoadRun.blank(schedule, self.warm_up_s, self.target.timeout_s)
         watch = MetricsWatch(self.metrics, look_instants_s(self.warm_up_s, schedule.duration_s))
         began_s, began_cpu_s = time.perf_counter(), time.process_time()

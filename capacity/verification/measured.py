@@ -1,4 +1,4 @@
-"""Measured: the performance that load tests found, as theory and simulation say theirs."""
+"""Measured: the performance in load tests, in the form that theory and simulation have."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -24,13 +24,13 @@ from capacity.verification.watch import ServerUse
 def measured_performance(
     runs: Sequence[LoadRun], quantiles: Iterable[float], confidence: float, *, replicas: int = 1
 ) -> Performance:
-    """What runs show together: their answers are pooled, one run after another.
+    """Performance of all runs together: their answers are pooled, one run after another.
 
-    A quantile of which too few answers lie on either side is absent. Requests that were given up are in mean
-    and quantiles as what they would have taken at least, and an interval that reaches them is open above.
+    A quantile with too few answers on either side is absent. Requests that were given up count in mean and quantiles
+    with the time that they would have taken at least, and an interval that reaches them is open above.
 
     Args:
-        replicas: that were used.
+        replicas: number of replicas.
     """
     asked = tuple(quantiles)
     ends_s = at_least_s, at_most_s = _endured_s(runs)
@@ -58,7 +58,7 @@ def measured_performance(
 
 
 def _endured_s(runs: Sequence[LoadRun], *, with_losses: bool = False) -> tuple[Floats, Floats]:
-    """What each response took at least, and at most. [s]"""
+    """Lower and upper bound of each response. [s]"""
     least, most = (
         np.concatenate([run.endured_s(at_most=at_most, with_losses=with_losses) for run in runs])
         for at_most in (False, True)
@@ -67,7 +67,7 @@ def _endured_s(runs: Sequence[LoadRun], *, with_losses: bool = False) -> tuple[F
 
 
 def _mean(at_least_s: Floats, at_most_s: Floats, confidence: float) -> Interval | None:
-    """Without an upper end where a single value may be of any length, since a mean has no other."""
+    """Mean without an upper end if a single value may be of any length, since then it has none."""
     found = mean_interval(at_least_s, confidence) if len(at_least_s) >= REQUESTS_MIN else None
     if found is None or np.isfinite(at_most_s).all():
         return found
@@ -77,7 +77,7 @@ def _mean(at_least_s: Floats, at_most_s: Floats, confidence: float) -> Interval 
 def _at_quantiles(
     ends_s: tuple[Floats, Floats], quantiles: Sequence[float], confidence: float
 ) -> dict[float, Interval]:
-    """By quantile, those of which enough answers lie on either side."""
+    """Intervals by quantile, if enough answers lie on either side."""
     found = {q: quantile_interval(ends_s[0], q, confidence, ends_s[1]) for q in quantiles}
     return {q: interval for q, interval in found.items() if interval is not None}
 
@@ -99,7 +99,7 @@ def _add_use(
     values: dict[str, Any],
     found: dict[str, Interval | None],
 ) -> None:
-    """Mean batch and utilization of all sections together, with intervals where these are enough to tell."""
+    """Add mean batch and utilization of all sections, with intervals if there are enough sections."""
     batches, requests, busy_s, lasting_s = (
         [float(getattr(use, name)) for use in uses] for name in ("batches", "requests", "busy_s", "lasting_s")
     )

@@ -1,4 +1,4 @@
-"""Prediction: what the simulator says of a plan, in the long run and of the very requests that were sent."""
+"""Prediction: simulates a plan in the long run, and with the very requests that were sent."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -15,15 +15,15 @@ from capacity.traffic.workload import TraceArrivals, Workload, is_trace
 from capacity.units import format_quantile
 from capacity.verification.run import LoadRun
 
-# So many requests tell P99 of a path to about a per cent, unless the load is near 1.
+# Requests that determine P99 of a path to about a per cent, unless the load is near 1.
 REPLAYED_MIN = 200_000
-# The simulator of some quantiles, as `capacity.question.budget.Work` has it.
+# A simulator of some quantiles, as in `capacity.question.budget.Work`.
 Simulator = Callable[[Sequence[float]], Simulate]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """What is predicted, None where nothing could be; and a clause for each thing that is absent."""
+    """A prediction, None if it was impossible; and a clause for each thing that is absent."""
 
     performance: Performance | None = None
     reasons: tuple[str, ...] = ()
@@ -39,7 +39,7 @@ class Predictor:
     simulator: Simulator
 
     def in_the_long_run(self, workload: Workload) -> Prediction:
-        """Steady state; a trace has none.
+        """Prediction of the steady state; None for a trace, which has none.
 
         Raises:
             UnstableError: the plan cannot sustain the arrival rate.
@@ -50,16 +50,16 @@ class Predictor:
         return self._falling_back("of the long run; capacity simulate can simulate longer", workload)
 
     def of(self, runs: Sequence[LoadRun]) -> Prediction:
-        """The requests that count, at their instants, of runs that follow each other: values only.
+        """Prediction for the counted requests of consecutive runs, at their instants: values only.
 
-        They are replayed over and over, each time with other service times, so that these leave little to
-        chance. Intervals would speak of other arrivals, and the runs had the same.
+        They are replayed over and over with new service times, so that these leave little to chance. Intervals would
+        speak of other arrivals, and the runs had the same ones.
         """
         try:
             trace = repeated(runs)
             workload = Workload(arrival_rate_rps=trace.rate_rps, arrivals=trace)
             found = self._falling_back("of the replay", workload)
-        except InputError as error:  # it may come faster than the plan can serve, all in all
+        except InputError as error:  # all in all it may come faster than the plan can serve
             return Prediction(reasons=(f"the schedule cannot be replayed: {error}",))
         if found.performance is None:
             return found
@@ -70,7 +70,7 @@ class Predictor:
         return replace(found, performance=values)
 
     def _falling_back(self, what: str, workload: Workload) -> Prediction:
-        """Without the highest quantile, and so on, where it would take more requests than there are."""
+        """Prediction without the highest quantiles that would take more requests than allowed."""
         reasons: list[str] = []
         for count in range(len(self.quantiles), 0, -1):
             quantiles = self.quantiles[:count]
@@ -83,7 +83,7 @@ class Predictor:
 
 
 def repeated(runs: Sequence[LoadRun]) -> TraceArrivals:
-    """What counts of runs, again and again until there are `REPLAYED_MIN` requests or more.
+    """The counted part of runs, repeated until it has `REPLAYED_MIN` requests or more.
 
     Raises InputError: fewer than two requests count.
     """
@@ -95,6 +95,6 @@ def repeated(runs: Sequence[LoadRun]) -> TraceArrivals:
     all_s = np.concatenate(parts)
     copies = math.ceil(REPLAYED_MIN / max(1, len(all_s)))
     starts_s = lasting_s * np.arange(copies)
-    # A copy may end at the very instant at which the next one begins, but for rounding.
+    # A copy may end, but for rounding, at the very instant at which the next one begins.
     repeated_s = np.maximum.accumulate((starts_s[:, np.newaxis] + all_s).ravel())
     return TraceArrivals(instants_s=tuple(repeated_s.tolist()), name="the schedule")

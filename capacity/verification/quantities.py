@@ -12,27 +12,27 @@ from capacity.question.candidate import Verdict
 from capacity.question.objective import Measure, Promise
 from capacity.units import format_duration, format_quantile, format_rate, format_share, is_number
 
-# Beyond so many times as many requests, what is promised is what is measured, and no load test tells.
+# If more than this many times as many requests are needed, the measured value is at the limit, and no test can tell.
 _TIMES_MAX = 100.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromiseFinding:
-    """A promise and what was measured of it."""
+    """A limit and its measured value."""
 
     promise: Promise
-    found: Interval | None  # None where it was not measured
+    found: Interval | None  # None if it was not measured
     verdict: Verdict | None  # None likewise
-    has_interval: bool = True  # whether it is known how far what was found may be off
+    has_interval: bool = True  # whether the error of the measured value is known
 
     def doubt(self, answered: int) -> tuple[str, float] | None:
-        """Why it is unclear whether the limit is met, and how many times as many requests would tell.
+        """Why it is unclear whether the limit is met, and how many times as many requests would settle it.
 
         Args:
-            answered: requests that the finding is from.
+            answered: number of requests behind the finding.
 
         Returns:
-            A clause, and a number above 1, infinite where more requests do not help; None where it is known.
+            A clause, and a number above 1, infinite if more requests do not help; None if it is clear.
         """
         if self.verdict in (Verdict.MET, Verdict.MISSED):
             return None
@@ -45,7 +45,7 @@ class PromiseFinding:
             said = "requests that timed out or were refused have an unknown response time"
             return f"{self.promise}: {said}", math.inf
         end = self.found.high if value <= limit else self.found.low
-        # Widths fall as the root of the number of requests; of none among n, as n.
+        # Widths fall as the root of the number of requests; for none among n, as n.
         ratio = math.inf if value == limit else (end - value) / (limit - value)
         times = ratio if value == 0.0 else ratio**2
         if times > _TIMES_MAX:
@@ -68,10 +68,11 @@ class PromiseFinding:
 
 
 def promise_finding(promise: Promise, measured: Performance) -> PromiseFinding:
-    """Kept or missed where the interval lies wholly on one side of the limit.
+    """Finding on a limit: met or missed if the interval lies wholly on one side of it.
 
-    A request that was given up may have been lost in the queue or not: a promise of loss is kept only if it
-    is with all of these.
+    A request that was given up may or may not have been lost in the queue: a limit on losses is met only if it is met
+        with
+    all of these.
     """
     found = promise.found(measured)
     if found is None:
@@ -99,18 +100,18 @@ def _count(value: float) -> str:
 class Quantity:
     """One row of a verification."""
 
-    name: str  # as in `--tolerance`
+    name: str  # its name in `--tolerance`
     title: str
     shown: Callable[[float], str]
-    field: str  # of `Performance`
-    tolerance: float  # how far a prediction may be off, as a share of the measured value
+    field: str  # field of `Performance`
+    tolerance: float  # largest difference, as a share of the measured value
     quantile: float | None = None
-    is_absolute: bool = False  # the tolerance is a difference instead, since the value itself may be 0
-    # what a prediction means that says nothing of it; None where it means nothing
+    is_absolute: bool = False  # the tolerance is an absolute difference, since the value itself may be 0
+    # what the lack of a prediction means; None if it means nothing
     unsaid: float | None = None
 
     def found(self, performance: Performance | None) -> Interval | None:
-        """What a performance has of it; without width where it has no interval, None where it has nothing."""
+        """The value in a performance; without width if it has no interval, None if it is absent."""
         if performance is None:
             return None
         if self.quantile is not None:
@@ -119,11 +120,11 @@ class Quantity:
         return performance.intervals.get(self.field) or (None if value is None else Interval.exact(value))
 
     def has_interval(self, performance: Performance) -> bool:
-        """Whether it is known how far a performance may be off in it."""
+        """Whether a performance has an interval of this quantity."""
         return self.quantile is not None or self.field in performance.intervals
 
     def predicted(self, performance: Performance | None) -> Interval | None:
-        """What a prediction has of it; None where there is no prediction, or nothing in it."""
+        """The value in a prediction; None if there is no prediction, or no value."""
         found = self.found(performance)
         if found is None and performance is not None and self.unsaid is not None:
             return Interval.exact(self.unsaid)
@@ -150,7 +151,7 @@ def _response(name: str, title: str, tolerance: float, quantile: float) -> Quant
     return replace(_MEAN, name=name, title=title, field=_QUANTILES, tolerance=tolerance, quantile=quantile)
 
 
-# The higher the quantile, the less a profile knows of what lies there.
+# The higher the quantile, the less a profile knows of it.
 QUANTITIES = (
     _MEAN,
     _response("p50", "P50", 0.05, 0.5),
@@ -160,16 +161,16 @@ QUANTITIES = (
     _BATCH,
     replace(_BATCH, name="utilization", title="utilization", shown=format_share, field="utilization"),
     _LOSS,
-    # Timeouts, broken connections and answers without end: a queue refuses, and never does this.
+    # Timeouts, broken connections and endless answers: a queue refuses, and never does this.
     replace(_LOSS, name="given-up", title="given up", field="abandon_probability", unsaid=0.0),
 )
 
 
 def read_tolerances(texts: Sequence[str]) -> dict[str, float]:
-    """`--tolerance p99=15%`, of each quantity one at most; the others keep their own.
+    """Tolerances from `--tolerance p99=15%`, at most one for each quantity; the others keep their own.
 
     Raises:
-        InputError: no such quantity, no share, or a second one.
+        InputError: no such quantity, not a share, or a quantity twice.
 
     >>> read_tolerances(["p99=20%"])["p99"], read_tolerances([])["p99"]
     (0.2, 0.15)
@@ -193,9 +194,9 @@ def read_tolerances(texts: Sequence[str]) -> dict[str, float]:
 def with_tolerances(
     tolerances: Mapping[str, float], quantiles: Iterable[float] = QUANTILES
 ) -> tuple[Quantity, ...]:
-    """All quantities, each with the tolerance of its name, and further quantiles in their places.
+    """All quantities with the tolerances of their names, and further quantiles in their places.
 
-    A further one has the tolerance of the next higher one that is usual.
+    A further quantile has the tolerance of the next higher usual one.
 
     >>> [quantity.name for quantity in with_tolerances(read_tolerances([]), [0.9, 0.95])][:4]
     ['mean', 'p50', 'p90', 'p95']
@@ -211,10 +212,10 @@ def with_tolerances(
 
 
 class Agreement(StrEnum):
-    """Whether a prediction is within the tolerance, for all that the intervals leave open.
+    """Whether a prediction is within the tolerance, as far as the intervals tell.
 
-    VOID: the load test was not the one that was meant, and says nothing.
-    NO_INTERVAL: nobody knows how far the measured value may be off, so that it says nothing for certain.
+    VOID: the load test was not the intended one, and says nothing.
+    NO_INTERVAL: the error of the measured value is unknown, so it is no evidence.
     """
 
     AGREE = "agree"
@@ -229,8 +230,8 @@ class Held:
     """A prediction compared with a measurement."""
 
     predicted: Interval
-    # of the predicted value, as a share of the measured one; a difference where the quantity's tolerance is
-    # one; None where the measured value is 0
+    # error as a share of the measured value, or as a difference if the quantity's tolerance is one; None if the
+    # measured value is 0
     error: float | None
     agreement: Agreement
 
@@ -241,19 +242,19 @@ class AgreementRow:
 
     quantity: Quantity
     measured: Interval
-    stationary: Held | None  # of the long run; None where it has nothing of this quantity
-    replay: Held | None  # of the very requests that were sent; likewise
+    stationary: Held | None  # long-run prediction; None if it lacks this quantity
+    replay: Held | None  # prediction for the very requests that were sent; likewise
 
     @property
     def agreements(self) -> tuple[Agreement, ...]:
-        """Of the predictions that there are."""
+        """Agreement of each prediction that exists."""
         return tuple(held.agreement for held in (self.stationary, self.replay) if held is not None)
 
 
 def hold(quantity: Quantity, predicted: Interval, measured: Interval) -> Held:
-    """Errors of all pairs within both intervals: all within the tolerance agree, all beyond it disagree.
+    """Comparison over both intervals: if all errors are within the tolerance they agree, if none is they disagree.
 
-    What lies astride is unsure: more requests would narrow the measured interval, and settle it.
+    Anything in between is unsure; more requests would narrow the measured interval and settle it.
     """
     lowest = _error(quantity, predicted.low, measured.high)
     highest = _error(quantity, predicted.high, measured.low)

@@ -48,7 +48,7 @@ _RUN_COLUMNS = (
 
 
 def verify_document(verification: Verification, environment: Mapping[str, Any]) -> Document:
-    """`capacity verify --format json`; the environment is of the machine that sent, and where to."""
+    """Document of `capacity verify`; the environment is the sending machine, and the target."""
     subject, stop, lone = verification.subject, verification.stop, verification.lone
     return {
         "verdict": verification.outcome.value,
@@ -118,7 +118,7 @@ def _run_document(verified: VerifiedRun) -> Document:
 
 
 def lags_s(run: LoadRun) -> dict[float, float]:
-    """Lag of a run by quantile, of which 1 is the largest; nothing where nothing counts. [s]"""
+    """Lag of a run by quantile, 1 for the largest; empty if nothing counts. [s]"""
     found_s = run.lags_s()
     return {q: float(np.quantile(found_s, q)) for q in LAG_QUANTILES} if len(found_s) else {}
 
@@ -130,7 +130,7 @@ def notes(verification: Verification) -> Iterator[str]:
 
 
 def _too_few(verification: Verification) -> Iterator[str]:
-    """What could not be measured for want of answers."""
+    """Quantities with too few answers to measure."""
     answered = verification.answered
     for quantity in verification.quantities:
         needed = 0 if quantity.quantile is None else requests_min(quantity.quantile)
@@ -142,7 +142,7 @@ def _too_few(verification: Verification) -> Iterator[str]:
 
 
 def verify_tables(verification: Verification) -> Iterator["RenderableType"]:
-    """All that `capacity verify` shows."""
+    """All tables of `capacity verify`."""
     from rich.text import Text
 
     from capacity.render.tables import table
@@ -166,7 +166,7 @@ def verify_tables(verification: Verification) -> Iterator["RenderableType"]:
 
 
 def summary(verification: Verification) -> str:
-    """The plan and what became of it in one line, with how many figures agree; both predictions count."""
+    """The plan and its verdict on one line, with how many figures agree; both predictions count."""
     subject = verification.subject
     found = Counter(agreement for row in verification.rows for agreement in row.agreements)
     counts = [f"{found[name]} {name}" for name in Agreement if found[name] and name is not Agreement.VOID]
@@ -175,7 +175,7 @@ def summary(verification: Verification) -> str:
 
 
 def _planned(verification: Verification) -> str:
-    """What the plan was made with, which is not what this client's own requests predict."""
+    """Figures that the plan was made with, which differ from what this client's own requests predict."""
     told = ", ".join(f"{title} {format_duration(x)}" for title, x in verification.subject.planned_s.items())
     if verification.lone is None:
         return f"The plan itself predicted: {told}."
@@ -198,7 +198,7 @@ def _row(row: AgreementRow) -> tuple[str, ...]:
 
 
 def _interval(shown: Callable[[float], str], interval: Interval) -> str:
-    """A value with its ends, the unit once where all have the same.
+    """A value with its ends, the unit only once if all share it.
 
     >>> _interval(format_duration, Interval(value=0.0483, low=0.046, high=0.0507))
     '48.3 (46 to 50.7) ms'

@@ -1,4 +1,4 @@
-"""Run: one load test, request by request: when each was meant to be sent, was sent, and was answered."""
+"""Run: one load test, request by request: when each should have been sent, was sent, and was answered."""
 
 import math
 from collections import Counter
@@ -16,7 +16,7 @@ from capacity.units import format_duration
 from capacity.verification.watch import ServerUse
 
 OK = 200
-# Outcomes beside the HTTP statuses.
+# Outcomes beyond the HTTP statuses.
 UNKNOWN, TIMED_OUT, NOT_CONNECTED, TOO_LONG, EXHAUSTED = 0, -1, -2, -3, -4
 _NAMES = {
     UNKNOWN: "unanswered",
@@ -25,7 +25,7 @@ _NAMES = {
     TOO_LONG: "too_long",
     EXHAUSTED: "exhausted",
 }
-# Requests are drawn for so many standard deviations of a Poisson count more than are expected; then again.
+# Requests are drawn for this many standard deviations of a Poisson count above the mean; then again.
 _SPARE_DEVIATIONS, _SPARE = 6.0, 16
 _FEWER = "shorten --duration, make fewer --runs, or raise --requests-max"
 
@@ -33,7 +33,7 @@ Booleans = npt.NDArray[np.bool_]
 
 
 class Arrivals(Protocol):
-    """The arrivals of one run, as the simulator draws them; a trace has so many requests in all."""
+    """The arrivals of one run, as the simulator draws them; a trace has a fixed number of requests."""
 
     requests: int
 
@@ -41,16 +41,16 @@ class Arrivals(Protocol):
         """The next instants, rising. [s]"""
 
 
-# The arrivals of the run of that number.
+# Arrivals by the number of the run.
 Draw = Callable[[Workload, int], Arrivals]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Schedule:
-    """When requests are meant to be sent, whatever became of those before: an open loop."""
+    """Instants at which to send requests, whatever happened to earlier ones: an open loop."""
 
-    instants_s: Floats  # from the start of the run, not falling, within the duration, shape `(requests,)`
-    duration_s: float  # of the run, warm-up included; of a trace that ends earlier, until its end
+    instants_s: Floats  # from the start of the run, in order, within the duration, shape `(requests,)`
+    duration_s: float  # of the run, warm-up included; until the end of a trace that ends earlier
 
     def __post_init__(self) -> None:
         if len(self.instants_s) < 2:
@@ -63,7 +63,7 @@ class Schedule:
 
     @property
     def requests(self) -> int:
-        """How many are to be sent."""
+        """Number of requests to send."""
         return len(self.instants_s)
 
 
@@ -72,7 +72,7 @@ def draw_schedule(
 ) -> Schedule:
     """The requests of one run, warm-up included; a trace from its beginning.
 
-    Raises InputError: fewer than two requests, or more than `most`, of which no more are drawn.
+    Raises InputError: fewer than two requests, or more than `most`, after which drawing stops.
     """
     if is_trace(workload):
         instants_s = arrivals.arrived_s(arrivals.requests)
@@ -94,12 +94,12 @@ def draw_schedule(
 
 @dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class LoadRun:
-    """One run, in the order of its schedule; written as it goes on, for an interrupt to leave what there is.
+    """One run in order of its schedule, filled as it goes on, so that an interrupt leaves what there is.
 
-    Responses run from the instant at which a request was meant to be sent, so that a generator or a server
-    that is late hides nothing. A request that was given up, since it took too long, its connection broke or
-    its answer had no end, would have taken the whole timeout at least. What was meant to be sent before
-    `warm_up_s` is in no statistic. Instants count from the start of the run, and are NaN where none was.
+    Responses count from the instant at which a request should have been sent, so that a late generator or server
+    hides nothing. A request that was given up, because it took too long, its connection broke or its answer had no
+    end, would have taken at least the whole timeout. Requests due before `warm_up_s` are in no statistic. Instants
+    count from the start of the run, and are NaN if missing.
     """
 
     schedule: Schedule
@@ -107,22 +107,22 @@ class LoadRun:
     timeout_s: float = 0.0
     # when each was handed to the HTTP client, which may have to connect first
     sent_s: Floats
-    ended_s: Floats  # when each had its answer to the last byte
-    # what each was in batch and queue by the server's word
+    ended_s: Floats  # when the last byte of each answer came
+    # time of each in batch and queue, as the server reported it
     inside_s: Floats = field(default_factory=lambda: np.zeros(0))
     # HTTP status of each, or one of the negative outcomes above
     outcomes: npt.NDArray[np.int64]
-    replicas: npt.NDArray[np.int64]  # where each was sent, by the number of its address
-    is_overflowed: bool = False  # more were in flight than allowed, and no more were sent
+    replicas: npt.NDArray[np.int64]  # number of the address that each was sent to
+    is_overflowed: bool = False  # too many were in flight, and no more were sent
     is_complete: bool = True
-    cpu_share: float = 0.0  # of one core, that sending took
-    # of the servers in consecutive sections of what counts; none where their metrics were not seen
+    cpu_share: float = 0.0  # share of one core that sending took
+    # servers' use in consecutive sections of the counted part; empty without their metrics
     uses: tuple[ServerUse, ...] = ()
-    unseen: str | None = None  # why they were not, though they were looked at
+    unseen: str | None = None  # why not, if their metrics were read
 
     @classmethod
     def blank(cls, schedule: Schedule, warm_up_s: float = 0.0, timeout_s: float = 0.0) -> Self:
-        """Nothing was sent yet."""
+        """A run before anything is sent."""
         return cls(
             schedule=schedule,
             warm_up_s=warm_up_s,
@@ -137,17 +137,17 @@ class LoadRun:
 
     @property
     def sent(self) -> int:
-        """Requests that were sent."""
+        """Number of requests that were sent."""
         return int(np.isfinite(self.sent_s).sum())
 
     @property
     def _counts(self) -> Booleans:
-        """Which were sent after the warm-up."""
+        """Which requests were sent after the warm-up."""
         return np.asarray(np.isfinite(self.sent_s) & (self.schedule.instants_s >= self.warm_up_s))
 
     @property
     def _settled(self) -> Booleans:
-        """Which count and have ended."""
+        """Which requests count and have ended."""
         return np.asarray(self._counts & (self.outcomes != UNKNOWN))
 
     @property
@@ -160,23 +160,23 @@ class LoadRun:
 
     @property
     def counted(self) -> int:
-        """Requests that count, answered or not."""
+        """Number of requests that count, answered or not."""
         return int(self._counts.sum())
 
     def lags_s(self, *, of_good: bool = False) -> Floats:
-        """From the instant that was meant to the one at which it was sent; of good answers alone. [s]"""
+        """Time from when each request should have been sent to when it was; of good answers alone. [s]"""
         lags_s = self.sent_s - self.schedule.instants_s
         return np.asarray(lags_s[self._good if of_good else self._counts])
 
     @property
     def responses_s(self) -> Floats:
-        """From the instant that was meant to the last byte of a good answer. [s]"""
+        """Time from when each request should have been sent to the last byte of its good answer. [s]"""
         return np.asarray((self.ended_s - self.schedule.instants_s)[self._good])
 
     def endured_s(self, *, at_most: bool = False, with_losses: bool = False) -> Floats:
         """Responses in order, with the least, or the most, that those given up would have taken. [s]
 
-        With losses, requests that were refused are among them, as infinite.
+        With losses, refused requests are among them, as infinite.
         """
         taken_s = self.ended_s - self.schedule.instants_s
         given_up_s = math.inf if at_most else np.maximum(taken_s, self.timeout_s)
@@ -186,7 +186,7 @@ class LoadRun:
 
     @property
     def losses(self) -> Floats:
-        """1 for each request that was refused, by any other status than 200, else 0, in order."""
+        """1 for each request refused by a status other than 200, else 0, in order."""
         return self._refused[self._settled].astype(np.float64)
 
     @property
@@ -196,20 +196,20 @@ class LoadRun:
 
     @property
     def window_s(self) -> tuple[float, float]:
-        """What counts: after the warm-up, of a run that was broken off until its last request. [s]"""
+        """The counted part: after the warm-up; in a run that was broken off, until its last request. [s]"""
         if self.is_complete and not self.is_overflowed:
             return self.warm_up_s, self.schedule.duration_s
         return self.warm_up_s, float(np.nanmax(self.sent_s, initial=self.warm_up_s))
 
     @property
     def answered_at_s(self) -> Floats:
-        """When good answers came within the window, rising, those to the warm-up's requests too. [s]"""
+        """Instants of good answers within the window, rising, including those to requests of the warm-up. [s]"""
         start_s, end_s = self.window_s
         ended_s = self.ended_s[self.outcomes == OK]
         return np.sort(ended_s[(ended_s >= start_s) & (ended_s < end_s)])
 
     @property
     def statuses(self) -> dict[str, int]:
-        """How often each outcome came about among requests that count, by name."""
+        """Number of counted requests by outcome, by name."""
         found = Counter(self.outcomes[self._counts].tolist())
         return {_NAMES.get(outcome, str(outcome)): count for outcome, count in sorted(found.items())}

@@ -24,7 +24,7 @@ from capacity.question.plan import Routing
 from capacity.verification.clock import WallClock
 from capacity.verification.run import EXHAUSTED, NOT_CONNECTED, OK, TIMED_OUT, TOO_LONG, LoadRun
 
-LEAD_S = 0.05  # until the first instant can be met
+LEAD_S = 0.05  # time until the first instant can be met
 TIMEOUT_MAX_S = 600.0
 UNREACHABLE = {
     TIMED_OUT: "did not answer in time",
@@ -32,16 +32,17 @@ UNREACHABLE = {
     TOO_LONG: f"answered more than {ANSWER_BYTES_MAX} bytes",
     EXHAUSTED: "cannot be reached, since this machine has no descriptor or port left",
 }
-# What this machine lacks, and not the server.
+# Errors of this machine, not of the server.
 _OWN = (errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM)
 _UNIFORMS_AT_ONCE = 4096
 
 
 class Balancer:
-    """Picks among replicas as the load balancer of a plan would; ties to the lowest.
+    """Picks among replicas as a plan's load balancer would; ties go to the lowest.
 
-    One replica is sent everything, whatever the routing: what is behind it is its own affair. Several behind
-    one queue are an InputError, since nobody but their own balancer can have that.
+    A single replica gets everything, whatever the routing: it may be a balancer itself. Several replicas behind one
+        queue are
+    an InputError, since only their own balancer can have that.
     """
 
     def __init__(self, routing: Routing, replicas: int, generator: np.random.Generator) -> None:
@@ -57,14 +58,14 @@ class Balancer:
         self._sent = 0
 
     def pick(self) -> int:
-        """The replica for the next request, which is outstanding from now on."""
+        """Pick the replica for the next request, and count the request as outstanding."""
         replica = self._choose()
         self._sent += 1
         self.outstanding[replica] += 1
         return replica
 
     def release(self, replica: int) -> None:
-        """One of its requests has ended."""
+        """Count one of its requests as ended."""
         self.outstanding[replica] -= 1
 
     def _choose(self) -> int:
@@ -74,14 +75,14 @@ class Balancer:
                 return int(self._uniform() * count)
             case Routing.LEAST_OUTSTANDING:
                 return outstanding.index(min(outstanding))
-            case Routing.POWER_OF_TWO:  # the less busy one of two different replicas at random
+            case Routing.POWER_OF_TWO:  # the less busy of two different random replicas
                 first = int(self._uniform() * count)
                 second = (first + 1 + int(self._uniform() * (count - 1))) % count
                 return min((outstanding[first], first), (outstanding[second], second))[1]
         return self._sent % count
 
     def _uniform(self) -> float:
-        """One of a block, since one at a time costs ten times as much."""
+        """A uniform number from a block, since single draws cost ten times as much."""
         for uniform in self._uniforms:
             return uniform
         self._uniforms = iter(self._generator.random(_UNIFORMS_AT_ONCE).tolist())
@@ -89,7 +90,7 @@ class Balancer:
 
 
 class Sent(NamedTuple):
-    """What became of a request: an HTTP status or another outcome, and what the server told of it. [s]"""
+    """Outcome of a request: an HTTP status or another outcome, and the times that the server reported. [s]"""
 
     outcome: int
     batch_s: float = math.nan
@@ -106,8 +107,8 @@ async def send_all(
     """Send a run's requests in an open loop, none of which waits for another, and wait for the last answer.
 
     Args:
-        in_flight_max: reaching it ends the run, which is then marked as overflowed: to wait for an answer
-            would make a closed loop of it, and hide the very delays that it is to show.
+        in_flight_max: reaching it ends the run, which is then marked as overflowed: waiting for an answer would make
+            it a closed loop, and hide the very delays that it should show.
     """
     began_s = clock.now_s() + LEAD_S
 
@@ -137,7 +138,7 @@ async def send_all(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """The body of every request, JSON, the replicas that it is sent to, and when it is given up. [s]"""
+    """The JSON body of every request, the replicas, and the timeout. [s]"""
 
     addresses: tuple[Address, ...]
     body: bytes = field(repr=False)
@@ -151,7 +152,7 @@ class Target:
 
 @asynccontextmanager
 async def connected(target: Target) -> AsyncIterator[Send]:
-    """What sends one request to the address of a number, and to no other."""
+    """A function that sends one request to the address of a number, and to no other."""
     client_error = import_aiohttp().ClientError
     async with session(target.timeout_s) as client:
 
@@ -171,11 +172,11 @@ async def connected(target: Target) -> AsyncIterator[Send]:
 
 
 async def check_reachable(send: Send, target: Target) -> None:
-    """One request to each address, before many.
+    """Send one request to each address before the load.
 
     Raises:
-        DependencyError: a server that does not answer, or cannot just now.
-        InputError: a server that refuses the request.
+        DependencyError: a server does not answer, or cannot just now.
+        InputError: a server refuses the request.
     """
     for number, address in enumerate(target.addresses):
         outcome, shown = (await send(number)).outcome, address.shown[:80]

@@ -1,4 +1,4 @@
-"""Subject: what is verified, from a saved plan or from flags, and where its servers are."""
+"""Subject: the plan to verify, from a file or from flags, and the addresses of its servers."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ BODY_BYTES_MAX = 16 * 2**20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """A plan under its workload, and what it promises."""
+    """A plan under its workload, with its objective."""
 
     profile: ServiceProfile
     workload: Workload
@@ -34,9 +34,9 @@ class Subject:
 
 
 def saved_subject(saved: SavedPlan, arrivals: ArrivalProcess | None, rate_rps: float | None) -> Subject:
-    """A saved plan, at another rate or with other arrivals where they are given.
+    """A saved plan, with another rate or other arrivals if they are given.
 
-    Raises InputError: the file holds no plan, or one for users who take turns.
+    Raises InputError: the file holds no plan, or one for a closed population.
     """
     question = saved.question
     demand = question.workload
@@ -73,7 +73,7 @@ def _planned_s(answer: Mapping[str, Any], objective: Objective) -> dict[str, flo
 
 
 def check_urls(urls: Sequence[str], plan: Plan) -> tuple[str, ...]:
-    """The urls of the replicas, or the one of the balancer in front of them; notes for the reader.
+    """The urls of the replicas, or that of the balancer in front of them; notes for the reader.
 
     Raises InputError: another number of urls than replicas.
     """
@@ -94,9 +94,9 @@ def check_urls(urls: Sequence[str], plan: Plan) -> tuple[str, ...]:
 def metrics_addresses(
     given: Sequence[str], urls: Sequence[str], plan: Plan
 ) -> tuple[tuple[Address, ...], str | None]:
-    """Where each replica's metrics are, and what to say where there are none.
+    """Addresses of each replica's metrics, and a note if there are none.
 
-    Raises InputError: another number than replicas.
+    Raises InputError: not as many as replicas.
     """
     if list(given) == ["none"]:
         return (), "mean batch and utilization were not requested (--metrics none)"
@@ -112,9 +112,9 @@ def metrics_addresses(
 
 
 def read_request_body(path: Path) -> bytes:
-    """The request in a file, without its blanks; of one row, since the model counts rows.
+    """The request in a file, without its blanks; it must have one row, since the model counts rows.
 
-    Raises InputError: no file, no JSON object, or one of several rows.
+    Raises InputError: no file, no JSON object, or one with several rows.
     """
     shown = printable(path.name)
     document = parse_object(read_text(path, BODY_BYTES_MAX), shown, "a request is a JSON object")

@@ -1,4 +1,4 @@
-"""Validity: whether a load test was the one that was meant, so that its figures are the server's own."""
+"""Validity: whether a load test was the intended one, so that its figures are the server's own."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from statistics import fmean
@@ -9,16 +9,16 @@ from capacity.measurement.sections import drift, requests_min, smallest_reaching
 from capacity.units import format_duration, format_quantile
 from capacity.verification.run import EXHAUSTED, LoadRun
 
-# A request that is sent late is a request that arrives late: other arrivals than those predicted. Of the
-# latest hundredth that is forgiven up to a tenth of the median response, and a millisecond in any case.
+# A request sent late arrives late: other arrivals than predicted. The latest hundredth may lag by a tenth of the
+# median response, and by a millisecond in any case.
 LAG_QUANTILE, LAG_SHARE_MAX, LAG_FORGIVEN_S = 0.99, 0.1, 1e-3
-# What stalls add to the mean lag is in the mean response: half of the tolerance of that at most. What is
-# usual, the median, is in the request overhead already.
+# Lags by stalls are in the mean response: they may add half of its tolerance at most. The usual lag, the median, is
+# in the request overhead already.
 STALLS_SHARE_MAX, STALLS_FORGIVEN_S = 0.025, 1e-4
-# Of the slowest requests, the share that may be among them since they were sent late: where a fifth of what
-# lies beyond P99 does not belong there, P99 of an exponential tail is off by a twentieth.
+# Share of the slowest requests that may be slow because they were sent late: if a fifth of those beyond P99 does not
+# belong there, P99 of an exponential tail is off by a twentieth.
 LATE_SHARE_MAX = 0.2
-# A sender that is hardly ever at rest takes answers in late, which shows in no lag.
+# A sender that is almost never idle reads answers late, which shows in no lag.
 CPU_SHARE_MAX = 0.9
 # Between the halves of a run the mean may differ by twice its tolerance, or by chance.
 DRIFT_SHARE_MAX, DRIFT_CONFIDENCE, _DRIFT_REQUESTS_MIN = 0.1, 0.999, 200
@@ -70,7 +70,7 @@ def _lateness(run: LoadRun) -> Iterator[str]:
 
 
 def _drift(run: LoadRun) -> Iterator[str]:
-    """Whether the run was no steady state; nothing where it is too short to tell."""
+    """Evidence that the run was no steady state; none if it is too short to tell."""
     if len(run.responses_s) < _DRIFT_REQUESTS_MIN:
         return
     rise = drift(run.responses_s, DRIFT_CONFIDENCE, fmean)
@@ -83,7 +83,7 @@ def _drift(run: LoadRun) -> Iterator[str]:
 
 
 def tail_faults(runs: Sequence[LoadRun], quantiles: Iterable[float]) -> Iterator[str]:
-    """Quantiles of all runs that the load generator's lag made: too many requests beyond were sent late."""
+    """Quantiles of all runs that the load generator's lag distorted: too many requests beyond were sent late."""
     responses_s = np.concatenate([run.responses_s for run in runs])
     lags_s = np.concatenate([run.lags_s(of_good=True) for run in runs])
     for quantile in quantiles:

@@ -1,4 +1,4 @@
-"""Verification: what a plan predicted, compared with load tests of a real server."""
+"""Verification: predictions for a plan, compared with load tests of a real server."""
 
 import math
 import signal
@@ -35,7 +35,7 @@ from capacity.verification.validity import faults, tail_faults
 
 
 class Outcome(StrEnum):
-    """What became of a verification."""
+    """Result of a verification."""
 
     AGREE = "agree"
     DISAGREE = "disagree"
@@ -48,11 +48,11 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedRun:
-    """One load test with what it showed."""
+    """One load test and what it showed."""
 
     run: LoadRun
     measured: Performance  # of this run alone
-    replay: Prediction  # prediction for its own schedule
+    replay: Prediction  # for its own schedule
     faults: tuple[str, ...] = ()  # what makes it invalid, if anything
 
 
@@ -65,19 +65,18 @@ class Verification:
     quantities: tuple[Quantity, ...]  # with their tolerances
     runs: tuple[VerifiedRun, ...]
     measured: Performance  # from the answers of all runs
-    stationary: Prediction  # prediction for the long run
-    replay: Prediction  # prediction for the schedules of all runs
+    stationary: Prediction  # for the long run
+    replay: Prediction  # for the schedules of all runs
     pool_faults: tuple[str, ...] = ()  # what makes the runs invalid together
     notes: tuple[str, ...] = ()  # what was left out, and why
-    # requests one at a time before the load, by which predictions are calibrated; None where the server did
-    # not tell of them
+    # requests one at a time before the load, which calibrate predictions; None if the server did not report them
     lone: LoneRequests | None = None
-    # interrupt or error that ended it early, to be raised again when all is told; None without one
+    # interrupt or error that ended it early, to be raised after the report; None without one
     stop: Stop | None = None
 
     @cached_property
     def rows(self) -> tuple[AgreementRow, ...]:
-        """One for each quantity that was measured."""
+        """One row for each measured quantity."""
         return tuple(self._rows())
 
     def _rows(self) -> Iterator[AgreementRow]:
@@ -104,7 +103,7 @@ class Verification:
 
     @cached_property
     def findings(self) -> tuple[PromiseFinding, ...]:
-        """Each promise against what was measured."""
+        """Each limit and its measured value."""
         objective = self.subject.objective
         promises = () if objective is None else objective.limits
         return tuple(promise_finding(promise, self.measured) for promise in promises)
@@ -116,20 +115,20 @@ class Verification:
 
     @property
     def is_valid(self) -> bool:
-        """Whether the load tests were those that were meant, to their end."""
+        """Whether the load tests ran as intended, to their end."""
         return not self.faults and not isinstance(self.stop, KeyboardInterrupt)
 
     @property
     def answered(self) -> int:
-        """Requests of all runs that count, and were answered well or given up."""
+        """Number of counted requests of all runs that were answered well or given up."""
         return sum(len(run.run.endured_s()) for run in self.runs)
 
     @cached_property
     def doubts(self) -> tuple[str, ...]:
-        """Why the result is unclear, each with what would settle it; none if it is clear."""
+        """Why the result is unclear, each with what would settle it; empty if it is clear."""
         doubts = (finding.doubt(self.answered) for finding in self.findings)
         found = [self._with_mend(*doubt) for doubt in doubts if doubt is not None]
-        # Throughput and loss agree of any server that is up.
+        # Throughput and loss agree for any server that is up.
         responses = [row for row in self.rows if row.quantity.shown is format_duration]
         agreements = {one for row in responses for one in row.agreements}
         if not agreements & {Agreement.AGREE, Agreement.DISAGREE}:
@@ -156,9 +155,9 @@ class Verification:
 
     @property
     def outcome(self) -> Outcome:
-        """Of invalid runs nothing is said; a promise that is missed counts more than a model that errs.
+        """The outcome: invalid runs come first; a missed limit counts more than a wrong model.
 
-        Prediction and measurement agree where every promise is proven, some response agrees, and nothing
+        Prediction and measurement agree if every limit is proven to be met, some response agrees, and nothing
         disagrees.
         """
         if isinstance(self.stop, KeyboardInterrupt):
@@ -176,33 +175,33 @@ class Verification:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verifier:
-    """All that a verification takes."""
+    """Everything that a verification needs."""
 
     subject: Subject
     load: LoadTest
     effort: Effort
-    # where simulations are made. Its workers are gone while requests are sent, and so is whatever shows their
-    # progress, since both would hold up requests
+    # context of the simulations; its workers and its progress display are gone while requests are sent, since both
+    # would delay requests
     workbench: Workbench
 
     @property
     def quantiles(self) -> tuple[float, ...]:
-        """Of responses: the usual ones, and those that were promised."""
+        """Quantiles of responses: the usual ones, and those with limits."""
         objective = self.subject.objective
         return tuple(
             sorted({*QUANTILES, *(() if objective is None else objective.by_quantile(Measure.RESPONSE))})
         )
 
     def verify(self, quantities: tuple[Quantity, ...], notes: tuple[str, ...]) -> Verification:
-        """Predict and measure; an interrupt ends it with what there is, and so does a later run's error.
+        """Predict and measure; an interrupt, or an error in a later run, ends it with what there is.
 
-        Where it is calibrated, this client's own request overhead takes the place of the profile's.
+        If it is calibrated, this client's own request overhead replaces the profile's.
 
         Raises:
             UnstableError: the plan cannot sustain the rate.
             DependencyError: a server does not answer.
             InputError: a server refuses the requests, or they would be too many.
-            KeyboardInterrupt: before anything was measured.
+            KeyboardInterrupt: an interrupt before anything was measured.
         """
         _ = self.load.schedules  # refuses what may not be sent
         if not is_trace(self.load.workload):
@@ -218,7 +217,7 @@ class Verifier:
         return replace(seen._verify(quantities, (*notes, *lone.notes(profile))), lone=lone)
 
     def _verify(self, quantities: tuple[Quantity, ...], notes: tuple[str, ...]) -> Verification:
-        """The long run, the load tests, and their replays."""
+        """The long-run prediction, the load tests, and their replays."""
         with self.workbench(self.effort) as work:
             stationary = self._predictor(work).in_the_long_run(self.load.workload)
         runs, stop = self.load.measure()
@@ -257,7 +256,7 @@ class Verifier:
     def _replays(
         self, runs: Sequence[LoadRun], stop: Stop | None
     ) -> tuple[list[Prediction], Prediction, Stop | None]:
-        """A prediction for each run, and one for all together; none where an interrupt asks to hurry."""
+        """A prediction for each run, and one for all together; none if an interrupt asks to hurry."""
         nothing = [Prediction() for _ in runs], Prediction()
         if isinstance(stop, KeyboardInterrupt):
             return *nothing, stop

@@ -19,35 +19,35 @@ from capacity.verification.clock import WallClock
 
 SIZE_MAX, WAIT_MAX = "serve_batch_size_max", "serve_batch_wait_max_seconds"
 _BATCHES = Histograms()
-# A look may hold up a server for milliseconds, which is little of so long.
+# A scrape may delay a server for milliseconds, which is little of this long.
 _APART_MIN_S = 0.5
 _LOOK_TIMEOUT_S, _TIMEOUT_S = 5.0, 10.0
-# A wait is written by hand from a plan's, with three digits and in some unit.
+# A batch wait is copied by hand from a plan, with three digits and in some unit.
 _WAIT_REL, _WAIT_ABS_S = 0.02, 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """The metrics of each replica as they came, at about one instant from the start of the run. [s]"""
+    """Metrics of each replica, at about one instant from the start of the run. [s]"""
 
     instant_s: float
     pages: tuple[bytes, ...]
 
 
 def look_instants_s(start_s: float, end_s: float) -> Floats:
-    """From the start to the end of what counts, the ends of as many sections as there may be. [s]"""
+    """Ends of the sections of the counted part, as many as there may be. [s]"""
     count = min(SECTIONS_MAX, max(1, int((end_s - start_s) / _APART_MIN_S)))
     return np.linspace(start_s, end_s, count + 1, dtype=np.float64)
 
 
 class MetricsWatch:
-    """Looks at the metrics of each replica at instants of a run, rising, from the same event loop. [s]
+    """Scrapes the metrics of each replica at instants of a run, rising, on the same event loop. [s]
 
-    A look costs the load generator about what three requests cost it; pages are read when the run is over.
+    A scrape costs the load generator about as much as three requests; pages are parsed after the run.
 
     Attributes:
-        looks: so far, in order; one that fails at any replica is left out.
-        failure: what came of the last look that failed; None where none did.
+        looks: scrapes so far, in order; one that fails at any replica is left out.
+        failure: why the last failed scrape failed; None if none did.
     """
 
     def __init__(self, addresses: Sequence[Address], instants_s: Floats) -> None:
@@ -56,7 +56,7 @@ class MetricsWatch:
         self._addresses, self._instants_s = addresses, instants_s.tolist()
 
     async def run(self, clock: WallClock, began_s: float) -> None:
-        """Look at each instant of a run that begins at one of the clock's."""
+        """Scrape at each instant of a run that began at this time of the clock."""
         if not self._addresses:
             return
         async with session(_LOOK_TIMEOUT_S) as client:
@@ -75,12 +75,12 @@ class MetricsWatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerUse:
-    """What all replicas did together in a stretch of time."""
+    """Work of all replicas together in a stretch of time."""
 
     batches: int
-    requests: int  # rows of the batches
+    requests: int  # rows in the batches
     busy_s: float  # sum of the batches' times
-    lasting_s: float  # the stretch
+    lasting_s: float  # length of the stretch
 
     @classmethod
     def of(cls, replicas: Iterable[Mapping[int, Histogram]], lasting_s: float) -> Self:
@@ -95,18 +95,18 @@ class ServerUse:
 
 
 def uses(looks: Sequence[Look]) -> tuple[ServerUse, ...]:
-    """What the servers did from each look to the next; one without a histogram did nothing yet.
+    """Work of the servers from each scrape to the next; a server without a histogram has done nothing yet.
 
-    The time of a batch counts where the batch ended. A prediction of utilization counts work beside batches
-    too: what is done on the same core while a batch is served is in the time of that batch, and what is done
-    while there is none is missed here.
-    Raises DependencyError: fewer than two looks, other metrics, or a server that started anew meanwhile.
+    The time of a batch counts when the batch ended. A predicted utilization also counts work outside batches: on the
+        same
+    core, such work during a batch is in that batch's time, and such work between batches is missed here.
+    Raises DependencyError: fewer than two scrapes, other metrics, or a server that restarted meanwhile.
     """
     if len(looks) < 2:
         raise DependencyError("they were read at most once while requests were sent; check --metrics")
     told = [(one.instant_s, [read_page(page) for page in one.pages]) for one in looks]
     for first, last in zip(told[0][1], told[-1][1], strict=True):
-        gains(first, last, _BATCHES)  # says what is wrong, if the whole is
+        gains(first, last, _BATCHES)  # reports what is wrong, if the whole is
     return tuple(
         ServerUse.of((_gains(*pair) for pair in zip(before, after, strict=True)), after_s - before_s)
         for (before_s, before), (after_s, after) in pairwise(told)
@@ -118,9 +118,9 @@ def _gains(before: Scrape, after: Scrape) -> Mapping[int, Histogram]:
 
 
 def look(addresses: Iterable[Address]) -> list[Scrape]:
-    """The metrics of each server as they are now; one that has served nothing yet has no histogram.
+    """The metrics of each server as they are now; a server that has served nothing yet has no histogram.
 
-    Raises DependencyError: one that cannot be had, or read.
+    Raises DependencyError: metrics that cannot be fetched or read.
     """
     pages = []
     for address in addresses:
@@ -132,7 +132,7 @@ def look(addresses: Iterable[Address]) -> list[Scrape]:
 def batching_notes(addresses: Sequence[Address], pages: Sequence[Scrape], plan: Plan) -> tuple[str, ...]:
     """A note if a server reports other batches or waits than the plan's.
 
-    A prediction is then one of another server. Servers that tell nothing are taken to be as planned.
+    A prediction is then for another server. Servers that report nothing are assumed to be as planned.
     """
     for address, page in zip(addresses, pages, strict=True):
         size_max = _told(page, SIZE_MAX, plan.batch_size_max)
@@ -153,6 +153,6 @@ def batching_notes(addresses: Sequence[Address], pages: Sequence[Scrape], plan: 
 
 
 def _told(page: Scrape, name: str, otherwise: float) -> float:
-    """A gauge's value; another where there is none, or one that says nothing."""
+    """A gauge's value; `otherwise` if there is none, or no usable one."""
     told = next(iter(page.series(name).values()), otherwise)
     return told if 0.0 <= told < 2.0**53 else otherwise
