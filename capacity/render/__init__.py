@@ -1,1 +1,1 @@
-"""How answers are shown."""
+"""Rendering: tables, charts, figures, the report page, and files for other tools."""

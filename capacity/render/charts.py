@@ -1,4 +1,4 @@
-"""Charts for the terminal, drawn by plotext: plain text of a given width, no colour and no control code."""
+"""Charts for the terminal, by plotext: plain text of a given width, without colours or control codes."""
 
 import math
 import textwrap
@@ -16,11 +16,11 @@ Ticks = dict[float, str]
 Spot = tuple[float, float]
 
 MARKS = {Verdict.MET: "o", Verdict.MISSED: "x", Verdict.INCONCLUSIVE: "?"}
-TICKS = 6  # about as many on an axis
+TICKS = 6  # about this many on an axis
 
 
 def line_chart(lines: Sequence[Curve], *, width: int = 80, height: int = 20) -> str:
-    """The curves in one frame, one letter each, and below it what the letters stand for."""
+    """The curves in one frame, one letter each, with a legend below."""
     first, (low, top) = require_one_chart(lines), y_range(lines)
     right, scaled = max(line.x[-1] for line in lines), math.log10 if low > 0.0 else float
     marked = [
@@ -49,7 +49,7 @@ def profile_chart(profile: ServiceProfile, *, width: int = 80) -> str:
 
 
 def objective_chart(curve: ObjectiveCurve, *, width: int = 80, height: int = 18) -> str:
-    """What is limited against rate or replicas: a mark for each verdict, `:` an interval, `-` the limit."""
+    """The limited quantity against rate or replicas: a mark for each verdict, `:` an interval, `-` the limit."""
     left, right = curve.x_range
     ticks = _ticks(0.0, right)
     legend = [f"{mark} {NAMES[verdict]}" for verdict, mark in MARKS.items()] + [

@@ -1,4 +1,4 @@
-"""Gate report: what became of a saved plan, for people, programs and continuous integration."""
+"""Check report: the result of `capacity check` as JSON, Markdown, JUnit and GitHub annotations."""
 
 from collections.abc import Iterator
 from xml.etree import ElementTree
@@ -13,7 +13,7 @@ _SIGNS = {Verdict.MET: "✅", Verdict.MISSED: "❌", Verdict.INCONCLUSIVE: "❔"
 
 
 def gate_document(answer: GateAnswer, *, seed: int, confidence: float) -> Document:
-    """`capacity check --format json`."""
+    """Document of `capacity check`."""
     inputs, needed = answer.inputs, answer.needed
     verdict = answer.verdict
     return {
@@ -63,7 +63,7 @@ def _property(text: str) -> str:
 
 
 def markdown(answer: Gated) -> str:
-    """A table under its verdict, for a summary or a comment."""
+    """The verdict and a table of findings, for a summary or a comment."""
     rows = [
         f"| {_SIGNS[finding.verdict]} {finding.verdict} | {_cell(finding.name)} | {_cell(finding.message)} |"
         for finding in answer.findings
@@ -87,10 +87,10 @@ def _cell(text: str) -> str:
 
 
 def junit(answer: Gated, name: str) -> str:
-    """JUnit XML, as test reporters read it: missed is a failure, in doubt an error.
+    """JUnit XML, as test reporters read it: missed is a failure, undecided an error.
 
     Args:
-        name: of the saved plan.
+        name: name of the saved plan.
     """
     verdicts = [finding.verdict for finding in answer.findings]
     counts = {

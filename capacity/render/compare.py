@@ -1,4 +1,4 @@
-"""Comparison report: fleets side by side, and the differences from the first, as a table and as JSON."""
+"""Comparison report: fleets side by side, and their differences from the first, as a table and as JSON."""
 
 from collections.abc import Iterator, Sequence
 
@@ -25,7 +25,7 @@ def comparison_document(
     seed: int,
     confidence: float,
 ) -> Document:
-    """`capacity compare`."""
+    """Document of `capacity compare`."""
     differences = (None, *comparison.differences)
     return {
         "workload": plain(workload),
@@ -50,7 +50,7 @@ def comparison_document(
 def comparison_caveats(
     contenders: Sequence[Contender], workload: Demand, comparison: Comparison, precision: float
 ) -> list[Caveat]:
-    """What the profiles, a trace or the budget leave open, each once."""
+    """Caveats on the profiles, a trace or the budget, each once."""
     quantiles = tuple(comparison.performances[0].response_quantiles_s)
     caveats = [
         caveat
@@ -70,7 +70,7 @@ def comparison_tables(
     caveats: Sequence[Caveat],
     confidence: float,
 ) -> Iterator[RenderableType]:
-    """A column for each fleet; the rows say what it is, how it does, and how it differs from the first."""
+    """A column for each fleet; the rows describe it, its performance, and its differences from the first."""
     letters = [chr(ord("A") + number) for number in range(len(contenders))]
     yield Text(f"The same requests {demand(workload)}, for each fleet.")
     yield table(
@@ -132,7 +132,7 @@ def _difference_rows(comparison: Comparison) -> Iterator[tuple[str, ...]]:
 def token_comparison_tables(
     contenders: Sequence[TokenContender], comparison: TokenComparison, rate_rps: float, confidence: float
 ) -> Iterator[RenderableType]:
-    """The same for fleets that serve language models: the first token, the gaps, the response."""
+    """A column for each fleet of a language model; the rows have the first token, the gaps and the response."""
     letters = [chr(ord("A") + number) for number in range(len(contenders))]
     yield Text(f"The same requests at {format_rate(rate_rps)}, for each fleet.")
     yield table(
@@ -185,7 +185,7 @@ def _token_difference_rows(comparison: TokenComparison) -> Iterator[tuple[str, .
 
 
 def format_difference(interval: Interval) -> str:
-    """A difference with the ends of its interval and its sign, in the unit of the largest of them.
+    """A difference with its sign and interval, in the unit of the largest of them.
 
     >>> format_difference(Interval(value=-0.0032, low=-0.0034, high=0.0003))
     '-3.2 (-3.4 to +0.3) ms, in doubt'

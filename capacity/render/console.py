@@ -1,7 +1,7 @@
-"""The console that answers are printed by: what a person sees holds no control character of any input.
+"""Console: prints answers without any control character of the input.
 
-Names of files, models, metrics and endpoints come from other hands. An escape sequence in one could move the cursor,
-hide a line or set the terminal's title. All text passes here as it is laid out, so no reader need remember.
+Names of files, models, metrics and endpoints come from outside. An escape sequence in one could move the cursor, hide
+a line or set the terminal's title. All text passes here as it is laid out, so no reader of input need filter it.
 """
 
 import io
@@ -15,7 +15,7 @@ from capacity.files import neutral
 
 
 class _Neutral:
-    """What another prints, without control characters in its text; colours are no part of that."""
+    """Wraps a renderable and removes control characters from its text, but not its colours."""
 
     def __init__(self, inner: ConsoleRenderable) -> None:
         self._inner = inner
@@ -27,16 +27,16 @@ class _Neutral:
 
 class _Hook(RenderHook):
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
-        """What is printed, each piece wrapped."""
+        """The renderables, each wrapped."""
         return [_Neutral(one) for one in renderables]
 
 
 def new_console(width: int, **settings: Any) -> Console:
-    """A console that writes into memory, and takes no text for markup: `[/red]` may be part of a name.
+    """A console that writes into memory and takes no text for markup: `[/red]` may be part of a name.
 
     Args:
-        width: in columns.
-        settings: of rich's console, such as `color_system`.
+        width: columns.
+        settings: settings of rich's console, such as `color_system`.
     """
     console = Console(file=io.StringIO(), width=width, highlight=False, markup=False, emoji=False, **settings)
     console.push_render_hook(_Hook())
@@ -44,10 +44,10 @@ def new_console(width: int, **settings: Any) -> Console:
 
 
 def progress_console(stream: IO[str]) -> Console:
-    """A console for a line of progress, whose own escape sequences move the cursor; what is printed above it is safe.
+    """A console for a line of progress, whose own escape sequences move the cursor; other text on it is filtered.
 
     Args:
-        stream: where it writes.
+        stream: the stream to write to.
     """
     console = Console(file=stream)
     console.push_render_hook(_Hook())
@@ -55,7 +55,7 @@ def progress_console(stream: IO[str]) -> Console:
 
 
 def as_text(pieces: Iterable[RenderableType], width: int, color_system: Any = None) -> str:
-    """Pieces of an answer as text, with the escape sequences of a terminal's colours if it has some.
+    """Parts of an answer as text, with escape sequences for colours if asked.
 
     Args:
         color_system: `standard` for colours; None for plain text.

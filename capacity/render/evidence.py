@@ -1,4 +1,4 @@
-"""Evidence tables: what an audit found, what was imported, and where a request's time goes."""
+"""Evidence tables: findings of an audit, imported files, and where a request's time goes."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -33,10 +33,10 @@ def audit_tables(
     *,
     verbose: bool = False,
 ) -> Iterator[RenderableType]:
-    """The verdict in a line, then for each run its checks with what to do.
+    """The verdict on one line, then each run's checks with what to do.
 
     Args:
-        verbose: whether of several runs all that holds is told in full, and not by name.
+        verbose: whether checks that hold are explained for several runs too, not just named.
     """
     worst = dict.fromkeys(one.check for one in findings if one.belief is belief)
     unknown = dict.fromkeys(one.check for one in findings if one.belief is Belief.UNKNOWN)
@@ -66,7 +66,7 @@ def _message(one: CheckFinding) -> str:
 
 
 def beside_tables(found: Sequence[RunBeside]) -> Iterator[RenderableType]:
-    """Predicted beside measured, a row for each quantity of each run; then where they part."""
+    """Predictions and measurements, a row for each quantity of each run; then where they part."""
     rows = [
         (
             run.run if number == 0 else "",
@@ -102,7 +102,7 @@ def stage_tables(test: LoadTest) -> Iterator[RenderableType]:
 
 
 def import_tables(found: ServiceProfile | TraceArrivals | LoadTest | RunningPlan) -> Iterator[RenderableType]:
-    """What was imported, in brief."""
+    """A summary of what was imported."""
     match found:
         case ServiceProfile():
             rows = [

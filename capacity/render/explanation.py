@@ -1,4 +1,4 @@
-"""Reasons in sentences: an explanation for people, section by section, each with its numbers."""
+"""Explanation in sentences, section by section, each with its numbers."""
 
 import math
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ def sections(explanation: Explanation) -> Iterator[tuple[str, list[str]]]:
 
 
 def explanation_texts(explanation: Explanation) -> Iterator[Text]:
-    """All of it for the terminal."""
+    """The whole explanation for the terminal."""
     for title, told in sections(explanation):
         if told:
             yield Text(f"{title}:", style="bold")
@@ -71,7 +71,7 @@ def _binding(explanation: Explanation) -> Iterator[str]:
 
 
 def _times(binding: Binding) -> Iterator[str]:
-    """Where the time goes, of a promise about times."""
+    """Where the time goes, for a limit on times."""
     if binding.floor_s is not None:
         share = 100.0 * binding.floor_s / binding.promise.allowed
         yield f"Service: at best {format_duration(binding.floor_s)}, {share:.3g} % of the limit."
@@ -140,7 +140,7 @@ def _fewer(explanation: Explanation) -> Iterator[str]:
 
 
 def _is_load(rejection: Rejection) -> bool:
-    """Whether theory refused for the load, that of what a loss leaves included."""
+    """Whether theory refused the load, even with the allowed losses taken off."""
     return rejection.promise is None and rejection.limit in (Limit.STABILITY, Limit.SURVIVAL)
 
 
@@ -207,7 +207,7 @@ def _shift(change: Change) -> str:
 
 
 def _fate(candidate: Candidate, promise: Promise | None) -> str:
-    """What was found of the promise and whether all are kept; or why nothing was found."""
+    """The limited value and whether all limits are met; or why there is no value."""
     if candidate.performance is None or promise is None:
         return format_refusal(candidate) or candidate.verdict.value
     found = format_found(promise, candidate.performance)

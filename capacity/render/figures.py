@@ -1,4 +1,4 @@
-"""Figures that commands write: curves of a law, and an objective against rate or replicas."""
+"""Figures of commands: curves of a law, and a limited quantity against rate or replicas."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from capacity.search.recommendation import Recommendation
     from capacity.search.tokens import TokenRates, TokenRecommendation
 
-# Times the limit beyond which a point says only that it is far too high.
+# Multiple of the limit beyond which a point only says that it is far too high.
 TOP = 2.0
 NAMES = {Verdict.MET: "met", Verdict.MISSED: "missed", Verdict.INCONCLUSIVE: "in doubt"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """One plan at one arrival rate, or the best that was tried at one number of replicas.
+    """One plan at one arrival rate, or the best plan tried at one number of replicas.
 
     Attributes:
         x: arrival rate in requests per second, or replicas.
-        found: the value that is limited, with its interval; durations in milliseconds.
-        size: the plan's largest batch; of a language model, its most sequences. [requests]
+        found: the limited value with its interval; durations in milliseconds.
+        size: the plan's largest batch, or for a language model its most sequences. [requests]
     """
 
     x: float
@@ -46,8 +46,8 @@ class ObjectiveCurve:
     """Points of one line, rising in x; durations in milliseconds, as people read them.
 
     Attributes:
-        promise: what is limited.
-        chosen: replicas of the plan; None where the axis is the arrival rate.
+        promise: the limit.
+        chosen: replicas of the plan; None if the axis is the arrival rate.
         beyond: replicas that are unstable or refused, or whose value lies above twice the limit.
         size_name: what the sizes at the ticks are, by its first letter.
     """
@@ -71,7 +71,7 @@ class ObjectiveCurve:
 
     @property
     def limit(self) -> float:
-        """What is allowed, in the unit of the y axis."""
+        """The allowed value, in the unit of the y axis."""
         return _scale(self.promise) * self.promise.allowed
 
     @property
@@ -86,7 +86,7 @@ class ObjectiveCurve:
 
     @property
     def x_range(self) -> tuple[float, float]:
-        """Ends of the x axis: from no load at all, or around the fleets."""
+        """Ends of the x axis: from zero load, or around the fleets."""
         if self.chosen is None:
             return 0.0, max((point.x for point in self.points), default=1.0)
         fleets = [*self.sizes, *self.beyond]
@@ -94,7 +94,7 @@ class ObjectiveCurve:
 
 
 def rate_curve(rates: "Rates") -> ObjectiveCurve:
-    """The metric that limits the upper end, against the arrival rate; rates far too high are left out."""
+    """The quantity that limits the upper end, against the arrival rate; rates far too high are left out."""
     promise, plan = rates.promise, rates.scenario.plan
     points = [_point(point.arrival_rate_rps, point.candidate, promise) for point in rates.points]
     title = f"{promise.what} of {plan.replicas} x {plan.profile}, batches up to {plan.batch_size_max}"
@@ -104,7 +104,7 @@ def rate_curve(rates: "Rates") -> ObjectiveCurve:
 
 
 def token_rate_curve(rates: "TokenRates") -> ObjectiveCurve:
-    """The limit that ends what a fleet of a language model can serve, against the arrival rate."""
+    """The quantity that limits the rate of a fleet of a language model, against the arrival rate."""
     scenario, promise = rates.scenario, rates.promise
     plan = scenario.plan
     points = [_point(rate_rps, candidate, promise) for rate_rps, candidate in rates.points]
@@ -115,7 +115,8 @@ def token_rate_curve(rates: "TokenRates") -> ObjectiveCurve:
 
 
 def token_plan_curve(found: "TokenRecommendation") -> ObjectiveCurve | None:
-    """The limit that a smaller fleet breaks, over the fleets that the search judged; None without a plan."""
+    """The quantity whose limit a smaller fleet misses, over the fleets that the search judged; None without a
+    plan."""
     plan, performance = found.plan, found.performance
     if plan is None or performance is None:
         return None
@@ -127,7 +128,7 @@ def token_plan_curve(found: "TokenRecommendation") -> ObjectiveCurve | None:
 
 
 def plan_curve(recommendation: "Recommendation") -> ObjectiveCurve | None:
-    """The limit that comes closest to being broken, over all that the search judged; None without a plan."""
+    """The quantity closest to its limit, over the fleets that the search judged; None without a plan."""
     plan, performance = recommendation.plan, recommendation.performance
     if plan is None or performance is None:
         return None
@@ -141,7 +142,7 @@ def replicas_curve(
     promise: "Promise",
     candidates: "Iterable[Candidate | TokenCandidate]",
 ) -> ObjectiveCurve:
-    """What is limited, over fleets of one profile and routing, each at the best size that was tried."""
+    """The limited quantity over fleets of one profile and routing, each at the best size that was tried."""
     plan = chosen.plan
     is_batch = isinstance(chosen, Candidate)
     fleets: dict[int, list[Candidate | TokenCandidate]] = {}
@@ -170,7 +171,7 @@ def _found(candidate: "Candidate | TokenCandidate", promise: "Promise") -> Inter
 
 
 def _best(candidates: "list[Candidate | TokenCandidate]", promise: "Promise") -> "Candidate | TokenCandidate":
-    """The one with the lowest value, of accepted ones where there are any."""
+    """The candidate with the lowest value, among accepted ones if there are any."""
 
     def rank(one: "Candidate | TokenCandidate") -> tuple[bool, bool, float]:
         found = _found(one, promise)
@@ -180,7 +181,7 @@ def _best(candidates: "list[Candidate | TokenCandidate]", promise: "Promise") ->
 
 
 def _point(x: float, candidate: "Candidate | TokenCandidate", promise: "Promise") -> Point | None:
-    """The candidate where it is drawn, its interval cut at the axis; None where it has no place there."""
+    """A candidate as a point, its interval cut at the axis; None if it lies outside."""
     found, top, scale = _found(candidate, promise), TOP * promise.allowed, _scale(promise)
     if found is None or found.value > top:
         return None
@@ -200,7 +201,7 @@ FLEETS_MAX = 12  # more would leave no room for their batches
 
 
 def draw_curves(lines: "Sequence[Curve]") -> Plot:
-    """The curves in one pair of axes; logarithmic upwards where a tail needs it.
+    """The curves in one pair of axes, logarithmic in y if a tail needs it.
 
     Raises:
         InputError: no curve, more than 24, or curves whose axes differ.
@@ -216,7 +217,7 @@ def draw_curves(lines: "Sequence[Curve]") -> Plot:
 
 
 def draw_objective(curve: ObjectiveCurve) -> Plot:
-    """Colour and marker say what is kept, missed or in doubt, a dashed line what is allowed."""
+    """A limited quantity: colours and markers show met, missed or undecided, a dashed line the limit."""
     plot = new_plot(x_title=curve.x_title, y_title=curve.y_title, title=curve.title)
     axes, points = plot.axes, curve.points
     values = [point.found.value for point in points]
@@ -243,7 +244,7 @@ def draw_objective(curve: ObjectiveCurve) -> Plot:
 
 
 def _name_fleets(plot: Plot, curve: ObjectiveCurve) -> None:
-    """Ticks at whole replicas, with the largest batch of each where there is room."""
+    """Ticks at whole replicas, with the largest batch of each if there is room."""
     from matplotlib.ticker import MaxNLocator
 
     plot.axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -254,7 +255,7 @@ def _name_fleets(plot: Plot, curve: ObjectiveCurve) -> None:
 
 
 def draw_quantiles(performances: "Sequence[Performance]", names: "Sequence[str]") -> Plot:
-    """Quantiles of the response, with their intervals, one series for each name. [ms]"""
+    """Quantiles of the response with their intervals, one series for each name. [ms]"""
     plot = new_plot(x_title="quantile (%)", y_title="response (ms)", title="Response time")
     for number, (performance, name) in enumerate(zip(performances, names, strict=True)):
         known = performance.response_quantiles_s

@@ -10,10 +10,10 @@ Point = tuple[float, float, Interval]
 
 
 def load_curve_texts(fleet: str, name: str, points: Sequence[Point]) -> Iterator[str]:
-    """The quantile at the lowest load, and the loads at which it is a multiple of that.
+    """Sentences with the quantile at the lowest load, and the loads at which it is a multiple of that.
 
     Args:
-        fleet: in words.
+        fleet: the fleet in words.
         points: load, arrival rate [requests/s] and the quantile [s], rising in load.
     """
     if not points:

@@ -1,4 +1,4 @@
-"""Plan tables: what `capacity plan` shows to people: the fleet, and what else was considered."""
+"""Plan tables: the fleet that `capacity plan` recommends, and what else it considered."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ from capacity.units import format_duration, format_rate
 
 
 def schedule_tables(day: Schedule) -> Iterator[RenderableType]:
-    """Rates and replicas of the day in a line each, runs of hours alike in a row, and what would be saved."""
+    """Rates and replicas of the day, a row for each run of equal hours, and the saving."""
     yield Text(f"The day, hour by hour: rate {sparkline(day.rates_rps)}, replicas {sparkline(day.replicas)}")
     yield table(("<hours", "rate", "replicas"), _runs(day))
     money = "" if day.daily_usd_saved is None else f" and {day.daily_usd_saved:.2f} USD"
@@ -61,7 +61,7 @@ _PARTICULAR = ("routing", "wait")
 def recommendation_tables(
     recommendation: Recommendation, question: Question, confidence: float, *, verbose: bool = False
 ) -> Iterator[RenderableType]:
-    """All that `capacity plan` shows; `verbose` adds every figure of the plan, and what the search took."""
+    """All tables of `capacity plan`; `verbose` adds every figure of the plan, and the work of the search."""
     verdict, *others = explain(recommendation, question)
     yield Text(verdict, style="bold")
     yield from map(Text, others)
@@ -97,13 +97,13 @@ def plan_table(recommendation: Recommendation, *, verbose: bool = False) -> Tabl
 
 
 def _short_plan_rows(plan: Plan) -> list[tuple[str, str]]:
-    """What makes up a plan, without what the sentences say and what is as usual."""
+    """The parts of a plan that the sentences do not say and that differ from the defaults."""
     usual = {("routing", Routing.ROUND_ROBIN.value)}
     return [row for row in plan_rows(plan) if row[0] != "profile" and row not in usual]
 
 
 def tally_line(recommendation: Recommendation) -> str:
-    """How many candidates were dealt with, by how."""
+    """Number of candidates by how they were decided."""
     tally = recommendation.tally
     return (
         f"Candidates: {tally.screened} screened by theory, {tally.simulated} simulated, {tally.certified} "
@@ -121,10 +121,10 @@ def shown_promise(objective: Objective) -> Promise:
 def considered_tables(
     candidates: Sequence[Candidate], promise: Promise, replicas: int | None = None
 ) -> Iterator[Table]:
-    """A table for each profile: every candidate with its interval and what refused it, some in one row.
+    """A table for each profile: every candidate with its interval and refusal, similar ones in one row.
 
-    What all have in common has no column. Of many fleet sizes those nearest to `replicas` are shown, or the
-    largest.
+    Properties that all share have no column. If there are many fleet sizes, those nearest to `replicas` are shown, or
+    the largest.
     """
     several = len({one.plan.profile for one in candidates}) > 1
     for profile, group in groupby(candidates, key=lambda one: one.plan.profile):
@@ -166,7 +166,7 @@ def _nearest(candidates: Sequence[Candidate], replicas: int | None, count: int) 
 
 
 def _refused_alike(candidate: Candidate) -> tuple[object, ...]:
-    """What candidates that are told in one row have in common; one simulated whose batches start is alone."""
+    """Properties shared by candidates in one row; a simulated candidate with a batch wait has its own."""
     plan = candidate.plan
     alike = (plan.profile, plan.routing, plan.replicas, plan.batch_wait_max_s > 0.0)
     if plan.batch_wait_max_s > 0.0:  # there are many
@@ -199,7 +199,7 @@ def _candidates_row(
 
 
 def _distance(candidate: Candidate, promise: Promise) -> float:
-    """What is lowest of the one of several that comes nearest to what was promised, or keeps it best."""
+    """The value that refused a candidate, or else the value found; candidates with lower ones come first."""
     if candidate.rejection is not None:
         return candidate.rejection.needed
     found = None if candidate.performance is None else promise.found(candidate.performance)
@@ -207,7 +207,7 @@ def _distance(candidate: Candidate, promise: Promise) -> float:
 
 
 def _found(candidate: Candidate, promise: Promise) -> tuple[str, str]:
-    """Load and interval of a simulated candidate; one that has not settled understates its quantile."""
+    """Load and interval of a simulated candidate; an undecided one shows a lower bound of its quantile."""
     performance = candidate.performance
     if performance is None:
         return "", ""
@@ -226,7 +226,7 @@ def _part(plan: Plan, name: str) -> str:
 
 
 def _parts(group: Sequence[Candidate], name: str) -> str:
-    """What several candidates have of one property, from the least to the most."""
+    """The values of one property in several candidates, from the least to the largest."""
     ordered = sorted(group, key=lambda one: one.plan.batch_wait_max_s)
     return _span(list(dict.fromkeys(_part(one.plan, name) for one in ordered)))
 

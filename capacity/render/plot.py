@@ -1,6 +1,6 @@
-"""Plots by matplotlib, which lays them out: theory as lines, simulation as points with bars, one legend.
+"""Plots by matplotlib: theory as lines, simulation as points with bars, one legend.
 
-No window and no state of pyplot. `axes` of a plot is matplotlib's own, for what is not offered here.
+It opens no window and uses no state of pyplot. `axes` of a plot is matplotlib's own, for what is not offered here.
 """
 
 import textwrap
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES = ("-", "--", "-.", ":")
 LIMITS: tuple[Any, ...] = ("--", "-.", ":", (0.0, (9.0, 3.0)))
-# What each colour becomes where a page is dark: paper and ink change places, lines stay apart.
+# Colours on a dark page: paper and ink change places, lines stay apart.
 DARK = {
     "#ffffff": "#0d1117", "#000000": "#e6e6e6", "#444444": "#b0b7c0", "#e4e4e4": "#30363d",
     "#dddddd": "#30363d", "#0072b2": "#58a6ff", "#d55e00": "#ff8c42", "#009e73": "#3fb98a",
 }  # fmt: skip
 GREY, PALE = "#444444", "#dddddd"
-_DARK_SHARE = 0.8  # from there on white stands out more from the blue of a heat map than black does
+_DARK_SHARE = 0.8  # from there on white stands out from the blue of a heat map more than black does
 KINDS: dict[str, dict[str, Any]] = {
     "theory": {},
     "simulation, with its interval": {"marker": "o", "markersize": 4.0, "linestyle": "none"},
     "measured": {"marker": "s", "markersize": 4.5, "markerfacecolor": "white", "linestyle": "none"},
 }
 THEORY, SIMULATED, MEASURED = KINDS
-FORMATS: dict[str, dict[str, Any]] = {  # by suffix; metadata that would differ from day to day are left out
+FORMATS: dict[str, dict[str, Any]] = {  # by suffix; metadata that would change from day to day is left out
     ".png": {"metadata": {"Software": None}, "pil_kwargs": {"compress_level": 4}},  # 6 is slower, no smaller
     ".svg": {"metadata": {"Date": None, "Creator": None}},
 }
@@ -137,7 +137,7 @@ def new_stack(
     """Empty plots one above the other, which share their x axis and have no titles.
 
     Args:
-        shares: of the height, one for each plot.
+        shares: share of the height of each plot.
     """
     with _style():
         from matplotlib.figure import Figure
@@ -156,7 +156,7 @@ def new_stack(
 
 
 class Panels:
-    """Plots side by side in one figure, each filled as any plot is; one legend where all need the same."""
+    """Plots in one figure, each filled like any plot; one legend if all need the same."""
 
     def __init__(self, figure: "Figure", plots: "list[Plot]") -> None:
         self.figure = figure
@@ -191,27 +191,27 @@ class Panels:
             self._write_legends()
             for plot in self.plots:
                 _set_view(plot.axes)
-                plot.axes.set_position(plot.place)  # a second layout begins as the first
+                plot.axes.set_position(plot.place)  # a second layout begins like the first
                 plot.axes.set_in_layout(True)
-            # As the figure's own engine it would draw everything twice.
+            # As the figure's own layout engine it would draw everything twice.
             ConstrainedLayoutEngine().execute(self.figure)
             self.figure.savefig(data, format=suffix[1:], **FORMATS[suffix])
         return _with_dark(data.getvalue()) if suffix == ".svg" else data.getvalue()
 
     def _write_legends(self) -> None:
-        """Right of each plot, or of the last one where all need the same."""
+        """Legends to the right of each plot, or of the last one if all need the same."""
         every = [plot.entries for plot in self.plots]
         is_shared = len({tuple(entries) for entries in every}) == 1
         for plot, entries in zip(self.plots, every, strict=True):
             shown = {} if is_shared and plot is not self.plots[-1] else entries
-            columns = 1 + len(shown) // 16  # as many as stand beside the usual height
+            columns = 1 + len(shown) // 16  # as many as fit beside the usual height
             plot.axes.legend(
                 list(shown.values()), list(shown), ncols=columns, loc="upper left", bbox_to_anchor=(1.0, 1.0)
             )
 
 
 def _with_dark(svg: bytes) -> bytes:
-    """An SVG that a reader who prefers dark pages sees light on dark; matplotlib writes colours inline."""
+    """An SVG with dark colours for readers who prefer them; matplotlib writes colours inline."""
     rules = [
         f'[style*="{kind}: {light}"]{{{kind}:{dark}!important}}'
         for light, dark in DARK.items()
@@ -233,7 +233,7 @@ class Plot(Panels):
 
     @property
     def entries(self) -> dict[str, Any]:
-        """Handles of the legend by their labels: what was drawn, and what its marks mean beside lines."""
+        """Handles of the legend by label: what was drawn, and what its marks mean beside lines."""
         from matplotlib.lines import Line2D
 
         handles, labels = self.axes.get_legend_handles_labels()
@@ -246,21 +246,21 @@ class Plot(Panels):
     def theory(
         self, x: Sequence[float], y: Sequence[float], label: str = "", *, number: int = 0, dash: int = 0
     ) -> None:
-        """A line; where y is not finite, as in an unstable queue, it has a gap."""
+        """Draw a line; it has a gap where y is not finite, as in an unstable queue."""
         with _style():
             dashes = DASHES[dash % len(DASHES)]
             self.axes.plot(list(x), list(y), dashes, color=_color(number), label=label or None)
         self._kinds.add(THEORY)
 
     def reference(self, x: Sequence[float], y: Sequence[float], label: str = "") -> None:
-        """A thin dashed line for what is claimed or would be ideal."""
+        """Draw a thin dashed line for a claimed or ideal value."""
         with _style():
             self.axes.plot(list(x), list(y), "--", color=GREY, linewidth=1.0, label=label or None)
 
     def simulated(
         self, x: Sequence[float], intervals: Sequence[Interval], label: str = "", *, number: int = 0
     ) -> None:
-        """Points, each with a bar along its interval."""
+        """Draw points, each with a bar along its interval."""
         self._points(SIMULATED, x, intervals, label, number)
 
     def measured(
@@ -272,7 +272,7 @@ class Plot(Panels):
         number: int = 0,
         intervals: Sequence[Interval] | None = None,
     ) -> None:
-        """Open squares, with bars where intervals are given."""
+        """Draw open squares, with bars for the given intervals."""
         self._points(MEASURED, x, intervals or [Interval.exact(value) for value in y], label, number)
 
     def bars(
@@ -283,7 +283,7 @@ class Plot(Panels):
         number: int = 0,
         intervals: Sequence[Interval] | None = None,
     ) -> None:
-        """Bars to the right, the first on top, each with its value written at its end."""
+        """Draw horizontal bars, the first on top, each with its value at its end."""
         errors = None if intervals is None else _errors(intervals)
         with _style():
             made = self.axes.barh(
@@ -295,7 +295,7 @@ class Plot(Panels):
             self.axes.margins(x=0.12)
 
     def limit(self, value: float, label: str, *, axis: str = "y") -> None:
-        """A thin broken line for an objective or a wall: level at a y, or upright at an x."""
+        """Draw a thin broken line for a limit: horizontal at a y, or vertical at an x."""
         dashes = LIMITS[self._limits % len(LIMITS)]  # so that the legend tells them apart
         draw = {"x": self.axes.axvline, "y": self.axes.axhline}[axis]
         with _style():
@@ -313,10 +313,10 @@ class Plot(Panels):
         outlined: str = "accepted",
         missing: str = "refused",
     ) -> None:
-        """A number in each cell, rows from below; what is accepted is outlined, and nan is a dash.
+        """Draw a number in each cell, rows from below; accepted cells are outlined, and nan is a dash.
 
         Args:
-            values: shape `(rows, columns)`, in `unit`; dark where large, by the logarithm where far apart.
+            values: shape `(rows, columns)`, in `unit`; large ones are dark, on a logarithmic scale if far apart.
             accepted: of the same shape.
             outlined, missing: what the legend says of the outline and of the dash.
         """
@@ -365,14 +365,14 @@ class Plot(Panels):
 
 
 def draw_points(axes: "Axes", x: Sequence[float], intervals: Sequence[Interval], **form: Any) -> None:
-    """Points, each with a bar along its interval."""
+    """Draw points, each with a bar along its interval."""
     values = [span.value for span in intervals]
     with _style():
         axes.errorbar(list(x), values, _errors(intervals), elinewidth=1.2, capsize=2.5, zorder=3.0, **form)
 
 
 def _style() -> "AbstractContextManager[None]":
-    """The one style of this project, whatever the user's own is."""
+    """The style of this project, whatever the user's own is."""
     import matplotlib.style
 
     return matplotlib.style.context(["default", STYLE])
@@ -387,12 +387,12 @@ def _wrapped(label: str) -> str:
 
 
 def _errors(intervals: Sequence[Interval]) -> list[list[float]]:
-    """How far each end lies from its value, as matplotlib takes it."""
+    """Distance of each end from its value, in matplotlib's form."""
     return [[span.value - span.low for span in intervals], [span.high - span.value for span in intervals]]
 
 
 def _set_view(axes: "Axes") -> None:
-    """What is never negative starts at 0, unless limits were set; a logarithmic axis has plain numbers."""
+    """Start axes of nonnegative values at 0, unless limits were set; write plain numbers on logarithmic axes."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     axes.autoscale_view()

@@ -1,4 +1,4 @@
-"""Rates as text: sentences, a table and the caveats for the rates at which a plan meets its objective."""
+"""Rates as text: sentences, a table and caveats for the rates at which a plan meets its objective."""
 
 import math
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from capacity.units import format_rate
 
 
 def rates_tables(rates: Rates, chart: str, confidence: float) -> Iterator[RenderableType]:
-    """All that `capacity max-rate` shows."""
+    """All tables of `capacity max-rate`."""
     yield from (Text(sentence) for sentence in sentences(rates))
     if rates.points:
         yield _points_table(rates)
@@ -35,7 +35,7 @@ _LONE = {
 
 
 def sentences(rates: Rates) -> Iterator[str]:
-    """Which rates meet the objective, what limits them at the ends, and what low rates give."""
+    """Rates that meet the objective, what limits them at the ends, and what low rates give."""
     plan, objective = rates.scenario.plan, rates.scenario.objective
     if rates.stretches:
         verb = "meet" if plan.replicas > 1 else "meets"
@@ -57,13 +57,13 @@ def sentences(rates: Rates) -> Iterator[str]:
 
 
 def _note_on_rising(rates: Rates) -> Iterator[str]:
-    """What was taken for granted, where it was."""
+    """Note on assumptions, if any were made."""
     if rates.only_rises and rates.points:
         yield f"Assumed: {rates.promise.what} rises with the rate, since batches start at once."
 
 
 def format_rate_interval(end: Interval) -> str:
-    """A rate with the ends between which it lies.
+    """A rate with the ends of its bracket.
 
     >>> format_rate_interval(Interval(value=398.0, low=398.0, high=402.0))
     '398 (398 to 402) rps'

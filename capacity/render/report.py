@@ -1,4 +1,4 @@
-"""Report: a saved plan as one page for those who decide, with its numbers beside every chart."""
+"""Report: a saved plan as one HTML page for those who decide, with the numbers beside every chart."""
 
 import math
 import shlex
@@ -48,16 +48,16 @@ _WORDS = {Verdict.MET: "met", Verdict.MISSED: "missed", Verdict.INCONCLUSIVE: "i
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """All that a page tells.
+    """All findings on a page.
 
     Attributes:
-        recommendation: of the saved plan, certified again.
-        certified: what became of the plan under its saved random numbers.
-        rates: what becomes of it at other rates, rising. [requests/s]
-        one_lost: what is left when one replica is gone; None where nothing is.
-        distribution: quantiles of the response time; None where the budget did not suffice.
-        window: a short stretch of a run; None where nothing was served.
-        digest: SHA-256 of the file that holds the plan; None where it came from none.
+        recommendation: recommendation of the saved plan, certified again.
+        certified: result of the plan under its saved random numbers.
+        rates: results at other rates, rising. [requests/s]
+        one_lost: result without one replica; None if that leaves none.
+        distribution: quantiles of the response time; None if the budget was too small.
+        window: a short stretch of a run; None if nothing was served.
+        digest: SHA-256 of the plan's file; None if it came from none.
     """
 
     saved: SavedPlan
@@ -73,7 +73,7 @@ class Findings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanReport:
-    """A page of HTML and what it says first."""
+    """An HTML page and its first sentences."""
 
     page: str
     sentence: str
@@ -87,7 +87,7 @@ class PlanReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """Text in a table, and a class that says how it looks."""
+    """Text of a table's cell, and a class for its style."""
 
     text: str
     look: str = ""
@@ -104,7 +104,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """A part of the page: what it says, a chart and a table; or why there is none."""
+    """A section of the page: its text, a chart and a table, or why there is none."""
 
     key: str
     title: str
@@ -159,12 +159,12 @@ def _template() -> "Template":
 
 
 def _typeset(value: object) -> object:
-    """Plain text with the signs of a printed page; what is markup already stays as it is."""
+    """Plain text with typographic signs; markup is unchanged."""
     return value.replace("<=", "≤").replace(">=", "≥") if type(value) is str else value
 
 
 def _verdict(found: Findings) -> list[str]:
-    """The sentences of `capacity plan`; of a plan that is no longer certified, why it is not."""
+    """The sentences of `capacity plan`; if the plan is no longer certified, why not."""
     if found.recommendation.verdict is Verdict.MET:
         return list(explain(found.recommendation, found.saved.question))
     saved, is_missed = found.saved, found.recommendation.verdict is Verdict.MISSED
@@ -176,7 +176,7 @@ def _verdict(found: Findings) -> list[str]:
 
 
 def _promise_rows(found: Findings) -> Iterator[tuple[str, str, str, float]]:
-    """Each limit beside what is predicted, and the share of the limit that it takes up, at most 1."""
+    """Each limit, its predicted value, and the share of the limit that this uses up, at most 1."""
     performance = found.recommendation.performance
     for promise in found.saved.question.objective.limits:
         seen = None if performance is None else promise.found(performance)
@@ -197,7 +197,7 @@ def _confidence(found: Findings) -> str:
 
 
 def shown(found: Findings) -> Promise:
-    """The limit that charts and tables are about: the one that comes closest to being broken."""
+    """The limit that charts and tables show: the one that binds."""
     performance, objective = found.recommendation.performance, found.saved.question.objective
     return shown_promise(objective) if performance is None else objective.binding(performance)
 
@@ -227,7 +227,7 @@ _HEADS = {
 
 
 def _others(found: Findings, reasons: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """What the plan outlives, how far the rate may rise, and other routing; nothing twice."""
+    """What the plan survives, how far the rate may rise, and other routing; nothing twice."""
     told = {f"With {one.event}:" for one in found.recommendation.survived if _is_one_gone(found, one.plan)}
     for text in reasons[1:]:
         event, colon, rest = text.partition(":")
@@ -245,7 +245,7 @@ def _is_one_gone(found: Findings, plan: Plan) -> bool:
 
 
 def _one_lost(found: Findings) -> str:
-    """What becomes of the fleet while one replica is gone."""
+    """The fleet's performance with one replica gone."""
     one = found.one_lost
     if one is None:
         return "Nothing is left: no request is answered until the replica is back."
@@ -265,7 +265,7 @@ def _one_lost(found: Findings) -> str:
 
 
 def assumptions(found: Findings) -> Iterator[tuple[str, str]]:
-    """What may turn the verdict first; then what was taken for granted, and last what was checked."""
+    """Assumptions: what may change the verdict first; then unchecked ones, and last those that were checked."""
     weights = list(CaveatCode)
     told = set()
     for caveat in sorted(found.recommendation.caveats, key=lambda one: weights.index(one.code)):
@@ -302,7 +302,7 @@ def _word_cell(candidate: Candidate) -> Cell:
 
 
 def rate_section(found: Findings) -> Section:
-    """What is limited, over the arrival rate."""
+    """The limited quantity over the arrival rate."""
     promise = shown(found)
     title = f"{_capital(promise.what)} over the arrival rate"
     workload = found.saved.question.workload
@@ -343,7 +343,7 @@ def rate_section(found: Findings) -> Section:
 
 
 def map_section(found: Findings) -> Section:
-    """Replicas and batches of the plan's profile and routing: the best batch wait of each."""
+    """Replicas and batches of the plan's profile and routing, each with its best batch wait."""
     plan, promise = found.saved.plan, shown(found)
     best: dict[tuple[int, int], Candidate] = {}
     for one in _with_certified(found):
@@ -371,7 +371,7 @@ def map_section(found: Findings) -> Section:
 
 
 def _with_certified(found: Findings) -> Iterator[Candidate]:
-    """All that was considered, the plan itself as it was certified."""
+    """The considered candidates, with the plan itself as it was certified."""
     yield from (one for one in found.recommendation.considered if one.plan != found.saved.plan)
     yield found.certified
 
@@ -397,7 +397,7 @@ def _map_cell(candidate: Candidate | None, promise: Promise, plan: Plan) -> Cell
 
 
 def distribution_section(found: Findings) -> Section:
-    """How long requests take: the share that takes longer."""
+    """Distribution of the response: the share of requests that takes longer."""
     title, seen = "Response times", found.distribution
     if seen is None:
         lead = "Not shown: the budget of requests does not suffice for the whole distribution."
@@ -432,7 +432,7 @@ def distribution_section(found: Findings) -> Section:
 
 
 def frontier_section(found: Findings) -> Section:
-    """What a lower percentile costs."""
+    """The cost of a lower percentile."""
     promise = shown(found)
     title, priced = f"Cost and {promise.what}", found.recommendation.hourly_usd is not None
     spots: list[tuple[float, Interval, Verdict]] = []
@@ -480,7 +480,7 @@ def frontier_section(found: Findings) -> Section:
 
 
 def _cost(saved: SavedPlan, plan: Plan) -> float | None:
-    """Price, or replicas where there is only one profile, which has no price."""
+    """Price, or number of replicas if there is one profile without a price."""
     profile = next((one for one in saved.question.profiles if one.name == plan.profile), None)
     if profile is None:
         return None
@@ -488,12 +488,12 @@ def _cost(saved: SavedPlan, plan: Plan) -> float | None:
 
 
 def _least(candidate: Candidate, promise: Promise) -> str:
-    """What was found; of a run that has not settled the least that it can be."""
+    """The limited value; for an undecided run, its lower bound."""
     return ("" if candidate.settled else "≥ ") + _value(promise, _found(candidate, promise))
 
 
 def _short_fleet(plan: Plan, saved: SavedPlan) -> str:
-    """`4 replicas, batch 16`: profile and routing only where there are several."""
+    """A fleet as `4 replicas, batch 16`, with profile and routing only if there are several."""
     question = saved.question
     name = f"{plan.replicas} replica{'s' if plan.replicas > 1 else ''}"
     if len(question.profiles) > 1:
@@ -504,7 +504,7 @@ def _short_fleet(plan: Plan, saved: SavedPlan) -> str:
 
 
 def window_section(found: Findings) -> Section:
-    """What batching does: batches and queues of a short stretch of a run."""
+    """Effect of batching: batches and queues in a short stretch of a run."""
     window = found.window
     if window is None or not window.batches:
         lead = "Not shown: too few requests were served."
@@ -542,7 +542,7 @@ def _window_table(window: Window) -> Table:
 
 
 def refused_section(found: Findings) -> Section:
-    """The refused fleets that came nearest to the objective, and how many theory refused."""
+    """The refused fleets closest to the objective, and how many theory refused."""
     promise = shown(found)
     refused = [one for one in found.recommendation.considered if not one.accepted]
     simulated = [one for one in refused if _found(one, promise) is not None]
@@ -605,7 +605,7 @@ def _inputs(found: Findings) -> Iterator[tuple[str, str]]:
 
 
 def _commands(saved: SavedPlan) -> list[str]:
-    """What makes the plan and this page again; the profile may be one that only the plan's file has."""
+    """Commands that make the plan and this page again; the profile may be in the plan's file alone."""
     unnamed = (one for one in saved.question.profiles if one.path is None and not is_bundled(one))
     names = ", ".join(one.name for one in unnamed)
     note = (

@@ -1,4 +1,4 @@
-"""Report command: the command that asks for a saved plan again, flag by flag."""
+"""Report command: the command that repeats a saved plan, flag by flag."""
 
 import shlex
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ _USUAL = Effort()
 
 
 def is_bundled(profile: ServiceProfile) -> bool:
-    """Whether it is the bundled profile of its name, as it is."""
+    """Whether a profile is the bundled profile of its name, unchanged."""
     try:
         return profile.name in bundled_names() and load_profile(profile.name) == profile
     except CapacityError:
@@ -30,7 +30,7 @@ def is_bundled(profile: ServiceProfile) -> bool:
 
 
 def command_to_repeat(saved: SavedPlan) -> str:
-    """`capacity plan` with every flag that is not as usual."""
+    """The `capacity plan` command with every flag that differs from its default."""
     question = saved.question
     words = ["capacity", "plan"]
     for profile in question.profiles:
@@ -59,7 +59,7 @@ def _plain(value: float) -> str:
 
 
 def _seconds(value_s: float) -> str:
-    """In milliseconds where these are read back to the same number."""
+    """A duration in milliseconds if they read back to the same number, else in seconds."""
     shown = f"{1e3 * value_s:.10g}"
     return f"{shown}ms" if parse_duration_s(f"{shown}ms") == value_s else f"{value_s!r}s"
 
@@ -97,7 +97,7 @@ def _batching(question: Question) -> Iterator[str]:
 
 
 def _recovery(saved: SavedPlan) -> Iterator[str]:
-    """What it must recover from."""
+    """Flags for the trouble that the plan must recover from."""
     recovery = saved.answer.get("recovery")
     flags = recovery.get("flags") if isinstance(recovery, dict) else None
     if isinstance(flags, list):

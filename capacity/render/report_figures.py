@@ -1,4 +1,4 @@
-"""Report figures: the charts of a report page, small enough for a phone, labelled where the lines are."""
+"""Report figures: charts of a report page, small enough for a phone, with labels at the lines."""
 
 import math
 import re
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 4.7, 2.8  # inches, at 9 point letters
 ACCENT, LIMIT, LIMIT_TEXT = PALETTE[0], PALETTE[1], "#a84300"  # small letters need a darker one
-TOP = 2.0  # times the limit at which an axis ends
-# Batches from small to large; a page that is dark turns them round.
+TOP = 2.0  # multiple of the limit at which an axis ends
+# Batches from small to large; a dark page reverses them.
 SHADES = ("#b9d7ec", "#86b9dc", "#4d95c6", "#1f6fad", "#08417a")
 DARK_SHADES = ("#1f3d5c", "#2b5f8f", "#3d86c6", "#79b8f5", "#cbe4ff")
 DARK_COLOURS = DARK | dict(zip(SHADES, DARK_SHADES, strict=True)) | {LIMIT_TEXT: "#ff9d5c"}
@@ -31,17 +31,17 @@ Spot = tuple[float, Interval, Verdict]
 
 
 def scale_of(promise: Promise) -> float:
-    """Milliseconds for durations and percent for shares, as axes and tables of the page have them."""
+    """Factor to milliseconds for durations and to percent for shares, as in the page's axes and tables."""
     return 1e3 if promise.measure.is_duration else 1e2
 
 
 def axis_title(promise: Promise) -> str:
-    """What is limited, with its unit."""
+    """The limited quantity with its unit."""
     return f"{promise.what} [{'ms' if promise.measure.is_duration else '%'}]"
 
 
 def draw_rates(spots: Sequence[Spot], promise: Promise, today_rps: float, accepted_rps: float | None) -> Plot:
-    """What is limited over the arrival rate, with its band, its limit, today's rate and the headroom."""
+    """The limited quantity over the arrival rate, with its interval, its limit, today's rate and the headroom."""
     plot = _plot("arrival rate [rps]", axis_title(promise))
     axes, scale = plot.axes, scale_of(promise)
     top = TOP * scale * promise.allowed
@@ -61,7 +61,7 @@ def draw_rates(spots: Sequence[Spot], promise: Promise, today_rps: float, accept
 
 
 def draw_distribution(quantiles_s: dict[float, Interval], limits_s: dict[float, float]) -> Plot:
-    """The share of requests that take longer, by a logarithm; and what is allowed."""
+    """The share of requests that take longer, on a logarithmic scale, and the limits."""
     plot = _plot("response time [ms]", "share of requests that take longer [%]", y_log=True)
     axes = plot.axes
     known = {q: one.scaled(1e3) for q, one in quantiles_s.items() if math.isfinite(one.high)}
@@ -86,7 +86,7 @@ def draw_distribution(quantiles_s: dict[float, Interval], limits_s: dict[float, 
 
 
 def draw_frontier(spots: Sequence[Spot], chosen: tuple[float, float], promise: Promise, x_title: str) -> Plot:
-    """What is limited over the price of a fleet, and the fleets that nothing as cheap does better than."""
+    """The limited quantity over a fleet's price, and the fleets that no fleet as cheap beats."""
     plot = _plot(x_title, axis_title(promise))
     axes, scale = plot.axes, scale_of(promise)
     drawn = [(x, found.scaled(scale), v) for x, found, v in spots if found.value <= TOP * promise.allowed]
@@ -107,7 +107,7 @@ def draw_frontier(spots: Sequence[Spot], chosen: tuple[float, float], promise: P
 
 
 def frontier(spots: Sequence[Spot]) -> list[Spot]:
-    """The spots that no cheaper one, and none as cheap, lies below; rising in price."""
+    """The spots below which there is no spot that is as cheap or cheaper; rising in price."""
     best: list[Spot] = []
     for spot in sorted(spots, key=lambda one: (one[0], one[1].value)):
         if not best or spot[1].value < best[-1][1].value:
@@ -116,20 +116,20 @@ def frontier(spots: Sequence[Spot]) -> list[Spot]:
 
 
 def shade_ends(window: Window) -> list[int]:
-    """Largest batch size of each shade, rising; as many shades as there are sizes, five at most."""
+    """Largest batch size of each shade, rising; as many shades as sizes, five at most."""
     sizes = sorted({batch.size for batch in window.batches}) or [1]
     count = min(len(SHADES), len(sizes))
     return [sizes[(len(sizes) * (number + 1)) // count - 1] for number in range(count)]
 
 
 def shade_of(size: int, ends: Sequence[int]) -> int:
-    """Number of the shade that a batch of this size has."""
+    """Index of a batch size's shade."""
     place = next(number for number, end in enumerate(ends) if size <= end)
     return place if len(ends) == len(SHADES) else place * (len(SHADES) - 1) // max(1, len(ends) - 1)
 
 
 def draw_window(window: Window) -> Panels:
-    """A lane for each replica, a bar for each batch, dark where large; below, how many requests wait."""
+    """A lane for each replica, a bar for each batch, dark if large; below, the number of waiting requests."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     shown = window.replicas_shown
@@ -158,7 +158,7 @@ def draw_window(window: Window) -> Panels:
 
 
 def _draw_bars(axes: "Axes", window: Window) -> None:
-    """One path for all batches of a shade, since a page has a limited size."""
+    """Draw one path for all batches of a shade, which keeps the page small."""
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path
 
@@ -196,7 +196,7 @@ def _level(axes: "Axes", y: float, label: str) -> None:
 
 
 def _upright(axes: "Axes", x: float, label: str, height: float) -> None:
-    """A line at x, with its label on the side that has room."""
+    """Draw a line at x, with its label on the side that has room."""
     left, right = axes.get_xlim()
     is_right = x > left + 0.5 * (right - left)
     axes.axvline(x, color=GREY, linestyle=":", linewidth=1.2)
@@ -217,11 +217,11 @@ _NAMESPACES = re.compile(r' xmlns(?::\w+)?="[^"]*"')
 
 
 def inline_svg(figure: Panels, key: str, title: str) -> str:
-    """An SVG to stand in a page: without prologue and style, its ids its own, and named for who cannot see.
+    """An SVG for a page: without prologue and style, with unique ids, and named for screen readers.
 
     Args:
-        key: what its ids begin with; another for each figure of the page.
-        title: plain text without markup, and escaped already.
+        key: beginning of its ids, different for each figure of the page.
+        title: plain text without markup, already escaped.
     """
     text = _METADATA.sub("", _PROLOGUE.sub("", figure.svg().decode()))
     text = _NAMESPACES.sub("", _STYLE.sub("", text)).replace("xlink:href", "href")

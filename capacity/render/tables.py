@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def gate_tables(answer: "Gated") -> "Iterator[RenderableType]":
-    """What became of a saved plan: its verdict in a line, each finding, and notes."""
+    """The verdict of a check on one line, then each finding, and notes."""
     yield Text(f"{answer.summary}.")
     found = ((one.verdict.value, one.name, one.message) for one in answer.findings)
     yield table(("<verdict", "<what", "<found"), found)
@@ -31,15 +31,15 @@ def gate_tables(answer: "Gated") -> "Iterator[RenderableType]":
 
 
 def sweep_table(common: "AnyTable", rows: "Sequence[Row]") -> Table:
-    """A line for each row: what was asked, the load, the highest quantile, the outcome, and why there are no numbers.
+    """A line for each row: the fleet, the load, the highest quantile, the outcome, and why numbers are missing.
 
-    A profile and a routing that are those of all rows are in the title.
+    A profile and a routing that all rows share are in the title.
     """
     names = [column.name for column in common.columns]
     quantile = max(common.quantiles)
     known = [dict(zip(names, row, strict=True)) for row in rows]
     alike = {name for name in ("profile", "routing") if len({row[name] for row in known}) == 1}
-    waits = any(row["batch_wait_max_s"] for row in known)  # where nobody waits, room for the rest
+    waits = any(row["batch_wait_max_s"] for row in known)  # if nobody waits, there is room for the rest
     lost = any(row["loss_probability"] for row in known)
     shown: dict[str, Callable[[Mapping[str, Value]], str]] = {
         "<profile": lambda row: str(row["profile"]),
@@ -63,7 +63,7 @@ def sweep_table(common: "AnyTable", rows: "Sequence[Row]") -> Table:
     return table(heads, ([shown[head](row) for head in heads] for row in known), title=title or None)
 
 
-# Share of saturation from which on it is what numbers are missing for, rather than requests.
+# Share of saturation from which that is the reason for missing numbers, rather than too few requests.
 _NEAR_SATURATION = 0.9
 
 
@@ -93,7 +93,7 @@ def _shown_losses(row: "Mapping[str, Value]") -> str:
 
 
 def _shown_interval(value: "Value", low: "Value", high: "Value") -> str:
-    """No quantile without its interval, whose upper end may lie among the lost."""
+    """A quantile with its interval, whose upper end may lie among the lost requests."""
     if value is None or low is None:
         return ""
     high = math.inf if high is None else high
@@ -109,12 +109,12 @@ _NAMES = ("<routing",)
 _VERDICTS = ("<verdict", "<outcome")
 _STYLES = {"met": "green", "answered": "green", "in doubt": "yellow", "inconclusive": "yellow"}
 _STYLES |= {"missed": "red", "unstable": "red"}
-_INTERVAL_WIDTH, _WORDS_WIDTH = 10, 11  # of columns that share what room there is
+_INTERVAL_WIDTH, _WORDS_WIDTH = 10, 11  # of columns that share the remaining room
 _INEXACT = (Kind.BOUND, Kind.APPROXIMATION)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> Table:
-    """A plain table; a column that begins with `<` is left-aligned, others right; with `~` it may wrap."""
+    """A plain table; a column whose name begins with `<` is left-aligned, others right; with `~` it may wrap."""
     headed = any(column.strip("<") for column in columns)
     result = Table(
         title=title,
@@ -146,7 +146,7 @@ def _style(verdict: str) -> str:
 
 
 def caveat_lines(caveats: Iterable["Caveat"]) -> Iterator[Text]:
-    """One line each, the most important first."""
+    """Caveats, one a line, the most important first."""
     from capacity.question.caveat import CaveatCode
 
     weights = list(CaveatCode)
@@ -155,12 +155,12 @@ def caveat_lines(caveats: Iterable["Caveat"]) -> Iterator[Text]:
 
 
 def document_table(document: Mapping[str, Any]) -> Table:
-    """A small document as it would be in JSON, for people; what only says yes or no is left to words."""
+    """A small document as a table."""
     return table(("<", "<"), ((name, _shown(name, value)) for name, value in document.items()))
 
 
 def profile_tables(profile: "ServiceProfile") -> Iterator[Table]:
-    """What is known of one profile, and where from."""
+    """Known facts of one profile, and their sources."""
     facts = {
         "model": profile.model,
         "device": profile.device,
@@ -175,7 +175,7 @@ def profile_tables(profile: "ServiceProfile") -> Iterator[Table]:
 
 
 def simulation_table(plan: Plan, performance: Performance, *, verbose: bool = False) -> Table:
-    """One plan's performance: what people ask for, or every figure."""
+    """One plan's performance: the usual figures, or every figure."""
     rows = performance_rows(performance) if verbose else short_rows(performance)
     return table(("<", "<"), [*plan_rows(plan), *rows])
 
@@ -196,7 +196,7 @@ def short_rows(performance: Performance, quantiles: Collection[float] | None = N
 def performance_table(
     plan: Plan | None, performance: Performance, particular: Mapping[str, Any] | None = None
 ) -> Table:
-    """One plan's or queue's performance, led by what is particular to it."""
+    """One plan's or queue's performance, after figures of its own."""
     rows = [] if plan is None else plan_rows(plan)
     rows += [(name, _shown(name, value)) for name, value in (particular or {}).items()]
     return table(("<", "<"), [*rows, *performance_rows(performance)])
@@ -220,7 +220,7 @@ def profiles_table(profiles: Iterable["ServiceProfile"]) -> Table:
 
 
 def sparkline(values: Sequence[float]) -> str:
-    """One block a value, its height the value's share of the largest.
+    """One block for each value, its height in proportion to the largest.
 
     >>> sparkline([1.0, 4.0, 8.0])
     '▁▄█'
@@ -231,7 +231,7 @@ def sparkline(values: Sequence[float]) -> str:
 
 
 def profile_table(profile: "ServiceProfile") -> Table:
-    """One profile, batch size by batch size; what was not measured but follows by rule is marked by ~."""
+    """One profile, batch size by batch size; derived values are marked by ~."""
     columns = ("batch", "mean", "P50", "P99", "rps", "<")
     rows = (
         (
@@ -254,7 +254,7 @@ def _percentile(profile: "ServiceProfile", batch_size: int, probability: float) 
 
 
 def performance_rows(performance: Performance) -> list[tuple[str, str]]:
-    """Names and values for people of what a performance has."""
+    """Names and values of a performance, in words."""
     numbers = {
         "load": performance.load,
         "utilization": performance.utilization,
@@ -288,7 +288,7 @@ def _quantile_rows(name: str, quantiles: Quantiles) -> list[tuple[str, str]]:
 
 
 def batch_wait(plan: Plan) -> str:
-    """How long a batch may wait, and by whose rule where that is not usual."""
+    """How long a batch may wait, and by whose rule if it is not the default."""
     if plan.preferred_sizes:
         sizes = ", ".join(map(str, plan.preferred_sizes))
         return f"{format_duration(plan.batch_wait_max_s)}, preferred sizes {sizes}"
@@ -305,7 +305,7 @@ _SERVERS = {Batching.TORCHSERVE: "TorchServe", Batching.RAY_SERVE: "Ray Serve"}
 
 
 def plan_rows(plan: Plan) -> list[tuple[str, str]]:
-    """Names and values for people of what makes up a plan."""
+    """Names and values of a plan, in words."""
     return [
         ("profile", plan.profile),
         ("replicas", str(plan.replicas)),
@@ -317,7 +317,7 @@ def plan_rows(plan: Plan) -> list[tuple[str, str]]:
 
 
 def _shown(name: str, value: Any) -> str:
-    """A value in the unit that its name ends in."""
+    """A value in the unit at the end of its name."""
     if isinstance(value, Mapping):
         return ", ".join(_shown_entry(name, key, x) for key, x in value.items())
     if isinstance(value, list):
@@ -330,7 +330,7 @@ def _shown(name: str, value: Any) -> str:
 
 
 def _shown_entry(name: str, key: str, value: Any) -> str:
-    """One of several: a quantile, an interval by name, or an error."""
+    """One of several values: a quantile, an interval by name, or an error."""
     if isinstance(value, Mapping):
         return f"{key} {_shown(key, value['low'])} to {_shown(key, value['high'])}"
     if name == "relative_error_max":

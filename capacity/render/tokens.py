@@ -1,4 +1,4 @@
-"""Token tables: what `plan` and `simulate` show of fleets that serve language models."""
+"""Token tables: what `plan` and `simulate` show for fleets that serve language models."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ _DURATIONS = (
 def token_tables(
     found: TokenRecommendation, question: TokenQuestion, confidence: float, *, verbose: bool = False
 ) -> Iterator[RenderableType]:
-    """All that `capacity plan` shows about a language model."""
+    """All tables of `capacity plan` for a language model."""
     yield Text(verdict_sentence(found, question), style="bold")
     if found.plan is not None:
         yield Text(why_not_fewer(found, question))
@@ -86,7 +86,7 @@ def verdict_sentence(found: TokenRecommendation, question: TokenQuestion) -> str
 
 
 def why_not_fewer(found: TokenRecommendation, question: TokenQuestion) -> str:
-    """What one replica fewer would do."""
+    """Why one replica fewer is not enough."""
     plan = found.plan
     assert plan is not None  # noqa: S101  (the caller has one)
     if plan.replicas == 1:
@@ -118,7 +118,7 @@ def _alike(one: TokenPlan, other: TokenPlan) -> bool:
 
 
 def binding_sentence(found: TokenRecommendation) -> str:
-    """What an engine of the plan runs out of first."""
+    """The resource that an engine of the plan runs out of first."""
     plan, one = found.plan, found.saturation
     assert plan is not None and one is not None  # noqa: S101, PT018  (the caller has both)
     what = {
@@ -133,7 +133,7 @@ def binding_sentence(found: TokenRecommendation) -> str:
 
 
 def plan_rows(plan: TokenPlan) -> list[tuple[str, str]]:
-    """The plan, a line each."""
+    """The plan, one property a line."""
     return [
         ("replicas", str(plan.replicas)),
         ("sequences, most", str(plan.sequences_max)),
@@ -143,7 +143,7 @@ def plan_rows(plan: TokenPlan) -> list[tuple[str, str]]:
 
 
 def performance_rows(found: Performance, *, verbose: bool = False) -> list[tuple[str, str]]:
-    """What a fleet does, a line each."""
+    """The performance of a fleet, one figure a line."""
     rows: list[tuple[str, str]] = []
     if found.load is not None:
         rows.append(("load", f"{found.load:.3f}"))
@@ -196,7 +196,7 @@ def considered_table(candidates: Sequence[TokenCandidate], objective: Objective)
 
 
 def _value(candidate: TokenCandidate, promise: Promise) -> str:
-    """What was found of a limit."""
+    """The value of a limited quantity."""
     value = None if candidate.performance is None else promise.found(candidate.performance)
     return "" if value is None or math.isinf(value.value) else format_value(promise, value)
 
@@ -212,7 +212,7 @@ def _is_load(candidate: TokenCandidate) -> bool:
 
 
 def changes_table(changes: Sequence[TokenChange]) -> RenderableType:
-    """What other settings of the engine would do to the same fleet."""
+    """Effects of other engine settings on the same fleet."""
 
     def p99(found: Performance | None, name: str) -> str:
         known = {} if found is None else getattr(found, name)
@@ -234,7 +234,7 @@ def changes_table(changes: Sequence[TokenChange]) -> RenderableType:
 def simulation_tables(
     plan: TokenPlan, found: Performance, confidence: float, *, verbose: bool = False
 ) -> Iterator[RenderableType]:
-    """What `capacity simulate` shows about a language model."""
+    """Tables of `capacity simulate` for a language model."""
     yield table(("<", "<"), [*plan_rows(plan), *performance_rows(found, verbose=verbose)])
     if found.kind is Kind.REPLAY:
         yield Text("These requests alone, served from an empty fleet; no intervals, since nothing is drawn.")
@@ -243,7 +243,7 @@ def simulation_tables(
 
 
 def rates_tables(rates: TokenRates, confidence: float) -> Iterator[RenderableType]:
-    """What `capacity max-rate` shows about a language model."""
+    """Tables of `capacity max-rate` for a language model."""
     scenario, most_rps = rates.scenario, rates.scenario.plan.replicas * rates.saturation.rate_rps
     verb = "meets" if scenario.plan.replicas == 1 else "meet"
     limits, fleet = _promises(scenario.objective), _fleet(scenario.plan)
@@ -273,7 +273,7 @@ def rates_tables(rates: TokenRates, confidence: float) -> Iterator[RenderableTyp
 def token_sweep_table(quantiles: Sequence[float], rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     """A line for each row of a sweep: settings that differ, rate, load, quantiles of TTFT and TPOT, outcome and why.
 
-    A profile, a routing and a number of replicas that are those of all rows are in the title.
+    A profile, a routing and a number of replicas that all rows share are in the title.
     """
     q = max(quantiles)
     settings = {
@@ -315,7 +315,7 @@ def _interval(value: float, low: float, high: float | None) -> Interval:
 
 
 def explanation_tables(found: TokenRecommendation, question: TokenQuestion) -> Iterator[RenderableType]:
-    """What `capacity explain` shows about a language model."""
+    """Tables of `capacity explain` for a language model."""
     yield Text(why_not_fewer(found, question), style="bold")
     yield Text(binding_sentence(found))
     yield changes_table(found.changes)
@@ -350,7 +350,7 @@ def llm_profile_tables(profile: LlmProfile) -> Iterator[RenderableType]:
 
 
 def check_table(profile: LlmProfile, checked_rps: float | None) -> RenderableType:
-    """How a profile came about, and how far it is off the saturated run that it is checked by."""
+    """Sources of a profile, and its error against the saturated run that checks it."""
     rows = list(profile.source.items())
     rows.append(("request overhead", format_duration(profile.overhead.request_s)))
     if profile.check is not None and checked_rps is not None:
@@ -367,7 +367,7 @@ def check_table(profile: LlmProfile, checked_rps: float | None) -> RenderableTyp
 
 
 def _cache(kv: KvCache) -> str:
-    """How much the KV cache holds."""
+    """Size of the KV cache, in words."""
     size = "unknown: give --kv-tokens," if kv.tokens is None else f"{kv.tokens} tokens"
     return f"{size} in blocks of {kv.block_tokens}"
 

@@ -1,4 +1,4 @@
-"""Trace report: recorded traffic described for people and for programs, and what Poisson would get wrong."""
+"""Trace report: a description of recorded traffic as a document and as tables, and the error of assuming Poisson."""
 
 from collections.abc import Iterator
 
@@ -18,7 +18,7 @@ from capacity.units import format_duration, format_quantile, format_rate
 def description_document(
     about: TraceDescription, error: PoissonError | None, caveats: list[Caveat], *, seed: int
 ) -> Document:
-    """`capacity workload` for programs; without a plan it has no `poisson_error`."""
+    """Document of `capacity workload`; without a plan it has no `poisson_error`."""
     burstiness = about.burstiness
     document: Document = {
         "trace": about.trace.name,
@@ -39,13 +39,13 @@ def description_document(
 
 
 def lengths_document(lengths: LengthRows) -> Document:
-    """Tokens of the requests of a language model."""
+    """Document of the requests' tokens, for a language model."""
     given, got = lengths.counts
     return {"input_tokens": plain(given), "output_tokens": plain(got), "correlation": lengths.correlation}
 
 
 def lengths_table(lengths: LengthRows) -> RenderableType:
-    """The same for people."""
+    """Table of the requests' tokens."""
     together = "" if lengths.correlation is None else f", correlated by {lengths.correlation:.2g}"
     rows = [
         (name, f"{one.mean:.4g}", f"{one.cv:.3g}", str(one.p50), str(one.p90), str(one.p99), str(one.largest))
@@ -57,7 +57,7 @@ def lengths_table(lengths: LengthRows) -> RenderableType:
 def description_tables(
     about: TraceDescription, error: PoissonError | None, caveats: list[Caveat]
 ) -> Iterator[RenderableType]:
-    """`capacity workload` for people."""
+    """Tables of `capacity workload`."""
     burstiness = about.burstiness
     correlation = burstiness.gap_correlation
     rows = [

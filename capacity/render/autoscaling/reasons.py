@@ -1,4 +1,4 @@
-"""Reasons on the terminal: why requests are late, whether the fleet hunts, and what does not help."""
+"""Reasons: why requests of an autoscaled fleet are late, whether it hunts, and what does not help."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ _HUNTS_PER_H = 6.0  # changes of the number of replicas that no daily curve expl
 
 
 def reasons(screen: ScaledScreen) -> Iterator[str]:
-    """Where the late requests come from, and whether the number of replicas hunts."""
+    """Reasons for the late requests, and whether the number of replicas hunts."""
     found, scaler = screen.found, screen.found.fleet.autoscaler
     assert scaler is not None  # noqa: S101  (it is the question)
     cause, per_h = cause_of(found, screen.worst), found.scalings.value * HOUR_S / found.fleet.lasts_s
@@ -34,14 +34,14 @@ def reasons(screen: ScaledScreen) -> Iterator[str]:
 
 
 def _not_even(most: int, cause: Cause | None) -> str:
-    """No fixed fleet holds the limit, with what to raise where the cause has not named it."""
+    """Sentence for a limit that no fixed fleet holds, with what to raise unless the cause names it."""
     told = f"Not even {fleet_told(most)} all the time {'holds' if most == 1 else 'hold'} the limit"
     is_told = cause in (Cause.REPLICAS_MAX, Cause.QUEUE_LIMIT, Cause.BATCH_WAIT)
     return f"{told}." if is_told else f"{told}; raise --replicas-max."
 
 
 def _told(cause: Cause, found: Days, worst: Worst | None, scaler: Autoscaler) -> str:
-    """The cause in a sentence, with the figures behind it and the setting that changes it."""
+    """Sentence on a cause, with the figures behind it and the setting that changes it."""
     if cause is Cause.RISE or cause is Cause.RESERVE:
         assert worst is not None  # noqa: S101  (both are read from it)
         return _rise(worst, scaler) if cause is Cause.RISE else _reserve(found, worst, scaler)
@@ -84,7 +84,7 @@ def _rise(worst: Worst, scaler: Autoscaler) -> str:
 
 
 def _reserve(found: Days, worst: Worst, scaler: Autoscaler) -> str:
-    """The rate is even: late requests are the chance of arrivals, services and decisions."""
+    """Sentence for an even rate, at which random arrivals, services and decisions make requests late."""
     most = max(found.course.wanted)
     bound = ", all of --replicas-max" if most >= scaler.replicas_max else ""
     return (
@@ -96,7 +96,7 @@ def _reserve(found: Days, worst: Worst, scaler: Autoscaler) -> str:
 
 
 def _asked(wanted: float, scaler: Autoscaler) -> str:
-    """The most replicas that are asked for."""
+    """Largest number of replicas that the autoscaler asked for, in words."""
     verb = "is" if wanted == 1.0 else "are"
     if wanted >= scaler.replicas_max:
         which = "the 1" if scaler.replicas_max == 1 else f"all {scaler.replicas_max}"
@@ -105,7 +105,7 @@ def _asked(wanted: float, scaler: Autoscaler) -> str:
 
 
 def _hunting(scaler: Autoscaler) -> str:
-    """Why the number of replicas goes up and down, and what steadies it."""
+    """Sentence on why the number of replicas goes up and down, and what steadies it."""
     if scaler.target.metric is Metric.CONCURRENCY:
         return (
             "Once the queues are gone so is the metric; the fleet shrinks, and the queues come back. A target of "
@@ -118,7 +118,7 @@ def _hunting(scaler: Autoscaler) -> str:
 
 
 def _reaction(worst: Worst, scaler: Autoscaler) -> str:
-    """How long it takes from a change of the load to a replica that serves it, and what of."""
+    """Sentence on the time from a change in load until a replica serves it, and its parts."""
     startup = f"start-up {format_duration(scaler.startup_s)}"
     if scaler.replicas_min == 0 and worst.ready < 1.0:
         whole_s = POLLING_S + scaler.startup_s

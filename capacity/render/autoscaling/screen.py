@@ -1,4 +1,4 @@
-"""Autoscale on the terminal: the answer, a table of fleets, why, and the course of the day."""
+"""Screen of `autoscale`: the answer, a table of fleets, the reasons, and the course of the day."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from capacity.render.tables import sparkline, table
 from capacity.traffic.daily import clock
 from capacity.units import format_duration, format_rate
 
-_STEPS = 60  # of the course, at most
+_STEPS = 60  # steps of the course, at most
 
 
 def autoscale_tables(screen: ScaledScreen, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
@@ -32,7 +32,7 @@ def autoscale_tables(screen: ScaledScreen, width: int, *, verbose: bool = False)
 
 
 def _answer(screen: ScaledScreen) -> str:
-    """What it costs and holds, beside the smallest fixed fleet."""
+    """Cost and late requests, compared with the smallest fixed fleet."""
     found = screen.found
     limit = format_duration(found.fleet.response_p99_s)
     says = {0: f"within {limit}", 3: f"over the limit of {limit}", 4: f"too near {limit} to tell"}
@@ -50,7 +50,7 @@ def _answer(screen: ScaledScreen) -> str:
 
 
 def _beside(found: Days, fixed: Days) -> str:
-    """How much less it takes, in whole percents, with the ends of the interval where they differ."""
+    """Saving in whole percents, with the ends of the interval if they differ."""
     hours, whole = found.replica_hours, fixed.replica_hours.value
     saved, low, high = (
         round(100.0 * (1.0 - value / whole)) for value in (hours.value, hours.high, hours.low)
@@ -75,7 +75,7 @@ def _cost(found: Days) -> str:
 
 
 def _ends(interval: Interval, spec: str) -> str:
-    """The ends in brackets, where they are not shown alike."""
+    """The ends in brackets, if they differ as shown."""
     low, high = format(interval.low, spec), format(interval.high, spec)
     return "" if low == high else f" ({low} to {high})"
 
@@ -90,7 +90,7 @@ def _interval(interval: Interval) -> str:
 
 
 def _fleets(screen: ScaledScreen) -> RenderableType:
-    """A row for the autoscaled fleet, the fixed one and each way out."""
+    """A row each for the autoscaled fleet, the fixed one and the alternatives."""
     rows = [("autoscaled", screen.found)]
     if screen.smallest is not None:
         rows.append((f"{screen.smallest.fleet.plan.replicas} all the time", screen.smallest))
@@ -115,7 +115,7 @@ def _row(name: str, found: Days) -> tuple[str, ...]:
 
 
 def _course(found: Days, width: int) -> Iterator[Text]:
-    """Arrivals, replicas and late requests over the time, one below the other."""
+    """Arrivals, replicas and late requests over time, one below the other."""
     course, fleet = found.course, found.fleet
     count = min(_STEPS, max(10, width - 34), len(course.arrived))
     late = [
@@ -134,6 +134,6 @@ def _course(found: Days, width: int) -> Iterator[Text]:
 
 
 def _thinned(values: Sequence[float], count: int) -> list[float]:
-    """Means of as many stretches."""
+    """Means over this many stretches."""
     edges = [round(place * len(values) / count) for place in range(count + 1)]
     return [sum(values[first:last]) / (last - first) for first, last in pairwise(edges)]

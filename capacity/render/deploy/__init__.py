@@ -1,15 +1,12 @@
-"""What other tools run of a plan: one file here for each target, which the registry finds by itself.
+"""Targets: files for other tools, one module here for each tool; the registry finds it.
 
 A target is a module of this folder with five names:
 
-`NAME`: what `--target` calls it.
-`FILE`: the file that is written for it into a folder.
-`PLANS`: what it can run, `capacity.render.deploy.fleet.Fleet`, a `SavedLlmPlan`, or
-`capacity.render.deploy.clients.SafeClients` of either.
-`COVERS`: which features of a plan the file sets, which its own notes speak of, and which the target cannot have; the
-    header says of all others where they must be set (`features`).
-`render(plan) -> str`: the text. It starts with the comment of `header`, needs no edit but names, and says no
-    number that is not the plan's, or derived by a documented function.
+`NAME`: its name for `--target`. `FILE`: the name of its file in a folder. `PLANS`: what it can run:
+`capacity.render.deploy.fleet.Fleet`, a `SavedLlmPlan`, or `capacity.render.deploy.clients.SafeClients` of either.
+`COVERS`: features of a plan that the file sets, that its own notes speak of, and that the target cannot have; the
+header says where all others must be set (`features`). `render(plan) -> str`: the text. It starts with the comment of
+`header`, needs no edit but names, and has no number that is not the plan's, or derived by a documented function.
 
 Modules that are no target hold what several of them need: `fleet`, `recovery`, `clients`, `features`, `header` and
 `scaling`.

@@ -28,7 +28,7 @@ COVERS = Coverage(
 
 
 def render(plan: Fleet) -> str:
-    """`service.py` with one batchable call."""
+    """The file `service.py` with one batchable call."""
     scaling = scaling_of(plan)
     return f'''\
 {header(plan, NAME, _notes(plan, scaling))}\
@@ -48,7 +48,7 @@ class Model:
 
 
 def _workers(fleet: Fleet) -> int:
-    """One for each replica that shares the device."""
+    """One worker for each replica that shares the device."""
     return min(fleet.profile.instances_per_device, fleet.plan.replicas)
 
 
@@ -64,16 +64,16 @@ def _resources(fleet: Fleet) -> str:
 
 
 def _batching(fleet: Fleet) -> str:
-    """Arguments of the call; none for batches of one, since a batchable call needs two or more."""
+    """Arguments of the call; empty for batches of one, since a batchable call needs two or more."""
     size, late_s = fleet.plan.batch_size_max, _late_s(fleet)
     late = "" if late_s is None else f", max_latency_ms={max(1, round(1000 * late_s))}"
     return "" if size == 1 else f"(batchable=True, max_batch_size={size}{late})"
 
 
 def _late_s(fleet: Fleet) -> float | None:
-    """The latency beyond which a request is refused; None where none is. [s]
+    """Latency beyond which a request is refused; None if none is refused. [s]
 
-    BentoML subtracts the time that it expects a batch to take by itself, as `--shed late` does with its margin.
+    BentoML itself subtracts the time that it expects a batch to take, as `--shed late` does with its margin.
     """
     if fleet.recovery is None:
         return fleet.response_limit_s

@@ -1,4 +1,4 @@
-"""Clients of a plan: how they try again, as a plan that was made with --recover-within has it."""
+"""Clients of a plan that was made with --recover-within: how they retry."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ from capacity.render.deploy.fleet import dns_label
 from capacity.render.deploy.recovery import Recovery, read_recovery
 from capacity.traffic.workload import Workload
 
-# What Envoy, and so Istio, waits before the first retry, and at most, where nothing is said.
+# Envoy's, and so Istio's, default for the first and the longest wait before a retry.
 BACKOFF_S, BACKOFF_MAX_S = 0.025, 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SafeClients:
-    """What was tried in trouble and recovered.
+    """Clients with which the plan recovered in simulation.
 
     Attributes:
-        saved: the plan, of replicas that batch or of engines of a language model.
-        queue_limit: requests that may wait at one replica; None without a limit.
+        saved: the plan, for replicas that batch or for engines of a language model.
+        queue_limit: capacity of each replica's queue; None if it is unlimited.
     """
 
     saved: SavedPlan | SavedLlmPlan
@@ -32,45 +32,45 @@ class SafeClients:
 
     @property
     def clients(self) -> Clients:
-        """With the retry budget that makes the fleet recover, where it takes one."""
+        """The clients, with the retry budget that makes the fleet recover if it needs one."""
         return self.recovery.clients
 
     @property
     def name(self) -> str:
-        """A name for what runs, as DNS allows it."""
+        """Name of the fleet as a DNS label."""
         return dns_label(self.saved.plan.profile)
 
     @property
     def in_service_max(self) -> int:
-        """Requests that the whole fleet serves at once: in batches, or as sequences of engines."""
+        """Largest number of requests in service in the whole fleet: in batches, or as sequences of engines."""
         plan = self.saved.plan
         at_once = plan.batch_size_max if isinstance(plan, Plan) else plan.sequences_max
         return plan.replicas * at_once
 
     @property
     def requests_max(self) -> int | None:
-        """Requests in all queues and in service; None without a queue limit."""
+        """Largest number of requests in queues and in service; None without a queue limit."""
         if self.queue_limit is None:
             return None
         return self.saved.plan.replicas * self.queue_limit + self.in_service_max
 
     @property
     def rate_rps(self) -> float:
-        """The arrival rate that the plan was made for. [requests/s]"""
+        """Arrival rate of the plan. [requests/s]"""
         workload = self.saved.question.workload
         assert isinstance(workload, Workload)  # noqa: S101  (a plan that recovers has a rate)
         return workload.arrival_rate_rps
 
     @property
     def retries(self) -> int:
-        """After the first attempt."""
+        """Largest number of retries after the first attempt."""
         return self.clients.attempts - 1
 
     @property
     def concurrent_percent(self) -> float | None:
-        """The budget as a share of all attempts under way, in percent; None where there is none of that kind.
+        """The retry budget as a share of all active attempts, in percent; None if it is of another kind.
 
-        Retries of r for each first try are r/(1 + r) of all attempts.
+        A ratio of r retries for each first try is r/(1 + r) of all attempts.
         """
         budget = self.clients.budget
         if budget.kind is BudgetKind.CONCURRENT:
@@ -82,21 +82,21 @@ class SafeClients:
 
     @property
     def retry_on(self) -> str:
-        """The failures after which these clients try again, as Envoy and Istio name them."""
+        """Failures that these clients retry, as Envoy and Istio name them."""
         names = {
             Failure.CRASHED: "connect-failure,refused-stream,reset",
             Failure.REJECTED: "retriable-status-codes",  # 503
-            Failure.TIMED_OUT: "gateway-error",  # 504, which is what a try that took too long becomes
+            Failure.TIMED_OUT: "gateway-error",  # 504, which an attempt that took too long becomes
         }
         return ",".join(name for failure, name in names.items() if failure in self.clients.retried)
 
     @property
     def whole_s(self) -> float:
-        """The longest that all attempts of a request take together, the waits between them included. [s]"""
+        """Longest time of all attempts of a request together, including the waits between them. [s]"""
         return self.clients.deadline_s or self.clients.undecided_s
 
     def budget_note(self, proxy: str) -> Iterator[str]:
-        """That a proxy cannot do what was evaluated, where it cannot."""
+        """Note on a retry budget that the proxy cannot have."""
         if self.clients.budget.kind is BudgetKind.THROTTLE:
             yield (
                 f"{proxy} has no budget that failures throttle, which is what was evaluated: a few retries at once "
@@ -104,7 +104,7 @@ class SafeClients:
             )
 
     def differences(self, proxy: str) -> Iterator[str]:
-        """What a proxy, or a client, does otherwise than the clients of the plan."""
+        """What a proxy, or a client, does differently from the clients of the plan."""
         clients, plan = self.clients, self.saved.plan
         if clients.budget.tokens_per_s:
             yield (
@@ -125,7 +125,7 @@ class SafeClients:
             )
 
     def notes(self) -> list[str]:
-        """What was evaluated, as comments say it."""
+        """What was evaluated, in words for a comment."""
         told = f"Clients: {clients_in_words(self.clients)}"
         setting, of_servers = self.recovery.setting, self.recovery.of_servers
         found = [f"{told}; the fleet recovers{'' if setting is None else f' with {setting}'}."]
@@ -138,7 +138,7 @@ def safe_clients(saved: SavedPlan | SavedLlmPlan, target: str) -> SafeClients:
     """The clients of a plan that recovers.
 
     Raises:
-        InputError: it holds no plan, or one that was not made to recover, or does not.
+        InputError: no plan, or one that was not made to recover, or does not.
     """
     plan = saved.plan
     recovery = read_recovery(saved)

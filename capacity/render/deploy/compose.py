@@ -15,11 +15,11 @@ COVERS = Coverage(
     sets=frozenset({Feature.REPLICAS}),
     says=frozenset({Feature.ROUTING}),
 )
-GPUS_MAX = 16  # of one machine
+GPUS_MAX = 16  # largest number in one machine
 
 
 def render(plan: Fleet) -> str:
-    """A service for each GPU, or one with replicas where there are none.
+    """A service for each GPU, or one with replicas if there are none.
 
     Raises:
         InputError: more GPUs than a machine has.

@@ -13,7 +13,7 @@ FILE = "envoy.yaml"
 PLANS = SafeClients
 COVERS = Coverage(sets=RETRIES | {Feature.ROUTING, Feature.QUEUE_LIMIT}, says=SHEDDING)
 _NO_LIMIT = 2**32 - 1
-# Parts of a cluster. Envoy's own default is round-robin.
+# Load balancing of a cluster. Envoy's own default is round-robin.
 _ROUTING = {
     Routing.ROUND_ROBIN: "  lb_policy: ROUND_ROBIN\n",
     Routing.RANDOM: "  lb_policy: RANDOM\n",
@@ -31,7 +31,7 @@ _ROUTING = {
 
 
 def render(safe: SafeClients) -> str:
-    """The parts of a configuration that decide whether a fleet comes back: for its route and its cluster."""
+    """The parts of route and cluster that decide whether a fleet recovers."""
     parts = ["route:\n", *_route(safe), *_cluster(safe)]
     return header_of(safe.saved, NAME, _notes(safe)) + "".join(parts)
 
@@ -63,10 +63,10 @@ def _cluster(safe: SafeClients) -> Iterator[str]:
 
 
 def _limits(safe: SafeClients) -> Iterator[str]:
-    """What may be under way at once; Envoy's own limits are 1024 of each, and 3 retries.
+    """Limits on active requests; Envoy's own limits are 1024 of each, and 3 retries.
 
-    A request that waits for a connection is pending. An idle fleet has no connections, so that as many may be pending
-    as may be under way; and there must be connections for both, or Envoy keeps those in line that it should refuse.
+    A request that waits for a connection is pending. An idle fleet has no connections, so as many may be pending as
+    active; and there must be connections for both, or Envoy queues those that it should refuse.
     """
     most = safe.requests_max or _NO_LIMIT
     why = "queues and batches of all replicas" if most < _NO_LIMIT else "the plan has no queue limit"

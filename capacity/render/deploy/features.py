@@ -1,4 +1,4 @@
-"""Features: what a plan was evaluated with. A file sets each of them, says where it must be set, or is refused."""
+"""Features of a plan: a target's file sets each of them, says where to set it, or refuses the plan."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ AnyPlan = Fleet | SavedLlmPlan
 
 
 class Feature(StrEnum):
-    """What a plan may have; each value says who sets it where no target does."""
+    """A feature of a plan; each value says who sets it if no target does."""
 
     REPLICAS = "of what starts the servers"
     ROUTING = "of the balancer in front"
@@ -55,11 +55,11 @@ RETRIES = frozenset({Feature.ATTEMPTS, Feature.BACKOFF, Feature.BUDGET, Feature.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
-    """What the file of a target does with features; of the others it says that it does not set them.
+    """What a target's file does with features; it says of the others that it does not set them.
 
     Attributes:
         sets: features that the file sets.
-        says: features of which the target's own notes say what to do.
+        says: features that the target's own notes explain.
         refuses: features that the target cannot have, so that the file would be for another plan.
     """
 
@@ -69,7 +69,7 @@ class Coverage:
 
 
 def features_of(plan: AnyPlan) -> dict[Feature, str]:
-    """The features that a plan has, each with its value in words."""
+    """The features of a plan, each with its value in words."""
     recovery = plan.recovery if isinstance(plan, Fleet) else read_recovery(plan)
     found = dict(_of_fleet(plan) if isinstance(plan, Fleet) else _of_engines(plan, recovery))
     if recovery is None:
@@ -84,7 +84,7 @@ def features_of(plan: AnyPlan) -> dict[Feature, str]:
 
 
 def unset_notes(plan: AnyPlan, target: str) -> Iterator[str]:
-    """What the file of a target does not set, and where it must be set.
+    """Features that the file of a target does not set, and where to set them.
 
     Raises:
         InputError: the target cannot have a feature of the plan.
@@ -110,7 +110,7 @@ def unset_notes(plan: AnyPlan, target: str) -> Iterator[str]:
 
 
 def clients_in_words(clients: Clients) -> str:
-    """How often clients try, how long they wait, and what pays for it.
+    """Number of attempts, their timeout, and the budget that pays for retries.
 
     >>> clients_in_words(Clients(timeout_s=0.5, attempts=3))
     '3 attempts of 500 ms each, budget none'
@@ -144,7 +144,7 @@ def _of_clients(clients: Clients) -> Iterator[tuple[Feature, str]]:
 
 
 def _saves(recovery: Recovery) -> Feature | None:
-    """The feature without which the fleet does not recover; None where it does as it is."""
+    """The feature without which the fleet does not recover; None if it recovers as it is."""
     by_flag = {
         "--retry-budget": Feature.BUDGET,
         "--queue-limit": Feature.QUEUE_LIMIT,
@@ -173,7 +173,7 @@ def _of_engines(saved: SavedLlmPlan, recovery: Recovery | None) -> Iterator[tupl
 
 
 def _place(feature: Feature, plan: AnyPlan) -> str:
-    """Where a feature is set: the targets that do it for such a plan, or else who does."""
+    """Where a feature is set: the targets that do so for such a plan, or else who does."""
     from capacity.render.deploy.registry import TARGETS, has_file
 
     names = [name for name, one in TARGETS.items() if feature in one.COVERS.sets and has_file(plan, one)]
@@ -181,7 +181,7 @@ def _place(feature: Feature, plan: AnyPlan) -> str:
 
 
 def _listed(words: list[str], last: str = "and") -> str:
-    """Words in a row.
+    """Words in a list.
 
     >>> _listed(["a", "b", "c"])
     'a, b and c'
@@ -190,7 +190,7 @@ def _listed(words: list[str], last: str = "and") -> str:
 
 
 def counted(number: int, what: str) -> str:
-    """A number of things.
+    """A number and its noun.
 
     >>> counted(1, "replica"), counted(5, "server")
     ('1 replica', '5 servers')

@@ -1,4 +1,4 @@
-"""Fleet: a saved plan for a fleet that batches, with what targets need to know of it."""
+"""Fleet: a saved plan for a fleet that batches, with the figures that targets need."""
 
 import math
 import re
@@ -22,11 +22,11 @@ _NAME_MAX = 40  # of 63 in a DNS label: tools append words of their own
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fleet:
-    """A plan, and what it was found to do.
+    """A plan with its performance.
 
     Attributes:
-        headroom_rps: the largest rate found to meet the objective; None if that was not asked, or there is no rate.
-        recovery: what it takes to come back after trouble; None where the plan was not made for that.
+        headroom_rps: largest rate found to meet the objective; None if that was not asked, or there is no rate.
+        recovery: what the fleet needs to recover after trouble; None if the plan was not made for that.
     """
 
     saved: SavedPlan
@@ -36,22 +36,22 @@ class Fleet:
 
     @property
     def plan(self) -> Plan:
-        """The plan that was recommended."""
+        """The recommended plan."""
         return self.saved.plan
 
     @property
     def profile(self) -> ServiceProfile:
-        """Of the plan."""
+        """Profile of the plan."""
         return self.saved.question.profile(self.plan.profile)
 
     @property
     def name(self) -> str:
-        """A name for what runs: that of the profile, as DNS allows it."""
+        """Name of the fleet: that of the profile, as a DNS label."""
         return dns_label(self.profile.name)
 
     @property
     def servers(self) -> int:
-        """Servers, pods or containers: one for each device, with all replicas that share it."""
+        """Number of servers, pods or containers: one for each device, with all replicas that share it."""
         return self.profile.devices(self.plan.replicas)
 
     @property
@@ -61,22 +61,22 @@ class Fleet:
 
     @property
     def server_queue_limit(self) -> int | None:
-        """Requests that may wait at one server; None without a limit."""
+        """Capacity of each server's queue; None if it is unlimited."""
         limit = self.plan.queue_limit
         shared = self.plan.routing is Routing.SHARED_QUEUE
         return None if limit is None else limit * (1 if shared else self.profile.instances_per_device)
 
     @property
     def server_batch_requests(self) -> int:
-        """Requests that are in service at one server when all its batches are full."""
+        """Requests in service at one server when all its batches are full."""
         return self.plan.batch_size_max * self.profile.instances_per_device
 
     @property
     def rate_rps(self) -> float:
-        """The arrival rate that the plan was made for. [requests/s]
+        """Arrival rate of the plan. [requests/s]
 
         Raises:
-            InputError: it was made for a number of users.
+            InputError: the plan is for a closed population.
         """
         workload = self.saved.question.workload
         if isinstance(workload, ClosedPopulation):
@@ -93,24 +93,26 @@ class Fleet:
 
     @property
     def wait_limit_s(self) -> float | None:
-        """How long a request may wait at a server before it is turned away; None where it may for ever. [s]
+        """How long a request may wait at a server before it is rejected; None without a limit. [s]
 
-        By `--shed late:MARGIN` that is the clients' timeout less the margin. Without trouble to recover from, a plan
-        with a queue limit turns away what has waited as long as the whole response may take: it is late in any case.
-        In trouble nobody evaluated that.
+        With `--shed late:MARGIN` that is the clients' timeout less the margin. Without trouble to recover from, a
+        plan with a queue limit rejects requests that have waited as long as the whole response may take: they are
+        late in any
+            case. In
+        trouble that was not evaluated.
         """
         if self.recovery is None:
             return None if self.plan.queue_limit is None else self.response_limit_s
         patience_s, margin_s = self.patience_s, self.recovery.late_margin_s
         if self.recovery.shedding is not Shedding.LATE or patience_s is None:
             return None
-        if margin_s is None:  # the default of `--shed late`
+        if margin_s is None:  # default of `--shed late`
             margin_s = self.profile.law(self.plan.batch_size_max).quantile_s(0.99)
         return max(patience_s - margin_s, _WAIT_MIN_S)
 
     @property
     def patience_s(self) -> float | None:
-        """How long a client waits for one reply; None where that was not evaluated. [s]"""
+        """How long a client waits for one reply; None if that was not evaluated. [s]"""
         return None if self.recovery is None else patience_s(self.recovery.clients)
 
     @property
@@ -121,7 +123,7 @@ class Fleet:
 
     @property
     def response_s(self) -> float:
-        """The upper end of that quantile as it was found. [s]
+        """Upper end of that quantile's interval. [s]
 
         Raises:
             InputError: the answer does not have it.
@@ -135,19 +137,19 @@ class Fleet:
 
     @property
     def startup_s(self) -> float | None:
-        """Time until a new replica serves; None where the plan does not name it. [s]"""
+        """Time until a new replica serves; None if the plan does not say. [s]"""
         spike = self.saved.question.survival.spike
         return None if spike is None else spike.startup_time_s
 
     @property
     def growth(self) -> float | None:
-        """By what factor traffic may grow within the start-up time; None where the plan names no spike."""
+        """Factor by which traffic may grow within the start-up time; None if the plan has no spike."""
         spike = self.saved.question.survival.spike
         return None if spike is None else spike.factor
 
 
 def dns_label(name: str) -> str:
-    """A name that Kubernetes, Compose and the like take: lower case, digits and hyphens, a letter first.
+    """A name as Kubernetes, Compose and the like take it: lower case, digits and hyphens, a letter first.
 
     >>> dns_label("ResNet50_t4.fp16"), dns_label("7b")
     ('resnet50-t4-fp16', 'model-7b')
@@ -157,7 +159,7 @@ def dns_label(name: str) -> str:
 
 
 def read_fleet(saved: SavedPlan) -> Fleet:
-    """A saved plan for its targets.
+    """A saved plan as its targets need it.
 
     Raises:
         InputError: it holds no plan.

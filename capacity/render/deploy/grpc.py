@@ -15,19 +15,19 @@ NAME = "grpc"
 FILE = "service_config.json"
 PLANS = SafeClients
 COVERS = Coverage(sets=RETRIES - {Feature.RETRIED} | {Feature.ROUTING}, says=SHEDDING | {Feature.RETRIED})
-_ATTEMPTS_MAX = 5  # more are taken for 5, says proposal A6
-_CHOICES_MAX = 10  # more are taken for 10
+_ATTEMPTS_MAX = 5  # a larger number counts as 5, by proposal A6
+_CHOICES_MAX = 10  # a larger number counts as 10
 _TOKENS, _TOKENS_MAX = 10.0, 1000.0
 
 
 def render(safe: SafeClients) -> str:
-    """A service config, which is JSON: what comments say elsewhere is a field that gRPC does not know, and ignores.
+    """A service config in JSON: notes are in a field that gRPC does not know, and ignores.
 
-    A budget of first tries or successes becomes gRPC's throttle with the same ratio: a success gives so many
-    tokens, a failure takes one, and nothing is tried again at half of them or fewer.
+    A budget of first tries or successes becomes gRPC's throttle with the same ratio: a success adds that many tokens,
+    a failure takes one, and nothing is retried at half of them or fewer.
 
     Source:
-        gRPC proposals A6, and A21: fields of a service config that are not known are ignored.
+        gRPC proposals A6, and A21: unknown fields of a service config are ignored.
 
     Raises:
         InputError: more attempts than gRPC makes, or the plan needs a budget that gRPC does not have.
@@ -71,7 +71,7 @@ def render(safe: SafeClients) -> str:
 
 
 def _routing(routing: Routing) -> list[dict[str, dict[str, int]]]:
-    """Policies, of which a client takes the first that it knows. Without any it sends all to one server."""
+    """Policies, of which a client takes the first that it knows. Without any it sends everything to one server."""
     each_in_turn: dict[str, dict[str, int]] = {"round_robin": {}}
     if routing in (Routing.POWER_OF_TWO, Routing.LEAST_OUTSTANDING):
         choices = 2 if routing is Routing.POWER_OF_TWO else _CHOICES_MAX

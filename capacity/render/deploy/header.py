@@ -1,4 +1,4 @@
-"""Header: the comment that each file starts with: its plan, what was evaluated, and how the server differs."""
+"""Header: the comment at the start of each file: its plan, what was evaluated, and how the target differs."""
 
 import re
 import shlex
@@ -20,12 +20,12 @@ _WIDTH = 108
 
 
 def header(fleet: Fleet, target: str, notes: Iterable[str], mark: str = "#") -> str:
-    """Lines of comment, the last of them ended.
+    """The header as comment lines, ending in a line break.
 
     Args:
-        notes: where the target differs from what was evaluated, and what to know of its numbers. What the file does
-            not set is added.
-        mark: what begins a comment there.
+        notes: how the target differs from what was evaluated, and notes on its numbers. Features that the file does
+            not set are added.
+        mark: start of a comment in the file's format.
 
     Raises:
         InputError: the target cannot have a feature of the plan.
@@ -45,7 +45,7 @@ def header(fleet: Fleet, target: str, notes: Iterable[str], mark: str = "#") -> 
 
 
 def header_of(saved: SavedPlan | SavedLlmPlan, target: str, notes: Iterable[str]) -> str:
-    """The same of a plan of either kind."""
+    """The header for a plan of either kind."""
     if isinstance(saved, SavedPlan):
         return header(read_fleet(saved), target, notes)
     plan, question = saved.plan, saved.question
@@ -63,7 +63,7 @@ def header_of(saved: SavedPlan | SavedLlmPlan, target: str, notes: Iterable[str]
 
 
 def comments(lines: Iterable[str], mark: str = "#") -> Iterator[str]:
-    """Lines as comments, broken where they are too long.
+    """Lines as comments, broken if they are too long.
 
     >>> list(comments(["- a note", ""]))
     ['# - a note', '#']
@@ -139,16 +139,16 @@ def _traffic(fleet: Fleet) -> str:
 
 
 def device_note(fleet: Fleet, instead: str) -> Iterator[str]:
-    """What is written for a device of which the profile does not say whether it is a GPU; else nothing."""
+    """What is written if the profile does not say whether the device is a GPU; else nothing."""
     if fleet.profile.kind is None:
         yield f'The profile does not say "kind": "gpu" or "cpu": {instead}.'
 
 
 def shed_note(fleet: Fleet, where: str) -> Iterator[str]:
-    """Whom a server turns away so that the fleet recovers, and how it is told; nothing where it turns nobody away.
+    """How the server sheds requests so that the fleet recovers; empty if it sheds none.
 
     Args:
-        where: what the server does there, and by which setting.
+        where: what the server does, and by which setting.
     """
     if fleet.recovery is None or fleet.wait_limit_s is None or fleet.patience_s is None:
         return
@@ -179,7 +179,7 @@ def batching_note(fleet: Fleet, server: str, rule: Batching) -> str:
 
 
 def routing_note(fleet: Fleet, has: Routing, what: str) -> Iterator[str]:
-    """What to do where requests are routed otherwise than in the plan; nothing where they are not."""
+    """What to do if the target routes differently from the plan; empty if it does not."""
     if fleet.plan.routing is not has and fleet.plan.replicas > 1:
         yield (
             f"Routing: {what} has {has.value}, and the plan was evaluated with {fleet.plan.routing.value}; plan with "

@@ -11,7 +11,7 @@ from capacity.render.deploy.header import header_of
 NAME = "istio"
 FILE = "istio.yaml"
 PLANS = SafeClients
-# Istio's own default is LEAST_REQUEST, which is the better of two.
+# Istio's own default is LEAST_REQUEST, the better of two.
 _ROUTING = {
     Routing.ROUND_ROBIN: "ROUND_ROBIN",
     Routing.RANDOM: "RANDOM",
@@ -77,10 +77,10 @@ def _routing(safe: SafeClients) -> str:
 
 
 def _retries_at_once(safe: SafeClients) -> int:
-    """The budget at the plan's rate: retries a second, each of which lasts up to a timeout."""
+    """The budget at the plan's rate: retries a second, each lasting up to a timeout."""
     if safe.clients.budget.kind is BudgetKind.NONE:
         return safe.retries * safe.in_service_max
-    percent = safe.concurrent_percent or 0.0  # none of a budget that failures throttle: then the least
+    percent = safe.concurrent_percent or 0.0  # 0 for a budget that failures throttle: then the least
     per_first_try = percent / (100.0 - percent)
     return max(3, round(per_first_try * safe.rate_rps * (safe.clients.timeout_s or 0.0)))
 

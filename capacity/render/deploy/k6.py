@@ -1,4 +1,4 @@
-"""k6: an open-loop load test at the rate of the plan, with the objective as its thresholds."""
+"""k6: an open-loop load test at the plan's rate, with the objective as its thresholds."""
 
 import json
 import math
@@ -66,7 +66,7 @@ export default function () {{
 
 
 def k6_rate(rate_rps: float) -> tuple[int, int]:
-    """A rate as k6 has it: a whole number of requests in a whole number of seconds.
+    """A rate in k6's form: a whole number of requests in a whole number of seconds.
 
     >>> k6_rate(3200.0), k6_rate(2.5), k6_rate(0.001)
     ((3200, 1), (5, 2), (1, 1000))
@@ -76,10 +76,10 @@ def k6_rate(rate_rps: float) -> tuple[int, int]:
 
 
 def vus(rate_rps: float, response_s: float) -> int:
-    """Virtual users for an open loop: each is busy for one response, so that as many are needed as are in progress.
+    """Virtual users for an open loop: each is busy for one response, so as many are needed as are in progress.
 
-    By Little's law that is rate x response on average. Taken with a high quantile for the response and three
-    standard deviations of a Poisson number on top (M/G/infinity), it is not exceeded while that quantile holds.
+    By Little's law that is rate x response on average. With a high quantile for the response and three standard
+    deviations of a Poisson number on top (M/G/infinity), it is not exceeded while that quantile holds.
 
     Source:
         Little (1961), Operations Research 9(3); Kleinrock (1975), Queueing Systems vol. 1, sec. 3.4 (M/M/infinity).
@@ -94,8 +94,9 @@ def vus(rate_rps: float, response_s: float) -> int:
 def _thresholds(fleet: Fleet) -> str:
     """The objective, and that k6 itself kept up, as JavaScript.
 
-    P99 within a limit is meant as in the plan: at most 1 % are lost or take longer. The durations of what was served
-    follow from that, and are there to be read.
+    P99 within a limit means what it means in the plan: at most 1 % are lost or take longer. The durations of served
+        requests
+    follow from that, and are informative.
     """
     objective = fleet.saved.question.objective
     found = {_late_name(q): [f"rate<={_share(1.0 - q)}"] for q in objective.by_quantile(Measure.RESPONSE)}
@@ -114,7 +115,7 @@ def _thresholds(fleet: Fleet) -> str:
 
 
 def losses_max(fleet: Fleet) -> float:
-    """Share of the requests that may be lost: what the objective leaves; where it says nothing, what the plan lost."""
+    """Share of the requests that may be lost: what the objective allows; without a limit, the plan's own loss."""
     objective = fleet.saved.question.objective
     allowed = [
         1.0 - q for q in (*objective.by_quantile(Measure.RESPONSE), *objective.by_quantile(Measure.WAIT))

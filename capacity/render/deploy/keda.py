@@ -18,7 +18,7 @@ COVERS = Coverage(
 
 
 def render(plan: Fleet) -> str:
-    """A ScaledObject for the Deployment of `--target kubernetes`, whose autoscaler it stands in for."""
+    """A ScaledObject for the Deployment of `--target kubernetes`, in place of its autoscaler."""
     scaling = scaling_of(plan)
     return f"""\
 {header(plan, NAME, _notes(scaling))}\

@@ -16,7 +16,7 @@ COVERS = Coverage(
     sets=frozenset({Feature.REPLICAS, Feature.GROWTH, Feature.QUEUE_LIMIT}),
     says=frozenset({Feature.ROUTING}),
 )
-_TIMEOUT_S = 60  # of a request, where the objective has no limit on responses
+_TIMEOUT_S = 60  # of a request, if the objective has no limit on responses
 
 
 def render(plan: Fleet) -> str:
@@ -51,7 +51,7 @@ spec:
 def scale_target(scaling: Scaling) -> int:
     """Requests per second on each pod, a whole number: Knative wants ceil(rate / target) pods, without a tolerance.
 
-    Not below the planned rate of a pod, at which it would add to a fleet that is large enough.
+    At least the planned rate of a pod, below which it would add to a fleet that is large enough.
     """
     each_rps = scaling.asking_rps / scaling.servers
     return max(math.floor(each_rps), math.ceil(scaling.planned_rps / scaling.servers))
@@ -75,7 +75,7 @@ def _concurrency(fleet: Fleet) -> int:
 
 
 def _timeout_s(fleet: Fleet) -> int:
-    """Whole seconds, so that nothing is cut off that is not late, or that its client still waits for."""
+    """Timeout in whole seconds, long enough for any request that is not late or that its client still waits for."""
     late_s = max(fleet.response_limit_s or 0.0, fleet.patience_s or 0.0)
     return max(1, math.ceil(late_s)) if late_s else _TIMEOUT_S
 

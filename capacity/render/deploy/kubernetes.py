@@ -17,7 +17,7 @@ COVERS = Coverage(
     says=frozenset({Feature.ROUTING}),
 )
 _PROBE_PERIOD_S = 5
-_STARTUP_S = 300  # patience where the plan names no start-up time
+_STARTUP_S = 300  # patience if the plan names no start-up time
 
 
 def render(plan: Fleet) -> str:
@@ -28,7 +28,7 @@ def render(plan: Fleet) -> str:
 
 
 def pods_lost(fleet: Fleet) -> int:
-    """Pods that maintenance may take away at once: whole pods among the spare replicas of the plan."""
+    """Pods that maintenance may take away at once: whole pods among the plan's spare replicas."""
     return fleet.saved.question.survival.spare // fleet.profile.instances_per_device
 
 
@@ -49,7 +49,7 @@ def _notes(fleet: Fleet, scaling: Scaling) -> Iterator[str]:
 def arrivals_query(model: str) -> str:
     """Rate at which requests arrive at a model of Triton, in PromQL. [requests/s]
 
-    Rejected requests count as failures; without them an overloaded fleet would look as if it had enough.
+    Rejected requests count as failures; without them an overloaded fleet would look large enough.
 
     >>> arrivals_query("m")
     'sum(rate(nv_inference_request_success{model="m"}[1m])) + sum(rate(nv_inference_request_failure{model="m"}[1m]))'
@@ -101,7 +101,7 @@ def _unavailable(fleet: Fleet) -> int:
 
 
 def _spread(fleet: Fleet) -> str:
-    """Zones in equal parts, where the plan is to survive the loss of one."""
+    """Spread over zones in equal parts, if the plan must survive the loss of one."""
     if fleet.saved.question.survival.zones is None:
         return ""
     return f"""\
@@ -160,7 +160,7 @@ spec:
 {BEHAVIOR}"""
 
 
-# Up at once, since the room for growth is counted from there; down slowly, since a replica too few is late answers.
+# Up at once, since the room for growth is counted from there; down slowly, since too few replicas make answers late.
 BEHAVIOR = """\
   behavior:
     scaleUp:

@@ -1,4 +1,4 @@
-"""Prometheus: alerts for when a fleet is no longer the one that was planned."""
+"""Prometheus: alerts for a fleet that is no longer as planned."""
 
 from collections.abc import Iterator
 
@@ -13,13 +13,13 @@ NAME = "prometheus"
 FILE = "prometheus-rules.yml"
 PLANS = Fleet
 COVERS = Coverage()
-# How far the mean batch may be from the plan's, and how near the rate must be to the planned one to compare them.
+# Allowed distance of the mean batch from the plan's, and of the rate from the planned one, to compare them.
 BATCH_RATIO = 1.25
 _NEAR = 0.1
 
 
 def render(plan: Fleet) -> str:
-    """Recording rules that name the server's metrics once, and alerts on top of them."""
+    """Recording rules that name the server's metrics once, and alerts on them."""
     scaling = scaling_of(plan)
     return f"""\
 {header(plan, NAME, _notes(plan))}\
@@ -48,10 +48,10 @@ groups:
 
 
 def queue_length_max(fleet: Fleet, scaling: Scaling) -> int:
-    """Length of a server's queue from which on something is wrong: its limit, or what no objective holds with.
+    """Length of a server's queue at which something is wrong: its limit, or one with which no objective is met.
 
-    Without a limit it is Little's law for a queue: at the planned rate of a server, a request behind that many others
-    waits as long as the whole response may take.
+    Without a limit it follows from Little's law for a queue: at the planned rate of a server, a request behind that
+    many others waits as long as the whole response may take.
     """
     if fleet.server_queue_limit is not None:
         return max(fleet.server_queue_limit, 1)

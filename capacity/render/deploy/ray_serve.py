@@ -25,7 +25,7 @@ COVERS = Coverage(
     says=frozenset({Feature.ROUTING, Feature.BATCHING, Feature.PREFERRED_SIZES, Feature.SHED_LATE}),
     refuses=frozenset({Feature.SHED_CODEL, Feature.SHED_LIFO}),
 )
-_BATCHES_KEPT = 100  # before a batcher without a queue limit, more than ever wait
+_BATCHES_KEPT = 100  # batches kept before a batcher without a queue limit: more than ever wait
 _CONCURRENT_BATCHES = 1  # as in the plan: a replica serves one batch at a time
 
 
@@ -59,10 +59,10 @@ applications:
 
 
 def ongoing_max(plan: Plan) -> int:
-    """Requests on one replica at once: a batch in service, and as many that wait as the next one can take.
+    """Requests on one replica at once: a batch in service, and as many waiting as the next one can take.
 
-    It must not be below max_batch_size x max_concurrent_batches, or no batch is ever full. A plan that was
-    evaluated by Ray's own rule has all that wait before the batcher, which closes batches by when they came.
+    It must be at least max_batch_size x max_concurrent_batches, or no batch is ever full. In a plan evaluated by
+    Ray's own rule, all waiting requests are before the batcher, which closes batches by their arrivals.
 
     >>> from dataclasses import replace
     >>> plan = Plan(profile="mine", replicas=5, batch_size_max=16)
@@ -80,8 +80,8 @@ def ongoing_max(plan: Plan) -> int:
 def queued_max(plan: Plan) -> int:
     """Requests that wait for a replica at a caller: what the plan's queues hold beyond `ongoing_max`.
 
-    Ray has this limit for each proxy or handle, the plan for each replica; with one caller they hold the same.
-    At least 1, since a caller that may hold none rejects everything.
+    Ray has this limit for each proxy or handle, the plan for each replica; with one caller they hold the same. It is
+    at least 1, since a caller that may hold none rejects everything.
 
     >>> from dataclasses import replace
     >>> plan = Plan(profile="mine", replicas=5, batch_size_max=16)
@@ -95,9 +95,9 @@ def queued_max(plan: Plan) -> int:
 
 
 def target_ongoing(fleet: Fleet, scaling: Scaling) -> str:
-    """Requests in progress on each replica when the next is to be asked for, by Little's law.
+    """Requests in progress on each replica at which the next replica is requested, by Little's law.
 
-    With the mean response at the planned rate, which is the shorter one: it asks early rather than late.
+    It uses the mean response at the planned rate, the shorter one, which asks early rather than late.
     """
     response_s = fleet.performance.response_mean_s or fleet.response_s
     served_s = max(response_s - fleet.profile.request_overhead_s, 1e-9)

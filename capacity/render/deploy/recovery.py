@@ -1,4 +1,4 @@
-"""Recovery: what a plan was found to need of its clients and of its servers to come back after trouble."""
+"""Recovery: what a plan's clients and servers need so that it recovers after trouble."""
 
 from dataclasses import dataclass, replace
 
@@ -13,13 +13,13 @@ from capacity.recovery.protection import Shedding
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recovery:
-    """What was tried in trouble and recovered.
+    """Clients and settings with which the plan recovered in simulation.
 
     Attributes:
-        clients: with the retry budget that makes the fleet recover, where it takes one.
-        setting: the flag that was found to make the plan recover; None where it does as it is.
-        shed: the `--shed` of the servers, found or asked for; None where they serve the oldest first, and all.
-        queue_limit: found to make engines recover, which have none in their plan; None if they need none.
+        clients: the clients, with the retry budget that makes the fleet recover if it needs one.
+        setting: the flag that makes the plan recover; None if it recovers as it is.
+        shed: the servers' `--shed`, found or asked for; None if they serve all, oldest first.
+        queue_limit: queue limit with which engines recover, as their plan has none; None if they need none.
     """
 
     clients: Clients
@@ -29,27 +29,27 @@ class Recovery:
 
     @property
     def shedding(self) -> Shedding:
-        """Which waiting requests the servers turn away."""
+        """Which waiting requests the servers shed."""
         return Shedding.NONE if self.shed is None else read_shedding(self.shed)[0]
 
     @property
     def late_margin_s(self) -> float | None:
-        """The margin of `--shed late:MARGIN`; None where it is not given. [s]"""
+        """The margin of `--shed late:MARGIN`; None if it is not given. [s]"""
         return None if self.shed is None else read_shedding(self.shed)[1]
 
     @property
     def of_servers(self) -> str | None:
-        """The flag of what servers must do for the fleet to recover; None if they need nothing of their own."""
+        """The flag that servers need for the fleet to recover; None if they need none."""
         if self.setting is not None and not self.setting.startswith("--retry-budget"):
             return self.setting
         return None if self.shed is None else f"--shed {self.shed}"
 
 
 def read_recovery(saved: SavedPlan | SavedLlmPlan) -> Recovery | None:
-    """What a saved plan needs to recover; None where it was not made to, or does not.
+    """What a saved plan needs to recover; None if it was not made to, or does not.
 
     Raises:
-        InputError: it was edited.
+        InputError: the plan was edited.
     """
     found = saved.answer.get("recovery")
     if not isinstance(found, dict) or found.get("chosen") is None:
@@ -69,7 +69,7 @@ def read_recovery(saved: SavedPlan | SavedLlmPlan) -> Recovery | None:
 
 
 def _asked_shed(flags: object) -> str | None:
-    """The `--shed` among what was asked, as it was typed."""
+    """The `--shed` in the question, as it was typed."""
     words = [str(one) for one in flags] if isinstance(flags, list | tuple) else []
     if "--shed" not in words[:-1]:
         return None

@@ -1,4 +1,4 @@
-"""Registry: which targets there are, and a saved plan as one of them runs it."""
+"""Registry: finds the targets, and renders a saved plan for one of them."""
 
 from importlib import import_module
 from pkgutil import iter_modules
@@ -16,7 +16,7 @@ from capacity.render.deploy.recovery import read_recovery
 
 
 class Target(Protocol):
-    """What a module of this folder has, which is a target; see the folder's own words."""
+    """A module of this folder that is a target, as the folder's docstring describes."""
 
     NAME: str
     FILE: str
@@ -24,11 +24,11 @@ class Target(Protocol):
     COVERS: Coverage
 
     def render(self, plan: Any) -> str:
-        """The plan as the target runs it."""
+        """The plan as the target's file."""
 
 
 def _targets() -> dict[str, Target]:
-    """The modules of this folder that are targets, by name."""
+    """The target modules of this folder, by name."""
     names = sorted(one.name for one in iter_modules(deploy.__path__) if one.name != "registry")
     modules = (cast("Target", import_module(f"capacity.render.deploy.{name}")) for name in names)
     return {one.NAME: one for one in modules if hasattr(one, "FILE")}
@@ -38,7 +38,7 @@ TARGETS = _targets()
 
 
 def find_target(name: str) -> Target:
-    """The target of a name.
+    """The target of this name.
 
     Raises:
         InputError: there is none.
@@ -57,7 +57,7 @@ def has_file(plan: AnyPlan, target: Target) -> bool:
 
 
 def render(saved: SavedPlan | SavedLlmPlan, name: str) -> str:
-    """A saved plan as a target runs it.
+    """A saved plan as a target's file.
 
     Raises:
         InputError: an unknown target, or one that cannot run such a plan.

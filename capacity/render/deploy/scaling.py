@@ -1,4 +1,4 @@
-"""Scaling: at which rate an autoscaler has to ask for another server, so that it is ready before it is needed."""
+"""Scaling: the rate at which an autoscaler must ask for another server so that it is ready in time."""
 
 import math
 from collections.abc import Iterator
@@ -7,19 +7,21 @@ from dataclasses import dataclass
 from capacity.render.deploy.fleet import Fleet
 from capacity.units import format_duration, format_rate
 
-# An HPA leaves the number of pods alone while metric / target is within 10 % of 1 (and so does KEDA, which makes one).
+# An HPA leaves the number of pods alone while metric / target is within 10 % of 1 (as does KEDA, which makes one).
 HPA_TOLERANCE = 0.1
 METRIC_WINDOW_S = 60
-SYNC_S = 15  # between two looks of the HPA at its metrics
+SYNC_S = 15  # seconds between two evaluations of the HPA's metrics
 
 
 def asking_rate_rps(planned_rps: float, headroom_rps: float, growth: float | None = None) -> float:
-    """Rate of the whole fleet at which the next server has to be asked for. [requests/s]
+    """Rate of the whole fleet at which to ask for the next server. [requests/s]
 
-    Until it serves, traffic may grow by `growth`, and must still be within the headroom:
-    rate x growth <= headroom. Without a known growth the way from the planned rate to the headroom is cut in two
-    equal factors: one before the server is asked for, one until it is ready. At the planned rate the fleet is large
-    enough by the plan, so that it is never below that; a spike from there was evaluated by itself.
+    Until it serves, traffic may grow by `growth`, and must still be within the headroom: rate x growth <= headroom.
+    Without a known growth the way from the planned rate to the headroom is divided into two equal factors: one before
+    the
+        server is
+    asked for, one until it is ready. At the planned rate the fleet is large enough by the plan, so the result is
+    never below that; a spike from there was evaluated by itself.
 
     A larger fleet sustains at least the same rate on each server: its arrivals can only be spread more evenly.
 
@@ -33,11 +35,11 @@ def asking_rate_rps(planned_rps: float, headroom_rps: float, growth: float | Non
 
 
 def hpa_target_rps(asking_rps: float, planned_rps: float, servers: int) -> float:
-    """Average rate of a server to give an HPA or KEDA as its target. [requests/s]
+    """Mean rate of a server to set as the target of an HPA or KEDA. [requests/s]
 
-    The HPA wants ceil(metric / target) pods, but does nothing while the metric is within 10 % of pods x target.
-    So that it acts at the asking rate, the target is that rate / (servers x 1.1), and not below the planned rate of a
-    server, at which it would add to a fleet that is large enough.
+    The HPA wants ceil(metric / target) pods, but does nothing while the metric is within 10 % of pods x target. To
+    act at the asking rate, the target is that rate / (servers x 1.1), and at least the planned rate of a server,
+    below which it would add to a fleet that is large enough.
 
     Source:
         Kubernetes documentation, Horizontal Pod Autoscaling, "Algorithm details" (tolerance 0.1 by default).
@@ -49,10 +51,10 @@ def hpa_target_rps(asking_rps: float, planned_rps: float, servers: int) -> float
 
 
 def reaction_s(startup_s: float) -> float:
-    """From the moment that a rate is reached until a new server serves, at the latest. [s]
+    """Longest time from reaching a rate until a new server serves. [s]
 
-    The metric is an average over a window, which a jump fills in that time; then the autoscaler's next look; then
-    start-up.
+    The metric is an average over a window, which a jump fills in that time; then comes the autoscaler's next
+    evaluation, then start-up.
 
     >>> reaction_s(60.0)
     135.0
@@ -84,11 +86,11 @@ def rounded_down(value: float) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scaling:
-    """Rates of a fleet from which autoscalers are set. [requests/s]
+    """Rates of a fleet for setting its autoscaler. [requests/s]
 
     Attributes:
-        asking_rps: rate of the whole fleet at which the next server has to be asked for.
-        growth: by what factor traffic may grow from there until the server is ready.
+        asking_rps: rate of the whole fleet at which to ask for the next server.
+        growth: factor by which traffic may grow from there until the server is ready.
     """
 
     planned_rps: float
@@ -100,12 +102,13 @@ class Scaling:
 
     @property
     def hpa_target_rps(self) -> float:
-        """See the function of that name."""
+        """Target of an HPA or KEDA, by the function of that name."""
         return hpa_target_rps(self.asking_rps, self.planned_rps, self.servers)
 
     @property
     def servers_max(self) -> int:
-        """Twice the plan, or what the spike needs if that is more; what may be spent is for others to say."""
+        """Largest number of servers: twice the plan, or what the spike needs if that is more; the budget is yours to
+        set."""
         spike_rps = self.planned_rps * (self.growth or 1.0)
         return max(2 * self.servers, math.ceil(spike_rps * self.servers / self.asking_rps))
 
@@ -131,7 +134,7 @@ class Scaling:
         )
 
     def _acts_rps(self, tolerance: float) -> float:
-        """Rate at which it adds a server, whose target was derived with a tolerance."""
+        """Rate at which an autoscaler with this tolerance adds a server."""
         return max(self.asking_rps, self.planned_rps * (1.0 + tolerance))
 
     def _when(self) -> str:
@@ -146,7 +149,7 @@ def scaling_of(fleet: Fleet) -> Scaling:
     """The rates of a fleet.
 
     Raises:
-        InputError: its plan was made for a number of users.
+        InputError: the plan is for a closed population.
     """
     planned_rps = fleet.rate_rps
     headroom_rps = max(planned_rps, fleet.headroom_rps or planned_rps)

@@ -1,4 +1,4 @@
-"""The reference server: its settings, as variables of the environment."""
+"""Reference server: its settings as environment variables."""
 
 from collections.abc import Iterator
 

@@ -50,7 +50,7 @@ def render(plan: Fleet) -> str:
 
 
 def delay_us(batch_wait_max_s: float) -> int:
-    """A batch wait as Triton has it. [microseconds]
+    """A batch wait in Triton's unit. [microseconds]
 
     >>> delay_us(0.0015), delay_us(0.0)
     (1500, 0)
@@ -59,7 +59,7 @@ def delay_us(batch_wait_max_s: float) -> int:
 
 
 def instances(fleet: Fleet) -> int:
-    """Instances in the group: on each GPU of a server; of a processor, in the server."""
+    """Instances in the group: on each GPU of a server, or on the server's CPU."""
     if not fleet.is_gpu and fleet.plan.routing is Routing.SHARED_QUEUE:
         return fleet.plan.replicas
     return min(fleet.profile.instances_per_device, fleet.plan.replicas)

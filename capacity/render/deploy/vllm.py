@@ -1,4 +1,4 @@
-"""vLLM: the `vllm serve` command of a plan for a language model, one replica a command."""
+"""vLLM: the `vllm serve` command of a plan for a language model, one for each replica."""
 
 from collections.abc import Iterator
 
@@ -21,7 +21,7 @@ COVERS = Coverage(
 
 
 def render(saved: SavedLlmPlan) -> str:
-    """`vllm serve` with the settings that the plan was evaluated with, one replica a command.
+    """The `vllm serve` command with the settings that were evaluated, one for each replica.
 
     Raises:
         InputError: the plan is for an engine with other rules.
@@ -86,7 +86,7 @@ def _vllm_flags(saved: SavedLlmPlan) -> Iterator[str]:
     yield "--enable-chunked-prefill" if engine.chunked_prefill else "--no-enable-chunked-prefill"
     if (
         engine.async_scheduling
-    ):  # a profile that does not say so may be of an engine that does it all the same
+    ):  # a profile that does not say so may come from an engine that does it all the same
         yield "--async-scheduling"
 
 

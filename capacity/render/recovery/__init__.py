@@ -1,1 +1,1 @@
-"""Trouble as people read it: the screen of `stress`, what `plan` adds, and figures."""
+"""Stress: the screen of `capacity stress`, the lines that `plan` adds, and figures."""

@@ -1,4 +1,4 @@
-"""AnyStress as a figure: the course of it, and the map of spikes that are survived."""
+"""Stress figure: the course of a run, and the map of spikes that are survived."""
 
 import math
 
@@ -39,7 +39,7 @@ def stress_figure(screen: Screen) -> Panels:
 
 
 def _map(figure: Panels, screen: Screen) -> None:
-    """Below the points fleets recover, above them they do not."""
+    """Draw the boundary: fleets recover below the points, and not above them."""
     stress, plot = screen.found.stress, figure.plots[2]
     known: list[tuple[float, Interval]] = [
         (one.factor, one.lasting_s) for one in screen.spikes if one.lasting_s is not None

@@ -1,4 +1,4 @@
-"""What `capacity plan` adds where it plans for trouble: recovery in time, pauses and long requests."""
+"""Lines that `capacity plan` adds when it plans for trouble: recovery in time, pauses and long requests."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ from capacity.units import format_duration, format_quantile
 def disturbed_plan_lines(
     found: DisturbedPlan, plan: Plan | None, hourly_usd: float | None
 ) -> Iterator[RenderableType]:
-    """What `capacity plan --pause --class` adds: the quantiles with these, and what they cost."""
+    """Lines of `capacity plan --pause --class`: the quantiles with these, and what they cost."""
     yield Text("")
     named = _disturbances(found)
     if found.chosen is None or plan is None:
@@ -60,7 +60,7 @@ def _disturbances(found: DisturbedPlan) -> str:
 
 
 def recovery_plan_lines(recovery: RecoveryPlan) -> Iterator[RenderableType]:
-    """What `capacity plan --recover-within` adds: what it takes to come back in time."""
+    """Lines of `capacity plan --recover-within`: what the fleet needs to recover in time."""
     stress, chosen = recovery.as_planned.stress, recovery.chosen
     within = format_duration(recovery.within_s)
     yield Text("")

@@ -1,4 +1,4 @@
-"""AnyStress on the terminal: the verdict, why, what would help, and the course of it."""
+"""Screen of `capacity stress`: the verdict, the reasons, what would help, and the course of a run."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -17,9 +17,9 @@ from capacity.recovery.trigger import TriggerKind
 from capacity.render.tables import sparkline
 from capacity.units import format_duration, format_rate
 
-_AT_ONCE_S = 1.5  # what the eye calls at once
+_AT_ONCE_S = 1.5  # seconds that the eye takes for at once
 _NAMES = ("no", "one", "two", "three", "four", "five", "six")
-_SHOWN_AFTER_S = 120.0  # of the course, if nothing changes later
+_SHOWN_AFTER_S = 120.0  # seconds of the course to show, if nothing changes later
 
 
 def stress_tables(screen: Screen, width: int, *, verbose: bool) -> Iterator[RenderableType]:
@@ -68,7 +68,7 @@ def _verdict(found: Runs) -> str:
 
 
 def _meanwhile(found: Runs) -> str:
-    """How much succeeds while the trigger lasts, what is lost, and relapses."""
+    """Success during the trigger, losses, and relapses."""
     told = f"{found.goodput_during.value:.0%} succeed meanwhile"
     if found.lost.value >= 1.0:
         told += f", {_lost(found)}"
@@ -78,7 +78,7 @@ def _meanwhile(found: Runs) -> str:
 
 
 def trigger_told(stress: AnyStress) -> str:
-    """After what."""
+    """The trigger, as the beginning of a clause."""
     cold = stress.cold
     slow = "" if cold is None else f" and {cold.batches} cold batches ({cold.factor:g}x)"
     return _trigger_alone(stress) + slow + _breakdowns(stress.breakdowns)
@@ -130,7 +130,7 @@ def how_soon(found: Runs) -> str:
 
 
 def _why(screen: Screen) -> str:
-    """What comes, what is served, and what follows from it."""
+    """What arrives, what is served, and what follows from that."""
     stress, law = screen.found.stress, screen.fluid
     if screen.found.exit_code == 0:
         return _why_it_recovers(stress, law)
@@ -186,7 +186,7 @@ def _without_a_law(stress: AnyStress) -> str:
 
 
 def _protection(stress: AnyStress) -> str | None:
-    """What keeps the queue short; None where nothing does."""
+    """What keeps the queue short; None if nothing does."""
     names = {
         Shedding.LATE: "shedding what would be late",
         Shedding.CODEL: "CoDel",
@@ -209,7 +209,7 @@ def _smallest(screen: Screen) -> Iterator[tuple[str, str]]:
     p99_s = smallest.response_p99_s
     during = "" if p99_s is None else f" (P99 {format_duration(p99_s.value)} during it)"
     count = smallest.stress.plan.replicas
-    # A fleet that was lost as a whole recovers without effort: it has no queue. It is not called the smallest.
+    # A fleet that was lost as a whole recovers easily, as it has no queue. It is not called the smallest.
     left = screen.found.stress.trigger.left(screen.found.stress.plan.replicas)
     name = (
         "smallest fleet that recovers as it is" if left > 0.0 else "smallest fleet of which something is left"
@@ -225,7 +225,7 @@ def _tried(screen: Screen) -> Iterator[tuple[str, str]]:
 
 
 def came_of(found: Runs, when: str = "") -> str:
-    """What came of one change, in words."""
+    """The outcome of one change, in words."""
     happened, count = found.count_recovered, len(found.runs)
     recover, do_not = ("recover", "do not") if found.stress.plan.replicas > 1 else ("recovers", "does not")
     if happened == 0:
@@ -263,7 +263,7 @@ def _spike_line(spike: SpikeSurvived) -> tuple[str, str]:
 
 
 def shown_seconds(found: Runs) -> tuple[int, int]:
-    """From which second of a run to which its course is worth a look."""
+    """First and last second of a run whose course is worth showing."""
     stress = found.stress
     first = math.floor(stress.begins_s - max(10.0, 0.1 * stress.lasts_s))
     latest = max(run.recovered_s or 0.0 for run in found.runs)
@@ -272,9 +272,9 @@ def shown_seconds(found: Runs) -> tuple[int, int]:
 
 
 def course_of(found: Runs, first: int, last: int, step: int) -> tuple[list[float], list[float]]:
-    """Share of first tries that succeed, and attempts sent a second, mean over the runs, each `step` seconds.
+    """Share of first tries that succeed, and attempts per second, as means over the runs for each `step` seconds.
 
-    Attempts are NaN from where the first of the runs was given up, as those that go on are the better ones.
+    Attempts are NaN once the first of the runs was given up, as those that go on are the better ones.
     """
     courses: Sequence[Course] = [run.course for run in found.runs]
     shares, sent = [], []
