@@ -1,4 +1,4 @@
-"""`capacity autoscale`: what does a fleet that follows its load cost and hold?"""
+"""`capacity autoscale`: cost and P99 of a fleet that follows its load."""
 
 import typer
 
@@ -10,7 +10,7 @@ from capacity.commands.output import Format, emit_and_write, outputs, run
 def autoscale(
     context: typer.Context, out: list[str] | None, output: Format, *, verbose: bool, as_json: bool
 ) -> None:
-    """What does a fleet that follows its load cost and hold, beside one that does not?
+    """Autoscaled beside fixed: cost and P99 of a fleet that follows its load, and of one that does not.
 
     Examples:
       capacity autoscale --profile mine.csv --daily day.csv --slo-p99 300ms --startup-time 2min --metric-lag 30s

@@ -77,10 +77,10 @@ def _checked(
     if trace:
         how = "the plan was chosen and judged with the same trace"
     elif certified:
-        how = "the plan was simulated again with random numbers that had no part in choosing it"
+        how = "checked on fresh random numbers, which had no part in choosing the plan"
     else:
-        how = "every variant used the same random numbers; capacity plan confirms with others"
-    yield Assumption(what="no luck in choosing", checked=certified and not trace, how=how)
+        how = "every variant used the same random numbers; capacity plan checks its choice on fresh ones"
+    yield Assumption(what="the choice", checked=certified and not trace, how=how)
 
 
 def _steady(base: Candidate) -> Iterator[Assumption]:

@@ -509,7 +509,7 @@ def _mend_of(search: Search, candidate: Candidate) -> str:
 
 
 def _cheaper_in_doubt(search: Search, chosen: Candidate) -> Iterator[Caveat]:
-    """One caveat for each cheaper fleet size that could be neither accepted nor refused; one if many."""
+    """One caveat for each cheaper fleet size that is undecided; one for all if there are many."""
     price = cost(search, chosen)
     open_ones: dict[tuple[str, int], list[Candidate]] = {}
     for one in search.considered:
@@ -519,7 +519,7 @@ def _cheaper_in_doubt(search: Search, chosen: Candidate) -> Iterator[Caveat]:
     for fleet, alike in _fleets(open_ones, is_one=is_one):
         yield Caveat(
             code=CaveatCode.CHEAPER_INCONCLUSIVE,
-            message=f"{fleet} cheaper and could be neither accepted nor refused; {_mend(search, alike)}",
+            message=f"{fleet} cheaper and undecided; {_mend(search, alike)}",
         )
 
 
@@ -564,7 +564,7 @@ def headroom_caveats(headroom: Headroom | None, mends: Mapping[Doubt, str] = MEN
     if headroom.is_in_doubt and headroom.doubt is not None:
         yield Caveat(
             code=CaveatCode.HEADROOM_IN_DOUBT,
-            message=f"between {accepted} and {refused} the plan could be neither accepted nor refused; "
+            message=f"between {accepted} and {refused} the plan is undecided; "
             f"{mends[headroom.doubt]}",
         )
     if headroom.is_thin:

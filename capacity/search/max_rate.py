@@ -375,7 +375,7 @@ def _own_caveats(rates: Rates) -> Iterator[Caveat]:
         where = f"at {format_rate(low_rps)}" if low_rps == high_rps else where
         yield Caveat(
             code=CaveatCode.RATES_IN_DOUBT,
-            message=f"{where} the plan could be neither accepted nor refused; {mend}",
+            message=f"{where} the plan is undecided; {mend}",
         )
     end_rps = rates.stretches[-1].high if rates.stretches else None
     is_doubted = end_rps is not None and any(high_rps > end_rps.value for _, high_rps in rates.doubts)

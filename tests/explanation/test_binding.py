@@ -225,13 +225,13 @@ def test_a_trace_needs_bursts_to_tell_of_other_days_and_no_steady_state(
             question(),
             True,
             True,
-            "the plan was simulated again with random numbers that had no part in choosing it",
+            "checked on fresh random numbers, which had no part in choosing the plan",
         ),
         (
             question(),
             False,
             False,
-            "every variant used the same random numbers; capacity plan confirms with others",
+            "every variant used the same random numbers; capacity plan checks its choice on fresh ones",
         ),
         (TRACED, True, False, "the plan was chosen and judged with the same trace"),
         (TRACED, False, False, "the plan was chosen and judged with the same trace"),
@@ -240,7 +240,7 @@ def test_a_trace_needs_bursts_to_tell_of_other_days_and_no_steady_state(
 def test_whether_luck_in_choosing_is_ruled_out(
     asked: Question, how: str, *, certified: bool, checked: bool
 ) -> None:
-    one = assumed(base(0.03), asked, certified=certified)["no luck in choosing"]
+    one = assumed(base(0.03), asked, certified=certified)["the choice"]
     assert (one.checked, one.how) == (checked, how)
 
 
@@ -278,7 +278,7 @@ def test_an_exact_answer_is_not_compared_with_the_law() -> None:
     told = assumed(exact, law=law)
     assert "law and simulation" not in told
     assert told["the numbers"].checked
-    assert not {"a steady state", "the precision", "no luck in choosing"} & set(told)
+    assert not {"a steady state", "the precision", "the choice"} & set(told)
     unknown = assumed(Candidate(plan=PLAN, verdict=Verdict.MISSED), law=law)
     assert not {"law and simulation", "the numbers", "a steady state"} & set(unknown)
 

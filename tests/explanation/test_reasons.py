@@ -275,7 +275,7 @@ def test_recorded_arrivals_are_told_with_their_dispersion() -> None:
     assert burst.cv == pytest.approx(3.0, rel=0.01)
     assert burst.dispersion == pytest.approx(0.0, abs=0.01)
     assert "counts in" in told(explanation)["What limits the plan"]
-    chosen = {one.what: one for one in explanation.assumptions}["no luck in choosing"]
+    chosen = {one.what: one for one in explanation.assumptions}["the choice"]
     assert not chosen.checked  # there is one path only
     assert "the same trace" in chosen.how
 
@@ -346,10 +346,10 @@ def test_precision_and_certificate_are_said_to_be_checked_only_where_they_were()
     certified = explain_plan(question, plan, NONE_BETTER, silent, performance=wide, precision=0.02)
     checked = {one.what: one.checked for one in certified.assumptions}
     assert not checked["the precision"]
-    assert checked["no luck in choosing"]
+    assert checked["the choice"]
     plain = {one.what: one.checked for one in explained(question, plan).assumptions}
     assert plain["the precision"]
-    assert not plain["no luck in choosing"]
+    assert not plain["the choice"]
 
 
 def test_a_certificate_is_held_against_the_law_where_there_is_one() -> None:

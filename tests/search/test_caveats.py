@@ -314,7 +314,7 @@ def test_cheaper_fleets_in_doubt_are_named_up_to_three_and_then_counted():
     assert told == []
     three = (cheaper(1), cheaper(2, Doubt.MARGIN), cheaper(3, size=2), cheaper(3, size=1))
     told = [one.message for one in search_caveats(search_of(sampled, considered=three), chosen)]
-    ending = "cheaper and could be neither accepted nor refused;"
+    ending = "cheaper and undecided;"
     assert told == [
         f"a fleet of 1 with batches up to 1 is {ending} raise --requests-max",
         f"a fleet of 2 with batches up to 1 is {ending} measure more batches of each size for the profile and "
@@ -335,7 +335,7 @@ def test_of_several_profiles_a_fleet_is_named_by_its_own():
     search = search_of(summary, other, considered=(cheaper(2, Doubt.MARGIN, profile="q"),))
     (one,) = search_caveats(search, cheaper(3))
     assert one.message == (
-        "a fleet of 2 of q with batches up to 1 is cheaper and could be neither accepted nor refused; "
+        "a fleet of 2 of q with batches up to 1 is cheaper and undecided; "
         "lower --precision to separate it from its limit"
     )
 

@@ -693,7 +693,7 @@ def test_rates_that_are_open_are_told_with_what_settles_them() -> None:
     first, second = points_of((2.0, OPEN), (4.0, OPEN))
     profile = replace(second.candidate, doubt=Doubt.PROFILE)
     rates = rates_of(first, replace(second, candidate=profile), doubts=((2.0, 4.0), (2.0, 2.0)))
-    ending = "the plan could be neither accepted nor refused; "
+    ending = "the plan is undecided; "
     assert told(rates) == [
         f"from 2 rps to 4 rps {ending}{MENDS[Doubt.REQUESTS]}, and {MENDS[Doubt.PROFILE]}",
         f"at 2 rps {ending}{MENDS[Doubt.REQUESTS]}",

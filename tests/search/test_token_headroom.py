@@ -154,7 +154,7 @@ def test_a_headroom_in_doubt_is_noted_as_it_is_of_batches() -> None:
     judge = ScriptedJudge(accepted_rps=12.0, refused_rps=20.0)
     (note,) = with_headroom(question, plan, judge, silent).caveats
     assert note.code is CaveatCode.HEADROOM_IN_DOUBT
-    assert note.message.endswith("the plan could be neither accepted nor refused; raise --requests-max")
+    assert note.message.endswith("the plan is undecided; raise --requests-max")
 
 
 class Costly(ScriptedJudge):
