@@ -1,4 +1,4 @@
-"""A line of a web server's access log, in what the formats of such logs share."""
+"""Access log lines: the parts that formats of web servers' logs share."""
 
 import re
 from dataclasses import dataclass
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from capacity.errors import InputError
 from capacity.traffic.trace import parse_stamp
 
-# nginx and Apache: the common log format, and whatever stands behind it.
+# nginx and Apache: the common log format, and whatever follows it.
 COMMON = re.compile(
     r'(?P<before>[^\["]{1,500})\[(?P<day>[0-9]{2})/(?P<month>[A-Z][a-z]{2})/(?P<year>[0-9]{4}):'
     r'(?P<time>[0-9:]{8}) (?P<zone>[+-][0-9]{4})\] "(?:[^"\\]|\\.)*" '
     r"(?P<status>[0-9]{3}) (?:[0-9]+|-)(?P<after>(?: .*)?)"
 )
 _DATE = re.compile(r"\[[0-9]{2}/[A-Z][a-z]{2}/[0-9]{4}:[0-9:]{8} [+-][0-9]{4}\]")
-LENGTH_MAX = 65_536  # of a line; web servers take no longer requests
+LENGTH_MAX = 65_536  # largest length of a line; web servers take no longer requests
 RESOLUTION_S = 0.001
 WHOLE_SECONDS = "the log gives ends of requests in whole seconds; add $msec to log_format for exact instants"
 FAILED_FROM = 500
@@ -23,18 +23,18 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 @dataclass
 class Others:
-    """Lines of a log that are of no request, such as what its server says when it starts, and its errors.
+    """Lines of a log that belong to no request, such as messages at the server's start, and its errors.
 
     Attributes:
-        count: how many there are.
-        first: number of the first of them.
+        count: number of such lines.
+        first: line number of the first one.
     """
 
     count: int = 0
     first: int = 0
 
     def has(self, line: str, number: int) -> bool:
-        """Whether a line, which is counted then, has no date of a request."""
+        """Whether a line has no date of a request; it is counted then."""
         is_other = _DATE.search(line[:LENGTH_MAX]) is None
         if is_other and line.strip():
             self.add(number)
@@ -47,7 +47,7 @@ class Others:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """How many lines were passed over, if any."""
+        """A note on how many lines were skipped, if any."""
         if not self.count:
             return ()
         are = (
@@ -56,7 +56,7 @@ class Others:
         return (f"{self.count} {are} passed over",)
 
     def require_few(self, requests: int, name: str) -> None:
-        """Refuse a log that has more of them than requests."""
+        """Refuse a log that has more such lines than requests."""
         if self.count > requests:
             raise InputError(
                 f"{name}: {self.count} of {self.count + requests} lines, such as line {self.first}, are not of a "
@@ -65,11 +65,11 @@ class Others:
 
 
 def clock_ns(match: re.Match[str], where: str, zone: str = "", fraction: str = "") -> int:
-    """The instant of the groups `day`, `month`, `year` and `time`, since 1970. [ns]
+    """The instant in the groups `day`, `month`, `year` and `time`, since 1970. [ns]
 
     Args:
-        zone: as `+0100`; UTC if there is none.
-        fraction: of a second, as `.250`.
+        zone: time zone as `+0100`; UTC if it is empty.
+        fraction: fraction of a second, as `.250`.
 
     Raises:
         InputError: no such day, or no such time.
@@ -82,5 +82,6 @@ def clock_ns(match: re.Match[str], where: str, zone: str = "", fraction: str = "
 
 
 def is_good(status: int) -> bool:
-    """Whether a request was answered: a status of 500 or above is a failure, and so is nginx's 499: the client left."""
+    """Whether a request was answered: 500 or above is a failure, and so is nginx's 499, with which the client
+    left."""
     return status < FAILED_FROM and status != _CLIENT_LEFT

@@ -29,7 +29,7 @@ from capacity.formats.request_log import Request, Requests, runs, trace
 from capacity.traffic.workload import TraceArrivals
 
 NAME = "access log of nginx or Apache"
-_QUOTED = re.compile(r'(?:\w{1,40}=)?"(?:[^"\\]|\\.)*(?:"|\\?$)')  # one that is not closed goes to the end
+_QUOTED = re.compile(r'(?:\w{1,40}=)?"(?:[^"\\]|\\.)*(?:"|\\?$)')  # an unclosed quote extends to the end
 _NAMED = re.compile(r"(?:rt|request_time)=([0-9]{1,9}\.[0-9]{3})")
 _ALONE = re.compile(r"[0-9]{1,8}\.[0-9]{3}")
 _WITH_UNIT = re.compile(r"(?:\w+=)?([0-9]{1,15}(?:\.[0-9]{1,9})?)(ns|us|ms|s)")
@@ -49,7 +49,7 @@ def read_load_test(document: Document) -> LoadTest:
     """The requests as the server saw them. A status of 500 or above is a failure, and so is 499: the client left.
 
     Raises:
-        InputError: a request's line of another shape, no request time, or more lines that are of no request.
+        InputError: a malformed request line, no request time, or mostly lines that belong to no request.
 
     Source:
         nginx, ngx_http_log_module and ngx_http_core_module; Apache 2.4, mod_log_config.
@@ -62,10 +62,10 @@ def read_load_test(document: Document) -> LoadTest:
 
 
 def read_workload(document: Document) -> TraceArrivals:
-    """The instants at which requests arrived, or ended where their request time is not there.
+    """The instants at which requests arrived, or ended if there is no request time.
 
     Raises:
-        InputError: a request's line of another shape, fewer than two, or more lines that are of none.
+        InputError: a malformed request line, fewer than two requests, or mostly lines that belong to none.
     """
     entries = _Entries(document)
     return trace(entries.requests, document.name, entries.notes)
@@ -73,10 +73,10 @@ def read_workload(document: Document) -> TraceArrivals:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """What a line says of its request: when it ended, and how long it took if the log has that.
+    """A request on a line: when it ended, and how long it took if the log has that.
 
     Attributes:
-        timed_by: the way in which its request time is written; empty where there is none.
+        timed_by: how its request time is written; empty if there is none.
         is_exact: whether its end is finer than seconds.
     """
 
@@ -88,13 +88,13 @@ class _Entry:
 
     @property
     def request(self) -> Request:
-        """When it arrived, or ended where its request time is not there."""
+        """The request by its arrival, or by its end if it has no request time."""
         took_ns = self.took_ns or 0
         return Request(sent_ns=self.end_ns - took_ns, took_ns=took_ns, is_good=is_good(self.status))
 
 
 class _Entries:
-    """The requests of all lines.
+    """The requests on all lines.
 
     Attributes:
         is_timed: whether lines have a request time; all do or none does.
@@ -113,7 +113,7 @@ class _Entries:
         self._others.require_few(len(self.requests), document.name)
 
     def _is_whole(self, line: str) -> bool:
-        """Whether a line has its times written as the line before it has, to the last digit and unit."""
+        """Whether a line has its times written like the line before it, to the last digit and unit."""
         try:
             found = _entry(line, "")
         except InputError:
@@ -135,7 +135,7 @@ class _Entries:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the log leaves open."""
+        """Notes on what the log leaves open."""
         is_open = ((WHOLE_SECONDS, not self.is_exact), (_BY_END, not self.is_timed))
         return (*(note for note, is_so in is_open if is_so), *self._others.notes)
 
@@ -157,10 +157,10 @@ def _entry(line: str, where: str) -> _Entry:
 
 
 def _took(extra: list[str], where: str) -> tuple[str, int | None]:
-    """How the request time is written among the fields behind the size and the quoted ones, and what it is. [ns]
+    """How the request time is written among the fields after the size and the quoted ones, and its value. [ns]
 
     Raises:
-        InputError: several that may be it, or a whole number without a unit.
+        InputError: several candidates, or a whole number without a unit.
     """
     ways = {
         "named": [_ns(found[1]) for field in extra if (found := _NAMED.fullmatch(field))],

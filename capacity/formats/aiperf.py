@@ -20,13 +20,13 @@ _NS = 1e-9
 
 
 def recognises(document: Document) -> bool:
-    """Whether its first line has metrics of a request, and when that was sent."""
+    """Whether its first line has metrics of a request, and when it was sent."""
     metadata = document.first_line.get("metadata")
     return isinstance(metadata, dict) and "request_start_ns" in metadata and "metrics" in document.first_line
 
 
 def read_runs(document: Document) -> tuple[SeenRun, ...]:
-    """The one run; requests of a warm-up, and those that failed, count only as being there.
+    """The one run; requests of a warm-up, and failed ones, only count as being in flight.
 
     Raises:
         InputError: a line that is not of a request, values that cannot be, or too many of them.
@@ -38,7 +38,7 @@ def read_runs(document: Document) -> tuple[SeenRun, ...]:
 
 
 def read_load_test(document: Document) -> LoadTest:
-    """The same as a load test; the file does not say what decided when requests were sent.
+    """The run as a load test; the file does not say what decided when requests were sent.
 
     Raises:
         InputError: as `read_runs`.
@@ -48,8 +48,8 @@ def read_load_test(document: Document) -> LoadTest:
 
 
 def _run(document: Document, *, keeps_gaps: bool) -> SeenRun:
-    """The requests, of which only the gaps between tokens take much memory."""
-    seen: list[tuple[int, SeenRequest]] = []  # each with the instant from which on its own are
+    """The run; only the gaps between tokens take much memory."""
+    seen: list[tuple[int, SeenRequest]] = []  # each with the instant that its own times count from
     others: list[tuple[int, int]] = []
     has_stamps, gaps = False, 0
     for where, line in document.each_line():
@@ -112,7 +112,7 @@ def _seconds(metrics: Part, name: str) -> float:
 
 
 def _chunk_gaps_s(metrics: Part) -> list[float]:
-    """From each chunk to the next; none where they were not kept."""
+    """Gaps between chunks; empty if they were not kept."""
     if "inter_chunk_latency" not in metrics:
         return []
     metric = metrics.part("inter_chunk_latency")

@@ -1,7 +1,7 @@
 """The CSV of several runs of aiperf together, `profile_export_aiperf_aggregate.csv`: means with their intervals.
 
-A row is a statistic of a metric, such as `request_latency_p99`: its mean over the runs, and the ends of the mean's
-confidence interval by Student's t. Below a blank line there are the numbers of runs.
+A row is a statistic of a metric, such as `request_latency_p99`: its mean over the runs, and the mean's confidence
+interval by Student's t. After a blank line come the numbers of runs.
 """
 
 import re
@@ -47,7 +47,7 @@ def read_load_test(document: Document) -> LoadTest:
 
 
 def _rows(document: Document) -> tuple[dict[str, Row], str]:
-    """Rows by statistic, and how many runs there were; the lines below have fewer cells."""
+    """Rows by statistic, and the number of runs; the lines below have fewer cells."""
     header: list[str] = []
     statistics: dict[str, Row] = {}
     runs = ""

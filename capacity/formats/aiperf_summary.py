@@ -1,7 +1,7 @@
 """The JSON of a run of aiperf, `profile_export_aiperf.json`, or of genai-perf before it: metrics, each with its unit.
 
-Beside the metrics stand the settings of the client, so that what decided when requests were sent is known; the CSV
-beside it does not say so.
+The settings of the client are there too, so it is known what decided when requests were sent; the CSV beside it does
+not say so.
 """
 
 import re

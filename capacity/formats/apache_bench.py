@@ -1,8 +1,8 @@
-"""What ApacheBench (`ab`) prints: a closed loop of connections that never rest; whole milliseconds.
+"""ApacheBench's (`ab`) text output: a closed loop of connections that never rest; whole milliseconds.
 
-The table `Connection Times` and the percentiles are of all requests that were answered, failed ones included. `ab`
-calls an answer failed that has another length than the first one, as pages with a date in them have; such are not
-counted as failed here. Answers with a status other than 2xx are, which `ab` counts apart.
+The table `Connection Times` and the percentiles are of all answered requests, failed ones included. `ab` counts an
+answer as failed if its length differs from the first one's, as in pages with a date; such answers do not count as
+failed here. Answers with a status other than 2xx do, which `ab` counts apart.
 """
 
 import re
@@ -18,7 +18,7 @@ from capacity.performance import Interval
 
 NAME = "ApacheBench (ab)"
 RESOLUTION_S = 1e-3
-_STARTING = 0.02  # share of a run in which connections are being made, or the last answers awaited
+_STARTING = 0.02  # share of a run in which connections are opened, or the last answers awaited
 _TITLE = "This is ApacheBench"
 _FIELD = re.compile(
     r"([A-Z2][A-Za-z0-9 -]{2,30}):\s+([0-9.]{1,20})(?: (?:seconds|bytes|\[#/sec\] \(mean\)))?"
@@ -60,12 +60,12 @@ def read_load_test(document: Document) -> LoadTest:
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """What the lines say.
+    """The figures on its lines.
 
     Attributes:
-        failed: answered with another status than 2xx, or not at all.
-        other_length: answered, with another length than the first.
-        total_s: least, mean and greatest duration. [s]
+        failed: requests answered with a status other than 2xx, or not at all.
+        other_length: requests answered with another length than the first.
+        total_s: smallest, mean and largest duration. [s]
     """
 
     users: float
@@ -105,7 +105,7 @@ class _Result:
         )
 
     def notes(self) -> Iterator[str]:
-        """What is counted otherwise than ab does, and what the text lacks."""
+        """Notes on what is counted differently from ab, and what the text lacks."""
         if self.other_length:
             yield (
                 f"{self.other_length} answers had another length than the first, which ab counts as failed; they are "
@@ -136,7 +136,7 @@ class _Result:
     def _mean_s(self, rounded_s: float) -> float:
         """The mean response: exact by the time that connections had for each request, if that rounds to the table's.
 
-        Otherwise it is the table's, and Little's law shows that the two are not of the same requests. [s]
+        Otherwise it is the table's, and Little's law shows that the two describe different requests. [s]
         """
         exact_s = self.users * self.duration_s / self.complete
         error_s = RESOLUTION_S / 2.0 + _STARTING * exact_s
@@ -144,7 +144,7 @@ class _Result:
 
 
 def _total_s(document: Document) -> tuple[float, float, float]:
-    """Least, mean and greatest of `Total:`, which has a spread and a median between them unless `ab -S`."""
+    """Smallest, mean and largest of `Total:`, with a spread and a median in between unless `ab -S`."""
     for where, match in document.found(_TOTAL):
         cells = [parsed(cell, f"{where} Total") / 1e3 for cell in match[1].split()]
         return cells[0], cells[1], cells[-1]
@@ -152,7 +152,7 @@ def _total_s(document: Document) -> tuple[float, float, float]:
 
 
 def _quantiles(document: Document) -> Iterator[tuple[float, Interval]]:
-    """Rounded to milliseconds; the last line is of the longest request. None where the whole table is left out."""
+    """Quantiles rounded to milliseconds; the last line is the longest request. None if the table is left out."""
     found = [(int(match[1]), parsed(match[2], where) / 1e3) for where, match in document.found(_QUANTILE)]
     if not found and _PERCENTILES not in document.text:
         return

@@ -1,8 +1,8 @@
 """The JSON of `autocannon --json`: whole milliseconds.
 
-A connection of autocannon waits for an answer before it sends again, so the loop is closed. Given a rate (`-R`), it
-adds the responses that it expects each slow one to have held up; its latencies are then corrected, and are of more
-responses than there were requests.
+A connection of autocannon waits for an answer before it sends again, so the loop is closed. With a rate (`-R`), it
+adds the responses that each slow one should have held up; its latencies are then corrected, and cover more responses
+than there were requests.
 """
 
 import re
@@ -63,7 +63,7 @@ def read_load_test(document: Document) -> LoadTest:
 
 
 def _quantiles(latency: Part) -> Iterator[tuple[float, Interval]]:
-    """Keys such as `p97_5`. Whether autocannon rounds or truncates is not known."""
+    """Quantiles from keys such as `p97_5`. Whether autocannon rounds or truncates is unknown."""
     for key in latency.keys:
         found = _QUANTILE.fullmatch(key)
         if found:

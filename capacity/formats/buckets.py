@@ -1,4 +1,5 @@
-"""Histograms of servers as runs: from cumulative buckets or bare ones, in seconds, with quantiles as intervals."""
+"""Buckets: servers' histograms as runs, from cumulative buckets or bare ones, in seconds, with quantiles as
+intervals."""
 
 import math
 import re
@@ -13,8 +14,8 @@ QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999)
 SINCE_START = (
     "these are totals since the server started, with its warm-up; compare two readings to see one period"
 )
-COUNT_MAX = 2.0**53  # beyond which a float does not count
-# How the name of a metric says its unit. [s]
+COUNT_MAX = 2.0**53  # largest whole number that a float counts to
+# Units at the end of metric names. [s]
 _UNITS = {
     "seconds": 1.0,
     "milliseconds": 1e-3,
@@ -27,7 +28,7 @@ _UNITS = {
 
 
 def unit_of(metric: str) -> float | None:
-    """Seconds of the unit that ends a metric's name; None where it names no unit of time.
+    """Seconds of the unit at the end of a metric's name; None if it is not a unit of time.
 
     >>> unit_of("http_request_duration_seconds"), unit_of("serve_latency_ms"), unit_of("request_duration")
     (1.0, 0.001, None)
@@ -36,7 +37,7 @@ def unit_of(metric: str) -> float | None:
 
 
 def loop_of(metric: str) -> Loop:
-    """Loop of a metric: served, unless its name says that a client measured it, whose loop is not known.
+    """Loop of a metric: served, unless its name says that a client measured it, whose loop is unknown.
 
     Source:
         OpenTelemetry semantic conventions, HTTP and RPC metrics (`http.client.request.duration`).
@@ -48,20 +49,20 @@ def loop_of(metric: str) -> Loop:
 
 
 def label(metric: str, labels: Mapping[str, str]) -> str:
-    """How a series is named among runs."""
+    """Name of a series as a run."""
     inner = ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
     return printable(f"{metric}{{{inner}}}" if inner else metric)[:200]
 
 
 def count(value: float, where: str) -> float:
-    """A count as a float holds it. Raises InputError: it is none."""
+    """A count as a float holds it. Raises InputError: it is not a count."""
     if not 0.0 <= value <= COUNT_MAX:
         raise InputError(f"{where} must be a count from 0 to 2^53, got {value}")
     return value
 
 
 def from_cumulative(bounds: Mapping[float, float], unit_s: float, where: str) -> Histogram:
-    """A histogram from counts up to each bound, of which the last is infinite.
+    """A histogram from counts up to each bound, the last of them infinite.
 
     Raises:
         InputError: no infinite bound, a bound below 0, or counts that fall from one bound to the next.
@@ -80,9 +81,9 @@ def from_cumulative(bounds: Mapping[float, float], unit_s: float, where: str) ->
 
 
 def from_counts(upper: Sequence[float], counts: Sequence[float], unit_s: float, where: str) -> Histogram:
-    """A histogram of durations from the counts below each upper bound, and above the one before.
+    """A histogram from the counts of durations between each upper bound and the one before.
 
-    Bounds up to 0 hold what took no measurable time, which joins the bucket above them.
+    Bounds up to 0 hold durations too short to measure, which join the bucket above them.
 
     Raises:
         InputError: no bound above 0, or bounds that do not rise.
@@ -103,13 +104,13 @@ def run_of(
     history: tuple[Moment, ...] = (),
     duration_s: float | None = None,
 ) -> LoadRun | None:
-    """The run that a histogram tells of; None where it counts nothing.
+    """The run that a histogram describes; None if it counts nothing.
 
     Args:
-        duration_s: in which it was counted, where that is known. [s]
+        duration_s: time over which it was counted; None if unknown. [s]
 
     Raises:
-        InputError: a sum that is not within its buckets.
+        InputError: a sum outside its buckets.
     """
     total = histogram.total
     if not total:

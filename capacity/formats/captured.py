@@ -1,8 +1,8 @@
-"""Captured: the lines of a log as its server wrote them, without what carried them puts around each.
+"""Captured logs: the lines as their server wrote them, without what log collectors put around each.
 
 Docker's json-file driver makes an object of each line. A container runtime of Kubernetes puts the instant, the stream
-and whether the line is whole before it; `kubectl logs` and `docker logs` the instant or the pod, if they are asked to;
-`docker compose logs` the container. Terminals are sent colours, which a capture keeps.
+and whether the line is whole before it; `kubectl logs` and `docker logs` the instant or the pod, if asked; `docker
+compose logs` the container. Terminals get colours, which a capture keeps.
 """
 
 import re
@@ -20,16 +20,16 @@ _BEFORE = re.compile(
     rf"[A-Za-z0-9_.-]{{1,200}} +\| |(?:\[pod/\S{{1,500}}\] )?(?:{_STAMP}(?:std(?:out|err) (?P<part>[FP]) )?)?"
 )
 _COLOUR = re.compile(r"\x1b\[[0-9;]{0,40}m")
-_LINES = 20  # of which each must have something before it, for that to be no part of the log
+_LINES = 20  # lines that must all have a prefix for it not to be part of the log
 _LENGTH_MAX = 8 * 2**20
 
 
 def unwrapping(start: str, shown: str) -> Unwrap | None:
-    """What takes the lines of a text out of their wrapping; None where they have none.
+    """A function that unwraps the lines of a text; None if they are not wrapped.
 
     Args:
         start: the text, or its beginning.
-        shown: what to call the file.
+        shown: name of the file in messages.
     """
     has_colours = _COLOUR.search(start) is not None
     plain = _COLOUR.sub("", start) if has_colours else start
@@ -50,7 +50,7 @@ def _is_of_docker(line: str) -> bool:
 
 
 def _from_docker(lines: Iterable[str], shown: str) -> Iterator[str]:
-    """What was logged, of which a line of more than 16 kB is in several objects."""
+    """The logged lines; a line of more than 16 kB is in several objects."""
     return _joined(
         (_log(line, f"{shown} line {number}") for number, line in enumerate(lines, 1) if line.strip()), shown
     )
@@ -69,7 +69,7 @@ def _log(line: str, where: str) -> str:
 
 
 def _behind(lines: Iterable[str], *, has_colours: bool) -> Iterator[str]:
-    """What stands behind the instant, the pod or the container; a line without them is as it is."""
+    """The line after the instant, the pod or the container; a line without them is unchanged."""
     return _joined(map(_rest, _without_colours(lines) if has_colours else lines), "")
 
 
@@ -82,7 +82,7 @@ def _rest(line: str) -> str:
 
 
 def _joined(parts: Iterable[str], shown: str) -> Iterator[str]:
-    """Lines of which each is in one part or in several."""
+    """Whole lines, each from one part or from several."""
     line = ""
     for part in parts:
         line += part

@@ -1,4 +1,4 @@
-"""Document: a file of another tool, read within limits, and looked at as JSON, as lines of JSON or as rows."""
+"""Document: a file of another tool, read within limits, as JSON, as lines of JSON or as rows."""
 
 import io
 import math
@@ -26,31 +26,29 @@ from capacity.files import (
 from capacity.formats.captured import Unwrap, unwrapping
 
 _DIGITS_MAX = 40
-_ROWS_ALIKE, _ROWS_SEEN = 10, 100  # rows of a CSV that show with how many decimals its tool writes a number
+_ROWS_ALIKE, _ROWS_SEEN = 10, 100  # rows of a CSV that show how many decimals its tool writes
 T = TypeVar("T")
 
-_HEAD = 4096  # characters by which a format is told
-_BEGINNING = (
-    65_536  # and those in which a log has a line of a request, after what its server says when it starts
-)
-# Powers of ten by which tools tell durations apart.
+_HEAD = 4096  # characters by which a format is recognised
+_BEGINNING = 65_536  # enough for the first request in a log, after the messages at the server's start
+# Units of durations in tools' files, as powers of ten.
 SECONDS_PER = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0}
 _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40})(?:[eE][+-]?[0-9]{1,2})?")
 _UNIT_NAMES = {"nanoseconds": "ns", "microseconds": "us", "milliseconds": "ms", "seconds": "s"}
 
 
-@dataclass(frozen=True)  # without slots, for what is cached
+@dataclass(frozen=True)  # without slots, for cached properties
 class Document:
-    """The text of a file, and what it is called in messages.
+    """The text of a file, and its name in messages.
 
-    A large file is read again for each look at its lines or rows, so that only what a reader keeps of them takes
+    A large file is read again for each pass over its lines or rows, so that only what a reader keeps of them takes
     memory; its whole text is read if a reader asks for that.
 
     Attributes:
-        start: the text, or the beginning of that in `path`.
-        path: where the rest of it is; None where there is no more.
-        unwrap: what takes the lines at the path out of what Docker, Kubernetes or a terminal put around them.
-        is_end: whether a last line without a line end shows by itself that nothing is missing from it.
+        start: the text, or the beginning of the text in `path`.
+        path: file with the rest of it; None if there is no more.
+        unwrap: function that unwraps the file's lines from what Docker, Kubernetes or a terminal put around them.
+        is_end: whether a last line without a line end is visibly complete.
     """
 
     name: str
@@ -61,10 +59,10 @@ class Document:
 
     @classmethod
     def read(cls, path: Path) -> "Document":
-        """A text file, packed by gzip or not; of a log that was captured, what its server wrote.
+        """A text file, gzipped or not; a captured log is unwrapped.
 
         Raises:
-            InputError: it cannot be read, or is not text; a pipe is larger than `capacity.files.FILE_BYTES_MAX`.
+            InputError: it cannot be read, is not text, or is a pipe with more than `capacity.files.FILE_BYTES_MAX`.
         """
         shown = printable(path.name)
         if is_read_once(path):
@@ -79,13 +77,13 @@ class Document:
 
     @classmethod
     def of(cls, name: str, text: str) -> "Document":
-        """The same of a text that is all there."""
+        """A document whose text is all there."""
         unwrap = unwrapping(text, name)
         return cls(name, _unwrapped(text, unwrap) if unwrap else text)
 
     @cached_property
     def text(self) -> str:
-        """All of it. Raises InputError: it is too large, or not text."""
+        """The whole text. Raises InputError: it is too large, or not text."""
         if self.path is None:
             return self.start
         text = read_text(self.path)
@@ -93,7 +91,7 @@ class Document:
 
     @property
     def head(self) -> str:
-        """Its first characters, without blanks before them."""
+        """Its first characters, after any blanks."""
         return self.start[:_HEAD].lstrip()
 
     @cached_property
@@ -102,18 +100,18 @@ class Document:
         return self.start[:_BEGINNING].split("\n")
 
     def ending(self, is_end: Callable[[str], Any]) -> "Document":
-        """The same file, whose last line needs no line end where its text shows that nothing is missing from it.
+        """The same file, whose last line needs no line end if it is visibly complete.
 
         Args:
-            is_end: whether a line, blanks at its ends aside, is one that no cut leaves.
+            is_end: whether a stripped line can only be a whole one.
         """
         return replace(self, is_end=is_end)
 
     def ended_by(self, last: re.Pattern[str]) -> "Document":
-        """The same report, of which nothing is missing once the last line that its tool prints is there.
+        """The same report, which is complete once the last line that its tool prints is there.
 
         Args:
-            last: that line, blanks at its ends aside, as no cut leaves it; what follows it may be anything.
+            last: pattern of that line, stripped and whole; anything may follow it.
         """
         has_end = any(last.fullmatch(line.strip()) for line in self.text.splitlines())
         return self.ending(lambda line: True) if has_end else self
@@ -122,15 +120,15 @@ class Document:
         """Its lines without their ends, counted from 1, however large it is.
 
         Raises:
-            InputError: more than `capacity.files.LINES_MAX`, or one that is not text.
+            InputError: more than `capacity.files.LINES_MAX` lines, or one that is not text.
         """
         return ((number, line.removesuffix("\n")) for number, line in enumerate(self._lines(), 1))
 
     def records(self) -> Iterator[tuple[int, str]]:
-        """The same of a file of which each line is a record, and the last one may have been cut off.
+        """Its lines, each a record; the last one may have been cut off.
 
         Raises:
-            InputError: as `numbered`; or the last line has no end, and is not one that no cut leaves.
+            InputError: as in `numbered`; or the last line has no end, and may not be whole.
         """
         for number, line in enumerate(self._lines(), 1):
             if not line.endswith("\n") and not self.is_end(line.strip()):
@@ -141,7 +139,7 @@ class Document:
             yield number, line.removesuffix("\n")
 
     def _lines(self) -> Iterator[str]:
-        """Lines with their ends, which are a new line each."""
+        """Lines with their ends, each a line break."""
         if self.path is None:
             return io.StringIO(self.start, newline=None)
         lines = read_lines(self.path)
@@ -149,7 +147,7 @@ class Document:
 
     @cached_property
     def keys(self) -> frozenset[str]:
-        """Keys of the object that it is; empty where it is none."""
+        """Keys of its JSON object; empty if it is none."""
         if not self.head.startswith("{") or self.has_lines_of_json:
             return frozenset()
         try:
@@ -159,18 +157,18 @@ class Document:
 
     @cached_property
     def object(self) -> dict[str, Any]:
-        """The JSON object that it is. Raises InputError: it is none."""
+        """Its JSON object. Raises InputError: it is none."""
         return parse_object(self.text, self.name, "this format is a JSON object")
 
     @cached_property
     def parts(self) -> "list[Part]":
-        """The objects in the JSON list that it is. Raises InputError: it is none."""
+        """The objects in its JSON list. Raises InputError: it is none."""
         found = parse_list(self.text, self.name, "this format is a JSON list")
         return [Part(f"{self.name}[{number}]", one) for number, one in enumerate(found)]
 
     @cached_property
     def first_line(self) -> dict[str, Any]:
-        """The JSON object in its first line; empty where there is none."""
+        """The JSON object in its first line; empty if there is none."""
         if not self.head.startswith("{"):
             return {}
         try:
@@ -180,14 +178,14 @@ class Document:
 
     @property
     def has_lines_of_json(self) -> bool:
-        """Whether a large file has an object in its first line, and more below; its text then need not be made."""
+        """Whether a large file has an object on its first line and more below; its whole text is then not needed."""
         return self.path is not None and bool(self.first_line) and "\n" in self.start.strip()
 
     def lines(self) -> list[tuple[str, dict[str, Any]]]:
-        """The JSON object in each line that is not blank, and where it stands.
+        """The JSON object on each line that is not blank, and its place.
 
         Raises:
-            InputError: a line that is none, more than `ROWS_MAX`, or a text that is too large to keep all of it.
+            InputError: a line without an object, more than `ROWS_MAX`, or a text too large to keep.
         """
         _ = self.text  # which is limited in size
         found = []
@@ -198,10 +196,10 @@ class Document:
         return found
 
     def each_line(self, *words: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """As `lines`, one at a time, for files of which only a part is kept.
+        """The objects of `lines`, one at a time, for files of which only a part is kept.
 
         Args:
-            words: where any are given, lines with none of them are passed over unread.
+            words: if any are given, lines with none of them are skipped unread.
         """
         for number, line in self.numbered():
             if (not words or any(word in line for word in words)) and line.strip():
@@ -209,13 +207,13 @@ class Document:
                 yield where, parse_object(line, where, "each line is a JSON object")
 
     def found(self, pattern: re.Pattern[str]) -> "list[tuple[str, re.Match[str]]]":
-        """The lines that are as a pattern says, blanks at the ends aside, and where each stands."""
+        """The stripped lines that match a pattern, and their places."""
         found = ((number, pattern.fullmatch(line.strip())) for number, line in self.records())
         return [(f"{self.name} line {number}", match) for number, match in found if match]
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
-        """Cells of its first row as of a CSV; empty where it is none."""
+        """Cells of its first row as a CSV; empty if it is none."""
         if self.head.startswith(("{", "[", "<")):
             return ()
         try:
@@ -224,14 +222,14 @@ class Document:
             return ()
 
     def rows(self, columns: Sequence[str] = (), unread: Collection[str] = ()) -> "Iterator[Row]":
-        """The rows of the CSV that it is, below its header.
+        """The rows of its CSV, below the header.
 
         Args:
             columns: names for the columns of a file without a header.
-            unread: columns that are of no use to its reader; in such a one the last row may be cut off.
+            unread: columns that its reader does not use; in such a column the last row may be cut off.
 
         Raises:
-            InputError: not a CSV, two columns of one name, or a row of another length.
+            InputError: not a CSV, two columns of the same name, or a row of another length.
         """
         last = (columns or self.columns)[-1:]
         document = self.ending(lambda line: True) if set(last) & set(unread) else self
@@ -249,7 +247,7 @@ class Document:
             yield Row(where, dict(zip(names, cells, strict=True)))
 
     def cells(self, rows_max: int = ROWS_MAX) -> Iterator[tuple[int, list[str]]]:
-        """The rows of the CSV that it is with their line numbers, its header included.
+        """The rows of its CSV with their line numbers, header included.
 
         Raises:
             InputError: not a CSV, more rows than that, or a last row that may have been cut off: without a line end,
@@ -266,7 +264,7 @@ def _unwrapped(text: str, unwrap: Unwrap) -> str:
 
 
 def _noted(line: str, above: list[int | None]) -> str:
-    """The line, after the decimals of its last cell were added to those of the first rows."""
+    """The line; the decimals of its last cell are added to those of the first rows."""
     if len(above) < _ROWS_SEEN:
         above.append(decimals(line))
     return line
@@ -279,7 +277,7 @@ def _is_as_precise(line: str, above: Sequence[int | None]) -> bool:
 
 
 class Row:
-    """A row of a CSV, or an element's attributes, whose texts are taken strictly by their names."""
+    """A row of a CSV, or an element's attributes; its texts are read strictly by name."""
 
     __slots__ = ("_cells", "_noun", "where")
 
@@ -290,7 +288,7 @@ class Row:
         return bool(self._cells.get(column, "").strip())
 
     def place(self, column: str) -> str:
-        """Where a cell stands, for messages."""
+        """Place of a cell, for messages."""
         return f"{self.where} {self._noun} {column}"
 
     def text(self, column: str) -> str:
@@ -312,7 +310,7 @@ class Row:
 
 
 def placed(document: Document, where: str, build: Callable[[], T]) -> T:
-    """What `build` gives; its error says where, if it does not say so already."""
+    """The result of `build`; its error says where, if it does not already."""
     try:
         return build()
     except InputError as error:
@@ -322,7 +320,7 @@ def placed(document: Document, where: str, build: Callable[[], T]) -> T:
 
 
 class Part:
-    """An object within a document, whose values are taken strictly, with a message that says where."""
+    """An object in a document, whose values are read strictly, with messages that name the place."""
 
     def __init__(self, where: str, values: Any) -> None:
         if not isinstance(values, Mapping):
@@ -334,7 +332,7 @@ class Part:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Those that have a value, in the order of the file."""
+        """Keys with a value, in the order of the file."""
         return tuple(key for key in self._values if self._values[key] is not None)
 
     def numbers(self) -> dict[str, float]:
@@ -346,7 +344,7 @@ class Part:
         return Part(f"{self.where}.{key}", self._get(key))
 
     def parts(self, key: str) -> "list[Part]":
-        """The objects in the list under a key; none where it is absent."""
+        """The objects in the list under a key; empty if it is absent."""
         found = self.list(key) if key in self else []
         return [Part(f"{self.where}.{key}[{number}]", one) for number, one in enumerate(found)]
 
@@ -373,26 +371,26 @@ class Part:
         return found
 
     def values(self, key: str) -> Sequence[Any]:
-        """The list under a key; empty where it is absent, as protocol buffers leave it out."""
+        """The list under a key; empty if it is absent, as protocol buffers leave empty lists out."""
         return self.list(key) if key in self else []
 
     def scalar(self, key: str) -> Any:
-        """The text, number or truth under a key."""
+        """The text, number or boolean under a key."""
         found = self._get(key)
         if isinstance(found, list | dict):
             raise InputError(f"{self.where}.{key} must be a single value, got {_shown(found)}")
         return found
 
     def texts(self) -> dict[str, str]:
-        """All its keys, each of which must hold a text."""
+        """The texts under all its keys."""
         return {key: self.text(key) for key in self._values}
 
     def value(self, key: str) -> Any:
-        """What is under a key, whatever it is; None where it is absent."""
+        """The value under a key, of any type; None if it is absent."""
         return self._values.get(key)
 
     def is_true(self, key: str) -> bool:
-        """Whether there is a true under a key."""
+        """Whether the value under a key is true."""
         return self._values.get(key) is True
 
     def _get(self, key: str) -> Any:
@@ -403,21 +401,21 @@ class Part:
 
 
 def number(value: Any, where: str) -> float:
-    """A finite number. Raises InputError: another value, by its place."""
+    """A finite number. Raises InputError: another value; names its place."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise InputError(f"{where} must be a number, got {_shown(value)}")
     return float(value)
 
 
 def parsed(text: str, where: str) -> float:
-    """A finite number that is written in digits. Raises InputError: another text, by its place."""
+    """A finite number written in digits. Raises InputError: another text; names its place."""
     if not _NUMBER.fullmatch(text):
         raise InputError(f"{where} must be a number, got {_shown(text)}")
     return float(text)
 
 
 def whole(value: Any, where: str) -> int:
-    """A whole number, also one that a tool has written as 12.0. Raises InputError: another value, by its place."""
+    """A whole number, also one written as 12.0. Raises InputError: another value; names its place."""
     found = number(value, where)
     if found != math.floor(found):
         raise InputError(f"{where} must be a whole number, got {_shown(value)}")
@@ -425,12 +423,12 @@ def whole(value: Any, where: str) -> int:
 
 
 def each(values: Sequence[Any], where: str, read: Callable[[Any, str], float]) -> list[float]:
-    """The values of a list, each read as a number. Raises InputError: one that is none, by its place."""
+    """The values of a list, each read as a number. Raises InputError: one that is none; names its place."""
     return [read(value, f"{where}[{number}]") for number, value in enumerate(values)]
 
 
 def seconds_per(unit: Any, where: str) -> float:
-    """Seconds of a unit as tools name it. Raises InputError: an unknown one."""
+    """Seconds of a unit as tools name it. Raises InputError: an unknown unit."""
     known = _UNIT_NAMES.get(str(unit), str(unit))
     if known not in SECONDS_PER:
         raise InputError(f"{where} has the unit {_shown(unit)}; known are {', '.join(SECONDS_PER)}")

@@ -16,7 +16,7 @@ from capacity.performance import Interval
 NAME = "fortio load -json"
 _KEYS = {"RequestedQPS", "ActualQPS", "ActualDuration", "DurationHistogram"}
 _NO_RATE = ("max", "-1", "0")
-_OK = {"OK", "SERVING", *map(str, range(200, 400))}  # of HTTP, and of the health check of gRPC
+_OK = {"OK", "SERVING", *map(str, range(200, 400))}  # of HTTP, and of gRPC's health check
 
 
 def recognises(document: Document) -> bool:
@@ -60,7 +60,7 @@ def read_load_test(document: Document) -> LoadTest:
 
 
 def _asked_rps(report: Part) -> float | None:
-    """`"40"`, perhaps with words after it; None if fortio was asked for as many as possible."""
+    """Target rate in `"40"`, perhaps with words after it; None if fortio was to send as many as possible."""
     asked = report.text("RequestedQPS").split(" ")[0]
     return None if asked in _NO_RATE else parsed(asked, f"{report.where}.RequestedQPS")
 
@@ -98,7 +98,7 @@ def _histogram(durations: Part) -> Histogram:
 
 
 def _quantiles(durations: Part, histogram: Histogram) -> Iterator[tuple[float, Interval]]:
-    """Fortio interpolates within a bucket, so the true quantile may be anywhere in it."""
+    """Quantiles; fortio interpolates within a bucket, so the true one may be anywhere in it."""
     for one in durations.parts("Percentiles"):
         q, value = round(one.number("Percentile") / 100.0, 12), one.number("Value")
         if not 0.0 <= q <= 1.0:

@@ -1,4 +1,4 @@
-"""The `simulation.log` of Gatling before 3.12, as text: a line for each request, with tabs between its fields.
+"""Gatling's `simulation.log` before 3.12, as text: a line for each request, with tabs between its fields.
 
 Newer versions write it in a binary form that only Gatling reads.
 """
@@ -27,10 +27,10 @@ def recognises(document: Document) -> bool:
 
 
 def read_load_test(document: Document) -> LoadTest:
-    """A run for each request's name, and that of all; the file does not say what decided when they were sent.
+    """A run for each request's name, and one for all; the file does not say what decided when they were sent.
 
     Raises:
-        InputError: no requests, or a line that is not of one.
+        InputError: no requests, or a line that is not a request.
 
     Source:
         Gatling 3.11, gatling-core, stats/writer/LogFileDataWriter: `REQUEST`, groups, name, start, end, status.
@@ -43,7 +43,7 @@ def read_workload(document: Document) -> TraceArrivals:
     """The instants at which requests were sent.
 
     Raises:
-        InputError: fewer than two, or a line that is not of one.
+        InputError: fewer than two, or a line that is not a request.
     """
     return trace(_requests(document), document.name)
 
@@ -56,7 +56,7 @@ def _requests(document: Document) -> Iterator[Request]:
 
 
 def _is_whole(line: str) -> bool:
-    """Whether a line is of a user, or of a request up to its status, behind which only a message stands."""
+    """Whether a line is a user, or a request up to its status, which only a message follows."""
     fields = line.split("\t")
     return fields[0] == "USER" or (
         fields[0] == "REQUEST" and len(fields) > _FIELDS and fields[_FIELDS] in _STATUSES

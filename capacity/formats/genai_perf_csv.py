@@ -1,7 +1,7 @@
 """The CSV of genai-perf and of its successor aiperf: a table of metrics by statistic, then one of single values.
 
-Their units stand in parentheses after the metric's name: `Request Latency (ms)`. Further tables, of GPUs or of a
-server, are passed over.
+Units are in parentheses after the metric's name: `Request Latency (ms)`. Further tables, on GPUs or a server, are
+skipped.
 """
 
 import re
@@ -25,7 +25,7 @@ _PER_SECOND = ("per sec", "requests/sec", "requests/s")
 
 
 def recognises(document: Document) -> bool:
-    """Whether its first table is of metrics by statistic."""
+    """Whether its first table has metrics by statistic."""
     return document.columns[:1] == ("Metric",) and "avg" in document.columns
 
 
@@ -49,7 +49,7 @@ def read_load_test(document: Document) -> LoadTest:
 
 
 def _metrics(document: Document) -> dict[str, tuple[str, Row]]:
-    """Rows of the first two tables by metric in small letters, with its unit."""
+    """Rows of the first two tables by metric in lower case, with its unit."""
     found: dict[str, tuple[str, Row]] = {}
     for where, header, cells in _cells(document):
         split = _UNIT.fullmatch(cells[0])
@@ -61,7 +61,7 @@ def _metrics(document: Document) -> dict[str, tuple[str, Row]]:
 
 
 def _cells(document: Document) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Where each row is, the header above it, and its cells, up to a table of GPUs or of a server."""
+    """Place of each row, the header above it, and its cells, up to a table on GPUs or a server."""
     header: list[str] = []
     for line, raw in document.cells():
         cells = [cell.strip() for cell in raw]

@@ -26,7 +26,7 @@ def recognises(document: Document) -> bool:
 
 
 def read_load_test(document: Document) -> LoadTest:
-    """The one run, with single requests where all of them are there.
+    """The one run, with single requests if all of them are there.
 
     Raises:
         InputError: no requests, or a value that cannot be.
@@ -64,7 +64,7 @@ def read_workload(document: Document) -> TraceArrivals:
 
 
 def _settings(options: Part) -> dict[str, Any]:
-    """What ghz was asked to do."""
+    """Settings of ghz, as far as they are there."""
     rate_rps = options.number("rps") if "rps" in options else 0.0
     return {
         "users": options.number("concurrency" if "concurrency" in options else "c")
@@ -101,7 +101,7 @@ def _quantiles(report: Part) -> Iterator[tuple[float, Interval]]:
 
 
 def _histogram(report: Part) -> Histogram | None:
-    """Counts up to each mark; there is no width where all responses took the same."""
+    """Counts up to each mark; None if all responses took the same, which leaves no width."""
     marks = [(one.number("mark"), one.whole("count")) for one in report.parts("histogram")]
     if len({mark for mark, _ in marks}) < max(2, len(marks)):
         return None
@@ -123,7 +123,7 @@ def _request(detail: Part) -> Request:
 
 
 def _of_details(requests: Requests) -> dict[str, Any]:
-    """Single requests that succeeded."""
+    """The single requests that succeeded."""
     (run,) = runs(requests)
     return {"samples": run.samples}
 

@@ -17,7 +17,7 @@ from capacity.profile.llm_runs import SeenRequest, SeenRun
 
 NAME = "guidellm benchmark, as JSON"
 _VERSION = 2
-# Chunks a token; fewer mean that steps, of which only the mean is known, bring several tokens each.
+# Chunks per token; a smaller number means that steps, of which only the mean is known, bring several tokens each.
 _CHUNKS_MIN = 0.9
 _OTHERS = ("incomplete", "errored")
 # When a request was sent; one that failed in the generator itself has no start of its own.
@@ -25,7 +25,7 @@ _STARTS = ("request_start", "resolve_start")
 
 
 def recognises(document: Document) -> bool:
-    """Whether it has benchmarks, and says of which version of guidellm."""
+    """Whether it has benchmarks, and names its version of guidellm."""
     if not {"metadata", "benchmarks"} <= document.keys:
         return False
     metadata = document.object["metadata"]
@@ -36,7 +36,7 @@ def read_runs(document: Document) -> tuple[SeenRun, ...]:
     """A run for each benchmark.
 
     Raises:
-        InputError: another version of the file, a sample of the requests only, or values that cannot be.
+        InputError: another version of the file, only a sample of the requests, or values that cannot be.
 
     Source:
         guidellm 0.8.1, guidellm.benchmark.schemas, report version 2.
@@ -54,7 +54,7 @@ def read_runs(document: Document) -> tuple[SeenRun, ...]:
 
 
 def read_load_test(document: Document) -> LoadTest:
-    """The same as a load test: closed at a number of streams, open at a rate.
+    """The runs as load tests: closed at a number of streams, open at a rate.
 
     Raises:
         InputError: as `read_runs`.
@@ -90,7 +90,7 @@ def _sending(benchmark: Part) -> dict[str, Any]:
 
 
 def _sent_rps(benchmark: Part) -> float | None:
-    """At which rate requests of every outcome were sent; None of fewer than two. [requests/s]"""
+    """Rate at which requests of every outcome were sent; None with fewer than two. [requests/s]"""
     timings = [
         one.part("info").part("timings")
         for status in ("successful", *_OTHERS)
@@ -112,7 +112,7 @@ def _run(benchmark: Part) -> SeenRun:
 
 
 def _require_all(benchmark: Part, status: str) -> None:
-    """Refuse a sample: who is served is known only where all are."""
+    """Refuse a sample: requests in flight are known only if all are there."""
     found = len(benchmark.part("requests").parts(status))
     total = benchmark.part("metrics").part("request_totals").whole(status)
     if found < total:
@@ -140,7 +140,7 @@ def _request(one: Part) -> SeenRequest:
 
 
 def _span(one: Part) -> Iterator[tuple[float, float]]:
-    """From when to when a request without an answer was in flight; none of those that never were sent."""
+    """Start and end of a request without an answer; nothing if it was never sent."""
     timings = one.part("info").part("timings")
     ends = [timings.number(name) for name in ("request_end", "resolve_end") if name in timings]
     if "request_start" in timings and ends:

@@ -19,7 +19,7 @@ NAME = "guidellm benchmark, as CSV"
 _GROUPS = {"Benchmark", "Request Counts", "Request Latency", "Server Throughput"}
 _HEADER = 3
 _AT = (0.0, 0.001, 0.01, 0.05, 0.1, 0.25, 0.75, 0.9, 0.95, 0.99, 1.0)
-# The response from when a request was due, where there is a schedule, and from when it was sent.
+# The response from when a request was due, if there is a schedule, and from when it was sent.
 _SCHEDULED, _SENT = "Scheduled Latency", "Request Latency"
 _STRATEGY = re.compile(r"(synchronous|concurrent|throughput|constant|poisson|trace)(?:@([0-9.]{1,20}))?")
 
@@ -47,7 +47,7 @@ def read_load_test(document: Document) -> LoadTest:
 
 
 def _benchmarks(document: Document) -> Iterator[tuple[str, Cells]]:
-    """Where each row is, and its cells that are not empty, by group, field and statistic."""
+    """Place of each row, and its cells that are not empty, by group, field and statistic."""
     header: list[list[str]] = []
     for line, raw in document.cells():
         cells = [cell.strip() for cell in raw]
@@ -101,7 +101,7 @@ def _run(where: str, cells: Cells) -> LoadRun:
 
 
 def _sent_rps(known: Callable[[str, str, str], float | None]) -> float | None:
-    """Requests of every outcome over the time of the benchmark; None where one is not said. [requests/s]"""
+    """Requests of every outcome over the time of the benchmark; None if either is missing. [requests/s]"""
     counts = [known("Request Counts", outcome, "") for outcome in ("Successful", "Errored", "Incomplete")]
     duration_s = known("Timings", "Duration", "Sec")
     if duration_s is None or duration_s <= 0.0 or counts[0] is None:
@@ -110,7 +110,7 @@ def _sent_rps(known: Callable[[str, str, str], float | None]) -> float | None:
 
 
 def _sending(strategy: str, where: str) -> dict[str, Any]:
-    """What decided when requests were sent, of a strategy such as `poisson@10.00` or `concurrent@8`."""
+    """What decided when requests were sent, from a strategy such as `poisson@10.00` or `concurrent@8`."""
     found = _STRATEGY.fullmatch(strategy)
     if found is None:
         return {}
@@ -123,7 +123,7 @@ def _sending(strategy: str, where: str) -> dict[str, Any]:
 
 
 def _number(where: str, cells: Cells, group: str, name: str, statistic: str) -> float | None:
-    """The number in a column; None where there is none."""
+    """The number in a column; None if there is none."""
     text = cells.get((group, name, statistic))
     return None if text is None else parsed(text, f"{where}, {group} {name} {statistic}".strip())
 

@@ -1,8 +1,8 @@
 """The log of HAProxy with `option httplog` or `httpslog`: a line for each request, at its end; whole milliseconds.
 
 `[date]` is when its first byte came, and `Ta` the time from then to the last byte of the answer. Its parts TR, Tw, Tc
-and Tr are the wait for the whole request, in the queue, for the connection, and for the server. Lines of other kinds,
-such as `Server b/s1 is DOWN`, a failed handshake, or a connection of `option tcplog`, are passed over.
+and Tr are the wait for the whole request, in the queue, for the connection, and for the server. Other lines, such as
+`Server b/s1 is DOWN`, a failed handshake, or a connection of `option tcplog`, are skipped.
 """
 
 import re
@@ -27,16 +27,16 @@ _REQUEST = re.compile(
     r"(?:-?[0-9]{1,12}/){4}(?P<took>\+?-?[0-9]{1,12}) (?P<status>-?[0-9]{1,3}) \+?[0-9]{1,19} \S+ \S+ "
     r"(?P<state>\S{4}) (?:[0-9]{1,9}/){4}\+?[0-9]{1,9} [0-9]{1,9}/[0-9]{1,9} (?:\{.*\} )?\".*"
 )
-# What may follow a date in place of a request: an error of a connection, and a line of `option tcplog`.
+# What can follow a date in place of a request: an error of a connection, and a line of `option tcplog`.
 _NO_REQUEST = re.compile(
     r"[^\s/]{1,200}/[^\s/]{1,200}: |"
     r"\S{1,200} \S{1,200}/\S{1,200} (?:-?[0-9]{1,12}/){2}\+?[0-9]{1,12} \+?[0-9]{1,19} \S\S "
 )
-# What `option httpslog` adds to a request: error, verification, server's errors, name and cipher.
+# Fields that `option httpslog` adds to a request: error, verification, server's errors, name and cipher.
 _TLS = re.compile(r"\" -?[0-9]{1,9}/[0-9A-Fa-f]{1,32}/[0-9]{1,9}/[0-9]{1,9}/[0-9]{1,9} \S{1,400}")
-# A line that HAProxy itself has cut has no quote at its end; it keeps 1024 bytes unless it is told otherwise.
+# A line that HAProxy itself has cut has no quote at its end; it keeps 1024 bytes by default.
 _CUT_FROM = 1000
-_DONE = "-L"  # the session ended as it should, or HAProxy answered itself
+_DONE = "-L"  # the session ended normally, or HAProxy answered itself
 
 
 def recognises(document: Document) -> bool:
@@ -45,12 +45,12 @@ def recognises(document: Document) -> bool:
 
 
 def read_load_test(document: Document) -> LoadTest:
-    """The requests by their backend, and all of them, those without a backend too.
+    """Requests by backend, and all of them, including those without a backend.
 
     A status of 500 or above, or none, is a failure; so is a session that client, server or proxy broke off.
 
     Raises:
-        InputError: a line of a request that is not whole, or no requests.
+        InputError: a request line that is not whole, or no requests.
 
     Source:
         HAProxy 3.0, configuration manual, sections 8.2.3, "HTTP log format", 8.4, "Timing events", and 8.5.
@@ -64,7 +64,7 @@ def read_workload(document: Document) -> TraceArrivals:
     """The instants at which requests came, failed ones too.
 
     Raises:
-        InputError: a line of a request that is not whole, or fewer than two requests.
+        InputError: a request line that is not whole, or fewer than two requests.
     """
     requests, notes = _requests(document)
     return trace(requests, document.name, notes)
@@ -82,7 +82,7 @@ def _requests(document: Document) -> tuple[Requests, tuple[str, ...]]:
 
 
 def _read(line: str) -> tuple[re.Match[str], re.Match[str]] | None:
-    """The start and the rest of a line of a request; None where it is not whole."""
+    """Start and rest of a request line; None if it is not whole."""
     line = line.rstrip()
     start = _START.match(line[:LENGTH_MAX])
     rest = _REQUEST.fullmatch(line[:LENGTH_MAX], start.end()) if start else None
@@ -111,7 +111,7 @@ def _request(line: str, where: str) -> Request:
 
 
 def _backend(rest: re.Match[str]) -> str:
-    """The backend of a request; none where HAProxy answered it, and has the frontend's name in its place."""
+    """The backend of a request; empty if HAProxy itself answered, and has the frontend's name in its place."""
     is_frontend = rest["server"] == "<NOSRV>" and rest["backend"] == rest["frontend"].removesuffix("~")
     return "" if is_frontend else printable(rest["backend"])
 

@@ -1,4 +1,4 @@
-"""What `hey` prints: totals, quantiles and a histogram; seconds with four decimals.
+"""hey's text output: totals, quantiles and a histogram; seconds with four decimals.
 
 A worker of hey waits for an answer before it sends again, even with `-q`, so the loop is closed.
 """
@@ -30,7 +30,7 @@ _BOUND_HALF_S = 0.0006
 
 
 def recognises(document: Document) -> bool:
-    """Whether it is hey's summary, perhaps with the command above it; oha's has a success rate."""
+    """Whether it is hey's summary, perhaps after the command; oha's has a success rate."""
     begun = {line.strip().partition(":")[0] for line in document.head.splitlines()}
     return begun >= {"Summary", "Requests/sec", "Fastest"} and "Success rate" not in begun
 
@@ -39,7 +39,7 @@ def read_load_test(document: Document) -> LoadTest:
     """The one run.
 
     Raises:
-        InputError: a total that is missing, or a number that is none.
+        InputError: a missing total, or a number that is none.
 
     Source:
         hey 0.1.4, requester/print.go, `defaultTmpl`; requester/report.go, `histogram`.
@@ -65,12 +65,12 @@ def read_load_test(document: Document) -> LoadTest:
 
 
 def _is_last(text: str, line: str) -> bool:
-    """Whether a line is of the statuses, or of the errors below them, whose counts come first."""
+    """Whether a line has a status, or one of the errors below them, whose counts come first."""
     return bool(_STATUS.fullmatch(line) or (_ERRORS in text and _ERROR.fullmatch(line)))
 
 
 def _require_all(document: Document, count: int, rate_rps: float | None, duration_s: float) -> None:
-    """Refuse statuses and errors that are not all of the requests of `Requests/sec`, as they come at the end."""
+    """Refuse statuses and errors that do not add up to the requests of `Requests/sec`: they come at the end."""
     if rate_rps is None:
         raise InputError(f"{document.name} has no Requests/sec, which hey prints; was the text cut off?")
     expected = rate_rps * duration_s
@@ -82,7 +82,7 @@ def _require_all(document: Document, count: int, rate_rps: float | None, duratio
 
 
 def _total(document: Document, name: str) -> float:
-    """A line such as `Fastest: 0.0052 secs`."""
+    """The value on a line such as `Fastest: 0.0052 secs`."""
     for where, match in document.found(_TOTAL):
         if match[1] == name:
             return parsed(match[2], where)
@@ -90,7 +90,7 @@ def _total(document: Document, name: str) -> float:
 
 
 def _measured(document: Document) -> dict[str, Any]:
-    """Statistics of the responses; if there were none, hey prints NaN and 0."""
+    """Statistics of the responses; without any, hey prints NaN and 0."""
     fastest_s, slowest_s = _total(document, "Fastest"), _total(document, "Slowest")
     return {
         "mean_s": _total(document, "Average"),
@@ -102,7 +102,7 @@ def _measured(document: Document) -> dict[str, Any]:
 
 
 def _quantiles(document: Document) -> Iterator[tuple[float, Interval]]:
-    """Where there are too few responses for a quantile, hey prints `0% in 0.0000 secs` instead."""
+    """Quantiles; with too few responses for one, hey prints `0% in 0.0000 secs` instead."""
     for where, match in document.found(_QUANTILE):
         q = round(parsed(match[1], where) / 100.0, 12)
         if q > 0.0:
@@ -110,7 +110,7 @@ def _quantiles(document: Document) -> Iterator[tuple[float, Interval]]:
 
 
 def _unanswered(document: Document) -> int:
-    """Requests that hey lists below its line on errors, by what they failed with."""
+    """Number of requests that hey lists under errors, by what they failed with."""
     below = document.text.partition(_ERRORS)[2]
     errors = Document(document.name, below, is_end=document.is_end).found(_ERROR)
     return sum(int(match[1]) for _, match in errors)

@@ -1,8 +1,8 @@
-"""Reports of inference-perf: `stage_N_` and `summary_lifecycle_metrics.json`, and the like of Prometheus, in seconds.
+"""Reports of inference-perf: `stage_N_` and `summary_lifecycle_metrics.json`, and those of Prometheus, in seconds.
 
-The first are of the load generator: how it sent, and what it got back. `request_latency` begins when a request was
-sent, which may be long after it was due: `schedule_delay` is to be added to it. The second are what the server's own
-metrics say of about the same time.
+The first are the load generator's: how it sent, and what it got back. `request_latency` begins when a request was
+sent, which may be long after it was due: `schedule_delay` must be added. The second are the server's own metrics over
+about the same time.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ from capacity.formats.load_test import LoadRun, LoadTest, Loop
 from capacity.performance import Interval
 
 NAME = "inference-perf (stage_N_lifecycle_metrics.json, summary_lifecycle_metrics.json)"
-_LATE_S = 0.01  # a mean delay of sending from which it is said
+_LATE_S = 0.01  # mean delay of sending from which it is reported
 
 
 def recognises(document: Document) -> bool:
@@ -103,7 +103,7 @@ def _failed(report: Part) -> int | None:
 
 
 def _quantiles(figures: Part) -> dict[float, Interval]:
-    """By probability, from keys such as `median`, `p99` and `p99.9`."""
+    """Quantiles by probability, from keys such as `median`, `p99` and `p99.9`."""
     found = {"median": 0.5} | {
         f"p{percent}": percent / 100.0 for percent in (1, 5, 10, 25, 50, 75, 90, 95, 99)
     }

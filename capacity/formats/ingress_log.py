@@ -1,9 +1,10 @@
-"""The access log of ingress-nginx in its default format: nginx's combined format, and the upstream's fields behind it.
+"""The access log of ingress-nginx in its default format: nginx's combined format, then the upstream's fields.
 
 Each line ends in `$request_length $request_time [$proxy_upstream_name] [$proxy_alternative_upstream_name]
-$upstream_addr $upstream_response_length $upstream_response_time $upstream_status $req_id`. The request time is that of
-the client, from the first byte of the request to the last of the answer; an upstream that was tried again has several
-values. Old versions have no alternative upstream, and the client's address twice.
+$upstream_addr $upstream_response_length $upstream_response_time $upstream_status $req_id`. The request time is the
+client's, from the first byte of the request to the last of the answer; an upstream that was retried has several
+values. Old versions have no alternative upstream, and the client's address twice. values. Old versions have no
+alternative upstream, and the client's address twice.
 """
 
 import re
@@ -35,15 +36,15 @@ _AFTER = re.compile(
 
 
 def recognises(document: Document) -> bool:
-    """Whether one of its first lines has the fields of an upstream behind those of the combined log format."""
+    """Whether one of its first lines has the fields of an upstream after those of the combined log format."""
     return any(_fields(line) for line in document.first_lines)
 
 
 def read_load_test(document: Document) -> LoadTest:
-    """The requests by their upstream, and all of them, those without one too, as the proxy saw them.
+    """Requests by upstream, and all of them, including those without one, as the proxy saw them.
 
     Raises:
-        InputError: a request's line of another shape, no requests, or more lines that are of none.
+        InputError: a malformed request line, no requests, or mostly lines that belong to none.
 
     Source:
         kubernetes/ingress-nginx, docs/user-guide/nginx-configuration/log-format.md.
@@ -57,7 +58,7 @@ def read_workload(document: Document) -> TraceArrivals:
     """The instants at which requests came, failed ones too.
 
     Raises:
-        InputError: as `read_load_test`, or fewer than two requests.
+        InputError: as in `read_load_test`, or fewer than two requests.
     """
     requests, notes = _requests(document)
     return trace(requests, document.name, notes)
@@ -73,7 +74,7 @@ def _requests(document: Document) -> tuple[Requests, tuple[str, ...]]:
 
 
 def _fields(line: str) -> tuple[re.Match[str], re.Match[str]] | None:
-    """What nginx and what the upstream says of a request; None of a line of another shape."""
+    """nginx's and the upstream's fields of a request; None if the line is malformed."""
     if len(line) > LENGTH_MAX:
         return None
     common = COMMON.fullmatch(_TWICE.sub(r"\1 - ", line.strip(), count=1))

@@ -1,7 +1,7 @@
 """The CSV results (JTL) of Apache JMeter: a row for each sample, with or without a header; milliseconds.
 
 `timeStamp` is when a sample started, or when it ended if `sampleresult.timestamp.start` is false. The file does not
-say which, but its threads may show it. A transaction controller adds a row that sums up others; it is skipped here.
+say which, but its threads may show it. A row of a transaction controller, which sums up others, is skipped.
 """
 
 import re
@@ -20,7 +20,7 @@ from capacity.traffic.workload import TraceArrivals
 NAME = "JMeter, as CSV"
 TRANSACTION = "Number of samples in transaction"
 _RESOLUTION_S = 0.001
-_CLOCK_NS = 2 * 10**6  # two whole milliseconds, of which each may be cut off
+_CLOCK_NS = 2 * 10**6  # two whole milliseconds, each of which may be truncated
 _STARTS = (
     "time stamps are taken as starts, JMeter's default; with sampleresult.timestamp.start=false they are ends"
 )
@@ -39,7 +39,7 @@ def recognises(document: Document) -> bool:
 
 
 def read_load_test(document: Document) -> LoadTest:
-    """The samples by their label, and all of them.
+    """Samples by label, and all of them.
 
     Raises:
         InputError: no samples, or a cell that cannot be.
@@ -62,8 +62,8 @@ def read_workload(document: Document) -> TraceArrivals:
 class Samples:
     """Samples of JMeter with their threads, collected while a file of either format is read.
 
-    A thread runs one sample at a time. If the stamps, taken as starts, make samples of a thread overlap, and taken
-    as ends do not, then they are ends.
+    A thread runs one sample at a time. If samples of a thread overlap when the stamps are taken as starts, and do not
+    when they are taken as ends, they are ends.
     """
 
     def __init__(self) -> None:
@@ -73,7 +73,8 @@ class Samples:
         self._users: float | None = None
 
     def add(self, where: str, stamped: Request, thread: str, users: float | None) -> None:
-        """Add a sample whose `sent_ns` is its stamp. Raises InputError: it took less than 0 s, or is one too many."""
+        """Add a sample whose `sent_ns` is its stamp. Raises InputError: a negative duration, or one sample too
+        many."""
         if stamped.took_ns < 0:
             raise InputError(f"{where} has a duration below 0; fix or drop the line")
         self._stamped.add(stamped)
@@ -82,7 +83,7 @@ class Samples:
             self._users = max(users, self._users or 0.0)
 
     def load_test(self, name: str) -> LoadTest:
-        """The samples by their label, and all of them."""
+        """Samples by label, and all of them."""
         requests, note = self._requests()
         found = runs(requests, loop=Loop.CLOSED, users=self._users, resolution_s=_RESOLUTION_S)
         return LoadTest(tool="jmeter", name=name, runs=found, whole=whole_of(found), notes=(note,))
@@ -117,7 +118,7 @@ def _read(document: Document) -> Samples:
 
 
 def _names(document: Document) -> tuple[str, ...]:
-    """Names for the columns of a file without a header, in JMeter's default order; else none."""
+    """Names for the columns of a file without a header, in JMeter's default order; else empty."""
     cells = document.columns
     names = _WITHOUT_HEADER.get(len(cells), ())
     is_sample = bool(names) and cells[1].isdecimal() and cells[7] in ("true", "false")
@@ -141,7 +142,7 @@ def _stamped(row: Row) -> Request:
 
 
 def _stamp_ns(row: Row) -> int:
-    """Milliseconds since 1970, or a date and time where `timestamp_format` is set to one."""
+    """Nanoseconds since 1970 of a stamp: milliseconds, or a date and time if `timestamp_format` is set to one."""
     text, where = row.text("timeStamp"), row.place("timeStamp")
     if _EPOCH_MS.fullmatch(text):
         return int(text) * 10**6
@@ -150,7 +151,7 @@ def _stamp_ns(row: Row) -> int:
 
 
 def is_success(text: str, where: str) -> bool:
-    """JMeter's true or false. Raises InputError: neither, by its place."""
+    """Whether a sample succeeded, by JMeter's true or false. Raises InputError: neither; names its place."""
     if text.lower() not in ("true", "false"):
         raise InputError(f"{where} must be true or false, got {quoted(text)}")
     return text.lower() == "true"

@@ -28,7 +28,7 @@ def recognises(document: Document) -> bool:
 
 
 def read_load_test(document: Document) -> LoadTest:
-    """The samples by their label, and all of them.
+    """Samples by label, and all of them.
 
     Raises:
         InputError: not XML, a declaration of a document type, no samples, or an attribute that cannot be.
@@ -64,7 +64,7 @@ class _Elements:
 
     def __init__(self, document: Document, take: Callable[[Row], None]) -> None:
         self._name, self._take = document.name, take
-        self._inside: list[bool] = []  # of each open element: whether samples in it are read
+        self._inside: list[bool] = []  # for each open element: whether samples in it are read
         self._parser = expat.ParserCreate()
         self._parser.StartDoctypeDeclHandler = self._refuse
         self._parser.StartElementHandler = self._start
@@ -81,7 +81,7 @@ class _Elements:
         raise InputError(f"{self._name} declares a document type, which JMeter never writes; remove it")
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
-        """A sample counts at the top level, or directly within a transaction that counts."""
+        """Read a sample at the top level, or directly within a transaction that counts."""
         if len(self._inside) > _DEPTH_MAX:
             raise InputError(f"{self._name} line {self._parser.CurrentLineNumber} is nested too deeply")
         is_at_top = not self._inside or self._inside[-1]

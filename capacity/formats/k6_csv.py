@@ -19,7 +19,7 @@ NAME = "k6 --out csv"
 _LAST = ("extra_tags", "metadata")
 _VALUE = "metric_value"
 _COLUMNS = {"metric_name", "timestamp", _VALUE}
-# Digits of seconds, milliseconds, microseconds and nanoseconds since 1970, and nanoseconds of each.
+# Digits of seconds, milliseconds, microseconds and nanoseconds since 1970, and nanoseconds in each.
 _SECONDS_DIGITS = 10
 _NS_BY_DIGITS = {_SECONDS_DIGITS: 10**9, 13: 10**6, 16: 10**3, 19: 1}
 _DIGITS = re.compile(r"[0-9]{10,19}")
@@ -35,7 +35,7 @@ def recognises(document: Document) -> bool:
 
 
 def read_load_test(document: Document) -> LoadTest:
-    """The requests by their `name`, and all of them.
+    """Requests by `name`, and all of them.
 
     Raises:
         InputError: no row of an HTTP request, or a cell that cannot be.

@@ -1,9 +1,9 @@
-"""What decided when k6 sent: its file never names the executor, but its users and its counts tell which kind it was.
+"""k6's loop: what decided when k6 sent requests; its file names no executor, but its users and counts show the kind.
 
 Users (VUs) of a closed executor are never idle: each starts its next iteration as soon as the last one has ended, so
-by Little's law iterations/s x their mean duration are as many as there are users. An arrival-rate executor takes one
-of the allocated users whenever an iteration is due, so most of them are idle, and it drops an iteration that finds
-none. Its iterations are a whole number each second, one more or less.
+by Little's law iterations/s x their mean duration equals the number of users. An arrival-rate executor takes one of
+the allocated users whenever an iteration is due, so most of them are idle, and it drops an iteration that finds none.
+Its iterations are a whole number each second, plus or minus one.
 """
 
 import math
@@ -16,28 +16,28 @@ import numpy.typing as npt
 
 from capacity.formats.load_test import Floats, Loop
 
-_ALWAYS_BUSY = 0.9  # share of the allocated users that are in an iteration, from which on none was ever idle
-_IDLE = 0.5  # share of the allocated users that were in an iteration at most, below which many never were
-_CHANCE = 0.05  # with which a count that no schedule gave may look like a whole number each second
-_STARTING_S = 0.1  # of a run, before its first iteration
+_ALWAYS_BUSY = 0.9  # share of the allocated users in an iteration from which none was ever idle
+_IDLE = 0.5  # largest share of the allocated users in an iteration, below which many never were
+_CHANCE = 0.05  # probability that a count without a schedule looks like a whole number each second
+_STARTING_S = 0.1  # time before the first iteration of a run
 _GAPS_MIN, _PARTS = 100, 10
-_EVEN = 0.5  # standard deviation of a gap over its mean; about 1 where users send independently of each other
-_ADDS_UP = 3.0  # variance over a tenth of the run, over that over a few gaps; larger where errors add up
-_USERS_MAX = 30  # gaps that are few: a cycle of so many users; those of more are uneven
+_EVEN = 0.5  # standard deviation of a gap over its mean; about 1 for independent users
+_ADDS_UP = 3.0  # variance over a tenth of the run, over that over a few gaps; larger if errors add up
+_USERS_MAX = 30  # a few gaps: a cycle of this many users; cycles of more are uneven
 _ROUNDING = 1e-6  # variance of a clock's last digits, as a share of a squared gap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Iterations:
-    """What a run of k6 tells of its iterations and of the users that ran them; what it does not say is None.
+    """Iterations of a k6 run and the users that ran them; None if unknown.
 
     Attributes:
         count: iterations that ended.
-        duration_s: of the run. [s]
-        mean_s, max_s: of an iteration, pauses in it included. [s]
-        dropped: iterations that found no user; 0 only where k6 was told to count them.
-        users_max: users in an iteration at once, at most.
-        allocated: users that were ready, at most.
+        duration_s: length of the run. [s]
+        mean_s, max_s: length of an iteration, including its pauses. [s]
+        dropped: iterations that found no user; 0 only if k6 counted them.
+        users_max: largest number of users in an iteration at once.
+        allocated: largest number of allocated users.
         sent_s: when requests were sent, rising, shape `(requests,)`. [s]
     """
 
@@ -52,7 +52,7 @@ class Iterations:
 
 
 class Tally:
-    """Iterations and users of a run, counted while the points of its log go by."""
+    """Iterations and users of a run, counted while its log is read."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -63,7 +63,7 @@ class Tally:
         self._allocated: float | None = None
 
     def iteration(self, ended_ns: int, took_ns: int) -> None:
-        """An iteration that has ended. [ns]"""
+        """Add an iteration that has ended. [ns]"""
         self._count += 1
         self._took_ns += took_ns
         self._max_ns = max(self._max_ns, took_ns)
@@ -72,19 +72,19 @@ class Tally:
         self._span_ns = min(first_ns, began_ns), max(last_ns, ended_ns)
 
     def drop(self, count: int) -> None:
-        """Iterations that found no user."""
+        """Add iterations that found no user."""
         self._dropped = (self._dropped or 0) + count
 
     def users(self, count: float) -> None:
-        """Users that are in an iteration at once."""
+        """Add the number of users in an iteration at once."""
         self._users = max(self._users or 0.0, count)
 
     def allocate(self, count: float) -> None:
-        """Users that are ready."""
+        """Add the number of allocated users."""
         self._allocated = max(self._allocated or 0.0, count)
 
     def known(self, sent_ns: npt.NDArray[np.int64]) -> dict[str, Any]:
-        """What the run of all requests has by it: its loop, its users, and what was dropped.
+        """Fields of the run of all requests: its loop, its users, and dropped iterations.
 
         Args:
             sent_ns: when requests were sent, in any order, shape `(requests,)`. [ns]
@@ -93,7 +93,7 @@ class Tally:
         return {
             "loop": loop,
             "loop_because": because,
-            "dropped": self._dropped or 0,  # k6 has no such points where it dropped none
+            "dropped": self._dropped or 0,  # k6 has no such points if it dropped none
             "users": self._allocated if self._users is None else self._users,
         }
 
@@ -111,7 +111,7 @@ class Tally:
 
 
 def loop_of(found: Iterations) -> tuple[Loop, str]:
-    """What decided when requests were sent, and what tells it; unknown where nothing does."""
+    """What decided when requests were sent, and the evidence; unknown without any."""
     busy = _busy(found)
     if found.dropped:
         return Loop.OPEN, (
@@ -136,7 +136,7 @@ def loop_of(found: Iterations) -> tuple[Loop, str]:
 
 
 def _busy(found: Iterations) -> float | None:
-    """Users in an iteration on average.
+    """Mean number of users in an iteration.
 
     Source:
         Little (1961), A proof for the queuing formula L = λW, Oper. Res. 9(3).
@@ -149,7 +149,7 @@ def _busy(found: Iterations) -> float | None:
 def _are_idle(found: Iterations) -> bool:
     """Whether many users never ran, or some never did and iterations are a whole number each second.
 
-    Not where those that ran were never idle: groups of users who take turns are allocated all at once.
+    Not if those that ran were never idle: groups of users who take turns are allocated all at once.
     """
     if found.users_max is None or not found.allocated or found.users_max >= found.allocated:
         return False
@@ -162,8 +162,8 @@ def _are_idle(found: Iterations) -> bool:
 def _is_whole_each_second(found: Iterations) -> bool:
     """Whether a whole rate over whole seconds gives the count, and would hardly do so by chance.
 
-    The run ends up to an iteration after the last second in which one began. Of any count a number of seconds is a
-    divisor with a chance of one over it, so that long iterations, which leave many numbers open, tell nothing.
+    The run ends up to an iteration after the last second in which one began. A number of seconds divides an arbitrary
+    count with a probability of one over it, so long iterations, which leave many numbers possible, prove nothing.
     """
     if found.count is None or found.duration_s is None or found.max_s is None:
         return False
@@ -176,10 +176,10 @@ def _is_whole_each_second(found: Iterations) -> bool:
 
 
 def _are_even(found: Iterations) -> bool:
-    """Whether gaps between requests are alike, and their errors do not add up.
+    """Whether gaps between requests are equal, and their errors do not add up.
 
-    What a schedule sends late leaves the next in time, so the spread over many gaps is that over a few. A user who
-    waits for answers is late for good, so the spread grows with the number of cycles.
+    A request that a schedule sends late leaves the next one on time, so the spread over many gaps is that over a few.
+    A user who waits for answers stays late, so the spread grows with the number of cycles.
     """
     sent_s = np.asarray(found.sent_s, dtype=float)
     if len(sent_s) < _GAPS_MIN:
@@ -192,5 +192,5 @@ def _are_even(found: Iterations) -> bool:
 
 
 def _spread(sent_s: Floats, lag: int) -> float:
-    """Variance of the time from a request to the one that is `lag` later. [s^2]"""
+    """Variance of the time from a request to the one `lag` later. [s^2]"""
     return float(np.var(sent_s[lag:] - sent_s[:-lag]))

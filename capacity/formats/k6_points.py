@@ -1,4 +1,4 @@
-"""The points of `k6 run --out json`: a JSON object a line, and in them each request; milliseconds.
+"""The points of `k6 run --out json`: a JSON object on each line, including each request; milliseconds.
 
 A point of `http_req_duration` is stamped when the answer has arrived, so the request was sent its value earlier.
 """
@@ -23,7 +23,7 @@ def recognises(document: Document) -> bool:
 
 
 def read_load_test(document: Document) -> LoadTest:
-    """The requests by their `name`, and all of them.
+    """Requests by `name`, and all of them.
 
     Raises:
         InputError: no point of an HTTP request, or a value that cannot be.

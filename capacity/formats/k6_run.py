@@ -1,4 +1,4 @@
-"""What is kept of the points of a k6 run while they are read, of which there are some 14 for each request."""
+"""k6 run: what is kept of a run's points while they are read, some 14 for each request."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,19 +14,19 @@ DURATION, ITERATION, DROPPED = "http_req_duration", "iteration_duration", "dropp
 USERS, ALLOCATED = "vus", "vus_max"
 TAKEN = (DURATION, ITERATION, DROPPED, USERS, ALLOCATED)  # metrics whose points are read
 _OK_STATUSES = {str(status) for status in range(200, 400)}
-_ERROR = 0.05  # of the time that a run took, by the clock, from which on it is not told
+_ERROR = 0.05  # share of a run's time by the clock above which its rate is unknown
 _UNTIMED: dict[str, Any] = {"throughput_rps": None, "rate_sent_rps": None, "duration_s": None}
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A value of a metric, whichever way it is written.
+    """A value of a metric, however it is written.
 
     Attributes:
-        where: of the point, and `value_at` of its value, for messages.
+        where: place of the point, and `value_at` of its value, for messages.
         value: milliseconds, or a count.
-        stamp_ns: gives when a request or an iteration had ended. [ns]
-        tag: gives the text of a tag; None where it is not there.
+        stamp_ns: function that gives when a request or an iteration had ended. [ns]
+        tag: function that gives the text of a tag; None if it is absent.
     """
 
     where: str
@@ -42,7 +42,7 @@ class Point:
 
     @property
     def request(self) -> Request:
-        """The request that it is of, which was sent its value before its stamp."""
+        """Its request, which was sent its value before its stamp."""
         took_ns = self.took_ns
         if took_ns < 0:
             raise InputError(f"{self.where} has a duration below 0; fix or drop the line")
@@ -59,7 +59,7 @@ class Points:
         self.tally = Tally()
 
     def add(self, metric: str, point: Point) -> None:
-        """A point of a metric that is `TAKEN`. Raises InputError: a value that cannot be, by its place."""
+        """Add a point of a metric that is `TAKEN`. Raises InputError: a value that cannot be; names its place."""
         if metric == DURATION:
             self.requests.add(point.request)
         elif metric == ITERATION:
@@ -78,11 +78,11 @@ class Points:
         return self.requests
 
     def load_test(self, name: str, notes: tuple[str, ...] = (), clock_s: float = 0.0) -> LoadTest:
-        """The requests by their `name`, and all of them.
+        """Requests by `name`, and all of them.
 
         Args:
-            clock_s: in whole numbers of which instants are given. Of a run of a few no rate is known, nor what its
-                rate tells of the loop. [s]
+            clock_s: resolution of the instants. The rate of a run that lasts only a few of them is unknown, and so is
+                what it says about the loop. [s]
 
         Raises:
             InputError: there are no requests.

@@ -1,6 +1,6 @@
 """The summary of a run of k6, in its three shapes; milliseconds.
 
-- What `handleSummary` is given: `metrics` by name, each with its `values`.
+- The argument of `handleSummary`: `metrics` by name, each with its `values`.
 - `--summary-export`: the same, flat; the `rate` of a rate is called `value`, and a threshold that is true has failed.
 - The machine-readable summary of k6 2: a list of metrics, and the duration of the run in seconds.
 
@@ -21,10 +21,10 @@ from capacity.performance import Interval
 
 NAME = "k6, as its summary"
 _DURATION = "http_req_duration"
-# Several of them are in each run of k6, whatever it asks for.
+# Several of these are in each run of k6, whatever it sends.
 _ALWAYS = {"iterations", "iteration_duration", "data_received", "vus_max", "http_reqs", _DURATION}
 _QUANTILE = re.compile(r"p\(([0-9.]{1,12})\)")
-# A submetric that k6 keeps by itself: the requests that were answered as the test expected.
+# A submetric that k6 keeps by itself: the requests answered as the test expected.
 _GOOD = "{expected_response:true}"
 
 
@@ -37,9 +37,9 @@ def recognises(document: Document) -> bool:
 
 
 def read_load_test(document: Document) -> LoadTest:
-    """The run, and the part of it with each tag for which the test asked k6 for a submetric.
+    """The run, and the part of it with each tag for which the test defined a submetric.
 
-    Where requests failed, durations are those of the others, if k6 has kept them apart.
+    If requests failed, durations are those of the others, if k6 kept them apart.
 
     Raises:
         InputError: no HTTP requests, or values that cannot be.
@@ -71,12 +71,12 @@ class _Metric:
         self.missed = [] if told is None else [key for key in told.keys if _is_missed(told, key)]
 
     def first(self, *keys: str) -> float | None:
-        """The number under the first of the keys that there is."""
+        """The number under the first of these keys that exists."""
         return next((self.values.number(key) for key in keys if key in self.values), None)
 
 
 def _metrics(summary: Part) -> tuple[dict[str, _Metric], float | None]:
-    """Metrics by name, and how long the run took if the summary says it. [s]"""
+    """Metrics by name, and the length of the run if the summary has it. [s]"""
     if "results" in summary:
         listed = summary.part("results").parts("metrics")
         found = {one.text("name"): _Metric(one, is_nested=True) for one in listed}
@@ -131,7 +131,7 @@ def _counts(metrics: Mapping[str, _Metric], tag: str, requests: float | None) ->
 
 
 def _of_the_whole(metrics: Mapping[str, _Metric]) -> dict[str, Any]:
-    """Users, and iterations dropped because no user was free: k6 has no such metric where it dropped none."""
+    """Users, and iterations dropped because no user was free: k6 has no such metric if it dropped none."""
     return {
         "users": _first(metrics, "vus_max", "max", "value"),
         "dropped": int(_first(metrics, "dropped_iterations", "count") or 0),
@@ -152,7 +152,7 @@ def _iterations(metrics: Mapping[str, _Metric], duration_s: float | None) -> Ite
 
 
 def _first(metrics: Mapping[str, _Metric], name: str, *keys: str) -> float | None:
-    """The number under the first of the keys that a metric has; None where there is no such metric."""
+    """The number under the first of the keys of a metric; None without that metric."""
     return metrics[name].first(*keys) if name in metrics else None
 
 
@@ -177,7 +177,7 @@ def _failed_thresholds(metrics: Mapping[str, _Metric]) -> Iterator[str]:
 
 
 def _is_missed(thresholds: Part, key: str) -> bool:
-    """`{"ok": false}`, or flat: true."""
+    """Whether a threshold was missed: `{"ok": false}`, or in the flat form: true."""
     if _is_object(thresholds, key):
         told = thresholds.part(key)
         return "ok" in told and not told.is_true("ok")

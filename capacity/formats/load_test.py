@@ -1,4 +1,4 @@
-"""Load test: what a load generator reports of its runs, in SI, as far as it says it."""
+"""Load test: a load generator's report of its runs, in SI, as far as it goes."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,9 +13,9 @@ from capacity.errors import InputError
 from capacity.performance import Interval
 from capacity.traffic.lengths import LengthRows
 
-_INSTANT_S = 1e-9  # what no clock tells from 0
-# Names of a server's stages, in their order, whatever its tool calls them; `compute` is input, inference and output
-# together, as old servers have it.
+_INSTANT_S = 1e-9  # no clock tells this from 0
+# Names of a server's stages in order, whatever its tool calls them; `compute` is input, inference and output
+# together, as in old servers.
 QUEUE, INFERENCE = "queue", "compute infer"
 SERVER_STAGES = (QUEUE, "compute input", INFERENCE, "compute output", "compute", "cache hit", "cache miss")
 Floats = npt.NDArray[np.float64]
@@ -24,7 +24,7 @@ Floats = npt.NDArray[np.float64]
 class Loop(StrEnum):
     """What decides when a request is sent: the clock (open), or the answer to the one before (closed).
 
-    SERVED: the figures are a server's own, whoever sent the requests.
+    SERVED: the figures are the server's own, whoever sent the requests.
     """
 
     OPEN = "open"
@@ -35,12 +35,12 @@ class Loop(StrEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Samples:
-    """Requests that were answered, one by one, in the order in which they were sent.
+    """Answered requests, one by one, in the order in which they were sent.
 
     Attributes:
-        sent_s: when each was sent, from any origin, not falling, shape `(requests,)`. [s]
-        response_s: what each took, shape `(requests,)`. [s]
-        due_s: when each should have been sent, where that is known; else empty. [s]
+        sent_s: when each was sent, from any origin, in order, shape `(requests,)`. [s]
+        response_s: response time of each, shape `(requests,)`. [s]
+        due_s: when each should have been sent; empty if unknown. [s]
     """
 
     sent_s: Floats
@@ -54,10 +54,10 @@ class Samples:
         response_s: Sequence[float] | Floats,
         due_s: Sequence[float] = (),
     ) -> "Samples":
-        """From columns in any order of requests.
+        """Samples from columns in any order of requests.
 
         Raises:
-            InputError: columns of other lengths, a duration below 0, or numbers that are not finite.
+            InputError: columns of different lengths, a negative duration, or numbers that are not finite.
         """
         sent, response, due = (np.asarray(column, dtype=float) for column in (sent_s, response_s, due_s))
         if len(sent) != len(response) or len(due) not in (0, len(sent)):
@@ -74,14 +74,14 @@ class Samples:
 
 
 def sent_rps(samples: Samples) -> float | None:
-    """At which rate requests were sent, from the first to the last; None of fewer than two, or of all at once."""
+    """Rate at which requests were sent, from the first to the last; None with fewer than two, or all at once."""
     span_s = float(np.ptp(samples.sent_s)) if len(samples.sent_s) else 0.0
     return (len(samples.sent_s) - 1) / span_s if span_s > 0.0 else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Histogram:
-    """Counts of responses between bounds, of which the last may be infinite.
+    """Counts of responses between bounds, the last of which may be infinite.
 
     Attributes:
         edges_s: rising, one more than the counts. [s]
@@ -103,10 +103,10 @@ class Histogram:
 
     @classmethod
     def up_to(cls, counts: Sequence[tuple[float, float]]) -> "Histogram":
-        """From upper bounds and the count between each and the one before; the first is counted from 0.
+        """A histogram from upper bounds and the count between each and the one before; the first counts from 0.
 
         Raises:
-            InputError: bounds that do not rise, or a count below 0.
+            InputError: bounds that do not rise, or a negative count.
         """
         uppers = [upper for upper, _ in counts]
         low = 0.0 if not uppers or uppers[0] > 0.0 else -_INSTANT_S
@@ -114,11 +114,11 @@ class Histogram:
 
     @property
     def total(self) -> float:
-        """All counts together."""
+        """Sum of the counts."""
         return math.fsum(self.counts)
 
     def quantile(self, q: float) -> Interval:
-        """Between which bounds a quantile lies; the value is the upper one, unless that is infinite. [s]
+        """The bounds that a quantile lies between; the value is the upper one, unless that is infinite. [s]
 
         Raises:
             InputError: the histogram is empty.
@@ -137,12 +137,12 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One row of a run's history; what it lacks is None.
+    """One row of a run's history; None for what it lacks.
 
     Attributes:
-        t_s: from any origin. [s]
-        rate_rps: requests that were answered. [requests/s]
-        median_s, p99_s: of responses. [s]
+        t_s: instant, from any origin. [s]
+        rate_rps: rate of answered requests. [requests/s]
+        median_s, p99_s: quantiles of responses. [s]
     """
 
     t_s: float
@@ -165,33 +165,33 @@ class LoadRun:
     """One run against one endpoint, in seconds and requests per second; what a tool does not say is None or empty.
 
     Attributes:
-        name: which of the file's runs or endpoints.
+        name: name of the run or the endpoint in the file.
         loop: what decides when a request is sent, by the tool or its settings.
-        loop_because: what tells the loop where the file does not name it; empty where it does.
-        users: requests that may be in flight at once: users, threads or connections.
-        rate_asked_rps, rate_sent_rps: as the schedule has it, and as requests were sent. [requests/s]
-        throughput_rps: requests that were answered. [requests/s]
-        duration_s: of the run. [s]
-        succeeded, failed, dropped: requests answered well; answered badly or not at all; never sent for want of
+        loop_because: evidence for the loop if the file does not name it; else empty.
+        users: largest number of requests in flight at once: users, threads or connections.
+        rate_asked_rps, rate_sent_rps: the scheduled rate, and the rate at which requests were sent. [requests/s]
+        throughput_rps: rate of answered requests. [requests/s]
+        duration_s: length of the run. [s]
+        succeeded, failed, dropped: requests answered well; answered badly or not at all; never sent, for lack of
             users or connections.
-        mean_s, min_s, max_s: of the responses that the quantiles are of. [s]
-        answered_mean_s: of all responses, those of failed requests included, where `mean_s` leaves them out. [s]
-        quantiles_s: as reported; the ends hold what rounding or buckets leave open. [s]
-        counted: durations that the quantiles are of, where that is not the number of requests.
-        is_corrected: whether the tool has added durations of requests that it should have sent.
-        histogram, samples, history: what lies behind, where it is there; samples are of good answers.
-        answered: single requests, those that failed included.
-        schedule_delay_mean_s, schedule_delay_p99_s: of sending, after the schedule. [s]
-        stages_s: mean time of a request in each stage of the server, in its order, such as queue and compute. [s]
-        think_time_s: between an answer and the next request of a user, where it is known. [s]
+        mean_s, min_s, max_s: statistics of the responses that the quantiles describe. [s]
+        answered_mean_s: mean of all responses, including those of failed requests, if `mean_s` leaves them out. [s]
+        quantiles_s: as reported; the intervals hold what rounding or buckets leave open. [s]
+        counted: number of durations behind the quantiles, if that is not the number of requests.
+        is_corrected: whether the tool added durations of requests that it should have sent.
+        histogram, samples, history: data behind the figures, if available; samples are of good answers.
+        answered: single requests, including failed ones.
+        schedule_delay_mean_s, schedule_delay_p99_s: delay of sending after the schedule. [s]
+        stages_s: mean time of a request in each stage of the server, in order, such as queue and compute. [s]
+        think_time_s: time between an answer and the next request of a user; None if unknown. [s]
         batch_size: inferences in each request of the client.
         counts_inferences: whether the throughput counts inferences, of which a request may have carried several.
-        batch_size_mean: requests that the server put into a batch. [requests]
-        batch_mean_s: mean time that a batch took. [s]
-        invalid_because: why the tool itself calls the run invalid; empty where it does not.
-        lengths: tokens of each request of the samples, in their order, of a language model.
-        measures: times of its requests beside their responses, by measure: ttft and tpot.
-        resolution_s: in whole numbers of which durations are given; 0 where they are exact. [s]
+        batch_size_mean: mean number of requests in a batch of the server. [requests]
+        batch_mean_s: mean time of a batch. [s]
+        invalid_because: why the tool itself calls the run invalid; empty if it does not.
+        lengths: tokens of each sample's request, in order, for a language model.
+        measures: times of its requests besides their responses, by measure: ttft and tpot.
+        resolution_s: resolution of durations; 0 if they are exact. [s]
     """
 
     name: str
@@ -246,16 +246,16 @@ class LoadRun:
 
     @property
     def requests(self) -> int | None:
-        """Requests that were sent and counted: those answered well, and the others."""
+        """Number of requests sent and counted: those answered well, and the others."""
         return None if self.succeeded is None else self.succeeded + (self.failed or 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LoadTest:
-    """The runs of a file, by the tool that made them.
+    """The runs of a file, and the tool that made them.
 
     Attributes:
-        whole: name of the run that is all others together, such as a table's last row; None where there is none.
+        whole: name of the run that sums up all others, such as a table's last row; None if there is none.
         notes: what its reader had to decide, a sentence each.
     """
 

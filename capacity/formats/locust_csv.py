@@ -1,8 +1,9 @@
 """The CSV files of `locust --csv`: totals by endpoint, and their history; milliseconds.
 
 Locust rounds each response time before it counts it: to 1 ms below 100 ms, to 10 ms below 1 s, to 100 ms below 10 s,
-and to 1 s from there. Its percentiles are within half such a step of what was measured, so 100 % may be above Max,
-which is exact. A user waits for an answer before it sends again, so the loop is closed.
+    and
+to 1 s above that. Its percentiles are within half such a step of the measured value, so 100 % may be above Max, which
+is exact. A user waits for an answer before it sends again, so the loop is closed.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,7 +39,7 @@ def read_load_test(document: Document) -> LoadTest:
     """A run for each endpoint, and for all of them.
 
     Raises:
-        InputError: the table of failures or of exceptions, which holds no measurement, or cells that are none.
+        InputError: the table of failures or of exceptions, which holds no measurement, or invalid cells.
 
     Source:
         Locust 2.47, locust/stats.py, `StatsCSV` and `StatsCSVFileWriter`; percentiles by
@@ -101,7 +102,8 @@ def _is_whole(columns: Sequence[str], line: str) -> bool:
 
 
 def _runs_of_history(document: Document) -> Iterator[LoadRun]:
-    """The last row of each name has its totals; a row's percentiles are of the last 10 seconds only."""
+    """Runs of a history: the last row of each name has its totals; a row's percentiles cover the last 10 seconds
+    only."""
     by_name: dict[str, list[Row]] = {}
     before: list[Row] = []  # the last row without a request, after which users started
     for row in document.rows(unread=("Total Average Content Size",)):
@@ -115,7 +117,7 @@ def _runs_of_history(document: Document) -> Iterator[LoadRun]:
         if not requests:
             continue
         duration_s = _lasted_s(rows)
-        counted = requests - rows[0].whole("Total Request Count")  # the first row's took time before it
+        counted = requests - rows[0].whole("Total Request Count")  # the first row's came before it
         yield LoadRun(
             name=name,
             loop=Loop.CLOSED,
@@ -130,10 +132,11 @@ def _runs_of_history(document: Document) -> Iterator[LoadRun]:
 
 
 def _lasted_s(rows: list[Row]) -> float:
-    """From the first row to the last. [s]
+    """Time from the first row to the last. [s]
 
-    Rows come at even steps, of a second unless Locust is short of time, and their stamps are cut to whole seconds:
-    the step is the usual one, or the least that the stamps allow.
+    Rows come at even steps, of a second unless Locust is short of CPU, and their stamps are truncated to whole
+        seconds: the
+    step is the usual one, or the shortest that the stamps allow.
     """
     stamps = [row.number("Timestamp") for row in rows]
     steps = len(stamps) - 1
@@ -146,7 +149,8 @@ def _lasted_s(rows: list[Row]) -> float:
 
 
 def _history(rows: list[Row]) -> Iterator[Moment]:
-    """The first rows hold N/A and then 0, until Locust has seconds to look back on; these are no measurements."""
+    """Moments of the history. Its first rows hold N/A and then 0, until Locust has seconds to look back on; these are
+    skipped."""
     rated = list(dropwhile(lambda row: not row.number("Requests/s"), rows))
     for place, row in enumerate(rows):
         yield Moment(
@@ -165,7 +169,7 @@ def _seen_s(row: Row, column: str) -> float | None:
 
 
 def _quantile_columns(document: Document) -> dict[float, str]:
-    """Columns such as `99.9%`; which there are is a setting of Locust."""
+    """Columns such as `99.9%`; a setting of Locust decides which there are."""
     found = {}
     for column in document.columns:
         text = column.removesuffix("%")
@@ -175,7 +179,7 @@ def _quantile_columns(document: Document) -> dict[float, str]:
 
 
 def _name(row: Row) -> str:
-    """`GET /predict`, or the name alone where there is no type, as for Aggregated."""
+    """Name of a row: `GET /predict`, or the name alone if it has no type, as in Aggregated."""
     return printable(f"{row.text('Type')} {row.text('Name')}".strip())
 
 

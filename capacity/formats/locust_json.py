@@ -1,6 +1,6 @@
 """The JSON of `locust --json`: for each endpoint, counts of rounded response times; milliseconds.
 
-Unlike Locust's CSV it has a histogram, and the requests of each second. Rounding is that of
+Unlike Locust's CSV it has a histogram, and the requests of each second. Rounding is as in
 `capacity.formats.locust_csv`.
 """
 
@@ -33,7 +33,7 @@ def read_load_test(document: Document) -> LoadTest:
     """A run for each endpoint that got requests.
 
     Raises:
-        InputError: keys or values that are not as Locust writes them.
+        InputError: keys or values that Locust does not write.
 
     Source:
         Locust 2.47, locust/stats.py, `StatsEntry.serialize`.
@@ -66,7 +66,7 @@ def _run(one: Part) -> LoadRun:
 
 
 def _histogram(times: Part) -> Histogram:
-    """The range that is rounded to each key, with empty buckets in the gaps."""
+    """Histogram of the ranges that are rounded to each key, with empty buckets in the gaps."""
     seen = sorted((parsed(key, f"{times.where} key"), times.number(key)) for key in times.keys)
     edges, counts = [0.0], list[float]()
     for rounded_ms, count in seen:
@@ -80,7 +80,7 @@ def _histogram(times: Part) -> Histogram:
 
 
 def _history(per_second: Part) -> tuple[Moment, ...]:
-    """Seconds since 1970 in which there were requests."""
+    """Moments for the seconds since 1970 in which there were requests."""
     seen = sorted((parsed(key, f"{per_second.where} key"), per_second.number(key)) for key in per_second.keys)
     return tuple(Moment(t_s=second, rate_rps=count) for second, count in seen)
 

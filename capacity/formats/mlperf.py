@@ -31,14 +31,14 @@ _LOOPS = {
 _PERCENTILE = re.compile(r"([0-9]{1,2}(?:\.[0-9]{1,4})?) percentile latency \(ns\)")
 _LINE_MAX = 1000
 _MARK = ":::MLLOG "
-_QUERIES = "Query count"  # which the summary does not have
+_QUERIES = "Query count"  # absent from the summary
 _MUST_BE = {
     "Performance constraints satisfied": "its latency limit was not met",
     "Min duration satisfied": "it did not last long enough",
     "Min queries satisfied": "it had too few queries",
     "Early stopping satisfied": "early stopping was not satisfied: it had too few queries for the percentile",
 }
-# Keys of the detail that are called otherwise in the summary.
+# Keys of the detail that have another name in the summary.
 _SUMMARY_KEYS = {
     "effective_scenario": "Scenario",
     "effective_test_mode": "Mode",
@@ -90,7 +90,7 @@ def read_load_test(document: Document) -> LoadTest:
 
 
 def _fields(document: Document) -> Row:
-    """Values by key; of a key that comes again, the first, which is of the result."""
+    """Values by key; for a repeated key the first one, which is the result's."""
     found: dict[str, str] = {}
     for _, line in document.ending(_END.fullmatch).records():
         key, colon, value = line[:_LINE_MAX].partition(":")
@@ -100,7 +100,7 @@ def _fields(document: Document) -> Row:
 
 
 def _details(document: Document) -> Row:
-    """The values of the detail by the keys of the summary, of the lines that have one of these."""
+    """The values of the detail by the keys of the summary."""
     found: dict[str, str] = {}
     for number, line in document.ending(_DETAIL.fullmatch).records():
         key = _KEY.match(line[:_LINE_MAX])
@@ -117,7 +117,7 @@ def _details(document: Document) -> Row:
 
 
 def _summary_key(key: str) -> str | None:
-    """What the summary calls a key of the detail; None where it has it not."""
+    """Name in the summary for a key of the detail; None if it has none."""
     percentile = _DETAIL_PERCENTILE.fullmatch(key)
     return f"{percentile[1]} percentile latency (ns)" if percentile else _SUMMARY_KEYS.get(key)
 
@@ -178,7 +178,7 @@ def _seconds(fields: Row, key: str) -> float | None:
 
 
 def _invalid_because(fields: Row) -> str:
-    """What LoadGen, or its mode, has against the run; empty where nothing."""
+    """Objections of LoadGen, or of its mode, to the run; empty if there are none."""
     if fields.text("Mode").startswith("Accuracy"):
         return "an accuracy run says nothing of performance"
     if fields.text("Result is") in ("", "VALID"):

@@ -28,7 +28,7 @@ _STAGES = {
 }
 _LOADS = ("Concurrency", "Request Rate")
 _MILLISECOND = 1e-3
-# Columns of all three tables, of which a user may have taken some away.
+# Columns of all three tables, some of which a user may have left out.
 _OWN = {
     "Model Config Path",
     "Satisfies Constraints",

@@ -29,7 +29,7 @@ def read_load_test(document: Document) -> LoadTest:
     """The one run.
 
     Raises:
-        InputError: keys or values that are not as oha writes them.
+        InputError: keys or values that oha does not write.
 
     Source:
         oha at b8cd846, schema.json; src/histogram.rs, of which versions differ, for the keys of the histogram.
@@ -54,7 +54,7 @@ def read_load_test(document: Document) -> LoadTest:
 
 
 def _counts(report: Part) -> tuple[int, int]:
-    """Requests that succeeded, and those that failed other than by the deadline."""
+    """Numbers of requests that succeeded, and that failed other than by the deadline."""
     statuses = report.part("statusCodeDistribution")
     errors = report.part("errorDistribution") if "errorDistribution" in report else Part("", {})
     by_code = {parsed(code, f"{statuses.where} key"): statuses.whole(code) for code in statuses.keys}
@@ -64,7 +64,7 @@ def _counts(report: Part) -> tuple[int, int]:
 
 
 def _optional(part: Part, key: str) -> float | None:
-    """None where there was no answer, which oha writes as null."""
+    """A number; None if there was no answer, which oha writes as null."""
     return part.number(key) if key in part else None
 
 
@@ -77,9 +77,9 @@ def _quantiles(percentiles: Part) -> Iterator[tuple[float, Interval]]:
 
 
 def _histogram(buckets: Part, summary: Part) -> tuple[Histogram | None, tuple[str, ...]]:
-    """Counts up to each key, which run from the fastest response to the slowest.
+    """Counts up to each key; keys run from the fastest response to the slowest.
 
-    Some versions of oha write other keys, which are no bounds; their histogram is left out.
+    Some versions of oha write other keys, which are not bounds; their histogram is left out.
     """
     counts = sorted((parsed(key, f"{buckets.where} key"), buckets.whole(key)) for key in buckets.keys)
     if not counts or "fastest" not in summary or "slowest" not in summary:

@@ -1,8 +1,8 @@
 """OpenTelemetry metrics as JSON (OTLP), such as the collector's file exporter writes: an object, or one a line.
 
-Histograms of times are read, explicit and exponential ones. Whole numbers of 64 bits come as texts. Counts are
-since the last export (delta) or since the start (cumulative); where they are cumulative, the last of each start
-counts, so that restarts add up.
+Explicit and exponential histograms of times are read. Whole numbers of 64 bits are written as texts. Counts are since
+the last export (delta) or since the start (cumulative); of cumulative ones the last of each start counts, so that
+restarts add up.
 """
 
 import math
@@ -46,7 +46,7 @@ class _Series(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What it is called in messages and as a run."""
+        """Its name in messages and as a run."""
         return label(self.metric, dict(self.labels))
 
 
@@ -95,7 +95,7 @@ def _metrics(document: Document) -> Iterator[Part]:
 
 
 def _points(metric: Part) -> list[tuple[_Series, _Point]]:
-    """Points of a metric's histogram; none where it is of another kind or unit."""
+    """Points of a metric's histogram; empty if it is of another kind or unit."""
     unit_s = SECONDS_PER.get(metric.text("unit")) if "unit" in metric else None
     kind = next((one for one in ("histogram", "exponentialHistogram") if one in metric), None)
     if unit_s is None or kind is None:
@@ -115,7 +115,7 @@ def _points(metric: Part) -> list[tuple[_Series, _Point]]:
 
 
 def _attributes(point: Part) -> dict[str, str]:
-    """Attributes with values of one kind or another, as texts."""
+    """Attributes with values of any kind, as texts."""
     found = {}
     for attribute in point.parts("attributes"):
         value = attribute.part("value") if "value" in attribute else None
@@ -149,7 +149,7 @@ def _explicit(part: Part) -> Buckets:
 
 
 def _exponential(part: Part) -> Buckets:
-    """Bucket i of the positive ones is above base^i and up to base^(i + 1), base = 2^(2^-scale)."""
+    """Bounds and counts; bucket i is above base^i and up to base^(i + 1), base = 2^(2^-scale)."""
     scale = _int(part, "scale") if "scale" in part else 0
     if not _SCALES[0] <= scale <= _SCALES[1]:
         raise InputError(f"{part.where}.scale must be from {_SCALES[0]} to {_SCALES[1]}, got {scale}")
@@ -192,7 +192,7 @@ def _run(series: _Series, points: Sequence[_Point]) -> LoadRun | None:
 
 
 def _counted_s(series: _Series, points: Sequence[_Point]) -> float | None:
-    """Time in which deltas were counted; None of totals since a start, which may have been idle. [s]"""
+    """Time over which deltas were counted; None for totals since a start, which may include idle time. [s]"""
     if series.temporality != "delta" or not all(0 < one.start_ns < one.time_ns for one in points):
         return None
     return (max(one.time_ns for one in points) - min(one.start_ns for one in points)) / 1e9
@@ -213,7 +213,7 @@ def _added(series: _Series, buckets: Sequence[Buckets]) -> Histogram | None:
 
 
 def _int(part: Part, key: str) -> int:
-    """A whole number of 64 bits, which JSON has as a text."""
+    """A whole number of 64 bits, which JSON writes as a text."""
     raw = part.scalar(key)
     try:
         found = int(raw) if isinstance(raw, str) and len(raw) <= 20 else part.whole(key)

@@ -1,4 +1,4 @@
-"""The load test that `capacity import` writes: all that other tools said, in SI, so that it can be audited again."""
+"""Own load test: the format that `capacity import` writes, in SI and complete, so that it can be audited again."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -17,15 +17,15 @@ NAME = "capacity import"
 FORMAT = "capacity-load-test"
 SAMPLES_MAX = 200_000  # single requests that a file holds
 
-# Fields of a run that are written as they are.
+# Fields of a run that are written unchanged.
 _PLAIN = (
     "users", "rate_asked_rps", "rate_sent_rps", "throughput_rps", "duration_s", "succeeded", "failed", "dropped",
     "mean_s", "min_s", "max_s", "answered_mean_s", "counted", "is_corrected", "schedule_delay_mean_s",
     "schedule_delay_p99_s", "think_time_s", "batch_size", "counts_inferences", "batch_size_mean", "batch_mean_s",
     "resolution_s",
 )  # fmt: skip
-_TEXTS = ("loop_because", "invalid_because")  # written only where there is one
-_TRUE = ("is_corrected", "counts_inferences")  # written only where they are true
+_TEXTS = ("loop_because", "invalid_because")  # written only if not empty
+_TRUE = ("is_corrected", "counts_inferences")  # written only if true
 _LENGTHS = ("input_tokens", "output_tokens")
 _WHOLE = ("succeeded", "failed", "dropped", "counted", "batch_size")
 
@@ -91,12 +91,12 @@ def _finite(value: float) -> float | None:
 
 
 def recognises(document: Document) -> bool:
-    """Whether it says so itself."""
+    """Whether it names this format."""
     return {"format", "runs"} <= document.keys and document.object["format"] == FORMAT
 
 
 def read_load_test(document: Document) -> LoadTest:
-    """As it was written.
+    """The load test as it was written.
 
     Raises:
         InputError: another version, or values that cannot be.
@@ -142,7 +142,7 @@ def _run(part: Part) -> LoadRun:
 
 
 def _lengths(part: Part, run: Part) -> LengthRows:
-    """Tokens of each of the run's samples. Raises InputError: they are not as many."""
+    """Tokens of each of the run's samples. Raises InputError: not one for each sample."""
     given, got = (tuple(map(int, each(part.list(name), f"{part.where}.{name}", whole))) for name in _LENGTHS)
     found = LengthRows(given, got)
     if "samples" not in run or len(run.part("samples").list("sent_s")) != len(given):

@@ -1,4 +1,4 @@
-"""The workload that `capacity import` writes as JSON: when requests came, in seconds from the first."""
+"""Own workload: the format that `capacity import` writes as JSON: arrivals in seconds from the first."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -25,12 +25,12 @@ def workload_to_document(trace: TraceArrivals) -> dict[str, Any]:
 
 
 def recognises(document: Document) -> bool:
-    """Whether it says so itself."""
+    """Whether it names this format."""
     return {"format", "t_s"} <= document.keys and document.object["format"] == FORMAT
 
 
 def read_workload(document: Document) -> TraceArrivals:
-    """As it was written.
+    """The arrivals as they were written.
 
     Raises:
         InputError: another version, or instants that are no rising numbers.

@@ -80,10 +80,10 @@ def _run(row: Row) -> LoadRun:
 
 
 def _mean_s(row: Row, stages_s: Mapping[str, float]) -> float | None:
-    """The mean response: its column, else its stages together.
+    """The mean response: its column, else the sum of its stages.
 
-    The network's part is what the server's stages leave of the response. Where they leave nothing, it is written
-    as 0 and the sum says nothing of the mean.
+    The network's part is what the server's stages leave of the response. If they leave nothing, it is written as 0
+    and the sum says nothing about the mean.
     """
     if "Avg latency" in row:
         return _MICROSECOND * row.number("Avg latency")
@@ -91,7 +91,7 @@ def _mean_s(row: Row, stages_s: Mapping[str, float]) -> float | None:
 
 
 def quantile_of(column: str) -> float | None:
-    """The quantile of a column such as `p99 latency`; None for another.
+    """The quantile in a column such as `p99 latency`; None for another column.
 
     Raises:
         InputError: a percentile that is not within 0 and 100.

@@ -1,7 +1,7 @@
 """The JSON of Triton's perf_analyzer, `--profile-export-file FILE`: every request, in nanoseconds.
 
 A request has the instant it was sent and those of its responses, of which a streaming model sends several. Instants
-are of one clock, which need not be that of the calendar.
+are on one clock, which need not be the calendar's.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +22,7 @@ _NANOSECOND = 1e-9
 
 
 def recognises(document: Document) -> bool:
-    """Whether it has experiments of a kind of service."""
+    """Whether it has experiments with a kind of service."""
     return {"experiments", "service_kind"} <= document.keys
 
 
@@ -53,7 +53,7 @@ def _run(experiment: Part) -> LoadRun:
     if not pairs:
         raise InputError(f"{experiment.where} has no answered request; run it again")
     sent, took = zip(*pairs, strict=True)
-    first = min(sent)  # taken off as whole numbers, since a float has no nanoseconds of 1970
+    first = min(sent)  # subtracted as whole numbers, since a float has no nanoseconds of 1970
     samples = Samples.of([_NANOSECOND * (one - first) for one in sent], [_NANOSECOND * one for one in took])
     duration_s = _NANOSECOND * (max(start + span for start, span in pairs) - first)
     values_s = np.quantile(samples.response_s, _QUANTILES, method="inverted_cdf")

@@ -1,7 +1,7 @@
-"""What Triton's perf_analyzer prints: a block for each load that it tried, and at the end a line for each, in µs.
+"""perf_analyzer's text output: a block for each load that it tried, and a line for each at the end, in µs.
 
-Blocks may be missing, as where only the end was kept. The latency at the end is the mean, unless its headline names
-a percentile (`--percentile`). Throughput counts inferences, of which a request has as many as `Batch size` says.
+Blocks may be missing, for instance if only the end was kept. The latency at the end is the mean, unless its headline
+names a percentile (`--percentile`). Throughput counts inferences; a request has as many as `Batch size` says.
 """
 
 import re
@@ -42,7 +42,7 @@ _MICROSECOND = 1e-6
 
 @dataclass
 class _Block:
-    """What was printed of one load."""
+    """The printed figures of one load."""
 
     kind: str
     load: float
@@ -52,7 +52,7 @@ class _Block:
 
     @property
     def key(self) -> tuple[str, float]:
-        """What it is told apart by."""
+        """What identifies a block."""
         return self.kind, self.load
 
 
@@ -84,7 +84,7 @@ def read_load_test(document: Document) -> LoadTest:
 
 
 def _lines(document: Document) -> Iterator[tuple[str, str]]:
-    """Where each line stands, and the line without bullets of notes that it was pasted into."""
+    """Place of each line, and the line without the bullets of notes that it was pasted into."""
     for at, line in enumerate(document.text.splitlines(), 1):
         if len(line) < _LINE_MAX:
             yield f"{document.name} line {at}", line.strip().lstrip("* ")
@@ -116,7 +116,7 @@ def _read(document: Document) -> tuple[list[_Block], int | None]:
 
 
 def _end(block: _Block, latency: str, found: re.Match[str], where: str) -> None:
-    """A line at the end, which fills in what the block did not say."""
+    """Fill in from a line at the end what the block did not say."""
     block.figures.setdefault("throughput", amount(found[3], where))
     if latency == "mean":
         block.figures.setdefault("mean", amount(found[4], where))
@@ -125,7 +125,7 @@ def _end(block: _Block, latency: str, found: re.Match[str], where: str) -> None:
 
 
 def _figures(block: _Block, line: str, where: str) -> None:
-    """A line within a block; others are passed over."""
+    """Read a line within a block; unknown lines are skipped."""
     for name, pattern in _FIGURES.items():
         if found := pattern.match(line):
             block.figures[name] = amount(found[1], where)
@@ -136,7 +136,7 @@ def _figures(block: _Block, line: str, where: str) -> None:
 
 
 def _run(block: _Block, told: int | None) -> LoadRun:
-    """A run, whose client batch may not have been printed."""
+    """The run of a block; its client batch may not have been printed."""
     batch_size = 1 if told is None else told
     if batch_size < 1:
         raise InputError(f"the batch size must be at least 1, got {batch_size}; is the text whole?")

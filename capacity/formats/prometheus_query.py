@@ -1,8 +1,8 @@
 """An answer of Prometheus' HTTP API, `/api/v1/query` or `query_range`: what servers counted, at once or over time.
 
-Values are texts, among them `NaN` and `+Inf`. A classic histogram comes as a series for each bound `le`, a native
-one as `histogram` or `histograms` with buckets [which ends belong to it, lower, upper, count]. Over a range, what is
-read is how much the counters rose, with restarts allowed for; at an instant, their totals.
+Values are texts, among them `NaN` and `+Inf`. A classic histogram comes as a series for each bound `le`, a native one
+as `histogram` or `histograms` with buckets [which ends belong to it, lower, upper, count]. Over a range, the increase
+of the counters is read, with restarts allowed for; at an instant, their totals.
 """
 
 import math
@@ -23,11 +23,11 @@ _IN_FLIGHT = ("requests_running", "requests_in_progress", "requests_in_flight", 
 
 Labels = tuple[tuple[str, str], ...]
 Bucket = tuple[float, float]
-Points = dict[float, float]  # by instant, a counter's value
+Points = dict[float, float]  # a counter's value by instant
 
 
 class _Series(NamedTuple):
-    """One series: where it stands, and what it was over time."""
+    """One series: its place, and its values over time."""
 
     where: str
     metric: str
@@ -44,7 +44,7 @@ class _Native(NamedTuple):
 
     @property
     def total(self) -> float:
-        """All counts together."""
+        """Sum of the counts."""
         return math.fsum(self.buckets.values())
 
 
@@ -60,8 +60,7 @@ def read_load_test(document: Document) -> LoadTest:
     """A run for each histogram of times; else one for each counter of requests or gauge of those in flight.
 
     Raises:
-        InputError: an error instead of an answer, nothing that tells of requests, or counts that contradict
-            each other.
+        InputError: an error instead of an answer, nothing about requests, or counts that contradict each other.
 
     Source:
         Prometheus 3 documentation, Querying, HTTP API: expression query result formats, native histograms.
@@ -126,7 +125,7 @@ def _series(data: Part) -> Iterator[_Series]:
 
 
 def _points(series: Part, key: str) -> list[tuple[str, float, Any]]:
-    """Instants and what was there, of one point under `key` or several under its plural."""
+    """Instants and values of one point under `key`, or of several under its plural."""
     if key in series:
         found, places = [series.list(key)], [f"{series.where}.{key}"]
     elif f"{key}s" in series:
@@ -174,7 +173,7 @@ def _native_at(raw: Any, where: str) -> _Native:
 
 
 def _classic(series: Sequence[_Series]) -> Iterator[LoadRun]:
-    """Histograms that come as a series for each bound."""
+    """Histograms with a series for each bound."""
     bounds: dict[tuple[str, Labels], dict[float, Points]] = defaultdict(dict)
     sums = {(one.metric, one.labels): one.values for one in series}
     for one in series:
@@ -205,7 +204,7 @@ def _classic_run(
 
 
 def _common_times(name: str, points: Mapping[float, Points]) -> list[float]:
-    """Instants at which all bounds were there, as one that starts to exist later has no rise before."""
+    """Instants at which all bounds existed, as a series that starts later has no increase before."""
     if any(not 0.0 <= value < math.inf for values in points.values() for value in values.values()):
         raise InputError(
             f"{name} has a bucket that is no count (NaN or infinite); query the buckets themselves"
@@ -227,9 +226,9 @@ def _require_counter(name: str, values: Iterable[float]) -> None:
 
 
 def _rises(values: Points, times: Sequence[float], all_of_it: Mapping[float, Points]) -> list[float]:
-    """How much a counter rose from each instant to the next; its total where there is one instant.
+    """Increase of a counter from each instant to the next; its total if there is one instant.
 
-    Where any series of the histogram fell, the server restarted, and all of them count from 0 again.
+    If any series of the histogram fell, the server restarted, and all of them count from 0 again.
     """
     if len(times) == 1:
         return [values[times[0]]]
@@ -277,7 +276,7 @@ def _native(series: Sequence[_Series]) -> Iterator[LoadRun]:
 
 
 def _rise(name: str, before: _Native, now: _Native) -> _Native:
-    """What came between two instants; after a restart, all that is there."""
+    """Increase between two instants; after a restart, everything since."""
     if now.total < before.total:
         return now
     buckets = {key: now.buckets.get(key, 0.0) - before.buckets.get(key, 0.0)

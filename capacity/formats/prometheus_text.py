@@ -1,8 +1,8 @@
-"""A page of metrics in Prometheus' text format or OpenMetrics: what a server counted of its requests since it started.
+"""A metrics page in Prometheus' text format or OpenMetrics: a server's counts of its requests since it started.
 
-Histograms of times are read by the unit in their names (`vllm:e2e_request_latency_seconds`,
-`ray_serve_deployment_processing_latency_ms`), summaries likewise, and Triton's counters by their names. Other
-metrics are passed over.
+Histograms of times are recognised by the unit in their names (`vllm:e2e_request_latency_seconds`,
+`ray_serve_deployment_processing_latency_ms`), summaries likewise, and Triton's counters by their names. Other metrics
+are skipped.
 """
 
 import math
@@ -19,7 +19,7 @@ from capacity.formats.load_test import QUEUE, LoadRun, LoadTest, Loop
 from capacity.performance import Interval
 
 NAME = "a page of Prometheus metrics (GET /metrics)"
-LINE_LENGTH_MAX = 8192  # the parser takes time by the square of it
+LINE_LENGTH_MAX = 8192  # the parser takes quadratic time
 _PAGE = re.compile(r"^# TYPE \S+ (?:counter|gauge|histogram|gaugehistogram|summary|untyped|unknown|info|stateset)\s*$"
                    r"|^[A-Za-z_:][\w:]*_bucket\{[^\n]*\ble=", re.MULTILINE)  # fmt: skip
 _RUNTIMES = ("go_", "python_", "process_", "promhttp_", "net_conntrack_")
@@ -33,7 +33,7 @@ _TRITON_COUNTERS = {
 }
 
 Labels = tuple[tuple[str, str], ...]
-Series = dict[Labels, dict[str, float]]  # by labels, by the part of the metric, such as _sum, its value
+Series = dict[Labels, dict[str, float]]  # value by labels and by part of the metric, such as _sum
 
 
 class _Sample(NamedTuple):
@@ -73,7 +73,7 @@ def read_load_test(document: Document) -> LoadTest:
 
 
 def _samples(document: Document) -> list[_Sample]:
-    is_open = document.text.rstrip().endswith("# EOF")  # which says that it is whole
+    is_open = document.text.rstrip().endswith("# EOF")  # a mark that it is whole
     lines = document.numbered() if is_open else document.records()
     text = "".join(f"{line}\n" for _, line in lines if line.strip())
     longest = max(map(len, text.split("\n")))
@@ -114,7 +114,7 @@ def _parsed(text: str) -> Iterator[_Sample]:
 
 
 def _histograms(samples: Iterable[_Sample]) -> Iterator[LoadRun]:
-    """Those whose names end in a unit of time."""
+    """Runs of histograms whose names end in a unit of time."""
     bounds: dict[tuple[str, Labels], dict[float, float]] = defaultdict(dict)
     sums: dict[tuple[str, Labels], float] = {}
     for sample in samples:
@@ -139,7 +139,7 @@ def _histograms(samples: Iterable[_Sample]) -> Iterator[LoadRun]:
 
 
 def _tells_of_requests(metric: str) -> bool:
-    """Whether it is of times, and not of the runtime that the server is written in."""
+    """Whether a metric is about times of requests, not about the runtime of the server."""
     return unit_of(metric) is not None and not metric.startswith(_RUNTIMES)
 
 
@@ -154,7 +154,7 @@ def _bound(sample: _Sample) -> float:
 
 
 def _summaries(samples: Iterable[_Sample]) -> Iterator[LoadRun]:
-    """Quantiles that a server has worked out itself, over a recent window."""
+    """Runs of quantiles that a server computed itself, over a recent window."""
     quantiles: dict[tuple[str, Labels], dict[float, float]] = defaultdict(dict)
     totals: dict[tuple[str, Labels], dict[str, float]] = defaultdict(dict)
     for sample in samples:
@@ -182,7 +182,7 @@ def _quantile(sample: _Sample) -> float:
 def _summary(
     key: tuple[str, Labels], found: Mapping[float, float], totals: Mapping[str, float]
 ) -> LoadRun | None:
-    """None where nothing was observed of late, which is written as NaN."""
+    """The run of a summary; None if nothing was observed recently, which is written as NaN."""
     unit_s, name = unit_of(key[0]) or 1.0, label(key[0], dict(key[1]))
     known = {q: value * unit_s for q, value in found.items() if not math.isnan(value)}
     if any(not 0.0 <= value_s < math.inf for value_s in known.values()):
@@ -200,7 +200,7 @@ def _summary(
 
 
 def _triton(samples: Iterable[_Sample]) -> Iterator[LoadRun]:
-    """By model and version, the means over requests that Triton's counters tell."""
+    """Runs by model and version, with the means over requests from Triton's counters."""
     models: Series = defaultdict(dict)
     for sample in samples:
         counter = sample.name.removesuffix("_total")  # which the parser adds
@@ -243,7 +243,7 @@ def _triton_run(name: str, counters: Mapping[str, float]) -> LoadRun:
 
 
 def _triton_batches(counters: Mapping[str, float], computed: float) -> tuple[int, float | None]:
-    """Inferences in a request, and requests in a batch, on average; None where none was executed."""
+    """Mean inferences per request, and mean requests per batch; None if none was executed."""
     inferences, executions = (counters.get(f"{_TRITON}{name}", 0.0) for name in ("count", "exec_count"))
     is_whole = computed > 0.0 and inferences > 0.0 and inferences % computed == 0.0
     client_batch = int(inferences / computed) if is_whole else 1

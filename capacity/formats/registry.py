@@ -1,4 +1,4 @@
-"""Registry: which formats there are, and which of them a file is."""
+"""Registry: finds the formats, and recognises which of them a file has."""
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
@@ -12,15 +12,15 @@ from capacity.errors import InputError
 from capacity.formats.document import Document
 from capacity.formats.unread import instead
 
-_SEVERAL = "Extra data"  # what Python's parser says where one object follows another
+_SEVERAL = "Extra data"  # Python's message if one object follows another
 
 
 class Kind(StrEnum):
     """What a file is read for.
 
-    RUNS are requests of a language model as its clients saw them, of which several sweeps together make a
-    profile; their readers return a tuple of `capacity.profile.llm_runs.SeenRun`. A PLAN is what a server that runs
-    today is set to, a `capacity.formats.running_plan.RunningPlan`.
+    RUNS are a language model's requests as its clients saw them, of which several sweeps together make a profile;
+    their readers return a tuple of `capacity.profile.llm_runs.SeenRun`. A PLAN has the settings of a server that runs
+    today, a `capacity.formats.running_plan.RunningPlan`.
     """
 
     PROFILE = "profile"
@@ -30,7 +30,7 @@ class Kind(StrEnum):
     RUNS = "runs"
 
 
-# What takes a file that holds such a thing.
+# What reads a file of each kind.
 _USES = {
     Kind.PROFILE: "--profile",
     Kind.WORKLOAD: "--arrivals trace:FILE",
@@ -41,7 +41,7 @@ _USES = {
 
 
 class Format(Protocol):
-    """What a module of this folder has, which is a format; see the folder's own words."""
+    """A module of this folder that is a format, as the folder's docstring describes."""
 
     NAME: str
     READERS: Mapping[str, Callable[[Document], Any]]
@@ -51,7 +51,7 @@ class Format(Protocol):
 
 
 def _formats() -> tuple[Format, ...]:
-    """The modules of this folder that have readers, by name; they exclude each other, so that order does not matter."""
+    """The modules of this folder with readers, by name; they exclude each other, so order does not matter."""
     names = sorted(one.name for one in iter_modules(formats.__path__) if one.name != "registry")
     modules = (import_module(f"capacity.formats.{name}") for name in names)
     return tuple(cast("Format", one) for one in modules if hasattr(one, "READERS"))
@@ -61,10 +61,10 @@ FORMATS = _formats()
 
 
 def format_of(document: Document) -> Format:
-    """The format that a file is of, by what it holds.
+    """The format of a file, by what it holds.
 
     Raises:
-        InputError: it is of none of them.
+        InputError: no known format.
     """
     found = known_format(document)
     if found is not None:
@@ -78,7 +78,8 @@ def format_of(document: Document) -> Format:
 
 
 def _require_json(document: Document) -> None:
-    """Refuse what begins as JSON and is not, by line and column; a file of several objects is told otherwise."""
+    """Refuse a file that begins as JSON and is invalid, by line and column; one with several objects has its own
+    message."""
     if document.has_lines_of_json:
         return
     try:
@@ -91,22 +92,22 @@ def _require_json(document: Document) -> None:
 
 
 def known_format(document: Document) -> Format | None:
-    """The format that a file is of; None where it is of none."""
+    """The format of a file; None if it is unknown."""
     return next((one for one in FORMATS if one.recognises(document)), None)
 
 
 def read(path: Path, kind: Kind) -> Any:
-    """What a file holds, read for a purpose.
+    """Content of a file, read for a purpose.
 
     Raises:
-        InputError: the file cannot be read, is of no known format or of one that does not serve the purpose, or
-            is not as that format should be.
+        InputError: the file cannot be read, has no known format or one that does not serve the purpose, or is invalid
+            in its format.
     """
     return read_document(Document.read(path), kind)
 
 
 def read_document(document: Document, kind: Kind) -> Any:
-    """The same of what has been read already. Raises InputError, as `read` does."""
+    """Content of a document, read for a purpose. Raises InputError, as `read` does."""
     found = format_of(document)
     if kind not in found.READERS:
         kinds = ", ".join(found.READERS)

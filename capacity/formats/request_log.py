@@ -18,8 +18,8 @@ from capacity.traffic.trace import parse_stamp
 from capacity.traffic.workload import TraceArrivals
 
 _QUANTILES = (0.5, 0.9, 0.95, 0.99, 0.999)
-_NAMES_MAX = 50  # beyond, names are not endpoints but addresses with an id in them
-_NS_MAX = 10**22  # 300,000 years; beyond, a unit is wrong
+_NAMES_MAX = 50  # with more, names are not endpoints but addresses with an id in them
+_NS_MAX = 10**22  # 300,000 years; beyond that a unit is wrong
 WHOLE = "all requests"
 
 
@@ -29,9 +29,9 @@ class Request:
 
     Attributes:
         sent_ns: when it was sent, from any origin. [ns]
-        took_ns: from then to its answer. [ns]
+        took_ns: time from then to its answer. [ns]
         is_good: whether it was answered without an error.
-        name: of its endpoint; empty where it has none.
+        name: name of its endpoint; empty if it has none.
     """
 
     sent_ns: int
@@ -44,7 +44,7 @@ Nanoseconds = npt.NDArray[np.int64]
 
 
 class Requests:
-    """Requests in columns, in the order in which they were added: of a million, 21 MB.
+    """Requests in columns, in the order in which they were added: a million of them take 21 MB.
 
     Args:
         requests: the first of them.
@@ -59,7 +59,7 @@ class Requests:
             self.add(one)
 
     def add(self, request: Request) -> None:
-        """Add a request. Raises InputError: it is one too many, or its times are of another age."""
+        """Add a request. Raises InputError: one too many, or a time in another age."""
         if len(self._sent) >= ROWS_MAX:
             raise InputError(f"there are more than {ROWS_MAX} requests; keep fewer")
         if self._first_ns is None:
@@ -79,12 +79,12 @@ class Requests:
 
     @property
     def sent_ns(self) -> Nanoseconds:
-        """When each was sent, from when the one that was added first was. [ns]"""
+        """When each was sent, counted from the first added request. [ns]"""
         return np.frombuffer(self._sent, dtype=np.int64) if self._sent else np.zeros(0, dtype=np.int64)
 
     @property
     def took_ns(self) -> Nanoseconds:
-        """From then to its answer. [ns]"""
+        """Time from then to its answer. [ns]"""
         return np.frombuffer(self._took, dtype=np.int64) if self._took else np.zeros(0, dtype=np.int64)
 
     @property
@@ -93,13 +93,13 @@ class Requests:
         return np.array(self._good, dtype=np.bool_)
 
     def earlier(self) -> "Requests":
-        """The same requests, where what was taken for the sending of each was its end."""
+        """The same requests, for stamps that were taken for the sending and were the end."""
         found = copy(self)
         found._sent = array("q", (self.sent_ns - self.took_ns).tobytes())
         return found
 
     def endpoints(self) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
-        """Each name, in their order, and which requests have it; none if there are too many to be endpoints."""
+        """Each name, in order, and which requests have it; empty if there are too many to be endpoints."""
         if len(self._names) <= _NAMES_MAX:
             endpoint = np.array(self._endpoint)
             for name in sorted(self._names):
@@ -110,20 +110,20 @@ def nanoseconds(value: Any, per: float, where: str) -> int:
     """Whole nanoseconds of a duration or instant.
 
     Args:
-        value: as it was read, a number.
+        value: the number as read.
         per: nanoseconds in its unit.
 
     Raises:
-        InputError: too large to be an instant or a duration, by its place.
+        InputError: too large to be an instant or a duration; names its place.
     """
     exact = value * int(per) if isinstance(value, int) else value * per
-    if not abs(exact) <= _NS_MAX:  # nor infinite
+    if not abs(exact) <= _NS_MAX:  # also refuses infinity
         raise InputError(f"{where} is too large for a time; is the unit right?")
     return round(exact)
 
 
 def instant_ns(text: str, where: str, what: str = "a date and time, such as 2026-01-31T12:00:00.5Z") -> int:
-    """Nanoseconds since 1970 of a date and time. Raises InputError: none, by its place.
+    """Nanoseconds since 1970 of a date and time. Raises InputError: it is none; names its place.
 
     Args:
         what: what it must be, for the message.
@@ -145,15 +145,15 @@ def trace(requests: Iterable[Request] | Requests, name: str, remarks: tuple[str,
 
 
 def runs(requests: Iterable[Request] | Requests, whole: str = WHOLE, **others: Any) -> tuple[LoadRun, ...]:
-    """A run for each name if there are several, and last the run of all requests, which is named `whole`.
+    """A run for each name if there are several, and last the run of all requests, named `whole`.
 
     Requests without a name are in that run alone.
 
     Args:
-        others: what else is known of the run of all.
+        others: further fields of the run of all requests.
 
     Raises:
-        InputError: no requests, or a duration below 0.
+        InputError: no requests, or a negative duration.
     """
     log = _gathered(requests)
     if not len(log):
@@ -175,7 +175,7 @@ def _gathered(requests: Iterable[Request] | Requests) -> Requests:
 
 
 def whole_of(found: Sequence[LoadRun]) -> str | None:
-    """Name of the run that is all others together, of what `runs` gave."""
+    """Name of the run that sums up all others, among the runs of `runs`."""
     return found[-1].name if len(found) > 1 else None
 
 
@@ -197,7 +197,7 @@ def _run(
 
 
 def _sent_rps(sent_ns: Nanoseconds) -> float | None:
-    """From the first to the last that was sent; None of fewer than two, or of all at once."""
+    """Rate from the first to the last request sent; None with fewer than two, or all at once."""
     span_ns = int(sent_ns.max() - sent_ns.min())
     return (len(sent_ns) - 1) * 1e9 / span_ns if span_ns else None
 
@@ -207,7 +207,7 @@ def _samples(sent_ns: Nanoseconds, took_ns: Nanoseconds) -> Samples:
 
 
 def _measured(sent_ns: Nanoseconds, took_ns: Nanoseconds, resolution_s: float) -> dict[str, Any]:
-    """Statistics of the requests that succeeded; none of none."""
+    """Statistics of the requests that succeeded; empty without any."""
     if not len(took_ns):
         return {}
     took_s = np.sort(took_ns) / 1e9
@@ -221,7 +221,7 @@ def _measured(sent_ns: Nanoseconds, took_ns: Nanoseconds, resolution_s: float) -
 
 
 def _quantiles(took_s: Floats, resolution_s: float) -> Iterator[tuple[float, Interval]]:
-    """Those with at least one response beyond them; truncated clocks leave a step open on either side."""
+    """Quantiles with at least one response beyond them; a truncated clock leaves a step open on either side."""
     for q in _QUANTILES:
         if (1.0 - q) * len(took_s) >= 1.0 - 1e-9:
             value = float(took_s[math.ceil(q * len(took_s) - 1e-9) - 1])
@@ -229,12 +229,12 @@ def _quantiles(took_s: Floats, resolution_s: float) -> Iterator[tuple[float, Int
 
 
 def around(value: float, half: float) -> Interval:
-    """A value that rounding leaves open by `half` on either side, though not below 0."""
+    """A value that rounding leaves open by `half` on either side, but not below 0."""
     return Interval(value=value, low=min(value, max(0.0, value - half)), high=value + half)
 
 
 def read_all(read: Callable[[Any], Request], found: Iterable[Any]) -> Requests:
-    """The request in each row or line. Raises InputError: a duration below 0, by its place."""
+    """The request in each row or line. Raises InputError: a negative duration; names its place."""
     requests = Requests()
     for one in found:
         request = read(one)

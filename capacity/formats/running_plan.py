@@ -1,4 +1,4 @@
-"""RunningPlan: how a server that runs today forms batches, and of how many replicas it has."""
+"""RunningPlan: how a running server forms batches, and how many replicas it has."""
 
 from dataclasses import dataclass
 
@@ -13,13 +13,13 @@ class RunningPlan:
     """Settings of a server, as its configuration has them.
 
     Attributes:
-        name: of the model.
-        batch_size_max: largest batch that the server forms; 1 where it forms none.
-        batch_wait_max_s: longest that a request waits for others to join its batch. [s]
+        name: name of the model.
+        batch_size_max: largest batch that the server forms; 1 if it forms none.
+        batch_wait_max_s: longest time that a request waits for others to join its batch. [s]
         replicas: copies of the model that serve at once.
-        queue_limit: requests that may wait in the one queue that all replicas share; None without a limit.
-        preferred_batch_sizes: sizes that are sent off as soon as they are reached; empty without any.
-        device_kind: cpu or gpu, where the configuration says so.
+        queue_limit: capacity of the queue that all replicas share; None if it is unlimited.
+        preferred_batch_sizes: sizes that start as soon as they are reached; empty if there are none.
+        device_kind: cpu or gpu, if the configuration says so.
         notes: what its reader had to decide, a sentence each.
     """
 
@@ -34,7 +34,7 @@ class RunningPlan:
 
     @property
     def flags(self) -> str:
-        """The same as flags of `capacity simulate`. Replicas of one server share its queue."""
+        """The settings as flags of `capacity simulate`. Replicas of one server share its queue."""
         words = [f"--replicas {self.replicas}", f"--batch-size-max {self.batch_size_max}"]
         if self.batch_wait_max_s:
             words.append(f"--batch-wait {1e3 * self.batch_wait_max_s:g}ms")

@@ -25,7 +25,7 @@ def load_run(
     """One run, by the settings of its client.
 
     Args:
-        rate_sent_rps: at which all requests were sent, where the run lacks those that failed.
+        rate_sent_rps: rate at which all requests were sent, if the run lacks those that failed.
     """
     sent = np.array([one.start_s for one in run.requests])
     last = np.array([one.last_s for one in run.requests])

@@ -1,8 +1,8 @@
-"""What siege prints at its end, as JSON or as text, with whatever it printed before; seconds with two decimals.
+"""siege's output, as JSON or as text, with whatever it printed before; seconds with two decimals.
 
-`concurrency` is the sum of all response times over the elapsed time, so that it holds the mean response more exactly
-than `response_time` does. Users wait for each answer; how many there were (`-c`) is in what siege prints before, unless
-it is told to be quiet. There are no percentiles.
+`concurrency` is the sum of all response times over the elapsed time, so it holds the mean response more exactly than
+`response_time` does. Users wait for each answer; their number (`-c`) is in what siege prints first, unless it is
+quiet. There are no percentiles.
 """
 
 import math
@@ -63,7 +63,7 @@ def read_load_test(document: Document) -> LoadTest:
 
 
 def _users(document: Document) -> float | None:
-    """Users that siege prepared, where that is in the text."""
+    """Users that siege prepared; None if that is not in the text."""
     told = {float(found[1]) for found in _USERS.finditer(document.text)}
     if len(told) > 1:
         raise InputError(f"{document.name} has several runs of siege; keep one a file")

@@ -1,4 +1,4 @@
-"""Rows of a CSV by the names of its columns, whose cells are taken strictly, with a message that says where."""
+"""Table: rows of a CSV by column name, whose cells are read strictly, with messages that name the place."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -19,23 +19,23 @@ class Row:
         return self.cells.get(column, "").lower() not in _ABSENT
 
     def text(self, column: str) -> str:
-        """The text in a column; empty where there is none."""
+        """The text in a column; empty if there is none."""
         return self.cells.get(column, "")
 
     def number(self, column: str) -> float:
-        """The finite number in a column, not below 0. Raises InputError: there is none."""
-        shown = quoted(column)  # which the file may have made long
+        """The finite, nonnegative number in a column. Raises InputError: there is none."""
+        shown = quoted(column)  # which may be long in the file
         if column not in self:
             raise InputError(f"{self.where} has no {shown}, which is needed; export the file again with it")
         return amount(self.cells[column], f"{self.where}, {shown}")
 
     def number_or_none(self, column: str) -> float | None:
-        """The number in a column; None where the cell is empty or the column absent."""
+        """The number in a column; None if the cell is empty or the column absent."""
         return self.number(column) if column in self else None
 
 
 def amount(text: str, where: str) -> float:
-    """A finite number that is not below 0. Raises InputError: another text, by its place."""
+    """A finite, nonnegative number. Raises InputError: another text; names its place."""
     try:
         found = float(text) if text.isascii() and "_" not in text else math.nan
     except ValueError:

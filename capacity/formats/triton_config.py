@@ -1,7 +1,7 @@
 """A model's `config.pbtxt` of NVIDIA's Triton Inference Server: how it batches today, and with how many instances.
 
-It is in the text format of protocol buffers. Its grammar is read here, so that neither gRPC nor the server's
-schema has to be installed, and fields of other versions are passed over.
+It is in the text format of protocol buffers, whose grammar is read here, so that neither gRPC nor the server's schema
+has to be installed, and fields of other versions are skipped.
 """
 
 import re
@@ -29,7 +29,7 @@ _FIELD = re.compile(
     re.MULTILINE,
 )
 
-Message = dict[str, list[Any]]  # by field, the values it was given: texts, or messages
+Message = dict[str, list[Any]]  # values given to each field: texts, or messages
 
 
 def recognises(document: Document) -> bool:
@@ -89,7 +89,7 @@ def _batching_notes(config: "_Fields", sizes: tuple[int, ...]) -> Iterator[str]:
 
 
 def _queue_notes(batching: "_Fields") -> Iterator[str]:
-    """What the queue does that `simulate` does not."""
+    """Notes on what the queue does that `simulate` does not."""
     queue = batching.last("default_queue_policy")
     if queue is not None and queue.whole("max_queue_size", 0):
         yield "max_queue_size is of the model's one queue, as --queue-limit is with --routing shared-queue"
@@ -105,7 +105,7 @@ def _queue_notes(batching: "_Fields") -> Iterator[str]:
 
 
 def _instances(config: "_Fields") -> tuple[int, str | None, list[str]]:
-    """Instances over all groups, on what kind of device, and what was assumed.
+    """Instances over all groups, the kind of device, and what was assumed.
 
     A group of kind GPU has `count` instances on each GPU it lists.
     """
@@ -123,7 +123,7 @@ def _instances(config: "_Fields") -> tuple[int, str | None, list[str]]:
 
 
 class _Fields:
-    """A message, whose fields are taken by their kind."""
+    """A message, whose fields are read by their type."""
 
     def __init__(self, where: str, message: Message) -> None:
         self._where, self._message = where, message
@@ -136,12 +136,12 @@ class _Fields:
         return [_Fields(f"{self._where}: {field}", one) for one in found]
 
     def last(self, field: str) -> "_Fields | None":
-        """The message in a field; of several the last one, as protocol buffers have it."""
+        """The message in a field; the last one if there are several, as in protocol buffers."""
         found = self.all(field)
         return found[-1] if found else None
 
     def text(self, field: str) -> str:
-        """The text or name in a field; empty where it is absent."""
+        """The text or name in a field; empty if it is absent."""
         return self._texts(field)[-1] if self._message.get(field) else ""
 
     def whole(self, field: str, default: int) -> int:
@@ -170,7 +170,7 @@ class _Fields:
 
 
 class _Tokens:
-    """The words of a text, with the line where each stands."""
+    """The words of a text, with the line of each."""
 
     def __init__(self, document: Document) -> None:
         self.name, self._text, self._at = document.name, document.text, 0
@@ -178,7 +178,7 @@ class _Tokens:
         self.next = self._read()
 
     def take(self) -> str:
-        """The next word, which is then behind; empty at the end."""
+        """The next word, which is consumed; empty at the end."""
         found, self.next = self.next, self._read()
         return found
 
@@ -195,7 +195,7 @@ class _Tokens:
         return ""
 
     def refusal(self, what: str) -> InputError:
-        """An error that says where it stands."""
+        """An error that names the place."""
         line = self._text.count("\n", 0, self._at) + 1
         return InputError(
             f"{self.name} line {line}: not the text format of protocol buffers ({what}); check the file"
@@ -236,7 +236,7 @@ def _extension(tokens: _Tokens) -> str:
 
 
 def _values(tokens: _Tokens, depth: int) -> list[Any]:
-    """What a field is given: one value, or those in a list."""
+    """Values of a field: one value, or those in a list."""
     has_colon = tokens.next == ":"
     if has_colon:
         tokens.take()

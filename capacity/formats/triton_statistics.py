@@ -24,14 +24,14 @@ _MEND = (
     "more than the requests that may be in flight while they are read: was the server restarted, or did its response "
     "cache answer? read them again when it is idle"
 )
-# By how much counters may differ that a server at work goes on counting: executions at once, and their share.
+# How much counters of a busy server may differ: executions at once, and their share.
 _AT_ONCE, _SHARE = 16, 0.01
 _LIVE = "the counters were read while requests ran; they differ by what was in flight"
-_NEARLY = 0.01  # from a whole number, of inferences a request
+_NEARLY = 0.01  # distance of inferences per request from a whole number
 
 
 def recognises(document: Document) -> bool:
-    """Whether it has the one key that every answer has."""
+    """Whether it has the one key of every answer."""
     return "model_stats" in document.keys
 
 
@@ -62,10 +62,10 @@ def read_profile(document: Document) -> ServiceProfile:
 
 
 def chosen(document: Document, model: str) -> Document | None:
-    """The statistics of one model of several, by `name` or `name:version`; None where there is nothing to choose.
+    """The statistics of one of several models, by `name` or `name:version`; None if there is no choice.
 
     Raises:
-        InputError: none of the models is called so, or several versions are.
+        InputError: no model of that name, or several versions of it.
     """
     models = _models(document)
     if len(models) < 2:
@@ -101,7 +101,7 @@ def _source(model: Part, title: str, sizes: list[Part]) -> dict[str, str]:
 
 
 def _profile_name(title: str) -> str:
-    """The model's name in the letters that a profile's name may have."""
+    """The model's name in the characters that a profile's name can have."""
     return re.sub(r"[^A-Za-z0-9._-]", "-", title).lstrip("._-")[:128] or "triton-model"
 
 
@@ -120,7 +120,7 @@ def _executions(size: Part) -> dict[str, int]:
 
 
 def _totals(sizes: list[Part]) -> dict[str, int]:
-    """Each execution is of one size, and each inference in one execution."""
+    """Totals over sizes: each execution has one size, and each inference is in one execution."""
     executions = {size.whole("batch_size"): size.part("compute_infer").whole("count") for size in sizes}
     return {
         "execution_count": sum(executions.values()),
@@ -138,7 +138,7 @@ def _is_live(one: int, other: int, each: int = 1) -> bool:
 
 
 def _require_identities(model: Part, sizes: list[Part]) -> None:
-    """Refuse totals that differ by more than what may be in flight."""
+    """Refuse totals that differ by more than can be in flight."""
     largest = max(size.whole("batch_size") for size in sizes)
     for key, total in _totals(sizes).items():
         if not _is_live(total, model.whole(key), largest if key == "inference_count" else 1):
@@ -191,7 +191,7 @@ def _run(model: Part) -> LoadRun:
 
 
 def _batches(model: Part, client_batch: int) -> tuple[float | None, float | None]:
-    """How many requests a batch held, and how long it took [s], on average; None where none was executed."""
+    """Mean requests per batch, and mean time of a batch [s]; None if none was executed."""
     executed = model.whole("execution_count")
     total_ns = sum(
         _nonnegative(size.part(stage), "ns") for size in model.parts("batch_stats") for stage in _COMPUTE

@@ -1,11 +1,11 @@
-"""Unread: files that people often give and that no format reads, and what to give instead."""
+"""Unread: files that people often give and that no format reads, with what to give instead."""
 
 from capacity.formats.document import Document
 
 _LOG_INSTEAD = (
     "log in the combined format with the request time, or give a CSV with t_s to --arrivals trace:FILE"
 )
-# What all of the beginnings of such a file hold, what it is, and what to do.
+# Beginnings that such a file has, what it is, and what to do.
 _KNOWN: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (
         ("http_req_duration", "avg=", "p(95)="),
@@ -40,7 +40,7 @@ _KNOWN: tuple[tuple[tuple[str, ...], str, str], ...] = (
 
 
 def instead(document: Document) -> tuple[str, str] | None:
-    """What a file is that no format reads, and what to do; None of one that is not known."""
+    """What a file without a format is, and what to do; None if it is unknown."""
     if not document.head:
         return "empty", "did the tool write it to its end?"
     start = "\n".join(document.first_lines)

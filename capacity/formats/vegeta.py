@@ -89,7 +89,7 @@ def _of_report(report: Part) -> LoadTest:
 
 
 def _quantiles(latencies: Part) -> Iterator[tuple[float, Interval]]:
-    """Keys such as `99th`."""
+    """Quantiles from keys such as `99th`."""
     for key in latencies.keys:
         found = _QUANTILE.fullmatch(key)
         if found:
@@ -98,7 +98,7 @@ def _quantiles(latencies: Part) -> Iterator[tuple[float, Interval]]:
 
 
 def _histogram(report: Part, requests: int) -> tuple[Histogram | None, tuple[str, ...]]:
-    """Counts from each bound to the next, if they are of this report's requests."""
+    """Counts from each bound to the next, if they belong to this report's requests."""
     buckets = report.part("buckets") if "buckets" in report else Part(report.where, {})
     counts = sorted((parsed(key, f"{buckets.where} key") / 1e9, buckets.whole(key)) for key in buckets.keys)
     total = sum(count for _, count in counts)

@@ -1,8 +1,8 @@
 """The JSON of `vllm bench serve --save-result`: one run, by its totals; with `--save-detailed` also by each request.
 
 Totals such as `p99_ttft_ms` are in milliseconds, durations of single requests in seconds. `ttfts`, `itls`,
-`start_times` and so on are columns, with a cell for each request;
-`itls` has the gaps between chunks, of which the server sends one for each token, or rarely one for several.
+`start_times` and so on are columns, with a cell for each request; `itls` has the gaps between chunks, of which the
+server sends one for each token, or rarely one for several.
 """
 
 import math
@@ -20,7 +20,7 @@ from capacity.performance import Interval
 from capacity.profile.llm_runs import SeenRequest, SeenRun, token_gaps
 
 NAME = "vllm bench serve --save-result"
-# What a total is of, the first that there is; the response is left out unless it is asked for.
+# Measures of totals, in order of preference; the response is left out unless it is asked for.
 _METRICS = {"e2el": "requests", "ttft": "time to first token"}
 _NOTES = {
     "e2el": ("these are totals; --save-detailed adds single requests, which show drift and warm-up",),
@@ -39,7 +39,7 @@ def recognises(document: Document) -> bool:
 
 
 def has_requests(document: Document) -> bool:
-    """Whether it has something of single requests, and not totals alone."""
+    """Whether it has single requests, and not totals alone."""
     return any(name in document.keys for name in _COLUMNS)
 
 
@@ -72,9 +72,9 @@ def read_runs(document: Document) -> tuple[SeenRun, ...]:
 
 
 def read_load_test(document: Document) -> LoadTest:
-    """The same as a load test: open at a request rate, closed at a concurrency without one.
+    """The run as a load test: open at a request rate, closed at a concurrency without one.
 
-    By single requests where all of them are there, else by the totals.
+    It uses single requests if all of them are there, else the totals.
 
     Raises:
         InputError: values that cannot be, or no latencies at all.
@@ -94,7 +94,7 @@ def read_load_test(document: Document) -> LoadTest:
 
 
 def _of_totals(totals: Part, sending: Mapping[str, Any]) -> LoadTest:
-    """Percentiles of the response where they were asked for, else of the time to the first token."""
+    """Percentiles of the response if they were asked for, else of the time to first token."""
     metric, name = next((one for one in _METRICS.items() if f"mean_{one[0]}_ms" in totals), ("", ""))
     if not metric:
         raise InputError(
@@ -120,7 +120,7 @@ def _of_totals(totals: Part, sending: Mapping[str, Any]) -> LoadTest:
 
 
 def _response_s(totals: Part, completed: int) -> float | None:
-    """The mean response, which is its first token and the others, each after the mean time of one. [s]"""
+    """The mean response: the first token, and the others at the mean time of each. [s]"""
     if "mean_tpot_ms" not in totals or not completed:
         return None
     others = max(0.0, totals.number("total_output_tokens") / completed - 1.0)
@@ -128,7 +128,7 @@ def _response_s(totals: Part, completed: int) -> float | None:
 
 
 def _quantiles(totals: Part, metric: str) -> dict[float, Interval]:
-    """By probability, from keys such as `median_e2el_ms` and `p99.9_e2el_ms`."""
+    """Quantiles by probability, from keys such as `median_e2el_ms` and `p99.9_e2el_ms`."""
     found = {}
     for key in totals.keys:
         match = _QUANTILE.fullmatch(key)
@@ -139,14 +139,14 @@ def _quantiles(totals: Part, metric: str) -> dict[float, Interval]:
 
 
 def _failed(run: Part) -> int:
-    """Requests without an answer, by their errors or by the total that newer versions write."""
+    """Number of requests without an answer, by their errors or by the total that newer versions write."""
     if "failed" in run and run.whole("failed"):
         return run.whole("failed")
     return sum(bool(error) for error in run.list("errors")) if "errors" in run else 0
 
 
 def _require_success(run: Part, name: str) -> None:
-    """Refuse requests that failed, of which nobody wrote down for how long the engine served them."""
+    """Refuse failed requests: how long the engine served them is not recorded."""
     failed = _failed(run)
     if failed:
         raise InputError(

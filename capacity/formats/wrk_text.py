@@ -1,4 +1,4 @@
-"""What `wrk` and `wrk2` print, best with `--latency`: totals and quantiles, of wrk2 with a spectrum; ms, us or s.
+"""Text output of `wrk` and `wrk2`, best with `--latency`: totals and quantiles, wrk2's with a spectrum; ms, us or s.
 
 A connection of wrk waits for an answer before it sends again, so the loop is closed. Before it prints, wrk adds the
 responses that it expects a slow one to have held up, so its quantiles are corrected. wrk2 sends by the clock (`-R`)
@@ -35,7 +35,7 @@ _QUANTILE = re.compile(rf"([0-9]{{1,3}}(?:\.[0-9]{{1,9}})?)%\s+{_TIME}")
 _SPECTRUM = re.compile(
     r"([0-9]{1,15}\.[0-9]{1,9})\s+([01]\.[0-9]{1,12})\s+([0-9]{1,15})(?:\s+(?:inf|[0-9.]{1,30}))?"
 )
-# Printed last, with its unit at the end; below a distribution of wrk2 alone there is a rule of 58 dashes.
+# Printed last, with its unit at the end; below a distribution, wrk2 alone has a rule of 58 dashes.
 _END, _RULE = re.compile(r"Transfer/sec:\s+[0-9.]{1,40}[KMGTP]?B"), re.compile(r"-{50,80}")
 _CALIBRATION = "Thread calibration: mean lat.:"  # printed only by wrk2
 _WRK_ADDS = (
@@ -44,7 +44,7 @@ _WRK_ADDS = (
 
 
 def recognises(document: Document) -> bool:
-    """Whether it has the first line of wrk's text, perhaps below the command, or the distribution of wrk2."""
+    """Whether it has the first line of wrk's text, perhaps after the command, or the distribution of wrk2."""
     return document.head.startswith(_DISTRIBUTION) or _is_of_run(document)
 
 
@@ -53,10 +53,10 @@ def _is_of_run(document: Document) -> bool:
 
 
 def read_load_test(document: Document) -> LoadTest:
-    """The one run; of wrk2 with `--u_latency` a second one, with what was measured from when requests were sent.
+    """The one run; for wrk2 with `--u_latency` a second one, measured from when requests were sent.
 
     Raises:
-        InputError: no latencies, or a line that is not as wrk prints it.
+        InputError: no latencies, or a line that wrk does not print.
 
     Source:
         wrk 4.1.0, src/wrk.c, `main` and `stats_correct`; wrk2 at 44a94c1, README.
@@ -93,7 +93,7 @@ def _of_wrk2(table: "_Table", known: Mapping[str, Any]) -> LoadRun:
 
 
 def _totals(document: Document) -> dict[str, Any]:
-    """What is printed above and below the distributions, as far as it is there."""
+    """Figures above and below the distributions, as far as they are there."""
     known: dict[str, Any] = {}
     for _, match in document.found(_CONNECTIONS):
         known["users"] = float(match[2])
@@ -109,7 +109,7 @@ def _totals(document: Document) -> dict[str, Any]:
 
 
 def _counts(document: Document, requests: int, where: str) -> dict[str, int]:
-    """Bad statuses are among the requests; socket errors and timeouts are not."""
+    """Counts of outcomes; bad statuses are among the requests, socket errors and timeouts are not."""
     bad = sum(int(match[1]) for _, match in document.found(_BAD))
     unanswered = sum(int(count) for _, match in document.found(_SOCKET) for count in match.groups())
     if bad > requests:
@@ -119,7 +119,7 @@ def _counts(document: Document, requests: int, where: str) -> dict[str, int]:
 
 @dataclass(slots=True)
 class _Table:
-    """A distribution: its title, its quantiles, and the lines of its spectrum as bounds and counts so far."""
+    """A distribution: its title, its quantiles, and the lines of its spectrum as bounds and cumulative counts."""
 
     where: str
     title: str | None
@@ -127,7 +127,7 @@ class _Table:
     spectrum: dict[float, int] = field(default_factory=dict)
 
     def histogram(self) -> Histogram | None:
-        """What the spectrum counts between its values, of which several lines may share one."""
+        """Counts of the spectrum between its values, which several lines may share."""
         if not self.spectrum:
             return None
         so_far, counts = 0, []
@@ -155,7 +155,7 @@ def _tables(document: Document) -> Iterator[_Table]:
 
 
 def _time(digits: str, unit: str) -> Interval:
-    """Seconds, open by half of the last digit that is printed."""
+    """Seconds, uncertain by half of the last printed digit."""
     decimals = len(digits.partition(".")[2])
     return around(float(digits) * _SECONDS_PER[unit], 0.5 * 10.0**-decimals * _SECONDS_PER[unit])
 

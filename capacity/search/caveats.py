@@ -564,8 +564,7 @@ def headroom_caveats(headroom: Headroom | None, mends: Mapping[Doubt, str] = MEN
     if headroom.is_in_doubt and headroom.doubt is not None:
         yield Caveat(
             code=CaveatCode.HEADROOM_IN_DOUBT,
-            message=f"between {accepted} and {refused} the plan is undecided; "
-            f"{mends[headroom.doubt]}",
+            message=f"between {accepted} and {refused} the plan is undecided; {mends[headroom.doubt]}",
         )
     if headroom.is_thin:
         share = 100.0 * (headroom.accepted_rps / headroom.today_rps - 1.0)
