@@ -1,7 +1,8 @@
 """Law: what every queue in steady state reports, from its tails in its own unit of time."""
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import ClassVar
 
 from capacity.performance import Interval, Kind, Performance, Quantiles
@@ -52,7 +53,7 @@ class Law(ABC):
         Raises:
             DomainError: time_s is NaN; a law without a tail, or one that would take too long.
         """
-        return 1.0 if before_zero(time_s) else self._wait_tail(self._units(time_s))
+        return self._tail(self._wait_tail, time_s)
 
     def response_tail(self, time_s: float) -> float:
         """P(T > t) of wait and service together, of served requests; 1 before t = 0. [dimensionless]
@@ -60,7 +61,7 @@ class Law(ABC):
         Raises:
             DomainError: time_s is NaN; a law without a tail, or one that would take too long.
         """
-        return 1.0 if before_zero(time_s) else self._response_tail(self._units(time_s))
+        return self._tail(self._response_tail, time_s)
 
     def wait_quantile_s(self, quantile: float) -> float:
         """Wait that a fraction `quantile` of requests stays within; 0.0 where that many do not wait. [s]
@@ -112,6 +113,12 @@ class Law(ABC):
 
     def _seconds(self, units: float) -> float:
         return units
+
+    def _tail(self, tail: Callable[[float], float], time_s: float) -> float:
+        """1 before t = 0 and 0 at infinity; between them the tail at this time in the law's own unit."""
+        if before_zero(time_s):
+            return 1.0
+        return 0.0 if time_s == math.inf else tail(self._units(time_s))
 
     @abstractmethod
     def _wait_tail(self, time: float) -> float:

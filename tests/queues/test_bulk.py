@@ -13,7 +13,6 @@ from numpy.polynomial.legendre import leggauss
 from scipy.stats import poisson
 
 from capacity.errors import DomainError, UnstableError
-from capacity.performance import Kind
 from capacity.question.plan import BatchTimer, Routing
 from capacity.queues.batch.bulk import Bulk
 
@@ -344,16 +343,6 @@ def test_random_split_is_one_replica_and_round_robin_of_one_is_too():
     assert robin.load == fleet.load == one.load
 
 
-def test_performance_has_all():
-    performance = v100(1500.0).performance((0.5, 0.99))
-    assert performance.kind is Kind.EXACT
-    for name in ("load", "utilization", "throughput_rps", "batch_size_mean", "wait_probability", "wait_mean_s",
-                 "response_mean_s", "queue_length_mean", "in_system_mean", "empty_probability"):  # fmt: skip
-        assert getattr(performance, name) is not None, name
-    assert list(performance.response_quantiles_s) == list(performance.wait_quantiles_s) == [0.5, 0.99]
-    assert performance.queue_length_mean == pytest.approx(1500.0 * performance.wait_mean_s)
-
-
 # Speed: what is in closed form or left out, as summed in full.
 
 
@@ -413,15 +402,3 @@ def test_quantiles_of_large_batches_are_found_in_few_looks(
 def test_refusals(changes, error, words):
     with pytest.raises(error, match=words):
         uneven(**changes)
-
-
-def test_refused_quantiles_and_times():
-    queue = uneven()
-    for bad in (0.0, 1.0, math.nan, -0.5):
-        with pytest.raises(DomainError, match="quantile must be in"):
-            queue.response_quantile_s(bad)
-        with pytest.raises(DomainError, match="quantile must be in"):
-            queue.wait_quantile_s(bad)
-    with pytest.raises(DomainError, match="time_s must be a number"):
-        queue.response_tail(math.nan)
-    assert queue.response_tail(-1.0) == queue.wait_tail(-1.0) == 1.0

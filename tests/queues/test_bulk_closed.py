@@ -12,8 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import poisson
 
-from capacity.errors import DomainError
-from capacity.performance import Kind
 from capacity.queues.batch.closed import BulkClosed
 from capacity.queues.numerics.chains import banded_stationary as stationary
 
@@ -375,40 +373,3 @@ def test_two_thousand_users() -> None:
     model = closed(2000, 300.0, tuple(1.0 + 0.03 * b for b in range(1, 17)))
     assert model.throughput_rps == pytest.approx(2000 / (300.0 + model.response_mean_s), rel=1e-12)
     assert model.response_tail(model.response_quantile_s(0.99)) == pytest.approx(0.01, rel=1e-9)
-
-
-def test_performance_says_the_same() -> None:
-    model = closed(6, 3.0, (1.0, 1.2, 1.5))
-    answer = model.performance((0.5, 0.99))
-    assert answer.kind is Kind.EXACT
-    for name in MEANS:
-        assert getattr(answer, name) == getattr(model, name)
-    assert answer.load is answer.offered_load is None
-    assert answer.response_quantiles_s[0.99].value == model.response_quantile_s(0.99)
-    assert answer.wait_quantiles_s[0.5].value == model.wait_quantile_s(0.5)
-
-
-def test_what_is_refused() -> None:
-    for wrong in (0, -1, 2.0, True, 2001):
-        with pytest.raises(DomainError, match="users must be"):
-            closed(wrong, 1.0, (1.0,))
-    for wrong in (-1.0, math.nan, math.inf, True):
-        with pytest.raises(DomainError, match="think_time_s must be >= 0"):
-            closed(2, wrong, (1.0,))
-    for wrong in (0.0, -1.0, math.nan, True):
-        with pytest.raises(DomainError, match="batch_times_s of a batch of 2 must be > 0"):
-            closed(2, 1.0, (1.0, wrong))
-    with pytest.raises(DomainError, match="batch_times_s must be a tuple"):
-        closed(2, 1.0, ())
-    with pytest.raises(DomainError, match=r"must be 0 or >= 0.02 \(a 150th .* got 0.019; use 0 for users"):
-        closed(2, 0.019, (1.0, 3.0))
-    assert closed(1, 0.019, (1.0, 3.0)).users == 1  # one user never sees the batch of two
-    model = closed(2, 1.0, (1.0,))
-    for wrong in (0.0, 1.0, math.nan):
-        with pytest.raises(DomainError, match="quantile must be in"):
-            model.response_quantile_s(wrong)
-        with pytest.raises(DomainError, match="quantile must be in"):
-            model.wait_quantile_s(wrong)
-    for tail in (model.wait_tail, model.response_tail):
-        with pytest.raises(DomainError, match="time_s must be a number"):
-            tail(math.nan)

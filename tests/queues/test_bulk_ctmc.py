@@ -2,7 +2,6 @@
 
 import math
 from collections import Counter
-from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -13,8 +12,7 @@ from scipy.integrate import quad
 from scipy.sparse import coo_array, csc_array
 from scipy.sparse.linalg import expm_multiply, spsolve
 
-from capacity.errors import DomainError, UnstableError
-from capacity.performance import Kind
+from capacity.errors import DomainError
 from capacity.queues.batch import by_size as bulk_tagged
 from capacity.queues.batch.by_size import STATES_MAX, BulkCTMC, count_of_states
 from capacity.queues.batch.exponential import BulkMarkov
@@ -241,26 +239,6 @@ drawn = st.lists(st.floats(0.2, 3.0), min_size=1, max_size=4).map(tuple)
 
 
 @few
-@given(drawn, st.integers(1, 3), st.floats(1e-4, 0.9), st.floats(0.05, 0.9999), st.integers(-200, 200))
-def test_laws_within_one_queue(times: Times, servers: int, load: float, quantile: float, power: int) -> None:
-    rate = load * servers * len(times) / times[-1]
-    model, k = queue(rate, times, servers), 2.0**power
-    assert model.load == pytest.approx(load, rel=1e-14)
-    assert model.in_system_mean == pytest.approx(rate * model.response_mean_s, rel=1e-13)
-    assert model.queue_length_mean == pytest.approx(rate * model.wait_mean_s, rel=1e-13)
-    assert model.wait_tail(0.0) == pytest.approx(model.wait_probability, rel=1e-11)
-    assert model.response_tail(0.0) == pytest.approx(1.0, rel=1e-12)
-    response, wait = model.response_quantile_s(quantile), model.wait_quantile_s(quantile)
-    assert model.response_tail(response) == pytest.approx(1.0 - quantile, rel=1e-11)
-    assert wait == 0.0 or model.wait_tail(wait) == pytest.approx(1.0 - quantile, rel=1e-11)
-    assert wait <= response
-    fast = queue(rate * k, tuple(time_s / k for time_s in times), servers)
-    assert fast.in_system_mean == model.in_system_mean
-    assert fast.response_quantile_s(quantile) == response / k
-    assert fast.wait_tail(wait / k) == model.wait_tail(wait)
-
-
-@few
 @given(drawn, st.integers(1, 2), st.floats(0.01, 0.8))
 def test_more_servers_and_less_load_shorten_waits(times: Times, servers: int, load: float) -> None:
     """Of times that grow: a replica that is free sooner does not start a worse batch for that."""
@@ -292,23 +270,6 @@ def test_numbers_too_small_to_be_normal_are_dropped() -> None:
     assert slow.response_tail(1500.0) == pytest.approx(slow.response_tail(1000.0) * math.exp(-10.0), rel=1e-6)
 
 
-@cache
-def small() -> BulkCTMC:
-    return queue(3.0, (0.8, 1.0), 2)
-
-
-def test_performance_says_the_same() -> None:
-    model, answer = small(), small().performance((0.5, 0.99))
-    assert answer.kind is Kind.EXACT
-    assert answer.throughput_rps == 3.0
-    for name in MEANS:
-        assert getattr(answer, name) == getattr(model, name)
-    assert answer.offered_load is None
-    assert answer.response_quantiles_s[0.99].value == model.response_quantile_s(0.99)
-    assert answer.wait_quantiles_s[0.5].value == model.wait_quantile_s(0.5)
-    assert model.wait_quantile_s(1.0 - model.wait_probability - 1e-9) == 0.0
-
-
 def test_states_are_counted_before_they_are_built() -> None:
     assert count_of_states(2, 2, 10) == 1 + 2 + 3 * 10
     assert count_of_states(8, 4, 100) == 165 + 330 * 100
@@ -322,28 +283,3 @@ def test_a_request_followed_too_long_is_refused(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(bulk_tagged, "_WORK_MAX", 1e6)
     with pytest.raises(DomainError, match="simulate, or give batch times that differ less"):
         queue(0.5, (1e-3, 1.0), 1).response_quantile_s(0.99)
-
-
-def test_unstable_and_senseless_inputs() -> None:
-    with pytest.raises(UnstableError, match=r"2 rps on 1 x 2 requests per 1 s\); use at least 2"):
-        queue(2.0, (0.1, 1.0), 1)
-    with pytest.raises(DomainError, match="batch_times_s must be a tuple with one time at least"):
-        queue(1.0, (), 1)
-    with pytest.raises(DomainError, match="batch_times_s must be a tuple"):
-        queue(1.0, [1.0], 1)
-    for wrong in (0.0, -1.0, math.nan, math.inf, True):
-        with pytest.raises(DomainError, match="batch_times_s of a batch of 2 must be > 0"):
-            queue(1.0, (1.0, wrong, 1.0), 1)
-        with pytest.raises(DomainError, match="arrival_rate_rps must be > 0"):
-            queue(wrong, (1.0,), 1)
-    for wrong in (0, 1.0, True):
-        with pytest.raises(DomainError, match="servers must be an integer >= 1"):
-            queue(1.0, (1.0,), wrong)
-    for wrong in (0.0, 1.0, math.nan):
-        with pytest.raises(DomainError, match="quantile must be in"):
-            small().response_quantile_s(wrong)
-        with pytest.raises(DomainError, match="quantile must be in"):
-            small().wait_quantile_s(wrong)
-    for tail in (small().wait_tail, small().response_tail):
-        with pytest.raises(DomainError, match="time_s must be a number"):
-            tail(math.nan)

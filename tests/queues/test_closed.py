@@ -7,8 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capacity.errors import DomainError
-from capacity.performance import Kind
 from capacity.queues.little import LoadTestReport
 from capacity.queues.markov.closed import Closed
 from capacity.queues.markov.mmc import MMc
@@ -255,18 +253,6 @@ def test_many_users(users: int, think: float, servers: int) -> None:
         assert tail(quantile_of(0.9999)) == pytest.approx(1e-4, rel=1e-10)
 
 
-def test_atom_and_times_out_of_range() -> None:
-    model = closed(6, 20.0, 2.0, 1)
-    assert model.wait_quantile_s(1.0 - model.wait_probability - 1e-12) == 0.0
-    assert 0.0 < model.wait_quantile_s(1.0 - model.wait_probability + 1e-9) < 1e-7
-    assert model.wait_tail(0.0) == pytest.approx(model.wait_probability, rel=CLAIM)
-    assert model.wait_tail(-1e-300) == model.response_tail(-1.0) == 1.0
-    assert model.response_tail(0.0) == pytest.approx(1.0, rel=CLAIM)
-    for wide in (model, closed(100_000, 1.0, 1e-300, 40_000), closed(60, 0.0, 1.0, 2)):
-        assert wide.wait_tail(math.inf) == wide.response_tail(math.inf) == wide.response_tail(1e300) == 0.0
-    assert closed(3, 1e300, 1e-300, 1).throughput_rps == pytest.approx(3e-300, rel=CLAIM)
-
-
 @pytest.mark.parametrize(("users", "servers"), [(5, 3), (7, 3), (9, 7), (16, 7), (24, 7), (14, 1)])
 def test_no_probability_is_above_one(users: int, servers: int) -> None:
     """Sums of rounded probabilities are, in the last digit, at these."""
@@ -274,52 +260,3 @@ def test_no_probability_is_above_one(users: int, servers: int) -> None:
         model = closed(users, think, 0.1, servers)
         assert max(model.utilization, model.wait_probability, model.wait_tail(0.0)) <= 1.0
         assert 1.0 - model.utilization < 0.1
-
-
-def test_performance_says_the_same() -> None:
-    model = closed(6, 20.0, 2.0, 1)
-    answer = model.performance((0.5, 0.999))
-    assert answer.kind is Kind.EXACT
-    assert answer.load is answer.offered_load is answer.loss_probability is None
-    for name in (
-        "utilization",
-        "throughput_rps",
-        "wait_probability",
-        "empty_probability",
-        "queue_length_mean",
-        "in_system_mean",
-        "wait_mean_s",
-        "response_mean_s",
-    ):
-        assert getattr(answer, name) == getattr(model, name)
-    assert answer.response_quantiles_s[0.999].value == model.response_quantile_s(0.999)
-    assert answer.wait_quantiles_s[0.5].high == model.wait_quantile_s(0.5)
-    assert list(model.performance().wait_quantiles_s) == [0.5, 0.9, 0.95, 0.99]
-
-
-@pytest.mark.parametrize("bad", [0, -1, 2.0, True, "2", math.nan, 10**10])
-def test_bad_counts_are_refused(bad: int) -> None:
-    with pytest.raises(DomainError, match="users must be"):
-        closed(bad, 1.0, 1.0, 1)
-    with pytest.raises(DomainError, match="servers must be"):
-        closed(1, 1.0, 1.0, bad)
-
-
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -1.0, True])
-def test_bad_times_are_refused(bad: float) -> None:
-    with pytest.raises(DomainError, match="think_time_s must be >= 0"):
-        closed(1, bad, 1.0, 1)
-    for worse in (bad, 0.0):
-        with pytest.raises(DomainError, match="service_time_s must be > 0"):
-            closed(1, 1.0, worse, 1)
-
-
-@pytest.mark.parametrize("bad", [math.nan, 0.0, 1.0, -0.1, 99.0, True])
-def test_bad_quantiles_and_times_are_refused(bad: float) -> None:
-    model = closed(6, 20.0, 2.0, 1)
-    for ask in (model.wait_quantile_s, model.response_quantile_s):
-        with pytest.raises(DomainError, match="quantile must be in"):
-            ask(bad)
-    for tail in (model.wait_tail, model.response_tail):
-        with pytest.raises(DomainError, match="time_s must be a number"):
-            tail(math.nan)

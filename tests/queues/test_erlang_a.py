@@ -9,8 +9,6 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.linalg import expm
 
-from capacity.errors import DomainError
-from capacity.performance import Kind
 from capacity.queues.markov.erlang_a import ErlangA
 from capacity.queues.markov.mm1 import MM1
 from capacity.queues.markov.mmc import MMc
@@ -308,23 +306,6 @@ def test_laws_of_conservation(utilization: float, servers: int, patience: float)
 
 
 @laws
-@given(utilizations, counts, patiences, st.floats(0.01, 0.9999), st.integers(-60, 60))
-def test_rates_times_k_divide_durations_by_k(
-    utilization: float, servers: int, patience: float, quantile: float, power: int
-) -> None:
-    k = 2.0**power  # exact, so that the law holds to the last digit
-    plain, fast = queue(utilization, servers, patience), queue(utilization, servers, patience, k)
-    assert fast.wait_probability == plain.wait_probability
-    assert fast.abandon_probability == plain.abandon_probability
-    assert fast.throughput_rps == plain.throughput_rps * k
-    assert fast.wait_mean_s == plain.wait_mean_s / k
-    assert served_wait_s(fast) == served_wait_s(plain) / k
-    assert fast.response_mean_s == plain.response_mean_s / k
-    assert fast.response_quantile_s(quantile) == plain.response_quantile_s(quantile) / k
-    assert fast.wait_quantile_s(quantile) == plain.wait_quantile_s(quantile) / k
-
-
-@laws
 @given(utilizations, counts, patiences)
 def test_more_load_or_patience_waits_longer_and_more_servers_shorter(
     utilization: float, servers: int, patience: float
@@ -348,21 +329,6 @@ def test_more_load_or_patience_waits_longer_and_more_servers_shorter(
         assert calmer.abandon_probability <= here.abandon_probability * (1.0 + CLAIM)
 
 
-@laws
-@given(utilizations, counts, patiences, st.floats(0.001, 0.9999))
-def test_tail_of_quantile_is_the_rest(
-    utilization: float, servers: int, patience: float, quantile: float
-) -> None:
-    model = queue(utilization, servers, patience)
-    response, wait = model.response_quantile_s(quantile), model.wait_quantile_s(quantile)
-    assert model.response_tail(response) == pytest.approx(1.0 - quantile, rel=1e-9)
-    assert wait <= response
-    if wait > 0.0:
-        assert model.wait_tail(wait) == pytest.approx(1.0 - quantile, rel=1e-9)
-    else:
-        assert model.wait_tail(0.0) <= (1.0 - quantile) * (1.0 + CLAIM)
-
-
 def test_nothing_happens_where_the_methods_change() -> None:
     """At a load of c, and of c - 1 servers, and at 400 departures in a mean patience."""
     for at, step in ((1.0, 1e-13), (0.9, 1e-13), (1.0 + 1e-9, 1e-13)):
@@ -374,61 +340,3 @@ def test_nothing_happens_where_the_methods_change() -> None:
         low, high = queue(utilization, 10, 40.0), queue(utilization, 10, math.nextafter(40.0, 41.0))
         assert low.queue_length_mean == pytest.approx(high.queue_length_mean, rel=1e-13)
         assert low.response_tail(1.5) == pytest.approx(high.response_tail(1.5), rel=1e-13)
-
-
-def test_atom_and_times_before_zero() -> None:
-    model = queue(0.9, 2, 3.0)
-    atom = 1.0 - model.wait_tail(0.0)
-    assert model.wait_quantile_s(atom - 1e-12) == 0.0
-    assert 0.0 < model.wait_quantile_s(atom + 1e-9) < 1e-8
-    for tail in (model.wait_tail, model.response_tail):
-        assert tail(-1e-300) == 1.0
-        for far in (1e5, 1e300, math.inf):
-            assert tail(far) == 0.0
-    assert queue(1.0, 2, 3.0, 1e300).response_tail(1e300) == 0.0
-    assert queue(1e-3, 200, 3.0).wait_tail(0.1) == 0.0  # P(W > 0) is below 1e-308
-
-
-def test_performance_says_the_same() -> None:
-    model = queue(1.25, 2, 3.0, 5.0)
-    answer = model.performance((0.5, 0.99))
-    assert answer.kind is Kind.EXACT
-    assert answer.load == 1.25
-    for name in (
-        "utilization", "offered_load", "throughput_rps", "wait_probability", "empty_probability",
-        "abandon_probability", "queue_length_mean", "in_system_mean", "wait_mean_s", "response_mean_s",
-    ):  # fmt: skip
-        assert getattr(answer, name) == getattr(model, name)
-    assert answer.loss_probability is None
-    assert answer.response_quantiles_s[0.99].value == model.response_quantile_s(0.99)
-    assert answer.wait_quantiles_s[0.5].high == model.wait_quantile_s(0.5)
-
-
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -1.0, 0.0, True])
-def test_bad_rates_are_refused(bad: float) -> None:
-    for name in ("arrival_rate_rps", "service_rate_rps", "patience_mean_s"):
-        good = {"arrival_rate_rps": 1.0, "service_rate_rps": 1.0, "patience_mean_s": 1.0}
-        with pytest.raises(DomainError, match=f"{name} must be > 0"):
-            ErlangA(servers=2, **(good | {name: bad}))
-
-
-@pytest.mark.parametrize("bad", [0, -1, 2.0, True, math.nan, "2", 10**10])
-def test_bad_counts_are_refused(bad: int) -> None:
-    with pytest.raises(DomainError, match="servers must be"):
-        ErlangA(arrival_rate_rps=1.0, service_rate_rps=1.0, servers=bad, patience_mean_s=1.0)
-
-
-def test_patience_out_of_range_and_bad_questions_are_refused() -> None:
-    for patience in (1e-31, 1e31):
-        with pytest.raises(DomainError, match="patience_mean_s must be from 1e-30 to 1e30 mean services"):
-            queue(0.5, 1, patience)
-    with pytest.raises(DomainError, match="must be from 1e-300"):
-        ErlangA(arrival_rate_rps=1e200, service_rate_rps=1e-200, servers=3, patience_mean_s=1e200)
-    model = queue(0.9, 2, 5.0)
-    for bad in (math.nan, 0.0, 1.0, -0.1, True):
-        for ask in (model.wait_quantile_s, model.response_quantile_s):
-            with pytest.raises(DomainError, match="quantile must be in"):
-                ask(bad)
-    for tail in (model.wait_tail, model.response_tail):
-        with pytest.raises(DomainError, match="time_s must be a number"):
-            tail(math.nan)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capacity.errors import DomainError, UnstableError
+from capacity.errors import DomainError
 from capacity.performance import Kind
 from capacity.queues.durations import Duration, Family
 from capacity.queues.general.ggc import Formula, GGc, delay_scv, errors_measured
@@ -289,21 +289,6 @@ def test_delay_and_service_added_up(service: Duration, spread: float) -> None:
         assert sum_tail(delay, service, time) == pytest.approx(expected, rel=CLAIM)
 
 
-@laws
-@given(st.floats(0.01, 0.999), counts, scvs, scvs, st.floats(0.1, 0.9999), st.sampled_from(ANY_GAPS))
-def test_tail_of_a_quantile_is_the_rest(rho, servers, gap_scv, scv, quantile, formula) -> None:
-    model = queue(rho, servers, gap_scv, scv, formula)
-    time = model.wait_quantile_s(quantile)
-    if time > 0.0:
-        assert model.wait_tail(time) == pytest.approx(1.0 - quantile, rel=1e-9)
-    else:
-        assert model.wait_probability <= (1.0 - quantile) * (1.0 + 1e-12)
-    time = model.response_quantile_s(quantile)
-    assert model.response_tail(time) <= (1.0 - quantile) * (1.0 + 1e-9)
-    assert model.response_tail(time * (1.0 - 1e-9)) >= (1.0 - quantile) * (1.0 - 1e-6)
-    assert time >= model.wait_quantile_s(quantile)
-
-
 @pytest.mark.parametrize("formula", ANY_GAPS)
 @pytest.mark.parametrize(("gap_scv", "scv"), [(1.0, 0.3), (0.2, 1.0), (3.0, 2.0), (0.4, 0.0)])
 def test_areas_under_the_tails_are_the_means(formula: Formula, gap_scv: float, scv: float) -> None:
@@ -554,45 +539,12 @@ def test_two_moments_do_not_decide_a_percentile() -> None:
 
 
 @laws
-@given(rhos, counts, scvs, scvs, st.integers(-150, 150), st.sampled_from(ANY_GAPS))
-def test_units_do_not_matter(rho, servers, gap_scv, scv, power, formula) -> None:
-    one = queue(rho, servers, gap_scv, scv, formula)
-    unit = 2.0**power
-    other = GGc(
-        arrival=law(gap_scv, one.arrival.mean_s * unit),
-        service=law(scv, unit),
-        servers=servers,
-        formula=formula,
-    )
-    assert other.wait_probability == pytest.approx(one.wait_probability, rel=1e-12, abs=1e-300)
-    assert other.queue_length_mean == pytest.approx(one.queue_length_mean, rel=1e-12, abs=1e-300)
-    assert other.wait_mean_s / unit == pytest.approx(one.wait_mean_s, rel=1e-12, abs=1e-300)
-    for name in ("wait_tail", "response_tail"):
-        assert getattr(other, name)(0.7 * unit) == pytest.approx(getattr(one, name)(0.7), rel=1e-9, abs=1e-14)
-    for name in ("wait_quantile_s", "response_quantile_s"):
-        assert getattr(other, name)(0.99) / unit == pytest.approx(
-            getattr(one, name)(0.99), rel=1e-9, abs=1e-14
-        )
-
-
-@laws
 @given(st.floats(0.05, 0.9), counts, scvs, scvs, st.sampled_from(ANY_GAPS))
 def test_more_load_and_more_variability_wait_longer(rho, servers, gap_scv, scv, formula) -> None:
     model = queue(rho, servers, gap_scv, scv, formula)
     assert queue(rho + 0.05, servers, gap_scv, scv, formula).wait_mean_s >= model.wait_mean_s
     assert queue(rho, servers, gap_scv, scv + 1.0, formula).wait_mean_s >= model.wait_mean_s * (1.0 - 1e-12)
     assert 0.0 <= model.wait_probability <= 1.0
-
-
-@laws
-@given(rhos, counts, scvs, scvs, st.sampled_from(ANY_GAPS))
-def test_littles_law(rho: float, servers: int, gap_scv: float, scv: float, formula: Formula) -> None:
-    answer = queue(rho, servers, gap_scv, scv, formula, mean_s=0.3).performance(())
-    rate = answer.throughput_rps
-    assert answer.queue_length_mean == pytest.approx(rate * answer.wait_mean_s, rel=1e-13)
-    assert answer.in_system_mean == pytest.approx(rate * answer.response_mean_s, rel=1e-13)
-    assert answer.response_mean_s == pytest.approx(answer.wait_mean_s + 0.3, rel=1e-13)
-    assert answer.offered_load == pytest.approx(rho * servers, rel=1e-13)
 
 
 @pytest.mark.parametrize("formula", list(Formula))
@@ -618,18 +570,6 @@ def test_performance_says_the_same(formula: Formula) -> None:
 
 
 # --- refusals ------------------------------------------------------------------------------------------
-
-
-def test_unstable_is_not_born() -> None:
-    with pytest.raises(UnstableError, match=r"utilization 1\.000 >= 1 .*use at least 3 servers") as caught:
-        GGc(arrival=law(2.0, 0.5), service=law(2.0), servers=2)
-    assert caught.value.servers_min == 3
-
-
-@pytest.mark.parametrize("bad", [0, -1, 2.5, True, 10**9 + 1])
-def test_bad_server_counts_are_refused(bad: int) -> None:
-    with pytest.raises(DomainError, match=f"servers must be .*{bad!r}"):
-        GGc(arrival=law(1.0, 100.0), service=law(1.0), servers=bad)
 
 
 @pytest.mark.parametrize("formula", [Formula.KIMURA, Formula.TIJMS])
@@ -662,15 +602,3 @@ def test_what_is_no_formula_and_no_duration() -> None:
         GGc(arrival=law(1.0, 2.0), service=1, servers=1)
     with pytest.raises(DomainError, match="arrival must be a Duration, got None"):
         GGc(arrival=None, service=law(1.0), servers=1)
-
-
-@pytest.mark.parametrize("bad", [0.0, 1.0, -0.1, 99.0, math.nan, True])
-def test_bad_quantiles_and_times_are_refused(bad: float) -> None:
-    model = queue(0.5, 2, 1.0, 2.0)
-    for ask in (model.wait_quantile_s, model.response_quantile_s):
-        with pytest.raises(DomainError, match=r"quantile must be in \(0, 1\)"):
-            ask(bad)
-    for tail in (model.wait_tail, model.response_tail):
-        with pytest.raises(DomainError, match="time_s must be a number"):
-            tail(math.nan)
-        assert tail(-1.0) == 1.0

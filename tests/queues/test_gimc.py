@@ -9,8 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capacity.errors import DomainError, UnstableError
-from capacity.performance import Kind
 from capacity.queues.durations import Duration, Family
 from capacity.queues.general.gimc import GammaGap, GIMc, MixtureGap, decay, gap_of
 from capacity.queues.markov.mmc import MMc
@@ -207,21 +205,6 @@ def test_one_server_waits_with_probability_sigma(
     assert model.response_quantile_s(0.9) == close(-math.log1p(-0.9) * model.response_mean_s, rel=1e-10)
 
 
-@laws
-@given(shapes, st.floats(0.05, 0.999), counts, st.sampled_from([0.5, 0.9, 0.99, 0.9999]))
-def test_tail_of_quantile_is_the_rest(
-    shape: tuple[Family, float | None], utilization: float, servers: int, quantile: float
-) -> None:
-    model = queue(*shape, utilization, servers)
-    response, wait = model.response_quantile_s(quantile), model.wait_quantile_s(quantile)
-    assert model.response_tail(response) == close(1.0 - quantile, rel=1e-10)
-    if wait > 0.0:
-        assert model.wait_tail(wait) == close(1.0 - quantile, rel=1e-10)
-    else:
-        assert model.wait_probability <= (1.0 - quantile) * (1.0 + CLAIM)
-    assert max(wait, -math.log1p(-quantile)) <= response * (1.0 + CLAIM)
-
-
 @pytest.mark.parametrize(("family", "scv"), SHAPES[:8])
 def test_the_response_is_the_wait_and_a_service(family: Family, scv: float | None) -> None:
     model = queue(family, scv, 0.8, 3)
@@ -229,38 +212,6 @@ def test_the_response_is_the_wait_and_a_service(family: Family, scv: float | Non
         area = mp.quad(lambda x, t=time: mp.exp(-x) * model.wait_tail(float(t - x)), [0, time / 2, time])
         assert model.response_tail(time) == close(float(area) + math.exp(-time), rel=1e-10)
     assert model.response_mean_s - 1.0 == close(model.wait_mean_s, rel=1e-12)
-
-
-@laws
-@given(shapes, utilizations, counts, st.floats(0.5, 0.9999), st.integers(-300, 300))
-def test_rates_times_k_divide_durations_by_k(
-    shape: tuple[Family, float | None], utilization: float, servers: int, quantile: float, power: int
-) -> None:
-    k = 2.0**power
-    plain, fast = queue(*shape, utilization, servers), queue(*shape, utilization, servers, k)
-    assert fast.wait_probability == plain.wait_probability
-    assert fast.in_system_mean == plain.in_system_mean
-    assert fast.response_mean_s == plain.response_mean_s / k
-    assert fast.wait_mean_s == plain.wait_mean_s / k
-    assert fast.wait_quantile_s(quantile) == plain.wait_quantile_s(quantile) / k
-    assert fast.response_quantile_s(quantile) == plain.response_quantile_s(quantile) / k
-    assert fast.wait_tail(2.0 / k) == plain.wait_tail(2.0)
-    assert fast.response_tail(2.0 / k) == plain.response_tail(2.0)
-
-
-@laws
-@given(shapes, st.floats(0.01, 0.99), counts)
-def test_more_servers_are_faster_and_more_load_is_slower(
-    shape: tuple[Family, float | None], utilization: float, servers: int
-) -> None:
-    here = queue(*shape, utilization, servers)
-    wider = GIMc(arrival=here.arrival, service_rate_rps=1.0, servers=servers + 1)
-    lighter = queue(*shape, utilization * 0.99, servers)
-    for other in (wider, lighter):
-        if here.wait_probability > 1e-290:
-            assert other.wait_probability < here.wait_probability
-            assert other.wait_mean_s < here.wait_mean_s
-        assert other.response_quantile_s(0.99) <= here.response_quantile_s(0.99) * (1.0 + CLAIM)
 
 
 @laws
@@ -356,18 +307,6 @@ def test_a_whole_number_of_spare_servers() -> None:
         assert at.wait_probability == close(markov.wait_probability, rel=1e-12)
 
 
-def test_atom_and_times_out_of_the_ordinary() -> None:
-    model = queue(Family.ERLANG, 0.5, 0.9, 4)
-    assert model.wait_quantile_s(1.0 - model.wait_probability - 1e-12) == 0.0
-    assert 0.0 < model.wait_quantile_s(1.0 - model.wait_probability + 1e-9) < 1e-7
-    assert model.wait_tail(0.0) == model.wait_probability
-    assert model.wait_tail(-1e-300) == model.response_tail(-1.0) == model.response_tail(0.0) == 1.0
-    assert model.wait_tail(math.inf) == model.response_tail(math.inf) == 0.0
-    light = queue(Family.DETERMINISTIC, None, 1e-6, 3)
-    assert (light.wait_probability, light.wait_mean_s, light.wait_quantile_s(0.9999)) == (0.0, 0.0, 0.0)
-    assert light.response_quantile_s(0.5) == close(math.log(2.0), rel=1e-15)
-
-
 @pytest.mark.parametrize(("family", "scv"), SHAPES)
 @pytest.mark.parametrize("rate", [1e-9, 1e12])
 def test_tiny_and_huge_rates(family: Family, scv: float | None, rate: float) -> None:
@@ -377,62 +316,6 @@ def test_tiny_and_huge_rates(family: Family, scv: float | None, rate: float) -> 
     slim = queue(family, scv, 1e-9, 2)
     assert far.wait_probability == close(slim.wait_probability, rel=CLAIM)
     assert far.performance().response_mean_s * rate == close(slim.response_mean_s, rel=CLAIM)
-
-
-def test_performance_says_the_same() -> None:
-    model = queue(Family.ERLANG, 0.25, 0.9, 4, 2.0)
-    answer = model.performance((0.5, 0.99))
-    assert answer.kind is Kind.EXACT
-    assert answer.load == answer.utilization == close(0.9)
-    assert answer.throughput_rps == close(7.2)
-    assert answer.offered_load == close(3.6)
-    assert answer.empty_probability is None
-    for name in ("wait_probability", "queue_length_mean", "in_system_mean", "wait_mean_s", "response_mean_s"):
-        assert getattr(answer, name) == getattr(model, name)
-    assert model.in_system_mean == close(7.2 * model.response_mean_s, rel=CLAIM)
-    assert model.queue_length_mean == close(7.2 * model.wait_mean_s, rel=CLAIM)
-    for q in (0.5, 0.99):
-        assert answer.wait_quantiles_s[q].value == model.wait_quantile_s(q)
-        assert answer.response_quantiles_s[q].value == model.response_quantile_s(q)
-    assert list(model.performance().wait_quantiles_s) == [0.5, 0.9, 0.95, 0.99]
-
-
-def test_unstable_is_not_born() -> None:
-    for utilization in (1.0, 1.5):
-        with pytest.raises(UnstableError, match="use at least") as caught:
-            queue(Family.DETERMINISTIC, None, utilization, 4)
-        assert caught.value.servers_min == math.floor(4 * utilization) + 1
-    assert queue(Family.GAMMA, 2.0, 1.0 - 1e-13, 4).utilization < 1.0
-
-
-def test_lognormal_gaps_have_no_transform() -> None:
-    with pytest.raises(DomainError, match="lognormal.*use gamma"):
-        queue(Family.LOGNORMAL, 1.0, 0.5, 2)
-
-
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -1.0, 0.0, True])
-def test_bad_rates_are_refused(bad: float) -> None:
-    gap = Duration(family=Family.DETERMINISTIC, mean_s=1.0)
-    with pytest.raises(DomainError, match="service_rate_rps must be > 0"):
-        GIMc(arrival=gap, service_rate_rps=bad, servers=2)
-
-
-@pytest.mark.parametrize("bad", [0, -1, 2.0, True, "2", 100_001])
-def test_bad_server_counts_are_refused(bad: int) -> None:
-    gap = Duration(family=Family.DETERMINISTIC, mean_s=1.0)
-    with pytest.raises(DomainError, match="servers must be"):
-        GIMc(arrival=gap, service_rate_rps=2.0, servers=bad)
-
-
-@pytest.mark.parametrize("bad", [math.nan, 0.0, 1.0, -0.1, 99.0, True])
-def test_bad_quantiles_and_times_are_refused(bad: float) -> None:
-    model = queue(Family.ERLANG, 0.5, 0.9, 4)
-    for ask in (model.wait_quantile_s, model.response_quantile_s):
-        with pytest.raises(DomainError, match="quantile must be in"):
-            ask(bad)
-    for tail in (model.wait_tail, model.response_tail):
-        with pytest.raises(DomainError, match="time_s must be a number"):
-            tail(math.nan)
 
 
 @pytest.mark.parametrize("k", [1, 3, 7, 11, 13, 49, 77])

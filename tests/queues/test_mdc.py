@@ -10,8 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import gammaln, lambertw
 
-from capacity.errors import DomainError, UnstableError
-from capacity.performance import Kind
 from capacity.queues.general.mdc import MDc, _poisson
 from capacity.queues.markov.mmc import MMc
 from capacity.queues.numerics.chains import banded_stationary as stationary
@@ -219,18 +217,6 @@ def test_sum_and_contour_agree(heaviness: float, servers: int) -> None:
     assert contour._backlog._tails == close(summed._backlog._tails, rel=1e-11)
 
 
-@laws
-@given(utilizations, st.integers(1, 200), st.sampled_from([0.5, 0.9, 0.99, 0.9999]))
-def test_tail_of_quantile_is_the_rest(utilization: float, servers: int, quantile: float) -> None:
-    model = queue(utilization * servers, servers)
-    wait = model.wait_quantile_s(quantile)
-    if wait > 0.0:
-        assert model.wait_tail(wait) == close(1.0 - quantile, rel=CLAIM)
-    else:
-        assert model.wait_probability <= (1.0 - quantile) * (1.0 + CLAIM)
-    assert model.response_quantile_s(quantile) == 1.0 + wait
-
-
 @pytest.mark.parametrize(("load", "servers"), [(0.7, 1), (1.9, 2), (6.4, 8), (19.9, 20), (5.0, 20)])
 def test_area_under_the_tail_is_the_mean(load: float, servers: int) -> None:
     model = queue(load, servers)
@@ -242,39 +228,6 @@ def test_area_under_the_tail_is_the_mean(load: float, servers: int) -> None:
         )
         start += 1.0
     assert model.wait_mean_s == close(total, rel=CLAIM)
-
-
-@laws
-@given(utilizations, counts, st.floats(0.5, 0.9999), st.integers(-100, 100))
-def test_rates_times_k_divide_durations_by_k(
-    utilization: float, servers: int, quantile: float, power: int
-) -> None:
-    k, load = 2.0**power, utilization * servers
-    plain, slow = queue(load, servers), queue(load, servers, k)
-    assert slow.wait_probability == plain.wait_probability
-    assert slow.empty_probability == plain.empty_probability
-    assert slow.in_system_mean == plain.in_system_mean
-    assert slow.wait_mean_s == plain.wait_mean_s * k
-    assert slow.response_mean_s == plain.response_mean_s * k
-    assert slow.wait_quantile_s(quantile) == plain.wait_quantile_s(quantile) * k
-    assert slow.response_quantile_s(quantile) == plain.response_quantile_s(quantile) * k
-    assert slow.wait_tail(1.5 * k) == plain.wait_tail(1.5)
-    assert slow.response_tail(1.5 * k) == plain.wait_tail(0.5)
-
-
-@laws
-@given(utilizations, counts, st.floats(0.01, 0.9999))
-def test_more_servers_are_faster_and_more_load_is_slower(
-    utilization: float, servers: int, quantile: float
-) -> None:
-    load = utilization * servers
-    here = queue(load, servers)
-    for other in (queue(load, servers + 1), queue(load * 0.99, servers)):
-        if here.wait_probability > 1e-300:
-            assert other.wait_probability < here.wait_probability
-            assert other.wait_mean_s < here.wait_mean_s
-        assert other.wait_quantile_s(quantile) <= here.wait_quantile_s(quantile) * (1.0 + 1e-12)
-        assert other.empty_probability >= here.empty_probability * (1.0 - 1e-12) or other.servers > servers
 
 
 @laws
@@ -315,22 +268,6 @@ def test_waits_are_continuous_where_a_service_ends(utilization: float, servers: 
     assert right < 1e-250 or left == close(right, rel=1e-10)
 
 
-def test_atoms_and_times_out_of_the_ordinary() -> None:
-    model = queue(6.4, 8)
-    assert model.wait_quantile_s(1.0 - model.wait_probability - 1e-9) == 0.0
-    assert 0.0 < model.wait_quantile_s(1.0 - model.wait_probability + 1e-9) < 1e-7
-    assert model.response_quantile_s(0.1) == 1.0  # the atom at one service
-    assert model.wait_tail(0.0) == close(model.wait_probability, rel=1e-13)
-    assert model.wait_tail(-1e-300) == model.response_tail(-1.0) == model.response_tail(0.0) == 1.0
-    assert model.response_tail(math.nextafter(1.0, 0.0)) == 1.0
-    assert model.response_tail(1.0) == model.wait_tail(0.0) < 1.0
-    for far in (1e9, 1e20, 1e300, math.inf):
-        assert model.wait_tail(far) == model.response_tail(far) == 0.0
-    heavy = queue(8.0 * (1.0 - 1e-12), 8)
-    assert heavy.wait_tail(1e12) == close(math.exp(-16.0), rel=1e-3)
-    assert heavy.wait_mean_s == close(0.5e12 / 8.0, rel=1e-3)
-
-
 @pytest.mark.parametrize(
     ("rate", "time", "servers"),
     [
@@ -354,56 +291,3 @@ def test_a_thousand_servers_are_quick() -> None:
     model = queue(999.0, 1000)
     assert model.wait_tail(model.wait_quantile_s(0.9999)) == close(1e-4, rel=CLAIM)
     assert queue(19_980.0, 20_000).wait_mean_s > 0.0
-
-
-def test_performance_says_the_same() -> None:
-    model = MDc(arrival_rate_rps=8.0, service_time_s=0.5, servers=5)
-    answer = model.performance((0.5, 0.99))
-    assert answer.kind is Kind.EXACT
-    assert answer.load == answer.utilization == 0.8
-    assert answer.throughput_rps == 8.0
-    assert answer.offered_load == 4.0
-    for name in (
-        "wait_probability", "empty_probability", "queue_length_mean", "in_system_mean", "wait_mean_s", "response_mean_s",
-    ):  # fmt: skip
-        assert getattr(answer, name) == getattr(model, name)
-    assert model.in_system_mean == close(8.0 * model.response_mean_s, rel=CLAIM)
-    assert model.queue_length_mean == close(8.0 * model.wait_mean_s, rel=CLAIM)
-    for q in (0.5, 0.99):
-        assert answer.wait_quantiles_s[q].value == model.wait_quantile_s(q)
-        assert answer.response_quantiles_s[q].value == model.response_quantile_s(q)
-    assert list(model.performance().response_quantiles_s) == [0.5, 0.9, 0.95, 0.99]
-    assert not answer.relative_error_max
-
-
-def test_unstable_is_not_born() -> None:
-    for rate, time, servers, mend in ((12.0, 0.5, 6, 7), (8.0, 1.0, 3, 9), (0.3, 10.0, 3, 4)):
-        with pytest.raises(UnstableError, match=f"use at least {mend} servers") as caught:
-            MDc(arrival_rate_rps=rate, service_time_s=time, servers=servers)
-        assert caught.value.servers_min == mend
-        assert MDc(arrival_rate_rps=rate, service_time_s=time, servers=mend).utilization < 1.0
-
-
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -1.0, 0.0, True])
-def test_bad_rates_and_times_are_refused(bad: float) -> None:
-    with pytest.raises(DomainError, match="arrival_rate_rps must be > 0"):
-        MDc(arrival_rate_rps=bad, service_time_s=1.0, servers=2)
-    with pytest.raises(DomainError, match="service_time_s must be > 0"):
-        MDc(arrival_rate_rps=1.0, service_time_s=bad, servers=2)
-
-
-@pytest.mark.parametrize("bad", [0, -1, 2.0, True, "2", 20_001])
-def test_bad_server_counts_are_refused(bad: int) -> None:
-    with pytest.raises(DomainError, match="servers must be"):
-        MDc(arrival_rate_rps=0.1, service_time_s=1.0, servers=bad)
-
-
-@pytest.mark.parametrize("bad", [math.nan, 0.0, 1.0, -0.1, 99.0, True])
-def test_bad_quantiles_and_times_are_refused(bad: float) -> None:
-    model = queue(6.4, 8)
-    for ask in (model.wait_quantile_s, model.response_quantile_s):
-        with pytest.raises(DomainError, match="quantile must be in"):
-            ask(bad)
-    for tail in (model.wait_tail, model.response_tail):
-        with pytest.raises(DomainError, match="time_s must be a number"):
-            tail(math.nan)

@@ -10,8 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from capacity.errors import DomainError, UnstableError
-from capacity.performance import Kind
 from capacity.profile.distribution import ServiceLaw, constant, from_samples, from_summary
 from capacity.queues.durations import Duration, Family
 from capacity.queues.general import mg1_wait as smooth
@@ -23,8 +21,6 @@ from capacity.queues.numerics.fourier import Octave, octave_end
 
 CLAIM = 1e-10
 laws = settings(derandomize=True, deadline=None, max_examples=15)
-utilizations = st.floats(1e-6, 0.999)
-quantiles = st.floats(0.01, 0.9999)
 SUMMARY = Empirical(law=from_summary(1.0, {0.5: 0.8, 0.9: 1.7, 0.99: 4.0}))
 SAMPLES = Empirical(law=from_samples([0.4, 0.5, 0.5, 0.7, 2.0, 4.5]))
 
@@ -472,20 +468,6 @@ def test_units_do_not_matter(name: str, rho: float, rate_rps: float) -> None:
 
 
 @laws
-@given(some_service, utilizations, quantiles)
-def test_tail_of_a_quantile_is_the_rest(service: Duration | Empirical, rho: float, quantile: float) -> None:
-    model = queue(rho, service)
-    wait, response = model.wait_quantile_s(quantile), model.response_quantile_s(quantile)
-    assert response >= wait
-    if wait > 0.0:
-        assert model.wait_tail(wait) == pytest.approx(1.0 - quantile, rel=1e-9)
-    else:
-        assert model.wait_probability <= (1.0 - quantile) * (1.0 + 1e-9)
-    assert model.response_tail(response) <= (1.0 - quantile) * (1.0 + 1e-9)
-    assert model.response_tail(response * (1.0 - 1e-9)) >= (1.0 - quantile) * (1.0 - 1e-6)
-
-
-@laws
 @given(some_service, st.floats(1e-4, 0.99), st.floats(0.001, 40.0))
 def test_more_load_and_more_time(service: Duration | Empirical, rho: float, time: float) -> None:
     here, busier = queue(rho, service), queue(rho * 1.005, service)
@@ -616,50 +598,4 @@ def test_atom_at_zero_and_the_ends_of_time(service: Duration | Empirical) -> Non
     assert 0.0 < model.wait_quantile_s(0.7000001) < 1e-6
 
 
-@by_service
-def test_performance_says_the_same(service: Duration | Empirical) -> None:
-    model = queue(0.8, service)
-    answer = model.performance((0.5, 0.999))
-    assert answer.kind is Kind.EXACT
-    assert answer.load == answer.utilization == answer.offered_load == model.utilization
-    assert answer.throughput_rps == model.arrival_rate_rps
-    for name in ("wait_probability", "empty_probability", "queue_length_mean", "in_system_mean"):
-        assert getattr(answer, name) == getattr(model, name)
-    assert (answer.wait_mean_s, answer.response_mean_s) == (model.wait_mean_s, model.response_mean_s)
-    assert list(answer.wait_quantiles_s) == list(answer.response_quantiles_s) == [0.5, 0.999]
-    assert answer.wait_quantiles_s[0.999].value == model.wait_quantile_s(0.999)
-    assert answer.response_quantiles_s[0.999].low == model.response_quantile_s(0.999)
-    assert answer.relative_error_max == {}
-
-
 # Errors
-
-
-def test_unstable_is_not_born() -> None:
-    for rate in (10.0, 12.0, 10.0 * (1.0 - 2**-53)):
-        with pytest.raises(UnstableError, match=r"unstable queue: utilization .* use at least 2 servers"):
-            MG1(arrival_rate_rps=rate, service=law(Family.GAMMA, 2.0, 0.1))
-    assert MG1(arrival_rate_rps=9.9999, service=law(Family.GAMMA, 2.0, 0.1)).utilization < 1.0
-
-
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -1.0, 0.0, True])
-def test_bad_rates_are_refused(bad: float) -> None:
-    with pytest.raises(DomainError, match="arrival_rate_rps must be > 0"):
-        MG1(arrival_rate_rps=bad, service=law(Family.EXPONENTIAL))
-
-
-@pytest.mark.parametrize("bad", [None, 1.0, "exponential", from_samples([1.0])])
-def test_what_is_no_service_is_refused(bad: object) -> None:
-    with pytest.raises(DomainError, match="service must be a Duration or an Empirical"):
-        MG1(arrival_rate_rps=0.5, service=bad)
-
-
-def test_bad_quantiles_and_times_are_refused() -> None:
-    model = queue(0.5, law(Family.GAMMA, 2.0))
-    for bad in (math.nan, 0.0, 1.0, -0.1, 99.0, True):
-        for ask in (model.wait_quantile_s, model.response_quantile_s):
-            with pytest.raises(DomainError, match="quantile must be in"):
-                ask(bad)
-    for tail in (model.wait_tail, model.response_tail):
-        with pytest.raises(DomainError, match="time_s must be a number"):
-            tail(math.nan)

@@ -1,13 +1,10 @@
 """M/G/c/c against the loss table, its chain, other queues without room to wait, and its own laws."""
 
-import math
-
 import mpmath as mp
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capacity.errors import DomainError
 from capacity.performance import Kind
 from capacity.queues.markov.erlang import MGcc
 from capacity.queues.markov.mmck import MMcK
@@ -84,13 +81,3 @@ def test_performance_says_the_same() -> None:
     assert answer.wait_mean_s is None
     assert answer.response_quantiles_s == {}
     assert model.performance((0.5,)) == answer
-
-
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -1.0, 0.0, True])
-def test_bad_numbers_are_refused(bad: float) -> None:
-    with pytest.raises(DomainError, match="offered_load must be > 0"):
-        system(bad, 1.0)
-    with pytest.raises(DomainError, match="servers must be"):
-        system(1.0, bad)
-    with pytest.raises(DomainError, match=r"servers must be <= 5e\+09"):
-        system(1.0, 1e10)

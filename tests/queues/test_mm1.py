@@ -8,8 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capacity.errors import DomainError, UnstableError
-from capacity.performance import Kind
 from capacity.queues.markov.mm1 import MM1
 from capacity.queues.markov.mmc import MMc
 
@@ -96,40 +94,6 @@ def test_equals_mmc_with_one_server(utilization: float, service: float) -> None:
         assert many.wait_tail(time_s) == pytest.approx(one.wait_tail(time_s), rel=CLAIM)
 
 
-@laws
-@given(utilizations, quantiles)
-def test_tail_of_quantile_is_the_rest(utilization: float, quantile: float) -> None:
-    model = queue(utilization, 1.0)
-    response = model.response_quantile_s(quantile)
-    assert model.response_tail(response) == pytest.approx(1.0 - quantile, rel=CLAIM)
-    wait = model.wait_quantile_s(quantile)
-    if wait > 0.0:
-        assert model.wait_tail(wait) == pytest.approx(1.0 - quantile, rel=CLAIM)
-    else:
-        assert model.wait_probability <= (1.0 - quantile) * (1.0 + CLAIM)
-
-
-@laws
-@given(utilizations, quantiles, st.integers(-300, 300))
-def test_rates_times_k_divide_durations_by_k(utilization: float, q: float, power: int) -> None:
-    k = 2.0**power
-    plain, fast = queue(utilization, 1.0), queue(k * utilization, k)
-    assert fast.response_quantile_s(q) == plain.response_quantile_s(q) / k
-    assert fast.wait_quantile_s(q) == plain.wait_quantile_s(q) / k
-    assert fast.wait_mean_s == plain.wait_mean_s / k
-    assert fast.response_mean_s == plain.response_mean_s / k
-    assert fast.in_system_mean == plain.in_system_mean
-
-
-@laws
-@given(utilizations)
-def test_littles_law_for_queue_and_system(utilization: float) -> None:
-    model = queue(utilization, 1.0)
-    rate = model.arrival_rate_rps
-    assert model.in_system_mean == pytest.approx(rate * model.response_mean_s, rel=CLAIM)
-    assert model.queue_length_mean == pytest.approx(rate * model.wait_mean_s, rel=CLAIM)
-
-
 @pytest.mark.parametrize(
     ("utilization", "quantile", "below"), [(0.3, 0.99, 200), (0.7, 0.99, 250), (0.5, 0.5, 50)]
 )
@@ -175,57 +139,3 @@ def test_the_design_effect_has_no_unit_and_grows_with_load(utilization: float, q
 def test_the_design_effect_of_rare_and_of_heavy_traffic() -> None:
     assert queue(1e-9, 1.0).design_effect(0.99) == pytest.approx(1.0, abs=1e-8)
     assert 1e-12 * queue(1.0 - 1e-6, 1.0).design_effect(1.0 - 1e-9) == pytest.approx(4.0, rel=1e-5)
-
-
-def test_atom_and_times_before_zero() -> None:
-    model = queue(0.25, 1.0)
-    assert model.wait_quantile_s(0.75) == 0.0
-    assert model.wait_quantile_s(0.7500001) > 0.0
-    assert model.wait_tail(0.0) == 0.25
-    assert model.wait_tail(-1e-300) == model.response_tail(-1.0) == model.response_tail(0.0) == 1.0
-    assert model.wait_tail(math.inf) == model.response_tail(math.inf) == 0.0
-
-
-def test_performance_says_the_same() -> None:
-    model = queue(8.0, 10.0)
-    answer = model.performance((0.5, 0.999))
-    assert answer.kind is Kind.EXACT
-    assert answer.load == answer.utilization == answer.offered_load == 0.8
-    assert answer.throughput_rps == 8.0
-    for name in ("wait_probability", "queue_length_mean", "in_system_mean"):
-        assert getattr(answer, name) == getattr(model, name)
-    assert (answer.wait_mean_s, answer.response_mean_s) == (model.wait_mean_s, 0.5)
-    assert list(answer.response_quantiles_s) == list(answer.wait_quantiles_s) == [0.5, 0.999]
-    assert answer.response_quantiles_s[0.999].value == model.response_quantile_s(0.999)
-    assert answer.wait_quantiles_s[0.999].half_width == 0.0
-
-
-@pytest.mark.parametrize(("arrival", "utilization"), [(3.0, "1.000"), (12.0, "4.000")])
-def test_unstable_is_not_born(arrival: float, utilization: str) -> None:
-    with pytest.raises(UnstableError) as caught:
-        queue(arrival, 3.0)
-    assert str(caught.value) == (
-        f"unstable queue: utilization {utilization} >= 1 ({arrival:g} rps on 1 x 3 rps); "
-        f"use at least {int(arrival / 3) + 1} servers"
-    )
-    assert caught.value.servers_min == int(arrival / 3) + 1
-    assert queue(0.99999999, 1.0).response_mean_s == pytest.approx(1e8)
-
-
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -1.0, 0.0, True])
-def test_bad_numbers_are_refused(bad: float) -> None:
-    with pytest.raises(DomainError, match="arrival_rate_rps must be > 0"):
-        queue(bad, 1.0)
-    with pytest.raises(DomainError, match="service_rate_rps must be > 0"):
-        queue(1.0, bad)
-
-
-@pytest.mark.parametrize("bad", [math.nan, 0.0, 1.0, -0.1, 99.0, True])
-def test_bad_quantiles_and_times_are_refused(bad: float) -> None:
-    half = queue(1.0, 2.0)
-    for method in (half.wait_quantile_s, half.response_quantile_s, half.design_effect):
-        with pytest.raises(DomainError, match="quantile must be in"):
-            method(bad)
-    for tail in (queue(1.0, 2.0).wait_tail, queue(1.0, 2.0).response_tail):
-        with pytest.raises(DomainError, match="time_s must be a number"):
-            tail(math.nan)

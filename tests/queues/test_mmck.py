@@ -9,8 +9,6 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.special import gammaincc
 
-from capacity.errors import DomainError
-from capacity.performance import Kind
 from capacity.queues.markov.departures import geometric, ramp
 from capacity.queues.markov.erlang import erlang_b
 from capacity.queues.markov.mm1 import MM1
@@ -218,22 +216,6 @@ def test_the_area_under_a_tail_is_the_mean(utilization: float, servers: int, roo
 
 
 @laws
-@given(utilizations, counts, rooms, st.floats(0.01, 0.9999), st.integers(-60, 60))
-def test_rates_times_k_divide_durations_by_k(
-    utilization: float, servers: int, room: int, quantile: float, power: int
-) -> None:
-    k = 2.0**power  # exact, so that the law holds to the last digit
-    plain, fast = queue(utilization, servers, room), queue(utilization, servers, room, k)
-    assert fast.wait_probability == plain.wait_probability
-    assert fast.queue_length_mean == plain.queue_length_mean
-    assert fast.throughput_rps == plain.throughput_rps * k
-    assert fast.wait_mean_s == plain.wait_mean_s / k
-    assert fast.response_quantile_s(quantile) == plain.response_quantile_s(quantile) / k
-    assert fast.wait_quantile_s(quantile) == plain.wait_quantile_s(quantile) / k
-    assert fast.response_tail(1.0 / k) == plain.response_tail(1.0)
-
-
-@laws
 @given(utilizations, counts, rooms)
 def test_more_load_loses_more_and_more_room_or_servers_less(
     utilization: float, servers: int, room: int
@@ -253,19 +235,6 @@ def test_more_load_loses_more_and_more_room_or_servers_less(
     assert busier.wait_mean_s >= here.wait_mean_s * (1.0 - CLAIM)
 
 
-@laws
-@given(utilizations, counts, rooms, st.floats(0.001, 0.9999))
-def test_tail_of_quantile_is_the_rest(utilization: float, servers: int, room: int, quantile: float) -> None:
-    model = queue(utilization, servers, room)
-    response, wait = model.response_quantile_s(quantile), model.wait_quantile_s(quantile)
-    assert model.response_tail(response) == pytest.approx(1.0 - quantile, rel=1e-11)
-    assert wait <= response
-    if wait > 0.0:
-        assert model.wait_tail(wait) == pytest.approx(1.0 - quantile, rel=1e-10)
-    else:
-        assert model.wait_probability <= (1.0 - quantile) * (1.0 + CLAIM)
-
-
 def test_geometric_sums() -> None:
     for terms in (0, 1, 2, 3, 10, 1000):
         for ratio in (0.25, 0.5, 1.0 - 2**-30, 1.0):
@@ -276,64 +245,3 @@ def test_geometric_sums() -> None:
             assert total == pytest.approx(math.fsum(powers), rel=1e-13)
             assert first == pytest.approx(math.fsum(k * p for k, p in enumerate(powers)), rel=1e-13)
     assert ramp(-math.inf, 5) == (1.0, 0.0)
-
-
-def test_atom_and_times_before_zero() -> None:
-    model = queue(0.9, 2, 5)
-    assert model.wait_tail(0.0) == model.wait_probability
-    assert model.wait_quantile_s(1.0 - model.wait_probability - 1e-12) == 0.0
-    assert 0.0 < model.wait_quantile_s(1.0 - model.wait_probability + 1e-9) < 1e-8
-    assert model.wait_tail(-1e-300) == model.response_tail(-1.0) == 1.0
-    assert model.response_tail(0.0) == pytest.approx(1.0, rel=1e-15)
-    for far in (1e9, 1e300, math.inf):
-        assert model.wait_tail(far) == model.response_tail(far) == 0.0
-    assert queue(0.9, 2, 5, 1e300).response_tail(1e300) == 0.0
-    assert queue(1e-3, 200, 50).wait_tail(1.0) == 0.0  # P(W > 0) is below 1e-308
-
-
-def test_performance_says_the_same() -> None:
-    model = queue(1.25, 2, 3, 5.0)
-    answer = model.performance((0.5, 0.99))
-    assert answer.kind is Kind.EXACT
-    assert answer.load == 1.25
-    for name in (
-        "utilization", "offered_load", "throughput_rps", "wait_probability", "empty_probability",
-        "loss_probability", "queue_length_mean", "in_system_mean", "wait_mean_s", "response_mean_s",
-    ):  # fmt: skip
-        assert getattr(answer, name) == getattr(model, name)
-    assert answer.abandon_probability is None
-    assert list(answer.response_quantiles_s) == [0.5, 0.99]
-    assert answer.response_quantiles_s[0.99].value == model.response_quantile_s(0.99)
-    assert answer.wait_quantiles_s[0.5].high == model.wait_quantile_s(0.5)
-    assert answer.relative_error_max == {}
-
-
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -1.0, 0.0, True])
-def test_bad_rates_are_refused(bad: float) -> None:
-    with pytest.raises(DomainError, match="arrival_rate_rps must be > 0"):
-        MMcK(arrival_rate_rps=bad, service_rate_rps=1.0, servers=1, capacity=2)
-    with pytest.raises(DomainError, match="service_rate_rps must be > 0"):
-        MMcK(arrival_rate_rps=1.0, service_rate_rps=bad, servers=1, capacity=2)
-
-
-@pytest.mark.parametrize("bad", [0, -1, 2.0, True, math.nan, "2", 10**10])
-def test_bad_counts_are_refused(bad: int) -> None:
-    with pytest.raises(DomainError, match="servers must be"):
-        MMcK(arrival_rate_rps=1.0, service_rate_rps=1.0, servers=bad, capacity=10**9)
-    with pytest.raises(DomainError, match="capacity must be"):
-        MMcK(arrival_rate_rps=1.0, service_rate_rps=1.0, servers=1, capacity=bad)
-
-
-def test_too_few_places_and_bad_questions_are_refused() -> None:
-    with pytest.raises(DomainError, match=r"capacity must be >= servers.*got 2 < 3"):
-        MMcK(arrival_rate_rps=1.0, service_rate_rps=1.0, servers=3, capacity=2)
-    with pytest.raises(DomainError, match="must be from 1e-300"):
-        MMcK(arrival_rate_rps=1e200, service_rate_rps=1e-200, servers=3, capacity=3)
-    model = queue(0.9, 2, 5)
-    for bad in (math.nan, 0.0, 1.0, -0.1, True):
-        for ask in (model.wait_quantile_s, model.response_quantile_s):
-            with pytest.raises(DomainError, match="quantile must be in"):
-                ask(bad)
-    for tail in (model.wait_tail, model.response_tail):
-        with pytest.raises(DomainError, match="time_s must be a number"):
-            tail(math.nan)

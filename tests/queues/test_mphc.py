@@ -13,21 +13,13 @@ from hypothesis import strategies as st
 from scipy.sparse import csc_array
 from scipy.sparse.linalg import spsolve
 
-from capacity.errors import DomainError, UnstableError
-from capacity.performance import Kind
 from capacity.queues.durations import Duration, Family
 from capacity.queues.general.mphc import MPHc
 from capacity.queues.markov.mmc import MMc
 
 CLAIM = 1e-11
 laws = settings(derandomize=True, deadline=None, max_examples=40)
-few = settings(laws, max_examples=12)  # of what solves several large chains each
 utilizations = st.floats(1e-6, 0.999)
-shapes = st.one_of(
-    st.just((Family.EXPONENTIAL, 1.0)),
-    st.integers(1, 5).map(lambda k: (Family.ERLANG, 1.0 / k)),
-    st.floats(1.0, 500.0).map(lambda scv: (Family.HYPEREXPONENTIAL, scv)),
-)
 counts = st.integers(1, 6)
 
 
@@ -254,40 +246,6 @@ def test_tails_fall_as_they_must(utilization: float, servers: int, shape: tuple[
             assert ratio == pytest.approx(float(transform(x)), rel=1e-10)
 
 
-@few
-@given(utilizations, counts, shapes, st.floats(0.5, 0.9999), st.integers(-100, 100))
-def test_rates_times_k_divide_durations_by_k(utilization, servers, shape, quantile, power) -> None:
-    k = 2.0**power  # exact, so that the law holds to the last digit
-    plain, fast = queue(utilization, servers, shape), queue(utilization, servers, shape, mean_s=1.0 / k)
-    for name in (
-        "wait_probability",
-        "empty_probability",
-        "queue_length_mean",
-        "in_system_mean",
-        "utilization",
-    ):
-        assert getattr(fast, name) == getattr(plain, name)
-    assert fast.wait_mean_s == plain.wait_mean_s / k
-    assert fast.response_mean_s == plain.response_mean_s / k
-    assert fast.wait_quantile_s(quantile) == plain.wait_quantile_s(quantile) / k
-    assert fast.response_quantile_s(quantile) == plain.response_quantile_s(quantile) / k
-    assert fast.wait_tail(0.7 / k) == plain.wait_tail(0.7)
-    assert fast.response_tail(0.7 / k) == plain.response_tail(0.7)
-
-
-@few
-@given(utilizations, counts, shapes, st.floats(0.01, 0.9999))
-def test_more_servers_are_faster_and_more_load_is_slower(utilization, servers, shape, quantile) -> None:
-    load = utilization * servers
-    here = queue(0, servers, shape, arrival=load)
-    for other in (queue(0, servers + 1, shape, arrival=load), queue(0, servers, shape, arrival=0.99 * load)):
-        assert other.wait_probability < here.wait_probability
-        assert other.wait_mean_s < here.wait_mean_s
-        assert other.wait_tail(1.0) < here.wait_tail(1.0)
-        assert other.wait_quantile_s(quantile) <= here.wait_quantile_s(quantile) * (1.0 + CLAIM)
-        assert other.response_quantile_s(quantile) <= here.response_quantile_s(quantile) * (1.0 + CLAIM)
-
-
 @laws
 @given(utilizations, counts, st.floats(1.0, 50.0))
 def test_variable_service_waits_longer(utilization, servers, scv) -> None:
@@ -298,21 +256,6 @@ def test_variable_service_waits_longer(utilization, servers, scv) -> None:
     waits = [model.wait_mean_s for model in (erlang, plain, hyper, wilder)]
     assert waits[0] < waits[1] <= waits[2] * (1 + CLAIM)
     assert waits[2] < waits[3]
-
-
-@laws
-@given(utilizations, counts, shapes, st.floats(0.001, 0.9999))
-def test_tail_of_quantile_is_the_rest(utilization, servers, shape, quantile) -> None:
-    model = queue(utilization, servers, shape)
-    response, wait = model.response_quantile_s(quantile), model.wait_quantile_s(quantile)
-    assert model.response_tail(response) == pytest.approx(1.0 - quantile, rel=CLAIM)
-    if wait > 0.0:
-        assert model.wait_tail(wait) == pytest.approx(1.0 - quantile, rel=CLAIM)
-    else:
-        assert model.wait_probability <= (1.0 - quantile) * (1.0 + CLAIM)
-    assert wait <= response
-    assert model.in_system_mean == pytest.approx(model.arrival_rate_rps * model.response_mean_s, rel=CLAIM)
-    assert model.queue_length_mean == pytest.approx(model.arrival_rate_rps * model.wait_mean_s, rel=CLAIM)
 
 
 @pytest.mark.parametrize(("arrival", "mean_s"), [(2.7027027, 0.37), (9.999999999, 0.1), (0.7, 1.4285714285)])
@@ -337,33 +280,6 @@ def test_fifty_servers_at_three_loads() -> None:
             assert wild.wait_mean_s / plain.wait_mean_s == pytest.approx(2.5, rel=0.02)
 
 
-def test_edges_of_time() -> None:
-    model = queue(0.9, 2, (Family.HYPEREXPONENTIAL, 4.0))
-    assert model.wait_tail(0.0) == pytest.approx(model.wait_probability, rel=1e-14)
-    assert model.response_tail(0.0) == pytest.approx(1.0, rel=1e-14)
-    assert model.wait_tail(-1e-300) == model.response_tail(-1.0) == 1.0
-    assert model.wait_tail(math.inf) == model.response_tail(math.inf) == 0.0
-    assert model.wait_tail(1e300) == model.response_tail(1e300) == 0.0
-    assert model.wait_quantile_s(1.0 - model.wait_probability - 1e-12) == 0.0
-    assert 0.0 < model.wait_quantile_s(1.0 - model.wait_probability + 1e-9) < 1e-7
-
-
-def test_performance_says_the_same() -> None:
-    model = queue(0.8, 3, (Family.ERLANG, 0.5), mean_s=0.5)
-    answer = model.performance()
-    assert answer.kind is Kind.EXACT
-    assert answer.load == answer.utilization == pytest.approx(0.8)
-    assert answer.throughput_rps == model.arrival_rate_rps == pytest.approx(4.8)
-    assert answer.offered_load == pytest.approx(2.4)
-    for name in ("wait_probability", "empty_probability", "queue_length_mean", "in_system_mean"):
-        assert getattr(answer, name) == getattr(model, name)
-    assert (answer.wait_mean_s, answer.response_mean_s) == (model.wait_mean_s, model.response_mean_s)
-    assert list(answer.response_quantiles_s) == [0.5, 0.9, 0.95, 0.99]
-    assert answer.response_quantiles_s[0.99].value == model.response_quantile_s(0.99)
-    assert answer.wait_quantiles_s[0.99].high == model.wait_quantile_s(0.99)
-    assert answer.relative_error_max == {}
-
-
 def test_a_value_like_any_other() -> None:
     model = queue(0.8, 3, (Family.ERLANG, 0.5))
     assert model == queue(0.8, 3, (Family.ERLANG, 0.5)) != queue(0.8, 4, (Family.ERLANG, 0.5))
@@ -371,51 +287,3 @@ def test_a_value_like_any_other() -> None:
     assert "_waits" not in repr(model)
     assert pickle.loads(pickle.dumps(model)).wait_tail(1.0) == model.wait_tail(1.0)
     assert hash(model) == hash(queue(0.8, 3, (Family.ERLANG, 0.5)))
-
-
-def test_unstable_is_not_born() -> None:
-    with pytest.raises(UnstableError, match=r"utilization 1\.000 >= 1 .*use at least 3 servers") as caught:
-        queue(1.0, 2, (Family.ERLANG, 0.5))
-    assert caught.value.servers_min == 3
-    with pytest.raises(UnstableError):
-        queue(0, 3, (Family.ERLANG, 0.5), mean_s=10.0, arrival=0.3)
-    assert queue(1 - 2**-50, 2, (Family.ERLANG, 0.5)).wait_mean_s == pytest.approx(0.75 * 2**50 / 2, rel=1e-9)
-
-
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -1.0, 0.0, True])
-def test_bad_rates_are_refused(bad: float) -> None:
-    service = Duration(family=Family.ERLANG, mean_s=1.0, scv=0.5)
-    with pytest.raises(DomainError, match="arrival_rate_rps must be > 0"):
-        MPHc(arrival_rate_rps=bad, service=service, servers=2)
-
-
-@pytest.mark.parametrize("bad", [0, -1, 2.0, True, math.nan, 10_001])
-def test_bad_server_counts_are_refused(bad: int) -> None:
-    service = Duration(family=Family.EXPONENTIAL, mean_s=1.0)
-    with pytest.raises(DomainError, match="servers must be"):
-        MPHc(arrival_rate_rps=0.1, service=service, servers=bad)
-
-
-def test_services_that_cannot_be_had_are_refused() -> None:
-    for family, scv in ((Family.DETERMINISTIC, 0.0), (Family.GAMMA, 0.7), (Family.LOGNORMAL, 2.0)):
-        with pytest.raises(DomainError, match=f"service must be .*got {family}.*simulate"):
-            queue(0.5, 2, (family, scv))
-    with pytest.raises(DomainError, match=r"states of 8 busy servers must be <= 1000, got 6435 .*simulate"):
-        queue(0.5, 8, (Family.ERLANG, 1 / 8))
-    with pytest.raises(DomainError, match=r"scv must be <= 1e\+100, got 1e\+101"):
-        queue(0.5, 1, (Family.HYPEREXPONENTIAL, 1e101))
-    with pytest.raises(DomainError, match="service must be a Duration, got 2.0"):
-        MPHc(arrival_rate_rps=1.0, service=2.0, servers=2)
-    with pytest.raises(DomainError, match=r"within a factor 1e\+100 of the service rate, got 1e-101"):
-        queue(0, 1, (Family.ERLANG, 0.5), arrival=1e-101)
-
-
-@pytest.mark.parametrize("bad", [math.nan, 0.0, 1.0, -0.1, 99.0, True])
-def test_bad_quantiles_and_times_are_refused(bad: float) -> None:
-    model = queue(0.5, 1, (Family.ERLANG, 0.5))
-    for ask in (model.wait_quantile_s, model.response_quantile_s):
-        with pytest.raises(DomainError, match="quantile must be in"):
-            ask(bad)
-    for tail in (model.wait_tail, model.response_tail):
-        with pytest.raises(DomainError, match="time_s must be a number"):
-            tail(math.nan)
