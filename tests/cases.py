@@ -18,8 +18,6 @@ from simulations.validation.systems import DurationTimes
 
 NOTHING = np.zeros(0)
 
-# ---- Service times --------------------------------------------------------------------------
-
 
 class LawTimes:
     """Service times by the law of each batch size, which either engine can draw."""
@@ -57,8 +55,6 @@ class GridTimes(LawTimes):
 
 # How much longer the first batch after a rest takes, in steps.
 WAKES = st.sampled_from([0, 0, 1, 2, 5])
-
-# ---- Plans and draws ------------------------------------------------------------------------
 
 
 @st.composite
@@ -166,9 +162,6 @@ def service_times(draw: st.DrawFn) -> ServiceTimes:
     )
 
 
-# ---- Samples --------------------------------------------------------------------------------
-
-
 def sample_of(
     responses_s: Iterable[float] | np.ndarray,
     waits_s: Sequence[float] | np.ndarray | None = None,
@@ -209,9 +202,6 @@ def reduced(records: Records, overhead_s: float = 0.0) -> Sample:
     reduction = Reduction(length, count, overhead_s, NOTHING, NOTHING)
     reduction.add(records.arrived_s, records.started_s, records.finished_s, records.batch_size)
     return reduction.sample()
-
-
-# ---- The kernel beside SimPy ----------------------------------------------------------------
 
 
 def assert_kernel_gives(

@@ -68,7 +68,6 @@ def is_long(example: str) -> bool:
 def output_of(command: str) -> str:
     """What a command prints, without blanks at the ends of lines; the pipes of the examples are done here."""
     match = _PIPES.fullmatch(command)
-    assert match is not None
     command, head, tail, pattern, with_code = match.groups()
     done = _done(command)
     assert with_code or done.returncode in (0, 4), done.stderr

@@ -173,9 +173,7 @@ def test_an_answer_is_saved_as_the_command_saves_it(answer: PlanAnswer, tmp_path
         answer.save(tmp_path / "plan.txt")
 
 
-def test_what_takes_a_saved_plan_takes_an_answer(
-    answer: PlanAnswer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_takes_a_saved_plan_takes_an_answer(answer, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)  # rendered files name the path that is given
     path = Path("plan.json")
     answer.save(path)
@@ -293,16 +291,14 @@ LAWS = [
     cap.queues.MG1(arrival_rate_rps=3.0, service=GAMMA),
     cap.queues.MDc(arrival_rate_rps=6.0, service_time_s=0.2, servers=2),
     cap.queues.GIMc(arrival=GAMMA, service_rate_rps=5.0, servers=2),
-    cap.queues.MMPPMc(
-        arrival_rates_rps=(6.0, 1.0), switch_rates_per_s=(1.0, 0.5), service_rate_rps=5.0, servers=1
-    ),
+    cap.queues.MMPPMc(arrival_rates_rps=(6.0, 1.0), switch_rates_per_s=(1.0, 0.5), service_rate_rps=5.0, servers=1),
     cap.queues.Closed(users=8, think_time_s=1.0, service_time_s=0.2, servers=2),
     cap.queues.RandomSplit(**OPEN, replicas=2),
     cap.queues.RoundRobin(**OPEN, replicas=2),
     cap.queues.ShortestQueue(**OPEN),
     cap.queues.Bulk(arrival_rate_rps=5.0, batch_times_s=BATCHES, batch_wait_max_s=0.1, replicas=2),
     cap.queues.BulkClosed(users=4, think_time_s=0.5, batch_times_s=BATCHES),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: type(law).__name__)

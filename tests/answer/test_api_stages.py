@@ -79,9 +79,7 @@ def test_a_plain_plan_only_searches(stages: Any) -> None:
     ("asked", "stage", "name"),
     [(PAUSE, "plan_disturbed", "disturbed"), (CLIENTS, "plan_to_recover", "recovery")],
 )
-def test_later_stages_use_the_fleet_that_trouble_made_larger(
-    stages: Any, asked: dict[str, Any], stage: str, name: str
-) -> None:
+def test_later_stages_use_the_fleet_that_trouble_made_larger(stages, asked, stage, name) -> None:
     answer, called = stages(PLAN, explain=True, **asked)
     assert [one for one, _ in called] == ["recommend", stage, "explain"]
     assert getattr(answer, name) == name

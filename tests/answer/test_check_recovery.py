@@ -55,7 +55,6 @@ def test_a_plan_that_recovers_no_longer_does_not_hold() -> None:
 
 def test_a_saved_plan_says_what_it_must_come_back_from() -> None:
     trouble = saved_trouble({"recovery": {"flags": LOST}})
-    assert trouble is not None
     assert (trouble.within_s, trouble.clients.timeout_s, trouble.clients.attempts) == (60.0, 0.5, 3)
     assert (trouble.flags, trouble.shed, trouble.startup_s) == (tuple(LOST), "none", 0.0)
     rollout = [*LOST[:2], "--trigger", "rollout", *LOST[4:]]
@@ -89,7 +88,6 @@ def test_flags_of_trouble_that_were_edited_are_refused(flags: list[str], said: s
 def test_a_setting_is_applied_as_it_is_typed() -> None:
     saved = made_to_recover(None)
     trouble = saved_trouble(saved.answer)
-    assert trouble is not None
     stress = trouble.stress(saved.question, saved.plan)
     assert with_setting(stress, None) is stress
     assert with_setting(stress, "--retry-budget 0.25").clients.budget.ratio == 0.25

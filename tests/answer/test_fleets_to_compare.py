@@ -48,15 +48,12 @@ def test_a_fleet_has_defaults_for_what_is_not_typed() -> None:
         ("replicas=1,profile=other", r"names none of the profiles; use one of p0, p1, p2, p3, p4$"),
         ("batch=1", r"says nothing of replicas; replicas=4,batch=16 is a fleet$"),
         ("replicas=1,routing=best", "has an unknown routing; use one of round-robin, "),
-        (
-            "replicas=1,speed=3",
-            "'speed=3', which is not KEY=VALUE or appears twice; known keys are replicas, ",
-        ),
+        ("replicas=1,speed=3", "'speed=3', which is not KEY=VALUE or appears twice; known keys are replicas, "),
         ("replicas=1,replicas=1", "not KEY=VALUE or appears twice"),
         ("replicas", "not KEY=VALUE or appears twice"),
         ("replicas=1,wait=3", "wait '3' has no unit; write 3ms or 3s$"),
     ],
-)
+)  # fmt: skip
 def test_invalid_fleets_are_refused(text: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         parse_fleet(text, [profile(f"p{n}", 8) for n in range(6)])
@@ -108,20 +105,14 @@ def test_plans_are_compared_under_their_common_workload_or_a_given_rate() -> Non
 @pytest.mark.parametrize(
     ("other", "rate_rps", "said"),
     [
-        (
-            BUSY,
-            None,
-            r"different workloads \(1000 rps and 2000 rps\); give --rate to compare them at one rate",
-        ),
+        (BUSY, None, r"different workloads \(1000 rps and 2000 rps\); give --rate to compare them at one rate"),
         (BURSTY, None, r"different workloads \(other arrivals\); make the plans for the same arrivals"),
         (BURSTY, 50.0, r"different workloads \(other arrivals\)"),
         (USERS, None, r"different workloads \(other arrivals\)"),
         (USERS, 50.0, r"plan.json is for users, not for a rate; leave --rate out"),
     ],
-)
-def test_plans_for_different_workloads_are_refused(
-    other: Workload | ClosedPopulation, rate_rps: float | None, said: str
-) -> None:
+)  # fmt: skip
+def test_plans_for_different_workloads_are_refused(other, rate_rps, said) -> None:
     with pytest.raises(InputError, match=said):
         common_workload([saved_plan(), saved_plan(workload=other)], rate_rps)
 

@@ -86,9 +86,6 @@ def by_name(answer: GateAnswer) -> dict[str, Finding]:
     return {finding.name: finding for finding in answer.findings}
 
 
-# ---- Judged again -----------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     "asked",
     [
@@ -111,7 +108,6 @@ def test_a_saved_plan_is_judged_again_to_the_last_digit(asked: Question) -> None
 def test_a_later_certificate_is_judged_again_to_the_last_digit(plan: SavedPlan) -> None:
     """The second or third certificate of a command is stricter, and may look for longer."""
     certificate = plan.certificate
-    assert certificate is not None
     trial = judge().certify(plan.question.scenario(plan.plan), 5, 4 * certificate.requests_first)
     assert trial.performance is not None
     later = replace(
@@ -148,32 +144,24 @@ def test_what_was_outlived_is_part_of_what_is_reproduced() -> None:
     assert checked(replace(plan, answer={**plan.answer, "survived": []})).reproduced is False
 
 
-# ---- New inputs -------------------------------------------------------------------------------
-
-
 def test_a_slower_model_breaks_the_promise_with_numbers(plan: SavedPlan) -> None:
     answer = checked(plan, NewProfile(profile=profile(times=2.0)))
     assert answer.verdict is Verdict.MISSED
     findings = by_name(answer)
     size = findings["no more than the plan"]
     assert size.verdict is Verdict.MISSED
-    assert answer.needed is not None
-    assert answer.needed.plan is not None
     needed, have = answer.needed.plan.replicas, plan.plan.replicas
     assert needed > have
     assert f"needs {needed} replicas" in size.message
     assert f"the plan has {have} replica" in size.message
     (refused,) = [f for f in answer.findings if f.rejection is not None and f is not size]
     assert refused.verdict is Verdict.MISSED
-    assert refused.rejection is not None
     assert refused.rejection.needed > refused.rejection.allowed
 
 
 def test_a_faster_model_passes_and_fewer_do(plan: SavedPlan) -> None:
     answer = checked(plan, NewProfile(profile=profile(times=0.5)))
     assert answer.verdict is Verdict.MET
-    assert answer.needed is not None
-    assert answer.needed.plan is not None
     assert answer.needed.plan.replicas <= plan.plan.replicas
     assert any("profile t4 is replaced by another with the same name" in note for note in answer.notes)
 
@@ -219,9 +207,6 @@ def test_a_budget_that_cannot_decide_is_in_doubt(plan: SavedPlan) -> None:
     assert "undecided within the budget of 1000" in answer.findings[-1].message
 
 
-# ---- The baseline -----------------------------------------------------------------------------
-
-
 def test_more_than_the_baseline_is_refused(plan: SavedPlan) -> None:
     more = replace(plan, recommendation_plan=replace(plan.plan, replicas=plan.plan.replicas + 3))
     answer = checked(more, baseline=plan)
@@ -253,22 +238,15 @@ def test_a_baseline_takes_the_plans_place(plan: SavedPlan) -> None:
         (Size(role="a", replicas=4, hourly_usd=None), Size(role="a", replicas=4, hourly_usd=None), False),
         (Size(role="a", replicas=5, hourly_usd=None), Size(role="b", replicas=4, hourly_usd=1.0), True),
         (Size(role="a", replicas=4, hourly_usd=1.1), Size(role="a", replicas=4, hourly_usd=1.0), True),
-        (
-            Size(role="a", replicas=4, hourly_usd=1.0 + 1e-12),
-            Size(role="a", replicas=4, hourly_usd=1.0),
-            False,
-        ),
+        (Size(role="a", replicas=4, hourly_usd=1.0 + 1e-12), Size(role="a", replicas=4, hourly_usd=1.0), False),
         (Size(role="a", replicas=9, hourly_usd=0.9), Size(role="b", replicas=4, hourly_usd=1.0), False),
         (Size(role="a", replicas=9, hourly_usd=0.9), Size(role="a", replicas=4, hourly_usd=1.0), True),
         (Size(role="a", replicas=1, hourly_usd=2.0), Size(role="b", replicas=4, hourly_usd=1.0), True),
     ],
     ids=range(7),
-)
+)  # fmt: skip
 def test_what_is_more(one: Size, other: Size, exceeds: bool) -> None:
     assert one.exceeds(other) is exceeds
-
-
-# ---- Roles ------------------------------------------------------------------------------------
 
 
 def without_answer(*profiles: ServiceProfile) -> SavedPlan:
@@ -342,8 +320,6 @@ def test_users_have_no_rate() -> None:
     with pytest.raises(InputError, match="plan.json is for 3 users, not for a rate"):
         gate_inputs(plan, [], 5.0)
 
-
-# ---- Forms ------------------------------------------------------------------------------------
 
 ANY_TEXT = st.text(max_size=30)
 

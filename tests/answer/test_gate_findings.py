@@ -56,9 +56,7 @@ def token_candidate(
         (token_candidate(MET, None, 0.005), {"TPOT mean": MET}),
     ],
 )  # fmt: skip
-def test_each_limit_of_a_language_model_has_its_own_verdict(
-    candidate: TokenCandidate, verdicts: dict[str, Verdict]
-) -> None:
+def test_each_limit_of_a_language_model_has_its_own_verdict(candidate, verdicts) -> None:
     found = list(token_findings(candidate, TOKEN_LIMITS))
     assert {one.name.partition(" <=")[0]: one.verdict for one in found} == verdicts
     for one in found:
@@ -112,9 +110,7 @@ def findings(
         (DOUBT, (0.021, 0.03), True, DOUBT),
     ],
 )
-def test_limits_that_were_not_refused_are_judged_by_their_intervals(
-    verdict: Verdict, p50: tuple[float, float], told: Verdict, *, settled: bool
-) -> None:
+def test_limits_that_were_not_refused_are_judged_by_their_intervals(verdict, p50, told, *, settled) -> None:
     found = findings(verdict, p50, Rejection.of(P99, 0.06), settled=settled)
     assert found == {"P50 <= 20 ms": told, "P99 <= 50 ms": verdict}
 
@@ -178,9 +174,6 @@ def test_needing_more_replicas_than_planned_breaks_no_promise() -> None:
 def test_a_size_names_its_replicas_and_price() -> None:
     assert str(Size(role="a", replicas=1, hourly_usd=None)) == "1 replica"
     assert str(Size(role="a", replicas=2, hourly_usd=1.0)) == "2 replicas (1.000 USD/h)"
-
-
-# ---- profiles that replace saved ones -------------------------------------------------------
 
 
 def profile(name: str = "resnet50", **others: Any) -> ServiceProfile:

@@ -61,7 +61,6 @@ def test_a_plan_has_a_row_for_each_fleet_that_was_judged(planned: LlmPlanAnswer)
 
 def test_the_curve_of_a_plan_is_of_the_limit_that_fewer_replicas_break(planned: LlmPlanAnswer) -> None:
     curve = planned.curve()
-    assert curve is not None
     assert curve.title == "TPOT mean of line by replicas, the best settings that were tried"
     assert (curve.chosen, curve.beyond, curve.size_name) == (3, (), "S: sequences at most")
     assert [point.x for point in curve.points] == [2, 3]
@@ -206,9 +205,6 @@ def test_plans_are_compared_under_the_same_requests(planned: LlmPlanAnswer) -> N
         token_contenders((), (), ["replicas=1"], ())
 
 
-# ---- What is asked ---------------------------------------------------------------------------
-
-
 def test_each_limit_has_a_keyword() -> None:
     """Each a different one, in text and in seconds."""
     given: dict[str, Any] = {"goodput_min": "95%"}
@@ -235,9 +231,7 @@ def test_each_limit_has_a_keyword() -> None:
 
 
 @pytest.mark.parametrize(("engine", "threads"), [("kernel", 3), ("simpy", 1)])
-def test_only_compiled_engines_share_the_work(
-    monkeypatch: pytest.MonkeyPatch, engine: str, threads: int
-) -> None:
+def test_only_compiled_engines_share_the_work(monkeypatch, engine, threads) -> None:
     """The other is Python, of which one thread runs at a time."""
     asked: list[int] = []
 
@@ -289,9 +283,7 @@ def test_a_plan_that_does_not_recover_is_missed(planned: LlmPlanAnswer) -> None:
     assert planned.caveats is planned.recommendation.caveats
 
 
-def test_a_plan_document_has_its_price_and_headroom_where_known(
-    planned: LlmPlanAnswer,
-) -> None:
+def test_a_plan_document_has_its_price_and_headroom_where_known(planned) -> None:
     document = planned.document()
     assert (document["cost"], document["headroom"], "recovery" in document) == (
         {"hourly_usd": 6.0},

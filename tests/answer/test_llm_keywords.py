@@ -58,9 +58,6 @@ def refused(said: str, call: Callable[..., object], *given: Any) -> None:
     assert str(caught.value).startswith(said), str(caught.value)
 
 
-# ---- Flags of the other kind of profile ------------------------------------------------------------
-
-
 def test_what_is_for_language_models_is_refused_beside_batches() -> None:
     refuse_for_batches({"lengths": None, "sequences_max": [], "replay": False, "rate": "5rps"})
     for name in ("lengths", "cached_share", "slo_ttft_p99", "slo_itl_mean_s", "goodput_min"):
@@ -111,9 +108,6 @@ def test_every_flag_that_engines_do_not_have_says_why_of_itself() -> None:
         ), name
 
 
-# ---- Engines --------------------------------------------------------------------------------------
-
-
 def test_switches_are_on_or_off() -> None:
     assert [read_switch(value, "--f") for value in ("on", "off", True, False, None)] == [
         True,
@@ -155,12 +149,9 @@ NEEDED = {"kv_tokens": 1000, "sequences_max": 2, "batched_tokens_max": 8}
     [
         ("kv_tokens", "the engine's log says"),
         ("sequences_max", "it is what the engine was started with, such as vLLM's --max-num-seqs"),
-        (
-            "batched_tokens_max",
-            "it is what the engine was started with, such as vLLM's --max-num-batched-tokens",
-        ),
+        ("batched_tokens_max", "it is what the engine was started with, such as vLLM's --max-num-batched-tokens"),
     ],
-)
+)  # fmt: skip
 def test_what_clients_do_not_see_is_asked_for(name: str, where: str) -> None:
     flag = "--" + name.replace("_", "-")
     refused(
@@ -259,9 +250,6 @@ def test_any_routing_leaves_out_the_queue_that_engines_do_not_share() -> None:
     assert _routings({"routing": ("random",)}) == (Routing.RANDOM,)
 
 
-# ---- Traffic --------------------------------------------------------------------------------------
-
-
 def test_requests_have_lengths(tmp_path: Path) -> None:
     workload, lengths, in_order = _workload(given_of(rate="5rps", lengths=LENGTHS))
     assert (workload, lengths, in_order) == (Workload(arrival_rate_rps=5.0), parse_lengths(LENGTHS), False)
@@ -289,9 +277,6 @@ def test_requests_have_lengths(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
-# ---- Trouble, and saved plans -----------------------------------------------------------------------
-
-
 def test_engines_in_trouble_have_vllms_scheduler_and_no_trace() -> None:
     _require_vllm([LINE, replace(LINE, name="b")])
     slots = replace(LINE, name="b", engine=Engine(scheduler=Scheduler.LLAMA_CPP))
@@ -304,7 +289,6 @@ def test_engines_in_trouble_have_vllms_scheduler_and_no_trace() -> None:
     assert _trouble(given_of()) is None
     refused("leave out --startup-time for a language model", _trouble, given_of(startup_time="5s"))
     found = _trouble(given_of(**asked | {"trigger": "crash:1,60s"}, startup_time="5s", detection="3s"))
-    assert found is not None
     assert (found.startup_s, found.detection_s) == (5.0, 3.0)
     refused("leave out --spare for a language model", _trouble, given_of(**asked, spare=1))
     refused("--shed does not apply to engines", _trouble, given_of(**asked, shed="lifo"))
@@ -451,9 +435,6 @@ def test_a_curve_is_a_sweep_over_shares_of_the_saturation_rate(monkeypatch: pyte
     refused("a trace has a rate of its own; give its lengths", api_llm.load_curve, LINE, 3, traced)
 
 
-# ---- The order of a plan ------------------------------------------------------------------------------
-
-
 EFFORT = {
     "seed": 1,
     "confidence": 0.9,
@@ -517,9 +498,7 @@ def test_a_plan_is_found_and_then_brought_back_and_then_explained(
 
 
 @pytest.mark.parametrize(("replicas", "tried"), [(1, []), (2, [(1, 1)]), (3, [(2, 1)])])
-def test_an_explanation_tries_one_replica_fewer_where_there_is_one(
-    monkeypatch: pytest.MonkeyPatch, replicas: int, tried: list[tuple[int, int]]
-) -> None:
+def test_an_explanation_tries_one_replica_fewer_where_there_is_one(monkeypatch, replicas, tried) -> None:
     asked: list[tuple[int, int]] = []
 
     def search(scenario: Any, attempt: int) -> TokenCandidate:
@@ -538,9 +517,7 @@ def test_an_explanation_tries_one_replica_fewer_where_there_is_one(
 
 
 @pytest.mark.parametrize("rate_rps", [None, 30.0])
-def test_a_check_confirms_the_plan_and_plans_again_only_where_something_changed(
-    monkeypatch: pytest.MonkeyPatch, rate_rps: float | None
-) -> None:
+def test_a_check_confirms_the_plan_and_plans_again_only_where_something_changed(monkeypatch, rate_rps):
     steps: list[Any] = []
 
     def certify(scenario: Any, attempt: int) -> TokenCandidate:
@@ -582,9 +559,7 @@ def test_fleets_whose_profile_fails_its_check_are_not_compared(monkeypatch: pyte
 
 
 @pytest.mark.parametrize("output", [None, "rows.csv"])
-def test_a_file_that_cannot_be_written_is_told_before_a_sweep(
-    monkeypatch: pytest.MonkeyPatch, output: str | None
-) -> None:
+def test_a_file_that_cannot_be_written_is_told_before_a_sweep(monkeypatch, output) -> None:
     steps: list[str] = []
 
     def looked_at(path: Path) -> None:
@@ -604,9 +579,7 @@ def test_a_file_that_cannot_be_written_is_told_before_a_sweep(
     assert steps == (["keep None"] if output is None else [])
 
 
-def test_plans_are_compared_with_the_effort_of_the_first_unless_flags_say_otherwise(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_plans_are_compared_with_the_effort_of_the_first_unless_flags_say_otherwise(monkeypatch) -> None:
     efforts: list[Effort] = []
 
     def at_work(effort: Effort, _: object) -> Any:

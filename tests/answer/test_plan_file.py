@@ -185,9 +185,6 @@ def refusal(call: Callable[[], object]) -> str:
     return message
 
 
-# ---- Round trip -------------------------------------------------------------------------------
-
-
 @laws_hold
 @given(questions())
 def test_a_question_comes_back_as_it_was(question: Question) -> None:
@@ -266,9 +263,7 @@ def test_every_field_of_what_was_asked_is_saved() -> None:
 
 
 @pytest.mark.parametrize(("timer", "batching"), [("oldest", Batching.TRITON), ("open", Batching.TORCHSERVE)])
-def test_a_plan_from_before_there_were_batching_rules_has_the_rule_of_its_timer(
-    timer: str, batching: Batching
-) -> None:
+def test_a_plan_from_before_there_were_batching_rules_has_the_rule_of_its_timer(timer, batching) -> None:
     document = saved()
     plan = document["answer"]["recommendation"]
     for part in (document["question"], plan):
@@ -306,9 +301,6 @@ def test_an_answer_without_a_plan_is_saved_and_has_none() -> None:
     assert found.recommendation_plan is None
     assert found.verdict is Verdict.MISSED
     assert "old.json holds no plan: its verdict is missed" in refusal(lambda: found.plan)
-
-
-# ---- Traces -----------------------------------------------------------------------------------
 
 
 def traced(monkeypatch: pytest.MonkeyPatch, limit: int) -> dict[str, Any]:
@@ -356,9 +348,6 @@ def test_a_saved_plan_has_at_most_a_thousand_profiles(monkeypatch: pytest.Monkey
     document["question"]["profiles"] = [one, one]
     message = refusal(lambda: read_plan_file_document(signed_again(document), "x"))
     assert message.endswith("question.profiles has more than 1 profiles")
-
-
-# ---- Refusals ---------------------------------------------------------------------------------
 
 
 def put(*path: str | int, value: Any) -> Callable[[dict[str, Any]], None]:
@@ -418,10 +407,7 @@ PROFILE = ("question", "profiles", 0, "profile")
             put("question", "objective", "response_quantiles_s", "nan", value=1),
             "response_quantiles_s: each key must be a finite number, got 'nan'",
         ),
-        (
-            put("question", "routings", 0, value="rr"),
-            "question.routings[0] must be one of round-robin, random",
-        ),
+        (put("question", "routings", 0, value="rr"), "question.routings[0] must be one of round-robin, random"),
         (put("question", "batch_waits_s", value=[-1.0]), "must not be negative"),
         (put("question", "replicas_max", value=1.5), "question.replicas_max must be a whole number, got 1.5"),
         (put("question", "survival", "zones", value=1), "zones must be 2 or more"),
@@ -436,10 +422,8 @@ PROFILE = ("question", "profiles", 0, "profile")
         (put("versions", "numpy", value="1\n2"), "versions.numpy must be a text of one line, 500 characters"),
     ],
     ids=range(35),
-)
-def test_what_was_edited_is_refused_with_its_place(
-    tmp_path: Path, edit: Callable[[dict[str, Any]], None], message: str
-) -> None:
+)  # fmt: skip
+def test_what_was_edited_is_refused_with_its_place(tmp_path, edit, message) -> None:
     document = copy.deepcopy(saved())
     edit(document)
     path = tmp_path / "plan.json"
@@ -483,9 +467,6 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     assert "huge.json is larger than" in refusal(lambda: read_plan_file(tmp_path / "huge.json"))
 
 
-# ---- Writing ----------------------------------------------------------------------------------
-
-
 def test_paths_that_cannot_be_written_are_refused_early(tmp_path: Path) -> None:
     (tmp_path / "d.json").mkdir()
     for name, message in (
@@ -497,9 +478,7 @@ def test_paths_that_cannot_be_written_are_refused_early(tmp_path: Path) -> None:
         assert message in refusal(lambda path=tmp_path / name: check_plan_target(path, QUESTION))
 
 
-def test_profiles_too_long_to_be_read_again_are_refused_early(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_profiles_too_long_to_be_read_again_are_refused_early(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("capacity.answer.saved_plan.FILE_BYTES_MAX", 8 * 2**20 + 100)
     assert "keep fewer samples" in refusal(lambda: check_plan_target(tmp_path / "p.json", QUESTION))
 
@@ -563,8 +542,6 @@ def test_a_plan_that_was_edited_is_refused(edit: Callable[[dict[str, Any]], None
     with pytest.raises(InputError, match="was edited since it was saved"):
         read_plan_file_document(document, "x")
 
-
-# ---- Hostile values -------------------------------------------------------------------------
 
 RAW = {"@infinite": "1e999", "@nan": "NaN", "@deep": "[" * 5000 + "]" * 5000, "@twice": '{"a": 1, "a": 2}'}
 HOSTILE = [

@@ -30,22 +30,10 @@ ASKED: dict[str, dict[str, Any]] = {
         "batch_wait": "0ms",
         **QUICK,
     },
-    "survival": {
-        "rate": "700rps",
-        "slo_p99": "30ms",
-        "batch_wait": "0ms",
-        "survive": "n-1",
-        "hourly_usd": 1.0,
-    },
-    "bursts": {
-        "rate": "300rps",
-        "slo_p95": "60ms",
-        "arrivals": "gamma:cv=2",
-        "batch_wait": "0ms",
-        **QUICK,
-    },
+    "survival": {"rate": "700rps", "slo_p99": "30ms", "batch_wait": "0ms", "survive": "n-1", "hourly_usd": 1.0},
+    "bursts": {"rate": "300rps", "slo_p95": "60ms", "arrivals": "gamma:cv=2", "batch_wait": "0ms", **QUICK},
     "users": {"users": 20, "think_time": "100ms", "slo_mean": "20ms", "batch_wait": "0ms", **QUICK},
-}
+}  # fmt: skip
 
 
 def pair_of(name: str, folder: Path) -> tuple[PlanAnswer, SavedPlan]:
@@ -93,10 +81,7 @@ def test_it_comes_back(pair: tuple[PlanAnswer, SavedPlan]) -> None:
         (("considered", 0), None),
         (("considered", 0, "plan", "replicas"), "many"),
         (("considered", 0, "verdict"), "perhaps"),
-        (
-            ("considered", 0, "rejection"),
-            {"limit": "latency", "allowed": 1.0, "needed": 2.0, "measure": "utilization"},
-        ),
+        (("considered", 0, "rejection"), {"limit": "latency", "allowed": 1.0, "needed": 2.0, "measure": "utilization"}),
         (("considered", -1, "performance", "response_quantiles_s"), {"P99": None}),
         (("considered", -1, "performance", "kind"), 3),
         (("headroom",), {"arrival_rate_max_rps": "fast"}),
@@ -104,10 +89,8 @@ def test_it_comes_back(pair: tuple[PlanAnswer, SavedPlan]) -> None:
         (("random_routing",), []),
     ],
     ids=lambda one: ".".join(map(str, one)) if isinstance(one, tuple) else "",
-)
-def test_what_is_no_answer_is_refused_by_its_place(
-    place: tuple, value: Any, percentile: tuple[PlanAnswer, SavedPlan]
-) -> None:
+)  # fmt: skip
+def test_what_is_no_answer_is_refused_by_its_place(place, value, percentile) -> None:
     answer, saved = percentile
     document = json.loads(json.dumps(copy.deepcopy(dict(saved.answer))))
     inner: Any = document

@@ -33,9 +33,7 @@ def test_a_limit_that_is_no_promise_says_what_it_would_take(limit: Limit, needed
     ("promise", "needed", "said"),
     [(TTFT, 1.5, "TTFT P90 is 1.5 s, and 200 ms are allowed"), (SHARE, 1.0, "is 100 %, and 1 % are allowed")],
 )
-def test_a_broken_promise_says_what_was_found_and_what_is_allowed(
-    promise: Promise, needed: float, said: str
-) -> None:
+def test_a_broken_promise_says_what_was_found_and_what_is_allowed(promise, needed, said) -> None:
     assert refusal(Rejection.of(promise, needed)).endswith(said)
 
 

@@ -61,9 +61,6 @@ def known(row: tuple) -> dict:
     return dict(zip(NAMES, row, strict=True))
 
 
-# ---- Rows -----------------------------------------------------------------------------------
-
-
 def test_a_row_has_every_number_with_its_unit() -> None:
     row = known(ANSWERED)
     assert list(row)[:5] == ["profile", "arrival_rate_rps", "arrivals", "replicas", "batch_size_max"]
@@ -206,9 +203,6 @@ def test_what_is_the_same_in_all_rows_is_the_title_of_the_table() -> None:
     assert "routing" in heads
 
 
-# ---- Files ----------------------------------------------------------------------------------
-
-
 def test_csv(tmp_path: Path) -> None:
     write_file(tmp_path / "x.csv", TABLE.columns, ROWS)
     data = (tmp_path / "x.csv").read_bytes()
@@ -271,9 +265,7 @@ def test_a_file_that_is_there_is_replaced_whole_and_a_link_stays_one(tmp_path: P
     assert sorted(path.name for path in tmp_path.iterdir()) == ["real.csv", "x.csv"]
 
 
-def test_a_file_that_cannot_be_replaced_leaves_nothing_beside_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_cannot_be_replaced_leaves_nothing_beside_it(tmp_path, monkeypatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -308,9 +300,6 @@ def test_outputs_that_are_refused_before_the_sweep(tmp_path: Path, name: str, me
 
     with pytest.raises((InputError, DependencyError), match=message):
         begin()
-
-
-# ---- Journal --------------------------------------------------------------------------------
 
 
 def begin(tmp_path: Path, rows: list, cells: int = 3) -> Path:

@@ -46,9 +46,7 @@ def document(done: "subprocess.CompletedProcess[str]") -> dict[str, Any]:
 
 
 @pytest.mark.long
-def test_a_ramp_that_outruns_the_start_up_is_late_and_a_way_out_is_named(
-    autoscale: Command, folder: Path
-) -> None:
+def test_a_ramp_that_outruns_the_start_up_is_late_and_a_way_out_is_named(autoscale, folder) -> None:
     done = autoscale(*RAMP, "--slo-p99", "1s", "--hourly-usd", "2", "-o", "day.svg")
     assert done.returncode == 3
     told = " ".join(done.stdout.split())
@@ -125,10 +123,7 @@ def test_where_no_fleet_is_large_enough_the_bound_is_named(autoscale: Command) -
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (
-            ["--slo-p99", "50ms"],
-            "no batch is served within 50 ms at P99; the fastest takes 100 ms. No number",
-        ),
+        (["--slo-p99", "50ms"], "no batch is served within 50 ms at P99; the fastest takes 100 ms. No number"),
         (
             ["--slo-p99", "1s", "--request-overhead", "1s"],
             "no batch is served within 1 s at P99; the fastest takes 1.1 s, of which 1 s is overhead",
@@ -139,10 +134,8 @@ def test_where_no_fleet_is_large_enough_the_bound_is_named(autoscale: Command) -
         ),
         (["--slo-p99", "1s", "--queue-limit", "0"], "full queues reject "),
     ],
-)
-def test_the_reason_is_what_stands_between_the_fleet_and_its_limit(
-    autoscale: Command, words: list[str], said: str
-) -> None:
+)  # fmt: skip
+def test_the_reason_is_what_stands_between_the_fleet_and_its_limit(autoscale, words, said) -> None:
     told = " ".join(autoscale(*FLEET, "--rate", "12rps", *words).stdout.split())
     assert f"Why: {said}" in told
     assert "the rate goes" not in told
@@ -220,63 +213,30 @@ def test_python_says_the_same(autoscale: Command, folder: Path) -> None:
     [
         (["--rate", "5rps"], "give --slo-p99, such as 200ms"),
         (["--slo-p99", "1s"], "--daily, a .csv of time,rate_rps, or one --rate"),
-        (
-            ["--slo-p99", "1s", "--rate", "5rps", "--daily", "ramp.csv"],
-            "the rates of the day; leave out --rate",
-        ),
-        (
-            ["--slo-p99", "1s", "--rate", "5rps", "--target", "cpu:0.5"],
-            "--target is now --autoscale utilization:0.6",
-        ),
-        (
-            ["--slo-p99", "1s", "--rate", "5rps", "--autoscale", "cpu:0.5"],
-            "write utilization:0.6 or concurrency:4",
-        ),
+        (["--slo-p99", "1s", "--rate", "5rps", "--daily", "ramp.csv"], "the rates of the day; leave out --rate"),
+        (["--slo-p99", "1s", "--rate", "5rps", "--target", "cpu:0.5"], "--target is now --autoscale utilization:0.6"),
+        (["--slo-p99", "1s", "--rate", "5rps", "--autoscale", "cpu:0.5"], "write utilization:0.6 or concurrency:4"),
         (["--slo-p99", "1s", "--rate", "5rps", "--autoscale", "utilization:60"], "must be a share up to 1"),
-        (
-            ["--slo-p99", "1s", "--rate", "5rps", "--replicas-min", "11"],
-            "--replicas-min 11 is above --replicas-max 10",
-        ),
-        (
-            ["--slo-p99", "1s", "--rate", "5rps", "--replicas-max", "1000000"],
-            "--replicas-max must be at most 10000",
-        ),
+        (["--slo-p99", "1s", "--rate", "5rps", "--replicas-min", "11"], "--replicas-min 11 is above --replicas-max 10"),
+        (["--slo-p99", "1s", "--rate", "5rps", "--replicas-max", "1000000"], "--replicas-max must be at most 10000"),
         (["--slo-p99", "0ms", "--rate", "5rps"], "give --slo-p99, such as 200ms"),
-        (
-            ["--slo-p99", "1s", "--rate", "5rps", "--startup-time", "2d"],
-            "--startup-time must be from 0s to 24h",
-        ),
+        (["--slo-p99", "1s", "--rate", "5rps", "--startup-time", "2d"], "--startup-time must be from 0s to 24h"),
         (["--slo-p99", "1s", "--rate", "5rps", "--metric-lag", "2d"], "--metric-lag must be from 0s to 24h"),
         (
             ["--slo-p99", "1s", "--rate", "20000rps", "--metric-lag", "24h"],
             "hours before 00:30 in which the autoscaler",
         ),
         (["--slo-p99", "1s", "--rate", "5rps", "--hourly-usd", "t4=2"], "names no profile; flat=0.50 does"),
-        (
-            ["--slo-p99", "1s", "--daily", "ramp.csv", "--hourly-usd", "cheap"],
-            "is not a price in USD/h; write 0.526",
-        ),
-        (
-            ["--slo-p99", "1s", "--daily", "morning.csv"],
-            "no requests within 00:30-01:30; look at another part",
-        ),
+        (["--slo-p99", "1s", "--daily", "ramp.csv", "--hourly-usd", "cheap"], "is not a price in USD/h; write 0.526"),
+        (["--slo-p99", "1s", "--daily", "morning.csv"], "no requests within 00:30-01:30; look at another part"),
         (["--slo-p99", "1s", "--rate", "5rps", "--between", "noon"], "write 07:00-11:30"),
         (["--slo-p99", "1s", "--rate", "5rps", "--between", "09:00-08:00"], "ends before it begins"),
-        (
-            ["--slo-p99", "1s", "--rate", "20000rps", "--between", "00:00-24:00"],
-            "hours of the day by --between",
-        ),
-        (
-            ["--slo-p99", "1s", "--rate", "5rps", "--arrivals", "mmpp:ratio=5,burst=1s,calm=9s"],
-            "--arrivals poisson",
-        ),
-        (
-            ["--slo-p99", "1s", "--rate", "5rps", "--runs", "1"],
-            "--runs must be a whole number from 2 to 1000",
-        ),
+        (["--slo-p99", "1s", "--rate", "20000rps", "--between", "00:00-24:00"], "hours of the day by --between"),
+        (["--slo-p99", "1s", "--rate", "5rps", "--arrivals", "mmpp:ratio=5,burst=1s,calm=9s"], "--arrivals poisson"),
+        (["--slo-p99", "1s", "--rate", "5rps", "--runs", "1"], "--runs must be a whole number from 2 to 1000"),
         (["--slo-p99", "1s", "--rate", "5rps", "--hourly-usd", "-1"], "hourly_usd must be positive"),
     ],
-)
+)  # fmt: skip
 def test_a_mistake_is_one_line_with_a_way_out(autoscale: Command, words: list[str], said: str) -> None:
     usual = {flag: value for flag, value in zip(FLEET[::2], FLEET[1::2], strict=True) if flag not in words}
     done = autoscale(*(word for pair in usual.items() for word in pair), *words)

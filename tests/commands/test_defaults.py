@@ -37,9 +37,6 @@ def write(text: str, name: str = "capacity.toml", folder: Path | None = None) ->
     ((folder or Path.cwd()) / name).write_text(text, encoding="utf-8")
 
 
-# ---- Which goes first -----------------------------------------------------------------------------
-
-
 def test_a_flag_goes_before_the_environment_and_that_before_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
     write('service-rate = "2rps"\njson = true\n')
     assert wait_s(run(*RATE)) == pytest.approx(1.0 / 2.0)
@@ -54,9 +51,7 @@ def test_a_commands_own_table_goes_before_what_all_share() -> None:
     assert wait_s(run("queue", "mmc", *RATE[2:], "--servers", "1")) == pytest.approx(1.0 / 2.0)
 
 
-def test_what_a_file_gave_is_told_on_stderr_and_changes_no_byte_of_the_answer(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_what_a_file_gave_is_told_on_stderr_and_changes_no_byte_of_the_answer(monkeypatch) -> None:
     typed = run(*RATE, "--service-rate", "2rps", "--json")
     assert "note:" not in typed.stderr
     write('service-rate = "2rps"\n')
@@ -83,9 +78,6 @@ def test_a_project_has_its_settings_in_pyproject_unless_there_is_a_file_of_their
 def test_a_pyproject_of_others_is_not_looked_into() -> None:
     write("[tool.ruff]\nline-length = {{ broken }}\n", "pyproject.toml")
     run(*RATE, "--service-rate", "2rps")
-
-
-# ---- Where it is looked for -------------------------------------------------------------------------
 
 
 def test_in_a_repository_a_folder_above_counts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,9 +130,6 @@ def test_a_path_begins_at_the_file(folder: Path, monkeypatch: pytest.MonkeyPatch
     trace = '[simulate]\nprofile = "mine.csv"\nreplicas = 1\narrivals = "trace:arrivals.csv"\njson = true\nquantile = 0.5\n'
     write(trace, folder=folder)
     assert "arrivals.csv has 60 arrivals" in run("simulate", code=4).stderr
-
-
-# ---- What is refused --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -227,9 +216,6 @@ def test_help_and_the_version_are_had_whatever_the_file_says() -> None:
     write("broken = [")
     for words in (["--help"], ["--version"], ["plan", "--help"], ["queue", "mm1", "-h"]):
         run(*words)
-
-
-# ---- As it is installed -----------------------------------------------------------------------------
 
 
 @pytest.mark.long

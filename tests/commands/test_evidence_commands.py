@@ -58,9 +58,6 @@ def served(body: bytes, status: int = 200) -> Iterator[str]:
             thread.join(timeout=10)
 
 
-# ---- import ---------------------------------------------------------------------------------
-
-
 def test_statistics_of_triton_become_a_profile(tmp_path: Path) -> None:
     path = tmp_path / "profile.json"
     done = run("import", TRITON, "-o", path)
@@ -142,9 +139,6 @@ def test_a_profile_of_another_tool_is_taken_where_one_is_asked_for() -> None:
     found = answer("simulate", "--profile", TRITON, "--rate", "100rps", "--replicas", 1, "--precision", "0.2")
     assert found["plan"]["profile"] == "classifier"
     assert found["plan"]["batch_size_max"] == 8
-
-
-# ---- audit ----------------------------------------------------------------------------------
 
 
 def test_an_audit_names_the_omission_of_users_who_waited() -> None:
@@ -238,9 +232,6 @@ def test_a_saved_plan_predicts_too(tmp_path: Path) -> None:
     assert run("audit", PERF, "--plan", plan, "--profile", TRITON).exit_code == 2
 
 
-# ---- explain --------------------------------------------------------------------------------
-
-
 def test_explain_tells_the_queue_by_littles_law() -> None:
     found = answer("explain", PERF)
     last = found["runs"][-1]
@@ -301,12 +292,9 @@ def test_the_plan_of_a_server_predicts_with_a_profile(config: Path) -> None:
         (("render", "--target", "triton"), "not a saved plan; capacity import shows its settings as flags"),
         (("check", "--plan"), "not a saved plan; capacity import"),
         (("audit", PERF, "--plan"), "and not how long it takes; give --profile too"),
-        (
-            ("audit", PERF, "--replicas", "2", "--profile", TRITON, "--plan"),
-            "--replicas is in the plan of the server",
-        ),
+        (("audit", PERF, "--replicas", "2", "--profile", TRITON, "--plan"), "--replicas is in the plan of the server"),
     ],
-)
+)  # fmt: skip
 def test_a_server_s_configuration_is_no_dead_end(words: tuple[object, ...], said: str, config: Path) -> None:
     done = run(*words, config)
     assert (done.exit_code, done.stdout) == (2, "")
@@ -349,9 +337,7 @@ TOTALS = {
 
 
 @pytest.mark.parametrize("words", [(), ("--as", "load-test")])
-def test_totals_of_a_language_model_are_a_load_test_and_no_sweep(
-    words: tuple[str, ...], tmp_path: Path
-) -> None:
+def test_totals_of_a_language_model_are_a_load_test_and_no_sweep(words, tmp_path) -> None:
     path, written = tmp_path / "bench.json", tmp_path / "test.json"
     path.write_text(json.dumps(TOTALS))
     assert answer("import", path, *words, "-o", written)["kind"] == "load-test"

@@ -59,9 +59,6 @@ def document(done: "subprocess.CompletedProcess[str]") -> dict[str, Any]:
     return found
 
 
-# ---- plan -o ----------------------------------------------------------------------------------
-
-
 def test_a_saved_plan_has_the_answer_and_the_same_bytes_every_time(here: Here) -> None:
     first = (here.path / "plan.json").read_bytes()
     saved = json.loads(first)
@@ -109,9 +106,6 @@ def test_no_plan_is_saved_as_such_and_cannot_be_checked(here: Here) -> None:
     assert "none.json holds no plan: its verdict is missed" in done.stderr
 
 
-# ---- check ------------------------------------------------------------------------------------
-
-
 def test_unchanged_inputs_give_the_same_performance(here: Here) -> None:
     done = here.run("check", "--plan", "plan.json", "--json")
     assert done.returncode == 0, done.stderr
@@ -133,7 +127,7 @@ def test_a_slower_profile_is_refused_with_numbers_in_every_form(here: Here) -> N
     for form, done in forms.items():
         text = " ".join(re.sub(r"\\", "", done.stdout).split())
         found = needs.search(text)
-        assert found is not None, (form, done.stdout)
+        assert found, form
         assert int(found[1]) > int(found[2])
         assert "profile mine is replaced by slow" in text
     ElementTree.fromstring(forms["junit"].stdout)
@@ -232,9 +226,6 @@ def test_bad_input_is_one_clear_line_and_exit_2(here: Here, arguments: list[str]
     assert len(done.stderr.splitlines()) == 1
 
 
-# ---- compare ----------------------------------------------------------------------------------
-
-
 @pytest.mark.long
 def test_fleets_stand_side_by_side(here: Here) -> None:
     """Twice the replicas: the tail is surely shorter, and the price twice as high."""
@@ -272,9 +263,6 @@ def test_plans_for_different_workloads_take_a_rate(here: Here) -> None:
     assert here.run(*asked, "-o", "even.json").returncode == 0
     done = here.run("compare", "plan.json", "even.json", "--rate", "145rps")
     assert "(other arrivals); make the plans for the same arrivals" in done.stderr
-
-
-# ---- The worked workflow ----------------------------------------------------------------------
 
 
 def blocks(language: str) -> list[str]:

@@ -77,9 +77,6 @@ def test_most_commands_show_an_example() -> None:
     assert without <= {"queue", "profiles"}  # groups, whose commands have their own
 
 
-# ---- parts of a page ------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("width", "lines"),
     [

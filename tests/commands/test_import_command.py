@@ -31,9 +31,7 @@ def files(runs: dict[str, list[Seen]], tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.mark.parametrize("tool", ["vllm_bench", "guidellm", "aiperf"])
-def test_each_tool_gives_the_steps_of_the_engine(
-    tool: str, runs: dict[str, list[Seen]], tmp_path: Path
-) -> None:
+def test_each_tool_gives_the_steps_of_the_engine(tool, runs, tmp_path) -> None:
     paths = write_all(tmp_path, tool, runs)
     done = run("import", *paths, *FLAGS, "--json", "-o", tmp_path / "engine.json")
     assert done.exit_code == 0, done.output
@@ -126,10 +124,7 @@ def test_without_a_saturated_run_a_note_says_so(files: list[Path]) -> None:
         ([], "--kv-tokens is needed, since clients do not see it; the engine's log says"),
         (FLAGS[:2], "--sequences-max is needed"),
         (FLAGS[:4], "--batched-tokens-max is needed"),
-        (
-            [*FLAGS[:4], "--batched-tokens-max", "513"],
-            "no step was measured with more than 512 prompt tokens",
-        ),
+        ([*FLAGS[:4], "--batched-tokens-max", "513"], "no step was measured with more than 512 prompt tokens"),
         ([*FLAGS, "--request-overhead", "5"], "has no unit"),
         ([*FLAGS, "--chunked-prefill", "yes"], "neither on nor off"),
         ([*FLAGS, "--engine-policy", "mine"], "--engine-policy"),
@@ -139,7 +134,7 @@ def test_without_a_saturated_run_a_note_says_so(files: list[Path]) -> None:
         ([*FLAGS, "--name", "a b"], "profile name 'a b'"),
         ([*FLAGS, "-o", "p.csv"], "a profile is a .json file"),
     ],
-)
+)  # fmt: skip
 def test_what_is_refused_says_why_in_a_line(files: list[Path], flags: list[str], said: str) -> None:
     done = run("import", *files, *flags)
     assert (done.exit_code, done.stdout) == (2, "")

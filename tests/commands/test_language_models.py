@@ -318,17 +318,11 @@ def test_a_profile_that_misses_its_own_check_is_refused(folder: Path) -> None:
     ("flags", "said"),
     [
         (["--rate", "10rps"], "needs the lengths"),
-        (
-            ["--rate", "10rps", "--lengths", "input=constant:900;output=constant:200"],
-            "beyond the 1024 tokens",
-        ),
+        (["--rate", "10rps", "--lengths", "input=constant:900;output=constant:200"], "beyond the 1024 tokens"),
         (["--rate", "10rps", "--lengths", LENGTHS, "--kv-tokens", "320"], "KV cache"),
         (["--rate", "10rps", "--lengths", LENGTHS, "--sequences-max", "17"], "does not cover 17"),
         (["--rate", "10rps", "--lengths", LENGTHS, "--batched-tokens-max", "513"], "does not cover 513"),
-        (
-            ["--rate", "10rps", "--lengths", LENGTHS, "--engine-policy", "sglang"],
-            "use one of vllm-v1, llama-cpp",
-        ),
+        (["--rate", "10rps", "--lengths", LENGTHS, "--engine-policy", "sglang"], "use one of vllm-v1, llama-cpp"),
         (["--rate", "10rps", "--lengths", LENGTHS, "--engine-policy", "no-evict"], "is unknown"),
         (
             ["--rate", "10rps", "--lengths", LENGTHS, "--engine-policy", "llama-cpp", "--kv-tokens", "4096"],
@@ -364,16 +358,13 @@ def test_a_profile_that_misses_its_own_check_is_refused(folder: Path) -> None:
             ["--rate", "10rps", "--lengths", LENGTHS, "--batch-size-max", "4"],
             "for a language model: an engine puts a new batch",
         ),
-        (
-            ["--rate", "10rps", "--lengths", LENGTHS, "--routing", "shared-queue"],
-            "shared-queue does not apply",
-        ),
+        (["--rate", "10rps", "--lengths", LENGTHS, "--routing", "shared-queue"], "shared-queue does not apply"),
         (["--rate", "10rps", "--lengths", LENGTHS, "--replay"], "serves the requests of a trace"),
         (["--rate", "10rps", "--lengths", LENGTHS, "--prefix-caching", "yes"], "neither on nor off"),
         (["--rate", "9000rps", "--lengths", LENGTHS], "unstable plan"),
         (["--lengths", LENGTHS], "no arrival rate"),
     ],
-)
+)  # fmt: skip
 def test_wrong_input_is_told_in_one_line(folder: Path, flags: list[str], said: str) -> None:
     done = run("simulate", "--profile", folder / "line.json", "--replicas", 1, *flags)
     message = f"{done.exception} {done.output}"
@@ -490,9 +481,6 @@ def test_python_has_the_same_answer(folder: Path) -> None:
     assert "TTFT P99" in plan.explain()
 
 
-# ---- Sweep, curve, compare and figures ------------------------------------------------------
-
-
 @pytest.fixture(scope="module")
 def swept(folder: Path) -> list[object]:
     grid = ["--rate", "40rps:140rps:100rps", "--replicas", "1:2", "--sequences-max", 16, "--precision", "0.3"]
@@ -505,9 +493,7 @@ def rows(swept: list[object]) -> list[dict[str, Any]]:
     return found
 
 
-def test_a_sweep_has_a_row_for_each_fleet_and_no_number_for_an_unstable_one(
-    rows: list[dict[str, Any]],
-) -> None:
+def test_a_sweep_has_a_row_for_each_fleet_and_no_number_for_an_unstable_one(rows) -> None:
     assert [(row["arrival_rate_rps"], row["replicas"], row["outcome"]) for row in rows] == [
         (40.0, 1, "answered"), (40.0, 2, "answered"), (140.0, 1, "unstable"), (140.0, 2, "answered"),
     ]  # fmt: skip
@@ -520,9 +506,7 @@ def test_a_sweep_has_a_row_for_each_fleet_and_no_number_for_an_unstable_one(
     assert "use at least" in unstable["reason"]
 
 
-def test_the_table_of_a_sweep_says_why_there_are_no_numbers(
-    rows: list[dict[str, Any]], swept: list[object]
-) -> None:
+def test_the_table_of_a_sweep_says_why_there_are_no_numbers(rows, swept) -> None:
     refused = rows[2]
     title, heads, *lines = [line for line in run(*swept).stdout.splitlines() if line.strip(" ─")]
     assert title == "line, round-robin"

@@ -158,9 +158,6 @@ def test_other_commands_are_not_imported(arguments: list[str]) -> None:
     assert loaded - shared == {arguments[0].replace("-", "_")}
 
 
-# ---- values ---------------------------------------------------------------------------------
-
-
 @flags(
     "count ratio text maybe sizes names colour colours loud place words",
     count=Flag(COUNT, 3),

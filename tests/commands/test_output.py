@@ -45,9 +45,7 @@ def test_output_to_a_file_has_120_columns() -> None:
     assert width() == 120
 
 
-def test_only_terminals_that_support_colours_get_them(
-    terminal: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_terminals_that_support_colours_get_them(terminal, monkeypatch) -> None:
     assert not in_colour()
     terminal(80)
     assert in_colour()
@@ -67,9 +65,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now_s
 
 
-def test_a_file_gets_at_most_four_lines_of_progress(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_file_gets_at_most_four_lines_of_progress(monkeypatch, capsys) -> None:
     """At once and after 5, 30 and 120 s; notes are always written."""
     now_s = clock(monkeypatch)
     with progress() as report:
@@ -87,9 +83,7 @@ def test_a_file_gets_at_most_four_lines_of_progress(
     ]  # fmt: skip
 
 
-def test_a_terminal_gets_one_line_of_progress_that_changes(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_terminal_gets_one_line_of_progress_that_changes(monkeypatch, capsys) -> None:
     said = []
 
     class Terminal:
@@ -135,8 +129,6 @@ def test_a_verb_gets_what_it_takes_of_what_was_typed() -> None:
         (Format.TABLE, True, '{\n  "schema_version": 1,\n  "x": 1\n}\n'),
     ],
 )
-def test_answers_are_written_in_the_format_asked_for(
-    form: Format, *, as_json: bool, found: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_answers_are_written_in_the_format_asked_for(form, *, as_json, found, capsys) -> None:
     emit_pieces(form, as_json=as_json, document=lambda: {"x": 1}, tables=lambda: [Text("a  "), Text("b")])
     assert capsys.readouterr().out == found

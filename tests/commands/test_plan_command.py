@@ -57,9 +57,6 @@ ONE = ["--profile", "small.json"]
 TWO = [*ONE, "--profile", "large.json"]
 
 
-# ---- Among profiles, routings and waits -----------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("prices", "name", "replicas", "usd"),
     [
@@ -137,9 +134,6 @@ def test_a_profile_of_one_batch_size_is_planned_without_batches(answer):
     assert priced["cost"] == {"hourly_usd": 0.25}
 
 
-# ---- Promises -------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("promise", "objective", "replicas"),
     [
@@ -182,9 +176,6 @@ def test_users_without_a_thought_are_served_by_enough_replicas(answer):
     assert found["recommendation"]["replicas"] == 3
     assert found["headroom"] is None
     assert found["performance"]["response_quantiles_s"]["0.99"]["value"] == pytest.approx(0.040, rel=1e-3)
-
-
-# ---- What is outlived -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -235,9 +226,6 @@ def test_the_survivors_are_told_in_words(plan):
     assert (
         "Without failures to survive, 2 replicas of small with batches up to 1 would be enough, 0.300 USD/h less."
     ) in words
-
-
-# ---- Refusals -------------------------------------------------------------------------------
 
 
 def test_a_load_that_all_replicas_cannot_sustain_is_refused_with_the_number_that_can(answer):
@@ -295,8 +283,7 @@ BAD = [
     ([*ONE, "--rate", "50rps", "--slo-wait", "p99=5ms"], "--slo-wait is now --slo-wait-p99 5ms, and so for each quantile"),
     ([*ONE, "--rate", "50rps", "--slo-wait-p99", "5"], "--slo-wait-p99 '5' has no unit"),
     ([*ONE, *GIVEN, "--plot", "a.svg"], "--plot is now -o with the ending of a picture: -o plan.svg"),
-    ([*ONE, "--rate", "50rps", "--loss-max", "1%"],
-     "a loss limit needs a queue limit; give --queue-limit too"),
+    ([*ONE, "--rate", "50rps", "--loss-max", "1%"], "a loss limit needs a queue limit; give --queue-limit too"),
     ([*ONE, *GIVEN, "--loss-max", "some"], "--loss-max 'some' is not a share; write 25% or 0.25"),
     ([*ONE, *GIVEN, "--loss-max", "0"], "--loss-max must be above 0 and below 100%, got 0"),
     ([*ONE, *GIVEN, "--utilization-max", "80"], "--utilization-max must be above 0 and below 100%, got 80; 80% is a share"),
@@ -311,8 +298,7 @@ BAD = [
     ([*ONE, *GIVEN, "--survive", "n-²"], "--survive 'n-²' is unknown; use n-1 or zone:3"),
     ([*ONE, *GIVEN, "--survive", "region:3"], "--survive 'region:3' is unknown; use n-1 or zone:3"),
     ([*ONE, *GIVEN, "--survive", "zone:1"], "zones must be 2 or more, or the loss of one is the loss of all"),
-    ([*ONE, *GIVEN, "--rolling-update", "25%"],
-     "--rolling-update '25%' is unknown; use max-unavailable=25%"),
+    ([*ONE, *GIVEN, "--rolling-update", "25%"], "--rolling-update '25%' is unknown; use max-unavailable=25%"),
     ([*ONE, *GIVEN, "--rolling-update", "max-unavailable=1"],
      "--rolling-update max-unavailable must be above 0 and below 100%, got 1"),
     ([*ONE, *GIVEN, "--spike", "2x"], "give --spike 2x and --startup-time 120s together"),

@@ -41,9 +41,7 @@ def test_a_service_time_is_given_or_follows_from_its_rate() -> None:
         ("gamma", 1e4, Family.GAMMA),
     ],
 )
-def test_the_family_of_durations_follows_from_their_scv(
-    family: str | None, scv: float | None, chosen: Family
-) -> None:
+def test_the_family_of_durations_follows_from_their_scv(family, scv, chosen) -> None:
     found = read_duration(family, scv, 0.5, "--service")
     assert (found.family, found.mean_s) == (chosen, 0.5)
 
@@ -51,16 +49,12 @@ def test_the_family_of_durations_follows_from_their_scv(
 @pytest.mark.parametrize(
     ("family", "scv", "said"),
     [
-        (
-            "gamma",
-            9.9e-5,
-            "--service-scv must be 0 or from 0.0001 to 10000, got 9.9e-05; deterministic is nearly",
-        ),
+        ("gamma", 9.9e-5, "--service-scv must be 0 or from 0.0001 to 10000, got 9.9e-05; deterministic is nearly"),
         ("gamma", 10_001.0, "--service-scv must be 0 or from 0.0001 to 10000, got 10001; measure it again"),
         ("gamma", None, "--service gamma needs --service-scv, its squared coefficient of variation"),
         ("lognormal", None, "--service lognormal needs --service-scv"),
     ],
-)
+)  # fmt: skip
 def test_an_impossible_scv_is_refused(family: str, scv: float | None, said: str) -> None:
     with pytest.raises(InputError, match=said):
         read_duration(family, scv, 0.5, "--service")

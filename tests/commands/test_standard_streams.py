@@ -35,9 +35,7 @@ def ends(command: str, folder: Path) -> tuple[int, str]:
         ("| head -c 1", 0, ""),
     ],
 )
-def test_only_what_the_answer_is_lost_by_is_an_error(
-    arguments: str, redirect: str, code: int, said: str, tmp_path: Path
-) -> None:
+def test_only_what_the_answer_is_lost_by_is_an_error(arguments, redirect, code, said, tmp_path) -> None:
     assert ends(f"{arguments} {redirect}", tmp_path) == (code, said)
 
 

@@ -55,9 +55,6 @@ def document(done: "subprocess.CompletedProcess[str]") -> dict[str, Any]:
     return dict(json.loads(done.stdout, parse_constant=refuse))
 
 
-# ---- Answers --------------------------------------------------------------------------------
-
-
 def test_the_whole_screen_and_its_figure(stress: Command, folder: Path) -> None:
     done = stress(*LOSS, "-o", "trouble.svg")
     assert done.returncode == 3, done.stderr
@@ -202,9 +199,6 @@ def test_a_saved_plan_goes_into_trouble(folder: Path, stress: Command) -> None:
     assert (changed["exit_code"], changed["plan"]["replicas"], changed["arrival_rate_rps"]) == (0, 5, 300.0)
 
 
-# ---- Mistakes -------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("given", "said"),
     [
@@ -214,22 +208,13 @@ def test_a_saved_plan_goes_into_trouble(folder: Path, stress: Command) -> None:
         ("--trigger spot:1,10min", "does not say all; write it as spike:2x,30s"),
         ("--trigger spot:1,10min,2min", "comes before the notice of 600 s is over; write spot:1,2min,10min"),
         ("--trigger lose:1,60s --cold-batches 20", "--cold-batches '20' is none; write 20:3x"),
-        (
-            "--trigger lose:1,60s --cold-batches 20:1x",
-            "a cold batch's factor must be above 1 and at most 100",
-        ),
+        ("--trigger lose:1,60s --cold-batches 20:1x", "a cold batch's factor must be above 1 and at most 100"),
         ("--trigger lose:1,60s --cold-batches 0:3x", "cold batches must be from 1 to 1000000, got 0"),
         ("--trigger spike:2x,30s --cold-batches 20:3x", "--trigger spike takes none away; leave it out"),
         ("--trigger lose:1,60s --mtbf 6h", "give --mtbf 264d and --recovery-time 5min together"),
         ("--trigger lose:1,60s --mtbf 0s --recovery-time 1s", "--mtbf must be above 0"),
-        (
-            "--trigger lose:1,60s --mtbf 10ms --recovery-time 1ms",
-            "give a longer --mtbf or a shorter --horizon",
-        ),
-        (
-            "--trigger lose:1,60s --mtbf 30s --recovery-time 30s",
-            "4 replicas serve at most 200 rps on average, as they",
-        ),
+        ("--trigger lose:1,60s --mtbf 10ms --recovery-time 1ms", "give a longer --mtbf or a shorter --horizon"),
+        ("--trigger lose:1,60s --mtbf 30s --recovery-time 30s", "4 replicas serve at most 200 rps on average, as they"),
         ("--trigger lose:9,60s", "the trigger hits 9 replicas, and there are 4"),
         ("--trigger lose:1,60s --runs 1", "--runs must be from 2 to 10000, got 1"),
         ("--trigger lose:1,60s --horizon 10s", "the horizon must be at least 35 s"),
@@ -253,7 +238,7 @@ def test_a_saved_plan_goes_into_trouble(folder: Path, stress: Command) -> None:
         ("--trigger lose:1,60s --hedge 500ms", "--hedge 500 ms is no shorter than what clients wait for"),
         ("--trigger lose:1,60s --map --only-verdict", "leave out one of the two"),
     ],
-)
+)  # fmt: skip
 def test_mistakes_are_one_line(stress: Command, given: str, said: str) -> None:
     done = stress(*FLEET, "--rate", "316rps", *given.split())
     assert done.returncode == 2, done.stdout
@@ -286,8 +271,6 @@ def test_a_trigger_is_asked_for(stress: Command) -> None:
     assert done.returncode == 2
     assert "Missing option '--trigger'" in done.stderr
 
-
-# ---- Plans ----------------------------------------------------------------------------------
 
 QUICK = [
     "--profile", "flat.csv", "--batch-size-max", "1", "--batch-wait", "0ms", "--routing", "shared-queue",

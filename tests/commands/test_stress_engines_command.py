@@ -138,8 +138,6 @@ def test_python_asks_the_same_with_the_same_words(folder: Path) -> None:
         cap.stress(str(folder / "one-slot.json"), **asked, shed="lifo")
 
 
-# ---- Plans ----------------------------------------------------------------------------------
-
 PLAN = [
     "--profile", "one-slot.json", "--lengths", LENGTHS, "--rate", "150rps", "--slo-p99", "400ms",
     "--requests-max", "1000000", "--precision", "0.3",
@@ -189,9 +187,7 @@ def test_a_plan_that_comes_back_with_one_setting_more(plan: Command, stress: Com
 
 
 @pytest.mark.long
-def test_a_plan_with_an_engine_more_where_no_setting_helps(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_plan_with_an_engine_more_where_no_setting_helps(folder, monkeypatch) -> None:
     monkeypatch.undo()  # with headroom
     monkeypatch.setattr("capacity.search.recovery_plan.remedies", lambda stress: iter(()))
     answer = cap.plan(
@@ -199,13 +195,10 @@ def test_a_plan_with_an_engine_more_where_no_setting_helps(
         precision=0.3, recover_within="5s", trigger="lose:1,20s", timeout="300ms", attempts=4,
     )  # fmt: skip
     assert answer.exit_code == 0
-    assert answer.recovery is not None
     assert answer.recovery.setting is None
     assert answer.recovery.as_planned.stress.plan.replicas == 2
     assert answer.recovery.as_planned.exit_code != 0
-    assert answer.plan is not None
     assert answer.plan.replicas == answer.recovery.as_is.stress.plan.replicas == 3
-    assert answer.headroom is not None
     assert answer.headroom.today_rps == 150.0
     assert answer.to_saved().plan == answer.plan
     again = cap.stress(
@@ -229,9 +222,7 @@ def test_a_plan_with_an_engine_more_where_no_setting_helps(
         (["--recover-within", "20s"], "--recover-within needs a --trigger"),
     ],
 )
-def test_what_a_plan_of_engines_cannot_come_back_from_is_refused(
-    plan: Command, flags: list[str], said: str
-) -> None:
+def test_what_a_plan_of_engines_cannot_come_back_from_is_refused(plan, flags, said) -> None:
     done = plan(*PLAN, *flags)
     assert done.returncode == 2
     assert done.stdout == ""
@@ -253,9 +244,7 @@ def test_plans_of_two_kinds_are_not_compared(folder: Path) -> None:
             cap.compare([engines, other])
 
 
-def test_a_plan_with_a_long_trace_is_asked_further_and_not_saved(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_plan_with_a_long_trace_is_asked_further_and_not_saved(folder, monkeypatch) -> None:
     """More arrivals than a file holds, if that were a thousand."""
     monkeypatch.setattr("capacity.answer.saved_plan.INSTANTS_MAX", 1_000)
     lines = ["t_s", *(f"{0.02 * number:.3f}" for number in range(6_000))]
@@ -272,7 +261,6 @@ def test_one_engine_fewer_may_meet_the_limits_and_not_recover(folder: Path) -> N
         str(folder / "one-slot.json"), rate="50rps", recover_within="20s", trigger="lose:1,10s", timeout="300ms",
         attempts=2, **QUICK,
     )  # fmt: skip
-    assert answer.plan is not None
     assert answer.plan.replicas == 2
     assert "Fewer than 2 replicas were not tried" in answer.explain()
     assert (

@@ -99,9 +99,7 @@ def test_a_closed_loop_is_predicted_by_its_users(asked: list[dict[str, Any]]) ->
 
 
 @pytest.mark.parametrize(("users", "limit"), [(15.0, None), (16.0, None), (17.0, 16)])
-def test_a_queue_with_room_for_all_users_has_no_limit(
-    asked: list[dict[str, Any]], users: float, limit: int | None
-) -> None:
+def test_a_queue_with_room_for_all_users_has_no_limit(asked, users, limit) -> None:
     of_batches(LoadRun(name="a", loop=Loop.CLOSED, users=users), PROFILE, PLAN, {})
     assert asked[0]["queue_limit"] == limit
 
@@ -114,9 +112,7 @@ def test_a_queue_with_room_for_all_users_has_no_limit(
         ({}, None),
     ],
 )
-def test_an_open_loop_is_predicted_by_its_rate(
-    asked: list[dict[str, Any]], rates: dict[str, float], rate_rps: float | None
-) -> None:
+def test_an_open_loop_is_predicted_by_its_rate(asked, rates, rate_rps) -> None:
     found = of_batches(LoadRun(name="a", loop=Loop.OPEN, users=5.0, **rates), PROFILE, PLAN, {})
     if rate_rps is None:
         assert (found.parting, found.message) == (
@@ -128,18 +124,14 @@ def test_an_open_loop_is_predicted_by_its_rate(
         assert (asked[0]["rate_rps"], asked[0]["quantile"], asked[0]["queue_limit"]) == (rate_rps, [0.99], 16)
 
 
-def test_what_would_take_hundreds_of_millions_of_requests_is_not_asked_for(
-    asked: list[dict[str, Any]],
-) -> None:
+def test_what_would_take_hundreds_of_millions_of_requests_is_not_asked_for(asked) -> None:
     quantiles_s = {q: Interval.exact(0.02) for q in (0.5, 0.99, 0.999, 0.9999, 0.99999)}
     of_batches(LoadRun(name="a", throughput_rps=10.0, quantiles_s=quantiles_s), PROFILE, PLAN, {})
     of_batches(LoadRun(name="a", throughput_rps=10.0, quantiles_s={0.9999: P99[0.99]}), PROFILE, PLAN, {})
     assert [how["quantile"] for how in asked] == [[0.5, 0.99, 0.999], [0.99]]
 
 
-def test_single_requests_of_a_language_model_are_served_again_as_they_were_sent(
-    asked: list[dict[str, Any]],
-) -> None:
+def test_single_requests_of_a_language_model_are_served_again_as_they_were_sent(asked) -> None:
     rows = LengthRows((100, 20, 50), (40, 30, 5))
     samples = Samples.of([7.0, 7.5, 9.0], [0.4, 0.3, 0.1])
     for loop in (Loop.OPEN, Loop.CLOSED, Loop.UNKNOWN):
@@ -158,9 +150,7 @@ def test_single_requests_of_a_language_model_are_served_again_as_they_were_sent(
         (LoadRun(name="a", loop=Loop.SERVED), "give --users or --rate"),
     ],
 )
-def test_what_a_language_model_is_predicted_by_is_asked_for(
-    asked: list[dict[str, Any]], run: LoadRun, said: str
-) -> None:
+def test_what_a_language_model_is_predicted_by_is_asked_for(asked, run, said) -> None:
     lengths = None if "--lengths" in said else "input=constant:9;output=constant:9"
     found = of_tokens(run, LLAMA, 1, {"lengths": lengths}, {})
     assert (found.parting, said in found.message) == (Parting.UNKNOWN, True), found.message
@@ -212,9 +202,7 @@ def test_requests_that_carry_several_inferences_are_not_predicted(asked: list[di
     ("error", "parting"),
     [(UnstableError("it grows"), Parting.OVERLOADED), (InconclusiveError("too few"), Parting.UNKNOWN)],
 )
-def test_a_simulation_that_fails_leaves_its_reason(
-    monkeypatch: pytest.MonkeyPatch, error: Exception, parting: Parting
-) -> None:
+def test_a_simulation_that_fails_leaves_its_reason(monkeypatch, error, parting) -> None:
     def simulate(*_: Any, **__: Any) -> None:
         raise error
 

@@ -64,16 +64,8 @@ def test_a_sound_run_holds_in_all() -> None:
     [
         ({}, Belief.HOLDS, "= 4 requests in flight, as many as there are users (4)"),
         ({"mean_s": 20 * MS}, Belief.HOLDS, "each rests 20 ms between requests"),
-        (
-            {"mean_s": 20 * MS, "think_time_s": 18 * MS},
-            Belief.HOLDS,
-            "rests 20 ms between requests and thinks 18 ms",
-        ),
-        (
-            {"mean_s": 20 * MS, "think_time_s": 0.0},
-            Belief.DOUBTFUL,
-            "rests 20 ms between requests and thinks 0 s",
-        ),
+        ({"mean_s": 20 * MS, "think_time_s": 18 * MS}, Belief.HOLDS, "rests 20 ms between requests and thinks 18 ms"),
+        ({"mean_s": 20 * MS, "think_time_s": 0.0}, Belief.DOUBTFUL, "rests 20 ms between requests and thinks 0 s"),
         ({"mean_s": 5 * MS, "think_time_s": 1 * MS}, Belief.DOUBTFUL, "each rests 35 ms"),
         ({"mean_s": 60 * MS}, Belief.BROKEN, "= 6 requests in flight, but each of 4 users can have one"),
         ({"throughput_rps": 1600.0}, Belief.BROKEN, "64 requests in flight"),
@@ -81,7 +73,7 @@ def test_a_sound_run_holds_in_all() -> None:
         ({"users": None}, Belief.UNKNOWN, "how many could be is not said"),
         ({"loop": Loop.OPEN}, Belief.HOLDS, "of 4 that may be"),
     ],
-)
+)  # fmt: skip
 def test_littles_law(others: dict[str, Any], belief: Belief, words: str) -> None:
     one = found("littles-law", **others)
     assert (one.belief, words in one.message) == (belief, True), one.message
@@ -118,9 +110,7 @@ def test_failed_requests_are_in_flight_too() -> None:
         (199, Belief.DOUBTFUL, "199 requests have 2 beyond P99"),
     ],
 )
-def test_single_requests_tell_the_percentiles_that_they_are_enough_for(
-    count: int, belief: Belief, words: str
-) -> None:
+def test_single_requests_tell_the_percentiles_that_they_are_enough_for(count, belief, words) -> None:
     samples = Samples.of(np.arange(count) * 0.01, np.full(count, 0.04))
     quantiles_s = exactly(p50=40, p95=40, p99=40)
     one = found("samples", succeeded=count, samples=samples, quantiles_s=quantiles_s)
@@ -142,17 +132,13 @@ def test_a_batch_of_the_client_is_seen_by_littles_law() -> None:
 @pytest.mark.parametrize(
     ("rate_rps", "counts_inferences", "words"),
     [
-        (
-            51_370.0,
-            False,
-            "about 1000 times too many: was a duration or a rate read in another unit, ms taken",
-        ),
+        (51_370.0, False, "about 1000 times too many: was a duration or a rate read in another unit, ms taken"),
         (51_370.0, True, "about 1000 times too many"),  # 1027 inferences are no client batch either
         (51_370e3, False, "about 1e+06 times too many"),
         (1_600.0, False, "are not of the same requests"),
         (1_550.0, True, "if each request carried several (-b), divide it by their number"),
     ],
-)
+)  # fmt: skip
 def test_a_large_factor_is_never_excused(rate_rps: float, counts_inferences: bool, words: str) -> None:
     """A mean of 1 s at 51370 rps is 1027 requests for each of 50 users."""
     others = {"users": 50.0, "mean_s": 1.0, "throughput_rps": rate_rps, "max_s": None, "quantiles_s": {}}
@@ -259,9 +245,7 @@ def test_a_tool_that_fills_in_is_never_passed_over() -> None:
         ),
     ],
 )
-def test_percentiles_must_rise_and_allow_for_the_mean(
-    others: dict[str, Any], belief: Belief, words: str
-) -> None:
+def test_percentiles_must_rise_and_allow_for_the_mean(others, belief, words) -> None:
     one = found("percentiles", **others)
     assert (one.belief, words in one.message) == (belief, True), one.message
 
@@ -285,9 +269,7 @@ def test_percentiles_must_rise_and_allow_for_the_mean(
         (47.51, {"max_s": None}, Belief.HOLDS),
     ],
 )
-def test_a_mean_lies_within_the_bounds_of_its_percentiles(
-    mean_ms: float, others: dict[str, Any], belief: Belief
-) -> None:
+def test_a_mean_lies_within_the_bounds_of_its_percentiles(mean_ms, others, belief) -> None:
     given = {"mean_s": mean_ms * MS, "max_s": 100 * MS, "quantiles_s": exactly(p25=10, p75=40)}
     assert found("percentiles", **{"succeeded": None, **given, **others}).belief is belief
 
@@ -473,9 +455,6 @@ def test_users_belong_to_all_endpoints_together() -> None:
         assert [one.run for one in findings if one.check == check] == ["all"]
 
 
-# ---- Endpoints with few requests ------------------------------------------------------------
-
-
 def endpoints(**requests: int) -> LoadTest:
     """A run for each endpoint with its number of requests, and that of all."""
     runs = [run_of(name=name, succeeded=count, users=None) for name, count in requests.items()]
@@ -552,9 +531,6 @@ def test_percentiles_of_single_requests_are_no_averages_whatever_belongs_to_no_e
         assert next(averaged(LoadTest(tool="x", name="x", runs=runs, whole="all"))).belief is belief
 
 
-# ---- What a report must say to be believed ---------------------------------------------------
-
-
 def test_nothing_is_established_without_requests_to_count() -> None:
     findings = check_run(run_of(succeeded=None))
     assert verdict_of(findings) is Belief.UNKNOWN
@@ -592,9 +568,6 @@ def test_a_histogram_holds_its_quantiles_between_bounds() -> None:
     assert histogram.quantile(0.9) == Interval(value=0.1, low=0.0, high=0.1)
     assert histogram.quantile(0.99) == Interval(value=0.2, low=0.1, high=0.2)
     assert histogram.quantile(0.999).high == math.inf
-
-
-# ---- Boundaries, by hand -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -699,9 +672,7 @@ def test_what_is_lacking_to_tell_an_omission_is_named(others: dict[str, Any], la
         (90.0, 10.0, Belief.BROKEN, "it is at least 90 ms, and the mean 50 ms instead of 40 ms"),
     ],
 )
-def test_a_tenth_later_is_late(
-    delay_ms: float, mean_delay_ms: float | None, belief: Belief, words: str
-) -> None:
+def test_a_tenth_later_is_late(delay_ms, mean_delay_ms, belief, words) -> None:
     """P99 is 70 ms from when requests were sent."""
     one = found(
         "coordinated-omission",
@@ -727,9 +698,7 @@ def test_a_tenth_later_is_late(
         (111.0, {"duration_s": 10.0, "mean_s": None}, Belief.BROKEN),
     ],
 )
-def test_a_twentieth_less_or_more_is_another_rate(
-    asked: float, others: dict[str, Any], belief: Belief
-) -> None:
+def test_a_twentieth_less_or_more_is_another_rate(asked, others, belief) -> None:
     quiet = {"loop": Loop.OPEN, "rate_asked_rps": asked, "max_s": None, "quantiles_s": {}}
     one = found("generator", **{**quiet, **others})
     assert one.belief is belief, one.message

@@ -69,10 +69,8 @@ def test_a_steady_server_hides_nothing() -> None:
     samples = Samples.of(np.arange(0.0, 10.0, 0.01), np.full(1000, SERVICE_S))
     run = run_of(samples, 1, throughput_rps=100.0)
     found = omission(run, 0.99)
-    assert found is not None
     assert (found.scheduled_s, found.unsent_share) == (SERVICE_S, 0.0)
     told = coordinated_omission(run)
-    assert told is not None
     assert told.belief is Belief.HOLDS
 
 
@@ -81,7 +79,6 @@ def test_the_percentile_is_told_that_hides_most() -> None:
     samples = closed(50, 0.2)
     quantiles = {q: Interval.exact(float(np.quantile(samples.response_s, q))) for q in (0.5, 0.9, 0.99)}
     found = worst_omission(run_of(samples, 50, quantiles_s=quantiles), 0.99)
-    assert found is not None
     assert found.quantile == 0.9
     assert found.reported_s < 0.05
     schedule_s = np.arange(0.0, LASTS_S, 0.001)
@@ -120,7 +117,6 @@ def test_without_users_or_a_tail_nothing_is_told() -> None:
     ):
         assert omission(run_of(samples, 5, **others), 0.99) is None, others
     found = coordinated_omission(run_of(samples, 5, users=None))
-    assert found is not None
     assert found.belief is Belief.UNKNOWN
 
 
@@ -129,7 +125,6 @@ def test_a_request_that_was_sent_late_had_waited_already() -> None:
     run = LoadRun(name="late", loop=Loop.OPEN, quantiles_s={0.99: Interval.exact(0.1)}, samples=samples)
     assert from_schedule(run, 0.99) == Interval.exact(2.1)
     found = coordinated_omission(run)
-    assert found is not None
     assert found.belief is Belief.BROKEN
     assert "from when it was due it is 2.1 s" in found.message
 
@@ -144,6 +139,5 @@ def test_only_bounds_are_told_where_delays_are_known_by_their_percentile() -> No
         schedule_delay_p99_s=34.4,
     )
     found = coordinated_omission(late)
-    assert found is not None
     assert found.belief is Belief.BROKEN
     assert "at least 34.4 s, and the mean 20 s instead of 3.74 s" in found.message

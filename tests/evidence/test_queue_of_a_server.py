@@ -46,7 +46,6 @@ def test_a_page_of_metrics_tells_why_the_queue_is_four_times_the_inference() -> 
 def test_client_batches_do_not_put_more_requests_into_a_server_than_there_are_users() -> None:
     (run,) = read_document(Document("a file", BATCHES), Kind.LOAD_TEST).runs
     found = waiting_of(run)
-    assert found is not None
     assert found.client_batch == 16
     assert found.throughput_rps == pytest.approx(656.63 / 16)
     assert found.waiting + found.served <= 1.0

@@ -70,10 +70,7 @@ def test_what_agrees_is_as_predicted() -> None:
 @pytest.mark.parametrize(
     ("stages_ms", "words"),
     [
-        (
-            {"queue": 40.0, "compute infer": 25.0, "network": 5.0},
-            "the queue: 40 ms measured, 10 ms predicted",
-        ),
+        ({"queue": 40.0, "compute infer": 25.0, "network": 5.0}, "the queue: 40 ms measured, 10 ms predicted"),
         ({"queue": 0.0, "compute infer": 25.0, "network": 5.0}, "the queue: 0 s measured, 10 ms predicted"),
         (
             {"queue": 12.0, "compute input": 8.0, "compute infer": 40.0, "network": 10.0},
@@ -84,7 +81,7 @@ def test_what_agrees_is_as_predicted() -> None:
             "outside the server: 36 ms measured, 5 ms predicted",
         ),
     ],
-)
+)  # fmt: skip
 def test_the_stage_that_is_off_by_most_is_named(stages_ms: dict[str, float], words: str) -> None:
     one = found(mean_s=70 * MS, stages_s={name: value * MS for name, value in stages_ms.items()})
     assert one.message.startswith("response mean is 2.00 times the prediction; most of the difference is ")

@@ -25,7 +25,6 @@ def run_of(**others: Any) -> LoadRun:
 def test_each_stage_obeys_littles_law() -> None:
     """At 100 rps 20 ms in the queue are two requests, and 10 ms in the other stages of the server one."""
     found = waiting_of(run_of())
-    assert found is not None
     assert (found.queue_s, found.served_s) == (20 * MS, pytest.approx(10 * MS))
     assert (found.waiting, found.served) == (2.0, pytest.approx(1.0))
     assert (found.throughput_rps, found.is_measured, found.client_batch) == (100.0, True, 1)
@@ -33,7 +32,6 @@ def test_each_stage_obeys_littles_law() -> None:
 
 def test_a_server_that_is_never_idle_stands_in_for_a_throughput() -> None:
     found = waiting_of(run_of(throughput_rps=None, batch_size_mean=2.0, batch_mean_s=10 * MS))
-    assert found is not None
     assert (found.throughput_rps, found.is_measured, found.waiting) == (200.0, False, 4.0)
     for others in ({}, {"batch_size_mean": 2.0}, {"batch_mean_s": 1.0}):
         assert waiting_of(run_of(throughput_rps=None, **others)) is None
@@ -45,7 +43,6 @@ def test_inferences_that_a_throughput_counts_are_taken_apart() -> None:
     """1600 inferences/s of 4 users at 40 ms: each request carries 16."""
     run = run_of(throughput_rps=1600.0, counts_inferences=True, users=4.0, mean_s=40 * MS)
     found = waiting_of(run)
-    assert found is not None
     assert (found.throughput_rps, found.client_batch) == (100.0, 16)
     assert (
         "at 100 rps, as each request must carry 16 inferences for the law to hold" in list(sentences(run))[2]

@@ -34,7 +34,6 @@ def test_a_twentieth_of_a_run_may_be_a_ramp(full_s: float, belief: Belief) -> No
     times = (0.0, 1.0, 2.0, full_s, 50.0, 100.0)
     history = tuple(Moment(10.0 + t_s, users=min(4.0, 1.0 + at)) for at, t_s in enumerate(times))
     one = ramp(run_of(history=history))
-    assert one is not None
     assert one.belief is belief
     assert one.numbers == {"ramp_share": pytest.approx(full_s / 100.0)}
     assert ramp(run_of(history=history[:5])) is None
@@ -53,7 +52,6 @@ def test_a_twentieth_of_a_run_may_be_a_ramp(full_s: float, belief: Belief) -> No
 )
 def test_a_beginning_half_as_long_again_is_cold(medians_ms: tuple[float, ...], belief: Belief) -> None:
     one = warm_up(in_parts(*medians_ms))
-    assert one is not None
     assert one.belief is belief
     assert one.numbers == pytest.approx({"first_s": medians_ms[0] * MS, "rest_s": 10 * MS})
     if belief is Belief.DOUBTFUL:
@@ -71,11 +69,8 @@ def test_a_beginning_half_as_long_again_is_cold(medians_ms: tuple[float, ...], b
         ((9.45, 10, 10.55, 11.45, 12, 12.55), Belief.HOLDS, 0.2),
     ],
 )
-def test_a_half_a_tenth_longer_than_the_other_is_a_drift(
-    medians_ms: tuple[float, ...], belief: Belief, rise: float
-) -> None:
+def test_a_half_a_tenth_longer_than_the_other_is_a_drift(medians_ms, belief, rise) -> None:
     one = stationary(in_parts(*medians_ms))
-    assert one is not None
     assert one.belief is belief
     assert one.numbers["rise"] == pytest.approx(rise)
     assert f"second half {100.0 * rise:+.0f} % from" in one.message
@@ -84,7 +79,6 @@ def test_a_half_a_tenth_longer_than_the_other_is_a_drift(
 def test_only_parts_with_all_users_are_compared() -> None:
     users = (1.0, 2.0, 4.0, 4.0, 4.0, 4.0, 4.0, 4.0)
     one = stationary(in_parts(90, 90, 10, 10, 10, 10, 10, 10, users=users))
-    assert one is not None
     assert one.numbers["rise"] == 0.0
     assert stationary(in_parts(90, 90, 90, 10, 10, 10, 10, 10, users=(1.0, 2.0, 3.0, *[4.0] * 5))) is None
     assert stationary(in_parts(10, 10, 10, 10, 10)) is None
@@ -144,9 +138,7 @@ def test_durations_are_of_the_requests_to_a_twentieth() -> None:
         (0.5, 0.0251, Belief.DOUBTFUL),
     ],
 )
-def test_a_quarter_between_bounds_leaves_a_percentile_open(
-    low: float, resolution_s: float, belief: Belief | None
-) -> None:
+def test_a_quarter_between_bounds_leaves_a_percentile_open(low, resolution_s, belief) -> None:
     quantiles = {0.99: Interval(value=0.5, low=low, high=0.5)}
     one = buckets(run_of(quantiles_s=quantiles, resolution_s=resolution_s))
     assert (None if one is None else one.belief) is belief

@@ -73,9 +73,7 @@ def cause(found: Candidate, asked: Question | None = None, plan: Plan = PLAN, le
         (0.030, None, Cause.QUEUEING),
     ],
 )
-def test_batching_binds_where_batches_form_and_take_half_of_the_time(
-    p99_s: float, batch_mean: float | None, found: Cause
-) -> None:
+def test_batching_binds_where_batches_form_and_take_half_of_the_time(p99_s, batch_mean, found) -> None:
     assert cause(base(p99_s, batch_mean)) is found
 
 
@@ -112,7 +110,6 @@ def test_a_binding_has_its_floor_wait_and_share() -> None:
     assert (found.floor_s, found.lone_s, found.wait) == (0.01, pytest.approx(0.01), Interval.exact(0.004))
     assert found.share == pytest.approx(0.3)
     assert [what for what, _ in asked.seen] == ["without batches"]
-    assert found.unbatched is not None
     assert found.unbatched.plan == replace(PLAN, batch_size_max=1)
     alone = accepts_from()
     single = replace(PLAN, batch_size_max=1)
@@ -143,7 +140,6 @@ def test_burstiness_binds_where_poisson_arrivals_need_fewer_replicas(least: int,
 def test_how_arrivals_vary(arrivals: Any, known: tuple[float | None, ...]) -> None:
     asked = question(workload=Workload(arrival_rate_rps=100.0, arrivals=arrivals))
     burst = find_binding(accepts_from(), asked, PLAN, base(0.015)).burst
-    assert burst is not None
     assert (burst.cv, burst.dispersion, burst.window_s) == known
     assert burst.replicas == 3
 
@@ -153,15 +149,11 @@ def test_dispersion_is_taken_over_windows_as_long_as_a_burst() -> None:
     bursty = MmppArrivals(ratio=4.0, burst_mean_s=2.0, calm_mean_s=8.0)
     asked = question(workload=Workload(arrival_rate_rps=100.0, arrivals=bursty))
     burst = find_binding(accepts_from(), asked, PLAN, base(0.015)).burst
-    assert burst is not None
     assert (burst.cv, burst.window_s) == (None, 2.0)
     variance = 0.2 * 0.8 * (250.0 - 62.5) ** 2  # of the rate
     assert burst.dispersion == pytest.approx(
         1.0 + 2.0 * variance / (100.0 * 0.625) * (1.0 - (1.0 - math.exp(-1.25)) / 1.25)
     )
-
-
-# ---- assumptions ----------------------------------------------------------------------------
 
 
 def assumed(
@@ -208,9 +200,7 @@ def test_a_steady_state(how: str, *, settled: bool) -> None:
         ),
     ],
 )
-def test_a_trace_needs_bursts_to_tell_of_other_days_and_no_steady_state(
-    found: Interval | None, how: str
-) -> None:
+def test_a_trace_needs_bursts_to_tell_of_other_days_and_no_steady_state(found, how) -> None:
     like_it = LikeIt(verdict=Verdict.MET, promise=TRACED.objective.limits[0], found=found)
     told = assumed(replace(base(0.03), like_it=like_it), TRACED)
     assert (told["enough bursts"].checked, told["enough bursts"].how) == (found is not None, how)
@@ -221,12 +211,7 @@ def test_a_trace_needs_bursts_to_tell_of_other_days_and_no_steady_state(
 @pytest.mark.parametrize(
     ("asked", "certified", "checked", "how"),
     [
-        (
-            question(),
-            True,
-            True,
-            "checked on fresh random numbers, which had no part in choosing the plan",
-        ),
+        (question(), True, True, "checked on fresh random numbers, which had no part in choosing the plan"),
         (
             question(),
             False,
@@ -236,10 +221,8 @@ def test_a_trace_needs_bursts_to_tell_of_other_days_and_no_steady_state(
         (TRACED, True, False, "the plan was chosen and judged with the same trace"),
         (TRACED, False, False, "the plan was chosen and judged with the same trace"),
     ],
-)
-def test_whether_luck_in_choosing_is_ruled_out(
-    asked: Question, how: str, *, certified: bool, checked: bool
-) -> None:
+)  # fmt: skip
+def test_whether_luck_in_choosing_is_ruled_out(asked, how, *, certified, checked) -> None:
     one = assumed(base(0.03), asked, certified=certified)["the choice"]
     assert (one.checked, one.how) == (checked, how)
 

@@ -44,9 +44,6 @@ def rate_of(question: Question) -> float:
     return question.workload.arrival_rate_rps
 
 
-# ---- sensitivity ----------------------------------------------------------------------------
-
-
 def changes(rule: Callable[[Question, Plan], Candidate], base: Candidate, asked: Question = QUESTION) -> Any:
     judge = asker(rule)
     return list(sensitivities(judge, asked, PLAN, base)), judge.seen
@@ -134,8 +131,6 @@ def test_neighbouring_batch_sizes_and_waits() -> None:
     assert ("batch size", 4, 0.0) in choices(replace(PLAN, batch_size_max=3))
 
 
-# ---- savings --------------------------------------------------------------------------------
-
 LESS = judged(replace(PLAN, replicas=2), 0.2, accepted=False)
 
 
@@ -149,9 +144,7 @@ def savings(rule: Callable[[Question, Plan], bool], asked: Question = QUESTION) 
     [(0.005, 0.01, 0.0), (0.01, 0.01, 0.0), (0.015, 0.02, 0.01), (0.025, 0.03, 0.02), (0.075, 0.08, 0.07),
      (0.635, 0.64, 0.63)],
 )  # fmt: skip
-def test_the_smallest_drop_in_demand_is_found_to_one_percent(
-    least: float, share: float, refused: float
-) -> None:
+def test_the_smallest_drop_in_demand_is_found_to_one_percent(least, share, refused) -> None:
     found = savings(lambda asked, plan: rate_of(asked) <= 100.0 * (1.0 - least) + 1e-9 < 100.0)
     assert set(found) == {Lever.DEMAND}
     one = found[Lever.DEMAND]

@@ -310,18 +310,14 @@ def recommended(**others) -> Recommendation:
             RandomRouting(replicas=3, response_p99=Interval.exact(0.035)),
             "its P99 would be 35 ms; the same number of replicas is enough.",
         ),
-        (
-            3,
-            RandomRouting(replicas=5, response_p99=None),
-            "its P99 is not known; the objective needs 5 replicas.",
-        ),
+        (3, RandomRouting(replicas=5, response_p99=None), "its P99 is not known; the objective needs 5 replicas."),
         (
             3,
             RandomRouting(replicas=None, response_p99=Interval.exact(0.05)),
             "its P99 would be 50 ms; no fleet within the limits is known to meet P99 <= 40 ms.",
         ),
     ],
-)
+)  # fmt: skip
 def test_what_random_routing_would_need(replicas, random, told):
     answer = recommended(plan=replace(PLAN, replicas=replicas), random_routing=random)
     last = list(explain(answer, QUESTION))[-1]

@@ -102,10 +102,7 @@ QUEUES = f"{USES} queueing: requests wait for those before them."
                 "adds 0 s; the wait alone has P99 10 (9 to 11) ms.",
             ],
         ),
-        (
-            replace(BINDING, unbatched=of(PLAN, 0.2)),
-            [QUEUES, "Without batches: P99 is 200 ms, missed."],
-        ),
+        (replace(BINDING, unbatched=of(PLAN, 0.2)), [QUEUES, "Without batches: P99 is 200 ms, missed."]),
         (
             replace(BINDING, unbatched=refused(PLAN, Limit.STABILITY, 1.2)),
             [QUEUES, "Without batches: unstable: load 1.200 >= 1."],
@@ -160,10 +157,7 @@ UNSTABLE = (refused(SINGLE, Limit.STABILITY, 1.5), refused(PAIR, Limit.SURVIVAL,
     ("fewer", "nearest", "told"),
     [
         ((), None, ["One is the minimum."]),
-        (
-            UNSTABLE, UNSTABLE[1],
-            ["With batches up to 1, 2 it would be unstable, at load 1.200 at best."],
-        ),
+        (UNSTABLE, UNSTABLE[1], ["With batches up to 1, 2 it would be unstable, at load 1.200 at best."]),
         (
             (UNSTABLE[0], refused(PAIR, Limit.SERVICE_FLOOR, 2.0)), of(FEWER, 0.15, load=0.8765),
             [
@@ -193,9 +187,7 @@ UNSTABLE = (refused(SINGLE, Limit.STABILITY, 1.5), refused(PAIR, Limit.SURVIVAL,
         ),
     ],
 )  # fmt: skip
-def test_why_one_fewer_is_not_enough(
-    fewer: tuple[Candidate, ...], nearest: Candidate | None, told: list[str]
-) -> None:
+def test_why_one_fewer_is_not_enough(fewer, nearest, told) -> None:
     found = dict(sections(replace(NOTHING, fewer=fewer, nearest=nearest)))
     assert found["Why one fewer is not enough"] == told
 

@@ -84,9 +84,6 @@ def fewest(question: Question, batch_size_max: int = 8) -> int:
     return next(n for n in range(1, 60) if law_s(question, plan_of(n, batch_size_max)) <= limit_s)
 
 
-# ---- Numbers against laws -------------------------------------------------------------------
-
-
 def test_sensitivities_are_those_of_the_law() -> None:
     limit_s = 0.026
     question = question_of(1800.0, limit_s)
@@ -100,7 +97,6 @@ def test_sensitivities_are_those_of_the_law() -> None:
     shifts = []
     for change, variant in zip(explanation.sensitivities, variants, strict=False):
         performance = change.candidate.performance
-        assert performance is not None
         assert performance.response_quantiles_s[0.99].value == pytest.approx(law_s(variant, plan), rel=1e-9)
         assert change.candidate.accepted is (law_s(variant, plan) <= limit_s)
         assert change.replicas == fewest(variant)
@@ -111,7 +107,6 @@ def test_sensitivities_are_those_of_the_law() -> None:
     assert burstier(question.workload, 1.5) == replace(question.workload, arrivals=GammaArrivals(cv=1.5))
     assert bursty.shift_per_step == pytest.approx(0.1, rel=1e-9)  # 50 % more of both, by this judge
     most = explanation.most_sensitive
-    assert most is not None
     assert most.shift_per_step == max(*shifts, bursty.shift_per_step)
 
 
@@ -138,7 +133,6 @@ def test_the_least_that_saves_one_is_the_root_of_the_law(rate_rps, limit_s) -> N
     assert Lever.ROUTING not in savings
     less = plan_of(plan.replicas - 1)
     nearest = explanation.nearest
-    assert nearest is not None
     assert nearest.plan == less
 
     def excess(variant: Question) -> float:
@@ -160,7 +154,6 @@ def test_the_least_that_saves_one_is_the_root_of_the_law(rate_rps, limit_s) -> N
         assert saving.plan == less
         assert saving.hourly_usd == 2.0
     best = explanation.best_saving
-    assert best is not None
     assert best.share == min(one.share for one in savings.values() if one.share is not None)
 
 
@@ -169,7 +162,6 @@ def test_the_least_is_sought_for_other_batches_than_the_nearest_too() -> None:
     """When one of two is gone batches of two are unstable, and yet they come nearest while both are there."""
     question = replace(question_of(600.0, 0.030), survival=Survival(spare=1))
     explanation = explained(question, plan_of(3))
-    assert explanation.nearest is not None
     assert explanation.nearest.plan.batch_size_max == 2
     left = plan_of(1)
     truth = brentq(lambda x: law_s(with_service(question, 1.0 - x), left) - 0.030, 0.0, 0.5)
@@ -189,14 +181,10 @@ def test_one_fewer_is_told_for_every_batch_size() -> None:
     for one in explanation.fewer:
         assert one.accepted is (law_s(question, one.plan) <= 0.026)
         if one.performance is None:
-            assert one.rejection is not None
             assert one.rejection.limit is Limit.STABILITY
     text = told(explanation)["Why one fewer is not enough"]
     assert "% over the limit" in text
     assert "is above 26 ms" in text
-
-
-# ---- What binds -----------------------------------------------------------------------------
 
 
 @pytest.mark.long
@@ -204,7 +192,6 @@ def test_stability_binds_where_one_fewer_is_unstable() -> None:
     question = question_of(1980.0, 3.0)
     plan = plan_of(3)  # 2 serve 1333 rps, 3 serve 2000
     explanation = explained(question, plan)
-    assert explanation.binding is not None
     assert explanation.binding.cause is Cause.STABILITY
     assert explanation.binding.load_fewer == pytest.approx(1980.0 * 0.012 / 16)
     assert "stability" in told(explanation)["What limits the plan"]
@@ -214,23 +201,19 @@ def test_the_service_floor_binds_where_it_takes_most_of_the_limit() -> None:
     question = question_of(100.0, 0.0095)
     explanation = explained(question, plan_of(fewest(question)))
     binding = explanation.binding
-    assert binding is not None
     assert (binding.cause, binding.floor_s, binding.lone_s) == (Cause.SERVICE_FLOOR, 0.005, 0.005)
 
 
 def test_batching_binds_where_company_takes_most_of_the_time() -> None:
     question = question_of(1800.0, 0.026)
     explanation = explained(question, plan_of(fewest(question)))
-    assert explanation.binding is not None
     assert explanation.binding.cause is Cause.BATCHING
-    assert explanation.binding.unbatched is not None
     assert explanation.binding.unbatched.plan.batch_size_max == 1
 
 
 def test_queueing_binds_where_there_are_no_batches() -> None:
     question = replace(question_of(500.0, 0.020), profiles=(profile_of({1: 0.005}, hourly_usd=2.0),))
     explanation = explained(question, plan_of(fewest(question, 1), 1))
-    assert explanation.binding is not None
     assert explanation.binding.cause is Cause.QUEUEING
     assert explanation.binding.unbatched is None
     assert [one.what for one in explanation.neighbours] == []
@@ -245,8 +228,6 @@ def test_burstiness_binds_where_poisson_arrivals_take_fewer() -> None:
     plan = plan_of(fewest(halved))
     explanation = explained(bursty, plan)
     binding = explanation.binding
-    assert binding is not None
-    assert binding.burst is not None
     assert (binding.cause, binding.burst.cv, binding.burst.dispersion) == (Cause.BURSTINESS, 2.0, 4.0)
     assert binding.burst.replicas == fewest(calm) < plan.replicas
     more = plan.replicas - fewest(calm)
@@ -257,8 +238,6 @@ def test_burstiness_does_not_bind_where_poisson_arrivals_take_as_many() -> None:
     calm = question_of(500.0, 0.08)
     bursty = replace(calm, workload=replace(calm.workload, arrivals=GammaArrivals(cv=2.0)))
     binding = explained(bursty, plan_of(1)).binding
-    assert binding is not None
-    assert binding.burst is not None
     assert binding.burst.replicas == 1
     assert binding.cause is Cause.QUEUEING  # this judge says nothing of batches
 
@@ -269,9 +248,7 @@ def test_recorded_arrivals_are_told_with_their_dispersion() -> None:
     trace = TraceArrivals(instants_s=instants)
     question = replace(question_of(1800.0, 0.026), workload=Workload(arrival_rate_rps=900.0, arrivals=trace))
     explanation = explained(question, plan_of(3))
-    assert explanation.binding is not None
     burst = explanation.binding.burst
-    assert burst is not None
     assert burst.cv == pytest.approx(3.0, rel=0.01)
     assert burst.dispersion == pytest.approx(0.0, abs=0.01)
     assert "counts in" in told(explanation)["What limits the plan"]
@@ -280,15 +257,11 @@ def test_recorded_arrivals_are_told_with_their_dispersion() -> None:
     assert "the same trace" in chosen.how
 
 
-# ---- Savings and doubts ---------------------------------------------------------------------
-
-
 def test_a_routing_that_does_it_alone_is_recommended() -> None:
     question = question_of(1800.0, 0.026)
     plan = plan_of(fewest(question))
     explanation = explained(question, plan, Routed(shared_queue=0.1, least_outstanding=0.1))
     best = explanation.best_saving
-    assert best is not None
     assert best.lever is Lever.ROUTING
     assert best.plan.routing is Routing.LEAST_OUTSTANDING  # the simpler of the two
     assert best.plan.replicas == plan.replicas - 1
@@ -317,7 +290,6 @@ def test_a_single_replica_has_none_fewer() -> None:
     explanation = explained(question_of(100.0, 0.05), plan_of(1))
     assert (explanation.fewer, explanation.nearest, explanation.savings) == ((), None, ())
     assert told(explanation)["Why one fewer is not enough"] == "One is the minimum."
-    assert explanation.binding is not None
     assert explanation.binding.load_fewer is None
 
 
@@ -365,9 +337,6 @@ def test_a_certificate_is_held_against_the_law_where_there_is_one() -> None:
         assert format_duration(exact_s) in one.how
 
 
-# ---- With the simulator ---------------------------------------------------------------------
-
-
 def test_a_simulated_plan_is_explained_with_intervals_and_strict_json() -> None:
     timings = tuple(
         BatchTiming(batch_size=size, samples_s=tuple(mean_s * x for x in (0.9, 0.95, 1.0, 1.05, 1.1)))
@@ -401,6 +370,5 @@ def test_users_who_take_turns_are_explained_without_a_rate() -> None:
         "service time",
         "service time",
     ]
-    assert explanation.binding is not None
     assert explanation.binding.load_fewer is None
     json.loads(dumps(explanation_document(explanation)))

@@ -64,23 +64,14 @@ def test_without_request_times_ends_are_all_there_is() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (
-            line(1, " 250000") * 2,
-            "line 1 ends in 250000, which may be of any unit; for nginx add $request_time",
-        ),
-        (
-            line(1, " 0.250 0.240") * 2,
-            "line 1 has 2 fields that may be the request time; write rt=$request_time",
-        ),
+        (line(1, " 250000") * 2, "line 1 ends in 250000, which may be of any unit; for nginx add $request_time"),
+        (line(1, " 0.250 0.240") * 2, "line 1 has 2 fields that may be the request time; write rt=$request_time"),
         (NGINX + line(4), "line 5 differs from the lines before in whether it has a request time"),
-        (
-            NGINX + DATE + "now what\n",
-            f"line 5 is not of the combined log format: '{DATE}now what'; fix or drop it",
-        ),
+        (NGINX + DATE + "now what\n", f"line 5 is not of the combined log format: '{DATE}now what'; fix or drop it"),
         (NGINX + line(4, " 0.1").replace("Nov", "Nox"), "line 5: Nox is no month"),
         (NGINX + line(4, " 0.100").replace("28/", "31/"), "line 5: 2026-11-31"),
     ],
-)
+)  # fmt: skip
 def test_what_is_not_clear_is_refused(text: str, said: str) -> None:
     assert said in refusal(text, Kind.WORKLOAD)
     assert said in refusal(text, Kind.LOAD_TEST)

@@ -54,9 +54,7 @@ def test_a_file_larger_than_memory_is_read_for_an_audit(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("limit", "most"), [("REQUESTS_MAX", 2), ("VALUES_MAX", 5)])
-def test_requests_and_tokens_are_limited(
-    limit: str, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_requests_and_tokens_are_limited(limit, most, tmp_path, monkeypatch) -> None:
     """Three requests with 4, 0 and 2 gaps between their tokens."""
     monkeypatch.setattr(f"capacity.formats.aiperf.{limit}", most + 1)
     assert len(run_of(tmp_path, as_aiperf(SEEN)).requests) == 3
@@ -88,15 +86,9 @@ def test_without_gaps_only_the_ends_are_known(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (
-            lambda line: line["metadata"].pop("request_end_ns"),
-            "export.txt line 2.metadata has no request_end_ns",
-        ),
+        (lambda line: line["metadata"].pop("request_end_ns"), "export.txt line 2.metadata has no request_end_ns"),
         (lambda line: line["metrics"].pop("request_latency"), "line 2.metrics has no request_latency"),
-        (
-            lambda line: line["metrics"]["request_latency"].update(unit="ticks"),
-            "has the unit 'ticks'; known are",
-        ),
+        (lambda line: line["metrics"]["request_latency"].update(unit="ticks"), "has the unit 'ticks'; known are"),
         (lambda line: line["metrics"]["time_to_first_token"].update(value=-1), "a request is sent, then"),
         (
             lambda line: (
@@ -105,14 +97,11 @@ def test_without_gaps_only_the_ends_are_known(tmp_path: Path) -> None:
             ),
             "a request has from 1",
         ),
-        (
-            lambda line: line["metrics"]["inter_chunk_latency"].update(value=[1.0, -1.0]),
-            "must not be negative",
-        ),
+        (lambda line: line["metrics"]["inter_chunk_latency"].update(value=[1.0, -1.0]), "must not be negative"),
         (lambda line: line["metrics"]["inter_chunk_latency"].update(unit="s"), "is the unit right?"),
         (lambda line: line.update(metadata=4), "export.txt line 2.metadata must be an object, got 4"),
     ],
-)
+)  # fmt: skip
 def test_what_cannot_be_is_refused(tmp_path: Path, change: Any, said: str) -> None:
     lines = [as_aiperf(SEEN)[1], as_aiperf(SEEN)[2]]
     change(lines[1])

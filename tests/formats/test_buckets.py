@@ -72,7 +72,6 @@ def test_a_mean_lies_between_those_of_all_lower_and_all_upper_ends(sum_s: float,
             run_of("m", TWO, sum_s)
         return
     run = run_of("m", TWO, sum_s)
-    assert run is not None
     assert run.mean_s == sum_s / 4
     assert run.counted == 4
     assert sorted(run.quantiles_s) == [0.5, 0.9, 0.95, 0.99, 0.999]
@@ -81,5 +80,4 @@ def test_a_mean_lies_between_those_of_all_lower_and_all_upper_ends(sum_s: float,
 def test_what_counts_nothing_is_no_run() -> None:
     assert run_of("m", Histogram(edges_s=(0.0, 1.0), counts=(0.0,))) is None
     half = run_of("m", Histogram(edges_s=(0.0, 1.0), counts=(2.5,)))
-    assert half is not None
     assert (half.counted, half.mean_s) == (2, None)

@@ -55,10 +55,7 @@ def test_aiperf_with_its_own_unit(tmp_path: Path) -> None:
         ("Metric,avg,p99\nTime To First Token (ms),1,2\n", "has no row Request Latency"),
         ("Metric,avg,p99\nRequest Latency (ticks),1,2\n", "Request Latency has the unit 'ticks'"),
         ("Metric,avg,p99\nRequest Latency,1,2\n", "Request Latency has the unit ''"),
-        (
-            "Metric,avg,p99\nRequest Latency (ms),1,fast\n",
-            "line 2, 'p99' must be a number from 0, got 'fast'",
-        ),
+        ("Metric,avg,p99\nRequest Latency (ms),1,fast\n", "line 2, 'p99' must be a number from 0, got 'fast'"),
         ("Metric,avg,p99\nRequest Latency (ms),,2\n", "line 2 has no 'avg'"),
         (
             "Metric,avg\nRequest Latency (ms),1\nRequest Latency (ms),2\n",
@@ -66,7 +63,7 @@ def test_aiperf_with_its_own_unit(tmp_path: Path) -> None:
         ),
         ("Metric,avg\nRequest Latency (ms),1\nRequest Throughput (per min),2\n", "has the unit 'per min'"),
     ],
-)
+)  # fmt: skip
 def test_what_cannot_be_is_refused(tmp_path: Path, text: str, said: str) -> None:
     assert said in refusal(tmp_path, text)
 

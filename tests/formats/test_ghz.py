@@ -12,13 +12,8 @@ from capacity.formats.registry import Kind
 DETAILS = [
     {"timestamp": "2026-03-01T08:00:00.100Z", "latency": 100_000_000, "error": "", "status": "OK"},
     {"timestamp": "2026-03-01T08:00:00.350Z", "latency": 300_000_000, "error": "", "status": "OK"},
-    {
-        "timestamp": "2026-03-01T08:00:01.000Z",
-        "latency": 10_000_000,
-        "error": "late",
-        "status": "Unavailable",
-    },
-]
+    {"timestamp": "2026-03-01T08:00:01.000Z", "latency": 10_000_000, "error": "late", "status": "Unavailable"},
+]  # fmt: skip
 REPORT: dict[str, Any] = {
     "date": "2026-03-01T08:00:01Z",
     "endReason": "normal",
@@ -31,17 +26,14 @@ REPORT: dict[str, Any] = {
     "rps": 3.0,
     "errorDistribution": {"late": 1},
     "statusCodeDistribution": {"OK": 2, "Unavailable": 1},
-    "latencyDistribution": [
-        {"percentage": 50, "latency": 100_000_000},
-        {"percentage": 99, "latency": 300_000_000},
-    ],
+    "latencyDistribution": [{"percentage": 50, "latency": 100_000_000}, {"percentage": 99, "latency": 300_000_000}],
     "histogram": [
         {"mark": 0.1, "count": 1, "frequency": 0.5},
         {"mark": 0.2, "count": 0, "frequency": 0.0},
         {"mark": 0.3, "count": 1, "frequency": 0.5},
     ],
     "details": DETAILS,
-}
+}  # fmt: skip
 
 
 def changed(**others: Any) -> str:
@@ -91,16 +83,13 @@ def test_equal_responses_have_no_histogram() -> None:
         ({"count": 0}, "has no requests"),
         ({"count": 1}, "has 2 requests of 1"),
         ({"average": "200ms"}, ".average must be a number"),
-        (
-            {"histogram": [{"mark": 2, "count": 1}, {"mark": 1, "count": 1}]},
-            "bounds of a histogram must rise",
-        ),
+        ({"histogram": [{"mark": 2, "count": 1}, {"mark": 1, "count": 1}]}, "bounds of a histogram must rise"),
         ({"details": [DETAILS[0] | {"latency": -1}]}, "details[0] has a duration below 0"),
         ({"details": [DETAILS[0] | {"timestamp": "1"}]}, "details[0].timestamp must be a date and time"),
         ({"details": [{}]}, "details[0] has no timestamp"),
         ({"details": {}}, ".details must be a list"),
     ],
-)
+)  # fmt: skip
 def test_what_cannot_be_is_refused(others: dict[str, Any], said: str) -> None:
     assert said in refusal(changed(**others))
 

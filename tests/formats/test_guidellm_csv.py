@@ -92,9 +92,7 @@ def test_late_sending_is_in_the_latency_from_the_schedule(tmp_path: Path) -> Non
         ("a new one", Loop.UNKNOWN, None),
     ],
 )
-def test_the_strategy_says_what_the_loop_was(
-    tmp_path: Path, strategy: str, loop: Loop, users: float | None
-) -> None:
+def test_the_strategy_says_what_the_loop_was(tmp_path, strategy, loop, users) -> None:
     run = only_run(tmp_path, written(columns(strategy)))
     assert (run.loop, run.users) == (loop, users)
 
@@ -104,19 +102,13 @@ def test_the_strategy_says_what_the_loop_was(
     [
         (written(), "is of none of the"),
         ("\n".join(written(CLOSED).split("\n")[:3]), "has no row below its three rows of header"),
-        (
-            written(columns("synchronous", **{"Request Latency Mean": ""})),
-            "line 4 has no mean of Request Latency",
-        ),
-        (
-            written(columns("synchronous", **{"Request Latency Percentiles": "[1, 2]"})),
-            "has 2 percentiles of Request",
-        ),
+        (written(columns("synchronous", **{"Request Latency Mean": ""})), "line 4 has no mean of Request Latency"),
+        (written(columns("synchronous", **{"Request Latency Percentiles": "[1, 2]"})), "has 2 percentiles of Request"),
         (written(columns("synchronous", **{"Request Latency Percentiles": "[1,"})), "line 4: not valid JSON"),
         (written(columns("synchronous", **{"Request Counts": "many"})), "must be a number, got 'many'"),
         (written(CLOSED) + "1,2\n", "line 5 has 2 cells for 13 columns"),
     ],
-)
+)  # fmt: skip
 def test_what_cannot_be_is_refused(tmp_path: Path, text: str, said: str) -> None:
     assert said in refusal(tmp_path, text)
 

@@ -50,7 +50,6 @@ EXAMPLES = {
 def test_a_request_came_at_its_date_and_took_its_active_time() -> None:
     (run,) = load_test(LOG).runs
     assert (run.loop, run.succeeded, run.failed, run.resolution_s) == (Loop.SERVED, 2, 2, 0.001)
-    assert run.samples is not None
     assert run.samples.sent_s == pytest.approx([0.0, 0.05])
     assert run.samples.response_s == pytest.approx([0.151, 0.046])
     assert workload(LOG).instants_s == pytest.approx((0.0, 0.05, 0.95, 1.05))

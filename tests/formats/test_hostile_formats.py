@@ -35,8 +35,6 @@ def examples(name: str) -> dict[str, bytes]:
     return found
 
 
-# ---- Ways to damage a file --------------------------------------------------------------------
-
 NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 NO_NUMBERS = (
     b"NaN", b"Infinity", b"-inf", b"1e999", b"-1e999", b"1e308", b"5e-324", b"-1", b"0", b"-0.0", b"1e18", b'"7"', b'"x"',
@@ -138,9 +136,6 @@ def containers(value: Any) -> list[Any]:
 
 
 DAMAGES: tuple[Damage, ...] = (cut, scribble, drop, repeat, lines, columns, numbers, keys, keys)
-
-
-# ---- What must hold ---------------------------------------------------------------------------
 
 
 def suffer(path: Path, data: bytes, kind: Kind) -> None:

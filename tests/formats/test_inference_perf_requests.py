@@ -51,13 +51,10 @@ def test_they_are_a_workload_too(tmp_path: Path) -> None:
     [
         ([request(1.0, 0.1), {"start_time": 2.0}], "file.txt[1] has no end_time"),
         ([request(1.0, -0.1)], "file.txt[0] ends before it starts"),
-        (
-            [request(1.0, 0.1), request(1.0, 0.1, start_time="now")],
-            "[1].start_time must be a number, got 'now'",
-        ),
+        ([request(1.0, 0.1), request(1.0, 0.1, start_time="now")], "[1].start_time must be a number, got 'now'"),
         ([request(1.0, 0.1), 3], "must be an object, got 3"),
     ],
-)
+)  # fmt: skip
 def test_what_cannot_be_is_refused(tmp_path: Path, requests: list[Any], said: str) -> None:
     assert said in refusal(tmp_path, requests)
 
@@ -69,6 +66,5 @@ def test_a_request_may_take_no_time(tmp_path: Path) -> None:
 
 def test_seconds_are_whole_nanoseconds(tmp_path: Path) -> None:
     (run,) = load_test(tmp_path, [request(1000.0, 0.0), request(1500.0, 0.5)]).runs
-    assert run.samples is not None
     assert run.samples.sent_s.tolist() == [0.0, 500.0]
     assert run.samples.response_s.tolist() == [0.0, 0.5]

@@ -43,7 +43,6 @@ def test_a_request_came_its_request_time_before_its_line(text: str) -> None:
     test = load_test(text)
     (run,) = test.runs
     assert (run.loop, run.succeeded, run.failed, run.resolution_s) == (Loop.SERVED, 3, 2, 0.001)
-    assert run.samples is not None
     assert run.samples.response_s == pytest.approx([1.5, 0.25, 0.03])
     assert "whole seconds" in test.notes[0]
 

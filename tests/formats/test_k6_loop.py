@@ -47,9 +47,7 @@ def test_a_run_may_end_an_iteration_after_its_last_second() -> None:
 
 @pytest.mark.parametrize("longest_s", [0.5, 2.5, 10.0, 20.0])
 @pytest.mark.parametrize("duration_s", [10.4, 30.4, 60.4, 600.4])
-def test_few_counts_look_like_a_whole_number_each_second_by_chance(
-    duration_s: float, longest_s: float
-) -> None:
+def test_few_counts_look_like_a_whole_number_each_second_by_chance(duration_s, longest_s) -> None:
     """Of users who were started one after the other any number of iterations may come; one in 20 is taken at most."""
     ramp = replace(OPEN, users_max=40, duration_s=duration_s, max_s=longest_s)
     counts = range(601, 8601)

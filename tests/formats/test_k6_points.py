@@ -76,13 +76,10 @@ def test_without_a_word_of_the_test_an_error_is_a_failure() -> None:
         (point("http_req_duration", "00", 1e308), "line 8.data.value is too large for a time"),
         (point("http_req_duration", "00", True), "line 8.data.value must be a number"),
         (point("dropped_iterations", "00", 0.5), "line 8.data.value must be a whole number"),
-        (
-            {"metric": "http_req_duration", "type": "Point", "data": {"time": "17", "value": 1}},
-            "must be a date",
-        ),
+        ({"metric": "http_req_duration", "type": "Point", "data": {"time": "17", "value": 1}}, "must be a date"),
         ({"metric": "http_req_duration", "data": {}}, "line 8 has no type"),
     ],
-)
+)  # fmt: skip
 def test_what_cannot_be_is_refused(line: dict[str, Any], said: str) -> None:
     assert said in refusal(as_text([*LINES, line]))
 

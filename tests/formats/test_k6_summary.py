@@ -143,19 +143,9 @@ def test_what_cannot_be_is_refused(others: dict[str, Any], said: str) -> None:
         (("iterations",), False),
         (("iterations", "vus_max"), True),
         (("a", "b", "c", "d", "e"), False),
-        (
-            (
-                "iterations",
-                "iteration_duration",
-                "data_received",
-                "vus_max",
-                "http_reqs",
-                "http_req_duration",
-            ),
-            True,
-        ),
+        (("iterations", "iteration_duration", "data_received", "vus_max", "http_reqs", "http_req_duration"), True),
     ],
-)
+)  # fmt: skip
 def test_two_metrics_of_every_run_tell_k6(names: tuple[str, ...], is_k6: bool) -> None:
     for document in (
         {"metrics": {name: {} for name in names}},

@@ -127,14 +127,11 @@ def test_the_detail_has_the_number_of_queries_too(tmp_path: Path) -> None:
     ("text", "why"),
     [
         (detail(), "its latency limit was not met; early stopping was not satisfied"),
-        (
-            summary("Server", "Performance constraints satisfied : NO", "INVALID"),
-            "its latency limit was not met",
-        ),
+        (summary("Server", "Performance constraints satisfied : NO", "INVALID"), "its latency limit was not met"),
         (summary("SingleStream", "", "INVALID"), "Result is INVALID"),
         (SERVER.replace("PerformanceOnly", "AccuracyOnly"), "an accuracy run says nothing of performance"),
     ],
-)
+)  # fmt: skip
 def test_a_run_that_loadgen_calls_invalid_is_not_to_be_believed(tmp_path: Path, text: str, why: str) -> None:
     (one,) = [one for one in check_run(only_run(tmp_path, text)) if one.check == "tool-verdict"]
     assert one.belief is Belief.BROKEN
@@ -159,17 +156,14 @@ def test_offline_has_its_throughput_alone(tmp_path: Path) -> None:
     [
         (SERVER.replace("Scenario : Server", "Scenario : Edge"), "has the scenario 'Edge'; known are Server"),
         (SERVER.replace("Mean latency", "Odd latency"), "has no 'Mean latency (ns)'"),
-        (
-            SERVER.replace(": 75000000", ": inf"),
-            "'99.00 percentile latency (ns)' must be a number from 0, got 'inf'",
-        ),
+        (SERVER.replace(": 75000000", ": inf"), "'99.00 percentile latency (ns)' must be a number from 0, got 'inf'"),
         (detail(effective_scenario="Edge"), "has the scenario 'Edge'"),
         (":::MLLOG {}\n", "has no effective_scenario; is it a log of LoadGen"),
         (detail().replace('"value": 288', '"value": [1]'), "line 13.value must be a single value"),
         (detail().replace(": 288, ", ": 288 "), "line 13: not valid JSON"),
         (summary("MultiStream", "", per_query=0), "samples_per_query must be a whole number from 1, got 0"),
     ],
-)
+)  # fmt: skip
 def test_what_cannot_be_is_refused(tmp_path: Path, text: str, said: str) -> None:
     assert said in refusal(tmp_path, text)
 

@@ -43,12 +43,9 @@ def test_columns_are_those_that_the_user_chose(tmp_path: Path) -> None:
         ("Model,GPU UUID,GPU Memory Usage (MB)\ntriton-server,GPU-1,800\n", "without latencies"),
         (HEADER + "\n", "holds no run"),
         (CLOSED.replace("net,4", "net,0.5"), "line 2: column 'Batch' must be a whole number from 1, got 0.5"),
-        (
-            CLOSED.replace("12.5", "12.5 ms"),
-            "line 2, 'p99 Latency (ms)' must be a number from 0, got '12.5 ms'",
-        ),
+        (CLOSED.replace("12.5", "12.5 ms"), "line 2, 'p99 Latency (ms)' must be a number from 0, got '12.5 ms'"),
     ],
-)
+)  # fmt: skip
 def test_what_cannot_be_is_refused(tmp_path: Path, text: str, said: str) -> None:
     assert said in refusal(tmp_path, text)
 

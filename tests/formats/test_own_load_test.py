@@ -56,12 +56,9 @@ def test_what_is_written_is_read_again() -> None:
     assert run.quantiles_s == RUN.quantiles_s
     assert (run.loop, run.is_corrected, run.users) == (Loop.CLOSED, True, 50.0)
     assert (run.counts_inferences, run.invalid_because) == (True, "early stopping was not satisfied")
-    assert run.samples is not None
     assert run.samples.sent_s.tolist() == [1.0, 2.0]  # in the order of sending
     assert run.samples.response_s.tolist() == [0.2, 0.1]
-    assert run.answered is not None
     assert (run.answered.response_s.tolist(), run.answered.due_s.tolist()) == ([0.3], [0.5])
-    assert run.histogram is not None
     assert run.histogram.edges_s == (0.0, 0.1, math.inf)
 
 
@@ -70,18 +67,12 @@ def test_what_is_written_is_read_again() -> None:
     [
         ({"schema_version": 2}, "a newer capacity"),
         ({"runs": []}, "no run with a measurement"),
-        (
-            {"runs": [{"name": "x", "loop": "round", "quantiles_s": {}}]},
-            r"runs\[0\].loop must be one of open",
-        ),
+        ({"runs": [{"name": "x", "loop": "round", "quantiles_s": {}}]}, r"runs\[0\].loop must be one of open"),
         ({"runs": [{"name": "x", "loop": "open", "quantiles_s": {"p": {}}}]}, "low, which is needed"),
-        (
-            {"runs": [{"name": "x", "loop": "open", "quantiles_s": {"p": {"low": 1}}}]},
-            "no quantile, such as 0.99",
-        ),
+        ({"runs": [{"name": "x", "loop": "open", "quantiles_s": {"p": {"low": 1}}}]}, "no quantile, such as 0.99"),
         ({"runs": [{"name": "x", "loop": "open", "quantiles_s": {}, "mean_s": -1.0}]}, "not below 0"),
     ],
-)
+)  # fmt: skip
 def test_what_was_edited_badly_is_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         read_load_test(written(**changes))

@@ -93,16 +93,13 @@ def test_a_large_file_is_told_by_its_start_and_read_to_its_end(tmp_path: Path) -
     ("data", "said"),
     [
         (gzip.compress(b"x,y\n" * 99, mtime=0)[:-9], "file is gzip that was cut off; copy it again"),
-        (
-            gzip.compress(b"x,y\n" * 99, mtime=0)[:-8] + b"01234567",
-            "file is gzip that is damaged; copy it again",
-        ),
+        (gzip.compress(b"x,y\n" * 99, mtime=0)[:-8] + b"01234567", "file is gzip that is damaged; copy it again"),
         (b"\x1f\x8b", "file is gzip that was cut off; copy it again"),
         (b"\x1f\x8b\x08" + b"\x00" * 99, "file is gzip that is damaged; copy it again"),
         (b"\x1f\x8b\x09" + b"\x00" * 99, "file is gzip that is damaged; copy it again"),
         (gzip.compress(b"\xff\xfe\xfd", mtime=0), "file is not UTF-8 text (byte 0); save it as UTF-8"),
     ],
-)
+)  # fmt: skip
 def test_gzip_that_is_not_whole_is_refused(data: bytes, said: str, tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(data)
@@ -172,9 +169,7 @@ LOGS = {
 
 
 @pytest.mark.parametrize("name", LOGS)
-def test_of_a_log_only_its_requests_take_memory(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_a_log_only_its_requests_take_memory(name, tmp_path, monkeypatch) -> None:
     """300,000 lines without a request more: what reading takes does not grow with them."""
     start, line = LOGS[name]
     path = tmp_path / "log"

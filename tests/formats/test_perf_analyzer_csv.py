@@ -55,16 +55,13 @@ def test_stages_longer_than_the_response_give_no_mean(tmp_path: Path) -> None:
             f"{HEADER}\n1,fast,10,0,100,50,9000,40,10,1,1\n",
             "line 2, 'Inferences/Second' must be a number from 0, got 'fast'",
         ),
-        (
-            f"{HEADER}\n1,1,10,0,-100,50,9000,40,10,1,1\n",
-            "'Server Queue' must be a number from 0, got '-100'",
-        ),
+        (f"{HEADER}\n1,1,10,0,-100,50,9000,40,10,1,1\n", "'Server Queue' must be a number from 0, got '-100'"),
         (f"{HEADER}\n1,1,10,0,1e999,50,9000,40,10,1,1\n", "got '1e999'"),
         (f"{HEADER}\n,1,10,0,1,50,9000,40,10,1,1\n", "has no 'Concurrency'"),
         (f"{HEADER},p99 latency\n", "has the column 'p99 latency' twice"),
         ("Concurrency,Inferences/Second,p101 latency\n1,2,3\n", "no percentile from 0 to 100"),
     ],
-)
+)  # fmt: skip
 def test_what_cannot_be_is_refused(tmp_path: Path, text: str, said: str) -> None:
     assert said in refusal(tmp_path, text)
 

@@ -44,7 +44,6 @@ EXAMPLES = {
 def test_each_request_is_a_sample(tmp_path: Path) -> None:
     run = only_run(tmp_path, export(STREAMED))
     assert (run.loop, run.users, run.succeeded, run.failed) == (Loop.CLOSED, 2.0, 3, 1)
-    assert run.samples is not None
     assert run.samples.sent_s == pytest.approx([0.0, 3e-9, 0.002])  # in the order of sending
     assert run.samples.response_s == pytest.approx([0.009, 0.004, 0.005])  # until the last response
     assert run.mean_s == pytest.approx(0.006)
@@ -63,17 +62,11 @@ def test_a_rate_is_open(tmp_path: Path) -> None:
         (export(), "holds no run"),
         (export(experiment("concurrency", 1, request(0))), "has no answered request"),
         (export(experiment("concurrency", 1, request(0, -5))), "requests[0] was answered before it was sent"),
-        (
-            export(experiment("concurrency", 1, request(0, 1) | {"timestamp": "x"})),
-            "timestamp must be a number",
-        ),
-        (
-            export({"experiment": {"mode": "concurrency"}, "requests": [request(0, 1)]}),
-            "experiment has no value",
-        ),
+        (export(experiment("concurrency", 1, request(0, 1) | {"timestamp": "x"})), "timestamp must be a number"),
+        (export({"experiment": {"mode": "concurrency"}, "requests": [request(0, 1)]}), "experiment has no value"),
         (export({"experiment": 1, "requests": [request(0, 1)]}), "experiment must be an object"),
     ],
-)
+)  # fmt: skip
 def test_what_cannot_be_is_refused(tmp_path: Path, content: Any, said: str) -> None:
     assert said in refusal(tmp_path, content)
 

@@ -67,7 +67,6 @@ def test_a_range_has_rises_across_a_restart(tmp_path: Path) -> None:
     """Ten requests, then a restart, then three: of bound 0.1 six and two, though 2 < 106 alone tells of it."""
     run = only_run(tmp_path, MATRIX)
     assert run.counted == 13
-    assert run.histogram is not None
     assert run.histogram.counts == (8.0, 5.0)
     assert [(one.t_s, one.rate_rps) for one in run.history] == [(1e9 + 10, 1.0), (1e9 + 20, 0.3)]
     assert (run.duration_s, run.throughput_rps) == (20.0, pytest.approx(0.65))
@@ -77,7 +76,6 @@ def test_a_range_has_rises_across_a_restart(tmp_path: Path) -> None:
 def test_a_restart_is_seen_in_any_bucket(tmp_path: Path) -> None:
     """The first bucket went on rising across the restart, from 1 to 4: all four came after it."""
     run = only_run(tmp_path, answer("matrix", bucket("0.1", 1, 4), bucket("+Inf", 50, 6)))
-    assert run.histogram is not None
     assert run.histogram.counts == (4.0, 2.0)
 
 
@@ -125,10 +123,7 @@ def test_a_gauge_of_one_point_or_below_zero_is_no_run(tmp_path: Path, values: tu
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (
-            {"status": "error", "errorType": "bad_data", "error": "parse\nerror"},
-            "an error of Prometheus (parse?error)",
-        ),
+        ({"status": "error", "errorType": "bad_data", "error": "parse\nerror"}, "an error of Prometheus (parse?error)"),
         (answer("scalar"), "resultType 'scalar'"),
         (answer("vector"), "has no histogram of times"),
         (answer("vector", at_once(bucket("1", 3, metric=""))), "rate() and sum() drop the name"),
@@ -140,10 +135,7 @@ def test_a_gauge_of_one_point_or_below_zero_is_no_run(tmp_path: Path, values: tu
         (answer("matrix", bucket("1", 1), bucket("+Inf", 1, 2)), "one instant at which all of its buckets"),
         (answer("vector", {"metric": {"a\nb" * 99: 1}, "value": [1, "1"]}), "must be a text, got 1"),
         (answer("matrix", {"metric": {}, "values": [[1]]}), "values[0] must be an instant and a value"),
-        (
-            answer("matrix", native(AFTER | {"buckets": [[0, "2", "1", "3"]]})),
-            "must rise from lower to upper",
-        ),
+        (answer("matrix", native(AFTER | {"buckets": [[0, "2", "1", "3"]]})), "must rise from lower to upper"),
         (answer("matrix", native(BEFORE, AFTER | {"buckets": [[0, "1", "2", "9"]]})), "changed its buckets"),
         (  # the only request of a bucket is gone
             answer("matrix", native(BEFORE, AFTER | {"buckets": [[0, "0.25", "0.5", "7"]]})),
@@ -151,7 +143,7 @@ def test_a_gauge_of_one_point_or_below_zero_is_no_run(tmp_path: Path, values: tu
         ),
         (answer("x" * 61), f"resultType {'x' * 60!r};"),
     ],
-)
+)  # fmt: skip
 def test_what_cannot_be_is_refused(tmp_path: Path, content: Any, said: str) -> None:
     assert said in refusal(tmp_path, content)
 
@@ -217,7 +209,6 @@ def test_native_buckets_may_touch(tmp_path: Path) -> None:
     buckets = [[0, "1", "2", "3"], [0, "2", "4", "1"]]
     once = {"metric": {"__name__": METRIC}, "histogram": [1e9, AFTER | {"buckets": buckets, "sum": "NaN"}]}
     run = only_run(tmp_path, answer("vector", once))
-    assert run.histogram is not None
     assert run.histogram.edges_s == (0.0, 1.0, 2.0, 4.0)
     assert run.histogram.counts == (0.0, 3.0, 1.0)
     assert run.mean_s is None
@@ -261,9 +252,6 @@ def test_a_native_histogram_counts_from_0_after_a_restart(tmp_path: Path) -> Non
     assert run.counted == 5
     assert run.mean_s == pytest.approx((3.6 + 0.4) / 5)
     assert [one.rate_rps for one in run.history] == pytest.approx([0.4, 0.1, 0.0])
-
-
-# ---- A real server ----------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -331,9 +319,7 @@ def test_a_real_classic_histogram(server: str, tmp_path: Path) -> None:
     assert (run.quantiles_s[0.5].low, run.quantiles_s[0.5].high) == (0.1, 0.5)
 
 
-def test_a_real_native_histogram_holds_the_quantile_that_prometheus_gives(
-    server: str, tmp_path: Path
-) -> None:
+def test_a_real_native_histogram_holds_the_quantile_that_prometheus_gives(server, tmp_path) -> None:
     metric = 'prometheus_http_request_duration_seconds{handler="/metrics"}'
     found = when_there(f"{server}/query", query=metric)
     if "histogram" not in found["data"]["result"][0]:

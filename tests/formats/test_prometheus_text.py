@@ -134,8 +134,6 @@ def test_what_cannot_be_is_refused(tmp_path: Path, text: str, said: str) -> None
     assert said in refusal(tmp_path, text)
 
 
-# ---- Edges ------------------------------------------------------------------------------------
-
 PLAIN = """\
 # TYPE nv_inference_request_success counter
 nv_inference_request_success{model="m"} 20
@@ -225,9 +223,7 @@ def test_names_of_histograms_without_a_unit_are_cut(tmp_path: Path) -> None:
     assert note.endswith("passed over: serve_actual_batch_size, " + "z" * 175)
 
 
-def test_a_missing_parser_is_named_with_its_install_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_parser_is_named_with_its_install_command(tmp_path, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     with pytest.raises(DependencyError, match=r"install it with pip install 'capacity-planner\[measure\]'"):
         load_test(tmp_path, RAY)

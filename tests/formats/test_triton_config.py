@@ -60,17 +60,11 @@ def test_settings_are_told_as_flags_that_simulate_takes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("policy", "said"),
     [
-        (
-            "timeout_action: REJECT default_timeout_microseconds: 100000",
-            "longer than 100 ms in the queue is rejected",
-        ),
-        (
-            "default_timeout_microseconds: 2500",
-            "longer than 2.5 ms in the queue is rejected (timeout_action REJECT)",
-        ),
+        ("timeout_action: REJECT default_timeout_microseconds: 100000", "longer than 100 ms in the queue is rejected"),
+        ("default_timeout_microseconds: 2500", "longer than 2.5 ms in the queue is rejected (timeout_action REJECT)"),
         ("timeout_action: DELAY default_timeout_microseconds: 1000000", "is served after all others"),
     ],
-)
+)  # fmt: skip
 def test_a_queue_s_timeout_is_told(tmp_path: Path, policy: str, said: str) -> None:
     text = f"max_batch_size: 4\ndynamic_batching {{ default_queue_policy {{ {policy} }} }}"
     assert any(said in note for note in plan(tmp_path, text).notes)
@@ -106,10 +100,7 @@ def test_an_empty_block_batches_without_a_wait(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (
-            "max_batch_size: 4\ninput [",
-            "line 2: not the text format of protocol buffers (a value was expected",
-        ),
+        ("max_batch_size: 4\ninput [", "line 2: not the text format of protocol buffers (a value was expected"),
         ("max_batch_size: 4 }", "a name of a field was expected, got '}'"),
         ("max_batch_size: 4.5\n", "max_batch_size must be a whole number from 0, got '4.5'"),
         ("max_batch_size: 4\ndynamic_batching: 3", "dynamic_batching must be a block"),
@@ -123,7 +114,7 @@ def test_an_empty_block_batches_without_a_wait(tmp_path: Path) -> None:
         ("max_batch_size: 4\n" + "a {" * 60, "nested more than 50 deep"),
         ("max_batch_size: 4\n\x00", "'?' is not expected"),
     ],
-)
+)  # fmt: skip
 def test_what_cannot_be_is_refused(tmp_path: Path, text: str, said: str) -> None:
     assert said in refusal(tmp_path, text, Kind.PLAN)
 
@@ -189,14 +180,11 @@ def test_a_refusal_shows_the_begin_of_a_long_word(tmp_path: Path, text: str) -> 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (
-            "max_batch_size: 4\n[a.b",
-            "line 2: not the text format of protocol buffers (a bracket is not closed)",
-        ),
+        ("max_batch_size: 4\n[a.b", "line 2: not the text format of protocol buffers (a bracket is not closed)"),
         ("max_batch_size: 4\nname: ]", "a value was expected, got ']'"),
         ('max_batch_size: 4\nname "net"', "a value was expected, got '\"net\"'"),
     ],
-)
+)  # fmt: skip
 def test_what_is_not_the_text_format_is_refused(tmp_path: Path, text: str, said: str) -> None:
     assert said in refusal(tmp_path, text, Kind.PLAN)
 

@@ -177,9 +177,6 @@ def test_a_server_that_nobody_asked_is_refused(tmp_path: Path) -> None:
     assert "no successful request" in refusal(tmp_path, answer(model(inference_stats=idle)))
 
 
-# ---- Edges ------------------------------------------------------------------------------------
-
-
 def test_sixteen_may_be_in_flight_where_they_are_a_hundredth(tmp_path: Path) -> None:
     """Of 15 000 executions 16 are few; of 100 executions one is a hundredth, and two are not."""
     for others in ({"execution_count": 15_016}, {"inference_count": 30_064}):
@@ -199,9 +196,7 @@ def test_a_profile_says_what_it_is_of(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("inferences", "client_batch"), [(1010, 1), (1011, 1), (1991, 2), (1989, 1)])
-def test_inferences_a_request_are_whole_to_a_hundredth(
-    tmp_path: Path, inferences: int, client_batch: int
-) -> None:
+def test_inferences_a_request_are_whole_to_a_hundredth(tmp_path, inferences, client_batch) -> None:
     stats = model()["inference_stats"] | {"success": duration(1000, MS)}
     run = load_test(tmp_path, answer(model(inference_stats=stats, inference_count=inferences))).runs[0]
     assert run.batch_size == client_batch

@@ -138,15 +138,12 @@ def test_a_chunk_without_a_token_is_none(tmp_path: Path) -> None:
         ({"input_lens": [16, 0, 16]}, "result.txt request 1: a request has from 1"),
         ({"ttfts": [0.1, -0.1, 0.1]}, "result.txt request 1: a request is sent, then"),
         ({"itls": [[0.1], [], [-0.1, 0.1]]}, "result.txt request 2: itls must not be negative"),
-        (
-            {"itls": [[0.1], [], [0.1]]},
-            "2 of 2 requests have not as many chunks as tokens; turn off speculative",
-        ),
+        ({"itls": [[0.1], [], [0.1]]}, "2 of 2 requests have not as many chunks as tokens; turn off speculative"),
         ({"itls": [0.1, 0.1, 0.1]}, "itls must be a list"),
         ({"errors": ["", "refused", ""]}, "1 requests failed"),
         ({name: [] for name in ("ttfts", "itls", "input_lens", "output_lens", "start_times")}, "no request"),
     ],
-)
+)  # fmt: skip
 def test_what_cannot_be_is_refused(tmp_path: Path, others: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError) as refused:
         runs(tmp_path, **others)
@@ -188,9 +185,7 @@ def test_single_requests_have_not_failed(tmp_path: Path) -> None:
         ({"request_rate": 3, "max_concurrency": 4}, Loop.OPEN, 4.0, 3.0),
     ],
 )
-def test_what_decides_when_requests_are_sent(
-    tmp_path: Path, others: dict[str, Any], loop: Loop, users: float | None, rate: float | None
-) -> None:
+def test_what_decides_when_requests_are_sent(tmp_path, others, loop, users, rate) -> None:
     run = totals(tmp_path, **others)
     assert (run.loop, run.users, run.rate_asked_rps) == (loop, users, rate)
 

@@ -72,18 +72,12 @@ def test_what_is_no_such_function(module, name, said):
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        (
-            "import no_such_thing_at_all",
-            "cannot be imported: ModuleNotFoundError: No module named 'no_such_thing",
-        ),
-        (
-            "x = 1\nraise RuntimeError('broken')",
-            r"cannot be imported: RuntimeError: broken (broken.py line 2)",
-        ),
+        ("import no_such_thing_at_all", "cannot be imported: ModuleNotFoundError: No module named 'no_such_thing"),
+        ("x = 1\nraise RuntimeError('broken')", r"cannot be imported: RuntimeError: broken (broken.py line 2)"),
         ("import sys; sys.exit(3)", "cannot be imported: SystemExit: 3"),
         ("def f(:", "cannot be imported: SyntaxError"),
     ],
-)
+)  # fmt: skip
 def test_a_module_that_cannot_be_imported(module, tmp_path, source, said):
     (tmp_path / "broken.py").write_text(source, encoding="utf-8")
     text = message(lambda: load("broken:f"))

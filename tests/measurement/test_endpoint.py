@@ -100,15 +100,12 @@ def test_samples_of_two_kinds_are_not_mixed(bodies):
         ("[]", "a request is a JSON object"),
         ("{", "not valid JSON"),
         ('{"instances": NaN}', "not valid JSON"),
-        (
-            '{"instances": []}',
-            "'instances' must be a list with at least one row; set --rows-key to one of instances",
-        ),
+        ('{"instances": []}', "'instances' must be a list with at least one row; set --rows-key to one of instances"),
         ('{"inputs": [[1]]}', "set --rows-key to one of inputs"),
         ('{"instances": 3}', "must be a list"),
         ('{"instances": [1], "instances": [2]}', "appears twice"),
     ],
-)
+)  # fmt: skip
 def test_bodies_that_are_none(tmp_path, text, said):
     path = tmp_path / "row.json"
     path.write_text(text, encoding="utf-8")

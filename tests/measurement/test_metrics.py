@@ -130,9 +130,7 @@ def test_a_missing_parser_is_named_with_its_package(monkeypatch: pytest.MonkeyPa
         (["process_start_time_seconds 1"], ["process_start_time_seconds 2"], "process_start_time_seconds changed"),
     ],
 )  # fmt: skip
-def test_counters_that_contradict_themselves_are_refused(
-    before: list[str], after: list[str], said: str
-) -> None:
+def test_counters_that_contradict_themselves_are_refused(before, after, said) -> None:
     with pytest.raises(DependencyError) as refused:
         gains(page(*before), page(*after), MS)
     assert said in str(refused.value)
@@ -172,9 +170,7 @@ def counted(*counts: int) -> Histogram:
         (counted(0, 0, 100, 0), 0.0, None),
     ],
 )
-def test_a_percentile_lies_on_a_line_through_its_bucket(
-    histogram: Histogram, probability: float, ends: tuple[float, float, float] | None
-) -> None:
+def test_a_percentile_lies_on_a_line_through_its_bucket(histogram, probability, ends) -> None:
     found = histogram.percentile_s(probability)
     assert (None if found is None else (found.value, found.low, found.high)) == ends
 
@@ -196,8 +192,6 @@ def test_how_far_off_a_percentile_may_be() -> None:
         ((1.0, math.inf), (1, 1), math.inf, "nor its sum be negative"),
     ],
 )
-def test_a_histogram_is_valid_or_not_born(
-    bounds_s: tuple[float, ...], counts: tuple[int, ...], sum_s: float, said: str
-) -> None:
+def test_a_histogram_is_valid_or_not_born(bounds_s, counts, sum_s, said) -> None:
     with pytest.raises(DependencyError, match=said):
         Histogram(bounds_s=bounds_s, counts=counts, sum_s=sum_s)

@@ -22,16 +22,13 @@ def test_overhead_is_of_one_row_and_grows_by_row():
         for size in (1, 2, 8, 64)
     }
     found = overhead(batches)
-    assert found is not None
     assert found.median_s == pytest.approx(0.00101)
     assert found.batch_size == 1
     assert found.growth_per_row_s == pytest.approx(0.00001)
     single = overhead({4: batches[8]})
-    assert single is not None
     assert (single.batch_size, single.growth_per_row_s) == (4, None)
     assert overhead({1: [TimedBatch(service_s=1.0)]}) is None
     rounding = overhead({1: [TimedBatch(service_s=1.0, beside_s=-1e-6)]})
-    assert rounding is not None
     assert rounding.median_s == 0.0
 
 
@@ -41,7 +38,6 @@ def beside(times_s: list[float]) -> list[TimedBatch]:
 
 def test_the_overhead_of_one_row_is_told_from_larger_requests_by_their_growth():
     found = overhead({size: beside([0.001 + 1e-5 * size] * 60) for size in (8, 16)})
-    assert found is not None
     assert found.median_s == pytest.approx(0.00101)
     assert (found.batch_size, found.low_s) == (8, None)
     (caveat,) = found.caveats()
@@ -52,7 +48,6 @@ def test_the_overhead_of_one_row_is_told_from_larger_requests_by_their_growth():
     assert list(overhead({1: beside([0.001] * 60), 8: beside([0.002] * 60)}).caveats()) == []
     # Noise that makes larger requests look quicker does not make one of one row slower.
     falling = overhead({8: beside([0.002] * 60), 16: beside([0.001] * 60)})
-    assert falling is not None
     assert falling.median_s == 0.002
 
 
@@ -61,16 +56,13 @@ def test_the_overhead_has_an_interval_that_stalls_do_not_widen():
     for _ in range(200):
         times_s = [dice.gauss(6e-4, 5e-5) + (0.05 if dice.random() < 0.03 else 0.0) for _ in range(300)]
         found = overhead({1: beside(times_s)}, confidence=0.95)
-        assert found is not None
         assert found.low_s is not None
         assert found.high_s - found.median_s < 3e-5
         covered += found.low_s <= 6e-4 + 2e-6 <= found.high_s
     assert covered >= 178  # 190, and four standard deviations
     few = overhead({1: beside([6e-4] * 49)})
-    assert few is not None
     assert few.low_s is None
     enough = overhead({1: beside([6e-4] * 50)})
-    assert enough is not None
     assert (enough.low_s, enough.high_s) == (6e-4, 6e-4)
 
 
@@ -80,7 +72,6 @@ def test_the_overheads_interval_is_that_of_the_medians_of_10_to_20_sections(coun
     times_s = [1e-3 * (k % 7) for k in range(count)]
     found = overhead({1: beside(times_s)}, confidence=0.9)
     half_s = half_width([median(section) for section in sections(times_s, parts)], 0.9)
-    assert found is not None
     assert (found.median_s, found.high_s) == pytest.approx((3e-3, 3e-3 + half_s))
     assert found.low_s == pytest.approx(max(0.0, 3e-3 - half_s))
 
@@ -109,7 +100,6 @@ def test_what_rested_batches_take_longer_is_found_within_its_interval():
 
 def test_stalls_tell_nothing_of_rests():
     found = wake(naps(30, 2e-4, stalled=0.03), 0.95)
-    assert found is not None
     assert found.value == pytest.approx(2e-4, rel=0.15)
 
 
@@ -123,7 +113,6 @@ def test_the_overhead_is_that_of_rested_requests():
     batches = {1: [TimedBatch(service_s=0.003, beside_s=0.0005)] * 5}
     rested = [TimedBatch(service_s=0.004, beside_s=0.0009)] * 5
     told, told_without = overhead(batches, rested), overhead(batches)
-    assert told is not None
     assert told_without is not None
     assert told.median_s == 0.0009
     assert told_without.median_s == 0.0005
@@ -138,7 +127,6 @@ def test_request_work_is_cpu_beside_the_batches():
         for size, count in ((1, 100), (4, 100), (1, 50))
     )
     work = request_work(*scrapes, ones)
-    assert work is not None
     assert work.request_s == pytest.approx(0.002)
     assert (work.requests, work.rows) == (100, 100)
     assert work.waited_share == pytest.approx(0.25)
@@ -153,7 +141,6 @@ def test_request_work_is_cpu_beside_the_batches():
 def test_request_work_needs_all_counters_and_a_request():
     page = metrics_page({}, requests=1, process_s=0.5, batch_s=0.2)
     found = request_work(read_page(metrics_page({})), read_page(page), {})
-    assert found is not None
     assert (found.request_s, found.rows, found.waited_share) == (pytest.approx(0.3), 0, 0.0)
     for name in (b"process_cpu_seconds", b"serve_batch_cpu_seconds", b"serve_requests"):
         assert request_work(read_page(b""), read_page(page.replace(name, b"other")), {}) is None

@@ -67,7 +67,6 @@ def test_half_width_by_hand():
 def test_mean_interval_by_hand():
     # 1, 2, 3: mean 2, deviation 1, t(2) = 4.303; the low end would be below the least sample.
     found = mean_interval([1.0, 2.0, 3.0], 0.95)
-    assert found is not None
     assert found.value == 2.0
     assert found.high == pytest.approx(2.0 + 4.303 / math.sqrt(3.0), abs=1e-3)
     assert found.low == 1.0
@@ -78,7 +77,6 @@ def test_mean_interval_is_of_twenty_sections():
     """The sections' means are 1.5, 5.5, ..., 77.5, high after low: deviation 4 times that of 1 ... 20, 5.916."""
     turns = [k // 2 if k % 2 == 0 else 19 - k // 2 for k in range(20)]
     found = mean_interval([4.0 * turn + k for turn in turns for k in range(4)], 0.95)
-    assert found is not None
     assert found.value == 39.5
     assert found.high - found.value == pytest.approx(2.0930 * 4 * 5.9161 / math.sqrt(20), rel=1e-4)
 
@@ -86,18 +84,15 @@ def test_mean_interval_is_of_twenty_sections():
 def test_sections_like_their_neighbours_widen_a_mean_interval():
     """A trend: neighbours are as alike as may be, 0.9, which is worth 1/19 of the sections."""
     found = mean_interval([float(k) for k in range(80)], 0.95)
-    assert found is not None
     assert found.high - found.value == pytest.approx(2.0930 * 4 * 5.9161 / math.sqrt(20 / 19), rel=1e-4)
 
 
 def test_ratio_interval_by_hand():
     # Ten sections of one batch, of 1 and 3 by turns: deviations of 1, of which 2.262 = t(9) times sqrt(10/9/10).
     found = ratio_interval([1.0, 3.0] * 5, [1.0] * 10, 0.95)
-    assert found is not None
     assert (found.value, found.high - found.value) == (2.0, pytest.approx(2.2622 / 3.0, rel=1e-4))
     # A section counts by its batches: as many more at the mean of all change nothing but the number.
     more = ratio_interval([9.0, 11.0] * 5, [5.0] * 10, 0.95)
-    assert more is not None
     assert more.half_width == pytest.approx(found.half_width / 5.0)
     # Batches that are all alike leave nothing in doubt, however many a section has.
     alike = ratio_interval([2.0 * k for k in range(1, 21)], [float(k) for k in range(1, 21)], 0.95)
@@ -120,7 +115,6 @@ def test_ratio_interval_knows_batches_that_are_like_those_before():
             counts.append(len(section))
             times_s += section
         interval = ratio_interval(sums_s, counts, 0.95)
-        assert interval is not None
         covered += interval.low <= 1.0 <= interval.high
         mean = math.fsum(times_s) / len(times_s)
         narrow += abs(mean - 1.0) <= 1.96 * math.sqrt(variance(times_s) / len(times_s))
@@ -153,7 +147,6 @@ def test_mean_interval_knows_slow_spells():
 @given(samples=st.lists(durations, min_size=2, max_size=200), scale=st.floats(0.1, 10.0))
 def test_mean_interval_scales_and_holds_the_mean(samples, scale):
     one, other = mean_interval(samples, 0.9), mean_interval([scale * x for x in samples], 0.9)
-    assert one is not None
     assert other is not None
     assert one.value == pytest.approx(math.fsum(samples) / len(samples))
     assert other.high == pytest.approx(scale * one.high)
@@ -197,7 +190,6 @@ def test_drift_of_5_percent_is_found_through_noise_and_stalls(stalled):
 
 def test_drift_by_hand():
     shift = drift([0.010] * 10 + [0.011] * 10, 0.95)
-    assert shift is not None
     assert shift.value == pytest.approx(0.1)
     assert (shift.low, shift.high) == pytest.approx((0.1, 0.1))
     assert drift([0.010] * 19, 0.95) is None
@@ -213,7 +205,6 @@ def test_drift_is_welch_s_interval():
     shift = drift(first + second, 0.9)
     logs = [[math.log(x) for x in half] for half in (second, first)]
     reference = ttest_ind(*logs, equal_var=False).confidence_interval(0.9)
-    assert shift is not None
     assert (math.log1p(shift.low), math.log1p(shift.high)) == pytest.approx((reference.low, reference.high))
 
 

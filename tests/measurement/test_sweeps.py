@@ -184,28 +184,16 @@ def test_a_server_that_is_not_as_it_should_be_is_named(spoil: Any, status: int, 
         ("http://127.0.0.1:9", {"sequences_max": "0"}, 2, "--sequences-max must be"),
         ("http://127.0.0.1:9", {"model": None}, 2, "--model is needed: the server knows"),
         ("http://127.0.0.1:9", {"context_tokens_max": None}, 2, "--context-tokens-max is needed"),
-        (
-            "http://127.0.0.1:9",
-            {"context_tokens_max": "100"},
-            2,
-            "--context-tokens-max must be from 256 to the 8176",
-        ),
-        (
-            "http://127.0.0.1:9",
-            {"samples": "9"},
-            2,
-            "--samples is only for --callable and --url, not for --llm",
-        ),
+        ("http://127.0.0.1:9", {"context_tokens_max": "100"}, 2, "--context-tokens-max must be from 256 to the 8176"),
+        ("http://127.0.0.1:9", {"samples": "9"}, 2, "--samples is only for --callable and --url, not for --llm"),
         ("http://127.0.0.1:9", {"devices": "0"}, 2, "--devices must be"),
         ("http://127.0.0.1:9", {"model": "a\nb"}, 2, "must be a text of one line"),
         ("http://127.0.0.1:9", {"name": "a b"}, 2, "profile name 'a b'"),
         ("http://127.0.0.1:9", {"request_overhead": "5"}, 2, "--request-overhead '5' has no unit"),
         ("http://127.0.0.1:9", {"prefix_caching": "maybe"}, 2, "is neither on nor off"),
     ],
-)
-def test_what_is_refused_says_why_in_a_line(
-    url: str, instead: dict[str, str | None], code: int, said: str
-) -> None:
+)  # fmt: skip
+def test_what_is_refused_says_why_in_a_line(url, instead, code, said) -> None:
     done = profile(url, **instead)
     assert (done.exit_code, done.stdout) == (code, "")
     assert said in done.output
@@ -369,9 +357,7 @@ def test_a_request_that_fails_ends_the_sweeps(monkeypatch: pytest.MonkeyPatch) -
         Answering(monkeypatch).measure(WAVES, WAVES, WAVES)
 
 
-def test_a_client_that_reads_for_more_than_four_fifths_of_the_time_is_inconclusive(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_client_that_reads_for_more_than_four_fifths_of_the_time_is_inconclusive(monkeypatch) -> None:
     assert len(Answering(monkeypatch, cpu_s=4.0).measure(WAVES)) == 1
     with pytest.raises(InconclusiveError, match="waves: reading 2 streams took 85% of a core"):
         Answering(monkeypatch, cpu_s=4.25).measure(WAVES)

@@ -40,9 +40,6 @@ def plan_of(replicas: int, routing: Routing = Routing.SHARED_QUEUE) -> Plan:
     return Plan(profile="pairs", replicas=replicas, batch_size_max=1, routing=routing)
 
 
-# ---- The noun -------------------------------------------------------------------------------
-
-
 def test_processor_sharing_is_m_for_m_and_assumed() -> None:
     found = processor_sharing(3)
     assert (found.slowdowns, found.is_measured, found.instances) == ((1.0, 2.0, 3.0), False, 3)
@@ -75,9 +72,6 @@ def test_nothing_is_known_beyond_what_was_measured(busy: int) -> None:
         measured([1.0, 1.8]).up_to(busy)
     with pytest.raises(DomainError, match="instances must be >= 1, got 0"):
         processor_sharing(0)
-
-
-# ---- From a sweep ---------------------------------------------------------------------------
 
 
 def test_of_two_numbers_the_quotient_stands() -> None:
@@ -119,9 +113,6 @@ def test_what_is_no_sweep_is_refused(throughputs_rps: dict[int, float], message:
         from_sweep(throughputs_rps)
 
 
-# ---- In a profile ---------------------------------------------------------------------------
-
-
 def profile_of(**keys: object) -> ServiceProfile:
     timings = [{"batch_size": 1, "mean_ms": 10}]
     return parse_json(json.dumps({"name": "p", "timings": timings, **keys}), "p.json")
@@ -145,10 +136,7 @@ def test_a_profile_reads_slowdowns_or_a_sweep() -> None:
         ({"contention_slowdowns": [1, "2"]}, r"contention_slowdowns\[1\] must be a number, got '2'"),
         ({"contention_slowdowns": [2, 3]}, "p.json: the first slowdown must be 1"),
         ({"contention_throughputs_rps": [[1, 5]]}, "needs 1 and at least one more"),
-        (
-            {"contention_throughputs_rps": [[1, 5], 7]},
-            r"contention_throughputs_rps\[1\] must be a list, got 7",
-        ),
+        ({"contention_throughputs_rps": [[1, 5], 7]}, r"contention_throughputs_rps\[1\] must be a list, got 7"),
         ({"contention_throughputs_rps": [[1, 5], [1, 6]]}, "has 1 busy instances twice; keep one"),
         ({"contention_throughputs_rps": [[1.5, 5], [2, 6]]}, "must be a whole number, got 1.5"),
         (
@@ -160,7 +148,7 @@ def test_a_profile_reads_slowdowns_or_a_sweep() -> None:
             "knows the contention of 2 busy instances and has 3 per device; measure",
         ),
     ],
-)
+)  # fmt: skip
 def test_what_a_profile_cannot_mean_is_refused(keys: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         profile_of(**keys)
@@ -203,16 +191,11 @@ def test_no_law_is_claimed_for_instances_that_slow_each_other_down() -> None:
     assert predict(PAIRS, workload, plan_of(1)) == predict(alone, workload, plan_of(1))
 
 
-# ---- Stability ------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("replicas", "pooled", "own"),
     [(1, 1.0, 1.0), (2, 1.0, 1.0), (3, 2.0, 1.5), (4, 2.0, 2.0), (5, 3.0, 2.5)],
 )
-def test_pooled_work_takes_the_sum_and_shares_the_slowest_device(
-    replicas: int, pooled: float, own: float
-) -> None:
+def test_pooled_work_takes_the_sum_and_shares_the_slowest_device(replicas, pooled, own) -> None:
     """By processor sharing a device does one request a second, however many instances it has."""
     for routing in Routing:
         expected = own if routing in OWN else pooled
@@ -252,9 +235,7 @@ def backlog(
         (Routing.POWER_OF_TWO, 5, (1.0, 1.0, 1.0, 50.0)),
     ],
 )
-def test_a_long_queue_shrinks_below_the_sustainable_rate_and_grows_above(
-    routing: Routing, replicas: int, slowdowns: tuple[float, ...]
-) -> None:
+def test_a_long_queue_shrinks_below_the_sustainable_rate_and_grows_above(routing, replicas, slowdowns):
     """5 % to either side; two choices of five leave the slow device more than it can do (the last case)."""
     profile = replace(PAIRS, instances_per_device=len(slowdowns), contention=measured(slowdowns))
     plan = plan_of(replicas, routing)
@@ -269,9 +250,7 @@ def test_a_long_queue_shrinks_below_the_sustainable_rate_and_grows_above(
 @pytest.mark.parametrize("routing", Routing)
 @pytest.mark.parametrize("slowdowns", [(1.0, 2.0), (1.0, 1.3, 1.7), (1.0, 5.0), (1.0, 1.0, 1.0, 50.0)])
 @pytest.mark.parametrize("rate_rps", [0.3, 1.0, 1.5, 2.0, 7.1, 40.0])
-def test_fewest_replicas_are_the_first_of_all(
-    routing: Routing, slowdowns: tuple[float, ...], rate_rps: float
-) -> None:
+def test_fewest_replicas_are_the_first_of_all(routing, slowdowns, rate_rps) -> None:
     profile = replace(PAIRS, instances_per_device=len(slowdowns), contention=measured(slowdowns))
     first = next(c for c in range(1, 10_000) if load(profile, rate_rps, plan_of(c, routing)) < 1.0)
     assert replicas_stable_min(profile, rate_rps, 1, routing) == first
@@ -280,9 +259,7 @@ def test_fewest_replicas_are_the_first_of_all(
 
 @settings(derandomize=True, deadline=None)
 @given(st.floats(0.001, 1e5), st.floats(1e-4, 10.0), st.sampled_from(list(Routing)), st.floats(1.0, 9.0))
-def test_fewest_replicas_have_a_load_below_one_whatever_is_rounded(
-    rate_rps: float, mean_s: float, routing: Routing, slowdown: float
-) -> None:
+def test_fewest_replicas_have_a_load_below_one_whatever_is_rounded(rate_rps, mean_s, routing, slowdown):
     timings = (BatchTiming(batch_size=1, mean_s=mean_s),)
     profile = replace(PAIRS, timings=timings, contention=measured([1.0, slowdown]))
     replicas = replicas_stable_min(profile, rate_rps, 1, routing)
@@ -302,9 +279,6 @@ def test_an_unstable_plan_names_replicas_that_suffice_behind_its_router() -> Non
         require_answerable(PAIRS, Workload(arrival_rate_rps=1.9), plan_of(3, Routing.RANDOM))
     assert refused.value.servers_min == 4
     require_answerable(PAIRS, Workload(arrival_rate_rps=1.9), plan_of(3))
-
-
-# ---- Reduction, lengths and tasks -----------------------------------------------------------
 
 
 def test_one_device_stands_for_full_ones_behind_a_random_split() -> None:
@@ -394,9 +368,6 @@ def test_a_run_of_the_kernel_is_that_of_its_slowdowns() -> None:
 def test_contention_is_one_noun_with_value_equality() -> None:
     assert Contention(slowdowns=(1.0, 1.8), is_measured=True) == measured([1, 1.8])
     assert measured([1, 2]) != processor_sharing(2)
-
-
-# ---- The commands ---------------------------------------------------------------------------
 
 
 QUICK = ("--quantile", "0.5", "--precision", "0.5", "--batch-size-max", "4")

@@ -138,17 +138,14 @@ def given(**others: object) -> LlmProfile:
     [
         ({"devices": 8, "tensor_parallel": 8}, "communication"),
         ({"steps": ()}, "either steps or coefficients"),
-        (
-            {"coefficients": Coefficients(base_s=0.01, per_prefill_token_s=0.0, per_decode_request_s=0.0)},
-            "either",
-        ),
+        ({"coefficients": Coefficients(base_s=0.01, per_prefill_token_s=0.0, per_decode_request_s=0.0)}, "either"),
         ({"steps": tuple(GRID)}, "prompts alone"),
         ({"limits_measured": replace(LIMITS, sequences_max=65)}, "more than 64"),
         ({"limits_measured": replace(LIMITS, batched_tokens_max=513)}, "more than 512"),
         ({"hourly_usd": -1.0}, "hourly_usd"),
         ({"name": "a b"}, "profile name"),
     ],
-)
+)  # fmt: skip
 def test_a_profile_that_could_mislead_is_refused(others: dict[str, object], said: str) -> None:
     with pytest.raises(InputError, match=said):
         given(**others)
@@ -197,9 +194,7 @@ def test_a_csv_of_steps_is_a_profile_with_an_error(tmp_path: Path) -> None:
         (("0.01,0,0,0,3,30", "0.02,1,5,19,0,0"), (3, 5, 19), 32),
     ],
 )
-def test_the_limits_of_a_csv_come_from_its_rows(
-    tmp_path: Path, rows: tuple[str, ...], limits: tuple[int, int, int], kv_tokens: int
-) -> None:
+def test_the_limits_of_a_csv_come_from_its_rows(tmp_path, rows, limits, kv_tokens) -> None:
     path = tmp_path / "steps.csv"
     path.write_text("\n".join([HEADER, *rows]))
     profile = load_any(path)
@@ -257,9 +252,6 @@ def test_a_language_model_is_no_profile_of_batch_times() -> None:
         load_profile("llama-3.1-8b-rtx-pro-6000-bf16")
     with pytest.raises(DomainError, match="does not cover 512"):
         load_any("llama-3.1-8b-rtx-pro-6000-bf16").require(512, 2048)  # type: ignore[union-attr]
-
-
-# ---- By hand ----------------------------------------------------------------------------------
 
 
 def test_an_engine_keeps_a_block_for_itself() -> None:
@@ -320,12 +312,9 @@ def saturated(rate: float = 1.0, tokens: tuple[int, int] = (1, 1)) -> Saturation
         (lambda: given().require(0, 512), "--sequences-max must be >= 1, got 0"),
         (lambda: given().require(1, 0), "--batched-tokens-max must be >= 1, got 0"),
         (lambda: given(engine=Engine(chunked_prefill=False)).require(3, 2), "2 is below --sequences-max 3"),
-        (
-            lambda: given(engine=Engine(scheduler=Scheduler.LLAMA_CPP)).require(3, 2),
-            "2 is below --sequences-max 3",
-        ),
+        (lambda: given(engine=Engine(scheduler=Scheduler.LLAMA_CPP)).require(3, 2), "2 is below --sequences-max 3"),
     ],
-)
+)  # fmt: skip
 def test_what_is_beyond_its_ends_is_refused(build: Callable[[], object], said: str) -> None:
     with pytest.raises(CapacityError, match=said):
         build()

@@ -82,7 +82,6 @@ def test_prompts_and_overhead_come_back(profile: LlmProfile) -> None:
 
 def test_the_saturated_run_agrees(profile: LlmProfile) -> None:
     require_check(profile)
-    assert profile.check is not None
     assert (profile.check.input_tokens, profile.check.output_tokens) == (200, 50)
     assert checked_rate_rps(profile) == pytest.approx(profile.check.saturated_throughput_rps, rel=0.02)
 
@@ -233,9 +232,7 @@ def test_a_client_that_stalls_is_left_out_and_counted(runs: dict[str, SeenRun], 
         ([], 1, ()),
     ],
 )
-def test_gaps_of_chunks_become_gaps_of_tokens(
-    gaps_s: list[float], tokens: int, kept: tuple[float, ...]
-) -> None:
+def test_gaps_of_chunks_become_gaps_of_tokens(gaps_s, tokens, kept) -> None:
     assert token_gaps(gaps_s, tokens) == pytest.approx(kept)
 
 
@@ -253,8 +250,6 @@ def test_a_run_is_valid_or_not_born() -> None:
     with pytest.raises(InputError, match="run has no request"):
         SeenRun(name="run", requests=())
 
-
-# ---- By hand ----------------------------------------------------------------------------------
 
 BY_HAND = EngineSettings(kv=KvCache(tokens=1000), sequences_max=2, batched_tokens_max=100)
 
@@ -448,9 +443,7 @@ def test_a_group_of_100_steps_has_a_counted_p99(part: int, is_counted: bool) -> 
 
 
 @pytest.mark.parametrize(("earlier", "is_told"), [(98, True), (97, False), (100, True), (101, False)])
-def test_a_prompt_of_about_one_pass_stands_for_the_first_pass_of_longer_ones(
-    earlier: int, is_told: bool
-) -> None:
+def test_a_prompt_of_about_one_pass_stands_for_the_first_pass_of_longer_ones(earlier, is_told) -> None:
     """A pass holds 100 tokens, so a prompt of 150 has 50 in its second pass."""
     prompts = SeenRun(name="prompts", requests=(seen(earlier, 0.0, 0.5), seen(150, 9.0, 0.9)))
     short = replace(SHORT, requests=(seen(10, 0.0, 0.16, *[0.12] * 5),))

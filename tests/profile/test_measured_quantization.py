@@ -41,16 +41,10 @@ def test_a_study_is_read_as_it_was_printed() -> None:
         ({"layers": None}, "a.json.study.layers must be a list"),
         ({"models": [3]}, "a.json.study.models[0] must be an object, got 3"),
         ({"models": [{"name": "static"}]}, "a.json.study.models[0] has no key file_ratio"),
-        (
-            {"layers": [{**LAYER, "shape": [1, 2, 3]}]},
-            "a.json.study.layers[0].shape must be a list of 2 at most",
-        ),
-        (
-            {"layers": [{**LAYER, "shape": [1, 2.5]}]},
-            "a.json.study.layers[0].shape[1] must be a whole number, got 2.5",
-        ),
+        ({"layers": [{**LAYER, "shape": [1, 2, 3]}]}, "a.json.study.layers[0].shape must be a list of 2 at most"),
+        ({"layers": [{**LAYER, "shape": [1, 2.5]}]}, "a.json.study.layers[0].shape[1] must be a whole number, got 2.5"),
     ],
-)
+)  # fmt: skip
 def test_what_is_no_study_is_refused(changed: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError) as caught:
         read_measured_quantization(document(**changed), "a.json")
@@ -64,14 +58,10 @@ def test_a_source_or_a_study_that_is_missing_is_named() -> None:
         read_measured_quantization(document() | {"written": {}}, "a.json")
 
 
-# ---- The one that comes with the package ----------------------------------------------------
-
-
 def test_it_is_of_the_network_of_the_profiles_and_says_where_it_was_measured() -> None:
     found, profile = load_measured_quantization(), load_profile("serve-mlp-cpu-fp32")
     assert {"command", "cpu", "date", "kernel", "versions", "artifact"} <= set(found.source)
     inputs = [layer.shape[0] for layer in found.layers if layer.granularity == "per tensor"]
-    assert profile.model is not None
     assert profile.model.startswith("MLP " + "-".join(map(str, inputs)))
     assert [form.name for form in found.forms] == ["dynamic", "static"]
     for form in found.forms:

@@ -37,9 +37,6 @@ def measured(draw: st.DrawFn) -> dict[int, float]:
     return {size: draw(st.floats(1e-4, 10.0)) for size in sizes}
 
 
-# ---- BatchTiming ----------------------------------------------------------------------------
-
-
 def test_absent_percentiles_stay_absent() -> None:
     timing = BatchTiming(batch_size=4, mean_s=0.5, p99_s=0.6, p50_s=0.4)
     assert timing.percentiles_s == {0.5: 0.4, 0.99: 0.6}
@@ -69,13 +66,10 @@ def test_a_timing_has_the_law_of_its_figures() -> None:
         ({"batch_size": 2, "mean_s": math.nan}, "a duration must be positive and finite, got nan"),
         ({"batch_size": 2, "mean_s": 1.0, "p95_s": math.inf}, "must be positive and finite, got inf"),
         ({"batch_size": 2, "samples_s": (1.0, 0.0)}, "batch size 2: a duration must be positive"),
-        (
-            {"batch_size": 2, "mean_s": 3003.0},
-            "3003 s for one batch is outside 1e-07 s to 600 s; is the unit",
-        ),
+        ({"batch_size": 2, "mean_s": 3003.0}, "3003 s for one batch is outside 1e-07 s to 600 s; is the unit"),
         ({"batch_size": 2, "mean_s": 1e-8}, "1e-08 s for one batch is outside 1e-07 s to 600 s; is the unit"),
     ],
-)
+)  # fmt: skip
 def test_a_timing_is_valid_or_not_born(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError) as caught:
         BatchTiming(**fields)
@@ -92,9 +86,6 @@ def test_contradicting_figures_name_the_batch_size() -> None:
         timing.law()
     with pytest.raises(InputError, match="batch size 8: percentiles must not fall"):
         ServiceProfile(name="x", timings=(BatchTiming(batch_size=8, mean_s=1.0, p95_s=1.5, p99_s=1.4),))
-
-
-# ---- ServiceProfile -------------------------------------------------------------------------
 
 
 def test_timings_are_kept_in_rising_order() -> None:
@@ -173,9 +164,6 @@ def test_a_batch_size_twice_is_refused() -> None:
         ServiceProfile(name="x", timings=twice)
 
 
-# ---- interpolation --------------------------------------------------------------------------
-
-
 def test_between_two_sizes_every_quantile_and_the_mean_are_linear() -> None:
     profile = ServiceProfile(
         name="two-sizes",
@@ -240,9 +228,6 @@ def test_durations_times_k_make_rates_over_k(means_s: dict[int, float], factor: 
     assert scaled.throughput_rps(largest) * factor == pytest.approx(profile.throughput_rps(largest), rel=1e-9)
     floor_s = profile.service_floor_s(0.99, largest)
     assert scaled.service_floor_s(0.99, largest) == pytest.approx(factor * floor_s, rel=1e-9)
-
-
-# ---- throughput, floor, knee, order, cost ---------------------------------------------------
 
 
 def test_throughput_is_batch_over_mean() -> None:

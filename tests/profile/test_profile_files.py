@@ -64,9 +64,6 @@ def json_refusal(value: Any) -> str:
     return refusal(lambda: parse_json(text, "t.json"))
 
 
-# ---- bundled profiles -----------------------------------------------------------------------
-
-
 def test_the_required_profiles_are_there() -> None:
     names = bundled_names()
     assert set(REQUIRED) <= set(names)
@@ -168,9 +165,7 @@ PUBLISHED: list[tuple[str, int, float, dict[str, float]]] = [
 
 
 @pytest.mark.parametrize(("name", "batch_size", "mean_ms", "percentiles_ms"), PUBLISHED)
-def test_published_digits(
-    name: str, batch_size: int, mean_ms: float, percentiles_ms: dict[str, float]
-) -> None:
+def test_published_digits(name, batch_size, mean_ms, percentiles_ms) -> None:
     (timing,) = (each for each in load_profile(name).timings if each.batch_size == batch_size)
     assert timing.mean_s == pytest.approx(mean_ms / 1e3, rel=1e-15)
     for percentile in ("p50_s", "p90_s", "p95_s", "p99_s"):
@@ -210,8 +205,6 @@ def test_the_knee_on_t4_is_16_by_the_stated_rule() -> None:
     assert all(rates[16 * 2**k] < 1.1**k * rates[16] for k in (1, 2, 3))
     assert load_profile("resnet50-t4-fp16").knee_batch_size == 16
 
-
-# ---- CSV that is read -----------------------------------------------------------------------
 
 SUMMARY = "batch_size,mean_ms,p95_ms,p99_ms\n1,3.003,3.093,3.189\n16,15.113,15.337,15.389\n"
 
@@ -275,8 +268,6 @@ def test_no_raw_row_is_lost(rows: list[tuple[int, int]]) -> None:
     kept = [(t.batch_size, sample_s) for t in profile.timings for sample_s in t.samples_s]
     assert sorted(kept) == sorted((size, sample / 1e6) for size, sample in rows)
 
-
-# ---- CSV that is refused --------------------------------------------------------------------
 
 HEAD = "batch_size,mean_ms,p95_ms,p99_ms\n1,3,3.1,3.2\n"
 
@@ -363,9 +354,6 @@ def test_any_csv_is_a_profile_or_an_input_error(text: str) -> None:
     for whole in (text, HEAD + text):
         with suppress(InputError):
             assert csv_profile(whole).timings
-
-
-# ---- JSON -----------------------------------------------------------------------------------
 
 
 def test_a_document_with_everything() -> None:
@@ -460,10 +448,7 @@ def timing(**fields: Any) -> dict[str, Any]:
         (document(schema_version=None), "t.json: schema_version must be a whole number, got None"),
         (document(schema_version=[1]), "t.json: schema_version must be a whole number, got a list"),
         (document(name=""), "t.json: profile name '' may contain only letters"),
-        (
-            document(name="../../etc/passwd"),
-            "profile name '../../etc/passwd' may contain only letters, digits,",
-        ),
+        (document(name="../../etc/passwd"), "profile name '../../etc/passwd' may contain only letters, digits,"),
         (document(name="a\x1b[31mb"), "t.json: name must be a text of one line, 500 characters at most"),
         (document(name="a\nb"), "t.json: name must be a text of one line"),
         (document(name="x" * 501), "t.json: name must be a text of one line, 500 characters at most"),
@@ -476,10 +461,7 @@ def timing(**fields: Any) -> dict[str, Any]:
         (document(hourly_usd={}), "t.json: hourly_usd must be a number, got an object"),
         (document(hourly_usd=0), "t.json: hourly_usd must be positive and finite, got 0.0"),
         (document(hourly_usd=10**400), "t.json: hourly_usd is too large"),
-        (
-            '{"name":"a","timings":[{"batch_size":1,"mean_s":1}],"hourly_usd":1e400}',
-            "t.json: hourly_usd is too large",
-        ),
+        ('{"name":"a","timings":[{"batch_size":1,"mean_s":1}],"hourly_usd":1e400}', "t.json: hourly_usd is too large"),
         (document(request_overhead_s=-1), "t.json: request_overhead_s must be from 0 to 600, got -1.0"),
         (document(instances_per_device=1.0), "instances_per_device must be a whole number, got 1.0"),
         (document(instances_per_device=True), "instances_per_device must be a whole number, got True"),
@@ -503,28 +485,19 @@ def timing(**fields: Any) -> dict[str, Any]:
         (timing(p99_ms=3, samples_ms=[3]), "has raw samples, which give its percentiles; drop these"),
         (timing(mean_ms=3, mean_s=0.003), "batch size 1: mean is given twice, in two units; keep one"),
         (timing(mean=3), "timings[0] has an unknown key 'mean'; known keys are batch_size, mean_ms, mean_s"),
-        (
-            timing(mean_min=3),
-            "timings[0] has an unknown key 'mean_min'; known keys are batch_size, mean_ms, mean_s",
-        ),
+        (timing(mean_min=3), "timings[0] has an unknown key 'mean_min'; known keys are batch_size, mean_ms, mean_s"),
         (
             timing(latency_ms=3),
             "timings[0] has an unknown key 'latency_ms'; known keys are batch_size, mean_ms, mean_s",
         ),
-        (
-            timing(**{"\x1b_ms": 3}),
-            "timings[0] has an unknown key '?_ms'; known keys are batch_size, mean_ms, mean_s",
-        ),
+        (timing(**{"\x1b_ms": 3}), "timings[0] has an unknown key '?_ms'; known keys are batch_size, mean_ms, mean_s"),
         (timing(mean_ms=True), "timings[0].mean_ms must be a number, got True"),
         (timing(mean_ms="3"), "timings[0].mean_ms must be a number, got '3'"),
         (timing(mean_ms=[3]), "timings[0].mean_ms must be a number, got a list"),
         (timing(mean_ms=10**400), "timings[0].mean_ms is too large"),
         (timing(mean_ms=0), "batch size 1: mean_ms must be positive and finite, got 0.0"),
         (timing(mean_ms=-3), "batch size 1: mean_ms must be positive and finite, got -3.0"),
-        (
-            '{"name":"a","timings":[{"batch_size":1,"mean_s":1e400}]}',
-            "t.json: timings[0].mean_s is too large",
-        ),
+        ('{"name":"a","timings":[{"batch_size":1,"mean_s":1e400}]}', "t.json: timings[0].mean_s is too large"),
         (timing(mean_s=3003), "batch size 1: 3003 s for one batch is outside 1e-07 s to 600 s; is the unit"),
         (timing(mean_ms=3, p95_ms=3.2, p99_ms=3.1), "t.json: batch size 1: percentiles must not fall"),
         (timing(mean_ms=9, p95_ms=5, p99_ms=6), "would have to average 66.8 x P99, more than 2 x"),
@@ -533,22 +506,13 @@ def timing(**fields: Any) -> dict[str, Any]:
         (timing(samples_ms=[3, True]), "timings[0].samples_ms[1] must be a number, got True"),
         (timing(samples_ms=[3, None]), "timings[0].samples_ms[1] must be a number, got None"),
         (timing(samples_ms=[3, 0]), "batch size 1: samples_ms must be positive and finite, got 0.0"),
-        (
-            document(timings=[{"batch_size": True, "mean_s": 1}]),
-            "timings[0].batch_size must be a whole number, got T",
-        ),
-        (
-            document(timings=[{"batch_size": "1", "mean_s": 1}]),
-            "timings[0].batch_size must be a whole number, got '1'",
-        ),
-        (
-            document(timings=[{"batch_size": 1.5, "mean_s": 1}]),
-            "timings[0].batch_size must be a whole number, got 1.5",
-        ),
+        (document(timings=[{"batch_size": True, "mean_s": 1}]), "timings[0].batch_size must be a whole number, got T"),
+        (document(timings=[{"batch_size": "1", "mean_s": 1}]), "timings[0].batch_size must be a whole number, got '1'"),
+        (document(timings=[{"batch_size": 1.5, "mean_s": 1}]), "timings[0].batch_size must be a whole number, got 1.5"),
         (document(timings=[{"batch_size": 0, "mean_s": 1}]), "batch size must be from 1 to 1000000, got 0"),
         (document(timings=[{"batch_size": 10**4000, "mean_s": 1}]), "batch_size is too large"),
     ],
-)
+)  # fmt: skip
 def test_bad_json_names_file_place_and_mend(value: Any, message: str) -> None:
     assert message in json_refusal(value)
 
@@ -636,15 +600,10 @@ def test_json_and_csv_of_the_same_figures_are_the_same_profile() -> None:
         ([{"samples_s": [3]}], None),
     ],
 )
-def test_the_common_key_of_times_is_kept_unless_in_seconds(
-    timings: list[dict[str, Any]], column: str | None
-) -> None:
+def test_the_common_key_of_times_is_kept_unless_in_seconds(timings, column) -> None:
     sized = [{"batch_size": at, **one} for at, one in enumerate(timings, start=1)]
     assert json_profile(document(timings=sized)).timings_column == column
     assert json_profile(document(timings=sized, timings_column="mine")).timings_column == "mine"
-
-
-# ---- finding and reading files --------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -675,18 +634,14 @@ def test_an_unknown_name_is_answered_with_the_nearest(name: str, meant: str) -> 
 
 
 @pytest.mark.parametrize("ending", [".csv", ".json"])
-def test_a_name_whose_file_is_there_is_answered_with_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
-) -> None:
+def test_a_name_whose_file_is_there_is_answered_with_the_file(tmp_path, monkeypatch, ending) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / f"jasper{ending}").write_text("", encoding="utf-8")
     message = refusal(lambda: load_profile("jasper"))
     assert message == f"unknown profile 'jasper'; there is jasper{ending}: give the file with its ending"
 
 
-def test_a_profile_knows_the_path_that_was_given_and_none_that_cannot_be_typed_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_profile_knows_the_path_that_was_given_and_none_that_cannot_be_typed_again(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("mine.csv", "a\tb.csv"):
         (tmp_path / name).write_text("batch_size,mean_ms\n1,5\n", encoding="utf-8")

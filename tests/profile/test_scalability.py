@@ -344,19 +344,13 @@ def test_points_are_read(tmp_path: Path) -> None:
         ("n,throughput_rps\nx,1\n", "line 2: n must be a number, got 'x'"),
         ("n,throughput_rps\n٣,1\n", "line 2: n must be a number"),
         ("n,throughput_rps\n,1\n", "line 2: n must be a number, got ''"),
-        (
-            "n,throughput_rps\n1,inf\n",
-            "line 2: throughput_rps must be a number, got 'inf'; fix or drop the row",
-        ),
+        ("n,throughput_rps\n1,inf\n", "line 2: throughput_rps must be a number, got 'inf'; fix or drop the row"),
         ("n,throughput_rps\n1,-1\n", "line 2: throughput_rps must be > 0"),
         ("n,throughput_rps\n1,0\n", "line 2: throughput_rps must be > 0"),
-        (
-            "n,throughput_rps\n0.5,1\n",
-            "line 2: n must be >= 1, got 0.5; it counts users, threads or replicas",
-        ),
+        ("n,throughput_rps\n0.5,1\n", "line 2: n must be >= 1, got 0.5; it counts users, threads or replicas"),
         ('n,throughput_rps\n"1,1\n', "line 2: not valid CSV"),
     ],
-)
+)  # fmt: skip
 def test_a_bad_file_is_refused_with_its_line(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "test.csv"
     path.write_text(text, encoding="utf-8")
@@ -365,9 +359,7 @@ def test_a_bad_file_is_refused_with_its_line(tmp_path: Path, text: str, message:
     assert message in str(caught.value)
 
 
-def test_a_file_that_is_no_text_or_too_long_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_is_no_text_or_too_long_is_refused(tmp_path, monkeypatch) -> None:
     path = tmp_path / "test.csv"
     with pytest.raises(InputError, match="cannot read"):
         read_points(path)

@@ -71,9 +71,6 @@ def area_s(law: ServiceLaw) -> float:
     return float(np.trapezoid(law.durations_s, law.probabilities))
 
 
-# ---- exact values ---------------------------------------------------------------------------
-
-
 def test_a_constant_is_one_duration_at_every_quantile() -> None:
     law = constant(0.25)
     assert [law.quantile_s(u) for u in (0.0, 0.3, 1.0)] == [0.25] * 3
@@ -193,9 +190,6 @@ def test_interpolation_is_the_weighted_mean_quantile_by_quantile() -> None:
     assert law.mean_s == pytest.approx(0.75 * 2.0 + 0.25 * 5.0, rel=1e-15)
 
 
-# ---- what is refused ------------------------------------------------------------------------
-
-
 def test_percentiles_that_fall_are_refused_with_all_of_them() -> None:
     with pytest.raises(InputError) as caught:
         from_summary(1.0, {0.5: 1.0, 0.99: 1.1, 0.95: 1.2})
@@ -217,9 +211,6 @@ def test_a_mean_that_its_percentiles_cannot_hold_is_refused_with_the_ratio_and_t
 def test_a_mean_too_small_for_its_percentiles_is_refused_with_the_mend() -> None:
     with pytest.raises(InputError, match=r"mean 0\.1 s is too small .* P50 = 1 s, P99 = 2 s; .*raw samples"):
         from_summary(0.1, {0.5: 1.0, 0.99: 2.0})
-
-
-# ---- laws -----------------------------------------------------------------------------------
 
 
 @laws_hold
@@ -311,9 +302,7 @@ def test_the_order_of_samples_does_not_matter(sample: list[float], random: objec
 
 @laws_hold
 @given(any_law, any_law, st.floats(0.0, 1.0), uniforms)
-def test_interpolation_is_linear_in_every_quantile_and_in_the_mean(
-    low: ServiceLaw, high: ServiceLaw, weight: float, uniform: float
-) -> None:
+def test_interpolation_is_linear_in_every_quantile_and_in_the_mean(low, high, weight, uniform) -> None:
     law = between(low, high, weight)
     for u in (uniform, *low.probabilities, *high.probabilities):
         expected_s = (1.0 - weight) * low.quantile_s(u) + weight * high.quantile_s(u)

@@ -46,9 +46,7 @@ def test_between_measured_passes_a_table_is_linear_and_the_first_holds_below() -
         (10, 10, 6.0),
     ],
 )
-def test_a_past_that_was_not_measured_comes_from_longer_prompts(
-    tokens: int, past: int, seconds: float
-) -> None:
+def test_a_past_that_was_not_measured_comes_from_longer_prompts(tokens, past, seconds) -> None:
     """What prompts of 4, 8 and 10 tokens add to the least pass of 1 s: 2, 3 and 5 s."""
     assert table_of([*DECODE, *PROMPTS]).mean_s(tokens, past) == pytest.approx(seconds)
 

@@ -66,9 +66,7 @@ def drawn(seed: int, last: int, down: int, up: int, spread: float) -> list[np.nd
     st.integers(1, 12),
     st.sampled_from([0.5, 6.0, 30.0]),
 )
-def test_every_entry_is_right_to_the_last_digits(
-    seed: int, last: int, down: int, up: int, spread: float
-) -> None:
+def test_every_entry_is_right_to_the_last_digits(seed, last, down, up, spread) -> None:
     """However far apart probabilities lie, and where the band is wider than the chain, too."""
     rows = drawn(seed, last, down, up, spread)
     law = stationary(lambda i: rows[i], last=last, down=down, up=up)
@@ -153,9 +151,7 @@ def test_a_hundred_servers_of_fixed_service_have_a_tiny_but_right_idle_state() -
 @given(
     st.integers(0, 10**6), st.integers(2, 30), st.integers(1, 5), st.integers(1, 5), st.floats(-200.0, 200.0)
 )
-def test_rates_do_as_well_as_probabilities_and_staying_does_not_matter(
-    seed: int, last: int, down: int, up: int, power: float
-) -> None:
+def test_rates_do_as_well_as_probabilities_and_staying_does_not_matter(seed, last, down, up, power) -> None:
     rows = drawn(seed, last, down, up, 2.0)
     scale = 2.0 ** round(power)
 
@@ -225,9 +221,7 @@ def test_two_states() -> None:
     ("last", "down", "up"), [(150, 40, 64), (200, 32, 150), (90, 130, 33), (129, 128, 128)]
 )
 @pytest.mark.parametrize("spread", [1.0, 12.0])
-def test_by_blocks_as_one_by_one(
-    last: int, down: int, up: int, spread: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_by_blocks_as_one_by_one(last, down, up, spread, monkeypatch) -> None:
     rows = drawn(7, last, down, up, spread)
     by_blocks = stationary(rows.__getitem__, last, down, up)
     monkeypatch.setattr("capacity.queues.numerics.chains._BLOCK_MIN", 10_000)

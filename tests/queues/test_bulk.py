@@ -348,9 +348,7 @@ def test_random_split_is_one_replica_and_round_robin_of_one_is_too():
 
 @pytest.mark.parametrize("rule", ["greedy", "oldest", "open"])
 @pytest.mark.parametrize("load", [0.3, 0.9])
-def test_straight_lines_are_the_sums_that_they_stand_for(
-    rule: str, load: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_straight_lines_are_the_sums_that_they_stand_for(rule, load, monkeypatch) -> None:
     times_s = tuple(2.0 + 0.1 * size for size in range(1, 41))
     changes = {} if rule == "greedy" else {"batch_wait_max_s": 3.0, "timer": BatchTimer(rule)}
     lines = rated(times_s, load, **changes)
@@ -363,9 +361,7 @@ def test_straight_lines_are_the_sums_that_they_stand_for(
 
 
 @pytest.mark.parametrize("quantile", [0.5, 0.99, 0.999999])
-def test_quantiles_of_large_batches_are_found_in_few_looks(
-    quantile: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_quantiles_of_large_batches_are_found_in_few_looks(quantile, monkeypatch) -> None:
     queue, looks = rated(tuple(2.0 + 0.1 * size for size in range(1, 201)), 0.7), []
     share = Bulk._share
     monkeypatch.setattr(Bulk, "_share", lambda self, *rest: (looks.append(rest), share(self, *rest))[1])

@@ -252,9 +252,7 @@ class Pairs:
     ("times_s", "load", "cv", "states", "share"),
     [((1.0, 1.7), 0.5, 0.4, 40, 0.4), ((1.0, 1.7), 0.2, 1.5, 44, 2.0), ((1.3, 1.0), 0.5, 0.15, 30, 2.0)],
 )
-def test_pairs_by_transform(
-    times_s: tuple[float, ...], load: float, cv: float, states: int, share: float
-) -> None:
+def test_pairs_by_transform(times_s, load, cv, states, share) -> None:
     model = at_load(load, times_s, cv)
     with mp.workdps(30):
         exact = Pairs(model, states)

@@ -195,9 +195,7 @@ def test_without_a_limit_one_server_takes_all(arrival: float) -> None:
 
 @laws
 @given(loads, sizes, counts)
-def test_more_servers_larger_batches_and_less_load_shorten_waits(
-    load: float, batch: int, servers: int
-) -> None:
+def test_more_servers_larger_batches_and_less_load_shorten_waits(load, batch, servers) -> None:
     here = loaded(load, batch, servers)
     rate = here.arrival_rate_rps
     assert load * (1.0 - CLAIM) <= here.utilization <= 1.0 + CLAIM

@@ -176,9 +176,7 @@ def test_durations_times_k(users: int, think: float, servers: int, power: int, q
 
 @laws
 @given(counts, thinks, st.integers(1, 20), st.floats(0.01, 0.9999))
-def test_more_users_are_slower_and_more_servers_faster(
-    users: int, think: float, servers: int, quantile: float
-) -> None:
+def test_more_users_are_slower_and_more_servers_faster(users, think, servers, quantile) -> None:
     here, more, wider = (
         closed(users, think, 1.0, servers),
         closed(users + 1, think, 1.0, servers),

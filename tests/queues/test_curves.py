@@ -1,7 +1,6 @@
 """Curves: points against the textbook's laws, what is merged, labels, and what is refused."""
 
 import math
-from collections.abc import Callable
 from itertools import pairwise, product
 
 import pytest
@@ -36,9 +35,6 @@ def made_up(y: tuple[float, ...], quantity: Quantity = Quantity.WAIT, axis: Axis
     return Curve(quantity=quantity, axis=axis, label="?", service_rates_rps=(1.0,), servers=1, x=x, y=y)
 
 
-# ---- values ---------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("quantity", "law"),
     [
@@ -49,9 +45,7 @@ def made_up(y: tuple[float, ...], quantity: Quantity = Quantity.WAIT, axis: Axis
         (Quantity.P99, lambda rho, mu: math.log(100.0) / (1 - rho) / mu),
     ],
 )
-def test_one_server_follows_the_closed_forms(
-    quantity: Quantity, law: Callable[[float, float], float]
-) -> None:
+def test_one_server_follows_the_closed_forms(quantity, law) -> None:
     for axis in Axis:
         (line,) = curves(quantity, axis, [4.0])
         scale = 1.0 if axis is Axis.UTILIZATION else 4.0
@@ -84,9 +78,7 @@ def test_one_server_is_the_same_law_as_mm1(quantity: Quantity) -> None:
 
 @laws
 @given(st.sampled_from(EVERY), st.floats(0.01, 1e4), st.integers(1, 50), st.floats(0.05, 0.9999))
-def test_every_curve_rises_and_stays_stable(
-    chart: tuple[Quantity, Axis], rate: float, servers: int, utilization_max: float
-) -> None:
+def test_every_curve_rises_and_stays_stable(chart, rate, servers, utilization_max) -> None:
     (line,) = curves(*chart, [rate], [servers], utilization_max=utilization_max, points=30)
     wall = 1.0 if chart[1] is Axis.UTILIZATION else servers * rate
     assert all(low < high for low, high in pairwise(line.x))
@@ -114,9 +106,6 @@ def test_points_crowd_at_the_knee() -> None:
     assert grid[-1] == 0.95
     assert all(later < earlier for earlier, later in pairwise(steps))
     assert steps[0] > 10 * steps[-1]
-
-
-# ---- which lines, and their names -----------------------------------------------------------
 
 
 def test_queue_length_against_utilization_is_one_curve_for_all_rates() -> None:
@@ -166,9 +155,7 @@ def test_lines_come_rate_by_rate_in_the_order_asked() -> None:
         (Quantity.P99, [1.0, 1.0000001], [1], ["μ = 1.0 rps", "μ = 1.0000001 rps"]),
     ],
 )
-def test_labels_name_what_distinguishes(
-    quantity: Quantity, rates: list[float], servers: list[int], labels: list[str]
-) -> None:
+def test_labels_name_what_distinguishes(quantity, rates, servers, labels) -> None:
     lines = curves(quantity, Axis.UTILIZATION, rates, servers, points=2)
     assert [line.label for line in lines] == labels
 
@@ -194,9 +181,6 @@ def test_the_title_says_what_all_lines_share(rates: list[float], servers: list[i
     assert chart_title(curves(Quantity.RESPONSE, Axis.ARRIVAL_RATE, rates, servers, points=2)) == title
 
 
-# ---- range upwards --------------------------------------------------------------------------
-
-
 def test_a_knee_alone_stays_linear_and_a_tail_does_not() -> None:
     rates = [10.0, 5.0, 2.0]
     knee = curves(Quantity.QUEUE_LENGTH, Axis.ARRIVAL_RATE, rates)
@@ -214,9 +198,6 @@ def test_a_logarithmic_axis_reaches_down_to_every_line_within_reason() -> None:
 
 def test_nothing_but_zeros_has_a_range_too() -> None:
     assert y_range([made_up((0.0, 0.0))]) == (0.0, 1.0)
-
-
-# ---- refusals -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("utilization_max", [0.0, 1.0, 1.5, -0.1, math.nan])

@@ -207,9 +207,7 @@ def test_stages_of_erlang() -> None:
 
 @laws
 @given(st.sampled_from(SMOOTH), st.integers(-200, 200), st.floats(1e-3, 50.0), st.floats(0.01, 20.0))
-def test_only_the_ratio_of_times_counts(
-    case: tuple[Family, float], power: int, time: float, s: float
-) -> None:
+def test_only_the_ratio_of_times_counts(case, power, time, s) -> None:
     k = 2.0**power  # exact, so that the law holds to the last digits
     plain, long = duration(*case), duration(*case, k)
     assert float(long.tail(np.array(time * k))) == pytest.approx(float(plain.tail(np.array(time))), rel=1e-14)
@@ -244,11 +242,7 @@ def test_scv_must_be_given_unless_the_family_fixes_it() -> None:
         (Family.DETERMINISTIC, 0.1, "scv of deterministic is 0, got 0.1"),
         (Family.EXPONENTIAL, 2.0, "scv of exponential is 1, got 2.0"),
         (Family.EXPONENTIAL, 0.5, "scv of exponential is 1, got 0.5"),
-        (
-            Family.HYPEREXPONENTIAL,
-            0.99,
-            "scv of hyperexponential must be >= 1, got 0.99; use erlang or gamma",
-        ),
+        (Family.HYPEREXPONENTIAL, 0.99, "scv of hyperexponential must be >= 1, got 0.99; use erlang or gamma"),
         (Family.ERLANG, 0.4, "must be 1/k for a whole k up to 10000, got 0.4; the nearest is 0.3333"),
         (Family.ERLANG, 0.7, "the nearest is 0.5 "),
         (Family.ERLANG, 5e-324, "the nearest is 0.0001 "),
@@ -258,7 +252,7 @@ def test_scv_must_be_given_unless_the_family_fixes_it() -> None:
         (Family.GAMMA, 0.0, "scv must be > 0"),
         (Family.LOGNORMAL, 0.0, "scv must be > 0"),
     ],
-)
+)  # fmt: skip
 def test_an_scv_that_a_family_cannot_have(family: Family, scv: float, message: str) -> None:
     with pytest.raises(DomainError, match=message):
         duration(family, scv)

@@ -198,9 +198,7 @@ def test_second_transform_at_the_nodes(law: ServiceLaw, last: float, tilt: float
         ((0.0, 1.0), (0.0, 0.0), "the mean of durations_s must be > 0"),
     ],
 )
-def test_what_is_no_law_is_not_born(
-    shares: tuple[float, ...], durations: tuple[float, ...], message: str
-) -> None:
+def test_what_is_no_law_is_not_born(shares, durations, message) -> None:
     with pytest.raises(DomainError, match=message):
         Empirical(law=ServiceLaw(probabilities=shares, durations_s=durations))
 

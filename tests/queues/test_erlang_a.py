@@ -100,9 +100,7 @@ def agrees(value: float, truth: mp.mpf, claim: float = CLAIM) -> bool:
 
 @settings(laws, max_examples=12)
 @given(utilizations, counts, patiences, st.floats(-9, 12))
-def test_means_and_probabilities_at_many_digits(
-    utilization: float, servers: int, patience: float, power: float
-) -> None:
+def test_means_and_probabilities_at_many_digits(utilization, servers, patience, power) -> None:
     model = queue(utilization, servers, patience, 10.0**power)
     exact = Exact(model)
     rate, mu = mp.mpf(model.arrival_rate_rps), exact.mu
@@ -144,9 +142,7 @@ def test_laws_at_many_digits(utilization: float, servers: int, patience: float, 
 @pytest.mark.parametrize("utilization", [1.001, 2.0, 20.0, 1e4])
 @pytest.mark.parametrize("patience", [1e-12, 1e-9, 1e-6, 1e-4])
 @pytest.mark.parametrize("times", [1e-6, 0.3, 1.0, 8.0])
-def test_waits_of_hardly_any_patience_keep_their_digits(
-    utilization: float, patience: float, times: float
-) -> None:
+def test_waits_of_hardly_any_patience_keep_their_digits(utilization, patience, times) -> None:
     """In overload, where the offered wait is nearly all atom: 1e-9 of it is not 1 - (1 - 1e-9)."""
     model = queue(utilization, 2, patience)
     time = times * patience
@@ -307,9 +303,7 @@ def test_laws_of_conservation(utilization: float, servers: int, patience: float)
 
 @laws
 @given(utilizations, counts, patiences)
-def test_more_load_or_patience_waits_longer_and_more_servers_shorter(
-    utilization: float, servers: int, patience: float
-) -> None:
+def test_more_load_or_patience_waits_longer_and_more_servers_shorter(utilization, servers, patience) -> None:
     here = queue(utilization, servers, patience)
     busier, calmer = (
         queue(utilization * 1.01, servers, patience),

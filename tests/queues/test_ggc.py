@@ -48,9 +48,6 @@ def queue(
     return GGc(arrival=gap, service=law(scv, mean_s), servers=servers, formula=formula)
 
 
-# --- printed by others ---------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("rho", "servers", "gap_scv", "scv", "printed"),
     [
@@ -104,9 +101,6 @@ def test_the_queue_lengths_of_kimura(scv: float, printed: tuple[float, ...]) -> 
 def test_constant_service_as_cosmetatos(servers: int, mean_s: float, rho: float, printed: float) -> None:
     """Kimura (1991), Journal of the Operational Research Society 42(7), table 1."""
     assert queue(rho, servers, 1.0, 0.0, mean_s=mean_s).wait_mean_s == pytest.approx(printed, abs=5.1e-5)
-
-
-# --- the formulas as printed, at 40 digits -------------------------------------------------------------
 
 
 def _erlang_c(rho: mp.mpf, servers: int) -> mp.mpf:
@@ -255,9 +249,6 @@ def test_variability_of_a_delay_of_one_server(rho: float, scv: float) -> None:
     assert delay_scv(rho, scv) == pytest.approx(square / rho / (mean / rho) ** 2 - 1.0, rel=1e-13)
 
 
-# --- waits and responses as laws -----------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     "service",
     [
@@ -305,9 +296,6 @@ def _gauss(function, low: float, high: float) -> float:
     return float(
         (high - low) / 2.0 * sum(w * function(float(t)) for w, t in zip(weights, times, strict=True))
     )
-
-
-# --- where they are exact ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("rho", "servers"), list(product((1e-4, 0.3, 0.9, 0.999), (1, 2, 10, 50))))
@@ -361,9 +349,6 @@ def test_heavy_traffic(formula: Formula) -> None:
         model = queue(1.0 - 1e-6, servers, gap_scv, scv, formula)
         spare = 1.0 - model.utilization
         assert model.wait_mean_s * spare * servers == pytest.approx((gap_scv + scv) / 2.0, rel=1e-4)
-
-
-# --- errors as they were measured ----------------------------------------------------------------------
 
 
 def gamma_phases(scv: float, count: int) -> PhaseService:
@@ -535,9 +520,6 @@ def test_two_moments_do_not_decide_a_percentile() -> None:
     assert model.performance().relative_error_max["wait_quantiles_s"] == math.inf
 
 
-# --- laws ----------------------------------------------------------------------------------------------
-
-
 @laws
 @given(st.floats(0.05, 0.9), counts, scvs, scvs, st.sampled_from(ANY_GAPS))
 def test_more_load_and_more_variability_wait_longer(rho, servers, gap_scv, scv, formula) -> None:
@@ -567,9 +549,6 @@ def test_performance_says_the_same(formula: Formula) -> None:
     stated = {*names, *(n for n in ("wait_quantiles_s", "response_quantiles_s") if getattr(answer, n))}
     assert set(answer.relative_error_max) == stated
     assert all(0.0 < error < math.inf for error in answer.relative_error_max.values())
-
-
-# --- refusals ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("formula", [Formula.KIMURA, Formula.TIJMS])

@@ -77,9 +77,7 @@ def takacs(model: GIMc, digits: int = 70) -> tuple[mp.mpf, mp.mpf]:
         (Family.DETERMINISTIC, None, 20, 0.39),
     ],
 )
-def test_whitts_table_of_delay_probabilities(
-    family: Family, scv: float | None, servers: int, printed: float
-) -> None:
+def test_whitts_table_of_delay_probabilities(family, scv, servers, printed) -> None:
     """Whitt (1993), Production and Operations Management 2(2), exact P(W > 0) at utilization 0.9."""
     assert queue(family, scv, 0.9, servers).wait_probability == close(printed, abs=0.005)
 
@@ -174,9 +172,7 @@ def test_hyperexponential_gaps_as_a_chain_of_branches(scv: float, servers: int, 
         ]
     ),
 )
-def test_exponential_gaps_are_mmc(
-    utilization: float, servers: int, shape: tuple[Family, float | None]
-) -> None:
+def test_exponential_gaps_are_mmc(utilization, servers, shape) -> None:
     model = queue(*shape, utilization, servers)
     markov = MMc(arrival_rate_rps=1.0 / model.arrival.mean_s, service_rate_rps=1.0, servers=servers)
     rounding = 1e-11 + 1e-15 / (1.0 - utilization)  # of 1 / mean
@@ -191,9 +187,7 @@ def test_exponential_gaps_are_mmc(
 
 @laws
 @given(shapes, utilizations)
-def test_one_server_waits_with_probability_sigma(
-    shape: tuple[Family, float | None], utilization: float
-) -> None:
+def test_one_server_waits_with_probability_sigma(shape, utilization) -> None:
     """G/M/1: sigma = phi(mu (1 - sigma)), response exponential of rate mu (1 - sigma); Kleinrock (1975) 6.4."""
     model = queue(*shape, utilization, 1)
     sigma = model.wait_probability

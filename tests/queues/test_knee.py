@@ -71,8 +71,6 @@ def test_of_a_curve_that_falls_again_the_first_crossing_counts() -> None:
         ([0.1, 0.2], [1.0, 2.0], math.nan, DomainError, "a limit of nan"),
     ],
 )
-def test_what_is_no_curve_is_refused(
-    x: list[float], y: list[float], limit: float, error: type[Exception], message: str
-) -> None:
+def test_what_is_no_curve_is_refused(x, y, limit, error, message) -> None:
     with pytest.raises(error, match=message):
         knee(x, y, limit)

@@ -415,9 +415,7 @@ BAD: list[tuple[Callable[..., Law], Mapping[str, object], Mapping[str, Sequence[
 
 
 @pytest.mark.parametrize(("kind", "good", "bad"), BAD, ids=[row[0].__name__ for row in BAD])
-def test_arguments_that_no_law_takes_are_named(
-    kind: Callable[..., Law], good: Mapping[str, object], bad: Mapping[str, Sequence[object]]
-) -> None:
+def test_arguments_that_no_law_takes_are_named(kind, good, bad) -> None:
     assert kind(**good)
     for name, values in bad.items():
         for value in values:
@@ -465,9 +463,7 @@ UNSTABLE: list[tuple[Callable[[], Law], str, int]] = [
 
 
 @pytest.mark.parametrize(("make", "words", "servers_min"), UNSTABLE)
-def test_an_unstable_queue_is_refused_with_its_mend(
-    make: Callable[[], Law], words: str, servers_min: int
-) -> None:
+def test_an_unstable_queue_is_refused_with_its_mend(make, words, servers_min) -> None:
     with pytest.raises(UnstableError, match=words) as caught:
         make()
     if servers_min:

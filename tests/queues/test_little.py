@@ -163,9 +163,7 @@ def test_tail_rule_turns_at_ten_times_the_last_quantile() -> None:
 
 @laws
 @given(st.integers(1, 10**6), st.floats(0.0, 1e3), st.floats(1e-3, 1e3), st.floats(1e-3, 1e3))
-def test_changing_the_unit_of_time_changes_no_verdict(
-    users: int, think: float, rate: float, k: float
-) -> None:
+def test_changing_the_unit_of_time_changes_no_verdict(users, think, rate, k) -> None:
     seconds = LoadTestReport(users=users, think_time_s=think, throughput_rps=rate, response_quantiles_s=SEEN)
     others = LoadTestReport(
         users=users,

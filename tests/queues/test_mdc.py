@@ -232,9 +232,7 @@ def test_area_under_the_tail_is_the_mean(load: float, servers: int) -> None:
 
 @laws
 @given(st.floats(0.3, 0.999), st.integers(1, 300))
-def test_fixed_services_wait_between_half_as_long_as_exponential_ones_and_as_long(
-    utilization: float, servers: int
-) -> None:
+def test_fixed_services_wait_between_half_as_long_as_exponential_ones_and_as_long(utilization, servers):
     load = utilization * servers
     fixed, exponential = (
         queue(load, servers),

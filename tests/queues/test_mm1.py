@@ -97,9 +97,7 @@ def test_equals_mmc_with_one_server(utilization: float, service: float) -> None:
 @pytest.mark.parametrize(
     ("utilization", "quantile", "below"), [(0.3, 0.99, 200), (0.7, 0.99, 250), (0.5, 0.5, 50)]
 )
-def test_the_design_effect_is_that_of_a_chain_in_small_steps(
-    utilization: float, quantile: float, below: int
-) -> None:
+def test_the_design_effect_is_that_of_a_chain_in_small_steps(utilization, quantile, below) -> None:
     """T' = (T - A)+ + S over cells: variance and all covariances of the indicator by the fundamental matrix."""
     model = queue(utilization, 1.0)
     width = model.response_quantile_s(quantile) / below

@@ -169,9 +169,7 @@ def test_low_quantiles_under_heavy_load(load: float, quantile: float) -> None:
 
 @laws
 @given(st.integers(2, 60), st.floats(-16, -1), st.booleans())
-def test_nothing_happens_where_spare_rate_passes_service_rate(
-    servers: int, power: float, above: bool
-) -> None:
+def test_nothing_happens_where_spare_rate_passes_service_rate(servers, power, above) -> None:
     """s = c - a through 1: the tail moves by no more than its slope in s allows."""
     shift = 10.0**power * (1.0 if above else -1.0)
     at, near = queue(servers - 1.0, 1.0, servers), queue(servers - 1.0 + shift, 1.0, servers)

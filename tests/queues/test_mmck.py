@@ -85,9 +85,7 @@ def agrees(value: float, truth: mp.mpf, claim: float = CLAIM) -> bool:
 
 @laws
 @given(utilizations, counts, rooms, st.floats(-9, 12))
-def test_means_and_probabilities_at_sixty_digits(
-    utilization: float, servers: int, room: int, power: float
-) -> None:
+def test_means_and_probabilities_at_sixty_digits(utilization, servers, room, power) -> None:
     model = queue(utilization, servers, room, 10.0**power)
     exact = Exact(model)
     with mp.workdps(60):
@@ -217,9 +215,7 @@ def test_the_area_under_a_tail_is_the_mean(utilization: float, servers: int, roo
 
 @laws
 @given(utilizations, counts, rooms)
-def test_more_load_loses_more_and_more_room_or_servers_less(
-    utilization: float, servers: int, room: int
-) -> None:
+def test_more_load_loses_more_and_more_room_or_servers_less(utilization, servers, room) -> None:
     here = queue(utilization, servers, room)
     busier, roomier = queue(utilization * 1.01, servers, room), queue(utilization, servers, room + 1)
     wider = MMcK(

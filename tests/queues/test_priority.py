@@ -200,9 +200,7 @@ def test_the_mean_of_all_is_conserved(utilization: float, servers: int, parts: l
 
 @laws
 @given(utilizations, counts, shares, st.integers(-60, 60), st.floats(0.01, 0.9999))
-def test_rates_times_k_divide_durations_by_k(
-    utilization: float, servers: int, parts: list[float], power: int, quantile: float
-) -> None:
+def test_rates_times_k_divide_durations_by_k(utilization, servers, parts, power, quantile) -> None:
     k = 2.0**power
     plain, fast = queue(utilization, servers, parts), queue(utilization, servers, parts, k)
     for slow, quick in zip((*plain.classes, plain.together), (*fast.classes, fast.together), strict=True):
@@ -215,9 +213,7 @@ def test_rates_times_k_divide_durations_by_k(
 
 @laws
 @given(utilizations, counts, shares, st.floats(0.01, 0.9999))
-def test_the_higher_class_waits_less(
-    utilization: float, servers: int, parts: list[float], quantile: float
-) -> None:
+def test_the_higher_class_waits_less(utilization, servers, parts, quantile) -> None:
     model = queue(utilization, servers, parts)
     means = [law.wait_mean_s for law in model.classes]
     assert means == sorted(means)
@@ -234,9 +230,7 @@ def test_the_higher_class_waits_less(
 
 @laws
 @given(utilizations, counts, shares)
-def test_a_class_below_is_noticed_only_by_being_served(
-    utilization: float, servers: int, parts: list[float]
-) -> None:
+def test_a_class_below_is_noticed_only_by_being_served(utilization, servers, parts) -> None:
     """Given a wait, a class's law depends on its own and higher classes alone."""
     here, below = queue(utilization, servers, parts), queue(utilization, servers, [*parts, 0.1])
     scale = below.arrival_rates_rps[0] / here.arrival_rates_rps[0]

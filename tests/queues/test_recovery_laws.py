@@ -46,9 +46,6 @@ def law_of(chain: np.ndarray) -> np.ndarray:
     return np.linalg.lstsq(full, np.append(np.zeros(len(chain)), 1.0), rcond=None)[0]
 
 
-# ---- Retrials -------------------------------------------------------------------------------
-
-
 def test_retrial_figures() -> None:
     one = Retrial(arrival_rate_rps=0.7, service_rate_rps=1.0, servers=1, retry_rate_per_s=0.5)
     assert one.orbit_mean == pytest.approx(4.9, rel=1e-12)
@@ -128,9 +125,6 @@ def test_of_several_rates_of_tries_it_is_the_lowest() -> None:
     assert excess(1200.0) < 0.0 or excess(3000.0) < 0.0
 
 
-# ---- Waiting no longer than a fixed time ------------------------------------------------------
-
-
 def test_fixed_patience_figure() -> None:
     law = MMcD(arrival_rate_rps=4.4, service_rate_rps=1.0, servers=4, patience_s=1.0)
     assert f"{law.abandon_probability:.6f}" == "0.180068"
@@ -185,9 +179,6 @@ def test_without_patience_nobody_waits_and_with_much_nobody_leaves() -> None:
     assert near.abandon_probability == pytest.approx(critical.abandon_probability, rel=1e-6)
 
 
-# ---- Newest first ---------------------------------------------------------------------------
-
-
 def test_newest_first_figure() -> None:
     law = LastInFirstOut(arrival_rate_rps=2.0, service_rate_rps=1.0, servers=1)
     assert f"{law.share_within(5.0):.6f}" == "0.467966"
@@ -222,9 +213,6 @@ def test_newest_first_serves_all_below_capacity_and_a_share_above() -> None:
     assert busy.share_within(math.inf) == pytest.approx(0.8)
     assert busy.share_within(3000.0) == pytest.approx(0.8, abs=1e-9)
     assert busy.share_within(0.0) == busy.share_within(-1.0) == 0.0
-
-
-# ---- Breakdowns -----------------------------------------------------------------------------
 
 
 def test_breakdown_figures() -> None:
@@ -293,9 +281,6 @@ def test_servers_that_hardly_ever_break_down_are_a_queue() -> None:
     assert law.response_mean_s == pytest.approx(line.response_mean_s, rel=1e-6)
 
 
-# ---- Pauses ---------------------------------------------------------------------------------
-
-
 def paused(idle: bool = True, **others: Any) -> PausedMG1:
     given = {"service": exponential(1.0), "pause": exponential(2.0), "pauses_per_s": 0.05} | others
     return PausedMG1(arrival_rate_rps=0.6, pauses_idle=idle, **given)
@@ -330,15 +315,11 @@ def test_pauses_while_working_are_a_service_of_two_phases() -> None:
     [
         (True, exponential(1.0), Duration(family=Family.DETERMINISTIC, mean_s=2.0)),
         (False, Duration(family=Family.GAMMA, mean_s=1.0, scv=0.3), exponential(2.0)),
-        (
-            True,
-            Duration(family=Family.ERLANG, mean_s=1.0, scv=0.5),
-            Duration(family=Family.GAMMA, mean_s=2.0, scv=3.0),
-        ),
+        (True, Duration(family=Family.ERLANG, mean_s=1.0, scv=0.5), Duration(family=Family.GAMMA, mean_s=2.0, scv=3.0)),
         (False, Duration(family=Family.HYPEREXPONENTIAL, mean_s=1.0, scv=4.0), exponential(0.3)),
     ],
     ids=["constant pauses", "gamma", "erlang", "hyperexponential"],
-)
+)  # fmt: skip
 def test_the_mean_is_the_area_under_the_tail(idle: bool, service: Duration, pause: Duration) -> None:
     law = paused(idle, service=service, pause=pause)
     area, _ = quad(law.response_tail, 0.0, 40.0 * law.response_mean_s, limit=300, epsabs=1e-8)
@@ -366,9 +347,6 @@ def test_tails_begin_at_one_and_end_at_nothing() -> None:
     assert (law.response_tail(-1.0), law.response_tail(0.0), law.response_tail(math.inf)) == (1.0, 1.0, 0.0)
     assert law.response_tail(1e-9) == pytest.approx(1.0)
     assert law.response_tail(1e4) == pytest.approx(0.0, abs=1e-12)
-
-
-# ---- Copies and hedges ----------------------------------------------------------------------
 
 
 def test_redundancy_figure() -> None:
@@ -420,9 +398,6 @@ def test_hedges_of_measured_responses() -> None:
     assert law.response_mean_s == pytest.approx(0.5 * 1.0 + 0.25 * 2.5 + 0.25 * 3.0, rel=1e-3)
 
 
-# ---- Drain ----------------------------------------------------------------------------------
-
-
 def test_a_drain_by_first_steps() -> None:
     """Mean and variance of the time from each backlog to none, of a chain cut far out, by linear systems."""
     rate, total, most = 3.0, 4.0, 1000
@@ -436,8 +411,6 @@ def test_a_drain_by_first_steps() -> None:
         assert law.mean_s == pytest.approx(mean_s, rel=1e-9)
         assert law.standard_deviation_s**2 == pytest.approx(second[backlog - 1] - mean_s**2, rel=1e-6)
 
-
-# ---- All of them ----------------------------------------------------------------------------
 
 FASTER = 7.0
 SCALED: dict[str, tuple[Callable[[float], Any], Callable[[Any], float]]] = {
@@ -476,15 +449,12 @@ SCALED: dict[str, tuple[Callable[[float], Any], Callable[[Any], float]]] = {
         lambda k: Redundancy(arrival_rate_rps=2.8 * k, service_rate_rps=k, replicas=4, copies=2),
         lambda law: law.response_mean_s,
     ),
-    "hedge": (
-        lambda k: Hedged(response=exponential(1 / k), delay_s=1 / k),
-        lambda law: law.response_quantile_s(0.99),
-    ),
+    "hedge": (lambda k: Hedged(response=exponential(1 / k), delay_s=1 / k), lambda law: law.response_quantile_s(0.99)),
     "drain": (
         lambda k: Drain(arrival_rate_rps=3 * k, service_rate_rps=k, servers=4, backlog=9),
         lambda law: law.standard_deviation_s,
     ),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SCALED)

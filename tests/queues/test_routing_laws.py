@@ -68,9 +68,7 @@ MEASURED = [
 
 
 @pytest.mark.parametrize(("utilization", "replicas", "of", "mean", "p99"), MEASURED)
-def test_measured_errors_are_within_the_stated_ones(
-    utilization: float, replicas: int, of: int, mean: float, p99: float
-) -> None:
+def test_measured_errors_are_within_the_stated_ones(utilization, replicas, of, mean, p99) -> None:
     stated = choices(utilization, replicas, of).performance().relative_error_max
     assert mean <= stated["response_mean_s"] == stated["in_system_mean"]
     assert p99 <= stated["response_quantiles_s"]

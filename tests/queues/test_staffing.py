@@ -153,9 +153,6 @@ def test_bad_rates_are_refused(bad: float) -> None:
         servers_for_wait_probability(1.0, bad, 0.2)
 
 
-# ---- Replicas of any law --------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("law", [RandomSplit, RoundRobin])
 @pytest.mark.parametrize("rate", [50.0, 500.0, 1000.0])
 @pytest.mark.parametrize("limit", [0.05, 0.08, 0.3])

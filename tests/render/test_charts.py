@@ -29,12 +29,10 @@ CHARTS: dict[str, Callable[[], tuple[Curve, ...]]] = {
     "two dozen": lambda: curves(Quantity.P99, LAMBDA, [10.0, 5.0], [n + 1 for n in range(12)], points=20),
     "two dozen merged": lambda: curves(Quantity.QUEUE_LENGTH, RHO, [1.0 + n / 7.0 for n in range(24)]),
     "far apart": lambda: curves(Quantity.WAIT, RHO, [1.0, 1e6, 1e15]),
-    "some zero": lambda: curves(
-        Quantity.QUEUE_LENGTH, LAMBDA, [1.0], [1, 10_000], utilization_max=0.1, points=20
-    ),
+    "some zero": lambda: curves(Quantity.QUEUE_LENGTH, LAMBDA, [1.0], [1, 10_000], utilization_max=0.1, points=20),
     "all zero": lambda: curves(Quantity.QUEUE_LENGTH, RHO, [1.0], [10_000], utilization_max=0.1, points=20),
     "tiny": lambda: curves(Quantity.WAIT, LAMBDA, [1e-300]),
-}
+}  # fmt: skip
 every_chart = pytest.mark.parametrize("lines", CHARTS, indirect=True)
 widths = pytest.mark.parametrize("width", [60, 80, 200])
 
@@ -62,9 +60,6 @@ def assert_plain_text(text: str, width: int) -> None:
     assert max(len(row) for row in text.splitlines()) <= width
     assert all(character.isprintable() for character in text.replace("\n", ""))
     assert all(row == row.rstrip() for row in text.splitlines())
-
-
-# ---- curves ---------------------------------------------------------------------------------
 
 
 @every_chart
@@ -116,9 +111,6 @@ def test_a_logarithmic_axis_says_so_and_ticks_powers_of_ten() -> None:
     assert "logarithmic" not in line_chart(chart("merged"))
 
 
-# ---- profiles -------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", bundled_names())
 @widths
 def test_profiles_are_plain_text_of_that_width(name: str, width: int) -> None:
@@ -147,9 +139,6 @@ def test_any_number_of_batch_sizes(count: int) -> None:
     timings = tuple(BatchTiming(batch_size=n + 1, mean_s=0.001 * (n + 2)) for n in range(count))
     text = profile_chart(ServiceProfile(name="x", timings=timings))
     assert sum("█" in row for row in text.splitlines()) == count
-
-
-# ---- manners --------------------------------------------------------------------------------
 
 
 @every_chart
@@ -195,8 +184,6 @@ def test_one_chart_has_one_pair_of_axes() -> None:
     with pytest.raises(InputError, match="the same axes"):
         line_chart([*chart("rates"), *chart("servers")])
 
-
-# ---- replicas -------------------------------------------------------------------------------
 
 PROMISE = Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.05)
 
@@ -273,9 +260,6 @@ def test_a_lone_fleet_and_hundreds_of_them_are_drawn() -> None:
     assert_plain_text(objective_chart(replicas_curve(kept(400, 0.04), PROMISE, many)), 80)
 
 
-# ---- rates ----------------------------------------------------------------------------------
-
-
 def rates_of(name: str) -> ObjectiveCurve:
     found = ((100.0, 20.0, Verdict.MET), (200.0, 45.0, Verdict.INCONCLUSIVE), (300.0, 70.0, Verdict.MISSED))
     points = [
@@ -303,9 +287,6 @@ def test_rates_are_plain_text_of_that_width(name: str, width: int) -> None:
     assert {mark: rows.count(mark) for mark in "ox?"} == {"o": 1, "x": 1, "?": 1}
     assert "".join(curve.title.split()) in "".join(text.split())
     assert "o met, x missed, ? in doubt, - limit 50 ms" in plain(text)
-
-
-# ---- load -----------------------------------------------------------------------------------
 
 
 def test_the_axes_of_a_chart_over_the_load_go_in_even_steps_from_nothing() -> None:

@@ -164,9 +164,6 @@ def test_nothing_is_left_out_in_silence(feature: Feature) -> None:
             assert own != parts(render(another, target))[1], target
 
 
-# ---- What makes a fleet recover ---------------------------------------------------------------------
-
-
 def test_triton_turns_away_whoever_has_too_little_left() -> None:
     """The client waits for 500 ms, so that 12.4 ms are left after a wait of 487.6 ms."""
     text = render(saved_plan(queue_limit=None, recovery=recovery("--shed late:12.4ms")), "triton")
@@ -232,9 +229,6 @@ def test_kserve_cuts_nothing_off_that_its_client_waits_for() -> None:
     assert "timeout: 60 #" in render(saved_plan(objective=none), "kserve")
 
 
-# ---- Language models --------------------------------------------------------------------------------
-
-
 def test_vllm_counts_what_runs_and_what_waits() -> None:
     """16 sequences run, and 20 wait: vLLM counts both together, and answers 503 beyond."""
     text = render(recovers("--queue-limit 20"), "vllm")
@@ -260,9 +254,6 @@ def test_a_model_that_looks_like_an_option_is_refused() -> None:
     assert "vllm serve 'org/--model'" in render(saved(replace(LINE, model="org/--model")), "vllm")
 
 
-# ---- Clients --------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("target", "told"), [("envoy", "timeout: {} #"), ("istio", "timeout: {} #"), ("grpc", '"timeout": "{}"')]
 )
@@ -284,9 +275,7 @@ def test_all_attempts_have_time_for_the_waits_between_them(target: str, told: st
         (Routing.SHARED_QUEUE, None, None, None),
     ],
 )
-def test_balancers_route_as_the_plan(
-    routing: Routing, envoy: str | None, istio: str | None, grpc: str | None
-) -> None:
+def test_balancers_route_as_the_plan(routing, envoy, istio, grpc) -> None:
     plan = saved_plan(routing=routing, recovery=recovery())
     for target, word in (("envoy", envoy), ("istio", istio), ("grpc", grpc)):
         settings, own, _ = parts(render(plan, target))
@@ -320,9 +309,6 @@ def test_no_setting_leaves_its_comment(target: str) -> None:
     text = render(saved_plan(recovery=recovery("--abandoned x\n\x1b[2Jrm: {}")), target)
     assert "\x1b" not in text
     assert not any(line.startswith("rm") for line in text.splitlines())
-
-
-# ---- gRPC, whose file has no comments -----------------------------------------------------------------
 
 
 def test_grpc_itself_takes_a_file_with_a_field_that_it_does_not_know() -> None:

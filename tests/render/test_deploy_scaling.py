@@ -45,14 +45,9 @@ def documents(text: str) -> dict[str, Any]:
     return {one["kind"]: one for one in yaml.safe_load_all(text)}
 
 
-# ---- The rates ------------------------------------------------------------------------------------
-
-
 @settings(derandomize=True, deadline=None, max_examples=80)
 @given(st.floats(0.1, 1e5), st.floats(1.0, 5.0), st.none() | st.floats(1.001, 10.0), st.integers(1, 1000))
-def test_a_server_is_asked_for_before_it_is_needed(
-    planned_rps: float, room: float, growth: float | None, servers: int
-) -> None:
+def test_a_server_is_asked_for_before_it_is_needed(planned_rps, room, growth, servers) -> None:
     headroom_rps = planned_rps * room
     asking_rps = asking_rate_rps(planned_rps, headroom_rps, growth)
     assert planned_rps <= asking_rps <= headroom_rps * (1.0 + 1e-12)
@@ -93,9 +88,6 @@ def test_little_headroom_is_told() -> None:
     text = " ".join(kubernetes.render(fleet(headroom_rps=1050.0)).replace("#", "").split())
     assert "Too little headroom: the autoscaler acts from 1100 rps" in text
     assert "Too little" not in kserve.render(fleet(headroom_rps=1050.0))  # Knative has no tolerance
-
-
-# ---- Kubernetes, KEDA, KServe -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("given", FLEETS, ids=str)
@@ -183,9 +175,6 @@ def test_users_have_no_rate_to_scale_by(target: Any) -> None:
         target.render(fleet(workload=ClosedPopulation(users=50, think_time_s=1.0)))
 
 
-# ---- Prometheus -------------------------------------------------------------------------------------
-
-
 @needs_promtool
 @pytest.mark.parametrize("given", FLEETS, ids=str)
 def test_prometheus_takes_its_rules(given: dict[str, Any], tmp_path: Path) -> None:
@@ -227,9 +216,7 @@ def servers(rate_rps: float, batch: float, queue: int) -> list[dict[str, str]]:
         ((1000.0, 4.0, 64), {"QueueAboveLimit"}),
     ],
 )
-def test_alerts_fire_in_trouble_alone(
-    state: tuple[float, float, int], fires: set[str], tmp_path: Path
-) -> None:
+def test_alerts_fire_in_trouble_alone(state, fires, tmp_path) -> None:
     rules = prometheus.render(fleet())
     (tmp_path / "rules.yml").write_text(rules, encoding="utf-8")
     firing = [

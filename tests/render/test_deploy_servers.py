@@ -42,9 +42,6 @@ def document(folder: Path, text: str) -> Document:
     return Document.read(path)
 
 
-# ---- Triton -----------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("given", FLEETS, ids=str)
 def test_tritons_file_is_read_back_as_the_plan(given: dict[str, Any], tmp_path: Path) -> None:
     planned = fleet(**given)
@@ -90,9 +87,6 @@ def test_no_request_times_out_where_nothing_says_what_is_late() -> None:
     assert "timeout" not in text
 
 
-# ---- Where batching differs ---------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("target", "batching", "said"),
     [
@@ -113,19 +107,11 @@ def test_the_header_says_whose_rule_was_evaluated(target: Any, batching: Batchin
     ("batching", "wait_s", "said"),
     [
         (Batching.TRITON, 0.005, ", as the plan does."),
-        (
-            Batching.TORCHSERVE,
-            0.005,
-            ", and the plan does not: plan with --batching triton to evaluate its rule.",
-        ),
+        (Batching.TORCHSERVE, 0.005, ", and the plan does not: plan with --batching triton to evaluate its rule."),
         (Batching.TORCHSERVE, 0.0, "; with a wait of 0 that makes no difference."),
-        (
-            Batching.RAY_SERVE,
-            0.0,
-            ", and the plan does not: plan with --batching triton to evaluate its rule.",
-        ),
+        (Batching.RAY_SERVE, 0.0, ", and the plan does not: plan with --batching triton to evaluate its rule."),
     ],
-)
+)  # fmt: skip
 def test_triton_says_whether_its_rule_was_evaluated(batching: Batching, wait_s: float, said: str) -> None:
     text = unwrapped(triton.render(fleet(batching=batching, batch_wait_max_s=wait_s)))
     assert f"Triton counts the batch wait from the arrival of the oldest request{said}" in text
@@ -148,9 +134,6 @@ def test_rays_batcher_sees_all_that_wait_where_its_rule_was_evaluated() -> None:
         planned = fleet(batching=Batching.RAY_SERVE, queue_limit=limit)
         (app,) = yaml.safe_load(ray_serve.render(planned))["applications"]
         assert app["deployments"][0]["max_ongoing_requests"] == ongoing
-
-
-# ---- Ray Serve ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("given", FLEETS, ids=str)
@@ -189,9 +172,6 @@ def test_rays_own_models_have_the_plan(given: dict[str, Any]) -> None:
     assert found.max_ongoing_requests == ray_serve.ongoing_max(planned.plan)
     assert found.max_queued_requests == ray_serve.queued_max(planned.plan)
     assert found.autoscaling_config["min_replicas"] == planned.plan.replicas
-
-
-# ---- BentoML ------------------------------------------------------------------------------------
 
 
 def keywords(node: Any) -> dict[str, Any]:
@@ -235,9 +215,6 @@ def test_bentomls_own_service_has_the_plan(given: dict[str, Any], tmp_path: Path
     assert service.config["workers"] == min(planned.profile.instances_per_device, planned.plan.replicas)
 
 
-# ---- Compose ------------------------------------------------------------------------------------
-
-
 @pytest.mark.long
 def test_compose_knows_every_field(tmp_path: Path) -> None:
     """All files at once: the checker takes far longer to start than to check."""
@@ -265,9 +242,6 @@ def test_compose_runs_every_server(given: dict[str, Any]) -> None:
         assert sorted(set(ids)) == sorted(ids)
 
 
-# ---- The reference server -------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("given", FLEETS, ids=str)
 def test_the_reference_server_takes_its_settings(given: dict[str, Any]) -> None:
     planned = fleet(**given)
@@ -284,9 +258,6 @@ def test_the_reference_server_takes_its_settings(given: dict[str, Any]) -> None:
     )
     assert found.queue_max == (usual.queue_max if plan.queue_limit is None else plan.queue_limit)
     assert found.deadline_s == (usual.deadline_s if plan.queue_limit is None else 0.05)
-
-
-# ---- Without a rate -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("target", [triton, serve_api, compose])

@@ -70,18 +70,13 @@ def test_one_target_goes_to_a_file_or_a_folder(plan: Path, tmp_path: Path) -> No
             ["--target", "nomad"],
             "'nomad' is unknown; use one of bentoml, compose, envoy, grpc, istio, k6, keda, kserve, kubernetes",
         ),
-        (
-            ["--target", "vllm"],
-            "is for a plan of a language model, and plan.json is one of a fleet that batches",
-        ),
+        (["--target", "vllm"], "is for a plan of a language model, and plan.json is one of a fleet that batches"),
         (["--target", "k6", "--target", "keda"], "give a folder for them: -o FOLDER"),
         (["--target", "k6", "-o", "mine.yaml"], "is a .js or .txt file"),
         (["--target", "k6", "--target", "keda", "-o", "no/such"], "give a folder, or one to make"),
     ],
-)
-def test_refusals_name_the_way_out(
-    arguments: list[str], said: str, plan: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+)  # fmt: skip
+def test_refusals_name_the_way_out(arguments, said, plan, monkeypatch) -> None:
     monkeypatch.chdir(plan.parent)
     shown = run(plan, *arguments, code=2)
     assert said in f"{shown.exception} {shown.output}"

@@ -82,9 +82,6 @@ def titles(plot: Plot) -> tuple[str, str]:
     return plot.axes.get_xlabel(), plot.axes.get_ylabel()
 
 
-# ---- an objective against rate or replicas --------------------------------------------------
-
-
 def test_rates_are_drawn_up_to_twice_the_limit() -> None:
     """In milliseconds; an interval ends at the top of the axis, and a value above it is left out."""
     tried = [(10.0, judged(0.04, Verdict.MET)), (20.0, judged(0.1)), (30.0, judged(0.1001))]
@@ -165,9 +162,6 @@ def test_up_to_a_dozen_fleets_are_named(count: int, *, is_named: bool) -> None:
     assert ("3\nB 6" in names) is is_named
 
 
-# ---- quantiles and sweeps -------------------------------------------------------------------
-
-
 def test_quantiles_are_drawn_in_percent_and_milliseconds() -> None:
     known = {0.5: around(0.01), 0.99: around(0.04)}
     performances = [Performance(kind=Kind.SIMULATION, response_quantiles_s=known)] * 2
@@ -241,9 +235,6 @@ def test_a_sweep_has_a_line_of_its_highest_quantile_for_each_fleet() -> None:
         "2 x p, batch 8, random",
     ]
     assert [series.lines[0].get_color() for series in plot.axes.containers] == list(PALETTE[:2])
-
-
-# ---- recovery -------------------------------------------------------------------------------
 
 
 def test_a_stress_is_drawn_second_by_second_from_its_trigger() -> None:

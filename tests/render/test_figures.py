@@ -131,9 +131,6 @@ def test_colours_are_those_of_okabe_and_ito() -> None:
     assert set(PALETTE) == published - {"#F0E442"}
 
 
-# ---- objectives -----------------------------------------------------------------------------
-
-
 def test_verdicts_of_rates_are_told_apart_and_none_is_cut_off() -> None:
     plot = draw_objective(rates())
     names = [plain(text.get_text()) for text in legend_of(plot).texts]
@@ -161,9 +158,6 @@ def test_many_fleets_have_ticks_at_whole_numbers() -> None:
 def test_a_plan_without_points_and_one_without_rates_are_drawn() -> None:
     for curve in (fleets(), ObjectiveCurve(title="t", promise=PROMISE, points=())):
         assert draw_objective(curve).png().startswith(SIGNATURES[".png"])
-
-
-# ---- files ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".PNG"])
@@ -246,9 +240,6 @@ def test_a_full_disk_is_not_the_callers_fault(tmp_path: Path, monkeypatch: pytes
         draw_curves(chart("merged")).save(tmp_path / "a.png")
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
     assert (tmp_path / "a.png").read_text(encoding="utf-8") == "old"
-
-
-# ---- manners --------------------------------------------------------------------------------
 
 
 def test_one_figure_has_one_pair_of_axes() -> None:

@@ -294,15 +294,10 @@ def test_a_heat_map_without_any_number_is_drawn() -> None:
     assert legend_of(plot) == ["– refused"]
 
 
-# ---- bytes ----------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("suffix", "make"), [(".png", crowded), (".svg", against_rate), (".svg", cells), (".svg", beside)]
 )
-def test_the_same_data_give_the_same_bytes(
-    tmp_path: Path, suffix: str, make: Callable[[], Plot | Panels]
-) -> None:
+def test_the_same_data_give_the_same_bytes(tmp_path, suffix, make) -> None:
     first, second = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
     made = make()
     made.save(first)
@@ -366,9 +361,6 @@ def test_drawing_loads_no_pyplot_and_leaves_no_style() -> None:
         "plot._repr_png_()\nassert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
-
-
-# ---- refusals -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("values", "accepted"), [([[1.0]], None), ([[1.0, 2.0]], [[]])])

@@ -195,7 +195,6 @@ def test_a_legend_has_a_column_for_every_sixteen_lines(count: int, columns: int)
         plot.theory([0.0, 1.0], [1.0, 2.0], f"line {number}", number=number)
     plot._write_legends()
     legend = plot.axes.get_legend()
-    assert legend is not None
     assert legend._ncols == columns  # type: ignore[attr-defined]
 
 
@@ -205,7 +204,6 @@ def test_a_legend_breaks_its_lines_after_26_letters() -> None:
     assert list(plot.entries) == ["12345 789 123456789 123456\nx"]
     plot.png()
     legend = plot.axes.get_legend()
-    assert legend is not None
     assert (legend.get_frame_on(), legend.texts[0].get_fontsize()) == (False, 8.0)
     box, inside = legend.get_window_extent(), plot.axes.get_window_extent()
     assert box.x0 >= inside.x1

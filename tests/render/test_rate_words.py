@@ -126,9 +126,6 @@ def test_a_line_for_each_rate() -> None:
     assert found[2][2:] == ("infinite", "", "missed")
 
 
-# ---- Poisson beside a trace -----------------------------------------------------------------
-
-
 def test_a_p_value_is_never_zero() -> None:
     assert [_chance(p) for p in (0.0123, 1e-6, 9.9e-7, 0.0)] == ["0.012", "1e-06", "< 1e-06", "< 1e-06"]
 

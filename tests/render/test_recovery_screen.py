@@ -80,17 +80,11 @@ def test_how_soon(seconds: Sequence[float | None], told: str) -> None:
         (back_after(None, None, 3.0), "recover in 1 of 3 runs"),
         (back_after(None, None), "do not recover: 0 of 2 runs"),
         (back_after(1.0, 1.0, goodput=0.95), "recover at once; 95% succeed meanwhile"),
-        (
-            back_after(1.0, 1.0, goodput=0.94, lost=1264),
-            "recover at once; 94% succeed meanwhile, 1,300 requests lost",
-        ),
+        (back_after(1.0, 1.0, goodput=0.94, lost=1264), "recover at once; 94% succeed meanwhile, 1,300 requests lost"),
         (back_after(1.0, 1.0, goodput=0.85, baseline=0.9), "recover at once; 85% succeed meanwhile"),
-        (
-            back_after(1.0, 1.0, goodput=0.84, baseline=0.9),
-            "recover at once; 84% succeed meanwhile, 100 requests lost",
-        ),
+        (back_after(1.0, 1.0, goodput=0.84, baseline=0.9), "recover at once; 84% succeed meanwhile, 100 requests lost"),
     ],
-)
+)  # fmt: skip
 def test_what_came_of_a_change(found: Runs, told: str) -> None:
     """Lost requests are mentioned only where success falls by more than the tolerated 5 points."""
     assert came_of(found) == told
@@ -186,15 +180,9 @@ IN_THE_END = "no client gives up, so all that waits is served in the end."
 @pytest.mark.parametrize(
     ("stress", "told"),
     [
-        (
-            fleet_in_trouble("lose:4,60s"),
-            "nothing can be served meanwhile, so that nothing waits when it is over.",
-        ),
+        (fleet_in_trouble("lose:4,60s"), "nothing can be served meanwhile, so that nothing waits when it is over."),
         (fleet_in_trouble(rate_rps=299.0), "299 rps come meanwhile, and 300 can be served."),
-        (
-            fleet_in_trouble("spike:1.2x,60s", PATIENT, rate_rps=300.0),
-            "360 rps come meanwhile, and 400 can be served.",
-        ),
+        (fleet_in_trouble("spike:1.2x,60s", PATIENT, rate_rps=300.0), "360 rps come meanwhile, and 400 can be served."),
         (
             # 200 rps come meanwhile and can be served; if all fail, 400 come, all that the whole fleet can serve.
             fleet_in_trouble("lose:2,60s", replace(THREE_TRIES, attempts=2), rate_rps=200.0),
@@ -212,10 +200,7 @@ IN_THE_END = "no client gives up, so all that waits is served in the end."
             fleet_in_trouble("crash:1,60s", routing=Routing.ROUND_ROBIN, rate_rps=100.0),
             "what waits when it is over is served before its clients give up for good.",
         ),
-        (
-            fleet_in_trouble("crash:1,60s", PATIENT, routing=Routing.ROUND_ROBIN, rate_rps=310.0),
-            IN_THE_END,
-        ),
+        (fleet_in_trouble("crash:1,60s", PATIENT, routing=Routing.ROUND_ROBIN, rate_rps=310.0), IN_THE_END),
         (fleet_in_trouble(clients=PATIENT, limit=200), IN_THE_END),
         (fleet_in_trouble(limit=200), "the queue limit of 200 keeps the queue short enough."),
         (
@@ -228,7 +213,7 @@ IN_THE_END = "no client gives up, so all that waits is served in the end."
             f"{IF_ALL_FAIL}320 rps come and 400 are served, so that the queue drains.",
         ),
     ],
-)
+)  # fmt: skip
 def test_why_a_fleet_recovers(stress: Stress, told: str) -> None:
     assert why(stress) == told
 
@@ -239,16 +224,10 @@ def test_why_a_fleet_recovers(stress: Stress, told: str) -> None:
         (Protection(shedding=Shedding.LATE), "shedding what would be late keeps the queue short enough."),
         (Protection(shedding=Shedding.CODEL), "CoDel keeps the queue short enough."),
         (Protection(shedding=Shedding.LIFO), "serving the newest first keeps the queue short enough."),
-        (
-            Protection(abandoned=Abandoned.DROPPED),
-            "dropping what no client waits for keeps the queue short enough.",
-        ),
-        (
-            Protection(abandoned=Abandoned.STOPPED),
-            "stopping what no client waits for keeps the queue short enough.",
-        ),
+        (Protection(abandoned=Abandoned.DROPPED), "dropping what no client waits for keeps the queue short enough."),
+        (Protection(abandoned=Abandoned.STOPPED), "stopping what no client waits for keeps the queue short enough."),
     ],
-)
+)  # fmt: skip
 def test_what_keeps_the_queue_short(protection: Protection, told: str) -> None:
     assert why(fleet_in_trouble(protection=protection)) == told
 
@@ -527,9 +506,7 @@ def test_no_plan_that_recovers() -> None:
     ("replicas", "least", "is_mentioned"),
     [(4, 1, False), (4, 3, False), (4, 4, True), (4, 5, False), (2, 2, True), (1, 1, False)],
 )
-def test_fleets_that_a_trigger_takes_down_are_mentioned(
-    replicas: int, least: int, *, is_mentioned: bool
-) -> None:
+def test_fleets_that_a_trigger_takes_down_are_mentioned(replicas, least, *, is_mentioned) -> None:
     found = back_after(1.0, 1.0, stress=fleet_in_trouble(replicas=replicas, rate_rps=80.0))
     told = f"Fleets of fewer than {replicas} replicas were left out, as the trigger takes them down entirely."
     assert (told in recovery(found, found, as_is=found, replicas_min=least)) is is_mentioned

@@ -22,31 +22,15 @@ ASKED: list[dict[str, Any]] = [
     {"rate": "3200rps", "slo_p99": "40ms"},
     {"rate_rps": 1234.5678901234567, "slo_p95": "37.3ms", "slo_p50": "20ms", "slo_mean": "25ms", "seed": 7},
     {"rate": "30000/min", "slo_p99": "40ms", "arrivals": "gamma:cv=2", "batch_wait": ["0ms", "1.7ms"]},
-    {
-        "rate": "500rps",
-        "slo_p99": "40ms",
-        "arrivals": "mmpp:ratio=2,burst=0.1s,calm=0.4s",
-        "batch_wait": "0ms",
-    },
+    {"rate": "500rps", "slo_p99": "40ms", "arrivals": "mmpp:ratio=2,burst=0.1s,calm=0.4s", "batch_wait": "0ms"},
     {"users": 40, "think_time": "33ms", "slo_mean": "40ms", "batch_size_max": 8, "batch_wait": "0ms"},
-    {
-        "rate": "800rps",
-        "slo_wait_p95": "10ms",
-        "slo_wait_p999": "40ms",
-        "queue_limit": 64,
-        "loss_max": "0.7%",
-    },
+    {"rate": "800rps", "slo_wait_p95": "10ms", "slo_wait_p999": "40ms", "queue_limit": 64, "loss_max": "0.7%"},
     {"rate": "800rps", "slo_p999": "90ms", "utilization_max": "83%", "timer": "open", "replicas_max": 50},
-    {
-        "rate": "800rps",
-        "slo_p99": "60ms",
-        "survive": ["n-2", "zone:3"],
-        "rolling_update": "max-unavailable=29%",
-    },
+    {"rate": "800rps", "slo_p99": "60ms", "survive": ["n-2", "zone:3"], "rolling_update": "max-unavailable=29%"},
     {"rate": "800rps", "slo_p99": "60ms", "spike": "1.5x", "startup_time": "20s", "confidence": 0.9},
     {"rate": "800rps", "slo_p99": "60ms", "mtbf": "30d", "recovery_time": "90min"},
     {"rate": "800rps", "slo_p99": "60ms", "routing": ["random", "power-of-two"], "precision": 0.05},
-]
+]  # fmt: skip
 
 
 class AskedError(Exception):
@@ -69,9 +53,7 @@ def stop(question: Question) -> None:
 
 
 @pytest.mark.parametrize("asked", ASKED, ids=lambda one: " ".join(one))
-def test_it_asks_the_same_question(
-    asked: dict[str, Any], old: SavedPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_asks_the_same_question(asked, old, tmp_path, monkeypatch) -> None:
     with pytest.raises(AskedError) as first:
         api.plan("resnet50-t4-fp16", **asked, before=stop)
     effort = {name: asked[name] for name in ("seed", "confidence", "precision") if name in asked}

@@ -48,9 +48,6 @@ def place(text: Any) -> tuple[Any, ...]:
     return (*map(float, text.xy), *map(float, text.xyann), text.get_ha())
 
 
-# ---- over the rate --------------------------------------------------------------------------
-
-
 SPOTS = (
     (100.0, around(0.02), MET),
     (200.0, around(0.04), MET),
@@ -102,9 +99,6 @@ def test_shares_are_in_percent() -> None:
     assert place(labels(plot)["planned 100 rps"])[-1] == "right"  # right of the middle
 
 
-# ---- the distribution -----------------------------------------------------------------------
-
-
 def test_a_distribution_shows_the_share_that_takes_longer() -> None:
     known = {0.5: around(0.02), 0.9: around(0.04), 0.999: Interval(value=0.1, low=0.05, high=math.inf)}
     plot = figures.draw_distribution(known, {0.99: 0.08, 0.5: 0.02})
@@ -133,9 +127,6 @@ def test_a_distribution_without_a_limit() -> None:
     assert plot.axes.get_xlim() == (0.0, pytest.approx(1.08 * 100.0))
     assert plot.axes.get_ylim() == pytest.approx((0.8, 100.0))
     assert lines(plot, "--") == []
-
-
-# ---- cost -----------------------------------------------------------------------------------
 
 
 def test_a_frontier_shows_the_price_of_a_lower_value() -> None:
@@ -167,9 +158,6 @@ def test_the_name_of_the_chosen_fleet_stands_above_it_near_the_axis(chosen_s: fl
     plot = figures.draw_frontier([(1.0, around(chosen_s), MET)], (1.0, chosen_s), P99, "replicas")
     chosen = labels(plot)["chosen"]
     assert (chosen.xyann[1], chosen.get_va()) == ((9.0, "bottom") if above else (-9.0, "top"))
-
-
-# ---- the window -----------------------------------------------------------------------------
 
 
 def window(*sizes: int, length_s: float = 2.0, waiting: tuple[int, ...] = (0, 5, 1)) -> Window:

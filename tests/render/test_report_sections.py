@@ -93,20 +93,15 @@ def findings(saved: Any = SAVED, **others: Any) -> Findings:
 
 
 def rows(section: Section) -> list[list[str]]:
-    assert section.table is not None
     return [[cell.text for cell in row] for row in section.table.rows]
 
 
 def looks(section: Section) -> list[list[str]]:
-    assert section.table is not None
     return [[cell.look for cell in row] for row in section.table.rows]
 
 
 def asked(objective: Objective, **others: Any) -> Any:
     return saved_plan(objective=objective, batch_wait_max_s=0.0, **others)
-
-
-# ---- the first screen -----------------------------------------------------------------------
 
 
 def test_each_limit_shows_the_share_that_is_used() -> None:
@@ -248,9 +243,6 @@ def test_a_profile_that_is_not_bundled_is_named_beside_the_commands() -> None:
     assert page == "capacity report plan.json -o report.html"
 
 
-# ---- sections -------------------------------------------------------------------------------
-
-
 def test_the_section_on_other_rates(drawn: dict[str, tuple[Any, ...]]) -> None:
     rates = ((500.0, judged(PLAN, 0.02)), (2000.0, unstable(PLAN)), (1500.0, judged(PLAN, 0.06)))
     section = report.rate_section(findings(rates=rates))
@@ -301,7 +293,6 @@ def test_the_map_has_six_rows_and_a_sign_for_each_verdict() -> None:
         judged(PLAN, 0.001),
     )
     section = report.map_section(findings(considered=considered))
-    assert section.table is not None
     assert section.table.heads == ("replicas", "batch 4", "batch 8", "batch 16")
     assert rows(section) == [
         ["7", "", "", "✓ 33 ms"],
@@ -368,7 +359,6 @@ def test_the_section_on_cost(drawn: dict[str, tuple[Any, ...]]) -> None:
     )
     section = report.frontier_section(findings(considered=considered))
     assert section.title == "Cost and P99"
-    assert section.table is not None
     assert section.table.heads == ("replicas", "fleet", "P99", "verdict")
     assert rows(section)[:6] == [
         ["1", "1 replica, batch 16", "51 (45.9 to 56.1) ms", "missed"],
@@ -392,7 +382,6 @@ def test_a_price_has_three_digits_and_its_unit(drawn: dict[str, tuple[Any, ...]]
         ["2.000", "4 replicas, batch 16, wait 2 ms", "≥ 60 (54 to 66) ms", "missed"],
         ["2.500", "5 replicas, batch 16", "40 (36 to 44) ms", "met"],
     ]
-    assert section.table is not None
     assert section.table.heads[0] == "USD/h"
     assert drawn["draw_frontier"][3] == "price [USD/h]"
 
@@ -440,7 +429,6 @@ def test_the_section_on_the_simulated_fleet() -> None:
     lead = "Each bar is one batch, the darker the larger; below, how many requests wait in the queue."
     assert (section.title, section.lead) == ("10 s of the simulated fleet", lead)
     assert section.svg == f"fleet: 10 s of the simulated fleet. {lead}"
-    assert section.table is not None
     assert section.table.caption == "Batches shown, by size; 1.67 requests wait on average, and 4 at most"
     assert [row[1:] for row in rows(section)] == [["2", "2"], ["1", "3"], ["2", "8"]]
     assert [row[0] for row in rows(section)] == ["1", "3", "4"]
@@ -452,15 +440,12 @@ def test_the_section_on_the_simulated_fleet() -> None:
     ("found", "told"),
     [
         (window(replicas=3, shown=3), " in the queues of all 3 replicas."),
-        (
-            window(replicas=3, shown=2),
-            " in the queues of all 3 replicas. The first 2 of 3 replicas are shown.",
-        ),
+        (window(replicas=3, shown=2), " in the queues of all 3 replicas. The first 2 of 3 replicas are shown."),
         (window(length_s=9.9), " in the queue. Ten seconds would have too many batches to see."),
         (window(batches=0), "Not shown: too few requests were served."),
         (None, "Not shown: too few requests were served."),
     ],
-)
+)  # fmt: skip
 def test_the_lead_on_the_simulated_fleet(found: Window | None, told: str) -> None:
     assert report.window_section(findings(window=found)).lead.endswith(told)
 

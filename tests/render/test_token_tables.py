@@ -146,12 +146,7 @@ NOT_JUDGED = "2 replicas: not judged."
         (3, 1, (judged(2, sequences_max=8),), NOT_JUDGED),
         (3, 1, (judged(2, batched_tokens_max=8),), NOT_JUDGED),
         (3, 1, (judged(2, routing=Routing.RANDOM),), NOT_JUDGED),
-        (
-            3,
-            3,
-            (judged(2),),
-            "One fewer is not enough: with 2 replicas, TTFT P99 is 600 ms, and 500 ms are allowed.",
-        ),
+        (3, 3, (judged(2),), "One fewer is not enough: with 2 replicas, TTFT P99 is 600 ms, and 500 ms are allowed."),
         (
             3,
             1,
@@ -166,10 +161,8 @@ NOT_JUDGED = "2 replicas: not judged."
         ),
         (3, 1, (judged(2, Verdict.MET),), "2 replicas meet the limits as well: one more is for"),
     ],
-)
-def test_why_one_fewer_is_not_enough(
-    replicas: int, least: int, considered: tuple[TokenCandidate, ...], told: str
-) -> None:
+)  # fmt: skip
+def test_why_one_fewer_is_not_enough(replicas, least, considered, told) -> None:
     answer = found(plan=replace(ENGINES, replicas=replicas), considered=considered)
     assert tokens.why_not_fewer(answer, replace(QUESTION, replicas_min=least)).startswith(told)
 

@@ -56,9 +56,6 @@ def run(tool: str, *arguments: object, folder: Path = ROOT) -> subprocess.Comple
     )  # fmt: skip
 
 
-# ---- The tools ------------------------------------------------------------------------------
-
-
 @pytest.mark.long
 @pytest.mark.parametrize("version", ["1.30", "1.37"])  # the oldest that has all that is used, and the newest
 def test_kubernetes_knows_every_field(version, tmp_path):
@@ -114,9 +111,6 @@ def test_the_tests_of_alerts_see_a_change(old, new, tmp_path):
     assert run(PROMTOOL, "test", "rules", "rules_test.yml", folder=tmp_path).returncode != 0
 
 
-# ---- The server and the files ---------------------------------------------------------------
-
-
 @pytest.mark.parametrize("file", COMMANDS)
 def test_the_server_knows_every_flag(file):
     _, module, package, *arguments = COMMANDS[file]
@@ -164,9 +158,6 @@ def test_the_proxy_and_the_server_agree():
     assert upstream == f"serve-api:{flag(COMMANDS['compose.yaml'], '--port')}"
     (listens,) = re.findall(r"listen (\d+)", NGINX)
     assert COMPOSE["proxy"]["ports"] == [f"127.0.0.1:8000:{listens}"]
-
-
-# ---- What one file says of another ----------------------------------------------------------
 
 
 def test_ports_agree():
@@ -299,9 +290,6 @@ def test_the_how_to_names_files_and_keys_that_there_are():
         <= keys
         <= set(Plan.__dataclass_fields__)
     )
-
-
-# ---- Locust ---------------------------------------------------------------------------------
 
 
 def locust(port, *arguments):

@@ -166,9 +166,6 @@ def test_the_settings_of_a_loop_are_those_that_are_documented():
     assert usual.artifacts == Path("loop/artifacts/mlp")
 
 
-# ---- A replica -----------------------------------------------------------------------------------
-
-
 def test_a_replica_is_started_at_a_free_port():
     replica = Replica(
         artifacts=Path("a"), batch_size_max=8, batch_wait_max_s=0.0025, flags=("--threads", "2")
@@ -241,9 +238,6 @@ def test_a_core_that_is_not_usable_is_named_beside_those_that_are():
     usable = ", ".join(map(str, sorted(os.sched_getaffinity(0))))
     with pytest.raises(InputError, match=f"^core 4096 is not usable; usable are {usable}$"), pinned(4096):
         pass
-
-
-# ---- How models are compared -----------------------------------------------------------------------
 
 
 class Session:

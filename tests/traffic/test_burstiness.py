@@ -237,14 +237,12 @@ def test_bursts_are_counted_in_windows_of_their_length() -> None:
     """And a trace in the widest window that fits ten times, or in a tenth of it: one a second is no burst."""
     bursty = MmppArrivals(ratio=5.0, burst_mean_s=100.0, calm_mean_s=100.0)
     found = irregularity(Workload(arrival_rate_rps=0.9, arrivals=bursty))
-    assert found is not None
     assert (found.gap_cv, found.window_s) == (None, 100.0)
     assert found.dispersion == pytest.approx(bursty.dispersion_index(0.9, 100.0))
     for seconds, window_s in ((101, 10.0), (5, 0.5)):
         instants = tuple(np.linspace(0.0, seconds, 21 if seconds == 5 else 102).tolist())
         trace = TraceArrivals(instants_s=instants, name="even")
         found = irregularity(Workload(arrival_rate_rps=trace.rate_rps, arrivals=trace))
-        assert found is not None
         assert found.window_s == pytest.approx(window_s)
         assert found.gap_cv == pytest.approx(0.0, abs=1e-9)
         assert found.dispersion is not None

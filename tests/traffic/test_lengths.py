@@ -200,9 +200,7 @@ def test_moments_of_rows() -> None:
 
 @pytest.mark.parametrize(("name", "unit_s"), [("t_s", 1.0), ("t_ms", 1e-3), ("t_us", 1e-6), ("t_ns", 1e-9)])
 @pytest.mark.parametrize("columns", [("prompt_tokens", "completion_tokens"), ("num_prefill_tokens", " Num_Decode_Tokens")])  # fmt: skip
-def test_times_and_lengths_by_other_names(
-    tmp_path: Path, name: str, unit_s: float, columns: tuple[str, str]
-) -> None:
+def test_times_and_lengths_by_other_names(tmp_path, name, unit_s, columns) -> None:
     path = tmp_path / "trace.csv"
     path.write_text(f"{columns[1]},{name},{columns[0]}\n2,1000000000,30\n1.0,2000000000,10.000\n")
     assert has_lengths(path)

@@ -45,9 +45,6 @@ def named(trace: TraceArrivals) -> dict[str, PoissonTest]:
     return {test.name: test for test in describe(trace).tests}
 
 
-# ---- The tests ------------------------------------------------------------------------------
-
-
 def test_poisson_streams_are_refused_as_seldom_as_was_promised():
     about = [describe(recorded(requests=400, seed=seed)) for seed in range(1000, 1400)]
     assert sum(not one.is_poisson for one in about) <= 11
@@ -140,9 +137,6 @@ def test_ticks():
     assert clock_tick_s(np.array([0.002, 0.003])) == 0.0
 
 
-# ---- Descriptions ---------------------------------------------------------------------------
-
-
 def test_a_description_is_what_burstiness_measures():
     trace = recorded()
     about = describe(trace)
@@ -175,9 +169,6 @@ def test_what_cannot_be_described(instants_s, message):
     with pytest.raises(InputError) as caught:
         describe(TraceArrivals(instants_s=tuple(map(float, instants_s)), name="monday"))
     assert message in str(caught.value)
-
-
-# ---- What Poisson gets wrong ----------------------------------------------------------------
 
 
 def error_of(trace: tuple[float, float, float], poisson: tuple[float, float, float]) -> PoissonError:

@@ -41,9 +41,6 @@ def test_names():
             parse_arrivals(f"gamma:cv={cv}")
 
 
-# ---- Bursts ---------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     "text", ["mmpp:ratio=5,burst=10s,calm=60s", "mmpp: calm=1min, ratio=5.0, burst=10000ms"]
 )
@@ -113,9 +110,6 @@ def test_bursts_between_which_hardly_anybody_comes_are_poisson_and_refused_as_su
     assert Workload(arrival_rate_rps=1e4, arrivals=flicker).switches_per_arrival == pytest.approx(100.0)
 
 
-# ---- Other names ----------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     "text", ["", "Poisson", "gamma", "gamma:cv=", "gamma:cv=1.2.3", "gamma:cv=0", "uniform"]
 )
@@ -144,9 +138,6 @@ def test_a_trace_is_not_a_plan_for_a_missing_file(tmp_path):
 def test_trace_is_sorted_by_birth():
     with pytest.raises(InputError, match="not sorted"):
         TraceArrivals(instants_s=(0.0, 2.0, 1.0))
-
-
-# ---- Forms of a trace -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,6 @@ def finding(value: float, low: float, high: float, *, has_interval: bool = True)
 )
 def test_how_many_times_as_many_requests_would_tell(found: PromiseFinding, said: str, times: float) -> None:
     doubt = found.doubt(100)
-    assert doubt is not None
     assert said in doubt[0]
     assert doubt[1] == pytest.approx(times)
 
@@ -76,7 +75,6 @@ def test_what_was_not_measured_needs_answers() -> None:
     found = promise_finding(MEAN, nothing)
     assert (found.found, found.verdict) == (None, None)
     doubt = found.doubt(0)
-    assert doubt is not None
     assert doubt[1] == math.inf
     some = found.doubt(10)
     assert some is not None
@@ -159,7 +157,6 @@ def lossy(given_up: float, loss: float, high: float) -> Performance:
 )
 def test_requests_given_up_may_have_been_lost(measured: Performance, high: float) -> None:
     found = promise_finding(Promise(measure=Measure.LOSS, allowed=0.3), measured)
-    assert found.found is not None
     assert found.found.high == high
     assert found.verdict is (Verdict.MET if high < 0.3 else Verdict.INCONCLUSIVE)
     mean = promise_finding(
