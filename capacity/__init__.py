@@ -11,7 +11,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-# Where the names of the public face live; imported when asked for, since help must not wait for numpy.
+# Modules of the public names; imported when they are used, since help must not wait for numpy.
 _NAMES = {
     "capacity.api": (
         "plan",

@@ -1,4 +1,4 @@
-"""Answers: what the verbs return; each can be read as attributes, a dict, a DataFrame, a figure and text."""
+"""Answers of the verbs; each can be read as attributes, a dict, a DataFrame, a figure or text."""
 
 import json
 from abc import ABC, abstractmethod
@@ -74,20 +74,20 @@ if TYPE_CHECKING:
     from capacity.traffic.lengths import LengthRows
 
 _WIDTH = 100  # columns of a page in a notebook
-# What an answer is written as.
+# Forms in which an answer is written.
 ENDINGS = (".json", ".csv", ".parquet", ".svg", ".png")
 
 
 class Answer(ABC):
-    """What every answer has."""
+    """An answer of any verb."""
 
     @abstractmethod
     def document(self) -> Document:
-        """The answer as JSON, without the version of its schema."""
+        """The answer as JSON, without its schema version."""
 
     @abstractmethod
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
-        """What the command prints on a terminal of that width; `verbose` adds details."""
+        """Tables that the command prints on a terminal of that width; `verbose` adds details."""
 
     @abstractmethod
     def rows(self) -> list[dict[str, Any]]:
@@ -102,7 +102,7 @@ class Answer(ABC):
         return versioned(self.document())
 
     def save(self, path: str | Path) -> None:
-        """Write the answer to a file, whose ending decides: .json, its rows as .csv or .parquet, or its picture.
+        """Write the answer to a file by its ending: .json, its rows as .csv or .parquet, or its picture.
 
         A stream such as /dev/stdout, which has no ending, gets JSON.
 
@@ -121,7 +121,7 @@ class Answer(ABC):
                 self.plot().save(target)
 
     def _write(self, target: Path) -> None:
-        """As JSON, by default what the command prints."""
+        """Write the answer as JSON, by default the command's own."""
         write_whole(target, (dumps(self.document()) + "\n").encode())
 
     def to_frame(self) -> "pd.DataFrame":
@@ -147,7 +147,7 @@ class Answer(ABC):
         return {"text/plain": self.explain(), "text/html": self._repr_html_()}
 
     def _repr_html_(self) -> str:
-        # Not as Rich does in Jupyter, which displays each piece by itself and keeps none.
+        # Not as Rich does in Jupyter, which displays each part by itself and keeps none.
         console = new_console(_WIDTH, record=True, force_jupyter=False)
         for one in self.tables(_WIDTH):
             console.print(one)
@@ -156,7 +156,7 @@ class Answer(ABC):
 
 @dataclass(frozen=True, slots=True)
 class Considered(Sequence[Candidate]):
-    """The candidates that a search has looked at, accepted and refused."""
+    """The candidates of a search, accepted and refused."""
 
     candidates: tuple[Candidate, ...]
 
@@ -167,7 +167,7 @@ class Considered(Sequence[Candidate]):
         return len(self.candidates)
 
     def to_frame(self) -> "pd.DataFrame":
-        """One row a candidate: the plan, its verdict, what refused it, and its performance."""
+        """One row a candidate: the plan, its verdict, its refusal, and its performance."""
         import pandas as pd
 
         return pd.DataFrame([_candidate_row(one) for one in self.candidates])
@@ -175,7 +175,7 @@ class Considered(Sequence[Candidate]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanAnswer(Answer):
-    """A recommendation and its optional parts; parts not asked for, or without a plan, are None."""
+    """A recommendation and its optional parts; None for parts that were not asked for, or without a plan."""
 
     question: Question
     effort: Effort
@@ -187,29 +187,29 @@ class PlanAnswer(Answer):
 
     @property
     def verdict(self) -> Verdict:
-        """Whether a plan meets the objective, also disturbed, and recovers in time where that was asked."""
+        """Verdict of the plan, under disturbances too and including its recovery if these were asked for."""
         if any(part is not None and part.chosen is None for part in (self.recovery, self.disturbed)):
             return Verdict.MISSED
         return self.recommendation.verdict
 
     @property
     def plan(self) -> Plan | None:
-        """The cheapest plan that meets the objective; None where none does."""
+        """The cheapest plan that meets the objective; None if no plan does."""
         return self.recommendation.plan
 
     @property
     def performance(self) -> Performance | None:
-        """Of the plan."""
+        """Performance of the plan."""
         return self.recommendation.performance
 
     @property
     def headroom(self) -> Headroom | None:
-        """How far the rate may rise."""
+        """Room for a higher arrival rate."""
         return self.recommendation.headroom
 
     @property
     def hourly_usd(self) -> float | None:
-        """Price of the fleet; None where the profile has none. [USD/h]"""
+        """Price of the fleet; None if the profile has none. [USD/h]"""
         return self.recommendation.hourly_usd
 
     @property
@@ -222,12 +222,12 @@ class PlanAnswer(Answer):
 
     @property
     def caveats(self) -> tuple[Caveat, ...]:
-        """What the answer does not say by itself."""
+        """Caveats of the answer."""
         return self.recommendation.caveats
 
     @property
     def considered(self) -> Considered:
-        """Everything that was looked at."""
+        """All candidates of the search."""
         return Considered(self.recommendation.considered)
 
     @property
@@ -236,7 +236,7 @@ class PlanAnswer(Answer):
         return self.verdict.exit_code
 
     def document(self) -> Document:
-        """`capacity plan --json`."""
+        """Document of `capacity plan --json`."""
         document = recommendation_document(
             self.recommendation, self.question, seed=self.effort.seed, confidence=self.effort.confidence
         )
@@ -256,7 +256,7 @@ class PlanAnswer(Answer):
         return document
 
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
-        """The tables that people see."""
+        """Tables of `capacity plan`."""
         from capacity.render.charts import objective_chart
         from capacity.render.explanation import explanation_texts
         from capacity.render.plan import recommendation_tables, schedule_tables
@@ -281,10 +281,10 @@ class PlanAnswer(Answer):
                 yield Text(objective_chart(curve, width=width))
 
     def to_saved(self, name: str = "plan.json") -> SavedPlan:
-        """The plan as it is read from its file; `check`, `explain`, `stress` and the others take the answer itself.
+        """The plan as if it were read from its file; `check`, `explain`, `stress` and others take the answer itself.
 
         Args:
-            name: what messages and tables call it.
+            name: name of the plan in messages and tables.
 
         Raises:
             InputError: there is no plan.
@@ -295,7 +295,7 @@ class PlanAnswer(Answer):
         return read_plan_file_document(json.loads(dumps(self._file())), name, trace)
 
     def _write(self, target: Path) -> None:
-        """As a saved plan, which `check`, `compare` and `explain` read again.
+        """Write a saved plan, which `check`, `compare` and `explain` read.
 
         Raises:
             InputError: a question too long for a file.
@@ -317,13 +317,13 @@ class PlanAnswer(Answer):
         return [_candidate_row(chosen) | {"hourly_usd": self.hourly_usd}]
 
     def curve(self) -> "ObjectiveCurve | None":
-        """The metric closest to its limit, against the number of replicas; None without a plan."""
+        """The quantity closest to its limit, against the number of replicas; None without a plan."""
         from capacity.render.figures import plan_curve
 
         return plan_curve(self.recommendation)
 
     def plot(self) -> "Plot":
-        """The metric closest to its limit, against the number of replicas.
+        """The quantity closest to its limit, against the number of replicas.
 
         Raises:
             InputError: there is no plan to draw.
@@ -331,7 +331,7 @@ class PlanAnswer(Answer):
         return drawn(self.curve())
 
     def explain(self) -> str:
-        """Why: the reasons where `explain=True` was asked, else the answer as the command prints it."""
+        """The reasons if `explain=True` was asked, else the answer as the command prints it."""
         from capacity.render.explanation import explanation_texts
 
         return as_text(
@@ -349,7 +349,7 @@ class OnePlan(Answer):
 
     @property
     def plan(self) -> Plan:
-        """What was asked about."""
+        """The plan that was asked about."""
         return self.scenario.plan
 
     @property
@@ -358,14 +358,14 @@ class OnePlan(Answer):
         return sustainable_rate_rps(self.scenario.profile, self.plan)
 
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
-        """The tables that people see."""
+        """Tables of the plan's performance."""
         from capacity.render.tables import caveat_lines, simulation_table
 
         yield simulation_table(self.plan, self.performance, verbose=verbose)
         yield from caveat_lines(self.caveats)
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row."""
+        """The performance as one row."""
         return [_plan_row(self.plan) | _performance_row(self.performance)]
 
     def plot(self) -> "Plot":
@@ -382,7 +382,7 @@ class PredictionAnswer(OnePlan):
     caveats: tuple[Caveat, ...] = ()
 
     def document(self) -> Document:
-        """The plan and what the law says about it."""
+        """The plan and its performance by the law."""
         return {
             "plan": plan_document(self.plan),
             "workload": workload_document(self.scenario.workload),
@@ -400,7 +400,7 @@ class SimulationAnswer(OnePlan):
     effort: Effort
 
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
-        """The tables that people see."""
+        """Tables of `capacity simulate`."""
         from capacity.render.tables import caveat_lines, simulation_table
 
         yield simulation_table(self.plan, self.performance, verbose=verbose)
@@ -408,7 +408,7 @@ class SimulationAnswer(OnePlan):
         yield from caveat_lines(self.caveats)
 
     def document(self) -> Document:
-        """`capacity simulate --json`."""
+        """Document of `capacity simulate --json`."""
         return simulation_document(
             self.plan,
             self.scenario.workload,
@@ -425,8 +425,8 @@ class LawAnswer(Answer):
 
     Attributes:
         model: name of the law.
-        theory: what the law says.
-        performance: what was simulated.
+        theory: performance by the law.
+        performance: performance in the simulation.
     """
 
     model: str
@@ -455,7 +455,7 @@ class LawAnswer(Answer):
         yield table(("<quantity", *_SEEN), shown, title=self.model)
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row for each quantity that both have; ends of the interval where they are known."""
+        """One row for each quantity that both have, with the ends of its interval if they are known."""
         return [*self._scalars(), *self._quantiles()]
 
     def _scalars(self) -> Iterator[dict[str, Any]]:
@@ -502,20 +502,20 @@ class RatesAnswer(Answer):
 
     @property
     def arrival_rate_max_rps(self) -> float | None:
-        """The highest rate that was accepted. [requests/s]"""
+        """The highest accepted rate. [requests/s]"""
         return self.rates.arrival_rate_max_rps
 
     @property
     def exit_code(self) -> int:
-        """0 where some rate is accepted, 3 where none is, 4 where that is in doubt."""
+        """0 if some rate is accepted, 3 if none is, 4 if that is undecided."""
         return self.rates.verdict.exit_code
 
     def document(self) -> Document:
-        """`capacity max-rate --json`."""
+        """Document of `capacity max-rate --json`."""
         return rates_document(self.rates, seed=self.effort.seed, confidence=self.effort.confidence)
 
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
-        """The tables that people see."""
+        """Tables of `capacity max-rate`."""
         from capacity.render.charts import objective_chart
         from capacity.render.figures import rate_curve
         from capacity.render.rates import rates_tables
@@ -524,14 +524,14 @@ class RatesAnswer(Answer):
         yield from rates_tables(self.rates, chart, self.effort.confidence)
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row a rate that was tried."""
+        """One row for each rate that was tried."""
         return [
             {"arrival_rate_rps": point.arrival_rate_rps, **_candidate_row(point.candidate)}
             for point in self.rates.points
         ]
 
     def plot(self) -> "Plot":
-        """The metric closest to its limit, against the arrival rate."""
+        """The quantity closest to its limit, against the arrival rate."""
         from capacity.render.figures import rate_curve
 
         return drawn(rate_curve(self.rates))
@@ -548,12 +548,12 @@ class ComparisonAnswer(Answer):
 
     @property
     def performances(self) -> tuple[Performance, ...]:
-        """Of each fleet, in the order in which they were given."""
+        """Performance of each fleet, in the order in which they were given."""
         return self.comparison.performances
 
     @property
     def caveats(self) -> tuple[Caveat, ...]:
-        """What profiles, a trace or the budget leave open."""
+        """Caveats on the profiles, a trace or the budget."""
         from capacity.render.compare import comparison_caveats
 
         return tuple(
@@ -561,7 +561,7 @@ class ComparisonAnswer(Answer):
         )
 
     def document(self) -> Document:
-        """`capacity compare --json`."""
+        """Document of `capacity compare --json`."""
         from capacity.render.compare import comparison_document
 
         return comparison_document(
@@ -574,7 +574,7 @@ class ComparisonAnswer(Answer):
         )
 
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
-        """The tables that people see."""
+        """Tables of `capacity compare`."""
         from capacity.render.compare import comparison_tables
 
         yield from comparison_tables(
@@ -603,7 +603,7 @@ class CheckAnswer(Answer):
 
     @property
     def verdict(self) -> Verdict:
-        """Met only if every finding is."""
+        """The worst verdict of the findings."""
         return self.answer.verdict
 
     @property
@@ -612,13 +612,13 @@ class CheckAnswer(Answer):
         return self.verdict.exit_code
 
     def document(self) -> Document:
-        """`capacity check --json`."""
+        """Document of `capacity check --json`."""
         from capacity.render.check import gate_document
 
         return gate_document(self.answer, seed=self.effort.seed, confidence=self.effort.confidence)
 
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
-        """The tables that people see."""
+        """Tables of `capacity check`."""
         from capacity.render.tables import gate_tables
 
         yield from gate_tables(self.answer)
@@ -657,7 +657,7 @@ class ExplanationAnswer(Answer):
         return self.verdict.exit_code
 
     def document(self) -> Document:
-        """`capacity explain --json`."""
+        """Document of `capacity explain --json`."""
         return {
             "verdict": self.verdict.value,
             "exit_code": self.exit_code,
@@ -669,7 +669,7 @@ class ExplanationAnswer(Answer):
         }
 
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
-        """The tables that people see."""
+        """Tables of `capacity explain`."""
         from capacity.render.charts import objective_chart
         from capacity.render.explanation import explanation_texts
 
@@ -683,7 +683,7 @@ class ExplanationAnswer(Answer):
         return [_candidate_row(one) for one in self.explanation.fewer]
 
     def curve(self) -> "ObjectiveCurve | None":
-        """The metric closest to its limit, against the number of replicas."""
+        """The quantity closest to its limit against the number of replicas; None if the plan misses its objective."""
         from capacity.render.figures import replicas_curve
 
         base, binding = self.explanation.base, self.explanation.binding
@@ -692,7 +692,7 @@ class ExplanationAnswer(Answer):
         return replicas_curve(base, binding.promise, self.explanation.fewer)
 
     def plot(self) -> "Plot":
-        """The metric closest to its limit, against the number of replicas.
+        """The quantity closest to its limit, against the number of replicas.
 
         Raises:
             InputError: the plan no longer meets its objective.
@@ -705,7 +705,7 @@ class RowsAnswer(Answer):
     """A grid of cells of either kind, one row each.
 
     Attributes:
-        path: file that holds the rows; None where the answer does.
+        path: file that holds the rows; None if the answer holds them.
     """
 
     table: AnyTable
@@ -715,19 +715,19 @@ class RowsAnswer(Answer):
     @property
     @abstractmethod
     def caveats(self) -> Sequence[Caveat]:
-        """What the rows do not say by themselves."""
+        """Caveats of the rows."""
 
     @abstractmethod
     def row_table(self) -> RenderableType:
-        """The rows as people see them."""
+        """The rows as a table."""
 
     @property
     def exit_code(self) -> int:
-        """4 where any cell is inconclusive."""
+        """4 if any cell is inconclusive, else 0."""
         return sweep_exit_code(self.table.columns, self.cells)
 
     def document(self) -> Document:
-        """`capacity sweep --json`."""
+        """Document of `capacity sweep --json`."""
         from capacity.answer.documents import caveat_documents
 
         noted = {"caveats": caveat_documents(self.caveats)} if self.caveats else {}  # a file has rows alone
@@ -739,7 +739,7 @@ class RowsAnswer(Answer):
         return outcome_document(self.table.columns, self.cells, self.path.name)
 
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
-        """The tables that people see."""
+        """Tables of `capacity sweep`."""
         from capacity.render.tables import caveat_lines, document_table
 
         yield self.row_table() if self.path is None else document_table(self._outcome())
@@ -759,14 +759,14 @@ class SweepAnswer(RowsAnswer):
 
     @property
     def caveats(self) -> list[Caveat]:
-        """What is implausible of a profile, and what sharing devices was taken to cost."""
+        """Caveats on implausible profiles, and on the assumed cost of sharing devices."""
         quantile_max = max(self.table.quantiles)
         implausible = [note for one in self.grid.profiles for note in plausibility_caveats(one, quantile_max)]
         shared = [note for one in self.grid.profiles for note in device_caveats(one)]
         return list(dict.fromkeys((*implausible, *shared)))
 
     def row_table(self) -> RenderableType:
-        """What was asked, the load, the highest quantile and the outcome."""
+        """Fleet, load, highest quantile and outcome of each row."""
         from capacity.render.tables import sweep_table
 
         return sweep_table(self.table, self.cells)
@@ -789,7 +789,7 @@ class LoadCurveAnswer(SweepAnswer):
         return quantile_points(self.rows(), f"response_{quantile_name(max(self.table.quantiles))}")
 
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
-        """Where it explodes, the table and the chart."""
+        """Sentences on where the response explodes, the table and the chart."""
         from capacity.answer.sentences import fleet
         from capacity.render.charts import load_chart
         from capacity.render.load_curve import load_curve_texts
@@ -806,10 +806,10 @@ class LoadCurveAnswer(SweepAnswer):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkloadAnswer(Answer):
-    """What recorded arrivals are like, and what assuming Poisson would cost.
+    """A description of recorded arrivals, and the cost of assuming Poisson.
 
     Attributes:
-        lengths: of the requests of a language model, where the trace has them.
+        lengths: lengths of a language model's requests, if the trace has them.
     """
 
     description: "TraceDescription"
@@ -820,7 +820,7 @@ class WorkloadAnswer(Answer):
 
     @property
     def caveats(self) -> list[Caveat]:
-        """What the profile and the trace leave open, of the plan that was simulated."""
+        """Caveats on the profile and the trace, for the plan that was simulated."""
         if self.error is None or self.profile is None:
             return []
         return [
@@ -829,14 +829,14 @@ class WorkloadAnswer(Answer):
         ]
 
     def document(self) -> Document:
-        """`capacity workload --json`."""
+        """Document of `capacity workload --json`."""
         from capacity.render.trace import description_document, lengths_document
 
         document = description_document(self.description, self.error, self.caveats, seed=self.effort.seed)
         return document if self.lengths is None else document | {"lengths": lengths_document(self.lengths)}
 
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
-        """The tables that people see."""
+        """Tables of `capacity workload`."""
         from capacity.render.trace import description_tables, lengths_table
 
         if self.lengths is not None:
@@ -849,7 +849,7 @@ class WorkloadAnswer(Answer):
         return [{field.name: getattr(one, field.name) for field in fields(one)} for one in counts]
 
     def plot(self) -> "Plot":
-        """Dispersion of the counts against the window's length; Poisson has 1."""
+        """Dispersion of the counts against the window's length; a Poisson stream has 1."""
         from capacity.render.plot import new_plot
 
         counts = self.description.burstiness.counts
@@ -865,7 +865,7 @@ class WorkloadAnswer(Answer):
 
 
 def quantile_points(rows: Iterable[Mapping[str, Any]], name: str) -> list[tuple[float, float, Interval]]:
-    """Load, arrival rate [requests/s] and a quantile with its interval [s] of the rows that have it."""
+    """Load, arrival rate [requests/s] and a quantile with its interval [s], from the rows that have it."""
     keys = (f"{name}_s", f"{name}_low_s", f"{name}_high_s")
     return [
         (row["load"], row["arrival_rate_rps"], Interval(value=ends[0], low=ends[1], high=ends[2]))
@@ -899,7 +899,7 @@ def _plan_row(plan: Plan) -> dict[str, Any]:
 
 
 def _performance_row(performance: Performance | None) -> dict[str, Any]:
-    """Numbers by field; of quantiles `response_p99_s` with `response_p99_low_s` and `_high_s`."""
+    """Numbers by field; a quantile as `response_p99_s` with `response_p99_low_s` and `_high_s`."""
     from capacity.answer.sweep import performance_columns
 
     return {} if performance is None else performance_columns(performance)

@@ -72,7 +72,7 @@ Report = Callable[[str], None]
 
 
 class Work:
-    """Workers that are ready; a `capacity.question.budget.Work`."""
+    """Workers that are ready, as `capacity.question.budget.Work` describes."""
 
     def __init__(self, effort: Effort, mapper: "Mapper", report: Report) -> None:
         self.effort, self.mapper, self.report = effort, mapper, report
@@ -240,7 +240,7 @@ def _question(
 
 
 def _objective(asked: Asked) -> "Objective":
-    """The limits that were asked for, of batches."""
+    """The limits of the question, for batches."""
     from capacity.question.stability import MEASURES
 
     return parse.read_objective(asked).require().require_among(MEASURES, "a fleet that serves batches")
@@ -346,7 +346,7 @@ def simulate_law(
     """A law of `cap.queues` compared with a simulation of the queue that it describes.
 
     Args:
-        law: such as `cap.queues.MMc(...)`.
+        law: a law such as `cap.queues.MMc(...)`.
         requests: number that count, in twenty independent runs.
 
     Raises:
@@ -391,11 +391,11 @@ def sampling_intervals(
 ) -> "list[Interval]":
     """Numbers computed from profiles, with intervals that come from the profiles' own samples.
 
-    The samples are resampled 400 times. The intervals say how far the samples of these very runs may be
-    off, not what another machine would do; of profiles without samples they have no width.
+    The samples are resampled 400 times. The intervals cover the error of the samples of these very runs, not the
+    difference to another machine; for profiles without samples they have no width.
 
     Args:
-        statistics: takes the given profiles and returns numbers, the same count each time.
+        statistics: function of the profiles that returns numbers, always as many.
 
     >>> (faster,) = sampling_intervals(
     ...     ["serve-mlp-cpu-fp32", "serve-mlp-cpu-int8"],
@@ -514,7 +514,7 @@ def check(asked: Asked) -> "CheckAnswer | LlmCheckAnswer":
 
 
 def _recovery(saved: "SavedPlan", inputs: "GateInputs", work: "Work") -> "Finding | None":
-    """Whether a plan still comes back in time; None if that was not asked of it."""
+    """Whether a plan still recovers in time; None if that was not asked of it."""
     from capacity import api_recovery
     from simulations.stress import StressSimulation
 
@@ -535,8 +535,8 @@ def _recovery(saved: "SavedPlan", inputs: "GateInputs", work: "Work") -> "Findin
 def explain(asked: Asked) -> "ExplanationAnswer | LlmExplanationAnswer | StagesAnswer":
     """Why a saved plan is as it is: what limits it, what the answer depends on, and what would save most.
 
-    The plan is confirmed again with the random numbers that it was saved with; nothing is searched again. Of a
-    server's statistics it says where a request's time goes, and why the queue is as long as it is.
+    The plan is confirmed again with its saved random numbers; the search is not repeated. For a server's statistics
+    it says where a request's time goes, and why the queue is as long as it is.
 
     Raises:
         InputError: a file without a plan, or one without a confirmation.
@@ -646,7 +646,7 @@ def _report_findings(saved: "SavedPlan", work: Work, digest: str | None) -> "Fin
 
 
 def _distribution(scenario: Scenario, work: Work) -> "Performance | None":
-    """Quantiles of the response enough for a curve; None where the budget does not suffice for them."""
+    """Enough quantiles of the response for a curve; None if the budget is too small for them."""
     from capacity.errors import InconclusiveError
     from capacity.search.exact import judge_exactly
 
@@ -668,7 +668,7 @@ def _distribution(scenario: Scenario, work: Work) -> "Performance | None":
 
 
 def _window(scenario: Scenario, found: "Performance", seed: int, work: Work) -> "Window | None":
-    """A short stretch of a run, to look at."""
+    """A short stretch of a run, for a picture."""
     from simulations.reference.window import watch
 
     work.report("simulating a few seconds, batch by batch")
@@ -676,7 +676,7 @@ def _window(scenario: Scenario, found: "Performance", seed: int, work: Work) -> 
 
 
 def _digest(plan: Saved) -> str | None:
-    """SHA-256 of the file that holds a plan; None of a plan or a stream, which cannot be read again."""
+    """SHA-256 of a plan's file; None for an answer or a stream, which cannot be read again."""
     import hashlib
 
     if not isinstance(plan, str | Path) or not is_file(plan):
@@ -760,7 +760,7 @@ _LOADS = (0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0
 def curve(asked: Asked) -> "LoadCurveAnswer | LlmLoadCurveAnswer":
     """Where the response time of a fleet explodes: a quantile from nearly no load to nearly full load.
 
-    Of a language model it is the time to the first token that explodes.
+    For a language model it is the time to first token that explodes.
 
     Raises:
         InputError: an argument that cannot be read.
@@ -843,7 +843,7 @@ def describe_workload(asked: Asked) -> "WorkloadAnswer":
 
 
 def _poisson_error(measured: ServiceProfile, trace: "TraceArrivals", asked: Asked) -> "PoissonError":
-    """What assuming Poisson arrivals would do to a quantile of one fleet."""
+    """Effect of assuming Poisson arrivals on a quantile of one fleet."""
     from capacity.question.comparison import PoissonError
     from capacity.question.stability import require_answerable
     from capacity.traffic.parse import workload as workload_of
@@ -872,11 +872,11 @@ def _poisson_error(measured: ServiceProfile, trace: "TraceArrivals", asked: Aske
 
 @door("import")
 def import_file(asked: Asked) -> "LlmProfileAnswer | ImportAnswer":
-    """What files of other tools hold: a profile, a workload, a load test, or the settings of a server.
+    """The content of other tools' files: a profile, a workload, a load test, or the settings of a server.
 
     Raises:
-        InputError: a file of no known format; of a language model, a flag that clients cannot see is missing, a
-            sweep is missing, or the steps miss the throughput of the saturated run among the files.
+        InputError: an unknown format; for a language model, a missing flag that clients cannot see, a missing sweep,
+            or steps that miss the throughput of the saturated run among the files.
         DependencyError: a URL does not answer.
     """
 
@@ -907,7 +907,7 @@ def import_file(asked: Asked) -> "LlmProfileAnswer | ImportAnswer":
 
 @door("audit")
 def audit(asked: Asked) -> "AuditAnswer":
-    """Whether a load test is to be believed, by laws that its own figures must obey.
+    """Whether a load test can be believed, by laws that its own figures must obey.
 
     Raises:
         InputError: the file is of no known format, or holds no load test.
@@ -915,7 +915,7 @@ def audit(asked: Asked) -> "AuditAnswer":
 
     from capacity import api_evidence
 
-    _ = asked.effort  # refuses what is out of range, also where nothing is predicted
+    _ = asked.effort  # refuses what is out of range, even if nothing is predicted
     effort = {name: asked[name] for name in ("seed", "precision", "workers", "progress")}
     known = api_evidence.Told(
         users=asked.users, loop=asked.loop, think_time_s=asked.think_time, rate_rps=asked.rate
@@ -948,14 +948,14 @@ def _require_one_prediction(asked: Asked, running: "RunningPlan | None") -> None
         raise InputError(f"{told[0]} is in the plan of the server; leave it out, or --plan")
 
 
-# Settings of the engines of a language model that an audit takes besides its profile.
+# Settings of a language model's engines that an audit takes besides its profile.
 _OF_ENGINES = ("sequences_max", "batched_tokens_max", "kv_tokens", "prefix_caching")
 
 
 def _prediction(
     asked: Asked, running: "RunningPlan | None", effort: Mapping[str, Any]
 ) -> "tuple[Callable[[LoadRun], RunBeside] | None, tuple[str, ...]]":
-    """What lays a prediction beside each run of an audit, None without a profile; and notes on it."""
+    """A function that predicts each run of an audit, None without a profile; and notes on it."""
 
     from capacity import api_evidence
 
@@ -980,7 +980,7 @@ def _prediction(
 def _saved_prediction(
     kept: Saved, asked: Asked, effort: Mapping[str, Any]
 ) -> "Callable[[LoadRun], RunBeside]":
-    """What lays the prediction of a saved plan beside each run."""
+    """A function that predicts each run by a saved plan."""
     from capacity import api_evidence
     from capacity.answer.saved_plan import read_plans
 
@@ -998,7 +998,8 @@ def _saved_prediction(
 
 
 def _plan(profile: ServiceProfile, asked: Asked) -> Plan:
-    """One fleet; batches up to the profile's largest that start at once, unless something else is asked."""
+    """The fleet that was asked about; its batches start at once, up to the profile's largest, unless asked
+    otherwise."""
     rule = parse.BatchingRule() if "batching" not in asked else _batching(asked)
     return Plan(
         profile=profile.name,
@@ -1013,14 +1014,14 @@ def _plan(profile: ServiceProfile, asked: Asked) -> Plan:
 
 
 def render_plan(plan: PlanLike, target: str, arrivals: str | None = None) -> str:
-    """A saved plan as the settings of what is to run it, to scale it, to watch it or to load it.
+    """A saved plan as settings for its server, autoscaler, monitoring or load generator.
 
     Args:
         plan: a file written by `capacity plan -o`, or an answer of `plan`.
         target: `triton`, `kubernetes`, `keda`, `kserve`, `ray-serve`, `bentoml`, `compose`, `serve-api`, `k6` or
             `prometheus` for a fleet that batches, `vllm` for a language model; `envoy`, `istio` or `grpc` for the
             clients of a plan of either that recovers.
-        arrivals: `trace:FILE`, where the plan's trace was too long to be saved with it.
+        arrivals: `trace:FILE`, if the plan's trace was too long to be saved with it.
 
     Raises:
         InputError: a file without a plan, an unknown target, or one that cannot run such a plan.
@@ -1037,10 +1038,10 @@ def render_plan(plan: PlanLike, target: str, arrivals: str | None = None) -> str
 
 
 def _llm(profiles: "Sequence[ServiceProfile | LlmProfile]") -> "list[LlmProfile]":
-    """Profiles that are all of language models.
+    """Profiles, all of language models.
 
     Raises:
-        InputError: one is not.
+        InputError: one has batch times.
     """
     batches = [one.name for one in profiles if isinstance(one, ServiceProfile)]
     if batches:

@@ -1,4 +1,4 @@
-"""The verb `autoscale`: what does a fleet that follows its load cost and hold?"""
+"""The verb `autoscale`: cost and P99 of a fleet that follows its load."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -94,7 +94,7 @@ def _scaled_fleet(asked: Asked) -> ScaledFleet:
 
 
 def _curve(rate_rps: float | None, daily: str | Path | None) -> DailyCurve:
-    """The rates of the day: one for all of it, or those of a file."""
+    """The rates of the day: one rate for all of it, or those of a file."""
     if daily is not None:
         if not isinstance(daily, str | Path):
             raise InputError(
@@ -109,14 +109,14 @@ def _curve(rate_rps: float | None, daily: str | Path | None) -> DailyCurve:
 
 
 def _require_whole(flag: str, value: object, least: int, most: int | None) -> None:
-    """Refuse what is not a whole number within bounds, which Python's callers may give."""
+    """Refuse a number that is not a whole one within bounds, which Python's callers can pass."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least or (most and value > most):
         bounds = f"of {least} or more" if most is None else f"from {least} to {most}"
         raise InputError(f"{flag} must be a whole number {bounds}, got {value!r}")
 
 
 def _require_bounds(replicas_min: int, replicas_max: int) -> None:
-    """Refuse bounds that contradict each other, and more replicas than are simulated in time."""
+    """Refuse bounds that contradict each other, and more replicas than can be simulated in time."""
     _require_whole("--replicas-max", replicas_max, 1, None)
     _require_whole("--replicas-min", replicas_min, 0, None)
     if replicas_max > REPLICAS_MAX:
@@ -136,7 +136,7 @@ def _short_s(found: float | None, flag: str) -> float | None:
 
 
 def _effort(seed: int, confidence: float, workers: int | None) -> Effort:
-    """What the runs are to be made with, refused where it is of another type."""
+    """Seed, confidence and workers of the runs; refuses values of another type."""
     _require_whole("--seed", seed, 0, None)
     if workers is not None:
         _require_whole("--workers", workers, 1, None)

@@ -1,4 +1,4 @@
-"""The verbs for files of other tools: `capacity.api` hands over to these."""
+"""The verbs for files of other tools, to which `capacity.api` delegates."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from capacity.profile.profile import ServiceProfile
     from capacity.question.plan import Plan
 
-# What is read where a file holds several things: the first of these.
+# Kinds in order: the first that a file holds is read.
 _PREFERRED = (Kind.PROFILE, Kind.LOAD_TEST, Kind.WORKLOAD, Kind.PLAN)
-# Keywords of an import that say something of a profile, and those that say it of a language model's engine.
+# Keywords of an import that describe a profile, and those that describe a language model's engine.
 _OF_PROFILES = (
     "name", "model", "device", "device_kind", "precision", "runtime", "hourly_usd", "request_overhead",
     "request_overhead_s",
@@ -37,7 +37,7 @@ _OF_ENGINES = (
 )  # fmt: skip
 _QUANTILE_MAX = 0.999
 _NO_RATE = "the file says neither users nor a rate; give --users or --rate"
-_AT_REST = 0.1  # share of the time that users are at rest, from which on that is their think time
+_AT_REST = 0.1  # share of the time that users are idle, from which that is their think time
 
 
 def document_of(source: str | Path) -> Document:
@@ -55,7 +55,7 @@ def document_of(source: str | Path) -> Document:
 
 
 def is_of_another_tool(source: str | Path) -> bool:
-    """Whether a file is of a known format; what cannot be read others refuse."""
+    """Whether a file has a known format; False if it cannot be read, which others report."""
     if str(source).startswith(("http://", "https://")):
         return True  # no plan is saved there
     try:
@@ -65,7 +65,7 @@ def is_of_another_tool(source: str | Path) -> bool:
 
 
 def is_sweep(source: str | Path) -> bool:
-    """Whether a file is a run over the server of a language model, with its single requests."""
+    """Whether a file is a run over a language model's server, with its single requests."""
     document = document_of(source)
     found = known_format(document)
     if found is None or Kind.RUNS not in found.READERS or Kind.PROFILE in found.READERS:
@@ -75,10 +75,10 @@ def is_sweep(source: str | Path) -> bool:
 
 
 def require_sweeps(sources: Sequence[str | Path]) -> None:
-    """Refuse several files of which one is no sweep over the server of a language model.
+    """Refuse several files of which one is no sweep over a language model's server.
 
     Raises:
-        InputError: a file of another format, or of none.
+        InputError: a file of another format, or of an unknown one.
     """
     for source in sources:
         document = document_of(source)
@@ -101,17 +101,17 @@ def is_of_sweeps(sources: Sequence[str]) -> bool:
 
 
 def import_file(source: str | Path, kind: str | None, given: Mapping[str, Any]) -> ImportAnswer:
-    """What a file holds: what is asked for, else a profile, a load test, a workload or a plan, in this order.
+    """The content of a file: what is asked for, else a profile, a load test, a workload or a plan, in this order.
 
     Args:
-        given: keywords of `capacity.api.import_file`; what they say of a profile replaces what the file says.
+        given: keywords of `capacity.api.import_file`; what they say of a profile overrides the file.
     """
     document = document_of(source)
     found = format_of(document)
     document, given = _of_model(document, found, given)
     kinds = [one for one in _PREFERRED if one in found.READERS]
     if not kinds:
-        read_document(document, Kind.PROFILE)  # says what is in it
+        read_document(document, Kind.PROFILE)  # reports what is in it
     asked = kinds[0] if kind is None else _kind(kind)
     read = read_recorded if asked is Kind.WORKLOAD else partial(read_document, kind=asked)
     value: Any = read(document)
@@ -129,7 +129,8 @@ def import_file(source: str | Path, kind: str | None, given: Mapping[str, Any]) 
 def _of_model(
     document: Document, found: Format, given: Mapping[str, Any]
 ) -> tuple[Document, Mapping[str, Any]]:
-    """What a file says of the model that `--model` names, where it is of several; else `--model` is its name."""
+    """The part of a file on the model that `--model` names, if it covers several; else `--model` is the model's
+    name."""
     choose = getattr(found, "chosen", None)
     if choose is None or given.get("model") is None:
         return document, given
@@ -138,7 +139,7 @@ def _of_model(
 
 
 def _completed(profile: "ServiceProfile", given: Mapping[str, Any]) -> "ServiceProfile":
-    """The profile with what is said of it besides."""
+    """The profile, completed by the given keywords."""
     from capacity.question import parse
 
     overhead_s = parse.duration_s(
@@ -154,7 +155,7 @@ def _completed(profile: "ServiceProfile", given: Mapping[str, Any]) -> "ServiceP
 
 
 def _holds(document: Document, kind: Kind) -> bool:
-    """Whether a file can be read for a purpose; it may lack what one needs."""
+    """Whether a file can be read for a purpose; its content may still be incomplete."""
     try:
         read_document(document, kind)
     except CapacityError:
@@ -169,7 +170,7 @@ def _kind(text: str) -> Kind:
 
 
 def running_plan(source: object) -> "RunningPlan | None":
-    """How a server that runs batches, of a file of another tool; None of anything else."""
+    """Batching of a running server, from a file of another tool; None for any other file."""
     if not isinstance(source, str | Path) or not is_file(source):
         return None
     document = Document.read(Path(source))
@@ -216,13 +217,13 @@ def load_test(source: str | Path) -> LoadTest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """What the caller knows of a load test and its file does not say.
+    """What the caller knows of a load test, and its file does not say.
 
     Attributes:
-        users: of a closed loop.
+        users: users of a closed loop.
         loop: `open` or `closed`.
         think_time_s: mean time between an answer and the next request of a user. [s]
-        rate_rps: at which requests arrived. [requests/s]
+        rate_rps: arrival rate of the requests. [requests/s]
     """
 
     users: float | None = None
@@ -245,11 +246,11 @@ def audit(
     predicted: Callable[[LoadRun], RunBeside] | None = None,
     notes: Sequence[str] = (),
 ) -> AuditAnswer:
-    """Whether a load test is to be believed; with a prediction, what was to be expected of each run.
+    """Whether a load test can be believed; with a prediction, what each run should have shown.
 
     Args:
-        predicted: lays the prediction of a run beside it.
-        notes: on the plan, to be told below those on the test.
+        predicted: function that predicts a run.
+        notes: notes on the plan, shown below those on the test.
     """
     test = load_test(source)
     test = replace(test, notes=(*test.notes, *_unused(test, told), *notes))
@@ -263,7 +264,7 @@ def audit(
 
 
 def _unused(test: LoadTest, told: Told) -> Iterator[str]:
-    """What was told and the file says otherwise."""
+    """Notes on what the caller said and the file contradicts."""
     users = dict.fromkeys(f"{run.users:g}" for run in test.runs if run.users and run.users != told.users)
     if told.users is not None and users:
         counts = ", ".join(users)
@@ -271,7 +272,7 @@ def _unused(test: LoadTest, told: Told) -> Iterator[str]:
 
 
 def _as_told(run: LoadRun, told: Told) -> LoadRun:
-    """The run with what its file does not say."""
+    """The run, completed by what the caller knows."""
     run = _in_loop(run, told)
     if run.loop is Loop.OPEN and (told.users is not None or told.think_time_s is not None):
         flag = "--users" if told.users is not None else "--think-time"
@@ -289,7 +290,7 @@ def _as_told(run: LoadRun, told: Told) -> LoadRun:
 
 
 def _rates(run: LoadRun, loop: Loop, told_rps: float | None) -> dict[str, Any]:
-    """The rate that was told: of answers to users who waited, else of arrivals, if the run has none of its own."""
+    """The caller's rate: of answers to users who waited, else of arrivals, if the run has no rate of its own."""
     is_unknown = run.throughput_rps is None
     if told_rps is None or not (is_unknown or loop is Loop.OPEN):
         return {}
@@ -299,10 +300,10 @@ def _rates(run: LoadRun, loop: Loop, told_rps: float | None) -> dict[str, Any]:
 
 
 def _in_loop(run: LoadRun, told: Told) -> LoadRun:
-    """The run in the loop that it was told to be in.
+    """The run with the loop that the caller names.
 
     Raises:
-        InputError: the file itself names another.
+        InputError: the file itself names another loop.
     """
     if told.loop is None or told.loop == run.loop:
         return run
@@ -348,10 +349,10 @@ def of_batches(run: LoadRun, profile: "ServiceProfile", plan: "Plan", effort: Ma
 def of_tokens(
     run: LoadRun, profile: "LlmProfile", replicas: int, settings: Mapping[str, Any], effort: Mapping[str, Any]
 ) -> RunBeside:
-    """The same for a language model: its very requests, sent when they were sent, or else requests at its rate.
+    """The prediction of a language model's run: its very requests, sent when they were sent, or requests at its rate.
 
     Args:
-        settings: keywords of `capacity.api.simulate` about the engines and the lengths of requests.
+        settings: keywords of `capacity.api.simulate` for the engines and the lengths of requests.
     """
     from capacity import api
 
@@ -372,7 +373,7 @@ def of_tokens(
 
 
 def _simulated(run: LoadRun, simulate: Callable[[], Any], overhead_s: float) -> RunBeside:
-    """A prediction beside its run, or why there is none."""
+    """A run with its prediction, or with the reason why there is none."""
     try:
         return beside(run, simulate().performance, overhead_s)
     except UnstableError as error:
@@ -382,12 +383,12 @@ def _simulated(run: LoadRun, simulate: Callable[[], Any], overhead_s: float) -> 
 
 
 def _quantiles(run: LoadRun) -> list[float]:
-    """Quantiles that are predicted: the reported ones up to P99.9, since higher ones take too many requests."""
+    """Quantiles to predict: the reported ones up to P99.9, since higher ones take too many requests."""
     return [q for q in run.quantiles_s if 0.0 < q <= _QUANTILE_MAX] or [0.99]
 
 
 def _think_time_s(run: LoadRun) -> float:
-    """Between an answer and the next request: as set, else what Little's law leaves. [s]"""
+    """Time between an answer and the next request: as set, else what Little's law leaves. [s]"""
     if run.think_time_s is not None:
         return run.think_time_s
     if not run.throughput_rps or run.mean_s is None or not run.users:
@@ -398,10 +399,10 @@ def _think_time_s(run: LoadRun) -> float:
 
 
 def explain(source: str | Path) -> StagesAnswer:
-    """Where a request's time goes in the server that a file is of.
+    """Where a request's time goes in the server that a file describes.
 
     Raises:
-        InputError: it has no stages.
+        InputError: the file has no stages.
     """
     running = running_plan(source)
     if running is not None:
@@ -419,5 +420,5 @@ def explain(source: str | Path) -> StagesAnswer:
 
 
 def sources(value: str | Path | Sequence[str | Path]) -> list[str | Path]:
-    """One or several."""
+    """Files as a list, from one or several."""
     return [value] if isinstance(value, str | Path) else list(value)

@@ -1,4 +1,4 @@
-"""The verbs for language models: `capacity.api` hands over to these where a profile is of kind llm."""
+"""The verbs for language models, to which `capacity.api` delegates for profiles of kind llm."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -84,12 +84,12 @@ Given = Mapping[str, Any]
 
 
 def _flag(name: str) -> str:
-    """A keyword as it is typed."""
+    """A keyword as its flag is typed."""
     return f"--{name.removesuffix('_s').replace('_', '-')}"
 
 
 def _set(profile: LlmProfile, given: Given) -> LlmProfile:
-    """A profile with what flags say of its engine, its cache and its overhead."""
+    """The profile with the flags' settings of its engine, its cache and its overhead."""
     policy = given.get("engine_policy")
     found = with_settings(
         profile,
@@ -120,17 +120,17 @@ _NEEDED = {
     "sequences_max": "it is what the engine was started with, such as vLLM's --max-num-seqs",
     "batched_tokens_max": "it is what the engine was started with, such as vLLM's --max-num-batched-tokens",
 }
-# Of the tokens that one step may read, the share that should have been read in a measured one.
+# Share of the tokens that one step may read that should have been read in a measured one.
 _READ_SHARE = 0.5
 
 
 def asked_engine(given: Given) -> LlmProfile:
-    """A profile of what no client can see, from flags, so that all that is wrong there is refused at once.
+    """A profile of what no client can see, from flags, which refuses at once all that is wrong there.
 
-    Its steps are a line that stands for those to be measured.
+    Its steps are a linear stand-in for those to be measured.
 
     Raises:
-        InputError: a flag is missing, or cannot be.
+        InputError: a flag is missing or invalid.
     """
     for name, where in _NEEDED.items():
         if given.get(name) is None:
@@ -164,7 +164,7 @@ def asked_engine(given: Given) -> LlmProfile:
 
 
 def sweep_settings(asked: LlmProfile, given: Given) -> EngineSettings:
-    """What steps are worked out by; `asked` is of `asked_engine`."""
+    """Settings by which steps are computed; `asked` comes from `asked_engine`."""
     return EngineSettings(
         kv=asked.kv,
         sequences_max=asked.limits_measured.sequences_max,
@@ -178,7 +178,7 @@ def sweep_settings(asked: LlmProfile, given: Given) -> EngineSettings:
 def profile_of_sweeps(
     runs: Sequence[SeenRun], asked: LlmProfile, settings: EngineSettings
 ) -> "LlmProfileAnswer":
-    """The profile that sweeps tell, held against the saturated run among them; it is not refused here."""
+    """The profile that sweeps reveal, compared with the saturated run among them; a misfit is not refused here."""
     from capacity.llm_answers import LlmProfileAnswer
     from capacity.search.tokens import llm_profile_caveats
     from simulations.saturation import checked_rate_rps
@@ -204,7 +204,7 @@ def measure(url: str, timeout_s: float, given: Given, report: Report) -> "LlmPro
     """The profile of a server by sweeps over it; `given` are the flags of `capacity profile`.
 
     Raises:
-        InputError: a flag is missing, or the sweeps do not tell the steps apart.
+        InputError: a missing flag, or sweeps that do not tell the steps apart.
         DependencyError: the server fails, or is not OpenAI-compatible.
         InconclusiveError: this client was too slow.
     """
@@ -244,7 +244,7 @@ def measure(url: str, timeout_s: float, given: Given, report: Report) -> "LlmPro
 
 
 def _sweep_caveats(profile: LlmProfile) -> Iterator[Caveat]:
-    """What sweeps leave open beyond what their profile says by itself."""
+    """Caveats of sweeps beyond those of their profile."""
     limits = profile.limits_measured
     read = max(step.decode_kv_tokens for step in profile.steps)
     most = min(profile.kv.usable_tokens, limits.sequences_max * limits.context_tokens_max)
@@ -307,7 +307,7 @@ def _effort(given: Given) -> Effort:
 
 
 def _settings(value: Any, flag: str) -> tuple[int, ...] | None:
-    """One setting of the engine or several to choose from."""
+    """One setting of the engine, or several to choose from."""
     if value is None or value == []:
         return None
     given = [value] if isinstance(value, int) else list(value)
@@ -324,7 +324,7 @@ def _single(value: Any, usual: int, flag: str) -> int:
 
 
 def _priced(profiles: Sequence[LlmProfile], prices: Sequence[Any]) -> tuple[LlmProfile, ...]:
-    """Profiles with the prices that flags give."""
+    """Profiles with the prices from flags."""
     found = {one.name: one for one in profiles}
     if len(found) < len(profiles):
         raise InputError("two of the profiles have the same name; rename or drop one")
@@ -384,7 +384,7 @@ def plan(profiles: Sequence[LlmProfile], given: Given) -> "LlmPlanAnswer":
 
 
 def _require_vllm(profiles: Sequence[LlmProfile]) -> None:
-    """Refuse engines of which nothing is known in trouble, before anything is searched."""
+    """Refuse engines that cannot be simulated in trouble, before the search starts."""
     for one in profiles:
         if one.engine.scheduler is not Scheduler.VLLM_V1:
             raise InputError(
@@ -394,10 +394,10 @@ def _require_vllm(profiles: Sequence[LlmProfile]) -> None:
 
 
 def _trouble(given: Given) -> Trouble | None:
-    """What a plan must come back from; None if that was not asked.
+    """The trouble that a plan must recover from; None if that was not asked.
 
     Raises:
-        InputError: a flag that engines do not know, or that changes nothing.
+        InputError: a flag that engines do not have, or that changes nothing.
     """
     trouble = read_trouble(given)
     if trouble is None:
@@ -530,7 +530,7 @@ def max_rate(profile: LlmProfile, replicas: int, given: Given) -> "LlmRatesAnswe
 
 
 def _refuse_trace(workload: Workload) -> None:
-    """Refuse recorded arrivals where the rate is what is looked for."""
+    """Refuse recorded arrivals if the rate is what is sought."""
     if isinstance(workload.arrivals, TraceArrivals):
         raise InputError(
             "a trace has a rate of its own; give its lengths by --lengths, and a named --arrivals"
@@ -601,7 +601,7 @@ def sweep(profiles: Sequence[LlmProfile], given: Given) -> "LlmSweepAnswer":
     return LlmSweepAnswer(grid=grid, table=table, cells=tuple(rows), path=path)
 
 
-# Shares of the saturation rate at which a curve is simulated; what takes long explodes before the last of them.
+# Shares of the saturation rate at which a curve is simulated; slow responses explode before the last of them.
 _LOADS = (0.1, 0.3, 0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
 
 
@@ -732,7 +732,7 @@ def check(saved: SavedLlmPlan, given: Given) -> "LlmCheckAnswer":
 def _recovery(
     saved: SavedLlmPlan, scenario: TokenScenario, judge: "TokenJudge", report: Report
 ) -> Finding | None:
-    """Whether a plan still comes back in time; None if that was not asked of it."""
+    """Whether a plan still recovers in time; None if that was not asked of it."""
     from simulations.stress import StressSimulation
 
     trouble = saved_trouble(saved.answer)
@@ -748,7 +748,7 @@ def _recovery(
 
 
 def _at_rate(question: TokenQuestion, given: Given, notes: list[str]) -> TokenQuestion:
-    """The same question at the rate that is given."""
+    """The same question at the given rate."""
     rate_rps, was_rps = (
         parse.rate_rps(given.get("rate"), given.get("rate_rps")),
         question.workload.arrival_rate_rps,
@@ -825,7 +825,7 @@ def _fleet(profile: LlmProfile, replicas: int, given: Given) -> TokenPlan:
 
 
 def _share(given: Given) -> float:
-    """`--cached-share`."""
+    """The share from `--cached-share`."""
     share = given.get("cached_share")
     if share is None or share == 0.0:
         return 0.0
@@ -848,10 +848,10 @@ _OF_ENGINES = tuple(
 def fleet_in_trouble(
     profile: LlmProfile | None, saved: SavedLlmPlan | None, replicas: int | None, given: Given
 ) -> tuple[TokenScenario, Saturation]:
-    """Engines for `capacity.stress`, of a saved plan or of flags, and what one of them does while requests always wait.
+    """Engines for `capacity.stress`, from a saved plan or from flags, and the saturation of one of them.
 
     Raises:
-        InputError: a flag that engines do not know, or one that is missing.
+        InputError: a flag that engines do not have, or a missing one.
         DomainError: requests beyond what was measured.
     """
     from simulations.saturation import require_check, saturation
@@ -883,7 +883,7 @@ _NOT_IN_TROUBLE = ("batch_size_max", "batch_wait", "batch_wait_s")
 
 
 def _saved_in_trouble(saved: SavedLlmPlan, replicas: int | None, given: Given) -> TokenScenario:
-    """A saved plan, with another rate, routing or number of engines where these are given."""
+    """A saved plan, with the given rate, routing or number of engines in place of its own."""
     for name in (*_OF_ENGINES, "request_overhead", "request_overhead_s"):
         if is_given(given, name):
             raise InputError(f"a saved plan has settings of its own; leave out {_flag(name)}")

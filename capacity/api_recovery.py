@@ -1,4 +1,4 @@
-"""The verb `stress`: does a fleet come back?"""
+"""The verb `stress`: whether a fleet recovers."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -57,7 +57,7 @@ _OF_STRESS = (
 
 @door("stress")
 def stress(asked: Asked) -> "StressAnswer":
-    """Whether a fleet comes back by itself after something went wrong, and what is the smallest change if not.
+    """Whether a fleet recovers by itself after trouble, and the smallest change with which it does if not.
 
     Raises:
         InputError: an argument that cannot be read, or that contradicts another.
@@ -109,7 +109,7 @@ def stress(asked: Asked) -> "StressAnswer":
 
 
 def _require_sense(asked: Asked) -> None:
-    """Refuse what contradicts itself, or is no value, before anything is read."""
+    """Refuse contradictions and invalid values before anything is read."""
     trigger, runs, arrivals = asked.trigger, asked.runs, asked.arrivals
     if asked.replicas is not None:
         require_count("--replicas", asked.replicas, most=REPLICAS_LIMIT)
@@ -128,7 +128,7 @@ def _require_sense(asked: Asked) -> None:
 
 
 def _is_llm(profile: ProfileLike | None, plan: Saved | None) -> bool:
-    """Whether what is asked about is a fleet of engines."""
+    """Whether the fleet serves a language model."""
     if plan is not None:
         return is_llm_plan(plan)
     assert profile is not None  # noqa: S101  (one of the two is given)
@@ -136,7 +136,7 @@ def _is_llm(profile: ProfileLike | None, plan: Saved | None) -> bool:
 
 
 def _trouble_of(given: Mapping[str, Any], abandoned: Abandoned, late_s: float) -> dict[str, Any]:
-    """What every fleet is asked alike: fields of `AnyStress`."""
+    """Fields of `AnyStress` that every fleet has."""
 
     def seconds(name: str) -> float | None:
         return parse.duration_s(given[name], given[f"{name}_s"], f"--{name.replace('_', '-')}")
@@ -168,7 +168,7 @@ def _trouble_of(given: Mapping[str, Any], abandoned: Abandoned, late_s: float) -
 
 
 def _batch_stress(given: Mapping[str, Any]) -> Stress:
-    """A fleet of replicas that take batches."""
+    """A fleet of replicas that serve batches, in trouble."""
     refuse_for_batches(given)
     measured, workload, fleet = _fleet(
         given["profile"],
@@ -188,7 +188,7 @@ def _batch_stress(given: Mapping[str, Any]) -> Stress:
 
 
 def _token_stress(given: Mapping[str, Any]) -> TokenStress:
-    """A fleet of engines of a language model."""
+    """A fleet of engines of a language model, in trouble."""
     from capacity.api_llm import fleet_in_trouble
 
     trouble = _trouble_of(given, Abandoned.STOPPED, 0.0)
@@ -225,7 +225,7 @@ def _refuse_for_engines(protection: Protection, given: Mapping[str, Any]) -> Non
 
 
 def refuse_shedding(shedding: str) -> None:
-    """Engines shed nothing."""
+    """Refuse shedding, which engines do not have."""
     if shedding != Shedding.NONE:
         raise InputError(
             "--shed does not apply to engines of language models, which admit in order; a gateway can hold a limit of "
@@ -245,7 +245,7 @@ def _fleet(
     queue_limit: int | None,
     overhead_s: float | None,
 ) -> tuple[ServiceProfile, Workload, Plan]:
-    """What runs, and under which traffic: a saved plan, changed by what is given beside it, or flags alone."""
+    """Profile, workload and plan: from a saved plan, changed by the other flags, or from flags alone."""
     if plan is not None:
         if arrivals != "poisson" or overhead_s is not None:
             raise InputError("a saved plan has arrivals and an overhead of its own; leave these flags out")
@@ -297,7 +297,7 @@ def _saved(plan: "str | Path | SavedPlan", rate_rps: float | None) -> tuple[Serv
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
-    """What a plan must come back from, and what its clients do; the fleet is still to be found."""
+    """The trouble that a plan must recover from, and its clients; the fleet is still to be found."""
 
     within_s: float
     trigger: Trigger
@@ -352,7 +352,7 @@ _NUMBERS: dict[str, Callable[[str], int | float]] = {"attempts": int, "retry_bur
 
 
 def flags_of(given: Mapping[str, Any]) -> tuple[str, ...]:
-    """What `plan` was given about trouble, as it is typed."""
+    """The flags of `plan` about trouble, as they are typed."""
     typed = []
     for name in _FLAGS:
         value = given[name]
@@ -364,7 +364,7 @@ def flags_of(given: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _require_rate_alone(given: Mapping[str, Any]) -> None:
-    """Refuse what trouble is not planned with."""
+    """Refuse questions that cannot be planned together with trouble."""
     if given["users"] is not None or given["daily"] is not None:
         raise InputError("--recover-within plans for a --rate; leave out --users and --daily")
     if given["pause"] is not None or given["request_class"]:
@@ -388,7 +388,7 @@ def _clients_of_plan(given: Mapping[str, Any]) -> Clients:
 
 
 def _require_effect_in_plan(given: Mapping[str, Any], trigger: Trigger, clients: Clients) -> None:
-    """Refuse flags of trouble that change nothing; a start-up time may also be that of a --spike."""
+    """Refuse flags of trouble that change nothing; a start-up time may also belong to a --spike."""
     flags, routing = given_flags(given, _OF_STRESS), given["routing"]
     require_effect(
         Effects(
@@ -403,7 +403,7 @@ def _require_effect_in_plan(given: Mapping[str, Any], trigger: Trigger, clients:
 
 
 def _require_trouble(within_s: float, given: Mapping[str, Any]) -> None:
-    """Refuse a time that is none, a trigger that is missing, and what is no text."""
+    """Refuse an invalid time, a missing trigger, and values that are not text."""
     if not 0.0 <= within_s < math.inf:
         raise InputError(f"--recover-within must be 0 or more and finite, got {within_s:g} s")
     if given["trigger"] is None:
@@ -414,10 +414,10 @@ def _require_trouble(within_s: float, given: Mapping[str, Any]) -> None:
 
 
 def read_trouble(given: Mapping[str, Any]) -> Trouble | None:
-    """What `plan` was given about trouble; None if nothing.
+    """The trouble that `plan` was asked about; None if there is none.
 
     Raises:
-        InputError: some of it without `recover_within`, or that without a trigger or a timeout.
+        InputError: part of it without `recover_within`, or that without a trigger or a timeout.
     """
     within_s = parse.duration_s(given["recover_within"], given["recover_within_s"], "--recover-within")
     if within_s is None:
@@ -435,7 +435,7 @@ def read_trouble(given: Mapping[str, Any]) -> Trouble | None:
 
 
 def _trouble(given: Mapping[str, Any], within_s: float) -> Trouble:
-    """What a plan must come back from within a time, by its flags."""
+    """The trouble that a plan must recover from within a time, from its flags."""
     detection_s = parse.duration_s(given["detection"], given["detection_s"], "--detection")
     startup_s = parse.duration_s(given["startup_time"], given["startup_time_s"], "--startup-time")
     trigger = read_trigger(given["trigger"])
@@ -453,10 +453,10 @@ def _trouble(given: Mapping[str, Any], within_s: float) -> Trouble:
 
 
 def saved_trouble(answer: Mapping[str, Any], spike: "Spike | None" = None) -> Trouble | None:
-    """What a saved plan must come back from; None if nothing, or if its file does not say that in full.
+    """The trouble that a saved plan must recover from; None if there is none, or if its file does not say it in full.
 
     Args:
-        spike: that the plan survives, whose start-up time is also that of the replicas in trouble.
+        spike: spike that the plan survives, whose start-up time is also that of the replicas in trouble.
 
     Raises:
         InputError: flags that cannot be read.
@@ -492,7 +492,7 @@ def _read(name: str, text: str) -> str | int | float:
 def check_recovery(
     trouble: Trouble, setting: str | None, stress_of: Callable[[Trouble], AnyStress], judge: "StressJudge"
 ) -> "Finding":
-    """Whether a saved plan still comes back in time, with the setting that it was made with."""
+    """Whether a saved plan still recovers in time, with the setting that it was made with."""
     from capacity.answer.check import Finding, recovery_finding, recovery_name
     from capacity.question.candidate import Verdict
     from capacity.search.recovery_plan import recovered_runs
@@ -508,10 +508,10 @@ def check_recovery(
 def in_trouble(
     question: "Question", trouble: Trouble | None, disturbances: Disturbances | None
 ) -> "Question":
-    """The question with what trouble asks of every plan.
+    """The question with the requirements that trouble adds to every plan.
 
     Raises:
-        InputError: failures to survive and pauses together, which nobody has judged; or pauses without a limit.
+        InputError: failures to survive together with pauses, which cannot be judged; or pauses without a limit.
     """
     from capacity.question.resilience import Survival
 
@@ -546,7 +546,7 @@ def large_enough(question: AnyQuestion, trouble: Trouble) -> AnyQuestion:
 def plan_to_recover(
     question: "Question", found: "Recommendation", trouble: Trouble, work: "Work"
 ) -> "tuple[Recommendation, RecoveryPlan]":
-    """The plan that also comes back in time."""
+    """The plan that also recovers in time."""
     from capacity.search.planner import recommend
     from capacity.search.recovery_plan import plan_to_recover as search
     from simulations.stress import StressSimulation
@@ -577,7 +577,7 @@ def plan_engines_to_recover(
     engines: "TokenJudge",
     report: Callable[[str], None],
 ) -> "tuple[TokenRecommendation, RecoveryPlan]":
-    """The plan for a language model that also comes back in time."""
+    """The plan for a language model that also recovers in time."""
     from capacity.search.recovery_plan import plan_to_recover as search
     from capacity.search.tokens import recommend_tokens
     from simulations.stress import StressSimulation

@@ -1,4 +1,4 @@
-"""Answers about autoscaling: what `autoscale` returns."""
+"""Answers of the verb `autoscale`."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ _VERDICTS = {0: "met", 3: "missed", 4: "inconclusive"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AutoscaleAnswer(Answer):
-    """What a fleet that follows its load costs and holds, and what a fixed one would."""
+    """Cost and P99 of a fleet that follows its load, and of a fixed one."""
 
     screen: ScaledScreen
     effort: Effort
@@ -34,7 +34,7 @@ class AutoscaleAnswer(Answer):
 
     @property
     def fleet(self) -> ScaledFleet:
-        """What was asked."""
+        """The fleet that was asked about."""
         return self.screen.found.fleet
 
     @property
@@ -44,16 +44,16 @@ class AutoscaleAnswer(Answer):
 
     @property
     def caveats(self) -> tuple[Caveat, ...]:
-        """What the answer does not say by itself."""
+        """Caveats of the answer."""
         return tuple(autoscale_caveats(self.fleet))
 
     @property
     def exit_code(self) -> int:
-        """0 where the autoscaled fleet holds the limit, 3 where it does not, 4 where the runs do not tell."""
+        """0 if the autoscaled fleet meets the limit, 3 if it does not, 4 if the runs do not tell."""
         return self.screen.found.exit_code
 
     def document(self) -> Document:
-        """`capacity autoscale --json`."""
+        """Document of `capacity autoscale --json`."""
         screen, fleet = self.screen, self.fleet
         return {
             "verdict": _VERDICTS[self.exit_code],
@@ -81,7 +81,7 @@ class AutoscaleAnswer(Answer):
         }
 
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
-        """The screen that people see."""
+        """Screen of `capacity autoscale`."""
         from capacity.render.autoscaling.screen import autoscale_tables
         from capacity.render.tables import caveat_lines
 
@@ -90,7 +90,7 @@ class AutoscaleAnswer(Answer):
         yield from caveat_lines(self.caveats)
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row for the autoscaled fleet, the smallest fixed one, and each way out."""
+        """One row each for the autoscaled fleet, the smallest fixed one, and the alternatives."""
         screen = self.screen
         found = [("autoscaled", screen.found)]
         found += [] if screen.smallest is None else [("fixed", screen.smallest)]
@@ -98,7 +98,7 @@ class AutoscaleAnswer(Answer):
         return [_row(name, days) for name, days in found]
 
     def course(self) -> "pd.DataFrame":
-        """Minute by minute: arrivals, late ones, replicas asked for and serving; means of the runs."""
+        """Means of the runs minute by minute: arrivals, late ones, replicas wanted and ready."""
         import pandas as pd
 
         course = self.screen.found.course

@@ -1,4 +1,4 @@
-"""Intervals of a share with few or no events, and Student's t; P99: `simulations/statistics/intervals.py`."""
+"""Confidence: intervals of a share with few or no events, ranks of samples, and Student's t."""
 
 import math
 
@@ -8,19 +8,19 @@ from capacity.errors import DomainError
 def share_high(happened: float, count: float, confidence: float) -> float:
     """Upper end of the exact interval of a share of independent events; of none, -log(1 - confidence)/n.
 
-    An interval by the scatter between sections knows too little of events of which most sections have none.
+    An interval by the scatter between sections knows too little about events that most sections lack.
 
     Args:
-        happened: events, among `count`.
+        happened: number of events among `count`.
 
     Source:
-        Clopper & Pearson (1934), Biometrika 26(4), 404-413, for some, the error shared with the lower end;
+        Clopper & Pearson (1934), Biometrika 26(4), 404-413, for some events, the error shared with the lower end;
         Hanley & Lippman-Hand (1983), JAMA 249(13), 1743-1745, for none, which has no lower end.
 
     >>> round(1000 * share_high(0, 1000, 0.95), 2), round(1000 * share_high(1, 1000, 0.95), 2)
     (3.0, 5.56)
     """
-    from scipy.special import betaincinv  # heavy, and not to be loaded before what is measured
+    from scipy.special import betaincinv  # heavy, and not to be loaded before it is needed
 
     if happened >= count:
         return 1.0
@@ -30,7 +30,7 @@ def share_high(happened: float, count: float, confidence: float) -> float:
 
 
 def share_interval(happened: int, count: int, confidence: float) -> tuple[float, float]:
-    """Exact interval of a share of independent events; of none or all of them, it has one end only.
+    """Exact interval of a share of independent events; with no events, or only events, it has one end.
 
     Source:
         Clopper & Pearson (1934), Biometrika 26(4), 404-413.
@@ -38,7 +38,7 @@ def share_interval(happened: int, count: int, confidence: float) -> tuple[float,
     >>> round(share_interval(0, 20, 0.95)[1], 4), round(share_interval(20, 20, 0.95)[0], 4)
     (0.1391, 0.8609)
     """
-    from scipy.special import betaincinv  # heavy, and not to be loaded before what is measured
+    from scipy.special import betaincinv  # heavy, and not to be loaded before it is needed
 
     if not 0 <= happened <= count or count < 1:
         raise DomainError(f"a share needs 0 <= happened <= count, got {happened} of {count}")
@@ -53,7 +53,7 @@ def share_interval(happened: int, count: int, confidence: float) -> tuple[float,
 
 
 def has_upper_end(quantile: float, count: float, confidence: float) -> bool:
-    """Whether independent samples can bound a quantile from above: if it were above all, chance would show it.
+    """Whether independent samples can bound a quantile from above: whether all being below it would be unlikely.
 
     >>> has_upper_end(0.99, 299, 0.95), has_upper_end(0.99, 298, 0.95)
     (True, False)
@@ -64,8 +64,8 @@ def has_upper_end(quantile: float, count: float, confidence: float) -> bool:
 def order_statistics(quantile: float, count: int, confidence: float) -> tuple[int, int]:
     """Ranks of the two samples, rising and from 1, between which the true quantile lies.
 
-    The rank is 0 where no sample is surely below it, and count + 1 where none is surely above. Each end may
-    err by half, or the upper one by more where only the largest sample is left for it, and the lower one by less.
+    The rank is 0 if no sample is surely below it, and count + 1 if none is surely above. Each end may err by half, or
+    the upper one by more if only the largest sample is left for it, and the lower one by less.
 
     Source:
         David & Nagaraja (2003), Order Statistics, 3rd ed., sec. 7.1: samples below the quantile are binomial.
@@ -73,7 +73,7 @@ def order_statistics(quantile: float, count: int, confidence: float) -> tuple[in
     >>> order_statistics(0.99, 800, 0.95), order_statistics(0.99, 300, 0.95), order_statistics(0.99, 200, 0.95)
     ((786, 798), (290, 300), (195, 201))
     """
-    from scipy.special import bdtr  # heavy, and not to be loaded before what is measured
+    from scipy.special import bdtr  # heavy, and not to be loaded before it is needed
 
     if not 0.0 < quantile < 1.0 or count < 1:
         raise DomainError(f"ranks need a quantile in (0, 1) and samples, got {quantile} and {count}")
@@ -91,6 +91,6 @@ def student_t(confidence: float, degrees: float) -> float:
     >>> round(student_t(0.95, 9), 3)
     2.262
     """
-    from scipy.special import stdtrit  # heavy, and not to be loaded before what is measured
+    from scipy.special import stdtrit  # heavy, and not to be loaded before it is needed
 
     return float(stdtrit(degrees, 0.5 + confidence / 2.0))

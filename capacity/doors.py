@@ -36,14 +36,14 @@ Door = Callable[..., Found]
 
 
 def silent(message: str) -> None:
-    """Progress for those who do not want any."""
+    """Discard progress messages."""
 
 
 class Asked(Mapping[str, Any]):
-    """What a verb was asked: by key as it was given, and by attribute as it is read.
+    """The arguments of a verb: raw by key, and parsed by attribute.
 
-    A duration is read in seconds and a rate in requests per second, whether it was given as text or by the keyword
-    with its unit; a share as a number; what may be repeated as a list. Each is read when it is looked at.
+    By attribute, a duration is in seconds and a rate in requests per second, whether it was given as text or by the
+    keyword with its unit; a share is a number; a repeatable argument is a list. Each is parsed when it is used.
     """
 
     def __init__(self, verb: str, given: Mapping[str, Any]) -> None:
@@ -88,12 +88,12 @@ class Asked(Mapping[str, Any]):
 
     @property
     def effort(self) -> Effort:
-        """How hard to try, of what the verb has of that."""
+        """Budget, precision and workers, as far as the verb has these keywords."""
         return Effort(**{name: self._given[name] for name in EFFORT.split() if name in self._flags})
 
 
 def read_switch(value: str | bool | None, flag: str) -> bool | None:  # noqa: FBT001  (what a keyword takes)
-    """`on` or `off`."""
+    """A switch from `on` or `off`."""
     if value is None or isinstance(value, bool):
         return value
     if value not in ("on", "off"):
@@ -102,7 +102,7 @@ def read_switch(value: str | bool | None, flag: str) -> bool | None:  # noqa: FB
 
 
 def many(value: Any) -> list[Any]:
-    """A list of what may be one, several or none."""
+    """A list, from one value, several or none."""
     if value is None:
         return []
     if isinstance(value, str | bytes | Path | Mapping) or not isinstance(value, Iterable):
@@ -121,9 +121,9 @@ def _units(flags: Mapping[str, Flag]) -> Iterator[str]:
 
 
 def door(verb: str) -> Callable[[Callable[[Asked], Found]], Door[Found]]:
-    """Make a function of what is asked the verb that users call, with its keywords.
+    """Turn a function of `Asked` into the verb that users call, with its keywords.
 
-    The function itself stays at hand as `body`, for the command, whose messages name flags.
+    The function itself is kept as `body`, for the command, whose messages name flags.
     """
 
     def decorate(body: Callable[[Asked], Found]) -> Door[Found]:
@@ -152,8 +152,8 @@ def ask(function: Door[Found], typed: Mapping[str, Any], **others: Any) -> Found
     """Call a verb from its command, with messages that name flags.
 
     Args:
-        typed: values by the names of flags; what only the command has is left out.
-        others: keywords that no flag gives.
+        typed: values by the names of flags; flags that only the command has are left out.
+        others: keywords without a flag.
     """
     verb, body = function.verb, function.body  # type: ignore[attr-defined]
     flags = {name: flag for name, flag in VERBS[verb].flags.items() if flag.is_typed and flag.keyword != ""}
@@ -162,12 +162,12 @@ def ask(function: Door[Found], typed: Mapping[str, Any], **others: Any) -> Found
     return found
 
 
-# Whether a verb is at work: one that it calls leaves messages to it, since its caller may be a command.
+# Whether a verb is running: one that it calls leaves messages to it, since its caller may be a command.
 _AT_WORK: ContextVar[bool] = ContextVar("at work", default=False)
 
 
 def _work(body: Callable[[Asked], Found], asked: Asked) -> Found:
-    """What a verb finds."""
+    """Call the body of a verb."""
     before = _AT_WORK.set(True)
     try:
         return body(asked)
@@ -176,10 +176,10 @@ def _work(body: Callable[[Asked], Found], asked: Asked) -> Found:
 
 
 def _bound(taken: Signature, name: str, args: tuple[Any, ...], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments by their names.
+    """Arguments by name.
 
     Raises:
-        TypeError: one is missing, unknown or given twice; with the nearest keyword.
+        TypeError: one is missing, unknown or given twice; names the nearest keyword.
     """
     try:
         return dict(taken.bind(*args, **given).arguments)
@@ -195,10 +195,10 @@ def _bound(taken: Signature, name: str, args: tuple[Any, ...], given: Mapping[st
 
 
 def _fitting(verb: str, bound: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Values as their kinds are written; None where there is a default is the default.
+    """Values of the right types; None is the default if there is one.
 
     Raises:
-        InputError: one that no command could be given.
+        InputError: a value that no command could be given.
     """
     flags = keywords(verb)
     for name, value in bound.items():
@@ -259,7 +259,7 @@ _FITS: dict[Kind, Callable[[str, Any], Any]] = {
 
 
 def _signature(verb: str, body: Callable[[Asked], Any]) -> Signature:
-    """What a verb takes: by position what may be, and then by keyword."""
+    """Signature of a verb: positional parameters, then keywords."""
     first = VERBS[verb].positional
     flags = keywords(verb)
     names = [*(flags_name(verb, one) for one in first)]
@@ -275,7 +275,7 @@ def flags_name(verb: str, name: str) -> str:
 
 
 def _parameters(name: str, flag: Flag, *, is_first: bool) -> Iterator[Parameter]:
-    """The keyword of a flag, and the one that takes the same in SI."""
+    """Parameters of a flag: its keyword, and the one that takes the same in SI."""
     kind = Parameter.POSITIONAL_OR_KEYWORD if is_first else Parameter.KEYWORD_ONLY
     default = Parameter.empty if flag.default is REQUIRED else flag.default
     yield Parameter(name, kind, default=default, annotation=_annotation(flag, flag.kind.python))
@@ -292,7 +292,7 @@ def _annotation(flag: Flag, one: str, *, si: bool = False) -> str:
 
 
 def _described(verb: str, body: Callable[[Asked], Any]) -> str:
-    """The description of a verb: what it does, each keyword with its sentence, and the rest."""
+    """Description of a verb: what it does, each keyword with its sentence, and the rest."""
     text = cleandoc(body.__doc__ or "")
     head, mark, rest = text.partition("\n\nRaises:")
     lines = [
@@ -309,12 +309,12 @@ _TYPED = {
     for name, flag in flags.items()
     if flag.is_typed and flag.keyword != "" and flag.argument is None
 }
-# A command as it is typed, which stays as it is, or a flag, which no part of a file's name or of a quoted text is.
+# A command as it is typed, which stays as it is; or a flag, but not within a file's name or a quoted text.
 _FLAG = re.compile(r"(capacity [a-z][a-z-]* [^;,]*)|(?<![\w.'\"=-])(--[a-z][a-z0-9-]*)(?![\w'\"=/-]|\.\w)")
 
 
 def in_keywords(text: str) -> str:
-    """A message with keywords in place of the flags that it names.
+    """A message with keywords in place of its flags.
 
     >>> in_keywords("give --slo-p99 too, or run capacity plan --rate 5rps")
     'give slo_p99 too, or run capacity plan --rate 5rps'

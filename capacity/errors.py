@@ -1,18 +1,18 @@
-"""The one family of errors: each names the thing, the rule, the value and the fix.
+"""The one family of errors; each message names the thing, the rule, the value and the fix.
 
-An exception is for what the caller can mend. A plan that is refused is not an error but a value
-(`capacity.plan.Rejection`).
+An exception is for what the caller can fix. A plan that is refused is not an error but a value
+(`capacity.question.candidate.Rejection`).
 """
 
 
 class CapacityError(Exception):
-    """Root of the family. `exit_code` is what the command line ends with."""
+    """Root of the family. `exit_code` is the exit code of the command line."""
 
     exit_code = 1
 
 
 class InputError(CapacityError):
-    """Usage, configuration or a file is wrong; the message says where and how to fix it."""
+    """Usage, configuration or a file is wrong; the message says where, and how to fix it."""
 
     exit_code = 2
 
@@ -49,7 +49,7 @@ _QUOTED_MAX = 60
 
 
 def quoted(text: object) -> str:
-    """What somebody typed or a file says, as messages show it: in quotes, in part, without control characters.
+    """Text from outside for a message: in quotes, shortened, without control characters.
 
     >>> quoted("P99\\n" + 100 * "9")
     "'P99?99999999999999999999999999999999999999999999999999999999'"

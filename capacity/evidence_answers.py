@@ -1,4 +1,4 @@
-"""Answers about load tests: what `audit`, `import` of one and `explain` of a server's stages return."""
+"""Answers about load tests: results of `audit`, of `import`, and of `explain` for a server's stages."""
 
 import math
 from collections.abc import Iterator
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditAnswer(Answer):
-    """Whether a load test is to be believed.
+    """Whether a load test can be believed.
 
     Attributes:
-        beside: what a profile predicts for each run; empty where none was given.
+        beside: predictions for each run; empty without a profile.
     """
 
     test: LoadTest
@@ -42,16 +42,16 @@ class AuditAnswer(Answer):
 
     @property
     def belief(self) -> Belief:
-        """The worst of all findings."""
+        """The worst belief of the findings."""
         return verdict_of(self.findings)
 
     @property
     def exit_code(self) -> int:
-        """0 where the figures may be used as they are, else 4."""
+        """0 if the figures can be used as they are, else 4."""
         return 0 if self.belief is Belief.HOLDS else 4
 
     def document(self) -> Document:
-        """`capacity audit --json`."""
+        """Document of `capacity audit --json`."""
         return {
             "verdict": self.belief.value,
             "exit_code": self.exit_code,
@@ -64,7 +64,7 @@ class AuditAnswer(Answer):
         }
 
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
-        """The tables that people see."""
+        """Tables of `capacity audit`."""
         from capacity.render.evidence import audit_tables
 
         yield from audit_tables(self.test, self.findings, self.belief, self.beside, verbose=verbose)
@@ -83,7 +83,7 @@ class AuditAnswer(Answer):
         ]
 
     def plot(self) -> "Plot":
-        """There is none.
+        """Refuse: there is no figure.
 
         Raises:
             InputError: always.
@@ -92,7 +92,7 @@ class AuditAnswer(Answer):
 
 
 def _run_document(run: LoadRun) -> Document:
-    """What the runs say, in brief."""
+    """Summary of a run."""
     names = ("users", "rate_asked_rps", "throughput_rps", "succeeded", "failed", "mean_s", "max_s")
     quantiles = {f"{q:g}": _ends(one.value, one.low, one.high) for q, one in run.quantiles_s.items()}
     return {
@@ -120,7 +120,7 @@ class StagesAnswer(Answer):
     test: LoadTest
 
     def document(self) -> Document:
-        """`capacity explain --json` of such a file."""
+        """Document of `capacity explain --json` for such a file."""
         return {
             "tool": self.test.tool,
             "file": self.test.name,
@@ -138,17 +138,17 @@ class StagesAnswer(Answer):
         }
 
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
-        """The tables that people see."""
+        """Tables of `capacity explain` for such a file."""
         from capacity.render.evidence import stage_tables
 
         yield from stage_tables(self.test)
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row a run, a column a stage. [s]"""
+        """One row for each run, with a column for each stage. [s]"""
         return [{"run": run.name, **run.stages_s} for run in self.test.runs if run.stages_s]
 
     def plot(self) -> "Plot":
-        """There is none.
+        """Refuse: there is no figure.
 
         Raises:
             InputError: always.
@@ -161,12 +161,12 @@ Imported = ServiceProfile | TraceArrivals | LoadTest | RunningPlan
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportAnswer(Answer):
-    """What a file of another tool holds, in this package's own words.
+    """Content of another tool's file, as a noun of this package.
 
     Attributes:
-        tool: what wrote the file.
+        tool: tool that wrote the file.
         kind: profile, workload, load-test or plan.
-        others: what else could have been read out of it.
+        others: other kinds that could have been read out of it.
     """
 
     tool: str
@@ -175,7 +175,7 @@ class ImportAnswer(Answer):
     others: tuple[str, ...] = ()
 
     def document(self) -> Document:
-        """`capacity import --json`: what -o would write."""
+        """Document of `capacity import --json`, as -o would write it."""
         return {
             "tool": self.tool,
             "kind": self.kind,
@@ -199,7 +199,7 @@ class ImportAnswer(Answer):
                 return {**plain(self.found), "flags": self.found.flags}
 
     def write(self, path: Path) -> None:
-        """As .json; a workload also as .csv with a column `t_s`.
+        """Write .json; a workload also as .csv with a column `t_s`.
 
         Raises:
             InputError: another suffix, or the file cannot be written.
@@ -214,7 +214,7 @@ class ImportAnswer(Answer):
         write_whole(path, (dumps(self._contents()) + "\n").encode())
 
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
-        """The tables that people see."""
+        """Tables of `capacity import`."""
         from capacity.render.evidence import import_tables
 
         also = f" It also holds a {' and a '.join(self.others)}: give --as." if self.others else ""
@@ -222,7 +222,7 @@ class ImportAnswer(Answer):
         yield from import_tables(self.found)
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row a batch size, a run, or an instant."""
+        """One row for each batch size, run, or instant."""
         match self.found:
             case ServiceProfile():
                 return [
@@ -237,7 +237,7 @@ class ImportAnswer(Answer):
                 return [row]
 
     def plot(self) -> "Plot":
-        """There is none.
+        """Refuse: there is no figure.
 
         Raises:
             InputError: always.

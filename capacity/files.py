@@ -1,4 +1,4 @@
-"""Files: reading with limits, JSON without surprises, writing whole or not at all, versions."""
+"""Files: reads with limits and strict JSON, and writes whole or not at all."""
 
 import csv
 import errno
@@ -40,11 +40,11 @@ if TYPE_CHECKING:
 
 FILE_BYTES_MAX = 64 * 2**20
 ROWS_MAX = 1_000_000
-VALUES_MAX = 8_000_000  # of a JSON text, of which each takes some 60 bytes, or more
+VALUES_MAX = 8_000_000  # values of a JSON text, each of which takes 60 bytes or more
 _CHUNK_BYTES = 2**20
-_HEAD_BYTES = 4000  # at most, of 1000 characters
+_HEAD_BYTES = 4000  # largest size of 1000 characters
 _GZIP = b"\x1f\x8b"
-# Of a file that is read by lines, unpacked: some million requests of k6, which writes 14 lines and 3.4 kB for each.
+# Unpacked size of a file read by lines: some million requests of k6, with 14 lines and 3.4 kB for each.
 LINES_MAX = 20_000_000
 _LINE_BYTES_MAX = 8 * 2**20
 TEXT_LENGTH_MAX = 500
@@ -63,16 +63,16 @@ _REFUSED = (
 
 
 def read_text(path: Path, bytes_max: int = FILE_BYTES_MAX, mend: str = "keep fewer samples") -> str:
-    """Text of a file of limited size, packed by gzip or not.
+    """Text of a file of limited size, gzipped or not.
 
     Args:
-        mend: what to do where it is larger.
+        mend: what to do if it is larger.
     """
     return _text(read_parts(path), _shown_name(path), bytes_max, mend)
 
 
 def text_of(data: bytes, shown: str) -> str:
-    """Text of what a file would hold, such as the body of an answer; see `read_text`."""
+    """Text from the bytes of a file or of an answer; see `read_text`."""
     return _text(
         _in_utf_8(_unpacked_parts(io.BufferedReader(io.BytesIO(data)), shown), shown),
         shown,
@@ -91,7 +91,7 @@ def _text(parts: Iterable[bytes], shown: str, bytes_max: int, mend: str) -> str:
 
 
 def _decoded(data: bytes | bytearray, shown: str) -> str:
-    """UTF-8 text with or without a byte-order mark. Raises InputError: it is other text, or none."""
+    """UTF-8 text with or without a byte-order mark. Raises InputError: other text, or none."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -99,7 +99,7 @@ def _decoded(data: bytes | bytearray, shown: str) -> str:
 
 
 def read_parts(path: Path) -> Iterator[bytes]:
-    """A file's bytes, one part of limited size after another, unpacked where they are gzip.
+    """A file's bytes in parts of limited size, unpacked if gzipped.
 
     Raises:
         InputError: it cannot be read, is no file, or is gzip that is cut off or damaged.
@@ -114,7 +114,7 @@ def read_parts(path: Path) -> Iterator[bytes]:
 
 
 def _in_utf_8(parts: Iterator[bytes], shown: str) -> Iterator[bytes]:
-    """The same bytes, or those of UTF-8 where they begin with the mark of UTF-16, as `>` of PowerShell 5 writes it."""
+    """The bytes as UTF-8, converted if they begin with the mark of UTF-16, as with PowerShell 5's `>`."""
     first = next(parts, b"")
     if not first.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
         yield from chain([first], parts)
@@ -143,10 +143,10 @@ def _unpacked_parts(file: io.BufferedReader, shown: str) -> Iterator[bytes]:
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    """Lines of a text file that may be larger than memory, each with its end; only one part of it is kept.
+    """Lines of a text file that may be larger than memory, each with its end; one part of it is kept at a time.
 
     Raises:
-        InputError: as `read_parts`; a line that is too long, or is not UTF-8; or more than `LINES_MAX`.
+        InputError: as in `read_parts`; a line that is too long or not UTF-8; or more than `LINES_MAX`.
     """
     shown = _shown_name(path)
     count, rest = 0, b""
@@ -164,7 +164,7 @@ def read_lines(path: Path) -> Iterator[str]:
 
 
 def is_file(path: str | Path) -> bool:
-    """Whether there is a file; a path that cannot be one, as it is too long, is none."""
+    """Whether there is such a file; False if the path is too long to be one."""
     try:
         return Path(path).is_file()
     except (OSError, ValueError):
@@ -172,7 +172,7 @@ def is_file(path: str | Path) -> bool:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether there is a folder; a path that cannot be one, as it is too long, is none."""
+    """Whether there is such a folder; False if the path is too long to be one."""
     try:
         return path.is_dir()
     except (OSError, ValueError):
@@ -180,7 +180,7 @@ def is_folder(path: Path) -> bool:
 
 
 def unpacked_name(path: Path) -> Path:
-    """A path without the ending that says it is packed, by whose other ending its format is told."""
+    """The path without the ending of a packed file; its other ending shows its format."""
     return path.with_suffix("") if path.suffix.lower() == ".gz" else path
 
 
@@ -194,7 +194,7 @@ def _unreadable(error: OSError | ValueError, shown: str) -> InputError:
 
 
 def holds(path: Path, text: str) -> bool:
-    """Whether a file that can be read begins with some text, among its first 1000 characters."""
+    """Whether a readable file has some text among its first 1000 characters."""
     try:
         start = next(read_parts(path), b"")[:_HEAD_BYTES]
         return text in getincrementaldecoder("utf-8")().decode(start)[:1000]
@@ -203,9 +203,9 @@ def holds(path: Path, text: str) -> bool:
 
 
 def _open(path: Path, shown: str) -> int:
-    """A descriptor to read from; what would be waited for, or never end, is refused.
+    """A descriptor to read from; refuses files that would block or never end.
 
-    A pipe that the shell has opened, as of `... | capacity` or `<(...)`, has a writer and an end.
+    A pipe that the shell has opened, as in `... | capacity` or `<(...)`, has a writer and an end.
     """
     mode = path.stat().st_mode
     number = own_descriptor(path)
@@ -218,7 +218,7 @@ def _open(path: Path, shown: str) -> int:
 
 
 def is_read_once(path: Path) -> bool:
-    """Whether a path is a pipe that the shell has opened, whose bytes come once."""
+    """Whether a path is a pipe that the shell has opened, whose bytes come only once."""
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError):
@@ -227,7 +227,7 @@ def is_read_once(path: Path) -> bool:
 
 
 def own_descriptor(path: Path) -> int | None:
-    """Number of the open file of this process that a path such as `/dev/stdin` stands for; else None."""
+    """Number of this process's open file that a path such as `/dev/stdin` stands for; else None."""
     found = _DESCRIPTOR.fullmatch(str(path))
     if found is None:
         return None
@@ -237,14 +237,14 @@ def own_descriptor(path: Path) -> int | None:
 def csv_rows(
     text: str | Iterable[str], shown: str, mend: str, rows_max: int | None = None
 ) -> Iterator[tuple[int, list[str]]]:
-    """Rows of a CSV with their line numbers; blank lines are passed over.
+    """Rows of a CSV with their line numbers; blank lines are skipped.
 
-    Where the first line has semicolons or tabs and no comma, these separate the cells, and a comma is the
-    decimal point, as in the files of a spreadsheet set to German or French.
+    If the first line has semicolons or tabs and no comma, these separate the cells, and a comma is the decimal point,
+    as in spreadsheets set to German or French.
 
     Args:
-        text: all of it, or its lines.
-        shown: what to call the file.
+        text: the whole text, or its lines.
+        shown: name of the file in messages.
         mend: what to do about more than `rows_max` rows.
         rows_max: `ROWS_MAX` if it is not given.
     """
@@ -266,11 +266,11 @@ def csv_rows(
 
 
 _LAST_NUMBER = re.compile(r"(?:.*[,;\t])?\s*[+-]?[0-9]+(?:[.]([0-9]*))?\s*")
-_ROWS_TELLING = 30  # rows of which all have more decimals than the last one, which is no chance then
+_ROWS_TELLING = 30  # rows that all have more decimals than the last one, which is then no chance
 
 
 def decimals(line: str) -> int | None:
-    """How many decimals the number has in which a row of a CSV ends; None where it ends in none."""
+    """Number of decimals of the number at the end of a CSV row; None if it does not end in one."""
     found = _LAST_NUMBER.fullmatch(line)
     return None if found is None else len(found[1] or "")
 
@@ -278,7 +278,7 @@ def decimals(line: str) -> int | None:
 def _refuse_half_a_number(text: str, shown: str) -> None:
     """Refuse a text that ends within a number: without a line end, and with fewer decimals than in any other row.
 
-    People leave out the last line end of what they write by hand, so that alone it tells nothing.
+    People leave out the last line end in hand-written files, so that alone proves nothing.
     """
     if text.endswith(("\n", "\r")):
         return
@@ -294,7 +294,7 @@ def _refuse_half_a_number(text: str, shown: str) -> None:
 
 
 def _header(lines: Iterator[str]) -> tuple[list[str], str]:
-    """The lines up to the first that is not blank, and what separates its cells."""
+    """The lines up to the first that is not blank, and the separator of its cells."""
     before = []
     for line in lines:
         before.append(line)
@@ -333,7 +333,7 @@ def repeatable(path: str | Path) -> str | None:
 
 
 def located(where: str, build: Callable[[], T]) -> T:
-    """What `build` gives; its error says where."""
+    """The result of `build`; its error says where."""
     try:
         return build()
     except InputError as error:
@@ -344,14 +344,14 @@ _WHOLE_END = 10**100  # fits into a message, and into a float
 
 
 def parse_object(text: str, shown: str, what: str) -> dict[str, Any]:
-    """The object that a JSON text is.
+    """The object in a JSON text.
 
     Args:
-        shown: what to call the file.
-        what: what an object would be, for the message where it is none.
+        shown: name of the file in messages.
+        what: what an object would be, for the message if it is none.
 
     Raises:
-        InputError: not JSON, a key twice in one object, NaN or an infinity, or no object.
+        InputError: not JSON, a key twice in one object, NaN or an infinity, or not an object.
     """
     document = _parse(text, shown)
     if not isinstance(document, dict):
@@ -360,7 +360,7 @@ def parse_object(text: str, shown: str, what: str) -> dict[str, Any]:
 
 
 def parse_list(text: str, shown: str, what: str) -> list[Any]:
-    """The list that a JSON text is; see `parse_object`."""
+    """The list in a JSON text; see `parse_object`."""
     document = _parse(text, shown)
     if not isinstance(document, list):
         raise InputError(f"{shown}: {what}")
@@ -368,7 +368,7 @@ def parse_list(text: str, shown: str, what: str) -> list[Any]:
 
 
 def _parse(text: str, shown: str) -> Any:
-    """What a JSON text holds, within limits."""
+    """The value in a JSON text, within limits."""
     if sum(map(text.count, ",[{")) > VALUES_MAX:
         raise InputError(f"{shown} has more than {VALUES_MAX} values; keep fewer")
     try:
@@ -400,7 +400,7 @@ def _beyond_limits(document: Any) -> Iterator[str]:
 
 
 def _may_be_beyond(value: Any) -> bool:
-    """Whether a value is a number beyond the limits, or holds others; most are neither, and take no memory then."""
+    """Whether a value is a number beyond the limits, or holds others; most are neither, and then take no memory."""
     if isinstance(value, int | float):
         return not -_WHOLE_END < value < _WHOLE_END if isinstance(value, int) else math.isinf(value)
     return isinstance(value, dict | list)
@@ -420,10 +420,10 @@ def _refuse_constant(name: str) -> float:
 
 
 class OneLine:
-    """In an `Annotated` text that is read from JSON: one line of limited length."""
+    """Annotation of a text read from JSON: it must be one line of limited length."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
-        """What pydantic asks of an annotation, which so need not import it."""
+        """The hook that pydantic calls, so that this module need not import it."""
         from pydantic_core import core_schema
 
         return core_schema.no_info_after_validator_function(_one_line, handler(source))
@@ -439,13 +439,13 @@ def _one_line(text: str) -> str:
 
 
 def read_as(kind: type[T], value: Any, where: str = "", *, ignore_extra: bool = False) -> T:
-    """A value out of JSON as a type, such as a dataclass of its keys: strictly, and no key but those.
+    """A JSON value read strictly as a type, such as a dataclass with its keys and no others.
 
     Args:
-        where: where the value stands, for messages; empty for a whole file.
+        where: place of the value, for messages; empty for a whole file.
 
     Raises:
-        InputError: what does not fit first, by its path, and what is allowed there.
+        InputError: the first misfit, by its path, and what is allowed there.
     """
     from pydantic import ValidationError
 
@@ -461,7 +461,7 @@ def read_as(kind: type[T], value: Any, where: str = "", *, ignore_extra: bool = 
 
 @cache
 def _adapter(kind: Any, ignore_extra: bool) -> "TypeAdapter[dict[str, Any]]":  # noqa: FBT001
-    """Of a dictionary, so that nouns within need no settings of pydantic, and errors begin with its key."""
+    """The reader of a dictionary, so that nouns in it need no settings of pydantic, and errors begin with its key."""
     from pydantic import ConfigDict, TypeAdapter
 
     extra: Literal["ignore", "forbid"] = "ignore" if ignore_extra else "forbid"
@@ -483,7 +483,7 @@ _MUST_BE = {
 
 
 def _misfit(error: "ErrorDetails", kind: Any) -> str:
-    """The one line that says what pydantic found."""
+    """The error of pydantic on one line."""
     path, what = error["loc"], error["type"]
     if what == "json_invalid":
         return "the file is nested too deeply"
@@ -506,7 +506,7 @@ def _misfit(error: "ErrorDetails", kind: Any) -> str:
 
 
 def _place(path: Sequence[str | int]) -> str:
-    """`question.profiles[0].sha256`."""
+    """A path as `question.profiles[0].sha256`."""
     steps = (f"[{step}]" if isinstance(step, int) else f".{printable(step)[:80]}" for step in path)
     return "".join(steps).lstrip(".") or "the file"
 
@@ -525,23 +525,23 @@ def _kind_at(kind: Any, path: Sequence[str | int]) -> Any:
 
 
 def shown(value: Any) -> str:
-    """A value for a message; what holds others is only named, as it may be deep or long."""
+    """A value for a message; a list or an object is only named, as it may be deep or long."""
     if isinstance(value, list | dict):
         return "a list" if isinstance(value, list) else "an object"
     return printable(repr(value))[:80]
 
 
-JOURNAL_SUFFIX = ".partial"  # of what is kept beside a file until that is whole
+JOURNAL_SUFFIX = ".partial"  # of the file beside another, until that is whole
 
 
 def check_target(path: Path, what: str, suffixes: Collection[str]) -> None:
-    """Refuse early what could not be written after hours of work.
+    """Refuse early a file that could not be written after hours of work.
 
     Args:
         what: what the file would be: `a plan`.
 
     Raises:
-        InputError: another suffix, a directory, no such folder, or one that must not be written to.
+        InputError: another suffix, a directory, no such folder, or one without write permission.
         DependencyError: the disk failed.
     """
     shown = printable(str(path))
@@ -561,13 +561,13 @@ def check_target(path: Path, what: str, suffixes: Collection[str]) -> None:
 
 
 def _either(names: Collection[str]) -> str:
-    """`.csv, .json or .parquet`."""
+    """Endings in words, as `.csv, .json or .parquet`."""
     *others, last = names
     return f"{', '.join(others)} or {last}" if others else last
 
 
 def _require_writable(target: Path, shown: str) -> None:
-    """Refuse a file that is protected from writing, which a new one could replace all the same."""
+    """Refuse a file without write permission, which a new one could replace all the same."""
     if target.exists():
         if not target.is_file():
             raise InputError(f"cannot write {shown}: it is not a file; give a file name")
@@ -580,10 +580,10 @@ def _require_writable(target: Path, shown: str) -> None:
 
 
 def is_stream(path: Path) -> bool:
-    """Whether a path is a pipe, a terminal, `/dev/null` or an open file of this process, as `/dev/stdout`.
+    """Whether a path is a pipe, a terminal, `/dev/null` or an open file of this process, such as `/dev/stdout`.
 
     Raises:
-        OSError: links that lead nowhere but to each other, or a folder that must not be looked into.
+        OSError: links that only lead to each other, or a folder without permission.
         ValueError: not a path at all.
     """
     if own_descriptor(path) is not None:
@@ -596,13 +596,13 @@ def is_stream(path: Path) -> bool:
 
 
 def format_suffix(path: Path, suffixes: Collection[str]) -> str:
-    """The suffix that says in which format a path is written; of a stream without one, the first."""
+    """The suffix that gives the format of a path; for a stream without one, the first."""
     suffix = path.suffix.lower()
     return suffix if suffix in suffixes or not is_stream(path) else next(iter(suffixes))
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write beside the file and put it in its place, over what was there; a stream is written straight.
+    """Write beside the file and move it into place, over any old file; a stream is written directly.
 
     Raises:
         InputError: the path cannot be written.
@@ -621,7 +621,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def _write_straight(path: Path, data: bytes) -> None:
-    """An open file goes on where it is: to open it by its name would write over what it has."""
+    """Write to an open file where it is: opening it by name would write over its content."""
     number = own_descriptor(path)
     with path.open("wb") if number is None else os.fdopen(os.dup(number), "wb") as file:
         file.write(data)
@@ -642,7 +642,7 @@ def _replace(target: Path, data: bytes) -> None:
 
 
 def _take_over(descriptor: int, target: Path) -> None:
-    """Owner, group and mode of the file that is replaced; a new one has what the umask leaves."""
+    """Copy owner, group and mode of the file to be replaced; a new one has what the umask leaves."""
     try:
         old = target.stat()
     except FileNotFoundError:
@@ -653,7 +653,7 @@ def _take_over(descriptor: int, target: Path) -> None:
 
 
 def refused(error: OSError | ValueError, shown: str) -> CapacityError:
-    """What a file that cannot be opened or written means to who asked for it."""
+    """The error for a file that cannot be opened or written."""
     if isinstance(error, ValueError):
         return InputError(f"cannot write {shown}: not a valid path; check the path")
     of_path = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)

@@ -1,4 +1,4 @@
-"""Answers about language models: what `plan` and `simulate` return for a profile of kind llm."""
+"""Answers about language models, for profiles of kind llm."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -69,34 +69,34 @@ class LlmPlanAnswer(Answer):
 
     @property
     def verdict(self) -> Verdict:
-        """Whether a plan meets the objective, and recovers in time where that was asked."""
+        """Verdict of the plan, including its recovery if that was asked."""
         if self.recovery is not None and self.recovery.chosen is None:
             return Verdict.MISSED
         return self.recommendation.verdict
 
     @property
     def plan(self) -> TokenPlan | None:
-        """The cheapest plan that meets the objective; None where none does."""
+        """The cheapest plan that meets the objective; None if no plan does."""
         return self.recommendation.plan
 
     @property
     def performance(self) -> Performance | None:
-        """Of the plan."""
+        """Performance of the plan."""
         return self.recommendation.performance
 
     @property
     def headroom(self) -> Headroom | None:
-        """How far the rate may rise."""
+        """Room for a higher arrival rate."""
         return self.recommendation.headroom
 
     @property
     def hourly_usd(self) -> float | None:
-        """Price of the fleet; None where the profile has none. [USD/h]"""
+        """Price of the fleet; None if the profile has none. [USD/h]"""
         return self.recommendation.hourly_usd
 
     @property
     def caveats(self) -> tuple[Caveat, ...]:
-        """What the answer does not say by itself."""
+        """Caveats of the answer."""
         return self.recommendation.caveats
 
     @property
@@ -105,7 +105,7 @@ class LlmPlanAnswer(Answer):
         return self.verdict.exit_code
 
     def document(self) -> Document:
-        """`capacity plan --json`."""
+        """Document of `capacity plan --json`."""
         found, headroom = self.recommendation, self.headroom
         document = {
             "verdict": self.verdict.value,
@@ -137,7 +137,7 @@ class LlmPlanAnswer(Answer):
         return document
 
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
-        """The tables that people see."""
+        """Tables of `capacity plan`."""
         from capacity.render.tokens import token_tables
 
         yield from token_tables(self.recommendation, self.question, self.effort.confidence, verbose=verbose)
@@ -147,10 +147,10 @@ class LlmPlanAnswer(Answer):
             yield from recovery_plan_lines(self.recovery)
 
     def to_saved(self, name: str = "plan.json") -> SavedLlmPlan:
-        """The plan as it is read from its file; `check`, `explain`, `stress` and the others take the answer itself.
+        """The plan as if it were read from its file; `check`, `explain`, `stress` and others take the answer itself.
 
         Args:
-            name: what messages and tables call it.
+            name: name of the plan in messages and tables.
 
         Raises:
             InputError: there is no plan.
@@ -162,7 +162,7 @@ class LlmPlanAnswer(Answer):
         return read_llm_plan_document(json.loads(dumps(document)), name, trace)
 
     def _write(self, target: Path) -> None:
-        """As a saved plan, which `check`, `compare` and `explain` read again.
+        """Write a saved plan, which `check`, `compare` and `explain` read.
 
         Raises:
             InputError: more lengths than a file holds.
@@ -178,13 +178,13 @@ class LlmPlanAnswer(Answer):
         ]
 
     def curve(self) -> "ObjectiveCurve | None":
-        """The limit closest to being missed, against the number of replicas; None without a plan."""
+        """The quantity closest to its limit, against the number of replicas; None without a plan."""
         from capacity.render.figures import token_plan_curve
 
         return token_plan_curve(self.recommendation)
 
     def plot(self) -> "Plot":
-        """That curve.
+        """The quantity closest to its limit, against the number of replicas.
 
         Raises:
             InputError: there is no plan to draw.
@@ -197,7 +197,7 @@ class LlmSimulationAnswer(Answer):
     """The performance of one plan for a language model.
 
     Attributes:
-        served: of a replay, the requests and what became of each; else None.
+        served: requests of a replay and the outcome of each; else None.
     """
 
     scenario: TokenScenario
@@ -208,11 +208,11 @@ class LlmSimulationAnswer(Answer):
 
     @property
     def plan(self) -> TokenPlan:
-        """What was asked about."""
+        """The plan that was asked about."""
         return self.scenario.plan
 
     def document(self) -> Document:
-        """`capacity simulate --json`."""
+        """Document of `capacity simulate --json`."""
         return {
             "plan": plain(self.plan),
             "workload": workload_document(self.scenario.workload) | lengths_document(self.scenario.lengths),
@@ -223,7 +223,7 @@ class LlmSimulationAnswer(Answer):
         }
 
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
-        """The tables that people see."""
+        """Tables of `capacity simulate`."""
         from capacity.render.tables import caveat_lines
         from capacity.render.tokens import simulation_tables
 
@@ -231,7 +231,7 @@ class LlmSimulationAnswer(Answer):
         yield from caveat_lines(self.caveats)
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row; of a replay, one a request."""
+        """One row; for a replay, one row for each request."""
         if self.served is None:
             return [_plan_row(self.plan) | _performance_row(self.performance)]
         return list(_request_rows(self))
@@ -273,7 +273,7 @@ def _request_rows(answer: LlmSimulationAnswer) -> Iterator[dict[str, Any]]:
 
 
 def lengths_document(lengths: AnyLengths) -> Document:
-    """Means of the lengths, and the name of what they are read from."""
+    """Means of the lengths, and the name of their source."""
     moments = lengths.moments
     name = {"lengths": lengths.name} if isinstance(lengths, LengthRows) else {}
     return {**name, "input_tokens_mean": moments.input, "output_tokens_mean": moments.output}
@@ -292,10 +292,11 @@ def _performance_row(found: Performance | None) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LlmProfileAnswer(Answer):
-    """A profile of a language model that was worked out from sweeps.
+    """A profile of a language model, derived from sweeps.
 
     Attributes:
-        checked_rps: what its steps give in the saturated run that it is checked by; None without one. [requests/s]
+        checked_rps: throughput that its steps give in the saturated run that checks it; None without one.
+            [requests/s]
     """
 
     profile: LlmProfile
@@ -303,7 +304,7 @@ class LlmProfileAnswer(Answer):
     caveats: tuple[Caveat, ...]
 
     def document(self) -> Document:
-        """`capacity import --json` of such files, and `capacity profile --llm --json`."""
+        """Document of `capacity import --json` for such files, and of `capacity profile --llm --json`."""
         check = self.profile.check
         return {
             "profile": llm_profile_to_document(self.profile),
@@ -319,7 +320,7 @@ class LlmProfileAnswer(Answer):
         }
 
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
-        """The tables that people see."""
+        """Tables of the profile."""
         from capacity.render.tables import caveat_lines
         from capacity.render.tokens import check_table, llm_profile_pieces
 
@@ -332,7 +333,7 @@ class LlmProfileAnswer(Answer):
         return [asdict(step) for step in self.profile.steps]
 
     def write_profile(self, path: Path) -> None:
-        """The profile as a .json file, whole or not at all.
+        """Write the profile as a .json file, whole or not at all.
 
         Raises:
             InputError: the file cannot be written.
@@ -341,7 +342,7 @@ class LlmProfileAnswer(Answer):
         write_whole(path, (dumps(llm_profile_to_document(self.profile)) + "\n").encode())
 
     def plot(self) -> "Plot":
-        """There is no figure of these yet.
+        """Refuse: there is no figure yet.
 
         Raises:
             InputError: always.
@@ -351,7 +352,7 @@ class LlmProfileAnswer(Answer):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LlmRatesAnswer(Answer):
-    """Up to which rate a fleet of a language model meets its objective."""
+    """Rates at which a fleet of a language model meets its objective."""
 
     rates: TokenRates
     effort: Effort
@@ -367,7 +368,7 @@ class LlmRatesAnswer(Answer):
         return self.verdict.exit_code
 
     def document(self) -> Document:
-        """`capacity max-rate --json`."""
+        """Document of `capacity max-rate --json`."""
         rates, scenario = self.rates, self.rates.scenario
         return {
             "verdict": self.verdict.value,
@@ -390,7 +391,7 @@ class LlmRatesAnswer(Answer):
         }
 
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
-        """The tables that people see."""
+        """Tables of `capacity max-rate`."""
         from capacity.render.tokens import rates_tables
 
         yield from rates_tables(self.rates, self.effort.confidence)
@@ -403,7 +404,7 @@ class LlmRatesAnswer(Answer):
         ]
 
     def plot(self) -> "Plot":
-        """The limit that ends what the fleet can serve, against the arrival rate."""
+        """The quantity that limits the fleet's rate, against the arrival rate."""
         from capacity.render.figures import token_rate_curve
 
         return drawn(token_rate_curve(self.rates))
@@ -417,13 +418,13 @@ class LlmSweepAnswer(RowsAnswer):
 
     @property
     def caveats(self) -> list[Caveat]:
-        """What profiles and lengths leave open."""
+        """Caveats on profiles and lengths."""
         scenario = next(self.grid.cells())
         found = [note for one in self.grid.profiles for note in llm_profile_caveats(one)]
         return list(dict.fromkeys((*length_caveats(scenario), *found)))
 
     def row_table(self) -> RenderableType:
-        """What was asked, the load, the highest quantile of TTFT and of TPOT, and the outcome."""
+        """Fleet, load, highest quantile of TTFT and of TPOT, and outcome of each row."""
         from capacity.render.tokens import token_sweep_table
 
         return token_sweep_table(self.table.quantiles, self.rows())
@@ -435,7 +436,7 @@ class LlmSweepAnswer(RowsAnswer):
             what: ttft, tpot, itl or response.
 
         Raises:
-            InputError: something else.
+            InputError: another quantity.
         """
         from capacity.render.figures import TOKEN_TITLES, draw_sweep
 
@@ -455,7 +456,7 @@ class LlmLoadCurveAnswer(LlmSweepAnswer):
         return quantile_points(self.rows(), f"ttft_{quantile_name(max(self.table.quantiles))}")
 
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
-        """Where it explodes, the table and the chart."""
+        """Sentences on where the response explodes, the table and the chart."""
         from capacity.render.charts import load_chart
         from capacity.render.load_curve import load_curve_texts
         from capacity.render.tables import caveat_lines
@@ -484,12 +485,12 @@ class LlmComparisonAnswer(Answer):
 
     @property
     def performances(self) -> tuple[Performance, ...]:
-        """Of each fleet, in the order in which they were given."""
+        """Performance of each fleet, in the order in which they were given."""
         return self.comparison.performances
 
     @property
     def caveats(self) -> tuple[Caveat, ...]:
-        """What profiles, lengths and loads leave open, each once."""
+        """Caveats on profiles, lengths and loads, each once."""
         found = (
             note
             for one, performance in zip(self.contenders, self.performances, strict=True)
@@ -498,12 +499,12 @@ class LlmComparisonAnswer(Answer):
         return tuple(dict.fromkeys(found))
 
     def _simulated(self, one: TokenContender, performance: Performance) -> TokenScenario:
-        """What was simulated for a fleet, with the quantiles that it shows."""
+        """The scenario that was simulated for a fleet, with the quantiles that it shows."""
         quantiles = tuple(performance.response_quantiles_s)
         return replace(self.scenario, profile=one.profile, plan=one.plan, quantiles=quantiles)
 
     def document(self) -> Document:
-        """`capacity compare --json`."""
+        """Document of `capacity compare --json`."""
         differences = (None, *self.comparison.differences)
         rows = zip(self.contenders, self.performances, differences, strict=True)
         return {
@@ -524,7 +525,7 @@ class LlmComparisonAnswer(Answer):
         }
 
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
-        """The tables that people see."""
+        """Tables of `capacity compare`."""
         from capacity.render.compare import token_comparison_tables
         from capacity.render.tables import caveat_lines
 
@@ -551,10 +552,10 @@ class LlmCheckAnswer(Answer):
     """A saved plan for a language model, judged again.
 
     Attributes:
-        scenario: what it was judged under.
-        needed: the plan that it takes now; None where nothing has changed.
+        scenario: the scenario that it was judged under.
+        needed: the plan that is needed now; None if nothing has changed.
         notes: what was replaced, in sentences.
-        recovery: whether it still comes back in time; None if that was not judged.
+        recovery: whether it still recovers in time; None if that was not judged.
     """
 
     saved: SavedLlmPlan
@@ -567,13 +568,13 @@ class LlmCheckAnswer(Answer):
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """The result for each limit, whether more is needed now than the plan has, and whether it recovers."""
+        """Findings on each limit, on whether more is needed now than the plan has, and on recovery."""
         judged = token_findings(self.found, self.scenario.objective)
         return (*judged, *self._size_finding(), *([] if self.recovery is None else [self.recovery]))
 
     @property
     def keeps_promises(self) -> bool:
-        """Whether all but the need for more is met."""
+        """Whether the plan meets its limits, whatever it would need if it were sized again."""
         return self.found.accepted and (self.recovery is None or self.recovery.verdict is Verdict.MET)
 
     def _size_finding(self) -> Iterator[Finding]:
@@ -591,7 +592,7 @@ class LlmCheckAnswer(Answer):
 
     @property
     def verdict(self) -> Verdict:
-        """Met only if every finding is."""
+        """The worst verdict of the findings."""
         return verdict_of(self.findings)
 
     @property
@@ -601,13 +602,13 @@ class LlmCheckAnswer(Answer):
 
     @property
     def summary(self) -> str:
-        """The plan and its verdict in one line."""
+        """The plan and its verdict on one line."""
         plan, told = self.saved.plan, holds(self.verdict, keeps_promises=self.keeps_promises)
         rate = format_rate(self.scenario.workload.arrival_rate_rps)
         return f"{_replicas(plan.replicas)} of {plan.profile} at {rate}: the plan {told}"
 
     def document(self) -> Document:
-        """`capacity check --json`."""
+        """Document of `capacity check --json`."""
         return {
             "verdict": self.verdict.value,
             "exit_code": self.exit_code,
@@ -626,7 +627,7 @@ class LlmCheckAnswer(Answer):
         }
 
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
-        """The tables that people see."""
+        """Tables of `capacity check`."""
         from capacity.render.tables import gate_tables
 
         yield from gate_tables(self)
@@ -641,7 +642,7 @@ class LlmCheckAnswer(Answer):
         """Quantiles of TTFT, ITL and the response, with their intervals.
 
         Raises:
-            InputError: the plan is unstable, and has none.
+            InputError: the plan is unstable, so it has none.
         """
         from capacity.render.figures import draw_token_quantiles
 
@@ -660,7 +661,7 @@ class LlmExplanationAnswer(Answer):
     effort: Effort
 
     def document(self) -> Document:
-        """`capacity explain --json`."""
+        """Document of `capacity explain --json`."""
         found = self.recommendation
         return {
             "plan": plain(found.plan),
@@ -670,13 +671,13 @@ class LlmExplanationAnswer(Answer):
         }
 
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
-        """The tables that people see."""
+        """Tables of `capacity explain`."""
         from capacity.render.tokens import explanation_tables
 
         yield from explanation_tables(self.recommendation, self.question)
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row a setting that was tried."""
+        """One row for each setting that was tried."""
         return [
             {"what": one.what, "saturation_rps": one.saturation.rate_rps, "verdict": one.verdict.value}
             | _performance_row(one.performance)

@@ -1,4 +1,4 @@
-"""Answers about trouble: what `stress` returns."""
+"""Answers of the verb `stress`, and of `plan` about trouble."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StressAnswer(Answer):
-    """Whether a fleet recovers, why, and what would make it."""
+    """Whether a fleet recovers, why, and what would make it recover."""
 
     screen: Screen
     effort: Effort
 
     @property
     def stress(self) -> AnyStress:
-        """What was asked."""
+        """The scenario that was asked about."""
         return self.screen.found.stress
 
     @property
@@ -44,21 +44,21 @@ class StressAnswer(Answer):
 
     @property
     def recovery_s(self) -> Interval | None:
-        """From the trigger's end, mean of the runs that recover; None if none does. [s]"""
+        """Mean time from the trigger's end until recovery, over runs that recover; None if none does. [s]"""
         return self.screen.found.recovery_s
 
     @property
     def caveats(self) -> tuple[Caveat, ...]:
-        """What the answer does not say by itself."""
+        """Caveats of the answer."""
         return tuple(stress_caveats(self.stress))
 
     @property
     def exit_code(self) -> int:
-        """0 where all runs recover, 3 where none does, 4 otherwise."""
+        """0 if all runs recover, 3 if none does, else 4."""
         return self.screen.found.exit_code
 
     def document(self) -> Document:
-        """`capacity stress --json`."""
+        """Document of `capacity stress --json`."""
         screen, found, stress = self.screen, self.screen.found, self.stress
         return {
             "exit_code": self.exit_code,
@@ -87,7 +87,7 @@ class StressAnswer(Answer):
         }
 
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
-        """The screen that people see."""
+        """Screen of `capacity stress`."""
         from capacity.render.recovery.screen import stress_tables
         from capacity.render.tables import caveat_lines
 
@@ -104,7 +104,8 @@ class StressAnswer(Answer):
         return [_row(name, runs) for name, runs in found]
 
     def course(self) -> "pd.DataFrame":
-        """Second by second from the trigger on: share of first tries that succeed, attempts sent; means of the runs."""
+        """Means of the runs second by second from the trigger on: share of first tries that succeed, attempts
+        sent."""
         import pandas as pd
 
         from capacity.render.recovery.screen import course_of
@@ -116,7 +117,7 @@ class StressAnswer(Answer):
         return pd.DataFrame({"second": seconds, "success": success, "attempts_rps": sent})
 
     def plot(self) -> "Panels":
-        """Success and attempts over time, and which spikes are survived."""
+        """Success and attempts over time, and the spikes that are survived."""
         from capacity.render.recovery.figure import stress_figure
 
         return stress_figure(self.screen)
@@ -154,7 +155,7 @@ def _responses_document(responses: Responses) -> Document:
 
 
 def recovery_plan_document(recovery: RecoveryPlan) -> Document:
-    """The part of `capacity plan --json` that says what it takes to recover in time."""
+    """The part of `capacity plan --json` about what the fleet needs to recover in time."""
     as_is, chosen = recovery.as_is, recovery.chosen
     return {
         "within_s": recovery.within_s,
@@ -177,7 +178,7 @@ def recovery_plan_document(recovery: RecoveryPlan) -> Document:
 
 
 def _plan_document(stress: AnyStress) -> Document:
-    """The fleet; of engines with the limit of what waits, if there is one."""
+    """The fleet as a document; engines with their queue limit, if they have one."""
     if isinstance(stress.plan, Plan):
         return plan_document(stress.plan)
     document: Document = plain(stress.plan)
@@ -185,7 +186,7 @@ def _plan_document(stress: AnyStress) -> Document:
 
 
 def _tokens_document(stress: AnyStress) -> Document:
-    """What requests of a language model are; nothing of others."""
+    """The requests of a language model as a document; empty for batches."""
     if not isinstance(stress, TokenStress):
         return {}
     from capacity.llm_answers import lengths_document

@@ -9,7 +9,7 @@ from capacity.errors import DomainError, InputError
 
 
 def quantile_name(quantile: float) -> str:
-    """`p99`, `p99_9`: the point stays, as P12.5 is not P1.25."""
+    """Name of a quantile as `p99` or `p99_9`: the point stays, as P12.5 is not P1.25."""
     return format_quantile(quantile).lower().replace(".", "_")
 
 
@@ -32,15 +32,15 @@ _MULTIPLES = {"": 1, "k": 1_000, "K": 1_000, "M": 1_000_000}
 _QUANTITY = re.compile(
     r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?:nan|inf(?:inity)?))\s*(\S*)\s*", re.I | re.ASCII
 )
-# From less than any clock tells to 30,000 years; beyond, laws overflow and runs never end.
+# From less than any clock resolves to 30,000 years; beyond, laws overflow and runs never end.
 DURATION_MIN_S, DURATION_MAX_S = 1e-15, 1e12
 RATE_MIN_RPS, RATE_MAX_RPS = 1e-12, 1e15
-NUMBER_MIN, NUMBER_MAX = 1e-12, 1e12  # of what has no unit, 0 apart
+NUMBER_MIN, NUMBER_MAX = 1e-12, 1e12  # of a number without a unit, 0 apart
 SCV_MIN, SCV_MAX = 1e-4, 1e4  # of a law that is not constant: coefficients of variation from 0.01 to 100
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?", re.I | re.ASCII)
-_WORDY = 1e12  # from here on a number is told by its exponent
-_LENGTH_MAX = 64  # nobody types a longer quantity
-# Wide enough that what a float cannot hold is still told apart from 0, and never trapped.
+_WORDY = 1e12  # from here on a number is shown with its exponent
+_LENGTH_MAX = 64  # longer than any quantity that is typed
+# Wide enough to tell values too small for a float from 0, without trapping.
 _WIDE = Context(prec=100, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[])
 
 
@@ -101,7 +101,7 @@ def is_number(text: str) -> bool:
 
 
 def in_seconds(number: Decimal, unit: str) -> Decimal:
-    """A number of units, whatever its exponent. [s]"""
+    """A number of units as seconds, whatever its exponent. [s]"""
     return _WIDE.multiply(number, SECONDS_PER_UNIT[unit])
 
 
@@ -134,7 +134,7 @@ def _checked(value: Decimal, text: str, name: str, limits: tuple[float, float], 
 
 
 def format_duration(seconds: float) -> str:
-    """A duration for people, three significant digits in the unit that suits it.
+    """A duration in words, three significant digits in a fitting unit.
 
     >>> format_duration(0.01837), format_duration(75.0), format_duration(0.0)
     ('18.4 ms', '75 s', '0 s')
@@ -149,7 +149,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_rate(rate_rps: float) -> str:
-    """A rate for people.
+    """A rate in words.
 
     >>> format_rate(3200.0)
     '3200 rps'
@@ -158,7 +158,7 @@ def format_rate(rate_rps: float) -> str:
 
 
 def format_share(share: float) -> str:
-    """A share for people.
+    """A share in words.
 
     >>> format_share(0.001), format_share(0.8)
     ('0.1 %', '80 %')
@@ -189,25 +189,25 @@ QUANTILES = (0.5, 0.9, 0.95, 0.99)  # reported unless others are asked for
 
 
 def require_positive(name: str, value: float) -> None:
-    """Refuse what is not a positive, finite number."""
-    if isinstance(value, bool) or not 0.0 < value <= sys.float_info.max:  # NaN fails too
+    """Refuse a value that is not a positive, finite number."""
+    if isinstance(value, bool) or not 0.0 < value <= sys.float_info.max:  # also refuses NaN
         raise DomainError(f"{name} must be > 0 and finite, got {value!r}")
 
 
 def require_not_negative(name: str, value: float) -> None:
-    """Refuse what is not a finite number from 0."""
+    """Refuse a value that is not a finite number from 0."""
     if isinstance(value, bool) or not 0.0 <= value <= sys.float_info.max:
         raise DomainError(f"{name} must be >= 0 and finite, got {value!r}")
 
 
 def require_quantile(value: float) -> None:
-    """Refuse what is not a fraction strictly between 0 and 1."""
+    """Refuse a value that is not strictly between 0 and 1."""
     if isinstance(value, bool) or not 0.0 < value < 1.0:
         raise DomainError(f"quantile must be in (0, 1), got {value!r}; P99 is 0.99")
 
 
 def require_count(name: str, value: int, least: int = 1, most: int | None = None) -> None:
-    """Refuse what is not an integer from `least`, or is above `most`."""
+    """Refuse a value that is not an integer from `least` to `most`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise DomainError(f"{name} must be an integer >= {least}, got {value!r}")
     if most is not None and value > most:
@@ -215,7 +215,7 @@ def require_count(name: str, value: int, least: int = 1, most: int | None = None
 
 
 def before_zero(time_s: float) -> bool:
-    """Whether a time lies before 0; NaN is refused."""
+    """Whether a time lies before 0; refuses NaN."""
     if math.isnan(time_s):
         raise DomainError(f"time_s must be a number, got {time_s!r}")
     return time_s < 0.0
