@@ -1,1 +1,1 @@
-"""The reference serving pipeline: trained, served in batches, measured, planned, deployed and verified."""
+"""The reference serving pipeline: it trains, serves in batches, measures, plans, deploys and verifies."""

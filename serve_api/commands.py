@@ -1,4 +1,4 @@
-"""Commands: `python -m serve_api` serves; `promote`, `rollback` and `publish` look after what is served."""
+"""Commands: `python -m serve_api` serves; `promote`, `rollback` and `publish` manage the served versions."""
 
 import inspect
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ app = typer.Typer(
 
 
 def _option(name: str, text: str | None) -> Any:
-    """An option that `SERVE_...` in the environment sets too."""
+    """An option that `SERVE_...` in the environment can set too."""
     flag = flag_of(name)
     return typer.Option(flag, envvar="SERVE_" + flag.strip("-").replace("-", "_").upper(), help=text)
 
@@ -53,7 +53,7 @@ def serve(context: typer.Context, **given: Any) -> None:
 
 _context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
 _options = list(_parameters())
-# Typer reads options from a signature; this one is that of the settings, so that each is written down once.
+# Typer reads options from a signature; this one comes from the settings, so that each option is defined once.
 serve.__signature__ = inspect.Signature([_context, *_options])  # type: ignore[attr-defined]
 serve.__annotations__ = {one.name: one.annotation for one in (_context, *_options)}
 app.callback()(serve)
@@ -72,7 +72,7 @@ def promote(
 
 @app.command()
 def rollback(artifacts: ArtifactsOption = None) -> None:
-    """Make the version current that was so before; once more, the one before that."""
+    """Make the previously current version current again; once more, the one before that."""
     typer.echo(_store(artifacts).rollback().version)
 
 

@@ -1,7 +1,7 @@
 """Loop: `python -m serve_api.loop` trains, serves, measures, plans, deploys and verifies, and reports.
 
-The predicted P99 beside the measured one, by one command on one machine. `capacity` is run as anybody runs
-it, by its command line; what each stage says is kept in the output folder.
+It shows the predicted P99 beside the measured one, by one command on one machine. `capacity` is run as anybody runs
+it, by its command line; the output of each stage is kept in the output folder.
 """
 
 import json
@@ -29,17 +29,17 @@ from serve_api.replica import Replica, example, pinned, running
 from serve_api.train import HIDDEN, ModelKind, Recipe, train_into
 
 _OK = 0
-_ANSWERS = (_OK, 3, 4)  # of `capacity`: as was asked for, missed, cannot be told; the report says which
+_ANSWERS = (_OK, 3, 4)  # of `capacity`: as asked, missed, or undecided; the report says which
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopSettings:
-    """What is to be planned and how long each stage takes."""
+    """What to plan, and how long each stage takes."""
 
     output: Path
     model: ModelKind = ModelKind.MLP
     hidden: int = HIDDEN
-    batch_sizes: Sequence[int] = (1, 2, 4, 8, 16, 32)  # the largest bounds what can be planned
+    batch_sizes: Sequence[int] = (1, 2, 4, 8, 16, 32)  # the largest limits what can be planned
     samples: int = 500  # batches of each size
     rate: str = "120rps"
     slo_p99: str = "60ms"
@@ -59,14 +59,14 @@ class LoopSettings:
 
 @dataclass(slots=True, kw_only=True)
 class Loop:
-    """One way through all stages, with what they said, as Markdown, and the exit code of the last one."""
+    """One pass through all stages, with their output as Markdown, and the exit code of the last one."""
 
     settings: LoopSettings
     report: list[str] = field(default_factory=list)
     exit_code: int = _OK
 
     def run(self) -> None:
-        """All stages; without a plan nothing is deployed. What a failed stage's predecessors left stays."""
+        """Run all stages; without a plan nothing is deployed. The results of earlier stages stay if one fails."""
         settings = self.settings
         try:
             settings.output.mkdir(parents=True, exist_ok=True)
@@ -83,7 +83,7 @@ class Loop:
         write_whole(self._file("report.md"), ("\n".join(self.report) + "\n").encode())
 
     def _train(self) -> str:
-        """The model that is asked for, unless an earlier loop left it."""
+        """Train the requested model, unless an earlier loop left it."""
         settings, store = self.settings, ArtifactStore(self.settings.artifacts)
         recipe = Recipe(kind=settings.model, hidden=settings.hidden)
         found = kept(store, recipe)
@@ -97,7 +97,7 @@ class Loop:
         return f"{settings.model} {found.version}{origin}, {found.metadata.parameters:,} parameters"
 
     def _measure(self) -> None:
-        """The profile of one replica, alone on its core."""
+        """Measure the profile of one replica, alone on its core."""
         settings = self.settings
         size_max = max(settings.batch_sizes)
         replica = Replica(artifacts=settings.artifacts, batch_size_max=size_max, core=_cores()[0])
@@ -110,7 +110,7 @@ class Loop:
             )  # fmt: skip
 
     def _plan(self) -> dict[str, Any] | None:
-        """The plan for the objective; None where there is none."""
+        """Plan for the objective; None if no plan meets it."""
         self._capacity(
             "plan", "--profile", str(self._file("profile.json")), "--rate", self.settings.rate,
             "--slo-p99", self.settings.slo_p99, "-o", str(self._file("plan.json")),
@@ -120,7 +120,7 @@ class Loop:
         return found
 
     def _verify(self, plan: dict[str, Any]) -> None:
-        """The planned replicas under load, and the prediction beside what is measured of them."""
+        """Load the planned replicas, and compare their prediction with the measurement."""
         settings = self.settings
         with ExitStack() as fleet:
             addresses: list[str] = []
@@ -143,7 +143,7 @@ class Loop:
         return self.settings.output / name
 
     def _capacity(self, verb: str, *arguments: str, answers: Sequence[int] = _ANSWERS) -> None:
-        """Run a command of `capacity` from the core that no replica is first to use; keep what it says."""
+        """Run a command of `capacity` on the core that replicas use last; keep its output."""
         typer.echo(f"{verb} ...", err=True)
         began_s = time.monotonic()
         program = Path(sys.executable).with_name("capacity")
@@ -161,7 +161,7 @@ class Loop:
 
 
 def kept(store: ArtifactStore, recipe: Recipe) -> Artifact | None:
-    """The current version of a store, if it is of the recipe's kind, seed and size."""
+    """The current version of a store, if it has the recipe's kind, seed and size."""
     if store.current() is None:
         return None
     found = store.load()
@@ -171,10 +171,10 @@ def kept(store: ArtifactStore, recipe: Recipe) -> Artifact | None:
 
 
 def placed(replicas: int) -> list[int]:
-    """A core for each replica, the load generator's the last to be taken.
+    """A core for each replica; the load generator's is taken last.
 
     Raises:
-        InconclusiveError: more replicas than cores, whose contention the plan knows nothing of.
+        InconclusiveError: more replicas than cores, with contention that the plan does not know.
     """
     usable = _cores()
     if replicas > len(usable):
@@ -186,12 +186,12 @@ def placed(replicas: int) -> list[int]:
 
 
 def _cores() -> list[int]:
-    """The cores of this machine that we may use."""
+    """The cores that this process may use."""
     return sorted(os.sched_getaffinity(0))
 
 
 _USUAL = LoopSettings(output=Path("loop"))
-# To see that each stage works and the report is complete; the figures are worth nothing.
+# To see that each stage works and the report is complete; the figures are worthless.
 _SHORT = {"hidden": 256, "batch_sizes": (1, 4, 8), "samples": 40, "duration": "10s", "runs": 1}
 
 app = typer.Typer(cls=Guarded, add_completion=False, pretty_exceptions_enable=False)
@@ -214,8 +214,8 @@ def loop(
 ) -> None:
     """Train, serve, measure, plan, deploy the planned replicas here, verify, and write report.md.
 
-    Figures are as good as the machine is quiet. The exit code is that of `capacity verify`: 0 where
-    prediction and measurement agree and the objective is met; without a plan, that of `capacity plan`.
+    Figures are only as good as the machine is quiet. The exit code is that of `capacity verify`: 0 if prediction and
+    measurement agree and the objective is met; without a plan, that of `capacity plan`.
     """
     kind = read_choice(ModelKind, model, "--model")
     took: dict[str, Any] = _SHORT if short else {"samples": samples, "duration": duration, "runs": runs}

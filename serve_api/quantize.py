@@ -1,7 +1,7 @@
-"""Quantize: `python -m serve_api.quantize` writes a model in eight bits, and says what became of its answers.
+"""Quantize: `python -m serve_api.quantize` writes a model in eight bits, and reports the effect on its answers.
 
-ONNX Runtime multiplies in whole numbers then; the ranges of a layer's inputs were found beforehand, by rows
-that trained, so that a row's answer does not depend on the rows that it is batched with.
+ONNX Runtime then multiplies whole numbers; the ranges of a layer's inputs were found beforehand on training rows, so
+that a row's answer does not depend on the rows that it is batched with.
 """
 
 import json
@@ -49,7 +49,7 @@ def quantize(
 
 
 def quantize_into(store: ArtifactStore, source: Artifact, dataset: "Dataset", version: str) -> Artifact:
-    """An eight-bit form of a model as a version of a store, which says what it was made from."""
+    """An eight-bit form of a model as a version in a store, with its source."""
     known = source.metadata
     store.check_free(version)
     if known.precision is not Precision.FP32:
@@ -74,13 +74,13 @@ def quantize_into(store: ArtifactStore, source: Artifact, dataset: "Dataset", ve
 
 
 def quantized(model: bytes, calibration: "Rows") -> bytes:
-    """The model with eight-bit weights, a scale for each output; ranges are found by training rows."""
+    """The model with eight-bit weights, a scale for each output; ranges come from training rows."""
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     class Once(CalibrationDataReader):  # type: ignore[misc]
-        """All rows in one batch."""
+        """Provides all rows in one batch."""
 
         def __init__(self) -> None:
             self._batches: Iterator[dict[str, Rows]] = iter([{"features": calibration}])
@@ -100,7 +100,7 @@ def quantized(model: bytes, calibration: "Rows") -> bytes:
 
 
 def _effect(before: bytes, after: bytes, dataset: "Dataset") -> dict[str, float]:
-    """What became of answers and file."""
+    """Changes in answers and file size."""
     import numpy as np
 
     from serve_api.models.graph import OnnxSession, score

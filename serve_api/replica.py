@@ -1,4 +1,4 @@
-"""Replica: one server of the pipeline as a process of this machine, pinned to a core if asked."""
+"""Replica: runs one server of the pipeline as a process on this machine, pinned to a core if asked."""
 
 import json
 import os
@@ -19,7 +19,8 @@ _LISTENING = re.compile(r"listening on (http://[0-9.]+:[0-9]+)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replica:
-    """How one replica is started, of a model or emulated; `flags` are more of `python -m serve_api`."""
+    """Settings of one replica, with a real or an emulated model; `flags` are further ones of `python -m
+    serve_api`."""
 
     artifacts: Path | None = None
     emulate: Path | None = None
@@ -43,7 +44,7 @@ class Replica:
 
 @contextmanager
 def running(replica: Replica, log: Path, patience_s: float = 60.0) -> Iterator[str]:
-    """The address of a replica that is ready within a time; it is drained and gone afterwards."""
+    """Run a replica until it is ready within a time; yields its address, and drains it afterwards."""
     with log.open("w", encoding="utf-8") as sink, pinned(replica.core):
         process = subprocess.Popen(replica.command(), stdout=sink, stderr=sink, stdin=subprocess.DEVNULL)  # noqa: S603
     try:
@@ -59,7 +60,7 @@ def running(replica: Replica, log: Path, patience_s: float = 60.0) -> Iterator[s
 
 @contextmanager
 def pinned(core: int | None) -> Iterator[None]:
-    """What is started within inherits the core; None is any."""
+    """Pin the processes started inside to a core; None is any."""
     usable = os.sched_getaffinity(0)
     if core is not None and core not in usable:
         raise InputError(f"core {core} is not usable; usable are {', '.join(map(str, sorted(usable)))}")
@@ -71,7 +72,7 @@ def pinned(core: int | None) -> Iterator[None]:
 
 
 def example(artifacts: Path) -> list[float]:
-    """A row as the model was trained on: the mean of each feature."""
+    """A row like those the model was trained on: the mean of each feature."""
     scaler = json.loads((artifacts / "current" / "scaler.json").read_text(encoding="utf-8"))
     return [float(value) for value in scaler["mean"]]
 

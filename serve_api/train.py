@@ -1,4 +1,4 @@
-"""Train: `python -m serve_api.train` fits the models that are served and writes each into its store."""
+"""Train: `python -m serve_api.train` fits the served models and writes each into its store."""
 
 import warnings
 from dataclasses import dataclass
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 
 ALL = "all"
 _EPOCHS, _BATCH_ROWS = 10, 64
-# Adam's steps are to shrink as layers widen: Yang et al. (2022), Tensor Programs V, arXiv 2203.03466.
+# Adam's steps must shrink as layers widen: Yang et al. (2022), Tensor Programs V, arXiv 2203.03466.
 _LEARNING_RATE_TIMES_WIDTH = 0.2
-HIDDEN = 4096  # units of a hidden layer, unless others are asked for
+HIDDEN = 4096  # units of a hidden layer by default
 _HIDDEN_MAX, _SEED_MAX = 8192, 2**32 - 1
 
 app = typer.Typer(cls=Guarded, add_completion=False, pretty_exceptions_enable=False)
 
 
 class ModelKind(StrEnum):
-    """What is trained: one that takes no time to serve, and one that does."""
+    """Models to train: one that is fast to serve, and one that is slow."""
 
     LOGISTIC = "logistic"
     MLP = "mlp"
@@ -45,7 +45,7 @@ class ModelKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """What a training depends on besides its data; `hidden` is the width of an mlp's two layers."""
+    """Parameters of a training besides its data; `hidden` is the width of an mlp's two layers."""
 
     kind: ModelKind
     seed: int = 0
@@ -58,7 +58,7 @@ class Recipe:
             raise DomainError(f"hidden must be 1 to {_HIDDEN_MAX} units, got {self.hidden}")
 
     def parameters(self, features: int) -> int:
-        """Weights and intercepts of a model of it, of two classes.
+        """Number of weights and intercepts of the model, with two classes.
 
         >>> Recipe(kind=ModelKind.MLP, hidden=2).parameters(features=3)  # 3 to 2, 2 to 2, 2 to 1
         17
@@ -69,9 +69,9 @@ class Recipe:
 
 
 def fit(recipe: Recipe, dataset: "Dataset") -> Any:
-    """A pipeline of a scaler and a classifier, fitted.
+    """A fitted pipeline of a scaler and a classifier.
 
-    By one thread, since sums in another order would be other bytes on a machine with other cores.
+    It uses one thread, since sums in another order would give other bytes on a machine with other cores.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.pipeline import make_pipeline
@@ -80,9 +80,9 @@ def fit(recipe: Recipe, dataset: "Dataset") -> Any:
 
     pipeline = make_pipeline(StandardScaler(), _classifier(recipe))
     with threadpool_limits(limits=1), warnings.catch_warnings():
-        # It is stopped by its number of epochs on purpose, so that it takes as long everywhere.
+        # A fixed number of epochs, so that it takes as long everywhere.
         warnings.filterwarnings("ignore", message="Stochastic Optimizer", category=ConvergenceWarning)
-        # An interrupt is one: it would go on with half a model. `Guarded` sees what is behind the error.
+        # An interrupt counts as one: it would continue with half a model. `Guarded` sees what is behind the error.
         warnings.filterwarnings("error", message="Training interrupted by user", category=UserWarning)
         pipeline.fit(dataset.train_rows, dataset.train_labels)
     return pipeline

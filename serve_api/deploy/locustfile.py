@@ -9,9 +9,9 @@ By Little's law users = rate x (response + think): at 400 requests a second, ans
 >>> rate_rps * (response_mean_s + think_time_s)
 200.0
 
-A user who waits does not ask, so that the load gives way when the service is slow (coordinated omission).
-Check an objective at an arrival rate by an open loop (`capacity verify`); compare this one with
-`capacity plan --users 200 --think-time 480ms`.
+A user who waits does not ask, so the load falls when the service is slow (coordinated omission). Check an objective
+at an arrival rate by an open loop (`capacity verify`); compare this one with `capacity plan --users 200 --think-time
+480ms`.
 """
 
 import argparse
@@ -23,11 +23,11 @@ from locust.argument_parser import LocustArgumentParser
 from capacity.errors import InputError
 from capacity.units import parse_duration_s
 
-FEATURES = 30  # of a row, as the models take them
+FEATURES = 30  # numbers in a row, as the models take them
 
 
 def duration_s(text: str) -> float:
-    """A duration with its unit, as argparse wants to be told."""
+    """Seconds from a duration with its unit, as a converter for argparse."""
     try:
         return parse_duration_s(text)
     except InputError as error:
@@ -36,25 +36,25 @@ def duration_s(text: str) -> float:
 
 @events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
 def add_options(parser: LocustArgumentParser) -> None:
-    """Our options beside locust's own."""
+    """Add our options to locust's own."""
     parser.add_argument("--think-time", type=duration_s, default="480ms", help="Mean think time: 480ms.")
     parser.add_argument("--rows", type=int, default=1, help="Rows of each request.")
 
 
 class ClosedLoopUser(FastHttpUser):
-    """One of them."""
+    """A user of the closed loop."""
 
     network_timeout = 30.0  # beyond the server's own deadline
 
     def wait_time(self) -> float:
-        """Think for an exponential time, so that users who began together do not ask together for ever."""
+        """Think time, exponential so that users who began together do not stay together."""
         mean_s: float = self.environment.parsed_options.think_time
         return random.expovariate(1.0 / mean_s) if mean_s else 0.0
 
     @task
     def predict(self) -> None:
-        """Ask; an answer other than 200 is a failure."""
-        # Values do not matter to how long a dense network takes.
+        """Ask for a prediction; an answer other than 200 is a failure."""
+        # A dense network takes the same time for any values.
         self.client.post(
             "/predict", json={"instances": [[0.5] * FEATURES] * self.environment.parsed_options.rows}
         )

@@ -1,7 +1,7 @@
-"""Requirements: what the image installs, one a line, of the `pyproject.toml` on standard input.
+"""Requirements: what the image installs, one a line, from the `pyproject.toml` on standard input.
 
-The extra `serve`, and of the project's own dependencies those that the server imports. What the planner takes
-besides (numba, scipy, matplotlib and others) stays outside.
+They are the extra `serve`, and those of the project's own dependencies that the server imports. The planner's others
+(numba, scipy, matplotlib and so on) are left out.
 """
 
 import sys
@@ -13,7 +13,7 @@ _IMPORTED = ("numpy", "typer")
 
 
 def requirements(project: Mapping[str, Any]) -> list[str]:
-    """As pip takes them, of the table `project`."""
+    """Requirements of the table `project`, in pip's form."""
     own = [line for line in project["dependencies"] if line.startswith(_IMPORTED)]
     return [*project["optional-dependencies"]["serve"], *own]
 

@@ -1,1 +1,1 @@
-"""Models: trained data, versions, and the store that keeps them."""
+"""Models: training data, versions, and the store that keeps them."""

@@ -1,4 +1,4 @@
-"""Dataset: the breast-cancer data of scikit-learn, split once and for all into what trains and what tests."""
+"""Dataset: the breast-cancer data of scikit-learn, with one fixed split into training and test rows."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from serve_api.models.metadata import Feature
 
 _TEST_SHARE = 0.3
-# Not the seed of the training: another seed must be tested by the same rows, or no two models compare.
+# Not the training seed: models with other seeds must be tested on the same rows to be comparable.
 _SPLIT_SEED = 0
 
 Rows = NDArray[np.float32]
@@ -17,10 +17,10 @@ Labels = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Dataset:
-    """Rows with their labels, 1 for benign; of the test rows no model is told.
+    """Rows with their labels, 1 for benign; models never see the test rows.
 
     Attributes:
-        names: of the columns.
+        names: names of the columns.
         train_rows, test_rows: shape `(rows, features)`.
         train_labels, test_labels: shape `(rows,)`.
     """
@@ -32,7 +32,7 @@ class Dataset:
     test_labels: Labels
 
     def features(self) -> tuple[Feature, ...]:
-        """What each column was like in training."""
+        """Each column's name and its values in training."""
         rows = self.train_rows.astype(float)
         columns = zip(self.names, rows.mean(axis=0), rows.min(axis=0), rows.max(axis=0), strict=True)
         return tuple(
@@ -42,7 +42,7 @@ class Dataset:
 
 
 def breast_cancer() -> Dataset:
-    """569 tumours by 30 numbers each, bundled with scikit-learn; the same split at every call.
+    """569 tumours with 30 numbers each, bundled with scikit-learn; the split is always the same.
 
     Source:
         Street, Wolberg & Mangasarian (1993), "Nuclear feature extraction for breast tumor diagnosis".

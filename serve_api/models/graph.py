@@ -1,4 +1,4 @@
-"""Graph: a model in ONNX as the server runs it, made from a fitted pipeline and held against it."""
+"""Graph: exports a fitted pipeline to ONNX, as the server runs it, and compares the two."""
 
 import json
 from collections.abc import Mapping
@@ -14,14 +14,14 @@ from serve_api.models.dataset import Labels, Rows
 INPUT, LABEL, PROBABILITIES = "features", "label", "probabilities"
 # Versions of the operators; older than the newest, so that older runtimes serve them too.
 OPSET: Mapping[str, int] = MappingProxyType({"": 17, "ai.onnx.ml": 3})
-# A probability in single precision after sums of thousands of terms; agreement is about 1e-7.
+# Largest error of a probability in single precision after sums of thousands of terms; agreement is about 1e-7.
 _DIFFERENCE_MAX = 1e-5
-# A probability in single precision may be 0; the loss of a wrong one is finite all the same.
+# A probability in single precision may be 0; the loss of a wrong answer is kept finite.
 _PROBABILITY_MIN = 1e-7
 
 
 class OnnxSession:
-    """One model in ONNX Runtime, run by one thread: the same digits on any number of cores."""
+    """One model in ONNX Runtime, on one thread: the same digits on any number of cores."""
 
     def __init__(self, model: bytes) -> None:
         from onnxruntime import InferenceSession, SessionOptions
@@ -47,7 +47,7 @@ def export_onnx(pipeline: Any) -> bytes:
         options={"zipmap": False},
         target_opset=dict(OPSET),
     )
-    # The converter lists them in the order of a set, which is another in one process of eight or so.
+    # The converter lists them in the order of a set, which differs in about one process of eight.
     operators = sorted(graph.opset_import, key=lambda one: one.domain)
     del graph.opset_import[:]
     graph.opset_import.extend(operators)
@@ -55,14 +55,14 @@ def export_onnx(pipeline: Any) -> bytes:
 
 
 def export_scaler(pipeline: Any) -> bytes:
-    """What the graph does to a row first, (row - mean) / scale, for those who want to read it."""
+    """The scaler that the graph applies to a row first, (row - mean) / scale, in readable form."""
     scaler = pipeline[0]
     document = {"schema_version": 1, "mean": scaler.mean_.tolist(), "scale": scaler.scale_.tolist()}
     return (json.dumps(document, indent=2, allow_nan=False) + "\n").encode()
 
 
 def score(model: bytes, rows: Rows, labels: Labels) -> dict[str, float]:
-    """Accuracy and mean -log probability of the right label, on rows that the model was not trained by."""
+    """Accuracy and mean -log probability of the right label, on rows that the model was not trained on."""
     predicted, probabilities = OnnxSession(model).predict(rows)
     right = probabilities[np.arange(len(labels)), labels].astype(float)
     return {
@@ -73,7 +73,7 @@ def score(model: bytes, rows: Rows, labels: Labels) -> dict[str, float]:
 
 
 def difference_max(model: bytes, pipeline: Any, rows: Rows) -> float:
-    """Largest difference of a probability between graph and pipeline; more than rounding makes is refused."""
+    """Largest difference of a probability between graph and pipeline; more than rounding is refused."""
     labels, probabilities = OnnxSession(model).predict(rows)
     largest = float(np.abs(probabilities - pipeline.predict_proba(rows)).max())
     changed = int(np.count_nonzero(labels != pipeline.predict(rows)))

@@ -1,4 +1,4 @@
-"""Metadata: what is known of one version of a model, and the digests that its files are checked by."""
+"""Metadata: the description of one version of a model, and the digests of its files."""
 
 import hashlib
 import json
@@ -23,12 +23,12 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 def is_version(name: str) -> bool:
-    """Whether a name is that of a version."""
+    """Whether a name names a version."""
     return re.fullmatch(_VERSION, name) is not None
 
 
 def version_order(name: str) -> tuple[int, ...]:
-    """By what versions are ordered: their numbers, not their letters; another name is refused.
+    """Sort key of versions: their numbers, not their letters; another name is refused.
 
     >>> version_order("v1.10.0") > version_order("v1.9.0")
     True
@@ -40,7 +40,7 @@ def version_order(name: str) -> tuple[int, ...]:
 
 
 def next_free(wanted: str, taken: Iterable[str]) -> str:
-    """The wanted version, or the patch after the last of the same major and minor number.
+    """The wanted version, or the patch after the last one with the same major and minor number.
 
     >>> next_free("v1.0.0", ["v1.0.0", "v1.0.4", "v1.1.0"])
     'v1.0.5'
@@ -53,32 +53,32 @@ def next_free(wanted: str, taken: Iterable[str]) -> str:
 
 
 class Precision(StrEnum):
-    """How weights are kept."""
+    """Number format of weights."""
 
     FP32 = "fp32"
     INT8 = "int8"
 
 
 class _Record(BaseModel):
-    """Strict: every key is known and every value has its type."""
+    """A strict record: every key is known, and every value has its type."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class FileDigest(_Record):
-    """By what a file is known again."""
+    """Size and digest of a file."""
 
     sha256: Sha256
     size_bytes: Annotated[int, Field(ge=0)]
 
 
 def digest(data: bytes) -> FileDigest:
-    """The digest of the bytes of a file."""
+    """Size and digest of the bytes of a file."""
     return FileDigest(sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))
 
 
 class Feature(_Record):
-    """One input column: its name and its values in training."""
+    """An input column: its name and its values in training."""
 
     name: str
     mean: float
@@ -101,7 +101,7 @@ class Source(_Record):
 
 
 class Metadata(_Record):
-    """What `metadata.json` says of one version; `source` is of a quantized one."""
+    """Content of `metadata.json` for one version; `source` is set for a quantized one."""
 
     schema_version: Literal[1] = 1
     model: Name
@@ -130,7 +130,7 @@ def dump_metadata(metadata: Metadata) -> bytes:
 
 
 def load_metadata(text: bytes) -> Metadata:
-    """What `metadata.json` says; a missing or unknown key or a wrong value is refused."""
+    """Metadata from `metadata.json`; a missing or unknown key or an invalid value is refused."""
     try:
         return Metadata.model_validate_json(text, strict=True)
     except ValidationError as error:

@@ -4,7 +4,7 @@
     artifacts/mlp/current -> v1.0.0
     artifacts/mlp/history.txt     what was made current, one version a line; `back v1.0.0` is a rollback
 
-A version is written into a folder beside and renamed into place, so that it is whole or not there, and never
+A version is written into a temporary folder and renamed into place, so that it is whole or absent, and never
 overwritten. `current` is replaced in one step, so that a reader finds the old one or the new one.
 """
 
@@ -50,25 +50,25 @@ class Artifact:
         return self.metadata.version
 
     def __repr__(self) -> str:
-        """Without the bytes, of which there are millions."""
+        """Its version, without the millions of bytes."""
         return f"Artifact({self.metadata.model} {self.version}, {len(self.model)} bytes)"
 
 
 class ArtifactStore:
-    """The folder of one model; nothing of it is kept in memory, so that what others write is seen at once."""
+    """The folder of one model; nothing is cached, so changes by others are seen at once."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def versions(self) -> tuple[str, ...]:
-        """Names of the versions, in rising order; none where there is no folder yet."""
+        """Names of the versions, rising; empty without a folder."""
         if not self.root.is_dir():
             return ()
         names = (entry.name for entry in self.root.iterdir() if entry.is_dir() and not entry.is_symlink())
         return tuple(sorted(filter(is_version, names), key=version_order))
 
     def current(self) -> str | None:
-        """Name of the current version; None where none has been made current."""
+        """Name of the current version; None if no version has been made current."""
         try:
             target = str((self.root / CURRENT).readlink())
         except FileNotFoundError:
@@ -85,13 +85,13 @@ class ArtifactStore:
         return target
 
     def previous(self) -> str | None:
-        """What to roll back to: the version that was current before, if it is still there."""
+        """The version to roll back to: the previously current one, if it still exists."""
         current, there = self.current(), self.versions()
         before = reversed(self._standing())
         return next((version for version in before if version != current and version in there), None)
 
     def load(self, version: str | None = None) -> Artifact:
-        """A version, or the current one, read and checked."""
+        """A version, by default the current one, read and checked."""
         name = self.current() if version is None else version
         if name is None:
             there = ", ".join(self.versions()[-5:]) or "none; train one"
@@ -114,14 +114,14 @@ class ArtifactStore:
             beside.rename(final)
             _sync(self.root)
         except OSError as error:
-            self.check_free(metadata.version)  # somebody else may have been quicker
+            self.check_free(metadata.version)  # another process may have been quicker
             raise refused(error, printable(str(final))) from None
         finally:
             shutil.rmtree(beside, ignore_errors=True)
         return self.load(metadata.version)
 
     def take(self, artifact: Artifact) -> Artifact:
-        """Copy a version of another store; the same one again changes nothing, another one is refused."""
+        """Copy a version from another store; an identical one changes nothing, a different one is refused."""
         if artifact.version not in self.versions():
             return self.publish(artifact.metadata, {MODEL_FILE: artifact.model, SCALER_FILE: artifact.scaler})
         if (own := self.load(artifact.version)).metadata != artifact.metadata:
@@ -133,7 +133,7 @@ class ArtifactStore:
         return own
 
     def check_free(self, version: str) -> None:
-        """Refuse a version that is there already; the message names the next free one."""
+        """Refuse a version that exists; the message names the next free one."""
         version_order(version)
         if os.path.lexists(self.root / version):
             free = next_free(version, [*self.versions(), version])
@@ -143,11 +143,11 @@ class ArtifactStore:
             )
 
     def set_current(self, version: str) -> Artifact:
-        """Make a version the current one, after it has been checked."""
+        """Make a version current, after checking it."""
         return self._switch(version, version)
 
     def rollback(self) -> Artifact:
-        """Make the version current that was so before; once more, the one before that."""
+        """Make the previously current version current again; once more, the one before that."""
         before = self.previous()
         if before is None:
             raise InputError(
@@ -161,7 +161,7 @@ class ArtifactStore:
         return printable(str(self.root))
 
     def _switch(self, version: str, line: str) -> Artifact:
-        """Replace the link in one step, then write down that it was."""
+        """Replace the link in one step, then record it."""
         artifact = self.load(version)
         beside = self.root / f".{CURRENT}.{secrets.token_hex(8)}"
         try:
@@ -181,7 +181,7 @@ class ArtifactStore:
         file = self.root / HISTORY
         for line in file.read_text(encoding="ascii", errors="replace").splitlines() if file.exists() else ():
             version = line.removeprefix(_BACK)
-            # A rollback takes away what came after the version that it leads to.
+            # A rollback removes what came after the version that it leads to.
             while line.startswith(_BACK) and standing and standing[-1] != version:
                 standing.pop()
             if is_version(version) and standing[-1:] != [version]:
@@ -190,7 +190,7 @@ class ArtifactStore:
 
 
 def _read(folder: Path) -> Artifact:
-    """The version in a folder; each file is read once, so that what was hashed is what is used."""
+    """The version in a folder; each file is read once, so that the hashed bytes are the ones used."""
     shown = printable(str(folder))
     try:
         files = {name: (folder / name).read_bytes() for name in (MODEL_FILE, SCALER_FILE, METADATA_FILE)}
@@ -224,7 +224,7 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _sync(folder: Path) -> None:
-    """A rename is on the disk once its folder is; some file systems cannot, and need not."""
+    """Flush a folder, so that a rename in it is on the disk; some file systems cannot, and need not."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     with suppress(OSError):
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""App: the endpoints, and what each request goes through from its headers to its answer."""
+"""App: the endpoints, and the way of each request from its headers to its answer."""
 
 import asyncio
 import re
@@ -30,7 +30,7 @@ _TIMEOUT_MS = re.compile(r"[0-9]{1,9}")
 
 
 class Instances(BaseModel):
-    """What is to be predicted."""
+    """The rows to predict."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -38,7 +38,7 @@ class Instances(BaseModel):
 
 
 class Prediction(BaseModel):
-    """What was predicted, row by row."""
+    """The predictions, row by row."""
 
     predictions: list[int]
     probabilities: list[list[float]]
@@ -53,7 +53,7 @@ class Problem(BaseModel):
 
 
 class Service:
-    """What all requests share."""
+    """State that all requests share."""
 
     def __init__(self, settings: Settings, versions: Versions, metrics: Metrics) -> None:
         self.settings = settings
@@ -67,11 +67,11 @@ class Service:
 
     @property
     def ready(self) -> bool:
-        """Whether new requests shall be sent here."""
+        """Whether new requests should be sent here."""
         return not (self.draining or self.batcher.hung)
 
     def summary(self) -> dict[str, Any]:
-        """What `/health` tells."""
+        """The summary of `/health`."""
         now_s = time.monotonic()
         return {
             "ready": self.ready,
@@ -130,7 +130,7 @@ def _answer(served: Served) -> Response:
 
 
 def _patience_s(headers: Headers, patience_max_s: float) -> float:
-    """How long a request may wait: by its own word, if that is shorter than the server's."""
+    """How long a request may wait: by its own header, if that is shorter than the server's limit."""
     given = headers.get("x-request-timeout-ms")
     if given is None:
         return patience_max_s
@@ -141,7 +141,7 @@ def _patience_s(headers: Headers, patience_max_s: float) -> float:
 
 
 async def _read_body(request: Request, bytes_max: int) -> bytes:
-    """The body, no more of it in memory than is allowed; a proxy in front bounds how long it may take."""
+    """The body, with no more of it in memory than allowed; a proxy in front limits how long it may take."""
     too_large = Refused(Reason.BODY_TOO_LARGE, f"the body is larger than {bytes_max} bytes")
     if int(request.headers.get("content-length", 0)) > bytes_max:
         raise too_large
@@ -174,7 +174,7 @@ def parse_rows(body: bytes, features: int, rows_max: int) -> FloatRows:
 
 
 def _invalid(error: ValidationError) -> Refused:
-    """Without what the client sent, which the error of pydantic quotes."""
+    """The refusal for invalid input, without the input itself, which pydantic's error quotes."""
     kinds = {one["type"] for one in error.errors(include_input=False, include_url=False)}
     if "json_invalid" in kinds:
         return Refused(Reason.INVALID_JSON, "the body is not valid JSON")
@@ -184,7 +184,7 @@ def _invalid(error: ValidationError) -> Refused:
 
 
 class Marks:
-    """Middleware: each answer says which request it is to and how long it took; predictions go short."""
+    """Middleware that adds the request's id and its time to each answer; predictions bypass routing."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app = app
@@ -210,7 +210,7 @@ class Marks:
             await send(message)
 
         if (scope["method"], scope["path"]) == ("POST", "/predict"):
-            # Past FastAPI's routing, which takes longer than all else that is done for a prediction.
+            # Past FastAPI's routing, which takes longer than everything else for a prediction.
             response = await self._service.predict(Request(scope, receive))
             await response(scope, receive, send_marked)
         else:
@@ -218,7 +218,7 @@ class Marks:
 
 
 def create_app(service: Service, loader: Loader | None = None) -> FastAPI:
-    """The application; without a loader it serves the same versions for ever."""
+    """The application; without a loader it always serves the same versions."""
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
@@ -258,12 +258,12 @@ def _add_predict(app: FastAPI, service: Service) -> None:
 def _add_probes(app: FastAPI, service: Service) -> None:
     @app.get("/livez")
     async def livez() -> Response:
-        """Whether the process is worth keeping: not while a model hangs, which only a restart mends."""
+        """Whether the process is worth keeping: not while a model hangs, which only a restart cures."""
         return Response("model hangs", 503) if service.batcher.hung else Response("ok")
 
     @app.get("/readyz")
     async def readyz() -> Response:
-        """Whether new requests shall be sent here: loaded, warm, not draining."""
+        """Whether new requests should be sent here: loaded, warm, not draining."""
         return Response("ready") if service.ready else Response("not ready", 503)
 
     @app.get("/health")

@@ -1,4 +1,4 @@
-"""Backend: a version of a model that can be asked for predictions."""
+"""Backend: a version of a model in memory, which answers rows."""
 
 from typing import NamedTuple, Protocol
 
@@ -15,7 +15,7 @@ _LOG_SEVERITY_FATAL = 4  # the runtime's errors arrive as exceptions too
 
 
 class Answers(NamedTuple):
-    """Answers to the rows of a batch, in their order; `finite` says which rows have one."""
+    """Answers to the rows of a batch, in order; `finite` says which rows have one."""
 
     labels: list[int]
     probabilities: list[list[float]]
@@ -23,7 +23,7 @@ class Answers(NamedTuple):
 
 
 class Predictor(Protocol):
-    """What is served, whatever computes it; see `Backend` for what its attributes are."""
+    """A model that is served, however it computes; see `Backend` for its attributes."""
 
     version: str
     features: tuple[str, ...]
@@ -31,20 +31,20 @@ class Predictor(Protocol):
     typical: FloatRows
 
     def predict(self, rows: FloatRows) -> Answers:
-        """Answer rows, in their order."""
+        """Answer rows, in order."""
 
 
 class Backend:
     """A model in ONNX: `features` [n, k] float32 in; `label` [n] int64, `probabilities` [n, c] float32.
 
     Attributes:
-        features: names of the numbers of a row, in their order.
-        classes: probabilities of an answer.
-        typical: one row as the model was trained on, which it must be able to answer.
+        features: names of the numbers in a row, in order.
+        classes: number of probabilities in an answer.
+        typical: a row like those the model was trained on, which it must be able to answer.
     """
 
     def __init__(self, artifact: Artifact, *, threads: int) -> None:
-        """From the bytes that were checked, never from the file again.
+        """Load the model from the bytes that were checked, never from the file again.
 
         Raises:
             InputError: the runtime refuses the model, or it has other inputs and outputs.
@@ -72,7 +72,7 @@ class Backend:
         return Answers(labels.tolist(), probabilities.tolist(), finite.tolist())
 
     def _check_shapes(self, features: int) -> int:
-        """How many classes there are; refuses a model that takes or gives anything else."""
+        """Number of classes; refuses a model with other inputs or outputs."""
         given = {i.name: (i.type, i.shape[1:]) for i in self._session.get_inputs()}
         gives = {o.name: (o.type, o.shape[1:]) for o in self._session.get_outputs()}
         kind, width = gives.get("probabilities", ("", []))

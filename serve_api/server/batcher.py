@@ -1,4 +1,4 @@
-"""Batcher: one queue, one batch at a time, and the rule that says when the next one starts."""
+"""Batcher: one queue, one batch at a time, and the rule that starts the next batch."""
 
 import asyncio
 import time
@@ -20,7 +20,7 @@ from serve_api.server.versions import Deployment, Versions, step_back
 
 
 class Served(NamedTuple):
-    """What one request got, and how long it was in the queue and in its batch of so many rows."""
+    """Answer to one request, with its time in the queue and in its batch of this many rows."""
 
     labels: list[int]
     probabilities: list[list[float]]
@@ -32,7 +32,7 @@ class Served(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Waiting:
-    """A request in the queue; a batch starts for it when it is due, and it is refused at its expiry."""
+    """A request in the queue; a batch starts for it when it is due, and it is refused when it expires."""
 
     rows: FloatRows
     arrived_s: float
@@ -47,12 +47,12 @@ class Waiting:
 
 
 class Batcher:
-    """The queue of one server. All of it runs in the event loop; only `Backend.predict` does not.
+    """The queue of one server. All of it runs in the event loop, except `Backend.predict`.
 
-    While idle it starts a batch as soon as the queue holds `batch_size_max` rows or the oldest request has
-    waited `batch_wait_max_s`; for a request with less time than twice that, when half of it is over. It takes
-    the oldest requests up to `batch_size_max` rows and never splits one. When a batch ends the next one is on
-    its way before the answers are written.
+    While idle it starts a batch as soon as the queue holds `batch_size_max` rows or the oldest request has waited
+    `batch_wait_max_s`; for a request with less time than twice that, when half of it has passed. It takes the oldest
+    requests up to `batch_size_max` rows and never splits one. When a batch ends, the next one starts before the
+    answers are written.
     """
 
     def __init__(self, settings: Settings, versions: Versions, metrics: Metrics) -> None:
@@ -64,13 +64,13 @@ class Batcher:
         self._changed = asyncio.Event()
         self._idle = True
         self._thread = self._new_thread()
-        self.hung = False  # the serving version does not come back
+        self.hung = False  # the serving version does not return
         self.abandoned = False  # a thread hangs with a canary
         metrics.queue_length.set_function(self.__len__)
         metrics.model_hung.set_function(lambda: self.hung)
 
     def __len__(self) -> int:
-        """Requests that wait."""
+        """Number of waiting requests."""
         return len(self._queue)
 
     def submit(self, rows: FloatRows, deadline_s: float) -> asyncio.Future[Served]:
@@ -93,7 +93,7 @@ class Batcher:
         return answer
 
     def check_room(self, now_s: float) -> None:
-        """Refuse a request where the model hangs, its circuit is open, or the queue is full."""
+        """Refuse a request if the model hangs, its circuit is open, or the queue is full."""
         if self.hung:
             raise self._hung_up()
         breaker = self._versions.serving.breaker
@@ -108,9 +108,9 @@ class Batcher:
         try:
             while True:
                 await self._until_due()
-                if members := self._take():  # none, if all were late
+                if members := self._take():  # empty if all were late
                     await self._serve(members)
-        except Exception as error:  # a bug of ours, which only a restart mends
+        except Exception as error:  # a bug of ours, which only a restart cures
             say("internal_error", failure=kind_of(error))
             self.hung = True
             self._refuse_all(members, self._hung_up())
@@ -120,7 +120,7 @@ class Batcher:
     async def _until_due(self) -> None:
         self._idle = True
         while self._rows < self._settings.batch_size_max:
-            # A short look: a queue with less than a batch of rows has less than a batch of requests.
+            # A quick check: a queue with less than a batch of rows has less than a batch of requests.
             due_s = min((waiting.due_s for waiting in self._queue), default=None)
             wait_s = None if due_s is None else due_s - time.monotonic()
             if wait_s is not None and wait_s <= 0.0:
@@ -134,7 +134,7 @@ class Batcher:
         self._idle = False
 
     def _take(self) -> list[Waiting]:
-        """The oldest that fit; none is split and none overtakes."""
+        """The oldest requests that fit; none is split and none overtakes."""
         taken: list[Waiting] = []
         room = self._settings.batch_size_max
         while self._queue and len(self._queue[0].rows) <= room:
@@ -153,7 +153,7 @@ class Batcher:
         late.refuse(Refused(Reason.DEADLINE, "its deadline passed while it waited"))
 
     async def _serve(self, members: list[Waiting], deployment: Deployment | None = None) -> None:
-        """One batch; what a canary fails is served again by the serving version."""
+        """Serve one batch; requests that a canary fails are served again by the serving version."""
         taken_s = time.monotonic()
         serving = self._versions.serving
         asked = deployment or self._versions.draw(taken_s)
@@ -187,7 +187,7 @@ class Batcher:
         self._answer(members, asked.version, answers, taken_s)
 
     def _answer(self, members: Sequence[Waiting], version: str, answers: Answers, taken_s: float) -> None:
-        """Give each member its part; a row without a finite answer refuses its own request alone."""
+        """Answer each member with its part; a row without a finite answer refuses its own request alone."""
         batch_s, size = time.monotonic() - taken_s, len(answers.labels)
         self._metrics.batch_seconds.labels(version, str(size)).observe(batch_s)
         first = 0
@@ -210,13 +210,13 @@ class Batcher:
         self.hung = True
         self._refuse_all(members, self._hung_up())
         await asyncio.wait({computing})
-        computing.exception()  # looked at, whatever it is: the batch was given up
+        computing.exception()  # retrieved and ignored: the batch was given up
         self.hung = False
         asked.breaker.failed(time.monotonic())
         say("model_back", version=asked.version)
 
     def _give_up(self, members: list[Waiting]) -> None:
-        """Refuse a batch that failed, and all who wait where that has opened the circuit."""
+        """Refuse a batch that failed, and everything waiting if that opened the circuit."""
         now_s, breaker = time.monotonic(), self._versions.serving.breaker
         for member in members:
             member.refuse(Refused(Reason.MODEL_FAILED, "the model failed"))

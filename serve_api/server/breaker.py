@@ -1,11 +1,11 @@
-"""Circuit breaker: a model that fails again and again is left alone for a while, then tried by one batch."""
+"""Circuit breaker: leaves a model that keeps failing alone for a while, then tries it with one batch."""
 
 import math
 from enum import IntEnum
 
 
 class CircuitState(IntEnum):
-    """As `serve_circuit_state` tells it."""
+    """State of a circuit, as in `serve_circuit_state`."""
 
     CLOSED = 0
     HALF_OPEN = 1
@@ -13,7 +13,7 @@ class CircuitState(IntEnum):
 
 
 class Breaker:
-    """The circuit of one version; times are handed in, so that it has no clock of its own."""
+    """The circuit of one version; times are passed in, so that it has no clock of its own."""
 
     def __init__(self, *, failures_max: int, cooldown_s: float) -> None:
         self._failures_max = failures_max
@@ -28,20 +28,20 @@ class Breaker:
         return CircuitState.HALF_OPEN if self.retry_after_s(now_s) <= 0.0 else CircuitState.OPEN
 
     def retry_after_s(self, now_s: float) -> float:
-        """How long the circuit stays open yet."""
+        """Time until the circuit is half-open."""
         return 0.0 if self._opened_s is None else self._opened_s + self._cooldown_s - now_s
 
     def succeeded(self) -> None:
-        """A batch was answered: all is well."""
+        """Record an answered batch, which closes the circuit."""
         self._failures = 0
         self._opened_s = None
 
     def failed(self, now_s: float) -> None:
-        """A batch failed: one too many in a row opens the circuit, and so does one while it is half-open."""
+        """Record a failed batch: one too many in a row opens the circuit, and so does one while it is half-open."""
         self._failures += 1
         if self._opened_s is not None or self._failures >= self._failures_max:
             self._opened_s = now_s
 
     def hold(self) -> None:
-        """Open until a batch is answered or fails: the model hangs."""
+        """Open the circuit until a batch is answered or fails: the model hangs."""
         self._opened_s = math.inf

@@ -1,4 +1,4 @@
-"""Emulated: a model that computes nothing, and takes for each batch what a profile says."""
+"""Emulated model: computes nothing, and takes the time of a profile for each batch."""
 
 import random
 import time
@@ -12,8 +12,8 @@ from serve_api.server.backend import Answers, FloatRows
 class Emulated:
     """A model of one feature that sleeps for a draw from the profile's law at each batch's size.
 
-    The thread sleeps as one does that waits for a GPU, so that many replicas fit on few cores. What the server
-    itself adds to a batch comes on top: measure the server for a profile of it, do not take this one.
+    The thread sleeps like one that waits for a GPU, so that many replicas fit on few cores. The server's own time for
+    a batch comes on top: to get a profile of the server, measure it instead.
 
     Raises:
         DomainError: the profile does not cover all batches up to `batch_size_max`.

@@ -1,4 +1,4 @@
-"""Log: one line of JSON on stderr for each event; of a request no more than its id."""
+"""Log: one line of JSON on stderr for each event, with no more of a request than its id."""
 
 import json
 import sys
@@ -12,7 +12,7 @@ def say(event: str, **facts: str | float | None) -> None:
 
 
 def kind_of(error: BaseException) -> str:
-    """Kind of an error and where it was raised; not its text, which may hold what a user sent."""
+    """Type of an error and where it was raised; not its text, which may hold what a user sent."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

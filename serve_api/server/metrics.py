@@ -1,4 +1,4 @@
-"""Metrics: what the server counts, in the text of Prometheus."""
+"""Metrics: the server's counters, in the text format of Prometheus."""
 
 import os
 import platform
@@ -33,7 +33,7 @@ def bounds_s() -> tuple[float, ...]:
 
 
 class Metrics:
-    """All of them, in a registry of their own, so that two servers of one process do not mix."""
+    """All metrics, in a registry of their own, so that two servers in one process do not mix."""
 
     def __init__(self, settings: Settings) -> None:
         self.registry = registry = CollectorRegistry()
@@ -50,7 +50,7 @@ class Metrics:
         )
         self.requests = self._counter("serve_requests_total", "Answers of /predict.", "status", "version")
         self.rejected = self._counter("serve_rejected_total", "Refusals.", "reason")
-        for reason in Reason:  # from the first reading on, so that a rate can be told
+        for reason in Reason:  # from the first scrape on, so that a rate can be computed
             self.rejected.labels(reason)
         self.reloads = self._counter("serve_reloads_total", "Versions that were to be served.", "outcome")
         self.batches = self._counter("serve_batches_total", "Batches by their end.", "version", "outcome")
@@ -75,7 +75,7 @@ class Metrics:
         return Gauge(name, text, labels, registry=self.registry)
 
     def _tell_settings(self, settings: Settings) -> None:
-        """How requests are batched and on what they are computed: `capacity` compares it with the plan."""
+        """Expose the batching and the device: `capacity` compares these with the plan."""
         self._gauge("serve_batch_size_max", "Rows of a batch at most.").set(settings.batch_size_max)
         self._gauge("serve_batch_wait_max_seconds", "Longest wait for a batch to fill.").set(
             settings.batch_wait_max_s
@@ -87,5 +87,5 @@ class Metrics:
         info.info({**told, **versions})
 
     def text(self) -> bytes:
-        """All series."""
+        """The metrics page."""
         return generate_latest(self.registry)

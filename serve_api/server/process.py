@@ -1,4 +1,4 @@
-"""Process: uvicorn, from the first version loaded to the last answer after SIGTERM."""
+"""Process: runs uvicorn, from the first loaded version to the last answer after SIGTERM."""
 
 import asyncio
 import gc
@@ -21,12 +21,12 @@ from serve_api.server.settings import Settings
 from serve_api.server.versions import Loader, Versions, deploy
 
 _BACKLOG = 4096
-# A finished batch waits until the event loop lets go of the interpreter, 5 ms by default: as long as a batch.
+# A finished batch waits until the event loop releases the interpreter, 5 ms by default: as long as a batch.
 _SWITCH_INTERVAL_S = 0.0005
 
 
 class DrainingServer(uvicorn.Server):
-    """At SIGTERM: not ready, after the delay no new requests, then the last answers, then the end."""
+    """Shuts down in order at SIGTERM: not ready; after a delay no new requests; the last answers; the end."""
 
     def __init__(self, app: FastAPI, service: Service) -> None:
         super().__init__(
@@ -40,14 +40,14 @@ class DrainingServer(uvicorn.Server):
                 log_config=None,
                 server_header=False,
                 backlog=_BACKLOG,
-                timeout_keep_alive=75,  # longer than proxies do, so that it is they who close
+                timeout_keep_alive=75,  # longer than proxies do, so that they close first
                 timeout_graceful_shutdown=int(service.settings.drain_max_s),
             )
         )
         self._service = service
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Open the port and say which."""
+        """Open the port and log its address."""
         await super().startup(sockets)
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
@@ -82,21 +82,21 @@ def serve(settings: Settings) -> None:
 
 
 def run(service: Service, loader: Loader | None = None) -> None:
-    """Serve until told to end."""
+    """Serve until told to stop."""
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     gc.collect()
-    gc.freeze()  # what is loaded stays: no collection has to look through it again
+    gc.freeze()  # loaded objects stay: no collection has to search them again
     with _port(service.settings) as port:
         for role, deployment in service.versions.loaded():
             say("loaded", role=role, version=deployment.version)
         DrainingServer(create_app(service, loader), service).run([port])
     say("ended")
     if service.batcher.hung or service.batcher.abandoned:
-        os._exit(0)  # its thread would keep the process for ever
+        os._exit(0)  # its thread would keep the process alive
 
 
 def _port(settings: Settings) -> socket.socket:
-    """The port, bound here, since uvicorn would end the process with lines of its own."""
+    """The port, bound here, since uvicorn would exit with messages of its own."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         return socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)

@@ -1,11 +1,11 @@
-"""Refusal: why a request got no prediction, as the client and the metrics know it."""
+"""Refusal: why a request got no prediction, for the client and the metrics."""
 
 import math
 from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """The closed list, as `serve_rejected_total` has it."""
+    """The closed list of reasons, as in `serve_rejected_total`."""
 
     INVALID_JSON = "invalid_json"
     INVALID_TIMEOUT = "invalid_timeout"

@@ -1,4 +1,4 @@
-"""Settings of the server: a field is a flag and a variable `SERVE_...` too; valid or not born."""
+"""Settings of the server: each field is a flag and a variable `SERVE_...`; valid or not born."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +19,7 @@ from capacity.units import parse_duration_s
 
 
 def flag_of(name: str) -> str:
-    """The flag of a field; there a duration is text with its unit.
+    """Flag of a field; as a flag a duration is text with its unit.
 
     >>> flag_of("batch_wait_max_s")
     '--batch-wait-max'
@@ -39,7 +39,7 @@ Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class Settings(BaseModel):
-    """What one server holds itself to; durations in seconds, or as text with a unit."""
+    """Limits and batching of one server; durations in seconds, or as text with a unit."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
@@ -96,12 +96,12 @@ class Settings(BaseModel):
 
     @property
     def request_rows_max(self) -> int:
-        """Rows that one request may have."""
+        """Largest number of rows in one request."""
         return self.batch_size_max if self.rows_max is None else self.rows_max
 
 
 def read_settings(given: Mapping[str, Any]) -> Settings:
-    """Settings by the names of their fields; what is None was left out, and an error names the flag."""
+    """Settings by the names of their fields; None means left out, and an error names the flag."""
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:

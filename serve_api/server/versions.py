@@ -1,4 +1,4 @@
-"""Versions: what is served, how the next version takes over, and how a canary gets its share."""
+"""Versions: the version that is served, how the next one takes over, and how a canary gets its share."""
 
 import asyncio
 import os
@@ -40,10 +40,11 @@ def deploy(backend: Predictor, settings: Settings) -> Deployment:
 
 
 class Versions:
-    """The version that serves, a canary that takes a share of the batches, and the one that served before.
+    """The serving version, a canary with a share of the batches, and the previous version.
 
-    The version is drawn for each batch: the queue stays one, batches fill as they would without a canary, and
-    a request still goes to the canary with the probability of the share.
+    The version is drawn for each batch: there is one queue, batches fill as they would without a canary, and a
+        request still
+    goes to the canary with the probability of the share.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class Versions:
         self._show()
 
     def draw(self, now_s: float) -> Deployment:
-        """The version of the next batch; never a canary whose circuit is open."""
+        """The version for the next batch; never a canary whose circuit is open."""
         canary = self.canary
         if canary is None or self._random.random() >= self._share:
             return self.serving
@@ -70,7 +71,7 @@ class Versions:
         yield from ((role, deployment) for role, deployment in roles if deployment is not None)
 
     def serve(self, deployment: Deployment) -> None:
-        """Swap: from the next batch on this one serves, and the one that did is kept for a way back."""
+        """Swap: this version serves from the next batch on, and the old one is kept for a rollback."""
         self.previous, self.serving = self.serving, deployment
         if self.canary is not None and self.canary.version == deployment.version:
             self.canary = None
@@ -88,22 +89,22 @@ class Versions:
 
 
 class Loader:
-    """Loads versions of one store, and looks again and again for which one is current."""
+    """Loads versions of one store, and polls which one is current."""
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         assert settings.artifacts is not None  # noqa: S101  (settled by the settings)
         self.store = ArtifactStore(settings.artifacts)
         self._settings = settings
         self._metrics = metrics
-        # Stepped back as inference is; threads that the runtime makes there inherit it.
+        # Lowered like inference itself; threads that the runtime starts there inherit the priority.
         self._thread = ThreadPoolExecutor(1, initializer=step_back, initargs=(settings.inference_nice,))
 
     def load(self, version: str | None) -> Deployment:
-        """A version, the current one where none is named; refused if it is not fit to be served."""
+        """A version, by default the current one; refused if it is unfit to be served."""
         return self._thread.submit(self._load, version).result()
 
     def versions(self) -> Versions:
-        """What is served at first: the current version, and the canary if one is named."""
+        """The versions to start with: the current one, and the canary if one is named."""
         serving, name = self.load(None), self._settings.canary
         if name is None or name == serving.version:
             return Versions(serving, self._metrics)
@@ -112,7 +113,7 @@ class Loader:
         return Versions(serving, self._metrics, canary=canary, share=self._settings.canary_share)
 
     async def watch(self, versions: Versions) -> None:
-        """Serve what becomes current, until cancelled; setting `current` anew retries a refused version."""
+        """Serve each new current version, until cancelled; setting `current` anew retries a refused version."""
         seen = -1
         while True:
             mark = await asyncio.to_thread(self._mark)
@@ -142,20 +143,20 @@ class Loader:
         say("version_swapped", before=before.version, now=deployment.version)
 
     def _load(self, version: str | None, known: Predictor | None = None) -> Deployment:
-        """One that is in memory is only warmed up again."""
+        """A version, only warmed up again if it is in memory."""
         return deploy(
             known or Backend(self.store.load(version), threads=self._settings.threads), self._settings
         )
 
     def _mark(self) -> int:
-        """When `current` was set; 0 where there is none."""
+        """Time when `current` was set; 0 without one."""
         with suppress(OSError):
             return (self.store.root / CURRENT).lstat().st_mtime_ns
         return 0
 
 
 def check_alike(new: Deployment, serving: Deployment) -> None:
-    """Refuse a version that takes other rows or gives other answers than the one whose place it takes."""
+    """Refuse a version whose rows or answers have another form than those of the version it replaces."""
     takes, took = new.backend.features, serving.backend.features
     if takes != took or new.backend.classes != serving.backend.classes:
         raise InputError(
@@ -165,7 +166,7 @@ def check_alike(new: Deployment, serving: Deployment) -> None:
 
 
 def step_back(nice: int) -> None:
-    """Lower the priority of the calling thread, if it is not as low already: on Linux each has its own."""
+    """Lower the priority of the calling thread, unless it is as low already: on Linux each thread has its own."""
     thread = threading.get_native_id()
-    if nice:  # what the process was started with may be lower, and to raise it takes a right that few have
+    if nice:  # the process may have started with a lower one, and raising it takes a privilege
         os.setpriority(os.PRIO_PROCESS, thread, max(nice, os.getpriority(os.PRIO_PROCESS, thread)))

@@ -1,1 +1,1 @@
-"""Random numbers, by request."""
+"""Draws: the random numbers of a run, by request."""

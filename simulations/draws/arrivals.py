@@ -1,4 +1,4 @@
-"""Arrivals and the other random numbers of a run: one named stream per purpose and replication."""
+"""Arrivals and the other random numbers of a run: one named stream for each purpose and replication."""
 
 import math
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ _BELOW_1 = 1.0 - 2.0**-53
 
 
 class SpellDraws:
-    """Uniform numbers for requests at their instants, in order, as many at a time as are asked for."""
+    """Uniform numbers for requests at their instants, in order, drawn in any number at a time."""
 
     def __init__(self, spells: Spells, shared: np.random.Generator, own: np.random.Generator) -> None:
         self._spells = spells
@@ -38,7 +38,7 @@ class SpellDraws:
         self._last = np.array([-np.inf, 0.0])  # instant and score of the last request
 
     def uniforms(self, instants_s: Floats) -> Floats:
-        """Uniforms in [0, 1), shape as `instants_s`, which do not fall."""
+        """Uniforms in [0, 1), with the shape of `instants_s`, which do not fall."""
         scores = self._shared.standard_normal(len(instants_s))
         wander(scores, instants_s, self._spells.lasting_s, self._last)
         share = self._spells.share
@@ -52,7 +52,7 @@ def wander(scores: Floats, instants_s: Floats, lasting_s: float, last: Floats) -
     """Replace independent normal scores by those of an Ornstein-Uhlenbeck process at rising instants.
 
     Args:
-        last: instant and score of the one before, kept up to date; the instant is -inf before the first.
+        last: instant and score of the previous request, updated in place; the instant is -inf before the first.
     """
     before_s, score = last[0], last[1]
     for place in range(len(scores)):
@@ -63,15 +63,15 @@ def wander(scores: Floats, instants_s: Floats, lasting_s: float, last: Floats) -
     last[0], last[1] = before_s, score
 
 
-# Gamma gaps of at most this many exponential phases are drawn phase by phase; a nearly whole shape is whole.
+# Gamma gaps with at most this many exponential phases are drawn phase by phase; a nearly whole shape counts as whole.
 _PHASES_MAX, _WHOLE = 6, 1e-12
-# A think time this much shorter than a batch's time changes no turns; and the share of the settling after
-# which users have their own think times.
+# A think time this much shorter than a batch's time changes no turns; and the share of the settling after which users
+# have their own think times.
 _FROZEN, _HURRIED_SHARE = 20.0, 0.75
 
 
 class Purpose(IntEnum):
-    """What a stream of random numbers is for; each draws from a stream of its own."""
+    """Purposes of random numbers, each with a stream of its own."""
 
     ARRIVALS = 0
     SERVICE = 1
@@ -87,7 +87,7 @@ class Purpose(IntEnum):
 
 
 class Stage(IntEnum):
-    """What a simulation is for; candidates of one search share their streams, a confirmation does not."""
+    """Stages of a command; candidates of one search share their streams, a confirmation has its own."""
 
     SEARCH = 0
     CERTIFY = 1
@@ -116,13 +116,13 @@ class Seed:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Draws:
-    """The input of one run: what a simulation of the same requests by another engine starts from.
+    """The input of one run, from which another engine can simulate the same requests.
 
-    Random numbers belong to requests, not to replicas or batches, so that every plan and every
-    rate sees the same users (common random numbers) and either engine the same draws.
+    Random numbers belong to requests, not to replicas or batches, so that every plan and every rate sees the same
+    users (common random numbers) and either engine the same draws.
 
     Attributes:
-        arrived_s: instants from 0 on, not falling, shape `(requests,)`. [s]
+        arrived_s: instants from 0 on, in order, shape `(requests,)`. [s]
         service: uniforms in [0, 1), shape `(requests,)`; a batch uses that of its oldest request.
         routing: uniforms in [0, 1), shape `(2 * requests,)`; two for each request.
     """
@@ -143,8 +143,7 @@ class ClosedDraws:
     """The input of one run of a closed population, whose requests arrive after their users' think times.
 
     Attributes:
-        think_s: time that a user thinks after a request, by request in order of arrival, shape
-            `(requests,)`. [s]
+        think_s: think time after each request, by request in order of arrival, shape `(requests,)`. [s]
         service, routing: as in `Draws`.
     """
 
@@ -162,7 +161,7 @@ class ClosedDraws:
 
 
 def _require_uniforms(service: Floats, routing: Floats, requests: int) -> None:
-    """Check what compiled code relies on: it checks nothing itself."""
+    """Check what compiled code relies on, as it checks nothing itself."""
     for uniforms, count in ((service, requests), (routing, 2 * requests)):
         if len(uniforms) != count or not ((uniforms >= 0.0) & (uniforms < 1.0)).all():
             raise DomainError(f"{requests} requests need {count} uniform numbers from 0 to below 1")
@@ -172,12 +171,12 @@ def _require_uniforms(service: Floats, routing: Floats, requests: int) -> None:
 class SettlingUsers(ClosedPopulation):
     """Users whose think times are long at first and shrink step by step to their own.
 
-    A user who thinks for less time than a batch takes is served with the same others again and again; the
-    start decides which ones. If think times shrink gradually, any turns are as likely as in the long run.
+    A user who thinks for less time than a batch takes is served with the same others again and again; the start
+    decides with which. If think times shrink gradually, any turns are as likely as in the long run.
 
     Attributes:
-        settling: requests over which think times shrink.
-        slow_s: mean think time that they begin with. [s]
+        settling: number of requests over which think times shrink.
+        slow_s: mean think time at the beginning. [s]
 
     Source:
         Kirkpatrick, Gelatt & Vecchi (1983), Science 220(4598), 671-680, simulated annealing.
@@ -189,7 +188,7 @@ class SettlingUsers(ClosedPopulation):
     def think_means_s(self, number: Integers) -> Floats:
         """Mean think time after each request, by its number from 0. [s]
 
-        The rate of coming back rises evenly, to what is needed or to where no user changes turns any more.
+        The rate of returning rises evenly, to what is needed or to where no user changes turns any more.
         """
         fast_s = max(self.think_time_s, self.slow_s / _FROZEN)
         part = np.minimum(1.0, number / (_HURRIED_SHARE * self.settling))
@@ -200,11 +199,11 @@ class SettlingUsers(ClosedPopulation):
 class Stream:
     """The input of one run, drawn on demand, with the same numbers in blocks of any size.
 
-    Each purpose has its own stream, and a stream that is not used costs nothing.
+    Each purpose has its own stream, and an unused stream costs nothing.
 
     Attributes:
-        requests: how many there are in all.
-        users: of a closed population, whose requests arrive after their users' think times; else None.
+        requests: total number of requests.
+        users: a closed population, whose requests arrive after their users' think times; else None.
     """
 
     def __init__(self, demand: Demand, requests: int, seed: Seed, spells: Spells | None = None) -> None:
@@ -221,7 +220,7 @@ class Stream:
         self._phases: PhaseClock | None = None
         self._spells = spells
         self._spell_draws: SpellDraws | None = None
-        self._instants_s = np.zeros(0)  # of the requests last asked for, where spells need them
+        self._instants_s = np.zeros(0)  # of the last requested ones, for spells
 
     def arrived_s(self, count: int, out: Floats | None = None) -> Floats:
         """Rising instants, shape `(count,)`, into `out` if given; gaps of rate 1 scaled to the rate. [s]
@@ -242,7 +241,7 @@ class Stream:
         return instants_s
 
     def think_s(self, count: int) -> Floats:
-        """Time that a user thinks after a request, by request in order of arrival, shape `(count,)`. [s]"""
+        """Think time after each request, by request in order of arrival, shape `(count,)`. [s]"""
         if isinstance(self._demand, Workload):
             raise DomainError("arrivals at a rate do not think")
         thoughts = self._generator(Purpose.THINK).standard_exponential(count)
@@ -255,8 +254,8 @@ class Stream:
     def service(self, count: int) -> Floats:
         """Uniforms in [0, 1), shape `(count,)`; a batch uses that of its oldest request.
 
-        In spells they depend on the instants of arrival, which must have been asked for; users have none
-        before they are served, so their batches' times are independent.
+        In spells they depend on the instants of arrival, which must be drawn first; closed users have none before
+        they are served, so their batches' times are independent.
         """
         own = self._generator(Purpose.SERVICE)
         if self._spells is None or self.users is not None:
@@ -300,8 +299,8 @@ class Stream:
                 return self._surged(self._unit_rate_instants(base, count), surging)
 
     def _surged(self, instants: Floats, surging: SurgingArrivals) -> Floats:
-        """Instants whose gaps are shorter from the arrival on that begins the surge."""
-        last = surging.before - 1 - self._arrived  # place of the arrival that begins it
+        """Instants with shorter gaps from the arrival that begins the surge."""
+        last = surging.before - 1 - self._arrived  # index of the arrival that begins it
         if 0 <= last < len(instants):
             self._surge_from = float(instants[last])
         within = slice(max(0, last + 1), None)
@@ -316,13 +315,13 @@ class Stream:
         return self._phases
 
     def _add_up(self, gaps: Floats) -> Floats:
-        """Instants from gaps, block by block, as if all had been added up at once."""
+        """Instants from gaps, block by block, as if all had been summed at once."""
         self._unit_instant = add_up(gaps, self._unit_instant)
         return gaps
 
 
 def _gamma_gaps(generator: np.random.Generator, shape: float, count: int) -> Floats:
-    """Gaps of mean 1, by phases where these are few."""
+    """Gaps of mean 1, by phases if these are few."""
     phases = round(shape)
     if phases <= _PHASES_MAX and abs(shape - phases) < _WHOLE * shape:
         return grouped(generator.standard_exponential(count * phases), phases)
@@ -343,7 +342,7 @@ def grouped(exponentials: Floats, phases: int) -> Floats:
 
 @compiled
 def add_up(gaps: Floats, start: float) -> float:
-    """Replace gaps with their sums from a start; return the last. In a third of `numpy.cumsum`'s time."""
+    """Replace gaps with their sums from a start; return the last. It takes a third of `numpy.cumsum`'s time."""
     for place in range(len(gaps)):
         start += gaps[place]
         gaps[place] = start
@@ -351,7 +350,7 @@ def add_up(gaps: Floats, start: float) -> float:
 
 
 def draw(demand: Demand, requests: int, seed: Seed, spells: Spells | None = None) -> Draws | ClosedDraws:
-    """All of a stream at once: the first `requests` requests; a trace has as many as it has."""
+    """All draws of a stream at once: the first `requests` requests; a trace has its own number."""
     stream = Stream(demand, requests, seed, spells)
     count = stream.requests
     if stream.users is not None:
@@ -367,7 +366,7 @@ def draw(demand: Demand, requests: int, seed: Seed, spells: Spells | None = None
 
 
 class Replay:
-    """Draws that exist already, as a stream, in place of `Stream`."""
+    """Existing draws as a stream, in place of `Stream`."""
 
     def __init__(self, draws: Draws | ClosedDraws) -> None:
         self.requests = len(draws.service)

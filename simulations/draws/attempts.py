@@ -1,4 +1,4 @@
-"""Attempts: the random numbers of a run whose clients try again, and what became of it."""
+"""Attempts: the random numbers of a run whose clients retry, and its outcomes."""
 
 import math
 from dataclasses import dataclass
@@ -19,12 +19,13 @@ class AttemptDraws:
     """The input of one run. Random numbers belong to attempts, so that every client policy sees the same users.
 
     Attributes:
-        arrived_s: of first tries, rising from 0, shape `(requests,)`. [s]
+        arrived_s: instants of first tries, rising from 0, shape `(requests,)`. [s]
         service: uniforms in [0, 1), shape `(attempts, requests)`; a batch uses that of its first attempt. Empty for
             engines of language models, whose passes have noise of their own.
         routing: uniforms, shape `(attempts, requests, 2)`; the first one is that of `random`.
         backoff: uniforms, shape `(attempts, requests)`; the row of attempt 0 is not used.
-        scale: how many times as long each request takes, shape `(requests,)`; a batch takes as long as its longest.
+        scale: factor of each request's service time, shape `(requests,)`; a batch takes as long as its longest
+            request.
     """
 
     arrived_s: Floats
@@ -45,21 +46,21 @@ class AttemptDraws:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Outcomes:
-    """What became of every request, and what all attempts came to.
+    """Outcome of every request, and totals over all attempts.
 
     Attributes:
-        arrived_s: first tries, shape `(requests,)`. [s]
-        answered_s: when a reply came in time; NaN where the request failed. Of a run that was given up it may be
+        arrived_s: instants of first tries, shape `(requests,)`. [s]
+        answered_s: instant of a reply in time; NaN if the request failed. For a run that was given up it may be
             shorter: all later requests failed. [s]
         ended_s: when its client had a reply or gave up. [s]
-        attempts: how many were sent.
+        attempts: number of attempts of each request.
         sent: attempts sent in each second of the run, shape `(seconds,)`.
-        served: attempts that were served; `for_nobody` of them had no client any more.
-        rejected: turned away as they came, by a full queue or for want of a replica.
-        shed: turned away as a batch was taken.
-        crashed: lost with a replica, or refused by a dead one.
-        dropped: not served, as nobody waited for them any more.
-        timed_out: whose client stopped waiting, whatever became of them.
+        served: attempts that were served; `for_nobody` of them had no waiting client any more.
+        rejected: attempts rejected on arrival, by a full queue or for lack of a replica.
+        shed: attempts rejected when a batch was taken.
+        crashed: attempts lost with a replica, or refused by a dead one.
+        dropped: attempts not served, since no client waited for them any more.
+        timed_out: attempts whose client stopped waiting, whatever their outcome.
         stopped_s: when the run was given up, as it could not end well any more. [s]
     """
 
@@ -83,8 +84,8 @@ class EngineFleet:
     """Engines of a language model behind a balancer.
 
     Attributes:
-        queue_limit: an attempt that finds as many waiting at its engine is rejected. Who joins the next pass waits too,
-            as vLLM's `num_requests_waiting` counts.
+        queue_limit: limit of each engine's queue, above which attempts are rejected. Attempts that join the next pass
+            still count as waiting, as in vLLM's `num_requests_waiting`.
     """
 
     table: StepTable
@@ -97,7 +98,7 @@ class EngineFleet:
 def check_engines(
     fleet: EngineFleet, tokens: TokenDraws, draws: AttemptDraws, protection: Protection
 ) -> None:
-    """Raise a DomainError for what engines in trouble do not have."""
+    """Refuse features that engines in trouble do not have. Raises DomainError."""
     if fleet.rules.scheduler is not Scheduler.VLLM_V1:
         raise DomainError(
             f"engines in trouble are simulated with vLLM's scheduler, not with that of {fleet.rules.scheduler}"

@@ -14,7 +14,7 @@ LOWEST_CELL = int(np.float64(_LOWEST_S).view(np.int64)) >> BITS
 
 
 def edges(cells: Integers) -> tuple[Floats, Floats]:
-    """Lower and upper end of cells; cell -1 is all below the lowest, the last has no end. [s]"""
+    """Lower and upper end of cells; cell -1 is everything below the lowest, the last has no end. [s]"""
     low_s = ((cells + LOWEST_CELL) << BITS).view(np.float64)
     high_s = ((cells + 1 + LOWEST_CELL) << BITS).view(np.float64)
     return np.where(cells < 0, 0.0, low_s), np.where(cells == CELLS - 2, np.inf, high_s)

@@ -12,13 +12,13 @@ _ENDLESS = 2**62  # more requests than any day has
 
 
 class DayStream:
-    """Everything random of one run, drawn on demand, with the same numbers in blocks of any size.
+    """The random numbers of one run, drawn on demand, with the same numbers in blocks of any size.
 
     Arrivals at rate 1 are moved to the instants at which as many are due, so that the same users come whatever the
     rates are.
 
     Args:
-        steps: from when until when requests come at which rate, without gaps, from 0 on.
+        steps: begin, end and rate of each step, without gaps, from 0 on.
 
     Source:
         Cinlar (1975), Introduction to Stochastic Processes, sec. 4.7 (Poisson processes by change of time).
@@ -47,7 +47,7 @@ class DayStream:
         return self._last_s
 
     def arrived_by(self, now_s: float) -> int:
-        """How many requests have arrived by an instant that is not before those drawn last."""
+        """Number of requests that have arrived by an instant, which is not before those drawn last."""
         return self._before + int(np.searchsorted(self._last_s, now_s, side="right"))
 
     def service(self, count: int) -> Floats:

@@ -1,4 +1,4 @@
-"""Outages: the random numbers of a stress, the same users whatever the fleet, its clients and its settings."""
+"""Outages: the random numbers of a stress, the same users for every fleet, client and setting."""
 
 from dataclasses import replace
 
@@ -20,11 +20,11 @@ _NOTHING = np.zeros((0, 0))
 
 
 def attempt_draws(stress: AnyStress, seed: Seed, attempts: int, arrived_s: Floats) -> AttemptDraws:
-    """What is random of the first requests of a run, all of them or some.
+    """Random numbers of the first requests of a run, all of them or some.
 
     Args:
-        attempts: rows of draws; each has its own stream, so that more of them change nothing else.
-        arrived_s: of these requests, from `first_tries_s`, shape `(requests,)`. [s]
+        attempts: number of rows of draws; each has its own stream, so that more of them change nothing else.
+        arrived_s: instants of these requests, from `first_tries_s`, shape `(requests,)`. [s]
     """
     count = len(arrived_s)
     routes = stress.plan.routing.value in ("random", "power-of-two")
@@ -48,10 +48,11 @@ def _rows(seed: Seed, purpose: Purpose, attempts: int, count: int) -> Floats:
 
 
 def first_tries_s(stress: AnyStress, seed: Seed, until_s: float) -> Floats:
-    """When requests come, shape `(requests,)`; in a spike closer together, by the same users in the same order. [s]
+    """Instants of first tries, shape `(requests,)`; closer together in a spike, by the same users in the same order.
+    [s]
 
     Raises:
-        InputError: a trace, which has no traffic to go on with; or more requests than a run may have.
+        InputError: a trace, which has no further traffic; or more requests than a run may have.
     """
     if isinstance(stress.workload.arrivals, TraceArrivals):
         raise InputError(
@@ -78,7 +79,7 @@ def first_tries_s(stress: AnyStress, seed: Seed, until_s: float) -> Floats:
 
 
 def faults_of(stress: AnyStress, seed: Seed) -> tuple[Fault, ...]:
-    """What happens to which replica, and when; each breaks down by itself, whatever the fleet."""
+    """Faults of each replica, and when; each breaks down by itself, whatever the fleet."""
     generator, replicas = seed.generator(Purpose.FAULTS), stress.plan.replicas
     away = stress.trigger.absences(
         replicas, begins_s=stress.begins_s, detection_s=stress.detection_s, startup_s=stress.startup_s
@@ -101,7 +102,7 @@ def faults_of(stress: AnyStress, seed: Seed) -> tuple[Fault, ...]:
 
 
 def inside(clients: Clients, overhead_s: float) -> Clients:
-    """What is left of the clients' time limits once the overhead outside the server is taken off.
+    """The clients' time limits, less the overhead outside the server.
 
     Raises:
         DomainError: nothing is left.

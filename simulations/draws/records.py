@@ -1,4 +1,4 @@
-"""Records: everything that happened to every request of one run; each statistic is computed from them."""
+"""Records: everything that happened to every request of one run, from which each statistic is computed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,14 +24,13 @@ class Batch(NamedTuple):
 class Records:
     """One row per request, in order of arrival; every array has the shape `(requests,)`.
 
-    A lost request was neither started nor finished (NaN), in no batch (size 0, oldest -1), by no
-    replica (-1).
+    A lost request was neither started nor finished (NaN), in no batch (size 0, oldest -1), by no replica (-1).
 
     Attributes:
         arrived_s, started_s, finished_s: instants of simulated time. [s]
         batch_size: size of the batch that the request was served in.
         replica: index of the replica that served it.
-        oldest: number of the oldest request in its batch; names the batch.
+        oldest: number of the oldest request in its batch; identifies the batch.
     """
 
     arrived_s: Floats

@@ -1,4 +1,4 @@
-"""Service times: one uniform number and the size of a batch -> how long the batch takes."""
+"""Service times: the duration of a batch, from one uniform number and the size of the batch."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -18,20 +18,20 @@ _NO_PLACES = np.zeros(0, dtype=np.int64)
 
 
 class ServiceTable(NamedTuple):
-    """Service times by batch size and uniform number, in one of three forms, which `kind` names.
+    """Service times by batch size and uniform number, in one of three forms, named by `kind`.
 
-    FIXED has a duration by batch size. SCALED has a mean by batch size, and a function from the uniform
-    number to a duration of mean 1, applied to whole blocks of requests beforehand. KNOTS has quantile
-    functions of the measured sizes, and for each batch size the weight of the measured one above it.
+    FIXED has a duration by batch size. SCALED has a mean by batch size, and a function from the uniform number to a
+    duration of mean 1, applied to whole blocks of requests beforehand. KNOTS has quantile functions of the measured
+    sizes, and for each batch size the weight of the measured one above it.
 
     Attributes:
         times_s: durations or means, by batch size less 1. [s]
-        draw: durations of mean 1 of many uniform numbers.
-        below: by batch size less 1, the measured size at or below it, by its place.
-        weight: by batch size less 1, how far it lies on the way to the next measured size.
-        first: place of the first knot of each measured size, and the end.
+        draw: function from many uniform numbers to durations of mean 1.
+        below: index of the measured size at or below a batch size, by batch size less 1.
+        weight: position between that size and the next measured one, by batch size less 1.
+        first: index of the first knot of each measured size, and the end.
         probabilities, durations_s: knots of all measured sizes, one after the other's. [s]
-        wake_s: how much longer a batch takes that starts at an idle replica. [s]
+        wake_s: extra time of a batch that starts at an idle replica. [s]
     """
 
     kind: int
@@ -45,7 +45,7 @@ class ServiceTable(NamedTuple):
     wake_s: float = 0.0
 
     def require(self, batch_size_max: int, *, is_closed: bool) -> Self:
-        """The table, if it can serve batches up to a size: compiled code checks nothing itself."""
+        """The table, if it can serve batches up to a size, as compiled code checks nothing itself."""
         sizes = len(self.below) if self.kind == KNOTS else len(self.times_s)
         durations_s = self.durations_s if self.kind == KNOTS else self.times_s
         if sizes < batch_size_max:
@@ -60,7 +60,7 @@ class ServiceTable(NamedTuple):
 
     @property
     def arrays(self) -> "Laws":
-        """What the compiled code reads."""
+        """The arrays that compiled code reads."""
         knots = (self.below, self.weight, self.first, self.probabilities, self.durations_s)
         return (self.kind, self.times_s, *knots, self.wake_s)
 
@@ -72,7 +72,7 @@ class ServiceTable(NamedTuple):
 
     @property
     def _atoms_s(self) -> Floats:
-        """Those right after another batch, rising. [s]"""
+        """Those durations for a batch right after another, rising. [s]"""
         if self.kind == FIXED:
             return np.unique(self.times_s)
         if self.kind != KNOTS:
@@ -86,7 +86,7 @@ Laws = tuple[int, Floats, Integers, Floats, Integers, Floats, Floats, float]
 
 
 def knots(laws: Sequence[ServiceLaw], below: Integers, weight: Floats, wake_s: float = 0.0) -> ServiceTable:
-    """A table of measured laws, and of mixtures of two neighbours; fixed times where nothing varies."""
+    """A table of measured laws, and of mixtures of two neighbours; fixed times if nothing varies."""
     if all(law.is_deterministic for law in laws):
         ends_s = np.array([*(law.durations_s[0] for law in laws), math.nan])
         low_s, high_s = ends_s[below], ends_s[below + 1]
@@ -104,7 +104,7 @@ def knots(laws: Sequence[ServiceLaw], below: Integers, weight: Floats, wake_s: f
 
 
 def unit_exponential(uniforms: Floats) -> Floats:
-    """Exponential durations of mean 1 by inversion; numpy gives one and many of them the same digits."""
+    """Exponential durations of mean 1 by inversion; numpy gives the same digits for one and for many."""
     return np.asarray(-np.log1p(-uniforms))
 
 
@@ -117,7 +117,7 @@ def mixed(low: float, high: float, weight: float) -> float:
 def quantile_s(
     first: Integers, probabilities: Floats, durations_s: Floats, law: int, probability: float
 ) -> float:
-    """`ServiceLaw.quantile_s`, in arrays. [s]"""
+    """`ServiceLaw.quantile_s`, on arrays. [s]"""
     low, high = first[law], first[law + 1]
     right = low + 1
     if high - low > 2:
@@ -141,7 +141,7 @@ def duration_s(
     size: int,
     uniform: float,
 ) -> float:
-    """Service time of a batch by its oldest request's uniform number, or by its duration of mean 1. [s]"""
+    """Service time of a batch, from its oldest request's uniform number or its duration of mean 1. [s]"""
     if kind == FIXED:
         return float(times_s[size - 1])
     if kind == SCALED:
@@ -156,7 +156,7 @@ def duration_s(
 
 @compiled
 def service_time_s(laws: Laws, size: int, uniform: float) -> float:
-    """`duration_s`, to be called from outside of compiled code. [s]"""
+    """`duration_s`, for calls from outside compiled code. [s]"""
     kind, times_s, below, weight, first, probabilities, durations_s, _ = laws
     return duration_s(kind, times_s, below, weight, first, probabilities, durations_s, size, uniform)
 
@@ -172,7 +172,7 @@ class ServiceTimes(Protocol):
     """Service times that either engine can draw, to the same digit.
 
     Attributes:
-        wake_s: how much longer a batch takes that starts at a rested replica. [s]
+        wake_s: extra time of a batch that starts at an idle replica. [s]
     """
 
     @property
@@ -182,7 +182,7 @@ class ServiceTimes(Protocol):
         """Service time of a batch that starts right after another. [s]"""
 
     def table(self, batch_size_max: int) -> ServiceTable:
-        """The same for the compiled engine, up to a batch size."""
+        """Table of these service times for the compiled engine, up to a batch size."""
 
 
 class ProfileTimes:
@@ -205,7 +205,7 @@ class ProfileTimes:
         return mixed(low.quantile_s(uniform), high.quantile_s(uniform), weight)
 
     def table(self, batch_size_max: int) -> ServiceTable:
-        """Knots of the measured sizes, and where each size up to the largest lies between two of them."""
+        """Knots of the measured sizes, and the position of each size up to the largest between two of them."""
         if batch_size_max not in self._tables:
             below, weight = _places(self._profile, batch_size_max)
             self._tables[batch_size_max] = knots(self._profile.laws, below, weight, self.wake_s)
@@ -220,7 +220,7 @@ class ProfileTimes:
 def _places(profile: ServiceProfile, batch_size_max: int) -> tuple[Integers, Floats]:
     """`ServiceProfile.place` of each batch size up to the largest, which may be a hundred thousand."""
     for size in (1, batch_size_max):
-        profile.place(size)  # refuses what lies outside
+        profile.place(size)  # refuses sizes outside
     measured, sizes = np.array(profile.batch_sizes), np.arange(1, batch_size_max + 1)
     right = np.searchsorted(measured, sizes)
     below = np.where(measured[right] == sizes, right, right - 1)
@@ -228,11 +228,11 @@ def _places(profile: ServiceProfile, batch_size_max: int) -> tuple[Integers, Flo
 
 
 class ExponentialTimes:
-    """Exponential service, for the queues that theory knows exactly.
+    """Exponential service, for queues that theory knows exactly.
 
     Args:
         means_s: one mean whatever the batch size, or by batch size less 1. [s]
-        wake_s: how much longer the first batch after a rest takes. [s]
+        wake_s: extra time of the first batch after a rest. [s]
     """
 
     def __init__(self, means_s: float | Sequence[float], wake_s: float = 0.0) -> None:

@@ -1,4 +1,4 @@
-"""Requests of a language model, the engine that serves them, and what became of each."""
+"""Token draws: requests of a language model, the rules of its engine, and the records of a run."""
 
 import math
 from dataclasses import dataclass, replace
@@ -11,22 +11,22 @@ from capacity.profile.llm import LlmProfile, Scheduler
 from capacity.profile.steps import StepTable
 from simulations.draws.records import Floats, Integers
 
-ALWAYS = (-math.inf, math.inf)  # a window of time in which all counts
+ALWAYS = (-math.inf, math.inf)  # a window of time in which everything counts
 
 
 class EngineRules(NamedTuple):
-    """What an engine composes its passes by.
+    """Settings by which an engine composes its passes.
 
     Attributes:
-        sequences_max: most requests that run at once.
-        tokens_max: most tokens of one pass.
-        blocks, block_tokens: of the KV cache, the usable ones.
+        sequences_max: largest number of requests that run at once.
+        tokens_max: largest number of tokens in one pass.
+        blocks, block_tokens: usable blocks of the KV cache, and tokens in each.
         chunked: whether a prompt may be computed in parts.
         ahead: whether a pass is composed while the one before it is computed.
         caching: whether freed blocks keep their tokens until they are used again.
         reserve: whether a request starts only if all its known tokens would fit.
-        scheduler: which rules these are. llama.cpp's have slots, each with an equal share of the blocks, of a token
-            each, and go by `sequences_max` and `tokens_max` alone.
+        scheduler: the engine's policy. llama.cpp's has slots, each with an equal share of the blocks, of one token
+            each, and uses `sequences_max` and `tokens_max` alone.
     """
 
     sequences_max: int
@@ -68,11 +68,11 @@ class TokenDraws:
     """The requests of one run; every array has the shape `(requests,)`.
 
     Attributes:
-        arrived_s: instants from 0 on, not falling. [s]
+        arrived_s: instants from 0 on, in order. [s]
         input_tokens, output_tokens: at least one of each.
-        cached_tokens: of the input, those that are assumed to be cached before the request comes.
+        cached_tokens: input tokens that are assumed to be cached before the request comes.
         routing: uniforms in [0, 1), shape `(2 * requests,)`; two for each request.
-        noise_seed: what the noise of passes is drawn from.
+        noise_seed: seed of the noise of passes.
     """
 
     arrived_s: Floats
@@ -126,7 +126,7 @@ def _require_slots(rules: EngineRules, longest: int) -> None:
     """Refuse a request that no slot holds, its last token included, and passes without room for every slot.
 
     Raises:
-        DomainError: with both numbers.
+        DomainError: says both numbers.
     """
     share = rules.blocks // rules.sequences_max
     if longest > share:
@@ -148,7 +148,7 @@ MIX_ONE, MIX_TWO = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
 
 def pass_noise(noise: Floats, seed: int, replica: int, number: int) -> float:
-    """What the pass of a number at a replica is multiplied by: a quantile at a hash of these.
+    """Factor of a pass's duration, by its number and replica: a quantile at a hash of these.
 
     Source:
         Steele, Lea & Flood (2014), Fast splittable pseudorandom number generators, OOPSLA, fig. 16 (SplitMix64).
@@ -165,20 +165,20 @@ def pass_noise(noise: Floats, seed: int, replica: int, number: int) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TokenRecords:
-    """What became of the requests; every array of requests has the shape `(requests,)`.
+    """Records of all requests; every array of requests has the shape `(requests,)`.
 
     Attributes:
         first_s, finished_s: instants of the first and of the last output token. [s]
-        preemptions: how often each was thrown out of the cache.
-        replica: that served it.
-        gap_counts: times between output tokens of one request, by cell of `sample.CELLS`.
-        steps, busy_s: passes, and the time that they took, over all replicas. [s]
+        preemptions: number of times each was preempted.
+        replica: replica that served each.
+        gap_counts: times between output tokens of one request, counted by cell of `sample.CELLS`.
+        steps, busy_s: number of passes, and their total time, over all replicas. [s]
         running_s, block_s: integrals over time of running requests, and of blocks in use. [s]
-        computed, thrown_out, cached: tokens computed in all, those that were computed and lost when their request
-            was thrown out of the cache, and those that a request found there when it started, or again.
-        allocated, freed: blocks.
-        largest: number of decoding requests, of prompt tokens, of tokens that a decoding request reads and of a
-            prompt's past, the largest of any pass.
+        computed, thrown_out, cached: tokens computed in all, tokens computed and lost at a preemption, and tokens
+            that a request found cached when it started, or started again.
+        allocated, freed: numbers of blocks.
+        largest: largest number of decoding requests, of prompt tokens, of tokens that a decoding request reads and of
+            a prompt's past, over all passes.
     """
 
     first_s: Floats
@@ -198,7 +198,7 @@ class TokenRecords:
     largest: tuple[float, float, float, float]
 
     def stratum(self, share: float) -> Self:
-        """The same with a share of what was counted over time."""
+        """The records with a share of what was counted over time."""
         return replace(
             self,
             busy_s=share * self.busy_s,
@@ -207,10 +207,10 @@ class TokenRecords:
         )
 
     def require_measured(self, table: StepTable, name: str) -> None:
-        """Refuse a run in which a pass was larger than any that was measured.
+        """Refuse a run with a pass larger than any that was measured.
 
         Raises:
-            DomainError: with the size and how far the measurements reach.
+            DomainError: says the size, and how far the measurements reach.
         """
         require_measured(self.largest, table, name)
 
@@ -219,10 +219,10 @@ def require_measured(largest: tuple[float, float, float, float], table: StepTabl
     """Refuse passes larger than any that was measured.
 
     Args:
-        largest: as of `TokenRecords`.
+        largest: as in `TokenRecords`.
 
     Raises:
-        DomainError: with the size and how far the measurements reach.
+        DomainError: says the size, and how far the measurements reach.
     """
     reached = (table.decode_requests[-1], table.prefill_tokens[-1], table.context[-1], table.past[-1])
     what = (

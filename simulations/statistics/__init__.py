@@ -1,1 +1,1 @@
-"""Statistics of samples."""
+"""Statistics: samples and pools of runs, intervals, and the length of a run."""

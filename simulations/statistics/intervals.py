@@ -1,6 +1,6 @@
 """Intervals of what runs estimate: means and shares by Student's t, quantiles such as P99 by the share beyond them.
 
-With the error of the profile's samples: percentiles of what the same requests do under resampled profiles.
+The error of the profile's samples is included through percentiles of the same requests under resampled profiles.
 """
 
 import math
@@ -24,7 +24,7 @@ _TIMES_MAX, _TIMES_STEP = 1e6, 1.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A statistic with its standard error and the degrees of freedom of that."""
+    """A statistic with its standard error, and the degrees of freedom of that error."""
 
     value: float
     standard_error: float
@@ -32,7 +32,7 @@ class Estimate:
 
     @classmethod
     def of(cls, values: ArrayLike) -> Self:
-        """The mean of independent values, such as one of each run.
+        """The mean of independent values, for example one from each run.
 
         Raises:
             DomainError: fewer than two values.
@@ -45,11 +45,11 @@ class Estimate:
 
     @property
     def moved_by(self) -> Floats | None:
-        """What resampled profiles add to it, shape `(resamples,)`; None if that is left out or not known."""
+        """Shifts by resampled profiles, shape `(resamples,)`; None if they are left out or unknown."""
         return None
 
     def interval(self, confidence: float) -> Interval:
-        """What is known of it."""
+        """The interval of the statistic, with all known errors."""
         return self.simulated(confidence)
 
     def simulated(self, confidence: float) -> Interval:
@@ -60,17 +60,17 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResampledEstimate(Estimate):
-    """An estimate with the error of the profile's samples too: what each resampled profile adds to it."""
+    """An estimate with the error of the profile's samples: the shift by each resampled profile."""
 
     moves: Floats
 
     @property
     def moved_by(self) -> Floats:
-        """What resampled profiles add to it, shape `(resamples,)`."""
+        """Shifts by resampled profiles, shape `(resamples,)`."""
         return self.moves
 
     def interval(self, confidence: float) -> Interval:
-        """Percentiles of what it may be, no closer than the simulation alone leaves it."""
+        """Percentiles of the shifted values, at least as wide as the simulation's own interval."""
         simulated = self.simulated(confidence)
         if not self.moves.any():
             return simulated
@@ -79,7 +79,7 @@ class ResampledEstimate(Estimate):
 
 
 def resamples_for(confidence: float) -> int:
-    """Resamples whose smallest and largest are the percentiles of an interval.
+    """Number of resamples whose smallest and largest are the percentiles of an interval.
 
     >>> resamples_for(0.95)
     39
@@ -88,21 +88,22 @@ def resamples_for(confidence: float) -> int:
 
 
 def normal_scores(count: int) -> Floats:
-    """Normal quantiles at even levels, shape `(count,)`, rising: errors of a simulation for resamples in any order."""
+    """Normal quantiles at even levels, shape `(count,)`, rising: errors of a simulation for resamples in any
+    order."""
     normal = NormalDist()
     return np.array([normal.inv_cdf((place + 0.5) / count) for place in range(count)])
 
 
 def without_noise(values: Floats, halves: Floats) -> Floats:
-    """Values of simulated resamples, as far apart as they would be if each had been simulated for ever.
+    """Values of simulated resamples, as far apart as if each had been simulated for ever.
 
-    What two independent halves of a resample's runs have in common is the resample's own, and the rest is chance:
-    the covariance of the halves estimates the variance of what is their own, which is not negative. One standard error
-    of it is added, so that little is taken away where little is known.
+    What two independent halves of a resample's runs have in common is the resample's own, and the rest is chance: the
+    covariance of the halves estimates the variance between resamples, which is not negative. One standard error of it
+    is added, so that little is removed if little is known.
 
     Args:
-        values: of whole runs, shape `(resamples,)`; those that are infinite stay so.
-        halves: of the halves of these runs, shape `(resamples, 2)`.
+        values: values of whole runs, shape `(resamples,)`; infinite ones stay infinite.
+        halves: values of the halves of these runs, shape `(resamples, 2)`.
 
     Source:
         Sun, Apley & Staum (2011), Efficient nested simulation for estimating the variance of a conditional
@@ -119,14 +120,15 @@ def without_noise(values: Floats, halves: Floats) -> Floats:
 
 
 def like_many(values: Floats, count: int) -> Floats:
-    """As many values as percentiles take, shape `(count,)`, in place of a few: of the law that those few leave open.
+    """A few values expanded to the number that percentiles take, shape `(count,)`, by the law that they leave open.
 
-    That of another value of a normal law whose mean and variance are known by these (Hahn & Meeker 1991, Statistical
-    Intervals, sec. 4.7), in any order but a rising one. If any is infinite there is no such law, and they are repeated.
+    It is the law of a further value of a normal distribution whose mean and variance are estimated by these (Hahn &
+    Meeker 1991, Statistical Intervals, sec. 4.7), in any order but a rising one. If any is infinite there is no such
+    law, and they are repeated.
     """
     if not np.isfinite(values).all():
         return np.resize(values, count)
-    from scipy.special import stdtrit  # heavy, and not to be loaded before what is measured
+    from scipy.special import stdtrit  # heavy, and not to be loaded before it is needed
 
     places = np.random.default_rng(0).permutation(count)
     scores = stdtrit(len(values) - 1, (places + 1.0) / (count + 1.0))
@@ -136,7 +138,7 @@ def like_many(values: Floats, count: int) -> Floats:
 def moved_interval(simulated: Interval, values: Floats, confidence: float) -> Interval:
     """The interval of a simulation, widened to the percentiles of the values under resampled profiles.
 
-    Of B of them a share of 1/(B + 1) is expected below the smallest, as of independent draws of one law.
+    Among B of them a share of 1/(B + 1) is expected below the smallest, as for independent draws of one law.
 
     Source:
         Efron & Tibshirani (1993), An Introduction to the Bootstrap, ch. 13 (percentile intervals);
@@ -150,15 +152,15 @@ def moved_interval(simulated: Interval, values: Floats, confidence: float) -> In
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuantileEstimate:
-    """A quantile of durations with the share of them that lies beyond it, which carries the error.
+    """A quantile of durations with the share of them beyond it, which carries the error.
 
-    The share beyond is a mean, whose scatter between sections is that of the pool. A burst hardly moves the
-    quantile of a section, which grows only with the logarithm of the share, and would claim too much. So
-    the interval of the share is converted to durations with the pooled law.
+    The share beyond is a mean, whose scatter between sections is that of the pool. A burst hardly moves the quantile
+    of a section, which grows only with the logarithm of the share, so sections' quantiles would claim too much. Hence
+    the interval of the share is converted to durations by the pooled law.
 
     Attributes:
-        above, from_value: shares of the durations above the pooled quantile, and from it on; they differ
-            where the law has an atom.
+        above, from_value: shares of the durations above the pooled quantile, and from it on; they differ if the law
+            has an atom there.
 
     Source:
         Woodruff (1952), Confidence intervals for medians and other position measures, JASA 47(260),
@@ -173,7 +175,7 @@ class QuantileEstimate:
 
     @property
     def independent_exceedances(self) -> float:
-        """Independent durations beyond it that would say as much, as of `Pool.independent_exceedances`."""
+        """Number of independent durations beyond it that would say as much; see `Pool.independent_exceedances`."""
         late = self.above if math.isfinite(self.value) else self.from_value
         if late.standard_error == 0.0:
             return math.inf
@@ -187,19 +189,19 @@ class QuantileEstimate:
 
     @property
     def moved_by(self) -> Floats | None:
-        """What resampled profiles add to it, shape `(resamples,)`; None if that is left out or not known. [s]"""
+        """Shifts by resampled profiles, shape `(resamples,)`; None if they are left out or unknown. [s]"""
         return None
 
     def interval(self, confidence: float) -> Interval:
-        """What is known of the quantile."""
+        """The interval of the quantile, with all known errors."""
         return self.simulated(confidence)
 
     def simulated(self, confidence: float) -> Interval:
-        """What the pooled durations say of the quantile, where the share is uncertain by Student's t."""
+        """Interval from the pooled durations, with the share uncertain by Student's t."""
         return self._within(student_t(confidence, self.above.degrees))
 
     def _within(self, errors: float) -> Interval:
-        """Between the quantiles that many standard errors of the share lower and higher."""
+        """Interval between the quantiles at this many standard errors of the share lower and higher."""
         low_s = self.tally.quantile_s(max(0.0, self.quantile - errors * self.from_value.standard_error))
         high_s = self.tally.quantile_s(min(1.0, self.quantile + errors * self.above.standard_error))
         # Outwards to the edges of their cells, anywhere in which the true end may lie.
@@ -215,14 +217,17 @@ class ResampledQuantile(QuantileEstimate):
     """A quantile with the error of the profile's samples too.
 
     A quantile in a gap of its law jumps from one side to the other as samples come and go, while the share of
-    requests beyond it moves little by little: so each resample's quantile is a level of the law as simulated,
-    at which the pooled durations are read. No end lies where nothing was seen.
+    requests beyond it moves little by little: so each resample's quantile is a level of the simulated law, at which
+    the pooled
+        durations are
+    read. No end lies where nothing was seen.
 
     Attributes:
-        levels: of the quantiles under resampled profiles, shape `(resamples,)`; infinite beyond all that the
-            same requests did under the profile as measured.
-        moved: those quantiles. [s]
-        samples: independent ones that would say as much of what lies beyond; infinite where nothing is random.
+        levels: levels of the quantiles under resampled profiles, shape `(resamples,)`; infinite beyond everything
+            that the same requests did under the measured profile.
+        moved: the quantiles under resampled profiles. [s]
+        samples: number of independent samples that would say as much about what lies beyond; infinite if nothing is
+            random.
     """
 
     levels: Floats
@@ -231,11 +236,11 @@ class ResampledQuantile(QuantileEstimate):
 
     @property
     def moved_by(self) -> Floats:
-        """What resampled profiles add to it, shape `(resamples,)`. [s]"""
+        """Shifts by resampled profiles, shape `(resamples,)`. [s]"""
         return self._values(1.0, self.levels) - self.value
 
     def interval(self, confidence: float) -> Interval:
-        """Percentiles of what it may be, no closer than the simulation alone leaves it."""
+        """Percentiles of the shifted values, at least as wide as the simulation's own interval."""
         simulated = self.simulated(confidence)
         if not (self.levels != self.quantile).any():
             return simulated
@@ -245,21 +250,21 @@ class ResampledQuantile(QuantileEstimate):
         return self._open(moved_interval(simulated, values, confidence), 1.0, confidence)
 
     def with_samples(self, times: float, confidence: float) -> Interval:
-        """What so many times the samples would leave open, if they were alike and the simulation without error."""
+        """The interval with `times` as many samples, if they were alike and the simulation had no error."""
         levels = self.quantile + (self.levels - self.quantile) / math.sqrt(times)
         found = moved_interval(Interval.exact(self.value), self._values(times, levels), confidence)
         return self._open(found, times, confidence)
 
     def _open(self, found: Interval, times: float, confidence: float) -> Interval:
-        """Without its upper end if too few samples lie beyond for one."""
+        """The interval, without its upper end if too few samples lie beyond for one."""
         if math.isinf(found.high) or has_upper_end(self.quantile, times * self.samples, confidence):
             return found
         return replace(found, high=math.inf, known_to=found.high)
 
     def times_enough(self, is_enough: Callable[[Interval], bool], confidence: float) -> float:
-        """How many times the samples would give an interval that is enough, if they were alike; to 5 %.
+        """Multiple of the samples that would make an interval good enough, if they were alike; to 5 %.
 
-        Infinite if a million times the samples would not.
+        Infinite if a million times the samples would not be enough.
         """
         low, high = 1.0, 4.0
         while not is_enough(self.with_samples(high, confidence)):
@@ -272,7 +277,7 @@ class ResampledQuantile(QuantileEstimate):
         return high
 
     def _values(self, times: float, levels: Floats) -> Floats:
-        """The pooled durations at some levels, or so much closer to what lies beyond all of them. [s]"""
+        """The pooled durations at some levels, or that much closer to what lies beyond all of them. [s]"""
         beyond = self.moved
         if math.isfinite(self.value):
             beyond = self.value + (self.moved - self.value) / math.sqrt(times)
@@ -281,7 +286,7 @@ class ResampledQuantile(QuantileEstimate):
 
 
 def width_of(estimate: QuantileEstimate, precision: float, confidence: float) -> Width:
-    """How wide the interval of a quantile is, and how many samples would make it as precise as that."""
+    """Width of a quantile's interval, and the multiple of the samples that would make it as precise as asked."""
     simulated = estimate.simulated(confidence).relative_half_width
     if not isinstance(estimate, ResampledQuantile):
         return Width(found=simulated, simulated=simulated)
@@ -295,7 +300,7 @@ def width_of(estimate: QuantileEstimate, precision: float, confidence: float) ->
 
 
 def level_of(tally: Tally, value: float, quantile: float) -> float:
-    """The level at which a value lies in a tally: the quantile's if it may be, infinite beyond all values."""
+    """The level of a value in a tally: the quantile's level if that fits, infinite beyond all values."""
     above, from_value = tally.share_above(value), tally.share_from(value)
     if from_value == 0.0:
         return math.inf

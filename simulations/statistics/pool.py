@@ -1,4 +1,4 @@
-"""Pool: the samples of many replications together, and what they say of means, shares and quantiles."""
+"""Pool: the samples of many replications together, and their means, shares and quantiles."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -25,8 +25,8 @@ from simulations.statistics.sample import EXACT_MAX, Sample, Tally
 from simulations.statistics.strata import Strata
 
 _SAME = 1e-9  # share of a response below which a difference is rounding
-_START_LEVEL = 1e-3  # how often a run without a trace of its start is taken to have one
-_FOLD = 32  # samples of a section that are kept apart at most
+_START_LEVEL = 1e-3  # probability that a run without a trace of its start seems to have one
+_FOLD = 32  # largest number of a section's samples that are kept apart
 _CORRELATION_MAX = 0.9  # of neighbours; few sections cannot tell more from a trend
 SECTIONS = 20  # groups of replications between which the scatter of an estimate is seen
 
@@ -36,14 +36,15 @@ Pair = tuple[Sample, Sample]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ProfileError:
-    """Some runs under a profile as it was measured, and the same requests under profiles resampled from it.
+    """Runs under the measured profile, and the same requests under profiles resampled from it.
 
     Attributes:
-        halves: by resampled profile, two independent pairs: a run as measured, and that of the same requests. Several
-            profiles share the runs as measured, and not all do, since their own chance would move them all alike.
-        wanted: resampled profiles that the percentiles of an interval take; fewer are taken for a normal law.
-        known: independent samples behind a quantile of each batch size in use.
-        run_requests: of each run.
+        halves: by resampled profile, two independent pairs: a run as measured, and the same requests under that
+            profile. Several profiles share the runs as measured, but not all do, since the chance of one run would
+            move them all alike.
+        wanted: number of resampled profiles that an interval's percentiles take; fewer are enough for a normal law.
+        known: number of independent samples behind a quantile of each batch size in use.
+        run_requests: number of requests in each run.
     """
 
     halves: tuple[tuple[Pair, Pair], ...]
@@ -53,13 +54,13 @@ class ProfileError:
 
     @property
     def requests(self) -> int:
-        """How many requests were simulated for it."""
+        """Number of requests simulated for it."""
         measured = {id(sample) for halves in self.halves for sample, _ in halves}
         return (len(measured) + 2 * len(self.halves)) * self.run_requests
 
     @cached_property
     def pairs(self) -> tuple[Pair, ...]:
-        """For each resampled profile both halves joined: as measured, and the same requests under that profile."""
+        """Both halves joined, for each resampled profile: as measured, and the same requests under that profile."""
         whole: dict[tuple[int, int], Sample] = {}
         found = []
         for (measured, moved), (measured_too, moved_too) in self.halves:
@@ -70,7 +71,7 @@ class ProfileError:
         return tuple(found)
 
     def estimate(self, plain: Estimate, statistic: Callable[[Sample], float]) -> ResampledEstimate:
-        """An estimate of a statistic, with what resampled profiles add to it."""
+        """An estimate of a statistic, with its shifts by resampled profiles."""
         return ResampledEstimate(
             value=plain.value,
             standard_error=plain.standard_error,
@@ -79,7 +80,7 @@ class ProfileError:
         )
 
     def quantile(self, plain: QuantileEstimate, tally: Callable[[Sample], Tally]) -> ResampledQuantile:
-        """An estimate of a quantile, with what it is under resampled profiles."""
+        """An estimate of a quantile, with its values under resampled profiles."""
         q = plain.quantile
         moved = [tally(one).quantile_s(q) for _, one in self.pairs]
 
@@ -100,20 +101,20 @@ class ProfileError:
         )
 
     def _moves(self, statistic: Callable[[Sample], float]) -> Floats:
-        """What resampled profiles add to a statistic of the same requests, shape `(resamples,)`."""
+        """Shifts of a statistic by resampled profiles, for the same requests, shape `(resamples,)`."""
         return self._without_noise(lambda pair: statistic(pair[1]) - statistic(pair[0]))
 
     def _without_noise(self, move: Callable[[Pair], float]) -> Floats:
-        """What each resampled profile does, without the chance of its runs, shape `(resamples,)`."""
+        """Effect of each resampled profile, without the chance of its runs, shape `(resamples,)`."""
         whole = np.array([move(pair) for pair in self.pairs])
         own = without_noise(whole, np.array([[move(one), move(other)] for one, other in self.halves]))
         return own if len(own) == self.wanted else like_many(own, self.wanted)
 
     def _samples_beyond(self, plain: QuantileEstimate, tally: Callable[[Sample], Tally]) -> float:
-        """Independent samples that know the share beyond a quantile as well.
+        """Number of independent samples that would know the share beyond a quantile as well.
 
-        By the design effect (Kish 1965, Survey Sampling, sec. 8.2), no fewer than were measured of a size, and no
-        more than of any: no response is quicker than its service, whatever the queue adds.
+        It follows from the design effect (Kish 1965, Survey Sampling, sec. 8.2), between the smallest and the largest
+        number measured of any size: no response is quicker than its service, whatever the queue adds.
         """
         known = self.known(plain.quantile)
         squares = float(np.mean(self._moves(lambda sample: tally(sample).share_from(plain.value)) ** 2))
@@ -129,9 +130,9 @@ class Pool:
 
     Attributes:
         parts: the samples of each section as one, or those of its strata.
-        replications: how many there are.
-        is_path: the sections are not independent runs, but follow each other on one path.
-        profile_error: what the samples of the profile leave open; None if that is left out or not known.
+        replications: number of replications.
+        is_path: whether the sections are consecutive parts of one path, not independent runs.
+        profile_error: the error of the profile's samples; None if it is left out or unknown.
     """
 
     parts: tuple[Sample, ...] | tuple[Strata, ...]
@@ -178,7 +179,7 @@ class Pool:
 
     @property
     def counted(self) -> int:
-        """Requests that count."""
+        """Number of counted requests."""
         return sum(part.counted for part in self.parts)
 
     @property
@@ -188,10 +189,10 @@ class Pool:
 
     @property
     def is_level(self) -> bool:
-        """Whether no trace of the start is left: the first half of each run against its second.
+        """Whether no trace of the start is left, by the first half of each run against its second.
 
-        A one-sided t-test over replications of the difference of their means, in the spirit of
-        Schruben, Singh & Tierney (1983), Operations Research 31(6), for a start that is too calm.
+        The test is a one-sided t-test over replications of the difference of their means, in the spirit of Schruben,
+        Singh & Tierney (1983), Operations Research 31(6), for a start that is too calm.
         """
         rises_s = np.array([rise_s for section in self.sections for rise_s in section.rises_s])
         error_s = float(rises_s.std(ddof=1)) / math.sqrt(len(rises_s))
@@ -241,13 +242,14 @@ class Pool:
         return self.ratio(lambda sample: sample.busy_s, lambda sample: replicas * sample.window_s)
 
     def independent_exceedances(self, quantile: float) -> float:
-        """How many independent responses beyond a quantile would say as much about it as these do.
+        """Number of independent responses beyond a quantile that would say as much about it as these do.
 
-        Lost requests are beyond it.
+        Lost requests count as beyond it.
 
-        Responses come in bursts: what lies beyond a quantile comes from few busy periods. From the scatter
-        of the sections, p(1 - p)/SE² independent responses say as much about the share p beyond (Kish 1965,
-        Survey Sampling, sec. 8.2, the design effect).
+        Responses come in bursts: those beyond a quantile come from few busy periods. From the scatter of the
+            sections, p(1 - p)/SE²
+        independent responses say as much about the share p beyond (Kish 1965, Survey Sampling, sec. 8.2, the design
+        effect).
         """
         return self.response_quantile_with_losses(quantile).independent_exceedances
 
@@ -290,12 +292,12 @@ class Pool:
         return self._around(share(self.whole), [share(section) for section in self.sections])
 
     def _around(self, pooled: float, sections: Sequence[float]) -> Estimate:
-        """The pooled value with the error from the scatter of the sections around it.
+        """The pooled value, with the error from the scatter of the sections around it.
 
-        Sections of one path that resemble their neighbours are worth fewer independent ones: their error
-        grows by √((1 + r)/(1 - r)) for a correlation r > 0 of neighbours, as of a process that forgets
-        geometrically (Box, Jenkins & Reinsel 1994, Time Series Analysis, sec. 2.1.6). The sample's r is low
-        by (1 + 3r)/n (Marriott & Pope 1954, Biometrika 41).
+        Correlated sections of one path are worth fewer independent ones: their error grows by √((1 + r)/(1 - r)) for
+            a
+        correlation r > 0 of neighbours, as for a process that forgets geometrically (Box, Jenkins & Reinsel 1994,
+        Time Series Analysis, sec. 2.1.6). The sample's r is low by (1 + 3r)/n (Marriott & Pope 1954, Biometrika 41).
         """
         squares = math.fsum((section - pooled) ** 2 for section in sections)
         degrees = len(sections) - 1
@@ -313,7 +315,7 @@ class Pool:
     ) -> Performance:
         """All quantities of a steady state of this many replicas, with intervals for the quantiles.
 
-        Numbers in queue and in system are those of Little's law, from the requests that count.
+        Numbers in queue and in system follow by Little's law from the counted requests.
         """
         whole = self.whole
         waits, responses, window_s = whole.waits, whole.responses, whole.window_s
@@ -342,7 +344,7 @@ class Pool:
         )
 
     def _intervals(self, replicas: int, confidence: float) -> dict[str, Interval]:
-        """Intervals of what has no quantile, by field name."""
+        """Intervals by field name, for fields other than quantiles."""
         return {
             "utilization": _within_one(self.utilization(replicas).interval(confidence)),
             "response_mean_s": self.response_mean.interval(confidence),
@@ -358,7 +360,7 @@ class Pool:
 
 
 def merged(parts: Sequence[Sample | Strata]) -> Sample:
-    """Several runs, in strata or not, as one sample."""
+    """Several runs, with or without strata, as one sample."""
     kind: Any = type(parts[0])
     whole: Sample = kind.merged(parts).as_one
     return whole
@@ -371,7 +373,7 @@ def _within_one(interval: Interval) -> Interval:
 
 
 def responses(sample: Sample) -> Tally:
-    """Of served requests."""
+    """Responses of served requests."""
     return sample.responses
 
 

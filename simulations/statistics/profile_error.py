@@ -1,4 +1,4 @@
-"""Profile error: how far the sampling error of the profile may have moved a prediction."""
+"""Profile error: how far the sampling error of the profile may have shifted a prediction."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -20,14 +20,14 @@ from simulations.statistics.pool import Pair, ProfileError, merged
 from simulations.statistics.sample import Length, Sample
 from simulations.workers import Mapper
 
-# Runs under the profile as it was measured, two by two, shared by the resampled ones.
+# Runs under the measured profile, in pairs, shared by the resampled profiles.
 _RUNS = 8
-# Resampled profiles that come first, an even number of runs under each of those as measured.
+# Resampled profiles in the first step, an even number for each of the runs as measured.
 _FEW = 8
 # Warm-ups, of ten relaxation times each, that each of these runs measures, and requests beyond which it would take
 # too long.
 _WARM_UPS, _MEASURED_ENOUGH = 60, 80_000
-# Profiles whose resamples are kept, each some 30 MB.
+# Profiles whose resamples are cached, some 30 MB each.
 _KEPT = 2
 
 
@@ -39,13 +39,13 @@ def sampling_intervals(
     resamples: int = 400,
     seed: int = 1,
 ) -> list[Interval]:
-    """Statistics of some profiles with the intervals that their own samples give them.
+    """Statistics of some profiles, with the intervals that their own samples give.
 
-    They say how far the samples of these runs may be off, not what another machine would do. If
-    no profile has samples, the intervals have no width.
+    The intervals cover the error of the samples of these runs, not the difference to another machine. If no profile
+    has samples, they have no width.
 
     Args:
-        statistics: takes as many profiles and returns the same number of values each time.
+        statistics: function of the profiles that returns values, always as many.
 
     Source:
         Efron and Tibshirani (1993), An Introduction to the Bootstrap, ch. 13 (percentile intervals).
@@ -69,15 +69,16 @@ def profile_error(
     mapper: Mapper,
     is_enough: Callable[[ProfileError], bool] | None = None,
 ) -> ProfileError | None:
-    """What the samples of the profile leave open of a case; None if it has none.
+    """The error of the profile's samples for a case; None if it has none.
 
-    The same requests are simulated under the profile as it is and under a resampled one. As many of these are
-    drawn as the percentiles of an interval take, or only a few if those are enough for the caller.
+    The same requests are simulated under the measured profile and under resampled ones: as many as the percentiles of
+        an
+    interval take, or only a few if those are enough for the caller.
 
     Args:
-        length: of each run.
-        confidence: of the intervals that are asked for.
-        is_enough: whether what a few resampled profiles say settles what is asked.
+        length: length of each run.
+        confidence: confidence of the requested intervals.
+        is_enough: whether a few resampled profiles settle the question.
     """
     profile = case.scenario.profile
     if not has_samples(profile):
@@ -98,10 +99,10 @@ def profile_error(
 
 
 def _half(case: Case, length: Length) -> Length:
-    """One of the two runs under each profile: half of a run of the case, or longer where its queue is busy.
+    """Length of one of the two runs under each profile: half of a run of the case, or longer if its queue is busy.
 
-    In short runs of a busy queue the few bursts that there are say more of themselves than of the profile. A path,
-    a spike, and bursts in cycles are as long as they are.
+    In short runs of a busy queue the few bursts say more about themselves than about the profile. A path, a spike,
+    and bursts in cycles keep their length.
     """
     workload, least = case.scenario.workload, -(-length.measured // 2)
     if isinstance(workload, Workload) and not isinstance(workload.arrivals, RenewalArrivals):
@@ -112,7 +113,7 @@ def _half(case: Case, length: Length) -> Length:
 def _halves(
     own: Sequence[Task], measured: Sequence[Sample], times: Sequence[ProfileTimes], mapper: Mapper
 ) -> tuple[tuple[Pair, Pair], ...]:
-    """Two runs under each of some profiles, each beside the run as measured that has its requests."""
+    """Two runs under each of some profiles, each paired with the measured run that has its requests."""
     numbers = [number % len(own) for number in range(2 * len(times))]
     under = [each for each in times for _ in range(2)]
     moved = [replace(own[number], service_times=each) for each, number in zip(under, numbers, strict=True)]
@@ -125,7 +126,7 @@ def _halves(
 def _resampled_times(profile: ServiceProfile, seed: Seed, count: int) -> tuple[ProfileTimes, ...]:
     """Service times under resampled profiles, the same for every case and stage of a command.
 
-    What differs between two candidates is then the candidates, not the draw.
+    Two candidates then differ by themselves, not by the draw.
     """
     generator = seed.generator(Purpose.PROFILE)
     return tuple(ProfileTimes(resampled(profile, generator)) for _ in range(count))

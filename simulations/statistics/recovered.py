@@ -1,4 +1,4 @@
-"""Recovered: whether, and when, success is again what it was before the trigger."""
+"""Recovered: whether, and when, success is as high again as before the trigger."""
 
 import math
 
@@ -11,14 +11,14 @@ from capacity.recovery.stress import TOLERANCE, TOLERANCE_ERRORS, AnyStress
 from simulations.draws.attempts import Outcomes
 from simulations.draws.records import Floats, Integers
 
-# With less success than this before the trigger there is nothing to come back to.
+# With less success than this before the trigger there is nothing to recover to.
 BASELINE_MIN = 0.5
 _RESPONSES_MIN = 1000  # behind a P99
 _ROUNDING = 1e-9  # of instants and shares: a horizon that is just long enough, a share just within
 
 
 def run_of(stress: AnyStress, outcomes: Outcomes, until_s: float, overhead_s: float) -> Run:
-    """What one run has shown, of first tries up to `until_s`.
+    """Findings of one run, for first tries up to `until_s`.
 
     Raises:
         InconclusiveError: most requests fail before the trigger.
@@ -53,7 +53,7 @@ def run_of(stress: AnyStress, outcomes: Outcomes, until_s: float, overhead_s: fl
 
 
 def _lost(outcomes: Outcomes, succeeded: npt.NDArray[np.bool_], begins_s: float) -> int:
-    """Failures among the first requests, but for those whose clients gave up before the trigger began."""
+    """Number of failures among the first requests, except those whose clients gave up before the trigger began."""
     ended_s = outcomes.ended_s[: len(succeeded)]
     before = ~succeeded[: len(ended_s)] & (ended_s < begins_s)
     return int((~succeeded).sum() - before.sum())
@@ -66,7 +66,7 @@ def _p99_s(answers_s: Floats) -> float | None:
 
 
 def _share(arrived_s: Floats, sums: Integers, from_s: Floats, to_s: Floats | float) -> tuple[Floats, Floats]:
-    """Share of success among those that arrived in each stretch, and how many those are."""
+    """Share of success among those that arrived in each stretch, and their number."""
     first, last = np.searchsorted(arrived_s, from_s), np.searchsorted(arrived_s, to_s)
     count = np.maximum(last - first, 0)
     with np.errstate(invalid="ignore"):
@@ -76,7 +76,8 @@ def _share(arrived_s: Floats, sums: Integers, from_s: Floats, to_s: Floats | flo
 def _recovered(
     stress: AnyStress, arrived_s: Floats, sums: Integers, baseline: float, until_s: float
 ) -> tuple[float | None, bool]:
-    """Seconds to the first window from which on all are as before for half a minute, and any relapse."""
+    """Seconds to the first window from which on all are as before for half a minute, and whether there was a
+    relapse."""
     window_s = stress.window_s
     seconds = math.floor(until_s - stress.ends_s - window_s + _ROUNDING)
     starts_s = stress.ends_s + np.arange(seconds + 1.0)
@@ -93,7 +94,7 @@ def _recovered(
 
 
 def _course(outcomes: Outcomes, sums: Integers, until_s: float) -> Course:
-    """Second by second; `sums` are the successes among the first requests, by their number."""
+    """The course second by second; `sums` are the cumulative successes among the first requests."""
     seconds = math.floor(until_s)
     places = np.searchsorted(outcomes.arrived_s, np.arange(seconds + 1.0))
     came, good = np.diff(places), np.diff(sums[places])

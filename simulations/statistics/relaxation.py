@@ -28,14 +28,14 @@ def limited_relaxation_requests(
 ) -> float:
     """Requests that arrive within one relaxation time of queues with a limited number of places each.
 
-    Without a limit and away from load 1 it is `relaxation_requests`, below the load and above it. Two
-    walls hasten it: of M/M/1/K the rate is λ + μ - 2√(λμ) cos(π/(K + 1)), whose part from the walls
-    grows with the variance of the input, as the part from the drift falls with it.
+    Without a limit and away from load 1 it is `relaxation_requests`, below the load and above it. Two walls hasten
+    it: for M/M/1/K the rate is λ + μ - 2√(λμ) cos(π/(K + 1)), whose part from the walls grows with the variance of
+    the input, as the part from the drift falls with it.
 
     Args:
         load: ρ, of any size.
         queues, requests_in_service, variability: as in `relaxation_requests`.
-        places: of one queue, a batch in service included.
+        places: number in one queue, including a batch in service.
 
     Source:
         Morse (1958), Queues, Inventories and Maintenance, ch. 6, for M/M/1/K; its extension by the
@@ -50,9 +50,10 @@ def limited_relaxation_requests(
 def is_pooled(plan: Plan) -> bool:
     """Whether replicas fill and empty as one, since work goes to a free replica.
 
-    With batches the least outstanding replica need not be the one that is free first: replicas that
-    started together stay together, and forget the start as slowly as queues of their own (an observation
-    on fleets of 30 and 300, whose runs went on rising after ten relaxation times of one queue).
+    With batches the least outstanding replica need not be the one that is free first: replicas that started together
+        stay
+    together, and forget the start as slowly as queues of their own (observed on fleets of 30 and 300, whose runs went
+    on rising after ten relaxation times of one queue).
     """
     least_outstanding = plan.routing is Routing.LEAST_OUTSTANDING and plan.batch_size_max == 1
     return plan.replicas == 1 or plan.routing is Routing.SHARED_QUEUE or least_outstanding
@@ -63,13 +64,13 @@ def closed_relaxation_requests(
 ) -> float:
     """Requests of one relaxation time of a closed population: about one from each user.
 
-    Users come back at the rate 1/Z each, whatever the queue, and no cycle is shorter than a think time:
-    one request of each. Behind a router that does not look, N users who do not think walk among c
-    queues; their chain forgets within 1.5 N (1 + N/c) requests, computed for up to 6 queues. Of users
-    who think, only those walk who exceed what is served within a think time.
+    Users return at the rate 1/Z each, whatever the queue, and no cycle is shorter than a think time: one request of
+    each. Behind a router that does not look at queues, N users who do not think walk among c queues; their chain
+    forgets within 1.5 N (1 + N/c) requests, computed for up to 6 queues. Of users who think, only those walk who
+    exceed what is served within a think time.
 
     Args:
-        sustainable_rps: of all replicas; None is as if no user thought.
+        sustainable_rps: rate of all replicas; None is as if no user thought.
     """
     users = float(population.users)
     if is_pooled(plan):
@@ -81,7 +82,7 @@ def closed_relaxation_requests(
 def _walking(population: ClosedPopulation, plan: Plan, sustainable_rps: float) -> float:
     """Users at the queues at busy times: those who exceed what the replicas serve within a think time.
 
-    If that is none or few, as many as wait at that load, or as chance brings at load 1.
+    If these are few or none, as many as wait at that load, or as chance brings at load 1.
     """
     users, fed = population.users, sustainable_rps * population.think_time_s
     spare = 1.0 - users / fed if fed > users else 0.0
@@ -92,12 +93,11 @@ def _walking(population: ClosedPopulation, plan: Plan, sustainable_rps: float) -
 def turns_requests(population: ClosedPopulation, service: ServiceLaw) -> float:
     """Requests within which users change the turns in which they are served; infinite if they never do.
 
-    When users are served in two batches in turn, a user joins the other batch by thinking for longer than it
-    takes, in each turn with probability P(think > S) = E[exp(-S/Z)]. Who joins which is forgotten at twice
-    that rate.
+    If users are served in two batches in turn, a user joins the other batch by thinking for longer than it takes, in
+    each turn with probability P(think > S) = E[exp(-S/Z)]. Who joins which is forgotten at twice that rate.
 
     Args:
-        service: of a batch as large as they are where users are served by turns.
+        service: service time of a batch as large as when users are served in turns.
     """
     if population.think_time_s == 0.0:
         return math.inf
@@ -110,7 +110,7 @@ def turns_requests(population: ClosedPopulation, service: ServiceLaw) -> float:
 def open_relaxation_requests(
     load: float, queues: int, requests_in_service: float, variability: float, places: int | None
 ) -> float:
-    """Requests of one relaxation time of queues with a limit or without."""
+    """Requests of one relaxation time of queues with or without a limit."""
     if places is None:
         return relaxation_requests(load, queues, requests_in_service, variability)
     return limited_relaxation_requests(load, queues, requests_in_service, variability, places)
@@ -127,11 +127,14 @@ def modulated_relaxation_requests(
 ) -> float:
     """Requests of one relaxation time of queues whose arrivals come in bursts.
 
-    Such a queue forgets no sooner than the phases do, and in bursts above its capacity far more slowly:
-    MMPP/M/1 at the rate -min χ(x) of the larger eigenvalue χ of Q + Λ(exp(x) - 1) + μI(exp(-x) - 1), which
-    without bursts is (√μ - √λ)². The walls of a limit hasten it: χ is taken at x + iπ/(K + 1), as without
-    bursts, with a safety factor (chains of up to 200 places needed up to 1.9). More variable service
-    stretches it as in `relaxation_requests`: as if several requests moved as one.
+    Such a queue forgets no sooner than the phases do, and in bursts above its capacity far more slowly: MMPP/M/1 at
+        the rate
+    -min χ(x) of the larger eigenvalue χ of Q + Λ(exp(x) - 1) + μI(exp(-x) - 1), which without bursts is (√μ - √λ)².
+    The walls of a limit hasten it: χ is taken at x + iπ/(K + 1), as without bursts, with a safety factor (chains of
+    up to
+        200
+    places needed up to 1.9). More variable service stretches it as in `relaxation_requests`: as if several requests
+    moved as one.
 
     Args:
         load: ρ, of all queues on average.
@@ -171,7 +174,7 @@ def _largest_eigenvalue(
 
 
 def _least(function: Callable[[float], float], low: float, high: float) -> float:
-    """Where a convex function is least between two ends, by golden section."""
+    """Smallest value of a convex function between two ends, by golden section."""
     left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
     at_left, at_right = function(left), function(right)
     for _ in range(60):

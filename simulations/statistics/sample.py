@@ -16,9 +16,9 @@ from simulations.draws.records import Floats, Integers
 from simulations.kernel.state import Structs
 
 RELATIVE_ERROR_MAX = 0.5 / PER_OCTAVE
-# Above this many distinct values a tally switches to cells.
+# A tally with more distinct values switches to cells.
 EXACT_MAX = 65_536
-# Share of the clock by which the difference of two instants may be off: two roundings, and two more.
+# Relative error of the difference of two instants: two roundings, and two more.
 ROUNDING = 4.0 * 2.0**-52
 _NEAR = 1e-6  # share of a mark within which rounding can never move a value across it
 
@@ -30,9 +30,9 @@ class Tally:
     Attributes:
         values_s: distinct and rising, shape `(values,)`; exact, or middles of cells. [s]
         counts: shape `(values,)`; whole unless tallies were mixed.
-        total_s: sum of all durations as they were. [s]
+        total_s: sum of all durations, unrounded. [s]
         marks_s: rising; values that are exact in any case, shape `(marks,)`. [s]
-        is_exact: whether all values are; shares of two tallies are comparable if both are or neither is.
+        is_exact: whether all values are exact; shares of two tallies are comparable if both are or neither is.
     """
 
     values_s: Floats
@@ -43,7 +43,7 @@ class Tally:
 
     @classmethod
     def of(cls, durations_s: Floats, marks_s: Floats, rounding_s: float = 0.0) -> "Tally":
-        """Durations one by one, in any order; one within the clock's rounding of a mark becomes it."""
+        """A tally of durations in any order; one within the clock's rounding of a mark becomes it."""
         values_s, counts = np.unique(snapped(durations_s, marks_s, rounding_s), return_counts=True)
         total_s = float(np.cumsum(durations_s)[-1]) if len(durations_s) else 0.0
         return cls(values_s=values_s, counts=counts, total_s=total_s, marks_s=marks_s)._bounded()
@@ -61,7 +61,7 @@ class Tally:
 
     @classmethod
     def mixed(cls, tallies: Sequence["Tally"], factors: Sequence[float]) -> "Tally":
-        """All durations of some tallies with the same marks, each counted so many times, whole or not."""
+        """All durations of some tallies with the same marks, each counted with its factor, whole or not."""
         parts = list(tallies) if all(one.is_exact for one in tallies) else [one.in_cells() for one in tallies]
         values_s, places = np.unique(np.concatenate([one.values_s for one in parts]), return_inverse=True)
         weights = np.concatenate([k * one.counts for one, k in zip(parts, factors, strict=True)])
@@ -72,12 +72,12 @@ class Tally:
 
     @cached_property
     def ranks(self) -> Integers | Floats:
-        """How many durations do not exceed each value, shape `(values,)`."""
+        """Number of durations up to each value, shape `(values,)`."""
         return cast("Integers | Floats", np.cumsum(self.counts))
 
     @property
     def count(self) -> int:
-        """How many durations, rounded where they are mixed."""
+        """Number of durations, rounded if they are mixed."""
         return round(self._total)
 
     @property
@@ -86,12 +86,12 @@ class Tally:
 
     @property
     def positive(self) -> int:
-        """How many durations are not 0."""
+        """Number of durations that are not 0."""
         return round(float(self.counts[self.values_s > 0.0].sum()))
 
     def quantile_s(self, quantile: float) -> float:
         """Smallest value that a share `quantile` of the durations does not exceed. [s]"""
-        rank = max(quantile * self._total - 1e-9, 1e-9)  # of whole counts the next whole one, at least 1
+        rank = max(quantile * self._total - 1e-9, 1e-9)  # for whole counts the next whole one, at least 1
         return float(self.values_s[np.searchsorted(self.ranks, rank)])
 
     def relative_error_of(self, value_s: float) -> float:
@@ -112,20 +112,20 @@ class Tally:
         return (self._total - below) / self._total if self._total else 0.0
 
     def with_lost(self, lost: float) -> "Tally":
-        """The same with this many more that never ended, and so are infinitely long."""
+        """The tally with this many more durations that never ended, and so are infinitely long."""
         if not lost:
             return self
         values_s, counts = np.append(self.values_s, np.inf), np.append(self.counts, lost)
         return replace(self, values_s=values_s, counts=counts)
 
     def in_cells(self) -> "Tally":
-        """The same in cells, if it is not already."""
+        """The tally in cells, if it is not already."""
         if not self.is_exact:
             return self
         return _gathered(middles(self.values_s, self.marks_s), self.counts, self.total_s, self.marks_s)
 
     def _bounded(self) -> "Tally":
-        """The same, in cells if there are too many values."""
+        """The tally, in cells if it has too many values."""
         return self if len(self.values_s) <= EXACT_MAX else self.in_cells()
 
 
@@ -140,7 +140,7 @@ def _both(one: Tally, other: Tally) -> Tally:
 def _merge(
     one_s: Floats, one_counts: Integers, other_s: Floats, other_counts: Integers
 ) -> tuple[Floats, Integers]:
-    """Two rising sequences of distinct values as one, and the counts of each value together."""
+    """Two rising sequences of distinct values as one, with the counts of each value added."""
     values_s = np.empty(len(one_s) + len(other_s))
     counts = np.zeros(len(values_s), dtype=np.int64)
     here = there = filled = 0
@@ -166,7 +166,7 @@ def _gathered(values_s: Floats, counts: Integers | Floats, total_s: float, marks
 
 
 def snapped(durations_s: Floats, marks_s: Floats, rounding_s: float) -> Floats:
-    """Durations, those within the clock's rounding of a mark moved to it. [s]"""
+    """Durations, with those within the clock's rounding of a mark moved to it. [s]"""
     if not len(marks_s):
         return durations_s
     right = np.searchsorted(marks_s, durations_s)
@@ -177,7 +177,7 @@ def snapped(durations_s: Floats, marks_s: Floats, rounding_s: float) -> Floats:
 
 
 def middles(values_s: Floats, marks_s: Floats) -> Floats:
-    """For each value the middle of its cell, or of the part of it between marks; marks and 0 stay. [s]"""
+    """Middles of the values' cells, or of their parts between marks; marks and 0 stay. [s]"""
     cells = np.clip((values_s.view(np.int64) >> BITS) - LOWEST_CELL, -1, CELLS - 2)
     low_s, high_s = edges(cells)
     right = np.searchsorted(marks_s, values_s)
@@ -188,13 +188,13 @@ def middles(values_s: Floats, marks_s: Floats) -> Floats:
 
 
 class Counters:
-    """Cells to count in, by compiled code; a tally in the making.
+    """Cells for compiled code to count in; a tally in the making.
 
     Attributes:
-        cells: shape `(CELLS,)`; the first is all below the lowest, 0 included.
-        at_marks: how often each mark was seen, and how often what lies below it in its cell, by turns.
+        cells: shape `(CELLS,)`; the first is everything below the lowest, 0 included.
+        at_marks: count at each mark, and below it in its cell, alternating.
         marks_s: shape `(marks,)`. [s]
-        first_mark: of each cell, the place of the first mark in it or at its edge; -1 where there is none.
+        first_mark: index of the first mark in each cell or at its edge; -1 if there is none.
     """
 
     def __init__(self, marks_s: Floats) -> None:
@@ -205,11 +205,11 @@ class Counters:
 
     @property
     def arrays(self) -> "Cells":
-        """What the compiled code reads and writes."""
+        """The arrays that compiled code reads and writes."""
         return (self.cells, self.at_marks, self.marks_s, self.first_mark)
 
     def tally(self, total_s: float, zeros: int) -> Tally:
-        """What was counted, with the number of zeros."""
+        """The tally of what was counted, with the number of zeros."""
         self.cells[0] -= zeros
         used = _used(self.cells)
         low_s, high_s = edges(used - 1)
@@ -227,7 +227,7 @@ class Counters:
 
 @lru_cache(maxsize=16)
 def _first_marks(marks: bytes) -> "Places":
-    """Of each cell the first mark in it or at its edge, the same for all replications of a case."""
+    """The first mark in each cell or at its edge, the same for all replications of a case."""
     marks_s = np.frombuffer(marks)
     first = np.full(CELLS, -1, dtype=np.int32)
     places = np.arange(len(marks_s), dtype=np.int32)[::-1]  # of several the first is written last
@@ -239,7 +239,7 @@ def _first_marks(marks: bytes) -> "Places":
 
 @compiled
 def _used(cells: Integers) -> Integers:
-    """Places of the cells in which something was counted."""
+    """Indices of the cells in which something was counted."""
     used = np.empty(len(cells), dtype=np.int64)
     count = 0
     for cell in range(len(cells)):
@@ -267,18 +267,18 @@ def cell_or_mark(marks_s: Floats, first_mark: Places, duration_s: float, roundin
     return cell
 
 
-# Up to this many requests a run keeps each duration; beyond, it counts in cells, faster than sorting.
+# A run of up to this many requests keeps each duration; a longer one counts in cells, which is faster than sorting.
 EXACT_REQUESTS_MAX = 8192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Length:
-    """How many requests a run serves.
+    """Number of requests that a run serves.
 
     Attributes:
         warm_up: first requests, at least this many, not counted; the fleet starts empty.
         measured: requests counted.
-        cool_down: last requests, not counted; none come after them to share a batch with.
+        cool_down: last requests, not counted; no requests follow to share a batch with.
     """
 
     warm_up: int
@@ -287,21 +287,21 @@ class Length:
 
     @property
     def requests(self) -> int:
-        """All that are simulated."""
+        """Number of simulated requests."""
         return self.warm_up + self.measured + self.cool_down
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Sample:
-    """What one run saw between warm-up and end, or several did; only requests that were served count.
+    """Observations of one run between warm-up and end, or of several; only served requests count.
 
     Attributes:
-        waits, responses: of the counted requests; a response includes the request overhead.
+        waits, responses: tallies of the counted requests; a response includes the request overhead.
         window_s: time that the counted arrivals stand for, a gap each. [s]
         busy_s: time of one replica that the counted requests took, each its share of its batch. [s]
-        batches: batches that the counted requests make up, a batch cut in two counted in part.
-        batch_size_largest: of all batches of the run.
-        lost: requests that arrived within the window and were rejected; whole unless samples were mixed.
+        batches: number of batches that the counted requests make up, with parts of batches.
+        batch_size_largest: largest batch of the run.
+        lost: number of requests that arrived within the window and were rejected; whole unless samples were mixed.
         rises_s: for each run, mean response of the second half minus that of the first. [s]
     """
 
@@ -316,16 +316,16 @@ class Sample:
 
     @property
     def counted(self) -> int:
-        """Requests that count."""
+        """Number of counted requests."""
         return self.responses.count
 
     @property
     def as_one(self) -> Self:
-        """What its statistics are taken from: itself; of strata their mixture."""
+        """The sample that statistics use: itself; for strata, their mixture."""
         return self
 
     def in_cells(self) -> "Sample":
-        """The same with its durations in cells."""
+        """The sample with its durations in cells."""
         return replace(self, waits=self.waits.in_cells(), responses=self.responses.in_cells())
 
     @classmethod
@@ -346,7 +346,7 @@ class Sample:
 
     @classmethod
     def mixed(cls, samples: Sequence["Sample"], factors: Sequence[float]) -> "Sample":
-        """Samples of the same runs as one, what each has seen counted so many times, whole or not."""
+        """Samples of the same runs as one, each counted with its factor, whole or not."""
         offered = [k * (one.counted + one.lost) for one, k in zip(samples, factors, strict=True)]
         rises = np.average([one.rises_s for one in samples], axis=0, weights=offered)
         return cls(
@@ -362,11 +362,11 @@ class Sample:
 
 
 def mixed(values: Sequence[float], factors: Sequence[float]) -> float:
-    """Their sum, each so many times."""
+    """Weighted sum of the values."""
     return math.fsum(value * factor for value, factor in zip(values, factors, strict=True))
 
 
-# Where a reduction has come to, and its sums; a half is that of the counted arrivals.
+# Position and sums of a reduction; a half is half of the counted arrivals.
 _PROGRESS = np.dtype(
     [
         ("number", np.int64),
@@ -391,7 +391,7 @@ _PROGRESS = np.dtype(
 
 
 class Reduction:
-    """A sample being made: requests are added in the order of their arrival, any number at a time.
+    """A sample in the making: requests are added in order of arrival, any number at a time.
 
     The sums are added one request after another, so they do not depend on the size of the parts.
     """
@@ -407,7 +407,7 @@ class Reduction:
         """Reduce a run of this many requests, of which `length` says what counts; a trace may be shorter."""
         end = requests - length.cool_down
         start = length.warm_up
-        if requests < length.requests:  # as long as it is, half of it counts
+        if requests < length.requests:  # half of a shorter run counts
             start = min(start, end // 2)
         self._progress = np.zeros(1, dtype=_PROGRESS)
         self._progress["start"], self._progress["end"] = start, end
@@ -422,14 +422,14 @@ class Reduction:
         self._responses = Counters(nothing if self._is_exact else response_marks_s)
 
     def add(self, arrived_s: Floats, started_s: Floats, finished_s: Floats, size: Integers) -> None:
-        """The next requests, shape `(requests,)` each; size 0 is lost. [s]"""
+        """Add the next requests, shape `(requests,)` each; size 0 is lost. [s]"""
         _reduce(
             self._progress, self._waits.arrays, self._responses.arrays, self._wait_s, self._response_s,
             arrived_s, started_s, finished_s, size,
         )  # fmt: skip
 
     def halve(self) -> None:
-        """Half of the run is over: what is added from now on belongs to its second half."""
+        """Begin the second half: requests added from now on belong to it."""
         self._progress["middle"] = -1
         self._progress["first_half"], self._progress["first_half_s"] = (
             self._progress["kept"],
@@ -437,7 +437,7 @@ class Reduction:
         )
 
     def part(self, rate_rps: float, ended_s: float) -> Sample:
-        """What was seen, where this is a part of a run in which requests come at a known rate; may be nothing.
+        """The sample, if this is a part of a run in which requests come at a known rate; it may be empty.
 
         Args:
             ended_s: when the last request of the run came. [s]
@@ -446,13 +446,13 @@ class Reduction:
         return self._sample(int(self._progress["number"][0]) / rate_rps)
 
     def sample(self, window_s: float | None = None) -> Sample:
-        """What was seen, once all requests have been added.
+        """The sample, once all requests have been added.
 
         Args:
             window_s: time that the counted requests stand for, if it is known otherwise. [s]
 
         Raises:
-            InputError: nothing can be said about the counted requests.
+            InputError: no counted request was served.
         """
         sums = self._progress[0]
         asked = int(sums["end"] - sums["start"])
@@ -466,7 +466,7 @@ class Reduction:
         return self._sample(window_s)
 
     def _sample(self, window_s: float) -> Sample:
-        """What the sums say; lost is what was asked and not served."""
+        """The sample from the sums; lost is what was asked and not served."""
         sums = self._progress[0]
         asked = int(min(sums["number"], sums["end"]) - sums["start"])
         waits, responses = self._tallies()
@@ -486,7 +486,7 @@ class Reduction:
         )
 
     def _tallies(self) -> tuple[Tally, Tally]:
-        """Of waits and of responses."""
+        """Tallies of waits and of responses."""
         sums = self._progress[0]
         if not self._is_exact:
             waits = self._waits.tally(float(sums["wait_s"]), int(sums["zeros"]))
@@ -512,7 +512,7 @@ def _reduce(  # noqa: C901  (one loop, whose sums stay in registers)
     finished_s: Floats,
     size: Integers,
 ) -> None:
-    """Add requests one after the other, in the order of arrival."""
+    """Add requests one after the other, in order of arrival."""
     sums = progress[0]
     number, start, middle, end = sums.number, sums.start, sums.middle, sums.end
     overhead_s, is_exact, kept = sums.overhead_s, len(kept_wait_s) > 0, sums.kept

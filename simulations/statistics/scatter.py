@@ -1,4 +1,4 @@
-"""Scatter: intervals from how much independent runs differ."""
+"""Scatter: intervals from the differences between independent runs."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -14,11 +14,11 @@ from simulations.statistics.sample import Tally
 def pooled_quantiles(
     runs: Sequence[Floats], quantiles: Sequence[float], confidence: float, overhead_s: float = 0.0
 ) -> dict[float, Interval]:
-    """Quantiles of the pooled requests, with ends at the quantiles that the scatter of the runs allows. [s]
+    """Quantiles of the pooled requests, with ends by the scatter of the runs. [s]
 
     Args:
-        runs: response times of each, in any order; lost requests are infinite.
-        overhead_s: is added to all of them.
+        runs: response times of each run, in any order; lost requests are infinite.
+        overhead_s: time added to all of them.
 
     Source:
         Woodruff (1952), JASA 47(260), 635-646: an interval of the share beyond, read off as durations.
@@ -31,10 +31,10 @@ def pooled_quantiles(
 def tallied_quantiles(
     runs: Sequence[tuple[Tally, int]], quantiles: Sequence[float], confidence: float, overhead_s: float = 0.0
 ) -> dict[float, Interval]:
-    """The same of runs that were counted as they went. [s]
+    """Quantiles of the pooled requests of runs that were tallied. [s]
 
     Args:
-        runs: response times of each, and how many requests were lost.
+        runs: response times of each run, and its number of lost requests.
     """
     whole = Tally.merged([served for served, _ in runs])
     pooled = whole.with_lost(sum(lost for _, lost in runs))
@@ -64,7 +64,7 @@ def _quantiles(
 
 
 def mean_of_runs(values: Sequence[float], confidence: float) -> Interval:
-    """Mean of what cannot be negative, one value a run, with its interval.
+    """Mean of a nonnegative value, one from each run, with its interval.
 
     >>> mean_of_runs([1.0, 3.0], 0.5).high
     3.0

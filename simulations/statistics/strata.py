@@ -1,4 +1,4 @@
-"""Strata: a sample in parts whose shares are known, such as the requests that come in bursts and between them."""
+"""Strata: a sample in parts whose shares are known, such as requests in bursts and between them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,12 +10,13 @@ from simulations.statistics.sample import Sample
 class Strata:
     """The samples of the strata of one run, or of several; takes the place of a sample in a pool.
 
-    Chance decides how many requests of a run fall into a burst, but not what share of all requests does: each
-    stratum is weighted by its known share, so that only what happens within the strata is estimated.
+    Chance decides how many requests of a run fall into a burst, but not what share of all requests does: each stratum
+        is
+    weighted by its known share, so that only what happens within the strata is estimated.
 
     Attributes:
-        weights: known shares of the requests, which sum to 1, in groups of which the order matters.
-        samples: one of each stratum, group by group, without requests where none fell into it.
+        weights: known shares of the requests, which sum to 1, in groups whose order matters.
+        samples: one of each stratum, group by group; without requests if none fell into it.
 
     Source:
         Cochran (1977), Sampling Techniques, sec. 5A.9 (stratification after selection).
@@ -33,17 +34,17 @@ class Strata:
         return replace(runs[0], samples=tuple(type(part[0]).merged(part) for part in parts))
 
     def in_cells(self) -> "Strata":
-        """The same with its durations in cells."""
+        """The strata with their durations in cells."""
         return replace(self, samples=tuple(sample.in_cells() for sample in self.samples))
 
     @property
     def counted(self) -> int:
-        """Requests that count, as many as were simulated."""
+        """Number of counted requests, as many as were simulated."""
         return sum(sample.counted for sample in self.samples)
 
     @property
     def as_one(self) -> Sample:
-        """One sample in which each stratum has its share, of as many requests as there are."""
+        """One sample in which each stratum has its share, with as many requests as there are."""
         offered = [sample.counted + sample.lost for sample in self.samples]
         known = self._known(offered)
         scale = sum(offered) / sum(known)
@@ -53,7 +54,7 @@ class Strata:
         return type(self.samples[0]).mixed(self.samples, factors)
 
     def _known(self, offered: Sequence[float]) -> list[float]:
-        """The weights, where that of a stratum without requests goes to one next to it in its group.
+        """The weights; that of a stratum without requests goes to its neighbour in the group.
 
         Source:
             Cochran (1977), Sampling Techniques, sec. 5A.12 (collapsed strata).

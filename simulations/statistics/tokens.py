@@ -19,20 +19,20 @@ from simulations.statistics.pool import Pool
 from simulations.statistics.sample import Sample, Tally, mixed
 
 Flags = npt.NDArray[np.bool_]
-Part = slice | Integers  # of the requests of a run, by their numbers
+Part = slice | Integers  # requests of a run, by their numbers
 _NO_MARKS = np.zeros(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TokenSample(Sample):
-    """What one run saw of the requests that count, or several did; `waits` are times to the first token.
+    """Observations of one run of the counted requests, or of several; `waits` are times to first token.
 
     Attributes:
-        tpot: of requests of two output tokens and more.
-        itl: between output tokens, of the time in which the counted requests arrived.
-        missed: requests that did not keep all limits at once.
-        output_tokens, preemptions: of the counted requests.
-        engine_s: time that the counted requests spent at their engine, in all. [s]
+        tpot: tally of requests with two or more output tokens.
+        itl: tally of times between output tokens, while the counted requests arrived.
+        missed: number of requests that missed a limit.
+        output_tokens, preemptions: totals of the counted requests.
+        engine_s: total time of the counted requests at their engine. [s]
         running_s, block_s: integrals over that time of running requests and of the share of the cache in use.
     """
 
@@ -46,7 +46,7 @@ class TokenSample(Sample):
     block_s: float
 
     def in_cells(self) -> "TokenSample":
-        """The same with its durations in cells."""
+        """The sample with its durations in cells."""
         return replace(
             self, waits=self.waits.in_cells(), responses=self.responses.in_cells(), tpot=self.tpot.in_cells()
         )
@@ -72,7 +72,7 @@ class TokenSample(Sample):
 
     @classmethod
     def mixed(cls, samples: Sequence[Sample], factors: Sequence[float]) -> "TokenSample":
-        """Samples of the same runs as one, what each has seen counted so many times, whole or not."""
+        """Samples of the same runs as one, each counted with its factor, whole or not."""
         ours = cast("Sequence[TokenSample]", samples)
         whole = Sample.mixed(ours, factors)
         return cls(
@@ -102,11 +102,11 @@ def token_sample(
     """The sample of some requests of a run, by their numbers.
 
     Args:
-        overhead_s: outside the engine, of each request, added to its first token and all that follow. [s]
+        overhead_s: time of each request outside the engine, added to its first token and all that follow. [s]
         window_s: time that the counted requests stand for. [s]
-        blocks: of one cache.
-        middle: how many of them are of the first half of the run; None for half of them. Of a stratum with one burst
-            those would be its beginning, which is always calmer than its end.
+        blocks: number of blocks in one cache.
+        middle: how many of them are of the first half of the run; None for half of them. In a stratum with one burst
+            these would be its beginning, which is always calmer than its end.
     """
     arrived_s, output = draws.arrived_s[part], draws.output_tokens[part]
     ttft_s = records.first_s[part] - arrived_s + overhead_s[part]
@@ -136,7 +136,7 @@ def token_sample(
 
 
 def _rise_s(before_s: Floats, after_s: Floats) -> float:
-    """The rise of the mean from the first half to the second; 0 where a half has no durations. [s]"""
+    """The rise of the mean from the first half to the second; 0 if a half has no durations. [s]"""
     return float(after_s.mean() - before_s.mean()) if len(before_s) and len(after_s) else 0.0
 
 
@@ -145,7 +145,7 @@ def _marks(limits: object) -> Floats:
 
 
 def _missed(objective: Objective, ttft_s: Floats, response_s: Floats, tpot_s: Floats, has_more: Flags) -> int:
-    """Requests beyond any limit; a request's own gaps are as long as their mean."""
+    """Number of requests beyond any limit; a request's own gaps are as long as their mean."""
     limits = objective.together
     late = np.zeros(len(ttft_s), dtype=bool)
     late |= ttft_s > limits.get(Measure.TTFT, math.inf)
@@ -182,7 +182,7 @@ MEANS = {
 
 
 def _total(measure: Measure, sample: Sample) -> tuple[float, float]:
-    """Durations added up [s], and how many they are: gaps by the requests that count, whose responses they fill."""
+    """Sum of the durations [s] and their number; gaps are counted by requests, whose responses they fill."""
     tally = TALLIES[MEANS[measure]](sample)
     gaps = cast("TokenSample", sample).output_tokens - sample.counted
     return tally.total_s, max(1, gaps if measure is Measure.ITL_MEAN else tally.count)
@@ -196,7 +196,7 @@ class TokenPool(Pool):
         return self.quantile(quantile, TALLIES[measure])
 
     def independent_exceedances_of(self, measures: Iterable[Measure], quantile: float) -> float:
-        """Of the measure that is known the least."""
+        """The smallest number of independent exceedances of any measure."""
         return min(self.of_measure(measure, quantile).independent_exceedances for measure in measures)
 
     def counts(self, measure: Measure) -> int:
@@ -204,7 +204,7 @@ class TokenPool(Pool):
         return TALLIES[MEANS.get(measure, measure)](self.whole).count
 
     def quantile_s(self, measure: Measure, quantile: float) -> float:
-        """The same without an interval, such as of a single run."""
+        """A quantile without an interval, for example of a single run."""
         return TALLIES[measure](self.whole).quantile_s(quantile)
 
     def mean_s(self, measure: Measure) -> float:
@@ -223,7 +223,7 @@ class TokenPool(Pool):
         )
 
     def mean_deviations_s(self, measure: Measure) -> Floats:
-        """How far the mean of each section lies from that of all. [s]"""
+        """Deviation of each section's mean from the overall mean. [s]"""
         pairs = [_total(measure, section) for section in self.sections]
         return np.array([total_s / count for total_s, count in pairs]) - self.mean_s(measure)
 
@@ -246,7 +246,7 @@ class TokenPool(Pool):
         """All quantities of the fleet, with intervals for its quantiles and means.
 
         Args:
-            replicas, simulated: of the fleet, and how many of them were simulated for it.
+            replicas, simulated: replicas of the fleet, and how many of them were simulated for it.
         """
         whole = cast("TokenSample", self.whole)
         times = replicas / simulated
@@ -290,7 +290,7 @@ class TokenPool(Pool):
     def _token_intervals(
         self, means: "dict[Measure, Estimate | None]", confidence: float, *, has_limits: bool
     ) -> dict[str, Interval]:
-        """Of means, by field name, and of the share of requests beyond a limit."""
+        """Intervals of means, by field name, and of the share of requests beyond a limit."""
         found = {
             measure.value: estimate.interval(confidence)
             for measure, estimate in means.items()
@@ -301,7 +301,7 @@ class TokenPool(Pool):
         return found
 
     def missed_interval(self, confidence: float) -> Interval:
-        """Of the share of requests beyond any limit: by sections, and by their number."""
+        """Interval of the share of requests beyond any limit: by sections, and by their number."""
         whole = cast("TokenSample", self.whole)
         exact = share_high(whole.missed, whole.counted, confidence)
         if not whole.missed:

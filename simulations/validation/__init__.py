@@ -1,1 +1,1 @@
-"""Theory compared with simulation."""
+"""Validation: compares theory with simulation."""

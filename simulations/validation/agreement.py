@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 REPLICATIONS = 20
-DEVIATION_MAX_SE = 4.0  # standard errors; wrong alarms about 8e-4 a row at 20 replications
-RELATIVE_ERROR_MAX = 0.005  # a row less certain than this proves nothing
+DEVIATION_MAX_SE = 4.0  # standard errors; false alarms about 8e-4 a row at 20 replications
+RELATIVE_ERROR_MAX = 0.005  # a less certain row proves nothing
 # The target has a margin, so that chance does not leave a row just short of it.
 _RELATIVE_ERROR_AIM = 0.0045
 _DEFECT = 0.05  # the model error for which the power is given
-# Share of a value that the clock's rounding may move it by, where no chance does: an atom of a law.
+# Share of a value that the clock's rounding may move it by if there is no chance: an atom of a law.
 _ROUNDING = 1e-9
 
 
@@ -44,7 +44,7 @@ class Row:
     """One quantity of one queue, by theory and by simulation.
 
     Attributes:
-        allowance: how far theory may lie from the truth, as a share of it; 0 where it is exact.
+        allowance: relative error of the theory; 0 if it is exact.
     """
 
     system: str
@@ -55,12 +55,12 @@ class Row:
 
     @property
     def standard_error(self) -> float:
-        """Standard error of the simulation, and never below the rounding of its clock."""
+        """Standard error of the simulation, at least the rounding of its clock."""
         return max(self.simulation.standard_error, _ROUNDING * self.theory)
 
     @property
     def relative_error(self) -> float:
-        """Standard error of the simulation as a share of theory."""
+        """Standard error of the simulation as a share of the theoretical value."""
         return self.standard_error / self.theory
 
     @property
@@ -83,7 +83,7 @@ class Row:
 
     @property
     def verdict(self) -> Agreement:
-        """Inconclusive where the simulation is too uncertain to say."""
+        """Verdict of the row; inconclusive if the simulation is too uncertain."""
         if self.relative_error > RELATIVE_ERROR_MAX:
             return Agreement.INCONCLUSIVE
         agrees = abs(self.deviation_se) <= DEVIATION_MAX_SE
@@ -133,7 +133,7 @@ def _length(system: AnySystem) -> Length:
 
 
 def rows_document(rows: Sequence[Row], seed: int) -> dict[str, Any]:
-    """`capacity agreement` as JSON."""
+    """Document of `capacity agreement`."""
     return {
         "agrees": all(row.verdict is Agreement.AGREES for row in rows),
         "rows": [
@@ -155,7 +155,7 @@ def rows_document(rows: Sequence[Row], seed: int) -> dict[str, Any]:
 
 
 def rows_tables(rows: Sequence[Row]) -> Iterator["Table"]:
-    """`capacity agreement` for people, a table for each system."""
+    """Tables of `capacity agreement`, one for each system."""
     from capacity.render.tables import table
 
     columns = ("<quantity", "theory", "simulation", "± 95 %", "deviation", "power", "<verdict")
@@ -164,7 +164,7 @@ def rows_tables(rows: Sequence[Row]) -> Iterator["Table"]:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    """One row as it is shown: the deviation in standard errors, and the power to find an error of 5 %."""
+    """A row as it is shown: the deviation in standard errors, and the power to find an error of 5 %."""
     return (
         row.quantity,
         f"{row.theory:.6g}",
@@ -177,5 +177,5 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def verdict_exit_code(rows: Sequence[Row]) -> int:
-    """4 where a row disagrees or proves nothing."""
+    """4 if a row disagrees or proves nothing, else 0."""
     return 0 if all(row.verdict is Agreement.AGREES for row in rows) else 4

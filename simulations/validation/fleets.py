@@ -47,7 +47,7 @@ def bulk(
     replicas: int = 1,
     routing: Routing = Routing.ROUND_ROBIN,
 ) -> System:
-    """Dynamic batching of a bundled profile's mean times; the wait in batches of one."""
+    """Dynamic batching with a bundled profile's mean times; the wait is in batches of one."""
     times_s = batch_times_s(profile, batch_size_max)
     law = Bulk(
         arrival_rate_rps=load * replicas * batch_size_max / times_s[-1],
@@ -63,7 +63,7 @@ def bulk(
 
 
 def bulk_markov(batch_size_max: int, servers: int, load: float, quantiles: Quantiles) -> System:
-    """M/M^[1,B]/c: exponential batches whatever their size."""
+    """M/M^[1,B]/c: exponential batches of one mean, whatever their size."""
     law = BulkMarkov(
         arrival_rate_rps=load * batch_size_max * servers,
         service_time_s=1.0,
@@ -95,7 +95,7 @@ def bulk_ctmc(batch_times_s: tuple[float, ...], servers: int, load: float, quant
 
 
 def bulk_closed(profile: str, batch_size_max: int, users: int, think: float, quantiles: Quantiles) -> System:
-    """Users at one batching replica of a bundled profile's mean times; think time in batches of one."""
+    """Users at one batching replica with a bundled profile's mean times; think time is in batches of one."""
     times_s = batch_times_s(profile, batch_size_max)
     law = BulkClosed(users=users, think_time_s=think * times_s[0], batch_times_s=times_s)
     return system_of(law, quantiles, f"{profile} 1..{batch_size_max} users {users} think {think:g}")
@@ -108,11 +108,11 @@ _REST = 1e-15
 def shared_device(slowdowns: Sequence[float], load: float) -> System:
     """Instances of rate 1 at one queue: m busy ones end at the rate of m/slowdown(m), a birth-death chain.
 
-    Means only: no law of the response time itself is known, since later requests slow down earlier ones.
+    It compares means only: no law of the response time itself is known, since later requests slow down earlier ones.
 
     Source:
-        Kleinrock (1975), Queueing Systems 1, sec. 3.1, for birth-death chains; Cohen (1979), Acta
-        Informatica 12, 245-284, for a rate of service by the number of busy ones.
+        Kleinrock (1975), Queueing Systems 1, sec. 3.1, for birth-death chains; Cohen (1979), Acta Informatica 12,
+        245-284, for a rate of service by the number of busy instances.
     """
     instances = len(slowdowns)
     rates_rps = [busy / slowdown for busy, slowdown in enumerate(slowdowns, start=1)]
@@ -131,7 +131,7 @@ def shared_device(slowdowns: Sequence[float], load: float) -> System:
 
 
 def _birth_death(rate_rps: float, rates_rps: Sequence[float], load: float) -> Performance:
-    """Means of a chain that leaves state n at `rates_rps[n - 1]`, the last of them for all above."""
+    """Means of a chain that leaves state n at `rates_rps[n - 1]`, the last of them for all states above."""
     instances = len(rates_rps)
     places = instances + math.ceil(math.log(_REST) / math.log(load))
     ratios = [rate_rps / rates_rps[min(number, instances) - 1] for number in range(1, places)]

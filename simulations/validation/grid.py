@@ -136,7 +136,7 @@ _MORE: tuple[Callable[[], AnySystem], ...] = (
 
 
 class Grid(StrEnum):
-    """How many systems: one or two of each law, or all."""
+    """Number of systems: one or two of each law, or all."""
 
     SHORT = "short"
     FULL = "full"

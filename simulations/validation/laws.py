@@ -44,7 +44,7 @@ def mdc(servers: int, load: float, quantiles: Quantiles) -> System:
 
 
 def gimc(cv: float, servers: int, load: float, quantiles: Quantiles) -> System:
-    """GI/M/c with gamma gaps, or equal ones where cv is 0."""
+    """GI/M/c with gamma gaps, or equal ones if cv is 0."""
     family = Family.GAMMA if cv else Family.DETERMINISTIC
     gap = Duration(family=family, mean_s=1.0 / (load * servers), scv=cv**2)
     law = GIMc(arrival=gap, service_rate_rps=1.0, servers=servers)

@@ -1,4 +1,4 @@
-"""Recovery systems: fleets in trouble that obey a law, with the clients, protection and faults that play each."""
+"""Recovery systems: fleets in trouble that obey a law, with the clients, protection and faults of each."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -34,21 +34,21 @@ from simulations.statistics.sample import Length, Sample, Tally
 from simulations.validation.systems import EXPONENTIAL, DurationTimes, Quantiles, Quantity, one_queue
 from simulations.workers import leave_if_abandoned
 
-_PATIENT_S = 1e6  # a timeout that nothing comes up to
+_PATIENT_S = 1e6  # a timeout that no response reaches
 _NO_MARKS = np.zeros(0)
 _EXPONENTIAL_TIMES = DurationTimes(EXPONENTIAL)
 _UNPROTECTED = Protection()
-# What goes wrong in a run that lasts so long. [s]
+# Faults of a run of this length. [s]
 Incidents = Callable[[np.random.Generator, float], list[Fault]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AttemptSample(Sample):
-    """What one run saw of the requests that count; `lost` are those without a reply.
+    """Observations of the counted requests of one run; `lost` are those without a reply.
 
     Attributes:
-        attempts: of the counted requests, in all.
-        retried: counted requests of more than one attempt.
+        attempts: total attempts of the counted requests.
+        retried: number of counted requests with more than one attempt.
     """
 
     attempts: int
@@ -70,7 +70,7 @@ class AttemptSample(Sample):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptTask:
-    """All that a worker needs for one replication."""
+    """Everything that a worker needs for one replication."""
 
     system: "RecoverySystem"
     length: Length
@@ -80,12 +80,12 @@ class AttemptTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecoverySystem:
-    """A fleet in trouble that theory knows, and how to simulate it; the rest as of `systems.System`.
+    """A fleet in trouble that theory knows, and how to simulate it; see `systems.System` for the rest.
 
     Attributes:
         incidents: faults of a run; None for none.
-        has_exponential_backoff: whether clients wait exponential times of the mean that `backoff` has as its
-            longest, instead of uniform ones up to it.
+        has_exponential_backoff: whether clients wait exponential times, whose mean is the longest of `backoff`,
+            instead of uniform times up to it.
     """
 
     name: str
@@ -107,15 +107,15 @@ class RecoverySystem:
         return replicate_attempts
 
     def quantities(self) -> dict[str, Quantity]:
-        """What is compared, by name."""
+        """Compared quantities, by name."""
         return self.compared
 
     def task(self, length: Length, seed: Seed, engine: Engine) -> AttemptTask:
-        """One replication."""
+        """The task of one replication."""
         return AttemptTask(system=self, length=length, seed=seed, engine=engine)
 
     def draws(self, requests: int, seed: Seed) -> AttemptDraws:
-        """Everything random of one run, but its faults."""
+        """The random numbers of one run, except its faults."""
         attempts = self.clients.attempts
         backoff = np.zeros((0, 0))
         if self.clients.backoff is not None:
@@ -209,7 +209,7 @@ def _quantiles(quantiles: Quantiles, theory: Callable[[float], float]) -> dict[s
 
 
 def retrial(servers: int, load: float, retry_rate_per_s: float) -> RecoverySystem:
-    """Nobody may wait, and all try again after exponential times; as good as for ever, at these loads."""
+    """No queue, and everything retries after exponential times, practically for ever at these loads."""
     law = Retrial(
         arrival_rate_rps=load * servers,
         service_rate_rps=1.0,
@@ -237,7 +237,7 @@ def retrial(servers: int, load: float, retry_rate_per_s: float) -> RecoverySyste
 
 
 def long_backoff(servers: int, load: float, attempts: int, longest_s: float) -> RecoverySystem:
-    """Nobody may wait, and rejected ones try again so much later that what they met then has been forgotten."""
+    """No queue, and rejected requests retry so much later that the fleet has forgotten the first attempt."""
     law = LongBackoff(
         arrival_rate_rps=load * servers, service_rate_rps=1.0, servers=servers, attempts=attempts
     )
@@ -262,7 +262,7 @@ def long_backoff(servers: int, load: float, attempts: int, longest_s: float) -> 
 
 
 def fixed_patience(servers: int, load: float, patience_s: float, quantiles: Quantiles) -> RecoverySystem:
-    """Shed with a margin as they are dispatched: whoever has waited for longer than the timeout less the margin."""
+    """Shedding with a margin at dispatch: of attempts that have waited longer than the timeout less the margin."""
     law = MMcD(arrival_rate_rps=load * servers, service_rate_rps=1.0, servers=servers, patience_s=patience_s)
     return RecoverySystem(
         name=f"M/M/{servers}+D patience {patience_s:g} s, load {load:g}",
@@ -281,7 +281,7 @@ def fixed_patience(servers: int, load: float, patience_s: float, quantiles: Quan
 
 
 def newest_first(servers: int, load: float, timeout_s: float) -> RecoverySystem:
-    """The newest first in overload: those that are not answered in time."""
+    """Newest first in overload: the requests that are not answered in time."""
     law = LastInFirstOut(arrival_rate_rps=load * servers, service_rate_rps=1.0, servers=servers)
     return RecoverySystem(
         name=f"M/M/{servers} newest first, load {load:g}, timeout {timeout_s:g} s",
@@ -322,7 +322,7 @@ def paused(pause: Duration, pauses_per_s: float, load: float, quantiles: Quantil
 def _pauses(
     pause: Duration, pauses_per_s: float, generator: np.random.Generator, until_s: float
 ) -> list[Fault]:
-    """Of one server, up to some time after the last arrival."""
+    """Pauses of one server, up to some time after the last arrival."""
     count = math.ceil(1.2 * until_s * pauses_per_s) + 100
     lengths_s = np.full(count, pause.mean_s)
     if pause.family is Family.EXPONENTIAL:
@@ -338,7 +338,7 @@ def _pauses(
 def breakdowns(
     servers: int, load: float, failure_rate_per_s: float, repair_rate_per_s: float
 ) -> RecoverySystem:
-    """Servers that crash; what they served is sent again at once, which its memoryless service does not notice."""
+    """Servers that crash; interrupted requests are sent again at once, which memoryless service does not notice."""
     up_share = repair_rate_per_s / (failure_rate_per_s + repair_rate_per_s)
     law = BreakdownMMc(
         arrival_rate_rps=load * servers * up_share,
@@ -379,7 +379,7 @@ def _crashes(
 
 
 def redundancy(replicas: int, copies: int, load: float) -> RecoverySystem:
-    """Copies to different replicas at random, all at once, of which the rest is stopped at the first reply."""
+    """Copies to different random replicas, all at once; the others stop at the first reply."""
     law = Redundancy(arrival_rate_rps=load * replicas, service_rate_rps=1.0, replicas=replicas, copies=copies)
     return RecoverySystem(
         name=f"{copies} copies to {replicas} replicas, load {load:g}",
@@ -394,7 +394,7 @@ def redundancy(replicas: int, copies: int, load: float) -> RecoverySystem:
 
 
 def hedged(service: Duration, delay_s: float, quantiles: Quantiles) -> RecoverySystem:
-    """A second attempt after a delay, at servers so many that one is free."""
+    """A second attempt after a delay, with so many servers that one is free."""
     law, rate_rps, servers = Hedged(response=service, delay_s=delay_s), 1.0, 20
     return RecoverySystem(
         name=f"hedge after {delay_s:g} s, {service.family} scv {service.variability:g}",

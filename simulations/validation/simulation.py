@@ -19,11 +19,11 @@ from simulations.workers import Mapper
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LawSimulation:
-    """How a law is simulated: in twenty independent runs, each of which forgets its start.
+    """Simulation of a law in twenty independent runs, each of which forgets its start.
 
     Attributes:
-        requests: those that count, in all runs together; the warm-up of each run is extra.
-        mapper: how runs are spread over workers.
+        requests: counted requests in all runs together; the warm-up of each run is extra.
+        mapper: function that spreads runs over workers.
     """
 
     requests: int

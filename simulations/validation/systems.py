@@ -1,4 +1,4 @@
-"""Systems: each law that the simulator can simulate, with the plan, the arrivals and the service for it."""
+"""Systems: each law that can be simulated, with its plan, arrivals and service."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -55,7 +55,7 @@ from simulations.statistics.strata import Strata
 
 
 class TableTimes:
-    """Batches that take a known time by their size."""
+    """Batch times that depend on the batch size alone."""
 
     wake_s = 0.0
 
@@ -74,8 +74,8 @@ class TableTimes:
 class DurationTimes:
     """Service with a given law, whatever the batch size.
 
-    By inversion; for the hyper-exponential law the uniform number first chooses the branch, and what
-    is left of it is uniform again (Devroye 1986, Non-Uniform Random Variate Generation, sec. II.4).
+    It inverts the law; for the hyper-exponential law the uniform number first chooses the branch, and what is left of
+    it is uniform again (Devroye 1986, Non-Uniform Random Variate Generation, sec. II.4).
     """
 
     wake_s = 0.0
@@ -90,14 +90,14 @@ class DurationTimes:
         return self._law.mean_s * float(self._draw(np.array([uniform]))[0])
 
     def table(self, batch_size_max: int) -> ServiceTable:
-        """The one time or mean, and how its multiples are drawn."""
+        """The time or mean, and how its multiples are drawn."""
         times_s = np.full(batch_size_max, self._law.mean_s)
         if self._law.family is Family.DETERMINISTIC:
             return ServiceTable(kind=FIXED, times_s=times_s)
         return ServiceTable(kind=SCALED, times_s=times_s, draw=self._draw)
 
     def _draw(self, uniforms: Floats) -> Floats:
-        """Durations of mean 1; numpy's functions give one and many of them the same digits."""
+        """Durations of mean 1; numpy's functions give the same digits for one and for many."""
         law, scv = self._law, self._law.variability
         match law.family:
             case Family.EXPONENTIAL:
@@ -122,10 +122,10 @@ P99: Quantiles = (0.5, 0.99)
 
 
 class Quantity(NamedTuple):
-    """One number of a law, how far it may lie from the truth, and how a pool estimates it.
+    """A quantity of a law, its error, and how a pool estimates it.
 
     Attributes:
-        allowance: as a share of the truth, 0 where the law is exact.
+        allowance: error as a share of the true value, 0 if the law is exact.
     """
 
     theory: float
@@ -140,9 +140,9 @@ class System:
     Attributes:
         relaxation_requests: requests that arrive within one relaxation time.
         compared: fields of the performance, besides the quantiles.
-        quantiles: of the response time, to compare.
-        slowdowns: of instances that share a device, as `cluster.run` takes them.
-        cool_down_requests: last requests of a run, which do not count since none come after them.
+        quantiles: quantiles of the response time to compare.
+        slowdowns: slowdowns of instances that share a device, as `cluster.run` takes them.
+        cool_down_requests: last requests of a run, which do not count since no requests follow.
     """
 
     name: str
@@ -163,7 +163,7 @@ class System:
         return replicate
 
     def task(self, length: Length, seed: Seed, engine: Engine) -> Task:
-        """One replication."""
+        """The task of one replication."""
         return Task(
             plan=self.plan,
             workload=self.workload,
@@ -176,7 +176,7 @@ class System:
         )
 
     def quantities(self) -> dict[str, Quantity]:
-        """What is compared, by name."""
+        """Compared quantities, by name."""
         errors, quantiles_s = self.theory.relative_error_max, self.theory.response_quantiles_s
         scalars = {
             name: Quantity(
@@ -201,7 +201,7 @@ def _counted(sample: Sample) -> float:
     return float(sample.counted)
 
 
-# What the sums of the samples give for one quantity: above and below a line.
+# Sums of the samples for a quantity: above and below a line.
 _RATIOS: dict[str, tuple[Callable[[Sample], float], Callable[[Sample], float]]] = {
     "loss_probability": (lambda s: s.lost, lambda s: s.lost + s.counted),
     "throughput_rps": (_counted, lambda s: s.window_s),
@@ -259,20 +259,20 @@ def system_of(law: Any, quantiles: Quantiles = P99, name: str = "") -> System:
 
 
 def telling(names: Sequence[str], theory: Performance) -> tuple[str, ...]:
-    """Those worth comparing: not a share so near 1 that its complement is hardly ever seen."""
+    """Names worth comparing: not a share so near 1 that its complement is hardly ever seen."""
     shares = ("wait_probability", "utilization")
     return tuple(x for x in names if x not in shares or getattr(theory, x) < _SHARE_TELLING_MAX)
 
 
 def _servers(law: Any, service: Duration, servers: int = 1, **others: Any) -> System:
-    """Single requests at one queue."""
+    """The system of single requests at one queue."""
     if servers != int(servers):
         raise DomainError(f"a simulation needs a whole number of servers, got {servers!r}")
     return _single(law, service, one_queue(int(servers)), **others)
 
 
 def _replicas(law: Any, routing: Routing) -> System:
-    """Single requests at exponential replicas with a queue each."""
+    """The system of single requests at exponential replicas with a queue each."""
     plan = Plan(profile="law", replicas=law.replicas, batch_size_max=1, routing=routing)
     return _single(law, _exponential(law.service_rate_rps), plan)
 

@@ -1,4 +1,4 @@
-"""Token laws: what theory knows of an engine that batches continuously."""
+"""Token laws: exact and approximate theory of an engine that batches continuously."""
 
 import math
 from dataclasses import dataclass
@@ -12,20 +12,21 @@ from capacity.question.tokens import TokenScenario
 from simulations.draws.records import Floats
 
 _STATES_MAX = 4_000
-_NEGLIGIBLE = 1e-13  # of a law that is cut
-_CUT = 1e-10  # of a chain that is, more than solving it is off by
+_NEGLIGIBLE = 1e-13  # of a law that is cut off
+_CUT = 1e-10  # of a chain that is cut off, more than the error of solving it
 _GAUSS = 12  # points between two jumps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EqualPasses:
-    """Passes that all last as long, room for all, and Poisson arrivals: exactly, whatever the lengths.
+    """Passes of equal length, unlimited room, and Poisson arrivals: exact, whatever the lengths.
 
-    Who comes to an idle engine has its first token after one pass, all others after the rest of a pass and
-    one more, which is uniform. Between tokens lies one pass. The number of passes until the engine is idle is
-    that of a queue with a server for everybody, in whole passes: `P(empty after n) = P(L <= n) r(n)` after a
-    first request, `r(n)` after none, with `r(n) = exp(-λa Σ_{i<n} P(L > i))`, and the one is the other
-    convolved with the number of passes.
+    A request that comes to an idle engine has its first token after one pass, any other after the rest of a pass,
+    which is uniform, and one more. Between tokens lies one pass. The number of passes until the engine is idle is
+    that of a queue with unlimited servers, in whole passes: `P(empty after n) = P(L <= n) r(n)` after a first
+    request, `r(n)` after
+        none,
+    with `r(n) = exp(-λa Σ_{i<n} P(L > i))`, and the one is the other convolved with the number of passes.
 
     Attributes:
         pass_s: a. [s]
@@ -69,13 +70,13 @@ class EqualPasses:
 
 @dataclass(frozen=True)
 class GeometricSlots:
-    """Geometric outputs in K slots, exactly: a pass of n requests lasts a + gn, a prompt's pass too.
+    """Geometric outputs in K slots, exact: a pass of n requests lasts a + gn, a prompt's pass too.
 
-    Between two passes n = min(x, K) of x requests lose a binomial number and gain a Poisson one: a Markov
-    chain. Where nobody is left the engine waits for one arrival. All else are averages over its passes.
+    Between two passes n = min(x, K) of x requests lose a binomial number and gain a Poisson one: a Markov chain. If
+    none are left, the engine waits for one arrival. All else are averages over its passes.
 
     Attributes:
-        output_mean: of a geometric law from 1 on.
+        output_mean: mean of a geometric law from 1 on.
         base_s, per_request_s: a and g. [s]
         slots: K; more than ever fill for an engine without a limit.
     """
@@ -87,17 +88,17 @@ class GeometricSlots:
     slots: int
 
     def pass_s(self, running: Floats) -> Floats:
-        """A pass by the number that run. [s]"""
+        """Duration of a pass by the number of running requests. [s]"""
         return self.base_s + self.per_request_s * running
 
     @property
     def full_s(self) -> float:
-        """A pass of full slots. [s]"""
+        """Duration of a pass with full slots. [s]"""
         return self.base_s + self.per_request_s * self.slots
 
     @cached_property
     def _steps(self) -> tuple[Floats, Floats, Floats, Floats, float, float]:
-        """Requests x = 1, 2, ..., how many run, the pass, its share; P(idle after); E[new · pass]."""
+        """Requests x = 1, 2, ..., running requests, the pass, its share; P(idle after); E[new · pass]."""
         size = 64
         while True:
             found = self._solved(size)
@@ -110,9 +111,9 @@ class GeometricSlots:
         running = np.minimum(x, self.slots)
         lasts_s = self.pass_s(running.astype(float))
         moves = np.zeros((size, size + 1))
-        new_s = np.zeros(size)  # that those who start in the next pass spend in it, in all
+        new_s = np.zeros(size)  # total time of requests that start in the next pass, in that pass
         for at in range(size):
-            if x[at] > 2 * self.slots:  # as the row before, one further on
+            if x[at] > 2 * self.slots:  # like the row before, shifted by one
                 moves[at, 1:] = moves[at - 1, :-1]
                 moves[at, -1] += moves[at - 1, -1]
                 new_s[at] = new_s[at - 1]
@@ -130,7 +131,7 @@ class GeometricSlots:
         return x.astype(float), running.astype(float), lasts_s, share, float(share @ idle), new_mean_s
 
     def _row(self, x: int, running: int, lasts_s: float, size: int) -> tuple[Floats, float]:
-        """Where a pass leads to, and the time that those who start next spend in the pass after it. [s]"""
+        """Transitions from a pass, and the time of requests that start next in the pass after it. [s]"""
         after = np.arange(size + 1)
         run = np.minimum(after, self.slots)
         next_s = self.pass_s(run.astype(float)) * (after > 0)
@@ -160,7 +161,7 @@ class GeometricSlots:
 
     @property
     def running_mean(self) -> float:
-        """Mean number that run, over time."""
+        """Mean number of running requests, over time."""
         _, running, lasts_s, share, _, _ = self._steps
         return float(share @ (running * lasts_s)) / self._cycle_s
 
@@ -179,10 +180,10 @@ class GeometricSlots:
         return (float(share @ waiting) + new_s) / self._cycle_s / self.arrival_rate_rps
 
     def ttft_share_above(self, time_s: float, own_s: float) -> float:
-        """P(TTFT > t) where the first pass of a request lasts `own_s`, that of full slots if it waits.
+        """P(TTFT > t) if the first pass of a request lasts `own_s`, or that of full slots if it waits.
 
-        A request that finds y before it starts once y + 1 - K of them are done: those of the pass that is
-        computed, and then of passes of full slots.
+        A request that finds y before it starts once y + 1 - K of them are done: those of the current pass, and then
+        of passes of full slots.
         """
         x, running, lasts_s, share, idle, _ = self._steps
         alone_s = float(self.pass_s(np.ones(1))[0])
@@ -206,7 +207,7 @@ class GeometricSlots:
         return total / self._cycle_s
 
     def _late(self, x: Floats, share: Floats, n: int, since_s: float, spare_s: float, done: float) -> float:
-        """Share of passes in which who comes so long after their start waits longer than the spare time."""
+        """Share of passes in which an arrival this long after their start waits longer than the spare time."""
         if spare_s < 0.0:
             return float(share.sum())
         mean = self.arrival_rate_rps * since_s
@@ -217,13 +218,13 @@ class GeometricSlots:
         missing = before + 1 - self.slots
         if n == self.slots:
             return float(found @ binom.cdf(missing - 1, self.slots * (full + 1), done))
-        # The pass that is computed has n requests, those after it K.
+        # The current pass has n requests, those after it K.
         first = binom.pmf(np.arange(n + 1), n, done)
         later = binom.cdf(missing[:, None] - 1 - np.arange(n + 1)[None, :], self.slots * full, done)
         return float(found @ (later @ first))
 
     def ttft_quantile_s(self, quantile: float) -> float:
-        """Quantile of the time to the first token where it waits, at most g(K - 1) too large. [s]"""
+        """Quantile of the time to first token of a waiting request, at most g(K - 1) too large. [s]"""
         high_s = self.full_s
         while self.ttft_share_above(high_s, self.full_s) > 1.0 - quantile:
             high_s *= 2.0
@@ -239,10 +240,10 @@ class GeometricSlots:
 
 @dataclass(frozen=True)
 class SharedSlots:
-    """The same as if tokens were endlessly fine: exponential work in K slots, a birth-death process.
+    """Slots with infinitely fine tokens: exponential work in K slots, a birth-death process.
 
-    n requests end at the rate of μ(n) = min(n, K)/(m(a + g min(n, K))), and a wait ends at the rate of
-    μ(K) - λ. Right but for about a pass.
+    n requests end at the rate of μ(n) = min(n, K)/(m(a + g min(n, K))), and a wait ends at the rate of μ(K) - λ. It
+    is right up to about a pass.
 
     Attributes:
         slots: K.
@@ -277,11 +278,11 @@ class SharedSlots:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedEngine:
-    """Room for all, and a pass of n requests that lasts a + gn: a processor shared in general.
+    """Unlimited room, and a pass of n requests that lasts a + gn: generalized processor sharing.
 
-    Each of n requests is served at the rate of 1/(a + gn), as if tokens were endlessly fine: the number that
-    run is negative binomial, and its mean depends on the outputs by their mean alone. Passes add about half
-    of one, for which an arrival waits.
+    Each of n requests is served at the rate of 1/(a + gn), as if tokens were infinitely fine: the number of running
+    requests is negative binomial, and its mean depends on the outputs by their mean alone. Passes add about half of
+    one, for which an arrival waits.
 
     Source:
         Cohen (1979), The multiple phase service network with generalized processor sharing, Acta Inf. 12.
@@ -302,12 +303,12 @@ class SharedEngine:
         return self.base_s / self.per_request_s + 1.0
 
     def running_share(self, count: int) -> float:
-        """P(so many run)."""
+        """P(`count` requests run)."""
         return float(nbinom.pmf(count, self._shape, 1.0 - self.load))
 
     @property
     def running_mean(self) -> float:
-        """Mean number that run."""
+        """Mean number of running requests."""
         return self._shape * self.load / (1.0 - self.load)
 
     @property
@@ -317,7 +318,7 @@ class SharedEngine:
 
     @property
     def until_pass_s(self) -> float:
-        """Half of the pass that is computed when a request comes, none where there is none. [s]"""
+        """Half of the current pass when a request comes, 0 if there is none. [s]"""
         idle = self.running_share(0)
         return (self.base_s * (1.0 - idle) + self.per_request_s * self.running_mean) / 2.0
 
@@ -328,7 +329,7 @@ class SharedEngine:
 
 
 def limited_sharing_mean_s(load: float, mean_s: float, square_s2: float, slots: int) -> float:
-    """Mean response of K slots that share a processor: roughly, but right for K = 1, ∞ and load 1. [s]
+    """Mean response of K slots that share a processor: approximate, but exact for K = 1, ∞ and at load 1. [s]
 
     Source:
         Avi-Itzhak & Halfin (1988), Expected response times in a non-symmetric time sharing queue with a
@@ -341,17 +342,17 @@ def limited_sharing_mean_s(load: float, mean_s: float, square_s2: float, slots: 
 def linear_saturation_rps(
     scenario: TokenScenario, *, base_s: float, per_token_s: float, per_request_s: float, per_read_s: float
 ) -> float:
-    """The rate at which an engine saturates whose steps are a straight line. [requests/s]
+    """The saturation rate of an engine whose steps are linear. [requests/s]
 
-    A pass costs a, and a request takes part in as many as it gets output tokens, one of K at a time; or the
-    tokens of a pass limit, B of the p + m - 1 that each computes. So 1/λ = a·max(m/K, (p + m - 1)/B) + bp +
-    g(m - 1) + d·(tokens read), with K = min(slots, cache/c) requests at once, and m - 1 since the first token
-    comes from the prompt's own pass. Right where slots or B limit; where the cache does, above the truth by
-    what is lost to half filled blocks and to computing again who was thrown out.
+    A pass costs a, and a request takes part in as many as it gets output tokens, one of K at a time; or the tokens of
+    a pass limit it, B of the p + m - 1 that each computes. So 1/λ = a·max(m/K, (p + m - 1)/B) + bp + g(m - 1) +
+    d·(tokens read), with K = min(slots, cache/c) requests at once, and m - 1 since the first token comes from the
+    prompt's own pass. It is right if slots or B limit; if the cache does, it is too high by what half-filled blocks
+    and recomputing after preemptions cost.
 
     Args:
-        base_s, per_token_s, per_request_s, per_read_s: a, b, g, d: of a step, a prompt token in it, a decoding
-            request in it, and a cached token read. [s]
+        base_s, per_token_s, per_request_s, per_read_s: a, b, g, d: time of a step, of a prompt token in it, of a
+            decoding request in it, and of a cached token read. [s]
     """
     moments, plan = scenario.lengths.moments, scenario.plan
     context = moments.context

@@ -1,4 +1,4 @@
-"""Token systems: engines that batch continuously and obey a law, with the scenario that plays each."""
+"""Token systems: engines that batch continuously and obey a law, with the scenario of each."""
 
 import math
 from collections.abc import Callable
@@ -33,7 +33,7 @@ _BLOCK_TOKENS, _BLOCKS = 4_096, 8_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenSystem:
-    """An engine that theory knows, and how to simulate it; the rest as of `systems.System`."""
+    """An engine that theory knows, and how to simulate it; see `systems.System` for the rest."""
 
     name: str
     scenario: TokenScenario
@@ -48,11 +48,11 @@ class TokenSystem:
         return replicate_tokens
 
     def quantities(self) -> dict[str, Quantity]:
-        """What is compared, by name."""
+        """Compared quantities, by name."""
         return self.compared
 
     def task(self, length: Length, seed: Seed, engine: Player) -> TokenTask:
-        """One replication."""
+        """The task of one replication."""
         return TokenTask(scenario=self.scenario, length=length, seed=seed, engine=engine)
 
 
@@ -86,7 +86,7 @@ def _mean_of(measure: Measure, theory: float, allowance: float = 0.0) -> Quantit
 def _quantiles_of(
     measure: Measure, quantiles: Quantiles, theory: Callable[[float], float], off_s: float = 0.0
 ) -> dict[str, Quantity]:
-    """Quantiles by name; theory is off by so many seconds at most."""
+    """Quantiles by name; theory is off by this many seconds at most."""
     name = measure.value.partition("_")[0]
     found = {q: theory(q) for q in quantiles}
     return {
@@ -105,7 +105,7 @@ def law_scenario(
     chunked: bool = True,
     kv: KvCache | None = None,
 ) -> TokenScenario:
-    """One engine whose passes are a straight line, with room for all in its cache unless told otherwise."""
+    """One engine with linear passes, with room for everything in its cache by default."""
     profile = LlmProfile(
         name="law",
         kv=kv or KvCache(tokens=_BLOCK_TOKENS * _BLOCKS, block_tokens=_BLOCK_TOKENS),
@@ -122,7 +122,8 @@ def law_scenario(
 
 
 def one_each(base_s: float, per_request_s: float) -> Coefficients:
-    """a + gn for n that run, since a prompt of one token takes as long as a decoding request."""
+    """Coefficients of a + gn for n running requests, since a prompt of one token takes as long as a decoding
+    request."""
     return Coefficients(base_s=base_s, per_prefill_token_s=per_request_s, per_decode_request_s=per_request_s)
 
 
@@ -132,7 +133,7 @@ def outputs(kind: str, mean: float, prompt: int = 1) -> LengthLaws:
 
 
 def alone(prompts: tuple[int, ...], sizes: tuple[int, ...], load: float, quantiles: Quantiles) -> TokenSystem:
-    """K = 1: M/G/1 of a pass each output token, and of what the prompt adds."""
+    """K = 1: M/G/1 with a pass for each output token, and the time that the prompt adds."""
     line = Coefficients(base_s=0.01, per_prefill_token_s=1e-4, per_decode_request_s=0.002)
     pairs = list(zip(prompts, sizes, strict=True))
     served_s = [0.01 * m + 1e-4 * p + 0.002 * (m - 1) for p, m in pairs]
@@ -154,7 +155,7 @@ def alone(prompts: tuple[int, ...], sizes: tuple[int, ...], load: float, quantil
 
 
 def equal_passes(output: int, running: float) -> TokenSystem:
-    """Passes that all take as long, and room for all."""
+    """Passes of equal length, and unlimited room."""
     pass_s = 0.01
     rate_rps = running / (output * pass_s)
     law = EqualPasses(arrival_rate_rps=rate_rps, pass_s=pass_s, tail=(1.0,) * output)
@@ -174,13 +175,13 @@ def equal_passes(output: int, running: float) -> TokenSystem:
 
 
 def shared_engine(kind: str, output_mean: float, load: float) -> TokenSystem:
-    """Room for all and a + gn: Cohen's law, whatever the law of the output."""
+    """Unlimited room and a + gn: Cohen's law, whatever the law of the output."""
     base_s, each_s = 0.01, 0.001
     rate_rps = load / (output_mean * each_s)
     law = SharedEngine(
         arrival_rate_rps=rate_rps, output_mean=output_mean, base_s=base_s, per_request_s=each_s
     )
-    # Tokens are not endlessly fine: what is left is of the order of the half pass over the output.
+    # Tokens are not infinitely fine: the error is of the order of half a pass over the output.
     allowance = law.until_pass_s / law.shared_s
     return TokenSystem(
         name=f"room for all, {kind} outputs of {output_mean:g}, load {load:g}",
