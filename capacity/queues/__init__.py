@@ -1,9 +1,9 @@
-"""The laws, each by its name, `capacity.queues.MMc(...)`; imported on first use."""
+"""Queues: the laws by name, as in `capacity.queues.MMc(...)`, each imported on first use."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-# Where each law lives, below this folder.
+# Module of each law, below this folder.
 _PLACES = {
     "Axis": "curves",
     "BreakdownMMc": "recovery.breakdowns",

@@ -50,12 +50,12 @@ POINTS_MAX = 10_000
 UTILIZATION_MAX = 0.95
 # Values that lie further apart than this cannot be read off one linear axis.
 LINEAR_RATIO_MAX = 100.0
-# What a logarithmic axis spans, and how far it goes where whole lines lie lower.
+# Span of a logarithmic axis, and how far it goes if whole lines lie lower.
 LOG_RATIO, LOG_RATIO_MAX = 1e4, 1e12
 
 
 class Quantity(StrEnum):
-    """What the y axis shows."""
+    """Quantity on the y axis."""
 
     QUEUE_LENGTH = "queue-length"
     WAIT_PROBABILITY = "wait-probability"
@@ -80,7 +80,7 @@ class Quantity(StrEnum):
 
 
 class Axis(StrEnum):
-    """What the x axis shows."""
+    """Quantity on the x axis."""
 
     UTILIZATION = "utilization"
     ARRIVAL_RATE = "arrival-rate"
@@ -138,10 +138,10 @@ def curves(
     utilization_max: float = UTILIZATION_MAX,
     points: int = 200,
 ) -> tuple[Curve, ...]:
-    """One curve for each service rate and server count; what is the same line appears once.
+    """One curve for each service rate and server count; equal lines appear once.
 
-    Against the utilization a dimensionless quantity is one line whatever the service rate. Against
-    the arrival rate each line ends at its own wall.
+    Against the utilization, a dimensionless quantity is one line for all service rates. Against the arrival rate,
+    each line ends at its own wall.
 
     Args:
         service_rates_rps: requests per second of one busy server, shape `(rates,)`.
@@ -194,7 +194,7 @@ def utilization_grid(utilization_max: float, points: int) -> tuple[float, ...]:
 
 
 def chart_title(lines: Sequence[Curve]) -> str:
-    """The law, what is drawn against what, and what all lines share.
+    """The law, the quantities on both axes, and what all lines share.
 
     >>> chart_title(curves(Quantity.P99, Axis.UTILIZATION, [10.0], [1, 2]))
     'M/M/c, μ = 10 rps: P99 against ρ'

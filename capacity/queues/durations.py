@@ -136,7 +136,7 @@ class Duration:
 
 
 def _family(value: str) -> Family:
-    """The family of that name: any other would pass for a gamma law."""
+    """The family of that name: any other text would pass for a gamma law."""
     try:
         return Family(value)
     except ValueError:

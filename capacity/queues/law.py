@@ -26,7 +26,7 @@ _FIGURES = (
 
 
 def settle(noun: object, **values: object) -> None:
-    """Set on a frozen instance what follows from its arguments."""
+    """Set attributes of a frozen instance that follow from its arguments."""
     for name, value in values.items():
         object.__setattr__(noun, name, value)
 
@@ -75,7 +75,7 @@ class Law(ABC):
     def response_quantile_s(self, quantile: float) -> float:
         """Response time that a fraction `quantile` of requests stays within. [s]
 
-        Where the law has a time with a probability of its own, that time comes back to the last digit.
+        If the law has a time with a probability of its own, that time comes back to the last digit.
 
         Args:
             quantile: fraction in (0, 1), dimensionless; 0.99 is P99.
@@ -87,14 +87,14 @@ class Law(ABC):
         return self._seconds(self._response_quantile(quantile))
 
     def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
-        """All of this queue, as the same answer type that simulation and measurement give."""
+        """The performance of this queue, in the type that simulation and measurement have too."""
         return self._performance(
             {q: self.wait_quantile_s(q) for q in quantiles},
             {q: self.response_quantile_s(q) for q in quantiles},
         )
 
     def _performance(self, waits_s: Mapping[float, float], responses_s: Mapping[float, float]) -> Performance:
-        """With all figures that this law has, and these quantiles."""
+        """The performance with all figures of this law, and these quantiles."""
         return Performance(
             kind=self._kind,
             **{name: getattr(self, name) for name in _FIGURES if hasattr(type(self), name)},
@@ -104,7 +104,7 @@ class Law(ABC):
         )
 
     def _relative_error_max(self) -> Mapping[str, float]:
-        """By field of a `Performance`; empty where exact."""
+        """Largest relative error by field of a `Performance`; empty if exact."""
         return {}
 
     def _units(self, time_s: float) -> float:
@@ -159,7 +159,7 @@ class LawInServices(Law):
     @property
     @abstractmethod
     def _wait_mean(self) -> float:
-        """In mean services."""
+        """Mean wait, in mean services."""
 
     @property
     @abstractmethod
@@ -199,7 +199,7 @@ class LawInServices(Law):
 
 
 class LawAtRate(LawInServices):
-    """The same where the service rate is given, not the mean, which would be rounded once more."""
+    """A law with a given service rate instead of the mean, which would be rounded once more."""
 
     __slots__ = ()
 

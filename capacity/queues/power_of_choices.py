@@ -64,13 +64,13 @@ class PowerOfChoices(JoiningLaw):
 
     @property
     def response_error_max(self) -> float:
-        """Share of the true mean or quantile of responses by which this may be too low, measured."""
+        """Relative error by which the mean or a quantile of responses may be too low, measured."""
         if self.choices > _CHOICES_MEASURED_MAX:
             return 1.0
         return min(1.0, (0.12 + 0.045 * self.choices) / (self.replicas * self._spare_share))
 
     def _relative_error_max(self) -> dict[str, float]:
-        """By field. Requests are never slower than at random, 1 / (1 - rho) in the mean (Turner 1998,
+        """Relative errors by field. Requests are never slower than at random, 1 / (1 - rho) in the mean (Turner 1998,
         Probability in the Engineering and Informational Sciences 12(1)), nor do more than rho wait.
         """
         shown, share = self._joined.wait_mean, self.response_error_max

@@ -1,6 +1,6 @@
-"""Routing: the cost of a separate queue for each replica, for routers that look at no queue.
+"""Routing: laws of fleets with a queue for each replica, for routers that do not look at queues.
 
-Routers that do look: `PowerOfChoices` and `ShortestQueue`, which are named here, too.
+Routers that do look, `PowerOfChoices` and `ShortestQueue`, are named here too.
 """
 
 import math
@@ -77,7 +77,7 @@ class RandomSplit(LawAtRate):
 
     @property
     def _response_mean(self) -> float:
-        """In mean services."""
+        """Mean response, in mean services."""
         return 1.0 / self._spare_share
 
     @property

@@ -22,8 +22,8 @@ _DOUBLINGS_MAX = 64
 class ShortestQueue(JoiningLaw):
     """Two replicas with a queue each; an arrival joins the shorter one and stays there.
 
-    The chain (shorter queue, difference) with the difference cut at 40, which changes no number by 1e-18
-    of itself; the shorter queue is solved without a limit, its law ends geometrically with rho^2.
+    It is the chain (shorter queue, difference) with the difference cut at 40, which changes no number by 1e-18 of
+    itself; the shorter queue is solved without a limit, and its law ends geometrically with rho^2.
 
     Raises:
         DomainError: a rate that is not positive and finite; replicas other than 2.
@@ -76,7 +76,7 @@ class ShortestQueue(JoiningLaw):
 def _solved(rho: float, spare: float) -> tuple[float, Joined]:
     """P(both empty), and P(shorter queue >= m)."""
     up, local, down = _steps(rho)
-    back = _first_passage(up, local, down)  # where the shorter queue comes back to the level it left
+    back = _first_passage(up, local, down)  # the shorter queue returns to the level it left
     censored = local + up @ back  # an empty queue serves no request: staying in place may be left out
     law = stationary(lambda i: censored[i], _DIFFERENCE_MAX, _DIFFERENCE_MAX, _DIFFERENCE_MAX)
     climb = up @ np.linalg.inv(np.eye(len(up)) - local - up @ back)

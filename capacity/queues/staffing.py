@@ -115,10 +115,10 @@ def servers_for_wait_probability(arrival_rate_rps: float, service_rate_rps: floa
 
 
 def replicas_for_response(law: Callable[[int], Law], quantile: float, limit_s: float) -> int:
-    """Smallest number of replicas, by whatever law, whose response time's quantile is within the limit.
+    """Smallest number of replicas, by any law, whose response time's quantile is within the limit.
 
     Args:
-        law: of the same traffic at this many replicas; an `UnstableError` says that they cannot keep up.
+        law: law of the same traffic at this many replicas; raises `UnstableError` if they cannot keep up.
         quantile: fraction in (0, 1); 0.99 is P99.
         limit_s: longest response allowed.
 

@@ -1,1 +1,1 @@
-"""Queues whose servers serve batches."""
+"""Laws of queues whose servers serve batches."""

@@ -33,7 +33,7 @@ class Bulk(Law):
     Attributes:
         batch_times_s: service time of a batch of 1, 2, ..., B. [s]
         batch_size_min: a, without a batch wait.
-        batch_wait_max_s: T; of the timer of the oldest request exact, and allowed, up to s_B. [s]
+        batch_wait_max_s: T; exact, and allowed, up to s_B for the timer of the oldest request. [s]
 
     Raises:
         DomainError: a number out of range; B above 512; a batch wait with a minimum batch; the timer
@@ -173,15 +173,17 @@ class Bulk(Law):
         return self._stride * self.batch_size_mean
 
     def _share(self, waits: Floats, beside: float = 0.0) -> float:
-        """Share of requests that wait longer, at most 1 by rounding, to the digits of it or of `beside`."""
+        """Share of requests that wait longer, at most 1 by rounding, computed to the digits that matter beside
+        `beside`."""
         older = self._law.older(waits, beside * self.batch_size_mean)
         return min(1.0, older / self.batch_size_mean)
 
     def _waits(self, time_s: float) -> Floats:
-        """By batch size the wait beyond which a response is later than a time, negative for none. [phases]
+        """The wait beyond which a response is later than a time, by batch size; negative for none. [phases]
 
-        A wait that ends with the timer is distinguished from a longer one by the times as given:
-        their difference would be off by its rounding.
+        A wait that ends with the timer is distinguished from a longer one by the given times: their difference would
+            be off by
+        its rounding.
         """
         served_s, timer = np.array(self.batch_times_s), self.batch_wait_max_s * self._phase_rate_rps
         waits = (time_s - served_s) * self._phase_rate_rps

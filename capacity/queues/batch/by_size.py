@@ -25,7 +25,7 @@ _SETTLED = 1e-13  # change of a round, summed over the states, below which the f
 
 
 def count_of_states(batch_size_max: int, servers: int, places: int) -> int:
-    """States with an idle server, and those with none times the places to wait (0 to places - 1)."""
+    """Number of states with an idle server, plus that of the others times the places to wait (0 to places - 1)."""
     idle = math.comb(servers - 1 + batch_size_max, batch_size_max)
     return idle + math.comb(servers + batch_size_max - 1, servers) * places
 
@@ -69,11 +69,11 @@ class BulkStates:
         return len(self.idle) + len(self.full) * self.places
 
     def full_batches(self, configuration: tuple[int, ...]) -> int:
-        """How many servers have a batch of B."""
+        """Number of servers with a batch of B."""
         return configuration.count(self.batch_size_max)
 
     def completions(self, configurations: list[tuple[int, ...]]) -> tuple[Indices, Indices, Floats]:
-        """By configuration and size d in it: its number, the state once a d is done, the rate n_d mu_d."""
+        """For each configuration and size d in it: its number, the state once a d is done, the rate n_d mu_d."""
         rows = [
             (i, self._index[before(x, size)], many * self.rates[size - 1])
             for i, x in enumerate(configurations)
@@ -150,9 +150,10 @@ def before(configuration: tuple[int, ...], size: int) -> tuple[int, ...]:
 def stationary(states: BulkStates) -> Floats:
     """Stationary probabilities; shape `(count,)`.
 
-    A regular splitting: what restarts is taken from the last round, what leads onward is solved for, block
-    by block. A round is a step of the chain observed only when the queue has just become empty, which
-    forgets its start quickly at any load.
+    It is a regular splitting: what restarts is taken from the last round, what leads onward is solved for, block by
+        block. A
+    round is a step of the chain observed only when the queue has just become empty, which forgets its start quickly
+    at any load.
 
     Source:
         Varga (1962), Matrix Iterative Analysis, sec. 3.6; Stewart (1994), Introduction to the Numerical
@@ -176,7 +177,7 @@ def stationary(states: BulkStates) -> Floats:
 
 
 def _block_solver(onward: csr_array, leaving: Floats, blocks: list[slice]) -> Callable[[Floats], Floats]:
-    """x with x (diag(leaving) - onward) = inflow; no pivot is needed: diagonals dominate their rows."""
+    """Solver for x with x (diag(leaving) - onward) = inflow; it needs no pivot: diagonals dominate their rows."""
     inward = csr_array(onward.T)
     factors, earlier = [], []
     for block in blocks:
@@ -195,20 +196,20 @@ def _block_solver(onward: csr_array, leaving: Floats, blocks: list[slice]) -> Ca
     return solve
 
 
-_FORGOTTEN = 1e-25  # probability left of the request, below which it is taken to be gone
+_FORGOTTEN = 1e-25  # probability left of the request, below which it counts as gone
 _STEP_COST = 5_000  # in states
 _WORK_MAX = 1e10  # states times steps: about a minute
 _PRUNED_BELOW, _PRUNED_EVERY = 1e-45, 64  # before products get slow on denormal numbers
 
 
 class Tagged:
-    """The request after n = 0, 1, ... events of a uniform Poisson stream, as far as was asked for.
+    """The request after n = 0, 1, ... events of a uniform Poisson stream, as far as asked for.
 
     Only a completion moves it forward, and only an arrival makes its batch larger, up to B: behind m full
     batches, as one of k in its own, it has the place of the last of its batch, mB + k - 1.
 
     Args:
-        waiting: what an arrival finds, by full configuration and queue; shape `(configurations, places)`.
+        waiting: state that an arrival finds, by full configuration and queue; shape `(configurations, places)`.
         served_at_once: probability of an idle server.
 
     Source:
@@ -222,8 +223,8 @@ class Tagged:
         self._serving[0] = served_at_once
         self._moves, self._starts = _steps(states, self._rate)
         self._unfinished = 1.0 - states.rates / self._rate
-        self._waits: list[float] = []  # probability after n events to wait
-        self._stays: list[float] = []  # to wait or be served
+        self._waits: list[float] = []  # probability to wait after n events
+        self._stays: list[float] = []  # probability to wait or be served after n events
 
     def wait_tail(self, time: float) -> float:
         """P(W > t)."""
@@ -369,7 +370,7 @@ class BulkCTMC(Law):
 
 
 def _states(arrival_rate_rps: float, batch_times_s: tuple[float, ...], servers: int) -> BulkStates:
-    """The chain in units of the time of a full batch; refused where it is too large."""
+    """The chain in units of the time of a full batch; refused if it is too large."""
     require_batch_times(batch_times_s)
     require_count("servers", servers)
     batch = len(batch_times_s)
@@ -388,7 +389,7 @@ def _states(arrival_rate_rps: float, batch_times_s: tuple[float, ...], servers: 
 
 
 def _decays(rates: Floats, arrivals: float, servers: int) -> list[float]:
-    """By number k < c of full batches besides the slowest others: the queue's law falls as e^-xq meanwhile.
+    """Rates x at which the queue's law falls as e^-xq, by number k < c of full batches besides the slowest others.
 
     x is the root of lambda (e^x - 1) = k mu_B (1 - e^-Bx) + (c - k) min mu_b.
     """

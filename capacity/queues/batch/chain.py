@@ -1,4 +1,4 @@
-"""Bulk chain: which batches a replica starts, in steady state, and what each leaves behind.
+"""Bulk chain: the batches that a replica starts in steady state, and what each leaves behind.
 
 Time is counted in mean gaps of the arrival process, so that its rate is 1. Under round-robin over c
 replicas a replica receives every c-th arrival: each arrival is a *phase*, and c phases make a request.
@@ -22,12 +22,12 @@ from capacity.units import require_positive
 
 BATCH_SIZE_LIMIT = 512  # for the laws that eliminate a chain of all sizes: larger ones take long
 _SERIES_TO = 2.0  # the largest argument of `_shortfall`
-_FALL_MAX = 1000.0  # how much longer a smaller batch may take: each full one in its time is a term of a sum
-_SPARE_SHARE_MIN = Fraction(1, 2**51)  # as for single servers: what the roundings of the rates amount to
+_FALL_MAX = 1000.0  # largest ratio of a smaller batch's time: each full one in its time is a term of a sum
+_SPARE_SHARE_MIN = Fraction(1, 2**51)  # as for single servers: the roundings of the rates
 
 
 def require_batch_times(batch_times_s: tuple[float, ...], *, most: int | None = None) -> None:
-    """Refuse what does not give a positive, finite time for a batch of 1, 2, ..., B, B at most `most`."""
+    """Refuse a table without a positive, finite time for each batch of 1, 2, ..., B, with B at most `most`."""
     if not isinstance(batch_times_s, tuple) or not batch_times_s:
         raise DomainError(f"batch_times_s must be a tuple with one time at least, got {batch_times_s!r}")
     if most is not None and len(batch_times_s) > most:
@@ -50,7 +50,7 @@ def exact_batch_load(
     *,
     unit: str = "servers",
 ) -> Fraction:
-    """lambda s_B / (c B) without rounding; refused where full batches would not keep up."""
+    """lambda s_B / (c B) without rounding; refused if full batches would not keep up."""
     require_positive("arrival_rate_rps", arrival_rate_rps)
     require_positive("service_time_s", full_batch_time_s)
     needed = Fraction(arrival_rate_rps) * Fraction(full_batch_time_s) / batch_size_max
@@ -101,7 +101,7 @@ def _shortfall(x: float, batch: int) -> float:
 
 _DECAY_MAX = 700.0  # beyond it a double underflows
 _NEGLIGIBLE = 1e-32  # probability of the states that are left out
-UNHEARD_OF = 1e-30  # of the batches; their requests' share of the mean wait is as small
+UNHEARD_OF = 1e-30  # share of the batches; their requests' share of the mean wait is as small
 _BAND_ENTRIES_MAX = 60_000_000  # half a gigabyte
 
 
@@ -131,19 +131,19 @@ class Service:
 
     @property
     def up(self) -> int:
-        """A number of phases that arrive during a service only with negligible probability."""
+        """Number of phases exceeded during a service only with negligible probability."""
         most = float(self.phases.max())
         return math.ceil(most + 12.0 * math.sqrt(most)) + 30
 
     @property
     def states(self) -> int:
-        """Phases at a completion that are exceeded only with negligible probability."""
+        """Number of phases at a completion exceeded only with negligible probability."""
         return self.full + self.up + self.stride + math.ceil(-math.log(_NEGLIGIBLE) / self.decay)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Starts:
-    """Per cycle (from one batch to the next) the probabilities of what is started and left behind.
+    """Probabilities per cycle, from one batch to the next, of what is started and left behind.
 
     Attributes:
         partial: batch of b with less than one request left behind, by phases left; shape `(B, stride)`.
@@ -256,7 +256,8 @@ def window_starts(service: Service, window: Window) -> tuple[Starts, Floats]:
 
 
 def _window_outcomes(service: Service, at_level: int, wait: float) -> Floats:
-    """From y = c, ..., `at_level` - 1 phases at a completion, those at the start, c, ..., cB + c - 1."""
+    """Transitions from y = c, ..., `at_level` - 1 phases at a completion to those at the start, c, ..., cB + c -
+    1."""
     stride = service.stride
     missing = at_level - np.arange(stride, at_level)
     outcomes = np.zeros((len(missing), service.full))
@@ -270,7 +271,7 @@ def _window_outcomes(service: Service, at_level: int, wait: float) -> Floats:
 
 
 def _after_start(service: Service) -> Floats:
-    """From y phases at the start, y = c, ..., cB + c - 1, the law of those at the completion."""
+    """Transitions from y phases at the start, y = c, ..., cB + c - 1, to those at the completion."""
     stride, up = service.stride, service.up
     rows = np.zeros((service.batch_size_max, stride, up + 2 * stride))
     arrived = pmf(np.arange(up + 1), service.phases[:, None])
@@ -280,7 +281,7 @@ def _after_start(service: Service) -> Floats:
 
 
 def solve(service: Service, row: Callable[[int], Floats], last: int, up: int) -> Floats:
-    """The stationary law, refused where it would not fit into memory."""
+    """The stationary law, refused if it would not fit into memory."""
     entries = (last + 1) * (service.full + up + 1)
     if entries > _BAND_ENTRIES_MAX:
         raise DomainError(

@@ -62,7 +62,7 @@ class BulkUsers:
         return [int(i) + 1 for i in np.flatnonzero(self.by_size > _NEGLIGIBLE)]
 
     def _stationary(self) -> Floats:
-        """Per batch; no subtraction, however rare a backlog."""
+        """Stationary law per batch; no subtraction, however rare a backlog."""
         last, batch = self.users - 1, self.batch_size_max
         if last == 0:
             return np.ones(1)
@@ -121,7 +121,7 @@ class BulkUsers:
         return total
 
     def _old(self, time: float, most: int) -> Iterator[tuple[int, int, Floats]]:
-        """The state a given time before a batch starts: m full batches and the rest of one of b lie between.
+        """State a given time before a batch starts, with m full batches and the rest of one of b in between.
 
         Yields m, b and the probabilities per batch that 1, 2, ... waiting users, `most` at most, are not
         among the first m B.
@@ -173,7 +173,7 @@ class BulkUsers:
 
 
 def _matched(law: Floats, again: Floats, sums: NDArray[np.int64]) -> Floats:
-    """Row by row the sum over i of law[i] again[sum - i]."""
+    """Sum over i of law[i] again[sum - i], row by row."""
     others = sums[:, None] - np.arange(law.shape[1])
     return np.asarray((law * np.where(others >= 0, again[np.maximum(others, 0)], 0.0)).sum(axis=1))
 
@@ -202,11 +202,11 @@ class BulkTurns:
         return (fewer, users - fewer)
 
     def _stays(self) -> list[tuple[float, float, int]]:
-        """Wait, response and how many users of how many batches in one turn have it."""
+        """Each wait and response, and the number of users that have it and of batches in one turn."""
         users, turns, last = self.users, self._turns, float(self.services[-1])
         if users == 1:
             return [(0.0, last, 1)]
-        if len(turns) == 2:  # users back when a batch of a starts are served in the batch of b after it
+        if len(turns) == 2:  # users back at a batch of a are served in the batch of b after it
             times = [float(self.services[size - 1]) for size in turns]
             return [(times[1 - i], times[0] + times[1], turns[i]) for i in (0, 1)]
         batch = turns[0]
@@ -235,7 +235,7 @@ class BulkTurns:
 
 
 USERS_MAX = 2_000
-_WIDTH = 1e-12  # of a quantile's bracket: with 2000 users each step takes a third of a second
+_WIDTH = 1e-12  # width of a quantile's bracket: with 2000 users each step takes a third of a second
 _THINKS_PER_BATCH_MAX = 150.0  # beyond, the probability that turns change, e^-(s/Z), nears what is left out
 
 
@@ -317,7 +317,7 @@ class BulkClosed(Law):
         return self._law.waiting_longer(time) / self.batch_size_mean if time < math.inf else 0.0
 
     def _response_tail(self, time: float) -> float:
-        """In a batch of b, requests that had waited t - s_b by its start stay longer than t: a finite sum."""
+        """Sum over batches of b: requests that had waited t - s_b by its start stay longer than t."""
         if time < min(self.batch_times_s[: self.users]):
             return 1.0
         if time == math.inf:

@@ -141,5 +141,5 @@ class BulkJitter(Law):
 
 @lru_cache(maxsize=16)
 def _law(queue: BulkJitter) -> JitterLaw:
-    """Made when first asked for: means do not need it."""
+    """The law of the wait, computed when first needed: means do without it."""
     return JitterLaw(chain=queue._chain)

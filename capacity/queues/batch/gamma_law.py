@@ -1,4 +1,4 @@
-"""Batch times that vary by a gamma law: its shape, the panels it is integrated over, and their mesh."""
+"""Gamma law of batch times: its shape, the panels it is integrated over, and their mesh."""
 
 import math
 from collections.abc import Callable
@@ -18,10 +18,10 @@ from capacity.queues.numerics.mills import second_remainder
 from capacity.queues.numerics.tail import first_true
 
 Floats = NDArray[np.float64]
-_MASS_BELOW = 1e-18  # of the law before the first edge
-_MASS_BEYOND = 1e-20  # and after the last one
-_RATIO_MAX = 20.0  # of edges near 0, where the density is a power of time
-_DEVIATIONS = 4.0  # between edges elsewhere
+_MASS_BELOW = 1e-18  # mass of the law before the first edge
+_MASS_BEYOND = 1e-20  # mass after the last edge
+_RATIO_MAX = 20.0  # largest ratio of edges near 0, where the density is a power of time
+_DEVIATIONS = 4.0  # standard deviations between edges elsewhere
 _STIRLING_FROM = 30.0
 
 
@@ -62,7 +62,7 @@ def stirling_rest(k: float) -> float:
 
 
 def _edges(shape: float) -> Floats:
-    """From quantile to quantile; the root of kx has a standard deviation of about 1/2 wherever it is."""
+    """Edges from quantile to quantile; the root of kx has a standard deviation of about 1/2 wherever it is."""
     last = float(gammainccinv(shape, _MASS_BEYOND)) / shape
     edges = [float(gammaincinv(shape, _MASS_BELOW)) / shape]
     while edges[-1] < last:
@@ -125,7 +125,7 @@ class JitterChain:
 
     @property
     def rate_slowest(self) -> float:
-        """Of the full batches' queue, or of the longest service itself, if that is slower."""
+        """The slower one of the full batches' queue rate and the longest service's own rate."""
         return min(self.rate, self.shape / float(self.means.max()))
 
     def left(self, count: int) -> Floats:
@@ -225,7 +225,7 @@ def _require_room(chain: JitterChain, last: int, up: int) -> None:
 
 
 def _last_state(chain: JitterChain) -> int:
-    """The state from which on the law is negligible, or geometric: its next singularities no longer matter.
+    """The state from which on the law is negligible, or geometric because its next singularities no longer matter.
 
     Those are the arrivals' own, 1 + k/(lambda max s), and, near a load of 1, roots about
     sqrt(2 pi / (B (1 + B cv^2))) further from 0 than e^decay.
@@ -251,7 +251,7 @@ def _arrivals(shape: float, mean: float, count: int) -> Floats:
 
 
 def _lumped(step: Floats, decay: float, size: int) -> Floats:
-    """Steps from all states from the last one on, geometric among themselves: B down to none."""
+    """Transitions from all states from the last one on, geometric among themselves: B down to none."""
     row = np.zeros(size + 1)
     for above in range(size):
         reached = step[: size - above]
@@ -281,7 +281,7 @@ def lines(chain: JitterChain, ages: Floats, levels: int) -> tuple[Floats, Floats
 
 
 def significant(values: Floats) -> Floats:
-    """Without denormals, which are slow, and whatever is too small to matter in a sum."""
+    """The values without denormals, which are slow, and without terms too small to matter in a sum."""
     values[values < 1e-40 * values.max(initial=0.0)] = 0.0
     return values
 
@@ -436,8 +436,8 @@ class Pieces:
 def convolved(mesh: Mesh, gamma: GammaShape, totals: Floats, means: Floats) -> list[Pieces]:
     """Pieces for t in `totals` with gamma densities f of `means`, `(rows,)` both.
 
-    Cut at the edges of both, and at t/2: up to there in log s, where f is singular, then in
-    log(t - s), where g is.
+    They are cut at the edges of both, and at t/2: up to there in log s, where f is singular, then in log(t - s),
+    where g is.
     """
     total = totals[:, None]
     services = means[:, None] * gamma.edges
@@ -480,10 +480,10 @@ _NEGLIGIBLE = 1e-17
 class JitterLaw:
     """G_c(w): requests per batch started, in batches of c, that waited longer than w.
 
-    Look from a start at time 0 back to -w. There were q in line, and the service in progress, begun u
-    earlier with r in line behind it, ended at -w + v; then m full batches followed without a pause, so
-    that k = q - mB > 0 of the q are left, min(k, B) of them taken now, and those that came since fill
-    the batch. So, with the gamma law of m full services and v integrated over,
+    Look from a start at time 0 back to -w. There were q in line, and the service in progress, begun u earlier with r
+    in line behind it, ended at -w + v; then m full batches followed without a pause, so that k = q - mB > 0 of the q
+    are left, min(k, B) of them taken now, and those that came since fill the batch. So, with the gamma law of m full
+    services and v integrated over,
 
         H_q(v) = sum over (b, r) of P(b, r) times the integral of f_b(v + u) P(r + Poisson(lambda u) = q) du
         a_k(w) = sum over m of (f_m * H_(mB + k))(w)
@@ -585,7 +585,7 @@ def _at_start(chain: JitterChain, gamma: GammaShape, coarse: Mesh, fine: Mesh) -
 
 
 def _product(kernel: Floats, lines: Floats) -> Floats:
-    """kernel @ lines without the ages at which lines this long do not occur."""
+    """The product kernel @ lines, without the ages at which lines this long do not occur."""
     ages = np.flatnonzero(lines.max(axis=1) > 0.0)
     return np.asarray(kernel[:, ages] @ lines[ages])
 

@@ -18,12 +18,12 @@ from capacity.queues.numerics.chains import Floats, at_least, at_least_between, 
 from capacity.units import require_count, require_not_negative
 
 Sizes = NDArray[np.signedinteger[Any]]
-_NEGLIGIBLE = 1e-17  # of the requests that have been found
+_NEGLIGIBLE = 1e-17  # share of the requests that have been found
 _ANY = 0  # a batch of any size
 
 
 def in_batch(service: Service, size: int, wait: float, count: int) -> Floats:
-    """Requests, of j phases present `wait` before, that are in a batch of `size`, j = 0, ..., count - 1."""
+    """Requests in a batch of `size`, by the number j = 0, ..., count - 1 of phases present `wait` before it."""
     phases = np.arange(count)
     held = np.minimum(phases // service.stride, service.batch_size_max)
     if size == _ANY:
@@ -66,12 +66,12 @@ class Joined:
 
 
 def _is_linear(service: Service) -> bool:
-    """Whether each phase is a request: of several that make one, the sum has no closed form."""
+    """Whether each phase is a request: if several make one, the sum has no closed form."""
     return service.stride == 1
 
 
 def _lines(batch_size_max: int, phases: Floats, span: float) -> tuple[Floats, Floats]:
-    """By batch size below B the requests there at first, and those that have come per phase of time.
+    """Requests there at first, and those that have come per phase of time, by batch size below B.
 
     Each of those that join by the end was there by an instant with the probability of the share of the span
     before it: the numbers by an instant are binomial, and their means make straight lines.
@@ -87,7 +87,7 @@ class Ages:
     """Requests by age at a completion or some time after it, per cycle.
 
     Attributes:
-        after: from the completion to the start of the batch. [phases]
+        after: time from the completion to the start of the batch. [phases]
         partial_from: services that left no request behind count only if this many full ones followed.
     """
 
@@ -104,7 +104,7 @@ class Ages:
         held = np.arange(1, service.batch_size_max + 1) * starts.by_size
         spans, counts = service.phases + self.after, np.arange(1, service.batch_size_max)
         growth = None
-        if _is_linear(service):  # of those that came by the end of the span, by the time that has passed
+        if _is_linear(service):  # for those that came by the end of the span, by the time that has passed
             growth = starts.shares[:, None] * counts * pmf(counts, spans[:, None]) / spans[:, None]
         joined = Joined(service, starts.backlog, float(spans[-1]), self._most)
         order = np.argsort(-held, kind="stable") + 1
@@ -112,7 +112,7 @@ class Ages:
 
     @property
     def _most(self) -> int:
-        """Phases that may be present when a batch starts."""
+        """Largest number of phases present when a batch starts."""
         return len(self.starts.backlog) + self.starts.service.up
 
     def requests(self, sizes: Sizes, ages: Floats, found: float = 0.0) -> float:
@@ -140,11 +140,11 @@ class Ages:
 
     @property
     def _follow_from(self) -> int:
-        """Full services that have followed where a sum remains to be done, for batches below B."""
+        """Number of full services that have followed where a sum remains to be done, for batches below B."""
         return 0 if self._growth is None else 1
 
     def _at_once(self, sizes: Sizes, ages: Floats) -> float:
-        """Those in batches below B that came during the last service or were left by it, in closed form."""
+        """Requests in batches below B that came during the last service or were left by it, in closed form."""
         if self._growth is None:
             return 0.0
         below = sizes[sizes < len(ages)]
@@ -157,7 +157,7 @@ class Ages:
         return total + self._backlog.requests(below, ages + self.after)
 
     def _of(self, size: int, age: float, negligible: float) -> float:
-        """Those in batches of one size, except what is in closed form."""
+        """Requests in batches of one size, except those in closed form."""
         is_open, total = size in (self.starts.service.batch_size_max, _ANY), 0.0
         for follow, residual in self._under_way(age):
             if follow < self._follow_from and not is_open:
@@ -172,7 +172,7 @@ class Ages:
     def _after_partial(
         self, size: int, follow: int, elapsed: Floats, wait: float, negligible: float
     ) -> float:
-        """Those that came during a service that had left less than a request, before `follow` full ones."""
+        """Requests that came during a service that had left less than a request, before `follow` full ones."""
         service, starts = self.starts.service, self.starts
         reached = _reached(service, size, follow, np.maximum(0.0, elapsed) + wait)
         likely = (elapsed > 0.0) * (size or service.batch_size_max) * starts.shares * reached
@@ -186,7 +186,7 @@ class Ages:
         return float(np.vdot(starts.partial[rows], kernels @ by_phase.T))
 
     def _after_backlog(self, size: int, follow: int, elapsed: float, wait: float) -> float:
-        """Those of a backlog, or that came during the full service that left it, before `follow` more."""
+        """Requests of a backlog, or that came during the full service that left it, before `follow` more."""
         weights = self._weights(size, wait)
         kernel = pmf(np.arange(self.starts.service.up + 1), elapsed)
         return float(weights @ self._backlog_after(kernel, follow * self.starts.service.full, len(weights)))
@@ -216,7 +216,7 @@ class Ages:
         return result
 
     def _under_way(self, age: float) -> Iterator[tuple[int, float]]:
-        """How many full services may have followed the one in progress, and what was left of that one."""
+        """Numbers of full services that may have followed the one in progress, and what was left of that one."""
         full = float(self.starts.service.phases[-1])
         longest = float(self.starts.service.phases.max())
         rest = math.fmod(age, full)  # exact: else an age of some full services may belong to two of them
@@ -237,7 +237,7 @@ class Ages:
 
 
 def _reached(service: Service, size: int, follow: int, phases: Floats) -> Floats:
-    """At least P(a batch of `size` comes, after `follow` full ones, this many phases after none was left)."""
+    """Lower bound of P(a batch of `size` comes, after `follow` full ones, this many phases after none was left)."""
     at_size, spread = service.stride * size + follow * service.full, service.stride - 1
     if size in (service.batch_size_max, _ANY):
         return at_least(at_size - spread, phases)
@@ -283,7 +283,7 @@ class WindowLaw:
 
     @cached_property
     def waiting(self) -> float:
-        """Integral over a cycle of the mean number of requests that wait."""
+        """Integral over a cycle of the mean number of waiting requests."""
         return self.starts.waiting_in_service() + self._waiting_in_window()
 
     def _waiting_in_window(self) -> float:
@@ -343,7 +343,7 @@ class OldestLaw:
         self._early, self._opened = (Joined(service, phases, timer, count) for phases in (early, opened))
 
     def _early_phases(self) -> Floats:
-        """Phases T before the end of a batch, where a request was among them, per cycle."""
+        """Phases T before the end of a batch, per cycle, if a request was among them."""
         length = self.service.stride + self.service.up
         early = np.zeros(length)
         for i in np.flatnonzero(~self._short):
@@ -352,7 +352,7 @@ class OldestLaw:
         return early
 
     def older(self, waits: Floats, beside: float = 0.0) -> float:
-        """As `WindowLaw.older`."""
+        """Requests per cycle that waited longer than `waits`, as in `WindowLaw.older`."""
         sizes, most = np.arange(1, len(waits) + 1), self.service.batch_size_max
         total = float((sizes * self.starts.by_size)[waits < 0.0].sum())
         within = (waits >= 0.0) & (waits < self.timer)
@@ -364,7 +364,7 @@ class OldestLaw:
 
     @cached_property
     def waiting(self) -> float:
-        """Integral over a cycle of the mean number of requests that wait."""
+        """Integral over a cycle of the mean number of waiting requests."""
         return self.starts.waiting_in_service() + self._waiting_in_window()
 
     def _waiting_in_window(self) -> float:
@@ -465,7 +465,7 @@ class StartRule:
 
     Attributes:
         batch_size_min: a, without a batch wait.
-        batch_wait_max_s: T; of the timer of the oldest request exact up to the time of a full batch. [s]
+        batch_wait_max_s: T; for the timer of the oldest request exact up to the time of a full batch. [s]
     """
 
     batch_size_min: int

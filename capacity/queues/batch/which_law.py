@@ -36,7 +36,7 @@ class RandomSplit:
     replicas: int
 
     def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
-        """Performance of the fleet: what is counted is summed over the replicas."""
+        """Performance of the fleet: counts are summed over the replicas."""
         return self.one.performance(quantiles).times(self.replicas)
 
 
@@ -93,7 +93,7 @@ class BulkQuestion:
         return f"M/{letter}^[{self.batch_size_min},{size}]/{servers}"
 
     def law(self) -> BulkLaw | RandomSplit:
-        """The law that answers.
+        """The law that answers the question.
 
         Raises:
             DomainError: no law does, or a number out of range.
@@ -142,7 +142,7 @@ class BulkQuestion:
         )
 
     def _varying(self, servers: int, rate_rps: float) -> BulkLaw:
-        """Greedy replicas at one queue, with exponential service or, for one of them, gamma service."""
+        """The law of greedy replicas at one queue, with exponential service or, for one of them, gamma service."""
         times_s = self.batch_times_s
         if self._is_exponential and min(times_s) == max(times_s):
             return BulkMarkov(

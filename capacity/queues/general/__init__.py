@@ -1,1 +1,1 @@
-"""Queues of general gaps and services."""
+"""Laws of queues with general gaps and services."""

@@ -95,7 +95,7 @@ def delay_scv(rho: float, service_scv: float) -> float:
 
 
 class Formula(StrEnum):
-    """Which approximation."""
+    """Approximation formulas."""
 
     ALLEN_CUNNEEN = "allen-cunneen"
     KIMURA = "kimura"
@@ -108,8 +108,8 @@ class Approximation:
     """A wait, in mean services.
 
     Attributes:
-        mean: of all requests, including those that do not wait.
-        delay: law of a wait that is not 0; None where the formula has none.
+        mean: mean over all requests, including those that do not wait.
+        delay: law of a wait that is not 0; None if the formula has none.
     """
 
     probability: float
@@ -133,7 +133,7 @@ def is_poisson(arrival: Duration) -> bool:
 def approximation(
     formula: Formula, markov: MMc, fixed: MDc | None, arrival_scv: float, service_scv: float
 ) -> Approximation:
-    """The wait from that of M/M/c, for `kimura` and `tijms` also from that of M/D/c."""
+    """The wait, from that of M/M/c; for `kimura` and `tijms` also from that of M/D/c."""
     erlang_c, markov_mean = markov.wait_probability, markov.wait_mean_s * markov.service_rate_rps
     scv = (arrival_scv + service_scv) / 2.0
     if fixed is not None:
@@ -190,15 +190,15 @@ _MEASURED: dict[tuple[Formula, bool, bool], tuple[float | None, ...]] = {
 def errors_measured(
     formula: Formula, arrival: Duration, service: Duration, servers: int, utilization: float
 ) -> Mapping[str, float]:
-    """By field of a `Performance`, the largest relative error found; infinite where none was measured.
+    """The largest relative error found, by field of a `Performance`; infinite if none was measured.
 
-    Against MAP/PH/c (M/G/1 and M/D/c beside it) at utilization 0.7 and 0.9 with 1 to 5 and 20
-    servers. Poisson gaps with deterministic, Erlang-2, hyper-exponential and gamma services of scv 0,
-    1/2, 2, 4 and 9; Erlang-4, hyper-exponential and gamma gaps (scv 4) with Erlang-2, exponential,
-    hyper-exponential and gamma services (scv 4). Gamma laws above scv 1 as mixtures of 3 to 6
-    exponentials with their first 5 to 11 moments. Two moments do not decide a wait, so that other laws
-    (lognormal) may be further off: Gupta, Harchol-Balter, Dai & Zwart (2010), Queueing Systems 64, 5-48.
-    Quantiles are the P99; near the share that does not wait they may be further off. M/M/c has no error.
+    Measured against MAP/PH/c (M/G/1 and M/D/c beside it) at utilization 0.7 and 0.9 with 1 to 5 and 20 servers.
+    Poisson gaps with deterministic, Erlang-2, hyper-exponential and gamma services of scv 0, 1/2, 2, 4 and 9;
+    Erlang-4, hyper-exponential and gamma gaps (scv 4) with Erlang-2, exponential, hyper-exponential and gamma
+    services (scv 4). Gamma laws above scv 1 are mixtures of 3 to 6 exponentials with their first 5 to 11 moments. Two
+    moments do not decide a wait, so other laws (lognormal) may be further off: Gupta, Harchol-Balter, Dai & Zwart
+    (2010), Queueing Systems 64, 5-48. The quantiles are P99; near the share that does not wait they may be further
+    off. M/M/c has no error.
     """
     poisson = is_poisson(arrival)
     exact = poisson and is_poisson(service)
@@ -327,7 +327,7 @@ class GGc(LawInServices):
         return self._interpolated_s(self._fixed, quantile)
 
     def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
-        """All that the formula has, as the same answer type that simulation and measurement give."""
+        """The performance with all fields that the formula has."""
         waits = quantiles if self.formula is not Formula.KIMURA else ()
         responses = quantiles if self._wait.delay is not None else ()
         waits_s = {q: self.wait_quantile_s(q) for q in waits}

@@ -172,7 +172,7 @@ def _wait_probability(gap: Gap, load: float, servers: int, falling: float) -> fl
         Takacs (1962), ch. 2, theorem 3.
     """
     log_sigma = gap.log_transform(falling)
-    if log_sigma < -700.0:  # less than sigma wait
+    if log_sigma < -700.0:  # fewer than sigma wait
         return 0.0
     total = 0.0
     for j in range(servers, 0, -1):

@@ -113,7 +113,7 @@ def _log_root(rho: float, spare: float) -> float:
 
 
 def _last(rho: float, servers: int, log_root: float) -> int:
-    """Where the next roots, a pair of complex ones, have died out against the first, or all underflows."""
+    """State from which the next roots, a complex pair, have died out against the first, or all underflows."""
     underflow = _SMALLEST_LOG / log_root
     if underflow < 20.0:
         return 2 + math.ceil(underflow)
@@ -124,7 +124,7 @@ def _last(rho: float, servers: int, log_root: float) -> int:
 
 
 def _terms(load: float, drift: float, last: int) -> int:
-    """Steps after which the walk of load a z, drift a z - c, is above `last` by nine deviations."""
+    """Number of steps after which the walk of load a z, drift a z - c, is above `last` by nine deviations."""
     spread = 9.0 * math.sqrt(load)
     root = (spread + math.sqrt(spread * spread + 4.0 * drift * last)) / (2.0 * drift)
     return math.ceil(root * root) + 1
@@ -148,7 +148,7 @@ def _jumps_summed(
 
 
 def _jumps_by_contour(load: float, drift: float, log_root: float, last: int) -> tuple[Floats, float, float]:
-    """The same as Laurent coefficients of -ln(1 - e^{a(z-1)} z^-c) on the circle through its root z_0.
+    """The jumps as Laurent coefficients of -ln(1 - e^{a(z-1)} z^-c) on the circle through its root z_0.
 
     The two singularities there, -ln(1 - 1/z) and -ln(1 - z/z_0), are taken out and added in closed
     form; what is left converges in a wide ring. For heavy traffic, where the sum is long. On this
@@ -307,6 +307,6 @@ class MDc(Law):
         return self.service_time_s + self._wait_quantile(quantile)
 
     def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
-        """All of this queue, as the same answer type that simulation and measurement give."""
+        """The performance of this queue."""
         waits_s = {q: self.wait_quantile_s(q) for q in quantiles}
         return self._performance(waits_s, {q: self.service_time_s + wait_s for q, wait_s in waits_s.items()})

@@ -1,4 +1,4 @@
-"""The wait of M/G/1: bounds and transforms of its tail, by the method that its service law allows."""
+"""Wait of M/G/1: bounds and transforms of its tail, by the method that its service law allows."""
 
 import math
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ _NEARLY_ONE = 0.01
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mixed:
-    """One of two exponentials."""
+    """A mixture of two exponentials."""
 
     branches: tuple[tuple[float, float], tuple[float, float]]
 
@@ -58,7 +58,7 @@ Delay = Mixed | Series  # a positive law with a density
 
 
 def delay_of(mean: float, scv: float) -> Delay:
-    """Hyper-exponential (balanced means) above scv 1, exponential at it, two exponentials in a row below.
+    """Law by mean and scv: hyper-exponential (balanced means) above scv 1, exponential at it, two in a row below.
 
     Below scv 1/2 it is Erlang-2, whose scv is 1/2.
 
@@ -114,7 +114,7 @@ _TURN_MAX = 2.5  # the Gaussian weight grows by e^(turn^2 / 2) where the path of
 def transforms(service: Duration, s: Complexes) -> tuple[Complexes, Complexes]:
     """Q(s) and R(s) of a gamma law (Erlang, exponential) for Re s > -1/scv, of a lognormal for Re s > 0.
 
-    Both to rounding, however large or small: R is not 1 - s Q where s is large.
+    Both are right to rounding, however large or small: R is not 1 - s Q if s is large.
     """
     if service.family is Family.LOGNORMAL:
         return _of_lognormal(service.variability, s)
@@ -138,7 +138,7 @@ def ratios(z: Complexes) -> tuple[Complexes, Complexes]:
 
 
 def _of_gamma(c: float, s: Complexes) -> tuple[Complexes, Complexes]:
-    """B(s) = (1 + c s)^(-1/c); near 0 the series of its moments, whose ratio tends to c."""
+    """Q(s) and R(s) with B(s) = (1 + c s)^(-1/c); near 0 the series of its moments, whose ratio tends to c."""
     second, first = np.empty_like(s), np.empty_like(s)
     near = np.abs(s) * max(c, 1.0) < 0.3
     close, far = s[near], s[~near]
@@ -391,7 +391,7 @@ def _require_law(law: ServiceLaw) -> None:
 
 
 def _shown(values: tuple[float, ...]) -> str:
-    """A few values, however many there are."""
+    """A few values, with dots in place of others."""
     return ", ".join(f"{value:g}" for value in values[:4]) + (", ..." if len(values) > 4 else "")
 
 
@@ -435,7 +435,7 @@ class Smooth:
 
     @property
     def atoms(self) -> Floats:
-        """None: the response has a density."""
+        """None, since the response has a density."""
         return np.zeros(0)
 
     def wait_tail(self, time: float) -> float:
@@ -534,7 +534,7 @@ class Rough:
         return sum(self._known(time)) + max(0.0, octave.value(response, time))
 
     def _known(self, time: float) -> tuple[float, float]:
-        """What zero, one and two residuals add to P(W > t), and to the density of W over lambda."""
+        """Contributions of zero, one and two residuals to P(W > t), and to the density of W over lambda."""
         tail, density = self.pieces.twice(time)
         wait = self.spare * self.rho * (float(self.pieces.residual_tail(np.array(time))) + self.rho * tail)
         return wait, self.spare * (float(self.pieces.survival(np.array(time))) + self.rho * density)
@@ -576,7 +576,7 @@ class Constant:
 
     @property
     def atoms(self) -> Floats:
-        """A response without a wait takes one service."""
+        """The response without a wait, which takes one service."""
         return np.ones(1)
 
     def wait_tail(self, time: float) -> float:
@@ -607,7 +607,7 @@ class Mixture:
 
     @property
     def atoms(self) -> Floats:
-        """None: the response has a density."""
+        """None, since the response has a density."""
         return np.zeros(0)
 
     @property

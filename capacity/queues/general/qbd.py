@@ -1,4 +1,4 @@
-"""PhaseQueue: what queues with arrivals and services in phases have in common, whatever the phases mean."""
+"""PhaseQueue: queues with arrivals and services in phases, whatever the phases mean."""
 
 import math
 from collections.abc import Callable
@@ -91,7 +91,7 @@ class Steps:
 class Occupancies:
     """The ways in which `busy` servers can be spread over the phases of a service.
 
-    All in the first phase comes last: each family here comes back to that one.
+    The last one has all servers in the first phase: each family here comes back to that one.
     """
 
     def __init__(self, service: PhaseService, busy: int) -> None:
@@ -104,7 +104,7 @@ class Occupancies:
 
     @property
     def moves(self) -> Floats:
-        """Rates of a server's going to another phase within its service."""
+        """Rates of a server's move to another phase within its service."""
         matrix = np.zeros((len(self), len(self)))
         for source, target in zip(*np.nonzero(self.service.moves), strict=True):
             rate = float(self.service.moves[source, target])
@@ -159,7 +159,7 @@ def _multinomial(state: Counts, shares: list[float]) -> float:
     return law
 
 
-STATES_MAX = 1000  # of a full system: takes some seconds, and twice as many take eight times as long
+STATES_MAX = 1000  # states of a full system: takes some seconds, and twice as many take eight times as long
 _DOUBLINGS_MAX = 1100  # until even the smallest spare capacity that a double can hold shows
 _UNSEEN = 1e-200  # share of arrivals at an occupancy left out of waits, so that nothing underflows
 _LEFT_OUT = 1e-18  # probability of the passages that further doublings would add
@@ -183,12 +183,12 @@ class MarkovArrivals:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Waits:
-    """What arrivals meet, in mean services.
+    """State of the queue as arrivals meet it, in mean services.
 
     Attributes:
         ready_probability: P(W = 0), from the states in which a server is idle.
-        wait_probability: P(W > 0), from those in which none is: not 1 minus the other.
-        wait_mean: of all arrivals, including those that do not wait.
+        wait_probability: P(W > 0), from the states in which no server is idle: not 1 minus the other.
+        wait_mean: mean over all arrivals, including those that do not wait.
         empty_probability: share of time with no request in the system.
         response: phases of the wait, then of the service, then its end.
         wait_phases: how many of these are phases of the wait.
@@ -226,8 +226,8 @@ def solve(arrivals: MarkovArrivals, service: PhaseService, servers: int, spare: 
     """Steady state of MAP/PH/c as its arrivals meet it.
 
     Args:
-        arrivals: in arrivals per mean service.
-        service: of mean 1.
+        arrivals: rates in arrivals per mean service.
+        service: service of mean 1.
         servers: c.
         spare: c minus the mean rate of arrivals, > 0; given, because the difference would lose digits.
 
@@ -259,7 +259,7 @@ def solve(arrivals: MarkovArrivals, service: PhaseService, servers: int, spare: 
 def first_passage(up: Floats, within: Floats, down: Floats) -> Floats:
     """G: the law of the state in which a level is first left downwards, by the state in it before.
 
-    Logarithmic reduction: after k rounds it has all passages that climb less than 2^k levels.
+    Logarithmic reduction: after k rounds it includes all passages that climb less than 2^k levels.
 
     Args:
         up, within, down: rates to the level above, within it and to the one below, `(n, n)`; diagonals not

@@ -1,1 +1,1 @@
-"""Queues of exponential services."""
+"""Laws of queues with exponential services."""

@@ -22,8 +22,8 @@ class Joined:
     of the wait is the sum over k of P(at least k + 1 found) P(Poisson(t) = k), positive terms only.
 
     Attributes:
-        levels: from m = 0, where it is 1, on.
-        fall: share by which what comes after `levels` falls from each m to the next; 1 where nothing does.
+        levels: probabilities from m = 0, where it is 1, on.
+        fall: relative fall from each level beyond `levels` to the next; 1 if none follow.
     """
 
     levels: tuple[float, ...]
@@ -60,7 +60,7 @@ class Joined:
 
 
 class JoiningLaw(LawAtRate):
-    """A law of replicas with a queue each, by what an arrival finds in the queue that it joins."""
+    """A law of replicas with a queue each, from what an arrival finds in the queue that it joins."""
 
     __slots__ = ()
 
@@ -181,7 +181,7 @@ class DepartureWeights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """What a request meets in a line with room for m behind c exponential servers; time in mean services.
+    """A line with room for m behind c exponential servers, as a request meets it; time in mean services.
 
     A request that finds c + j others, with a probability proportional to rho^j for j < m, waits for j + 1
     departures, which come c per mean service.
@@ -220,7 +220,7 @@ class Line:
         return weights.expected(self.servers * time)
 
     def in_service_tail(self, time: float) -> float:
-        """P(W <= t < W + S) of those who wait.
+        """P(W <= t < W + S) for those who wait.
 
         Once a request is in service, each departure is its own with probability 1/c. So after l of them a
         request that found c + j others, j < l, is in service with probability s^(l-1-j), s = 1 - 1/c; the sum

@@ -19,7 +19,7 @@ _SPARE_SHARE_MIN = Fraction(1, 2**51)  # two roundings of a rate: 0.3 rps on 3 x
 
 
 def require_servers(servers: float) -> None:
-    """Refuse server counts that are not positive or beyond what the formulas here are proved for."""
+    """Refuse server counts that are not positive, or beyond what the formulas here are proved for."""
     if not isinstance(servers, Real):
         raise DomainError(f"servers must be a number > 0, got {servers!r}")
     require_positive("servers", servers)
@@ -35,7 +35,7 @@ def exact_load(arrival_rate_rps: float, service_rate_rps: float) -> Fraction:
 
 
 def bounded_load(arrival_rate_rps: float, service_rate_rps: float) -> Fraction:
-    """The exact load of a queue that is stable at any load, refused where a double could not hold it."""
+    """The exact load of a queue that is stable at any load, refused if a double cannot hold it."""
     load = exact_load(arrival_rate_rps, service_rate_rps)
     if not 1 / LOAD_MAX <= load <= LOAD_MAX:
         raise DomainError(
@@ -51,7 +51,7 @@ def servers_stable_min(arrival_rate_rps: float, service_rate_rps: float) -> int:
 
 
 def require_stable(arrival_rate_rps: float, service_rate_rps: float, servers: float) -> None:
-    """Refuse a queue where work arrives at least as fast as it can leave."""
+    """Refuse a queue in which work arrives at least as fast as it can leave."""
     load = exact_load(arrival_rate_rps, service_rate_rps)
     if load < Fraction(servers) * (1 - _SPARE_SHARE_MIN):
         return
@@ -66,7 +66,7 @@ def require_stable(arrival_rate_rps: float, service_rate_rps: float, servers: fl
 
 
 def _shown(busy: Fraction) -> str:
-    """A utilization for people, however large."""
+    """A utilization in words, however large."""
     return f"{float(busy):.3f}" if busy < 10**6 else f"{float(busy):.3g}"
 
 
@@ -259,7 +259,7 @@ class MGcc:
         return self.in_system_mean / self.servers
 
     def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
-        """All of this system; without quantiles, since a response is its service, of any law."""
+        """The performance of this system; without quantiles, since a response is its service, of any law."""
         return Performance(
             kind=Kind.EXACT,
             load=self.load,

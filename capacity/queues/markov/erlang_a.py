@@ -70,7 +70,7 @@ class OfferedWait:
         return self.departures * math.exp(log_height) * hump.area(time)
 
     def _poisson(self, time: float) -> tuple[float, float, float]:
-        """Scaled density at x, tail over density and, where that is the lower tail, the whole."""
+        """Scaled density at x, tail over density and, for the lower tail, the whole."""
         x, arrivals = self.departures, self.arrivals * math.exp(-time)
         density = math.exp(self._log_density(time))
         if time < self.log_load and arrivals > 1.0:  # below, the upper tail is little of the whole
@@ -100,12 +100,12 @@ class _Hump:
 
     @property
     def top(self) -> float:
-        """Where it is largest on the whole line: log(y / falling)."""
+        """Place of the largest value on the whole line: log(y / falling)."""
         ratio = self.slope / self.arrivals
         return -math.log1p(ratio) if ratio > -0.5 else math.log(self.arrivals / self.falling)
 
     def peak(self, end: float) -> float:
-        """Where it is largest on (0, end)."""
+        """Place of the largest value on (0, end)."""
         return min(end, max(0.0, self.top))
 
     def area(self, end: float, weight: Callable[[float], float] | None = None) -> float:
@@ -254,7 +254,7 @@ class ErlangA(LawAtRate):
 
     @property
     def _wait_mean(self) -> float:
-        """Of all requests, served or not, in mean services."""
+        """Mean wait over all requests, served or not, in mean services."""
         return self.queue_length_mean / self.offered_load
 
     @property
@@ -275,11 +275,11 @@ class ErlangA(LawAtRate):
 
     @property
     def _served_wait_mean(self) -> float:
-        """In mean services."""
+        """Mean wait of served requests, in mean services."""
         return self._offered.served_mean() / self._in_patiences(1.0) / self.served_share
 
     def _wait_tail(self, time: float) -> float:
-        """Below `wait_probability` even at t = 0: a waiting request may leave."""
+        """P(W > t) of served requests; below `wait_probability` even at t = 0, as a waiting request may leave."""
         if time == math.inf:
             return 0.0
         return self._offered.served_tail(self._in_patiences(time)) / self.served_share

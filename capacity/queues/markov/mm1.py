@@ -102,7 +102,8 @@ class MM1(Law):
         return -math.log1p(-quantile) / self.spare_rate_rps
 
     def design_effect(self, quantile: float) -> float:
-        """Requests in a row that say as much about the share beyond a quantile as one independent response.
+        """Number of consecutive requests that say as much about the share beyond a quantile as one independent
+        response.
 
         1 + 4 rho / (1 - rho)^2 (1 + p ln p / (1 - p)) with p = 1 - quantile: in a long run of n responses
         the share beyond the quantile has the variance p (1 - p) / n times this. [dimensionless]

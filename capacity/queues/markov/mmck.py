@@ -15,11 +15,12 @@ from capacity.units import require_count
 class MMcK(LawAtRate):
     """M/M/c/K in steady state, at any load; waits and responses are those of accepted requests.
 
-    Only sums of positive terms: the textbook's (1 - rho) / (1 - rho^(K-c+1)) is 0/0 at rho = 1 and
-    garbage near it. Weights are relative to the largest of P(N = c) and P(N = K).
+    It uses only sums of positive terms: the textbook's (1 - rho) / (1 - rho^(K-c+1)) is 0/0 at rho = 1 and garbage
+        near it.
+    Weights are relative to the largest of P(N = c) and P(N = K).
 
     Attributes:
-        capacity: places in all, those in service included.
+        capacity: number of places, those in service included.
 
     Raises:
         DomainError: a rate that is not positive and finite; servers or capacity not an integer in
@@ -139,7 +140,7 @@ class MMcK(LawAtRate):
 
     @property
     def _wait_mean(self) -> float:
-        """In mean services, by Little's law for the accepted."""
+        """Mean wait of accepted requests by Little's law, in mean services."""
         return self.queue_length_mean / self.offered_load / self.accepted_share
 
     def _wait_quantile(self, quantile: float) -> float:
@@ -161,7 +162,7 @@ class MMcK(LawAtRate):
 
     @property
     def _line(self) -> Line:
-        """What accepted requests find ahead of them."""
+        """The line that accepted requests find ahead of them."""
         c, a = self.servers, bounded_load(self.arrival_rate_rps, self.service_rate_rps)
         return Line(
             servers=c,

@@ -46,7 +46,7 @@ class PriorityWait:
 
     @classmethod
     def behind(cls, higher: Fraction, load: Fraction) -> "PriorityWait":
-        """Behind the higher classes, `load` with its own class; both per server, so below 1."""
+        """The wait behind the higher classes, `load` with its own class; both per server, so below 1."""
         terms = list(_pole(higher, load))
         if higher > _NEGLIGIBLE_LOAD:
             terms += _cut(higher, load)
@@ -55,7 +55,7 @@ class PriorityWait:
 
     @classmethod
     def mixture(cls, waits: Sequence["PriorityWait"], weights: Sequence[float]) -> "PriorityWait":
-        """Of requests that are each class's in proportion to its weight."""
+        """The wait of requests that belong to each class in proportion to its weight."""
         total = math.fsum(weights)
         shares = (
             share * weight / total
@@ -118,7 +118,7 @@ class PriorityClass(LawAtRate):
     probability that the system is empty are the whole system's.
 
     Attributes:
-        load: of the whole system.
+        load: load of the whole system.
         wait_probability: P(W > 0), the same for every class.
         wait: the law of a wait that is not 0.
     """
@@ -126,7 +126,7 @@ class PriorityClass(LawAtRate):
     arrival_rate_rps: float
     service_rate_rps: float
     servers: int
-    load: float = field()  # as of `wait_mean_s`: else the base's property would pass for a default
+    load: float = field()  # as for `wait_mean_s`: else the base's property would pass for a default
     wait_probability: float
     empty_probability: float
     wait_mean_s: float = field()
@@ -181,7 +181,7 @@ class Priority:
     That changes which requests wait, not how many: all together wait as long in the mean as in M/M/c.
 
     Attributes:
-        arrival_rates_rps: of each class, the highest first.
+        arrival_rates_rps: rate of each class, the highest first.
         classes: each class's own law, in the same order.
         together: the law of all requests, of whatever class.
 
@@ -223,11 +223,11 @@ class Priority:
         settle(self, classes=tuple(classes), together=together)
 
     def performances(self, quantiles: tuple[float, ...] = QUANTILES) -> tuple[Performance, ...]:
-        """Each class, as the same answer type that simulation and measurement give."""
+        """Performance of each class."""
         return tuple(law.performance(quantiles) for law in self.classes)
 
     def performance(self, quantiles: tuple[float, ...] = QUANTILES) -> Performance:
-        """All requests together, in the same form; the quantiles are of the mixture of the classes."""
+        """Performance of all requests together; the quantiles are those of the mixture of the classes."""
         return self.together.performance(quantiles)
 
 

@@ -1,1 +1,1 @@
-"""Numerical methods that the laws use, and that know no law."""
+"""Numerical methods of the laws, which know no law themselves."""

@@ -21,7 +21,7 @@ _LOG_OF_NOTHING = -1e300
 def pmf(counts: ArrayLike, mean: ArrayLike) -> Floats:
     """P(N = k), 0 for k < 0; shapes broadcast. [dimensionless]
 
-    By logarithms, which lose the digits that k ln(mean) has before the point: 1e-13 at a thousand.
+    Computed by logarithms, which lose the digits that k ln(mean) has before the point: 1e-13 at a thousand.
 
     >>> [round(float(p), 6) for p in pmf([-1, 0, 2], 2.0)]
     [0.0, 0.135335, 0.270671]
@@ -50,7 +50,7 @@ def _table(length: int) -> Floats:
 def pmf_between(first: int, last: int, mean: float) -> Floats:
     """P(N = k) for k = first ... last, by ratios from the mode between them and divided by their sum.
 
-    No power, no factorial, no exponential: for ends beyond which almost nothing lies.
+    It uses no power, factorial or exponential, and suits ends beyond which almost nothing lies.
     """
     mode = int(mean)
     with np.errstate(under="ignore"):
@@ -69,7 +69,7 @@ def at_least(counts: ArrayLike, mean: ArrayLike) -> Floats:
 def at_least_between(counts: ArrayLike, low: ArrayLike, high: ArrayLike) -> Floats:
     """P(N(high) >= k) - P(N(low) >= k), k >= 1: the k-th arrival lies between, in time of rate 1.
 
-    From the tails or from their complements, whichever are smaller.
+    Computed from the tails or from their complements, whichever are smaller.
     """
     k, start, end = _floats(counts), _floats(low), _floats(high)
     below = gammainc(k, start)
@@ -84,9 +84,11 @@ def _floats(values: ArrayLike) -> Floats:
 def inverse(rates: Floats, exits: Floats) -> Floats:
     """Mean times in state j before the exit, from state i: the inverse of diag(outflow) - rates.
 
-    By halves: one half is left out of the chain, its detours are added to the rates and exits of
-    the other. Given the exits, not the diagonal, nothing is subtracted: every entry is right to a
-    few roundings, however nearly singular the matrix and however small the entry.
+    It works by halves: one half is left out of the chain, and its detours are added to the rates and exits of the
+        other.
+    Given the exits, not the diagonal, nothing is subtracted: every entry is right to a few roundings, however nearly
+        singular
+    the matrix and however small the entry.
 
     Args:
         rates: non-negative, `(n, n)`; the diagonal is not read.
@@ -139,7 +141,7 @@ def stationary(rates: Floats) -> Floats:
 
 
 def _inverse_of_two(over: float, back: float, first_exit: float, last_exit: float) -> Floats:
-    """As by halves, but faster; no product of two small rates, which could underflow."""
+    """The inverse of two states, as by halves, but faster; no product of two small rates, which could underflow."""
     first = 1.0 / (first_exit + over)
     returning = back * first
     last = 1.0 / (last_exit + returning * first_exit)
@@ -155,11 +157,12 @@ _BLOCK_MIN, _BLOCK_MAX = 32, 128
 def banded_stationary(row: Callable[[int], Floats], last: int, down: int, up: int) -> Floats:
     """Stationary probabilities of a chain from whose state i steps lead to i - down ... i + up.
 
-    Elimination of the states from the last to the first: no subtraction, so every entry has full
-    relative accuracy, however small. The cost is O(last * down * up).
+    The states are eliminated from the last to the first, without subtraction, so every entry has full relative
+    accuracy, however small. The cost is O(last * down * up).
 
     Args:
-        row: for a state i the probabilities of the steps to max(0, i - down), max(0, i - down) + 1,
+        row: function of a state i that gives the probabilities of the steps to max(0, i - down), max(0, i - down) +
+            1,
             ..., shorter than the band where the rest is 0; what leads beyond `last` goes to `last`.
         last: N >= 1.
         down, up: how far a step may lead, >= 1.
@@ -189,13 +192,13 @@ def banded_stationary(row: Callable[[int], Floats], last: int, down: int, up: in
 
 
 def _eliminate_blocks(matrix: Floats, last: int, down: int, up: int) -> tuple[list[Floats], int]:
-    """Blocks of states from the last one on, each at once, down to where states must be taken one by one.
+    """Eliminate blocks of states from the last one on, each at once, down to where states must be taken one by one.
 
     How often a block's states are visited meanwhile is a product of positive matrices, many times faster than
     row by row.
 
     Returns:
-        By block the mean visits from each state just below it, and the last state that is left.
+        Mean visits to each block from each state just below it, and the last state that is left.
     """
     size, blocks = min(_BLOCK_MAX, down, up), list[Floats]()
     if size < _BLOCK_MIN:
@@ -208,7 +211,7 @@ def _eliminate_blocks(matrix: Floats, last: int, down: int, up: int) -> tuple[li
         try:
             with np.errstate(all="ignore"):
                 visits = into @ inverse(np.asarray(matrix[low:end, low:end]), away.sum(axis=1))
-        except ZeroDivisionError:  # by underflow nothing leads below
+        except ZeroDivisionError:  # by underflow no state leads below
             break
         if not np.isfinite(visits).all():
             break
@@ -219,7 +222,7 @@ def _eliminate_blocks(matrix: Floats, last: int, down: int, up: int) -> tuple[li
 
 
 def _onward(law: Floats, visits: Floats) -> Floats:
-    """The law of a block from that of the states below it, which is scaled down where it would overflow."""
+    """The law of a block from that of the states below it, which is scaled down if it would overflow."""
     while True:
         with np.errstate(over="ignore", invalid="ignore"):
             block = law[len(law) - len(visits) :] @ visits
@@ -229,12 +232,12 @@ def _onward(law: Floats, visits: Floats) -> Floats:
 
 
 def _eliminate(matrix: Floats, last: int, down: int, up: int) -> int:
-    """The states from `last` to the first one, one by one; which one that is."""
+    """Eliminate the states from `last` to the first one, one by one; returns the last one left."""
     for m in range(last, 0, -1):
         left, top = max(0, m - down), max(0, m - up)
         away = matrix[m, left:m]
         leaving = away.sum()
-        if leaving < _NOTHING:  # what lies below has a probability as small
+        if leaving < _NOTHING:  # the states below have a probability as small
             return m
         column = matrix[top:m, m]
         column /= leaving
@@ -243,7 +246,7 @@ def _eliminate(matrix: Floats, last: int, down: int, up: int) -> int:
 
 
 def _band(row: Callable[[int], Floats], last: int, down: int, up: int) -> Floats:
-    """A square view, of which only the band within `down` and `up` of the diagonal is there."""
+    """A square view, of which only the band within `down` and `up` of the diagonal is stored."""
     width = down + up + 1
     store = np.zeros((last + 1) * width + up)
     for i in range(last + 1):

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Complexes = NDArray[np.complex128]
-_PERIODS = 16  # period over the octave's last time: what leaks in from later times is e^-36 of them
+_PERIODS = 16  # period over the octave's last time: later times leak in with e^-36 of their values
 _DAMPING = 36.0
 _FILTER = 5.9  # erfc(5.9) = 7e-17: the filter is 1 at the first frequency and 0 at the last
 
@@ -65,7 +65,7 @@ class Octave:
         return np.asarray(1j * self.spacing * np.arange(self.side))
 
     def nodes(self) -> Complexes:
-        """Where the transform of P(X > t) is needed, shape `(side, side)`."""
+        """Nodes at which the transform of P(X > t) is needed, shape `(side, side)`."""
         return np.asarray(self.rows[:, None] + self.columns)
 
     def coefficients(self, transform: Complexes) -> Complexes:
@@ -78,10 +78,10 @@ class Octave:
         return weights
 
     def value(self, coefficients: Complexes, time: float) -> float:
-        """P(X > t), with whatever sign rounding gives it where it vanishes."""
+        """P(X > t), with the sign that rounding gives it if it vanishes."""
         along = np.exp(self.columns * time)
         down = np.exp((self.rows - self.abscissa) * time)
-        # not a BLAS product: so small a one waits milliseconds for its threads on a busy machine
+        # not a BLAS product, which at this size waits milliseconds for its threads on a busy machine
         total = np.einsum("ij,j->i", coefficients, along)
         return math.exp(self.abscissa * time) * float((down @ total).real)
 

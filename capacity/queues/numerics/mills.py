@@ -92,7 +92,7 @@ def up_to(load: float, count: float, spare: float) -> float:
 
 
 def _up_to_fraction(load: float, count: float) -> float:
-    """The same for a count below 1, by Legendre's continued fraction of the incomplete gamma function.
+    """P(N <= n) / P(N = n) for a count below 1, by Legendre's continued fraction of the incomplete gamma function.
 
     Abramowitz & Stegun (1964), 6.5.31 contracted; it is slow at small loads, where the sum is fast.
     """
@@ -173,7 +173,8 @@ def _reach(slope: float, bend: float) -> float:
 
 
 def _reach_mirrored(slope: float, bend: float) -> float:
-    """The same of curve(-s), which is above s^2 / 2, and above q at s = 1 + log(1 + q)."""
+    """An s beyond which the mirrored integrand is negligible: curve(-s) is above s^2 / 2, and above q at 1 + log(1 +
+    q)."""
     if bend == 0.0:
         return _LOG_NEGLIGIBLE / slope
     rising = -min(0.0, slope)

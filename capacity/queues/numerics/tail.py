@@ -1,4 +1,4 @@
-"""Tail: where a falling tail crosses a level, and so the quantiles of a law."""
+"""Tail: the time at which a falling tail crosses a level, and so the quantiles of a law."""
 
 import math
 from bisect import bisect_left
@@ -13,7 +13,7 @@ _LAST_BIT = 2.0**-53  # of q, of which 1 - q is all that is left: 1e-12 of it at
 
 
 def first_true(test: Callable[[float], bool], low: float, high: float) -> float:
-    """Where a test that is false, then true, turns: bisection down to adjacent doubles."""
+    """The point at which a test turns from false to true: bisection down to adjacent doubles."""
     if test(low):
         return low
     while low < (middle := low + (high - low) / 2.0) < high:
@@ -30,14 +30,14 @@ def in_atom(probability: float, quantile: float) -> bool:
 
 
 def _rounding(quantile: float) -> float:
-    """Rounding error of a probability that is compared with 1 - q, as a share of it."""
+    """Relative rounding error of a probability that is compared with 1 - q."""
     return _ROUNDING + _LAST_BIT / (1.0 - quantile)
 
 
 def quantile_of(
     tail: Tail, quantile: float, scale: float, *, atoms: Iterable[float] = (), relative_width: float = 1e-14
 ) -> float:
-    """inf{t >= 0: P(X > t) <= 1 - q}, to a bracket of `relative_width` of itself.
+    """inf{t >= 0: P(X > t) <= 1 - q}, to a bracket of relative width `relative_width`.
 
     Chandrupatla's method on log P, which an exponential tail makes nearly straight: inverse parabolas,
     and bisection where they cannot be trusted, usually 8 to 12 calls. The returned end always has
@@ -49,7 +49,7 @@ def quantile_of(
         scale: a time of the order of the answer, to begin with.
         atoms: times that have a probability of their own; the answer is one of them exactly where
             P falls below 1 - q there.
-        relative_width: of the last bracket.
+        relative_width: relative width of the last bracket.
 
     Source:
         Chandrupatla (1997), Advances in Engineering Software 28(3), 145-149.
@@ -130,7 +130,7 @@ def _narrow(
 
 
 def _crossing(a: float, b: float, c: float, at_a: float, at_b: float, at_c: float) -> float:
-    """Share of the way from a to b at which the inverse parabola through all three is 0, or a half."""
+    """Relative position between a and b where the inverse parabola through all three is 0, or a half."""
     if not all(map(math.isfinite, (at_a, at_b, at_c))) or at_c in (at_a, at_b):
         return 0.5
     along, up = (a - b) / (c - b), (at_a - at_b) / (at_c - at_b)

@@ -1,1 +1,1 @@
-"""Laws of trouble: clients that try again or give up, servers that break down or pause, copies of a request."""
+"""Laws of trouble: clients that retry or give up, servers that break down or pause, copies of a request."""

@@ -1,4 +1,4 @@
-"""Breakdowns: M/M/c whose servers fail now and then, each by itself, and are repaired."""
+"""Breakdowns: M/M/c whose servers fail independently, and are repaired."""
 
 from dataclasses import dataclass, field
 
@@ -19,13 +19,13 @@ SERVERS_MAX = 200
 class BreakdownMMc:
     """M/M/c whose servers break down, busy or not, and are all repaired at once.
 
-    Who was in service goes on at the next server that is free, before those that wait, so that of n requests
-    min(n, servers up) are served; as services have no memory, it is the same whether they resume or begin anew. A
-    chain of levels: the number of requests, and in each the number of servers up.
+    An interrupted request resumes at the next free server, before those that wait, so that of n requests min(n,
+    servers up) are served; as services have no memory, it is the same whether they resume or begin anew. The chain
+    has a level for each number of requests, and in each the number of servers up.
 
     Attributes:
-        failure_rate_per_s: of each server that is up; its mean time between failures is the inverse. [1/s]
-        repair_rate_per_s: of each server that is down. [1/s]
+        failure_rate_per_s: rate of each server that is up; its mean time between failures is the inverse. [1/s]
+        repair_rate_per_s: rate of each server that is down. [1/s]
 
     Raises:
         DomainError: a rate that is not positive and finite, servers not an integer in 1..200.

@@ -1,4 +1,4 @@
-"""Copies: a request is sent to several replicas at once, or to another one after a while; the first reply counts."""
+"""Copies: a request goes to several replicas at once, or to another one after a while; the first reply counts."""
 
 import math
 from dataclasses import dataclass, field
@@ -16,10 +16,10 @@ from capacity.units import require_count, require_not_negative, require_quantile
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redundancy:
-    """Replicas with a queue each; a request goes to d of them, and its other copies are stopped at the first reply.
+    """Replicas with a queue each; a request goes to d of them, and its other copies stop at the first reply.
 
     Attributes:
-        arrival_rate_rps: of requests, at all replicas together.
+        arrival_rate_rps: rate of requests, at all replicas together.
         copies: d, to different replicas at random.
 
     Raises:
@@ -62,7 +62,7 @@ class Redundancy:
 
     @property
     def load(self) -> float:
-        """Arrival rate over the largest sustainable one, which copies of exponential services leave as it is."""
+        """Arrival rate over the largest sustainable one, which copies of exponential services do not change."""
         return self.arrival_rate_rps / (self.replicas * self.service_rate_rps)
 
     @property
@@ -73,13 +73,13 @@ class Redundancy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hedged:
-    """Two independent servers, the second of which is asked too if the first has not answered after a while.
+    """Two independent servers; the second is asked too if the first has not answered after a while.
 
     P(T > t) = G(t) G(t - d) with G(t) = P(response of one > t): the one answers in min(X, d + X').
 
     Attributes:
         response: the law of one server's response.
-        delay_s: d, until the second is asked; 0 asks both at once. [s]
+        delay_s: d, time until the second is asked; 0 asks both at once. [s]
 
     Raises:
         DomainError: a response that is not a law, a delay that is negative or not finite.
@@ -107,7 +107,7 @@ class Hedged:
 
     @property
     def extra_load(self) -> float:
-        """Requests that the second server is asked for, as a share of all."""
+        """Requests sent to the second server, as a share of all."""
         return self._one(self.delay_s)
 
     def response_tail(self, time_s: float) -> float:

@@ -1,4 +1,4 @@
-"""Drain: how long a backlog takes to be worked off while requests go on arriving."""
+"""Drain: the time to work off a backlog while requests keep arriving."""
 
 import math
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from capacity.units import require_count
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drain:
-    """The time until nobody waits any more, at servers that are all busy until then.
+    """The time until no request waits any more, at servers that are all busy until then.
 
     Each request less takes a busy period of M/M/1 at the rate of all servers.
 
     Attributes:
-        backlog: requests that wait at first, beside those in service.
+        backlog: requests that wait at first, in addition to those in service.
 
     Raises:
         DomainError: a rate that is not positive and finite, servers or backlog not an integer from 1.
@@ -25,7 +25,7 @@ class Drain:
         Mathematical Statistics 15(3), 283-296.
 
     Assumes:
-        Poisson arrivals, exponential services, nobody gives up.
+        Poisson arrivals, exponential services, no request gives up.
 
     >>> drain = Drain(arrival_rate_rps=320.0, service_rate_rps=100.0, servers=4, backlog=4000)
     >>> drain.mean_s, round(drain.standard_deviation_s, 2)
@@ -53,6 +53,6 @@ class Drain:
 
     @property
     def standard_deviation_s(self) -> float:
-        """Of the time, by chance of arrivals and services. [s]"""
+        """Standard deviation of the time, by chance of arrivals and services. [s]"""
         both_rps = self.servers * self.service_rate_rps + self.arrival_rate_rps
         return math.sqrt(self.backlog * both_rps / self._spare_rps) / self._spare_rps

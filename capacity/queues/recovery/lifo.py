@@ -1,4 +1,4 @@
-"""LIFO: the newest first, where an overloaded fleet goes on answering in time those that just came."""
+"""LIFO: newest first, with which an overloaded fleet still answers the newest requests in time."""
 
 import math
 from dataclasses import dataclass
@@ -18,7 +18,8 @@ _SIDE = 64
 class LastInFirstOut:
     """M/M/c that takes the newest request first and interrupts none, at any load.
 
-    Who waits does so for a busy period: all that come meanwhile go first. In overload a share of 1 - 1/load never
+    A waiting request waits for a busy period: all that come meanwhile go first. In overload a share of 1 - 1/load
+        never
     begins. Then it is served. The law of both together is found by inversion of its transform.
 
     Raises:
@@ -29,7 +30,7 @@ class LastInFirstOut:
         (1975), Queueing Systems vol. 1, sec. 5.8-5.9, for the busy period.
 
     Assumes:
-        Poisson arrivals, exponential service, unlimited queue, nobody gives up; in overload the servers have long
+        Poisson arrivals, exponential service, unlimited queue, no request gives up; in overload the servers have long
         been busy.
 
     >>> queue = LastInFirstOut(arrival_rate_rps=2.0, service_rate_rps=1.0, servers=1)

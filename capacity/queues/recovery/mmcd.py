@@ -1,4 +1,4 @@
-"""M/M/c+D: requests that have waited for a fixed time leave, as where a server drops what has expired."""
+"""M/M/c+D: requests that have waited for a fixed time leave, as when a server drops expired requests."""
 
 import math
 from dataclasses import dataclass, field
@@ -62,12 +62,12 @@ class MMcD(LawAtRate):
 
     @property
     def _patience(self) -> float:
-        """In mean services."""
+        """Patience, in mean services."""
         return self.patience_s * self.service_rate_rps
 
     @property
     def _excess(self) -> float:
-        """d, in requests a mean service."""
+        """d, in requests per mean service."""
         return float(bounded_load(self.arrival_rate_rps, self.service_rate_rps) - self.servers)
 
     @property
@@ -121,7 +121,7 @@ class MMcD(LawAtRate):
 
     @property
     def _wait_mean(self) -> float:
-        """Of all requests: those that leave have waited for their patience."""
+        """Mean wait of all requests: those that leave have waited for their patience."""
         served = self.offered_load * self._one_free * _moment(self._excess, self._patience)
         return served + self._patience * self.abandon_probability
 
@@ -171,7 +171,7 @@ def _area(rate: float, end: float) -> float:
 
 
 def _moment(rate: float, end: float) -> float:
-    """Integral of t e^(rate t) from 0 to `end`; by its series where the terms would cancel."""
+    """Integral of t e^(rate t) from 0 to `end`; by its series if the terms would cancel."""
     product = rate * end
     if abs(product) < 0.1:
         return end**2 * math.fsum(product**k / (math.factorial(k) * (k + 2)) for k in range(14))

@@ -1,4 +1,4 @@
-"""Pauses: M/G/1 whose server stops now and then, as for a garbage collection, and goes on where it stopped."""
+"""Pauses: M/G/1 whose server stops now and then, as for a garbage collection, and resumes where it stopped."""
 
 import math
 from dataclasses import dataclass
@@ -21,16 +21,16 @@ _NEAR = 0.01
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PausedMG1:
-    """M/G/1 whose server pauses at random, in the middle of a service too, which then goes on.
+    """M/G/1 whose server pauses at random, also in the middle of a service, which then resumes.
 
-    A service of S and all its pauses take C, with C*(s) = S*(s + xi - xi R*(s)). Where the server pauses while
-    it is idle as well, who finds it so waits for the rest of a pause first, and the queue is M/G/1 with another
+    A service of S and all its pauses take C, with C*(s) = S*(s + xi - xi R*(s)). If the server pauses while it is
+    idle as well, a request that finds it so waits for the rest of a pause first, and the queue is M/G/1 with another
     first service in each busy period. The law of the response is found by inversion of its transform, right to ten
-    digits or more; of a constant service not within 1 % of that service, where the law jumps.
+    digits or more; for a constant service not within 1 % of that service, where the law jumps.
 
     Attributes:
-        pauses_per_s: while the server does not pause, as a Poisson process. [1/s]
-        pauses_idle: whether it pauses when there is nothing to do as well.
+        pauses_per_s: rate of pauses while the server does not pause, as a Poisson process. [1/s]
+        pauses_idle: whether it also pauses when idle.
 
     Raises:
         DomainError: a rate that is not positive and finite; lognormal service or pauses, which have no closed
@@ -66,7 +66,7 @@ class PausedMG1:
 
     @property
     def _completion_mean_s(self) -> float:
-        """Of a service with its pauses."""
+        """Mean of a service with its pauses."""
         return self.service.mean_s * (1.0 + self.pauses_per_s * self.pause.mean_s)
 
     @property
@@ -115,7 +115,7 @@ class PausedMG1:
         return quantile_of(self.response_tail, quantile, self.response_mean_s, relative_width=1e-10)
 
     def _response(self, s: Complexes) -> Complexes:
-        """Transform of the response: of C where nobody was served as the busy period began, else as Welch's."""
+        """Transform of the response: C if no pause was met as the busy period began, else Welch's."""
         rate, served = self.arrival_rate_rps, self._completion(s)
         idle = (1.0 - self.load) / (1.0 + rate * self._rest_moments()[0])
         first = served * self._rest(s)
@@ -125,12 +125,12 @@ class PausedMG1:
         return _transform(self.service, s + self.pauses_per_s * (1.0 - _transform(self.pause, s)))
 
     def _meets(self) -> float:
-        """xi / (lambda + xi (1 - R*(lambda))): pauses until somebody comes, from when the server falls idle."""
+        """xi / (lambda + xi (1 - R*(lambda))): pauses until a request comes, from when the server falls idle."""
         within = float(_transform(self.pause, np.array(self.arrival_rate_rps + 0j)).real)
         return self.pauses_per_s / (self.arrival_rate_rps + self.pauses_per_s * (1.0 - within))
 
     def _rest(self, s: Complexes) -> Complexes:
-        """Transform of the rest of a pause that who comes to an idle server waits for; 1 if there is none."""
+        """Transform of the rest of a pause that a request at an idle server waits for; 1 if there is none."""
         if not self.pauses_idle:
             return np.ones_like(s)
         rate, overlap = self.arrival_rate_rps, self._overlap(s)
@@ -140,12 +140,12 @@ class PausedMG1:
         return np.asarray(self._meets() * (rate / self.pauses_per_s + overlap))
 
     def _overlap(self, s: Complexes) -> Complexes:
-        """E(e^(-s (R - A)); A < R) of a pause R and an exponential time A until somebody comes."""
+        """E(e^(-s (R - A)); A < R) of a pause R and an exponential time A until a request comes."""
         rate = self.arrival_rate_rps
         at_rate = _transform(self.pause, np.array(rate + 0j))
         with np.errstate(
             divide="ignore", invalid="ignore"
-        ):  # at s = rate, which is then taken from around it
+        ):  # at s = rate, which is then computed from around it
             return np.asarray(rate * (_transform(self.pause, s) - at_rate) / (rate - s))
 
     def _rest_moments(self) -> tuple[float, float]:

@@ -21,13 +21,13 @@ _ROUNDS_MAX = 20_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retrial:
-    """M/M/c whose queue is an orbit: each request in it tries again after exponential times, for ever.
+    """M/M/c whose queue is an orbit: each request in it retries after exponential times, for ever.
 
-    The joint chain of busy servers and orbit, cut where next to nothing is beyond. For one server all is known in
-    closed form, E(orbit) = rho (lambda + rho nu) / ((1 - rho) nu).
+    It is the joint chain of busy servers and orbit, cut where next to nothing is beyond. One server has a closed
+    form, E(orbit) = rho (lambda + rho nu) / ((1 - rho) nu).
 
     Attributes:
-        retry_rate_per_s: of each request in the orbit; its mean time between two tries is the inverse. [1/s]
+        retry_rate_per_s: rate of each request in the orbit; its mean time between two tries is the inverse. [1/s]
 
     Raises:
         DomainError: a rate that is not positive and finite, servers not an integer in 1..200.
@@ -72,7 +72,7 @@ class Retrial:
         )
 
     def _cut(self, orbit_max: int) -> Floats:
-        """With no more in the orbit than `orbit_max`: who would be one too many is lost."""
+        """The law with at most `orbit_max` in the orbit: one too many is lost."""
         width = self.servers + 1
         last = (orbit_max + 1) * width - 1
 
@@ -109,7 +109,7 @@ class Retrial:
 
     @property
     def attempts_mean(self) -> float:
-        """Tries a request, the first included."""
+        """Mean tries of a request, the first included."""
         return 1.0 + self.retry_rate_per_s * self.orbit_mean / self.arrival_rate_rps
 
     @property
@@ -123,11 +123,11 @@ class LongBackoff:
     """M/M/c/c whose rejected requests come again after waits that are long beside everything else.
 
     All tries then arrive as a Poisson process of rate L = lambda (1 + B + ... + B^(n-1)), B = ErlangB(c, L/mu),
-    whatever the law of the waits. Where several rates solve this, it is the lowest, which a fleet that has been
-    idle comes to.
+    whatever the law of the waits. If several rates solve this, it is the lowest, which a fleet that has been idle
+    comes to.
 
     Attributes:
-        attempts: at most, the first included; None tries for ever.
+        attempts: largest number, the first included; None tries for ever.
 
     Raises:
         DomainError: a rate that is not positive and finite, servers not an integer in 1..5e9, attempts below 1.
@@ -161,7 +161,7 @@ class LongBackoff:
         settle(self, tries_rps=self._lowest())
 
     def _lowest(self) -> float:
-        """The lowest rate of tries that brings forth itself: it rises from the arrival rate up to there."""
+        """The lowest rate of tries that reproduces itself: it rises from the arrival rate up to there."""
         tries = self.arrival_rate_rps
         for _ in range(_ROUNDS_MAX):
             again = self._brought_forth(tries)
@@ -193,5 +193,5 @@ class LongBackoff:
 
     @property
     def attempts_mean(self) -> float:
-        """Tries a request, the first included."""
+        """Mean tries of a request, the first included."""
         return self.tries_rps / self.arrival_rate_rps
