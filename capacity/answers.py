@@ -566,7 +566,7 @@ class ComparisonAnswer(Answer):
 
         return comparison_document(
             self.contenders,
-            self.workload,
+            workload_document(self.workload),
             self.comparison,
             self.caveats,
             seed=self.effort.seed,

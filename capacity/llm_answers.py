@@ -37,7 +37,7 @@ from capacity.profile.llm_formats import llm_profile_to_document
 from capacity.question.budget import Effort
 from capacity.question.candidate import Verdict
 from capacity.question.caveat import Caveat
-from capacity.question.comparison import TokenComparison, TokenContender
+from capacity.question.comparison import Comparison, Contender
 from capacity.question.grid import TokenGrid
 from capacity.question.tokens import TokenCandidate, TokenPlan, TokenQuestion, TokenScenario
 from capacity.search.recommendation import Headroom
@@ -478,9 +478,9 @@ class LlmLoadCurveAnswer(LlmSweepAnswer):
 class LlmComparisonAnswer(Answer):
     """Fleets that serve a language model, side by side under the same requests."""
 
-    contenders: tuple[TokenContender, ...]
+    contenders: tuple[Contender[LlmProfile, TokenPlan], ...]
     scenario: TokenScenario
-    comparison: TokenComparison
+    comparison: Comparison
     effort: Effort
 
     @property
@@ -498,31 +498,23 @@ class LlmComparisonAnswer(Answer):
         )
         return tuple(dict.fromkeys(found))
 
-    def _simulated(self, one: TokenContender, performance: Performance) -> TokenScenario:
+    def _simulated(self, one: Contender[LlmProfile, TokenPlan], performance: Performance) -> TokenScenario:
         """The scenario that was simulated for a fleet, with the quantiles that it shows."""
         quantiles = tuple(performance.response_quantiles_s)
         return replace(self.scenario, profile=one.profile, plan=one.plan, quantiles=quantiles)
 
     def document(self) -> Document:
         """Document of `capacity compare --json`."""
-        differences = (None, *self.comparison.differences)
-        rows = zip(self.contenders, self.performances, differences, strict=True)
-        return {
-            "workload": workload_document(self.scenario.workload) | lengths_document(self.scenario.lengths),
-            "fleets": [
-                {
-                    "name": one.name,
-                    "plan": plain(one.plan),
-                    "performance": plain(performance),
-                    "cost": None if one.hourly_usd is None else {"hourly_usd": one.hourly_usd},
-                    "difference": plain(difference),
-                }
-                for one, performance, difference in rows
-            ],
-            "caveats": caveat_documents(self.caveats),
-            "seed": self.effort.seed,
-            "confidence": self.effort.confidence,
-        }
+        from capacity.render.compare import comparison_document
+
+        return comparison_document(
+            self.contenders,
+            workload_document(self.scenario.workload) | lengths_document(self.scenario.lengths),
+            self.comparison,
+            self.caveats,
+            seed=self.effort.seed,
+            confidence=self.effort.confidence,
+        )
 
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """Tables of `capacity compare`."""

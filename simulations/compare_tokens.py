@@ -8,7 +8,7 @@ import numpy as np
 from capacity.errors import InconclusiveError
 from capacity.performance import Interval
 from capacity.profile.llm_sampling import has_spread
-from capacity.question.comparison import TokenComparison, TokenDifference
+from capacity.question.comparison import Comparison, Difference
 from capacity.question.objective import Measure
 from capacity.question.tokens import TokenScenario
 from capacity.units import QUANTILES
@@ -47,7 +47,7 @@ class PairedTokens:
     quantiles: Sequence[float] = QUANTILES
     mapper: Mapper = field(default=map, repr=False)
 
-    def __call__(self, scenarios: Sequence[TokenScenario]) -> TokenComparison:
+    def __call__(self, scenarios: Sequence[TokenScenario]) -> Comparison:
         """Performances and differences of scenarios that differ in their plans and profiles alone.
 
         Raises:
@@ -68,7 +68,7 @@ class PairedTokens:
             widened_by(error, case.performance(pool, self.quantiles, self.confidence), self.confidence)
             for case, pool, error in zip(cases, pools, errors, strict=True)
         ]
-        return TokenComparison(
+        return Comparison(
             performances=tuple(performances),
             differences=tuple(
                 self._difference(pools[number], pools[0], errors[number], errors[0])
@@ -128,7 +128,7 @@ class PairedTokens:
         first: TokenPool,
         errors: Sequence[TokenPool],
         first_errors: Sequence[TokenPool],
-    ) -> TokenDifference:
+    ) -> Difference:
         """Of all means and quantiles; the error of a profile that both share cancels."""
 
         def moved(value: Callable[[TokenPool], float]) -> float:
@@ -151,7 +151,7 @@ class PairedTokens:
             return {q: quantile(measure, q) for q in self.quantiles}
 
         has_gaps = pool.counts(Measure.TPOT) > 0
-        return TokenDifference(
+        return Difference(
             ttft_mean_s=mean(Measure.TTFT_MEAN),
             response_mean_s=mean(Measure.RESPONSE_MEAN),
             tpot_mean_s=mean(Measure.TPOT_MEAN) if has_gaps else None,

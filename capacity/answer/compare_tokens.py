@@ -9,7 +9,7 @@ from capacity.answer.saved_llm_plan import SavedLlmPlan
 from capacity.errors import InputError, quoted
 from capacity.files import printable
 from capacity.profile.llm import LlmProfile
-from capacity.question.comparison import TokenContender
+from capacity.question.comparison import Contender
 from capacity.question.parse import read_routing
 from capacity.question.tokens import TokenPlan, TokenScenario
 from capacity.units import format_rate
@@ -46,7 +46,7 @@ def token_contenders(
     names: Sequence[str | Path | SavedLlmPlan],
     fleets: Sequence[str],
     profiles: Sequence[LlmProfile],
-) -> tuple[TokenContender, ...]:
+) -> tuple[Contender[LlmProfile, TokenPlan], ...]:
     """Saved plans, then fleets of the given profiles, or of the first plan's profiles if none is given.
 
     Raises:
@@ -57,7 +57,7 @@ def token_contenders(
         raise InputError("a --fleet needs a --profile, or a saved plan to take it from")
     found = (
         *(
-            TokenContender(name=_name(name), profile=plan.profile, plan=plan.plan)
+            Contender(name=_name(name), profile=plan.profile, plan=plan.plan)
             for plan, name in zip(saved, names, strict=True)
         ),
         *(parse_token_fleet(text, known) for text in fleets),
@@ -74,7 +74,7 @@ def _name(plan: str | Path | SavedLlmPlan) -> str:
     return plan.name if isinstance(plan, SavedLlmPlan) else printable(str(plan))
 
 
-def parse_token_fleet(text: str, profiles: Sequence[LlmProfile]) -> TokenContender:
+def parse_token_fleet(text: str, profiles: Sequence[LlmProfile]) -> Contender[LlmProfile, TokenPlan]:
     """A fleet from `replicas=4,sequences=128,tokens=2048,routing=random,profile=NAME`.
 
     Args:
@@ -105,4 +105,4 @@ def parse_token_fleet(text: str, profiles: Sequence[LlmProfile]) -> TokenContend
         routing=read_routing(fields.get("routing", "round-robin")),
     )
     profile.require(plan.sequences_max, plan.batched_tokens_max)
-    return TokenContender(name=printable(text)[:80], profile=profile, plan=plan)
+    return Contender(name=printable(text)[:80], profile=profile, plan=plan)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from capacity.profile.scalability import ScalabilityFit, UniversalScalability
     from capacity.question.candidate import Candidate, LikeIt, Rejection
     from capacity.question.caveat import Caveat
+    from capacity.question.comparison import Difference
     from capacity.question.objective import Objective
     from capacity.question.question import Question
     from capacity.queues.curves import Axis, Curve, Quantity
@@ -62,7 +63,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
     if is_dataclass(value):
-        return picked(value, *(field.name for field in fields(value)))
+        return _by_field(value)
     if isinstance(value, Mapping):
         return {_key(key): plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple | Iterator):
@@ -180,6 +181,15 @@ def performance_document(performance: Performance) -> Document:
         if value is not None:
             document[field.name] = plain(value)
     return document
+
+
+def difference_document(difference: "Difference") -> Document:
+    """A difference; a measure that the fleets do not have is absent."""
+    return {name: value for name, value in _by_field(difference).items() if value not in (None, {})}
+
+
+def _by_field(noun: Any) -> Document:
+    return picked(noun, *(field.name for field in fields(noun)))
 
 
 def _interval_document(interval: Interval) -> Document:
@@ -475,6 +485,7 @@ def schedule_document(day: "Schedule") -> Document:
 _FORMS: dict[str, Callable[[Any], Document]] = {
     "Candidate": candidate_document,
     "ClosedPopulation": workload_document,
+    "Difference": difference_document,
     "Interval": _interval_document,
     "Objective": objective_document,
     "Performance": performance_document,

@@ -253,6 +253,10 @@ class LlmProfile:
         """Price of one replica. [USD/h]"""
         return None if self.hourly_usd is None else self.devices * self.hourly_usd
 
+    def hourly_cost_usd(self, replicas: int) -> float | None:
+        """Price of a fleet; None if the device's price is unknown. [USD/h]"""
+        return None if self.replica_hourly_usd is None else replicas * self.replica_hourly_usd
+
     def require(self, sequences_max: int, batched_tokens_max: int) -> None:
         """Refuse engine settings beyond what was measured.
 

@@ -2,19 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Generic
 
 from capacity.performance import Interval, Performance, Width
-from capacity.profile.profile import ServiceProfile
-from capacity.question.plan import Plan
-
-if TYPE_CHECKING:
-    from capacity.profile.llm import LlmProfile
-    from capacity.question.tokens import TokenPlan
+from capacity.question.plan import AnyPlan, AnyProfile, Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contender:
+class Contender(Generic[AnyProfile, AnyPlan]):
     """A fleet that is compared.
 
     Attributes:
@@ -22,8 +17,8 @@ class Contender:
     """
 
     name: str
-    profile: ServiceProfile
-    plan: Plan
+    profile: AnyProfile
+    plan: AnyPlan
 
     @property
     def hourly_usd(self) -> float | None:
@@ -33,10 +28,20 @@ class Contender:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """How much more a fleet has than the first one, with ends; negative if it has less. [s]"""
+    """How much more a fleet has than the first one, with ends; negative if it has less. [s]
 
+    Each measure is absent where the fleets have no such times, as those between tokens where all requests have one
+    output token.
+    """
+
+    ttft_mean_s: Interval | None = None
     response_mean_s: Interval
+    tpot_mean_s: Interval | None = None
+    itl_mean_s: Interval | None = None
+    ttft_quantiles_s: Mapping[float, Interval] = field(default_factory=dict)
     response_quantiles_s: Mapping[float, Interval]
+    tpot_quantiles_s: Mapping[float, Interval] = field(default_factory=dict)
+    itl_quantiles_s: Mapping[float, Interval] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,52 +49,12 @@ class Comparison:
     """The performance of each fleet, and its difference from the first; the first has no difference.
 
     Attributes:
-        widths: of each fleet's highest quantile.
+        widths: of each fleet's highest quantile; empty where nobody asks for them.
     """
 
     performances: tuple[Performance, ...]
     differences: tuple[Difference, ...]
-    widths: tuple[Width, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenContender:
-    """A fleet that serves a language model and is compared, by its name in the comparison."""
-
-    name: str
-    profile: "LlmProfile"
-    plan: "TokenPlan"
-
-    @property
-    def hourly_usd(self) -> float | None:
-        """Price of the fleet; None where it is not known. [USD/h]"""
-        price = self.profile.replica_hourly_usd
-        return None if price is None else self.plan.replicas * price
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenDifference:
-    """How much more a fleet has than the first one, with ends; negative if it has less. [s]
-
-    TPOT and ITL have none where all requests have one output token.
-    """
-
-    ttft_mean_s: Interval
-    response_mean_s: Interval
-    tpot_mean_s: Interval | None = None
-    itl_mean_s: Interval | None = None
-    ttft_quantiles_s: Mapping[float, Interval]
-    response_quantiles_s: Mapping[float, Interval]
-    tpot_quantiles_s: Mapping[float, Interval] = field(default_factory=dict)
-    itl_quantiles_s: Mapping[float, Interval] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenComparison:
-    """The performance of each fleet, and its difference from the first; the first has no difference."""
-
-    performances: tuple[Performance, ...]
-    differences: tuple[TokenDifference, ...]
+    widths: tuple[Width, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,16 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
 
 from capacity.errors import DomainError
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar  # knows defaults, as Python does from 3.13 on
+
+    from capacity.profile.profile import ServiceProfile
+else:
+    from typing import TypeVar
 
 
 class Routing(StrEnum):
@@ -142,3 +150,41 @@ class Plan:
     def due_size(self) -> int:
         """Requests of which a batch starts at once."""
         return min((*self.preferred_sizes, self.batch_size_max))
+
+
+# ---- Plans and profiles of any kind ----------------------------------------------------------------
+
+
+class Measured(Protocol):
+    """A profile of any kind."""
+
+    @property
+    def name(self) -> str:
+        """Name by which plans and rows refer to it."""
+
+    def hourly_cost_usd(self, replicas: int) -> float | None:
+        """Price of a fleet; None if the device's price is unknown. [USD/h]"""
+
+
+class Fleet(Protocol):
+    """A plan of any kind."""
+
+    @property
+    def profile(self) -> str:
+        """Name of the profile."""
+
+    @property
+    def replicas(self) -> int:
+        """Number of replicas."""
+
+    @property
+    def routing(self) -> Routing:
+        """How the load balancer picks the replica for a request."""
+
+
+# Nouns that hold for every kind of server; of batches where no kind is named.
+if TYPE_CHECKING:
+    AnyProfile = TypeVar("AnyProfile", bound=Measured, default=ServiceProfile)
+    AnyPlan = TypeVar("AnyPlan", bound=Fleet, default=Plan)
+else:
+    AnyProfile, AnyPlan = TypeVar("AnyProfile"), TypeVar("AnyPlan")

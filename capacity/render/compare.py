@@ -1,6 +1,7 @@
 """Comparison report: fleets side by side, and their differences from the first, as a table and as JSON."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -8,8 +9,10 @@ from rich.text import Text
 from capacity.answer.documents import Document, picked, plain
 from capacity.answer.sentences import demand
 from capacity.performance import Interval, Performance, format_interval
+from capacity.profile.llm import LlmProfile
 from capacity.question.caveat import Caveat
-from capacity.question.comparison import Comparison, Contender, TokenComparison, TokenContender
+from capacity.question.comparison import Comparison, Contender
+from capacity.question.tokens import TokenPlan
 from capacity.render.tables import batch_wait, caveat_lines, table
 from capacity.search.caveats import interval_caveats, profile_caveats, trace_caveats
 from capacity.traffic.workload import Demand
@@ -17,8 +20,8 @@ from capacity.units import format_duration, format_quantile, format_rate
 
 
 def comparison_document(
-    contenders: Sequence[Contender],
-    workload: Demand,
+    contenders: Sequence[Contender[Any, Any]],
+    workload: Document,
     comparison: Comparison,
     caveats: Sequence[Caveat],
     *,
@@ -28,7 +31,7 @@ def comparison_document(
     """Document of `capacity compare`."""
     differences = (None, *comparison.differences)
     return {
-        "workload": plain(workload),
+        "workload": workload,
         "fleets": [
             {
                 "name": contender.name,
@@ -130,7 +133,10 @@ def _difference_rows(comparison: Comparison) -> Iterator[tuple[str, ...]]:
 
 
 def token_comparison_tables(
-    contenders: Sequence[TokenContender], comparison: TokenComparison, rate_rps: float, confidence: float
+    contenders: Sequence[Contender[LlmProfile, TokenPlan]],
+    comparison: Comparison,
+    rate_rps: float,
+    confidence: float,
 ) -> Iterator[RenderableType]:
     """A column for each fleet of a language model; the rows have the first token, the gaps and the response."""
     letters = [chr(ord("A") + number) for number in range(len(contenders))]
@@ -148,7 +154,7 @@ def token_comparison_tables(
     )
 
 
-def _token_fleet_rows(contenders: Sequence[TokenContender]) -> Iterator[tuple[str, ...]]:
+def _token_fleet_rows(contenders: Sequence[Contender[LlmProfile, TokenPlan]]) -> Iterator[tuple[str, ...]]:
     plans = [one.plan for one in contenders]
     yield "fleet", *(one.name.replace(",", ", ") for one in contenders)
     yield "profile", *(plan.profile for plan in plans)
@@ -177,7 +183,7 @@ def _token_performance_rows(performances: Sequence[Performance]) -> Iterator[tup
             yield f"{name}, {format_quantile(q)}", *map(format_interval, found)
 
 
-def _token_difference_rows(comparison: TokenComparison) -> Iterator[tuple[str, ...]]:
+def _token_difference_rows(comparison: Comparison) -> Iterator[tuple[str, ...]]:
     for name, field in _TOKEN_FIELDS.items():
         for q in getattr(comparison.differences[0], field):
             found = (getattr(one, field)[q] for one in comparison.differences)

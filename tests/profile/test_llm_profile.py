@@ -263,8 +263,8 @@ def test_an_engine_keeps_a_block_for_itself() -> None:
 
 
 def test_a_replica_costs_what_its_devices_do() -> None:
-    assert given(devices=3, tensor_parallel=2, all_reduce=True, hourly_usd=1.5).replica_hourly_usd == 4.5
-    assert given().replica_hourly_usd is None
+    assert given(devices=3, tensor_parallel=2, all_reduce=True, hourly_usd=1.5).hourly_cost_usd(2) == 9.0
+    assert given().hourly_cost_usd(2) is None
 
 
 def test_what_is_valid_at_its_ends() -> None:
