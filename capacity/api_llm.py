@@ -38,6 +38,7 @@ from capacity.profile.llm_sweeps import sweep as seen_sweep
 from capacity.question import parse
 from capacity.question.asked import FLAGS
 from capacity.question.budget import Effort
+from capacity.question.candidate import Candidate
 from capacity.question.caveat import Caveat, CaveatCode
 from capacity.question.grid import Outcome
 from capacity.question.objective import Objective
@@ -45,7 +46,6 @@ from capacity.question.plan import Routing
 from capacity.question.tokens import (
     MEASURES,
     Saturation,
-    TokenCandidate,
     TokenPlan,
     TokenQuestion,
     TokenScenario,
@@ -793,7 +793,7 @@ def explain(saved: SavedLlmPlan, given: Given) -> "LlmExplanationAnswer":
 
     report: Report = given["progress"]
     with _at_work(effort, report) as judge:
-        considered: tuple[TokenCandidate, ...] = ()
+        considered: tuple[Candidate[TokenPlan], ...] = ()
         if plan.replicas > 1:
             report("trying one replica fewer")
             considered = (judge.search(question.scenario(replace(plan, replicas=plan.replicas - 1)), 1),)

@@ -35,11 +35,11 @@ from capacity.performance import Interval, Performance
 from capacity.profile.llm import CHECK_SHARE, LlmProfile
 from capacity.profile.llm_formats import llm_profile_to_document
 from capacity.question.budget import Effort
-from capacity.question.candidate import Verdict
+from capacity.question.candidate import Candidate, Verdict
 from capacity.question.caveat import Caveat
 from capacity.question.comparison import Comparison, Contender
 from capacity.question.grid import TokenGrid
-from capacity.question.tokens import TokenCandidate, TokenPlan, TokenQuestion, TokenScenario
+from capacity.question.tokens import TokenPlan, TokenQuestion, TokenScenario
 from capacity.search.recommendation import Headroom
 from capacity.search.recovery_plan import RecoveryPlan
 from capacity.search.tokens import (
@@ -243,7 +243,7 @@ class LlmSimulationAnswer(Answer):
         return draw_token_quantiles([self.performance], [f"{self.plan.replicas} x {self.plan.profile}"])
 
 
-def _considered(candidates: Iterable[TokenCandidate]) -> list[Document]:
+def _considered(candidates: Iterable[Candidate[TokenPlan]]) -> list[Document]:
     return [picked(one, "plan", "accepted", "verdict", "performance", "rejection") for one in candidates]
 
 
@@ -552,7 +552,7 @@ class LlmCheckAnswer(Answer):
 
     saved: SavedLlmPlan
     scenario: TokenScenario
-    found: TokenCandidate
+    found: Candidate[TokenPlan]
     needed: TokenRecommendation | None
     notes: Sequence[str]
     effort: Effort

@@ -12,7 +12,7 @@ from capacity.confidence import student_t
 from capacity.errors import DomainError, InconclusiveError, InputError, UnstableError
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.llm_sampling import has_spread, resampled_steps
-from capacity.question.candidate import Doubt, LikeIt, Limit, Rejection, Verdict
+from capacity.question.candidate import Candidate, Doubt, LikeIt, Limit, Rejection, Verdict
 from capacity.question.grid import Answer, Outcome
 from capacity.question.objective import Measure, Objective, Promise
 from capacity.question.overload import Overload
@@ -21,7 +21,7 @@ from capacity.question.refusal import refuse_overload
 from capacity.question.stability import relaxation_requests
 from capacity.question.tokens import (
     Saturation,
-    TokenCandidate,
+    TokenPlan,
     TokenScenario,
     replicas_stable_min,
     require_lengths,
@@ -505,23 +505,23 @@ class TokenJudge:
         """What one engine does while requests always wait."""
         return saturated(scenario)
 
-    def search(self, scenario: TokenScenario, attempt: int) -> TokenCandidate:
+    def search(self, scenario: TokenScenario, attempt: int) -> Candidate[TokenPlan]:
         """Look until the verdict is clear; refusals are corrected for the number of candidates and looks."""
         return self._judge(scenario, Stage.SEARCH, attempt, math.inf, self.requests_max)
 
-    def certify(self, scenario: TokenScenario, attempt: int) -> TokenCandidate:
+    def certify(self, scenario: TokenScenario, attempt: int) -> Candidate[TokenPlan]:
         """Look, with seeds of its own, until the verdict is clear and the interval narrow."""
         found = self._judge(scenario, Stage.CERTIFY, attempt, self.precision, self.requests_max)
         return self._beside_traffic_like_it(scenario, self._with_profile_error(scenario, found))
 
     def accepts(
         self, scenario: TokenScenario, effort: int = 1, requests_max: int | None = None
-    ) -> TokenCandidate:
+    ) -> Candidate[TokenPlan]:
         """Look for a while, or so many times as long; the same users at every rate."""
         budget = self._headroom_budget(scenario, 2 * effort, requests_max)
         return self._judge(scenario, Stage.HEADROOM, 1, math.inf, budget)
 
-    def probe(self, scenario: TokenScenario, requests_max: int | None = None) -> TokenCandidate:
+    def probe(self, scenario: TokenScenario, requests_max: int | None = None) -> Candidate[TokenPlan]:
         """Look as long as `accepts` may still say yes; the same users at every rate."""
         budget = self._headroom_budget(scenario, 1, requests_max)
         return self._judge(scenario, Stage.PROBE, 1, math.inf, budget)
@@ -540,10 +540,10 @@ class TokenJudge:
 
     def _judge(
         self, scenario: TokenScenario, stage: Stage, attempt: int, precision: float, requests_max: int
-    ) -> TokenCandidate:
+    ) -> Candidate[TokenPlan]:
         load = token_load(scenario)
         if (refused := _refuse_load(scenario, load)) is not None:
-            return TokenCandidate(plan=scenario.plan, verdict=Verdict.MISSED, rejection=refused)
+            return Candidate(plan=scenario.plan, verdict=Verdict.MISSED, rejection=refused)
         case = TokenCase(scenario=scenario, engine=self.engine)
         requests_max = int(min(requests_max, self._worth(case, load, stage)))
         verdict, is_precise = Verdict.INCONCLUSIVE, False
@@ -568,7 +568,7 @@ class TokenJudge:
         if verdict is Verdict.INCONCLUSIVE:
             errors = self._errors(scenario, stage, attempt, max(1, number))
             doubt, rejection = self._left_open(case, look, load, requests_max, errors)
-        return TokenCandidate(
+        return Candidate(
             plan=scenario.plan,
             verdict=verdict,
             rejection=rejection,
@@ -652,7 +652,9 @@ class TokenJudge:
         needed = 2 * look.requests if look is not None else SECTIONS * case.length.requests
         return Doubt.REQUESTS, Rejection(limit=Limit.BUDGET, allowed=requests_max, needed=needed)
 
-    def _beside_traffic_like_it(self, scenario: TokenScenario, found: TokenCandidate) -> TokenCandidate:
+    def _beside_traffic_like_it(
+        self, scenario: TokenScenario, found: Candidate[TokenPlan]
+    ) -> Candidate[TokenPlan]:
         """The candidate with what traffic like a recorded path would do, if there is one, and a steady state."""
         case = TokenCase(scenario=scenario, engine=self.engine)
         if not case.is_path or found.performance is None:
@@ -674,7 +676,9 @@ class TokenJudge:
         quantiles = sorted({*QUANTILES, *case.scenario.objective.quantiles})
         return case.performance(pool, quantiles, self.confidence)
 
-    def _with_profile_error(self, scenario: TokenScenario, found: TokenCandidate) -> TokenCandidate:
+    def _with_profile_error(
+        self, scenario: TokenScenario, found: Candidate[TokenPlan]
+    ) -> Candidate[TokenPlan]:
         """The candidate with the error of the profile's own measurements in its intervals."""
         if found.performance is None:
             return found

@@ -21,7 +21,7 @@ from capacity.question.plan import Plan
 from capacity.question.question import Question
 from capacity.question.refusal import refuse_batch_size
 from capacity.question.stability import require_batch_of_one
-from capacity.question.tokens import TokenCandidate
+from capacity.question.tokens import TokenPlan
 from capacity.recovery.findings import Runs
 from capacity.search.candidates import Progress, describe, refuse_loads
 from capacity.search.caveats import profile_caveats, trace_caveats
@@ -123,7 +123,7 @@ def findings_of(question: Question, judged: Judged) -> Iterator[Finding]:
         yield _refusal("the plan", candidate)
 
 
-def token_findings(candidate: TokenCandidate, objective: Objective) -> Iterator[Finding]:
+def token_findings(candidate: Candidate[TokenPlan], objective: Objective) -> Iterator[Finding]:
     """One finding for each limit of a language model's service, or for the plan if it has no steady state."""
     performance, rejection = candidate.performance, candidate.rejection
     refused = None if rejection is None else rejection.promise

@@ -8,7 +8,7 @@ from capacity.question.candidate import Candidate, Doubt, Limit, Rejection, Verd
 from capacity.question.objective import Measure, Objective, Promise, format_value
 from capacity.question.plan import Plan
 from capacity.question.question import Question
-from capacity.question.tokens import TokenCandidate
+from capacity.question.tokens import TokenPlan
 from capacity.search.recommendation import Headroom, RandomRouting, Recommendation
 from capacity.traffic.burstiness import irregularity
 from capacity.traffic.workload import ClosedPopulation, Demand
@@ -114,7 +114,7 @@ def format_found(promise: Promise, performance: Performance) -> str:
     return "" if found is None else f"{promise.what} is {format_value(promise, found)}"
 
 
-def token_refusal(candidate: TokenCandidate) -> str:
+def token_refusal(candidate: Candidate[TokenPlan]) -> str:
     """Why a plan for a language model was refused."""
     rejection = candidate.rejection
     if rejection is None:

@@ -4,11 +4,11 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Protocol, Self
+from typing import Generic, Protocol, Self
 
 from capacity.performance import Interval, Performance
 from capacity.question.objective import Measure, Objective, Promise
-from capacity.question.plan import Plan
+from capacity.question.plan import AnyPlan
 from capacity.question.scenario import Scenario
 
 
@@ -133,7 +133,7 @@ def worst_of(found: Iterable[LikeIt | None]) -> LikeIt | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class Candidate(Generic[AnyPlan]):
     """A plan that was considered, and what became of it.
 
     Attributes:
@@ -153,7 +153,7 @@ class Candidate:
             infinite if no number would, None if that is not known.
     """
 
-    plan: Plan
+    plan: AnyPlan
     verdict: Verdict
     rejection: Rejection | None = None
     performance: Performance | None = None

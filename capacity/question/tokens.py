@@ -5,9 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
 from capacity.errors import DomainError, InputError
-from capacity.performance import Performance
 from capacity.profile.llm import LlmProfile, Scheduler
-from capacity.question.candidate import Doubt, LikeIt, Rejection, Verdict
+from capacity.question.candidate import Candidate
 from capacity.question.objective import BETWEEN_TOKENS, Measure, Objective
 from capacity.question.plan import REPLICAS_LIMIT, Routing
 from capacity.traffic.lengths import AnyLengths, LengthLaws, require_context
@@ -175,47 +174,24 @@ class TokenQuestion:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenCandidate:
-    """A plan that was considered, and what became of it.
-
-    Attributes:
-        rejection, performance, doubt, requests, is_precise, like_it: as of `capacity.question.candidate.Candidate`.
-    """
-
-    plan: TokenPlan
-    verdict: Verdict
-    rejection: Rejection | None = None
-    performance: Performance | None = None
-    doubt: Doubt | None = None
-    requests: int = 0
-    is_precise: bool = True
-    like_it: LikeIt | None = None
-
-    @property
-    def accepted(self) -> bool:
-        """Whether the plan meets the objective, ends of intervals included."""
-        return self.verdict is Verdict.MET
-
-
 class TokenJudge(Protocol):
     """Four degrees of care, and what theory needs."""
 
     def saturated(self, scenario: TokenScenario) -> "Saturation":
         """What one engine does while requests always wait."""
 
-    def search(self, scenario: TokenScenario, attempt: int) -> TokenCandidate:
+    def search(self, scenario: TokenScenario, attempt: int) -> Candidate[TokenPlan]:
         """Enough to choose between candidates; `attempt` counts them from 1."""
 
-    def certify(self, scenario: TokenScenario, attempt: int) -> TokenCandidate:
+    def certify(self, scenario: TokenScenario, attempt: int) -> Candidate[TokenPlan]:
         """Enough to recommend a plan: fresh random numbers, and intervals of the asked precision."""
 
     def accepts(
         self, scenario: TokenScenario, effort: int = 1, requests_max: int | None = None
-    ) -> TokenCandidate:
+    ) -> Candidate[TokenPlan]:
         """Enough for a point of the headroom, taking at most so many times as long as usual, or so many requests."""
 
-    def probe(self, scenario: TokenScenario, requests_max: int | None = None) -> TokenCandidate:
+    def probe(self, scenario: TokenScenario, requests_max: int | None = None) -> Candidate[TokenPlan]:
         """Enough to choose which point of the headroom is worth `accepts`, by random numbers of its own."""
 
 

@@ -1,12 +1,11 @@
 """Figures of commands: curves of a law, and a limited quantity against rate or replicas."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from capacity.performance import Interval, Performance
 from capacity.question.candidate import Candidate, Verdict
 from capacity.question.plan import Plan
-from capacity.question.tokens import TokenCandidate
 from capacity.queues.curves import Curve, chart_title, require_one_chart, y_range
 from capacity.render.plot import PALETTE, Panels, Plot, draw_points, new_panels, new_plot
 from capacity.units import format_quantile, quantile_name
@@ -120,7 +119,7 @@ def token_plan_curve(found: "TokenRecommendation") -> ObjectiveCurve | None:
     plan, performance = found.plan, found.performance
     if plan is None or performance is None:
         return None
-    chosen = TokenCandidate(plan=plan, verdict=Verdict.MET, performance=performance)
+    chosen = Candidate(plan=plan, verdict=Verdict.MET, performance=performance)
     smaller = [one for one in found.considered if one.plan.replicas < plan.replicas and one.performance]
     broken = [one.rejection.promise for one in smaller if one.rejection and one.rejection.promise]
     promise = broken[-1] if broken else found.objective.binding(performance)
@@ -138,14 +137,14 @@ def plan_curve(recommendation: "Recommendation") -> ObjectiveCurve | None:
 
 
 def replicas_curve(
-    chosen: "Candidate | TokenCandidate",
+    chosen: "Candidate[Any]",
     promise: "Promise",
-    candidates: "Iterable[Candidate | TokenCandidate]",
+    candidates: "Iterable[Candidate[Any]]",
 ) -> ObjectiveCurve:
     """The limited quantity over fleets of one profile and routing, each at the best size that was tried."""
     plan = chosen.plan
     is_batch = isinstance(chosen, Candidate)
-    fleets: dict[int, list[Candidate | TokenCandidate]] = {}
+    fleets: dict[int, list[Candidate[Any]]] = {}
     for one in candidates:
         if (one.plan.profile, one.plan.routing) == (plan.profile, plan.routing):
             fleets.setdefault(one.plan.replicas, []).append(one)
@@ -166,21 +165,21 @@ def _scale(promise: "Promise") -> float:
     return 1e3 if promise.measure.is_duration else 1.0
 
 
-def _found(candidate: "Candidate | TokenCandidate", promise: "Promise") -> Interval | None:
+def _found(candidate: "Candidate[Any]", promise: "Promise") -> Interval | None:
     return None if candidate.performance is None else promise.found(candidate.performance)
 
 
-def _best(candidates: "list[Candidate | TokenCandidate]", promise: "Promise") -> "Candidate | TokenCandidate":
+def _best(candidates: "list[Candidate[Any]]", promise: "Promise") -> "Candidate[Any]":
     """The candidate with the lowest value, among accepted ones if there are any."""
 
-    def rank(one: "Candidate | TokenCandidate") -> tuple[bool, bool, float]:
+    def rank(one: "Candidate[Any]") -> tuple[bool, bool, float]:
         found = _found(one, promise)
         return found is None, not one.accepted, 0.0 if found is None else found.value
 
     return min(candidates, key=rank)
 
 
-def _point(x: float, candidate: "Candidate | TokenCandidate", promise: "Promise") -> Point | None:
+def _point(x: float, candidate: "Candidate[Any]", promise: "Promise") -> Point | None:
     """A candidate as a point, its interval cut at the axis; None if it lies outside."""
     found, top, scale = _found(candidate, promise), TOP * promise.allowed, _scale(promise)
     if found is None or found.value > top:

@@ -10,9 +10,9 @@ from rich.text import Text
 from capacity.answer.sentences import fate_of_fewer, format_headroom, format_missed_at, token_refusal
 from capacity.performance import Interval, Kind, Performance, format_interval
 from capacity.profile.llm import KvCache, LlmProfile
-from capacity.question.candidate import Limit, Verdict
+from capacity.question.candidate import Candidate, Limit, Verdict
 from capacity.question.objective import Objective, Promise, format_value
-from capacity.question.tokens import TokenCandidate, TokenPlan, TokenQuestion
+from capacity.question.tokens import TokenPlan, TokenQuestion
 from capacity.render.tables import caveat_lines, no_numbers, table
 from capacity.search.tokens import TokenChange, TokenRates, TokenRecommendation, llm_profile_caveats
 from capacity.units import format_duration, format_quantile, format_rate, quantile_name
@@ -171,7 +171,7 @@ def performance_rows(found: Performance, *, verbose: bool = False) -> list[tuple
     return rows
 
 
-def considered_table(candidates: Sequence[TokenCandidate], objective: Objective) -> RenderableType:
+def considered_table(candidates: Sequence[Candidate[TokenPlan]], objective: Objective) -> RenderableType:
     """Every candidate, with what was found of the limits and what refused it; what all share has no column."""
     promises = objective.limits
     settings = {
@@ -195,19 +195,19 @@ def considered_table(candidates: Sequence[TokenCandidate], objective: Objective)
     return table(columns, rows, title="Considered")
 
 
-def _value(candidate: TokenCandidate, promise: Promise) -> str:
+def _value(candidate: Candidate[TokenPlan], promise: Promise) -> str:
     """The value of a limited quantity."""
     value = None if candidate.performance is None else promise.found(candidate.performance)
     return "" if value is None or math.isinf(value.value) else format_value(promise, value)
 
 
-def _load(candidate: TokenCandidate) -> str:
+def _load(candidate: Candidate[TokenPlan]) -> str:
     found = candidate.performance
     load = candidate.rejection.needed if candidate.rejection and _is_load(candidate) else found and found.load
     return "" if load is None else f"{load:.3f}"
 
 
-def _is_load(candidate: TokenCandidate) -> bool:
+def _is_load(candidate: Candidate[TokenPlan]) -> bool:
     return candidate.rejection is not None and candidate.rejection.limit is Limit.STABILITY
 
 

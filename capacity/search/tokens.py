@@ -9,12 +9,11 @@ from capacity.errors import DomainError
 from capacity.performance import Kind, Performance
 from capacity.profile.llm import LlmProfile, Scheduler
 from capacity.profile.llm_sampling import has_spread
-from capacity.question.candidate import Doubt, LikeIt, Limit, Rejection, Verdict
+from capacity.question.candidate import Candidate, Doubt, LikeIt, Limit, Rejection, Verdict
 from capacity.question.caveat import Caveat, CaveatCode
 from capacity.question.objective import Objective, Promise
 from capacity.question.tokens import (
     Saturation,
-    TokenCandidate,
     TokenJudge,
     TokenPlan,
     TokenQuestion,
@@ -75,7 +74,7 @@ class TokenRecommendation:
     saturation: Saturation | None = None
     headroom: Headroom | None = None
     hourly_usd: float | None = None
-    considered: tuple[TokenCandidate, ...] = ()
+    considered: tuple[Candidate[TokenPlan], ...] = ()
     caveats: tuple[Caveat, ...] = ()
     changes: tuple[TokenChange, ...] = ()
     tally: Tally = _NOTHING
@@ -87,7 +86,7 @@ class TokenSearch:
 
     def __init__(self, question: TokenQuestion, judge: TokenJudge, progress: Progress) -> None:
         self.question, self.judge, self.progress = question, judge, progress
-        self.judged: dict[TokenPlan, TokenCandidate] = {}
+        self.judged: dict[TokenPlan, Candidate[TokenPlan]] = {}
         self.counts: Counter[str] = Counter()
         self.requests = self.spent_confirming = 0
         self.untried = False
@@ -98,7 +97,7 @@ class TokenSearch:
         stable = replicas_stable_min(self.question.workload.arrival_rate_rps, saturation)
         return max(stable, self.question.replicas_min)
 
-    def candidate(self, plan: TokenPlan) -> TokenCandidate:
+    def candidate(self, plan: TokenPlan) -> Candidate[TokenPlan]:
         """A plan, judged once."""
         if plan not in self.judged:
             self.progress(f"judging {describe(plan)}")
@@ -143,7 +142,7 @@ class TokenSearch:
         if not is_bracketed(plan.replicas, lambda count: self.is_in_doubt(replace(plan, replicas=count))):
             self.candidate(replace(plan, replicas=plan.replicas - 1))
 
-    def confirm(self, plan: TokenPlan) -> TokenCandidate:
+    def confirm(self, plan: TokenPlan) -> Candidate[TokenPlan]:
         """A plan that the search accepts, judged again with random numbers of its own."""
         self.progress(f"confirming {describe(plan)}")
         self.counts["certified"] += 1
@@ -198,11 +197,11 @@ def recommend_tokens(
     )
 
 
-def _cheapest_confirmed(search: TokenSearch) -> TokenCandidate | None:
+def _cheapest_confirmed(search: TokenSearch) -> Candidate[TokenPlan] | None:
     """The cheapest fleet that is confirmed: of each setting, as long as it may be cheaper than the best so far."""
     question = search.question
     settings = [plan for profile in question.profiles for plan in question.plans(profile)]
-    best: TokenCandidate | None = None
+    best: Candidate[TokenPlan] | None = None
     while settings:
         plan = _cheapest(search, settings, None if best is None else best.plan)
         if plan is None:
@@ -234,9 +233,9 @@ def _most(question: TokenQuestion, setting: TokenPlan, best: TokenPlan | None) -
     return min(question.replicas_max, math.ceil(question.cost(best) / price * (1.0 - 1e-12)) - 1)
 
 
-def _grown(search: TokenSearch, plan: TokenPlan, most: int) -> TokenCandidate | None:
+def _grown(search: TokenSearch, plan: TokenPlan, most: int) -> Candidate[TokenPlan] | None:
     """The plan, or the same with as few more replicas as it takes to be confirmed; None where none is."""
-    found: dict[int, TokenCandidate] = {}
+    found: dict[int, Candidate[TokenPlan]] = {}
 
     def is_confirmed(replicas: int) -> bool:
         found[replicas] = search.confirm(replace(plan, replicas=replicas))
@@ -259,11 +258,11 @@ def _sized(plan: TokenPlan, replicas: int) -> TokenPlan:
 def _note_too_many(search: TokenSearch, setting: TokenPlan, needed: int) -> None:
     rejection = Rejection(limit=Limit.REPLICAS_MAX, allowed=search.question.replicas_max, needed=needed)
     plan = _sized(setting, needed)
-    search.judged[plan] = TokenCandidate(plan=plan, verdict=Verdict.MISSED, rejection=rejection)
+    search.judged[plan] = Candidate(plan=plan, verdict=Verdict.MISSED, rejection=rejection)
     search.counts["screened"] += 1
 
 
-def _considered(search: TokenSearch) -> tuple[TokenCandidate, ...]:
+def _considered(search: TokenSearch) -> tuple[Candidate[TokenPlan], ...]:
     """By profile, settings and replicas."""
     return tuple(
         sorted(
@@ -280,7 +279,7 @@ def _considered(search: TokenSearch) -> tuple[TokenCandidate, ...]:
 
 
 def _answer(
-    search: TokenSearch, confirmed: TokenCandidate, *, plan_alone: bool, with_headroom: bool
+    search: TokenSearch, confirmed: Candidate[TokenPlan], *, plan_alone: bool, with_headroom: bool
 ) -> TokenRecommendation:
     question, plan = search.question, confirmed.plan
     if plan.replicas > question.replicas_min and not plan_alone:  # what tells why fewer are not enough
@@ -312,7 +311,7 @@ def _answer(
     )
 
 
-def _search_caveats(search: TokenSearch, confirmed: TokenCandidate) -> Iterator[Caveat]:
+def _search_caveats(search: TokenSearch, confirmed: Candidate[TokenPlan]) -> Iterator[Caveat]:
     question, plan = search.question, confirmed.plan
     cheaper = [
         one
@@ -472,11 +471,11 @@ def token_headroom(
     random numbers that had no part in finding it, and what is in doubt about it by longer trials.
     """
 
-    def probed(rate_rps: float, effort: int) -> TokenCandidate:
+    def probed(rate_rps: float, effort: int) -> Candidate[TokenPlan]:
         progress(f"headroom: trying {format_rate(rate_rps)}")
         return judge.probe(scenario.at_rate(rate_rps), probes.requests_left)
 
-    def accepted(rate_rps: float, effort: int) -> TokenCandidate:
+    def accepted(rate_rps: float, effort: int) -> Candidate[TokenPlan]:
         progress(f"headroom: confirming {format_rate(rate_rps)}")
         return judge.accepts(scenario.at_rate(rate_rps), effort, ends.requests_left)
 
@@ -555,7 +554,7 @@ class TokenRates:
 
     scenario: TokenScenario
     saturation: Saturation
-    points: tuple[tuple[float, TokenCandidate], ...]
+    points: tuple[tuple[float, Candidate[TokenPlan]], ...]
     accepted_rps: float | None
     refused_rps: float
 
@@ -584,7 +583,7 @@ def token_rates(scenario: TokenScenario, judge: TokenJudge, progress: Progress) 
     """Where the latency of a fleet explodes, and the largest rate at which it meets its objective."""
     saturation = judge.saturated(scenario)
     most_rps = scenario.plan.replicas * saturation.rate_rps
-    found: dict[float, TokenCandidate] = {}
+    found: dict[float, Candidate[TokenPlan]] = {}
 
     def at(rate_rps: float) -> bool:
         progress(f"trying {format_rate(rate_rps)}")

@@ -23,7 +23,7 @@ from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
 from capacity.question.objective import Measure, Objective, Promise
-from capacity.question.tokens import TokenCandidate
+from capacity.question.tokens import TokenPlan
 from capacity.search.recommendation import Survived
 
 MET, MISSED, DOUBT = Verdict.MET, Verdict.MISSED, Verdict.INCONCLUSIVE
@@ -37,10 +37,10 @@ def token_candidate(
     ttft: tuple[float, float] | None,
     tpot_s: float | None,
     rejection: Rejection | None = None,
-) -> TokenCandidate:
+) -> Candidate[TokenPlan]:
     known = {} if ttft is None else {0.99: Interval(value=sum(ttft) / 2.0, low=ttft[0], high=ttft[1])}
     performance = Performance(kind=Kind.SIMULATION, ttft_quantiles_s=known, tpot_mean_s=tpot_s)
-    return TokenCandidate(plan=ENGINES, verdict=verdict, rejection=rejection, performance=performance)
+    return Candidate(plan=ENGINES, verdict=verdict, rejection=rejection, performance=performance)
 
 
 @pytest.mark.parametrize(

@@ -34,10 +34,10 @@ from capacity.profile.llm import TOKENS_LIMIT, Engine, Scheduler
 from capacity.profile.load import load_llm
 from capacity.question.asked import FLAGS
 from capacity.question.budget import Effort
-from capacity.question.candidate import Verdict
+from capacity.question.candidate import Candidate, Verdict
 from capacity.question.objective import Objective
 from capacity.question.plan import Routing
-from capacity.question.tokens import TokenCandidate, TokenPlan, TokenQuestion
+from capacity.question.tokens import TokenPlan, TokenQuestion
 from capacity.question.verbs import refuse_for_batches, refuse_for_engines
 from capacity.search.tokens import TokenRecommendation
 from capacity.traffic.lengths import LengthRows, parse_lengths
@@ -501,9 +501,9 @@ def test_a_plan_is_found_and_then_brought_back_and_then_explained(
 def test_an_explanation_tries_one_replica_fewer_where_there_is_one(monkeypatch, replicas, tried) -> None:
     asked: list[tuple[int, int]] = []
 
-    def search(scenario: Any, attempt: int) -> TokenCandidate:
+    def search(scenario: Any, attempt: int) -> Candidate[TokenPlan]:
         asked.append((scenario.plan.replicas, attempt))
-        return TokenCandidate(plan=scenario.plan, verdict=Verdict.MISSED)
+        return Candidate(plan=scenario.plan, verdict=Verdict.MISSED)
 
     judge = SimpleNamespace(search=search, saturated=lambda _: None)
     monkeypatch.setattr(api_llm, "_at_work", lambda *_: nullcontext(judge))
@@ -520,9 +520,9 @@ def test_an_explanation_tries_one_replica_fewer_where_there_is_one(monkeypatch, 
 def test_a_check_confirms_the_plan_and_plans_again_only_where_something_changed(monkeypatch, rate_rps):
     steps: list[Any] = []
 
-    def certify(scenario: Any, attempt: int) -> TokenCandidate:
+    def certify(scenario: Any, attempt: int) -> Candidate[TokenPlan]:
         steps.append((scenario.workload.arrival_rate_rps, attempt))
-        return TokenCandidate(plan=scenario.plan, verdict=Verdict.MET)
+        return Candidate(plan=scenario.plan, verdict=Verdict.MET)
 
     def at_work(effort: Effort, _: object) -> Any:
         steps.append((effort.requests_max, effort.workers))

@@ -3,9 +3,9 @@
 import pytest
 
 from capacity.answer.sentences import token_refusal
-from capacity.question.candidate import Limit, Rejection, Verdict
+from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
 from capacity.question.objective import Measure, Promise
-from capacity.question.tokens import TokenCandidate, TokenPlan
+from capacity.question.tokens import TokenPlan
 
 PLAN = TokenPlan(profile="p", replicas=1, sequences_max=8, batched_tokens_max=64)
 TTFT = Promise(measure=Measure.TTFT, quantile=0.9, allowed=0.2)
@@ -13,7 +13,7 @@ SHARE = Promise(measure=Measure.MISSED, allowed=0.01)
 
 
 def refusal(rejection: Rejection | None, verdict: Verdict = Verdict.MISSED) -> str:
-    return token_refusal(TokenCandidate(plan=PLAN, verdict=verdict, rejection=rejection))
+    return token_refusal(Candidate(plan=PLAN, verdict=verdict, rejection=rejection))
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ from capacity.performance import Kind, Performance
 from capacity.question.candidate import Candidate, Verdict
 from capacity.question.objective import Measure, Promise
 from capacity.question.plan import Plan
-from capacity.question.tokens import TokenCandidate
 from capacity.recovery.findings import Course, Runs, Screen, SpikeSurvived
 from capacity.recovery.fluid import fluid
 from capacity.render.figures import (
@@ -107,8 +106,8 @@ def test_a_limit_on_losses_has_no_unit() -> None:
 def test_rates_of_a_language_model() -> None:
     promise = Promise(measure=Measure.TTFT, quantile=0.99, allowed=0.2)
     performance = Performance(kind=Kind.SIMULATION, ttft_quantiles_s={0.99: around(0.1)})
-    found = TokenCandidate(plan=ENGINES, verdict=Verdict.MET, performance=performance)
-    unstable = TokenCandidate(plan=ENGINES, verdict=Verdict.MISSED)
+    found = Candidate(plan=ENGINES, verdict=Verdict.MET, performance=performance)
+    unstable = Candidate(plan=ENGINES, verdict=Verdict.MISSED)
     rates: Any = SimpleNamespace(
         promise=promise, scenario=SimpleNamespace(plan=ENGINES), points=((5.0, found), (9.0, unstable))
     )

@@ -15,10 +15,10 @@ from shown import around
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.llm import SaturationCheck
 from capacity.profile.load import load_llm
-from capacity.question.candidate import Limit, Rejection, Verdict
+from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
 from capacity.question.objective import Measure, Objective, Promise
 from capacity.question.plan import Routing
-from capacity.question.tokens import Saturation, TokenCandidate, TokenPlan, TokenQuestion
+from capacity.question.tokens import Saturation, TokenPlan, TokenQuestion
 from capacity.render import tokens
 from capacity.search.recommendation import Headroom, Tally
 from capacity.search.tokens import TokenRecommendation
@@ -63,9 +63,9 @@ TTFT = Promise(measure=Measure.TTFT, quantile=0.99, allowed=0.5)
 
 def judged(
     replicas: int, verdict: Verdict = Verdict.MISSED, needed: float = 0.6, **plan: Any
-) -> TokenCandidate:
+) -> Candidate[TokenPlan]:
     rejection = None if verdict is Verdict.MET else Rejection.of(TTFT, needed)
-    return TokenCandidate(
+    return Candidate(
         plan=replace(ENGINES, replicas=replicas, **plan),
         verdict=verdict,
         rejection=rejection,
@@ -73,11 +73,9 @@ def judged(
     )
 
 
-def unstable(replicas: int) -> TokenCandidate:
+def unstable(replicas: int) -> Candidate[TokenPlan]:
     rejection = Rejection(limit=Limit.STABILITY, allowed=1.0, needed=1.25)
-    return TokenCandidate(
-        plan=replace(ENGINES, replicas=replicas), verdict=Verdict.MISSED, rejection=rejection
-    )
+    return Candidate(plan=replace(ENGINES, replicas=replicas), verdict=Verdict.MISSED, rejection=rejection)
 
 
 def found(**others: Any) -> TokenRecommendation:

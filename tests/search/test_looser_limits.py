@@ -20,7 +20,7 @@ from capacity.question.plan import Plan
 from capacity.question.question import Question
 from capacity.question.resilience import Survival
 from capacity.question.scenario import Scenario
-from capacity.question.tokens import Saturation, TokenCandidate, TokenQuestion, TokenScenario
+from capacity.question.tokens import Saturation, TokenPlan, TokenQuestion, TokenScenario
 from capacity.search.planner import recommend, silent
 from capacity.search.tokens import recommend_tokens
 from capacity.traffic.lengths import LengthRows
@@ -117,23 +117,23 @@ class EngineJudge:
             binding="slots",
         )
 
-    def search(self, scenario: TokenScenario, attempt: int) -> TokenCandidate:
+    def search(self, scenario: TokenScenario, attempt: int) -> Candidate[TokenPlan]:
         return self._judged(scenario, self.asked.search)
 
-    def certify(self, scenario: TokenScenario, attempt: int) -> TokenCandidate:
+    def certify(self, scenario: TokenScenario, attempt: int) -> Candidate[TokenPlan]:
         return self._judged(scenario, max(self.asked.search, self.asked.profile))
 
     def accepts(
         self, scenario: TokenScenario, effort: int = 1, requests_max: int | None = None
-    ) -> TokenCandidate:
+    ) -> Candidate[TokenPlan]:
         return self.certify(scenario, 1)
 
     probe = accepts
 
-    def _judged(self, scenario: TokenScenario, error: float) -> TokenCandidate:
+    def _judged(self, scenario: TokenScenario, error: float) -> Candidate[TokenPlan]:
         verdict, rejection, doubt = self.asked.verdict(p99_of_engines(scenario), error)
         performance = Performance(kind=Kind.SIMULATION, load=0.5)
-        return TokenCandidate(
+        return Candidate(
             plan=scenario.plan, verdict=verdict, rejection=rejection, doubt=doubt, performance=performance
         )
 

@@ -6,9 +6,9 @@ import pytest
 
 from capacity.errors import DomainError
 from capacity.profile.llm import Coefficients, Engine, KvCache, Scheduler
-from capacity.question.candidate import Verdict
+from capacity.question.candidate import Candidate, Verdict
 from capacity.question.objective import Objective
-from capacity.question.tokens import Saturation, TokenCandidate, TokenPlan, TokenQuestion, TokenScenario
+from capacity.question.tokens import Saturation, TokenPlan, TokenQuestion, TokenScenario
 from capacity.search.planner import silent
 from capacity.search.tokens import token_changes
 from capacity.traffic.lengths import LengthLaw, LengthLaws
@@ -39,10 +39,10 @@ class Judge:
 
     def accepts(
         self, scenario: TokenScenario, effort: int = 1, requests_max: int | None = None
-    ) -> TokenCandidate:
+    ) -> Candidate[TokenPlan]:
         if scenario.plan.batched_tokens_max < self._longest:
             raise DomainError("a prompt never fits a pass")
-        return TokenCandidate(plan=scenario.plan, verdict=Verdict.MET)
+        return Candidate(plan=scenario.plan, verdict=Verdict.MET)
 
     search = certify = probe = lambda *_: pytest.fail("changes are tried once, by `accepts`")
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from capacity.profile.llm import Coefficients
-from capacity.question.candidate import Doubt, Verdict
+from capacity.question.candidate import Candidate, Doubt, Verdict
 from capacity.question.caveat import CaveatCode
 from capacity.question.objective import Objective
-from capacity.question.tokens import Saturation, TokenCandidate, TokenScenario
+from capacity.question.tokens import Saturation, TokenPlan, TokenScenario
 from capacity.search.planner import silent
 from capacity.search.recommendation import Headroom
 from capacity.search.tokens import _RESOLUTION, TokenRecommendation, token_headroom, with_headroom
@@ -47,28 +47,28 @@ class ScriptedJudge:
     def saturated(self, scenario: TokenScenario) -> Saturation:
         return ENGINE
 
-    def search(self, scenario: TokenScenario, attempt: int) -> TokenCandidate:
+    def search(self, scenario: TokenScenario, attempt: int) -> Candidate[TokenPlan]:
         raise AssertionError("headroom searches no fleet")
 
-    def certify(self, scenario: TokenScenario, attempt: int) -> TokenCandidate:
+    def certify(self, scenario: TokenScenario, attempt: int) -> Candidate[TokenPlan]:
         raise AssertionError("headroom recommends no fleet")
 
     def accepts(
         self, scenario: TokenScenario, effort: int = 1, requests_max: int | None = None
-    ) -> TokenCandidate:
+    ) -> Candidate[TokenPlan]:
         return self._judged("accepts", scenario, self.accepted_rps)
 
-    def probe(self, scenario: TokenScenario, requests_max: int | None = None) -> TokenCandidate:
+    def probe(self, scenario: TokenScenario, requests_max: int | None = None) -> Candidate[TokenPlan]:
         return self._judged("probe", scenario, self.probed_rps or self.accepted_rps)
 
-    def _judged(self, call: str, scenario: TokenScenario, accepted_rps: float) -> TokenCandidate:
+    def _judged(self, call: str, scenario: TokenScenario, accepted_rps: float) -> Candidate[TokenPlan]:
         rate_rps = scenario.workload.arrival_rate_rps
         self.calls.append((call, rate_rps))
         if rate_rps <= accepted_rps:
-            return TokenCandidate(plan=scenario.plan, verdict=Verdict.MET, requests=self.requests)
+            return Candidate(plan=scenario.plan, verdict=Verdict.MET, requests=self.requests)
         if rate_rps >= self.refused_rps:
-            return TokenCandidate(plan=scenario.plan, verdict=Verdict.MISSED, requests=self.requests)
-        return TokenCandidate(plan=scenario.plan, verdict=Verdict.INCONCLUSIVE, doubt=Doubt.REQUESTS)
+            return Candidate(plan=scenario.plan, verdict=Verdict.MISSED, requests=self.requests)
+        return Candidate(plan=scenario.plan, verdict=Verdict.INCONCLUSIVE, doubt=Doubt.REQUESTS)
 
     def careful_rps(self) -> list[float]:
         """Rates that were judged with care."""
@@ -164,13 +164,13 @@ class Costly(ScriptedJudge):
 
     def accepts(
         self, scenario: TokenScenario, effort: int = 1, requests_max: int | None = None
-    ) -> TokenCandidate:
+    ) -> Candidate[TokenPlan]:
         return self._paid(ScriptedJudge.accepts(self, scenario), requests_max)
 
-    def probe(self, scenario: TokenScenario, requests_max: int | None = None) -> TokenCandidate:
+    def probe(self, scenario: TokenScenario, requests_max: int | None = None) -> Candidate[TokenPlan]:
         return self._paid(ScriptedJudge.probe(self, scenario), requests_max)
 
-    def _paid(self, judged: TokenCandidate, requests_max: int | None) -> TokenCandidate:
+    def _paid(self, judged: Candidate[TokenPlan], requests_max: int | None) -> Candidate[TokenPlan]:
         assert requests_max is not None
         if self.each > requests_max:
             return replace(judged, verdict=Verdict.INCONCLUSIVE, doubt=Doubt.REQUESTS)

@@ -9,10 +9,10 @@ import pytest
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.llm import Coefficients, Engine, LlmProfile, Scheduler
 from capacity.profile.steps import StepTiming
-from capacity.question.candidate import Limit, Verdict
+from capacity.question.candidate import Candidate, Limit, Verdict
 from capacity.question.caveat import CaveatCode
 from capacity.question.objective import Objective
-from capacity.question.tokens import Saturation, TokenCandidate, TokenPlan, TokenQuestion, TokenScenario
+from capacity.question.tokens import Saturation, TokenPlan, TokenQuestion, TokenScenario
 from capacity.search import tokens
 from capacity.search.planner import silent
 from capacity.search.recommendation import Headroom, Tally
@@ -78,23 +78,23 @@ class Judge:
     def saturated(self, scenario: TokenScenario) -> Saturation:
         return saturated_at(self.rate_rps * self.served.get(scenario.plan.profile, 1.0))
 
-    def search(self, scenario: TokenScenario, attempt: int) -> TokenCandidate:
+    def search(self, scenario: TokenScenario, attempt: int) -> Candidate[TokenPlan]:
         return self._judged("search", scenario.plan, attempt, self.enough)
 
-    def certify(self, scenario: TokenScenario, attempt: int) -> TokenCandidate:
+    def certify(self, scenario: TokenScenario, attempt: int) -> Candidate[TokenPlan]:
         return self._judged("certify", scenario.plan, attempt, self.sure)
 
     def accepts(
         self, scenario: TokenScenario, effort: int = 1, requests_max: int | None = None
-    ) -> TokenCandidate:
+    ) -> Candidate[TokenPlan]:
         rate_rps = scenario.workload.arrival_rate_rps
         self.rates.append(rate_rps)
         verdict = Verdict.MET if rate_rps <= self.highest_rps else Verdict.MISSED
-        return TokenCandidate(plan=scenario.plan, verdict=verdict)
+        return Candidate(plan=scenario.plan, verdict=verdict)
 
     probe = accepts
 
-    def _judged(self, call: str, plan: TokenPlan, attempt: int, least: float) -> TokenCandidate:
+    def _judged(self, call: str, plan: TokenPlan, attempt: int, least: float) -> Candidate[TokenPlan]:
         replicas = math.ceil(plan.replicas * self.served.get(plan.profile, 1.0))
         self.calls.append((call, plan.replicas, attempt))
         verdict = (
@@ -104,7 +104,7 @@ class Judge:
             if replicas >= self.open_from
             else Verdict.MISSED
         )
-        return TokenCandidate(
+        return Candidate(
             plan=plan,
             verdict=verdict,
             performance=performance(),
@@ -223,7 +223,7 @@ def test_a_setting_that_takes_more_when_it_is_confirmed_leaves_its_turn_to_a_che
     """Three of law0 are accepted at 6 USD and confirmed at 12 only; four of law1 at 1.6 each are confirmed at once."""
 
     class Stricter(Judge):
-        def certify(self, scenario: TokenScenario, attempt: int) -> TokenCandidate:
+        def certify(self, scenario: TokenScenario, attempt: int) -> Candidate[TokenPlan]:
             least = 6 if scenario.plan.profile == "law0" else 4
             return self._judged("certify", scenario.plan, attempt, least)
 
@@ -372,17 +372,17 @@ def test_no_rate_at_all() -> None:
 def test_the_limit_shown_is_the_binding_one_at_the_largest_rate() -> None:
     """At the largest rate accepted, or tried if none was; without any figures, the first limit."""
 
-    def at(verdict: Verdict, median_s: float) -> TokenCandidate:
+    def at(verdict: Verdict, median_s: float) -> Candidate[TokenPlan]:
         quantiles_s = {0.5: Interval.exact(median_s), 0.9: Interval.exact(1.0)}
-        return TokenCandidate(
+        return Candidate(
             plan=SCENARIO.plan, verdict=verdict, performance=performance(response_quantiles_s=quantiles_s)
         )
 
     asked = replace(SCENARIO, objective=Objective.of(response={0.5: 1.0, 0.9: 2.0}))
     held, late = at(Verdict.MET, 0.1), at(Verdict.MISSED, 0.9)
-    unknown = TokenCandidate(plan=SCENARIO.plan, verdict=Verdict.MISSED)
+    unknown = Candidate(plan=SCENARIO.plan, verdict=Verdict.MISSED)
 
-    def shown(*candidates: TokenCandidate, accepted_rps: float | None = None) -> float | None:
+    def shown(*candidates: Candidate[TokenPlan], accepted_rps: float | None = None) -> float | None:
         return TokenRates(
             scenario=asked,
             saturation=saturated_at(9.0),

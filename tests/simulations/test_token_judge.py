@@ -13,11 +13,11 @@ import pytest
 from capacity.errors import DomainError, InconclusiveError, InputError, UnstableError
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.llm import Coefficients
-from capacity.question.candidate import Doubt, Limit, Rejection, Verdict
+from capacity.question.candidate import Candidate, Doubt, Limit, Rejection, Verdict
 from capacity.question.grid import Outcome
 from capacity.question.objective import Measure, Objective, Promise
 from capacity.question.plan import Routing
-from capacity.question.tokens import Saturation, TokenCandidate, TokenScenario
+from capacity.question.tokens import Saturation, TokenPlan, TokenScenario
 from capacity.traffic.lengths import LengthLaw, LengthLaws
 from capacity.traffic.workload import GammaArrivals, MmppArrivals, TraceArrivals, Workload
 from simulations import saturation, tokens
@@ -571,7 +571,7 @@ def test_a_judgement_ends_with_the_first_look_that_is_clear(monkeypatch: pytest.
         stage: Stage = Stage.CERTIFY,
         precision: float = 0.06,
         requests_max: int = 10**9,
-    ) -> TokenCandidate:
+    ) -> Candidate[TokenPlan]:
         def told(
             case: TokenCase, seed: Seed, budget: int, mapper: object, care: float
         ) -> Iterator[TokenLook]:
@@ -624,13 +624,13 @@ def test_headroom_takes_a_tenth_of_the_requests_or_what_settles_a_rate(
 
 
 def test_the_error_of_the_profile_can_open_what_was_met(monkeypatch: pytest.MonkeyPatch) -> None:
-    def told(high_s: float, verdict: Verdict = Verdict.MET) -> TokenCandidate:
+    def told(high_s: float, verdict: Verdict = Verdict.MET) -> Candidate[TokenPlan]:
         wide = Performance(
             kind=Kind.SIMULATION, ttft_quantiles_s={0.99: Interval(value=1.0, low=0.5, high=high_s)}
         )
         monkeypatch.setattr(tokens, "with_step_error", lambda *_: wide)
         scenario = scenario_of(objective=OBJECTIVE)
-        judged = TokenCandidate(plan=scenario.plan, verdict=verdict, performance=replace(wide, load=0.1))
+        judged = Candidate(plan=scenario.plan, verdict=verdict, performance=replace(wide, load=0.1))
         found = TokenJudge()._with_profile_error(scenario, judged)
         assert found.performance is wide
         return found
@@ -641,7 +641,7 @@ def test_the_error_of_the_profile_can_open_what_was_met(monkeypatch: pytest.Monk
     assert opened.rejection is not None
     assert (opened.rejection.allowed, opened.rejection.needed) == (P99_S, 2.1)
     assert (told(2.1, Verdict.MISSED).verdict, told(2.1, Verdict.MISSED).doubt) == (Verdict.MISSED, None)
-    without = TokenCandidate(plan=scenario_of().plan, verdict=Verdict.MISSED)
+    without = Candidate(plan=scenario_of().plan, verdict=Verdict.MISSED)
     assert TokenJudge()._with_profile_error(scenario_of(objective=OBJECTIVE), without) is without
 
 
