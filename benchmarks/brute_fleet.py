@@ -1,10 +1,10 @@
-"""Brute fleet: brute_fleet.c from Python, and what it is held against before anybody believes it.
+"""Brute fleet: brute_fleet.c from Python, and the closed forms that it is checked against.
 
     python benchmarks/brute_fleet.py
 
-holds it against closed forms (M/M/c, M/D/1, loss, bulk service, batch timers, routers, ...), and exits with 1
-where one is more than four standard errors off. Imports nothing of the project: it is here to check it.
-Needs a C compiler (cc, gcc or clang).
+It is compared with closed forms (M/M/c, M/D/1, loss, bulk service, batch timers, routers, ...), and exits with 1 if
+one is more than four standard errors off. It imports nothing from the project, which it is here to check. It needs a
+C compiler (cc, gcc or clang).
 """
 
 import ctypes
@@ -39,7 +39,7 @@ TIMERS = ("oldest", "open")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Law:
-    """How long a batch of one size takes: a quantile function, by `kind`.
+    """The law of the time of a batch of one size: a quantile function, by `kind`.
 
     Attributes:
         kind: "steps", x_s[i] for the i-th of equal shares; "lines", straight from (u[i], x_s[i]) to the next;
@@ -57,14 +57,14 @@ class Law:
         return math.fsum(self.x_s) / len(self.x_s)
 
     def quantile_s(self, probability: float) -> float:
-        """For 0 < probability < 1; of samples the smallest that so many stay within."""
+        """Quantile for 0 < probability < 1; of samples the smallest that this share stays within."""
         if self.kind == "lines":
             return float(np.interp(probability, self.u, self.x_s))
         return self.x_s[math.ceil(probability * len(self.x_s)) - 1]
 
 
 def samples(times_s: Sequence[float]) -> Law:
-    """Each of the samples is equally likely."""
+    """The law in which each of the samples is equally likely."""
     return Law(kind="steps", x_s=tuple(sorted(times_s)))
 
 
@@ -78,7 +78,7 @@ def exponential(mean_s: float) -> Law:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """Laws of the measured batch sizes; what lies between two is their mean, quantile by quantile."""
+    """Laws of the measured batch sizes; between two of them the law is their mean, quantile by quantile."""
 
     laws: dict[int, Law]
     batch_work_s: float = 0.0
@@ -91,7 +91,7 @@ class Service:
         return tuple(sorted(self.laws))
 
     def place(self, size: int) -> tuple[int, float]:
-        """Number of the measured size at or below this one, and the weight of the next."""
+        """Index of the measured size at or below this one, and the weight of the next."""
         sizes = self.sizes
         at = max(i for i, one in enumerate(sizes) if one <= size)
         if sizes[at] == size:
@@ -106,7 +106,7 @@ class Service:
         return (1.0 - weight) * low + weight * high + self.batch_work_s + size * self.request_work_s
 
     def throughput_rps(self, size_max: int) -> float:
-        """The most that one replica sustains with batches up to this size."""
+        """Largest rate of one replica with batches up to this size."""
         return max(size / self.mean_s(size) for size in range(1, size_max + 1))
 
 
@@ -133,7 +133,7 @@ class Fleet:
 
     @property
     def phase_rps(self) -> tuple[float, float]:
-        """In a burst, and between them."""
+        """Arrival rates in a burst, and between bursts."""
         if self.bursts is None:
             return self.rate_rps, self.rate_rps
         ratio, burst_s, calm_s = self.bursts
@@ -157,7 +157,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runs:
-    """What independent runs of one fleet counted, a row each; shape of `…_beyond` `(runs, thresholds)`."""
+    """Counts of independent runs of one fleet, a row each; shape of `…_beyond` `(runs, thresholds)`."""
 
     arrived: Floats
     lost: Floats
@@ -309,7 +309,7 @@ class _Histogram:
         self.c = _CHistogram(len(thresholds_s), thresholds_s.ctypes.data, self.counts.ctypes.data)
 
     def beyond(self) -> Floats:
-        """How many lay above each threshold; and begins anew."""
+        """Counts above each threshold, which are then reset."""
         above = self.counts[::-1].cumsum()[::-1][1:].astype(float)
         self.counts[:] = 0
         return above
@@ -325,7 +325,7 @@ def simulate(
     response_thresholds_s: Sequence[float] = (),
     wait_thresholds_s: Sequence[float] = (),
 ) -> Runs:
-    """So many independent runs, each of `counted` requests after `warm_up` others at an empty fleet."""
+    """Independent runs, each of `counted` requests after `warm_up` others at an empty fleet."""
     arrays, library = _Arrays.of(fleet), _library()
     responses, waits = (
         _Histogram(np.unique(np.array(times_s, dtype=float)))
@@ -384,7 +384,7 @@ class Known:
 
 
 def known() -> Iterator[Known]:
-    """Kleinrock (1975), Queueing Systems vol. 1, where nothing else is said."""
+    """Figures from Kleinrock (1975), Queueing Systems vol. 1, unless another source is given."""
     yield from _single_requests()
     yield from _losses()
     yield from _batches()
@@ -428,7 +428,7 @@ def _batches() -> Iterator[Known]:
     for timer in TIMERS:  # the first of a pair waits for the other, 1.5 s at most; the other does not
         waits = math.exp(-0.8) / (2.0 - math.exp(-1.5))
         yield _wait(f"pairs, timer {timer}", replace(pairs, timer=timer), 0.8, waits)
-    # Somebody always waits at the end of a batch, so that waits are uniform between two starts.
+    # A request always waits at the end of a batch, so waits are uniform between two starts.
     crowd = replace(_bulk(constant, size=200, rate_rps=20.0), batch_wait_max_s=0.5)
     yield _wait("crowd, timer oldest", crowd, 0.7, 0.3)
     yield _wait("crowd, timer open", replace(crowd, timer="open"), 1.2, 0.2)
@@ -483,7 +483,7 @@ def _routings() -> Iterator[Known]:
 
 
 def _services() -> Iterator[Known]:
-    """Welch (1964), Operations Research 12(5), 736-752, for wakes."""
+    """Figures of services; for wakes by Welch (1964), Operations Research 12(5), 736-752."""
     service = Service(laws={1: constant(1.0)}, wake_s=0.5, overhead_s=0.25)
     at_rest = 0.4 / (0.4 + 0.6 * 1.5)
     mean_s = 0.6 / (2.0 * 0.4) + 0.6 * (2.25 - 1.0) / (2.0 * (0.4 + 0.9)) + 1.0 + 0.5 * at_rest + 0.25
@@ -579,7 +579,7 @@ def _bulk_loss(rate_rps: float, size: int, places: int) -> float:
 def _shortest_of(choices: int, *, rate_rps: float, room: int) -> float:
     """Mean number in system of three exponential servers; arrivals join the shortest of some at random.
 
-    Each queue holds up to `room`; beyond it an arrival is turned away, which is too rare to see.
+    Each queue holds up to `room`; an arrival beyond it, which is too rare to see, is rejected.
     """
     shape = (room + 1,) * 3
     rates = lil_matrix((math.prod(shape), math.prod(shape)))
@@ -610,7 +610,7 @@ def _steady(rates: lil_matrix) -> Floats:
 
 
 def self_test(*, counted: int, error_max: float, seed: int = 0) -> list[str]:
-    """A line for each figure, those that are wrong or not known well enough marked."""
+    """A line for each figure; wrong or uncertain ones are marked."""
     lines = []
     for number, one in enumerate(known()):
         found = one.measured(seed=seed + number, counted=counted)

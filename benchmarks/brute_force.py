@@ -1,25 +1,27 @@
-"""Brute force: does `capacity plan` answer right? Random questions, checked by a simulator of its own.
+"""Brute force: checks `capacity plan` on random questions by a simulator of its own.
 
     python benchmarks/brute_force.py [--questions 40] [--seed 0] [--only NUMBER ...] [--self-test]
         [--requests-max N] [--patience SECONDS] [--keep FOLDER]
 
-Each question is put to the installed command as a user would type it, and its answer is held against
-brute_fleet.c, which shares no code with the project. Checked of each answer:
+Each question is put to the installed command as a user would type it, and its answer is compared with brute_fleet.c,
+which shares no code with the project. The checks of each answer:
 
-- the recommended plan keeps every limit, a lost request being late: P(lost or T > limit) <= 1 - q;
+- the recommended plan meets every limit, a lost request being late: P(lost or T > limit) <= 1 - q;
 - with one replica fewer, no batch size and batch wait that the planner says it considers does;
 - the printed intervals of quantiles, means, utilization and loss hold what the brute force finds;
-- where no plan is recommended, none nearby keeps the limits; what is in doubt is close to a limit.
+- if no plan is recommended, none nearby meets the limits; what is undecided is close to a limit.
 
-Something is wrong only where it is so by more than three standard errors of forty independent runs, and again
-in runs four times as long with other random numbers. An interval of the planner counts as twice as wide as
-printed, since one in twenty misses by right; how many hold as printed stands in the summary. One line a
-question; exit 1 where any answer is wrong. With a budget (`--requests-max`) answers come sooner, and what is
-in doubt because it ran out is not wrong. Needs a C compiler.
+An answer is wrong only if it is off by more than three standard errors of forty independent runs, and again in runs
+four times as long with other random numbers. An interval of the planner counts as twice as wide as printed, since one
+in twenty rightly misses; the summary says how many hold as printed. It prints one line a question, and exits with 1
+if any answer is wrong. With a budget (`--requests-max`) answers come sooner, and a verdict left undecided by the
+budget is not wrong. It needs a C compiler.
 
-Run in parts with `--requests-max 5000000 --patience 60` on 2026-11-28, two cores of an AMD EPYC that others
-share, 6 s a check on average: of 40 questions 30 were met, 6 missed, 1 in doubt (11, with more patience) and
-3 (8, 13, 26) not answered in time. Two answers were wrong, 11 and 38, both where requests can be lost.
+Run in parts with `--requests-max 5000000 --patience 60` on 2026-11-28, two shared cores of an AMD EPYC, 6 s a check
+on average: of 40 questions 30 were met, 6 missed, 1 undecided (11, with more patience) and 3 (8, 13, 26) not answered
+in
+    time.
+Two answers were wrong, 11 and 38, both with requests that can be lost.
 """
 
 import argparse
@@ -43,9 +45,9 @@ from brute_questions import Question, question
 ERRORS_MAX = 3.0
 # So far off that no second look is taken.
 ERRORS_CLEAR = 10.0
-# An interval of the planner's may miss: it counts as so many times as wide as printed.
+# An interval of the planner may miss: it counts as this many times as wide as printed.
 INTERVAL_SLACK = 2.0
-# Two durations that differ by less are the same: clocks round.
+# Durations that differ by less are the same: clocks round.
 ROUNDING = 1e-6
 PRECISION = 0.02  # the planner's default
 REPLICAS_NEARBY_MAX = 64
@@ -54,7 +56,7 @@ DOUBTS_MAX = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """Independent runs, and of each the requests that count; a quarter as many before them do not."""
+    """Number of independent runs, and counted requests in each; a quarter as many before them do not count."""
 
     runs: int
     counted: int
@@ -71,7 +73,7 @@ Plan = tuple[int, int, float]  # replicas, largest batch, batch wait [s]
 
 @dataclass(slots=True, kw_only=True)
 class Bench:
-    """One question, its answer, and what the brute force has found out about its plans."""
+    """One question, its answer, and the brute force's results for its plans."""
 
     asked: Question
     answer: dict[str, Any]
@@ -84,7 +86,7 @@ class Bench:
         return self.asked.fleet(replicas=replicas, batch_size_max=size, batch_wait_max_s=wait_s)
 
     def run(self, plan: Plan, effort: Effort, *, factor: float = 1.0, performance: Any = None) -> Runs:
-        """`factor`: the limits are asked at so many times their length, too."""
+        """Run a plan; `factor` scales the limits, which are asked at that multiple too."""
         limits_s = [limit_s * by for limit_s in self.asked.limits_s.values() for by in (1.0, factor)]
         ends_s = list(_ends(performance or {}, "response_quantiles_s"))
         ends_s += _ends(performance or {}, "response_quantiles_with_losses_s")
@@ -102,7 +104,7 @@ class Bench:
         )
 
     def margins(self, runs: Runs, *, factor: float = 1.0, loss_factor: float = 1.0) -> dict[str, float]:
-        """By how many standard errors each limit is kept (above 0) or missed."""
+        """Margin of each limit in standard errors: met above 0, missed below."""
         margins = {
             f"P{percent}": _errors_below(runs.late(limit_s * factor), 1.0 - percent / 100.0, runs)
             for percent, limit_s in self.asked.limits_s.items()
@@ -112,7 +114,7 @@ class Bench:
         return margins
 
     def shares(self, runs: Runs) -> str:
-        """What a reader wants to see of a plan: late shares beside those allowed, and the loss."""
+        """Late shares beside the allowed ones, and the loss, for a reader."""
         late = [
             f"late of P{percent} {runs.late(limit_s).value:.5f} ± {runs.late(limit_s).error:.5f}"
             for percent, limit_s in self.asked.limits_s.items()
@@ -122,7 +124,7 @@ class Bench:
 
 
 def _errors_below(share: Estimate, allowed: float, runs: Runs) -> float:
-    """Standard errors from a share up to what is allowed; no fewer than chance makes of few events."""
+    """Standard errors from a share up to the allowed one; at least those of a small number of events."""
     arrived = float(runs.arrived.sum())
     by_chance = max(share.value * (1.0 - share.value), 1.0 / arrived) / arrived
     return (allowed - share.value) / max(share.error, math.sqrt(by_chance))
@@ -132,7 +134,7 @@ def _errors_below(share: Estimate, allowed: float, runs: Runs) -> float:
 
 
 def _wide(interval: dict[str, float], slack: float) -> tuple[float, float]:
-    """Ends of an interval, `slack` times as far from its value, and a rounding beyond."""
+    """Ends of an interval, `slack` times as far from its value, plus rounding."""
     value = interval["value"]
     low = value - slack * (value - interval["low"])
     high = value + slack * (interval["high"] - value)
@@ -147,7 +149,7 @@ def _ends(performance: dict[str, Any], key: str) -> Iterator[float]:
 
 
 def check_intervals(bench: Bench, plan: Plan, runs: Runs) -> Iterator[str]:
-    """What is printed of a plan's performance and is not so."""
+    """Errors in the printed performance of a plan."""
     performance = bench.answer["performance"]
     beyond = {
         "response_quantiles_s": runs.response_beyond,
@@ -181,7 +183,7 @@ def _check_quantile(
     interval: dict[str, float],
     share_beyond: Callable[[float], Estimate],
 ) -> Iterator[str]:
-    """The share beyond either end of an interval says whether the quantile lies in it."""
+    """Errors by the share beyond either end of an interval, which says whether the quantile lies in it."""
     allowed = 1.0 - quantile
     low, high = (share_beyond(end_s) for end_s in _wide(interval, 1.0))
     bench.held.append(high.value <= allowed <= low.value)
@@ -201,7 +203,7 @@ def _shown(interval: dict[str, float]) -> str:
 
 
 def check_recommended(bench: Bench) -> None:
-    """The recommended plan keeps the limits, and its performance is as printed."""
+    """Check that the recommended plan meets the limits, and that its performance is as printed."""
     plan = _plan(bench.answer["recommendation"])
     for effort in (LONG, AGAIN):
         bench.held = []
@@ -215,9 +217,9 @@ def check_recommended(bench: Bench) -> None:
 
 
 def check_cheaper(bench: Bench, replicas: int, fewer_of: str) -> None:
-    """No plan with so many replicas keeps the limits, unless the planner said that it is in doubt.
+    """Check that no plan with this many replicas meets the limits, unless the planner said it was undecided.
 
-    Of plans that would serve the same in the same batches the planner runs one, so that its doubt is theirs.
+    Among plans that would serve the same in the same batches the planner runs one, so its doubt covers all of them.
     """
     considered = {_plan(one["plan"]): one for one in bench.answer["considered"]}
     in_doubt = {plan[0] for plan, one in considered.items() if one["verdict"] == "inconclusive"}
@@ -238,7 +240,7 @@ def check_cheaper(bench: Bench, replicas: int, fewer_of: str) -> None:
 
 
 def _nearby(bench: Bench, replicas: int) -> Iterator[Plan]:
-    """Plans of one size of fleet that may keep the limits, those that were considered first."""
+    """Plans of one size of fleet that may meet the limits, considered ones first."""
     sizes, asked = bench.asked.sizes, bench.asked
     plans = [_plan(one["plan"]) for one in bench.answer["considered"]]
     plans += [(replicas, size, wait_s) for size in sizes for wait_s in asked.waits_s(size)]
@@ -250,7 +252,7 @@ def _nearby(bench: Bench, replicas: int) -> Iterator[Plan]:
 
 
 def _clearly_holds(bench: Bench, plan: Plan) -> tuple[bool, str]:
-    """Whether all limits are kept by more than three standard errors, in two long runs unless by far more."""
+    """Whether all limits are met by more than three standard errors, in two long runs unless by far more."""
     for effort, errors in ((SCREEN, -5.0), (LOOK, -ERRORS_MAX), (LONG, ERRORS_MAX), (AGAIN, ERRORS_MAX)):
         runs = bench.run(plan, effort)
         least = min(bench.margins(runs).values())
@@ -262,7 +264,7 @@ def _clearly_holds(bench: Bench, plan: Plan) -> tuple[bool, str]:
 
 
 def check_doubts(bench: Bench, replicas_max: int) -> None:
-    """What is told to be in doubt is within twice the planner's precision of a limit."""
+    """Check that undecided candidates are within twice the planner's precision of a limit."""
     doubts = [
         one
         for one in bench.answer["considered"]
@@ -278,7 +280,7 @@ def check_doubts(bench: Bench, replicas_max: int) -> None:
 
 
 def _doubt(bench: Bench, one: dict[str, Any], effort: Effort) -> str | None:
-    """Why a plan is not in doubt; None where it is."""
+    """Why a plan is not undecided; None if it is."""
     precision = max([PRECISION, *_half_widths(one["performance"])])
     apart = {}
     for factor, loss_factor in ((1.0 - 2.0 * precision, 0.8), (1.0 + 2.0 * precision, 1.25)):
@@ -314,7 +316,7 @@ def _by(missed: dict[str, float]) -> str:
 
 
 def check(bench: Bench) -> None:
-    """All checks of one answer."""
+    """Run all checks of one answer."""
     recommended = bench.answer["recommendation"]
     if bench.answer["verdict"] == "met":
         check_recommended(bench)
@@ -330,14 +332,14 @@ def check(bench: Bench) -> None:
 
 
 def _fleets_refused(bench: Bench) -> list[int]:
-    """Sizes of fleets to try where none is recommended: the two largest allowed that were considered."""
+    """Sizes of fleets to try if none is recommended: the two largest allowed that were considered."""
     sizes = {one["plan"]["replicas"] for one in bench.answer["considered"]}
     largest = min(bench.asked.replicas_max or REPLICAS_NEARBY_MAX, REPLICAS_NEARBY_MAX)
     return sorted(size for size in sizes if size <= largest)[-2:]
 
 
 def ask(asked: Question, patience_s: float) -> tuple[dict[str, Any] | None, str]:
-    """The answer's document, or None and what was said instead."""
+    """The answer's document, or None and the message instead."""
     done = subprocess.run(asked.command, check=False, capture_output=True, text=True, timeout=patience_s)
     try:
         answer = json.loads(done.stdout)
@@ -358,7 +360,7 @@ def told(answer: dict[str, Any]) -> str:
 
 @dataclass(slots=True, kw_only=True)
 class Tally:
-    """What became of all questions."""
+    """Results of all questions."""
 
     wrong: int = 0
     unanswered: int = 0
@@ -366,7 +368,7 @@ class Tally:
     held: list[bool] = field(default_factory=list)
 
     def add(self, asked: Question, patience_s: float) -> None:
-        """Asks one question, checks its answer, and prints what came of it."""
+        """Ask one question, check its answer, and print the result."""
         begun_s = time.perf_counter()
         try:
             answer, said = ask(asked, patience_s)

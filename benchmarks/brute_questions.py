@@ -1,9 +1,10 @@
-"""Brute questions: random questions for `capacity plan`, each with the service law that its profile means.
+"""Brute questions: random questions for `capacity plan`, each with the service law of its profile.
 
-A question is made from a seed and its number alone, so that any can be asked again by itself. Its profile is
-a bundled one, or a file that is written here: means, raw samples, or raw samples with work beside the
-batches. Nothing of the project is imported: what a profile means is as docs/background/decisions.md ("The law
-of a summary") says.
+A question is made from a seed and its number alone, so that any can be asked again by itself. Its profile is a
+bundled one, or a file that is written here: means, raw samples, or raw samples with work beside the batches. Nothing
+from the
+    project
+is imported: profiles mean what docs/background/decisions.md ("The law of a summary") says.
 """
 
 import json
@@ -30,7 +31,7 @@ Number = float | int
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """What is asked of `capacity plan`, and what the same means to the brute force."""
+    """A question to `capacity plan`, and the same for the brute force."""
 
     number: int
     profile: str
@@ -49,7 +50,7 @@ class Question:
 
     @property
     def command(self) -> list[str]:
-        """What is typed, from `capacity` on."""
+        """The command, from `capacity` on."""
         limits = [f"--slo-p{percent}={_ms(limit_s)}" for percent, limit_s in self.limits_s.items()]
         options = {
             "--arrivals": None if self.gap_cv == 1.0 else f"gamma:cv={self.gap_cv:g}",
@@ -77,7 +78,7 @@ class Question:
         return tuple(size for size in self.service.sizes if size <= largest)
 
     def waits_s(self, size: int) -> tuple[float, ...]:
-        """The waits that it says it considers: half and all of what a batch of one takes, and a full one."""
+        """The waits that it says it considers: half and all of the time of a batch of one, and of a full one."""
         if self.batch_wait_max_s is not None:
             return (self.batch_wait_max_s,)
         if size == 1:
@@ -133,7 +134,7 @@ def question(seed: int, number: int, folder: Path, *, requests_max: int | None =
 
 
 def _limits(random: np.random.Generator, full_s: float) -> dict[int, float]:
-    """One or two limits, some multiple of what a full batch takes."""
+    """One or two limits, some multiple of the time of a full batch."""
     percent = int(random.choice([50, 90, 95, 99, 99, 99]))
     limit_s = _rounded(full_s * random.uniform(1.3, 4.5))
     if percent == 50 or random.random() < 0.6:
@@ -143,12 +144,12 @@ def _limits(random: np.random.Generator, full_s: float) -> dict[int, float]:
 
 
 def _loss_max(random: np.random.Generator, percent: int) -> float:
-    """Some share of what the highest quantile lets be late, or more than all of it."""
+    """A share of what the highest quantile lets be late, or more than all of it."""
     return min(0.5, _rounded(random.choice(LOSS_SHARES) * (1.0 - percent / 100.0)))
 
 
 def _wait(random: np.random.Generator, full_s: float) -> float | None:
-    """None is searched."""
+    """A batch wait; None lets the planner search it."""
     kind = random.random()
     if kind < 0.4:
         return 0.0
@@ -159,7 +160,7 @@ def _wait(random: np.random.Generator, full_s: float) -> float | None:
 
 
 def _profile(random: np.random.Generator, path: Path) -> tuple[str, Service]:
-    """What `--profile` is given, and what it says."""
+    """Argument of `--profile`, and the service law that it describes."""
     kind = random.choice(["bundled", "means", "samples", "work"], p=[0.3, 0.4, 0.15, 0.15])
     if kind == "bundled":
         names = sorted(file.stem for file in BUNDLED.glob("*.json") if _plain(file))
@@ -191,7 +192,7 @@ def _profile(random: np.random.Generator, path: Path) -> tuple[str, Service]:
 
 
 def _sizes(random: np.random.Generator) -> list[int]:
-    """From 1 to 8, 16, 32 or 64 by doubling, some of them left out."""
+    """Batch sizes from 1 to 8, 16, 32 or 64 by doubling, some of them left out."""
     largest = int(random.integers(3, 7))
     return [1, *(2**k for k in range(1, largest) if random.random() < 0.7), 2**largest]
 
@@ -206,7 +207,7 @@ def _times(random: np.random.Generator, mean_s: float) -> list[float]:
 
 
 def _plain(file: Path) -> bool:
-    """Whether `service_of` knows what a bundled profile means."""
+    """Whether `service_of` understands a bundled profile."""
     return "spell_share" not in (document := json.loads(file.read_text())) and _summed(document) is not None
 
 
@@ -218,7 +219,7 @@ def bundled(name: str) -> tuple[str, Service]:
 
 
 def _summed(document: dict[str, list[dict[str, Number]]]) -> dict[int, Law] | None:
-    """Laws of summaries; None where one of them is not the ordinary case."""
+    """Laws of summaries; None if one of them is not the ordinary case."""
     laws = {}
     for timing in document["timings"]:
         if timing["batch_size"] > SIZE_MAX:
@@ -234,8 +235,8 @@ def _summed(document: dict[str, list[dict[str, Number]]]) -> dict[int, Law] | No
 def summary(mean_s: float, knots: Sequence[tuple[float, float]]) -> Law | None:
     """Straight pieces through the percentiles, and a line at either end.
 
-    The one below makes the mean exact, the one beyond has the mean excess of the exponential tail through the
-    last two. None where the one below would begin too low or fall: the planner has other rules for these.
+    The piece below makes the mean exact, the one beyond has the mean excess of the exponential tail through the last
+    two. None if the piece below would begin too low or fall: the planner has other rules for these.
     """
     (first_u, first_s), (before_u, before_s), (last_u, last_s) = knots[0], knots[-2], knots[-1]
     excess_s = (last_s - before_s) / math.log((1.0 - before_u) / (1.0 - last_u))
@@ -251,7 +252,7 @@ def summary(mean_s: float, knots: Sequence[tuple[float, float]]) -> Law | None:
 
 
 def _rounded(value: float) -> float:
-    """To four digits, so that what is typed is what is meant."""
+    """A value to four digits, so that the typed text is exact."""
     return float(f"{value:.4g}")
 
 

@@ -1,4 +1,4 @@
-"""Contest: the P99 of each contestant held against the others', and their speeds in alternating rounds."""
+"""Contest: compares the P99 of contestants, and their speeds in alternating rounds."""
 
 import gc
 import math
@@ -22,7 +22,7 @@ Times = dict[str, list[float]]  # CPU time of one request by contestant, round a
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """How many times as many requests per second, over rounds: the median, the lowest and the highest."""
+    """Ratio of requests per second, over rounds: the median, the lowest and the highest."""
 
     median: float
     low: float
@@ -39,13 +39,14 @@ def ratio(times_s: Times, above: str, below: str) -> Ratio:
 
 
 def stay_on_one_core() -> None:
-    """Where the system allows it; a process that moves loses its caches."""
+    """Pin this process to one core if the system allows it; a process that moves loses its caches."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
 def race(contestants: Sequence[Contestant], rounds: int) -> Times:
-    """All take turns, round after round, with a seed for each round; what compiles has done so before."""
+    """CPU times of contestants that take turns, round after round, with a seed for each round, compiled
+    beforehand."""
     for contestant in contestants:
         contestant.run(0, COUNTED_MIN)
     times_s: Times = {contestant.name: [] for contestant in contestants}
@@ -88,13 +89,13 @@ def _scatter(runs: Sequence[Floats], pooled: float) -> float:
 
 
 def truth(system: System, contestants: Sequence[Contestant], estimates: dict[str, Estimate]) -> Estimate:
-    """What a law says, or else the estimate from the most requests."""
+    """The exact value, or else the estimate from the most requests."""
     if system.p99_s is not None:
         return Estimate(value=system.p99_s, standard_error=0.0, degrees=1)
     return estimates[max(contestants, key=lambda contestant: contestant.requests).name]
 
 
 def apart(estimate: Estimate, reference: Estimate) -> float:
-    """Difference in combined standard errors; 0 of an estimate to itself."""
+    """Difference in combined standard errors; 0 for an estimate and itself."""
     error = math.hypot(estimate.standard_error, reference.standard_error)
     return 0.0 if estimate is reference else (estimate.value - reference.value) / error

@@ -1,7 +1,7 @@
-"""Contestants: who serves which system, by name; `MUSTS` in engines.py compares them by these names.
+"""Contestants: the engines for each system, by name; `MUSTS` in engines.py compares them by these names.
 
-To enter an engine, add a `Contestant` here: a function that takes a seed and a number of requests, draws its
-random numbers, and returns the response times.
+To enter an engine, add a `Contestant` here: a function that takes a seed and a number of requests, draws its random
+numbers, and returns the response times.
 """
 
 import functools
@@ -32,7 +32,7 @@ def contestants(system: System) -> list[Contestant]:
 
 
 def kernels(system: System) -> list[Contestant]:
-    """Our compiled engine, by events and by a recursion where there is one."""
+    """Our compiled engine, by events and, if there is one, by a recursion."""
     found = [Contestant(KERNEL, system, 4_000_000, functools.partial(_kernel, system, by_events=True))]
     if system.plan.routing is Routing.SHARED_QUEUE:
         run_recursion = functools.partial(_kernel, system, by_events=False)
@@ -65,7 +65,7 @@ def _reference(system: System, seed: int, requests: int) -> Floats:
 
 
 def c_loops(system: System) -> list[Contestant]:
-    """The yardstick, where there is a C compiler."""
+    """The yardstick, if there is a C compiler."""
     loops = yardstick()
     if loops is None:
         return []

@@ -39,9 +39,9 @@ from planted_bugs import AT_ONCE, ENVIRONMENT, ROOT, copy_to
 
 CONFIG_FILE = ROOT / "benchmarks" / "cosmic-ray.toml"
 CONFIG = load_config(CONFIG_FILE)
-TESTS_MIN, TESTS_MAX = 3, 8  # files of tests that judge a module: fewer call for those of its importers
-TESTS_ALIKE = 4  # and those that share most of its words, which find what runs it by a command
-KEPT_ALIKE = 2  # topics of kept answers likewise; of what commands print and answer all of them
+TESTS_MIN, TESTS_MAX = 3, 8  # test files that judge a module, from importers too
+TESTS_ALIKE = 4  # and those that share most of its words, which find tests that run it by a command
+KEPT_ALIKE = 2  # likewise topics of kept answers; all of them for what commands print and answer
 KEPT = "tests/test_kept_answers.py::test_commands_answer_as_kept"
 MEMORY_MAX = 8 * 2**30
 PAGES = "tests/test_readme.py::test_reference_pages_are_what_help_and_docstrings_say"  # with each default
@@ -59,7 +59,7 @@ class Judged(NamedTuple):
 
 @cache
 def imported(file: Path) -> frozenset[str]:
-    """All that a file imports, at any depth of its code, by dotted name."""
+    """Modules that a file imports, at any depth of its code, by dotted name."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
@@ -70,7 +70,7 @@ def imported(file: Path) -> frozenset[str]:
 
 
 def tests_of(module: Path) -> list[str]:
-    """The module's own examples, tests like it, of its name and nearest by imports, kept answers, its pages."""
+    """Tests of a module: its examples, tests by its name, words and nearest imports, kept answers, its pages."""
     tests = sorted(set(Path("tests").rglob("test_*.py")) - {Path(KEPT.partition("::")[0])})
     helpers = [file for file in Path("tests").rglob("*.py") if file not in tests]
     sources = [file for name in (*CONFIG["module-path"], "cli.py") for file in find_modules([Path(name)])]
@@ -91,7 +91,7 @@ def tests_of(module: Path) -> list[str]:
 
 
 def share(imports: frozenset[str], names: set[str]) -> float:
-    """Of what a test imports, how much is of the modules: the test that imports little else is theirs."""
+    """Share of a test's imports that are the modules: a test that imports little else is theirs."""
     return sum(name in names or name.rpartition(".")[0] in names for name in imports) / len(imports)
 
 
@@ -105,14 +105,14 @@ def words(file: Path) -> frozenset[str]:
 
 @cache
 def weights() -> dict[str, float]:
-    """Words of tests by how few files have them: the squared logarithm of one over their share."""
+    """Weights of words, by how few test files have them: the squared logarithm of one over their share."""
     files = [words(test) for test in (*Path("tests").rglob("test_*.py"), *Path("tests/kept").glob("*.txt"))]
     counts = Counter(word for file in files for word in file)
     return {word: math.log(len(files) / count) ** 2 for word, count in counts.items()}
 
 
 def likeness(module: Path, test: Path) -> float:
-    """The weight of the words that a module and a test share, over the root of that of the test's."""
+    """Weight of the words that a module and a test share, over the root of that of the test's."""
     known = weights()
     shared = sum(known.get(word, 0.0) for word in words(module) & words(test))
     return shared / math.sqrt(1.0 + sum(known[word] for word in words(test)))
@@ -123,7 +123,7 @@ def dotted(file: Path) -> str:
 
 
 def mutations(module: Path) -> list[list[MutationSpec]]:
-    """For each place of a module what may be put there."""
+    """Possible changes, for each place of a module."""
     lines = module.read_text().splitlines()
     places: dict[tuple[object, object], list[MutationSpec]] = {}
     with use_db(":memory:", WorkDB.Mode.create) as session:
@@ -146,9 +146,9 @@ def drawn(paths: Sequence[str], count: int, seed: int) -> list[tuple[Path, str]]
 
 
 def start_worker(parent: Path) -> None:
-    """Each worker has a copy of its own, compiled once, since cosmic-ray lets the tests write no bytecode.
+    """Give each worker a copy of its own, compiled once, since cosmic-ray lets the tests write no bytecode.
 
-    A mutant may ask for all memory in a loop without end: its process is refused more, and not ours killed.
+    A mutant may ask for all memory in an endless loop: its process is limited, so that ours is not killed.
     """
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_MAX, MEMORY_MAX))
     folder = Path(tempfile.mkdtemp(dir=parent))
@@ -159,7 +159,7 @@ def start_worker(parent: Path) -> None:
 
 
 def judge(draw: tuple[Path, str], deadline_s: float) -> Judged | None:
-    """None where there is nothing to change, or no time left."""
+    """The judged mutant; None if there is nothing to change, or no time left."""
     module, seed = draw
     generator = random.Random(seed)
     if time.time() > deadline_s or not (places := mutations(module)):
@@ -174,14 +174,14 @@ def judge(draw: tuple[Path, str], deadline_s: float) -> Judged | None:
 
 
 def failing(tests: Sequence[str]) -> set[str]:
-    """Those of the tests that fail in the worker's copy without a mutant."""
+    """Tests that fail in the worker's copy without a mutant."""
     command = shlex.split(f"{PYTEST.replace(' -x', '')} {shlex.join(tests)}")
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return set(FAILED.findall(done.stdout)) if tests else set()
 
 
 def report(judged: Sequence[Judged], broken: Set[str]) -> None:
-    """The share killed of those that can be imported and whose test passes without."""
+    """Print the share killed of those that can be imported and whose test passes without."""
     survivors = [one for one in judged if not one.killed_by]
     killed = [one for one in judged if "::" in one.killed_by and one.killed_by not in broken]
     hung = [one for one in judged if one.killed_by == "timeout"]

@@ -1,11 +1,11 @@
-"""Engines: our simulators beside a loop in C and other packages, in one run: the same P99, and how fast.
+"""Engines: compares our simulators with a loop in C and other packages, in one run: the same P99, and how fast.
 
     python benchmarks/engines.py [--rounds N] [--quick] [--markdown]
 
-Needs no more than this package; a C compiler, numba and `pip install ciw cimba salabim` each add contestants,
-and what is absent is reported. Times are of CPU, on one core, random numbers included; contestants alternate,
-and ratios are taken within a round, so that a noisy machine slows both sides of one. Exit code 1: a P99
-differs from the law or the longest run, or a ratio that must hold does not. All of it takes some minutes.
+It needs no more than this package; a C compiler, numba and `pip install ciw cimba salabim` each add contestants, and
+what is absent is reported. Times are CPU times on one core, random numbers included; contestants alternate, and
+ratios are taken within a round, so that a noisy machine slows both sides of one. Exit code 1: a P99 differs from the
+law or the longest run, or a required ratio is missed. All of it takes some minutes.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from yardstick import compiler_version
 
 @dataclass(frozen=True, slots=True)
 class Must:
-    """A claim on speed: `above` serves at least so many times as many requests per second as `below`."""
+    """A claim on speed: `above` serves at least this many times as many requests per second as `below`."""
 
     system: System
     above: str
@@ -49,7 +49,7 @@ CLAIMED = ["system", "contestant", "over", "at least", "measured", ""]
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, markdown: bool) -> str:
-    """Columns as wide as their widest cell; with bars, as markdown wants them."""
+    """A table with columns as wide as their widest cell; with bars for markdown."""
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
     bar = " | " if markdown else "   "
     lines = [bar.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
@@ -58,7 +58,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, markdown: boo
 
 
 def machine() -> str:
-    """Where this was measured, with what, and when."""
+    """The machine, the software and the date."""
     models = [line.partition(":")[2].strip() for line in _processor_lines() if line.startswith("model name")]
     processor = models[0] if models else platform.processor() or platform.machine()
     packages = ", ".join(f"{name} {version(name)}" for name in ("numpy", "numba", *PACKAGES.values()))
@@ -72,7 +72,7 @@ def _processor_lines() -> list[str]:
 
 
 def measure(system: System, rounds: int, share: float, *, markdown: bool) -> tuple[Times, bool]:
-    """Print one system's table; its times, and whether all agree on P99."""
+    """Print one system's table; returns its times, and whether all agree on P99."""
     entered = contestants(system)
     estimates = {contestant.name: p99(contestant, share) for contestant in entered}
     reference = truth(system, entered, estimates)
@@ -97,7 +97,7 @@ def measure(system: System, rounds: int, share: float, *, markdown: bool) -> tup
 
 
 def claims(measured: dict[str, Times], *, markdown: bool) -> bool:
-    """Print which claims hold; whether none is missed."""
+    """Print which claims hold; returns whether none is missed."""
     rows, held = [], True
     for must in MUSTS:
         times_s = measured[must.system.name]

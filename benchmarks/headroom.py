@@ -2,9 +2,9 @@
 
     python benchmarks/headroom.py [--only NUMBER ...]
 
-Each question is planned as a user would ask it. Of the headroom are shown today's rate, the largest rate accepted
-and the smallest refused, how far apart these two lie, and why, if that is more than 2 %. Wanted: 2 % or less of
-at least 20 of the 25, and 10 % at most of the others. Exit 1 where that is missed.
+Each question is planned as a user would ask it. Shown are today's rate, the largest accepted and the smallest refused
+rate, how far apart these two lie, and why, if that is more than 2 %. The target: 2 % or less for at least 20 of the
+25, and 10 % at most for the others. Exit 1 if it is missed.
 
 Run on 2026-11-30 (2 cores, noisy), 1 to 23 CPU s a question: 15 of 25 within 2 %, and the widest 6.3 %. Of the others:
 
@@ -61,7 +61,7 @@ DECIDED, WIDE, DECIDED_MIN = 0.02, 0.10, 20
 
 
 def shown(number: int) -> float:
-    """Plan one question, print its line, and return how far apart the ends lie as a share of the lower."""
+    """Plan one question, print its line, and return the distance of the ends as a share of the lower one."""
     profile, asked = QUESTIONS[number]
     started_s = time.process_time()
     found = cap.plan(profile, workers=1, **asked)
@@ -79,7 +79,7 @@ def shown(number: int) -> float:
 
 
 def main() -> int:
-    """All questions, or some."""
+    """Plan all questions, or some."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--only", type=int, nargs="*", default=range(len(QUESTIONS)))
     widths = [shown(number) for number in parser.parse_args().only]

@@ -1,10 +1,11 @@
-"""A plan for a language model, checked by a simulator of vLLM V1's rules that shares no code with the product.
+"""Independent engine: checks a plan for a language model by a simulator of vLLM V1's rules that shares no code with
+it.
 
     python benchmarks/independent_engine.py [--requests 12000]
 
-Asks `capacity plan` for Llama 3.1 8B on an RTX PRO 6000 at 20 rps with the bundled conversation lengths, and serves
-random requests of the same kind by the plan's fleet and by one with a replica fewer. The former must meet the limits,
-the latter must miss one. Exit 1 where either does not.
+It asks `capacity plan` for Llama 3.1 8B on an RTX PRO 6000 at 20 rps with the bundled conversation lengths, and
+serves random requests of the same kind by the plan's fleet and by one with a replica fewer. The former must meet the
+limits, the latter must miss one. Exit 1 otherwise.
 """
 
 import argparse
@@ -157,7 +158,7 @@ def main() -> None:
         arrived, requests = 0.0, []
         for number in range(replicas * options.requests):
             arrived += draw.expovariate(RATE_RPS)
-            if number % replicas == 0:  # what the first replica gets by round-robin
+            if number % replicas == 0:  # the first replica's share under round-robin
                 requests.append((arrived, *draw.choice(pairs)))
         served = serve(steps, blocks, plan, requests)[options.requests // 10 :]
         ttft_s, tpot_s = p99([x for x, _ in served]), p99([y for _, y in served])

@@ -61,20 +61,20 @@ from simulations.looks import precise_look
 from simulations.simulate import Simulation
 
 QUANTILE, CONFIDENCE, REQUESTS_MAX = 0.99, 0.95, 2_000_000_000
-_LONG_RUN_PRECISION = 0.005  # much finer than the --precision that is to be judged by it
+_LONG_RUN_PRECISION = 0.005  # much finer than the --precision that it judges
 ALLOWED = (0.93, 0.97)
-# Of samples, whose number beyond a quantile is whole, intervals may hold more than they say.
+# Intervals by samples may hold more than they say, as the number beyond a quantile is whole.
 SAMPLED_MAX, ONE_SIDED_MAX = 0.98, 0.10
 SECOND = ServiceProfile(name="one-second", timings=(BatchTiming(batch_size=1, mean_s=1.0),))
 
 
-# As variable as exponential service; how long runs are goes by the profile.
+# As variable as exponential service; the profile decides how long runs are.
 _QUANTILES_S = tuple(-math.log1p(-(place + 0.5) / 2000) for place in range(2000))
 VARIABLE = ServiceProfile(name="variable", timings=(BatchTiming(batch_size=1, samples_s=_QUANTILES_S),))
 
 
 class ExponentialCase(Case):
-    """A case of exponential service of mean 1 s, which no profile can tell to the last digit."""
+    """A case of exponential service of mean 1 s, which no profile represents to the last digit."""
 
     @property
     def service_times(self) -> ServiceTimes:
@@ -128,7 +128,7 @@ def _batching(name: str, size: int, load: float, wait_s: float) -> System:
 
 
 def _bursty(name: str, load: float, arrivals: MmppArrivals) -> System:
-    """MMPP/M/1, of services of 1 s."""
+    """MMPP/M/1 with services of 1 s."""
     law = MMPPMc(
         arrival_rates_rps=arrivals.rates_rps(load),
         switch_rates_per_s=(1.0 / arrivals.burst_mean_s, 1.0 / arrivals.calm_mean_s),
@@ -151,12 +151,12 @@ _BURSTING = (
     (3, 16, 900.0, MmppArrivals(ratio=3.0, burst_mean_s=1.5, calm_mean_s=8.5)),
     (2, 16, 900.0, MmppArrivals(ratio=5.0, burst_mean_s=0.3, calm_mean_s=1.7)),
 )
-# Of the run that tells the P99 of a fleet: runs, requests of each, and into how many shares of a limit it is cut.
+# The run that gives the P99 of a fleet: runs, requests in each, and number of shares that a limit is cut into.
 _BRUTE_RUNS, _BRUTE_REQUESTS, _BRUTE_CELLS = 100, 4_000_000, 4_000
 
 
 def _fleet_in_bursts(replicas: int, size: int, rate_rps: float, arrivals: MmppArrivals) -> System:
-    """A fleet of batches, whose P99 the independent simulator tells, request by request and without strata."""
+    """A fleet of batches, whose P99 comes from the independent simulator, request by request and without strata."""
     name, service = bundled("resnet50-t4-fp16")
     case = Case(
         scenario=Scenario(
@@ -193,7 +193,7 @@ def _fleet_in_bursts(replicas: int, size: int, rate_rps: float, arrivals: MmppAr
 
 
 def _in_spells(lasting_s: float) -> System:
-    """Batches of one, of a mean of 1 s and half as variable as exponential ones, half of it in spells."""
+    """Batches of one with a mean of 1 s, half as variable as exponential ones, half of that in spells."""
     samples_s = tuple(0.5 + 0.5 * x for x in _QUANTILES_S)
     profile = ServiceProfile(
         name="spells",
@@ -242,10 +242,10 @@ def experiment(case: Case, exact_s: float, number: int, precision: float) -> tup
 
 @dataclass(frozen=True)
 class Pausing:
-    """A server of single requests that pauses in a share of cases, known by 800 samples of its service time.
+    """A server of single requests that sometimes pauses, known by 800 samples of its service time.
 
     Attributes:
-        rate_rps: of Poisson arrivals; so low that requests are alone, or about half of what the server sustains.
+        rate_rps: rate of Poisson arrivals; so low that requests are alone, or about half of what the server sustains.
     """
 
     share: float
@@ -259,12 +259,12 @@ class Pausing:
         return f"800 samples, {100 * self.share:g} % pauses, load {load:.2g}"
 
     def exact(self) -> float:
-        """P99 of the law itself, by 20,000 of its quantiles and a long run. [s]"""
+        """P99 of the law itself, from 20,000 of its quantiles and a long run. [s]"""
         simulation = Simulation(seed=1_000_003, quantiles=(QUANTILE,), precision=_LONG_RUN_PRECISION)
         return self._p99(simulation, self.profile(self._quantiles_s(20_000))).value
 
     def interval(self, number: int, precision: float) -> Interval:
-        """What is known of P99 by samples and random numbers of its own. [s]"""
+        """Interval of P99 from samples and random numbers of its own. [s]"""
         generator = np.random.default_rng(number)
         times_s = 0.010 * np.exp(0.1 * generator.standard_normal(self.samples))
         times_s += self.pause_s * (generator.random(self.samples) < self.share)
@@ -282,7 +282,7 @@ class Pausing:
         return performance.response_quantiles_s[QUANTILE]
 
     def _quantiles_s(self, count: int) -> Floats:
-        """Even quantiles of the law, shape `(count,)`. [s]"""
+        """Evenly spaced quantiles of the law, shape `(count,)`. [s]"""
         times_s = np.linspace(0.004, 0.080, 200_000)
         usual = ndtr(np.log(times_s / 0.010) / 0.1)
         paused = ndtr(np.log(np.maximum(times_s - self.pause_s, 1e-9) / 0.010) / 0.1)
@@ -291,7 +291,7 @@ class Pausing:
 
 
 def pausing() -> Iterator[Pausing]:
-    """Alone, and about half busy."""
+    """The server with lone requests, and about half busy."""
     for rate_rps in (0.02, 50.0):
         yield from (Pausing(share, rate_rps) for share in (0.005, 0.010, 0.015))
 
@@ -311,7 +311,7 @@ def main() -> None:
 
 
 def known_profiles(options: argparse.Namespace, executor: Executor) -> bool:
-    """The table of systems whose profile has no error; whether all shares are as they should be."""
+    """Print the table of systems whose profile has no error; returns whether all shares are as they should be."""
     chosen = [one for one in systems() if one.name.startswith(options.system)]
     if chosen:
         print("| system | exact P99 | covered | mean half-width | mean deviation | requests, median |")
@@ -342,7 +342,7 @@ def known_profiles(options: argparse.Namespace, executor: Executor) -> bool:
 
 
 def sampled_profiles(options: argparse.Namespace, executor: Executor) -> bool:
-    """The table of systems that are known by the samples of a profile; whether all shares are as they should be."""
+    """Print the table of systems known by samples of a profile; returns whether all shares are as they should be."""
     chosen = [one for one in pausing() if one.name.startswith(options.system)]
     if chosen:
         print("| system | P99 | covered | truth below | truth above | no upper end | half-width, median |")

@@ -1,4 +1,4 @@
-"""Profiles of language models for `capacity/profile/bundled_llm`, from published measurements.
+"""Language model profiles: makes those of `capacity/profile/bundled_llm` from published measurements.
 
     python benchmarks/language_model_profiles.py FOLDER [--out capacity/profile/bundled_llm]
 
@@ -29,7 +29,7 @@ def rows(path: Path) -> Iterator[dict[str, str]]:
 
 
 def step(**given: float) -> dict[str, Any]:
-    """A step without what is 0."""
+    """A step without its zeros."""
     kept = {key: value for key, value in given.items() if value}
     return kept | {"mean_s": round(kept["mean_s"], 8)}
 
@@ -140,7 +140,7 @@ def splitwise(folder: Path, name: str, hardware: str, device: str) -> dict[str, 
 
 
 def held_at_once(folder: Path) -> int:
-    """Tokens of the requests that ran at once in the published run, in whole blocks, at the fullest moment.
+    """Largest number of tokens held at once in the published run, in whole blocks.
 
     A request holds its prompt from its first token on, and its output tokens as they come, evenly until its last.
     """

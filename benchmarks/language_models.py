@@ -1,4 +1,4 @@
-"""Language models: predictions held against published measurements, one table for each set.
+"""Language models: compares predictions with published measurements, one table for each set.
 
     python benchmarks/language_models.py FOLDER [--only runs rates cells stages coverage speed]
 
@@ -6,8 +6,7 @@ FOLDER holds `llmservingsim_requests.csv` (casys-kaist/LLMServingSim at 5daddb2)
 (kubernetes-sigs/inference-perf at 7de5ef2), `aic_silicon_e2e.csv` (ai-dynamo/aiconfigurator at 095f58a51) and
 `blis_vllm_h100_stages.csv` (inference-sim/training at ed5c1d2). Exits with 1 where a bar is missed.
 
-No row that is judged has a part in its own calibration; which rows calibrate is fixed by rules that look at rates
-and lengths only.
+No judged row has a part in its own calibration; rules that look at rates and lengths alone fix which rows calibrate.
 """
 
 import argparse
@@ -42,11 +41,11 @@ Integers = npt.NDArray[np.int64]
 Row = dict[str, str]
 
 SECTIONS = ("runs", "rates", "cells", "stages", "coverage", "speed")
-RUNS = 12  # of which the middle is the prediction
+RUNS = 12  # the middle one is the prediction
 REACH_MAX = 1.25
-STARTS = 3  # of the calibration, the best of a grid
-RESAMPLES = 24  # of profile and users together, for the interval
-# By so much what calibrates may be off: what takes hundreds of passes, and the first token, which takes few.
+STARTS = 3  # starting points of the calibration, the best of a grid
+RESAMPLES = 24  # resamples of profile and users together, for the interval
+# Allowed errors of the calibrating figures: those over hundreds of passes, and the first token, over few.
 NOISE = {"e2e": 0.02, "tpot": 0.02, "ttft": 0.05}
 # The server sends each token as two lines, and closes with as many; its client counts lines as tokens.
 LINES_A_TOKEN, LINES_MORE = 2, 1.5
@@ -59,13 +58,13 @@ def rows(path: Path) -> list[Row]:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """How long a pass takes, in a few numbers. [s]
+    """Duration of a pass in a few numbers. [s]
 
     Attributes:
         at: numbers of decoding requests, rising.
-        decode_s: of a pass of so many that read nothing.
-        per_read_s, per_prompt_s: for each token read, and each token of a prompt.
-        request_s: of each request outside the engine.
+        decode_s: duration of a pass of that many that read nothing.
+        per_read_s, per_prompt_s: time for each token read, and for each prompt token.
+        request_s: time of each request outside the engine.
     """
 
     at: tuple[int, ...]
@@ -75,7 +74,7 @@ class Cost:
     request_s: float = 0.0
 
     def table(self, prompt_max: int, context_max: int) -> StepTable:
-        """As a profile of such steps has it."""
+        """A step table as in a profile of such steps."""
         decode = [
             StepTiming(
                 decode_requests=requests,
@@ -104,7 +103,7 @@ class Load:
     """Requests of a run: when they are sent and how long they are.
 
     Attributes:
-        flight_max: most requests in flight; the sender holds the others back.
+        flight_max: largest number of requests in flight; the sender holds the others back.
     """
 
     sent_s: Floats
@@ -128,7 +127,7 @@ class Seen:
     """Durations of the requests of a run. [s]
 
     Attributes:
-        read_max: most decoding requests of a pass, times the most tokens that each reads.
+        read_max: largest number of decoding requests of a pass, times the largest number of tokens that each reads.
     """
 
     ttft_s: Floats
@@ -149,7 +148,7 @@ class Seen:
 
 
 def served(table: StepTable, rules: EngineRules, load: Load, request_s: float = 0.0) -> Seen:
-    """One engine serves a load; requests held back are sent when one has finished."""
+    """Serve a load with one engine; requests held back are sent when one has finished."""
     sent_s, most = load.sent_s, load.flight_max
     while True:
         records = serve_engines(table, rules, 1, Routing.ROUND_ROBIN, load.draws(sent_s))
@@ -175,12 +174,12 @@ def served(table: StepTable, rules: EngineRules, load: Load, request_s: float = 
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """What calibration found.
+    """Result of a calibration.
 
     Attributes:
-        values: positive, as many as were asked for.
-        off: logarithms of predicted over measured, of what calibrates.
-        root: of the covariance of the logarithms of the values, whose own scatter is taken as 1 beforehand.
+        values: positive, as many as were fitted.
+        off: logarithms of predicted over measured for the calibrating figures.
+        root: root of the covariance of the values' logarithms, with their own scatter scaled to 1.
     """
 
     values: Floats
@@ -189,11 +188,11 @@ class Fit:
 
     @property
     def residual(self) -> float:
-        """Root mean square of what is left over, over as many as are free."""
+        """Root mean square of the residuals over the degrees of freedom."""
         return float(np.sqrt((self.off**2).sum() / max(1, len(self.off) - len(self.values))))
 
     def resampled(self, generator: np.random.Generator) -> Floats:
-        """Values as another calibration of the same kind might find them."""
+        """Values that another calibration of the same kind might find."""
         moved = self.root @ generator.standard_normal(len(self.values))
         return np.asarray(self.values * np.exp(np.clip(moved, -2.0, 2.0)))
 
@@ -204,13 +203,12 @@ def fit(
     measured: Sequence[float],
     noise: Sequence[float],
 ) -> Fit:
-    """Least squares of logarithms, of positive values, from the best of some starts.
+    """Least squares of logarithms of positive values, from the best of some starts.
 
-    A value that does nothing goes to nearly 0. Times to the first token move in steps, so that slopes are taken
-    over a tenth.
+    A value without effect goes to nearly 0. Times to first token move in steps, so slopes are taken over a tenth.
 
     Args:
-        noise: share by which each of the measured may be off.
+        noise: relative error of each measured value.
     """
     goal, scale = np.log(measured), np.array(noise)
 
@@ -238,14 +236,14 @@ def fit(
 
 
 def interval(values: Sequence[float], middle: float) -> tuple[float, float]:
-    """95 % around a middle, of logarithms."""
+    """95 % interval around a middle, for logarithms."""
     spread = student_t(0.95, len(values) - 1) * float(np.std(np.log(values), ddof=1))
     return middle * float(np.exp(-spread)), middle * float(np.exp(spread))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """A statistic of a row: measured, predicted, with an interval."""
+    """A statistic of a row: measured, and predicted with an interval."""
 
     name: str
     measured: float
@@ -255,7 +253,7 @@ class Judged:
 
     @property
     def error(self) -> float:
-        """Share of what was measured."""
+        """Error as a share of the measured value."""
         return self.predicted / self.measured - 1.0
 
     @property
@@ -293,7 +291,7 @@ def noise_of(name: str) -> float:
 
 
 def ask(section: str, text: str, *, kept: bool) -> bool:
-    """Print a bar and whether it is kept."""
+    """Print a bar and whether it is met."""
     print(f"- {'kept' if kept else '**MISSED**'} ({section}): {text}")
     return kept
 
@@ -301,7 +299,7 @@ def ask(section: str, text: str, *, kept: bool) -> bool:
 # Runs: a step profile of kernel times, and requests one by one.
 
 RUN_KV_TOKENS = 535_040
-# Requests that calibrate the host time, and those that are judged by it.
+# Requests that calibrate the host time, and those judged by it.
 RUN_SPLITS = {
     "the first 60 of 300": (slice(0, 60), slice(60, None)),
     "every fifth": (slice(0, None, 5), [at for at in range(300) if at % 5]),
@@ -341,7 +339,7 @@ def published_run(folder: Path) -> Run:
 
 
 def slower(steps: StepTable, host_s: float) -> StepTable:
-    """All passes longer by the same time."""
+    """The steps with all passes longer by the same time."""
     return replace(
         steps,
         decode_s=steps.decode_s + host_s,
@@ -369,7 +367,7 @@ def run_errors(run: Run, seen: Seen, part: Part) -> dict[str, float]:
 
 
 def host_s(run: Run, replayed: Callable[[float], Seen], part: Part) -> float:
-    """Time to add to each pass, so that the mean TPOT of some requests is as measured."""
+    """Time to add to each pass so that the mean TPOT of some requests is as measured."""
 
     def too_fast(added_s: float) -> float:
         return run_errors(run, replayed(added_s), part)["tpot_mean_s"]
@@ -378,7 +376,7 @@ def host_s(run: Run, replayed: Callable[[float], Seen], part: Part) -> float:
 
 
 def within(errors: dict[str, float], bars: Sequence[float]) -> bool:
-    """Whether the three means are within so many per cent."""
+    """Whether the three means are within these bars in per cent."""
     return all(
         100.0 * abs(errors[f"{what}_mean_s"]) <= bar
         for what, bar in zip(("ttft", "tpot", "e2e"), bars, strict=True)
@@ -449,7 +447,7 @@ def measured_of(row: Row, output: int) -> Callable[[str], float]:
 
 
 def rate_load(row: Row, seed: int) -> Load:
-    """Exponential gaps rescaled to the stage, which are sorted uniforms; prompts within what was reported."""
+    """Requests with exponential gaps rescaled to the stage, which are sorted uniforms; prompts as reported."""
     generator = np.random.default_rng([seed, int(row["stage"])])
     count = int(row["n_ok"])
     mean, low, high = (float(row[f"prompt_len_{which}"]) for which in ("mean", "min", "max"))
@@ -494,7 +492,7 @@ def rate_fit(stages: Sequence[Row]) -> Fit:
 
 
 def saturated_rps(cost: Cost, given: int, got: int, rules: EngineRules, prompt_max: int) -> float:
-    """Requests that an engine finishes while others always wait."""
+    """Saturation rate: requests that an engine finishes while others always wait."""
     count = 20 * rules.sequences_max
     lengths = (np.full(count, given, dtype=np.int64), np.full(count, got, dtype=np.int64))
     load = Load(
@@ -513,7 +511,7 @@ class JudgedRow:
     """A row that had no part in the calibration.
 
     Attributes:
-        reach: tokens that a pass reads at most, over the most that it read while calibrating.
+        reach: most tokens that a pass reads, over the most that it read while calibrating.
         has_warm_up: whether the server's first requests are among those measured.
     """
 
@@ -525,7 +523,7 @@ class JudgedRow:
 
     @property
     def is_answered(self) -> bool:
-        """Whether passes are of sizes that were calibrated, or nearly."""
+        """Whether passes have calibrated sizes, or nearly."""
         return self.reach <= REACH_MAX
 
 
@@ -636,7 +634,7 @@ class Cell:
 
     @property
     def waits(self) -> bool:
-        """Whether a request spent a fifth of its time or more before its first token."""
+        """Whether a request spent at least a fifth of its time before its first token."""
         return self.ttft_s >= 0.2 * (self.ttft_s + (self.got - 1) * self.tpot_s)
 
     @property
@@ -644,7 +642,7 @@ class Cell:
         return self.given, self.got
 
     def predicted_s(self, cost: Cost) -> float:
-        """TPOT: one slot for each user, and requests always wait."""
+        """Predicted TPOT: one slot for each user, and requests always wait."""
         count = CELL_TURNS * self.users
         load = Load(
             sent_s=np.zeros(count),
@@ -687,9 +685,10 @@ def systems(folder: Path) -> dict[str, list[Cell]]:
 def calibrating(cells: Sequence[Cell]) -> list[Cell]:
     """Six cells, by lengths and users alone.
 
-    Of the mix with the fewest input tokens to an output token the fewest users, the middle and the most; of that
-    with the most of them the fewest and the most; of the longest of the others the most. Where mixes were not
-    measured at several numbers of users, six in equal steps of the order by users and input.
+    From the mix with the fewest input tokens to an output token: the fewest users, the middle and the most; from that
+        with the
+    most of them the fewest and the most; from the longest of the others the most. If mixes were not measured at
+    several numbers of users, six in equal steps of the order by users and input.
     """
     mixes: dict[tuple[int, int], list[Cell]] = defaultdict(list)
     for cell in sorted(cells, key=lambda one: one.users):
@@ -733,7 +732,7 @@ def cell_fit(cells: Sequence[Cell], users_max: int) -> tuple[Fit, Callable[[Floa
 
 @dataclass(frozen=True, kw_only=True)
 class System:
-    """The judged cells of a system, and how far they are off."""
+    """The judged cells of a system, and their errors."""
 
     name: str
     residual: float
@@ -815,7 +814,7 @@ STAGE_RULES = EngineRules(sequences_max=128, tokens_max=2048, blocks=1_000_000)
 
 
 def stage_load(row: Row, seed: int) -> Load:
-    """Sorted uniforms; each prompt begins with a system prompt that others had before."""
+    """Requests at sorted uniforms; each prompt begins with a system prompt that others had before."""
     generator = np.random.default_rng([seed, int(row["stage"])])
     count = int(row["n_sent"])
     given = round(float(row["prompt_len_mean"]))
@@ -890,7 +889,7 @@ def by_experiment(folder: Path) -> dict[str, list[Row]]:
 
 
 def within_experiments(folder: Path, calibrates: int) -> list[JudgedRow]:
-    """One stage of each experiment that has two calibrates, and the other is judged."""
+    """Rows in which one stage of each experiment that has two calibrates, and the other is judged."""
     pairs = [group for group in by_experiment(folder).values() if len(group) == 2]
     return [
         judged_stage(pair[1 - calibrates], [pair[calibrates]], stage_fit([pair[calibrates]]))
@@ -899,7 +898,8 @@ def within_experiments(folder: Path, calibrates: int) -> list[JudgedRow]:
 
 
 def across_experiments(folder: Path) -> list[JudgedRow]:
-    """Both stages of a model's `general` calibrate, and its other experiments are judged if few requests failed."""
+    """Rows in which both stages of a model's `general` calibrate, and its other experiments are judged if few
+    failed."""
     groups = by_experiment(folder)
     fits = {
         group[0]["model"]: (group, stage_fit(group))
@@ -916,7 +916,7 @@ def across_experiments(folder: Path) -> list[JudgedRow]:
 
 
 def medians(answers: Sequence[JudgedRow], text: str) -> bool:
-    """Print median errors of the rows whose passes are of sizes that were calibrated, if any is, else of all."""
+    """Print median errors of the rows whose passes have calibrated sizes, if any has, else of all."""
     answered = [row for row in answers if row.is_answered] or list(answers)
     found = {
         name: float(np.median([100.0 * abs(row.found[name].error) for row in answered]))
@@ -952,11 +952,11 @@ def stages(folder: Path) -> tuple[bool, list[JudgedRow]]:
     return kept, [row for answers in sets.values() for row in answers]
 
 
-# Coverage: of the intervals of the sets above.
+# Coverage of the intervals of the sets above.
 
 
 def coverage(answers: dict[str, list[JudgedRow]]) -> bool:
-    """How many intervals hold, of rows whose passes are of sizes that were calibrated."""
+    """Print how many intervals hold, for rows whose passes have calibrated sizes."""
     stages = [row for row in answers["stages"] if row.is_answered]
     parts = {
         "one H100 at seven rates": answers["rates"],
@@ -994,7 +994,7 @@ def machine() -> str:
 
 
 def timed(profile: LlmProfile, draws: TokenDraws) -> tuple[float, TokenRecords]:
-    """CPU time of a run, and what it did."""
+    """CPU time of a run, and its records."""
     begun_s = time.process_time()
     records = serve_engines(profile.table, EngineRules.of(profile, 128, 2048), 1, Routing.ROUND_ROBIN, draws)
     return time.process_time() - begun_s, records

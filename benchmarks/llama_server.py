@@ -1,10 +1,10 @@
-"""llama.cpp's server in a process of its own: a small model, a stream of requests, and what its log tells of each step.
+"""llama.cpp's server: a small model in a process of its own, a stream of requests, and its log of each step.
 
     python benchmarks/llama_server.py FOLDER < stream.json     # what `record` runs; the log goes to stderr
 
 With `serve` after the folder it prints its address, and serves until its input ends.
 
-Needs the packages xllamacpp and gguf.
+It needs the packages xllamacpp and gguf.
 """
 
 import json
@@ -25,12 +25,12 @@ _WORDS_FROM = 259  # three control tokens and the bytes come before the words
 
 @dataclass(frozen=True, kw_only=True)
 class Stream:
-    """Requests in bursts, so that slots run out on any machine, and the server that they are sent to.
+    """Requests in bursts, so that slots run out on any machine, and the server that gets them.
 
     Attributes:
         gap_s: mean time between two bursts. [s]
         burst: mean number of requests in one.
-        width, layers, vocabulary: of the model.
+        width, layers, vocabulary: sizes of the model.
     """
 
     requests: int
@@ -47,7 +47,7 @@ class Stream:
     seed: int = 0
 
     def drawn(self) -> Iterator[tuple[float, int, int]]:
-        """Time since the request before, input and output tokens."""
+        """Time since the previous request, input and output tokens."""
         draw = random.Random(self.seed)
         for _ in range(self.requests):
             begins = draw.random() < 1.0 / self.burst
@@ -57,16 +57,16 @@ class Stream:
 
 @dataclass(kw_only=True)
 class Loop:
-    """One turn of the server's loop: tasks are taken from its queue, and a step is composed and computed.
+    """One turn of the server's loop: it takes tasks from its queue, and composes and computes a step.
 
     Attributes:
         taken: tasks in the order in which they were looked at.
-        deferred, launched: of these, those that found no slot, and the slots of the others.
+        deferred, launched: tasks that found no slot, and the slots of the others.
         composed_s: when all were taken; the step before this one ends here. [s]
-        decoding: task, slot and tokens before, as they were put into the step.
+        decoding: task, slot and earlier tokens, in the order of the step.
         prompts: likewise.
         token_s: when tasks got a token. [s]
-        released, popped: slots, and tasks that their release took from those deferred, in order.
+        released, popped: slots, and deferred tasks that their release called, in order.
     """
 
     taken: list[int] = field(default_factory=list)
@@ -87,11 +87,11 @@ class Loop:
 
 @dataclass(kw_only=True)
 class Recording:
-    """What the log tells.
+    """The recorded log.
 
     Attributes:
-        posted_s: when each task came into the queue, in this order. [s]
-        input, output: tokens of each.
+        posted_s: when each task was queued, in this order. [s]
+        input, output: tokens of each task.
     """
 
     stream: Stream
@@ -102,10 +102,10 @@ class Recording:
 
 
 def record(stream: Stream, folder: Path, timeout_s: float = 600.0) -> Recording:
-    """Serve a stream, and read the log of it.
+    """Serve a stream, and read its log.
 
     Raises:
-        RuntimeError: the server failed, or its log has other words than this reads.
+        RuntimeError: the server failed, or its log has unknown words.
     """
     log = folder / "server.log"
     with log.open("wb") as errors:
@@ -129,7 +129,7 @@ def record(stream: Stream, folder: Path, timeout_s: float = 600.0) -> Recording:
 
 # ---- The log --------------------------------------------------------------------------------
 
-# A line may follow another without a break, so that a stamp is looked for anywhere.
+# A line may follow another without a break, so stamps are searched anywhere.
 _LINE = re.compile(r"(\d+)\.(\d\d)\.(\d{3})\.(\d{3}) [A-Z] (?:que|slot|srv) +(\S+): (.*)")
 _SLOT = re.compile(r"id +(\d+) \| task (\d+) \| (.*)")
 _SAYS = (
@@ -151,7 +151,7 @@ _SAYS_OF_SLOTS = (
 
 
 def read_log(text: str, stream: Stream) -> Recording:
-    """The steps that a log of the server tells."""
+    """The recorded steps from a log of the server."""
     reader = _Reader(Recording(stream=stream))
     for line in _LINE.finditer(text):
         minutes, seconds, thousandths, millionths = (int(one) for one in line.groups()[:4])
@@ -169,7 +169,7 @@ def read_log(text: str, stream: Stream) -> Recording:
 
 
 class _Reader:
-    """Goes through a log line by line."""
+    """Reads a log line by line."""
 
     def __init__(self, recording: Recording) -> None:
         self.recording = recording
@@ -208,7 +208,7 @@ class _Reader:
             self.loop.released.append(slot)
 
     def finished(self) -> Recording:
-        """Without the server's own tasks, and without the turn in which it was told to end."""
+        """The recording, without the server's own tasks, and without the turn in which it was told to end."""
         ours = self.recording.posted_s.keys()
         self.recording.loops = [loop for loop in self.recording.loops if loop.composed_s >= 0.0]
         for loop in self.recording.loops:
@@ -270,7 +270,7 @@ def write_model(path: Path, stream: Stream) -> None:
 
 
 def _server(stream: Stream, model: Path) -> Any:
-    """llama.cpp's server with slots that share nothing, no cache of prompts, one thread, and all that it logs."""
+    """llama.cpp's server with slots that share nothing, no cache of prompts, one thread, and full logging."""
     import xllamacpp
 
     settings = xllamacpp.CommonParams()
@@ -287,7 +287,7 @@ def _server(stream: Stream, model: Path) -> Any:
 
 @contextmanager
 def served(stream: Stream, folder: Path) -> Iterator[str]:
-    """Address of a server in a process of its own, to which nothing is sent; its log is in the folder."""
+    """Address of an idle server in a process of its own; its log is in the folder."""
     with (folder / "server.log").open("wb") as errors:
         process = subprocess.Popen(
             [sys.executable, __file__, str(folder), "serve"],
@@ -315,7 +315,7 @@ def main() -> None:
     server = _server(stream, model)
     if sys.argv[2:] == ["serve"]:
         print(server.listening_address, flush=True)
-        sys.stdin.read()  # until whoever asked for it is done
+        sys.stdin.read()  # until the caller is done
         return
 
     def ask(given: int, got: int) -> None:

@@ -1,6 +1,6 @@
 """cimba's models: processes that numba compiles for a C engine; each request leaves a sample in a dataset.
 
-A trial ends when nothing is left to happen: arrivals stop after so many requests.
+A trial ends when no event is left: arrivals stop after a number of requests.
 """
 
 import cimba as cb
@@ -14,7 +14,7 @@ TIMES_S = np.array((0.0, *BATCHES.batch_times_s))
 
 
 class SharedQueue(cb.Model):
-    """M/M/8: who arrives leaves the time in a store, from which servers take it."""
+    """M/M/8: arrivals leave their time in a store, from which servers take it."""
 
     requests: cb.Param[int]
     gap: cb.Input[float] = inputs.dist.exponential(mean=1.0 / MM8.rate_rps)
@@ -42,7 +42,7 @@ class Batches(cb.Model):
     requests: cb.Param[int]
     gap: cb.Input[float] = inputs.dist.exponential(mean=1.0 / BATCHES.rate_rps)
     queue: cb.Store[float]
-    waiting: int = 0  # in the queue: a store of floats does not tell its length
+    waiting: int = 0  # in the queue: a store of floats has no length
     door: cb.Resource = cb.Resource(capacity=1)
     full: cb.Condition = cb.Condition()
     responses: cb.Dataset = cb.Dataset()
@@ -123,7 +123,7 @@ class OwnQueues(cb.Model):
 
 
 class LeastOutstanding(OwnQueues):
-    """Whoever has the fewest requests, the first of those."""
+    """The replica with the fewest requests, the first of those."""
 
     @cb.function
     def route(self) -> int:
@@ -135,7 +135,7 @@ class LeastOutstanding(OwnQueues):
 
 
 class PowerOfTwo(OwnQueues):
-    """The better of two different ones, drawn anew for each request."""
+    """The better of two different replicas, drawn anew for each request."""
 
     @cb.function
     def route(self) -> int:

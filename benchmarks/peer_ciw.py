@@ -1,4 +1,4 @@
-"""ciw's models: networks of nodes whose records tell when each customer came and went.
+"""ciw's models: networks of nodes whose records have the times of each customer.
 
 A node of ciw serves customers one by one (its batches are of arrivals, its slotted services start at fixed
 times), so that batches up to a size with a timer are beyond it and left out.
@@ -41,7 +41,7 @@ class TwoChoices(ciw.routing.LoadBalancing):
 
 
 def _own_queues(seed: int, requests: int, router: type[ciw.routing.LoadBalancing]) -> Floats:
-    """The first node is the balancer, which takes no time; the replicas are the others."""
+    """Serve with own queues: the first node is the balancer, which takes no time; the replicas are the others."""
     count = LEAST.replicas
     network = ciw.create_network(
         arrival_distributions=[ciw.dists.Exponential(rate=LEAST.rate_rps), *[None] * count],

@@ -15,7 +15,7 @@ Process = Generator[object, None, None]
 
 
 class Customer(sim.Component):
-    """Waits for a unit of a resource, is served, and notes how long it stayed."""
+    """A customer that waits for a unit of a resource, is served, and records its time."""
 
     def process(
         self, replicas: list[sim.Resource], candidates: Callable, responses_s: list[float]
@@ -28,7 +28,7 @@ class Customer(sim.Component):
 
 
 class Server(sim.Component):
-    """Takes batches; `door` lets one idle server at a time collect its batch."""
+    """A server that takes batches; `door` lets one idle server at a time collect its batch."""
 
     def process(self, door: sim.Resource, queue: sim.Store, responses_s: list[float]) -> Process:
         while True:

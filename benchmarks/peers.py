@@ -2,8 +2,8 @@
 
     pip install ciw cimba salabim
 
-None is a dependency. What is not installed is reported as absent, and what cannot express a system is left
-out of it with the reason.
+None is a dependency. A missing one is reported as absent, and systems that one cannot express are left out with the
+reason.
 """
 
 import importlib
@@ -19,7 +19,7 @@ _FUNCTIONS = {
     LEAST.name: "least_outstanding",
     TWO.name: "power_of_two",
 }
-# Requests of one round of timing, in the order of the systems; 0 where a peer cannot express one.
+# Requests of one round of timing, in the order of the systems; 0 if a peer cannot express one.
 _REQUESTS = {
     "cimba": (1_000_000, 2_000_000, 1_000_000, 1_000_000),
     "SimPy": (50_000, 50_000, 40_000, 40_000),

@@ -31,12 +31,12 @@ AT_ONCE = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_co
 # Plugins that pytest finds by itself take longer to import than most of these tests to run.
 ENVIRONMENT = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": "xdist.plugin,pytest_timeout"}
 MACHINE_CODE = "machine-code"  # a folder beside the copies
-TIMEOUT_S = 120.0  # a bug that hangs is noticed too
+TIMEOUT_S = 120.0  # notices a bug that hangs
 ALL_TIMEOUT_S = 600.0  # all tests without a bug
 
 
 class Bug(NamedTuple):
-    """In the function, class or constant `place`, the text `old` becomes `new`, and `test` should fail."""
+    """A bug: in the function, class or constant `place`, the text `old` becomes `new`, and `test` should fail."""
 
     name: str
     place: str
@@ -357,7 +357,7 @@ BUGS = (
         "token_tasks(case, length, self._seed, numbers)",
         "token_tasks(case, length, replace(self._seed, value=100 * cases.index(case)), numbers)",
         "test_language_models.py::test_differences_are_narrower_than_those_of_separate_simulations"),
-    # clients that try again, and faults
+    # clients that retry, and faults
     Bug("a reply at the instant of the timeout comes too late", "Population._watch",
         "Phase.TIMEOUT, rank", "Phase.FAULT, rank",
         "test_recovery_reference.py::test_a_reply_at_the_instant_of_the_timeout_is_in_time"),
@@ -534,10 +534,10 @@ def named(scope: ast.Module | ast.ClassDef) -> Iterator[tuple[str, ast.stmt]]:
 
 
 def place_of(bug: Bug) -> tuple[Path, str]:
-    """The file and source of its function.
+    """The file and source of a bug's function.
 
     Raises:
-        LookupError: there is no such function, there are several, or the text is not in it once.
+        LookupError: no such function, several, or the text is not in it exactly once.
     """
     here = places().get(bug.place, [])
     if len(here) != 1:
@@ -550,7 +550,7 @@ def place_of(bug: Bug) -> tuple[Path, str]:
 
 
 def test_of(bug: Bug) -> str:
-    """Its test as pytest knows it, in whatever folder the file is.
+    """A bug's test as pytest names it, in whatever folder the file is.
 
     Raises:
         LookupError: no such test, or several.
@@ -563,7 +563,7 @@ def test_of(bug: Bug) -> str:
 
 
 def errors(bugs: Sequence[Bug]) -> Iterator[str]:
-    """What the bugs name that is not there."""
+    """Names in the bugs that do not exist."""
     for bug in bugs:
         for find in (place_of, test_of):
             try:
@@ -573,7 +573,7 @@ def errors(bugs: Sequence[Bug]) -> Iterator[str]:
 
 
 def share_machine_code(folder: Path) -> None:
-    """What was compiled here before need not be compiled again."""
+    """Share what was compiled here before, so that it need not be compiled again."""
     here = os.environ.get("NUMBA_CACHE_DIR") or ROOT / "simulations" / "__pycache__"
     if (kept := Path(here, "compiled")).is_dir():
         shutil.copytree(kept, folder / "compiled")
@@ -586,7 +586,7 @@ def copy_to(folder: Path) -> None:
 
 @contextmanager
 def planted(bug: Bug, folder: Path) -> Iterator[None]:
-    """The bug is in the folder's copy of its file, which then is as it was, down to its time."""
+    """Plant a bug in the folder's copy of its file, and restore the file afterwards, down to its time."""
     path, source = place_of(bug)
     file = folder / path
     file.write_text(file.read_text().replace(source, source.replace(bug.old, bug.new), 1))
@@ -597,10 +597,10 @@ def planted(bug: Bug, folder: Path) -> Iterator[None]:
 
 
 def failure(folder: Path, tests: Sequence[str], timeout_s: float = TIMEOUT_S) -> str:
-    """The first test of the folder's copy that fails; empty where all pass.
+    """The first test of the folder's copy that fails; empty if all pass.
 
-    The path makes the copy what is imported, by the test and by the commands that it runs. All copies share
-    machine code, which is kept by the digest of its sources: only where a bug is in these are they compiled.
+    The path makes the copy the imported package, in the test and in the commands that it runs. All copies share
+    machine code, which is kept by the digest of its sources: only sources with a bug are compiled anew.
     """
     command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=no", "-p", "no:cacheprovider", "-n", "0"]
     try:
@@ -626,7 +626,7 @@ def failure(folder: Path, tests: Sequence[str], timeout_s: float = TIMEOUT_S) ->
 
 
 def outcomes(bugs: Sequence[Bug]) -> Iterator[tuple[Bug, str]]:
-    """Each bug with the test that caught it, in as many copies as run at once; before, all tests without."""
+    """Each bug with the test that caught it, in as many copies as run at once; first all tests without bugs."""
     with tempfile.TemporaryDirectory(prefix="bugs-") as name, ThreadPoolExecutor(AT_ONCE) as executor:
         free: SimpleQueue[Path] = SimpleQueue()
         share_machine_code(Path(name, MACHINE_CODE))

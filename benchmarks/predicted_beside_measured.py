@@ -1,4 +1,4 @@
-"""What is predicted of the reference server beside what is measured of it; takes hours and a quiet machine.
+"""Predicted beside measured: compares predictions for the reference server with measurements; takes hours.
 
     python benchmarks/predicted_beside_measured.py --artifacts artifacts/mlp -o cells.jsonl [--replicas 2]
 
@@ -64,7 +64,7 @@ BATCHING = ((1, 0.0), (8, 0.0), (8, 0.005), (32, 0.0), (32, 0.005))
 SIZES = (1, 2, 4, 8, 16, 32)
 # By the largest batch: some ten seconds of the machine before and after a round, two between its slices.
 SAMPLES, SAMPLES_BETWEEN = {1: 1200, 8: 400, 32: 150}, {1: 240, 8: 80, 32: 30}
-# Of a slice what counts; the warm-up comes before it.
+# Counted part of a slice; the warm-up comes before it.
 SLICE_S, WARM_UP_S, TIMEOUT_S = 12.0, 3.0, 10.0
 # At lone requests before a round.
 LOOKS_MAX = 3
@@ -103,7 +103,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
-    """Some seconds of load, and the pages of the servers' metrics on either side of it."""
+    """Some seconds of load, and the servers' metrics before and after."""
 
     run: LoadRun
     pages: list[tuple[Scrape, Scrape]]
@@ -111,7 +111,7 @@ class Slice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """Slices of one load, and what was measured around them."""
+    """Slices of one load, and the measurements around them."""
 
     slices: tuple[Slice, ...]
     lone: LoneRequests
@@ -129,7 +129,7 @@ def cells(replicas: int) -> Iterator[Cell]:
 
 
 class Bench:
-    """A running fleet of a cell, with what measures it."""
+    """A running fleet of a cell, and how it is measured."""
 
     def __init__(self, cell: Cell, options: argparse.Namespace, folder: Path, fleet: ExitStack) -> None:
         self.cell, self.options, self.folder = cell, options, folder
@@ -158,7 +158,7 @@ class Bench:
         return fleet.enter_context(running(greedy, self.folder / "greedy.log"))
 
     def profile(self) -> ServiceProfile:
-        """What `capacity profile` finds now, and how replicas of one machine slow each other down."""
+        """The profile as `capacity profile` measures it now, and how replicas of one machine slow each other down."""
         samples = str(SAMPLES[self.cell.batch_size_max])
         found = self._profile("--counters", f"{self.lone_url}/metrics", "--samples", samples)
         if self.cell.replicas == 1:
@@ -167,15 +167,15 @@ class Bench:
         return replace(found, instances_per_device=self.cell.replicas, contention=contention)
 
     def batch_times(self) -> ServiceProfile:
-        """The same in short: of batches alone."""
+        """A shorter profile, of batches alone."""
         samples = str(SAMPLES_BETWEEN[self.cell.batch_size_max])
         return self._profile("--samples", samples, "--warm-up", "3", "--no-rests")
 
     def _slowdown(self) -> float:
-        """How many times as long a batch takes while the other replica has batches as well.
+        """Factor by which a batch takes longer while the other replica has batches as well.
 
-        Two cores of a machine share its memory, from which each batch reads all weights. They are of half the
-        largest size, as batches under load are.
+        Two cores of a machine share its memory, from which each batch reads all weights. The batches have half the
+        largest size, as batches under load do.
         """
         rows = [example(self.options.artifacts)] * max(1, self.cell.batch_size_max // 2)
         body = json.dumps({"instances": rows}).encode()
@@ -201,7 +201,7 @@ class Bench:
         return load_profile(str(file))
 
     def lone_requests(self, rate_rps: float) -> LoneRequests:
-        """What lone requests find now; where the machine stood still meanwhile, a moment later."""
+        """Calibration by lone requests now, or a moment later if the machine stood still meanwhile."""
         with self._sending():
             for _ in range(LOOKS_MAX - 1):
                 with suppress(InconclusiveError):
@@ -210,7 +210,7 @@ class Bench:
             return self._series(rate_rps, SLICE_S, SEED).lone_requests(CONFIDENCE)
 
     def load(self, rate_rps: float, duration_s: float, seed: int) -> Slice:
-        """One load test, and what the servers counted meanwhile."""
+        """One load test, and the servers' counters around it."""
         series = self._series(rate_rps, duration_s, seed)
         with self._sending():
             before = look(series.metrics)
@@ -219,7 +219,7 @@ class Bench:
 
     @contextmanager
     def _sending(self) -> Iterator[None]:
-        """From the last core; where a replica is there too, before all that it computes, or it is late."""
+        """Send from the last core; with real-time priority if a replica is there too, or requests would be late."""
         with pinned(CORES[-1]):
             if self.cell.replicas == 1:
                 yield
@@ -251,12 +251,12 @@ class Bench:
 
 
 def _batch_s(exchange: Exchange, body: bytes) -> float:
-    """What the server says of a batch that is sent now. [s]"""
+    """The server's time of a batch that is sent now. [s]"""
     return parse_server_timing(exchange.ask(body).headers["Server-Timing"])["batch"]
 
 
 def slowdown(first: Callable[[], float], other: Callable[[], float]) -> float:
-    """Times of the first with the other at work over those without it, by turns."""
+    """Ratio of the first's times with and without the other at work, by turns."""
     busy, done = Event(), Event()
 
     def work() -> None:
@@ -287,8 +287,8 @@ def rounds(
     """Profiles and slices of load in turn.
 
     Args:
-        rate_rps: the cell's load of the first profile, if None.
-        first: number of the first round, by which its requests are drawn.
+        rate_rps: None takes the cell's load by the first profile.
+        first: number of the first round, from which its requests are drawn.
     """
     cell = bench.cell
     before = bench.profile()
@@ -315,7 +315,7 @@ def rounds(
 def pooled(
     before: ServiceProfile, between: Sequence[ServiceProfile], after: ServiceProfile
 ) -> ServiceProfile:
-    """Samples of all, as many of each, and the middle of what the two whole ones tell by one number."""
+    """The samples of all three, equally many of each, and the middle of single numbers of the two whole ones."""
     one_in = len(between) + 1 if between else 1
     looks = [before.timings, *(one.timings for one in between), after.timings]
     timings = []
@@ -342,10 +342,11 @@ def pooled(
 
 
 def counted(profile: ServiceProfile, lone: LoneRequests, slices: Sequence[Slice]) -> ServiceProfile:
-    """The batch times that the first server counted, where it counted enough.
+    """The profile with the batch times that the first server counted, if it counted enough.
 
-    These hold the work beside batches, which is done on the same core meanwhile, and what a wake takes: they
-    scatter by more than the profile's, and what they have in common with their neighbours is less of that.
+    These include the work beside batches, which is done on the same core meanwhile, and the wake: they scatter by
+        more than the
+    profile's, and less of that is shared with their neighbours.
     """
     timings = {timing.batch_size: timing for timing in profile.timings}
     gained = added([gains(*one.pages[0], Histograms()) for one in slices])
@@ -366,7 +367,7 @@ def counted(profile: ServiceProfile, lone: LoneRequests, slices: Sequence[Slice]
 
 
 def added(parts: Sequence[Mapping[int, Histogram]]) -> dict[int, Histogram]:
-    """What histograms gained in several stretches together."""
+    """Increase of histograms over several stretches together."""
     found: dict[int, Histogram] = {}
     for part in parts:
         for size, one in part.items():
@@ -380,7 +381,7 @@ def added(parts: Sequence[Mapping[int, Histogram]]) -> dict[int, Histogram]:
 
 
 def joined(runs: Sequence[LoadRun]) -> LoadRun:
-    """What counts of several runs, as if each began where the one before ended."""
+    """Counted requests of several runs, as if each began where the one before ended."""
     start_s, parts = 0.0, []
     for run in runs:
         counts = run.schedule.instants_s >= run.warm_up_s
@@ -421,14 +422,14 @@ def measure(cell: Cell, options: argparse.Namespace) -> dict:
 
 
 def course(cell: Cell, options: argparse.Namespace) -> tuple[float, int]:
-    """How long a round is, and how many there are."""
+    """Length and number of rounds."""
     is_long = cell.load > 0.8 and options.long
     duration, count = options.long if is_long else (options.duration, options.runs)
     return parse_duration_s(duration, "--duration"), int(count)
 
 
 def add_rounds(cell: Cell, options: argparse.Namespace, known: dict, save: Callable[[], None]) -> None:
-    """More rounds at the same rate, until enough were sent in time; whatever they find, they are kept."""
+    """Add rounds at the same rate, until enough were sent in time; they are kept whatever they find."""
     duration_s, _ = course(cell, options)
     with tempfile.TemporaryDirectory() as name, ExitStack() as fleet:
         bench = Bench(cell, options, Path(name), fleet)
@@ -472,7 +473,7 @@ def told(cell: Cell, one: Round, rate_rps: float) -> dict:
 
 
 def in_the_long_run(cell: Cell, profile: ServiceProfile, rate_rps: float) -> dict:
-    """What is predicted; without a bound where the profile of these minutes cannot sustain the rate."""
+    """The long-run prediction; without a bound if the profile of these minutes cannot sustain the rate."""
     try:
         found = predictor(cell, profile).in_the_long_run(Workload(arrival_rate_rps=rate_rps))
     except UnstableError:
@@ -490,7 +491,7 @@ def predictor(cell: Cell, profile: ServiceProfile) -> Predictor:
 
 
 def quantities(performance: Performance | None) -> dict:
-    """What is known of it, each as low, value and high."""
+    """Known quantities of a performance, each as low, value and high."""
     if performance is None:
         return {}
     found = {f"p{100 * q:g}": x for q, x in performance.response_quantiles_s.items()}
@@ -539,7 +540,7 @@ def main() -> None:
 
 
 def save(found: Sequence[dict], path: Path) -> None:
-    """All cells, or those of before."""
+    """Write all cells, or keep those of before."""
     beside = path.with_suffix(".partial")
     beside.write_text("".join(json.dumps(one) + "\n" for one in found), encoding="utf-8")
     beside.replace(path)

@@ -1,4 +1,4 @@
-"""The cells of `predicted_beside_measured.py` as a page: predicted, measured, and the worst of it.
+"""Predicted table: the cells of `predicted_beside_measured.py` as a page, with the worst errors.
 
 python benchmarks/predicted_table.py docs/measurements/predicted-beside-measured.jsonl
 """
@@ -14,9 +14,9 @@ from statistics import median
 from typing import Any
 
 NAMES = {"mean": "mean", "p50": "P50", "p95": "P95", "p99": "P99"}
-# What a cell is to have at least.
+# Minimum for a cell.
 ROUNDS = 3
-# What is aimed at, as shares of what is measured.
+# Targets, as shares of the measured values.
 ALLOWED = {"mean": 0.05, "p50": 0.05, "p95": 0.10, "p99": 0.15}
 PREDICTIONS = {
     "predicted": "from the profile",
@@ -32,11 +32,11 @@ Ends = tuple[float, float, float]
 class Row:
     """One quantity of one cell: medians over rounds, of values, of their ends and of errors. [s]
 
-    Each round has a profile of its own, so that a prediction is held against what its own round measured;
-    errors are shares of that, and beside them stand those of the medians.
+    Each round has a profile of its own, so a prediction is compared with what its own round measured; errors are
+    shares of that, and those of the medians are shown too.
 
     Attributes:
-        told_in: by kind of prediction, how many rounds have it, where not all of them do.
+        told_in: number of rounds that have it, by kind of prediction, if not all do.
     """
 
     cell: str
@@ -49,7 +49,7 @@ class Row:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Cells, by what they have in common and then by load."""
+    """Cells, by their common properties and then by load."""
     cells = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     return sorted(cells, key=_order)
 
@@ -60,7 +60,7 @@ def _order(cell: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def rows(cell: dict[str, Any]) -> Iterator[Row]:
-    """Of the quantities that were measured in every round that is used."""
+    """Rows for the quantities that were measured in every round in use."""
     rounds = used(cell)
     for quantity in NAMES:
         if len(_having(rounds, "measured", quantity)) < len(rounds):
@@ -87,7 +87,7 @@ def rows(cell: dict[str, Any]) -> Iterator[Row]:
 
 
 def _kinds(cell: dict[str, Any]) -> Iterator[str]:
-    """The batch times that were counted are those of the first replica, which has a core to itself."""
+    """Kinds of prediction; counted batch times are those of the first replica, which has a core to itself."""
     return (kind for kind in PREDICTIONS if kind != "own_times" or cell["key"][3] == 1)
 
 
@@ -96,22 +96,22 @@ def _having(rounds: Sequence[dict[str, Any]], kind: str, quantity: str) -> list[
 
 
 def _errors(rounds: Sequence[dict[str, Any]], kind: str, quantity: str) -> list[float]:
-    """Of each round."""
+    """Error of each round."""
     return [_bounded(one[kind][quantity])[1] / one["measured"][quantity][1] - 1.0 for one in rounds]
 
 
 def used(cell: dict[str, Any]) -> list[dict[str, Any]]:
-    """Rounds in which the load generator kept its schedule; all of them where it never did."""
+    """Rounds in which the load generator kept its schedule; all of them if it never did."""
     return [one for one in cell["rounds"] if not one["faults"]] or cell["rounds"]
 
 
 def in_time(cell: dict[str, Any]) -> int:
-    """How many rounds kept their schedule."""
+    """Number of rounds that kept their schedule."""
     return sum(not one["faults"] for one in cell["rounds"])
 
 
 def is_late(cell: dict[str, Any]) -> bool:
-    """Whether no round kept its schedule: its figures hold the generator's lag, and are counted nowhere."""
+    """Whether no round kept its schedule: its figures include the generator's lag, and count nowhere."""
     return in_time(cell) == 0
 
 
@@ -123,7 +123,7 @@ def _middle(rounds: Sequence[dict[str, Any]], kind: str, quantity: str) -> Ends:
 
 
 def _bounded(ends: Sequence[float | None]) -> list[float]:
-    """Infinite where the rate was more than the profile of that round can sustain."""
+    """Ends of an interval; infinite if the rate was more than the profile of that round can sustain."""
     return [inf if end is None else end for end in ends]
 
 
@@ -133,7 +133,7 @@ def name(cell: dict[str, Any]) -> str:
 
 
 def batching(cell: dict[str, Any]) -> str:
-    """What the cells of a table have in common."""
+    """Common properties of the cells in a table."""
     _, size, wait_s, replicas, routing = cell["key"]
     batches = "batches of one" if size == 1 else f"batches up to {size}"
     wait = "" if size == 1 else ", greedy" if wait_s == 0.0 else f", batch wait {1e3 * wait_s:g} ms"
@@ -160,7 +160,7 @@ def page(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 
 def summary(found: Sequence[Row]) -> Iterator[str]:
-    """By quantity and kind of prediction: how many are as near as is aimed at, and the worst."""
+    """Number of predictions within the target, and the worst one, by quantity and kind."""
     yield "| | aim | prediction | cells within | by medians | middle error | worst error | where |"
     yield "|---|---|---|---|---|---|---|---|"
     for quantity, allowed in ALLOWED.items():
@@ -181,7 +181,7 @@ def summary(found: Sequence[Row]) -> Iterator[str]:
 
 
 def foundation(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """On how many rounds the cells of a summary rest."""
+    """Number of rounds behind the cells of a summary."""
     counts = [len(used(cell)) for cell in cells]
     fewer = sum(count < ROUNDS for count in counts)
     if not fewer:
@@ -194,7 +194,7 @@ def foundation(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 
 def steadiness(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """How far the machine went while it was measured; two replicas slow each other down besides."""
+    """Drift of the machine during the measurement, and how two replicas slow each other down."""
     rounds = [one for cell in cells if cell["key"][3] == 1 and not is_late(cell) for one in used(cell)]
     counted = [1e3 * one["counted"]["1"] for one in rounds]
     ratios = [one["counted"]["1"] / one["profile"]["service_mean_s"]["1"] - 1.0 for one in rounds]
@@ -207,7 +207,7 @@ def steadiness(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 
 def table(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """A row for each quantity of each cell, in ms; what is farther off than is aimed at is bold."""
+    """A row for each quantity of each cell, in ms; errors beyond the target are bold."""
     yield (
         "| load | | measured (95 %) | predicted (95 %) | error | by medians | replayed | error | "
         "own times, error |"
@@ -248,7 +248,7 @@ def _told(error: float) -> str:
 
 
 def conditions(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """What a batch took in the profiles and in the runs, and how the load was sent."""
+    """Batch times in the profiles and in the runs, and how the load was sent."""
     yield (
         "| load | rounds | valid | busy | batch | batch of one: profile, run [ms] | lag P99 [ms] | sending | "
         "date |"
@@ -270,7 +270,7 @@ def conditions(cells: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 
 def _rounds(told: Sequence[dict[str, Any]]) -> str:
-    """How many, and how long; those that were added later may be of another kind."""
+    """Number and length of rounds; rounds added later may be of another kind."""
     kinds = [(f"{one['window_s']:.0f} s", one.get("slices", 1)) for one in told]
     return " + ".join(
         f"{len(list(alike))} × {lasting}" + (f" in {slices}" if slices > 1 else "")

@@ -1,10 +1,10 @@
-"""llama.cpp's server beside our rules for it: every step of its log, and our engine driven by when its steps ended.
+"""Real engine: compares llama.cpp's server with our rules: every step of its log, and our engine driven by its times.
 
     python benchmarks/real_engine.py [--requests 750] [--gap-ms 600] [--width 256] [--layers 4] [--seed 0]
 
-Needs the packages xllamacpp and gguf. Wall-clock times of a shared machine say nothing; what is compared is who has
-which slot, what each step holds, how many there are, and when requests get their tokens given when steps end.
-Exit 1 where any of it differs.
+It needs the packages xllamacpp and gguf. Wall-clock times of a shared machine say nothing; compared are the slot of
+each request, the content and number of steps, and when requests get their tokens given the ends of steps. Exit 1 if
+any differs.
 """
 
 import argparse
@@ -32,7 +32,7 @@ NEVER = -1
 
 
 def violations(recording: Recording) -> Iterator[str]:
-    """What in the log is against the rules as they are written down; nothing here knows our scheduler."""
+    """Violations of the written rules in the log; nothing here knows our scheduler."""
     check = RuleCheck(recording)
     for number, loop in enumerate(recording.loops):
         for found in (*check.admission(loop), *check.composition(loop), *check.outcome(loop)):
@@ -43,10 +43,10 @@ class RuleCheck:
     """Follows the slots through a log.
 
     Attributes:
-        tasks: who has each slot.
+        tasks: task in each slot.
         used: when each slot was last released, counted in releases.
         computed, tokens: of each task.
-        deferred, popped: tasks that wait for a slot, and those that the last step's releases have called.
+        deferred, popped: tasks that wait for a slot, and tasks called by the last step's releases.
     """
 
     def __init__(self, recording: Recording) -> None:
@@ -61,7 +61,8 @@ class RuleCheck:
         self.posted = list(recording.posted_s)
 
     def admission(self, loop: Loop) -> Iterator[str]:
-        """Called tasks, the last one first, then new ones; the longest idle slot, of unused ones the highest."""
+        """Violations of admission: called tasks, the last one first, then new ones; the longest idle slot, the
+        highest unused."""
         new = self.posted[: len(loop.taken) - len(self.popped)]
         del self.posted[: len(new)]
         if loop.taken != [*reversed(self.popped), *new]:
@@ -78,7 +79,8 @@ class RuleCheck:
                 self.computed[task] = self.tokens[task] = 0
 
     def composition(self, loop: Loop) -> Iterator[str]:
-        """A token of each task that generates, then prompts, both in order of slots, up to the size of a batch."""
+        """Violations of composition: a token of each generating task, then prompts, in order of slots, up to the
+        batch size."""
         order = sorted(self.tasks.items())
         decoding = [(task, slot, self.computed[task]) for slot, task in order if self.tokens[task]]
         budget, prompts = self.stream.batch_tokens - len(decoding), []
@@ -94,7 +96,8 @@ class RuleCheck:
             yield f"{loop.decoding} and {loop.prompts} were computed, not {decoding} and {prompts}"
 
     def outcome(self, loop: Loop) -> Iterator[str]:
-        """A token for who decoded or completed a prompt; who has all releases its slot, and calls a deferred task."""
+        """Violations of the outcome: a token for each that decoded or completed a prompt; a finished task releases
+        its slot."""
         due = {task for task, _, _ in loop.decoding}
         due |= {task for task, _, _ in loop.prompts if self.computed[task] == self.recording.input[task]}
         if set(loop.token_s) != due:
@@ -114,13 +117,13 @@ class RuleCheck:
 
 @dataclass(frozen=True, kw_only=True)
 class Replay:
-    """Our engine, driven by a log: with its arrivals, and with steps that end when they ended there.
+    """Our engine, driven by a log: with its arrivals, and with the ends of its steps.
 
     Attributes:
-        slots: of each request, by its task.
-        steps: each with task, slot and tokens before of every part, those that decode first.
+        slots: slot of each request, by its task.
+        steps: each with task, slot and earlier tokens of every part, decoding parts first.
         ends_s: when the steps ended in the log. [s]
-        first_s, finished_s: of each request, by its task. [s]
+        first_s, finished_s: times of each request, by its task. [s]
     """
 
     slots: dict[int, int]
@@ -170,7 +173,7 @@ def replay(recording: Recording) -> Replay:
 
 
 def step_ends_s(recording: Recording) -> list[float]:
-    """When the loop went on to its next turn, for each step; after the last there may be none but its tokens. [s]"""
+    """Start of the loop's next turn, for each step; after the last there may be none but its tokens. [s]"""
     loops = recording.loops
     following_s = [*(loop.composed_s for loop in loops[1:]), max(loops[-1].token_s.values(), default=0.0)]
     return [end_s for loop, end_s in zip(loops, following_s, strict=True) if loop.has_step]
@@ -179,8 +182,8 @@ def step_ends_s(recording: Recording) -> list[float]:
 def seen_s(recording: Recording) -> Floats:
     """When the engine saw each task come. [s]
 
-    That is when it was posted, but before the end of the step after which it was first looked at. Who comes to an
-    idle server arrives when its turn composes, with all who were taken in that turn.
+    That is when it was posted, but before the end of the step after which it was first looked at. A task at an idle
+    server arrives when its turn composes, with all tasks taken in that turn.
     """
     seen: dict[int, float] = {}
     before = Loop()
@@ -195,7 +198,7 @@ def seen_s(recording: Recording) -> Floats:
 
 
 def differences(recording: Recording, ours: Replay) -> dict[str, int]:
-    """In how many things the replay differs from the log; all are 0 where the rules are the same."""
+    """Number of differences between the replay and the log, by kind; all are 0 if the rules are the same."""
     steps = [loop for loop in recording.loops if loop.has_step]
     theirs = [[*loop.decoding, *loop.prompts] for loop in steps]
     slots = {task: slot for loop in steps for task, slot in loop.launched.items()}
@@ -211,7 +214,7 @@ def differences(recording: Recording, ours: Replay) -> dict[str, int]:
 
 
 def errors(recording: Recording, ours: Replay) -> dict[str, float]:
-    """Relative errors of the mean and of P99, where requests are timed by the server's own stamps."""
+    """Relative errors of the mean and of P99, with requests timed by the server's own stamps."""
     tasks = list(recording.posted_s)
     firsts: dict[int, float] = {}
     lasts: dict[int, float] = {}

@@ -1,12 +1,12 @@
-"""What `capacity stress` predicts beside what is measured: emulated replicas behind HAProxy, clients that retry.
+"""Recovery beside measured: compares `capacity stress` with emulated replicas behind HAProxy and clients that retry.
 
     python benchmarks/recovery_beside_measured.py --profile emulated.json -o recovery.jsonl --runs 0 1 2
     python benchmarks/recovery_beside_measured.py -o recovery.jsonl --table
 
-One replica is profiled over HTTP first, and all predictions are made from that. A run sends the very first tries
-that the simulator's run of that number has; what becomes of them is judged by the same function. Runs that are in
-the file already are not repeated. It takes HAProxy (`apt-get install haproxy`) and three minutes a setting and
-run; as root, the generator, the balancer and the replicas go before whatever else the machine does.
+One replica is profiled over HTTP first, and all predictions are made from that. A run sends the very first tries of
+the simulator's run of that number; the same function judges their outcomes. Runs in the file are not repeated. It
+takes HAProxy (`apt-get install haproxy`) and three minutes a setting and run; as root, the generator, the balancer
+and the replicas go before whatever else the machine does.
 """
 
 import argparse
@@ -53,7 +53,7 @@ from simulations.statistics.recovered import run_of
 CONFIGURATION = Path(__file__).parent.parent / "serve_api" / "deploy" / "haproxy.cfg"
 HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
 BODY = b'{"instances": [[0.0]]}'
-# Sleeps of the emulated model, which vary as little as those of a GPU; what a batch of the server takes is measured.
+# Sleeps of the emulated model, which vary as little as those of a GPU; the time of a batch of the server is measured.
 EMULATED = "batch_size,mean_ms,p50_ms,p99_ms\n1,100,99.5,108\n2,125,124.3,135\n4,175,174,189\n"
 SIZES, SAMPLES = (1, 2, 4), 200
 COMMON = {"rate": "41rps", "replicas": 3, "batch_size_max": 4, "trigger": "spike:2x,40s", "timeout": "1500ms"}
@@ -83,7 +83,7 @@ SETTINGS = (
 
 @contextmanager
 def in_front() -> Iterator[None]:
-    """What is started within, and this thread, go before other work of the machine, where that is allowed."""
+    """Give processes started inside, and this thread, priority over other work of the machine, if allowed."""
     with suppress(PermissionError):
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
     try:
@@ -93,7 +93,7 @@ def in_front() -> Iterator[None]:
 
 
 def replica(plan: Plan, emulated: Path, deadline_s: float) -> Replica:
-    """One of a plan's; its deadline is what a client's patience leaves beside the margin of shedding."""
+    """A replica of a plan; its deadline is what a client's patience leaves beside the margin of shedding."""
     flags = ("--queue-max", str(plan.queue_limit or 1_000_000), "--deadline", f"{1e3 * deadline_s:.0f}ms")
     return Replica(
         emulate=emulated,
@@ -105,7 +105,7 @@ def replica(plan: Plan, emulated: Path, deadline_s: float) -> Replica:
 
 @contextmanager
 def balanced(urls: Sequence[str], folder: Path) -> Iterator[str]:
-    """The address of HAProxy in front of replicas, with the configuration that is shipped."""
+    """The address of HAProxy in front of replicas, with the shipped configuration."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     text, count = re.subn(r"^    server .*\n", "", CONFIGURATION.read_text("utf-8"), flags=re.M)
@@ -139,7 +139,7 @@ def fleet(plan: Plan, emulated: Path, deadline_s: float, folder: Path) -> Iterat
 
 
 def profiled(emulated: Path, output: Path, folder: Path) -> None:
-    """The emulated server's profile, by its URL, as anybody measures one."""
+    """Measure the emulated server's profile by its URL."""
     plan = Plan(profile="emulated", replicas=1, batch_size_max=max(SIZES), batch_wait_max_s=0.0)
     (folder / "row.json").write_bytes(BODY)
     with running(replica(plan, emulated, FOREVER_S), folder / "profiled.log") as url:
@@ -153,7 +153,7 @@ def profiled(emulated: Path, output: Path, folder: Path) -> None:
 
 
 def send(arrived_s: Any, clients: Clients, url: str) -> tuple[LoadRun, RetryingClients]:
-    """First tries at these instants, as clients follow them up."""
+    """Send first tries at these instants, and their retries."""
     run = LoadRun.blank(Schedule(instants_s=arrived_s, duration_s=float(arrived_s[-1])))
     target = Target(addresses=(parse_address(f"{url}/predict", "url"),), body=BODY, timeout_s=60.0)
 
@@ -173,7 +173,7 @@ def send(arrived_s: Any, clients: Clients, url: str) -> tuple[LoadRun, RetryingC
 
 
 def outcomes_of(run: LoadRun, sender: RetryingClients) -> Outcomes:
-    """What was measured, in the form of what is simulated."""
+    """The measured outcomes, in the form of simulated ones."""
     began_s = sender.sent_s[0] - run.sent_s[0]
     seconds = np.floor(np.array(sender.sent_s) - began_s).astype(np.int64)
     nothing = dict.fromkeys(
@@ -190,7 +190,7 @@ def outcomes_of(run: LoadRun, sender: RetryingClients) -> Outcomes:
 
 
 def batch_time_ratio(urls: Sequence[str], profile: ServiceProfile) -> float:
-    """Time of all batches that replicas counted, over what the profile has for them."""
+    """Time of all batches that replicas counted, over the profile's time for them."""
     took_s = expected_s = 0.0
     for url in urls:
         with urlopen(f"{url}/metrics") as answer:
@@ -229,7 +229,7 @@ def measured(stress: Stress, watched_s: float, number: int, emulated: Path, fold
 
 
 def told(run: Run) -> dict[str, Any]:
-    """What a run has shown, as it is kept."""
+    """Findings of a run, as they are kept."""
     return {"recovered_s": run.recovered_s, "goodput_during": run.goodput_during, "lost": run.lost}
 
 
@@ -270,7 +270,7 @@ def main() -> None:
 def beside(
     setting: Setting, number: int, profile: ServiceProfile, emulated: Path, folder: Path
 ) -> dict[str, Any]:
-    """Predicted and measured of one setting and run."""
+    """Predicted and measured findings of one setting and run."""
     flags = {**COMMON, **setting.flags}
     found: Runs = cap.stress(profile, **flags, runs=RUNS, only_verdict=True).screen.found
     before = os.getloadavg()[0]
@@ -287,7 +287,7 @@ def beside(
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """What was measured before."""
+    """Earlier measurements."""
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
 
 

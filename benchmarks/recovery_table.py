@@ -1,10 +1,10 @@
-"""Rows of `recovery_beside_measured.py` as two tables: setting by setting, and run by run."""
+"""Recovery table: rows of `recovery_beside_measured.py` as two tables: setting by setting, and run by run."""
 
 from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-# How far a predicted time to recover may be off: a share of the measured one, or so long.
+# Allowed error of a predicted time to recover: a share of the measured one, or this long.
 OFF_SHARE, OFF_S = 0.15, 2.0
 
 Row = dict[str, Any]
@@ -56,7 +56,7 @@ def _setting(rows: Sequence[Row]) -> str:
 
 
 def _times(runs: Sequence[Row]) -> str:
-    """Mean, and the whole range, with how many did not recover."""
+    """Mean and range, and how many did not recover."""
     times_s, count = [run["recovered_s"] for run in runs if run["recovered_s"] is not None], len(runs)
     if not times_s:
         return f"0 of {count}"

@@ -1,4 +1,4 @@
-"""Clients that try again: what `capacity.recovery.clients` says, done to a real server."""
+"""Retrying client: does to a real server what `capacity.recovery.clients` describes."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -15,17 +15,17 @@ _TURNED_AWAY = (429, 503, 504)
 
 @dataclass(slots=True, kw_only=True)
 class RetryingClients:
-    """Sends a request as often as its client would; a `Send` that `send_all` takes for one.
+    """Sends a request as often as its client would; a `Send` for `send_all`.
 
     Attributes:
-        send: one attempt, which is cancelled at the timeout.
-        tokens: that the budget holds.
+        send: sends one attempt, which is cancelled at the timeout.
+        tokens: tokens in the budget.
         sent_s: when attempts were sent. [s]
         tries: attempts of the requests that have ended, in the order of their ends.
 
     Raises:
-        DomainError: clients that do what is not known here: hedges, backoff, a deadline over all attempts,
-            budgets other than of first tries or successes.
+        DomainError: features that are not implemented here: hedges, backoff, a deadline over all attempts, budgets
+            other than of first tries or successes.
     """
 
     send: Send = field(repr=False)
@@ -73,7 +73,7 @@ class RetryingClients:
             self.tokens = min(budget.tokens, self.tokens + budget.ratio)
 
     def _pays(self) -> bool:
-        """Whether the budget allows one attempt more, which is then paid for."""
+        """Whether the budget allows one more attempt, which is then paid for."""
         budget = self.clients.budget
         if budget.kind is BudgetKind.NONE:
             return True

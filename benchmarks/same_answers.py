@@ -1,4 +1,4 @@
-"""Does a change of the code change an answer? JSON of the commands in `same_answers.txt`, before and after.
+"""Same answers: compares JSON of the commands in `same_answers.txt` before and after a change.
 
 `record FOLDER [NUMBER ...]` runs each command with `--json` and keeps what it prints and its exit code;
 `compare BEFORE AFTER` names each command whose output differs, and the keys where it does.
@@ -35,7 +35,7 @@ def record(folder: Path, numbers: Collection[int]) -> None:
 
 
 def errors(done: subprocess.CompletedProcess[str]) -> str:
-    """What a refusal says; the rest of stderr is progress."""
+    """The message of a refusal; the rest of stderr is progress."""
     return "\n".join(line for line in done.stderr.splitlines() if line.lower().startswith("error"))
 
 

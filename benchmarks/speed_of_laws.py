@@ -1,9 +1,9 @@
-"""Speed of laws: sizing at a million erlangs and P99 of batches, beside what else answers, in one run.
+"""Speed of laws: compares sizing at a million erlangs and P99 of batches with other methods, in one run.
 
     python benchmarks/speed_of_laws.py
 
-Times are medians of several runs; compare the ratios, machines are noisy. scipy.special has no queueing law:
-its incomplete gamma function is put together to Erlang's formula here, as a user would.
+Times are medians of several runs; compare the ratios, as machines are noisy. scipy.special has no queueing law: its
+incomplete gamma function is made into Erlang's formula here, as a user would.
 """
 
 import math

@@ -1,10 +1,10 @@
-"""How long the command takes to start, beside Python itself and the libraries that it stands on.
+"""Start-up: how long the command takes to start, beside Python itself and the libraries that it uses.
 
     python benchmarks/start_up.py
 
-Medians of alternating starts of the `capacity` that is installed beside this Python, with its bytecode. It fails
-where help or a law takes more than 0.15 s over Python, unless the machine is slow today: Typer and Rich alone, which
-a law's answer needs, are the yardstick of that.
+It prints medians of alternating starts of the `capacity` installed beside this Python, with its bytecode. It fails if
+help or a law takes more than 0.15 s over Python, unless the machine is slow today: Typer and Rich alone, which a
+law's answer needs, are the yardstick for that.
 """
 
 import subprocess
@@ -32,14 +32,14 @@ PROGRAMS = {
 
 
 def start_s(program: list[str]) -> float:
-    """How long a program takes from its start to its end. [s]"""
+    """Time from a program's start to its end. [s]"""
     began_s = time.perf_counter()
     subprocess.run(program, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - began_s
 
 
 def main() -> int:
-    """Print a line for each program; 1 where one of ours is too slow."""
+    """Print a line for each program; 1 if one of ours is too slow."""
     times_s: dict[str, list[float]] = {name: [] for name in PROGRAMS}
     for _ in range(ROUNDS):
         for name, program in PROGRAMS.items():

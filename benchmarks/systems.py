@@ -1,4 +1,4 @@
-"""Systems: the four that the engines of `engines.py` are timed on, and what takes part in the race."""
+"""Systems: the four that the engines of `engines.py` are timed on, and their contestants."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ class System:
     """One fleet and its load.
 
     Attributes:
-        batch_times_s: service of batches of 1, 2, ...; empty where service is exponential with mean 1 s. [s]
-        warm_up: requests after which the fleet has forgotten that it began empty.
-        p99_s: where a law gives it exactly. [s]
+        batch_times_s: service of batches of 1, 2, ...; empty if service is exponential with mean 1 s. [s]
+        warm_up: number of requests after which the fleet has forgotten that it began empty.
+        p99_s: exact P99; None if no law gives it. [s]
     """
 
     name: str
@@ -74,12 +74,12 @@ SYSTEMS = (MM8, BATCHES, LEAST, TWO)
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """Who serves a system.
+    """An engine for a system.
 
     Attributes:
-        requests: in one round of timing; so many that a round takes some tenths of a second.
-        run: serves so many requests that find the fleet empty, drawing all random numbers itself; its
-            responses come in order of arrival or of completion. [s]
+        requests: number in one round of timing, which takes some tenths of a second.
+        run: serves this many requests from an empty fleet, drawing all random numbers itself; its responses come in
+            order of arrival or of completion. [s]
     """
 
     name: str

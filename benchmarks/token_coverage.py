@@ -3,10 +3,9 @@
     python benchmarks/token_coverage.py [--experiments 100] [--first 0] [--precision 0.1] [--system NAME]
         [--relaxations 500]
 
-Each experiment is what `capacity simulate` does for a language model with a seed of its own and a budget that
-always suffices. At a precision of 1 it ends at the first look that counts as settled, where intervals are
-widest. Of 100 experiments at 95 %, chance alone moves the share by 2.2 % (one standard error). Exit 1 where a
-share lies below 92 %.
+Each experiment is what `capacity simulate` does for a language model with a seed of its own and a budget that always
+suffices. At a precision of 1 it ends at the first look that counts as settled, where intervals are widest. Over 100
+experiments at 95 %, chance alone moves the share by 2.2 % (one standard error). Exit 1 if a share lies below 92 %.
 
 "8 slots, bursts" at `--precision 0.9 --first 1000` on 2 noisy cores on 2026-11-30: TTFT and the response were both held
 in 95.3 % of 149 experiments, beside a truth from 16 million requests whose arrivals were drawn by numpy.
@@ -38,13 +37,13 @@ from simulations.validation.token_systems import law_scenario
 QUANTILE, CONFIDENCE, REQUESTS_MAX = 0.99, 0.95, 2_000_000_000
 MEASURES = (Measure.TTFT, Measure.RESPONSE)
 ALLOWED_MIN = 0.92
-# As a share of the half-widths that are to be judged by it.
+# As a share of the half-widths that it judges.
 _LONG_RUN = 0.2
 
 
 @dataclass(frozen=True)
 class System:
-    """An engine, and what is known of it exactly; the rest is told by a long run."""
+    """An engine, with its exact values as far as known; a long run gives the rest."""
 
     name: str
     case: TokenCase
@@ -88,12 +87,12 @@ def _at_load(scenario: TokenScenario, load: float) -> TokenCase:
     return _case(scenario.at_rate(load * saturated(scenario).rate_rps))
 
 
-# Of the runs that tell the P99 of an engine under bursts: how many, and requests of each.
+# Runs that give the P99 of an engine under bursts: number, and requests of each.
 _RAW_RUNS, _RAW_REQUESTS = 40, 400_000
 
 
 def _request_by_request_s(scenario: TokenScenario, bursts: MmppArrivals) -> dict[Measure, float]:
-    """Both P99 from long runs on the same engine, of arrivals drawn here, and every request counted alike. [s]"""
+    """Both P99 from long runs on the same engine, of arrivals drawn here, every request counted alike. [s]"""
     ttft_s, response_s = [], []
     for number in range(_RAW_RUNS):
         seed = Seed(value=1_000_003, replication=number)
@@ -133,7 +132,7 @@ def experiment(case: TokenCase, seed: int, precision: float) -> tuple[list[tuple
 
 
 def true_s(system: System, widths: tuple[float, ...]) -> list[float]:
-    """Exactly where that is known, else from a run that is longer by far."""
+    """True values: exact if known, else from a run that is longer by far."""
     exact_s = system.exact()
     if len(exact_s) == len(MEASURES):
         return [exact_s[measure] for measure in MEASURES]

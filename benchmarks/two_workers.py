@@ -1,10 +1,10 @@
-"""Two workers: what threads over the kernel reach, beside two processes that know nothing of each other.
+"""Two workers: compares threads over the kernel with two independent processes.
 
     python benchmarks/two_workers.py [--rounds 5]
 
-Each serves the same replications of the README's fleet; what is compared is wall time, since how much two
-cores give depends on the machine. Rounds alternate; the ratio is the median of the rounds'. Exit 1 where two
-workers reach less than 0.9 of what the two processes do.
+Each serves the same replications of the README's fleet; wall times are compared, since the gain from two cores
+depends on the machine. Rounds alternate; the ratio is the median of the rounds'. Exit 1 if two workers reach less
+than 0.9 of the two processes.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def serve(numbers: range, count: int) -> None:
 
 
 def alone(numbers: range, start: Barrier, stop: Barrier) -> None:
-    """One of the two processes: compiled before the clock starts."""
+    """Run one of the two processes: compiled before the clock starts."""
     serve(range(1), 1)
     while True:
         start.wait()

@@ -1,8 +1,8 @@
-"""Warm-up: what cutting each run where MSER-5 finds its level does to estimates, beside a fixed cut.
+"""Warm-up: compares estimates from runs cut by MSER-5 with a fixed cut.
 
     python benchmarks/warm_up.py
 
-M/M/2 at load 0.8, whose mean wait and P99 are known exactly. Each run is cut after ten relaxation times, and
+It runs M/M/2 at load 0.8, whose mean wait and P99 are known exactly. Each run is cut after ten relaxation times, and
 once more where MSER-5 says so if that is later (half of the run at most).
 
 Source of MSER-5: White (1997), Simulation 69(6), with means of five.
@@ -40,7 +40,7 @@ def mser5_cut(series: Floats) -> int:
 
 
 def deviation(estimates: list[float], pooled: float, exact: float) -> str:
-    """Estimate beside theory, in per cent and in standard errors of sectioning."""
+    """The estimate beside theory, in per cent and in standard errors of sectioning."""
     error = math.sqrt(sum((x - pooled) ** 2 for x in estimates) / (len(estimates) - 1) / len(estimates))
     return f"{100 * (pooled / exact - 1):+6.2f} % {(pooled - exact) / error:+6.1f} SE"
 

@@ -1,9 +1,8 @@
-"""Yardstick: the loops of event_loop.c, compiled when first asked for and called from Python.
+"""Yardstick: the loops of event_loop.c, compiled on first use and called from Python.
 
     python benchmarks/yardstick.py
 
-prints how long one request takes. Needs a C compiler (cc, gcc or clang); where there is none, `yardstick()`
-is None.
+It prints the time of one request. It needs a C compiler (cc, gcc or clang); without one, `yardstick()` is None.
 """
 
 import ctypes
@@ -38,7 +37,7 @@ _REST = {
 
 @dataclass(frozen=True, slots=True)
 class Yardstick:
-    """The compiled loops; each gives the responses of so many requests, in order of arrival. [s]"""
+    """The compiled loops; each gives the responses of this many requests, in order of arrival. [s]"""
 
     library: ctypes.CDLL
 
@@ -50,7 +49,7 @@ class Yardstick:
     def mmc_sorted(
         self, seed: int, requests: int, *, rate_rps: float, service_mean_s: float, servers: int
     ) -> Floats:
-        """The same without a heap."""
+        """M/M/c without a heap."""
         return self._run("mmc_sorted", seed, requests, rate_rps, service_mean_s, servers)
 
     def batches(
@@ -63,7 +62,7 @@ class Yardstick:
         wait_max_s: float,
         servers: int,
     ) -> Floats:
-        """`batch_times_s` are those of batches of 1, 2, ... up to the largest."""
+        """A fleet of batches; `batch_times_s` are those of batches of 1, 2, ... up to the largest."""
         times_s = np.array([0.0, *batch_times_s])
         return self._run(
             "batches", seed, requests, rate_rps, times_s, len(batch_times_s), wait_max_s, servers
@@ -113,7 +112,7 @@ def yardstick() -> Yardstick | None:
 
 
 def compiler_version() -> str:
-    """First line of what the compiler says of itself."""
+    """First line of the compiler's version message."""
     command = compiler()
     if command is None:
         return "no C compiler"
