@@ -1,6 +1,8 @@
 """Fixtures that several test files use."""
 
+import asyncio
 import gc
+import inspect
 import signal
 from collections.abc import Generator, Iterator
 from functools import cache
@@ -23,6 +25,16 @@ def pytest_configure() -> None:
 def pytest_collect_file() -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
     """Tests hold no doctests; to look for them in every function of every file takes seconds."""
     return [found for found in (yield) if type(found).__name__ != "DoctestModule"]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a test that is a coroutine to its end."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = inspect.signature(pyfuncitem.obj).parameters
+    asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
+    return True
 
 
 def pytest_collection_finish() -> None:

@@ -61,257 +61,209 @@ def run(story):
     asyncio.run(story())
 
 
-def test_a_full_batch_starts_without_waiting():
-    async def story():
-        model = MadeUp()
-        async with batching(model, batch_size_max=4, batch_wait_max_s=60.0) as batcher:
-            served = await all_of(batcher.submit(rows(i), FOR_EVER_S) for i in range(4))
-        assert model.sizes == [4]
-        assert [s.labels for s in served] == [[0], [1], [2], [3]]
-        assert {s.batch_size for s in served} == {4}
-
-    run(story)
+async def test_a_full_batch_starts_without_waiting():
+    model = MadeUp()
+    async with batching(model, batch_size_max=4, batch_wait_max_s=60.0) as batcher:
+        served = await all_of(batcher.submit(rows(i), FOR_EVER_S) for i in range(4))
+    assert model.sizes == [4]
+    assert [s.labels for s in served] == [[0], [1], [2], [3]]
+    assert {s.batch_size for s in served} == {4}
 
 
-def test_one_row_too_few_waits_for_the_timer_of_the_oldest():
-    async def story():
-        model = MadeUp()
-        async with batching(model, batch_size_max=4, batch_wait_max_s=0.05) as batcher:
-            oldest = batcher.submit(rows(1), FOR_EVER_S)
-            await asyncio.sleep(0.02)
-            served = await all_of([oldest, batcher.submit(rows(2, count=2), FOR_EVER_S)])
-        assert model.sizes == [3]
-        assert served[0].queue_s >= 0.05 - 0.001
-        assert served[0].queue_s - served[1].queue_s >= 0.02 - 0.001  # the timer is not the younger one's
-
-    run(story)
+async def test_one_row_too_few_waits_for_the_timer_of_the_oldest():
+    model = MadeUp()
+    async with batching(model, batch_size_max=4, batch_wait_max_s=0.05) as batcher:
+        oldest = batcher.submit(rows(1), FOR_EVER_S)
+        await asyncio.sleep(0.02)
+        served = await all_of([oldest, batcher.submit(rows(2, count=2), FOR_EVER_S)])
+    assert model.sizes == [3]
+    assert served[0].queue_s >= 0.05 - 0.001
+    assert served[0].queue_s - served[1].queue_s >= 0.02 - 0.001  # the timer is not the younger one's
 
 
-def test_with_wait_0_what_is_there_goes_at_once():
-    async def story():
-        model = MadeUp()
-        async with batching(model, batch_size_max=4, batch_wait_max_s=0.0) as batcher:
-            for i in range(3):
-                await all_of([batcher.submit(rows(i), FOR_EVER_S)])
-        assert model.sizes == [1, 1, 1]
-
-    run(story)
+async def test_with_wait_0_what_is_there_goes_at_once():
+    model = MadeUp()
+    async with batching(model, batch_size_max=4, batch_wait_max_s=0.0) as batcher:
+        for i in range(3):
+            await all_of([batcher.submit(rows(i), FOR_EVER_S)])
+    assert model.sizes == [1, 1, 1]
 
 
-def test_while_one_batch_is_served_the_queue_fills_and_no_other_starts():
-    async def story():
-        model = MadeUp()
-        async with batching(model, batch_size_max=4, batch_wait_max_s=0.0) as batcher:
-            model.gate.clear()
-            futures = [batcher.submit(rows(0), FOR_EVER_S)]
-            await entered(model)
-            futures += [batcher.submit(rows(i), FOR_EVER_S) for i in range(1, 7)]
-            await asyncio.sleep(0.05)
-            assert model.sizes == [1]
-            assert len(batcher) == 6
-            model.gate.set()
-            await all_of(futures)
-        assert model.sizes == [1, 4, 2]
-        assert model.rows == [0, 1, 2, 3, 4, 5, 6]  # first come, first served
-
-    run(story)
+async def test_while_one_batch_is_served_the_queue_fills_and_no_other_starts():
+    model = MadeUp()
+    async with batching(model, batch_size_max=4, batch_wait_max_s=0.0) as batcher:
+        model.gate.clear()
+        futures = [batcher.submit(rows(0), FOR_EVER_S)]
+        await entered(model)
+        futures += [batcher.submit(rows(i), FOR_EVER_S) for i in range(1, 7)]
+        await asyncio.sleep(0.05)
+        assert model.sizes == [1]
+        assert len(batcher) == 6
+        model.gate.set()
+        await all_of(futures)
+    assert model.sizes == [1, 4, 2]
+    assert model.rows == [0, 1, 2, 3, 4, 5, 6]  # first come, first served
 
 
-def test_rows_of_a_request_are_never_split_and_nobody_overtakes():
-    async def story():
-        model = MadeUp()
-        async with batching(model, batch_size_max=4, batch_wait_max_s=0.0) as batcher:
-            model.gate.clear()
-            futures = [batcher.submit(rows(0), FOR_EVER_S)]
-            await entered(model)
-            futures += [batcher.submit(rows(i, count=n), FOR_EVER_S) for i, n in ((1, 3), (2, 2), (3, 1))]
-            model.gate.set()
-            served = await all_of(futures)
-        assert model.sizes == [1, 3, 3]
-        assert [len(s.labels) for s in served] == [1, 3, 2, 1]
-        assert [s.labels[0] for s in served] == [0, 1, 2, 3]
-
-    run(story)
+async def test_rows_of_a_request_are_never_split_and_nobody_overtakes():
+    model = MadeUp()
+    async with batching(model, batch_size_max=4, batch_wait_max_s=0.0) as batcher:
+        model.gate.clear()
+        futures = [batcher.submit(rows(0), FOR_EVER_S)]
+        await entered(model)
+        futures += [batcher.submit(rows(i, count=n), FOR_EVER_S) for i, n in ((1, 3), (2, 2), (3, 1))]
+        model.gate.set()
+        served = await all_of(futures)
+    assert model.sizes == [1, 3, 3]
+    assert [len(s.labels) for s in served] == [1, 3, 2, 1]
+    assert [s.labels[0] for s in served] == [0, 1, 2, 3]
 
 
-def test_who_waited_long_enough_behind_a_batch_waits_no_more_after_it():
-    async def story():
-        model = MadeUp()
-        async with batching(model, batch_size_max=4, batch_wait_max_s=1.0) as batcher:
-            model.gate.clear()
-            first = [batcher.submit(rows(0), FOR_EVER_S) for _ in range(4)]
-            await entered(model)
-            behind = batcher.submit(rows(1), FOR_EVER_S)
-            await asyncio.sleep(1.05)
-            model.gate.set()
-            served = await all_of([*first, behind])
-        assert 1.0 <= served[-1].queue_s < 1.9  # a timer that began with the end of the batch would give 2
-
-    run(story)
+async def test_who_waited_long_enough_behind_a_batch_waits_no_more_after_it():
+    model = MadeUp()
+    async with batching(model, batch_size_max=4, batch_wait_max_s=1.0) as batcher:
+        model.gate.clear()
+        first = [batcher.submit(rows(0), FOR_EVER_S) for _ in range(4)]
+        await entered(model)
+        behind = batcher.submit(rows(1), FOR_EVER_S)
+        await asyncio.sleep(1.05)
+        model.gate.set()
+        served = await all_of([*first, behind])
+    assert 1.0 <= served[-1].queue_s < 1.9  # a timer that began with the end of the batch would give 2
 
 
-def test_the_next_batch_is_on_its_way_before_the_answers_are_written():
-    async def story():
-        model = MadeUp()
-        async with batching(model, batch_size_max=1, batch_wait_max_s=0.0) as batcher:
-            first, second = (batcher.submit(rows(i), FOR_EVER_S) for i in range(2))
-            waiting: list[int] = []
-            first.add_done_callback(lambda _: waiting.append(len(batcher)))
-            await all_of([first, second])
-        assert waiting == [0]  # the second had left the queue already
-
-    run(story)
+async def test_the_next_batch_is_on_its_way_before_the_answers_are_written():
+    model = MadeUp()
+    async with batching(model, batch_size_max=1, batch_wait_max_s=0.0) as batcher:
+        first, second = (batcher.submit(rows(i), FOR_EVER_S) for i in range(2))
+        waiting: list[int] = []
+        first.add_done_callback(lambda _: waiting.append(len(batcher)))
+        await all_of([first, second])
+    assert waiting == [0]  # the second had left the queue already
 
 
-def test_a_full_queue_refuses_one_more():
-    async def story():
-        model = MadeUp()
-        async with batching(model, batch_wait_max_s=0.0, queue_max=2) as batcher:
-            model.gate.clear()
-            futures = [batcher.submit(rows(0), FOR_EVER_S)]
-            await entered(model)
-            futures += [batcher.submit(rows(i), FOR_EVER_S) for i in (1, 2)]
-            with pytest.raises(Refused) as refused:
-                batcher.submit(rows(3), FOR_EVER_S)
-            assert refused.value.reason is Reason.QUEUE_FULL
-            model.gate.set()
-            await all_of(futures)
-        assert 3 not in model.rows
-
-    run(story)
+async def test_a_full_queue_refuses_one_more():
+    model = MadeUp()
+    async with batching(model, batch_wait_max_s=0.0, queue_max=2) as batcher:
+        model.gate.clear()
+        futures = [batcher.submit(rows(0), FOR_EVER_S)]
+        await entered(model)
+        futures += [batcher.submit(rows(i), FOR_EVER_S) for i in (1, 2)]
+        with pytest.raises(Refused) as refused:
+            batcher.submit(rows(3), FOR_EVER_S)
+        assert refused.value.reason is Reason.QUEUE_FULL
+        model.gate.set()
+        await all_of(futures)
+    assert 3 not in model.rows
 
 
-def test_who_waits_is_told_when_its_deadline_passes_and_is_never_computed():
-    async def story():
-        model = MadeUp()
-        async with batching(model, batch_size_max=2, batch_wait_max_s=0.0) as batcher:
-            model.gate.clear()
-            futures = [batcher.submit(rows(0), FOR_EVER_S)]
-            await entered(model)
-            soon_s = asyncio.get_running_loop().time() + 0.05
-            late = batcher.submit(rows(1), soon_s)
-            assert await ends_of([late]) == [Reason.DEADLINE]  # while the batch before is still served
-            assert len(batcher) == 0
-            futures += [batcher.submit(rows(i), FOR_EVER_S) for i in (2, 3)]
-            model.gate.set()
-            await all_of(futures)
-        assert model.rows == [0, 2, 3]
-        assert model.sizes == [1, 2]
-
-    run(story)
+async def test_who_waits_is_told_when_its_deadline_passes_and_is_never_computed():
+    model = MadeUp()
+    async with batching(model, batch_size_max=2, batch_wait_max_s=0.0) as batcher:
+        model.gate.clear()
+        futures = [batcher.submit(rows(0), FOR_EVER_S)]
+        await entered(model)
+        soon_s = asyncio.get_running_loop().time() + 0.05
+        late = batcher.submit(rows(1), soon_s)
+        assert await ends_of([late]) == [Reason.DEADLINE]  # while the batch before is still served
+        assert len(batcher) == 0
+        futures += [batcher.submit(rows(i), FOR_EVER_S) for i in (2, 3)]
+        model.gate.set()
+        await all_of(futures)
+    assert model.rows == [0, 2, 3]
+    assert model.sizes == [1, 2]
 
 
-def test_a_request_with_less_time_than_the_wait_has_its_batch_in_time():
-    async def story():
-        async with batching(MadeUp(), batch_wait_max_s=60.0) as batcher:
-            now_s = asyncio.get_running_loop().time()
-            (served,) = await all_of([batcher.submit(rows(1), now_s + 0.4)])
-        assert 0.19 <= served.queue_s < 0.4
-
-    run(story)
+async def test_a_request_with_less_time_than_the_wait_has_its_batch_in_time():
+    async with batching(MadeUp(), batch_wait_max_s=60.0) as batcher:
+        now_s = asyncio.get_running_loop().time()
+        (served,) = await all_of([batcher.submit(rows(1), now_s + 0.4)])
+    assert 0.19 <= served.queue_s < 0.4
 
 
-def test_the_circuit_opens_refuses_and_closes_again_after_a_batch():
-    async def story():
-        model = MadeUp()
-        limits = {"breaker_failures": 2, "breaker_cooldown_s": 0.2}
-        async with batching(model, batch_size_max=1, batch_wait_max_s=0.0, **limits) as batcher:
-            model.failing = True
-            model.gate.clear()
-            futures = [batcher.submit(rows(i), FOR_EVER_S) for i in range(4)]
-            model.gate.set()
-            failed, open_ = [Reason.MODEL_FAILED] * 2, [Reason.CIRCUIT_OPEN] * 2
-            assert await ends_of(futures) == failed + open_  # those who wait when it opens are refused
-            with pytest.raises(Refused) as refused:
-                batcher.submit(rows(4), FOR_EVER_S)
-            assert refused.value.reason is Reason.CIRCUIT_OPEN
-            assert refused.value.headers == {"Retry-After": "1"}
-            await asyncio.sleep(0.25)
-            model.failing = False
-            await all_of([batcher.submit(rows(5), FOR_EVER_S)])
-            assert state_of(batcher._versions.serving) is CircuitState.CLOSED
-        assert counted(batcher, "batches", version="v1.0.0", outcome="failed") == 2
-
-    run(story)
+async def test_the_circuit_opens_refuses_and_closes_again_after_a_batch():
+    model = MadeUp()
+    limits = {"breaker_failures": 2, "breaker_cooldown_s": 0.2}
+    async with batching(model, batch_size_max=1, batch_wait_max_s=0.0, **limits) as batcher:
+        model.failing = True
+        model.gate.clear()
+        futures = [batcher.submit(rows(i), FOR_EVER_S) for i in range(4)]
+        model.gate.set()
+        failed, open_ = [Reason.MODEL_FAILED] * 2, [Reason.CIRCUIT_OPEN] * 2
+        assert await ends_of(futures) == failed + open_  # those who wait when it opens are refused
+        with pytest.raises(Refused) as refused:
+            batcher.submit(rows(4), FOR_EVER_S)
+        assert refused.value.reason is Reason.CIRCUIT_OPEN
+        assert refused.value.headers == {"Retry-After": "1"}
+        await asyncio.sleep(0.25)
+        model.failing = False
+        await all_of([batcher.submit(rows(5), FOR_EVER_S)])
+        assert state_of(batcher._versions.serving) is CircuitState.CLOSED
+    assert counted(batcher, "batches", version="v1.0.0", outcome="failed") == 2
 
 
-def test_a_model_that_hangs_is_given_up_and_taken_back_when_it_answers():
-    async def story():
-        model = MadeUp()
-        limits = {"inference_time_max_s": 0.1, "breaker_cooldown_s": 0.1}
-        async with batching(model, batch_size_max=1, batch_wait_max_s=0.0, **limits) as batcher:
-            model.gate.clear()
-            futures = [batcher.submit(rows(i), FOR_EVER_S) for i in range(2)]
-            assert await ends_of(futures) == [Reason.MODEL_HUNG] * 2
-            assert batcher.hung
-            assert not batcher.abandoned
-            with pytest.raises(Refused, match="does not answer"):
-                batcher.submit(rows(2), FOR_EVER_S)
-            model.gate.set()
-            while batcher.hung:
-                await asyncio.sleep(0.01)
-            assert state_of(batcher._versions.serving) is CircuitState.OPEN  # it cools down first
-            await asyncio.sleep(0.15)
-            assert await ends_of([batcher.submit(rows(3), FOR_EVER_S)]) == [[3]]
-        assert model.rows == [0, 3]
-
-    run(story)
+async def test_a_model_that_hangs_is_given_up_and_taken_back_when_it_answers():
+    model = MadeUp()
+    limits = {"inference_time_max_s": 0.1, "breaker_cooldown_s": 0.1}
+    async with batching(model, batch_size_max=1, batch_wait_max_s=0.0, **limits) as batcher:
+        model.gate.clear()
+        futures = [batcher.submit(rows(i), FOR_EVER_S) for i in range(2)]
+        assert await ends_of(futures) == [Reason.MODEL_HUNG] * 2
+        assert batcher.hung
+        assert not batcher.abandoned
+        with pytest.raises(Refused, match="does not answer"):
+            batcher.submit(rows(2), FOR_EVER_S)
+        model.gate.set()
+        while batcher.hung:
+            await asyncio.sleep(0.01)
+        assert state_of(batcher._versions.serving) is CircuitState.OPEN  # it cools down first
+        await asyncio.sleep(0.15)
+        assert await ends_of([batcher.submit(rows(3), FOR_EVER_S)]) == [[3]]
+    assert model.rows == [0, 3]
 
 
-def test_a_row_without_a_finite_answer_is_the_refusal_of_its_own_request():
-    async def story():
-        async with batching(MadeUp(), batch_size_max=3, batch_wait_max_s=60.0) as batcher:
-            futures = [batcher.submit(rows(first), FOR_EVER_S) for first in (1, FAR, 2)]
-            assert await ends_of(futures) == [[1], Reason.NO_ANSWER, [2]]
-            assert state_of(batcher._versions.serving) is CircuitState.CLOSED
-
-    run(story)
+async def test_a_row_without_a_finite_answer_is_the_refusal_of_its_own_request():
+    async with batching(MadeUp(), batch_size_max=3, batch_wait_max_s=60.0) as batcher:
+        futures = [batcher.submit(rows(first), FOR_EVER_S) for first in (1, FAR, 2)]
+        assert await ends_of(futures) == [[1], Reason.NO_ANSWER, [2]]
+        assert state_of(batcher._versions.serving) is CircuitState.CLOSED
 
 
-def test_nobody_sees_that_a_canary_fails_and_in_the_end_it_is_left_alone():
-    async def story():
-        model, canary = MadeUp(), MadeUp("v1.1.0")
-        canary.failing = True
-        async with batching(model, canary, batch_size_max=1, batch_wait_max_s=0.0) as batcher:
-            for first in range(5):
-                (served,) = await all_of([batcher.submit(rows(first), FOR_EVER_S)])
-                assert (served.version, served.labels) == ("v1.0.0", [first])
-        assert canary.rows == [0, 1, 2]  # then its own circuit is open
-
-    run(story)
+async def test_nobody_sees_that_a_canary_fails_and_in_the_end_it_is_left_alone():
+    model, canary = MadeUp(), MadeUp("v1.1.0")
+    canary.failing = True
+    async with batching(model, canary, batch_size_max=1, batch_wait_max_s=0.0) as batcher:
+        for first in range(5):
+            (served,) = await all_of([batcher.submit(rows(first), FOR_EVER_S)])
+            assert (served.version, served.labels) == ("v1.0.0", [first])
+    assert canary.rows == [0, 1, 2]  # then its own circuit is open
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_each_request_has_one_end_and_batches_keep_the_order(seed):
+async def test_each_request_has_one_end_and_batches_keep_the_order(seed):
     """Conservation: what was submitted is answered with its own rows, or refused, and nothing is computed twice."""
-
-    async def story():
-        chance, model, canary = random.Random(seed), MadeUp(), MadeUp("v1.1.0")
-        canary.failing = True
-        wanted = {"batch_size_max": 4, "batch_wait_max_s": 0.002, "queue_max": 20, "canary_share": 0.2}
-        ends, refusals = {}, set()
-        async with batching(model, canary, **wanted) as batcher:
-            now_s = asyncio.get_running_loop().time
-            for first in range(300):
-                patience_s = 0.001 if chance.random() < 0.1 else FOR_EVER_S
-                try:
-                    ends[first] = batcher.submit(
-                        rows(first, count=chance.randint(1, 4)), now_s() + patience_s
-                    )
-                except Refused as refused:
-                    refusals.add(refused.reason)
-                if chance.random() < 0.2:
-                    await asyncio.sleep(0.002 * chance.random())
-            found = dict(zip(ends, await ends_of(ends.values()), strict=True))
-            assert (len(batcher), batcher._rows) == (0, 0)
-        answered = [first for first, end in found.items() if end is not Reason.DEADLINE]
-        assert all(set(found[first]) == {first} for first in answered)
-        assert max(model.sizes) <= 4
-        assert refusals <= {Reason.QUEUE_FULL}
-        assert model.rows == [first for first in answered for _ in found[first]]  # first come, first served
-        assert answered
-
-    run(story)
+    chance, model, canary = random.Random(seed), MadeUp(), MadeUp("v1.1.0")
+    canary.failing = True
+    wanted = {"batch_size_max": 4, "batch_wait_max_s": 0.002, "queue_max": 20, "canary_share": 0.2}
+    ends, refusals = {}, set()
+    async with batching(model, canary, **wanted) as batcher:
+        now_s = asyncio.get_running_loop().time
+        for first in range(300):
+            patience_s = 0.001 if chance.random() < 0.1 else FOR_EVER_S
+            try:
+                ends[first] = batcher.submit(rows(first, count=chance.randint(1, 4)), now_s() + patience_s)
+            except Refused as refused:
+                refusals.add(refused.reason)
+            if chance.random() < 0.2:
+                await asyncio.sleep(0.002 * chance.random())
+        found = dict(zip(ends, await ends_of(ends.values()), strict=True))
+        assert (len(batcher), batcher._rows) == (0, 0)
+    answered = [first for first, end in found.items() if end is not Reason.DEADLINE]
+    assert all(set(found[first]) == {first} for first in answered)
+    assert max(model.sizes) <= 4
+    assert refusals <= {Reason.QUEUE_FULL}
+    assert model.rows == [first for first in answered for _ in found[first]]  # first come, first served
+    assert answered
 
 
 def test_a_bug_of_the_batcher_is_seen_from_outside(capsys):
@@ -325,38 +277,32 @@ def test_a_bug_of_the_batcher_is_seen_from_outside(capsys):
     assert "internal_error" in capsys.readouterr().err
 
 
-def test_a_canary_that_hangs_is_left_alone_and_the_other_version_serves_on():
-    async def story():
-        model, canary = MadeUp(), MadeUp("v1.1.0")
-        canary.gate.clear()
-        wanted = {"batch_size_max": 1, "batch_wait_max_s": 0.0, "inference_time_max_s": 0.1}
-        async with batching(model, canary, **wanted) as batcher:
-            for first in range(3):
-                (served,) = await all_of([batcher.submit(rows(first), FOR_EVER_S)])
-                assert (served.version, served.labels) == ("v1.0.0", [first])
-            assert not batcher.hung
-            assert batcher.abandoned  # its thread would keep the process
-            assert counted(batcher, "batches", version="v1.1.0", outcome="hung") == 1
-            assert counted(batcher, "batches", version="v1.0.0", outcome="ok") == 3
-            assert state_of(batcher._versions.canary) is CircuitState.OPEN
-        assert canary.rows == [0]
-
-    run(story)
+async def test_a_canary_that_hangs_is_left_alone_and_the_other_version_serves_on():
+    model, canary = MadeUp(), MadeUp("v1.1.0")
+    canary.gate.clear()
+    wanted = {"batch_size_max": 1, "batch_wait_max_s": 0.0, "inference_time_max_s": 0.1}
+    async with batching(model, canary, **wanted) as batcher:
+        for first in range(3):
+            (served,) = await all_of([batcher.submit(rows(first), FOR_EVER_S)])
+            assert (served.version, served.labels) == ("v1.0.0", [first])
+        assert not batcher.hung
+        assert batcher.abandoned  # its thread would keep the process
+        assert counted(batcher, "batches", version="v1.1.0", outcome="hung") == 1
+        assert counted(batcher, "batches", version="v1.0.0", outcome="ok") == 3
+        assert state_of(batcher._versions.canary) is CircuitState.OPEN
+    assert canary.rows == [0]
 
 
-def test_the_loop_goes_on_while_the_model_computes():
-    async def story():
-        model = MadeUp()
-        async with batching(model, batch_wait_max_s=0.0) as batcher:
-            model.gate.clear()
-            future = batcher.submit(rows(0), FOR_EVER_S)
-            await entered(model)
-            await asyncio.sleep(0.01)
-            assert not future.done()
-            model.gate.set()
-            await all_of([future])
-
-    run(story)
+async def test_the_loop_goes_on_while_the_model_computes():
+    model = MadeUp()
+    async with batching(model, batch_wait_max_s=0.0) as batcher:
+        model.gate.clear()
+        future = batcher.submit(rows(0), FOR_EVER_S)
+        await entered(model)
+        await asyncio.sleep(0.01)
+        assert not future.done()
+        model.gate.set()
+        await all_of([future])
 
 
 # Parts of the batcher, in virtual time.

@@ -88,15 +88,12 @@ def test_probabilities_survive_the_way_to_the_client_to_the_last_digit():
     assert answer(model=Odd()).json["probabilities"] == [[float(np.float32(1 / 3)), 1e-38]]
 
 
-def test_requests_that_come_together_are_served_together():
-    async def story():
-        model = MadeUp()
-        async with alive(service_of(model, batch_size_max=8, batch_wait_max_s=60.0)) as app:
-            found = await asyncio.gather(*(ask(app, instances([float(i), 0, 0])) for i in range(8)))
-        assert [one.json["predictions"] for one in found] == [[i] for i in range(8)]
-        assert model.sizes == [8]
-
-    asyncio.run(story())
+async def test_requests_that_come_together_are_served_together():
+    model = MadeUp()
+    async with alive(service_of(model, batch_size_max=8, batch_wait_max_s=60.0)) as app:
+        found = await asyncio.gather(*(ask(app, instances([float(i), 0, 0])) for i in range(8)))
+    assert [one.json["predictions"] for one in found] == [[i] for i in range(8)]
+    assert model.sizes == [8]
 
 
 # Refusals.
