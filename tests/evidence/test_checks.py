@@ -201,6 +201,8 @@ def test_a_percentile_needs_requests_beyond_it(count: int, belief: Belief, words
     one = found("samples", succeeded=count)
     assert (one.belief, words in one.message) == (belief, True), one.message
     assert count != 80 or "send at least 1000 requests" in one.fix
+    more = found("samples", succeeded=count, quantiles_s=exactly(p50=38, p99=70, p99_9=90))
+    assert belief is not Belief.HOLDS or more.fix == ""  # P99.9 is nobody's aim
 
 
 def test_percentiles_of_invented_requests_are_not_those_of_the_run() -> None:

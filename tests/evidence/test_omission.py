@@ -1,12 +1,13 @@
 """Coordinated omission: what is told beside what an open loop sees of the same stalls."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from capacity.evidence.finding import Belief
-from capacity.evidence.omission import from_schedule, omission, worst_omission
+from capacity.evidence.omission import from_schedule, has_tail, omission, unsent_share_max, worst_omission
 from capacity.evidence.sending import coordinated_omission
 from capacity.formats.load_test import Histogram, LoadRun, Loop, Samples
 from capacity.performance import Interval
@@ -80,6 +81,7 @@ def test_the_percentile_is_told_that_hides_most() -> None:
     quantiles = {q: Interval.exact(float(np.quantile(samples.response_s, q))) for q in (0.5, 0.9, 0.99)}
     found = worst_omission(run_of(samples, 50, quantiles_s=quantiles), 0.99)
     assert found.quantile == 0.9
+    assert found.change == pytest.approx(found.scheduled_s / found.reported_s - 1.0)
     assert found.reported_s < 0.05
     schedule_s = np.arange(0.0, LASTS_S, 0.001)
     truth_s = float(np.quantile(answered_s(schedule_s) - schedule_s, 0.9))
@@ -118,6 +120,34 @@ def test_without_users_or_a_tail_nothing_is_told() -> None:
         assert omission(run_of(samples, 5, **others), 0.99) is None, others
     found = coordinated_omission(run_of(samples, 5, users=None))
     assert found.belief is Belief.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("known", "has"),
+    [
+        ({"quantiles_s": (0.5, 0.9), "max_s": 1.0}, True),
+        ({"quantiles_s": (0.5,), "max_s": 1.0}, False),
+        ({"quantiles_s": (0.5, 0.9, 0.999)}, True),
+        ({"quantiles_s": (0.5, 0.9, 0.99)}, False),
+        ({"histogram": Histogram((0.0, 0.1, 0.2), (3.0, 1.0))}, True),
+        ({"histogram": Histogram((0.0, 0.1, np.inf), (3.0, 1.0))}, False),
+        ({"histogram": Histogram((0.0, 0.1, 0.2), (0.0, 0.0))}, False),
+        ({"samples": Samples.of([0.0], [0.1])}, True),
+        ({"samples": Samples.of([0.0], [0.1]), "answered": Samples.of([], [])}, False),
+    ],
+)
+def test_a_tail_is_known_up_to_the_maximum_or_to_a_thousandth(known: dict[str, Any], has: bool) -> None:
+    quantiles_s = {q: Interval.exact(q) for q in known.get("quantiles_s", ())}
+    assert has_tail(LoadRun(name="r", **{**known, "quantiles_s": quantiles_s})) is has
+
+
+def test_mean_and_maximum_tell_how_much_was_held_back_at_most() -> None:
+    """Of a response of 300 ms two thirds are beyond the cycle of 100 ms, of none more: 100 ms of the mean of 150."""
+    run = LoadRun(name="r", users=1.0, throughput_rps=10.0, mean_s=0.15, max_s=0.3)
+    assert unsent_share_max(run) == pytest.approx(0.5)
+    assert unsent_share_max(replace(run, max_s=0.1)) == 0.0
+    for lacking in ("users", "throughput_rps", "mean_s", "max_s"):
+        assert unsent_share_max(replace(run, **{lacking: None})) is None
 
 
 def test_a_request_that_was_sent_late_had_waited_already() -> None:

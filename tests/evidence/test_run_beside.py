@@ -72,6 +72,7 @@ def test_what_agrees_is_as_predicted() -> None:
     [
         ({"queue": 40.0, "compute infer": 25.0, "network": 5.0}, "the queue: 40 ms measured, 10 ms predicted"),
         ({"queue": 0.0, "compute infer": 25.0, "network": 5.0}, "the queue: 0 s measured, 10 ms predicted"),
+        ({"compute infer": 60.0, "network": 5.0}, "computing: 60 ms measured, 20 ms predicted"),
         (
             {"queue": 12.0, "compute input": 8.0, "compute infer": 40.0, "network": 10.0},
             "computing: 48 ms measured, 20 ms predicted",
