@@ -77,14 +77,7 @@ CASES = [
     Case(name="ScaleUp", current=3, levels=THREE, target=cpu(30), expected=5),
     Case(name="ScaleUpUnreadyLessScale", current=3, levels=THREE, target=cpu(30), expected=4, unready=(0,)),
     Case(name="ScaleUpHotCpuLessScale", current=3, levels=THREE, target=cpu(30), expected=4, hot=(0,)),
-    Case(
-        name="ScaleUpUnreadyNoScale",
-        current=3,
-        levels=(400, 500, 700),
-        target=cpu(30),
-        expected=3,
-        unready=(1, 2),
-    ),
+    Case(name="ScaleUpUnreadyNoScale", current=3, levels=(400, 500, 700), target=cpu(30), expected=3, unready=(1, 2)),
     Case(
         name="ScaleHotCpuNoScale",
         current=3,
@@ -125,14 +118,7 @@ CASES = [
     ),
     Case(name="ScaleDown", current=5, levels=FIVE, target=cpu(50), expected=3),
     Case(name="ScaleDownCM", current=5, levels=(12_000,) * 5, target=qps(20_000), expected=3),
-    Case(
-        name="ScaleDownIncludeUnreadyPods",
-        current=5,
-        levels=FIVE,
-        target=cpu(50),
-        expected=2,
-        unready=(3, 4),
-    ),
+    Case(name="ScaleDownIncludeUnreadyPods", current=5, levels=FIVE, target=cpu(50), expected=2, unready=(3, 4)),
     Case(
         name="ScaleDownExcludeUnscheduledPods",
         current=5,
@@ -143,15 +129,7 @@ CASES = [
         unready=(1, 2, 3, 4),
     ),
     Case(name="ScaleDownIgnoreHotCpuPods", current=5, levels=FIVE, target=cpu(50), expected=2, hot=(3, 4)),
-    Case(
-        name="ScaleDownIgnoresDeletionPods",
-        current=5,
-        levels=FIVE,
-        target=cpu(50),
-        expected=3,
-        gone=(5, 6),
-        pods=7,
-    ),
+    Case(name="ScaleDownIgnoresDeletionPods", current=5, levels=FIVE, target=cpu(50), expected=3, gone=(5, 6), pods=7),
     Case(
         name="Tolerance",
         current=3,
@@ -166,30 +144,9 @@ CASES = [
     Case(name="MissingMetricsNoChangeEq", current=2, levels=(1000,), target=cpu(100), expected=2),
     Case(name="MissingMetricsNoChangeGt", current=2, levels=(1900,), target=cpu(100), expected=2),
     Case(name="MissingMetricsNoChangeLt", current=2, levels=(600,), target=cpu(100), expected=2),
-    Case(
-        name="MissingMetricsUnreadyChange",
-        current=3,
-        levels=(100, 450),
-        target=cpu(50),
-        expected=3,
-        unready=(0,),
-    ),
-    Case(
-        name="MissingMetricsHotCpuNoChange",
-        current=3,
-        levels=(100, 450),
-        target=cpu(50),
-        expected=3,
-        hot=(0,),
-    ),
-    Case(
-        name="MissingMetricsUnreadyScaleUp",
-        current=3,
-        levels=(100, 2000),
-        target=cpu(50),
-        expected=4,
-        unready=(0,),
-    ),
+    Case(name="MissingMetricsUnreadyChange", current=3, levels=(100, 450), target=cpu(50), expected=3, unready=(0,)),
+    Case(name="MissingMetricsHotCpuNoChange", current=3, levels=(100, 450), target=cpu(50), expected=3, hot=(0,)),
+    Case(name="MissingMetricsUnreadyScaleUp", current=3, levels=(100, 2000), target=cpu(50), expected=4, unready=(0,)),
     Case(
         name="MissingMetricsHotCpuScaleUp",
         current=3,
@@ -207,15 +164,8 @@ CASES = [
         expected=3,
         unready=(0,),
     ),
-    Case(
-        name="DuringRollingUpdateWithMaxSurge",
-        current=2,
-        levels=(100, 100),
-        target=cpu(50),
-        expected=2,
-        pods=3,
-    ),
-]
+    Case(name="DuringRollingUpdateWithMaxSurge", current=2, levels=(100, 100), target=cpu(50), expected=2, pods=3),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -234,28 +184,16 @@ def test_without_any_metric_nothing_is_recommended() -> None:
 @pytest.mark.parametrize(
     ("name", "pod", "expected"),
     [
-        (
-            "count in a fresh one",
-            Pod(used=1, started_s=-60, changed_s=-30, measured_s=0, window_s=30),
-            "counted",
-        ),
-        (
-            "not without a window",
-            Pod(used=1, started_s=-60, changed_s=-30, measured_s=0, window_s=60),
-            "ignored",
-        ),
+        ("count in a fresh one", Pod(used=1, started_s=-60, changed_s=-30, measured_s=0, window_s=30), "counted"),
+        ("not without a window", Pod(used=1, started_s=-60, changed_s=-30, measured_s=0, window_s=60), "ignored"),
         ("unready from the start", Pod(used=1, started_s=-600, is_ready=False, changed_s=-594), "ignored"),
         ("old metrics later", Pod(used=1, started_s=-180, changed_s=-180, measured_s=-120), "counted"),
-        (
-            "unready but once ready",
-            Pod(used=1, started_s=-600, is_ready=False, changed_s=-540),
-            "counted",
-        ),
+        ("unready but once ready", Pod(used=1, started_s=-600, is_ready=False, changed_s=-540), "counted"),
         ("never ready, late", Pod(used=1, started_s=-600, is_ready=False, changed_s=-590), "counted"),
         ("missing", Pod(used=None, started_s=-180), "missing"),
         ("pending", Pod(used=None, is_pending=True), "ignored"),
     ],
-)
+)  # fmt: skip
 def test_pods_are_grouped_as_in_kubernetes_own_table(name: str, pod: Pod, expected: str) -> None:
     """TestGroupPods: instants are seconds from now."""
     group = grouped(
@@ -278,9 +216,7 @@ def test_pods_are_grouped_as_in_kubernetes_own_table(name: str, pod: Pod, expect
         ([(10, 600.0), (4, 60.0), (5, 120.0), (9, 540.0)], 3, 5),
     ],
 )
-def test_fleets_shrink_to_the_largest_recommendation_of_the_window(
-    recommended: list[tuple[int, float]], desired: int, expected: int
-) -> None:
+def test_fleets_shrink_to_the_largest_recommendation_of_the_window(recommended, desired, expected) -> None:
     """TestNormalizeDesiredReplicas: what was recommended so many seconds ago. The fleet is larger all along."""
     controller = Controller(Autoscaler(target=cpu(100), replicas_max=100))
     current = 50
@@ -306,14 +242,7 @@ def pods_that_want(count: int, current: int) -> list[Pod]:
         pytest.param(3, (8000, 9500, 1000), (900, 1000, 1100), 90, (2, 5), 5, id="MaxReplicas"),
     ],
 )
-def test_replicas_stay_within_the_bounds(
-    current: int,
-    levels: tuple[int, ...],
-    requests: tuple[int, ...],
-    target: int,
-    bounds: tuple[int, int],
-    expected: int,
-) -> None:
+def test_replicas_stay_within_the_bounds(current, levels, requests, target, bounds, expected) -> None:
     scaler = Autoscaler(target=cpu(target), replicas_min=bounds[0], replicas_max=bounds[1])
     pods = [
         Pod(used=levels[index] if levels else None, request=request) for index, request in enumerate(requests)

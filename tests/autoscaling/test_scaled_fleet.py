@@ -62,14 +62,11 @@ def test_settings_out_of_range_are_refused(changed: dict[str, Any], said: str) -
         ({"begins_s": HOUR_S, "ends_s": HOUR_S}, "got 01:00-01:00"),
         ({"ends_s": DAY_S + 1.0}, "must begin before it ends"),
         ({"response_p99_s": 0.0}, "response_p99_s"),
-        (
-            {"arrivals": MmppArrivals(ratio=2.0, burst_mean_s=1.0, calm_mean_s=1.0)},
-            "bursts and traces do not",
-        ),
+        ({"arrivals": MmppArrivals(ratio=2.0, burst_mean_s=1.0, calm_mean_s=1.0)}, "bursts and traces do not"),
         ({"ends_s": 0.0}, "got 00:00-00:00"),
         ({"profile": replace(PROFILE, instances_per_device=2)}, "replicas that share a device are not"),
     ],
-)
+)  # fmt: skip
 def test_fleets_out_of_range_are_refused(changed: dict[str, Any], said: str) -> None:
     for arrivals in (GammaArrivals(cv=2.0), DeterministicArrivals()):
         assert fleet(arrivals=arrivals).ends_s == DAY_S

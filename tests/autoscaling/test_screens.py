@@ -262,9 +262,7 @@ def course_lines(steps: int, width: int) -> list[str]:
 @pytest.mark.parametrize(
     ("steps", "width", "columns"), [(8, 120, 8), (200, 120, 60), (200, 90, 56), (200, 30, 10), (200, 45, 11)]
 )
-def test_a_course_has_as_many_columns_as_the_screen_has_room_for(
-    steps: int, width: int, columns: int
-) -> None:
+def test_a_course_has_as_many_columns_as_the_screen_has_room_for(steps, width, columns) -> None:
     """At most 60, and at least 10."""
     head, arrivals, replicas, late = course_lines(steps, width)
     assert head == "From 00:00 to 24:00, and the highest of each:"

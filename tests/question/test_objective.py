@@ -73,12 +73,9 @@ def test_every_measure_is_a_field_of_a_performance(measure: Measure) -> None:
         (Measure.UTILIZATION, None, (0.4, 0.36, 0.44), (0.5, 0.45, 0.55)),
     ],
 )
-def test_pressure_is_the_share_of_what_is_allowed(
-    measure: Measure, quantile: float | None, found: tuple[float, ...], pressure: tuple[float, ...]
-) -> None:
+def test_pressure_is_the_share_of_what_is_allowed(measure, quantile, found, pressure) -> None:
     promise = promise_of(measure, quantile)
     seen, share = promise.found(FOUND), promise.pressure(FOUND)
-    assert seen is not None
     assert share is not None
     assert (seen.value, seen.low, seen.high) == found
     assert (share.value, share.low, share.high) == pytest.approx(pressure, rel=1e-15)
@@ -154,9 +151,6 @@ def test_requests_beyond_a_limit_are_those_that_goodput_leaves() -> None:
     assert promise.found(Performance(kind=Kind.SIMULATION)) is None
 
 
-# ---- Objectives of language models -----------------------------------------------------------------
-
-
 OF_TOKENS = Objective.of(
     response={0.99: 20.0},
     response_mean=9.0,
@@ -198,23 +192,13 @@ def test_limits_of_tokens_stand_before_those_of_the_response() -> None:
         ({"itl_mean": -1.0}, DomainError, "the limit of the mean ITL must be positive, got -1.0"),
         ({"goodput": 0.0}, DomainError, r"goodput must be within \(0, 1\), got 0.0"),
         ({"goodput": 1.0}, DomainError, r"goodput must be within \(0, 1\), got 1.0"),
-        (
-            {"goodput": 0.5, "ttft_mean": 1.0},
-            InputError,
-            "goodput counts requests that keep all limits",
-        ),
+        ({"goodput": 0.5, "ttft_mean": 1.0}, InputError, "goodput counts requests that keep all limits"),
         ({"itl": {0.9: 0.0}}, DomainError, "the ITL P90 limit must be positive, got 0.0"),
         ({"tpot": {0.9: 5}}, InputError, r"the limit \{0.9: 5\} is in seconds; write '5ms', or 5.0"),
-        (
-            {"ttft": {0.5: 2.0, 0.9: 1.0}},
-            InputError,
-            "the TTFT P50 limit 2 s is above the TTFT P90 limit",
-        ),
+        ({"ttft": {0.5: 2.0, 0.9: 1.0}}, InputError, "the TTFT P50 limit 2 s is above the TTFT P90 limit"),
     ],
-)
-def test_a_limit_of_tokens_out_of_range_is_refused(
-    fields: dict[str, object], error: type[Exception], message: str
-) -> None:
+)  # fmt: skip
+def test_a_limit_of_tokens_out_of_range_is_refused(fields, error, message) -> None:
     with pytest.raises(error, match=message):
         Objective.of(**fields)
 
@@ -223,9 +207,6 @@ def test_small_limits_of_tokens_are_in_range() -> None:
     found = Objective.of(ttft={0.9: "5ms"}, itl_mean=0.5, goodput=0.001)
     assert found.by_quantile(Measure.TTFT) == {0.9: 0.005}
     assert (found.allowed(Measure.ITL_MEAN), found.allowed(Measure.MISSED)) == (0.5, 0.999)
-
-
-# ---- Words -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -240,9 +221,7 @@ def test_small_limits_of_tokens_are_in_range() -> None:
         (Measure.UTILIZATION, (0.5, 0.5, 0.5), "50 %"),
     ],
 )
-def test_a_value_is_said_with_its_ends_and_one_unit(
-    measure: Measure, ends: tuple[float, float, float], said: str
-) -> None:
+def test_a_value_is_said_with_its_ends_and_one_unit(measure, ends, said) -> None:
     value, low, high = ends
     promise = Promise(measure=measure, allowed=1.0, quantile=0.9 if measure.has_quantile else None)
     assert format_value(promise, Interval(value=value, low=low, high=high)) == said

@@ -49,10 +49,7 @@ def plan_of(**fields: Any) -> Plan:
         ({"batch_wait_max_s": -0.1}, "batch_wait_max_s must be >= 0 and finite, got -0.1"),
         ({"batch_wait_max_s": math.inf}, "batch_wait_max_s must be >= 0 and finite, got inf"),
         ({"queue_limit": -1}, "the queue limit must be >= 0, got -1"),
-        (
-            {"preferred_sizes": (2,), "batching": Batching.TORCHSERVE},
-            "torchserve batching has no preferred sizes",
-        ),
+        ({"preferred_sizes": (2,), "batching": Batching.TORCHSERVE}, "torchserve batching has no preferred sizes"),
         ({"preferred_sizes": (4, 2)}, "preferred sizes must rise from 1 or more, got 4, 2"),
         ({"preferred_sizes": (2, 2)}, "preferred sizes must rise from 1 or more, got 2, 2"),
         ({"preferred_sizes": (0, 2)}, "preferred sizes must rise from 1 or more, got 0, 2"),
@@ -62,7 +59,7 @@ def plan_of(**fields: Any) -> Plan:
             "ray-serve batching has a batcher at each replica and no shared queue",
         ),
     ],
-)
+)  # fmt: skip
 def test_a_plan_out_of_range_is_refused(fields: dict[str, Any], said: str) -> None:
     with pytest.raises(DomainError) as caught:
         plan_of(**fields)
@@ -198,9 +195,7 @@ def test_what_has_no_steady_state_names_the_fewest_replicas() -> None:
         (Routing.SHARED_QUEUE, 1, 3, 3.0),
     ],
 )
-def test_replicas_that_share_devices_do_the_work_of_fewer(
-    routing: Routing, instances: int, replicas: int, working: float
-) -> None:
+def test_replicas_that_share_devices_do_the_work_of_fewer(routing, instances, replicas, working) -> None:
     """With m busy on a device each takes m times as long; one alone serves 200 requests a second."""
     shared = replace(PROFILE, instances_per_device=instances)
     plan = plan_of(replicas=replicas, routing=routing)

@@ -34,9 +34,6 @@ def question_of(rate_rps: float = 250.0, **fields: object) -> Question:
     return Question(**{**given, **fields})
 
 
-# ---- Candidates -----------------------------------------------------------------------------
-
-
 def test_families_are_all_profiles_behind_all_routings() -> None:
     other = profile_of("q", hourly_usd=0.7)
     question = question_of(profiles=(PROFILE, other), routings=(Routing.RANDOM, Routing.ROUND_ROBIN))
@@ -91,9 +88,6 @@ def test_a_plan_carries_what_the_question_fixed() -> None:
     )
 
 
-# ---- Events ---------------------------------------------------------------------------------
-
-
 def test_events_are_the_losses_from_the_hardest_on_and_then_the_spike() -> None:
     spike = Spike(factor=2.5, startup_time_s=60.0)
     question = question_of(survival=Survival(spare=1, zones=2, unavailable_share=0.25, spike=spike))
@@ -113,9 +107,6 @@ def test_a_loss_of_everything_leaves_nothing_to_judge() -> None:
     question = question_of(survival=Survival(spare=2, zones=2))
     plan = question.plan(question.families[0], 2, 2, 0.0)
     assert [name for name, _ in question.events(plan)] == ["one of 2 zones gone"]
-
-
-# ---- Fewest devices -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -147,9 +138,7 @@ def test_fewest_devices_by_hand(survival: Survival, per_device: int, devices: in
     st.none() | st.integers(2, 5),
     st.none() | st.floats(0.01, 0.95),
 )
-def test_fewest_devices_against_counting(
-    rate_rps: float, size: int, per_device: int, spare: int, zones: int | None, share: float | None
-) -> None:
+def test_fewest_devices_against_counting(rate_rps, size, per_device, spare, zones, share) -> None:
     survival = Survival(spare=spare, zones=zones, unavailable_share=share)
     alone = measured([1.0] * per_device)
     profile = replace(PROFILE, instances_per_device=per_device, contention=alone)
@@ -186,9 +175,6 @@ def test_most_devices_are_whole_ones() -> None:
     assert question.devices_max(family) == 2
 
 
-# ---- No question ----------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -201,12 +187,9 @@ def test_most_devices_are_whole_ones() -> None:
             "profile q has no price and cannot be compared by cost with the others; give "
             "--hourly-usd q=0.50, or plan for one profile at a time",
         ),
-        (
-            {"objective": Objective.of(loss=0.01)},
-            "a loss limit needs a queue limit; give --queue-limit too",
-        ),
+        ({"objective": Objective.of(loss=0.01)}, "a loss limit needs a queue limit; give --queue-limit too"),
     ],
-)
+)  # fmt: skip
 def test_a_question_without_an_answer_is_refused(fields: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         question_of(**fields)
@@ -222,12 +205,9 @@ def test_a_question_without_an_answer_is_refused(fields: dict[str, object], mess
         ({"replicas_min": 8, "replicas_max": 7}, "replicas_min must be from 1 to replicas_max, 7, got 8"),
         ({"batch_waits_s": (0.1, -0.1)}, "batch_waits_s must not be negative"),
         ({"preferred_sizes": (9,)}, "preferred size 9 is above the largest batch of p, 8; leave it out"),
-        (
-            {"preferred_sizes": (4,), "batch_size_limit": 2},
-            "preferred size 4 is above the largest batch of p, 2",
-        ),
+        ({"preferred_sizes": (4,), "batch_size_limit": 2}, "preferred size 4 is above the largest batch of p, 2"),
     ],
-)
+)  # fmt: skip
 def test_a_limit_out_of_range_is_refused(fields: dict[str, int], message: str) -> None:
     with pytest.raises(DomainError, match=message):
         question_of(**fields)

@@ -223,13 +223,10 @@ def test_a_day_has_its_own_rates(tmp_path: Path) -> None:
     day = tmp_path / "day.csv"
     day.write_text("time,rate_rps\n00:00,5\n12:00,7\n", encoding="utf-8")
     found = parse.read_curve(str(day), None, None)
-    assert found is not None
     assert found.rates_rps == (5.0, 7.0)
 
 
-def test_files_of_other_tools_are_profiles_and_traces_too(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_files_of_other_tools_are_profiles_and_traces_too(monkeypatch, tmp_path) -> None:
     """Only where they are not one of our own, and arrivals only behind `trace:`."""
     other = tmp_path / "other.json"
     other.write_text("{}", encoding="utf-8")

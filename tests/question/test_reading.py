@@ -35,9 +35,7 @@ def test_what_is_no_file_is_refused_at_once_by_what_it_is(tmp_path: Path, deadli
         assert refusal(Path(name, "s")) == "cannot read s: it is a socket; save what it sends to a file first"
 
 
-def test_a_pipe_that_takes_the_place_of_a_file_is_not_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deadline: None
-) -> None:
+def test_a_pipe_that_takes_the_place_of_a_file_is_not_waited_for(tmp_path, monkeypatch, deadline) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "file").touch()
     was_file = (tmp_path / "file").stat()

@@ -43,9 +43,7 @@ def scenario_of(users: int, think_time_s: float, batch: int, replicas: int = 1, 
     st.sampled_from([0.5, 0.9, 0.99]),
     st.booleans(),
 )
-def test_what_the_exact_law_allows_is_never_refused(
-    users: int, think_time_s: float, batch: int, quantile: float, is_wait: bool
-) -> None:
+def test_what_the_exact_law_allows_is_never_refused(users, think_time_s, batch, quantile, is_wait) -> None:
     """A limit at the law's own quantile, and at its mean, is met."""
     law = BulkClosed(users=users, think_time_s=think_time_s, batch_times_s=TIMES_S[:batch])
     found = law.performance((quantile,))
@@ -60,7 +58,6 @@ def test_what_the_exact_law_allows_is_never_refused(
 def test_the_mean_is_the_response_time_law_of_a_busy_fleet() -> None:
     """100 users who think for 10 s, and 2 replicas that serve 1.6 a second each where batches of 2 are full: N/X - Z."""
     refused = refuse_load(scenario_of(100, 10.0, 2, 2, response_mean=21.0))
-    assert refused is not None
     assert refused.needed == pytest.approx(100 / 3.2 - 10.0)
     assert refuse_load(scenario_of(100, 10.0, 2, 2, response_mean=21.3)) is None
 
@@ -71,7 +68,6 @@ def test_a_quantile_needs_a_share_of_late_ones_that_their_longest_wait_cannot_ma
     (100 - 0.1 * 102)/0.9 = 99.78 s at P90.
     """
     refused = refuse_load(scenario_of(100, 0.0, 1, response={0.9: 99.0}))
-    assert refused is not None
     assert refused.needed == pytest.approx((100.0 - 0.1 * 102.0) / 0.9)
     assert refuse_load(scenario_of(100, 0.0, 1, response={0.9: 99.8})) is None
 
@@ -96,9 +92,7 @@ def test_rejected_users_do_not_wait() -> None:
     st.integers(1, 4),
     st.sampled_from([{"response": {0.99: 2.0}}, {"wait": {0.9: 5.0}}, {"response_mean": 3.0}]),
 )
-def test_the_fewest_devices_are_the_first_that_are_not_refused(
-    users: int, think_time_s: float, batch: int, limits: dict[str, object]
-) -> None:
+def test_the_fewest_devices_are_the_first_that_are_not_refused(users, think_time_s, batch, limits) -> None:
     asked = scenario_of(users, think_time_s, batch, **limits)
     fewest = users_devices_min(PROFILE, asked.workload, asked.plan, asked.objective.limits)
     if fewest > 1_000_000:

@@ -67,9 +67,7 @@ def test_a_device_is_in_one_zone_with_all_its_replicas(devices: int) -> None:
     st.none() | st.floats(0.01, 0.99),
     st.integers(1, 500),
 )
-def test_one_more_replica_leaves_as_many_or_one_more(
-    spare: int, zones: int | None, share: float | None, replicas: int
-) -> None:
+def test_one_more_replica_leaves_as_many_or_one_more(spare, zones, share, replicas) -> None:
     survival = Survival(spare=spare, zones=zones, unavailable_share=share)
     assert survival.left(replicas + 1) - survival.left(replicas) in (0, 1)
 
@@ -84,9 +82,7 @@ def test_one_more_replica_leaves_as_many_or_one_more(
         ({"unavailable_share": math.nan}, DomainError, r"must be within \(0, 1\), got nan"),
     ],
 )
-def test_what_nothing_can_outlive_is_refused(
-    fields: dict[str, float], error: type[Exception], message: str
-) -> None:
+def test_what_nothing_can_outlive_is_refused(fields, error, message) -> None:
     with pytest.raises(error, match=message):
         Survival(**fields)
 

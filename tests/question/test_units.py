@@ -91,10 +91,7 @@ def test_rates(text: str, rps: float) -> None:
         ("infs", "wait must be finite, got 'infs'"),
         ("-infinity s", "wait must be finite, got '-infinity s'"),
         ("-1ms", "wait must not be negative, got '-1ms'"),
-        (
-            "1e308s",
-            "wait '1e308s' is outside the supported range, 1e-15s to 1e+12s; check the number and its unit",
-        ),
+        ("1e308s", "wait '1e308s' is outside the supported range, 1e-15s to 1e+12s; check the number and its unit"),
         ("1e-16s", "wait '1e-16s' is outside"),
         ("1e400s", "wait '1e400s' is outside the supported range"),
         ("1e306h", "wait '1e306h' is outside the supported range"),
@@ -111,7 +108,7 @@ def test_rates(text: str, rps: float) -> None:
         ("1,5s", "wait has an unknown unit ',5s'; use one of"),
         ("0x10s", "wait has an unknown unit 'x10s'; use one of"),
     ],
-)
+)  # fmt: skip
 def test_bad_durations(text: str, message: str) -> None:
     with pytest.raises(InputError) as caught:
         parse_duration_s(text, "wait")
@@ -172,9 +169,6 @@ def test_what_is_printed_in_full_is_read_back_exactly(value: float) -> None:
 @given(st.integers(1, 10**7), st.sampled_from(sorted(SECONDS_PER_UNIT)))
 def test_a_unit_is_an_exact_decimal_factor(count: int, unit: str) -> None:
     assert parse_duration_s(f"{count}{unit}") == float(Decimal(count) * SECONDS_PER_UNIT[unit])
-
-
-# ---- printing -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -55,13 +55,8 @@ def nobody() -> Iterator[None]:
         os.seteuid(user)
 
 
-# ---- Files ----------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("output", [write, draw])
-def test_a_new_file_has_what_the_umask_leaves_and_an_old_one_keeps_its_mode(
-    output: Callable[[Path], None], tmp_path: Path
-) -> None:
+def test_a_new_file_has_what_the_umask_leaves_and_an_old_one_keeps_its_mode(output, tmp_path) -> None:
     path = tmp_path / "x.svg"
     with umask(0o027):
         output(path)
@@ -134,9 +129,6 @@ def test_links_that_lead_nowhere_are_refused(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="cannot write"):
             call(tmp_path / "c.json")
     assert (tmp_path / "a.json").is_symlink()
-
-
-# ---- Streams --------------------------------------------------------------------------------
 
 
 def test_a_pipe_is_written_straight(tmp_path: Path) -> None:

@@ -60,8 +60,6 @@ def stress(
     )
 
 
-# ---- Formulas -------------------------------------------------------------------------------
-
 LOADS = st.floats(0.2, 0.98)
 TIMEOUTS = st.floats(0.05, 2.0)
 LENGTHS = st.floats(0.5, 300.0)
@@ -187,9 +185,6 @@ def test_who_waits_for_ever_has_no_law() -> None:
 
 def test_a_spike_within_the_capacity_may_last() -> None:
     assert spike_survived_s(stress(TRIGGER, TRIES), 1.4) == math.inf
-
-
-# ---- Beside the simulation of other fleets --------------------------------------------------
 
 
 def simulated(asked: Stress, service_times: ServiceTimes | None, runs: int) -> Runs:

@@ -32,14 +32,8 @@ from capacity.recovery.trigger import Trigger, TriggerKind
         ("lose:1,60s", Trigger(kind=TriggerKind.LOSE, replicas=1, lasting_s=60.0)),
         ("crash:2,1min", Trigger(kind=TriggerKind.CRASH, replicas=2, lasting_s=60.0)),
         ("hang:1,60s", Trigger(kind=TriggerKind.HANG, replicas=1, lasting_s=60.0)),
-        (
-            "pause:500ms,10/min",
-            Trigger(kind=TriggerKind.PAUSE, lasting_s=60.0, pause_s=0.5, pauses_per_s=10 / 60),
-        ),
-        (
-            "spot:1,2min,10min",
-            Trigger(kind=TriggerKind.SPOT, replicas=1, notice_s=120.0, lasting_s=600.0),
-        ),
+        ("pause:500ms,10/min", Trigger(kind=TriggerKind.PAUSE, lasting_s=60.0, pause_s=0.5, pauses_per_s=10 / 60)),
+        ("spot:1,2min,10min", Trigger(kind=TriggerKind.SPOT, replicas=1, notice_s=120.0, lasting_s=600.0)),
         (
             "pause:500ms,10/min,5min",
             Trigger(kind=TriggerKind.PAUSE, lasting_s=300.0, pause_s=0.5, pauses_per_s=10 / 60),
@@ -47,7 +41,7 @@ from capacity.recovery.trigger import Trigger, TriggerKind
         ("straggler:3x,60s", Trigger(kind=TriggerKind.STRAGGLER, factor=3.0, lasting_s=60.0)),
         (" rollout ", Trigger(kind=TriggerKind.ROLLOUT)),
     ],
-)
+)  # fmt: skip
 def test_triggers(text: str, trigger: Trigger) -> None:
     assert read_trigger(text) == trigger
 
@@ -194,9 +188,6 @@ def test_protection_takes_the_planned_margin_unless_one_is_given() -> None:
         read_protection("none", 0.07, "kept", ejection=False)
 
 
-# ---- All client flags -----------------------------------------------------------------------
-
-
 def clients(**given: object) -> Clients:
     flags = dict.fromkeys(
         (
@@ -256,9 +247,6 @@ def test_bad_clients(given: dict[str, object], said: str) -> None:
     assert said in str(caught.value)
 
 
-# ---- The nouns ------------------------------------------------------------------------------
-
-
 def test_a_backoff_doubles_up_to_its_longest() -> None:
     backoff = Backoff(initial_s=0.1, max_s=0.5)
     assert [backoff.longest_s(retry) for retry in (1, 2, 3, 4, 9)] == pytest.approx([0.1, 0.2, 0.4, 0.5, 0.5])
@@ -278,12 +266,9 @@ def test_a_backoff_doubles_up_to_its_longest() -> None:
         ({"hedge_s": -0.1, "attempts": 2}, "hedge_s must be >= 0 and finite, got -0.1"),
         ({"hedge_s": math.inf, "attempts": 2}, "hedge_s must be >= 0 and finite, got inf"),
         ({"hedge_s": 0.1}, "a hedge is a second attempt"),
-        (
-            {"hedge_s": 0.1, "attempts": 2, "backoff": Backoff(initial_s=1.0, max_s=1.0)},
-            "sent after their delay",
-        ),
+        ({"hedge_s": 0.1, "attempts": 2, "backoff": Backoff(initial_s=1.0, max_s=1.0)}, "sent after their delay"),
     ],
-)
+)  # fmt: skip
 def test_clients_out_of_range_are_refused(given: dict[str, Any], said: str) -> None:
     assert Clients(attempts=16, hedge_s=0.0).attempts == 16
     with pytest.raises(DomainError, match=said):

@@ -74,12 +74,9 @@ def test_a_fleet_that_breaks_down_is_up_for_its_share() -> None:
             {"clients": Clients(), "protection": Protection(shedding=Shedding.LATE)},
             r"--shed late needs to know when a request is late; give --timeout or --deadline",
         ),
-        (
-            {"protection": Protection(ejects=True)},
-            r"--ejection is a balancer's, and replicas that share a queue",
-        ),
+        ({"protection": Protection(ejects=True)}, r"--ejection is a balancer's, and replicas that share a queue"),
     ],
-)
+)  # fmt: skip
 def test_what_cannot_be_is_refused(changes: dict[str, Any], said: str) -> None:
     with pytest.raises((DomainError, InputError), match=f"^{said}"):
         replace(fleet_in_trouble(), **changes)
@@ -97,9 +94,6 @@ def test_what_is_nearly_refused_is_asked() -> None:
         {"protection": Protection(ejects=True), "plan": replace(usual.plan, routing=Routing.RANDOM)},
     ):
         assert replace(usual, **changes).profile is PROFILE
-
-
-# ---- Disturbances ----------------------------------------------------------------------------------
 
 
 def test_a_replica_that_pauses_stands_still_for_a_share() -> None:

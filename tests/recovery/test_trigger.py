@@ -177,11 +177,7 @@ def test_more_lost_than_there_are_leave_nothing() -> None:
             {"lasting_s": 86_401.0},
             "trigger lose must last above 0 and at most 86400 s, got 86401 s",
         ),
-        (
-            {"kind": TriggerKind.LOSE, "replicas": 1, "lasting_s": 1e-9},
-            {"lasting_s": 0.0},
-            "at most 86400 s, got 0 s",
-        ),
+        ({"kind": TriggerKind.LOSE, "replicas": 1, "lasting_s": 1e-9}, {"lasting_s": 0.0}, "at most 86400 s, got 0 s"),
         (
             {"kind": TriggerKind.SPIKE, "lasting_s": 1.0, "factor": 1.01},
             {"factor": 1.0},
@@ -223,7 +219,7 @@ def test_more_lost_than_there_are_leave_nothing() -> None:
             "a pause needs a length and a rate above 0",
         ),
     ],
-)
+)  # fmt: skip
 def test_a_trigger_out_of_range_is_refused(within: dict[str, Any], beyond: dict[str, Any], said: str) -> None:
     assert Trigger(**within).kind is within["kind"]
     with pytest.raises(DomainError, match=said):

@@ -201,18 +201,13 @@ def test_engines_are_asked_with_what_engines_have(screened: Seen) -> None:
         ({"plan": "plan.json"}, "give either a saved --plan, or --profile with --rate and --replicas"),
         ({"rate_rps": None}, "--profile needs --rate and --replicas too; or give a saved --plan"),
         ({"replicas": None}, "--profile needs --rate and --replicas too; or give a saved --plan"),
-        (
-            {"lengths": "input=constant:2"},
-            "--lengths is for language models, and this profile has batch times",
-        ),
+        ({"lengths": "input=constant:2"}, "--lengths is for language models, and this profile has batch times"),
         ({"detection": "5s"}, "--detection"),
         ({"startup_time": "5s"}, "--startup-time"),
         ({"timeout": "1s", "timeout_s": 1.0}, "timeout and timeout_s are both given"),
     ],
-)
-def test_what_cannot_be_asked_is_refused(
-    changes: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+)  # fmt: skip
+def test_what_cannot_be_asked_is_refused(changes, said, monkeypatch) -> None:
     if "plan" in changes:
         monkeypatch.setattr(api_recovery, "as_saved", lambda plan: plan)
     refused(said, **FLEET | changes)
@@ -257,9 +252,6 @@ def test_a_saved_plan_goes_with_what_is_given_beside_it() -> None:
             fleet(bursty, **beside)
 
 
-# ---- Trouble that a plan comes back from ---------------------------------------------------------
-
-
 def given_of(**changes: Any) -> dict[str, Any]:
     asked = {"recover_within": "60s", "trigger": "lose:1,60s", "timeout": "500ms"}
     return defaultdict(lambda: None, asked | changes)
@@ -273,7 +265,6 @@ def no_trouble(said: str, **changes: Any) -> None:
 
 def test_trouble_is_what_it_was_given() -> None:
     found = read_trouble(given_of())
-    assert found is not None
     assert (found.within_s, found.shed, found.detection_s, found.startup_s) == (
         60.0,
         "none",
@@ -288,7 +279,6 @@ def test_trouble_is_what_it_was_given() -> None:
             shed="lifo", attempts=3, deadline="3s", backoff="50ms", retry_budget=0.1, retry_on="crashed",
         )
     )  # fmt: skip
-    assert more is not None
     assert (more.within_s, more.shed, more.detection_s, more.startup_s) == (0.0, "lifo", 0.0, 9.0)
     assert (more.clients.attempts, more.clients.deadline_s, more.clients.budget.ratio) == (3, 3.0, 0.1)
     assert more.flags[:2] == ("--recover-within", "0s")
@@ -333,7 +323,6 @@ def test_flags_are_typed_as_they_were_given() -> None:
 )
 def test_a_fleet_is_larger_than_what_its_trigger_takes(trigger: str, least: int) -> None:
     trouble = read_trouble(given_of(trigger=trigger))
-    assert trouble is not None
     assert trouble.replicas_min == least
     question = Question(
         profiles=(PROFILE,),
@@ -355,7 +344,6 @@ def test_a_fleet_is_larger_than_what_its_trigger_takes(trigger: str, least: int)
 
 def test_a_rollout_replaces_one_of_two() -> None:
     trouble = read_trouble(given_of(trigger="rollout", startup_time="5s"))
-    assert trouble is not None
     assert trouble.replicas_min == 2
 
 

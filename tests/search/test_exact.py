@@ -37,7 +37,6 @@ ASKED = Scenario(profile=PROFILE, workload=POISSON, plan=PLAN, objective=P99)
 def test_the_performance_is_that_of_the_law(routing: Routing, wait_s: float) -> None:
     plan = replace(PLAN, routing=routing, batch_wait_max_s=wait_s)
     candidate = judge_exactly(replace(ASKED, plan=plan))
-    assert candidate is not None
     assert (candidate.verdict, candidate.rejection, candidate.requests) == (Verdict.MET, None, 0)
     assert (candidate.settled, candidate.is_precise, candidate.batch_size_largest) == (True, True, None)
     assert candidate.performance == predict(PROFILE, POISSON, plan, (0.99,))
@@ -46,8 +45,6 @@ def test_the_performance_is_that_of_the_law(routing: Routing, wait_s: float) -> 
 def test_every_quantile_that_is_asked_for_is_there_and_p99_besides() -> None:
     objective = Objective.of(response={0.5: 1.0}, wait={0.9: 1.0})
     candidate = judge_exactly(replace(ASKED, objective=objective))
-    assert candidate is not None
-    assert candidate.performance is not None
     assert list(candidate.performance.response_quantiles_s) == [0.5, 0.9, 0.99]
     assert list(candidate.performance.wait_quantiles_s) == [0.5, 0.9, 0.99]
 
@@ -71,15 +68,11 @@ def test_on_its_limit_a_plan_is_met_and_a_hair_beyond_it_is_missed(measure: Meas
 
     (promise,) = objective(0.5).limits
     found = promise.found(performance)
-    assert found is not None
     within = judge_exactly(replace(ASKED, objective=objective(found.value)))
-    assert within is not None
     assert (within.verdict, within.rejection) == (Verdict.MET, None)
     allowed = math.nextafter(found.value, 0.0)
     beyond = judge_exactly(replace(ASKED, objective=objective(allowed)))
-    assert beyond is not None
     assert beyond.verdict is Verdict.MISSED
-    assert beyond.rejection is not None
     assert (beyond.rejection.limit, beyond.rejection.promise) == (
         Limit.of(measure), objective(allowed).limits[0]
     )  # fmt: skip
@@ -89,15 +82,12 @@ def test_on_its_limit_a_plan_is_met_and_a_hair_beyond_it_is_missed(measure: Meas
 
 def test_a_queue_without_a_limit_loses_nobody() -> None:
     candidate = judge_exactly(replace(ASKED, objective=Objective.of(loss=1e-9)))
-    assert candidate is not None
     assert candidate.verdict is Verdict.MET
 
 
 def test_of_several_broken_promises_the_one_exceeded_most_is_named() -> None:
     objective = Objective.of(response={0.99: 0.02}, response_mean=0.002)
     candidate = judge_exactly(replace(ASKED, objective=objective))
-    assert candidate is not None
-    assert candidate.rejection is not None
     assert candidate.rejection.promise == objective.limits[1]
 
 
@@ -106,8 +96,6 @@ def test_single_requests_at_a_shared_queue_are_m_d_c() -> None:
     objective = Objective.of(response={0.99: 1.0}, wait={0.99: 1.0}, response_mean=1.0)
     candidate = judge_exactly(replace(ASKED, plan=plan, objective=objective))
     queue = MDc(arrival_rate_rps=150.0, service_time_s=0.010, servers=3)
-    assert candidate is not None
-    assert candidate.performance is not None
     assert candidate.performance.response_quantiles_s[0.99].value == queue.response_quantile_s(0.99)
     assert candidate.performance.wait_quantiles_s[0.99].value == queue.wait_quantile_s(0.99)
 
@@ -116,8 +104,6 @@ def test_the_overhead_counts_in_responses_and_not_in_waits() -> None:
     slow = replace(PROFILE, request_overhead_s=0.1)
     objective = Objective.of(response={0.99: 0.05}, wait={0.99: 0.05})
     candidate = judge_exactly(replace(ASKED, profile=slow, objective=objective))
-    assert candidate is not None
-    assert candidate.rejection is not None
     assert candidate.rejection.promise == objective.limits[0]
 
 
@@ -177,7 +163,6 @@ def test_one_replica_has_one_law_whatever_the_router() -> None:
 def test_a_timer_from_the_opening_of_the_batch_has_a_law_of_any_wait() -> None:
     plan = replace(PLAN, batch_wait_max_s=0.03, batching=Batching.TORCHSERVE)
     candidate = judge_exactly(replace(ASKED, plan=plan))
-    assert candidate is not None
     assert candidate.performance == predict(PROFILE, POISSON, plan, (0.99,))
 
 
@@ -196,11 +181,7 @@ def test_batches_of_512_are_judged_by_the_law_at_once() -> None:
         (PROFILE, replace(PLAN, preferred_sizes=(2,)), "no exact law covers preferred batch sizes"),
         (PROFILE, replace(PLAN, batching=Batching.RAY_SERVE), "no exact law covers ray-serve batching"),
         (PROFILE, replace(PLAN, queue_limit=9), "no exact law covers a queue limit"),
-        (
-            replace(PROFILE, wake_s=0.001),
-            PLAN,
-            "no exact law covers a slower first batch after an idle pause",
-        ),
+        (replace(PROFILE, wake_s=0.001), PLAN, "no exact law covers a slower first batch after an idle pause"),
         (
             replace(PROFILE, spells=Spells(share=0.5, lasting_s=1.0)),
             PLAN,
@@ -215,10 +196,8 @@ def test_batches_of_512_are_judged_by_the_law_at_once() -> None:
         (PROFILE, replace(PLAN, batch_size_max=1, routing=Routing.POWER_OF_TWO), "of constant service"),
         (PROFILE, replace(PLAN, routing=Routing.SHARED_QUEUE), "a shared queue with deterministic batches"),
     ],
-)
-def test_a_case_without_an_exact_law_is_refused_with_a_way_out(
-    profile: ServiceProfile, plan: Plan, said: str
-) -> None:
+)  # fmt: skip
+def test_a_case_without_an_exact_law_is_refused_with_a_way_out(profile, plan, said) -> None:
     with pytest.raises(DomainError, match=f"{said}.*; simulate instead"):
         predict(profile, POISSON, plan)
 

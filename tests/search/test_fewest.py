@@ -19,9 +19,7 @@ from capacity.search.fewest import fewest_enough, halve_in, is_bracketed
         (4, 3, [], None),
     ],
 )
-def test_numbers_grow_by_doubled_steps_and_are_then_halved_in_on(
-    enough: int, most: int, tried: list[int], found: int | None
-) -> None:
+def test_numbers_grow_by_doubled_steps_and_are_then_halved_in_on(enough, most, tried, found) -> None:
     seen: list[int] = []
 
     def is_enough(number: int) -> bool:

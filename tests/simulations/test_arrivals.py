@@ -174,8 +174,6 @@ def test_a_think_time_is_a_finite_duration(think_time_s: float) -> None:
         ClosedPopulation(users=1, think_time_s=think_time_s)
 
 
-# ---- Bursts ---------------------------------------------------------------------------------
-
 BURSTY = MmppArrivals(ratio=5.0, burst_mean_s=2.0, calm_mean_s=6.0)
 
 
@@ -258,16 +256,12 @@ def test_bursts_of_a_hair_are_poisson_and_nearly_so_when_they_flicker() -> None:
     assert stats.kstest(gaps_s, "expon", args=(0.0, 1.0 / 3.0)).pvalue > 1e-3
 
 
-# ---- A stream, piece by piece ---------------------------------------------------------------
-
 DEMANDS = {
     "poisson": Workload(arrival_rate_rps=3.0),
     "deterministic": Workload(arrival_rate_rps=3.0, arrivals=DeterministicArrivals()),
     "regular": Workload(arrival_rate_rps=3.0, arrivals=GammaArrivals(cv=0.3)),
     "bursty": Workload(arrival_rate_rps=3.0, arrivals=GammaArrivals(cv=2.5)),
-    "switched": Workload(
-        arrival_rate_rps=3.0, arrivals=MmppArrivals(ratio=9.0, burst_mean_s=2.0, calm_mean_s=5.0)
-    ),
+    "switched": Workload(arrival_rate_rps=3.0, arrivals=MmppArrivals(ratio=9.0, burst_mean_s=2.0, calm_mean_s=5.0)),
     "switched often": Workload(
         arrival_rate_rps=3.0, arrivals=MmppArrivals(ratio=9.0, burst_mean_s=0.002, calm_mean_s=0.005)
     ),
@@ -276,16 +270,14 @@ DEMANDS = {
         arrivals=TraceArrivals(instants_s=tuple(0.1 * round(number**1.3) for number in range(150))),
     ),
     "closed": ClosedPopulation(users=3, think_time_s=0.7),
-    "surging": Workload(
-        arrival_rate_rps=3.0, arrivals=SurgingArrivals(base=PoissonArrivals(), before=37, factor=2.5)
-    ),
+    "surging": Workload(arrival_rate_rps=3.0, arrivals=SurgingArrivals(base=PoissonArrivals(), before=37, factor=2.5)),
     "surging regular": Workload(
         arrival_rate_rps=3.0, arrivals=SurgingArrivals(base=GammaArrivals(cv=0.5), before=40, factor=3.0)
     ),
     "surging metronome": Workload(
         arrival_rate_rps=3.0, arrivals=SurgingArrivals(base=DeterministicArrivals(), before=1, factor=4.0)
     ),
-}
+}  # fmt: skip
 ALL = 150  # requests
 
 

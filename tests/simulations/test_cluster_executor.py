@@ -45,7 +45,6 @@ def local_cluster(workers: int, tmp_path: Path) -> Iterator[Local]:
         env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
     ) as process:
         try:
-            assert process.stdout is not None
             address = process.stdout.readline().strip()
             yield Local(process, address, [int(pid) for pid in process.stdout.readline().split()])
         finally:
@@ -57,9 +56,6 @@ def local_cluster(workers: int, tmp_path: Path) -> Iterator[Local]:
 def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     with local_cluster(2, tmp_path_factory.mktemp("cluster")) as running:
         yield running
-
-
-# ---- Alive ----------------------------------------------------------------------------------
 
 
 @pytest.mark.long
@@ -94,9 +90,6 @@ def test_results_come_in_order_and_an_error_is_that_error(local: Local) -> None:
         assert list(mapper(abs, [-1])) == [1]
 
 
-# ---- Lost -----------------------------------------------------------------------------------
-
-
 @pytest.mark.long
 def test_a_scheduler_that_is_lost_ends_the_run(tmp_path: Path) -> None:
     with (  # noqa: PT012  (raised by the mapper, or by the end of the context)
@@ -108,9 +101,7 @@ def test_a_scheduler_that_is_lost_ends_the_run(tmp_path: Path) -> None:
         list(mapper(abs, range(5)))
 
 
-def test_workers_that_do_not_come_back_are_not_waited_for_without_end(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_workers_that_do_not_come_back_are_not_waited_for_without_end(monkeypatch) -> None:
     class Empty:
         def wait_for_workers(self, count: int, timeout: float) -> None:
             raise TimeoutError
@@ -178,9 +169,7 @@ class Client:
 
 
 @pytest.mark.parametrize(("threads", "window"), [(3, 64), (16, 64), (17, 68)])
-def test_four_tasks_a_thread_or_64_are_submitted_ahead(
-    monkeypatch: pytest.MonkeyPatch, threads: int, window: int
-) -> None:
+def test_four_tasks_a_thread_or_64_are_submitted_ahead(monkeypatch, threads, window) -> None:
     client = Client(threads)
     monkeypatch.setattr("distributed.Client", client)
     with cluster("tcp://a:1") as mapper:
@@ -200,9 +189,7 @@ def test_a_worker_without_capacity_is_refused(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("error", [BrokenExecutor(), CancelledError()])
-def test_a_lost_cluster_is_reported_and_other_errors_pass(
-    monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
+def test_a_lost_cluster_is_reported_and_other_errors_pass(monkeypatch, error) -> None:
     monkeypatch.setattr("distributed.Client", Client())
     with pytest.raises(DependencyError, match="the cluster at tcp://a:1 is lost"), cluster("tcp://a:1"):
         raise error
@@ -215,9 +202,6 @@ def test_missing_dask_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch)
     said = "--cluster needs Dask; pip install distributed"
     with pytest.raises(DependencyError, match=said), cluster("tcp://a:1"):
         pass
-
-
-# ---- Of another version ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["numpy", "capacity", "python"])
@@ -233,9 +217,6 @@ def test_a_worker_that_rounds_differently_is_named() -> None:
     theirs = {"tcp://w:1": environment() | {"digits": "other"}, "tcp://w:2": environment()}
     cluster_executor._require_same(theirs, "tcp://s:1", warned.append)
     assert warned == ["warning: worker tcp://w:1 rounds differently from here: last digits may differ"]
-
-
-# ---- Asked wrongly --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -132,9 +132,7 @@ def test_every_import_of_the_simulator_is_seen() -> None:
             assert {name for name in named if name.startswith("simulations")} <= set(seen), path
 
 
-def test_copies_of_the_same_sources_share_machine_code(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_copies_of_the_same_sources_share_machine_code(tmp_path, monkeypatch) -> None:
     """As the package that is installed and the sources that it was built from do."""
     monkeypatch.setattr(simulations.compiled, "_folder", lambda: tmp_path)
     found = []
@@ -228,12 +226,7 @@ def test_constants_of_a_caller_share_one_machine_code() -> None:
     assert _shifted(0.5, 3) == 3.5
 
 
-# ---- Where machine code is kept ------------------------------------------------------------------------
-
-
-def test_machine_code_is_kept_in_the_first_writable_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_machine_code_is_kept_in_the_first_writable_folder(tmp_path, monkeypatch) -> None:
     """The folder set for numba, then beside the sources, then in the home; none if all are read-only."""
     find = simulations.compiled._folder.__wrapped__
     monkeypatch.setattr("simulations.compiled.config.CACHE_DIR", str(tmp_path / "given"))

@@ -65,9 +65,7 @@ def runs(draw: st.DrawFn) -> tuple[StepTable, EngineRules, int, Routing, TokenDr
 
 @settings(max_examples=120, deadline=None)
 @given(runs())
-def test_the_compiled_engine_gives_the_same_bytes_as_the_readable_one(
-    run: tuple[StepTable, EngineRules, int, Routing, TokenDraws],
-) -> None:
+def test_the_compiled_engine_gives_the_same_bytes_as_the_readable_one(run) -> None:
     for window_s in (ALWAYS, (0.3, 0.9)):
         assert differing(run_engines(*run, window_s), serve_engines(*run, window_s)) == []
 
@@ -99,9 +97,7 @@ def test_runs_of_passes_cross_the_contexts_of_a_measured_table(outputs: tuple[in
 
 @settings(max_examples=80, deadline=None)
 @given(runs())
-def test_tokens_and_blocks_are_conserved(
-    run: tuple[StepTable, EngineRules, int, Routing, TokenDraws],
-) -> None:
+def test_tokens_and_blocks_are_conserved(run) -> None:
     _, _, _, _, draws = run
     records = serve_engines(*run)
     known = int((draws.input_tokens + draws.output_tokens - 1).sum())

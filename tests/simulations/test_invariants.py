@@ -251,9 +251,6 @@ def test_tasks_that_share_a_seed_share_their_users_whatever_the_plan() -> None:
     assert unit_s[0] == pytest.approx(unit_s[1], rel=1e-12)
 
 
-# ---- The checks can fail --------------------------------------------------------------------
-
-
 def altered(column: str, request: int, value: float) -> tuple[Task, Draws, Records]:
     """Records of a real run with one number changed."""
     task, draws, records, _ = scenario("greedy", Routing.ROUND_ROBIN, "poisson")

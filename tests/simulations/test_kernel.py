@@ -52,8 +52,6 @@ from simulations.validation.systems import DurationTimes
 Case = tuple[Plan, ServiceTimes, Draws | ClosedDraws]
 BLOCKS = st.sampled_from([1, 2, 7, 64])  # so that most requests are carried over, and none
 
-# ---- The same as SimPy ----------------------------------------------------------------------
-
 
 def assert_as_simpy(case: Case, block: int) -> None:
     assert_kernel_gives(run(*case), *case, block)
@@ -114,9 +112,7 @@ def test_agrees_with_simpy_where_batches_wait_in_one_queue(case: Case, block: in
 @pytest.mark.parametrize("routing", Routing)
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("wake_s", [0.0, 0.125])
-def test_agrees_with_simpy_on_a_large_fleet(
-    replicas: int, routing: Routing, batch: int, wake_s: float
-) -> None:
+def test_agrees_with_simpy_on_a_large_fleet(replicas, routing, batch, wake_s) -> None:
     """Beside and above powers of two, and where one queue is no longer served by a recursion."""
     count = 6 * replicas
     generator = np.random.default_rng(replicas)
@@ -233,14 +229,9 @@ def test_one_queue_without_a_limit_needs_no_events(changes: dict[str, object], i
     assert kernel.recursion_for(replace(plan, **changes), users) is None
 
 
-# ---- The same service times -----------------------------------------------------------------
-
-
 @settings(derandomize=True, deadline=None, max_examples=150)
 @given(profiles(), st.integers(1, 6), st.floats(0.0, 1.0, exclude_max=True), st.integers(0, 2**20))
-def test_a_table_draws_the_digits_of_the_profile(
-    profile: ServiceProfile, size: int, uniform: float, knot: int
-) -> None:
+def test_a_table_draws_the_digits_of_the_profile(profile, size, uniform, knot) -> None:
     """Also at the knots themselves, beside which a quantile jumps."""
     times = ProfileTimes(profile)
     table = times.table(6)
@@ -328,8 +319,6 @@ def test_atoms_are_the_durations_that_come_up_again() -> None:
     assert DurationTimes(gamma).table(3).atoms_s.tolist() == []
 
 
-# ---- The same samples -----------------------------------------------------------------------
-
 PROFILE = ServiceProfile(
     name="made-up",
     timings=(
@@ -373,10 +362,8 @@ PLANS = {
         routing=Routing.POWER_OF_TWO,
     ),
     "own": Plan(profile="made-up", replicas=3, batch_size_max=3, routing=Routing.LEAST_OUTSTANDING),
-    "limited": Plan(
-        profile="made-up", replicas=2, batch_size_max=2, queue_limit=3, routing=Routing.ROUND_ROBIN
-    ),
-}
+    "limited": Plan(profile="made-up", replicas=2, batch_size_max=2, queue_limit=3, routing=Routing.ROUND_ROBIN),
+}  # fmt: skip
 TASKS = {
     f"{plan}-{demand}": Task(
         plan=PLANS[plan],
@@ -415,9 +402,7 @@ SERVE = kernel.serve
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 @pytest.mark.parametrize("exact_max", [10_000, 100], ids=["exact", "in cells"])
-def test_both_engines_give_the_same_sample_whatever_the_block(
-    task: Task, exact_max: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_both_engines_give_the_same_sample_whatever_the_block(task, exact_max, monkeypatch) -> None:
     monkeypatch.setattr(sample, "EXACT_REQUESTS_MAX", exact_max)
     expected = replicate(replace(task, engine=Engine.SIMPY))
     assert_same_sample(replicate(task), expected)

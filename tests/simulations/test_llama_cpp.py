@@ -80,9 +80,6 @@ def same(one: TokenRecords, other: TokenRecords) -> bool:
     return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in TokenRecords.__slots__)
 
 
-# ---- Rules ----------------------------------------------------------------------------------
-
-
 def test_of_slots_that_were_never_used_the_highest_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     """Then the one that was released first: slot 2 at 1 s, and slot 1 at 2 s."""
     draws = draws_of([(4, 1), (4, 2), (4, 9), (4, 1), (4, 1)], [0.0, 0.0, 0.0, 2.5, 2.5])
@@ -97,9 +94,7 @@ def test_slots_of_one_pass_are_released_in_their_order(monkeypatch: pytest.Monke
     assert found.slots == [1, 0, 0, 1]
 
 
-def test_deferred_requests_come_first_and_the_last_that_is_called_foremost(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_deferred_requests_come_first_and_the_last_that_is_called_foremost(monkeypatch) -> None:
     """0, 1 and 2 end together, so 3 and 4 are called; 5 came later, and has what is left; 6 is deferred."""
     draws = draws_of([(4, 2), (4, 2), (4, 2), (4, 1), (4, 1), (4, 1), (4, 1)], [0, 0, 0, 0.2, 0.3, 1.2, 1.3])
     found = told(monkeypatch, slots_of(3, 64), draws)
@@ -155,9 +150,6 @@ def test_a_pass_has_a_token_for_every_slot() -> None:
         serve_engines(SECOND, slots_of(8, 7), 1, Routing.ROUND_ROBIN, draws_of([(6, 5)]))
 
 
-# ---- The compiled engine --------------------------------------------------------------------
-
-
 @st.composite
 def runs(draw: st.DrawFn) -> tuple[StepTable, EngineRules, int, Routing, TokenDraws]:
     count = draw(st.integers(1, 40))
@@ -178,9 +170,7 @@ CALLED = draws_of([(1, 5), (1, 5), (9, 2), (3, 2), (2, 2)], [0.0, 0.0, 2.5, 2.5,
 @settings(max_examples=120, deadline=None)
 @given(runs())
 @example((SECOND, slots_of(2, 8), 1, Routing.ROUND_ROBIN, CALLED))
-def test_the_compiled_engine_gives_the_same_bytes(
-    run: tuple[StepTable, EngineRules, int, Routing, TokenDraws],
-) -> None:
+def test_the_compiled_engine_gives_the_same_bytes(run) -> None:
     for window_s in (ALWAYS, (0.3, 0.9)):
         assert same(run_engines(*run, window_s), serve_engines(*run, window_s))
 
@@ -196,9 +186,6 @@ def test_tokens_are_conserved(run: tuple[StepTable, EngineRules, int, Routing, T
     assert records.gap_counts.sum() == int((draws.output_tokens - 1).sum())
     assert (records.finished_s >= records.first_s).all()
     assert (records.first_s > draws.arrived_s).all()
-
-
-# ---- The real server ------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -233,9 +220,7 @@ def test_the_recording_says_enough(recording: Recording) -> None:
     assert sum(bool(loop.decoding and loop.prompts) for loop in loops) > 50
 
 
-def test_driven_by_recorded_ends_our_engine_does_what_the_server_did(
-    recording: Recording, ours: Replay
-) -> None:
+def test_driven_by_recorded_ends_our_engine_does_what_the_server_did(recording, ours) -> None:
     """The same slots and steps, and tokens at the same instants; however fast this machine is today."""
     assert len(ours.steps) == len(step_ends_s(recording)) > 300
     assert set(differences(recording, ours).values()) == {0}

@@ -158,9 +158,7 @@ def test_a_request_may_fill_the_cache(told: Teller) -> None:
 
 
 @pytest.mark.parametrize(("ahead", "started_s"), [(False, 2.0), (True, 3.0)])
-def test_slots_return_a_pass_late_where_it_is_composed_ahead(
-    told: Teller, ahead: bool, started_s: float
-) -> None:
+def test_slots_return_a_pass_late_where_it_is_composed_ahead(told, ahead, started_s) -> None:
     rules = RULES._replace(sequences_max=2, ahead=ahead)
     found = told(rules, draws_of(((4, 2), (4, 9), (4, 1))))
     assert [one.started_s for one in found.passes if any(p[0] == 2 for p in one.parts)] == [started_s]

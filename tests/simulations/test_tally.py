@@ -73,9 +73,6 @@ def assert_same(one: Tally, other: Tally) -> None:
     assert one.total_s == pytest.approx(other.total_s, rel=1e-12)
 
 
-# ---- Exactly --------------------------------------------------------------------------------
-
-
 @settings(derandomize=True, deadline=None, max_examples=150)
 @given(
     st.lists(st.sampled_from([0.5, 1.0, 1.5, 2.0]) | st.floats(0.0, 9.0), min_size=1, max_size=200),
@@ -116,14 +113,9 @@ def test_a_share_above_is_strictly_above() -> None:
     assert Tally.of(np.array([1.0, 2.0, 2.0, 3.0]), NOTHING).share_above(2.0) == 0.25
 
 
-# ---- In cells -------------------------------------------------------------------------------
-
-
 @settings(derandomize=True, deadline=None, max_examples=150)
 @given(st.lists(st.just(0.0) | DURATIONS_S, min_size=1, max_size=60), QUANTILES)
-def test_cells_are_within_the_relative_error_of_every_value(
-    durations_s: list[float], quantile: float
-) -> None:
+def test_cells_are_within_the_relative_error_of_every_value(durations_s, quantile) -> None:
     exact, cells = Tally.of(np.array(durations_s), NOTHING), counted(durations_s)
     assert cells.count == exact.count
     assert cells.positive == exact.positive
@@ -175,9 +167,6 @@ def test_marks_beyond_the_cells_are_exact_too(duration_s: float) -> None:
         assert tally.share_above(duration_s) == 0.25
 
 
-# ---- Marks ----------------------------------------------------------------------------------
-
-
 @st.composite
 def marked(draw: st.DrawFn) -> tuple[list[float], Floats]:
     """Marks, at the edges of cells too, and durations that are marks, beside them, or in their cells."""
@@ -192,9 +181,7 @@ def marked(draw: st.DrawFn) -> tuple[list[float], Floats]:
 @given(marked())
 @example(([1.0, 1.0 - 2.0**-53, 1.0 + 2.0**-52], np.array([1.0])))
 @example(([1.0, 1.0 + 2.0**-11, 1.0 + 2.0**-10], np.array([1.0, 1.0 + 2.0**-11, 1.0 + 2.0**-10])))
-def test_marks_come_back_to_the_last_digit_and_a_share_above_one_is_exact(
-    case: tuple[list[float], Floats],
-) -> None:
+def test_marks_come_back_to_the_last_digit_and_a_share_above_one_is_exact(case) -> None:
     durations_s, marks_s = case
     exact = Counter(durations_s)
     for tally in (counted(durations_s, marks_s), gathered(durations_s, marks_s)):
@@ -230,14 +217,9 @@ def test_of_two_marks_the_nearer_one_attracts() -> None:
     assert snapped(near_s, NOTHING, 1.0).tolist() == near_s.tolist()
 
 
-# ---- Merging --------------------------------------------------------------------------------
-
-
 @settings(derandomize=True, deadline=None, max_examples=80)
 @given(marked(), st.lists(st.integers(0, 60), min_size=1, max_size=3), st.sampled_from(["exact", "cells"]))
-def test_merged_tallies_are_the_tally_of_all(
-    case: tuple[list[float], Floats], cuts: list[int], form: str
-) -> None:
+def test_merged_tallies_are_the_tally_of_all(case, cuts, form) -> None:
     durations_s, marks_s = case
     of = Tally.of if form == "exact" else counted
     parts = [of(part, marks_s) for part in np.split(np.array(durations_s), sorted(cuts))]
@@ -281,9 +263,6 @@ def test_as_many_values_as_may_be_stay_exact() -> None:
     assert len(Tally.of(np.arange(EXACT_MAX + 1.0), NOTHING).values_s) < EXACT_MAX
 
 
-# ---- A run that is reduced ------------------------------------------------------------------
-
-
 def run_of(count: int, seed: int = 2) -> tuple[Floats, Floats, Floats, np.ndarray]:
     """Made-up requests: some lost, in batches of up to 3, a third of them without a wait."""
     generator = np.random.default_rng(seed)
@@ -302,9 +281,7 @@ def reduce_in_parts(columns: tuple[np.ndarray, ...], length: Length, parts: int,
 
 @pytest.mark.parametrize("exact_max", [EXACT_MAX, 100], ids=["exact", "in cells"])
 @pytest.mark.parametrize("parts", [1, 2, 7, 300])
-def test_a_reduction_is_by_hand_what_it_is_in_parts_of_any_size(
-    parts: int, exact_max: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_reduction_is_by_hand_what_it_is_in_parts_of_any_size(parts, exact_max, monkeypatch) -> None:
     monkeypatch.setattr("simulations.statistics.sample.EXACT_REQUESTS_MAX", exact_max)
     columns, length, marks_s = (
         run_of(600),

@@ -61,10 +61,7 @@ def draws_of(inputs: list[int], outputs: list[int], **fields: Any) -> TokenDraws
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        (
-            {"arrived_s": np.array([1.0, 0.5])},
-            "instants of arrival must be finite, not negative, and must not fall",
-        ),
+        ({"arrived_s": np.array([1.0, 0.5])}, "instants of arrival must be finite, not negative, and must not fall"),
         ({"arrived_s": np.array([-0.5, 0.5])}, "instants of arrival must be finite, not negative"),
         ({"arrived_s": np.array([0.0, np.inf])}, "instants of arrival must be finite, not negative"),
         ({"routing": np.zeros(3)}, "there must be lengths and two routing draws for each request"),
@@ -72,7 +69,7 @@ def draws_of(inputs: list[int], outputs: list[int], **fields: Any) -> TokenDraws
         ({"input_tokens": np.array([1, 0])}, "a request has at least one input token and one output token"),
         ({"output_tokens": np.array([0, 1])}, "a request has at least one input token and one output token"),
     ],
-)
+)  # fmt: skip
 def test_draws_that_cannot_be_are_refused(fields: dict[str, Any], said: str) -> None:
     with pytest.raises(DomainError, match=f"^{said}"):
         draws_of([1, 1], [1, 1], **fields)

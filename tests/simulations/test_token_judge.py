@@ -137,9 +137,6 @@ def look_of(pool: Any, *, settled: bool = True, requests: int = 1000) -> TokenLo
     return TokenLook(pool=pool, settled=settled, requests=requests)
 
 
-# ---- How long runs are -----------------------------------------------------------------------
-
-
 @pytest.mark.usefixtures("saturates")
 def test_what_is_forgotten_is_asked_of_what_is_simulated(monkeypatch: pytest.MonkeyPatch) -> None:
     """140 rps on 2 engines of 100 rps, of which one stands for both: load 0.7 and 0.7 * 8 in service.
@@ -172,9 +169,7 @@ def test_what_is_forgotten_is_asked_of_what_is_simulated(monkeypatch: pytest.Mon
         (95.1, 150.0, (1500, 6000, 300)),
     ],
 )
-def test_a_run_is_ten_relaxation_times_and_four_times_as_many(
-    monkeypatch: pytest.MonkeyPatch, rate_rps: float, forgotten: float, length: tuple[int, int, int]
-) -> None:
+def test_a_run_is_ten_relaxation_times_and_four_times_as_many(monkeypatch, rate_rps, forgotten, length):
     forgets(monkeypatch, forgotten)
     found = TokenCase(scenario=scenario_of(rate_rps)).length
     assert (found.warm_up, found.measured, found.cool_down) == length
@@ -207,9 +202,7 @@ def test_so_many_are_counted_before_anything_is_believed(monkeypatch: pytest.Mon
         ({"replications": 19}, False),  # what is accepted for good has twenty runs
     ],
 )
-def test_a_look_settles_where_it_has_seen_enough(
-    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], settled: bool
-) -> None:
+def test_a_look_settles_where_it_has_seen_enough(monkeypatch, changes, settled) -> None:
     forgets(monkeypatch, 10.0)
     case = TokenCase(scenario=scenario_of())
     found = look_at_runs(case, Pool(**changes), 7)
@@ -245,9 +238,7 @@ class Counting:
         (8000, 1000, [20, 40, 80]),
     ],
 )
-def test_looks_double_their_runs_within_the_budget(
-    monkeypatch: pytest.MonkeyPatch, requests_max: int, first: int, runs: list[int]
-) -> None:
+def test_looks_double_their_runs_within_the_budget(monkeypatch, requests_max, first, runs) -> None:
     """Runs of 100 requests, 20 at first."""
     monkeypatch.setattr(tokens, "TokenPool", Counting)
     monkeypatch.setattr(tokens, "look_at_runs", lambda case, pool, requests, care: (pool, requests, care))
@@ -279,8 +270,6 @@ def test_looks_double_their_runs_within_the_budget(
     assert [(requests, care) for _, requests, care in usual] == [(2000, 1.0)]
 
 
-# ---- Bursts ------------------------------------------------------------------------------------
-
 BURSTS = MmppArrivals(ratio=4.0, burst_mean_s=20.0, calm_mean_s=100.0)
 
 
@@ -288,9 +277,7 @@ def bursting(rate_rps: float = 20.0) -> TokenScenario:
     return scenario_of(objective=OBJECTIVE, workload=Workload(arrival_rate_rps=rate_rps, arrivals=BURSTS))
 
 
-def test_slots_that_never_fill_are_forgotten_as_soon_as_the_answers_that_run(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_slots_that_never_fill_are_forgotten_as_soon_as_the_answers_that_run(monkeypatch) -> None:
     """Of 100,000 slots of which a handful runs; to fill them all would take a quarter of an hour."""
     one = Saturation(
         rate_rps=100.0, running_mean=100_000.0, kv_utilization=0.5, preemption_rate=0.0, step_mean_s=0.01,
@@ -299,7 +286,6 @@ def test_slots_that_never_fill_are_forgotten_as_soon_as_the_answers_that_run(
     for module in (tokens, saturation):
         monkeypatch.setattr(module, "saturated", lambda _: one)
     runs = TokenCase(scenario=bursting()).bursts
-    assert runs is not None
     assert 0.2 < runs.fed.service_s < 1.0  # twenty tokens of 10 ms and more
 
 
@@ -322,15 +308,12 @@ def test_runs_are_told_their_strata_and_do_not_find_them_again(monkeypatch: pyte
 @pytest.mark.usefixtures("saturates")
 def test_a_search_needs_its_share_of_what_settles_bursts() -> None:
     case = TokenCase(scenario=bursting(39.0))  # load 1.04 in a burst
-    assert case.bursts is not None
     assert case.counted_min(1.0) == pytest.approx(case.bursts.counted_min(6000))
     assert case.counted_min(0.05) == pytest.approx(0.05 * case.bursts.counted_min(6000))
 
 
 @pytest.mark.usefixtures("saturates")
-def test_bursts_take_a_fortieth_of_the_requests_and_a_confirmation_what_settles_them(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_bursts_take_a_fortieth_of_the_requests_and_a_confirmation_what_settles_them(monkeypatch) -> None:
     budgets: list[int] = []
 
     def told(_case: TokenCase, _seed: Seed, budget: int, *_: object) -> Iterator[TokenLook]:
@@ -350,9 +333,7 @@ def test_bursts_take_a_fortieth_of_the_requests_and_a_confirmation_what_settles_
 
 
 @pytest.mark.usefixtures("saturates")
-def test_what_is_decided_under_bursts_is_narrowed_no_further_than_that(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_what_is_decided_under_bursts_is_narrowed_no_further_than_that(monkeypatch) -> None:
     wide = pool_of()
     looks = [look_of(wide, requests=many) for many in (1_000_000, 2_500_000, 4_000_000)]
     monkeypatch.setattr(tokens, "token_looks", lambda *_, **__: iter(looks))
@@ -361,9 +342,6 @@ def test_what_is_decided_under_bursts_is_narrowed_no_further_than_that(
     for scenario, requests in ((bursting(), 2_500_000), (scenario_of(20.0, objective=OBJECTIVE), 4_000_000)):
         found = TokenJudge().certify(scenario, 1)
         assert (found.verdict, found.is_precise, found.requests) == (Verdict.MET, False, requests)
-
-
-# ---- A recorded path -------------------------------------------------------------------------
 
 
 def recorded(count: int, objective: Objective) -> TokenCase:
@@ -426,17 +404,12 @@ def test_a_run_of_a_path_has_seen_all_of_its_bursts(monkeypatch: pytest.MonkeyPa
     assert case.requests_to_settle == 20 * 1000
 
 
-# ---- The look that is precise ------------------------------------------------------------------
-
-
 def looks_of(monkeypatch: pytest.MonkeyPatch, *looks: TokenLook) -> None:
     monkeypatch.setattr(tokens, "token_looks", lambda *_: iter(looks))
 
 
 @pytest.mark.usefixtures("saturates")
-def test_the_first_settled_look_that_is_narrow_is_taken_else_the_last(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_first_settled_look_that_is_narrow_is_taken_else_the_last(monkeypatch) -> None:
     def look(width: float, *, settled: bool = True) -> TokenLook:
         return look_of(Pool(quantiles={0.9: Known(1.0, 10.0 * width)}), settled=settled)
 
@@ -456,9 +429,6 @@ def test_the_first_settled_look_that_is_narrow_is_taken_else_the_last(
         InconclusiveError, match=r"^no run fits the budget at load 0\.700, and 100 are allowed;"
     ):
         taken(0.01)
-
-
-# ---- Verdicts --------------------------------------------------------------------------------
 
 
 def test_what_is_found_of_a_limit_is_a_quantile_a_share_or_a_mean() -> None:
@@ -487,9 +457,7 @@ def test_what_is_found_of_a_limit_is_a_quantile_a_share_or_a_mean() -> None:
         (pool_of(p99_s=2.5, late=0.5, mean_s=0.7), True, Verdict.MISSED, MEAN_S),
     ],
 )
-def test_a_limit_is_met_or_missed_by_its_share_and_its_ends(
-    pool: Any, settled: bool, verdict: Verdict, limit_s: float | None
-) -> None:
+def test_a_limit_is_met_or_missed_by_its_share_and_its_ends(pool, settled, verdict, limit_s) -> None:
     errors = Errors(accept=0.02, refuse=0.05)
     found, rejection = TokenJudge()._decide(OBJECTIVE, look_of(pool, settled=settled), errors)
     assert found is verdict
@@ -612,9 +580,7 @@ def test_a_judgement_ends_with_the_first_look_that_is_clear(monkeypatch: pytest.
 
 
 @pytest.mark.usefixtures("saturates")
-def test_headroom_takes_a_tenth_of_the_requests_or_what_settles_a_rate(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_headroom_takes_a_tenth_of_the_requests_or_what_settles_a_rate(monkeypatch) -> None:
     forgets(monkeypatch, 10.0)
     settles = TokenCase(scenario=scenario_of()).requests_to_settle
     assert TokenJudge()._headroom_budget(scenario_of(), 2) == 2 * settles
@@ -638,14 +604,10 @@ def test_the_error_of_the_profile_can_open_what_was_met(monkeypatch: pytest.Monk
     assert (told(2.0).verdict, told(2.0).doubt) == (Verdict.MET, None)
     opened = told(2.1)
     assert (opened.verdict, opened.doubt) == (Verdict.INCONCLUSIVE, Doubt.PROFILE)
-    assert opened.rejection is not None
     assert (opened.rejection.allowed, opened.rejection.needed) == (P99_S, 2.1)
     assert (told(2.1, Verdict.MISSED).verdict, told(2.1, Verdict.MISSED).doubt) == (Verdict.MISSED, None)
     without = Candidate(plan=scenario_of().plan, verdict=Verdict.MISSED)
     assert TokenJudge()._with_profile_error(scenario_of(objective=OBJECTIVE), without) is without
-
-
-# ---- The profile's own error -------------------------------------------------------------------
 
 
 def test_intervals_widen_by_the_scatter_of_logarithms() -> None:
@@ -677,9 +639,6 @@ def test_intervals_widen_by_the_scatter_of_logarithms() -> None:
     assert found.intervals["missed_share"] is share
     same = Performance(kind=Kind.SIMULATION)
     assert widened_by([], same, 0.95) is same
-
-
-# ---- Refusals ----------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("saturates")
@@ -731,9 +690,6 @@ def test_a_cell_without_an_answer_says_why(error: Exception, outcome: Outcome) -
     assert token_answer(answers, scenario_of()).performance is performance
 
 
-# ---- What is simulated -------------------------------------------------------------------------
-
-
 def test_one_engine_stands_for_all_where_it_may() -> None:
     four = scenario_of(80.0, 4)
     one = TokenCase(scenario=four).simulated
@@ -776,9 +732,6 @@ def test_a_path_has_no_quantiles_beyond_its_requests(monkeypatch: pytest.MonkeyP
     path.performance(pool, (0.9, 0.94, 0.95, 0.96, 0.98, 0.99, 0.999), 0.9)
     assert asked[1]["quantiles"] == [0.9, 0.94, 0.95, 0.98, 0.99]  # fifty of a thousand, or asked for
     assert asked[1]["simulated"] == 4
-
-
-# ---- Saturation, and what is counted --------------------------------------------------------------
 
 
 def test_what_is_counted_by_time_counts_until_the_next_would_come(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,9 +66,6 @@ def ends_at(free_s: Floats, instant_s: float) -> bool:
     return _ends_at(free_s, instant_s)
 
 
-# ---- Tournament -----------------------------------------------------------------------------
-
-
 def assert_is_tournament_of(tree: Floats, values: list[float]) -> None:
     assert smallest(tree) == min(values)
     assert leftmost(tree) == values.index(min(values))
@@ -77,9 +74,7 @@ def assert_is_tournament_of(tree: Floats, values: list[float]) -> None:
 
 @settings(derandomize=True, deadline=None, max_examples=100)
 @given(st.lists(FEW | st.floats(0.0, 9.0), min_size=1, max_size=40), st.data())
-def test_a_tournament_knows_the_smallest_and_the_first_of_equals(
-    values: list[float], data: st.DataObject
-) -> None:
+def test_a_tournament_knows_the_smallest_and_the_first_of_equals(values, data) -> None:
     tree = tournament.tournament(np.array(values))
     assert_is_tournament_of(tree, values)
     changes = st.tuples(st.integers(0, len(values) - 1), FEW | st.floats(0.0, 9.0))
@@ -97,9 +92,6 @@ def test_a_tournament_has_a_power_of_two_of_leaves(count: int) -> None:
     assert leaves & (leaves - 1) == 0
     assert leaves // 2 < count <= leaves
     assert leftmost(tree) == 0
-
-
-# ---- Returns --------------------------------------------------------------------------------
 
 
 @settings(derandomize=True, deadline=None, max_examples=150)
@@ -139,14 +131,9 @@ def test_of_more_users_than_requests_only_the_first_come_to_ask() -> None:
     assert returns.returns_of(10**12, 3, 3.0).tolist() == [3.0, 0.0, 1 / 10**12 * 3.0, 2 / 10**12 * 3.0]
 
 
-# ---- The instants at which replicas become free ---------------------------------------------
-
-
 @settings(derandomize=True, deadline=None, max_examples=100)
 @given(st.lists(FEW, min_size=1, max_size=9), st.lists(FINITE, max_size=9), FINITE)
-def test_the_vector_of_free_instants_stays_sorted(
-    free: list[float], finishes: list[float], instant_s: float
-) -> None:
+def test_the_vector_of_free_instants_stays_sorted(free, finishes, instant_s) -> None:
     """The first gives way to when its next batch ends."""
     free_s = np.append(np.sort(free), np.inf)
     for number in finishes:

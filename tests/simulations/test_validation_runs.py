@@ -133,9 +133,6 @@ def test_a_run_leaves_out_its_start_and_its_end(system: AnySystem, relaxation: f
     )
 
 
-# ---- Theory ------------------------------------------------------------------------
-
-
 def theory(system: AnySystem) -> dict[str, float]:
     return {name: quantity.theory for name, quantity in system.quantities().items()}
 
@@ -248,9 +245,6 @@ def test_two_instances_at_half_the_speed_each_are_one_server() -> None:
     )
 
 
-# ---- What is simulated --------------------------------------------------------------------------
-
-
 def test_the_simulated_system_is_that_of_the_law() -> None:
     bursts = laws.mmpp(4.0, 20.5, 40.25, 2, 0.6, P50).workload
     assert bursts.arrivals.ratio == pytest.approx(4.0)
@@ -304,9 +298,6 @@ def test_gaps_have_the_mean_and_variability_of_their_family(family: Family) -> N
 def test_a_law_that_cannot_be_simulated_is_refused(law: object, message: str) -> None:
     with pytest.raises(DomainError, match=message):
         system_of(law)
-
-
-# ---- Faults and samples ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -372,9 +363,6 @@ def test_random_numbers_are_drawn_only_where_they_are_used() -> None:
     assert again.backoff.shape == (2, 50)
 
 
-# ---- How long a system is simulated ----------------------------------------------------------------
-
-
 class Known:
     """A system whose relative standard error is given by the number of runs."""
 
@@ -401,9 +389,7 @@ class Known:
 
 
 @pytest.mark.parametrize(("relaxation", "measured"), [(3.2, 10_000), (500.0, None)])
-def test_a_run_measures_ten_times_its_warm_up_or_10_000_requests(
-    relaxation: float, measured: int | None
-) -> None:
+def test_a_run_measures_ten_times_its_warm_up_or_10_000_requests(relaxation, measured) -> None:
     system = Known(relaxation, {20: 0.004})
     (row,) = compare(system, seed=5, requests_max=10**9)
     warm_up = math.ceil(RELAXATIONS * relaxation)
@@ -444,9 +430,6 @@ def test_rows_are_shown_by_system() -> None:
         "1.000",
         "disagrees",
     ]
-
-
-# ---- A law by itself -------------------------------------------------------------------------
 
 
 def test_a_law_is_simulated_in_twenty_runs_after_a_warm_up() -> None:

@@ -108,9 +108,6 @@ def test_a_long_trace_is_cut_at_its_own_pace() -> None:
     assert _shortened(whole, 6000) is whole
 
 
-# ---- By hand --------------------------------------------------------------------------------
-
-
 def records_of(
     arrived_s: np.ndarray, took_s: float = 0.5, size: int = 1, replica: np.ndarray | None = None
 ) -> Records:
@@ -152,7 +149,6 @@ def test_a_run_is_a_hundred_batches_and_twice_the_window(
 
     monkeypatch.setattr("simulations.reference.window._run", run)
     window = watch(scenario(replicas=replicas), throughput_rps, batch_size_mean, seed=1)
-    assert window is not None
     assert (window.length_s, window.replicas, window.replicas_shown) == (length_s, replicas, min(8, replicas))
     assert asked == [requests]
     # It ends with 98 % of the arrivals, at 98 s.
@@ -164,7 +160,6 @@ def test_a_run_shorter_than_its_window_is_shown_to_its_end(monkeypatch: pytest.M
     instants_s = np.linspace(0.0, 0.5, 101)
     monkeypatch.setattr("simulations.reference.window._run", lambda *_: records_of(instants_s))
     window = watch(scenario(), 4.0, 1.0, seed=1)
-    assert window is not None
     assert window.length_s == pytest.approx(0.49)
     monkeypatch.setattr("simulations.reference.window._run", lambda *_: records_of(np.zeros(9)))
     assert watch(scenario(), 4.0, 1.0, seed=1) is None
