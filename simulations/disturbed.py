@@ -18,7 +18,7 @@ from capacity.recovery.faults import Action, Fault
 from capacity.recovery.protection import Protection
 from capacity.traffic.workload import TraceArrivals, Workload
 from simulations.draws.arrivals import Purpose, Seed, Stage, Stream
-from simulations.draws.attempts import AttemptDraws
+from simulations.draws.attempts import AttemptDraws, BatchFleet
 from simulations.draws.records import Floats, Integers
 from simulations.draws.service import ProfileTimes, ServiceTimes
 from simulations.kernel.recovery.run import run as run_kernel
@@ -119,7 +119,7 @@ def _run(
     )
     times = service_times or ProfileTimes(profile)
     faults = _pauses(disturbances, plan.replicas, float(arrived_s[-1]), seed)
-    outcomes = run_kernel(plan, times, draws, Clients(), Protection(), faults)
+    outcomes = run_kernel(BatchFleet(plan=plan, service_times=times), draws, Clients(), Protection(), faults)
     responses_s = np.where(np.isnan(outcomes.answered_s), np.inf, outcomes.answered_s - outcomes.arrived_s)
     first = math.ceil(_WARM_UP_SHARE * count)
     return responses_s[first:], kinds[first:]

@@ -1,4 +1,4 @@
-"""AnyStress simulation: independent runs of a fleet in trouble; a `StressJudge`."""
+"""Stress simulation: independent runs of a fleet in trouble, of servers of any kind; a `StressJudge`."""
 
 import math
 from collections.abc import Callable
@@ -8,18 +8,15 @@ from typing import Self
 
 import numpy as np
 
-from capacity.errors import DomainError
 from capacity.recovery.findings import Found, OneRun, Run, Runs
 from capacity.recovery.fluid import is_in_order, patience_s
-from capacity.recovery.stress import AnyStress, Stress, TokenStress
+from capacity.recovery.stress import AnyStress
 from simulations.draws.arrivals import Seed, Stage
-from simulations.draws.attempts import Outcomes
-from simulations.draws.outages import attempt_draws, faults_of, first_tries_s, inside
-from simulations.draws.records import Floats
-from simulations.draws.service import ProfileTimes, ServiceTimes
+from simulations.draws.outages import faults_of, first_tries_s, inside
+from simulations.draws.service import ServiceTimes
 from simulations.kernel.recovery.run import run as run_kernel
+from simulations.servers import simulated
 from simulations.statistics.recovered import run_of
-from simulations.token_stress import engine_outcomes
 from simulations.workers import Mapper, leave_if_abandoned
 
 RUNS = 20
@@ -73,37 +70,20 @@ def _run(seed: Seed, service_times: ServiceTimes | None, stress: AnyStress) -> R
     """One run."""
     leave_if_abandoned()
     arrived_s = first_tries_s(stress, seed, stress.comes_until_s)
-    if isinstance(stress, TokenStress):
-        outcomes = engine_outcomes(stress, seed, arrived_s, _hopeless(stress))
-    else:
-        assert isinstance(stress, Stress)  # noqa: S101  (there are these two)
-        outcomes = _batch_outcomes(stress, seed, arrived_s, service_times)
-    return run_of(stress, replace(outcomes, arrived_s=arrived_s), stress.until_s, stress.overhead_s)
-
-
-def _batch_outcomes(
-    stress: Stress, seed: Seed, arrived_s: Floats, service_times: ServiceTimes | None
-) -> Outcomes:
-    if stress.profile.slowdowns(stress.plan.replicas)[-1] > 1.0:
-        raise DomainError(
-            "replicas that share a device are not simulated in trouble; measure batches beside busy neighbours, "
-            "and give those times as a profile of its own"
-        )
+    fleet, draw = simulated(stress, seed, service_times)
     is_hopeless = _hopeless(stress)
-    draw = partial(attempt_draws, stress, seed, stress.clients.attempts)
     # Most runs that are hopeless are so soon, and need no more than these.
     some = np.searchsorted(arrived_s, math.inf if is_hopeless is None else stress.ends_s + _SOON_S)
-    return run_kernel(
-        stress.plan,
-        service_times or ProfileTimes(stress.profile),
+    outcomes = run_kernel(
+        fleet,
         draw(arrived_s[:some]),
         inside(stress.clients, stress.overhead_s),
         stress.protection,
         faults_of(stress, seed),
-        stress.cold,
-        is_hopeless,
-        None if some in (0, len(arrived_s)) else partial(draw, arrived_s),
+        is_hopeless=is_hopeless,
+        rest=None if some in (0, len(arrived_s)) else partial(draw, arrived_s),
     )
+    return run_of(stress, replace(outcomes, arrived_s=arrived_s), stress.until_s, stress.overhead_s)
 
 
 def _hopeless(stress: AnyStress) -> Callable[[float, int], bool] | None:

@@ -53,7 +53,7 @@ SIMULATIONS = [
         "saturation",
         "tokens",
         "disturbed",
-        "token_stress",
+        "servers",
         "stress",
         "autoscaled",
     ),

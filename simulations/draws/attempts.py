@@ -1,16 +1,22 @@
-"""Attempts: the random numbers of a run whose clients retry, and its outcomes."""
+"""Attempts: the fleet and the random numbers of a run whose clients retry, and its outcomes."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 
 from capacity.errors import DomainError
 from capacity.profile.llm import Scheduler
 from capacity.profile.steps import StepTable
-from capacity.question.plan import Routing
+from capacity.question.plan import Batching, Plan, Routing
+from capacity.recovery.clients import Clients
+from capacity.recovery.faults import ColdCache, Fault
 from capacity.recovery.protection import Abandoned, Protection, Shedding
 from simulations.draws.records import Floats, Integers
+from simulations.draws.service import ServiceTimes
 from simulations.draws.tokens import EngineRules, TokenDraws
 
 
@@ -26,6 +32,8 @@ class AttemptDraws:
         backoff: uniforms, shape `(attempts, requests)`; the row of attempt 0 is not used.
         scale: factor of each request's service time, shape `(requests,)`; a batch takes as long as its longest
             request.
+        lengths: token counts of requests to language models, with the seed of the passes' noise; its routing is not
+            used.
     """
 
     arrived_s: Floats
@@ -33,6 +41,7 @@ class AttemptDraws:
     routing: Floats
     backoff: Floats
     scale: Floats | None = None
+    lengths: TokenDraws | None = None
 
     def __post_init__(self) -> None:
         requests = len(self.arrived_s)
@@ -42,6 +51,8 @@ class AttemptDraws:
             raise DomainError(f"{requests} requests need service draws of shape (attempts, {requests})")
         if self.scale is not None and not (self.scale.shape == (requests,) and (self.scale > 0.0).all()):
             raise DomainError(f"{requests} requests need as many scales above 0")
+        if self.lengths is not None and len(self.lengths.arrived_s) != requests:
+            raise DomainError(f"{requests} requests need as many lengths, got {len(self.lengths.arrived_s)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -79,6 +90,74 @@ class Outcomes:
     stopped_s: float = math.inf
 
 
+class Fleet(Protocol):
+    """Servers of one kind behind a router, as they are before anything happens.
+
+    Attributes:
+        queue_limit: what one server's queue holds; None if it is unlimited.
+    """
+
+    @property
+    def replicas(self) -> int:
+        """How many servers there are."""
+
+    @property
+    def routing(self) -> Routing:
+        """Which server an attempt is sent to."""
+
+    @property
+    def queue_limit(self) -> int | None:
+        """What one server's queue holds; None if it is unlimited."""
+
+    def check(self, draws: AttemptDraws, clients: Clients, protection: Protection) -> None:
+        """Raise a DomainError for what such servers do not have in trouble, and for too few draws."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BatchFleet:
+    """Replicas that serve batches.
+
+    Attributes:
+        cold: batches of a replica that has come back; None: like any other.
+    """
+
+    plan: Plan
+    service_times: ServiceTimes
+    cold: ColdCache | None = None
+
+    @property
+    def replicas(self) -> int:
+        """How many replicas there are."""
+        return self.plan.replicas
+
+    @property
+    def routing(self) -> Routing:
+        """Which replica an attempt is sent to."""
+        return self.plan.routing
+
+    @property
+    def queue_limit(self) -> int | None:
+        """How many attempts wait at most beside the room that free replicas have; None if it is unlimited."""
+        return self.plan.queue_limit
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether all replicas take from one queue."""
+        return self.plan.routing is Routing.SHARED_QUEUE
+
+    def check(self, draws: AttemptDraws, clients: Clients, protection: Protection) -> None:
+        """Raise a DomainError for another batching rule than Triton's, and for too few draws."""
+        if self.plan.batching is not Batching.TRITON or self.plan.preferred_sizes:
+            raise DomainError(
+                f"trouble is simulated with {Batching.TRITON} batching without preferred sizes, not with "
+                f"{self.plan.batching}; plan with that to see what a fleet does in trouble"
+            )
+        if len(draws.service) < clients.attempts:
+            raise DomainError(
+                f"{clients.attempts} attempts need as many rows of draws, got {len(draws.service)}"
+            )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class EngineFleet:
     """Engines of a language model behind a balancer.
@@ -94,23 +173,36 @@ class EngineFleet:
     routing: Routing
     queue_limit: int | None = None
 
+    def check(self, draws: AttemptDraws, clients: Clients, protection: Protection) -> None:
+        """Raise a DomainError for what engines in trouble do not have, and for draws without lengths."""
+        if self.rules.scheduler is not Scheduler.VLLM_V1:
+            raise DomainError(
+                f"engines in trouble are simulated with vLLM's scheduler, not with that of {self.rules.scheduler}"
+            )
+        if self.routing is Routing.SHARED_QUEUE:
+            raise DomainError("engines have a line each, and share no queue")
+        if self.queue_limit == 0:
+            raise DomainError(
+                "a queue limit of 0 lets nothing into an engine, where all wait for the next step"
+            )
+        if protection.shedding is not Shedding.NONE or protection.abandoned is Abandoned.DROPPED:
+            raise DomainError(
+                "engines of language models shed nothing that waits, and stop or serve an attempt that no client waits "
+                "for"
+            )
+        lengths_of(draws).require_served(self.rules)
 
-def check_engines(
-    fleet: EngineFleet, tokens: TokenDraws, draws: AttemptDraws, protection: Protection
-) -> None:
-    """Refuse features that engines in trouble do not have. Raises DomainError."""
-    if fleet.rules.scheduler is not Scheduler.VLLM_V1:
-        raise DomainError(
-            f"engines in trouble are simulated with vLLM's scheduler, not with that of {fleet.rules.scheduler}"
-        )
-    if fleet.queue_limit == 0:
-        raise DomainError("a queue limit of 0 lets nothing into an engine, where all wait for the next step")
-    if protection.shedding is not Shedding.NONE or protection.abandoned is Abandoned.DROPPED:
-        raise DomainError(
-            "engines of language models shed nothing that waits, and stop or serve an attempt that no client waits for"
-        )
-    if len(tokens.arrived_s) != len(draws.arrived_s):
-        raise DomainError(
-            f"{len(draws.arrived_s)} requests need as many lengths, got {len(tokens.arrived_s)}"
-        )
-    tokens.require_served(fleet.rules)
+
+def lengths_of(draws: AttemptDraws) -> TokenDraws:
+    """The lengths of requests to language models; raises a DomainError where there are none."""
+    if draws.lengths is None:
+        raise DomainError("engines of language models need the lengths of their requests")
+    return draws.lengths
+
+
+def check_faults(faults: Sequence[Fault], replicas: int) -> None:
+    """Raise a DomainError for faults out of order, or of no replica."""
+    if any(later.instant_s < fault.instant_s for fault, later in pairwise(faults)):
+        raise DomainError("faults must be sorted by instant")
+    if any(not 0 <= fault.replica < replicas for fault in faults):
+        raise DomainError(f"faults must name one of {replicas} replicas")

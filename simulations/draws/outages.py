@@ -8,7 +8,7 @@ from capacity.errors import DomainError, InputError
 from capacity.recovery.absence import in_order, with_breakdowns
 from capacity.recovery.clients import Clients
 from capacity.recovery.faults import Fault
-from capacity.recovery.stress import AnyStress, TokenStress
+from capacity.recovery.stress import AnyStress
 from capacity.traffic.workload import TraceArrivals
 from simulations.draws.arrivals import Purpose, Seed, Stream
 from simulations.draws.attempts import AttemptDraws
@@ -19,20 +19,18 @@ _BLOCK = 65_536
 _NOTHING = np.zeros((0, 0))
 
 
-def attempt_draws(stress: AnyStress, seed: Seed, attempts: int, arrived_s: Floats) -> AttemptDraws:
-    """Random numbers of the first requests of a run, all of them or some.
+def attempt_draws(stress: AnyStress, seed: Seed, arrived_s: Floats) -> AttemptDraws:
+    """Random numbers of the first requests of a run, all of them or some; those of their service are apart.
 
     Args:
-        attempts: number of rows of draws; each has its own stream, so that more of them change nothing else.
         arrived_s: instants of these requests, from `first_tries_s`, shape `(requests,)`. [s]
     """
-    count = len(arrived_s)
+    attempts, count = stress.clients.attempts, len(arrived_s)
     routes = stress.plan.routing.value in ("random", "power-of-two")
     waits = stress.clients.backoff is not None
-    is_of_engines = isinstance(stress, TokenStress)  # whose passes have noise of their own
     return AttemptDraws(
         arrived_s=arrived_s,
-        service=_NOTHING if is_of_engines else _rows(seed, Purpose.SERVICE, attempts, count),
+        service=_NOTHING,
         routing=_rows(seed, Purpose.ROUTING, attempts, 2 * count).reshape(attempts, count, 2)
         if routes
         else np.zeros((0, 0, 2)),
@@ -40,7 +38,13 @@ def attempt_draws(stress: AnyStress, seed: Seed, attempts: int, arrived_s: Float
     )
 
 
+def service_draws(seed: Seed, attempts: int, count: int) -> Floats:
+    """Uniforms of the batches of the first requests of a run, shape `(attempts, requests)`."""
+    return _rows(seed, Purpose.SERVICE, attempts, count)
+
+
 def _rows(seed: Seed, purpose: Purpose, attempts: int, count: int) -> Floats:
+    """Each attempt has a stream of its own, so that more of them change nothing else."""
     rows = np.empty((attempts, count))
     for number in range(attempts):
         seed.generator(purpose, number).random(out=rows[number])

@@ -22,7 +22,7 @@ from capacity.recovery.faults import Action, Fault
 from capacity.recovery.protection import Abandoned, Protection, Shedding
 from capacity.traffic.workload import Workload
 from simulations.draws.arrivals import Purpose, Seed, Stream
-from simulations.draws.attempts import AttemptDraws, Outcomes
+from simulations.draws.attempts import AttemptDraws, BatchFleet, Outcomes
 from simulations.draws.records import Floats
 from simulations.draws.service import ServiceTimes, unit_exponential
 from simulations.kernel.recovery.run import run as run_kernel
@@ -141,7 +141,8 @@ def replicate_attempts(task: AttemptTask) -> Sample:
     if system.incidents is not None:
         faults = system.incidents(task.seed.generator(Purpose.FAULTS), float(draws.arrived_s[-1]))
     run = run_kernel if task.engine is Engine.KERNEL else run_reference
-    outcomes = run(system.plan, system.service_times, draws, system.clients, system.protection, faults)
+    fleet = BatchFleet(plan=system.plan, service_times=system.service_times)
+    outcomes = run(fleet, draws, system.clients, system.protection, faults)
     return _sample(outcomes, slice(task.length.warm_up, task.length.warm_up + task.length.measured))
 
 

@@ -12,7 +12,7 @@ from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.plan import Plan
 from capacity.recovery.clients import BudgetKind, Clients, RetryBudget
 from capacity.recovery.protection import Protection
-from simulations.draws.attempts import AttemptDraws
+from simulations.draws.attempts import AttemptDraws, BatchFleet
 from simulations.draws.service import ProfileTimes
 from simulations.kernel.recovery.run import run as simulated
 
@@ -69,7 +69,8 @@ def test_a_fleet_in_trouble_does_what_is_simulated(fleet):
         routing=np.zeros((0, 0, 2)),
         backoff=np.zeros((0, 0)),
     )
-    wanted = simulated(PLAN, ProfileTimes(PROFILE), draws, CLIENTS, Protection(), ())
+    served = BatchFleet(plan=PLAN, service_times=ProfileTimes(PROFILE))
+    wanted = simulated(served, draws, CLIENTS, Protection(), ())
     run, sender = bench.send(arrived_s, CLIENTS, fleet[0])
     found = bench.outcomes_of(run, sender)
     for part in (arrived_s < arrived_s[800], arrived_s >= arrived_s[800]):

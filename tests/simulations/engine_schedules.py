@@ -1,37 +1,23 @@
 """Schedules of engines in trouble: small runs of a language model in which many things happen at one instant."""
 
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 from hypothesis import strategies as st
-from recovery_schedules import clients_on, draws_on, faults_on
+from recovery_schedules import Case, clients_on, draws_on, faults_on
 
 from capacity.profile.steps import linear_table
 from capacity.question.plan import Routing
-from capacity.recovery.clients import Clients
-from capacity.recovery.faults import Fault
 from capacity.recovery.protection import Abandoned, Protection
-from simulations.draws.attempts import AttemptDraws, EngineFleet
+from simulations.draws.attempts import EngineFleet
 from simulations.draws.tokens import EngineRules, TokenDraws
 
 REACH = (64, 4096, 4096)
 ROUTINGS = [one for one in Routing if one is not Routing.SHARED_QUEUE]
 
 
-class EngineCase(NamedTuple):
-    """What engines in trouble are given."""
-
-    fleet: EngineFleet
-    tokens: TokenDraws
-    draws: AttemptDraws
-    clients: Clients
-    protection: Protection
-    faults: list[Fault]
-
-
 @st.composite
-def engine_cases(draw: st.DrawFn) -> EngineCase:
+def engine_cases(draw: st.DrawFn) -> Case:
     """Passes on the grid of all other instants, or beside it; each feature in a good part of the cases."""
     step_s = draw(st.sampled_from([0.25, 0.25, 0.1, 2.5]))
     clients = draw(clients_on(step_s))
@@ -39,10 +25,9 @@ def engine_cases(draw: st.DrawFn) -> EngineCase:
     replicas = draw(st.integers(1, 4))
     steps = draw(st.sampled_from([1, 1, 1, 2, 6]))  # passes to a step of the grid
     faults = draw(faults_on(step_s, round(float(draws.arrived_s[-1]) / step_s) + 8, replicas))
-    return EngineCase(
+    return Case(
         draw(fleets_on(step_s / steps, replicas)),
-        draw(tokens_for(draws.arrived_s)),
-        draws,
+        replace(draws, lengths=draw(tokens_for(draws.arrived_s))),
         clients,
         Protection(
             abandoned=draw(st.sampled_from([Abandoned.SERVED, Abandoned.STOPPED])), ejects=draw(st.booleans())

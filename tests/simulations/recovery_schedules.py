@@ -10,20 +10,17 @@ from capacity.question.plan import Plan, Routing
 from capacity.recovery.clients import ALL_FAILURES, Backoff, BudgetKind, Clients, Failure, RetryBudget
 from capacity.recovery.faults import Action, ColdCache, Fault
 from capacity.recovery.protection import Abandoned, Protection, Shedding
-from simulations.draws.attempts import AttemptDraws
-from simulations.draws.service import ServiceTimes
+from simulations.draws.attempts import AttemptDraws, BatchFleet, Fleet
 
 
 class Case(NamedTuple):
-    """What an engine of the recovery model is given."""
+    """What the recovery model is given, whatever its servers are."""
 
-    plan: Plan
-    service_times: ServiceTimes
+    fleet: Fleet
     draws: AttemptDraws
     clients: Clients
     protection: Protection
     faults: list[Fault]
-    cold: ColdCache | None
 
 
 # Steps between instants: exact, rounded, and so long that ejected replicas come back within the run.
@@ -38,17 +35,20 @@ def cases(draw: st.DrawFn) -> Case:
     replicas = draw(st.integers(1, 4))
     draws = draw(draws_on(step_s, clients.attempts))
     last = round(float(draws.arrived_s[-1]) / step_s)
+    cold = st.builds(ColdCache, batches=st.integers(1, 4), factor=st.sampled_from([1.5, 2.0, 3.0]))
+    fleet = BatchFleet(
+        plan=draw(plans_on(step_s, replicas)),
+        service_times=GridTimes(
+            step_s, draw(st.lists(st.integers(0, 6), min_size=1, max_size=3)), draw(WAKES)
+        ),
+        cold=draw(st.none() | cold),
+    )
     return Case(
-        draw(plans_on(step_s, replicas)),
-        GridTimes(step_s, draw(st.lists(st.integers(0, 6), min_size=1, max_size=3)), draw(WAKES)),
+        fleet,
         draws,
         clients,
         draw(protections_on(step_s)),
         draw(faults_on(step_s, last + 8, replicas)),
-        draw(
-            st.none()
-            | st.builds(ColdCache, batches=st.integers(1, 4), factor=st.sampled_from([1.5, 2.0, 3.0]))
-        ),
     )
 
 

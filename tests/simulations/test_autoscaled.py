@@ -26,7 +26,7 @@ from capacity.traffic.workload import ArrivalProcess, DeterministicArrivals, Mmp
 from simulations import autoscaled
 from simulations.autoscaled import DaySimulation
 from simulations.draws.arrivals import Seed, Stage
-from simulations.draws.attempts import AttemptDraws
+from simulations.draws.attempts import AttemptDraws, BatchFleet
 from simulations.draws.cells import PER_OCTAVE
 from simulations.draws.days import DayStream
 from simulations.draws.records import Floats
@@ -323,7 +323,8 @@ def assert_both_scale_the_same(
         return int(np.searchsorted(draws.arrived_s, now_s, side="right"))
 
     scalers = [Scaler(asked.autoscaler, 5, arrived_by, 1500.0) for _ in range(2)]
-    rest = (asked.plan, ProfileTimes(PROFILE), draws, Clients(), Protection(), [])
+    served = BatchFleet(plan=asked.plan, service_times=ProfileTimes(PROFILE))
+    rest = (served, draws, Clients(), Protection(), [])
     found, expected = run_kernel(*rest, watcher=scalers[0]), run_reference(*rest, watcher=scalers[1])
     assert scalers[0].wanted == scalers[1].wanted
     assert scalers[0].ready == scalers[1].ready
@@ -435,7 +436,8 @@ def assert_watched_as_the_reference(
     draws = draws_of(asked, replace(SEED, value=seed))
     watchers = [Shuffler(np.random.default_rng(seed), first, 5, 40.0) for _ in range(2)]
     absent = [Fault(instant_s=0.0, replica=one, action=Action.LEAVE) for one in range(first, 5)]
-    expected = run_reference(plan, times, draws, Clients(), Protection(), absent, watcher=watchers[0])
+    served = BatchFleet(plan=plan, service_times=times)
+    expected = run_reference(served, draws, Clients(), Protection(), absent, watcher=watchers[0])
     stream = stream_of(asked, replace(SEED, value=seed))
     found = [
         np.where(part.size > 0, part.finished_s, np.nan)

@@ -200,7 +200,7 @@ def test_a_run_counts_all_but_its_first_tenth_and_who_is_lost_is_infinitely_late
     """Every request takes a second, but for every fourth, which is lost."""
     seen: list[Any] = []
 
-    def run(plan: Plan, times: Any, draws: Any, clients: Any, protection: Any, faults: Any) -> Any:
+    def run(fleet: Any, draws: Any, clients: Any, protection: Any, faults: Any) -> Any:
         seen.append((draws, faults))
         answered_s = draws.arrived_s + 1.0
         answered_s[::4] = np.nan

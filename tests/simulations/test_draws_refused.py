@@ -9,9 +9,8 @@ import pytest
 from capacity.errors import DomainError
 from capacity.recovery.faults import Action, Fault
 from simulations.draws.arrivals import ClosedDraws, Draws
-from simulations.draws.attempts import AttemptDraws
+from simulations.draws.attempts import AttemptDraws, check_faults
 from simulations.draws.service import FIXED, KNOTS, ServiceTable
-from simulations.kernel.recovery.run import check_faults
 
 HALVES = np.full(3, 0.5)
 ROUTING = np.full(6, 0.5)

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_schedules import EngineCase, engine_cases
+from engine_schedules import engine_cases
 from hypothesis import HealthCheck, given, settings
+from recovery_schedules import Case
 
 from capacity.errors import DomainError
 from capacity.profile.llm import Scheduler
@@ -18,12 +19,13 @@ from capacity.recovery.faults import Action, Fault
 from capacity.recovery.protection import Abandoned, Protection, Shedding
 from simulations.draws.attempts import AttemptDraws, EngineFleet, Outcomes
 from simulations.draws.tokens import EngineRules, TokenDraws
+from simulations.draws.watching import Sight, Watcher
 from simulations.kernel.continuous import serve_engines
-from simulations.kernel.recovery.run_engines import run_engines as run_kernel
-from simulations.reference.recovery.engines import run_engines as run_reference
+from simulations.kernel.recovery.run import run as run_kernel
+from simulations.reference.recovery.fleet import run as run_reference
 
 
-def assert_same(case: EngineCase) -> None:
+def assert_same(case: Case) -> None:
     found, expected = run_kernel(*case), run_reference(*case)
     for field in fields(expected):
         here, there = getattr(found, field.name), getattr(expected, field.name)
@@ -32,20 +34,20 @@ def assert_same(case: EngineCase) -> None:
 
 @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(engine_cases())
-def test_both_kinds_of_engines_give_the_same_bytes(case: EngineCase) -> None:
+def test_both_kinds_of_engines_give_the_same_bytes(case: Case) -> None:
     assert_same(case)
 
 
 @pytest.mark.long
 @settings(max_examples=700, deadline=None, suppress_health_check=list(HealthCheck))
 @given(engine_cases())
-def test_both_kinds_of_engines_give_the_same_bytes_on_many_schedules(case: EngineCase) -> None:
+def test_both_kinds_of_engines_give_the_same_bytes_on_many_schedules(case: Case) -> None:
     assert_same(case)
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(engine_cases())
-def test_every_attempt_at_an_engine_is_accounted_for(case: EngineCase) -> None:
+def test_every_attempt_at_an_engine_is_accounted_for(case: Case) -> None:
     outcomes = run_kernel(*case)
     gone = outcomes.served + outcomes.rejected + outcomes.crashed + outcomes.dropped
     stuck = int(outcomes.sent.sum()) - gone
@@ -62,11 +64,13 @@ def test_every_attempt_at_an_engine_is_accounted_for(case: EngineCase) -> None:
 
 @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(engine_cases())
-def test_without_trouble_engines_serve_as_they_always_do(case: EngineCase) -> None:
+def test_without_trouble_engines_serve_as_they_always_do(case: Case) -> None:
+    assert isinstance(case.fleet, EngineFleet)
+    assert case.draws.lengths is not None
     fleet = replace(case.fleet, queue_limit=None)
     draws = replace(case.draws, routing=case.draws.routing[:1])
-    tokens = replace(case.tokens, routing=draws.routing[0].ravel())
-    outcomes = run_kernel(fleet, tokens, draws, Clients(), Protection(), [])
+    tokens = replace(case.draws.lengths, routing=draws.routing[0].ravel())
+    outcomes = run_kernel(fleet, draws, Clients(), Protection(), [])
     records = serve_engines(fleet.table, fleet.rules, fleet.replicas, fleet.routing, tokens)
     np.testing.assert_array_equal(outcomes.answered_s, records.finished_s)
 
@@ -91,6 +95,7 @@ def by_hand(
     replicas: int = 1,
     queue_limit: int | None = None,
     abandoned: Abandoned = Abandoned.STOPPED,
+    watcher: Watcher | None = None,
 ) -> Outcomes:
     """What one kind of engines does."""
     count = len(arrived_s)
@@ -106,6 +111,7 @@ def by_hand(
         service=np.zeros((0, 0)),
         routing=np.zeros((1, count, 2)),
         backoff=np.zeros((0, 0)),
+        lengths=tokens,
     )
     fleet = EngineFleet(
         table=SECOND,
@@ -114,7 +120,7 @@ def by_hand(
         routing=Routing.LEAST_OUTSTANDING,
         queue_limit=queue_limit,
     )
-    return engines(fleet, tokens, draws, clients, Protection(abandoned=abandoned), faults)
+    return engines(fleet, draws, clients, Protection(abandoned=abandoned), faults, watcher=watcher)
 
 
 @BOTH
@@ -152,6 +158,40 @@ def test_a_crash_loses_who_runs_and_who_waits_and_retries_start_from_the_prompt(
     outcomes = by_hand(engines, [0.0, 0.0, 1.0, 4.0], [3, 2, 2, 3], Clients(), faults)
     np.testing.assert_array_equal(outcomes.answered_s, [np.nan, 2.0, np.nan, 7.0])
     assert (outcomes.crashed, outcomes.served) == (2, 2)
+
+
+@BOTH
+def test_a_fault_comes_before_the_pass_that_begins_at_its_instant(engines: Engines) -> None:
+    """Two passes of 1 s, and from 2 s on three of 3 s each."""
+    slow = [Fault(instant_s=2.0, replica=0, action=Action.SLOW, value=3.0)]
+    outcomes = by_hand(engines, [0.0], [5], Clients(), slow)
+    np.testing.assert_array_equal(outcomes.answered_s, [2.0 + 3 * 3.0])
+
+
+class Looker:
+    """Looks at these instants, and changes nothing."""
+
+    def __init__(self, *instants_s: float) -> None:
+        self.seen: list[Sight] = []
+        self._instants_s = [*instants_s, np.inf]
+
+    @property
+    def next_s(self) -> float:
+        return self._instants_s[len(self.seen)]
+
+    def look(self, sight: Sight) -> list[Fault]:
+        self.seen.append(sight)
+        return []
+
+
+@BOTH
+def test_a_watcher_sees_who_waits_who_runs_and_how_long_engines_have_worked(engines: Engines) -> None:
+    """Three requests of four tokens from 0 s on, two at a time: the third runs from 4 to 8 s."""
+    watcher = Looker(0.5, 4.0, 6.5, 9.0)
+    by_hand(engines, [0.0, 0.0, 0.0], [4, 4, 4], Clients(), [], watcher=watcher)
+    assert [one.waiting.tolist() for one in watcher.seen] == [[1], [0], [0], [0]]
+    assert [one.serving.tolist() for one in watcher.seen] == [[2], [1], [1], [0]]
+    assert [one.busy_s.tolist() for one in watcher.seen] == [[0.5], [4.0], [6.5], [8.0]]
 
 
 @BOTH
@@ -213,7 +253,8 @@ def test_what_engines_in_trouble_do_not_have_is_refused(changed: dict[str, Any],
         service=np.zeros((0, 0)),
         routing=np.zeros((0, 0, 2)),
         backoff=np.zeros((0, 0)),
+        lengths=tokens,
     )
     for engines in (run_kernel, run_reference):
         with pytest.raises(DomainError, match=reason):
-            engines(fleet, tokens, draws, Clients(), changed.get("protection", Protection()), [])
+            engines(fleet, draws, Clients(), changed.get("protection", Protection()), [])

@@ -16,13 +16,15 @@ from capacity.recovery.stress import Stress
 from capacity.traffic.workload import MmppArrivals, TraceArrivals, Workload
 from simulations.draws.arrivals import Seed, Stage
 from simulations.draws.attempts import AttemptDraws
-from simulations.draws.outages import attempt_draws, faults_of, first_tries_s, inside
+from simulations.draws.outages import faults_of, first_tries_s, inside
+from simulations.servers import simulated
 from simulations.stress import StressSimulation
 
 
 def users(stress: Stress, seed: Seed, attempts: int, until_s: float) -> AttemptDraws:
     """Everything random of a run up to an instant."""
-    return attempt_draws(stress, seed, attempts, first_tries_s(stress, seed, until_s))
+    asked = replace(stress, clients=replace(stress.clients, attempts=attempts))
+    return simulated(asked, seed).draw(first_tries_s(asked, seed, until_s))
 
 
 SEED = Seed(value=3, stage=Stage.STRESS, replication=1)

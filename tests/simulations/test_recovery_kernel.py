@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 from cases import fixed
+from engine_schedules import engine_cases
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from recovery_schedules import Case, cases
@@ -15,8 +16,9 @@ from capacity.question.plan import Plan
 from capacity.recovery.clients import BudgetKind, Clients, RetryBudget
 from capacity.recovery.faults import Action, ColdCache, Fault
 from capacity.recovery.protection import Protection, Shedding
-from simulations.draws.attempts import AttemptDraws, Outcomes
-from simulations.draws.service import ExponentialTimes
+from simulations.draws.attempts import AttemptDraws, BatchFleet, Outcomes
+from simulations.draws.service import ExponentialTimes, ServiceTimes
+from simulations.draws.tokens import TokenDraws
 from simulations.draws.watching import Sight
 from simulations.kernel.recovery.run import run as run_kernel
 from simulations.reference.recovery.fleet import run as run_reference
@@ -29,6 +31,12 @@ def assert_same(case: Case) -> None:
         np.testing.assert_array_equal(here, there, err_msg=field.name)
 
 
+def one_by_one(times: ServiceTimes, replicas: int = 1, cold: ColdCache | None = None) -> BatchFleet:
+    """Replicas that serve one request at a time."""
+    plan = Plan(profile="made-up", replicas=replicas, batch_size_max=1)
+    return BatchFleet(plan=plan, service_times=times, cold=cold)
+
+
 def test_the_kernel_sheds_who_has_less_than_the_margin_left() -> None:
     """Of four at once the third has just the margin when its turn comes, and the fourth has nothing."""
     draws = AttemptDraws(
@@ -38,8 +46,7 @@ def test_the_kernel_sheds_who_has_less_than_the_margin_left() -> None:
         backoff=np.zeros((0, 0)),
     )
     outcomes = run_kernel(
-        Plan(profile="made-up", replicas=1, batch_size_max=1),
-        fixed(lambda size: 1.0),
+        one_by_one(fixed(lambda size: 1.0)),
         draws,
         Clients(timeout_s=3.0),
         Protection(shedding=Shedding.LATE, late_margin_s=1.0),
@@ -58,8 +65,7 @@ def test_the_kernel_is_slow_at_first_when_a_replica_has_come_back() -> None:
         backoff=np.zeros((0, 0)),
     )
     outcomes = run_kernel(
-        Plan(profile="made-up", replicas=1, batch_size_max=1),
-        fixed(lambda size: 1.0),
+        one_by_one(fixed(lambda size: 1.0), cold=ColdCache(batches=2, factor=3.0)),
         draws,
         Clients(),
         Protection(),
@@ -67,7 +73,6 @@ def test_the_kernel_is_slow_at_first_when_a_replica_has_come_back() -> None:
             Fault(instant_s=1.5, replica=0, action=Action.CRASH),
             Fault(instant_s=2.0, replica=0, action=Action.RESTART),
         ],
-        ColdCache(batches=2, factor=3.0),
     )
     np.testing.assert_array_equal(outcomes.answered_s, [1.0, 5.0, 8.0, 9.0])
 
@@ -80,11 +85,23 @@ def first_of(draws: AttemptDraws, count: int) -> AttemptDraws:
         routing=draws.routing[:, :count].copy(),
         backoff=draws.backoff[:, :count].copy(),
         scale=None if draws.scale is None else draws.scale[:count],
+        lengths=None if draws.lengths is None else first_lengths(draws.lengths, count),
+    )
+
+
+def first_lengths(lengths: TokenDraws, count: int) -> TokenDraws:
+    return replace(
+        lengths,
+        arrived_s=lengths.arrived_s[:count],
+        input_tokens=lengths.input_tokens[:count],
+        output_tokens=lengths.output_tokens[:count],
+        cached_tokens=lengths.cached_tokens[:count],
+        routing=lengths.routing[: 2 * count],
     )
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-@given(cases(), st.floats(0.0, 1.0))
+@given(cases() | engine_cases(), st.floats(0.0, 1.0))
 def test_a_run_that_takes_the_rest_later_is_the_same(case: Case, share: float) -> None:
     """Wherever it is cut, also between requests that come at the same instant."""
     count = max(1, round(share * len(case.draws.arrived_s)))
@@ -107,8 +124,7 @@ def test_a_run_that_is_given_up_never_asks_for_the_rest() -> None:
         raise AssertionError("it was given up before")
 
     outcomes = run_kernel(
-        Plan(profile="made-up", replicas=1, batch_size_max=1),
-        fixed(lambda size: 1e3),
+        one_by_one(fixed(lambda size: 1e3)),
         first_of(draws, 100),
         Clients(),
         Protection(),
@@ -132,8 +148,7 @@ def test_many_timeouts_at_once_are_those_of_the_reference(deadline_s: float | No
         backoff=np.zeros((3, 4_500)),
     )
     clients = Clients(timeout_s=0.3, deadline_s=deadline_s, attempts=3)
-    plan = Plan(profile="made-up", replicas=2, batch_size_max=1)
-    assert_same(Case(plan, ExponentialTimes(0.004), draws, clients, Protection(), [], None))
+    assert_same(Case(one_by_one(ExponentialTimes(0.004), replicas=2), draws, clients, Protection(), []))
 
 
 def test_a_budget_of_concurrent_retries_forgets_those_that_a_reply_makes_needless() -> None:
@@ -152,8 +167,7 @@ def test_a_budget_of_concurrent_retries_forgets_those_that_a_reply_makes_needles
         for instant_s, action in ((3.0, Action.CRASH), (5.0, Action.RESTART))
         for replica in (1, 2)
     ]
-    plan = Plan(profile="made-up", replicas=3, batch_size_max=1)
-    case = Case(plan, fixed(lambda size: 3.0), draws, clients, Protection(), faults, None)
+    case = Case(one_by_one(fixed(lambda size: 3.0), replicas=3), draws, clients, Protection(), faults)
     np.testing.assert_array_equal(run_kernel(*case).attempts, [3, 3])  # the second has both hedges again
     assert_same(case)
 
@@ -202,7 +216,7 @@ class Meddler:
 
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
-    cases(),
+    cases() | engine_cases(),
     st.lists(st.integers(0, 60), max_size=12, unique=True),
     st.sampled_from([0.25, 0.25, 0.1, 0.3]),
     st.integers(0, 2**32),
@@ -213,7 +227,7 @@ def test_both_engines_show_a_watcher_the_same_and_do_what_it_says(
 ) -> None:
     """Looks at instants at which other things happen, and long after everything is over."""
     instants_s = [step_s * place for place in sorted(places)]
-    watchers = [Meddler(instants_s, case.plan.replicas, seed, ends=ends) for _ in range(2)]
+    watchers = [Meddler(instants_s, case.fleet.replicas, seed, ends=ends) for _ in range(2)]
     found, expected = run_kernel(*case, watcher=watchers[0]), run_reference(*case, watcher=watchers[1])
     for here, there in zip(*(watcher.seen for watcher in watchers), strict=True):
         for one, other in zip(here, there, strict=True):
@@ -236,8 +250,7 @@ def test_a_first_try_that_is_moved_may_stand_beside_its_retry(run: Callable[...,
     draws = AttemptDraws(arrived_s=arrived_s, service=uniforms, routing=routing, backoff=uniforms)
     watcher = Meddler([1.46], 3, 0, ends=True)
     run(
-        Plan(profile="made-up", replicas=3, batch_size_max=1),
-        fixed(lambda size: 10.0),
+        one_by_one(fixed(lambda size: 10.0), replicas=3),
         draws,
         Clients(timeout_s=1.0, attempts=2),
         Protection(),

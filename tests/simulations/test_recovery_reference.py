@@ -18,7 +18,7 @@ from capacity.recovery.clients import Backoff, BudgetKind, Clients, Failure, Ret
 from capacity.recovery.faults import Action, ColdCache, Fault
 from capacity.recovery.protection import Abandoned, Protection, Shedding
 from simulations.draws.arrivals import Draws
-from simulations.draws.attempts import AttemptDraws, Outcomes
+from simulations.draws.attempts import AttemptDraws, BatchFleet, Outcomes
 from simulations.draws.service import ServiceTimes
 from simulations.reference import cluster
 from simulations.reference.recovery import fleet
@@ -65,7 +65,8 @@ def follow(
         routing=np.full((attempts, count, 2), routing_uniform),
         backoff=np.tile(backoff or [0.5] * count, (attempts, 1)),
     )
-    return run(plan, service_times, draws, clients, protection, faults or [], cold)
+    served = BatchFleet(plan=plan, service_times=service_times, cold=cold)
+    return run(served, draws, clients, protection, faults or [])
 
 
 def at(instant_s: float, action: Action, replica: int = 0, value: float = 0.0) -> Fault:
@@ -676,8 +677,8 @@ def test_a_retry_is_not_sent_once_another_attempt_was_answered_at_that_instant()
 class WatchedFleet(Fleet):
     """A fleet whose laws are checked after each event."""
 
-    def __init__(self, replicas, entrance, population, queues=()) -> None:
-        super().__init__(replicas, entrance, population, queues)
+    def __init__(self, servers, lines, entrance, population) -> None:
+        super().__init__(servers, lines, entrance, population)
         clock = population._clock
         clock.step = partial(self.step, clock)
 
@@ -687,7 +688,7 @@ class WatchedFleet(Fleet):
         awaited, budget = population._awaited, population._budget
         assert 0 <= awaited.retries <= awaited.attempts
         assert 0.0 <= budget.tokens <= budget.budget.tokens
-        assert all(replica.outstanding >= 0 for replica in self._replicas)
+        assert all(server.outstanding >= 0 for server in self._servers)
 
 
 class WatchedPopulation(Population):
@@ -754,7 +755,8 @@ def assert_as_the_cluster(plan: Plan, service_times: ServiceTimes, draws: Draws,
         routing=np.tile(draws.routing.reshape(1, count, 2), (clients.attempts, 1, 1)),
         backoff=np.zeros((clients.attempts, count)),
     )
-    outcomes = run(plan, service_times, attempts, clients, Protection(), [])
+    served = BatchFleet(plan=plan, service_times=service_times)
+    outcomes = run(served, attempts, clients, Protection(), [])
     np.testing.assert_array_equal(outcomes.answered_s, records.finished_s)
     lost = int(records.is_lost.sum())
     assert counted(outcomes) == {name: n for name, n in (("served", count - lost), ("rejected", lost)) if n}
@@ -801,10 +803,11 @@ def test_what_the_model_does_not_know_is_refused() -> None:
         arrived_s=np.zeros(1), service=np.zeros((1, 1)), routing=np.zeros((1, 1, 2)), backoff=np.zeros((1, 1))
     )
     plan = Plan(profile="made-up", replicas=1, batch_size_max=1)
-    known = (ONE_SECOND, draws)
+    known = BatchFleet(plan=plan, service_times=ONE_SECOND)
+    opened = replace(known, plan=replace(plan, batching=Batching.TORCHSERVE))
     with pytest.raises(DomainError, match="triton batching without preferred sizes"):
-        run(replace(plan, batching=Batching.TORCHSERVE), *known, Clients(), Protection(), [])
-    with pytest.raises(DomainError, match="2 attempts need as many draws"):
-        run(plan, *known, Clients(attempts=2), Protection(), [])
-    with pytest.raises(DomainError, match="a fault of replica 1"):
-        run(plan, *known, Clients(), Protection(), [at(0.0, Action.CRASH, 1)])
+        run(opened, draws, Clients(), Protection(), [])
+    with pytest.raises(DomainError, match="2 attempts need as many rows of draws"):
+        run(known, draws, Clients(attempts=2), Protection(), [])
+    with pytest.raises(DomainError, match="one of 1 replicas"):
+        run(known, draws, Clients(), Protection(), [at(0.0, Action.CRASH, 1)])

@@ -14,7 +14,7 @@ from capacity.recovery.clients import Backoff, BudgetKind, Clients, Failure, Ret
 from capacity.recovery.protection import Protection
 from capacity.verification.run import NOT_CONNECTED, TIMED_OUT, LoadRun, Schedule
 from capacity.verification.send import Balancer, Sent, send_all
-from simulations.draws.attempts import AttemptDraws
+from simulations.draws.attempts import AttemptDraws, BatchFleet
 from simulations.draws.service import ProfileTimes
 from simulations.kernel.recovery.run import run as simulated
 
@@ -66,7 +66,8 @@ def test_they_do_what_the_simulated_ones_do(budget, queue_limit):
         backoff=np.zeros((0, 0)),
     )
     plan = Plan(profile="fixed", replicas=1, batch_size_max=1, batch_wait_max_s=0.0, queue_limit=queue_limit)
-    wanted = simulated(plan, ProfileTimes(PROFILE), draws, clients, Protection(), ())
+    fleet = BatchFleet(plan=plan, service_times=ProfileTimes(PROFILE))
+    wanted = simulated(fleet, draws, clients, Protection(), ())
 
     found = LoadRun.blank(Schedule(instants_s=arrived_s, duration_s=float(arrived_s[-1])))
     sender = RetryingClients(send=Server(queue_limit), clients=clients, clock=VirtualClock())

@@ -1,4 +1,4 @@
-"""Arrivals of the recovery kernel: an attempt is sent, routed, and queued or refused."""
+"""Arrivals of the recovery kernel: an attempt is sent, and routed or refused."""
 
 import math
 
@@ -6,9 +6,8 @@ import numpy as np
 
 from simulations.compiled import borrowing
 from simulations.kernel.recovery.balancer import choice
-from simulations.kernel.recovery.clients import deposit, fail, pays
+from simulations.kernel.recovery.clients import deposit, fail, leave_memory, pays
 from simulations.kernel.recovery.events import push, push_timeout
-from simulations.kernel.recovery.queue import append, free_count, leave_memory, look
 from simulations.kernel.recovery.state import (
     ARRIVAL,
     CRASHED,
@@ -17,9 +16,6 @@ from simulations.kernel.recovery.state import (
     NO_ONE,
     REJECTED,
     World,
-)
-from simulations.kernel.state import (
-    SHARED_QUEUE,
 )
 
 
@@ -40,24 +36,6 @@ def pick(w: World, a: int, now_s: float) -> int:
         refuse(w, a, CRASHED, now_s)
         return NO_ONE
     return int(r)
-
-
-@borrowing
-def route(w: World, a: int, now_s: float) -> None:
-    """An attempt goes to a replica's queue, or fails at once."""
-    rules, attempts, q = w.rules[0], w.attempts, 0
-    attempts[a].replica = NO_ONE
-    if rules.routing != SHARED_QUEUE:
-        q = pick(w, a, now_s)
-        if q == NO_ONE:
-            return
-    if rules.limit >= 0 and w.queues[q].waiting >= rules.limit + rules.size_max * free_count(w, q):
-        refuse(w, a, REJECTED, now_s)
-        return
-    if attempts[a].replica != NO_ONE:
-        w.replicas[attempts[a].replica].outstanding += 1
-    append(w, q, a)
-    look(w, q, now_s)
 
 
 @borrowing
@@ -95,6 +73,7 @@ def send(w: World, request: int, number: int, now_s: float) -> int:
     attempt.sent_s = now_s
     attempt.until_s = min(now_s + rules.timeout_s, w.requests[request].arrived_s + rules.deadline_s)
     attempt.is_alive = True
+    attempt.is_called_off = False
     name = request * rules.attempts + number
     if attempt.until_s < np.inf:
         push_timeout(w, attempt.until_s, name, a)
@@ -103,14 +82,6 @@ def send(w: World, request: int, number: int, now_s: float) -> int:
         if number + 1 < rules.attempts:
             push(w, now_s + rules.hedge_s, ARRIVAL, name + 1, HEDGE)
     return int(a)
-
-
-@borrowing
-def arrive(w: World, request: int, number: int, now_s: float) -> None:
-    """An attempt is sent to a replica."""
-    a = send(w, request, number, now_s)
-    if a != NO_ONE:
-        route(w, a, now_s)
 
 
 @borrowing

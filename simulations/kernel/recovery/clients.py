@@ -5,15 +5,13 @@ import math
 from simulations.compiled import borrowing
 from simulations.kernel.recovery.balancer import blame
 from simulations.kernel.recovery.events import push
-from simulations.kernel.recovery.queue import leave_memory, less_outstanding, look, queue_of, unlink
 from simulations.kernel.recovery.state import (
     ARRIVAL,
-    CALLED_OFF,
-    COMPLETION,
     CONCURRENT,
+    CRASHED,
     FIRST_TRIES,
-    IN_ENGINE,
-    IN_SERVICE,
+    FREE,
+    LEAVING,
     NO_BUDGET,
     NO_ONE,
     RETRY,
@@ -21,12 +19,9 @@ from simulations.kernel.recovery.state import (
     SUCCESSES,
     THROTTLE,
     TIMED_OUT,
-    WAITING,
     World,
 )
-from simulations.kernel.state import (
-    SHARED_QUEUE,
-)
+from simulations.kernel.state import SHARED_QUEUE
 
 
 @borrowing
@@ -93,31 +88,19 @@ def fail(w: World, a: int, kind: int, now_s: float) -> None:
 
 
 @borrowing
-def stop(w: World, a: int, now_s: float) -> None:
-    """Nobody waits for an attempt any more, and the server is told so; a hung one does not listen."""
-    if w.rules[0].abandoned != STOPPED:
-        return
-    r = w.attempts[a].replica
-    if w.attempts[a].where == WAITING:
-        q = queue_of(w, r)
-        unlink(w, q, a)
-        less_outstanding(w, a)
-        w.state[0].dropped += 1
-        leave_memory(w, a)
-        look(w, q, now_s)
-    elif w.attempts[a].where == IN_ENGINE:
-        w.attempts[a].where = CALLED_OFF
-    elif w.attempts[a].where == IN_SERVICE:
-        w.replicas[r].waited_for -= 1
-        if w.replicas[r].waited_for == 0 and not w.replicas[r].is_hung:
-            w.replicas[r].is_stopped = True
-            w.replicas[r].finish_s = now_s
-            push(w, now_s, COMPLETION, r, r)
+def call_off(w: World, a: int) -> None:
+    """Nobody waits for an attempt any more; where servers are told so, its server is to stop it."""
+    where = w.attempts[a].where
+    if w.rules[0].abandoned == STOPPED and where != LEAVING and where != FREE:
+        w.attempts[a].is_called_off = True
 
 
 @borrowing
 def succeed(w: World, a: int, now_s: float) -> None:
-    """A reply in time: its request is answered, and its other attempts have lost their client."""
+    """A reply in time: its request is answered, and its other attempts have lost their client.
+
+    The server that gave it stops those that are called off.
+    """
     request, number = w.attempts[a].request, w.attempts[a].number
     w.attempts[a].is_alive = False
     w.requests[request].live -= 1
@@ -134,7 +117,7 @@ def succeed(w: World, a: int, now_s: float) -> None:
             w.attempts[other].is_alive = False
             w.requests[request].live -= 1
             stops_waiting(w, k)
-            stop(w, other, now_s)
+            call_off(w, other)
     while w.requests[request].live > 0:  # retries that would have been sent at this very instant
         w.requests[request].live -= 1
         stops_waiting(w, 1)
@@ -142,10 +125,46 @@ def succeed(w: World, a: int, now_s: float) -> None:
 
 @borrowing
 def time_out(w: World, a: int, name: int, now_s: float) -> None:
-    """A client stops waiting, if it still does."""
+    """A client stops waiting, if it still does; the loop has the server stop an attempt that is called off."""
     attempt = w.attempts[a]
     if not attempt.is_alive or attempt.request * w.rules[0].attempts + attempt.number != name:
         return
     w.state[0].timed_out += 1
     fail(w, a, TIMED_OUT, now_s)
-    stop(w, a, now_s)
+    call_off(w, a)
+
+
+@borrowing
+def less_outstanding(w: World, a: int) -> None:
+    """The balancer counts one request less at the replica of an attempt."""
+    if w.attempts[a].replica != NO_ONE:
+        w.replicas[w.attempts[a].replica].outstanding -= 1
+
+
+@borrowing
+def forget(w: World, a: int) -> None:
+    """An attempt is nobody's any more; its place is not yet free."""
+    attempts = w.attempts
+    if len(w.places) > 0:
+        w.places[attempts[a].number, attempts[a].request] = NO_ONE
+    attempts[a].request = NO_ONE
+    attempts[a].is_alive = False
+    attempts[a].where = FREE
+
+
+@borrowing
+def leave_memory(w: World, a: int) -> None:
+    """Nothing will happen to an attempt any more, so another may have its place."""
+    forget(w, a)
+    w.state[0].used -= 1
+    w.attempts[w.state[0].used].spare = a
+
+
+@borrowing
+def lose(w: World, a: int, now_s: float) -> None:
+    """An attempt dies with its server."""
+    w.state[0].crashed += 1
+    less_outstanding(w, a)
+    w.attempts[a].where = LEAVING
+    if w.attempts[a].is_alive:
+        fail(w, a, CRASHED, now_s)

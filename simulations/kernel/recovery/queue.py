@@ -1,11 +1,59 @@
-"""Queues of the recovery kernel: who waits, and whether a batch is due."""
+"""Queues of the recovery kernel: who waits for a batch, and whether one is due."""
+
+from typing import NamedTuple
+
+import numpy as np
 
 from simulations.compiled import borrowing
+from simulations.draws.records import Floats, Integers
 from simulations.kernel.recovery.events import push
-from simulations.kernel.recovery.state import DISPATCH, FREE, LEAVING, NO_ONE, TIMER, WAITING, World
-from simulations.kernel.state import (
-    SHARED_QUEUE,
+from simulations.kernel.recovery.state import DISPATCH, LEAVING, NO_ONE, TIMER, WAITING, World
+from simulations.kernel.state import SHARED_QUEUE, Structs
+
+# How replicas batch, and which law their service times have.
+BATCHING = np.dtype(
+    [
+        ("size_max", np.int64),
+        ("wait_s", np.float64),
+        ("law", np.int64),
+        ("sizes", np.int64),
+        ("knots", np.int64),
+        ("wake_s", np.float64),
+        ("cold_batches", np.int64),
+        ("cold_factor", np.float64),
+    ]
 )
+QUEUE = np.dtype(
+    [
+        ("head", np.int64),
+        ("tail", np.int64),
+        ("waiting", np.int64),
+        ("is_called", np.bool_),
+        ("timed", np.int64),
+        ("ended_s", np.float64),
+        ("interval_end_s", np.float64),
+        ("delay_min_s", np.float64),
+        ("is_overloaded", np.bool_),
+        ("is_reset", np.bool_),
+    ]
+)
+
+
+class Batches(NamedTuple):
+    """What replicas that serve batches have beside the world.
+
+    Attributes:
+        rules: as `BATCHING`, shape `(1,)`.
+        queues: one a replica, or one for all.
+        service: uniforms, or durations of mean 1, shape `(attempts, requests)`.
+        law_places, law_values: arrays of the service times' law, one behind the other.
+    """
+
+    rules: Structs
+    queues: Structs
+    service: Floats
+    law_places: Integers
+    law_values: Floats
 
 
 @borrowing
@@ -52,81 +100,61 @@ def lowest_free(w: World, q: int) -> int:
 
 
 @borrowing
-def is_due(w: World, q: int, now_s: float) -> bool:
+def is_due(w: World, s: Batches, q: int, now_s: float) -> bool:
     """Whether a batch of a queue must start as soon as a replica is free."""
-    queue = w.queues[q]
+    queue = s.queues[q]
     if queue.waiting == 0:
         return False
-    if queue.waiting >= w.rules[0].size_max:
+    if queue.waiting >= s.rules[0].size_max:
         return True
-    return bool(w.attempts[queue.head].sent_s + w.rules[0].wait_s <= now_s)
+    return bool(w.attempts[queue.head].sent_s + s.rules[0].wait_s <= now_s)
 
 
 @borrowing
-def look(w: World, q: int, now_s: float) -> None:
+def look(w: World, s: Batches, q: int, now_s: float) -> None:
     """Dispatch if a batch is due at a free replica; else wait for the first in line to be due."""
-    queue = w.queues[q]
+    queue = s.queues[q]
     if queue.waiting == 0 or queue.is_called or lowest_free(w, q) == NO_ONE:
         return
-    if is_due(w, q, now_s):
-        w.queues[q].is_called = True
+    if is_due(w, s, q, now_s):
+        s.queues[q].is_called = True
         push(w, now_s, DISPATCH, q, 0)
         return
     first = w.attempts[queue.head]
     name = first.request * w.rules[0].attempts + first.number
     if queue.timed != name:
-        w.queues[q].timed = name
-        push(w, first.sent_s + w.rules[0].wait_s, TIMER, q, 0)
+        s.queues[q].timed = name
+        push(w, first.sent_s + s.rules[0].wait_s, TIMER, q, 0)
 
 
 @borrowing
-def append(w: World, q: int, a: int) -> None:
-    """An attempt at the end of a line."""
+def append(w: World, s: Batches, q: int, a: int) -> None:
+    """An attempt comes to the end of a line."""
     attempts = w.attempts
     attempts[a].where = WAITING
     attempts[a].behind = NO_ONE
-    attempts[a].ahead = w.queues[q].tail
-    if w.queues[q].waiting == 0:
-        w.queues[q].head = a
+    attempts[a].ahead = s.queues[q].tail
+    if s.queues[q].waiting == 0:
+        s.queues[q].head = a
         attempts[a].ahead = NO_ONE
     else:
-        attempts[w.queues[q].tail].behind = a
-    w.queues[q].tail = a
-    w.queues[q].waiting += 1
+        attempts[s.queues[q].tail].behind = a
+    s.queues[q].tail = a
+    s.queues[q].waiting += 1
 
 
 @borrowing
-def unlink(w: World, q: int, a: int) -> None:
+def unlink(w: World, s: Batches, q: int, a: int) -> None:
     """An attempt leaves its line, wherever it stands."""
     attempts = w.attempts
     ahead, behind = attempts[a].ahead, attempts[a].behind
     if ahead == NO_ONE:
-        w.queues[q].head = behind
+        s.queues[q].head = behind
     else:
         attempts[ahead].behind = behind
     if behind == NO_ONE:
-        w.queues[q].tail = ahead
+        s.queues[q].tail = ahead
     else:
         attempts[behind].ahead = ahead
-    w.queues[q].waiting -= 1
+    s.queues[q].waiting -= 1
     attempts[a].where = LEAVING
-
-
-@borrowing
-def leave_memory(w: World, a: int) -> None:
-    """Nothing will happen to an attempt any more."""
-    attempts = w.attempts
-    if len(w.places) > 0:
-        w.places[attempts[a].number, attempts[a].request] = NO_ONE
-    attempts[a].request = NO_ONE
-    attempts[a].is_alive = False
-    attempts[a].where = FREE
-    w.state[0].used -= 1
-    attempts[w.state[0].used].spare = a
-
-
-@borrowing
-def less_outstanding(w: World, a: int) -> None:
-    """The balancer counts one request less at the replica of an attempt."""
-    if w.attempts[a].replica != NO_ONE:
-        w.replicas[w.attempts[a].replica].outstanding -= 1

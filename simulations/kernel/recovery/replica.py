@@ -1,16 +1,20 @@
-"""Replicas of the recovery kernel: what they take off a queue, and when they are done."""
+"""Replicas of the recovery kernel: which batches they take off their queues, and what stops, loses or delays these."""
 
 import numpy as np
 
-from simulations.compiled import borrowing
+from simulations.compiled import borrowing, inlined
 from simulations.draws.service import duration_s
-from simulations.kernel.recovery.clients import fail, succeed
+from simulations.kernel.recovery.arrivals import pick, refuse
+from simulations.kernel.recovery.clients import fail, leave_memory, less_outstanding, lose, succeed
 from simulations.kernel.recovery.events import push
+from simulations.kernel.recovery.loop import run_loop
 from simulations.kernel.recovery.queue import (
+    Batches,
+    append,
+    count_free,
+    free_count,
     is_due,
     is_free,
-    leave_memory,
-    less_outstanding,
     look,
     lowest_free,
     queue_of,
@@ -19,15 +23,25 @@ from simulations.kernel.recovery.queue import (
 from simulations.kernel.recovery.state import (
     CODEL,
     COMPLETION,
+    CRASH,
+    DISPATCH,
     DROPPED,
+    HANG,
     IN_SERVICE,
+    JOIN,
     LATE,
+    LEAVE,
     LEAVING,
     LIFO,
     NO_ONE,
+    PAUSE,
     REJECTED,
+    RESTART,
+    RESUME,
+    WAITING,
     World,
 )
+from simulations.kernel.state import SHARED_QUEUE
 
 
 @borrowing
@@ -45,14 +59,14 @@ def rest(w: World, r: int, now_s: float) -> None:
 
 
 @borrowing
-def is_turned_away(w: World, q: int, a: int, now_s: float) -> bool:
+def is_turned_away(w: World, s: Batches, q: int, a: int, now_s: float) -> bool:
     """Whether an attempt is shed as it is taken off the line."""
     rules = w.rules[0]
     if rules.shedding == LATE:
         return bool(w.attempts[a].until_s - now_s < rules.margin_s)
     if rules.shedding != CODEL:
         return False
-    queues, delay_s = w.queues, now_s - w.attempts[a].sent_s
+    queues, delay_s = s.queues, now_s - w.attempts[a].sent_s
     if now_s > queues[q].interval_end_s and not queues[q].is_reset:
         queues[q].is_reset = True
         queues[q].interval_end_s = now_s + rules.interval_s
@@ -66,18 +80,18 @@ def is_turned_away(w: World, q: int, a: int, now_s: float) -> bool:
 
 
 @borrowing
-def take(w: World, q: int, r: int, now_s: float) -> int:
+def take(w: World, s: Batches, q: int, r: int, now_s: float) -> int:
     """Attempts off the line into the batch of a replica, as many as fit; how many those are."""
     rules, attempts, state = w.rules[0], w.attempts, w.state
     size, last = 0, NO_ONE
     w.replicas[r].waited_for = 0
     w.replicas[r].scale = 0.0
-    while size < rules.size_max and w.queues[q].waiting > 0:
-        a = w.queues[q].tail if rules.shedding == LIFO else w.queues[q].head
-        unlink(w, q, a)
+    while size < s.rules[0].size_max and s.queues[q].waiting > 0:
+        a = s.queues[q].tail if rules.shedding == LIFO else s.queues[q].head
+        unlink(w, s, q, a)
         if rules.abandoned == DROPPED and not attempts[a].is_alive:
             state[0].dropped += 1
-        elif is_turned_away(w, q, a, now_s):
+        elif is_turned_away(w, s, q, a, now_s):
             state[0].shed += 1
             if attempts[a].is_alive:
                 fail(w, a, REJECTED, now_s)
@@ -102,9 +116,9 @@ def take(w: World, q: int, r: int, now_s: float) -> int:
 
 
 @borrowing
-def service_s(w: World, size: int, uniform: float) -> float:
+def service_s(s: Batches, size: int, uniform: float) -> float:
     """Service time of a batch; the arrays of its law lie one behind the other."""
-    rules, places, values = w.rules[0], w.law_places, w.law_values
+    rules, places, values = s.rules[0], s.law_places, s.law_values
     sizes, knots = rules.sizes, rules.knots
     by_size, probabilities, durations_s = (
         values[:sizes],
@@ -118,19 +132,19 @@ def service_s(w: World, size: int, uniform: float) -> float:
 
 
 @borrowing
-def start(w: World, q: int, r: int, now_s: float) -> None:
+def start(w: World, s: Batches, q: int, r: int, now_s: float) -> None:
     """A free replica takes a batch that is due."""
-    size = take(w, q, r, now_s)
+    size = take(w, s, q, r, now_s)
     if size == 0:
         return
     first = w.attempts[w.replicas[r].head]
-    work_s = service_s(w, size, w.service[first.number, first.request])
-    if w.rules[0].wake_s > 0.0 and now_s > w.queues[q].ended_s:
-        work_s += w.rules[0].wake_s
+    work_s = service_s(s, size, s.service[first.number, first.request])
+    if s.rules[0].wake_s > 0.0 and now_s > s.queues[q].ended_s:
+        work_s += s.rules[0].wake_s
     work_s *= w.replicas[r].scale
     work_s *= w.replicas[r].slow
     if w.replicas[r].cold > 0:
-        work_s *= w.rules[0].cold_factor
+        work_s *= s.rules[0].cold_factor
         w.replicas[r].cold -= 1
     w.replicas[r].size = size
     w.state[0].free -= 1
@@ -140,24 +154,74 @@ def start(w: World, q: int, r: int, now_s: float) -> None:
 
 
 @borrowing
-def dispatch(w: World, q: int, now_s: float) -> None:
-    """Free replicas take what is due, the lowest first."""
-    w.queues[q].is_called = False
-    while is_due(w, q, now_s):
-        r = lowest_free(w, q)
-        if r == NO_ONE:
+def admit(w: World, s: Batches, a: int, now_s: float) -> None:
+    """An attempt goes to a replica's queue, or fails at once."""
+    rules, attempts, q = w.rules[0], w.attempts, 0
+    attempts[a].replica = NO_ONE
+    if rules.routing != SHARED_QUEUE:
+        q = pick(w, a, now_s)
+        if q == NO_ONE:
             return
-        start(w, q, r, now_s)
-    look(w, q, now_s)
+    if rules.limit >= 0 and s.queues[q].waiting >= rules.limit + s.rules[0].size_max * free_count(w, q):
+        refuse(w, a, REJECTED, now_s)
+        return
+    if attempts[a].replica != NO_ONE:
+        w.replicas[attempts[a].replica].outstanding += 1
+    append(w, s, q, a)
+    look(w, s, q, now_s)
 
 
 @borrowing
-def complete(w: World, r: int, now_s: float) -> None:
-    """A replica has served its batch, and starts the next if one is due."""
+def call_off(w: World, s: Batches, a: int, now_s: float) -> None:
+    """An attempt that is called off leaves its queue; a batch that no client waits for ends, unless it hangs."""
+    if not w.attempts[a].is_called_off:
+        return
+    w.attempts[a].is_called_off = False
+    r = w.attempts[a].replica
+    if w.attempts[a].where == WAITING:
+        q = queue_of(w, r)
+        unlink(w, s, q, a)
+        less_outstanding(w, a)
+        w.state[0].dropped += 1
+        leave_memory(w, a)
+        look(w, s, q, now_s)
+    else:
+        w.replicas[r].waited_for -= 1
+        if w.replicas[r].waited_for == 0 and not w.replicas[r].is_hung:
+            w.replicas[r].is_stopped = True
+            w.replicas[r].finish_s = now_s
+            push(w, now_s, COMPLETION, r, r)
+
+
+@borrowing
+def call_off_others(w: World, s: Batches, request: int, now_s: float) -> None:
+    """Attempts of a request that was answered elsewhere."""
+    for k in range(len(w.places)):
+        if w.places[k, request] != NO_ONE:
+            call_off(w, s, w.places[k, request], now_s)
+
+
+@borrowing
+def dispatch(w: World, s: Batches, q: int, now_s: float) -> None:
+    """Free replicas take what is due, the lowest first."""
+    s.queues[q].is_called = False
+    while is_due(w, s, q, now_s):
+        r = lowest_free(w, q)
+        if r == NO_ONE:
+            return
+        start(w, s, q, r, now_s)
+    look(w, s, q, now_s)
+
+
+@borrowing
+def complete(w: World, s: Batches, r: int, now_s: float) -> None:
+    """A replica has served its batch, and starts the next if one is due; nothing happens if the batch was moved."""
+    if w.replicas[r].size == 0 or w.replicas[r].finish_s != now_s:
+        return
     replicas, attempts, state = w.replicas, w.attempts, w.state
     a, q, is_stopped = replicas[r].head, queue_of(w, r), replicas[r].is_stopped
     rest(w, r, now_s)
-    w.queues[q].ended_s = now_s
+    s.queues[q].ended_s = now_s
     member = a
     while member != NO_ONE:
         attempts[member].where = LEAVING
@@ -171,11 +235,94 @@ def complete(w: World, r: int, now_s: float) -> None:
             state[0].served += 1
             replicas[r].failures = 0
             succeed(w, a, now_s)
+            call_off_others(w, s, attempts[a].request, now_s)
         else:
             state[0].served += 1
             state[0].for_nobody += 1
         leave_memory(w, a)
         a = behind
-    if is_free(w, r) and is_due(w, q, now_s):
-        start(w, q, r, now_s)
-    look(w, q, now_s)
+    if is_free(w, r) and is_due(w, s, q, now_s):
+        start(w, s, q, r, now_s)
+    look(w, s, q, now_s)
+
+
+@borrowing
+def act(w: World, s: Batches, phase: int, rank: int, now_s: float) -> None:
+    """A batch ends, or a queue is looked at, at once or when its first has waited long enough."""
+    if phase == COMPLETION:
+        complete(w, s, rank, now_s)
+    elif phase == DISPATCH:
+        dispatch(w, s, rank, now_s)
+    else:
+        look(w, s, rank, now_s)
+
+
+@borrowing
+def lose_all(w: World, s: Batches, r: int, now_s: float) -> None:
+    """All that a replica holds is lost: its batch, then its own queue."""
+    a = w.replicas[r].head
+    rest(w, r, now_s)
+    while a != NO_ONE:
+        behind = w.attempts[a].behind
+        lose(w, a, now_s)
+        leave_memory(w, a)
+        a = behind
+    if w.rules[0].routing != SHARED_QUEUE:
+        while s.queues[r].waiting > 0:
+            a = s.queues[r].head
+            unlink(w, s, r, a)
+            lose(w, a, now_s)
+            leave_memory(w, a)
+
+
+@borrowing
+def vacate(w: World, s: Batches, r: int, now_s: float) -> None:
+    """A replica takes no more; who waits in its own queue is routed again, in order."""
+    w.replicas[r].is_up = False
+    if w.rules[0].routing == SHARED_QUEUE:
+        return
+    for _ in range(s.queues[r].waiting):
+        a = s.queues[r].head
+        unlink(w, s, r, a)
+        w.replicas[r].outstanding -= 1
+        admit(w, s, a, now_s)
+
+
+@borrowing
+def suffer(w: World, s: Batches, number: int, now_s: float) -> None:
+    """What a fault does to a replica's batch and queue."""
+    fault = w.faults[number]
+    r, action, replicas = fault.replica, fault.action, w.replicas
+    if action == LEAVE:
+        vacate(w, s, r, now_s)
+    elif action in (CRASH, RESTART):
+        lose_all(w, s, r, now_s)
+    elif action == HANG:
+        replicas[r].is_hung = replicas[r].size > 0
+        replicas[r].finish_s = np.inf
+    elif action == PAUSE and replicas[r].finish_s < np.inf:
+        replicas[r].finish_s += fault.value
+        push(w, replicas[r].finish_s, COMPLETION, r, r)
+    if action in (JOIN, RESTART):
+        replicas[r].cold = s.rules[0].cold_batches
+    count_free(w)
+    if action in (JOIN, RESTART, RESUME):
+        look(w, s, queue_of(w, r), now_s)
+
+
+@inlined
+def _own(w: World, s: Batches, before_s: float) -> tuple[float, int]:
+    """All that replicas do by themselves lies among the events."""
+    return np.inf, 0
+
+
+@inlined
+def _are_at_rest(w: World, s: Batches) -> bool:
+    """Nothing happens without an event."""
+    return True
+
+
+@borrowing
+def advance(w: World, s: Batches, until_s: float) -> int:
+    """The loop of `loop.run_loop` for replicas that serve batches."""
+    return int(run_loop(w, s, until_s, _own, _are_at_rest, act, admit, call_off, suffer))

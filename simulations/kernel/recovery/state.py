@@ -15,8 +15,8 @@ FAULT, COMPLETION, ARRIVAL, DISPATCH, TIMER, TIMEOUT = range(6)
 RANKS = 2**48  # more than there are attempts
 SWEEP, HEDGE, RETRY = -1, -2, -3
 NO_ONE = -1
-# Where an attempt is; an engine that was told that no client waits for one has not looked yet.
-FREE, WAITING, IN_SERVICE, LEAVING, IN_ENGINE, CALLED_OFF = range(6)
+# Where an attempt is: in an engine the engine itself knows whether it waits or runs.
+FREE, WAITING, IN_SERVICE, LEAVING, IN_ENGINE = range(5)
 REJECTED, TIMED_OUT, CRASHED = range(3)
 FAILURES = (Failure.REJECTED, Failure.TIMED_OUT, Failure.CRASHED)
 BUDGETS = tuple(BudgetKind)
@@ -27,13 +27,13 @@ ABANDONED = tuple(Abandoned)
 SERVED, DROPPED, STOPPED = range(len(ABANDONED))
 LEAVE, CRASH, HANG, HIDE, JOIN, RESTART, SLOW, PAUSE, RESUME = (int(action) for action in Action)
 OVER, FULL, LATER = range(3)
+# What the next event comes from: nothing is to come, first tries, the heap, the line of timeouts, a server itself.
+NOTHING, FIRST_TRIES_COME, HEAP, LINE, SERVER = range(5)
 ASKED_EVERY_S = 5.0
 ROOM = 1024  # for attempts and events at first
 RULES = np.dtype(
     [
         ("routing", np.int64),
-        ("size_max", np.int64),
-        ("wait_s", np.float64),
         ("limit", np.int64),
         ("timeout_s", np.float64),
         ("deadline_s", np.float64),
@@ -54,12 +54,6 @@ RULES = np.dtype(
         ("ejects", np.bool_),
         ("has_backoff", np.bool_),
         ("backoff_s", np.float64, (ATTEMPTS_MAX,)),
-        ("law", np.int64),
-        ("sizes", np.int64),
-        ("knots", np.int64),
-        ("wake_s", np.float64),
-        ("cold_batches", np.int64),
-        ("cold_factor", np.float64),
     ]
 )
 # What changes as the run goes on, and what all attempts have come to.
@@ -95,7 +89,6 @@ REPLICA = np.dtype(
         ("is_ejected", np.bool_),
         ("is_hung", np.bool_),
         ("is_stopped", np.bool_),
-        ("is_halted", np.bool_),
         ("is_over", np.bool_),
         ("size", np.int64),
         ("waited_for", np.int64),
@@ -112,20 +105,6 @@ REPLICA = np.dtype(
         ("since_s", np.float64),
     ]
 )
-QUEUE = np.dtype(
-    [
-        ("head", np.int64),
-        ("tail", np.int64),
-        ("waiting", np.int64),
-        ("is_called", np.bool_),
-        ("timed", np.int64),
-        ("ended_s", np.float64),
-        ("interval_end_s", np.float64),
-        ("delay_min_s", np.float64),
-        ("is_overloaded", np.bool_),
-        ("is_reset", np.bool_),
-    ]
-)
 ATTEMPT = np.dtype(
     [
         ("request", np.int64),
@@ -134,6 +113,7 @@ ATTEMPT = np.dtype(
         ("sent_s", np.float64),
         ("until_s", np.float64),
         ("is_alive", np.bool_),
+        ("is_called_off", np.bool_),
         ("where", np.int64),
         ("ahead", np.int64),
         ("behind", np.int64),
@@ -156,7 +136,7 @@ STRIKE = np.dtype([("replica", np.int64), ("action", np.int64), ("value", np.flo
 
 
 class World(NamedTuple):
-    """Everything that a run reads and writes.
+    """Everything that a run reads and writes, whatever its replicas serve; servers have state of their own beside it.
 
     Attributes:
         attempts: in memory, by place; their `spare` is a stack of free places, of which `state.used` are taken.
@@ -164,13 +144,11 @@ class World(NamedTuple):
             the place of the first. Those that are out of order are among the events.
         requests: attempts `sent`; `used`: sent or scheduled; `live`: waited for or scheduled.
         places: of the attempts of a request, shape `(attempts, requests)`, where clients hedge.
-        law_places, law_values: arrays of the service times' law, one behind the other.
     """
 
     rules: Structs
     state: Structs
     replicas: Structs
-    queues: Structs
     attempts: Structs
     events: Structs
     timeouts: Structs
@@ -178,8 +156,5 @@ class World(NamedTuple):
     requests: Structs
     places: Integers
     sent: Integers
-    service: Floats
     routing: Floats
     backoff: Floats
-    law_places: Integers
-    law_values: Floats

@@ -8,7 +8,6 @@ from capacity.recovery.clients import Failure
 from simulations.reference.recovery.attempt import Attempt
 from simulations.reference.recovery.counts import Counts
 from simulations.reference.recovery.ejection import Ejection
-from simulations.reference.recovery.protected_queue import ProtectedQueue
 
 
 class Routed(Protocol):
@@ -33,10 +32,17 @@ class Routed(Protocol):
 Policy = Callable[[Sequence[Routed], Sequence[float]], Routed]
 
 
+class Queue(Protocol):
+    """Where attempts wait."""
+
+    def admit(self, attempt: Attempt) -> bool:
+        """An attempt comes to the end; False if it is full."""
+
+
 class OneQueue:
     """No balancer: all replicas share a queue, where attempts wait for any of them."""
 
-    def __init__(self, queue: ProtectedQueue, counts: Counts) -> None:
+    def __init__(self, queue: Queue, counts: Counts) -> None:
         self._queue = queue
         self._counts = counts
 

@@ -1,66 +1,50 @@
 """Faulty engine: the engine of a language model that may leave, crash, hang, pause or be slow."""
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
-from capacity.recovery.clients import Failure
-from capacity.recovery.faults import Action, Fault
-from simulations.draws.attempts import EngineFleet
-from simulations.draws.tokens import TokenDraws, pass_noise
+from simulations.draws.attempts import EngineFleet, lengths_of
+from simulations.draws.tokens import pass_noise
 from simulations.reference.blocks import BlockPool
 from simulations.reference.recovery.attempt import Attempt
-from simulations.reference.recovery.counts import Counts
-from simulations.reference.recovery.population import Population
-from simulations.reference.replica import Clock, Moment, Phase
+from simulations.reference.recovery.faulty_server import FaultyServer, Work
+from simulations.reference.recovery.surroundings import Surroundings
+from simulations.reference.replica import Phase
 from simulations.reference.scheduler import Part, Request
 from simulations.reference.vllm import VllmV1
 
 
 @dataclass(slots=True)
-class Pass:
-    """What an engine computes, what it has composed to come after it, and when it ends: never, if it hangs."""
+class Pass(Work):
+    """What an engine computes, and what it has composed to come after it."""
 
     parts: list[Part]
     following: list[Part]
-    ends_s: float
-    end: Moment
 
 
-class FaultyEngine:
-    """One engine with its state; `Fleet` says what happens to it when.
+class FaultyEngine(FaultyServer[Pass]):
+    """An engine that computes passes as `reference.engine.EngineReplica` does.
 
-    It computes passes as `reference.engine.EngineReplica` does. An attempt is a request of its own to the engine,
-    which starts from the prompt.
-
-    Attributes:
-        is_visible: the router sends attempts here.
-        has_crashed: refuses what is sent here.
+    An attempt is a request of its own to the engine, which starts from the prompt.
     """
 
-    def __init__(
-        self,
-        index: int,
-        clock: Clock,
-        fleet: EngineFleet,
-        tokens: TokenDraws,
-        population: Population,
-        counts: Counts,
-    ) -> None:
-        self.index = index
-        self.outstanding = 0
-        self.is_visible = True
-        self.has_crashed = False
-        self._is_halted = self._is_paused = self._is_called = False
-        self._slowness = 1.0  # how many times as long a pass takes that starts now
-        self._clock, self._fleet, self._tokens = clock, fleet, tokens
-        self._population, self._counts = population, counts
+    def __init__(self, index: int, fleet: EngineFleet, around: Surroundings) -> None:
+        super().__init__(index, around)
+        self._fleet, self._tokens = fleet, lengths_of(around.draws)
+        self._is_called = False
         self._passes = self._accepted = 0
         self._requests: dict[Attempt, Request] = {}
         self._attempts: dict[int, Attempt] = {}
-        self._pass: Pass | None = None
         self._scheduler = self._fresh()
+
+    @property
+    def waiting(self) -> int:
+        """Attempts in its line."""
+        return len(self._scheduler.waiting)
+
+    @property
+    def serving(self) -> int:
+        """Attempts that run."""
+        return len(self._scheduler.running)
 
     def admit(self, attempt: Attempt) -> bool:
         """An attempt is sent here; False if too many wait."""
@@ -79,12 +63,12 @@ class FaultyEngine:
         self._requests[attempt], self._attempts[request.number] = request, attempt
         attempt.place = self
         self._scheduler.join(request)
-        self._call()
+        self.look()
         return True
 
     def abandon(self, attempt: Attempt) -> None:
-        """Its client has told that it waits no more: the engine stops it, unless it hangs."""
-        if self._is_halted or self._hangs():
+        """Its client has told that it waits no more: the engine stops it, unless it hangs or is down."""
+        if not self.is_up or self.hangs:
             return
         request = self._forget(attempt)
         self._scheduler.call_off(request)
@@ -98,79 +82,29 @@ class FaultyEngine:
             self._forget(attempt)
         return moved
 
-    def suffer(self, fault: Fault) -> None:
-        """Something happens to it that is no business of others; LEAVE is one of its router."""
-        actions: dict[Action, Callable[[], None]] = {
-            Action.CRASH: self._crash,
-            Action.HANG: self._hang,
-            Action.HIDE: self._hide,
-            Action.JOIN: self._join,
-            Action.RESTART: self._restart,
-            Action.SLOW: partial(self._slow, fault.value),
-            Action.PAUSE: partial(self._pause, fault.value),
-            Action.RESUME: self._resume,
-        }
-        actions[fault.action]()
-
     def drop_the_abandoned(self) -> None:
         """The run is over: who is still here and not waited for will not be served."""
         self._counts.dropped += sum(not attempt.is_waited_for for attempt in self._requests)
 
-    def _crash(self) -> None:
-        self.has_crashed = True
-        self._is_halted = False
-        self._lose()
-
-    def _hang(self) -> None:
-        """The pass that it computes never ends, even if it comes back; at rest it begins none."""
-        self._is_halted = True
-        if self._pass is not None:
-            self._pass.end.callbacks = []
-            self._pass.ends_s = math.inf
-
-    def _hide(self) -> None:
-        self.is_visible = False
-
-    def _join(self) -> None:
-        self.is_visible = True
-        self.has_crashed = self._is_halted = False
-        self._call()
-
-    def _restart(self) -> None:
-        self._lose()
-        self._join()
-
-    def _slow(self, factor: float) -> None:
-        self._slowness = factor
-
-    def _pause(self, length_s: float) -> None:
-        """Its pass ends so much later; at rest it begins none."""
-        self._is_paused = True
-        computed = self._pass
-        if computed is not None and not self._hangs():
-            computed.ends_s += length_s
-            computed.end = computed.end.moved(computed.ends_s, Phase.COMPLETION, self.index)
-
-    def _resume(self) -> None:
-        self._is_paused = False
-        self._call()
-
-    def _hangs(self) -> bool:
-        return self._pass is not None and self._pass.ends_s == math.inf
-
-    def _call(self) -> None:
+    def look(self) -> None:
         """At rest, look at the line after all that comes at this instant."""
-        if self._is_ready() and not self._is_called and self._scheduler.waiting:
+        if self.is_free and not self._is_called and self._scheduler.waiting:
             self._is_called = True
             self._clock.call(self._clock.now, Phase.DISPATCH, self.index, self._begin)
 
-    def _is_ready(self) -> bool:
-        """Whether it computes nothing, and could begin."""
-        return not self._is_halted and not self._is_paused and self._pass is None
+    def clear(self) -> list[Attempt]:
+        """Who runs leaves, then who waits, and its cache is empty."""
+        self._end_work()
+        held = [*self._scheduler.running, *self._scheduler.waiting]
+        attempts = [self._attempts[request.number] for request in held]
+        self._scheduler = self._fresh()
+        for attempt in attempts:
+            self._forget(attempt)
+        return attempts
 
     def _begin(self) -> None:
         self._is_called = False
-        if self._is_ready():  # nothing has happened to it meanwhile
+        if self.is_free:  # nothing has happened to it meanwhile
             self._compute(self._scheduler.compose())
 
     def _compute(self, parts: list[Part]) -> None:
@@ -181,7 +115,7 @@ class FaultyEngine:
         self._passes += 1
         following = self._scheduler.compose() if self._fleet.rules.ahead else []
         end = self._clock.call(ends_s, Phase.COMPLETION, self.index, self._complete)
-        self._pass = Pass(parts, following, ends_s, end)
+        self._work = Pass(self._clock.now, ends_s, end, parts, following)
 
     def _duration_s(self, parts: list[Part]) -> float:
         table, seed = self._fleet.table, self._tokens.noise_seed
@@ -195,8 +129,9 @@ class FaultyEngine:
 
     def _complete(self) -> None:
         """Tokens are handed out; who has all of them is answered, and the next pass begins."""
-        assert self._pass is not None  # noqa: S101  (which ends now)
-        ended, self._pass = self._pass, None
+        ended = self._work
+        assert ended is not None  # noqa: S101  (which ends now)
+        self._end_work()
         for attempt in self._done(ended.parts):
             self._counts.served += 1
             if attempt.is_waited_for:
@@ -220,20 +155,6 @@ class FaultyEngine:
                 done.append(attempt)
         return done
 
-    def _lose(self) -> None:
-        """What it holds is lost, who runs first, and its cache is empty."""
-        if self._pass is not None:
-            self._pass.end.callbacks = []
-            self._pass = None
-        held = [*self._scheduler.running, *self._scheduler.waiting]
-        attempts = [self._attempts[request.number] for request in held]
-        self._scheduler = self._fresh()
-        for attempt in attempts:
-            self._forget(attempt)
-            self._counts.crashed += 1
-            if attempt.is_waited_for:
-                self._population.fail(attempt, Failure.CRASHED)
-
     def _forget(self, attempt: Attempt) -> Request:
         """An attempt leaves."""
         request = self._requests.pop(attempt)
@@ -244,3 +165,9 @@ class FaultyEngine:
     def _fresh(self) -> VllmV1:
         rules = self._fleet.rules
         return VllmV1(rules, BlockPool(rules.blocks, rules.block_tokens, keeps=rules.caching))
+
+
+def engines_of(fleet: EngineFleet, around: Surroundings) -> tuple[list[FaultyEngine], list[FaultyEngine]]:
+    """The engines of a fleet, each of which has a line of its own."""
+    engines = [FaultyEngine(index, fleet, around) for index in range(fleet.replicas)]
+    return engines, engines

@@ -6,12 +6,11 @@ from typing import Protocol
 
 from capacity.question.plan import Plan
 from capacity.recovery.clients import Failure
-from capacity.recovery.protection import Abandoned, Protection, Shedding
+from capacity.recovery.protection import Abandoned, Shedding
 from simulations.reference.recovery.attempt import Attempt
-from simulations.reference.recovery.counts import Counts
-from simulations.reference.recovery.population import Population
 from simulations.reference.recovery.shedding import rule_for
-from simulations.reference.replica import Clock, Phase
+from simulations.reference.recovery.surroundings import Surroundings
+from simulations.reference.replica import Phase
 
 
 class Server(Protocol):
@@ -35,21 +34,11 @@ class ProtectedQueue:
         servers: the replicas that it feeds, by index.
     """
 
-    def __init__(
-        self,
-        clock: Clock,
-        plan: Plan,
-        protection: Protection,
-        rank: int,
-        population: Population,
-        counts: Counts,
-    ) -> None:
+    def __init__(self, plan: Plan, rank: int, around: Surroundings) -> None:
         self.servers: list[Server] = []
-        self._clock = clock
-        self._plan = plan
-        self._rank = rank
-        self._population = population
-        self._counts = counts
+        self._plan, self._rank = plan, rank
+        self._clock, self._population, self._counts = around.clock, around.population, around.counts
+        protection = around.protection
         self._newest_first = protection.shedding is Shedding.LIFO
         self._drops = protection.abandoned is Abandoned.DROPPED
         self._sheds = rule_for(protection)

@@ -1,0 +1,85 @@
+"""Batches: replicas that serve batches, as a run of the recovery kernel has them."""
+
+import numpy as np
+
+from simulations.draws.attempts import AttemptDraws, BatchFleet
+from simulations.draws.records import Floats, Integers
+from simulations.draws.service import FIXED, KNOTS, SCALED, ServiceTable
+from simulations.draws.watching import Sight
+from simulations.kernel.recovery.queue import BATCHING, QUEUE, Batches
+from simulations.kernel.recovery.replica import advance
+from simulations.kernel.recovery.state import NO_ONE, World
+from simulations.kernel.state import Structs
+
+
+class BatchServers:
+    """Replicas of one fleet with their queues; a `run.Servers`."""
+
+    def __init__(self, fleet: BatchFleet, draws: AttemptDraws) -> None:
+        plan = fleet.plan
+        table = fleet.service_times.table(plan.batch_size_max)
+        self._table = table.require(plan.batch_size_max, is_closed=False)
+        self._state = Batches(
+            rules=_rules(fleet, table),
+            queues=_queues(1 if fleet.is_shared else plan.replicas),
+            service=self._service(draws),
+            law_places=np.concatenate([table.below, table.first]),
+            law_values=np.concatenate([_by_size(table), table.probabilities, table.durations_s]),
+        )
+
+    def advance(self, w: World, until_s: float) -> int:
+        """Let things happen; see `loop.run_loop`."""
+        return advance(w, self._state, until_s)
+
+    def grow(self, attempts: int) -> None:
+        """Batches and queues are lists of attempts, which need no memory of their own."""
+
+    def take(self, draws: AttemptDraws) -> None:
+        """The draws of all requests, where those so far were only of the first ones."""
+        self._state = self._state._replace(service=self._service(draws))
+
+    def waiting(self, w: World) -> Integers:
+        """Attempts in each queue."""
+        return self._state.queues["waiting"].copy()
+
+    def sight(self, w: World, now_s: float) -> Sight:
+        """Replicas as a watcher sees them."""
+        replicas = w.replicas
+        so_far_s = np.where(replicas["size"] > 0, now_s - replicas["began_s"], 0.0)
+        return Sight(now_s, self.waiting(w), replicas["size"].copy(), replicas["busy_s"] + so_far_s)
+
+    def _service(self, draws: AttemptDraws) -> Floats:
+        """Uniforms, or durations of mean 1 made from them, or nothing where no draw is needed."""
+        service, table = draws.service, self._table
+        if table.kind == FIXED:
+            return np.zeros(service.shape)
+        if table.kind == SCALED and table.draw is not None:
+            service = table.draw(service)
+        return np.ascontiguousarray(service)
+
+
+def _rules(fleet: BatchFleet, table: ServiceTable) -> Structs:
+    """Batching and the law of the service times in numbers, shape `(1,)`."""
+    rules, plan, cold = np.zeros(1, dtype=BATCHING), fleet.plan, fleet.cold
+    rules["size_max"], rules["wait_s"], rules["wake_s"] = (
+        plan.batch_size_max,
+        plan.batch_wait_max_s,
+        table.wake_s,
+    )
+    rules["law"], rules["sizes"], rules["knots"] = table.kind, len(_by_size(table)), len(table.probabilities)
+    if cold is not None:
+        rules["cold_batches"], rules["cold_factor"] = cold.batches, cold.factor
+    return rules
+
+
+def _by_size(table: ServiceTable) -> Floats:
+    """What a law says of each batch size: its time, or its weight between two measured ones."""
+    return table.weight if table.kind == KNOTS else table.times_s
+
+
+def _queues(count: int) -> Structs:
+    """Empty queues."""
+    queues = np.zeros(count, dtype=QUEUE)
+    queues["head"] = queues["tail"] = queues["timed"] = NO_ONE
+    queues["ended_s"], queues["is_reset"] = -np.inf, True
+    return queues

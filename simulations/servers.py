@@ -1,0 +1,92 @@
+"""Servers: what each kind of server brings to a run in trouble; the one file here that names the kinds.
+
+The model itself and its compiled form are registered by the kind of fleet, in `reference/recovery/fleet.py` and in
+`kernel/recovery/run.py`.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import singledispatch
+from typing import NamedTuple
+
+import numpy as np
+
+from capacity.errors import DomainError
+from capacity.recovery.stress import AnyStress, Stress, TokenStress
+from simulations.draws.arrivals import Purpose, Seed
+from simulations.draws.attempts import AttemptDraws, BatchFleet, EngineFleet, Fleet
+from simulations.draws.outages import attempt_draws, service_draws
+from simulations.draws.records import Floats
+from simulations.draws.service import ProfileTimes, ServiceTimes
+from simulations.draws.tokens import TokenDraws
+from simulations.tokens import rules_of
+
+
+class Simulated(NamedTuple):
+    """A fleet as it is simulated, and everything random of the requests that come at given instants.
+
+    The same users come to every fleet, and the first of many are those of a few.
+    """
+
+    fleet: Fleet
+    draw: Callable[[Floats], AttemptDraws]
+
+
+@singledispatch
+def simulated(stress: AnyStress, seed: Seed, service_times: ServiceTimes | None = None) -> Simulated:
+    """The fleet of a stress and its users.
+
+    Args:
+        service_times: of batches, instead of those of the profile.
+
+    Raises:
+        DomainError: replicas that share a device.
+    """
+    raise TypeError(f"no simulation of {type(stress).__name__}")
+
+
+@simulated.register
+def _batches(stress: Stress, seed: Seed, service_times: ServiceTimes | None = None) -> Simulated:
+    if stress.profile.slowdowns(stress.plan.replicas)[-1] > 1.0:
+        raise DomainError(
+            "replicas that share a device are not simulated in trouble; measure batches beside busy neighbours, "
+            "and give those times as a profile of its own"
+        )
+    times = service_times or ProfileTimes(stress.profile)
+
+    def draw(arrived_s: Floats) -> AttemptDraws:
+        draws = attempt_draws(stress, seed, arrived_s)
+        return replace(draws, service=service_draws(seed, stress.clients.attempts, len(arrived_s)))
+
+    return Simulated(BatchFleet(plan=stress.plan, service_times=times, cold=stress.cold), draw)
+
+
+@simulated.register
+def _engines(stress: TokenStress, seed: Seed, service_times: ServiceTimes | None = None) -> Simulated:
+    fleet = EngineFleet(
+        table=stress.profile.table,
+        rules=rules_of(stress.scenario),
+        replicas=stress.plan.replicas,
+        routing=stress.plan.routing,
+        queue_limit=stress.queue_limit,
+    )
+
+    def draw(arrived_s: Floats) -> AttemptDraws:
+        draws = attempt_draws(stress, seed, arrived_s)
+        return replace(draws, lengths=_lengths(stress, seed, arrived_s))
+
+    return Simulated(fleet, draw)
+
+
+def _lengths(stress: TokenStress, seed: Seed, arrived_s: Floats) -> TokenDraws:
+    """Lengths by the number of the request."""
+    count = len(arrived_s)
+    given, got = stress.lengths.draw(seed.generator(Purpose.LENGTHS).random((count, 2)))
+    return TokenDraws(
+        arrived_s=arrived_s,
+        input_tokens=given,
+        output_tokens=got,
+        cached_tokens=np.floor(stress.cached_share * given).astype(np.int64),
+        routing=np.zeros(2 * count),
+        noise_seed=int(seed.generator(Purpose.STEPS).integers(2**62)),
+    )
