@@ -230,7 +230,7 @@ def check_cheaper(bench: Bench, replicas: int, fewer_of: str) -> None:
         holds, shares = _clearly_holds(bench, plan)
         if not holds:
             continue
-        text = f"{_told(plan)} {fewer_of} keeps the limits: {shares}"
+        text = f"{_plan_in_words(plan)} {fewer_of} keeps the limits: {shares}"
         if plan[1] in bench.asked.sizes and plan[2] in bench.asked.waits_s(plan[1]):
             verdict = "was not considered" if one is None else f"was refused ({json.dumps(one['rejection'])})"
             bench.wrong.append(f"{text}; it {verdict}")
@@ -275,7 +275,7 @@ def check_doubts(bench: Bench, replicas_max: int) -> None:
             continue  # a budget of our own making
         if _doubt(bench, one, LOOK) is not None and (reason := _doubt(bench, one, LONG)) is not None:
             said = f"is told to be in doubt ({json.dumps(one['rejection'])})"
-            bench.wrong.append(f"{_told(_plan(one['plan']))} {said}, and {reason}")
+            bench.wrong.append(f"{_plan_in_words(_plan(one['plan']))} {said}, and {reason}")
             return
 
 
@@ -304,7 +304,7 @@ def _plan(document: dict[str, Any]) -> Plan:
     return document["replicas"], document["batch_size_max"], document["batch_wait_max_s"]
 
 
-def _told(plan: Plan) -> str:
+def _plan_in_words(plan: Plan) -> str:
     return f"{plan[0]} x B {plan[1]}, wait {1e3 * plan[2]:.4g} ms"
 
 
@@ -351,11 +351,11 @@ def ask(asked: Question, patience_s: float) -> tuple[dict[str, Any] | None, str]
     return answer, ""
 
 
-def told(answer: dict[str, Any]) -> str:
+def summary(answer: dict[str, Any]) -> str:
     """The verdict and the recommended plan, on a line."""
     if answer["recommendation"] is None:
         return str(answer["verdict"])
-    return f"{answer['verdict']} {_told(_plan(answer['recommendation']))}"
+    return f"{answer['verdict']} {_plan_in_words(_plan(answer['recommendation']))}"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -388,7 +388,7 @@ class Tally:
         self.held += bench.held
         times = f"{asked_s:.1f} s, checked in {time.perf_counter() - begun_s - asked_s:.1f} s"
         _say(
-            f"#{asked.number} {'WRONG' if bench.wrong else 'right'}: {told(answer)} | {times} | {asked.shown}"
+            f"#{asked.number} {'WRONG' if bench.wrong else 'right'}: {summary(answer)} | {times} | {asked.shown}"
         )
         for line in [*(f"WRONG {line}" for line in bench.wrong), *(f"note: {line}" for line in bench.notes)]:
             _say(f"    {line}")

@@ -417,7 +417,7 @@ def measure(cell: Cell, options: argparse.Namespace) -> dict:
         "rate_rps": rate_rps,
         "machine": {name: text for name, text in machine().items() if name in ("cpu", "cores", "date")},
         "versions": versions(),
-        "rounds": [told(cell, one, rate_rps) for one in found],
+        "rounds": [round_document(cell, one, rate_rps) for one in found],
     }
 
 
@@ -437,12 +437,12 @@ def add_rounds(cell: Cell, options: argparse.Namespace, known: dict, save: Calla
             if in_time(known) >= ROUNDS:
                 return
             _, (one,) = rounds(bench, 1, duration_s, known["rate_rps"], len(known["rounds"]))
-            found = told(cell, one, known["rate_rps"])
+            found = round_document(cell, one, known["rate_rps"])
             known["rounds"].append({**found, "date": machine()["date"]})
             save()
 
 
-def told(cell: Cell, one: Round, rate_rps: float) -> dict:
+def round_document(cell: Cell, one: Round, rate_rps: float) -> dict:
     """A round as numbers."""
     profile, runs = one.profile, [part.run for part in one.slices]
     run = joined(runs)

@@ -171,12 +171,12 @@ def summary(found: Sequence[Row]) -> Iterator[str]:
                 worst = max(errors, key=lambda cell: abs(errors[cell]))
                 within = sum(abs(error) <= allowed for error in errors.values())
                 by_medians = sum(abs(row.of_medians.get(kind, inf)) <= allowed for row in of_quantity)
-                middle = _told(median(map(abs, errors.values()))).removeprefix("+")
+                middle = _percent(median(map(abs, errors.values()))).removeprefix("+")
                 untold = [row.cell for row in of_quantity if kind not in row.errors]
                 also = f"; not told: {' and '.join(untold)}" if untold else ""
                 yield (
                     f"| {NAMES[quantity]} | {allowed:.0%} | {title} | {within} of {len(of_quantity)} | "
-                    f"{by_medians} | {middle} | {_told(errors[worst])} | {worst}{also} |"
+                    f"{by_medians} | {middle} | {_percent(errors[worst])} | {worst}{also} |"
                 )
 
 
@@ -224,7 +224,7 @@ def _figures(row: Row) -> Iterator[str]:
     yield _interval(row.measured)
     yield _interval(row.predicted["predicted"]) if "predicted" in row.predicted else ""
     yield _error(row, "predicted")
-    yield _told(row.of_medians["predicted"]) if "predicted" in row.of_medians else ""
+    yield _percent(row.of_medians["predicted"]) if "predicted" in row.of_medians else ""
     yield f"{1e3 * row.predicted['replayed'][1]:.2f}" if "replayed" in row.predicted else ""
     yield _error(row, "replayed")
     yield _error(row, "own_times")
@@ -238,12 +238,12 @@ def _interval(ends: tuple[float, float, float]) -> str:
 def _error(row: Row, kind: str) -> str:
     if kind not in row.errors:
         return ""
-    text = _told(row.errors[kind])
+    text = _percent(row.errors[kind])
     text = text if abs(row.errors[kind]) <= ALLOWED[row.quantity] else f"**{text}**"
     return f"{text} ({row.told_in[kind]})" if kind in row.told_in else text
 
 
-def _told(error: float) -> str:
+def _percent(error: float) -> str:
     return f"{error:+.1%}" if isfinite(error) else "unstable"
 
 

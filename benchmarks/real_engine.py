@@ -180,7 +180,7 @@ def step_ends_s(recording: Recording) -> list[float]:
 
 
 def seen_s(recording: Recording) -> Floats:
-    """When the engine saw each task come. [s]
+    """Times at which the engine saw each task come. [s]
 
     That is when it was posted, but before the end of the step after which it was first looked at. A task at an idle
     server arrives when its turn composes, with all tasks taken in that turn.

@@ -218,7 +218,7 @@ def measured(stress: Stress, watched_s: float, number: int, emulated: Path, fold
         ratio = batch_time_ratio(urls, stress.profile)
     found = run_of(stress, outcomes_of(run, sender), until_s, overhead_s=0.0)
     return {
-        **told(found),
+        **findings_document(found),
         "attempts": len(sender.sent_s),
         "requests": run.sent,
         "baseline": found.baseline,
@@ -228,7 +228,7 @@ def measured(stress: Stress, watched_s: float, number: int, emulated: Path, fold
     }
 
 
-def told(run: Run) -> dict[str, Any]:
+def findings_document(run: Run) -> dict[str, Any]:
     """Findings of a run, as they are kept."""
     return {"recovered_s": run.recovered_s, "goodput_during": run.goodput_during, "lost": run.lost}
 
@@ -261,13 +261,13 @@ def main() -> None:
         for number in options.runs:
             for setting in SETTINGS:
                 if setting.name in options.settings and (setting.name, number) not in done:
-                    row = beside(setting, number, profile, emulated, folder)
+                    row = compared(setting, number, profile, emulated, folder)
                     with options.output.open("a", encoding="utf-8") as file:
                         file.write(json.dumps(row) + "\n")
                     print(row["setting"], row["run"], row["measured"], flush=True)
 
 
-def beside(
+def compared(
     setting: Setting, number: int, profile: ServiceProfile, emulated: Path, folder: Path
 ) -> dict[str, Any]:
     """Predicted and measured findings of one setting and run."""
@@ -279,7 +279,7 @@ def beside(
         "run": number,
         "date": time.strftime("%Y-%m-%d"),
         "profile_mean_s": [profile.service_mean_s(size) for size in SIZES],
-        "predicted": [told(run) for run in found.runs],
+        "predicted": [findings_document(run) for run in found.runs],
         "measured": measured(found.stress, setting.watched_s, number, emulated, folder),
         "watched_s": setting.watched_s,
         "other_load": before,

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         SweepAnswer,
         WorkloadAnswer,
     )
-    from capacity.evidence.beside import RunBeside
+    from capacity.evidence.compared import ComparedRun
     from capacity.evidence_answers import AuditAnswer, ImportAnswer, StagesAnswer
     from capacity.formats.load_test import LoadRun
     from capacity.formats.running_plan import RunningPlan
@@ -954,7 +954,7 @@ _OF_ENGINES = ("sequences_max", "batched_tokens_max", "kv_tokens", "prefix_cachi
 
 def _prediction(
     asked: Asked, running: "RunningPlan | None", effort: Mapping[str, Any]
-) -> "tuple[Callable[[LoadRun], RunBeside] | None, tuple[str, ...]]":
+) -> "tuple[Callable[[LoadRun], ComparedRun] | None, tuple[str, ...]]":
     """A function that predicts each run of an audit, None without a profile; and notes on it."""
 
     from capacity import api_evidence
@@ -979,7 +979,7 @@ def _prediction(
 
 def _saved_prediction(
     kept: Saved, asked: Asked, effort: Mapping[str, Any]
-) -> "Callable[[LoadRun], RunBeside]":
+) -> "Callable[[LoadRun], ComparedRun]":
     """A function that predicts each run by a saved plan."""
     from capacity import api_evidence
     from capacity.answer.saved_plan import read_plans

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from capacity.errors import CapacityError, InputError, UnstableError, quoted
 from capacity.evidence.audit import audit_findings
-from capacity.evidence.beside import RunBeside, beside, overloaded, unknown
+from capacity.evidence.compared import ComparedRun, compared, overloaded, unknown
 from capacity.evidence.inferences import answered_mean_s, implied_batch
 from capacity.evidence.recorded import read_recorded
 from capacity.evidence_answers import AuditAnswer, ImportAnswer, StagesAnswer
@@ -243,7 +243,7 @@ class Told:
 def audit(
     source: str | Path,
     told: Told,
-    predicted: Callable[[LoadRun], RunBeside] | None = None,
+    predicted: Callable[[LoadRun], ComparedRun] | None = None,
     notes: Sequence[str] = (),
 ) -> AuditAnswer:
     """Whether a load test can be believed; with a prediction, what each run should have shown.
@@ -254,7 +254,7 @@ def audit(
     """
     test = load_test(source)
     test = replace(test, notes=(*test.notes, *_unused(test, told), *notes))
-    test = replace(test, runs=tuple(_as_told(run, told) for run in test.runs))
+    test = replace(test, runs=tuple(_completed_run(run, told) for run in test.runs))
     findings = tuple(audit_findings(test))
     if predicted is None:
         return AuditAnswer(test=test, findings=findings)
@@ -271,7 +271,7 @@ def _unused(test: LoadTest, told: Told) -> Iterator[str]:
         yield f"the file itself says how many users there were ({counts}): the {told.users:g} given are not used"
 
 
-def _as_told(run: LoadRun, told: Told) -> LoadRun:
+def _completed_run(run: LoadRun, told: Told) -> LoadRun:
     """The run, completed by what the caller knows."""
     run = _in_loop(run, told)
     if run.loop is Loop.OPEN and (told.users is not None or told.think_time_s is not None):
@@ -316,7 +316,9 @@ def _in_loop(run: LoadRun, told: Told) -> LoadRun:
     return replace(run, loop=Loop(told.loop), loop_because="as --loop says")
 
 
-def of_batches(run: LoadRun, profile: "ServiceProfile", plan: "Plan", effort: Mapping[str, Any]) -> RunBeside:
+def of_batches(
+    run: LoadRun, profile: "ServiceProfile", plan: "Plan", effort: Mapping[str, Any]
+) -> ComparedRun:
     """The prediction of one run, by simulation: of its users, or of its rate."""
     from capacity import api
 
@@ -348,7 +350,7 @@ def of_batches(run: LoadRun, profile: "ServiceProfile", plan: "Plan", effort: Ma
 
 def of_tokens(
     run: LoadRun, profile: "LlmProfile", replicas: int, settings: Mapping[str, Any], effort: Mapping[str, Any]
-) -> RunBeside:
+) -> ComparedRun:
     """The prediction of a language model's run: its very requests, sent when they were sent, or requests at its rate.
 
     Args:
@@ -372,10 +374,10 @@ def of_tokens(
     return _simulated(run, partial(api.simulate, profile, replicas, **how), profile.overhead.request_s)
 
 
-def _simulated(run: LoadRun, simulate: Callable[[], Any], overhead_s: float) -> RunBeside:
+def _simulated(run: LoadRun, simulate: Callable[[], Any], overhead_s: float) -> ComparedRun:
     """A run with its prediction, or with the reason why there is none."""
     try:
-        return beside(run, simulate().performance, overhead_s)
+        return compared(run, simulate().performance, overhead_s)
     except UnstableError as error:
         return overloaded(run, str(error))
     except CapacityError as error:

@@ -12,7 +12,7 @@ from rich.text import Text
 from capacity.answer.documents import Document, dumps, plain
 from capacity.answers import Answer
 from capacity.errors import InputError
-from capacity.evidence.beside import RunBeside
+from capacity.evidence.compared import ComparedRun
 from capacity.evidence.finding import Belief, CheckFinding, verdict_of
 from capacity.evidence.stages import sentences, waiting_of
 from capacity.files import check_target, write_whole
@@ -38,7 +38,7 @@ class AuditAnswer(Answer):
 
     test: LoadTest
     findings: tuple[CheckFinding, ...]
-    beside: tuple[RunBeside, ...] = ()
+    beside: tuple[ComparedRun, ...] = ()
 
     @property
     def belief(self) -> Belief:

@@ -12,7 +12,7 @@ from capacity.commands.output import Format, emit, run
 def import_(context: typer.Context, *, file: str | None, output: Format, as_json: bool) -> None:
     """Read what other tools have measured, and write what plan, workload and audit take.
 
-    Files are told apart by what they hold: Triton's statistics and config.pbtxt, Prometheus (text and queries),
+    Files are recognised by what they hold: Triton's statistics and config.pbtxt, Prometheus (text and queries),
     OTLP metrics, perf_analyzer, Model Analyzer, genai-perf, MLPerf LoadGen, inference-perf, vllm bench, guidellm,
     aiperf, Locust, k6, JMeter, vegeta, oha, hey, wrk and wrk2, ApacheBench, siege, fortio, ghz, autocannon, Gatling,
     and logs of nginx, Apache, ingress-nginx and HAProxy. Each may be packed by gzip.

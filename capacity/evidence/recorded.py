@@ -18,7 +18,7 @@ _HELD_BACK = 0.01  # share of the usual number of requests from which held-back 
 
 
 def read_recorded(document: Document) -> TraceArrivals:
-    """When the requests of another tool's file were sent; remarks say where waiting users held them back.
+    """Send times of the requests in another tool's file; remarks say where waiting users held them back.
 
     Raises:
         InputError: the file does not say when, or is invalid in its format.

@@ -78,7 +78,7 @@ def _run(experiment: Part) -> LoadRun:
 
 
 def _spans(experiment: Part) -> Iterator[tuple[int, int]]:
-    """When each answered request was sent, and how long its last response took. [ns]"""
+    """Send time of each answered request, and the time to its last response. [ns]"""
     for request in experiment.parts("requests"):
         sent = request.whole("timestamp")
         stamps = request.list("response_timestamps") if "response_timestamps" in request else []

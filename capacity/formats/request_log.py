@@ -79,7 +79,7 @@ class Requests:
 
     @property
     def sent_ns(self) -> Nanoseconds:
-        """When each was sent, counted from the first added request. [ns]"""
+        """Send time of each, counted from the first added request. [ns]"""
         return np.frombuffer(self._sent, dtype=np.int64) if self._sent else np.zeros(0, dtype=np.int64)
 
     @property

@@ -71,7 +71,9 @@ class CallableSubject:
         except (KeyboardInterrupt, _UnservedError):
             raise
         except BaseException as error:
-            raise DependencyError(f"the callable failed on a batch of {batch_size}: {_told(error)}") from None
+            raise DependencyError(
+                f"the callable failed on a batch of {batch_size}: {_summary(error)}"
+            ) from None
         return TimedBatch(service_s=took_s)
 
     def _first_call(self, batch_size: int) -> None:
@@ -113,7 +115,7 @@ def load(name: str) -> Callable[[int], Any]:
                 f"--callable: there is no module {error.name} in the current directory or installed; check "
                 "the name, or change to its directory"
             ) from None
-        raise InputError(f"--callable: module {module} cannot be imported: {_told(error)}") from None
+        raise InputError(f"--callable: module {module} cannot be imported: {_summary(error)}") from None
     return _resolved(name, module, function)
 
 
@@ -132,7 +134,7 @@ def _resolved(name: str, module: str, function: str) -> Callable[[int], Any]:
     return found
 
 
-def _told(error: BaseException) -> str:
+def _summary(error: BaseException) -> str:
     """An error from foreign code on one line: type, message and place, without its path."""
     message = printable(" ".join(str(error).split()))[:_MESSAGE_LENGTH_MAX]
     last = traceback.extract_tb(error.__traceback__)[-1]

@@ -11,7 +11,7 @@ from typing import Any
 from capacity.errors import DependencyError, InconclusiveError, InputError, quoted
 from capacity.files import parse_object, printable, read_text
 from capacity.measurement.findings import MEASURED_BY, Measurement, Stop, sampled, server_machine
-from capacity.measurement.http import Address, Answer, Exchange, check_told, told_by
+from capacity.measurement.http import Address, Answer, Exchange, check_server_times, server_times
 from capacity.measurement.metrics import UNTOLD, scrape
 from capacity.measurement.rounds import Report, Rounds, Sampling, TimedBatch, take
 from capacity.measurement.users import Stretch, Users, WorkBeside, computed_s
@@ -49,7 +49,7 @@ class EndpointSubject:
             self._seen.add(batch_size)
             _check_json(answer.body, batch_size)
         _check_size(answer, batch_size)
-        told = told_by(answer)
+        told = server_times(answer)
         if self.tells_batch is None:
             self.tells_batch = told is not None
         if self.tells_batch is not (told is not None):
@@ -169,7 +169,7 @@ def _take(subject: EndpointSubject, rounds: Rounds, report: Report) -> Sampling:
     """Rounds in which the server's report can be trusted; none is kept if one contradicts the clock."""
     sampling = take(subject, rounds, time.perf_counter, report)
     for batches in sampling.batches.values():
-        check_told(one.beside_s for one in batches if one.beside_s is not None)
+        check_server_times(one.beside_s for one in batches if one.beside_s is not None)
     return sampling
 
 

@@ -320,7 +320,7 @@ def parse_server_timing(header: str) -> dict[str, float]:
     return found
 
 
-def told_by(answer: Answer) -> tuple[float, float] | None:
+def server_times(answer: Answer) -> tuple[float, float] | None:
     """Time of the batch, and time outside batch and queue, by Server-Timing; None without it. [s]"""
     told_s = parse_server_timing(answer.headers.get("Server-Timing", ""))
     if "batch" not in told_s:
@@ -328,7 +328,7 @@ def told_by(answer: Answer) -> tuple[float, float] | None:
     return told_s["batch"], answer.seconds - told_s["batch"] - told_s.get("queue", 0.0)
 
 
-def check_told(beside_s: Iterable[float]) -> None:
+def check_server_times(beside_s: Iterable[float]) -> None:
     """Refuse a server whose reported times in queue and batch exceed the requests' whole times.
 
     `beside_s` has what the client saw beyond queue and batch, for each request [s]. Raises DependencyError if more

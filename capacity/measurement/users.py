@@ -16,7 +16,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from capacity.errors import DependencyError, InconclusiveError
-from capacity.measurement.http import Address, Answer, check_told, fetch, session, told_by
+from capacity.measurement.http import Address, Answer, check_server_times, fetch, server_times, session
 from capacity.measurement.metrics import Scrape, read_page
 from capacity.measurement.overhead import BATCH_CPU
 from capacity.measurement.rounds import Report
@@ -95,7 +95,7 @@ class Told(NamedTuple):
 
 
 def _read(answer: Answer) -> Told:
-    size, told_s = answer.headers.get("X-Batch-Size", ""), told_by(answer)
+    size, told_s = answer.headers.get("X-Batch-Size", ""), server_times(answer)
     if told_s is None or told_s[0] <= 0.0 or not (size.isdecimal() and int(size[:9]) > 0):
         raise DependencyError(
             "the server does not report each request's batch in X-Batch-Size and Server-Timing, without "
@@ -147,7 +147,7 @@ class Users:
                 gained_s = await self._computed_s(client) - before_s
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
-        check_told(one.beside_s for one in told)
+        check_server_times(one.beside_s for one in told)
         batches = sum(1.0 / one.size for one in told)  # in a batch of b, each request is one b-th
         if cpu_share > _CPU_SHARE_MAX or batches < _BATCHES_MIN:
             raise InconclusiveError(

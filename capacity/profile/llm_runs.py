@@ -65,7 +65,7 @@ class SeenRequest:
 
     @property
     def stamps_s(self) -> list[float]:
-        """When its tokens came, if each is known. [s]"""
+        """Times of its tokens, if each is known. [s]"""
         return list(accumulate(self.gaps_s, initial=self.first_s))
 
 

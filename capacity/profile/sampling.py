@@ -74,7 +74,7 @@ def _by_spacings(samples_s: Sequence[float], generator: "np.random.Generator") -
 
 
 def _by_blocks(samples_s: Sequence[float], block: int, generator: "np.random.Generator") -> tuple[float, ...]:
-    """As many samples, in blocks that begin anywhere and wrap around at the end.
+    """Samples drawn in blocks that begin anywhere and wrap around at the end.
 
     If samples in spells counted as independent, their error would come out several times too small (Kuensch 1989,
     Ann. Stat. 17).

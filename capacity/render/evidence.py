@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from rich.console import RenderableType
 from rich.text import Text
 
-from capacity.evidence.beside import RunBeside
+from capacity.evidence.compared import ComparedRun
 from capacity.evidence.finding import Belief, CheckFinding
 from capacity.evidence.stages import sentences
 from capacity.formats.load_test import LoadRun, LoadTest
@@ -29,7 +29,7 @@ def audit_tables(
     test: LoadTest,
     findings: Sequence[CheckFinding],
     belief: Belief,
-    beside: Sequence[RunBeside],
+    beside: Sequence[ComparedRun],
     *,
     verbose: bool = False,
 ) -> Iterator[RenderableType]:
@@ -65,7 +65,7 @@ def _message(one: CheckFinding) -> str:
     return one.message if not one.fix else f"{one.message}. {one.fix[0].upper()}{one.fix[1:]}"
 
 
-def beside_tables(found: Sequence[RunBeside]) -> Iterator[RenderableType]:
+def beside_tables(found: Sequence[ComparedRun]) -> Iterator[RenderableType]:
     """Predictions and measurements, a row for each quantity of each run; then where they part."""
     rows = [
         (

@@ -112,7 +112,7 @@ def tally_line(recommendation: Recommendation) -> str:
 
 
 def shown_promise(objective: Objective) -> Promise:
-    """The promise that tables have a column for: the one at the highest quantile of the response, if any."""
+    """The limit that tables have a column for: the one at the highest quantile of the response, if any."""
     promises = objective.limits
     responses = [promise for promise in promises if promise.measure is Measure.RESPONSE]
     return (responses or list(promises))[-1]

@@ -123,7 +123,11 @@ def write_page(found: Findings) -> PlanReport:
         sentence=sentence,
         promises=list(_promise_rows(found)),
         price=_price(found),
-        what_ifs=[*_one_fewer(reasons), ("If a replica dies", _one_lost(found)), *_others(found, reasons)],
+        what_ifs=[
+            *_one_fewer(reasons),
+            ("If a replica dies", _one_lost(found)),
+            *_alternatives(found, reasons),
+        ],
         assumptions=list(assumptions(found)),
         sections=[
             rate_section(found),
@@ -226,7 +230,7 @@ _HEADS = {
 }
 
 
-def _others(found: Findings, reasons: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _alternatives(found: Findings, reasons: Sequence[str]) -> Iterator[tuple[str, str]]:
     """What the plan survives, how far the rate may rise, and other routing; nothing twice."""
     told = {f"With {one.event}:" for one in found.recommendation.survived if _is_one_gone(found, one.plan)}
     for text in reasons[1:]:

@@ -98,7 +98,7 @@ class DailyCurve:
         return self.rates_rps[begun - 1]  # before the first time, the last step of the day before
 
     def steps(self) -> list[tuple[float, float, float]]:
-        """From, to and rate of each step from midnight to midnight, none of them empty."""
+        """Begin, end and rate of each step from midnight to midnight, none of them empty."""
         edges_s = [0.0, *self.times_s, float(DAY_S)]
         rates_rps = [self.rates_rps[-1], *self.rates_rps]
         spans = zip(edges_s, edges_s[1:], rates_rps, strict=False)

@@ -135,8 +135,8 @@ def batching_notes(addresses: Sequence[Address], pages: Sequence[Scrape], plan: 
     A prediction is then for another server. Servers that report nothing are assumed to be as planned.
     """
     for address, page in zip(addresses, pages, strict=True):
-        size_max = _told(page, SIZE_MAX, plan.batch_size_max)
-        wait_max_s = _told(page, WAIT_MAX, plan.batch_wait_max_s)
+        size_max = _gauge(page, SIZE_MAX, plan.batch_size_max)
+        wait_max_s = _gauge(page, WAIT_MAX, plan.batch_wait_max_s)
         is_same_wait = math.isclose(wait_max_s, plan.batch_wait_max_s, rel_tol=_WAIT_REL, abs_tol=_WAIT_ABS_S)
         if size_max == plan.batch_size_max and is_same_wait:
             continue
@@ -152,7 +152,7 @@ def batching_notes(addresses: Sequence[Address], pages: Sequence[Scrape], plan: 
     return ()
 
 
-def _told(page: Scrape, name: str, otherwise: float) -> float:
+def _gauge(page: Scrape, name: str, otherwise: float) -> float:
     """A gauge's value; `otherwise` if there is none, or no usable one."""
     told = next(iter(page.series(name).values()), otherwise)
     return told if 0.0 <= told < 2.0**53 else otherwise

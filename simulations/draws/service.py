@@ -72,7 +72,7 @@ class ServiceTable(NamedTuple):
 
     @property
     def _atoms_s(self) -> Floats:
-        """Those durations for a batch right after another, rising. [s]"""
+        """Durations with a probability of their own for a batch right after another, rising. [s]"""
         if self.kind == FIXED:
             return np.unique(self.times_s)
         if self.kind != KNOTS:

@@ -24,7 +24,7 @@ from capacity.api_evidence import (
     sources,
 )
 from capacity.errors import InconclusiveError, InputError, UnstableError
-from capacity.evidence.beside import Parting
+from capacity.evidence.compared import Parting
 from capacity.evidence_answers import ImportAnswer
 from capacity.formats.load_test import LoadRun, LoadTest, Loop, Samples, Times
 from capacity.formats.own_load_test import load_test_to_document

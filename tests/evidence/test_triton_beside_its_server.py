@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import capacity as cap
-from capacity.evidence.beside import Parting
+from capacity.evidence.compared import Parting
 from capacity.evidence_answers import AuditAnswer
 
 # By batch size: executions, and nanoseconds of input, inference and output of all of them.

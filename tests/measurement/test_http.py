@@ -20,14 +20,14 @@ from capacity.measurement.http import (
     TooLongError,
     _socket,
     ask,
-    check_told,
+    check_server_times,
     explained,
     parse_address,
     parse_server_timing,
     read_url,
     require_success,
+    server_times,
     session,
-    told_by,
 )
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -133,7 +133,7 @@ def test_the_time_is_that_of_the_answer_and_what_the_server_tells_is_taken_off()
     with serving(answer) as seen:
         (found,) = asked(seen.url)
     assert 0.05 <= found.seconds < 1.0
-    assert told_by(found) == (pytest.approx(0.040), pytest.approx(found.seconds - 0.047))
+    assert server_times(found) == (pytest.approx(0.040), pytest.approx(found.seconds - 0.047))
 
 
 def test_nobody_listens():
@@ -213,14 +213,14 @@ def raw_server(head: bytes, piece: bytes, pause_s: float) -> Iterator[tuple[str,
 def test_what_contradicts_the_clients_clock(beside_s, is_refused):
     if is_refused:
         with pytest.raises(DependencyError, match="is its dur in milliseconds"):
-            check_told(iter(beside_s))
+            check_server_times(iter(beside_s))
     else:
-        check_told(iter(beside_s))
+        check_server_times(iter(beside_s))
 
 
 def test_the_worst_contradiction_is_reported():
     with pytest.raises(DependencyError, match="by Server-Timing 3 of 4 requests .* by up to 3 s; is"):
-        check_told([-1.0, -3.0, 0.5, -2.0])
+        check_server_times([-1.0, -3.0, 0.5, -2.0])
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_the_worst_contradiction_is_reported():
 )
 def test_batch_time_and_the_rest_of_a_response_of_one_second(header, told):
     headers = {"Server-Timing": header} if header else {}
-    found = told_by(Answer(status=200, headers=headers, body=b"", seconds=1.0))
+    found = server_times(Answer(status=200, headers=headers, body=b"", seconds=1.0))
     assert found == (None if told is None else pytest.approx(told))
 
 

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 from shown import cells
 
-from capacity.evidence.beside import Beside, Parting, RunBeside
+from capacity.evidence.compared import Compared, ComparedRun, Parting
 from capacity.evidence.finding import Belief, CheckFinding
 from capacity.formats.load_test import LoadRun, LoadTest
 from capacity.formats.running_plan import RunningPlan
@@ -79,10 +79,10 @@ def test_checks_that_hold_are_only_named_where_there_are_several_runs() -> None:
 
 def test_predicted_beside_measured() -> None:
     rows = tuple(
-        Beside(quantity=name, predicted=Interval.exact(predicted), measured=Interval.exact(measured))
+        Compared(quantity=name, predicted=Interval.exact(predicted), measured=Interval.exact(measured))
         for name, predicted, measured in (("throughput", 100.0, 50.0), ("P99", 0.02, 0.03))
     )
-    run = RunBeside(run="1", parting=Parting.OVERLOADED, message="why", rows=rows)
+    run = ComparedRun(run="1", parting=Parting.OVERLOADED, message="why", rows=rows)
     made, why = shown(beside_tables([run]))
     assert made == [
         "Beside the prediction",

@@ -21,13 +21,13 @@ from capacity.recovery.protection import Abandoned, Protection, Shedding
 from capacity.recovery.stress import AnyStress, Stress
 from capacity.render.recovery.plan import disturbed_plan_lines, recovery_plan_lines
 from capacity.render.recovery.screen import (
-    came_of,
     course_of,
-    fleet_told,
+    fleet_in_words,
     how_soon,
+    outcome,
     shown_seconds,
     stress_tables,
-    trigger_told,
+    trigger_in_words,
 )
 from capacity.search.disturbed_plan import DisturbedPlan
 from capacity.search.recovery_plan import RecoveryPlan
@@ -87,20 +87,20 @@ def test_how_soon(seconds: Sequence[float | None], told: str) -> None:
 )  # fmt: skip
 def test_what_came_of_a_change(found: Runs, told: str) -> None:
     """Lost requests are mentioned only where success falls by more than the tolerated 5 points."""
-    assert came_of(found) == told
+    assert outcome(found) == told
 
 
 def test_recovery_within_a_time() -> None:
-    assert came_of(back_after(None, 3.0), " in time") == "recover in time in 1 of 2 runs"
-    assert came_of(back_after(None, None), " in time") == "do not recover in time: 0 of 2 runs"
-    assert came_of(back_after(1.0), " in time").startswith("recover at once;")
+    assert outcome(back_after(None, 3.0), " in time") == "recover in time in 1 of 2 runs"
+    assert outcome(back_after(None, None), " in time") == "do not recover in time: 0 of 2 runs"
+    assert outcome(back_after(1.0), " in time").startswith("recover at once;")
 
 
 def test_the_verb_agrees_with_the_fleet() -> None:
-    assert [fleet_told(count) for count in (0, 1, 2)] == ["0 replicas", "1 replica", "2 replicas"]
+    assert [fleet_in_words(count) for count in (0, 1, 2)] == ["0 replicas", "1 replica", "2 replicas"]
     for replicas, many in ((1, False), (2, True)):
         stress = fleet_in_trouble("spike:2x,30s", replicas=replicas, rate_rps=50.0)
-        fleet = f"{fleet_told(replicas)} at 50 rps"
+        fleet = f"{fleet_in_words(replicas)} at 50 rps"
         for seconds, verb in (
             ((2.0, 2.0), "recover" if many else "recovers"),
             ((2.0, None), "recover" if many else "recovers"),
@@ -153,7 +153,7 @@ def test_lost_requests_and_relapses_are_counted() -> None:
     ],
 )
 def test_each_trigger_in_words(trigger: str, told: str) -> None:
-    assert trigger_told(fleet_in_trouble(trigger)) == told
+    assert trigger_in_words(fleet_in_trouble(trigger)) == told
 
 
 def test_conditions_beside_the_trigger() -> None:
@@ -162,7 +162,7 @@ def test_conditions_beside_the_trigger() -> None:
         cold=ColdCache(batches=20, factor=3.0),
         breakdowns=Breakdowns(mtbf_s=172_800.0, recovery_s=90.0),
     )
-    assert trigger_told(stress) == (
+    assert trigger_in_words(stress) == (
         "after a spike of 2x for 1 s and 20 cold batches (3x), with breakdowns of each replica every 2 d for 90 s"
     )
 

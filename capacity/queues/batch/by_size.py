@@ -73,7 +73,7 @@ class BulkStates:
         return configuration.count(self.batch_size_max)
 
     def completions(self, configurations: list[tuple[int, ...]]) -> tuple[Indices, Indices, Floats]:
-        """For each configuration and size d in it: its number, the state once a d is done, the rate n_d mu_d."""
+        """Completions by configuration and size d in it: its number, the state after a d, the rate n_d mu_d."""
         rows = [
             (i, self._index[before(x, size)], many * self.rates[size - 1])
             for i, x in enumerate(configurations)

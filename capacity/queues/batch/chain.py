@@ -210,7 +210,7 @@ def _waiting_integrals(service: float, stride: int, count: int) -> Floats:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Window:
-    """When a replica that becomes idle starts: at `level` requests, or `wait` phases after it saw one.
+    """The start of a replica that becomes idle: at `level` requests, or `wait` phases after it saw one.
 
     Greedy is level 1; a minimum batch has an infinite wait; an open timer has the largest batch as level.
     """

@@ -108,11 +108,12 @@ class Hedged:
     @property
     def extra_load(self) -> float:
         """Requests sent to the second server, as a share of all."""
-        return self._one(self.delay_s)
+        return self._server_tail(self.delay_s)
 
     def response_tail(self, time_s: float) -> float:
         """P(T > t). [dimensionless]"""
-        return self._one(time_s) * (self._one(time_s - self.delay_s) if time_s >= self.delay_s else 1.0)
+        second = self._server_tail(time_s - self.delay_s) if time_s >= self.delay_s else 1.0
+        return self._server_tail(time_s) * second
 
     def response_quantile_s(self, quantile: float) -> float:
         """Response time that a fraction `quantile` of requests stays within. [s]
@@ -128,10 +129,10 @@ class Hedged:
         """Mean response, the integral of its tail. [s]"""
         from scipy.integrate import quad  # heavy, and not to be loaded before it is needed
 
-        before, _ = quad(self._one, 0.0, self.delay_s, limit=200)
+        before, _ = quad(self._server_tail, 0.0, self.delay_s, limit=200)
         after, _ = quad(lambda time_s: self.response_tail(self.delay_s + time_s), 0.0, math.inf, limit=200)
         return float(before + after)
 
-    def _one(self, time_s: float) -> float:
+    def _server_tail(self, time_s: float) -> float:
         """P(response of one server > t)."""
         return float(self.response.tail(np.array(time_s)))

@@ -20,7 +20,7 @@ def reasons(screen: ScaledScreen) -> Iterator[str]:
     cause, per_h = cause_of(found, screen.worst), found.scalings.value * HOUR_S / found.fleet.lasts_s
     hunts = per_h > _HUNTS_PER_H and cause in (None, Cause.RISE, Cause.RESERVE)
     if cause is not None and not (hunts and cause is Cause.RESERVE):
-        yield ("Where it is tightest: " if found.is_held else "Why: ") + _told(
+        yield ("Where it is tightest: " if found.is_held else "Why: ") + _sentence(
             cause, found, screen.worst, scaler
         )
     if hunts:
@@ -35,12 +35,12 @@ def reasons(screen: ScaledScreen) -> Iterator[str]:
 
 def _not_even(most: int, cause: Cause | None) -> str:
     """Sentence for a limit that no fixed fleet holds, with what to raise unless the cause names it."""
-    told = f"Not even {fleet_told(most)} all the time {'holds' if most == 1 else 'hold'} the limit"
+    told = f"Not even {fleet_in_words(most)} all the time {'holds' if most == 1 else 'hold'} the limit"
     is_told = cause in (Cause.REPLICAS_MAX, Cause.QUEUE_LIMIT, Cause.BATCH_WAIT)
     return f"{told}." if is_told else f"{told}; raise --replicas-max."
 
 
-def _told(cause: Cause, found: Days, worst: Worst | None, scaler: Autoscaler) -> str:
+def _sentence(cause: Cause, found: Days, worst: Worst | None, scaler: Autoscaler) -> str:
     """Sentence on a cause, with the figures behind it and the setting that changes it."""
     if cause is Cause.RISE or cause is Cause.RESERVE:
         assert worst is not None  # noqa: S101  (both are read from it)
@@ -51,7 +51,7 @@ def _told(cause: Cause, found: Days, worst: Worst | None, scaler: Autoscaler) ->
     if cause is Cause.REPLICAS_MAX:
         serve = "serves" if plan.replicas == 1 else "serve"
         return (
-            f"the rate goes up to {format_rate(fleet.peak_rate_rps)}, and the {fleet_told(plan.replicas)} of "
+            f"the rate goes up to {format_rate(fleet.peak_rate_rps)}, and the {fleet_in_words(plan.replicas)} of "
             f"--replicas-max {serve} at most {format_rate(plan.replicas * fleet.replica_rps)}; raise --replicas-max."
         )
     if cause is Cause.QUEUE_LIMIT:
@@ -75,7 +75,7 @@ def _floor(fleet: ScaledFleet, least_s: float) -> str:
 
 
 def _rise(worst: Worst, scaler: Autoscaler) -> str:
-    serve = fleet_told(worst.ready) + (" serves" if worst.ready == 1.0 else " serve")
+    serve = fleet_in_words(worst.ready) + (" serves" if worst.ready == 1.0 else " serve")
     return (
         f"{worst.share:.0%} of the late requests arrive from {clock(worst.begins_s)} to {clock(worst.ends_s)}, when "
         f"the rate goes from {format_rate(worst.before_rps)} up to {format_rate(worst.peak_rps)}: {serve} as it "
@@ -128,6 +128,6 @@ def _reaction(worst: Worst, scaler: Autoscaler) -> str:
     return f"{whole} after the load has changed ({lag}, a look every {SYNC_S:g} s, {startup})"
 
 
-def fleet_told(replicas: float) -> str:
+def fleet_in_words(replicas: float) -> str:
     """A mean number of replicas, in words."""
     return "1 replica" if replicas == 1.0 else f"{replicas:.3g} replicas"

@@ -46,10 +46,10 @@ def _answer(screen: ScaledScreen) -> str:
         return f"{told}."
     count = fixed.fleet.plan.replicas
     fleet = f"{count} replicas that hold" if count != 1 else "the single replica that holds"
-    return f"{told}; that is {_beside(found, fixed)} {fleet} it all the time, with a P99 of {_p99(fixed)}."
+    return f"{told}; that is {_saving(found, fixed)} {fleet} it all the time, with a P99 of {_p99(fixed)}."
 
 
-def _beside(found: Days, fixed: Days) -> str:
+def _saving(found: Days, fixed: Days) -> str:
     """Saving in whole percents, with the ends of the interval if they differ."""
     hours, whole = found.replica_hours, fixed.replica_hours.value
     saved, low, high = (

@@ -6,7 +6,7 @@ from capacity.performance import Interval
 from capacity.recovery.findings import Screen
 from capacity.recovery.fluid import spike_survived_s
 from capacity.render.plot import Panels, new_panels
-from capacity.render.recovery.screen import course_of, fleet_told, shown_seconds, trigger_told
+from capacity.render.recovery.screen import course_of, fleet_in_words, shown_seconds, trigger_in_words
 
 
 def stress_figure(screen: Screen) -> Panels:
@@ -19,8 +19,8 @@ def stress_figure(screen: Screen) -> Panels:
         titles,
         x_title="s after the trigger began",
         y_title=["share", "1/s", "duration [s]"][: len(titles)],
-        title=f"{fleet_told(stress.plan.replicas)} of {stress.profile.name} at {stress.rate_rps:g} rps, "
-        f"{trigger_told(stress)}",
+        title=f"{fleet_in_words(stress.plan.replicas)} of {stress.profile.name} at {stress.rate_rps:g} rps, "
+        f"{trigger_in_words(stress)}",
         width=4.6 * len(titles),
     )
     first, last = shown_seconds(found)

@@ -8,7 +8,7 @@ from rich.text import Text
 from capacity.performance import Interval
 from capacity.question.plan import Plan
 from capacity.recovery.findings import Runs
-from capacity.render.recovery.screen import came_of, fleet_told, how_soon, trigger_told
+from capacity.render.recovery.screen import fleet_in_words, how_soon, outcome, trigger_in_words
 from capacity.search.disturbed_plan import DisturbedPlan
 from capacity.search.recovery_plan import RecoveryPlan, is_harmless
 from capacity.units import format_duration, format_quantile
@@ -25,7 +25,7 @@ def disturbed_plan_lines(
         if found.calm_disturbed is not None:
             for quantile, interval in sorted(found.calm_disturbed.response_quantiles_s.items()):
                 yield Text(
-                    f" {fleet_told(found.calm.replicas)}: {format_quantile(quantile)} {_told(interval)}"
+                    f" {fleet_in_words(found.calm.replicas)}: {format_quantile(quantile)} {_quantile(interval)}"
                 )
         return
     for quantile, interval in sorted(found.chosen.response_quantiles_s.items()):
@@ -34,7 +34,7 @@ def disturbed_plan_lines(
             for name, values in found.chosen.by_class.items()
         )
         yield Text(
-            f"With {named}, {format_quantile(quantile)} is {_told(interval)}"
+            f"With {named}, {format_quantile(quantile)} is {_quantile(interval)}"
             + (f": {classes}." if classes else ".")
         )
     if plan.replicas == found.calm.replicas:
@@ -43,10 +43,10 @@ def disturbed_plan_lines(
     price = ""
     if hourly_usd is not None and found.hourly_usd is not None:
         price = f", {hourly_usd - found.hourly_usd:.4g} USD/h less"
-    yield Text(f"Without, {fleet_told(found.calm.replicas)} would be enough{price}.")
+    yield Text(f"Without, {fleet_in_words(found.calm.replicas)} would be enough{price}.")
 
 
-def _told(interval: Interval) -> str:
+def _quantile(interval: Interval) -> str:
     ends = f"{format_duration(interval.low)} to {format_duration(interval.high)}"
     return f"{format_duration(interval.value)} ({ends})"
 
@@ -67,22 +67,26 @@ def recovery_plan_lines(recovery: RecoveryPlan) -> Iterator[RenderableType]:
     planned, as_is = stress.plan.replicas, recovery.as_is
     if chosen is None:
         what = "recovers" if as_is is None else "is known to meet the objective and recovers"
-        yield Text(f"No plan within the limits {what} {trigger_told(stress)} within {within}.", style="bold")
+        yield Text(
+            f"No plan within the limits {what} {trigger_in_words(stress)} within {within}.", style="bold"
+        )
     elif recovery.setting is None and chosen is recovery.as_planned:
         yield Text(
-            f"It recovers {trigger_told(stress)} within {within}, {how_soon(chosen)}: all {_runs(chosen)}."
+            f"It recovers {trigger_in_words(stress)} within {within}, {how_soon(chosen)}: all {_runs(chosen)}."
         )
     else:
         added = "as it is" if recovery.setting is None else f"with {recovery.setting}"
         told = f"within {within} {added}, {how_soon(chosen)}: all {_runs(chosen)}"
-        yield Text(f"It recovers {trigger_told(chosen.stress)} {told}.")
+        yield Text(f"It recovers {trigger_in_words(chosen.stress)} {told}.")
         as_they_are = "as it is" if planned == 1 else "as they are"
-        yield Text(f" {fleet_told(planned)} {as_they_are}: {came_of(recovery.as_planned, ' in time')}")
+        yield Text(f" {fleet_in_words(planned)} {as_they_are}: {outcome(recovery.as_planned, ' in time')}")
     for remedy in recovery.tried:
         harm = "" if is_harmless(remedy.found, recovery.as_planned) else ", but requests fail before it too"
-        yield Text(f" {fleet_told(planned)} with {remedy.setting}: {came_of(remedy.found, ' in time')}{harm}")
+        yield Text(
+            f" {fleet_in_words(planned)} with {remedy.setting}: {outcome(remedy.found, ' in time')}{harm}"
+        )
     if as_is is not None and as_is is not recovery.as_planned:
-        yield Text(f" without any setting: {fleet_told(as_is.stress.plan.replicas)}")
+        yield Text(f" without any setting: {fleet_in_words(as_is.stress.plan.replicas)}")
     if planned == recovery.replicas_min > 1:
         yield Text(
             f"Fleets of fewer than {planned} replicas were left out, as the trigger takes them down entirely."

@@ -39,7 +39,7 @@ def stress_tables(screen: Screen, width: int, *, verbose: bool) -> Iterator[Rend
         yield from _details(screen)
 
 
-def fleet_told(replicas: int) -> str:
+def fleet_in_words(replicas: int) -> str:
     """A number of replicas, in words."""
     return f"{replicas} replica{'s' if replicas != 1 else ''}"
 
@@ -48,8 +48,8 @@ def _verdict(found: Runs) -> str:
     stress = found.stress
     happened, count = found.count_recovered, len(found.runs)
     plural = stress.plan.replicas != 1
-    fleet = f"{fleet_told(stress.plan.replicas)} at {format_rate(stress.rate_rps)}"
-    when = f"{trigger_told(stress)}"
+    fleet = f"{fleet_in_words(stress.plan.replicas)} at {format_rate(stress.rate_rps)}"
+    when = f"{trigger_in_words(stress)}"
     horizon = f"within {_rounded(stress.horizon_s)}"
     if happened == count:
         verb = "recover" if plural else "recovers"
@@ -77,7 +77,7 @@ def _meanwhile(found: Runs) -> str:
     return told
 
 
-def trigger_told(stress: AnyStress) -> str:
+def trigger_in_words(stress: AnyStress) -> str:
     """The trigger, as the beginning of a clause."""
     cold = stress.cold
     slow = "" if cold is None else f" and {cold.batches} cold batches ({cold.factor:g}x)"
@@ -221,10 +221,10 @@ def _tried(screen: Screen) -> Iterator[tuple[str, str]]:
     replicas = screen.found.stress.plan.replicas
     for number, remedy in enumerate(screen.remedies):
         name = f"{replicas} with" if number == 0 else " " * len(f"{replicas} with")
-        yield f"{name} {remedy.setting}", came_of(remedy.found)
+        yield f"{name} {remedy.setting}", outcome(remedy.found)
 
 
-def came_of(found: Runs, when: str = "") -> str:
+def outcome(found: Runs, when: str = "") -> str:
     """The outcome of one change, in words."""
     happened, count = found.count_recovered, len(found.runs)
     recover, do_not = ("recover", "do not") if found.stress.plan.replicas > 1 else ("recovers", "does not")

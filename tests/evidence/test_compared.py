@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from capacity.evidence.beside import Beside, Parting, beside, overloaded, unknown
+from capacity.evidence.compared import Compared, Parting, compared, overloaded, unknown
 from capacity.formats.load_test import LoadRun
 from capacity.performance import Interval, Kind, Performance
 
@@ -30,11 +30,11 @@ def between(low: float, high: float) -> Interval:
     ],
 )
 def test_a_tenth_or_intervals_that_meet_agree(predicted: Interval, measured: Interval, agrees: bool) -> None:
-    assert Beside(quantity="x", predicted=predicted, measured=measured).agrees is agrees
+    assert Compared(quantity="x", predicted=predicted, measured=measured).agrees is agrees
 
 
 def test_a_prediction_of_nothing_has_no_ratio() -> None:
-    row = Beside(quantity="x", predicted=Interval.exact(0.0), measured=Interval.exact(1.0))
+    row = Compared(quantity="x", predicted=Interval.exact(0.0), measured=Interval.exact(1.0))
     assert (row.ratio, row.agrees) == (math.inf, False)
 
 
@@ -50,7 +50,7 @@ PREDICTED = Performance(
 
 def found(**others: Any) -> Any:
     usual = {"name": "run", "throughput_rps": 100.0, "mean_s": 35 * MS}
-    return beside(LoadRun(**{**usual, **others}), PREDICTED, 5 * MS)
+    return compared(LoadRun(**{**usual, **others}), PREDICTED, 5 * MS)
 
 
 def test_what_agrees_is_as_predicted() -> None:
@@ -94,7 +94,7 @@ def test_without_stages_it_is_not_said_which() -> None:
     assert said in found(mean_s=70 * MS).message
     no_wait = Performance(kind=Kind.EXACT, throughput_rps=100.0, response_mean_s=35 * MS)
     run = LoadRun(name="run", mean_s=70 * MS, stages_s={"queue": 40 * MS})
-    assert said in beside(run, no_wait, 0.0).message
+    assert said in compared(run, no_wait, 0.0).message
 
 
 def test_a_mean_that_agrees_beside_a_percentile_that_does_not_is_a_matter_of_spread() -> None:

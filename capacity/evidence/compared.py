@@ -1,4 +1,4 @@
-"""Beside: compares what a profile predicts for the runs of a load test with what was measured."""
+"""Compared: compares what a profile predicts for the runs of a load test with what was measured."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -42,7 +42,7 @@ class Parting(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Beside:
+class Compared:
     """One quantity of one run, predicted and measured.
 
     Attributes:
@@ -67,26 +67,26 @@ class Beside:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunBeside:
+class ComparedRun:
     """All quantities of one run, and what explains the difference."""
 
     run: str
     parting: Parting
     message: str
-    rows: tuple[Beside, ...] = ()
+    rows: tuple[Compared, ...] = ()
 
 
-def overloaded(run: LoadRun, reason: str) -> RunBeside:
+def overloaded(run: LoadRun, reason: str) -> ComparedRun:
     """A run at a rate that the fleet cannot sustain."""
-    return RunBeside(run=run.name, parting=Parting.OVERLOADED, message=reason)
+    return ComparedRun(run=run.name, parting=Parting.OVERLOADED, message=reason)
 
 
-def unknown(run: LoadRun, reason: str) -> RunBeside:
+def unknown(run: LoadRun, reason: str) -> ComparedRun:
     """A run that cannot be predicted."""
-    return RunBeside(run=run.name, parting=Parting.UNKNOWN, message=reason)
+    return ComparedRun(run=run.name, parting=Parting.UNKNOWN, message=reason)
 
 
-def beside(run: LoadRun, found: Performance, overhead_s: float) -> RunBeside:
+def compared(run: LoadRun, found: Performance, overhead_s: float) -> ComparedRun:
     """Prediction and measurement of a run.
 
     Args:
@@ -98,15 +98,15 @@ def beside(run: LoadRun, found: Performance, overhead_s: float) -> RunBeside:
     latency = [row for row in rows if row.quantity != "throughput"] or rows
     off = [row for row in latency if not row.agrees]
     if not off:
-        return RunBeside(run=run.name, parting=Parting.AGREES, message="as predicted", rows=tuple(rows))
+        return ComparedRun(run=run.name, parting=Parting.AGREES, message="as predicted", rows=tuple(rows))
     first = off[0]
     is_slower = first.ratio > 1.0 if first.quantity != "throughput" else first.ratio < 1.0
     parting = Parting.SLOWER if is_slower else Parting.FASTER
     message = f"{first.quantity} is {first.ratio:.2f} times the prediction; {_why(run, found, first, rows, overhead_s)}"
-    return RunBeside(run=run.name, parting=parting, message=message, rows=tuple(rows))
+    return ComparedRun(run=run.name, parting=parting, message=message, rows=tuple(rows))
 
 
-def _rows(run: LoadRun, found: Performance) -> Iterator[Beside]:
+def _rows(run: LoadRun, found: Performance) -> Iterator[Compared]:
     """Throughput, and mean and quantiles of each measure that both have."""
     if run.throughput_rps and found.throughput_rps:
         yield _row("throughput", found.throughput_rps, run.throughput_rps)
@@ -121,11 +121,11 @@ def _rows(run: LoadRun, found: Performance) -> Iterator[Beside]:
         predicted_s = getattr(found, f"{measure}_mean_s", None)
         if mean_s is not None and predicted_s is not None:
             interval = found.intervals.get(f"{measure}_mean_s") or Interval.exact(predicted_s)
-            yield Beside(quantity=f"{name} mean", predicted=interval, measured=Interval.exact(mean_s))
+            yield Compared(quantity=f"{name} mean", predicted=interval, measured=Interval.exact(mean_s))
         for q, predicted in getattr(found, f"{measure}_quantiles_s", {}).items():
             if q in quantiles[measure]:
                 quantity = f"{name} {format_quantile(q)}"
-                yield Beside(quantity=quantity, predicted=predicted, measured=quantiles[measure][q])
+                yield Compared(quantity=quantity, predicted=predicted, measured=quantiles[measure][q])
 
 
 def measure_of(name: str) -> str:
@@ -144,8 +144,8 @@ def measure_of(name: str) -> str:
 def _why(
     run: LoadRun,
     found: Performance,
-    first: Beside,
-    rows: Sequence[Beside],
+    first: Compared,
+    rows: Sequence[Compared],
     overhead_s: float,
 ) -> str:
     """What makes the difference, as far as means and stages tell."""
@@ -156,8 +156,8 @@ def _why(
     return _SPREAD if is_spread else _term(run, found, overhead_s)
 
 
-def _row(quantity: str, predicted: float, measured: float) -> Beside:
-    return Beside(quantity=quantity, predicted=Interval.exact(predicted), measured=Interval.exact(measured))
+def _row(quantity: str, predicted: float, measured: float) -> Compared:
+    return Compared(quantity=quantity, predicted=Interval.exact(predicted), measured=Interval.exact(measured))
 
 
 def _term(run: LoadRun, found: Performance, overhead_s: float) -> str:
