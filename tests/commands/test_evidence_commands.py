@@ -73,10 +73,10 @@ def test_statistics_of_triton_become_a_profile(tmp_path: Path) -> None:
 
 def test_what_is_said_of_a_profile_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "profile.json"
-    said = ["--name", "mine", "--device", "H100", "--hourly-usd", 3, "--request-overhead", "5ms"]
+    said = ["--name", "mine", "--device", "H100", "--hourly-usd", 3, "--request-overhead", "5ms", "--model", "net"]
     assert run("import", TRITON, *said, "-o", path).exit_code == 0
     profile = load_profile(path)
-    assert (profile.name, profile.device, profile.hourly_usd) == ("mine", "H100", 3.0)
+    assert (profile.name, profile.device, profile.hourly_usd, profile.model) == ("mine", "H100", 3.0, "net")
     assert profile.request_overhead_s == 0.005
     for wrong in (["--kv-tokens", 100], ["--as", "load-test", "--device", "H100"]):
         done = run("import", TRITON, *wrong)

@@ -215,6 +215,9 @@ def test_users_are_given_for_a_closed_loop_whose_file_lacks_them() -> None:
     found = _as_told(LoadRun(name="a"), Told(users=4.0))
     assert (found.users, found.loop) == (4.0, Loop.CLOSED)
     assert _as_told(LoadRun(name="a", users=7.0), Told(users=1.0)).users == 7.0
+    thinks = LoadRun(name="a", think_time_s=0.2)
+    assert _as_told(thinks, Told(users=1.0)).think_time_s == 0.2
+    assert _as_told(thinks, Told(think_time_s=0.5)).think_time_s == 0.5
     with pytest.raises(InputError, match="--users must be at least 1, got 0.5"):
         Told(users=0.5)
     with pytest.raises(InputError, match="--users is for a closed loop, and these requests were sent by"):
