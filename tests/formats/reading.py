@@ -14,6 +14,11 @@ from capacity.traffic.workload import TraceArrivals
 NAME = "result.bin"  # a format is told by what a file holds, not by its name
 
 
+def example(name: str) -> str:
+    """What a tool writes, kept in a file here with its line ends as they are."""
+    return (Path(__file__).parent / "files" / name).read_bytes().decode()
+
+
 def read_bytes(data: bytes | str, kind: Kind) -> Any:
     with TemporaryDirectory() as folder:
         path = Path(folder) / NAME

@@ -1,7 +1,7 @@
 """Access logs of nginx and Apache, written here by their log formats; nothing is a file of theirs."""
 
 import pytest
-from reading import load_test, refusal, workload
+from reading import example, load_test, refusal, workload
 from test_ingress_log import LOG as INGRESS
 
 from capacity.formats.load_test import Loop
@@ -95,18 +95,7 @@ def test_the_line_that_differs_is_named_whichever_kind_comes_first() -> None:
 
 
 # What the controller of ingress-nginx, nginx, its container and Apache write beside requests.
-BESIDE = """\
--------------------------------------------------------------------------------
-NGINX Ingress controller
-  Release:       v1.11.2
--------------------------------------------------------------------------------
-
-W1130 10:00:00.000000       7 client_config.go:659] Neither --kubeconfig nor --master was specified.
-/docker-entrypoint.sh: Configuration complete; ready for start up
-2026/11/30 10:00:00 [notice] 1#1: nginx/1.26.3
-[Mon Nov 30 10:00:00.000000 2026] [mpm_event:notice] [pid 1:tid 1] AH00489: Apache/2.4.62 configured
-2026/11/30 10:00:01 [error] 29#29: *1 connect() failed, request: "GET / HTTP/1.1", host: "a"
-"""
+BESIDE = example("access_log_beside.txt")
 
 
 @pytest.mark.parametrize("log", [NGINX, INGRESS])

@@ -3,22 +3,10 @@
 from pathlib import Path
 
 import pytest
+from reading import example
 from written import load_test, refusal
 
-TABLE = """\
-metric,mean,std,min,max,cv,se,ci_low,ci_high,t_critical,unit
-request_latency_avg,250.00,5.00,244.00,256.00,0.0200,2.2361,243.79,256.21,2.7764,ms
-request_latency_p50,240.00,4.00,236.00,245.00,0.0167,1.7889,235.03,244.97,2.7764,ms
-request_latency_p99,400.00,20.00,380.00,425.00,0.0500,8.9443,375.17,424.83,2.7764,ms
-request_throughput_avg,31.50,0.50,31.00,32.10,0.0159,0.2236,30.88,32.12,2.7764,requests/sec
-request_count_avg,2000.00,0.00,2000.00,2000.00,0.0000,0.0000,2000.00,2000.00,2.7764,requests
-time_to_first_token_p99,60.00,,60.00,60.00,,,,,,ms
-
-Aggregation Type,confidence
-Total Runs,5
-Successful Runs,5
-Confidence Level,0.95
-"""
+TABLE = example("aiperf_confidence_table.csv")
 EXAMPLES = {"table": TABLE.encode()}
 
 

@@ -1,29 +1,11 @@
 """What ApacheBench prints, written here in its shape; nothing is a file of its own."""
 
 import pytest
-from reading import load_test, refusal
+from reading import example, load_test, refusal
 
 from capacity.formats.load_test import Loop
 
-TABLE = """\
-Connection Times (ms)
-              min  mean[+/-sd] median   max
-Connect:        0    0   0.1      0       1
-Processing:     2    6   1.5      6      19
-Waiting:        2    6   1.5      6      19
-Total:          2    6   1.5      6      20
-
-Percentage of the requests served within a certain time (ms)
-  50%      6
-  66%      7
-  75%      7
-  80%      8
-  90%      9
-  95%     11
-  98%     13
-  99%     15
- 100%     20 (longest request)
-"""
+TABLE = example("apache_bench_table.txt")
 RESULT = f"""\
 This is ApacheBench, Version 2.3 <$Revision: 1913912 $>
 Copyright 1996 Adam Twiss, Zeus Technology Ltd, http://www.zeustech.net/

@@ -3,34 +3,11 @@
 from pathlib import Path
 
 import pytest
+from reading import example
 from written import only_run, refusal
 
-OLD = """\
-Metric,avg,min,max,p99,p95,p90,p75,p50,p25,p10,p5,p1
-Request Latency (ms),"1,000.00",500.00,4000.00,3900.00,3000.00,2500.00,1500.00,900.00,800.00,700.00,600.00,510.00
-Time To First Token (ms),30.00,20.00,40.00,39.00,38.00,37.00,35.00,30.00,25.00,22.00,21.00,20.00
-
-Metric,Value
-Request Throughput (per sec),12.50
-Request Count (count),250.00
-
-Metric,GPU,avg,min
-GPU Power Usage (W),gpu0,1.00,1.00
-GPU Power Usage (W),gpu1,1.00,1.00
-"""
-NEW = """\
-Metric,avg,min,max,sum,p1,p5,p10,p25,p50,p75,p90,p95,p99,std
-Time to First Token (ms),30.00,20.00,40.00,,20.00,21.00,22.00,25.00,30.00,35.00,37.00,38.00,39.00,3.00
-Request Latency (us),200000.00,100000.00,400000.00,,1,1,1,1,190000,1,1,1,390000.00,50.00
-
-Metric,Value
-Request Count,40.00
-Error Request Count,2
-Request Throughput (requests/sec),4.20
-
-Endpoint,GPU_Index,GPU_Name,GPU_UUID,Platform,Metric,avg,min,max,sum,p1,p5,p10,p25,p50,p75,p90,p95,p99,std
-http://x,0,H100,GPU-1,dcgm,GPU Power (W),1,1,1,1,1,1,1,1,1,1,1,1,1,1
-"""
+OLD = example("genai_perf_csv_old.csv")
+NEW = example("genai_perf_csv_new.csv")
 EXAMPLES = {"genai-perf": OLD.encode(), "aiperf": NEW.encode()}
 
 

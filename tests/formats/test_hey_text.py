@@ -1,81 +1,12 @@
 """hey's text, as hey 0.1.4 printed it for forty requests by two workers, and against a port where nobody listens."""
 
 import pytest
-from reading import load_test, refusal
+from reading import example, load_test, refusal
 
 from capacity.formats.load_test import Loop
 
-TEXT = """
-Summary:
-  Total:	1.0470 secs
-  Slowest:	0.1240 secs
-  Fastest:	0.0052 secs
-  Average:	0.0523 secs
-  Requests/sec:	38.2053
-  
-  Total data:	80 bytes
-  Size/request:	2 bytes
-
-Response time histogram:
-  0.005 [1]	|■■
-  0.017 [1]	|■■
-  0.029 [0]	|
-  0.041 [0]	|
-  0.053 [26]	|■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■■
-  0.065 [9]	|■■■■■■■■■■■■■■
-  0.076 [2]	|■■■
-  0.088 [0]	|
-  0.100 [0]	|
-  0.112 [0]	|
-  0.124 [1]	|■■
-
-
-Latency distribution:
-  10% in 0.0464 secs
-  25% in 0.0480 secs
-  50% in 0.0517 secs
-  75% in 0.0560 secs
-  90% in 0.0639 secs
-  95% in 0.0761 secs
-  0% in 0.0000 secs
-
-Details (average, fastest, slowest):
-  DNS+dialup:	0.0000 secs, 0.0052 secs, 0.1240 secs
-  DNS-lookup:	0.0000 secs, 0.0000 secs, 0.0000 secs
-  req write:	0.0001 secs, 0.0000 secs, 0.0019 secs
-  resp wait:	0.0104 secs, 0.0031 secs, 0.0792 secs
-  resp read:	0.0417 secs, 0.0002 secs, 0.0515 secs
-
-Status code distribution:
-  [200]	36 responses
-  [503]	4 responses
-
-
-
-"""  # noqa: W293  (as printed)
-NOBODY = """
-Summary:
-  Total:	0.0011 secs
-  Slowest:	0.0000 secs
-  Fastest:	0.0000 secs
-  Average:	 NaN secs
-  Requests/sec:	4731.0045
-  
-
-Response time histogram:
-
-
-Latency distribution:
-
-Details (average, fastest, slowest):
-  DNS+dialup:	 NaN secs, 0.0000 secs, 0.0000 secs
-
-Status code distribution:
-
-Error distribution:
-  [5]	Get "http://127.0.0.1:18779/p": dial tcp 127.0.0.1:18779: connect: connection refused
-
-"""  # noqa: W293  (as printed)
+TEXT = example("hey_text.txt")
+NOBODY = example("hey_text_nobody.txt")
 EXAMPLES = {"text": TEXT.encode(), "nobody": NOBODY.encode()}
 
 

@@ -1,23 +1,9 @@
 """XML results of JMeter, written here by the attributes of its manual; nothing is a file of JMeter's own."""
 
 import pytest
-from reading import load_test, refusal, workload
+from reading import example, load_test, refusal, workload
 
-TEXT = """\
-<?xml version="1.0" encoding="UTF-8"?>
-<testResults version="1.2">
-<httpSample t="120" it="0" lt="118" ct="3" ts="1700000000000" s="true" lb="buy" rc="200" rm="OK" tn="U 1-1" ng="2" na="2">
-  <httpSample t="30" ts="1700000000010" s="true" lb="picture" rc="200" rm="OK" tn="U 1-1"/>
-  <java.net.URL>http://host/buy</java.net.URL>
-</httpSample>
-<sample t="620" ts="1700000000500" s="true" lb="all" rm="Number of samples in transaction : 2, number of failing samples : 1">
-  <httpSample t="40" ts="1700000000500" s="true" lb="buy" rc="200" rm="OK" tn="U 1-1" na="3"/>
-  <httpSample t="5" ts="1700000001000" s="false" lb="pay" rc="503" rm="Busy" tn="U 1-1" na="3">
-    <assertionResult><name>ok</name><failure>true</failure></assertionResult>
-  </httpSample>
-</sample>
-</testResults>
-"""
+TEXT = example("jmeter_xml.xml")
 EXAMPLES = {"xml": TEXT.encode()}
 BOMB = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]><testResults><sample lb="&b;"/></testResults>'
 

@@ -1,31 +1,13 @@
 """Locust's CSV, as Locust 2.47.0 wrote it for three users and 6 seconds; some rows of the history are left out."""
 
 import pytest
-from reading import load_test, refusal
+from reading import example, load_test, refusal
 
 from capacity.formats.load_test import Loop
 from capacity.formats.locust_csv import bucket_s
 
-STATS = b"""\
-Type,Name,Request Count,Failure Count,Median Response Time,Average Response Time,Min Response Time,\
-Max Response Time,Average Content Size,Requests/s,Failures/s,50%,66%,75%,80%,90%,95%,98%,99%,99.9%,99.99%,100%
-GET,/health,14,0,15,19.05298892909611,4.8518490002606995,103.21847299928777,2.0,2.8321026698335405,0.0,\
-15,17,19,21,23,100,100,100,100,100,100
-GET,/predict,55,2,13,17.960565035966944,4.385549000289757,99.86264699546155,2.0,11.126117631488908,\
-0.4045860956905058,13,17,19,21,33,42,90,100,100,100,100
-,Aggregated,69,2,13,18.182216260659818,4.385549000289757,103.21847299928777,2.0,13.958220301322449,\
-0.4045860956905058,13,17,19,21,33,42,100,100,100,100,100
-"""
-HISTORY = b"""\
-Timestamp,User Count,Type,Name,Requests/s,Failures/s,50%,66%,75%,80%,90%,95%,98%,99%,99.9%,99.99%,100%,\
-Total Request Count,Total Failure Count,Total Median Response Time,Total Average Response Time,\
-Total Min Response Time,Total Max Response Time,Total Average Content Size
-1795873468,0,,Aggregated,0.000000,0.000000,N/A,N/A,N/A,N/A,N/A,N/A,N/A,N/A,N/A,N/A,N/A,0,0,0,0.0,0,0,0
-1795873469,3,,Aggregated,0.000000,0.000000,0,0,0,0,0,0,0,0,0,0,0,12,1,25,40.2088,11.7018,103.2184,2.0
-1795873470,3,,Aggregated,0.000000,0.000000,15,17,33,38,90,100,100,100,100,100,100,27,1,15,26.5554,6.58,103.2184,2.0
-1795873471,3,,Aggregated,3.000000,1.000000,13,19,21,21,42,100,100,100,100,100,100,40,2,15,22.5632,5.5885,103.2184,2.0
-1795873473,2,,Aggregated,9.000000,0.333333,13,16,19,20,25,42,100,100,100,100,100,69,2,13,18.1822,4.3855,103.2184,2.0
-"""
+STATS = example("locust_csv_stats.csv").encode()
+HISTORY = example("locust_csv_history.csv").encode()
 FAILURES = b"""\
 Method,Name,Error,Occurrences,First Seen,Last Seen
 GET,/predict,HTTPError('503 Server Error'),2,2026-11-28T13:44:28Z,2026-11-28T13:44:31Z

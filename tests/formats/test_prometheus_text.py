@@ -6,46 +6,13 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from reading import example
 from written import load_test, only_run, refusal
 
 from capacity.errors import DependencyError
 
-TRITON = """\
-# HELP nv_inference_request_success Number of successful inference requests
-# TYPE nv_inference_request_success counter
-nv_inference_request_success{model="m",version="1"} 40
-nv_inference_request_failure{model="m",reason="OTHER",version="1"} 2
-nv_inference_request_failure{model="m",reason="CANCELED",version="1"} 1
-nv_inference_count{model="m",version="1"} 90
-nv_inference_exec_count{model="m",version="1"} 15
-nv_inference_request_duration_us{model="m",version="1"} 800000
-nv_inference_queue_duration_us{model="m",version="1"} 200000
-nv_inference_compute_input_duration_us{model="m",version="1"} 30000
-nv_inference_compute_infer_duration_us{model="m",version="1"} 300000
-nv_inference_compute_output_duration_us{model="m",version="1"} 60000
-nv_cache_num_hits_per_model{model="m",version="1"} 10
-nv_inference_request_success{model="idle",version="1"} 0
-# TYPE nv_inference_queue_summary_us summary
-nv_inference_queue_summary_us_count{model="m",version="1"} 40
-nv_inference_queue_summary_us_sum{model="m",version="1"} 200000
-nv_inference_queue_summary_us{model="m",version="1",quantile="0.5"} 4000
-nv_inference_queue_summary_us{model="m",version="1",quantile="0.99"} NaN
-"""
-RAY = """\
-# TYPE ray_serve_deployment_processing_latency_ms histogram
-ray_serve_deployment_processing_latency_ms_bucket{deployment="d",le="10.0"} 5
-ray_serve_deployment_processing_latency_ms_bucket{deployment="d",le="20.0"} 9
-ray_serve_deployment_processing_latency_ms_bucket{deployment="d",le="+Inf"} 10
-ray_serve_deployment_processing_latency_ms_count{deployment="d"} 10
-ray_serve_deployment_processing_latency_ms_sum{deployment="d"} 150
-# TYPE go_gc_duration_seconds summary
-go_gc_duration_seconds{quantile="1"} 0.001
-go_gc_duration_seconds_sum 0.01
-go_gc_duration_seconds_count 40
-# TYPE serve_actual_batch_size histogram
-serve_actual_batch_size_bucket{le="1.0"} 3
-serve_actual_batch_size_bucket{le="+Inf"} 5
-"""
+TRITON = example("prometheus_text_triton.txt")
+RAY = example("prometheus_text_ray.txt")
 
 
 def page(*, openmetrics: bool = False) -> str:

@@ -1,27 +1,13 @@
 """The result of siege as JSON and as text, written here in its shape; nothing is a file of its own."""
 
 import pytest
-from reading import load_test, refusal
+from reading import example, load_test, refusal
 
 from capacity.evidence.audit import check_run
 from capacity.evidence.finding import Belief
 from capacity.formats.load_test import Loop
 
-RESULT = """\
-{\t"transactions":\t\t\t        2000,
-\t"availability":\t\t\t       99.50,
-\t"elapsed_time":\t\t\t       10.00,
-\t"data_transferred":\t\t        0.02,
-\t"response_time":\t\t        0.02,
-\t"transaction_rate":\t\t      200.00,
-\t"throughput":\t\t\t        0.00,
-\t"concurrency":\t\t\t        4.90,
-\t"successful_transactions":\t        1990,
-\t"failed_transactions":\t\t          10,
-\t"longest_transaction":\t\t        0.31,
-\t"shortest_transaction":\t\t        0.01
-}
-"""
+RESULT = example("siege_result.txt")
 BANNER = """\
 
 ** SIEGE 4.1.6
@@ -30,21 +16,7 @@ The server is now under siege...
 [error] socket: {timed out} 1
 Lifting the server siege...
 """
-TEXT = """\
-Transactions:\t\t        2000 hits
-Availability:\t\t       99.50 %
-Elapsed time:\t\t       10.00 secs
-Data transferred:\t        0.02 MB
-Response time:\t\t        0.02 secs
-Transaction rate:\t      200.00 trans/sec
-Throughput:\t\t        0.00 MB/sec
-Concurrency:\t\t        4.90
-Successful transactions:        1990
-Failed transactions:\t          10
-Longest transaction:\t        0.31
-Shortest transaction:\t        0.01
- 
-"""  # noqa: W293  (as printed)
+TEXT = example("siege.txt")
 REQUESTS = "\x1b[0;34mHTTP/1.1 200     0.01 secs:      11 bytes ==> GET  /predict\x1b[0m\n" * 3
 EXAMPLES = {
     "result": RESULT.encode(),

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from reading import example
 from written import file, refusal
 
 from capacity.formats.document import Document
@@ -11,24 +12,7 @@ from capacity.formats.registry import Kind, read
 from capacity.formats.running_plan import RunningPlan
 from capacity.formats.triton_config import _message
 
-FULL = """
-# Served since spring.
-name: "res" 'net'
-platform: "onnxruntime_onnx"
-max_batch_size: 32
-input [ { name: "in" data_type: TYPE_FP32 dims: [ 3, -1, 0x20 ] }, { name: "mask" dims: 1 } ]
-instance_group [ { kind: KIND_GPU count: 2 gpus: [ 0, 1 ] }, { kind: KIND_GPU; count: 1 gpus: 2 } ]
-dynamic_batching {
-  preferred_batch_size: [ 16, 8 ]
-  preferred_batch_size: 16
-  max_queue_delay_microseconds: 2500
-  default_queue_policy < timeout_action: DELAY max_queue_size: 128 >
-  priority_queue_policy { key: 1 value: { max_queue_size: 4 } }
-}
-parameters { key: "a{b}" value: { string_value: "say \\"no\\"" } }
-[nvidia.future.field] { scale: 1.5e-3 nested: [] }
-model_warmup: []
-"""
+FULL = example("triton_config_full.pbtxt")
 EXAMPLES = {"full": FULL.encode(), "short": b'backend: "python"\nmax_batch_size: 16\n'}
 
 

@@ -1,73 +1,17 @@
 """The text of wrk, as wrk 4.1.0 printed it for three connections, and of wrk2, written here by shape."""
 
 import pytest
-from reading import load_test, refusal
+from reading import example, load_test, refusal
 
 from capacity.evidence.audit import check_run
 from capacity.evidence.finding import Belief, CheckFinding
 from capacity.formats.load_test import Loop
 
-WRK = """\
-Running 2s test @ http://127.0.0.1:18777/p
-  1 threads and 3 connections
-  Thread Stats   Avg      Stdev     Max   +/- Stdev
-    Latency    76.79ms   92.99ms 598.31ms   93.04%
-    Req/Sec    50.76      8.87    60.00     28.57%
-  Latency Distribution
-     50%   52.00ms
-     75%   59.94ms
-     90%   77.85ms
-     99%  537.12ms
-  107 requests in 2.14s, 12.18KB read
-  Non-2xx or 3xx responses: 3
-Requests/sec:     49.96
-Transfer/sec:      5.69KB
-"""
+WRK = example("wrk_text_wrk.txt")
 # wrk 4.1.0 of Debian against a server that answers in 10 ms, and in the first of these is stopped for 1 s in every 5.
-STALLS = """\
-Running 20s test @ http://127.0.0.1:18777/predict
-  1 threads and 4 connections
-  Thread Stats   Avg      Stdev     Max   +/- Stdev
-    Latency    94.30ms  221.35ms   1.01s    88.43%
-    Req/Sec   371.55     63.65   404.00     95.12%
-  Latency Distribution
-     50%   10.33ms
-     75%   10.41ms
-     90%  414.49ms
-     99%  954.07ms
-  6120 requests in 20.02s, 239.06KB read
-Requests/sec:    305.62
-Transfer/sec:     11.94KB
-"""
-CALM = """\
-Running 10s test @ http://127.0.0.1:18777/predict
-  1 threads and 4 connections
-  Thread Stats   Avg      Stdev     Max   +/- Stdev
-    Latency    10.48ms    0.86ms  27.68ms   98.12%
-    Req/Sec   383.61     20.43   404.00     63.00%
-  Latency Distribution
-     50%   10.38ms
-     75%   10.42ms
-     90%   10.46ms
-     99%   14.42ms
-  3820 requests in 10.01s, 149.22KB read
-Requests/sec:    381.62
-Transfer/sec:     14.91KB
-"""
-SPECTRUM = """
-  Detailed Percentile spectrum:
-       Value   Percentile   TotalCount 1/(1-Percentile)
-
-       1.001     0.000000            1         1.00
-       2.003     0.500000          100         2.00
-       2.003     0.550000          100         2.22
-       4.007     0.900000          190        10.00
-      10.015     1.000000          200          inf
-#[Mean    =        2.250, StdDeviation   =        1.000]
-#[Max     =       10.008, Total count    =          200]
-#[Buckets =           27, SubBuckets     =         2048]
-----------------------------------------------------------
-"""
+STALLS = example("wrk_text_stalls.txt")
+CALM = example("wrk_text_calm.txt")
+SPECTRUM = example("wrk_text_spectrum.txt")
 RECORDED = f"""\
   Latency Distribution (HdrHistogram - Recorded Latency)
  50.000%    2.00ms
