@@ -73,7 +73,7 @@ def test_statistics_of_triton_become_a_profile(tmp_path: Path) -> None:
 
 def test_what_is_said_of_a_profile_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "profile.json"
-    said = "--name mine --device H100 --hourly-usd 3 --request-overhead 5ms --model net".split()
+    said = ["--name", "mine", "--device", "H100", "--hourly-usd", 3, "--request-overhead", "5ms", "--model", "net"]  # fmt: skip
     assert run("import", TRITON, *said, "-o", path).exit_code == 0
     profile = load_profile(path)
     assert (profile.name, profile.device, profile.hourly_usd, profile.model) == ("mine", "H100", 3.0, "net")
