@@ -158,15 +158,9 @@ def test_a_load_curve_sweeps_shares_of_the_saturation_rate(monkeypatch: pytest.M
     shares = (0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.95)
     assert asked["rate_rps"] == pytest.approx([800.0 * share for share in shares])
     names = (
-        "replicas",
-        "batch_size_max",
-        "batch_wait_s",
-        "routing",
-        "quantile",
-        "seed",
-        "precision",
+        "replicas", "batch_size_max", "batch_wait_s", "routing", "quantile", "seed", "precision",
         "requests_max",
-    )
+    )  # fmt: skip
     assert [asked[name] for name in names] == [2, 4, 0.001, "random", 0.95, 4, 0.3, 999]
     assert (asked["confidence"], asked["workers"]) == (0.95, None)
     assert [asked[name] for name in ("arrivals", "queue_limit", "batching")] == [

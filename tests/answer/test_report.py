@@ -240,12 +240,9 @@ def test_a_load_test_is_credible_or_has_a_cause():
     )
     assert bare["credible"] is True
     absent = {
-        "response_quantiles_s",
-        "tail_quantile",
-        "tail_mean_required_s",
-        "likely_cause",
+        "response_quantiles_s", "tail_quantile", "tail_mean_required_s", "likely_cause",
         "response_mean_min_s",
-    }
+    }  # fmt: skip
     assert not absent & set(bare)
     even = LoadTestReport(users=100, think_time_s=1.0, throughput_rps=100.0, response_quantiles_s={0.5: 0.1})
     doubtful = load_test_document(even)

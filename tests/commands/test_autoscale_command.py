@@ -170,14 +170,9 @@ def test_a_batch_that_waits_too_long_is_named(autoscale: Command, folder: Path) 
 
 def test_a_hunting_fleet_on_utilization_is_told_to_stabilize(autoscale: Command) -> None:
     hunts = [
-        "--stabilization",
-        "0s",
-        "--arrivals",
-        "gamma:cv=6",
-        "--autoscale",
-        "utilization:0.7",
+        "--stabilization", "0s", "--arrivals", "gamma:cv=6", "--autoscale", "utilization:0.7",
         "--only-verdict",
-    ]
+    ]  # fmt: skip
     told = " ".join(autoscale(*FLEET, "--rate", "30rps", "--slo-p99", "400ms", *hunts).stdout.split())
     assert "The fleet hunts:" in told
     assert "a --stabilization longer than 0 s" in told

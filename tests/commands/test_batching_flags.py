@@ -79,15 +79,8 @@ def test_batches_that_close_too_early_are_refused() -> None:
 def test_a_saved_plan_keeps_its_rule_for_check_explain_and_render(tmp_path: Path) -> None:
     plan = tmp_path / "plan.json"
     asked = [
-        "--profile",
-        "resnet50-t4-fp16",
-        "--rate",
-        "300rps",
-        "--slo-p99",
-        "30ms",
-        "--batch-size-max",
-        "8",
-    ]
+        "--profile", "resnet50-t4-fp16", "--rate", "300rps", "--slo-p99", "30ms", "--batch-size-max", "8",
+    ]  # fmt: skip
     rule = ["--batch-wait", "2ms", "--preferred-sizes", "4,8"]
     found = answer("plan", *asked, *rule, "-o", str(plan))["recommendation"]
     assert (found["batching"], found["preferred_sizes"], found["batch_size_max"]) == ("triton", [4, 8], 8)

@@ -98,17 +98,8 @@ def test_plan_shows_every_neighbour_with_its_numbers(answer):
 
 def test_same_command_same_bytes_for_any_number_of_workers(capacity):
     arguments = [
-        "plan",
-        *T4,
-        "--rate",
-        "300rps",
-        "--slo-p99",
-        "20ms",
-        "--batch-wait",
-        "0ms",
-        *QUICK,
-        "--json",
-    ]
+        "plan", *T4, "--rate", "300rps", "--slo-p99", "20ms", "--batch-wait", "0ms", *QUICK, "--json",
+    ]  # fmt: skip
     one, two = (capacity(*arguments, "--workers", n).stdout for n in ("1", "2"))
     assert one == two
     other = capacity(*arguments, "--seed", "1").stdout

@@ -55,15 +55,9 @@ def test_a_plan_stands_on_what_was_imported(files: list[Path], tmp_path: Path) -
         == 0
     )
     asked = [
-        "--lengths",
-        "input=constant:200;output=constant:50",
-        "--rate",
-        "10rps",
-        "--replicas",
-        "1",
-        "--precision",
-        "0.2",
-    ]
+        "--lengths", "input=constant:200;output=constant:50", "--rate", "10rps", "--replicas", "1",
+        "--precision", "0.2",
+    ]  # fmt: skip
     done = run("simulate", "--profile", path, *asked, "--json")
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)["performance"]
@@ -75,11 +69,9 @@ def test_the_table_says_what_the_steps_come_from(files: list[Path]) -> None:
     done = run("import", *files, *FLAGS)
     assert done.exit_code == 0
     for part in (
-        "16 sequences, 512 tokens a step",
-        "prompts of 8 to 1024 tokens, each alone",
-        "by these steps",
+        "16 sequences, 512 tokens a step", "prompts of 8 to 1024 tokens, each alone", "by these steps",
         "Note: no step with prompts",
-    ):
+    ):  # fmt: skip
         assert part in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 120
 

@@ -168,11 +168,8 @@ def test_a_plan_is_explained_at_once_and_from_its_file(capacity):
     assert "limit 30 ms" in told.stdout
     assert all(character.isprintable() for character in told.stdout.replace("\n", ""))
     for title in (
-        "What limits the plan:",
-        "Why one fewer is not enough:",
-        "Assumed:",
-        "What would save most:",
-    ):
+        "What limits the plan:", "Why one fewer is not enough:", "Assumed:", "What would save most:",
+    ):  # fmt: skip
         assert title in told.stdout
 
 

@@ -16,19 +16,9 @@ pytestmark = pytest.mark.usefixtures("no_headroom")
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 FLEET = [
-    "--profile",
-    "flat.csv",
-    "--batch-size-max",
-    "1",
-    "--routing",
-    "shared-queue",
-    "--replicas",
-    "4",
-    "--timeout",
-    "500ms",
-    "--attempts",
-    "3",
-]
+    "--profile", "flat.csv", "--batch-size-max", "1", "--routing", "shared-queue", "--replicas", "4",
+    "--timeout", "500ms", "--attempts", "3",
+]  # fmt: skip
 LOSS = [*FLEET, "--rate", "316rps", "--trigger", "lose:1,30s", "--horizon", "90s", "--runs", "3"]
 INTERVAL = {"value", "low", "high"}
 
@@ -89,11 +79,8 @@ def test_every_key_of_the_document(stress: Command) -> None:
     assert found["fluid"]["critical_budget"] == pytest.approx(400.0 / 316.0 - 1.0)
     assert found["smallest_fleet"] == 5
     assert [one["setting"] for one in found["remedies"]] == [
-        "--retry-budget 0.1",
-        "--shed late:10ms",
-        "--queue-limit 100",
-        "--shed lifo",
-    ]
+        "--retry-budget 0.1", "--shed late:10ms", "--queue-limit 100", "--shed lifo",
+    ]  # fmt: skip
     for one in found["remedies"]:
         assert set(one["recovered"]) == set(one["recovery_s"]) == INTERVAL
         assert 0.0 <= one["goodput_during"] <= 1.0
@@ -183,16 +170,8 @@ def test_a_saved_plan_goes_into_trouble(folder: Path, stress: Command) -> None:
     )  # fmt: skip
     assert saved.returncode == 0, saved.stderr
     asked = [
-        "--plan",
-        "plan.json",
-        "--trigger",
-        "lose:1,30s",
-        "--timeout",
-        "500ms",
-        "--attempts",
-        "3",
-        *VERDICT,
-    ]
+        "--plan", "plan.json", "--trigger", "lose:1,30s", "--timeout", "500ms", "--attempts", "3", *VERDICT,
+    ]  # fmt: skip
     found = document(stress(*asked, "--json"))
     assert (found["exit_code"], found["plan"]["replicas"], found["arrival_rate_rps"]) == (3, 4, 316.0)
     changed = document(stress(*asked, "--replicas", "5", "--rate", "300rps", "--json"))

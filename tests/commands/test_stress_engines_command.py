@@ -28,17 +28,8 @@ PROFILE = {
 LENGTHS = "input=constant:1;output=geometric:mean=100"
 ENGINES = ["--profile", "one-slot.json", "--lengths", LENGTHS, "--replicas", "2", "--rate", "140rps"]
 SPIKE = [
-    "--trigger",
-    "spike:2x,10s",
-    "--timeout",
-    "500ms",
-    "--attempts",
-    "3",
-    "--horizon",
-    "60s",
-    "--runs",
-    "4",
-]
+    "--trigger", "spike:2x,10s", "--timeout", "500ms", "--attempts", "3", "--horizon", "60s", "--runs", "4",
+]  # fmt: skip
 ALONE = [*ENGINES, *SPIKE, "--only-verdict"]
 
 

@@ -191,33 +191,9 @@ def test_a_cold_beginning_is_seen_beside_a_ramp_of_users() -> None:
 def test_a_cold_beginning_is_seen_by_the_rate_of_users_who_wait() -> None:
     """Answers in each second of the same server, by Locust's JSON; of an open loop a rate says nothing."""
     counts = [
-        54,
-        49,
-        62,
-        94,
-        86,
-        91,
-        87,
-        95,
-        92,
-        92,
-        85,
-        91,
-        87,
-        90,
-        89,
-        92,
-        93,
-        91,
-        87,
-        92,
-        89,
-        89,
-        89,
-        90,
-        97,
+        54, 49, 62, 94, 86, 91, 87, 95, 92, 92, 85, 91, 87, 90, 89, 92, 93, 91, 87, 92, 89, 89, 89, 90, 97,
         58,
-    ]
+    ]  # fmt: skip
     history = tuple(Moment(float(at), rate_rps=float(count)) for at, count in enumerate(counts))
     one = warm_up(run_of(loop=Loop.CLOSED, history=history))
     assert one.belief is Belief.DOUBTFUL

@@ -227,7 +227,7 @@ def test_what_the_answer_depends_on() -> None:
         "Service time -10 %: P99 is 40 ms, met (-30 %); 1 replica is enough with this batch.",
         "Variation of the gaps between arrivals +50 %: P99 is 80 ms, met (+60 %).",
         "The answer depends most on the service time: a change of 10 % moves the figure closest to its limit by 30 %.",
-    ]
+    ]  # fmt: skip
     unstable = replace(rising, candidate=refused(PLAN, Limit.STABILITY, 1.01), shift=math.inf, replicas=4)
     told = dict(sections(replace(NOTHING, sensitivities=(falling, unstable))))
     assert told["What the answer depends on"][1:] == [

@@ -4,13 +4,11 @@ import pytest
 from reading import load_test, refusal, workload
 
 LINES = [
-    "RUN\tcheckout.Buy\tbuy\t1795860000000\t \t3.11.5",
-    "USER\tbuyers\tSTART\t1795860000100",
+    "RUN\tcheckout.Buy\tbuy\t1795860000000\t \t3.11.5", "USER\tbuyers\tSTART\t1795860000100",
     "REQUEST\t\tsearch\t1795860000100\t1795860000140\tOK\t ",
     "REQUEST\tcart,pay\tbuy\t1795860000150\t1795860000350\tKO\tstatus.find.is(200), found 503",
-    "REQUEST\t\tsearch\t1795860000200\t1795860000260\tOK\t ",
-    "USER\tbuyers\tEND\t1795860000400",
-]
+    "REQUEST\t\tsearch\t1795860000200\t1795860000260\tOK\t ", "USER\tbuyers\tEND\t1795860000400",
+]  # fmt: skip
 TEXT = "\n".join(LINES) + "\n"
 EXAMPLES = {"text": TEXT.encode()}
 

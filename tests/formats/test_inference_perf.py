@@ -61,11 +61,8 @@ def test_lateness_of_sending_stands_beside_the_response(tmp_path: Path) -> None:
     found = load_test(tmp_path, stage())
     (run,) = found.runs
     assert (run.loop, run.rate_asked_rps, run.rate_sent_rps, run.throughput_rps) == (
-        Loop.OPEN,
-        40.0,
-        20.0,
-        19.0,
-    )
+        Loop.OPEN, 40.0, 20.0, 19.0,
+    )  # fmt: skip
     assert (run.succeeded, run.failed) == (190, 10)
     assert run.duration_s == pytest.approx(10.0)
     assert run.schedule_delay_mean_s == pytest.approx(0.5)

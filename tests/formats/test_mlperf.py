@@ -112,11 +112,8 @@ def test_server_is_open(tmp_path: Path) -> None:
 def test_the_detail_has_the_number_of_queries_too(tmp_path: Path) -> None:
     run = only_run(tmp_path, detail())
     assert (run.loop, run.rate_asked_rps, run.rate_sent_rps, run.succeeded) == (
-        Loop.OPEN,
-        100.0,
-        94.3664,
-        288,
-    )
+        Loop.OPEN, 100.0, 94.3664, 288,
+    )  # fmt: skip
     assert (run.throughput_rps, run.mean_s) == (94.1349, pytest.approx(0.006182694))
     assert {q: one.value for q, one in run.quantiles_s.items()} == pytest.approx(
         {0.5: 0.005361851, 0.9: 0.008468299, 0.99: 0.01479107, 0.999: 0.015040638}

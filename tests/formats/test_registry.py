@@ -71,12 +71,8 @@ def test_several_objects_of_no_known_format_are_no_broken_json() -> None:
 
 def test_units_are_those_that_tools_write() -> None:
     assert [seconds_per(unit, "x") for unit in ("ns", "us", "ms", "s", "milliseconds")] == [
-        1e-9,
-        1e-6,
-        1e-3,
-        1.0,
-        1e-3,
-    ]
+        1e-9, 1e-6, 1e-3, 1.0, 1e-3,
+    ]  # fmt: skip
     with pytest.raises(InputError, match="x has the unit 'ticks'"):
         seconds_per("ticks", "x")
 

@@ -48,11 +48,8 @@ def test_a_run_of_good_and_bad_requests() -> None:
 def test_what_cannot_be_worked_out_is_not_told() -> None:
     (good,) = runs([Request(5, 0)])
     assert (good.duration_s, good.throughput_rps, good.rate_sent_rps, good.answered) == (
-        0.0,
-        None,
-        None,
-        None,
-    )
+        0.0, None, None, None,
+    )  # fmt: skip
     assert (good.failed, good.mean_s) == (0, 0.0)
     (bad,) = runs([Request(5, S, is_good=False)])
     assert (bad.succeeded, bad.failed, bad.mean_s, bad.samples) == (0, 1, None, None)

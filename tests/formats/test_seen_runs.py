@@ -35,9 +35,6 @@ def test_a_run_lasts_from_the_first_start_to_the_last_token() -> None:
 def test_a_run_without_a_length_has_no_rate() -> None:
     run = load_run(run_of((1.0, 1.0)))
     assert (run.loop, run.duration_s, run.throughput_rps, run.rate_sent_rps) == (
-        Loop.UNKNOWN,
-        0.0,
-        None,
-        None,
-    )
+        Loop.UNKNOWN, 0.0, None, None,
+    )  # fmt: skip
     assert run.mean_s == pytest.approx(0.0)

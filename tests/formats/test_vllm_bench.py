@@ -68,12 +68,8 @@ def totals(folder: Path, **others: Any) -> LoadRun:
 def test_totals_alone_are_a_load_test(tmp_path: Path) -> None:
     run = totals(tmp_path, **E2EL)
     assert (run.name, run.loop, run.rate_asked_rps, run.succeeded, run.failed) == (
-        "requests",
-        Loop.OPEN,
-        10.0,
-        1000,
-        0,
-    )
+        "requests", Loop.OPEN, 10.0, 1000, 0,
+    )  # fmt: skip
     assert (run.throughput_rps, run.mean_s, run.duration_s) == (9.804, 2.0, 102.0)
     assert {q: one.value for q, one in run.quantiles_s.items()} == {0.5: 1.9, 0.99: 3.0, 0.999: 3.3}
     assert run.rate_sent_rps == pytest.approx(10.0, rel=1e-3)  # the last answers took 2 s of the 102

@@ -68,11 +68,8 @@ def test_the_profile_is_written_whether_or_not_a_busy_machine_fails_its_check(me
     assert (done.exit_code == 0) == (abs(answer["check"]["difference"]) <= answer["check"]["allowed"])
     found = load_llm(str(path))
     assert (found.name, found.model, found.engine.name, found.engine.version) == (
-        "paper-engine",
-        "paper",
-        "paper",
-        "1.0",
-    )
+        "paper-engine", "paper", "paper", "1.0",
+    )  # fmt: skip
     assert found.limits_measured.sequences_max == 2
     assert found.limits_measured.batched_tokens_max == 128
     assert 240 <= found.limits_measured.context_tokens_max <= 256
@@ -213,18 +210,8 @@ def test_the_sweeps_reach_every_limit() -> None:
     reached = (16, 64, 256, 1024, 2048, 4096, 6144, 8192, 10_240, 14_336, 16_383)
     assert prompts == dict.fromkeys(reached, 8)
     assert [run.in_flight for name, run in runs.items() if name.startswith("short")] == [
-        1,
-        2,
-        3,
-        4,
-        6,
-        8,
-        12,
-        16,
-        24,
-        32,
-        48,
-    ]
+        1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48,
+    ]  # fmt: skip
     assert [run.in_flight for name, run in runs.items() if name.startswith("long")] == [
         1,
         16,

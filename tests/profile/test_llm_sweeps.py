@@ -274,12 +274,8 @@ LONG = SeenRun(name="long", requests=(seen(100, 0.0, 0.34, 0.2, 0.2, 0.2, 0.2, 0
 
 def row(step: StepTiming) -> tuple[float, ...]:
     return (
-        step.decode_requests,
-        step.decode_kv_tokens,
-        step.prefill_tokens,
-        step.prefill_kv_tokens,
-        step.mean_s,
-    )
+        step.decode_requests, step.decode_kv_tokens, step.prefill_tokens, step.prefill_kv_tokens, step.mean_s,
+    )  # fmt: skip
 
 
 def test_a_small_sweep_by_hand() -> None:

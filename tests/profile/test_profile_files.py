@@ -24,12 +24,9 @@ laws_hold = settings(derandomize=True, deadline=None, max_examples=80)
 
 ROOT = Path(__file__).parents[2]
 REQUIRED = (
-    "resnet50-t4-fp16",
-    "resnet50-a100-fp16",
-    "bert-large-384-l40s-fp16",
-    "resnet50-mxnet-t4-fp16",
+    "resnet50-t4-fp16", "resnet50-a100-fp16", "bert-large-384-l40s-fp16", "resnet50-mxnet-t4-fp16",
     "dlrm-cpu-fp32",
-)
+)  # fmt: skip
 
 
 def refusal(call: Callable[[], object]) -> str:
@@ -112,12 +109,8 @@ def test_a_bundled_price_has_its_source(name: str) -> None:
         return
     price = profile.source["price"]
     for part in (
-        "us-east-1",
-        "on demand",
-        "aws/karpenter-provider-aws revision 1d927085",
-        "2026-07-20",
-        ".go",
-    ):
+        "us-east-1", "on demand", "aws/karpenter-provider-aws revision 1d927085", "2026-07-20", ".go",
+    ):  # fmt: skip
         assert part in price
     size = r"[a-z0-9]+\.(?:[0-9]*xlarge|medium \(1 core of an AMD EPYC\))"
     instance = re.match(size + r" ([0-9.]+) USD/h(?: / ([0-9]+))?, AWS ", price)
@@ -522,9 +515,8 @@ def test_depth_just_below_what_the_parser_refuses_does_not_break_the_message() -
     bodies = (
         '{"name": "a", "timings": [{"batch_size": %s}]}',
         '{"name": "a", "timings": [{"batch_size": 1, "mean_s": %s}]}',
-        '{"name": "a", "timings": [], "schema_version": %s}',
-        '{"name": %s, "timings": []}',
-    )
+        '{"name": "a", "timings": [], "schema_version": %s}', '{"name": %s, "timings": []}',
+    )  # fmt: skip
     for depth in range(700, 1010, 1):
         for body in bodies:
             json_refusal(body % ("[" * depth + "]" * depth))
@@ -545,19 +537,10 @@ json_values = st.recursive(
 )
 keys = st.sampled_from(
     [
-        "schema_version",
-        "name",
-        "timings",
-        "model",
-        "kind",
-        "hourly_usd",
-        "request_overhead_s",
-        "instances_per_device",
-        "memory_bytes",
-        "source",
-        "extra",
+        "schema_version", "name", "timings", "model", "kind", "hourly_usd", "request_overhead_s",
+        "instances_per_device", "memory_bytes", "source", "extra",
     ]
-)
+)  # fmt: skip
 timing_keys = st.sampled_from(
     ["batch_size", "mean_ms", "p50_s", "p99_us", "samples_ms", "samples_s", "extra"]
 )

@@ -38,13 +38,9 @@ def promise_of(measure: Measure, quantile: float | None = None) -> Promise:
 
 def test_promises_stand_in_the_order_in_which_people_name_them() -> None:
     assert list(map(str, EVERYTHING.limits)) == [
-        "P50 <= 50 ms",
-        "P99 <= 200 ms",
-        "wait P95 <= 10 ms",
-        "mean <= 80 ms",
-        "loss <= 0.1 %",
+        "P50 <= 50 ms", "P99 <= 200 ms", "wait P95 <= 10 ms", "mean <= 80 ms", "loss <= 0.1 %",
         "utilization <= 80 %",
-    ]
+    ]  # fmt: skip
     assert EVERYTHING.quantiles == (0.5, 0.95, 0.99)
     assert Objective.of(utilization=0.5).quantiles == ()
 
@@ -166,17 +162,10 @@ OF_TOKENS = Objective.of(
 
 def test_limits_of_tokens_stand_before_those_of_the_response() -> None:
     assert list(map(str, OF_TOKENS.limits)) == [
-        "TTFT P50 <= 1 s",
-        "TTFT P99 <= 2 s",
-        "TPOT P90 <= 50 ms",
-        "ITL P99.9 <= 200 ms",
-        "TTFT mean <= 900 ms",
-        "TPOT mean <= 40 ms",
-        "ITL mean <= 30 ms",
-        "P99 <= 20 s",
-        "mean <= 9 s",
+        "TTFT P50 <= 1 s", "TTFT P99 <= 2 s", "TPOT P90 <= 50 ms", "ITL P99.9 <= 200 ms",
+        "TTFT mean <= 900 ms", "TPOT mean <= 40 ms", "ITL mean <= 30 ms", "P99 <= 20 s", "mean <= 9 s",
         "share beyond a limit <= 10 %",
-    ]
+    ]  # fmt: skip
     assert OF_TOKENS.quantiles == (0.5, 0.9, 0.99, 0.999)
     assert OF_TOKENS.together == {
         Measure.RESPONSE: 20.0, Measure.TTFT: 2.0, Measure.TPOT: 0.05, Measure.ITL: 0.2

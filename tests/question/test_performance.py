@@ -139,11 +139,6 @@ def test_answers_are_frozen_and_keyword_only() -> None:
 
 def test_a_kind_reads_as_its_name() -> None:
     assert [f"{kind}" for kind in Kind] == [
-        "exact",
-        "bound",
-        "approximation",
-        "simulation",
-        "replay",
-        "measurement",
-    ]
+        "exact", "bound", "approximation", "simulation", "replay", "measurement",
+    ]  # fmt: skip
     assert Kind("simulation") is Kind.SIMULATION

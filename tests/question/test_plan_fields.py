@@ -135,11 +135,8 @@ def test_other_rules_have_the_usual_load() -> None:
 
 def test_the_fewest_replicas_have_a_load_below_1() -> None:
     assert [replicas_stable_min(PROFILE, rate_rps, 4) for rate_rps in (1.0, 199.0, 200.0, 400.0)] == [
-        1,
-        1,
-        2,
-        3,
-    ]
+        1, 1, 2, 3,
+    ]  # fmt: skip
 
 
 def test_relaxation_by_hand() -> None:

@@ -55,13 +55,8 @@ def test_counts_step_by_one_where_no_step_is_given() -> None:
 
 def test_durations_take_a_zero_and_decimal_steps() -> None:
     assert parse_durations_s(["0ms:1ms:0.25ms", "2ms"], "--batch-wait") == (
-        0,
-        0.00025,
-        0.0005,
-        0.00075,
-        0.001,
-        0.002,
-    )
+        0, 0.00025, 0.0005, 0.00075, 0.001, 0.002,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -311,12 +311,8 @@ def test_exponential_service_of_any_batch_has_a_closed_form(size: int, load: flo
         arrival_rate_rps=model.arrival_rate_rps, service_time_s=3.0, batch_size_max=size, servers=1
     )
     for name in (
-        "wait_probability",
-        "wait_mean_s",
-        "response_mean_s",
-        "queue_length_mean",
-        "empty_probability",
-    ):
+        "wait_probability", "wait_mean_s", "response_mean_s", "queue_length_mean", "empty_probability",
+    ):  # fmt: skip
         assert getattr(model, name) == close(getattr(closed, name))
     for quantile in (0.5, 0.99, 0.9999):
         truth = closed.response_quantile_s(quantile)

@@ -77,15 +77,9 @@ def test_equals_mmc_with_one_server(utilization: float, service: float) -> None:
         MMc(arrival_rate_rps=utilization * service, service_rate_rps=service, servers=1),
     )
     for name in (
-        "utilization",
-        "offered_load",
-        "wait_probability",
-        "empty_probability",
-        "queue_length_mean",
-        "in_system_mean",
-        "wait_mean_s",
-        "response_mean_s",
-    ):
+        "utilization", "offered_load", "wait_probability", "empty_probability", "queue_length_mean",
+        "in_system_mean", "wait_mean_s", "response_mean_s",
+    ):  # fmt: skip
         assert getattr(one, name) == pytest.approx(getattr(many, name), rel=CLAIM), name
     for quantile in (0.5, 0.99, 0.9999):
         time_s = one.response_quantile_s(quantile)

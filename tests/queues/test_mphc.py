@@ -137,12 +137,8 @@ def test_exponential_service_is_mmc(load: float, servers: int, shape: tuple[Fami
     model = queue(load, servers, shape, mean_s=0.25)
     known = MMc(arrival_rate_rps=load * servers / 0.25, service_rate_rps=4.0, servers=servers)
     for name in (
-        "wait_probability",
-        "empty_probability",
-        "queue_length_mean",
-        "in_system_mean",
-        "utilization",
-    ):
+        "wait_probability", "empty_probability", "queue_length_mean", "in_system_mean", "utilization",
+    ):  # fmt: skip
         assert getattr(model, name) == pytest.approx(getattr(known, name), rel=1e-12)
     for name in ("wait_mean_s", "response_mean_s", "offered_load"):
         assert getattr(model, name) == pytest.approx(getattr(known, name), rel=1e-12)

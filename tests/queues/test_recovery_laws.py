@@ -523,16 +523,8 @@ def test_a_long_chain_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_they_are_found_by_their_names() -> None:
     for law in (
-        Retrial,
-        LongBackoff,
-        MMcD,
-        LastInFirstOut,
-        BreakdownMMc,
-        PausedMG1,
-        Redundancy,
-        Hedged,
-        Drain,
-    ):
+        Retrial, LongBackoff, MMcD, LastInFirstOut, BreakdownMMc, PausedMG1, Redundancy, Hedged, Drain,
+    ):  # fmt: skip
         assert getattr(queues, law.__name__) is law
 
 

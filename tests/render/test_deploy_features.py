@@ -19,20 +19,9 @@ from capacity.render.deploy.fleet import read_fleet
 from capacity.render.deploy.registry import TARGETS, render
 
 COLUMNS = [
-    "triton",
-    "ray-serve",
-    "bentoml",
-    "serve-api",
-    "kubernetes",
-    "keda",
-    "kserve",
-    "compose",
-    "k6",
-    "prometheus",
-    "envoy",
-    "istio",
-    "grpc",
-]
+    "triton", "ray-serve", "bentoml", "serve-api", "kubernetes", "keda", "kserve", "compose", "k6",
+    "prometheus", "envoy", "istio", "grpc",
+]  # fmt: skip
 # W: written into the file; S: the target's own notes say what to do; E: the header says that it is set elsewhere;
 # R: refused.
 TABLE = {

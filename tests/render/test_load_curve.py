@@ -20,8 +20,7 @@ def test_where_a_curve_reaches_2_5_and_10_times_its_start() -> None:
         "Up to load 0.80 it stays below 5 times that.",
     ]
     assert told((0.1, 0.01), (0.5, 0.015), (0.8, 0.06), (0.9, 0.1)) == [
-        low,
-        "It doubles between load 0.50 and 0.80, 50 rps to 80 rps.",
+        low, "It doubles between load 0.50 and 0.80, 50 rps to 80 rps.",
         "It reaches 5 times that between load 0.50 and 0.80, 50 rps to 80 rps.",
         "It reaches 10 times that between load 0.80 and 0.90, 80 rps to 90 rps.",
-    ]
+    ]  # fmt: skip

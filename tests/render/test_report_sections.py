@@ -462,11 +462,8 @@ def test_refused_neighbours_are_the_eight_nearest() -> None:
     )
     assert section.title == "Refused neighbours"
     assert rows(section)[0] == [
-        "8 replicas, batch 16",
-        "0.500",
-        "82 (73.8 to 90.2) ms",
-        "missed: P99 above 50 ms",
-    ]
+        "8 replicas, batch 16", "0.500", "82 (73.8 to 90.2) ms", "missed: P99 above 50 ms",
+    ]  # fmt: skip
     assert [row[0] for row in rows(section)][-1] == "1 replica, batch 16"
     assert len(rows(section)) == 8
     few = report.refused_section(findings(considered=(lost, judged(of(4), 0.06, settled=False))))

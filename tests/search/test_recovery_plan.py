@@ -125,11 +125,8 @@ def test_the_setting_with_most_success_meanwhile(goodputs: dict[str, float], set
     assert recovery.chosen.exit_code == 0
     assert found.plan == PLANNED
     assert [one.setting for one in recovery.tried] == [
-        "--retry-budget 0.1",
-        "--shed late:10ms",
-        "--queue-limit 100",
-        "--shed lifo",
-    ]
+        "--retry-budget 0.1", "--shed late:10ms", "--queue-limit 100", "--shed lifo",
+    ]  # fmt: skip
     assert recovery.as_is is None
 
 

@@ -69,12 +69,8 @@ def test_who_came_after_a_run_was_given_up_has_failed() -> None:
 def test_no_harm_is_back_at_once() -> None:
     run = seen()
     assert (run.recovered_s, run.relapsed, run.baseline, run.goodput_during, run.lost) == (
-        0.0,
-        False,
-        1.0,
-        1.0,
-        0,
-    )
+        0.0, False, 1.0, 1.0, 0,
+    )  # fmt: skip
 
 
 def test_the_first_window_that_is_as_before_begins_when_the_last_failure_is_over() -> None:
