@@ -134,6 +134,8 @@ def test_a_batch_of_the_client_is_seen_by_littles_law() -> None:
     [
         (51_370.0, False, "about 1000 times too many: was a duration or a rate read in another unit, ms taken"),
         (51_370.0, True, "about 1000 times too many"),  # 1027 inferences are no client batch either
+        (45_000.0, False, "about 1000 times too many"),
+        (63_000.0, False, "are not of the same requests"),
         (51_370e3, False, "about 1e+06 times too many"),
         (1_600.0, False, "are not of the same requests"),
         (1_550.0, True, "if each request carried several (-b), divide it by their number"),
@@ -193,7 +195,8 @@ def test_a_lost_request_is_a_late_request(failed: int, belief: Belief, words: st
     ("count", "belief", "words"),
     [
         (10_000, Belief.HOLDS, "100 of 10000 requests lie beyond P99"),
-        (500, Belief.DOUBTFUL, "500 requests have 5 beyond P99"),
+        # The ends are Clopper and Pearson's for 5 of 500.
+        (500, Belief.DOUBTFUL, "500 requests have 5 beyond P99; it may be anything from P97.682 to P99.675"),
         (80, Belief.BROKEN, "it is the slowest request"),
     ],
 )
@@ -385,11 +388,15 @@ def test_averages_in_whole_milliseconds_are_averages(whole_ms: tuple[int, ...], 
 def test_percentiles_of_all_are_bounded_by_those_of_the_parts() -> None:
     """2 % of 4087 requests above 945 ms are 0.9 % of all 8957, so that P99.9 of all is no less."""
     at, parts = (0.5, 0.98, 0.999), {"a": (4870, (12, 66, 120)), "b": (4087, (12, 950, 1000))}
-    for whole_ms, belief in ((522, Belief.BROKEN), (950, Belief.HOLDS), (1200, Belief.BROKEN)):
+    for whole_ms, belief, words in (
+        (522, Belief.BROKEN, "0.91 % of the requests of its parts lie above it, and 0.1 % may"),
+        (950, Belief.HOLDS, ""),
+        (1200, Belief.BROKEN, "P99.9 of all, 1.2 s, lies outside those of its parts"),
+    ):
         told = parts | {"all": (8957, (12, 900, whole_ms))}
         runs = tuple(_rounded_run(name, count, values, at) for name, (count, values) in told.items())
         one = next(averaged(LoadTest(tool="x", name="x", runs=runs, whole="all")))
-        assert one.belief is belief, one.message
+        assert (one.belief, words in one.message) == (belief, True), one.message
 
 
 def _rounded_run(
