@@ -1,1 +1,1 @@
-"""What happens, one request at a time: the simulator that theory is compared with."""
+"""Simulations: the simulator, request by request, that theory is compared with."""

@@ -1,7 +1,7 @@
-"""Cluster executor: the mapper over the workers of a running Dask cluster.
+"""Cluster executor: maps tasks over the workers of a running Dask cluster.
 
-Dask restarts workers and gives the tasks of a lost one to another. A worker must have the same versions as
-this process, since others may give other bytes; one that rounds differently, as another CPU may, is named.
+Dask restarts workers and gives the tasks of a lost one to another. A worker must have the same versions as this
+process, since others may give other bytes; the user is warned of one that rounds differently, as another CPU may.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from simulations.workers import ExecutorMapper, Mapper
 if TYPE_CHECKING:
     from distributed import Client
 
-# How long to wait for the scheduler, for its first worker, and for its last one to come back.
+# How long to wait for the scheduler, for its first worker, and for its last one to return.
 PATIENCE_S = 10.0
 _ADDRESS = re.compile(r"(?:tcp|tls)://(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253}):[0-9]{1,5}")
 _WINDOW_PER_THREAD, _WINDOW_MIN = 4, 64  # more workers may join
@@ -32,7 +32,7 @@ def cluster(address: str, warn: Callable[[str], None] = warnings.warn) -> Iterat
 
     Args:
         address: `tcp://HOST:PORT` or `tls://HOST:PORT`; certificates are Dask's own settings.
-        warn: called with what may change the last digits of an answer.
+        warn: called with anything that may change the last digits of an answer.
 
     Raises:
         InputError: the address is not one.
@@ -48,10 +48,10 @@ def cluster(address: str, warn: Callable[[str], None] = warnings.warn) -> Iterat
         from distributed.scheduler import KilledWorker
     except ImportError:
         raise DependencyError("--cluster needs Dask; pip install distributed") from None
-    logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)  # what matters is raised as our error
+    logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)  # errors that matter are raised as ours
     try:
         client = Client(address, timeout=PATIENCE_S, set_as_default=False)
-    except Exception as error:  # of any kind: of the network, of certificates, of what is no scheduler
+    except Exception as error:  # of network, certificates, another service
         raise DependencyError(
             f"no Dask scheduler answers at {address} ({type(error).__name__}); start one by "
             "`dask scheduler`, check address and certificates, or leave --cluster out"
@@ -68,12 +68,12 @@ def cluster(address: str, warn: Callable[[str], None] = warnings.warn) -> Iterat
             "(out of memory?); look at its logs and run again, or leave --cluster out"
         ) from None
     finally:
-        with suppress(Exception):  # closing that fails must not hide why we leave
+        with suppress(Exception):  # a failure to close must not hide why we leave
             client.close(timeout=2.0)
 
 
 def _environments(client: "Client", address: str) -> Mapping[str, dict[str, str]]:
-    """What the bytes of an answer depend on, by worker."""
+    """Environment that an answer's bytes depend on, by worker."""
     _require_workers(client, address)
     try:
         found: Mapping[str, dict[str, str]] = client.run(environment)
@@ -97,7 +97,7 @@ def _require_workers(client: "Client", address: str) -> None:
 
 
 def environment() -> dict[str, str]:
-    """Versions, and a digest of numbers that vector units of different kinds round differently."""
+    """Versions, and a digest of numbers that different vector units round differently."""
     import numpy as np
 
     gaps = np.random.default_rng(0).gamma(0.7, size=4096)

@@ -1,7 +1,7 @@
 """Compiled: numba's decorators with types for the checker; machine code is kept next to the sources.
 
-Compiled functions take only numbers and arrays, must be called with checked input (they check no
-index), and release the interpreter's lock, so that threads run them in parallel.
+Compiled functions take only numbers and arrays, must be called with checked input (they check no index), and release
+the interpreter's lock, so that threads run them in parallel.
 """
 
 import glob
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)  # its warnings go to stderr, unless logging 
 
 
 def compiled(function: Function, **options: Any) -> Function:
-    """Machine code, compiled at the first call and reused by later processes if it can be kept."""
+    """Compile a function at its first call; later processes reuse the machine code if it can be kept."""
     place, make = _place(function), cast("Any", njit)
     if place is None:
         return cast("Function", make(nogil=True, **options)(function))
@@ -51,20 +51,20 @@ def compiled(function: Function, **options: Any) -> Function:
 
 
 def borrowing(function: Function) -> Function:
-    """The same for functions that make no arrays: they do not count who else holds those of their caller.
+    """Compile a function that makes no arrays, without counting references to those of its caller.
 
-    Functions that call each other a hundred times a request with a dozen arrays would mostly count.
+    Functions that call each other a hundred times a request with a dozen arrays would mostly count references.
     """
     return compiled(function, _nrt=False)
 
 
 def inlined(function: Function) -> Function:
-    """A part of compiled functions, inlined where it is called: a call would cost more than the work."""
+    """Inline a part of compiled functions where it is called: a call would cost more than the work."""
     return cast("Function", njit(inline="always")(function))
 
 
 def _place(function: Callable[..., object]) -> Path | None:
-    """Where the machine code of a function is kept: by all sources that go into it."""
+    """Folder of a function's machine code, named by all sources that go into it."""
     folder, module = _folder(), function.__module__
     if folder is None:
         return None
@@ -76,7 +76,7 @@ def _place(function: Callable[..., object]) -> Path | None:
 
 @cache
 def _folder() -> Path | None:
-    """Where machine code is kept: at the first place that can be written."""
+    """Folder for machine code: the first place that can be written."""
     given = cast("Any", config).CACHE_DIR
     home = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # noqa: PTH111  (never raises)
     places = [Path(given)] if given else []
@@ -93,9 +93,9 @@ def _folder() -> Path | None:
 
 @cache
 def _fingerprint(module: str, path: str) -> str:
-    """Of all sources that go into the machine code of a module: its own, and what it imports of the simulator.
+    """Digest of all sources that go into a module's machine code: its own, and its imports from the simulator.
 
-    Numba itself only looks at the file of a function, and not at those whose parts and constants it holds.
+    Numba itself only checks the file of a function, not the files of the parts and constants that it uses.
     """
     sources = {module: Path(path).read_bytes()}
     ahead = [__name__, *_imported(sources[module])]
@@ -117,7 +117,7 @@ def _imported(source: bytes) -> list[str]:
 
 
 def _take_constants_as_values(dispatcher: Any) -> None:
-    """One machine code for all constants that a compiled caller gives; numba would make one for each."""
+    """Compile once for all constants that a compiled caller passes; numba would compile for each."""
     template, value_of = dispatcher.get_call_template, cast("Any", types).unliteral
 
     def by_type(arguments: Any, named: Any) -> Any:
@@ -127,7 +127,8 @@ def _take_constants_as_values(dispatcher: Any) -> None:
 
 
 def _keep_by_content(dispatcher: Any, place: Path) -> None:
-    """Copies of the same sources share machine code; numba would keep it by the path and time of each file."""
+    """Share machine code between copies of the same sources; numba would keep it by the path and time of each
+    file."""
     file: Any = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
     if not all(
         hasattr(file, part) for part in ("_cache_path", "_index_name", "_index_path", "_source_stamp")
@@ -138,7 +139,7 @@ def _keep_by_content(dispatcher: Any, place: Path) -> None:
 
 
 def _trust_no_disk(dispatcher: Any) -> None:
-    """Code that cannot be saved, or was changed since, is compiled again; numba would raise, or run it."""
+    """Compile again if code cannot be saved, or was changed since; numba would raise, or run it."""
     kept: Any = getattr(dispatcher, "_cache", None)
     file: Any = getattr(kept, "_cache_file", None)
     parts = ("_dump", "_data_path", "_open_for_write", "_save_data", "_load_data", "_index_path")
@@ -162,7 +163,7 @@ def _trust_no_disk(dispatcher: Any) -> None:
 
 
 def _throw_away(index: Path) -> None:
-    """Everything that is kept of a function; say so once."""
+    """Delete everything kept of a function, and report that once."""
     if index.parent not in _damaged:
         _log.warning("the compiled simulator in %s is damaged; it is compiled again", index.parent)
     _damaged.add(index.parent)
@@ -172,14 +173,14 @@ def _throw_away(index: Path) -> None:
 
 
 def _save_sealed(file: Any, name: str, data: Any) -> None:
-    """In numba's place: machine code behind its digest, as damaged code would be run all the same."""
+    """Save machine code behind its digest, as damaged code would otherwise be run."""
     code = file._dump(data)
     with file._open_for_write(file._data_path(name)) as opened:
         opened.write(hashlib.sha256(code).digest() + code)
 
 
 def _load_sealed(file: Any, name: str) -> Any:
-    """What was saved; numba takes an OSError for absence, what is not what was saved is a ValueError."""
+    """Load saved machine code; numba takes an OSError for absence, and damaged code is a ValueError."""
     data = Path(file._data_path(name)).read_bytes()
     seal, code = data[:_SEAL_BYTES], data[_SEAL_BYTES:]
     if hashlib.sha256(code).digest() != seal:
@@ -189,7 +190,7 @@ def _load_sealed(file: Any, name: str) -> Any:
 
 @contextmanager
 def announced(report: Callable[[str], None]) -> Iterator[None]:
-    """Report what the very first call waits for; later ones find the machine code on disk."""
+    """Report what the very first call waits for; later calls find the machine code on disk."""
     with event.install_listener("numba:compile", _Announcement(report)):
         yield
 
@@ -202,10 +203,10 @@ class _Announcement(event.Listener):
         self._spoken = False
 
     def on_start(self, _: Any) -> None:
-        """Something is not found on disk, and is compiled."""
+        """Report that something was not found on disk, and is compiled."""
         if not self._spoken:
             self._spoken = True
             self._report("compiling the simulator for this machine, which takes some seconds, once")
 
     def on_end(self, _: Any) -> None:
-        """Compiled: the caller whose turn it is now will report itself."""
+        """Do nothing: the caller will report itself."""

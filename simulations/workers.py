@@ -1,10 +1,10 @@
-"""Workers: tasks over threads, or over any other `concurrent.futures.Executor`, with results in order.
+"""Workers: run tasks on threads, or on any other `concurrent.futures.Executor`, with results in order.
 
-The order of the results is that of the tasks, so that an answer has the same bytes for any number of workers.
-A window of tasks is submitted at a time: a hundred thousand of them are never held at once.
+Results come in the order of the tasks, so that an answer has the same bytes for any number of workers. A window of
+tasks is submitted at a time: a hundred thousand of them are never held at once.
 
-A thread cannot be killed. Long loops in a thread call `leave_if_abandoned` block by block, so that they end
-soon after an interrupt instead of delaying the end of the program.
+A thread cannot be killed. Long loops in a thread call `leave_if_abandoned` block by block, so that they end soon
+after an interrupt instead of delaying the end of the program.
 """
 
 import threading
@@ -26,20 +26,20 @@ _here = threading.local()
 
 
 class Mapper(Protocol):
-    """What `map` is: a function over tasks, with its results in the order of the tasks."""
+    """A `map`: a function over tasks, with its results in the order of the tasks."""
 
     def __call__(self, function: Callable[[Input], Output], tasks: Iterable[Input], /) -> Iterable[Output]:
         """Results in the order of the tasks."""
 
 
 class Abandoned(BaseException):
-    """Nothing waits for this task any more; not an `Exception`, so that no error handler catches it."""
+    """Raised when nothing waits for a task any more; not an `Exception`, so that no error handler catches it."""
 
 
 def leave_if_abandoned() -> None:
-    """For long loops, once a block of some milliseconds: raises `Abandoned` when nothing waits for it.
+    """Raise `Abandoned` if nothing waits for this task; long loops call it every few milliseconds.
 
-    Outside a worker thread something always does: the main thread is interrupted by its own exception.
+    Outside a worker thread it never does: the main thread is interrupted by its own exception.
     """
     stop: threading.Event | None = getattr(_here, "stop", None)
     if stop is not None and stop.is_set():
@@ -68,8 +68,8 @@ class ExecutorMapper:
     """The mapper of an executor, local or on a cluster.
 
     Args:
-        window: tasks that are submitted and whose result is not yet taken, at most.
-        check: called about every second while nothing comes; raises when nothing ever will.
+        window: largest number of submitted tasks whose results are not yet taken.
+        check: called about every second while no result comes; raises if none ever will.
     """
 
     def __init__(self, executor: Executor, *, window: int, check: Callable[[], None] = lambda: None) -> None:
@@ -97,7 +97,7 @@ class ExecutorMapper:
                 future.cancel()
 
     def abandon(self) -> None:
-        """Tell every task that still runs in a thread that nothing waits for it."""
+        """Signal to every task still running in a thread that nothing waits for it."""
         for stop in tuple(self._stops):
             stop.set()
 
@@ -112,7 +112,7 @@ class ExecutorMapper:
 
 
 def _until(stop: threading.Event, function: Callable[[Input], Output], task: Input) -> Output:
-    """The function, in a thread that knows by `stop` whether its result is still wanted."""
+    """Call the function, in a thread that knows by `stop` whether its result is still wanted."""
     _here.stop = stop
     try:
         leave_if_abandoned()

@@ -5,18 +5,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+DONE = ("__init__", "workers", "compiled", "cluster_executor")
 # Rooms that are still being rewritten; one leaves this list once its docstrings read like the others.
 REWRITTEN_LATER = (
     "capacity/autoscaling",
     "capacity/question",
-    "capacity/recovery",
+    "capacity/recovery/findings.py",
+    "capacity/recovery/fluid.py",
+    "capacity/recovery/stress.py",
     "capacity/search",
     "capacity/performance.py",
     "simulations/kernel",
     "simulations/reference",
     "simulations/draws/phases.py",
     "simulations/statistics/bursts.py",
-    *(f"simulations/{path.name}" for path in (ROOT / "simulations").glob("*.py")),
+    *(f"simulations/{path.name}" for path in (ROOT / "simulations").glob("*.py") if path.stem not in DONE),
 )
 FILES = [
     path

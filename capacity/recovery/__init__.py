@@ -1,1 +1,1 @@
-"""What happens when something goes wrong: clients that try again, faults, shedding, and whether a fleet comes back."""
+"""Recovery: clients that retry, faults, shedding, and whether a fleet recovers after trouble."""

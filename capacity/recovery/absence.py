@@ -1,4 +1,4 @@
-"""Absence: a replica is away for a while, in one of several ways."""
+"""Absence: a replica that is away for a while, in one of several ways."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -8,17 +8,17 @@ from capacity.errors import DomainError
 from capacity.question.resilience import Breakdowns
 from capacity.recovery.faults import Action, Fault
 
-BREAKDOWNS_MAX = 100_000  # of a run, on average
+BREAKDOWNS_MAX = 100_000  # in a run, on average
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Absence:
-    """One replica is away from an instant to another.
+    """A replica that is away from one instant to another.
 
     Attributes:
-        how: it goes: LEAVE, CRASH or HANG.
-        noticed_s: when the balancer sends nothing there any more; infinite where that is at once, or never. [s]
-        lost_s: when a replica that left dies with the batch that it still serves; infinite where it does not. [s]
+        how: the way it leaves: LEAVE, CRASH or HANG.
+        noticed_s: when the balancer stops sending to it; infinite if that is at once, or never. [s]
+        lost_s: when a replica that left dies with the batch that it still serves; infinite if it does not. [s]
     """
 
     replica: int
@@ -29,7 +29,7 @@ class Absence:
     lost_s: float = math.inf
 
     def faults(self) -> Iterator[Fault]:
-        """What happens to the replica, in order."""
+        """Faults of the replica, in order."""
         yield self._at(self.gone_s, self.how)
         if self.noticed_s < self.back_s:
             yield self._at(self.noticed_s, Action.HIDE)
@@ -43,7 +43,7 @@ class Absence:
 
 
 def in_order(absences: Iterable[Absence], others: Iterable[Fault] = ()) -> tuple[Fault, ...]:
-    """All faults by instant; those of one instant stay in the order of the absences, and the others come last."""
+    """All faults by instant; at one instant those of the absences come in their order, then the others."""
     faults = [fault for absence in absences for fault in absence.faults()]
     return tuple(sorted([*faults, *others], key=lambda fault: fault.instant_s))
 
@@ -57,16 +57,16 @@ def with_breakdowns(
     until_s: float,
     uniforms: Callable[[int], Callable[[], float]],
 ) -> tuple[Absence, ...]:
-    """Absences of a trigger, and replicas that crash at random beside.
+    """Absences of a trigger, and of replicas that also crash at random.
 
-    A replica runs for an exponential time and is down for the recovery time. Each is up or down at first as at any
-    other instant. Who is away by the trigger does not break down, and whoever is down when the trigger takes it
-    comes back at the later of both ends.
+    A replica runs for an exponential time and is down for the recovery time. At the start each is up or down as at
+    any other instant. A replica that the trigger takes away does not break down meanwhile, and one that is down when
+    the trigger takes it returns at the later of both ends.
 
     Args:
-        absences: at most one of each replica.
-        detection_s: from a crash until the balancer sends nothing there any more. [s]
-        until_s: nobody breaks down at this instant or later. [s]
+        absences: at most one for each replica.
+        detection_s: time from a crash until the balancer stops sending to the replica. [s]
+        until_s: no replica breaks down at this instant or later. [s]
         uniforms: draws in [0, 1) for each replica.
 
     Raises:
@@ -100,7 +100,7 @@ def with_breakdowns(
 def _down(
     breakdowns: Breakdowns, planned: Absence | None, until_s: float, uniform: Callable[[], float]
 ) -> Iterator[tuple[float, float]]:
-    """When one replica is down; the first may have begun before the run. [s]"""
+    """Times when one replica is down; the first may have begun before the run. [s]"""
 
     def up_s() -> float:
         return -breakdowns.mtbf_s * math.log1p(-uniform())

@@ -1,4 +1,4 @@
-"""Clients: how long they wait for an answer, how often they try again, and what holds their retries back."""
+"""Clients: how long they wait for an answer, how often they retry, and what limits their retries."""
 
 import math
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ ALL_FAILURES: frozenset["Failure"]
 
 
 class Failure(StrEnum):
-    """How an attempt fails, as its client sees it."""
+    """Failures of an attempt, as its client sees them."""
 
     REJECTED = "rejected"  # the queue was full, the attempt was shed, or no replica was there
     TIMED_OUT = "timed_out"
@@ -22,7 +22,7 @@ ALL_FAILURES = frozenset(Failure)
 
 
 class BudgetKind(StrEnum):
-    """What a retry must be paid from."""
+    """What pays for a retry."""
 
     NONE = "none"
     FIRST_TRIES = "first-tries"  # each first try deposits `ratio` tokens
@@ -33,15 +33,15 @@ class BudgetKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryBudget:
-    """One budget that all clients share; unlimited by default.
+    """A budget that all clients share; unlimited by default.
 
     Attributes:
-        ratio: tokens that a first try or a success deposits; of `CONCURRENT`, retries allowed as a share of all
-            attempts that are waited for, retries in backoff among them.
+        ratio: tokens that a first try or a success deposits; for `CONCURRENT`, allowed retries as a share of all
+            active attempts, retries in backoff among them.
         cost: tokens that a retry takes.
-        tokens: held at most, and at the start.
-        tokens_per_s: deposited beside, as time goes by, by `FIRST_TRIES`. [1/s]
-        at_least: retries that `CONCURRENT` always allows at once.
+        tokens: largest number held, and the number at the start.
+        tokens_per_s: tokens deposited over time by `FIRST_TRIES`. [1/s]
+        at_least: number of retries that `CONCURRENT` always allows at once.
 
     Source:
         first tries: Finagle, Linkerd; successes: AWS SDK, standard mode; concurrent: Envoy's retry budget;
@@ -65,7 +65,7 @@ class RetryBudget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
-    """A wait before each retry: random between 0 and `initial_s` times `multiplier` for each retry before it.
+    """The wait before each retry: random between 0 and `initial_s` times `multiplier` for each earlier retry.
 
     Source:
         gRPC proposal A6: random(0, min(initial * multiplier**(n-1), max)); "full jitter".
@@ -93,15 +93,15 @@ class Backoff:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clients:
-    """What every client does; by default it waits for ever and tries once.
+    """Settings of every client; by default it waits for ever and tries once.
 
     Attributes:
-        timeout_s: of one attempt; a reply at that very instant is in time. None: none. [s]
-        deadline_s: of all attempts of a request together; no attempt begins at it or later. [s]
-        attempts: at most, the first included.
-        backoff: before each retry; None retries at once.
-        retried: failures after which a client tries again.
-        hedge_s: after this long without a reply another attempt is sent beside; the first reply wins. [s]
+        timeout_s: time limit of one attempt; a reply at that very instant is in time. None: no limit. [s]
+        deadline_s: time limit of all attempts of a request together; no attempt begins at it or later. [s]
+        attempts: largest number, the first included.
+        backoff: wait before each retry; None retries at once.
+        retried: failures after which a client retries.
+        hedge_s: after this long without a reply a second attempt is sent; the first reply wins. [s]
     """
 
     timeout_s: float | None = None
@@ -114,7 +114,7 @@ class Clients:
 
     @property
     def undecided_s(self) -> float:
-        """The longest that a request may be without a reply and not given up; 0 where clients wait for ever. [s]"""
+        """The longest that a request may be neither answered nor given up; 0 if clients wait for ever. [s]"""
         if self.timeout_s is None:
             return self.deadline_s or 0.0
         waits_s = (

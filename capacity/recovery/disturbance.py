@@ -1,4 +1,4 @@
-"""Disturbances of everyday: pauses of replicas, and requests that take longer than others."""
+"""Disturbances of everyday operation: pauses of replicas, and requests that take longer than others."""
 
 import math
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ ORDINARY = "ordinary"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pauses:
-    """Each replica stops now and then, as for a garbage collection; times between pauses are exponential.
+    """Pauses of each replica, as for garbage collections; times between pauses are exponential.
 
     Attributes:
-        length_s: of a pause. [s]
-        per_s: pauses of a replica while it runs. [1/s]
+        length_s: length of a pause. [s]
+        per_s: rate of pauses of a replica while it runs. [1/s]
     """
 
     length_s: float
@@ -28,13 +28,13 @@ class Pauses:
 
     @property
     def share(self) -> float:
-        """Of the time that a replica stands still: it runs 1/per_s on average, then pauses."""
+        """Share of time that a replica stands still: it runs 1/per_s on average, then pauses."""
         return self.length_s / (self.length_s + 1.0 / self.per_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestClass:
-    """Requests that take `scale` times as long as the profile says, a share of all."""
+    """Requests that take `scale` times as long as the profile says, and their share of all."""
 
     name: str
     share: float
@@ -51,7 +51,7 @@ class RequestClass:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disturbances:
-    """Pauses, and classes of requests beside the ordinary ones, which take what the profile says."""
+    """Pauses, and classes of requests besides the ordinary ones, which take what the profile says."""
 
     pauses: Pauses | None = None
     classes: tuple[RequestClass, ...] = ()
@@ -65,14 +65,14 @@ class Disturbances:
 
     @property
     def all_classes(self) -> tuple[RequestClass, ...]:
-        """The ordinary requests first, if there are other ones; else none."""
+        """The ordinary requests first, if there are other ones; else empty."""
         if not self.classes:
             return ()
         rest = 1.0 - math.fsum(one.share for one in self.classes)
         return (RequestClass(name=ORDINARY, share=rest, scale=1.0), *self.classes)
 
     def slowdown(self, batch_size: int) -> float:
-        """How many times as long a batch takes on average, by its longest request and the pauses.
+        """Mean factor by which a batch takes longer, by its longest request and the pauses.
 
         >>> round(Disturbances(classes=(RequestClass(name="long", share=0.02, scale=8.0),)).slowdown(1), 9)
         1.14

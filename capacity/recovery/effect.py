@@ -1,4 +1,4 @@
-"""Effect: a flag that would change nothing is refused, with what would make it count."""
+"""Effect: refuses a flag that would change nothing, with what would make it count."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ _TAKES = (TriggerKind.LOSE, *_UNSEEN, TriggerKind.SPOT, TriggerKind.ROLLOUT)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effects:
-    """What was asked about trouble, and which flags say so.
+    """The question about trouble, and the flags that ask it.
 
     Attributes:
-        flags: names of those that were given, without `_s`.
-        routings: that the fleet may have.
+        flags: names of the given flags, without `_s`.
+        routings: routings that the fleet may have.
         limits_queue: whether a full queue rejects.
         breaks_down: whether replicas also crash at random.
     """
@@ -37,7 +37,7 @@ class Effects:
 
 
 def given_flags(given: Mapping[str, Any], names: Collection[str]) -> frozenset[str]:
-    """Those of the names of which a value was given, in text or in seconds."""
+    """Names that were given a value, as text or in seconds."""
     return frozenset(
         name for name in names if given.get(name) is not None or given.get(f"{name}_s") is not None
     )
@@ -112,7 +112,7 @@ def _tries_after_timeout(clients: Clients) -> bool:
 
 
 def _may_fail(asked: Effects) -> bool:
-    """Whether an attempt may fail for which there is another, or none is asked for."""
+    """Whether an attempt may fail and be followed by another, or no other is asked for."""
     clients = asked.clients
     if clients.attempts == 1 or clients.hedge_s is not None or _tries_after_timeout(clients):
         return True

@@ -1,4 +1,4 @@
-"""Faults: what happens to a replica at an instant."""
+"""Faults: changes of a replica at an instant."""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -9,12 +9,12 @@ COLD_BATCHES_MAX = 1_000_000
 
 
 class Action(IntEnum):
-    """What a replica does from an instant on.
+    """State of a replica from an instant on.
 
-    LEAVE: the router forgets it at once, and routes its queue again, in order; it ends its batch, and takes no more.
+    LEAVE: the router forgets it at once, and reroutes its queue in order; it ends its batch, and takes no more.
     CRASH: its batch and its own queue are lost; attempts that the router sends there fail at once.
-    HANG: it takes nothing more and never ends its batch; attempts that are sent there wait.
-    HIDE: the router has noticed, and sends nothing there any more.
+    HANG: it takes nothing more and never ends its batch; attempts sent there wait.
+    HIDE: the router has noticed, and sends it nothing more.
     JOIN: it takes requests again, and the router sends them.
     RESTART: what it still holds is lost, then as JOIN.
     SLOW: batches that start from now on take `value` times as long.

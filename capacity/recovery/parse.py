@@ -1,4 +1,4 @@
-"""Flags of `capacity stress` as its nouns."""
+"""Parsing: flags of `capacity stress` as its nouns."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -17,11 +17,11 @@ _TRIGGERS = (
     "spike:2x,30s, lose:1,60s, crash:1,30s, hang:1,60s, spot:1,2min,10min, pause:500ms,10/min, straggler:3x,60s "
     "or rollout"
 )
-_PAUSED_FOR_S = 60.0  # where a pause does not say for how long replicas pause
+_PAUSED_FOR_S = 60.0  # length of a pause, if the trigger does not say
 
 
 def read_trigger(text: str) -> Trigger:
-    """`--trigger`.
+    """Trigger from `--trigger`.
 
     >>> read_trigger("spike:2x,30s").factor, read_trigger("lose:1,60s").replicas
     (2.0, 1)
@@ -69,7 +69,7 @@ def _count(text: str, whole: str) -> int:
 
 
 def read_cold(text: str) -> ColdCache:
-    """`--cold-batches 20:3x`: how many, and how many times as long they take.
+    """Cold cache from `--cold-batches 20:3x`: the number of batches, and their factor.
 
     >>> read_cold("20:3x").factor
     3.0
@@ -86,7 +86,7 @@ def read_cold(text: str) -> ColdCache:
 
 
 def read_pauses(text: str) -> Pauses:
-    """`--pause 200ms,6/min`: how long, and how often a replica that runs pauses.
+    """Pauses from `--pause 200ms,6/min`: their length, and their rate while a replica runs.
 
     >>> read_pauses("200ms,6/min").per_s
     0.1
@@ -98,7 +98,7 @@ def read_pauses(text: str) -> Pauses:
 
 
 def read_class(text: str) -> RequestClass:
-    """`--class long:share=0.02,scale=8`.
+    """Class from `--class long:share=0.02,scale=8`.
 
     >>> read_class("long:share=2%,scale=8").share
     0.02
@@ -113,7 +113,7 @@ def read_class(text: str) -> RequestClass:
 
 
 def read_disturbances(pause: str | None, classes: Iterable[str]) -> Disturbances | None:
-    """`--pause` and `--class`; None where neither is given."""
+    """Disturbances from `--pause` and `--class`; None if neither is given."""
     read = tuple(read_class(one) for one in classes)
     if pause is None and not read:
         return None
@@ -121,7 +121,7 @@ def read_disturbances(pause: str | None, classes: Iterable[str]) -> Disturbances
 
 
 def read_backoff(text: str) -> Backoff:
-    """`--backoff 50ms:10s`: before the first retry, and at most.
+    """Backoff from `--backoff 50ms:10s`: the wait before the first retry, and the longest.
 
     >>> read_backoff("50ms:10s").max_s
     10.0
@@ -132,7 +132,7 @@ def read_backoff(text: str) -> Backoff:
 
 
 def read_budget(text: str | float, burst: float | None) -> RetryBudget:
-    """`--retry-budget`: 0.1, successes:0.5, concurrent:0.2 or throttle:10,0.1.
+    """Retry budget from `--retry-budget`: 0.1, successes:0.5, concurrent:0.2 or throttle:10,0.1.
 
     >>> read_budget("successes:0.5", None).kind.value, read_budget(0.1, None).tokens
     ('successes', 100.0)
@@ -157,7 +157,7 @@ def read_budget(text: str | float, burst: float | None) -> RetryBudget:
 
 
 def _with_burst(budget: RetryBudget, burst: float) -> RetryBudget:
-    """`--retry-burst`: the tokens that a budget holds at most, and at first."""
+    """The budget with `--retry-burst`: the largest number of tokens, and the number at the start."""
     if budget.kind in (BudgetKind.NONE, BudgetKind.CONCURRENT):
         raise InputError(
             "--retry-burst is the size of a budget of tokens; give --retry-budget 0.1 or successes:0.5 too"
@@ -166,7 +166,7 @@ def _with_burst(budget: RetryBudget, burst: float) -> RetryBudget:
 
 
 def read_retried(names: str) -> frozenset[Failure]:
-    """`--retry-on rejected,timed_out,crashed`."""
+    """Failures from `--retry-on rejected,timed_out,crashed`."""
     return frozenset(read_choice(Failure, name.strip(), "--retry-on") for name in names.split(","))
 
 
@@ -182,7 +182,7 @@ def read_clients(
     retry_on: str | None,
     hedge_s: float | None,
 ) -> Clients:
-    """All client flags; those that are given go before those of the preset."""
+    """Clients from all client flags; given ones override the preset."""
     if client is not None and client not in CLIENTS:
         raise InputError(f"--client {quoted(client)} is unknown; use one of {', '.join(CLIENTS)}")
     base = Clients() if client is None else CLIENTS[client]
@@ -207,7 +207,7 @@ def read_clients(
 
 
 def read_shedding(text: str) -> tuple[Shedding, float | None]:
-    """`--shed none|late|late:50ms|codel|lifo`; the margin of `late`, None where it is not given. [s]"""
+    """Shedding from `--shed none|late|late:50ms|codel|lifo`; the margin of `late`, None if it is not given. [s]"""
     name, _, margin = text.partition(":")
     shedding = read_choice(Shedding, name, "--shed")
     if margin and shedding is not Shedding.LATE:
@@ -216,7 +216,7 @@ def read_shedding(text: str) -> tuple[Shedding, float | None]:
 
 
 def read_protection(shed: str, late_margin_s: float, abandoned: str, *, ejection: bool) -> Protection:
-    """`--shed`, `--abandoned` and `--ejection`; a margin that is not given is `late_margin_s`."""
+    """Protection from `--shed`, `--abandoned` and `--ejection`; the default margin is `late_margin_s`."""
     shedding, margin_s = read_shedding(shed)
     return Protection(
         shedding=shedding,

@@ -1,11 +1,11 @@
-"""Presets: what well-known clients do, all settings at once."""
+"""Presets: settings of well-known clients."""
 
 from collections.abc import Mapping
 
 from capacity.recovery.clients import Backoff, BudgetKind, Clients, Failure, RetryBudget
 
 _BROKEN = frozenset({Failure.REJECTED, Failure.CRASHED})
-# Timeouts are the user's own and stay as they are given.
+# Timeouts stay as the user gives them.
 CLIENTS: Mapping[str, Clients] = {
     # Istio: 2 retries, 25 ms and more between them, on 503 and connect failures; not on timeouts.
     # istio/api, destination_rule.proto and its defaults (read 2025).

@@ -14,7 +14,7 @@ LASTING_MAX_S = 86_400.0
 
 
 class TriggerKind(StrEnum):
-    """What goes wrong."""
+    """Kinds of trouble."""
 
     SPIKE = "spike"  # traffic
     LOSE = "lose"  # replicas are taken away, which the balancer knows at once
@@ -31,14 +31,14 @@ _OF_REPLICAS = (TriggerKind.LOSE, TriggerKind.CRASH, TriggerKind.HANG, TriggerKi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trigger:
-    """One incident; what does not belong to its kind stays at its default.
+    """One incident; settings of other kinds keep their defaults.
 
     Attributes:
-        lasting_s: how long, from a notice on; of a rollout it follows from the start-up times. [s]
-        factor: of the traffic in a spike, of the service times of a straggler.
-        replicas: lost, crashed, hung or reclaimed.
-        pause_s, pauses_per_s: length of a pause, and how often each replica pauses on average. [s, 1/s]
-        notice_s: from the notice that a replica is reclaimed until it is; what it serves may end meanwhile. [s]
+        lasting_s: length, from a notice on; that of a rollout follows from the start-up times. [s]
+        factor: factor of the traffic in a spike, or of a straggler's service times.
+        replicas: number that is lost, crashed, hung or reclaimed.
+        pause_s, pauses_per_s: length of a pause, and mean rate of pauses of each replica. [s, 1/s]
+        notice_s: time from the notice until a replica is reclaimed; what it serves may end meanwhile. [s]
     """
 
     kind: TriggerKind
@@ -75,7 +75,7 @@ class Trigger:
             )
 
     def lasts_s(self, replicas: int, startup_s: float) -> float:
-        """From its beginning until the whole fleet serves again what comes at the usual rate. [s]"""
+        """Time from its beginning until the whole fleet serves the usual rate again. [s]"""
         if self.kind is TriggerKind.ROLLOUT:
             return replicas * startup_s
         return self.lasting_s + (startup_s if self.kind in _OF_REPLICAS else 0.0)
@@ -95,11 +95,11 @@ class Trigger:
     def absences(
         self, replicas: int, *, begins_s: float, detection_s: float, startup_s: float
     ) -> tuple[Absence, ...]:
-        """Which replicas are away, and when; those with the highest numbers, or all of them in turn.
+        """Absences of replicas: those with the highest numbers, or all of them in turn.
 
         Args:
-            detection_s: from a crash or a hang until the balancer sends nothing there any more. [s]
-            startup_s: from the end of an outage until a replica takes requests again. [s]
+            detection_s: time from a crash or a hang until the balancer stops sending to the replica. [s]
+            startup_s: time from the end of an outage until a replica takes requests again. [s]
 
         Raises:
             DomainError: it would hit more replicas than there are.
@@ -128,7 +128,7 @@ class Trigger:
     def slowdowns(
         self, replicas: int, *, begins_s: float, exponential: Callable[[], float]
     ) -> tuple[Fault, ...]:
-        """What happens to replicas that stay: they are slow, or pause.
+        """Faults of replicas that stay: they are slow, or pause.
 
         Args:
             exponential: draws of mean 1, for the times between pauses.
