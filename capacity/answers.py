@@ -42,6 +42,7 @@ from capacity.answer.sweep import (
     sweep_exit_code,
     write_rows,
 )
+from capacity.autoscaling.cheapest import AutoscaledPlan
 from capacity.explanation.explanation import Explanation
 from capacity.files import check_target, format_suffix, write_whole
 from capacity.performance import Interval, Performance
@@ -184,10 +185,13 @@ class PlanAnswer(Answer):
     explanation: Explanation | None = None
     recovery: RecoveryPlan | None = None
     disturbed: DisturbedPlan | None = None
+    autoscaled: AutoscaledPlan | None = None
 
     @property
     def verdict(self) -> Verdict:
         """Verdict of the plan, under disturbances too and including its recovery if these were asked for."""
+        if self.autoscaled is not None and self.recommendation.verdict is Verdict.MET:
+            return self.autoscaled.verdict
         if any(part is not None and part.chosen is None for part in (self.recovery, self.disturbed)):
             return Verdict.MISSED
         return self.recommendation.verdict
@@ -249,6 +253,10 @@ class PlanAnswer(Answer):
             from capacity.recovery_answers import disturbed_plan_document
 
             document["disturbed"] = disturbed_plan_document(self.disturbed)
+        if self.autoscaled is not None:
+            from capacity.autoscale_answers import autoscaled_plan_document
+
+            document["autoscaled"] = autoscaled_plan_document(self.autoscaled)
         if self.recovery is not None:
             from capacity.recovery_answers import recovery_plan_document
 
@@ -274,6 +282,10 @@ class PlanAnswer(Answer):
             yield from recovery_plan_lines(self.recovery)
         if self.day is not None:
             yield from schedule_tables(self.day)
+        if self.autoscaled is not None:
+            from capacity.render.autoscaling.plan import autoscaled_plan_tables
+
+            yield from autoscaled_plan_tables(self.autoscaled, width)
         if self.explanation is not None:
             yield from explanation_texts(self.explanation)
             curve = self.curve()
@@ -305,7 +317,7 @@ class PlanAnswer(Answer):
 
     def _file(self) -> Document:
         document = self.document()
-        beside = ("verdict", "exit_code", "disturbed", "recovery")
+        beside = ("verdict", "exit_code", "disturbed", "recovery", "autoscaled")
         others = {name: document[name] for name in beside if name in document}
         return plan_file_document(self.recommendation, self.question, self.effort, others)
 

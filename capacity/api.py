@@ -150,12 +150,13 @@ def plan(asked: Asked) -> "PlanAnswer | LlmPlanAnswer":
 
         return api_llm.plan(_llm(profiles), asked)
     refuse_for_batches(asked)
-    from capacity import api_recovery
+    from capacity import api_autoscale, api_recovery
     from capacity.recovery.parse import read_disturbances
 
     day = parse.read_curve(asked.daily, asked.rate, asked.users)
     question = _question(profiles, asked, asked.rate if day is None else day.peak_rate_rps)
     effort = asked.effort
+    api_autoscale.require_controlled(asked, question, day)
     trouble = api_recovery.read_trouble(asked)
     disturbances = read_disturbances(asked.pause, asked.request_class)
     question = api_recovery.in_trouble(question, trouble, disturbances)
@@ -178,9 +179,10 @@ def plan(asked: Asked) -> "PlanAnswer | LlmPlanAnswer":
         if found.plan is not None and (recovery or disturbed):
             question = replace(question, replicas_min=found.plan.replicas, queue_limit=found.plan.queue_limit)
         recommendation = with_implausible(found, question)
-        hours, reasons = None, None
+        hours, reasons, autoscaled = None, None, None
         if recommendation.plan is not None and day is not None:
             hours = schedule(question, recommendation.plan, day.hourly_rates_rps, work.judge, work.report)
+            autoscaled = api_autoscale.plan_autoscaled(question, recommendation.plan, asked, day, work)
         if recommendation.plan is not None and asked.explain:
             reasons = explain_plan(
                 question,
@@ -200,6 +202,7 @@ def plan(asked: Asked) -> "PlanAnswer | LlmPlanAnswer":
         explanation=reasons,
         recovery=recovery,
         disturbed=disturbed,
+        autoscaled=autoscaled,
     )
 
 
@@ -234,7 +237,7 @@ def _question(
             asked.spike,
             mtbf_s=asked.mtbf,
             recovery_s=asked.recovery_time,
-            may_stand_alone=asked.trigger is not None,
+            may_stand_alone=asked.trigger is not None or asked.get("autoscale") is not None,
         ),
     )
 

@@ -1,25 +1,48 @@
 """The verb `autoscale`: cost and P99 of a fleet that follows its load."""
 
+import math
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from capacity.autoscaling.autoscaler import STABILIZATION_S, Autoscaler
 from capacity.autoscaling.scaled_fleet import ScaledFleet
-from capacity.autoscaling.target import read_target
+from capacity.autoscaling.target import Target, read_target
 from capacity.doors import Asked, door
 from capacity.errors import InputError
 from capacity.question import parse
+from capacity.question.asked import FLAGS
 from capacity.question.budget import Effort
-from capacity.question.plan import Plan
+from capacity.question.objective import Measure
+from capacity.question.plan import Batching, Plan
+from capacity.question.verbs import typed_name
 from capacity.traffic.daily import DAY_S, DailyCurve, read_span
+from capacity.traffic.workload import Workload
 from capacity.units import format_duration
 
 if TYPE_CHECKING:
+    from capacity.api import Work
     from capacity.autoscale_answers import AutoscaleAnswer
+    from capacity.autoscaling.cheapest import AutoscaledPlan
+    from capacity.question.question import Question
 
 RUNS_MAX = 1000
 # Each replica is looked at every 15 s: with so many a run takes seconds, with ten times as many minutes.
 REPLICAS_MAX = 10_000
+# Of a search: times as many replicas as the peak takes, at most; and requests in all runs of a fleet, at least.
+_AMPLE, _SEARCH_REQUESTS = 4, 20_000_000
+_SEARCH_CONFIDENCE = 0.5  # enough to choose by: what is chosen is confirmed
+_NOT_WITH_AN_AUTOSCALER = (
+    "spare",
+    "survive",
+    "rolling_update",
+    "spike",
+    "mtbf",
+    "pause",
+    "request_class",
+    "recover_within",
+)
 
 
 @door("autoscale")
@@ -52,6 +75,101 @@ def autoscale(asked: Asked) -> "AutoscaleAnswer":
     return AutoscaleAnswer(screen=found, effort=effort, runs=runs)
 
 
+def require_controlled(asked: Asked, question: "Question", day: DailyCurve | None) -> None:
+    """Refuse a plan for an autoscaler that nothing judges, and flags of one that is not asked for.
+
+    Raises:
+        InputError: names the flag.
+    """
+    if asked.autoscale is None:
+        for name in ("metric_lag", "stabilization"):
+            if asked[name] is not None or asked[f"{name}_s"] is not None:
+                raise InputError(f"--{name.replace('_', '-')} belongs to --autoscale any; give that too")
+        return
+    _choices(asked.autoscale, 1)
+    _require_whole("--runs", asked.runs, 2, RUNS_MAX)
+    if day is None:
+        raise InputError("--autoscale needs the rates of a day; give --daily, a .csv of time,rate_rps")
+    for name in _NOT_WITH_AN_AUTOSCALER:
+        if asked[name]:
+            raise InputError(
+                f"{typed_name(name, FLAGS[name])} is not simulated with an autoscaler; leave out one of the two"
+            )
+    _require_simulated(question)
+
+
+def _require_simulated(question: "Question") -> None:
+    """Refuse a question that days of an autoscaled fleet do not answer."""
+    if [(one.measure, one.quantile) for one in question.objective.limits] != [(Measure.RESPONSE, 0.99)]:
+        raise InputError(
+            "an autoscaler is judged by a limit on the P99 response time and no other; give --slo-p99 alone"
+        )
+    if any(profile.instances_per_device > 1 for profile in question.profiles):
+        raise InputError(
+            "replicas that share a device are not started and ended one by one; leave out --autoscale"
+        )
+    if question.batching is not Batching.TRITON or question.preferred_sizes:
+        raise InputError(
+            "a fleet with an autoscaler is simulated with --batching triton without --preferred-sizes; leave out "
+            "one of the two"
+        )
+
+
+def plan_autoscaled(
+    question: "Question", plan: Plan, asked: Asked, day: DailyCurve, work: "Work"
+) -> "AutoscaledPlan | None":
+    """The cheapest autoscaler that holds the objective over a day with a plan's servers; None if none is asked for."""
+    if asked.autoscale is None:
+        return None
+    from capacity.autoscaling.cheapest import AutoscaledPlan, cheapest
+    from simulations.autoscaled import DaySimulation
+
+    workload = question.workload
+    assert isinstance(workload, Workload)  # noqa: S101  (a day has no users)
+    most = min(question.replicas_max, REPLICAS_MAX, _AMPLE * plan.replicas + _AMPLE)
+    choices = _choices(asked.autoscale, plan.batch_size_max)
+    fleet = ScaledFleet(
+        profile=question.profile(plan.profile),
+        plan=replace(plan, replicas=most),
+        autoscaler=_autoscaler(asked, choices[0][0], 1, most),
+        curve=day,
+        arrivals=workload.arrivals,
+        response_p99_s=question.objective.limits[0].allowed,
+    )
+    effort, runs = work.effort, asked.runs
+    few = max(2, min(runs, math.ceil(_SEARCH_REQUESTS / fleet.requests)))
+    judge = DaySimulation(seed=effort.seed, runs=runs, confidence=effort.confidence, mapper=work.mapper)
+    work.report(f"{few} to {runs} runs of {fleet.requests:.3g} requests each for every fleet")
+    screen, searched, passed_over = cheapest(
+        fleet,
+        choices,
+        replace(judge, runs=few, confidence=_SEARCH_CONFIDENCE),
+        judge.certify,
+        work.report,
+    )
+    return AutoscaledPlan(screen=screen, asked=asked.autoscale, searched=searched, passed_over=passed_over)
+
+
+def _choices(asked: str, batch_size_max: int) -> "Sequence[Sequence[Target]]":
+    """The targets to choose from."""
+    from capacity.autoscaling.cheapest import ANY, ladders
+
+    return ladders(batch_size_max) if asked == ANY else ((read_target(asked, or_else=f"{ANY}, "),),)
+
+
+def _autoscaler(asked: Asked, target: Target, replicas_min: int, replicas_max: int) -> Autoscaler:
+    """An autoscaler with the lag, the start-up and the stabilization that were asked for."""
+    stabilized_s = _short_s(asked.stabilization, "--stabilization")
+    return Autoscaler(
+        target=target,
+        replicas_min=replicas_min,
+        replicas_max=replicas_max,
+        startup_s=_short_s(asked.startup_time, "--startup-time") or 0.0,
+        metric_lag_s=_short_s(asked.metric_lag, "--metric-lag") or 0.0,
+        stabilization_s=STABILIZATION_S if stabilized_s is None else stabilized_s,
+    )
+
+
 def _scaled_fleet(asked: Asked) -> ScaledFleet:
     """The fleet, its controller and its day."""
     limit_s = asked.slo_p99
@@ -61,15 +179,7 @@ def _scaled_fleet(asked: Asked) -> ScaledFleet:
     prices = [] if asked.hourly_usd is None else [asked.hourly_usd]
     (measured,) = parse.read_profiles([asked.profile], asked.request_overhead, prices)
     begins_s, ends_s = (0.0, float(DAY_S)) if asked.between is None else read_span(asked.between)
-    stabilized_s = _short_s(asked.stabilization, "--stabilization")
-    scaler = Autoscaler(
-        target=read_target(asked.autoscale),
-        replicas_min=asked.replicas_min,
-        replicas_max=asked.replicas_max,
-        startup_s=_short_s(asked.startup_time, "--startup-time") or 0.0,
-        metric_lag_s=_short_s(asked.metric_lag, "--metric-lag") or 0.0,
-        stabilization_s=STABILIZATION_S if stabilized_s is None else stabilized_s,
-    )
+    scaler = _autoscaler(asked, read_target(asked.autoscale), asked.replicas_min, asked.replicas_max)
     if asked.batch_size_max is not None:
         _require_whole("--batch-size-max", asked.batch_size_max, 1, None)
     if asked.queue_limit is not None:

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from capacity.answer.documents import Document, plain, plan_document
 from capacity.answers import Answer
+from capacity.autoscaling.cheapest import AutoscaledPlan
 from capacity.autoscaling.findings import COURSE_S, Days, ScaledScreen, setting_of
 from capacity.autoscaling.scaled_fleet import ScaledFleet
 from capacity.performance import Interval
@@ -117,6 +118,26 @@ class AutoscaleAnswer(Answer):
         from capacity.render.autoscaling.figure import autoscale_figure
 
         return autoscale_figure(self.screen)
+
+
+def autoscaled_plan_document(found: AutoscaledPlan) -> Document:
+    """The part of `capacity plan --json` about the autoscaler of the day."""
+    screen, fleet = found.screen, found.screen.found.fleet
+    curve = fleet.curve
+    return {
+        "verdict": found.verdict.value,
+        "asked": found.asked,
+        **_days_document(screen.found),
+        "smallest_fleet": None if screen.smallest is None else _days_document(screen.smallest),
+        "saved_share": plain(found.saved_share),
+        "passed_over": [_days_document(one) for one in found.passed_over],
+        "searched": found.searched,
+        "runs": screen.found.runs,
+        "confidence": screen.found.confidence,
+        "plan": plan_document(fleet.plan),
+        "day": {"name": curve.name, "times_s": curve.times_s, "rates_rps": curve.rates_rps},
+        "replica_hourly_usd": fleet.replica_hourly_usd,
+    }
 
 
 def _days_document(days: Days) -> Document:

@@ -1,7 +1,7 @@
 """Autoscaled: days of a fleet that follows its load, simulated request by request; a `DayJudge`."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
@@ -17,6 +17,7 @@ from simulations.draws.days import DayStream
 from simulations.draws.records import Floats, Integers
 from simulations.draws.service import ProfileTimes, ServiceTimes
 from simulations.draws.watching import Unwatched
+from simulations.judge import share_of_error
 from simulations.kernel.serve import Served
 from simulations.kernel.state import Structs
 from simulations.kernel.watched import serve_watched
@@ -28,6 +29,7 @@ from simulations.workers import Mapper, leave_if_abandoned
 RUNS = 5
 _QUANTILE = 0.99
 _BEYOND_MIN = 100  # requests beyond the quantile, in all runs
+_LOOKS = 3  # at a fleet that is confirmed, each at twice as many runs as the one before
 
 
 class _Day(NamedTuple):
@@ -75,9 +77,29 @@ class DaySimulation:
                 f"{self.runs} runs have {expected:.0f} requests, too few for a P99; look at a longer part of the day, "
                 "or at more --runs"
             )
-        one = partial(_run, self.seed, self.service_times, fleet)
-        days = list(self.mapper(one, range(self.runs)))
-        return _found(fleet, days, self.confidence)
+        return _found(fleet, self._days(fleet, Stage.AUTOSCALE, range(self.runs)), self.confidence)
+
+    def certify(self, fleet: ScaledFleet, attempt: int) -> Days:
+        """Runs of a fleet under users of its own, twice and four times as many where they leave the limit open.
+
+        Each look of each attempt has its share of the allowed error, so that all together err as rarely as one may.
+
+        Args:
+            attempt: which confirmation of a command this is, from 1; later ones are stricter.
+        """
+        first, days = (attempt - 1) * self.runs * 2**_LOOKS, list[_Day]()
+        for look in range(1, _LOOKS + 1):
+            numbers = range(first + len(days), first + self.runs * 2 ** (look - 1))
+            days += self._days(fleet, Stage.AUTOSCALE_CERTIFY, numbers)
+            error = (1.0 - self.confidence) * share_of_error(attempt) * share_of_error(look)
+            found = _found(fleet, days, 1.0 - error)
+            if found.is_held or found.is_missed:
+                break
+        return found
+
+    def _days(self, fleet: ScaledFleet, stage: Stage, numbers: Iterable[int]) -> "list[_Day]":
+        seeds = [Seed(value=self.seed, stage=stage, replication=number) for number in numbers]
+        return list(self.mapper(partial(_run, self.service_times, fleet), seeds))
 
 
 def _found(fleet: ScaledFleet, days: Sequence[_Day], confidence: float) -> Days:
@@ -96,6 +118,8 @@ def _found(fleet: ScaledFleet, days: Sequence[_Day], confidence: float) -> Days:
         replicas_most=max(day.replicas_most for day in days),
         scalings=mean_of_runs([float(day.scalings) for day in days], confidence),
         requests=sum(int(day.arrived.sum()) for day in days),
+        runs=len(days),
+        confidence=confidence,
         course=Course(
             arrived=_mean([day.arrived for day in days]),
             late=_mean([day.late for day in days]),
@@ -109,9 +133,8 @@ def _mean(rows: Sequence[Floats]) -> tuple[float, ...]:
     return tuple(np.mean(rows, axis=0).tolist())
 
 
-def _run(seed_value: int, service_times: ServiceTimes | None, fleet: ScaledFleet, number: int) -> _Day:
+def _run(service_times: ServiceTimes | None, fleet: ScaledFleet, seed: Seed) -> _Day:
     """One run."""
-    seed = Seed(value=seed_value, stage=Stage.AUTOSCALE, replication=number)
     warm_s, ends_s = fleet.warm_up_s, fleet.warm_up_s + fleet.lasts_s
     stream = DayStream(fleet.steps, fleet.arrivals, seed)
     scaler = None

@@ -547,6 +547,8 @@ def notes_on_trouble(answer: Mapping[str, Any], recovery: Finding | None) -> Ite
         yield "whether the fleet recovers from trouble was not judged again; run capacity stress --plan"
     if answer.get("disturbed") is not None:
         yield "pauses, breakdowns and classes of requests were not judged again; plan again to have them judged"
+    if answer.get("autoscaled") is not None:
+        yield "the autoscaler of the day was not judged again; plan again to have it judged"
 
 
 def recovery_finding(found: Runs, within_s: float) -> Finding:

@@ -1,7 +1,6 @@
 """Beside: a fleet that follows its load beside the smallest that need not, and what would hold the limit."""
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from capacity.autoscaling.autoscaler import Autoscaler
@@ -12,7 +11,7 @@ from capacity.autoscaling.target import Metric, Target
 
 Progress = Callable[[str], None]
 
-_AMPLE = 4  # times the fewest replicas that serve the mean rate
+_AMPLE = 4  # times the fewest replicas that could be enough
 _TARGETS = 20  # steps between none and the target that was given
 
 
@@ -34,7 +33,7 @@ def screen(
     cause = cause_of(found, worst)
     if only_verdict or cause is Cause.SERVICE_FLOOR:
         return ScaledScreen(found=found, smallest=None, remedies=(), worst=worst, is_searched=False)
-    smallest = _smallest(fleet, judge, progress)
+    smallest = smallest_fixed(fleet, judge, progress)
     remedies: list[Days | None] = []
     if not found.is_held:
         remedies = [_without(fleet, cause, judge, progress)]
@@ -62,18 +61,18 @@ def _without(fleet: ScaledFleet, cause: Cause | None, judge: DayJudge, progress:
     return found if found.is_held else None
 
 
-def _smallest(fleet: ScaledFleet, judge: DayJudge, progress: Progress) -> Days | None:
+def smallest_fixed(fleet: ScaledFleet, judge: DayJudge, progress: Progress) -> Days | None:
     """Fewest replicas that hold the limit all the time, up to the most of the autoscaler."""
     most = fleet.plan.replicas
-    least = min(most, max(1, math.ceil(fleet.mean_rate_rps / fleet.replica_rps)))
+    least = min(most, fleet.replicas_least)
 
     def ask(replicas: int) -> Days:
         progress(f"{replicas} replicas all the time")
         return judge(fleet.fixed(replicas))
 
     ample = min(most, _AMPLE * least)  # a fleet far beyond the need takes long, and is hardly ever the answer
-    found = _first_that_holds(ask, least, ample)
-    return found if found or ample == most else _first_that_holds(ask, ample + 1, most)
+    found = first_that_holds(ask, least, ample)
+    return found if found or ample == most else first_that_holds(ask, ample + 1, most)
 
 
 def _highest_target(
@@ -84,12 +83,18 @@ def _highest_target(
     counts = sorted({max(1, target.count * step // _TARGETS) for step in range(1, _TARGETS)})
     lower = [_with_count(target, count) for count in counts if count < target.count]
 
-    def ask(below: int) -> Days:
-        one = lower[len(lower) - below]
+    def ask(one: Target) -> Days:
         progress(f"the autoscaler at {one}")
         return judge(fleet.scaled(replace(scaler, target=one)))
 
-    return _first_that_holds(ask, 1, len(lower)) if lower else None
+    return highest_that_holds(ask, lower)
+
+
+def highest_that_holds(ask: Callable[[Target], Days], targets: Sequence[Target]) -> Days | None:
+    """Bisection for the highest of rising targets that holds the limit; None if the lowest does not."""
+    if not targets:
+        return None
+    return first_that_holds(lambda below: ask(targets[len(targets) - below]), 1, len(targets))
 
 
 def _with_count(target: Target, count: int) -> Target:
@@ -108,10 +113,10 @@ def _fewest_at_least(
         progress(f"the autoscaler with {replicas} replicas at least")
         return judge(fleet.scaled(replace(scaler, replicas_min=replicas)))
 
-    return _first_that_holds(ask, least, most) if least <= most else None
+    return first_that_holds(ask, least, most) if least <= most else None
 
 
-def _first_that_holds(ask: Callable[[int], Days], least: int, most: int) -> Days | None:
+def first_that_holds(ask: Callable[[int], Days], least: int, most: int) -> Days | None:
     """Bisection for the lowest number that holds the limit; None if the highest does not."""
     best = ask(most)
     if not best.is_held:

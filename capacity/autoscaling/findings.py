@@ -41,6 +41,8 @@ class Days:
         replicas_mean, replicas_most: of these at one instant; the latter over all runs.
         scalings: changes of that number.
         requests: in all runs.
+        runs: how many there are.
+        confidence: of the intervals.
     """
 
     fleet: ScaledFleet
@@ -52,6 +54,8 @@ class Days:
     replicas_most: int
     scalings: Interval
     requests: int
+    runs: int
+    confidence: float
     course: Course
 
     @property

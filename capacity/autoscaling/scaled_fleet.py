@@ -1,6 +1,7 @@
 """Scaled fleet: replicas that follow the load of a day, or do not; and what they must hold."""
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -20,6 +21,7 @@ from capacity.units import require_positive
 
 REQUESTS_MAX = 1_000_000_000  # of one run, which then takes some minutes
 _SETTLING_S = 600.0
+_QUANTILE, _ERRORS = 0.99, 10.0  # that is limited; and standard errors that chance never makes up for
 _MINUTE_S = 60.0
 Step = tuple[float, float, float]
 
@@ -139,6 +141,30 @@ class ScaledFleet:
     def replica_rps(self) -> float:
         """What one replica serves in full batches. [requests/s]"""
         return sustainable_rate_rps(self.profile, replace(self.plan, replicas=1))
+
+    @property
+    def replicas_least(self) -> int:
+        """Fewest replicas of a fixed fleet that can hold the limit, as far as the mean rates tell.
+
+        Of the requests that come in some stretch of the time at most so many are in time as full batches serve in it
+        and in the limit behind it. What is left over is late, and chance does not make up for ten standard errors.
+        """
+        seen = [(max(from_s, self.warm_up_s), to_s, rate_rps) for from_s, to_s, rate_rps in self.steps]
+        steps = [(to_s - from_s, rate_rps) for from_s, to_s, rate_rps in seen if to_s > from_s]
+        total = math.fsum(lasts_s * rate_rps for lasts_s, rate_rps in steps)
+        burstiness = self.arrivals.cv if isinstance(self.arrivals, GammaArrivals) else 1.0
+        allowed = (1.0 - _QUANTILE) * total + _ERRORS * max(1.0, burstiness) * math.sqrt(total)
+
+        def late(replicas: int) -> float:
+            serves_rps = replicas * self.replica_rps
+            left = most = 0.0
+            for lasts_s, rate_rps in steps:
+                left = max(0.0, left + (rate_rps - serves_rps) * lasts_s)
+                most = max(most, left)
+            return most - serves_rps * self.response_p99_s
+
+        most = max(1, math.ceil(self.peak_rate_rps / self.replica_rps))
+        return 1 + bisect_left(range(1, most), True, key=lambda replicas: late(replicas) <= allowed)  # noqa: FBT003
 
     @property
     def replica_hourly_usd(self) -> float | None:

@@ -62,8 +62,11 @@ class Target:
         return f"{self.metric}:{self.level:g}"
 
 
-def read_target(text: str) -> Target:
+def read_target(text: str, or_else: str = "") -> Target:
     """A target as it is typed.
+
+    Args:
+        or_else: what may be written in its place, for the message.
 
     Raises:
         InputError: with what to write instead.
@@ -72,7 +75,7 @@ def read_target(text: str) -> Target:
     0.6
     """
     if not isinstance(text, str):
-        raise InputError(f"--autoscale {text!r} is no text; write utilization:0.6 or concurrency:4")
+        raise InputError(f"--autoscale {text!r} is no text; write {or_else}utilization:0.6 or concurrency:4")
     name, _, level = text.partition(":")
     try:
         return Target(metric=Metric(name), level=float(level))
@@ -80,5 +83,5 @@ def read_target(text: str) -> Target:
         raise InputError(f"--autoscale {quoted(text)}: {error}") from error
     except ValueError as error:
         raise InputError(
-            f"--autoscale {quoted(text)} is none; write utilization:0.6 or concurrency:4"
+            f"--autoscale {quoted(text)} is none; write {or_else}utilization:0.6 or concurrency:4"
         ) from error

@@ -14,7 +14,7 @@ import typer
 
 from capacity.errors import InputError, quoted
 from capacity.files import is_file, printable, read_text
-from capacity.question.asked import GONE
+from capacity.question.asked import GONE, OLD_VALUES
 
 FILE, PROJECT = "capacity.toml", "pyproject.toml"
 BYTES_MAX = 1_000_000
@@ -144,12 +144,21 @@ class _Reader:
     ) -> Values:
         """Values for one command, and for the commands in it that were typed."""
         flags, tables, inner = _flags(command), _tables(table), _commands(command)
+        if not inner:
+            self._refuse_old_values(shared, flags)
         given = {
             key: value for key, value in {**shared, **table}.items() if key in flags and key not in tables
         }
         found = {flags[key].name: self._value(flags[key], key, value) for key, value in given.items()}
         called = inner.keys() & words
         return found | {one: self._of(inner[one], tables.get(one, {}), shared, words) for one in called}
+
+    def _refuse_old_values(self, shared: Mapping[str, Any], flags: Mapping[str, Any]) -> None:
+        """Refuse a key for all commands that one of them would leave out, as its flag is spelled otherwise now."""
+        for name, starts in OLD_VALUES.items():
+            key, renamed = name.lstrip("-"), GONE[name].partition(" ")[0].lstrip("-")
+            if key not in flags and renamed in flags and str(shared.get(key, "")).startswith(starts):
+                raise InputError(f"{self._shown}: {key} is now {renamed}, such as {GONE[name]}")
 
     def _require(self, key: str, known: set[str], table: str, what: str = "key") -> None:
         if what == "key" and key in _NEVER_IN_A_FILE:

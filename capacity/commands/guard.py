@@ -16,7 +16,7 @@ from capacity.commands.help import Helpful
 from capacity.commands.lazy import LazyGroup, LazyTyper, Plain
 from capacity.commands.streams import guarded_streams
 from capacity.errors import CapacityError, InputError
-from capacity.question.asked import GONE
+from capacity.question.asked import GONE, OLD_VALUES
 from capacity.units import NUMBER_MAX, NUMBER_MIN, is_number
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,64}")
@@ -81,14 +81,15 @@ def _is_renamed(command: Any, name: str) -> bool:
     return name in GONE and GONE[name].split()[0] in known
 
 
-# Variables that no command has any more; that of --target is still render's.
-_VARIABLES_GONE = {"CAPACITY_SLO_WAIT": "--slo-wait"}
+# Variables of flags that are spelled otherwise now; that of --target is still render's, with other values.
+_VARIABLES_GONE = {"CAPACITY_SLO_WAIT": "--slo-wait", "CAPACITY_TARGET": "--target"}
 
 
 def _refuse_old_variables(command: Any) -> None:
     """Refuse an old variable, or its limit would be ignored silently."""
     for variable, name in _VARIABLES_GONE.items():
-        if os.environ.get(variable) and _is_renamed(command, name):
+        value = os.environ.get(variable, "")
+        if value and value.startswith(OLD_VALUES.get(name, "")) and _is_renamed(command, name):
             raise InputError(f"{variable} is no variable any more: {name} is now {GONE[name]}")
 
 

@@ -145,6 +145,10 @@ GONE = {
 }
 
 
+# What an old value begins with, where another command has a flag of that name.
+OLD_VALUES = {"--target": ("utilization", "concurrency")}
+
+
 def _panel(title: str, **flags: Flag) -> Iterator[tuple[str, Flag]]:
     for name, flag in flags.items():
         yield name, flag.but(panel=title)
@@ -169,6 +173,7 @@ _NO_WAIT = "an engine starts a step as soon as the one before has ended, and nev
 _NO_FORMING = "it says how a server forms batches; an engine's rules are --engine-policy"
 _RATE_ONLY = "users who wait for their answers are not simulated beside an engine; give --rate or --arrivals"
 _TROUBLE = "what goes wrong with engines is simulated by capacity stress alone; give it the plan, saved by -o"
+_NO_AUTOSCALER = "fleets of engines are not simulated with an autoscaler"
 _NO_LOSS = "the queue of an engine is simulated without a limit"
 
 FLAGS: Mapping[str, Flag] = dict(
@@ -416,14 +421,28 @@ FLAGS: Mapping[str, Flag] = dict(
         ),
         *_panel(
             "Autoscaler",
+            autoscale=Flag(
+                TEXT,
+                "utilization:0.6",
+                "What the autoscaler holds: utilization:0.6, share of time busy, or concurrency:4, requests at a "
+                "replica.",
+                values=("utilization:0.6", "concurrency:4"),
+                engines_lack=_NO_AUTOSCALER,
+            ),
             replicas_min=Flag(
                 COUNT, 1, "Fewest replicas; with 0 the last one leaves after 300 s without requests."
             ),
-            metric_lag=Flag(DURATION, None, "Age of the metrics that it decides with: 30s. Default: 0 s."),
+            metric_lag=Flag(
+                DURATION,
+                None,
+                "Age of the metrics that it decides with: 30s. Default: 0 s.",
+                engines_lack=_NO_AUTOSCALER,
+            ),
             stabilization=Flag(
                 DURATION,
                 None,
                 "It shrinks to the largest recommendation of this time. Default: 300s, as the HPA's.",
+                engines_lack=_NO_AUTOSCALER,
             ),
         ),
         *_panel(

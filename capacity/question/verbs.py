@@ -98,6 +98,7 @@ def _own(name: str, flag: Flag) -> Flag:
 
 
 _TRACE_AGAIN = reads(ARRIVALS, None, "trace:FILE again, if the plan's trace was too long to save.")
+_DAYS = Flag(COUNT, 5, "Independent days behind each figure.")
 _SAVED = argument(PLAN, REQUIRED, "A plan saved by capacity plan -o.")
 _BESIDE_A_PROFILE = {
     "replicas": Flag(COUNT, 1, "With --profile: number of replicas."),
@@ -112,7 +113,8 @@ _BESIDE_A_PROFILE = {
 VERBS: Mapping[str, Verb] = {
     "plan": _verb(
         f"profile rate {OBJECTIVE} batch_size_max batch_wait {BATCHING} routing queue_limit replicas_max hourly_usd "
-        "arrivals daily users think_time spare survive rolling_update startup_time spike mtbf recovery_time pause "
+        "arrivals daily autoscale metric_lag stabilization runs users think_time spare survive rolling_update "
+        "startup_time spike mtbf recovery_time pause "
         f"request_class recover_within trigger detection {CLIENTS} shed request_overhead instances_per_device {LLM} "
         f"{EFFORT} explain out verbose before progress",
         "profile",
@@ -123,6 +125,13 @@ VERBS: Mapping[str, Verb] = {
             "Repeat to choose between several.",
             is_many=True,
         ),
+        autoscale=FLAGS["autoscale"].but(
+            default=None,
+            help="With --daily: find the autoscaler that holds the objective over the day at least cost: any, or the "
+            "bounds of one target, utilization:0.6 or concurrency:4.",
+            values=("any", "utilization:0.6", "concurrency:4"),
+        ),
+        runs=_DAYS.but(panel="Autoscaler"),
         batch_size_max=Flag(COUNT, None, "Largest batch to consider. Default: the largest in the profile."),
         batch_wait=Flag(
             DURATION,
@@ -340,12 +349,6 @@ VERBS: Mapping[str, Verb] = {
         "profile",
         arrivals=FLAGS["arrivals"].but(help="How requests arrive: poisson, deterministic or gamma:cv=2."),
         slo_p99=Flag(DURATION, None, "Limit on the P99 of all requests of that time: 200ms; required."),
-        autoscale=Flag(
-            TEXT,
-            "utilization:0.6",
-            "What the autoscaler holds: utilization:0.6, share of time busy, or concurrency:4, requests at a replica.",
-            values=("utilization:0.6", "concurrency:4"),
-        ),
         replicas_max=Flag(COUNT, 10, "Most replicas."),
         startup_time=Flag(
             DURATION, None, "From the decision until a new replica serves: 2min. Default: 0 s."
@@ -357,7 +360,7 @@ VERBS: Mapping[str, Verb] = {
             "Price of one device in USD per hour: 0.526. Default: the profile's.",
         ),
         only_verdict=switch("Leave out the fixed fleet, and what would hold the limit."),
-        runs=Flag(COUNT, 5, "Independent days behind each figure."),
+        runs=_DAYS,
     ),
     "audit": _verb(
         "file loop users think_time rate profile plan replicas batch_size_max batch_wait routing queue_limit "

@@ -98,6 +98,7 @@ class Stage(IntEnum):
     PROBE = 6
     STRESS = 7
     AUTOSCALE = 8
+    AUTOSCALE_CERTIFY = 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

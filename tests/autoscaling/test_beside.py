@@ -60,6 +60,8 @@ def days(fleet: ScaledFleet, p99_s: float, course: Course | None = None) -> Days
         replicas_most=1,
         scalings=nothing,
         requests=1,
+        runs=5,
+        confidence=0.95,
         course=course or Course(arrived=(1.0,), late=(0.0,), wanted=(1.0,), ready=(1.0,)),
     )
 

@@ -53,6 +53,8 @@ def days(limit_s: float = 0.5, hours: Interval | None = None, lost: float = 0.0,
         replicas_most=2,
         scalings=Interval.exact(0.0),
         requests=1,
+        runs=5,
+        confidence=0.95,
         course=Course(arrived=(1.0,), late=(0.0,), wanted=(2.0,), ready=(2.0,)),
     )
 

@@ -49,7 +49,7 @@ def test_flags_stand_in_groups_and_help_last() -> None:
     lines = help_of(("plan",)).splitlines()
     titles = [line for line in lines if line.endswith(":") and not line.startswith(" ")]
     assert titles == [
-        "Profile and traffic:", "Objective:", "Fleet:", "Language models:",
+        "Profile and traffic:", "Objective:", "Fleet:", "Language models:", "Autoscaler:",
         "Failures and spikes:", "Clients:", "Protection:", "Simulation:", "Output:", "Examples:",
     ]  # fmt: skip
     assert lines[lines.index("Examples:") - 2].split()[:2] == ["-h,", "--help"]

@@ -91,8 +91,16 @@ def test_limits_are_those_that_are_given() -> None:
         TypeError, match="keyword argument 'slo_wait'; it is now slo_wait_p99 5ms, and so for each"
     ):
         planned("p", slo_wait=["p99=5ms"])
-    with pytest.raises(TypeError, match=r"'target'(?!; it is now)"):  # which is of an autoscaler alone
+    with pytest.raises(TypeError, match="'target'; it is now autoscale utilization:0.6"):
         planned("p", target="utilization:0.6")
+
+    @door("simulate")
+    def simulated(asked: Asked) -> Asked:
+        """What was asked."""
+        return asked
+
+    with pytest.raises(TypeError, match=r"'target'(?!; it is now)"):  # which is of an autoscaler alone
+        simulated("p", 2, target="utilization:0.6")
 
 
 @pytest.mark.parametrize(

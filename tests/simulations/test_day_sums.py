@@ -22,6 +22,7 @@ from capacity.traffic.daily import DailyCurve
 from capacity.traffic.workload import Workload
 from simulations import simulate
 from simulations.autoscaled import DaySimulation, _at, _by_step, _Day, _found
+from simulations.draws.arrivals import Seed
 from simulations.simulate import Countdown, Simulation, _rough, answer, answers
 from simulations.statistics.sample import Tally
 from simulations.statistics.scatter import mean_of_runs, pooled_quantiles
@@ -102,8 +103,8 @@ def test_a_p99_needs_a_hundred_requests_beyond_it(runs: int, is_enough: bool) ->
     class StopError(Exception):
         pass
 
-    def mapper(_: object, numbers: range) -> Any:
-        seen.extend(numbers)
+    def mapper(_: object, seeds: Sequence[Seed]) -> Any:
+        seen.extend(seed.replication for seed in seeds)
         raise StopError
 
     days, fleet = DaySimulation(runs=runs, mapper=mapper), fleet_of(rate_rps=25.0, ends_s=100.0)

@@ -19,10 +19,10 @@ _STEPS = 60  # steps of the course, at most
 
 def autoscale_tables(screen: ScaledScreen, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
     """The screen of `capacity autoscale`."""
-    yield Text(_answer(screen), style="bold")
+    yield Text(answer_text(screen), style="bold")
     yield from (Text(line) for line in reasons(screen))
-    yield _fleets(screen)
-    yield from _course(screen.found, width)
+    yield fleet_table(screen)
+    yield from course_lines(screen.found, width)
     if verbose:
         found = screen.found
         yield Text(
@@ -31,7 +31,7 @@ def autoscale_tables(screen: ScaledScreen, width: int, *, verbose: bool = False)
         )
 
 
-def _answer(screen: ScaledScreen) -> str:
+def answer_text(screen: ScaledScreen) -> str:
     """Cost and late requests, compared with the smallest fixed fleet."""
     found = screen.found
     limit = format_duration(found.fleet.response_p99_s)
@@ -89,7 +89,7 @@ def _interval(interval: Interval) -> str:
     return f"{format_duration(interval.value)} ({format_duration(interval.low)} {beyond})"
 
 
-def _fleets(screen: ScaledScreen) -> RenderableType:
+def fleet_table(screen: ScaledScreen) -> RenderableType:
     """A row each for the autoscaled fleet, the fixed one and the alternatives."""
     rows = [("autoscaled", screen.found)]
     if screen.smallest is not None:
@@ -114,7 +114,7 @@ def _row(name: str, found: Days) -> tuple[str, ...]:
     )
 
 
-def _course(found: Days, width: int) -> Iterator[Text]:
+def course_lines(found: Days, width: int) -> Iterator[Text]:
     """Arrivals, replicas and late requests over time, one below the other."""
     course, fleet = found.course, found.fleet
     count = min(_STEPS, max(10, width - 34), len(course.arrived))

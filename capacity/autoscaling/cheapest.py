@@ -1,0 +1,244 @@
+"""Cheapest: the target and the bounds of an autoscaler that hold the limit over a day for the fewest replica-hours."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from capacity.autoscaling.autoscaler import Autoscaler
+from capacity.autoscaling.beside import Progress, first_that_holds, highest_that_holds, smallest_fixed
+from capacity.autoscaling.findings import COURSE_S, DayJudge, Days, ScaledScreen, worst_of
+from capacity.autoscaling.scaled_fleet import ScaledFleet
+from capacity.autoscaling.target import Metric, Target
+from capacity.performance import Interval
+from capacity.question.candidate import Verdict
+from capacity.traffic.daily import HOUR_S
+
+Confirm = Callable[[ScaledFleet, int], Days]
+Ladder = Sequence[Target]
+
+ANY = "any"
+CONFIRMED_MAX = 10  # controllers, before the search gives up
+_PERCENTS = range(30, 100, 5)
+_LEAST_CONCURRENCY, _PER_OCTAVE = 0.5, 4
+_FULL_BATCHES = 4  # that wait or are served at a replica, at the highest target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutoscaledPlan:
+    """The cheapest controller that was confirmed, beside the smallest fixed fleet on the same day.
+
+    Attributes:
+        screen: what was confirmed, or came nearest to it; its exit code is the answer's.
+        asked: what was chosen from: `any`, or one target.
+        searched: controllers that were simulated before one was confirmed.
+        passed_over: those that cost less or as much and were not confirmed, in the order of trial.
+    """
+
+    screen: ScaledScreen
+    asked: str
+    searched: int
+    passed_over: tuple[Days, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """Met where one was confirmed; else missed, or inconclusive where the days of the nearest do not tell."""
+        return next(one for one in Verdict if one.exit_code == self.screen.found.exit_code)
+
+    @property
+    def chosen(self) -> Days | None:
+        """Days of the controller, under random numbers of their own; None where none was confirmed."""
+        return self.screen.found if self.screen.found.is_held else None
+
+    @property
+    def saved_share(self) -> Interval | None:
+        """Share of the replica-hours of the smallest fixed fleet that it saves, below 0 where it costs more."""
+        fixed, hours = self.screen.smallest, self.screen.found.replica_hours
+        if fixed is None:
+            return None
+        whole = fixed.replica_hours.value
+        return Interval(
+            value=1.0 - hours.value / whole, low=1.0 - hours.high / whole, high=1.0 - hours.low / whole
+        )
+
+
+def ladders(batch_size_max: int) -> tuple[Ladder, ...]:
+    """Targets to choose from, rising, for each metric: utilization by 5 %, concurrency by a quarter of an octave."""
+    octaves = math.log2(_FULL_BATCHES * batch_size_max / _LEAST_CONCURRENCY)
+    steps = range(math.floor(_PER_OCTAVE * octaves) + 1)
+    levels = [float(f"{_LEAST_CONCURRENCY * 2.0 ** (step / _PER_OCTAVE):.2g}") for step in steps]
+    return (
+        tuple(Target(metric=Metric.UTILIZATION, level=percent / 100.0) for percent in _PERCENTS),
+        tuple(Target(metric=Metric.CONCURRENCY, level=level) for level in levels),
+    )
+
+
+def cheapest(
+    fleet: ScaledFleet, choices: Sequence[Ladder], judge: DayJudge, confirm: Confirm, progress: Progress
+) -> tuple[ScaledScreen, int, tuple[Days, ...]]:
+    """The cheapest controller that is confirmed, how many were searched, and which were passed over.
+
+    The search assumes that a lower target and a higher lower bound never hurt and never save, so that the cheapest of
+    a metric lie on a staircase: the highest target that holds with each lower bound. Whatever it finds is confirmed
+    with fresh random numbers, the cheapest first; one that is missed or in doubt is passed over.
+
+    Args:
+        fleet: its autoscaler has the lag, the start-up and the most replicas that there may be.
+        choices: rising targets of each metric.
+    """
+    confirmer = _Confirmer(confirm, progress)
+    fixed = _fixed(fleet, judge, confirmer, progress)
+    search = _Search(fleet, fixed, judge, progress)
+    for ladder in choices:
+        if fixed is None:  # then the most that there may be, all the time, hold nothing either
+            search.at(ladder[0], search.most_least)
+        else:
+            search.along(ladder)
+    found, passed_over = _confirmed(search, choices, confirmer)
+    screen = ScaledScreen(
+        found=found, smallest=fixed, remedies=(), worst=worst_of(found), is_searched=fixed is not None
+    )
+    return screen, len(search.seen), passed_over
+
+
+class _Confirmer:
+    """Confirms fleets with fresh random numbers, each more strictly than the one before."""
+
+    def __init__(self, confirm: Confirm, progress: Progress) -> None:
+        self._confirm, self._progress = confirm, progress
+        self._attempt = 0
+
+    def __call__(self, fleet: ScaledFleet, name: str) -> Days:
+        self._attempt += 1
+        self._progress(f"confirming {name}")
+        return self._confirm(fleet, self._attempt)
+
+
+def _fixed(fleet: ScaledFleet, judge: DayJudge, confirm: _Confirmer, progress: Progress) -> Days | None:
+    """The smallest fixed fleet that holds the limit, confirmed; None if none of some that should do is."""
+    found = smallest_fixed(fleet, judge, progress)
+    if found is None:
+        return None
+    least = found.fleet.plan.replicas
+    for replicas in range(least, min(least + CONFIRMED_MAX, fleet.plan.replicas + 1)):
+        again = confirm(fleet.fixed(replicas), f"{replicas} replicas all the time")
+        if again.is_held:
+            return again
+    return None
+
+
+class _Search:
+    """Controllers that were simulated, each once, under the same users.
+
+    Attributes:
+        seen: by target and lower bound.
+        most_least: the highest lower bound worth trying: that of the fixed fleet.
+    """
+
+    def __init__(self, fleet: ScaledFleet, fixed: Days | None, judge: DayJudge, progress: Progress) -> None:
+        assert fleet.autoscaler is not None  # noqa: S101  (it is the question)
+        self._fleet, self._scaler = fleet, fleet.autoscaler
+        self._judge, self._progress = judge, progress
+        self.most_least = self._scaler.replicas_max if fixed is None else fixed.fleet.plan.replicas
+        self.seen: dict[tuple[Target, int], Days] = {}
+
+    @property
+    def held(self) -> list[Days]:
+        """Those that hold the limit, the cheapest first, and of equal ones the farthest from it."""
+        held = (one for one in self.seen.values() if one.is_held)
+        return sorted(held, key=lambda one: (_hours(one), one.response_p99_s.high))
+
+    @property
+    def _best(self) -> float:
+        """Replica-hours of the cheapest that holds the limit. [h]"""
+        return min(map(_hours, self.held), default=math.inf)
+
+    def at(self, target: Target, least: int) -> Days:
+        """The fleet with a target and a lower bound."""
+        if (target, least) not in self.seen:
+            self._progress(f"the autoscaler at {target} with {least} replicas at least")
+            scaler = replace(self._scaler, target=target, replicas_min=least)
+            self.seen[target, least] = self._judge(self._fleet.scaled(scaler))
+        return self.seen[target, least]
+
+    def along(self, ladder: Ladder) -> None:
+        """Down the staircase of a metric: ever higher targets, with the lowest bound that each needs."""
+        least = max(1, self._scaler.replicas_min)
+        lowest = highest_that_holds(lambda target: self.at(target, least), ladder)
+        first = 0 if lowest is None else ladder.index(_scaler(lowest).target) + 1
+        for target in ladder[first:]:
+            if least > self.most_least or least * self._fleet.lasts_s / HOUR_S >= self._best:
+                return
+            least = self._raised(target, least)
+
+    def _raised(self, target: Target, least: int) -> int:
+        """The lower bound to go on with at higher targets: the lowest this one holds with, or beyond those refused."""
+        found = self.at(target, least)
+        if found.is_held:
+            return least
+        most = self._affordable(found, least)
+        if most <= least:
+            return least + 1
+        best = first_that_holds(lambda bound: self.at(target, bound), least + 1, most)
+        return most + 1 if best is None else _scaler(best).replicas_min
+
+    def _affordable(self, found: Days, least: int) -> int:
+        """The highest lower bound with which the same target would still cost less than the best so far.
+
+        With a higher bound it asks for as many as before, or for the bound.
+        """
+        best = self._best
+        bounds = range(least, self.most_least + 1)
+        return max((one for one in bounds if _hours_with(found, one) < best), default=least)
+
+
+def _hours(found: Days) -> float:
+    return found.replica_hours.value
+
+
+def _hours_with(found: Days, least: int) -> float:
+    """Replica-hours of a course with a higher lower bound."""
+    return math.fsum(max(count, float(least)) for count in found.course.wanted) * COURSE_S / HOUR_S
+
+
+def _scaler(found: Days) -> Autoscaler:
+    scaler = found.fleet.autoscaler
+    assert scaler is not None  # noqa: S101  (no fixed fleet is asked for by a target)
+    return scaler
+
+
+def _confirmed(
+    search: _Search, choices: Sequence[Ladder], confirm: _Confirmer
+) -> tuple[Days, tuple[Days, ...]]:
+    """The cheapest that is confirmed, else what came nearest; and those passed over."""
+    passed_over: list[Days] = []
+    tried: set[Autoscaler] = set()
+    for _ in range(CONFIRMED_MAX):
+        candidate = next((one for one in search.held if _scaler(one) not in tried), None)
+        if candidate is None:
+            break
+        tried.add(_scaler(candidate))
+        bounded = _bounded(candidate)
+        name = f"{bounded.target} with {bounded.replicas_min} to {bounded.replicas_max} replicas"
+        found = confirm(candidate.fleet.scaled(bounded), name)
+        if found.is_held:
+            return found, tuple(passed_over)
+        passed_over.append(found)
+        for target, least in _safer(_scaler(candidate), choices):
+            search.at(target, min(least, search.most_least))
+    refused = passed_over or list(search.seen.values())
+    return min(refused, key=lambda one: (one.is_missed, one.response_p99_s.low)), tuple(passed_over)
+
+
+def _bounded(found: Days) -> Autoscaler:
+    """The controller with no more replicas at most than it ever asked for."""
+    scaler = _scaler(found)
+    return replace(scaler, replicas_max=max(found.replicas_most, scaler.replicas_min))
+
+
+def _safer(scaler: Autoscaler, choices: Sequence[Ladder]) -> Iterator[tuple[Target, int]]:
+    """The next lower target, and the next higher lower bound."""
+    yield scaler.target, scaler.replicas_min + 1
+    for ladder in choices:
+        place = ladder.index(scaler.target) if scaler.target in ladder else 0
+        if place > 0:
+            yield ladder[place - 1], scaler.replicas_min

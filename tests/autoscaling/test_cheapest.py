@@ -1,0 +1,209 @@
+"""The search for the cheapest autoscaler, by a made-up judge that an exhaustive search can ask as well."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from itertools import pairwise, product
+
+import pytest
+
+from capacity.autoscaling.autoscaler import Autoscaler
+from capacity.autoscaling.cheapest import CONFIRMED_MAX, AutoscaledPlan, cheapest, ladders
+from capacity.autoscaling.findings import Course, Days
+from capacity.autoscaling.scaled_fleet import ScaledFleet
+from capacity.autoscaling.target import Metric, Target
+from capacity.performance import Interval
+from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.candidate import Verdict
+from capacity.question.plan import Plan
+from capacity.traffic.daily import DailyCurve
+
+LIMIT_S = 0.5
+PROFILE = ServiceProfile(name="flat", timings=(BatchTiming(batch_size=1, mean_s=0.1),), hourly_usd=2.0)
+CHOICES = ladders(1)
+QUIET_RPS, BUSY_RPS = 5.0, 40.0  # a night and a day of twelve hours each
+
+
+def fleet(replicas_max: int = 30) -> ScaledFleet:
+    """A night of 5 rps and a day of 40 rps, at 10 rps a replica."""
+    return ScaledFleet(
+        profile=PROFILE,
+        plan=Plan(profile="flat", replicas=replicas_max, batch_size_max=1),
+        autoscaler=Autoscaler(target=CHOICES[0][0], replicas_max=replicas_max),
+        curve=DailyCurve(times_s=(0.0, 43_200.0), rates_rps=(QUIET_RPS, BUSY_RPS)),
+        response_p99_s=LIMIT_S,
+    )
+
+
+@dataclass
+class Made:
+    """Replicas are what the target asks for of the rate; a fleet holds by a rule on its target and lower bound.
+
+    Attributes:
+        fixed: fewest replicas of a fixed fleet that hold.
+        holds: of level, metric and lower bound.
+    """
+
+    holds: Callable[[Target, int], bool]
+    fixed: int = 6
+    asked: list[ScaledFleet] = field(default_factory=list)
+
+    def __call__(self, fleet: ScaledFleet) -> Days:
+        self.asked.append(fleet)
+        scaler = fleet.autoscaler
+        if scaler is None:
+            return days(fleet, fleet.plan.replicas >= self.fixed, [fleet.plan.replicas] * 2)
+        return days(fleet, self.holds(scaler.target, scaler.replicas_min), counts(scaler))
+
+
+def counts(scaler: Autoscaler) -> list[int]:
+    """Replicas by night and by day."""
+    wanted = [math.ceil(rate_rps / 10.0 / scaler.target.level) for rate_rps in (QUIET_RPS, BUSY_RPS)]
+    return [min(max(one, scaler.replicas_min), scaler.replicas_max) for one in wanted]
+
+
+def days(fleet: ScaledFleet, holds: bool, night_and_day: list[int]) -> Days:
+    p99_s = 0.4 if holds else 0.9
+    hours = 12.0 * sum(night_and_day)
+    return Days(
+        fleet=fleet,
+        response_p99_s=Interval.exact(p99_s),
+        late_share=Interval.exact(0.0),
+        lost_share=0.0,
+        replica_hours=Interval.exact(hours),
+        replicas_mean=hours / 24.0,
+        replicas_most=max(night_and_day),
+        scalings=Interval.exact(2.0),
+        requests=1,
+        runs=5,
+        confidence=0.95,
+        course=Course(
+            arrived=(1.0,) * 1440,
+            late=(0.0,) * 1440,
+            wanted=tuple(float(one) for one in night_and_day for _ in range(720)),
+            ready=(1.0,) * 1440,
+        ),
+    )
+
+
+def found_by(
+    judge: Made, confirm: Made | None = None, choices=CHOICES, replicas_max: int = 30
+) -> AutoscaledPlan:
+    """What is chosen where confirmations say the same, or what another judge says."""
+    again = confirm or judge
+    screen, searched, passed_over = cheapest(
+        fleet(replicas_max), choices, judge, lambda fleet, attempt: again(fleet), lambda told: None
+    )
+    return AutoscaledPlan(screen=screen, asked="any", searched=searched, passed_over=passed_over)
+
+
+def stairs(share: int, extra: float, per_bound: int) -> Callable[[Target, int], bool]:
+    """Utilization holds up to so many percents, and so many more for each replica that is always there."""
+
+    def holds(target: Target, least: int) -> bool:
+        if target.metric is Metric.CONCURRENCY:
+            return target.level <= extra * least
+        return target.count <= share + per_bound * (least - 1)
+
+    return holds
+
+
+@pytest.mark.parametrize("fixed", [4, 6])
+@pytest.mark.parametrize(
+    "holds",
+    [stairs(60, 0.0, 5), stairs(45, 0.6, 10), stairs(20, 0.2, 15), stairs(95, 0.0, 0), stairs(30, 1.3, 0)],
+)
+def test_the_cheapest_is_that_of_an_exhaustive_search(
+    holds: Callable[[Target, int], bool], fixed: int
+) -> None:
+    judge = Made(holds, fixed=fixed)
+    plan = found_by(judge)
+    every = [target for ladder in CHOICES for target in ladder]
+    least_hours = min(
+        12.0 * sum(counts(Autoscaler(target=target, replicas_min=least, replicas_max=30)))
+        for target, least in product(every, range(1, fixed + 1))
+        if holds(target, least)
+    )
+    assert plan.chosen is not None
+    assert plan.chosen.replica_hours.value == least_hours
+    assert plan.searched < len(every) * fixed / 4.0
+
+
+def test_the_upper_bound_is_what_was_ever_asked_for() -> None:
+    plan = found_by(Made(stairs(60, 0.0, 0)))
+    assert plan.chosen is not None
+    scaler = plan.chosen.fleet.autoscaler
+    assert scaler is not None
+    assert (str(scaler.target), scaler.replicas_min, scaler.replicas_max) == ("utilization:0.6", 1, 7)
+    assert plan.chosen.fleet.plan.replicas == 7
+
+
+def test_it_says_what_is_saved_of_the_smallest_fixed_fleet() -> None:
+    """One replica by night and seven by day, where six all the time are enough; two and nine, where four are."""
+    plan = found_by(Made(stairs(60, 0.0, 0)))
+    assert plan.saved_share == Interval.exact(1.0 - 96.0 / 144.0)
+    dearer = found_by(Made(stairs(60, 0.0, 0), fixed=4), choices=((CHOICES[0][3],),))
+    assert dearer.saved_share == Interval.exact(1.0 - 132.0 / 96.0)
+
+
+def test_the_next_one_is_confirmed_where_the_cheapest_is_not() -> None:
+    """Fresh numbers say that 0.5 holds and no more: 0.6 is passed over, for which its neighbours are tried."""
+    plan = found_by(Made(stairs(60, 0.0, 0)), Made(stairs(50, 0.0, 0)))
+    first, *_ = (one.fleet.autoscaler for one in plan.passed_over)
+    assert plan.chosen is not None
+    chosen = plan.chosen.fleet.autoscaler
+    assert first is not None
+    assert chosen is not None
+    assert (str(first.target), str(chosen.target)) == ("utilization:0.6", "utilization:0.5")
+    assert plan.verdict is Verdict.MET
+
+
+def test_each_confirmation_is_told_how_many_came_before() -> None:
+    judge, attempts = Made(stairs(60, 0.0, 0)), []
+
+    def confirm(fleet: ScaledFleet, attempt: int) -> Days:
+        attempts.append((attempt, fleet.autoscaler is None))
+        return days(fleet, attempt in (1, 4), [2, 2])
+
+    cheapest(fleet(), CHOICES, judge, confirm, lambda told: None)
+    assert attempts == [(1, True), (2, False), (3, False), (4, False)]
+
+
+@pytest.mark.parametrize(("low_s", "verdict"), [(0.6, Verdict.MISSED), (0.4, Verdict.INCONCLUSIVE)])
+def test_where_none_is_confirmed_the_nearest_decides(low_s: float, verdict: Verdict) -> None:
+    """Ten are tried; one whose interval lies on both sides of the limit leaves it open."""
+    judge, nearest = Made(stairs(60, 0.0, 0)), Interval(value=0.7, low=low_s, high=0.8)
+
+    def confirm(fleet: ScaledFleet, attempt: int) -> Days:
+        found = days(fleet, fleet.autoscaler is None, [2, 2])
+        return replace(found, response_p99_s=nearest) if attempt == 4 else found
+
+    screen, searched, passed_over = cheapest(fleet(), CHOICES, judge, confirm, lambda told: None)
+    plan = AutoscaledPlan(screen=screen, asked="any", searched=searched, passed_over=passed_over)
+    assert (plan.verdict, plan.chosen, len(passed_over)) == (verdict, None, CONFIRMED_MAX)
+    assert plan.screen.found.response_p99_s == nearest
+
+
+def test_where_no_fixed_fleet_holds_no_autoscaler_is_searched() -> None:
+    judge = Made(stairs(60, 0.0, 0), fixed=99)
+    plan = found_by(Made(lambda target, least: False, fixed=99))
+    assert (plan.verdict, plan.chosen, plan.saved_share) == (Verdict.MISSED, None, None)
+    assert plan.searched == len(CHOICES)
+    assert judge.asked == []
+
+
+def test_one_target_has_its_bounds_chosen() -> None:
+    """0.8 holds with three replicas at least."""
+    plan = found_by(Made(stairs(60, 0.0, 10)), choices=((CHOICES[0][10],),))
+    assert plan.chosen is not None
+    scaler = plan.chosen.fleet.autoscaler
+    assert scaler is not None
+    assert (str(scaler.target), scaler.replicas_min, scaler.replicas_max) == ("utilization:0.8", 3, 5)
+
+
+def test_targets_to_choose_from_rise_to_four_full_batches() -> None:
+    shares, requests = ladders(16)
+    assert [shares[0].level, shares[-1].level] == [0.3, 0.95]
+    assert [requests[0].level, requests[-1].level] == [0.5, 64.0]
+    for ladder in (shares, requests):
+        assert all(one.level < other.level for one, other in pairwise(ladder))

@@ -1,0 +1,156 @@
+"""`capacity plan --autoscale` as somebody types it: the answer, its JSON, the saved plan, exit codes and mistakes."""
+
+import json
+import math
+import subprocess
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import in_process
+import pytest
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+DAY = ["--profile", "flat.csv", "--daily", "day.csv", "--slo-p99", "1s", "--runs", "2"]
+ONE = [
+    *DAY,
+    "--hourly-usd",
+    "2",
+    "--startup-time",
+    "60s",
+    "--metric-lag",
+    "15s",
+    "--autoscale",
+    "utilization:0.6",
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Batches of one take 100 ms; a day of 3, 15 and 5 rps."""
+    path = tmp_path_factory.mktemp("controlled")
+    (path / "flat.csv").write_text("batch_size,mean_ms\n1,100\n", encoding="utf-8")
+    (path / "day.csv").write_text("time,rate_rps\n00:00,3\n08:00,15\n20:00,5\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def capacity(folder: Path) -> Command:
+    return partial(in_process.capacity, folder)
+
+
+@pytest.fixture(scope="module")
+def planned(folder: Path, capacity: Command) -> "subprocess.CompletedProcess[str]":
+    """A plan for one target, printed as JSON and saved."""
+    return capacity("plan", *ONE, "--json", "-o", "plan.json")
+
+
+def test_the_bounds_of_a_target_are_chosen_and_checked_on_fresh_numbers(planned: Any) -> None:
+    found = json.loads(planned.stdout)
+    assert (planned.returncode, found["verdict"], found["exit_code"]) == (0, "met", 0)
+    scaled = found["autoscaled"]
+    assert (scaled["verdict"], scaled["asked"]) == ("met", "utilization:0.6")
+    scaler = scaled["autoscaler"]
+    assert (scaler["target"], scaler["startup_s"], scaler["metric_lag_s"]) == ("utilization:0.6", 60.0, 15.0)
+    assert 1 <= scaler["replicas_min"] < scaler["replicas_max"] == scaled["replicas_max"]
+    assert scaled["response_p99_s"]["high"] <= 1.0
+    assert scaled["runs"] in (2, 4, 8)
+    assert scaled["confidence"] > 0.95
+    assert scaled["day"]["rates_rps"] == [3.0, 15.0, 5.0]
+
+
+def test_what_it_saves_is_beside_the_smallest_fixed_fleet(planned: Any) -> None:
+    scaled = json.loads(planned.stdout)["autoscaled"]
+    fixed = scaled["smallest_fleet"]
+    assert fixed["autoscaler"] is None
+    assert fixed["replica_hours"]["value"] == 24.0 * fixed["replicas_max"] == 48.0
+    assert fixed["response_p99_s"]["high"] <= 1.0
+    for end, other in (("value", "value"), ("low", "high"), ("high", "low")):
+        saved = 1.0 - scaled["replica_hours"][other] / 48.0
+        assert math.isclose(scaled["saved_share"][end], saved, abs_tol=1e-12)
+    assert scaled["cost_usd"]["value"] == 2.0 * scaled["replica_hours"]["value"]
+
+
+def test_the_saved_plan_has_the_autoscaler(planned: Any, folder: Path) -> None:
+    saved = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+    assert saved["answer"]["autoscaled"] == json.loads(planned.stdout)["autoscaled"]
+
+
+@pytest.mark.long
+def test_the_same_question_has_the_same_answer_with_any_number_of_workers(
+    planned: Any, capacity: Command
+) -> None:
+    assert capacity("plan", *ONE, "--json", "--workers", "1").stdout == planned.stdout
+
+
+def test_the_screen_names_the_autoscaler_and_what_it_saves(capacity: Command) -> None:
+    told = " ".join(capacity("plan", *ONE).stdout.split())
+    assert "Autoscaler: --autoscale utilization:0.6 with" in told
+    assert "than 2 replicas that hold it all the time" in told
+    assert "1 autoscaler was simulated; this one was checked on fresh random numbers, over" in told
+
+
+@pytest.mark.long
+def test_any_target_is_no_dearer_than_one_of_them(planned: Any, capacity: Command) -> None:
+    words = [word if word != "utilization:0.6" else "any" for word in ONE]
+    done = capacity("plan", *words, "--json")
+    found, one = json.loads(done.stdout)["autoscaled"], json.loads(planned.stdout)["autoscaled"]
+    assert done.returncode == 0
+    assert found["replica_hours"]["value"] < 0.9 * one["replica_hours"]["value"]
+    assert found["response_p99_s"]["high"] <= 1.0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([*DAY[:2], "--rate", "5rps", "--slo-p99", "1s", "--autoscale", "any"], "give --daily, a .csv of time,rate_rps"),
+        ([*DAY, "--autoscale", "all"], "write any, utilization:0.6 or concurrency:4"),
+        ([*DAY, "--autoscale", "utilization:2"], "must be a share up to 1"),
+        ([*DAY, "--autoscale", "any", "--slo-p95", "500ms"], "give --slo-p99 alone"),
+        ([*DAY, "--autoscale", "any", "--utilization-max", "80%"], "give --slo-p99 alone"),
+        ([*DAY, "--autoscale", "any", "--survive", "n-1"], "--survive is not simulated with an autoscaler"),
+        ([*DAY, "--autoscale", "any", "--pause", "200ms,6/min"], "--pause is not simulated with an autoscaler"),
+        ([*DAY, "--autoscale", "any", "--batching", "torchserve"], "--batching triton without --preferred-sizes"),
+        ([*DAY, "--autoscale", "any", "--instances-per-device", "2"], "leave out --autoscale"),
+        ([*DAY[:-2], "--autoscale", "any", "--runs", "1"], "--runs must be a whole number from 2"),
+        ([*DAY, "--metric-lag", "30s"], "--metric-lag belongs to --autoscale any"),
+        ([*DAY, "--stabilization", "30s"], "--stabilization belongs to --autoscale any"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line_with_a_way_out(capacity: Command, words: list[str], said: str) -> None:
+    done = capacity("plan", *words)
+    assert done.returncode == 2
+    assert said in " ".join(done.stderr.split())
+
+
+def test_no_autoscaler_holds_what_no_fleet_holds(capacity: Command) -> None:
+    done = capacity("plan", *[word if word != "1s" else "90ms" for word in ONE])
+    assert done.returncode == 3
+
+
+@pytest.mark.parametrize(
+    ("variable", "command"), [("utilization:0.7", "autoscale"), ("concurrency:4", "plan")]
+)
+def test_the_old_name_of_the_target_is_answered_with_the_new_one(
+    capacity: Command, monkeypatch: pytest.MonkeyPatch, variable: str, command: str
+) -> None:
+    """In the environment; what is render's target is left alone."""
+    monkeypatch.setenv("CAPACITY_TARGET", variable)
+    done = capacity(command, *DAY)
+    assert done.returncode == 2
+    assert "--target is now --autoscale utilization:0.6" in " ".join(done.stderr.split())
+    monkeypatch.setenv("CAPACITY_TARGET", "keda")
+    assert "--target" not in capacity(command, *DAY, "--slo-p99", "wrong").stderr
+
+
+def test_the_old_key_of_the_target_is_answered_with_the_new_one(tmp_path: Path) -> None:
+    """In a file, for all commands; what is render's target is left alone."""
+    file = tmp_path / "capacity.toml"
+    file.write_text('target = "utilization:0.7"\n', encoding="utf-8")
+    done = in_process.capacity(tmp_path, "autoscale", *DAY)
+    assert done.returncode == 2
+    assert "target is now autoscale" in " ".join(done.stderr.split())
+    file.write_text('target = "keda"\n', encoding="utf-8")
+    assert "target" not in in_process.capacity(tmp_path, "autoscale", *DAY).stderr
