@@ -200,7 +200,7 @@ def _read_metrics(
 ) -> "tuple[tuple[Address, ...], tuple[str, ...]]":
     """Addresses of the metrics, and a note if they cannot be read; an error if they were asked for.
 
-    Another note says that servers batch otherwise than planned; it comes after the run, which need not wait for it.
+    Another note, printed before the run, says that servers batch otherwise than planned.
     """
     from capacity.verification.subject import metrics_addresses
     from capacity.verification.watch import batching_notes, look
