@@ -1,5 +1,6 @@
 """Reading bytes as if they were a file, for the tests of formats."""
 
+import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 
 from capacity.errors import InputError
-from capacity.formats.load_test import LoadTest
+from capacity.formats.load_test import LoadRun, LoadTest
 from capacity.formats.registry import Kind, read
 from capacity.traffic.workload import TraceArrivals
 
@@ -19,30 +20,42 @@ def example(name: str) -> str:
     return (Path(__file__).parent / "files" / name).read_bytes().decode()
 
 
-def read_bytes(data: bytes | str, kind: Kind) -> Any:
+def file(folder: Path, content: Any) -> Path:
+    """A file of bytes; of text, with the mark that some systems put first; or of JSON."""
+    path = folder / NAME
+    text = content if isinstance(content, bytes | str) else json.dumps(content)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8-sig"))
+    return path
+
+
+def read_bytes(content: Any, kind: Kind) -> Any:
     with TemporaryDirectory() as folder:
-        path = Path(folder) / NAME
-        path.write_bytes(data.encode() if isinstance(data, str) else data)
-        return read(path, kind)
+        return read(file(Path(folder), content), kind)
 
 
-def load_test(data: bytes | str) -> LoadTest:
-    found = read_bytes(data, Kind.LOAD_TEST)
+def load_test(content: Any) -> LoadTest:
+    found = read_bytes(content, Kind.LOAD_TEST)
     assert isinstance(found, LoadTest)
     return found
 
 
-def workload(data: bytes | str) -> TraceArrivals:
-    found = read_bytes(data, Kind.WORKLOAD)
+def only_run(content: Any) -> LoadRun:
+    (run,) = load_test(content).runs
+    return run
+
+
+def workload(content: Any) -> TraceArrivals:
+    found = read_bytes(content, Kind.WORKLOAD)
     assert isinstance(found, TraceArrivals)
     return found
 
 
-def refusal(data: bytes | str, kind: Kind = Kind.LOAD_TEST) -> str:
+def refusal(content: Any, kind: Kind = Kind.LOAD_TEST) -> str:
     """The one line that says what is wrong with a file, and names it."""
     with pytest.raises(InputError) as refused:
-        read_bytes(data, kind)
+        read_bytes(content, kind)
     said = str(refused.value)
     assert said.startswith(NAME)
+    assert said.count(NAME) == 1  # the place is told once
     assert "\n" not in said
     return said

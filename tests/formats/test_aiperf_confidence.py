@@ -1,17 +1,14 @@
 """Several runs of aiperf together, written by the shape of its 0.13 exporter; nothing here is a file of aiperf's own."""
 
-from pathlib import Path
-
 import pytest
-from reading import example
-from written import load_test, refusal
+from reading import example, load_test, refusal
 
 TABLE = example("aiperf_confidence_table.csv")
 EXAMPLES = {"table": TABLE.encode()}
 
 
-def test_means_over_runs_are_told_as_such(tmp_path: Path) -> None:
-    found = load_test(tmp_path, TABLE)
+def test_means_over_runs_are_told_as_such() -> None:
+    found = load_test(TABLE)
     (run,) = found.runs
     assert (run.mean_s, run.throughput_rps, run.succeeded) == (0.25, 31.5, 2000)
     assert {q: one.value for q, one in run.quantiles_s.items()} == {0.5: 0.24, 0.99: 0.4}
@@ -29,21 +26,21 @@ def test_means_over_runs_are_told_as_such(tmp_path: Path) -> None:
         (TABLE.replace("request_latency_p50", "request_latency_p99"), "has request_latency_p99 again"),
     ],
 )
-def test_what_cannot_be_is_refused(tmp_path: Path, text: str, said: str) -> None:
-    assert said in refusal(tmp_path, text)
+def test_what_cannot_be_is_refused(text: str, said: str) -> None:
+    assert said in refusal(text)
 
 
-def test_without_an_interval_none_is_told(tmp_path: Path) -> None:
+def test_without_an_interval_none_is_told() -> None:
     for old, new in ((",375.17,", ",,"), (",424.83,", ",,")):
-        assert len(load_test(tmp_path, TABLE.replace(old, new)).notes) == 1
+        assert len(load_test(TABLE.replace(old, new)).notes) == 1
     bare = TABLE.replace("Total Runs,5\nSuccessful Runs,5\n", "").replace("request_count_avg", "other")
-    found = load_test(tmp_path, bare)
+    found = load_test(bare)
     assert "means over several runs" in found.notes[0]
     assert found.runs[0].succeeded is None
 
 
-def test_long_cells_are_cut(tmp_path: Path) -> None:
+def test_long_cells_are_cut() -> None:
     twice = TABLE.replace("request_latency_p50", "y" * 61).replace("request_latency_p99", "y" * 61)
-    assert f" has {'y' * 60} again; keep one" in refusal(tmp_path, twice)
+    assert f" has {'y' * 60} again; keep one" in refusal(twice)
     many = TABLE.replace("Successful Runs,5", f"Successful Runs,{'5' * 21}")
-    assert f"means over {'5' * 20} runs" in load_test(tmp_path, many).notes[0]
+    assert f"means over {'5' * 20} runs" in load_test(many).notes[0]

@@ -1,26 +1,23 @@
 """CSVs of genai-perf and aiperf, written by the shape of both; nothing here is a file of theirs."""
 
-from pathlib import Path
-
 import pytest
-from reading import example
-from written import only_run, refusal
+from reading import example, only_run, refusal
 
 OLD = example("genai_perf_csv_old.csv")
 NEW = example("genai_perf_csv_new.csv")
 EXAMPLES = {"genai-perf": OLD.encode(), "aiperf": NEW.encode()}
 
 
-def test_genai_perf(tmp_path: Path) -> None:
-    run = only_run(tmp_path, OLD)
+def test_genai_perf() -> None:
+    run = only_run(OLD)
     assert (run.succeeded, run.failed, run.throughput_rps) == (250, None, 12.5)
     assert run.mean_s == pytest.approx(1.0)
     assert run.quantiles_s[0.99].value == pytest.approx(3.9)
     assert len(run.quantiles_s) == 9
 
 
-def test_aiperf_with_its_own_unit(tmp_path: Path) -> None:
-    run = only_run(tmp_path, NEW)
+def test_aiperf_with_its_own_unit() -> None:
+    run = only_run(NEW)
     assert (run.succeeded, run.failed, run.throughput_rps) == (40, 2, 4.2)
     assert (run.mean_s, run.max_s) == pytest.approx((0.2, 0.4))
     assert run.quantiles_s[0.5].value == pytest.approx(0.19)
@@ -41,20 +38,20 @@ def test_aiperf_with_its_own_unit(tmp_path: Path) -> None:
         ("Metric,avg\nRequest Latency (ms),1\nRequest Throughput (per min),2\n", "has the unit 'per min'"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_is_refused(tmp_path: Path, text: str, said: str) -> None:
-    assert said in refusal(tmp_path, text)
+def test_what_cannot_be_is_refused(text: str, said: str) -> None:
+    assert said in refusal(text)
 
 
 @pytest.mark.parametrize("text", ["Metrib,avg\nx,1\n", "Metric,mean\nx,1\n", "a,avg\nx,1\n", "Z,avg\nx,1\n"])
-def test_tables_of_others_are_not_taken(tmp_path: Path, text: str) -> None:
-    assert "of none of the" in refusal(tmp_path, text)
+def test_tables_of_others_are_not_taken(text: str) -> None:
+    assert "of none of the" in refusal(text)
 
 
-def test_the_unit_that_is_wanted_is_named(tmp_path: Path) -> None:
+def test_the_unit_that_is_wanted_is_named() -> None:
     long = "u" * 61
     text = f"Metric,avg\nRequest Latency (ms),1\nRequest Throughput ({long}),2\n"
-    assert f"has the unit '{'u' * 60}', not 'per sec'" in refusal(tmp_path, text)
+    assert f"has the unit '{'u' * 60}', not 'per sec'" in refusal(text)
     for unit in ("per sec", "requests/sec", "requests/s"):
-        assert only_run(tmp_path, text.replace(long, unit)).throughput_rps == 2.0
+        assert only_run(text.replace(long, unit)).throughput_rps == 2.0
     twice = f"Metric,avg\n{'m' * 61},1\n{'m' * 61},2\n"
-    assert f"the metric '{'m' * 60}' again" in refusal(tmp_path, twice)
+    assert f"the metric '{'m' * 60}' again" in refusal(twice)

@@ -2,10 +2,9 @@
 
 import csv
 import io
-from pathlib import Path
 
 import pytest
-from written import load_test, only_run, refusal
+from reading import load_test, only_run, refusal
 
 from capacity.evidence.audit import check_run
 from capacity.evidence.finding import Belief
@@ -58,8 +57,8 @@ CLOSED, OPEN = columns("concurrent@5"), columns("poisson@20.00") | SCHEDULED
 EXAMPLES = {"closed": written(CLOSED).encode(), "both": written(CLOSED, OPEN).encode()}
 
 
-def test_each_benchmark_is_a_run(tmp_path: Path) -> None:
-    closed, opened = load_test(tmp_path, written(CLOSED, OPEN)).runs
+def test_each_benchmark_is_a_run() -> None:
+    closed, opened = load_test(written(CLOSED, OPEN)).runs
     assert (closed.name, closed.loop, closed.users, closed.succeeded, closed.failed) == (
         "concurrent@5", Loop.CLOSED, 5.0, 2000, 10,
     )  # fmt: skip
@@ -73,11 +72,11 @@ def test_each_benchmark_is_a_run(tmp_path: Path) -> None:
     for run in (closed, opened):
         assert run.schedule_delay_mean_s is None  # the delay is part of the latency
     late = CLOSED | {("Dispatch Delay", "Successful Sec", "Mean"): "0.5"}
-    assert only_run(tmp_path, written(late)).schedule_delay_mean_s == 0.5
+    assert only_run(written(late)).schedule_delay_mean_s == 0.5
 
 
-def test_late_sending_is_in_the_latency_from_the_schedule(tmp_path: Path) -> None:
-    found = {one.check: one.belief for one in check_run(only_run(tmp_path, written(OPEN)))}
+def test_late_sending_is_in_the_latency_from_the_schedule() -> None:
+    found = {one.check: one.belief for one in check_run(only_run(written(OPEN)))}
     assert found["coordinated-omission"] is Belief.HOLDS
     assert found["littles-law"] is Belief.UNKNOWN
 
@@ -92,8 +91,8 @@ def test_late_sending_is_in_the_latency_from_the_schedule(tmp_path: Path) -> Non
         ("a new one", Loop.UNKNOWN, None),
     ],
 )
-def test_the_strategy_says_what_the_loop_was(tmp_path, strategy, loop, users) -> None:
-    run = only_run(tmp_path, written(columns(strategy)))
+def test_the_strategy_says_what_the_loop_was(strategy, loop, users) -> None:
+    run = only_run(written(columns(strategy)))
     assert (run.loop, run.users) == (loop, users)
 
 
@@ -109,9 +108,9 @@ def test_the_strategy_says_what_the_loop_was(tmp_path, strategy, loop, users) ->
         (written(CLOSED) + "1,2\n", "line 5 has 2 cells for 13 columns"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_is_refused(tmp_path: Path, text: str, said: str) -> None:
-    assert said in refusal(tmp_path, text)
+def test_what_cannot_be_is_refused(text: str, said: str) -> None:
+    assert said in refusal(text)
 
 
-def test_a_long_strategy_is_cut_in_the_name(tmp_path: Path) -> None:
-    assert only_run(tmp_path, written(columns("x" * 81))).name == "x" * 80
+def test_a_long_strategy_is_cut_in_the_name() -> None:
+    assert only_run(written(columns("x" * 81))).name == "x" * 80

@@ -1,11 +1,10 @@
 """Reports of inference-perf, written by the shape of its stages; nothing here is a file of its own."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
-from written import load_test, only_run, refusal
+from reading import load_test, only_run, refusal
 
 from capacity.formats.load_test import Loop
 
@@ -57,8 +56,8 @@ def of_server() -> dict[str, Any]:
 EXAMPLES = {"lifecycle": json.dumps(stage()).encode(), "server": json.dumps(of_server()).encode()}
 
 
-def test_lateness_of_sending_stands_beside_the_response(tmp_path: Path) -> None:
-    found = load_test(tmp_path, stage())
+def test_lateness_of_sending_stands_beside_the_response() -> None:
+    found = load_test(stage())
     (run,) = found.runs
     assert (run.loop, run.rate_asked_rps, run.rate_sent_rps, run.throughput_rps) == (
         Loop.OPEN, 40.0, 20.0, 19.0,
@@ -72,17 +71,17 @@ def test_lateness_of_sending_stands_beside_the_response(tmp_path: Path) -> None:
     assert "schedule_delay and request_latency together" in found.notes[0]
 
 
-def test_punctual_sending_needs_no_note(tmp_path: Path) -> None:
-    assert load_test(tmp_path, stage(schedule_delay=figures(-1e-5))).notes == ()
+def test_punctual_sending_needs_no_note() -> None:
+    assert load_test(stage(schedule_delay=figures(-1e-5))).notes == ()
 
 
-def test_a_closed_loop_and_an_unknown_one(tmp_path: Path) -> None:
-    assert only_run(tmp_path, stage(concurrency=8)).users == 8.0
-    assert only_run(tmp_path, stage(requested_rate=None)).loop is Loop.UNKNOWN
+def test_a_closed_loop_and_an_unknown_one() -> None:
+    assert only_run(stage(concurrency=8)).users == 8.0
+    assert only_run(stage(requested_rate=None)).loop is Loop.UNKNOWN
 
 
-def test_the_server_s_own_metrics(tmp_path: Path) -> None:
-    found = load_test(tmp_path, of_server())
+def test_the_server_s_own_metrics() -> None:
+    found = load_test(of_server())
     assert (found.runs[0].succeeded, found.runs[0].throughput_rps) == (500, 25.0)
     assert "other stages" in found.notes[0]
 
@@ -101,11 +100,11 @@ def test_the_server_s_own_metrics(tmp_path: Path) -> None:
         ({"load_summary": 3}, "load_summary must be an object"),
     ],
 )
-def test_what_cannot_be_is_refused(tmp_path: Path, change: dict[str, Any], said: str) -> None:
-    assert said in refusal(tmp_path, stage() | change)
+def test_what_cannot_be_is_refused(change: dict[str, Any], said: str) -> None:
+    assert said in refusal(stage() | change)
 
 
-def test_each_percentile_has_its_probability(tmp_path: Path) -> None:
+def test_each_percentile_has_its_probability() -> None:
     """The report of a server's own figures, where P10 is 10 s."""
     percents = (0.1, 1, 5, 10, 25, 75, 90, 95, 99, 99.9)
     report = of_server()
@@ -114,10 +113,10 @@ def test_each_percentile_has_its_probability(tmp_path: Path) -> None:
         "mean": 40.0,
         "p42": 0.0,
     }
-    quantiles = only_run(tmp_path, report).quantiles_s
+    quantiles = only_run(report).quantiles_s
     assert {q: one.value for q, one in quantiles.items()} == pytest.approx(
         {round(one / 100.0, 12): one for one in (*percents, 50)}
     )
     report["successes"]["request_latency"]["median"] = 50.0
     del report["successes"]["request_latency"]["p50"]
-    assert only_run(tmp_path, report).quantiles_s[0.5].value == 50.0
+    assert only_run(report).quantiles_s[0.5].value == 50.0

@@ -1,14 +1,13 @@
 """Single requests of inference-perf, written by the shape of its report; nothing here is a file of its own."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
-from written import file, load_test, refusal
+from reading import load_test, read_bytes, refusal
 
 from capacity.formats.load_test import Loop
-from capacity.formats.registry import Kind, read
+from capacity.formats.registry import Kind
 
 
 def request(start_s: float, took_s: float, **others: Any) -> dict[str, Any]:
@@ -30,8 +29,8 @@ EXAMPLES = {
 }
 
 
-def test_single_requests_are_a_load_test(tmp_path: Path) -> None:
-    found = load_test(tmp_path, [*REQUESTS, FAILED])
+def test_single_requests_are_a_load_test() -> None:
+    found = load_test([*REQUESTS, FAILED])
     (run,) = found.runs
     assert (run.loop, run.succeeded, run.failed) == (Loop.UNKNOWN, 20, 1)
     assert run.mean_s == pytest.approx(0.495)
@@ -40,8 +39,8 @@ def test_single_requests_are_a_load_test(tmp_path: Path) -> None:
     assert "how late they were sent" in found.notes[0]
 
 
-def test_they_are_a_workload_too(tmp_path: Path) -> None:
-    found = read(file(tmp_path, REQUESTS), Kind.WORKLOAD)
+def test_they_are_a_workload_too() -> None:
+    found = read_bytes(REQUESTS, Kind.WORKLOAD)
     assert len(found.instants_s) == 20
     assert found.rate_rps == pytest.approx(4.0, rel=0.06)
 
@@ -49,22 +48,22 @@ def test_they_are_a_workload_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("requests", "said"),
     [
-        ([request(1.0, 0.1), {"start_time": 2.0}], "file.txt[1] has no end_time"),
-        ([request(1.0, -0.1)], "file.txt[0] ends before it starts"),
+        ([request(1.0, 0.1), {"start_time": 2.0}], "result.bin[1] has no end_time"),
+        ([request(1.0, -0.1)], "result.bin[0] ends before it starts"),
         ([request(1.0, 0.1), request(1.0, 0.1, start_time="now")], "[1].start_time must be a number, got 'now'"),
         ([request(1.0, 0.1), 3], "must be an object, got 3"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_is_refused(tmp_path: Path, requests: list[Any], said: str) -> None:
-    assert said in refusal(tmp_path, requests)
+def test_what_cannot_be_is_refused(requests: list[Any], said: str) -> None:
+    assert said in refusal(requests)
 
 
-def test_a_request_may_take_no_time(tmp_path: Path) -> None:
-    (run,) = load_test(tmp_path, [request(1.0, 0.0), request(2.0, 0.0)]).runs
+def test_a_request_may_take_no_time() -> None:
+    (run,) = load_test([request(1.0, 0.0), request(2.0, 0.0)]).runs
     assert (run.succeeded, run.mean_s) == (2, 0.0)
 
 
-def test_seconds_are_whole_nanoseconds(tmp_path: Path) -> None:
-    (run,) = load_test(tmp_path, [request(1000.0, 0.0), request(1500.0, 0.5)]).runs
+def test_seconds_are_whole_nanoseconds() -> None:
+    (run,) = load_test([request(1000.0, 0.0), request(1500.0, 0.5)]).runs
     assert run.samples.sent_s.tolist() == [0.0, 500.0]
     assert run.samples.response_s.tolist() == [0.0, 0.5]

@@ -1,10 +1,9 @@
 """Logs of MLPerf's LoadGen: summaries written by the shape of its source, a detail with the lines of a run of 6.0.17."""
 
 import json
-from pathlib import Path
 
 import pytest
-from written import load_test, only_run, refusal
+from reading import load_test, only_run, refusal
 
 from capacity.evidence.audit import check_run
 from capacity.evidence.finding import Belief
@@ -90,14 +89,14 @@ EXAMPLES = {"server": SERVER.encode(), "stream": STREAM.encode(), "detail": deta
 @pytest.mark.parametrize(
     ("text", "end"), [(SERVER, LAST), (SERVER, "\n1 ERROR encountered. See detailed log."), (detail(), "")]
 )
-def test_a_log_to_its_last_line_needs_no_line_end(text: str, end: str, tmp_path: Path) -> None:
-    (whole,), (run,) = (load_test(tmp_path, text.rstrip() + end + mark).runs for mark in ("\n", ""))
+def test_a_log_to_its_last_line_needs_no_line_end(text: str, end: str) -> None:
+    (whole,), (run,) = (load_test(text.rstrip() + end + mark).runs for mark in ("\n", ""))
     assert run.quantiles_s == whole.quantiles_s
-    assert "has no line end" in refusal(tmp_path, (SERVER + LAST)[:-1])
+    assert "has no line end" in refusal((SERVER + LAST)[:-1])
 
 
-def test_server_is_open(tmp_path: Path) -> None:
-    found = load_test(tmp_path, SERVER)
+def test_server_is_open() -> None:
+    found = load_test(SERVER)
     (run,) = found.runs
     assert (run.loop, run.users, run.rate_asked_rps, run.rate_sent_rps) == (Loop.OPEN, None, 100.0, 101.5)
     assert run.throughput_rps == 99.75
@@ -109,8 +108,8 @@ def test_server_is_open(tmp_path: Path) -> None:
     assert "mlperf_log_detail.txt" in found.notes[0]
 
 
-def test_the_detail_has_the_number_of_queries_too(tmp_path: Path) -> None:
-    run = only_run(tmp_path, detail())
+def test_the_detail_has_the_number_of_queries_too() -> None:
+    run = only_run(detail())
     assert (run.loop, run.rate_asked_rps, run.rate_sent_rps, run.succeeded) == (
         Loop.OPEN, 100.0, 94.3664, 288,
     )  # fmt: skip
@@ -129,21 +128,21 @@ def test_the_detail_has_the_number_of_queries_too(tmp_path: Path) -> None:
         (SERVER.replace("PerformanceOnly", "AccuracyOnly"), "an accuracy run says nothing of performance"),
     ],
 )  # fmt: skip
-def test_a_run_that_loadgen_calls_invalid_is_not_to_be_believed(tmp_path: Path, text: str, why: str) -> None:
-    (one,) = [one for one in check_run(only_run(tmp_path, text)) if one.check == "tool-verdict"]
+def test_a_run_that_loadgen_calls_invalid_is_not_to_be_believed(text: str, why: str) -> None:
+    (one,) = [one for one in check_run(only_run(text)) if one.check == "tool-verdict"]
     assert one.belief is Belief.BROKEN
     assert why in one.message
 
 
-def test_streams_are_closed(tmp_path: Path) -> None:
-    run = only_run(tmp_path, STREAM)
+def test_streams_are_closed() -> None:
+    run = only_run(STREAM)
     assert (run.loop, run.users, run.rate_asked_rps) == (Loop.CLOSED, 1.0, None)
-    many = only_run(tmp_path, summary("MultiStream", "Completed samples per second : 80", per_query=8))
+    many = only_run(summary("MultiStream", "Completed samples per second : 80", per_query=8))
     assert (many.batch_size, many.throughput_rps) == (8, 10.0)
 
 
-def test_offline_has_its_throughput_alone(tmp_path: Path) -> None:
-    found = load_test(tmp_path, summary("Offline", "Samples per second: 5000.5", result="INVALID"))
+def test_offline_has_its_throughput_alone() -> None:
+    found = load_test(summary("Offline", "Samples per second: 5000.5", result="INVALID"))
     assert (found.runs[0].throughput_rps, found.runs[0].quantiles_s) == (5000.5, {})
     assert found.runs[0].invalid_because == "Result is INVALID"
 
@@ -161,38 +160,38 @@ def test_offline_has_its_throughput_alone(tmp_path: Path) -> None:
         (summary("MultiStream", "", per_query=0), "samples_per_query must be a whole number from 1, got 0"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_is_refused(tmp_path: Path, text: str, said: str) -> None:
-    assert said in refusal(tmp_path, text)
+def test_what_cannot_be_is_refused(text: str, said: str) -> None:
+    assert said in refusal(text)
 
 
-def test_a_query_has_one_sample_at_least(tmp_path: Path) -> None:
+def test_a_query_has_one_sample_at_least() -> None:
     many = summary("MultiStream", "Completed samples per second : 80", per_query=1)
-    assert only_run(tmp_path, many).batch_size == 1
-    assert "from 1, got 1.5" in refusal(tmp_path, many.replace("per_query : 1", "per_query : 1.5"))
+    assert only_run(many).batch_size == 1
+    assert "from 1, got 1.5" in refusal(many.replace("per_query : 1", "per_query : 1.5"))
 
 
-def test_only_an_offline_run_has_a_note_of_it(tmp_path: Path) -> None:
+def test_only_an_offline_run_has_a_note_of_it() -> None:
     offline = summary("Offline", "Samples per second: 5000.5")
-    assert any("Offline sends everything at once" in note for note in load_test(tmp_path, offline).notes)
+    assert any("Offline sends everything at once" in note for note in load_test(offline).notes)
     for text in (SERVER, STREAM, detail()):
-        assert not any("Offline" in note for note in load_test(tmp_path, text).notes)
-    cut = load_test(tmp_path, SERVER.replace("Result is : VALID", ""))
+        assert not any("Offline" in note for note in load_test(text).notes)
+    cut = load_test(SERVER.replace("Result is : VALID", ""))
     assert "the log has no verdict of LoadGen; was it cut off?" in cut.notes
-    assert "x" * 69 in only_run(tmp_path, SERVER.replace("VALID", "x" * 99)).invalid_because
-    assert len(only_run(tmp_path, SERVER.replace("VALID", "x" * 99)).invalid_because) == 80
+    assert "x" * 69 in only_run(SERVER.replace("VALID", "x" * 99)).invalid_because
+    assert len(only_run(SERVER.replace("VALID", "x" * 99)).invalid_because) == 80
 
 
-def test_a_log_that_does_not_say_how_many_samples_a_query_has_has_one(tmp_path: Path) -> None:
+def test_a_log_that_does_not_say_how_many_samples_a_query_has_has_one() -> None:
     many = summary("MultiStream", "Completed samples per second : 80").replace("samples_per_query : 1\n", "")
-    run = only_run(tmp_path, many)
+    run = only_run(many)
     assert (run.batch_size, run.throughput_rps) == (1, 80.0)
-    assert only_run(tmp_path, summary("Server", "", per_query=8)).batch_size == 1
+    assert only_run(summary("Server", "", per_query=8)).batch_size == 1
 
 
-def test_the_detail_tells_what_was_met(tmp_path: Path) -> None:
+def test_the_detail_tells_what_was_met() -> None:
     """`true` is no, for nothing, and a text is what it says."""
     met = detail(result_perf_constraints_met=True, early_stopping_met=True, result_min_queries_met=False)
-    (broken,) = {only_run(tmp_path, met).invalid_because}
+    (broken,) = {only_run(met).invalid_because}
     assert "latency" not in broken
     assert "early stopping" not in broken
     assert broken

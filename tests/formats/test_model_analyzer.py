@@ -1,9 +1,7 @@
 """Tables of Model Analyzer, written by the names of its columns; nothing here is a file of its own."""
 
-from pathlib import Path
-
 import pytest
-from written import load_test, only_run, refusal
+from reading import load_test, only_run, refusal
 
 from capacity.formats.load_test import Loop
 
@@ -19,21 +17,21 @@ GPU = "Model,GPU UUID,Batch,Concurrency,GPU Memory Usage (MB)\nnet,GPU-1,1,1,800
 EXAMPLES = {"closed": CLOSED.encode(), "chosen": CHOSEN.encode()}
 
 
-def test_requests_are_batches_of_the_client(tmp_path: Path) -> None:
-    first, second = load_test(tmp_path, CLOSED).runs
+def test_requests_are_batches_of_the_client() -> None:
+    first, second = load_test(CLOSED).runs
     assert (first.name, first.loop, first.users) == ("net_config_3, batch 4, concurrency 2", Loop.CLOSED, 2.0)
     assert (first.batch_size, first.throughput_rps) == (4, 250.0)
     assert first.quantiles_s[0.99].value == pytest.approx(0.0125)
     assert (second.batch_size, second.throughput_rps) == (1, 300.0)
 
 
-def test_columns_are_those_that_the_user_chose(tmp_path: Path) -> None:
-    run = only_run(tmp_path, CHOSEN)
+def test_columns_are_those_that_the_user_chose() -> None:
+    run = only_run(CHOSEN)
     assert (run.loop, run.rate_asked_rps, run.throughput_rps) == (Loop.OPEN, 100.0, None)
     assert run.mean_s == pytest.approx(0.004)
     assert run.stages_s == pytest.approx({"queue": 0.0005})
     assert list(run.quantiles_s) == [0.95]
-    assert "without a column Batch" in load_test(tmp_path, CHOSEN).notes[0]
+    assert "without a column Batch" in load_test(CHOSEN).notes[0]
 
 
 @pytest.mark.parametrize(
@@ -46,10 +44,10 @@ def test_columns_are_those_that_the_user_chose(tmp_path: Path) -> None:
         (CLOSED.replace("12.5", "12.5 ms"), "line 2, 'p99 Latency (ms)' must be a number from 0, got '12.5 ms'"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_is_refused(tmp_path: Path, text: str, said: str) -> None:
-    assert said in refusal(tmp_path, text)
+def test_what_cannot_be_is_refused(text: str, said: str) -> None:
+    assert said in refusal(text)
 
 
-def test_a_long_name_is_cut(tmp_path: Path) -> None:
-    first, _ = load_test(tmp_path, CLOSED.replace("net_config_3", "n" * 201)).runs
+def test_a_long_name_is_cut() -> None:
+    first, _ = load_test(CLOSED.replace("net_config_3", "n" * 201)).runs
     assert first.name == "n" * 200

@@ -2,11 +2,10 @@
 
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
-from written import load_test, only_run, refusal
+from reading import load_test, only_run, refusal
 
 from capacity.formats.load_test import Loop
 
@@ -61,8 +60,8 @@ EXAMPLES = {
 }
 
 
-def test_deltas_add_up(tmp_path: Path) -> None:
-    run = only_run(tmp_path, DELTA)
+def test_deltas_add_up() -> None:
+    run = only_run(DELTA)
     assert run.name == "http.server.request.duration{route=/predict}"
     assert run.counted == 8
     assert run.mean_s == pytest.approx(0.3)
@@ -70,16 +69,16 @@ def test_deltas_add_up(tmp_path: Path) -> None:
     assert (run.quantiles_s[0.5].low, run.quantiles_s[0.5].high) == (0.1, 0.5)
 
 
-def test_deltas_say_in_which_time_they_were_counted(tmp_path: Path) -> None:
+def test_deltas_say_in_which_time_they_were_counted() -> None:
     """Eight requests in two exports of 2 s each; totals since a start may have been idle for years."""
     began_s = 1_700_000_000
     points = [point([1, 2, 1], began_s + 2, began_s), point([0, 4, 0], began_s + 4, began_s + 2)]
-    run = only_run(tmp_path, histogram(1, *points))
+    run = only_run(histogram(1, *points))
     assert (run.duration_s, run.throughput_rps) == (pytest.approx(4.0), pytest.approx(2.0))
-    assert only_run(tmp_path, histogram(2, *points)).throughput_rps is None
+    assert only_run(histogram(2, *points)).throughput_rps is None
 
 
-def test_what_a_client_measured_is_not_the_server_s(tmp_path: Path) -> None:
+def test_what_a_client_measured_is_not_the_server_s() -> None:
     data = {"aggregationTemporality": 1, "dataPoints": [point([1, 2, 1])]}
     for name, loop in (
         ("http.client.request.duration", Loop.UNKNOWN),
@@ -87,30 +86,30 @@ def test_what_a_client_measured_is_not_the_server_s(tmp_path: Path) -> None:
         ("http.server.request.duration", Loop.SERVED),
         ("clients.duration", Loop.SERVED),
     ):
-        assert only_run(tmp_path, metrics({"name": name, "unit": "s", "histogram": data})).loop is loop
+        assert only_run(metrics({"name": name, "unit": "s", "histogram": data})).loop is loop
 
 
-def test_exports_one_a_line_add_up(tmp_path: Path) -> None:
-    assert only_run(tmp_path, f"{json.dumps(DELTA)}\n\n{json.dumps(DELTA)}\n").counted == 16
+def test_exports_one_a_line_add_up() -> None:
+    assert only_run(f"{json.dumps(DELTA)}\n\n{json.dumps(DELTA)}\n").counted == 16
 
 
-def test_of_cumulative_counts_the_last_of_each_start_counts(tmp_path: Path) -> None:
-    found = load_test(tmp_path, CUMULATIVE)
+def test_of_cumulative_counts_the_last_of_each_start_counts() -> None:
+    found = load_test(CUMULATIVE)
     assert found.runs[0].counted == 11
     assert "since the server started" in found.notes[0]
 
 
-def test_exponential_bounds_are_powers(tmp_path: Path) -> None:
-    run = only_run(tmp_path, EXPONENTIAL)
+def test_exponential_bounds_are_powers() -> None:
+    run = only_run(EXPONENTIAL)
     assert run.histogram.edges_s == (0.0, 0.25, 0.5, 1.0, math.inf)
     assert run.histogram.counts == (1.0, 2.0, 3.0, 0.0)
-    fine = only_run(tmp_path, histogram(2, exponential(scale=1, sum=3.8), kind="exponentialHistogram"))
+    fine = only_run(histogram(2, exponential(scale=1, sum=3.8), kind="exponentialHistogram"))
     assert fine.quantiles_s[0.99].low == pytest.approx(2**-0.5)
 
 
-def test_units_are_the_metric_s_own(tmp_path: Path) -> None:
+def test_units_are_the_metric_s_own() -> None:
     bounds = {"explicitBounds": [100, 500], "sum": 1200.0}
-    run = only_run(tmp_path, histogram(1, point([1, 2, 1], **bounds), unit="ms"))
+    run = only_run(histogram(1, point([1, 2, 1], **bounds), unit="ms"))
     assert run.quantiles_s[0.5].high == pytest.approx(0.5)
     assert run.mean_s == pytest.approx(0.3)
 
@@ -140,50 +139,50 @@ def test_units_are_the_metric_s_own(tmp_path: Path) -> None:
         ),
     ],
 )  # fmt: skip
-def test_what_cannot_be_is_refused(tmp_path: Path, content: Any, said: str) -> None:
-    assert said in refusal(tmp_path, content)
+def test_what_cannot_be_is_refused(content: Any, said: str) -> None:
+    assert said in refusal(content)
 
 
-def test_protocol_buffers_agree_on_the_encoding(tmp_path: Path) -> None:
+def test_protocol_buffers_agree_on_the_encoding() -> None:
     schema = pytest.importorskip(
         "opentelemetry.proto.metrics.v1.metrics_pb2", reason="needs opentelemetry-proto"
     )
     json_format = pytest.importorskip("google.protobuf.json_format")
     theirs = json_format.MessageToJson(json_format.ParseDict(CUMULATIVE, schema.MetricsData()))
-    assert only_run(tmp_path, theirs).counted == 11
+    assert only_run(theirs).counted == 11
 
 
-def test_as_many_points_as_may_be_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_as_many_points_as_may_be_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("capacity.formats.otlp_metrics._POINTS_MAX", 2)
-    assert only_run(tmp_path, DELTA).counted == 8
+    assert only_run(DELTA).counted == 8
     more = histogram(1, point([1, 2, 1]), point([0, 4, 0], 20), point([0, 4, 0], 30))
-    assert "has more than 2 points; keep a shorter time" in refusal(tmp_path, more)
+    assert "has more than 2 points; keep a shorter time" in refusal(more)
 
 
-def test_a_point_that_counted_nothing_may_leave_out_its_buckets(tmp_path: Path) -> None:
+def test_a_point_that_counted_nothing_may_leave_out_its_buckets() -> None:
     """As protocol buffers leave out what is 0, and beside others, before and after."""
     empty = {"timeUnixNano": "1"}
-    assert only_run(tmp_path, histogram(1, empty, point([1, 2, 1]), empty)).counted == 4
-    assert "has no histogram with a unit" in refusal(tmp_path, histogram(1, empty))
+    assert only_run(histogram(1, empty, point([1, 2, 1]), empty)).counted == 4
+    assert "has no histogram with a unit" in refusal(histogram(1, empty))
 
 
-def test_a_large_count_is_a_text_of_twenty_digits(tmp_path: Path) -> None:
-    run = only_run(tmp_path, histogram(1, point([4, 0, 0], count="0" * 19 + "4", sum=0.2)))
+def test_a_large_count_is_a_text_of_twenty_digits() -> None:
+    run = only_run(histogram(1, point([4, 0, 0], count="0" * 19 + "4", sum=0.2)))
     assert run.counted == 4
-    assert "count must be" in refusal(tmp_path, histogram(1, point([4, 0, 0], count="0" * 20 + "4")))
+    assert "count must be" in refusal(histogram(1, point([4, 0, 0], count="0" * 20 + "4")))
 
 
-def test_an_exponential_histogram_may_have_zeros_alone_or_none(tmp_path: Path) -> None:
+def test_an_exponential_histogram_may_have_zeros_alone_or_none() -> None:
     zeros = exponential(count="3", zeroCount="3", positive={}, sum=0.0)
-    run = only_run(tmp_path, histogram(1, zeros, kind="exponentialHistogram"))
+    run = only_run(histogram(1, zeros, kind="exponentialHistogram"))
     assert run.histogram.edges_s == (0.0, 1e-12, math.inf)
     assert run.histogram.counts == (3.0, 0.0)
     wide = zeros | {"zeroThreshold": 0.5}
-    found = only_run(tmp_path, histogram(1, wide, kind="exponentialHistogram")).histogram
+    found = only_run(histogram(1, wide, kind="exponentialHistogram")).histogram
     assert found.edges_s == (0.0, 0.5, math.inf)
     bare = exponential(count="5")
     del bare["zeroCount"], bare["scale"], bare["positive"]["offset"]
-    found = only_run(tmp_path, histogram(1, bare | {"sum": 8.0}, kind="exponentialHistogram")).histogram
+    found = only_run(histogram(1, bare | {"sum": 8.0}, kind="exponentialHistogram")).histogram
     assert (found.edges_s, found.counts) == ((0.0, 1.0, 2.0, 4.0, math.inf), (0.0, 2.0, 3.0, 0.0))
 
 
@@ -196,11 +195,11 @@ def test_an_exponential_histogram_may_have_zeros_alone_or_none(tmp_path: Path) -
         (histogram(2, exponential(scale=-11), kind="exponentialHistogram"), "scale must be from -10 to 20, got -11"),
     ],
 )  # fmt: skip
-def test_what_is_beyond_its_ends_is_refused(tmp_path: Path, content: Any, said: str) -> None:
-    assert said.rstrip("'") in refusal(tmp_path, content)
+def test_what_is_beyond_its_ends_is_refused(content: Any, said: str) -> None:
+    assert said.rstrip("'") in refusal(content)
 
 
-def test_attributes_of_all_kinds_are_part_of_a_name(tmp_path: Path) -> None:
+def test_attributes_of_all_kinds_are_part_of_a_name() -> None:
     attributes = [
         {"key": "d", "value": {"doubleValue": 0.5}},
         {"key": "b", "value": {"boolValue": True}},
@@ -208,12 +207,12 @@ def test_attributes_of_all_kinds_are_part_of_a_name(tmp_path: Path) -> None:
         {"key": "i", "value": {"intValue": "7"}},
         {"key": "n"},
     ]
-    run = only_run(tmp_path, histogram(1, point([1, 2, 1], attributes=attributes)))
+    run = only_run(histogram(1, point([1, 2, 1], attributes=attributes)))
     assert run.name == f"{NAME}{{a=?,b=True,d=0.5,i=7,n=?}}"
 
 
 @pytest.mark.parametrize("more", [0, 1])
-def test_a_histogram_has_at_most_2000_buckets(tmp_path: Path, more: int) -> None:
+def test_a_histogram_has_at_most_2000_buckets(more: int) -> None:
     """At scale 10, 1024 buckets span a factor of two."""
     one = exponential(
         scale=10,
@@ -223,8 +222,8 @@ def test_a_histogram_has_at_most_2000_buckets(tmp_path: Path, more: int) -> None
     )
     content = histogram(2, one, kind="exponentialHistogram")
     if more:
-        assert "has 2001 buckets; there are 2000 at most" in refusal(tmp_path, content)
+        assert "has 2001 buckets; there are 2000 at most" in refusal(content)
         return
-    found = only_run(tmp_path, content).histogram
+    found = only_run(content).histogram
     assert (found.total, found.edges_s[1]) == (2001.0, 1.0)
     assert found.edges_s[1025] == pytest.approx(2.0)

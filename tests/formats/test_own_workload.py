@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from written import file, refusal
+from reading import file, read_bytes, refusal
 
 import capacity as cap
 from capacity.formats.own_workload import workload_to_document
-from capacity.formats.registry import Kind, read
+from capacity.formats.registry import Kind
 from capacity.traffic.workload import TraceArrivals
 
 TRACE = TraceArrivals(instants_s=(5.0, 5.25, 5.25, 7.0), name="access.log")
@@ -17,8 +17,8 @@ WRITTEN = workload_to_document(TRACE)
 EXAMPLES = {"workload": json.dumps(WRITTEN).encode()}
 
 
-def test_what_is_written_is_read_again(tmp_path: Path) -> None:
-    found = read(file(tmp_path, WRITTEN), Kind.WORKLOAD)
+def test_what_is_written_is_read_again() -> None:
+    found = read_bytes(WRITTEN, Kind.WORKLOAD)
     assert found.instants_s == (0.0, 0.25, 0.25, 2.0)
     assert found.rate_rps == TRACE.rate_rps
 
@@ -45,10 +45,10 @@ def test_as_csv_it_is_a_trace_from_its_first_arrival_on(tmp_path: Path) -> None:
     [
         ({"schema_version": 2}, "a newer capacity"),
         ({"t_s": [0.0, "1"]}, "t_s[1] must be a number, got '1'"),
-        ({"t_s": [1.0, 0.0]}, "file.txt"),
-        ({"t_s": []}, "file.txt"),
+        ({"t_s": [1.0, 0.0]}, "result.bin"),
+        ({"t_s": []}, "result.bin"),
         ({"t_s": 3}, "t_s must be a list, got 3"),
     ],
 )
-def test_what_was_edited_badly_is_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
-    assert said in refusal(tmp_path, WRITTEN | changes, Kind.WORKLOAD)
+def test_what_was_edited_badly_is_refused(changes: dict[str, Any], said: str) -> None:
+    assert said in refusal(WRITTEN | changes, Kind.WORKLOAD)

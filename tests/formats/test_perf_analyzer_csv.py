@@ -1,9 +1,7 @@
 """CSVs of perf_analyzer, written by its list of columns; nothing here is a file of its own."""
 
-from pathlib import Path
-
 import pytest
-from written import load_test, only_run, refusal
+from reading import load_test, only_run, refusal
 
 from capacity.errors import InputError
 from capacity.formats.load_test import Loop
@@ -21,8 +19,8 @@ OPEN = (
 EXAMPLES = {"concurrency": CLOSED.encode(), "rate": OPEN.encode()}
 
 
-def test_rows_are_runs_by_rising_load(tmp_path: Path) -> None:
-    found = load_test(tmp_path, CLOSED)
+def test_rows_are_runs_by_rising_load() -> None:
+    found = load_test(CLOSED)
     assert [run.users for run in found.runs] == [1.0, 2.0, 8.0]
     run = found.runs[0]
     assert (run.loop, run.throughput_rps, run.rate_asked_rps) == (Loop.CLOSED, 100.0, None)
@@ -34,16 +32,16 @@ def test_rows_are_runs_by_rising_load(tmp_path: Path) -> None:
     assert "no client batch size" in found.notes[0]
 
 
-def test_rates_are_open_and_columns_are_found_by_name(tmp_path: Path) -> None:
-    run = only_run(tmp_path, OPEN)
+def test_rates_are_open_and_columns_are_found_by_name() -> None:
+    run = only_run(OPEN)
     assert (run.loop, run.rate_asked_rps, run.users) == (Loop.OPEN, 50.5, None)
     assert run.mean_s == pytest.approx(0.008)
     assert list(run.quantiles_s) == [0.95]
 
 
-def test_stages_longer_than_the_response_give_no_mean(tmp_path: Path) -> None:
+def test_stages_longer_than_the_response_give_no_mean() -> None:
     """The network is what the server's stages leave, and written as 0 where they leave nothing."""
-    assert only_run(tmp_path, f"{HEADER}\n1,100,10,0,100,50,9000,40,10,9400,9900\n").mean_s is None
+    assert only_run(f"{HEADER}\n1,100,10,0,100,50,9000,40,10,9400,9900\n").mean_s is None
 
 
 @pytest.mark.parametrize(
@@ -62,13 +60,13 @@ def test_stages_longer_than_the_response_give_no_mean(tmp_path: Path) -> None:
         ("Concurrency,Inferences/Second,p101 latency\n1,2,3\n", "no percentile from 0 to 100"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_is_refused(tmp_path: Path, text: str, said: str) -> None:
-    assert said in refusal(tmp_path, text)
+def test_what_cannot_be_is_refused(text: str, said: str) -> None:
+    assert said in refusal(text)
 
 
-def test_rates_rise_too(tmp_path: Path) -> None:
+def test_rates_rise_too() -> None:
     text = "Request Rate,Inferences/Second\n0.5,0.4\n0,0\n20,19\n"
-    assert [run.rate_asked_rps for run in load_test(tmp_path, text).runs] == [0.0, 0.5, 20.0]
+    assert [run.rate_asked_rps for run in load_test(text).runs] == [0.0, 0.5, 20.0]
 
 
 @pytest.mark.parametrize(

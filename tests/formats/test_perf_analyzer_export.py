@@ -1,11 +1,10 @@
 """Exports of perf_analyzer, written by the shape that its source has; nothing here is a file of its own."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
-from written import load_test, only_run, refusal
+from reading import load_test, only_run, refusal
 
 from capacity.formats.load_test import Loop
 
@@ -41,8 +40,8 @@ EXAMPLES = {
 }
 
 
-def test_each_request_is_a_sample(tmp_path: Path) -> None:
-    run = only_run(tmp_path, export(STREAMED))
+def test_each_request_is_a_sample() -> None:
+    run = only_run(export(STREAMED))
     assert (run.loop, run.users, run.succeeded, run.failed) == (Loop.CLOSED, 2.0, 3, 1)
     assert run.samples.sent_s == pytest.approx([0.0, 3e-9, 0.002])  # in the order of sending
     assert run.samples.response_s == pytest.approx([0.009, 0.004, 0.005])  # until the last response
@@ -51,8 +50,8 @@ def test_each_request_is_a_sample(tmp_path: Path) -> None:
     assert run.throughput_rps == pytest.approx(3 / 0.009)
 
 
-def test_a_rate_is_open(tmp_path: Path) -> None:
-    both = load_test(tmp_path, export(STREAMED, experiment("request_rate", 5.5, request(0, 1000)))).runs
+def test_a_rate_is_open() -> None:
+    both = load_test(export(STREAMED, experiment("request_rate", 5.5, request(0, 1000)))).runs
     assert [(run.loop, run.rate_asked_rps) for run in both] == [(Loop.CLOSED, None), (Loop.OPEN, 5.5)]
 
 
@@ -67,20 +66,18 @@ def test_a_rate_is_open(tmp_path: Path) -> None:
         (export({"experiment": 1, "requests": [request(0, 1)]}), "experiment must be an object"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_is_refused(tmp_path: Path, content: Any, said: str) -> None:
-    assert said in refusal(tmp_path, content)
+def test_what_cannot_be_is_refused(content: Any, said: str) -> None:
+    assert said in refusal(content)
 
 
-def test_the_number_of_requests_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_requests_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("capacity.formats.perf_analyzer_export.ROWS_MAX", 5)
     one = experiment("request_rate", 5.5, request(0, 1000))
-    assert len(load_test(tmp_path, export(STREAMED, one)).runs) == 2
-    said = refusal(tmp_path, export(STREAMED, one, one))
+    assert len(load_test(export(STREAMED, one)).runs) == 2
+    said = refusal(export(STREAMED, one, one))
     assert "has more than 5 requests; export fewer experiments at a time" in said
 
 
-def test_a_run_is_named_by_its_mode_and_load(tmp_path: Path) -> None:
-    assert only_run(tmp_path, export(experiment("request_rate", 5.5, request(0, 1000)))).name == (
-        "request rate 5.5"
-    )
-    assert only_run(tmp_path, export(experiment("x" * 81, 5.5, request(0, 1000)))).name == "x" * 80
+def test_a_run_is_named_by_its_mode_and_load() -> None:
+    assert only_run(export(experiment("request_rate", 5.5, request(0, 1000)))).name == ("request rate 5.5")
+    assert only_run(export(experiment("x" * 81, 5.5, request(0, 1000)))).name == "x" * 80

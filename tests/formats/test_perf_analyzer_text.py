@@ -1,9 +1,7 @@
 """What perf_analyzer prints, written by the shape of its quick start; nothing here is a text of its own."""
 
-from pathlib import Path
-
 import pytest
-from written import load_test, only_run, refusal
+from reading import load_test, only_run, refusal
 
 from capacity.formats.load_test import Loop
 
@@ -36,13 +34,13 @@ RATE = "Inferences/Second vs. Client p95 Batch Latency\nRequest Rate: 44.5, thro
 EXAMPLES = {"whole": TEXT.encode(), "end": RATE.encode()}
 
 
-def test_a_text_without_its_last_lines_is_not_recognised(tmp_path: Path) -> None:
-    assert "is of none of the" in refusal(tmp_path, block(1, 1000))
-    assert "is of none of the" in refusal(tmp_path, f"# {END}")
+def test_a_text_without_its_last_lines_is_not_recognised() -> None:
+    assert "is of none of the" in refusal(block(1, 1000))
+    assert "is of none of the" in refusal(f"# {END}")
 
 
-def test_blocks_and_the_end_are_one_run_a_load(tmp_path: Path) -> None:
-    found = load_test(tmp_path, TEXT)
+def test_blocks_and_the_end_are_one_run_a_load() -> None:
+    found = load_test(TEXT)
     first, second = found.runs
     assert (first.loop, first.users, second.users) == (Loop.CLOSED, 1.0, 2.0)
     assert (first.batch_size, first.throughput_rps, first.succeeded) == (16, 50.0, 500)
@@ -53,16 +51,16 @@ def test_blocks_and_the_end_are_one_run_a_load(tmp_path: Path) -> None:
     assert found.notes == ()
 
 
-def test_the_end_alone_tells_a_percentile(tmp_path: Path) -> None:
-    run = only_run(tmp_path, RATE)
+def test_the_end_alone_tells_a_percentile() -> None:
+    run = only_run(RATE)
     assert (run.loop, run.rate_asked_rps, run.mean_s) == (Loop.OPEN, 44.5, None)
     assert {q: one.value for q, one in run.quantiles_s.items()} == pytest.approx({0.95: 0.0015})
-    assert "taken as 1" in load_test(tmp_path, RATE).notes[0]
+    assert "taken as 1" in load_test(RATE).notes[0]
 
 
-def test_stages_before_the_only_load_are_its_own(tmp_path: Path) -> None:
+def test_stages_before_the_only_load_are_its_own() -> None:
     cut = block(1, 1000).split("Server:")[1] + "".join(END.splitlines(keepends=True)[:2])
-    assert only_run(tmp_path, cut).stages_s["queue"] == pytest.approx(9e-5)
+    assert only_run(cut).stages_s["queue"] == pytest.approx(9e-5)
 
 
 @pytest.mark.parametrize(
@@ -73,5 +71,5 @@ def test_stages_before_the_only_load_are_its_own(tmp_path: Path) -> None:
         (END.replace("latency 1000", "latency 9e999"), "must be a number from 0, got '9e999'"),
     ],
 )
-def test_what_cannot_be_is_refused(tmp_path: Path, text: str, said: str) -> None:
-    assert said in refusal(tmp_path, text)
+def test_what_cannot_be_is_refused(text: str, said: str) -> None:
+    assert said in refusal(text)

@@ -8,12 +8,11 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, Histogram, start_http_server
-from written import load_test, only_run, refusal
+from reading import load_test, only_run, refusal
 
 PROMETHEUS = shutil.which("prometheus")
 METRIC = "api_latency_seconds"
@@ -54,8 +53,8 @@ EXAMPLES = {
 }
 
 
-def test_an_instant_has_totals(tmp_path: Path) -> None:
-    found = load_test(tmp_path, VECTOR)
+def test_an_instant_has_totals() -> None:
+    found = load_test(VECTOR)
     (run,) = found.runs
     assert run.name == "api_latency_seconds{job=api}"
     assert run.counted == 10
@@ -63,61 +62,61 @@ def test_an_instant_has_totals(tmp_path: Path) -> None:
     assert "since the server started" in found.notes[0]
 
 
-def test_a_range_has_rises_across_a_restart(tmp_path: Path) -> None:
+def test_a_range_has_rises_across_a_restart() -> None:
     """Ten requests, then a restart, then three: of bound 0.1 six and two, though 2 < 106 alone tells of it."""
-    run = only_run(tmp_path, MATRIX)
+    run = only_run(MATRIX)
     assert run.counted == 13
     assert run.histogram.counts == (8.0, 5.0)
     assert [(one.t_s, one.rate_rps) for one in run.history] == [(1e9 + 10, 1.0), (1e9 + 20, 0.3)]
     assert (run.duration_s, run.throughput_rps) == (20.0, pytest.approx(0.65))
-    assert only_run(tmp_path, VECTOR).throughput_rps is None  # totals since a start that is not known
+    assert only_run(VECTOR).throughput_rps is None  # totals since a start that is not known
 
 
-def test_a_restart_is_seen_in_any_bucket(tmp_path: Path) -> None:
+def test_a_restart_is_seen_in_any_bucket() -> None:
     """The first bucket went on rising across the restart, from 1 to 4: all four came after it."""
-    run = only_run(tmp_path, answer("matrix", bucket("0.1", 1, 4), bucket("+Inf", 50, 6)))
+    run = only_run(answer("matrix", bucket("0.1", 1, 4), bucket("+Inf", 50, 6)))
     assert run.histogram.counts == (4.0, 2.0)
 
 
-def test_sums_tell_the_mean(tmp_path: Path) -> None:
+def test_sums_tell_the_mean() -> None:
     total = bucket("", 5, 8.5, metric=f"{METRIC}_sum")
     del total["metric"]["le"]
-    run = only_run(tmp_path, answer("matrix", bucket("0.1", 0, 5), bucket("+Inf", 0, 10), total))
+    run = only_run(answer("matrix", bucket("0.1", 0, 5), bucket("+Inf", 0, 10), total))
     assert run.mean_s == pytest.approx(0.35)
 
 
-def test_a_native_histogram_keeps_its_bounds(tmp_path: Path) -> None:
-    run = only_run(tmp_path, NATIVE)
+def test_a_native_histogram_keeps_its_bounds() -> None:
+    run = only_run(NATIVE)
     assert run.counted == 4
     assert run.mean_s == pytest.approx(3.6 / 4)
     assert (run.quantiles_s[0.5].low, run.quantiles_s[0.5].high) == (1.0, 2.0)
     assert run.history[0].rate_rps == pytest.approx(0.4)
     once = {"metric": {"__name__": METRIC}, "histogram": [1e9, AFTER]}
-    assert only_run(tmp_path, answer("vector", once)).counted == 7
+    assert only_run(answer("vector", once)).counted == 7
 
 
-def test_a_counter_of_requests_is_a_rate_over_time(tmp_path: Path) -> None:
-    run = only_run(tmp_path, RATE)
+def test_a_counter_of_requests_is_a_rate_over_time() -> None:
+    run = only_run(RATE)
     assert run.counted == 25
     assert [one.rate_rps for one in run.history] == [2.0, 0.5]
     assert run.throughput_rps == pytest.approx(1.25)
 
 
 @pytest.mark.parametrize("metric", ["vllm:prompt_tokens_total", "vllm:num_requests_waiting"])
-def test_what_counts_no_requests_is_no_run(tmp_path: Path, metric: str) -> None:
+def test_what_counts_no_requests_is_no_run(metric: str) -> None:
     other = bucket("", 100, 300, 500, metric=metric)
-    assert only_run(tmp_path, answer("matrix", *RATE["data"]["result"], other)).counted == 25
+    assert only_run(answer("matrix", *RATE["data"]["result"], other)).counted == 25
 
 
-def test_a_gauge_of_requests_in_flight_is_users(tmp_path: Path) -> None:
-    run = only_run(tmp_path, answer("matrix", bucket("", 3, 4, metric="vllm:num_requests_running")))
+def test_a_gauge_of_requests_in_flight_is_users() -> None:
+    run = only_run(answer("matrix", bucket("", 3, 4, metric="vllm:num_requests_running")))
     assert [one.users for one in run.history] == [3.0, 4.0]
 
 
 @pytest.mark.parametrize("values", [(3.0,), (3.0, -1.0)])
-def test_a_gauge_of_one_point_or_below_zero_is_no_run(tmp_path: Path, values: tuple[float, ...]) -> None:
+def test_a_gauge_of_one_point_or_below_zero_is_no_run(values: tuple[float, ...]) -> None:
     other = bucket("", *values, metric="vllm:num_requests_running")
-    assert only_run(tmp_path, answer("matrix", *RATE["data"]["result"], other)).counted == 25
+    assert only_run(answer("matrix", *RATE["data"]["result"], other)).counted == 25
 
 
 @pytest.mark.parametrize(
@@ -144,50 +143,48 @@ def test_a_gauge_of_one_point_or_below_zero_is_no_run(tmp_path: Path, values: tu
         (answer("x" * 61), f"resultType {'x' * 60!r};"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_is_refused(tmp_path: Path, content: Any, said: str) -> None:
-    assert said in refusal(tmp_path, content)
+def test_what_cannot_be_is_refused(content: Any, said: str) -> None:
+    assert said in refusal(content)
 
 
-def test_one_instant_twice_is_refused(tmp_path: Path) -> None:
+def test_one_instant_twice_is_refused() -> None:
     content = answer("matrix", native(BEFORE, BEFORE))
     content["data"]["result"][0]["histograms"][1][0] = content["data"]["result"][0]["histograms"][0][0]
-    assert "keep one point an instant" in refusal(tmp_path, content)
+    assert "keep one point an instant" in refusal(content)
     content = answer("matrix", bucket("1", 3, 5), bucket("+Inf", 4, 6))
     content["data"]["result"][0]["values"].append(content["data"]["result"][0]["values"][0])
-    assert "keep one point an instant" in refusal(tmp_path, content)
+    assert "keep one point an instant" in refusal(content)
 
 
-def test_a_counter_below_0_is_no_restart(tmp_path: Path) -> None:
+def test_a_counter_below_0_is_no_restart() -> None:
     requests = bucket("", 5, -3, 4, metric="http_requests_total")
     del requests["metric"]["le"]
-    assert "a counter is never below 0, and it is -3" in refusal(tmp_path, answer("matrix", requests))
+    assert "a counter is never below 0, and it is -3" in refusal(answer("matrix", requests))
     sums = bucket("", 5, -3, metric=f"{METRIC}_sum")
     del sums["metric"]["le"]
     content = answer("matrix", bucket("1", 3, 5), bucket("+Inf", 4, 6), sums)
-    assert "its sum: a counter is never below 0, and it is -3" in refusal(tmp_path, content)
+    assert "its sum: a counter is never below 0, and it is -3" in refusal(content)
 
 
-def test_milliseconds_are_told_by_the_name(tmp_path: Path) -> None:
+def test_milliseconds_are_told_by_the_name() -> None:
     """Ten of the 15 took up to 100 ms, and all together 1200 ms."""
     series = [bucket("100", 0, 10, metric="x_ms_bucket"), bucket("+Inf", 0, 15, metric="x_ms_bucket")]
     total = bucket("", 7, 9, 1207, metric="x_ms_sum")
     del total["metric"]["le"]
     early, _, late = total["values"]
-    run = only_run(
-        tmp_path, answer("matrix", *series, total | {"values": [early, [1e9 + 10, late[1]], late]})
-    )
+    run = only_run(answer("matrix", *series, total | {"values": [early, [1e9 + 10, late[1]], late]}))
     assert run.quantiles_s[0.5].high == pytest.approx(0.1)
     assert run.mean_s == pytest.approx(0.08)
     late_only = answer("matrix", *series, total | {"values": [late]})
-    assert only_run(tmp_path, late_only).mean_s is None  # the sum was not there at either instant
+    assert only_run(late_only).mean_s is None  # the sum was not there at either instant
 
 
-def test_series_that_tell_nothing_are_passed_over(tmp_path: Path) -> None:
+def test_series_that_tell_nothing_are_passed_over() -> None:
     """One whose name has no unit, and one that counted nothing, before one that did."""
     empty = {"count": "0", "sum": "0"}
     nameless = native(BEFORE, AFTER) | {"metric": {"__name__": "api_latency"}}
     idle = native(empty, empty) | {"metric": {"__name__": "idle_seconds"}}
-    assert only_run(tmp_path, answer("matrix", nameless, idle, native(BEFORE, AFTER))).counted == 4
+    assert only_run(answer("matrix", nameless, idle, native(BEFORE, AFTER))).counted == 4
 
 
 @pytest.mark.parametrize(
@@ -200,15 +197,15 @@ def test_series_that_tell_nothing_are_passed_over(tmp_path: Path) -> None:
         ([[0, "1", "1", "1"]], "must rise from lower to upper, got 1 and 1"),
     ],
 )
-def test_native_buckets_that_cannot_be_are_refused(tmp_path: Path, buckets: list[Any], said: str) -> None:
+def test_native_buckets_that_cannot_be_are_refused(buckets: list[Any], said: str) -> None:
     once = {"metric": {"__name__": METRIC}, "histogram": [1e9, AFTER | {"buckets": buckets}]}
-    assert said.replace("histogram[1]", "result[0].histogram") in refusal(tmp_path, answer("vector", once))
+    assert said.replace("histogram[1]", "result[0].histogram") in refusal(answer("vector", once))
 
 
-def test_native_buckets_may_touch(tmp_path: Path) -> None:
+def test_native_buckets_may_touch() -> None:
     buckets = [[0, "1", "2", "3"], [0, "2", "4", "1"]]
     once = {"metric": {"__name__": METRIC}, "histogram": [1e9, AFTER | {"buckets": buckets, "sum": "NaN"}]}
-    run = only_run(tmp_path, answer("vector", once))
+    run = only_run(answer("vector", once))
     assert run.histogram.edges_s == (0.0, 1.0, 2.0, 4.0)
     assert run.histogram.counts == (0.0, 3.0, 1.0)
     assert run.mean_s is None
@@ -225,30 +222,30 @@ def test_native_buckets_may_touch(tmp_path: Path) -> None:
         (answer("vector", {"metric": {}, "value": [1, "1", 2]}), "result[0].value must be an instant"),
     ],
 )
-def test_what_is_no_answer_is_refused(tmp_path: Path, content: Any, said: str) -> None:
-    assert said in refusal(tmp_path, content)
+def test_what_is_no_answer_is_refused(content: Any, said: str) -> None:
+    assert said in refusal(content)
 
 
-def test_the_number_of_values_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_values_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two native histograms, a series of two values and one of one."""
     monkeypatch.setattr("capacity.formats.prometheus_query._VALUES_MAX", 5)
     series = [native(BEFORE, AFTER), bucket("", 10, 30, metric="requests_total"), bucket("", 1, metric="x")]
-    assert only_run(tmp_path, answer("matrix", *series)).counted == 4
-    said = refusal(tmp_path, answer("matrix", *series, bucket("", 1, metric="y")))
+    assert only_run(answer("matrix", *series)).counted == 4
+    said = refusal(answer("matrix", *series, bucket("", 1, metric="y")))
     assert "has more than 5 values; query with a longer step" in said
 
 
-def test_buckets_without_a_common_instant_are_refused(tmp_path: Path) -> None:
+def test_buckets_without_a_common_instant_are_refused() -> None:
     late = bucket("+Inf", 2)
     late["values"][0][0] += 5
-    said = refusal(tmp_path, answer("matrix", bucket("0.1", 1), late))
+    said = refusal(answer("matrix", bucket("0.1", 1), late))
     assert "has no instant at which all of its buckets are there; query them together" in said
 
 
-def test_a_native_histogram_counts_from_0_after_a_restart(tmp_path: Path) -> None:
+def test_a_native_histogram_counts_from_0_after_a_restart() -> None:
     """Four requests before the restart, one after it; an equal count adds none."""
     after = {"count": "1", "sum": "0.4", "buckets": [[0, "0.25", "0.5", "1"]]}
-    run = only_run(tmp_path, answer("matrix", native(BEFORE, AFTER, after, after)))
+    run = only_run(answer("matrix", native(BEFORE, AFTER, after, after)))
     assert run.counted == 5
     assert run.mean_s == pytest.approx((3.6 + 0.4) / 5)
     assert [one.rate_rps for one in run.history] == pytest.approx([0.4, 0.1, 0.0])
@@ -311,15 +308,15 @@ def when_there(url: str, **query: object) -> dict[str, Any]:
     raise AssertionError(f"no series for {query} within 30 s")
 
 
-def test_a_real_classic_histogram(server: str, tmp_path: Path) -> None:
+def test_a_real_classic_histogram(server: str) -> None:
     found = when_there(f"{server}/query", query=f'{{__name__=~"{METRIC}_.+"}}')
-    run = only_run(tmp_path, found)
+    run = only_run(found)
     assert run.counted == 5
     assert run.mean_s == pytest.approx(2.95 / 5)
     assert (run.quantiles_s[0.5].low, run.quantiles_s[0.5].high) == (0.1, 0.5)
 
 
-def test_a_real_native_histogram_holds_the_quantile_that_prometheus_gives(server, tmp_path) -> None:
+def test_a_real_native_histogram_holds_the_quantile_that_prometheus_gives(server) -> None:
     metric = 'prometheus_http_request_duration_seconds{handler="/metrics"}'
     found = when_there(f"{server}/query", query=metric)
     if "histogram" not in found["data"]["result"][0]:
@@ -327,12 +324,12 @@ def test_a_real_native_histogram_holds_the_quantile_that_prometheus_gives(server
     t_s = found["data"]["result"][0]["histogram"][0]
     theirs = ask(f"{server}/query", query=f"histogram_quantile(0.9, {metric})", time=t_s)
     value_s = float(theirs["data"]["result"][0]["value"][1])
-    ours = only_run(tmp_path, found).quantiles_s[0.9]
+    ours = only_run(found).quantiles_s[0.9]
     assert ours.low <= value_s <= ours.high
     time.sleep(1.0)
     end_s = time.time()
     ranged = ask(f"{server}/query_range", query=metric, start=end_s - 1.0, end=end_s, step="500ms")
-    run = only_run(tmp_path, ranged)
+    run = only_run(ranged)
     assert run.counted is not None
     assert run.counted >= 1
     assert len(run.history) == len(ranged["data"]["result"][0]["histograms"]) - 1

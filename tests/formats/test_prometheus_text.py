@@ -1,13 +1,11 @@
 """Pages of metrics: as prometheus-client writes them, and by the shape of Triton's and Ray's."""
 
 import sys
-from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
-from reading import example
-from written import load_test, only_run, refusal
+from reading import example, load_test, only_run, refusal
 
 from capacity.errors import DependencyError
 
@@ -39,8 +37,8 @@ EXAMPLES = {
 
 
 @pytest.mark.parametrize("openmetrics", [False, True])
-def test_a_histogram_is_a_run_with_intervals(tmp_path: Path, openmetrics: bool) -> None:
-    run = only_run(tmp_path, page(openmetrics=openmetrics))
+def test_a_histogram_is_a_run_with_intervals(openmetrics: bool) -> None:
+    run = only_run(page(openmetrics=openmetrics))
     assert run.name.replace("vllm_", "vllm:") == "vllm:e2e_request_latency_seconds{model_name=opt}"
     assert run.counted == 4
     assert run.mean_s == pytest.approx(7.75 / 4)
@@ -49,8 +47,8 @@ def test_a_histogram_is_a_run_with_intervals(tmp_path: Path, openmetrics: bool) 
     assert (last.low, last.high, last.value) == (1.0, float("inf"), 1.0)  # an open bucket has no upper end
 
 
-def test_milliseconds_are_told_by_the_name(tmp_path: Path) -> None:
-    found = load_test(tmp_path, RAY)
+def test_milliseconds_are_told_by_the_name() -> None:
+    found = load_test(RAY)
     assert [run.name for run in found.runs] == ["ray_serve_deployment_processing_latency_ms{deployment=d}"]
     assert found.runs[0].mean_s == pytest.approx(0.015)
     assert found.runs[0].quantiles_s[0.5].high == pytest.approx(0.010)
@@ -58,8 +56,8 @@ def test_milliseconds_are_told_by_the_name(tmp_path: Path) -> None:
     assert any("since the server started" in note for note in found.notes)
 
 
-def test_triton_s_counters_tell_means_and_stages(tmp_path: Path) -> None:
-    found = load_test(tmp_path, TRITON)
+def test_triton_s_counters_tell_means_and_stages() -> None:
+    found = load_test(TRITON)
     summary, run = found.runs
     assert (run.name, run.succeeded, run.failed) == ("triton{model=m,version=1}", 40, 3)
     assert run.mean_s == pytest.approx(0.020)
@@ -97,8 +95,8 @@ HEAD = "# TYPE x_seconds histogram\n"
         ("# TYPE a histogram\n# TYPE a gauge\n# EOF", "is not in Prometheus' text format"),
     ],
 )
-def test_what_cannot_be_is_refused(tmp_path: Path, text: str, said: str) -> None:
-    assert said in refusal(tmp_path, text)
+def test_what_cannot_be_is_refused(text: str, said: str) -> None:
+    assert said in refusal(text)
 
 
 PLAIN = """\
@@ -111,22 +109,21 @@ nv_inference_queue_duration_us{model="m"} 40000
 """
 
 
-def test_what_triton_does_not_count_is_not_told(tmp_path: Path) -> None:
+def test_what_triton_does_not_count_is_not_told() -> None:
     """Of 30 inferences, on two GPUs, and nothing says which of 20 requests brought how many."""
-    run = only_run(tmp_path, PLAIN)
+    run = only_run(PLAIN)
     assert (run.name, run.succeeded, run.failed) == ("triton{model=m}", 20, None)
     assert (run.mean_s, run.stages_s) == (pytest.approx(0.005), pytest.approx({"queue": 0.002}))
     assert (run.batch_size, run.batch_size_mean, run.batch_mean_s) == (1, None, None)
-    executed = only_run(tmp_path, PLAIN + 'nv_inference_exec_count{model="m"} 12\n')
+    executed = only_run(PLAIN + 'nv_inference_exec_count{model="m"} 12\n')
     assert (executed.batch_size, executed.batch_size_mean, executed.batch_mean_s) == (1, 2.5, None)
 
 
-def test_a_single_request_of_triton_has_its_times(tmp_path: Path) -> None:
+def test_a_single_request_of_triton_has_its_times() -> None:
     counters = {"request_success": 1, "request_duration_us": 5000, "queue_duration_us": 1000,
                 "compute_infer_duration_us": 3000, "count": 1, "exec_count": 1}  # fmt: skip
     text = "# TYPE nv_inference_count counter\n"
     run = only_run(
-        tmp_path,
         text + "".join(f'nv_inference_{name}{{model="m"}} {one}\n' for name, one in counters.items()),
     )
     assert (run.succeeded, run.batch_size, run.batch_size_mean) == (1, 1, 1.0)
@@ -134,12 +131,12 @@ def test_a_single_request_of_triton_has_its_times(tmp_path: Path) -> None:
     assert run.stages_s == pytest.approx({"queue": 0.001, "compute infer": 0.003})
 
 
-def test_what_a_cache_answered_alone_has_no_stage_but_its_queue(tmp_path: Path) -> None:
+def test_what_a_cache_answered_alone_has_no_stage_but_its_queue() -> None:
     cached = (
         PLAIN
         + 'nv_cache_num_hits_per_model{model="m"} 20\nnv_inference_compute_infer_duration_us{model="m"} 0\n'
     )
-    run = only_run(tmp_path, cached)
+    run = only_run(cached)
     assert run.stages_s == pytest.approx({"queue": 0.002})
     assert run.batch_size == 1
 
@@ -148,13 +145,13 @@ def summary(*lines: str) -> str:
     return "# TYPE x_ms summary\n" + "".join(f"x_ms{line}\n" for line in lines)
 
 
-def test_a_summary_may_have_quantiles_alone(tmp_path: Path) -> None:
-    run = only_run(tmp_path, summary('{a="b",quantile="0.9"} 12'))
+def test_a_summary_may_have_quantiles_alone() -> None:
+    run = only_run(summary('{a="b",quantile="0.9"} 12'))
     assert (run.name, run.counted, run.mean_s) == ("x_ms{a=b}", None, None)
     assert run.quantiles_s[0.9].value == pytest.approx(0.012)
-    counted = only_run(tmp_path, summary('{quantile="0.9"} 0', "_count 4"))
+    counted = only_run(summary('{quantile="0.9"} 0', "_count 4"))
     assert (counted.counted, counted.mean_s, counted.quantiles_s[0.9].value) == (4, None, 0.0)
-    whole = only_run(tmp_path, summary('{quantile="0.9"} 12', "_count 4", "_sum 8"))
+    whole = only_run(summary('{quantile="0.9"} 12', "_count 4", "_sum 8"))
     assert (whole.counted, whole.mean_s) == (4, pytest.approx(0.002))
 
 
@@ -172,51 +169,51 @@ def test_a_summary_may_have_quantiles_alone(tmp_path: Path) -> None:
         (PLAIN.replace(" 20", " 0"), "counts no request"),
     ],
 )
-def test_what_tells_of_no_request_is_refused(tmp_path: Path, text: str, said: str) -> None:
-    assert said in refusal(tmp_path, text)
+def test_what_tells_of_no_request_is_refused(text: str, said: str) -> None:
+    assert said in refusal(text)
 
 
-def test_as_many_samples_as_rows_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_as_many_samples_as_rows_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("capacity.formats.prometheus_text.ROWS_MAX", 6)
     monkeypatch.setattr("capacity.formats.prometheus_text.LINE_LENGTH_MAX", 60)
     text = "# TYPE x_ms summary\n" + 'x_ms{quantile="0.9"} 12\n' + "y 1\n" * 5
-    assert only_run(tmp_path, text).quantiles_s[0.9].value == pytest.approx(0.012)
-    assert "has more than 6 samples" in refusal(tmp_path, text + "y 1\n")
+    assert only_run(text).quantiles_s[0.9].value == pytest.approx(0.012)
+    assert "has more than 6 samples" in refusal(text + "y 1\n")
 
 
-def test_names_of_histograms_without_a_unit_are_cut(tmp_path: Path) -> None:
+def test_names_of_histograms_without_a_unit_are_cut() -> None:
     text = RAY + f'{"z" * 300}_bucket{{le="+Inf"}} 5\n'
-    (note,) = [note for note in load_test(tmp_path, text).notes if "no unit" in note]
+    (note,) = [note for note in load_test(text).notes if "no unit" in note]
     assert note.endswith("passed over: serve_actual_batch_size, " + "z" * 175)
 
 
-def test_a_missing_parser_is_named_with_its_install_command(tmp_path, monkeypatch) -> None:
+def test_a_missing_parser_is_named_with_its_install_command(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     with pytest.raises(DependencyError, match=r"install it with pip install 'capacity-planner\[measure\]'"):
-        load_test(tmp_path, RAY)
+        load_test(RAY)
 
 
-def test_a_long_reason_is_cut(tmp_path: Path) -> None:
-    said = refusal(tmp_path, HEAD + "x " + "z" * 200 + "\n")
+def test_a_long_reason_is_cut() -> None:
+    said = refusal(HEAD + "x " + "z" * 200 + "\n")
     reason = said.partition("text format (")[2].partition("); save")[0]
     assert len(reason) == 120
 
 
-def test_other_series_with_the_same_prefix_are_not_the_sum(tmp_path: Path) -> None:
+def test_other_series_with_the_same_prefix_are_not_the_sum() -> None:
     """Such as a total and the time of creation, before the sum and after it."""
     name, labels = "ray_serve_deployment_processing_latency_ms", '{deployment="d"}'
     others = "".join(f"{name}_{part}{labels} 999\n" for part in ("total", "created", "max"))
     others += "".join(f'{name}_{part}{{deployment="d",le="10.0"}} 999\n' for part in ("age", "max"))
     for text in (others + RAY, RAY + others):
-        assert only_run(tmp_path, text).mean_s == pytest.approx(0.015)
+        assert only_run(text).mean_s == pytest.approx(0.015)
 
 
-def test_a_counter_below_0_is_refused(tmp_path: Path) -> None:
+def test_a_counter_below_0_is_refused() -> None:
     text = "# TYPE nv_inference_request_success counter\nnv_inference_request_success -40\n"
-    assert "nv_inference_request_success is a counter, and never below 0" in refusal(tmp_path, text)
+    assert "nv_inference_request_success is a counter, and never below 0" in refusal(text)
 
 
-def test_blank_lines_around_a_page_are_none_of_it(tmp_path: Path) -> None:
+def test_blank_lines_around_a_page_are_none_of_it() -> None:
     for text in (page(), page(openmetrics=True)):
-        (run,), (same,) = (load_test(tmp_path, one).runs for one in (text, f"\n{text}\n \n"))
+        (run,), (same,) = (load_test(one).runs for one in (text, f"\n{text}\n \n"))
         assert (run.name, run.quantiles_s) == (same.name, same.quantiles_s)

@@ -1,14 +1,12 @@
 """Configurations of Triton's models, written by its schema; nothing here is a file of somebody's repository."""
 
 import re
-from pathlib import Path
 
 import pytest
-from reading import example
-from written import file, refusal
+from reading import example, read_bytes, refusal
 
 from capacity.formats.document import Document
-from capacity.formats.registry import Kind, read
+from capacity.formats.registry import Kind
 from capacity.formats.running_plan import RunningPlan
 from capacity.formats.triton_config import _message
 
@@ -16,29 +14,27 @@ FULL = example("triton_config_full.pbtxt")
 EXAMPLES = {"full": FULL.encode(), "short": b'backend: "python"\nmax_batch_size: 16\n'}
 
 
-def plan(folder: Path, text: str) -> RunningPlan:
-    found = read(file(folder, text), Kind.PLAN)
+def plan(text: str) -> RunningPlan:
+    found = read_bytes(text, Kind.PLAN)
     assert isinstance(found, RunningPlan)
     return found
 
 
-def test_all_settings_are_read(tmp_path: Path) -> None:
-    found = plan(tmp_path, FULL)
+def test_all_settings_are_read() -> None:
+    found = plan(FULL)
     assert (found.name, found.batch_size_max, found.preferred_batch_sizes) == ("resnet", 32, (8, 16))
     assert found.batch_wait_max_s == pytest.approx(0.0025)
     assert (found.replicas, found.queue_limit, found.device_kind) == (5, 128, "gpu")
 
 
-def test_settings_are_told_as_flags_that_simulate_takes(tmp_path: Path) -> None:
+def test_settings_are_told_as_flags_that_simulate_takes() -> None:
     """Instances of one server share the model's queue, whose limit is Triton's max_queue_size."""
-    assert plan(tmp_path, FULL).flags == (
+    assert plan(FULL).flags == (
         "--replicas 5 --batch-size-max 32 --batch-wait 2.5ms --routing shared-queue --queue-limit 128 "
         "--preferred-sizes 8,16"
     )
-    assert (
-        plan(tmp_path, "max_batch_size: 8\ndynamic_batching { }").flags == "--replicas 1 --batch-size-max 8"
-    )
-    assert any("max_queue_size is of the model's one queue" in note for note in plan(tmp_path, FULL).notes)
+    assert plan("max_batch_size: 8\ndynamic_batching { }").flags == "--replicas 1 --batch-size-max 8"
+    assert any("max_queue_size is of the model's one queue" in note for note in plan(FULL).notes)
 
 
 @pytest.mark.parametrize(
@@ -49,34 +45,32 @@ def test_settings_are_told_as_flags_that_simulate_takes(tmp_path: Path) -> None:
         ("timeout_action: DELAY default_timeout_microseconds: 1000000", "is served after all others"),
     ],
 )  # fmt: skip
-def test_a_queue_s_timeout_is_told(tmp_path: Path, policy: str, said: str) -> None:
+def test_a_queue_s_timeout_is_told(policy: str, said: str) -> None:
     text = f"max_batch_size: 4\ndynamic_batching {{ default_queue_policy {{ {policy} }} }}"
-    assert any(said in note for note in plan(tmp_path, text).notes)
+    assert any(said in note for note in plan(text).notes)
 
 
-def test_a_timeout_of_0_is_none_and_priorities_are_told(tmp_path: Path) -> None:
+def test_a_timeout_of_0_is_none_and_priorities_are_told() -> None:
     text = "max_batch_size: 4\ndynamic_batching { priority_levels: 2 default_queue_policy { timeout_action: REJECT } }"
-    notes = " ".join(plan(tmp_path, text).notes)
+    notes = " ".join(plan(text).notes)
     assert "timeout_action" not in notes
     assert "priority_levels serves some requests before others" in notes
 
 
-def test_without_dynamic_batching_no_batch_is_formed(tmp_path: Path) -> None:
-    found = plan(
-        tmp_path, 'backend: "python"\nmax_batch_size: 16\ninstance_group [{ count: 3 kind: KIND_CPU }]'
-    )
+def test_without_dynamic_batching_no_batch_is_formed() -> None:
+    found = plan('backend: "python"\nmax_batch_size: 16\ninstance_group [{ count: 3 kind: KIND_CPU }]')
     assert (found.batch_size_max, found.batch_wait_max_s, found.replicas) == (1, 0.0, 3)
     assert (found.queue_limit, found.device_kind) == (None, "cpu")
     assert any("there is no dynamic_batching block" in note for note in found.notes)
 
 
-def test_passive_instances_serve_nothing(tmp_path: Path) -> None:
+def test_passive_instances_serve_nothing() -> None:
     groups = "instance_group [ { count: 2 kind: KIND_CPU }, { count: 9 kind: KIND_CPU passive: true } ]"
-    assert plan(tmp_path, f"max_batch_size: 8\n{groups}").replicas == 2
+    assert plan(f"max_batch_size: 8\n{groups}").replicas == 2
 
 
-def test_an_empty_block_batches_without_a_wait(tmp_path: Path) -> None:
-    found = plan(tmp_path, "max_batch_size: 8\ndynamic_batching { }\n")
+def test_an_empty_block_batches_without_a_wait() -> None:
+    found = plan("max_batch_size: 8\ndynamic_batching { }\n")
     assert (found.batch_size_max, found.batch_wait_max_s, found.replicas) == (8, 0.0, 1)
     assert any("one instance is assumed" in note for note in found.notes)
 
@@ -99,42 +93,42 @@ def test_an_empty_block_batches_without_a_wait(tmp_path: Path) -> None:
         ("max_batch_size: 4\n\x00", "'?' is not expected"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_is_refused(tmp_path: Path, text: str, said: str) -> None:
-    assert said in refusal(tmp_path, text, Kind.PLAN)
+def test_what_cannot_be_is_refused(text: str, said: str) -> None:
+    assert said in refusal(text, Kind.PLAN)
 
 
 @pytest.mark.parametrize(("written", "count"), [("9", 9), ("0x1F", 31), ("0X1f", 31), ("017", 15), ("0", 1)])
-def test_whole_numbers_are_decimal_hexadecimal_or_octal(tmp_path: Path, written: str, count: int) -> None:
+def test_whole_numbers_are_decimal_hexadecimal_or_octal(written: str, count: int) -> None:
     """A group of no instance has one, as the server makes it."""
-    found = plan(tmp_path, f"max_batch_size: 1\ninstance_group {{ count: {written} kind: KIND_CPU }}")
+    found = plan(f"max_batch_size: 1\ninstance_group {{ count: {written} kind: KIND_CPU }}")
     assert (found.replicas, found.notes) == (count, ())
 
 
-def test_a_group_that_names_no_gpus_is_counted_for_one(tmp_path: Path) -> None:
+def test_a_group_that_names_no_gpus_is_counted_for_one() -> None:
     """Groups of several kinds leave the kind of the device open."""
     groups = "instance_group [ { count: 2 }, { kind: KIND_CPU }, { kind: KIND_GPU count: 3 gpus: 0 } ]"
-    found = plan(tmp_path, f"max_batch_size: 1\n{groups}")
+    found = plan(f"max_batch_size: 1\n{groups}")
     assert (found.name, found.replicas, found.device_kind) == ("model", 6, None)
     assert found.notes == ("a group of kind KIND_AUTO names no gpus; it is counted for one GPU",)
-    other = plan(tmp_path, "max_batch_size: 1\ninstance_group { kind: KIND_GPU }")
+    other = plan("max_batch_size: 1\ninstance_group { kind: KIND_GPU }")
     assert (other.replicas, other.device_kind) == (1, "gpu")
     assert other.notes == ("a group of kind KIND_GPU names no gpus; it is counted for one GPU",)
 
 
-def test_of_a_field_given_twice_the_last_counts(tmp_path: Path) -> None:
+def test_of_a_field_given_twice_the_last_counts() -> None:
     text = "max_batch_size: 8\nmax_batch_size: 4\ndynamic_batching { }\ndynamic_batching { max_queue_delay_microseconds: 7 }"
-    found = plan(tmp_path, text)
+    found = plan(text)
     assert (found.batch_size_max, found.batch_wait_max_s) == (4, pytest.approx(7e-6))
 
 
-def test_what_there_is_none_of_has_no_note(tmp_path: Path) -> None:
+def test_what_there_is_none_of_has_no_note() -> None:
     text = (
         "max_batch_size: 8\ninstance_group { kind: KIND_CPU }\ndynamic_batching { priority_levels: 1 "
         "default_queue_policy { max_queue_size: 0 default_timeout_microseconds: 0 } }"
     )
-    assert plan(tmp_path, text).queue_limit is None
-    assert plan(tmp_path, text).notes == ()
-    unbounded = plan(tmp_path, "max_batch_size: 8\ndynamic_batching { default_queue_policy { } }")
+    assert plan(text).queue_limit is None
+    assert plan(text).notes == ()
+    unbounded = plan("max_batch_size: 8\ndynamic_batching { default_queue_policy { } }")
     assert unbounded.queue_limit is None
     assert unbounded.notes == (
         "no instance_group: one instance is assumed, as on a machine with one GPU or none",
@@ -142,23 +136,21 @@ def test_what_there_is_none_of_has_no_note(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("field", ["sequence_batching", "ensemble_scheduling"])
-def test_what_is_not_read_is_told(tmp_path: Path, field: str) -> None:
+def test_what_is_not_read_is_told(field: str) -> None:
     """A field is followed by a block with a colon or without."""
     kinds = {"sequence_batching": "requests of a sequence", "ensemble_scheduling": "this is an ensemble"}
-    (note,) = plan(tmp_path, f"max_batch_size: 1\ninstance_group: [{{kind: KIND_CPU}}]\n{field} {{ }}").notes
+    (note,) = plan(f"max_batch_size: 1\ninstance_group: [{{kind: KIND_CPU}}]\n{field} {{ }}").notes
     assert kinds[field] in note
 
 
-def test_fifty_blocks_may_be_nested(tmp_path: Path) -> None:
-    assert plan(tmp_path, "max_batch_size: 4\n" + "a {" * 50 + "}" * 50).batch_size_max == 1
-    assert "nested more than 50" in refusal(
-        tmp_path, "max_batch_size: 4\n" + "a {" * 51 + "}" * 51, Kind.PLAN
-    )
+def test_fifty_blocks_may_be_nested() -> None:
+    assert plan("max_batch_size: 4\n" + "a {" * 50 + "}" * 50).batch_size_max == 1
+    assert "nested more than 50" in refusal("max_batch_size: 4\n" + "a {" * 51 + "}" * 51, Kind.PLAN)
 
 
 @pytest.mark.parametrize("text", ["max_batch_size: 4" + "x" * 60, "max_batch_size: 4 -" + "x" * 60 + " : 3"])
-def test_a_refusal_shows_the_begin_of_a_long_word(tmp_path: Path, text: str) -> None:
-    assert re.search(r"got '[-4]x{59}'", refusal(tmp_path, text, Kind.PLAN))
+def test_a_refusal_shows_the_begin_of_a_long_word(text: str) -> None:
+    assert re.search(r"got '[-4]x{59}'", refusal(text, Kind.PLAN))
 
 
 @pytest.mark.parametrize(
@@ -169,8 +161,8 @@ def test_a_refusal_shows_the_begin_of_a_long_word(tmp_path: Path, text: str) -> 
         ('max_batch_size: 4\nname "net"', "a value was expected, got '\"net\"'"),
     ],
 )  # fmt: skip
-def test_what_is_not_the_text_format_is_refused(tmp_path: Path, text: str, said: str) -> None:
-    assert said in refusal(tmp_path, text, Kind.PLAN)
+def test_what_is_not_the_text_format_is_refused(text: str, said: str) -> None:
+    assert said in refusal(text, Kind.PLAN)
 
 
 def test_google_s_own_parser_reads_the_same() -> None:
@@ -197,16 +189,16 @@ def test_google_s_own_parser_reads_the_same() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1])
-def test_a_batch_holds_one_at_least(tmp_path: Path, size: int) -> None:
-    found = plan(tmp_path, f"max_batch_size: {size}\ndynamic_batching {{ max_queue_delay_microseconds: 1 }}")
+def test_a_batch_holds_one_at_least(size: int) -> None:
+    found = plan(f"max_batch_size: {size}\ndynamic_batching {{ max_queue_delay_microseconds: 1 }}")
     assert found.batch_size_max == 1
 
 
-def test_long_words_are_cut_in_notes_and_refusals(tmp_path: Path) -> None:
-    assert "got '" + "y" * 60 + "'" in refusal(tmp_path, "max_batch_size: 1\nname " + "y" * 61, Kind.PLAN)
+def test_long_words_are_cut_in_notes_and_refusals() -> None:
+    assert "got '" + "y" * 60 + "'" in refusal("max_batch_size: 1\nname " + "y" * 61, Kind.PLAN)
 
 
-def test_too_many_words_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_words_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("capacity.formats.triton_config._TOKENS_MAX", 6)
-    assert plan(tmp_path, "max_batch_size: 1\n#x").batch_size_max == 1
-    assert "has more than 6 words" in refusal(tmp_path, "max_batch_size: 1\n#x\n", Kind.PLAN)
+    assert plan("max_batch_size: 1\n#x").batch_size_max == 1
+    assert "has more than 6 words" in refusal("max_batch_size: 1\n#x\n", Kind.PLAN)
