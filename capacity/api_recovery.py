@@ -21,8 +21,10 @@ from capacity.recovery.disturbance import Disturbances
 from capacity.recovery.effect import Effects, given_flags, require_effect
 from capacity.recovery.parse import read_clients, read_cold, read_protection, read_trigger
 from capacity.recovery.protection import Abandoned, Protection, Shedding
-from capacity.recovery.stress import DETECTION_S, AnyStress, Stress, TokenStress
+from capacity.recovery.stress import DETECTION_S, Stress
 from capacity.recovery.trigger import Trigger, TriggerKind
+from capacity.server.batch.server import BatchServer
+from capacity.server.engine.server import TokenEngine
 from capacity.traffic.workload import Workload
 from capacity.units import require_count
 
@@ -136,7 +138,7 @@ def _is_llm(profile: ProfileLike | None, plan: Saved | None) -> bool:
 
 
 def _trouble_of(given: Mapping[str, Any], abandoned: Abandoned, late_s: float) -> dict[str, Any]:
-    """Fields of `AnyStress` that every fleet has."""
+    """Fields of `Stress` that every fleet has."""
 
     def seconds(name: str) -> float | None:
         return parse.duration_s(given[name], given[f"{name}_s"], f"--{name.replace('_', '-')}")
@@ -184,10 +186,10 @@ def _batch_stress(given: Mapping[str, Any]) -> Stress:
     )
     late_s = measured.law(fleet.batch_size_max).quantile_s(0.99)
     trouble = _trouble_of(given, Abandoned.SERVED, late_s)
-    return Stress(profile=measured, workload=workload, plan=fleet, **trouble)
+    return Stress(server=BatchServer(profile=measured), workload=workload, plan=fleet, **trouble)
 
 
-def _token_stress(given: Mapping[str, Any]) -> TokenStress:
+def _token_stress(given: Mapping[str, Any]) -> Stress:
     """A fleet of engines of a language model, in trouble."""
     from capacity.api_llm import fleet_in_trouble
 
@@ -197,10 +199,10 @@ def _token_stress(given: Mapping[str, Any]) -> TokenStress:
     found = None if saved is not None else parse.find_profile(given["profile"])
     assert not isinstance(found, ServiceProfile)  # noqa: S101  (it was looked at before)
     scenario, saturation = fleet_in_trouble(found, saved, given["replicas"], given)
-    return TokenStress.of(
-        scenario,
-        saturation,
-        queue_limit=given["queue_limit"],
+    return Stress(
+        server=TokenEngine.of(scenario, saturation),
+        workload=scenario.workload,
+        plan=replace(scenario.plan, queue_limit=given["queue_limit"]),
         **trouble,
     )
 
@@ -312,11 +314,12 @@ class Trouble:
         """The smallest fleet of which the trigger leaves something."""
         return 1 if self.trigger.left(1) > 0.0 else max(self.trigger.replicas, 1) + 1
 
-    def token_stress(self, scenario: TokenScenario, saturation: Saturation) -> TokenStress:
+    def token_stress(self, scenario: TokenScenario, saturation: Saturation) -> Stress:
         """The trouble of engines; they stop attempts that no client waits for, as in `stress`."""
-        return TokenStress.of(
-            scenario,
-            saturation,
+        return Stress(
+            server=TokenEngine.of(scenario, saturation),
+            workload=scenario.workload,
+            plan=scenario.plan,
             clients=self.clients,
             trigger=self.trigger,
             protection=Protection(abandoned=Abandoned.STOPPED),
@@ -330,7 +333,7 @@ class Trouble:
         assert isinstance(question.workload, Workload)  # noqa: S101  (settled before)
         late_s = measured.law(plan.batch_size_max).quantile_s(0.99)
         return Stress(
-            profile=measured,
+            server=BatchServer(profile=measured),
             workload=question.workload,
             plan=plan,
             clients=self.clients,
@@ -490,7 +493,7 @@ def _read(name: str, text: str) -> str | int | float:
 
 
 def check_recovery(
-    trouble: Trouble, setting: str | None, stress_of: Callable[[Trouble], AnyStress], judge: "StressJudge"
+    trouble: Trouble, setting: str | None, stress_of: Callable[[Trouble], Stress], judge: "StressJudge"
 ) -> "Finding":
     """Whether a saved plan still recovers in time, with the setting that it was made with."""
     from capacity.answer.check import Finding, recovery_finding, recovery_name
@@ -582,7 +585,7 @@ def plan_engines_to_recover(
     from capacity.search.tokens import recommend_tokens
     from simulations.stress import StressSimulation
 
-    def stress_of(plan: TokenPlan) -> TokenStress:
+    def stress_of(plan: TokenPlan) -> Stress:
         scenario = question.scenario(plan)
         return trouble.token_stress(scenario, engines.saturated(scenario))
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from capacity.answer.documents import (
     Document,
     caveat_documents,
     dumps,
+    engine_plan_document,
     like_it_document,
     picked,
     plain,
@@ -280,7 +281,7 @@ def lengths_document(lengths: AnyLengths) -> Document:
 
 
 def _plan_row(plan: TokenPlan) -> dict[str, Any]:
-    return {one.name: getattr(plan, one.name) for one in fields(plan)}
+    return dict(engine_plan_document(plan))
 
 
 def _performance_row(found: Performance | None) -> dict[str, Any]:

@@ -12,9 +12,8 @@ from capacity.answers import Answer
 from capacity.performance import Interval
 from capacity.question.budget import Effort
 from capacity.question.caveat import Caveat
-from capacity.question.plan import Plan
 from capacity.recovery.findings import Remedy, Runs, Screen, SpikeSurvived
-from capacity.recovery.stress import AnyStress, TokenStress
+from capacity.recovery.stress import Stress
 from capacity.search.disturbed_plan import DisturbedPlan, Responses
 from capacity.search.recovery_plan import RecoveryPlan, is_harmless
 from capacity.search.stress import stress_caveats
@@ -33,7 +32,7 @@ class StressAnswer(Answer):
     effort: Effort
 
     @property
-    def stress(self) -> AnyStress:
+    def stress(self) -> Stress:
         """The scenario that was asked about."""
         return self.screen.found.stress
 
@@ -71,7 +70,7 @@ class StressAnswer(Answer):
             "smallest_fleet": None if screen.smallest is None else screen.smallest.stress.plan.replicas,
             "remedies": [_remedy_document(one) for one in screen.remedies],
             "spikes_survived": [_spike_document(one) for one in screen.spikes],
-            "plan": _plan_document(stress),
+            "plan": plain(stress.plan),
             **_tokens_document(stress),
             "arrival_rate_rps": stress.rate_rps,
             "load": stress.load,
@@ -177,21 +176,14 @@ def recovery_plan_document(recovery: RecoveryPlan) -> Document:
     }
 
 
-def _plan_document(stress: AnyStress) -> Document:
-    """The fleet as a document; engines with their queue limit, if they have one."""
-    if isinstance(stress.plan, Plan):
-        return plan_document(stress.plan)
-    document: Document = plain(stress.plan)
-    return document if stress.limit is None else {**document, "queue_limit": stress.limit}
-
-
-def _tokens_document(stress: AnyStress) -> Document:
+def _tokens_document(stress: Stress) -> Document:
     """The requests of a language model as a document; empty for batches."""
-    if not isinstance(stress, TokenStress):
+    server = stress.server
+    if server.lengths is None:
         return {}
     from capacity.llm_answers import lengths_document
 
-    return {**lengths_document(stress.lengths), "cached_share": stress.cached_share}
+    return {**lengths_document(server.lengths), "cached_share": server.cached_share}
 
 
 def _ends(interval: Interval) -> Document:
@@ -207,7 +199,7 @@ def _spike_document(spike: SpikeSurvived) -> Document:
     return {"factor": spike.factor, "lasting_s": survived, "searched_s": plain(spike.searched_s)}
 
 
-def _clients_document(stress: AnyStress) -> Document:
+def _clients_document(stress: Stress) -> Document:
     document: Document = plain(stress.clients)
     document["retried"] = sorted(one.value for one in stress.clients.retried)
     return document

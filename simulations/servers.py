@@ -12,7 +12,12 @@ from typing import NamedTuple
 import numpy as np
 
 from capacity.errors import DomainError
-from capacity.recovery.stress import AnyStress, Stress, TokenStress
+from capacity.question.plan import Plan
+from capacity.question.tokens import TokenPlan
+from capacity.recovery.stress import Stress
+from capacity.server.batch.server import BatchServer
+from capacity.server.engine.server import TokenEngine
+from capacity.server.server import Server
 from simulations.draws.arrivals import Purpose, Seed
 from simulations.draws.attempts import AttemptDraws, BatchFleet, EngineFleet, Fleet
 from simulations.draws.outages import attempt_draws, service_draws
@@ -32,8 +37,7 @@ class Simulated(NamedTuple):
     draw: Callable[[Floats], AttemptDraws]
 
 
-@singledispatch
-def simulated(stress: AnyStress, seed: Seed, service_times: ServiceTimes | None = None) -> Simulated:
+def simulated(stress: Stress, seed: Seed, service_times: ServiceTimes | None = None) -> Simulated:
     """The fleet of a stress and its users.
 
     Args:
@@ -42,17 +46,25 @@ def simulated(stress: AnyStress, seed: Seed, service_times: ServiceTimes | None 
     Raises:
         DomainError: replicas that share a device.
     """
-    raise TypeError(f"no simulation of {type(stress).__name__}")
+    return _simulated(stress.server, stress, seed, service_times)
 
 
-@simulated.register
-def _batches(stress: Stress, seed: Seed, service_times: ServiceTimes | None = None) -> Simulated:
-    if stress.profile.slowdowns(stress.plan.replicas)[-1] > 1.0:
+@singledispatch
+def _simulated(server: Server, stress: Stress, seed: Seed, service_times: ServiceTimes | None) -> Simulated:
+    raise TypeError(f"no simulation of {type(server).__name__}")
+
+
+@_simulated.register
+def _batches(
+    server: BatchServer, stress: Stress, seed: Seed, service_times: ServiceTimes | None
+) -> Simulated:
+    assert isinstance(stress.plan, Plan)  # noqa: S101  (of its server's kind)
+    if server.profile.slowdowns(stress.plan.replicas)[-1] > 1.0:
         raise DomainError(
             "replicas that share a device are not simulated in trouble; measure batches beside busy neighbours, "
             "and give those times as a profile of its own"
         )
-    times = service_times or ProfileTimes(stress.profile)
+    times = service_times or ProfileTimes(server.profile)
 
     def draw(arrived_s: Floats) -> AttemptDraws:
         draws = attempt_draws(stress, seed, arrived_s)
@@ -61,32 +73,35 @@ def _batches(stress: Stress, seed: Seed, service_times: ServiceTimes | None = No
     return Simulated(BatchFleet(plan=stress.plan, service_times=times, cold=stress.cold), draw)
 
 
-@simulated.register
-def _engines(stress: TokenStress, seed: Seed, service_times: ServiceTimes | None = None) -> Simulated:
+@_simulated.register
+def _engines(
+    server: TokenEngine, stress: Stress, seed: Seed, service_times: ServiceTimes | None
+) -> Simulated:
+    assert isinstance(stress.plan, TokenPlan)  # noqa: S101  (of its server's kind)
     fleet = EngineFleet(
-        table=stress.profile.table,
-        rules=rules_of(stress.scenario),
+        table=server.profile.table,
+        rules=rules_of(server.scenario(stress.workload, stress.plan)),
         replicas=stress.plan.replicas,
         routing=stress.plan.routing,
-        queue_limit=stress.queue_limit,
+        queue_limit=stress.plan.queue_limit,
     )
 
     def draw(arrived_s: Floats) -> AttemptDraws:
         draws = attempt_draws(stress, seed, arrived_s)
-        return replace(draws, lengths=_lengths(stress, seed, arrived_s))
+        return replace(draws, lengths=_lengths(server, seed, arrived_s))
 
     return Simulated(fleet, draw)
 
 
-def _lengths(stress: TokenStress, seed: Seed, arrived_s: Floats) -> TokenDraws:
+def _lengths(server: TokenEngine, seed: Seed, arrived_s: Floats) -> TokenDraws:
     """Lengths by the number of the request."""
     count = len(arrived_s)
-    given, got = stress.lengths.draw(seed.generator(Purpose.LENGTHS).random((count, 2)))
+    given, got = server.lengths.draw(seed.generator(Purpose.LENGTHS).random((count, 2)))
     return TokenDraws(
         arrived_s=arrived_s,
         input_tokens=given,
         output_tokens=got,
-        cached_tokens=np.floor(stress.cached_share * given).astype(np.int64),
+        cached_tokens=np.floor(server.cached_share * given).astype(np.int64),
         routing=np.zeros(2 * count),
         noise_seed=int(seed.generator(Purpose.STEPS).integers(2**62)),
     )

@@ -10,7 +10,7 @@ import numpy as np
 
 from capacity.recovery.findings import Found, OneRun, Run, Runs
 from capacity.recovery.fluid import is_in_order, patience_s
-from capacity.recovery.stress import AnyStress
+from capacity.recovery.stress import Stress
 from simulations.draws.arrivals import Seed, Stage
 from simulations.draws.outages import faults_of, first_tries_s, inside
 from simulations.draws.service import ServiceTimes
@@ -41,7 +41,7 @@ class StressSimulation:
     service_times: ServiceTimes | None = None
     mapper: Mapper = field(default=map, repr=False)
 
-    def __call__(self, stress: AnyStress) -> Runs:
+    def __call__(self, stress: Stress) -> Runs:
         """Runs of a stress.
 
         Raises:
@@ -66,7 +66,7 @@ def _with_users(
     return ask(partial(_run, Seed(value=seed, stage=Stage.STRESS, replication=number), service_times))
 
 
-def _run(seed: Seed, service_times: ServiceTimes | None, stress: AnyStress) -> Run:
+def _run(seed: Seed, service_times: ServiceTimes | None, stress: Stress) -> Run:
     """One run."""
     leave_if_abandoned()
     arrived_s = first_tries_s(stress, seed, stress.comes_until_s)
@@ -86,7 +86,7 @@ def _run(seed: Seed, service_times: ServiceTimes | None, stress: AnyStress) -> R
     return run_of(stress, replace(outcomes, arrived_s=arrived_s), stress.until_s, stress.overhead_s)
 
 
-def _hopeless(stress: AnyStress) -> Callable[[float, int], bool] | None:
+def _hopeless(stress: Stress) -> Callable[[float, int], bool] | None:
     """Whether so much waits that it would not be worked off within the horizon, even if nobody tried again.
 
     Only where every attempt is served in order, so that who comes now waits for all of it.

@@ -13,8 +13,10 @@ from capacity.recovery.clients import Clients
 from capacity.recovery.findings import Course, Found, OneRun, Run, Runs
 from capacity.recovery.parse import read_trigger
 from capacity.recovery.protection import Protection
-from capacity.recovery.stress import Stress, TokenStress
+from capacity.recovery.stress import Stress
 from capacity.recovery.trigger import Trigger, TriggerKind
+from capacity.server.batch.server import BatchServer
+from capacity.server.engine.server import TokenEngine
 from capacity.traffic.lengths import LengthRows
 from capacity.traffic.workload import PoissonArrivals, Workload
 
@@ -35,7 +37,7 @@ def fleet_in_trouble(
 ) -> Stress:
     """Four replicas of 100 rps, one of which is lost, unless told otherwise."""
     return Stress(
-        profile=PROFILE,
+        server=BatchServer(profile=PROFILE),
         workload=Workload(arrival_rate_rps=rate_rps, arrivals=PoissonArrivals()),
         plan=Plan(
             profile=PROFILE.name, replicas=replicas, batch_size_max=1, routing=routing, queue_limit=limit
@@ -58,7 +60,7 @@ ENGINE = Saturation(
 )
 
 
-def engines_in_trouble(**fields: Any) -> TokenStress:
+def engines_in_trouble(**fields: Any) -> Stress:
     """Three engines, one of which crashes for 20 s, unless told otherwise."""
     profile = LlmProfile(
         name="p",
@@ -68,15 +70,15 @@ def engines_in_trouble(**fields: Any) -> TokenStress:
         overhead=Overhead(request_s=0.5, per_input_token_s=0.01),
     )
     given: dict[str, Any] = {
-        "profile": profile,
+        "server": TokenEngine(
+            profile=profile, lengths=LengthRows((10, 30), (5, 5), "mine"), saturation=ENGINE
+        ),
         "workload": Workload(arrival_rate_rps=5.0),
         "plan": TokenPlan(profile="p", replicas=3, sequences_max=64, batched_tokens_max=512),
         "clients": Clients(timeout_s=60.0),
         "trigger": Trigger(kind=TriggerKind.CRASH, lasting_s=20.0, replicas=1),
-        "lengths": LengthRows((10, 30), (5, 5), "mine"),
-        "saturation": ENGINE,
     }
-    return TokenStress(**(given | fields))
+    return Stress(**(given | fields))
 
 
 def run_of(

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from capacity.question.comparison import Difference
     from capacity.question.objective import Objective
     from capacity.question.question import Question
+    from capacity.question.tokens import TokenPlan
     from capacity.queues.curves import Axis, Curve, Quantity
     from capacity.queues.little import LoadTestReport
     from capacity.search.by_hour import Schedule
@@ -169,6 +170,13 @@ def plan_document(plan: Plan) -> Document:
     unusual += ["preferred_sizes"] if plan.preferred_sizes else []
     unusual += [] if plan.queue_limit is None else ["queue_limit"]
     return picked(plan, "profile", "replicas", "batch_size_max", "batch_wait_max_s", "routing", *unusual)
+
+
+def engine_plan_document(plan: "TokenPlan") -> Document:
+    """A plan for engines; a queue limit only if there is one."""
+    unusual = [] if plan.queue_limit is None else ["queue_limit"]
+    names = ("profile", "replicas", "sequences_max", "batched_tokens_max", "routing")
+    return picked(plan, *names, *unusual)
 
 
 def performance_document(performance: Performance) -> Document:
@@ -491,5 +499,6 @@ _FORMS: dict[str, Callable[[Any], Document]] = {
     "Performance": performance_document,
     "Plan": plan_document,
     "Rejection": rejection_document,
+    "TokenPlan": engine_plan_document,
     "Workload": workload_document,
 }

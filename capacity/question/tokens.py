@@ -24,6 +24,7 @@ class TokenPlan:
     Attributes:
         sequences_max: most requests that run at once in an engine.
         batched_tokens_max: most tokens that one of its steps computes.
+        queue_limit: limit of each engine's queue, which only a fleet in trouble has; None if it is unlimited.
     """
 
     profile: str
@@ -31,6 +32,7 @@ class TokenPlan:
     sequences_max: int
     batched_tokens_max: int
     routing: Routing = Routing.ROUND_ROBIN
+    queue_limit: int | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.replicas <= REPLICAS_LIMIT:
@@ -39,6 +41,8 @@ class TokenPlan:
             raise InputError(
                 "engines have a queue each, so that shared-queue does not apply; use least-outstanding"
             )
+        if self.queue_limit is not None and self.queue_limit < 0:
+            raise DomainError(f"the queue limit must be >= 0, got {self.queue_limit}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +69,11 @@ class TokenScenario:
         if not 0.0 <= self.cached_share < 1.0:
             raise DomainError(f"--cached-share must be from 0 to below 1, got {self.cached_share}")
         require_second_tokens(self.objective, self.lengths)
+        if self.plan.queue_limit is not None:
+            raise InputError(
+                "the queue of an engine is simulated without a limit but in trouble; leave out queue_limit, or take "
+                "capacity stress"
+            )
 
     @property
     def quantile_max(self) -> float:

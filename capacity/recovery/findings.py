@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 from capacity.confidence import share_interval, student_t
 from capacity.performance import Interval
 from capacity.recovery.fluid import Fluid
-from capacity.recovery.stress import AnyStress
+from capacity.recovery.stress import Stress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ class Run:
 class Runs:
     """Independent runs of one stress."""
 
-    stress: AnyStress
+    stress: Stress
     runs: tuple[Run, ...]
     confidence: float
 
@@ -119,7 +119,7 @@ def mean_of(values: Sequence[float], confidence: float, *, most: float = math.in
 
 
 # One run of a stress, by the users of its number.
-OneRun = Callable[[AnyStress], Run]
+OneRun = Callable[[Stress], Run]
 Found = TypeVar("Found")
 
 
@@ -137,7 +137,7 @@ class StressJudge(Protocol):
     @property
     def confidence(self) -> float: ...  # noqa: D102
 
-    def __call__(self, stress: AnyStress) -> Runs:
+    def __call__(self, stress: Stress) -> Runs:
         """Independent runs."""
 
     def with_runs(self, runs: int) -> "StressJudge":

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from capacity.question.plan import Routing
 from capacity.recovery.clients import BudgetKind, Clients, Failure
 from capacity.recovery.protection import Abandoned, Shedding
-from capacity.recovery.stress import AnyStress
+from capacity.recovery.stress import Stress
 from capacity.recovery.trigger import TriggerKind
 
 # The balancer knows of these, or they are the same for all.
@@ -66,7 +66,7 @@ def _attempts_that_fit(clients: Clients) -> float:
     return float(min(clients.attempts, math.ceil(clients.deadline_s / every_s)))
 
 
-def fluid(stress: AnyStress) -> Fluid:
+def fluid(stress: Stress) -> Fluid:
     """The fluid law of a fleet whose queue is first in, first out, and served to the last attempt."""
     tries = amplification(stress.clients, stress.rate_rps)
     critical = 1.0 / stress.load - 1.0
@@ -96,18 +96,18 @@ def patience_s(clients: Clients) -> float | None:
     return min(given, default=None)
 
 
-def _useful_wait_s(stress: AnyStress) -> float | None:
+def _useful_wait_s(stress: Stress) -> float | None:
     """How long an attempt may wait and still be answered in time; None: for ever, or not at all. [s]"""
     wait_s = patience_s(stress.clients)
     return None if wait_s is None or wait_s <= stress.served_s else wait_s - stress.served_s
 
 
-def is_described(stress: AnyStress) -> bool:
+def is_described(stress: Stress) -> bool:
     """Whether the law holds: all that comes is served, in order, and as fast as before by whoever is back."""
     return is_in_order(stress) and stress.cold is None
 
 
-def is_in_order(stress: AnyStress) -> bool:
+def is_in_order(stress: Stress) -> bool:
     """Whether all attempts that come are served, in order."""
     protection = stress.protection
     return (
@@ -120,7 +120,7 @@ def is_in_order(stress: AnyStress) -> bool:
     )
 
 
-def is_even(stress: AnyStress) -> bool:
+def is_even(stress: Stress) -> bool:
     """Whether what is left of the fleet is left to all requests alike, and something is.
 
     Behind a balancer that does not look, the queue of a slow, a dead or a pausing replica grows by itself.
@@ -141,7 +141,7 @@ def _backlog(rate_rps: float, left_rps: float, tries: float, timeout_s: float, l
     return timeout_s * left_rps + max(0.0, tries * rate_rps - left_rps) * (lasts_s - filled_s)
 
 
-def spike_survived_s(stress: AnyStress, factor: float) -> float:
+def spike_survived_s(stress: Stress, factor: float) -> float:
     """How long a spike may last before an unprotected fleet falls, timeout/(factor * load - 1). [s]
 
     >>> round(0.5 / (2.0 * 0.7 - 1.0), 6)

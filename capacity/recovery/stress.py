@@ -1,22 +1,18 @@
 """Stress: a fleet, its clients and what goes wrong; the record between `capacity stress` and the simulator."""
 
 import math
-from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Self
 
 from capacity.errors import DomainError, InputError
-from capacity.profile.llm import LlmProfile
-from capacity.profile.profile import ServiceProfile
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Measured, Plan, Routing
 from capacity.question.resilience import Breakdowns
-from capacity.question.stability import load, sustainable_rate_rps
-from capacity.question.tokens import Saturation, TokenPlan, TokenScenario
+from capacity.question.tokens import TokenPlan
 from capacity.recovery.clients import Clients
 from capacity.recovery.faults import ColdCache
 from capacity.recovery.protection import Protection, Shedding
 from capacity.recovery.trigger import Trigger, TriggerKind
-from capacity.traffic.lengths import AnyLengths
+from capacity.server.server import Server
 from capacity.traffic.workload import Workload
 
 BASELINE_S = 30.0  # before the trigger, with which all later windows are compared
@@ -32,10 +28,11 @@ _UNPROTECTED = Protection()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AnyStress(ABC):
-    """What is asked: does this fleet recover from this trigger? A `Stress` or a `TokenStress`.
+class Stress:
+    """What is asked: does this fleet recover from this trigger?
 
     Attributes:
+        server: what one replica is; a reply of a language model's engine is the whole response.
         detection_s: from a crash or a hang until the balancer notices. [s]
         startup_s: a replica needs to be ready, after an outage of the trigger or in a rollout. [s]
         cold: the first batches of a replica that has come back; None: they are like any other.
@@ -43,7 +40,7 @@ class AnyStress(ABC):
         horizon_s: after the trigger's end, within which the fleet must have recovered. [s]
     """
 
-    profile: ServiceProfile | LlmProfile
+    server: Server
     workload: Workload
     plan: Plan | TokenPlan
     clients: Clients
@@ -81,9 +78,14 @@ class AnyStress(ABC):
         return self.workload.arrival_rate_rps
 
     @property
-    @abstractmethod
+    def profile(self) -> Measured:
+        """Profile of the server."""
+        return self.server.profile
+
+    @property
     def capacity_rps(self) -> float:
-        """Attempts that the whole fleet serves in a second, if always some wait. [requests/s]"""
+        """Attempts that the whole fleet serves in a second if some always wait. [requests/s]"""
+        return self.server.capacity_rps(self.plan)
 
     @property
     def load(self) -> float:
@@ -91,23 +93,23 @@ class AnyStress(ABC):
         return self.rate_rps / self.capacity_rps
 
     @property
-    @abstractmethod
     def overhead_s(self) -> float:
         """Time of a request outside of its replica. [s]"""
+        return self.server.overhead_s
 
     @property
-    @abstractmethod
     def served_s(self) -> float:
-        """From the end of its wait to its reply, if the fleet is full; 0 where this is short beside a timeout. [s]"""
+        """Time from the end of a wait to the reply in a full fleet; 0 if it is short beside a timeout. [s]"""
+        return self.server.served_s
 
     @property
-    @abstractmethod
     def limit(self) -> int | None:
-        """Of each queue; None: there is none."""
+        """Limit of each queue; None if it is unlimited."""
+        return self.plan.queue_limit
 
-    @abstractmethod
     def with_limit(self, limit: int) -> Self:
         """The same with a limit of each queue."""
+        return replace(self, plan=replace(self.plan, queue_limit=limit))
 
     @property
     def up_share(self) -> float:
@@ -165,108 +167,3 @@ class AnyStress(ABC):
     def with_replicas(self, replicas: int) -> Self:
         """The same with another number of replicas."""
         return replace(self, plan=replace(self.plan, replicas=replicas))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stress(AnyStress):
-    """A fleet of replicas that take batches."""
-
-    profile: ServiceProfile
-    plan: Plan
-
-    @property
-    def capacity_rps(self) -> float:
-        """In full batches. [requests/s]"""
-        return sustainable_rate_rps(self.profile, self.plan)
-
-    @property
-    def load(self) -> float:
-        """Arrival rate over capacity, with all digits."""
-        return load(self.profile, self.rate_rps, self.plan)
-
-    @property
-    def overhead_s(self) -> float:
-        """As the profile says. [s]"""
-        return self.profile.request_overhead_s
-
-    @property
-    def served_s(self) -> float:
-        """A batch is short beside a timeout. [s]"""
-        return 0.0
-
-    @property
-    def limit(self) -> int | None:
-        """Of the plan."""
-        return self.plan.queue_limit
-
-    def with_limit(self, limit: int) -> Self:
-        """The same with a limit of each queue."""
-        return replace(self, plan=replace(self.plan, queue_limit=limit))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenStress(AnyStress):
-    """A fleet of engines of a language model. A reply is the whole response.
-
-    Attributes:
-        lengths: input and output tokens of the requests; each attempt has those of its request.
-        cached_share: of each prompt, that is assumed to be in the cache when an attempt comes.
-        queue_limit: an attempt that finds as many waiting at its engine is rejected; None: none is.
-        saturation: what one engine does while requests always wait.
-    """
-
-    profile: LlmProfile
-    plan: TokenPlan
-    lengths: AnyLengths
-    saturation: Saturation
-    cached_share: float = 0.0
-    queue_limit: int | None = None
-
-    @classmethod
-    def of(cls, scenario: TokenScenario, saturation: Saturation, **trouble: Any) -> Self:
-        """Engines as they serve, and what goes wrong: the other attributes, by name."""
-        return cls(
-            profile=scenario.profile,
-            workload=scenario.workload,
-            plan=scenario.plan,
-            lengths=scenario.lengths,
-            saturation=saturation,
-            cached_share=scenario.cached_share,
-            **trouble,
-        )
-
-    @property
-    def capacity_rps(self) -> float:
-        """Of all engines. [requests/s]"""
-        return self.plan.replicas * self.saturation.rate_rps
-
-    @property
-    def overhead_s(self) -> float:
-        """Of a prompt of mean length. [s]"""
-        overhead = self.profile.overhead
-        return overhead.request_s + overhead.per_input_token_s * self.lengths.moments.input
-
-    @property
-    def served_s(self) -> float:
-        """Requests in a full engine over those that it finishes, by Little's law. [s]"""
-        return self.saturation.running_mean / self.saturation.rate_rps
-
-    @property
-    def limit(self) -> int | None:
-        """Of what waits at an engine."""
-        return self.queue_limit
-
-    def with_limit(self, limit: int) -> Self:
-        """The same with a limit of what waits at each engine."""
-        return replace(self, queue_limit=limit)
-
-    @property
-    def scenario(self) -> TokenScenario:
-        """The fleet and its users without any trouble."""
-        return TokenScenario(
-            profile=self.profile,
-            workload=self.workload,
-            lengths=self.lengths,
-            plan=self.plan,
-            cached_share=self.cached_share,
-        )

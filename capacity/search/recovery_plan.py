@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 from capacity.errors import InconclusiveError, InputError, quoted
 from capacity.recovery.findings import Remedy, Run, Runs, StressJudge
 from capacity.recovery.parse import read_budget, read_protection
-from capacity.recovery.stress import AnyStress, Stress
+from capacity.recovery.stress import Stress
 from capacity.search.recommendation import Recommendation
-from capacity.search.stress import Report, late_margin_s, remedies, smallest_fleet
+from capacity.search.stress import Report, remedies, smallest_fleet
 from capacity.search.tokens import TokenRecommendation
 
 # A setting that serves this much more meanwhile is the better one; below that the first is.
@@ -51,7 +51,7 @@ def is_in_time(found: Runs, within_s: float) -> bool:
     return all(run.recovered_s is not None and run.recovered_s <= within_s for run in found.runs)
 
 
-def with_setting(stress: AnyStress, setting: str | None) -> AnyStress:
+def with_setting(stress: Stress, setting: str | None) -> Stress:
     """The same stress with a setting, as `RecoveryPlan.setting` names it; what the plan itself has stays.
 
     Raises:
@@ -67,13 +67,14 @@ def with_setting(stress: AnyStress, setting: str | None) -> AnyStress:
         return stress.with_limit(int(value))
     if flag == "--retry-budget":
         return replace(stress, clients=replace(stress.clients, budget=read_budget(value, None)))
-    if flag == "--shed" and isinstance(stress, Stress):
-        shedding = read_protection(value, late_margin_s(stress), stress.protection.abandoned, ejection=False)
+    if flag == "--shed" and stress.server.sheds:
+        margin_s = stress.server.late_margin_s(stress.plan)
+        shedding = read_protection(value, margin_s, stress.protection.abandoned, ejection=False)
         return replace(stress, protection=shedding)
     raise InputError(f"{quoted(setting)} is no setting with which a plan recovers; make the plan again")
 
 
-def recovered_runs(stress: AnyStress, setting: str | None, within_s: float, judge: StressJudge) -> Runs:
+def recovered_runs(stress: Stress, setting: str | None, within_s: float, judge: StressJudge) -> Runs:
     """The runs of a fleet in trouble with a setting, as the plan was judged by; later recoveries count as none."""
     in_time = _InTime(judge, within_s)
     return in_time(with_setting(in_time.asked(stress), setting))
@@ -81,7 +82,7 @@ def recovered_runs(stress: AnyStress, setting: str | None, within_s: float, judg
 
 def plan_to_recover(
     planned: AnyRecommendation,
-    stress_of: Callable[[Any], AnyStress],
+    stress_of: Callable[[Any], Stress],
     within_s: float,
     judge: StressJudge,
     replan: Callable[[Any], AnyRecommendation],
@@ -174,11 +175,11 @@ class _InTime:
         """The same with this number of runs."""
         return _InTime(self._judge.with_runs(runs), self._within_s)
 
-    def asked(self, stress: AnyStress) -> AnyStress:
+    def asked(self, stress: Stress) -> Stress:
         """The same stress with a horizon that is just long enough."""
         return replace(stress, horizon_s=self._within_s + stress.steady_s + stress.window_s + 1.0)
 
-    def __call__(self, stress: AnyStress) -> Runs:
+    def __call__(self, stress: Stress) -> Runs:
         found = self._judge(stress)
         return replace(found, runs=tuple(self._late_as_none(run) for run in found.runs))
 
@@ -187,7 +188,7 @@ class _InTime:
         return replace(run, recovered_s=None) if is_late else run
 
 
-def _tried(stress: AnyStress, in_time: "_InTime", report: Report) -> Iterator[Remedy]:
+def _tried(stress: Stress, in_time: "_InTime", report: Report) -> Iterator[Remedy]:
     for name, changed in remedies(stress):
         report(f"trying {name}")
         with suppress(InconclusiveError):  # with this setting most requests fail before the trigger

@@ -4,20 +4,24 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import cache, partial, singledispatch
 
 from capacity.errors import InconclusiveError, UnstableError
 from capacity.performance import Interval
 from capacity.question.caveat import Caveat, CaveatCode
-from capacity.question.plan import Routing
+from capacity.question.plan import Plan, Routing
+from capacity.question.tokens import TokenPlan
 from capacity.recovery.clients import BudgetKind, RetryBudget
 from capacity.recovery.findings import OneRun, Remedy, Run, Runs, Screen, SpikeSurvived, StressJudge
 from capacity.recovery.fluid import amplification, fluid, patience_s, spike_survived_s
 from capacity.recovery.protection import Abandoned, Shedding
-from capacity.recovery.stress import TOLERANCE, AnyStress, Stress, TokenStress
+from capacity.recovery.stress import TOLERANCE, Stress
 from capacity.recovery.trigger import Trigger, TriggerKind
 from capacity.search.caveats import plausibility_caveats, spread_caveats
 from capacity.search.tokens import cache_caveats, length_caveats, llm_profile_caveats
+from capacity.server.batch.server import BatchServer
+from capacity.server.engine.server import TokenEngine
+from capacity.server.server import Server
 from capacity.units import format_duration
 
 BUDGET = 0.1  # retries a first try, which is what is recommended most
@@ -37,7 +41,7 @@ Report = Callable[[str], None]
 
 
 def screen(
-    stress: AnyStress,
+    stress: Stress,
     judge: StressJudge,
     report: Report,
     *,
@@ -79,24 +83,38 @@ def screen(
     )
 
 
-def stress_caveats(stress: AnyStress) -> Iterator[Caveat]:
+def stress_caveats(stress: Stress) -> Iterator[Caveat]:
     """What the figures behind a fleet in trouble leave open."""
-    longer = "batches"
-    if isinstance(stress, Stress):
-        profile, largest = stress.profile, stress.plan.batch_size_max
-        used = [timing for timing in profile.timings if timing.batch_size < 2 * largest]
-        yield from plausibility_caveats(profile, 0.99)
-        yield from spread_caveats([timing for timing in used if not timing.samples_s], 0.99)
-    elif isinstance(stress, TokenStress):
-        yield from length_caveats(stress.scenario)
-        yield from llm_profile_caveats(stress.profile)
-        yield from cache_caveats(stress.scenario)
-        longer = "steps"
+    yield from _server_caveats(stress.server, stress)
     yield Caveat(
         code=CaveatCode.PROFILE_ERROR_LEFT_OUT,
-        message=f"intervals hold the chance of the runs and not the error of the profile: with {longer} that take 1 % "
-        "longer, a fleet that was overloaded may take some 10 % longer to recover",
+        message="intervals hold the chance of the runs and not the error of the profile: with "
+        f"{stress.server.step} that take 1 % longer, a fleet that was overloaded may take some 10 % longer to recover",
     )
+
+
+@singledispatch
+def _server_caveats(server: Server, stress: Stress) -> Iterator[Caveat]:
+    """What the profile and the requests of a server leave open."""
+    raise TypeError(f"no caveats of {type(server).__name__}")
+
+
+@_server_caveats.register
+def _(server: BatchServer, stress: Stress) -> Iterator[Caveat]:
+    assert isinstance(stress.plan, Plan)  # noqa: S101  (of its own kind)
+    largest = stress.plan.batch_size_max
+    used = [timing for timing in server.profile.timings if timing.batch_size < 2 * largest]
+    yield from plausibility_caveats(server.profile, 0.99)
+    yield from spread_caveats([timing for timing in used if not timing.samples_s], 0.99)
+
+
+@_server_caveats.register
+def _(server: TokenEngine, stress: Stress) -> Iterator[Caveat]:
+    assert isinstance(stress.plan, TokenPlan)  # noqa: S101  (of its own kind)
+    scenario = server.scenario(stress.workload, stress.plan)
+    yield from length_caveats(scenario)
+    yield from llm_profile_caveats(server.profile)
+    yield from cache_caveats(scenario)
 
 
 def is_unharmed(found: Runs) -> bool:
@@ -105,7 +123,7 @@ def is_unharmed(found: Runs) -> bool:
     return found.exit_code == 0 and found.goodput_during.value >= baseline - TOLERANCE
 
 
-def remedies(stress: AnyStress) -> Iterator[tuple[str, AnyStress]]:
+def remedies(stress: Stress) -> Iterator[tuple[str, Stress]]:
     """Single settings that often help, as a flag, of those that are not set yet."""
     patience = patience_s(stress.clients)
     if stress.clients.attempts > 1 and stress.clients.budget.kind is BudgetKind.NONE:
@@ -113,8 +131,8 @@ def remedies(stress: AnyStress) -> Iterator[tuple[str, AnyStress]]:
         yield f"--retry-budget {BUDGET:g}", replace(stress, clients=replace(stress.clients, budget=budget))
     if patience is None:
         return
-    sheds = isinstance(stress, Stress) and stress.protection.shedding is Shedding.NONE
-    margin_s = late_margin_s(stress) if isinstance(stress, Stress) else math.inf
+    sheds = stress.server.sheds and stress.protection.shedding is Shedding.NONE
+    margin_s = stress.server.late_margin_s(stress.plan)
     if sheds and margin_s < patience:
         late = replace(stress.protection, shedding=Shedding.LATE, late_margin_s=margin_s)
         yield f"--shed late:{_typed(margin_s)}", replace(stress, protection=late)
@@ -124,17 +142,12 @@ def remedies(stress: AnyStress) -> Iterator[tuple[str, AnyStress]]:
     if sheds:
         newest_first = replace(stress.protection, shedding=Shedding.LIFO)
         yield "--shed lifo", replace(stress, protection=newest_first)
-    if isinstance(stress, TokenStress) and stress.protection.abandoned is Abandoned.SERVED:
+    if stress.server.stops and stress.protection.abandoned is Abandoned.SERVED:
         stopped = replace(stress.protection, abandoned=Abandoned.STOPPED)
         yield f"--abandoned {Abandoned.STOPPED}", replace(stress, protection=stopped)
 
 
-def late_margin_s(stress: Stress) -> float:
-    """The P99 of a full batch: with less than this left, a reply would mostly come too late. [s]"""
-    return stress.profile.law(stress.plan.batch_size_max).quantile_s(0.99)
-
-
-def queue_limit(stress: AnyStress, patience: float) -> int:
+def queue_limit(stress: Stress, patience: float) -> int:
     """Half of what the fleet begins within a timeout and can still end in time, at each queue."""
     queues = 1 if stress.plan.routing is Routing.SHARED_QUEUE else stress.plan.replicas
     return max(1, math.floor(0.5 * (patience - stress.served_s) * stress.capacity_rps / queues))
@@ -145,14 +158,14 @@ def _typed(seconds: float) -> str:
     return format_duration(seconds).replace(" ", "").replace("µ", "u")
 
 
-def _try(stress: AnyStress, judge: StressJudge, report: Report) -> Iterator[Remedy]:
+def _try(stress: Stress, judge: StressJudge, report: Report) -> Iterator[Remedy]:
     for setting, changed in remedies(stress):
         report(f"trying {setting}")
         with suppress(InconclusiveError):  # with this setting most requests fail before the trigger
             yield Remedy(setting=setting, found=_soon_or_late(changed, judge))
 
 
-def _soon_or_late(stress: AnyStress, judge: StressJudge) -> Runs:
+def _soon_or_late(stress: Stress, judge: StressJudge) -> Runs:
     """Within two minutes where that is enough, else within the whole horizon."""
     soon_s = max(_SOON_S, 2.0 * stress.steady_s, stress.steady_s + 4.0 * stress.window_s)
     if soon_s < stress.horizon_s:
@@ -244,9 +257,7 @@ def _bracket(replicas: int, recovers: Callable[[int], bool], most: int) -> tuple
     return replicas + step // 2 if step > 1 else replicas, enough
 
 
-def _spikes(
-    stress: AnyStress, judge: StressJudge, report: Report, *, is_map: bool
-) -> Iterator[SpikeSurvived]:
+def _spikes(stress: Stress, judge: StressJudge, report: Report, *, is_map: bool) -> Iterator[SpikeSurvived]:
     """How long a spike is survived, for two factors that overload the fleet, or for a map of them."""
     asked = spike_factors(stress.load)
     if is_map:
@@ -264,7 +275,7 @@ def spike_factors(load: float) -> list[float]:
     return [*usual, *(math.ceil(10.0 * overload / load) / 10.0 for overload in instead)]
 
 
-def spike_survived(stress: AnyStress, factor: float, judge: StressJudge) -> SpikeSurvived:
+def spike_survived(stress: Stress, factor: float, judge: StressJudge) -> SpikeSurvived:
     """The longest spike of a factor that half of the runs recover from.
 
     A fleet that serves more than would come if all attempts failed is not held down by any spike.
@@ -293,7 +304,7 @@ def spike_survived(stress: AnyStress, factor: float, judge: StressJudge) -> Spik
     return SpikeSurvived(factor=factor, lasting_s=lasting_s, searched_s=_SPIKE_MAX_S)
 
 
-def _boundary(stress: AnyStress, factor: float, guess_s: float, run: OneRun) -> tuple[float, float]:
+def _boundary(stress: Stress, factor: float, guess_s: float, run: OneRun) -> tuple[float, float]:
     """A spike that one run survives and one, little longer, that it does not. [s]
 
     The first is 0 where even the shortest is too long, and the second infinite where none is.

@@ -8,7 +8,7 @@ from capacity.errors import DomainError, InputError
 from capacity.recovery.absence import in_order, with_breakdowns
 from capacity.recovery.clients import Clients
 from capacity.recovery.faults import Fault
-from capacity.recovery.stress import AnyStress
+from capacity.recovery.stress import Stress
 from capacity.traffic.workload import TraceArrivals
 from simulations.draws.arrivals import Purpose, Seed, Stream
 from simulations.draws.attempts import AttemptDraws
@@ -19,7 +19,7 @@ _BLOCK = 65_536
 _NOTHING = np.zeros((0, 0))
 
 
-def attempt_draws(stress: AnyStress, seed: Seed, arrived_s: Floats) -> AttemptDraws:
+def attempt_draws(stress: Stress, seed: Seed, arrived_s: Floats) -> AttemptDraws:
     """Random numbers of the first requests of a run, all of them or some; those of their service are apart.
 
     Args:
@@ -51,7 +51,7 @@ def _rows(seed: Seed, purpose: Purpose, attempts: int, count: int) -> Floats:
     return rows
 
 
-def first_tries_s(stress: AnyStress, seed: Seed, until_s: float) -> Floats:
+def first_tries_s(stress: Stress, seed: Seed, until_s: float) -> Floats:
     """Instants of first tries, shape `(requests,)`; closer together in a spike, by the same users in the same order.
     [s]
 
@@ -82,7 +82,7 @@ def first_tries_s(stress: AnyStress, seed: Seed, until_s: float) -> Floats:
     return instants_s[: np.searchsorted(instants_s, until_s)]
 
 
-def faults_of(stress: AnyStress, seed: Seed) -> tuple[Fault, ...]:
+def faults_of(stress: Stress, seed: Seed) -> tuple[Fault, ...]:
     """Faults of each replica, and when; each breaks down by itself, whatever the fleet."""
     generator, replicas = seed.generator(Purpose.FAULTS), stress.plan.replicas
     away = stress.trigger.absences(

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from capacity.errors import InconclusiveError
 from capacity.recovery.findings import Course, Run
-from capacity.recovery.stress import TOLERANCE, TOLERANCE_ERRORS, AnyStress
+from capacity.recovery.stress import TOLERANCE, TOLERANCE_ERRORS, Stress
 from simulations.draws.attempts import Outcomes
 from simulations.draws.records import Floats, Integers
 
@@ -17,7 +17,7 @@ _RESPONSES_MIN = 1000  # behind a P99
 _ROUNDING = 1e-9  # of instants and shares: a horizon that is just long enough, a share just within
 
 
-def run_of(stress: AnyStress, outcomes: Outcomes, until_s: float, overhead_s: float) -> Run:
+def run_of(stress: Stress, outcomes: Outcomes, until_s: float, overhead_s: float) -> Run:
     """Findings of one run, for first tries up to `until_s`.
 
     Raises:
@@ -74,7 +74,7 @@ def _share(arrived_s: Floats, sums: Integers, from_s: Floats, to_s: Floats | flo
 
 
 def _recovered(
-    stress: AnyStress, arrived_s: Floats, sums: Integers, baseline: float, until_s: float
+    stress: Stress, arrived_s: Floats, sums: Integers, baseline: float, until_s: float
 ) -> tuple[float | None, bool]:
     """Seconds to the first window from which on all are as before for half a minute, and whether there was a
     relapse."""

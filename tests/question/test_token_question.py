@@ -222,6 +222,17 @@ def test_a_limit_of_what_no_request_has_is_refused(objective: Objective, measure
     assert question_of(lengths=once).lengths is once
 
 
+def test_a_queue_limit_of_engines_is_for_trouble_alone() -> None:
+    question = question_of()
+    limited = replace(question.plans(PROFILE)[0], queue_limit=5)
+    with pytest.raises(
+        InputError, match="^the queue of an engine is simulated without a limit but in trouble"
+    ):
+        question.scenario(limited)
+    with pytest.raises(DomainError, match="^the queue limit must be >= 0, got -1$"):
+        replace(limited, queue_limit=-1)
+
+
 def test_a_cache_of_unknown_size_answers_nothing() -> None:
     unknown = replace(PROFILE, kv=KvCache())
     with pytest.raises(

@@ -18,6 +18,7 @@ from capacity.recovery.parse import read_trigger
 from capacity.recovery.protection import Abandoned, Protection, Shedding
 from capacity.recovery.stress import Stress
 from capacity.recovery.trigger import Trigger, TriggerKind
+from capacity.server.batch.server import BatchServer
 from capacity.traffic.workload import PoissonArrivals, Workload
 from simulations.draws.service import ExponentialTimes, ServiceTimes
 from simulations.stress import StressSimulation
@@ -44,7 +45,7 @@ def stress(
 ) -> Stress:
     profile = profile or profile_of(0.01)
     return Stress(
-        profile=profile,
+        server=BatchServer(profile=profile),
         workload=Workload(arrival_rate_rps=rate_rps, arrivals=PoissonArrivals()),
         plan=Plan(
             profile=profile.name,

@@ -13,8 +13,9 @@ from capacity.question.resilience import Breakdowns
 from capacity.recovery.clients import Backoff, Clients
 from capacity.recovery.disturbance import ORDINARY, Disturbances, Pauses, RequestClass
 from capacity.recovery.protection import Protection, Shedding
-from capacity.recovery.stress import DETECTION_S, TokenStress
+from capacity.recovery.stress import DETECTION_S
 from capacity.recovery.trigger import Trigger, TriggerKind
+from capacity.server.engine.server import TokenEngine
 
 
 def test_the_instants_of_a_fleet_of_batches() -> None:
@@ -54,8 +55,9 @@ def test_the_instants_of_engines() -> None:
     assert stress.lasts_s == 27.0
     assert stress.with_limit(7).limit == 7
     assert stress.limit is None
-    assert (stress.scenario.plan, stress.scenario.lengths) == (stress.plan, stress.lengths)
-    assert TokenStress.of(stress.scenario, ENGINE, clients=stress.clients, trigger=stress.trigger, startup_s=7.0) == stress  # fmt: skip
+    scenario = stress.server.scenario(stress.workload, stress.with_limit(7).plan)
+    assert (scenario.plan, scenario.workload) == (stress.plan, stress.workload)
+    assert TokenEngine.of(scenario, ENGINE) == stress.server
 
 
 def test_a_fleet_that_breaks_down_is_up_for_its_share() -> None:

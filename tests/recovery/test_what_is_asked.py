@@ -20,8 +20,9 @@ from capacity.question.resilience import Breakdowns, Survival
 from capacity.recovery.clients import Clients
 from capacity.recovery.disturbance import Disturbances
 from capacity.recovery.protection import Abandoned, Protection, Shedding
-from capacity.recovery.stress import DETECTION_S, Stress, TokenStress
+from capacity.recovery.stress import DETECTION_S, Stress
 from capacity.recovery.trigger import Trigger, TriggerKind
+from capacity.server.batch.server import BatchServer
 from capacity.traffic.workload import ClosedPopulation, GammaArrivals, PoissonArrivals, Workload
 
 FILES = Path(__file__).parents[1] / "kept" / "files"
@@ -57,7 +58,7 @@ def test_by_default_a_fleet_is_asked_with_clients_that_wait(screened: Seen) -> N
     answer = stress(**FLEET, workers=1)
     ((asked, judge, how),) = screened
     assert asked == Stress(
-        profile=PROFILE,
+        server=BatchServer(profile=PROFILE),
         workload=Workload(arrival_rate_rps=50.0, arrivals=PoissonArrivals()),
         plan=Plan(profile="p", replicas=2, batch_size_max=4, routing=Routing.ROUND_ROBIN),
         clients=Clients(),
@@ -170,10 +171,9 @@ def test_engines_are_asked_with_what_engines_have(screened: Seen) -> None:
     }  # fmt: skip
     stress(**engines, trigger="spike:2x,30s", queue_limit=20, cached_share=0.25, sequences_max=8)
     ((asked, _, _),) = screened
-    assert isinstance(asked, TokenStress)
-    assert (asked.queue_limit, asked.cached_share, asked.plan.sequences_max) == (20, 0.25, 8)
+    assert (asked.limit, asked.server.cached_share, asked.plan.sequences_max) == (20, 0.25, 8)
     assert asked.protection == Protection(abandoned=Abandoned.STOPPED)
-    assert asked.saturation.rate_rps > 20.0
+    assert asked.server.saturation.rate_rps > 20.0
     assert asked.plan.routing is Routing.ROUND_ROBIN
     spike = engines | {"trigger": "spike:2x,30s"}
     refused("--queue-limit 0 lets nothing into an engine", **spike, queue_limit=0)
@@ -358,7 +358,7 @@ def test_the_trouble_of_a_plan_has_its_margin() -> None:
     plan = Plan(profile="p", replicas=2, batch_size_max=4)
     found = trouble.stress(question, plan)
     assert found == Stress(
-        profile=PROFILE,
+        server=BatchServer(profile=PROFILE),
         workload=question.workload,
         plan=plan,
         clients=trouble.clients,

@@ -18,7 +18,7 @@ from capacity.recovery.faults import ColdCache
 from capacity.recovery.findings import Course, Remedy, Run, Runs, Screen, SpikeSurvived
 from capacity.recovery.fluid import fluid
 from capacity.recovery.protection import Abandoned, Protection, Shedding
-from capacity.recovery.stress import AnyStress, Stress
+from capacity.recovery.stress import Stress
 from capacity.render.recovery.plan import disturbed_plan_lines, recovery_plan_lines
 from capacity.render.recovery.screen import (
     course_of,
@@ -36,11 +36,11 @@ ONE_TRY = replace(THREE_TRIES, attempts=1)
 PATIENT = Clients()
 
 
-def runs(stress: AnyStress, *found: Run) -> Runs:
+def runs(stress: Stress, *found: Run) -> Runs:
     return Runs(stress=stress, runs=found, confidence=0.95)
 
 
-def back_after(*seconds: float | None, stress: AnyStress | None = None, **others: float) -> Runs:
+def back_after(*seconds: float | None, stress: Stress | None = None, **others: float) -> Runs:
     """Runs that recover after these numbers of seconds; None: not at all."""
     return runs(stress or fleet_in_trouble(), *(run_of(one, **others) for one in seconds))  # type: ignore[arg-type]
 
@@ -297,7 +297,7 @@ def test_fleets_that_the_trigger_takes_down_do_not_count_as_too_small_to_recover
     assert told[2] == " smallest fleet of which something is left  5"
 
 
-def of_course(seconds: int, stress: AnyStress | None = None, recovered_s: float | None = None) -> Runs:
+def of_course(seconds: int, stress: Stress | None = None, recovered_s: float | None = None) -> Runs:
     """Two runs of this length; in each second 2 of 4 first tries succeed and 8 attempts are sent."""
     course = Course(came=(4,) * seconds, succeeded=(2,) * seconds, sent=(8,) * seconds)
     run = replace(run_of(recovered_s), course=course)

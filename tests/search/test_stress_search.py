@@ -28,7 +28,6 @@ from capacity.recovery.stress import Stress
 from capacity.search.stress import (
     _median_rank,
     is_unharmed,
-    late_margin_s,
     queue_limit,
     remedies,
     screen,
@@ -37,6 +36,7 @@ from capacity.search.stress import (
     spike_survived,
     stress_caveats,
 )
+from capacity.server.batch.server import BatchServer
 
 LAWS = settings(derandomize=True, deadline=None, max_examples=200)
 
@@ -93,7 +93,8 @@ def test_a_queue_may_hold_half_of_what_is_served_in_time() -> None:
     assert queue_limit(fleet_in_trouble(), 0.5) == 100
     assert queue_limit(fleet_in_trouble(routing=Routing.ROUND_ROBIN), 0.5) == 25
     assert queue_limit(fleet_in_trouble(), 1e-3) == 1
-    assert late_margin_s(fleet_in_trouble()) == pytest.approx(0.01)
+    alone = fleet_in_trouble()
+    assert alone.server.late_margin_s(alone.plan) == pytest.approx(0.01)
 
 
 @LAWS
@@ -377,7 +378,9 @@ def test_caveats_of_a_fleet_in_trouble() -> None:
         asked = fleet_in_trouble()
         return {
             one.code: one.message
-            for one in stress_caveats(replace(asked, profile=replace(asked.profile, timings=timings)))
+            for one in stress_caveats(
+                replace(asked, server=BatchServer(profile=replace(asked.profile, timings=timings)))
+            )
         }
 
     bare, beyond = BatchTiming(batch_size=1, mean_s=0.01), BatchTiming(batch_size=2, mean_s=0.012)
@@ -386,10 +389,9 @@ def test_caveats_of_a_fleet_in_trouble() -> None:
     of_three = replace(fleet_in_trouble().plan, batch_size_max=3)
     for size, is_told in ((5, True), (6, False), (7, False)):
         timings = (sampled, BatchTiming(batch_size=size, mean_s=0.02))
-        profile = replace(fleet_in_trouble().profile, timings=timings)
-        codes = {
-            one.code for one in stress_caveats(replace(fleet_in_trouble(), profile=profile, plan=of_three))
-        }
+        server = BatchServer(profile=replace(fleet_in_trouble().profile, timings=timings))
+        asked = replace(fleet_in_trouble(), server=server, plan=of_three)
+        codes = {one.code for one in stress_caveats(asked)}
         assert (CaveatCode.PROFILE_NO_SPREAD in codes) is is_told
     assert CaveatCode.PROFILE_NO_SPREAD not in told(sampled, beyond)
     assert "with batches that take 1 %" in told(bare)[CaveatCode.PROFILE_ERROR_LEFT_OUT]

@@ -28,6 +28,7 @@ from capacity.recovery.parse import read_budget, read_trigger
 from capacity.recovery.presets import CLIENTS
 from capacity.recovery.protection import Protection, Shedding
 from capacity.recovery.stress import Stress
+from capacity.server.batch.server import BatchServer
 from capacity.traffic.workload import PoissonArrivals, Workload
 from simulations.draws.service import ExponentialTimes
 from simulations.stress import StressSimulation
@@ -65,7 +66,7 @@ def stress(
         queue_limit=limit,
     )
     return Stress(
-        profile=PROFILE,
+        server=BatchServer(profile=PROFILE),
         workload=Workload(
             arrival_rate_rps=280.0 if trigger.startswith("spike") else 320.0, arrivals=PoissonArrivals()
         ),

@@ -18,7 +18,9 @@ from capacity.recovery.findings import Runs
 from capacity.recovery.fluid import fluid
 from capacity.recovery.parse import read_budget, read_trigger
 from capacity.recovery.protection import Abandoned, Protection
-from capacity.recovery.stress import Stress, TokenStress
+from capacity.recovery.stress import Stress
+from capacity.server.batch.server import BatchServer
+from capacity.server.engine.server import TokenEngine
 from capacity.traffic.lengths import parse_lengths
 from capacity.traffic.workload import PoissonArrivals, Workload
 from simulations.draws.service import ExponentialTimes
@@ -40,7 +42,7 @@ LENGTHS = parse_lengths("input=constant:1;output=geometric:mean=100").within(20_
 SERVER = ServiceProfile(name="exponential", timings=(BatchTiming(batch_size=1, mean_s=0.01),))
 
 
-def engines(trigger: str, clients: Clients, protection: Protection, replicas: int = 1) -> TokenStress:
+def engines(trigger: str, clients: Clients, protection: Protection, replicas: int = 1) -> Stress:
     plan = TokenPlan(
         profile=SLOT.name,
         replicas=replicas,
@@ -48,30 +50,28 @@ def engines(trigger: str, clients: Clients, protection: Protection, replicas: in
         batched_tokens_max=64,
         routing=Routing.LEAST_OUTSTANDING,
     )
-    return TokenStress(
-        profile=SLOT,
+    return Stress(
+        server=TokenEngine(profile=SLOT, lengths=LENGTHS, saturation=saturation(SLOT, plan, LENGTHS)),
         workload=Workload(arrival_rate_rps=70.0 * replicas, arrivals=PoissonArrivals()),
         plan=plan,
         clients=clients,
         trigger=read_trigger(trigger),
         protection=protection,
         horizon_s=120.0,
-        lengths=LENGTHS,
-        saturation=saturation(SLOT, plan, LENGTHS),
     )
 
 
-def servers(asked: TokenStress) -> Stress:
+def servers(asked: Stress) -> Stress:
     """The same of replicas with exponential services of 10 ms."""
     return Stress(
-        profile=SERVER,
+        server=BatchServer(profile=SERVER),
         workload=asked.workload,
         plan=Plan(
             profile=SERVER.name,
             replicas=asked.plan.replicas,
             batch_size_max=1,
             routing=asked.plan.routing,
-            queue_limit=asked.queue_limit,
+            queue_limit=asked.limit,
         ),
         clients=asked.clients,
         trigger=asked.trigger,
@@ -80,7 +80,7 @@ def servers(asked: TokenStress) -> Stress:
     )
 
 
-def both(asked: TokenStress) -> tuple[Runs, Runs]:
+def both(asked: Stress) -> tuple[Runs, Runs]:
     judge = StressSimulation(seed=3, runs=RUNS, confidence=0.99)
     return judge(asked), replace(judge, service_times=ExponentialTimes(0.01))(servers(asked))
 

@@ -12,7 +12,7 @@ from capacity.recovery.clients import BudgetKind, Clients
 from capacity.recovery.findings import Course, Runs, Screen, SpikeSurvived
 from capacity.recovery.fluid import Fluid, amplification, is_even, patience_s
 from capacity.recovery.protection import Abandoned, Shedding
-from capacity.recovery.stress import TOLERANCE, AnyStress
+from capacity.recovery.stress import TOLERANCE, Stress
 from capacity.recovery.trigger import TriggerKind
 from capacity.render.tables import sparkline
 from capacity.units import format_duration, format_rate
@@ -77,7 +77,7 @@ def _meanwhile(found: Runs) -> str:
     return told
 
 
-def trigger_in_words(stress: AnyStress) -> str:
+def trigger_in_words(stress: Stress) -> str:
     """The trigger, as the beginning of a clause."""
     cold = stress.cold
     slow = "" if cold is None else f" and {cold.batches} cold batches ({cold.factor:g}x)"
@@ -91,7 +91,7 @@ def _breakdowns(breakdowns: Breakdowns | None) -> str:
     return f", with breakdowns of each replica every {often} for {back}"
 
 
-def _trigger_alone(stress: AnyStress) -> str:
+def _trigger_alone(stress: Stress) -> str:
     trigger, all_of = stress.trigger, stress.plan.replicas
     lasting = format_duration(trigger.lasting_s)
     return {
@@ -151,7 +151,7 @@ def _attempts(clients: Clients, tries: float) -> str:
     return f"{tries:.3g} attempts a request, as the retry budget allows,"
 
 
-def _why_it_recovers(stress: AnyStress, law: Fluid) -> str:
+def _why_it_recovers(stress: Stress, law: Fluid) -> str:
     left_rps = stress.capacity_rps * stress.trigger.left(stress.plan.replicas)
     comes_rps = stress.rate_rps * stress.spike_factor
     if left_rps == 0.0:
@@ -176,7 +176,7 @@ def _why_it_recovers(stress: AnyStress, law: Fluid) -> str:
     return f"the overload ends before the queue holds more than clients wait for ({waits})."
 
 
-def _without_a_law(stress: AnyStress) -> str:
+def _without_a_law(stress: Stress) -> str:
     if patience_s(stress.clients) is None:
         return "no client gives up, so all that waits is served in the end."
     protection = _protection(stress)
@@ -185,7 +185,7 @@ def _without_a_law(stress: AnyStress) -> str:
     return "what waits when it is over is served before its clients give up for good."
 
 
-def _protection(stress: AnyStress) -> str | None:
+def _protection(stress: Stress) -> str | None:
     """What keeps the queue short; None if nothing does."""
     names = {
         Shedding.LATE: "shedding what would be late",

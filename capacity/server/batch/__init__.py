@@ -1,0 +1,1 @@
+"""Batch servers: replicas that serve requests in batches."""

@@ -1,0 +1,57 @@
+"""Batch server: a replica that serves requests in batches, with times by the size of the batch."""
+
+from dataclasses import dataclass
+
+from capacity.profile.profile import ServiceProfile
+from capacity.question.plan import Plan
+from capacity.question.stability import sustainable_rate_rps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchServer:
+    """A `capacity.server.server.Server` of batches; its requests are alike."""
+
+    profile: ServiceProfile
+
+    @property
+    def lengths(self) -> None:
+        """None: the profile knows only the size of a batch."""
+        return None
+
+    @property
+    def cached_share(self) -> float:
+        """0: nothing of a request is cached."""
+        return 0.0
+
+    @property
+    def step(self) -> str:
+        """A batch is computed at a time."""
+        return "batches"
+
+    @property
+    def overhead_s(self) -> float:
+        """Time of a request outside of the batch server, as the profile has it. [s]"""
+        return self.profile.request_overhead_s
+
+    @property
+    def served_s(self) -> float:
+        """0, as a batch is short beside a timeout. [s]"""
+        return 0.0
+
+    @property
+    def sheds(self) -> bool:
+        """A replica can turn away requests that already wait."""
+        return True
+
+    @property
+    def stops(self) -> bool:
+        """A batch that has begun ends with all its requests."""
+        return False
+
+    def capacity_rps(self, plan: Plan) -> float:
+        """Capacity of the fleet if every batch is full. [requests/s]"""
+        return sustainable_rate_rps(self.profile, plan)
+
+    def late_margin_s(self, plan: Plan) -> float:
+        """The P99 of a full batch: with less than this left, a reply would mostly come too late. [s]"""
+        return self.profile.law(plan.batch_size_max).quantile_s(0.99)

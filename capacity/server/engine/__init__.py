@@ -1,0 +1,1 @@
+"""Engines: replicas that serve a language model step by step."""
