@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from capacity.question.question import Question
 
 RUNS_MAX = 1000
-# Each replica is looked at every 15 s: with so many a run takes seconds, with ten times as many minutes.
+# Each replica is measured every 15 s: with this many a run takes seconds, with ten times as many minutes.
 REPLICAS_MAX = 10_000
-# Of a search: times as many replicas as the peak takes, at most; and requests in all runs of a fleet, at least.
+# Limits of a search: most replicas, as a multiple of those for the peak; and fewest requests in all runs of a fleet.
 _AMPLE, _SEARCH_REQUESTS = 4, 20_000_000
 _SEARCH_CONFIDENCE = 0.5  # enough to choose by: what is chosen is confirmed
 _NOT_WITH_AN_AUTOSCALER = (
@@ -47,7 +47,7 @@ _NOT_WITH_AN_AUTOSCALER = (
 
 @door("autoscale")
 def autoscale(asked: Asked) -> "AutoscaleAnswer":
-    """What a fleet whose replicas follow the load costs and holds, beside the smallest fixed one that holds the limit.
+    """Cost and P99 of an autoscaled fleet, and of the smallest fixed fleet that holds the limit.
 
     Raises:
         InputError: an argument that cannot be read or contradicts another, or more requests than a run holds.
@@ -65,7 +65,7 @@ def autoscale(asked: Asked) -> "AutoscaleAnswer":
     effort = _effort(asked.seed, asked.confidence, asked.workers)
     from capacity.api import at_work
     from capacity.autoscale_answers import AutoscaleAnswer
-    from capacity.autoscaling.beside import screen
+    from capacity.autoscaling.comparison import screen
     from simulations.autoscaled import DaySimulation
 
     with at_work(effort, asked.progress) as work:
@@ -76,7 +76,7 @@ def autoscale(asked: Asked) -> "AutoscaleAnswer":
 
 
 def require_controlled(asked: Asked, question: "Question", day: DailyCurve | None) -> None:
-    """Refuse a plan for an autoscaler that nothing judges, and flags of one that is not asked for.
+    """Refuse a plan for an autoscaler that cannot be judged, and flags of one that is not asked for.
 
     Raises:
         InputError: names the flag.
@@ -99,7 +99,7 @@ def require_controlled(asked: Asked, question: "Question", day: DailyCurve | Non
 
 
 def _require_simulated(question: "Question") -> None:
-    """Refuse a question that days of an autoscaled fleet do not answer."""
+    """Refuse a question that days of an autoscaled fleet cannot answer."""
     if [(one.measure, one.quantile) for one in question.objective.limits] != [(Measure.RESPONSE, 0.99)]:
         raise InputError(
             "an autoscaler is judged by a limit on the P99 response time and no other; give --slo-p99 alone"
@@ -158,7 +158,7 @@ def _choices(asked: str, batch_size_max: int) -> "Sequence[Sequence[Target]]":
 
 
 def _autoscaler(asked: Asked, target: Target, replicas_min: int, replicas_max: int) -> Autoscaler:
-    """An autoscaler with the lag, the start-up and the stabilization that were asked for."""
+    """An autoscaler with the lag, the start-up and the stabilization of the question."""
     stabilized_s = _short_s(asked.stabilization, "--stabilization")
     return Autoscaler(
         target=target,
@@ -171,7 +171,7 @@ def _autoscaler(asked: Asked, target: Target, replicas_min: int, replicas_max: i
 
 
 def _scaled_fleet(asked: Asked) -> ScaledFleet:
-    """The fleet, its controller and its day."""
+    """The fleet, its autoscaler and its day."""
     limit_s = asked.slo_p99
     if limit_s is None or limit_s <= 0.0:
         got = "" if limit_s is None else f", above {format_duration(limit_s)}"
@@ -204,7 +204,7 @@ def _scaled_fleet(asked: Asked) -> ScaledFleet:
 
 
 def _curve(rate_rps: float | None, daily: str | Path | None) -> DailyCurve:
-    """The rates of the day: one rate for all of it, or those of a file."""
+    """The rates of the day: one rate for the whole day, or those of a file."""
     if daily is not None:
         if not isinstance(daily, str | Path):
             raise InputError(

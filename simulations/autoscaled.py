@@ -1,4 +1,4 @@
-"""Autoscaled: days of a fleet that follows its load, simulated request by request; a `DayJudge`."""
+"""Autoscaled: simulation of days of an autoscaled fleet, request by request; a `DayJudge`."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -29,15 +29,15 @@ from simulations.workers import Mapper, leave_if_abandoned
 RUNS = 5
 _QUANTILE = 0.99
 _BEYOND_MIN = 100  # requests beyond the quantile, in all runs
-_LOOKS = 3  # at a fleet that is confirmed, each at twice as many runs as the one before
+_LOOKS = 3  # at a fleet that is confirmed, each with twice as many runs as the last
 
 
 class _Day(NamedTuple):
-    """One run: what became of its requests, and steps of the course.
+    """One run: responses, losses and cost, and the steps of the course.
 
     Attributes:
-        responses: of requests that were served, without the overhead of a request.
-        late: lost requests included.
+        responses: response times of served requests, without the overhead of a request.
+        late: late requests, with the lost ones.
     """
 
     responses: Tally
@@ -53,10 +53,10 @@ class _Day(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaySimulation:
-    """How days are simulated: independent runs, whose scatter gives the intervals.
+    """Simulation of days: independent runs, whose scatter gives the intervals.
 
     Attributes:
-        service_times: instead of those of the profile, to be compared with theory.
+        service_times: replaces those of the profile, for comparison with theory.
     """
 
     seed: int = 0
@@ -66,10 +66,10 @@ class DaySimulation:
     mapper: Mapper = field(default=map, repr=False)
 
     def __call__(self, fleet: ScaledFleet) -> Days:
-        """Runs of a fleet; the same users whatever the fleet is.
+        """Runs of a fleet, with the same users for every fleet.
 
         Raises:
-            InconclusiveError: too few requests behind the P99.
+            InconclusiveError: there are too few requests behind the P99.
         """
         expected = fleet.mean_rate_rps * fleet.lasts_s * self.runs
         if expected * (1.0 - _QUANTILE) < _BEYOND_MIN:
@@ -80,12 +80,13 @@ class DaySimulation:
         return _found(fleet, self._days(fleet, Stage.AUTOSCALE, range(self.runs)), self.confidence)
 
     def certify(self, fleet: ScaledFleet, attempt: int) -> Days:
-        """Runs of a fleet under users of its own, twice and four times as many where they leave the limit open.
+        """Runs of a fleet under fresh users, twice and four times as many while the limit is undecided.
 
-        Each look of each attempt has its share of the allowed error, so that all together err as rarely as one may.
+        Each look of each attempt has a part of the allowed error, so that all together err no more often than one
+        may.
 
         Args:
-            attempt: which confirmation of a command this is, from 1; later ones are stricter.
+            attempt: number of this confirmation in a command, from 1; later ones are stricter.
         """
         first, days = (attempt - 1) * self.runs * 2**_LOOKS, list[_Day]()
         for look in range(1, _LOOKS + 1):
@@ -103,7 +104,7 @@ class DaySimulation:
 
 
 def _found(fleet: ScaledFleet, days: Sequence[_Day], confidence: float) -> Days:
-    """What the runs have in common."""
+    """Means of the runs, with their intervals."""
     overhead_s, hours = fleet.profile.request_overhead_s, [day.replica_hours for day in days]
     late = [float(day.late.sum() / day.arrived.sum()) for day in days]
     lost = [float(day.lost / day.arrived.sum()) for day in days]
@@ -134,7 +135,7 @@ def _mean(rows: Sequence[Floats]) -> tuple[float, ...]:
 
 
 def _run(service_times: ServiceTimes | None, fleet: ScaledFleet, seed: Seed) -> _Day:
-    """One run."""
+    """The run of one seed."""
     warm_s, ends_s = fleet.warm_up_s, fleet.warm_up_s + fleet.lasts_s
     stream = DayStream(fleet.steps, fleet.arrivals, seed)
     scaler = None
@@ -164,7 +165,7 @@ def _run(service_times: ServiceTimes | None, fleet: ScaledFleet, seed: Seed) -> 
     )
 
 
-# When it is looked at, from when on a response is late, and what was counted then.
+# The observed time, the response time above which a request is late, and what was counted.
 _SUMS = np.dtype(
     [
         ("begins_s", np.float64),
@@ -179,10 +180,10 @@ _SUMS = np.dtype(
 
 
 class _Seen:
-    """Requests of the time that is looked at, counted as they are served.
+    """Counts of the requests of the observed time, added as they are served.
 
     Attributes:
-        arrived, late: by steps of the course, shape `(steps,)`.
+        arrived, late: counts by steps of the course, shape `(steps,)`.
     """
 
     def __init__(self, fleet: ScaledFleet) -> None:
@@ -193,15 +194,15 @@ class _Seen:
         self.sums["late_s"] = fleet.response_p99_s - fleet.profile.request_overhead_s
         self._marks_s = np.maximum(self.sums["late_s"], 0.0)
         self._counters = Counters(self._marks_s)
-        self._first_s = np.empty(EXACT_MAX)  # responses; beyond, they are counted in cells alone
+        self._first_s = np.empty(EXACT_MAX)  # responses; more than these are counted in cells alone
 
     def add(self, part: Served) -> None:
-        """The next requests."""
+        """Count the next requests."""
         _count(self.sums, self._counters.arrays, self._first_s, self.arrived, self.late, *part)
 
     @property
     def responses(self) -> Tally:
-        """Of those that were served. [s]"""
+        """Response times of the served requests. [s]"""
         sums = self.sums[0]
         if sums["kept"] > len(self._first_s):
             return self._counters.tally(float(sums["total_s"]), int(sums["zeros"]))
@@ -220,7 +221,7 @@ def _count(
     finished_s: Floats,
     size: Integers,
 ) -> None:
-    """Add requests one after the other."""
+    """Count requests one after the other."""
     sums = totals[0]
     cells, at_marks, marks_s, first_mark = counters
     kept, total_s = sums.kept, sums.total_s
@@ -250,7 +251,7 @@ def _count(
 
 
 def _by_step(counts: Sequence[tuple[float, int]], begins_s: float, steps: int, ends_s: float) -> Floats:
-    """Mean over each step of a number that changes at instants."""
+    """Mean over each step of a number that changes at given instants."""
     instants_s = np.array([instant_s for instant_s, _ in counts])
     values = np.array([float(count) for _, count in counts])
     areas = np.concatenate([[0.0], np.cumsum(values[:-1] * np.diff(instants_s))])

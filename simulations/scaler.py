@@ -1,4 +1,4 @@
-"""Scaler: the autoscaler of a run, which measures replicas, decides, and starts and ends them."""
+"""Scaler: the autoscaler in a run, which measures replicas, decides, and starts and ends them."""
 
 import math
 from collections import deque
@@ -13,27 +13,27 @@ from capacity.recovery.faults import Action, Fault
 from simulations.draws.records import Floats
 from simulations.draws.watching import Sight
 
-GAUGE_S = 5.0  # between two looks at how many requests a replica has; three of them make a sample
+GAUGE_S = 5.0  # between two gauges of the requests at a replica, of which three make a sample
 _ALWAYS_S = -math.inf
 
 
 class Scaler:
-    """A `Watcher` that does what the HPA does.
+    """A `Watcher` that acts like the HPA.
 
-    Replicas are a stack: the ones that are not there yet are those with the highest index, and the youngest leave
-    first, those that still start before all others, as Kubernetes chooses them.
+    Replicas are a stack: those with the highest indices are not started yet, and the youngest end first, beginning
+    with those that still start, in the order of Kubernetes.
 
-    A sample of each replica is taken every `SYNC_S` and known `metric_lag_s` later. It is the share of the time since
-    the last one in which a batch was served; or the mean of three looks at how many requests wait there or are
-    served. A shared queue is split evenly.
+    Each replica is sampled every `SYNC_S`, and the sample is known `metric_lag_s` later. It is the share of the time
+    since the last sample in which a batch was served; or the mean of three gauges of the requests that wait or are
+    served there. The requests of a shared queue are divided evenly.
 
     Args:
         first: replicas that serve from the start.
-        arrived_by: how many requests have arrived by an instant.
-        until_s: when it looks for the last time. [s]
+        arrived_by: number of requests that have arrived by an instant.
+        until_s: time of the last look. [s]
 
     Attributes:
-        wanted, ready: from each instant on, how many replicas were asked for, and how many of them served.
+        wanted, ready: instants, and the number of replicas asked for or serving from each of them on.
     """
 
     def __init__(
@@ -60,13 +60,13 @@ class Scaler:
 
     @property
     def next_s(self) -> float:
-        """When it next looks. [s]"""
+        """Time of the next look. [s]"""
         joins_s = self._serves_s[self._count_ready] if self._count_ready < len(self._serves_s) else math.inf
         next_s = min(SYNC_S * self._sync, self._next_look_s, joins_s)
         return next_s if next_s <= self._until_s else math.inf
 
     def look(self, sight: Sight) -> Sequence[Fault]:
-        """Measure, decide, and let those serve that have started; several of these at one instant."""
+        """Measure, decide, and let started replicas serve; several of these may fall on one instant."""
         now_s = sight.now_s
         if now_s == self._next_look_s:
             self._measure(sight)
@@ -77,7 +77,7 @@ class Scaler:
         return faults
 
     def _planned(self, sync: int) -> Iterator[tuple[float, bool]]:
-        """When it measures, and whether a sample is complete then: so long before each sync that it is known by it."""
+        """Times of measurements, and whether each completes a sample: in time for each sync, given the lag."""
         has_gauges = self._settings.target.metric is Metric.CONCURRENCY
         while True:
             sampled_s = SYNC_S * sync - self._settings.metric_lag_s
@@ -88,7 +88,7 @@ class Scaler:
             sync += 1
 
     def _measure(self, sight: Sight) -> None:
-        """A look at each replica, or a complete sample."""
+        """Take a gauge of each replica, or complete a sample."""
         is_sample = self._samples_next
         self._next_look_s, self._samples_next = next(self._looks)
         if self._settings.target.metric is Metric.CONCURRENCY:
@@ -109,7 +109,7 @@ class Scaler:
         return np.full(len(sight.serving), together / max(1, self._count_ready))
 
     def _decide(self, sight: Sight) -> list[Fault]:
-        """One sync of the controller."""
+        """Changes that the controller makes at one sync."""
         now_s, current = sight.now_s, len(self._started_s)
         self._sync += 1
         while self._samples and self._samples[0][0] <= now_s - self._settings.metric_lag_s:
@@ -130,7 +130,7 @@ class Scaler:
         return [Fault(instant_s=now_s, replica=replica, action=Action.LEAVE) for replica in leaving]
 
     def _joining(self, now_s: float) -> list[Fault]:
-        """Those that have started by now serve."""
+        """Joining of the replicas that have started by now."""
         first = ready = self._count_ready
         while ready < len(self._serves_s) and self._serves_s[ready] <= now_s:
             ready += 1
@@ -145,13 +145,13 @@ class Scaler:
             self.ready.append((now_s, ready))
 
     def _pods(self) -> list[Pod]:
-        """The replicas as the controller knows them, by the latest sample that has come."""
+        """The replicas as the controller sees them, by the latest sample that it knows."""
         measured_s, values = self._known or (_ALWAYS_S, np.full(len(self._started_s), np.nan))
         is_share = self._settings.target.metric is Metric.UTILIZATION
         pods: list[Pod] = []
         for index, (started_s, serves_s) in enumerate(zip(self._started_s, self._serves_s, strict=True)):
             is_ready = index < self._count_ready
-            # A metric is there once a window of the machine, or a look at the server, is in the sample.
+            # A metric is known once a whole window of the machine, or of the server, is in the sample.
             since_s = started_s if is_share else serves_s
             is_known = self._known is not None and measured_s >= since_s + SYNC_S
             used = int(1000.0 * values[index]) if is_known else None

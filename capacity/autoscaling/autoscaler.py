@@ -1,4 +1,4 @@
-"""Autoscaler: its settings, and the controller that turns one recommendation after another into replicas."""
+"""Autoscaler: its settings, and the controller that turns what pods report into a number of replicas."""
 
 import math
 from collections import deque
@@ -11,11 +11,11 @@ from capacity.autoscaling.target import Target
 from capacity.errors import DomainError
 from capacity.units import require_count, require_not_negative
 
-# The defaults of kube-controller-manager and of the HPA's behavior.
+# Defaults of kube-controller-manager and of the HPA's `behavior`.
 SYNC_S = 15.0
 STABILIZATION_S = 300.0
 SCALE_UP_FACTOR, SCALE_UP_PODS = 2, 4
-# The defaults of a KEDA ScaledObject, which apply between none and one replica alone.
+# Defaults of a KEDA ScaledObject, which apply between 0 and 1 replica alone.
 POLLING_S, COOLDOWN_S = 30.0, 300.0
 
 
@@ -24,13 +24,13 @@ class Autoscaler:
     """Settings of an autoscaler.
 
     Attributes:
-        replicas_min: with 0 the last replica leaves after `COOLDOWN_S` without requests, and comes back within
-            `POLLING_S` of the next one.
-        startup_s: from the decision to a replica that serves. [s]
-        metric_lag_s: age of the metrics that a decision is made with. [s]
+        replicas_min: with 0 the last replica is removed after `COOLDOWN_S` without requests, and returns within
+            `POLLING_S` of the next request.
+        startup_s: time from the decision until a new replica serves. [s]
+        metric_lag_s: age of the metrics at the decision. [s]
 
     Raises:
-        DomainError: bounds that contradict each other, or a time below 0.
+        DomainError: the bounds contradict each other, or a time is below 0.
     """
 
     target: Target
@@ -52,17 +52,17 @@ class Autoscaler:
 
     @property
     def reaction_s(self) -> float:
-        """From a change of the load to replicas that serve it, at the longest: lag, one sync and start-up. [s]"""
+        """Longest time from a change of the load to replicas that serve it: lag, one sync and start-up. [s]"""
         return self.metric_lag_s + SYNC_S + self.startup_s
 
 
 class Controller:
-    """One autoscaler at work: what it recommended lately, and when it last saw a request.
+    """One autoscaler at work, with its recent recommendations and the time of the last request.
 
     Source:
         Kubernetes, pkg/controller/podautoscaler/horizontal.go: reconcileAutoscaler,
         stabilizeRecommendationWithBehaviors and convertDesiredReplicasWithBehaviorRate with the default behavior;
-        KEDA, ScaledObject specification, pollingInterval and cooldownPeriod, for none and one replica.
+        KEDA, ScaledObject specification, pollingInterval and cooldownPeriod, between 0 and 1 replica.
     """
 
     def __init__(self, autoscaler: Autoscaler) -> None:
@@ -72,11 +72,11 @@ class Controller:
         self._polled_s = -math.inf
 
     def replicas(self, now_s: float, current: int, pods: Sequence[Pod], *, is_active: bool = True) -> int:
-        """How many replicas there are to be, once every `SYNC_S`.
+        """Number of replicas to ask for; called once every `SYNC_S`.
 
         Args:
-            current: replicas that were asked for last.
-            is_active: whether requests came lately, or are there.
+            current: replicas that were last asked for.
+            is_active: whether requests came recently, or are at the fleet.
         """
         settings = self._settings
         if is_active:
@@ -96,14 +96,14 @@ class Controller:
         return min(max(self._limited(current, self._stabilized(now_s, current, desired)), least), most)
 
     def _woken(self, now_s: float, *, is_active: bool) -> int:
-        """From none to one: the trigger is asked every `POLLING_S`."""
+        """1 if a poll, one every `POLLING_S`, finds requests; else 0."""
         if now_s - self._polled_s < POLLING_S:
             return 0
         self._polled_s = now_s
         return 1 if is_active else 0
 
     def _stabilized(self, now_s: float, current: int, desired: int) -> int:
-        """Up at once, down no further than the largest recommendation within the window."""
+        """The desired number on the way up; on the way down at least the largest recommendation within the window."""
         while self._recommended and self._recommended[0][0] <= now_s - self._settings.stabilization_s:
             self._recommended.popleft()
         largest = max((count for _, count in self._recommended), default=desired)
@@ -112,8 +112,8 @@ class Controller:
 
     @staticmethod
     def _limited(current: int, desired: int) -> int:
-        """At most twice as many, or four more, in one sync; down without a limit.
+        """The desired number, but on the way up at most twice as many, or four more, in one sync.
 
-        These are the documented policies of `behavior`. An HPA that has no such field allows max(2n, 4) in all.
+        These are the documented policies of `behavior`. An HPA without that field allows max(2n, 4) in all.
         """
         return min(desired, max(SCALE_UP_FACTOR * current, current + SCALE_UP_PODS))

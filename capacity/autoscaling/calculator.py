@@ -1,4 +1,4 @@
-"""Replica calculator: how many replicas an autoscaler wants, given what each of them uses."""
+"""Replica calculator: the number of replicas that an autoscaler wants, from what each pod uses."""
 
 import math
 from collections.abc import Sequence
@@ -7,19 +7,19 @@ from capacity.autoscaling.pods import Group, Pod
 from capacity.autoscaling.target import Metric, Target
 
 TOLERANCE = 0.1  # the default of --horizontal-pod-autoscaler-tolerance
-Use = tuple[int, int]  # what a pod uses, and its request
+Use = tuple[int, int]  # what a pod uses, and what it requests
 
 
 def desired_replicas(target: Target, current: int, pods: Group, tolerance: float = TOLERANCE) -> int | None:
-    """Replicas that would hold the target, ceil(n x metric / target); None where no metric is known.
+    """Replicas that would hold the target, ceil(n x metric / target); None if no metric is known.
 
-    On the way up pods that are not ready and those without a metric count as idle, on the way down those without
-    a metric as fully used and those that are not ready not at all. Nothing changes within the tolerance, nor if
-    such pods would turn the direction round.
+    On the way up, pods that are not ready and those without a metric count as idle. On the way down, those without a
+    metric count as fully used, and those that are not ready do not count. The number does not change within
+    the tolerance, nor if such pods would reverse the direction.
 
     Args:
-        current: replicas that were asked for last.
-        tolerance: relative deviation from the target that changes nothing.
+        current: replicas that were last asked for.
+        tolerance: largest relative deviation from the target that changes nothing.
 
     Source:
         Kubernetes, pkg/controller/podautoscaler/replica_calculator.go, GetResourceReplicas and
@@ -54,7 +54,7 @@ def _use(pod: Pod) -> Use:
 
 
 def _ratio(target: Target, uses: Sequence[Use]) -> float:
-    """The mean over the target; upstream counts in whole percents and whole thousandths, cut off."""
+    """Mean use over the target; Kubernetes cuts it off to whole percents and whole thousandths."""
     used = sum(use for use, _ in uses)
     if target.metric is Metric.UTILIZATION:
         return (100 * used // sum(request for _, request in uses)) / target.count
@@ -62,7 +62,7 @@ def _ratio(target: Target, uses: Sequence[Use]) -> float:
 
 
 def _missing(target: Target, ratio: float, pods: Sequence[Pod]) -> list[Use]:
-    """What pods without a metric are taken to use; at the target itself upstream leaves those of one kind out."""
+    """Assumed use of pods without a metric; at the target itself Kubernetes leaves those of utilization out."""
     if target.metric is Metric.CONCURRENCY:
         return [(target.count if ratio < 1.0 else 0, pod.request) for pod in pods]
     if ratio < 1.0:

@@ -1,23 +1,23 @@
-"""Causes: why requests of a scaled fleet are late, as far as its settings and its days tell."""
+"""Causes: why requests of an autoscaled fleet are late, as far as its settings and days show."""
 
 from enum import StrEnum
 
 from capacity.autoscaling.findings import Days, Worst
 from capacity.autoscaling.scaled_fleet import ScaledFleet
 
-_RISES = 1.1  # times the rate before, below which a rate is even
+_RISES = 1.1  # times the rate before; below it a rate is even
 _QUANTILE = 0.99
 
 
 class Cause(StrEnum):
-    """What stands between a fleet and its limit.
+    """The reason why a fleet misses its limit.
 
-    SERVICE_FLOOR: not even the fastest batch is served within the limit.
-    REPLICAS_MAX: the highest rate is more than all replicas that there may be can serve.
+    SERVICE_FLOOR: even the fastest batch takes longer than the limit.
+    REPLICAS_MAX: the highest rate is above what the most replicas can serve.
     QUEUE_LIMIT: most late requests were rejected by full queues.
-    BATCH_WAIT: a batch may wait for others longer than the limit leaves beside its service.
-    RISE: the rate grows faster than replicas come.
-    RESERVE: the rate is even, and too few replicas are kept for its chance.
+    BATCH_WAIT: the batch wait is longer than the limit leaves beside the service time.
+    RISE: the rate grows faster than replicas start.
+    RESERVE: the rate is even, and there are too few replicas for its random variation.
     """
 
     SERVICE_FLOOR = "service-floor"
@@ -34,9 +34,9 @@ def floor_s(fleet: ScaledFleet) -> float:
 
 
 def cause_of(found: Days, worst: Worst | None) -> Cause | None:
-    """The first of the causes, in their order, that applies; None where hardly a request is late.
+    """The first cause, in their order, that applies; None if hardly a request is late.
 
-    Of a fleet that holds its limit only a rise is worth telling.
+    Where the limit is held, only a rise is reported.
     """
     fleet = found.fleet
     plan, scaler = fleet.plan, fleet.autoscaler

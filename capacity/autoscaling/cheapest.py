@@ -1,11 +1,11 @@
-"""Cheapest: the target and the bounds of an autoscaler that hold the limit over a day for the fewest replica-hours."""
+"""Cheapest: the autoscaler's target and bounds that hold the limit over a day for the fewest replica-hours."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from capacity.autoscaling.autoscaler import Autoscaler
-from capacity.autoscaling.beside import Progress, first_that_holds, highest_that_holds, smallest_fixed
+from capacity.autoscaling.comparison import Progress, first_that_holds, highest_that_holds, smallest_fixed
 from capacity.autoscaling.findings import COURSE_S, DayJudge, Days, ScaledScreen, worst_of
 from capacity.autoscaling.scaled_fleet import ScaledFleet
 from capacity.autoscaling.target import Metric, Target
@@ -17,21 +17,21 @@ Confirm = Callable[[ScaledFleet, int], Days]
 Ladder = Sequence[Target]
 
 ANY = "any"
-CONFIRMED_MAX = 10  # controllers, before the search gives up
+CONFIRMED_MAX = 10  # controllers tried before the search gives up
 _PERCENTS = range(30, 100, 5)
 _LEAST_CONCURRENCY, _PER_OCTAVE = 0.5, 4
-_FULL_BATCHES = 4  # that wait or are served at a replica, at the highest target
+_FULL_BATCHES = 4  # waiting or in service at a replica, at the highest target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AutoscaledPlan:
-    """The cheapest controller that was confirmed, beside the smallest fixed fleet on the same day.
+    """The cheapest controller that was confirmed, and the smallest fixed fleet on the same day.
 
     Attributes:
-        screen: what was confirmed, or came nearest to it; its exit code is the answer's.
-        asked: what was chosen from: `any`, or one target.
+        screen: the confirmed fleet, or the one that came nearest; its exit code is the answer's.
+        asked: the choice of targets: `any`, or one target.
         searched: controllers that were simulated before one was confirmed.
-        passed_over: those that cost less or as much and were not confirmed, in the order of trial.
+        passed_over: cheaper or equally cheap controllers that were not confirmed, in the order of trial.
     """
 
     screen: ScaledScreen
@@ -41,17 +41,19 @@ class AutoscaledPlan:
 
     @property
     def verdict(self) -> Verdict:
-        """Met where one was confirmed; else missed, or inconclusive where the days of the nearest do not tell."""
+        """Met if a controller was confirmed; else missed, or inconclusive if the days of the nearest are
+        undecided."""
         return next(one for one in Verdict if one.exit_code == self.screen.found.exit_code)
 
     @property
     def chosen(self) -> Days | None:
-        """Days of the controller, under random numbers of their own; None where none was confirmed."""
+        """Days of the controller, under random numbers of their own; None if no controller was confirmed."""
         return self.screen.found if self.screen.found.is_held else None
 
     @property
     def saved_share(self) -> Interval | None:
-        """Share of the replica-hours of the smallest fixed fleet that it saves, below 0 where it costs more."""
+        """Share of the smallest fixed fleet's replica-hours that it saves, below 0 if it costs more; None without
+        one."""
         fixed, hours = self.screen.smallest, self.screen.found.replica_hours
         if fixed is None:
             return None
@@ -62,7 +64,7 @@ class AutoscaledPlan:
 
 
 def ladders(batch_size_max: int) -> tuple[Ladder, ...]:
-    """Targets to choose from, rising, for each metric: utilization by 5 %, concurrency by a quarter of an octave."""
+    """Rising targets to choose from, for each metric: utilization by 5 %, concurrency by a quarter of an octave."""
     octaves = math.log2(_FULL_BATCHES * batch_size_max / _LEAST_CONCURRENCY)
     steps = range(math.floor(_PER_OCTAVE * octaves) + 1)
     levels = [float(f"{_LEAST_CONCURRENCY * 2.0 ** (step / _PER_OCTAVE):.2g}") for step in steps]
@@ -75,21 +77,22 @@ def ladders(batch_size_max: int) -> tuple[Ladder, ...]:
 def cheapest(
     fleet: ScaledFleet, choices: Sequence[Ladder], judge: DayJudge, confirm: Confirm, progress: Progress
 ) -> tuple[ScaledScreen, int, tuple[Days, ...]]:
-    """The cheapest controller that is confirmed, how many were searched, and which were passed over.
+    """The cheapest controller that is confirmed, the number that were searched, and those passed over.
 
-    The search assumes that a lower target and a higher lower bound never hurt and never save, so that the cheapest of
-    a metric lie on a staircase: the highest target that holds with each lower bound. Whatever it finds is confirmed
-    with fresh random numbers, the cheapest first; one that is missed or in doubt is passed over.
+    The search assumes that with a lower target or a higher lower bound a fleet never misses a limit that it held, and
+        never costs less. So the cheapest of a metric lie on a staircase: the highest target that holds with each
+        lower bound. What it finds is confirmed with fresh random numbers, the cheapest first; one that is missed or
+        undecided is passed over.
 
     Args:
-        fleet: its autoscaler has the lag, the start-up and the most replicas that there may be.
+        fleet: the lag, the start-up and the most replicas are its autoscaler's.
         choices: rising targets of each metric.
     """
     confirmer = _Confirmer(confirm, progress)
     fixed = _fixed(fleet, judge, confirmer, progress)
     search = _Search(fleet, fixed, judge, progress)
     for ladder in choices:
-        if fixed is None:  # then the most that there may be, all the time, hold nothing either
+        if fixed is None:  # then not even the most replicas, all the time, hold the limit
             search.at(ladder[0], search.most_least)
         else:
             search.along(ladder)
@@ -101,7 +104,7 @@ def cheapest(
 
 
 class _Confirmer:
-    """Confirms fleets with fresh random numbers, each more strictly than the one before."""
+    """Confirmation of fleets with fresh random numbers, each stricter than the one before."""
 
     def __init__(self, confirm: Confirm, progress: Progress) -> None:
         self._confirm, self._progress = confirm, progress
@@ -114,7 +117,8 @@ class _Confirmer:
 
 
 def _fixed(fleet: ScaledFleet, judge: DayJudge, confirm: _Confirmer, progress: Progress) -> Days | None:
-    """The smallest fixed fleet that holds the limit, confirmed; None if none of some that should do is."""
+    """The smallest fixed fleet whose limit is confirmed; None if none of the `CONFIRMED_MAX` smallest is
+    confirmed."""
     found = smallest_fixed(fleet, judge, progress)
     if found is None:
         return None
@@ -130,8 +134,8 @@ class _Search:
     """Controllers that were simulated, each once, under the same users.
 
     Attributes:
-        seen: by target and lower bound.
-        most_least: the highest lower bound worth trying: that of the fixed fleet.
+        seen: days by target and lower bound.
+        most_least: highest lower bound worth trying, which is the size of the fixed fleet.
     """
 
     def __init__(self, fleet: ScaledFleet, fixed: Days | None, judge: DayJudge, progress: Progress) -> None:
@@ -143,17 +147,17 @@ class _Search:
 
     @property
     def held(self) -> list[Days]:
-        """Those that hold the limit, the cheapest first, and of equal ones the farthest from it."""
+        """Controllers that hold the limit, the cheapest first, and of equal ones the farthest from the limit."""
         held = (one for one in self.seen.values() if one.is_held)
         return sorted(held, key=lambda one: (_hours(one), one.response_p99_s.high))
 
     @property
     def _best(self) -> float:
-        """Replica-hours of the cheapest that holds the limit. [h]"""
+        """Replica-hours of the cheapest controller that holds the limit. [h]"""
         return min(map(_hours, self.held), default=math.inf)
 
     def at(self, target: Target, least: int) -> Days:
-        """The fleet with a target and a lower bound."""
+        """Days of the fleet with a target and a lower bound."""
         if (target, least) not in self.seen:
             self._progress(f"the autoscaler at {target} with {least} replicas at least")
             scaler = replace(self._scaler, target=target, replicas_min=least)
@@ -161,7 +165,7 @@ class _Search:
         return self.seen[target, least]
 
     def along(self, ladder: Ladder) -> None:
-        """Down the staircase of a metric: ever higher targets, with the lowest bound that each needs."""
+        """Try ever higher targets of a metric, each with the lowest bound that it needs."""
         least = max(1, self._scaler.replicas_min)
         lowest = highest_that_holds(lambda target: self.at(target, least), ladder)
         first = 0 if lowest is None else ladder.index(_scaler(lowest).target) + 1
@@ -171,7 +175,8 @@ class _Search:
             least = self._raised(target, least)
 
     def _raised(self, target: Target, least: int) -> int:
-        """The lower bound to go on with at higher targets: the lowest this one holds with, or beyond those refused."""
+        """Lower bound to continue with at higher targets: the lowest that holds at this one, or above those
+        refused."""
         found = self.at(target, least)
         if found.is_held:
             return least
@@ -182,9 +187,9 @@ class _Search:
         return most + 1 if best is None else _scaler(best).replicas_min
 
     def _affordable(self, found: Days, least: int) -> int:
-        """The highest lower bound with which the same target would still cost less than the best so far.
+        """Highest lower bound with which the same target would still cost less than the best so far.
 
-        With a higher bound it asks for as many as before, or for the bound.
+        With a higher bound the controller asks for as many replicas as before, or for the bound.
         """
         best = self._best
         bounds = range(least, self.most_least + 1)
@@ -196,7 +201,7 @@ def _hours(found: Days) -> float:
 
 
 def _hours_with(found: Days, least: int) -> float:
-    """Replica-hours of a course with a higher lower bound."""
+    """Replica-hours of a course if its lower bound were raised."""
     return math.fsum(max(count, float(least)) for count in found.course.wanted) * COURSE_S / HOUR_S
 
 
@@ -209,7 +214,7 @@ def _scaler(found: Days) -> Autoscaler:
 def _confirmed(
     search: _Search, choices: Sequence[Ladder], confirm: _Confirmer
 ) -> tuple[Days, tuple[Days, ...]]:
-    """The cheapest that is confirmed, else what came nearest; and those passed over."""
+    """The cheapest controller that is confirmed, else the one that came nearest; and those passed over."""
     passed_over: list[Days] = []
     tried: set[Autoscaler] = set()
     for _ in range(CONFIRMED_MAX):
@@ -230,13 +235,13 @@ def _confirmed(
 
 
 def _bounded(found: Days) -> Autoscaler:
-    """The controller with no more replicas at most than it ever asked for."""
+    """The controller, limited to the most replicas that it ever asked for."""
     scaler = _scaler(found)
     return replace(scaler, replicas_max=max(found.replicas_most, scaler.replicas_min))
 
 
 def _safer(scaler: Autoscaler, choices: Sequence[Ladder]) -> Iterator[tuple[Target, int]]:
-    """The next lower target, and the next higher lower bound."""
+    """The controllers with the next higher lower bound and with the next lower target."""
     yield scaler.target, scaler.replicas_min + 1
     for ladder in choices:
         place = ladder.index(scaler.target) if scaler.target in ladder else 0

@@ -1,4 +1,4 @@
-"""Findings: what days of a scaled fleet have shown, each with its interval."""
+"""Findings: results of simulated days of an autoscaled fleet, each with its interval."""
 
 import math
 from collections.abc import Sequence
@@ -9,18 +9,18 @@ from capacity.autoscaling.scaled_fleet import ScaledFleet
 from capacity.errors import DomainError
 from capacity.performance import Interval
 
-COURSE_S = 60.0  # a step of the course
+COURSE_S = 60.0  # one step of the course
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
-    """The time that was looked at, in steps of `COURSE_S`; means of the runs, each of shape `(steps,)`.
+    """The observed time in steps of `COURSE_S`: means over the runs, each of shape `(steps,)`.
 
     Attributes:
         arrived: requests of a step.
-        late: those of them that were lost or answered after the limit.
+        late: requests that were lost or answered after the limit.
         wanted: replicas that were asked for.
-        ready: those of them that served.
+        ready: replicas that served.
     """
 
     arrived: tuple[float, ...]
@@ -31,18 +31,18 @@ class Course:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Days:
-    """Independent runs of one fleet.
+    """Results of independent runs of one fleet.
 
     Attributes:
-        response_p99_s: of all requests, lost ones counted as infinitely late. [s]
-        late_share: of requests that were lost or answered after the limit.
-        lost_share: of requests that were lost.
-        replica_hours: of replicas that were asked for, starting or serving.
-        replicas_mean, replicas_most: of these at one instant; the latter over all runs.
-        scalings: changes of that number.
-        requests: in all runs.
-        runs: how many there are.
-        confidence: of the intervals.
+        response_p99_s: P99 of all requests, lost ones counted as infinitely late. [s]
+        late_share: share of requests that were lost or answered after the limit.
+        lost_share: share of requests that were lost.
+        replica_hours: hours of the replicas that were asked for, starting or serving.
+        replicas_mean, replicas_most: mean and largest number of them; the latter over all runs.
+        scalings: changes of that number in a run.
+        requests: number in all runs.
+        runs: number of runs.
+        confidence: confidence of the intervals.
     """
 
     fleet: ScaledFleet
@@ -60,38 +60,38 @@ class Days:
 
     @property
     def is_held(self) -> bool:
-        """Whether the P99 is within the limit, by its interval as well."""
+        """Whether the whole interval of the P99 is within the limit."""
         return self.response_p99_s.high <= self.fleet.response_p99_s
 
     @property
     def is_missed(self) -> bool:
-        """Whether it is beyond the limit, by its interval as well."""
+        """Whether the whole interval of the P99 is beyond the limit."""
         return self.response_p99_s.low > self.fleet.response_p99_s
 
     @property
     def exit_code(self) -> int:
-        """0 where the limit is held, 3 where it is not, 4 where the runs do not tell."""
+        """0 if the limit is held, 3 if it is missed, 4 if the runs do not decide."""
         if self.is_held:
             return 0
         return 3 if self.is_missed else 4
 
     @property
     def cost_usd(self) -> Interval | None:
-        """Price of the replica-hours; None where none is known. [USD]"""
+        """Price of the replica-hours; None if no price is known. [USD]"""
         price = self.fleet.replica_hourly_usd
         return None if price is None else self.replica_hours.scaled(price)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worst:
-    """Where most of the late requests arrive.
+    """The part of a day in which most of the late requests arrive.
 
     Attributes:
         begins_s, ends_s: time of day. [s since midnight]
-        share: of all late requests that arrive then.
-        late_share: of the requests arriving then that are late.
-        before_rps, peak_rps: mean rate of the day's curve before it, over ten minutes or as long as the autoscaler
-            takes to react, and the highest within it. [requests/s]
+        share: share of all late requests.
+        late_share: share of the requests arriving then that are late.
+        before_rps, peak_rps: mean rate of the day's curve before it, over ten minutes or the reaction time of the
+            autoscaler if that is longer; and the highest rate within it. [requests/s]
         ready, wanted: replicas that served in the minute before, and the most that were asked for within it.
     """
 
@@ -107,15 +107,15 @@ class Worst:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScaledScreen:
-    """A fleet that follows its load, beside one that does not.
+    """An autoscaled fleet compared with a fixed one.
 
     Attributes:
         smallest: the smallest fixed fleet that holds the limit; None if none within `replicas_max` does.
-        remedies: those that were found to hold the limit of the same fleet without a queue limit, or without a batch
-            wait, where that is the cause; with the highest lower target; and with the fewest replicas at least.
-            Empty where it holds as it is.
-        worst: None where hardly a request is late.
-        is_searched: whether a fixed fleet and ways out were looked for; not where no batch is fast enough.
+        remedies: days of the same fleet with one setting changed, if these hold the limit and it does not: without
+            the queue limit or the batch wait if that is the cause; with the highest lower target; with the lowest
+            minimum.
+        worst: None if hardly a request is late.
+        is_searched: whether a fixed fleet and remedies were searched for; False if no batch is fast enough.
     """
 
     found: Days
@@ -126,10 +126,10 @@ class ScaledScreen:
 
 
 def setting_of(before: ScaledFleet, after: ScaledFleet) -> str:
-    """What was changed, as it is typed.
+    """The setting that differs, as the user types it.
 
     Raises:
-        DomainError: nothing that a remedy changes.
+        DomainError: the fleets differ in nothing that a remedy changes.
     """
     was, scaler = before.autoscaler, after.autoscaler
     if after.plan.queue_limit != before.plan.queue_limit:
@@ -144,19 +144,19 @@ def setting_of(before: ScaledFleet, after: ScaledFleet) -> str:
 
 
 class DayJudge(Protocol):
-    """Simulates a fleet."""
+    """Simulation of a fleet."""
 
     def __call__(self, fleet: ScaledFleet) -> Days:
-        """Independent runs of it, with the same users whatever the fleet."""
+        """Results of independent runs, with the same users for every fleet."""
 
 
 _WINDOW = 10  # steps of the course
-_EVEN = 1e-9  # of several equal stretches, the last is that which begins as requests become late
-_FEW = 1.0  # late requests a run that need no reason
+_EVEN = 1e-9  # relative difference within which stretches are equal; the last one counts, as requests become late in it
+_FEW = 1.0  # late requests in a run that need no reason
 
 
 def worst_of(found: Days) -> Worst | None:
-    """The ten minutes in which most of the late requests arrive."""
+    """The ten minutes in which most of the late requests arrive; None if hardly a request is late."""
     course = found.course
     size = min(_WINDOW, len(course.late))
     sums = _moving(course.late, size)
@@ -182,7 +182,7 @@ def worst_of(found: Days) -> Worst | None:
 
 
 def _rise(fleet: ScaledFleet, begins_s: float, ends_s: float) -> tuple[float, float]:
-    """Mean rate before a time and highest within it, by the curve, whose minutes have no chance. [requests/s]"""
+    """Mean rate before a time and highest rate within it, from the curve, which has no noise. [requests/s]"""
     reaction_s = 0.0 if fleet.autoscaler is None else fleet.autoscaler.reaction_s
     minutes = math.ceil(max(_WINDOW * COURSE_S, reaction_s) / COURSE_S)
     before = [fleet.curve.rate_rps(begins_s - minute * COURSE_S) for minute in range(1, minutes + 1)]

@@ -1,4 +1,4 @@
-"""Pods: the replicas as an autoscaler sees them, and whose metrics it counts."""
+"""Pods: replicas as an autoscaler sees them, grouped by whether their metrics count."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from capacity.autoscaling.target import Metric
 
-# The defaults of kube-controller-manager: --horizontal-pod-autoscaler-cpu-initialization-period and
+# Defaults of kube-controller-manager: --horizontal-pod-autoscaler-cpu-initialization-period and
 # --horizontal-pod-autoscaler-initial-readiness-delay. [s]
 INITIALIZATION_S = 300.0
 READINESS_DELAY_S = 30.0
@@ -14,18 +14,18 @@ READINESS_DELAY_S = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pod:
-    """One replica at an instant. All instants are those of one clock. [s]
+    """One replica at an instant. All instants are on one clock. [s]
 
     Attributes:
-        used: of its request in thousandths, or thousandths of a request that it holds; None where no metric is known.
+        used: thousandths of its request, or of one request that it holds; None if no metric is known.
         request: what `used` is a share of.
-        measured_s: when the metric's window ended.
-        window_s: length of that window.
-        started_s: when it was created.
+        measured_s: end of the metric's window.
+        window_s: length of the metric's window.
+        started_s: when the pod was created.
         is_ready: whether it serves.
-        changed_s: when it last became ready, or unready.
-        is_pending: it has no machine yet.
-        is_gone: it has failed, or is about to be deleted.
+        changed_s: when it last became ready or unready.
+        is_pending: whether it has no machine yet.
+        is_gone: whether it has failed, or is about to be deleted.
     """
 
     used: int | None
@@ -40,7 +40,7 @@ class Pod:
 
 
 class Group(NamedTuple):
-    """Pods by what counts of them: their metric, nothing as they are not ready, or nothing as it is missing."""
+    """Pods whose metric counts, pods that are ignored as they are not ready, and pods without a metric."""
 
     counted: list[Pod]
     ignored: list[Pod]
@@ -55,7 +55,7 @@ def grouped(
     initialization_s: float = INITIALIZATION_S,
     readiness_delay_s: float = READINESS_DELAY_S,
 ) -> Group:
-    """Whose metrics count. Readiness matters for utilization alone.
+    """The pods by whether their metrics count. Readiness matters for utilization alone.
 
     Source:
         Kubernetes, pkg/controller/podautoscaler/replica_calculator.go, groupPods.
@@ -76,7 +76,7 @@ def grouped(
 
 
 def _is_ignored(pod: Pod, now_s: float, initialization_s: float, readiness_delay_s: float) -> bool:
-    """A pod that is young counts once it was ready for a whole window; later one, unless it never was ready."""
+    """Whether a young pod has not been ready for a whole window, or an older one has never been ready."""
     if pod.started_s + initialization_s > now_s:
         return not pod.is_ready or pod.measured_s < pod.changed_s + pod.window_s
     return not pod.is_ready and pod.started_s + readiness_delay_s > pod.changed_s

@@ -1,4 +1,4 @@
-"""Scaled fleet: replicas that follow the load of a day, or do not; and what they must hold."""
+"""Scaled fleet: a fixed or an autoscaled fleet on a day, and the limit that it must hold."""
 
 import math
 from bisect import bisect_left
@@ -19,9 +19,9 @@ from capacity.traffic.workload import (
 )
 from capacity.units import require_positive
 
-REQUESTS_MAX = 1_000_000_000  # of one run, which then takes some minutes
+REQUESTS_MAX = 1_000_000_000  # in one run, which then takes some minutes
 _SETTLING_S = 600.0
-_QUANTILE, _ERRORS = 0.99, 10.0  # that is limited; and standard errors that chance never makes up for
+_QUANTILE, _ERRORS = 0.99, 10.0  # the limited quantile; and standard errors that chance never makes up for
 _MINUTE_S = 60.0
 Step = tuple[float, float, float]
 
@@ -31,16 +31,16 @@ class ScaledFleet:
     """A fleet on a day, or on a part of it.
 
     Attributes:
-        plan: what one replica does, and how requests are routed; its number of replicas is the most there may be.
-        autoscaler: None where all replicas of the plan run all the time.
-        curve: rates of the day.
-        begins_s, ends_s: the part of the day that is looked at. [s since midnight]
-        response_p99_s: limit on the P99 of all requests of that time; lost ones are late. [s]
+        plan: settings of one replica, and the routing; its number of replicas is the most that there may be.
+        autoscaler: None if all replicas of the plan run all the time.
+        curve: rates over the day.
+        begins_s, ends_s: the observed part of the day. [s since midnight]
+        response_p99_s: limit on the P99 of all requests of that part; lost ones are late. [s]
 
     Raises:
-        DomainError: a part of the day that is none or has no requests, replicas that share a device, or more requests
-            than a run holds.
-        InputError: arrivals that do not follow a rate that changes.
+        DomainError: the part of the day is empty or has no requests, replicas share a device, or a run would have too
+            many requests.
+        InputError: the arrivals cannot follow a rate that changes.
     """
 
     profile: ServiceProfile
@@ -71,7 +71,7 @@ class ScaledFleet:
         self._require_requests()
 
     def _require_requests(self) -> None:
-        """Refuse a time without requests, and one with more than a run holds."""
+        """Refuse a part of the day without requests, and one with more than a run holds."""
         span, seen = f"{clock(self.begins_s)}-{clock(self.ends_s)}", self.mean_rate_rps * self.lasts_s
         if seen == 0.0:
             raise DomainError(
@@ -96,12 +96,12 @@ class ScaledFleet:
 
     @property
     def lasts_s(self) -> float:
-        """How long it is looked at. [s]"""
+        """Length of the observed part of the day. [s]"""
         return self.ends_s - self.begins_s
 
     @cached_property
     def warm_up_s(self) -> float:
-        """How long it runs before that, in whole minutes, until the autoscaler has settled. [s]"""
+        """Length of the warm-up, in whole minutes, in which the autoscaler settles. [s]"""
         scaler = self.autoscaler
         if scaler is None:
             return _SETTLING_S
@@ -110,7 +110,7 @@ class ScaledFleet:
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:
-        """From, to and rate, in the time of a run, whose warm-up ends at `warm_up_s`."""
+        """Begin, end and rate of each step, in the time of a run, whose warm-up ends at `warm_up_s`."""
         first_s = self.begins_s - self.warm_up_s
         found: list[Step] = []
         for day in range(math.floor(first_s / DAY_S), 1):
@@ -123,31 +123,31 @@ class ScaledFleet:
 
     @property
     def requests(self) -> float:
-        """Mean number of requests of a run, those of the warm-up included."""
+        """Mean number of requests of a run, with those of the warm-up."""
         return math.fsum((to_s - from_s) * rate_rps for from_s, to_s, rate_rps in self.steps)
 
     @property
     def peak_rate_rps(self) -> float:
-        """Highest rate of the time that is looked at. [requests/s]"""
+        """Highest rate of the observed part of the day. [requests/s]"""
         return max(rate_rps for _, to_s, rate_rps in self.steps if to_s > self.warm_up_s)
 
     @property
     def mean_rate_rps(self) -> float:
-        """Rate over the time that is looked at. [requests/s]"""
+        """Mean rate of the observed part of the day. [requests/s]"""
         seen = [(max(from_s, self.warm_up_s), to_s, rate_rps) for from_s, to_s, rate_rps in self.steps]
         return math.fsum(max(0.0, to_s - from_s) * rate_rps for from_s, to_s, rate_rps in seen) / self.lasts_s
 
     @property
     def replica_rps(self) -> float:
-        """What one replica serves in full batches. [requests/s]"""
+        """Capacity of one replica with every batch full. [requests/s]"""
         return sustainable_rate_rps(self.profile, replace(self.plan, replicas=1))
 
     @property
     def replicas_least(self) -> int:
-        """Fewest replicas of a fixed fleet that can hold the limit, as far as the mean rates tell.
+        """Fewest replicas of a fixed fleet that could hold the limit, by the mean rates.
 
-        Of the requests that come in some stretch of the time at most so many are in time as full batches serve in it
-        and in the limit behind it. What is left over is late, and chance does not make up for ten standard errors.
+        Of the requests that arrive in a stretch of time, only those are in time that full batches can serve in it and
+        within the limit after it. The rest is late, and chance does not make up for ten standard errors.
         """
         seen = [(max(from_s, self.warm_up_s), to_s, rate_rps) for from_s, to_s, rate_rps in self.steps]
         steps = [(to_s - from_s, rate_rps) for from_s, to_s, rate_rps in seen if to_s > from_s]
@@ -168,23 +168,23 @@ class ScaledFleet:
 
     @property
     def replica_hourly_usd(self) -> float | None:
-        """Price of a replica; None where none is known. [USD/h]"""
+        """Price of a replica; None if no price is known. [USD/h]"""
         price = self.profile.hourly_usd
         return None if price is None else price / self.profile.instances_per_device
 
     @property
     def replicas_first(self) -> int:
-        """Replicas at the beginning of the warm-up: enough for the rate then, within the bounds."""
+        """Replicas at the beginning of the warm-up: enough for its first rate, within the bounds."""
         if self.autoscaler is None:
             return self.plan.replicas
         wanted = math.ceil(self.steps[0][2] / (0.7 * self.replica_rps))
         return min(max(wanted, self.autoscaler.replicas_min, 1), self.autoscaler.replicas_max)
 
     def fixed(self, replicas: int) -> "ScaledFleet":
-        """A fixed number of replicas of the same kind, all the time."""
+        """The same fleet with a fixed number of replicas."""
         return replace(self, plan=replace(self.plan, replicas=replicas), autoscaler=None)
 
     def scaled(self, autoscaler: Autoscaler) -> "ScaledFleet":
-        """The same with another autoscaler."""
+        """The same fleet with another autoscaler."""
         plan = replace(self.plan, replicas=autoscaler.replicas_max)
         return replace(self, plan=plan, autoscaler=autoscaler)

@@ -6,14 +6,14 @@ from enum import StrEnum
 
 from capacity.errors import DomainError, InputError, quoted
 
-_WHOLE = 1e-9  # how far a number may lie from a whole one, and still be it
+_WHOLE = 1e-9  # largest relative distance from a whole number
 
 
 class Metric(StrEnum):
-    """What is measured at each replica.
+    """The metric, which is measured at each replica.
 
-    UTILIZATION: share of the time that a replica was busy, as the HPA's resource metrics.
-    CONCURRENCY: requests at a replica, waiting or in service, as the HPA's pod metrics.
+    UTILIZATION: share of the time that a replica was busy, like the HPA's resource metrics.
+    CONCURRENCY: requests waiting or in service at a replica, like the HPA's pod metrics.
     """
 
     UTILIZATION = "utilization"
@@ -25,10 +25,10 @@ class Target:
     """The mean over replicas that an autoscaler holds.
 
     Attributes:
-        level: a share in whole percents up to 1, as the HPA reads it; or requests a replica, in whole thousandths.
+        level: a share in whole percents up to 1, as the HPA reads it; or requests per replica, in whole thousandths.
 
     Raises:
-        DomainError: a level that the HPA has no number for.
+        DomainError: the HPA cannot express the level.
 
     >>> Target(metric=Metric.UTILIZATION, level=0.6).count
     60
@@ -63,13 +63,13 @@ class Target:
 
 
 def read_target(text: str, or_else: str = "") -> Target:
-    """A target as it is typed.
+    """The target that was typed.
 
     Args:
-        or_else: what may be written in its place, for the message.
+        or_else: alternative that the message offers.
 
     Raises:
-        InputError: with what to write instead.
+        InputError: the text is no target; the message says what to write.
 
     >>> read_target("utilization:0.6").level
     0.6

@@ -138,7 +138,8 @@ def test_by_default_a_whole_day_is_asked_about(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr("capacity.api.at_work", at_work)
     monkeypatch.setattr(
-        "capacity.autoscaling.beside.screen", lambda *given, **how: asked.append((*given, how)) or "screen"
+        "capacity.autoscaling.comparison.screen",
+        lambda *given, **how: asked.append((*given, how)) or "screen",
     )
     told: list[str] = []
     answer = cap.autoscale(PROFILE, rate="5rps", slo_p99="1s", runs=2, seed=3, progress=told.append)

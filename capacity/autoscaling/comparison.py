@@ -1,4 +1,4 @@
-"""Beside: a fleet that follows its load beside the smallest that need not, and what would hold the limit."""
+"""Comparison: an autoscaled fleet with the smallest fixed one, and the search for settings that hold the limit."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,18 +12,18 @@ from capacity.autoscaling.target import Metric, Target
 Progress = Callable[[str], None]
 
 _AMPLE = 4  # times the fewest replicas that could be enough
-_TARGETS = 20  # steps between none and the target that was given
+_TARGETS = 20  # steps between 0 and the given target
 
 
 def screen(
     fleet: ScaledFleet, judge: DayJudge, progress: Progress, *, only_verdict: bool = False
 ) -> ScaledScreen:
-    """What the autoscaler costs and holds, beside the smallest fixed fleet; and ways out if it misses.
+    """Cost and P99 of the autoscaled fleet and of the smallest fixed one, with remedies if the limit is missed.
 
     Both searches are bisections, which assume that more replicas and lower targets never hurt.
 
     Args:
-        only_verdict: leave out the fixed fleet and the ways out.
+        only_verdict: leave out the fixed fleet and the remedies.
     """
     scaler = fleet.autoscaler
     assert scaler is not None  # noqa: S101  (it is the question)
@@ -49,7 +49,7 @@ def screen(
 
 
 def _without(fleet: ScaledFleet, cause: Cause | None, judge: DayJudge, progress: Progress) -> Days | None:
-    """The fleet without the queue limit or the batch wait that is to blame; None where that holds nothing."""
+    """The fleet without the queue limit or the batch wait that is the cause; None if it still misses the limit."""
     if cause is Cause.QUEUE_LIMIT:
         plan = replace(fleet.plan, queue_limit=None)
     elif cause is Cause.BATCH_WAIT:
@@ -62,7 +62,7 @@ def _without(fleet: ScaledFleet, cause: Cause | None, judge: DayJudge, progress:
 
 
 def smallest_fixed(fleet: ScaledFleet, judge: DayJudge, progress: Progress) -> Days | None:
-    """Fewest replicas that hold the limit all the time, up to the most of the autoscaler."""
+    """The smallest fixed fleet that holds the limit, of at most the autoscaler's most replicas; None if none does."""
     most = fleet.plan.replicas
     least = min(most, fleet.replicas_least)
 
@@ -70,7 +70,9 @@ def smallest_fixed(fleet: ScaledFleet, judge: DayJudge, progress: Progress) -> D
         progress(f"{replicas} replicas all the time")
         return judge(fleet.fixed(replicas))
 
-    ample = min(most, _AMPLE * least)  # a fleet far beyond the need takes long, and is hardly ever the answer
+    ample = min(
+        most, _AMPLE * least
+    )  # far beyond the need it is slow to simulate, and hardly ever the answer
     found = first_that_holds(ask, least, ample)
     return found if found or ample == most else first_that_holds(ask, ample + 1, most)
 
@@ -78,7 +80,7 @@ def smallest_fixed(fleet: ScaledFleet, judge: DayJudge, progress: Progress) -> D
 def _highest_target(
     fleet: ScaledFleet, scaler: Autoscaler, judge: DayJudge, progress: Progress
 ) -> Days | None:
-    """The highest of some lower targets that holds the limit."""
+    """The highest of a series of lower targets that holds the limit."""
     target = scaler.target
     counts = sorted({max(1, target.count * step // _TARGETS) for step in range(1, _TARGETS)})
     lower = [_with_count(target, count) for count in counts if count < target.count]
@@ -105,7 +107,7 @@ def _with_count(target: Target, count: int) -> Target:
 def _fewest_at_least(
     fleet: ScaledFleet, scaler: Autoscaler, smallest: Days | None, judge: DayJudge, progress: Progress
 ) -> Days | None:
-    """The lowest bound from below, short of a fixed fleet, that holds the limit."""
+    """The lowest minimum of replicas, below that of a fixed fleet, that holds the limit."""
     most = scaler.replicas_max - 1 if smallest is None else smallest.fleet.plan.replicas - 1
     least = scaler.replicas_min + 1
 

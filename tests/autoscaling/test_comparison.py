@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from capacity.autoscaling.autoscaler import Autoscaler
-from capacity.autoscaling.beside import screen
+from capacity.autoscaling.comparison import screen
 from capacity.autoscaling.findings import Course, Days, worst_of
 from capacity.autoscaling.scaled_fleet import ScaledFleet
 from capacity.autoscaling.target import Metric, Target
