@@ -26,10 +26,10 @@ from simulations.statistics.scatter import pooled_quantiles
 from simulations.workers import Mapper, leave_if_abandoned
 
 RUNS = 20
-# Each run: so many requests, so long that every replica pauses, and at most what memory holds.
+# Each run has at least this many requests, lets each replica pause this often, and fits in memory.
 _REQUESTS, _PAUSES, _REQUESTS_MAX = 40_000, 10.0, 4_000_000
 _WARM_UP_SHARE = 0.1
-_BEYOND_MIN = 100  # requests beyond a quantile, in all runs
+_BEYOND_MIN = 100  # requests beyond a quantile, in all runs together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class Disturbed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DisturbedSimulation:
-    """How a disturbed fleet is simulated: independent runs, whose scatter gives the intervals."""
+    """Simulation of a disturbed fleet: independent runs, whose scatter gives the intervals."""
 
     seed: int = 0
     runs: int = RUNS
@@ -61,9 +61,9 @@ class DisturbedSimulation:
         """Response times of one plan.
 
         Raises:
-            UnstableError: what is left of the fleet cannot sustain the arrival rate.
-            DomainError: replicas that share a device, or a run too long for memory.
-            InconclusiveError: too few requests of a class behind a quantile.
+            UnstableError: the disturbed fleet cannot sustain the arrival rate.
+            DomainError: replicas share a device, or a run is too long for memory.
+            InconclusiveError: too few requests of a class are beyond a quantile.
         """
         busy = load(profile, workload.arrival_rate_rps, plan) * disturbances.slowdown(plan.batch_size_max)
         if busy >= 1.0:
@@ -126,7 +126,7 @@ def _run(
 
 
 def _requests(workload: Workload, disturbances: Disturbances, quantile: float) -> int:
-    """Enough of the rarest class behind the quantile, over all runs, and enough pauses."""
+    """Requests of a run: enough of the rarest class beyond the quantile, over all runs, and enough pauses."""
     rarest = min((one.share for one in disturbances.all_classes), default=1.0)
     count = max(_REQUESTS, 4.0 * _BEYOND_MIN / (1.0 - quantile) / rarest / RUNS)
     if disturbances.pauses is not None:
@@ -140,7 +140,7 @@ def _requests(workload: Workload, disturbances: Disturbances, quantile: float) -
 
 
 def _classes(disturbances: Disturbances, count: int, seed: Seed) -> tuple[Integers, Floats | None]:
-    """The class of each request, and how many times as long it takes."""
+    """The class of each request, and the factor of its service time; None without classes."""
     classes = disturbances.all_classes
     if not classes:
         return np.zeros(count, dtype=np.int64), None

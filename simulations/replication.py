@@ -19,12 +19,12 @@ from simulations.statistics.sample import Length, Reduction, Sample
 from simulations.statistics.strata import Strata
 from simulations.workers import leave_if_abandoned
 
-# Beyond this many atoms of a law each is so light that a cell describes it well enough.
+# Above this many atoms each is so light that a cell describes it well enough.
 _ATOMS_MAX = 4096
 
 
 class Engine(StrEnum):
-    """What runs the model; for the same seed both give the same bytes."""
+    """The engine of a run; for the same seed both give the same bytes."""
 
     KERNEL = "kernel"
     SIMPY = "simpy"
@@ -32,14 +32,14 @@ class Engine(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """All that a worker needs for one replication.
+    """Inputs of one replication, as a worker gets them.
 
     Attributes:
-        limits_s: limits of response times whose exceedance is asked for. [s]
-        wait_limits_s: the same for waits. [s]
-        slowdowns: of the instances that share a device, as `cluster.run` takes them.
-        spells: that service times come in; all replicas share them.
-        strata: of arrivals in bursts, what is known of the shares of the requests.
+        limits_s: limits on response times, whose exceedance is counted. [s]
+        wait_limits_s: limits on waits, whose exceedance is counted. [s]
+        slowdowns: slowdowns of instances that share a device, as `cluster.run` takes them.
+        spells: spells of service times, which all replicas share.
+        strata: strata of the requests, for arrivals in bursts.
     """
 
     plan: Plan
@@ -57,7 +57,7 @@ class Task:
 
 
 def replicate(task: Task) -> Sample | Strata:
-    """Run one replication; of arrivals in bursts each stratum by itself."""
+    """Run one replication; with arrivals in bursts, reduce each stratum by itself."""
     stream = Stream(task.workload, task.length.requests, task.seed, task.spells)
     if task.strata is not None:
         return _by_strata(task, task.strata, stream)
@@ -68,7 +68,7 @@ def replicate(task: Task) -> Sample | Strata:
 
 
 def _by_strata(task: Task, strata: PhaseStrata, stream: Stream) -> Strata:
-    """The samples of the strata of one run."""
+    """Samples of the strata of one run."""
     start, end = task.length.warm_up, stream.requests - task.length.cool_down
     middle, part = (start + end) // 2, Length(warm_up=0, measured=end - start, cool_down=0)
     reductions = [_reduction(task, part, part.measured) for _ in strata.rates_rps]
@@ -92,10 +92,10 @@ def _by_strata(task: Task, strata: PhaseStrata, stream: Stream) -> Strata:
 
 
 def replicate_in_parts(task: Task, parts: int) -> list[Sample]:
-    """Run one replication, and reduce consecutive parts of it, as of a path that happened once.
+    """Run one replication, and reduce consecutive parts of it, such as those of a path that happened once.
 
     Raises:
-        InputError: a part in which all requests are lost.
+        InputError: all requests of a part are lost.
     """
     stream = Stream(task.workload, task.length.requests, task.seed, task.spells)
     columns = [np.concatenate(column) for column in zip(*map(_copied, _served(task, stream)), strict=True)]
@@ -104,7 +104,7 @@ def replicate_in_parts(task: Task, parts: int) -> list[Sample]:
     arrived_s = columns[0]
     span_s = float(arrived_s[end - 1] - arrived_s[start])
     edges = [start + (end - start) * part // parts for part in range(parts + 1)]
-    # A part lasts to the beginning of the next, and the last one a mean gap longer than to its last arrival.
+    # A part lasts until the next begins, and the last one a mean gap longer than until its last arrival.
     edges_s = [
         *(float(arrived_s[edge]) for edge in edges[:-1]),
         arrived_s[end - 1] + span_s / (end - start - 1),
@@ -118,7 +118,7 @@ def replicate_in_parts(task: Task, parts: int) -> list[Sample]:
 
 
 def _served(task: Task, stream: Stream) -> Iterator[kernel.Served]:
-    """What became of the requests, in the order of arrival."""
+    """Outcomes of the requests, in the order of arrival."""
     if task.engine is Engine.KERNEL:
         for served in kernel.serve(task.plan, task.service_times, stream, slowdowns=task.slowdowns):
             leave_if_abandoned()
@@ -151,7 +151,7 @@ def _reduction(task: Task, length: Length, requests: int) -> Reduction:
 
 
 def _marks(values_s: Floats) -> Floats:
-    """Positive ones, each once, rising; of two that differ by rounding alone the first."""
+    """The distinct positive values in order; of two that differ by rounding alone the smaller."""
     distinct_s = np.unique(values_s[values_s > 0.0])
     apart = np.diff(distinct_s, prepend=-np.inf) > 1e-12 * distinct_s
     return distinct_s[apart]

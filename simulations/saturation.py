@@ -1,4 +1,4 @@
-"""Saturation: what one engine of a language model does while requests always wait, and the load that follows."""
+"""Saturation: the rate of a language model's engine while requests always wait, and the load that follows."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -18,24 +18,24 @@ from simulations.draws.records import Integers
 from simulations.draws.tokens import EngineRules, TokenDraws, require_measured
 from simulations.kernel.saturated import Progress, SaturatedEngine
 
-# An engine is watched in so many sections, in all for so many requests, and twice as many until the sections say
-# that the rate is known to that share, and never more than the most.
+# Sections of a measurement and its requests, which double until the rate is known to this relative error or the most
+# are reached.
 _SECTIONS, _COUNTED, _COUNTED_MAX, _ERROR = 20, 6_000, 192_000, 0.001
-# What goes before, in times of the requests that run; no more requests where these begin as they stay.
+# Requests served first, as a multiple of those that run, and the most of them if the engine begins as it stays.
 _BEFORE, _BEFORE_MAX = 2.0, 2_000
-# Requests that come to the line at once. Of these any 256 in a row have lengths spread evenly over their law.
+# Requests added at once. Any 256 of them in a row have lengths spread evenly over their law.
 _WAVE, _IN_A_ROW = 8_192, 256
 _MEANS_OF = 65_536
-# More at once than any engine runs, whose simulation would fill the memory.
+# Above what any engine runs at once; more would fill the memory.
 RUNNING_MAX = 1_000_000
-# Rounds after which the number that runs at a rate is found, and how far its steps are looked at beside it.
+# Iterations for the number that runs at a rate, and the relative distance at which the slope of its steps is taken.
 _ROUNDS, _NEARBY = 200, 0.05
-# Share of the sequences that run, and of the cache that is used, from which on they bind.
+# Share of the slots in use, and of the cache in use, above which they bind.
 _NEARLY, _FULL = 0.97, 0.8
 
 
 def _spread(lengths: AnyLengths, count: int, seed: int) -> Pairs:
-    """Lengths spread evenly over their law, and so are those of any few hundred in a row. Shape `(count,)` each.
+    """Lengths spread evenly over their law, as are those of any few hundred in a row. Shape `(count,)` each.
 
     Source:
         McKay, Beckman & Conover (1979), A comparison of three methods for selecting values of input variables,
@@ -48,7 +48,7 @@ def _spread(lengths: AnyLengths, count: int, seed: int) -> Pairs:
 
 
 def _requests(given: Integers, got: Integers, cached_share: float) -> TokenDraws:
-    """Requests that all come at once."""
+    """Requests that all arrive at once."""
     return TokenDraws(
         arrived_s=np.zeros(len(given)),
         input_tokens=given,
@@ -60,11 +60,11 @@ def _requests(given: Integers, got: Integers, cached_share: float) -> TokenDraws
 
 @dataclass(frozen=True, kw_only=True)
 class _Case:
-    """One engine of a plan, and the requests that it never runs out of.
+    """One engine of a plan, and the endless requests that it serves.
 
     Attributes:
-        is_from_rest: whether it begins with nobody, as a measured run does. Requests of equal lengths that come
-            together then stay together.
+        is_from_rest: whether it begins empty, as in a measured run. Requests of equal lengths that arrive together
+            then stay together.
     """
 
     profile: LlmProfile
@@ -80,7 +80,7 @@ class _Case:
 
     @cached_property
     def means(self) -> tuple[float, float]:
-        """Tokens of a prompt, and of an answer."""
+        """Mean tokens of a prompt, and of an answer."""
         if isinstance(self.lengths, LengthRows):
             return self.lengths.moments.input, self.lengths.moments.output
         given, got = _spread(self.lengths, _MEANS_OF, 0)
@@ -88,13 +88,13 @@ class _Case:
 
     @cached_property
     def room(self) -> int:
-        """Requests that slots and the tokens of a step let run at once.
+        """Requests that the slots and the tokens of a step let run at once.
 
-        Where tokens limit, x requests of p prompt tokens come in each step, and x·m run, each of which gets m output
-        tokens: x(p + m - 1) are all tokens of a step.
+        If the tokens limit, x requests of p prompt tokens begin in each step, and x·m run, each of which gets m
+        output tokens: a step has x(p + m - 1) tokens.
 
         Raises:
-            InputError: they are more than are simulated.
+            InputError: more requests would run than can be simulated.
         """
         given, got = self.means
         computed = max(1.0, (1.0 - self.cached_share) * given + got - 1.0)
@@ -108,10 +108,10 @@ class _Case:
 
     @cached_property
     def met(self) -> tuple[TokenDraws, Integers]:
-        """Requests in the midst of their service and the output tokens that each has, as many as the cache holds.
+        """Requests in the midst of their service and the output tokens of each, as many as the cache holds.
 
-        A request is met with a chance as its steps, and in any of these alike: slots that are always taken are in
-        that state for good.
+        The chance that a request is in service is proportional to its steps, and it is equally likely in each of
+            them: this is the stationary state of slots that are always taken.
 
         Source:
             Cox (1962), Renewal theory, sec. 5.3: age and length of what is in service at a random instant.
@@ -123,28 +123,28 @@ class _Case:
         who = np.searchsorted(ends[:-1], steps, side="right")
         generated = (steps - (ends[who] - got[who])).astype(np.int64)
         order = generator.permutation(self.room)
-        order = order[generated[order] > 0]  # the others come with the first step
+        order = order[generated[order] > 0]  # the others begin with the first step
         held = -(-(given[who] + generated - 1) // self.rules.block_tokens)
         order = order[np.cumsum(held[order]) <= self.rules.blocks]
-        order = order[np.argsort(-generated[order], kind="stable")]  # as they were admitted
+        order = order[np.argsort(-generated[order], kind="stable")]  # in the order of admission
         return _requests(given[who[order]], got[who[order]], self.cached_share), generated[order]
 
     @property
     def seated(self) -> tuple[TokenDraws, Integers]:
-        """The requests that the engine begins with."""
+        """Requests that run at the beginning."""
         nobody = np.zeros(0, dtype=np.int64)
         return (_requests(nobody, nobody, 0.0), nobody) if self.is_from_rest else self.met
 
     @property
     def fits(self) -> float:
-        """Share of those that slots and steps have room for, that the cache holds."""
+        """Share of the requests within the slots and tokens of a step that the cache holds."""
         got = self.means[1]
-        seated = len(self.met[1]) * got / max(1.0, got - 1.0)  # one step of each is its prompt's
+        seated = len(self.met[1]) * got / max(1.0, got - 1.0)  # one step of each is for its prompt
         return min(1.0, max(1.0, seated) / self.room)
 
     @cached_property
     def request_s(self) -> float:
-        """About the time of an engine for each request. [s]"""
+        """Approximate time of an engine per request. [s]"""
         (given, got), running = self.means, self.room * self.fits
         prompts = min((1.0 - self.cached_share) * given * running / got, float(self.rules.tokens_max))
         step_s = self.profile.table.mean_s(prompts, 0.0, running, running * self.lengths.moments.context)
@@ -152,30 +152,30 @@ class _Case:
 
     @property
     def before(self) -> float:
-        """Requests that go before those that count."""
+        """Requests served before counting begins."""
         wanted = _BEFORE * self.room * self.fits
         is_settled = self.fits >= _NEARLY and not self.is_from_rest
         return min(wanted, _BEFORE_MAX) if is_settled else wanted
 
     def share_of_prompts(self, done: Progress) -> float:
-        """Share of the time that goes to prompts, and not to steps that decode alone."""
+        """Share of the time spent on prompts, which is not spent on steps that decode alone."""
         running = done.running_s / done.now_s
         read = running * self.lengths.moments.context
         alone_s = self.profile.table.mean_s(decode_requests=running, kv_tokens=read)
         return max(0.0, 1.0 - alone_s * done.steps / done.now_s)
 
     def requests(self, done: Progress, prompts: float) -> float:
-        """Requests that were served, each of them in as many parts as it has tokens.
+        """Requests served, counted in parts by their tokens.
 
         Prompts and answers count by their shares of the time, so that a part of the law of lengths that happens to
-        come more often than usual takes as much more time as it counts more.
+        come more often takes as much more time as it counts more.
         """
         given, got = self.means
         return (1.0 - prompts) * done.generated / got + prompts * done.prompted / given
 
 
 class _Watched:
-    """An engine that is watched, with a line that is never empty."""
+    """A simulated engine with a queue that is never empty."""
 
     def __init__(self, case: _Case) -> None:
         self._case, self._waves = case, 2
@@ -183,7 +183,7 @@ class _Watched:
         self.engine = SaturatedEngine(case.profile.table, rules, *case.seated)
 
     def sections(self, requests: float) -> Iterator[Progress]:
-        """What was done by the end of each section; of about so many requests all together."""
+        """Progress at the end of each section; together the sections serve about this many requests."""
         span_s = requests * self._case.request_s / _SECTIONS
         for _ in range(_SECTIONS):
             self._fill(_WAVE // 2 + self._case.room // 8 + 4 * math.ceil(requests / _SECTIONS))
@@ -193,7 +193,7 @@ class _Watched:
             yield self.engine.progress
 
     def _fill(self, waiting: int) -> None:
-        """Let requests come to the line until so many wait."""
+        """Add requests to the queue until this many wait."""
         while self.engine.waiting < waiting:
             lengths = _spread(self._case.lengths, _WAVE, self._waves)
             self.engine.line_up(_requests(*lengths, self._case.cached_share))
@@ -209,18 +209,18 @@ def saturation(
     *,
     is_from_rest: bool = False,
 ) -> Saturation:
-    """What one engine does while requests always wait, watched until its rate is known to 0.1 %, if it ever is.
+    """Rate of one engine while requests always wait, simulated until it is known to 0.1 % or for the most requests.
 
-    Rates below are sustained, and above them the line grows for ever. The engine begins about as it will stay, and
-    requests count by their tokens, so that it need not be watched until those that run have changed many times.
+    Lower rates are sustained, and at higher ones the queue grows for ever. The engine begins near its stationary
+    state, and requests count by their tokens, so that those that run need not be replaced many times.
 
     Args:
-        is_from_rest: whether it begins with nobody instead, as a measured run does. Requests of equal lengths that
-            come together then stay together.
+        is_from_rest: whether it begins empty, as in a measured run. Requests of equal lengths that arrive together
+            then stay together.
 
     Raises:
-        DomainError: lengths or steps beyond what was measured.
-        InputError: more requests would run at once than are simulated.
+        DomainError: lengths or steps are outside of what was measured.
+        InputError: more requests would run at once than can be simulated.
 
     Source:
         Baccelli & Foss (1995), On the saturation rule for the stability of queues, J. Appl. Prob. 32(2).
@@ -243,7 +243,7 @@ def saturation(
 
 
 def _error(case: _Case, marks: Sequence[Progress]) -> float:
-    """Standard error of the rate over the rate, by sections.
+    """Relative standard error of the rate, from the sections.
 
     Source:
         Schmeiser (1982), Batch size effects in the analysis of simulation output, Operations Research 30(3).
@@ -255,7 +255,7 @@ def _error(case: _Case, marks: Sequence[Progress]) -> float:
 
 
 def _found(case: _Case, done: Progress) -> Saturation:
-    """What an engine did while it was watched."""
+    """Rates and shares of an engine during a measurement."""
     span_s, prompts = done.now_s, case.share_of_prompts(done)
     requests = case.requests(done, prompts)
     running, full = done.running_s / span_s, done.block_s / span_s / case.rules.blocks
@@ -273,7 +273,7 @@ def _found(case: _Case, done: Progress) -> Saturation:
 
 
 def saturated(scenario: TokenScenario) -> Saturation:
-    """What one engine of a scenario does while requests always wait."""
+    """Saturation of one engine of a scenario."""
     plan = replace(scenario.plan, replicas=1, routing=Routing.ROUND_ROBIN)
     return saturation(scenario.profile, plan, scenario.lengths, scenario.cached_share)
 
@@ -284,10 +284,11 @@ def token_load(scenario: TokenScenario) -> float:
 
 
 def settling_requests(scenario: TokenScenario) -> float:
-    """Requests that come to one engine while the number that runs in it forgets to 1/e where it was, about.
+    """Approximate number of requests at one engine in which a deviation of the number that runs decays to 1/e.
 
-    With n that run, each of m output tokens in steps of t(n), requests leave at the rate of n/(m·t(n)). It is the
-    arrival rate at some n, and near it what is off falls by 1/e in m·t/(1 - n·t'/t), while n/(1 - n·t'/t) come.
+    With n running, each of m output tokens in steps of t(n), requests leave at the rate of n/(m·t(n)). It equals the
+    arrival rate at some n, near which deviations decay to 1/e in m·t/(1 - n·t'/t), while n/(1 - n·t'/t) requests
+    arrive.
     """
     rate_rps = min(scenario.workload.arrival_rate_rps / scenario.plan.replicas, saturated(scenario).rate_rps)
     return _settling_requests(
@@ -306,7 +307,7 @@ def _settling_requests(
         return profile.table.mean_s(prompts, 0.0, running, running * moments.context)
 
     running, before = 0.0, -1.0
-    for _ in range(_ROUNDS):  # from below, since there may be more than one
+    for _ in range(_ROUNDS):  # from below, as there may be several solutions
         if running == before:
             break
         before, running = running, min(one.running_mean, rate_rps * moments.output * step_s(running))
@@ -315,10 +316,10 @@ def _settling_requests(
 
 
 def checked_rate_rps(profile: LlmProfile) -> float | None:
-    """What the steps of a profile give in its own saturated run; None where it has none. [requests/s]
+    """Rate that the steps of a profile give in its own saturated run; None if it has none. [requests/s]
 
     Raises:
-        DomainError: that run goes beyond what was measured.
+        DomainError: that run is outside of what was measured.
     """
     if profile.check is None:
         return None
@@ -338,7 +339,7 @@ def require_check(profile: LlmProfile) -> None:
     """Refuse a profile that misses the throughput of its own saturated run.
 
     Raises:
-        InputError: with both numbers.
+        InputError: the rates differ; the message says both.
     """
     found_rps = checked_rate_rps(profile)
     if profile.check is None or found_rps is None:
@@ -347,7 +348,6 @@ def require_check(profile: LlmProfile) -> None:
     if abs(off) > CHECK_SHARE:
         raise InputError(
             f"profile {profile.name} fails its check: its steps give {format_rate(found_rps)} where a "
-            "saturated run "
-            f"measured {format_rate(profile.check.saturated_throughput_rps)} ({100.0 * off:+.1f} %, and "
+            f"saturated run measured {format_rate(profile.check.saturated_throughput_rps)} ({100.0 * off:+.1f} %, and "
             f"{100.0 * CHECK_SHARE:g} % are allowed); measure the steps again, with all that a request costs"
         )

@@ -1,4 +1,4 @@
-"""Findings: what runs of a stress have shown, each with its interval."""
+"""Findings: results of simulated runs of a stress, each with its interval."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -13,13 +13,13 @@ from capacity.recovery.stress import Stress
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
-    """One run second by second, shape `(seconds,)`.
+    """One run by seconds, shape `(seconds,)`.
 
     Attributes:
-        came: first tries that arrived in a second.
-        succeeded: those of them that had a reply in time, whenever it came.
-        sent: attempts of all requests that were sent in it; shorter where the run was given up, as so much waited
-            that it could not have recovered within the horizon.
+        came: first tries that arrived in each second.
+        succeeded: first tries of that second that were answered in time.
+        sent: attempts of all requests that were sent in each second; shorter if the run was given up, as too much
+            work waited to recover within the horizon.
     """
 
     came: tuple[int, ...]
@@ -29,15 +29,15 @@ class Course:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What one run has shown.
+    """Results of one run.
 
     Attributes:
-        recovered_s: from the trigger's end until success is as before; None if not within the horizon. [s]
-        relapsed: whether it fell again after that.
+        recovered_s: time from the trigger's end until success is as before; None if not within the horizon. [s]
+        relapsed: whether success fell again after that.
         baseline: share of first tries that succeeded before the trigger.
         goodput_during: share of first tries arriving during the trigger that succeeded.
-        lost: requests that failed, arriving from the trigger's beginning to the recovery or the horizon.
-        response_p99_s: of those that succeeded during the trigger; None where too few did. [s]
+        lost: failed requests that arrived from the trigger's beginning to the recovery or the horizon.
+        response_p99_s: P99 of requests that succeeded during the trigger; None if there were too few. [s]
     """
 
     recovered_s: float | None
@@ -64,7 +64,7 @@ class Runs:
 
     @property
     def recovered(self) -> Interval:
-        """Share of runs that recover."""
+        """Share of runs that recovered."""
         happened, count = self.count_recovered, len(self.runs)
         low, high = share_interval(happened, count, self.confidence)
         return Interval(value=happened / count, low=low, high=high)
@@ -73,41 +73,41 @@ class Runs:
     def recovery_s(self) -> Interval | None:
         """Mean over the runs that recovered; None if none did. [s]"""
         times_s = [run.recovered_s for run in self.runs if run.recovered_s is not None]
-        if len(times_s) < 2:  # of one nothing is known
+        if len(times_s) < 2:  # the scatter of one is unknown
             return mean_of(times_s, self.confidence) if times_s else None
         return mean_of(times_s, self.confidence, most=max(self.stress.horizon_s, *times_s))
 
     @property
     def goodput_during(self) -> Interval:
-        """Share of first tries arriving during the trigger that succeed."""
+        """Share of first tries arriving during the trigger that succeeded."""
         return mean_of([run.goodput_during for run in self.runs], self.confidence, most=1.0)
 
     @property
     def lost(self) -> Interval:
-        """Requests that fail, per run."""
+        """Failed requests per run."""
         return mean_of([run.lost for run in self.runs], self.confidence)
 
     @property
     def response_p99_s(self) -> Interval | None:
-        """P99 of those that succeed during the trigger, mean of the runs; None where it has too few. [s]"""
+        """P99 of requests that succeeded during the trigger, mean of the runs; None if one had too few. [s]"""
         values = [run.response_p99_s for run in self.runs]
         known = [value for value in values if value is not None]
         return mean_of(known, self.confidence) if len(known) == len(values) else None
 
     @property
     def relapsed(self) -> int:
-        """Runs that fell again after they had recovered."""
+        """Runs in which success fell again after a recovery."""
         return sum(run.relapsed for run in self.runs)
 
     @property
     def exit_code(self) -> int:
-        """0 where all runs recover, 3 where none does, 4 otherwise."""
+        """0 if all runs recover, 3 if none does, 4 otherwise."""
         happened = self.count_recovered
         return 0 if happened == len(self.runs) else 3 if happened == 0 else 4
 
 
 def mean_of(values: Sequence[float], confidence: float, *, most: float = math.inf) -> Interval:
-    """Mean of independent values from 0 to `most`, with Student's interval; of one value it is all of that."""
+    """Mean of independent values from 0 to `most`, with Student's interval; of one value, the whole range."""
     count = len(values)
     mean = math.fsum(values) / count
     if count == 1 or min(values) == max(values):
@@ -118,17 +118,17 @@ def mean_of(values: Sequence[float], confidence: float, *, most: float = math.in
     return Interval(value=mean, low=max(0.0, mean - half), high=min(most, mean + half))
 
 
-# One run of a stress, by the users of its number.
+# One run of a stress with the users of a given number.
 OneRun = Callable[[Stress], Run]
 Found = TypeVar("Found")
 
 
 class StressJudge(Protocol):
-    """Whatever runs a stress; the same users come in every stress, by the number of the run.
+    """Simulation of a stress; every stress has the same users in the run of the same number.
 
     Attributes:
-        runs: independent ones of a stress.
-        confidence: of intervals.
+        runs: number of independent runs of a stress.
+        confidence: confidence of the intervals.
     """
 
     @property
@@ -138,18 +138,18 @@ class StressJudge(Protocol):
     def confidence(self) -> float: ...  # noqa: D102
 
     def __call__(self, stress: Stress) -> Runs:
-        """Independent runs."""
+        """Results of the independent runs."""
 
     def with_runs(self, runs: int) -> "StressJudge":
-        """The same with this number of runs, the first ones."""
+        """The same judge with this number of runs, the first ones."""
 
     def each(self, ask: Callable[[OneRun], Found]) -> list[Found]:
-        """What `ask` finds with the users of each run, in the order of their numbers."""
+        """Results of `ask` with the users of each run, in the order of their numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remedy:
-    """One setting that was changed, as a flag, and what came of it."""
+    """One changed setting, as a flag, and its results."""
 
     setting: str
     found: Runs
@@ -160,10 +160,9 @@ class SpikeSurvived:
     """The longest spike of a factor after which half of all runs recover.
 
     Attributes:
-        lasting_s: the boundary, with its interval; None where half of the runs survive every spike up to
-            `searched_s`. [s]
-        searched_s: the longest that was tried; infinite where the fluid law says that any is survived in the
-            end, as fewer attempts come than are served even if all fail. [s]
+        lasting_s: boundary, with its interval; None if half of the runs survive every spike up to `searched_s`. [s]
+        searched_s: longest spike that was tried; infinite if by the fluid law any spike is survived in the end, as
+            fewer attempts come than are served even if all fail. [s]
     """
 
     factor: float
@@ -173,12 +172,12 @@ class SpikeSurvived:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Screen:
-    """Everything that `capacity stress` shows.
+    """Results that `capacity stress` shows.
 
     Attributes:
-        smallest: the fewest replicas that recover in all runs; None where none up to the limit does, or it was
-            not looked for.
-        smaller: the fleet with one replica fewer, in as few runs as show that it does not; None where there is none.
+        smallest: the smallest fleet that recovers in all runs; None if none up to the limit does, or it was not
+            searched.
+        smaller: the fleet with one replica fewer, in as few runs as show that it fails; None if there is none.
     """
 
     found: Runs

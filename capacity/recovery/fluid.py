@@ -1,7 +1,7 @@
-"""The fluid law: whether a fleet can be stuck, by how much work comes and how much is served.
+"""Fluid: the fluid law, which says from arrival rate and capacity whether a fleet can get stuck.
 
-A queue that holds more than a timeout's worth of work serves attempts whose clients have gone, all of which
-try again: the fleet is busy, and answers nobody. `docs/background/theory.md` derives it.
+A queue that holds more than a timeout's worth of work serves attempts whose clients have left and retry: the fleet is
+busy, and no client gets an answer. `docs/background/theory.md` derives it.
 """
 
 import math
@@ -13,20 +13,20 @@ from capacity.recovery.protection import Abandoned, Shedding
 from capacity.recovery.stress import Stress
 from capacity.recovery.trigger import TriggerKind
 
-# The balancer knows of these, or they are the same for all.
+# The balancer knows of these at once, or they affect all replicas alike.
 _KNOWN_AT_ONCE = (TriggerKind.SPIKE, TriggerKind.LOSE, TriggerKind.SPOT, TriggerKind.ROLLOUT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fluid:
-    """What the fluid law says.
+    """Results of the fluid law.
 
     Attributes:
-        stuck: whether it never recovers; None where the law does not describe the protection.
-        amplification: attempts a request when all of them fail.
-        critical_budget: the smallest budget, in retries a first try, that keeps a fleet down, 1/load - 1.
-        recovery_s: from the trigger's end; None if stuck, or not described. [s]
-        backlog: attempts that wait when the trigger ends; None where not described.
+        stuck: whether it never recovers; None if the law does not describe the protection.
+        amplification: attempts per request when all of them fail.
+        critical_budget: smallest budget, in retries per first try, that keeps a fleet down, 1/load - 1.
+        recovery_s: time from the trigger's end; None if stuck or not described. [s]
+        backlog: attempts waiting when the trigger ends; None if not described.
     """
 
     stuck: bool | None
@@ -37,10 +37,10 @@ class Fluid:
 
 
 def amplification(clients: Clients, rate_rps: float) -> float:
-    """Attempts a request when all of them time out, in the long run.
+    """Attempts per request when all of them time out, in the long run.
 
     Args:
-        rate_rps: of first tries, among which tokens that come as time goes by are shared out. [requests/s]
+        rate_rps: rate of first tries, which share the tokens that a budget gains with time. [requests/s]
 
     >>> amplification(Clients(timeout_s=0.5, attempts=3), 280.0)
     3.0
@@ -56,7 +56,7 @@ def amplification(clients: Clients, rate_rps: float) -> float:
 
 
 def _attempts_that_fit(clients: Clients) -> float:
-    """Attempts that a request makes before its deadline, if none has a reply."""
+    """Attempts of a request before its deadline if none is answered."""
     hedges = clients.hedge_s is not None
     if not hedges and (Failure.TIMED_OUT not in clients.retried or clients.timeout_s is None):
         return 1.0
@@ -67,7 +67,7 @@ def _attempts_that_fit(clients: Clients) -> float:
 
 
 def fluid(stress: Stress) -> Fluid:
-    """The fluid law of a fleet whose queue is first in, first out, and served to the last attempt."""
+    """Results for a fleet whose queue is first in, first out, and serves every attempt."""
     tries = amplification(stress.clients, stress.rate_rps)
     critical = 1.0 / stress.load - 1.0
     timeout_s = _useful_wait_s(stress)
@@ -76,7 +76,7 @@ def fluid(stress: Stress) -> Fluid:
     capacity_rps, rate_rps = stress.capacity_rps, stress.rate_rps
     left_rps = capacity_rps * stress.trigger.left(stress.plan.replicas)
     backlog = _backlog(rate_rps * stress.spike_factor, left_rps, tries, timeout_s, stress.lasts_s)
-    useful = timeout_s * capacity_rps  # a longer queue answers nobody in time
+    useful = timeout_s * capacity_rps  # a longer queue answers no request in time
     overloads = backlog > timeout_s * left_rps
     spare_rps = capacity_rps - tries * rate_rps
     stuck = overloads and backlog > useful and spare_rps <= 0.0
@@ -91,24 +91,24 @@ def fluid(stress: Stress) -> Fluid:
 
 
 def patience_s(clients: Clients) -> float | None:
-    """How long a client waits for one reply; None: for ever. [s]"""
+    """Longest time that a client waits for one reply; None if it is unlimited. [s]"""
     given = [one for one in (clients.timeout_s, clients.deadline_s) if one is not None]
     return min(given, default=None)
 
 
 def _useful_wait_s(stress: Stress) -> float | None:
-    """How long an attempt may wait and still be answered in time; None: for ever, or not at all. [s]"""
+    """Longest wait of an attempt that is still answered in time; None if it is unlimited, or none is. [s]"""
     wait_s = patience_s(stress.clients)
     return None if wait_s is None or wait_s <= stress.served_s else wait_s - stress.served_s
 
 
 def is_described(stress: Stress) -> bool:
-    """Whether the law holds: all that comes is served, in order, and as fast as before by whoever is back."""
+    """Whether the law holds: every attempt is served, in order, and as fast as before by replicas that are back."""
     return is_in_order(stress) and stress.cold is None
 
 
 def is_in_order(stress: Stress) -> bool:
-    """Whether all attempts that come are served, in order."""
+    """Whether every attempt is served, in order."""
     protection = stress.protection
     return (
         protection.shedding is Shedding.NONE
@@ -121,9 +121,9 @@ def is_in_order(stress: Stress) -> bool:
 
 
 def is_even(stress: Stress) -> bool:
-    """Whether what is left of the fleet is left to all requests alike, and something is.
+    """Whether the remaining capacity is above 0 and is shared by all requests alike.
 
-    Behind a balancer that does not look, the queue of a slow, a dead or a pausing replica grows by itself.
+    Behind a balancer without health checks, the queue of a slow, dead or pausing replica grows by itself.
     """
     replicas = stress.plan.replicas
     if stress.trigger.left(replicas) <= 0.0 or stress.breakdowns is not None:
@@ -132,7 +132,7 @@ def is_even(stress: Stress) -> bool:
 
 
 def _backlog(rate_rps: float, left_rps: float, tries: float, timeout_s: float, lasts_s: float) -> float:
-    """Attempts that wait at the trigger's end: retries begin once the queue holds a timeout's worth of work."""
+    """Attempts waiting at the trigger's end: retries begin once the queue holds a timeout's worth of work."""
     if rate_rps <= left_rps:
         return 0.0
     filled_s = timeout_s * left_rps / (rate_rps - left_rps)
@@ -142,7 +142,7 @@ def _backlog(rate_rps: float, left_rps: float, tries: float, timeout_s: float, l
 
 
 def spike_survived_s(stress: Stress, factor: float) -> float:
-    """How long a spike may last before an unprotected fleet falls, timeout/(factor * load - 1). [s]
+    """Longest spike that an unprotected fleet survives, timeout/(factor * load - 1). [s]
 
     >>> round(0.5 / (2.0 * 0.7 - 1.0), 6)
     1.25

@@ -15,29 +15,27 @@ from capacity.recovery.trigger import Trigger, TriggerKind
 from capacity.server.server import Server
 from capacity.traffic.workload import Workload
 
-BASELINE_S = 30.0  # before the trigger, with which all later windows are compared
-WINDOW_S, WINDOW_REQUESTS = 5.0, 200  # of a window, at least
-STEADY_S = 30.0  # for so long every window must be as before, at least
-_SHORT_S = (
-    5.0  # by so much what is compared with may be shorter, as requests that the trigger meets are left out
-)
-TOLERANCE, TOLERANCE_ERRORS = 0.05, 3.0  # how far below it may be: in points, and in standard errors
+BASELINE_S = 30.0  # before the trigger; later windows are compared with it
+WINDOW_S, WINDOW_REQUESTS = 5.0, 200  # minimum of a window
+STEADY_S = 30.0  # minimum time for which every window must be as before
+_SHORT_S = 5.0  # how much shorter the baseline may be, without the requests that the trigger meets
+TOLERANCE, TOLERANCE_ERRORS = 0.05, 3.0  # allowed shortfall: in shares, and in standard errors
 DETECTION_S = 30.0  # Kubernetes: a probe every 10 s, 1 s to answer, 3 failures, so from 21 to 31 s
-_WARM_UP_S, _RESPONSES = 30.0, 4.0  # at least, and in responses of a full engine
+_WARM_UP_S, _RESPONSES = 30.0, 4.0  # minimum, and in responses of a full engine
 _UNPROTECTED = Protection()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stress:
-    """What is asked: does this fleet recover from this trigger?
+    """The question: does this fleet recover from this trigger?
 
     Attributes:
-        server: what one replica is; a reply of a language model's engine is the whole response.
-        detection_s: from a crash or a hang until the balancer notices. [s]
-        startup_s: a replica needs to be ready, after an outage of the trigger or in a rollout. [s]
-        cold: the first batches of a replica that has come back; None: they are like any other.
-        breakdowns: replicas crash at random all the time, beside the trigger; None: they do not.
-        horizon_s: after the trigger's end, within which the fleet must have recovered. [s]
+        server: one replica; a reply of a language model's engine is the whole response.
+        detection_s: time from a crash or a hang until the balancer notices. [s]
+        startup_s: time that a replica needs to be ready, after an outage of the trigger or in a rollout. [s]
+        cold: the first batches of a replica that has come back; None if they are like any other.
+        breakdowns: random crashes of replicas all the time, beside the trigger; None without any.
+        horizon_s: time after the trigger's end within which the fleet must have recovered. [s]
     """
 
     server: Server
@@ -65,7 +63,7 @@ class Stress:
         waits = self.clients.timeout_s is None and self.clients.deadline_s is None
         if self.protection.shedding is Shedding.LATE and waits:
             raise InputError("--shed late needs to know when a request is late; give --timeout or --deadline")
-        least_s = math.ceil(self.steady_s) + self.window_s  # success is looked at once a second
+        least_s = math.ceil(self.steady_s) + self.window_s  # success is measured once a second
         if self.horizon_s < least_s:
             raise DomainError(
                 f"the horizon must be at least {least_s:g} s, so that a recovery can be seen,"
@@ -74,7 +72,7 @@ class Stress:
 
     @property
     def rate_rps(self) -> float:
-        """Arrival rate of first tries, but for a spike. [requests/s]"""
+        """Arrival rate of first tries, outside of a spike. [requests/s]"""
         return self.workload.arrival_rate_rps
 
     @property
@@ -84,7 +82,7 @@ class Stress:
 
     @property
     def capacity_rps(self) -> float:
-        """Attempts that the whole fleet serves in a second if some always wait. [requests/s]"""
+        """Attempts that the fleet serves in a second if some always wait. [requests/s]"""
         return self.server.capacity_rps(self.plan)
 
     @property
@@ -108,12 +106,12 @@ class Stress:
         return self.plan.queue_limit
 
     def with_limit(self, limit: int) -> Self:
-        """The same with a limit of each queue."""
+        """The same stress with this limit of each queue."""
         return replace(self, plan=replace(self.plan, queue_limit=limit))
 
     @property
     def up_share(self) -> float:
-        """Share of the replicas that are up on average, but for the trigger."""
+        """Mean share of the replicas that are up, outside of the trigger."""
         return 1.0 if self.breakdowns is None else 1.0 - self.breakdowns.down_share
 
     @property
@@ -123,47 +121,47 @@ class Stress:
 
     @property
     def steady_s(self) -> float:
-        """For so long every window must be as before: until all that comes in the first of them is decided. [s]"""
+        """Time for which every window must be as before: until all requests of the first one are decided. [s]"""
         return max(STEADY_S, self.clients.undecided_s)
 
     @property
     def begins_s(self) -> float:
-        """When the trigger begins: after a warm-up, what is compared with, and what the trigger still meets. [s]"""
+        """Beginning of the trigger: after the warm-up, the baseline and the requests that are still undecided. [s]"""
         undecided_s = max(0.0, self.clients.undecided_s - _SHORT_S)
         return max(_WARM_UP_S, _RESPONSES * self.served_s) + max(BASELINE_S, self.window_s) + undecided_s
 
     @property
     def baseline_s(self) -> tuple[float, float]:
-        """Who comes from the one to the other instant is decided before the trigger begins. [s]"""
+        """First and last arrival of the baseline, whose requests are decided before the trigger begins. [s]"""
         undecided_s = self.clients.undecided_s
         before_s = max(BASELINE_S, self.window_s) + max(0.0, undecided_s - _SHORT_S)
         return self.begins_s - before_s, self.begins_s - undecided_s
 
     @property
     def lasts_s(self) -> float:
-        """How long the trigger lasts. [s]"""
+        """Length of the trigger. [s]"""
         return self.trigger.lasts_s(self.plan.replicas, self.startup_s)
 
     @property
     def ends_s(self) -> float:
-        """When the whole fleet is there again, and traffic is as usual. [s]"""
+        """Instant at which the whole fleet is back, and traffic is as usual. [s]"""
         return self.begins_s + self.lasts_s
 
     @property
     def until_s(self) -> float:
-        """When the last requests come of which anything is asked. [s]"""
+        """Arrival of the last requests that are evaluated. [s]"""
         return self.ends_s + self.horizon_s
 
     @property
     def comes_until_s(self) -> float:
-        """When the last requests come at all: without others behind them, they would find an empty fleet. [s]"""
+        """Arrival of the last requests: without these, the last that are evaluated would find an empty fleet. [s]"""
         return self.until_s + self.clients.undecided_s
 
     @property
     def spike_factor(self) -> float:
-        """Of the traffic while the trigger lasts."""
+        """Factor of the traffic during the trigger."""
         return self.trigger.factor if self.trigger.kind is TriggerKind.SPIKE else 1.0
 
     def with_replicas(self, replicas: int) -> Self:
-        """The same with another number of replicas."""
+        """The same stress with this number of replicas."""
         return replace(self, plan=replace(self.plan, replicas=replicas))
