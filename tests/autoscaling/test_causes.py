@@ -111,9 +111,7 @@ def test_a_fleet_that_holds_is_told_of_a_rise_alone() -> None:
         (0.501, 0.9, False, True, 3),
     ],
 )
-def test_a_limit_is_held_or_missed_by_the_whole_interval(
-    low_s: float, high_s: float, held: bool, missed: bool, exit_code: int
-) -> None:
+def test_a_limit_is_held_or_missed_by_the_whole_interval(low_s, high_s, held, missed, exit_code) -> None:
     found = replace(days(), response_p99_s=Interval(value=low_s, low=low_s, high=high_s))
     assert (found.is_held, found.is_missed, found.exit_code) == (held, missed, exit_code)
 
@@ -165,7 +163,6 @@ def test_the_rate_before_the_worst_time_is_that_of_ten_minutes_or_of_the_reactio
     assert scaler is not None
     slow = replace(found, fleet=found.fleet.scaled(replace(scaler, startup_s=4_800.0 - 15.0)))
     later = worst_of(slow)
-    assert later is not None
     # Of these 80 minutes, the first 20 belong to the day before.
     assert later.before_rps == pytest.approx((60 * 12.0 + 20 * 30.0) / 80)
 
@@ -173,7 +170,6 @@ def test_the_rate_before_the_worst_time_is_that_of_ten_minutes_or_of_the_reactio
 def test_the_worst_time_of_a_run_shorter_than_ten_minutes_is_all_of_it() -> None:
     course = Course(arrived=(9.0,) * 3, late=(1.0,) * 3, wanted=(1.0, 2.0, 3.0), ready=(4.0,) * 3)
     worst = worst_of(replace(days(), fleet=replace(days().fleet, ends_s=180.0), course=course))
-    assert worst is not None
     assert (worst.begins_s, worst.ends_s, worst.share) == (0.0, 180.0, 1.0)
     assert (worst.ready, worst.wanted) == (4.0, 3.0)
 

@@ -77,23 +77,19 @@ def test_the_highest_target_that_holds_is_found_on_its_grid(target: Target, coun
     result = screen(fleet(target), Made(count=count), lambda told: None)
     assert result.found.exit_code == 3
     (lower,) = [one.fleet.autoscaler for one in result.remedies]
-    assert lower is not None
     assert lower.target.count == found
-    assert result.smallest is not None
     assert result.smallest.fleet.plan.replicas == 5
 
 
 def test_the_fewest_replicas_at_least_are_found_below_the_fixed_fleet() -> None:
     result = screen(fleet(SHARE), Made(fixed=9, least=6), lambda told: None)
     (more,) = [one.fleet.autoscaler for one in result.remedies]
-    assert more is not None
     assert (more.replicas_min, more.target) == (6, SHARE)
 
 
 def test_from_none_at_least_a_single_replica_is_tried() -> None:
     result = screen(fleet(SHARE, replicas_min=0), Made(fixed=2, least=1), lambda told: None)
     (more,) = [one.fleet.autoscaler for one in result.remedies]
-    assert more is not None
     assert more.replicas_min == 1
 
 
@@ -102,7 +98,6 @@ def test_a_fleet_far_beyond_the_need_is_asked_last(fixed: int) -> None:
     """Three replicas serve the mean rate of 25 rps, and twelve are ample."""
     judge = Made(fixed=fixed)
     result = screen(fleet(SHARE), judge, lambda told: None)
-    assert result.smallest is not None
     assert result.smallest.fleet.plan.replicas == fixed
     asked = [one.plan.replicas for one in judge.asked if one.autoscaler is None]
     assert (max(asked) > 12) is (fixed > 12)
@@ -156,7 +151,6 @@ def test_the_worst_ten_minutes_hold_most_of_the_late_requests() -> None:
     )
     doubled = replace(fleet(SHARE), curve=DailyCurve(times_s=(0.0, 1800.0), rates_rps=(10.0, 20.0)))
     worst = worst_of(days(doubled, 0.9, course))
-    assert worst is not None
     assert (worst.begins_s, worst.ends_s) == (1800.0, 2400.0)
     assert worst.share == pytest.approx(250.0 / 251.0)
     assert (worst.before_rps, worst.peak_rps, worst.ready, worst.wanted) == (10.0, 20.0, 1.0, 4.0)

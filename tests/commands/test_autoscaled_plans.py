@@ -15,16 +15,9 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 DAY = ["--profile", "flat.csv", "--daily", "day.csv", "--slo-p99", "1s", "--runs", "2"]
 ONE = [
-    *DAY,
-    "--hourly-usd",
-    "2",
-    "--startup-time",
-    "60s",
-    "--metric-lag",
-    "15s",
-    "--autoscale",
+    *DAY, "--hourly-usd", "2", "--startup-time", "60s", "--metric-lag", "15s", "--autoscale",
     "utilization:0.6",
-]
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +72,7 @@ def test_the_saved_plan_has_the_autoscaler(planned: Any, folder: Path) -> None:
 
 
 @pytest.mark.long
-def test_the_same_question_has_the_same_answer_with_any_number_of_workers(
-    planned: Any, capacity: Command
-) -> None:
+def test_the_same_question_has_the_same_answer_with_any_number_of_workers(planned, capacity) -> None:
     assert capacity("plan", *ONE, "--json", "--workers", "1").stdout == planned.stdout
 
 
@@ -133,9 +124,7 @@ def test_no_autoscaler_holds_what_no_fleet_holds(capacity: Command) -> None:
 @pytest.mark.parametrize(
     ("variable", "command"), [("utilization:0.7", "autoscale"), ("concurrency:4", "plan")]
 )
-def test_the_old_name_of_the_target_is_answered_with_the_new_one(
-    capacity: Command, monkeypatch: pytest.MonkeyPatch, variable: str, command: str
-) -> None:
+def test_the_old_name_of_the_target_is_answered_with_the_new_one(capacity, monkeypatch, variable, command):
     """In the environment; what is render's target is left alone."""
     monkeypatch.setenv("CAPACITY_TARGET", variable)
     done = capacity(command, *DAY)

@@ -60,11 +60,8 @@ def test_a_verb_describes_its_keywords_and_says_what_it_raises_last() -> None:
 def test_values_are_read_as_their_kind_is_written() -> None:
     asked = simulated("p", 2, rate="30000/min", think_time_s=0.5, cached_share="30%", prefix_caching="off")
     assert (asked.rate, asked.think_time, asked.cached_share, asked.prefix_caching) == (
-        500.0,
-        0.5,
-        0.3,
-        False,
-    )
+        500.0, 0.5, 0.3, False,
+    )  # fmt: skip
     assert (asked.quantile, simulated("p", 2, quantile=0.9).quantile) == ([], [0.9])
     assert asked["rate"] == "30000/min"
     assert (asked.replicas, asked["rate_rps"], asked.get("plot")) == (2, None, None)

@@ -113,9 +113,6 @@ def test_the_same_seed_gives_the_same_figures_for_any_fleet_of_workers() -> None
     assert one == other
 
 
-# ---- What a run is made of -------------------------------------------------------------------------
-
-
 SLOW = Workload(arrival_rate_rps=100.0)
 
 
@@ -129,9 +126,7 @@ SLOW = Workload(arrival_rate_rps=100.0)
         (Disturbances(pauses=Pauses(length_s=1.0, per_s=0.00025)), 0.99, 4_000_000),
     ],
 )
-def test_a_run_has_requests_beyond_its_quantile_and_pauses(
-    disturbances: Disturbances, quantile: float, requests: int
-) -> None:
+def test_a_run_has_requests_beyond_its_quantile_and_pauses(disturbances, quantile, requests) -> None:
     assert _requests(SLOW, disturbances, quantile) == pytest.approx(requests, abs=1)
 
 
@@ -194,9 +189,7 @@ def test_what_is_not_simulated_with_disturbances_is_refused() -> None:
         simulate(ONE, trace, plan, Disturbances(), (0.5,))
 
 
-def test_a_run_counts_all_but_its_first_tenth_and_who_is_lost_is_infinitely_late(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_run_counts_all_but_its_first_tenth_and_who_is_lost_is_infinitely_late(monkeypatch) -> None:
     """Every request takes a second, but for every fourth, which is lost."""
     seen: list[Any] = []
 

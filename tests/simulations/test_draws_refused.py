@@ -43,9 +43,7 @@ def attempt_draws(**changed: np.ndarray) -> AttemptDraws:
 @pytest.mark.parametrize(
     "arrived_s", [[-0.1, 1.0, 1.0], [0.0, 1.0, 0.9], [0.0, 1.0, math.inf], [0.0, math.nan, 1.0]]
 )
-def test_instants_of_arrival_do_not_fall_from_0_on(
-    draws: Callable[..., object], arrived_s: list[float]
-) -> None:
+def test_instants_of_arrival_do_not_fall_from_0_on(draws, arrived_s) -> None:
     with pytest.raises(DomainError, match=INSTANTS):
         draws(arrived_s=np.array(arrived_s))
 
@@ -96,8 +94,6 @@ def test_faults_are_sorted_and_of_a_replica_that_is_there() -> None:
         with pytest.raises(DomainError, match="faults must name one of 2 replicas"):
             check_faults([crash(1.0, replica)], 2)
 
-
-# ---- Tables of service times ------------------------------------------------------------------
 
 KNOTTED = ServiceTable(
     kind=KNOTS,

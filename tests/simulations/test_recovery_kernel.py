@@ -222,9 +222,7 @@ class Meddler:
     st.integers(0, 2**32),
     st.booleans(),
 )
-def test_both_engines_show_a_watcher_the_same_and_do_what_it_says(
-    case: Case, places: list[int], step_s: float, seed: int, ends: bool
-) -> None:
+def test_both_engines_show_a_watcher_the_same_and_do_what_it_says(case, places, step_s, seed, ends) -> None:
     """Looks at instants at which other things happen, and long after everything is over."""
     instants_s = [step_s * place for place in sorted(places)]
     watchers = [Meddler(instants_s, case.fleet.replicas, seed, ends=ends) for _ in range(2)]

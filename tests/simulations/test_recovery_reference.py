@@ -83,9 +83,6 @@ def counted(outcomes: Outcomes) -> dict[str, int]:
     return {name: count for name in names if (count := getattr(outcomes, name))}
 
 
-# ---- Timeouts, deadlines, retries -----------------------------------------------------------
-
-
 @BOTH
 def test_a_reply_at_the_instant_of_the_timeout_is_in_time(routing: Routing) -> None:
     outcomes = follow([0.0, 0.0], clients=Clients(timeout_s=2.0, attempts=2), routing=routing)
@@ -147,8 +144,6 @@ def test_only_the_failures_that_a_client_names_are_tried_again() -> None:
     outcomes = follow([0.0, 2.0], clients=clients, faults=[at(1.0, Action.HIDE)])
     assert outcomes.attempts.tolist() == [1, 3]
 
-
-# ---- Budgets --------------------------------------------------------------------------------
 
 NOBODY_THERE = [at(0.0, Action.HIDE)]
 
@@ -220,9 +215,6 @@ def test_half_of_the_tokens_throttle_retries() -> None:
     assert outcomes.attempts.tolist() == [2, 1, 1, 1, 1, 1, 1, 1, 2]
 
 
-# ---- Shedding -------------------------------------------------------------------------------
-
-
 @BOTH
 def test_who_has_less_than_the_margin_left_is_shed(routing: Routing) -> None:
     """The third has just the margin; the fourth has nothing."""
@@ -283,9 +275,6 @@ def test_a_batch_takes_the_time_of_the_first_one_taken(shedding: Shedding, ends_
     assert_answered(outcomes, [1.0, ends_s, ends_s])
 
 
-# ---- Abandoned attempts ---------------------------------------------------------------------
-
-
 @BOTH
 @pytest.mark.parametrize(
     ("abandoned", "counts"),
@@ -330,9 +319,6 @@ def test_a_batch_goes_on_as_long_as_somebody_waits_for_it() -> None:
     assert counted(outcomes) == {"served": 2, "for_nobody": 1, "timed_out": 1}
 
 
-# ---- Limits and routing ---------------------------------------------------------------------
-
-
 @BOTH
 def test_a_full_queue_rejects_and_a_free_replica_has_room(routing: Routing) -> None:
     outcomes = follow([0.0, 0.25, 0.5, 1.0], limit=1, routing=routing)
@@ -348,9 +334,7 @@ def test_a_full_queue_rejects_and_a_free_replica_has_room(routing: Routing) -> N
         (Routing.RANDOM, [1.0, 1.5, 2.5, 3.5, 3.5]),
     ],
 )
-def test_who_leaves_ends_its_batch_and_its_queue_is_routed_anew(
-    routing: Routing, answered_s: list[float]
-) -> None:
+def test_who_leaves_ends_its_batch_and_its_queue_is_routed_anew(routing, answered_s) -> None:
     """Of two; at random all go to the first of those that are there, from 0.5 to 2 the other."""
     faults = [at(0.5, Action.LEAVE), at(2.0, Action.JOIN)]
     outcomes = follow([0.0, 0.0, 0.0, 0.0, 2.5], replicas=2, faults=faults, routing=routing)
@@ -410,9 +394,6 @@ def test_who_becomes_first_in_line_may_be_due_earlier_than_who_was() -> None:
     assert counted(outcomes) == {"served": 1, "crashed": 1, "dropped": 1, "timed_out": 1}
 
 
-# ---- Faults ---------------------------------------------------------------------------------
-
-
 def test_a_crash_loses_batch_and_queue_and_fails_at_once_until_it_is_noticed() -> None:
     """At 0.5 the first and the third are lost, and go to the other and to the dead one."""
     faults = [at(0.5, Action.CRASH), at(1.0, Action.HIDE), at(5.0, Action.RESTART)]
@@ -429,9 +410,7 @@ def test_a_crash_loses_batch_and_queue_and_fails_at_once_until_it_is_noticed() -
         (Routing.SHARED_QUEUE, [NAN, 3.0, 6.0, 9.0, 11.0, 12.0]),
     ],
 )
-def test_who_is_reclaimed_serves_its_batch_as_long_as_the_notice_lasts(
-    routing: Routing, answered_s: list[float]
-) -> None:
+def test_who_is_reclaimed_serves_its_batch_as_long_as_the_notice_lasts(routing, answered_s) -> None:
     """Services of 3 s at two replicas: at 0.5 the first has notice, at 2 it dies, at 8 it is replaced."""
     faults = [at(0.5, Action.LEAVE), at(2.0, Action.CRASH), at(8.0, Action.RESTART)]
     outcomes = follow(
@@ -534,8 +513,6 @@ def test_a_pause_at_the_end_of_a_batch_comes_before_it() -> None:
     assert_answered(follow([0.0], faults=faults), [3.0])
 
 
-# ---- Ejection -------------------------------------------------------------------------------
-
 EJECTS = Protection(ejects=True)
 
 
@@ -599,8 +576,6 @@ def test_who_has_left_is_not_to_blame_for_those_that_find_no_replica() -> None:
     outcomes = follow([0.0] * 6 + [3.0], faults=faults, protection=EJECTS)
     assert counted(outcomes) == {"served": 2, "rejected": 5}
 
-
-# ---- Hedges ---------------------------------------------------------------------------------
 
 HEDGES = Clients(attempts=2, hedge_s=0.5)
 SLOW_FIRST = [at(0.0, Action.SLOW, value=4.0)]
@@ -671,9 +646,6 @@ def test_a_retry_is_not_sent_once_another_attempt_was_answered_at_that_instant()
     assert counted(outcomes) == {"served": 1, "crashed": 1}
 
 
-# ---- Laws -----------------------------------------------------------------------------------
-
-
 class WatchedFleet(Fleet):
     """A fleet whose laws are checked after each event."""
 
@@ -742,9 +714,6 @@ def test_the_same_input_gives_the_same_outcomes(case: Case) -> None:
         assert np.asarray(getattr(first, name)).tobytes() == np.asarray(getattr(second, name)).tobytes()
 
 
-# ---- The fleet without any of it ------------------------------------------------------------
-
-
 def assert_as_the_cluster(plan: Plan, service_times: ServiceTimes, draws: Draws, clients: Clients) -> None:
     plan = replace(plan, batching=Batching.TRITON, preferred_sizes=())
     records = cluster.run(plan, service_times, draws)
@@ -793,9 +762,6 @@ def test_agrees_with_the_cluster_under_every_routing(routing: Routing) -> None:
             queue_limit=limit,
         )
         assert_as_the_cluster(plan, fixed(lambda size: 0.5 + 0.75 * size, 0.25), draws, Clients())
-
-
-# ---- What it does not know ------------------------------------------------------------------
 
 
 def test_what_the_model_does_not_know_is_refused() -> None:
