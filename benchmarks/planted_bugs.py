@@ -319,7 +319,7 @@ BUGS = (
         "test_search.py::test_stability_counts_full_batches_and_not_the_best_throughput"),
     Bug("a load of 1 is stable", "refuse_load", "rho >= 1.0", "rho > 1.0",
         "test_search.py::test_a_load_of_1_is_refused"),
-    Bug("halving stops one short", "fewest.halve_in", "accepted - refused > 1", "accepted - refused > 2",
+    Bug("halving stops one short", "fewest.halve_in", "> finest(refused", "> 1 + finest(refused",
         "test_search.py::test_finds_the_true_minimum"),
     Bug("the search ends at the first number that is not enough", "fewest.fewest_enough",
         "while refused < most and may_go_on():", "if refused < most and may_go_on():",
