@@ -714,7 +714,7 @@ def sweep(asked: Asked) -> "SweepAnswer | LlmSweepAnswer":
     if path is not None:
         check_file(path)
     how = {name: asked[name] for name in ("confidence", "precision", "requests_max", "seed")}
-    settings = grid.settings(**how, quantiles=quantiles)
+    settings = grid.document(**how, quantiles=quantiles)
     from capacity.answers import SweepAnswer
     from simulations.simulate import Countdown, answers
 
@@ -734,6 +734,7 @@ def sweep(asked: Asked) -> "SweepAnswer | LlmSweepAnswer":
 def _grid(profiles: "list[ServiceProfile]", asked: Asked) -> "Grid":
     """The axes of a sweep over fleets of batches."""
     from capacity.question.grid import Grid, parse_counts, workloads
+    from capacity.server.batch.settings import BatchSettings
 
     sizes, rule = asked.batch_size_max, _batching(asked)
     return Grid(
@@ -746,12 +747,16 @@ def _grid(profiles: "list[ServiceProfile]", asked: Asked) -> "Grid":
             [float(parse.rate_rps(None, one) or 0.0) for one in many(asked["rate_rps"])],
         ),
         replicas=parse_counts([str(one) for one in asked.replicas], "--replicas"),
-        batch_sizes_max=parse_counts([str(one) for one in sizes], "--batch-size-max") if sizes else (None,),
-        batch_waits_max_s=parse.batch_wait_axis_s(many(asked["batch_wait"]), many(asked["batch_wait_s"])),
         routings=tuple(dict.fromkeys(map(parse.read_routing, asked.routing or ["round-robin"]))),
-        batching=rule.batching,
-        preferred_sizes=rule.preferred_sizes,
-        queue_limit=asked.queue_limit,
+        settings=BatchSettings(
+            batch_sizes_max=parse_counts([str(one) for one in sizes], "--batch-size-max")
+            if sizes
+            else (None,),
+            batch_waits_max_s=parse.batch_wait_axis_s(many(asked["batch_wait"]), many(asked["batch_wait_s"])),
+            batching=rule.batching,
+            preferred_sizes=rule.preferred_sizes,
+            queue_limit=asked.queue_limit,
+        ),
     )
 
 

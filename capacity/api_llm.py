@@ -542,7 +542,8 @@ def sweep(profiles: Sequence[LlmProfile], given: Given) -> "LlmSweepAnswer":
     refuse_for_engines({**given, "batch_size_max": given["batch_size_max"] or None})
     from capacity.answer.sweep import check_file, kept_rows
     from capacity.answer.token_sweep import TokenSweepTable
-    from capacity.question.grid import TokenGrid, parse_counts, workloads
+    from capacity.question.grid import Grid, parse_counts, workloads
+    from capacity.server.engine.settings import EngineSettings
     from capacity.units import QUANTILES as USUAL
 
     quantiles, effort = parse.read_quantiles(many(given.get("quantile")), USUAL), _effort(given)
@@ -559,16 +560,18 @@ def sweep(profiles: Sequence[LlmProfile], given: Given) -> "LlmSweepAnswer":
         return parse_counts(texts, _flag(name)) if texts else (None,)
 
     ready = tuple(_set(one, given) for one in profiles)
-    grid = TokenGrid(
+    grid = Grid(
         profiles=ready,
         workloads=workloads(workload.arrivals, rates, rates_rps),
         replicas=parse_counts([str(one) for one in many(given["replicas"])], "--replicas"),
-        sequences_max=counts("sequences_max"),
-        batched_tokens_max=counts("batched_tokens_max"),
         routings=tuple(dict.fromkeys(map(parse.read_routing, many(given["routing"]) or ["round-robin"]))),
-        lengths=fitted_lengths(ready[0], lengths, given.get("context_tokens_max")),
-        cached_share=_share(given),
-        in_order=in_order,
+        settings=EngineSettings(
+            lengths=fitted_lengths(ready[0], lengths, given.get("context_tokens_max")),
+            sequences_max=counts("sequences_max"),
+            batched_tokens_max=counts("batched_tokens_max"),
+            cached_share=_share(given),
+            in_order=in_order,
+        ),
     )
     cells = list(grid.cells())
     table = TokenSweepTable(quantiles=quantiles, seed=effort.seed, confidence=effort.confidence)
@@ -576,7 +579,7 @@ def sweep(profiles: Sequence[LlmProfile], given: Given) -> "LlmSweepAnswer":
     if path is not None:
         check_file(path)
     how = {name: given[name] for name in ("confidence", "precision", "requests_max", "seed")}
-    settings = grid.settings(**how, quantiles=quantiles)
+    settings = grid.document(**how, quantiles=quantiles)
     from capacity.llm_answers import LlmSweepAnswer
     from simulations.saturation import require_check, token_load
     from simulations.simulate import Countdown

@@ -39,7 +39,7 @@ from capacity.question.budget import Effort
 from capacity.question.candidate import Candidate, Verdict
 from capacity.question.caveat import Caveat
 from capacity.question.comparison import Comparison, Contender
-from capacity.question.grid import TokenGrid
+from capacity.question.grid import Grid
 from capacity.question.tokens import TokenPlan, TokenQuestion, TokenScenario
 from capacity.search.recommendation import Headroom
 from capacity.search.recovery_plan import RecoveryPlan
@@ -415,7 +415,7 @@ class LlmRatesAnswer(Answer):
 class LlmSweepAnswer(RowsAnswer):
     """A grid of fleets that serve language models, one row each."""
 
-    grid: TokenGrid
+    grid: Grid[LlmProfile]
 
     @property
     def caveats(self) -> list[Caveat]:

@@ -3,23 +3,17 @@
 import hashlib
 import math
 import re
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from itertools import product
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol
 
 from capacity.errors import InputError, quoted
 from capacity.files import printable, versions
 from capacity.performance import Performance
-from capacity.profile.llm import LlmProfile
-from capacity.profile.profile import ServiceProfile
-from capacity.question.plan import Batching, Plan, Routing
-from capacity.question.scenario import Scenario
-from capacity.question.tokens import TokenPlan, TokenScenario, require_lengths
-from capacity.traffic.lengths import AnyLengths
+from capacity.question.plan import AnyProfile, Routing
 from capacity.traffic.parse import workload
 from capacity.traffic.workload import ArrivalProcess, TraceArrivals, Workload
 from capacity.units import parse_duration_s, parse_rate_rps
@@ -53,29 +47,50 @@ CELLS_MAX = 100_000
 _COUNT = re.compile(r"[+-]?[0-9]{1,9}")
 
 
-class Named(Protocol):
-    """A profile of any kind."""
+class Replicas(NamedTuple):
+    """How many replicas a fleet has, and how requests are spread over them."""
+
+    number: int
+    routing: Routing
+
+
+class Settings(Protocol):
+    """The settings of a server that a sweep varies, and what all its cells have in common."""
 
     @property
-    def name(self) -> str:
-        """By which rows tell it."""
+    def axes(self) -> tuple[Sequence[Any], ...]:
+        """Values of each setting, in the order of the cells."""
 
+    def require(self, profile: Any) -> None:
+        """Refuse a profile of which no cell could be answered."""
 
-Profile = TypeVar("Profile", bound=Named)
+    def cell(self, profile: Any, workload: Workload, replicas: Replicas, *values: Any) -> Any:
+        """The scenario of one cell.
+
+        Args:
+            values: one of each axis.
+        """
+
+    def document(self) -> dict[str, Any]:
+        """What the answers depend on, in brief."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Axes(ABC, Generic[Profile]):
-    """What grids of both kinds have in common: each value of an axis once.
+class Grid(Generic[AnyProfile]):
+    """The axes of a sweep, each value once.
+
+    Attributes:
+        settings: the axes of one kind of server, that of the profiles.
 
     Raises:
         InputError: an empty axis, two profiles of one name, or more than `CELLS_MAX` cells.
     """
 
-    profiles: tuple[Profile, ...]
+    profiles: tuple[AnyProfile, ...]
     workloads: tuple[Workload, ...]
     replicas: tuple[int, ...]
     routings: tuple[Routing, ...] = (Routing.ROUND_ROBIN,)
+    settings: Settings
 
     def __post_init__(self) -> None:
         names = [profile.name for profile in self.profiles]
@@ -91,17 +106,28 @@ class Axes(ABC, Generic[Profile]):
                 f"the grid has {len(self)} cells, above the {CELLS_MAX} of one sweep; take larger steps, or "
                 "several sweeps"
             )
+        for profile in self.profiles:
+            self.settings.require(profile)
 
     @property
-    @abstractmethod
     def _axes(self) -> tuple[Sequence[Any], ...]:
         """Values of each axis, in the order of the cells."""
+        return self.profiles, self.workloads, self.replicas, *self.settings.axes, self.routings
 
     def __len__(self) -> int:
         return math.prod(len(axis) for axis in self._axes)
 
-    def all_settings(self, others: Mapping[str, Any], effort: Mapping[str, Any]) -> dict[str, Any]:
-        """What the answers depend on: the common axes, the others, and the effort."""
+    def cells(self) -> Iterator[Any]:
+        """The scenario of every combination; the last axis, the routing, changes fastest."""
+        for profile, demand, count, *values, routing in product(*self._axes):
+            yield self.settings.cell(profile, demand, Replicas(count, routing), *values)
+
+    def document(self, **effort: Any) -> dict[str, Any]:
+        """All that the answers depend on, in brief: long axes, profiles and traces by their digests.
+
+        Args:
+            effort: seed, budget and the like, as they are.
+        """
         arrivals = self.workloads[0].arrivals
         trace = arrivals.instants_s if isinstance(arrivals, TraceArrivals) else ()
         return {
@@ -111,65 +137,9 @@ class Axes(ABC, Generic[Profile]):
             "arrivals": f"{arrivals!r} {digest(repr(trace))}",
             "replicas": short(self.replicas),
             "routings": [routing.value for routing in self.routings],
-            **others,
+            **self.settings.document(),
             **effort,
         }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grid(Axes[ServiceProfile]):
-    """The axes of fleets that batch, and what all cells share.
-
-    Attributes:
-        batch_sizes_max: None stands for each profile's own largest.
-    """
-
-    batch_sizes_max: tuple[int | None, ...] = (None,)
-    batch_waits_max_s: tuple[float, ...] = (0.0,)
-    batching: Batching = Batching.TRITON
-    preferred_sizes: tuple[int, ...] = ()
-    queue_limit: int | None = None
-
-    @property
-    def _axes(self) -> tuple[Sequence[Any], ...]:
-        return (
-            self.profiles,
-            self.workloads,
-            self.replicas,
-            self.batch_sizes_max,
-            self.batch_waits_max_s,
-            self.routings,
-        )
-
-    def cells(self) -> Iterator[Scenario]:
-        """Every combination; the last axis, the routing, changes fastest."""
-        for profile, demand, replicas, batch_size_max, batch_wait_max_s, routing in product(*self._axes):
-            plan = Plan(
-                profile=profile.name,
-                replicas=replicas,
-                batch_size_max=profile.batch_size_max if batch_size_max is None else batch_size_max,
-                batch_wait_max_s=batch_wait_max_s,
-                routing=routing,
-                batching=self.batching,
-                preferred_sizes=self.preferred_sizes,
-                queue_limit=self.queue_limit,
-            )
-            yield Scenario(profile=profile, workload=demand, plan=plan)
-
-    def settings(self, **effort: Any) -> dict[str, Any]:
-        """All that the answers depend on, in brief: long axes, profiles and traces by their digests.
-
-        Args:
-            effort: seed, budget and the like, as they are.
-        """
-        others = {
-            "batch_sizes_max": short(self.batch_sizes_max),
-            "batch_waits_max_s": short(self.batch_waits_max_s),
-            "batching": self.batching.value,
-            "preferred_sizes": list(self.preferred_sizes),
-            "queue_limit": self.queue_limit,
-        }
-        return self.all_settings(others, effort)
 
 
 def parse_rates_rps(texts: Sequence[str], name: str = "--rate") -> tuple[float, ...]:
@@ -253,67 +223,3 @@ def digest(text: str) -> str:
 def short(values: Sequence[Any]) -> Any:
     """An axis, or its digest where it is long."""
     return list(values) if len(values) <= 20 else f"{len(values)} values, {digest(repr(tuple(values)))}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenGrid(Axes[LlmProfile]):
-    """The axes of fleets that serve language models, and what all cells share.
-
-    Attributes:
-        sequences_max, batched_tokens_max: None stands for what each profile was measured up to.
-        lengths, cached_share, in_order: as of `capacity.question.tokens.TokenScenario`.
-    """
-
-    lengths: AnyLengths
-    sequences_max: tuple[int | None, ...]
-    batched_tokens_max: tuple[int | None, ...]
-    cached_share: float
-    in_order: bool
-
-    def __post_init__(self) -> None:
-        # Not super(): slots make a new class, which the bare form does not know.
-        super(TokenGrid, self).__post_init__()
-        for profile in self.profiles:
-            fewest = min(n or profile.limits_measured.sequences_max for n in self.sequences_max)
-            require_lengths(profile, self.lengths, fewest)  # a cell with more may still be refused
-
-    @property
-    def _axes(self) -> tuple[Sequence[Any], ...]:
-        return (
-            self.profiles,
-            self.workloads,
-            self.replicas,
-            self.sequences_max,
-            self.batched_tokens_max,
-            self.routings,
-        )
-
-    def cells(self) -> Iterator[TokenScenario]:
-        """Every combination; the last axis, the routing, changes fastest."""
-        for profile, demand, replicas, sequences_max, tokens_max, routing in product(*self._axes):
-            limits = profile.limits_measured
-            plan = TokenPlan(
-                profile=profile.name,
-                replicas=replicas,
-                sequences_max=sequences_max or limits.sequences_max,
-                batched_tokens_max=tokens_max or limits.batched_tokens_max,
-                routing=routing,
-            )
-            yield TokenScenario(
-                profile=profile,
-                workload=demand,
-                lengths=self.lengths,
-                plan=plan,
-                cached_share=self.cached_share,
-                in_order=self.in_order,
-            )
-
-    def settings(self, **effort: Any) -> dict[str, Any]:
-        """All that the answers depend on, in brief, as of a `Grid`."""
-        others = {
-            "sequences_max": short(self.sequences_max),
-            "batched_tokens_max": short(self.batched_tokens_max),
-            "lengths": digest(repr(self.lengths)),
-            "cached_share": self.cached_share,
-        }
-        return self.all_settings(others, effort)

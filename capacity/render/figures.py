@@ -143,7 +143,7 @@ def replicas_curve(
 ) -> ObjectiveCurve:
     """The limited quantity over fleets of one profile and routing, each at the best size that was tried."""
     plan = chosen.plan
-    is_batch = isinstance(chosen, Candidate)
+    is_batch = isinstance(plan, Plan)
     fleets: dict[int, list[Candidate[Any]]] = {}
     for one in candidates:
         if (one.plan.profile, one.plan.routing) == (plan.profile, plan.routing):

@@ -21,6 +21,7 @@ from capacity.question.grid import Answer, Grid, Outcome
 from capacity.question.objective import Objective
 from capacity.question.plan import Batching, Plan, Routing
 from capacity.question.scenario import Scenario
+from capacity.server.batch.settings import BatchSettings
 from capacity.traffic.workload import GammaArrivals, Workload
 
 FILES = Path(__file__).parents[1] / "kept" / "files"
@@ -130,7 +131,7 @@ def made_up_curve(
     asked: list[dict[str, Any]] = []
     table = SweepTable(quantiles=(0.95,), seed=0, confidence=0.95)
     workloads = tuple(Workload(arrival_rate_rps=rate_rps) for rate_rps in RATES)
-    grid = Grid(profiles=(PROFILE,), workloads=workloads, replicas=(2,))
+    grid = Grid(profiles=(PROFILE,), workloads=workloads, replicas=(2,), settings=BatchSettings())
     rows = []
     for number, cell in enumerate(grid.cells()):
         value_s = 0.01 * 2**number

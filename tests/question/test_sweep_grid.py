@@ -1,5 +1,7 @@
 """Grid of a sweep: values and ranges as they are typed, the cells they span, and what a journal compares."""
 
+from dataclasses import fields
+
 import pytest
 
 from capacity.errors import InputError
@@ -13,6 +15,7 @@ from capacity.question.grid import (
     workloads,
 )
 from capacity.question.plan import Batching, Routing
+from capacity.server.batch.settings import BatchSettings
 from capacity.traffic.workload import MmppArrivals, PoissonArrivals, TraceArrivals, Workload
 
 
@@ -27,7 +30,11 @@ def grid_of(**axes: object) -> Grid:
         "workloads": workloads(PoissonArrivals(), ["100rps"]),
         "replicas": (1,),
     }
-    return Grid(**{**usual, **axes})
+    names = {field.name for field in fields(BatchSettings)}
+    settings = BatchSettings(**{name: value for name, value in axes.items() if name in names})
+    return Grid(
+        **usual | {name: value for name, value in axes.items() if name not in names}, settings=settings
+    )
 
 
 @pytest.mark.parametrize(
@@ -203,10 +210,10 @@ def test_settings_tell_apart_whatever_changes_an_answer() -> None:
         grid_of(batching=Batching.TORCHSERVE),
         grid_of(queue_limit=3),
     ]
-    settings = [repr(grid.settings(seed=0)) for grid in grids]
+    settings = [repr(grid.document(seed=0)) for grid in grids]
     assert len(set(settings)) == len(settings)
-    assert repr(grids[0].settings(seed=1)) not in settings
-    assert repr(grid_of().settings(seed=0)) == settings[0]
+    assert repr(grids[0].document(seed=1)) not in settings
+    assert repr(grid_of().document(seed=0)) == settings[0]
     assert all(len(text) < 2000 for text in settings)
 
 
@@ -214,7 +221,7 @@ def test_settings_are_read_by_people_where_they_are_short() -> None:
     found = grid_of(
         replicas=range(1, 21), queue_limit=3, batch_sizes_max=(2, None), batch_waits_max_s=(0.0, 0.1),
         routings=(Routing.RANDOM, Routing.ROUND_ROBIN),
-    ).settings(seed=7)  # fmt: skip
+    ).document(seed=7)  # fmt: skip
     assert found["replicas"] == list(range(1, 21))
     assert (found["arrival_rates_rps"], found["batch_sizes_max"]) == ([100.0], [2, None])
     assert (found["batch_waits_max_s"], found["queue_limit"], found["seed"]) == ([0.0, 0.1], 3, 7)
@@ -223,7 +230,7 @@ def test_settings_are_read_by_people_where_they_are_short() -> None:
     assert len(found["profiles"]["made-up"]) == 32
     assert "python" not in found["versions"]
     assert "numpy" in found["versions"]
-    long = grid_of(replicas=range(1, 22)).settings()["replicas"]
+    long = grid_of(replicas=range(1, 22)).document()["replicas"]
     assert long.startswith("21 values, ")
     assert len(long) == len("21 values, ") + 32
 

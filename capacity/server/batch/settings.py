@@ -1,0 +1,65 @@
+"""Batch settings: the largest batches and batch waits of a sweep."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from capacity.profile.profile import ServiceProfile
+from capacity.question.grid import Replicas, short
+from capacity.question.plan import Batching, Plan
+from capacity.question.scenario import Scenario
+from capacity.traffic.workload import Workload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchSettings:
+    """`capacity.question.grid.Settings` of fleets that serve batches.
+
+    Attributes:
+        batch_sizes_max: None stands for each profile's own largest.
+    """
+
+    batch_sizes_max: tuple[int | None, ...] = (None,)
+    batch_waits_max_s: tuple[float, ...] = (0.0,)
+    batching: Batching = Batching.TRITON
+    preferred_sizes: tuple[int, ...] = ()
+    queue_limit: int | None = None
+
+    @property
+    def axes(self) -> tuple[Sequence[Any], ...]:
+        """Largest batches and batch waits."""
+        return self.batch_sizes_max, self.batch_waits_max_s
+
+    def require(self, profile: ServiceProfile) -> None:
+        """Accept any profile: cells beyond its batches say so."""
+
+    def cell(
+        self,
+        profile: ServiceProfile,
+        workload: Workload,
+        replicas: Replicas,
+        size_max: int | None,
+        wait_max_s: float,
+    ) -> Scenario:
+        """The scenario of one cell."""
+        plan = Plan(
+            profile=profile.name,
+            replicas=replicas.number,
+            batch_size_max=profile.batch_size_max if size_max is None else size_max,
+            batch_wait_max_s=wait_max_s,
+            routing=replicas.routing,
+            batching=self.batching,
+            preferred_sizes=self.preferred_sizes,
+            queue_limit=self.queue_limit,
+        )
+        return Scenario(profile=profile, workload=workload, plan=plan)
+
+    def document(self) -> dict[str, Any]:
+        """The settings, long axes by their digests."""
+        return {
+            "batch_sizes_max": short(self.batch_sizes_max),
+            "batch_waits_max_s": short(self.batch_waits_max_s),
+            "batching": self.batching.value,
+            "preferred_sizes": list(self.preferred_sizes),
+            "queue_limit": self.queue_limit,
+        }
