@@ -53,7 +53,7 @@ from capacity.queues.general.mdc import MDc
 from capacity.queues.general.mmpp import MMPPMc
 from capacity.queues.markov.mmc import MMc
 from capacity.traffic.workload import MmppArrivals, Workload
-from simulations.case import Case
+from simulations.batch_case import BatchCase
 from simulations.draws.arrivals import Seed
 from simulations.draws.records import Floats
 from simulations.draws.service import ExponentialTimes, ServiceTimes
@@ -73,8 +73,8 @@ _QUANTILES_S = tuple(-math.log1p(-(place + 0.5) / 2000) for place in range(2000)
 VARIABLE = ServiceProfile(name="variable", timings=(BatchTiming(batch_size=1, samples_s=_QUANTILES_S),))
 
 
-class ExponentialCase(Case):
-    """A case of exponential service of mean 1 s, which no profile represents to the last digit."""
+class ExponentialCase(BatchCase):
+    """A case of exponential service of mean 1 s, which no profile can tell to the last digit."""
 
     @property
     def service_times(self) -> ServiceTimes:
@@ -86,14 +86,14 @@ class System:
     """A queue whose P99 is known, exactly or from a run that is a hundred times as long."""
 
     name: str
-    case: Case
+    case: BatchCase
     exact: Callable[[], float]
 
 
 def systems() -> Iterator[System]:
     yield _single("M/M/1, load 0.9", 0.9, 1, ExponentialCase)
     yield _single("M/M/8, load 0.8", 0.8, 8, ExponentialCase)
-    yield _single("M/D/1, load 0.9", 0.9, 1, Case)
+    yield _single("M/D/1, load 0.9", 0.9, 1, BatchCase)
     yield _bursty("MMPP/M/1, load 0.7", 0.7, MmppArrivals(ratio=2.0, burst_mean_s=100.0, calm_mean_s=100.0))
     slow = MmppArrivals(ratio=2.0, burst_mean_s=20_000.0, calm_mean_s=20_000.0)  # spells are cut
     yield _bursty("MMPP/M/1, load 0.6, slow", 0.6, slow)
@@ -116,7 +116,7 @@ def _batching(name: str, size: int, load: float, wait_s: float) -> System:
     rate_rps = load * size / times_s[-1]
     law = Bulk(arrival_rate_rps=rate_rps, batch_times_s=times_s, batch_wait_max_s=wait_s)
     timings = tuple(BatchTiming(batch_size=i + 1, mean_s=x) for i, x in enumerate(times_s))
-    case = Case(
+    case = BatchCase(
         scenario=Scenario(
             profile=ServiceProfile(name="means", timings=timings),
             workload=Workload(arrival_rate_rps=rate_rps),
@@ -158,7 +158,7 @@ _BRUTE_RUNS, _BRUTE_REQUESTS, _BRUTE_CELLS = 100, 4_000_000, 4_000
 def _fleet_in_bursts(replicas: int, size: int, rate_rps: float, arrivals: MmppArrivals) -> System:
     """A fleet of batches, whose P99 comes from the independent simulator, request by request and without strata."""
     name, service = bundled("resnet50-t4-fp16")
-    case = Case(
+    case = BatchCase(
         scenario=Scenario(
             profile=load_profile(name),
             workload=Workload(arrival_rate_rps=rate_rps, arrivals=arrivals),
@@ -201,7 +201,7 @@ def _in_spells(lasting_s: float) -> System:
         spells=Spells(share=0.5, lasting_s=lasting_s),
     )
     plan = Plan(profile=profile.name, replicas=1, batch_size_max=1)
-    case = Case(
+    case = BatchCase(
         scenario=Scenario(
             profile=profile, workload=Workload(arrival_rate_rps=0.7), plan=plan, quantiles=(0.99,)
         )
@@ -214,16 +214,16 @@ def _in_spells(lasting_s: float) -> System:
     return System(name=f"in spells of {lasting_s:g} s, load 0.7", case=case, exact=long_run)
 
 
-def _single(name: str, load: float, servers: int, kind: type[Case]) -> System:
+def _single(name: str, load: float, servers: int, kind: type[BatchCase]) -> System:
     """Requests one by one at a shared queue, of 1 s each on average."""
     rate = load * servers
     law = (
         MDc(arrival_rate_rps=rate, service_time_s=1.0, servers=servers)
-        if kind is Case
+        if kind is BatchCase
         else MMc(arrival_rate_rps=rate, service_rate_rps=1.0, servers=servers)
     )
     plan = Plan(profile=SECOND.name, replicas=servers, batch_size_max=1, routing=Routing.SHARED_QUEUE)
-    profile = SECOND if kind is Case else VARIABLE
+    profile = SECOND if kind is BatchCase else VARIABLE
     case = kind(
         scenario=Scenario(
             profile=profile, workload=Workload(arrival_rate_rps=rate), plan=plan, quantiles=(0.99,)
@@ -232,7 +232,9 @@ def _single(name: str, load: float, servers: int, kind: type[Case]) -> System:
     return System(name=name, case=case, exact=lambda: law.response_quantile_s(QUANTILE))
 
 
-def experiment(case: Case, exact_s: float, number: int, precision: float) -> tuple[bool, float, float, int]:
+def experiment(
+    case: BatchCase, exact_s: float, number: int, precision: float
+) -> tuple[bool, float, float, int]:
     """Whether the interval holds the exact value; its relative half-width; its deviation; requests."""
     look = precise_look(case, Seed(value=number), REQUESTS_MAX, precision, CONFIDENCE)
     interval = look.pool.response_quantile(QUANTILE).interval(CONFIDENCE)

@@ -32,9 +32,9 @@ from capacity.question.plan import Routing
 from capacity.question.tokens import TokenPlan
 from capacity.traffic.lengths import LengthRows
 from simulations.draws.tokens import EngineRules, TokenDraws, TokenRecords
+from simulations.engine_case import KNEE
 from simulations.kernel.continuous import serve_engines
 from simulations.saturation import saturation
-from simulations.tokens import KNEE
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

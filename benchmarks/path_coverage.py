@@ -23,7 +23,7 @@ from capacity.question.parse import read_arrivals
 from capacity.question.plan import Plan
 from capacity.question.scenario import Scenario
 from capacity.traffic.workload import MmppArrivals, TraceArrivals, Workload
-from simulations.case import Case, run_length, tasks
+from simulations.batch_case import BatchCase
 from simulations.draws.arrivals import Seed, Stage, draw
 from simulations.looks import REQUESTS_MAX, looks
 from simulations.replication import replicate
@@ -40,7 +40,7 @@ class System:
     """A fleet under a trace, and the quantile in question."""
 
     name: str
-    case: Case
+    case: BatchCase
     quantile: float
 
 
@@ -48,7 +48,7 @@ def system(name: str, profile: ServiceProfile, trace: TraceArrivals, size: int, 
     plan = Plan(profile=profile.name, replicas=1, batch_size_max=size)
     workload = Workload(arrival_rate_rps=trace.rate_rps, arrivals=trace)
     scenario = Scenario(profile=profile, workload=workload, plan=plan, quantiles=(quantile,))
-    return System(name=name, case=Case(scenario=scenario), quantile=quantile)
+    return System(name=name, case=BatchCase(scenario=scenario), quantile=quantile)
 
 
 def systems() -> Iterator[System]:
@@ -88,7 +88,7 @@ def main() -> int:
         if asked.system not in one.name:
             continue
         with workers(2) as mapper:
-            every = tasks(one.case, run_length(one.case), Seed(value=10**6), range(asked.runs))
+            every = one.case.tasks(one.case.length, Seed(value=10**6), range(asked.runs))
             true_s = Pool.of(mapper(replicate, every)).response_quantile(one.quantile).value
         for name, care in CARES.items():
             held = sum(covers(one, care, true_s, number) for number in range(asked.experiments))

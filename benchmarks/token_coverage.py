@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-import simulations.tokens as tokens
+import simulations.engine_case as tokens
 from capacity.profile.llm import Coefficients, KvCache
 from capacity.question.objective import Measure
 from capacity.question.tokens import TokenScenario
@@ -28,9 +28,10 @@ from capacity.traffic.lengths import LengthLaw, LengthLaws
 from capacity.traffic.workload import MmppArrivals
 from simulations.draws.arrivals import Seed, Stage
 from simulations.draws.records import Floats
+from simulations.engine_case import EngineCase
+from simulations.looks import precise_look
 from simulations.replication import Engine
 from simulations.saturation import saturated
-from simulations.tokens import TokenCase, precise_token_look
 from simulations.validation.token_laws import GeometricSlots
 from simulations.validation.token_systems import law_scenario
 
@@ -46,7 +47,7 @@ class System:
     """An engine, with its exact values as far as known; a long run gives the rest."""
 
     name: str
-    case: TokenCase
+    case: EngineCase
     exact: Callable[[], dict[Measure, float]] = dict
 
 
@@ -79,11 +80,11 @@ def systems() -> Iterator[System]:
     yield System(name="full cache, load 0.6", case=_at_load(tight, 0.6))
 
 
-def _case(scenario: TokenScenario) -> TokenCase:
-    return TokenCase(scenario=replace(scenario, quantiles=(QUANTILE,)))
+def _case(scenario: TokenScenario) -> EngineCase:
+    return EngineCase(scenario=replace(scenario, quantiles=(QUANTILE,)))
 
 
-def _at_load(scenario: TokenScenario, load: float) -> TokenCase:
+def _at_load(scenario: TokenScenario, load: float) -> EngineCase:
     return _case(scenario.at_rate(load * saturated(scenario).rate_rps))
 
 
@@ -122,11 +123,9 @@ def _arrivals_s(rate_rps: float, bursts: MmppArrivals, generator: np.random.Gene
     return np.concatenate(instants_s)[:_RAW_REQUESTS]
 
 
-def experiment(case: TokenCase, seed: int, precision: float) -> tuple[list[tuple[float, float, float]], int]:
+def experiment(case: EngineCase, seed: int, precision: float) -> tuple[list[tuple[float, float, float]], int]:
     """Low end, value and high end of each measure; requests."""
-    look = precise_token_look(
-        case, Seed(value=seed, stage=Stage.CERTIFY), REQUESTS_MAX, precision, CONFIDENCE
-    )
+    look = precise_look(case, Seed(value=seed, stage=Stage.CERTIFY), REQUESTS_MAX, precision, CONFIDENCE)
     found = [look.pool.of_measure(measure, QUANTILE).interval(CONFIDENCE) for measure in MEASURES]
     return [(one.low, one.value, one.high) for one in found], look.requests
 

@@ -19,7 +19,7 @@ from capacity.profile.load import load_profile
 from capacity.question.plan import Plan
 from capacity.question.scenario import Scenario
 from capacity.traffic.workload import Workload
-from simulations.case import Case, tasks
+from simulations.batch_case import BatchCase
 from simulations.draws.arrivals import Seed
 from simulations.replication import replicate
 from simulations.statistics.sample import Length
@@ -30,10 +30,10 @@ REPLICATIONS = 60
 AT_LEAST = 0.9
 
 
-def case() -> Case:
+def case() -> BatchCase:
     profile = load_profile("resnet50-t4-fp16")
     plan = Plan(profile=profile.name, replicas=4, batch_size_max=16)
-    return Case(
+    return BatchCase(
         scenario=Scenario(
             profile=profile, workload=Workload(arrival_rate_rps=3200.0), plan=plan, quantiles=(0.99,)
         )
@@ -42,7 +42,7 @@ def case() -> Case:
 
 def serve(numbers: range, count: int) -> None:
     with workers(count) as mapper:
-        for _ in mapper(replicate, tasks(case(), LENGTH, Seed(value=0), numbers)):
+        for _ in mapper(replicate, case().tasks(LENGTH, Seed(value=0), numbers)):
             pass
 
 

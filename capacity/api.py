@@ -5,13 +5,13 @@ Each flag of a command is a keyword of the verb of the same name, with the same 
 with the unit in its name, `slo_p99_s=0.08`; a number without a unit is refused.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from capacity.answer.plan_like import PlanLike, Saved, as_saved, batch_plan, is_llm_plan, llm_plan
+from capacity.api_work import Report, Work, at_work
 from capacity.doors import Asked, door, many, silent
 from capacity.errors import InputError
 from capacity.files import holds, is_file
@@ -63,70 +63,6 @@ if TYPE_CHECKING:
     from capacity.question.question import Question
     from capacity.render.report import Findings, PlanReport
     from capacity.traffic.workload import TraceArrivals
-    from simulations.compare import PairedSimulation
-    from simulations.judge import SimulationJudge
-    from simulations.simulate import Simulation
-    from simulations.workers import Mapper
-
-Report = Callable[[str], None]
-
-
-class Work:
-    """Workers that are ready, as `capacity.question.budget.Work` describes."""
-
-    def __init__(self, effort: Effort, mapper: "Mapper", report: Report) -> None:
-        self.effort, self.mapper, self.report = effort, mapper, report
-
-    @property
-    def judge(self) -> "SimulationJudge":
-        """Judges plans by simulation."""
-        from simulations.judge import SimulationJudge
-
-        return SimulationJudge(**self._settings())
-
-    def simulate(self, quantiles: Sequence[float]) -> "Simulation":
-        """Simulates one plan."""
-        from simulations.simulate import Simulation
-
-        return Simulation(**self._settings(), quantiles=quantiles)
-
-    def compare(self, quantiles: Sequence[float]) -> "PairedSimulation":
-        """Simulates fleets under the same requests."""
-        from simulations.compare import PairedSimulation
-
-        return PairedSimulation(**self._settings(), quantiles=quantiles)
-
-    def _settings(self) -> dict[str, Any]:
-        from simulations.replication import Engine
-
-        effort = self.effort
-        return {
-            "seed": effort.seed,
-            "confidence": effort.confidence,
-            "precision": effort.precision,
-            "requests_max": effort.requests_max,
-            "engine": Engine(effort.engine),
-            "mapper": self.mapper,
-        }
-
-
-@contextmanager
-def at_work(effort: Effort, report: Report = silent) -> Iterator[Work]:
-    """Threads, or the workers of a Dask cluster, for one verb."""
-    from simulations.compiled import announced
-    from simulations.replication import Engine
-    from simulations.workers import workers
-
-    engine = parse.read_choice(Engine, effort.engine, "--engine")
-    count = parse.worker_count(effort.workers, effort.cluster)
-    if effort.cluster is None:
-        pool = workers(count if engine is Engine.KERNEL else 1)
-    else:
-        from simulations.cluster_executor import cluster
-
-        pool = cluster(effort.cluster, warn=report)
-    with pool as mapper, announced(report):
-        yield Work(effort, mapper, report)
 
 
 @door("plan")
@@ -284,9 +220,8 @@ def simulate(asked: Asked) -> "SimulationAnswer | LlmSimulationAnswer":
     with at_work(effort, asked.progress) as work:
         work.report(f"simulating {_count(fleet.replicas)}, batch {fleet.batch_size_max}")
         simulation = work.simulate(quantiles)
-        simulated = simulation.look(measured, workload, fleet)
-        like_it = simulation.like_it(measured, workload, fleet)
-    scenario = Scenario(profile=measured, workload=workload, plan=fleet, quantiles=quantiles)
+        scenario = Scenario(profile=measured, workload=workload, plan=fleet, quantiles=quantiles)
+        simulated, like_it = simulation.look(scenario), simulation.like_it(scenario)
     return SimulationAnswer(
         scenario=scenario,
         performance=simulated.performance,
@@ -482,7 +417,8 @@ def compare(asked: Asked) -> "ComparisonAnswer | LlmComparisonAnswer":
     quantiles = parse.read_quantiles(asked.quantile, sorted({0.5, 0.99, *promised}))
     with at_work(effort, asked.progress) as work:
         work.report(f"simulating {len(fleets)} fleets under the same requests")
-        comparison = work.compare(quantiles)(fleets, workload)
+        scenarios = [Scenario(profile=one.profile, workload=workload, plan=one.plan) for one in fleets]
+        comparison = work.compare(quantiles)(scenarios)
     return ComparisonAnswer(contenders=fleets, workload=workload, comparison=comparison, effort=effort)
 
 
@@ -665,9 +601,10 @@ def _distribution(scenario: Scenario, work: Work) -> "Performance | None":
     if exact is not None:
         return exact.performance
     try:
-        return work.simulate(quantiles)(scenario.profile, scenario.workload, scenario.plan)
+        found: Performance = work.simulate(quantiles)(scenario)
     except InconclusiveError:
         return None
+    return found
 
 
 def _window(scenario: Scenario, found: "Performance", seed: int, work: Work) -> "Window | None":
@@ -864,10 +801,11 @@ def _poisson_error(measured: ServiceProfile, trace: "TraceArrivals", asked: Aske
     with at_work(both, asked.progress) as work:
         simulation = work.simulate((quantile,))
         work.report("simulating the trace")
-        by_trace = simulation.of_traffic_like(measured, recorded, fleet)
+        scenario = Scenario(profile=measured, workload=recorded, plan=fleet)
+        by_trace = simulation.of_traffic_like(scenario)
         work.report("simulating Poisson arrivals")
         poisson = replace(recorded, arrivals=PoissonArrivals())
-        by_poisson = simulation(measured, poisson, fleet).response_quantiles_s[quantile]
+        by_poisson = simulation(replace(scenario, workload=poisson)).response_quantiles_s[quantile]
     return PoissonError(
         plan=fleet,
         arrival_rate_rps=recorded.arrival_rate_rps,

@@ -22,7 +22,7 @@ from capacity.traffic.workload import Workload
 from capacity.units import format_duration
 
 if TYPE_CHECKING:
-    from capacity.api import Work
+    from capacity.api_work import Work
     from capacity.autoscale_answers import AutoscaleAnswer
     from capacity.autoscaling.cheapest import AutoscaledPlan
     from capacity.question.question import Question
@@ -63,7 +63,7 @@ def autoscale(asked: Asked) -> "AutoscaleAnswer":
     _require_bounds(asked.replicas_min, asked.replicas_max)
     scaled = _scaled_fleet(asked)
     effort = _effort(asked.seed, asked.confidence, asked.workers)
-    from capacity.api import at_work
+    from capacity.api_work import at_work
     from capacity.autoscale_answers import AutoscaleAnswer
     from capacity.autoscaling.comparison import screen
     from simulations.autoscaled import DaySimulation

@@ -1,7 +1,6 @@
 """The verbs for language models, to which `capacity.api` delegates for profiles of kind llm."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from capacity.api_recovery import (
     refuse_shedding,
     saved_trouble,
 )
+from capacity.api_work import Report, at_work
 from capacity.doors import many, read_switch
 from capacity.errors import DomainError, InputError, quoted
 from capacity.files import located
@@ -77,9 +77,8 @@ if TYPE_CHECKING:
         LlmSimulationAnswer,
         LlmSweepAnswer,
     )
-    from simulations.tokens import TokenJudge
+    from simulations.judge import SimulationJudge
 
-Report = Callable[[str], None]
 Given = Mapping[str, Any]
 
 
@@ -367,7 +366,8 @@ def plan(profiles: Sequence[LlmProfile], given: Given) -> "LlmPlanAnswer":
     from simulations.saturation import require_check
 
     report: Report = given["progress"]
-    with _at_work(effort, report) as judge:
+    with at_work(effort, report) as work:
+        judge = work.judge
         report("finding where an engine saturates")
         for one in ready:
             require_check(one)
@@ -444,35 +444,23 @@ def simulate(profile: LlmProfile, replicas: int, given: Given) -> "LlmSimulation
     )
     from capacity.llm_answers import LlmSimulationAnswer
     from capacity.search.tokens import token_caveats
-    from simulations.compiled import announced
+    from simulations.engine_case import replay
     from simulations.replication import Engine
     from simulations.saturation import require_check
-    from simulations.tokens import TokenSimulation, replay
-    from simulations.workers import workers
 
     require_lengths(ready, scenario.lengths, fleet.sequences_max)
-    engine = parse.read_choice(Engine, effort.engine, "--engine")
     report: Report = given["progress"]
     served, like_it = None, None
-    with workers(parse.worker_count(effort.workers, None)) as mapper, announced(report):
+    with at_work(effort, report) as work:
         if is_replay:
             report("serving the requests of the trace")
-            draws, records, performance = replay(scenario, quantiles, engine)
+            draws, records, performance = replay(scenario, quantiles, Engine(effort.engine))
             served = draws, records
         else:
             require_check(ready)
             report(f"simulating {replicas} engine{'s' if replicas > 1 else ''}")
-            simulation = TokenSimulation(
-                seed=effort.seed,
-                confidence=effort.confidence,
-                precision=effort.precision,
-                requests_max=effort.requests_max,
-                engine=engine,
-                quantiles=quantiles,
-                mapper=mapper,
-            )
-            performance = simulation(scenario)
-            like_it = simulation.like_it(scenario)
+            simulation = work.simulate(quantiles)
+            performance, like_it = simulation(scenario), simulation.like_it(scenario)
     return LlmSimulationAnswer(
         scenario=scenario,
         performance=performance,
@@ -480,27 +468,6 @@ def simulate(profile: LlmProfile, replicas: int, given: Given) -> "LlmSimulation
         effort=effort,
         served=served,
     )
-
-
-@contextmanager
-def _at_work(effort: Effort, report: Report) -> "Iterator[TokenJudge]":
-    """A judge with threads of its own."""
-    from simulations.compiled import announced
-    from simulations.replication import Engine
-    from simulations.tokens import TokenJudge
-    from simulations.workers import workers
-
-    engine = parse.read_choice(Engine, effort.engine, "--engine")
-    count = parse.worker_count(effort.workers, None)
-    with workers(count if engine is Engine.KERNEL else 1) as mapper, announced(report):
-        yield TokenJudge(
-            seed=effort.seed,
-            confidence=effort.confidence,
-            precision=effort.precision,
-            requests_max=effort.requests_max,
-            engine=engine,
-            mapper=mapper,
-        )
 
 
 def max_rate(profile: LlmProfile, replicas: int, given: Given) -> "LlmRatesAnswer":
@@ -523,7 +490,8 @@ def max_rate(profile: LlmProfile, replicas: int, given: Given) -> "LlmRatesAnswe
     from simulations.saturation import require_check
 
     report: Report = given["progress"]
-    with _at_work(effort, report) as judge:
+    with at_work(effort, report) as work:
+        judge = work.judge
         require_check(ready)
         rates = token_rates(scenario, judge, report)
     return LlmRatesAnswer(rates=rates, effort=effort)
@@ -582,22 +550,19 @@ def sweep(profiles: Sequence[LlmProfile], given: Given) -> "LlmSweepAnswer":
     settings = grid.document(**how, quantiles=quantiles)
     from capacity.llm_answers import LlmSweepAnswer
     from simulations.saturation import require_check, token_load
-    from simulations.simulate import Countdown
-    from simulations.tokens import TokenSimulation, token_answer
+    from simulations.simulate import Countdown, answers
 
     report: Report = given["progress"]
     with (
         kept_rows(path, settings, table.columns, len(cells), fresh=given["fresh"]) as rows,
-        _at_work(effort, report) as judge,
+        at_work(effort, report) as work,
     ):
         for one in ready:
             require_check(one)
-        simulation = TokenSimulation(
-            **{name: getattr(judge, name) for name in _OF_A_JUDGE}, quantiles=quantiles
-        )
+        left = cells[len(rows) :]
+        found_of = answers(left, work.simulate(quantiles))
         countdown = Countdown(len(cells), len(rows), report)
-        for cell in cells[len(rows) :]:
-            found = token_answer(simulation, cell)
+        for cell, found in zip(left, found_of, strict=True):
             load = None if found.outcome is Outcome.PROFILE_RANGE else token_load(cell)
             rows.append(table.row(cell, load, found))
             countdown.tick()
@@ -639,9 +604,6 @@ def load_curve(profile: LlmProfile, replicas: int, given: Given) -> "LlmLoadCurv
     return LlmLoadCurveAnswer(grid=found.grid, table=found.table, cells=found.cells, plan=fleet)
 
 
-_OF_A_JUDGE = ("seed", "confidence", "precision", "requests_max", "engine", "mapper")
-
-
 def compare(
     saved: Sequence[SavedLlmPlan], profiles: Sequence[LlmProfile], given: Given
 ) -> "LlmComparisonAnswer":
@@ -679,18 +641,16 @@ def compare(
     )
     scenarios = [replace(scenario, profile=one.profile, plan=one.plan) for one in contenders]
     from capacity.llm_answers import LlmComparisonAnswer
-    from simulations.compare_tokens import PairedTokens
+    from simulations.engine_case import require_tokens_answerable
     from simulations.saturation import require_check
-    from simulations.tokens import require_tokens_answerable
 
     report: Report = given["progress"]
-    with _at_work(effort, report) as judge:
+    with at_work(effort, report) as work:
         for one, asked in zip(contenders, scenarios, strict=True):
             require_check(one.profile)
             located(one.name, partial(require_tokens_answerable, asked))
         report(f"simulating {len(contenders)} fleets under the same requests")
-        paired = PairedTokens(**{name: getattr(judge, name) for name in _OF_A_JUDGE}, quantiles=quantiles)
-        comparison = paired(scenarios)
+        comparison = work.compare(quantiles)(scenarios)
     return LlmComparisonAnswer(contenders=contenders, scenario=scenario, comparison=comparison, effort=effort)
 
 
@@ -714,7 +674,8 @@ def check(saved: SavedLlmPlan, given: Given) -> "LlmCheckAnswer":
     from simulations.saturation import require_check
 
     report: Report = given["progress"]
-    with _at_work(effort, report) as judge:
+    with at_work(effort, report) as work:
+        judge = work.judge
         require_check(profile)
         report("confirming the plan")
         judged = judge.certify(scenario, 1)
@@ -733,7 +694,7 @@ def check(saved: SavedLlmPlan, given: Given) -> "LlmCheckAnswer":
 
 
 def _recovery(
-    saved: SavedLlmPlan, scenario: TokenScenario, judge: "TokenJudge", report: Report
+    saved: SavedLlmPlan, scenario: TokenScenario, judge: "SimulationJudge", report: Report
 ) -> Finding | None:
     """Whether a plan still recovers in time; None if that was not asked of it."""
     from simulations.stress import StressSimulation
@@ -795,7 +756,8 @@ def explain(saved: SavedLlmPlan, given: Given) -> "LlmExplanationAnswer":
     from capacity.search.tokens import TokenRecommendation, token_changes
 
     report: Report = given["progress"]
-    with _at_work(effort, report) as judge:
+    with at_work(effort, report) as work:
+        judge = work.judge
         considered: tuple[Candidate[TokenPlan], ...] = ()
         if plan.replicas > 1:
             report("trying one replica fewer")

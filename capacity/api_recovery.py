@@ -31,7 +31,7 @@ from capacity.units import require_count
 if TYPE_CHECKING:
     from capacity.answer.check import Finding
     from capacity.answer.saved_plan import SavedPlan
-    from capacity.api import Work
+    from capacity.api_work import Work
     from capacity.question.question import Question
     from capacity.question.resilience import Spike
     from capacity.recovery.findings import StressJudge
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from capacity.search.recovery_plan import RecoveryPlan
     from capacity.search.tokens import TokenRecommendation
     from capacity.traffic.workload import ArrivalProcess
-    from simulations.tokens import TokenJudge
+    from simulations.judge import SimulationJudge
 
 RUNS_MAX = 10_000
 _OF_STRESS = (
@@ -90,7 +90,7 @@ def stress(asked: Asked) -> "StressAnswer":
         )
     )
     effort = asked.effort
-    from capacity.api import at_work
+    from capacity.api_work import at_work
     from capacity.recovery_answers import StressAnswer
     from capacity.search.stress import screen
     from simulations.stress import StressSimulation
@@ -577,7 +577,7 @@ def plan_engines_to_recover(
     question: TokenQuestion,
     found: "TokenRecommendation",
     trouble: Trouble,
-    engines: "TokenJudge",
+    engines: "SimulationJudge",
     report: Callable[[str], None],
 ) -> "tuple[TokenRecommendation, RecoveryPlan]":
     """The plan for a language model that also recovers in time."""

@@ -17,11 +17,11 @@ from simulations.draws.days import DayStream
 from simulations.draws.records import Floats, Integers
 from simulations.draws.service import ProfileTimes, ServiceTimes
 from simulations.draws.watching import Unwatched
-from simulations.judge import share_of_error
 from simulations.kernel.serve import Served
 from simulations.kernel.state import Structs
 from simulations.kernel.watched import serve_watched
 from simulations.scaler import Scaler
+from simulations.statistics.decision import share_of_error
 from simulations.statistics.sample import EXACT_MAX, ROUNDING, Cells, Counters, Tally, cell_or_mark
 from simulations.statistics.scatter import mean_of_runs, tallied_quantiles
 from simulations.workers import Mapper, leave_if_abandoned

@@ -3,23 +3,25 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 
 from capacity.confidence import student_t
 from capacity.errors import InconclusiveError
-from capacity.performance import Interval, Performance, Width
-from capacity.question.comparison import Comparison, Contender, Difference
-from capacity.question.scenario import Scenario
-from capacity.question.stability import require_answerable
-from capacity.traffic.workload import Demand
+from capacity.performance import Interval, Width
+from capacity.question.comparison import Comparison, Difference
+from capacity.question.objective import Measure
 from capacity.units import QUANTILES
-from simulations.case import Case, cut_alike, run_length, tasks
+from simulations.case import Case
 from simulations.draws.arrivals import Seed, Stage
 from simulations.draws.records import Floats
-from simulations.looks import REQUESTS_MAX, Look, is_settled, run_counts, why_unsettled
-from simulations.replication import Engine, replicate
+from simulations.looks import REQUESTS_MAX, is_settled, run_counts, why_unsettled
+from simulations.replication import Engine
+from simulations.servers import case_of
+from simulations.statistics.decision import Look
 from simulations.statistics.intervals import (
     Estimate,
     QuantileEstimate,
@@ -28,8 +30,7 @@ from simulations.statistics.intervals import (
     width_of,
 )
 from simulations.statistics.path import require_enough
-from simulations.statistics.pool import Pool, ProfileError, responses
-from simulations.statistics.profile_error import profile_error
+from simulations.statistics.pool import SERVED, Pool, responses
 from simulations.statistics.sample import Length, Sample, Tally
 from simulations.workers import Mapper
 
@@ -59,35 +60,28 @@ class PairedSimulation:
     quantiles: Sequence[float] = QUANTILES
     mapper: Mapper = field(default=map, repr=False)
 
-    def __call__(self, contenders: Sequence[Contender], workload: Demand) -> Comparison:
-        """Performances and differences.
+    def __call__(self, scenarios: Sequence[Any]) -> Comparison:
+        """Performances and differences of scenarios that differ in their plans and profiles alone.
 
         Raises:
             UnstableError: a fleet cannot sustain the arrival rate.
-            DomainError: a profile does not cover its plan's batches.
-            InconclusiveError: the budget is too small for runs that settle.
+            DomainError: a plan goes beyond what its profile was measured for.
+            InconclusiveError: the budget is too small for runs that settle, or a fleet is too near saturation.
         """
-        for one in contenders:
-            require_answerable(one.profile, workload, one.plan)
-        cases = cut_alike([self._case(one, workload) for one in contenders])
-        pools = [
-            replace(pool, profile_error=self._profile_error(case, _place(case, cases)))
+        asked = [replace(one, quantiles=tuple(self.quantiles)) for one in scenarios]
+        cases: list[Any] = [case_of(one, engine=self.engine, is_whole=True) for one in asked]
+        for case in cases:
+            case.require_answerable()
+        cases = list(cases[0].alike(cases))
+        found = [
+            self._with_errors(case, pool, _place(case, cases))
             for case, pool in zip(cases, self._pools(cases), strict=True)
         ]
         return Comparison(
-            performances=tuple(map(self._performance, cases, pools)),
-            differences=tuple(self._difference(pool, pools[0]) for pool in pools[1:]),
-            widths=tuple(map(self._width, pools)),
+            performances=tuple(map(self._performance, cases, found)),
+            differences=tuple(self._difference(one, found[0]) for one in found[1:]),
+            widths=tuple(self._width(one.pool) for one in found),
         )
-
-    def _case(self, contender: Contender, workload: Demand) -> Case:
-        scenario = Scenario(
-            profile=contender.profile,
-            workload=workload,
-            plan=contender.plan,
-            quantiles=tuple(self.quantiles),
-        )
-        return Case(scenario=scenario, engine=self.engine, is_whole=True)
 
     @property
     def _seed(self) -> Seed:
@@ -109,11 +103,11 @@ class PairedSimulation:
         """Looks at all fleets after the same replications, twice as many each time."""
         for case in cases:
             require_enough(case.scenario.workload, case.scenario.quantile_max)
-        length, pools = longest([run_length(case) for case in cases]), [Pool.of(()) for _ in cases]
+        length, pools = longest([case.length for case in cases]), [Pool.of(()) for _ in cases]
         for wanted in run_counts(self.requests_max // length.requests, is_path=cases[0].is_path):
             numbers = range(pools[0].replications, wanted)
-            batch = [task for case in cases for task in tasks(case, length, self._seed, numbers)]
-            samples = iter(self.mapper(replicate, batch))
+            tasks = [task for case in cases for task in case.tasks(length, self._seed, numbers)]
+            samples = iter(self.mapper(cases[0].replicate, tasks))
             pools = [pool.extended([next(samples) for _ in numbers]) for pool in pools]
             yield [
                 Look(pool=pool, settled=is_settled(pool, case), requests=wanted * length.requests)
@@ -127,25 +121,68 @@ class PairedSimulation:
     def _width(self, pool: Pool) -> Width:
         return width_of(pool.response_quantile(max(self.quantiles)), self.precision, self.confidence)
 
-    def _profile_error(self, case: Case, number: int) -> ProfileError | None:
-        """What the samples of a profile leave open; None if it has none.
+    def _with_errors(self, case: Case, pool: Pool, number: int) -> "_Found":
+        """A pool with what the profile leaves open.
 
         Fleets of one profile, by its `number`, see the same resamples, others independent ones.
         """
         seed = replace(self._seed, replication=number)
-        return profile_error(case, run_length(case), self.confidence, seed, self.mapper)
+        error = case.profile_error(case.length, self.confidence, seed, self.mapper)
+        moved = tuple(case.resampled_pools(seed, self.mapper))
+        return _Found(pool=replace(pool, profile_error=error), moved=moved)
 
-    def _performance(self, case: Case, pool: Pool) -> Performance:
-        return case.performance(pool, self.quantiles, self.confidence)
+    def _performance(self, case: Case, found: "_Found") -> Any:
+        performance = case.performance(found.pool, self.quantiles, self.confidence)
+        return case.widened_by(found.moved, performance, self.confidence)
 
-    def _difference(self, pool: Pool, first: Pool) -> Difference:
-        """By quantile and of the mean; the error of a profile that both share cancels."""
-        return Difference(
-            response_mean_s=mean_difference(pool, first, self.confidence),
-            response_quantiles_s={
-                q: quantile_difference(pool, first, q, self.confidence) for q in self.quantiles
-            },
-        )
+    def _difference(self, found: "_Found", first: "_Found") -> Difference:
+        """All means and quantiles less those of the first; the error of a profile that both share cancels."""
+        one, other = found.pool, first.pool
+        fields: dict[str, Any] = {}
+        for measure in found.measures:
+            mean = measure.mean
+            moved_s = found.moved_apart(first, partial(_mean_s, mean), self.confidence)
+            fields[mean.value] = apart(mean_difference(one, other, mean, self.confidence), moved_s)
+            fields[measure.value] = {
+                q: apart(
+                    quantile_difference(one, other, q, self.confidence, SERVED[measure]),
+                    found.moved_apart(first, partial(_quantile_s, measure, q), self.confidence),
+                )
+                for q in self.quantiles
+            }
+        return Difference(**fields)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """What is known of a fleet: its pool, and pools under resampled profiles where its error is not in the first."""
+
+    pool: Pool
+    moved: tuple[Pool, ...] = ()
+
+    @property
+    def measures(self) -> list[Measure]:
+        """The durations that differ: all that requests had."""
+        known = (Measure.RESPONSE, *(_OF_TOKENS if self.pool.is_of_tokens else ()))
+        return [one for one in known if self.pool.counts(one)]
+
+    def moved_apart(self, first: "_Found", value: Callable[[Pool], float], confidence: float) -> float:
+        """Half-width of what the profiles' errors make of a difference. [s]"""
+        known = [np.array([value(one) for one in each.moved]) for each in (self, first) if each.moved]
+        if not known:
+            return 0.0
+        return scatter(known[0] - known[1] if len(known) == 2 else known[0], confidence)
+
+
+_OF_TOKENS = (Measure.TTFT, Measure.TPOT, Measure.ITL)
+
+
+def _mean_s(measure: Measure, pool: Pool) -> float:
+    return pool.mean_s(measure)
+
+
+def _quantile_s(measure: Measure, quantile: float, pool: Pool) -> float:
+    return pool.quantile_s(measure, quantile)
 
 
 def scatter(values: Floats, confidence: float) -> float:
@@ -196,14 +233,11 @@ def quantile_difference(
     return _with_moves(_plus(difference, cells_s), (one, other), confidence)
 
 
-def mean_difference(pool: Pool, first: Pool, confidence: float) -> Interval:
-    """Mean response minus that of another pool of the same requests: the paired Student t. [s]"""
-    deviations = []
-    for each in (pool, first):
-        means = np.array([one.responses.total_s / one.counted for one in each.sections])
-        deviations.append(means - each.response_mean.value)
-    one, other = (each.response_mean for each in (pool, first))
-    difference = together(one.simulated(confidence), other.simulated(confidence), correlation(*deviations))
+def mean_difference(pool: Pool, first: Pool, measure: Measure, confidence: float) -> Interval:
+    """A mean minus that of another pool of the same requests: the paired Student t. [s]"""
+    one, other = (each.mean(measure) for each in (pool, first))
+    alike = correlation(pool.mean_deviations_s(measure), first.mean_deviations_s(measure))
+    difference = together(one.simulated(confidence), other.simulated(confidence), alike)
     return _with_moves(difference, (one, other), confidence)
 
 
@@ -261,6 +295,8 @@ def _plus(interval: Interval, extra: float) -> Interval:
 
 def apart(interval: Interval, extra: float) -> Interval:
     """With an independent error added in quadrature."""
+    if extra == 0.0:
+        return interval
     down = math.hypot(interval.value - interval.low, extra)
     return Interval(
         value=interval.value,

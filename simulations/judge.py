@@ -1,206 +1,51 @@
 """Judge by simulation: sequential looks, each with its share of the error that is allowed."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-import numpy as np
-
-from capacity.performance import Interval, Performance
-from capacity.profile.sampling import has_samples, known_samples, reach
+from capacity.performance import Interval
+from capacity.profile.sampling import reach
 from capacity.question.candidate import Candidate, Doubt, LikeIt, Limit, Rejection, Verdict
 from capacity.question.objective import Measure, Objective, Promise
-from capacity.question.refusal import floor_candidate, floor_doubt
-from capacity.question.scenario import Scenario
+from capacity.question.tokens import Saturation
 from capacity.units import QUANTILES
-from simulations.case import Case, run_length
+from simulations.case import Case
 from simulations.draws.arrivals import Seed, Stage
-from simulations.looks import (
-    REQUESTS_MAX,
-    Look,
-    look_at_sections,
-    looks,
-    requests_to_settle,
-    spike_looks,
-    surge,
-)
+from simulations.looks import REQUESTS_MAX, look_at_sections, looks, surge_looks
 from simulations.replication import Engine
-from simulations.statistics.intervals import (
-    Estimate,
-    QuantileEstimate,
-    ResampledQuantile,
-    resamples_for,
+from simulations.saturation import saturated
+from simulations.servers import case_of
+from simulations.statistics.decision import (
+    Errors,
+    Look,
+    decide,
+    excess,
+    found,
+    is_clear,
+    is_of_few,
+    near_to,
+    open_limits,
+    share_of_error,
+    tightest,
 )
-from simulations.statistics.pool import SECTIONS, Pool, ProfileError
-from simulations.statistics.profile_error import profile_error
+from simulations.statistics.intervals import ResampledQuantile, resamples_for
+from simulations.statistics.pool import Pool, ProfileError
 from simulations.workers import Mapper
 
-# At least this many losses must have been possible within what is allowed: of few, in bursts, intervals say
-# little.
-_LOSSES_MIN = 300
-
-
-def share_of_error(number: int) -> float:
-    """Share of the allowed error that the `number`-th of infinitely many tests may spend.
-
-    6/(π²k²) sums to 1 over k = 1, 2, ..., so all tests together err as rarely as one test
-    may (union bound).
-    """
-    return 6.0 / (math.pi * number) ** 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Errors:
-    """Probabilities with which one look may accept or refuse wrongly."""
-
-    accept: float
-    refuse: float
-
-
-def decide(
-    look: Look, objective: Objective, errors: Errors, replicas: int = 1
-) -> tuple[Verdict, Rejection | None]:
-    """Whether a look settles the matter; a quantile by its value and by its share of late requests.
-
-    Met only when the upper ends of all stay within what the objective allows; missed when a lower end is
-    above it (for a quantile, that of the late share). Runs that have not settled understate a busy fleet and
-    may only refuse.
-    """
-    missed: list[Rejection] = []
-    met = look.settled
-    for promise in objective.limits:
-        value, low_is_above, high_is_within = _held(look.pool, promise, errors, replicas)
-        if low_is_above:
-            missed.append(broken(look.pool, promise, value))
-        met = met and high_is_within
-    if missed:
-        return Verdict.MISSED, max(missed, key=lambda rejection: rejection.needed / rejection.allowed)
-    return (Verdict.MET if met else Verdict.INCONCLUSIVE), None
-
-
-def open_promises(pool: Pool, objective: Objective, errors: Errors, replicas: int = 1) -> list[Promise]:
-    """Promises that are neither surely kept nor surely broken."""
-    held = {promise: _held(pool, promise, errors, replicas) for promise in objective.limits}
-    return [promise for promise, (_, broken, kept) in held.items() if not broken and not kept]
-
-
-def _held(pool: Pool, promise: Promise, errors: Errors, replicas: int) -> tuple[float, bool, bool]:
-    """What was found of a promise, whether it is surely broken, and whether it is surely kept."""
-    accept, refuse = 1.0 - errors.accept, 1.0 - errors.refuse
-    if promise.quantile is None:
-        low, high = found(pool, promise, refuse, replicas), found(pool, promise, accept, replicas)
-        is_kept = high.high <= promise.allowed and not _is_of_few(pool, promise)
-        return low.value, low.low > promise.allowed, is_kept
-    late, allowed_share = _late(pool, promise), 1.0 - promise.quantile
-    interval = found(pool, promise, accept, replicas)
-    return (
-        interval.value,
-        late.interval(refuse).low > allowed_share,
-        late.interval(accept).high <= allowed_share and interval.high <= promise.allowed,
-    )
-
-
-def _is_of_few(pool: Pool, promise: Promise) -> bool:
-    """Whether it is about losses of which too few were possible."""
-    return promise.measure is Measure.LOSS and promise.allowed * pool.counted < _LOSSES_MIN
-
-
-def _measured(pool: Pool, promise: Promise, replicas: int) -> tuple[Estimate, float]:
-    """What a promise allows so much of: requests beyond a quantile's limit, or the figure itself."""
-    if promise.quantile is not None:
-        return _late(pool, promise), 1.0 - promise.quantile
-    if promise.measure is Measure.RESPONSE_MEAN:
-        return pool.response_mean, promise.allowed
-    return (pool.loss if promise.measure is Measure.LOSS else pool.utilization(replicas)), promise.allowed
-
-
-def _late(pool: Pool, promise: Promise) -> Estimate:
-    """Share of the requests beyond the limit of a quantile."""
-    is_wait = promise.measure is Measure.WAIT
-    return pool.wait_exceedance(promise.allowed) if is_wait else pool.exceedance(promise.allowed)
-
-
-def _excess(pool: Pool, promise: Promise, replicas: int) -> float:
-    """How many times what is allowed was found."""
-    estimate, allowed = _measured(pool, promise, replicas)
-    return estimate.value / allowed
-
-
-def _near(promise: Promise, known: Callable[[float], list[float]]) -> float:
-    """Times what is allowed up to which few samples may be behind a refusal."""
-    if promise.quantile is None:
-        return _NEAR
-    expected = min(known(promise.quantile)) * (1.0 - promise.quantile)
-    return max(_NEAR, 1.0 + _NEAR_ERRORS / math.sqrt(expected))
-
-
-def _is_clear(pool: Pool, promise: Promise, replicas: int, *, is_kept: bool) -> bool:
-    """Whether a promise is so clearly kept, or broken, that the profile's error in the pool cannot turn it.
-
-    By the scatter of a few resampled profiles: Student's t is beyond 6 once in 4000 times for 7 degrees of freedom.
-    """
-    estimate, allowed = _measured(pool, promise, replicas)
-    moves = estimate.moved_by
-    if moves is None or not np.isfinite(moves).all():
-        return False
-    distance = allowed - estimate.value if is_kept else estimate.value - allowed
-    return distance > _CLEAR * math.sqrt(float(np.mean(moves**2)))
-
-
-def broken(pool: Pool, promise: Promise, value: float) -> Rejection:
-    """The refusal of a broken promise; if all beyond the quantile are lost, by the share of these."""
-    if math.isfinite(value):
-        return Rejection.of(promise, value)
-    return Rejection.of_losses(promise, pool.loss.value)
-
-
-def quantile_found(pool: Pool, promise: Promise) -> QuantileEstimate | None:
-    """The quantile that a promise is about; None if it is about a mean or a share."""
-    if promise.quantile is None:
-        return None
-    if promise.measure is Measure.WAIT:
-        return pool.wait_quantile_with_losses(promise.quantile)
-    return pool.response_quantile_with_losses(promise.quantile)
-
-
-def found(pool: Pool, promise: Promise, confidence: float, replicas: int) -> Interval:
-    """What a pool says of a promise."""
-    quantile = quantile_found(pool, promise)
-    if quantile is not None:
-        return quantile.interval(confidence)
-    match promise.measure:
-        case Measure.RESPONSE_MEAN:
-            return pool.response_mean.interval(confidence)
-        case Measure.LOSS:
-            return pool.loss_interval(confidence)
-        case _:
-            return pool.utilization(replicas).interval(confidence)
-
-
-def tightest(promises: Iterable[Promise], find: Callable[[Promise], Interval]) -> tuple[Promise, Interval]:
-    """The promise whose upper end is nearest to what is allowed, or farthest beyond it, and what was found of it."""
-    held = [(promise, find(promise)) for promise in promises]
-    return max(held, key=lambda one: one[1].high / one[0].allowed)
-
-
-_HEADROOM_BUDGET_SHARES = (0.05, 0.1)
 _INDIFFERENCE = 0.25  # share of the asked precision
-# Times what is allowed up to which few samples may be behind a refusal, at least; and standard errors of the number of
-# samples beyond a quantile, of which more are found by chance once in 10,000 times or less.
-_NEAR, _NEAR_ERRORS = 3.0, 4.0
-# Standard errors of the profile beyond which it turns no verdict.
-_CLEAR = 6.0
-# Share of the budget that a search may take for a candidate under bursts, whose runs are long.
-_BURSTS_SHARE = 0.2
 # Share of the budget that resampled profiles may take where runs have not settled.
 _UNSETTLED_SHARE = 0.05
-# Of the relaxation times that a confirmation sees: it will refuse what is accepted by mistake.
-_SEARCH_CARE = 0.1
+# Of a search, and of what only finds where rates end: nothing is accepted for good.
+_SEARCHING = (Stage.SEARCH, Stage.PROBE)
+# What may be about 0, so that its error is told as a share of its limit.
+_NEAR_0 = (Measure.LOSS, Measure.WAIT, Measure.MISSED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulationJudge:
-    """Judges plans by simulation; a `capacity.question.candidate.Judge`.
+    """Judges plans for any kind of server by simulation; a `capacity.question.candidate.Judge`.
 
     Attributes:
         confidence: of the intervals and, over all candidates and looks together, of the verdicts.
@@ -217,7 +62,11 @@ class SimulationJudge:
     engine: Engine = Engine.KERNEL
     mapper: Mapper = field(default=map, repr=False)
 
-    def search(self, scenario: Scenario, attempt: int) -> Candidate:
+    def saturated(self, scenario: Any) -> Saturation:
+        """What one engine does while requests always wait."""
+        return saturated(scenario)
+
+    def search(self, scenario: Any, attempt: int) -> Any:
         """Look until the verdict is clear.
 
         A candidate refused by mistake is lost, one accepted by mistake still faces the confirmation: only
@@ -225,114 +74,139 @@ class SimulationJudge:
         must stand the profile's own error as well.
         """
         trial = self._trial(scenario, Stage.SEARCH, attempt)
-        if trial.case.bursts is not None:
-            enough = max(int(_BURSTS_SHARE * self.requests_max), trial.requests_least)
-            trial = replace(trial, requests_max=min(self.requests_max, enough))
         judged, look = self._judge(trial)
-        if judged.verdict is Verdict.MISSED and look is not None and self._is_near(trial.case, look.pool):
+        if judged.verdict is Verdict.MISSED and look is not None and _is_near(trial.case, look.pool):
             return self._with_profile_error(trial, judged, look)
         return judged
 
-    def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
+    def certify(self, scenario: Any, attempt: int, requests_first: int = 0) -> Any:
         """Look, with seeds of its own, until the verdict is clear and the interval narrow."""
         trial = self._trial(scenario, Stage.CERTIFY, attempt)
         trial = replace(trial, requests_first=requests_first, precision=self.precision)
-        found = self._with_profile_error(trial, *self._judge(trial))
-        like_it = self._like_it(trial, found.verdict) if trial.case.is_path else None
-        return replace(found, like_it=like_it)
+        confirmed = self._with_profile_error(trial, *self._judge(trial))
+        confirmed = self._widened(trial.case, confirmed)
+        if not trial.case.is_path or confirmed.performance is None:
+            return confirmed
+        return replace(confirmed, like_it=self._like_it(trial, confirmed.verdict))
 
-    def accepts(self, scenario: Scenario, effort: int = 1) -> Candidate:
+    def accepts(self, scenario: Any, effort: int = 1, requests_max: int | None = None) -> Any:
         """Look for a while, or so many times as long; the same users at every rate."""
-        trial = self._trial(scenario, Stage.HEADROOM, 1)
-        least, most = (int(min(1.0, effort * share) * self.requests_max) for share in _HEADROOM_BUDGET_SHARES)
-        budget = min(max(least, 2 * trial.requests_least), most)  # twice what settles it, within reason
-        trial = replace(trial, requests_max=budget)
+        trial = self._trial(scenario, Stage.HEADROOM, 1, effort, requests_max)
         return self._with_profile_error(trial, *self._judge(trial))
 
-    def _trial(self, scenario: Scenario, stage: Stage, attempt: int) -> "_Trial":
+    def probe(self, scenario: Any, requests_max: int | None = None) -> Any:
+        """Look as long as `accepts` may still say yes; the same users at every rate."""
+        return self._judge(self._trial(scenario, Stage.PROBE, 1, 1, requests_max))[0]
+
+    def _trial(
+        self, scenario: Any, stage: Stage, attempt: int, effort: int = 1, requests_max: int | None = None
+    ) -> "_Trial":
+        case = case_of(scenario, engine=self.engine)
+        budget = case.budget(stage, self.requests_max, effort)
         return _Trial(
-            case=Case(scenario=scenario, engine=self.engine),
+            case=case,
             seed=Seed(value=self.seed, stage=stage),
             error=1.0 - self.confidence,
             attempt=attempt,
-            requests_max=self.requests_max,
+            requests_max=budget if requests_max is None else max(1, min(budget, requests_max)),
+            narrowing=case.narrowing(self.requests_max),
         )
 
     def _judge(self, trial: "_Trial") -> tuple[Candidate, Look | None]:
         """What the simulation says, and its last look."""
-        objective, replicas = trial.case.scenario.objective, trial.case.simulated.scenario.plan.replicas
-        doubt_of_floor = self._floor_doubt(trial.case.scenario)
-        if doubt_of_floor is not None:
-            return doubt_of_floor, None
+        case, objective, replicas = trial.case, trial.case.scenario.objective, trial.case.replicas
+        if (refused := case.refused(self.confidence)) is not None:
+            return refused, None
         number, look, verdict, rejection, precise = 1, None, Verdict.INCONCLUSIVE, None, False
         for number, look in enumerate(trial.looks(self.mapper), start=1):
             verdict, rejection = decide(look, objective, trial.errors(number), replicas)
             if verdict is Verdict.MISSED:
                 break
             precise = self._width(look.pool, objective, replicas) <= trial.precision
-            if verdict is Verdict.MET and precise:
+            if verdict is Verdict.MET and (precise or look.requests >= trial.narrowing):
                 break
-            if look.settled and self._is_marginal(trial, look.pool, trial.errors(number), replicas):
+            if self._may_stay_open(trial, look, trial.errors(number)):
                 break
+        if case.is_beyond_knee and verdict is Verdict.MET:
+            verdict = Verdict.INCONCLUSIVE
         doubt = None
         if verdict is Verdict.INCONCLUSIVE:
-            errors = trial.errors(number)
-            doubt = self._why_open(trial, look, errors, replicas)
-            rejection = self._left_open(trial, look, doubt, errors)
+            doubt, rejection = self._left_open(trial, look, trial.errors(number))
+        seen = self._seen(case, look)
         judged = Candidate(
-            plan=trial.case.scenario.plan,
+            plan=case.scenario.plan,
             verdict=verdict,
             rejection=rejection,
-            settled=look is not None and look.settled,
             doubt=doubt,
             is_precise=look is None or precise,
-        )
-        if look is None:
-            return judged, None
-        judged = replace(
-            judged,
-            performance=self._performance(trial, look.pool),
-            batch_size_largest=look.pool.batch_size_largest,
-            requests=look.requests,
+            **seen,
         )
         return judged, look
 
-    def _is_marginal(self, trial: "_Trial", pool: Pool, errors: Errors, replicas: int) -> bool:
+    def _seen(self, case: Case, look: Look | None) -> dict[str, Any]:
+        """What a candidate has of its last look."""
+        if look is None:
+            return {"settled": False}
+        return {
+            "settled": look.settled,
+            "performance": self._performance(case, look.pool),
+            "batch_size_largest": look.pool.batch_size_largest,
+            "requests": look.requests,
+        }
+
+    def _may_stay_open(self, trial: "_Trial", look: Look, errors: Errors) -> bool:
+        """Whether more requests are not worth it: near a limit, or where a probe is unlikely to accept."""
+        if trial.seed.stage is Stage.PROBE:
+            return not self._may_be_met(trial, look)
+        return look.settled and self._is_marginal(trial, look.pool, errors)
+
+    def _may_be_met(self, trial: "_Trial", look: Look) -> bool:
+        """Whether all intervals would lie within their limits after all that may be simulated, if no estimate moved.
+
+        Source:
+            Lan, Simon & Halperin (1982), Stochastically curtailed tests in long-term clinical trials, Sequential
+            Analysis 1(3).
+        """
+        narrower = math.sqrt(max(1.0, trial.requests_max / look.requests))
+        ends = [(self._found(trial.case, look.pool, p), p) for p in trial.case.scenario.objective.limits]
+        return all(one.value + (one.high - one.value) / narrower <= limit.allowed for one, limit in ends)
+
+    def _is_marginal(self, trial: "_Trial", pool: Pool, errors: Errors) -> bool:
         """Whether all that is open is so near its limit that a search need not know on which side.
 
         An indifference zone, as in the selection of the best (Kim & Nelson 2001, ACM TOMACS 11(3)). A
-        promise that is open for lack of requests, like a loss limit with too few losses, is not near.
+        limit that is open for lack of requests, like a loss limit with too few losses, is not near.
         """
-        open_ones = open_promises(pool, trial.case.scenario.objective, errors, replicas)
-        return trial.seed.stage is Stage.SEARCH and all(
+        if trial.seed.stage is not Stage.SEARCH:
+            return False
+        replicas = trial.case.replicas
+        open_ones = open_limits(pool, trial.case.scenario.objective, errors, replicas)
+        return all(
             found(pool, one, 1.0 - errors.accept, replicas).high > one.allowed
             and self._width_of(pool, one, replicas) <= _INDIFFERENCE * self.precision
             for one in open_ones
         )
 
-    def _why_open(self, trial: "_Trial", look: Look | None, errors: Errors, replicas: int) -> Doubt:
-        """Why a trial ended without a verdict."""
-        if look is not None and look.settled and self._is_marginal(trial, look.pool, errors, replicas):
-            return Doubt.MARGIN
-        return Doubt.REQUESTS
-
-    def _left_open(self, trial: "_Trial", look: Look | None, doubt: Doubt, errors: Errors) -> Rejection:
-        """What a trial left open: a promise in doubt, or a budget that was too small."""
-        if look is not None and doubt is not Doubt.REQUESTS:
+    def _left_open(self, trial: "_Trial", look: Look | None, errors: Errors) -> tuple[Doubt, Rejection]:
+        """Why a trial ended without a verdict: a limit in doubt, or a budget that was too small."""
+        if trial.case.is_beyond_knee:
+            return trial.case.beyond_knee()
+        if look is not None and look.settled and self._is_marginal(trial, look.pool, errors):
             promise, interval = self._tightest(trial.case, look.pool, errors)
-            return Rejection.of(promise, interval.high)
-        least = trial.requests_least
+            return Doubt.MARGIN, Rejection.of(promise, interval.high)
+        least = trial.case.requests_to_settle
         spent = look.requests if look is not None and (look.settled or look.requests >= least) else 0
         needed = max(2 * spent, least)
-        return Rejection(limit=Limit.BUDGET, allowed=trial.requests_max, needed=needed)
+        return Doubt.REQUESTS, Rejection(limit=Limit.BUDGET, allowed=trial.requests_max, needed=needed)
 
     def _tightest(self, case: Case, pool: Pool, errors: Errors) -> tuple[Promise, Interval]:
-        """The promise that is closest to its limit or beyond it, among those that are open if any is."""
-        objective, replicas = case.scenario.objective, case.simulated.scenario.plan.replicas
-        open_ones = open_promises(pool, objective, errors, replicas)
-        return tightest(
-            open_ones or objective.limits, lambda promise: found(pool, promise, self.confidence, replicas)
-        )
+        """The limit that is closest or exceeded, among those that are open if any is."""
+        objective = case.scenario.objective
+        open_ones = open_limits(pool, objective, errors, case.replicas)
+        return tightest(open_ones or objective.limits, lambda one: self._found(case, pool, one))
+
+    def _found(self, case: Case, pool: Pool, promise: Promise) -> Interval:
+        return found(pool, promise, self.confidence, case.replicas)
 
     def _like_it(self, trial: "_Trial", verdict: Verdict) -> LikeIt:
         """What traffic like a recorded path would do, beside the verdict on the path itself."""
@@ -343,7 +217,7 @@ class SimulationJudge:
             return LikeIt(verdict=Verdict.INCONCLUSIVE, promise=objective.limits[0], found=None)
         by_sections, _ = decide(look, objective, errors, case.scenario.plan.replicas)
         promise, interval = self._tightest(case, look.pool, errors)
-        says_nothing = interval.high <= promise.allowed and _is_of_few(look.pool, promise)
+        says_nothing = interval.high <= promise.allowed and is_of_few(look.pool, promise)
         told = LikeIt(verdict=by_sections, promise=promise, found=None if says_nothing else interval)
         return told.beside(verdict)
 
@@ -353,34 +227,34 @@ class SimulationJudge:
         return self._width_of(pool, max(values, key=lambda promise: values[promise]), replicas)
 
     def _width_of(self, pool: Pool, promise: Promise, replicas: int) -> float:
-        """Relative half-width of what was found of a promise; of what may be about 0, over its limit."""
+        """Relative half-width of what was found of a limit; of what may be about 0, over the limit."""
         interval = found(pool, promise, self.confidence, replicas)
-        if promise.measure in (Measure.LOSS, Measure.WAIT):
+        if promise.measure in _NEAR_0:
             return interval.half_width / promise.allowed
         return interval.relative_half_width
 
-    def _performance(self, trial: "_Trial", pool: Pool) -> Performance:
-        quantiles = sorted({*QUANTILES, *trial.case.scenario.objective.quantiles})
-        return trial.case.performance(pool, quantiles, self.confidence)
+    def _performance(self, case: Case, pool: Pool) -> Any:
+        quantiles = sorted({*QUANTILES, *case.scenario.objective.quantiles})
+        return case.performance(pool, quantiles, self.confidence)
 
-    def _floor_doubt(self, scenario: Scenario) -> Candidate | None:
-        """The plan in doubt, if the samples cannot tell its service time from a limit; no simulation could."""
-        plan, confidence = scenario.plan, self.confidence
-        doubt = floor_doubt(scenario.profile, scenario.objective, plan.batch_size_max, confidence)
-        return None if doubt is None else floor_candidate(plan, doubt)
-
-    def _is_near(self, case: Case, pool: Pool) -> bool:
-        """Whether a refusal is so near its limit that the profile's samples may leave it open."""
-        profile, plan = case.scenario.profile, case.simulated.scenario.plan
-        if not has_samples(profile):
-            return False
-        known = known_samples(profile, plan.batch_size_max)
-        return all(
-            _excess(pool, promise, plan.replicas) <= _near(promise, known)
+    def _widened(self, case: Case, judged: Candidate) -> Any:
+        """The candidate with the profile's own error where its pool does not have it; what was met may be in doubt."""
+        if judged.performance is None:
+            return judged
+        performance = case.widened(judged.performance, self.confidence, self.seed, self.mapper)
+        if performance is judged.performance:
+            return judged
+        in_doubt = [
+            Rejection.of(promise, interval.high)
             for promise in case.scenario.objective.limits
-        )
+            if (interval := promise.found(performance)) is not None and interval.high > promise.allowed
+        ]
+        wider = replace(judged, performance=performance)
+        if not (judged.accepted and in_doubt):
+            return wider
+        return replace(wider, verdict=Verdict.INCONCLUSIVE, rejection=in_doubt[0], doubt=Doubt.PROFILE)
 
-    def _with_profile_error(self, trial: "_Trial", judged: Candidate, look: Look | None) -> Candidate:
+    def _with_profile_error(self, trial: "_Trial", judged: Candidate, look: Look | None) -> Any:
         """The candidate with the error of the profile's samples in its intervals and its verdict.
 
         Runs that have not settled are a lower bound at best, near saturation, where runs are longest: a refusal
@@ -388,23 +262,22 @@ class SimulationJudge:
         """
         if look is None:
             return judged
-        spike = trial.case.scenario.spike
-        case, length = (trial.case, run_length(trial.case)) if spike is None else surge(trial.case, spike)
+        case, length = trial.case.surge or (trial.case, trial.case.length)
         if not look.settled and judged.verdict is not Verdict.MET:
             cost = (1 + resamples_for(self.confidence)) * length.requests
-            if cost > _UNSETTLED_SHARE * self.requests_max or not self._is_near(trial.case, look.pool):
+            if cost > _UNSETTLED_SHARE * self.requests_max or not _is_near(trial.case, look.pool):
                 return judged
 
         def is_enough(few: ProfileError) -> bool:
             return self._is_clear(trial, replace(look.pool, profile_error=few), judged.verdict)
 
-        error = profile_error(case, length, self.confidence, trial.seed, self.mapper, is_enough)
+        error = case.profile_error(length, self.confidence, trial.seed, self.mapper, is_enough)
         if error is None:
             return judged
         pool = replace(look.pool, profile_error=error)
         judged = replace(
             judged,
-            performance=self._performance(trial, pool),
+            performance=self._performance(trial.case, pool),
             requests=judged.requests + error.requests,
             requests_resampled=error.requests,
         )
@@ -423,17 +296,16 @@ class SimulationJudge:
         """Whether a few resampled profiles show that the samples turn no verdict; a confirmation wants all of them."""
         if trial.seed.stage is Stage.CERTIFY or verdict is Verdict.INCONCLUSIVE:
             return trial.seed.stage is not Stage.CERTIFY
-        replicas, is_kept = trial.case.simulated.scenario.plan.replicas, verdict is Verdict.MET
+        is_kept = verdict is Verdict.MET
         clear = [
-            _is_clear(pool, promise, replicas, is_kept=is_kept)
+            is_clear(pool, promise, trial.case.replicas, is_kept=is_kept)
             for promise in trial.case.scenario.objective.limits
         ]
         return all(clear) if is_kept else any(clear)
 
     def _in_doubt(self, case: Case, pool: Pool, verdict: Verdict) -> tuple[Rejection, float] | None:
-        """The promise that the profile's error leaves open though a simulation decides it, and what would settle it."""
-        replicas = case.simulated.scenario.plan.replicas
-        ends = {one: found(pool, one, self.confidence, replicas) for one in case.scenario.objective.limits}
+        """The limit that the profile's error leaves open though a simulation decides it, and what would settle it."""
+        ends = {one: self._found(case, pool, one) for one in case.scenario.objective.limits}
         above = [one for one, interval in ends.items() if reach(interval) > one.allowed]
         if verdict is Verdict.INCONCLUSIVE or not above:
             return None
@@ -443,8 +315,10 @@ class SimulationJudge:
         return Rejection.of(worst, reach(ends[worst])), self._samples_times(pool, worst)
 
     def _samples_times(self, pool: Pool, promise: Promise) -> float:
-        """How many times the samples would tell what a promise is about from its limit, if they were alike."""
-        estimate = quantile_found(pool, promise)
+        """How many times the samples would tell what a limit is about from it, if they were alike."""
+        if promise.quantile is None:
+            return math.inf
+        estimate = pool.of_measure(promise.measure, promise.quantile)
         if not isinstance(estimate, ResampledQuantile):
             return math.inf
         return estimate.times_enough(
@@ -453,31 +327,33 @@ class SimulationJudge:
         )
 
 
+def _is_near(case: Case, pool: Pool) -> bool:
+    """Whether a refusal is so near its limit that the profile's samples may leave it open."""
+    known = case.known_samples
+    return known is not None and all(
+        excess(pool, promise, case.replicas) <= near_to(promise, known)
+        for promise in case.scenario.objective.limits
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Trial:
-    """A scenario before the judge."""
+    """A case before the judge."""
 
     case: Case
     seed: Seed
     error: float
     attempt: int
     requests_max: int
+    narrowing: float
     requests_first: int = 0
     precision: float = math.inf
 
     def looks(self, mapper: Mapper) -> Iterator[Look]:
-        if self.case.scenario.spike is not None:
-            return spike_looks(self.case, self.case.scenario.spike, self.seed, self.requests_max, mapper)
-        care = _SEARCH_CARE if self.seed.stage is Stage.SEARCH else 1.0
+        if self.case.surge is not None:
+            return surge_looks(self.case, self.seed, self.requests_max, mapper)
+        care = self.case.search_care if self.seed.stage in _SEARCHING else 1.0
         return looks(self.case, self.seed, self.requests_max, mapper, self.requests_first, care)
-
-    @property
-    def requests_least(self) -> int:
-        """Requests of the first look that may settle."""
-        if self.case.scenario.spike is None:
-            return requests_to_settle(self.case)
-        _, length = surge(self.case, self.case.scenario.spike)
-        return SECTIONS * length.requests
 
     def errors(self, look: int) -> Errors:
         """The error allowed to the `look`-th look; in a search no acceptance is final.
@@ -485,5 +361,5 @@ class _Trial:
         Any one limit refuses, so the limits share the error allowed to a refusal.
         """
         corrected = self.error * share_of_error(self.attempt) * share_of_error(look)
-        accept = self.error if self.seed.stage is Stage.SEARCH else corrected
+        accept = self.error if self.seed.stage in _SEARCHING else corrected
         return Errors(accept=accept, refuse=corrected / len(self.case.scenario.objective.limits))

@@ -1,30 +1,54 @@
-"""Servers: what each kind of server brings to a run in trouble; the one file here that names the kinds.
+"""Servers: what each kind of server brings to the simulator; the one file here that names the kinds.
 
-The model itself and its compiled form are registered by the kind of fleet, in `reference/recovery/fleet.py` and in
+The model in trouble and its compiled form are registered by the kind of fleet, in `reference/recovery/fleet.py` and in
 `kernel/recovery/run.py`.
 """
 
 from collections.abc import Callable
 from dataclasses import replace
 from functools import singledispatch
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from capacity.errors import DomainError
 from capacity.question.plan import Plan
-from capacity.question.tokens import TokenPlan
+from capacity.question.scenario import Scenario
+from capacity.question.tokens import TokenPlan, TokenScenario
 from capacity.recovery.stress import Stress
 from capacity.server.batch.server import BatchServer
 from capacity.server.engine.server import TokenEngine
 from capacity.server.server import Server
+from simulations.batch_case import BatchCase
+from simulations.case import Case
 from simulations.draws.arrivals import Purpose, Seed
 from simulations.draws.attempts import AttemptDraws, BatchFleet, EngineFleet, Fleet
 from simulations.draws.outages import attempt_draws, service_draws
 from simulations.draws.records import Floats
 from simulations.draws.service import ProfileTimes, ServiceTimes
 from simulations.draws.tokens import TokenDraws
-from simulations.tokens import rules_of
+from simulations.engine_case import EngineCase, rules_of
+from simulations.replication import Engine
+
+
+@singledispatch
+def case_of(scenario: Any, engine: Engine = Engine.KERNEL, *, is_whole: bool = False) -> Case:
+    """How a scenario is run, by the kind of its server.
+
+    Args:
+        is_whole: whether the whole fleet is simulated even where one replica stands for all.
+    """
+    raise TypeError(f"no server of this kind is simulated: {type(scenario).__name__}")
+
+
+@case_of.register
+def _batch_case(scenario: Scenario, engine: Engine = Engine.KERNEL, *, is_whole: bool = False) -> Case:
+    return BatchCase(scenario=scenario, engine=engine, is_whole=is_whole)
+
+
+@case_of.register
+def _engine_case(scenario: TokenScenario, engine: Engine = Engine.KERNEL, *, is_whole: bool = False) -> Case:
+    return EngineCase(scenario=scenario, engine=engine, is_whole=is_whole)
 
 
 class Simulated(NamedTuple):

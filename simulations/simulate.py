@@ -1,29 +1,25 @@
-"""Simulate: the performance of one plan, to the asked precision; a `capacity` Model by simulation."""
+"""Simulate: the performance of one plan, or of each cell of a sweep, to the asked precision."""
 
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 from capacity.errors import DomainError, InconclusiveError, InputError, UnstableError
-from capacity.performance import Interval, Performance, Width
-from capacity.profile.profile import ServiceProfile
+from capacity.performance import Interval, Width
 from capacity.question.candidate import LikeIt
 from capacity.question.grid import Answer, Outcome
 from capacity.question.objective import Measure, Promise
-from capacity.question.plan import Plan
-from capacity.question.scenario import Scenario
-from capacity.question.stability import require_answerable
-from capacity.traffic.workload import Demand, Workload
 from capacity.units import QUANTILES
-from simulations.case import Case, run_length
+from simulations.case import Case
 from simulations.draws.arrivals import Seed, Stage
 from simulations.looks import REQUESTS_MAX, look_at_sections, precise_look, why_unsettled
 from simulations.replication import Engine
+from simulations.servers import case_of
 from simulations.statistics.intervals import width_of
 from simulations.statistics.pool import Pool
-from simulations.statistics.profile_error import profile_error
 from simulations.workers import Mapper
 
 
@@ -35,7 +31,7 @@ class Simulated:
         width: of the highest response quantile.
     """
 
-    performance: Performance
+    performance: Any
     width: Width
 
 
@@ -57,45 +53,46 @@ class Simulation:
     quantiles: Sequence[float] = QUANTILES
     mapper: Mapper = field(default=map, repr=False)
 
-    def __call__(self, profile: ServiceProfile, workload: Demand, plan: Plan) -> Performance:
+    def __call__(self, scenario: Any) -> Any:
         """Performance of a plan; raises what `look` does."""
-        return self.look(profile, workload, plan).performance
+        return self.look(scenario).performance
 
-    def look(self, profile: ServiceProfile, workload: Demand, plan: Plan) -> Simulated:
+    def look(self, scenario: Any) -> Simulated:
         """Performance of a plan, with the profile's own sampling error in its intervals.
 
         Raises:
             UnstableError: the plan cannot sustain the arrival rate.
-            DomainError: the profile does not cover the plan's batches.
-            InconclusiveError: the budget is too small for one run that settles.
+            DomainError: the plan goes beyond what was measured.
+            InconclusiveError: the budget is too small for one run that settles, or the load too near saturation.
         """
-        case, seed = self._asked(profile, workload, plan)
+        case, seed = self._asked(scenario)
         look = precise_look(case, seed, self.requests_max, self.precision, self.confidence, self.mapper)
         pool = self._with_profile_error(look.pool, case, seed)
+        performance = case.performance(pool, self.quantiles, self.confidence)
         return Simulated(
-            performance=case.performance(pool, self.quantiles, self.confidence),
+            performance=case.widened(performance, self.confidence, self.seed, self.mapper),
             width=width_of(pool.response_quantile(max(self.quantiles)), self.precision, self.confidence),
         )
 
-    def like_it(self, profile: ServiceProfile, workload: Demand, plan: Plan) -> LikeIt | None:
+    def like_it(self, scenario: Any) -> LikeIt | None:
         """The highest response quantile under traffic like a trace; None without one."""
-        case, seed = self._asked(profile, workload, plan)
+        case, seed = self._asked(scenario)
         if not case.is_path:
             return None
         look, highest = look_at_sections(case, seed), max(self.quantiles)
         told = Promise(measure=Measure.RESPONSE, quantile=highest, allowed=math.inf)
         if look is None or not look.settled:
             return LikeIt(verdict=None, promise=told, found=None)
-        late = look.pool.response_quantile_with_losses(highest)
+        late = look.pool.of_measure(Measure.RESPONSE, highest)
         return LikeIt(verdict=None, promise=told, found=late.interval(self.confidence))
 
-    def of_traffic_like(self, profile: ServiceProfile, workload: Workload, plan: Plan) -> Interval:
+    def of_traffic_like(self, scenario: Any) -> Interval:
         """The highest response quantile under traffic like a trace, by its consecutive sections. [s]
 
         Raises:
             InconclusiveError: the trace is too short, or has too few bursts.
         """
-        case, seed = self._asked(profile, workload, plan)
+        case, seed = self._asked(scenario)
         look = look_at_sections(case, seed)
         if look is None or not look.settled:
             raise InconclusiveError(why_unsettled(case, look, self.requests_max))
@@ -103,14 +100,15 @@ class Simulation:
         return pool.response_quantile(max(self.quantiles)).interval(self.confidence)
 
     def _with_profile_error(self, pool: Pool, case: Case, seed: Seed) -> Pool:
-        error = profile_error(case, run_length(case), self.confidence, seed, self.mapper)
+        error = case.profile_error(case.length, self.confidence, seed, self.mapper)
         return replace(pool, profile_error=error)
 
-    def _asked(self, profile: ServiceProfile, workload: Demand, plan: Plan) -> tuple[Case, Seed]:
+    def _asked(self, scenario: Any) -> tuple[Case, Seed]:
         """What is simulated, and with which random numbers."""
-        require_answerable(profile, workload, plan)
-        scenario = Scenario(profile=profile, workload=workload, plan=plan, quantiles=tuple(self.quantiles))
-        return Case(scenario=scenario, engine=self.engine), Seed(value=self.seed, stage=Stage.CERTIFY)
+        asked = replace(scenario, quantiles=tuple(self.quantiles))
+        case = case_of(asked, engine=self.engine)
+        case.require_answerable()
+        return case, Seed(value=self.seed, stage=Stage.CERTIFY)
 
 
 # From this many cells on, the cells are spread over the workers, not the replications of each.
@@ -118,7 +116,7 @@ CELLS_TO_SPREAD = 64
 _REPORT_EVERY_S = 1.0
 
 
-def answers(cells: Sequence[Scenario], simulation: Simulation) -> Iterator[Answer]:
+def answers(cells: Sequence[Any], simulation: Simulation) -> Iterator[Answer]:
     """What becomes of each cell, in order; one without a steady state or a profile takes no time."""
     refused = [refusal(cell) for cell in cells]
     asked = [cell for cell, no in zip(cells, refused, strict=True) if no is None]
@@ -126,30 +124,34 @@ def answers(cells: Sequence[Scenario], simulation: Simulation) -> Iterator[Answe
     return (next(answered) if no is None else no for no in refused)
 
 
-def _simulated(cells: Sequence[Scenario], simulation: Simulation) -> Iterable[Answer]:
+def _simulated(cells: Sequence[Any], simulation: Simulation) -> Iterable[Answer]:
     if len(cells) < CELLS_TO_SPREAD:
         return (answer(simulation, cell) for cell in cells)
     return simulation.mapper(partial(answer, replace(simulation, mapper=map)), cells)
 
 
-def refusal(cell: Scenario) -> Answer | None:
+def refusal(cell: Any) -> Answer | None:
     """Why a cell can have no numbers, however long it is simulated; None if it can."""
     try:
-        require_answerable(cell.profile, cell.workload, cell.plan)
-    except UnstableError as error:
-        return Answer(outcome=Outcome.UNSTABLE, reason=str(error))
-    except DomainError as error:
-        return Answer(outcome=Outcome.PROFILE_RANGE, reason=str(error))
+        case_of(cell).require_answerable()
+    except (UnstableError, DomainError, InconclusiveError) as error:
+        return _unanswered(error)
     return None
 
 
-def answer(simulation: Simulation, cell: Scenario) -> Answer:
+def answer(simulation: Simulation, cell: Any) -> Answer:
     """The performance of a cell that can have one, or why it has none; no error that ends the sweep."""
     try:
-        performance = simulation(cell.profile, cell.workload, cell.plan)
-    except (InconclusiveError, InputError) as error:  # the latter: what was simulated allows no numbers
-        return Answer(outcome=Outcome.INCONCLUSIVE, reason=str(error))
+        performance = simulation(cell)
+    except (InconclusiveError, InputError, DomainError) as error:  # what was simulated allows no numbers
+        return _unanswered(error)
     return Answer(outcome=Outcome.ANSWERED, performance=performance)
+
+
+def _unanswered(error: Exception) -> Answer:
+    outcomes = {UnstableError: Outcome.UNSTABLE, DomainError: Outcome.PROFILE_RANGE}
+    found = (outcome for kind, outcome in outcomes.items() if isinstance(error, kind))
+    return Answer(outcome=next(found, Outcome.INCONCLUSIVE), reason=str(error))
 
 
 class Countdown:

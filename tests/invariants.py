@@ -15,6 +15,7 @@ from capacity.question.plan import Batching, Plan, Routing
 from simulations.draws.arrivals import ClosedDraws, Draws
 from simulations.draws.records import Floats, Records
 from simulations.replication import Task
+from simulations.statistics.performances import batch_performance
 from simulations.statistics.pool import Pool
 from simulations.statistics.sample import ROUNDING, Sample, Tally
 
@@ -233,7 +234,7 @@ def _counted(records: Records, task: Task) -> tuple[int, int]:
 
 def _performance(sample: Sample, task: Task) -> Performance:
     pool = Pool.of([sample])
-    return pool.performance(load=None, replicas=task.plan.replicas, quantiles=(), confidence=0.95)
+    return batch_performance(pool, load=None, replicas=task.plan.replicas, quantiles=(), confidence=0.95)
 
 
 def _check_occupied(

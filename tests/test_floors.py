@@ -28,6 +28,7 @@ CAPACITY = [
     (
         "doors",
         "api",
+        "api_work",
         "api_llm",
         "api_evidence",
         "api_recovery",
@@ -50,9 +51,9 @@ SIMULATIONS = [
         "judge",
         "simulate",
         "compare",
-        "compare_tokens",
         "saturation",
-        "tokens",
+        "batch_case",
+        "engine_case",
         "disturbed",
         "servers",
         "stress",
@@ -165,6 +166,7 @@ def test_packages_know_nothing_of_those_beside_them(package: str, strangers: set
             "capacity.api",
             "capacity.api_llm",
             "capacity.api_recovery",
+            "capacity.api_work",
             "capacity.api_autoscale",
             "capacity.llm_answers",
         )

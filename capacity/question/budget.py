@@ -7,16 +7,14 @@ from typing import Protocol
 
 from capacity.errors import InputError
 from capacity.performance import Performance
-from capacity.profile.profile import ServiceProfile
 from capacity.question.candidate import Judge
-from capacity.question.comparison import Comparison, Contender
-from capacity.question.plan import Plan
-from capacity.traffic.workload import Demand
+from capacity.question.comparison import Comparison
+from capacity.question.scenario import Scenario
 
 _REQUESTS_END = 10**30  # beyond, floats could not represent budgets exactly
 
-Compare = Callable[[Sequence[Contender], Demand], Comparison]
-Simulate = Callable[[ServiceProfile, Demand, Plan], Performance]
+Compare = Callable[[Sequence[Scenario]], Comparison]
+Simulate = Callable[[Scenario], Performance]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,6 +45,16 @@ class Measure(StrEnum):
         return self.value.endswith("_quantiles_s")
 
     @property
+    def durations(self) -> "Measure":
+        """The durations behind a mean; itself where it is none."""
+        return Measure(self.value.replace("_mean_s", "_quantiles_s"))
+
+    @property
+    def mean(self) -> "Measure":
+        """The mean of these durations."""
+        return Measure(self.value.replace("_quantiles_s", "_mean_s"))
+
+    @property
     def short(self) -> str:
         """As people call it: `TTFT`, `wait`; empty for the response, which needs no name."""
         name = self.value.partition("_")[0]

@@ -11,6 +11,7 @@ from capacity.performance import Interval, Performance
 from capacity.profile.profile import ServiceProfile
 from capacity.question.budget import Simulate
 from capacity.question.plan import Plan
+from capacity.question.scenario import Scenario
 from capacity.traffic.workload import TraceArrivals, Workload, is_trace
 from capacity.units import format_quantile
 from capacity.verification.run import LoadRun
@@ -71,11 +72,12 @@ class Predictor:
 
     def _falling_back(self, what: str, workload: Workload) -> Prediction:
         """Prediction without the highest quantiles that would take more requests than allowed."""
+        scenario = Scenario(profile=self.profile, workload=workload, plan=self.plan)
         reasons: list[str] = []
         for count in range(len(self.quantiles), 0, -1):
             quantiles = self.quantiles[:count]
             try:
-                performance = self.simulator(quantiles)(self.profile, workload, self.plan)
+                performance = self.simulator(quantiles)(scenario)
                 return Prediction(performance=performance, reasons=tuple(reasons))
             except InconclusiveError as error:
                 reasons.append(f"no {format_quantile(quantiles[-1])} {what}: {error}")

@@ -3,14 +3,15 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 
 from capacity.confidence import share_high, student_t
-from capacity.performance import Interval, Kind, Performance
+from capacity.performance import Interval
+from capacity.question.objective import Measure
 from simulations.draws.records import Floats
 from simulations.statistics.intervals import (
     Estimate,
@@ -23,6 +24,7 @@ from simulations.statistics.intervals import (
 )
 from simulations.statistics.sample import EXACT_MAX, Sample, Tally
 from simulations.statistics.strata import Strata
+from simulations.statistics.tokens import TokenSample
 
 _SAME = 1e-9  # share of a response below which a difference is rounding
 _START_LEVEL = 1e-3  # probability that a run without a trace of its start seems to have one
@@ -201,36 +203,53 @@ class Pool:
         return float(rises_s.mean()) <= student_t(1.0 - 2.0 * _START_LEVEL, len(rises_s) - 1) * error_s
 
     def response_quantile(self, quantile: float) -> QuantileEstimate:
-        """Quantile of the pooled responses. [s]"""
+        """Quantile of the pooled responses of served requests. [s]"""
         return self.quantile(quantile, responses)
 
     def wait_quantile(self, quantile: float) -> QuantileEstimate:
-        """Quantile of the pooled waits. [s]"""
-        return self.quantile(quantile, _waits)
+        """Quantile of the pooled waits of served requests. [s]"""
+        return self.quantile(quantile, SERVED[Measure.WAIT])
 
-    def response_quantile_with_losses(self, quantile: float) -> QuantileEstimate:
-        """Quantile of the responses, counting a lost request as infinitely late. [s]"""
-        return self.quantile(quantile, _responses_with_losses)
+    def of_measure(self, measure: Measure, quantile: float) -> QuantileEstimate:
+        """Quantile of a duration, counting a lost request as infinitely late. [s]"""
+        return self.quantile(quantile, partial(with_lost, measure))
 
-    def wait_quantile_with_losses(self, quantile: float) -> QuantileEstimate:
-        """Quantile of the waits, counting a lost request as waiting forever. [s]"""
-        return self.quantile(quantile, _waits_with_losses)
+    def beyond(self, measure: Measure, limit_s: float) -> Estimate:
+        """Share of the requests lost or later than a limit, exact if the limit was set beforehand."""
 
-    def exceedance(self, limit_s: float) -> Estimate:
-        """Share of the requests rejected or answered after a limit, exact if the limit was set beforehand."""
-        return self._late(lambda sample: _responses_with_losses(sample).share_above(limit_s))
+        def share(sample: Sample) -> float:
+            return with_lost(measure, sample).share_above(limit_s)
 
-    def wait_exceedance(self, limit_s: float) -> Estimate:
-        """Share of the requests rejected or waiting beyond a limit, exact if the limit was set beforehand."""
-        return self._late(lambda sample: _waits_with_losses(sample).share_above(limit_s))
-
-    def _late(self, share: Callable[[Sample], float]) -> Estimate:
         return self._resampled(self._share(share), share)
 
     @property
-    def response_mean(self) -> Estimate:
-        """Mean response. [s]"""
-        return self.ratio(lambda sample: sample.responses.total_s, lambda sample: sample.counted)
+    def is_of_tokens(self) -> bool:
+        """Whether its samples know times by token."""
+        return isinstance(self.whole, TokenSample)
+
+    def counts(self, measure: Measure) -> int:
+        """The number of durations behind a measure, or behind its mean."""
+        return SERVED[measure.durations](self.whole).count
+
+    def mean(self, measure: Measure) -> Estimate:
+        """The mean of a duration of served requests. [s]"""
+        return self.ratio(
+            lambda sample: _total(measure, sample)[0], lambda sample: _total(measure, sample)[1]
+        )
+
+    def quantile_s(self, measure: Measure, quantile: float) -> float:
+        """A quantile without an interval, such as of a single run. [s]"""
+        return with_lost(measure, self.whole).quantile_s(quantile)
+
+    def mean_s(self, measure: Measure) -> float:
+        """A mean without an interval. [s]"""
+        total_s, count = _total(measure, self.whole)
+        return total_s / count
+
+    def mean_deviations_s(self, measure: Measure) -> Floats:
+        """How far the mean of each section lies from that of all, shape `(sections,)`. [s]"""
+        pairs = [_total(measure, section) for section in self.sections]
+        return np.array([total_s / count for total_s, count in pairs]) - self.mean_s(measure)
 
     @property
     def loss(self) -> Estimate:
@@ -241,17 +260,23 @@ class Pool:
         """Share of time that each of this many replicas is busy."""
         return self.ratio(lambda sample: sample.busy_s, lambda sample: replicas * sample.window_s)
 
-    def independent_exceedances(self, quantile: float) -> float:
-        """Number of independent responses beyond a quantile that would say as much about it as these do.
+    @property
+    def missed(self) -> Estimate:
+        """Share of the requests beyond any limit of the objective."""
+        return self.ratio(lambda sample: cast("TokenSample", sample).missed, lambda sample: sample.counted)
+
+    def independent_exceedances(
+        self, quantile: float, measures: Iterable[Measure] = (Measure.RESPONSE,)
+    ) -> float:
+        """How many independent durations beyond a quantile would say as much about it, of the measure known least.
 
         Lost requests count as beyond it.
 
-        Responses come in bursts: those beyond a quantile come from few busy periods. From the scatter of the
-            sections, p(1 - p)/SE²
-        independent responses say as much about the share p beyond (Kish 1965, Survey Sampling, sec. 8.2, the design
-        effect).
+        Durations come in bursts: what lies beyond a quantile comes from few busy periods. From the scatter
+        of the sections, p(1 - p)/SE² independent ones say as much about the share p beyond (Kish 1965,
+        Survey Sampling, sec. 8.2, the design effect).
         """
-        return self.response_quantile_with_losses(quantile).independent_exceedances
+        return min(self.of_measure(measure, quantile).independent_exceedances for measure in measures)
 
     def ratio(self, above: Callable[[Sample], float], below: Callable[[Sample], float]) -> Estimate:
         """Ratio of two sums over the samples, its standard error by sectioning, each by its weight.
@@ -310,53 +335,21 @@ class Pool:
             error *= math.sqrt((1.0 + alike) / (1.0 - alike))
         return Estimate(value=pooled, standard_error=error, degrees=degrees)
 
-    def performance(
-        self, *, load: float | None, replicas: int, quantiles: Sequence[float], confidence: float
-    ) -> Performance:
-        """All quantities of a steady state of this many replicas, with intervals for the quantiles.
-
-        Numbers in queue and in system follow by Little's law from the counted requests.
-        """
-        whole = self.whole
-        waits, responses, window_s = whole.waits, whole.responses, whole.window_s
-        beyond = quantiles if whole.lost else ()
-        return Performance(
-            kind=Kind.SIMULATION,
-            load=load,
-            utilization=min(1.0, whole.busy_s / (replicas * window_s)),
-            throughput_rps=whole.counted / window_s,
-            batch_size_mean=whole.counted / whole.batches,
-            wait_probability=waits.positive / waits.count,
-            queue_length_mean=waits.total_s / window_s,
-            in_system_mean=responses.total_s / window_s,
-            wait_mean_s=waits.total_s / waits.count,
-            response_mean_s=responses.total_s / responses.count,
-            loss_probability=whole.lost / (whole.lost + whole.counted),
-            wait_quantiles_s={q: self.wait_quantile(q).interval(confidence) for q in quantiles},
-            response_quantiles_s={q: self.response_quantile(q).interval(confidence) for q in quantiles},
-            wait_quantiles_with_losses_s={
-                q: self.wait_quantile_with_losses(q).interval(confidence) for q in beyond
-            },
-            response_quantiles_with_losses_s={
-                q: self.response_quantile_with_losses(q).interval(confidence) for q in beyond
-            },
-            intervals=self._intervals(replicas, confidence) if len(self.sections) > 1 else {},
-        )
-
-    def _intervals(self, replicas: int, confidence: float) -> dict[str, Interval]:
-        """Intervals by field name, for fields other than quantiles."""
-        return {
-            "utilization": _within_one(self.utilization(replicas).interval(confidence)),
-            "response_mean_s": self.response_mean.interval(confidence),
-            "loss_probability": self.loss_interval(confidence),
-        }
-
     def loss_interval(self, confidence: float) -> Interval:
         """Interval of the share of lost requests: by sections, since they come in clusters, and by number."""
         whole = self.whole
         exact = share_high(whole.lost, whole.lost + whole.counted, confidence)
         interval = self.loss.interval(confidence)
-        return _within_one(replace(interval, high=max(interval.high, exact)))
+        return within_one(replace(interval, high=max(interval.high, exact)))
+
+    def missed_interval(self, confidence: float) -> Interval:
+        """Interval of the share of requests beyond any limit: by sections, and by their number."""
+        whole = cast("TokenSample", self.whole)
+        exact = share_high(whole.missed, whole.counted, confidence)
+        if not whole.missed:
+            return Interval(value=0.0, low=0.0, high=exact)
+        found = self.missed.interval(confidence)
+        return Interval(value=found.value, low=found.low, high=min(1.0, max(found.high, exact)))
 
 
 def merged(parts: Sequence[Sample | Strata]) -> Sample:
@@ -366,24 +359,35 @@ def merged(parts: Sequence[Sample | Strata]) -> Sample:
     return whole
 
 
-def _within_one(interval: Interval) -> Interval:
+def within_one(interval: Interval) -> Interval:
     """The interval of a share, which is never above 1."""
     value, low, high = (min(1.0, x) for x in (interval.value, interval.low, interval.high))
     return Interval(value=value, low=low, high=high)
 
 
 def responses(sample: Sample) -> Tally:
-    """Responses of served requests."""
+    """The responses of served requests."""
     return sample.responses
 
 
-def _waits(sample: Sample) -> Tally:
-    return sample.waits
+# The durations of served requests, by measure; an engine's sample keeps times to the first token as its waits.
+SERVED: dict[Measure, Callable[[Sample], Tally]] = {
+    Measure.RESPONSE: responses,
+    Measure.WAIT: lambda sample: sample.waits,
+    Measure.TTFT: lambda sample: sample.waits,
+    Measure.TPOT: lambda sample: cast("TokenSample", sample).tpot,
+    Measure.ITL: lambda sample: cast("TokenSample", sample).itl,
+}
 
 
-def _responses_with_losses(sample: Sample) -> Tally:
-    return sample.responses.with_lost(sample.lost)
+def with_lost(measure: Measure, sample: Sample) -> Tally:
+    """The durations of a measure, those of lost requests infinite."""
+    return SERVED[measure](sample).with_lost(sample.lost)
 
 
-def _waits_with_losses(sample: Sample) -> Tally:
-    return sample.waits.with_lost(sample.lost)
+def _total(measure: Measure, sample: Sample) -> tuple[float, float]:
+    """Durations added up [s], and how many they are: gaps by the requests that count, whose responses they fill."""
+    tally = SERVED[measure.durations](sample)
+    if measure is Measure.ITL_MEAN:
+        return tally.total_s, max(1, cast("TokenSample", sample).output_tokens - sample.counted)
+    return tally.total_s, max(1, tally.count) if measure is Measure.TPOT_MEAN else tally.count

@@ -11,7 +11,7 @@ from capacity.performance import Interval
 from capacity.profile.profile import ServiceProfile
 from capacity.profile.sampling import has_samples, known_samples, resampled
 from capacity.traffic.workload import RenewalArrivals, Workload
-from simulations.case import Case, tasks
+from simulations.case import Case
 from simulations.draws.arrivals import Purpose, Seed, Stage
 from simulations.draws.service import ProfileTimes
 from simulations.replication import Task, replicate
@@ -85,7 +85,7 @@ def profile_error(
         return None
     times = _resampled_times(profile, replace(seed, stage=Stage.CERTIFY), resamples_for(confidence))
     half = _half(case, length)
-    own = tasks(case, half, seed, range(_RUNS))
+    own = case.tasks(half, seed, range(_RUNS))
     measured = [merged([sample]) for sample in mapper(replicate, own)]
     few = ProfileError(
         halves=_halves(own, measured, times[:_FEW], mapper),

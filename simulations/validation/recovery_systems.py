@@ -8,6 +8,7 @@ from typing import ClassVar, cast
 
 import numpy as np
 
+from capacity.question.objective import Measure
 from capacity.question.plan import Plan, Routing
 from capacity.question.stability import relaxation_requests
 from capacity.queues.durations import Duration, Family
@@ -192,7 +193,7 @@ def _retried_share(pool: Pool) -> Estimate:
 
 
 def _response_mean(pool: Pool) -> Estimate:
-    return pool.response_mean
+    return pool.mean(Measure.RESPONSE_MEAN)
 
 
 def _loss(pool: Pool) -> Estimate:

@@ -10,6 +10,7 @@ from capacity.units import format_quantile
 from simulations.draws.arrivals import Seed
 from simulations.looks import INDEPENDENT_EXCEEDANCES_MIN
 from simulations.replication import Engine, Task, replicate
+from simulations.statistics.performances import batch_performance
 from simulations.statistics.pool import SECTIONS, Pool
 from simulations.statistics.relaxation import RELAXATIONS
 from simulations.statistics.sample import Length
@@ -44,7 +45,8 @@ class LawSimulation:
         tasks = [self._task(system, number) for number in range(SECTIONS)]
         pool = Pool.of(self.mapper(replicate, tasks))
         self._require_enough(pool)
-        return pool.performance(
+        return batch_performance(
+            pool,
             load=system.theory.load,
             replicas=system.plan.replicas,
             quantiles=self.quantiles,

@@ -17,13 +17,13 @@ from capacity.queues.general.mg1_wait import Empirical
 from capacity.traffic.lengths import AnyLengths, LengthLaw, LengthLaws, LengthRows
 from capacity.traffic.workload import Workload
 from simulations.draws.arrivals import Seed
+from simulations.engine_case import TokenTask, replicate_tokens
 from simulations.replication import Engine as Player
 from simulations.statistics.intervals import Estimate, QuantileEstimate
 from simulations.statistics.pool import Pool
 from simulations.statistics.sample import Length, Sample
 from simulations.statistics.strata import Strata
-from simulations.statistics.tokens import TokenPool, TokenSample
-from simulations.tokens import TokenTask, replicate_tokens
+from simulations.statistics.tokens import TokenSample
 from simulations.validation.systems import P99, Quantiles, Quantity
 from simulations.validation.token_laws import EqualPasses, GeometricSlots, SharedEngine
 
@@ -40,7 +40,7 @@ class TokenSystem:
     relaxation_requests: float
     cool_down_requests: int
     compared: dict[str, Quantity]
-    pool: ClassVar[type[Pool]] = TokenPool
+    pool: ClassVar[type[Pool]] = Pool
 
     @property
     def replicate(self) -> Callable[[TokenTask], Sample | Strata]:
@@ -57,12 +57,10 @@ class TokenSystem:
 
 
 def _mean(measure: Measure, pool: Pool) -> Estimate:
-    assert isinstance(pool, TokenPool)  # noqa: S101  (of no other samples)
     return pool.mean(measure)
 
 
 def _quantile(measure: Measure, quantile: float, pool: Pool) -> QuantileEstimate:
-    assert isinstance(pool, TokenPool)  # noqa: S101
     return pool.of_measure(measure, quantile)
 
 

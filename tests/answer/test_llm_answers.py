@@ -15,11 +15,11 @@ import capacity as cap
 from capacity.answer.compare_tokens import token_contenders
 from capacity.api_llm import (
     _LOADS,
-    _at_work,
     _objective,
     _sweep_caveats,
     asked_engine,
 )
+from capacity.api_work import at_work
 from capacity.llm_answers import LlmPlanAnswer, LlmProfileAnswer, LlmRatesAnswer, LlmSimulationAnswer
 from capacity.profile.llm import KvCache, LimitsMeasured
 from capacity.profile.load import load_llm
@@ -241,7 +241,8 @@ def test_only_compiled_engines_share_the_work(monkeypatch, engine, threads) -> N
 
     monkeypatch.setattr("simulations.workers.workers", counted)
     effort = Effort(seed=5, confidence=0.9, precision=0.3, requests_max=77, engine=engine, workers=3)
-    with _at_work(effort, lambda _: None) as judge:
+    with at_work(effort, lambda _: None) as work:
+        judge = work.judge
         assert (judge.seed, judge.confidence, judge.precision) == (5, 0.9, 0.3)
         assert (judge.requests_max, judge.engine.value, judge.mapper) == (77, engine, map)
     assert asked == [threads]

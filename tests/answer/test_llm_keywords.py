@@ -506,7 +506,7 @@ def test_an_explanation_tries_one_replica_fewer_where_there_is_one(monkeypatch, 
         return Candidate(plan=scenario.plan, verdict=Verdict.MISSED)
 
     judge = SimpleNamespace(search=search, saturated=lambda _: None)
-    monkeypatch.setattr(api_llm, "_at_work", lambda *_: nullcontext(judge))
+    monkeypatch.setattr(api_llm, "at_work", lambda *_: nullcontext(SimpleNamespace(judge=judge)))
     monkeypatch.setattr("capacity.search.tokens.token_changes", lambda *_: ())
     plan = replace(PLAN, replicas=replicas)
     saved: Any = SimpleNamespace(question=QUESTION, plan=plan, effort=Effort(), verdict=Verdict.MET)
@@ -526,9 +526,9 @@ def test_a_check_confirms_the_plan_and_plans_again_only_where_something_changed(
 
     def at_work(effort: Effort, _: object) -> Any:
         steps.append((effort.requests_max, effort.workers))
-        return nullcontext(SimpleNamespace(certify=certify))
+        return nullcontext(SimpleNamespace(judge=SimpleNamespace(certify=certify)))
 
-    monkeypatch.setattr(api_llm, "_at_work", at_work)
+    monkeypatch.setattr(api_llm, "at_work", at_work)
     monkeypatch.setattr("simulations.saturation.require_check", lambda _: None)
     monkeypatch.setattr(
         "capacity.search.tokens.recommend_tokens", lambda *_, plan_alone: f"plan alone: {plan_alone}"
@@ -549,7 +549,7 @@ def test_fleets_whose_profile_fails_its_check_are_not_compared(monkeypatch: pyte
         checked.append(profile.name)
         raise InputError("it fails its check")
 
-    monkeypatch.setattr(api_llm, "_at_work", lambda *_: nullcontext(SimpleNamespace()))
+    monkeypatch.setattr(api_llm, "at_work", lambda *_: nullcontext(SimpleNamespace()))
     monkeypatch.setattr("simulations.saturation.require_check", fails)
     given = given_of(
         fleet=["replicas=1", "replicas=2"], lengths=LENGTHS, rate_rps=20.0, progress=lambda _: None
@@ -589,7 +589,7 @@ def test_plans_are_compared_with_the_effort_of_the_first_unless_flags_say_otherw
     plan = SimpleNamespace(name="x", profile=LINE, plan=PLAN)
     monkeypatch.setattr("capacity.answer.compare_tokens.token_contenders", lambda *_: (plan, plan))
     monkeypatch.setattr("capacity.answer.compare_tokens.common_scenario", lambda *_: QUESTION.scenario(PLAN))
-    monkeypatch.setattr(api_llm, "_at_work", at_work)
+    monkeypatch.setattr(api_llm, "at_work", at_work)
     saved: Any = [SimpleNamespace(effort=Effort(seed=seed, precision=0.1)) for seed in (3, 4)]
     given = given_of(progress=lambda _: None, confidence=0.9)
     refused("enough", api_llm.compare, saved, [], given)

@@ -19,7 +19,8 @@ from capacity.profile.llm_formats import llm_profile_to_document, read_llm_docum
 from capacity.profile.load import load_llm
 from capacity.render.check import junit, markdown
 from cli import app
-from simulations.tokens import TokenJudge, token_answer
+from simulations.judge import SimulationJudge
+from simulations.simulate import answer as answer_of_cell
 
 LENGTHS = "input=uniform:low=20,high=60;output=geometric:mean=20"
 LINE = {"base_s": 0.005, "per_prefill_token_s": 2e-5, "per_decode_request_s": 2e-4, "per_kv_token_s": 1e-8}
@@ -43,16 +44,16 @@ def profile(**others: Any) -> dict[str, Any]:
 def rates_are_few_and_tried_once() -> Iterator[None]:
     """Trials of rates take most of the time here, and several tests plan the same fleet: to 20 % and once."""
     known: dict[object, Any] = {}
-    accepts = TokenJudge.accepts
+    accepts = SimulationJudge.accepts
 
-    def asked_once(self: TokenJudge, scenario: Any, *how: int) -> Any:
+    def asked_once(self: SimulationJudge, scenario: Any, *how: int) -> Any:
         key = (self.seed, self.confidence, self.requests_max, self.engine, scenario, how)
         if key not in known:
             known[key] = accepts(self, scenario, *how)
         return known[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TokenJudge, "accepts", asked_once)
+        patch.setattr(SimulationJudge, "accepts", asked_once)
         patch.setattr("capacity.search.tokens._RESOLUTION", 0.2)
         yield
 
@@ -535,9 +536,9 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(swept: list[object], tmp_
         def stops(*arguments: Any) -> Any:
             if next(calls) == 2:
                 raise KeyboardInterrupt
-            return token_answer(*arguments)
+            return answer_of_cell(*arguments)
 
-        patch.setattr("simulations.tokens.token_answer", stops)
+        patch.setattr("simulations.simulate.answer", stops)
         assert run(*swept, "-o", cut).exit_code == 130
     assert len(journal.read_text().splitlines()) == 3
     again = run(*swept, "-o", cut)

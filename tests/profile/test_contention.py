@@ -24,7 +24,8 @@ from capacity.question.stability import load, replicas_stable_min, require_answe
 from capacity.search.caveats import device_caveats, profile_caveats
 from capacity.search.exact import predict
 from capacity.traffic.workload import GammaArrivals, Workload
-from simulations.case import Case, counted_min, one_for_all, run_length, tasks
+from simulations.batch_case import BatchCase
+from simulations.case import one_for_all
 from simulations.draws.arrivals import Draws, Seed
 from simulations.draws.service import ExponentialTimes
 from simulations.kernel import serve as kernel
@@ -301,8 +302,8 @@ def test_what_has_no_such_device_stays_whole(workload: Workload, replicas: int, 
     assert one_for_all(workload, plan, 2) == (workload, plan)
 
 
-def case_of(profile: ServiceProfile, rate_rps: float, plan: Plan) -> Case:
-    return Case(
+def case_of(profile: ServiceProfile, rate_rps: float, plan: Plan) -> BatchCase:
+    return BatchCase(
         scenario=Scenario(
             profile=profile, workload=Workload(arrival_rate_rps=rate_rps), plan=plan, quantiles=(0.5,)
         )
@@ -340,7 +341,7 @@ def test_a_reduced_device_and_the_whole_fleet_agree() -> None:
 
 def test_a_case_hands_its_slowdowns_to_the_engines() -> None:
     case = case_of(replace(PAIRS, contention=measured([1.0, 1.6])), 1.0, plan_of(4))
-    (task,) = tasks(case, run_length(case), Seed(value=0), range(1))
+    (task,) = case.tasks(case.length, Seed(value=0), range(1))
     assert task.slowdowns == (1.0, 1.6)
     assert case_of(replace(PAIRS, contention=measured([1, 1])), 1.0, plan_of(4)).slowdowns == (1.0,)
     short = replace(task, length=Length(warm_up=10, measured=500, cool_down=10))
@@ -354,7 +355,7 @@ def test_queues_of_one_device_are_seen_together() -> None:
     shared = case_of(PAIRS, 1.4, plan_of(4, Routing.RANDOM))
     alone = case_of(replace(PAIRS, instances_per_device=1), 0.7, plan_of(1))
     assert shared.scenario.load == pytest.approx(alone.scenario.load)
-    assert counted_min(shared) == pytest.approx(2.0 * counted_min(alone))
+    assert shared.counted_min(1.0) == pytest.approx(2.0 * alone.counted_min(1.0))
 
 
 def test_a_run_of_the_kernel_is_that_of_its_slowdowns() -> None:

@@ -13,6 +13,7 @@ from capacity.profile.formats import read_document
 from capacity.profile.profile import BatchTiming, ServiceProfile, Spells
 from capacity.profile.sampling import resampled
 from capacity.question.plan import Plan, Routing
+from capacity.question.scenario import Scenario
 from capacity.search.exact import predict
 from capacity.traffic.workload import ClosedPopulation, PoissonArrivals, TraceArrivals, Workload
 from simulations.draws.arrivals import Seed, Stream, draw
@@ -98,7 +99,11 @@ def test_both_engines_give_the_same_bytes(routing):
     assert slow.finished_s.tolist() == quick.finished_s.tolist()
     by_engine = [
         Simulation(engine=engine, precision=0.5, quantiles=(0.5,))(
-            profile(SPELLS), Workload(arrival_rate_rps=100.0), replace(plan, batch_wait_max_s=0.0)
+            Scenario(
+                profile=profile(SPELLS),
+                workload=Workload(arrival_rate_rps=100.0),
+                plan=replace(plan, batch_wait_max_s=0.0),
+            )
         )
         for engine in (Engine.KERNEL,)
     ]
@@ -111,7 +116,8 @@ def test_queues_are_longer_and_as_long_as_lindley_says():
     plan = Plan(profile="made-up", replicas=1, batch_size_max=1)
     workload = Workload(arrival_rate_rps=70.0)
     bare, in_spells = (
-        Simulation(quantiles=(0.5, 0.95))(profile(spells), workload, plan) for spells in (None, SPELLS)
+        Simulation(quantiles=(0.5, 0.95))(Scenario(profile=profile(spells), workload=workload, plan=plan))
+        for spells in (None, SPELLS)
     )
     again_s = lindley_s(1_000_000, workload.arrival_rate_rps)
     assert in_spells.response_mean_s == pytest.approx(again_s, rel=0.03)

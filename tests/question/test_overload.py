@@ -13,7 +13,7 @@ from capacity.question.plan import Plan
 from capacity.question.refusal import refuse_load
 from capacity.question.scenario import Scenario
 from capacity.traffic.workload import MmppArrivals, PoissonArrivals, Workload
-from simulations.case import Case, run_length, tasks
+from simulations.batch_case import BatchCase
 from simulations.draws.arrivals import Seed
 from simulations.replication import replicate
 from simulations.statistics.pool import Pool
@@ -84,8 +84,8 @@ def test_it_is_a_lower_bound(ratio: float, burst_s: float, calm_s: float, rate_r
     scenario = scenario_of(1, workload=Workload(arrival_rate_rps=rate_rps, arrivals=bursts), plan=plan)
     found = refuse_load(scenario)
     assert found is not None
-    case = Case(scenario=scenario)
-    length = replace(run_length(case), measured=int(50 * rate_rps * (burst_s + calm_s)))
-    pool = Pool.of(map(replicate, tasks(case, length, Seed(value=1), range(20))))
+    case = BatchCase(scenario=scenario)
+    length = replace(case.length, measured=int(50 * rate_rps * (burst_s + calm_s)))
+    pool = Pool.of(map(replicate, case.tasks(length, Seed(value=1), range(20))))
     wait = pool.wait_quantile(0.99)
     assert 0.4 * wait.value < found.needed < wait.value + 4.0 * wait.standard_error

@@ -26,9 +26,9 @@ from capacity.traffic.workload import Workload
 from cli import app
 from simulations.draws.arrivals import Seed, Stage
 from simulations.draws.service import ExponentialTimes
-from simulations.judge import Errors, decide, open_promises
-from simulations.looks import Look
 from simulations.replication import Task, replicate
+from simulations.statistics.decision import Errors, Look, decide, open_limits
+from simulations.statistics.performances import batch_performance
 from simulations.statistics.pool import Pool
 from simulations.statistics.sample import Length
 
@@ -53,30 +53,32 @@ def pool_of(lost: int) -> Pool:
 def test_lost_requests_lie_beyond_every_response() -> None:
     """Of 1000 requests 20 are lost: P95 is the 950th of the 980 served, P98 the last, P99 is infinite."""
     pool = pool_of(20)
-    assert pool.response_quantile_with_losses(0.95).value == pytest.approx(950 / 980, rel=1e-3)
-    assert pool.response_quantile_with_losses(0.98).value == pytest.approx(1.0, rel=1e-3)
-    assert pool.response_quantile_with_losses(0.981).value == math.inf
+    assert pool.of_measure(Measure.RESPONSE, 0.95).value == pytest.approx(950 / 980, rel=1e-3)
+    assert pool.of_measure(Measure.RESPONSE, 0.98).value == pytest.approx(1.0, rel=1e-3)
+    assert pool.of_measure(Measure.RESPONSE, 0.981).value == math.inf
     assert pool.response_quantile(0.95).value == pytest.approx(0.95, rel=2e-3)  # of the served
 
 
 def test_the_share_of_late_requests_counts_the_lost() -> None:
     """Later than 0.9 s are 98 of the 980 served, and 20 are lost: 118 of 1000."""
-    assert pool_of(20).exceedance(0.9).value == pytest.approx(0.118, abs=2e-3)
-    assert pool_of(20).wait_exceedance(1e9).value == pytest.approx(0.02)
+    assert pool_of(20).beyond(Measure.RESPONSE, 0.9).value == pytest.approx(0.118, abs=2e-3)
+    assert pool_of(20).beyond(Measure.WAIT, 1e9).value == pytest.approx(0.02)
 
 
 def test_without_a_loss_nothing_changes() -> None:
     pool = pool_of(0)
-    assert pool.response_quantile_with_losses(0.99).interval(0.95) == pool.response_quantile(0.99).interval(
+    assert pool.of_measure(Measure.RESPONSE, 0.99).interval(0.95) == pool.response_quantile(0.99).interval(
         0.95
     )
-    performance = pool.performance(load=None, replicas=1, quantiles=(0.99,), confidence=0.95)
+    performance = batch_performance(pool, load=None, replicas=1, quantiles=(0.99,), confidence=0.95)
     assert performance.response_quantiles_with_losses_s == {}
     assert "response_quantiles_with_losses_s" not in performance_document(performance)
 
 
 def test_a_document_has_null_where_all_beyond_is_lost() -> None:
-    performance = pool_of(20).performance(load=None, replicas=1, quantiles=(0.95, 0.99), confidence=0.95)
+    performance = batch_performance(
+        pool_of(20), load=None, replicas=1, quantiles=(0.95, 0.99), confidence=0.95
+    )
     document = performance_document(performance)
     assert document["response_quantiles_with_losses_s"]["0.99"] is None
     assert document["wait_quantiles_with_losses_s"]["0.99"] is None
@@ -89,7 +91,7 @@ def test_a_document_has_null_where_all_beyond_is_lost() -> None:
 
 def test_a_promise_is_found_among_all_requests() -> None:
     """In tables, headlines and verdicts alike: P95 of all, not of the served."""
-    performance = pool_of(20).performance(load=None, replicas=1, quantiles=(0.95,), confidence=0.95)
+    performance = batch_performance(pool_of(20), load=None, replicas=1, quantiles=(0.95,), confidence=0.95)
     for objective in (Objective.of(response={0.95: 1.0}), Objective.of(wait={0.95: 1.0})):
         (promise,) = objective.limits
         found = promise.found(performance)
@@ -143,7 +145,7 @@ def test_an_infinite_refusal_has_no_number_in_json() -> None:
 def test_a_loss_of_which_too_few_were_possible_is_open_and_not_marginal() -> None:
     """0.05 % of 20,000 are 10 losses: none was seen, and that says too little."""
     objective = Objective.of(response={0.99: 2.5}, loss=0.0005)
-    (open_one,) = open_promises(pool_of(0), objective, FIVE_PERCENT)
+    (open_one,) = open_limits(pool_of(0), objective, FIVE_PERCENT)
     assert open_one.measure is Measure.LOSS
 
 
@@ -168,11 +170,11 @@ def test_the_simulator_finds_the_lost_or_late_of_m_m_1_k(rate_rps: float) -> Non
         for number in range(20)
     ]
     pool = Pool.of(map(replicate, tasks))
-    interval = pool.exceedance(limit_s).interval(0.999)
+    interval = pool.beyond(Measure.RESPONSE, limit_s).interval(0.999)
     assert interval.low <= late <= interval.high
     assert interval.high - interval.low < 0.02
     quantile = 1.0 - late
-    assert pool.response_quantile_with_losses(quantile).value == pytest.approx(limit_s, rel=0.02)
+    assert pool.of_measure(Measure.RESPONSE, quantile).value == pytest.approx(limit_s, rel=0.02)
 
 
 # ---- What theory refuses --------------------------------------------------------------------

@@ -6,6 +6,7 @@ import pytest
 from cases import fixed
 
 from capacity.performance import Interval
+from capacity.question.objective import Measure
 from capacity.question.plan import Plan
 from capacity.queues.general.mdc import MDc
 from capacity.queues.markov.mmck import MMcK
@@ -22,7 +23,7 @@ HELD_MIN = 52  # of 60 intervals of 95 % each; fewer hold once in 800 times
 Intervals = dict[str, Callable[[Pool], Interval]]
 INTERVALS: Intervals = {
     "loss": lambda pool: pool.loss_interval(0.95),
-    "response": lambda pool: pool.response_mean.interval(0.95),
+    "response": lambda pool: pool.mean(Measure.RESPONSE_MEAN).interval(0.95),
     "utilization": lambda pool: pool.utilization(1).interval(0.95),
 }
 

@@ -16,8 +16,8 @@ from capacity.search.recommendation import Headroom
 from capacity.search.tokens import _RESOLUTION, TokenRecommendation, token_headroom, with_headroom
 from capacity.traffic.lengths import LengthLaw, LengthLaws
 from capacity.traffic.workload import MmppArrivals, PoissonArrivals
+from simulations.judge import SimulationJudge
 from simulations.saturation import token_load
-from simulations.tokens import TokenJudge
 from simulations.validation.token_systems import law_scenario
 
 TODAY_RPS, SATURATED_RPS = 10.0, 40.0
@@ -193,7 +193,7 @@ def test_what_a_headroom_may_take_goes_by_its_tokens(output: int, requests_max: 
 def test_a_probe_ends_sooner_where_no_request_could_help() -> None:
     """At load 0.8 the P99 of the first token is far beyond one limit, just beyond another and well within a third."""
     scenario = law_scenario(48.0, LENGTHS, LINE, slots=16)
-    judge = TokenJudge()
+    judge = SimulationJudge()
     assert token_load(scenario) == pytest.approx(0.8, abs=0.02)
 
     def asked(limit_s: float) -> TokenScenario:

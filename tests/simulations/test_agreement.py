@@ -19,6 +19,7 @@ from simulations.draws.arrivals import Seed, Stage
 from simulations.draws.service import ExponentialTimes
 from simulations.replication import Engine
 from simulations.statistics.intervals import Estimate
+from simulations.statistics.performances import batch_performance
 from simulations.statistics.pool import Pool
 from simulations.statistics.sample import Length
 from simulations.validation.agreement import Agreement, Row, compare, rows_document, verdict_exit_code
@@ -155,7 +156,7 @@ def test_quantities_are_read_from_where_they_are():
     pool = Pool.of(samples)
     found = {name: quantity.estimate(pool).value for name, quantity in system.quantities().items()}
     assert found == pytest.approx(everything | {"response_p50_s": 2.0})
-    seen = pool.performance(load=None, replicas=2, quantiles=[0.5], confidence=0.95)
+    seen = batch_performance(pool, load=None, replicas=2, quantiles=[0.5], confidence=0.95)
     for name, value in everything.items():
         assert getattr(seen, name) == pytest.approx(value), name
 

@@ -16,6 +16,7 @@ from test_cluster import by_all
 
 from capacity.errors import DomainError, UnstableError
 from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.objective import Measure
 from capacity.question.plan import Batching, BatchTimer, Plan, Routing
 from capacity.question.stability import load_under, require_answerable
 from capacity.queues.batch.bulk import Bulk
@@ -171,7 +172,7 @@ def pool_of(plan: Plan, rate_rps: float, arrivals: ArrivalProcess | None = None,
 
 
 def assert_within_four_errors(pool: Pool, mean_s: float) -> None:
-    found = pool.response_mean.interval(0.68)
+    found = pool.mean(Measure.RESPONSE_MEAN).interval(0.68)
     assert found.half_width < 0.01 * mean_s
     assert abs(found.value - mean_s) < 4.0 * found.half_width
 

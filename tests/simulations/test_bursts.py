@@ -23,13 +23,15 @@ from capacity.traffic.workload import (
 )
 from simulations import judge as judge_of
 from simulations import looks as looks_of
-from simulations.case import Case, counted_min, cut_alike, one_for_all, run_length, tasks
+from simulations.batch_case import BatchCase
+from simulations.case import one_for_all
 from simulations.draws.arrivals import Purpose, Seed, Stream
 from simulations.draws.phases import PhaseClock, PhaseStrata
 from simulations.draws.service import ExponentialTimes, ServiceTimes
 from simulations.judge import SimulationJudge
-from simulations.looks import Look, is_settled, looks, precise_look, run_counts
+from simulations.looks import is_settled, looks, precise_look, run_counts
 from simulations.replication import Engine, replicate
+from simulations.statistics.decision import Look
 from simulations.statistics.pool import Pool, merged
 from simulations.statistics.sample import Sample, Tally
 from simulations.statistics.strata import Strata
@@ -40,7 +42,7 @@ VARIABLE = ServiceProfile(name="variable", timings=(BatchTiming(batch_size=1, sa
 NOTHING = np.zeros(0)
 
 
-class ExponentialCase(Case):
+class ExponentialCase(BatchCase):
     """A case of exponential service of mean 1 s."""
 
     @property
@@ -65,14 +67,12 @@ def test_fleets_that_are_compared_see_the_same_bursts(load: float) -> None:
     cases = [replace(single(SLOW, load, plan=plan), is_whole=True) for plan in plans]
     apart = {case.bursts.settled_s for case in cases if case.bursts is not None}
     assert len(apart) == 3
-    alike = cut_alike(cases)
-    assert (
-        len({tasks(case, run_length(alike[0]), Seed(value=1), range(1))[0].workload for case in alike}) == 1
-    )
+    alike = BatchCase.alike(cases)
+    assert len({case.tasks(alike[0].length, Seed(value=1), range(1))[0].workload for case in alike}) == 1
     assert all(one <= last for case in alike for one, last in zip(*_settled_s(cases, case), strict=True))
 
 
-def _settled_s(cases: list[Case], case: Case) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _settled_s(cases: list[BatchCase], case: BatchCase) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """The longest of some cases, and that of one."""
     found = [one.bursts.settled_s for one in [*cases, case] if one.bursts is not None]
     return tuple(max(each) for each in zip(*found[:-1], strict=True)), found[-1]
@@ -98,7 +98,7 @@ def exact_p99_s(arrivals: MmppArrivals, load: float) -> float:
 )
 def test_p99_is_that_of_the_exact_law(arrivals: MmppArrivals, load: float, error: float) -> None:
     case, exact_s = single(arrivals, load), exact_p99_s(arrivals, load)
-    pool = Pool.of(map(replicate, tasks(case, run_length(case), Seed(value=5), range(20))))
+    pool = Pool.of(map(replicate, case.tasks(case.length, Seed(value=5), range(20))))
     found = pool.response_quantile(0.99)
     assert found.standard_error <= error * exact_s
     assert found.value == pytest.approx(exact_s, abs=4.0 * found.standard_error)
@@ -120,7 +120,9 @@ def test_spells_are_cut_where_the_queue_settles_within_half_of_them() -> None:
 
 
 def test_slow_bursts_need_no_more_requests_than_ten_times_slower_ones() -> None:
-    needed = [counted_min(single(replace(SLOW, burst_mean_s=s, calm_mean_s=s), 0.6)) for s in (2e4, 2e5, 2e6)]
+    needed = [
+        single(replace(SLOW, burst_mean_s=s, calm_mean_s=s), 0.6).counted_min(1.0) for s in (2e4, 2e5, 2e6)
+    ]
     assert needed[2] == pytest.approx(needed[1], rel=0.01) == pytest.approx(needed[0], rel=0.1)
 
 
@@ -128,8 +130,8 @@ def test_of_a_queue_that_is_overloaded_in_bursts_relaxation_times_of_the_whole_c
     case = single(MmppArrivals(ratio=4.0, burst_mean_s=20.0, calm_mean_s=60.0), 0.6)
     runs = case.bursts
     assert runs is not None
-    assert counted_min(case) >= 200 * runs.cycle_requests
-    assert run_length(case).measured >= 10 * runs.cycle_requests
+    assert case.counted_min(1.0) >= 200 * runs.cycle_requests
+    assert case.length.measured >= 10 * runs.cycle_requests
 
 
 def test_strata_are_labelled_by_phase_and_age() -> None:
@@ -238,9 +240,9 @@ def test_either_engine_gives_the_same_strata() -> None:
         plan=Plan(profile=profile.name, replicas=2, batch_size_max=8),
         quantiles=(0.9,),
     )
-    case = Case(scenario=scenario)
-    length = replace(run_length(case), warm_up=100, measured=2_000)
-    (task,) = tasks(case, length, Seed(value=1), range(1))
+    case = BatchCase(scenario=scenario)
+    length = replace(case.length, warm_up=100, measured=2_000)
+    (task,) = case.tasks(length, Seed(value=1), range(1))
     mine, other = replicate(task), replicate(replace(task, engine=Engine.SIMPY))
     assert isinstance(mine, Strata)
     assert isinstance(other, Strata)
@@ -286,7 +288,7 @@ def test_bursts_lie_between_poisson_arrivals_at_their_mean_and_at_their_highest_
     values = []
     for rate_rps, arrivals in ((600.0, PoissonArrivals()), (600.0, bursts), (at_most, PoissonArrivals())):
         scenario = replace(base, workload=Workload(arrival_rate_rps=rate_rps, arrivals=arrivals))
-        look = precise_look(Case(scenario=scenario), Seed(value=2), 10_000_000, 0.1, 0.95)
+        look = precise_look(BatchCase(scenario=scenario), Seed(value=2), 10_000_000, 0.1, 0.95)
         values.append(look.pool.response_quantile(0.99).interval(0.95))
     assert values[0].high < values[1].low <= values[1].high <= values[2].high
 
@@ -314,11 +316,11 @@ def test_five_runs_that_each_see_many_bursts_refuse_what_is_clear() -> None:
     )
     refused = SimulationJudge().search(scenario, 30)
     assert refused.verdict is Verdict.MISSED
-    assert refused.requests == 5 * run_length(Case(scenario=scenario)).requests
+    assert refused.requests == 5 * BatchCase(scenario=scenario).length.requests
     accepted = SimulationJudge().certify(replace(scenario, plan=replace(scenario.plan, replicas=14)), 1, 0)
     assert accepted.verdict is Verdict.MET
     at_fourteen = replace(scenario, plan=replace(scenario.plan, replicas=14))
-    assert accepted.requests >= 20 * run_length(Case(scenario=at_fourteen)).requests
+    assert accepted.requests >= 20 * BatchCase(scenario=at_fourteen).length.requests
 
 
 def test_the_runs_of_bursts_double_from_five_and_those_of_others_from_twenty() -> None:
@@ -333,13 +335,13 @@ def test_the_runs_of_bursts_double_from_five_and_those_of_others_from_twenty() -
 
 
 def test_only_a_search_accepts_by_five_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(looks_of, "counted_min", lambda _: 0)
+    monkeypatch.setattr(BatchCase, "counted_min", lambda *_: 0)
     monkeypatch.setattr(looks_of, "INDEPENDENT_EXCEEDANCES_MIN", 0)
     case = single(MmppArrivals(ratio=2.0, burst_mean_s=300.0, calm_mean_s=1500.0), 0.5)
-    few = Pool.of(map(replicate, tasks(case, run_length(case), Seed(value=5), range(5))))
+    few = Pool.of(map(replicate, case.tasks(case.length, Seed(value=5), range(5))))
     assert is_settled(few, case, care=0.1)
     assert not is_settled(few, case)
-    enough = few.extended(map(replicate, tasks(case, run_length(case), Seed(value=5), range(5, 20))))
+    enough = few.extended(map(replicate, case.tasks(case.length, Seed(value=5), range(5, 20))))
     assert is_settled(enough, case)
 
 
@@ -348,7 +350,7 @@ def test_a_search_under_bursts_takes_a_fifth_of_the_requests_or_what_settles_it(
 ) -> None:
     budgets: list[int] = []
 
-    def told(_case: Case, _seed: Seed, budget: int, *_: object) -> Iterator[Look]:
+    def told(_case: BatchCase, _seed: Seed, budget: int, *_: object) -> Iterator[Look]:
         budgets.append(budget)
         return iter(())
 

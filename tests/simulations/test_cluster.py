@@ -13,6 +13,7 @@ from simulations.draws.arrivals import ClosedDraws, Draws
 from simulations.draws.records import Records
 from simulations.draws.service import ServiceTimes
 from simulations.reference.cluster import run
+from simulations.statistics.performances import batch_performance
 from simulations.statistics.pool import Pool
 
 # ---- Against the oracle ---------------------------------------------------------------------
@@ -290,7 +291,7 @@ def test_overhead_is_added_to_the_response_and_takes_no_capacity() -> None:
     assert values_of(sample.responses) == [1.5, 1.5, 2.5, 3.5]
     assert values_of(sample.waits) == [0.0, 0.0, 1.0, 2.0]
     assert (sample.busy_s, sample.window_s) == (4.0, 4.0 * 4 / 3)
-    seen = Pool.of([sample]).performance(load=None, replicas=1, quantiles=(), confidence=0.95)
+    seen = batch_performance(Pool.of([sample]), load=None, replicas=1, quantiles=(), confidence=0.95)
     assert seen.utilization == 0.75
     assert seen.queue_length_mean == 3.0 / (4.0 * 4 / 3)
     assert seen.in_system_mean == 9.0 / (4.0 * 4 / 3)
@@ -408,7 +409,7 @@ def test_statistics_leave_out_who_was_lost() -> None:
     assert values_of(sample.responses) == [1.0, 1.0, 1.5]
     assert values_of(sample.waits) == [0.0, 0.0, 0.5]
     assert (sample.window_s, sample.batches, sample.busy_s) == (4.0 * 4 / 3, 3.0, 3.0)
-    seen = Pool.of([sample]).performance(load=None, replicas=1, quantiles=(), confidence=0.95)
+    seen = batch_performance(Pool.of([sample]), load=None, replicas=1, quantiles=(), confidence=0.95)
     assert seen.loss_probability == 0.25
     assert seen.throughput_rps == 3.0 / (4.0 * 4 / 3)
     assert seen.queue_length_mean == 0.5 / (4.0 * 4 / 3)

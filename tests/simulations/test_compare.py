@@ -16,11 +16,11 @@ from capacity.performance import Interval
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.comparison import Comparison, Contender
 from capacity.question.plan import Plan, Routing
+from capacity.question.scenario import Scenario
 from capacity.search.exact import predict
 from capacity.traffic.lengths import LengthLaw, LengthLaws
-from capacity.traffic.workload import ClosedPopulation, TraceArrivals, Workload
+from capacity.traffic.workload import ClosedPopulation, Demand, TraceArrivals, Workload
 from simulations.compare import PairedSimulation, correlation, longest, scatter, together
-from simulations.compare_tokens import PairedTokens
 from simulations.replication import Engine
 from simulations.statistics.sample import Length
 from simulations.validation.token_systems import law_scenario, one_each
@@ -37,6 +37,10 @@ def profile(name: str, *means_s: tuple[int, float]) -> ServiceProfile:
 def contender(profile: ServiceProfile, replicas: int = 1, batch: int = 1, **more: Any) -> Contender:
     plan = Plan(profile=profile.name, replicas=replicas, batch_size_max=batch, **more)
     return Contender(name="x", profile=profile, plan=plan)
+
+
+def scenarios(fleets: list[Contender], workload: Demand) -> list[Scenario]:
+    return [Scenario(profile=one.profile, workload=workload, plan=one.plan) for one in fleets]
 
 
 FAST, SLOW = profile("fast", (1, 0.1)), profile("slow", (1, 0.12))
@@ -61,7 +65,7 @@ def compared(name: str) -> list[Comparison]:
     """The same comparison under many seeds, as roughly as may be."""
     workload, contenders = PAIRS[name]
     return [
-        PairedSimulation(seed=seed, quantiles=QUANTILES, precision=0.5)(contenders, workload)
+        PairedSimulation(seed=seed, quantiles=QUANTILES, precision=0.5)(scenarios(contenders, workload))
         for seed in range(SEEDS)
     ]
 
@@ -115,7 +119,7 @@ def test_every_fleet_sees_the_same_requests() -> None:
         contender(BATCHES, 2, 4, routing=Routing.POWER_OF_TWO, batch_wait_max_s=0.05),
     ):
         answer = PairedSimulation(quantiles=QUANTILES, precision=0.5)(
-            [plan, plan], Workload(arrival_rate_rps=9.0)
+            scenarios([plan, plan], Workload(arrival_rate_rps=9.0))
         )
         assert answer.performances[0] == answer.performances[1]
         difference = answer.differences[0]
@@ -138,7 +142,7 @@ def test_the_answer_does_not_depend_on_the_engine() -> None:
     contenders = [contender(profile("tiny", (1, 0.01))), contender(profile("small", (1, 0.02)))]
     workload = ClosedPopulation(users=1, think_time_s=0.1)
     kernel, simpy = (
-        PairedSimulation(quantiles=(0.5,), precision=0.9, engine=engine)(contenders, workload)
+        PairedSimulation(quantiles=(0.5,), precision=0.9, engine=engine)(scenarios(contenders, workload))
         for engine in (Engine.KERNEL, Engine.SIMPY)
     )
     assert kernel == simpy
@@ -149,13 +153,13 @@ def test_a_trace_is_compared_as_it_was_recorded() -> None:
     generator = np.random.default_rng(1)
     instants_s = tuple(np.cumsum(generator.standard_exponential(40_000)).tolist())
     workload = Workload(arrival_rate_rps=3.0, arrivals=TraceArrivals(instants_s=instants_s))
-    answer = PairedSimulation(quantiles=(0.8, 0.95))([contender(FAST), contender(SLOW)], workload)
+    answer = PairedSimulation(quantiles=(0.8, 0.95))(scenarios([contender(FAST), contender(SLOW)], workload))
     difference = answer.differences[0].response_quantiles_s[0.95]
     assert difference.half_width < 0.0005
     assert difference.value == pytest.approx(exact_difference_s("M/D/1 at two speeds", 0.95), rel=0.1)
     short = replace(workload, arrivals=TraceArrivals(instants_s=instants_s[:500]))
     with pytest.raises(InconclusiveError, match="needs at least 1000: record for longer"):
-        PairedSimulation(quantiles=(0.8, 0.95))([contender(FAST), contender(SLOW)], short)
+        PairedSimulation(quantiles=(0.8, 0.95))(scenarios([contender(FAST), contender(SLOW)], short))
 
 
 def test_samples_of_one_profile_are_resampled_alike() -> None:
@@ -163,20 +167,22 @@ def test_samples_of_one_profile_are_resampled_alike() -> None:
     samples_s = tuple(0.05 + 0.1 * np.random.default_rng(3).random(12))
     measured = ServiceProfile(name="m", timings=(BatchTiming(batch_size=1, samples_s=samples_s),))
     fleets = [contender(measured, 2), contender(measured, 2, routing=Routing.SHARED_QUEUE)]
-    answer = PairedSimulation(quantiles=(0.5,), precision=0.5)(fleets, Workload(arrival_rate_rps=8.0))
+    answer = PairedSimulation(quantiles=(0.5,), precision=0.5)(
+        scenarios(fleets, Workload(arrival_rate_rps=8.0))
+    )
     alone = [one.response_quantiles_s[0.5].half_width for one in answer.performances]
     assert answer.differences[0].response_quantiles_s[0.5].half_width < 0.7 * math.hypot(*alone)
 
 
 def test_what_cannot_be_compared_says_why() -> None:
     with pytest.raises(UnstableError, match="use at least 2 replicas"):
-        PairedSimulation()([contender(FAST), contender(SLOW)], Workload(arrival_rate_rps=9.0))
+        PairedSimulation()(scenarios([contender(FAST), contender(SLOW)], Workload(arrival_rate_rps=9.0)))
     with pytest.raises(InconclusiveError, match="raise --requests-max"):
-        PairedSimulation(requests_max=1000)([contender(FAST), contender(SLOW)], CALM)
+        PairedSimulation(requests_max=1000)(scenarios([contender(FAST), contender(SLOW)], CALM))
     lengths = LengthLaws(LengthLaw(kind="constant", mean=1), LengthLaw(kind="constant", mean=20))
     calm, busy = (law_scenario(rate_rps, lengths, one_each(0.01, 0.001), slots=4) for rate_rps in (1.0, 99.0))
     with pytest.raises(UnstableError, match="99 rps on 14.3 rps of 1 replica"):
-        PairedTokens(requests_max=1000)([calm, busy])
+        PairedSimulation(requests_max=1000)([calm, busy])
 
 
 # ---- Parts ------------------------------------------------------------------------------------
@@ -262,9 +268,9 @@ def test_fleets_that_have_not_settled_name_the_first_of_them(monkeypatch: pytest
 
 
 def test_what_is_not_said_of_a_comparison_is_two_per_cent_at_95() -> None:
-    for usual in (PairedSimulation(), PairedTokens()):
-        found = (usual.seed, usual.confidence, usual.precision, usual.requests_max)
-        assert found == (0, 0.95, 0.02, 100_000_000)
+    usual = PairedSimulation()
+    found = (usual.seed, usual.confidence, usual.precision, usual.requests_max)
+    assert found == (0, 0.95, 0.02, 100_000_000)
 
 
 def test_resamples_scatter_by_students_t() -> None:

@@ -257,4 +257,6 @@ def test_refusals_of_cells_are_errors_of_the_plan() -> None:
     assert "load 1.000 >= 1" in found.reason
     assert simulate.refusal(cell_of(99.0)) is None
     with pytest.raises(UnstableError):
-        Simulation()(PROFILE, Workload(arrival_rate_rps=100.0), cell_of(1.0).plan)
+        Simulation()(
+            Scenario(profile=PROFILE, workload=Workload(arrival_rate_rps=100.0), plan=cell_of(1.0).plan)
+        )

@@ -35,6 +35,7 @@ from capacity.profile.contention import from_sweep, measured, processor_sharing
 from capacity.profile.distribution import constant
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.plan import Plan, Routing
+from capacity.question.scenario import Scenario
 from capacity.traffic.workload import ClosedPopulation, Workload
 from simulations.draws.arrivals import ClosedDraws, Draws, Seed, Stage, Stream
 from simulations.draws.records import Records
@@ -403,8 +404,9 @@ def test_a_profile_says_how_its_replicas_are_simulated() -> None:
     plan = Plan(profile="made-up", replicas=4, batch_size_max=1, routing=Routing.SHARED_QUEUE)
     workload = Workload(arrival_rate_rps=150.0)
     ask = Simulation(precision=0.1, requests_max=3_000_000, quantiles=(0.5,))
-    shared = ask(profile, workload, plan)
-    alone = ask(replace(profile, instances_per_device=1), workload, plan)
+    scenario = Scenario(profile=profile, workload=workload, plan=plan)
+    shared = ask(scenario)
+    alone = ask(replace(scenario, profile=replace(profile, instances_per_device=1)))
     assert shared.response_mean_s > 1.2 * alone.response_mean_s
     assert shared.load == pytest.approx(1.6 * alone.load)
     stream = Stream(workload, 5_000, Seed(value=0))

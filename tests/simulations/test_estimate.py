@@ -22,20 +22,20 @@ from capacity.traffic.workload import (
     TraceArrivals,
     Workload,
 )
-from simulations.case import Case, arrivals_scv, counted_min, run_length, tasks
+from simulations.batch_case import BatchCase
+from simulations.case import arrivals_scv
 from simulations.draws.arrivals import Seed, Stage
 from simulations.looks import (
     INDEPENDENT_EXCEEDANCES_MIN,
-    Look,
-    _probes,
     is_settled,
     look_at_sections,
     looks,
     precise_look,
-    requests_to_settle,
     why_unsettled,
 )
 from simulations.replication import Task, replicate
+from simulations.statistics.decision import Look
+from simulations.statistics.performances import batch_performance
 from simulations.statistics.pool import SECTIONS, Pool
 from simulations.statistics.sample import Length, Sample
 from simulations.workers import workers
@@ -55,9 +55,9 @@ def case_of(
     routing: Routing = Routing.ROUND_ROBIN,
     arrivals: ArrivalProcess | None = None,
     quantile_max: float = 0.99,
-) -> Case:
+) -> BatchCase:
     rate_rps = load * replicas * PROFILE.throughput_rps(batch)
-    return Case(
+    return BatchCase(
         scenario=Scenario(
             profile=PROFILE,
             workload=Workload(arrival_rate_rps=rate_rps, arrivals=arrivals or PoissonArrivals()),
@@ -67,7 +67,7 @@ def case_of(
     )
 
 
-def with_(case: Case, **changes: Any) -> Case:
+def with_(case: BatchCase, **changes: Any) -> BatchCase:
     """The same with another profile, workload or plan."""
     return replace(case, scenario=replace(case.scenario, **changes))
 
@@ -112,26 +112,26 @@ def bursty(function: Any, batch: Iterable[Any], /) -> list[Any]:
 
 def test_warm_up_is_ten_relaxation_times() -> None:
     """At load 0.64 a queue forgets within 0.64/(1 - 0.8)² = 16 of its own requests."""
-    assert run_length(case_of(0.64, replicas=1)).warm_up == pytest.approx(160, abs=1)
+    assert case_of(0.64, replicas=1).length.warm_up == pytest.approx(160, abs=1)
     fleet = case_of(0.64, replicas=5, routing=Routing.POWER_OF_TWO)
-    assert run_length(fleet).warm_up == pytest.approx(800, abs=1)
+    assert fleet.length.warm_up == pytest.approx(800, abs=1)
 
 
 @pytest.mark.parametrize("routing", [Routing.SHARED_QUEUE, Routing.LEAST_OUTSTANDING])
 def test_replicas_that_help_each_other_warm_up_as_one_queue(routing: Routing) -> None:
     """But not before the 3.2 requests in service have ended."""
     shared = case_of(0.64, replicas=5, routing=routing)
-    assert run_length(shared).warm_up == pytest.approx(160, abs=1)
+    assert shared.length.warm_up == pytest.approx(160, abs=1)
     large = case_of(0.64, replicas=50, routing=routing)
-    assert run_length(large).warm_up == pytest.approx(320, abs=1)
+    assert large.length.warm_up == pytest.approx(320, abs=1)
 
 
 def test_bursty_arrivals_warm_up_longer_and_regular_ones_no_shorter() -> None:
     """(ca² + B·cs²)/2 is 4.5 for gaps of cv 3 and constant service."""
     bursty = case_of(0.64, replicas=1, arrivals=GammaArrivals(cv=3.0))
     regular = case_of(0.64, replicas=1, arrivals=DeterministicArrivals())
-    assert run_length(bursty).warm_up == pytest.approx(720, abs=1)
-    assert run_length(regular).warm_up == pytest.approx(160, abs=1)
+    assert bursty.length.warm_up == pytest.approx(720, abs=1)
+    assert regular.length.warm_up == pytest.approx(160, abs=1)
 
 
 def test_batches_whose_time_varies_warm_up_longer_by_their_size() -> None:
@@ -139,7 +139,7 @@ def test_batches_whose_time_varies_warm_up_longer_by_their_size() -> None:
     timings = tuple(BatchTiming(batch_size=size, samples_s=(0.001, 0.003)) for size in (1, 16))
     profile = ServiceProfile(name="two-speeds", timings=timings)
     plan = Plan(profile="two-speeds", replicas=1, batch_size_max=16)
-    case = Case(
+    case = BatchCase(
         scenario=Scenario(
             profile=profile,
             workload=Workload(arrival_rate_rps=0.64 * 16 / 0.002),
@@ -148,20 +148,20 @@ def test_batches_whose_time_varies_warm_up_longer_by_their_size() -> None:
         )
     )
     assert profile.law(16).scv == pytest.approx(0.25)
-    assert run_length(case).warm_up == pytest.approx(2.5 * 160, abs=1)
+    assert case.length.warm_up == pytest.approx(2.5 * 160, abs=1)
 
 
 def test_what_counts_is_eight_warm_ups_or_enough_beyond_the_quantile() -> None:
     """200 responses beyond the quantile: 20,000 for P99, 200,000 for P99.9."""
-    assert run_length(case_of(0.64, replicas=1)).measured == pytest.approx(20_000, abs=1)
-    assert run_length(case_of(0.64, replicas=1, quantile_max=0.999)).measured == pytest.approx(200_000, abs=1)
-    length = run_length(case_of(0.64, replicas=50, routing=Routing.POWER_OF_TWO))
+    assert case_of(0.64, replicas=1).length.measured == pytest.approx(20_000, abs=1)
+    assert case_of(0.64, replicas=1, quantile_max=0.999).length.measured == pytest.approx(200_000, abs=1)
+    length = case_of(0.64, replicas=50, routing=Routing.POWER_OF_TWO).length
     assert length.measured == 8 * length.warm_up
 
 
 def test_cool_down_is_two_full_fleets_but_a_tenth_at_most() -> None:
-    assert run_length(case_of(0.64, replicas=3, batch=4, routing=Routing.POWER_OF_TWO)).cool_down == 24
-    length = run_length(case_of(0.1, replicas=400, batch=4, routing=Routing.SHARED_QUEUE))
+    assert case_of(0.64, replicas=3, batch=4, routing=Routing.POWER_OF_TWO).length.cool_down == 24
+    length = case_of(0.1, replicas=400, batch=4, routing=Routing.SHARED_QUEUE).length
     assert length.cool_down == length.measured // 10 < 2 * 400 * 4
 
 
@@ -170,13 +170,13 @@ def test_runs_with_spells_are_longer() -> None:
     spells = Spells(share=0.5, lasting_s=2.0)
     case = case_of(0.64, replicas=1)
     varies = with_(case, profile=replace(PROFILE, spells=spells))
-    assert run_length(varies).warm_up == pytest.approx(10 * (16 + 128), abs=1)
-    assert counted_min(case) == pytest.approx(50_000 * 16 / 4)
-    assert counted_min(varies) == pytest.approx(2_000 * 128 + 50_000 * 16 / 4)
+    assert varies.length.warm_up == pytest.approx(10 * (16 + 128), abs=1)
+    assert case.counted_min(1.0) == pytest.approx(50_000 * 16 / 4)
+    assert varies.counted_min(1.0) == pytest.approx(2_000 * 128 + 50_000 * 16 / 4)
     fleet = case_of(0.64, replicas=5, routing=Routing.POWER_OF_TWO)
-    assert counted_min(fleet) == pytest.approx(50_000 * 16 / 4)  # of five queues each
+    assert fleet.counted_min(1.0) == pytest.approx(50_000 * 16 / 4)  # of five queues each
     shared = case_of(0.64, replicas=5, routing=Routing.SHARED_QUEUE)
-    assert counted_min(shared) == pytest.approx(50_000 * 16 / 4)  # of one
+    assert shared.counted_min(1.0) == pytest.approx(50_000 * 16 / 4)  # of one
     users = with_(varies, workload=ClosedPopulation(users=3, think_time_s=1.0))
     assert users.requests_in_spell == 0.0
     with pytest.raises(DomainError, match="users have no gaps of their own"):
@@ -199,7 +199,7 @@ def test_squared_coefficient_of_variation_of_the_gaps(arrivals: ArrivalProcess, 
 def test_tasks_carry_overhead_plan_and_a_seed_for_each_replication() -> None:
     case = case_of(0.5, routing=Routing.POWER_OF_TWO)
     length = Length(warm_up=1, measured=2, cool_down=3)
-    batch = tasks(case, length, Seed(value=3, stage=Stage.SEARCH), range(2, 4))
+    batch = case.tasks(length, Seed(value=3, stage=Stage.SEARCH), range(2, 4))
     assert [task.seed for task in batch] == [
         Seed(value=3, stage=Stage.SEARCH, replication=number) for number in (2, 3)
     ]
@@ -213,7 +213,7 @@ def test_tasks_carry_overhead_plan_and_a_seed_for_each_replication() -> None:
 
 def test_looks_double_and_keep_what_they_have() -> None:
     recorder, case = Recorder(), case_of(0.5)
-    each = run_length(case).requests
+    each = case.length.requests
     seen = [
         (look.pool.replications, look.requests) for look in looks(case, Seed(value=0), 90 * each, recorder)
     ]
@@ -226,7 +226,7 @@ def test_looks_double_and_keep_what_they_have() -> None:
 @pytest.mark.parametrize("budget", [0, 1, 19, 20, 39, 40, 79, 155, 160])
 def test_looks_stay_within_the_budget(budget: int) -> None:
     recorder, case = Recorder(), case_of(0.5)
-    each = run_length(case).requests
+    each = case.length.requests
     seen = list(looks(case, Seed(value=0), budget * each, recorder))
     simulated = sum(task.length.requests for call in recorder.calls for task in call)
     assert simulated <= budget * each
@@ -235,7 +235,7 @@ def test_looks_stay_within_the_budget(budget: int) -> None:
 
 def test_the_first_look_has_what_was_asked() -> None:
     recorder, case = Recorder(), case_of(0.5)
-    each = run_length(case).requests
+    each = case.length.requests
     seen = looks(case, Seed(value=0), 100 * each, recorder, requests_first=45 * each)
     assert [look.pool.replications for look in seen] == [45, 90]
 
@@ -247,7 +247,7 @@ SLOW = case_of(0.9, replicas=1, arrivals=DeterministicArrivals())
 
 def test_a_case_that_settles_slowly_is_first_probed_and_the_probe_accepts_nothing() -> None:
     recorder, case = Recorder(), SLOW
-    each = run_length(case).requests
+    each = case.length.requests
     assert each > 20_500
     seen = [
         (look.settled, look.pool.replications, look.requests)
@@ -259,18 +259,18 @@ def test_a_case_that_settles_slowly_is_first_probed_and_the_probe_accepts_nothin
 
 def test_a_look_stays_what_it_was_when_the_next_is_taken() -> None:
     case = case_of(0.5)
-    seen = list(looks(case, Seed(value=0), 90 * run_length(case).requests, Recorder()))
+    seen = list(looks(case, Seed(value=0), 90 * case.length.requests, Recorder()))
     assert [look.pool.replications for look in seen] == [20, 40, 80]
 
 
 @pytest.mark.parametrize(("users", "probe"), [(10, (40, 1_000, 10)), (300, (1_200, 1_200, 100))])
 def test_a_closed_population_is_probed_once_all_have_come_back(
-    users: int, probe: tuple[int, int, int]
+    users: int, probe: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     case = with_(case_of(0.5), workload=ClosedPopulation(users=users, think_time_s=1.0))
-    length = Length(warm_up=0, measured=10**6, cool_down=0)
-    assert [(one.warm_up, one.measured, one.cool_down) for one in _probes(case, length)] == [probe]
-    assert list(_probes(case, Length(warm_up=0, measured=sum(probe), cool_down=0))) == []
+    for measured, probes in ((10**6, [probe]), (sum(probe), [])):
+        monkeypatch.setattr(BatchCase, "length", Length(warm_up=0, measured=measured, cool_down=0))
+        assert [(one.warm_up, one.measured, one.cool_down) for one in case.probes] == probes
 
 
 def test_the_probe_stays_within_the_budget_too() -> None:
@@ -283,7 +283,7 @@ def test_the_probe_stays_within_the_budget_too() -> None:
 
 def test_what_was_enough_to_choose_a_plan_is_within_the_budget_of_its_certificate() -> None:
     """The requests of a search include those of its probe, which the certificate pays again."""
-    budget = 410_000 + 40 * run_length(SLOW).requests
+    budget = 410_000 + 40 * SLOW.length.requests
     *_, last = looks(SLOW, Seed(value=0), budget, Recorder())
     assert (last.settled, last.requests) == (True, budget)
     again = looks(SLOW, Seed(value=0), budget, Recorder(), requests_first=last.requests)
@@ -328,10 +328,10 @@ def test_a_look_at_too_few_bursts_is_not_settled() -> None:
     ],
     ids=["singly", "metronome", "bursty", "fleet"],
 )
-def test_what_settles_has_seen_enough_relaxation_times(case: Case, replications: int) -> None:
-    length = run_length(case)
+def test_what_settles_has_seen_enough_relaxation_times(case: BatchCase, replications: int) -> None:
+    length = case.length
     probe = 410_000 if length.requests > 20_500 else 0
-    assert requests_to_settle(case) == probe + replications * length.requests
+    assert case.requests_to_settle == probe + replications * length.requests
     fits = Pool.of(
         [sample_of(1.0 + 0.1 * np.random.default_rng(number).random(1000)) for number in range(20)]
     )
@@ -382,7 +382,7 @@ def noisy() -> ServiceProfile:
     return ServiceProfile(name="made-up", timings=(varied,))
 
 
-def by_sections(case: Case) -> Look:
+def by_sections(case: BatchCase) -> Look:
     look = look_at_sections(case, Seed(value=0))
     assert look is not None
     return look
@@ -437,13 +437,13 @@ def test_where_nothing_but_arrivals_is_random_a_trace_is_known_exactly() -> None
 
 def test_a_path_counts_from_its_tenth_at_the_latest() -> None:
     case = case_of(0.5, arrivals=trace_of(600), quantile_max=0.5)
-    assert (run_length(case).warm_up, run_length(case).measured) == (60, 540)
+    assert (case.length.warm_up, case.length.measured) == (60, 540)
     look = by_sections(case)
-    whole = replicate(tasks(case, run_length(case), Seed(value=0), range(1))[0])
+    whole = replicate(case.tasks(case.length, Seed(value=0), range(1))[0])
     assert values_of(look.pool.whole.responses) == values_of(whole.responses)
     assert [section.counted for section in look.pool.sections] == [27] * SECTIONS
     performance, pooled = (
-        pool.performance(load=0.5, replicas=2, quantiles=[0.5], confidence=0.95)
+        batch_performance(pool, load=0.5, replicas=2, quantiles=[0.5], confidence=0.95)
         for pool in (look.pool, Pool.of([whole, whole]))
     )
     for name in ("utilization", "throughput_rps", "batch_size_mean", "queue_length_mean", "in_system_mean"):
@@ -467,9 +467,9 @@ def test_the_gaps_between_sections_of_a_trace_are_time_too() -> None:
     trace = TraceArrivals(instants_s=tuple(np.cumsum([0.0, *gaps_s]).tolist()))
     workload = Workload(arrival_rate_rps=trace.rate_rps, arrivals=trace)
     case = with_(case_of(0.5, replicas=1, quantile_max=0.5), workload=workload)
-    assert run_length(case).warm_up == 10
+    assert case.length.warm_up == 10
     pool = by_sections(case).pool
-    performance = pool.performance(load=None, replicas=1, quantiles=[0.5], confidence=0.95)
+    performance = batch_performance(pool, load=None, replicas=1, quantiles=[0.5], confidence=0.95)
     rate_rps = 589 / (trace.instants_s[599] - trace.instants_s[10])
     assert performance.throughput_rps == pytest.approx(rate_rps, rel=0.01)
     assert performance.utilization == pytest.approx(rate_rps * 0.01, rel=0.01)
@@ -481,7 +481,7 @@ def test_a_section_of_a_trace_may_be_one_instant() -> None:
     case = case_of(0.5, arrivals=arrivals, quantile_max=0.5)
     pool = by_sections(case).pool
     assert [section.counted for section in pool.sections] == [27] * SECTIONS
-    performance = pool.performance(load=0.5, replicas=2, quantiles=[0.5], confidence=0.95)
+    performance = batch_performance(pool, load=0.5, replicas=2, quantiles=[0.5], confidence=0.95)
     assert performance.throughput_rps == pytest.approx(case.scenario.workload.arrival_rate_rps, rel=0.2)
 
 
@@ -540,7 +540,7 @@ def test_one_replica_stands_for_all_that_do_not_look_at_each_other(
     def pool_of(task: Task, seed: int) -> Pool:
         return Pool.of(replicate(replace(task, seed=Seed(value=seed, replication=i))) for i in range(20))
 
-    stand_in = tasks(case, length, Seed(value=0), range(1))[0]
+    stand_in = case.tasks(length, Seed(value=0), range(1))[0]
     assert stand_in.plan.replicas == 1
     fleet = replace(stand_in, plan=case.scenario.plan, workload=case.scenario.workload)
     one, all_three = pool_of(stand_in, 1), pool_of(fleet, 2)
@@ -549,7 +549,9 @@ def test_one_replica_stands_for_all_that_do_not_look_at_each_other(
         assert abs(few.value - many.value) < 4.0 * np.hypot(few.standard_error, many.standard_error)
         assert few.standard_error < 0.05 * few.value
     seen = case.performance(one, [0.5], 0.95)
-    expected = all_three.performance(load=case.scenario.load, replicas=3, quantiles=[0.5], confidence=0.95)
+    expected = batch_performance(
+        all_three, load=case.scenario.load, replicas=3, quantiles=[0.5], confidence=0.95
+    )
     assert seen.load == pytest.approx(0.7)
     assert seen.utilization == pytest.approx(expected.utilization, rel=0.02)
     assert seen.throughput_rps == pytest.approx(case.scenario.workload.arrival_rate_rps, rel=0.02)
@@ -594,7 +596,7 @@ def test_mean_wait_is_pollaczeks() -> None:
     assert look.settled
     assert wait.standard_error < 0.01 * 0.0075
     assert abs(wait.value - 0.0075) < 4.0 * wait.standard_error
-    performance = look.pool.performance(load=0.6, replicas=1, quantiles=[0.5], confidence=0.95)
+    performance = batch_performance(look.pool, load=0.6, replicas=1, quantiles=[0.5], confidence=0.95)
     # The busy share of n services has the standard error ρ/√n or less for Poisson arrivals.
     assert performance.utilization == pytest.approx(0.6, abs=4 * 0.6 / look.pool.counted**0.5)
     assert performance.response_quantiles_s[0.5].value > 0.013
@@ -615,7 +617,7 @@ def test_two_workers_give_the_same_as_none() -> None:
             assert section.responses.values_s.tobytes() == same.responses.values_s.tobytes()
             assert section.responses.counts.tobytes() == same.responses.counts.tobytes()
         performances = [
-            look.pool.performance(load=0.5, replicas=2, quantiles=[0.99], confidence=0.95)
+            batch_performance(look.pool, load=0.5, replicas=2, quantiles=[0.99], confidence=0.95)
             for look in (one, other)
         ]
         assert performances[0] == performances[1]
@@ -625,7 +627,7 @@ def test_two_workers_give_the_same_as_none() -> None:
 # ---- Why there is no answer -----------------------------------------------------------------
 
 
-def inconclusive(case: Case, requests_max: int, mapper: Any = map) -> str:
+def inconclusive(case: BatchCase, requests_max: int, mapper: Any = map) -> str:
     with pytest.raises(InconclusiveError) as raised:
         precise_look(case, Seed(value=0), requests_max, 0.02, 0.95, mapper)
     return str(raised.value)
@@ -634,8 +636,8 @@ def inconclusive(case: Case, requests_max: int, mapper: Any = map) -> str:
 def test_a_budget_too_small_for_one_look_is_told_what_it_takes() -> None:
     case = case_of(0.95, replicas=1)
     message = inconclusive(case, 100_000)
-    assert f"takes {requests_to_settle(case)} requests or more, and 100000 are allowed" in message
-    message = inconclusive(case, requests_to_settle(case) - 1)  # the probe alone
+    assert f"takes {case.requests_to_settle} requests or more, and 100000 are allowed" in message
+    message = inconclusive(case, case.requests_to_settle - 1)  # the probe alone
     assert "requests or more" in message
 
 
@@ -681,6 +683,6 @@ def test_a_later_look_that_is_not_settled_is_no_answer() -> None:
 def test_replicas_forget_their_start_as_one_or_each_by_itself(
     routing: Routing, batch: int, pooled: bool
 ) -> None:
-    fleet = run_length(case_of(0.64, replicas=20, batch=batch, routing=routing)).warm_up
-    alone = run_length(case_of(0.64, replicas=1, batch=batch)).warm_up
+    fleet = case_of(0.64, replicas=20, batch=batch, routing=routing).length.warm_up
+    alone = case_of(0.64, replicas=1, batch=batch).length.warm_up
     assert fleet < 4 * alone if pooled else fleet == pytest.approx(20 * alone, rel=0.01)

@@ -23,11 +23,11 @@ from capacity.question.resilience import Spike
 from capacity.question.scenario import Scenario
 from capacity.queues.general.mdc import MDc
 from capacity.traffic.workload import TraceArrivals, Workload
-from simulations.case import Case, run_length, tasks
+from simulations.batch_case import BatchCase
 from simulations.draws.arrivals import Seed, Stage
-from simulations.judge import _HEADROOM_BUDGET_SHARES, Errors, SimulationJudge, decide, found, share_of_error
-from simulations.looks import Look
+from simulations.judge import SimulationJudge
 from simulations.replication import Task, replicate
+from simulations.statistics.decision import Errors, Look, decide, found, share_of_error
 from simulations.statistics.intervals import (
     QuantileEstimate,
     ResampledQuantile,
@@ -132,7 +132,7 @@ def test_the_quantile_alone_can_keep_a_plan_from_being_accepted() -> None:
     samples = [sample_of([1.0] * 92 + [9.0] * 8), sample_of([1.0] * 88 + [1.05] * 4 + [9.0] * 8)] * 2
     objective = Objective.of(response={0.9: 1.1})
     pool = Pool.of(samples)
-    assert pool.exceedance(1.1).interval(0.95).high < 0.1
+    assert pool.beyond(Measure.RESPONSE, 1.1).interval(0.95).high < 0.1
     assert pool.response_quantile(0.9).value == 1.0
     assert pool.response_quantile(0.9).interval(0.95).high > 1.1
     assert decide(look_at(samples), objective, FIVE_PERCENT)[0] is Verdict.INCONCLUSIVE
@@ -145,8 +145,8 @@ def test_the_late_share_alone_can_keep_a_plan_from_being_accepted() -> None:
     objective = Objective.of(response={0.9: 1.1})
     pool = Pool.of(samples)
     assert pool.response_quantile(0.9).interval(0.95).high == 1.0
-    assert pool.exceedance(1.1).value == pytest.approx(0.075)
-    assert pool.exceedance(1.1).interval(0.95).high > 0.1
+    assert pool.beyond(Measure.RESPONSE, 1.1).value == pytest.approx(0.075)
+    assert pool.beyond(Measure.RESPONSE, 1.1).interval(0.95).high > 0.1
     assert decide(look_at(samples), objective, FIVE_PERCENT)[0] is Verdict.INCONCLUSIVE
 
 
@@ -179,7 +179,7 @@ def test_smaller_errors_take_clearer_cases() -> None:
     limit_s = (narrow + wide) / 2.0
     assert decide(look, p99(limit_s), Errors(accept=0.05, refuse=0.05))[0] is Verdict.MET
     assert decide(look, p99(limit_s), Errors(accept=1e-4, refuse=0.05))[0] is Verdict.INCONCLUSIVE
-    assert look.pool.exceedance(0.9 * P99_S).interval(0.95).low > 0.01
+    assert look.pool.beyond(Measure.RESPONSE, 0.9 * P99_S).interval(0.95).low > 0.01
     assert decide(look, p99(0.9 * P99_S), Errors(accept=0.05, refuse=1e-12))[0] is Verdict.INCONCLUSIVE
 
 
@@ -275,7 +275,7 @@ def test_a_wait_is_held_by_its_share_of_late_requests_too() -> None:
     samples = [sample_of(np.ones(100), late)] * 3 + [sample_of(np.ones(100), early)]
     pool, objective = Pool.of(samples), Objective.of(wait={0.9: 1.1})
     assert pool.wait_quantile(0.9).interval(0.95).high == 0.0
-    assert pool.wait_exceedance(1.1).interval(0.95).high > 0.1
+    assert pool.beyond(Measure.WAIT, 1.1).interval(0.95).high > 0.1
     assert decide(look_at(samples), objective, FIVE_PERCENT)[0] is Verdict.INCONCLUSIVE
 
 
@@ -353,9 +353,9 @@ def test_a_certificate_says_when_the_budget_ends_before_it_is_precise() -> None:
 def test_a_certificate_begins_where_the_search_ended() -> None:
     judge, mapper = fake_judge()
     judge.certify(asked(p99(1.5 * P99_S)), 1, 1_000_000)
-    each = run_length(
-        Case(scenario=Scenario(profile=PROFILE, workload=WORKLOAD, plan=PLAN, quantiles=(0.99,)))
-    ).requests
+    each = BatchCase(
+        scenario=Scenario(profile=PROFILE, workload=WORKLOAD, plan=PLAN, quantiles=(0.99,))
+    ).length.requests
     assert len(mapper.tasks) == 1_000_000 // each
 
 
@@ -382,7 +382,7 @@ def test_a_point_of_the_headroom_costs_its_share_of_the_budget_at_most() -> None
     judge, mapper = fake_judge(requests_max=9_600_000)
     candidate = judge.accepts(asked(p99(P99_S)))
     assert candidate.verdict is Verdict.INCONCLUSIVE
-    assert mapper.requests <= 9_600_000 * _HEADROOM_BUDGET_SHARES[1] < 5 * mapper.requests
+    assert mapper.requests <= 960_000 < 5 * mapper.requests
 
 
 def test_reports_the_usual_quantiles_and_those_of_the_objective() -> None:
@@ -474,7 +474,7 @@ def test_the_doubt_is_about_a_limit_that_is_open() -> None:
     pool = exponential_look(20, 500).pool
     p50_s = pool.response_quantile(0.5).interval(0.95).high * 1.01
     objective = Objective.of(response={0.5: p50_s}, loss=0.02)
-    case, judge = Case(scenario=asked(objective)), SimulationJudge()
+    case, judge = BatchCase(scenario=asked(objective)), SimulationJudge()
     promise, interval = judge._tightest(case, pool, FIVE_PERCENT)
     assert (promise.measure, interval.value) == (Measure.LOSS, 0.0)
     closest, _ = judge._tightest(case, exponential_look(20, 5000).pool, FIVE_PERCENT)
@@ -504,9 +504,9 @@ def sampled(count: int, seed: int = 0) -> ServiceProfile:
     )
 
 
-def lone_case(profile: ServiceProfile) -> Case:
+def lone_case(profile: ServiceProfile) -> BatchCase:
     workload = Workload(arrival_rate_rps=0.01)
-    return Case(scenario=Scenario(profile=profile, workload=workload, plan=PLAN, quantiles=(0.99,)))
+    return BatchCase(scenario=Scenario(profile=profile, workload=workload, plan=PLAN, quantiles=(0.99,)))
 
 
 def quantile_of_lone_requests(
@@ -514,8 +514,8 @@ def quantile_of_lone_requests(
 ) -> QuantileEstimate:
     """As many runs as a simulation begins with, with the error of the profile."""
     case, seed = lone_case(profile), Seed(value=0, stage=Stage.CERTIFY)
-    samples = [replicate(task) for task in tasks(case, run_length(case), seed, range(replications))]
-    error = profile_error(case, run_length(case), 0.95, seed, map)
+    samples = [replicate(task) for task in case.tasks(case.length, seed, range(replications))]
+    error = profile_error(case, case.length, 0.95, seed, map)
     return replace(Pool.of(samples), profile_error=error).response_quantile(quantile)
 
 
@@ -580,8 +580,8 @@ def test_the_errors_of_a_simulation_go_with_those_of_the_profile() -> None:
 
 
 def test_a_profile_without_samples_adds_nothing() -> None:
-    case = Case(scenario=Scenario(profile=PROFILE, workload=WORKLOAD, plan=PLAN, quantiles=(0.99,)))
-    assert profile_error(case, run_length(case), 0.95, Seed(value=0, stage=Stage.CERTIFY), map) is None
+    case = BatchCase(scenario=Scenario(profile=PROFILE, workload=WORKLOAD, plan=PLAN, quantiles=(0.99,)))
+    assert profile_error(case, case.length, 0.95, Seed(value=0, stage=Stage.CERTIFY), map) is None
 
 
 PAUSES = 0.012
@@ -678,8 +678,8 @@ def test_a_refusal_has_the_profiles_error_in_it_once_its_runs_have_settled(
 ) -> None:
     """Before, it rests on short runs, which are but a lower bound."""
     judge, _ = fake_judge()
-    asked_for: list[Case] = []
-    monkeypatch.setattr("simulations.judge.profile_error", lambda case, *_: asked_for.append(case))
+    asked_for: list[BatchCase] = []
+    monkeypatch.setattr("simulations.batch_case.profile_error", lambda case, *_: asked_for.append(case))
     workload = Workload(arrival_rate_rps=rate_rps)
     certificate = judge.certify(asked(p99(0.7 * P99_S), workload), 1, 0)
     assert (certificate.verdict, certificate.settled) == (Verdict.MISSED, is_settled)

@@ -10,7 +10,9 @@ from scipy import stats
 
 from capacity.confidence import student_t
 from capacity.errors import DomainError
+from capacity.question.objective import Measure
 from simulations.statistics.intervals import Estimate, QuantileEstimate
+from simulations.statistics.performances import batch_performance
 from simulations.statistics.pool import SECTIONS, Pool
 from simulations.statistics.sample import EXACT_MAX, RELATIVE_ERROR_MAX, Sample, Tally
 
@@ -53,7 +55,9 @@ def test_interval_of_a_share_by_sectioning_by_hand() -> None:
 
     The squares are 0.01 + 0.01 + 0.04 = 0.06, over 2 degrees 0.03, over 3 sections 0.01; t is 4.303.
     """
-    estimate = pool_of([[1.0] * 9 + [9.0], [1.0] * 9 + [9.0], [1.0] * 6 + [9.0] * 4]).exceedance(8.5)
+    estimate = pool_of([[1.0] * 9 + [9.0], [1.0] * 9 + [9.0], [1.0] * 6 + [9.0] * 4]).beyond(
+        Measure.RESPONSE, 8.5
+    )
     assert estimate.value == pytest.approx(0.2)
     assert estimate.degrees == 2
     assert estimate.standard_error == pytest.approx(0.1)
@@ -131,7 +135,7 @@ def test_pooled_tail_of_short_runs_is_not_biased_low() -> None:
 
 def test_replication_i_belongs_to_section_i_mod_sections() -> None:
     """Of 40 replications the first 20 see 1 and the others 3: every section sees both alike."""
-    estimate = pool_of([[1.0, 1.0]] * SECTIONS + [[3.0, 3.0]] * SECTIONS).exceedance(2.0)
+    estimate = pool_of([[1.0, 1.0]] * SECTIONS + [[3.0, 3.0]] * SECTIONS).beyond(Measure.RESPONSE, 2.0)
     assert estimate == Estimate(value=0.5, standard_error=0.0, degrees=SECTIONS - 1)
 
 
@@ -142,7 +146,7 @@ def test_more_replications_make_no_more_sections_than_there_are() -> None:
 
 
 def test_exceedance_is_the_share_strictly_above_the_limit() -> None:
-    assert pool_of([[1.0, 2.0], [2.0, 3.0]]).exceedance(2.0).value == 0.25
+    assert pool_of([[1.0, 2.0], [2.0, 3.0]]).beyond(Measure.RESPONSE, 2.0).value == 0.25
 
 
 def test_few_losses_leave_as_much_possible_as_they_do() -> None:
@@ -234,7 +238,7 @@ def test_performance_pools_over_time_and_over_requests() -> None:
     short = sample_of([1.0, 2.0], [0.0, 1.0], window_s=1.0, busy_s=2.0, batches=2.0, largest=3)
     long = sample_of([1.0] * 6, window_s=3.0, busy_s=1.0, batches=2.0, largest=5, lost=2)
     pool = Pool.of([short, long])
-    performance = pool.performance(load=0.4, replicas=2, quantiles=[0.5, 0.9], confidence=0.95)
+    performance = batch_performance(pool, load=0.4, replicas=2, quantiles=[0.5, 0.9], confidence=0.95)
     assert performance.load == 0.4
     assert performance.utilization == 3 / 8
     assert performance.throughput_rps == 2.0
@@ -253,7 +257,7 @@ def test_performance_pools_over_time_and_over_requests() -> None:
 def test_a_replica_is_never_busier_than_all_the_time() -> None:
     """Services that a window cuts may count for more than it lasts."""
     pool = Pool.of([sample_of([1.0, 1.0], window_s=1.0, busy_s=1.01)])
-    assert pool.performance(load=None, replicas=1, quantiles=(), confidence=0.95).utilization == 1.0
+    assert batch_performance(pool, load=None, replicas=1, quantiles=(), confidence=0.95).utilization == 1.0
 
 
 # ---- More replications ----------------------------------------------------------------------
@@ -322,14 +326,17 @@ def test_the_error_of_a_path_grows_with_the_likeness_of_neighbours_by_hand() -> 
     1/4 over the squares of 20/4 is a correlation of 1/20, which is low by (1 + 3r)/20: r = 2/17.
     """
     parts = [sample_of([level, level]) for level in (1.0, 1.0, 2.0, 2.0)] * 5
-    alone, path = Pool.of(parts).exceedance(1.5), Pool.of_path(parts).exceedance(1.5)
+    alone, path = (
+        Pool.of(parts).beyond(Measure.RESPONSE, 1.5),
+        Pool.of_path(parts).beyond(Measure.RESPONSE, 1.5),
+    )
     assert alone.standard_error == pytest.approx(math.sqrt(0.25 * 20 / 19 / 20))
     assert path.standard_error == pytest.approx(alone.standard_error * math.sqrt(19 / 15))
 
 
 def test_neighbours_that_are_unlike_do_not_make_a_path_more_certain() -> None:
     parts = [sample_of([1.0, 1.0]), sample_of([2.0, 2.0])] * 4
-    assert Pool.of_path(parts).exceedance(1.5) == Pool.of(parts).exceedance(1.5)
+    assert Pool.of_path(parts).beyond(Measure.RESPONSE, 1.5) == Pool.of(parts).beyond(Measure.RESPONSE, 1.5)
 
 
 def test_intervals_of_a_path_that_remembers_cover_the_truth() -> None:
@@ -341,7 +348,10 @@ def test_intervals_of_a_path_that_remembers_cover_the_truth() -> None:
         for _ in range(SECTIONS):
             level = 0.5 * level + math.sqrt(0.75) * generator.standard_normal()
             parts.append(sample_of(np.exp(level + generator.standard_normal(50))))
-        above = (Pool.of(parts).exceedance(1.0), Pool.of_path(parts).exceedance(1.0))
+        above = (
+            Pool.of(parts).beyond(Measure.RESPONSE, 1.0),
+            Pool.of_path(parts).beyond(Measure.RESPONSE, 1.0),
+        )
         holds = [x.interval(0.95).low <= 0.5 <= x.interval(0.95).high for x in above]
         plain, adjusted = plain + holds[0], adjusted + holds[1]
     assert plain < 0.85 * 400

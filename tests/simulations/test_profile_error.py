@@ -15,7 +15,7 @@ from capacity.question.objective import Objective
 from capacity.question.plan import Plan
 from capacity.question.scenario import Scenario
 from capacity.traffic.workload import Workload
-from simulations.case import Case, run_length
+from simulations.batch_case import BatchCase
 from simulations.draws.arrivals import Seed, Stage
 from simulations.judge import SimulationJudge
 from simulations.looks import precise_look
@@ -48,7 +48,7 @@ def test_the_error_of_a_busy_replica_is_that_of_a_bootstrap() -> None:
     profile = ServiceProfile(
         name="p", timings=(BatchTiming(batch_size=1, samples_s=tuple(SAMPLES_S.tolist())),)
     )
-    case = Case(
+    case = BatchCase(
         scenario=Scenario(
             profile=profile,
             workload=Workload(arrival_rate_rps=RATE_RPS),
@@ -59,7 +59,7 @@ def test_the_error_of_a_busy_replica_is_that_of_a_bootstrap() -> None:
     look = precise_look(case, Seed(value=1, stage=Stage.CERTIFY), 50_000_000, 0.05, 0.95)
     spreads = []
     for value in range(3):
-        error = profile_error(case, run_length(case), 0.95, Seed(value=value, stage=Stage.CERTIFY), map)
+        error = profile_error(case, case.length, 0.95, Seed(value=value, stage=Stage.CERTIFY), map)
         assert error is not None
         estimate = error.quantile(look.pool.response_quantile(0.99), lambda sample: sample.responses)
         assert estimate.moved_by is not None

@@ -19,6 +19,7 @@ from simulations.case import one_for_all
 from simulations.draws.arrivals import Seed, Stage, draw
 from simulations.draws.service import ProfileTimes
 from simulations.replication import Task, replicate
+from simulations.statistics.performances import batch_performance
 from simulations.statistics.pool import Pool
 from simulations.statistics.sample import Length
 
@@ -63,8 +64,8 @@ def test_one_replica_and_the_whole_fleet_agree(routing, arrivals):
         error = np.hypot(a.standard_error, b.standard_error)
         assert error <= 0.015 * a.value
         assert abs(a.value - b.value) <= 4.0 * error
-    counted = alone.performance(load=0.0, replicas=1, quantiles=(0.5,), confidence=0.95).times(3)
-    fleet = whole.performance(load=0.0, replicas=3, quantiles=(0.5,), confidence=0.95)
+    counted = batch_performance(alone, load=0.0, replicas=1, quantiles=(0.5,), confidence=0.95).times(3)
+    fleet = batch_performance(whole, load=0.0, replicas=3, quantiles=(0.5,), confidence=0.95)
     assert counted.throughput_rps == pytest.approx(fleet.throughput_rps, rel=0.01)
     assert counted.queue_length_mean == pytest.approx(fleet.queue_length_mean, rel=0.05)
     assert counted.utilization == pytest.approx(fleet.utilization, rel=0.01)

@@ -10,13 +10,15 @@ import pytest
 from capacity.performance import Kind
 from capacity.profile.distribution import constant
 from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.objective import Measure
 from capacity.question.plan import Plan, Routing
 from capacity.question.scenario import Scenario
 from capacity.question.stability import relaxation_requests, require_answerable
 from capacity.queues.batch.closed import BulkClosed
 from capacity.queues.markov.mmck import MMcK
 from capacity.traffic.workload import ClosedPopulation, MmppArrivals, Workload
-from simulations.case import Case, arrivals_scv, counted_min, run_length, tasks
+from simulations.batch_case import BatchCase
+from simulations.case import arrivals_scv
 from simulations.draws.arrivals import Seed, SettlingUsers
 from simulations.looks import looks, precise_look
 from simulations.replication import Engine, replicate
@@ -83,16 +85,14 @@ def test_a_run_of_limited_queues_is_long_enough_at_any_load() -> None:
     def warm_up(load: float, limit: int | None) -> int:
         plan = Plan(profile="made-up", replicas=1, batch_size_max=4, queue_limit=limit)
         rate_rps = load * PROFILE.throughput_rps(4)
-        return run_length(
-            Case(
-                scenario=Scenario(
-                    profile=PROFILE,
-                    workload=Workload(arrival_rate_rps=rate_rps),
-                    plan=plan,
-                    quantiles=(0.99,),
-                )
+        return BatchCase(
+            scenario=Scenario(
+                profile=PROFILE,
+                workload=Workload(arrival_rate_rps=rate_rps),
+                plan=plan,
+                quantiles=(0.99,),
             )
-        ).warm_up
+        ).length.warm_up
 
     assert warm_up(0.9, 10) < warm_up(0.9, 100) < warm_up(0.9, None)
     assert warm_up(1.0, 10) < warm_up(1.0, 100)
@@ -178,7 +178,7 @@ def test_a_run_forgets_the_phases_too_and_sees_many() -> None:
     """Phases of 1/(1/0.2 + 1/0.6) = 0.15 s, 0.15 * 60 requests, in which no queue settles; and 200 of both."""
     plan = Plan(profile="made-up", replicas=1, batch_size_max=4)
     arrivals = MmppArrivals(ratio=2.0, burst_mean_s=0.2, calm_mean_s=0.6)
-    case = Case(
+    case = BatchCase(
         scenario=Scenario(
             profile=PROFILE,
             workload=Workload(arrival_rate_rps=60.0, arrivals=arrivals),
@@ -186,12 +186,12 @@ def test_a_run_forgets_the_phases_too_and_sees_many() -> None:
             quantiles=(0.99,),
         )
     )
-    assert run_length(case).warm_up == 10 * 9
-    assert counted_min(case) >= 200 * 0.8 * 60.0
+    assert case.length.warm_up == 10 * 9
+    assert case.counted_min(1.0) >= 200 * 0.8 * 60.0
     assert arrivals_scv(case.scenario.workload) == pytest.approx(arrivals.dispersion_index(60.0))
     much = replace(case, scenario=case.scenario.at_rate(0.8 * PROFILE.throughput_rps(4)))  # 1.28 in a burst
-    relaxation = run_length(much).warm_up / 10
-    assert counted_min(much) == pytest.approx(5_000 * relaxation, rel=0.01)
+    relaxation = much.length.warm_up / 10
+    assert much.counted_min(1.0) == pytest.approx(5_000 * relaxation, rel=0.01)
 
 
 # ---- Closed populations ---------------------------------------------------------------------
@@ -301,11 +301,11 @@ BY_TURNS = ServiceProfile(
 )
 
 
-def by_turns(think_s: float, engine: Engine = Engine.KERNEL, **changed: object) -> Case:
+def by_turns(think_s: float, engine: Engine = Engine.KERNEL, **changed: object) -> BatchCase:
     plan = Plan(profile="by-turns", replicas=1, batch_size_max=7)
     workload = ClosedPopulation(users=8, think_time_s=think_s)
     given = {"profile": BY_TURNS, "workload": workload, "plan": plan, "quantiles": (0.99,)}
-    return Case(scenario=Scenario(**given | changed), engine=engine)
+    return BatchCase(scenario=Scenario(**given | changed), engine=engine)
 
 
 def test_how_rarely_users_change_turns_is_the_second_mode_of_their_chain() -> None:
@@ -325,10 +325,10 @@ def test_users_who_keep_their_turns_are_seen_in_all_of_them(think_s: float) -> N
     """From one user in service at the start, turns of 1 and 7 would go on for hours: P99 of 39 ms, not 50."""
     case = by_turns(think_s)
     law = BulkClosed(users=8, think_time_s=think_s, batch_times_s=tuple(t.mean_s for t in BY_TURNS.timings))
-    pool = Pool.of(map(replicate, tasks(case, run_length(case), Seed(value=0), range(40))))
+    pool = Pool.of(map(replicate, case.tasks(case.length, Seed(value=0), range(40))))
     assert pool.is_level
     assert pool.response_quantile(0.99).value == pytest.approx(law.response_quantile_s(0.99), rel=2e-3)
-    assert pool.response_mean.value == pytest.approx(law.response_mean_s, rel=0.01)
+    assert pool.mean(Measure.RESPONSE_MEAN).value == pytest.approx(law.response_mean_s, rel=0.01)
 
 
 def test_users_by_turns_settle_within_seconds() -> None:
@@ -358,7 +358,7 @@ def test_users_are_hurried_by_degrees_before_anything_counts() -> None:
 def test_both_engines_hurry_users_alike() -> None:
     length = Length(warm_up=200, measured=300, cool_down=16)
     kernel, simpy = (
-        replicate(tasks(by_turns(0.002, engine=engine), length, Seed(value=3), range(1))[0])
+        replicate(by_turns(0.002, engine=engine).tasks(length, Seed(value=3), range(1))[0])
         for engine in Engine
     )
     assert kernel.responses.total_s == simpy.responses.total_s
@@ -366,11 +366,11 @@ def test_both_engines_hurry_users_alike() -> None:
 
 
 def test_who_thinks_for_long_or_fills_all_batches_takes_no_turns() -> None:
-    assert isinstance(tasks(by_turns(0.003), run_length(by_turns(0.003)), Seed(value=0), range(1))[0].workload,
+    assert isinstance(by_turns(0.003).tasks(by_turns(0.003).length, Seed(value=0), range(1))[0].workload,
                       SettlingUsers)  # fmt: skip
     crowd = ClosedPopulation(users=14, think_time_s=0.003)
     for case in (by_turns(0.03), by_turns(0.0), by_turns(0.003, workload=crowd)):
-        (task,) = tasks(case, run_length(case), Seed(value=0), range(1))
+        (task,) = case.tasks(case.length, Seed(value=0), range(1))
         assert task.workload == case.scenario.workload
         assert not isinstance(task.workload, SettlingUsers)
 
@@ -382,23 +382,23 @@ def test_users_who_take_turns_settle_before_a_short_run() -> None:
 
     With a long think time they do not keep their turns, and ten relaxation times of a request each are enough.
     """
-    assert run_length(by_turns(0.003)) == Length(warm_up=8_000, measured=20_000 * 160 // 2_000, cool_down=16)
-    assert run_length(by_turns(1.0)) == Length(warm_up=80, measured=20_000, cool_down=16)
-    assert counted_min(by_turns(0.003)) == pytest.approx(2_000 * 1_600 / 8)
-    assert counted_min(by_turns(1.0)) == pytest.approx(50_000)
+    assert by_turns(0.003).length == Length(warm_up=8_000, measured=20_000 * 160 // 2_000, cool_down=16)
+    assert by_turns(1.0).length == Length(warm_up=80, measured=20_000, cool_down=16)
+    assert by_turns(0.003).counted_min(1.0) == pytest.approx(2_000 * 1_600 / 8)
+    assert by_turns(1.0).counted_min(1.0) == pytest.approx(50_000)
     wide = ServiceProfile(
         name="by-turns", timings=tuple(BatchTiming(batch_size=size, mean_s=0.03) for size in (1, 400))
     )
     plan = Plan(profile="by-turns", replicas=1, batch_size_max=400)
     for users, settling in ((30, 30 * 1000), (100, 50_000), (300, 300 * 200)):
         crowd = ClosedPopulation(users=users, think_time_s=0.001)
-        assert run_length(by_turns(0.0, profile=wide, plan=plan, workload=crowd)).warm_up == settling
+        assert by_turns(0.0, profile=wide, plan=plan, workload=crowd).length.warm_up == settling
 
 
 def test_a_short_run_never_refuses_users_who_all_come_at_the_start() -> None:
     """12,000 users who think for 24 s: whoever counts only the first of them sees all of them wait at once."""
     profile = ServiceProfile(name="one", timings=(BatchTiming(batch_size=1, mean_s=0.001),))
-    case = Case(
+    case = BatchCase(
         scenario=Scenario(
             profile=profile,
             workload=ClosedPopulation(users=12_000, think_time_s=24.0),
@@ -407,7 +407,7 @@ def test_a_short_run_never_refuses_users_who_all_come_at_the_start() -> None:
         )
     )
     first = next(looks(case, Seed(value=0), 10**8))
-    assert first.pool.response_mean.value < 0.01
+    assert first.pool.mean(Measure.RESPONSE_MEAN).value < 0.01
 
 
 # ---- Their performance ----------------------------------------------------------------------
@@ -416,7 +416,7 @@ def test_a_short_run_never_refuses_users_who_all_come_at_the_start() -> None:
 def test_a_closed_population_has_a_performance_with_intervals() -> None:
     population = ClosedPopulation(users=9, think_time_s=0.02)
     plan = Plan(profile="made-up", replicas=1, batch_size_max=4)
-    seen = Simulation(precision=0.01)(PROFILE, population, plan)
+    seen = Simulation(precision=0.01)(Scenario(profile=PROFILE, workload=population, plan=plan))
     times_s = tuple(PROFILE.service_mean_s(size) for size in range(1, 5))
     law = BulkClosed(users=9, think_time_s=0.02, batch_times_s=times_s).performance((0.5, 0.99))
     assert (seen.kind, seen.load, seen.loss_probability) == (Kind.SIMULATION, None, 0.0)
@@ -431,7 +431,9 @@ def test_a_closed_population_has_a_performance_with_intervals() -> None:
 def test_a_limited_queue_has_a_performance_above_load_1() -> None:
     slow = ServiceProfile(name="slow", timings=(BatchTiming(batch_size=1, samples_s=tuple(exponential())),))
     plan = Plan(profile="slow", replicas=2, batch_size_max=1, routing=Routing.SHARED_QUEUE, queue_limit=4)
-    seen = Simulation(precision=0.02)(slow, Workload(arrival_rate_rps=24.0), plan)
+    seen = Simulation(precision=0.02)(
+        Scenario(profile=slow, workload=Workload(arrival_rate_rps=24.0), plan=plan)
+    )
     law = MMcK(arrival_rate_rps=24.0, service_rate_rps=10.0, servers=2, capacity=6).performance((0.5,))
     assert seen.load == pytest.approx(1.2, rel=1e-3)
     assert seen.loss_probability == pytest.approx(law.loss_probability, rel=0.03)

@@ -15,10 +15,10 @@ from capacity.question.tokens import TokenScenario
 from capacity.traffic.lengths import LengthLaw, LengthLaws
 from simulations import saturation
 from simulations.draws.tokens import EngineRules, TokenDraws
+from simulations.engine_case import require_tokens_answerable
 from simulations.kernel.continuous import serve_engines
 from simulations.kernel.saturated import Progress, SaturatedEngine
 from simulations.saturation import require_check, saturated, settling_requests, token_load
-from simulations.tokens import require_tokens_answerable
 from simulations.validation.token_laws import linear_saturation_rps
 from simulations.validation.token_systems import law_scenario
 

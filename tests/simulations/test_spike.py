@@ -9,7 +9,7 @@ import pytest
 from capacity.errors import InputError
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Limit, Verdict
-from capacity.question.objective import Objective
+from capacity.question.objective import Measure, Objective
 from capacity.question.plan import Plan, Routing
 from capacity.question.resilience import Spike
 from capacity.question.scenario import Scenario
@@ -22,12 +22,15 @@ from capacity.traffic.workload import (
     TraceArrivals,
     Workload,
 )
-from simulations.case import Case, run_length
+from simulations.batch_case import BatchCase
 from simulations.draws.arrivals import Seed, Stage, draw
 from simulations.judge import SimulationJudge
-from simulations.looks import Look, spike_looks, surge
+from simulations.looks import surge_looks
 from simulations.replication import Engine
+from simulations.statistics.decision import Look
+from simulations.statistics.performances import batch_performance
 from simulations.statistics.pool import SECTIONS
+from simulations.statistics.sample import Length
 
 SERVICE_S = 0.010
 PROFILE = ServiceProfile(
@@ -42,14 +45,24 @@ BUDGET = 10**7
 
 def case_of(
     rate_rps: float = 40.0, plan: Plan = PLAN, engine: Engine = Engine.KERNEL, **fields: object
-) -> Case:
+) -> BatchCase:
     objective = Objective.of(response={0.99: 0.05}, wait={0.99: 0.02})
     given = {"profile": PROFILE, "workload": Workload(arrival_rate_rps=rate_rps), "objective": objective}
-    return Case(scenario=Scenario(**given | {"plan": plan} | fields), engine=engine)
+    return BatchCase(scenario=Scenario(**given | {"plan": plan} | fields), engine=engine)
 
 
-def first_look(case: Case, spike: Spike = SPIKE) -> Look:
-    return next(spike_looks(case, spike, SEED, BUDGET))
+def spiked(case: BatchCase, spike: Spike = SPIKE) -> BatchCase:
+    return replace(case, scenario=replace(case.scenario, spike=spike))
+
+
+def jump(case: BatchCase, spike: Spike = SPIKE) -> tuple[BatchCase, Length]:
+    surge = spiked(case, spike).surge
+    assert surge is not None
+    return surge
+
+
+def first_look(case: BatchCase, spike: Spike = SPIKE) -> Look:
+    return next(surge_looks(spiked(case, spike), SEED, BUDGET))
 
 
 # ---- The jump -------------------------------------------------------------------------------
@@ -58,8 +71,8 @@ def first_look(case: Case, spike: Spike = SPIKE) -> Look:
 def test_the_jump_comes_when_the_start_is_forgotten_and_lasts_until_replicas_are_ready() -> None:
     """40 rps, doubled for 3 s: 240 requests after the warm-up of the steady state."""
     case = case_of()
-    steady = run_length(case)
-    surging, length = surge(case, SPIKE)
+    steady = case.length
+    surging, length = jump(case, SPIKE)
     assert surging.scenario.workload == Workload(
         arrival_rate_rps=40.0,
         arrivals=SurgingArrivals(base=PoissonArrivals(), before=steady.warm_up, factor=2.0),
@@ -70,7 +83,7 @@ def test_the_jump_comes_when_the_start_is_forgotten_and_lasts_until_replicas_are
 def test_one_replica_stands_for_all_where_it_stands_for_all_in_the_steady_state() -> None:
     """Of 120 rps dealt out to 3 each sees 40 rps, and two thirds of the phases of its gaps end unseen."""
     case = case_of(120.0, replace(PLAN, replicas=3))
-    surging, length = surge(case, SPIKE)
+    surging, length = jump(case, SPIKE)
     assert (surging.scenario.plan.replicas, surging.scenario.workload.arrival_rate_rps, length.measured) == (
         1,
         40.0,
@@ -79,20 +92,20 @@ def test_one_replica_stands_for_all_where_it_stands_for_all_in_the_steady_state(
     assert surging.scenario.workload.arrivals.base == GammaArrivals(cv=1.0 / 3.0**0.5)
     assert surging.simulated == surging
     whole = case_of(120.0, replace(PLAN, replicas=3, routing=Routing.LEAST_OUTSTANDING))
-    surging, length = surge(whole, SPIKE)
+    surging, length = jump(whole, SPIKE)
     assert (surging.scenario.plan.replicas, surging.scenario.workload.arrival_rate_rps, length.measured) == (
         3,
         120.0,
         720,
     )
     assert surging.scenario.workload.arrivals.base == PoissonArrivals()
-    assert length.warm_up == surging.scenario.workload.arrivals.before == 4 * run_length(whole).warm_up
+    assert length.warm_up == surging.scenario.workload.arrivals.before == 4 * whole.length.warm_up
 
 
 def test_the_shortest_spike_has_two_requests() -> None:
-    assert surge(case_of(), replace(SPIKE, startup_time_s=1e-6))[1].measured == 2
-    assert surge(case_of(), replace(SPIKE, startup_time_s=0.031))[1].measured == 2  # 2.48
-    assert surge(case_of(), replace(SPIKE, startup_time_s=0.034))[1].measured == 3  # 2.72
+    assert jump(case_of(), replace(SPIKE, startup_time_s=1e-6))[1].measured == 2
+    assert jump(case_of(), replace(SPIKE, startup_time_s=0.031))[1].measured == 2  # 2.48
+    assert jump(case_of(), replace(SPIKE, startup_time_s=0.034))[1].measured == 3  # 2.72
 
 
 @pytest.mark.parametrize(
@@ -106,15 +119,15 @@ def test_the_shortest_spike_has_two_requests() -> None:
 def test_what_has_no_steady_rate_cannot_jump(workload: object) -> None:
     message = "a spike multiplies a steady rate: use it with poisson, gamma or deterministic arrivals"
     with pytest.raises(InputError, match=message):
-        surge(case_of(workload=workload), SPIKE)
+        jump(case_of(workload=workload), SPIKE)
 
 
 # ---- The responses --------------------------------------------------------------------------
 
 
-def lindley(case: Case, spike: Spike) -> Iterator[np.ndarray]:
+def lindley(case: BatchCase, spike: Spike) -> Iterator[np.ndarray]:
     """Responses that count, spike by spike: W' = max(0, W + s - gap) over the same draws."""
-    surging, length = surge(case, spike)
+    surging, length = jump(case, spike)
     for number in range(SECTIONS):
         arrived_s = draw(
             surging.scenario.workload, length.requests, replace(SEED, replication=number)
@@ -133,9 +146,9 @@ def test_responses_are_those_of_lindleys_recursion(replicas: int, factor: float)
     look = first_look(case, spike)
     expected = np.concatenate(list(lindley(case, spike)))
     assert look.pool.counted == len(expected)
-    assert look.pool.response_mean.value == pytest.approx(expected.mean(), rel=1e-9)
-    assert look.pool.exceedance(0.05).value == np.mean(expected > 0.05)
-    assert look.pool.wait_exceedance(0.02).value == pytest.approx(np.mean(expected - SERVICE_S > 0.02))
+    assert look.pool.mean(Measure.RESPONSE_MEAN).value == pytest.approx(expected.mean(), rel=1e-9)
+    assert look.pool.beyond(Measure.RESPONSE, 0.05).value == np.mean(expected > 0.05)
+    assert look.pool.beyond(Measure.WAIT, 0.02).value == pytest.approx(np.mean(expected - SERVICE_S > 0.02))
     rank = int(np.ceil(0.99 * len(expected))) - 1
     assert look.pool.response_quantile(0.99).value == pytest.approx(np.sort(expected)[rank], rel=1e-3)
 
@@ -143,12 +156,12 @@ def test_responses_are_those_of_lindleys_recursion(replicas: int, factor: float)
 def test_a_spike_shorter_than_the_warm_up_counts_no_request_from_before_it() -> None:
     """80 requests of the surge, after more that forget the start: only those 80 count."""
     case, spike = case_of(80.0), replace(SPIKE, startup_time_s=0.5)
-    _, length = surge(case, spike)
+    _, length = jump(case, spike)
     assert length.measured == 80 < length.warm_up
     look = first_look(case, spike)
     expected = np.concatenate(list(lindley(case, spike)))
     assert look.pool.counted == len(expected) == SECTIONS * 80
-    assert look.pool.response_mean.value == pytest.approx(expected.mean(), rel=1e-9)
+    assert look.pool.mean(Measure.RESPONSE_MEAN).value == pytest.approx(expected.mean(), rel=1e-9)
 
 
 def test_a_metronome_that_overwhelms_the_fleet_by_hand() -> None:
@@ -157,7 +170,7 @@ def test_a_metronome_that_overwhelms_the_fleet_by_hand() -> None:
     look = first_look(case_of(workload=workload), replace(SPIKE, startup_time_s=30.0))
     count = 2 * 80 * 30
     assert look.pool.counted == SECTIONS * count
-    assert look.pool.response_mean.value == pytest.approx(0.010 + 0.00375 * (count + 1) / 2)
+    assert look.pool.mean(Measure.RESPONSE_MEAN).value == pytest.approx(0.010 + 0.00375 * (count + 1) / 2)
     assert look.pool.response_quantile(0.99).value == pytest.approx(0.010 + 0.00375 * 0.99 * count, rel=1e-3)
     assert look.pool.response_quantile(0.5).value == pytest.approx(0.010 + 0.00375 * 0.5 * count, rel=1e-3)
 
@@ -170,7 +183,7 @@ def test_a_backlog_grows_by_what_capacity_lacks(replicas: int) -> None:
     """
     case = case_of(80.0 * replicas, replace(PLAN, replicas=replicas))
     pool = first_look(case, replace(SPIKE, startup_time_s=30.0)).pool
-    assert pool.response_mean.value == pytest.approx(9.03, abs=4 * 0.09)
+    assert pool.mean(Measure.RESPONSE_MEAN).value == pytest.approx(9.03, abs=4 * 0.09)
     assert pool.response_quantile(0.99).value == pytest.approx(0.99 * 18.0, abs=2.0)
 
 
@@ -190,7 +203,7 @@ def test_both_engines_see_the_same_spike(routing: Routing, queue_limit: int | No
         for engine in (Engine.KERNEL, Engine.SIMPY)
     )
     one, other = (
-        look.pool.performance(load=None, replicas=2, quantiles=(0.5, 0.99), confidence=0.95)
+        batch_performance(look.pool, load=None, replicas=2, quantiles=(0.5, 0.99), confidence=0.95)
         for look in (kernel, simpy)
     )
     assert one == other
@@ -202,11 +215,11 @@ def test_both_engines_see_the_same_spike(routing: Routing, queue_limit: int | No
 
 def test_each_look_has_twice_the_spikes_and_the_last_one_is_affordable() -> None:
     case = case_of()
-    _, length = surge(case, SPIKE)
-    looks = list(spike_looks(case, SPIKE, SEED, 100 * length.requests))
+    _, length = jump(case, SPIKE)
+    looks = list(surge_looks(spiked(case, SPIKE), SEED, 100 * length.requests))
     assert [look.pool.replications for look in looks] == [SECTIONS, 2 * SECTIONS, 4 * SECTIONS]
     assert [look.requests for look in looks] == [n * length.requests for n in (20, 40, 80)]
-    assert list(spike_looks(case, SPIKE, SEED, 19 * length.requests)) == []
+    assert list(surge_looks(spiked(case, SPIKE), SEED, 19 * length.requests)) == []
 
 
 def asked(limit_s: float, spike: Spike, rate_rps: float = 40.0) -> Scenario:

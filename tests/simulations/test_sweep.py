@@ -43,7 +43,7 @@ def test_each_cell_is_answered_or_has_its_reason() -> None:
     assert [one.outcome for one in found] == [
         Outcome.ANSWERED, Outcome.PROFILE_RANGE, Outcome.UNSTABLE, Outcome.PROFILE_RANGE
     ]  # fmt: skip
-    assert found[0].performance == FIRST_LOOK(cells[0].profile, cells[0].workload, cells[0].plan)
+    assert found[0].performance == FIRST_LOOK(cells[0])
     assert found[0].reason == ""
     assert "does not cover 5" in found[1].reason
     assert "use at least 6 replicas" in found[2].reason

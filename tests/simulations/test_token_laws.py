@@ -24,12 +24,12 @@ from capacity.traffic.lengths import LengthLaw, LengthLaws
 from simulations.draws.arrivals import Seed
 from simulations.draws.records import Floats, Integers
 from simulations.draws.tokens import EngineRules, TokenDraws, TokenRecords
+from simulations.engine_case import TokenTask, draw_tokens, replicate_tokens
 from simulations.kernel.continuous import serve_engines
 from simulations.replication import Engine
 from simulations.saturation import saturated
 from simulations.statistics.intervals import Estimate
 from simulations.statistics.sample import Length, cell_of
-from simulations.tokens import TokenTask, draw_tokens, replicate_tokens
 from simulations.validation.token_laws import (
     EqualPasses,
     GeometricSlots,

@@ -10,11 +10,10 @@ import pytest
 from capacity.confidence import share_high
 from capacity.performance import Interval, Kind, Performance
 from capacity.question.objective import Measure, Objective
-from simulations import compare_tokens
-from simulations.compare_tokens import PairedTokens
 from simulations.draws.cells import CELLS
-from simulations.statistics.sample import Length
-from simulations.statistics.tokens import TokenPool, TokenSample, token_sample
+from simulations.statistics.performances import engine_performance
+from simulations.statistics.pool import Pool
+from simulations.statistics.tokens import TokenSample, token_sample
 
 OBJECTIVE = Objective.of(response={0.5: 8.0}, ttft={0.9: 2.0}, tpot={0.9: 1.5}, goodput=0.5)
 
@@ -109,16 +108,16 @@ def test_runs_add_up() -> None:
     assert one.in_cells().counted == 3
 
 
-def performance_of(pool: TokenPool, **changes: Any) -> Performance:
+def performance_of(pool: Pool, **changes: Any) -> Performance:
     given = {
         "load": 0.5, "replicas": 6, "simulated": 2, "quantiles": (0.5,), "confidence": 0.95, "has_limits": True,
     }  # fmt: skip
-    return pool.tokens_performance(**(given | changes))
+    return engine_performance(pool, **(given | changes))
 
 
 def test_the_performance_of_one_run_by_hand() -> None:
     """Two engines were simulated for six."""
-    found = performance_of(TokenPool.of([sample_of()]))
+    found = performance_of(Pool.of([sample_of()]))
     assert (found.kind, found.load, found.intervals) == (Kind.SIMULATION, 0.5, {})
     assert found.utilization == pytest.approx(9.0 / 24.0)
     assert found.throughput_rps == pytest.approx(3.0 * 3.0 / 12.0)
@@ -135,23 +134,23 @@ def test_the_performance_of_one_run_by_hand() -> None:
     assert found.in_system_mean == pytest.approx(3.0 * 16.5 / 12.0)
     assert found.response_quantiles_s == {0.5: Interval.exact(5.5)}
     assert found.ttft_quantiles_s == {0.5: Interval.exact(1.5)}
-    assert performance_of(TokenPool.of([sample_of()]), has_limits=False).goodput is None
+    assert performance_of(Pool.of([sample_of()]), has_limits=False).goodput is None
 
 
 def test_single_tokens_have_no_gaps_and_an_idle_engine_no_cache_in_use() -> None:
     one = sample_of()
     none = replace(one.tpot, values_s=np.zeros(0), counts=np.zeros(0, dtype=np.int64), total_s=0.0)
     bare = replace(one, tpot=none, itl=none, output_tokens=3, busy_s=0.0, running_s=3.0)
-    found = performance_of(TokenPool.of([bare]))
+    found = performance_of(Pool.of([bare]))
     assert (found.tpot_mean_s, found.itl_mean_s, found.kv_utilization) == (None, None, 0.0)
     assert (found.tpot_quantiles_s, found.itl_quantiles_s) == ({}, {})
     assert found.queue_length_mean == pytest.approx(3.0 * 12.0 / 12.0)
-    full = performance_of(TokenPool.of([replace(one, busy_s=25.0)]))
+    full = performance_of(Pool.of([replace(one, busy_s=25.0)]))
     assert full.utilization == 1.0
 
 
 def test_means_and_shares_of_several_runs_have_intervals() -> None:
-    pool = TokenPool.of([sample_of(), sample_of(), replace(sample_of(), missed=1)])
+    pool = Pool.of([sample_of(), sample_of(), replace(sample_of(), missed=1)])
     found = performance_of(pool)
     assert set(found.intervals) == {
         "ttft_mean_s",
@@ -163,88 +162,14 @@ def test_means_and_shares_of_several_runs_have_intervals() -> None:
     assert found.intervals["itl_mean_s"].value == pytest.approx(10.0 / 7.0)
     assert found.intervals["response_mean_s"].value == pytest.approx(5.5)
     assert "missed_share" not in performance_of(pool, has_limits=False).intervals
-    alike = TokenPool.of([sample_of()] * 3).missed_interval(0.95)
+    alike = Pool.of([sample_of()] * 3).missed_interval(0.95)
     assert (alike.value, alike.low) == (pytest.approx(2.0 / 3.0), pytest.approx(2.0 / 3.0))
     assert alike.high == pytest.approx(share_high(6, 9, 0.95))  # sections that are alike tell too little
-    none = TokenPool.of([replace(sample_of(), missed=0)] * 3).missed_interval(0.95)
+    none = Pool.of([replace(sample_of(), missed=0)] * 3).missed_interval(0.95)
     assert (none.value, none.low, none.high) == (0.0, 0.0, share_high(0, 9, 0.95))
-    every = TokenPool.of([replace(sample_of(), missed=3), replace(sample_of(), missed=2)]).missed_interval(
-        0.95
-    )
+    every = Pool.of([replace(sample_of(), missed=3), replace(sample_of(), missed=2)]).missed_interval(0.95)
     assert every.high == 1.0
     assert pool.counts(Measure.TPOT) == 6
     assert pool.mean_s(Measure.ITL_MEAN) == pytest.approx(10.0 / 7.0)
     assert pool.mean_deviations_s(Measure.RESPONSE_MEAN) == pytest.approx([0.0] * 3)
     assert pool.beyond(Measure.RESPONSE, 5.5).value == pytest.approx(1.0 / 3.0)
-
-
-# ---- Fleets beside each other -----------------------------------------------------------------------
-
-
-def test_the_first_pools_that_are_all_settled_and_precise_are_compared(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def look(name: str, *, settled: bool = True, width: float = 0.0) -> Any:
-        interval = Interval(value=1.0, low=1.0 - width, high=1.0 + width)
-        quantile = SimpleNamespace(interval=lambda _: interval)
-        pool = SimpleNamespace(name=name, response_quantile=lambda _: quantile)
-        return SimpleNamespace(pool=pool, settled=settled)
-
-    def compared(*looks: list[Any]) -> list[str]:
-        monkeypatch.setattr(PairedTokens, "_looks", lambda *_: iter(looks))
-        return [pool.name for pool in PairedTokens(precision=0.125)._pools([])]
-
-    early = [look("a"), look("b", settled=False)]
-    wide = [look("c"), look("d", width=0.2)]
-    narrow, later = [look("e", width=0.125), look("f")], [look("g"), look("h")]
-    assert compared(early, wide, narrow, later) == ["e", "f"]
-    assert compared(early, wide) == ["c", "d"]
-    assert compared(wide, early) == ["c", "d"]
-    with pytest.raises(
-        compare_tokens.InconclusiveError, match="^no runs of these fleets within .* requests each"
-    ):
-        compared(early)
-
-
-@pytest.mark.parametrize(
-    ("requests_max", "runs"), [(1999, []), (2000, [20]), (3999, [20]), (8000, [20, 40, 80])]
-)
-def test_all_fleets_see_the_same_runs_of_the_longest(
-    monkeypatch: pytest.MonkeyPatch, requests_max: int, runs: list[int]
-) -> None:
-    class Counting:
-        def __init__(self, tasks: tuple[Any, ...] = ()) -> None:
-            self.tasks = tasks
-
-        @property
-        def replications(self) -> int:
-            return len(self.tasks)
-
-        @staticmethod
-        def of(_: object) -> "Counting":
-            return Counting()
-
-        def extended(self, tasks: list[Any]) -> "Counting":
-            return Counting((*self.tasks, *tasks))
-
-    monkeypatch.setattr(compare_tokens, "TokenPool", Counting)
-    monkeypatch.setattr(compare_tokens, "look_at_runs", lambda case, pool, requests: (case, pool, requests))
-    cases: list[Any] = [
-        SimpleNamespace(
-            scenario=SimpleNamespace(workload=SimpleNamespace(arrivals=None), quantile_max=0.9),
-            length=Length(warm_up=warm_up, measured=100 - warm_up, cool_down=0),
-            simulated=name,
-            engine="kernel",
-            is_path=False,
-            bursts=None,
-        )
-        for name, warm_up in (("a", 10), ("b", 10))
-    ]
-    paired = PairedTokens(requests_max=requests_max, seed=4, mapper=lambda _, tasks: tasks)
-    looks: list[Any] = list(paired._looks(cases))
-    assert [[requests for _, _, requests in each] for each in looks] == [[100 * count] * 2 for count in runs]
-    for each in looks:
-        for case, pool, requests in each:
-            assert [task.scenario for task in pool.tasks] == [case.simulated] * (requests // 100)
-            assert [task.seed.replication for task in pool.tasks] == list(range(requests // 100))
-            assert {task.seed.value for task in pool.tasks} == {4}

@@ -162,7 +162,9 @@ def test_the_law_would_tell_whether_every_batch_is_woken_or_none() -> None:
 def test_a_fleet_behind_the_dice_is_that_many_such_queues() -> None:
     """From a profile to an answer, of which the last word is the product's own."""
     plan = replace(ALONE, replicas=3, routing=Routing.RANDOM)
-    found = Simulation(precision=0.01)(WOKEN, Workload(arrival_rate_rps=300.0), plan)
+    found = Simulation(precision=0.01)(
+        Scenario(profile=WOKEN, workload=Workload(arrival_rate_rps=300.0), plan=plan)
+    )
     exact = welch(100.0, WOKEN.service_mean_s(1), float(np.mean(np.square(SAMPLES_S))), WOKEN.wake_s)
     assert found.response_mean_s == pytest.approx(exact.response_mean_s, rel=0.01)
     assert found.utilization == pytest.approx(exact.utilization, rel=0.01)
@@ -173,7 +175,9 @@ def test_the_quantile_of_a_woken_batch_is_told_to_the_last_digit() -> None:
     constant = ServiceProfile(
         name="made-up", timings=(BatchTiming(batch_size=1, mean_s=0.005),), wake_s=0.003
     )
-    found = Simulation(quantiles=(0.5,))(constant, Workload(arrival_rate_rps=30.0), ALONE)
+    found = Simulation(quantiles=(0.5,))(
+        Scenario(profile=constant, workload=Workload(arrival_rate_rps=30.0), plan=ALONE)
+    )
     assert found.response_quantiles_s[0.5].value == pytest.approx(0.008, rel=1e-9)
 
 

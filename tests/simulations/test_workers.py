@@ -11,12 +11,10 @@ import pytest
 from capacity.errors import DependencyError
 from simulations.autoscaled import DaySimulation
 from simulations.compare import PairedSimulation
-from simulations.compare_tokens import PairedTokens
 from simulations.disturbed import DisturbedSimulation
 from simulations.judge import SimulationJudge
 from simulations.simulate import Simulation
 from simulations.stress import StressSimulation
-from simulations.tokens import TokenJudge, TokenSimulation
 from simulations.validation.simulation import LawSimulation
 from simulations.workers import Abandoned, ExecutorMapper, leave_if_abandoned, workers
 
@@ -195,11 +193,8 @@ def test_leaving_the_workers_does_not_wait_for_a_running_task() -> None:
     "simulation",
     [
         SimulationJudge(),
-        TokenJudge(),
         Simulation(),
-        TokenSimulation(),
         PairedSimulation(),
-        PairedTokens(),
         StressSimulation(),
         DisturbedSimulation(),
         DaySimulation(),

@@ -457,8 +457,8 @@ class Bench:
         self.told.append(message)
 
     def simulate(self, quantiles):
-        def simulated(profile, workload, plan):
-            self.seen.append((profile.request_overhead_s, workload))
+        def simulated(scenario):
+            self.seen.append((scenario.profile.request_overhead_s, scenario.workload))
             if len(self.seen) == self.interrupted_at:
                 raise KeyboardInterrupt
             return AT_20
@@ -592,7 +592,7 @@ def predictor(simulate):
     """With a simulator that is told what is asked of it."""
 
     def simulator(quantiles):
-        return lambda profile, workload, plan: simulate(quantiles, workload)
+        return lambda scenario: simulate(quantiles, scenario.workload)
 
     return Predictor(profile=PROFILE, plan=PLAN, quantiles=(0.5, 0.95, 0.99), simulator=simulator)
 

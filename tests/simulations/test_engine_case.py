@@ -1,7 +1,7 @@
-"""How fleets of engines are judged, by runs that say what a test wants: looks, verdicts, lengths and refusals."""
+"""How fleets of engines are run and judged: lengths, budgets, sections, refusals, and the profile's own error."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from types import SimpleNamespace
@@ -20,27 +20,22 @@ from capacity.question.plan import Routing
 from capacity.question.tokens import Saturation, TokenPlan, TokenScenario
 from capacity.traffic.lengths import LengthLaw, LengthLaws
 from capacity.traffic.workload import GammaArrivals, MmppArrivals, TraceArrivals, Workload
-from simulations import saturation, tokens
+from simulations import engine_case, saturation
+from simulations import judge as judge_of
 from simulations.draws.arrivals import Seed, Stage
-from simulations.judge import Errors
-from simulations.statistics.sample import Length
-from simulations.statistics.strata import Strata
-from simulations.tokens import (
-    TokenCase,
-    TokenJudge,
-    TokenLook,
-    found_tokens,
-    look_at_runs,
-    look_at_token_sections,
-    precise_token_look,
+from simulations.engine_case import (
+    EngineCase,
     replicate_tokens,
     require_below_knee,
     require_tokens_answerable,
-    token_answer,
-    token_looks,
-    token_tasks,
     widened_by,
 )
+from simulations.judge import SimulationJudge
+from simulations.looks import is_settled, look_at_sections, looks
+from simulations.simulate import answer
+from simulations.statistics.decision import Errors, Look, decide, found
+from simulations.statistics.sample import Length
+from simulations.statistics.strata import Strata
 from simulations.validation.token_systems import law_scenario
 
 LENGTHS = LengthLaws(LengthLaw(kind="constant", mean=1), LengthLaw(kind="geometric", mean=20)).within(20_000)
@@ -66,7 +61,7 @@ def saturates(monkeypatch: pytest.MonkeyPatch) -> None:
         prefill_time_share=0.1,
         binding="slots",
     )
-    for module in (tokens, saturation):
+    for module in (engine_case, saturation):
         monkeypatch.setattr(module, "saturated", lambda _: one)
 
 
@@ -78,7 +73,7 @@ def forgets(monkeypatch: pytest.MonkeyPatch, requests: float) -> list[tuple[floa
         asked.append(given)
         return requests
 
-    monkeypatch.setattr(tokens, "relaxation_requests", told)
+    monkeypatch.setattr(engine_case, "relaxation_requests", told)
     return asked
 
 
@@ -106,6 +101,7 @@ class Pool:
     is_level: bool = True
     counted: int = 1_000_000
     replications: int = 20
+    batch_size_largest: int = 4
     exceedances: float = 50.0
 
     def of_measure(self, measure: Measure, quantile: float) -> Known:
@@ -120,7 +116,7 @@ class Pool:
     def missed_interval(self, confidence: float) -> Interval:
         return self.missed
 
-    def independent_exceedances_of(self, measures: Sequence[Measure], quantile: float) -> float:
+    def independent_exceedances(self, quantile: float, measures: Sequence[Measure]) -> float:
         return self.exceedances
 
 
@@ -133,8 +129,8 @@ def pool_of(p99_s: float = 1.0, late: float = 0.002, mean_s: float = 0.1, **fiel
     )
 
 
-def look_of(pool: Any, *, settled: bool = True, requests: int = 1000) -> TokenLook:
-    return TokenLook(pool=pool, settled=settled, requests=requests)
+def look_of(pool: Any, *, settled: bool = True, requests: int = 1000) -> Look:
+    return Look(pool=pool, settled=settled, requests=requests)
 
 
 @pytest.mark.usefixtures("saturates")
@@ -144,15 +140,15 @@ def test_what_is_forgotten_is_asked_of_what_is_simulated(monkeypatch: pytest.Mon
     Gaps of cv 2 split in turns have half their squared variation, 2; geometric outputs of mean 20 have 0.95.
     """
     asked = forgets(monkeypatch, 10.0)
-    case = TokenCase(scenario=scenario_of(140.0, 2))
+    case = EngineCase(scenario=scenario_of(140.0, 2))
     bursty = replace(case.scenario.workload, arrivals=GammaArrivals(cv=2.0))
-    case = TokenCase(scenario=replace(case.scenario, workload=bursty))
+    case = EngineCase(scenario=replace(case.scenario, workload=bursty))
     assert case.relaxation_requests == 10.0
     variability = 2.0 + case.scenario.lengths.moments.output_scv
     assert asked == [pytest.approx((0.7, 1, 5.6, variability))]
     assert replace(case, is_whole=True).relaxation_requests == 10.0
     assert asked[1] == pytest.approx((0.7, 2, 11.2, variability + 2.0))
-    assert TokenCase(scenario=scenario_of(500.0)).relaxation_requests == 10.0
+    assert EngineCase(scenario=scenario_of(500.0)).relaxation_requests == 10.0
     assert asked[2][0] == 0.999
     assert asked[2][2] == pytest.approx(0.999 * 8.0)
 
@@ -171,18 +167,18 @@ def test_what_is_forgotten_is_asked_of_what_is_simulated(monkeypatch: pytest.Mon
 )
 def test_a_run_is_ten_relaxation_times_and_four_times_as_many(monkeypatch, rate_rps, forgotten, length):
     forgets(monkeypatch, forgotten)
-    found = TokenCase(scenario=scenario_of(rate_rps)).length
+    found = EngineCase(scenario=scenario_of(rate_rps)).length
     assert (found.warm_up, found.measured, found.cool_down) == length
 
 
 @pytest.mark.usefixtures("saturates")
 def test_so_many_are_counted_before_anything_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     forgets(monkeypatch, 10.0)
-    case = TokenCase(scenario=scenario_of(objective=Objective.of(response={0.99: 1.0})))
+    case = EngineCase(scenario=scenario_of(objective=Objective.of(response={0.99: 1.0})))
     assert case.counted_min(1.0) == 6000 * 10
     assert case.counted_min(0.5) == 3000 * 10
     assert case.counted_min(0.05) == pytest.approx(50 / 0.01)  # fifty requests beyond P99
-    two = TokenCase(
+    two = EngineCase(
         scenario=replace(case.scenario, plan=replace(case.scenario.plan, replicas=2)), is_whole=True
     )
     assert two.counted_min(1.0) == 3000 * 10
@@ -190,85 +186,7 @@ def test_so_many_are_counted_before_anything_is_believed(monkeypatch: pytest.Mon
     assert case.requests_to_settle == 40 * 2300
 
 
-@pytest.mark.usefixtures("saturates")
-@pytest.mark.parametrize(
-    ("changes", "settled"),
-    [
-        ({}, True),
-        ({"exceedances": 49.9}, False),
-        ({"is_level": False}, False),
-        ({"counted": 60_000}, True),
-        ({"counted": 59_999}, False),
-        ({"replications": 19}, False),  # what is accepted for good has twenty runs
-    ],
-)
-def test_a_look_settles_where_it_has_seen_enough(monkeypatch, changes, settled) -> None:
-    forgets(monkeypatch, 10.0)
-    case = TokenCase(scenario=scenario_of())
-    found = look_at_runs(case, Pool(**changes), 7)
-    assert (found.settled, found.requests) == (settled, 7)
-    assert look_at_runs(case, Pool(counted=3000, replications=5), 7, care=0.05).settled
-
-
-class Counting:
-    """A pool that knows how many runs it has."""
-
-    def __init__(self, replications: int) -> None:
-        self.replications = replications
-
-    @staticmethod
-    def of(samples: Sequence[object]) -> "Counting":
-        return Counting(len(samples))
-
-    def extended(self, samples: Iterator[object]) -> "Counting":
-        return Counting(self.replications + len(list(samples)))
-
-
-@pytest.mark.parametrize(
-    ("requests_max", "first", "runs"),
-    [
-        (8000, 0, [20, 40, 80]),
-        (7999, 0, [20, 40]),
-        (3999, 0, [20]),
-        (1999, 0, []),
-        (2000, 0, [20]),
-        (8000, 3000, [30, 60]),
-        (8000, 3100, [31, 62]),
-        (8000, 100_000, [80]),
-        (8000, 1000, [20, 40, 80]),
-    ],
-)
-def test_looks_double_their_runs_within_the_budget(monkeypatch, requests_max, first, runs) -> None:
-    """Runs of 100 requests, 20 at first."""
-    monkeypatch.setattr(tokens, "TokenPool", Counting)
-    monkeypatch.setattr(tokens, "look_at_runs", lambda case, pool, requests, care: (pool, requests, care))
-    monkeypatch.setattr(tokens, "replicate_tokens", lambda task: task)
-    scenario = scenario_of()
-    length = Length(warm_up=20, measured=70, cool_down=10)
-    case: Any = SimpleNamespace(
-        is_path=False,
-        bursts=None,
-        length=length,
-        simulated=scenario,
-        scenario=scenario,
-        engine="kernel",
-        is_seen=lambda _: True,
-    )
-    seen: list[Any] = []
-
-    def mapped(_: object, tasks: Sequence[Any]) -> Sequence[Any]:
-        seen.extend(tasks)
-        return tasks
-
-    looks: list[Any] = list(token_looks(case, Seed(value=3), requests_max, mapped, 0.5, first))
-    assert [(pool.replications, requests, care) for pool, requests, care in looks] == [
-        (count, 100 * count, 0.5) for count in runs
-    ]
-    assert [task.seed.replication for task in seen] == list(range(runs[-1] if runs else 0))
-    assert all(task.length is length and task.seed.value == 3 for task in seen)
-    usual: list[Any] = list(token_looks(case, Seed(value=3), 2000))
-    assert [(requests, care) for _, requests, care in usual] == [(2000, 1.0)]
-
+# ---- Bursts ------------------------------------------------------------------------------------
 
 BURSTS = MmppArrivals(ratio=4.0, burst_mean_s=20.0, calm_mean_s=100.0)
 
@@ -283,22 +201,22 @@ def test_slots_that_never_fill_are_forgotten_as_soon_as_the_answers_that_run(mon
         rate_rps=100.0, running_mean=100_000.0, kv_utilization=0.5, preemption_rate=0.0, step_mean_s=0.01,
         prefill_time_share=0.1, binding="slots",
     )  # fmt: skip
-    for module in (tokens, saturation):
+    for module in (engine_case, saturation):
         monkeypatch.setattr(module, "saturated", lambda _: one)
-    runs = TokenCase(scenario=bursting()).bursts
+    runs = EngineCase(scenario=bursting()).bursts
+    assert runs is not None
     assert 0.2 < runs.fed.service_s < 1.0  # twenty tokens of 10 ms and more
 
 
 @pytest.mark.usefixtures("saturates")
 def test_runs_are_told_their_strata_and_do_not_find_them_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """What settles an engine takes as long to find as thousands of its requests."""
-    case = TokenCase(scenario=bursting())
-    first, second = token_tasks(
-        case, Length(warm_up=50, measured=900, cool_down=50), Seed(value=3), range(4, 6)
-    )
+    case = EngineCase(scenario=bursting())
+    length = Length(warm_up=50, measured=900, cool_down=50)
+    first, second = case.tasks(length, Seed(value=3), range(4, 6))
     assert first.strata is second.strata is not None
     assert [one.seed.replication for one in (first, second)] == [4, 5]
-    monkeypatch.setattr(tokens, "settling_requests", None)
+    monkeypatch.setattr(engine_case, "settling_requests", None)
     sample = replicate_tokens(first)
     assert isinstance(sample, Strata)
     assert sample.counted == 900
@@ -307,48 +225,46 @@ def test_runs_are_told_their_strata_and_do_not_find_them_again(monkeypatch: pyte
 
 @pytest.mark.usefixtures("saturates")
 def test_a_search_needs_its_share_of_what_settles_bursts() -> None:
-    case = TokenCase(scenario=bursting(39.0))  # load 1.04 in a burst
+    case = EngineCase(scenario=bursting(39.0))  # load 1.04 in a burst
+    assert case.bursts is not None
     assert case.counted_min(1.0) == pytest.approx(case.bursts.counted_min(6000))
     assert case.counted_min(0.05) == pytest.approx(0.05 * case.bursts.counted_min(6000))
 
 
 @pytest.mark.usefixtures("saturates")
-def test_bursts_take_a_fortieth_of_the_requests_and_a_confirmation_what_settles_them(monkeypatch) -> None:
-    budgets: list[int] = []
-
-    def told(_case: TokenCase, _seed: Seed, budget: int, *_: object) -> Iterator[TokenLook]:
-        budgets.append(budget)
-        return iter(())
-
-    monkeypatch.setattr(tokens, "token_looks", told)
-    settles = TokenCase(scenario=bursting()).requests_to_settle
-    for most in (100_000_000, 40 * settles, settles):
-        TokenJudge(requests_max=most).search(bursting(), 1)
-        TokenJudge(requests_max=most).certify(bursting(), 1)
-    assert budgets == [2_500_000, 2_500_000, settles, 2 * settles, settles // 40, settles]
-    judge = TokenJudge()
-    assert judge._headroom_budget(bursting(), 2) == min(2_000_000, 2 * settles)
-    assert judge._headroom_budget(bursting(39.0), 1) == 1_000_000  # which would settle later
-    assert judge._headroom_budget(bursting(39.0), 100) == 10_000_000
+def test_bursts_take_a_fortieth_of_the_requests_and_a_confirmation_what_settles_them() -> None:
+    case, calm = EngineCase(scenario=bursting()), EngineCase(scenario=bursting(39.0))  # load 1.04 in a burst
+    settles = case.requests_to_settle
+    assert [case.budget(Stage.SEARCH, most) for most in (10**8, 40 * settles, settles)] == [
+        2_500_000, settles, settles // 40,
+    ]  # fmt: skip
+    assert [case.budget(Stage.CERTIFY, most) for most in (10**8, 40 * settles, settles)] == [
+        2_500_000, 2 * settles, settles,
+    ]  # fmt: skip
+    assert case.budget(Stage.HEADROOM, 10**8) == min(2_000_000, 2 * settles)
+    assert calm.budget(Stage.PROBE, 10**8) == 1_000_000  # which would settle later
 
 
 @pytest.mark.usefixtures("saturates")
 def test_what_is_decided_under_bursts_is_narrowed_no_further_than_that(monkeypatch) -> None:
     wide = pool_of()
-    looks = [look_of(wide, requests=many) for many in (1_000_000, 2_500_000, 4_000_000)]
-    monkeypatch.setattr(tokens, "token_looks", lambda *_, **__: iter(looks))
-    monkeypatch.setattr(TokenJudge, "_width", lambda *_: 0.5)
-    monkeypatch.setattr(TokenCase, "performance", lambda *_: None)
+    seen = [look_of(wide, requests=many) for many in (1_000_000, 2_500_000, 4_000_000)]
+    monkeypatch.setattr(judge_of, "looks", lambda *_, **__: iter(seen))
+    monkeypatch.setattr(SimulationJudge, "_width", lambda *_: 0.5)
+    monkeypatch.setattr(EngineCase, "performance", lambda *_: None)
     for scenario, requests in ((bursting(), 2_500_000), (scenario_of(20.0, objective=OBJECTIVE), 4_000_000)):
-        found = TokenJudge().certify(scenario, 1)
+        found = SimulationJudge().certify(scenario, 1)
         assert (found.verdict, found.is_precise, found.requests) == (Verdict.MET, False, requests)
 
 
-def recorded(count: int, objective: Objective) -> TokenCase:
+# ---- A recorded path -------------------------------------------------------------------------
+
+
+def recorded(count: int, objective: Objective) -> EngineCase:
     """Engines that saturate at 100 rps, under a trace of so many requests."""
     scenario = scenario_of(objective=objective)
     arrivals = TraceArrivals(instants_s=tuple(float(number) for number in range(count)), name="mine.csv")
-    return TokenCase(scenario=replace(scenario, workload=replace(scenario.workload, arrivals=arrivals)))
+    return EngineCase(scenario=replace(scenario, workload=replace(scenario.workload, arrivals=arrivals)))
 
 
 @pytest.mark.usefixtures("saturates")
@@ -367,13 +283,14 @@ def test_a_path_is_cut_into_sections_with_five_requests_beyond_each(
         parts.append(part)
         return part
 
-    monkeypatch.setattr(tokens, "draw_tokens", lambda *_: None)
-    monkeypatch.setattr(tokens, "_reduced", reduced)
+    monkeypatch.setattr(engine_case, "draw_tokens", lambda *_: None)
+    monkeypatch.setattr(engine_case, "_reduced", reduced)
     known = Pool(exceedances=20.0)
-    monkeypatch.setattr(tokens, "TokenPool", SimpleNamespace(of_path=lambda _: known))
+    monkeypatch.setattr("simulations.looks.Pool", SimpleNamespace(of_path=lambda _: known))
     case = recorded(count, Objective.of(response={0.9: 1.0}))
     assert (case.length.warm_up, case.length.requests) == (start, count)
-    look = look_at_token_sections(case, Seed(value=0))
+    look = look_at_sections(case, Seed(value=0))
+    assert look is not None
     assert (look.settled, look.requests, look.pool) == (True, count, known)
     assert len(parts) == sections
     assert (parts[0].start, parts[-1].stop) == (start, count)
@@ -381,7 +298,9 @@ def test_a_path_is_cut_into_sections_with_five_requests_beyond_each(
     sizes = {one.stop - one.start for one in parts}
     assert max(sizes) - min(sizes) <= 1
     known.exceedances = 19.9
-    assert not look_at_token_sections(case, Seed(value=0)).settled
+    few = look_at_sections(case, Seed(value=0))
+    assert few is not None
+    assert not few.settled
 
 
 @pytest.mark.usefixtures("saturates")
@@ -391,7 +310,7 @@ def test_a_path_that_is_too_short_says_how_many_it_needs(monkeypatch: pytest.Mon
         InconclusiveError,
         match=r"^mine.csv has 499 arrivals; P90 with an interval needs at least 500: .* --replay",
     ):
-        next(token_looks(recorded(499, Objective.of(response={0.9: 1.0})), Seed(value=0), 10**6))
+        next(looks(recorded(499, Objective.of(response={0.9: 1.0})), Seed(value=0), 10**6))
 
 
 @pytest.mark.usefixtures("saturates")
@@ -399,44 +318,20 @@ def test_a_run_of_a_path_has_seen_all_of_its_bursts(monkeypatch: pytest.MonkeyPa
     """However slowly its fleet forgets, and though its second half be busier than its first."""
     forgets(monkeypatch, 1e6)
     case = recorded(1000, Objective.of(response={0.9: 1.0}))
-    assert look_at_runs(case, Pool(is_level=False, counted=501), 7).settled
-    assert not look_at_runs(case, Pool(counted=499), 7).settled
+    pools: list[Any] = [Pool(is_level=False, counted=501), Pool(counted=499)]
+    assert [is_settled(pool, case) for pool in pools] == [True, False]
     assert case.requests_to_settle == 20 * 1000
 
 
-def looks_of(monkeypatch: pytest.MonkeyPatch, *looks: TokenLook) -> None:
-    monkeypatch.setattr(tokens, "token_looks", lambda *_: iter(looks))
-
-
-@pytest.mark.usefixtures("saturates")
-def test_the_first_settled_look_that_is_narrow_is_taken_else_the_last(monkeypatch) -> None:
-    def look(width: float, *, settled: bool = True) -> TokenLook:
-        return look_of(Pool(quantiles={0.9: Known(1.0, 10.0 * width)}), settled=settled)
-
-    def taken(precision: float, *looks: TokenLook) -> int:
-        looks_of(monkeypatch, *looks)
-        case = TokenCase(scenario=scenario_of())
-        return looks.index(precise_token_look(case, Seed(value=0), 100, precision, 1.0))
-
-    wide, narrow, narrower = look(0.2), look(0.1), look(0.05)
-    early = look(0.01, settled=False)
-    assert taken(0.1 * (1.0 + 1e-9), early, wide, narrow, narrower) == 2
-    assert taken(0.01, early, wide, narrow, narrower) == 3
-    assert taken(0.01, wide, early) == 0
-    with pytest.raises(InconclusiveError, match=r"^1000 requests do not settle at load 0\.700, and 100 are"):
-        taken(0.01, early)
-    with pytest.raises(
-        InconclusiveError, match=r"^no run fits the budget at load 0\.700, and 100 are allowed;"
-    ):
-        taken(0.01)
+# ---- Verdicts --------------------------------------------------------------------------------
 
 
 def test_what_is_found_of_a_limit_is_a_quantile_a_share_or_a_mean() -> None:
     pool: Any = pool_of()
     response = Promise(measure=Measure.TTFT, allowed=P99_S, quantile=0.99)
-    assert found_tokens(pool, response, 0.95).value == 1.0
-    assert found_tokens(pool, Promise(measure=Measure.MISSED, allowed=SHARE), 0.95) is pool.missed
-    assert found_tokens(pool, Promise(measure=Measure.RESPONSE_MEAN, allowed=1.0), 0.95).value == 0.1
+    assert found(pool, response, 0.95, 1).value == 1.0
+    assert found(pool, Promise(measure=Measure.MISSED, allowed=SHARE), 0.95, 1) is pool.missed
+    assert found(pool, Promise(measure=Measure.RESPONSE_MEAN, allowed=1.0), 0.95, 1).value == 0.1
 
 
 @pytest.mark.parametrize(
@@ -459,155 +354,120 @@ def test_what_is_found_of_a_limit_is_a_quantile_a_share_or_a_mean() -> None:
 )
 def test_a_limit_is_met_or_missed_by_its_share_and_its_ends(pool, settled, verdict, limit_s) -> None:
     errors = Errors(accept=0.02, refuse=0.05)
-    found, rejection = TokenJudge()._decide(OBJECTIVE, look_of(pool, settled=settled), errors)
-    assert found is verdict
+    decided, rejection = decide(look_of(pool, settled=settled), OBJECTIVE, errors)
+    assert decided is verdict
     assert (None if rejection is None else rejection.allowed) == limit_s
 
 
-def test_errors_are_spent_over_attempts_looks_and_limits() -> None:
-    """The first of each spends 6/pi^2, the second a quarter of that; three limits share what refuses."""
-    judge, scenario = TokenJudge(confidence=0.9), scenario_of(objective=OBJECTIVE)
-    first = 6.0 / math.pi**2
-    one = judge._errors(scenario, Stage.CERTIFY, 1, 2)
-    assert one.accept == pytest.approx(0.1 * first * first / 4.0)
-    assert one.refuse == pytest.approx(one.accept / 3.0)
-    for stage in (Stage.SEARCH, Stage.PROBE):
-        assert judge._errors(scenario, stage, 2, 1).accept == pytest.approx(0.1)
-        assert judge._errors(scenario, stage, 2, 1).refuse == pytest.approx(0.1 * first * first / 12.0)
-
-
 def test_the_width_is_of_what_is_nearest_to_its_limit() -> None:
-    judge = TokenJudge(confidence=0.95)
-    assert judge._width(pool_of(p99_s=1.0, mean_s=0.1), OBJECTIVE) == pytest.approx(0.05)
-    assert judge._width(pool_of(p99_s=1.0, mean_s=0.4), OBJECTIVE) == pytest.approx(0.05 / 0.4)
+    judge = SimulationJudge(confidence=0.95)
+    assert judge._width(pool_of(p99_s=1.0, mean_s=0.1), OBJECTIVE, 1) == pytest.approx(0.05)
+    assert judge._width(pool_of(p99_s=1.0, mean_s=0.4), OBJECTIVE, 1) == pytest.approx(0.05 / 0.4)
     share = Objective.of(ttft={0.99: P99_S}, goodput=0.9)
     (missed,) = [one for one in share.limits if one.measure is Measure.MISSED]
-    wide = Pool(quantiles={0.99: Known(1.0)}, missed=Interval(value=0.09, low=0.05, high=0.11))
-    assert judge._width(wide, share) == pytest.approx(0.04 / missed.allowed)
+    wide: Any = Pool(quantiles={0.99: Known(1.0)}, missed=Interval(value=0.09, low=0.05, high=0.11))
+    assert judge._width(wide, share, 1) == pytest.approx(0.04 / missed.allowed)
 
 
-def test_what_is_worth_no_more_requests_stays_open() -> None:
-    judge = TokenJudge(precision=0.2)
-    narrow, wide = look_of(pool_of(p99_s=1.01)), look_of(pool_of(p99_s=0.99))  # 5 % is a quarter of 20 %
+@pytest.fixture
+def certified(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Candidate[TokenPlan]]:
+    """A plan that is certified, by looks that are given."""
+    forgets(monkeypatch, 10.0)
+    monkeypatch.setattr(EngineCase, "performance", lambda *_: None)
 
-    def stays(stage: Stage, look: TokenLook, requests_max: int = 1000) -> bool:
-        return judge._may_stay_open(stage, look, OBJECTIVE, requests_max)
+    def judged(*seen: Look, rate_rps: float = 70.0, **fields: Any) -> Candidate[TokenPlan]:
+        monkeypatch.setattr(judge_of, "looks", lambda *_: iter(seen))
+        judge = SimulationJudge(precision=0.06, **fields)
+        candidate: Candidate[TokenPlan] = judge.certify(scenario_of(rate_rps, objective=OBJECTIVE), 1)
+        return candidate
 
-    assert stays(Stage.SEARCH, narrow)
-    assert not stays(Stage.SEARCH, wide)
-    assert not stays(Stage.SEARCH, replace(narrow, settled=False))
-    assert not stays(Stage.CERTIFY, narrow)
-    hopeless = look_of(pool_of(p99_s=1.98))  # to 2.03, and after four times the requests to 2.005
-    assert stays(Stage.PROBE, hopeless, 4000)
-    assert not stays(Stage.PROBE, hopeless, 9000)
-    assert stays(Stage.PROBE, hopeless, 10)
-    assert not stays(Stage.CERTIFY, hopeless, 10)
+    return judged
 
 
 @pytest.mark.usefixtures("saturates")
-def test_why_a_trial_ended_without_a_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
-    forgets(monkeypatch, 10.0)
-    case, judge = TokenCase(scenario=scenario_of(objective=OBJECTIVE)), TokenJudge()
-
-    def left(look: TokenLook | None, load: float = 0.7) -> tuple[Doubt, Rejection]:
-        return judge._left_open(case, look, load, 500, Errors(accept=0.05, refuse=0.01))
-
-    doubt, rejection = left(look_of(pool_of()), 0.951)
-    assert (doubt, rejection.limit, rejection.allowed, rejection.needed) == (
-        Doubt.PROFILE, Limit.STABILITY, 0.95, 0.951
-    )  # fmt: skip
-    doubt, rejection = left(look_of(pool_of(p99_s=1.9, mean_s=0.4)), 0.95)
-    assert (doubt, rejection.allowed, rejection.needed) == (Doubt.REQUESTS, P99_S, pytest.approx(1.95))
-    doubt, rejection = left(look_of(pool_of(p99_s=1.9, mean_s=0.44), settled=True))
-    assert (rejection.allowed, rejection.needed) == (MEAN_S, pytest.approx(0.49))
-    doubt, rejection = left(look_of(pool_of(), settled=False))
-    assert (doubt, rejection.limit) == (Doubt.REQUESTS, Limit.BUDGET)
-    assert (rejection.allowed, rejection.needed) == (500, 2000)
-    assert left(None)[1].needed == 20 * 2300
-
-
-@pytest.mark.usefixtures("saturates")
-def test_a_judgement_ends_with_the_first_look_that_is_clear(monkeypatch: pytest.MonkeyPatch) -> None:
-    forgets(monkeypatch, 10.0)
-    monkeypatch.setattr(TokenJudge, "_performance", lambda *_: Performance(kind=Kind.SIMULATION))
-    judge = TokenJudge(precision=0.06)
-    asked: list[tuple[Any, ...]] = []
-
-    def judged(
-        *looks: TokenLook,
-        rate_rps: float = 70.0,
-        stage: Stage = Stage.CERTIFY,
-        precision: float = 0.06,
-        requests_max: int = 10**9,
-    ) -> Candidate[TokenPlan]:
-        def told(
-            case: TokenCase, seed: Seed, budget: int, mapper: object, care: float
-        ) -> Iterator[TokenLook]:
-            asked.append((seed.stage, budget, care))
-            return iter(looks)
-
-        monkeypatch.setattr(tokens, "token_looks", told)
-        scenario = scenario_of(rate_rps, objective=OBJECTIVE)
-        return judge._judge(scenario, stage, 1, precision, requests_max)
-
+def test_a_judgement_ends_with_the_first_look_that_is_clear(
+    certified: Callable[..., Candidate[TokenPlan]],
+) -> None:
     late, good = look_of(pool_of(late=0.9), requests=1), look_of(pool_of(), requests=2)
     wide = look_of(pool_of(p99_s=0.8), requests=3)
-    found = judged(late, good)
-    assert (found.verdict, found.requests, found.doubt) == (Verdict.MISSED, 1, None)
-    found = judged(wide, good, late)
-    assert (found.verdict, found.requests, found.is_precise) == (Verdict.MET, 2, True)
-    found = judged(good, wide, precision=math.inf, stage=Stage.SEARCH)
-    assert (found.verdict, found.requests, found.is_precise) == (Verdict.MET, 2, True)
-    found = judged(wide)
-    assert (found.verdict, found.is_precise) == (Verdict.MET, False)
-    found = judged()
-    assert (found.verdict, found.requests, found.performance) == (Verdict.INCONCLUSIVE, 0, None)
-    assert (found.doubt, found.is_precise) == (Doubt.REQUESTS, False)
-    assert judged(precision=math.inf).is_precise
-    assert asked[:3] == [
-        (Stage.CERTIFY, 10**9, 1.0), (Stage.CERTIFY, 10**9, 1.0), (Stage.SEARCH, 10**9, 0.05)
-    ]  # fmt: skip
-    asked.clear()
-    near = judged(good, rate_rps=95.5)
-    assert (near.verdict, near.doubt, asked[0][1]) == (Verdict.INCONCLUSIVE, Doubt.PROFILE, 400_000)
-    judged(good, rate_rps=95.5, requests_max=100)
-    assert asked[1][1] == 100
-    assert judged(good, rate_rps=95.0).verdict is Verdict.MET
-    asked.clear()
-    over = judged(rate_rps=100.0)
-    assert (over.verdict, over.requests, asked) == (Verdict.MISSED, 0, [])
+    missed = certified(late, good)
+    assert (missed.verdict, missed.requests, missed.doubt) == (Verdict.MISSED, 1, None)
+    met = certified(wide, good, late)
+    assert (met.verdict, met.requests, met.is_precise) == (Verdict.MET, 2, True)
+    met = certified(wide)
+    assert (met.verdict, met.is_precise) == (Verdict.MET, False)
+    near = certified(good, rate_rps=95.5)
+    assert (near.verdict, near.doubt) == (Verdict.INCONCLUSIVE, Doubt.PROFILE)
+    assert near.rejection == Rejection(limit=Limit.STABILITY, allowed=0.95, needed=0.955)
+    assert certified(good, rate_rps=95.0).verdict is Verdict.MET
+    over = certified(rate_rps=100.0)
+    assert (over.verdict, over.requests) == (Verdict.MISSED, 0)
     assert over.rejection == Rejection(limit=Limit.STABILITY, allowed=1.0, needed=1.0)
 
 
 @pytest.mark.usefixtures("saturates")
-def test_headroom_takes_a_tenth_of_the_requests_or_what_settles_a_rate(monkeypatch) -> None:
+def test_what_stays_open_says_how_many_requests_it_takes(
+    certified: Callable[..., Candidate[TokenPlan]],
+) -> None:
+    settles = EngineCase(scenario=scenario_of(objective=OBJECTIVE)).requests_to_settle
+    for seen, needed in (
+        ((), settles),
+        ((look_of(pool_of(p99_s=1.97), requests=10**6),), 2 * 10**6),
+        ((look_of(pool_of(), settled=False, requests=7),), settles),
+    ):
+        left = certified(*seen, requests_max=5_000_000)
+        assert (left.verdict, left.doubt) == (Verdict.INCONCLUSIVE, Doubt.REQUESTS)
+        assert left.rejection == Rejection(limit=Limit.BUDGET, allowed=5_000_000, needed=needed)
+
+
+@pytest.mark.usefixtures("saturates")
+def test_a_probe_ends_where_all_that_may_be_simulated_would_not_accept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """P99 of 1.98 to 2.03 s beside 2 s: four times the requests leave 2.005 s, and nine times 1.997 s."""
     forgets(monkeypatch, 10.0)
-    settles = TokenCase(scenario=scenario_of()).requests_to_settle
-    assert TokenJudge()._headroom_budget(scenario_of(), 2) == 2 * settles
-    assert TokenJudge(requests_max=200)._headroom_budget(scenario_of(), 2) == 20
-    assert TokenJudge(requests_max=2)._headroom_budget(scenario_of(), 2) == 1
-    assert TokenJudge()._headroom_budget(scenario_of(100.0), 1) == 10_000_000
+    monkeypatch.setattr(EngineCase, "performance", lambda *_: None)
+    hopeless, later = look_of(pool_of(p99_s=1.98, late=0.0098)), look_of(pool_of(), requests=2000)
+    monkeypatch.setattr(judge_of, "looks", lambda *_: iter((hopeless, later)))
+    monkeypatch.setattr(EngineCase, "requests_to_settle", 10**6)
+    scenario = scenario_of(objective=OBJECTIVE)
+    for requests_max, requests in ((4_000, 1000), (10, 1000), (9_000, 2000)):
+        assert SimulationJudge().probe(scenario, requests_max).requests == requests
+
+
+@pytest.mark.usefixtures("saturates")
+def test_a_rate_takes_a_tenth_of_the_requests_or_what_settles_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    forgets(monkeypatch, 10.0)
+    case, over = EngineCase(scenario=scenario_of()), EngineCase(scenario=scenario_of(100.0))
+    settles = case.requests_to_settle
+    assert case.budget(Stage.HEADROOM, 10**8) == 2 * settles
+    assert case.budget(Stage.PROBE, 10**8) == settles
+    assert case.budget(Stage.HEADROOM, 10**8, effort=4) == 8 * settles
+    assert case.budget(Stage.HEADROOM, 200) == 20
+    assert case.budget(Stage.HEADROOM, 2) == 1
+    assert over.budget(Stage.HEADROOM, 10**8) == 400_000  # beyond the knee it may only refuse
 
 
 def test_the_error_of_the_profile_can_open_what_was_met(monkeypatch: pytest.MonkeyPatch) -> None:
-    def told(high_s: float, verdict: Verdict = Verdict.MET) -> Candidate[TokenPlan]:
+    def told(high_s: float, *seen: Look) -> Candidate[TokenPlan]:
+        monkeypatch.setattr(judge_of, "looks", lambda *_: iter(seen or (look_of(pool_of()),)))
         wide = Performance(
             kind=Kind.SIMULATION, ttft_quantiles_s={0.99: Interval(value=1.0, low=0.5, high=high_s)}
         )
-        monkeypatch.setattr(tokens, "with_step_error", lambda *_: wide)
-        scenario = scenario_of(objective=OBJECTIVE)
-        judged = Candidate(plan=scenario.plan, verdict=verdict, performance=replace(wide, load=0.1))
-        found = TokenJudge()._with_profile_error(scenario, judged)
-        assert found.performance is wide
-        return found
+        monkeypatch.setattr(engine_case, "with_step_error", lambda *_: wide)
+        monkeypatch.setattr(EngineCase, "performance", lambda *_: Performance(kind=Kind.SIMULATION))
+        candidate: Candidate[TokenPlan] = SimulationJudge(precision=0.1).certify(
+            scenario_of(1.0, objective=OBJECTIVE), 1
+        )
+        assert candidate.performance is wide
+        return candidate
 
     assert (told(2.0).verdict, told(2.0).doubt) == (Verdict.MET, None)
     opened = told(2.1)
     assert (opened.verdict, opened.doubt) == (Verdict.INCONCLUSIVE, Doubt.PROFILE)
     assert (opened.rejection.allowed, opened.rejection.needed) == (P99_S, 2.1)
-    assert (told(2.1, Verdict.MISSED).verdict, told(2.1, Verdict.MISSED).doubt) == (Verdict.MISSED, None)
-    without = Candidate(plan=scenario_of().plan, verdict=Verdict.MISSED)
-    assert TokenJudge()._with_profile_error(scenario_of(objective=OBJECTIVE), without) is without
+    missed = told(2.1, look_of(pool_of(late=0.9)))
+    assert (missed.verdict, missed.doubt) == (Verdict.MISSED, None)
 
 
 def test_intervals_widen_by_the_scatter_of_logarithms() -> None:
@@ -683,40 +543,41 @@ def raising(error: Exception) -> Callable[[TokenScenario], Performance]:
 )
 def test_a_cell_without_an_answer_says_why(error: Exception, outcome: Outcome) -> None:
     simulate: Any = raising(error)
-    found = token_answer(simulate, scenario_of())
-    assert (found.outcome, found.reason, found.performance) == (outcome, "why", None)
+    told = answer(simulate, scenario_of())
+    assert (told.outcome, told.reason, told.performance) == (outcome, "why", None)
     performance = Performance(kind=Kind.SIMULATION)
     answers: Any = lambda _: performance  # noqa: E731
-    assert token_answer(answers, scenario_of()).performance is performance
+    assert answer(answers, scenario_of()).performance is performance
 
 
 def test_one_engine_stands_for_all_where_it_may() -> None:
     four = scenario_of(80.0, 4)
-    one = TokenCase(scenario=four).simulated
+    one = EngineCase(scenario=four).simulated.scenario
     assert (one.plan.replicas, one.workload.arrival_rate_rps) == (1, 20.0)
-    assert TokenCase(scenario=four, is_whole=True).simulated is four
+    assert EngineCase(scenario=four, is_whole=True).simulated.scenario is four
     least = replace(four, plan=replace(four.plan, routing=Routing.LEAST_OUTSTANDING))
-    assert TokenCase(scenario=least).simulated.plan.replicas == 4
+    assert EngineCase(scenario=least).replicas == 4
     trace = replace(four.workload, arrivals=TraceArrivals(instants_s=(0.0, 1.0)))
-    recorded = TokenCase(scenario=replace(four, workload=trace))
-    assert recorded.simulated is recorded.scenario
+    recorded = EngineCase(scenario=replace(four, workload=trace))
+    assert recorded.simulated is recorded
     assert recorded.is_path
-    assert not TokenCase(scenario=four).is_path
+    assert not EngineCase(scenario=four).is_path
 
 
 def test_measures_are_those_that_are_promised_else_two() -> None:
-    assert TokenCase(scenario=scenario_of()).measures == (Measure.TTFT, Measure.RESPONSE)
-    assert TokenCase(scenario=scenario_of(objective=OBJECTIVE)).measures == (Measure.TTFT,)
+    assert EngineCase(scenario=scenario_of()).deciding == (Measure.TTFT, Measure.RESPONSE)
+    assert EngineCase(scenario=scenario_of(objective=OBJECTIVE)).deciding == (Measure.TTFT,)
     means = Objective.of(response_mean=1.0)
-    assert TokenCase(scenario=scenario_of(objective=means)).measures == (Measure.TTFT, Measure.RESPONSE)
+    assert EngineCase(scenario=scenario_of(objective=means)).deciding == (Measure.TTFT, Measure.RESPONSE)
 
 
 @pytest.mark.usefixtures("saturates")
 def test_a_path_has_no_quantiles_beyond_its_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[dict[str, Any]] = []
-    pool: Any = SimpleNamespace(counted=1000, tokens_performance=lambda **given: asked.append(given))
+    monkeypatch.setattr(engine_case, "engine_performance", lambda _, **given: asked.append(given))
+    pool: Any = None
     scenario = scenario_of(140.0, 4, objective=Objective.of(response={0.99: 1.0}), quantiles=(0.98,))
-    TokenCase(scenario=scenario).performance(pool, (0.9, 0.999), 0.9)
+    EngineCase(scenario=scenario).performance(pool, (0.9, 0.999), 0.9)
     assert asked[0] == {
         "load": 0.35,
         "replicas": 4,
@@ -728,7 +589,7 @@ def test_a_path_has_no_quantiles_beyond_its_requests(monkeypatch: pytest.MonkeyP
     forgets(monkeypatch, 0.3)
     instants_s = tuple(float(number) for number in range(1003))
     trace = replace(scenario.workload, arrivals=TraceArrivals(instants_s=instants_s))
-    path = TokenCase(scenario=replace(scenario, workload=trace))
+    path = EngineCase(scenario=replace(scenario, workload=trace))
     path.performance(pool, (0.9, 0.94, 0.95, 0.96, 0.98, 0.99, 0.999), 0.9)
     assert asked[1]["quantiles"] == [0.9, 0.94, 0.95, 0.98, 0.99]  # fifty of a thousand, or asked for
     assert asked[1]["simulated"] == 4
@@ -737,18 +598,18 @@ def test_a_path_has_no_quantiles_beyond_its_requests(monkeypatch: pytest.MonkeyP
 def test_what_is_counted_by_time_counts_until_the_next_would_come(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of arrivals at 0, 2, 4, 8 and 9 s those from the second to the fourth: from 2 s to 3 s after 8 s."""
     asked: list[Any] = []
-    monkeypatch.setattr(tokens, "serve", lambda _s, _d, _e, window_s: asked.append(window_s))
-    monkeypatch.setattr(tokens, "token_sample", lambda *_, **given: given)
+    monkeypatch.setattr(engine_case, "serve", lambda _s, _d, _e, window_s: asked.append(window_s))
+    monkeypatch.setattr(engine_case, "token_sample", lambda *_, **given: given)
     scenario = scenario_of()
-    task = tokens.TokenTask(
+    task = engine_case.TokenTask(
         scenario=scenario, length=Length(warm_up=1, measured=3, cool_down=1), seed=Seed(value=0)
     )
     draws: Any = SimpleNamespace(arrived_s=np.array([0.0, 2.0, 4.0, 8.0, 9.0]), input_tokens=np.arange(5))
-    monkeypatch.setattr(tokens, "draw_tokens", lambda *_: draws)
-    found: Any = tokens.replicate_tokens(task)
+    monkeypatch.setattr(engine_case, "draw_tokens", lambda *_: draws)
+    found: Any = engine_case.replicate_tokens(task)
     assert asked == [(2.0, 11.0)]
     assert (found["part"], found["window_s"]) == (slice(1, 4), 9.0)
-    assert found["blocks"] == tokens.rules_of(scenario).blocks
+    assert found["blocks"] == engine_case.rules_of(scenario).blocks
 
 
 def test_time_outside_of_an_engine_grows_with_the_prompt() -> None:
@@ -756,23 +617,4 @@ def test_time_outside_of_an_engine_grows_with_the_prompt() -> None:
     overhead = replace(scenario.profile.overhead, request_s=0.5, per_input_token_s=0.01)
     scenario = replace(scenario, profile=replace(scenario.profile, overhead=overhead))
     draws: Any = SimpleNamespace(input_tokens=np.array([0, 10]))
-    assert tokens.overheads_s(scenario, draws).tolist() == [0.5, 0.6]
-
-
-def test_each_degree_of_care_has_its_stage_precision_and_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    judge, scenario = TokenJudge(precision=0.05, requests_max=1000), scenario_of()
-    monkeypatch.setattr(TokenJudge, "_judge", lambda _self, _scenario, *given: given)
-    monkeypatch.setattr(TokenJudge, "_headroom_budget", lambda _self, _scenario, *given: given)
-    monkeypatch.setattr(TokenJudge, "_with_profile_error", lambda _self, _scenario, found: found)
-    monkeypatch.setattr(TokenJudge, "_beside_traffic_like_it", lambda _self, _scenario, found: found)
-    assert judge.search(scenario, 3) == (Stage.SEARCH, 3, math.inf, 1000)
-    assert judge.certify(scenario, 3) == (Stage.CERTIFY, 3, 0.05, 1000)
-    assert judge.accepts(scenario) == (Stage.HEADROOM, 1, math.inf, (2, None))
-    assert judge.accepts(scenario, 4, 900) == (Stage.HEADROOM, 1, math.inf, (8, 900))
-    assert judge.probe(scenario) == (Stage.PROBE, 1, math.inf, (1, None))
-
-
-def test_what_is_not_said_is_two_per_cent_at_95_of_100_million() -> None:
-    for one in (TokenJudge(), tokens.TokenSimulation()):
-        found = (one.seed, one.confidence, one.precision, one.requests_max, one.engine)
-        assert found == (0, 0.95, 0.02, 100_000_000, tokens.Engine.KERNEL)
+    assert engine_case.overheads_s(scenario, draws).tolist() == [0.5, 0.6]

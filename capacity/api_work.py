@@ -1,0 +1,75 @@
+"""Work: simulators that are ready for one verb, with the workers that they run on."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from capacity.doors import silent
+from capacity.question import parse
+from capacity.question.budget import Effort
+
+if TYPE_CHECKING:
+    from simulations.compare import PairedSimulation
+    from simulations.judge import SimulationJudge
+    from simulations.simulate import Simulation
+    from simulations.workers import Mapper
+
+Report = Callable[[str], None]
+
+
+class Work:
+    """Workers that are ready; a `capacity.question.budget.Work`."""
+
+    def __init__(self, effort: Effort, mapper: "Mapper", report: Report) -> None:
+        self.effort, self.mapper, self.report = effort, mapper, report
+
+    @property
+    def judge(self) -> "SimulationJudge":
+        """Judges plans by simulation."""
+        from simulations.judge import SimulationJudge
+
+        return SimulationJudge(**self._settings())
+
+    def simulate(self, quantiles: Sequence[float]) -> "Simulation":
+        """Simulates one plan."""
+        from simulations.simulate import Simulation
+
+        return Simulation(**self._settings(), quantiles=quantiles)
+
+    def compare(self, quantiles: Sequence[float]) -> "PairedSimulation":
+        """Simulates fleets under the same requests."""
+        from simulations.compare import PairedSimulation
+
+        return PairedSimulation(**self._settings(), quantiles=quantiles)
+
+    def _settings(self) -> dict[str, Any]:
+        from simulations.replication import Engine
+
+        effort = self.effort
+        return {
+            "seed": effort.seed,
+            "confidence": effort.confidence,
+            "precision": effort.precision,
+            "requests_max": effort.requests_max,
+            "engine": Engine(effort.engine),
+            "mapper": self.mapper,
+        }
+
+
+@contextmanager
+def at_work(effort: Effort, report: Report = silent) -> Iterator[Work]:
+    """Threads, or the workers of a Dask cluster, for one verb."""
+    from simulations.compiled import announced
+    from simulations.replication import Engine
+    from simulations.workers import workers
+
+    engine = parse.read_choice(Engine, effort.engine, "--engine")
+    count = parse.worker_count(effort.workers, effort.cluster)
+    if effort.cluster is None:
+        pool = workers(count if engine is Engine.KERNEL else 1)
+    else:
+        from simulations.cluster_executor import cluster
+
+        pool = cluster(effort.cluster, warn=report)
+    with pool as mapper, announced(report):
+        yield Work(effort, mapper, report)

@@ -1,0 +1,506 @@
+"""Batch case: how fleets of replicas that take batches are run."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Self, cast
+
+from capacity.errors import DomainError, InputError
+from capacity.performance import Performance
+from capacity.profile.distribution import ServiceLaw
+from capacity.profile.profile import ServiceProfile
+from capacity.profile.sampling import has_samples, known_samples
+from capacity.question.candidate import Candidate
+from capacity.question.objective import Measure
+from capacity.question.plan import Plan
+from capacity.question.refusal import floor_candidate, floor_doubt
+from capacity.question.resilience import Spike
+from capacity.question.scenario import Scenario
+from capacity.question.stability import load_under, require_answerable, sustainable_rate_rps
+from capacity.traffic.workload import (
+    ClosedPopulation,
+    ModulatedArrivals,
+    RenewalArrivals,
+    SurgingArrivals,
+    TraceArrivals,
+    Workload,
+)
+from simulations.case import REPLICATIONS_FIRST, Case, arrivals_scv, modulated, one_for_all
+from simulations.draws.arrivals import Seed, SettlingUsers, Stage
+from simulations.draws.service import ALONE, ProfileTimes, ServiceTimes
+from simulations.replication import Task, replicate, replicate_in_parts
+from simulations.statistics.bursts import CYCLES_A_RUN, CYCLES_WARM_UP, BurstRuns, Fed
+from simulations.statistics.path import path_length, require_enough, sections_of, tellable
+from simulations.statistics.performances import batch_performance
+from simulations.statistics.pool import SECTIONS, Pool, ProfileError
+from simulations.statistics.profile_error import profile_error
+from simulations.statistics.relaxation import (
+    RELAXATIONS,
+    closed_relaxation_requests,
+    is_pooled,
+    open_relaxation_requests,
+    turns_requests,
+)
+from simulations.statistics.sample import Length, Sample
+from simulations.statistics.strata import Strata
+from simulations.workers import Mapper
+
+# Requests beyond the quantile in question that each section has in the first look.
+EXCEEDANCES_PER_SECTION = 200
+# Relaxation times that a pool must have seen: of M/M/8 at load 0.8, whose bursts are rare and long, 95 %
+# intervals from 6000 hold the exact P99 in 92 % of experiments, from 22,000 in 94 %.
+RELAXATIONS_SEEN_MIN = 50_000
+# An estimate of the load may be above 1 where the load is not: runs are then as long as near saturation.
+_ESTIMATED_LOAD_MAX = 0.99
+# Spells that a pool must have seen: of one replica at load 0.75 whose times vary by a cv of 0.1, 0.6 of it in
+# spells of 5, 30 or 200 batches, 95 % intervals then hold P99 in 38, 37 and 37 of 40 experiments.
+SPELLS_SEEN_MIN = 2_000
+# Users' turns that a pool must have seen, each run with turns of its own.
+TURNS_SEEN_MIN = 2_000
+_TURNS_WAITED_FOR = 10  # requests of each user within which turns change
+# Requests of each user while a run settles into turns, as many as that where they are not too many in all: of
+# 8 users of one replica, whose batches take 28 to 30 ms, P99 is then right to 0.1 %, and the mean to 1 % even
+# where a think time is a 30th of a batch's, so that no user changes turns within a year.
+_SETTLING_MIN, _SETTLING, _SETTLING_REQUESTS = 200, 1000, 50_000
+_CALM_MIN = 1.0 / 16.0
+# Long enough that little is wasted on warm-up, short enough for many replications.
+_MEASURED_PER_WARM_UP = 8
+# Share of the budget that a search may take for a candidate under bursts, whose runs are long; and of that of a rate,
+# at least and at most.
+_BURSTS_SHARE, _HEADROOM_SHARES = 0.2, (0.05, 0.1)
+# A case that takes longer runs than this to settle is first looked at with short ones.
+_PROBE = Length(warm_up=10_000, measured=10_000, cool_down=500)
+_PROBE_GROWTHS, _PROBE_MARGIN = (4, 16), 4
+_BURSTS_MARGIN = 2  # of one that has seen as many bursts as a run must
+# Last digit of a clock, and how large a share of a service time it may be.
+_CLOCK_DIGITS, _CLOCK_SHARE = 2.0**-52, 1e-4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchCase(Case):
+    """A fleet of replicas that take batches, and how it is run.
+
+    Attributes:
+        settled_min_s: how long a burst and a calm stretch go on at least before they are cut. [s]
+    """
+
+    scenario: Scenario
+    settled_min_s: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def variability(self) -> float:
+        """ca² + B·cs², of the gaps between arrivals and of the service of a full batch."""
+        if isinstance(self.scenario.workload, ClosedPopulation):
+            raise DomainError("users have no gaps of their own")
+        service = self.scenario.profile.law(self.scenario.plan.batch_size_max)
+        return arrivals_scv(self.scenario.workload) + self.scenario.plan.batch_size_max * service.scv
+
+    @property
+    def bursts(self) -> BurstRuns | None:
+        """How runs under arrivals in bursts are made; None for other arrivals."""
+        workload = self.scenario.workload
+        if isinstance(workload, ClosedPopulation):
+            return None
+        arrivals = modulated(workload.arrivals)
+        if arrivals is None:
+            return None
+        return BurstRuns(
+            arrivals=arrivals,
+            arrival_rate_rps=workload.arrival_rate_rps,
+            fed=self._fed(arrivals),
+            settled_min_s=self.settled_min_s,
+        )
+
+    def _fed(self, arrivals: ModulatedArrivals) -> Fed:
+        """The queues as bursts feel them."""
+        plan, profile = self.scenario.plan, self.scenario.profile
+        service, spells = profile.law(plan.batch_size_max), profile.spells
+        steady = Workload(arrival_rate_rps=1.0, arrivals=arrivals.base)
+        return Fed(
+            load=lambda rate_rps: _busy(profile, replace(steady, arrival_rate_rps=rate_rps), plan),
+            sustainable_rps=sustainable_rate_rps(profile, plan),
+            queues=1 if is_pooled(plan) else plan.replicas,
+            service_s=service.mean_s * self.slowdown,
+            variability=arrivals_scv(steady) + plan.batch_size_max * service.scv,
+            places=_places(plan),
+            batch=plan.batch_size_max,
+            memory_s=plan.batch_wait_max_s + (0.0 if spells is None else spells.lasting_s),
+        )
+
+    @property
+    def requests_in_spell(self) -> float:
+        """Requests that arrive while a spell lasts; 0 if there are no spells, as for users."""
+        spells = self.scenario.profile.spells
+        if spells is None or isinstance(self.scenario.workload, ClosedPopulation):
+            return 0.0
+        return self.scenario.workload.arrival_rate_rps * spells.lasting_s
+
+    @property
+    def service_times(self) -> ServiceTimes:
+        """What batches draw their service times from."""
+        return ProfileTimes(self.scenario.profile)
+
+    @property
+    def slowdowns(self) -> tuple[float, ...]:
+        """By busy instances of a device; 1 alone where replicas do not slow each other down."""
+        slowdowns = self.scenario.profile.slowdowns(self.scenario.plan.replicas)
+        return slowdowns if slowdowns[-1] > 1.0 else ALONE
+
+    @property
+    def slowdown(self) -> float:
+        """Service time of a full batch on a device whose instances are all busy."""
+        return self.slowdowns[-1]
+
+    @property
+    def simulated(self) -> Self:
+        """What is run instead: one replica, or the replicas of one device, where they represent all."""
+        if self.is_whole:
+            return self
+        workload, plan = one_for_all(self.scenario.workload, self.scenario.plan, len(self.slowdowns))
+        return replace(self, scenario=replace(self.scenario, workload=workload, plan=plan))
+
+    @property
+    def load(self) -> float | None:
+        """As of the scenario."""
+        return self.scenario.load
+
+    def performance(self, pool: Pool, quantiles: Sequence[float], confidence: float) -> Performance:
+        """Performance of the whole fleet; of a recorded path without quantiles that it has too few requests for."""
+        replicas = self.replicas
+        if self.is_path:
+            asked = {*self.scenario.quantiles, *self.scenario.objective.quantiles}
+            quantiles = tellable(quantiles, asked, self.length.measured)
+        seen = batch_performance(
+            pool, load=self.load, replicas=replicas, quantiles=quantiles, confidence=confidence
+        )
+        return seen.times(self.scenario.plan.replicas // replicas)
+
+    @property
+    def length(self) -> Length:
+        """A replication that forgets its start, counts eight times as long, and enough for the quantile.
+
+        Of a recorded path, all of it but its start.
+        """
+        workload, simulated = self.scenario.workload, self.simulated
+        forgotten = _relaxation_requests(simulated) + simulated.requests_in_spell
+        warm_up = math.ceil(RELAXATIONS * forgotten)
+        enough = EXCEEDANCES_PER_SECTION / (1.0 - self.scenario.quantile_max)
+        last = 2 * simulated.scenario.plan.replicas * self.scenario.plan.batch_size_max
+        if isinstance(workload, ClosedPopulation):
+            return _run_length_of_users(workload.users, warm_up, enough, last, by_turns=_is_by_turns(self))
+        if isinstance(workload.arrivals, TraceArrivals):
+            return path_length(len(workload.arrivals.instants_s), warm_up)
+        if (bursts := simulated.bursts) is not None:
+            enough = max(enough, CYCLES_A_RUN * bursts.cycle_requests)
+        measured = max(_MEASURED_PER_WARM_UP * warm_up, math.ceil(enough))
+        return Length(warm_up=warm_up, measured=measured, cool_down=min(last, measured // 10))
+
+    def counted_min(self, care: float) -> float:
+        """Requests that have seen enough relaxation times, each queue or user by itself.
+
+        Queues of one device are busy together, and count once. The less arrivals and service vary, the shorter
+        and milder bursts are, beyond what the relaxation time already takes into account.
+        """
+        return care * _counted_min(self.simulated)
+
+    def tasks(self, length: Length, seed: Seed, numbers: range) -> list[Task]:
+        """The replications of these numbers; the same numbers are the same users for every case."""
+        simulated = self.simulated
+        workload, service_times = simulated.scenario.workload, self.service_times
+        if isinstance(workload, ClosedPopulation) and _is_by_turns(simulated):
+            workload = SettlingUsers(
+                users=workload.users,
+                think_time_s=workload.think_time_s,
+                settling=length.warm_up,
+                slow_s=_service_by_turns(simulated).mean_s,
+            )
+        strata = None if (bursts := simulated.bursts) is None else bursts.strata
+        if strata is not None:
+            assert isinstance(workload, Workload)  # noqa: S101  (users have no bursts)
+            workload = replace(workload, arrivals=strata.arrivals)
+        objective = self.scenario.objective
+        return [
+            Task(
+                plan=simulated.scenario.plan,
+                workload=workload,
+                service_times=service_times,
+                request_overhead_s=self.scenario.profile.request_overhead_s,
+                length=length,
+                seed=replace(seed, replication=number),
+                limits_s=tuple(objective.by_quantile(Measure.RESPONSE).values()),
+                wait_limits_s=tuple(objective.by_quantile(Measure.WAIT).values()),
+                slowdowns=self.slowdowns,
+                spells=self.scenario.profile.spells,
+                engine=self.engine,
+                strata=strata,
+            )
+            for number in numbers
+        ]
+
+    @property
+    def replicate(self) -> Callable[[Task], Sample | Strata]:
+        """As of `simulations.replication`."""
+        return replicate
+
+    def sections(self, seed: Seed) -> list[Sample] | None:
+        """Consecutive parts of one run of a recorded path; None if all requests of a part are rejected."""
+        (task,) = self.tasks(self.length, seed, range(1))
+        parts = sections_of(self.length.measured, self.scenario.quantile_max)
+        try:
+            return replicate_in_parts(task, parts)
+        except InputError:
+            return None
+
+    def require_answerable(self) -> None:
+        """Raises what `capacity.question.stability.require_answerable` does."""
+        require_answerable(self.scenario.profile, self.scenario.workload, self.scenario.plan)
+
+    def require_affordable(self, requests_max: int) -> None:
+        """Refuse a run so long that its clock cannot tell a service time, and too short a path.
+
+        Raises:
+            InputError: a unit is likely wrong.
+            InconclusiveError: the path has too few requests for the quantile.
+        """
+        _require_resolvable(self, requests_max // REPLICATIONS_FIRST)
+        require_enough(self.scenario.workload, self.scenario.quantile_max)
+
+    @property
+    def search_care(self) -> float:
+        """A tenth: a confirmation will refuse what is accepted by mistake."""
+        return 0.1
+
+    def budget(self, stage: Stage, requests_max: int, effort: int = 1) -> int:
+        """All that is allowed; of bursts in a search a share, and of a rate twice what settles it, within reason."""
+        settling = self.requests_to_settle
+        if stage is Stage.SEARCH and self.bursts is not None:
+            return min(requests_max, max(int(_BURSTS_SHARE * requests_max), settling))
+        if stage is Stage.HEADROOM:
+            least, most = (int(min(1.0, effort * share) * requests_max) for share in _HEADROOM_SHARES)
+            return min(max(least, 2 * settling), most)
+        return requests_max
+
+    @property
+    def surge(self) -> "tuple[BatchCase, Length] | None":
+        """The case with the jump in its arrivals, with one replica where it represents all, and its runs.
+
+        Raises:
+            InputError: arrivals that have no rate to multiply.
+        """
+        return None if self.scenario.spike is None else _surge(self, self.scenario.spike)
+
+    @property
+    def of_batches(self) -> tuple[str, str]:
+        """How large its batches are, and that smaller ones help."""
+        return f" with batches up to {self.scenario.plan.batch_size_max}", ", a smaller batch"
+
+    @property
+    def probes(self) -> tuple[Length, ...]:
+        """Short runs that may refuse before the first of full length: each four times as long as the one before.
+
+        They cost at most a third of what follows, and are few: near saturation nothing would follow.
+        A closed population has one, after each of its users, who all come at the start, has come back often. A path
+        has none: it is as long as it is.
+        """
+        return tuple(_probes(self))
+
+    def refused(self, confidence: float) -> Candidate | None:
+        """The plan in doubt, if the samples cannot tell its service time from a limit; no simulation could."""
+        scenario, plan = self.scenario, self.scenario.plan
+        doubt = floor_doubt(scenario.profile, scenario.objective, plan.batch_size_max, confidence)
+        return None if doubt is None else floor_candidate(plan, doubt)
+
+    @staticmethod
+    def alike(cases: Sequence[Case]) -> "list[BatchCase]":
+        """The cases with spells cut where the last of them has settled, so that all see the same bursts."""
+        alike = cast("list[BatchCase]", list(cases))
+        while settled := {
+            bursts.settled_s for case in alike if (bursts := case.simulated.bursts) is not None
+        }:
+            last_s = max(burst_s for burst_s, _ in settled), max(calm_s for _, calm_s in settled)
+            if settled == {last_s}:
+                break
+            alike = [replace(case, settled_min_s=last_s) for case in alike]
+        return alike
+
+    @property
+    def known_samples(self) -> Callable[[float], Sequence[float]] | None:
+        """As of `capacity.profile.sampling`."""
+        profile = self.scenario.profile
+        return known_samples(profile, self.scenario.plan.batch_size_max) if has_samples(profile) else None
+
+    def profile_error(
+        self,
+        length: Length,
+        confidence: float,
+        seed: Seed,
+        mapper: Mapper,
+        is_enough: Callable[[ProfileError], bool] | None = None,
+    ) -> ProfileError | None:
+        """By the same requests under profiles resampled from the measured times; None if it has no samples."""
+        return profile_error(self, length, confidence, seed, mapper, is_enough)
+
+
+def _run_length_of_users(users: int, warm_up: int, enough: float, last: int, *, by_turns: bool) -> Length:
+    """A replication of a closed population; each user is an observation, so one run need not be long.
+
+    The more runs that keep their turns there will be, the shorter they are.
+    """
+    settling = 0
+    if by_turns:
+        settling = max(_SETTLING_MIN * users, min(_SETTLING * users, _SETTLING_REQUESTS))
+        enough *= min(1.0, SECTIONS * users / TURNS_SEEN_MIN)
+    measured, warm_up = max(warm_up, math.ceil(enough)), max(warm_up, settling)
+    return Length(warm_up=warm_up, measured=measured, cool_down=min(max(last, 2 * users), measured // 10))
+
+
+def _turns_requests(case: BatchCase) -> float:
+    """Requests within which users change the turns in which they are served; 0 if all batches are full."""
+    users, plan = case.scenario.workload, case.scenario.plan
+    assert isinstance(users, ClosedPopulation)  # noqa: S101  (who else takes turns)
+    if users.think_time_s == 0.0 or users.users >= 2 * plan.replicas * plan.batch_size_max:
+        return 0.0
+    return turns_requests(users, _service_by_turns(case))
+
+
+def _service_by_turns(case: BatchCase) -> ServiceLaw:
+    """Service of the batches of users who are served in turns: half of those of a replica each."""
+    assert isinstance(case.scenario.workload, ClosedPopulation)  # noqa: S101
+    size = case.scenario.workload.users // (2 * case.scenario.plan.replicas)
+    return case.scenario.profile.law(min(max(1, size), case.scenario.plan.batch_size_max))
+
+
+def _is_by_turns(case: BatchCase) -> bool:
+    """Whether users keep the turns they started with for longer than a simulation can wait."""
+    assert isinstance(case.scenario.workload, ClosedPopulation)  # noqa: S101  (who else takes turns)
+    return _turns_requests(case) > max(_TURNS_WAITED_FOR * case.scenario.workload.users, _walk_requests(case))
+
+
+def _walk_requests(case: BatchCase) -> float:
+    """Requests within which a closed population forgets how many are at which queue."""
+    users, plan = case.scenario.workload, case.scenario.plan
+    assert isinstance(users, ClosedPopulation)  # noqa: S101  (who else walks)
+    return closed_relaxation_requests(users, plan, sustainable_rate_rps(case.scenario.profile, plan))
+
+
+def _relaxation_requests(case: BatchCase) -> float:
+    """Requests that arrive within one relaxation time of what is simulated."""
+    workload, plan = case.scenario.workload, case.scenario.plan
+    if isinstance(workload, ClosedPopulation):
+        turns = 0.0 if _is_by_turns(case) else _turns_requests(case)
+        return max(turns, _walk_requests(case))
+    if (bursts := case.bursts) is not None:
+        return bursts.relaxation_requests
+    service = case.scenario.profile.law(plan.batch_size_max)
+    rate_rps = workload.arrival_rate_rps
+    queues = 1 if is_pooled(plan) else plan.replicas
+    in_service = rate_rps * service.mean_s * case.slowdown
+    busy = _busy(case.scenario.profile, workload, plan)
+    return open_relaxation_requests(busy, queues, in_service, case.variability, _places(plan))
+
+
+def _busy(profile: ServiceProfile, workload: Workload, plan: Plan) -> float:
+    """The load; of one that is only estimated no more than what runs can be made for."""
+    busy, is_exact = load_under(profile, workload, plan)
+    return busy if is_exact else min(busy, _ESTIMATED_LOAD_MAX)
+
+
+def _places(plan: Plan) -> int | None:
+    """Places in one queue, including the batch in service; None if the queue has no limit."""
+    return None if plan.queue_limit is None else plan.queue_limit + plan.batch_size_max
+
+
+def _counted_min(simulated: BatchCase) -> float:
+    relaxation = _relaxation_requests(simulated)
+    seen = RELAXATIONS_SEEN_MIN * relaxation
+    if isinstance(simulated.scenario.workload, ClosedPopulation):
+        turns = min(_turns_requests(simulated), simulated.length.measured)
+        return max(seen, TURNS_SEEN_MIN * turns) / simulated.scenario.workload.users
+    is_one = is_pooled(simulated.scenario.plan)
+    independent = 1 if is_one else -(-simulated.scenario.plan.replicas // len(simulated.slowdowns))
+    in_spells = SPELLS_SEEN_MIN * simulated.requests_in_spell  # which all queues share
+    if simulated.is_path:
+        return in_spells  # each run has seen all bursts that there are
+    if (bursts := simulated.bursts) is not None:
+        calm = _calm(bursts.fed.variability)
+        return in_spells + bursts.counted_min(RELAXATIONS_SEEN_MIN * calm / independent)
+    return in_spells + seen * _calm(simulated.variability) / independent
+
+
+def _calm(variability: float) -> float:
+    """Share of the relaxation times that is enough where bursts by chance are short and mild."""
+    return min(1.0, max(_CALM_MIN, (variability / 2.0) ** 2))
+
+
+def _require_resolvable(case: BatchCase, requests_max: int) -> None:
+    """Refuse a run so long that its clock cannot tell a service time: a unit of the rate is likely wrong.
+
+    Args:
+        requests_max: of one run; one beyond the budget is never made.
+    """
+    workload, shortest_s = case.scenario.workload, case.scenario.profile.law(1).durations_s[0]
+    requests = min(case.length.requests, requests_max)
+    if isinstance(workload, ClosedPopulation):
+        run_s = max(1.0, requests / workload.users) * workload.think_time_s
+        slow, what = f"with a think time of {workload.think_time_s:g} s", "think time"
+    else:
+        run_s = requests / workload.arrival_rate_rps
+        slow, what = f"at {workload.arrival_rate_rps:g} rps", "rate"
+    if run_s * _CLOCK_DIGITS > _CLOCK_SHARE * shortest_s:
+        raise InputError(
+            f"{slow} a run lasts {run_s:.3g} s, in which the clock cannot tell a service of "
+            f"{shortest_s:g} s; is the unit of the {what} right?"
+        )
+
+
+def _probes(case: BatchCase) -> Iterator[Length]:
+    length = case.length
+    if case.is_path:
+        return
+    if isinstance(case.scenario.workload, ClosedPopulation):
+        users = case.scenario.workload.users
+        probe = Length(warm_up=4 * users, measured=max(1_000, 4 * users), cool_down=min(users, 100))
+        if _PROBE_MARGIN * probe.requests <= length.requests:
+            yield probe
+        return
+    first = _PROBE
+    if (bursts := case.simulated.bursts) is not None:  # in which each run must see every stratum
+        cycles = [math.ceil(n * bursts.cycle_requests) for n in (CYCLES_WARM_UP, CYCLES_A_RUN)]
+        first = Length(
+            warm_up=max(cycles[0], _PROBE.warm_up // 4),
+            measured=max(cycles[1], _PROBE.measured),
+            cool_down=_PROBE.cool_down,
+        )
+    if first.requests < (length.requests if first is _PROBE else length.requests // _BURSTS_MARGIN):
+        yield first
+    for growth in _PROBE_GROWTHS:
+        probe = Length(
+            warm_up=growth * first.warm_up, measured=growth * first.measured, cool_down=first.cool_down
+        )
+        if _PROBE_MARGIN * probe.requests <= length.requests:
+            yield probe
+
+
+# Times the warm-up of a steady state: of two replicas with large batches behind least-outstanding, P99 of a
+# spike came out 6 % low after ten relaxation times, and right after twenty.
+_COUPLED = 4
+
+
+def _surge(case: BatchCase, spike: Spike) -> tuple[BatchCase, Length]:
+    """The case with the jump in its arrivals, with one replica where it represents all, and its runs."""
+    workload = case.scenario.workload
+    if isinstance(workload, ClosedPopulation) or not isinstance(workload.arrivals, RenewalArrivals):
+        raise InputError(
+            "a spike multiplies a steady rate: use it with poisson, gamma or deterministic arrivals"
+        )
+    steady = case.length
+    seen, plan = one_for_all(workload, case.scenario.plan, len(case.slowdowns))
+    assert isinstance(seen, Workload)  # noqa: S101  (a rate stays a rate)
+    assert isinstance(seen.arrivals, RenewalArrivals)  # noqa: S101  (what one replica sees of renewals)
+    during = max(2, round(seen.arrival_rate_rps * spike.factor * spike.startup_time_s))
+    # The phases of replicas that influence each other take longer to forget than their queues do.
+    warm_up = steady.warm_up * (1 if plan.replicas == 1 else _COUPLED)
+    surging = SurgingArrivals(base=seen.arrivals, before=warm_up, factor=spike.factor)
+    length = Length(warm_up=warm_up, measured=during, cool_down=steady.cool_down)
+    scenario = replace(case.scenario, workload=replace(seen, arrivals=surging), plan=plan)
+    return replace(case, scenario=scenario), length

@@ -1,0 +1,567 @@
+"""Engine case: how fleets of engines of language models are run."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
+from typing import Self
+
+import numpy as np
+
+from capacity.confidence import student_t
+from capacity.errors import DomainError, InconclusiveError, UnstableError
+from capacity.performance import Interval, Kind, Performance
+from capacity.profile.llm_sampling import has_spread, resampled_steps
+from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
+from capacity.question.objective import Measure
+from capacity.question.overload import Overload
+from capacity.question.plan import Plan
+from capacity.question.refusal import refuse_overload
+from capacity.question.stability import relaxation_requests
+from capacity.question.tokens import TokenPlan, TokenScenario, replicas_stable_min, require_lengths
+from capacity.traffic.lengths import LengthRows
+from capacity.traffic.workload import MmppArrivals, TraceArrivals, Workload
+from capacity.units import format_rate
+from simulations.case import Case, arrivals_scv, modulated, one_for_all
+from simulations.draws.arrivals import Purpose, Seed, Stage, Stream
+from simulations.draws.phases import PhaseStrata
+from simulations.draws.records import Floats
+from simulations.draws.tokens import ALWAYS, EngineRules, TokenDraws, TokenRecords
+from simulations.kernel.continuous import serve_engines
+from simulations.reference.engine import run_engines
+from simulations.replication import Engine
+from simulations.saturation import saturated, settling_requests, token_load
+from simulations.statistics.bursts import CYCLES_A_RUN, BurstRuns, Fed
+from simulations.statistics.path import path_length, require_enough, sections_of, tellable
+from simulations.statistics.performances import engine_performance
+from simulations.statistics.pool import Pool
+from simulations.statistics.profile_error import widened
+from simulations.statistics.sample import Length, Sample
+from simulations.statistics.strata import Strata
+from simulations.statistics.tokens import Part, TokenSample, token_sample
+from simulations.workers import Mapper, leave_if_abandoned
+
+# Relaxation times after which a run counts, and that a pool must have seen. By benchmarks/token_coverage.py at
+# the first settled look, of lognormal lengths at load 0.7, where slots fill rarely, 95 % intervals of TTFT's P99
+# held the true value in 86 % of 150 experiments from 1,500, and in 95 % of 100 from 6,000, at a second a pool;
+# those of the response's P99 in 97 %.
+_RELAXATIONS, _RELAXATIONS_SEEN_MIN = 10, 6_000
+_SEARCHING = (Stage.SEARCH, Stage.PROBE)
+_MEASURED_PER_WARM_UP = 4
+# Beyond the knee, where nothing is accepted, runs are no longer than it takes to refuse what is clear.
+_FORGOTTEN_MAX, _KNEE_REQUESTS = 200.0, 400_000
+_MEASURED_MIN = 2_000
+_COOL_DOWN_MIN = 200
+_LOAD_MAX = 0.999  # that relaxation times are told for
+# Nearer to saturation than this no P99 is given: an error of the profile as large could make it anything.
+KNEE = 0.95
+# Independent requests beyond the highest quantile without which there is no interval.
+_EXCEEDANCES_MIN = 50
+# What a trace that is too short for an interval still allows.
+_OR_REPLAY = ", or give --replay for these requests alone"
+_RESAMPLES = 12
+_HEADROOM_SHARE = 0.1
+# Of the budget, how much a plan under bursts may take, where a confirmation needs no more to settle, and a probe of its
+# headroom: where bursts exceed by little what engines serve, the few long ones decide, and no few times as many help.
+_BURSTS_SHARE, _BURSTS_PROBE_SHARE = 0.025, 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenTask:
+    """All that a worker needs for one run; `strata` as of `simulations.replication.Task`."""
+
+    scenario: TokenScenario
+    length: Length
+    seed: Seed
+    engine: Engine = Engine.KERNEL
+    strata: PhaseStrata | None = None
+
+
+def rules_of(scenario: TokenScenario) -> EngineRules:
+    """What the engines of a scenario go by."""
+    plan = scenario.plan
+    return EngineRules.of(scenario.profile, plan.sequences_max, plan.batched_tokens_max)
+
+
+def serve(
+    scenario: TokenScenario, draws: TokenDraws, engine: Engine, window_s: tuple[float, float] = ALWAYS
+) -> TokenRecords:
+    """Serve requests under a plan; a step beyond what was measured is refused."""
+    run = serve_engines if engine is Engine.KERNEL else run_engines
+    plan, profile = scenario.plan, scenario.profile
+    records = run(profile.table, rules_of(scenario), plan.replicas, plan.routing, draws, window_s)
+    records.require_measured(profile.table, profile.name)
+    return records
+
+
+def draw_tokens(scenario: TokenScenario, requests: int, seed: Seed) -> TokenDraws:
+    """The requests of one run; the same users at every rate and under every plan."""
+    stream = Stream(scenario.workload, requests, seed)
+    count = stream.requests
+    if scenario.in_order:
+        assert isinstance(scenario.lengths, LengthRows)  # noqa: S101  (who else has an order)
+        given, got = (
+            np.array(column, dtype=np.int64)
+            for column in (scenario.lengths.input_tokens, scenario.lengths.output_tokens)
+        )
+    else:
+        given, got = scenario.lengths.draw(seed.generator(Purpose.LENGTHS).random((count, 2)))
+    return TokenDraws(
+        arrived_s=stream.arrived_s(count),
+        input_tokens=given,
+        output_tokens=got,
+        cached_tokens=np.floor(scenario.cached_share * given).astype(np.int64),
+        routing=stream.routing(count),
+        noise_seed=int(seed.generator(Purpose.STEPS).integers(2**62)),
+    )
+
+
+def overheads_s(scenario: TokenScenario, draws: TokenDraws) -> Floats:
+    """Time of each request outside its engine. [s]"""
+    overhead = scenario.profile.overhead
+    return np.asarray(overhead.request_s + overhead.per_input_token_s * draws.input_tokens, dtype=np.float64)
+
+
+def replicate_tokens(task: TokenTask) -> TokenSample | Strata:
+    """Run one replication, and reduce it to a sample; of arrivals in bursts each stratum by itself."""
+    leave_if_abandoned()
+    draws = draw_tokens(task.scenario, task.length.requests, task.seed)
+    part = slice(task.length.warm_up, len(draws.arrived_s) - task.length.cool_down)
+    return _reduced(task, draws, part) if task.strata is None else _by_strata(task, draws, part, task.strata)
+
+
+def _reduced(task: TokenTask, draws: TokenDraws, part: slice) -> TokenSample:
+    """The sample of some requests; what is counted by time counts while these arrive."""
+    records, window_s = _served(task, draws, part)
+    return _sample(task, draws, records, part, window_s)
+
+
+def _by_strata(task: TokenTask, draws: TokenDraws, part: slice, strata: PhaseStrata) -> Strata:
+    """The samples of the strata of these requests, each for the time that its requests take at its rate."""
+    records, window_s = _served(task, draws, part)
+    labels = strata.labels(strata.clock(task.seed.generator(Purpose.PHASES)), draws.arrived_s)
+    labels[: part.start] = labels[part.stop :] = -1
+    samples, half = [], (part.start + part.stop) // 2
+    for label, rate_rps in enumerate(strata.rates_rps):
+        chosen = np.flatnonzero(labels == label)
+        lasting_s, middle = len(chosen) / rate_rps, int(np.searchsorted(chosen, half))
+        samples.append(_sample(task, draws, records.stratum(lasting_s / window_s), chosen, lasting_s, middle))
+    return Strata(weights=strata.weights, samples=tuple(samples))
+
+
+def _served(task: TokenTask, draws: TokenDraws, part: slice) -> tuple[TokenRecords, float]:
+    """What became of all requests, and how long some of them took to arrive, in which time is counted. [s]"""
+    arrived_s = draws.arrived_s[part]
+    gap_s = (arrived_s[-1] - arrived_s[0]) / (len(arrived_s) - 1)
+    window_s = (float(arrived_s[0]), float(arrived_s[-1] + gap_s))
+    return serve(task.scenario, draws, task.engine, window_s), window_s[1] - window_s[0]
+
+
+def _sample(
+    task: TokenTask,
+    draws: TokenDraws,
+    records: TokenRecords,
+    part: Part,
+    window_s: float,
+    middle: int | None = None,
+) -> TokenSample:
+    return token_sample(
+        draws,
+        records,
+        task.scenario.objective,
+        overhead_s=overheads_s(task.scenario, draws),
+        part=part,
+        window_s=window_s,
+        blocks=rules_of(task.scenario).blocks,
+        middle=middle,
+    )
+
+
+def require_tokens_answerable(scenario: TokenScenario) -> float:
+    """Refuse at once what has no steady state or lies beyond the profile; the load.
+
+    Raises:
+        UnstableError: names the fewest replicas that would be stable.
+        DomainError: settings or lengths beyond what was measured.
+    """
+    plan = scenario.plan
+    scenario.profile.require(plan.sequences_max, plan.batched_tokens_max)
+    require_lengths(scenario.profile, scenario.lengths, plan.sequences_max)
+    load = token_load(scenario)
+    if load >= 1.0:
+        one = saturated(scenario)
+        least = replicas_stable_min(scenario.workload.arrival_rate_rps, one)
+        count = f"{plan.replicas} replica" + ("s" if plan.replicas > 1 else "")
+        raise UnstableError(
+            f"unstable plan: load {load:.3f} >= 1 ({format_rate(scenario.workload.arrival_rate_rps)} on "
+            f"{format_rate(plan.replicas * one.rate_rps)} of {count}); use at least {least} replicas",
+            servers_min=least,
+        )
+    return load
+
+
+def require_below_knee(scenario: TokenScenario) -> None:
+    """Refuse what has no answer, and what is so near saturation that the profile's error decides.
+
+    Raises:
+        UnstableError, DomainError: as of `require_tokens_answerable`.
+        InconclusiveError: names a rate below which there is an answer.
+    """
+    load = require_tokens_answerable(scenario)
+    if load > KNEE:
+        raise InconclusiveError(
+            f"at load {load:.3f}, within 5 % of saturation, an error of 1 % in the profile changes the latency "
+            "several times over; add a replica, or ask for a rate below "
+            f"{format_rate(KNEE / load * scenario.workload.arrival_rate_rps)}"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineCase(Case):
+    """A fleet of engines of a language model, and how it is run."""
+
+    scenario: TokenScenario
+
+    @property
+    def simulated(self) -> Self:
+        """One engine where it stands for all and may, else the whole fleet."""
+        scenario = self.scenario
+        if self.is_whole or self.is_path:
+            return self
+        plan = scenario.plan
+        alike = Plan(profile=plan.profile, replicas=plan.replicas, batch_size_max=1, routing=plan.routing)
+        workload, one = one_for_all(scenario.workload, alike)
+        assert isinstance(workload, Workload)  # noqa: S101  (a rate stays a rate)
+        alone = replace(scenario, workload=workload, plan=replace(plan, replicas=one.replicas))
+        return replace(self, scenario=alone)
+
+    @property
+    def load(self) -> float:
+        """Arrival rate over the rate at which the fleet saturates."""
+        return token_load(self.scenario)
+
+    @property
+    def deciding(self) -> tuple[Measure, ...]:
+        """Durations whose quantiles are promised; without promises the two whose intervals are to be narrow.
+
+        Of the first token little is known where the response is known well: it waits rarely, and then many do.
+        """
+        promised = {one.measure for one in self.scenario.objective.limits if one.quantile is not None}
+        return tuple(sorted(promised)) or self.narrowed
+
+    @property
+    def narrowed(self) -> tuple[Measure, ...]:
+        """The first token and the response."""
+        return Measure.TTFT, Measure.RESPONSE
+
+    def is_seen(self, pool: Pool) -> bool:
+        """Whether a pool has seen every duration that is promised; requests of one output token have no TPOT."""
+        promised = {one.measure for one in self.scenario.objective.limits} - {Measure.MISSED}
+        return all(pool.counts(measure) for measure in promised)
+
+    @property
+    def bursts(self) -> BurstRuns | None:
+        """How runs under arrivals in bursts are made; None for other arrivals.
+
+        Spells are not cut: what an engine does is counted by time, and not by the stratum of a request.
+        """
+        workload = self.simulated.scenario.workload
+        arrivals = modulated(workload.arrivals)
+        if arrivals is None:
+            return None
+        simulated, one = self.simulated.scenario, saturated(self.scenario)
+        sustainable_rps = simulated.plan.replicas * one.rate_rps
+        burst_rps, _ = arrivals.bursts.rates_rps(workload.arrival_rate_rps)
+        steady = Workload(arrival_rate_rps=1.0, arrivals=arrivals.base)
+        variability = arrivals_scv(steady) + simulated.lengths.moments.output_scv
+        running = _forgotten_with(simulated.at_rate(burst_rps), variability)
+        fed = Fed(
+            load=lambda rate_rps: rate_rps / sustainable_rps,
+            sustainable_rps=sustainable_rps,
+            queues=simulated.plan.replicas,
+            service_s=running / min(burst_rps / simulated.plan.replicas, one.rate_rps),
+            variability=variability,
+            batch=math.ceil(one.running_mean),
+        )
+        return BurstRuns(
+            arrivals=arrivals, arrival_rate_rps=workload.arrival_rate_rps, fed=fed, may_cut=False
+        )
+
+    @property
+    def relaxation_requests(self) -> float:
+        """Requests that arrive while what is simulated forgets its start."""
+        if (bursts := self.bursts) is not None:
+            return bursts.relaxation_requests
+        simulated = self.simulated.scenario
+        replicas, load = simulated.plan.replicas, min(token_load(simulated), _LOAD_MAX)
+        variability = arrivals_scv(simulated.workload) + simulated.lengths.moments.output_scv
+        in_service = _forgotten_with(simulated, variability) * replicas
+        return relaxation_requests(load, replicas, in_service, variability)
+
+    @property
+    def length(self) -> Length:
+        """Of one run; of a recorded path all of it but its start."""
+        forgotten = self.relaxation_requests
+        if self.simulated.load > KNEE:  # such a run may refuse, and never accepts
+            forgotten = min(forgotten, _FORGOTTEN_MAX)
+        warm_up = math.ceil(_RELAXATIONS * forgotten)
+        if isinstance(self.scenario.workload.arrivals, TraceArrivals):
+            return path_length(len(self.scenario.workload.arrivals.instants_s), warm_up)
+        measured = max(_MEASURED_PER_WARM_UP * warm_up, _MEASURED_MIN)
+        if (bursts := self.bursts) is not None:
+            measured = max(measured, math.ceil(CYCLES_A_RUN * bursts.cycle_requests))
+        return Length(
+            warm_up=warm_up, measured=measured, cool_down=max(_COOL_DOWN_MIN, math.ceil(2 * forgotten))
+        )
+
+    def counted_min(self, care: float) -> float:
+        """Requests that have seen enough relaxation times; each run of a path has seen all that there are."""
+        beyond = _EXCEEDANCES_MIN / (1.0 - self.scenario.quantile_max)
+        if self.is_path:
+            return beyond
+        of_each = _RELAXATIONS_SEEN_MIN / self.replicas
+        if (bursts := self.bursts) is not None:
+            return max(care * bursts.counted_min(of_each), beyond)
+        return max(care * of_each * self.relaxation_requests, beyond)
+
+    def tasks(self, length: Length, seed: Seed, numbers: range) -> list[TokenTask]:
+        """The replications of these numbers; the same numbers are the same users for every case."""
+        bursts = self.bursts
+        one = TokenTask(
+            scenario=self.simulated.scenario,
+            length=length,
+            seed=seed,
+            engine=self.engine,
+            strata=None if bursts is None else bursts.strata,
+        )
+        return [replace(one, seed=replace(seed, replication=number)) for number in numbers]
+
+    @property
+    def replicate(self) -> Callable[[TokenTask], Sample | Strata]:
+        """As of `replicate_tokens`."""
+        return replicate_tokens
+
+    def sections(self, seed: Seed) -> list[Sample]:
+        """Consecutive parts of one run of a recorded path."""
+        scenario, length = self.scenario, self.length
+        draws = draw_tokens(scenario, 0, seed)
+        sections = sections_of(length.measured, scenario.quantile_max)
+        edges = [length.warm_up + length.measured * at // sections for at in range(sections + 1)]
+        task = TokenTask(scenario=scenario, length=length, seed=seed, engine=self.engine)
+        return [_reduced(task, draws, slice(a, b)) for a, b in pairwise(edges)]
+
+    def require_answerable(self) -> None:
+        """Raises what `require_below_knee` does."""
+        require_below_knee(self.scenario)
+
+    def require_affordable(self, requests_max: int) -> None:
+        """Raises InconclusiveError for a recorded path that is too short for its quantile."""
+        require_enough(self.scenario.workload, self.scenario.quantile_max, _OR_REPLAY)
+
+    @property
+    def search_care(self) -> float:
+        """A twentieth."""
+        return 0.05
+
+    def budget(self, stage: Stage, requests_max: int, effort: int = 1) -> int:
+        """What is worth it: beyond the knee it may only refuse, and a search goes on above what it leaves in doubt."""
+        is_rate = stage in (Stage.HEADROOM, Stage.PROBE)
+        allowed = self._budget_of_rate(stage, requests_max, effort) if is_rate else requests_max
+        if self.load > KNEE:
+            return min(allowed, _KNEE_REQUESTS)
+        enough = self.narrowing(requests_max)
+        if stage not in _SEARCHING and enough < math.inf:
+            enough = max(enough, 2 * self.requests_to_settle)
+        return int(min(allowed, enough))
+
+    def _budget_of_rate(self, stage: Stage, requests_max: int, effort: int) -> int:
+        """So many times what settles a rate, within reason; what only finds where rates end has half of that."""
+        times = effort if stage is Stage.PROBE else 2 * effort
+        share = _HEADROOM_SHARE if self.bursts is None else min(_HEADROOM_SHARE, times * _BURSTS_PROBE_SHARE)
+        budget = int(share * requests_max)
+        if self.load < 1.0:
+            budget = min(budget, times * self.requests_to_settle)
+        return max(budget, 1)
+
+    def narrowing(self, requests_max: int) -> float:
+        """Of bursts a share of what is allowed."""
+        return math.inf if self.bursts is None else _BURSTS_SHARE * requests_max
+
+    def refused(self, confidence: float) -> Candidate[TokenPlan] | None:
+        """The plan, whose line would grow for ever, or for too long in bursts; None where neither is sure."""
+        rejection = _refuse_load(self.scenario, self.load)
+        return (
+            None
+            if rejection is None
+            else Candidate(plan=self.scenario.plan, verdict=Verdict.MISSED, rejection=rejection)
+        )
+
+    @property
+    def knee(self) -> float:
+        """Within 5 % of saturation."""
+        return KNEE
+
+    def widened(self, performance: Performance, confidence: float, seed: int, mapper: Mapper) -> Performance:
+        """By what profiles resampled from the measured steps differ by."""
+        return with_step_error(self.scenario, performance, confidence, seed, mapper)
+
+    def resampled_pools(self, seed: Seed, mapper: Mapper) -> list[Pool]:
+        """Those of `resampled_pools`; none where the profile does not say how far its steps may be off."""
+        return resampled_pools(self, seed, mapper) if has_spread(self.scenario.profile) else []
+
+    def widened_by(self, pools: Sequence[Pool], performance: Performance, confidence: float) -> Performance:
+        """As of `widened_by`."""
+        return widened_by(pools, performance, confidence)
+
+    def performance(self, pool: Pool, quantiles: Sequence[float], confidence: float) -> Performance:
+        """Of the whole fleet; of a recorded path without quantiles that it has too few requests for."""
+        if self.is_path:
+            asked = {*self.scenario.quantiles, *self.scenario.objective.quantiles}
+            quantiles = tellable(quantiles, asked, self.length.measured)
+        return engine_performance(
+            pool,
+            load=self.load,
+            replicas=self.scenario.plan.replicas,
+            simulated=self.replicas,
+            quantiles=quantiles,
+            confidence=confidence,
+            has_limits=bool(self.scenario.objective.together),
+        )
+
+
+def _refuse_load(scenario: TokenScenario, load: float) -> Rejection | None:
+    """Why the line would grow for ever, or for too long in bursts that exceed what the engines serve.
+
+    What they serve in a burst is taken to be as much more as an error of the profile could make it.
+    """
+    if load >= 1.0:
+        return Rejection(limit=Limit.STABILITY, allowed=1.0, needed=load)
+    arrivals, one = scenario.workload.arrivals, saturated(scenario)
+    if not isinstance(arrivals, MmppArrivals):
+        return None
+    engine = Overload(
+        bursts=arrivals,
+        arrival_rate_rps=scenario.workload.arrival_rate_rps / scenario.plan.replicas,
+        served_rps=one.rate_rps / KNEE,
+        variability=1.0 + scenario.lengths.moments.output_scv,
+        in_service=one.running_mean,
+    )
+    return refuse_overload(engine, scenario.objective.limits)
+
+
+def _forgotten_with(scenario: TokenScenario, variability: float) -> float:
+    """Requests that come to an engine while those that run in it are forgotten.
+
+    A request takes its output tokens' steps, of engines that run fewer at once than when they saturate, and far
+    fewer where a step of few is much shorter.
+    """
+    running = min(token_load(scenario), _LOAD_MAX) * saturated(scenario).running_mean
+    return min(running, max(1.0, variability / 2.0) * settling_requests(scenario))
+
+
+def resampled_pools(case: EngineCase, seed: Seed, mapper: Mapper = map) -> list[Pool]:
+    """The same requests under profiles resampled from the measured steps, a run each.
+
+    Args:
+        seed: of the profiles by its replication; the requests are those of replication 0.
+    """
+    generator, profile = seed.generator(Purpose.PROFILE), case.scenario.profile
+    (one,) = case.tasks(case.length, Seed(value=seed.value), range(1))
+    tasks = [
+        replace(one, scenario=replace(one.scenario, profile=resampled_steps(profile, generator)))
+        for _ in range(_RESAMPLES)
+    ]
+    return [Pool.of([sample]) for sample in mapper(replicate_tokens, tasks)]
+
+
+def with_step_error(
+    scenario: TokenScenario, performance: Performance, confidence: float, seed: int, mapper: Mapper = map
+) -> Performance:
+    """Intervals widened by what the same requests do under profiles resampled from the measured steps.
+
+    Source:
+        Barton & Schruben (2001), Resampling methods for input modeling, Proc. Winter Simulation Conf.
+    """
+    if not has_spread(scenario.profile):
+        return performance
+    pools = resampled_pools(EngineCase(scenario=scenario), Seed(value=seed), mapper)
+    return widened_by(pools, performance, confidence)
+
+
+def widened_by(pools: Sequence[Pool], performance: Performance, confidence: float) -> Performance:
+    """Intervals widened by what pools under resampled profiles differ by; no pools, no change."""
+    if not pools:
+        return performance
+    spread = student_t(confidence, len(pools) - 1)
+
+    def extra(value: Callable[[Pool], float]) -> float:
+        values = np.array([value(pool) for pool in pools])
+        return spread * float(np.std(np.log(np.maximum(values, 1e-12)), ddof=1))
+
+    def wider(measure: Measure) -> dict[float, Interval]:
+        known: dict[float, Interval] = getattr(performance, measure.value)
+        moved = {q: partial(_quantile_of, measure, q) for q in known}
+        return {q: widened(interval, extra(moved[q])) for q, interval in known.items()}
+
+    means = {
+        name: widened(interval, extra(partial(_mean_of, Measure(name))))
+        if Measure(name).is_duration
+        else interval
+        for name, interval in performance.intervals.items()
+    }
+    return replace(
+        performance,
+        ttft_quantiles_s=wider(Measure.TTFT),
+        tpot_quantiles_s=wider(Measure.TPOT),
+        itl_quantiles_s=wider(Measure.ITL),
+        response_quantiles_s=wider(Measure.RESPONSE),
+        intervals=means,
+    )
+
+
+def _quantile_of(measure: Measure, quantile: float, pool: Pool) -> float:
+    """What is resampled: a quantile. [s]"""
+    return pool.quantile_s(measure, quantile)
+
+
+def _mean_of(measure: Measure, pool: Pool) -> float:
+    """A mean likewise. [s]"""
+    return pool.mean_s(measure)
+
+
+def replay(
+    scenario: TokenScenario, quantiles: Sequence[float], engine: Engine = Engine.KERNEL
+) -> tuple[TokenDraws, TokenRecords, Performance]:
+    """Exactly the requests of a trace, served from an empty fleet; every one counts, and quantiles are points."""
+    draws = draw_tokens(scenario, 0, Seed(value=0))
+    records = serve(scenario, draws, engine)
+    span_s = float(records.finished_s.max() - draws.arrived_s[0])
+    sample = token_sample(
+        draws,
+        records,
+        scenario.objective,
+        overhead_s=overheads_s(scenario, draws),
+        part=slice(0, len(draws.arrived_s)),
+        window_s=span_s,
+        blocks=rules_of(scenario).blocks,
+    )
+    performance = engine_performance(
+        Pool.of([sample]),
+        load=_load_of_replay(scenario),
+        replicas=scenario.plan.replicas,
+        simulated=scenario.plan.replicas,
+        quantiles=quantiles,
+        confidence=0.95,
+        has_limits=bool(scenario.objective.together),
+        kind=Kind.REPLAY,
+    )
+    return draws, records, performance
+
+
+def _load_of_replay(scenario: TokenScenario) -> float | None:
+    """Rate of the trace over the rate at which the fleet saturates; None where that is beyond what was measured."""
+    try:
+        return token_load(scenario)
+    except DomainError:
+        return None

@@ -1,0 +1,175 @@
+"""Decision: what the runs of a pool say of the limits of an objective, and with which probability of error."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from capacity.performance import Interval
+from capacity.question.candidate import Rejection, Verdict
+from capacity.question.objective import Measure, Objective, Promise
+from simulations.statistics.intervals import Estimate
+from simulations.statistics.pool import Pool
+
+# At least this many losses must have been possible within what is allowed: of few, in bursts, intervals say
+# little.
+_LOSSES_MIN = 300
+# Times what is allowed up to which few samples may be behind a refusal, at least; and standard errors of the number of
+# samples beyond a quantile, of which more are found by chance once in 10,000 times or less.
+_NEAR, _NEAR_ERRORS = 3.0, 4.0
+# Standard errors of the profile beyond which it turns no verdict.
+_CLEAR = 6.0
+
+
+def share_of_error(number: int) -> float:
+    """Share of the allowed error that the `number`-th of infinitely many tests may spend.
+
+    6/(π²k²) sums to 1 over k = 1, 2, ..., so all tests together err as rarely as one test
+    may (union bound).
+    """
+    return 6.0 / (math.pi * number) ** 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errors:
+    """Probabilities with which one look may accept or refuse wrongly."""
+
+    accept: float
+    refuse: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What is known after some replications.
+
+    Attributes:
+        settled: the runs were long enough to forget their start, are level after it, and contain
+            enough independent durations beyond the highest quantile.
+        requests: simulated for this look and those before it.
+    """
+
+    pool: Pool
+    settled: bool
+    requests: int
+
+
+def decide(
+    look: Look, objective: Objective, errors: Errors, replicas: int = 1
+) -> tuple[Verdict, Rejection | None]:
+    """Whether a look settles the matter; a quantile by its value and by its share of late requests.
+
+    Met only when the upper ends of all stay within what the objective allows; missed when a lower end is
+    above it (for a quantile, that of the late share). Runs that have not settled understate a busy fleet and
+    may only refuse.
+    """
+    missed: list[Rejection] = []
+    met = look.settled
+    for promise in objective.limits:
+        value, low_is_above, high_is_within = _held(look.pool, promise, errors, replicas)
+        if low_is_above:
+            missed.append(broken(look.pool, promise, value))
+        met = met and high_is_within
+    if missed:
+        return Verdict.MISSED, max(missed, key=lambda rejection: rejection.needed / rejection.allowed)
+    return (Verdict.MET if met else Verdict.INCONCLUSIVE), None
+
+
+def open_limits(pool: Pool, objective: Objective, errors: Errors, replicas: int = 1) -> list[Promise]:
+    """Promises that are neither surely kept nor surely broken."""
+    held = {promise: _held(pool, promise, errors, replicas) for promise in objective.limits}
+    return [promise for promise, (_, broken, kept) in held.items() if not broken and not kept]
+
+
+def _held(pool: Pool, promise: Promise, errors: Errors, replicas: int) -> tuple[float, bool, bool]:
+    """What was found of a promise, whether it is surely broken, and whether it is surely kept."""
+    accept, refuse = 1.0 - errors.accept, 1.0 - errors.refuse
+    if promise.quantile is None:
+        low, high = found(pool, promise, refuse, replicas), found(pool, promise, accept, replicas)
+        is_kept = high.high <= promise.allowed and not is_of_few(pool, promise)
+        return low.value, low.low > promise.allowed, is_kept
+    late, allowed_share = pool.beyond(promise.measure, promise.allowed), 1.0 - promise.quantile
+    interval = found(pool, promise, accept, replicas)
+    return (
+        interval.value,
+        late.interval(refuse).low > allowed_share,
+        late.interval(accept).high <= allowed_share and interval.high <= promise.allowed,
+    )
+
+
+def is_of_few(pool: Pool, promise: Promise) -> bool:
+    """Whether it is about losses of which too few were possible."""
+    return promise.measure is Measure.LOSS and promise.allowed * pool.counted < _LOSSES_MIN
+
+
+def _measured(pool: Pool, promise: Promise, replicas: int) -> tuple[Estimate, float]:
+    """What a limit bounds, and what it allows: a share of late requests, or the figure itself."""
+    if promise.quantile is not None:
+        return pool.beyond(promise.measure, promise.allowed), 1.0 - promise.quantile
+    return _figure(pool, promise.measure, replicas), promise.allowed
+
+
+def _figure(pool: Pool, measure: Measure, replicas: int) -> Estimate:
+    """A mean or a share."""
+    match measure:
+        case Measure.LOSS:
+            return pool.loss
+        case Measure.MISSED:
+            return pool.missed
+        case Measure.UTILIZATION:
+            return pool.utilization(replicas)
+        case _:
+            return pool.mean(measure)
+
+
+def excess(pool: Pool, promise: Promise, replicas: int) -> float:
+    """How many times what is allowed was found."""
+    estimate, allowed = _measured(pool, promise, replicas)
+    return estimate.value / allowed
+
+
+def near_to(promise: Promise, known: Callable[[float], Sequence[float]]) -> float:
+    """Times what is allowed up to which few samples may be behind a refusal."""
+    if promise.quantile is None:
+        return _NEAR
+    expected = min(known(promise.quantile)) * (1.0 - promise.quantile)
+    return max(_NEAR, 1.0 + _NEAR_ERRORS / math.sqrt(expected))
+
+
+def is_clear(pool: Pool, promise: Promise, replicas: int, *, is_kept: bool) -> bool:
+    """Whether a promise is so clearly kept, or broken, that the profile's error in the pool cannot turn it.
+
+    By the scatter of a few resampled profiles: Student's t is beyond 6 once in 4000 times for 7 degrees of freedom.
+    """
+    estimate, allowed = _measured(pool, promise, replicas)
+    moves = estimate.moved_by
+    if moves is None or not np.isfinite(moves).all():
+        return False
+    distance = allowed - estimate.value if is_kept else estimate.value - allowed
+    return distance > _CLEAR * math.sqrt(float(np.mean(moves**2)))
+
+
+def broken(pool: Pool, promise: Promise, value: float) -> Rejection:
+    """The refusal of a broken promise; if all beyond the quantile are lost, by the share of these."""
+    if math.isfinite(value):
+        return Rejection.of(promise, value)
+    return Rejection.of_losses(promise, pool.loss.value)
+
+
+def found(pool: Pool, promise: Promise, confidence: float, replicas: int) -> Interval:
+    """What a pool says of what a limit bounds."""
+    if promise.quantile is not None:
+        return pool.of_measure(promise.measure, promise.quantile).interval(confidence)
+    match promise.measure:
+        case Measure.LOSS:
+            return pool.loss_interval(confidence)
+        case Measure.MISSED:
+            return pool.missed_interval(confidence)
+        case measure:
+            return _figure(pool, measure, replicas).interval(confidence)
+
+
+def tightest(promises: Iterable[Promise], find: Callable[[Promise], Interval]) -> tuple[Promise, Interval]:
+    """The promise whose upper end is nearest to what is allowed, or farthest beyond it, and what was found of it."""
+    held = [(promise, find(promise)) for promise in promises]
+    return max(held, key=lambda one: one[1].high / one[0].allowed)

@@ -1,0 +1,114 @@
+"""Performances: what a pool of runs says of a fleet, with intervals, for each kind of server."""
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from capacity.performance import Interval, Kind, Performance
+from capacity.question.objective import Measure
+from simulations.statistics.pool import SERVED, Pool, within_one
+from simulations.statistics.tokens import TokenSample
+
+# The means that an engine's performance has.
+_MEANS = (Measure.TTFT_MEAN, Measure.TPOT_MEAN, Measure.ITL_MEAN, Measure.RESPONSE_MEAN)
+
+
+def batch_performance(
+    pool: Pool, *, load: float | None, replicas: int, quantiles: Sequence[float], confidence: float
+) -> Performance:
+    """All quantities of a steady state of this many replicas, with intervals for the quantiles.
+
+    Numbers in queue and in system are those of Little's law, from the requests that count.
+    """
+    whole = pool.whole
+    waits, served, window_s = whole.waits, whole.responses, whole.window_s
+    beyond = quantiles if whole.lost else ()
+
+    def with_losses(measure: Measure) -> dict[float, Interval]:
+        return {q: pool.of_measure(measure, q).interval(confidence) for q in beyond}
+
+    return Performance(
+        kind=Kind.SIMULATION,
+        load=load,
+        utilization=min(1.0, whole.busy_s / (replicas * window_s)),
+        throughput_rps=whole.counted / window_s,
+        batch_size_mean=whole.counted / whole.batches,
+        wait_probability=waits.positive / waits.count,
+        queue_length_mean=waits.total_s / window_s,
+        in_system_mean=served.total_s / window_s,
+        wait_mean_s=waits.total_s / waits.count,
+        response_mean_s=served.total_s / served.count,
+        loss_probability=whole.lost / (whole.lost + whole.counted),
+        wait_quantiles_s={q: pool.wait_quantile(q).interval(confidence) for q in quantiles},
+        response_quantiles_s={q: pool.response_quantile(q).interval(confidence) for q in quantiles},
+        wait_quantiles_with_losses_s=with_losses(Measure.WAIT),
+        response_quantiles_with_losses_s=with_losses(Measure.RESPONSE),
+        intervals={}
+        if len(pool.sections) == 1
+        else {
+            "utilization": within_one(pool.utilization(replicas).interval(confidence)),
+            "response_mean_s": pool.mean(Measure.RESPONSE_MEAN).interval(confidence),
+            "loss_probability": pool.loss_interval(confidence),
+        },
+    )
+
+
+def engine_performance(
+    pool: Pool,
+    *,
+    load: float | None,
+    replicas: int,
+    simulated: int,
+    quantiles: Sequence[float],
+    confidence: float,
+    has_limits: bool,
+    kind: Kind = Kind.SIMULATION,
+) -> Performance:
+    """All quantities of a fleet of engines, with intervals for its quantiles and means.
+
+    Args:
+        replicas, simulated: of the fleet, and how many of them were simulated for it.
+        has_limits: whether a request can miss any.
+    """
+    whole = cast("TokenSample", pool.whole)
+    times, gaps = replicas / simulated, whole.output_tokens - whole.counted
+
+    def quantiles_of(measure: Measure) -> dict[float, Interval]:
+        if not SERVED[measure](whole).count:
+            return {}
+        if len(pool.sections) == 1:
+            return {q: Interval.exact(pool.quantile_s(measure, q)) for q in quantiles}
+        return {q: pool.of_measure(measure, q).interval(confidence) for q in quantiles}
+
+    return Performance(
+        kind=kind,
+        load=load,
+        utilization=min(1.0, whole.busy_s / (simulated * whole.window_s)),
+        throughput_rps=times * whole.counted / whole.window_s,
+        output_tokens_per_s=times * whole.output_tokens / whole.window_s,
+        ttft_mean_s=whole.waits.total_s / whole.counted,
+        tpot_mean_s=whole.tpot.total_s / whole.tpot.count if whole.tpot.count else None,
+        itl_mean_s=whole.itl.total_s / gaps if gaps else None,
+        response_mean_s=whole.responses.total_s / whole.counted,
+        goodput=1.0 - whole.missed / whole.counted if has_limits else None,
+        preemption_rate=whole.preemptions / whole.counted,
+        kv_utilization=whole.block_s / whole.busy_s if whole.busy_s else 0.0,
+        running_mean=times * whole.running_s / whole.window_s,
+        queue_length_mean=times * max(0.0, (whole.engine_s - whole.running_s) / whole.window_s),
+        in_system_mean=times * whole.responses.total_s / whole.window_s,
+        ttft_quantiles_s=quantiles_of(Measure.TTFT),
+        tpot_quantiles_s=quantiles_of(Measure.TPOT),
+        itl_quantiles_s=quantiles_of(Measure.ITL),
+        response_quantiles_s=quantiles_of(Measure.RESPONSE),
+        intervals={} if len(pool.sections) == 1 else _of_means(pool, confidence, has_limits=has_limits),
+    )
+
+
+def _of_means(pool: Pool, confidence: float, *, has_limits: bool) -> Mapping[str, Interval]:
+    """The intervals of means, by field name, and of the share of requests beyond a limit."""
+    means = {measure: pool.mean(measure) for measure in _MEANS}
+    found = {
+        measure.value: estimate.interval(confidence)
+        for measure, estimate in means.items()
+        if estimate.value > 0.0
+    }
+    return found | ({"missed_share": pool.missed_interval(confidence)} if has_limits else {})
