@@ -1,7 +1,7 @@
 """The verb `autoscale`: cost and P99 of a fleet that follows its load."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,12 +11,13 @@ from capacity.autoscaling.scaled_fleet import ScaledFleet
 from capacity.autoscaling.target import Target, read_target
 from capacity.doors import Asked, door
 from capacity.errors import InputError
+from capacity.files import repeatable
 from capacity.question import parse
 from capacity.question.asked import FLAGS
 from capacity.question.budget import Effort
 from capacity.question.objective import Measure
 from capacity.question.plan import Batching, Plan
-from capacity.question.verbs import typed_name
+from capacity.question.verbs import VERBS, typed_name
 from capacity.traffic.daily import DAY_S, DailyCurve, read_span
 from capacity.traffic.workload import Workload
 from capacity.units import format_duration
@@ -147,7 +148,25 @@ def plan_autoscaled(
         judge.certify,
         work.report,
     )
-    return AutoscaledPlan(screen=screen, asked=asked.autoscale, searched=searched, passed_over=passed_over)
+    return AutoscaledPlan(
+        screen=screen,
+        asked=asked.autoscale,
+        searched=searched,
+        passed_over=passed_over,
+        flags=tuple(_flags(asked)),
+    )
+
+
+def _flags(asked: Asked) -> Iterator[str]:
+    """What was asked of the day and of the autoscaler, as it is typed."""
+    daily = asked.daily
+    yield from ("--daily", repeatable(daily) or Path(daily).name, "--autoscale", asked.autoscale)
+    for name in ("metric_lag", "startup_time", "stabilization"):
+        seconds = getattr(asked, name)
+        if seconds is not None:
+            yield from (f"--{name.replace('_', '-')}", f"{seconds:g}s")
+    if asked.runs != VERBS["plan"].flags["runs"].default:
+        yield from ("--runs", str(asked.runs))
 
 
 def _choices(asked: str, batch_size_max: int) -> "Sequence[Sequence[Target]]":

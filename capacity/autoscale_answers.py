@@ -137,6 +137,7 @@ def autoscaled_plan_document(found: AutoscaledPlan) -> Document:
         "plan": plan_document(fleet.plan),
         "day": {"name": curve.name, "times_s": curve.times_s, "rates_rps": curve.rates_rps},
         "replica_hourly_usd": fleet.replica_hourly_usd,
+        "flags": found.flags,
     }
 
 

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from capacity.answer.documents import dumps
+from capacity.answer.documents import plan_document as plan_settings
 from capacity.answer.saved_plan import SavedPlan, plan_file_document, read_plan_file_document
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
@@ -45,6 +46,7 @@ def plan_document(
     survival: Survival | None = None,
     found: Performance = FOUND,
     recovery: dict[str, Any] | None = None,
+    autoscaled: dict[str, Any] | None = None,
     **profile: Any,
 ) -> dict[str, Any]:
     """What the file of a plan holds; 5 replicas at 1000 rps, P99 within 50 ms, unless told otherwise."""
@@ -71,6 +73,9 @@ def plan_document(
         headroom=Headroom(today_rps=rate_rps, accepted_rps=headroom_rps, refused_rps=1.1 * headroom_rps) if known else None,
     )  # fmt: skip
     others = {} if recovery is None else {"recovery": recovery}
+    if autoscaled is not None:
+        most = {"replicas": autoscaled["autoscaler"]["replicas_max"]}
+        others["autoscaled"] = autoscaled | {"plan": plan_settings(plan) | most}
     document: dict[str, Any] = json.loads(dumps(plan_file_document(answer, question, Effort(seed=5), others)))
     return document
 
@@ -82,6 +87,20 @@ CLIENTS: dict[str, Any] = {"timeout_s": 0.5, "attempts": 3, "retried": ["crashed
 def recovery(setting: str | None = None, flags: tuple[str, ...] = (), **clients: Any) -> dict[str, Any]:
     """What a saved plan that recovers says of it."""
     return {"chosen": {}, "setting": setting, "flags": flags, "clients": CLIENTS | clients}
+
+
+def autoscaled(target: str = "utilization:0.65", verdict: str = "met", **scaler: Any) -> dict[str, Any]:
+    """What a saved plan says of the autoscaler that was chosen for a day."""
+    usual = {
+        "target": target, "replicas_min": 2, "replicas_max": 7, "startup_s": 90.0, "metric_lag_s": 30.0,
+        "tolerance": 0.1, "stabilization_s": 240.0,
+    }  # fmt: skip
+    return {
+        "verdict": verdict,
+        "autoscaler": usual | scaler,
+        "day": {"name": "day.csv", "times_s": [0.0, 43_200.0], "rates_rps": [300.0, 1000.0]},
+        "flags": ["--daily", "day.csv", "--autoscale", "any"],
+    }
 
 
 def saved_plan(**given: Any) -> SavedPlan:

@@ -38,6 +38,7 @@ class AutoscaledPlan:
     asked: str
     searched: int
     passed_over: tuple[Days, ...]
+    flags: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> Verdict:

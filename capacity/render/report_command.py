@@ -35,17 +35,34 @@ def command_to_repeat(saved: SavedPlan) -> str:
     words = ["capacity", "plan"]
     for profile in question.profiles:
         words += ["--profile", profile.path or profile.name]
-    words += [*_traffic(question), *_objective(question.objective), *_fleet(question)]
-    words += [*_survival(question.survival), *_recovery(saved), *_effort(saved.effort), "-o", saved.file]
+    words += [
+        *(_kept_flags(saved, "autoscaled") or _rate(question)),
+        *_arrivals(question),
+        *_objective(question.objective),
+        *_fleet(question),
+    ]
+    words += [
+        *_survival(question.survival),
+        *_kept_flags(saved, "recovery"),
+        *_effort(saved.effort),
+        "-o",
+        saved.file,
+    ]
     return shlex.join(words)
 
 
-def _traffic(question: Question) -> Iterator[str]:
+def _rate(question: Question) -> Iterator[str]:
     workload = question.workload
     if isinstance(workload, ClosedPopulation):
         yield from ("--users", str(workload.users), "--think-time", _seconds(workload.think_time_s))
+    else:
+        yield from ("--rate", f"{_plain(workload.arrival_rate_rps)}rps")
+
+
+def _arrivals(question: Question) -> Iterator[str]:
+    workload = question.workload
+    if isinstance(workload, ClosedPopulation):
         return
-    yield from ("--rate", f"{_plain(workload.arrival_rate_rps)}rps")
     arrivals = arrivals_name(workload)
     match workload.arrivals:
         case TraceArrivals(path=str() as path):
@@ -96,12 +113,11 @@ def _batching(question: Question) -> Iterator[str]:
         yield from ("--preferred-sizes", ",".join(map(str, question.preferred_sizes)))
 
 
-def _recovery(saved: SavedPlan) -> Iterator[str]:
-    """Flags for the trouble that the plan must recover from."""
-    recovery = saved.answer.get("recovery")
-    flags = recovery.get("flags") if isinstance(recovery, dict) else None
-    if isinstance(flags, list):
-        yield from map(str, flags)
+def _kept_flags(saved: SavedPlan, part: str) -> list[str]:
+    """Flags that a part of the answer keeps: of the trouble to recover from, or of the autoscaler and its day."""
+    found = saved.answer.get(part)
+    flags = found.get("flags") if isinstance(found, dict) else None
+    return [str(flag) for flag in flags] if isinstance(flags, list) else []
 
 
 def _survival(survival: Survival) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import in_process
 import pytest
+import yaml
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -69,6 +70,17 @@ def test_what_it_saves_is_beside_the_smallest_fixed_fleet(planned: Any) -> None:
 def test_the_saved_plan_has_the_autoscaler(planned: Any, folder: Path) -> None:
     saved = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
     assert saved["answer"]["autoscaled"] == json.loads(planned.stdout)["autoscaled"]
+
+
+def test_the_rendered_autoscaler_is_that_of_the_plan(planned: Any, capacity: Command) -> None:
+    scaler = json.loads(planned.stdout)["autoscaled"]["autoscaler"]
+    done = capacity("render", "plan.json", "--target", "kubernetes")
+    (hpa,) = (one for one in yaml.safe_load_all(done.stdout) if one["kind"] == "HorizontalPodAutoscaler")
+    spec = hpa["spec"]
+    assert (spec["minReplicas"], spec["maxReplicas"]) == (scaler["replicas_min"], scaler["replicas_max"])
+    assert spec["metrics"][0]["pods"]["target"]["averageValue"] == "600m"
+    repeated = "--daily day.csv --autoscale utilization:0.6 --metric-lag 15s --startup-time 60s --runs 2"
+    assert repeated in " ".join(done.stdout.replace("\n#", "").split())
 
 
 @pytest.mark.long

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from planned import recovery, saved_plan
+from planned import autoscaled, recovery, saved_plan
 from shown import unwrapped
 from test_deploy_engines import LINE, recovers, saved
 
@@ -41,6 +41,7 @@ TABLE = {
     Feature.ZONES:           "E   E   E   E   W   E   E   E   E   E   E   E   E",
     Feature.UPDATES:         "E   E   E   E   W   E   E   E   E   E   E   E   E",
     Feature.GROWTH:          "E   W   S   E   W   W   W   E   E   E   E   E   E",
+    Feature.AUTOSCALER:      "E   E   E   E   W   W   E   E   E   E   E   E   E",
     Feature.ATTEMPTS:        "E   E   E   E   E   E   E   E   E   E   W   W   W",
     Feature.BACKOFF:         "E   E   E   E   E   E   E   E   E   E   W   W   W",
     Feature.BUDGET:          "E   E   E   E   E   E   E   E   E   E   W   W   W",
@@ -77,6 +78,10 @@ PLANS: dict[Feature, tuple[dict[str, Any], str, dict[str, Any]]] = {
         {"survival": Survival(spike=Spike(factor=3.0, startup_time_s=20.0))},
         "new replicas that serve within 20 s of a spike of 3x",
         {"survival": Survival(spike=Spike(factor=4.0, startup_time_s=20.0))},
+    ),
+    Feature.AUTOSCALER: (
+        {"autoscaled": autoscaled()}, "an autoscaler at utilization:0.65 with 2 to 7 replicas",
+        {"autoscaled": autoscaled(replicas_max=8)},
     ),
     Feature.ATTEMPTS: (
         {"recovery": recovery(attempts=3)}, "3 attempts of 500 ms each", {"recovery": recovery(attempts=4)},

@@ -4,6 +4,7 @@ import math
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planned import fleet
+from planned import autoscaled, fleet, saved_plan
 
+from capacity.answer.saved_autoscaler import read_autoscaler
 from capacity.errors import InputError
 from capacity.question.objective import Objective
 from capacity.question.plan import Routing
@@ -99,6 +101,89 @@ def test_kubernetes_knows_every_field(given: dict[str, Any], version: str) -> No
     assert set(found) == {"Deployment", "PodDisruptionBudget", "HorizontalPodAutoscaler"}
     for document in found.values():
         kubernetes_validate.validate(document, version, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("target", "kubernetes_metric", "keda_query", "threshold"),
+    [
+        (
+            "utilization:0.65",
+            {
+                "metric": {"name": "replica_busy_share"},
+                "target": {"type": "AverageValue", "averageValue": "650m"},
+            },
+            'sum(nv_gpu_utilization{pod=~"resnet50-.*"})',
+            "0.65",
+        ),
+        (
+            "concurrency:3.4",
+            {
+                "metric": {"name": "requests_in_progress"},
+                "target": {"type": "AverageValue", "averageValue": "3400m"},
+            },
+            'sum(rate(nv_inference_request_duration_us{model="resnet50"}[1m])) / 1e6',
+            "3.4",
+        ),
+    ],
+)
+def test_kubernetes_and_keda_have_exactly_the_autoscaler_that_was_confirmed(
+    target: str, kubernetes_metric: dict[str, Any], keda_query: str, threshold: str
+) -> None:
+    planned = fleet(autoscaled=autoscaled(target))
+    found = documents(kubernetes.render(planned))
+    hpa, spec = found["HorizontalPodAutoscaler"]["spec"], yaml.safe_load(keda.render(planned))["spec"]
+    assert (
+        (hpa["minReplicas"], hpa["maxReplicas"])
+        == (spec["minReplicaCount"], spec["maxReplicaCount"])
+        == (2, 7)
+    )
+    assert found["Deployment"]["spec"]["replicas"] == 2
+    assert hpa["metrics"] == [{"type": "Pods", "pods": kubernetes_metric}]
+    (trigger,) = spec["triggers"]
+    assert (trigger["metricType"], trigger["metadata"]["threshold"]) == ("AverageValue", threshold)
+    assert trigger["metadata"]["query"] == keda_query
+    behavior = hpa["behavior"]
+    assert behavior == spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+    assert behavior["scaleDown"] == {
+        "stabilizationWindowSeconds": 240,
+        "policies": [{"type": "Percent", "value": 100, "periodSeconds": 15}],
+    }
+    assert behavior["scaleUp"]["selectPolicy"] == "Max"
+    assert [(one["type"], one["value"]) for one in behavior["scaleUp"]["policies"]] == [
+        ("Percent", 100),
+        ("Pods", 4),
+    ]
+
+
+def test_kubernetes_knows_every_field_of_a_confirmed_autoscaler() -> None:
+    import kubernetes_validate
+
+    for document in documents(kubernetes.render(fleet(autoscaled=autoscaled()))).values():
+        kubernetes_validate.validate(document, "1.31", strict=True)
+
+
+def test_an_autoscaler_that_was_not_confirmed_is_not_written() -> None:
+    planned = fleet(autoscaled=autoscaled(verdict="inconclusive"))
+    assert kubernetes.render(planned) == kubernetes.render(fleet()).replace(
+        "--rate 1000rps", "--daily day.csv --autoscale any"
+    )
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        ({"autoscaler": 3}, "answer.autoscaled.autoscaler"),
+        ({"autoscaler": {"target": "utilization:2"}}, "answer.autoscaled.autoscaler"),
+        ({"day": {"name": "d", "times_s": [5.0, 1.0], "rates_rps": [1.0, 2.0]}}, "times must rise"),
+        ({"day": None}, "answer.autoscaled.day"),
+        ({"verdict": "good"}, "answer.autoscaled.verdict"),
+    ],
+)
+def test_a_saved_autoscaler_that_is_none_is_named(broken: dict[str, Any], said: str) -> None:
+    saved = saved_plan(autoscaled=autoscaled())
+    edited = {**saved.answer, "autoscaled": saved.answer["autoscaled"] | broken}
+    with pytest.raises(InputError, match=said):
+        read_autoscaler(replace(saved, answer=edited))
 
 
 @pytest.mark.parametrize("given", FLEETS, ids=str)

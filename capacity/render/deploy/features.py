@@ -35,6 +35,7 @@ class Feature(StrEnum):
     ZONES = "of what places the servers"
     UPDATES = "of what updates the servers"
     GROWTH = "of an autoscaler"
+    AUTOSCALER = "of the autoscaler that was confirmed"
     ATTEMPTS = "of the clients"
     BACKOFF = "of the clients' retries"
     BUDGET = "of what pays for retries"
@@ -246,8 +247,15 @@ def _growth(fleet: Fleet) -> str | None:
     )
 
 
+def _autoscaler(fleet: Fleet) -> str | None:
+    scaler = fleet.autoscaler
+    if scaler is None:
+        return None
+    return f"an autoscaler at {scaler.target} with {scaler.replicas_min} to {scaler.replicas_max} replicas"
+
+
 _WORDS: Mapping[Feature, Callable[[Fleet], str | None]] = {
-    Feature.REPLICAS: lambda fleet: counted(fleet.plan.replicas, "replica"),
+    Feature.REPLICAS: lambda fleet: None if fleet.autoscaler else counted(fleet.plan.replicas, "replica"),
     Feature.ROUTING: _routing,
     Feature.BATCH_SIZE: lambda fleet: f"batches up to {fleet.plan.batch_size_max}",
     Feature.BATCH_WAIT: lambda fleet: f"a batch wait of {format_duration(fleet.plan.batch_wait_max_s)}",
@@ -259,4 +267,5 @@ _WORDS: Mapping[Feature, Callable[[Fleet], str | None]] = {
     Feature.ZONES: _zones,
     Feature.UPDATES: _updates,
     Feature.GROWTH: _growth,
+    Feature.AUTOSCALER: _autoscaler,
 }

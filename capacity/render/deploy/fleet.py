@@ -5,7 +5,9 @@ import re
 from dataclasses import dataclass
 
 from capacity.answer.saved_answer import read_evaluation
+from capacity.answer.saved_autoscaler import read_autoscaler
 from capacity.answer.saved_plan import SavedPlan
+from capacity.autoscaling.autoscaler import Autoscaler
 from capacity.errors import InputError
 from capacity.performance import Performance
 from capacity.profile.profile import ServiceProfile
@@ -27,12 +29,14 @@ class Fleet:
     Attributes:
         headroom_rps: largest rate found to meet the objective; None if that was not asked, or there is no rate.
         recovery: what the fleet needs to recover after trouble; None if the plan was not made for that.
+        autoscaler: what it was confirmed with over a day; None where the plan was made without one.
     """
 
     saved: SavedPlan
     performance: Performance
     headroom_rps: float | None
     recovery: Recovery | None = None
+    autoscaler: Autoscaler | None = None
 
     @property
     def plan(self) -> Plan:
@@ -53,6 +57,11 @@ class Fleet:
     def servers(self) -> int:
         """Number of servers, pods or containers: one for each device, with all replicas that share it."""
         return self.profile.devices(self.plan.replicas)
+
+    @property
+    def servers_first(self) -> int:
+        """Servers to begin with: the fewest that the autoscaler of the plan keeps; of a fixed fleet all."""
+        return self.servers if self.autoscaler is None else self.autoscaler.replicas_min
 
     @property
     def is_gpu(self) -> bool:
@@ -165,9 +174,11 @@ def read_fleet(saved: SavedPlan) -> Fleet:
         InputError: it holds no plan.
     """
     performance, headroom = read_evaluation(saved)
+    scaled = read_autoscaler(saved)
     return Fleet(
         saved=saved,
         performance=performance,
         headroom_rps=None if headroom is None else headroom.accepted_rps,
         recovery=read_recovery(saved),
+        autoscaler=scaled.autoscaler if scaled is not None and scaled.is_confirmed else None,
     )

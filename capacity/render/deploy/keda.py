@@ -3,6 +3,7 @@
 import textwrap
 from collections.abc import Iterator
 
+from capacity.render.deploy.controller import behavior, controller_notes, metric_query
 from capacity.render.deploy.features import Coverage, Feature
 from capacity.render.deploy.fleet import Fleet
 from capacity.render.deploy.header import header
@@ -13,15 +14,23 @@ NAME = "keda"
 FILE = "keda.yaml"
 PLANS = Fleet
 COVERS = Coverage(
-    sets=frozenset({Feature.REPLICAS, Feature.GROWTH}),
+    sets=frozenset({Feature.REPLICAS, Feature.GROWTH, Feature.AUTOSCALER}),
 )
 
 
 def render(plan: Fleet) -> str:
-    """A ScaledObject for the Deployment of `--target kubernetes`, in place of its autoscaler."""
-    scaling = scaling_of(plan)
+    """A ScaledObject for the Deployment of `--target kubernetes`, replacing that target's autoscaler."""
+    scaling, scaler = scaling_of(plan), plan.autoscaler
+    least, most, note = plan.servers, scaling.servers_max, "the plan"
+    pace, query = BEHAVIOR, arrivals_query(plan.name)
+    threshold, what = rounded_down(scaling.hpa_target_rps), "requests per second on each pod"
+    limit = "twice the plan or what its spike needs; what may be spent is yours to say"
+    if scaler is not None:
+        least, most, note = scaler.replicas_min, scaler.replicas_max, "as confirmed over the day of the plan"
+        pace, query = behavior(scaler), metric_query(scaler, plan.name)
+        threshold, what, limit = f"{scaler.target.level:g}", f"{scaler.target}, on each pod", note
     return f"""\
-{header(plan, NAME, _notes(scaling))}\
+{header(plan, NAME, _notes(plan, scaling))}\
 apiVersion: keda.sh/v1alpha1
 kind: ScaledObject
 metadata:
@@ -30,25 +39,32 @@ spec:
   scaleTargetRef: {{name: {plan.name}}}
   pollingInterval: {SYNC_S} # seconds; KEDA's default of 30 would add to the reaction time
   cooldownPeriod: 300 # only before scaling to zero, which minReplicaCount rules out
-  minReplicaCount: {plan.servers} # the plan
-  maxReplicaCount: {scaling.servers_max} # twice the plan or what its spike needs; what may be spent is yours to say
+  minReplicaCount: {least} # {note}
+  maxReplicaCount: {most} # {limit}
   fallback: # when Prometheus does not answer
     failureThreshold: 3
     replicas: {plan.servers}
   advanced:
     horizontalPodAutoscalerConfig:
-{textwrap.indent(BEHAVIOR, "    ")}\
+{textwrap.indent(pace, "    ")}\
   triggers:
     - type: prometheus
       metricType: AverageValue
       metadata:
         serverAddress: http://prometheus:9090 # replace
-        query: '{arrivals_query(plan.name)}'
-        threshold: "{rounded_down(scaling.hpa_target_rps)}" # requests per second on each pod
+        query: '{query}'
+        threshold: "{threshold}" # {what}
 """
 
 
-def _notes(scaling: Scaling) -> Iterator[str]:
-    yield from scaling.notes()
-    yield "The query is for Triton; with another server take its counter of requests, rejected ones included."
+def _notes(plan: Fleet, scaling: Scaling) -> Iterator[str]:
+    if plan.autoscaler is not None:
+        yield from controller_notes(plan.autoscaler, plan.name)
+        yield (
+            "KEDA's metric is the sum over all pods, so that a pod without a metric counts as idle, also on the way "
+            "down."
+        )
+    else:
+        yield from scaling.notes()
+        yield "The query is for Triton; with another server take its counter of requests, rejected ones included."
     yield "Use this object or the HorizontalPodAutoscaler of --target kubernetes, not both."

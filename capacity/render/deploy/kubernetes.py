@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from math import ceil
 
+from capacity.autoscaling.autoscaler import Autoscaler
 from capacity.question.plan import Routing
+from capacity.render.deploy.controller import behavior, controller_notes, metric_name, quantity
 from capacity.render.deploy.features import Coverage, Feature
 from capacity.render.deploy.fleet import Fleet
 from capacity.render.deploy.header import device_note, header, routing_note
@@ -13,7 +15,16 @@ NAME = "kubernetes"
 FILE = "kubernetes.yaml"
 PLANS = Fleet
 COVERS = Coverage(
-    sets=frozenset({Feature.REPLICAS, Feature.SPARE, Feature.ZONES, Feature.UPDATES, Feature.GROWTH}),
+    sets=frozenset(
+        {
+            Feature.REPLICAS,
+            Feature.SPARE,
+            Feature.ZONES,
+            Feature.UPDATES,
+            Feature.GROWTH,
+            Feature.AUTOSCALER,
+        }
+    ),
     says=frozenset({Feature.ROUTING}),
 )
 _PROBE_PERIOD_S = 5
@@ -22,9 +33,10 @@ _STARTUP_S = 300  # patience if the plan names no start-up time
 
 def render(plan: Fleet) -> str:
     """A Deployment, a PodDisruptionBudget and a HorizontalPodAutoscaler."""
-    scaling = scaling_of(plan)
-    parts = (_deployment(plan), _budget(plan), _autoscaler(plan, scaling))
-    return header(plan, NAME, _notes(plan, scaling)) + "---\n".join(parts)
+    scaling, confirmed = scaling_of(plan), plan.autoscaler
+    scaler = _autoscaler(plan, scaling) if confirmed is None else _confirmed(plan.name, confirmed)
+    notes = scaling_notes(plan, scaling)
+    return header(plan, NAME, _notes(plan, notes)) + "---\n".join((_deployment(plan), _budget(plan), scaler))
 
 
 def pods_lost(fleet: Fleet) -> int:
@@ -32,13 +44,21 @@ def pods_lost(fleet: Fleet) -> int:
     return fleet.saved.question.survival.spare // fleet.profile.instances_per_device
 
 
-def _notes(fleet: Fleet, scaling: Scaling) -> Iterator[str]:
-    yield from routing_note(fleet, Routing.RANDOM, "a Kubernetes Service")
+def scaling_notes(fleet: Fleet, scaling: Scaling) -> Iterator[str]:
+    """Where the autoscaler comes from, and what its metric is."""
+    if fleet.autoscaler is not None:
+        yield from controller_notes(fleet.autoscaler, fleet.name)
+        return
     yield from scaling.notes()
     yield (
         "The metric is the rate of arrivals of the whole service, rejected ones included, from an adapter for "
         "Prometheus. For Triton its query is " + arrivals_query(fleet.name) + "."
     )
+
+
+def _notes(fleet: Fleet, scaling: Iterator[str]) -> Iterator[str]:
+    yield from routing_note(fleet, Routing.RANDOM, "a Kubernetes Service")
+    yield from scaling
     yield "Use this autoscaler or that of --target keda, not both."
     yield from device_note(
         fleet, "no GPU is asked for; add resources: {limits: {nvidia.com/gpu: 1}} if it is one"
@@ -69,7 +89,7 @@ metadata:
   labels: {{app.kubernetes.io/name: {name}}}
 spec:
   # The autoscaler goes on from here; leave the line out of later `kubectl apply`, which would set it back.
-  replicas: {fleet.servers}
+  replicas: {fleet.servers_first}
   strategy:
     type: RollingUpdate
     rollingUpdate: {{maxUnavailable: {_unavailable(fleet)}, maxSurge: 1}}
@@ -158,6 +178,25 @@ spec:
           type: AverageValue
           averageValue: "{rounded_down(scaling.hpa_target_rps)}" # requests per second on each pod
 {BEHAVIOR}"""
+
+
+def _confirmed(name: str, autoscaler: Autoscaler) -> str:
+    """The autoscaler that was confirmed over a day."""
+    return f"""\
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata:
+  name: {name}
+spec:
+  scaleTargetRef: {{apiVersion: apps/v1, kind: Deployment, name: {name}}}
+  minReplicas: {autoscaler.replicas_min}
+  maxReplicas: {autoscaler.replicas_max}
+  metrics:
+    - type: Pods
+      pods:
+        metric: {{name: {metric_name(autoscaler)}}}
+        target: {{type: AverageValue, averageValue: {quantity(autoscaler)}}} # {autoscaler.target}
+{behavior(autoscaler)}"""
 
 
 # Up at once, since the room for growth is counted from there; down slowly, since too few replicas make answers late.

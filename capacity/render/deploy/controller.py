@@ -1,0 +1,80 @@
+"""Controller: the autoscaler that a plan was confirmed with, as the HPA and KEDA are told of it."""
+
+from collections.abc import Iterator
+
+from capacity.autoscaling.autoscaler import SCALE_UP_FACTOR, SCALE_UP_PODS, SYNC_S, Autoscaler
+from capacity.autoscaling.target import Metric
+from capacity.units import format_duration
+
+METRICS = {Metric.UTILIZATION: "replica_busy_share", Metric.CONCURRENCY: "requests_in_progress"}
+
+
+def behavior(autoscaler: Autoscaler) -> str:
+    """The pace of scaling that was simulated, as `behavior` of an HPA."""
+    period = f"periodSeconds: {SYNC_S:.0f}"
+    percent = 100 * (SCALE_UP_FACTOR - 1)
+    return f"""\
+  behavior: # as simulated
+    scaleUp:
+      stabilizationWindowSeconds: 0
+      selectPolicy: Max
+      policies: [{{type: Percent, value: {percent}, {period}}}, {{type: Pods, value: {SCALE_UP_PODS}, {period}}}]
+    scaleDown:
+      stabilizationWindowSeconds: {autoscaler.stabilization_s:.0f}
+      policies: [{{type: Percent, value: 100, {period}}}]
+"""
+
+
+def metric_name(autoscaler: Autoscaler) -> str:
+    """Name of the metric that each pod has.
+
+    >>> from capacity.autoscaling.target import read_target
+    >>> metric_name(Autoscaler(target=read_target("concurrency:4"), replicas_max=2))
+    'requests_in_progress'
+    """
+    return METRICS[autoscaler.target.metric]
+
+
+def quantity(autoscaler: Autoscaler) -> str:
+    """The target as a quantity of Kubernetes, in thousandths.
+
+    >>> from capacity.autoscaling.target import read_target
+    >>> quantity(Autoscaler(target=read_target("utilization:0.65"), replicas_max=2))
+    '650m'
+    """
+    return f"{round(1000.0 * autoscaler.target.level)}m"
+
+
+def metric_query(autoscaler: Autoscaler, model: str) -> str:
+    """The metric of all pods together, in PromQL, by what Triton measures.
+
+    Requests in progress are the rate of requests times their time in the server (Little 1961).
+    """
+    if autoscaler.target.metric is Metric.UTILIZATION:
+        return f'sum(nv_gpu_utilization{{pod=~"{model}-.*"}})'
+    return f'sum(rate(nv_inference_request_duration_us{{model="{model}"}}[1m])) / 1e6'
+
+
+def controller_notes(autoscaler: Autoscaler, model: str) -> Iterator[str]:
+    """What the autoscaler was confirmed with, and what must hold for that."""
+    lag, startup = (format_duration(seconds) for seconds in (autoscaler.metric_lag_s, autoscaler.startup_s))
+    yield (
+        f"The autoscaler is the one that was confirmed over the day of the plan: {autoscaler.target}, "
+        f"{autoscaler.replicas_min} to {autoscaler.replicas_max} replicas, with metrics that are {lag} old and "
+        f"replicas that serve {startup} after they are asked for. Plan again where yours are slower."
+    )
+    what = {
+        Metric.UTILIZATION: "the share of time in which the pod has a batch in service",
+        Metric.CONCURRENCY: "the requests that wait or are served at the pod",
+    }[autoscaler.target.metric]
+    yield (
+        f"{metric_name(autoscaler)} is {what}, over the last {SYNC_S:.0f} s. Triton comes near to the sum over all "
+        f"pods by {metric_query(autoscaler, model)}."
+    )
+    if autoscaler.target.metric is Metric.CONCURRENCY:
+        yield "That rate over a minute is some 30 s older than what it counts; add it to --metric-lag."
+    else:
+        yield (
+            "Pods without a metric count as idle on the way up, as pods that start do in the simulation; on the way "
+            "down the HPA takes them for fully used, where the simulation leaves out those that start."
+        )
