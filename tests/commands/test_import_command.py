@@ -110,30 +110,6 @@ def test_without_a_saturated_run_a_note_says_so(files: list[Path]) -> None:
     assert "steps_unchecked" in {one["code"] for one in answer["caveats"]}
 
 
-@pytest.mark.parametrize(
-    ("flags", "said"),
-    [
-        ([], "--kv-tokens is needed, since clients do not see it; the engine's log says"),
-        (FLAGS[:2], "--sequences-max is needed"),
-        (FLAGS[:4], "--batched-tokens-max is needed"),
-        ([*FLAGS[:4], "--batched-tokens-max", "513"], "no step was measured with more than 512 prompt tokens"),
-        ([*FLAGS, "--request-overhead", "5"], "has no unit"),
-        ([*FLAGS, "--chunked-prefill", "yes"], "neither on nor off"),
-        ([*FLAGS, "--engine-policy", "mine"], "--engine-policy"),
-        ([*FLAGS, "--block-tokens", "0"], "block_tokens must be from 1"),
-        ([*FLAGS, "--hourly-usd", "0"], "hourly_usd must be positive"),
-        ([*FLAGS, "--device", "a\nb"], "must be a text of one line"),
-        ([*FLAGS, "--name", "a b"], "profile name 'a b'"),
-        ([*FLAGS, "-o", "p.csv"], "a profile is a .json file"),
-    ],
-)  # fmt: skip
-def test_what_is_refused_says_why_in_a_line(files: list[Path], flags: list[str], said: str) -> None:
-    done = run("import", *files, *flags)
-    assert (done.exit_code, done.stdout) == (2, "")
-    assert said in done.output
-    assert "Traceback" not in done.output
-
-
 def test_a_file_of_no_known_format_is_refused(files: list[Path], tmp_path: Path) -> None:
     for text in ("", "{}", "a,b\n1,2\n", "\x00\x01", '{"duration": 1}'):
         path = tmp_path / "other.json"

@@ -315,64 +315,6 @@ def test_a_profile_that_misses_its_own_check_is_refused(folder: Path) -> None:
     assert "fails its check" in str(done.exception) or "fails its check" in done.output
 
 
-@pytest.mark.parametrize(
-    ("flags", "said"),
-    [
-        (["--rate", "10rps"], "needs the lengths"),
-        (["--rate", "10rps", "--lengths", "input=constant:900;output=constant:200"], "beyond the 1024 tokens"),
-        (["--rate", "10rps", "--lengths", LENGTHS, "--kv-tokens", "320"], "KV cache"),
-        (["--rate", "10rps", "--lengths", LENGTHS, "--sequences-max", "17"], "does not cover 17"),
-        (["--rate", "10rps", "--lengths", LENGTHS, "--batched-tokens-max", "513"], "does not cover 513"),
-        (["--rate", "10rps", "--lengths", LENGTHS, "--engine-policy", "sglang"], "use one of vllm-v1, llama-cpp"),
-        (["--rate", "10rps", "--lengths", LENGTHS, "--engine-policy", "no-evict"], "is unknown"),
-        (
-            ["--rate", "10rps", "--lengths", LENGTHS, "--engine-policy", "llama-cpp", "--kv-tokens", "4096"],
-            "beyond the 256 tokens of context that each of 16 slots has in a KV cache of 4096",
-        ),
-        (
-            [
-                "--rate",
-                "10rps",
-                "--lengths",
-                LENGTHS,
-                "--engine-policy",
-                "llama-cpp",
-                "--async-scheduling",
-                "on",
-            ],
-            "leave out async_scheduling on",
-        ),
-        (
-            [
-                "--rate",
-                "10rps",
-                "--lengths",
-                LENGTHS,
-                "--engine-policy",
-                "llama-cpp",
-                "--batched-tokens-max",
-                "8",
-            ],
-            "is below --sequences-max 16",
-        ),
-        (
-            ["--rate", "10rps", "--lengths", LENGTHS, "--batch-size-max", "4"],
-            "for a language model: an engine puts a new batch",
-        ),
-        (["--rate", "10rps", "--lengths", LENGTHS, "--routing", "shared-queue"], "shared-queue does not apply"),
-        (["--rate", "10rps", "--lengths", LENGTHS, "--replay"], "serves the requests of a trace"),
-        (["--rate", "10rps", "--lengths", LENGTHS, "--prefix-caching", "yes"], "neither on nor off"),
-        (["--rate", "9000rps", "--lengths", LENGTHS], "unstable plan"),
-        (["--lengths", LENGTHS], "no arrival rate"),
-    ],
-)  # fmt: skip
-def test_wrong_input_is_told_in_one_line(folder: Path, flags: list[str], said: str) -> None:
-    done = run("simulate", "--profile", folder / "line.json", "--replicas", 1, *flags)
-    message = f"{done.exception} {done.output}"
-    assert done.exit_code == 2, message
-    assert said in message
-
-
 def test_a_trace_is_described_with_its_lengths(folder: Path) -> None:
     found = answer("workload", folder / "trace.csv")["lengths"]
     assert found["input_tokens"]["largest"] == 16

@@ -45,22 +45,3 @@ def test_a_load_test_is_checked_with_its_percentiles(tmp_path: Path) -> None:
     assert found["tail_mean_required_s"] == pytest.approx((0.7 - others_s) / 0.01)
     code, found, _ = run(tmp_path, "--users 100 --think-time 300ms --rate 100rps --latency-mean 700ms")
     assert (code, found["credible"], found["response_mean_s"]) == (0, True, 0.7)
-
-
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        ("", "give two of --rate, --latency-mean and --concurrency to get the third"),
-        ("--rate 1rps", "give two of --rate, --latency-mean and --concurrency"),
-        ("--rate 1rps --latency-mean 1s --latency-p90 1s", "percentiles and think time belong to a load test"),
-        ("--rate 1rps --latency-mean 1s --think-time 1s", "belong to a load test; give --users too"),
-        ("--users 3", "to check a load test, give --users and --rate without --concurrency"),
-        ("--users 3 --rate 1rps --concurrency 2", "give --users and --rate without --concurrency"),
-        ("--users 3 --rate 1rps --latency-p95 1", "--latency-p95 '1' has no unit; write 1ms or 1s"),
-    ],
-)  # fmt: skip
-def test_too_few_or_too_many_flags_are_refused(tmp_path: Path, given: str, said: str) -> None:
-    code, found, error = run(tmp_path, given)
-    assert (code, found) == (2, {})
-    assert error.startswith("error: ")
-    assert said in error

@@ -123,30 +123,6 @@ def test_a_budget_that_cannot_decide_leaves_all_rates_in_doubt(capacity):
     assert answer["rates"]["in_doubt"] != []
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ([*ONE], "no objective given"),
-        ([*ONE, "--slo-p99", "40"], "has no unit"),
-        ([*ONE, "--slo-p99", "40ms", "--batch-wait", "2"], "has no unit"),
-        ([*ONE[:2], "--replicas", "0", "--slo-p99", "40ms"], "replicas must be from 1"),
-        ([*ONE, "--slo-p99", "40ms", "--loss-max", "1%"], "give --queue-limit too"),
-        ([*ONE, "--slo-p99", "40ms", "--routing", "rr"], "use one of round-robin"),
-        ([*ONE, "--slo-p99", "40ms", "--timer", "late"], "--timer 'late' is unknown"),
-        ([*ONE, "--slo-p99", "40ms", "--batch-size-max", "0"], "batch_size_max must be >= 1"),
-        ([*ONE, "--slo-p99", "40ms", "--arrivals", "chaos"], "unknown arrivals"),
-        ([*ONE, "--slo-p99", "40ms", "-o", "curve.jpg"], "an answer is a .json"),
-        ([*ONE, "--slo-p99", "40ms", "--confidence", "95"], "such as 0.95"),
-    ],
-)
-@pytest.mark.usefixtures("one")
-def test_wrong_input_is_told_and_mended(capacity, arguments, message):
-    done = capacity("max-rate", *arguments)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-
-
 @pytest.mark.usefixtures("one")
 def test_a_plan_is_explained_at_once_and_from_its_file(capacity):
     asked = ["plan", "--profile", "one.csv", "--rate", "1800rps", "--slo-p99", "30ms", "--batch-wait", "0ms",

@@ -179,56 +179,6 @@ def test_a_saved_plan_goes_into_trouble(folder: Path, stress: Command) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        ("--trigger flood", "--trigger 'flood' is unknown; use spike:2x,30s"),
-        ("--trigger lose:1,60s --retry-budget many", "--retry-budget 'many' is none; write 0.1"),
-        ("--trigger lose:1,60s --retry-burst 9", "--retry-burst is the size of a budget of tokens"),
-        ("--trigger spot:1,10min", "does not say all; write it as spike:2x,30s"),
-        ("--trigger spot:1,10min,2min", "comes before the notice of 600 s is over; write spot:1,2min,10min"),
-        ("--trigger lose:1,60s --cold-batches 20", "--cold-batches '20' is none; write 20:3x"),
-        ("--trigger lose:1,60s --cold-batches 20:1x", "a cold batch's factor must be above 1 and at most 100"),
-        ("--trigger lose:1,60s --cold-batches 0:3x", "cold batches must be from 1 to 1000000, got 0"),
-        ("--trigger spike:2x,30s --cold-batches 20:3x", "--trigger spike takes none away; leave it out"),
-        ("--trigger lose:1,60s --mtbf 6h", "give --mtbf 264d and --recovery-time 5min together"),
-        ("--trigger lose:1,60s --mtbf 0s --recovery-time 1s", "--mtbf must be above 0"),
-        ("--trigger lose:1,60s --mtbf 10ms --recovery-time 1ms", "give a longer --mtbf or a shorter --horizon"),
-        ("--trigger lose:1,60s --mtbf 30s --recovery-time 30s", "4 replicas serve at most 200 rps on average, as they"),
-        ("--trigger lose:9,60s", "the trigger hits 9 replicas, and there are 4"),
-        ("--trigger lose:1,60s --runs 1", "--runs must be from 2 to 10000, got 1"),
-        ("--trigger lose:1,60s --horizon 10s", "the horizon must be at least 35 s"),
-        ("--trigger lose:1,60s --horizon 10", "has no unit"),
-        ("--trigger rollout", "a rollout needs --startup-time"),
-        ("--trigger lose:1,60s --client curl", "--client 'curl' is unknown; use one of istio"),
-        ("--trigger lose:1,60s --shed lifo:3ms", "takes no margin; write lifo"),
-        ("--trigger lose:1,60s --shed never", "--shed 'never' is unknown"),
-        ("--trigger lose:1,60s --abandoned kept", "--abandoned 'kept' is unknown"),
-        ("--trigger lose:1,60s --retry-on never", "--retry-on 'never' is unknown"),
-        ("--trigger lose:1,60s --backoff 10s:1s", "a backoff needs 0 < initial <= max"),
-        ("--trigger lose:1,60s --hedge 50ms --backoff 1s", "leave out the backoff"),
-        ("--trigger lose:1,60s -o trouble.txt", "an answer is a .json"),
-        ("--trigger lose:1,60s --plan plan.json", "give either a saved --plan, or --profile"),
-        ("--trigger lose:1,60s --arrivals mmpp:ratio=0.5,burst=1s,calm=1s", "mmpp"),
-        ("--trigger lose:1,60s --arrivals trace:day.csv", "a trace ends when its requests do; give --rate"),
-        ("--trigger spike:2x,30s --detection 10s", "--trigger spike has neither; leave it out"),
-        ("--trigger crash:1,30s --detection 10s", "replicas that share a queue have none; leave it out"),
-        ("--trigger spike:2x,30s --startup-time 9s", "--trigger spike takes none away; leave it out"),
-        ("--trigger lose:1,60s --shed late:600ms", "give a shorter one, such as late:250ms"),
-        ("--trigger lose:1,60s --hedge 500ms", "--hedge 500 ms is no shorter than what clients wait for"),
-        ("--trigger lose:1,60s --map --only-verdict", "leave out one of the two"),
-    ],
-)  # fmt: skip
-def test_mistakes_are_one_line(stress: Command, given: str, said: str) -> None:
-    done = stress(*FLEET, "--rate", "316rps", *given.split())
-    assert done.returncode == 2, done.stdout
-    assert done.stdout == ""
-    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1
-    assert said in errors[0]
-    assert "Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize(
     ("flags", "said"),
     [
         ("--rate 500rps", "4 replicas serve at most 400 rps and 500 rps arrive"),
@@ -315,39 +265,3 @@ def test_spares_for_replicas_that_break_down(plan: Command) -> None:
     assert [one["event"] for one in found["survived"]] == ["1 broken down at once"]
     rare = document(plan(*QUICK, "--mtbf", "9000d", "--recovery-time", "1min", "--json"))
     assert rare["recommendation"]["replicas"] == 4
-
-
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        ("--recover-within 30s", "--recover-within needs a --trigger"),
-        ("--recover-within 30s --trigger lose:1,20s", "--recover-within needs the clients' --timeout"),
-        ("--trigger lose:1,20s", "--trigger belongs to --recover-within 60s"),
-        ("--timeout 1s", "--timeout belongs to --recover-within 60s"),
-        ("--shed lifo", "--shed belongs to --recover-within 60s"),
-        ("--recover-within 30 --trigger lose:1,20s --timeout 1s", "has no unit"),
-        (
-            "--recover-within 30s --trigger lose:1,20s --timeout 1s --detection 9s",
-            "--trigger lose has neither; leave it out",
-        ),
-        (
-            "--recover-within 30s --trigger spike:2x,20s --timeout 1s --startup-time 9s",
-            "--trigger spike takes none away; leave it out",
-        ),
-        (
-            "--recover-within 30s --trigger lose:4,20s --timeout 1s --replicas-max 4",
-            "leaves nothing of 4 replicas; give --replicas-max 5 or more",
-        ),
-        ("--mtbf 30d", "give --mtbf 264d and --recovery-time 5min together"),
-        ("--recovery-time 5min", "give --mtbf 264d and --recovery-time 5min together"),
-        ("--mtbf 0s --recovery-time 1s", "--mtbf must be above 0"),
-    ],
-)
-def test_mistakes_of_a_plan_are_one_line(plan: Command, given: str, said: str) -> None:
-    done = plan(*QUICK, *given.split())
-    assert done.returncode == 2
-    assert done.stdout == ""
-    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1
-    assert said in errors[0]
-    assert "Traceback" not in done.stderr

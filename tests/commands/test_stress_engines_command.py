@@ -79,28 +79,6 @@ def test_the_screen_names_settings_that_engines_have(stress: Command) -> None:
     assert "with steps that take 1 % longer" in " ".join(done.stdout.split())
 
 
-@pytest.mark.parametrize(
-    ("flags", "said"),
-    [
-        (["--shed", "late:5ms"], "--shed does not apply to engines of language models"),
-        (["--abandoned", "dropped"], "give --abandoned stopped or served"),
-        (["--cold-batches", "20:3x"], "--cold-batches does not apply to engines"),
-        (["--queue-limit", "0"], "--queue-limit 0 lets nothing into an engine"),
-        (["--batch-size-max", "4"], "leave out --batch-size-max for a language model"),
-        (["--batch-wait", "5ms"], "leave out --batch-wait for a language model"),
-        (["--routing", "shared-queue"], "use least-outstanding"),
-        (["--engine-policy", "llama-cpp"], "vLLM's scheduler"),
-        (["--arrivals", "trace:mine.csv"], "a trace ends when its requests do"),
-    ],
-)
-def test_what_engines_do_not_have_is_refused(stress: Command, flags: list[str], said: str) -> None:
-    done = stress(*ALONE, *flags)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    (line,) = [one for one in done.stderr.splitlines() if one.startswith("error: ")]
-    assert said in line
-
-
 def test_lengths_are_needed_and_are_of_language_models_only(stress: Command) -> None:
     without = [one for one in ALONE if one not in ("--lengths", LENGTHS)]
     done = stress(*without)
@@ -198,27 +176,6 @@ def test_a_plan_with_an_engine_more_where_no_setting_helps(folder, monkeypatch) 
     assert again.stress.plan == answer.plan
     assert again.exit_code == 0
     assert "Fewer than 3 replicas were not tried; the reason is below." in answer.explain()
-
-
-@pytest.mark.parametrize(
-    ("flags", "said"),
-    [
-        ([*TROUBLE, "--shed", "late:5ms"], "--shed does not apply to engines of language models"),
-        ([*TROUBLE, "--engine-policy", "llama-cpp"], "--recover-within is for engines with vLLM's scheduler"),
-        ([*TROUBLE, "--replicas-max", "1"], "leaves nothing of 1 replica; give --replicas-max 2 or more"),
-        ([*TROUBLE, "--spike", "2x"], "leave out --spike for a language model"),
-        ([*TROUBLE, "--arrivals", "trace:mine.csv"], "a trace ends when its requests do"),
-        (["--timeout", "300ms"], "--timeout belongs to --recover-within 60s"),
-        (["--startup-time", "90s"], "leave out --startup-time for a language model"),
-        (["--recover-within", "20s"], "--recover-within needs a --trigger"),
-    ],
-)
-def test_what_a_plan_of_engines_cannot_come_back_from_is_refused(plan, flags, said) -> None:
-    done = plan(*PLAN, *flags)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    (line,) = [one for one in done.stderr.splitlines() if one.startswith("error: ")]
-    assert said in line
 
 
 QUICK = {"lengths": LENGTHS, "slo_p99": "400ms", "requests_max": 1_000_000, "precision": 0.3}
