@@ -204,43 +204,6 @@ def test_python_says_the_same(autoscale: Command, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["--rate", "5rps"], "give --slo-p99, such as 200ms"),
-        (["--slo-p99", "1s"], "--daily, a .csv of time,rate_rps, or one --rate"),
-        (["--slo-p99", "1s", "--rate", "5rps", "--daily", "ramp.csv"], "the rates of the day; leave out --rate"),
-        (["--slo-p99", "1s", "--rate", "5rps", "--target", "cpu:0.5"], "--target is now --autoscale utilization:0.6"),
-        (["--slo-p99", "1s", "--rate", "5rps", "--autoscale", "cpu:0.5"], "write utilization:0.6 or concurrency:4"),
-        (["--slo-p99", "1s", "--rate", "5rps", "--autoscale", "utilization:60"], "must be a share up to 1"),
-        (["--slo-p99", "1s", "--rate", "5rps", "--replicas-min", "11"], "--replicas-min 11 is above --replicas-max 10"),
-        (["--slo-p99", "1s", "--rate", "5rps", "--replicas-max", "1000000"], "--replicas-max must be at most 10000"),
-        (["--slo-p99", "0ms", "--rate", "5rps"], "give --slo-p99, such as 200ms"),
-        (["--slo-p99", "1s", "--rate", "5rps", "--startup-time", "2d"], "--startup-time must be from 0s to 24h"),
-        (["--slo-p99", "1s", "--rate", "5rps", "--metric-lag", "2d"], "--metric-lag must be from 0s to 24h"),
-        (
-            ["--slo-p99", "1s", "--rate", "20000rps", "--metric-lag", "24h"],
-            "hours before 00:30 in which the autoscaler",
-        ),
-        (["--slo-p99", "1s", "--rate", "5rps", "--hourly-usd", "t4=2"], "names no profile; flat=0.50 does"),
-        (["--slo-p99", "1s", "--daily", "ramp.csv", "--hourly-usd", "cheap"], "is not a price in USD/h; write 0.526"),
-        (["--slo-p99", "1s", "--daily", "morning.csv"], "no requests within 00:30-01:30; look at another part"),
-        (["--slo-p99", "1s", "--rate", "5rps", "--between", "noon"], "write 07:00-11:30"),
-        (["--slo-p99", "1s", "--rate", "5rps", "--between", "09:00-08:00"], "ends before it begins"),
-        (["--slo-p99", "1s", "--rate", "20000rps", "--between", "00:00-24:00"], "hours of the day by --between"),
-        (["--slo-p99", "1s", "--rate", "5rps", "--arrivals", "mmpp:ratio=5,burst=1s,calm=9s"], "--arrivals poisson"),
-        (["--slo-p99", "1s", "--rate", "5rps", "--runs", "1"], "--runs must be a whole number from 2 to 1000"),
-        (["--slo-p99", "1s", "--rate", "5rps", "--hourly-usd", "-1"], "hourly_usd must be positive"),
-    ],
-)  # fmt: skip
-def test_a_mistake_is_one_line_with_a_way_out(autoscale: Command, words: list[str], said: str) -> None:
-    usual = {flag: value for flag, value in zip(FLEET[::2], FLEET[1::2], strict=True) if flag not in words}
-    done = autoscale(*(word for pair in usual.items() for word in pair), *words)
-    assert done.returncode == 2
-    assert said in " ".join(done.stderr.split())
-    assert "Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize(
     ("wrong", "said"),
     [
         ({"autoscale": 5}, "write utilization:0.6 or concurrency:4"),

@@ -56,21 +56,6 @@ def test_the_timer_is_the_old_name_of_two_rules() -> None:
     assert "--timer" not in run("simulate", "--help").stdout
 
 
-@pytest.mark.parametrize(
-    ("flags", "said"),
-    [
-        (["--batching", "clipper"], "--batching 'clipper' is unknown; use one of triton, torchserve, ray-serve"),
-        (["--batching", "ray-serve", "--timer", "open"], "--timer open is --batching torchserve, and"),
-        (["--preferred-sizes", "4;8"], "is not a list of batch sizes, such as 4,8"),
-        (["--preferred-sizes", "4,16"], "preferred size 16 is above the largest batch, 8"),
-        (["--preferred-sizes", "4", "--batching", "torchserve"], "torchserve batching has no preferred sizes"),
-        (["--batching", "ray-serve", "--routing", "shared-queue"], "take power-of-two routing"),
-    ],
-)  # fmt: skip
-def test_nonsense_is_refused_with_the_mend(flags: list[str], said: str) -> None:
-    assert said in str(run("simulate", *TWO_MS, *flags, code=2).stderr)
-
-
 def test_batches_that_close_too_early_are_refused() -> None:
     words = ["simulate", *ONE[:5], "900rps", *ONE[6:], "--batching", "ray-serve", "--routing", "random"]
     assert "use a longer --batch-wait, or more replicas" in run(*words, code=2).stderr

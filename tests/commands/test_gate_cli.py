@@ -188,44 +188,6 @@ def test_a_long_trace_is_given_again(here: Here) -> None:
     assert (done.returncode, "leave --arrivals out" in done.stderr) == (2, True)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["check", "--plan", "gone.json"], "cannot read gone.json"),
-        (["check", "--plan", "answer.json"], "answer.json: not a saved plan"),
-        (["check", "--plan", "mine.csv"], "mine.csv is not a saved plan"),
-        (["check", "--plan", "plan.json", "--profile", "gone.csv"], "cannot read gone.csv"),
-        (["check", "--plan", "plan.json", "--rate", "5"], "--rate '5' has no unit"),
-        (["check", "--plan", "plan.json", "--requests-max", "0"], "--requests-max must be >= 1"),
-        (["check", "--plan", "plan.json", "--profile", "mine.csv", "--profile", "slow.csv"], "two profiles"),
-        (["compare"], "no arrival rate given"),
-        (["compare", "plan.json"], "give 2 to 8 fleets to compare"),
-        (["compare", "--rate", "5rps", "--fleet", "replicas=1"], "a --fleet needs a --profile"),
-        (["compare", "plan.json", "--fleet", "batch=1"], "says nothing of replicas"),
-        (["compare", "plan.json", "--fleet", "replicas=x"], "not a whole number"),
-        (["compare", "plan.json", "--fleet", "replicas=1,replicas=2"], "appears twice"),
-        (["compare", "plan.json", "--fleet", "size=1"], "known keys are replicas, batch"),
-        (["compare", "plan.json", "--fleet", "replicas=1,routing=rr"], "use one of round-robin"),
-        (["compare", "plan.json", "--fleet", "replicas=1,profile=t4"], "names none of the profiles"),
-        (["compare", "plan.json", "--fleet", "replicas=1,wait=2"], "has no unit"),
-        (
-            ["compare", "plan.json", "--fleet", "replicas=1,batch=9"],
-            "error: replicas=1,batch=9: profile mine was measured",
-        ),
-        (["compare", "plan.json", "plan.json", "--rate", "9000rps"], "error: plan.json: unstable plan"),
-        (["compare", "plan.json", "--fleet", "replicas=0"], "replicas must be from 1"),
-        (["compare", "plan.json", "plan.json", "--seed=-1"], "--seed must be >= 0"),
-    ],
-    ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else "",
-)
-def test_bad_input_is_one_clear_line_and_exit_2(here: Here, arguments: list[str], message: str) -> None:
-    done = here.run(*arguments)
-    assert done.returncode == 2, (done.stdout, done.stderr)
-    assert message in done.stderr
-    assert done.stdout == ""
-    assert len(done.stderr.splitlines()) == 1
-
-
 @pytest.mark.long
 def test_fleets_stand_side_by_side(here: Here) -> None:
     """Twice the replicas: the tail is surely shorter, and the price twice as high."""

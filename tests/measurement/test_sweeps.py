@@ -170,33 +170,6 @@ def test_a_server_that_is_not_as_it_should_be_is_named(spoil: Any, status: int, 
     assert "Traceback" not in done.output
 
 
-@pytest.mark.parametrize(
-    ("url", "instead", "code", "said"),
-    [
-        ("http://127.0.0.1:9", {}, 5, "127.0.0.1:9/v1/completions cannot be reached"),
-        ("nowhere", {}, 2, "--llm 'nowhere' must begin with http://"),
-        ("http://127.0.0.1:9", {"kv_tokens": None}, 2, "--kv-tokens is needed, since clients do not see it"),
-        ("http://127.0.0.1:9", {"sequences_max": None}, 2, "--sequences-max is needed"),
-        ("http://127.0.0.1:9", {"batched_tokens_max": None}, 2, "--batched-tokens-max is needed"),
-        ("http://127.0.0.1:9", {"sequences_max": "0"}, 2, "--sequences-max must be"),
-        ("http://127.0.0.1:9", {"model": None}, 2, "--model is needed: the server knows"),
-        ("http://127.0.0.1:9", {"context_tokens_max": None}, 2, "--context-tokens-max is needed"),
-        ("http://127.0.0.1:9", {"context_tokens_max": "100"}, 2, "--context-tokens-max must be from 256 to the 8176"),
-        ("http://127.0.0.1:9", {"samples": "9"}, 2, "--samples is only for --callable and --url, not for --llm"),
-        ("http://127.0.0.1:9", {"devices": "0"}, 2, "--devices must be"),
-        ("http://127.0.0.1:9", {"model": "a\nb"}, 2, "must be a text of one line"),
-        ("http://127.0.0.1:9", {"name": "a b"}, 2, "profile name 'a b'"),
-        ("http://127.0.0.1:9", {"request_overhead": "5"}, 2, "--request-overhead '5' has no unit"),
-        ("http://127.0.0.1:9", {"prefix_caching": "maybe"}, 2, "is neither on nor off"),
-    ],
-)  # fmt: skip
-def test_what_is_refused_says_why_in_a_line(url, instead, code, said) -> None:
-    done = profile(url, **instead)
-    assert (done.exit_code, done.stdout) == (code, "")
-    assert said in done.output
-    assert len(done.stderr.splitlines()) <= 2
-
-
 def test_where_completions_are_asked_for() -> None:
     for given in ("http://h:1", "http://h:1/", "http://h:1/v1", "http://h:1/v1/completions"):
         assert completions_address(parse_address(given, "--llm")).target == "/v1/completions"

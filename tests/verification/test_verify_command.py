@@ -262,39 +262,6 @@ def test_a_server_whose_metrics_go_away_costs_no_measurement(verify):
 NOWHERE = "http://127.0.0.1:9/predict"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ([], "no arrival rate given"),
-        (["--rate", "150"], "has no unit"),
-        (["--rate", "150rps", "--duration", "0s"], "--duration must be above 0"),
-        (["--rate", "150rps", "--duration", "2h"], "at most 3600s"),
-        (["--rate", "150rps", "--warm-up", "2h"], "--warm-up must be at most"),
-        (["--rate", "150rps", "--runs", "0"], "--runs must be from 1"),
-        (["--rate", "150rps", "--timeout", "0s"], "--timeout must be above 0"),
-        (["--rate", "150rps", "--requests-max", "9000"], "a run of 65 s has more than the 8"),
-        (["--rate", "150rps", "--url", NOWHERE], "one --url is given twice"),
-        (["--rate", "150rps", "--url", "ftp://127.0.0.1/"], "must begin with http"),
-        (["--rate", "150rps", "--url", "http://u:p@127.0.0.1/"], "no user name or password"),
-        (["--rate", "150rps", "--replicas", "3", "--url", f"{NOWHERE}2"], "2 urls for 3 replicas"),
-        (["--rate", "150rps", "--url", f"{NOWHERE}2", "--routing", "shared-queue"], "cannot share a queue"),
-        (["--rate", "150rps", "--metrics", NOWHERE, "--metrics", NOWHERE], "2 --metrics for 1 replica"),
-        (["--rate", "150rps", "--tolerance", "p98=1%"], "names no quantity"),
-        (["--rate", "150rps", "--plan", "plan.json"], "leave out --profile, or --plan"),
-        (["--rate", "150rps", "-o", "a.txt"], "a verification is a .json file"),
-        (["--rate", "600rps"], "unstable plan: load 1.2"),
-        (["--rate", "150rps", "--body", "two.json"], "two.json has 2 instances"),
-        (["--rate", "150rps", "--body", "none.json"], "cannot read none.json"),
-    ],
-)  # fmt: skip
-def test_mistakes_are_told_before_anything_is_sent(verify, folder, arguments, said):
-    (folder / "two.json").write_text('{"instances": [[1], [2]]}', encoding="utf-8")
-    flags = FLAGS[:-2] if "--body" in arguments else FLAGS
-    code, out, errors = verify(*flags, "--url", NOWHERE, *arguments)
-    assert (code, out) == (2, ""), errors
-    assert said in errors.splitlines()[-1]
-
-
 def test_without_a_plan_or_a_profile(verify):
     code, _, errors = verify("--body", "body.json", "--url", NOWHERE, "--rate", "1rps")
     assert (code, errors) == (2, "error: give --plan plan.json, or --profile and the rest of the plan\n")
