@@ -43,6 +43,7 @@ from capacity.question.caveat import Caveat, CaveatCode
 from capacity.question.grid import Outcome
 from capacity.question.objective import Objective
 from capacity.question.plan import Routing
+from capacity.question.scenario import Scenario
 from capacity.question.tokens import (
     MEASURES,
     Saturation,
@@ -433,7 +434,7 @@ def simulate(profile: LlmProfile, replicas: int, given: Given) -> "LlmSimulation
     from capacity.units import QUANTILES as USUAL
 
     quantiles = parse.read_quantiles(many(given.get("quantile")), USUAL)
-    scenario = TokenScenario(
+    scenario = Scenario(
         profile=ready,
         workload=workload,
         lengths=fitted_lengths(ready, lengths, given.get("context_tokens_max")),
@@ -476,7 +477,7 @@ def max_rate(profile: LlmProfile, replicas: int, given: Given) -> "LlmRatesAnswe
     workload, lengths, _ = _workload({**given, "rate": None, "rate_rps": 1.0})
     _refuse_trace(workload)
     ready, effort = _set(profile, given), _effort(given)
-    scenario = TokenScenario(
+    scenario = Scenario(
         profile=ready,
         workload=workload,
         lengths=fitted_lengths(ready, lengths, given.get("context_tokens_max")),
@@ -584,7 +585,7 @@ def load_curve(profile: LlmProfile, replicas: int, given: Given) -> "LlmLoadCurv
     _refuse_trace(workload)
     ready = _set(profile, given)
     fleet = _fleet(ready, replicas, given)
-    scenario = TokenScenario(
+    scenario = Scenario(
         profile=ready,
         workload=workload,
         lengths=fitted_lengths(ready, lengths, given.get("context_tokens_max")),
@@ -625,7 +626,7 @@ def compare(
         scenario = common_scenario(saved, rate_rps)
     else:
         workload, lengths, in_order = _workload(given)
-        scenario = TokenScenario(
+        scenario = Scenario(
             profile=first.profile,
             workload=workload,
             lengths=fitted_lengths(first.profile, lengths, given.get("context_tokens_max")),
@@ -831,7 +832,7 @@ def fleet_in_trouble(
         workload, lengths, _ = _workload(given)
         ready = _set(profile, given)
         fleet = _fleet(ready, replicas, {**given, "routing": given.get("routing") or "round-robin"})
-        scenario = TokenScenario(
+        scenario = Scenario(
             profile=ready,
             workload=workload,
             lengths=fitted_lengths(ready, lengths, given.get("context_tokens_max")),

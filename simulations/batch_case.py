@@ -16,7 +16,7 @@ from capacity.question.plan import Plan
 from capacity.question.refusal import floor_candidate, floor_doubt
 from capacity.question.resilience import Spike
 from capacity.question.scenario import Scenario
-from capacity.question.stability import load_under, require_answerable, sustainable_rate_rps
+from capacity.question.stability import load_of, load_under, require_answerable, sustainable_rate_rps
 from capacity.traffic.workload import (
     ClosedPopulation,
     ModulatedArrivals,
@@ -162,7 +162,7 @@ class BatchCase(Case):
     @property
     def load(self) -> float | None:
         """As of the scenario."""
-        return self.scenario.load
+        return load_of(self.scenario)
 
     def performance(self, pool: Pool, quantiles: Sequence[float], confidence: float) -> Performance:
         """Performance of the whole fleet; of a recorded path without quantiles that it has too few requests for."""

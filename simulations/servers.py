@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from capacity.errors import DomainError
+from capacity.profile.llm import LlmProfile
+from capacity.profile.profile import ServiceProfile
 from capacity.question.plan import Plan
-from capacity.question.scenario import Scenario
-from capacity.question.tokens import TokenPlan, TokenScenario
+from capacity.question.tokens import TokenPlan
 from capacity.recovery.stress import Stress
 from capacity.server.batch.server import BatchServer
 from capacity.server.engine.server import TokenEngine
@@ -31,24 +32,29 @@ from simulations.engine_case import EngineCase, rules_of
 from simulations.replication import Engine
 
 
-@singledispatch
 def case_of(scenario: Any, engine: Engine = Engine.KERNEL, *, is_whole: bool = False) -> Case:
     """How a scenario is run, by the kind of its server.
 
     Args:
         is_whole: whether the whole fleet is simulated even where one replica stands for all.
     """
-    raise TypeError(f"no server of this kind is simulated: {type(scenario).__name__}")
+    case: type[Case] = _case_type(scenario.profile)
+    return case(scenario=scenario, engine=engine, is_whole=is_whole)
 
 
-@case_of.register
-def _batch_case(scenario: Scenario, engine: Engine = Engine.KERNEL, *, is_whole: bool = False) -> Case:
-    return BatchCase(scenario=scenario, engine=engine, is_whole=is_whole)
+@singledispatch
+def _case_type(profile: Any) -> type[Case]:
+    raise TypeError(f"no server of this kind is simulated: {type(profile).__name__}")
 
 
-@case_of.register
-def _engine_case(scenario: TokenScenario, engine: Engine = Engine.KERNEL, *, is_whole: bool = False) -> Case:
-    return EngineCase(scenario=scenario, engine=engine, is_whole=is_whole)
+@_case_type.register
+def _batch_case(profile: ServiceProfile) -> type[Case]:
+    return BatchCase
+
+
+@_case_type.register
+def _engine_case(profile: LlmProfile) -> type[Case]:
+    return EngineCase
 
 
 class Simulated(NamedTuple):

@@ -28,6 +28,7 @@ from capacity.files import (
 from capacity.performance import QUANTILE_FIELDS, SCALAR_FIELDS, Performance, Quantiles
 from capacity.question.grid import Answer, Outcome
 from capacity.question.scenario import Scenario
+from capacity.question.stability import load_of
 from capacity.traffic.workload import Workload
 from capacity.units import quantile_name
 
@@ -151,7 +152,7 @@ class SweepTable(AnyTable):
             float(self.confidence),
             answer.outcome.value,
             answer.reason or None,
-            finite(cell.load),
+            finite(load_of(cell)),
         )
         if performance is None:
             return (*asked, *[None] * (len(self.columns) - len(asked)))

@@ -181,6 +181,10 @@ class Fleet(Protocol):
     def routing(self) -> Routing:
         """How the load balancer picks the replica for a request."""
 
+    @property
+    def queue_limit(self) -> int | None:
+        """Limit of each queue; None if it is unlimited."""
+
 
 # Nouns that hold for every kind of server; of batches where no kind is named.
 if TYPE_CHECKING:

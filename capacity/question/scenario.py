@@ -1,21 +1,31 @@
 """Scenario: a plan for a profile under a workload, and the objective that it must meet."""
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import TYPE_CHECKING, Generic, Self
 
-from capacity.profile.profile import ServiceProfile
-from capacity.question.objective import Objective
-from capacity.question.plan import Plan
+from capacity.errors import DomainError, InputError
+from capacity.question.objective import BETWEEN_TOKENS, Objective
+from capacity.question.plan import AnyPlan, AnyProfile
 from capacity.question.resilience import Spike
-from capacity.question.stability import load_under
-from capacity.traffic.workload import ClosedPopulation, Demand, Workload
+from capacity.traffic.lengths import AnyLengths
+from capacity.traffic.workload import Demand, Workload
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar  # knows defaults, as Python does from 3.13 on
+
+    AnyDemand = TypeVar("AnyDemand", bound=Demand, default=Demand, covariant=True)
+    Lengths = TypeVar("Lengths", bound=AnyLengths | None, default=None)
+else:
+    from typing import TypeVar
+
+    AnyDemand, Lengths = TypeVar("AnyDemand"), TypeVar("Lengths")
 
 _NO_OBJECTIVE = Objective()
 _QUANTILE_OF_MEANS = 0.9  # the quantile that sets the length of runs if only means are asked for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scenario:
+class Scenario(Generic[AnyProfile, AnyPlan, AnyDemand, Lengths]):
     """What a law or the simulator is asked about; the one record between a question and its answer.
 
     Attributes:
@@ -23,26 +33,32 @@ class Scenario:
         quantiles: to report beside those of the objective.
         spike: the objective is asked of the responses during it, until new replicas are ready; None
             asks it of the steady state.
+        lengths: input and output tokens of the requests; None if requests have no lengths.
+        cached_share: share of each prompt that is assumed to be in the cache when the request comes.
+        in_order: whether the k-th arrival of a trace has the k-th lengths, and not random ones.
     """
 
-    profile: ServiceProfile
-    workload: Demand
-    plan: Plan
+    profile: AnyProfile
+    workload: AnyDemand
+    plan: AnyPlan
     objective: Objective = _NO_OBJECTIVE
     quantiles: tuple[float, ...] = ()
     spike: Spike | None = None
+    lengths: Lengths = None  # type: ignore[assignment]  # (where this is the kind of lengths)
+    cached_share: float = 0.0
+    in_order: bool = False
 
-    @property
-    def load(self) -> float | None:
-        """Arrival rate over the sustainable rate.
-
-        None for a closed population, which has no rate of its own, and where the profile does not cover
-        the batch.
-        """
-        covered = self.profile.batch_size_min <= self.plan.batch_size_max <= self.profile.batch_size_max
-        if isinstance(self.workload, ClosedPopulation) or not covered:
-            return None
-        return load_under(self.profile, self.workload, self.plan)[0]
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.cached_share < 1.0:
+            raise DomainError(f"--cached-share must be from 0 to below 1, got {self.cached_share}")
+        if self.lengths is None:
+            return
+        require_second_tokens(self.objective, self.lengths)
+        if self.plan.queue_limit is not None:
+            raise InputError(
+                "the queue of an engine is simulated without a limit but in trouble; leave out queue_limit, or take "
+                "capacity stress"
+            )
 
     @property
     def quantile_max(self) -> float:
@@ -53,3 +69,21 @@ class Scenario:
         """The same at another arrival rate."""
         assert isinstance(self.workload, Workload)  # noqa: S101  (a closed population has no rate)
         return replace(self, workload=replace(self.workload, arrival_rate_rps=arrival_rate_rps))
+
+
+def require_second_tokens(objective: Objective, lengths: AnyLengths) -> None:
+    """Refuse limits of the time between output tokens where every request gets only one.
+
+    Nothing could ever miss such a limit: whoever gives it expects other requests than these.
+
+    Raises:
+        InputError: names the first such limit.
+    """
+    if lengths.moments.output > 1.0:
+        return
+    for promise in objective.limits:
+        if promise.measure in BETWEEN_TOKENS:
+            raise InputError(
+                f"every request has one output token, and {promise.measure.short} is about the time from one to the "
+                "next: leave out that limit, or give lengths with longer outputs"
+            )

@@ -7,6 +7,7 @@ from capacity.errors import DomainError, UnstableError
 from capacity.profile.profile import ServiceProfile
 from capacity.question.objective import Measure
 from capacity.question.plan import REPLICAS_LIMIT, Batching, Plan, Routing
+from capacity.question.scenario import Scenario
 from capacity.traffic.workload import (
     ClosedPopulation,
     Demand,
@@ -96,6 +97,19 @@ def devices_serving_min(
 def load(profile: ServiceProfile, arrival_rate_rps: float, plan: Plan) -> float:
     """Arrival rate over the sustainable rate, λ·s_B/(c·B) without shared devices; stable below 1."""
     return arrival_rate_rps / sustainable_rate_rps(profile, plan)
+
+
+def load_of(scenario: Scenario) -> float | None:
+    """Arrival rate over the sustainable rate.
+
+    None for a closed population, which has no rate of its own, and where the profile does not cover
+    the batch.
+    """
+    profile, plan = scenario.profile, scenario.plan
+    covered = profile.batch_size_min <= plan.batch_size_max <= profile.batch_size_max
+    if isinstance(scenario.workload, ClosedPopulation) or not covered:
+        return None
+    return load_under(profile, scenario.workload, plan)[0]
 
 
 def load_under(profile: ServiceProfile, workload: Workload, plan: Plan) -> tuple[float, bool]:

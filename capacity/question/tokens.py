@@ -7,12 +7,12 @@ from typing import Protocol, Self
 from capacity.errors import DomainError, InputError
 from capacity.profile.llm import LlmProfile, Scheduler
 from capacity.question.candidate import Candidate
-from capacity.question.objective import BETWEEN_TOKENS, Measure, Objective
+from capacity.question.objective import Measure, Objective
 from capacity.question.plan import REPLICAS_LIMIT, Routing
+from capacity.question.scenario import Scenario, require_second_tokens
 from capacity.traffic.lengths import AnyLengths, LengthLaws, require_context
 from capacity.traffic.workload import Workload
 
-_NO_OBJECTIVE = Objective()
 # What is measured of a fleet that serves a language model.
 MEASURES = frozenset(Measure) - {Measure.WAIT, Measure.LOSS, Measure.UTILIZATION}
 
@@ -45,44 +45,8 @@ class TokenPlan:
             raise DomainError(f"the queue limit must be >= 0, got {self.queue_limit}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenScenario:
-    """A plan for a language model under a workload, and the objective that it must meet.
-
-    Attributes:
-        lengths: input and output tokens of the requests.
-        cached_share: of each prompt, that is assumed to be in the cache when the request comes.
-        quantiles: to report beside those of the objective.
-        in_order: whether the k-th arrival of a trace has the k-th lengths, and not random ones.
-    """
-
-    profile: LlmProfile
-    workload: Workload
-    lengths: AnyLengths
-    plan: TokenPlan
-    objective: Objective = _NO_OBJECTIVE
-    cached_share: float = 0.0
-    quantiles: tuple[float, ...] = ()
-    in_order: bool = False
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.cached_share < 1.0:
-            raise DomainError(f"--cached-share must be from 0 to below 1, got {self.cached_share}")
-        require_second_tokens(self.objective, self.lengths)
-        if self.plan.queue_limit is not None:
-            raise InputError(
-                "the queue of an engine is simulated without a limit but in trouble; leave out queue_limit, or take "
-                "capacity stress"
-            )
-
-    @property
-    def quantile_max(self) -> float:
-        """The highest quantile that is asked for."""
-        return max((*self.objective.quantiles, *self.quantiles), default=0.9)
-
-    def at_rate(self, arrival_rate_rps: float) -> Self:
-        """The same at another arrival rate."""
-        return replace(self, workload=replace(self.workload, arrival_rate_rps=arrival_rate_rps))
+# A scenario of engines, which have a rate of arrivals and requests with lengths.
+TokenScenario = Scenario[LlmProfile, TokenPlan, Workload, AnyLengths]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +136,7 @@ class TokenQuestion:
 
     def scenario(self, plan: TokenPlan) -> TokenScenario:
         """A plan before the judge."""
-        return TokenScenario(
+        return Scenario(
             profile=self.profile(plan.profile),
             workload=self.workload,
             lengths=self.lengths,
@@ -202,24 +166,6 @@ class TokenJudge(Protocol):
 
     def probe(self, scenario: TokenScenario, requests_max: int | None = None) -> Candidate[TokenPlan]:
         """Enough to choose which point of the headroom is worth `accepts`, by random numbers of its own."""
-
-
-def require_second_tokens(objective: Objective, lengths: AnyLengths) -> None:
-    """Refuse limits of the time between output tokens where every request gets only one.
-
-    Nothing could ever miss such a limit: whoever gives it expects other requests than these.
-
-    Raises:
-        InputError: names the first such limit.
-    """
-    if lengths.moments.output > 1.0:
-        return
-    for promise in objective.limits:
-        if promise.measure in BETWEEN_TOKENS:
-            raise InputError(
-                f"every request has one output token, and {promise.measure.short} is about the time from one to the "
-                "next: leave out that limit, or give lengths with longer outputs"
-            )
 
 
 def fitted_lengths(profile: LlmProfile, lengths: AnyLengths, context_tokens_max: int | None) -> AnyLengths:

@@ -9,6 +9,7 @@ from typing import ClassVar
 from capacity.profile.distribution import from_samples
 from capacity.profile.llm import Coefficients, Engine, KvCache, LimitsMeasured, LlmProfile
 from capacity.question.objective import Measure
+from capacity.question.scenario import Scenario
 from capacity.question.stability import relaxation_requests
 from capacity.question.tokens import TokenPlan, TokenScenario
 from capacity.queues.batch.bulk import Bulk
@@ -114,9 +115,7 @@ def law_scenario(
         engine=Engine(chunked_prefill=chunked),
     )
     plan = TokenPlan(profile="law", replicas=1, sequences_max=slots, batched_tokens_max=budget)
-    return TokenScenario(
-        profile=profile, workload=Workload(arrival_rate_rps=rate_rps), lengths=lengths, plan=plan
-    )
+    return Scenario(profile=profile, workload=Workload(arrival_rate_rps=rate_rps), lengths=lengths, plan=plan)
 
 
 def one_each(base_s: float, per_request_s: float) -> Coefficients:

@@ -31,6 +31,7 @@ from capacity.profile.contention import measured
 from capacity.question.grid import Answer, Outcome
 from capacity.question.plan import Plan, Routing
 from capacity.question.scenario import Scenario
+from capacity.question.stability import load_of
 from capacity.render.tables import sweep_table
 from capacity.traffic.workload import Workload
 from capacity.units import format_rate
@@ -169,7 +170,7 @@ def test_the_table_says_why_there_are_no_numbers() -> None:
         cell = replace(CELL, workload=replace(CELL.workload, arrival_rate_rps=rate_rps))
         return TABLE.row(cell, Answer(outcome=outcome, reason="a long sentence"))
 
-    most_rps = CELL.workload.arrival_rate_rps / CELL.load
+    most_rps = CELL.workload.arrival_rate_rps / load_of(CELL)
     at_most = f"at most {format_rate(most_rps)}"
     refused = shown(
         ANSWERED,

@@ -20,7 +20,13 @@ from capacity.profile.scalability import UniversalScalability
 from capacity.question.caveat import CaveatCode
 from capacity.question.plan import Plan, Routing
 from capacity.question.scenario import Scenario
-from capacity.question.stability import load, replicas_stable_min, require_answerable, sustainable_rate_rps
+from capacity.question.stability import (
+    load,
+    load_of,
+    replicas_stable_min,
+    require_answerable,
+    sustainable_rate_rps,
+)
 from capacity.search.caveats import device_caveats, profile_caveats
 from capacity.search.exact import predict
 from capacity.traffic.workload import GammaArrivals, Workload
@@ -354,7 +360,7 @@ def test_queues_of_one_device_are_seen_together() -> None:
     """They wait for each other: two of one device take twice what one queue of that load takes, not as much."""
     shared = case_of(PAIRS, 1.4, plan_of(4, Routing.RANDOM))
     alone = case_of(replace(PAIRS, instances_per_device=1), 0.7, plan_of(1))
-    assert shared.scenario.load == pytest.approx(alone.scenario.load)
+    assert load_of(shared.scenario) == pytest.approx(load_of(alone.scenario))
     assert shared.counted_min(1.0) == pytest.approx(2.0 * alone.counted_min(1.0))
 
 

@@ -15,6 +15,7 @@ from capacity.question.grid import (
     workloads,
 )
 from capacity.question.plan import Batching, Routing
+from capacity.question.stability import load_of
 from capacity.server.batch.settings import BatchSettings
 from capacity.traffic.workload import MmppArrivals, PoissonArrivals, TraceArrivals, Workload
 
@@ -162,7 +163,7 @@ def test_cells_are_all_combinations_and_routing_changes_fastest() -> None:
 
 def test_load_of_a_cell_is_the_questions_and_none_beyond_the_profile() -> None:
     cells = grid_of(batch_sizes_max=(1, 5)).cells()
-    assert [cell.load for cell in cells] == [pytest.approx(1.0), None]
+    assert [load_of(cell) for cell in cells] == [pytest.approx(1.0), None]
 
 
 @pytest.mark.parametrize("axis", ["profiles", "workloads", "replicas", "batch_sizes_max", "routings"])

@@ -13,6 +13,7 @@ from capacity.errors import DomainError, InconclusiveError, InputError
 from capacity.profile.profile import BatchTiming, ServiceProfile, Spells
 from capacity.question.plan import Plan, Routing
 from capacity.question.scenario import Scenario
+from capacity.question.stability import load_of
 from capacity.traffic.workload import (
     ArrivalProcess,
     ClosedPopulation,
@@ -534,7 +535,10 @@ def test_one_replica_stands_for_all_that_do_not_look_at_each_other(
     """Two moments of the waits, and the share busy, of a fleet of 3 and of its stand-in: 4 standard errors."""
     case = case_of(0.7, replicas=3, batch=4, routing=routing, arrivals=arrivals)
     alone = case.simulated
-    assert (alone.scenario.plan.replicas, alone.scenario.load) == (1, pytest.approx(case.scenario.load))
+    assert (alone.scenario.plan.replicas, load_of(alone.scenario)) == (
+        1,
+        pytest.approx(load_of(case.scenario)),
+    )
     length = Length(warm_up=1000, measured=6000, cool_down=100)
 
     def pool_of(task: Task, seed: int) -> Pool:
@@ -550,7 +554,7 @@ def test_one_replica_stands_for_all_that_do_not_look_at_each_other(
         assert few.standard_error < 0.05 * few.value
     seen = case.performance(one, [0.5], 0.95)
     expected = batch_performance(
-        all_three, load=case.scenario.load, replicas=3, quantiles=[0.5], confidence=0.95
+        all_three, load=load_of(case.scenario), replicas=3, quantiles=[0.5], confidence=0.95
     )
     assert seen.load == pytest.approx(0.7)
     assert seen.utilization == pytest.approx(expected.utilization, rel=0.02)

@@ -18,6 +18,7 @@ from test_sweep_grid import grid_of, profile_of
 
 from capacity.question.grid import Outcome, workloads
 from capacity.question.plan import Routing
+from capacity.question.stability import load_of
 from capacity.traffic.workload import PoissonArrivals, TraceArrivals
 from simulations.simulate import Countdown, Simulation, answers
 from simulations.workers import workers
@@ -53,7 +54,7 @@ def test_each_cell_is_answered_or_has_its_reason() -> None:
 def test_load_of_one_is_unstable_and_a_limit_on_the_queue_makes_any_load_steady() -> None:
     axes = {"workloads": workloads(PoissonArrivals(), ["200rps"])}
     (cell,) = grid_of(**axes).cells()
-    assert cell.load == pytest.approx(1.0)
+    assert load_of(cell) == pytest.approx(1.0)
     assert [one.outcome for one in answers([cell], FIRST_LOOK)] == [Outcome.UNSTABLE]
     (limited,) = answers(list(grid_of(**axes, queue_limit=3).cells()), FIRST_LOOK)
     assert limited.outcome is Outcome.ANSWERED

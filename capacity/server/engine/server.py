@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from capacity.profile.llm import LlmProfile
+from capacity.question.scenario import Scenario
 from capacity.question.tokens import Saturation, TokenPlan, TokenScenario
 from capacity.traffic.lengths import AnyLengths
 from capacity.traffic.workload import Workload
@@ -71,7 +72,7 @@ class TokenEngine:
 
     def scenario(self, workload: Workload, plan: TokenPlan) -> TokenScenario:
         """A fleet of such engines and its users without any trouble or queue limit."""
-        return TokenScenario(
+        return Scenario(
             profile=self.profile,
             workload=workload,
             lengths=self.lengths,

@@ -6,6 +6,7 @@ from typing import Any
 
 from capacity.profile.llm import LlmProfile
 from capacity.question.grid import Replicas, digest, short
+from capacity.question.scenario import Scenario
 from capacity.question.tokens import TokenPlan, TokenScenario, require_lengths
 from capacity.traffic.lengths import AnyLengths
 from capacity.traffic.workload import Workload
@@ -53,7 +54,7 @@ class EngineSettings:
             batched_tokens_max=tokens or limits.batched_tokens_max,
             routing=replicas.routing,
         )
-        return TokenScenario(
+        return Scenario(
             profile=profile,
             workload=workload,
             lengths=self.lengths,
