@@ -26,41 +26,22 @@ CAPACITY = [
     ("render",),
     ("measurement", "verification"),
     (
-        "doors",
-        "api",
-        "api_work",
-        "api_llm",
-        "api_evidence",
-        "api_recovery",
-        "api_autoscale",
-        "answers",
-        "llm_answers",
-        "evidence_answers",
-        "recovery_answers",
-        "autoscale_answers",
+        "doors", "api", "api_work", "api_llm", "api_evidence", "api_recovery", "api_autoscale", "answers",
+        "llm_answers", "evidence_answers", "recovery_answers", "autoscale_answers",
     ),
     ("commands",),
-]
+]  # fmt: skip
 SIMULATIONS = [
     ("workers", "compiled", "cluster_executor"),
     ("draws",),
     ("kernel", "reference"),
     ("replication", "case", "statistics", "scaler"),
     (
-        "looks",
-        "judge",
-        "simulate",
-        "compare",
-        "saturation",
-        "batch_case",
-        "engine_case",
-        "disturbed",
-        "servers",
-        "stress",
-        "autoscaled",
+        "looks", "judge", "simulate", "compare", "saturation", "batch_case", "engine_case", "disturbed",
+        "servers", "stress", "autoscaled",
     ),
     ("validation",),
-]
+]  # fmt: skip
 MODULES_MAX = 17  # of a folder, but for those with a file for each command, format or target
 HEAVY = ("numpy", "scipy", "simpy", "numba", "matplotlib", "pandas", "pyarrow", "aiohttp", "pydantic")
 
@@ -163,13 +144,9 @@ def test_packages_know_nothing_of_those_beside_them(package: str, strangers: set
     for name, path in modules(package).items():
         met = {i for i in imports(path) if i.split(".")[0] in strangers}
         meeting = (
-            "capacity.api",
-            "capacity.api_llm",
-            "capacity.api_recovery",
-            "capacity.api_work",
-            "capacity.api_autoscale",
-            "capacity.llm_answers",
-        )
+            "capacity.api", "capacity.api_llm", "capacity.api_recovery", "capacity.api_work",
+            "capacity.api_autoscale", "capacity.llm_answers",
+        )  # fmt: skip
         if name in meeting or name.startswith("capacity.commands."):  # where search meets the simulator
             met = {i for i in met if not i.startswith("simulations.")}
         assert not met, name

@@ -63,7 +63,6 @@ def scenario_of(replicas: int, limit_s: float = 0.04, **changes: object) -> Scen
 
 def test_a_fleet_that_bursts_overload_for_too_long_is_refused_at_once() -> None:
     refused = refuse_load(scenario_of(8))
-    assert refused is not None
     assert refused.limit is Limit.LATENCY
     assert refused.needed > 10 * refused.allowed == 10 * 0.04
     assert refuse_load(scenario_of(10)) is None  # load 0.96 in a burst

@@ -25,11 +25,8 @@ def test_the_instants_of_a_fleet_of_batches() -> None:
     assert stress.begins_s == 30.0 + 30.0
     assert stress.baseline_s == (30.0, 58.5)
     assert (stress.lasts_s, stress.ends_s, stress.until_s, stress.comes_until_s) == (
-        60.0,
-        120.0,
-        720.0,
-        721.5,
-    )
+        60.0, 120.0, 720.0, 721.5,
+    )  # fmt: skip
     assert (stress.load, stress.up_share, stress.spike_factor, stress.limit) == (0.8, 1.0, 1.0, None)
     assert stress.with_limit(7).plan.queue_limit == stress.with_limit(7).limit == 7
     assert stress.with_replicas(9) == replace(stress, plan=replace(stress.plan, replicas=9))

@@ -266,11 +266,8 @@ def no_trouble(said: str, **changes: Any) -> None:
 def test_trouble_is_what_it_was_given() -> None:
     found = read_trouble(given_of())
     assert (found.within_s, found.shed, found.detection_s, found.startup_s) == (
-        60.0,
-        "none",
-        DETECTION_S,
-        0.0,
-    )
+        60.0, "none", DETECTION_S, 0.0,
+    )  # fmt: skip
     assert found.clients == Clients(timeout_s=0.5)
     assert found.flags == ("--recover-within", "60s", "--trigger", "lose:1,60s", "--timeout", "500ms")
     more = read_trouble(

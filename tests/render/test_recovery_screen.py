@@ -379,12 +379,9 @@ def test_details(clients: Clients, law: str | None) -> None:
     found = runs(stress, run_of(1.0, lost=1000, relapsed=True), run_of(None, lost=1000))
     told = screen_lines(found, verbose=True)[2:]
     assert told[:5] == [
-        "",
-        " load 0.800, 400 rps at most",
-        " success during the trigger 50.00% (50.00% to 50.00%)",
-        " requests lost in a run 1,000 (1,000 to 1,000)",
-        " 1 of 2 runs fell again after they had recovered",
-    ]
+        "", " load 0.800, 400 rps at most", " success during the trigger 50.00% (50.00% to 50.00%)",
+        " requests lost in a run 1,000 (1,000 to 1,000)", " 1 of 2 runs fell again after they had recovered",
+    ]  # fmt: skip
     assert told[5:] == ([] if law is None else [f" fluid law: {law}"])
     steady = screen_lines(back_after(1.0, 1.0, stress=stress), verbose=True)
     assert not any("fell again" in line for line in steady)
@@ -431,11 +428,10 @@ def test_a_plan_with_disturbances() -> None:
     plain = disturbed(1, Seen({0.99: LATE, 0.5: Interval.exact(0.01)}))
     for price in (2.0, None):
         assert lines(disturbed_plan_lines(plain, PLANNED, price)) == [
-            "",
-            "With pauses of 200 ms, 6 a minute, P50 is 10 ms (10 ms to 10 ms).",
+            "", "With pauses of 200 ms, 6 a minute, P50 is 10 ms (10 ms to 10 ms).",
             "With pauses of 200 ms, 6 a minute, P99 is 200 ms (100 ms to 300 ms).",
             "Without, 1 replica would be enough.",
-        ]
+        ]  # fmt: skip
     same = disturbed(4, Seen({0.99: LATE}), hourly_usd=2.0)
     assert lines(disturbed_plan_lines(same, PLANNED, 2.0))[2:] == ["It costs no replica more than without."]
 

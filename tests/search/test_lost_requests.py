@@ -47,9 +47,6 @@ def pool_of(lost: int) -> Pool:
     return Pool.of([sample_of(served, limits_s=(2.5,), lost=lost)] * 20)
 
 
-# ---- Quantiles ------------------------------------------------------------------------------
-
-
 def test_lost_requests_lie_beyond_every_response() -> None:
     """Of 1000 requests 20 are lost: P95 is the 950th of the 980 served, P98 the last, P99 is infinite."""
     pool = pool_of(20)
@@ -108,9 +105,6 @@ def test_an_end_among_the_lost_has_no_number() -> None:
     assert shown == {"value": 0.1, "low": 0.09, "high": None}
 
 
-# ---- Verdicts -------------------------------------------------------------------------------
-
-
 def verdict_of(lost: int, objective: Objective) -> tuple[Verdict, Rejection | None]:
     return decide(Look(pool=pool_of(lost), settled=True, requests=20_000), objective, FIVE_PERCENT)
 
@@ -125,7 +119,6 @@ def test_the_verdict_is_about_lost_or_late() -> None:
 def test_a_quantile_among_the_lost_is_refused_by_their_share() -> None:
     verdict, rejection = verdict_of(20, Objective.of(response={0.99: 100.0}))
     assert verdict is Verdict.MISSED
-    assert rejection is not None
     assert (rejection.limit, rejection.is_loss) == (Limit.LOSS, True)
     assert (rejection.allowed, rejection.needed) == (pytest.approx(0.01), pytest.approx(0.02))
 
@@ -133,7 +126,6 @@ def test_a_quantile_among_the_lost_is_refused_by_their_share() -> None:
 def test_a_limit_on_the_wait_counts_the_lost_too() -> None:
     verdict, rejection = verdict_of(20, Objective.of(wait={0.99: 100.0}))
     assert verdict is Verdict.MISSED
-    assert rejection is not None
     assert rejection.limit is Limit.LOSS
 
 
@@ -177,9 +169,6 @@ def test_the_simulator_finds_the_lost_or_late_of_m_m_1_k(rate_rps: float) -> Non
     assert pool.of_measure(Measure.RESPONSE, quantile).value == pytest.approx(limit_s, rel=0.02)
 
 
-# ---- What theory refuses --------------------------------------------------------------------
-
-
 def proposal_of(rate_rps: float, replicas: int, objective: Objective) -> Scenario:
     plan = Plan(profile="made-up", replicas=replicas, batch_size_max=4, queue_limit=8)
     return Scenario(
@@ -200,7 +189,6 @@ def test_a_fleet_loses_what_it_cannot_serve() -> None:
 def test_losses_beyond_the_strictest_promise_are_refused_at_once() -> None:
     objective = Objective.of(response={0.5: 1.0, 0.99: 1.0}, loss=0.1)
     rejection = refuse_load(proposal_of(250.0, 1, objective))
-    assert rejection is not None
     assert (rejection.limit, rejection.quantile) == (Limit.LOSS, 0.99)
     assert (rejection.allowed, rejection.needed) == (pytest.approx(0.01), pytest.approx(0.2))
     assert refuse_load(proposal_of(250.0, 2, objective)) is None
@@ -218,11 +206,7 @@ def test_a_failure_that_leaves_too_few_is_refused_at_once() -> None:
     assert question.devices_min(question.families[0], 4) == 3
     plan = question.plan(question.families[0], 2, 4, 0.0)
     rejection = refuse_loads(question, plan)
-    assert rejection is not None
     assert (rejection.limit, rejection.event) == (Limit.SURVIVAL, "1 replica gone")
-
-
-# ---- Commands -------------------------------------------------------------------------------
 
 
 def run(*arguments: str) -> tuple[int, dict[str, Any]]:
@@ -261,9 +245,6 @@ def test_a_loss_limit_that_nothing_breaks_is_met() -> None:
         rejection = candidate["rejection"]
         if candidate["verdict"] == "inconclusive" and rejection["limit"] != "budget":
             assert rejection["needed"] > rejection["allowed"]
-
-
-# ---- Measured -------------------------------------------------------------------------------
 
 
 def test_a_refused_request_of_a_load_test_is_late() -> None:

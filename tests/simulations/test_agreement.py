@@ -37,12 +37,8 @@ def row(value: float, standard_error: float, theory: float = 1.0, allowance: flo
 def test_simulation_agrees_with_theory():
     rows = compare(LIGHT, seed=11, requests_max=2_000_000)
     assert {r.quantity for r in rows} == {
-        "wait_probability",
-        "wait_mean_s",
-        "response_mean_s",
-        "response_p50_s",
-        "response_p99_s",
-    }
+        "wait_probability", "wait_mean_s", "response_mean_s", "response_p50_s", "response_p99_s",
+    }  # fmt: skip
     assert [r.verdict for r in rows] == [Agreement.AGREES] * 5
 
 
@@ -114,9 +110,6 @@ def test_exit_code_and_document():
     assert [r["verdict"] for r in document["rows"]] == ["agrees", "inconclusive"]
 
 
-# ---- How a quantity is read from the samples -------------------------------------------------
-
-
 def test_quantities_are_read_from_where_they_are():
     """Two replications of 4 and 2 served requests on two replicas: 1 and 2 were lost."""
     samples = [
@@ -168,9 +161,6 @@ def test_a_ratio_has_its_standard_error_by_sectioning():
     assert estimate == Estimate(value=2.0, standard_error=1.0, degrees=1)
 
 
-# ---- Service times --------------------------------------------------------------------------
-
-
 @pytest.mark.long
 @pytest.mark.parametrize(
     "service",
@@ -200,49 +190,28 @@ def test_batches_take_the_time_of_their_size():
     assert ExponentialTimes((1.0, 1.5))(1, 1.0 - math.exp(-2.0)) == pytest.approx(2.0)
 
 
-# ---- The grid -------------------------------------------------------------------------------
-
-
 def test_the_short_grid_has_every_law():
     names = [system.name for system in systems(Grid.SHORT)]
     assert names == [
-        "M/M/1 load 0.6",
-        "M/M/2 load 0.7",
-        "M/M/8 load 0.8",
-        "M/M/2/6 load 1.2",
-        "M/G/1 hyperexponential scv 4 load 0.5",
-        "M/D/4 load 0.7",
-        "GI/M/2 cv 0.5 load 0.7",
-        "MMPP/M/1 ratio 4 20 s in 60 s load 0.6",
-        "resnet50-t4-fp16 1..16 load 0.7",
+        "M/M/1 load 0.6", "M/M/2 load 0.7", "M/M/8 load 0.8", "M/M/2/6 load 1.2",
+        "M/G/1 hyperexponential scv 4 load 0.5", "M/D/4 load 0.7", "GI/M/2 cv 0.5 load 0.7",
+        "MMPP/M/1 ratio 4 20 s in 60 s load 0.6", "resnet50-t4-fp16 1..16 load 0.7",
         "bert-large-384-l40s-fp16 1..8 load 0.5 oldest wait 0.5",
         "bert-large-384-l40s-fp16 1..8 load 0.5 open wait 0.5",
-        "resnet50-t4-fp16 1..8 load 0.7 x 3 round-robin",
-        "resnet50-t4-fp16 1..8 load 0.7 x 3 random",
-        "M/M[1,4]/2 load 0.6",
-        "M/M_b[1,4]/2 load 0.6",
-        "M/M/1//8 think 4 s",
-        "M/M/2//12 think 5 s",
-        "resnet50-t4-fp16 1..8 users 16 think 2",
-        "M/M/1 x 3 random load 0.6",
-        "M/M/1 x 3 round-robin load 0.6",
-        "M/M/1 x 2 least-outstanding load 0.7",
-        "M/M/1 x 100 power-of-two load 0.5",
-        "M/M/2 on one device, slowdown 1.5, load 0.7",
-        "one slot, lengths of 3 kinds, load 0.4",
-        "equal passes, outputs of 10, 2 at once",
+        "resnet50-t4-fp16 1..8 load 0.7 x 3 round-robin", "resnet50-t4-fp16 1..8 load 0.7 x 3 random",
+        "M/M[1,4]/2 load 0.6", "M/M_b[1,4]/2 load 0.6", "M/M/1//8 think 4 s", "M/M/2//12 think 5 s",
+        "resnet50-t4-fp16 1..8 users 16 think 2", "M/M/1 x 3 random load 0.6",
+        "M/M/1 x 3 round-robin load 0.6", "M/M/1 x 2 least-outstanding load 0.7",
+        "M/M/1 x 100 power-of-two load 0.5", "M/M/2 on one device, slowdown 1.5, load 0.7",
+        "one slot, lengths of 3 kinds, load 0.4", "equal passes, outputs of 10, 2 at once",
         "room for all, constant outputs of 50, load 0.5",
         "4 slots, geometric outputs of 6, a = 0.01 s, load 0.6",
-        "prompts of 100, 64 slots, 850 tokens a pass, load 0.7",
-        "M/M/4 retrial rate 0.5, load 0.6",
-        "M/M/4/4 load 0.9, 3 attempts up to 500 s later",
-        "M/M/4+D patience 1 s, load 1.1",
-        "M/M/1 newest first, load 2, timeout 5 s",
-        "M/M/1 deterministic pauses of 2 s every 22 s, load 0.3",
-        "M/M/4 breakdowns of 2 s, up 0.909 of the time, load 0.5",
-        "2 copies to 4 replicas, load 0.6",
+        "prompts of 100, 64 slots, 850 tokens a pass, load 0.7", "M/M/4 retrial rate 0.5, load 0.6",
+        "M/M/4/4 load 0.9, 3 attempts up to 500 s later", "M/M/4+D patience 1 s, load 1.1",
+        "M/M/1 newest first, load 2, timeout 5 s", "M/M/1 deterministic pauses of 2 s every 22 s, load 0.3",
+        "M/M/4 breakdowns of 2 s, up 0.909 of the time, load 0.5", "2 copies to 4 replicas, load 0.6",
         "hedge after 1 s, exponential scv 1",
-    ]
+    ]  # fmt: skip
 
 
 @pytest.mark.long
@@ -250,96 +219,53 @@ def test_the_full_grid_is_the_short_one_and_more_systems():
     short, full = ([system.name for system in systems(grid)] for grid in (Grid.SHORT, Grid.FULL))
     assert full[: len(short)] == short
     assert full[len(short) :] == [
-        "M/M/1 load 0.3",
-        "M/M/1 load 0.9",
-        "M/M/32 load 0.8",
-        "M/M/1/5 load 0.8",
-        "M/M/8/12 load 1",
-        "M/M/4/4 load 0.9",
-        "M/G/1 deterministic scv 0 load 0.8",
-        "M/G/1 erlang scv 0.5 load 0.7",
-        "M/G/1 gamma scv 2 load 0.6",
-        "M/G/1 lognormal scv 1 load 0.7",
-        "M/D/1 load 0.5",
-        "M/D/2 load 0.8",
-        "M/D/16 load 0.8",
-        "GI/M/1 cv 2 load 0.6",
-        "GI/M/4 cv 2 load 0.7",
-        "GI/M/1 cv 0.5 load 0.8",
-        "GI/M/4 cv 0 load 0.8",
-        "MMPP/M/1 ratio 5 120 s in 240 s load 0.75",
-        "MMPP/M/2 ratio 3 20 s in 60 s load 0.6",
-        "MMPP/M/4 ratio 10 5 s in 65 s load 0.5",
-        "resnet50-t4-fp16 1..16 load 0.3",
-        "resnet50-t4-fp16 1..16 load 0.5",
-        "resnet50-t4-fp16 1..16 load 0.8",
-        "resnet50-t4-fp16 1..16 load 0.9",
-        "bert-large-384-l40s-fp16 1..8 load 0.3",
-        "bert-large-384-l40s-fp16 1..8 load 0.5",
-        "bert-large-384-l40s-fp16 1..8 load 0.8",
-        "bert-large-384-l40s-fp16 1..8 load 0.9",
-        "jasper-7s-t4-fp16 1..4 load 0.3",
-        "jasper-7s-t4-fp16 1..4 load 0.5",
-        "jasper-7s-t4-fp16 1..4 load 0.8",
-        "jasper-7s-t4-fp16 1..4 load 0.9",
-        "resnet50-t4-fp16 1..16 load 0.3 oldest wait 0.9",
-        "resnet50-t4-fp16 1..16 load 0.3 open wait 0.9",
-        "resnet50-t4-fp16 1..16 load 0.8 oldest wait 0.4",
-        "resnet50-t4-fp16 1..16 load 0.8 open wait 0.4",
-        "resnet50-t4-fp16 1..16 load 0.9 oldest wait 0.4",
-        "resnet50-t4-fp16 1..16 load 0.9 open wait 0.4",
+        "M/M/1 load 0.3", "M/M/1 load 0.9", "M/M/32 load 0.8", "M/M/1/5 load 0.8", "M/M/8/12 load 1",
+        "M/M/4/4 load 0.9", "M/G/1 deterministic scv 0 load 0.8", "M/G/1 erlang scv 0.5 load 0.7",
+        "M/G/1 gamma scv 2 load 0.6", "M/G/1 lognormal scv 1 load 0.7", "M/D/1 load 0.5", "M/D/2 load 0.8",
+        "M/D/16 load 0.8", "GI/M/1 cv 2 load 0.6", "GI/M/4 cv 2 load 0.7", "GI/M/1 cv 0.5 load 0.8",
+        "GI/M/4 cv 0 load 0.8", "MMPP/M/1 ratio 5 120 s in 240 s load 0.75",
+        "MMPP/M/2 ratio 3 20 s in 60 s load 0.6", "MMPP/M/4 ratio 10 5 s in 65 s load 0.5",
+        "resnet50-t4-fp16 1..16 load 0.3", "resnet50-t4-fp16 1..16 load 0.5",
+        "resnet50-t4-fp16 1..16 load 0.8", "resnet50-t4-fp16 1..16 load 0.9",
+        "bert-large-384-l40s-fp16 1..8 load 0.3", "bert-large-384-l40s-fp16 1..8 load 0.5",
+        "bert-large-384-l40s-fp16 1..8 load 0.8", "bert-large-384-l40s-fp16 1..8 load 0.9",
+        "jasper-7s-t4-fp16 1..4 load 0.3", "jasper-7s-t4-fp16 1..4 load 0.5",
+        "jasper-7s-t4-fp16 1..4 load 0.8", "jasper-7s-t4-fp16 1..4 load 0.9",
+        "resnet50-t4-fp16 1..16 load 0.3 oldest wait 0.9", "resnet50-t4-fp16 1..16 load 0.3 open wait 0.9",
+        "resnet50-t4-fp16 1..16 load 0.8 oldest wait 0.4", "resnet50-t4-fp16 1..16 load 0.8 open wait 0.4",
+        "resnet50-t4-fp16 1..16 load 0.9 oldest wait 0.4", "resnet50-t4-fp16 1..16 load 0.9 open wait 0.4",
         "bert-large-384-l40s-fp16 1..8 load 0.3 oldest wait 0.9",
         "bert-large-384-l40s-fp16 1..8 load 0.3 open wait 0.9",
         "bert-large-384-l40s-fp16 1..8 load 0.8 oldest wait 0.4",
         "bert-large-384-l40s-fp16 1..8 load 0.8 open wait 0.4",
         "bert-large-384-l40s-fp16 1..8 load 0.9 oldest wait 0.4",
         "bert-large-384-l40s-fp16 1..8 load 0.9 open wait 0.4",
-        "jasper-7s-t4-fp16 1..4 load 0.3 oldest wait 0.9",
-        "jasper-7s-t4-fp16 1..4 load 0.3 open wait 0.9",
-        "jasper-7s-t4-fp16 1..4 load 0.8 oldest wait 0.4",
-        "jasper-7s-t4-fp16 1..4 load 0.8 open wait 0.4",
-        "jasper-7s-t4-fp16 1..4 load 0.9 oldest wait 0.4",
-        "jasper-7s-t4-fp16 1..4 load 0.9 open wait 0.4",
+        "jasper-7s-t4-fp16 1..4 load 0.3 oldest wait 0.9", "jasper-7s-t4-fp16 1..4 load 0.3 open wait 0.9",
+        "jasper-7s-t4-fp16 1..4 load 0.8 oldest wait 0.4", "jasper-7s-t4-fp16 1..4 load 0.8 open wait 0.4",
+        "jasper-7s-t4-fp16 1..4 load 0.9 oldest wait 0.4", "jasper-7s-t4-fp16 1..4 load 0.9 open wait 0.4",
         "bert-large-384-l40s-fp16 1..8 load 0.5 open wait 0.5 x 2 round-robin",
         "bert-large-384-l40s-fp16 1..8 load 0.8 x 5 round-robin",
         "bert-large-384-l40s-fp16 1..8 load 0.5 open wait 0.5 x 2 random",
-        "bert-large-384-l40s-fp16 1..8 load 0.8 x 5 random",
-        "M/M[1,4]/1 load 0.7",
-        "M/M[1,8]/3 load 0.7",
-        "M/M[1,32]/1 load 0.6",
-        "M/M_b[1,3]/3 load 0.7",
-        "M/M/2//3 think 0 s",
-        "M/M/1//20 think 12 s",
-        "M/M/2//40 think 15 s",
-        "bert-large-384-l40s-fp16 1..8 users 6 think 1",
-        "jasper-7s-t4-fp16 1..4 users 30 think 10",
-        "M/M/1 x 4 random load 0.3",
-        "M/M/1 x 8 round-robin load 0.8",
-        "M/M/1 x 2 least-outstanding load 0.4",
-        "M/M/1 x 2 least-outstanding load 0.8",
-        "M/M/1 x 100 power-of-two load 0.7",
-        "M/M/4 on one device, slowdown 4, load 0.7",
-        "M/M/2 on one device, slowdown 2.4, load 0.6",
-        "one slot, lengths of 3 kinds, load 0.6",
-        "equal passes, outputs of 3, 0.5 at once",
-        "equal passes, outputs of 10, 12 at once",
-        "room for all, geometric outputs of 50, load 0.3",
+        "bert-large-384-l40s-fp16 1..8 load 0.8 x 5 random", "M/M[1,4]/1 load 0.7", "M/M[1,8]/3 load 0.7",
+        "M/M[1,32]/1 load 0.6", "M/M_b[1,3]/3 load 0.7", "M/M/2//3 think 0 s", "M/M/1//20 think 12 s",
+        "M/M/2//40 think 15 s", "bert-large-384-l40s-fp16 1..8 users 6 think 1",
+        "jasper-7s-t4-fp16 1..4 users 30 think 10", "M/M/1 x 4 random load 0.3",
+        "M/M/1 x 8 round-robin load 0.8", "M/M/1 x 2 least-outstanding load 0.4",
+        "M/M/1 x 2 least-outstanding load 0.8", "M/M/1 x 100 power-of-two load 0.7",
+        "M/M/4 on one device, slowdown 4, load 0.7", "M/M/2 on one device, slowdown 2.4, load 0.6",
+        "one slot, lengths of 3 kinds, load 0.6", "equal passes, outputs of 3, 0.5 at once",
+        "equal passes, outputs of 10, 12 at once", "room for all, geometric outputs of 50, load 0.3",
         "room for all, geometric outputs of 50, load 0.7",
         "4 slots, geometric outputs of 6, a = 0.01 s, load 0.7",
         "4 slots, geometric outputs of 6, a = 0 s, load 0.6",
         "8 slots, geometric outputs of 20, a = 0.01 s, load 0.8",
-        "prompts of 100, 6 slots, 8000 tokens a pass, load 0.8",
-        "M/M/1 retrial rate 0.5, load 0.2",
-        "M/M/4/4 load 0.7, 3 attempts up to 1000 s later",
-        "M/M/1+D patience 3 s, load 0.8",
-        "M/M/4 newest first, load 1.25, timeout 2 s",
-        "M/M/1 exponential pauses of 2 s every 22 s, load 0.66",
+        "prompts of 100, 6 slots, 8000 tokens a pass, load 0.8", "M/M/1 retrial rate 0.5, load 0.2",
+        "M/M/4/4 load 0.7, 3 attempts up to 1000 s later", "M/M/1+D patience 3 s, load 0.8",
+        "M/M/4 newest first, load 1.25, timeout 2 s", "M/M/1 exponential pauses of 2 s every 22 s, load 0.66",
         "M/M/1 deterministic pauses of 2 s every 22 s, load 0.5",
-        "M/M/4 breakdowns of 10 s, up 0.909 of the time, load 0.6",
-        "3 copies to 3 replicas, load 0.5",
-        "2 copies to 8 replicas, load 0.7",
-        "hedge after 1.5 s, lognormal scv 2",
-    ]
+        "M/M/4 breakdowns of 10 s, up 0.909 of the time, load 0.6", "3 copies to 3 replicas, load 0.5",
+        "2 copies to 8 replicas, load 0.7", "hedge after 1.5 s, lognormal scv 2",
+    ]  # fmt: skip
     assert len(set(full)) == len(full)
 
 

@@ -59,9 +59,6 @@ def starts(records: Records) -> list[tuple[float, int]]:
     return sorted({(float(s), int(n)) for s, n in zip(records.started_s, records.batch_size, strict=True)})
 
 
-# ---- By hand -------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("rule", "expected"),
     [
@@ -129,28 +126,20 @@ def test_an_arrival_at_the_end_of_the_batch_before_comes_too_late_for_one_that_c
     assert starts(serve([0.0, 3.0, 4.0], batching=Batching.RAY_SERVE)) == [(1.0, 1), (4.0, 1), (7.0, 1)]
 
 
-# ---- Refused ----------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        (
-            {"batching": Batching.TORCHSERVE, "preferred_sizes": (2,)},
-            "torchserve batching has no preferred sizes",
-        ),
+        ({"batching": Batching.TORCHSERVE, "preferred_sizes": (2,)}, "torchserve batching has no preferred sizes"),
         ({"preferred_sizes": (4, 2)}, "must rise from 1 or more, got 4, 2"),
         ({"preferred_sizes": (0,)}, "must rise from 1 or more, got 0"),
         ({"preferred_sizes": (2, 8)}, "preferred size 8 is above the largest batch, 4"),
         ({"batching": Batching.RAY_SERVE, "routing": Routing.SHARED_QUEUE}, "take power-of-two routing"),
     ],
-)
+)  # fmt: skip
 def test_nonsense_is_refused_with_the_mend(changes: dict[str, object], said: str) -> None:
     with pytest.raises(DomainError, match=said):
         replace(ALONE, **changes)
 
-
-# ---- By exact laws ------------------------------------------------------------------------------
 
 PROFILE = ServiceProfile(
     name="made-up", timings=tuple(BatchTiming(batch_size=n, mean_s=0.008 + 0.002 * n) for n in (1, 4, 8))
@@ -227,9 +216,7 @@ def test_a_preferred_size_that_is_always_waited_for_is_a_smallest_and_largest_ba
     ],
 )
 @pytest.mark.parametrize("wait_s", [0.0, 0.012, 0.05])
-def test_of_batches_collected_ahead_the_load_is_the_utilization(
-    arrivals: ArrivalProcess, routing: Routing, replicas: int, wait_s: float
-) -> None:
+def test_of_batches_collected_ahead_the_load_is_the_utilization(arrivals, routing, replicas, wait_s) -> None:
     """Their sizes do not depend on the server, so what it must do is known: λ·E[s_N]/(c·E[N])."""
     plan = replace(
         ALONE, batching=Batching.RAY_SERVE, batch_size_max=8, batch_wait_max_s=wait_s, routing=routing, replicas=replicas
@@ -260,9 +247,6 @@ def test_where_the_load_is_estimated_nothing_is_refused() -> None:
     workload = Workload(arrival_rate_rps=230.0)
     assert load_under(PROFILE, workload, plan) == (pytest.approx(1.15), False)
     require_answerable(PROFILE, workload, plan)
-
-
-# ---- By Ray's own code ------------------------------------------------------------------------
 
 
 def ray_starts(
@@ -304,9 +288,7 @@ def ray_starts(
     st.sampled_from([0.0, 0.3, 1.1]),
     st.sampled_from([0.05, 0.4, 1.3]),
 )
-def test_rays_own_queue_starts_the_same_batches(
-    seed: int, size_max: int, wait_s: float, gap_s: float
-) -> None:
+def test_rays_own_queue_starts_the_same_batches(seed, size_max, wait_s, gap_s) -> None:
     arrived_s = np.cumsum(np.random.default_rng(seed).standard_exponential(40) * gap_s)
     with pytest.MonkeyPatch.context() as patch:
         expected = ray_starts(arrived_s.tolist(), 0.7, size_max, wait_s, patch)

@@ -106,16 +106,13 @@ def test_p99_is_that_of_the_exact_law(arrivals: MmppArrivals, load: float, error
 
 def test_spells_are_cut_where_the_queue_settles_within_half_of_them() -> None:
     runs = single(SLOW, 0.6).bursts
-    assert runs is not None
     burst_s, calm_s = runs.settled_s
     relaxation_s = 1.0 / (1.0 - math.sqrt(0.8)) ** 2  # of M/M/1 at the load of bursts
     assert burst_s == pytest.approx(10.0 * relaxation_s, rel=0.01)
     assert 10.0 / (1.0 - math.sqrt(0.4)) ** 2 < calm_s < burst_s  # and what the burst has left is drained
     brief = single(replace(SLOW, burst_mean_s=1.9 * burst_s, calm_mean_s=1.9 * burst_s), 0.6).bursts
-    assert brief is not None
     assert brief.settled_s[0] == math.inf > brief.settled_s[1]
     full = single(replace(SLOW, ratio=8.0), 0.6).bursts  # load 1.07 in a burst: it never settles
-    assert full is not None
     assert full.settled_s[0] == math.inf
 
 
@@ -129,7 +126,6 @@ def test_slow_bursts_need_no_more_requests_than_ten_times_slower_ones() -> None:
 def test_of_a_queue_that_is_overloaded_in_bursts_relaxation_times_of_the_whole_count() -> None:
     case = single(MmppArrivals(ratio=4.0, burst_mean_s=20.0, calm_mean_s=60.0), 0.6)
     runs = case.bursts
-    assert runs is not None
     assert case.counted_min(1.0) >= 200 * runs.cycle_requests
     assert case.length.measured >= 10 * runs.cycle_requests
 
@@ -345,9 +341,7 @@ def test_only_a_search_accepts_by_five_runs(monkeypatch: pytest.MonkeyPatch) -> 
     assert is_settled(enough, case)
 
 
-def test_a_search_under_bursts_takes_a_fifth_of_the_requests_or_what_settles_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_search_under_bursts_takes_a_fifth_of_the_requests_or_what_settles_it(monkeypatch) -> None:
     budgets: list[int] = []
 
     def told(_case: BatchCase, _seed: Seed, budget: int, *_: object) -> Iterator[Look]:

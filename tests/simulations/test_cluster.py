@@ -16,8 +16,6 @@ from simulations.reference.cluster import run
 from simulations.statistics.performances import batch_performance
 from simulations.statistics.pool import Pool
 
-# ---- Against the oracle ---------------------------------------------------------------------
-
 
 def assert_same(records: Records, expected: oracle.Outcome) -> None:
     assert records.arrived_s.tolist() == expected.arrived_s
@@ -46,9 +44,6 @@ def test_agrees_with_the_oracle_on_continuous_time(case: tuple[Plan, ServiceTime
 @given(closed())
 def test_agrees_with_the_oracle_on_a_closed_population(case: tuple[Plan, ServiceTimes, ClosedDraws]) -> None:
     assert_same(run(*case), oracle.simulate(*case))
-
-
-# ---- Rule by rule, by hand ------------------------------------------------------------------
 
 
 def by_all(plan: Plan, service_times: ServiceTimes, draws: Draws | ClosedDraws) -> Records:
@@ -303,9 +298,6 @@ def test_every_request_of_the_draws_is_served_to_the_last_one() -> None:
     assert np.isfinite(records.finished_s).all()
 
 
-# ---- The timer that starts when a replica is idle --------------------------------------------
-
-
 def open_timer(arrived_s: list[float], service_s: float = 2.0, **options: object) -> Records:
     return serve(
         arrived_s,
@@ -366,9 +358,6 @@ def test_what_a_busy_fleet_leaves_behind_is_seen_when_the_next_replica_is_idle()
     assert records.started_s.tolist() == [0.0, 0.0, 0.5, 0.5, 3.0, 3.0, 4.0]
 
 
-# ---- A limit on who may wait ----------------------------------------------------------------
-
-
 def test_who_finds_no_place_is_lost() -> None:
     records = serve([0.0, 0.1, 0.2, 0.3, 1.5], limit=2)
     assert records.is_lost.tolist() == [False, False, False, True, False]
@@ -415,9 +404,6 @@ def test_statistics_leave_out_who_was_lost() -> None:
     assert seen.queue_length_mean == 0.5 / (4.0 * 4 / 3)
     assert seen.in_system_mean == 3.5 / (4.0 * 4 / 3)
     assert seen.utilization == 3.0 / (4.0 * 4 / 3)
-
-
-# ---- A closed population --------------------------------------------------------------------
 
 
 def converse(

@@ -49,11 +49,8 @@ CALM = Workload(arrival_rate_rps=3.0)
 PAIRS = {
     "M/D/1 at two speeds": (CALM, [contender(FAST), contender(SLOW)]),
     "two sizes of fleet": (Workload(arrival_rate_rps=8.0), [contender(FAST, 2), contender(FAST, 3)]),
-    "two sizes of batch": (
-        Workload(arrival_rate_rps=7.0),
-        [contender(BATCHES, batch=2), contender(BATCHES, batch=4)],
-    ),
-}
+    "two sizes of batch": (Workload(arrival_rate_rps=7.0), [contender(BATCHES, batch=2), contender(BATCHES, batch=4)]),
+}  # fmt: skip
 FIRST, *REST = PAIRS
 each_pair = pytest.mark.parametrize(
     "name", [FIRST, *(pytest.param(name, marks=pytest.mark.long) for name in REST)]
@@ -185,16 +182,12 @@ def test_what_cannot_be_compared_says_why() -> None:
         PairedSimulation(requests_max=1000)([calm, busy])
 
 
-# ---- Parts ------------------------------------------------------------------------------------
-
 ENDS = st.tuples(*(st.floats(0.0, 10.0) for _ in range(3)))
 
 
 @settings(derandomize=True, max_examples=100)
 @given(ENDS, ENDS, st.floats(-1.0, 1.0))
-def test_ends_come_together_as_errors_do(
-    one: tuple[float, ...], other: tuple[float, ...], alike: float
-) -> None:
+def test_ends_come_together_as_errors_do(one, other, alike) -> None:
     """Symmetric ones as by the law of variances; never narrower than full correlation, nor wider than none."""
     first, second = (Interval(value=v, low=v - d, high=v + u) for v, d, u in (one, other))
     found = together(first, second, alike)
@@ -218,9 +211,6 @@ def test_correlation_of_what_does_not_scatter_is_none() -> None:
 def test_the_longest_of_each_part_counts() -> None:
     lengths = [Length(warm_up=1, measured=9, cool_down=3), Length(warm_up=5, measured=7, cool_down=2)]
     assert longest(lengths) == Length(warm_up=5, measured=9, cool_down=3)
-
-
-# ---- Which looks are compared ----------------------------------------------------------------------
 
 
 def looked(name: str, *, settled: bool = True, width: float = 0.0) -> Any:

@@ -42,9 +42,6 @@ def fleet_of(rate_rps: float = 25.0, ends_s: float = 3600.0) -> ScaledFleet:
     )
 
 
-# ---- Days ------------------------------------------------------------------------------------------
-
-
 def test_a_number_that_changes_is_averaged_over_each_minute() -> None:
     """Two until 75 s, five until 100 s, one from then on, from 30 s to 180 s."""
     counts = [(0.0, 2), (75.0, 5), (100.0, 1)]
@@ -119,9 +116,6 @@ def test_a_p99_needs_a_hundred_requests_beyond_it(runs: int, is_enough: bool) ->
             days(fleet)
 
 
-# ---- Scatter ---------------------------------------------------------------------------------------
-
-
 def test_a_mean_of_runs_is_held_by_students_t() -> None:
     """Values 1, 2 and 6: a deviation of sqrt(7), and t of two degrees at 90 % is 2.92."""
     found = mean_of_runs([1.0, 2.0, 6.0], 0.9)
@@ -143,9 +137,6 @@ def test_a_pooled_quantile_has_its_ends_at_the_shares_that_scatter_allows() -> N
     mixed = np.concatenate([low[:60], high[:40]]), np.concatenate([low[60:], high[40:]])
     between = pooled_quantiles(mixed, (0.5,), 0.5)[0.5]
     assert (between.low, between.value, between.high) == (80.0, 100.0, 120.0)
-
-
-# ---- Cells -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -193,9 +184,7 @@ def test_cells_without_numbers_are_told_apart(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize(("count", "spread"), [(63, 0), (64, 64)])
-def test_many_cells_are_spread_and_not_their_runs(
-    monkeypatch: pytest.MonkeyPatch, count: int, spread: int
-) -> None:
+def test_many_cells_are_spread_and_not_their_runs(monkeypatch, count, spread) -> None:
     mapped: list[Any] = []
     mappers: list[Any] = []
 
@@ -220,9 +209,6 @@ def test_what_is_not_said_is_two_per_cent_at_95() -> None:
     assert (stressed.seed, stressed.runs, stressed.confidence) == (0, 20, 0.95)
     assert (days.seed, days.runs, days.confidence) == (0, 5, 0.95)
     assert stressed.with_runs(3).runs == 3
-
-
-# ---- Hopeless queues -------------------------------------------------------------------------------
 
 
 def test_a_queue_that_cannot_be_worked_off_within_the_horizon_is_hopeless() -> None:
@@ -253,7 +239,6 @@ def test_replicas_that_share_a_device_are_not_in_trouble() -> None:
 
 def test_refusals_of_cells_are_errors_of_the_plan() -> None:
     found = simulate.refusal(cell_of(100.0))
-    assert found is not None
     assert "load 1.000 >= 1" in found.reason
     assert simulate.refusal(cell_of(99.0)) is None
     with pytest.raises(UnstableError):

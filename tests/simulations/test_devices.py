@@ -53,8 +53,6 @@ SLOWDOWNS = st.sampled_from(
     [(1.0, 2.0), (1.0, 1.5), (1.0, 1.0, 2.0), (1.0, 1.3, 1.3), (1.0, 2.0, 3.0, 4.0), (1.0, 3.0)]
 )
 
-# ---- Bit for bit ----------------------------------------------------------------------------
-
 
 def assert_all_agree(case: Case, slowdowns: tuple[float, ...], block: int) -> Records:
     """SimPy's run, which the oracle and the kernel must agree with."""
@@ -89,9 +87,7 @@ def test_engines_agree_on_a_closed_population(case: Case, slowdowns: tuple[float
 
 @settings(derandomize=True, deadline=None, max_examples=100)
 @given(continuous() | closed(), service_times(), SLOWDOWNS, BLOCKS)
-def test_engines_agree_whatever_the_service_times(
-    case: Case, times: ServiceTimes, slowdowns: tuple[float, ...], block: int
-) -> None:
+def test_engines_agree_whatever_the_service_times(case, times, slowdowns, block) -> None:
     assert_all_agree((case[0], times, case[2]), slowdowns, block)
 
 
@@ -128,9 +124,6 @@ def test_instances_that_are_never_busy_together_are_not_slowed(routing: Routing)
     plan = Plan(profile="made-up", replicas=4, batch_size_max=3, batch_wait_max_s=0.25, routing=routing)
     times = LawTimes(lambda size: constant(1.1))
     check_same_bytes(kernel.run(plan, times, draws, 7, (1.0, 9.0)), kernel.run(plan, times, draws, 7))
-
-
-# ---- By hand --------------------------------------------------------------------------------
 
 
 def serve(arrived_s: list[float], slowdowns: tuple[float, ...], **options: object) -> Records:
@@ -188,9 +181,6 @@ def test_users_wait_for_the_slower_answer() -> None:
     plan = Plan(profile="made-up", replicas=2, batch_size_max=1, routing=Routing.SHARED_QUEUE)
     records = assert_all_agree((plan, fixed(lambda size: 1.0), draws), (1.0, 2.0), 2)
     assert records.arrived_s.tolist() == [0.0, 0.5, 1.5, 2.5]  # always two of them, half a second apart
-
-
-# ---- Invariants -----------------------------------------------------------------------------
 
 
 def check_work_is_done(
@@ -267,9 +257,6 @@ def test_a_device_by_processor_sharing_does_its_work_at_one_rate(seed: int, gap:
     assert records.finished_s.max() == pytest.approx(free_s, rel=1e-12)
 
 
-# ---- Exact laws -----------------------------------------------------------------------------
-
-
 def pool_of(
     plan: Plan, rate_rps: float, slowdowns: tuple[float, ...], engine: Engine = Engine.KERNEL
 ) -> Pool:
@@ -301,9 +288,7 @@ def response_mean_s(rate_rps: float, rates_rps: list[float], places: int = 2_000
 @pytest.mark.parametrize(
     ("rate_rps", "slowdowns"), [(0.7, (1.0, 2.0)), (1.0, (1.0, 1.5)), (1.3, (1.0, 1.2, 1.8))]
 )
-def test_a_shared_queue_before_one_device_is_a_birth_death_chain(
-    rate_rps: float, slowdowns: tuple[float, ...]
-) -> None:
+def test_a_shared_queue_before_one_device_is_a_birth_death_chain(rate_rps, slowdowns) -> None:
     """Exponential service: n busy end at the rate of n/slowdown(n), by Kleinrock (1975), sec. 3.1."""
     plan = Plan(profile="x", replicas=len(slowdowns), batch_size_max=1, routing=Routing.SHARED_QUEUE)
     pool = pool_of(plan, rate_rps, slowdowns)
@@ -351,8 +336,6 @@ def test_own_queues_on_one_device_are_a_chain_of_two_numbers(rate_rps: float, sl
     assert found.standard_error < 0.02 * exact_s
     assert abs(found.value - exact_s) <= 4.0 * found.standard_error
 
-
-# ---- What somebody measured -----------------------------------------------------------------
 
 # FastPitch on an A100-80GB, fp16: mean latency by batch size, and requests per second of so many users of two
 # instances on one GPU. NVIDIA/DeepLearningExamples, commit 729963dd, PyTorch/SpeechSynthesis/FastPitch/triton/

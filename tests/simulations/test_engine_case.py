@@ -186,8 +186,6 @@ def test_so_many_are_counted_before_anything_is_believed(monkeypatch: pytest.Mon
     assert case.requests_to_settle == 40 * 2300
 
 
-# ---- Bursts ------------------------------------------------------------------------------------
-
 BURSTS = MmppArrivals(ratio=4.0, burst_mean_s=20.0, calm_mean_s=100.0)
 
 
@@ -204,7 +202,6 @@ def test_slots_that_never_fill_are_forgotten_as_soon_as_the_answers_that_run(mon
     for module in (engine_case, saturation):
         monkeypatch.setattr(module, "saturated", lambda _: one)
     runs = EngineCase(scenario=bursting()).bursts
-    assert runs is not None
     assert 0.2 < runs.fed.service_s < 1.0  # twenty tokens of 10 ms and more
 
 
@@ -226,7 +223,6 @@ def test_runs_are_told_their_strata_and_do_not_find_them_again(monkeypatch: pyte
 @pytest.mark.usefixtures("saturates")
 def test_a_search_needs_its_share_of_what_settles_bursts() -> None:
     case = EngineCase(scenario=bursting(39.0))  # load 1.04 in a burst
-    assert case.bursts is not None
     assert case.counted_min(1.0) == pytest.approx(case.bursts.counted_min(6000))
     assert case.counted_min(0.05) == pytest.approx(0.05 * case.bursts.counted_min(6000))
 
@@ -255,9 +251,6 @@ def test_what_is_decided_under_bursts_is_narrowed_no_further_than_that(monkeypat
     for scenario, requests in ((bursting(), 2_500_000), (scenario_of(20.0, objective=OBJECTIVE), 4_000_000)):
         found = SimulationJudge().certify(scenario, 1)
         assert (found.verdict, found.is_precise, found.requests) == (Verdict.MET, False, requests)
-
-
-# ---- A recorded path -------------------------------------------------------------------------
 
 
 def recorded(count: int, objective: Objective) -> EngineCase:
@@ -290,7 +283,6 @@ def test_a_path_is_cut_into_sections_with_five_requests_beyond_each(
     case = recorded(count, Objective.of(response={0.9: 1.0}))
     assert (case.length.warm_up, case.length.requests) == (start, count)
     look = look_at_sections(case, Seed(value=0))
-    assert look is not None
     assert (look.settled, look.requests, look.pool) == (True, count, known)
     assert len(parts) == sections
     assert (parts[0].start, parts[-1].stop) == (start, count)
@@ -299,7 +291,6 @@ def test_a_path_is_cut_into_sections_with_five_requests_beyond_each(
     assert max(sizes) - min(sizes) <= 1
     known.exceedances = 19.9
     few = look_at_sections(case, Seed(value=0))
-    assert few is not None
     assert not few.settled
 
 
@@ -321,9 +312,6 @@ def test_a_run_of_a_path_has_seen_all_of_its_bursts(monkeypatch: pytest.MonkeyPa
     pools: list[Any] = [Pool(is_level=False, counted=501), Pool(counted=499)]
     assert [is_settled(pool, case) for pool in pools] == [True, False]
     assert case.requests_to_settle == 20 * 1000
-
-
-# ---- Verdicts --------------------------------------------------------------------------------
 
 
 def test_what_is_found_of_a_limit_is_a_quantile_a_share_or_a_mean() -> None:
@@ -385,9 +373,7 @@ def certified(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Candidate[TokenP
 
 
 @pytest.mark.usefixtures("saturates")
-def test_a_judgement_ends_with_the_first_look_that_is_clear(
-    certified: Callable[..., Candidate[TokenPlan]],
-) -> None:
+def test_a_judgement_ends_with_the_first_look_that_is_clear(certified) -> None:
     late, good = look_of(pool_of(late=0.9), requests=1), look_of(pool_of(), requests=2)
     wide = look_of(pool_of(p99_s=0.8), requests=3)
     missed = certified(late, good)
@@ -406,9 +392,7 @@ def test_a_judgement_ends_with_the_first_look_that_is_clear(
 
 
 @pytest.mark.usefixtures("saturates")
-def test_what_stays_open_says_how_many_requests_it_takes(
-    certified: Callable[..., Candidate[TokenPlan]],
-) -> None:
+def test_what_stays_open_says_how_many_requests_it_takes(certified) -> None:
     settles = EngineCase(scenario=scenario_of(objective=OBJECTIVE)).requests_to_settle
     for seen, needed in (
         ((), settles),
@@ -421,9 +405,7 @@ def test_what_stays_open_says_how_many_requests_it_takes(
 
 
 @pytest.mark.usefixtures("saturates")
-def test_a_probe_ends_where_all_that_may_be_simulated_would_not_accept(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_probe_ends_where_all_that_may_be_simulated_would_not_accept(monkeypatch) -> None:
     """P99 of 1.98 to 2.03 s beside 2 s: four times the requests leave 2.005 s, and nine times 1.997 s."""
     forgets(monkeypatch, 10.0)
     monkeypatch.setattr(EngineCase, "performance", lambda *_: None)

@@ -88,8 +88,6 @@ def fake_judge(seed: int = 0, **fields: Any) -> tuple[SimulationJudge, Exponenti
     return SimulationJudge(seed=seed, mapper=mapper, **fields), mapper
 
 
-# ---- Decide ---------------------------------------------------------------------------------
-
 FIVE_PERCENT = Errors(accept=0.05, refuse=0.05)
 
 
@@ -108,7 +106,6 @@ def test_met_when_both_intervals_lie_within_and_missed_when_the_share_lies_beyon
     assert decide(look, p99(1.1 * P99_S), FIVE_PERCENT) == (Verdict.MET, None)
     verdict, rejection = decide(look, p99(0.9 * P99_S), FIVE_PERCENT)
     assert verdict is Verdict.MISSED
-    assert rejection is not None
     assert (rejection.limit, rejection.allowed, rejection.quantile) == (Limit.LATENCY, 0.9 * P99_S, 0.99)
     assert rejection.needed == look.pool.response_quantile(0.99).value
 
@@ -162,11 +159,9 @@ def test_every_limit_must_hold_and_the_one_exceeded_most_is_named() -> None:
     one_missed = Objective.of(response={0.5: 0.8 * median_s, 0.99: 2.0 * P99_S})
     verdict, rejection = decide(look, one_missed, FIVE_PERCENT)
     assert verdict is Verdict.MISSED
-    assert rejection is not None
     assert rejection.quantile == 0.5
     both_missed = Objective.of(response={0.5: 0.8 * median_s, 0.99: 0.5 * P99_S})
     _, rejection = decide(look, both_missed, FIVE_PERCENT)
-    assert rejection is not None
     assert rejection.quantile == 0.99
     one_in_doubt = Objective.of(response={0.5: look.pool.response_quantile(0.5).value, 0.99: 2.0 * P99_S})
     assert decide(look, one_in_doubt, FIVE_PERCENT)[0] is Verdict.INCONCLUSIVE
@@ -203,9 +198,7 @@ def spread_look(settled: bool = True) -> Look:
         ("utilization", None, Limit.UTILIZATION),
     ],
 )
-def test_other_promises_are_met_missed_or_in_doubt_by_both_ends(
-    name: str, quantile: float | None, limit: Limit
-) -> None:
+def test_other_promises_are_met_missed_or_in_doubt_by_both_ends(name, quantile, limit) -> None:
     """Above the upper end, below the lower one, and between them."""
     look = spread_look()
 
@@ -223,7 +216,6 @@ def test_other_promises_are_met_missed_or_in_doubt_by_both_ends(
     allowed = interval.low - 0.5 * width
     verdict, rejection = decide(look, objective(allowed), FIVE_PERCENT, 2)
     assert verdict is Verdict.MISSED
-    assert rejection is not None
     assert (rejection.limit, rejection.allowed, rejection.quantile) == (limit, allowed, quantile)
     assert rejection.needed == interval.value
     unsettled = decide(spread_look(settled=False), objective(interval.high + width), FIVE_PERCENT, 2)
@@ -286,9 +278,6 @@ def test_shares_of_the_error_sum_to_one() -> None:
     assert total == pytest.approx(1.0 - 6.0 / math.pi**2 / 10_000, abs=1e-8)
 
 
-# ---- The judge on a law that is known -------------------------------------------------------
-
-
 def test_clear_cases() -> None:
     judge, mapper = fake_judge()
     candidate = judge.search(asked(p99(1.3 * P99_S)), 1)
@@ -298,7 +287,6 @@ def test_clear_cases() -> None:
     assert candidate.batch_size_largest == 1
     candidate = judge.search(asked(p99(0.7 * P99_S)), 1)
     assert candidate.verdict is Verdict.MISSED
-    assert candidate.rejection is not None
     assert candidate.rejection.limit is Limit.LATENCY
     assert candidate.rejection.needed == pytest.approx(P99_S, rel=0.05)
 
@@ -307,7 +295,6 @@ def test_what_straddles_at_the_end_of_the_budget_is_inconclusive_with_numbers() 
     judge, mapper = fake_judge(requests_max=900_000)
     candidate = judge.search(asked(p99(P99_S)), 1)
     assert candidate.verdict is Verdict.INCONCLUSIVE
-    assert candidate.rejection is not None
     assert (candidate.rejection.limit, candidate.rejection.allowed) == (Limit.BUDGET, 900_000)
     assert candidate.rejection.needed > 900_000
     assert candidate.requests == mapper.requests <= 900_000
@@ -327,7 +314,6 @@ def test_a_budget_refusal_always_needs_more_than_is_allowed() -> None:
     for workload, requests_max in ((WORKLOAD, 1000), (busy, 500_000)):
         judge, _ = fake_judge(requests_max=requests_max)
         rejection = judge.search(asked(p99(P99_S), workload), 1).rejection
-        assert rejection is not None
         assert rejection.needed > rejection.allowed
 
 
@@ -337,7 +323,6 @@ def test_a_certificate_is_as_precise_as_was_asked(precision: float) -> None:
     candidate = judge.certify(asked(p99(1.5 * P99_S)), 1, 0)
     assert candidate.verdict is Verdict.MET
     assert candidate.is_precise
-    assert candidate.performance is not None
     interval = candidate.performance.response_quantiles_s[0.99]
     assert interval.relative_half_width <= precision
     assert interval.low < P99_S < interval.high
@@ -388,7 +373,6 @@ def test_a_point_of_the_headroom_costs_its_share_of_the_budget_at_most() -> None
 def test_reports_the_usual_quantiles_and_those_of_the_objective() -> None:
     judge, _ = fake_judge()
     candidate = judge.search(asked(Objective.of(response={0.8: 9.0, 0.999: 20.0})), 1)
-    assert candidate.performance is not None
     assert list(candidate.performance.response_quantiles_s) == [0.5, 0.8, 0.9, 0.95, 0.99, 0.999]
     assert candidate.performance.load == pytest.approx(0.6)
 
@@ -425,9 +409,6 @@ def test_later_certificates_and_candidates_are_judged_more_strictly() -> None:
         for attempt in (1, 1000)
     ]
     assert refused[0] > refused[1] + 5
-
-
-# ---- The judge on the simulator -------------------------------------------------------------
 
 
 def test_clear_cases_by_simulation() -> None:
@@ -491,9 +472,6 @@ def test_other_days_are_not_known_better_than_the_day_that_was_recorded() -> Non
     assert worst_of([None, told[Verdict.MET], told[Verdict.INCONCLUSIVE]]) is told[Verdict.INCONCLUSIVE]
     assert worst_of([told[Verdict.MISSED], told[Verdict.INCONCLUSIVE]]) is told[Verdict.MISSED]
     assert worst_of([None]) is None
-
-
-# ---- The profile's own error ----------------------------------------------------------------
 
 
 def sampled(count: int, seed: int = 0) -> ServiceProfile:
@@ -666,16 +644,13 @@ def test_a_certificate_of_few_samples_has_a_wider_interval() -> None:
         judge = SimulationJudge(precision=0.05)
         certificate = judge.certify(asked(p99(1.0), Workload(arrival_rate_rps=10.0), sampled(count)), 1, 0)
         assert certificate.verdict is Verdict.MET
-        assert certificate.performance is not None
         return certificate.performance.response_quantiles_s[0.5].half_width
 
     assert width_s(25) > 2.0 * width_s(2500)
 
 
 @pytest.mark.parametrize(("rate_rps", "is_settled"), [(90.0, False), (10.0, True)])
-def test_a_refusal_has_the_profiles_error_in_it_once_its_runs_have_settled(
-    rate_rps: float, is_settled: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_refusal_has_the_profiles_error_in_it_once_its_runs_have_settled(rate_rps, is_settled, monkeypatch):
     """Before, it rests on short runs, which are but a lower bound."""
     judge, _ = fake_judge()
     asked_for: list[BatchCase] = []
@@ -695,7 +670,6 @@ def test_a_service_time_in_doubt_is_in_doubt_for_every_degree_of_care() -> None:
     judge = SimulationJudge(precision=0.1)
     for one in (judge.search(scenario, 1), judge.certify(scenario, 1, 0), judge.accepts(scenario)):
         assert (one.verdict, one.doubt) == (Verdict.INCONCLUSIVE, Doubt.PROFILE)
-        assert one.rejection is not None
         assert one.rejection.limit is Limit.SERVICE_FLOOR
         assert one.rejection.needed > 0.040
 
@@ -725,7 +699,6 @@ def test_runs_under_resampled_profiles_are_counted() -> None:
     judge = SimulationJudge(precision=0.05)
     alone, look = judge._judge(judge._trial(scenario, Stage.CERTIFY, 1))
     found = judge.certify(scenario, 1, 0)
-    assert look is not None
     assert found.requests_looked == alone.requests == look.requests
     half = found.requests_resampled / (8 + 2 * 39)
     assert half == pytest.approx(10_000, rel=0.2)
@@ -737,7 +710,6 @@ def test_a_trial_far_from_its_limit_takes_few_resampled_profiles(share_of_p99: f
     """Where no error of the profile turns the verdict, eight show it. Its intervals have the error all the same."""
     profile, workload, judge = sampled(400), Workload(arrival_rate_rps=50.0), SimulationJudge(precision=0.05)
     easy = judge._judge(judge._trial(asked(p99(1.0), workload, profile), Stage.HEADROOM, 1))[0]
-    assert easy.performance is not None
     p99_s = easy.performance.response_quantiles_s[0.99].value
     found = judge.accepts(asked(p99(share_of_p99 * p99_s), workload, profile))
     runs = found.requests_resampled / (8 + 2 * resamples)
@@ -783,7 +755,6 @@ def test_means_that_only_the_profile_error_puts_in_doubt_are_not_accepted(name: 
     assert judge.search(asked(within, workload, profile), 1).verdict is Verdict.MET
     certificate = judge.certify(asked(within, workload, profile), 1, 0)
     assert certificate.verdict is Verdict.INCONCLUSIVE
-    assert certificate.rejection is not None
     assert certificate.rejection.promise == within.limits[0]
 
 
@@ -797,7 +768,6 @@ def test_the_profiles_error_in_a_spike_is_that_of_the_spike() -> None:
 
     def relative(scenario: Scenario) -> float:
         performance = judge.certify(scenario, 1, 0).performance
-        assert performance is not None
         return performance.response_quantiles_s[0.99].relative_half_width
 
     samples_s = np.array(profile.timings[0].samples_s)
@@ -805,9 +775,6 @@ def test_the_profiles_error_in_a_spike_is_that_of_the_spike() -> None:
     error = 2.09 * float(samples_s.std() / samples_s.mean()) / 20.0 * work / (work - 1.0)
     assert relative(spike) == pytest.approx(error, rel=0.5)
     assert relative(spike) > 2.0 * relative(steady)
-
-
-# ---- Statistics of profiles with the error of their samples -----------------------------------
 
 
 def ratio_of_means(one: ServiceProfile, other: ServiceProfile) -> list[float]:

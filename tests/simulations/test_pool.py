@@ -21,9 +21,6 @@ def pool_of(samples: Sequence[Sequence[float] | np.ndarray]) -> Pool:
     return Pool.of(sample_of(responses_s) for responses_s in samples)
 
 
-# ---- Interval -------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("confidence", [0.5, 0.9, 0.95, 0.99, 0.9999])
 @pytest.mark.parametrize("degrees", [1, 4, 9, 19, 500])
 def test_student_t(confidence: float, degrees: int) -> None:
@@ -170,9 +167,7 @@ def test_waits_and_responses_are_not_mixed_up() -> None:
 @pytest.mark.parametrize(
     ("replications", "quantile", "in_section"), [(10, 0.99, 2000), (40, 0.5, 300)], ids=str
 )
-def test_95_percent_intervals_cover_the_truth_in_95_of_100(
-    replications: int, quantile: float, in_section: int
-) -> None:
+def test_95_percent_intervals_cover_the_truth_in_95_of_100(replications, quantile, in_section) -> None:
     """Of 500 intervals 475 should cover; the standard error of the count is 4.9.
 
     A tail quantile of 2000 values a section is slightly biased, which is granted 1 % beside 4 errors.
@@ -199,9 +194,6 @@ def test_half_width_shrinks_with_the_root_of_the_requests() -> None:
     assert error(400) / error(1600) == pytest.approx(2.0, abs=4 * 2.0 * math.sqrt(2 / 38 / 60))
 
 
-# ---- Level --------------------------------------------------------------------------------
-
-
 def noisy_runs(seed: int, rise: float, replications: int = 10, requests: int = 400) -> Pool:
     """Runs of unit noise around a level that rises over each run by `rise`."""
     generator = np.random.default_rng(seed)
@@ -225,9 +217,6 @@ def test_level_is_one_sided_a_start_that_is_too_busy_is_the_safe_side() -> None:
 
 def test_identical_runs_are_level() -> None:
     assert pool_of([[1.0] * 100] * 10).is_level
-
-
-# ---- Performance ----------------------------------------------------------------------------
 
 
 def test_performance_pools_over_time_and_over_requests() -> None:
@@ -258,9 +247,6 @@ def test_a_replica_is_never_busier_than_all_the_time() -> None:
     """Services that a window cuts may count for more than it lasts."""
     pool = Pool.of([sample_of([1.0, 1.0], window_s=1.0, busy_s=1.01)])
     assert batch_performance(pool, load=None, replicas=1, quantiles=(), confidence=0.95).utilization == 1.0
-
-
-# ---- More replications ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("steps", [[70], [10, 20, 40], [1] * 70, [19, 1, 50], [33, 37], [25, 45]])
@@ -299,9 +285,6 @@ def test_a_pool_stays_what_it_was_when_it_grows() -> None:
     assert (pool.replications, pool.counted) == (2, 2)
 
 
-# ---- Bursts ---------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("burst", [1, 50])
 def test_responses_in_bursts_tell_as_much_as_one_of_each_burst(burst: int) -> None:
     """Of 200 bursts 20 lie beyond P90. Over 60 pools 1/n goes by the square of the standard error, each known
@@ -315,9 +298,6 @@ def test_responses_in_bursts_tell_as_much_as_one_of_each_burst(burst: int) -> No
 
 def test_sections_without_scatter_tell_all() -> None:
     assert pool_of([[1.0] * 99 + [2.0]] * 10).independent_exceedances(0.99) == math.inf
-
-
-# ---- Sections of one path -------------------------------------------------------------------
 
 
 def test_the_error_of_a_path_grows_with_the_likeness_of_neighbours_by_hand() -> None:

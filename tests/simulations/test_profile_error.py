@@ -86,7 +86,6 @@ def judged(profile: ServiceProfile, rate_rps: float, replicas: int = 1, limit_s:
 
 def p99_s(profile: ServiceProfile, load: float) -> Interval:
     found = judged(profile, load / profile.service_mean_s(1))
-    assert found.performance is not None
     return found.performance.response_quantiles_s[0.99]
 
 

@@ -45,9 +45,6 @@ def slowest_rate(generator: np.ndarray) -> float:
     return float(rates[1])
 
 
-# ---- Queues with a limit --------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("places", [1, 2, 7, 30])
 @pytest.mark.parametrize("load", [0.3, 0.8, 1.0, 1.7])
 def test_of_m_m_1_k_it_is_exact(load: float, places: int) -> None:
@@ -99,9 +96,6 @@ def test_a_run_of_limited_queues_is_long_enough_at_any_load() -> None:
     assert warm_up(3.0, 100) < warm_up(1.0, 100)
 
 
-# ---- Bursts ---------------------------------------------------------------------------------
-
-
 def switched_chain(arrivals: MmppArrivals, rate_rps: float, places: int) -> np.ndarray:
     """Generator of MMPP/M/1/K of service rate 1, without its diagonal; states by number, then phase."""
     phases = np.array([[0.0, 1.0 / arrivals.burst_mean_s], [1.0 / arrivals.calm_mean_s, 0.0]])
@@ -125,9 +119,7 @@ def slowest_rate_of_levels(chain: np.ndarray, load: float) -> float:
     ("ratio", "burst_s", "calm_s", "load"),
     [(5.0, 20.0, 20.0, 0.75), (4.0, 20.0, 40.0, 0.6), (2.0, 10.0, 60.0, 0.5), (30.0, 2.0, 40.0, 0.4)],
 )
-def test_of_mmpp_m_1_it_is_the_slowest_mode_of_long_chains(
-    ratio: float, burst_s: float, calm_s: float, load: float
-) -> None:
+def test_of_mmpp_m_1_it_is_the_slowest_mode_of_long_chains(ratio, burst_s, calm_s, load) -> None:
     """A chain that is cut off forgets a little sooner, the less so the longer it is."""
     arrivals = MmppArrivals(ratio=ratio, burst_mean_s=burst_s, calm_mean_s=calm_s)
     found = modulated_relaxation_requests(arrivals, load, load, 1, load, 2.0, None)
@@ -155,9 +147,7 @@ def test_bursts_of_a_hair_and_short_leave_it_as_it_is(queues: int, variability: 
 
 
 @pytest.mark.parametrize(("variability", "queues"), [(2.0, 1), (6.0, 1), (6.0, 4)])
-def test_bursts_of_a_hair_with_a_queue_limit_relax_as_slowly_as_twice_the_queue(
-    variability: float, queues: int
-) -> None:
+def test_bursts_of_a_hair_with_a_queue_limit_relax_as_slowly_as_twice_the_queue(variability, queues) -> None:
     """The queue is M/M/1/10 at load 0.8 in groups of half the variability; phases and requests in service add theirs."""
     arrivals = MmppArrivals(ratio=1.0 + 1e-9, burst_mean_s=0.1, calm_mean_s=0.1)
     found = modulated_relaxation_requests(arrivals, 0.8, 0.8, queues, 3.0, variability, 10)
@@ -192,9 +182,6 @@ def test_a_run_forgets_the_phases_too_and_sees_many() -> None:
     much = replace(case, scenario=case.scenario.at_rate(0.8 * PROFILE.throughput_rps(4)))  # 1.28 in a burst
     relaxation = much.length.warm_up / 10
     assert much.counted_min(1.0) == pytest.approx(5_000 * relaxation, rel=0.01)
-
-
-# ---- Closed populations ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("servers", [1, 2])
@@ -272,9 +259,7 @@ def test_users_who_think_walk_in_smaller_numbers(queues: int, users: int, think_
         (100, 40.0, 4, 20.0 + 30.0 + 8.0),  # 20 more than are served while they think
     ],
 )
-def test_users_between_two_queues_relax_as_a_random_walk(
-    users: int, think_s: float | None, batch: int, walking: float
-) -> None:
+def test_users_between_two_queues_relax_as_a_random_walk(users, think_s, batch, walking) -> None:
     """N users outside of thinking take 1.5 N(1 + N/2) requests; two requests a second are served."""
     plan = Plan(profile="x", replicas=2, batch_size_max=batch, routing=Routing.RANDOM)
     population = ClosedPopulation(users=users, think_time_s=think_s or 0.0)
@@ -289,8 +274,6 @@ def test_users_who_think_for_long_cost_no_more_than_a_rate() -> None:
     assert closed_relaxation_requests(many, plan, 550.0) == 30_000
     assert closed_relaxation_requests(many, plan, 450.0) > 10**6  # 3000 of them wait
 
-
-# ---- Users who are served by turns ----------------------------------------------------------
 
 BY_TURNS = ServiceProfile(
     name="by-turns",
@@ -408,9 +391,6 @@ def test_a_short_run_never_refuses_users_who_all_come_at_the_start() -> None:
     )
     first = next(looks(case, Seed(value=0), 10**8))
     assert first.pool.mean(Measure.RESPONSE_MEAN).value < 0.01
-
-
-# ---- Their performance ----------------------------------------------------------------------
 
 
 def test_a_closed_population_has_a_performance_with_intervals() -> None:

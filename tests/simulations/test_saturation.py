@@ -218,9 +218,7 @@ DONE = Progress(
         (3.0, 0.5, 1, "kv_cache"),
     ],
 )
-def test_what_was_watched_is_counted_by_tokens(
-    running: float, full: float, preemptions: int, binding: str
-) -> None:
+def test_what_was_watched_is_counted_by_tokens(running, full, preemptions, binding) -> None:
     """In 10 s 4,000 output tokens of 20 a request, 200; and 2,000 of prompts of 8, 250, which a quarter of time goes to."""
     case: Any = SimpleNamespace(
         means=(8.0, 20.0),
@@ -252,9 +250,7 @@ def test_what_was_watched_is_counted_by_tokens(
 
 
 @pytest.mark.parametrize(("found_rps", "told"), [(102.9, ""), (103.2, "+3.2"), (97.1, ""), (96.8, "-3.2")])
-def test_a_profile_may_miss_its_own_saturated_run_by_3_percent(
-    monkeypatch: pytest.MonkeyPatch, found_rps: float, told: str
-) -> None:
+def test_a_profile_may_miss_its_own_saturated_run_by_3_percent(monkeypatch, found_rps, told) -> None:
     monkeypatch.setattr(saturation, "checked_rate_rps", lambda _: found_rps)
     profile: Any = SimpleNamespace(name="p", check=SimpleNamespace(saturated_throughput_rps=100.0))
     if not told:

@@ -149,9 +149,6 @@ def holds(values: list[float], theory: float, allowed: float = 0.0) -> None:
     assert found.low - allowed <= theory <= found.high + allowed, (found, theory)
 
 
-# ---- One slot -------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("ahead", [False, True])
 @pytest.mark.parametrize(
     ("budget", "passes"), [(1_000, {40: 1, 300: 1}), (128, {40: 1, 300: 3})], ids=["whole", "in parts"]
@@ -185,9 +182,6 @@ def test_one_slot_is_a_queue_with_one_server(budget: int, passes: dict[int, int]
     holds(responses, law.response_mean_s)
     holds(late, 0.01)
     holds(busy, load)
-
-
-# ---- Passes that all take as long -----------------------------------------------------------
 
 
 @pytest.mark.long
@@ -241,9 +235,6 @@ def test_a_pass_composed_ahead_is_waited_for_too() -> None:
             shares.append(float((run.ttft_s / 0.01 > time).mean()))
     for time, shares in beyond.items():
         holds(shares, 3.0 - time, allowed=1e-4)
-
-
-# ---- Room for all ---------------------------------------------------------------------------
 
 
 def test_room_for_all_pass_by_pass() -> None:
@@ -300,9 +291,6 @@ def test_prompts_that_take_no_time_lower_what_a_request_costs(output: int, left:
     holds(responses, law.response_mean_s, allowed=left * law.response_mean_s)
 
 
-# ---- Slots ----------------------------------------------------------------------------------
-
-
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("slots", "output", "base_s", "each_s", "load"),
@@ -354,8 +342,6 @@ def slots_runs() -> list[Floats]:
         _SLOTS_RUNS.extend(run.ttft_s for run in runs)
     return _SLOTS_RUNS
 
-
-# ---- Slots that share one processor ---------------------------------------------------------
 
 ONE, OTHER, SHARE, TOKEN_S = 10, 100, 0.1, 0.001  # as variable as 1.0 + 2.0
 WORK_S = TOKEN_S * ((1 - SHARE) * ONE + SHARE * OTHER)
@@ -411,9 +397,6 @@ def test_near_saturation_slots_that_share_are_first_come_first_served() -> None:
     assert between_runs(ratios).low > 0.9
 
 
-# ---- Prompts alone --------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("rules", "cached", "size"),
     [
@@ -452,9 +435,6 @@ def test_prompts_alone_are_batches(rules: EngineRules, cached: int, size: int) -
     holds(busy, law.utilization)
     for q, time_s in quantiles.items():
         holds(beyond[q], law.response_tail(time_s))
-
-
-# ---- Saturation -----------------------------------------------------------------------------
 
 
 def saturated_run(table: StepTable, rules: EngineRules, output: Draw, requests: int) -> Run:
@@ -499,9 +479,7 @@ def test_users_that_never_think(output: Draw) -> None:
     [(16, 4_096, 1_000_000), (400, 8_192, 20_000), (1_000, 256, 2_000_000)],
     ids=["slots", "cache", "tokens of a pass"],
 )
-def test_the_straight_line_says_where_an_engine_saturates(
-    slots: int, budget: int, kv_tokens: int, kind: str
-) -> None:
+def test_the_straight_line_says_where_an_engine_saturates(slots, budget, kv_tokens, kind) -> None:
     """Never below the simulator but by what the lengths of its run are off, and above it by no more than is lost.
 
     Where slots or the tokens of a pass limit, nothing is lost. In the cache half a block is lost to each request and

@@ -153,12 +153,8 @@ def test_means_and_shares_of_several_runs_have_intervals() -> None:
     pool = Pool.of([sample_of(), sample_of(), replace(sample_of(), missed=1)])
     found = performance_of(pool)
     assert set(found.intervals) == {
-        "ttft_mean_s",
-        "tpot_mean_s",
-        "itl_mean_s",
-        "response_mean_s",
-        "missed_share",
-    }
+        "ttft_mean_s", "tpot_mean_s", "itl_mean_s", "response_mean_s", "missed_share",
+    }  # fmt: skip
     assert found.intervals["itl_mean_s"].value == pytest.approx(10.0 / 7.0)
     assert found.intervals["response_mean_s"].value == pytest.approx(5.5)
     assert "missed_share" not in performance_of(pool, has_limits=False).intervals

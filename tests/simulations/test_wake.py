@@ -33,8 +33,6 @@ WOKEN = ServiceProfile(
 )
 ALONE = Plan(profile="made-up", replicas=1, batch_size_max=1)
 
-# ---- By hand --------------------------------------------------------------------------------
-
 
 def finished_s(plan: Plan, times: ServiceTimes, arrived_s: list[float], slowdowns=(1.0,)) -> list[float]:
     """Of both engines."""
@@ -90,9 +88,6 @@ def test_users_wake_replicas_as_others_do() -> None:
         assert_kernel_gives(records, ALONE, SECOND, draws, 1)
 
 
-# ---- Welch ----------------------------------------------------------------------------------
-
-
 def welch(rate_rps: float, mean_s: float, square_s2: float, wake_s: float) -> Performance:
     """M/G/1 whose first service after a rest is longer, by Welch (1964), Oper. Res. 12, 736-752.
 
@@ -122,13 +117,8 @@ def test_welch_is_pollaczek_khinchine_where_nothing_wakes() -> None:
 SYSTEMS = {
     "exponential": (ExponentialTimes(1.0, wake_s=0.8), 1.0, 2.0, 0.8),
     "constant": (fixed(lambda size: 1.0, wake_s=2.0), 1.0, 1.0, 2.0),
-    "profile": (
-        ProfileTimes(WOKEN),
-        WOKEN.service_mean_s(1),
-        float(np.mean(np.square(SAMPLES_S))),
-        WOKEN.wake_s,
-    ),
-}
+    "profile": (ProfileTimes(WOKEN), WOKEN.service_mean_s(1), float(np.mean(np.square(SAMPLES_S))), WOKEN.wake_s),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("load", [0.2, 0.7])
@@ -179,9 +169,6 @@ def test_the_quantile_of_a_woken_batch_is_told_to_the_last_digit() -> None:
         Scenario(profile=constant, workload=Workload(arrival_rate_rps=30.0), plan=ALONE)
     )
     assert found.response_quantiles_s[0.5].value == pytest.approx(0.008, rel=1e-9)
-
-
-# ---- What knows of it -----------------------------------------------------------------------
 
 
 def test_exact_laws_refuse_it() -> None:
