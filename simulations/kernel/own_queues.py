@@ -11,6 +11,7 @@ import numpy as np
 from simulations.compiled import compiled, inlined
 from simulations.draws.records import Floats, Integers
 from simulations.draws.service import Laws, duration_s
+from simulations.kernel.batching import collect, due_s, first_over_s, size_of_batch
 from simulations.kernel.state import (
     LEAST_OUTSTANDING,
     NO_REQUEST,
@@ -22,11 +23,9 @@ from simulations.kernel.state import (
     Structs,
     at,
     change,
-    collect,
     come_back,
     leftmost,
     next_return_s,
-    size_of_batch,
     smallest,
     take_earliest,
 )
@@ -73,7 +72,7 @@ def serve_own(  # noqa: C901  (one loop: see above)
     """
     rules = plan[0]
     routing, replicas, size_max, wait_s = rules.routing, rules.replicas, rules.size_max, rules.wait_s
-    is_open, is_collected, due_size, limit = rules.is_open, rules.is_collected, rules.due_size, rules.limit
+    is_collected, due_size, limit = rules.is_collected, rules.due_size, rules.limit
     kind, times_s, below, weight, first_knot, probabilities, durations_s, wake_s = laws
     instants_s, service, dice = arrivals
     is_closed, leaves = len(returns) > 1, len(ranks) >> 1
@@ -121,18 +120,12 @@ def serve_own(  # noqa: C901  (one loop: see above)
                     queue.in_service = 0
                     if queue.waiting == 0:
                         break
-                    if is_collected or queue.waiting < due_size:
-                        waits = window[queue.head - base]
-                        due_s = (
-                            waits.started_s
-                            if is_collected
-                            else (start_s if is_open else waits.arrived_s) + wait_s
-                        )
-                        if due_s > start_s:
-                            queue.due_s = due_s
-                            if is_closed:
-                                break
-                            continue
+                    over_s = first_over_s(rules, window[queue.head - base], start_s)
+                    queue.due_s = due_s(queue.waiting, due_size, over_s, start_s)
+                    if queue.due_s > start_s:
+                        if is_closed:
+                            break
+                        continue
                 elif queue.waiting > 0 and (queue.due_s < now_s or (is_over and queue.due_s == now_s)):
                     start_s = queue.due_s
                 else:
@@ -197,8 +190,8 @@ def serve_own(  # noqa: C901  (one loop: see above)
         queue.waiting += 1
         if is_collected:
             queue.due_s = window[queue.head - base].started_s
-        elif queue.waiting >= due_size and is_free and queue.due_s > now_s:
-            queue.due_s = now_s
+        if is_free:
+            queue.due_s = due_s(queue.waiting, due_size, queue.due_s, now_s)
         if counts:
             change(ranks, replica, at(ranks, replica) + leaves)
         if watches and is_free:

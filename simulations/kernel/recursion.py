@@ -14,6 +14,7 @@ import numpy as np
 from simulations.compiled import compiled, inlined
 from simulations.draws.records import Floats, Integers
 from simulations.draws.service import Laws, duration_s
+from simulations.kernel.batching import over_s, starts_s
 
 
 @inlined
@@ -90,9 +91,9 @@ def serve_batches(
     while oldest < known and (is_end or oldest + size_max <= known):
         came_s, idle_s = arrived_s[oldest], free_s[0]
         full_s = arrived_s[oldest + size_max - 1] if oldest + size_max <= known else np.inf
-        timed_s = (max(came_s, idle_s) if is_open else came_s) + wait_s
+        timed_s = over_s(is_open, came_s, idle_s, wait_s)
         end = oldest + 1
-        start_s = max(min(timed_s, full_s), idle_s)
+        start_s = starts_s(timed_s, full_s, idle_s)
         if came_s < start_s and timed_s <= start_s and _ends_at(free_s, start_s):
             # The end of a batch, at which the next was due, comes before the arrivals of its instant.
             while end < known and end < oldest + size_max and arrived_s[end] < start_s:

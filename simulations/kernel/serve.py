@@ -15,6 +15,7 @@ from capacity.question.plan import Batching, Plan, Routing
 from simulations.draws.arrivals import ClosedDraws, Draws, Replay, Stream
 from simulations.draws.records import Floats, Integers, Records
 from simulations.draws.service import ALONE, FIXED, SCALED, ServiceTable, ServiceTimes, service_time_s
+from simulations.kernel.batching import rules_of, sizes_of
 from simulations.kernel.own_queues import serve_own
 from simulations.kernel.recursion import serve_batches, serve_singly
 from simulations.kernel.shared_devices import serve_devices
@@ -28,8 +29,6 @@ from simulations.kernel.state import (
     no_jobs,
     requests_in_memory,
     returns_of,
-    rules_of,
-    sizes_of,
     tournament,
 )
 

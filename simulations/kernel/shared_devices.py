@@ -11,6 +11,7 @@ import numpy as np
 from simulations.compiled import compiled, inlined
 from simulations.draws.records import Floats, Integers
 from simulations.draws.service import Laws, duration_s
+from simulations.kernel.batching import collect, due_s, first_over_s, size_of_batch
 from simulations.kernel.state import (
     LEAST_OUTSTANDING,
     NO_REQUEST,
@@ -22,11 +23,9 @@ from simulations.kernel.state import (
     Structs,
     at,
     change,
-    collect,
     come_back,
     leftmost,
     next_return_s,
-    size_of_batch,
     smallest,
     take_earliest,
 )
@@ -77,7 +76,7 @@ def serve_devices(  # noqa: C901  (one loop: see `own_queues`)
     """
     rules = plan[0]
     routing, replicas, size_max, wait_s = rules.routing, rules.replicas, rules.size_max, rules.wait_s
-    is_open, is_collected, due_size, limit = rules.is_open, rules.is_collected, rules.due_size, rules.limit
+    is_collected, due_size, limit = rules.is_collected, rules.due_size, rules.limit
     kind, times_s, below, weight, first_knot, probabilities, durations_s, wake_s = laws
     instants_s, service, dice = arrivals
     ranks, free, ends, dues = trees
@@ -115,12 +114,9 @@ def serve_devices(  # noqa: C901  (one loop: see `own_queues`)
                 queue.finish_s = end_s
                 is_due = queue.waiting > 0
                 if is_due:
-                    if is_collected:
-                        queue.due_s = max(start_s, window[queue.head - base].started_s)
-                    elif queue.free == 1:
-                        begun_s = start_s if is_open else window[queue.head - base].arrived_s
-                        is_full = queue.waiting >= due_size
-                        queue.due_s = start_s if is_full else max(start_s, begun_s + wait_s)
+                    if queue.free == 1:
+                        over_s = first_over_s(rules, window[queue.head - base], start_s)
+                        queue.due_s = due_s(queue.waiting, due_size, over_s, start_s)
                     is_due = queue.due_s <= start_s
                 if not is_due:
                     job.size = 0
@@ -168,8 +164,8 @@ def serve_devices(  # noqa: C901  (one loop: see `own_queues`)
             queue.waiting -= size
             queue.free -= 1
             if queue.waiting > 0:
-                begun_s = start_s if is_open else window[member - base].arrived_s
-                queue.due_s = start_s if queue.waiting >= due_size else max(start_s, begun_s + wait_s)
+                over_s = first_over_s(rules, window[member - base], start_s)
+                queue.due_s = due_s(queue.waiting, due_size, over_s, start_s)
             change(dues, number, queue.due_s if queue.waiting > 0 and queue.free > 0 else np.inf)
         if is_over:
             break
@@ -210,8 +206,7 @@ def serve_devices(  # noqa: C901  (one loop: see `own_queues`)
         queue.waiting += 1
         if is_collected:
             queue.due_s = window[queue.head - base].started_s
-        elif queue.waiting >= due_size and queue.due_s > now_s:
-            queue.due_s = now_s
+        queue.due_s = due_s(queue.waiting, due_size, queue.due_s, now_s)
         if counts:
             change(ranks, number, at(ranks, number) + leaves)
         if queue.free > 0:

@@ -9,6 +9,7 @@ import numpy as np
 from simulations.compiled import compiled
 from simulations.draws.records import Floats, Integers
 from simulations.draws.service import Laws, duration_s
+from simulations.kernel.batching import due_s, first_over_s, size_of_batch
 from simulations.kernel.state import (
     NO_REQUEST,
     UNKNOWN,
@@ -17,7 +18,6 @@ from simulations.kernel.state import (
     come_back,
     leftmost,
     next_return_s,
-    size_of_batch,
     smallest,
     take_earliest,
 )
@@ -50,9 +50,9 @@ def serve_shared(  # noqa: C901  (one loop: see `own_queues`)
     """
     rules, queue = plan[0], queues[0]
     size_max, due_size, wait_s = rules.size_max, rules.due_size, rules.wait_s
-    is_open, limit, replicas, until_s = rules.is_open, rules.limit, rules.replicas, rules.until_s
+    limit, replicas, until_s = rules.limit, rules.replicas, rules.until_s
     kind, times_s, below, weight, first_knot, probabilities, durations_s, wake_s = laws
-    head, tail, waiting, idle, due_s = queue.head, queue.tail, queue.waiting, queue.free, queue.due_s
+    head, tail, waiting, idle, next_s = queue.head, queue.tail, queue.waiting, queue.free, queue.due_s
     ended_s = queue.finish_s
     instants_s, service, _ = arrivals
     is_closed = len(returns) > 1
@@ -63,7 +63,7 @@ def serve_shared(  # noqa: C901  (one loop: see `own_queues`)
             if is_closed and not is_over:
                 now_s = next_return_s(returns)
             end_s = smallest(ends)
-            ready_s = due_s if waiting > 0 and idle > 0 else np.inf
+            ready_s = next_s if waiting > 0 and idle > 0 else np.inf
             if end_s <= ready_s:
                 if end_s > now_s or end_s == np.inf:
                     break
@@ -79,9 +79,9 @@ def serve_shared(  # noqa: C901  (one loop: see `own_queues`)
                 is_due = waiting > 0
                 if is_due:
                     if idle == 1:
-                        begun_s = start_s if is_open else window[head - base].arrived_s
-                        due_s = start_s if waiting >= due_size else max(start_s, begun_s + wait_s)
-                    is_due = due_s <= start_s
+                        over_s = first_over_s(rules, window[head - base], start_s)
+                        next_s = due_s(waiting, due_size, over_s, start_s)
+                    is_due = next_s <= start_s
                 if not is_due:
                     change(free, replica, float(replica))
                     change(ends, replica, np.inf)
@@ -117,8 +117,8 @@ def serve_shared(  # noqa: C901  (one loop: see `own_queues`)
             jobs[replica].started_s = start_s
             change(ends, replica, finish_s)
             if waiting > 0:
-                begun_s = start_s if is_open else window[head - base].arrived_s
-                due_s = start_s if waiting >= due_size else max(start_s, begun_s + wait_s)
+                over_s = first_over_s(rules, window[head - base], start_s)
+                next_s = due_s(waiting, due_size, over_s, start_s)
         if is_over:
             break
         request = first + place
@@ -135,12 +135,11 @@ def serve_shared(  # noqa: C901  (one loop: see `own_queues`)
         entry.behind = NO_REQUEST
         if waiting == 0:
             head = request
-            due_s = now_s + wait_s
+            next_s = now_s + wait_s
         else:
             window[tail - base].behind = request
         tail = request
         waiting += 1
-        if waiting >= due_size and due_s > now_s:
-            due_s = now_s
-    queue.head, queue.tail, queue.waiting, queue.free, queue.due_s = head, tail, waiting, idle, due_s
+        next_s = due_s(waiting, due_size, next_s, now_s)
+    queue.head, queue.tail, queue.waiting, queue.free, queue.due_s = head, tail, waiting, idle, next_s
     queue.finish_s = ended_s

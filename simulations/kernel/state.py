@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from capacity.question.plan import Batching, Plan, Routing
+from capacity.question.plan import Routing
 from simulations.compiled import inlined
-from simulations.draws.records import Floats, Integers
+from simulations.draws.records import Floats
 
 
 def tournament(values: Floats) -> Floats:
@@ -67,29 +67,11 @@ ROUTINGS = (
 )
 ROUND_ROBIN, RANDOM, LEAST_OUTSTANDING, POWER_OF_TWO, SHARED_QUEUE = range(len(ROUTINGS))
 NO_REQUEST = -1
-_LIMIT_MAX = 2**53  # more than a run has requests, and far from where whole numbers end
 UNKNOWN = -1  # size of the batch of a request that is not served yet; 0 is lost
 
 Structs = npt.NDArray[np.void]
 Struct = Any  # one of them, whose fields compiled code reads and writes as attributes
 
-# A plan in numbers; a limit of -1 is none. Request number n is the (n + turn)-th in turn. Where all requests so far
-# have arrived, everything up to `until_s` happens: for good, or for somebody to look at the fleet.
-RULES = np.dtype(
-    [
-        ("routing", np.int64),
-        ("replicas", np.int64),
-        ("size_max", np.int64),
-        ("due_size", np.int64),
-        ("wait_s", np.float64),
-        ("is_open", np.bool_),
-        ("is_collected", np.bool_),
-        ("has_preferred", np.bool_),
-        ("limit", np.int64),
-        ("turn", np.int64),
-        ("until_s", np.float64),
-    ]
-)
 # What the draws say of a request, what became of it, and who waits next after it in its queue. Until it is served,
 # the first of a batch that is collected ahead has in `started_s` when that closes, in `oldest` how many it has.
 REQUEST = np.dtype(
@@ -137,55 +119,6 @@ JOB = np.dtype(
         ("busy_s", np.float64),
     ]
 )
-
-
-def rules_of(plan: Plan) -> Structs:
-    """A plan as the kernel reads it, shape `(1,)`."""
-    limit = NO_REQUEST if plan.queue_limit is None else min(plan.queue_limit, _LIMIT_MAX)
-    routing = ROUTINGS.index(plan.routing)
-    is_open, is_collected = (plan.batching is one for one in (Batching.TORCHSERVE, Batching.RAY_SERVE))
-    sizes = plan.batch_size_max, plan.due_size
-    kinds = is_open, is_collected, bool(plan.preferred_sizes)
-    numbers = (routing, plan.replicas, *sizes, plan.batch_wait_max_s, *kinds, limit, 0, np.inf)
-    return np.array([numbers], dtype=RULES)
-
-
-def sizes_of(plan: Plan) -> Integers:
-    """How many requests start while 0, 1, ..., B wait and no wait is over: the largest preferred size, or all."""
-    waiting = range(plan.batch_size_max + 1)
-    fitting = (max((one for one in plan.preferred_sizes if one <= n), default=n) for n in waiting)
-    return np.fromiter(fitting, dtype=np.int64)
-
-
-@inlined
-def size_of_batch(rules: Struct, sizes: Integers, first: Struct, waiting: int, start_s: float) -> int:
-    """How many requests start at an instant, of those that wait behind the first."""
-    if rules.is_collected:
-        return int(first.oldest)
-    size = min(waiting, rules.size_max)
-    if rules.has_preferred and not (rules.wait_s > 0.0 and first.arrived_s + rules.wait_s <= start_s):
-        return int(sizes[size])
-    return int(size)
-
-
-@inlined
-def collect(queue: Struct, window: Structs, base: int, request: int, size_max: int, closes_s: float) -> None:
-    """A request that has arrived, not yet counted, joins the open batch of a queue, or opens one.
-
-    Args:
-        closes_s: when a batch closes that opens now; one that closes before now has closed. [s]
-    """
-    entry = window[request - base]
-    if queue.waiting > 0:
-        first = window[queue.opener - base]
-        if first.oldest < size_max and first.started_s >= entry.arrived_s:
-            first.oldest += 1
-            if first.oldest == size_max:
-                first.started_s = entry.arrived_s
-            return
-    queue.opener = request
-    entry.oldest = 1
-    entry.started_s = entry.arrived_s if size_max == 1 else closes_s
 
 
 def empty_queues(count: int, replicas: int) -> Structs:

@@ -20,6 +20,7 @@ from simulations.compiled import compiled, inlined
 from simulations.draws.records import Floats, Integers
 from simulations.draws.service import ServiceTimes
 from simulations.draws.watching import Sight, Watcher
+from simulations.kernel.batching import due_s, first_over_s, rules_of, sizes_of
 from simulations.kernel.own_queues import event_s, serve_own
 from simulations.kernel.serve import BLOCK, Served, service_draws
 from simulations.kernel.shared_queue import serve_shared
@@ -37,8 +38,6 @@ from simulations.kernel.state import (
     no_jobs,
     requests_in_memory,
     returns_of,
-    rules_of,
-    sizes_of,
     smallest,
     tournament,
 )
@@ -266,8 +265,8 @@ def _join_free(
         return
     queue.free += 1
     if queue.free == 1 and queue.waiting > 0:
-        timed_s = window[queue.head - base].arrived_s + rules.wait_s
-        queue.due_s = now_s if queue.waiting >= rules.due_size else max(now_s, timed_s)
+        over_s = first_over_s(rules, window[queue.head - base], now_s)
+        queue.due_s = due_s(queue.waiting, rules.due_size, over_s, now_s)
 
 
 @inlined
@@ -324,13 +323,12 @@ def _move_queue(  # noqa: C901  (one branch a routing)
         entry.behind = NO_REQUEST
         if queue.waiting == 0:
             queue.head = here
-            queue.due_s = max(now_s, entry.arrived_s + rules.wait_s)
+            queue.due_s = first_over_s(rules, entry, now_s)
         else:
             window[queue.tail - base].behind = here
         queue.tail = here
         queue.waiting += 1
-        if queue.waiting >= rules.due_size and is_free:
-            queue.due_s = now_s
+        queue.due_s = due_s(queue.waiting, rules.due_size, queue.due_s, now_s)
         if routing >= LEAST_OUTSTANDING:
             change(ranks, to, at(ranks, to) + leaves)
         if routing == LEAST_OUTSTANDING and is_free:

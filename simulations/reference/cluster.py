@@ -17,7 +17,7 @@ from simulations.reference.replica import (
     Phase,
     Policy,
     Replica,
-    queue_for,
+    RequestQueue,
     routing_policy,
 )
 
@@ -65,7 +65,7 @@ def _fleet(plan: Plan, clock: Clock, arrived_s: list[float], slowdowns: Sequence
     """Replicas with a queue each, or all at one; devices take them in order of their index."""
     shared = plan.routing is Routing.SHARED_QUEUE
     count, fed = (1, plan.replicas) if shared else (plan.replicas, 1)
-    queues = [queue_for(clock, plan, arrived_s, fed) for _ in range(count)]
+    queues = [RequestQueue(clock, plan, arrived_s, fed) for _ in range(count)]
     instances = len(slowdowns)
     devices = [Device(clock, slowdowns) for _ in range(-(-plan.replicas // instances))]
     outstanding = [0] * plan.replicas

@@ -11,9 +11,10 @@ from typing import Protocol, Self, TypeVar
 from simpy import Environment, Event
 from simpy.events import EventPriority
 
-from capacity.question.plan import Batching, Plan, Routing
+from capacity.question.plan import Plan, Routing
 from simulations.draws.records import Batch
 from simulations.draws.service import ServiceTimes
+from simulations.reference.batching import rule_for
 
 
 class Phase(IntEnum):
@@ -128,40 +129,40 @@ class Device:
 class RequestQueue:
     """A FIFO queue in front of one replica, or in front of all of them.
 
-    A batch is due as soon as `batch_size_max` requests wait or the oldest has waited
-    `batch_wait_max_s`, counted from its arrival. A request is its number in order of arrival. Each
-    free replica has room for a batch; a request that finds no room there and the limit reached is rejected.
+    A request is its number in order of arrival. Each free replica has room for a batch; a request that finds no
+    room there and the limit reached is rejected.
     """
 
     def __init__(self, clock: Clock, plan: Plan, arrived_s: Sequence[float], replicas: int) -> None:
         self._clock = clock
         self._plan = plan
+        self._rule = rule_for(plan)
         self._limit = plan.queue_limit
         self._arrived_s = arrived_s
         self._free = replicas  # that serve no batch, called or not
         self._waiting: deque[int] = deque()
         self._idle: list[tuple[int, Moment]] = []  # a heap: the lowest replica is called first
         self._ended_s = -math.inf  # when the last batch ended that was taken from here, at any replica
-        self._timed: int | None = None  # the request whose deadline the latest timer was set for
+        self._timed: int | None = None  # the request for which the latest timer was set
 
     def join(self, request: int) -> bool:
         """A request arrives at the end of the queue; False if it finds no room and is rejected."""
         if self._limit is not None and len(self._waiting) >= self._limit + self._room():
             return False
-        self._add(request)
+        self._waiting.append(request)
+        self._rule.joins(self._clock.now)
         self._call_replica()
         return True
 
     def is_due(self) -> bool:
         """Whether an idle replica must start a batch now."""
-        if not self._waiting:
-            return False
-        return self._is_full() or self._deadline_s() <= self._clock.now
+        return bool(self._waiting) and self._starts_s() <= self._clock.now
 
     def take(self) -> list[int]:
         """The oldest requests, as many as the next batch has; those that stay have called a replica already."""
         self._free -= 1
-        return [self._waiting.popleft() for _ in range(self._batch_size())]
+        size = self._rule.take(len(self._waiting), self._oldest_s(), self._clock.now)
+        return [self._waiting.popleft() for _ in range(size)]
 
     def release(self) -> None:
         """A replica has finished its batch."""
@@ -179,18 +180,6 @@ class RequestQueue:
         self._call_replica()
         return call
 
-    def _add(self, request: int) -> None:
-        """A request takes its place at the end."""
-        self._waiting.append(request)
-
-    def _is_full(self) -> bool:
-        """Whether a batch need not wait for more requests."""
-        return len(self._waiting) >= self._plan.due_size
-
-    def _batch_size(self) -> int:
-        """How many requests a batch that starts now takes."""
-        return min(len(self._waiting), self._plan.batch_size_max)
-
     def _room(self) -> int:
         """Room in the next batches of the free replicas."""
         return self._free * self._plan.batch_size_max
@@ -199,108 +188,21 @@ class RequestQueue:
         """Call the lowest idle replica if a batch is due; else set a timer for the oldest request."""
         if not self._idle or not self._waiting:
             return
+        self._rule.sees(self._clock.now)
         if self.is_due():
             replica, call = heappop(self._idle)
             call.at(self._clock.now, Phase.DISPATCH, replica)
         elif self._timed != self._waiting[0]:
             self._timed = self._waiting[0]
-            timer = Moment(self._clock).at(self._deadline_s(), Phase.TIMER)
-            timer.callbacks = [lambda _: self._call_replica()]
+            self._clock.call(self._starts_s(), Phase.TIMER, 0, self._call_replica)
 
-    def _deadline_s(self) -> float:
-        return self._arrived_s[self._waiting[0]] + self._plan.batch_wait_max_s
+    def _starts_s(self) -> float:
+        """When the next batch starts if a replica is free from now on. [s]"""
+        return self._rule.starts_s(len(self._waiting), self._oldest_s(), self._clock.now)
 
-
-class OpenQueue(RequestQueue):
-    """A queue whose timer starts when an idle replica sees a waiting request.
-
-    The idle replicas of a shared queue collect one batch together: one timer runs, and starts again
-    when a batch has been taken and other requests wait.
-    """
-
-    def __init__(self, clock: Clock, plan: Plan, arrived_s: Sequence[float], replicas: int) -> None:
-        super().__init__(clock, plan, arrived_s, replicas)
-        self._opened_s: float | None = None  # since when a replica was idle and a request waited
-
-    def take(self) -> list[int]:
-        """The oldest requests; for those that stay the timer has not started."""
-        self._opened_s = None
-        return super().take()
-
-    def _call_replica(self) -> None:
-        if self._opened_s is None and self._idle and self._waiting:
-            self._opened_s = self._clock.now
-        super()._call_replica()
-
-    def _deadline_s(self) -> float:
-        opened_s = self._clock.now if self._opened_s is None else self._opened_s
-        return opened_s + self._plan.batch_wait_max_s
-
-
-class PreferredQueue(RequestQueue):
-    """A queue that fills any of some preferred sizes: the largest that it can starts at once, and no more.
-
-    Once the wait of the oldest is over, all that wait start. Without a wait there is none to be over: then
-    all start only where there is no preferred size among them, as in Triton's `GetDynamicBatch`.
-    """
-
-    def _batch_size(self) -> int:
-        size, wait_s = super()._batch_size(), self._plan.batch_wait_max_s
-        if wait_s > 0.0 and self._deadline_s() <= self._clock.now:
-            return size
-        return max((one for one in self._plan.preferred_sizes if one <= size), default=size)
-
-
-@dataclass
-class Collected:
-    """A batch that is collected ahead: how many requests it has, and when it closes at the latest."""
-
-    closes_s: float
-    size: int = 1
-
-
-class CollectedQueue(RequestQueue):
-    """A queue of batches that are collected ahead, whether the replica is busy or not.
-
-    The last batch is open until it is full or its wait is over; a request that comes then opens another.
-    """
-
-    def __init__(self, clock: Clock, plan: Plan, arrived_s: Sequence[float], replicas: int) -> None:
-        super().__init__(clock, plan, arrived_s, replicas)
-        self._batches: deque[Collected] = deque()
-
-    def take(self) -> list[int]:
-        """The first batch as it was collected."""
-        requests = super().take()
-        self._batches.popleft()
-        return requests
-
-    def _add(self, request: int) -> None:
-        super()._add(request)
-        last = self._batches[-1] if self._batches else None
-        if last is None or last.size == self._plan.batch_size_max or last.closes_s < self._clock.now:
-            self._batches.append(Collected(closes_s=self._clock.now + self._plan.batch_wait_max_s))
-        else:
-            last.size += 1
-
-    def _is_full(self) -> bool:
-        return self._batches[0].size == self._plan.batch_size_max
-
-    def _batch_size(self) -> int:
-        return self._batches[0].size
-
-    def _deadline_s(self) -> float:
-        return self._batches[0].closes_s
-
-
-def queue_for(clock: Clock, plan: Plan, arrived_s: Sequence[float], replicas: int) -> RequestQueue:
-    """The queue that a plan's batching asks for, in front of this many replicas."""
-    kinds: dict[Batching, type[RequestQueue]] = {
-        Batching.TRITON: PreferredQueue if plan.preferred_sizes else RequestQueue,
-        Batching.TORCHSERVE: OpenQueue,
-        Batching.RAY_SERVE: CollectedQueue,
-    }
-    return kinds[plan.batching](clock, plan, arrived_s, replicas)
+    def _oldest_s(self) -> float:
+        """When the oldest request arrived. [s]"""
+        return self._arrived_s[self._waiting[0]]
 
 
 class Replica:

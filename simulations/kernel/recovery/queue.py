@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simulations.compiled import borrowing
+from simulations.compiled import borrowing, inlined
 from simulations.draws.records import Floats, Integers
+from simulations.kernel.batching import due_s, over_s
 from simulations.kernel.recovery.events import push
 from simulations.kernel.recovery.state import DISPATCH, LEAVING, NO_ONE, TIMER, WAITING, World
 from simulations.kernel.state import SHARED_QUEUE, Structs
@@ -99,15 +100,18 @@ def lowest_free(w: World, q: int) -> int:
     return NO_ONE
 
 
+@inlined
+def _starts_s(w: World, s: Batches, q: int, now_s: float) -> float:
+    """When the next batch of a queue starts if a replica is free from now on. [s]"""
+    queue, rules = s.queues[q], s.rules[0]
+    timed_s = over_s(False, w.attempts[queue.head].sent_s, now_s, rules.wait_s)  # noqa: FBT003
+    return due_s(queue.waiting, rules.size_max, timed_s, now_s)
+
+
 @borrowing
 def is_due(w: World, s: Batches, q: int, now_s: float) -> bool:
     """Whether a batch of a queue must start as soon as a replica is free."""
-    queue = s.queues[q]
-    if queue.waiting == 0:
-        return False
-    if queue.waiting >= s.rules[0].size_max:
-        return True
-    return bool(w.attempts[queue.head].sent_s + s.rules[0].wait_s <= now_s)
+    return bool(s.queues[q].waiting > 0 and _starts_s(w, s, q, now_s) <= now_s)
 
 
 @borrowing
@@ -116,7 +120,8 @@ def look(w: World, s: Batches, q: int, now_s: float) -> None:
     queue = s.queues[q]
     if queue.waiting == 0 or queue.is_called or lowest_free(w, q) == NO_ONE:
         return
-    if is_due(w, s, q, now_s):
+    starts_s = _starts_s(w, s, q, now_s)
+    if starts_s <= now_s:
         s.queues[q].is_called = True
         push(w, now_s, DISPATCH, q, 0)
         return
@@ -124,7 +129,7 @@ def look(w: World, s: Batches, q: int, now_s: float) -> None:
     name = first.request * w.rules[0].attempts + first.number
     if queue.timed != name:
         s.queues[q].timed = name
-        push(w, first.sent_s + s.rules[0].wait_s, TIMER, q, 0)
+        push(w, starts_s, TIMER, q, 0)
 
 
 @borrowing

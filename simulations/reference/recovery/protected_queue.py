@@ -7,8 +7,9 @@ from typing import Protocol
 from capacity.question.plan import Plan
 from capacity.recovery.clients import Failure
 from capacity.recovery.protection import Abandoned, Shedding
+from simulations.reference.batching import rule_for
 from simulations.reference.recovery.attempt import Attempt
-from simulations.reference.recovery.shedding import rule_for
+from simulations.reference.recovery.shedding import rule_for as shedding_for
 from simulations.reference.recovery.surroundings import Surroundings
 from simulations.reference.replica import Phase
 
@@ -27,8 +28,8 @@ class Server(Protocol):
 class ProtectedQueue:
     """A line in front of one replica, or in front of all of them.
 
-    A batch is due as soon as `batch_size_max` attempts wait, or the first in line has waited
-    `batch_wait_max_s` since it was sent. What is due is served by the lowest free replica.
+    A batch starts by the rule of the plan, whose wait is counted from when the first in line was sent. What is due
+    is served by the lowest free replica.
 
     Attributes:
         servers: the replicas that it feeds, by index.
@@ -36,12 +37,12 @@ class ProtectedQueue:
 
     def __init__(self, plan: Plan, rank: int, around: Surroundings) -> None:
         self.servers: list[Server] = []
-        self._plan, self._rank = plan, rank
+        self._plan, self._rank, self._rule = plan, rank, rule_for(plan)
         self._clock, self._population, self._counts = around.clock, around.population, around.counts
         protection = around.protection
         self._newest_first = protection.shedding is Shedding.LIFO
         self._drops = protection.abandoned is Abandoned.DROPPED
-        self._sheds = rule_for(protection)
+        self._sheds = shedding_for(protection)
         self._line: deque[Attempt] = deque()
         self._ended_s = -math.inf  # when the last batch ended that was taken from here, at any replica
         self._is_called = False  # whether a dispatch is to come at this instant
@@ -75,13 +76,11 @@ class ProtectedQueue:
                 self._clock.call(now_s, Phase.DISPATCH, self._rank, self._dispatch)
         elif self._timed is not first:
             self._timed = first
-            self._clock.call(self._due_s(), Phase.TIMER, self._rank, self.look)
+            self._clock.call(self._starts_s(), Phase.TIMER, self._rank, self.look)
 
     def is_due(self) -> bool:
         """Whether a free replica must start a batch now."""
-        if not self._line:
-            return False
-        return len(self._line) >= self._plan.batch_size_max or self._due_s() <= self._clock.now
+        return bool(self._line) and self._starts_s() <= self._clock.now
 
     def take(self) -> list[Attempt]:
         """A batch: from the line until it is full or the line is empty, without those that are not served."""
@@ -142,5 +141,6 @@ class ProtectedQueue:
     def _free(self) -> list[Server]:
         return [server for server in self.servers if server.is_free]
 
-    def _due_s(self) -> float:
-        return self._line[0].sent_s + self._plan.batch_wait_max_s
+    def _starts_s(self) -> float:
+        """When the next batch starts if a replica is free from now on. [s]"""
+        return self._rule.starts_s(len(self._line), self._line[0].sent_s, self._clock.now)
