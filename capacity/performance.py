@@ -1,4 +1,4 @@
-"""Performance: the one answer that theory, simulation and measurement all give."""
+"""Performance: the form of every answer, from theory, simulation or measurement; and its intervals."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -23,12 +23,12 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """A value with the ends between which the truth lies at the stated confidence.
+    """A value, and the ends between which the true value lies at the stated confidence.
 
     Attributes:
-        high: infinite if nothing that was seen bounds it.
-        known_to: where too few samples lie beyond the value for an upper end, the largest value that they
-            speak of; None if there is an upper end, or nothing that it could be.
+        high: infinite if the samples give no bound.
+        known_to: the largest value that the samples reach, if too few lie beyond the value for an upper end; None if
+            there is an upper end, or no such value.
     """
 
     value: float
@@ -49,7 +49,7 @@ class Interval:
 
     @classmethod
     def exact(cls, value: float) -> Self:
-        """An interval without width, for what theory knows exactly."""
+        """An interval without width, for a value that theory gives exactly."""
         return cls(value=value, low=value, high=value)
 
     def scaled(self, factor: float) -> Self:
@@ -74,7 +74,7 @@ class Interval:
         )
 
     def over(self, other: "Interval") -> Self:
-        """The ratio to another positive one, with ends that allow for both: no closer than either told alone.
+        """Ratio to another positive interval, with ends that allow for the errors of both.
 
         >>> Interval(value=4.0, low=3.0, high=5.0).over(Interval(value=2.0, low=1.0, high=2.5)).low
         1.2
@@ -94,7 +94,7 @@ class Interval:
 
     @property
     def relative_half_width(self) -> float:
-        """Half-width as a share of the value; infinite at value 0 unless the width is 0 too."""
+        """Half-width as a share of the value; at value 0 it is infinite unless the width is 0 too."""
         if self.half_width == 0.0:
             return 0.0
         return self.half_width / self.value if self.value > 0.0 else math.inf
@@ -102,13 +102,13 @@ class Interval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Width:
-    """How wide an interval is to a side, as a share of its value, and why.
+    """Width of an interval to one side, as a share of its value, and its reason.
 
     Attributes:
-        found: with all errors; infinite if it has no upper end.
-        simulated: as if the profile were known without error.
-        samples_times: how many times the samples of the profile would make it as narrow as was asked, if they
-            were alike; infinite if no number would, None if the profile has no samples.
+        found: with all errors; infinite if there is no upper end.
+        simulated: without the error of the profile.
+        samples_times: factor by which more samples of the profile would narrow it as asked, if they were alike;
+            infinite if no number would, None if the profile has no samples.
     """
 
     found: float
@@ -141,13 +141,13 @@ class Performance:
     Durations are in seconds, rates in requests per second, and numbers of requests those of the whole fleet.
 
     Attributes:
-        goodput: share of requests that keep all limits at once; None where there are none.
+        goodput: share of requests within all limits at once; None without limits.
         preemption_rate: preemptions per request.
         kv_utilization: share of the KV cache in use, averaged over the time in which an engine computes.
-        running_mean: requests that run in engines.
-        intervals: by field name, the ends of what has no quantile, where they are known.
-        relative_error_max: by field name, how far a value may lie from the truth, as a share of it:
-            proved for a bound, the largest measured one for an approximation; empty where exact.
+        running_mean: mean number of requests that run in engines.
+        intervals: intervals of fields that have no quantile, by field name, if they are known.
+        relative_error_max: largest relative error of a value, by field name: proved for a bound, the largest that was
+            measured for an approximation; empty if exact.
     """
 
     kind: Kind
@@ -197,7 +197,8 @@ class Performance:
         counted = ("throughput_rps", "queue_length_mean", "in_system_mean")
         held = {name: getattr(self, name) for name in counted}
         scaled = {name: replicas * value for name, value in held.items() if value is not None}
-        alone = self if replicas == 1 else replace(self, empty_probability=None)  # all at once is another
+        # The probability that all are empty is not that of one.
+        alone = self if replicas == 1 else replace(self, empty_probability=None)
         return replace(alone, **scaled)
 
 
@@ -241,7 +242,7 @@ def format_share_interval(found: Interval) -> str:
 
 
 def format_span(shown: Callable[[float], str], interval: Interval) -> str:
-    """A value with its ends where it has some, and the unit once where all have the same.
+    """A value with its ends if it has any, and the unit once if all have the same.
 
     >>> format_span(format_duration, Interval(value=0.0009, low=0.0008, high=0.001))
     '900 µs (800 µs to 1 ms)'
@@ -268,13 +269,13 @@ class ServedBatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """What a fleet did during a stretch of time, long after it began, batch by batch; to look at, not to measure with.
+    """The batches of a fleet during a stretch of time, long after it began; for a picture, not for measurement.
 
     Attributes:
-        length_s: of the stretch. [s]
-        replicas_shown: replicas whose batches are here, from the first on.
-        batches: that those replicas served, in order of their start.
-        instants_s: evenly spread over the stretch.
+        length_s: length of the stretch. [s]
+        replicas_shown: number of replicas whose batches are listed, from the first on.
+        batches: batches of those replicas, in the order of their start.
+        instants_s: instants spread evenly over the stretch.
         waiting: requests in the queues of the whole fleet at these instants.
     """
 

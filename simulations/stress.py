@@ -1,4 +1,4 @@
-"""Stress simulation: independent runs of a fleet in trouble, of servers of any kind; a `StressJudge`."""
+"""Stress simulation: independent runs of a fleet in trouble, with servers of any kind; a `StressJudge`."""
 
 import math
 from collections.abc import Callable
@@ -20,19 +20,19 @@ from simulations.statistics.recovered import run_of
 from simulations.workers import Mapper, leave_if_abandoned
 
 RUNS = 20
-# A queue drains no faster than this many times the capacity, whatever luck there is in its batches.
+# A queue drains no faster than this many times the capacity, however full its batches happen to be.
 _LUCK = 1.1
 _SOON_S = 60.0  # after the trigger's end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StressSimulation:
-    """How a stress is simulated.
+    """Simulation of a stress.
 
     Attributes:
-        runs: independent ones, each with users of its own; every stress sees the same.
-        service_times: instead of those of the profile, to be compared with theory.
-        mapper: how runs are spread over workers.
+        runs: number of independent runs, each with users of its own, which are the same for every stress.
+        service_times: replaces those of the profile, for comparison with theory.
+        mapper: distribution of the runs over workers.
     """
 
     seed: int = 0
@@ -45,18 +45,18 @@ class StressSimulation:
         """Runs of a stress.
 
         Raises:
-            DomainError: replicas that share a device, or more requests than a run may have.
+            DomainError: replicas share a device, or a run would have too many requests.
             InconclusiveError: most requests fail before the trigger.
         """
         found = self.each(lambda one: one(stress))
         return Runs(stress=stress, runs=tuple(found), confidence=self.confidence)
 
     def with_runs(self, runs: int) -> Self:
-        """The same with this number of runs, the first ones."""
+        """The same simulation with this number of runs, the first ones."""
         return replace(self, runs=runs)
 
     def each(self, ask: Callable[[OneRun], Found]) -> list[Found]:
-        """What `ask` finds with the users of each run; raises what `__call__` does."""
+        """Results of `ask` with the users of each run; raises what `__call__` does."""
         return list(self.mapper(partial(_with_users, ask, self.seed, self.service_times), range(self.runs)))
 
 
@@ -67,12 +67,12 @@ def _with_users(
 
 
 def _run(seed: Seed, service_times: ServiceTimes | None, stress: Stress) -> Run:
-    """One run."""
+    """The run of one seed."""
     leave_if_abandoned()
     arrived_s = first_tries_s(stress, seed, stress.comes_until_s)
     fleet, draw = simulated(stress, seed, service_times)
     is_hopeless = _hopeless(stress)
-    # Most runs that are hopeless are so soon, and need no more than these.
+    # Hopeless runs mostly show it early, and need no more than these requests.
     some = np.searchsorted(arrived_s, math.inf if is_hopeless is None else stress.ends_s + _SOON_S)
     outcomes = run_kernel(
         fleet,
@@ -87,9 +87,9 @@ def _run(seed: Seed, service_times: ServiceTimes | None, stress: Stress) -> Run:
 
 
 def _hopeless(stress: Stress) -> Callable[[float, int], bool] | None:
-    """Whether so much waits that it would not be worked off within the horizon, even if nobody tried again.
+    """Whether too much waits to be served within the horizon even without retries; None if that cannot be told.
 
-    Only where every attempt is served in order, so that who comes now waits for all of it.
+    It can be told if every attempt is served in order, so that a new request waits for all of them.
     """
     wait_s = patience_s(stress.clients)
     if wait_s is None or not is_in_order(stress):
@@ -98,9 +98,7 @@ def _hopeless(stress: Stress) -> Callable[[float, int], bool] | None:
     fastest_rps = _LUCK * stress.capacity_rps
 
     def is_hopeless(now_s: float, waiting: int) -> bool:
-        if (
-            now_s < stress.ends_s + stress.clients.undecided_s
-        ):  # who came during the trigger is not decided yet
+        if now_s < stress.ends_s + stress.clients.undecided_s:  # requests of the trigger are still undecided
             return False
         drained = max(0.0, fastest_rps - stress.rate_rps) * max(0.0, last_s - now_s)
         return waiting - wait_s * fastest_rps > drained
