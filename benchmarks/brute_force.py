@@ -19,9 +19,7 @@ budget is not wrong. It needs a C compiler.
 
 Run in parts with `--requests-max 5000000 --patience 60` on 2026-11-28, two shared cores of an AMD EPYC, 6 s a check
 on average: of 40 questions 30 were met, 6 missed, 1 undecided (11, with more patience) and 3 (8, 13, 26) not answered
-in
-    time.
-Two answers were wrong, 11 and 38, both with requests that can be lost.
+in time. Two answers were wrong, 11 and 38, both with requests that can be lost.
 """
 
 import argparse

@@ -2,9 +2,7 @@
 
 A question is made from a seed and its number alone, so that any can be asked again by itself. Its profile is a
 bundled one, or a file that is written here: means, raw samples, or raw samples with work beside the batches. Nothing
-from the
-    project
-is imported: profiles mean what docs/background/decisions.md ("The law of a summary") says.
+from the project is imported: profiles mean what docs/background/decisions.md ("The law of a summary") says.
 """
 
 import json

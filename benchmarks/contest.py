@@ -45,8 +45,7 @@ def stay_on_one_core() -> None:
 
 
 def race(contestants: Sequence[Contestant], rounds: int) -> Times:
-    """CPU times of contestants that take turns, round after round, with a seed for each round, compiled
-    beforehand."""
+    """CPU times of compiled contestants that take turns, round after round, with a seed for each round."""
     for contestant in contestants:
         contestant.run(0, COUNTED_MIN)
     times_s: Times = {contestant.name: [] for contestant in contestants}

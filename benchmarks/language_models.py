@@ -686,9 +686,8 @@ def calibrating(cells: Sequence[Cell]) -> list[Cell]:
     """Six cells, by lengths and users alone.
 
     From the mix with the fewest input tokens to an output token: the fewest users, the middle and the most; from that
-        with the
-    most of them the fewest and the most; from the longest of the others the most. If mixes were not measured at
-    several numbers of users, six in equal steps of the order by users and input.
+    with the most of them the fewest and the most; from the longest of the others the most. If mixes were not measured
+    at several numbers of users, six in equal steps of the order by users and input.
     """
     mixes: dict[tuple[int, int], list[Cell]] = defaultdict(list)
     for cell in sorted(cells, key=lambda one: one.users):
@@ -898,8 +897,7 @@ def within_experiments(folder: Path, calibrates: int) -> list[JudgedRow]:
 
 
 def across_experiments(folder: Path) -> list[JudgedRow]:
-    """Rows in which both stages of a model's `general` calibrate, and its other experiments are judged if few
-    failed."""
+    """Rows in which both stages of a model's `general` calibrate, and other experiments are judged if few failed."""
     groups = by_experiment(folder)
     fits = {
         group[0]["model"]: (group, stage_fit(group))

@@ -3,10 +3,9 @@
     python benchmarks/path_coverage.py [--experiments 200] [--runs 2000] [--system WORD]
 
 The arrivals of a trace are known, and service times are not: the true value is that of very many runs of the same
-    trace. Each
-experiment is the first look of a search (five runs) or of a confirmation (twenty), with a seed of its own; if that
-look is undecided, the first decided one. Over 200 experiments at 95 %, chance alone moves the share by 1.5 % (one
-standard error). Exit 1 if a confirmation lies below 92 %.
+trace. Each experiment is the first look of a search (five runs) or of a confirmation (twenty), with a seed of its
+own; if that look is undecided, the first decided one. Over 200 experiments at 95 %, chance alone moves the share by
+1.5 % (one standard error). Exit 1 if a confirmation lies below 92 %.
 """
 
 import argparse

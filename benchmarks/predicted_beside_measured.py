@@ -345,8 +345,7 @@ def counted(profile: ServiceProfile, lone: LoneRequests, slices: Sequence[Slice]
     """The profile with the batch times that the first server counted, if it counted enough.
 
     These include the work beside batches, which is done on the same core meanwhile, and the wake: they scatter by
-        more than the
-    profile's, and less of that is shared with their neighbours.
+    more than the profile's, and less of that is shared with their neighbours.
     """
     timings = {timing.batch_size: timing for timing in profile.timings}
     gained = added([gains(*one.pages[0], Histograms()) for one in slices])

@@ -79,8 +79,7 @@ class RuleCheck:
                 self.computed[task] = self.tokens[task] = 0
 
     def composition(self, loop: Loop) -> Iterator[str]:
-        """Violations of composition: a token of each generating task, then prompts, in order of slots, up to the
-        batch size."""
+        """Violations of composition: a token of each generating task, then prompts by slots, up to the batch size."""
         order = sorted(self.tasks.items())
         decoding = [(task, slot, self.computed[task]) for slot, task in order if self.tokens[task]]
         budget, prompts = self.stream.batch_tokens - len(decoding), []
@@ -96,8 +95,7 @@ class RuleCheck:
             yield f"{loop.decoding} and {loop.prompts} were computed, not {decoding} and {prompts}"
 
     def outcome(self, loop: Loop) -> Iterator[str]:
-        """Violations of the outcome: a token for each that decoded or completed a prompt; a finished task releases
-        its slot."""
+        """Violations of the outcome: a token for each task past its prompt; a finished task releases its slot."""
         due = {task for task, _, _ in loop.decoding}
         due |= {task for task, _, _ in loop.prompts if self.computed[task] == self.recording.input[task]}
         if set(loop.token_s) != due:

@@ -944,8 +944,7 @@ def _saved_prediction(
 
 
 def _plan(profile: ServiceProfile, asked: Asked) -> Plan:
-    """The fleet that was asked about; its batches start at once, up to the profile's largest, unless asked
-    otherwise."""
+    """The fleet of the question; its batches start at once, up to the profile's largest, unless asked otherwise."""
     rule = parse.BatchingRule() if "batching" not in asked else _batching(asked)
     return Plan(
         profile=profile.name,

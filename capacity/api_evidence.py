@@ -129,8 +129,7 @@ def import_file(source: str | Path, kind: str | None, given: Mapping[str, Any]) 
 def _of_model(
     document: Document, found: Format, given: Mapping[str, Any]
 ) -> tuple[Document, Mapping[str, Any]]:
-    """The part of a file on the model that `--model` names, if it covers several; else `--model` is the model's
-    name."""
+    """The part of a file on the model of `--model`, if it covers several; else `--model` is the model's name."""
     choose = getattr(found, "chosen", None)
     if choose is None or given.get("model") is None:
         return document, given

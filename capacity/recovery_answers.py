@@ -103,8 +103,7 @@ class StressAnswer(Answer):
         return [_row(name, runs) for name, runs in found]
 
     def course(self) -> "pd.DataFrame":
-        """Means of the runs second by second from the trigger on: share of first tries that succeed, attempts
-        sent."""
+        """Means of the runs by seconds from the trigger on: share of first tries that succeed, attempts sent."""
         import pandas as pd
 
         from capacity.render.recovery.screen import course_of

@@ -19,8 +19,7 @@ _LISTENING = re.compile(r"listening on (http://[0-9.]+:[0-9]+)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replica:
-    """Settings of one replica, with a real or an emulated model; `flags` are further ones of `python -m
-    serve_api`."""
+    """Settings of one replica, with a real or an emulated model; `flags` are others of `python -m serve_api`."""
 
     artifacts: Path | None = None
     emulate: Path | None = None

@@ -1,4 +1,4 @@
-"""Batch case: how fleets of replicas that take batches are run."""
+"""Batch case: the simulation of fleets of replicas that serve batches."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -45,43 +45,43 @@ from simulations.statistics.sample import Length, Sample
 from simulations.statistics.strata import Strata
 from simulations.workers import Mapper
 
-# Requests beyond the quantile in question that each section has in the first look.
+# Requests beyond the quantile in each section of the first look.
 EXCEEDANCES_PER_SECTION = 200
-# Relaxation times that a pool must have seen: of M/M/8 at load 0.8, whose bursts are rare and long, 95 %
-# intervals from 6000 hold the exact P99 in 92 % of experiments, from 22,000 in 94 %.
+# Relaxation times that a pool must have seen: for M/M/8 at load 0.8, whose bursts are rare and long, 95 % intervals
+# from 6000 hold the exact P99 in 92 % of experiments, from 22,000 in 94 %.
 RELAXATIONS_SEEN_MIN = 50_000
-# An estimate of the load may be above 1 where the load is not: runs are then as long as near saturation.
+# Upper limit of an estimated load, which may exceed 1 by its error: runs are then as long as near saturation.
 _ESTIMATED_LOAD_MAX = 0.99
-# Spells that a pool must have seen: of one replica at load 0.75 whose times vary by a cv of 0.1, 0.6 of it in
-# spells of 5, 30 or 200 batches, 95 % intervals then hold P99 in 38, 37 and 37 of 40 experiments.
+# Spells that a pool must have seen: for one replica at load 0.75 whose times have a cv of 0.1, 0.6 of it in spells of
+# 5, 30 or 200 batches, 95 % intervals then hold P99 in 38, 37 and 37 of 40 experiments.
 SPELLS_SEEN_MIN = 2_000
-# Users' turns that a pool must have seen, each run with turns of its own.
+# Orders of users that a pool must have seen; each run has another order.
 TURNS_SEEN_MIN = 2_000
-_TURNS_WAITED_FOR = 10  # requests of each user within which turns change
-# Requests of each user while a run settles into turns, as many as that where they are not too many in all: of
-# 8 users of one replica, whose batches take 28 to 30 ms, P99 is then right to 0.1 %, and the mean to 1 % even
-# where a think time is a 30th of a batch's, so that no user changes turns within a year.
+_TURNS_WAITED_FOR = 10  # requests of each user within which the order changes
+# Requests of each user while a run settles into an order of users, if they are not too many in all: for 8 users of
+# one replica, whose batches take 28 to 30 ms, P99 is then right to 0.1 %, and the mean to 1 % even if the think time
+# is a 30th of a batch, so that the order does not change within a year.
 _SETTLING_MIN, _SETTLING, _SETTLING_REQUESTS = 200, 1000, 50_000
 _CALM_MIN = 1.0 / 16.0
 # Long enough that little is wasted on warm-up, short enough for many replications.
 _MEASURED_PER_WARM_UP = 8
-# Share of the budget that a search may take for a candidate under bursts, whose runs are long; and of that of a rate,
-# at least and at most.
+# Share of the budget that a search may spend on a candidate under bursts, whose runs are long; and smallest and
+# largest share for a rate.
 _BURSTS_SHARE, _HEADROOM_SHARES = 0.2, (0.05, 0.1)
-# A case that takes longer runs than this to settle is first looked at with short ones.
+# First run of a case whose full runs are much longer.
 _PROBE = Length(warm_up=10_000, measured=10_000, cool_down=500)
 _PROBE_GROWTHS, _PROBE_MARGIN = (4, 16), 4
-_BURSTS_MARGIN = 2  # of one that has seen as many bursts as a run must
-# Last digit of a clock, and how large a share of a service time it may be.
+_BURSTS_MARGIN = 2  # margin of a run that has seen as many bursts as it must
+# Relative precision of a clock, and its largest error as a share of a service time.
 _CLOCK_DIGITS, _CLOCK_SHARE = 2.0**-52, 1e-4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchCase(Case):
-    """A fleet of replicas that take batches, and how it is run.
+    """A fleet of replicas that serve batches, and its simulation.
 
     Attributes:
-        settled_min_s: how long a burst and a calm stretch go on at least before they are cut. [s]
+        settled_min_s: least length of a burst and of a calm stretch before they are cut. [s]
     """
 
     scenario: Scenario
@@ -97,7 +97,7 @@ class BatchCase(Case):
 
     @property
     def bursts(self) -> BurstRuns | None:
-        """How runs under arrivals in bursts are made; None for other arrivals."""
+        """Runs under arrivals in bursts; None for other arrivals."""
         workload = self.scenario.workload
         if isinstance(workload, ClosedPopulation):
             return None
@@ -112,7 +112,7 @@ class BatchCase(Case):
         )
 
     def _fed(self, arrivals: ModulatedArrivals) -> Fed:
-        """The queues as bursts feel them."""
+        """The queues, with the properties that matter for bursts."""
         plan, profile = self.scenario.plan, self.scenario.profile
         service, spells = profile.law(plan.batch_size_max), profile.spells
         steady = Workload(arrival_rate_rps=1.0, arrivals=arrivals.base)
@@ -129,7 +129,7 @@ class BatchCase(Case):
 
     @property
     def requests_in_spell(self) -> float:
-        """Requests that arrive while a spell lasts; 0 if there are no spells, as for users."""
+        """Requests that arrive during a spell; 0 without spells, and for users."""
         spells = self.scenario.profile.spells
         if spells is None or isinstance(self.scenario.workload, ClosedPopulation):
             return 0.0
@@ -137,23 +137,23 @@ class BatchCase(Case):
 
     @property
     def service_times(self) -> ServiceTimes:
-        """What batches draw their service times from."""
+        """Source of the service times of batches."""
         return ProfileTimes(self.scenario.profile)
 
     @property
     def slowdowns(self) -> tuple[float, ...]:
-        """By busy instances of a device; 1 alone where replicas do not slow each other down."""
+        """Slowdowns by the number of busy instances of a device; 1 alone if replicas do not slow each other down."""
         slowdowns = self.scenario.profile.slowdowns(self.scenario.plan.replicas)
         return slowdowns if slowdowns[-1] > 1.0 else ALONE
 
     @property
     def slowdown(self) -> float:
-        """Service time of a full batch on a device whose instances are all busy."""
+        """Factor of the service time of a full batch if all instances of its device are busy."""
         return self.slowdowns[-1]
 
     @property
     def simulated(self) -> Self:
-        """What is run instead: one replica, or the replicas of one device, where they represent all."""
+        """The case that is simulated instead: one replica, or those of one device, if they represent all."""
         if self.is_whole:
             return self
         workload, plan = one_for_all(self.scenario.workload, self.scenario.plan, len(self.slowdowns))
@@ -165,7 +165,7 @@ class BatchCase(Case):
         return load_of(self.scenario)
 
     def performance(self, pool: Pool, quantiles: Sequence[float], confidence: float) -> Performance:
-        """Performance of the whole fleet; of a recorded path without quantiles that it has too few requests for."""
+        """Performance of the whole fleet; for a recorded path, without quantiles that it has too few requests for."""
         replicas = self.replicas
         if self.is_path:
             asked = {*self.scenario.quantiles, *self.scenario.objective.quantiles}
@@ -177,9 +177,9 @@ class BatchCase(Case):
 
     @property
     def length(self) -> Length:
-        """A replication that forgets its start, counts eight times as long, and enough for the quantile.
+        """Length of a replication: it forgets its start, then counts eight times as long, and enough for the quantile.
 
-        Of a recorded path, all of it but its start.
+        It is all of a recorded path but its start.
         """
         workload, simulated = self.scenario.workload, self.simulated
         forgotten = _relaxation_requests(simulated) + simulated.requests_in_spell
@@ -196,15 +196,15 @@ class BatchCase(Case):
         return Length(warm_up=warm_up, measured=measured, cool_down=min(last, measured // 10))
 
     def counted_min(self, care: float) -> float:
-        """Requests that have seen enough relaxation times, each queue or user by itself.
+        """Requests of a pool that has seen enough relaxation times, each queue or user by itself.
 
-        Queues of one device are busy together, and count once. The less arrivals and service vary, the shorter
-        and milder bursts are, beyond what the relaxation time already takes into account.
+        Queues of one device are busy together, and count once. The less arrivals and service vary, the shorter and
+        milder random bursts are, beyond what the relaxation time already takes into account.
         """
         return care * _counted_min(self.simulated)
 
     def tasks(self, length: Length, seed: Seed, numbers: range) -> list[Task]:
-        """The replications of these numbers; the same numbers are the same users for every case."""
+        """Replications of these numbers; for every case, the same numbers have the same users."""
         simulated = self.simulated
         workload, service_times = simulated.scenario.workload, self.service_times
         if isinstance(workload, ClosedPopulation) and _is_by_turns(simulated):
@@ -239,7 +239,7 @@ class BatchCase(Case):
 
     @property
     def replicate(self) -> Callable[[Task], Sample | Strata]:
-        """As of `simulations.replication`."""
+        """The function of `simulations.replication`."""
         return replicate
 
     def sections(self, seed: Seed) -> list[Sample] | None:
@@ -252,14 +252,14 @@ class BatchCase(Case):
             return None
 
     def require_answerable(self) -> None:
-        """Raises what `capacity.question.stability.require_answerable` does."""
+        """Refuse what `capacity.question.stability.require_answerable` refuses."""
         require_answerable(self.scenario.profile, self.scenario.workload, self.scenario.plan)
 
     def require_affordable(self, requests_max: int) -> None:
-        """Refuse a run so long that its clock cannot tell a service time, and too short a path.
+        """Refuse a run too long for the precision of its clock, and a path too short for its quantile.
 
         Raises:
-            InputError: a unit is likely wrong.
+            InputError: the run is too long; a unit is likely wrong.
             InconclusiveError: the path has too few requests for the quantile.
         """
         _require_resolvable(self, requests_max // REPLICATIONS_FIRST)
@@ -267,11 +267,11 @@ class BatchCase(Case):
 
     @property
     def search_care(self) -> float:
-        """A tenth: a confirmation will refuse what is accepted by mistake."""
+        """0.1, since a confirmation refuses what is accepted by mistake."""
         return 0.1
 
     def budget(self, stage: Stage, requests_max: int, effort: int = 1) -> int:
-        """All that is allowed; of bursts in a search a share, and of a rate twice what settles it, within reason."""
+        """The whole budget, but a share of it for bursts in a search, and for a rate twice what settles it."""
         settling = self.requests_to_settle
         if stage is Stage.SEARCH and self.bursts is not None:
             return min(requests_max, max(int(_BURSTS_SHARE * requests_max), settling))
@@ -282,30 +282,30 @@ class BatchCase(Case):
 
     @property
     def surge(self) -> "tuple[BatchCase, Length] | None":
-        """The case with the jump in its arrivals, with one replica where it represents all, and its runs.
+        """The case with a jump in its arrivals, of one replica if it represents all, and the length of its runs.
 
         Raises:
-            InputError: arrivals that have no rate to multiply.
+            InputError: the arrivals have no rate to multiply.
         """
         return None if self.scenario.spike is None else _surge(self, self.scenario.spike)
 
     @property
     def of_batches(self) -> tuple[str, str]:
-        """How large its batches are, and that smaller ones help."""
+        """The size of its batches, and smaller batches as another way."""
         return f" with batches up to {self.scenario.plan.batch_size_max}", ", a smaller batch"
 
     @property
     def probes(self) -> tuple[Length, ...]:
-        """Short runs that may refuse before the first of full length: each four times as long as the one before.
+        """Short runs that may refuse before the first of full length: each four times as long as the last.
 
-        They cost at most a third of what follows, and are few: near saturation nothing would follow.
-        A closed population has one, after each of its users, who all come at the start, has come back often. A path
-        has none: it is as long as it is.
+        They cost at most a third of the full run, and are few: near saturation it would never come. A closed
+        population has one, after each of its users, who all come at the start, has come back often. A path has none,
+        as it has one length.
         """
         return tuple(_probes(self))
 
     def refused(self, confidence: float) -> Candidate | None:
-        """The plan in doubt, if the samples cannot tell its service time from a limit; no simulation could."""
+        """The plan as undecided, if its samples cannot tell its service time from a limit; no simulation could."""
         scenario, plan = self.scenario, self.scenario.plan
         doubt = floor_doubt(scenario.profile, scenario.objective, plan.batch_size_max, confidence)
         return None if doubt is None else floor_candidate(plan, doubt)
@@ -325,7 +325,7 @@ class BatchCase(Case):
 
     @property
     def known_samples(self) -> Callable[[float], Sequence[float]] | None:
-        """As of `capacity.profile.sampling`."""
+        """Numbers of samples, as in `capacity.profile.sampling`."""
         profile = self.scenario.profile
         return known_samples(profile, self.scenario.plan.batch_size_max) if has_samples(profile) else None
 
@@ -337,14 +337,14 @@ class BatchCase(Case):
         mapper: Mapper,
         is_enough: Callable[[ProfileError], bool] | None = None,
     ) -> ProfileError | None:
-        """By the same requests under profiles resampled from the measured times; None if it has no samples."""
+        """Error from the same requests under profiles resampled from the measured times; None without samples."""
         return profile_error(self, length, confidence, seed, mapper, is_enough)
 
 
 def _run_length_of_users(users: int, warm_up: int, enough: float, last: int, *, by_turns: bool) -> Length:
-    """A replication of a closed population; each user is an observation, so one run need not be long.
+    """Length of a replication of a closed population; each user is an observation, so a run need not be long.
 
-    The more runs that keep their turns there will be, the shorter they are.
+    The more runs with an order of their own there are, the shorter they may be.
     """
     settling = 0
     if by_turns:
@@ -355,7 +355,7 @@ def _run_length_of_users(users: int, warm_up: int, enough: float, last: int, *, 
 
 
 def _turns_requests(case: BatchCase) -> float:
-    """Requests within which users change the turns in which they are served; 0 if all batches are full."""
+    """Requests within which the order of users changes; 0 if all batches are full."""
     users, plan = case.scenario.workload, case.scenario.plan
     assert isinstance(users, ClosedPopulation)  # noqa: S101  (who else takes turns)
     if users.think_time_s == 0.0 or users.users >= 2 * plan.replicas * plan.batch_size_max:
@@ -364,27 +364,27 @@ def _turns_requests(case: BatchCase) -> float:
 
 
 def _service_by_turns(case: BatchCase) -> ServiceLaw:
-    """Service of the batches of users who are served in turns: half of those of a replica each."""
+    """Service law of the batches of users who come in order: half of a replica's users each."""
     assert isinstance(case.scenario.workload, ClosedPopulation)  # noqa: S101
     size = case.scenario.workload.users // (2 * case.scenario.plan.replicas)
     return case.scenario.profile.law(min(max(1, size), case.scenario.plan.batch_size_max))
 
 
 def _is_by_turns(case: BatchCase) -> bool:
-    """Whether users keep the turns they started with for longer than a simulation can wait."""
+    """Whether users keep their first order for longer than a simulation can last."""
     assert isinstance(case.scenario.workload, ClosedPopulation)  # noqa: S101  (who else takes turns)
     return _turns_requests(case) > max(_TURNS_WAITED_FOR * case.scenario.workload.users, _walk_requests(case))
 
 
 def _walk_requests(case: BatchCase) -> float:
-    """Requests within which a closed population forgets how many are at which queue."""
+    """Requests within which a closed population forgets the numbers at its queues."""
     users, plan = case.scenario.workload, case.scenario.plan
     assert isinstance(users, ClosedPopulation)  # noqa: S101  (who else walks)
     return closed_relaxation_requests(users, plan, sustainable_rate_rps(case.scenario.profile, plan))
 
 
 def _relaxation_requests(case: BatchCase) -> float:
-    """Requests that arrive within one relaxation time of what is simulated."""
+    """Requests that arrive within one relaxation time of the case."""
     workload, plan = case.scenario.workload, case.scenario.plan
     if isinstance(workload, ClosedPopulation):
         turns = 0.0 if _is_by_turns(case) else _turns_requests(case)
@@ -400,7 +400,7 @@ def _relaxation_requests(case: BatchCase) -> float:
 
 
 def _busy(profile: ServiceProfile, workload: Workload, plan: Plan) -> float:
-    """The load; of one that is only estimated no more than what runs can be made for."""
+    """The load; an estimated one is limited to what runs can be made for."""
     busy, is_exact = load_under(profile, workload, plan)
     return busy if is_exact else min(busy, _ESTIMATED_LOAD_MAX)
 
@@ -418,9 +418,9 @@ def _counted_min(simulated: BatchCase) -> float:
         return max(seen, TURNS_SEEN_MIN * turns) / simulated.scenario.workload.users
     is_one = is_pooled(simulated.scenario.plan)
     independent = 1 if is_one else -(-simulated.scenario.plan.replicas // len(simulated.slowdowns))
-    in_spells = SPELLS_SEEN_MIN * simulated.requests_in_spell  # which all queues share
+    in_spells = SPELLS_SEEN_MIN * simulated.requests_in_spell  # all queues share these
     if simulated.is_path:
-        return in_spells  # each run has seen all bursts that there are
+        return in_spells  # each run has seen all bursts of the path
     if (bursts := simulated.bursts) is not None:
         calm = _calm(bursts.fed.variability)
         return in_spells + bursts.counted_min(RELAXATIONS_SEEN_MIN * calm / independent)
@@ -428,15 +428,15 @@ def _counted_min(simulated: BatchCase) -> float:
 
 
 def _calm(variability: float) -> float:
-    """Share of the relaxation times that is enough where bursts by chance are short and mild."""
+    """Share of the relaxation times that is enough if random bursts are short and mild."""
     return min(1.0, max(_CALM_MIN, (variability / 2.0) ** 2))
 
 
 def _require_resolvable(case: BatchCase, requests_max: int) -> None:
-    """Refuse a run so long that its clock cannot tell a service time: a unit of the rate is likely wrong.
+    """Refuse a run too long for the precision of its clock: a unit of the rate is likely wrong.
 
     Args:
-        requests_max: of one run; one beyond the budget is never made.
+        requests_max: most requests of one run; a run beyond the budget is never made.
     """
     workload, shortest_s = case.scenario.workload, case.scenario.profile.law(1).durations_s[0]
     requests = min(case.length.requests, requests_max)
@@ -464,7 +464,7 @@ def _probes(case: BatchCase) -> Iterator[Length]:
             yield probe
         return
     first = _PROBE
-    if (bursts := case.simulated.bursts) is not None:  # in which each run must see every stratum
+    if (bursts := case.simulated.bursts) is not None:  # each run must see every stratum
         cycles = [math.ceil(n * bursts.cycle_requests) for n in (CYCLES_WARM_UP, CYCLES_A_RUN)]
         first = Length(
             warm_up=max(cycles[0], _PROBE.warm_up // 4),
@@ -481,13 +481,13 @@ def _probes(case: BatchCase) -> Iterator[Length]:
             yield probe
 
 
-# Times the warm-up of a steady state: of two replicas with large batches behind least-outstanding, P99 of a
-# spike came out 6 % low after ten relaxation times, and right after twenty.
+# Warm-up of a surge, as a multiple of that of a steady state: for two replicas with large batches behind least-
+# outstanding, P99 of a spike was 6 % too low after ten relaxation times, and right after twenty.
 _COUPLED = 4
 
 
 def _surge(case: BatchCase, spike: Spike) -> tuple[BatchCase, Length]:
-    """The case with the jump in its arrivals, with one replica where it represents all, and its runs."""
+    """The case with a jump in its arrivals, of one replica if it represents all, and the length of its runs."""
     workload = case.scenario.workload
     if isinstance(workload, ClosedPopulation) or not isinstance(workload.arrivals, RenewalArrivals):
         raise InputError(
@@ -498,7 +498,7 @@ def _surge(case: BatchCase, spike: Spike) -> tuple[BatchCase, Length]:
     assert isinstance(seen, Workload)  # noqa: S101  (a rate stays a rate)
     assert isinstance(seen.arrivals, RenewalArrivals)  # noqa: S101  (what one replica sees of renewals)
     during = max(2, round(seen.arrival_rate_rps * spike.factor * spike.startup_time_s))
-    # The phases of replicas that influence each other take longer to forget than their queues do.
+    # The phases of replicas that influence each other take longer to be forgotten than their queues.
     warm_up = steady.warm_up * (1 if plan.replicas == 1 else _COUPLED)
     surging = SurgingArrivals(base=seen.arrivals, before=warm_up, factor=spike.factor)
     length = Length(warm_up=warm_up, measured=during, cool_down=steady.cool_down)

@@ -1,4 +1,4 @@
-"""Case: how a scenario is run, for any kind of server: what is simulated, how long, and what its pools mean."""
+"""Case: how a scenario is simulated, for any kind of server: its replications, their length, and the results."""
 
 import math
 from abc import ABC, abstractmethod
@@ -38,10 +38,10 @@ from simulations.workers import Mapper
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case(ABC):
-    """A scenario, and how it is run; `simulations.servers` has one for each kind of server.
+    """A scenario and its simulation; `simulations.servers` has a case for each kind of server.
 
     Attributes:
-        is_whole: with all replicas, even where one could represent them.
+        is_whole: whether all replicas are simulated, even if one could represent them.
     """
 
     scenario: Any
@@ -51,26 +51,26 @@ class Case(ABC):
     @property
     @abstractmethod
     def simulated(self) -> Self:
-        """What is run instead: one replica, or the replicas of one device, where they represent all."""
+        """The case that is simulated instead: one replica, or those of one device, if they represent all."""
 
     @property
     @abstractmethod
     def load(self) -> float | None:
-        """Arrival rate over the sustainable rate; None where there is no such rate."""
+        """Arrival rate over the sustainable rate; None without such a rate."""
 
     @property
     @abstractmethod
     def length(self) -> Length:
-        """A replication that forgets its start and counts several times as long; of a recorded path nearly all."""
+        """Length of a replication that forgets its start, then counts several times as long; nearly all of a path."""
 
     @property
     @abstractmethod
     def bursts(self) -> BurstRuns | None:
-        """How runs under arrivals in bursts are made; None for other arrivals."""
+        """Runs under arrivals in bursts; None for other arrivals."""
 
     @abstractmethod
     def counted_min(self, care: float) -> float:
-        """Requests that have seen enough relaxation times.
+        """Requests of a pool that has seen enough relaxation times.
 
         Args:
             care: share of the relaxation times needed for valid intervals.
@@ -78,96 +78,96 @@ class Case(ABC):
 
     @abstractmethod
     def tasks(self, length: Length, seed: Seed, numbers: range) -> list[Any]:
-        """The replications of these numbers; the same numbers are the same users for every case."""
+        """Replications of these numbers; for every case, the same numbers have the same users."""
 
     @property
     @abstractmethod
     def replicate(self) -> Callable[[Any], Sample | Strata]:
-        """Runs one of the tasks, anywhere."""
+        """Function that runs one of the tasks, in any process."""
 
     @abstractmethod
     def sections(self, seed: Seed) -> list[Sample] | None:
-        """Consecutive parts of one run of a recorded path; None where a part says nothing."""
+        """Consecutive parts of one run of a recorded path; None if a part has no result."""
 
     @abstractmethod
     def performance(self, pool: Pool, quantiles: Sequence[float], confidence: float) -> Any:
-        """Performance of the whole fleet; of a recorded path without quantiles that it has too few requests for."""
+        """Performance of the whole fleet; for a recorded path, without quantiles that it has too few requests for."""
 
     @abstractmethod
     def require_answerable(self) -> None:
-        """Refuse at once what no simulation could answer.
+        """Refuse a scenario that no simulation can answer.
 
         Raises:
             UnstableError: the plan cannot sustain the arrival rate.
-            DomainError: the plan goes beyond what was measured.
-            InconclusiveError: so near to saturation that the profile's error decides.
+            DomainError: the plan is outside of what was measured.
+            InconclusiveError: the load is so near saturation that the profile's error decides.
         """
 
     @abstractmethod
     def require_affordable(self, requests_max: int) -> None:
-        """Refuse a run that cannot be made, and a recorded path that is too short for its quantile."""
+        """Refuse a run that is too long, and a recorded path that is too short for its quantile."""
 
     @property
     @abstractmethod
     def search_care(self) -> float:
-        """Share of the relaxation times that a search must have seen, which accepts nothing for good."""
+        """Share of the relaxation times that is enough in a search, whose acceptances are confirmed later."""
 
     @abstractmethod
     def budget(self, stage: Stage, requests_max: int, effort: int = 1) -> int:
-        """Most requests that a trial is worth, of those that are allowed.
+        """Most requests that a trial may take, of those that are allowed.
 
         Args:
-            effort: how many times as long as usual the trial of a rate may take.
+            effort: multiple of the usual length that the trial of a rate may have.
         """
 
     def narrowing(self, requests_max: int) -> float:
-        """Requests after which the interval of what is decided is narrowed no further."""
+        """Requests after which the deciding interval is narrowed no further."""
         return math.inf
 
     @property
     def is_path(self) -> bool:
-        """Whether the arrivals are one recorded path, of which only the service is drawn anew."""
+        """Whether the arrivals are a recorded path, so that only the service is random."""
         return is_trace(self.scenario.workload)
 
     @property
     def replicas(self) -> int:
-        """Replicas that are simulated."""
+        """Number of replicas that are simulated."""
         count: int = self.simulated.scenario.plan.replicas
         return count
 
     @property
     def deciding(self) -> tuple[Measure, ...]:
-        """Durations that a pool must have seen enough of."""
+        """Durations of which a pool must have enough."""
         return (Measure.RESPONSE,)
 
     @property
     def narrowed(self) -> tuple[Measure, ...]:
-        """Durations whose intervals are to be narrow where no objective says which."""
+        """Durations whose intervals must be narrow if there is no objective."""
         return (Measure.RESPONSE,)
 
     @property
     def probes(self) -> tuple[Length, ...]:
-        """Short runs that may refuse before the first of full length."""
+        """Short runs that may refuse the plan before the first of full length."""
         return ()
 
     @property
     def first_runs(self) -> int:
-        """Replications, and so sections, of a first look: long runs may refuse by a few what is clear."""
+        """Replications, and so sections, of the first look: a few long runs are enough for a clear refusal."""
         return REPLICATIONS_FIRST if self.bursts is None else REPLICATIONS_FEW
 
     @property
     def surge(self) -> "tuple[Case, Length] | None":
-        """The case with a jump in its arrivals, and its runs; None where none is asked for."""
+        """The case with a jump in its arrivals, and the length of its runs; None if none is asked for."""
         return None
 
     @property
     def of_batches(self) -> tuple[str, str]:
-        """What sentences about its load add, and what else would lower the requests that it takes."""
+        """Additions to sentences about its load: the size of batches, and another way to need fewer requests."""
         return "", ""
 
     @property
     def requests_to_settle(self) -> int:
-        """Requests of the first look that may settle, the short ones before it included."""
+        """Requests until the end of the first look that may settle, with the short runs before it."""
         if (surge := self.surge) is not None:
             return SECTIONS * surge[1].requests
         length, runs = self.length, REPLICATIONS_FIRST
@@ -178,26 +178,26 @@ class Case(ABC):
         return self.first_runs * sum(probe.requests for probe in self.probes) + runs * length.requests
 
     def is_seen(self, pool: Pool) -> bool:
-        """Whether a pool has seen every duration that is limited."""
+        """Whether a pool has values of every limited duration."""
         return True
 
     def refused(self, confidence: float) -> Candidate[Any] | None:
-        """The plan, refused or in doubt before any simulation; None where it takes one."""
+        """The plan, if it is refused or undecided before any simulation; else None."""
         return None
 
     @property
     def knee(self) -> float:
-        """The load above which nothing is accepted, since an error of the profile decides."""
+        """Load above which no plan is accepted, since an error of the profile decides."""
         return math.inf
 
     @property
     def is_beyond_knee(self) -> bool:
-        """Whether nothing is accepted."""
+        """Whether the load is too high for any plan to be accepted."""
         return self.knee < math.inf and (self.load or 0.0) > self.knee
 
     @property
     def known_samples(self) -> Callable[[float], Sequence[float]] | None:
-        """Independent samples behind a quantile of each batch size in use; None where the profile has none."""
+        """Numbers of independent samples behind a quantile, by batch size in use; None without samples."""
         return None
 
     def profile_error(
@@ -208,53 +208,52 @@ class Case(ABC):
         mapper: Mapper,
         is_enough: Callable[[ProfileError], bool] | None = None,
     ) -> ProfileError | None:
-        """What the samples of the profile leave open of a pool; None where that is not how it is known."""
+        """Error of the profile's samples in a pool; None if it is found otherwise or unknown."""
         return None
 
     def widened(self, performance: Any, confidence: float, seed: int, mapper: Mapper) -> Any:
-        """A performance with the profile's own error in its intervals, where a pool does not have it."""
+        """A performance with the profile's own error in its intervals, if its pool does not have it."""
         return performance
 
     def resampled_pools(self, seed: Seed, mapper: Mapper) -> Sequence[Pool]:
-        """The same requests under resampled profiles, a run each, where the pool does not have the profile's error."""
+        """Runs of the same requests under resampled profiles, if the pool does not have the profile's error."""
         return ()
 
     def widened_by(self, pools: Sequence[Pool], performance: Any, confidence: float) -> Any:
-        """A performance whose intervals allow for what such pools differ by."""
+        """A performance with intervals widened by the scatter of such pools."""
         return performance
 
     @staticmethod
     def alike(cases: Sequence["Case"]) -> "Sequence[Case]":
-        """The cases, so that all see the same arrivals."""
+        """The cases, changed so that all see the same arrivals."""
         return cases
 
     def beyond_knee(self) -> tuple[Doubt, Rejection]:
-        """Why a plan near saturation is in doubt."""
+        """Reason why a plan near saturation is undecided."""
         load = self.load or 0.0
         return Doubt.PROFILE, Rejection(limit=Limit.STABILITY, allowed=self.knee, needed=load)
 
 
-# Replications, and so sections, of a first look; and of one whose runs are long, which may refuse by so few what is
-# clear.
+# Replications, and so sections, of a first look; and of one with long runs, of which so few are enough to refuse a
+# clear case.
 REPLICATIONS_FIRST, REPLICATIONS_FEW = SECTIONS, 5
 
 
 def one_for_all(workload: Demand, plan: Plan, instances_per_device: int = 1) -> tuple[Demand, Plan]:
-    """The arrivals that one replica sees, and that replica alone; both unchanged where there is no such law.
+    """The arrivals at one replica, and the plan of that replica alone; both unchanged if it does not represent all.
 
-    Round-robin gives each replica every c-th request: the sum of c gamma gaps, a gamma gap again. A random
-    split of Poisson arrivals is Poisson at a c-th of the rate; that of MMPP arrivals is MMPP with the same
-    phases (all replicas share them and are not independent, yet each by itself has that law). Other routing
-    policies look at the other replicas, a closed population waits for all of them, a trace is one path, and
-    a surge is made from what one replica sees
-    (`simulations.looks`). Of MMPP arrivals round-robin gives each replica gamma gaps too, by the clock by which
-    the arrivals are Poisson.
+    Round-robin gives each replica every c-th request: a sum of c gamma gaps is a gamma gap again. A random split of
+    Poisson arrivals is Poisson at a c-th of the rate; that of MMPP arrivals is MMPP with the same phases (all
+    replicas share them and are not independent, yet each by itself has that law). Other routing policies depend on
+    the other replicas, a closed population waits for all of them, a trace is one path, and a surge is made from what
+    one replica sees (`simulations.looks`). With MMPP arrivals round-robin gives each replica gamma gaps too, on the
+    clock on which the arrivals are Poisson.
 
-    Replicas that share a device influence each other: one device with all its instances represents the
-    fleet behind a random split, if all are full. Under round-robin the gaps that it sees do not have one law.
+    Replicas that share a device influence each other: one device with all its instances represents the fleet behind a
+    random split, if all are full. Under round-robin the gaps at a device do not have one law.
 
     Args:
-        instances_per_device: replicas that slow each other down, 1 if none do.
+        instances_per_device: number of replicas that slow each other down; 1 if none do.
 
     Source:
         Feller (1971), An Introduction to Probability Theory II, sec. II.2 (sums of gamma variables);
@@ -295,7 +294,7 @@ def _is_dealt_in_bursts(workload: Workload, plan: Plan) -> bool:
 
 
 def _splits(workload: Workload, count: int) -> bool:
-    """Whether a random split has a law of the same kind; if phases switch very often, it is not worth it."""
+    """Whether a random split has a law of the same kind; False if phases switch very often, as it is not worth it."""
     if isinstance(workload.arrivals, MmppArrivals):
         return count * workload.switches_per_arrival <= MMPP_SWITCHES_MAX
     return isinstance(workload.arrivals, PoissonArrivals)
@@ -315,7 +314,7 @@ def _every(arrivals: RenewalArrivals, count: int) -> RenewalArrivals:
 def arrivals_scv(workload: Workload) -> float:
     """Squared coefficient of variation of the gaps between arrivals.
 
-    For MMPP, whose gaps depend on each other, the dispersion of long counts, which is what a queue feels.
+    For MMPP, whose gaps depend on each other, it is the dispersion of long counts, which determines queues.
     """
     arrivals = workload.arrivals
     match arrivals.base if isinstance(arrivals, SurgingArrivals) else arrivals:

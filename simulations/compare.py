@@ -1,4 +1,4 @@
-"""Paired: fleets under the same requests, so that what they have in common cancels from their differences."""
+"""Paired comparison: fleets under the same requests, so that what they share cancels from their differences."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -37,15 +37,15 @@ from simulations.workers import Mapper
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairedSimulation:
-    """How fleets are compared.
+    """Comparison of fleets.
 
-    Each fleet is run whole, not by one replica for all, on the same arrivals and the same random numbers,
-    request by request (common random numbers), in as many and as long runs as the most demanding fleet takes.
+    Each fleet is simulated whole, not by one replica for all, with the same arrivals and the same random numbers,
+    request by request (common random numbers), in as many and as long runs as the most demanding fleet needs.
 
     Attributes:
-        precision: relative half-width asked of the highest quantile of each fleet.
+        precision: largest relative half-width at the highest quantile of each fleet.
         requests_max: budget of simulated requests for one fleet.
-        mapper: how replications are spread over workers.
+        mapper: distribution of replications over workers.
 
     Source:
         Law (2015), Simulation Modeling and Analysis, 5th ed., sec. 10.2.1 (paired comparison) and 11.2
@@ -61,11 +61,11 @@ class PairedSimulation:
     mapper: Mapper = field(default=map, repr=False)
 
     def __call__(self, scenarios: Sequence[Any]) -> Comparison:
-        """Performances and differences of scenarios that differ in their plans and profiles alone.
+        """Performances of scenarios that differ in their plans and profiles alone, and their differences.
 
         Raises:
             UnstableError: a fleet cannot sustain the arrival rate.
-            DomainError: a plan goes beyond what its profile was measured for.
+            DomainError: a plan is outside of what its profile was measured for.
             InconclusiveError: the budget is too small for runs that settle, or a fleet is too near saturation.
         """
         asked = [replace(one, quantiles=tuple(self.quantiles)) for one in scenarios]
@@ -122,9 +122,9 @@ class PairedSimulation:
         return width_of(pool.response_quantile(max(self.quantiles)), self.precision, self.confidence)
 
     def _with_errors(self, case: Case, pool: Pool, number: int) -> "_Found":
-        """A pool with what the profile leaves open.
+        """A pool with the error of its profile.
 
-        Fleets of one profile, by its `number`, see the same resamples, others independent ones.
+        Fleets of one profile, by its `number`, have the same resamples, others independent ones.
         """
         seed = replace(self._seed, replication=number)
         error = case.profile_error(case.length, self.confidence, seed, self.mapper)
@@ -136,7 +136,7 @@ class PairedSimulation:
         return case.widened_by(found.moved, performance, self.confidence)
 
     def _difference(self, found: "_Found", first: "_Found") -> Difference:
-        """All means and quantiles less those of the first; the error of a profile that both share cancels."""
+        """All means and quantiles minus those of the first fleet; the error of a shared profile cancels."""
         one, other = found.pool, first.pool
         fields: dict[str, Any] = {}
         for measure in found.measures:
@@ -155,19 +155,19 @@ class PairedSimulation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
-    """What is known of a fleet: its pool, and pools under resampled profiles where its error is not in the first."""
+    """Results of a fleet: its pool, and pools under resampled profiles if the first does not have that error."""
 
     pool: Pool
     moved: tuple[Pool, ...] = ()
 
     @property
     def measures(self) -> list[Measure]:
-        """The durations that differ: all that requests had."""
+        """Durations to compare, which are all that requests have."""
         known = (Measure.RESPONSE, *(_OF_TOKENS if self.pool.is_of_tokens else ()))
         return [one for one in known if self.pool.counts(one)]
 
     def moved_apart(self, first: "_Found", value: Callable[[Pool], float], confidence: float) -> float:
-        """Half-width of what the profiles' errors make of a difference. [s]"""
+        """Half-width that the errors of the profiles give a difference. [s]"""
         known = [np.array([value(one) for one in each.moved]) for each in (self, first) if each.moved]
         if not known:
             return 0.0
@@ -186,7 +186,7 @@ def _quantile_s(measure: Measure, quantile: float, pool: Pool) -> float:
 
 
 def scatter(values: Floats, confidence: float) -> float:
-    """Half-width of what values under resampled profiles differ by."""
+    """Half-width from the scatter of values under resampled profiles."""
     return student_t(confidence, len(values) - 1) * float(np.std(values, ddof=1))
 
 
@@ -198,7 +198,7 @@ def _place(case: Case, cases: Sequence[Case]) -> int:
 
 
 def longest(lengths: Sequence[Length]) -> Length:
-    """Long enough for all."""
+    """Length that is enough for all."""
     return Length(
         warm_up=max(length.warm_up for length in lengths),
         measured=max(length.measured for length in lengths),
@@ -213,19 +213,19 @@ def quantile_difference(
     confidence: float,
     tally: Callable[[Sample], Tally] = responses,
 ) -> Interval:
-    """A quantile of pooled durations, the responses, minus that of another pool of the same requests. [s]
+    """Quantile of the pooled durations minus that of another pool of the same requests. [s]
 
-    The ends of the two intervals are combined with the correlation of their errors, which is that
-    of the shares beyond the pooled quantiles, section by section of the same requests. Where both are
-    symmetric this is the paired Student t. A cell of a tally is known only to its width, which is added. The
-    error of the profiles is in it where the pools have it: what both quantiles differ by under resampled ones.
+    The ends of the two intervals are combined with the correlation of their errors, which is that of the shares
+    beyond the pooled quantiles, section by section of the same requests. If both are symmetric this is the paired
+    Student t. A cell of a tally is known only to its width, which is added. The error of the profiles is included if
+    the pools have it, from the difference of both quantiles under resampled profiles.
 
     Source:
         Zou & Donner (2008), Construction of confidence limits about effect measures: a general approach,
         Statistics in Medicine 27(10), 1693-1702, with the correlation by sectioning.
     """
     one, other = pool.quantile(quantile, tally), first.quantile(quantile, tally)
-    if _same(one.tally, other.tally):  # fleets that served the same requests alike
+    if _same(one.tally, other.tally):  # the fleets served the same requests alike
         return Interval.exact(0.0)
     alike = correlation(_shares(pool, one, tally), _shares(first, other, tally))
     difference = together(one.simulated(confidence), other.simulated(confidence), alike)
@@ -234,7 +234,7 @@ def quantile_difference(
 
 
 def mean_difference(pool: Pool, first: Pool, measure: Measure, confidence: float) -> Interval:
-    """A mean minus that of another pool of the same requests: the paired Student t. [s]"""
+    """Mean minus that of another pool of the same requests: the paired Student t. [s]"""
     one, other = (each.mean(measure) for each in (pool, first))
     alike = correlation(pool.mean_deviations_s(measure), first.mean_deviations_s(measure))
     difference = together(one.simulated(confidence), other.simulated(confidence), alike)
@@ -244,7 +244,7 @@ def mean_difference(pool: Pool, first: Pool, measure: Measure, confidence: float
 def _with_moves(
     difference: Interval, both: Sequence[Estimate | QuantileEstimate], confidence: float
 ) -> Interval:
-    """A difference with what resampled profiles add to it: to the first value, and to the second."""
+    """The difference, widened by the shifts of both values under resampled profiles."""
     moved = [each.moved_by for each in both]
     if not any(moves is not None and moves.any() for moves in moved):
         return difference
@@ -289,12 +289,12 @@ def _same(one: Tally, other: Tally) -> bool:
 
 
 def _plus(interval: Interval, extra: float) -> Interval:
-    """Wider on both sides."""
+    """The interval, wider on both sides."""
     return Interval(value=interval.value, low=interval.low - extra, high=interval.high + extra)
 
 
 def apart(interval: Interval, extra: float) -> Interval:
-    """With an independent error added in quadrature."""
+    """The interval with an independent error added in quadrature."""
     if extra == 0.0:
         return interval
     down = math.hypot(interval.value - interval.low, extra)

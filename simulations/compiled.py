@@ -127,8 +127,7 @@ def _take_constants_as_values(dispatcher: Any) -> None:
 
 
 def _keep_by_content(dispatcher: Any, place: Path) -> None:
-    """Share machine code between copies of the same sources; numba would keep it by the path and time of each
-    file."""
+    """Share machine code between copies of the same sources, for which numba would compile it again."""
     file: Any = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
     if not all(
         hasattr(file, part) for part in ("_cache_path", "_index_name", "_index_path", "_source_stamp")

@@ -1,4 +1,4 @@
-"""Engine case: how fleets of engines of language models are run."""
+"""Engine case: the simulation of fleets of engines of language models."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -42,34 +42,34 @@ from simulations.statistics.strata import Strata
 from simulations.statistics.tokens import Part, TokenSample, token_sample
 from simulations.workers import Mapper, leave_if_abandoned
 
-# Relaxation times after which a run counts, and that a pool must have seen. By benchmarks/token_coverage.py at
-# the first settled look, of lognormal lengths at load 0.7, where slots fill rarely, 95 % intervals of TTFT's P99
-# held the true value in 86 % of 150 experiments from 1,500, and in 95 % of 100 from 6,000, at a second a pool;
-# those of the response's P99 in 97 %.
+# Relaxation times of a warm-up, and those that a pool must have seen. In benchmarks/token_coverage.py at the first
+# settled look, with lognormal lengths at load 0.7, where slots fill rarely, 95 % intervals of TTFT's P99 held the
+# true value in 86 % of 150 experiments from 1,500, and in 95 % of 100 from 6,000, at a second a pool; those of the
+# response's P99 in 97 %.
 _RELAXATIONS, _RELAXATIONS_SEEN_MIN = 10, 6_000
 _SEARCHING = (Stage.SEARCH, Stage.PROBE)
 _MEASURED_PER_WARM_UP = 4
-# Beyond the knee, where nothing is accepted, runs are no longer than it takes to refuse what is clear.
+# Limits beyond the knee, where no plan is accepted: runs are only long enough for clear refusals.
 _FORGOTTEN_MAX, _KNEE_REQUESTS = 200.0, 400_000
 _MEASURED_MIN = 2_000
 _COOL_DOWN_MIN = 200
-_LOAD_MAX = 0.999  # that relaxation times are told for
-# Nearer to saturation than this no P99 is given: an error of the profile as large could make it anything.
+_LOAD_MAX = 0.999  # highest load with a relaxation time
+# Load above which no P99 is given: an error of the profile of the same size could make it anything.
 KNEE = 0.95
-# Independent requests beyond the highest quantile without which there is no interval.
+# Fewest independent requests beyond the highest quantile for an interval.
 _EXCEEDANCES_MIN = 50
-# What a trace that is too short for an interval still allows.
+# Alternative to a trace that is too short for an interval.
 _OR_REPLAY = ", or give --replay for these requests alone"
 _RESAMPLES = 12
 _HEADROOM_SHARE = 0.1
-# Of the budget, how much a plan under bursts may take, where a confirmation needs no more to settle, and a probe of its
-# headroom: where bursts exceed by little what engines serve, the few long ones decide, and no few times as many help.
+# Shares of the budget that a plan under bursts may take if a confirmation needs no more to settle, and a probe of its
+# headroom: if bursts exceed the capacity by little, the few long ones decide, and a few times as many do not help.
 _BURSTS_SHARE, _BURSTS_PROBE_SHARE = 0.025, 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenTask:
-    """All that a worker needs for one run; `strata` as of `simulations.replication.Task`."""
+    """Inputs of one run, as a worker gets them; `strata` as in `simulations.replication.Task`."""
 
     scenario: TokenScenario
     length: Length
@@ -79,7 +79,7 @@ class TokenTask:
 
 
 def rules_of(scenario: TokenScenario) -> EngineRules:
-    """What the engines of a scenario go by."""
+    """Rules by which the engines of a scenario compose their steps."""
     plan = scenario.plan
     return EngineRules.of(scenario.profile, plan.sequences_max, plan.batched_tokens_max)
 
@@ -87,7 +87,7 @@ def rules_of(scenario: TokenScenario) -> EngineRules:
 def serve(
     scenario: TokenScenario, draws: TokenDraws, engine: Engine, window_s: tuple[float, float] = ALWAYS
 ) -> TokenRecords:
-    """Serve requests under a plan; a step beyond what was measured is refused."""
+    """Serve requests under a plan; refuse a step outside of what was measured."""
     run = serve_engines if engine is Engine.KERNEL else run_engines
     plan, profile = scenario.plan, scenario.profile
     records = run(profile.table, rules_of(scenario), plan.replicas, plan.routing, draws, window_s)
@@ -118,13 +118,13 @@ def draw_tokens(scenario: TokenScenario, requests: int, seed: Seed) -> TokenDraw
 
 
 def overheads_s(scenario: TokenScenario, draws: TokenDraws) -> Floats:
-    """Time of each request outside its engine. [s]"""
+    """Time of each request outside of its engine. [s]"""
     overhead = scenario.profile.overhead
     return np.asarray(overhead.request_s + overhead.per_input_token_s * draws.input_tokens, dtype=np.float64)
 
 
 def replicate_tokens(task: TokenTask) -> TokenSample | Strata:
-    """Run one replication, and reduce it to a sample; of arrivals in bursts each stratum by itself."""
+    """Run one replication, and reduce it to a sample; for arrivals in bursts, to one of each stratum."""
     leave_if_abandoned()
     draws = draw_tokens(task.scenario, task.length.requests, task.seed)
     part = slice(task.length.warm_up, len(draws.arrived_s) - task.length.cool_down)
@@ -132,13 +132,13 @@ def replicate_tokens(task: TokenTask) -> TokenSample | Strata:
 
 
 def _reduced(task: TokenTask, draws: TokenDraws, part: slice) -> TokenSample:
-    """The sample of some requests; what is counted by time counts while these arrive."""
+    """Sample of a part of the requests; quantities per time are counted while these arrive."""
     records, window_s = _served(task, draws, part)
     return _sample(task, draws, records, part, window_s)
 
 
 def _by_strata(task: TokenTask, draws: TokenDraws, part: slice, strata: PhaseStrata) -> Strata:
-    """The samples of the strata of these requests, each for the time that its requests take at its rate."""
+    """Samples of the strata of these requests, each over the time that its requests take at its rate."""
     records, window_s = _served(task, draws, part)
     labels = strata.labels(strata.clock(task.seed.generator(Purpose.PHASES)), draws.arrived_s)
     labels[: part.start] = labels[part.stop :] = -1
@@ -151,7 +151,7 @@ def _by_strata(task: TokenTask, draws: TokenDraws, part: slice, strata: PhaseStr
 
 
 def _served(task: TokenTask, draws: TokenDraws, part: slice) -> tuple[TokenRecords, float]:
-    """What became of all requests, and how long some of them took to arrive, in which time is counted. [s]"""
+    """Records of all requests, and the time in which a part of them arrived, during which time is counted. [s]"""
     arrived_s = draws.arrived_s[part]
     gap_s = (arrived_s[-1] - arrived_s[0]) / (len(arrived_s) - 1)
     window_s = (float(arrived_s[0]), float(arrived_s[-1] + gap_s))
@@ -179,11 +179,11 @@ def _sample(
 
 
 def require_tokens_answerable(scenario: TokenScenario) -> float:
-    """Refuse at once what has no steady state or lies beyond the profile; the load.
+    """Load of a scenario; refuses one without a steady state or outside of the profile.
 
     Raises:
-        UnstableError: names the fewest replicas that would be stable.
-        DomainError: settings or lengths beyond what was measured.
+        UnstableError: the queues would grow; the message names the fewest replicas that would be stable.
+        DomainError: settings or lengths are outside of what was measured.
     """
     plan = scenario.plan
     scenario.profile.require(plan.sequences_max, plan.batched_tokens_max)
@@ -202,11 +202,11 @@ def require_tokens_answerable(scenario: TokenScenario) -> float:
 
 
 def require_below_knee(scenario: TokenScenario) -> None:
-    """Refuse what has no answer, and what is so near saturation that the profile's error decides.
+    """Refuse a scenario without an answer, and one so near saturation that the profile's error decides.
 
     Raises:
-        UnstableError, DomainError: as of `require_tokens_answerable`.
-        InconclusiveError: names a rate below which there is an answer.
+        UnstableError, DomainError: as in `require_tokens_answerable`.
+        InconclusiveError: the load is too near saturation; the message names a rate that has an answer.
     """
     load = require_tokens_answerable(scenario)
     if load > KNEE:
@@ -219,13 +219,13 @@ def require_below_knee(scenario: TokenScenario) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineCase(Case):
-    """A fleet of engines of a language model, and how it is run."""
+    """A fleet of engines of a language model, and its simulation."""
 
     scenario: TokenScenario
 
     @property
     def simulated(self) -> Self:
-        """One engine where it stands for all and may, else the whole fleet."""
+        """One engine if it represents all and may, else the whole fleet."""
         scenario = self.scenario
         if self.is_whole or self.is_path:
             return self
@@ -243,28 +243,29 @@ class EngineCase(Case):
 
     @property
     def deciding(self) -> tuple[Measure, ...]:
-        """Durations whose quantiles are promised; without promises the two whose intervals are to be narrow.
+        """Durations whose quantiles are limited; without limits the two whose intervals must be narrow.
 
-        Of the first token little is known where the response is known well: it waits rarely, and then many do.
+        A well-known response says little about the first token, which rarely waits, and then for many requests at
+        once.
         """
         promised = {one.measure for one in self.scenario.objective.limits if one.quantile is not None}
         return tuple(sorted(promised)) or self.narrowed
 
     @property
     def narrowed(self) -> tuple[Measure, ...]:
-        """The first token and the response."""
+        """Times to the first token, and responses."""
         return Measure.TTFT, Measure.RESPONSE
 
     def is_seen(self, pool: Pool) -> bool:
-        """Whether a pool has seen every duration that is promised; requests of one output token have no TPOT."""
+        """Whether a pool has values of every limited duration; requests of one output token have no TPOT."""
         promised = {one.measure for one in self.scenario.objective.limits} - {Measure.MISSED}
         return all(pool.counts(measure) for measure in promised)
 
     @property
     def bursts(self) -> BurstRuns | None:
-        """How runs under arrivals in bursts are made; None for other arrivals.
+        """Runs under arrivals in bursts; None for other arrivals.
 
-        Spells are not cut: what an engine does is counted by time, and not by the stratum of a request.
+        Spells are not cut: an engine's quantities are counted by time, and not by the stratum of a request.
         """
         workload = self.simulated.scenario.workload
         arrivals = modulated(workload.arrivals)
@@ -290,7 +291,7 @@ class EngineCase(Case):
 
     @property
     def relaxation_requests(self) -> float:
-        """Requests that arrive while what is simulated forgets its start."""
+        """Requests that arrive while the case forgets its start."""
         if (bursts := self.bursts) is not None:
             return bursts.relaxation_requests
         simulated = self.simulated.scenario
@@ -301,7 +302,7 @@ class EngineCase(Case):
 
     @property
     def length(self) -> Length:
-        """Of one run; of a recorded path all of it but its start."""
+        """Length of one run; all of a recorded path but its start."""
         forgotten = self.relaxation_requests
         if self.simulated.load > KNEE:  # such a run may refuse, and never accepts
             forgotten = min(forgotten, _FORGOTTEN_MAX)
@@ -316,7 +317,7 @@ class EngineCase(Case):
         )
 
     def counted_min(self, care: float) -> float:
-        """Requests that have seen enough relaxation times; each run of a path has seen all that there are."""
+        """Requests of a pool that has seen enough relaxation times; each run of a path has seen all of its own."""
         beyond = _EXCEEDANCES_MIN / (1.0 - self.scenario.quantile_max)
         if self.is_path:
             return beyond
@@ -326,7 +327,7 @@ class EngineCase(Case):
         return max(care * of_each * self.relaxation_requests, beyond)
 
     def tasks(self, length: Length, seed: Seed, numbers: range) -> list[TokenTask]:
-        """The replications of these numbers; the same numbers are the same users for every case."""
+        """Replications of these numbers; for every case, the same numbers have the same users."""
         bursts = self.bursts
         one = TokenTask(
             scenario=self.simulated.scenario,
@@ -339,7 +340,7 @@ class EngineCase(Case):
 
     @property
     def replicate(self) -> Callable[[TokenTask], Sample | Strata]:
-        """As of `replicate_tokens`."""
+        """The function `replicate_tokens`."""
         return replicate_tokens
 
     def sections(self, seed: Seed) -> list[Sample]:
@@ -352,20 +353,20 @@ class EngineCase(Case):
         return [_reduced(task, draws, slice(a, b)) for a, b in pairwise(edges)]
 
     def require_answerable(self) -> None:
-        """Raises what `require_below_knee` does."""
+        """Refuse what `require_below_knee` refuses."""
         require_below_knee(self.scenario)
 
     def require_affordable(self, requests_max: int) -> None:
-        """Raises InconclusiveError for a recorded path that is too short for its quantile."""
+        """Refuse a recorded path that is too short for its quantile, by an InconclusiveError."""
         require_enough(self.scenario.workload, self.scenario.quantile_max, _OR_REPLAY)
 
     @property
     def search_care(self) -> float:
-        """A twentieth."""
+        """0.05, since a confirmation refuses what is accepted by mistake."""
         return 0.05
 
     def budget(self, stage: Stage, requests_max: int, effort: int = 1) -> int:
-        """What is worth it: beyond the knee it may only refuse, and a search goes on above what it leaves in doubt."""
+        """Requests worth simulating: beyond the knee for a refusal alone, else what a confirmation needs."""
         is_rate = stage in (Stage.HEADROOM, Stage.PROBE)
         allowed = self._budget_of_rate(stage, requests_max, effort) if is_rate else requests_max
         if self.load > KNEE:
@@ -376,7 +377,7 @@ class EngineCase(Case):
         return int(min(allowed, enough))
 
     def _budget_of_rate(self, stage: Stage, requests_max: int, effort: int) -> int:
-        """So many times what settles a rate, within reason; what only finds where rates end has half of that."""
+        """A multiple of what settles a rate, within limits; half of that in a probe."""
         times = effort if stage is Stage.PROBE else 2 * effort
         share = _HEADROOM_SHARE if self.bursts is None else min(_HEADROOM_SHARE, times * _BURSTS_PROBE_SHARE)
         budget = int(share * requests_max)
@@ -385,11 +386,11 @@ class EngineCase(Case):
         return max(budget, 1)
 
     def narrowing(self, requests_max: int) -> float:
-        """Of bursts a share of what is allowed."""
+        """A share of the budget for bursts, else no limit."""
         return math.inf if self.bursts is None else _BURSTS_SHARE * requests_max
 
     def refused(self, confidence: float) -> Candidate[TokenPlan] | None:
-        """The plan, whose line would grow for ever, or for too long in bursts; None where neither is sure."""
+        """The plan as missed, if its queue grows for ever, or for too long in bursts; None if neither is certain."""
         rejection = _refuse_load(self.scenario, self.load)
         return (
             None
@@ -399,23 +400,23 @@ class EngineCase(Case):
 
     @property
     def knee(self) -> float:
-        """Within 5 % of saturation."""
+        """Load of 5 % below saturation."""
         return KNEE
 
     def widened(self, performance: Performance, confidence: float, seed: int, mapper: Mapper) -> Performance:
-        """By what profiles resampled from the measured steps differ by."""
+        """The performance with intervals widened by the scatter under profiles resampled from the measured steps."""
         return with_step_error(self.scenario, performance, confidence, seed, mapper)
 
     def resampled_pools(self, seed: Seed, mapper: Mapper) -> list[Pool]:
-        """Those of `resampled_pools`; none where the profile does not say how far its steps may be off."""
+        """Runs of `resampled_pools`; none if the profile does not have the scatter of its steps."""
         return resampled_pools(self, seed, mapper) if has_spread(self.scenario.profile) else []
 
     def widened_by(self, pools: Sequence[Pool], performance: Performance, confidence: float) -> Performance:
-        """As of `widened_by`."""
+        """The performance of the function `widened_by`."""
         return widened_by(pools, performance, confidence)
 
     def performance(self, pool: Pool, quantiles: Sequence[float], confidence: float) -> Performance:
-        """Of the whole fleet; of a recorded path without quantiles that it has too few requests for."""
+        """Performance of the whole fleet; for a recorded path, without quantiles that it has too few requests for."""
         if self.is_path:
             asked = {*self.scenario.quantiles, *self.scenario.objective.quantiles}
             quantiles = tellable(quantiles, asked, self.length.measured)
@@ -431,9 +432,9 @@ class EngineCase(Case):
 
 
 def _refuse_load(scenario: TokenScenario, load: float) -> Rejection | None:
-    """Why the line would grow for ever, or for too long in bursts that exceed what the engines serve.
+    """Reason why the queue grows for ever, or for too long in bursts above the capacity; None if neither is certain.
 
-    What they serve in a burst is taken to be as much more as an error of the profile could make it.
+    The capacity in a burst is taken to be higher by the largest error of the profile.
     """
     if load >= 1.0:
         return Rejection(limit=Limit.STABILITY, allowed=1.0, needed=load)
@@ -451,20 +452,20 @@ def _refuse_load(scenario: TokenScenario, load: float) -> Rejection | None:
 
 
 def _forgotten_with(scenario: TokenScenario, variability: float) -> float:
-    """Requests that come to an engine while those that run in it are forgotten.
+    """Requests that come to an engine while it forgets those that run in it.
 
-    A request takes its output tokens' steps, of engines that run fewer at once than when they saturate, and far
-    fewer where a step of few is much shorter.
+    A request takes the steps of its output tokens in an engine that runs fewer than at saturation, and far fewer if a
+    step of few is much shorter.
     """
     running = min(token_load(scenario), _LOAD_MAX) * saturated(scenario).running_mean
     return min(running, max(1.0, variability / 2.0) * settling_requests(scenario))
 
 
 def resampled_pools(case: EngineCase, seed: Seed, mapper: Mapper = map) -> list[Pool]:
-    """The same requests under profiles resampled from the measured steps, a run each.
+    """Runs of the same requests under profiles resampled from the measured steps.
 
     Args:
-        seed: of the profiles by its replication; the requests are those of replication 0.
+        seed: its replication gives the profiles; the requests are those of replication 0.
     """
     generator, profile = seed.generator(Purpose.PROFILE), case.scenario.profile
     (one,) = case.tasks(case.length, Seed(value=seed.value), range(1))
@@ -478,7 +479,7 @@ def resampled_pools(case: EngineCase, seed: Seed, mapper: Mapper = map) -> list[
 def with_step_error(
     scenario: TokenScenario, performance: Performance, confidence: float, seed: int, mapper: Mapper = map
 ) -> Performance:
-    """Intervals widened by what the same requests do under profiles resampled from the measured steps.
+    """The performance with intervals widened by the same requests under profiles resampled from the measured steps.
 
     Source:
         Barton & Schruben (2001), Resampling methods for input modeling, Proc. Winter Simulation Conf.
@@ -490,7 +491,7 @@ def with_step_error(
 
 
 def widened_by(pools: Sequence[Pool], performance: Performance, confidence: float) -> Performance:
-    """Intervals widened by what pools under resampled profiles differ by; no pools, no change."""
+    """The performance with intervals widened by the scatter of pools under resampled profiles, if there are any."""
     if not pools:
         return performance
     spread = student_t(confidence, len(pools) - 1)
@@ -521,19 +522,19 @@ def widened_by(pools: Sequence[Pool], performance: Performance, confidence: floa
 
 
 def _quantile_of(measure: Measure, quantile: float, pool: Pool) -> float:
-    """What is resampled: a quantile. [s]"""
+    """The quantile of a pool. [s]"""
     return pool.quantile_s(measure, quantile)
 
 
 def _mean_of(measure: Measure, pool: Pool) -> float:
-    """A mean likewise. [s]"""
+    """The mean of a pool. [s]"""
     return pool.mean_s(measure)
 
 
 def replay(
     scenario: TokenScenario, quantiles: Sequence[float], engine: Engine = Engine.KERNEL
 ) -> tuple[TokenDraws, TokenRecords, Performance]:
-    """Exactly the requests of a trace, served from an empty fleet; every one counts, and quantiles are points."""
+    """Result of exactly the requests of a trace, served from an empty fleet; quantiles have no interval."""
     draws = draw_tokens(scenario, 0, Seed(value=0))
     records = serve(scenario, draws, engine)
     span_s = float(records.finished_s.max() - draws.arrived_s[0])
@@ -560,7 +561,7 @@ def replay(
 
 
 def _load_of_replay(scenario: TokenScenario) -> float | None:
-    """Rate of the trace over the rate at which the fleet saturates; None where that is beyond what was measured."""
+    """Rate of the trace over the rate at which the fleet saturates; None if that is outside of what was measured."""
     try:
         return token_load(scenario)
     except DomainError:

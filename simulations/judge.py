@@ -1,4 +1,4 @@
-"""Judge by simulation: sequential looks, each with its share of the error that is allowed."""
+"""Judge: decides on plans by simulation, in sequential looks that share the allowed error."""
 
 import math
 from collections.abc import Iterator
@@ -35,24 +35,24 @@ from simulations.statistics.pool import Pool, ProfileError
 from simulations.workers import Mapper
 
 _INDIFFERENCE = 0.25  # share of the asked precision
-# Share of the budget that resampled profiles may take where runs have not settled.
+# Share of the budget that resampled profiles may take if runs have not settled.
 _UNSETTLED_SHARE = 0.05
-# Of a search, and of what only finds where rates end: nothing is accepted for good.
+# Stages that accept nothing for good: a search, and a probe that only finds where rates end.
 _SEARCHING = (Stage.SEARCH, Stage.PROBE)
-# What may be about 0, so that its error is told as a share of its limit.
+# Measures that may be about 0, so that their error is relative to the limit.
 _NEAR_0 = (Measure.LOSS, Measure.WAIT, Measure.MISSED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulationJudge:
-    """Judges plans for any kind of server by simulation; a `capacity.question.candidate.Judge`.
+    """Decides on plans for any kind of server by simulation; a `capacity.question.candidate.Judge`.
 
     Attributes:
-        confidence: of the intervals and, over all candidates and looks together, of the verdicts.
-        precision: relative half-width asked of what binds in a confirmation.
-        requests_max: budget of simulated requests for one plan; not a time, so that results do not
-            depend on the machine's speed.
-        mapper: how replications are spread over workers.
+        confidence: confidence of the intervals and, over all candidates and looks together, of the verdicts.
+        precision: largest relative half-width of the binding quantity in a confirmation.
+        requests_max: budget of simulated requests for one plan; not a time, so that results do not depend on the
+            speed of the machine.
+        mapper: distribution of replications over workers.
     """
 
     seed: int = 0
@@ -63,15 +63,14 @@ class SimulationJudge:
     mapper: Mapper = field(default=map, repr=False)
 
     def saturated(self, scenario: Any) -> Saturation:
-        """What one engine does while requests always wait."""
+        """Saturation of one engine, with requests that always wait."""
         return saturated(scenario)
 
     def search(self, scenario: Any, attempt: int) -> Any:
-        """Look until the verdict is clear.
+        """Candidate with a verdict from looks that end once it is clear.
 
-        A candidate refused by mistake is lost, one accepted by mistake still faces the confirmation: only
-        refusals are corrected for the number of candidates and looks, and if they are near their limit they
-        must stand the profile's own error as well.
+        A candidate refused by mistake is lost, one accepted by mistake is still confirmed: so only refusals are
+        corrected for the number of candidates and looks, and near their limit they allow for the profile's error too.
         """
         trial = self._trial(scenario, Stage.SEARCH, attempt)
         judged, look = self._judge(trial)
@@ -80,7 +79,7 @@ class SimulationJudge:
         return judged
 
     def certify(self, scenario: Any, attempt: int, requests_first: int = 0) -> Any:
-        """Look, with seeds of its own, until the verdict is clear and the interval narrow."""
+        """Candidate with a verdict from looks of fresh seeds, which end once it is clear and the interval narrow."""
         trial = self._trial(scenario, Stage.CERTIFY, attempt)
         trial = replace(trial, requests_first=requests_first, precision=self.precision)
         confirmed = self._with_profile_error(trial, *self._judge(trial))
@@ -90,12 +89,12 @@ class SimulationJudge:
         return replace(confirmed, like_it=self._like_it(trial, confirmed.verdict))
 
     def accepts(self, scenario: Any, effort: int = 1, requests_max: int | None = None) -> Any:
-        """Look for a while, or so many times as long; the same users at every rate."""
+        """Candidate with a verdict within a short budget, or a multiple of it; the same users at every rate."""
         trial = self._trial(scenario, Stage.HEADROOM, 1, effort, requests_max)
         return self._with_profile_error(trial, *self._judge(trial))
 
     def probe(self, scenario: Any, requests_max: int | None = None) -> Any:
-        """Look as long as `accepts` may still say yes; the same users at every rate."""
+        """Candidate with a verdict as long as `accepts` may still accept it; the same users at every rate."""
         return self._judge(self._trial(scenario, Stage.PROBE, 1, 1, requests_max))[0]
 
     def _trial(
@@ -113,7 +112,7 @@ class SimulationJudge:
         )
 
     def _judge(self, trial: "_Trial") -> tuple[Candidate, Look | None]:
-        """What the simulation says, and its last look."""
+        """The candidate by its simulation, and the last look."""
         case, objective, replicas = trial.case, trial.case.scenario.objective, trial.case.replicas
         if (refused := case.refused(self.confidence)) is not None:
             return refused, None
@@ -144,7 +143,7 @@ class SimulationJudge:
         return judged, look
 
     def _seen(self, case: Case, look: Look | None) -> dict[str, Any]:
-        """What a candidate has of its last look."""
+        """Fields of a candidate from its last look."""
         if look is None:
             return {"settled": False}
         return {
@@ -155,13 +154,13 @@ class SimulationJudge:
         }
 
     def _may_stay_open(self, trial: "_Trial", look: Look, errors: Errors) -> bool:
-        """Whether more requests are not worth it: near a limit, or where a probe is unlikely to accept."""
+        """Whether more requests are not worth it: near a limit, or if a probe is unlikely to accept."""
         if trial.seed.stage is Stage.PROBE:
             return not self._may_be_met(trial, look)
         return look.settled and self._is_marginal(trial, look.pool, errors)
 
     def _may_be_met(self, trial: "_Trial", look: Look) -> bool:
-        """Whether all intervals would lie within their limits after all that may be simulated, if no estimate moved.
+        """Whether all intervals would lie within their limits at the end of the budget if no estimate changed.
 
         Source:
             Lan, Simon & Halperin (1982), Stochastically curtailed tests in long-term clinical trials, Sequential
@@ -172,10 +171,10 @@ class SimulationJudge:
         return all(one.value + (one.high - one.value) / narrower <= limit.allowed for one, limit in ends)
 
     def _is_marginal(self, trial: "_Trial", pool: Pool, errors: Errors) -> bool:
-        """Whether all that is open is so near its limit that a search need not know on which side.
+        """Whether all undecided limits are so near that a search need not know the side.
 
-        An indifference zone, as in the selection of the best (Kim & Nelson 2001, ACM TOMACS 11(3)). A
-        limit that is open for lack of requests, like a loss limit with too few losses, is not near.
+        It is an indifference zone, as in the selection of the best (Kim & Nelson 2001, ACM TOMACS 11(3)). A limit
+        that is undecided for lack of requests, such as a loss limit with too few losses, is not near.
         """
         if trial.seed.stage is not Stage.SEARCH:
             return False
@@ -188,7 +187,7 @@ class SimulationJudge:
         )
 
     def _left_open(self, trial: "_Trial", look: Look | None, errors: Errors) -> tuple[Doubt, Rejection]:
-        """Why a trial ended without a verdict: a limit in doubt, or a budget that was too small."""
+        """Reason why a trial is undecided: a limit in doubt, or a budget that was too small."""
         if trial.case.is_beyond_knee:
             return trial.case.beyond_knee()
         if look is not None and look.settled and self._is_marginal(trial, look.pool, errors):
@@ -200,7 +199,7 @@ class SimulationJudge:
         return Doubt.REQUESTS, Rejection(limit=Limit.BUDGET, allowed=trial.requests_max, needed=needed)
 
     def _tightest(self, case: Case, pool: Pool, errors: Errors) -> tuple[Promise, Interval]:
-        """The limit that is closest or exceeded, among those that are open if any is."""
+        """The limit that is closest or exceeded, of the undecided ones if there are any."""
         objective = case.scenario.objective
         open_ones = open_limits(pool, objective, errors, case.replicas)
         return tightest(open_ones or objective.limits, lambda one: self._found(case, pool, one))
@@ -209,7 +208,7 @@ class SimulationJudge:
         return found(pool, promise, self.confidence, case.replicas)
 
     def _like_it(self, trial: "_Trial", verdict: Verdict) -> LikeIt:
-        """What traffic like a recorded path would do, beside the verdict on the path itself."""
+        """Verdict on traffic like a recorded path, given that on the path itself."""
         case, objective = trial.case, trial.case.scenario.objective
         errors = Errors(accept=trial.error, refuse=trial.error / len(objective.limits))
         look = look_at_sections(case, trial.seed)
@@ -222,12 +221,12 @@ class SimulationJudge:
         return told.beside(verdict)
 
     def _width(self, pool: Pool, objective: Objective, replicas: int) -> float:
-        """Relative half-width of what is nearest to its limit."""
+        """Relative half-width of the value that is nearest to its limit."""
         values = {p: found(pool, p, self.confidence, replicas).value / p.allowed for p in objective.limits}
         return self._width_of(pool, max(values, key=lambda promise: values[promise]), replicas)
 
     def _width_of(self, pool: Pool, promise: Promise, replicas: int) -> float:
-        """Relative half-width of what was found of a limit; of what may be about 0, over the limit."""
+        """Relative half-width of a limited value; for a value that may be about 0, half-width over the limit."""
         interval = found(pool, promise, self.confidence, replicas)
         if promise.measure in _NEAR_0:
             return interval.half_width / promise.allowed
@@ -238,7 +237,7 @@ class SimulationJudge:
         return case.performance(pool, quantiles, self.confidence)
 
     def _widened(self, case: Case, judged: Candidate) -> Any:
-        """The candidate with the profile's own error where its pool does not have it; what was met may be in doubt."""
+        """The candidate with the profile's own error, if its pool lacks it; a met limit may become undecided."""
         if judged.performance is None:
             return judged
         performance = case.widened(judged.performance, self.confidence, self.seed, self.mapper)
@@ -257,8 +256,8 @@ class SimulationJudge:
     def _with_profile_error(self, trial: "_Trial", judged: Candidate, look: Look | None) -> Any:
         """The candidate with the error of the profile's samples in its intervals and its verdict.
 
-        Runs that have not settled are a lower bound at best, near saturation, where runs are longest: a refusal
-        by them stays as it is, unless it is near its limit and the runs are not so long.
+        Runs that have not settled, near saturation where runs are longest, give a lower bound at best: a refusal by
+        them stays, unless it is near its limit and the runs are not so long.
         """
         if look is None:
             return judged
@@ -293,7 +292,7 @@ class SimulationJudge:
         )
 
     def _is_clear(self, trial: "_Trial", pool: Pool, verdict: Verdict) -> bool:
-        """Whether a few resampled profiles show that the samples turn no verdict; a confirmation wants all of them."""
+        """Whether a few resampled profiles show that no verdict changes; a confirmation always uses all of them."""
         if trial.seed.stage is Stage.CERTIFY or verdict is Verdict.INCONCLUSIVE:
             return trial.seed.stage is not Stage.CERTIFY
         is_kept = verdict is Verdict.MET
@@ -304,7 +303,7 @@ class SimulationJudge:
         return all(clear) if is_kept else any(clear)
 
     def _in_doubt(self, case: Case, pool: Pool, verdict: Verdict) -> tuple[Rejection, float] | None:
-        """The limit that the profile's error leaves open though a simulation decides it, and what would settle it."""
+        """The limit that the profile's error leaves undecided, and the factor of the samples that would decide it."""
         ends = {one: self._found(case, pool, one) for one in case.scenario.objective.limits}
         above = [one for one, interval in ends.items() if reach(interval) > one.allowed]
         if verdict is Verdict.INCONCLUSIVE or not above:
@@ -315,7 +314,7 @@ class SimulationJudge:
         return Rejection.of(worst, reach(ends[worst])), self._samples_times(pool, worst)
 
     def _samples_times(self, pool: Pool, promise: Promise) -> float:
-        """How many times the samples would tell what a limit is about from it, if they were alike."""
+        """Factor of the samples that would tell a value from its limit, if they were alike."""
         if promise.quantile is None:
             return math.inf
         estimate = pool.of_measure(promise.measure, promise.quantile)
@@ -328,7 +327,7 @@ class SimulationJudge:
 
 
 def _is_near(case: Case, pool: Pool) -> bool:
-    """Whether a refusal is so near its limit that the profile's samples may leave it open."""
+    """Whether a refusal is so near its limit that the profile's samples may leave it undecided."""
     known = case.known_samples
     return known is not None and all(
         excess(pool, promise, case.replicas) <= near_to(promise, known)
@@ -338,7 +337,7 @@ def _is_near(case: Case, pool: Pool) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Trial:
-    """A case before the judge."""
+    """A case with its seed, budget and allowed error."""
 
     case: Case
     seed: Seed
@@ -356,7 +355,7 @@ class _Trial:
         return looks(self.case, self.seed, self.requests_max, mapper, self.requests_first, care)
 
     def errors(self, look: int) -> Errors:
-        """The error allowed to the `look`-th look; in a search no acceptance is final.
+        """Error allowed to the `look`-th look; in a search no acceptance is final.
 
         Any one limit refuses, so the limits share the error allowed to a refusal.
         """

@@ -13,7 +13,7 @@ from simulations.workers import Mapper
 
 # Budget of simulated requests for one plan; a count and not a time, so that no answer depends on speed.
 REQUESTS_MAX = 100_000_000
-# Independent durations beyond the quantile without which a pool has seen too few bursts for an interval.
+# Fewest independent durations beyond the quantile for an interval: with fewer, a pool has seen too few bursts.
 INDEPENDENT_EXCEEDANCES_MIN = 50
 
 
@@ -25,17 +25,16 @@ def looks(
     requests_first: int = 0,
     care: float = 1.0,
 ) -> Iterator[Look]:
-    """Look after look, each with twice the replications of the one before; ends with the budget.
+    """Consecutive looks, each with twice the replications of the last, until the budget ends.
 
-    A trace is run again and again with other service times, however long: what it says of itself is judged. What
-    its sections say of traffic like it is another matter (`look_at_sections`).
+    A trace is run again with other service times, however long: the verdict is on the trace itself. Its sections, for
+    traffic like it, are another matter (`look_at_sections`).
 
     Args:
-        requests_max: requests to simulate at most.
-        requests_first: requests that the first look should have, where some are known to be needed;
-            it has twenty replications at least, five under bursts and of a trace in a search, and no short runs
-            come before it.
-        mapper: how replications are mapped to their samples; the result does not depend on it.
+        requests_max: most requests to simulate.
+        requests_first: requests of the first look, if some are known to be needed; it has at least twenty
+            replications, five under bursts and for a trace in a search, and no short runs before it.
+        mapper: maps replications to their samples; the result does not depend on it.
         care: share of the relaxation times needed for valid intervals that a pool must have seen.
     """
     case.require_affordable(requests_max)
@@ -60,14 +59,14 @@ def looks(
 def run_counts(
     affordable: int, first: int = 0, *, care: float = 1.0, is_path: bool = False, is_bursty: bool = False
 ) -> Iterator[int]:
-    """How many runs look after look has: twice as many each time, as long as they are affordable.
+    """Numbers of runs of consecutive looks: twice as many each time, as long as they are affordable.
 
     Args:
-        first: of the first look, where some number is known to be needed; twenty at least.
-        care: as of `looks`.
-        is_path: a recorded path cannot be made shorter: it is run five times at least, and in a search no more
-            than that at first.
-        is_bursty: each run sees many bursts, so that five may refuse what is clear.
+        first: number of the first look, if some are known to be needed; at least twenty.
+        care: as in `looks`.
+        is_path: whether the arrivals are a recorded path, which cannot be shorter: it is run at least five times, and
+            in a search no more at first.
+        is_bursty: whether each run sees many bursts, so that five are enough for a clear refusal.
     """
     is_few = care < 1.0 if is_path else is_bursty
     least = REPLICATIONS_FEW if is_few else REPLICATIONS_FIRST
@@ -83,8 +82,8 @@ def run_counts(
 def is_settled(pool: Pool, case: Case, care: float = 1.0) -> bool:
     """Whether intervals of a pool are valid: no trace of the start, and enough bursts.
 
-    The relaxation time mostly decides in advance how long is long enough: a rule that looks only at the
-    durations is met soonest by the runs that happened to be calm.
+    The relaxation time mostly decides in advance how many requests are enough: a rule that depends on the durations
+    alone is met soonest by runs that happen to be calm.
     """
     seen = pool.independent_exceedances(case.scenario.quantile_max, case.deciding)
     is_level = case.is_path or (pool.is_level and has_runs(pool, care))
@@ -92,14 +91,14 @@ def is_settled(pool: Pool, case: Case, care: float = 1.0) -> bool:
 
 
 def has_runs(pool: Pool, care: float) -> bool:
-    """Whether a pool has as many runs as it takes to accept for good."""
+    """Whether a pool has enough runs to accept for good."""
     return care < 1.0 or pool.replications >= REPLICATIONS_FIRST
 
 
 def precise_look(
     case: Case, seed: Seed, requests_max: int, precision: float, confidence: float, mapper: Mapper = map
 ) -> Look:
-    """The first settled look whose intervals at the highest quantile are narrow enough, else the last.
+    """The first settled look whose intervals at the highest quantile are narrow enough, else the last settled one.
 
     Raises:
         InconclusiveError: no look within the budget has settled.
@@ -115,13 +114,13 @@ def precise_look(
 
 
 def is_precise(case: Case, pool: Pool, precision: float, confidence: float) -> bool:
-    """Whether the intervals of served requests at the highest quantile are narrow, the profile's error left out."""
+    """Whether the intervals of served requests at the highest quantile are narrow, without the profile's error."""
     highest = (pool.quantile(case.scenario.quantile_max, SERVED[one]) for one in case.narrowed)
     return all(one.simulated(confidence).relative_half_width <= precision for one in highest)
 
 
 def why_unsettled(case: Case, last: Look | None, requests_max: int) -> str:
-    """What is missing for an interval, with numbers and the fix."""
+    """Reason why there is no interval, with numbers and a remedy."""
     quantile, (batches, smaller) = format_quantile(case.scenario.quantile_max), case.of_batches
     busy = "" if case.load is None else f" at load {case.load:.3f}"
     if last is None or (not case.is_path and last.requests < case.requests_to_settle):
@@ -143,12 +142,12 @@ def why_unsettled(case: Case, last: Look | None, requests_max: int) -> str:
 
 
 def look_at_sections(case: Case, seed: Seed) -> Look | None:
-    """One run of a recorded path, cut into consecutive sections: what traffic like it would do.
+    """One run of a recorded path, cut into consecutive sections, which stand for traffic like it.
 
-    None if all requests of a section are rejected, so that it says nothing.
+    It is None if all requests of a section are rejected.
 
     Raises:
-        InconclusiveError: a path that is too short for the quantile.
+        InconclusiveError: the path is too short for the quantile.
     """
     case.require_affordable(REQUESTS_MAX)
     parts = case.sections(seed)
@@ -160,14 +159,14 @@ def look_at_sections(case: Case, seed: Seed) -> Look | None:
 
 
 def surge_looks(case: Case, seed: Seed, requests_max: int, mapper: Mapper = map) -> Iterator[Look]:
-    """Look after look, each at twice as many spikes as the one before; ends with the budget.
+    """Consecutive looks, each with twice as many spikes as the last, until the budget ends.
 
-    Each replication is one spike: ten relaxation times at today's rate, then the multiple of it from the
-    arrival of a request on, for as long as new replicas take to be ready. As many requests count as arrive
-    within that time on average, and are served by the existing fleet to the end.
+    Each replication is one spike: ten relaxation times at today's rate, then the multiple of it from the arrival of a
+    request on, until new replicas are ready. The number of requests that arrive within that time on average counts,
+    and the existing fleet serves them to the end.
 
     Raises:
-        InputError: arrivals that have no rate to multiply.
+        InputError: the arrivals have no rate to multiply.
     """
     assert case.surge is not None  # noqa: S101  (who asks, has one)
     surging, length = case.surge
@@ -176,7 +175,7 @@ def surge_looks(case: Case, seed: Seed, requests_max: int, mapper: Mapper = map)
     while wanted <= affordable:
         tasks = surging.tasks(length, seed, range(pool.replications, wanted))
         pool = pool.extended(mapper(surging.replicate, tasks))
-        # A spike that overwhelms the fleet is alike each time, and its late requests come as one burst each.
+        # Spikes that overwhelm the fleet are alike, and the late requests of each come as one burst.
         enough = pool.independent_exceedances(case.scenario.quantile_max) >= INDEPENDENT_EXCEEDANCES_MIN
         yield Look(pool=pool, settled=enough, requests=wanted * length.requests)
         wanted *= 2

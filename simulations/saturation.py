@@ -111,7 +111,7 @@ class _Case:
         """Requests in the midst of their service and the output tokens of each, as many as the cache holds.
 
         The chance that a request is in service is proportional to its steps, and it is equally likely in each of
-            them: this is the stationary state of slots that are always taken.
+        them: this is the stationary state of slots that are always taken.
 
         Source:
             Cox (1962), Renewal theory, sec. 5.3: age and length of what is in service at a random instant.

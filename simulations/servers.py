@@ -1,7 +1,7 @@
-"""Servers: what each kind of server brings to the simulator; the one file here that names the kinds.
+"""Servers: the simulation of each kind of server; the one file here that names the kinds.
 
-The model in trouble and its compiled form are registered by the kind of fleet, in `reference/recovery/fleet.py` and in
-`kernel/recovery/run.py`.
+The reference for fleets in trouble and its compiled form are registered by the kind of fleet, in
+`reference/recovery/fleet.py` and in `kernel/recovery/run.py`.
 """
 
 from collections.abc import Callable
@@ -33,10 +33,10 @@ from simulations.replication import Engine
 
 
 def case_of(scenario: Any, engine: Engine = Engine.KERNEL, *, is_whole: bool = False) -> Case:
-    """How a scenario is run, by the kind of its server.
+    """The case of a scenario, by the kind of its server.
 
     Args:
-        is_whole: whether the whole fleet is simulated even where one replica stands for all.
+        is_whole: whether all replicas are simulated, even if one could represent them.
     """
     case: type[Case] = _case_type(scenario.profile)
     return case(scenario=scenario, engine=engine, is_whole=is_whole)
@@ -58,9 +58,9 @@ def _engine_case(profile: LlmProfile) -> type[Case]:
 
 
 class Simulated(NamedTuple):
-    """A fleet as it is simulated, and everything random of the requests that come at given instants.
+    """A fleet to simulate, and the function that draws the random numbers of requests at given instants.
 
-    The same users come to every fleet, and the first of many are those of a few.
+    Every fleet has the same users, and the first of many users are those of a few.
     """
 
     fleet: Fleet
@@ -71,10 +71,10 @@ def simulated(stress: Stress, seed: Seed, service_times: ServiceTimes | None = N
     """The fleet of a stress and its users.
 
     Args:
-        service_times: of batches, instead of those of the profile.
+        service_times: service times of batches, in place of those of the profile.
 
     Raises:
-        DomainError: replicas that share a device.
+        DomainError: replicas share a device.
     """
     return _simulated(stress.server, stress, seed, service_times)
 

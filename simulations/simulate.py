@@ -25,10 +25,10 @@ from simulations.workers import Mapper
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulated:
-    """A performance, and how wide its interval is.
+    """A performance, and the width of its interval.
 
     Attributes:
-        width: of the highest response quantile.
+        width: width at the highest response quantile.
     """
 
     performance: Any
@@ -37,12 +37,12 @@ class Simulated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulation:
-    """How one plan is simulated.
+    """Simulation of one plan.
 
     Attributes:
-        precision: relative half-width asked of the highest quantile.
+        precision: largest relative half-width at the highest quantile.
         requests_max: budget of simulated requests.
-        mapper: how replications are spread over workers.
+        mapper: distribution of replications over workers.
     """
 
     seed: int = 0
@@ -54,7 +54,7 @@ class Simulation:
     mapper: Mapper = field(default=map, repr=False)
 
     def __call__(self, scenario: Any) -> Any:
-        """Performance of a plan; raises what `look` does."""
+        """Performance of a plan; raises the errors of `look`."""
         return self.look(scenario).performance
 
     def look(self, scenario: Any) -> Simulated:
@@ -62,7 +62,7 @@ class Simulation:
 
         Raises:
             UnstableError: the plan cannot sustain the arrival rate.
-            DomainError: the plan goes beyond what was measured.
+            DomainError: the plan is outside of what was measured.
             InconclusiveError: the budget is too small for one run that settles, or the load too near saturation.
         """
         case, seed = self._asked(scenario)
@@ -104,20 +104,20 @@ class Simulation:
         return replace(pool, profile_error=error)
 
     def _asked(self, scenario: Any) -> tuple[Case, Seed]:
-        """What is simulated, and with which random numbers."""
+        """The case of a scenario, and its seed."""
         asked = replace(scenario, quantiles=tuple(self.quantiles))
         case = case_of(asked, engine=self.engine)
         case.require_answerable()
         return case, Seed(value=self.seed, stage=Stage.CERTIFY)
 
 
-# From this many cells on, the cells are spread over the workers, not the replications of each.
+# From this many cells on, cells are distributed over the workers, not the replications of each.
 CELLS_TO_SPREAD = 64
 _REPORT_EVERY_S = 1.0
 
 
 def answers(cells: Sequence[Any], simulation: Simulation) -> Iterator[Answer]:
-    """What becomes of each cell, in order; one without a steady state or a profile takes no time."""
+    """Answers of the cells, in order; a cell without a steady state or a profile takes no time."""
     refused = [refusal(cell) for cell in cells]
     asked = [cell for cell, no in zip(cells, refused, strict=True) if no is None]
     answered = iter(_simulated(asked, simulation))
@@ -131,7 +131,7 @@ def _simulated(cells: Sequence[Any], simulation: Simulation) -> Iterable[Answer]
 
 
 def refusal(cell: Any) -> Answer | None:
-    """Why a cell can have no numbers, however long it is simulated; None if it can."""
+    """Reason why a cell cannot have numbers, however long it is simulated; None if it can."""
     try:
         case_of(cell).require_answerable()
     except (UnstableError, DomainError, InconclusiveError) as error:
@@ -140,10 +140,10 @@ def refusal(cell: Any) -> Answer | None:
 
 
 def answer(simulation: Simulation, cell: Any) -> Answer:
-    """The performance of a cell that can have one, or why it has none; no error that ends the sweep."""
+    """Performance of a cell, or the reason why it has none; no error ends the sweep."""
     try:
         performance = simulation(cell)
-    except (InconclusiveError, InputError, DomainError) as error:  # what was simulated allows no numbers
+    except (InconclusiveError, InputError, DomainError) as error:  # the simulation gives no numbers
         return _unanswered(error)
     return Answer(outcome=Outcome.ANSWERED, performance=performance)
 
@@ -155,11 +155,11 @@ def _unanswered(error: Exception) -> Answer:
 
 
 class Countdown:
-    """Reports which cell of how many is done, and how long the rest will take at the pace so far.
+    """Reports the number of cells that are done, and the time for the rest at the pace so far.
 
     Args:
-        done: cells that were done before, and say nothing about the pace.
-        report: receives a line, about once a second.
+        done: cells that were done before, which do not count for the pace.
+        report: function that gets a line, about once a second.
     """
 
     def __init__(
@@ -176,7 +176,7 @@ class Countdown:
             report(f"going on after {done} of {cells} cells, which an earlier run has done")
 
     def tick(self) -> None:
-        """One more cell is done."""
+        """Count one more cell as done."""
         self._done += 1
         now_s = self._clock_s()
         if now_s - self._reported_s < _REPORT_EVERY_S and self._done < self._cells:

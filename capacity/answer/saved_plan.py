@@ -1,8 +1,7 @@
 """Saved plan: an answer with its whole question, so that it can be judged again to the byte.
 
 The file is JSON: the question; the profiles in full, each with its digest; the effort; the certificate; the versions
-    of
-the software; and the answer as `capacity plan --json` prints it.
+of the software; and the answer as `capacity plan --json` prints it.
 """
 
 import hashlib

@@ -42,8 +42,7 @@ class AutoscaledPlan:
 
     @property
     def verdict(self) -> Verdict:
-        """Met if a controller was confirmed; else missed, or inconclusive if the days of the nearest are
-        undecided."""
+        """Met if a controller was confirmed; else missed, or inconclusive if the nearest is undecided."""
         return next(one for one in Verdict if one.exit_code == self.screen.found.exit_code)
 
     @property
@@ -53,8 +52,7 @@ class AutoscaledPlan:
 
     @property
     def saved_share(self) -> Interval | None:
-        """Share of the smallest fixed fleet's replica-hours that it saves, below 0 if it costs more; None without
-        one."""
+        """Share of the smallest fixed fleet's replica-hours that it saves, below 0 if it costs more."""
         fixed, hours = self.screen.smallest, self.screen.found.replica_hours
         if fixed is None:
             return None
@@ -81,9 +79,9 @@ def cheapest(
     """The cheapest controller that is confirmed, the number that were searched, and those passed over.
 
     The search assumes that with a lower target or a higher lower bound a fleet never misses a limit that it held, and
-        never costs less. So the cheapest of a metric lie on a staircase: the highest target that holds with each
-        lower bound. What it finds is confirmed with fresh random numbers, the cheapest first; one that is missed or
-        undecided is passed over.
+    never costs less. So the cheapest of a metric lie on a staircase: the highest target that holds with each lower
+    bound. What it finds is confirmed with fresh random numbers, the cheapest first; one that is missed or undecided
+    is passed over.
 
     Args:
         fleet: the lag, the start-up and the most replicas are its autoscaler's.
@@ -118,8 +116,7 @@ class _Confirmer:
 
 
 def _fixed(fleet: ScaledFleet, judge: DayJudge, confirm: _Confirmer, progress: Progress) -> Days | None:
-    """The smallest fixed fleet whose limit is confirmed; None if none of the `CONFIRMED_MAX` smallest is
-    confirmed."""
+    """The smallest fixed fleet whose limit is confirmed; None if none of the `CONFIRMED_MAX` smallest is."""
     found = smallest_fixed(fleet, judge, progress)
     if found is None:
         return None
@@ -176,8 +173,7 @@ class _Search:
             least = self._raised(target, least)
 
     def _raised(self, target: Target, least: int) -> int:
-        """Lower bound to continue with at higher targets: the lowest that holds at this one, or above those
-        refused."""
+        """Lower bound to continue with at higher targets: the lowest that holds at this one, or above the refused."""
         found = self.at(target, least)
         if found.is_held:
             return least

@@ -50,8 +50,7 @@ def note_input(
 def _note_arrivals(
     context: typer.Context, parameter: typer.CallbackParam, value: str | None
 ) -> str | list[str] | None:
-    """Record the trace that arrivals name; for `trace FILE` the message would only be that a file was not
-    expected."""
+    """Record the trace of the arrivals; for `trace FILE` the message would only be that a file was not expected."""
     if value == "trace":
         raise InputError("--arrivals trace needs a file, in the same word: --arrivals trace:FILE")
     return note_input(context, parameter, value)

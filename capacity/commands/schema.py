@@ -32,8 +32,7 @@ def schema(
 
 
 def file_schema(file: File) -> dict[str, Any]:
-    """Schema from the types that read such a file and allow no other key; they also check what a schema cannot
-    say."""
+    """Schema from the types that read such a file and allow no other key, and also check what it cannot say."""
     found = _schema_of(_types()[file])
     if file is File.PROFILE:  # a timing is read by itself, so that an error names its place
         from capacity.profile.formats import _TimingDocument

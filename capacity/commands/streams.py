@@ -1,5 +1,4 @@
-"""Streams: stdout and stderr of a command, which fail as they should and pass on no control character of any
-input."""
+"""Streams: stdout and stderr of a command, which fail as they should and escape control characters."""
 
 import errno
 import io
@@ -64,8 +63,7 @@ def styled(stream: TextIO) -> TextIO:
 
 @contextmanager
 def guarded_streams() -> Iterator[None]:
-    """Guard both streams: stdout fails with `DependencyError`, stderr never; streams of tests stay, within
-    `Shown`."""
+    """Guard both streams: stdout fails with `DependencyError`, stderr never; in `Shown`, streams of tests stay."""
     before = sys.stdout, sys.stderr
     _occupy()
     if sys.stdout is sys.__stdout__:

@@ -36,8 +36,7 @@ class Omission:
 
 
 def worst_omission(run: LoadRun, decisive: float) -> Omission | None:
-    """The omission of the decisive quantile if it changes by more than a tenth, else of the quantile that changes
-    most."""
+    """The omission of the decisive quantile if it changes by more than a tenth, else the largest one."""
     found = omission(run, decisive)
     if found is None or found.change > _MATTERS:
         return found

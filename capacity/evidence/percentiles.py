@@ -66,8 +66,7 @@ def rare_parts(test: LoadTest) -> dict[str, CheckFinding]:
     """Endpoints with too few requests to judge, by name, each with its finding.
 
     None if all endpoints are such: the whole is then no more than these. A server's page has no whole; each metric is
-        one,
-    with a series for each endpoint.
+    one, with a series for each endpoint.
     """
     series: dict[str, list[LoadRun]] = defaultdict(list)
     for run in test.runs:

@@ -14,6 +14,5 @@ hold totals without single requests has `has_requests(document)`.
 
 Its test has `EXAMPLES`, files by name that the readers take, which `tests/formats/test_hostile_formats.py` damages.
 Modules that are no format hold what several of them need: `document` and `table` to read, `buckets` for histograms,
-    and
-the nouns `load_test` and `running_plan`.
+and the nouns `load_test` and `running_plan`.
 """

@@ -82,6 +82,5 @@ def clock_ns(match: re.Match[str], where: str, zone: str = "", fraction: str = "
 
 
 def is_good(status: int) -> bool:
-    """Whether a request was answered: 500 or above is a failure, and so is nginx's 499, with which the client
-    left."""
+    """Whether a request was answered: its status is below 500, and not nginx's 499 of a client that left."""
     return status < FAILED_FROM and status != _CLIENT_LEFT

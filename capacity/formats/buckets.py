@@ -1,5 +1,4 @@
-"""Buckets: servers' histograms as runs, from cumulative buckets or bare ones, in seconds, with quantiles as
-intervals."""
+"""Buckets: servers' histograms as runs, cumulative or bare, in seconds, with quantiles as intervals."""
 
 import math
 import re

@@ -1,8 +1,7 @@
 """Single requests of inference-perf, `per_request_lifecycle_metrics.json`: a list, with the times of each in seconds.
 
 Times are on one clock, from any origin: when a request was sent, and when its answer was complete. When it was due is
-    not
-recorded.
+not recorded.
 """
 
 import re

@@ -73,8 +73,7 @@ class Samples:
         self._users: float | None = None
 
     def add(self, where: str, stamped: Request, thread: str, users: float | None) -> None:
-        """Add a sample whose `sent_ns` is its stamp. Raises InputError: a negative duration, or one sample too
-        many."""
+        """Add a sample whose `sent_ns` is its stamp. Raises InputError: a negative duration, or too many samples."""
         if stamped.took_ns < 0:
             raise InputError(f"{where} has a duration below 0; fix or drop the line")
         self._stamped.add(stamped)

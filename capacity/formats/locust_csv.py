@@ -1,9 +1,8 @@
 """The CSV files of `locust --csv`: totals by endpoint, and their history; milliseconds.
 
 Locust rounds each response time before it counts it: to 1 ms below 100 ms, to 10 ms below 1 s, to 100 ms below 10 s,
-    and
-to 1 s above that. Its percentiles are within half such a step of the measured value, so 100 % may be above Max, which
-is exact. A user waits for an answer before it sends again, so the loop is closed.
+and to 1 s above that. Its percentiles are within half such a step of the measured value, so 100 % may be above Max,
+which is exact. A user waits for an answer before it sends again, so the loop is closed.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -102,8 +101,7 @@ def _is_whole(columns: Sequence[str], line: str) -> bool:
 
 
 def _runs_of_history(document: Document) -> Iterator[LoadRun]:
-    """Runs of a history: the last row of each name has its totals; a row's percentiles cover the last 10 seconds
-    only."""
+    """Runs of a history: the last row of each name has its totals, and percentiles of the last 10 seconds only."""
     by_name: dict[str, list[Row]] = {}
     before: list[Row] = []  # the last row without a request, after which users started
     for row in document.rows(unread=("Total Average Content Size",)):
@@ -135,8 +133,7 @@ def _lasted_s(rows: list[Row]) -> float:
     """Time from the first row to the last. [s]
 
     Rows come at even steps, of a second unless Locust is short of CPU, and their stamps are truncated to whole
-        seconds: the
-    step is the usual one, or the shortest that the stamps allow.
+    seconds: the step is the usual one, or the shortest that the stamps allow.
     """
     stamps = [row.number("Timestamp") for row in rows]
     steps = len(stamps) - 1
@@ -149,8 +146,7 @@ def _lasted_s(rows: list[Row]) -> float:
 
 
 def _history(rows: list[Row]) -> Iterator[Moment]:
-    """Moments of the history. Its first rows hold N/A and then 0, until Locust has seconds to look back on; these are
-    skipped."""
+    """Moments of the history, without the first rows, which hold N/A and 0 while Locust collects."""
     rated = list(dropwhile(lambda row: not row.number("Requests/s"), rows))
     for place, row in enumerate(rows):
         yield Moment(

@@ -78,8 +78,7 @@ def format_of(document: Document) -> Format:
 
 
 def _require_json(document: Document) -> None:
-    """Refuse a file that begins as JSON and is invalid, by line and column; one with several objects has its own
-    message."""
+    """Refuse invalid JSON, by line and column; a file with several objects has its own message."""
     if document.has_lines_of_json:
         return
     try:

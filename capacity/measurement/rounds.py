@@ -110,8 +110,7 @@ class Nap:
     """Batches of one size: some without a rest, then some with a rest before each.
 
     After a rest caches belong to others and clocks are slow: a queue meets such batches more often the less it is
-        loaded. A
-    single rest after a busy stretch shows little of that, so there are several in a row.
+    loaded. A single rest after a busy stretch shows little of that, so there are several in a row.
     """
 
     awake: tuple[TimedBatch, ...]

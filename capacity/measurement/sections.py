@@ -65,8 +65,7 @@ def ratio_interval(sums: Sequence[float], counts: Sequence[float], confidence: f
     """Sum over count with its interval, from the sum and count of consecutive sections.
 
     None if fewer than ten sections had any. A section counts in proportion to its content: the scatter is that of its
-        sum
-    less its count times the overall mean.
+    sum less its count times the overall mean.
 
     Source:
         Cochran (1977), Sampling Techniques, 3rd ed., sec. 6.3, for the error of a ratio.

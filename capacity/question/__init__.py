@@ -1,1 +1,1 @@
-"""What is asked."""
+"""Questions: plans, objectives, scenarios, and the flags and keywords in which they are asked."""

@@ -1,8 +1,8 @@
-"""Asked: the one table of what may be asked, a flag of a command and a keyword of a verb by the same entry.
+"""Asked: the table of all flags, each of which is an option of commands and a keyword of verbs.
 
-From it come the options of the commands with their help, the keywords of the verbs with their signature and their
-description, the keys of `capacity.toml` and of the environment, completion, and what one kind of server refuses.
-To add a flag: an entry here, the code that obeys it, and a test.
+It gives the options of the commands with their help, the keywords of the verbs with their signatures and
+descriptions, the keys of `capacity.toml` and of the environment, completion, and the flags that one kind of server
+refuses. To add a flag, see the recipe in CONTRIBUTING.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,13 +15,13 @@ from capacity.question.plan import Routing
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """How a value is written.
+    """The form of a value.
 
     Attributes:
-        typed: what a command takes: `str`, `int`, `float` or `bool`.
-        python: what a keyword takes, as an annotation.
-        unit: ending of the keyword that takes the same as a number in SI; empty if there is none.
-        metavar: how help names a value.
+        typed: type of an option: `str`, `int`, `float` or `bool`.
+        python: annotation of a keyword.
+        unit: ending of a second keyword that takes the value as a number in SI; empty if there is none.
+        metavar: name of the value in help.
     """
 
     typed: type
@@ -30,7 +30,7 @@ class Kind:
     metavar: str | None = None
 
     def named(self, metavar: str) -> "Kind":
-        """The same kind of value, by another name in help."""
+        """The same kind with another name in help."""
         return replace(self, metavar=metavar)
 
 
@@ -60,7 +60,7 @@ CALLED = Kind(typed=str, python="Callable[..., None]")
 
 
 class Reads(Enum):
-    """What a flag may name, so that no output of a command replaces one of its inputs or another output."""
+    """Kinds of files that flags may name, which are known so that no output replaces an input or another output."""
 
     INPUT = "input"
     OUTPUT = "output"
@@ -68,7 +68,7 @@ class Reads(Enum):
 
 
 class _Required:
-    """The default of what must be given."""
+    """Type of the default of flags that must be given."""
 
     def __repr__(self) -> str:
         return "REQUIRED"
@@ -79,21 +79,21 @@ REQUIRED = _Required()
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """What may be asked by one flag.
+    """One flag.
 
     Attributes:
         default: `REQUIRED` if it must be given.
-        names: as they are typed, where that is not `--` and the entry's name.
-        is_many: whether it may be repeated; a keyword takes one value or several.
-        is_hidden: it works, but help has another name for it.
-        argument: how help names it where it is typed without a flag; None for a flag.
-        reads: set where it may name a file.
-        panel: title under which help lists it; None where it is the command's own.
-        keyword: its name in Python; empty where only the command line has it.
+        names: its spellings, if they differ from `--` and the entry's name.
+        is_many: whether it may be repeated; its keyword then takes one value or several.
+        is_hidden: whether help leaves it out, as it has another name there.
+        argument: name in help of an argument without a flag; None for a flag.
+        reads: the kind of file that it may name; None if it names none.
+        panel: title under which help lists it; None for the command's own.
+        keyword: name in Python; empty if only the command line has it.
         is_typed: whether the command line has it.
-        values: what completion offers: names, or the place of a function that returns them, `module:function`.
-        engines_lack: why engines of language models do not have it; empty where they do.
-        of_engines: whether only they have it.
+        values: what completion offers: names, or the function that returns them as `module:function`.
+        engines_lack: why engines of language models do not have it; empty if they do.
+        of_engines: whether only engines have it.
     """
 
     kind: Kind
@@ -112,32 +112,32 @@ class Flag:
     of_engines: bool = False
 
     def but(self, **changes: Any) -> "Flag":
-        """The same flag, with something else about it."""
+        """The same flag with changes."""
         return replace(self, **changes)
 
 
 def reads(kind: Kind, default: object, help: str, *, is_many: bool = False) -> Flag:  # noqa: A002
-    """A flag that may name a file to read."""
+    """A flag that names a file to read, or takes a value."""
     return Flag(kind, default, help, is_many=is_many, reads=Reads.INPUT)
 
 
 def switch(help: str, *names: str) -> Flag:  # noqa: A002
-    """A flag that is given, or not."""
+    """A flag without a value."""
     return Flag(SWITCH, False, help, names)  # noqa: FBT003
 
 
 def writes(help: str, *names: str, keyword: str = "") -> Flag:  # noqa: A002
-    """A flag that names a file to write; -o where it is the command's only one."""
+    """A flag that names a file to write; -o if it is the command's only one."""
     spelled = names or ("-o", "--output")
     return Flag(FILE, None, help, spelled, reads=Reads.OUTPUT, panel="Output", keyword=keyword)
 
 
 def argument(kind: Kind, default: object, help: str, metavar: str = "FILE", *, is_many: bool = False) -> Flag:  # noqa: A002
-    """What is typed without a flag, and may name a file to read."""
+    """An argument without a flag, which may name a file to read."""
     return Flag(kind, default, help, is_many=is_many, reads=Reads.INPUT, argument=metavar)
 
 
-# What is spelled otherwise now, and how, where a command has the new flag, which comes first.
+# Former flags and their replacements, for commands that have the first flag of the replacement.
 GONE = {
     "--plot": "-o with the ending of a picture: -o plan.svg",
     "--slo-wait": "--slo-wait-p99 5ms, and so for each quantile",
@@ -145,7 +145,7 @@ GONE = {
 }
 
 
-# What an old value begins with, where another command has a flag of that name.
+# Beginnings of the values of a former flag, if other commands have a flag of that name.
 OLD_VALUES = {"--target": ("utilization", "concurrency")}
 
 
@@ -323,7 +323,7 @@ FLAGS: Mapping[str, Flag] = dict(
                 "Triton's preferred_batch_size, which start at once: 4,8.",
                 engines_lack=_NO_FORMING,
             ),
-            # What --batching was called.
+            # Former name of --batching.
             timer=Flag(TEXT.named("TIMER"), None, is_hidden=True, engines_lack=_NO_WAIT),
             routing=Flag(
                 TEXT.named("ROUTING"),

@@ -1,4 +1,4 @@
-"""Budget: how hard to try, and the interface to whatever simulates."""
+"""Budget: the effort of an answer, and the interface to the simulators."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -19,10 +19,10 @@ Simulate = Callable[[Scenario], Performance]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """How hard to try, and with what.
+    """Effort of an answer: budgets, precision, seed and workers.
 
     Raises:
-        InputError: a number out of range.
+        InputError: a number is out of range.
     """
 
     seed: int = 0
@@ -51,20 +51,20 @@ class Work(Protocol):
 
     @property
     def judge(self) -> Judge:
-        """Judges plans by simulation."""
+        """Judge of plans by simulation."""
 
     def simulate(self, quantiles: Sequence[float]) -> Simulate:
-        """The performance of one plan, to the asked precision of the highest of these quantiles."""
+        """Performance of one plan, to the asked precision of the highest of these quantiles."""
 
     def compare(self, quantiles: Sequence[float]) -> Compare:
-        """Fleets under the same requests, each to the asked precision of the highest of these quantiles."""
+        """Comparison of fleets under the same requests, to the asked precision of the highest of these quantiles."""
 
     def report(self, message: str) -> None:
         """Report progress."""
 
 
 class Workbench(Protocol):
-    """Where commands find workers."""
+    """Source of workers for commands."""
 
     def __call__(self, effort: Effort) -> AbstractContextManager[Work]:
         """Workers for one command."""

@@ -1,4 +1,4 @@
-"""Comparison: several fleets under the same requests, and by how much each differs from the first."""
+"""Comparison: several fleets under the same requests, and their differences from the first."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from capacity.question.plan import AnyPlan, AnyProfile, Plan
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contender(Generic[AnyProfile, AnyPlan]):
-    """A fleet that is compared.
+    """One of the fleets.
 
     Attributes:
         name: its name in the comparison.
@@ -22,16 +22,16 @@ class Contender(Generic[AnyProfile, AnyPlan]):
 
     @property
     def hourly_usd(self) -> float | None:
-        """Price of the fleet; None where it is not known. [USD/h]"""
+        """Price of the fleet; None if it is not known. [USD/h]"""
         return self.profile.hourly_cost_usd(self.plan.replicas)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """How much more a fleet has than the first one, with ends; negative if it has less. [s]
+    """Excess of a fleet over the first one, with ends; negative if it has less. [s]
 
-    Each measure is absent where the fleets have no such times, as those between tokens where all requests have one
-    output token.
+    A measure is absent if the fleets do not have it, such as the time between tokens if all requests have one output
+    token.
     """
 
     ttft_mean_s: Interval | None = None
@@ -49,7 +49,7 @@ class Comparison:
     """The performance of each fleet, and its difference from the first; the first has no difference.
 
     Attributes:
-        widths: of each fleet's highest quantile; empty where nobody asks for them.
+        widths: widths of the highest quantile of each fleet; empty if they were not asked for.
     """
 
     performances: tuple[Performance, ...]
@@ -59,11 +59,11 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoissonError:
-    """What the assumption of Poisson arrivals does to a quantile of the response time of one plan.
+    """Error of the assumption of Poisson arrivals in a quantile of the response time of one plan.
 
     Attributes:
-        by_trace, by_poisson: the quantile by simulation of the trace, and of Poisson arrivals at its rate;
-            both intervals hold together with `confidence`. [s]
+        by_trace, by_poisson: the quantile from the trace, and from Poisson arrivals at its rate; both intervals hold
+            together with `confidence`. [s]
     """
 
     plan: Plan

@@ -1,4 +1,4 @@
-"""Grid: the axes of a sweep as they are typed, single values and ranges, and the cells they span."""
+"""Grid: axes of a sweep, as single values and ranges, and the cells that they span."""
 
 import hashlib
 import math
@@ -20,7 +20,7 @@ from capacity.units import parse_duration_s, parse_rate_rps
 
 
 class Outcome(StrEnum):
-    """What became of a cell.
+    """The result of a cell.
 
     ANSWERED: it has numbers.
     UNSTABLE: it has no steady state, so no numbers.
@@ -48,42 +48,42 @@ _COUNT = re.compile(r"[+-]?[0-9]{1,9}")
 
 
 class Replicas(NamedTuple):
-    """How many replicas a fleet has, and how requests are spread over them."""
+    """Number of replicas of a fleet, and the routing of requests to them."""
 
     number: int
     routing: Routing
 
 
 class Settings(Protocol):
-    """The settings of a server that a sweep varies, and what all its cells have in common."""
+    """Settings of a server that a sweep varies, and those that all its cells share."""
 
     @property
     def axes(self) -> tuple[Sequence[Any], ...]:
         """Values of each setting, in the order of the cells."""
 
     def require(self, profile: Any) -> None:
-        """Refuse a profile of which no cell could be answered."""
+        """Refuse a profile for which no cell can be answered."""
 
     def cell(self, profile: Any, workload: Workload, replicas: Replicas, *values: Any) -> Any:
         """The scenario of one cell.
 
         Args:
-            values: one of each axis.
+            values: one value of each axis.
         """
 
     def document(self) -> dict[str, Any]:
-        """What the answers depend on, in brief."""
+        """Settings on which the answers depend, in brief."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid(Generic[AnyProfile]):
-    """The axes of a sweep, each value once.
+    """Axes of a sweep, each value once.
 
     Attributes:
-        settings: the axes of one kind of server, that of the profiles.
+        settings: axes of one kind of server, which is that of the profiles.
 
     Raises:
-        InputError: an empty axis, two profiles of one name, or more than `CELLS_MAX` cells.
+        InputError: an axis is empty, two profiles have one name, or there are more than `CELLS_MAX` cells.
     """
 
     profiles: tuple[AnyProfile, ...]
@@ -123,10 +123,10 @@ class Grid(Generic[AnyProfile]):
             yield self.settings.cell(profile, demand, Replicas(count, routing), *values)
 
     def document(self, **effort: Any) -> dict[str, Any]:
-        """All that the answers depend on, in brief: long axes, profiles and traces by their digests.
+        """Settings on which the answers depend, with long axes, profiles and traces as digests.
 
         Args:
-            effort: seed, budget and the like, as they are.
+            effort: seed, budget and the like, unchanged.
         """
         arrivals = self.workloads[0].arrivals
         trace = arrivals.instants_s if isinstance(arrivals, TraceArrivals) else ()
@@ -143,7 +143,7 @@ class Grid(Generic[AnyProfile]):
 
 
 def parse_rates_rps(texts: Sequence[str], name: str = "--rate") -> tuple[float, ...]:
-    """Rates and ranges of rates, each once, in the order given.
+    """Rates and ranges of rates, each once, in the given order.
 
     >>> parse_rates_rps(["100rps:300rps:100rps", "30000/min"])
     (100.0, 200.0, 300.0, 500.0)
@@ -161,7 +161,7 @@ def parse_durations_s(texts: Sequence[str], name: str) -> tuple[float, ...]:
 
 
 def parse_counts(texts: Sequence[str], name: str) -> tuple[int, ...]:
-    """Whole numbers and ranges of them, by steps of 1 where no step is given.
+    """Whole numbers and ranges of them, by steps of 1 if no step is given.
 
     >>> parse_counts(["1:4", "8:16:4"], "--replicas")
     (1, 2, 3, 4, 8, 12, 16)
@@ -173,7 +173,7 @@ def parse_counts(texts: Sequence[str], name: str) -> tuple[int, ...]:
 def workloads(
     arrivals: ArrivalProcess, rates: Sequence[str], rates_rps: Sequence[float] = ()
 ) -> tuple[Workload, ...]:
-    """A workload for each rate; if none is given, a trace has its own."""
+    """A workload for each rate; without rates, the one of a trace."""
     asked = (*(parse_rates_rps(rates) if rates else ()), *rates_rps)
     if not asked:
         return (workload(arrivals, None),)
@@ -202,7 +202,7 @@ def _axis(
 
 
 def _range(low: float, high: float, step: float, *, name: str, text: str) -> list[float]:
-    """From low to high, high included where steps end there; decimal, so that 0.1 and 0.2 sum to 0.3."""
+    """Numbers from low to high, with high if the steps reach it; decimal, so that 0.1 and 0.2 add up to 0.3."""
     shown = printable(text)[:80]
     if step <= 0.0:
         raise InputError(f"{name} {shown!r} has a step that is not above 0; it would never end")
@@ -216,10 +216,10 @@ def _range(low: float, high: float, step: float, *, name: str, text: str) -> lis
 
 
 def digest(text: str) -> str:
-    """Tells texts apart, in brief."""
+    """A short hash of a text."""
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def short(values: Sequence[Any]) -> Any:
-    """An axis, or its digest where it is long."""
+    """An axis, or its digest if it is long."""
     return list(values) if len(values) <= 20 else f"{len(values)} values, {digest(repr(tuple(values)))}"

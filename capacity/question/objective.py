@@ -19,7 +19,7 @@ from capacity.units import format_duration, format_quantile, format_share, parse
 
 
 class Measure(StrEnum):
-    """What a limit is about, in the order in which people name them; each names a field of `Performance`."""
+    """The quantity that is limited, in the order of its importance to users; each is a field of `Performance`."""
 
     TTFT = "ttft_quantiles_s"
     TPOT = "tpot_quantiles_s"
@@ -32,7 +32,7 @@ class Measure(StrEnum):
     RESPONSE_MEAN = "response_mean_s"
     LOSS = "loss_probability"
     UTILIZATION = "utilization"
-    MISSED = "missed_share"  # of requests that do not keep all limits at once
+    MISSED = "missed_share"  # of requests that are beyond a limit
 
     @property
     def is_duration(self) -> bool:
@@ -41,12 +41,12 @@ class Measure(StrEnum):
 
     @property
     def has_quantile(self) -> bool:
-        """Whether it needs a quantile to say which."""
+        """Whether a limit of it is at a quantile."""
         return self.value.endswith("_quantiles_s")
 
     @property
     def durations(self) -> "Measure":
-        """The durations behind a mean; itself where it is none."""
+        """The durations behind a mean; itself if it is no mean."""
         return Measure(self.value.replace("_mean_s", "_quantiles_s"))
 
     @property
@@ -56,7 +56,7 @@ class Measure(StrEnum):
 
     @property
     def short(self) -> str:
-        """As people call it: `TTFT`, `wait`; empty for the response, which needs no name."""
+        """Short name in sentences, such as `TTFT` or `wait`; empty for the response."""
         name = self.value.partition("_")[0]
         return {"response": "", "ttft": "TTFT", "tpot": "TPOT", "itl": "ITL"}.get(name, name)
 
@@ -68,14 +68,14 @@ class Measure(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promise:
-    """One limit of an objective: a measure, at a quantile where it has them, and what is allowed."""
+    """One limit of an objective: a measure, its quantile if it has one, and the largest allowed value."""
 
     measure: Measure
     allowed: float
     quantile: float | None = None
 
     def __str__(self) -> str:
-        """As people say it.
+        """The limit in words.
 
         >>> str(Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.2))
         'P99 <= 200 ms'
@@ -84,12 +84,12 @@ class Promise:
 
     @property
     def limit(self) -> str:
-        """What is allowed, with its unit: a duration, or a percentage."""
+        """The allowed value with its unit: a duration, or a percentage."""
         return format_duration(self.allowed) if self.measure.is_duration else format_share(self.allowed)
 
     @property
     def what(self) -> str:
-        """What is limited, in one or two words: `P99`, `wait P99`, `mean`, `loss`, `utilization`."""
+        """The limited quantity in one or two words: `P99`, `wait P99`, `mean`, `loss`, `utilization`."""
         if self.measure is Measure.MISSED:
             return "share beyond a limit"
         shown = format_quantile(self.quantile) if self.quantile is not None else "mean"
@@ -98,9 +98,9 @@ class Promise:
         return f"{self.measure.short} {shown}".lstrip()
 
     def found(self, performance: Performance) -> Interval | None:
-        """Its value in a performance, with interval; None if the performance does not have it.
+        """Value of the measure in a performance, with its interval; None if the performance does not have it.
 
-        For a quantile, the one in which lost requests count as late, if any were lost.
+        A quantile is the one in which lost requests count as late, if any were lost.
         """
         if self.quantile is None:
             known = performance.intervals.get(self.measure.value)
@@ -111,14 +111,14 @@ class Promise:
         return (late or served).get(self.quantile)
 
     def pressure(self, performance: Performance) -> Interval | None:
-        """Value and ends over what is allowed: above 1 it is missed."""
+        """Value and ends over the allowed value: above 1 the limit is missed."""
         found = self.found(performance)
         return None if found is None else found.mapped(lambda x: x / self.allowed)
 
 
 # Measures that a request of one output token does not have.
 BETWEEN_TOKENS = frozenset({Measure.TPOT, Measure.ITL, Measure.TPOT_MEAN, Measure.ITL_MEAN})
-# Measures of which a request must keep the limit to count as good.
+# Measures whose limits a good request must meet.
 _TOGETHER = (Measure.RESPONSE, Measure.TTFT, Measure.TPOT, Measure.ITL)
 
 
@@ -126,16 +126,16 @@ _TOGETHER = (Measure.RESPONSE, Measure.TTFT, Measure.TPOT, Measure.ITL)
 class Objective:
     """Limits that must all be met: `Objective.of(response={0.99: 0.2})` limits P99 of the response to 200 ms.
 
-    A rejected request is late: with 0.8 % rejected, P99 allows 0.2 % to be served late. The mean is over
-    served requests.
+    A rejected request is late: with 0.8 % rejected, P99 allows 0.2 % to be served late. The mean is over served
+    requests.
 
     Attributes:
-        limits: in the order in which people name them: first token, other tokens, response, wait, losses,
-            utilization, all at once; by quantile where a measure has several.
+        limits: limits in the order of importance to users: first token, other tokens, response, wait, losses,
+            utilization, all at once; by quantile if a measure has several.
 
     Raises:
-        InputError: a limit that has no effect, because a higher quantile has a stricter one.
-        DomainError: a quantile or a share outside (0, 1), or a limit that is not positive.
+        InputError: a limit has no effect, because a higher quantile has a stricter one.
+        DomainError: a quantile or a share is outside (0, 1), or a limit is not positive.
     """
 
     limits: tuple[Promise, ...] = ()
@@ -158,15 +158,15 @@ class Objective:
         """An objective from limits by measure.
 
         Args:
-            allowed: of `response`, `wait`, `ttft`, `tpot` and `itl` the limits by quantile; of `response_mean`,
-                `ttft_mean`, `tpot_mean` and `itl_mean` one limit, all as floats in seconds or as text with a unit; of
-                `loss` and `utilization` the largest share; of `goodput` the smallest share of requests that keep
-                all limits at once: of each measure that of the highest quantile, and of gaps between tokens
-                their mean over the request. None is no limit.
+            allowed: limits by quantile of `response`, `wait`, `ttft`, `tpot` and `itl`; one limit of `response_mean`,
+                `ttft_mean`, `tpot_mean` and `itl_mean`, all as floats in seconds or as text with a unit; largest
+                share of `loss` and `utilization`; for `goodput` the smallest share of requests within all limits at
+                once, which are those of the highest quantile of each measure, and for gaps between tokens their mean
+                over the request. None is no limit.
 
         Raises:
-            InputError: an unknown measure, or a duration without its unit.
-            DomainError: a quantile or a share outside (0, 1), or a limit that is not positive.
+            InputError: a measure is unknown, or a duration has no unit.
+            DomainError: a quantile or a share is outside (0, 1), or a limit is not positive.
 
         >>> [str(one) for one in Objective.of(response={0.99: "200ms"}, loss=0.001).limits]
         ['P99 <= 200 ms', 'loss <= 0.1 %']
@@ -178,7 +178,7 @@ class Objective:
         """The objective, if it has a limit.
 
         Raises:
-            InputError: it has none.
+            InputError: it has no limit.
         """
         if not self.limits:
             raise InputError(f"no objective given; use {mend}")
@@ -188,10 +188,10 @@ class Objective:
         """The objective, if all its limits are of these measures.
 
         Args:
-            served: what has only these, in words.
+            served: the kind of fleet that has only these measures, in words.
 
         Raises:
-            InputError: a limit of another measure.
+            InputError: a limit is of another measure.
         """
         for limit in self.limits:
             if limit.measure not in measures:
@@ -208,28 +208,28 @@ class Objective:
 
     @property
     def quantiles(self) -> tuple[float, ...]:
-        """All quantiles asked for, rising."""
+        """All quantiles of the limits, rising."""
         return tuple(sorted({one.quantile for one in self.limits if one.quantile is not None}))
 
     @property
     def together(self) -> dict[Measure, float]:
-        """What a request must keep for it to count as good: the limit of the highest quantile of each. [s]"""
+        """Limits that a good request must meet: for each measure that of the highest quantile. [s]"""
         known = {measure: self.by_quantile(measure) for measure in _TOGETHER}
         return {measure: limits[max(limits)] for measure, limits in known.items() if limits}
 
     @property
     def loss_allowed(self) -> float | None:
-        """Largest share of rejected requests that all limits allow, counted as late; None if unlimited."""
+        """Largest share of rejected requests, counted as late, that all limits allow; None if unlimited."""
         return min((share for share, _ in self._losses_allowed), default=None)
 
     @property
     def strictest_of_losses(self) -> Promise:
-        """The limit that allows the fewest rejected requests, if any does."""
+        """The limit that allows the fewest rejected requests."""
         return min(self._losses_allowed, key=lambda one: one[0])[1]
 
     @property
     def _losses_allowed(self) -> list[tuple[float, Promise]]:
-        """Share that may be lost, for each promise that limits it."""
+        """Allowed share of rejected requests for each limit that has one."""
         return [
             (promise.allowed if promise.quantile is None else 1.0 - promise.quantile, promise)
             for promise in self.limits
@@ -247,7 +247,7 @@ class Objective:
 
 
 def _limits(name: str, given: Mapping[float, float | str] | float | str) -> Iterator[Promise]:
-    """The limits of a measure by its name in Python."""
+    """Limits of a measure by its name in Python."""
     measure = Measure.MISSED if name == "goodput" else Measure.__members__.get(name.upper())
     if measure is None or name == "missed":
         known = ", ".join(one.name.lower() for one in Measure if one is not Measure.MISSED)
@@ -261,7 +261,7 @@ def _limits(name: str, given: Mapping[float, float | str] | float | str) -> Iter
 
 
 def _allowed(measure: Measure, quantile: float | None, limit: float | str) -> float:
-    """A limit as a number; a whole number of seconds is likely to be in another unit."""
+    """A limit as a number; a whole number of seconds probably has another unit."""
     if measure is Measure.MISSED:
         if not isinstance(limit, float) or not 0.0 < limit < 1.0:
             raise DomainError(f"goodput must be within (0, 1), got {limit}")
@@ -288,7 +288,7 @@ def _require_in_range(limit: Promise) -> None:
 
 
 def _require_effective(low: Promise, high: Promise) -> None:
-    """Refuse a limit that a stricter one of a higher quantile makes idle."""
+    """Refuse a limit that has no effect, since a higher quantile has a stricter one."""
     if low.measure is high.measure and low.quantile is not None and low.allowed > high.allowed:
         raise InputError(
             f"the {low.what} limit {low.limit} is above the {high.what} limit {high.limit} and has no effect; "

@@ -1,23 +1,23 @@
-"""Overload in bursts: how late requests are at least where bursts exceed what a fleet can serve."""
+"""Overload: lower bounds of waits if bursts exceed what a fleet can serve."""
 
 import math
 from dataclasses import dataclass
 
 from capacity.traffic.workload import MmppArrivals
 
-# Standard deviations that chance may take from the backlog: it takes more once in 30,000 bursts.
+# Standard deviations by which the backlog may fall below its mean: more happens once in 30,000 bursts.
 _CHANCE = 4.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overload:
-    """One replica of a fleet whose bursts bring more than it serves.
+    """One replica of a fleet with bursts above its capacity.
 
     Attributes:
         arrival_rate_rps: mean arrival rate of the replica. [requests/s]
-        served_rps: most that it serves. [requests/s]
+        served_rps: highest rate at which it can serve. [requests/s]
         variability: ca² + B·cs², of the gaps in a burst and of the service of a full batch.
-        in_service: requests that it may serve at once.
+        in_service: requests that it can serve at once.
     """
 
     bursts: MmppArrivals
@@ -27,14 +27,14 @@ class Overload:
     in_service: float
 
     def wait_min_s(self, quantile: float) -> float:
-        """A lower bound of a quantile of the wait, from the work that must pile up. [s]
+        """Lower bound of a quantile of the wait, from the backlog that must build up. [s]
 
-        After a burst has lasted a seconds, (λ - μ)a requests wait, less what chance may have taken, and the next
-        waits until these are served. So do requests of the calm stretch after it, until the rest is drained.
-        Bursts last exponential times, and what is late in the long run is a share of all requests.
+        When a burst has lasted a seconds, (λ - μ)a requests wait, less a random deviation, and the next request waits
+        until these are served. So do requests of the calm stretch after it, until the backlog is drained. Bursts have
+        exponential lengths, and the late share is one of all requests in the long run.
 
         Returns:
-            0 where bursts are not too much for the replica, or too rare to matter.
+            0 if bursts do not exceed the replica's capacity, or are too rare to matter.
 
         Source:
             Newell (1982), Applications of Queueing Theory, ch. 2, the fluid approximation of a rush hour.
@@ -56,8 +56,8 @@ class Overload:
     def _late_after_burst(self, excess_rps: float, burst_rps: float, calm_rps: float) -> float:
         """Late requests of a burst that has become late and of the calm after it, over those of the burst.
 
-        From when it is late the burst lasts as long as any, and what it adds meanwhile takes an exponential time
-        to drain, unless the next burst comes first.
+        After it has become late, a burst lasts as long as any other, and the backlog that it adds takes an
+        exponential time to drain, unless the next burst begins before.
         """
         spare_rps = self.served_rps - calm_rps
         if spare_rps <= 0.0:

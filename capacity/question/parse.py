@@ -1,4 +1,4 @@
-"""Parse: what people type, with its units, into the nouns of a question."""
+"""Parse: reads values with their units, as users type them, into the records of a question."""
 
 import math
 import os
@@ -30,7 +30,7 @@ Choice = TypeVar("Choice", bound=StrEnum)
 
 
 def rate_rps(text: str | None, si: float | None, flag: str = "--rate") -> float | None:
-    """A rate as text with its unit, or as a number by the keyword that has the unit; None for neither.
+    """A rate from text with its unit, or from the number of the keyword in SI; None without either.
 
     >>> rate_rps("30000/min", None), rate_rps(None, 500.0)
     (500.0, 500.0)
@@ -39,7 +39,7 @@ def rate_rps(text: str | None, si: float | None, flag: str = "--rate") -> float 
 
 
 def duration_s(text: str | None, si: float | None, flag: str) -> float | None:
-    """A duration in the same way. [s]
+    """A duration from text with its unit, or from the number of the keyword in SI; None without either. [s]
 
     >>> duration_s("80ms", None, "--slo-p99"), duration_s(None, 0.08, "--slo-p99")
     (0.08, 0.08)
@@ -65,10 +65,10 @@ def _one_of(
 
 
 def find_profile(profile: "ProfileLike | LlmProfile") -> "ServiceProfile | LlmProfile":
-    """A profile of either kind by name, from a file of our own, or from one of another tool that holds one.
+    """A profile of either kind: by name, from a file of this project, or from a file of another tool.
 
     Raises:
-        InputError: none of these.
+        InputError: it is none of these.
     """
     from capacity.profile.load import load_any
 
@@ -82,10 +82,10 @@ def find_profile(profile: "ProfileLike | LlmProfile") -> "ServiceProfile | LlmPr
 
 
 def _of_another_tool(source: object, kind: str) -> Any:
-    """What a file of another tool holds; None where it is of none.
+    """Content of another tool's file; None if the source is no such file.
 
     Raises:
-        InputError: it holds nothing of the kind, or is not as its format should be.
+        InputError: the content is of another kind, or the file is damaged.
     """
     if not isinstance(source, str | Path) or not is_file(source):
         return None
@@ -102,7 +102,7 @@ def _of_another_tool(source: object, kind: str) -> Any:
 def read_profile(
     profile: "ProfileLike", request_overhead_s: float | None = None, instances_per_device: int | None = None
 ) -> "ServiceProfile":
-    """`--profile` with `--request-overhead` and `--instances-per-device`, which replace what it says."""
+    """Value of `--profile`, with `--request-overhead` and `--instances-per-device` in place of its own."""
     from capacity.profile.load import load_profile
 
     found = load_profile(cast("ProfileLike", find_profile(profile)))
@@ -114,7 +114,7 @@ def read_profile(
 
 
 def read_arrivals(arrivals: "str | ArrivalProcess") -> "ArrivalProcess":
-    """`--arrivals`; a process is taken as it is."""
+    """Value of `--arrivals`; a process is returned as it is."""
     from capacity.traffic.parse import parse_arrivals
     from capacity.traffic.workload import ArrivalProcess
 
@@ -138,7 +138,7 @@ def read_demand(
     users: int | None,
     think_time_s: float | None,
 ) -> "Demand":
-    """`--users` and `--think-time`, or `--arrivals` and `--rate`."""
+    """Values of `--users` and `--think-time`, or of `--arrivals` and `--rate`."""
     from capacity.traffic.parse import workload
     from capacity.traffic.workload import ClosedPopulation
 
@@ -150,12 +150,12 @@ def read_demand(
 
 
 def read_routing(name: str) -> Routing:
-    """`--routing`."""
+    """Value of `--routing`."""
     return read_choice(Routing, name, "--routing")
 
 
 def read_choice(choices: type[Choice], name: str, flag: str) -> Choice:
-    """One of the names of an enumeration."""
+    """A member of an enumeration by its name."""
     try:
         return choices(name)
     except ValueError:
@@ -163,7 +163,7 @@ def read_choice(choices: type[Choice], name: str, flag: str) -> Choice:
 
 
 class BatchingRule(NamedTuple):
-    """By whose rule batches start, and its preferred sizes, rising."""
+    """Rule by which batches start, and its preferred sizes, rising."""
 
     batching: Batching = Batching.TRITON
     preferred_sizes: tuple[int, ...] = ()
@@ -172,10 +172,10 @@ class BatchingRule(NamedTuple):
 def read_batching(
     batching: str, preferred_sizes: "str | Iterable[int] | None", timer: str | None = None
 ) -> BatchingRule:
-    """By whose rule batches start.
+    """Values of `--batching` and `--preferred-sizes`.
 
     Args:
-        timer: what `--batching` was once called, `oldest` or `open`.
+        timer: value of the former flag `--timer`, `oldest` or `open`.
 
     >>> read_batching("triton", "8,4").preferred_sizes
     (4, 8)
@@ -192,7 +192,7 @@ def read_batching(
 
 
 def _read_sizes(sizes: "str | Iterable[int] | None") -> tuple[int, ...]:
-    """`4,8`, or numbers."""
+    """Sizes from `4,8`, or from numbers."""
     if sizes is None:
         return ()
     if not isinstance(sizes, str):
@@ -204,7 +204,7 @@ def _read_sizes(sizes: "str | Iterable[int] | None") -> tuple[int, ...]:
 
 
 def read_service_rate_rps(service_rate: str | None, service_time: str | None) -> float:
-    """`--service-rate` or `--service-time`. [requests/s]"""
+    """Value of `--service-rate` or `--service-time`. [requests/s]"""
     if (service_rate is None) == (service_time is None):
         raise InputError("give either --service-rate 5rps or --service-time 200ms")
     if service_rate is not None:
@@ -217,7 +217,7 @@ def read_service_rate_rps(service_rate: str | None, service_time: str | None) ->
 
 
 def read_quantiles(given: list[float] | None, default: Sequence[float]) -> tuple[float, ...]:
-    """`--quantile`, in rising order."""
+    """Values of `--quantile`, in rising order."""
     quantiles = tuple(sorted(set(given or default)))
     for quantile in quantiles:
         if not 0.0 < quantile < 1.0:
@@ -231,7 +231,7 @@ def both_confidence(confidence: float) -> float:
 
 
 def worker_count(workers: int | None, cluster: str | None = None) -> int:
-    """`--workers`; all cores where it is not given."""
+    """Value of `--workers`; all cores if it is not given."""
     if workers is not None and cluster is not None:
         raise InputError("give either --workers or --cluster, which has workers of its own")
     if workers is not None and workers < 1:
@@ -240,7 +240,7 @@ def worker_count(workers: int | None, cluster: str | None = None) -> int:
 
 
 def read_share(share: str | float, flag: str) -> float:
-    """A share within (0, 1), as a percentage or a number.
+    """A share within (0, 1), from a percentage or a number.
 
     >>> read_share("25%", "--utilization-max"), read_share(0.25, "--utilization-max")
     (0.25, 0.25)
@@ -257,10 +257,10 @@ def read_share(share: str | float, flag: str) -> float:
 
 
 def read_objective(given: Mapping[str, Any]) -> "Objective":
-    """`--slo-...`, `--tier`, `--loss-max`, `--utilization-max`, `--goodput-min`; a given limit replaces the tier's.
+    """Limits of `--slo-...`, `--loss-max`, `--utilization-max` and `--goodput-min`, which replace those of `--tier`.
 
     Args:
-        given: by keyword; an `objective` among them stands for all limits.
+        given: values by keyword; an `objective` among them stands for all limits.
     """
     from capacity.question.objective import TIERS, Measure, Objective
 
@@ -289,7 +289,7 @@ def _read_limits_s(given: Mapping[str, Any], measure: str) -> dict[float, float]
 
 
 def _read_limit_s(given: Mapping[str, Any], measure: str, statistic: str) -> float | None:
-    """`--slo-[MEASURE-]STATISTIC`. [s]"""
+    """Value of `--slo-[MEASURE-]STATISTIC`. [s]"""
     name = "slo_" + ("" if measure == "response" else f"{measure}_") + statistic
     return duration_s(given.get(name), given.get(f"{name}_s"), f"--{name.replace('_', '-')}")
 
@@ -305,7 +305,7 @@ def read_profiles(
     prices: Sequence[str | float],
     instances_per_device: int | None = None,
 ) -> "tuple[ServiceProfile, ...]":
-    """`--profile`, each with its price and its instances, which flags may replace."""
+    """Profiles of `--profile`, with the prices and instances of their own or of the flags."""
     found = [read_profile(one, request_overhead_s, instances_per_device) for one in given]
     profiles = {profile.name: profile for profile in found}
     if len(profiles) < len(found):
@@ -326,14 +326,14 @@ def read_profiles(
 
 
 def read_price(text: str) -> float:
-    """A price. [USD/h]"""
+    """Value of `--price`. [USD/h]"""
     if not is_number(text.strip()):
         raise InputError(f"--hourly-usd {quoted(text)} is not a price in USD/h; write 0.526")
     return float(text)
 
 
 def read_routings(names: Sequence[str]) -> tuple[Routing, ...]:
-    """`--routing`, each once."""
+    """Values of `--routing`, each once."""
     given = list(names or ["round-robin"])
     if given == ["any"]:
         return tuple(Routing)
@@ -343,13 +343,13 @@ def read_routings(names: Sequence[str]) -> tuple[Routing, ...]:
 
 
 def read_batch_waits(texts: Sequence[str], seconds: Sequence[float] = ()) -> tuple[float, ...] | None:
-    """`--batch-wait`; None where it is to be searched. [s]"""
+    """Value of `--batch-wait`; None if it is to be searched. [s]"""
     found = {parse_duration_s(text, "--batch-wait") for text in texts} | set(map(float, seconds))
     return tuple(sorted(found)) or None
 
 
 def batch_wait_axis_s(texts: Sequence[str], seconds: Sequence[float]) -> tuple[float, ...]:
-    """`--batch-wait` of a sweep, single values and ranges; 0 where none is given. [s]"""
+    """Values of `--batch-wait` in a sweep, single ones and ranges; 0 if none is given. [s]"""
     from capacity.question.grid import parse_durations_s
 
     ranges = parse_durations_s(texts, "--batch-wait") if texts else ()
@@ -367,10 +367,10 @@ def read_survival(
     recovery_s: float | None = None,
     may_stand_alone: bool = False,
 ) -> "Survival":
-    """`--spare`, `--survive`, `--rolling-update`, `--spike` with `--startup-time`, `--mtbf` with `--recovery-time`.
+    """Failures to survive, from `--spare`, `--survive`, `--rolling-update`, `--spike` and `--mtbf`.
 
     Args:
-        may_stand_alone: whether the start-up time is also for something else than a spike.
+        may_stand_alone: whether the start-up time has another use than a spike.
     """
     from capacity.question.resilience import Spike, Survival
 
@@ -402,7 +402,7 @@ def read_survival(
 
 
 def read_breakdowns(mtbf_s: float | None, recovery_s: float | None) -> "Breakdowns | None":
-    """`--mtbf` with `--recovery-time`; None where neither is given."""
+    """Values of `--mtbf` and `--recovery-time`; None without either."""
     from capacity.question.resilience import Breakdowns
 
     if (mtbf_s is None) != (recovery_s is None):
@@ -430,7 +430,7 @@ def _read_factor(text: str) -> float:
 def read_curve(
     daily: str | Path | None, arrival_rate_rps: float | None, users: int | None
 ) -> "DailyCurve | None":
-    """`--daily`, which replaces a rate."""
+    """Curve of `--daily`, which replaces a rate."""
     from capacity.traffic.daily import read_daily_curve
 
     if daily is None:

@@ -1,4 +1,4 @@
-"""Refusal: what theory refuses at once, before anything is simulated."""
+"""Refusal: plans that theory refuses, before anything is simulated."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ from capacity.question.scenario import Scenario
 from capacity.question.stability import device_throughput_max_rps, load_under, loss_min
 from capacity.traffic.workload import ClosedPopulation, MmppArrivals, Workload
 
-# What the law of users says something about.
+# Measures for which the law of users gives a bound.
 _OF_USERS = (Measure.RESPONSE, Measure.RESPONSE_MEAN, Measure.WAIT)
 _ROUNDING = 1e-12
 
@@ -21,12 +21,12 @@ _ROUNDING = 1e-12
 def refuse_batch_size(
     profile: ServiceProfile, objective: Objective, batch_size_max: int, confidence: float = 0.95
 ) -> Rejection | None:
-    """Why no number of replicas could meet the objective with batches up to this size.
+    """Reason why no number of replicas could meet the objective with batches up to this size; None if there is none.
 
-    A service time whose samples cannot tell it from its limit refuses nothing: `floor_doubt` names it.
+    A service time that its samples cannot tell from the limit is no reason: `floor_doubt` names it.
 
     Args:
-        confidence: of the interval of that time.
+        confidence: confidence of the interval of the service time.
     """
     if batch_size_max > profile.batch_size_max:
         return Rejection(limit=Limit.PROFILE_RANGE, allowed=profile.batch_size_max, needed=batch_size_max)
@@ -43,9 +43,9 @@ def refuse_batch_size(
 def floor_doubt(
     profile: ServiceProfile, objective: Objective, batch_size_max: int, confidence: float
 ) -> FloorDoubt | None:
-    """The service time whose samples cannot tell it from its limit; None if there is none.
+    """The service time that its samples cannot tell from the limit; None if there is none.
 
-    No response is quicker than its service, so that no number of replicas settles it.
+    No response is quicker than its service, so no number of replicas settles it.
     """
     promises = [p for p in objective.limits if p.measure is Measure.RESPONSE]
     doubts = (_floor_doubt(profile, promise, batch_size_max, confidence) for promise in promises)
@@ -53,7 +53,7 @@ def floor_doubt(
 
 
 def floor_candidate(plan: Plan, doubt: FloorDoubt) -> Candidate:
-    """A plan that the samples of its service time leave in doubt."""
+    """A plan that is undecided because of the samples of its service time."""
     return Candidate(
         plan=plan,
         verdict=Verdict.INCONCLUSIVE,
@@ -71,16 +71,16 @@ def _floor_doubt(
 
 
 def _floor_s(profile: ServiceProfile, promise: Promise, batch_size_max: int) -> float:
-    """The time that no plan with batches up to this size can beat. [s]"""
+    """Shortest time with batches up to this size, which no plan can beat. [s]"""
     if promise.quantile is not None:
         return profile.service_floor_s(promise.quantile, batch_size_max)
     return profile.service_floor_mean_s(batch_size_max)
 
 
 def refuse_load(scenario: Scenario) -> Rejection | None:
-    """Why the queues of this plan would grow forever or for too long, or lose more than any promise allows to be late.
+    """Reason why the queues of this plan grow for ever or too long, or lose too many requests; None without any.
 
-    Users who wait for their answers never make a queue grow; they make one another wait.
+    Users who wait for their answers never make a queue grow; they make each other wait.
     """
     workload, plan = scenario.workload, scenario.plan
     if isinstance(workload, ClosedPopulation):
@@ -94,7 +94,7 @@ def refuse_load(scenario: Scenario) -> Rejection | None:
 
 
 def _refuse_bursts(scenario: Scenario, workload: Workload) -> Rejection | None:
-    """Why bursts that exceed what the fleet serves make too many requests late."""
+    """Reason why bursts above the capacity make too many requests late; None if there is none."""
     if not isinstance(workload.arrivals, MmppArrivals) or scenario.spike is not None:
         return None
     profile, plan = scenario.profile, scenario.plan
@@ -110,7 +110,7 @@ def _refuse_bursts(scenario: Scenario, workload: Workload) -> Rejection | None:
 
 
 def refuse_overload(one: Overload, promises: Sequence[Promise]) -> Rejection | None:
-    """The promise that bursts break most clearly, if they break one; responses and first tokens wait too."""
+    """The limit that bursts exceed most clearly, if any; responses and first tokens wait too."""
     waiting = (Measure.RESPONSE, Measure.WAIT, Measure.TTFT)
     found = [
         Rejection.of(promise, least_s)
@@ -122,7 +122,7 @@ def refuse_overload(one: Overload, promises: Sequence[Promise]) -> Rejection | N
 
 
 def _refuse_losses(scenario: Scenario, workload: Workload) -> Rejection | None:
-    """Why a fleet that cannot serve what arrives must lose too much: a lost request is late."""
+    """Reason why a fleet that cannot serve all arrivals loses too many, as lost requests are late; else None."""
     allowed = scenario.objective.loss_allowed
     lost = loss_min(scenario.profile, workload.arrival_rate_rps, scenario.plan)
     if allowed is None or lost <= allowed:
@@ -131,10 +131,10 @@ def _refuse_losses(scenario: Scenario, workload: Workload) -> Rejection | None:
 
 
 def _refuse_users(scenario: Scenario, users: ClosedPopulation) -> Rejection | None:
-    """Why so many users must wait longer than a promise allows, however lucky they are.
+    """Reason why so many users must wait longer than a limit; None if there is none.
 
-    N users who think for Z and are answered at the rate X take N/X - Z each on average, and X is at most what the
-    fleet serves. The limit that is missed by most decides.
+    N users who think for Z and are answered at the rate X take N/X - Z each on average, and X is at most the capacity
+    of the fleet. The limit that is exceeded most decides.
 
     Source:
         Denning & Buzen (1978), The operational analysis of queueing network models, ACM Computing Surveys 10(3):
@@ -154,9 +154,9 @@ def _refuse_users(scenario: Scenario, users: ClosedPopulation) -> Rejection | No
 def _least_s(
     profile: ServiceProfile, users: ClosedPopulation, plan: Plan, promise: Promise, mean_s: float
 ) -> float:
-    """What users wait at least at a promise's quantile, or on average, if they take this long on average. [s]
+    """Lower bound of the wait at the limit's quantile, or of its mean, if users take this long on average. [s]
 
-    No response is longer than some r, so that a share p of responses beyond t makes the mean (1 - p)·t + p·r at most.
+    No response is longer than some r, so a share p of responses beyond t makes the mean at most (1 - p)·t + p·r.
     """
     if plan.queue_limit is not None or promise.measure not in _OF_USERS:
         return 0.0
@@ -173,7 +173,7 @@ def users_devices_min(
 ) -> int:
     """Fewest devices of a plan's batches for which theory does not refuse these users.
 
-    The mean that a limit allows at most, by which the response time law gives the rate at which they must be served.
+    Each limit allows a largest mean, from which the response time law gives the rate at which users must be served.
     """
     device_rps = device_throughput_max_rps(profile, plan.batch_size_max)
     allowed_s = [
@@ -188,16 +188,16 @@ def users_devices_min(
 
 
 def _service_max_s(profile: ServiceProfile, plan: Plan) -> float:
-    """The longest that a batch of a plan can take, by the samples or percentiles of its profile. [s]"""
+    """Longest time of a batch of a plan, by the samples or percentiles of its profile. [s]"""
     sizes = [*(size for size in profile.batch_sizes if size < plan.batch_size_max), plan.batch_size_max]
     longest_s = max(profile.law(size).durations_s[-1] for size in sizes) + profile.wake_s
     return longest_s * max(map(profile.slowdown, range(1, profile.instances_per_device + 1)))
 
 
 def _response_max_s(profile: ServiceProfile, users: ClosedPopulation, plan: Plan) -> float:
-    """No response is longer: behind all other users in one queue, each batch as slow as can be. [s]
+    """Upper bound of a response: behind all other users in one queue, with each batch as slow as possible. [s]
 
-    A queue that long fills its batches where they close at the largest size alone; else each may hold one request.
+    So long a queue fills its batches if they close at the largest size alone; else each may hold one request.
     """
     is_filled = plan.batching is Batching.TRITON and not plan.preferred_sizes
     batches = math.ceil(users.users / (plan.batch_size_max if is_filled else 1)) + 2

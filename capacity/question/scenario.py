@@ -66,7 +66,7 @@ class Scenario(Generic[AnyProfile, AnyPlan, AnyDemand, Lengths]):
         return max((*self.objective.quantiles, *self.quantiles), default=_QUANTILE_OF_MEANS)
 
     def at_rate(self, arrival_rate_rps: float) -> Self:
-        """The same at another arrival rate."""
+        """The same scenario at another arrival rate."""
         assert isinstance(self.workload, Workload)  # noqa: S101  (a closed population has no rate)
         return replace(self, workload=replace(self.workload, arrival_rate_rps=arrival_rate_rps))
 

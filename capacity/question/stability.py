@@ -1,4 +1,4 @@
-"""Stability: how much work a plan can sustain, and how soon it forgets how it began."""
+"""Stability: the rate that a plan can sustain, and how soon its queues forget how they began."""
 
 import math
 from fractions import Fraction
@@ -19,19 +19,19 @@ from capacity.traffic.workload import (
 from capacity.units import format_duration, format_rate
 
 _ROUNDING = 1e-12
-# What is measured of a fleet that serves batches.
+# Measures that a fleet with batches has.
 MEASURES = frozenset(
     {Measure.RESPONSE, Measure.RESPONSE_MEAN, Measure.WAIT, Measure.LOSS, Measure.UTILIZATION}
 )
 
 
 def sustainable_rate_rps(profile: ServiceProfile, plan: Plan) -> float:
-    """Largest arrival rate below which the queues do not grow forever. [requests/s]
+    """Largest arrival rate at which the queues do not grow for ever. [requests/s]
 
-    A long queue always fills the batch, so full batches decide: c·B/s_B, and not the best
-    throughput of any batch size. It keeps its replica busy too, so on a shared device all instances
-    are taken to be busy, each at the rate of 1/slowdown. Batches that are collected ahead need not be full:
-    for these it is what the best size serves, which is an upper bound.
+    A long queue always fills the batch, so full batches decide: c·B/s_B, and not the best throughput of any batch
+    size. It keeps its replica busy too, so on a shared device all instances are busy, each at the rate of 1/slowdown.
+    Batches that are collected ahead need not be full: for these it is the throughput of the best size, which is an
+    upper bound.
     """
     if plan.batching is Batching.RAY_SERVE:
         return profile.devices(plan.replicas) * device_throughput_max_rps(profile, plan.batch_size_max)
@@ -40,7 +40,7 @@ def sustainable_rate_rps(profile: ServiceProfile, plan: Plan) -> float:
 
 
 def _replicas_working(profile: ServiceProfile, replicas: int, routing: Routing) -> float:
-    """Replicas with a device each that could do the work of this many that share devices.
+    """Replicas with a device each that could do the work of these replicas, which share devices.
 
     - `shared-queue`, `least-outstanding`: work goes to the replicas that finish it, and every device counts
       by what it does: the sum of instances/slowdown(instances).
@@ -69,10 +69,10 @@ def _replicas_working(profile: ServiceProfile, replicas: int, routing: Routing) 
 
 
 def device_throughput_max_rps(profile: ServiceProfile, batch_size_max: int) -> float:
-    """Upper bound on what a device serves, for any batches and busy instances. [requests/s]
+    """Upper bound on the rate of a device, for any batches and busy instances. [requests/s]
 
-    The best of all batch sizes up to the largest, with the number of busy instances that serves it best.
-    Times between two measured sizes are straight lines, so the best is a measured size or the largest.
+    It is the rate of the best batch size up to the largest, with the best number of busy instances. Times between two
+    measured sizes are linear, so the best is a measured size or the largest.
     """
     sizes = [*(size for size in profile.batch_sizes if size < batch_size_max), batch_size_max]
     instances = range(1, profile.instances_per_device + 1)
@@ -81,7 +81,7 @@ def device_throughput_max_rps(profile: ServiceProfile, batch_size_max: int) -> f
 
 
 def loss_min(profile: ServiceProfile, arrival_rate_rps: float, plan: Plan) -> float:
-    """Share of the requests that a fleet loses at least, since it cannot serve them: 1 - c·μ/λ, or 0."""
+    """Lower bound of the share of requests that a fleet loses, as it cannot serve them: 1 - c·μ/λ, or 0."""
     device_rps = device_throughput_max_rps(profile, plan.batch_size_max)
     return max(0.0, 1.0 - profile.devices(plan.replicas) * device_rps / arrival_rate_rps)
 
@@ -89,7 +89,7 @@ def loss_min(profile: ServiceProfile, arrival_rate_rps: float, plan: Plan) -> fl
 def devices_serving_min(
     profile: ServiceProfile, arrival_rate_rps: float, batch_size_max: int, loss_allowed: float
 ) -> int:
-    """Fewest devices whose fleet need not lose more than a share of the requests."""
+    """Fewest devices with which a fleet need not lose more than a share of the requests."""
     device_rps = device_throughput_max_rps(profile, batch_size_max)
     return max(1, math.ceil((1.0 - loss_allowed) * arrival_rate_rps / device_rps * (1.0 - _ROUNDING)))
 
@@ -115,10 +115,10 @@ def load_of(scenario: Scenario) -> float | None:
 def load_under(profile: ServiceProfile, workload: Workload, plan: Plan) -> tuple[float, bool]:
     """Load under these arrivals, and whether it is exact.
 
-    Batches that are collected ahead (`ray-serve`) are as large as the arrivals make them, full or not. Batches
-    and the times between their openings are independent of the server and alike, so the load is
-    λ·E[s_N]/(c·E[N]) for a batch of N. Exact where the arrivals at one replica are renewals of known law;
-    else as if they were Poisson.
+    Batches that are collected ahead (`ray-serve`) are as large as the arrivals make them, full or not. Batches and
+    the times between their openings are independent of the server and identically distributed, so the load is
+    λ·E[s_N]/(c·E[N]) for a batch of N. It is exact if the arrivals at one replica are renewals of a known law, and
+    otherwise that of Poisson arrivals.
     """
     rate_rps = workload.arrival_rate_rps
     if plan.batching is not Batching.RAY_SERVE:
@@ -135,9 +135,9 @@ def load_under(profile: ServiceProfile, workload: Workload, plan: Plan) -> tuple
 
 
 def _joined_at_least(workload: Workload, plan: Plan) -> tuple[list[float], bool]:
-    """Probabilities that 1, 2, ..., B - 1 requests or more join the one that opens a batch, before its wait ends.
+    """Probabilities that at least 1, 2, ..., B - 1 requests join the one that opens a batch, before its wait ends.
 
-    k gamma gaps are a gamma time again (Feller 1971, sec. II.2); round-robin gives every c-th request.
+    The sum of k gamma gaps has a gamma law too (Feller 1971, sec. II.2); round-robin gives every c-th request.
     """
     import numpy as np
     from scipy.special import gammainc
@@ -184,7 +184,7 @@ def _first_stable(
     replicas_min: int,
     routing: Routing,
 ) -> int:
-    """Fewest replicas that do more work than asked, which are never fewer than without a shared device.
+    """Fewest replicas whose throughput is above the rate, which are never fewer than without shared devices.
 
     Whatever the last device does, the full ones must do the rest.
     """
@@ -209,7 +209,7 @@ def relaxation_requests(load: float, queues: int, requests_in_service: float, va
 
     Args:
         load: ρ, below 1.
-        queues: how many queues share the arrivals.
+        queues: number of queues that share the arrivals.
         requests_in_service: arrivals during one service of a full batch.
         variability: ca² + B·cs², of the gaps and of the service of a full batch.
 
@@ -222,7 +222,7 @@ def relaxation_requests(load: float, queues: int, requests_in_service: float, va
 
 
 def require_batch_of_one(profile: ServiceProfile) -> None:
-    """A request may find an idle replica and be served alone, so the profile must include that batch.
+    """Refuse a profile without batches of one, since a request may find an idle replica and be served alone.
 
     Raises:
         DomainError: the smallest measured batch is larger.
@@ -240,7 +240,7 @@ def require_answerable(profile: ServiceProfile, workload: Demand, plan: Plan) ->
     Queues with a limit and closed populations have a steady state at any load.
 
     Raises:
-        UnstableError: names the fewest replicas that would be stable.
+        UnstableError: the queues would grow; the message names the fewest replicas that would be stable.
         DomainError: the profile does not cover the plan's batches.
     """
     require_batch_of_one(profile)

@@ -1,7 +1,7 @@
-"""Verbs: which flags each takes, in the order of its help, and where one differs from the table in `asked`.
+"""Verbs: the flags of each verb, in the order of its help, and where one differs from the table in `asked`.
 
-A verb is a command and a function of the same name, but for `import`, `report` and a few more whose functions have
-longer names. What only some commands have, and no function, stands here as well.
+A verb is a command and a function of the same name; `import`, `report` and a few more have functions with longer
+names. Flags that only some commands have, and no function, are here as well.
 """
 
 from collections.abc import Mapping
@@ -57,11 +57,11 @@ EFFORT = "seed confidence precision requests_max engine workers cluster"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verb:
-    """What a verb may be asked.
+    """The flags of a verb.
 
     Attributes:
-        flags: by their names, in the order of help.
-        positional: those that its function also takes by position.
+        flags: flags by their names, in the order of help.
+        positional: flags that its function also takes by position.
     """
 
     flags: Mapping[str, Flag]
@@ -78,7 +78,7 @@ def _out(what: str = "the answer as .json", more: str = "") -> Flag:
 
 
 def _verb(names: str, positional: str = "", /, **own: Flag) -> Verb:
-    """A verb with these flags; `own` are those that are not as in the table."""
+    """A verb with these flags; `own` are those that differ from the table."""
     known = {"out": _out(), **FLAGS}
     listed = {name: _own(name, own[name]) if name in own else known[name] for name in names.split()}
     return Verb(flags=listed, positional=tuple(positional.split()))
@@ -440,7 +440,7 @@ VERBS: Mapping[str, Verb] = {
 
 @cache
 def keywords(name: str) -> Mapping[str, Flag]:
-    """The keywords of a verb's function, in their order: the flags by their names in Python."""
+    """Keywords of a verb's function, in their order: the flags by their names in Python."""
     flags = VERBS[name].flags
     return {flag.keyword or one: flag for one, flag in flags.items() if flag.keyword != ""}
 
@@ -451,7 +451,7 @@ def typed_name(name: str, flag: Flag) -> str:
 
 
 def in_both(name: str, flag: Flag) -> tuple[str, ...]:
-    """The keyword of a flag, and that which takes the same in SI."""
+    """The keyword of a flag, and the one that takes the same value in SI."""
     return (name, f"{name}_{flag.kind.unit}") if flag.kind.unit else (name,)
 
 
@@ -459,13 +459,13 @@ def in_both(name: str, flag: Flag) -> tuple[str, ...]:
 
 
 def refuse_for_batches(given: Mapping[str, Any]) -> None:
-    """Refuse what only language models have, beside a profile of batches.
+    """Refuse flags that only language models have, with a profile of batches.
 
     Args:
-        given: by keyword.
+        given: values by keyword.
 
     Raises:
-        InputError: names the first.
+        InputError: a flag is refused; the message names the first.
     """
     for name, flag in FLAGS.items():
         if flag.of_engines and any(is_given(given, one) for one in in_both(name, flag)):
@@ -476,10 +476,10 @@ def refuse_for_batches(given: Mapping[str, Any]) -> None:
 
 
 def refuse_for_engines(given: Mapping[str, Any]) -> None:
-    """Refuse what language models do not have, each flag for its own reason.
+    """Refuse flags that language models do not have, each for its own reason.
 
     Raises:
-        InputError: names the first.
+        InputError: a flag is refused; the message names the first.
     """
     for name, flag in FLAGS.items():
         if flag.engines_lack and any(_differs(given, one, flag) for one in in_both(name, flag)):

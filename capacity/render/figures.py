@@ -114,8 +114,7 @@ def token_rate_curve(rates: "TokenRates") -> ObjectiveCurve:
 
 
 def token_plan_curve(found: "TokenRecommendation") -> ObjectiveCurve | None:
-    """The quantity whose limit a smaller fleet misses, over the fleets that the search judged; None without a
-    plan."""
+    """The quantity whose limit a smaller fleet misses, over the fleets that were judged; None without a plan."""
     plan, performance = found.plan, found.performance
     if plan is None or performance is None:
         return None

@@ -46,8 +46,7 @@ class Burstiness:
     """Statistics of the irregularity of recorded arrivals.
 
     The variation of gaps is not enough: bursts that last longer than a gap show only in the dispersion of counts,
-        over
-    windows as long as the queue remembers.
+    over windows as long as the queue remembers.
 
     Attributes:
         rate_rps: number of gaps over their sum.

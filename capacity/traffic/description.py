@@ -116,8 +116,7 @@ def _durbin(gaps: Floats) -> Floats:
 
 
 def _adjusted(found: Sequence[tuple[str, float, float]]) -> tuple[PoissonTest, ...]:
-    """Holm's rule: the smallest p-value is multiplied by the number of tests, the next by one less, and none falls
-    below it."""
+    """Holm's rule: the smallest p-value times the number of tests, the next times one less, and none below it."""
     adjusted, highest = [0.0] * len(found), 0.0
     order = sorted(range(len(found)), key=lambda place: found[place][2])
     for rank, place in enumerate(order):

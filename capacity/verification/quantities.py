@@ -71,8 +71,7 @@ def promise_finding(promise: Promise, measured: Performance) -> PromiseFinding:
     """Finding on a limit: met or missed if the interval lies wholly on one side of it.
 
     A request that was given up may or may not have been lost in the queue: a limit on losses is met only if it is met
-        with
-    all of these.
+    with all of these.
     """
     found = promise.found(measured)
     if found is None:

@@ -41,8 +41,7 @@ class Balancer:
     """Picks among replicas as a plan's load balancer would; ties go to the lowest.
 
     A single replica gets everything, whatever the routing: it may be a balancer itself. Several replicas behind one
-        queue are
-    an InputError, since only their own balancer can have that.
+    queue are an InputError, since only their own balancer can have that.
     """
 
     def __init__(self, routing: Routing, replicas: int, generator: np.random.Generator) -> None:

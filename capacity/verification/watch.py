@@ -98,9 +98,8 @@ def uses(looks: Sequence[Look]) -> tuple[ServerUse, ...]:
     """Work of the servers from each scrape to the next; a server without a histogram has done nothing yet.
 
     The time of a batch counts when the batch ended. A predicted utilization also counts work outside batches: on the
-        same
-    core, such work during a batch is in that batch's time, and such work between batches is missed here.
-    Raises DependencyError: fewer than two scrapes, other metrics, or a server that restarted meanwhile.
+    same core, such work during a batch is in that batch's time, and such work between batches is missed here. Raises
+    DependencyError: fewer than two scrapes, other metrics, or a server that restarted meanwhile.
     """
     if len(looks) < 2:
         raise DependencyError("they were read at most once while requests were sent; check --metrics")

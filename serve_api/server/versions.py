@@ -43,8 +43,7 @@ class Versions:
     """The serving version, a canary with a share of the batches, and the previous version.
 
     The version is drawn for each batch: there is one queue, batches fill as they would without a canary, and a
-        request still
-    goes to the canary with the probability of the share.
+    request still goes to the canary with the probability of the share.
     """
 
     def __init__(

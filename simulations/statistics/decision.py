@@ -1,4 +1,4 @@
-"""Decision: what the runs of a pool say of the limits of an objective, and with which probability of error."""
+"""Decision: whether a pool of runs meets the limits of an objective, with bounded probabilities of error."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -12,21 +12,19 @@ from capacity.question.objective import Measure, Objective, Promise
 from simulations.statistics.intervals import Estimate
 from simulations.statistics.pool import Pool
 
-# At least this many losses must have been possible within what is allowed: of few, in bursts, intervals say
-# little.
+# Fewest losses that must have been possible within the limit: intervals from fewer, in bursts, say little.
 _LOSSES_MIN = 300
-# Times what is allowed up to which few samples may be behind a refusal, at least; and standard errors of the number of
-# samples beyond a quantile, of which more are found by chance once in 10,000 times or less.
+# Multiple of the limit up to which a refusal needs more than few samples, at least; and standard errors of the number
+# of samples beyond a quantile, which chance exceeds once in 10,000 times or less.
 _NEAR, _NEAR_ERRORS = 3.0, 4.0
-# Standard errors of the profile beyond which it turns no verdict.
+# Standard errors of the profile beyond which it changes no verdict.
 _CLEAR = 6.0
 
 
 def share_of_error(number: int) -> float:
     """Share of the allowed error that the `number`-th of infinitely many tests may spend.
 
-    6/(π²k²) sums to 1 over k = 1, 2, ..., so all tests together err as rarely as one test
-    may (union bound).
+    6/(π²k²) sums to 1 over k = 1, 2, ..., so all tests together err no more often than one test may (union bound).
     """
     return 6.0 / (math.pi * number) ** 2
 
@@ -41,12 +39,12 @@ class Errors:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """What is known after some replications.
+    """Results after some replications.
 
     Attributes:
-        settled: the runs were long enough to forget their start, are level after it, and contain
-            enough independent durations beyond the highest quantile.
-        requests: simulated for this look and those before it.
+        settled: whether the runs were long enough to forget their start, are level after it, and contain enough
+            independent durations beyond the highest quantile.
+        requests: number simulated for this look and those before it.
     """
 
     pool: Pool
@@ -57,11 +55,10 @@ class Look:
 def decide(
     look: Look, objective: Objective, errors: Errors, replicas: int = 1
 ) -> tuple[Verdict, Rejection | None]:
-    """Whether a look settles the matter; a quantile by its value and by its share of late requests.
+    """Verdict of a look, and the refusal if it is missed; a quantile counts by its value and by its late share.
 
-    Met only when the upper ends of all stay within what the objective allows; missed when a lower end is
-    above it (for a quantile, that of the late share). Runs that have not settled understate a busy fleet and
-    may only refuse.
+    It is met only if the upper ends of all are within the limits, and missed if a lower end is above a limit (for a
+    quantile, that of the late share). Runs that have not settled underestimate a busy fleet and may only refuse.
     """
     missed: list[Rejection] = []
     met = look.settled
@@ -76,13 +73,13 @@ def decide(
 
 
 def open_limits(pool: Pool, objective: Objective, errors: Errors, replicas: int = 1) -> list[Promise]:
-    """Promises that are neither surely kept nor surely broken."""
+    """Limits that are neither surely met nor surely missed."""
     held = {promise: _held(pool, promise, errors, replicas) for promise in objective.limits}
     return [promise for promise, (_, broken, kept) in held.items() if not broken and not kept]
 
 
 def _held(pool: Pool, promise: Promise, errors: Errors, replicas: int) -> tuple[float, bool, bool]:
-    """What was found of a promise, whether it is surely broken, and whether it is surely kept."""
+    """Value of a limited quantity, whether it is surely above the limit, and whether it is surely within."""
     accept, refuse = 1.0 - errors.accept, 1.0 - errors.refuse
     if promise.quantile is None:
         low, high = found(pool, promise, refuse, replicas), found(pool, promise, accept, replicas)
@@ -98,19 +95,19 @@ def _held(pool: Pool, promise: Promise, errors: Errors, replicas: int) -> tuple[
 
 
 def is_of_few(pool: Pool, promise: Promise) -> bool:
-    """Whether it is about losses of which too few were possible."""
+    """Whether the limit is one of losses of which too few were possible."""
     return promise.measure is Measure.LOSS and promise.allowed * pool.counted < _LOSSES_MIN
 
 
 def _measured(pool: Pool, promise: Promise, replicas: int) -> tuple[Estimate, float]:
-    """What a limit bounds, and what it allows: a share of late requests, or the figure itself."""
+    """The limited quantity and its largest value: a share of late requests, or the figure itself."""
     if promise.quantile is not None:
         return pool.beyond(promise.measure, promise.allowed), 1.0 - promise.quantile
     return _figure(pool, promise.measure, replicas), promise.allowed
 
 
 def _figure(pool: Pool, measure: Measure, replicas: int) -> Estimate:
-    """A mean or a share."""
+    """Estimate of a mean or a share."""
     match measure:
         case Measure.LOSS:
             return pool.loss
@@ -123,13 +120,13 @@ def _figure(pool: Pool, measure: Measure, replicas: int) -> Estimate:
 
 
 def excess(pool: Pool, promise: Promise, replicas: int) -> float:
-    """How many times what is allowed was found."""
+    """Value of the limited quantity over the limit."""
     estimate, allowed = _measured(pool, promise, replicas)
     return estimate.value / allowed
 
 
 def near_to(promise: Promise, known: Callable[[float], Sequence[float]]) -> float:
-    """Times what is allowed up to which few samples may be behind a refusal."""
+    """Multiple of the limit up to which a refusal needs more than few samples."""
     if promise.quantile is None:
         return _NEAR
     expected = min(known(promise.quantile)) * (1.0 - promise.quantile)
@@ -137,9 +134,10 @@ def near_to(promise: Promise, known: Callable[[float], Sequence[float]]) -> floa
 
 
 def is_clear(pool: Pool, promise: Promise, replicas: int, *, is_kept: bool) -> bool:
-    """Whether a promise is so clearly kept, or broken, that the profile's error in the pool cannot turn it.
+    """Whether a limit is so clearly met, or missed, that the profile's error in the pool cannot change it.
 
-    By the scatter of a few resampled profiles: Student's t is beyond 6 once in 4000 times for 7 degrees of freedom.
+    It is judged by the scatter of a few resampled profiles: Student's t is beyond 6 once in 4000 times for 7 degrees
+    of freedom.
     """
     estimate, allowed = _measured(pool, promise, replicas)
     moves = estimate.moved_by
@@ -150,14 +148,14 @@ def is_clear(pool: Pool, promise: Promise, replicas: int, *, is_kept: bool) -> b
 
 
 def broken(pool: Pool, promise: Promise, value: float) -> Rejection:
-    """The refusal of a broken promise; if all beyond the quantile are lost, by the share of these."""
+    """The refusal for a missed limit; if all requests beyond the quantile are lost, by their share."""
     if math.isfinite(value):
         return Rejection.of(promise, value)
     return Rejection.of_losses(promise, pool.loss.value)
 
 
 def found(pool: Pool, promise: Promise, confidence: float, replicas: int) -> Interval:
-    """What a pool says of what a limit bounds."""
+    """Interval of the limited quantity in a pool."""
     if promise.quantile is not None:
         return pool.of_measure(promise.measure, promise.quantile).interval(confidence)
     match promise.measure:
@@ -170,6 +168,6 @@ def found(pool: Pool, promise: Promise, confidence: float, replicas: int) -> Int
 
 
 def tightest(promises: Iterable[Promise], find: Callable[[Promise], Interval]) -> tuple[Promise, Interval]:
-    """The promise whose upper end is nearest to what is allowed, or farthest beyond it, and what was found of it."""
+    """The limit whose upper end is nearest to it, or farthest above, with its interval."""
     held = [(promise, find(promise)) for promise in promises]
     return max(held, key=lambda one: one[1].high / one[0].allowed)

@@ -88,8 +88,7 @@ def resamples_for(confidence: float) -> int:
 
 
 def normal_scores(count: int) -> Floats:
-    """Normal quantiles at even levels, shape `(count,)`, rising: errors of a simulation for resamples in any
-    order."""
+    """Normal quantiles at even levels, shape `(count,)`, rising: errors for resamples in any order."""
     normal = NormalDist()
     return np.array([normal.inv_cdf((place + 0.5) / count) for place in range(count)])
 
@@ -218,9 +217,7 @@ class ResampledQuantile(QuantileEstimate):
 
     A quantile in a gap of its law jumps from one side to the other as samples come and go, while the share of
     requests beyond it moves little by little: so each resample's quantile is a level of the simulated law, at which
-    the pooled
-        durations are
-    read. No end lies where nothing was seen.
+    the pooled durations are read. No end lies where nothing was seen.
 
     Attributes:
         levels: levels of the quantiles under resampled profiles, shape `(resamples,)`; infinite beyond everything

@@ -1,4 +1,4 @@
-"""Performances: what a pool of runs says of a fleet, with intervals, for each kind of server."""
+"""Performances: results of a pool of runs for a fleet, with intervals, for each kind of server."""
 
 from collections.abc import Mapping, Sequence
 from typing import cast
@@ -8,16 +8,16 @@ from capacity.question.objective import Measure
 from simulations.statistics.pool import SERVED, Pool, within_one
 from simulations.statistics.tokens import TokenSample
 
-# The means that an engine's performance has.
+# Means in an engine's performance.
 _MEANS = (Measure.TTFT_MEAN, Measure.TPOT_MEAN, Measure.ITL_MEAN, Measure.RESPONSE_MEAN)
 
 
 def batch_performance(
     pool: Pool, *, load: float | None, replicas: int, quantiles: Sequence[float], confidence: float
 ) -> Performance:
-    """All quantities of a steady state of this many replicas, with intervals for the quantiles.
+    """Steady-state performance of this many replicas, with intervals of the quantiles.
 
-    Numbers in queue and in system are those of Little's law, from the requests that count.
+    Numbers in queue and in system follow by Little's law from the counted requests.
     """
     whole = pool.whole
     waits, served, window_s = whole.waits, whole.responses, whole.window_s
@@ -63,11 +63,11 @@ def engine_performance(
     has_limits: bool,
     kind: Kind = Kind.SIMULATION,
 ) -> Performance:
-    """All quantities of a fleet of engines, with intervals for its quantiles and means.
+    """Performance of a fleet of engines, with intervals of its quantiles and means.
 
     Args:
-        replicas, simulated: of the fleet, and how many of them were simulated for it.
-        has_limits: whether a request can miss any.
+        replicas, simulated: number in the fleet, and number that was simulated for it.
+        has_limits: whether there are limits that a request can miss.
     """
     whole = cast("TokenSample", pool.whole)
     times, gaps = replicas / simulated, whole.output_tokens - whole.counted
@@ -104,7 +104,7 @@ def engine_performance(
 
 
 def _of_means(pool: Pool, confidence: float, *, has_limits: bool) -> Mapping[str, Interval]:
-    """The intervals of means, by field name, and of the share of requests beyond a limit."""
+    """Intervals of means, by field name, and of the share of requests beyond a limit."""
     means = {measure: pool.mean(measure) for measure in _MEANS}
     found = {
         measure.value: estimate.interval(confidence)

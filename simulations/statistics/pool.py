@@ -247,7 +247,7 @@ class Pool:
         return total_s / count
 
     def mean_deviations_s(self, measure: Measure) -> Floats:
-        """How far the mean of each section lies from that of all, shape `(sections,)`. [s]"""
+        """Deviation of each section's mean from the overall mean, shape `(sections,)`. [s]"""
         pairs = [_total(measure, section) for section in self.sections]
         return np.array([total_s / count for total_s, count in pairs]) - self.mean_s(measure)
 
@@ -320,8 +320,7 @@ class Pool:
         """The pooled value, with the error from the scatter of the sections around it.
 
         Correlated sections of one path are worth fewer independent ones: their error grows by √((1 + r)/(1 - r)) for
-            a
-        correlation r > 0 of neighbours, as for a process that forgets geometrically (Box, Jenkins & Reinsel 1994,
+        a correlation r > 0 of neighbours, as for a process that forgets geometrically (Box, Jenkins & Reinsel 1994,
         Time Series Analysis, sec. 2.1.6). The sample's r is low by (1 + 3r)/n (Marriott & Pope 1954, Biometrika 41).
         """
         squares = math.fsum((section - pooled) ** 2 for section in sections)

@@ -72,8 +72,7 @@ def profile_error(
     """The error of the profile's samples for a case; None if it has none.
 
     The same requests are simulated under the measured profile and under resampled ones: as many as the percentiles of
-        an
-    interval take, or only a few if those are enough for the caller.
+    an interval take, or only a few if those are enough for the caller.
 
     Args:
         length: length of each run.

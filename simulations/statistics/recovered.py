@@ -76,8 +76,7 @@ def _share(arrived_s: Floats, sums: Integers, from_s: Floats, to_s: Floats | flo
 def _recovered(
     stress: Stress, arrived_s: Floats, sums: Integers, baseline: float, until_s: float
 ) -> tuple[float | None, bool]:
-    """Seconds to the first window from which on all are as before for half a minute, and whether there was a
-    relapse."""
+    """Seconds until all windows are as before for half a minute, and whether there was a relapse."""
     window_s = stress.window_s
     seconds = math.floor(until_s - stress.ends_s - window_s + _ROUNDING)
     starts_s = stress.ends_s + np.arange(seconds + 1.0)

@@ -51,9 +51,8 @@ def is_pooled(plan: Plan) -> bool:
     """Whether replicas fill and empty as one, since work goes to a free replica.
 
     With batches the least outstanding replica need not be the one that is free first: replicas that started together
-        stay
-    together, and forget the start as slowly as queues of their own (observed on fleets of 30 and 300, whose runs went
-    on rising after ten relaxation times of one queue).
+    stay together, and forget the start as slowly as queues of their own (observed on fleets of 30 and 300, whose runs
+    went on rising after ten relaxation times of one queue).
     """
     least_outstanding = plan.routing is Routing.LEAST_OUTSTANDING and plan.batch_size_max == 1
     return plan.replicas == 1 or plan.routing is Routing.SHARED_QUEUE or least_outstanding
@@ -128,13 +127,10 @@ def modulated_relaxation_requests(
     """Requests of one relaxation time of queues whose arrivals come in bursts.
 
     Such a queue forgets no sooner than the phases do, and in bursts above its capacity far more slowly: MMPP/M/1 at
-        the rate
-    -min χ(x) of the larger eigenvalue χ of Q + Λ(exp(x) - 1) + μI(exp(-x) - 1), which without bursts is (√μ - √λ)².
-    The walls of a limit hasten it: χ is taken at x + iπ/(K + 1), as without bursts, with a safety factor (chains of
-    up to
-        200
-    places needed up to 1.9). More variable service stretches it as in `relaxation_requests`: as if several requests
-    moved as one.
+    the rate -min χ(x) of the larger eigenvalue χ of Q + Λ(exp(x) - 1) + μI(exp(-x) - 1), which without bursts is (√μ
+    - √λ)². The walls of a limit hasten it: χ is taken at x + iπ/(K + 1), as without bursts, with a safety factor
+    (chains of up to 200 places needed up to 1.9). More variable service stretches it as in `relaxation_requests`: as
+    if several requests moved as one.
 
     Args:
         load: ρ, of all queues on average.

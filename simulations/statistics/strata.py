@@ -11,8 +11,7 @@ class Strata:
     """The samples of the strata of one run, or of several; takes the place of a sample in a pool.
 
     Chance decides how many requests of a run fall into a burst, but not what share of all requests does: each stratum
-        is
-    weighted by its known share, so that only what happens within the strata is estimated.
+    is weighted by its known share, so that only what happens within the strata is estimated.
 
     Attributes:
         weights: known shares of the requests, which sum to 1, in groups whose order matters.

@@ -24,9 +24,8 @@ class EqualPasses:
     A request that comes to an idle engine has its first token after one pass, any other after the rest of a pass,
     which is uniform, and one more. Between tokens lies one pass. The number of passes until the engine is idle is
     that of a queue with unlimited servers, in whole passes: `P(empty after n) = P(L <= n) r(n)` after a first
-    request, `r(n)` after
-        none,
-    with `r(n) = exp(-λa Σ_{i<n} P(L > i))`, and the one is the other convolved with the number of passes.
+    request, `r(n)` after none, with `r(n) = exp(-λa Σ_{i<n} P(L > i))`, and the one is the other convolved with the
+    number of passes.
 
     Attributes:
         pass_s: a. [s]

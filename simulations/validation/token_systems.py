@@ -119,8 +119,7 @@ def law_scenario(
 
 
 def one_each(base_s: float, per_request_s: float) -> Coefficients:
-    """Coefficients of a + gn for n running requests, since a prompt of one token takes as long as a decoding
-    request."""
+    """Coefficients of a + gn for n running requests: a prompt of one token takes as long as a decoding request."""
     return Coefficients(base_s=base_s, per_prefill_token_s=per_request_s, per_decode_request_s=per_request_s)
 
 

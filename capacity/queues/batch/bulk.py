@@ -173,8 +173,7 @@ class Bulk(Law):
         return self._stride * self.batch_size_mean
 
     def _share(self, waits: Floats, beside: float = 0.0) -> float:
-        """Share of requests that wait longer, at most 1 by rounding, computed to the digits that matter beside
-        `beside`."""
+        """Share of requests that wait longer, at most 1, to the digits that matter beside `beside`."""
         older = self._law.older(waits, beside * self.batch_size_mean)
         return min(1.0, older / self.batch_size_mean)
 
@@ -182,8 +181,7 @@ class Bulk(Law):
         """The wait beyond which a response is later than a time, by batch size; negative for none. [phases]
 
         A wait that ends with the timer is distinguished from a longer one by the given times: their difference would
-            be off by
-        its rounding.
+        be off by its rounding.
         """
         served_s, timer = np.array(self.batch_times_s), self.batch_wait_max_s * self._phase_rate_rps
         waits = (time_s - served_s) * self._phase_rate_rps

@@ -151,9 +151,8 @@ def stationary(states: BulkStates) -> Floats:
     """Stationary probabilities; shape `(count,)`.
 
     It is a regular splitting: what restarts is taken from the last round, what leads onward is solved for, block by
-        block. A
-    round is a step of the chain observed only when the queue has just become empty, which forgets its start quickly
-    at any load.
+    block. A round is a step of the chain observed only when the queue has just become empty, which forgets its start
+    quickly at any load.
 
     Source:
         Varga (1962), Matrix Iterative Analysis, sec. 3.6; Stewart (1994), Introduction to the Numerical

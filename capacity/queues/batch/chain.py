@@ -256,8 +256,7 @@ def window_starts(service: Service, window: Window) -> tuple[Starts, Floats]:
 
 
 def _window_outcomes(service: Service, at_level: int, wait: float) -> Floats:
-    """Transitions from y = c, ..., `at_level` - 1 phases at a completion to those at the start, c, ..., cB + c -
-    1."""
+    """Transitions from y = c, ..., `at_level` - 1 phases at a completion to c, ..., cB + c - 1 at the start."""
     stride = service.stride
     missing = at_level - np.arange(stride, at_level)
     outcomes = np.zeros((len(missing), service.full))

@@ -333,10 +333,9 @@ def _scaled(sums: Floats, exponent: int) -> tuple[Floats, int]:
 def _ages(full: _Full, spare: float) -> tuple[NDArray[np.intp], Floats, Floats]:
     """The age of the oldest request that waits: its states, its rates off the diagonal, its mean times.
 
-    Its density falls as e^(Tx) with T = I x S + G (D x I): G leads from one oldest request's start of
-    service to the next ones'. T's mean times come from the left, where the flows of the ever-busy system
-    leave no small
-    difference: x (-T) = (spare capacity) y (D x I). Sources: see `PhaseQueue`.
+    Its density falls as e^(Tx) with T = I x S + G (D x I): G leads from one oldest request's start of service to the
+    next ones'. T's mean times come from the left, where the flows of the ever-busy system leave no small difference:
+    x (-T) = (spare capacity) y (D x I). Sources: see `PhaseQueue`.
     """
     hidden, marked = full.arrivals.hidden, full.arrivals.marked
     size = len(full.occupancies)

@@ -16,8 +16,7 @@ class MMcK(LawAtRate):
     """M/M/c/K in steady state, at any load; waits and responses are those of accepted requests.
 
     It uses only sums of positive terms: the textbook's (1 - rho) / (1 - rho^(K-c+1)) is 0/0 at rho = 1 and garbage
-        near it.
-    Weights are relative to the largest of P(N = c) and P(N = K).
+    near it. Weights are relative to the largest of P(N = c) and P(N = K).
 
     Attributes:
         capacity: number of places, those in service included.

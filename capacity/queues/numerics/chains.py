@@ -85,10 +85,8 @@ def inverse(rates: Floats, exits: Floats) -> Floats:
     """Mean times in state j before the exit, from state i: the inverse of diag(outflow) - rates.
 
     It works by halves: one half is left out of the chain, and its detours are added to the rates and exits of the
-        other.
-    Given the exits, not the diagonal, nothing is subtracted: every entry is right to a few roundings, however nearly
-        singular
-    the matrix and however small the entry.
+    other. Given the exits, not the diagonal, nothing is subtracted: every entry is right to a few roundings, however
+    nearly singular the matrix and however small the entry.
 
     Args:
         rates: non-negative, `(n, n)`; the diagonal is not read.

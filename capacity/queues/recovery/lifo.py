@@ -19,8 +19,7 @@ class LastInFirstOut:
     """M/M/c that takes the newest request first and interrupts none, at any load.
 
     A waiting request waits for a busy period: all that come meanwhile go first. In overload a share of 1 - 1/load
-        never
-    begins. Then it is served. The law of both together is found by inversion of its transform.
+    never begins. Then it is served. The law of both together is found by inversion of its transform.
 
     Raises:
         DomainError: a rate that is not positive and finite, servers not an integer in 1..5e9.

@@ -106,9 +106,7 @@ class Fleet:
 
         With `--shed late:MARGIN` that is the clients' timeout less the margin. Without trouble to recover from, a
         plan with a queue limit rejects requests that have waited as long as the whole response may take: they are
-        late in any
-            case. In
-        trouble that was not evaluated.
+        late in any case. In trouble that was not evaluated.
         """
         if self.recovery is None:
             return None if self.plan.queue_limit is None else self.response_limit_s

@@ -95,8 +95,7 @@ def _thresholds(fleet: Fleet) -> str:
     """The objective, and that k6 itself kept up, as JavaScript.
 
     P99 within a limit means what it means in the plan: at most 1 % are lost or take longer. The durations of served
-        requests
-    follow from that, and are informative.
+    requests follow from that, and are informative.
     """
     objective = fleet.saved.question.objective
     found = {_late_name(q): [f"rate<={_share(1.0 - q)}"] for q in objective.by_quantile(Measure.RESPONSE)}

@@ -18,10 +18,8 @@ def asking_rate_rps(planned_rps: float, headroom_rps: float, growth: float | Non
 
     Until it serves, traffic may grow by `growth`, and must still be within the headroom: rate x growth <= headroom.
     Without a known growth the way from the planned rate to the headroom is divided into two equal factors: one before
-    the
-        server is
-    asked for, one until it is ready. At the planned rate the fleet is large enough by the plan, so the result is
-    never below that; a spike from there was evaluated by itself.
+    the server is asked for, one until it is ready. At the planned rate the fleet is large enough by the plan, so the
+    result is never below that; a spike from there was evaluated by itself.
 
     A larger fleet sustains at least the same rate on each server: its arrivals can only be spread more evenly.
 
@@ -107,8 +105,7 @@ class Scaling:
 
     @property
     def servers_max(self) -> int:
-        """Largest number of servers: twice the plan, or what the spike needs if that is more; the budget is yours to
-        set."""
+        """Largest number of servers: twice the plan, or what the spike needs if that is more; set it to your budget."""
         spike_rps = self.planned_rps * (self.growth or 1.0)
         return max(2 * self.servers, math.ceil(spike_rps * self.servers / self.asking_rps))
 

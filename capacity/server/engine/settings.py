@@ -17,8 +17,8 @@ class EngineSettings:
     """`capacity.question.grid.Settings` of fleets that serve a language model.
 
     Attributes:
-        sequences_max, batched_tokens_max: None stands for what each profile was measured up to.
-        lengths, cached_share, in_order: as of `capacity.question.tokens.TokenScenario`.
+        sequences_max, batched_tokens_max: None stands for the largest that each profile was measured with.
+        lengths, cached_share, in_order: as in `capacity.question.tokens.TokenScenario`.
     """
 
     lengths: AnyLengths
