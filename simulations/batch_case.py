@@ -161,7 +161,7 @@ class BatchCase(Case):
 
     @property
     def load(self) -> float | None:
-        """As of the scenario."""
+        """Load of the scenario."""
         return load_of(self.scenario)
 
     def performance(self, pool: Pool, quantiles: Sequence[float], confidence: float) -> Performance:

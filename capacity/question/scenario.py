@@ -11,7 +11,7 @@ from capacity.traffic.lengths import AnyLengths
 from capacity.traffic.workload import Demand, Workload
 
 if TYPE_CHECKING:
-    from typing_extensions import TypeVar  # knows defaults, as Python does from 3.13 on
+    from typing_extensions import TypeVar  # has defaults, as Python does from 3.13 on
 
     AnyDemand = TypeVar("AnyDemand", bound=Demand, default=Demand, covariant=True)
     Lengths = TypeVar("Lengths", bound=AnyLengths | None, default=None)
@@ -26,13 +26,13 @@ _QUANTILE_OF_MEANS = 0.9  # the quantile that sets the length of runs if only me
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario(Generic[AnyProfile, AnyPlan, AnyDemand, Lengths]):
-    """What a law or the simulator is asked about; the one record between a question and its answer.
+    """The input of a law or of the simulator: a plan, its requests and its objective.
 
     Attributes:
-        objective: what the plan is held to; empty where only its performance is asked for.
-        quantiles: to report beside those of the objective.
-        spike: the objective is asked of the responses during it, until new replicas are ready; None
-            asks it of the steady state.
+        objective: limits that the plan must meet; empty if only its performance is asked for.
+        quantiles: quantiles to report beside those of the objective.
+        spike: jump in traffic, during which the objective must hold until new replicas are ready; None for the steady
+            state.
         lengths: input and output tokens of the requests; None if requests have no lengths.
         cached_share: share of each prompt that is assumed to be in the cache when the request comes.
         in_order: whether the k-th arrival of a trace has the k-th lengths, and not random ones.
@@ -72,12 +72,12 @@ class Scenario(Generic[AnyProfile, AnyPlan, AnyDemand, Lengths]):
 
 
 def require_second_tokens(objective: Objective, lengths: AnyLengths) -> None:
-    """Refuse limits of the time between output tokens where every request gets only one.
+    """Refuse limits of the time between output tokens if every request gets only one.
 
-    Nothing could ever miss such a limit: whoever gives it expects other requests than these.
+    No request could miss such a limit: a user who sets it expects other requests than these.
 
     Raises:
-        InputError: names the first such limit.
+        InputError: there is such a limit; the message names the first.
     """
     if lengths.moments.output > 1.0:
         return

@@ -1,4 +1,4 @@
-"""Controller: the autoscaler that a plan was confirmed with, as the HPA and KEDA are told of it."""
+"""Controller: the settings of a plan's confirmed autoscaler for the HPA and for KEDA."""
 
 from collections.abc import Iterator
 
@@ -26,7 +26,7 @@ def behavior(autoscaler: Autoscaler) -> str:
 
 
 def metric_name(autoscaler: Autoscaler) -> str:
-    """Name of the metric that each pod has.
+    """Name of the pods' metric.
 
     >>> from capacity.autoscaling.target import read_target
     >>> metric_name(Autoscaler(target=read_target("concurrency:4"), replicas_max=2))
@@ -46,7 +46,7 @@ def quantity(autoscaler: Autoscaler) -> str:
 
 
 def metric_query(autoscaler: Autoscaler, model: str) -> str:
-    """The metric of all pods together, in PromQL, by what Triton measures.
+    """Query in PromQL for the sum of the metric over all pods, from Triton's metrics.
 
     Requests in progress are the rate of requests times their time in the server (Little 1961).
     """
@@ -56,7 +56,7 @@ def metric_query(autoscaler: Autoscaler, model: str) -> str:
 
 
 def controller_notes(autoscaler: Autoscaler, model: str) -> Iterator[str]:
-    """What the autoscaler was confirmed with, and what must hold for that."""
+    """Notes on the settings with which the autoscaler was confirmed, and their conditions."""
     lag, startup = (format_duration(seconds) for seconds in (autoscaler.metric_lag_s, autoscaler.startup_s))
     yield (
         f"The autoscaler is the one that was confirmed over the day of the plan: {autoscaler.target}, "

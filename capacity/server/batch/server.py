@@ -15,22 +15,22 @@ class BatchServer:
 
     @property
     def lengths(self) -> None:
-        """None: the profile knows only the size of a batch."""
+        """None, as the profile knows only the size of a batch."""
         return None
 
     @property
     def cached_share(self) -> float:
-        """0: nothing of a request is cached."""
+        """0, as nothing of a request is cached."""
         return 0.0
 
     @property
     def step(self) -> str:
-        """A batch is computed at a time."""
+        """Batches."""
         return "batches"
 
     @property
     def overhead_s(self) -> float:
-        """Time of a request outside of the batch server, as the profile has it. [s]"""
+        """Time of a request outside of the batch server, from the profile. [s]"""
         return self.profile.request_overhead_s
 
     @property
@@ -40,12 +40,12 @@ class BatchServer:
 
     @property
     def sheds(self) -> bool:
-        """A replica can turn away requests that already wait."""
+        """True, as a replica can turn away requests that already wait."""
         return True
 
     @property
     def stops(self) -> bool:
-        """A batch that has begun ends with all its requests."""
+        """False, as a batch that has begun ends with all its requests."""
         return False
 
     def capacity_rps(self, plan: Plan) -> float:

@@ -38,7 +38,7 @@ class TokenEngine:
 
     @property
     def step(self) -> str:
-        """A step of the scheduler is computed at a time."""
+        """Steps of the scheduler."""
         return "steps"
 
     @property
@@ -54,12 +54,12 @@ class TokenEngine:
 
     @property
     def sheds(self) -> bool:
-        """An engine serves all requests that it has taken into its queue."""
+        """False, as an engine serves all requests in its queue."""
         return False
 
     @property
     def stops(self) -> bool:
-        """An engine can stop a request that it has begun."""
+        """True, as an engine can stop a request that it has begun."""
         return True
 
     def capacity_rps(self, plan: TokenPlan) -> float:
