@@ -78,69 +78,6 @@ def test_rates(text: str, rps: float) -> None:
     assert parse_rate_rps(text) == rps
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("200", "wait '200' has no unit; write 200ms or 200s"),
-        (" 1e3 ", "wait '1e3' has no unit; write 1e3ms or 1e3s"),
-        ("200rps", "wait has an unknown unit 'rps'; use one of ns, us, µs, ms, s, min, h, d"),
-        ("200MS", "wait has an unknown unit 'MS'; use one of"),
-        ("5\x1b[31m", r"wait has an unknown unit '\x1b[31m'; use one of"),
-        ("nans", "wait must be finite, got 'nans'"),
-        ("nan", "wait must be finite, got 'nan'"),
-        ("infs", "wait must be finite, got 'infs'"),
-        ("-infinity s", "wait must be finite, got '-infinity s'"),
-        ("-1ms", "wait must not be negative, got '-1ms'"),
-        ("1e308s", "wait '1e308s' is outside the supported range, 1e-15s to 1e+12s; check the number and its unit"),
-        ("1e-16s", "wait '1e-16s' is outside"),
-        ("1e400s", "wait '1e400s' is outside the supported range"),
-        ("1e306h", "wait '1e306h' is outside the supported range"),
-        ("1e9999999s", "wait '1e9999999s' is outside the supported range"),
-        ("1e999999999999999999h", "is outside the supported range"),
-        ("1e-400s", "wait '1e-400s' is outside the supported range"),
-        ("1e-320ns", "wait '1e-320ns' is outside the supported range"),
-        ("1e-9999999s", "wait '1e-9999999s' is outside the supported range"),
-        ("1e99999999999999999999999s", "is not a number with a unit, such as 200ms"),
-        ("", "wait '' is not a number with a unit, such as 200ms"),
-        ("ms", "wait 'ms' is not a number with a unit, such as 200ms"),
-        ("fast", "wait 'fast' is not a number with a unit, such as 200ms"),
-        ("2 min 30 s", "wait '2 min 30 s' is not a number with a unit, such as 200ms"),
-        ("1,5s", "wait has an unknown unit ',5s'; use one of"),
-        ("0x10s", "wait has an unknown unit 'x10s'; use one of"),
-    ],
-)  # fmt: skip
-def test_bad_durations(text: str, message: str) -> None:
-    with pytest.raises(InputError) as caught:
-        parse_duration_s(text, "wait")
-    assert message in str(caught.value)
-    assert str(caught.value).isprintable()
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("500", "rate '500' has no unit; write 500rps or 500/min"),
-        ("500ms", "rate has an unknown unit 'ms'; use rps, qps, req/s, /min, /h, or thousands: krps, k/min"),
-        ("0rps", "rate must be > 0, got '0rps'"),
-        ("-0/h", "rate must be > 0, got '-0/h'"),
-        ("-5rps", "rate must not be negative, got '-5rps'"),
-        ("nan/s", "rate must be finite, got 'nan/s'"),
-        ("inf rps", "rate must be finite, got 'inf rps'"),
-        ("1e16rps", "rate '1e16rps' is outside the supported range, 1e-12rps to 1e+15rps; check"),
-        ("5e-324rps", "rate '5e-324rps' is outside"),
-        ("1e400rps", "rate '1e400rps' is outside the supported range"),
-        ("1e9999999/h", "rate '1e9999999/h' is outside the supported range"),
-        ("1e-322/h", "rate '1e-322/h' is outside the supported range"),
-        ("1e-9999999rps", "rate '1e-9999999rps' is outside the supported range"),
-        ("many", "rate 'many' is not a number with a unit, such as 500rps"),
-    ],
-)
-def test_bad_rates(text: str, message: str) -> None:
-    with pytest.raises(InputError) as caught:
-        parse_rate_rps(text)
-    assert message in str(caught.value)
-
-
 @pytest.mark.parametrize("text", ["9" * 100_000 + "s", "1s" + " " * 100, "\x1b" * 10_000])
 def test_very_long_text_is_refused_and_not_echoed(text: str) -> None:
     for parse in (parse_duration_s, parse_rate_rps):

@@ -46,47 +46,9 @@ def test_triggers(text: str, trigger: Trigger) -> None:
     assert read_trigger(text) == trigger
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("", "is unknown; use spike:2x,30s, lose:1,60s"),
-        ("flood:2x,30s", "is unknown"),
-        ("spike", "does not say all"),
-        ("spike:2x", "does not say all"),
-        ("spike:2x,30s,1", "does not say all"),
-        ("rollout:1", "does not say all"),
-        ("pause:500ms", "does not say all"),
-        ("spike:2,30s", "needs a factor such as 2x, got '2'"),
-        ("spike:twicex,30s", "needs a factor such as 2x"),
-        ("spike:2x,30", "30s"),
-        ("spike:1x,30s", "factor must be above 1"),
-        ("spike:101x,30s", "at most 100"),
-        ("spike:2x,0s", "must last above 0"),
-        ("spike:2x,2d", "must last above 0 and at most 86400 s"),
-        ("lose:1.5,60s", "needs a number of replicas such as 1, got '1.5'"),
-        ("lose:-1,60s", "needs a number of replicas"),
-        ("lose:0,60s", "must hit 1 replica or more"),
-        ("lose:99999999,60s", "needs a number of replicas"),
-        ("pause:7s,10/min", "leave no time to serve"),
-        ("straggler:x,60s", "needs a factor"),
-    ],
-)
-def test_bad_triggers(text: str, said: str) -> None:
-    with pytest.raises(InputError) as caught:
-        read_trigger(text)
-    assert said in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
 def test_backoffs() -> None:
     assert read_backoff("50ms:10s") == Backoff(initial_s=0.05, max_s=10.0)
     assert read_backoff("50ms") == read_backoff("50ms:50ms") == Backoff(initial_s=0.05, max_s=0.05)
-
-
-@pytest.mark.parametrize("text", ["", "50", "10s:50ms", "0ms:1s", "1s:2", "a:b"])
-def test_bad_backoffs(text: str) -> None:
-    with pytest.raises(InputError):
-        read_backoff(text)
 
 
 @pytest.mark.parametrize(
@@ -104,27 +66,6 @@ def test_bad_backoffs(text: str) -> None:
 )
 def test_budgets(text: str | float, burst: float | None, budget: RetryBudget) -> None:
     assert read_budget(text, burst) == budget
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("many", "write 0.1, successes:0.5"),
-        ("-0.1", "ratio must be >= 0"),
-        ("nan", "write 0.1"),
-        ("successes", "write 0.1"),
-        ("successes:0.5,1", "write 0.1"),
-        ("throttle:10", "write 0.1"),
-        ("throttle:10,x", "write 0.1"),
-        ("concurrent:", "write 0.1"),
-        ("sometimes:0.1", "--retry-budget"),
-        ("none:3", "write 0.1"),
-    ],
-)
-def test_bad_budgets(text: str, said: str) -> None:
-    with pytest.raises(InputError) as caught:
-        read_budget(text, None)
-    assert said in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["none", "concurrent:0.2", "throttle:10,0.1"])
@@ -225,26 +166,6 @@ def test_a_burst_changes_the_budget_of_a_preset() -> None:
     assert clients(client="finagle").budget.tokens == 100.0
     with pytest.raises(InputError, match="--retry-burst"):
         clients(client="envoy", retry_burst=500.0)
-
-
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        ({"client": "curl"}, "use one of istio, envoy, grpc, aws, linkerd, finagle"),
-        ({"retry_burst": 10.0}, "give --retry-budget 0.1 or successes:0.5 too"),
-        ({"attempts": 0}, "attempts must be from 1 to 16"),
-        ({"attempts": 17}, "attempts must be from 1 to 16"),
-        ({"hedge_s": 0.05}, "give --attempts 2 or more"),
-        ({"hedge_s": 0.05, "attempts": 2, "backoff": "50ms"}, "leave out the backoff"),
-        ({"timeout_s": 0.0}, "timeout_s must be above 0"),
-        ({"deadline_s": math.inf}, "deadline_s must be above 0 and finite"),
-        ({"retry_budget": "0.1", "retry_burst": -1.0, "attempts": 2}, "tokens must be >= 0"),
-    ],
-)
-def test_bad_clients(given: dict[str, object], said: str) -> None:
-    with pytest.raises(InputError) as caught:
-        clients(**given)
-    assert said in str(caught.value)
 
 
 def test_a_backoff_doubles_up_to_its_longest() -> None:
