@@ -213,53 +213,6 @@ def test_an_interrupt_before_anything_is_finished_writes_nothing(here, bench):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
-    [
-        ([], 2, "give one of --callable, --url, --metrics, --llm, got none"),
-        (["--callable", "bench:predict", "--url", "http://127.0.0.1:9/"], 2, "got --callable and --url"),
-        (["--url", "http://127.0.0.1:9/"], 2, "give --url and --body FILE.json together"),
-        (["--callable", "bench:predict", "--body", "row.json"], 2, "give --url and --body FILE.json together"),
-        (["--callable", "bench:predict", "--duration", "3s"], 2, "--duration is only for --metrics, not for --callable"),
-        (["--callable", "bench:predict", "--rows-key", "x"], 2, "--rows-key is only for --url"),
-        (["--callable", "bench:predict", "--timeout", "1s"], 2, "--timeout is only for --url and --metrics"),
-        (["--callable", "bench:predict", "--metric-unit", "ms"], 2, "--metric-unit is only for --metrics"),
-        (["--metrics", "http://127.0.0.1:9/", "--samples", "500"], 2, "--samples is only for --callable and --url"),
-        (["--metrics", "http://127.0.0.1:9/", "--batch-sizes", "1"], 2, "--batch-sizes is only for --callable and --url"),
-        (["--metrics", "http://127.0.0.1:9/", "--no-rests"], 2, "--rests is only for --callable and --url"),
-        (["--metrics", "http://127.0.0.1:9/", "--metric", "x_latency_ms"], 2, "'x_latency_ms' does not end in _seconds; give its unit"),
-        (["--metrics", "http://127.0.0.1:9/", "--metric-unit", "sec"], 2, "--metric-unit 'sec' is unknown; use one of ns, us"),
-        (["--callable", "bench:none"], 2, "module bench has no none"),
-        (["--callable", "nowhere:f"], 2, "there is no module nowhere"),
-        (["--callable", "bench:calls"], 2, "must be a function that takes one argument"),
-        (["--callable", "bench:fails", *SHORT], 5, "failed on a batch of 4: RuntimeError: out of memory (bench.py line 7)"),
-        (["--callable", "bench:predict", "--batch-sizes", "1,two"], 2, "'two', which is not a batch size"),
-        (["--callable", "bench:predict", "--samples", "0"], 2, "--samples must be from 1"),
-        (["--callable", "bench:predict", "--duration-max", "10"], 2, "--duration-max '10' has no unit"),
-        (["--callable", "bench:predict", "--confidence", "1.5"], 2, "confidence"),
-        (["--callable", "bench:predict", "--kind", "tpu"], 2, "--kind must be cpu or gpu, got 'tpu'"),
-        (["--callable", "bench:predict", "--hourly-usd", "-1"], 2, "hourly_usd must be positive"),
-        (["--callable", "bench:predict", "--hourly-usd", "nan"], 2, "is not a number in plain digits"),
-        (["--callable", "bench:predict", "--name", "a b"], 2, "profile name 'a b'"),
-        (["--callable", "bench:predict", "--model", "a\nb"], 2, "--model must be one line"),
-        (["--callable", "bench:predict", "-o", "p.csv"], 2, "a profile is a .json file"),
-        (["--callable", "bench:predict", "-o", "no/p.json"], 2, "no such directory"),
-        (["--url", "http://127.0.0.1:9/", "--body", "no.json"], 2, "cannot read no.json"),
-        (["--url", "http://127.0.0.1:9/", "--body", "row.json", "--rows-key", "x"], 2, "set --rows-key to one of instances"),
-        (["--url", "nowhere", "--body", "row.json"], 2, "--url 'nowhere' must begin with http://"),
-        (["--url", "http://127.0.0.1:9/", "--body", "row.json", "--timeout", "0s"], 2, "--timeout must be from 1ms"),
-        (["--metrics", "ftp://127.0.0.1:9/"], 2, "--metrics 'ftp://127.0.0.1:9/' must begin with http://"),
-        (["--metrics", "http://127.0.0.1:9/", "--duration", "0s"], 2, "--duration must be above 0s"),
-    ],
-)  # fmt: skip
-def test_what_is_refused_says_why_in_a_line(here, arguments, code, said):
-    returned, stdout, stderr = here(*arguments)
-    assert (returned, stdout) == (code, "")
-    assert said in stderr
-    assert stderr.startswith("error: ")
-    assert stderr.count("\n") == 1
-
-
-@pytest.mark.parametrize(
     ("reply", "code", "said"),
     [
         (Reply(body=b"<html>"), 5, "not in Prometheus' text format"),
@@ -396,3 +349,9 @@ def test_a_full_disk_leaves_the_answer(here, monkeypatch):
                                 "-o", "p.json")  # fmt: skip
     assert (code, stderr) == (5, "error: cannot write p.json: No space left on device\n")
     assert json.loads(stdout)["batches"][0]["batches"] == 5
+
+
+def test_a_callable_that_fails_is_named_with_its_line(here, bench):
+    returned, stdout, stderr = here("--callable", "bench:fails", *SHORT)
+    assert (returned, stdout) == (5, "")
+    assert "failed on a batch of 4: RuntimeError: out of memory (bench.py line 7)" in stderr
