@@ -300,7 +300,7 @@ BUGS = (
         "test_judge.py::test_a_service_time_in_doubt_is_in_doubt_for_every_degree_of_care"),
     Bug("too few samples give an upper end", "confidence.has_upper_end", "<=", ">=",
         "test_profile_sampling.py::test_too_few_samples_leave_a_service_time_without_upper_end"),
-    Bug("a law refuses on the limit", "judge_exactly", ") > promise.allowed\n", ") >= promise.allowed\n",
+    Bug("a law refuses on the limit", "judge_batches_exactly", ") > promise.allowed\n", ") >= promise.allowed\n",
         "test_exact.py::test_on_its_limit_a_plan_is_met_and_a_hair_beyond_it_is_missed"),
     # the objective and what is lost
     Bug("the objective farthest from its limit binds", "Objective.binding",
@@ -324,6 +324,8 @@ BUGS = (
         "test_search.py::test_a_load_of_1_is_refused"),
     Bug("halving stops one short", "fewest.halve_in", "> finest(refused", "> 1 + finest(refused",
         "test_search.py::test_finds_the_true_minimum"),
+    Bug("steps above a large fleet in doubt are single", "fewest.finest", "hundredth > 1 and", "hundredth > 9999 and",
+        "test_fewest.py::test_above_a_number_in_doubt_no_step_is_finer_than_one_hundredth_of_it"),
     Bug("the search ends at the first number that is not enough", "fewest.fewest_enough",
         "while refused < most and may_go_on():", "if refused < most and may_go_on():",
         "test_fewest.py::test_the_smallest_that_is_enough_is_found"),

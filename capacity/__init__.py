@@ -91,7 +91,7 @@ _NAMES = {
 _PLACES = {name: module for module, names in _NAMES.items() for name in names}
 
 
-_GONE = {"load_curve": "curve", "write_report": "report", "LatencyObjective": "Objective"}
+_GONE = {"load_curve": "curve", "write_report": "report", "Objective": "Objective"}
 
 
 def __getattr__(name: str) -> Any:

@@ -57,8 +57,9 @@ from capacity.question.question import Question
 from capacity.question.scenario import Scenario
 from capacity.question.stability import sustainable_rate_rps
 from capacity.render.console import as_text, new_console
+from capacity.search.batch_caveats import device_caveats, plausibility_caveats, profile_caveats
 from capacity.search.by_hour import Schedule
-from capacity.search.caveats import device_caveats, plausibility_caveats, profile_caveats, sections_caveat
+from capacity.search.caveats import sections_caveat
 from capacity.search.disturbed_plan import DisturbedPlan
 from capacity.search.max_rate import Rates
 from capacity.search.recommendation import Headroom, Recommendation

@@ -553,9 +553,9 @@ def _report_findings(saved: "SavedPlan", work: Work, digest: str | None) -> "Fin
     """Everything that a report shows of a plan, most of it simulated again."""
     from capacity.answer.saved_answer import read_recommendation
     from capacity.explanation.explanation import find_assumptions
+    from capacity.explanation.nearby import one_lost, performance_at_rates
     from capacity.render.report import Findings
     from capacity.search.certificate import certify
-    from capacity.search.nearby import one_lost, performance_at_rates
 
     assert saved.certificate is not None  # noqa: S101  (who asks has looked)
     question, plan, confidence = saved.question, saved.plan, saved.effort.confidence

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from capacity.answer.check import Finding, notes_on_trouble
 from capacity.answer.saved_llm_plan import SavedLlmPlan
@@ -78,6 +78,7 @@ if TYPE_CHECKING:
         LlmSimulationAnswer,
         LlmSweepAnswer,
     )
+    from capacity.question.plan import Plan
     from simulations.judge import SimulationJudge
 
 Given = Mapping[str, Any]
@@ -180,7 +181,7 @@ def profile_of_sweeps(
 ) -> "LlmProfileAnswer":
     """The profile that sweeps reveal, compared with the saturated run among them; a misfit is not refused here."""
     from capacity.llm_answers import LlmProfileAnswer
-    from capacity.search.tokens import llm_profile_caveats
+    from capacity.search.engines import llm_profile_caveats
     from simulations.saturation import checked_rate_rps
 
     found = seen_sweep(runs, settings)
@@ -363,7 +364,8 @@ def plan(profiles: Sequence[LlmProfile], given: Given) -> "LlmPlanAnswer":
         given["before"](question)
     # Slow imports come only now, so that a mistake is reported at once.
     from capacity.llm_answers import LlmPlanAnswer
-    from capacity.search.tokens import recommend_tokens, token_changes, with_headroom
+    from capacity.search.planner import recommend, with_headroom
+    from capacity.search.what_if import other_settings
     from simulations.saturation import require_check
 
     report: Report = given["progress"]
@@ -372,7 +374,7 @@ def plan(profiles: Sequence[LlmProfile], given: Given) -> "LlmPlanAnswer":
         report("finding where an engine saturates")
         for one in ready:
             require_check(one)
-        found, recovery = recommend_tokens(question, judge, report, with_headroom=trouble is None), None
+        found, recovery = recommend(question, judge, report, has_headroom=trouble is None), None
         if found.plan is not None and trouble is not None:
             found, recovery = plan_engines_to_recover(question, found, trouble, judge, report)
             found = with_headroom(question, found, judge, report)
@@ -380,7 +382,7 @@ def plan(profiles: Sequence[LlmProfile], given: Given) -> "LlmPlanAnswer":
                 question, replicas_min=question.replicas_min if found.plan is None else found.plan.replicas
             )
         if found.plan is not None and given.get("explain"):
-            found = replace(found, changes=token_changes(question, found.plan, judge, report))
+            found = replace(found, changes=other_settings(question, found.plan, judge, report))
     return LlmPlanAnswer(question=question, effort=effort, recommendation=found, recovery=recovery)
 
 
@@ -444,7 +446,7 @@ def simulate(profile: LlmProfile, replicas: int, given: Given) -> "LlmSimulation
         in_order=in_order,
     )
     from capacity.llm_answers import LlmSimulationAnswer
-    from capacity.search.tokens import token_caveats
+    from capacity.search.caveats import scenario_caveats
     from simulations.engine_case import replay
     from simulations.replication import Engine
     from simulations.saturation import require_check
@@ -465,7 +467,7 @@ def simulate(profile: LlmProfile, replicas: int, given: Given) -> "LlmSimulation
     return LlmSimulationAnswer(
         scenario=scenario,
         performance=performance,
-        caveats=tuple(token_caveats(scenario, performance, like_it)),
+        caveats=tuple(scenario_caveats(scenario, performance, like_it)),
         effort=effort,
         served=served,
     )
@@ -487,14 +489,14 @@ def max_rate(profile: LlmProfile, replicas: int, given: Given) -> "LlmRatesAnswe
     )
     require_lengths(ready, scenario.lengths, scenario.plan.sequences_max)
     from capacity.llm_answers import LlmRatesAnswer
-    from capacity.search.tokens import token_rates
+    from capacity.search.max_rate import find_rates
     from simulations.saturation import require_check
 
     report: Report = given["progress"]
     with at_work(effort, report) as work:
         judge = work.judge
         require_check(ready)
-        rates = token_rates(scenario, judge, report)
+        rates = find_rates(scenario, judge, report, effort.confidence)
     return LlmRatesAnswer(rates=rates, effort=effort)
 
 
@@ -671,7 +673,7 @@ def check(saved: SavedLlmPlan, given: Given) -> "LlmCheckAnswer":
     effort = replace(saved.effort, requests_max=requests_max, workers=given.get("workers"))
     from capacity.llm_answers import LlmCheckAnswer
     from capacity.search.caveats import trace_caveats
-    from capacity.search.tokens import recommend_tokens
+    from capacity.search.planner import recommend
     from simulations.saturation import require_check
 
     report: Report = given["progress"]
@@ -681,7 +683,7 @@ def check(saved: SavedLlmPlan, given: Given) -> "LlmCheckAnswer":
         report("confirming the plan")
         judged = judge.certify(scenario, 1)
         notes += [one.message for one in trace_caveats(scenario.workload, judged.like_it)]
-        needed = None if asked == question else recommend_tokens(asked, judge, report, plan_alone=True)
+        needed = None if asked == question else recommend(asked, judge, report, plan_alone=True)
         recovery = None if given.get("without_recovery") else _recovery(saved, scenario, judge, report)
     return LlmCheckAnswer(
         saved=saved,
@@ -754,7 +756,8 @@ def explain(saved: SavedLlmPlan, given: Given) -> "LlmExplanationAnswer":
     question, plan = saved.question, saved.plan
     effort = replace(saved.effort, workers=given.get("workers"))
     from capacity.llm_answers import LlmExplanationAnswer
-    from capacity.search.tokens import TokenRecommendation, token_changes
+    from capacity.search.recommendation import Recommendation
+    from capacity.search.what_if import other_settings
 
     report: Report = given["progress"]
     with at_work(effort, report) as work:
@@ -763,13 +766,13 @@ def explain(saved: SavedLlmPlan, given: Given) -> "LlmExplanationAnswer":
         if plan.replicas > 1:
             report("trying one replica fewer")
             considered = (judge.search(question.scenario(replace(plan, replicas=plan.replicas - 1)), 1),)
-        found = TokenRecommendation(
+        found = Recommendation(
             verdict=saved.verdict,
             objective=question.objective,
-            plan=plan,
+            plan=cast("Plan", plan),
             saturation=judge.saturated(question.scenario(plan)),
             considered=considered,
-            changes=token_changes(question, plan, judge, report),
+            changes=other_settings(question, plan, judge, report),
         )
     return LlmExplanationAnswer(recommendation=found, question=question, effort=effort)
 

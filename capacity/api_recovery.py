@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from capacity.search.disturbed_plan import DisturbedPlan
     from capacity.search.recommendation import Recommendation
     from capacity.search.recovery_plan import RecoveryPlan
-    from capacity.search.tokens import TokenRecommendation
     from capacity.traffic.workload import ArrivalProcess
     from simulations.judge import SimulationJudge
 
@@ -575,22 +574,22 @@ def plan_to_recover(
 
 def plan_engines_to_recover(
     question: TokenQuestion,
-    found: "TokenRecommendation",
+    found: "Recommendation",
     trouble: Trouble,
     engines: "SimulationJudge",
     report: Callable[[str], None],
-) -> "tuple[TokenRecommendation, RecoveryPlan]":
-    """The plan for a language model that also recovers in time."""
+) -> "tuple[Recommendation, RecoveryPlan]":
+    """The plan for a language model that also comes back in time."""
+    from capacity.search.planner import recommend
     from capacity.search.recovery_plan import plan_to_recover as search
-    from capacity.search.tokens import recommend_tokens
     from simulations.stress import StressSimulation
 
     def stress_of(plan: TokenPlan) -> Stress:
         scenario = question.scenario(plan)
         return trouble.token_stress(scenario, engines.saturated(scenario))
 
-    def replan(plan: TokenPlan) -> "TokenRecommendation":
-        return recommend_tokens(question.for_plan(plan), engines, report, with_headroom=False)
+    def replan(plan: TokenPlan) -> "Recommendation":
+        return recommend(question.for_plan(plan), engines, report, has_headroom=False)
 
     judge = StressSimulation(seed=engines.seed, confidence=engines.confidence, mapper=engines.mapper)
     return search(

@@ -15,7 +15,7 @@ from capacity.autoscaling.scaled_fleet import ScaledFleet
 from capacity.performance import Interval
 from capacity.question.budget import Effort
 from capacity.question.caveat import Caveat
-from capacity.search.caveats import autoscale_caveats
+from capacity.search.batch_caveats import autoscale_caveats
 
 if TYPE_CHECKING:
     import pandas as pd

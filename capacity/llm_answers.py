@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -18,6 +18,8 @@ from capacity.answer.documents import (
     like_it_document,
     picked,
     plain,
+    rates_document,
+    recommendation_document,
     workload_document,
 )
 from capacity.answer.plan_like import require_plan
@@ -41,19 +43,16 @@ from capacity.question.caveat import Caveat
 from capacity.question.comparison import Comparison, Contender
 from capacity.question.grid import Grid
 from capacity.question.tokens import TokenPlan, TokenQuestion, TokenScenario
-from capacity.search.recommendation import Headroom
+from capacity.search.caveats import scenario_caveats
+from capacity.search.engines import length_caveats, llm_profile_caveats
+from capacity.search.max_rate import Rates
+from capacity.search.recommendation import Change, Headroom, Recommendation
 from capacity.search.recovery_plan import RecoveryPlan
-from capacity.search.tokens import (
-    TokenRates,
-    TokenRecommendation,
-    length_caveats,
-    llm_profile_caveats,
-    token_caveats,
-)
 from capacity.traffic.lengths import AnyLengths, LengthRows
 from capacity.units import format_quantile, format_rate, quantile_name
 
 if TYPE_CHECKING:
+    from capacity.question.question import Question
     from capacity.render.figures import ObjectiveCurve
     from capacity.render.plot import Panels, Plot
     from simulations.draws.tokens import TokenDraws, TokenRecords
@@ -65,7 +64,7 @@ class LlmPlanAnswer(Answer):
 
     question: TokenQuestion
     effort: Effort
-    recommendation: TokenRecommendation
+    recommendation: Recommendation
     recovery: RecoveryPlan | None = None
 
     @property
@@ -77,8 +76,8 @@ class LlmPlanAnswer(Answer):
 
     @property
     def plan(self) -> TokenPlan | None:
-        """The cheapest plan that meets the objective; None if no plan does."""
-        return self.recommendation.plan
+        """The cheapest plan that meets the objective; None where none does."""
+        return cast("TokenPlan | None", self.recommendation.plan)
 
     @property
     def performance(self) -> Performance | None:
@@ -107,29 +106,15 @@ class LlmPlanAnswer(Answer):
 
     def document(self) -> Document:
         """Document of `capacity plan --json`."""
-        found, headroom = self.recommendation, self.headroom
-        document = {
+        found, question = self.recommendation, cast("Question", self.question)
+        seed, confidence = self.effort.seed, self.effort.confidence
+        document = recommendation_document(found, question, seed=seed, confidence=confidence) | {
             "verdict": self.verdict.value,
             "exit_code": self.exit_code,
-            **like_it_document(found.like_it),
-            "recommendation": plain(found.plan),
-            "performance": plain(found.performance),
-            "objective": plain(found.objective),
             "workload": workload_document(self.question.workload) | lengths_document(self.question.lengths),
             "saturation": plain(found.saturation),
-            "headroom": None
-            if headroom is None
-            else {
-                "arrival_rate_max_rps": headroom.accepted_rps,
-                "arrival_rate_refused_rps": headroom.refused_rps,
-            },
-            "cost": None if found.hourly_usd is None else {"hourly_usd": found.hourly_usd},
-            "changes": plain(found.changes),
-            "candidates": plain(found.tally),
+            "changes": [_change_document(one) for one in found.changes],
             "considered": _considered(found.considered),
-            "caveats": caveat_documents(found.caveats),
-            "seed": self.effort.seed,
-            "confidence": self.effort.confidence,
         }
         if self.recovery is not None:
             from capacity.recovery_answers import recovery_plan_document
@@ -174,7 +159,9 @@ class LlmPlanAnswer(Answer):
     def rows(self) -> list[dict[str, Any]]:
         """One row a candidate."""
         return [
-            _plan_row(one.plan) | {"verdict": one.verdict.value} | _performance_row(one.performance)
+            _plan_row(cast("TokenPlan", one.plan))
+            | {"verdict": one.verdict.value}
+            | _performance_row(one.performance)
             for one in self.recommendation.considered
         ]
 
@@ -244,7 +231,13 @@ class LlmSimulationAnswer(Answer):
         return draw_token_quantiles([self.performance], [f"{self.plan.replicas} x {self.plan.profile}"])
 
 
-def _considered(candidates: Iterable[Candidate[TokenPlan]]) -> list[Document]:
+def _change_document(change: Change) -> Document:
+    """What another setting would do."""
+    found = picked(change.candidate, "verdict", "performance", "rejection")
+    return {"what": change.what, "plan": plain(change.plan), "saturation": plain(change.saturation), **found}
+
+
+def _considered(candidates: Iterable[Candidate]) -> list[Document]:
     return [picked(one, "plan", "accepted", "verdict", "performance", "rejection") for one in candidates]
 
 
@@ -355,7 +348,7 @@ class LlmProfileAnswer(Answer):
 class LlmRatesAnswer(Answer):
     """Rates at which a fleet of a language model meets its objective."""
 
-    rates: TokenRates
+    rates: Rates
     effort: Effort
 
     @property
@@ -369,26 +362,13 @@ class LlmRatesAnswer(Answer):
         return self.verdict.exit_code
 
     def document(self) -> Document:
-        """Document of `capacity max-rate --json`."""
-        rates, scenario = self.rates, self.rates.scenario
-        return {
-            "verdict": self.verdict.value,
-            "exit_code": self.exit_code,
-            "plan": plain(scenario.plan),
-            "objective": plain(scenario.objective),
-            "workload": {"arrivals": workload_document(scenario.workload)["arrivals"]}
-            | lengths_document(scenario.lengths),
-            "saturation": plain(rates.saturation),
-            "rates": {
-                "arrival_rate_max_rps": rates.accepted_rps,
-                "arrival_rate_refused_rps": rates.refused_rps,
-            },
-            "curve": [
-                {"arrival_rate_rps": rate_rps, **picked(one, "verdict", "performance", "rejection")}
-                for rate_rps, one in rates.points
-            ],
-            "seed": self.effort.seed,
-            "confidence": self.effort.confidence,
+        """`capacity max-rate --json`."""
+        document = rates_document(self.rates, seed=self.effort.seed, confidence=self.effort.confidence)
+        scenario = cast("TokenScenario", self.rates.scenario)
+        return document | {
+            "workload": document["workload"] | lengths_document(scenario.lengths),
+            "saturation": plain(self.rates.saturation),
+            "rates": document["rates"] | {"arrival_rate_refused_rps": self.rates.open_rps},
         }
 
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
@@ -400,15 +380,16 @@ class LlmRatesAnswer(Answer):
     def rows(self) -> list[dict[str, Any]]:
         """One row a rate."""
         return [
-            {"arrival_rate_rps": rate_rps, "verdict": one.verdict.value} | _performance_row(one.performance)
-            for rate_rps, one in self.rates.points
+            {"arrival_rate_rps": one.arrival_rate_rps, "verdict": one.verdict.value}
+            | _performance_row(one.candidate.performance)
+            for one in self.rates.points
         ]
 
     def plot(self) -> "Plot":
-        """The quantity that limits the fleet's rate, against the arrival rate."""
-        from capacity.render.figures import token_rate_curve
+        """The limit that ends what the fleet can serve, against the arrival rate."""
+        from capacity.render.figures import rate_curve
 
-        return drawn(token_rate_curve(self.rates))
+        return drawn(rate_curve(self.rates))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -495,7 +476,7 @@ class LlmComparisonAnswer(Answer):
         found = (
             note
             for one, performance in zip(self.contenders, self.performances, strict=True)
-            for note in token_caveats(self._simulated(one, performance), performance)
+            for note in scenario_caveats(self._simulated(one, performance), performance)
         )
         return tuple(dict.fromkeys(found))
 
@@ -554,7 +535,7 @@ class LlmCheckAnswer(Answer):
     saved: SavedLlmPlan
     scenario: TokenScenario
     found: Candidate[TokenPlan]
-    needed: TokenRecommendation | None
+    needed: Recommendation | None
     notes: Sequence[str]
     effort: Effort
     recovery: Finding | None = None
@@ -649,7 +630,7 @@ class LlmCheckAnswer(Answer):
 class LlmExplanationAnswer(Answer):
     """Why a saved plan for a language model is as it is."""
 
-    recommendation: TokenRecommendation
+    recommendation: Recommendation
     question: TokenQuestion
     effort: Effort
 
@@ -660,7 +641,7 @@ class LlmExplanationAnswer(Answer):
             "plan": plain(found.plan),
             "saturation": plain(found.saturation),
             "considered": _considered(found.considered),
-            "changes": plain(found.changes),
+            "changes": [_change_document(one) for one in found.changes],
         }
 
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
@@ -672,8 +653,12 @@ class LlmExplanationAnswer(Answer):
     def rows(self) -> list[dict[str, Any]]:
         """One row for each setting that was tried."""
         return [
-            {"what": one.what, "saturation_rps": one.saturation.rate_rps, "verdict": one.verdict.value}
-            | _performance_row(one.performance)
+            {
+                "what": one.what,
+                "saturation_rps": None if one.saturation is None else one.saturation.rate_rps,
+                "verdict": one.candidate.verdict.value,
+            }
+            | _performance_row(one.candidate.performance)
             for one in self.recommendation.changes
         ]
 
@@ -685,7 +670,8 @@ class LlmExplanationAnswer(Answer):
         """
         from capacity.render.figures import draw_token_quantiles
 
-        known = [(one.what, one.performance) for one in self.recommendation.changes if one.performance]
+        found = ((one.what, one.candidate.performance) for one in self.recommendation.changes)
+        known = [(what, performance) for what, performance in found if performance]
         if not known:
             raise InputError("no other setting was simulated: there is nothing to draw")
         return draw_token_quantiles([found for _, found in known], [what for what, _ in known])

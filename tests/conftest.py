@@ -70,4 +70,3 @@ def deadline() -> Iterator[None]:
 def no_headroom(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plans do not say at which rate they end: to find it takes most of the time of most of them."""
     monkeypatch.setattr("capacity.search.planner.find_headroom", lambda *_: None)
-    monkeypatch.setattr("capacity.search.tokens.token_headroom", lambda *_: None)

@@ -23,10 +23,11 @@ from capacity.question.refusal import refuse_batch_size
 from capacity.question.stability import require_batch_of_one
 from capacity.question.tokens import TokenPlan
 from capacity.recovery.findings import Runs
-from capacity.search.candidates import Progress, describe, refuse_loads
-from capacity.search.caveats import profile_caveats, trace_caveats
+from capacity.search.batch_caveats import profile_caveats
+from capacity.search.candidates import Progress, describe
+from capacity.search.caveats import trace_caveats
 from capacity.search.certificate import certify
-from capacity.search.exact import judge_exactly
+from capacity.search.exact import judge_exactly, refuse_loads
 from capacity.search.planner import recommend
 from capacity.search.recommendation import Certificate, Recommendation, Survived
 from capacity.search.recovery_plan import is_in_time

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from capacity.explanation.binding import Binding
     from capacity.explanation.explanation import Explanation
     from capacity.explanation.savings import Saving
-    from capacity.explanation.sensitivity import Change
     from capacity.profile.llm import LlmProfile
     from capacity.profile.profile import ServiceProfile
     from capacity.profile.scalability import ScalabilityFit, UniversalScalability
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     from capacity.queues.little import LoadTestReport
     from capacity.search.by_hour import Schedule
     from capacity.search.max_rate import Point, Rates
-    from capacity.search.recommendation import RandomRouting, Recommendation
+    from capacity.search.recommendation import Change, RandomRouting, Recommendation
 
 SCHEMA_VERSION = 1
 Document = dict[str, Any]
@@ -252,7 +251,7 @@ def arrivals_name(workload: Workload) -> str:
 
 def profile_document(profile: "ServiceProfile") -> Document:
     """A profile as a row of `capacity profiles`."""
-    from capacity.search.caveats import plausibility_caveats
+    from capacity.search.batch_caveats import plausibility_caveats
 
     return {
         **picked(profile, "name", "model", "device", "kind", "precision", "runtime", "batch_sizes"),
@@ -266,7 +265,7 @@ def profile_document(profile: "ServiceProfile") -> Document:
 
 def llm_profile_document(profile: "LlmProfile") -> Document:
     """A profile of a language model as `capacity profiles` lists it."""
-    from capacity.search.tokens import llm_profile_caveats
+    from capacity.search.engines import llm_profile_caveats
 
     names = ("name", "model", "device", "devices", "tensor_parallel", "precision", "engine", "kv")
     return {

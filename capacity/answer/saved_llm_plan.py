@@ -11,6 +11,7 @@ from capacity.answer.saved_plan import (
     ObjectiveDocument,
     is_named_only,
     read_workload_document,
+    survival_document,
     workload_to_document,
 )
 from capacity.errors import InputError
@@ -32,6 +33,7 @@ from capacity.profile.llm_formats import llm_profile_to_document, read_llm_docum
 from capacity.question.budget import Effort
 from capacity.question.candidate import Verdict
 from capacity.question.plan import Routing
+from capacity.question.resilience import Survival
 from capacity.question.tokens import MEASURES, TokenPlan, TokenQuestion
 from capacity.traffic.lengths import AnyLengths, LengthLaw, LengthLaws, LengthRows
 from capacity.traffic.workload import ArrivalProcess, Workload
@@ -40,6 +42,7 @@ FORMAT = "capacity-llm-plan"
 LENGTHS_MAX = 200_000  # rows that a file holds
 _ANEW = "make it again with capacity plan ... -o"
 _SIGNED_KEYS = ("question", "effort", "answer")
+_NOTHING = Survival()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +122,7 @@ class _QuestionDocument:
     replicas_max: int
     cached_share: float
     in_order: bool
+    survival: Survival = _NOTHING
 
     def question(self, trace: ArrivalProcess | None) -> TokenQuestion:
         workload = read_workload_document(self.workload, "question.workload", trace)
@@ -180,7 +184,9 @@ def llm_plan_document(question: TokenQuestion, effort: Effort, answer: Document)
         "format": FORMAT,
         # Not the fewest replicas: they are of what else was asked, such as a recovery in time.
         "question": {
-            one.name: getattr(question, one.name) for one in fields(question) if one.name != "replicas_min"
+            one.name: getattr(question, one.name)
+            for one in fields(question)
+            if one.name not in ("replicas_min", "survival")
         }
         | {
             "profiles": [_signed(one) for one in question.profiles],
@@ -188,6 +194,7 @@ def llm_plan_document(question: TokenQuestion, effort: Effort, answer: Document)
             "lengths": _lengths_document(question.lengths),
             "objective": objective_document(question.objective),
             "routings": [one.value for one in question.routings],
+            **({} if question.survival == Survival() else {"survival": survival_document(question.survival)}),
         },
         "effort": {one.name: getattr(effort, one.name) for one in fields(_EffortDocument)},
         "versions": versions(),

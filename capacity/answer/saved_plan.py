@@ -275,12 +275,12 @@ def question_to_document(question: Question) -> dict[str, Any]:
         "profiles": [signed(profile) for profile in question.profiles],
         "workload": workload_to_document(question.workload),
         "objective": objective_document(question.objective),
-        "survival": _survival_document(question.survival),
+        "survival": survival_document(question.survival),
     }
 
 
-def _survival_document(survival: Survival) -> dict[str, Any]:
-    """The events to survive, and breakdowns if there are any."""
+def survival_document(survival: Survival) -> dict[str, Any]:
+    """What must be survived; breakdowns where there are any."""
     document = asdict(survival)
     return document if survival.breakdowns else {k: v for k, v in document.items() if k != "breakdowns"}
 

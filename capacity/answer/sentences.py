@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 from capacity.performance import Interval, Performance, format_interval, format_share_interval
 from capacity.question.candidate import Candidate, Doubt, Limit, Rejection, Verdict, closest
 from capacity.question.objective import Measure, Objective, Promise, format_value
 from capacity.question.plan import Plan
 from capacity.question.question import Question
-from capacity.question.tokens import TokenPlan
 from capacity.search.recommendation import Headroom, RandomRouting, Recommendation
 from capacity.traffic.burstiness import irregularity
 from capacity.traffic.workload import ClosedPopulation, Demand
@@ -36,6 +36,17 @@ def explain(recommendation: Recommendation, question: Question) -> Iterator[str]
             f"{format_headroom(recommendation.headroom)}{aside}"
             f"{format_missed_at(recommendation.headroom, 'and misses it')}, in shorter simulations."
         )
+    if recommendation.random_routing is not None:
+        yield _if_random(recommendation.random_routing, plan, recommendation.objective)
+
+
+def asides(recommendation: Recommendation, question: Question) -> Iterator[str]:
+    """What the plan survives, and what would be enough under Poisson arrivals and under random routing."""
+    plan = recommendation.plan
+    if plan is None:
+        return
+    yield from _survival(recommendation, plan)
+    yield from _under_poisson(recommendation, question, plan)
     if recommendation.random_routing is not None:
         yield _if_random(recommendation.random_routing, plan, recommendation.objective)
 
@@ -114,7 +125,7 @@ def format_found(promise: Promise, performance: Performance) -> str:
     return "" if found is None else f"{promise.what} is {format_value(promise, found)}"
 
 
-def token_refusal(candidate: Candidate[TokenPlan]) -> str:
+def token_refusal(candidate: Candidate[Any]) -> str:
     """Why a plan for a language model was refused."""
     rejection = candidate.rejection
     if rejection is None:
@@ -328,8 +339,7 @@ def fleet(plan: Plan) -> str:
     '1 replica of t4 with batches up to 8 that wait up to 2 ms'
     """
     count = f"{plan.replicas} replica" + ("s" if plan.replicas > 1 else "")
-    wait = f" that wait up to {format_duration(plan.batch_wait_max_s)}" if plan.batch_wait_max_s > 0.0 else ""
-    return f"{count} of {plan.profile} with batches up to {plan.batch_size_max}{wait}"
+    return f"{count} of {plan.profile} {plan.with_text}"
 
 
 def _verb(plan: Plan, verb: str) -> str:

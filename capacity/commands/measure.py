@@ -168,7 +168,7 @@ def profile(
     from capacity.files import check_target
     from capacity.measurement.rounds import Rounds, parse_batch_sizes
     from capacity.question.budget import Effort
-    from capacity.search.caveats import plausibility_caveats
+    from capacity.search.batch_caveats import plausibility_caveats
 
     Effort(confidence=confidence, seed=seed)  # refuses what is out of range
     source = _source({"--callable": callable_name, "--url": url, "--metrics": metrics, "--llm": llm}, body)

@@ -59,7 +59,7 @@ def show_profile(name: str, output: Format, *, as_json: bool) -> None:
     from capacity.answer.documents import llm_profile_document, profile_document
     from capacity.profile.load import load_any
     from capacity.profile.profile import ServiceProfile
-    from capacity.search.caveats import plausibility_caveats
+    from capacity.search.batch_caveats import plausibility_caveats
 
     profile = load_any(name)
     if not isinstance(profile, ServiceProfile):

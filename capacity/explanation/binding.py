@@ -9,7 +9,8 @@ from capacity.question.objective import Measure, Promise
 from capacity.question.plan import Plan
 from capacity.question.question import Question
 from capacity.question.stability import load
-from capacity.search.what_if import Asker, fewest_replicas, lone_performance
+from capacity.search.exact import lone_performance
+from capacity.search.what_if import Asker, fewest_replicas
 from capacity.traffic.burstiness import irregularity
 from capacity.traffic.workload import DeterministicArrivals, GammaArrivals, PoissonArrivals, Workload
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from capacity.explanation.binding import Binding, find_binding
 from capacity.explanation.savings import Saving, best_saving, find_savings, nearest, one_fewer
-from capacity.explanation.sensitivity import Change, most_sensitive, neighbours, sensitivities
+from capacity.explanation.sensitivity import most_sensitive, sensitivities
 from capacity.performance import Kind, Performance
 from capacity.question.candidate import Candidate, Judge, LikeIt, Verdict
 from capacity.question.caveat import CaveatCode
@@ -13,9 +13,11 @@ from capacity.question.objective import format_value
 from capacity.question.plan import Plan, Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Survival
+from capacity.search.batch_caveats import profile_caveats
 from capacity.search.candidates import Progress
-from capacity.search.caveats import profile_caveats, trace_caveats
-from capacity.search.what_if import Asker
+from capacity.search.caveats import trace_caveats
+from capacity.search.recommendation import Change
+from capacity.search.what_if import Asker, neighbours
 from capacity.traffic.workload import ClosedPopulation, PoissonArrivals, TraceArrivals, is_trace
 
 

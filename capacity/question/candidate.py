@@ -197,7 +197,7 @@ def closest(candidates: Sequence[Candidate], objective: Objective) -> Candidate:
 
 
 class Judge(Protocol):
-    """Judges a plan in three degrees of care."""
+    """Judges a plan in four degrees of care."""
 
     def search(self, scenario: Scenario, attempt: int) -> Candidate:
         """Enough to choose between candidates; `attempt` counts them from 1, refusing ever more carefully."""
@@ -210,9 +210,13 @@ class Judge(Protocol):
             requests_first: what it took to choose the plan, and so where to begin.
         """
 
-    def accepts(self, scenario: Scenario, effort: int = 1) -> Candidate:
+    def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
         """Enough for a point of the headroom: cheaper, and never met while in doubt.
 
         Args:
             effort: how many times as long as usual it may take.
+            requests_max: what it may take in any case; None for no further limit.
         """
+
+    def probe(self, scenario: Scenario, requests_max: int | None = None) -> Candidate:
+        """Enough to choose which point of the headroom is worth `accepts`, by random numbers of its own."""

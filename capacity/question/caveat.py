@@ -67,3 +67,11 @@ class Caveat:
 
     code: CaveatCode
     message: str
+
+
+def precision_caveat() -> Caveat:
+    """The interval is wider than was asked for, for lack of simulated requests."""
+    return Caveat(
+        code=CaveatCode.PRECISION_MISSED,
+        message="the interval is wider than requested, and the budget is used up; raise --requests-max",
+    )

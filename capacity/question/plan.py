@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from capacity.errors import DomainError
+from capacity.units import format_duration
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar  # knows defaults, as Python does from 3.13 on
@@ -145,6 +146,29 @@ class Plan:
     def timer(self) -> BatchTimer | None:
         """What starts the batch wait in the laws of this plan's batching; None where there are none."""
         return None if self.preferred_sizes else self.batching.timer
+
+    @property
+    def starts_at_once(self) -> bool:
+        """Whether a free replica never waits for a batch to fill."""
+        return self.batch_wait_max_s == 0.0
+
+    @property
+    def settings(self) -> tuple[float, int]:
+        """How a replica is set, by which plans are ordered: the batch wait, and the largest batch."""
+        return self.batch_wait_max_s, self.batch_size_max
+
+    @property
+    def with_text(self) -> str:
+        """What each replica does, as a sentence says it of a fleet."""
+        wait_s = self.batch_wait_max_s
+        wait = f" that wait up to {format_duration(wait_s)}" if wait_s > 0.0 else ""
+        return f"with batches up to {self.batch_size_max}{wait}"
+
+    @property
+    def setting_text(self) -> str:
+        """How a replica is set, in a few words."""
+        wait = f", wait {1e3 * self.batch_wait_max_s:.3g} ms" if self.batch_wait_max_s else ""
+        return f"batch {self.batch_size_max}{wait}, {self.routing}"
 
     @property
     def due_size(self) -> int:

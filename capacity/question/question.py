@@ -1,6 +1,5 @@
 """Question: what is to be sized, and among which fleets."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
@@ -14,7 +13,7 @@ from capacity.question.refusal import users_devices_min
 from capacity.question.resilience import Survival
 from capacity.question.scenario import Scenario
 from capacity.question.stability import devices_serving_min, replicas_stable_min
-from capacity.traffic.workload import ClosedPopulation, Demand
+from capacity.traffic.workload import ArrivalProcess, ClosedPopulation, Demand, Workload
 
 _NOTHING = Survival()
 
@@ -26,9 +25,22 @@ class Family:
     profile: ServiceProfile
     routing: Routing
 
+    @property
+    def per_device(self) -> int:
+        """Replicas on each device."""
+        return self.profile.instances_per_device
+
+    def includes(self, plan: Plan) -> bool:
+        """Whether a plan is of this family."""
+        return (plan.profile, plan.routing) == (self.profile.name, self.routing)
+
     def replicas(self, devices: int) -> int:
         """Replicas on this many full devices."""
-        return devices * self.profile.instances_per_device
+        return devices * self.per_device
+
+    def devices(self, replicas: int) -> int:
+        """Devices that so many replicas take."""
+        return self.profile.devices(replicas)
 
     def cost(self, devices: int) -> float:
         """Price of this many devices; their number if no price is known. [USD/h]
@@ -165,6 +177,30 @@ class Question:
             queue_limit=self.queue_limit,
         )
 
+    def fleets(self, family: Family, devices: int) -> Iterator[Plan]:
+        """All plans of a family with this many devices, by batch size and batch wait."""
+        for size in self.batch_sizes(family.profile):
+            for wait_s in self.batch_waits(family.profile, size):
+                yield self.plan(family, devices, size, wait_s)
+
+    def family(self, plan: Plan) -> Family:
+        """The family of a plan."""
+        return Family(profile=self.profile(plan.profile), routing=plan.routing)
+
+    def cost(self, plan: Plan) -> float:
+        """Price of a plan's devices; their number if no price is known. [USD/h]"""
+        family = self.family(plan)
+        return family.cost(family.devices(plan.replicas))
+
+    def hourly_usd(self, plan: Plan) -> float | None:
+        """Price of a plan; None if it is not known. [USD/h]"""
+        return self.profile(plan.profile).hourly_cost_usd(plan.replicas)
+
+    def with_arrivals(self, arrivals: ArrivalProcess) -> Self:
+        """The same question with other arrivals at the same rate."""
+        assert isinstance(self.workload, Workload)  # noqa: S101  (a closed population has no rate)
+        return replace(self, workload=replace(self.workload, arrivals=arrivals))
+
     def scenario(self, plan: Plan) -> Scenario:
         """A plan before the judge."""
         profile = self.profile(plan.profile)
@@ -173,12 +209,8 @@ class Question:
     def events(self, plan: Plan) -> Iterator[tuple[str, Scenario]]:
         """What the plan must survive, the worst failure first; each with what is left."""
         whole = self.scenario(plan)
-        per_device = self.profile(plan.profile).instances_per_device
-        losses = self.survival.losses(plan.replicas, per_device)
-        for event in sorted(losses, key=lambda name: -losses[name]):
-            left = plan.replicas - losses[event]
-            if left >= 1:
-                yield event, replace(whole, plan=replace(plan, replicas=left))
+        for event, left in self.survival.events(plan.replicas, self.family(plan).per_device):
+            yield event, replace(whole, plan=replace(plan, replicas=left))
         if self.survival.spike is not None:
             spike = self.survival.spike
             yield f"{spike.factor:g} times the traffic", replace(whole, spike=spike)
@@ -201,17 +233,13 @@ class Question:
 
     def leaves_some(self, family: Family, devices: int) -> bool:
         """Whether the worst failure leaves any of this many full devices."""
-        return self.survival.left(family.replicas(devices), family.profile.instances_per_device) >= 1
+        return self.survival.left(family.replicas(devices), family.per_device) >= 1
 
     def devices_max(self, family: Family) -> int:
         """Most full devices within the limit of replicas."""
-        return self.replicas_max // family.profile.instances_per_device
+        return self.replicas_max // family.per_device
 
     def devices_min(self, family: Family, batch_size_max: int) -> int:
         """Fewest full devices that theory does not refuse at this batch size, after the hardest loss."""
-        per_device = family.profile.instances_per_device
         stable = self._replicas_min(family, batch_size_max)
-        devices = math.ceil(max(stable, self.replicas_min) / per_device)
-        while (missing := stable - self.survival.left(devices * per_device, per_device)) > 0:
-            devices += math.ceil(missing / per_device)
-        return devices
+        return self.survival.devices_min(stable, self.replicas_min, family.per_device)

@@ -1,6 +1,7 @@
 """Survival: what a fleet must survive, and how many of its replicas are gone then."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -121,6 +122,25 @@ class Survival:
             down = self.breakdowns.down_at_once(replicas)
             lost[f"{down} broken down at once"] = down
         return lost
+
+    def events(self, replicas: int, per_device: int = 1) -> Iterator[tuple[str, int]]:
+        """Each loss that was asked for and how many replicas it leaves, if any, the worst first."""
+        losses = self.losses(replicas, per_device)
+        for event in sorted(losses, key=lambda name: -losses[name]):
+            if replicas > losses[event]:
+                yield event, replicas - losses[event]
+
+    def devices_min(self, stable: int, replicas_min: int, per_device: int = 1) -> int:
+        """Fewest full devices, of at least so many replicas, that leave a stable number after the worst loss."""
+        devices = math.ceil(max(stable, replicas_min) / per_device)
+        while (missing := stable - self.left(devices * per_device, per_device)) > 0:
+            devices += math.ceil(missing / per_device)
+        return devices
+
+    def worst(self, replicas: int, per_device: int = 1) -> str | None:
+        """The loss of most replicas; None if there is nothing to survive."""
+        losses = self.losses(replicas, per_device)
+        return max(losses, key=lambda event: losses[event], default=None)
 
     def left(self, replicas: int, per_device: int = 1) -> int:
         """Replicas left in the worst case; 0 or less if none is."""

@@ -1,7 +1,8 @@
 """Questions about language models: a fleet of engines, its scenario, and what is to be sized."""
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import Protocol, Self
 
 from capacity.errors import DomainError, InputError
@@ -9,10 +10,12 @@ from capacity.profile.llm import LlmProfile, Scheduler
 from capacity.question.candidate import Candidate
 from capacity.question.objective import Measure, Objective
 from capacity.question.plan import REPLICAS_LIMIT, Routing
+from capacity.question.resilience import Survival
 from capacity.question.scenario import Scenario, require_second_tokens
 from capacity.traffic.lengths import AnyLengths, LengthLaws, require_context
-from capacity.traffic.workload import Workload
+from capacity.traffic.workload import ArrivalProcess, Workload
 
+_NOTHING = Survival()
 # What is measured of a fleet that serves a language model.
 MEASURES = frozenset(Measure) - {Measure.WAIT, Measure.LOSS, Measure.UTILIZATION}
 
@@ -44,6 +47,64 @@ class TokenPlan:
         if self.queue_limit is not None and self.queue_limit < 0:
             raise DomainError(f"the queue limit must be >= 0, got {self.queue_limit}")
 
+    @property
+    def starts_at_once(self) -> bool:
+        """Whether a free replica never waits for a batch to fill, as is so of engines."""
+        return True
+
+    @property
+    def settings(self) -> tuple[float, int]:
+        """How an engine is set, by which plans are ordered: the sequences, and the tokens of a step."""
+        return self.sequences_max, self.batched_tokens_max
+
+    @property
+    def with_text(self) -> str:
+        """What each engine does, as a sentence says it of a fleet."""
+        return f"with up to {self.sequences_max} sequences"
+
+    @property
+    def setting_text(self) -> str:
+        """How an engine is set, in a few words."""
+        return f"{self.sequences_max} sequences, {self.batched_tokens_max} tokens a step, {self.routing}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineFamily:
+    """Fleets of engines of one profile under one routing and setting, of any size; larger ones cost more.
+
+    Attributes:
+        setting: one such engine.
+    """
+
+    profile: LlmProfile = field(hash=False)
+    setting: TokenPlan
+
+    @property
+    def routing(self) -> Routing:
+        """How the load balancer picks the engine for a request."""
+        return self.setting.routing
+
+    @property
+    def per_device(self) -> int:
+        """Engines on what is priced as one: the devices of one engine."""
+        return 1
+
+    def includes(self, plan: TokenPlan) -> bool:
+        """Whether a plan is of this family."""
+        return replace(plan, replicas=1) == self.setting
+
+    def replicas(self, devices: int) -> int:
+        """Engines: each is priced by itself."""
+        return devices
+
+    def devices(self, replicas: int) -> int:
+        """As many as there are engines."""
+        return replicas
+
+    def cost(self, devices: int) -> float:
+        """Price of so many engines; their number if no price is known. [USD/h]"""
+        return float(f"{devices * (self.profile.replica_hourly_usd or 1.0):.12g}")
+
 
 # A scenario of engines, which have a rate of arrivals and requests with lengths.
 TokenScenario = Scenario[LlmProfile, TokenPlan, Workload, AnyLengths]
@@ -70,6 +131,7 @@ class TokenQuestion:
     replicas_max: int = 1024
     cached_share: float = 0.0
     in_order: bool = False
+    survival: Survival = _NOTHING
 
     def __post_init__(self) -> None:
         if not 1 <= self.replicas_max <= REPLICAS_LIMIT:
@@ -104,6 +166,37 @@ class TokenQuestion:
             for tokens in self.batched_tokens_max or (limits.batched_tokens_max,)
         ]
 
+    @property
+    def families(self) -> list[EngineFamily]:
+        """All families: fleets that differ in more than their size."""
+        return [EngineFamily(profile=one, setting=plan) for one in self.profiles for plan in self.plans(one)]
+
+    def family(self, plan: TokenPlan) -> EngineFamily:
+        """The family of a plan."""
+        return EngineFamily(profile=self.profile(plan.profile), setting=replace(plan, replicas=1))
+
+    def fleets(self, family: EngineFamily, devices: int) -> Iterator[TokenPlan]:
+        """The one plan of a family with so many engines."""
+        yield replace(family.setting, replicas=devices)
+
+    def devices_max(self, family: EngineFamily) -> int:
+        """Most engines within the limit of replicas."""
+        return self.replicas_max
+
+    def leaves_some(self, family: EngineFamily, devices: int) -> bool:
+        """Whether the worst failure leaves any of so many engines."""
+        return self.survival.left(devices) >= 1
+
+    def with_arrivals(self, arrivals: ArrivalProcess) -> Self:
+        """The same question with other arrivals at the same rate, which have no lengths of their own."""
+        return replace(self, workload=replace(self.workload, arrivals=arrivals), in_order=False)
+
+    def events(self, plan: TokenPlan) -> Iterator[tuple[str, TokenScenario]]:
+        """What the plan must survive, the worst failure first; each with what is left."""
+        whole = self.scenario(plan)
+        for event, left in self.survival.events(plan.replicas):
+            yield event, replace(whole, plan=replace(plan, replicas=left))
+
     def for_plan(self, plan: TokenPlan) -> Self:
         """The same question with one answer: that plan, or one with more replicas."""
         return replace(
@@ -131,8 +224,11 @@ class TokenQuestion:
 
     def cost(self, plan: TokenPlan) -> float:
         """Price of a plan; its replicas where there is none. [USD/h]"""
-        price = self.profile(plan.profile).replica_hourly_usd
-        return float(f"{plan.replicas * (price or 1.0):.12g}")
+        return self.family(plan).cost(plan.replicas)
+
+    def hourly_usd(self, plan: TokenPlan) -> float | None:
+        """Price of a plan; None if it is not known. [USD/h]"""
+        return None if self.profile(plan.profile).replica_hourly_usd is None else self.cost(plan)
 
     def scenario(self, plan: TokenPlan) -> TokenScenario:
         """A plan before the judge."""
@@ -156,7 +252,7 @@ class TokenJudge(Protocol):
     def search(self, scenario: TokenScenario, attempt: int) -> Candidate[TokenPlan]:
         """Enough to choose between candidates; `attempt` counts them from 1."""
 
-    def certify(self, scenario: TokenScenario, attempt: int) -> Candidate[TokenPlan]:
+    def certify(self, scenario: TokenScenario, attempt: int, requests_first: int = 0) -> Candidate[TokenPlan]:
         """Enough to recommend a plan: fresh random numbers, and intervals of the asked precision."""
 
     def accepts(

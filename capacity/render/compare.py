@@ -14,7 +14,8 @@ from capacity.question.caveat import Caveat
 from capacity.question.comparison import Comparison, Contender
 from capacity.question.tokens import TokenPlan
 from capacity.render.tables import batch_wait, caveat_lines, table
-from capacity.search.caveats import interval_caveats, profile_caveats, trace_caveats
+from capacity.search.batch_caveats import interval_caveats, profile_caveats
+from capacity.search.caveats import trace_caveats
 from capacity.traffic.workload import Demand
 from capacity.units import format_duration, format_quantile, format_rate
 

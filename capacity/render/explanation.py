@@ -9,9 +9,9 @@ from capacity.answer.sentences import fate_of_fewer, fleet, format_found, format
 from capacity.explanation.binding import Binding, Burst, Cause
 from capacity.explanation.explanation import Explanation
 from capacity.explanation.savings import Lever, Saving
-from capacity.explanation.sensitivity import Change
 from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
 from capacity.question.objective import Promise, format_value
+from capacity.search.recommendation import Change
 from capacity.units import format_duration
 
 _CAUSES = {

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from capacity.performance import Interval, Performance
 from capacity.question.candidate import Candidate, Verdict
-from capacity.question.plan import Plan
+from capacity.question.tokens import TokenPlan
 from capacity.queues.curves import Curve, chart_title, require_one_chart, y_range
 from capacity.render.plot import PALETTE, Panels, Plot, draw_points, new_panels, new_plot
+from capacity.search.exact import theory_of
 from capacity.units import format_quantile, quantile_name
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from capacity.question.objective import Promise
     from capacity.search.max_rate import Rates
     from capacity.search.recommendation import Recommendation
-    from capacity.search.tokens import TokenRates, TokenRecommendation
 
 # Multiple of the limit beyond which a point only says that it is far too high.
 TOP = 2.0
@@ -96,24 +96,14 @@ def rate_curve(rates: "Rates") -> ObjectiveCurve:
     """The quantity that limits the upper end, against the arrival rate; rates far too high are left out."""
     promise, plan = rates.promise, rates.scenario.plan
     points = [_point(point.arrival_rate_rps, point.candidate, promise) for point in rates.points]
-    title = f"{promise.what} of {plan.replicas} x {plan.profile}, batches up to {plan.batch_size_max}"
+    setting = theory_of(rates.scenario.profile).setting_text([plan])
+    title = f"{promise.what} of {plan.replicas} x {plan.profile}, {setting}"
     return ObjectiveCurve(
         title=title, promise=promise, points=tuple(point for point in points if point is not None)
     )
 
 
-def token_rate_curve(rates: "TokenRates") -> ObjectiveCurve:
-    """The quantity that limits the rate of a fleet of a language model, against the arrival rate."""
-    scenario, promise = rates.scenario, rates.promise
-    plan = scenario.plan
-    points = [_point(rate_rps, candidate, promise) for rate_rps, candidate in rates.points]
-    title = f"{promise.what} of {plan.replicas} x {plan.profile}, up to {plan.sequences_max} sequences"
-    return ObjectiveCurve(
-        title=title, promise=promise, points=tuple(point for point in points if point is not None)
-    )
-
-
-def token_plan_curve(found: "TokenRecommendation") -> ObjectiveCurve | None:
+def token_plan_curve(found: "Recommendation") -> ObjectiveCurve | None:
     """The quantity whose limit a smaller fleet misses, over the fleets that were judged; None without a plan."""
     plan, performance = found.plan, found.performance
     if plan is None or performance is None:
@@ -142,7 +132,7 @@ def replicas_curve(
 ) -> ObjectiveCurve:
     """The limited quantity over fleets of one profile and routing, each at the best size that was tried."""
     plan = chosen.plan
-    is_batch = isinstance(plan, Plan)
+    is_batch = not isinstance(plan, TokenPlan)
     fleets: dict[int, list[Candidate[Any]]] = {}
     for one in candidates:
         if (one.plan.profile, one.plan.routing) == (plan.profile, plan.routing):
@@ -186,7 +176,7 @@ def _point(x: float, candidate: "Candidate[Any]", promise: "Promise") -> Point |
     high = max(found.value, min(top, found.high))
     drawn = Interval(value=scale * found.value, low=scale * found.low, high=scale * high)
     plan = candidate.plan
-    size = plan.batch_size_max if isinstance(plan, Plan) else plan.sequences_max
+    size = plan.sequences_max if isinstance(plan, TokenPlan) else plan.batch_size_max
     return Point(x=x, found=drawn, verdict=candidate.verdict, size=size)
 
 

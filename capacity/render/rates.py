@@ -39,7 +39,7 @@ def sentences(rates: Rates) -> Iterator[str]:
     plan, objective = rates.scenario.plan, rates.scenario.objective
     if rates.stretches:
         verb = "meet" if plan.replicas > 1 else "meets"
-        stretches = ", and ".join(_stretch(stretch) for stretch in rates.stretches)
+        stretches = ", and ".join(format_stretch(stretch) for stretch in rates.stretches)
         yield f"{fleet(plan)} {verb} {promises(objective)} {stretches}."
     elif rates.verdict is Verdict.INCONCLUSIVE:
         yield f"No rate is known at which {fleet(plan)} would meet {promises(objective)}."
@@ -73,7 +73,8 @@ def format_rate_interval(end: Interval) -> str:
     return format_span(format_rate, end)
 
 
-def _stretch(stretch: Stretch) -> str:
+def format_stretch(stretch: Stretch) -> str:
+    """From where to where the objective is met."""
     start = "up" if stretch.low.value == 0.0 else f"from {format_rate_interval(stretch.low)}"
     return f"{start} to {format_rate_interval(stretch.high)}"
 

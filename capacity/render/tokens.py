@@ -2,19 +2,25 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 from rich.console import RenderableType
 from rich.text import Text
 
-from capacity.answer.sentences import fate_of_fewer, format_headroom, format_missed_at, token_refusal
+from capacity.answer.sentences import asides, fate_of_fewer, format_headroom, format_missed_at, token_refusal
 from capacity.performance import Interval, Kind, Performance, format_interval
 from capacity.profile.llm import KvCache, LlmProfile
 from capacity.question.candidate import Candidate, Limit, Verdict
 from capacity.question.objective import Objective, Promise, format_value
+from capacity.question.plan import Plan
+from capacity.question.question import Question
 from capacity.question.tokens import TokenPlan, TokenQuestion
+from capacity.render.rates import format_stretch
 from capacity.render.tables import caveat_lines, no_numbers, table
-from capacity.search.tokens import TokenChange, TokenRates, TokenRecommendation, llm_profile_caveats
+from capacity.search.engines import llm_profile_caveats
+from capacity.search.max_rate import Rates, caveats
+from capacity.search.recommendation import Change, Recommendation
 from capacity.units import format_duration, format_quantile, format_rate, quantile_name
 
 _SHOWN = (0.5, 0.95, 0.99)
@@ -27,16 +33,20 @@ _DURATIONS = (
 
 
 def token_tables(
-    found: TokenRecommendation, question: TokenQuestion, confidence: float, *, verbose: bool = False
+    found: Recommendation, question: TokenQuestion, confidence: float, *, verbose: bool = False
 ) -> Iterator[RenderableType]:
     """All tables of `capacity plan` for a language model."""
     yield Text(verdict_sentence(found, question), style="bold")
     if found.plan is not None:
         yield Text(why_not_fewer(found, question))
         yield Text(binding_sentence(found))
+        yield from map(Text, asides(found, cast("Question", question)))
     yield Text()
     if found.plan is not None and found.performance is not None:
-        rows = [*plan_rows(found.plan), *performance_rows(found.performance, verbose=verbose)]
+        rows = [
+            *plan_rows(cast("TokenPlan", found.plan)),
+            *performance_rows(found.performance, verbose=verbose),
+        ]
         if found.headroom is not None:
             missed = format_missed_at(found.headroom, "missed")
             rows.append(("headroom", f"up to {format_headroom(found.headroom)}{missed}"))
@@ -59,7 +69,7 @@ def token_tables(
     yield from caveat_lines(found.caveats)
 
 
-def _fleet(plan: TokenPlan) -> str:
+def _fleet(plan: Plan) -> str:
     return f"{plan.replicas} replica{'s' if plan.replicas > 1 else ''} of {plan.profile}"
 
 
@@ -68,7 +78,7 @@ def _promises(objective: Objective) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
-def verdict_sentence(found: TokenRecommendation, question: TokenQuestion) -> str:
+def verdict_sentence(found: Recommendation, question: TokenQuestion) -> str:
     """The answer in one sentence."""
     rate, limits = format_rate(question.workload.arrival_rate_rps), _promises(found.objective)
     if found.plan is None or found.performance is None:
@@ -85,7 +95,7 @@ def verdict_sentence(found: TokenRecommendation, question: TokenQuestion) -> str
     return f"{_fleet(found.plan)} {verb} {limits} at {rate}{price}: {kept}."
 
 
-def why_not_fewer(found: TokenRecommendation, question: TokenQuestion) -> str:
+def why_not_fewer(found: Recommendation, question: TokenQuestion) -> str:
     """Why one replica fewer is not enough."""
     plan = found.plan
     assert plan is not None  # noqa: S101  (the caller has one)
@@ -110,21 +120,20 @@ def why_not_fewer(found: TokenRecommendation, question: TokenQuestion) -> str:
     return f"One fewer {fate_of_fewer(fewer.verdict)}: with {count}, {token_refusal(fewer)}."
 
 
-def _alike(one: TokenPlan, other: TokenPlan) -> bool:
+def _alike(one: Plan, other: Plan) -> bool:
     """Whether two plans differ in their replicas alone."""
-    return (one.profile, one.sequences_max, one.batched_tokens_max, one.routing) == (
-        other.profile, other.sequences_max, other.batched_tokens_max, other.routing,
-    )  # fmt: skip
+    return replace(one, replicas=other.replicas) == other
 
 
-def binding_sentence(found: TokenRecommendation) -> str:
+def binding_sentence(found: Recommendation) -> str:
     """The resource that an engine of the plan runs out of first."""
     plan, one = found.plan, found.saturation
     assert plan is not None and one is not None  # noqa: S101, PT018  (the caller has both)
+    sequences, tokens = plan.settings
     what = {
         "kv_cache": f"its KV cache, {100.0 * one.kv_utilization:.0f} % full with {one.running_mean:.0f} requests",
-        "slots": f"its {plan.sequences_max} sequences",
-        "tokens": f"its {plan.batched_tokens_max} tokens a step, with {one.running_mean:.0f} requests running",
+        "slots": f"its {sequences:g} sequences",
+        "tokens": f"its {tokens} tokens a step, with {one.running_mean:.0f} requests running",
     }[one.binding]
     return (
         f"An engine saturates at {format_rate(one.rate_rps)}, bound by {what}; "
@@ -171,14 +180,14 @@ def performance_rows(found: Performance, *, verbose: bool = False) -> list[tuple
     return rows
 
 
-def considered_table(candidates: Sequence[Candidate[TokenPlan]], objective: Objective) -> RenderableType:
+def considered_table(candidates: Sequence[Candidate[Any]], objective: Objective) -> RenderableType:
     """Every candidate, with what was found of the limits and what refused it; what all share has no column."""
     promises = objective.limits
     settings = {
         "<profile": [one.plan.profile for one in candidates],
         "<routing": [one.plan.routing.value for one in candidates],
-        "sequences": [str(one.plan.sequences_max) for one in candidates],
-        "tokens": [str(one.plan.batched_tokens_max) for one in candidates],
+        "sequences": [f"{one.plan.settings[0]:g}" for one in candidates],
+        "tokens": [str(one.plan.settings[1]) for one in candidates],
     }
     shown = {name: values for name, values in settings.items() if len(set(values)) > 1}
     rows = [
@@ -187,7 +196,7 @@ def considered_table(candidates: Sequence[Candidate[TokenPlan]], objective: Obje
             str(one.plan.replicas),
             _load(one),
             *(_value(one, promise) for promise in promises),
-            one.verdict.value if one.rejection is None else f"{one.verdict.value}: {token_refusal(one)}",
+            _fate(one),
         )
         for place, one in enumerate(candidates)
     ]
@@ -195,23 +204,29 @@ def considered_table(candidates: Sequence[Candidate[TokenPlan]], objective: Obje
     return table(columns, rows, title="Considered")
 
 
-def _value(candidate: Candidate[TokenPlan], promise: Promise) -> str:
-    """The value of a limited quantity."""
+def _fate(candidate: Candidate[Any]) -> str:
+    """What became of a candidate, and why."""
+    verdict = candidate.verdict.value
+    return verdict if candidate.rejection is None else f"{verdict}: {token_refusal(candidate)}"
+
+
+def _value(candidate: Candidate[Any], promise: Promise) -> str:
+    """What was found of a limit."""
     value = None if candidate.performance is None else promise.found(candidate.performance)
     return "" if value is None or math.isinf(value.value) else format_value(promise, value)
 
 
-def _load(candidate: Candidate[TokenPlan]) -> str:
+def _load(candidate: Candidate[Any]) -> str:
     found = candidate.performance
     load = candidate.rejection.needed if candidate.rejection and _is_load(candidate) else found and found.load
     return "" if load is None else f"{load:.3f}"
 
 
-def _is_load(candidate: Candidate[TokenPlan]) -> bool:
+def _is_load(candidate: Candidate[Any]) -> bool:
     return candidate.rejection is not None and candidate.rejection.limit is Limit.STABILITY
 
 
-def changes_table(changes: Sequence[TokenChange]) -> RenderableType:
+def changes_table(changes: Sequence[Change]) -> RenderableType:
     """Effects of other engine settings on the same fleet."""
 
     def p99(found: Performance | None, name: str) -> str:
@@ -221,10 +236,10 @@ def changes_table(changes: Sequence[TokenChange]) -> RenderableType:
     rows = [
         (
             one.what,
-            format_rate(one.saturation.rate_rps * one.plan.replicas),
-            p99(one.performance, "ttft_quantiles_s"),
-            p99(one.performance, "itl_quantiles_s"),
-            p99(one.performance, "response_quantiles_s"),
+            "" if one.saturation is None else format_rate(one.saturation.rate_rps * one.plan.replicas),
+            p99(one.candidate.performance, "ttft_quantiles_s"),
+            p99(one.candidate.performance, "itl_quantiles_s"),
+            p99(one.candidate.performance, "response_quantiles_s"),
         )
         for one in changes
     ]
@@ -242,32 +257,41 @@ def simulation_tables(
         yield Text(f"In brackets: {100.0 * confidence:g} % intervals.")
 
 
-def rates_tables(rates: TokenRates, confidence: float) -> Iterator[RenderableType]:
-    """Tables of `capacity max-rate` for a language model."""
-    scenario, most_rps = rates.scenario, rates.scenario.plan.replicas * rates.saturation.rate_rps
-    verb = "meets" if scenario.plan.replicas == 1 else "meet"
-    limits, fleet = _promises(scenario.objective), _fleet(scenario.plan)
-    if rates.accepted_rps is None:
-        yield Text(f"{fleet} {verb} {limits} at no rate that was tried.", style="bold")
-    else:
-        yield Text(
-            f"{fleet} {verb} {limits} up to {format_rate(rates.accepted_rps)}, and saturate"
-            f"{'s' if scenario.plan.replicas == 1 else ''} at {format_rate(most_rps)}.",
-            style="bold",
-        )
+def rates_tables(rates: Rates, confidence: float) -> Iterator[RenderableType]:
+    """What `capacity max-rate` shows about a language model."""
+    scenario, one = rates.scenario, rates.saturation
+    assert one is not None  # noqa: S101  (of engines it is known)
+    most_rps = scenario.plan.replicas * one.rate_rps
+    yield from (Text(sentence, style="bold") for sentence in _rates_sentences(rates, most_rps))
     promises = scenario.objective.limits
     columns = ("rate", "load", *(f"~{one.what}" for one in promises), "<verdict")
     rows = [
         (
-            format_rate(rate_rps),
-            f"{rate_rps / most_rps:.3f}",
-            *(_value(one, promise) for promise in promises),
-            one.verdict.value if one.rejection is None else f"{one.verdict.value}: {token_refusal(one)}",
+            format_rate(point.arrival_rate_rps),
+            f"{point.arrival_rate_rps / most_rps:.3f}",
+            *(_value(point.candidate, promise) for promise in promises),
+            _fate(point.candidate),
         )
-        for rate_rps, one in rates.points
+        for point in rates.points
     ]
     yield table(columns, rows)
     yield Text(f"In brackets: {100.0 * confidence:g} % intervals.")
+    yield from caveat_lines(caveats(rates))
+
+
+def _rates_sentences(rates: Rates, most_rps: float) -> Iterator[str]:
+    """Up to which rate the objective is met, and where the engines saturate."""
+    plan = rates.scenario.plan
+    verb, end = ("meets", "s") if plan.replicas == 1 else ("meet", "")
+    limits, fleet = _promises(rates.scenario.objective), _fleet(plan)
+    if not rates.stretches:
+        if rates.verdict is Verdict.INCONCLUSIVE:
+            yield f"No rate is known at which {fleet} would meet {limits}."
+        else:
+            yield f"{fleet} {verb} {limits} at no rate that was tried."
+        return
+    stretches = ", and ".join(format_stretch(one) for one in rates.stretches)
+    yield f"{fleet} {verb} {limits} {stretches}, and saturate{end} at {format_rate(most_rps)}."
 
 
 def token_sweep_table(quantiles: Sequence[float], rows: Sequence[Mapping[str, Any]]) -> RenderableType:
@@ -314,7 +338,7 @@ def _interval(value: float, low: float, high: float | None) -> Interval:
     return Interval(value=value, low=low, high=math.inf if high is None else high)
 
 
-def explanation_tables(found: TokenRecommendation, question: TokenQuestion) -> Iterator[RenderableType]:
+def explanation_tables(found: Recommendation, question: TokenQuestion) -> Iterator[RenderableType]:
     """Tables of `capacity explain` for a language model."""
     yield Text(why_not_fewer(found, question), style="bold")
     yield Text(binding_sentence(found))

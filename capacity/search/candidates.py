@@ -4,22 +4,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from capacity.profile.profile import ServiceProfile
-from capacity.profile.sampling import FloorDoubt
-from capacity.question.candidate import Candidate, Judge, Limit, Rejection, Verdict
+from capacity.question.candidate import Candidate, Judge, Limit, Verdict
 from capacity.question.plan import Plan
 from capacity.question.question import Family, Question
-from capacity.question.refusal import floor_doubt, refuse_batch_size, refuse_load
 from capacity.question.scenario import Scenario
-from capacity.search.exact import judge_exactly
+from capacity.search.exact import judge_exactly, refuse_loads, theory_of
 from capacity.search.fewest import is_spent
 from capacity.search.recommendation import Tally
 from capacity.traffic.workload import MmppArrivals, Workload
 
 Progress = Callable[[str], None]
-
-# Simulated requests after which a search gives up; a count, so that the answer does not depend on speed.
-SEARCH_REQUESTS_MAX = 400_000_000
 
 
 class Search:
@@ -53,26 +47,13 @@ class Search:
         self._judged: dict[Plan, Candidate] = {}
         self.families_untried: list[Family] = []
         self.fleets_untried = 0
-        self.floor_rejections: dict[tuple[str, int], Rejection] = {}
-        self.floor_doubts: dict[tuple[str, int], FloorDoubt] = {}
-        for profile in question.profiles:
-            self._refuse_sizes(profile)
-
-    def _refuse_sizes(self, profile: ServiceProfile) -> None:
-        """Batch sizes that no number of replicas helps, and those for which the samples cannot tell."""
-        question = self.question
-        for size in question.batch_sizes(profile):
-            rejection = refuse_batch_size(profile, question.objective, size, self.confidence)
-            doubt = floor_doubt(profile, question.objective, size, self.confidence)
-            if rejection is not None:
-                self.floor_rejections[profile.name, size] = rejection
-            elif doubt is not None:
-                self.floor_doubts[profile.name, size] = doubt
+        self.theory = theory_of(question.profiles[0])
+        self.floors = self.theory.floors(question, confidence)
 
     @property
     def out_of_budget(self) -> bool:
         """Whether the search has simulated as much as it may: twice as much while it has accepted nothing."""
-        return is_spent(self.requests, SEARCH_REQUESTS_MAX, self._judged.values())
+        return is_spent(self.requests, self.theory.search_requests_max, self._judged.values())
 
     def beside(self, question: Question) -> "Search":
         """A search for what accompanies the answer, with a budget of its own, whatever the answer took.
@@ -87,15 +68,14 @@ class Search:
     def count_in(self, other: "Search") -> None:
         """Count what another search has used."""
         self.counts += other.counts
-        self.counts["screened"] += len(other.floor_rejections) + len(other.floor_doubts)
+        self.counts["screened"] += other.floors.count
         self.requests += other.requests
 
     @property
     def tally(self) -> Tally:
         """How many candidates were handled, by method."""
-        screened = self.counts["screened"] + len(self.floor_rejections) + len(self.floor_doubts)
         return Tally(
-            screened=screened,
+            screened=self.counts["screened"] + self.floors.count,
             simulated=self.counts["simulated"],
             certified=self.counts["certified"],
             requests=self.requests,
@@ -103,34 +83,26 @@ class Search:
 
     @property
     def considered(self) -> list[Candidate]:
-        """All candidates, by profile, replicas, routing, batch wait and size."""
+        """All candidates, by profile, replicas, routing and settings."""
         profiles = [profile.name for profile in self.question.profiles]
 
-        def place(candidate: Candidate) -> tuple[int, int, str, float, int]:
+        def place(candidate: Candidate) -> tuple[int, int, str, tuple[float, int]]:
             plan = candidate.plan
-            index = profiles.index(plan.profile)
-            return index, plan.replicas, plan.routing, plan.batch_wait_max_s, plan.batch_size_max
+            return profiles.index(plan.profile), plan.replicas, plan.routing, plan.settings
 
         return sorted(self._judged.values(), key=place)
 
-    def sizes(self, family: Family) -> list[int]:
-        """Batch sizes of a family that are neither refused nor in doubt whatever the number of replicas."""
-        name = family.profile.name
-        hopeless = {*self.floor_rejections, *self.floor_doubts}
-        return [size for size in self.question.batch_sizes(family.profile) if (name, size) not in hopeless]
-
     def devices_min(self, family: Family) -> int | None:
-        """Fewest devices that are stable with any batch size; None where all sizes are refused."""
-        needed = (self.question.devices_min(family, size) for size in self.sizes(family))
-        return min(needed, default=None)
+        """Fewest devices that are stable under any setting; None where all settings are refused."""
+        return self.theory.devices_min(self.question, family, self.floors, self.judge)
 
     def at(self, family: Family, devices: int, *, waits: bool = False) -> list[Candidate]:
-        """All batch sizes at one number of devices, judged once: those that start at once, or that wait."""
-        return list(self._judge_sizes(family, devices, waits=waits))
+        """All settings at one number of devices, judged once: those that start at once, or that wait."""
+        return list(self._judge_all(family, devices, waits=waits))
 
     def accepted_at(self, family: Family, devices: int, *, waits: bool = False) -> bool:
-        """Whether any batch size is accepted at this number of devices; stops at the first that is."""
-        return any(candidate.accepted for candidate in self._judge_sizes(family, devices, waits=waits))
+        """Whether any setting is accepted at this number of devices; stops at the first that is."""
+        return any(candidate.accepted for candidate in self._judge_all(family, devices, waits=waits))
 
     def candidate(self, plan: Plan) -> Candidate:
         """One plan, judged once."""
@@ -138,48 +110,47 @@ class Search:
 
     def known(self, family: Family, devices: int, *, waits: bool) -> list[Candidate]:
         """What has been judged at this number of devices."""
-        alike = (family.profile.name, family.routing, family.replicas(devices), waits)
+        replicas = family.replicas(devices)
         return [
             one
             for one in self._judged.values()
-            if (one.plan.profile, one.plan.routing, one.plan.replicas, one.plan.batch_wait_max_s > 0.0)
-            == alike
+            if one.plan.replicas == replicas
+            and one.plan.starts_at_once is not waits
+            and family.includes(one.plan)
         ]
 
     def is_in_doubt(self, family: Family, devices: int) -> bool:
-        """Whether any batch that starts at once was left in doubt at this number of devices."""
+        """Whether any setting that starts at once was left in doubt at this number of devices."""
         return any(one.verdict is Verdict.INCONCLUSIVE for one in self.known(family, devices, waits=False))
 
     def update(self, candidate: Candidate) -> None:
         """Replace a candidate's judgement with a better one."""
         self._judged[candidate.plan] = candidate
 
-    def _judge_sizes(self, family: Family, devices: int, *, waits: bool) -> Iterator[Candidate]:
-        """Sizes in rising order; once a limit was never reached, larger ones would change nothing.
+    def _judge_all(self, family: Family, devices: int, *, waits: bool) -> Iterator[Candidate]:
+        """Settings in rising order; once a limit was never reached, larger ones would change nothing.
 
         None if a loss would leave nothing of the fleet.
         """
         if not self.question.leaves_some(family, devices):
             return
-        for size in self.sizes(family):
-            for wait_s in self.question.batch_waits(family.profile, size):
-                if (wait_s > 0.0) is not waits:
-                    continue
-                plan = self.question.plan(family, devices, size, wait_s)
-                formed = self._largest_formed.get((family, devices, wait_s), size)
-                if formed < size or (waits and self._refuse_load(plan)):  # no wait makes it stable
-                    continue
-                candidate, largest = self._candidate(plan)
-                if largest is not None and largest < size:
-                    self._largest_formed[family, devices, wait_s] = size
-                yield candidate
+        for plan in self.theory.fleets(self.question, family, devices, self.floors):
+            if plan.starts_at_once is waits:
+                continue
+            wait_s, size = plan.settings
+            formed = self._largest_formed.get((family, devices, wait_s), size)
+            if formed < size or (waits and refuse_loads(self.question, plan)):  # no wait makes it stable
+                continue
+            candidate, largest = self._candidate(plan)
+            if largest is not None and largest < size:
+                self._largest_formed[family, devices, wait_s] = size
+            yield candidate
 
     def _candidate(self, plan: Plan) -> tuple[Candidate, int | None]:
         """A plan judged once; and the largest batch that formed, if it was just simulated."""
         if plan in self._judged:
             return self._judged[plan], None
-        rejection = self._refuse_load(plan)
-        largest = None
+        rejection, largest = refuse_loads(self.question, plan), None
         if rejection is not None:
             self.counts["screened"] += 1
             candidate = Candidate(plan=plan, verdict=Verdict.MISSED, rejection=rejection)
@@ -187,9 +158,6 @@ class Search:
             candidate, largest = self._judge(plan)
         self._judged[plan] = candidate
         return candidate, largest
-
-    def _refuse_load(self, plan: Plan) -> Rejection | None:
-        return refuse_loads(self.question, plan)
 
     def _judge(self, plan: Plan) -> tuple[Candidate, int | None]:
         """The plan before the judge: the hardest events first, since they refuse most."""
@@ -201,7 +169,7 @@ class Search:
             if left.verdict is not Verdict.MET:
                 return survival_candidate(plan, event, left), None
         whole = self._judge_one(self.question.scenario(plan))
-        self.requests_of[plan] = whole.requests_looked
+        self.requests_of[plan] = 0 if self.theory.confirms_anew else whole.requests_looked
         return whole, whole.batch_size_largest
 
     def _judge_one(self, scenario: Scenario) -> Candidate:
@@ -212,18 +180,9 @@ class Search:
         self._attempts += 1
         brief = self.is_brief
         candidate = self.judge.accepts(scenario) if brief else self.judge.search(scenario, self._attempts)
-        self.counts["simulated"] += 1
+        self.counts["simulated" if candidate.requests else "screened"] += 1
         self.requests += candidate.requests
         return candidate
-
-
-def refuse_loads(question: Question, plan: Plan) -> Rejection | None:
-    """Why the queues of the plan, or of what a failure leaves of it, would grow forever or lose too much."""
-    for event, scenario in [("", question.scenario(plan)), *question.events(plan)]:
-        rejection = refuse_load(scenario)
-        if rejection is not None:
-            return replace(rejection, limit=Limit.SURVIVAL, event=event) if event else rejection
-    return None
 
 
 def survival_candidate(plan: Plan, event: str, left: Candidate) -> Candidate:
@@ -238,6 +197,5 @@ def survival_candidate(plan: Plan, event: str, left: Candidate) -> Candidate:
 
 def describe(plan: Plan) -> str:
     """A plan in a few words, for progress."""
-    wait = f", wait {1e3 * plan.batch_wait_max_s:.3g} ms" if plan.batch_wait_max_s else ""
     replicas = f"{plan.replicas} replica{'s' if plan.replicas > 1 else ''}"
-    return f"{replicas} of {plan.profile}, batch {plan.batch_size_max}{wait}, {plan.routing}"
+    return f"{replicas} of {plan.profile}, {plan.setting_text}"

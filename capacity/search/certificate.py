@@ -9,7 +9,7 @@ from capacity.question.plan import Plan, Routing
 from capacity.question.question import Family, Question
 from capacity.question.scenario import Scenario
 from capacity.search.candidates import Progress, Search, describe, survival_candidate
-from capacity.search.cheapest import Level, cost, devices_within, fewest, unskippable
+from capacity.search.cheapest import Level, devices_within, fewest, unskippable
 from capacity.search.exact import judge_exactly
 from capacity.search.fewest import fewest_enough, is_bracketed
 from capacity.search.recommendation import Certificate, Survived
@@ -17,8 +17,6 @@ from capacity.units import QUANTILES
 
 # Numbers of devices that are confirmed in turn before the planner gives up.
 _ROUNDS_MAX = 10
-# Simulated requests after which no larger fleet is confirmed: it would need as many.
-_CERTIFY_REQUESTS_MAX = 800_000_000
 # From the simplest to run to the least simple.
 SIMPLICITY = (
     Routing.ROUND_ROBIN,
@@ -61,19 +59,20 @@ class Certifier:
 
         One device fewer is always judged; so is a fleet that was accepted on the way and passed over.
         """
+        price = self.search.question.cost
         for _ in range(_ROUNDS_MAX):
-            bound = math.inf if best is None else cost(self.search, best.candidate)
+            bound = math.inf if best is None else price(best.candidate.plan)
             if best is not None:
                 self._one_fewer(best)
             passed_over = [
                 one
                 for one in self.search.considered
-                if one.accepted and one.plan not in self._certified and cost(self.search, one) < bound
+                if one.accepted and one.plan not in self._certified and price(one.plan) < bound
             ]
-            if not passed_over or self._spent > _CERTIFY_REQUESTS_MAX:
+            if not passed_over or self._is_spent:
                 break
-            least = min(cost(self.search, one) for one in passed_over)
-            found = self._preferred([one for one in passed_over if cost(self.search, one) == least])
+            least = min(price(one.plan) for one in passed_over)
+            found = self._preferred([one for one in passed_over if price(one.plan) == least])
             best = found or best
         return best
 
@@ -82,11 +81,10 @@ class Certifier:
 
         Not in a fleet of hundreds above one in doubt that no finer step would tell from it.
         """
-        plan = best.candidate.plan
-        profile = self.search.question.profile(plan.profile)
-        devices = profile.devices(plan.replicas)
-        family = Family(profile=profile, routing=plan.routing)
-        if devices <= max(1, profile.devices(self.search.question.replicas_min)):
+        question, plan = self.search.question, best.candidate.plan
+        family = question.family(plan)
+        devices = family.devices(plan.replicas)
+        if devices <= max(1, family.devices(question.replicas_min)):
             return
         if not is_bracketed(devices, lambda fewer: self.search.is_in_doubt(family, fewer)):
             self.search.at(family, devices - 1)
@@ -98,7 +96,7 @@ class Certifier:
         costlier = sorted((one for one in fleets if one[0] > level.cost), key=lambda one: one[0])
         for number in _one_by_one_then_doubled(len(costlier)):
             _, family, devices, waits = costlier[number]
-            if self.search.out_of_budget or self._spent > _CERTIFY_REQUESTS_MAX:
+            if self.search.out_of_budget or self._is_spent:
                 return None
             fleet = self.search.at(family, devices, waits=waits)
             certified = self._preferred([one for one in fleet if one.accepted])
@@ -117,7 +115,7 @@ class Certifier:
             start = level.starts.get(family) or fewest(search, family, most, is_bounded=False)
             certified = None if start is None else self._grow(family, start, most)
             if certified is not None:
-                best, bound = certified, cost(search, certified.candidate)
+                best, bound = certified, search.question.cost(certified.candidate.plan)
         return best
 
     def _grow(self, family: Family, start: int, most: int) -> Certified | None:
@@ -132,10 +130,15 @@ class Certifier:
             is_confirmed,
             start - 1,
             most,
-            may_go_on=lambda: self._spent <= _CERTIFY_REQUESTS_MAX,
+            may_go_on=lambda: not self._is_spent,
             is_in_doubt=lambda devices: self.search.is_in_doubt(family, devices),
         )
         return None if devices is None else found[devices]
+
+    @property
+    def _is_spent(self) -> bool:
+        """Whether no larger fleet is confirmed, which would need as many requests."""
+        return self._spent > self.search.theory.confirm_requests_max
 
     def _at(self, family: Family, devices: int) -> Certified | None:
         return self._preferred([one for one in self.search.at(family, devices) if one.accepted])
@@ -231,8 +234,8 @@ def _settled(judge: Judge, scenario: Scenario, attempt: int, requests_first: int
 def by_preference(search: Search, accepted: tuple[Candidate, ...] | list[Candidate]) -> list[Candidate]:
     """Farthest from its limit first; among those that intervals cannot tell apart, the simplest.
 
-    Simplest is: no batch wait, a router that knows less, more headroom at the same price (a lower load), a
-    smaller batch.
+    Simplest is: nothing waits for a batch to fill, a router that knows less, more headroom at the same price (a lower
+    load), the smallest setting.
     """
     objective = search.question.objective
 
@@ -243,17 +246,17 @@ def by_preference(search: Search, accepted: tuple[Candidate, ...] | list[Candida
         assert interval is not None  # noqa: S101  (what binds was found)
         return interval.value, interval.low, interval.high
 
-    def preference(candidate: Candidate) -> tuple[bool, float, bool, int, float, int]:
+    def preference(candidate: Candidate) -> tuple[bool, float, bool, int, float, tuple[float, int]]:
         value, low, _ = ends(candidate)
         tied, plan = low <= best_high, candidate.plan
         load = candidate.performance.load if candidate.performance else None
         return (
             not tied,
             0.0 if tied else value,
-            plan.batch_wait_max_s > 0.0,
+            not plan.starts_at_once,
             SIMPLICITY.index(plan.routing),
             load or 0.0,
-            plan.batch_size_max,
+            plan.settings,
         )
 
     best_high = min(map(ends, accepted))[2] if accepted else 0.0

@@ -45,7 +45,8 @@ def find_cheapest(search: Search) -> Level | None:
             starts[family] = devices
             bound = min(bound, family.cost(devices))
     search.fleets_untried = _without_skipping(search, bound)
-    bound = min((cost(search, one) for one in search.considered if one.accepted), default=math.inf)
+    price = search.question.cost
+    bound = min((price(one.plan) for one in search.considered if one.accepted), default=math.inf)
     if bound == math.inf:
         return None
     for family in search.question.families:
@@ -54,7 +55,7 @@ def find_cheapest(search: Search) -> Level | None:
         devices = devices_within(search, family, bound)
         if family.cost(devices) == bound:
             _look_around(search, family, devices, waits=not (search.fleets_untried or search.out_of_budget))
-    accepted = [one for one in search.considered if one.accepted and cost(search, one) == bound]
+    accepted = [one for one in search.considered if one.accepted and price(one.plan) == bound]
     return Level(cost=bound, candidates=tuple(accepted), starts=starts)
 
 
@@ -66,7 +67,7 @@ def _note_untried(search: Search, family: Family, bound: float) -> None:
 
 
 def _look_around(search: Search, family: Family, devices: int, *, waits: bool) -> None:
-    """All batches of a family at the lowest cost, so that ties can be broken; if asked, those that wait."""
+    """All settings of a family at the lowest cost, so that ties can be broken; if asked, those that wait."""
     least = search.devices_min(family)
     if least is None or devices < least:
         return
@@ -84,13 +85,6 @@ def _show_outpriced(search: Search, family: Family, bound: float) -> None:
         search.at(family, devices)
 
 
-def cost(search: Search, candidate: Candidate) -> float:
-    """Price of a candidate; devices if there is no price. [USD/h]"""
-    profile = search.question.profile(candidate.plan.profile)
-    family = Family(profile=profile, routing=candidate.plan.routing)
-    return family.cost(profile.devices(candidate.plan.replicas))
-
-
 def devices_within(search: Search, family: Family, bound: float) -> int:
     """Most devices that cost no more than this, within the limit of replicas."""
     most = search.question.devices_max(family)
@@ -103,7 +97,7 @@ def devices_within(search: Search, family: Family, bound: float) -> int:
 
 
 def fewest(search: Search, family: Family, devices_max: int, *, is_bounded: bool) -> int | None:
-    """Fewest devices at which some batch size that starts at once is accepted; None if none is.
+    """Fewest devices at which some setting that starts at once is accepted; None if none is.
 
     More replicas are assumed never to hurt: an observation on all cases tried, not a theorem, and only where
     larger batches take longer. The number is doubled until accepted, then bisected.
@@ -159,9 +153,7 @@ def unskippable(search: Search, bound: float) -> Iterator[tuple[float, Family, i
         least = search.devices_min(family)
         if least is None:
             continue
-        waits = (max(question.batch_waits(family.profile, size)) for size in search.sizes(family))
-        kinds = [False] if not family.profile.is_monotone else []
-        kinds += [True] if max(waits) > 0.0 else []
+        kinds = search.theory.one_by_one(question, family, search.floors)
         most = devices_within(search, family, bound) if kinds else 0
         numbers = (n for n in range(least, most + 1) if family.cost(n) < bound)
         yield from ((family.cost(n), family, n, kind) for n in numbers for kind in kinds)

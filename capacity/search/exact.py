@@ -1,20 +1,54 @@
-"""Analytic: theory as a model of a plan; exact, or a refusal that says what to do instead."""
+"""Exact: what theory says of a plan of either kind of server, and how far a search of that kind may go.
 
+The only file of the search that names the kinds: replicas that batch have laws and floors; engines of a language model
+have a saturation rate, which a judge measures.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any, Protocol
 
 from capacity.errors import DomainError
-from capacity.performance import Performance, Quantiles
+from capacity.performance import Interval, Kind, Performance, Quantiles
+from capacity.profile.llm import LlmProfile
 from capacity.profile.profile import ServiceProfile
-from capacity.question.candidate import Candidate, Rejection, Verdict
+from capacity.profile.sampling import reach, service_interval
+from capacity.question.candidate import Candidate, Doubt, Limit, Rejection, Verdict
+from capacity.question.caveat import Caveat
 from capacity.question.objective import Measure, Promise
-from capacity.question.plan import BatchTimer, Plan, Routing
+from capacity.question.plan import REPLICAS_LIMIT, BatchTimer, Plan, Routing
+from capacity.question.question import Family, Question
+from capacity.question.refusal import floor_candidate, floor_doubt, refuse_batch_size, refuse_load
 from capacity.question.scenario import Scenario
+from capacity.question.stability import (
+    device_throughput_max_rps,
+    require_batch_of_one,
+    sustainable_rate_rps,
+)
+from capacity.question.tokens import (
+    Saturation,
+)
 from capacity.queues.batch.bulk import Bulk
 from capacity.queues.general.mdc import MDc
 from capacity.queues.general.mg1 import MG1
 from capacity.queues.general.mg1_wait import Empirical
-from capacity.traffic.workload import PoissonArrivals, Workload
+from capacity.search.batch_caveats import (
+    MENDS,
+    batching_caveats,
+    mend_of,
+    plausibility_caveats,
+    profile_caveats,
+)
+from capacity.search.engines import EngineTheory
+from capacity.search.recommendation import Floors, HeadroomEffort, RatesEffort, less_for_bursts
+from capacity.traffic.workload import (
+    ClosedPopulation,
+    DeterministicArrivals,
+    GammaArrivals,
+    PoissonArrivals,
+    Workload,
+)
 from capacity.units import QUANTILES
 
 
@@ -159,7 +193,7 @@ _PLACES_MAX = 2048
 _PLACES_MAX_WITH_TIMER = {BatchTimer.OLDEST: 512, BatchTimer.OPEN: 192}
 
 
-def judge_exactly(scenario: Scenario, quantiles: tuple[float, ...] = (0.99,)) -> Candidate | None:
+def judge_batches_exactly(scenario: Scenario, quantiles: tuple[float, ...] = (0.99,)) -> Candidate | None:
     """What the law says; None if no law is exact, or it would take longer than a simulation.
 
     Laws of batches are exact where each batch size takes one time, arrivals are Poisson, and the
@@ -223,3 +257,343 @@ def _value(promise: Promise, performance: Performance) -> float:
         return found.value
     assert promise.measure is Measure.LOSS  # noqa: S101  (nothing else is missing from a law)
     return 0.0
+
+
+class Theory(Protocol):
+    """What is known of a kind of server without simulating a fleet of it, and what a search of it may take.
+
+    Attributes:
+        search_requests_max: simulated requests after which a search gives up; a count, so that the answer does not
+            depend on speed.
+        confirm_requests_max: simulated requests after which no larger fleet is confirmed: it would need as many.
+        mends: what settles a doubt, by its cause.
+        confirms_anew: whether a confirmation begins with the fewest requests, whatever it took to choose the plan.
+    """
+
+    search_requests_max: int
+    confirm_requests_max: int
+    mends: Mapping[Doubt, str]
+    confirms_anew: bool
+
+    def require(self, profile: Any) -> None:
+        """Refuse a profile that lacks what every fleet needs."""
+
+    def floors(self, question: Any, confidence: float) -> Floors:
+        """Settings that no number of replicas helps."""
+
+    def fleets(self, question: Any, family: Any, devices: int, floors: Floors) -> Iterator[Any]:
+        """Plans of a family with so many devices, the simplest first; without settings at a floor."""
+
+    def devices_min(self, question: Any, family: Any, floors: Floors, judge: Any) -> int | None:
+        """Fewest devices that are stable under some setting of a family; None if all its settings are at a floor."""
+
+    def one_by_one(self, question: Any, family: Any, floors: Floors) -> list[bool]:
+        """Which fleets tell nothing of larger ones: those that start at once (False), and those that wait (True)."""
+
+    def refuse_load(self, scenario: Any) -> Rejection | None:
+        """Why the queues of a plan would grow for ever."""
+
+    def refuse_setting(self, scenario: Any, confidence: float) -> Rejection | None:
+        """Why a plan misses the objective at any rate and with any number of replicas."""
+
+    def law(self, scenario: Any, quantiles: tuple[float, ...]) -> Candidate | None:
+        """What an exact law says of a plan; None if there is none."""
+
+    def too_many(self, question: Any, family: Any, devices: int, floors: Floors) -> Candidate[Any]:
+        """The refusal of a family that needs more devices to be stable than are allowed."""
+
+    def saturation(self, scenario: Any, judge: Any) -> Saturation | None:
+        """What one replica of a plan does while requests always wait; None if theory needs no more than its rate."""
+
+    def sustained_rps(self, scenario: Any, judge: Any) -> float:
+        """The largest rate at which no queue grows for ever. [requests/s]"""
+
+    def rates_effort(self, scenario: Any) -> RatesEffort:
+        """Which rates are tried where all at which the plan meets its objective are looked for."""
+
+    def lone(self, scenario: Any, confidence: float) -> Candidate | None:
+        """The verdict at the limit of low rates; None if it is not known."""
+
+    def served_max_rps(self, scenario: Any, judge: Any) -> float:
+        """The rate from which on theory refuses a plan. [requests/s]"""
+
+    def headroom_effort(self, scenario: Any) -> HeadroomEffort:
+        """How finely rates are tried for the headroom, and how many requests that may take."""
+
+    def neighbours(self, question: Any, plan: Any) -> Iterator[tuple[str, Any]]:
+        """The plan with another setting, smaller and larger, and which setting that is."""
+
+    def mend(self, profile: Any, candidate: Candidate) -> str:
+        """What would settle the doubt about a candidate."""
+
+    def setting_text(self, plans: Sequence[Any]) -> str:
+        """How the replicas of some plans are set, in a few words."""
+
+    def implausible(self, profile: Any, quantile_max: float) -> Iterator[Caveat]:
+        """What in a profile is more likely a mistake than a measurement."""
+
+    def profile_caveats(self, scenario: Any) -> Iterator[Caveat]:
+        """What the measurements behind a plan leave open, at any rate."""
+
+    def caveats(self, scenario: Any, performance: Performance) -> Iterator[Caveat]:
+        """What the measurements, the settings and the load of a plan leave open."""
+
+
+# Shares of the sustainable rate that are tried, where a limited quantity may fall as the rate rises, and where not.
+_TO_THE_WALL = (0.99, 0.995)
+_FINE = tuple(0.02 + 0.06 * step for step in range(17))
+_COARSE = (0.02, 0.2, 0.4, 0.6, 0.7, 0.8, 0.86, 0.92, 0.96, 0.98)
+_OVERLOADS = (1.05, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0)
+
+
+def _only_rises(scenario: Scenario) -> bool:
+    """Whether the limited quantity was never seen to fall as the rate rises."""
+    plan, profile = scenario.plan, scenario.profile
+    measures = {promise.measure for promise in scenario.objective.limits}
+    is_smooth = isinstance(scenario.workload, Workload) and isinstance(
+        scenario.workload.arrivals, PoissonArrivals | GammaArrivals
+    )
+    starts_at_once = (plan.batch_wait_max_s == 0.0 and not plan.preferred_sizes) or plan.batch_size_max == 1
+    timed = measures <= {Measure.RESPONSE, Measure.RESPONSE_MEAN, Measure.WAIT}
+    grows = plan.batch_size_max == 1 or profile.is_monotone
+    return is_smooth and starts_at_once and timed and plan.queue_limit is None and grows
+
+
+def lone_performance(
+    profile: ServiceProfile, plan: Plan, quantiles: tuple[float, ...], confidence: float = 0.95
+) -> Performance:
+    """The performance of a lone request: the limit of low rates, whatever the router.
+
+    A batch of one that is not full waits for its whole batch wait, by any batching rule, and is served alone; if
+    one request fills the batch, it starts at once. Its replica was idle, and must wake. Only the service is not
+    known exactly, where it was measured by samples.
+    """
+    wait_s = plan.batch_wait_max_s if plan.due_size > 1 else 0.0
+    law, fixed_s = profile.law(1), wait_s + profile.wake_s + profile.request_overhead_s
+    return Performance(
+        kind=Kind.EXACT,
+        load=0.0,
+        utilization=0.0,
+        wait_mean_s=wait_s,
+        response_mean_s=fixed_s + law.mean_s,
+        loss_probability=0.0,
+        wait_quantiles_s={q: Interval.exact(wait_s) for q in quantiles},
+        response_quantiles_s={
+            q: service_interval(profile, q, 1, confidence).mapped(lambda x: fixed_s + x) for q in quantiles
+        },
+    )
+
+
+def judge_lone(scenario: Scenario, confidence: float = 0.95) -> Candidate:
+    """The verdict at the limit of low rates, in doubt where the profile's samples cannot tell."""
+    quantiles = tuple(sorted({0.99, *scenario.objective.quantiles}))
+    performance = lone_performance(scenario.profile, scenario.plan, quantiles, confidence)
+    doubt = floor_doubt(scenario.profile, scenario.objective, scenario.plan.batch_size_max, confidence)
+    if doubt is not None:
+        return replace(floor_candidate(scenario.plan, doubt), performance=performance)
+    return judged(scenario, performance)
+
+
+def judged(scenario: Scenario, performance: Performance) -> Candidate:
+    """The verdict on a performance that is known but for the samples of the profile."""
+    found = [(p, one) for p in scenario.objective.limits if (one := p.found(performance)) is not None]
+    missed = [Rejection.of(promise, one.value) for promise, one in found if one.low > promise.allowed]
+    is_open = [Rejection.of(promise, reach(one)) for promise, one in found if reach(one) > promise.allowed]
+    worst = max(missed or is_open, key=lambda one: one.needed / one.allowed, default=None)
+    verdict = Verdict.MISSED if missed else Verdict.INCONCLUSIVE if is_open else Verdict.MET
+    return Candidate(
+        plan=scenario.plan,
+        verdict=verdict,
+        rejection=worst,
+        performance=performance,
+        doubt=Doubt.PROFILE if verdict is Verdict.INCONCLUSIVE else None,
+    )
+
+
+class BatchTheory:
+    """Of replicas that take batches."""
+
+    search_requests_max, confirm_requests_max = 400_000_000, 800_000_000
+    mends = MENDS
+    confirms_anew = False
+
+    def require(self, profile: ServiceProfile) -> None:
+        """Each begins with a batch of one."""
+        require_batch_of_one(profile)
+
+    def floors(self, question: Question, confidence: float) -> Floors:
+        """Batch sizes that no number of replicas helps, and those for which the samples cannot tell."""
+        found = Floors()
+        for profile in question.profiles:
+            for size in question.batch_sizes(profile):
+                rejection = refuse_batch_size(profile, question.objective, size, confidence)
+                doubt = floor_doubt(profile, question.objective, size, confidence)
+                if rejection is not None:
+                    found.rejections[profile.name, size] = rejection
+                elif doubt is not None:
+                    found.doubts[profile.name, size] = doubt
+        return found
+
+    def fleets(self, question: Question, family: Family, devices: int, floors: Floors) -> Iterator[Plan]:
+        """By batch size, and by batch wait."""
+        sizes = floors.sizes(question, family.profile)
+        yield from (plan for plan in question.fleets(family, devices) if plan.batch_size_max in sizes)
+
+    def devices_min(self, question: Question, family: Family, floors: Floors, judge: object) -> int | None:
+        """Of the batch size that needs fewest."""
+        sizes = floors.sizes(question, family.profile)
+        return min((question.devices_min(family, size) for size in sizes), default=None)
+
+    def one_by_one(self, question: Question, family: Family, floors: Floors) -> list[bool]:
+        """Larger batches may be faster; and the fewer requests come to a replica, the longer its batches wait."""
+        sizes = floors.sizes(question, family.profile)
+        waits_s = (max(question.batch_waits(family.profile, size)) for size in sizes)
+        kinds = [] if family.profile.is_monotone else [False]
+        return [*kinds, True] if max(waits_s, default=0.0) > 0.0 else kinds
+
+    def refuse_load(self, scenario: Scenario) -> Rejection | None:
+        """By the batches that can form."""
+        return refuse_load(scenario)
+
+    def refuse_setting(self, scenario: Scenario, confidence: float) -> Rejection | None:
+        """By the time that no batch beats, or since it was not measured."""
+        return refuse_batch_size(
+            scenario.profile, scenario.objective, scenario.plan.batch_size_max, confidence
+        )
+
+    def law(self, scenario: Scenario, quantiles: tuple[float, ...]) -> Candidate | None:
+        """Of constant batch times."""
+        return judge_batches_exactly(scenario, quantiles)
+
+    def too_many(self, question: Question, family: Family, devices: int, floors: Floors) -> Candidate:
+        """With the batches that serve most, or of closed users those that they wait least for."""
+        sizes = floors.sizes(question, family.profile)
+        if isinstance(question.workload, ClosedPopulation):
+            return self._too_slow(question, family, sizes)
+        best, needed = max(sizes, key=family.profile.throughput_rps), family.replicas(devices)
+        plan = question.plan(family, devices, best, 0.0) if needed <= REPLICAS_LIMIT else None
+        shown = plan or replace(
+            question.plan(family, 1, best, 0.0), replicas=REPLICAS_LIMIT
+        )  # more is no plan
+        rejection = Rejection(
+            limit=Limit.REPLICAS_MAX,
+            allowed=question.replicas_max,
+            needed=needed,
+            event=question.survival.worst(needed, family.per_device),
+        )
+        return Candidate(plan=shown, verdict=Verdict.MISSED, rejection=rejection)
+
+    def _too_slow(self, question: Question, family: Family, sizes: list[int]) -> Candidate:
+        """The largest fleet of a family, with the batches that users wait least for, which is too long."""
+        most = max(1, question.devices_max(family))
+        plans = [
+            question.plan(family, most, size, min(question.batch_waits(family.profile, size)))
+            for size in sizes
+        ]
+        refused = {plan: why for plan in plans if (why := refuse_loads(question, plan)) is not None}
+        plan = min(refused, key=lambda one: refused[one].needed)
+        return Candidate(plan=plan, verdict=Verdict.MISSED, rejection=refused[plan], settled=False)
+
+    def saturation(self, scenario: Scenario, judge: object) -> None:
+        """The largest batch gives the rate."""
+
+    def sustained_rps(self, scenario: Scenario, judge: object) -> float:
+        """With full batches."""
+        return sustainable_rate_rps(scenario.profile, scenario.plan)
+
+    def rates_effort(self, scenario: Scenario) -> RatesEffort:
+        """A fine grid where batches wait, or a limit is not on time: it may be met, missed and met again."""
+        only_rises = _only_rises(scenario)
+        loads = (*(_COARSE if only_rises else _FINE), *_TO_THE_WALL)
+        overloads = () if scenario.plan.queue_limit is None else _OVERLOADS
+        return RatesEffort(loads=(*loads, *overloads), only_rises=only_rises, careful_max=60_000_000)
+
+    def lone(self, scenario: Scenario, confidence: float) -> Candidate | None:
+        """Where gaps grow without end; recorded arrivals may share an instant."""
+        assert isinstance(scenario.workload, Workload)  # noqa: S101  (a closed population has no rate)
+        if not isinstance(
+            scenario.workload.arrivals, PoissonArrivals | DeterministicArrivals | GammaArrivals
+        ):
+            return None
+        return judge_lone(scenario, confidence)
+
+    def served_max_rps(self, scenario: Scenario, judge: object) -> float:
+        """With a queue limit the rate at which too many must be lost."""
+        plan, allowed = scenario.plan, scenario.objective.loss_allowed
+        if plan.queue_limit is None or allowed is None:
+            return sustainable_rate_rps(scenario.profile, plan)
+        devices = scenario.profile.devices(plan.replicas)
+        return devices * device_throughput_max_rps(scenario.profile, plan.batch_size_max) / (1.0 - allowed)
+
+    def headroom_effort(self, scenario: Scenario) -> HeadroomEffort:
+        """Every rate is tried by trials that count."""
+        most = less_for_bursts(scenario.workload, 200_000_000)
+        return HeadroomEffort(first_step=0.02, requests_max=most)
+
+    def neighbours(self, question: Question, plan: Plan) -> Iterator[tuple[str, Plan]]:
+        """The next smaller and larger batch, and the next shorter and longer batch wait."""
+        profile, size_max = question.profile(plan.profile), plan.batch_size_max
+        for size in _beside(profile.batch_sizes, size_max):
+            wait_s = plan.batch_wait_max_s if size > 1 else 0.0
+            yield "batch size", replace(plan, batch_size_max=size, batch_wait_max_s=wait_s)
+        if size_max == 1:
+            return
+        searched = replace(question, batch_waits_s=None).batch_waits(profile, size_max)
+        for wait_s in _beside(searched, plan.batch_wait_max_s):
+            yield "batch wait", replace(plan, batch_wait_max_s=wait_s)
+
+    def mend(self, profile: ServiceProfile, candidate: Candidate) -> str:
+        """Of the profile with the number of batches, where that is known."""
+        return mend_of(profile, candidate)
+
+    def setting_text(self, plans: Sequence[Plan]) -> str:
+        """Their batches."""
+        return f"batches up to {' or '.join(map(str, sorted({one.batch_size_max for one in plans})))}"
+
+    def implausible(self, profile: ServiceProfile, quantile_max: float) -> Iterator[Caveat]:
+        """By its batch times."""
+        return plausibility_caveats(profile, quantile_max)
+
+    def profile_caveats(self, scenario: Scenario) -> Iterator[Caveat]:
+        """Of the batch times behind the quantiles that are asked for."""
+        quantiles = scenario.quantiles or scenario.objective.quantiles or (0.99,)
+        return profile_caveats(scenario.profile, scenario.plan.batch_size_max, quantiles)
+
+    def caveats(self, scenario: Scenario, performance: Performance) -> Iterator[Caveat]:
+        """Of the profile, and of the batching rule."""
+        yield from self.profile_caveats(scenario)
+        yield from batching_caveats(scenario.plan)
+
+
+def _beside(values: Iterable[float], today: float) -> list[Any]:
+    """The next smaller and the next larger of some values."""
+    found = sorted({*values, today})
+    place = found.index(today)
+    return [*found[max(0, place - 1) : place], *found[place + 1 : place + 2]]
+
+
+_THEORIES: dict[type, Theory] = {ServiceProfile: BatchTheory(), LlmProfile: EngineTheory()}
+
+
+def theory_of(profile: ServiceProfile | LlmProfile) -> Theory:
+    """The theory of the kind of server that a profile is of."""
+    return _THEORIES[type(profile)]
+
+
+def judge_exactly(scenario: Scenario, quantiles: tuple[float, ...] = (0.99,)) -> Candidate | None:
+    """What an exact law says of a plan; None if there is none, or it would take longer than a simulation.
+
+    Args:
+        quantiles: those to report besides the objective's.
+    """
+    return theory_of(scenario.profile).law(scenario, quantiles)
+
+
+def refuse_loads(question: Question, plan: Plan) -> Rejection | None:
+    """Why the queues of the plan, or of what a failure leaves of it, would grow forever or lose too much."""
+    theory = theory_of(question.profile(plan.profile))
+    for event, scenario in [("", question.scenario(plan)), *question.events(plan)]:
+        rejection = theory.refuse_load(scenario)
+        if rejection is not None:
+            return replace(rejection, limit=Limit.SURVIVAL, event=event) if event else rejection
+    return None

@@ -6,21 +6,15 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from capacity.question.candidate import Candidate, Doubt, Judge, Limit, Rejection, Verdict
-from capacity.question.refusal import refuse_load
 from capacity.question.scenario import Scenario
-from capacity.question.stability import device_throughput_max_rps, sustainable_rate_rps
-from capacity.search.exact import judge_exactly
+from capacity.search.exact import judge_exactly, theory_of
 from capacity.search.recommendation import DECIDED, Headroom
-from capacity.traffic.workload import MmppArrivals, Workload
+from capacity.traffic.workload import Workload
+from capacity.units import format_rate
 
-_FIRST_STEP = 0.02  # share of today's rate; doubled until not accepted
 _RESOLUTION = 0.01  # share of the rate to within which either end is found
 # How many times as long as usual a trial may be where shorter ones leave the ends apart.
 _LONGER = (4, 16)
-# Simulated requests after which no end is looked for: headroom accompanies a plan, and has a budget of its own.
-HEADROOM_REQUESTS_MAX = 200_000_000
-# And of arrivals in bursts, whose trials are longer, as a share of that.
-_BURSTS_SHARE = 0.1
 
 
 class Trial(Protocol):
@@ -47,14 +41,16 @@ class Ends:
         judged: what becomes of a rate, by a trial so many times as long as usual.
         requests_max: to simulate in all.
         ceiling_rps: the highest rate that shorter trials left in doubt.
+        held_rps: rates that were accepted, in the order in which they were tried.
     """
 
     accepted_rps: float
     refused_rps: float
     judged: Callable[[float, int], Trial]
-    requests_max: int = HEADROOM_REQUESTS_MAX
+    requests_max: int
     in_doubt: dict[float, Doubt | None] = field(default_factory=dict)
     ceiling_rps: float = math.inf
+    held_rps: list[float] = field(default_factory=list)
     requests: int = 0
 
     def accepts(self, rate_rps: float, effort: int = 1) -> bool:
@@ -71,6 +67,7 @@ class Ends:
             self.in_doubt = {rate: why for rate, why in self.in_doubt.items() if rate < self.refused_rps}
         elif trial.verdict is Verdict.MET and rate_rps < self.open_rps:
             self.accepted_rps = max(self.accepted_rps, rate_rps)
+            self.held_rps.append(rate_rps)
         else:
             is_open = trial.verdict is Verdict.INCONCLUSIVE
             self.in_doubt[rate_rps] = (trial.doubt or Doubt.REQUESTS) if is_open else None
@@ -99,24 +96,17 @@ class Ends:
             doubts.append(Doubt.REQUESTS)
         return max(doubts, key=lambda why: why is Doubt.PROFILE, default=None)
 
-    def rise(self, today_rps: float, step: float) -> list[float]:
-        """Rates that are accepted, by doubled steps from today's on, up to the first that is not."""
-        held_rps: list[float] = []
+    def rise(self, today_rps: float, step: float) -> None:
+        """Try rates by doubled steps from today's on, up to the first that is not accepted."""
         while not self.is_spent and (rate_rps := today_rps * (1.0 + step)) < self.refused_rps:
             if not self.accepts(rate_rps):
                 break
-            held_rps.append(rate_rps)
             step = 2.0 * step
-        return held_rps
 
-    def halve_in(self, resolution: float) -> list[float]:
-        """Rates that are accepted below the first that is not, as far as one resolution below it."""
-        held_rps: list[float] = []
+    def halve_in(self, resolution: float) -> None:
+        """Try rates below the first that is not accepted, as far as one resolution below it."""
         while not self.is_spent and self.open_rps > self.accepted_rps * (1.0 + resolution):
-            rate_rps = (self.accepted_rps + self.open_rps) / 2.0
-            if self.accepts(rate_rps):
-                held_rps.append(rate_rps)
-        return held_rps
+            self.accepts((self.accepted_rps + self.open_rps) / 2.0)
 
     def headroom(self, today_rps: float) -> Headroom:
         """What was found."""
@@ -183,38 +173,65 @@ def find_headroom(scenario: Scenario, judge: Judge, progress: Callable[[str], No
     Rises by doubled steps to a rate that is not accepted, then bisects on both sides of what is in doubt, with
     longer trials if that is much. With a batch wait a plan may be refused, accepted and refused again as the rate
     rises; a refused stretch narrower than the step over it is not seen.
-    """
-    workload = scenario.workload
-    assert isinstance(workload, Workload)  # noqa: S101  (a closed population has no rate)
-    today_rps = workload.arrival_rate_rps
 
-    def judged(rate_rps: float, effort: int) -> Candidate:
+    Where a trial takes long, probes find the end; only that is judged with care, by random numbers that had no part in
+    finding it, and what is in doubt about it by longer trials.
+    """
+    workload, theory = scenario.workload, theory_of(scenario.profile)
+    assert isinstance(workload, Workload)  # noqa: S101  (a closed population has no rate)
+    today_rps, effort = workload.arrival_rate_rps, theory.headroom_effort(scenario)
+
+    def judged(rate_rps: float, times: int) -> Candidate:
         trial = scenario.at_rate(rate_rps)
-        if refuse_load(trial) is not None:
+        if theory.refuse_load(trial) is not None:
             return Candidate(plan=trial.plan, verdict=Verdict.MISSED)
-        progress(f"headroom: trying {rate_rps:.4g} rps")
-        return judge_exactly(trial) or judge.accepts(trial, effort)
+        progress(f"headroom: trying {format_rate(rate_rps)}")
+        return judge_exactly(trial) or judge.accepts(trial, times, ends.requests_left)
 
     ends = Ends(
         accepted_rps=today_rps,
-        refused_rps=max(today_rps, _served_max_rps(scenario)),
+        refused_rps=max(today_rps, theory.served_max_rps(scenario, judge)),
         judged=judged,
-        requests_max=headroom_budget(workload, HEADROOM_REQUESTS_MAX),
+        requests_max=effort.requests_max,
     )
-    ends.rise(today_rps, _FIRST_STEP)
-    ends.close_in()
+    if effort.probes_max is None:
+        ends.rise(today_rps, effort.first_step)
+        ends.close_in()
+    else:
+        probes = _probed(scenario, judge, progress, ends.refused_rps)
+        _confirm_probed(ends, probes, leaves_last=effort.leaves_last)
     return ends.headroom(today_rps)
 
 
-def headroom_budget(workload: Workload, usual: int) -> int:
-    """How many requests may be simulated for the headroom, of the usual number."""
-    return int(_BURSTS_SHARE * usual) if isinstance(workload.arrivals, MmppArrivals) else usual
+def _probed(scenario: Scenario, judge: Judge, progress: Callable[[str], None], refused_rps: float) -> Ends:
+    """The ends that probes find, and the rates that they accept."""
+    workload, effort = scenario.workload, theory_of(scenario.profile).headroom_effort(scenario)
+    assert isinstance(workload, Workload)  # noqa: S101  (see above)
+    today_rps = workload.arrival_rate_rps
+
+    def judged(rate_rps: float, times: int) -> Candidate:
+        progress(f"headroom: probing {format_rate(rate_rps)}")
+        return judge.probe(scenario.at_rate(rate_rps), probes.requests_left)
+
+    probes = Ends(
+        accepted_rps=today_rps,
+        refused_rps=refused_rps,
+        judged=judged,
+        requests_max=effort.probes_max or 0,
+    )
+    probes.rise(today_rps, effort.first_step)
+    probes.halve_in(effort.probed_to)
+    return probes
 
 
-def _served_max_rps(scenario: Scenario) -> float:
-    """The rate from which on theory refuses the plan. [requests/s]"""
-    plan, allowed = scenario.plan, scenario.objective.loss_allowed
-    if plan.queue_limit is None or allowed is None:
-        return sustainable_rate_rps(scenario.profile, plan)
-    devices = scenario.profile.devices(plan.replicas)
-    return devices * device_throughput_max_rps(scenario.profile, plan.batch_size_max) / (1.0 - allowed)
+def _confirm_probed(ends: Ends, probes: Ends, *, leaves_last: bool) -> None:
+    """Try with care the highest rates that probes accept, up to one that is accepted, and settle what is in doubt."""
+    ends.refused_rps = min(ends.refused_rps, probes.refused_rps)
+    held_rps = probes.held_rps
+    if leaves_last:
+        held_rps = held_rps[: max(1, len(held_rps) - 1)]
+    for rate_rps in reversed(held_rps):  # today's is confirmed
+        if ends.is_spent or ends.accepts(rate_rps):
+            break
+    if not ends.is_decided:
+        ends.close_in()

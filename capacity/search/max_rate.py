@@ -4,23 +4,19 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import cast
 
 from capacity.performance import Interval
 from capacity.question.candidate import Candidate, Doubt, Judge, Limit, Rejection, Verdict
 from capacity.question.caveat import Caveat, CaveatCode
 from capacity.question.objective import Measure, Objective, Promise
 from capacity.question.plan import Plan
-from capacity.question.refusal import refuse_batch_size
 from capacity.question.scenario import Scenario
-from capacity.question.stability import require_batch_of_one, sustainable_rate_rps
-from capacity.search.caveats import MENDS, plausibility_caveats, profile_caveats, trace_caveats
-from capacity.search.what_if import Asker, judge_lone
-from capacity.traffic.workload import (
-    DeterministicArrivals,
-    GammaArrivals,
-    PoissonArrivals,
-    Workload,
-)
+from capacity.question.tokens import Saturation, TokenJudge, TokenScenario
+from capacity.search.caveats import trace_caveats
+from capacity.search.exact import theory_of
+from capacity.search.recommendation import RatesEffort
+from capacity.search.what_if import Asker
 from capacity.units import format_rate
 
 
@@ -63,6 +59,7 @@ class Rates:
         doubts: lowest and highest rate of each stretch that the budget could not settle. [requests/s]
         only_rises: whether the limited quantity is assumed to rise with the rate, so a coarse grid is enough.
         refusal: what no rate can help; None if the rates decide.
+        saturation: what one replica does while requests always wait; None of those that batch.
     """
 
     scenario: Scenario
@@ -72,6 +69,7 @@ class Rates:
     doubts: tuple[tuple[float, float], ...] = ()
     only_rises: bool
     refusal: Rejection | None = None
+    saturation: Saturation | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -84,6 +82,12 @@ class Rates:
     def arrival_rate_max_rps(self) -> float | None:
         """The highest rate found to meet the objective. [requests/s]"""
         return self.stretches[-1].high.value if self.stretches else None
+
+    @property
+    def open_rps(self) -> float | None:
+        """The lowest rate tried above the highest that is accepted; None if there is none. [requests/s]"""
+        most_rps = self.arrival_rate_max_rps or 0.0
+        return min((p.arrival_rate_rps for p in self.points if p.arrival_rate_rps > most_rps), default=None)
 
     @property
     def closest(self) -> Candidate | None:
@@ -147,17 +151,13 @@ def _runs(points: Sequence[Point], verdict: Verdict) -> list[tuple[int, int]]:
 
 # Share of a rate within which an end is found; near 0, share of the sustainable rate.
 RESOLUTION, _RESOLUTION_AT_0 = 0.01, 1e-4
-_TO_THE_WALL = (0.99, 0.995)
-# With batches that wait, or a limit that is not on time, the objective may be met, missed and met again.
-_FINE = tuple(0.02 + 0.06 * step for step in range(17))
-_COARSE = (0.02, 0.2, 0.4, 0.6, 0.7, 0.8, 0.86, 0.92, 0.96, 0.98)
-# Simulated requests after which confirmations settle no more doubts; a count, not a time.
-_CAREFUL_REQUESTS_MAX = 60_000_000
-_OVERLOADS = (1.05, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0)
 
 
 def find_rates(
-    scenario: Scenario, judge: Judge, progress: Callable[[str], None], confidence: float = 0.95
+    scenario: Scenario | TokenScenario,
+    judge: Judge | TokenJudge,
+    progress: Callable[[str], None],
+    confidence: float = 0.95,
 ) -> Rates:
     """All rates at which the plan meets its objective, each end to one per cent.
 
@@ -172,29 +172,34 @@ def find_rates(
     Raises:
         DomainError: the profile does not cover a batch of one request.
     """
-    require_batch_of_one(scenario.profile)
-    plan, objective = scenario.plan, scenario.objective
-    refusal = refuse_batch_size(scenario.profile, objective, plan.batch_size_max, confidence)
-    only_rises = _only_rises(scenario)
+    asked, asker = cast("Scenario", scenario), Asker(cast("Judge", judge), progress, confidence=confidence)
+    plan, theory = asked.plan, theory_of(asked.profile)
+    theory.require(asked.profile)
+    effort, saturation = theory.rates_effort(asked), theory.saturation(asked, judge)
+    refusal = theory.refuse_setting(asked, confidence)
     if refusal is not None:
-        return Rates(scenario=scenario, only_rises=only_rises, refusal=refusal)
-    wall_rps = sustainable_rate_rps(scenario.profile, plan)
-    trials = _Trials(scenario, Asker(judge, progress, confidence=confidence), wall_rps)
-    lone = _lone(scenario, confidence)
+        return Rates(scenario=asked, only_rises=effort.only_rises, refusal=refusal, saturation=saturation)
+    wall_rps = theory.sustained_rps(asked, judge)
+    trials = _Trials(asked, asker, wall_rps)
+    lone = theory.lone(asked, confidence)
     ends = [] if lone is None else [Point(arrival_rate_rps=0.0, candidate=lone)]
-    if plan.queue_limit is None:
+    if max(effort.loads) < 1.0:  # no rate beyond the wall is served
         ends.append(Point(arrival_rate_rps=wall_rps, candidate=_unstable(plan)))
-    _judge_grid(trials, only_rises=only_rises, overload=plan.queue_limit is not None)
+    _judge_grid(trials, effort)
     _halve_in(trials, ends)
-    _settle(trials, ends, only_rises=only_rises)
+    _settle(trials, ends, effort)
+    if lone is None and effort.only_rises:  # what the lowest rate meets, all below it do
+        lowest = min(trials.points)
+        ends.append(Point(arrival_rate_rps=0.0, candidate=trials.points[lowest].candidate))
     points = trials.with_ends(ends)
     return Rates(
-        scenario=scenario,
+        scenario=asked,
+        saturation=saturation,
         points=tuple(trials.points.values()),
         lone=lone,
         stretches=tuple(stretches_of(points)),
         doubts=tuple(doubts_of(points)),
-        only_rises=only_rises,
+        only_rises=effort.only_rises,
     )
 
 
@@ -239,14 +244,13 @@ class _Trials:
         return sorted([*self.points.values(), *ends], key=lambda point: point.arrival_rate_rps)
 
 
-def _judge_grid(trials: _Trials, *, only_rises: bool, overload: bool) -> None:
+def _judge_grid(trials: _Trials, effort: RatesEffort) -> None:
     """The grid; if the quantity only rises, no further than two refusals in a row."""
-    loads = (*(_COARSE if only_rises else _FINE), *_TO_THE_WALL, *(_OVERLOADS if overload else ()))
     refused = 0
-    for load in loads:
+    for load in effort.loads:
         missed = trials.judge(load * trials.wall_rps).verdict is Verdict.MISSED
         refused = refused + 1 if missed else 0
-        if only_rises and refused == 2:
+        if effort.only_rises and refused == 2:
             return
 
 
@@ -264,23 +268,23 @@ def _halve_in(trials: _Trials, ends: Sequence[Point]) -> None:
             trials.judge(rate_rps)
 
 
-def _settle(trials: _Trials, ends: Sequence[Point], *, only_rises: bool) -> None:
+def _settle(trials: _Trials, ends: Sequence[Point], effort: RatesEffort) -> None:
     """Confirmations where short trials left a doubt, until the ends are close or the budget is spent.
 
     If the quantity only rises, bisection between met and missed is enough, and a doubt that
     does not lie between the two is gone. Otherwise every rate in doubt is settled by itself.
     """
     hopeless: set[float] = set()
-    while trials.careful_requests < _CAREFUL_REQUESTS_MAX:
+    while trials.careful_requests < effort.careful_max:
         points = [p for p in trials.with_ends(ends) if p.arrival_rate_rps not in hopeless]
-        rate_rps = _unsettled(trials, points, only_rises=only_rises)
+        rate_rps = _unsettled(trials, points, only_rises=effort.only_rises)
         if rate_rps is None:
             return
         if trials.certify(rate_rps).verdict is Verdict.INCONCLUSIVE:
             hopeless.add(rate_rps)
-            if only_rises:  # the next one would be the same
+            if effort.only_rises:  # the next one would be the same
                 return
-        elif only_rises:
+        elif effort.only_rises:
             trials.forget_doubts()
         else:
             _halve_in(trials, ends)
@@ -328,28 +332,6 @@ def _is_close(low: Point, high: Point, wall_rps: float) -> bool:
     return gap_rps <= max(RESOLUTION * low.arrival_rate_rps, _RESOLUTION_AT_0 * wall_rps)
 
 
-def _only_rises(scenario: Scenario) -> bool:
-    """Whether the limited quantity was never seen to fall as the rate rises."""
-    plan, profile = scenario.plan, scenario.profile
-    measures = {promise.measure for promise in scenario.objective.limits}
-    is_smooth = isinstance(scenario.workload, Workload) and isinstance(
-        scenario.workload.arrivals, PoissonArrivals | GammaArrivals
-    )
-    starts_at_once = (plan.batch_wait_max_s == 0.0 and not plan.preferred_sizes) or plan.batch_size_max == 1
-    timed = measures <= {Measure.RESPONSE, Measure.RESPONSE_MEAN, Measure.WAIT}
-    grows = plan.batch_size_max == 1 or profile.is_monotone
-    return is_smooth and starts_at_once and timed and plan.queue_limit is None and grows
-
-
-def _lone(scenario: Scenario, confidence: float) -> Candidate | None:
-    """At the limit of low rates, where gaps grow without end; recorded arrivals may share an instant."""
-    workload = scenario.workload
-    assert isinstance(workload, Workload)  # noqa: S101  (a closed population has no rate)
-    if not isinstance(workload.arrivals, PoissonArrivals | DeterministicArrivals | GammaArrivals):
-        return None
-    return judge_lone(scenario, confidence)
-
-
 def _unstable(plan: Plan) -> Candidate:
     rejection = Rejection(limit=Limit.STABILITY, allowed=1.0, needed=1.0)
     return Candidate(plan=plan, verdict=Verdict.MISSED, rejection=rejection)
@@ -358,19 +340,20 @@ def _unstable(plan: Plan) -> Candidate:
 def caveats(rates: Rates) -> list[Caveat]:
     """What the rates leave open."""
     scenario = rates.scenario
-    quantiles = scenario.objective.quantiles or (0.99,)
+    theory, quantiles = theory_of(scenario.profile), scenario.objective.quantiles or (0.99,)
     if rates.refusal is not None:
-        return list(plausibility_caveats(scenario.profile, max(quantiles)))
+        return list(theory.implausible(scenario.profile, max(quantiles)))
     return [
-        *profile_caveats(scenario.profile, scenario.plan.batch_size_max, quantiles),
+        *theory.profile_caveats(scenario),
         *trace_caveats(scenario.workload),
         *_own_caveats(rates),
     ]
 
 
 def _own_caveats(rates: Rates) -> Iterator[Caveat]:
+    mends = theory_of(rates.scenario.profile).mends
     for low_rps, high_rps in rates.doubts:
-        mend = ", and ".join(dict.fromkeys(MENDS[doubt] for doubt in _doubts(rates, low_rps, high_rps)))
+        mend = ", and ".join(dict.fromkeys(mends[doubt] for doubt in _doubts(rates, low_rps, high_rps)))
         where = f"from {format_rate(low_rps)} to {format_rate(high_rps)}"
         where = f"at {format_rate(low_rps)}" if low_rps == high_rps else where
         yield Caveat(

@@ -2,32 +2,29 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import cast
 
 from capacity.performance import Interval, Performance
-from capacity.question.candidate import Candidate, Judge, Limit, Rejection, Verdict
-from capacity.question.caveat import Caveat, CaveatCode
-from capacity.question.plan import REPLICAS_LIMIT, Plan, Routing
+from capacity.question.candidate import Candidate, Judge, Verdict
+from capacity.question.caveat import Caveat, CaveatCode, precision_caveat
+from capacity.question.plan import Plan, Routing
 from capacity.question.question import Family, Question
-from capacity.question.refusal import floor_candidate
 from capacity.question.resilience import Survival
-from capacity.question.stability import require_batch_of_one
-from capacity.search.candidates import Progress, Search, refuse_loads
+from capacity.question.tokens import TokenJudge, TokenQuestion
+from capacity.search.candidates import Progress, Search
 from capacity.search.caveats import (
-    batching_caveats,
     headroom_caveats,
     mean_caveats,
-    precision_caveat,
-    profile_caveats,
     routing_caveats,
     search_caveats,
     trace_caveats,
 )
 from capacity.search.certificate import Certified, Certifier
 from capacity.search.cheapest import find_cheapest
-from capacity.search.exact import judge_exactly
+from capacity.search.exact import judge_exactly, theory_of
 from capacity.search.fewest import fewest_enough, halve_in
 from capacity.search.headroom import find_headroom
-from capacity.search.recommendation import Headroom, RandomRouting, Recommendation
+from capacity.search.recommendation import RandomRouting, Recommendation
 from capacity.traffic.workload import ClosedPopulation, GammaArrivals, PoissonArrivals
 
 
@@ -48,16 +45,14 @@ def if_random(search: Search, plan: Plan, performance: Performance | None) -> Ra
     if plan.replicas == 1:
         return RandomRouting(replicas=1, response_p99=_p99(performance))
     question = search.question
-    profile = question.profile(plan.profile)
-    asked = replace(question, profiles=(profile,), routings=(Routing.RANDOM,))
-    other = search.beside(asked)
-    family = Family(profile=profile, routing=Routing.RANDOM)
-    scenario = asked.scenario(replace(plan, routing=Routing.RANDOM))
+    asked = replace(question, profiles=(question.profile(plan.profile),), routings=(Routing.RANDOM,))
+    other, at_random = search.beside(asked), replace(plan, routing=Routing.RANDOM)
+    family, scenario = asked.family(at_random), asked.scenario(at_random)
     search.progress("what random routing would take")
     candidate = judge_exactly(scenario) or search.judge.search(scenario, 1)
     other.counts["simulated"] += candidate.requests > 0
     other.requests += candidate.requests
-    devices = _fewest(other, family, plan)
+    devices = _fewest(other, family, at_random)
     search.count_in(other)
     return RandomRouting(
         replicas=None if devices is None else family.replicas(devices),
@@ -74,13 +69,14 @@ def _p99(performance: Performance | None) -> Interval | None:
 
 
 def _fewest(search: Search, family: Family, plan: Plan) -> int | None:
-    """Fewest devices: with the plan's own batches by growing steps, then with any batches that need fewer."""
-    today = family.profile.devices(plan.replicas)
+    """Fewest devices: with the plan's own setting by growing steps, then with any setting that needs fewer."""
+    today = family.devices(plan.replicas)
     devices = fewest_enough(
         lambda count: _does(search, family, plan, count),
         today - 1,
         search.question.devices_max(family),
         may_go_on=lambda: not search.out_of_budget,
+        is_in_doubt=lambda count: search.is_in_doubt(family, count),
     )
     if devices is not None and devices > today and search.accepted_at(family, devices - 1):
         return halve_in(lambda count: search.accepted_at(family, count), today - 1, devices - 1)
@@ -88,9 +84,8 @@ def _fewest(search: Search, family: Family, plan: Plan) -> int | None:
 
 
 def _does(search: Search, family: Family, plan: Plan, devices: int) -> bool:
-    """Whether this many devices meet the objective with the plan's own batches."""
-    other = replace(plan, replicas=family.replicas(devices), routing=family.routing)
-    return search.candidate(other).accepted
+    """Whether this many devices meet the objective with the plan's own setting."""
+    return search.candidate(replace(plan, replicas=family.replicas(devices))).accepted
 
 
 _POISSON = (PoissonArrivals(), GammaArrivals(cv=1.0))
@@ -101,11 +96,12 @@ def silent(message: str) -> None:
 
 
 def recommend(
-    question: Question,
-    judge: Judge,
+    question: Question | TokenQuestion,
+    judge: Judge | TokenJudge,
     progress: Progress = silent,
     *,
     plan_alone: bool = False,
+    has_headroom: bool = True,
     confidence: float = 0.95,
 ) -> Recommendation:
     """The cheapest plan that meets the objective, with every candidate that was considered.
@@ -116,17 +112,20 @@ def recommend(
     Args:
         plan_alone: leave out what only accompanies the plan: how far the rate may rise, and what would be
             enough under random routing, under Poisson arrivals, or if there were nothing to survive.
+        has_headroom: whether how far the rate may rise is part of what accompanies it; `with_headroom` adds it later.
         confidence: of the interval of a service time whose samples may not tell it from its limit.
 
     Raises:
-        DomainError: a profile does not cover a batch of one request.
+        DomainError: a profile does not cover what every fleet needs.
     """
-    for profile in question.profiles:
-        require_batch_of_one(profile)
-    return _recommend(Search(question, judge, progress, confidence), plan_alone=plan_alone)
+    asked = cast("Question", question)  # of either kind: what differs is known to `capacity.search.exact`
+    for profile in asked.profiles:
+        theory_of(profile).require(profile)
+    search = Search(asked, cast("Judge", judge), progress, confidence)
+    return _recommend(search, plan_alone=plan_alone, has_headroom=has_headroom)
 
 
-def _recommend(search: Search, *, plan_alone: bool) -> Recommendation:
+def _recommend(search: Search, *, plan_alone: bool, has_headroom: bool = False) -> Recommendation:
     refusals = _refused_at_once(search)
     if refusals:
         return _no_plan(search, refusals, _open_or_missed(refusals))
@@ -137,21 +136,38 @@ def _recommend(search: Search, *, plan_alone: bool) -> Recommendation:
         verdict = Verdict.INCONCLUSIVE if search.out_of_budget else _open_or_missed(considered)
         return _no_plan(search, considered, verdict)
     answer = _answer(search, certified)
-    return answer if plan_alone else _with_asides(search, certified, answer)
+    if plan_alone:
+        return answer
+    found = _with_asides(search, certified, answer)
+    return with_headroom(search.question, found, search.judge, search.progress) if has_headroom else found
 
 
 def _with_asides(search: Search, certified: Certified, answer: Recommendation) -> Recommendation:
     """The answer, with what accompanies its plan; the tally counts that too."""
-    headroom = _headroom(search, certified)
     asides = replace(
         answer,
-        headroom=headroom,
         random_routing=if_random(search, certified.candidate.plan, answer.performance),
         without_survival=_if_nothing_happened(search),
         under_poisson=_if_poisson(search),
-        caveats=(*answer.caveats, *headroom_caveats(headroom)),
     )
     return replace(asides, tally=search.tally)
+
+
+def with_headroom(
+    question: Question | TokenQuestion, found: Recommendation, judge: Judge | TokenJudge, progress: Progress
+) -> Recommendation:
+    """The same recommendation with how far the rate may rise, if it has a plan and a rate.
+
+    That is while the plan, or what the worst loss leaves of it, meets the objective.
+    """
+    asked, plan = cast("Question", question), found.plan
+    if plan is None or isinstance(asked.workload, ClosedPopulation):
+        return found
+    scenarios = [scenario for _, scenario in asked.events(plan) if scenario.spike is None]
+    hardest = scenarios[0] if scenarios else asked.scenario(plan)
+    headroom = find_headroom(hardest, cast("Judge", judge), progress)
+    caveats = headroom_caveats(headroom, theory_of(hardest.profile))
+    return replace(found, headroom=headroom, caveats=(*found.caveats, *caveats))
 
 
 def _open_or_missed(considered: list[Candidate]) -> Verdict:
@@ -166,59 +182,17 @@ def _refused_at_once(search: Search) -> list[Candidate]:
     least = {family: search.devices_min(family) for family in question.families}
     if any(n is not None and n <= question.devices_max(family) for family, n in least.items()):
         return []
-    refused = [_too_many(search, family, n) for family, n in least.items() if n is not None]
+    refused = [
+        search.theory.too_many(question, family, n, search.floors)
+        for family, n in least.items()
+        if n is not None
+    ]
     return [*_with_floors(search), *refused]
 
 
-def _too_many(search: Search, family: Family, devices: int) -> Candidate:
-    """A family that needs more replicas than are allowed to be stable at all, or to answer so many users."""
-    question, needed = search.question, family.replicas(devices)
-    if isinstance(question.workload, ClosedPopulation):
-        return _too_slow(search, family)
-    losses = question.survival.losses(needed, family.profile.instances_per_device)
-    rejection = Rejection(
-        limit=Limit.REPLICAS_MAX,
-        allowed=question.replicas_max,
-        needed=needed,
-        event=max(losses, key=lambda event: losses[event], default=None),
-    )
-    sizes = search.sizes(family)
-    best = max(sizes, key=family.profile.throughput_rps)
-    plan = question.plan(family, devices, best, 0.0) if needed <= REPLICAS_LIMIT else None
-    shown = plan or replace(question.plan(family, 1, best, 0.0), replicas=REPLICAS_LIMIT)  # more is no plan
-    return Candidate(plan=shown, verdict=Verdict.MISSED, rejection=rejection)
-
-
-def _too_slow(search: Search, family: Family) -> Candidate:
-    """The largest fleet of a family, with the batches that users wait least for, which is too long."""
-    question, most = search.question, max(1, search.question.devices_max(family))
-    plans = [
-        question.plan(family, most, size, min(question.batch_waits(family.profile, size)))
-        for size in search.sizes(family)
-    ]
-    refused = {plan: rejection for plan in plans if (rejection := refuse_loads(question, plan)) is not None}
-    plan = min(refused, key=lambda one: refused[one].needed)
-    return Candidate(plan=plan, verdict=Verdict.MISSED, rejection=refused[plan], settled=False)
-
-
 def _with_floors(search: Search) -> list[Candidate]:
-    """What was considered, starting with the batch sizes that no number of replicas could help."""
-    refused = [
-        Candidate(plan=_any_plan(search, name, size), verdict=Verdict.MISSED, rejection=rejection)
-        for (name, size), rejection in search.floor_rejections.items()
-    ]
-    open_ones = [
-        floor_candidate(_any_plan(search, name, size), doubt)
-        for (name, size), doubt in search.floor_doubts.items()
-    ]
-    return [*refused, *open_ones, *search.considered]
-
-
-def _any_plan(search: Search, name: str, batch_size_max: int) -> Plan:
-    """One replica with batches up to a size, to represent what no number of replicas changes."""
-    question = search.question
-    family = Family(profile=question.profile(name), routing=question.routings[0])
-    return question.plan(family, 1, batch_size_max, 0.0)
+    """What was considered, starting with the settings that no number of replicas could help."""
+    return [*search.floors.candidates(search.question), *search.considered]
 
 
 def _answer(search: Search, certified: Certified) -> Recommendation:
@@ -228,13 +202,14 @@ def _answer(search: Search, certified: Certified) -> Recommendation:
         objective=search.question.objective,
         plan=plan,
         performance=certified.candidate.performance,
-        hourly_usd=search.question.profile(plan.profile).hourly_cost_usd(plan.replicas),
+        hourly_usd=search.question.hourly_usd(plan),
         considered=tuple(_with_floors(search)),
         caveats=tuple(_caveats(search, certified)),
         survived=certified.survived,
         tally=search.tally,
         certificate=certified.certificate,
         like_it=certified.candidate.like_it,
+        saturation=search.theory.saturation(search.question.scenario(plan), search.judge),
     )
 
 
@@ -251,8 +226,7 @@ def _if_poisson(search: Search) -> Recommendation | None:
     workload = search.question.workload
     if isinstance(workload, ClosedPopulation) or workload.arrivals in _POISSON:
         return None
-    calmer = replace(search.question, workload=replace(workload, arrivals=PoissonArrivals()))
-    return _easier(search, calmer)
+    return _easier(search, search.question.with_arrivals(PoissonArrivals()))
 
 
 def _easier(search: Search, question: Question) -> Recommendation:
@@ -261,16 +235,6 @@ def _easier(search: Search, question: Question) -> Recommendation:
     answer = _recommend(other, plan_alone=True)
     search.count_in(other)
     return answer
-
-
-def _headroom(search: Search, certified: Certified) -> Headroom | None:
-    """How far the rate may rise while the plan, or what the worst loss leaves of it, meets the objective."""
-    question, plan = search.question, certified.candidate.plan
-    if isinstance(question.workload, ClosedPopulation):
-        return None
-    scenarios = [scenario for _, scenario in question.events(plan) if scenario.spike is None]
-    hardest = scenarios[0] if scenarios else question.scenario(plan)
-    return find_headroom(hardest, search.judge, search.progress)
 
 
 def _no_plan(search: Search, considered: list[Candidate], verdict: Verdict) -> Recommendation:
@@ -285,8 +249,9 @@ def _no_plan(search: Search, considered: list[Candidate], verdict: Verdict) -> R
 
 def _caveats(search: Search, certified: Certified) -> Iterator[Caveat]:
     question, plan = search.question, certified.candidate.plan
-    profile, quantiles = question.profile(plan.profile), question.objective.quantiles or (0.99,)
-    yield from profile_caveats(profile, plan.batch_size_max, quantiles)
+    profile, performance = question.profile(plan.profile), certified.candidate.performance
+    if performance is not None:
+        yield from search.theory.caveats(question.scenario(plan), performance)
     if profile.hourly_usd is None:
         yield Caveat(
             code=CaveatCode.PRICE_UNKNOWN,
@@ -295,9 +260,8 @@ def _caveats(search: Search, certified: Certified) -> Iterator[Caveat]:
         )
     yield from search_caveats(search, certified.candidate)
     yield from routing_caveats(plan)
-    yield from batching_caveats(plan)
-    if certified.candidate.performance is not None:
-        yield from mean_caveats(certified.candidate.performance, question.objective)
+    if performance is not None:
+        yield from mean_caveats(performance, question.objective)
     if not certified.whole.is_precise:
         yield precision_caveat()
     yield from trace_caveats(question.workload, certified.candidate.like_it)

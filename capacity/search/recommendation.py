@@ -1,14 +1,21 @@
 """Recommendation: the cheapest accepted plan, or why there is none, with everything considered."""
 
-from dataclasses import dataclass
-from typing import Self
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Self
 
 from capacity.errors import DomainError
 from capacity.performance import Interval, Performance
-from capacity.question.candidate import Candidate, Doubt, LikeIt, Verdict
+from capacity.profile.profile import ServiceProfile
+from capacity.profile.sampling import FloorDoubt
+from capacity.question.candidate import Candidate, Doubt, LikeIt, Rejection, Verdict
 from capacity.question.caveat import Caveat
 from capacity.question.objective import Objective
 from capacity.question.plan import Plan
+from capacity.question.question import Family, Question
+from capacity.question.refusal import floor_candidate
+from capacity.question.tokens import Saturation
+from capacity.traffic.workload import Demand, MmppArrivals, Workload
 
 _ATTEMPT_MAX = 1_000_000  # no search confirms as often
 
@@ -103,6 +110,83 @@ class Headroom:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HeadroomEffort:
+    """How finely rates are tried for the headroom, and how many simulated requests that may take.
+
+    Headroom accompanies a plan, and has a budget of its own.
+
+    Attributes:
+        first_step: share of today's rate by which the first is above it; doubled until one is not accepted.
+        requests_max: of trials that count.
+        probes_max: of probes before them, which find where they are worth it; None if every rate gets such a trial.
+        probed_to: share of the rate to within which probes find the end.
+        leaves_last: whether the highest rate that a probe accepts is left out, being near the end, where a trial takes
+            most.
+    """
+
+    first_step: float
+    requests_max: int
+    probes_max: int | None = None
+    probed_to: float = 0.0
+    leaves_last: bool = False
+
+
+# Of the requests of a headroom, the share of those under arrivals in bursts, whose trials are longer.
+_BURSTS_SHARE = 0.1
+
+
+def less_for_bursts(workload: Demand, usual: int) -> int:
+    """How many requests may be simulated for the headroom, of the usual number."""
+    is_bursty = isinstance(workload, Workload) and isinstance(workload.arrivals, MmppArrivals)
+    return int(_BURSTS_SHARE * usual) if is_bursty else usual
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RatesEffort:
+    """Which rates are tried where all at which a plan meets its objective are looked for.
+
+    Attributes:
+        loads: shares of the rate that the fleet sustains, rising.
+        only_rises: whether the limited quantity was never seen to fall as the rate rises: a coarse grid is enough then.
+        careful_max: simulated requests after which confirmations settle no more doubts.
+    """
+
+    loads: tuple[float, ...]
+    only_rises: bool
+    careful_max: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Floors:
+    """Settings that no number of replicas helps, by profile and batch size, or that its samples leave in doubt."""
+
+    rejections: dict[tuple[str, int], Rejection] = field(default_factory=dict)
+    doubts: dict[tuple[str, int], FloorDoubt] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self.rejections) + len(self.doubts)
+
+    def sizes(self, question: Question, profile: ServiceProfile) -> list[int]:
+        """Batch sizes of a profile that are neither."""
+        hopeless = {*self.rejections, *self.doubts}
+        return [size for size in question.batch_sizes(profile) if (profile.name, size) not in hopeless]
+
+    def candidates(self, question: Question) -> Iterator[Candidate]:
+        """The settings as candidates, each as one replica, which stands for any number."""
+
+        def one(name: str, size: int) -> Plan:
+            family = Family(profile=question.profile(name), routing=question.routings[0])
+            return question.plan(family, 1, size, 0.0)
+
+        for key, rejection in self.rejections.items():
+            yield Candidate(plan=one(*key), verdict=Verdict.MISSED, rejection=rejection)
+        for key, doubt in self.doubts.items():
+            yield floor_candidate(one(*key), doubt)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RandomRouting:
     """What becomes of a plan under random routing.
 
@@ -114,6 +198,38 @@ class RandomRouting:
 
     replicas: int | None
     response_p99: Interval | None
+
+
+CHANGE_STEP = 0.1  # of a rate and a service time, by which a sensitivity is told
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One thing changed, and what becomes of the plan.
+
+    Attributes:
+        what: the thing that is changed: `batch size`, `batch wait`, `rate`, `users`, `service time` or `cv`; of engines
+            the flag with its value.
+        step: relative change of a quantity that was given; None of a choice.
+        shift: relative change of what binds; infinite where the plan becomes unstable, None where in doubt.
+        replicas: that would do then, with the same setting; None where not asked, or none was found.
+        saturation: what one replica then does while requests always wait; None of those that batch.
+    """
+
+    what: str
+    plan: Plan
+    candidate: Candidate
+    step: float | None = None
+    shift: float | None = None
+    replicas: int | None = None
+    saturation: Saturation | None = None
+
+    @property
+    def shift_per_step(self) -> float:
+        """Relative change of the limiting figure for each 10 % of the input."""
+        if self.shift is None or not self.step:
+            return 0.0
+        return abs(self.shift) * CHANGE_STEP / abs(self.step)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +248,8 @@ class Recommendation:
         tally: how many candidates were handled.
         certificate: how the plan can be confirmed again, to the byte; None if there is none.
         like_it: what the plan does under traffic like a recorded trace; None without one.
+        saturation: what one replica of the plan does while requests always wait; None of those that batch.
+        changes: what other settings would do; empty unless that was asked.
     """
 
     verdict: Verdict
@@ -141,7 +259,7 @@ class Recommendation:
     headroom: Headroom | None = None
     random_routing: RandomRouting | None = None
     hourly_usd: float | None = None
-    considered: tuple[Candidate, ...] = ()
+    considered: tuple[Candidate[Any], ...] = ()
     caveats: tuple[Caveat, ...] = ()
     survived: tuple[Survived, ...] = ()
     without_survival: Self | None = None
@@ -149,6 +267,8 @@ class Recommendation:
     tally: Tally = Tally()
     certificate: Certificate | None = None
     like_it: LikeIt | None = None
+    saturation: Saturation | None = None
+    changes: tuple[Change, ...] = ()
 
     @property
     def arrival_rate_max_rps(self) -> float | None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from capacity.errors import InconclusiveError, InputError, quoted
 from capacity.recovery.findings import Remedy, Run, Runs, StressJudge
@@ -11,14 +11,11 @@ from capacity.recovery.parse import read_budget, read_protection
 from capacity.recovery.stress import Stress
 from capacity.search.recommendation import Recommendation
 from capacity.search.stress import Report, remedies, smallest_fleet
-from capacity.search.tokens import TokenRecommendation
 
 # A setting that serves this much more meanwhile is the better one; below that the first is.
 _MORE_GOODPUT = 0.02
 # Share of the requests before the trigger that a setting may make fail.
 _HARM = 0.001
-# Of replicas that batch, or of engines of a language model; their plans are of different kinds as well.
-AnyRecommendation = TypeVar("AnyRecommendation", Recommendation, TokenRecommendation)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,17 +78,17 @@ def recovered_runs(stress: Stress, setting: str | None, within_s: float, judge: 
 
 
 def plan_to_recover(
-    planned: AnyRecommendation,
+    planned: Recommendation,
     stress_of: Callable[[Any], Stress],
     within_s: float,
     judge: StressJudge,
-    replan: Callable[[Any], AnyRecommendation],
+    replan: Callable[[Any], Recommendation],
     report: Report,
     *,
     replicas_max: int,
     replicas_min: int = 1,
     flags: tuple[str, ...] = (),
-) -> tuple[AnyRecommendation, RecoveryPlan]:
+) -> tuple[Recommendation, RecoveryPlan]:
     """The plan that recovers in time: as it is, else with one more setting, else with more replicas.
 
     Args:
@@ -137,8 +134,8 @@ def plan_to_recover(
 
 
 def _with_a_setting(
-    planned: AnyRecommendation, enough: list[Remedy], replan: Callable[[Any], AnyRecommendation]
-) -> tuple[AnyRecommendation, str | None, Runs | None]:
+    planned: Recommendation, enough: list[Remedy], replan: Callable[[Any], Recommendation]
+) -> tuple[Recommendation, str | None, Runs | None]:
     """The best setting with which the plan still meets the objective; None if there is none."""
     for remedy in _best_first(enough):
         plan = remedy.found.stress.plan
@@ -150,12 +147,12 @@ def _with_a_setting(
 
 
 def _with_more_replicas(
-    planned: AnyRecommendation,
+    planned: Recommendation,
     as_is: Runs,
-    replan: Callable[[Any], AnyRecommendation],
+    replan: Callable[[Any], Recommendation],
     in_trouble: Callable[[Any], Runs],
     within_s: float,
-) -> tuple[AnyRecommendation, Runs | None]:
+) -> tuple[Recommendation, Runs | None]:
     """The smallest fleet that recovers, or what it grows to when it is confirmed; None if none can be."""
     again = replan(as_is.stress.plan)
     if again.plan is None:

@@ -17,8 +17,8 @@ from capacity.recovery.fluid import amplification, fluid, patience_s, spike_surv
 from capacity.recovery.protection import Abandoned, Shedding
 from capacity.recovery.stress import TOLERANCE, Stress
 from capacity.recovery.trigger import Trigger, TriggerKind
-from capacity.search.caveats import plausibility_caveats, spread_caveats
-from capacity.search.tokens import cache_caveats, length_caveats, llm_profile_caveats
+from capacity.search.batch_caveats import plausibility_caveats, spread_caveats
+from capacity.search.engines import cache_caveats, length_caveats, llm_profile_caveats
 from capacity.server.batch.server import BatchServer
 from capacity.server.engine.server import TokenEngine
 from capacity.server.server import Server

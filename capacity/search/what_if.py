@@ -1,20 +1,21 @@
 """What if: variants of a question, and a plan's verdict under them, by law or by short trials."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import cast
 
 from capacity.errors import DomainError
-from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.profile.sampling import reach, service_interval
 from capacity.question.candidate import Candidate, Doubt, Judge, Limit, Rejection, Verdict
 from capacity.question.objective import Objective
 from capacity.question.plan import Plan
 from capacity.question.question import Question
-from capacity.question.refusal import floor_candidate, floor_doubt, refuse_batch_size, refuse_load
 from capacity.question.scenario import Scenario
+from capacity.question.tokens import TokenJudge, TokenPlan, TokenQuestion
 from capacity.search.candidates import Progress, survival_candidate
-from capacity.search.exact import judge_exactly
+from capacity.search.exact import judge_exactly, theory_of
+from capacity.search.recommendation import Change
 from capacity.traffic.workload import Demand, GammaArrivals, PoissonArrivals, Workload
 
 # Simulated requests after which no more is asked; a count, so that answers do not depend on speed.
@@ -109,57 +110,6 @@ def with_limits(question: Question, factor: float) -> Question:
     return replace(question, objective=relaxed_objective(question.objective, factor))
 
 
-def lone_performance(
-    profile: ServiceProfile, plan: Plan, quantiles: tuple[float, ...], confidence: float = 0.95
-) -> Performance:
-    """The performance of a lone request: the limit of low rates, whatever the router.
-
-    A batch of one that is not full waits for its whole batch wait, by any batching rule, and is served alone; if
-    one request fills the batch, it starts at once. Its replica was idle, and must wake. Only the service is not
-    known exactly, where it was measured by samples.
-    """
-    wait_s = plan.batch_wait_max_s if plan.due_size > 1 else 0.0
-    law, fixed_s = profile.law(1), wait_s + profile.wake_s + profile.request_overhead_s
-    return Performance(
-        kind=Kind.EXACT,
-        load=0.0,
-        utilization=0.0,
-        wait_mean_s=wait_s,
-        response_mean_s=fixed_s + law.mean_s,
-        loss_probability=0.0,
-        wait_quantiles_s={q: Interval.exact(wait_s) for q in quantiles},
-        response_quantiles_s={
-            q: service_interval(profile, q, 1, confidence).mapped(lambda x: fixed_s + x) for q in quantiles
-        },
-    )
-
-
-def judge_lone(scenario: Scenario, confidence: float = 0.95) -> Candidate:
-    """The verdict at the limit of low rates, in doubt where the profile's samples cannot tell."""
-    quantiles = tuple(sorted({0.99, *scenario.objective.quantiles}))
-    performance = lone_performance(scenario.profile, scenario.plan, quantiles, confidence)
-    doubt = floor_doubt(scenario.profile, scenario.objective, scenario.plan.batch_size_max, confidence)
-    if doubt is not None:
-        return replace(floor_candidate(scenario.plan, doubt), performance=performance)
-    return judged(scenario, performance)
-
-
-def judged(scenario: Scenario, performance: Performance) -> Candidate:
-    """The verdict on a performance that is known but for the samples of the profile."""
-    found = [(p, one) for p in scenario.objective.limits if (one := p.found(performance)) is not None]
-    missed = [Rejection.of(promise, one.value) for promise, one in found if one.low > promise.allowed]
-    is_open = [Rejection.of(promise, reach(one)) for promise, one in found if reach(one) > promise.allowed]
-    worst = max(missed or is_open, key=lambda one: one.needed / one.allowed, default=None)
-    verdict = Verdict.MISSED if missed else Verdict.INCONCLUSIVE if is_open else Verdict.MET
-    return Candidate(
-        plan=scenario.plan,
-        verdict=verdict,
-        rejection=worst,
-        performance=performance,
-        doubt=Doubt.PROFILE if verdict is Verdict.INCONCLUSIVE else None,
-    )
-
-
 class Asker:
     """Judges scenarios one by one, by a law where one is exact and else by short trials.
 
@@ -180,9 +130,8 @@ class Asker:
 
     def judge_one(self, scenario: Scenario, what: str, *, careful: bool = False) -> Candidate:
         """What theory refuses, what a law knows, what a trial finds; a longer trial if that is in doubt."""
-        size_max = scenario.plan.batch_size_max
-        refused = refuse_batch_size(scenario.profile, scenario.objective, size_max, self.confidence)
-        refused = refused or refuse_load(scenario)
+        theory = theory_of(scenario.profile)
+        refused = theory.refuse_setting(scenario, self.confidence) or theory.refuse_load(scenario)
         if refused is not None:
             return Candidate(plan=scenario.plan, verdict=Verdict.MISSED, rejection=refused)
         exact = judge_exactly(scenario)
@@ -228,7 +177,7 @@ def fewest_replicas(asker: Asker, question: Question, plan: Plan, known: Candida
     Args:
         known: the verdict on the plan itself, for that question.
     """
-    step = question.profile(plan.profile).instances_per_device
+    step = question.family(plan).per_device
     today, most = -(-plan.replicas // step), 2 * -(-plan.replicas // step) + 4
 
     def does(devices: int) -> bool:
@@ -249,3 +198,51 @@ def fewest_replicas(asker: Asker, question: Question, plan: Plan, known: Candida
         refused, accepted = (refused, devices) if does(devices) else (devices, accepted)
         stride *= 2
     return accepted * step
+
+
+def other_settings(
+    question: Question | TokenQuestion, plan: Plan | TokenPlan, judge: Judge | TokenJudge, progress: Progress
+) -> tuple[Change, ...]:
+    """What becomes of a fleet with its settings one step up and down, by short trials."""
+    asker = Asker(cast("Judge", judge), progress)
+    return tuple(neighbours(asker, cast("Question", question), cast("Plan", plan), careful=False))
+
+
+def neighbours(
+    asker: Asker,
+    question: Question,
+    plan: Plan,
+    base: Candidate | None = None,
+    *,
+    careful: bool = True,
+) -> Iterator[Change]:
+    """The same fleet with its settings one step up and down; a setting that some request does not fit is left out.
+
+    Args:
+        base: what becomes of the plan itself, by which a change is told; None where it is not.
+        careful: whether to run longer where a short trial leaves a doubt.
+    """
+    theory = theory_of(question.profile(plan.profile))
+    for what, other in theory.neighbours(question, plan):
+        scenario = question.scenario(other)
+        try:
+            candidate = asker.ask(question, other, f"another {what}", careful=careful)
+            saturation = theory.saturation(scenario, asker.judge)
+        except DomainError:  # that a prompt fits no step is only seen once it is drawn
+            continue
+        shift = None if base is None else shift_of(question, base, candidate)
+        yield Change(what=what, plan=other, candidate=candidate, shift=shift, saturation=saturation)
+
+
+def shift_of(question: Question, base: Candidate, candidate: Candidate) -> float | None:
+    """Relative change of what binds the plan."""
+    rejection = candidate.rejection
+    if candidate.performance is None and rejection is not None and rejection.limit is Limit.STABILITY:
+        return math.inf
+    if base.performance is None or candidate.performance is None:
+        return None
+    promise = question.objective.binding(base.performance)
+    before, after = promise.found(base.performance), promise.found(candidate.performance)
+    if before is None or after is None or before.value == 0.0:
+        return None
+    return after.value / before.value - 1.0

@@ -28,6 +28,7 @@ from capacity.question.budget import Effort
 from capacity.question.candidate import Verdict
 from capacity.question.caveat import CaveatCode
 from capacity.question.objective import Objective
+from capacity.search.max_rate import Point
 from capacity.search.recommendation import Headroom
 from capacity.traffic.lengths import LengthRows
 
@@ -40,7 +41,7 @@ PLAN = {"profile": "line", "sequences_max": 16, "batched_tokens_max": 512, "rout
 @pytest.fixture(scope="module")
 def planned() -> LlmPlanAnswer:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("capacity.search.tokens.token_headroom", lambda *_: None)
+        patch.setattr("capacity.search.planner.find_headroom", lambda *_: None)
         asked = {"lengths": LENGTHS, "slo_tpot_mean": "6.4ms", "precision": 0.1}
         found = cap.plan(LINE, rate_rps=100.0, **asked)
     assert isinstance(found, LlmPlanAnswer)
@@ -48,9 +49,10 @@ def planned() -> LlmPlanAnswer:
 
 
 def test_a_plan_has_a_row_for_each_fleet_that_was_judged(planned: LlmPlanAnswer) -> None:
-    two, three = planned.rows()
+    two, three, four = planned.rows()
     assert {name: two[name] for name in PLAN} == PLAN
-    assert [(row["replicas"], row["verdict"]) for row in (two, three)] == [(2, "missed"), (3, "met")]
+    verdicts = [(row["replicas"], row["verdict"]) for row in (two, three, four)]
+    assert verdicts == [(2, "missed"), (3, "met"), (4, "met")]
     assert two["tpot_mean_s"] > 0.0064 >= three["tpot_mean_s"]
     for name in ("ttft", "tpot", "itl", "response"):
         for q in ("p50", "p90", "p95", "p99"):
@@ -63,7 +65,7 @@ def test_the_curve_of_a_plan_is_of_the_limit_that_fewer_replicas_break(planned: 
     curve = planned.curve()
     assert curve.title == "TPOT mean of line by replicas, the best settings that were tried"
     assert (curve.chosen, curve.beyond, curve.size_name) == (3, (), "S: sequences at most")
-    assert [point.x for point in curve.points] == [2, 3]
+    assert [point.x for point in curve.points] == [2, 3, 4]
     assert planned.plot().axes.get_ylabel() == "TPOT mean [ms]"
     nothing = replace(planned, recommendation=replace(planned.recommendation, plan=None))
     assert nothing.curve() is None
@@ -104,10 +106,13 @@ def test_an_explanation_has_a_row_for_each_setting(planned: LlmPlanAnswer) -> No
     assert [row["what"] for row in rows] == ["--sequences-max 8", "--batched-tokens-max 256"]
     changes = found.recommendation.changes
     assert [row["saturation_rps"] for row in rows] == [one.saturation.rate_rps for one in changes]
-    assert [row["verdict"] for row in rows] == [one.verdict.value for one in changes]
+    assert [row["verdict"] for row in rows] == [one.candidate.verdict.value for one in changes]
     assert all(row["ttft_p50_low_s"] <= row["ttft_p50_s"] <= row["ttft_p50_high_s"] for row in rows)
     assert len(found.plot().plots) == 3
-    bare = replace(found.recommendation, changes=tuple(replace(one, performance=None) for one in changes))
+    bare = replace(
+        found.recommendation,
+        changes=tuple(replace(one, candidate=replace(one.candidate, performance=None)) for one in changes),
+    )
     with pytest.raises(cap.InputError, match="no other setting was simulated: there is nothing to draw"):
         replace(found, recommendation=bare).plot()
 
@@ -302,7 +307,10 @@ def test_a_plan_document_has_its_price_and_headroom_where_known(planned) -> None
 
 def test_rates_have_a_row_each(planned: LlmPlanAnswer) -> None:
     one, *_ = planned.recommendation.considered
-    points = ((10.0, one), (20.0, replace(one, performance=None)))
+    points = (
+        Point(arrival_rate_rps=10.0, candidate=one),
+        Point(arrival_rate_rps=20.0, candidate=replace(one, performance=None)),
+    )
     first, second = LlmRatesAnswer(rates=SimpleNamespace(points=points), effort=planned.effort).rows()  # type: ignore[arg-type]
     assert (first["arrival_rate_rps"], first["verdict"]) == (10.0, one.verdict.value)
     assert first["tpot_mean_s"] == one.performance.tpot_mean_s

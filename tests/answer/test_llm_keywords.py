@@ -39,7 +39,7 @@ from capacity.question.objective import Objective
 from capacity.question.plan import Routing
 from capacity.question.tokens import TokenPlan, TokenQuestion
 from capacity.question.verbs import refuse_for_batches, refuse_for_engines
-from capacity.search.tokens import TokenRecommendation
+from capacity.search.recommendation import Recommendation
 from capacity.traffic.lengths import LengthRows, parse_lengths
 from capacity.traffic.workload import GammaArrivals, PoissonArrivals, TraceArrivals, Workload
 
@@ -452,12 +452,12 @@ def test_a_plan_is_found_and_then_brought_back_and_then_explained(
     monkeypatch: pytest.MonkeyPatch, with_trouble: bool, is_found: bool, explains: bool
 ) -> None:
     steps: list[str] = []
-    nothing = TokenRecommendation(verdict=Verdict.MISSED, objective=QUESTION.objective)
+    nothing = Recommendation(verdict=Verdict.MISSED, objective=QUESTION.objective)
     first = replace(nothing, verdict=Verdict.MET, plan=PLAN)
     larger = replace(first, plan=replace(PLAN, replicas=5))
 
-    def recommend(question: TokenQuestion, judge: Any, report: Any, *, with_headroom: bool) -> Any:
-        steps.append(f"recommend {question.replicas_min} {with_headroom}")
+    def recommend(question: TokenQuestion, judge: Any, report: Any, *, has_headroom: bool) -> Any:
+        steps.append(f"recommend {question.replicas_min} {has_headroom}")
         return first if is_found else nothing
 
     def recover(question: TokenQuestion, found: Any, trouble: Any, judge: Any, report: Any) -> Any:
@@ -472,9 +472,9 @@ def test_a_plan_is_found_and_then_brought_back_and_then_explained(
         steps.append(f"changes {plan.replicas}")
         return ()
 
-    monkeypatch.setattr("capacity.search.tokens.recommend_tokens", recommend)
-    monkeypatch.setattr("capacity.search.tokens.with_headroom", headroom)
-    monkeypatch.setattr("capacity.search.tokens.token_changes", changes)
+    monkeypatch.setattr("capacity.search.planner.recommend", recommend)
+    monkeypatch.setattr("capacity.search.planner.with_headroom", headroom)
+    monkeypatch.setattr("capacity.search.what_if.other_settings", changes)
     monkeypatch.setattr("simulations.saturation.require_check", lambda one: steps.append(f"check {one.name}"))
     monkeypatch.setattr(api_llm, "plan_engines_to_recover", recover)
     trouble = {"recover_within": "60s", "trigger": "lose:2,60s", "timeout": "5s"} if with_trouble else {}
@@ -507,7 +507,7 @@ def test_an_explanation_tries_one_replica_fewer_where_there_is_one(monkeypatch, 
 
     judge = SimpleNamespace(search=search, saturated=lambda _: None)
     monkeypatch.setattr(api_llm, "at_work", lambda *_: nullcontext(SimpleNamespace(judge=judge)))
-    monkeypatch.setattr("capacity.search.tokens.token_changes", lambda *_: ())
+    monkeypatch.setattr("capacity.search.what_if.other_settings", lambda *_: ())
     plan = replace(PLAN, replicas=replicas)
     saved: Any = SimpleNamespace(question=QUESTION, plan=plan, effort=Effort(), verdict=Verdict.MET)
     answer = api_llm.explain(saved, {"workers": 7, "progress": lambda _: None})
@@ -531,7 +531,7 @@ def test_a_check_confirms_the_plan_and_plans_again_only_where_something_changed(
     monkeypatch.setattr(api_llm, "at_work", at_work)
     monkeypatch.setattr("simulations.saturation.require_check", lambda _: None)
     monkeypatch.setattr(
-        "capacity.search.tokens.recommend_tokens", lambda *_, plan_alone: f"plan alone: {plan_alone}"
+        "capacity.search.planner.recommend", lambda *_, plan_alone: f"plan alone: {plan_alone}"
     )
     saved: Any = SimpleNamespace(
         question=QUESTION, plan=PLAN, effort=Effort(requests_max=5_000_000), answer={}

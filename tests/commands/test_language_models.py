@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -18,6 +19,7 @@ from capacity.answer.saved_llm_plan import _signature
 from capacity.profile.llm_formats import llm_profile_to_document, read_llm_document
 from capacity.profile.load import load_llm
 from capacity.render.check import junit, markdown
+from capacity.search.engines import EngineTheory
 from cli import app
 from simulations.judge import SimulationJudge
 from simulations.simulate import answer as answer_of_cell
@@ -54,7 +56,8 @@ def rates_are_few_and_tried_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(SimulationJudge, "accepts", asked_once)
-        patch.setattr("capacity.search.tokens._RESOLUTION", 0.2)
+        usual = EngineTheory.headroom_effort
+        patch.setattr(EngineTheory, "headroom_effort", lambda *one: replace(usual(*one), probed_to=0.2))
         yield
 
 

@@ -15,6 +15,7 @@ class Asked:
 
     rule: Callable[[Question, Plan], Candidate]
     seen: list[tuple[str, Plan]] = field(default_factory=list)
+    judge: None = None
 
     def ask(self, question: Question, plan: Plan, what: str, *, careful: bool = False) -> Candidate:
         self.seen.append((what, plan))

@@ -9,13 +9,15 @@ import pytest
 from asked import asker
 
 from capacity.explanation.savings import Lever, Saving, best_saving, find_savings, nearest, one_fewer
-from capacity.explanation.sensitivity import Change, most_sensitive, neighbours, sensitivities
+from capacity.explanation.sensitivity import most_sensitive, sensitivities
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
 from capacity.question.objective import Measure, Objective
 from capacity.question.plan import Plan, Routing
 from capacity.question.question import Question
+from capacity.search.recommendation import Change
+from capacity.search.what_if import neighbours
 from capacity.traffic.workload import ClosedPopulation, Workload
 
 PROFILE = ServiceProfile(

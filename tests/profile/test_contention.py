@@ -27,7 +27,7 @@ from capacity.question.stability import (
     require_answerable,
     sustainable_rate_rps,
 )
-from capacity.search.caveats import device_caveats, profile_caveats
+from capacity.search.batch_caveats import device_caveats, profile_caveats
 from capacity.search.exact import predict
 from capacity.traffic.workload import GammaArrivals, Workload
 from simulations.batch_case import BatchCase

@@ -24,7 +24,7 @@ from capacity.question.caveat import CaveatCode
 from capacity.question.objective import Objective
 from capacity.question.question import Question
 from capacity.question.scenario import Scenario
-from capacity.search.caveats import batches_missing, interval_caveats
+from capacity.search.batch_caveats import batches_missing, interval_caveats
 from capacity.search.planner import recommend
 from capacity.traffic.workload import GammaArrivals, Workload
 

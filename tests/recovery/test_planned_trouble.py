@@ -51,7 +51,6 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, Any]]:
 
         monkeypatch.setattr(name, search)
         monkeypatch.setattr("capacity.search.planner.recommend", recommend)
-        monkeypatch.setattr("capacity.search.tokens.recommend_tokens", recommend)
         return found
 
     return watched
@@ -99,7 +98,7 @@ def test_a_plan_of_engines_that_must_recover_is_searched_for(asked: Callable[[st
     assert (judge.seed, judge.confidence, judge.mapper) == (6, 0.8, map)
     assert seen["keywords"]["replicas_max"] == 7
     replan(plan)
-    assert seen["replanned"] == [(("about", plan), (engines, print), {"with_headroom": False})]
+    assert seen["replanned"] == [(("about", plan), (engines, print), {"has_headroom": False})]
 
 
 def test_a_plan_with_pauses_is_searched_for(

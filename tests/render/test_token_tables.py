@@ -4,7 +4,6 @@ import io
 import re
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,8 +19,8 @@ from capacity.question.objective import Measure, Objective, Promise
 from capacity.question.plan import Routing
 from capacity.question.tokens import Saturation, TokenPlan, TokenQuestion
 from capacity.render import tokens
-from capacity.search.recommendation import Headroom, Tally
-from capacity.search.tokens import TokenRecommendation
+from capacity.search.max_rate import Point, Rates, stretches_of
+from capacity.search.recommendation import Change, Headroom, Recommendation, Tally
 from capacity.traffic.lengths import LengthRows
 from capacity.traffic.workload import Workload
 
@@ -78,7 +77,7 @@ def unstable(replicas: int) -> Candidate[TokenPlan]:
     return Candidate(plan=replace(ENGINES, replicas=replicas), verdict=Verdict.MISSED, rejection=rejection)
 
 
-def found(**others: Any) -> TokenRecommendation:
+def found(**others: Any) -> Recommendation:
     usual: dict[str, Any] = {
         "verdict": Verdict.MET,
         "objective": TOKEN_LIMITS,
@@ -86,7 +85,7 @@ def found(**others: Any) -> TokenRecommendation:
         "performance": SEEN,
         "saturation": SATURATION,
     }
-    return TokenRecommendation(**usual | others)
+    return Recommendation(**usual | others)
 
 
 def text(pieces: Any) -> list[str]:
@@ -235,10 +234,14 @@ def test_settings_that_all_candidates_share_have_no_column() -> None:
     assert shown[3][:6] == ["b", "random", "8", "64", "3", "0.667"]
 
 
+def changed(what: str, performance: Performance | None) -> Change:
+    candidate = Candidate(plan=ENGINES, verdict=Verdict.MET, performance=performance)
+    plan: Any = ENGINES
+    return Change(what=what, saturation=SATURATION, plan=plan, candidate=candidate)
+
+
 def test_other_settings_are_compared_for_the_whole_fleet() -> None:
-    change: Any = SimpleNamespace(what="S 8", saturation=SATURATION, plan=ENGINES, performance=SEEN)
-    unknown: Any = SimpleNamespace(what="S 4", saturation=SATURATION, plan=ENGINES, performance=None)
-    shown = rows(tokens.changes_table([change, unknown]))
+    shown = rows(tokens.changes_table([changed("S 8", SEEN), changed("S 4", None)]))
     assert shown[1:] == [
         ["setting", "saturates at", "TTFT P99", "ITL P99", "P99"],
         ["S 8", "60 rps", "400 (360 to 440) ms", "20 (18 to 22) ms", "4 (3.6 to 4.4) s"],
@@ -259,16 +262,25 @@ def test_the_rates_that_a_fleet_can_handle() -> None:
     """3 engines of 20 rps saturate at 60."""
 
     def rates(accepted_rps: float | None, plan: TokenPlan = ENGINES) -> list[str]:
-        scenario = SimpleNamespace(plan=plan, objective=TOKEN_LIMITS)
-        points = ((45.0, judged(3, Verdict.MET)), (60.0, unstable(3)))
-        asked: Any = SimpleNamespace(
-            scenario=scenario, saturation=SATURATION, accepted_rps=accepted_rps, points=points
+        scenario: Any = QUESTION.scenario(plan)
+        points = (
+            Point(arrival_rate_rps=45.0, candidate=judged(3, Verdict.MET)),
+            Point(arrival_rate_rps=60.0, candidate=unstable(3)),
         )
-        return text(tokens.rates_tables(asked, 0.9))
+        held = [0.0, accepted_rps] if accepted_rps else []
+        kept = [Point(arrival_rate_rps=rate_rps, candidate=points[0].candidate) for rate_rps in held]
+        found = Rates(
+            scenario=scenario,
+            saturation=SATURATION,
+            only_rises=True,
+            points=points,
+            stretches=tuple(stretches_of([*kept, points[1]])),
+        )
+        return text(tokens.rates_tables(found, 0.9))
 
     limits = "TTFT P99 <= 500 ms and TPOT mean <= 10 ms"
-    assert rates(45.0) == [
-        f"3 replicas of line meet {limits} up to 45 rps, and saturate at 60 rps.",
+    assert rates(45.0)[:5] == [
+        f"3 replicas of line meet {limits} up to 45 (45 to 60) rps, and saturate at 60 rps.",
         "rate  load  TTFT P99  TPOT mean  verdict",
         "45 rps  0.750  400 (360 to 440) ms  8 ms  met",
         "60 rps  1.000  missed: load 1.25, more requests arrive than they can serve",
@@ -276,16 +288,15 @@ def test_the_rates_that_a_fleet_can_handle() -> None:
     ]
     assert rates(None)[0] == f"3 replicas of line meet {limits} at no rate that was tried."
     one = rates(15.0, replace(ENGINES, replicas=1))
-    assert one[0] == f"1 replica of line meets {limits} up to 15 rps, and saturates at 20 rps."
+    assert one[0] == f"1 replica of line meets {limits} up to 15 (15 to 60) rps, and saturates at 20 rps."
 
 
 def test_the_screen_of_a_plan() -> None:
-    change: Any = SimpleNamespace(what="S 8", saturation=SATURATION, plan=ENGINES, performance=SEEN)
     answer = found(
         considered=(judged(2), judged(3, Verdict.MET)),
         headroom=Headroom(today_rps=40.0, accepted_rps=55.0, refused_rps=56.0),
         hourly_usd=6.0,
-        changes=(change,),
+        changes=(changed("S 8", SEEN),),
         tally=Tally(screened=9, simulated=2, certified=1, requests=12_345),
     )
     shown = text(tokens.token_tables(answer, QUESTION, 0.95))

@@ -17,7 +17,8 @@ from capacity.question.objective import Objective
 from capacity.question.plan import Plan
 from capacity.question.question import Question
 from capacity.question.scenario import Scenario
-from capacity.search.candidates import SEARCH_REQUESTS_MAX, Search
+from capacity.search.candidates import Search
+from capacity.search.exact import BatchTheory
 from capacity.search.planner import recommend
 from capacity.search.recommendation import Recommendation
 from capacity.traffic.burstiness import Irregularity, irregularity
@@ -166,7 +167,9 @@ def test_what_accompanies_a_plan_has_a_budget_of_its_own() -> None:
         objective=Objective.of(response={0.99: 0.04}),
     )
     search = Search(question, SimulationJudge(), lambda _: None)
-    search.requests = spent = 2 * SEARCH_REQUESTS_MAX  # what a search may spend that has accepted nothing
+    search.requests = spent = (
+        2 * BatchTheory.search_requests_max
+    )  # what a search may spend that has accepted nothing
     other = search.beside(question)
     assert search.out_of_budget
     assert not other.out_of_budget

@@ -17,22 +17,25 @@ from capacity.question.caveat import CaveatCode
 from capacity.question.objective import Measure, Objective, Promise
 from capacity.question.plan import Batching, Plan, Routing
 from capacity.question.question import Family, Question
-from capacity.search.caveats import (
+from capacity.search.batch_caveats import (
     autoscale_caveats,
     batches_missing,
     batching_caveats,
     device_caveats,
     format_count,
-    headroom_caveats,
     interval_caveats,
-    mean_caveats,
     plausibility_caveats,
     profile_caveats,
+)
+from capacity.search.caveats import (
+    headroom_caveats,
+    mean_caveats,
     routing_caveats,
     search_caveats,
     trace_caveats,
 )
-from capacity.search.recommendation import Headroom
+from capacity.search.exact import BatchTheory
+from capacity.search.recommendation import Floors, Headroom
 from capacity.traffic.daily import DailyCurve
 from capacity.traffic.workload import PoissonArrivals, TraceArrivals, Workload
 
@@ -196,7 +199,7 @@ def test_batches_make_utilization_say_more_than_the_load(size_max, metric, is_to
 def test_open_rates_are_told_where_more_than_10_percent_lie_between():
     def told(refused_rps: float, doubt: Doubt | None) -> list[CaveatCode]:
         headroom = Headroom(today_rps=100.0, accepted_rps=200.0, refused_rps=refused_rps, doubt=doubt)
-        return [one.code for one in headroom_caveats(headroom)]
+        return [one.code for one in headroom_caveats(headroom, BatchTheory())]
 
     assert told(221.0, Doubt.REQUESTS) == [CaveatCode.HEADROOM_IN_DOUBT]
     assert told(219.0, Doubt.REQUESTS) == []
@@ -295,7 +298,7 @@ def search_of(*profiles: ServiceProfile, considered: tuple[Candidate, ...] = (),
         workload=Workload(arrival_rate_rps=1.0),
         objective=Objective.of(response={0.99: 0.1}),
     )
-    given = {"floor_doubts": {}, "families_untried": [], "fleets_untried": 0}
+    given = {"floors": Floors(), "theory": BatchTheory(), "families_untried": [], "fleets_untried": 0}
     return SimpleNamespace(question=question, considered=considered, **(given | fields))
 
 
@@ -375,7 +378,7 @@ def test_a_floor_in_doubt_names_its_batches_or_another_limit():
             floor_s=Interval(value=0.1, low=0.05, high=high_s, known_to=known_to),
             limit_s=0.12,
         )
-        search = search_of(ServiceProfile(name="p", timings=(FULL,)), floor_doubts={("p", 4): doubt})
+        search = search_of(ServiceProfile(name="p", timings=(FULL,)), floors=Floors(doubts={("p", 4): doubt}))
         (caveat,) = search_caveats(search, None)
         assert caveat.code is CaveatCode.FLOOR_IN_DOUBT
         return caveat.message
@@ -407,12 +410,12 @@ def test_seven_sizes_are_six_and_one_more():
 def test_hardly_any_headroom_is_told_in_per_cent():
     def told(accepted_rps: float) -> list[str]:
         headroom = Headroom(today_rps=200.0, accepted_rps=accepted_rps, refused_rps=accepted_rps + 1.0)
-        return [one.message for one in headroom_caveats(headroom)]
+        return [one.message for one in headroom_caveats(headroom, BatchTheory())]
 
     (message,) = told(208.0)
     assert "meet the objective with 4 % more traffic, up to 208 rps;" in message
     assert told(210.0) == []  # 5 % and no less
-    assert list(headroom_caveats(None)) == []
+    assert list(headroom_caveats(None, BatchTheory())) == []
 
 
 def test_one_balancer_is_doubted_from_100_replicas_on_unless_it_sees_nothing():

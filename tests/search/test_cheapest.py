@@ -158,7 +158,7 @@ class FatefulJudge:
     def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
         return self.accepts(scenario)
 
-    def accepts(self, scenario: Scenario, effort: int = 1) -> Candidate:
+    def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
         value = self.oracle(self.question, scenario.plan)
         performance = Performance(kind=Kind.EXACT, response_quantiles_s={0.99: Interval.exact(value)})
         rejection = None if value <= 1.0 else Rejection.of(PROMISE, value)
@@ -308,7 +308,7 @@ class LawJudge:
     def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
         return self.search(scenario, attempt)
 
-    def accepts(self, scenario: Scenario, effort: int = 1) -> Candidate:
+    def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
         return self.search(scenario, 1)
 
 
@@ -399,7 +399,7 @@ def test_the_cheapest_accepted_plan_wins_wherever_the_budget_ends(
     accepted was forgotten when the budget ended amid its search, and one whose turn came later was passed in
     silence.
     """
-    monkeypatch.setattr("capacity.search.candidates.SEARCH_REQUESTS_MAX", requests_max)
+    monkeypatch.setattr("capacity.search.exact.BatchTheory.search_requests_max", requests_max)
     question = TWO_PRICES
     answer = recommend(question, CostlyJudge(question, needs({"dear": 5, "cheap": 10}), requests=1))
     accepted = [one for one in answer.considered if one.accepted]

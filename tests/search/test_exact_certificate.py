@@ -31,7 +31,7 @@ class Unasked:
     def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
         raise AssertionError(scenario.plan)
 
-    def accepts(self, scenario: Scenario, effort: int = 1) -> Candidate:
+    def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
         raise AssertionError(scenario.plan)
 
 

@@ -44,7 +44,10 @@ class Trials:
 
 
 def ends_of(trials: Trials, most_rps: float = 1000.0, **fields: int) -> Ends:
-    ends = Ends(accepted_rps=100.0, refused_rps=most_rps, judged=trials, **fields)
+    ends = Ends(
+        **{"accepted_rps": 100.0, "refused_rps": most_rps, "judged": trials, "requests_max": 200_000_000}
+        | fields
+    )
     ends.rise(100.0, 0.02)
     ends.close_in()
     return ends
@@ -104,7 +107,7 @@ def test_a_rate_accepted_above_one_that_is_not_is_no_headroom() -> None:
         is_open = 105.0 < rate_rps < 140.0
         return Said(Verdict.INCONCLUSIVE if is_open else Verdict.MET, Doubt.REQUESTS if is_open else None)
 
-    ends = Ends(accepted_rps=100.0, refused_rps=400.0, judged=judged)
+    ends = Ends(accepted_rps=100.0, refused_rps=400.0, judged=judged, requests_max=1_000_000)
     ends.rise(100.0, 0.02)
     ends.close_in()
     assert 105.0 / 1.01 <= ends.accepted_rps <= 105.0

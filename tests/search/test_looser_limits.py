@@ -22,7 +22,6 @@ from capacity.question.resilience import Survival
 from capacity.question.scenario import Scenario
 from capacity.question.tokens import Saturation, TokenPlan, TokenQuestion, TokenScenario
 from capacity.search.planner import recommend, silent
-from capacity.search.tokens import recommend_tokens
 from capacity.traffic.lengths import LengthRows
 from capacity.traffic.workload import GammaArrivals, Workload
 from simulations.validation.token_systems import law_scenario
@@ -88,7 +87,7 @@ class BatchJudge:
     def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
         return self._judged(scenario, max(self.asked.search, self.asked.profile))
 
-    def accepts(self, scenario: Scenario, effort: int = 1) -> Candidate:
+    def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
         return self.certify(scenario, 1, 0)
 
     def _judged(self, scenario: Scenario, error: float) -> Candidate:
@@ -120,7 +119,7 @@ class EngineJudge:
     def search(self, scenario: TokenScenario, attempt: int) -> Candidate[TokenPlan]:
         return self._judged(scenario, self.asked.search)
 
-    def certify(self, scenario: TokenScenario, attempt: int) -> Candidate[TokenPlan]:
+    def certify(self, scenario: TokenScenario, attempt: int, requests_first: int = 0) -> Candidate[TokenPlan]:
         return self._judged(scenario, max(self.asked.search, self.asked.profile))
 
     def accepts(
@@ -131,8 +130,9 @@ class EngineJudge:
     probe = accepts
 
     def _judged(self, scenario: TokenScenario, error: float) -> Candidate[TokenPlan]:
-        verdict, rejection, doubt = self.asked.verdict(p99_of_engines(scenario), error)
-        performance = Performance(kind=Kind.SIMULATION, load=0.5)
+        value_s = p99_of_engines(scenario)
+        verdict, rejection, doubt = self.asked.verdict(value_s, error)
+        performance = Performance(kind=Kind.SIMULATION, response_quantiles_s={0.99: Interval.exact(value_s)})
         return Candidate(
             plan=scenario.plan, verdict=verdict, rejection=rejection, doubt=doubt, performance=performance
         )
@@ -161,7 +161,7 @@ def engines(asked: Asked) -> int | None:
         sequences_max=(8,),
         replicas_max=REPLICAS_MAX,
     )
-    found = recommend_tokens(question, EngineJudge(asked), silent, plan_alone=True).plan
+    found = recommend(question, EngineJudge(asked), silent, plan_alone=True).plan
     return None if found is None else found.replicas
 
 

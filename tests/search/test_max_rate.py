@@ -25,8 +25,8 @@ from capacity.queues.batch.bulk import Bulk
 from capacity.render.charts import objective_chart
 from capacity.render.figures import rate_curve
 from capacity.render.rates import format_rate_interval, rates_tables, sentences
-from capacity.search.caveats import MENDS
-from capacity.search.exact import predict
+from capacity.search.batch_caveats import MENDS
+from capacity.search.exact import judged, predict, theory_of
 from capacity.search.max_rate import (
     RESOLUTION,
     Point,
@@ -35,7 +35,6 @@ from capacity.search.max_rate import (
     _is_close,
     _is_worth_it,
     _judge_grid,
-    _only_rises,
     _own_caveats,
     _Trials,
     _unsettled,
@@ -44,7 +43,7 @@ from capacity.search.max_rate import (
     find_rates,
     stretches_of,
 )
-from capacity.search.what_if import Asker, judged
+from capacity.search.what_if import Asker
 from capacity.traffic.workload import (
     ArrivalProcess,
     DeterministicArrivals,
@@ -114,7 +113,7 @@ class NoJudge:
     def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
         raise AssertionError(scenario)
 
-    def accepts(self, scenario: Scenario, effort: int = 1) -> Candidate:
+    def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
         raise AssertionError(scenario)
 
 
@@ -129,7 +128,7 @@ class ByRate(NoJudge):
     ):
         self.p99, self.certified, self.requests = p99, certified or p99, requests
 
-    def accepts(self, scenario: Scenario, effort: int = 1) -> Candidate:
+    def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
         return self._say(scenario, self.p99)
 
     def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
@@ -524,33 +523,34 @@ def test_an_end_lies_between_a_rate_that_is_kept_and_the_nearest_settled_one_bey
 
 
 @pytest.mark.parametrize(
-    ("only_rises", "overload", "misses_from", "tried", "last"),
+    ("fields", "misses_from", "tried", "last"),
     [
-        (True, False, 0.7, 6, 0.8),
-        (True, False, 9.0, 12, 0.995),
-        (True, True, 9.0, 19, 2.0),
-        (False, False, 0.0, 19, 0.995),
-        (False, True, 0.0, 26, 2.0),
+        ({}, 0.7, 6, 0.8),
+        ({}, 9.0, 12, 0.995),
+        ({"batch_wait_max_s": 0.001}, 0.0, 19, 0.995),
+        ({"queue_limit": 9}, 0.0, 26, 2.0),
     ],
 )
 def test_a_grid_that_only_rises_ends_with_two_refusals(
-    only_rises: bool, overload: bool, misses_from: float, tried: int, last: float
+    fields: dict[str, float], misses_from: float, tried: int, last: float
 ) -> None:
     judge = ByRate(lambda rate_rps: 2.0 if rate_rps >= misses_from * 100.0 - 1e-9 else 0.5)
-    trials = _Trials(proposal_of(1.0, arrivals=GammaArrivals(cv=1.3)), Asker(judge, silent), 100.0)
-    _judge_grid(trials, only_rises=only_rises, overload=overload)
+    scenario = proposal_of(1.0, arrivals=GammaArrivals(cv=1.3), **fields)
+    trials = _Trials(scenario, Asker(judge, silent), 100.0)
+    _judge_grid(trials, theory_of(scenario.profile).rates_effort(scenario))
     assert (len(trials.points), max(trials.points)) == (tried, pytest.approx(100.0 * last))
     assert min(trials.points) == 2.0
 
 
 def test_loads_are_tried_up_to_the_wall_or_with_a_queue_limit_beyond_it() -> None:
     judge = ByRate(lambda _: 0.5)
-    for only_rises, overload, tried in (
-        (True, False, [2, 20, 40, 60, 70, 80, 86, 92, 96, 98, 99, 99.5]),
-        (False, True, [*range(2, 99, 6), 99, 99.5, 105, 110, 120, 135, 150, 175, 200]),
+    for fields, tried in (
+        ({}, [2, 20, 40, 60, 70, 80, 86, 92, 96, 98, 99, 99.5]),
+        ({"queue_limit": 9}, [*range(2, 99, 6), 99, 99.5, 105, 110, 120, 135, 150, 175, 200]),
     ):
-        trials = _Trials(proposal_of(1.0, arrivals=GammaArrivals(cv=1.3)), Asker(judge, silent), 100.0)
-        _judge_grid(trials, only_rises=only_rises, overload=overload)
+        scenario = proposal_of(1.0, arrivals=GammaArrivals(cv=1.3), **fields)
+        trials = _Trials(scenario, Asker(judge, silent), 100.0)
+        _judge_grid(trials, theory_of(scenario.profile).rates_effort(scenario))
         assert list(trials.points) == pytest.approx(tried)
 
 
@@ -580,7 +580,7 @@ def test_one_refusal_between_is_none_in_a_row() -> None:
     """Missed at loads of 0.2, 0.6 and 0.7."""
     judge = ByRate(lambda rate_rps: 2.0 if round(rate_rps) in (20, 60, 70) else 0.5)
     trials = _Trials(proposal_of(1.0, arrivals=GammaArrivals(cv=1.3)), Asker(judge, silent), 100.0)
-    _judge_grid(trials, only_rises=True, overload=False)
+    _judge_grid(trials, theory_of(trials.scenario.profile).rates_effort(trials.scenario))
     assert list(trials.points) == pytest.approx([2.0, 20.0, 40.0, 60.0, 70.0])
 
 
@@ -602,7 +602,8 @@ def test_one_refusal_between_is_none_in_a_row() -> None:
     ],
 )
 def test_what_is_taken_to_rise(changes: dict[str, Any], rises: bool) -> None:
-    assert _only_rises(proposal_of(1.0, **changes)) is rises
+    scenario = proposal_of(1.0, **changes)
+    assert theory_of(scenario.profile).rates_effort(scenario).only_rises is rises
 
 
 def test_neighbours_are_close_within_a_hundredth_or_a_ten_thousandth_of_the_wall() -> None:

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import pytest
 
+from capacity.explanation.nearby import one_lost, performance_at_rates
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Verdict
 from capacity.question.objective import Objective
@@ -13,7 +14,6 @@ from capacity.question.question import Question
 from capacity.question.scenario import Scenario
 from capacity.question.stability import sustainable_rate_rps
 from capacity.search.certificate import Trial, certify
-from capacity.search.nearby import one_lost, performance_at_rates
 from capacity.search.recommendation import Certificate, Survived
 from capacity.traffic.workload import ClosedPopulation, PoissonArrivals, Workload
 
@@ -78,7 +78,7 @@ def test_refusals_below_todays_rate_do_not_end_the_trials() -> None:
     """With a batch wait, low rates may be late; two refusals above today's rate end the trials."""
 
     class ByRate:
-        def accepts(self, scenario: Scenario, effort: int = 1) -> Candidate:
+        def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
             share = scenario.workload.arrival_rate_rps / sustainable_rate_rps(PROFILE, PLAN)
             verdict = Verdict.MET if 0.3 < share < 0.8 else Verdict.MISSED
             return Candidate(plan=scenario.plan, verdict=verdict)

@@ -18,8 +18,8 @@ from capacity.question.question import Question
 from capacity.question.resilience import Spike, Survival
 from capacity.question.scenario import Scenario
 from capacity.queues.markov.mmc import MMc
-from capacity.search.candidates import SEARCH_REQUESTS_MAX
 from capacity.search.cheapest import UNSKIPPED_REQUESTS_MAX
+from capacity.search.exact import BatchTheory
 from capacity.search.headroom import _RESOLUTION
 from capacity.search.planner import recommend
 from capacity.search.recommendation import Certificate, Headroom, Recommendation, Tally
@@ -105,7 +105,7 @@ class ScriptedJudge:
         found = (self.when_certified or self.when_searched)(scenario.plan)
         return replace(found, plan=scenario.plan)
 
-    def accepts(self, scenario: Scenario, effort: int = 1) -> Candidate:
+    def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
         return MISSED
 
 
@@ -118,7 +118,7 @@ class ExactJudge:
     def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
         return self.accepts(scenario)
 
-    def accepts(self, scenario: Scenario, effort: int = 1) -> Candidate:
+    def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
         rate_rps, replicas = scenario.workload.arrival_rate_rps, scenario.plan.replicas
         queue = MMc(arrival_rate_rps=rate_rps, service_rate_rps=100.0, servers=replicas)
         found = candidate(
@@ -565,7 +565,7 @@ def test_inconclusive_when_one_is_in_doubt_and_none_accepted() -> None:
 
 
 def test_inconclusive_when_the_search_ran_out_of_budget() -> None:
-    judge = ScriptedJudge(lambda plan: candidate(2.0, requests=SEARCH_REQUESTS_MAX))
+    judge = ScriptedJudge(lambda plan: candidate(2.0, requests=BatchTheory.search_requests_max))
     assert recommend(question_of(), judge).verdict is Verdict.INCONCLUSIVE
 
 
@@ -685,7 +685,7 @@ def test_the_profile_speaks_of_its_own_gaps_up_to_the_batch_that_is_used() -> No
 def test_next_to_no_headroom_is_a_caveat() -> None:
     judge = ScriptedJudge(lambda plan: MET)
     for share, is_thin in ((1.04, True), (1.06, False)):
-        judge.accepts = lambda scenario, effort, most=share: (
+        judge.accepts = lambda scenario, effort, requests_max, most=share: (
             MET if scenario.workload.arrival_rate_rps <= most * 20.0 else MISSED
         )
         answer = recommend(question_of(rate_rps=20.0), judge)
@@ -698,7 +698,7 @@ def test_next_to_no_headroom_is_a_caveat() -> None:
 def test_headroom_in_doubt_is_a_bracket_with_its_cause(doubt: Doubt) -> None:
     """Accepted to 30 rps, refused from 40 rps on, and open between: both ends are found to 1 %."""
 
-    def accepts(scenario: Scenario, effort: int = 1) -> Candidate:
+    def accepts(scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
         rate_rps = scenario.workload.arrival_rate_rps
         if 30.0 < rate_rps < 40.0:
             return replace(in_doubt(), doubt=doubt)

@@ -46,7 +46,7 @@ class ExactJudge:
     def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
         return self.search(scenario, attempt)
 
-    def accepts(self, scenario: Scenario, effort: int = 1) -> Candidate:
+    def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
         return self.search(scenario, 1)
 
 

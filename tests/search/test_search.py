@@ -29,9 +29,9 @@ from capacity.question.stability import (
     sustainable_rate_rps,
 )
 from capacity.queues.markov.mmc import MMc
-from capacity.search.candidates import SEARCH_REQUESTS_MAX, Search, describe, survival_candidate
+from capacity.search.candidates import Search, describe, survival_candidate
 from capacity.search.cheapest import devices_within, fewest, find_cheapest
-from capacity.search.exact import judge_exactly
+from capacity.search.exact import BatchTheory, judge_exactly
 from capacity.search.headroom import _RESOLUTION, find_headroom
 from capacity.search.planner import silent
 from capacity.traffic.workload import GammaArrivals, MmppArrivals, Workload
@@ -89,7 +89,7 @@ class ExactJudge:
     def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
         return self.accepts(scenario)
 
-    def accepts(self, scenario: Scenario, effort: int = 1) -> Candidate:
+    def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
         value_s = exact_p99_s(scenario.workload.arrival_rate_rps, scenario.plan.replicas)
         limit_s = scenario.objective.by_quantile(Measure.RESPONSE)[0.99]
         performance = Performance(kind=Kind.EXACT, response_quantiles_s={0.99: Interval.exact(value_s)})
@@ -210,7 +210,7 @@ def test_what_is_inconclusive_is_not_accepted() -> None:
 
 @pytest.mark.parametrize("profile", [SINGLE, CROOKED], ids=["doubling", "linear"])
 def test_the_search_ends_with_its_budget(profile: ServiceProfile) -> None:
-    judge = ScriptedJudge(lambda plan: replace(missed(), requests=SEARCH_REQUESTS_MAX // 3 + 1))
+    judge = ScriptedJudge(lambda plan: replace(missed(), requests=BatchTheory.search_requests_max // 3 + 1))
     search = Search(question_of(1.0, 1.0, profile, batch_size_limit=1), judge, silent)
     assert smallest_accepted(search) is None
     assert search.out_of_budget
@@ -380,8 +380,8 @@ def test_batches_beyond_the_profile_are_refused() -> None:
     rejection = refuse_batch_size(BATCHING, p99(1.0), 9)
     assert rejection == Rejection(limit=Limit.PROFILE_RANGE, allowed=8, needed=9)
     search = Search(question_of(1.0, 1.0, BATCHING, batch_size_limit=9), ExactJudge(), silent)
-    assert search.sizes(search.question.families[0]) == [1, 2, 4, 8]
-    assert list(search.floor_rejections) == [("made-up", 9)]
+    assert [one.plan.batch_size_max for one in search.at(search.question.families[0], 1)] == [1, 2, 4, 8]
+    assert list(search.floors.rejections) == [("made-up", 9)]
 
 
 def test_stability_counts_full_batches_and_not_the_best_throughput() -> None:
@@ -454,7 +454,7 @@ def test_headroom_is_the_root_of_the_exact_law(replicas: int, limit_s: float, sh
 def test_headroom_ends_where_the_queues_would_grow() -> None:
     plan = Plan(profile="made-up", replicas=2, batch_size_max=1)
     judge = ScriptedJudge(lambda plan: met())
-    judge.accepts = lambda scenario, effort: met()
+    judge.accepts = lambda *_: met()
     found_rps = find_headroom(proposal_of(SINGLE, 50.0, plan), judge, silent).accepted_rps
     assert 200.0 / (1.0 + _RESOLUTION) <= found_rps < 200.0
 
@@ -463,7 +463,7 @@ def test_headroom_ends_at_the_first_refusal_above_todays_rate() -> None:
     """With a batch wait the accepted rates may have a gap; what lies beyond it is not promised."""
     tried: list[float] = []
 
-    def accepts(scenario: Scenario, effort: int) -> Candidate:
+    def accepts(scenario: Scenario, effort: int, requests_max: int) -> Candidate:
         rate_rps = scenario.workload.arrival_rate_rps
         tried.append(rate_rps)
         return in_doubt() if 105.0 < rate_rps < 140.0 else met()
@@ -478,7 +478,7 @@ def test_headroom_ends_at_the_first_refusal_above_todays_rate() -> None:
 
 def test_headroom_of_a_plan_at_its_end_is_todays_rate() -> None:
     judge = ScriptedJudge(lambda plan: met())
-    judge.accepts = lambda scenario, effort: missed()
+    judge.accepts = lambda *_: missed()
     plan = Plan(profile="made-up", replicas=2, batch_size_max=1)
     assert find_headroom(proposal_of(SINGLE, 50.0, plan), judge, silent).accepted_rps == 50.0
 
@@ -511,7 +511,7 @@ class RatesJudge:
         self.accepted_rps, self.refused_rps, self.doubt = accepted_rps, refused_rps, doubt
         self.rates_rps: list[float] = []
 
-    def accepts(self, scenario: Scenario, effort: int = 1) -> Candidate:
+    def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
         assert isinstance(scenario.workload, Workload)
         rate_rps = scenario.workload.arrival_rate_rps
         self.rates_rps.append(rate_rps)

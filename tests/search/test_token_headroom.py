@@ -11,9 +11,9 @@ from capacity.question.candidate import Candidate, Doubt, Verdict
 from capacity.question.caveat import CaveatCode
 from capacity.question.objective import Objective
 from capacity.question.tokens import Saturation, TokenPlan, TokenScenario
-from capacity.search.planner import silent
-from capacity.search.recommendation import Headroom
-from capacity.search.tokens import _RESOLUTION, TokenRecommendation, token_headroom, with_headroom
+from capacity.search.headroom import find_headroom
+from capacity.search.planner import silent, with_headroom
+from capacity.search.recommendation import Headroom, Recommendation
 from capacity.traffic.lengths import LengthLaw, LengthLaws
 from capacity.traffic.workload import MmppArrivals, PoissonArrivals
 from simulations.judge import SimulationJudge
@@ -21,6 +21,7 @@ from simulations.saturation import token_load
 from simulations.validation.token_systems import law_scenario
 
 TODAY_RPS, SATURATED_RPS = 10.0, 40.0
+PROBED_TO = 0.02  # share of the rate to within which probes find the end
 LENGTHS = LengthLaws(LengthLaw(kind="constant", mean=1), LengthLaw(kind="geometric", mean=20))
 LINE = Coefficients(base_s=0.01, per_prefill_token_s=0.0002, per_decode_request_s=0.0002)
 ENGINE = Saturation(
@@ -50,7 +51,7 @@ class ScriptedJudge:
     def search(self, scenario: TokenScenario, attempt: int) -> Candidate[TokenPlan]:
         raise AssertionError("headroom searches no fleet")
 
-    def certify(self, scenario: TokenScenario, attempt: int) -> Candidate[TokenPlan]:
+    def certify(self, scenario: TokenScenario, attempt: int, requests_first: int = 0) -> Candidate[TokenPlan]:
         raise AssertionError("headroom recommends no fleet")
 
     def accepts(
@@ -76,15 +77,15 @@ class ScriptedJudge:
 
 
 def headroom(judge: ScriptedJudge) -> Headroom:
-    return token_headroom(law_scenario(TODAY_RPS, LENGTHS, LINE), ENGINE, judge, silent)
+    return find_headroom(law_scenario(TODAY_RPS, LENGTHS, LINE), judge, silent)
 
 
 @pytest.mark.parametrize("end_rps", [10.4, 11.0, 13.7, 22.2, 39.0])
 def test_the_end_is_found_to_its_resolution_and_judged_with_care_once(end_rps: float) -> None:
     judge = ScriptedJudge(accepted_rps=end_rps, refused_rps=end_rps)
     found = headroom(judge)
-    assert end_rps / (1.0 + _RESOLUTION) <= found.accepted_rps <= end_rps
-    assert found.accepted_rps < found.refused_rps <= found.accepted_rps * (1.0 + _RESOLUTION)
+    assert end_rps / (1.0 + PROBED_TO) <= found.accepted_rps <= end_rps
+    assert found.accepted_rps < found.refused_rps <= found.accepted_rps * (1.0 + PROBED_TO)
     assert judge.careful_rps() == [found.accepted_rps]
     assert found.doubt is None
 
@@ -106,7 +107,7 @@ def test_probes_rise_by_doubled_steps_of_todays_rate_and_then_halve() -> None:
 def test_what_only_probes_accept_is_no_headroom(probed_rps: float) -> None:
     judge = ScriptedJudge(accepted_rps=13.0, refused_rps=15.0, probed_rps=probed_rps)
     found = headroom(judge)
-    assert 13.0 / (1.0 + _RESOLUTION) <= found.accepted_rps <= 13.0
+    assert 13.0 / (1.0 + PROBED_TO) <= found.accepted_rps <= 13.0
     assert found.accepted_rps in judge.careful_rps()
 
 
@@ -126,7 +127,7 @@ def test_rates_left_open_give_a_doubt_and_refuse_nothing() -> None:
 
 def test_headroom_ends_where_the_engines_saturate() -> None:
     found = headroom(ScriptedJudge(accepted_rps=100.0, refused_rps=200.0))
-    assert SATURATED_RPS / (1.0 + _RESOLUTION) <= found.accepted_rps < SATURATED_RPS
+    assert SATURATED_RPS / (1.0 + PROBED_TO) <= found.accepted_rps < SATURATED_RPS
     assert found.refused_rps == SATURATED_RPS
 
 
@@ -138,7 +139,7 @@ def test_headroom_under_bursts_takes_a_tenth_of_the_requests() -> None:
         judge = ScriptedJudge(accepted_rps=22.2, refused_rps=22.3, requests=600_000)
         scenario = law_scenario(TODAY_RPS, LENGTHS, LINE)
         asked = replace(scenario, workload=replace(scenario.workload, arrivals=arrivals))
-        found = token_headroom(asked, ENGINE, judge, silent)
+        found = find_headroom(asked, judge, silent)
         assert TODAY_RPS < found.accepted_rps <= 22.2 < found.refused_rps
         trials.append((len(judge.calls) - len(judge.careful_rps()), len(judge.careful_rps())))
     assert trials[0] > trials[1] == (4, 4)
@@ -147,8 +148,10 @@ def test_headroom_under_bursts_takes_a_tenth_of_the_requests() -> None:
 def test_a_headroom_in_doubt_is_noted_as_it_is_of_batches() -> None:
     """Before, 30 % of the rate could be open without a word."""
     scenario = law_scenario(TODAY_RPS, LENGTHS, LINE)
-    question: Any = SimpleNamespace(scenario=lambda plan: scenario)
-    plan = TokenRecommendation(
+    question: Any = SimpleNamespace(
+        scenario=lambda plan: scenario, events=lambda plan: (), workload=scenario.workload
+    )
+    plan = Recommendation(
         verdict=Verdict.MET, objective=scenario.objective, plan=scenario.plan, saturation=ENGINE
     )
     judge = ScriptedJudge(accepted_rps=12.0, refused_rps=20.0)
@@ -183,7 +186,7 @@ def test_what_a_headroom_may_take_goes_by_its_tokens(output: int, requests_max: 
     """800 million of probes and as many of trials, and 20 and 4 million requests at most. Before, probes had no end: minutes for 100,000 slots."""
     lengths = LengthLaws(LengthLaw(kind="constant", mean=1), LengthLaw(kind="constant", mean=output))
     judge = Costly(accepted_rps=30.0, refused_rps=39.0)
-    found = token_headroom(law_scenario(TODAY_RPS, lengths, LINE), ENGINE, judge, silent)
+    found = find_headroom(law_scenario(TODAY_RPS, lengths, LINE), judge, silent)
     assert judge.spent <= 2 * requests_max
     assert found.accepted_rps <= 30.0
     assert found.refused_rps <= SATURATED_RPS

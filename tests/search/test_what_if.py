@@ -16,12 +16,11 @@ from capacity.question.plan import Batching, Plan, Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Survival
 from capacity.question.scenario import Scenario
+from capacity.search.exact import judge_lone, lone_performance
 from capacity.search.what_if import (
     Asker,
     burstier,
     fewest_replicas,
-    judge_lone,
-    lone_performance,
     relaxed_objective,
     scaled_demand,
     scaled_profile,
@@ -202,7 +201,7 @@ def test_a_batch_size_is_refused_by_the_confidence_that_was_asked() -> None:
     )
 
     class Open(NoJudge):
-        def accepts(self, scenario: Scenario, effort: int = 1) -> Candidate:
+        def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
             return Candidate(plan=scenario.plan, verdict=Verdict.INCONCLUSIVE, doubt=Doubt.PROFILE)
 
     refused, doubted = (
@@ -230,7 +229,7 @@ def test_replicas_come_in_full_devices() -> None:
     question = replace(question_of(5000.0), profiles=(profile,))
 
     class Enough(NoJudge):
-        def accepts(self, scenario: Scenario, effort: int = 1) -> Candidate:
+        def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
             kept = scenario.plan.replicas >= 9
             rejection = None if kept else Rejection(limit=Limit.LATENCY, allowed=1.0, needed=2.0)
             verdict = Verdict.MET if kept else Verdict.MISSED
@@ -252,7 +251,7 @@ def test_theory_refuses_before_anybody_is_asked() -> None:
 
 def test_after_the_budget_all_is_doubt() -> None:
     class Costly(NoJudge):
-        def accepts(self, scenario: Scenario, effort: int = 1) -> Candidate:
+        def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
             return Candidate(plan=scenario.plan, verdict=Verdict.MET, requests=60)
 
     asker = Asker(Costly(), silent, requests_max=100)
@@ -276,7 +275,7 @@ def test_a_plan_is_kept_only_if_what_a_loss_leaves_of_it_keeps_too() -> None:
 
 def test_a_doubt_is_looked_at_longer_only_where_that_is_asked() -> None:
     class Short(NoJudge):
-        def accepts(self, scenario: Scenario, effort: int = 1) -> Candidate:
+        def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
             return Candidate(plan=scenario.plan, verdict=Verdict.INCONCLUSIVE, requests=1)
 
         def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
@@ -304,7 +303,7 @@ def test_what_if_has_a_budget_and_another_for_longer_looks() -> None:
     """300 million requests in all, and 60 million of them for longer looks."""
 
     class Free(NoJudge):
-        def accepts(self, scenario: Scenario, effort: int = 1) -> Candidate:
+        def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
             return Candidate(plan=scenario.plan, verdict=Verdict.INCONCLUSIVE)
 
         def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:

@@ -1,0 +1,254 @@
+"""Engines of a language model as a search sees them: what is known without simulating a fleet, and what stays open."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from capacity.performance import Performance
+from capacity.profile.llm import LlmProfile, Scheduler
+from capacity.profile.llm_sampling import has_spread
+from capacity.question.candidate import Candidate, Doubt, Limit, Rejection, Verdict
+from capacity.question.caveat import Caveat, CaveatCode
+from capacity.question.plan import REPLICAS_LIMIT
+from capacity.question.tokens import (
+    EngineFamily,
+    Saturation,
+    TokenJudge,
+    TokenPlan,
+    TokenQuestion,
+    TokenScenario,
+    replicas_stable_min,
+)
+from capacity.search.recommendation import Floors, HeadroomEffort, RatesEffort, less_for_bursts
+from capacity.traffic.lengths import LengthLaws, LengthRows
+
+# Loads and shares of the KV cache above which there is a note.
+_LOAD_HIGH, _KV_HIGH = 0.85, 0.9
+# What settles a doubt, by its cause.
+ENGINE_MENDS: Mapping[Doubt, str] = {
+    Doubt.REQUESTS: "raise --requests-max",
+    Doubt.MARGIN: "lower --precision to separate it from its limit",
+    Doubt.PROFILE: "measure the profile's steps more often",
+}
+
+
+class EngineTheory:
+    """Of engines of a language model: a judge measures where one saturates, and refuses what lies beyond."""
+
+    search_requests_max, confirm_requests_max = 60_000_000, 400_000_000
+    mends = ENGINE_MENDS
+    confirms_anew = True  # a saved plan does not keep where it began
+
+    def require(self, profile: LlmProfile) -> None:
+        """The question has looked at its settings."""
+
+    def floors(self, question: TokenQuestion, confidence: float) -> Floors:
+        """None are known."""
+        return Floors()
+
+    def fleets(
+        self, question: TokenQuestion, family: EngineFamily, devices: int, floors: Floors
+    ) -> Iterator[Any]:
+        """The one of this number."""
+        yield from question.fleets(family, devices)
+
+    def devices_min(
+        self, question: TokenQuestion, family: EngineFamily, floors: Floors, judge: TokenJudge
+    ) -> int:
+        """Engines whose load is below 1."""
+        saturation = judge.saturated(question.scenario(family.setting))
+        stable = replicas_stable_min(question.workload.arrival_rate_rps, saturation)
+        return question.survival.devices_min(stable, question.replicas_min)
+
+    def one_by_one(self, question: TokenQuestion, family: EngineFamily, floors: Floors) -> list[bool]:
+        """More engines are taken never to hurt."""
+        return []
+
+    def refuse_load(self, scenario: TokenScenario) -> None:
+        """The judge refuses it."""
+
+    def refuse_setting(self, scenario: TokenScenario, confidence: float) -> None:
+        """No limit is known to be out of reach."""
+
+    def law(self, scenario: TokenScenario, quantiles: tuple[float, ...]) -> None:
+        """There is none."""
+
+    def too_many(
+        self, question: TokenQuestion, family: EngineFamily, devices: int, floors: Floors
+    ) -> Candidate[TokenPlan]:
+        """Shown with as many as a plan may have."""
+        plan = replace(family.setting, replicas=min(devices, REPLICAS_LIMIT))
+        rejection = Rejection(
+            limit=Limit.REPLICAS_MAX,
+            allowed=question.replicas_max,
+            needed=devices,
+            event=question.survival.worst(devices),
+        )
+        return Candidate(plan=plan, verdict=Verdict.MISSED, rejection=rejection)
+
+    def saturation(self, scenario: TokenScenario, judge: TokenJudge) -> Saturation:
+        """As it was measured."""
+        return judge.saturated(scenario)
+
+    def sustained_rps(self, scenario: TokenScenario, judge: TokenJudge) -> float:
+        """All engines saturated."""
+        return scenario.plan.replicas * judge.saturated(scenario).rate_rps
+
+    def served_max_rps(self, scenario: TokenScenario, judge: TokenJudge) -> float:
+        """What they sustain."""
+        return self.sustained_rps(scenario, judge)
+
+    def rates_effort(self, scenario: TokenScenario) -> RatesEffort:
+        """Few loads, as each takes long, and no confirmations; more requests were never seen to be answered sooner."""
+        loads = (0.01, 0.1, 0.3, 0.5, 0.65, 0.8, 0.9, 0.95)
+        return RatesEffort(loads=loads, only_rises=True, careful_max=0)
+
+    def lone(self, scenario: TokenScenario, confidence: float) -> None:
+        """Of a request that is alone no law is known."""
+
+    def headroom_effort(self, scenario: TokenScenario) -> HeadroomEffort:
+        """Probes find the end; a request of many output tokens takes longer to simulate."""
+        in_tokens = int(800_000_000 / scenario.lengths.moments.output)
+        most = less_for_bursts(scenario.workload, 20_000_000)
+        return HeadroomEffort(
+            first_step=0.05,
+            requests_max=min(most, 4_000_000, in_tokens),
+            probes_max=min(most, in_tokens),
+            probed_to=0.02,
+            leaves_last=most < 4_000_000,
+        )
+
+    def neighbours(self, question: TokenQuestion, plan: TokenPlan) -> Iterator[tuple[str, TokenPlan]]:
+        """Half and twice the sequences, and half and twice the tokens a step, where measured and where requests fit."""
+        limits = question.profile(plan.profile).limits_measured
+        for name, most in (
+            ("sequences_max", limits.sequences_max),
+            ("batched_tokens_max", limits.batched_tokens_max),
+        ):
+            today = getattr(plan, name)
+            for value in sorted({max(1, today // 2), min(2 * today, most)} - {today}):
+                other = replace(plan, **{name: value})
+                if question.allows(other):
+                    yield f"--{name.replace('_', '-')} {value}", other
+
+    def mend(self, profile: LlmProfile, candidate: Candidate) -> str:
+        """By the cause alone."""
+        return self.mends[candidate.doubt or Doubt.REQUESTS]
+
+    def setting_text(self, plans: Sequence[TokenPlan]) -> str:
+        """Their sequences."""
+        return f"up to {' or '.join(map(str, sorted({one.sequences_max for one in plans})))} sequences"
+
+    def implausible(self, profile: LlmProfile, quantile_max: float) -> Iterator[Caveat]:
+        """What its steps look like is checked as it is read."""
+        return iter(())
+
+    def caveats(self, scenario: TokenScenario, performance: Performance) -> Iterator[Caveat]:
+        """Of the load, the cache, the lengths and the steps."""
+        return engine_caveats(scenario, performance)
+
+    def profile_caveats(self, scenario: TokenScenario) -> Iterator[Caveat]:
+        """Of the lengths, the steps and the cache."""
+        yield from length_caveats(scenario)
+        yield from llm_profile_caveats(scenario.profile)
+        yield from cache_caveats(scenario)
+
+
+def engine_caveats(scenario: TokenScenario, performance: Performance) -> Iterator[Caveat]:
+    """What an answer about a language model does not say by itself, whatever its arrivals."""
+    if performance.load is not None and performance.load >= 1.0:  # of a replay, which has an end
+        yield Caveat(
+            code=CaveatCode.LOAD_HIGH,
+            message=f"the load is {performance.load:.2f}: more requests come than the engines can serve, and wait the "
+            "longer the longer that lasts; an error of 1 % in the profile changes the latency several times over",
+        )
+    elif performance.load is not None and performance.load > _LOAD_HIGH:
+        yield Caveat(
+            code=CaveatCode.LOAD_HIGH,
+            message=f"the load is {performance.load:.2f}: an error of 1 % in the profile changes the latency by "
+            f"{1.0 / (1.0 - performance.load):.0f} % or more; leave room, or check with a load test",
+        )
+    if performance.preemption_rate:
+        yield Caveat(
+            code=CaveatCode.PREEMPTIONS,
+            message=f"{100.0 * performance.preemption_rate:.3g} preemptions per 100 requests: the KV cache runs full "
+            "and work is done twice; lower --sequences-max, or add a replica",
+        )
+    if (performance.kv_utilization or 0.0) > _KV_HIGH:
+        has_slots = scenario.profile.engine.scheduler is Scheduler.LLAMA_CPP
+        yield Caveat(
+            code=CaveatCode.KV_NEARLY_FULL,
+            message=f"the KV cache is {100.0 * (performance.kv_utilization or 0.0):.0f} % full on average; longer "
+            f"requests than these would be {'refused' if has_slots else 'preempted'}",
+        )
+    yield from EngineTheory().profile_caveats(scenario)
+
+
+def cache_caveats(scenario: TokenScenario) -> Iterator[Caveat]:
+    """What is assumed of the prefix cache."""
+    if scenario.cached_share > 0.0:
+        yield Caveat(
+            code=CaveatCode.CACHE_HITS_ASSUMED,
+            message=f"{100.0 * scenario.cached_share:g} % of each prompt is assumed to be in the cache; without these "
+            "hits prompts take as much longer",
+        )
+
+
+def length_caveats(scenario: TokenScenario) -> Iterator[Caveat]:
+    """What the lengths leave open."""
+    lengths = scenario.lengths
+    if isinstance(lengths, LengthRows):
+        yield from (Caveat(code=CaveatCode.TRACE_READING, message=remark) for remark in lengths.remarks)
+    if isinstance(lengths, LengthRows) and lengths.dropped:
+        total, is_one = lengths.dropped + len(lengths.input_tokens), lengths.dropped == 1
+        yield Caveat(
+            code=CaveatCode.LENGTHS_CUT,
+            message=f"{lengths.dropped} of {total} requests of {lengths.name} {'is' if is_one else 'are'} longer than "
+            f"the context and {'was' if is_one else 'were'} left out; an engine refuses such requests",
+        )
+    if isinstance(lengths, LengthLaws):
+        yield Caveat(
+            code=CaveatCode.LENGTHS_OF_A_LAW,
+            message="input and output lengths are drawn independently from laws, cut at the context; real ones are "
+            "correlated and have longer tails, which P99 depends on: give --lengths a file of your "
+            "own requests",
+        )
+
+
+def llm_profile_caveats(profile: LlmProfile) -> Iterator[Caveat]:
+    """What the measurements leave open."""
+    if profile.coefficients is not None:
+        yield Caveat(
+            code=CaveatCode.STEPS_FROM_COEFFICIENTS,
+            message=f"profile {profile.name} is a straight line, and real steps are staircases in the batch; measure a "
+            "table of steps",
+        )
+    else:
+        if not profile.table.is_mixed_measured:
+            yield Caveat(
+                code=CaveatCode.STEPS_MIXED_UNMEASURED,
+                message="no step with prompts and decoding together was measured, and their times are added; measure "
+                "some to be surer of ITL",
+            )
+        if not profile.table.is_past_measured:
+            yield Caveat(
+                code=CaveatCode.STEPS_PAST_UNMEASURED,
+                message="no part of a prompt after its first was measured; its time is taken from longer prompts",
+            )
+        if not has_spread(profile):
+            yield Caveat(
+                code=CaveatCode.STEPS_ERROR_UNKNOWN,
+                message="the profile does not say how far its steps vary, so that intervals hold the error of the "
+                "simulation alone; give single steps, or counts with P50 and P99",
+            )
+    if "kv" in profile.source:
+        yield Caveat(
+            code=CaveatCode.KV_NOT_MEASURED,
+            message="the size of the engine's KV cache was not published; the profile's "
+            f"{profile.kv.tokens} tokens are {profile.source['kv']}; give --kv-tokens as your engine's log says",
+        )
+    if profile.check is None:
+        yield Caveat(
+            code=CaveatCode.STEPS_UNCHECKED,
+            message="the profile has no saturated run to be checked against; measure one, and give it as check",
+        )
