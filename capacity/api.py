@@ -396,7 +396,7 @@ def compare(asked: Asked) -> "ComparisonAnswer | LlmComparisonAnswer":
 
         return api_llm.compare([llm_plan(one) for one in paths], _llm(known), {**asked, "plans": paths})
     refuse_for_batches(asked)
-    from capacity.answer.compare import common_workload, contenders, require_all_answerable
+    from capacity.answer.compare import common_scenario, contenders, require_all_answerable
     from capacity.answer.saved_plan import read_plans
     from capacity.answers import ComparisonAnswer
     from capacity.traffic.parse import workload as workload_of
@@ -405,7 +405,7 @@ def compare(asked: Asked) -> "ComparisonAnswer | LlmComparisonAnswer":
     saved = read_plans(kept, None if asked.arrivals == "poisson" else asked.arrivals)
     measured = [parse.read_profile(cast("ServiceProfile", one), asked.request_overhead) for one in known]
     workload = (
-        common_workload(saved, asked.rate)
+        common_scenario(saved, asked.rate).workload
         if saved
         else workload_of(parse.read_arrivals(asked.arrivals), asked.rate)
     )

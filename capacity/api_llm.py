@@ -612,7 +612,7 @@ def compare(
 ) -> "LlmComparisonAnswer":
     """Fleets under the same requests; `given` are the keywords of `capacity.api.compare`."""
     refuse_for_engines(given)
-    from capacity.answer.compare_tokens import common_scenario, token_contenders
+    from capacity.answer.compare import common_scenario, contenders
 
     rate_rps = parse.rate_rps(given.get("rate"), given.get("rate_rps"))
     ready = [_set(one, given) for one in profiles]
@@ -622,8 +622,8 @@ def compare(
                 raise InputError(f"a saved plan has its own lengths; leave {_flag(name)} out")
         if given["arrivals"] != "poisson":
             raise InputError("a saved plan has its own arrivals; leave --arrivals out")
-    contenders = token_contenders(saved, many(given.get("plans")), many(given.get("fleet")), ready)
-    first = contenders[0]
+    fleets = contenders(saved, many(given.get("plans")), many(given.get("fleet")), ready)
+    first = fleets[0]
     if saved:
         scenario = common_scenario(saved, rate_rps)
     else:
@@ -642,19 +642,19 @@ def compare(
     quantiles = parse.read_quantiles(
         many(given.get("quantile")), sorted({0.5, 0.99, *scenario.objective.quantiles})
     )
-    scenarios = [replace(scenario, profile=one.profile, plan=one.plan) for one in contenders]
+    scenarios = [replace(scenario, profile=one.profile, plan=one.plan) for one in fleets]
     from capacity.llm_answers import LlmComparisonAnswer
     from simulations.engine_case import require_tokens_answerable
     from simulations.saturation import require_check
 
     report: Report = given["progress"]
     with at_work(effort, report) as work:
-        for one, asked in zip(contenders, scenarios, strict=True):
+        for one, asked in zip(fleets, scenarios, strict=True):
             require_check(one.profile)
             located(one.name, partial(require_tokens_answerable, asked))
-        report(f"simulating {len(contenders)} fleets under the same requests")
+        report(f"simulating {len(fleets)} fleets under the same requests")
         comparison = work.compare(quantiles)(scenarios)
-    return LlmComparisonAnswer(contenders=contenders, scenario=scenario, comparison=comparison, effort=effort)
+    return LlmComparisonAnswer(contenders=fleets, scenario=scenario, comparison=comparison, effort=effort)
 
 
 def check(saved: SavedLlmPlan, given: Given) -> "LlmCheckAnswer":

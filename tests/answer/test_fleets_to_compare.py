@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 from planned import saved_plan
 
-from capacity.answer.compare import common_workload, contenders, count_of, fields_of, parse_fleet
+from capacity.answer.compare import common_scenario, contenders, parse_fleet
 from capacity.answer.plan_like import batch_plan
 from capacity.answer.saved_plan import read_plans
 from capacity.errors import InputError
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.plan import Batching, Plan, Routing
+from capacity.server.typed import count_of, fields_of
 from capacity.traffic.workload import ClosedPopulation, GammaArrivals, Workload
 
 
@@ -98,8 +99,10 @@ USERS = ClosedPopulation(users=8, think_time_s=0.1)
 
 def test_plans_are_compared_under_their_common_workload_or_a_given_rate() -> None:
     plans = [saved_plan(), saved_plan(replicas=6)]
-    assert common_workload(plans, None) == CALM
-    assert common_workload([*plans, saved_plan(workload=BUSY)], 50.0) == Workload(arrival_rate_rps=50.0)
+    assert common_scenario(plans, None).workload == CALM
+    assert common_scenario([*plans, saved_plan(workload=BUSY)], 50.0).workload == Workload(
+        arrival_rate_rps=50.0
+    )
 
 
 @pytest.mark.parametrize(
@@ -114,7 +117,7 @@ def test_plans_are_compared_under_their_common_workload_or_a_given_rate() -> Non
 )  # fmt: skip
 def test_plans_for_different_workloads_are_refused(other, rate_rps, said) -> None:
     with pytest.raises(InputError, match=said):
-        common_workload([saved_plan(), saved_plan(workload=other)], rate_rps)
+        common_scenario([saved_plan(), saved_plan(workload=other)], rate_rps)
 
 
 def test_arrivals_are_given_only_to_restore_the_trace_of_a_saved_plan(tmp_path: Path) -> None:

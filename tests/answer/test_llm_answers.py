@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import capacity as cap
-from capacity.answer.compare_tokens import token_contenders
+from capacity.answer.compare import contenders
 from capacity.api_llm import (
     _LOADS,
     _objective,
@@ -198,7 +198,7 @@ def test_plans_are_compared_under_the_same_requests(planned: LlmPlanAnswer) -> N
     with pytest.raises(cap.InputError) as refused:
         cap.compare([planned, short])
     assert str(refused.value) == (
-        "plan 1 and short.json are for different workloads (other arrivals or lengths); make the plans for the "
+        "plan 1 and short.json are for different workloads (other lengths); make the plans for the "
         "same requests"
     )
     found = cap.compare([planned, slow], rate_rps=20.0, quantile=0.5, precision=0.3)
@@ -207,7 +207,7 @@ def test_plans_are_compared_under_the_same_requests(planned: LlmPlanAnswer) -> N
     with pytest.raises(
         cap.InputError, match="^a --fleet needs a --profile, or a saved plan to take it from$"
     ):
-        token_contenders((), (), ["replicas=1"], ())
+        contenders((), (), ["replicas=1"], ())
 
 
 def test_each_limit_has_a_keyword() -> None:

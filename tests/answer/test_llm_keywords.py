@@ -587,8 +587,8 @@ def test_plans_are_compared_with_the_effort_of_the_first_unless_flags_say_otherw
         raise InputError("enough")
 
     plan = SimpleNamespace(name="x", profile=LINE, plan=PLAN)
-    monkeypatch.setattr("capacity.answer.compare_tokens.token_contenders", lambda *_: (plan, plan))
-    monkeypatch.setattr("capacity.answer.compare_tokens.common_scenario", lambda *_: QUESTION.scenario(PLAN))
+    monkeypatch.setattr("capacity.answer.compare.contenders", lambda *_: (plan, plan))
+    monkeypatch.setattr("capacity.answer.compare.common_scenario", lambda *_: QUESTION.scenario(PLAN))
     monkeypatch.setattr(api_llm, "at_work", at_work)
     saved: Any = [SimpleNamespace(effort=Effort(seed=seed, precision=0.1)) for seed in (3, 4)]
     given = given_of(progress=lambda _: None, confidence=0.9)
