@@ -334,15 +334,15 @@ def stress(
 ) -> StressAnswer: ...
 
 def autoscale(
-    profile: ProfileLike | LlmProfile, *, rate: str | None = None, rate_rps: float | None = None,
-    daily: str | Path | None = None, between: str | None = None, arrivals: str | ArrivalProcess = 'poisson',
-    slo_p99: str | None = None, slo_p99_s: float | None = None, autoscale: str = 'utilization:0.6',
-    replicas_min: int = 1, replicas_max: int = 10, startup_time: str | None = None,
-    startup_time_s: float | None = None, metric_lag: str | None = None, metric_lag_s: float | None = None,
-    stabilization: str | None = None, stabilization_s: float | None = None,
-    batch_size_max: int | None = None, batch_wait: str | None = None, batch_wait_s: float | None = None,
-    routing: str = 'round-robin', queue_limit: int | None = None, hourly_usd: str | float | None = None,
-    request_overhead: str | None = None, request_overhead_s: float | None = None, only_verdict: bool = False,
-    runs: int = 5, seed: int = 0, confidence: float = 0.95, workers: int | None = None,
-    progress: Callable[..., None] | None = None
+    profile: ProfileLike | LlmProfile | None = None, *, plan: PlanLike | None = None,
+    rate: str | None = None, rate_rps: float | None = None, daily: str | Path | None = None,
+    between: str | None = None, arrivals: str | ArrivalProcess | None = None, slo_p99: str | None = None,
+    slo_p99_s: float | None = None, autoscale: str | None = None, replicas_min: int | None = None,
+    replicas_max: int | None = None, startup_time: str | None = None, startup_time_s: float | None = None,
+    metric_lag: str | None = None, metric_lag_s: float | None = None, stabilization: str | None = None,
+    stabilization_s: float | None = None, batch_size_max: int | None = None, batch_wait: str | None = None,
+    batch_wait_s: float | None = None, routing: str | None = None, queue_limit: int | None = None,
+    hourly_usd: str | float | None = None, request_overhead: str | None = None,
+    request_overhead_s: float | None = None, only_verdict: bool = False, runs: int = 5, seed: int = 0,
+    confidence: float = 0.95, workers: int | None = None, progress: Callable[..., None] | None = None
 ) -> AutoscaleAnswer: ...

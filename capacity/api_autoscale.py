@@ -1,17 +1,21 @@
 """The verb `autoscale`: cost and P99 of a fleet that follows its load."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from capacity.autoscaling.autoscaler import STABILIZATION_S, Autoscaler
+from capacity.answer.plan_like import Saved, as_saved, batch_plan
+from capacity.answer.saved_autoscaler import SavedAutoscaler, read_autoscaler
+from capacity.answer.saved_plan import read_plans
+from capacity.autoscaling.autoscaler import Autoscaler
 from capacity.autoscaling.scaled_fleet import ScaledFleet
 from capacity.autoscaling.target import Target, read_target
 from capacity.doors import Asked, door
 from capacity.errors import InputError
 from capacity.files import repeatable
+from capacity.profile.profile import ServiceProfile
 from capacity.question import parse
 from capacity.question.asked import FLAGS
 from capacity.question.budget import Effort
@@ -19,7 +23,7 @@ from capacity.question.objective import Measure
 from capacity.question.plan import Batching, Plan
 from capacity.question.verbs import VERBS, typed_name
 from capacity.traffic.daily import DAY_S, DailyCurve, read_span
-from capacity.traffic.workload import Workload
+from capacity.traffic.workload import ArrivalProcess, ClosedPopulation, Workload
 from capacity.units import format_duration
 
 if TYPE_CHECKING:
@@ -33,6 +37,7 @@ RUNS_MAX = 1000
 REPLICAS_MAX = 10_000
 # Limits of a search: most replicas, as a multiple of those for the peak; and fewest requests in all runs of a fleet.
 _AMPLE, _SEARCH_REQUESTS = 4, 20_000_000
+_TARGET, _MOST = "utilization:0.6", 10  # of an autoscaler that nothing else is known of
 _SEARCH_CONFIDENCE = 0.5  # enough to choose by: what is chosen is confirmed
 _NOT_WITH_AN_AUTOSCALER = (
     "spare",
@@ -59,9 +64,10 @@ def autoscale(asked: Asked) -> "AutoscaleAnswer":
     >>> answer.exit_code
     0
     """
+    if asked.plan is None and hasattr(asked.profile, "to_saved"):  # an answer is a scenario
+        asked = Asked("autoscale", {**asked, "profile": None, "plan": asked.profile})
     runs = asked.runs
     _require_whole("--runs", runs, 2, RUNS_MAX)
-    _require_bounds(asked.replicas_min, asked.replicas_max)
     scaled = _scaled_fleet(asked)
     effort = _effort(asked.seed, asked.confidence, asked.workers)
     from capacity.api_work import at_work
@@ -132,7 +138,7 @@ def plan_autoscaled(
     fleet = ScaledFleet(
         profile=question.profile(plan.profile),
         plan=replace(plan, replicas=most),
-        autoscaler=_autoscaler(asked, choices[0][0], 1, most),
+        autoscaler=_autoscaler(asked, Autoscaler(target=choices[0][0], replicas_max=most)),
         curve=day,
         arrivals=workload.arrivals,
         response_p99_s=question.objective.limits[0].allowed,
@@ -176,50 +182,117 @@ def _choices(asked: str, batch_size_max: int) -> "Sequence[Sequence[Target]]":
     return ladders(batch_size_max) if asked == ANY else ((read_target(asked, or_else=f"{ANY}, "),),)
 
 
-def _autoscaler(asked: Asked, target: Target, replicas_min: int, replicas_max: int) -> Autoscaler:
+def _autoscaler(asked: Asked, usual: Autoscaler) -> Autoscaler:
     """An autoscaler with the lag, the start-up and the stabilization of the question."""
-    stabilized_s = _short_s(asked.stabilization, "--stabilization")
-    return Autoscaler(
-        target=target,
-        replicas_min=replicas_min,
-        replicas_max=replicas_max,
-        startup_s=_short_s(asked.startup_time, "--startup-time") or 0.0,
-        metric_lag_s=_short_s(asked.metric_lag, "--metric-lag") or 0.0,
-        stabilization_s=STABILIZATION_S if stabilized_s is None else stabilized_s,
-    )
+    durations = {
+        "startup_s": _short_s(asked.startup_time, "--startup-time"),
+        "metric_lag_s": _short_s(asked.metric_lag, "--metric-lag"),
+        "stabilization_s": _short_s(asked.stabilization, "--stabilization"),
+    }
+    return replace(usual, **_given(durations))
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What has a value."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+class _Usual(NamedTuple):
+    """What a fleet is before the other flags change it: as a saved plan has it, or as usual."""
+
+    profile: ServiceProfile
+    plan: Plan
+    autoscaler: Autoscaler
+    curve: DailyCurve | None = None
+    arrivals: ArrivalProcess | None = None
+    response_p99_s: float | None = None
+
+
+def _usual(asked: Asked) -> _Usual:
+    """The fleet of a profile, or of a saved plan."""
+    if (asked.profile is None) == (asked.plan is None):
+        raise InputError("give either a saved --plan, or --profile with the traffic and the limit")
+    if asked.plan is not None:
+        return _of_plan(as_saved(asked.plan))
+    measured = parse.read_profile(asked.profile)
+    scaler = Autoscaler(target=read_target(_TARGET), replicas_max=_MOST)
+    plan = Plan(profile=measured.name, replicas=_MOST, batch_size_max=measured.batch_size_max)
+    return _Usual(measured, plan, scaler)
+
+
+def _of_plan(saved: Saved) -> _Usual:
+    """The fleet of a saved plan: its autoscaler and its day where it has them, else twice its replicas at its rate."""
+    (kept,) = read_plans([batch_plan(saved)])
+    question, scaled = kept.question, read_autoscaler(kept)
+    workload, measured = question.workload, question.profile(kept.plan.profile)
+    if isinstance(workload, ClosedPopulation):
+        raise InputError(
+            f"{kept.name} was made for {workload.users} users, who do not follow a rate that changes; plan with --rate"
+        )
+    if scaled is None:
+        most = max(_MOST, 2 * kept.plan.replicas)
+        scaler = Autoscaler(target=read_target(_TARGET), replicas_max=most)
+        scaled = SavedAutoscaler(
+            autoscaler=scaler,
+            plan=kept.plan,
+            curve=_constant(workload.arrival_rate_rps),
+            is_confirmed=False,
+        )
+    limit_s = question.objective.by_quantile(Measure.RESPONSE).get(0.99)
+    return _Usual(measured, scaled.plan, scaled.autoscaler, scaled.curve, workload.arrivals, limit_s)
 
 
 def _scaled_fleet(asked: Asked) -> ScaledFleet:
     """The fleet, its autoscaler and its day."""
-    limit_s = asked.slo_p99
+    for flag, least in (("replicas_min", 0), ("replicas_max", 1), ("batch_size_max", 1), ("queue_limit", 0)):
+        if asked[flag] is not None:
+            _require_whole(f"--{flag.replace('_', '-')}", asked[flag], least, None)
+    usual = _usual(asked)
+    limit_s = usual.response_p99_s if asked.slo_p99 is None else asked.slo_p99
     if limit_s is None or limit_s <= 0.0:
         got = "" if limit_s is None else f", above {format_duration(limit_s)}"
         raise InputError(f"an autoscaler is judged by a limit{got}; give --slo-p99, such as 200ms")
-    prices = [] if asked.hourly_usd is None else [asked.hourly_usd]
-    (measured,) = parse.read_profiles([asked.profile], asked.request_overhead, prices)
     begins_s, ends_s = (0.0, float(DAY_S)) if asked.between is None else read_span(asked.between)
-    scaler = _autoscaler(asked, read_target(asked.autoscale), asked.replicas_min, asked.replicas_max)
-    if asked.batch_size_max is not None:
-        _require_whole("--batch-size-max", asked.batch_size_max, 1, None)
-    if asked.queue_limit is not None:
-        _require_whole("--queue-limit", asked.queue_limit, 0, None)
+    least, most = (
+        kept if given is None else given
+        for given, kept in (
+            (asked.replicas_min, usual.autoscaler.replicas_min),
+            (asked.replicas_max, usual.autoscaler.replicas_max),
+        )
+    )
+    _require_bounds(least, most)
+    target = None if asked.autoscale is None else read_target(asked.autoscale)
+    bounded = replace(usual.autoscaler, **_given({"target": target}), replicas_min=least, replicas_max=most)
+    changes = {
+        "batch_size_max": asked.batch_size_max,
+        "batch_wait_max_s": asked.batch_wait,
+        "routing": None if asked.routing is None else parse.read_routing(asked.routing),
+        "queue_limit": asked.queue_limit,
+    }
     return ScaledFleet(
-        profile=measured,
-        plan=Plan(
-            profile=measured.name,
-            replicas=asked.replicas_max,
-            batch_size_max=measured.batch_size_max if asked.batch_size_max is None else asked.batch_size_max,
-            batch_wait_max_s=asked.batch_wait or 0.0,
-            routing=parse.read_routing(asked.routing),
-            queue_limit=asked.queue_limit,
-        ),
-        autoscaler=scaler,
-        curve=_curve(asked.rate, asked.daily),
+        profile=_priced(usual.profile, asked),
+        plan=replace(usual.plan, replicas=most, **_given(changes)),
+        autoscaler=_autoscaler(asked, bounded),
+        curve=usual.curve
+        if asked.rate is asked.daily is None and usual.curve
+        else _curve(asked.rate, asked.daily),
         begins_s=begins_s,
         ends_s=ends_s,
-        arrivals=parse.read_arrivals(asked.arrivals),
+        arrivals=_arrivals(asked.arrivals, usual.arrivals),
         response_p99_s=limit_s,
     )
+
+
+def _priced(profile: ServiceProfile, asked: Asked) -> ServiceProfile:
+    """The profile with the price and the overhead of the question."""
+    prices = [] if asked.hourly_usd is None else [asked.hourly_usd]
+    (found,) = parse.read_profiles([profile], asked.request_overhead, prices)
+    return found
+
+
+def _arrivals(given: "str | ArrivalProcess | None", usual: ArrivalProcess | None) -> ArrivalProcess:
+    """How requests arrive: as asked for, else as in the plan."""
+    return usual if given is None and usual is not None else parse.read_arrivals(given or "poisson")
 
 
 def _curve(rate_rps: float | None, daily: str | Path | None) -> DailyCurve:
@@ -234,6 +307,10 @@ def _curve(rate_rps: float | None, daily: str | Path | None) -> DailyCurve:
         return found
     if rate_rps is None:
         raise InputError("give the traffic of the day: --daily, a .csv of time,rate_rps, or one --rate")
+    return _constant(rate_rps)
+
+
+def _constant(rate_rps: float) -> DailyCurve:
     return DailyCurve(times_s=(0.0,), rates_rps=(rate_rps,), name="constant rate")
 
 
@@ -246,8 +323,6 @@ def _require_whole(flag: str, value: object, least: int, most: int | None) -> No
 
 def _require_bounds(replicas_min: int, replicas_max: int) -> None:
     """Refuse bounds that contradict each other, and more replicas than can be simulated in time."""
-    _require_whole("--replicas-max", replicas_max, 1, None)
-    _require_whole("--replicas-min", replicas_min, 0, None)
     if replicas_max > REPLICAS_MAX:
         raise InputError(
             f"--replicas-max must be at most {REPLICAS_MAX}, got {replicas_max}; look at a part of a larger fleet at "

@@ -549,7 +549,7 @@ def notes_on_trouble(answer: Mapping[str, Any], recovery: Finding | None) -> Ite
     if answer.get("disturbed") is not None:
         yield "pauses, breakdowns and classes of requests were not judged again; plan again to have them judged"
     if answer.get("autoscaled") is not None:
-        yield "the autoscaler of the day was not judged again; plan again to have it judged"
+        yield "the autoscaler of the day was not judged again; run capacity autoscale --plan"
 
 
 def recovery_finding(found: Runs, within_s: float) -> Finding:

@@ -423,14 +423,16 @@ FLAGS: Mapping[str, Flag] = dict(
             "Autoscaler",
             autoscale=Flag(
                 TEXT,
-                "utilization:0.6",
-                "What the autoscaler holds: utilization:0.6, share of time busy, or concurrency:4, requests at a "
-                "replica.",
+                None,
+                "What the autoscaler holds: utilization:0.6 (default), share of time busy, or concurrency:4, requests "
+                "at a replica.",
                 values=("utilization:0.6", "concurrency:4"),
                 engines_lack=_NO_AUTOSCALER,
             ),
             replicas_min=Flag(
-                COUNT, 1, "Fewest replicas; with 0 the last one leaves after 300 s without requests."
+                COUNT,
+                None,
+                "Fewest replicas; with 0 the last one leaves after 300 s without requests. Default: 1.",
             ),
             metric_lag=Flag(
                 DURATION,

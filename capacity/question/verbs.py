@@ -343,13 +343,23 @@ VERBS: Mapping[str, Verb] = {
         runs=Flag(COUNT, 20, "Independent runs behind each verdict."),
     ),
     "autoscale": _verb(
-        "profile rate daily between arrivals slo_p99 autoscale replicas_min replicas_max startup_time metric_lag "
+        "plan profile rate daily between arrivals slo_p99 autoscale replicas_min replicas_max startup_time metric_lag "
         "stabilization batch_size_max batch_wait routing queue_limit hourly_usd request_overhead only_verdict runs "
         "seed confidence workers out verbose progress",
         "profile",
-        arrivals=FLAGS["arrivals"].but(help="How requests arrive: poisson, deterministic or gamma:cv=2."),
-        slo_p99=Flag(DURATION, None, "Limit on the P99 of all requests of that time: 200ms; required."),
-        replicas_max=Flag(COUNT, 10, "Most replicas."),
+        plan=reads(
+            PLAN,
+            None,
+            "A plan that capacity plan -o has saved, instead of --profile: its server, day, autoscaler and limit, as "
+            "far as other flags do not replace them.",
+        ),
+        profile=FLAGS["profile"].but(default=None),
+        arrivals=FLAGS["arrivals"].but(
+            default=None, help="How requests arrive: poisson (default), deterministic or gamma:cv=2."
+        ),
+        slo_p99=Flag(DURATION, None, "Limit on the P99 of all requests of that time: 200ms."),
+        replicas_max=Flag(COUNT, None, "Most replicas. Default: 10."),
+        routing=FLAGS["routing"].but(default=None),
         startup_time=Flag(
             DURATION, None, "From the decision until a new replica serves: 2min. Default: 0 s."
         ),

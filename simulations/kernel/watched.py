@@ -103,7 +103,8 @@ class _Fleet:
     def __init__(self, plan: Plan, service_times: ServiceTimes, first: int, block: int) -> None:
         if plan.batching is not Batching.TRITON or plan.preferred_sizes:
             raise DomainError(
-                f"a fleet that is watched takes {Batching.TRITON} batches without preferred sizes, not {plan.batching}"
+                f"replicas that come and go are simulated with {Batching.TRITON} batching without preferred sizes, not "
+                f"with {plan.batching}"
             )
         count = plan.replicas
         self._plan, self._shares = plan, plan.routing is Routing.SHARED_QUEUE

@@ -1,5 +1,6 @@
 """`capacity plan --autoscale` as somebody types it: the answer, its JSON, the saved plan, exit codes and mistakes."""
 
+import contextlib
 import json
 import math
 import subprocess
@@ -11,6 +12,8 @@ from typing import Any
 import in_process
 import pytest
 import yaml
+
+import capacity as cap
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -81,6 +84,64 @@ def test_the_rendered_autoscaler_is_that_of_the_plan(planned: Any, capacity: Com
     assert spec["metrics"][0]["pods"]["target"]["averageValue"] == "600m"
     repeated = "--daily day.csv --autoscale utilization:0.6 --metric-lag 15s --startup-time 60s --runs 2"
     assert repeated in " ".join(done.stdout.replace("\n#", "").split())
+
+
+def test_a_saved_plan_is_judged_over_its_day_and_flags_replace_it(planned: Any, capacity: Command) -> None:
+    """Its own autoscaler and limit at first; then another target, bound, limit and part of the day."""
+    chosen = json.loads(planned.stdout)["autoscaled"]
+    asked = ["--plan", "plan.json", "--only-verdict", "--runs", "2", "--json"]
+    found = json.loads(capacity("autoscale", *asked).stdout)
+    assert found["autoscaled"]["autoscaler"] == chosen["autoscaler"]
+    assert (found["objective"], found["plan"]) == ({"response_quantiles_s": {"0.99": 1.0}}, chosen["plan"])
+    assert (found["traffic"]["peak_rate_rps"], found["replica_hourly_usd"]) == (15.0, 2.0)
+    others = [
+        "--autoscale",
+        "concurrency:2",
+        "--replicas-max",
+        "9",
+        "--slo-p99",
+        "2s",
+        "--between",
+        "07:00-09:00",
+    ]
+    found = json.loads(capacity("autoscale", *asked, *others).stdout)
+    scaler = found["autoscaled"]["autoscaler"]
+    assert (scaler["target"], scaler["replicas_max"], scaler["startup_s"]) == ("concurrency:2", 9, 60.0)
+    assert scaler["replicas_min"] == chosen["autoscaler"]["replicas_min"]
+    assert found["objective"] == {"response_quantiles_s": {"0.99": 2.0}}
+    assert (found["traffic"]["begins_s"], found["traffic"]["ends_s"]) == (25_200.0, 32_400.0)
+
+
+def test_a_plan_without_an_autoscaler_is_asked_about_the_usual_one(folder: Path) -> None:
+    """At its rate, for its own server and limit; an answer is as good as its file."""
+    with contextlib.chdir(folder):
+        answer = cap.plan("flat.csv", rate="12rps", slo_p99="2s", routing="least-outstanding")
+        found = cap.autoscale(answer, between="00:00-01:00", runs=2, only_verdict=True)
+    scaler = found.fleet.autoscaler
+    assert scaler is not None
+    assert (str(scaler.target), scaler.replicas_min, scaler.replicas_max) == ("utilization:0.6", 1, 10)
+    assert (found.fleet.plan.routing.value, found.fleet.response_p99_s) == ("least-outstanding", 2.0)
+    assert found.fleet.mean_rate_rps == 12.0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--plan", "plan.json", "--profile", "flat.csv"], "give either a saved --plan, or --profile"),
+        (["--slo-p99", "1s", "--rate", "5rps"], "give either a saved --plan, or --profile"),
+        (["--plan", "day.csv"], "is not a saved plan"),
+        (["--plan", "users.json"], "who do not follow a rate that changes"),
+    ],
+)
+def test_a_plan_that_no_autoscaler_follows_is_refused(
+    planned: Any, capacity: Command, folder: Path, words: list[str], said: str
+) -> None:
+    if "users.json" in words:
+        given = ["--users", "4", "--think-time", "1s", "--slo-p99", "5s", "-o", "users.json"]
+        assert capacity("plan", *DAY[:2], *given).returncode == 0
+    done = capacity("autoscale", *words)
+    assert done.returncode == 2
+    assert said in " ".join(done.stderr.split())
 
 
 @pytest.mark.long
