@@ -11,8 +11,8 @@ import pytest
 from capacity import api, api_evidence
 from capacity.api_evidence import (
     Told,
-    _as_told,
     _completed,
+    _completed_run,
     _holds,
     _kind,
     _think_time_s,
@@ -212,30 +212,30 @@ def test_a_simulation_that_fails_leaves_its_reason(monkeypatch, error, parting) 
 
 
 def test_users_are_given_for_a_closed_loop_whose_file_lacks_them() -> None:
-    found = _as_told(LoadRun(name="a"), Told(users=4.0))
+    found = _completed_run(LoadRun(name="a"), Told(users=4.0))
     assert (found.users, found.loop) == (4.0, Loop.CLOSED)
-    assert _as_told(LoadRun(name="a", users=7.0), Told(users=1.0)).users == 7.0
+    assert _completed_run(LoadRun(name="a", users=7.0), Told(users=1.0)).users == 7.0
     thinks = LoadRun(name="a", think_time_s=0.2)
-    assert _as_told(thinks, Told(users=1.0)).think_time_s == 0.2
-    assert _as_told(thinks, Told(think_time_s=0.5)).think_time_s == 0.5
+    assert _completed_run(thinks, Told(users=1.0)).think_time_s == 0.2
+    assert _completed_run(thinks, Told(think_time_s=0.5)).think_time_s == 0.5
     with pytest.raises(InputError, match="--users must be at least 1, got 0.5"):
         Told(users=0.5)
     with pytest.raises(InputError, match="--users is for a closed loop, and these requests were sent by"):
-        _as_told(LoadRun(name="a", loop=Loop.OPEN), Told(users=4.0))
+        _completed_run(LoadRun(name="a", loop=Loop.OPEN), Told(users=4.0))
 
 
 def test_a_loop_is_told_where_the_file_does_not_name_it() -> None:
     unsaid, guessed = LoadRun(name="a"), LoadRun(name="a", loop=Loop.OPEN, loop_because="even gaps")
-    assert _as_told(unsaid, Told(loop="open")).loop is Loop.OPEN
-    assert _as_told(unsaid, Told(loop="closed")).loop is Loop.CLOSED
-    assert _as_told(guessed, Told(loop="closed", users=5.0)).loop is Loop.CLOSED
-    assert _as_told(guessed, Told(loop="open")).loop_because == "even gaps"
+    assert _completed_run(unsaid, Told(loop="open")).loop is Loop.OPEN
+    assert _completed_run(unsaid, Told(loop="closed")).loop is Loop.CLOSED
+    assert _completed_run(guessed, Told(loop="closed", users=5.0)).loop is Loop.CLOSED
+    assert _completed_run(guessed, Told(loop="open")).loop_because == "even gaps"
     with pytest.raises(InputError, match="even gaps.; give --loop closed if they were not"):
-        _as_told(guessed, Told(users=4.0))
+        _completed_run(guessed, Told(users=4.0))
     with pytest.raises(InputError, match="--loop open: the file says that the loop is closed"):
-        _as_told(LoadRun(name="a", loop=Loop.CLOSED), Told(loop="open"))
+        _completed_run(LoadRun(name="a", loop=Loop.CLOSED), Told(loop="open"))
     with pytest.raises(InputError, match="the server's own figures"):
-        _as_told(LoadRun(name="a", loop=Loop.SERVED), Told(loop="open"))
+        _completed_run(LoadRun(name="a", loop=Loop.SERVED), Told(loop="open"))
 
 
 def test_users_that_the_file_counts_otherwise_are_not_used_and_that_is_told() -> None:
@@ -262,15 +262,15 @@ def test_what_contradicts_itself_is_refused(others: dict[str, Any], said: str) -
 
 
 def test_a_rate_is_told_where_the_file_has_none() -> None:
-    served = _as_told(LoadRun(name="a", loop=Loop.SERVED), Told(rate_rps=50.0))
+    served = _completed_run(LoadRun(name="a", loop=Loop.SERVED), Told(rate_rps=50.0))
     assert (served.throughput_rps, served.rate_asked_rps) == (
         None,
         50.0,
     )  # of arrivals, and none that was measured
     counted = LoadRun(name="a", loop=Loop.SERVED, throughput_rps=40.0)
-    assert _as_told(counted, Told(rate_rps=50.0)).rate_asked_rps is None
-    assert _as_told(LoadRun(name="a"), Told(rate_rps=50.0, users=4.0)).throughput_rps == 50.0
-    known = _as_told(LoadRun(name="a", loop=Loop.OPEN, throughput_rps=40.0), Told(rate_rps=50.0))
+    assert _completed_run(counted, Told(rate_rps=50.0)).rate_asked_rps is None
+    assert _completed_run(LoadRun(name="a"), Told(rate_rps=50.0, users=4.0)).throughput_rps == 50.0
+    known = _completed_run(LoadRun(name="a", loop=Loop.OPEN, throughput_rps=40.0), Told(rate_rps=50.0))
     assert (known.throughput_rps, known.rate_asked_rps) == (40.0, 50.0)
 
 
