@@ -42,11 +42,11 @@ from capacity.question.candidate import Candidate
 from capacity.question.caveat import Caveat, CaveatCode
 from capacity.question.grid import Outcome
 from capacity.question.objective import Objective
+from capacity.question.overload import Saturation
 from capacity.question.plan import Routing
 from capacity.question.scenario import Scenario
 from capacity.question.tokens import (
     MEASURES,
-    Saturation,
     TokenPlan,
     TokenQuestion,
     TokenScenario,

@@ -13,8 +13,9 @@ from capacity.profile.load import ProfileLike
 from capacity.profile.profile import ServiceProfile
 from capacity.question import parse
 from capacity.question.objective import Measure
+from capacity.question.overload import Saturation
 from capacity.question.plan import REPLICAS_LIMIT, Plan
-from capacity.question.tokens import Saturation, TokenPlan, TokenQuestion, TokenScenario
+from capacity.question.tokens import TokenPlan, TokenQuestion, TokenScenario
 from capacity.question.verbs import refuse_for_batches
 from capacity.recovery.clients import Clients
 from capacity.recovery.disturbance import Disturbances

@@ -9,7 +9,7 @@ from capacity.performance import Interval
 from capacity.profile.sampling import reach
 from capacity.question.candidate import Candidate, Doubt, LikeIt, Limit, Rejection, Verdict
 from capacity.question.objective import Measure, Objective, Promise
-from capacity.question.tokens import Saturation
+from capacity.question.overload import Saturation
 from capacity.units import QUANTILES
 from simulations.case import Case
 from simulations.draws.arrivals import Seed, Stage

@@ -10,8 +10,9 @@ import numpy as np
 
 from capacity.errors import InputError
 from capacity.profile.llm import CHECK_SHARE, LlmProfile
+from capacity.question.overload import Saturation
 from capacity.question.plan import Routing
-from capacity.question.tokens import Saturation, TokenPlan, TokenScenario, require_lengths
+from capacity.question.tokens import TokenPlan, TokenScenario, require_lengths
 from capacity.traffic.lengths import AnyLengths, LengthRows, Pairs
 from capacity.units import format_rate
 from simulations.draws.records import Integers

@@ -7,8 +7,9 @@ from typing import Any
 
 from capacity.profile.llm import Coefficients, KvCache, LimitsMeasured, LlmProfile, Overhead
 from capacity.profile.profile import BatchTiming, ServiceProfile
+from capacity.question.overload import Saturation
 from capacity.question.plan import Plan, Routing
-from capacity.question.tokens import Saturation, TokenPlan
+from capacity.question.tokens import TokenPlan
 from capacity.recovery.clients import Clients
 from capacity.recovery.findings import Course, Found, OneRun, Run, Runs
 from capacity.recovery.parse import read_trigger

@@ -10,7 +10,7 @@ from capacity.files import located, printable
 from capacity.profile.llm import LlmProfile
 from capacity.profile.profile import ServiceProfile
 from capacity.question.comparison import Contender
-from capacity.question.scenario import Scenario
+from capacity.question.scenario import AnyScenario
 from capacity.question.stability import require_answerable
 from capacity.server.batch.typed import TypedBatches
 from capacity.server.engine.typed import TypedEngines
@@ -19,7 +19,6 @@ from capacity.traffic.workload import Demand, Workload
 from capacity.units import format_rate
 
 CONTENDERS_MAX = 8
-AnyScenario = Scenario[Any, Any, Any, Any]
 
 
 class SavedFleet(Protocol):

@@ -4,12 +4,13 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Generic, Protocol, Self
+from typing import Any, Generic, Protocol, Self
 
 from capacity.performance import Interval, Performance
 from capacity.question.objective import Measure, Objective, Promise
+from capacity.question.overload import Saturation
 from capacity.question.plan import AnyPlan
-from capacity.question.scenario import Scenario
+from capacity.question.scenario import AnyScenario
 
 
 class Limit(StrEnum):
@@ -199,10 +200,10 @@ def closest(candidates: Sequence[Candidate], objective: Objective) -> Candidate:
 class Judge(Protocol):
     """Judges a plan in four degrees of care."""
 
-    def search(self, scenario: Scenario, attempt: int) -> Candidate:
+    def search(self, scenario: AnyScenario, attempt: int) -> Candidate[Any]:
         """Enough to choose between candidates; `attempt` counts them from 1, refusing ever more carefully."""
 
-    def certify(self, scenario: Scenario, attempt: int, requests_first: int) -> Candidate:
+    def certify(self, scenario: AnyScenario, attempt: int, requests_first: int = 0) -> Candidate[Any]:
         """Enough to recommend a plan: fresh random numbers, and intervals of the asked precision.
 
         Args:
@@ -210,7 +211,9 @@ class Judge(Protocol):
             requests_first: what it took to choose the plan, and so where to begin.
         """
 
-    def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
+    def accepts(
+        self, scenario: AnyScenario, effort: int = 1, requests_max: int | None = None
+    ) -> Candidate[Any]:
         """Enough for a point of the headroom: cheaper, and never met while in doubt.
 
         Args:
@@ -218,5 +221,8 @@ class Judge(Protocol):
             requests_max: what it may take in any case; None for no further limit.
         """
 
-    def probe(self, scenario: Scenario, requests_max: int | None = None) -> Candidate:
+    def probe(self, scenario: AnyScenario, requests_max: int | None = None) -> Candidate[Any]:
         """Enough to choose which point of the headroom is worth `accepts`, by random numbers of its own."""
+
+    def saturated(self, scenario: AnyScenario) -> Saturation:
+        """What one engine does while requests always wait; for servers whose capacity no law knows."""

@@ -1,4 +1,4 @@
-"""Overload: lower bounds of waits if bursts exceed what a fleet can serve."""
+"""Overload: lower bounds of waits in bursts beyond capacity, and what one engine does if requests always wait."""
 
 import math
 from dataclasses import dataclass
@@ -65,3 +65,26 @@ class Overload:
         drain_s = excess_rps * self.bursts.burst_mean_s / spare_rps
         calm_s = 1.0 / (1.0 / drain_s + 1.0 / self.bursts.calm_mean_s)
         return 1.0 + calm_rps * calm_s / (burst_rps * self.bursts.burst_mean_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saturation:
+    """What one engine does while requests always wait.
+
+    Attributes:
+        rate_rps: requests that it finishes.
+        running_mean: requests that run at once.
+        kv_utilization: share of the KV cache in use.
+        preemption_rate: preemptions per request.
+        step_mean_s: of a step. [s]
+        prefill_time_share: share of the time that goes to prompts, and not to steps that decode alone.
+        binding: what it runs out of first: slots, kv_cache or tokens.
+    """
+
+    rate_rps: float
+    running_mean: float
+    kv_utilization: float
+    preemption_rate: float
+    step_mean_s: float
+    prefill_time_share: float
+    binding: str

@@ -1,7 +1,7 @@
 """Scenario: a plan for a profile under a workload, and the objective that it must meet."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Generic, Self
+from typing import TYPE_CHECKING, Any, Generic, Self
 
 from capacity.errors import DomainError, InputError
 from capacity.question.objective import BETWEEN_TOKENS, Objective
@@ -69,6 +69,10 @@ class Scenario(Generic[AnyProfile, AnyPlan, AnyDemand, Lengths]):
         """The same scenario at another arrival rate."""
         assert isinstance(self.workload, Workload)  # noqa: S101  (a closed population has no rate)
         return replace(self, workload=replace(self.workload, arrival_rate_rps=arrival_rate_rps))
+
+
+# A scenario of any kind of server.
+AnyScenario = Scenario[Any, Any, Any, Any]
 
 
 def require_second_tokens(objective: Objective, lengths: AnyLengths) -> None:

@@ -3,12 +3,12 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Protocol, Self
+from typing import Self
 
 from capacity.errors import DomainError, InputError
 from capacity.profile.llm import LlmProfile, Scheduler
-from capacity.question.candidate import Candidate
 from capacity.question.objective import Measure, Objective
+from capacity.question.overload import Saturation
 from capacity.question.plan import REPLICAS_LIMIT, Routing
 from capacity.question.resilience import Survival
 from capacity.question.scenario import Scenario, require_second_tokens
@@ -243,27 +243,6 @@ class TokenQuestion:
         )
 
 
-class TokenJudge(Protocol):
-    """Four degrees of care, and what theory needs."""
-
-    def saturated(self, scenario: TokenScenario) -> "Saturation":
-        """What one engine does while requests always wait."""
-
-    def search(self, scenario: TokenScenario, attempt: int) -> Candidate[TokenPlan]:
-        """Enough to choose between candidates; `attempt` counts them from 1."""
-
-    def certify(self, scenario: TokenScenario, attempt: int, requests_first: int = 0) -> Candidate[TokenPlan]:
-        """Enough to recommend a plan: fresh random numbers, and intervals of the asked precision."""
-
-    def accepts(
-        self, scenario: TokenScenario, effort: int = 1, requests_max: int | None = None
-    ) -> Candidate[TokenPlan]:
-        """Enough for a point of the headroom, taking at most so many times as long as usual, or so many requests."""
-
-    def probe(self, scenario: TokenScenario, requests_max: int | None = None) -> Candidate[TokenPlan]:
-        """Enough to choose which point of the headroom is worth `accepts`, by random numbers of its own."""
-
-
 def fitted_lengths(profile: LlmProfile, lengths: AnyLengths, context_tokens_max: int | None) -> AnyLengths:
     """Lengths within the engine's context where that is set; laws without an end are cut at what was measured.
 
@@ -300,29 +279,6 @@ def require_lengths(profile: LlmProfile, lengths: AnyLengths, sequences_max: int
         return
     room = profile.kv.usable_tokens
     require_context(lengths, room + 1, f"the KV cache of {profile.name} has room for")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Saturation:
-    """What one engine does while requests always wait.
-
-    Attributes:
-        rate_rps: requests that it finishes.
-        running_mean: requests that run at once.
-        kv_utilization: share of the KV cache in use.
-        preemption_rate: preemptions per request.
-        step_mean_s: of a step. [s]
-        prefill_time_share: share of the time that goes to prompts, and not to steps that decode alone.
-        binding: what it runs out of first: slots, kv_cache or tokens.
-    """
-
-    rate_rps: float
-    running_mean: float
-    kv_utilization: float
-    preemption_rate: float
-    step_mean_s: float
-    prefill_time_share: float
-    binding: str
 
 
 def replicas_stable_min(arrival_rate_rps: float, saturation: Saturation) -> int:

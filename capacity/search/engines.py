@@ -7,13 +7,12 @@ from typing import Any
 from capacity.performance import Performance
 from capacity.profile.llm import LlmProfile, Scheduler
 from capacity.profile.llm_sampling import has_spread
-from capacity.question.candidate import Candidate, Doubt, Limit, Rejection, Verdict
+from capacity.question.candidate import Candidate, Doubt, Judge, Limit, Rejection, Verdict
 from capacity.question.caveat import Caveat, CaveatCode
+from capacity.question.overload import Saturation
 from capacity.question.plan import REPLICAS_LIMIT
 from capacity.question.tokens import (
     EngineFamily,
-    Saturation,
-    TokenJudge,
     TokenPlan,
     TokenQuestion,
     TokenScenario,
@@ -52,9 +51,7 @@ class EngineTheory:
         """The one of this number."""
         yield from question.fleets(family, devices)
 
-    def devices_min(
-        self, question: TokenQuestion, family: EngineFamily, floors: Floors, judge: TokenJudge
-    ) -> int:
+    def devices_min(self, question: TokenQuestion, family: EngineFamily, floors: Floors, judge: Judge) -> int:
         """Engines whose load is below 1."""
         saturation = judge.saturated(question.scenario(family.setting))
         stable = replicas_stable_min(question.workload.arrival_rate_rps, saturation)
@@ -86,15 +83,15 @@ class EngineTheory:
         )
         return Candidate(plan=plan, verdict=Verdict.MISSED, rejection=rejection)
 
-    def saturation(self, scenario: TokenScenario, judge: TokenJudge) -> Saturation:
+    def saturation(self, scenario: TokenScenario, judge: Judge) -> Saturation:
         """As it was measured."""
         return judge.saturated(scenario)
 
-    def sustained_rps(self, scenario: TokenScenario, judge: TokenJudge) -> float:
+    def sustained_rps(self, scenario: TokenScenario, judge: Judge) -> float:
         """All engines saturated."""
         return scenario.plan.replicas * judge.saturated(scenario).rate_rps
 
-    def served_max_rps(self, scenario: TokenScenario, judge: TokenJudge) -> float:
+    def served_max_rps(self, scenario: TokenScenario, judge: Judge) -> float:
         """What they sustain."""
         return self.sustained_rps(scenario, judge)
 

@@ -17,6 +17,7 @@ from capacity.profile.sampling import reach, service_interval
 from capacity.question.candidate import Candidate, Doubt, Limit, Rejection, Verdict
 from capacity.question.caveat import Caveat
 from capacity.question.objective import Measure, Promise
+from capacity.question.overload import Saturation
 from capacity.question.plan import REPLICAS_LIMIT, BatchTimer, Plan, Routing
 from capacity.question.question import Family, Question
 from capacity.question.refusal import floor_candidate, floor_doubt, refuse_batch_size, refuse_load
@@ -25,9 +26,6 @@ from capacity.question.stability import (
     device_throughput_max_rps,
     require_batch_of_one,
     sustainable_rate_rps,
-)
-from capacity.question.tokens import (
-    Saturation,
 )
 from capacity.queues.batch.bulk import Bulk
 from capacity.queues.general.mdc import MDc

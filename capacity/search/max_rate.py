@@ -10,9 +10,10 @@ from capacity.performance import Interval
 from capacity.question.candidate import Candidate, Doubt, Judge, Limit, Rejection, Verdict
 from capacity.question.caveat import Caveat, CaveatCode
 from capacity.question.objective import Measure, Objective, Promise
+from capacity.question.overload import Saturation
 from capacity.question.plan import Plan
 from capacity.question.scenario import Scenario
-from capacity.question.tokens import Saturation, TokenJudge, TokenScenario
+from capacity.question.tokens import TokenScenario
 from capacity.search.caveats import trace_caveats
 from capacity.search.exact import theory_of
 from capacity.search.recommendation import RatesEffort
@@ -155,7 +156,7 @@ RESOLUTION, _RESOLUTION_AT_0 = 0.01, 1e-4
 
 def find_rates(
     scenario: Scenario | TokenScenario,
-    judge: Judge | TokenJudge,
+    judge: Judge,
     progress: Callable[[str], None],
     confidence: float = 0.95,
 ) -> Rates:
@@ -172,7 +173,7 @@ def find_rates(
     Raises:
         DomainError: the profile does not cover a batch of one request.
     """
-    asked, asker = cast("Scenario", scenario), Asker(cast("Judge", judge), progress, confidence=confidence)
+    asked, asker = cast("Scenario", scenario), Asker(judge, progress, confidence=confidence)
     plan, theory = asked.plan, theory_of(asked.profile)
     theory.require(asked.profile)
     effort, saturation = theory.rates_effort(asked), theory.saturation(asked, judge)

@@ -10,7 +10,7 @@ from capacity.question.caveat import Caveat, CaveatCode, precision_caveat
 from capacity.question.plan import Plan, Routing
 from capacity.question.question import Family, Question
 from capacity.question.resilience import Survival
-from capacity.question.tokens import TokenJudge, TokenQuestion
+from capacity.question.tokens import TokenQuestion
 from capacity.search.candidates import Progress, Search
 from capacity.search.caveats import (
     headroom_caveats,
@@ -97,7 +97,7 @@ def silent(message: str) -> None:
 
 def recommend(
     question: Question | TokenQuestion,
-    judge: Judge | TokenJudge,
+    judge: Judge,
     progress: Progress = silent,
     *,
     plan_alone: bool = False,
@@ -121,7 +121,7 @@ def recommend(
     asked = cast("Question", question)  # of either kind: what differs is known to `capacity.search.exact`
     for profile in asked.profiles:
         theory_of(profile).require(profile)
-    search = Search(asked, cast("Judge", judge), progress, confidence)
+    search = Search(asked, judge, progress, confidence)
     return _recommend(search, plan_alone=plan_alone, has_headroom=has_headroom)
 
 
@@ -154,7 +154,7 @@ def _with_asides(search: Search, certified: Certified, answer: Recommendation) -
 
 
 def with_headroom(
-    question: Question | TokenQuestion, found: Recommendation, judge: Judge | TokenJudge, progress: Progress
+    question: Question | TokenQuestion, found: Recommendation, judge: Judge, progress: Progress
 ) -> Recommendation:
     """The same recommendation with how far the rate may rise, if it has a plan and a rate.
 
@@ -165,7 +165,7 @@ def with_headroom(
         return found
     scenarios = [scenario for _, scenario in asked.events(plan) if scenario.spike is None]
     hardest = scenarios[0] if scenarios else asked.scenario(plan)
-    headroom = find_headroom(hardest, cast("Judge", judge), progress)
+    headroom = find_headroom(hardest, judge, progress)
     caveats = headroom_caveats(headroom, theory_of(hardest.profile))
     return replace(found, headroom=headroom, caveats=(*found.caveats, *caveats))
 

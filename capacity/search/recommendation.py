@@ -11,10 +11,10 @@ from capacity.profile.sampling import FloorDoubt
 from capacity.question.candidate import Candidate, Doubt, LikeIt, Rejection, Verdict
 from capacity.question.caveat import Caveat
 from capacity.question.objective import Objective
+from capacity.question.overload import Saturation
 from capacity.question.plan import Plan
 from capacity.question.question import Family, Question
 from capacity.question.refusal import floor_candidate
-from capacity.question.tokens import Saturation
 from capacity.traffic.workload import Demand, MmppArrivals, Workload
 
 _ATTEMPT_MAX = 1_000_000  # no search confirms as often

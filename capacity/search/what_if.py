@@ -12,7 +12,7 @@ from capacity.question.objective import Objective
 from capacity.question.plan import Plan
 from capacity.question.question import Question
 from capacity.question.scenario import Scenario
-from capacity.question.tokens import TokenJudge, TokenPlan, TokenQuestion
+from capacity.question.tokens import TokenPlan, TokenQuestion
 from capacity.search.candidates import Progress, survival_candidate
 from capacity.search.exact import judge_exactly, theory_of
 from capacity.search.recommendation import Change
@@ -201,10 +201,10 @@ def fewest_replicas(asker: Asker, question: Question, plan: Plan, known: Candida
 
 
 def other_settings(
-    question: Question | TokenQuestion, plan: Plan | TokenPlan, judge: Judge | TokenJudge, progress: Progress
+    question: Question | TokenQuestion, plan: Plan | TokenPlan, judge: Judge, progress: Progress
 ) -> tuple[Change, ...]:
     """What becomes of a fleet with its settings one step up and down, by short trials."""
-    asker = Asker(cast("Judge", judge), progress)
+    asker = Asker(judge, progress)
     return tuple(neighbours(asker, cast("Question", question), cast("Plan", plan), careful=False))
 
 

@@ -8,9 +8,9 @@ import pytest
 from capacity.errors import DomainError, InputError
 from capacity.profile.llm import Coefficients, Engine, KvCache, LimitsMeasured, LlmProfile, Scheduler
 from capacity.question.objective import Objective
+from capacity.question.overload import Saturation
 from capacity.question.plan import REPLICAS_LIMIT, Routing
 from capacity.question.tokens import (
-    Saturation,
     TokenPlan,
     TokenQuestion,
     fitted_lengths,

@@ -16,8 +16,9 @@ from capacity.profile.llm import SaturationCheck
 from capacity.profile.load import load_llm
 from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
 from capacity.question.objective import Measure, Objective, Promise
+from capacity.question.overload import Saturation
 from capacity.question.plan import Routing
-from capacity.question.tokens import Saturation, TokenPlan, TokenQuestion
+from capacity.question.tokens import TokenPlan, TokenQuestion
 from capacity.render import tokens
 from capacity.search.max_rate import Point, Rates, stretches_of
 from capacity.search.recommendation import Change, Headroom, Recommendation, Tally

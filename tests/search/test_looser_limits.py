@@ -16,11 +16,12 @@ from capacity.profile.llm import Coefficients
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Doubt, Rejection, Verdict
 from capacity.question.objective import Measure, Objective, Promise
+from capacity.question.overload import Saturation
 from capacity.question.plan import Plan
 from capacity.question.question import Question
 from capacity.question.resilience import Survival
 from capacity.question.scenario import Scenario
-from capacity.question.tokens import Saturation, TokenPlan, TokenQuestion, TokenScenario
+from capacity.question.tokens import TokenPlan, TokenQuestion, TokenScenario
 from capacity.search.planner import recommend, silent
 from capacity.traffic.lengths import LengthRows
 from capacity.traffic.workload import GammaArrivals, Workload

@@ -8,7 +8,8 @@ from capacity.errors import DomainError
 from capacity.profile.llm import Coefficients, Engine, KvCache, Scheduler
 from capacity.question.candidate import Candidate, Verdict
 from capacity.question.objective import Objective
-from capacity.question.tokens import Saturation, TokenPlan, TokenQuestion, TokenScenario
+from capacity.question.overload import Saturation
+from capacity.question.tokens import TokenPlan, TokenQuestion, TokenScenario
 from capacity.search.planner import silent
 from capacity.search.what_if import other_settings
 from capacity.traffic.lengths import LengthLaw, LengthLaws

@@ -10,7 +10,8 @@ from capacity.profile.llm import Coefficients
 from capacity.question.candidate import Candidate, Doubt, Verdict
 from capacity.question.caveat import CaveatCode
 from capacity.question.objective import Objective
-from capacity.question.tokens import Saturation, TokenPlan, TokenScenario
+from capacity.question.overload import Saturation
+from capacity.question.tokens import TokenPlan, TokenScenario
 from capacity.search.headroom import find_headroom
 from capacity.search.planner import silent, with_headroom
 from capacity.search.recommendation import Headroom, Recommendation

@@ -12,7 +12,8 @@ from capacity.profile.steps import StepTiming
 from capacity.question.candidate import Candidate, Doubt, Limit, Verdict
 from capacity.question.caveat import CaveatCode
 from capacity.question.objective import Objective
-from capacity.question.tokens import Saturation, TokenPlan, TokenQuestion, TokenScenario
+from capacity.question.overload import Saturation
+from capacity.question.tokens import TokenPlan, TokenQuestion, TokenScenario
 from capacity.search.candidates import Search
 from capacity.search.caveats import scenario_caveats
 from capacity.search.engines import EngineTheory, length_caveats, llm_profile_caveats

@@ -16,8 +16,9 @@ from capacity.profile.llm import Coefficients
 from capacity.question.candidate import Candidate, Doubt, Limit, Rejection, Verdict
 from capacity.question.grid import Outcome
 from capacity.question.objective import Measure, Objective, Promise
+from capacity.question.overload import Saturation
 from capacity.question.plan import Routing
-from capacity.question.tokens import Saturation, TokenPlan, TokenScenario
+from capacity.question.tokens import TokenPlan, TokenScenario
 from capacity.traffic.lengths import LengthLaw, LengthLaws
 from capacity.traffic.workload import GammaArrivals, MmppArrivals, TraceArrivals, Workload
 from simulations import engine_case, saturation
