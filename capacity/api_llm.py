@@ -79,6 +79,7 @@ if TYPE_CHECKING:
         LlmSweepAnswer,
     )
     from capacity.question.plan import Plan
+    from capacity.question.question import Question
     from simulations.judge import SimulationJudge
 
 Given = Mapping[str, Any]
@@ -354,6 +355,17 @@ def plan(profiles: Sequence[LlmProfile], given: Given) -> "LlmPlanAnswer":
         batched_tokens_max=_settings(given.get("batched_tokens_max"), "--batched-tokens-max"),
         routings=_routings(given),
         replicas_max=given["replicas_max"],
+        survival=parse.read_survival(
+            given.get("spare") or 0,
+            many(given.get("survive")),
+            given.get("rolling_update"),
+            None,
+            None,
+            mtbf_s=parse.duration_s(given.get("mtbf"), given.get("mtbf_s"), "--mtbf"),
+            recovery_s=parse.duration_s(
+                given.get("recovery_time"), given.get("recovery_time_s"), "--recovery-time"
+            ),
+        ),
         cached_share=_share(given),
         in_order=in_order,
     )
@@ -673,22 +685,23 @@ def check(saved: SavedLlmPlan, given: Given) -> "LlmCheckAnswer":
     effort = replace(saved.effort, requests_max=requests_max, workers=given.get("workers"))
     from capacity.llm_answers import LlmCheckAnswer
     from capacity.search.caveats import trace_caveats
+    from capacity.search.certificate import certify
     from capacity.search.planner import recommend
+    from capacity.search.recommendation import Certificate
     from simulations.saturation import require_check
 
     report: Report = given["progress"]
     with at_work(effort, report) as work:
         judge = work.judge
         require_check(profile)
-        report("confirming the plan")
-        judged = judge.certify(scenario, 1)
-        notes += [one.message for one in trace_caveats(scenario.workload, judged.like_it)]
+        trial = certify(cast("Question", asked), judge, cast("Plan", saved.plan), Certificate(), report)
+        notes += [one.message for one in trace_caveats(scenario.workload, trial.candidate.like_it)]
         needed = None if asked == question else recommend(asked, judge, report, plan_alone=True)
         recovery = None if given.get("without_recovery") else _recovery(saved, scenario, judge, report)
     return LlmCheckAnswer(
         saved=saved,
         scenario=scenario,
-        found=judged,
+        trial=trial,
         needed=needed,
         notes=[*notes_on_trouble(saved.answer, recovery), *notes],
         effort=effort,
@@ -756,16 +769,18 @@ def explain(saved: SavedLlmPlan, given: Given) -> "LlmExplanationAnswer":
     question, plan = saved.question, saved.plan
     effort = replace(saved.effort, workers=given.get("workers"))
     from capacity.llm_answers import LlmExplanationAnswer
+    from capacity.search.candidates import Search
     from capacity.search.recommendation import Recommendation
     from capacity.search.what_if import other_settings
 
     report: Report = given["progress"]
     with at_work(effort, report) as work:
         judge = work.judge
-        considered: tuple[Candidate[TokenPlan], ...] = ()
+        considered: tuple[Candidate[Any], ...] = ()
         if plan.replicas > 1:
             report("trying one replica fewer")
-            considered = (judge.search(question.scenario(replace(plan, replicas=plan.replicas - 1)), 1),)
+            search = Search(cast("Question", question), judge, report)
+            considered = (search.candidate(cast("Plan", replace(plan, replicas=plan.replicas - 1))),)
         found = Recommendation(
             verdict=saved.verdict,
             objective=question.objective,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from rich.console import RenderableType
 from rich.text import Text
 
-from capacity.answer.check import NO_MORE, Finding, holds, token_findings, verdict_of
+from capacity.answer.check import NO_MORE, Finding, holds, token_trial_findings, verdict_of
 from capacity.answer.documents import (
     Document,
     caveat_documents,
@@ -44,6 +44,7 @@ from capacity.question.comparison import Comparison, Contender
 from capacity.question.grid import Grid
 from capacity.question.tokens import TokenPlan, TokenQuestion, TokenScenario
 from capacity.search.caveats import scenario_caveats
+from capacity.search.certificate import Trial
 from capacity.search.engines import length_caveats, llm_profile_caveats
 from capacity.search.max_rate import Rates
 from capacity.search.recommendation import Change, Headroom, Recommendation
@@ -534,7 +535,7 @@ class LlmCheckAnswer(Answer):
 
     saved: SavedLlmPlan
     scenario: TokenScenario
-    found: Candidate[TokenPlan]
+    trial: Trial
     needed: Recommendation | None
     notes: Sequence[str]
     effort: Effort
@@ -543,19 +544,26 @@ class LlmCheckAnswer(Answer):
     @property
     def findings(self) -> tuple[Finding, ...]:
         """Findings on each limit, on whether more is needed now than the plan has, and on recovery."""
-        judged = token_findings(self.found, self.scenario.objective)
+        judged = token_trial_findings(self.trial, self.scenario.objective)
         return (*judged, *self._size_finding(), *([] if self.recovery is None else [self.recovery]))
+
+    @property
+    def found(self) -> Candidate[Any]:
+        """The whole fleet, before any event."""
+        return self.trial.whole
 
     @property
     def keeps_promises(self) -> bool:
         """Whether the plan meets its limits, whatever it would need if it were sized again."""
-        return self.found.accepted and (self.recovery is None or self.recovery.verdict is Verdict.MET)
+        return self.trial.candidate.accepted and (
+            self.recovery is None or self.recovery.verdict is Verdict.MET
+        )
 
     def _size_finding(self) -> Iterator[Finding]:
         if self.needed is None:
             return
         have, plan = self.saved.plan.replicas, self.needed.plan
-        need = have if self.found.accepted else None if plan is None else plan.replicas
+        need = have if self.trial.candidate.accepted else None if plan is None else plan.replicas
         name, has = f"{NO_MORE} the plan", f"the plan has {_replicas(have)}"
         if need is None:
             message = f"no fleet that was tried is known to meet the objective; {has}"

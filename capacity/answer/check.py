@@ -21,12 +21,11 @@ from capacity.question.plan import Plan
 from capacity.question.question import Question
 from capacity.question.refusal import refuse_batch_size
 from capacity.question.stability import require_batch_of_one
-from capacity.question.tokens import TokenPlan
 from capacity.recovery.findings import Runs
 from capacity.search.batch_caveats import profile_caveats
 from capacity.search.candidates import Progress, describe
 from capacity.search.caveats import trace_caveats
-from capacity.search.certificate import certify
+from capacity.search.certificate import Trial, certify
 from capacity.search.exact import judge_exactly, refuse_loads
 from capacity.search.planner import recommend
 from capacity.search.recommendation import Certificate, Recommendation, Survived
@@ -115,16 +114,35 @@ def findings_of(question: Question, judged: Judged) -> Iterator[Finding]:
         elif performance is not None:
             verdict = Verdict.MET if in_event else _by_interval(promise, performance, candidate)
             yield Finding(name=str(promise), verdict=verdict, message=format_found(promise, performance))
-    for one in judged.survived:
-        found = format_found(question.objective.binding(one.performance), one.performance)
-        yield Finding(name=f"with {one.event}", verdict=Verdict.MET, message=found)
+    yield from event_findings(question.objective, judged.survived)
     if rejection is not None and rejection.event is not None:
         yield _refusal(f"with {rejection.event}", candidate)
     elif rejection is not None and (performance is None or rejection.promise is None):
         yield _refusal("the plan", candidate)
 
 
-def token_findings(candidate: Candidate[TokenPlan], objective: Objective) -> Iterator[Finding]:
+def event_findings(objective: Objective, survived: Iterable[Survived]) -> Iterator[Finding]:
+    """One finding for each event that a plan survived."""
+    for one in survived:
+        found = format_found(objective.binding(one.performance), one.performance)
+        yield Finding(name=f"with {one.event}", verdict=Verdict.MET, message=found)
+
+
+def token_trial_findings(trial: Trial, objective: Objective) -> Iterator[Finding]:
+    """The findings of a language model's whole fleet, and of each event up to the first that was not survived."""
+    yield from token_findings(trial.whole, objective)
+    yield from event_findings(objective, trial.survived)
+    missed = trial.candidate.rejection
+    if missed is not None and missed.event is not None:
+        yield Finding(
+            name=f"with {missed.event}",
+            verdict=trial.candidate.verdict,
+            message=token_refusal(trial.candidate),
+            rejection=missed,
+        )
+
+
+def token_findings(candidate: Candidate[Any], objective: Objective) -> Iterator[Finding]:
     """One finding for each limit of a language model's service, or for the plan if it has no steady state."""
     performance, rejection = candidate.performance, candidate.rejection
     refused = None if rejection is None else rejection.promise

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from capacity.performance import Interval, Performance, format_interval, format_share_interval
@@ -126,10 +127,18 @@ def format_found(promise: Promise, performance: Performance) -> str:
 
 
 def token_refusal(candidate: Candidate[Any]) -> str:
-    """Why a plan for a language model was refused."""
+    """Why a plan for a language model was refused, or what an event leaves of it."""
     rejection = candidate.rejection
     if rejection is None:
         return "accepted"
+    if rejection.event is None:
+        return _token_refusal(candidate, rejection)
+    is_load = rejection.promise is None and rejection.limit is Limit.SURVIVAL
+    left = replace(rejection, limit=Limit.STABILITY) if is_load else rejection
+    return f"with {rejection.event}, {_token_refusal(candidate, left)}"
+
+
+def _token_refusal(candidate: Candidate[Any], rejection: Rejection) -> str:
     if rejection.limit is Limit.STABILITY and rejection.needed >= 1.0:
         return f"load {rejection.needed:.3g}, more requests arrive than they can serve"
     if rejection.limit is Limit.STABILITY:

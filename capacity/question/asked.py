@@ -449,22 +449,18 @@ FLAGS: Mapping[str, Flag] = dict(
         ),
         *_panel(
             "Failures and spikes",
-            spare=Flag(
-                COUNT, 0, "Replicas that may fail while the objective is still met.", engines_lack=_TROUBLE
-            ),
+            spare=Flag(COUNT, 0, "Replicas that may fail while the objective is still met."),
             survive=Flag(
                 TEXT,
                 None,
                 "Failures under which the objective is still met: n-1, n-2, zone:3; repeatable.",
                 is_many=True,
                 values=("n-1", "n-2", "zone:3"),
-                engines_lack=_TROUBLE,
             ),
             rolling_update=Flag(
                 TEXT,
                 None,
                 "Meet the objective during a rolling update: max-unavailable=25%.",
-                engines_lack=_TROUBLE,
             ),
             spike=Flag(
                 FACTOR,
@@ -482,13 +478,11 @@ FLAGS: Mapping[str, Flag] = dict(
                 DURATION,
                 None,
                 "Mean time that a replica runs until it fails: 264d; with --recovery-time.",
-                engines_lack=_TROUBLE,
             ),
             recovery_time=Flag(
                 DURATION,
                 None,
                 "Mean time until a failed replica runs again: 5min; with --mtbf.",
-                engines_lack=_TROUBLE,
             ),
             pause=Flag(
                 TEXT, None, "Replicas pause for so long, so often: 200ms,6/min.", engines_lack=_TROUBLE

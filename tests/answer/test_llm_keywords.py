@@ -71,7 +71,7 @@ def test_what_is_for_language_models_is_refused_beside_batches() -> None:
 def test_what_is_for_batches_is_refused_beside_language_models() -> None:
     usual = {
         "batching": "triton",
-        "spare": 0,
+        "spike": None,
         "batch_wait": "0ms",
         "survive": [],
         "request_class": (),
@@ -80,7 +80,7 @@ def test_what_is_for_batches_is_refused_beside_language_models() -> None:
     refuse_for_engines(usual)
     for name, value, flag, why in (
         ("batching", "torchserve", "--batching", "an engine's rules are --engine-policy"),
-        ("spare", 1, "--spare", "what goes wrong with engines is simulated by capacity stress"),
+        ("spike", "2x", "--spike", "what goes wrong with engines is simulated by capacity stress"),
         ("batch_wait_s", 0.1, "--batch-wait", "an engine starts a step as soon as the one before has ended"),
         ("request_class", ["a"], "--class", "requests of a language model differ by their lengths"),
         ("users", 5, "--users", "users who wait for their answers are not simulated beside an engine"),
@@ -290,7 +290,7 @@ def test_engines_in_trouble_have_vllms_scheduler_and_no_trace() -> None:
     refused("leave out --startup-time for a language model", _trouble, given_of(startup_time="5s"))
     found = _trouble(given_of(**asked | {"trigger": "crash:1,60s"}, startup_time="5s", detection="3s"))
     assert (found.startup_s, found.detection_s) == (5.0, 3.0)
-    refused("leave out --spare for a language model", _trouble, given_of(**asked, spare=1))
+    refused("leave out --spike for a language model", _trouble, given_of(**asked, spike="2x"))
     refused("--shed does not apply to engines", _trouble, given_of(**asked, shed="lifo"))
     trace = TraceArrivals(instants_s=(0.0, 1.0))
     for arrivals in ("trace:x.csv", trace):
@@ -520,7 +520,7 @@ def test_an_explanation_tries_one_replica_fewer_where_there_is_one(monkeypatch, 
 def test_a_check_confirms_the_plan_and_plans_again_only_where_something_changed(monkeypatch, rate_rps):
     steps: list[Any] = []
 
-    def certify(scenario: Any, attempt: int) -> Candidate[TokenPlan]:
+    def certify(scenario: Any, attempt: int, requests_first: int) -> Candidate[TokenPlan]:
         steps.append((scenario.workload.arrival_rate_rps, attempt))
         return Candidate(plan=scenario.plan, verdict=Verdict.MET)
 

@@ -13,6 +13,7 @@ from capacity.question.candidate import Candidate, Doubt, Limit, Verdict
 from capacity.question.caveat import CaveatCode
 from capacity.question.objective import Objective
 from capacity.question.overload import Saturation
+from capacity.question.resilience import Survival
 from capacity.question.tokens import TokenPlan, TokenQuestion, TokenScenario
 from capacity.search.candidates import Search
 from capacity.search.caveats import scenario_caveats
@@ -248,6 +249,19 @@ def test_of_two_profiles_the_more_expensive_is_tried_only_where_fewer_of_it_are_
     assert found.plan is not None
     assert (found.plan.profile, found.plan.replicas, found.hourly_usd) == ("law1", 4, 12.0)
     assert expensive.searched() == [3, 5, 9, 7, 6, 4, 2, 3]
+
+
+def test_what_a_failure_leaves_of_a_fleet_of_engines_must_be_enough_too() -> None:
+    """Three are enough; so four are needed for one that may fail, and five for two of which one zone holds."""
+    for survival, enough in ((Survival(spare=1), 4), (Survival(spare=2), 5), (Survival(zones=2), 6)):
+        judge = Judge(enough=3, sure=3)
+        found = recommended(judge, question(survival=survival), plan_alone=False, has_headroom=False)
+        assert found.plan is not None
+        assert found.plan.replicas == enough
+        assert [one.plan.replicas for one in found.survived] == [3]
+        assert found.without_survival is not None
+        assert found.without_survival.plan is not None
+        assert found.without_survival.plan.replicas == 3
 
 
 def test_progress_says_what_is_judged() -> None:
