@@ -162,7 +162,12 @@ class Plan:
         """What each replica does, as a sentence says it of a fleet."""
         wait_s = self.batch_wait_max_s
         wait = f" that wait up to {format_duration(wait_s)}" if wait_s > 0.0 else ""
-        return f"with batches up to {self.batch_size_max}{wait}"
+        return f"with {self.size_text}{wait}"
+
+    @property
+    def size_text(self) -> str:
+        """How much a replica takes at once."""
+        return f"batches up to {self.batch_size_max}"
 
     @property
     def setting_text(self) -> str:

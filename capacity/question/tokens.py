@@ -60,7 +60,12 @@ class TokenPlan:
     @property
     def with_text(self) -> str:
         """What each engine does, as a sentence says it of a fleet."""
-        return f"with up to {self.sequences_max} sequences"
+        return f"with {self.size_text}"
+
+    @property
+    def size_text(self) -> str:
+        """How much an engine takes at once."""
+        return f"up to {self.sequences_max} sequences"
 
     @property
     def setting_text(self) -> str:

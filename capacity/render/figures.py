@@ -8,7 +8,6 @@ from capacity.question.candidate import Candidate, Verdict
 from capacity.question.tokens import TokenPlan
 from capacity.queues.curves import Curve, chart_title, require_one_chart, y_range
 from capacity.render.plot import PALETTE, Panels, Plot, draw_points, new_panels, new_plot
-from capacity.search.exact import theory_of
 from capacity.units import format_quantile, quantile_name
 
 if TYPE_CHECKING:
@@ -96,8 +95,7 @@ def rate_curve(rates: "Rates") -> ObjectiveCurve:
     """The quantity that limits the upper end, against the arrival rate; rates far too high are left out."""
     promise, plan = rates.promise, rates.scenario.plan
     points = [_point(point.arrival_rate_rps, point.candidate, promise) for point in rates.points]
-    setting = theory_of(rates.scenario.profile).setting_text([plan])
-    title = f"{promise.what} of {plan.replicas} x {plan.profile}, {setting}"
+    title = f"{promise.what} of {plan.replicas} x {plan.profile}, {plan.size_text}"
     return ObjectiveCurve(
         title=title, promise=promise, points=tuple(point for point in points if point is not None)
     )

@@ -27,7 +27,6 @@ from capacity.render.figures import (
     draw_token_quantiles,
     rate_curve,
     replicas_curve,
-    token_rate_curve,
 )
 from capacity.render.plot import PALETTE, Plot
 from capacity.render.recovery.figure import stress_figure
@@ -108,10 +107,10 @@ def test_rates_of_a_language_model() -> None:
     performance = Performance(kind=Kind.SIMULATION, ttft_quantiles_s={0.99: around(0.1)})
     found = Candidate(plan=ENGINES, verdict=Verdict.MET, performance=performance)
     unstable = Candidate(plan=ENGINES, verdict=Verdict.MISSED)
-    rates: Any = SimpleNamespace(
-        promise=promise, scenario=SimpleNamespace(plan=ENGINES), points=((5.0, found), (9.0, unstable))
-    )
-    curve = token_rate_curve(rates)
+    tried = [(5.0, found), (9.0, unstable)]
+    points = [SimpleNamespace(arrival_rate_rps=rate_rps, candidate=one) for rate_rps, one in tried]
+    rates: Any = SimpleNamespace(promise=promise, scenario=SimpleNamespace(plan=ENGINES), points=points)
+    curve = rate_curve(rates)
     assert curve.title == "TTFT P99 of 3 x line, up to 16 sequences"
     (point,) = curve.points
     assert (point.x, point.size, point.verdict) == (5.0, 16, Verdict.MET)
