@@ -28,13 +28,11 @@ from capacity.evidence_answers import AuditAnswer
 from capacity.evidence_answers import ImportAnswer
 from capacity.evidence_answers import StagesAnswer
 from capacity.llm_answers import LlmCheckAnswer
-from capacity.llm_answers import LlmComparisonAnswer
 from capacity.llm_answers import LlmExplanationAnswer
 from capacity.llm_answers import LlmLoadCurveAnswer
 from capacity.llm_answers import LlmPlanAnswer
 from capacity.llm_answers import LlmProfileAnswer
 from capacity.llm_answers import LlmRatesAnswer
-from capacity.llm_answers import LlmSimulationAnswer
 from capacity.llm_answers import LlmSweepAnswer
 from capacity.performance import Interval as Interval
 from capacity.performance import Performance as Performance
@@ -151,7 +149,7 @@ def simulate(
     seed: int = 0, confidence: float = 0.95, precision: float = 0.02, requests_max: int = 100000000,
     engine: str = 'kernel', workers: int | None = None, cluster: str | None = None, progress: Callable[...,
     None] | None = None
-) -> SimulationAnswer | LlmSimulationAnswer: ...
+) -> SimulationAnswer: ...
 
 def audit(
     file: str | Path, *, loop: str | None = None, users: float | None = None, think_time: str | None = None,
@@ -230,7 +228,7 @@ def compare(
     chunked_prefill: str | bool | None = None, seed: int | None = None, confidence: float | None = None,
     precision: float | None = None, requests_max: int | None = None, engine: str | None = None,
     workers: int | None = None, cluster: str | None = None, progress: Callable[..., None] | None = None
-) -> ComparisonAnswer | LlmComparisonAnswer: ...
+) -> ComparisonAnswer: ...
 
 def check(
     plan: PlanLike, *, profile: ProfileLike | LlmProfile | Iterable[ProfileLike | LlmProfile] | None = None,

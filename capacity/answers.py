@@ -3,9 +3,9 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -17,9 +17,10 @@ from capacity.answer.documents import (
     explanation_document,
     like_it_document,
     performance_document,
-    plan_document,
+    plain,
     rates_document,
     recommendation_document,
+    requests_document,
     schedule_document,
     simulation_document,
     versioned,
@@ -45,7 +46,7 @@ from capacity.answer.sweep import (
 from capacity.autoscaling.cheapest import AutoscaledPlan
 from capacity.explanation.explanation import Explanation
 from capacity.files import check_target, format_suffix, write_whole
-from capacity.performance import Interval, Performance
+from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import ServiceProfile
 from capacity.question.budget import Effort
 from capacity.question.candidate import Candidate, Verdict
@@ -56,10 +57,11 @@ from capacity.question.plan import Plan
 from capacity.question.question import Question
 from capacity.question.scenario import Scenario
 from capacity.question.stability import sustainable_rate_rps
+from capacity.question.tokens import TokenScenario
 from capacity.render.console import as_text, new_console
 from capacity.search.batch_caveats import device_caveats, plausibility_caveats, profile_caveats
 from capacity.search.by_hour import Schedule
-from capacity.search.caveats import sections_caveat
+from capacity.search.caveats import scenario_caveats, sections_caveat
 from capacity.search.disturbed_plan import DisturbedPlan
 from capacity.search.max_rate import Rates
 from capacity.search.recommendation import Headroom, Recommendation
@@ -356,18 +358,20 @@ class OnePlan(Answer):
     """The performance of one plan, by any method."""
 
     __slots__ = ()
-    scenario: Scenario
+    scenario: Any
     performance: Performance
     caveats: tuple[Caveat, ...]
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> Any:
         """The plan that was asked about."""
         return self.scenario.plan
 
     @property
-    def sustainable_rate_rps(self) -> float:
+    def sustainable_rate_rps(self) -> float | None:
         """Largest arrival rate below which the queues do not grow for ever. [requests/s]"""
+        if self.scenario.lengths is not None:  # where engines saturate is measured, and no law says it
+            return None
         return sustainable_rate_rps(self.scenario.profile, self.plan)
 
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
@@ -379,11 +383,11 @@ class OnePlan(Answer):
 
     def rows(self) -> list[dict[str, Any]]:
         """The performance as one row."""
-        return [_plan_row(self.plan) | _performance_row(self.performance)]
+        return [plan_row(self.plan) | performance_row(self.performance)]
 
-    def plot(self) -> "Plot":
+    def plot(self) -> "Plot | Panels":
         """Quantiles of wait and response, with their intervals."""
-        return _quantile_bars([self.performance], [self.plan.profile])
+        return quantile_bars([self.performance], [f"{self.plan.replicas} x {self.plan.profile}"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -397,7 +401,7 @@ class PredictionAnswer(OnePlan):
     def document(self) -> Document:
         """The plan and its performance by the law."""
         return {
-            "plan": plan_document(self.plan),
+            "plan": plain(self.plan),
             "workload": workload_document(self.scenario.workload),
             "performance": performance_document(self.performance),
         }
@@ -405,31 +409,44 @@ class PredictionAnswer(OnePlan):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulationAnswer(OnePlan):
-    """The performance of one plan."""
+    """The performance of one plan.
 
-    scenario: Scenario
+    Attributes:
+        served: draws and records of a replay, shape `(requests,)` each, as `simulations` has them; else None.
+    """
+
+    scenario: Scenario[Any, Any, Any, Any]
     performance: Performance
     caveats: tuple[Caveat, ...]
     effort: Effort
+    served: tuple[Any, Any] | None = None
 
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """Tables of `capacity simulate`."""
         from capacity.render.tables import caveat_lines, simulation_table
 
         yield simulation_table(self.plan, self.performance, verbose=verbose)
-        yield Text(f"In brackets: {100.0 * self.effort.confidence:g} % intervals.")
+        if self.performance.kind is Kind.REPLAY:
+            yield Text(
+                "These requests alone, served from an empty fleet; no intervals, since nothing is drawn."
+            )
+        else:
+            yield Text(f"In brackets: {100.0 * self.effort.confidence:g} % intervals.")
         yield from caveat_lines(self.caveats)
 
     def document(self) -> Document:
         """Document of `capacity simulate --json`."""
         return simulation_document(
-            self.plan,
-            self.scenario.workload,
+            self.scenario,
             self.performance,
             self.caveats,
             seed=self.effort.seed,
             confidence=self.effort.confidence,
         )
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row; for a replay, one row for each request."""
+        return OnePlan.rows(self) if self.served is None else list(_request_rows(self))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -487,9 +504,9 @@ class LawAnswer(Answer):
                 name = f"{what}_{quantile_name(quantile)}_s"
                 yield dict(zip(("quantity", *_SEEN), (name, *seen), strict=True))
 
-    def plot(self) -> "Plot":
+    def plot(self) -> "Plot | Panels":
         """Quantiles by theory and by simulation."""
-        return _quantile_bars([self.theory, self.performance], ["theory", "simulation"])
+        return quantile_bars([self.theory, self.performance], ["theory", "simulation"])
 
 
 _SEEN = ("theory", "simulation", "low", "high")
@@ -552,12 +569,22 @@ class RatesAnswer(Answer):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonAnswer(Answer):
-    """Fleets side by side under the same requests."""
+    """Fleets side by side under the same requests.
 
-    contenders: tuple[Contender, ...]
-    workload: Demand
+    Attributes:
+        scenario: the scenario that all fleets share but for profile and plan.
+    """
+
+    contenders: tuple[Contender[Any, Any], ...]
+    scenario: Scenario[Any, Any, Any, Any]
     comparison: Comparison
     effort: Effort
+
+    @property
+    def workload(self) -> Demand:
+        """Workload of each fleet."""
+        workload: Demand = self.scenario.workload
+        return workload
 
     @property
     def performances(self) -> tuple[Performance, ...]:
@@ -566,12 +593,23 @@ class ComparisonAnswer(Answer):
 
     @property
     def caveats(self) -> tuple[Caveat, ...]:
-        """Caveats on the profiles, a trace or the budget."""
-        from capacity.render.compare import comparison_caveats
-
+        """Caveats on profiles, requests, loads or the budget, each once."""
+        found = zip(self.contenders, self.performances, self.comparison.widths, strict=True)
         return tuple(
-            comparison_caveats(self.contenders, self.workload, self.comparison, self.effort.precision)
+            dict.fromkeys(
+                caveat
+                for one, performance, width in found
+                for caveat in scenario_caveats(
+                    self._simulated(one, performance), performance, None, width, self.effort.precision
+                )
+            )
         )
+
+    def _simulated(self, one: Contender[Any, Any], performance: Performance) -> Any:
+        """The scenario that was simulated for a fleet, with the quantiles that it shows."""
+        quantiles = tuple(performance.response_quantiles_s)
+        shared: Any = self.scenario
+        return replace(shared, profile=one.profile, plan=one.plan, quantiles=quantiles)
 
     def document(self) -> Document:
         """Document of `capacity compare --json`."""
@@ -579,7 +617,7 @@ class ComparisonAnswer(Answer):
 
         return comparison_document(
             self.contenders,
-            workload_document(self.workload),
+            requests_document(self.scenario),
             self.comparison,
             self.caveats,
             seed=self.effort.seed,
@@ -597,13 +635,13 @@ class ComparisonAnswer(Answer):
     def rows(self) -> list[dict[str, Any]]:
         """One row a fleet."""
         return [
-            {"fleet": one.name, **_plan_row(one.plan), **_performance_row(found)}
+            {"fleet": one.name, **plan_row(one.plan), **performance_row(found)}
             for one, found in zip(self.contenders, self.performances, strict=True)
         ]
 
-    def plot(self) -> "Plot":
-        """Quantiles of the response of each fleet, with their intervals."""
-        return _quantile_bars(self.performances, [one.name for one in self.contenders])
+    def plot(self) -> "Plot | Panels":
+        """Quantiles of each duration and fleet, with their intervals."""
+        return quantile_bars(self.performances, [one.name for one in self.contenders])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -643,7 +681,7 @@ class CheckAnswer(Answer):
             for one in self.answer.findings
         ]
 
-    def plot(self) -> "Plot":
+    def plot(self) -> "Plot | Panels":
         """Quantiles of the response of the plan as it was checked.
 
         Raises:
@@ -653,7 +691,7 @@ class CheckAnswer(Answer):
 
         if self.answer.performance is None:
             raise InputError("theory refused the plan before a simulation: there is nothing to draw")
-        return _quantile_bars([self.answer.performance], [self.saved.plan.profile])
+        return quantile_bars([self.answer.performance], [self.saved.plan.profile])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -675,7 +713,7 @@ class ExplanationAnswer(Answer):
             "verdict": self.verdict.value,
             "exit_code": self.exit_code,
             **like_it_document(self.explanation.base.like_it),
-            "plan": plan_document(self.saved.plan),
+            "plan": plain(self.saved.plan),
             "explanation": explanation_document(self.explanation),
             "seed": self.saved.effort.seed,
             "confidence": self.saved.effort.confidence,
@@ -901,17 +939,40 @@ def drawn(curve: "ObjectiveCurve | None") -> "Plot":
     return draw_objective(curve)
 
 
-def _quantile_bars(performances: Sequence[Performance], names: Sequence[str]) -> "Plot":
+def quantile_bars(performances: Sequence[Performance], names: Sequence[str]) -> "Plot | Panels":
+    """A figure of the quantiles of some performances, by name."""
     from capacity.render.figures import draw_quantiles
 
     return draw_quantiles(performances, names)
 
 
-def _plan_row(plan: Plan) -> dict[str, Any]:
-    return dict(plan_document(plan))
+def _request_rows(answer: SimulationAnswer) -> Iterator[dict[str, Any]]:
+    assert answer.served is not None  # noqa: S101  (the caller looked)
+    draws, records = answer.served
+    overhead = cast("TokenScenario", answer.scenario).profile.overhead
+    columns = (draws.arrived_s, draws.input_tokens, draws.output_tokens, records.first_s, records.finished_s)
+    others = (records.preemptions, records.replica)
+    for row in zip(*(column.tolist() for column in (*columns, *others)), strict=True):
+        arrived_s, given, got, first_s, finished_s, preemptions, replica = row
+        outside_s = overhead.request_s + overhead.per_input_token_s * given
+        yield {
+            "t_s": arrived_s,
+            "input_tokens": given,
+            "output_tokens": got,
+            "ttft_s": first_s - arrived_s + outside_s,
+            "tpot_s": (finished_s - first_s) / (got - 1) if got > 1 else None,
+            "response_s": finished_s - arrived_s + outside_s,
+            "preemptions": preemptions,
+            "replica": replica,
+        }
 
 
-def _performance_row(performance: Performance | None) -> dict[str, Any]:
+def plan_row(plan: Any) -> dict[str, Any]:
+    """A plan by field, as a row has it."""
+    return dict(plain(plan))
+
+
+def performance_row(performance: Performance | None) -> dict[str, Any]:
     """Numbers by field; a quantile as `response_p99_s` with `response_p99_low_s` and `_high_s`."""
     from capacity.answer.sweep import performance_columns
 
@@ -930,8 +991,8 @@ def _candidate_row(candidate: Candidate) -> dict[str, Any]:
         }
     )
     return {
-        **_plan_row(candidate.plan),
+        **plan_row(candidate.plan),
         "verdict": candidate.verdict.value,
         **refused,
-        **_performance_row(candidate.performance),
+        **performance_row(candidate.performance),
     }

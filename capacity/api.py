@@ -7,6 +7,7 @@ with the unit in its name, `slo_p99_s=0.08`; a number without a unit is refused.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,7 +15,7 @@ from capacity.answer.plan_like import PlanLike, Saved, as_saved, batch_plan, is_
 from capacity.api_work import Report, Work, at_work
 from capacity.doors import Asked, door, many, silent
 from capacity.errors import InputError
-from capacity.files import holds, is_file
+from capacity.files import holds, is_file, located
 from capacity.profile.load import ProfileLike, load_profile
 from capacity.profile.profile import ServiceProfile
 from capacity.question import parse
@@ -46,13 +47,11 @@ if TYPE_CHECKING:
     from capacity.formats.running_plan import RunningPlan
     from capacity.llm_answers import (
         LlmCheckAnswer,
-        LlmComparisonAnswer,
         LlmExplanationAnswer,
         LlmLoadCurveAnswer,
         LlmPlanAnswer,
         LlmProfileAnswer,
         LlmRatesAnswer,
-        LlmSimulationAnswer,
         LlmSweepAnswer,
     )
     from capacity.performance import Interval, Performance, Window
@@ -191,7 +190,7 @@ def _batching(asked: Asked) -> parse.BatchingRule:
 
 
 @door("simulate")
-def simulate(asked: Asked) -> "SimulationAnswer | LlmSimulationAnswer":
+def simulate(asked: Asked) -> "SimulationAnswer":
     """The performance of one plan, with intervals.
 
     Raises:
@@ -215,7 +214,7 @@ def simulate(asked: Asked) -> "SimulationAnswer | LlmSimulationAnswer":
     quantiles = parse.read_quantiles(asked.quantile, QUANTILES)
     require_answerable(measured, workload, fleet)
     from capacity.answers import SimulationAnswer
-    from capacity.search.caveats import simulation_caveats
+    from capacity.search.caveats import scenario_caveats
 
     with at_work(effort, asked.progress) as work:
         work.report(f"simulating {_count(fleet.replicas)}, batch {fleet.batch_size_max}")
@@ -226,7 +225,7 @@ def simulate(asked: Asked) -> "SimulationAnswer | LlmSimulationAnswer":
         scenario=scenario,
         performance=simulated.performance,
         caveats=tuple(
-            simulation_caveats(scenario, simulated.performance, simulated.width, effort.precision, like_it)
+            scenario_caveats(scenario, simulated.performance, like_it, simulated.width, effort.precision)
         ),
         effort=effort,
     )
@@ -382,7 +381,7 @@ def max_rate(asked: Asked) -> "RatesAnswer | LlmRatesAnswer":
 
 
 @door("compare")
-def compare(asked: Asked) -> "ComparisonAnswer | LlmComparisonAnswer":
+def compare(asked: Asked) -> "ComparisonAnswer":
     """Compare fleets side by side under the same requests, with how certain each difference is.
 
     Raises:
@@ -391,35 +390,49 @@ def compare(asked: Asked) -> "ComparisonAnswer | LlmComparisonAnswer":
 
     paths = [as_saved(one, f"plan {number}") for number, one in enumerate(asked.plans, start=1)]
     known = [parse.find_profile(one) for one in asked.profile]
+    from capacity.answer.compare import common_scenario, contenders
+    from capacity.answers import ComparisonAnswer
+    from capacity.question.objective import Objective
+
+    saved, measured, typed = _compared(paths, known, asked)
+    fleets = contenders(saved, paths, asked.fleet, measured)
+    shared = common_scenario(saved, asked.rate) if saved else typed(fleets[0])
+    asked_of = replace(shared, objective=Objective())  # what is compared has no verdict, nor its requests
+    scenarios = [replace(asked_of, profile=one.profile, plan=one.plan) for one in fleets]
+    changes = {name: asked[name] for name in EFFORT.split() if asked[name] is not None}
+    effort = replace(saved[0].effort if saved else Effort(), **changes)
+    limited = {q for one in saved for q in one.question.objective.quantiles}
+    quantiles = parse.read_quantiles(asked.quantile, sorted({0.5, 0.99, *limited}))
+    with at_work(effort, asked.progress) as work:
+        for one, scenario in zip(fleets, scenarios, strict=True):
+            located(one.name, partial(work.require_answerable, scenario))
+        work.report(f"simulating {len(fleets)} fleets under the same requests")
+        comparison = work.compare(quantiles)(scenarios)
+    return ComparisonAnswer(contenders=fleets, scenario=shared, comparison=comparison, effort=effort)
+
+
+def _compared(
+    paths: "Sequence[Saved]", known: "Sequence[ServiceProfile | LlmProfile]", asked: Asked
+) -> tuple[Sequence[Any], Sequence[Any], Callable[[Any], Any]]:
+    """Saved plans of one kind, profiles, and what fleets serve that are given by flags alone."""
     if any(map(is_llm_plan, paths)) or any(not isinstance(one, ServiceProfile) for one in known):
         from capacity import api_llm
 
-        return api_llm.compare([llm_plan(one) for one in paths], _llm(known), {**asked, "plans": paths})
+        return api_llm.compared([llm_plan(one) for one in paths], _llm(known), asked)
     refuse_for_batches(asked)
-    from capacity.answer.compare import common_scenario, contenders, require_all_answerable
     from capacity.answer.saved_plan import read_plans
-    from capacity.answers import ComparisonAnswer
     from capacity.traffic.parse import workload as workload_of
 
-    kept = [batch_plan(one) for one in paths]
-    saved = read_plans(kept, None if asked.arrivals == "poisson" else asked.arrivals)
-    measured = [parse.read_profile(cast("ServiceProfile", one), asked.request_overhead) for one in known]
-    workload = (
-        common_scenario(saved, asked.rate).workload
-        if saved
-        else workload_of(parse.read_arrivals(asked.arrivals), asked.rate)
+    saved = read_plans(
+        [batch_plan(one) for one in paths], None if asked.arrivals == "poisson" else asked.arrivals
     )
-    fleets = contenders(saved, kept, asked.fleet, measured)
-    require_all_answerable(fleets, workload)
-    changes = {name: asked[name] for name in EFFORT.split() if asked[name] is not None}
-    effort = replace(saved[0].effort if saved else Effort(), **changes)
-    promised = {q for one in saved for q in one.question.objective.by_quantile(Measure.RESPONSE)}
-    quantiles = parse.read_quantiles(asked.quantile, sorted({0.5, 0.99, *promised}))
-    with at_work(effort, asked.progress) as work:
-        work.report(f"simulating {len(fleets)} fleets under the same requests")
-        scenarios = [Scenario(profile=one.profile, workload=workload, plan=one.plan) for one in fleets]
-        comparison = work.compare(quantiles)(scenarios)
-    return ComparisonAnswer(contenders=fleets, workload=workload, comparison=comparison, effort=effort)
+    measured = [parse.read_profile(cast("ServiceProfile", one), asked.request_overhead) for one in known]
+
+    def typed(one: Any) -> Scenario:
+        workload = workload_of(parse.read_arrivals(asked.arrivals), asked.rate)
+        return Scenario(profile=one.profile, workload=workload, plan=one.plan)
+
+    return saved, measured, typed
 
 
 @door("check")

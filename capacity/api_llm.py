@@ -1,8 +1,7 @@
 """The verbs for language models, to which `capacity.api` delegates for profiles of kind llm."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,7 +19,6 @@ from capacity.api_recovery import (
 from capacity.api_work import Report, at_work
 from capacity.doors import many, read_switch
 from capacity.errors import DomainError, InputError, quoted
-from capacity.files import located
 from capacity.profile.llm import (
     TOKENS_LIMIT,
     Coefficients,
@@ -67,15 +65,14 @@ from capacity.traffic.workload import ArrivalProcess, TraceArrivals, Workload
 from capacity.units import format_rate, require_count
 
 if TYPE_CHECKING:
+    from capacity.answers import SimulationAnswer
     from capacity.llm_answers import (
         LlmCheckAnswer,
-        LlmComparisonAnswer,
         LlmExplanationAnswer,
         LlmLoadCurveAnswer,
         LlmPlanAnswer,
         LlmProfileAnswer,
         LlmRatesAnswer,
-        LlmSimulationAnswer,
         LlmSweepAnswer,
     )
     from capacity.question.plan import Plan
@@ -428,7 +425,7 @@ def _trouble(given: Given) -> Trouble | None:
     return trouble
 
 
-def simulate(profile: LlmProfile, replicas: int, given: Given) -> "LlmSimulationAnswer":
+def simulate(profile: LlmProfile, replicas: int, given: Given) -> "SimulationAnswer":
     """The performance of one plan; `given` are the keywords of `capacity.api.simulate`."""
     refuse_for_engines(given)
     workload, lengths, in_order = _workload(given)
@@ -457,7 +454,7 @@ def simulate(profile: LlmProfile, replicas: int, given: Given) -> "LlmSimulation
         quantiles=quantiles,
         in_order=in_order,
     )
-    from capacity.llm_answers import LlmSimulationAnswer
+    from capacity.answers import SimulationAnswer
     from capacity.search.caveats import scenario_caveats
     from simulations.engine_case import replay
     from simulations.replication import Engine
@@ -476,7 +473,7 @@ def simulate(profile: LlmProfile, replicas: int, given: Given) -> "LlmSimulation
             report(f"simulating {replicas} engine{'s' if replicas > 1 else ''}")
             simulation = work.simulate(quantiles)
             performance, like_it = simulation(scenario), simulation.like_it(scenario)
-    return LlmSimulationAnswer(
+    return SimulationAnswer(
         scenario=scenario,
         performance=performance,
         caveats=tuple(scenario_caveats(scenario, performance, like_it)),
@@ -619,14 +616,11 @@ def load_curve(profile: LlmProfile, replicas: int, given: Given) -> "LlmLoadCurv
     return LlmLoadCurveAnswer(grid=found.grid, table=found.table, cells=found.cells, plan=fleet)
 
 
-def compare(
+def compared(
     saved: Sequence[SavedLlmPlan], profiles: Sequence[LlmProfile], given: Given
-) -> "LlmComparisonAnswer":
-    """Fleets under the same requests; `given` are the keywords of `capacity.api.compare`."""
+) -> tuple[Sequence[SavedLlmPlan], list[LlmProfile], Callable[[Any], TokenScenario]]:
+    """Saved plans, profiles as flags set them, and what fleets serve that are given by flags alone."""
     refuse_for_engines(given)
-    from capacity.answer.compare import common_scenario, contenders
-
-    rate_rps = parse.rate_rps(given.get("rate"), given.get("rate_rps"))
     ready = [_set(one, given) for one in profiles]
     if saved:
         for name in ("lengths", "cached_share", "context_tokens_max"):
@@ -634,39 +628,19 @@ def compare(
                 raise InputError(f"a saved plan has its own lengths; leave {_flag(name)} out")
         if given["arrivals"] != "poisson":
             raise InputError("a saved plan has its own arrivals; leave --arrivals out")
-    fleets = contenders(saved, many(given.get("plans")), many(given.get("fleet")), ready)
-    first = fleets[0]
-    if saved:
-        scenario = common_scenario(saved, rate_rps)
-    else:
+
+    def typed(one: Any) -> TokenScenario:
         workload, lengths, in_order = _workload(given)
-        scenario = Scenario(
-            profile=first.profile,
+        return Scenario(
+            profile=one.profile,
             workload=workload,
-            lengths=fitted_lengths(first.profile, lengths, given.get("context_tokens_max")),
-            plan=first.plan,
+            lengths=fitted_lengths(one.profile, lengths, given.get("context_tokens_max")),
+            plan=one.plan,
             cached_share=_share(given),
             in_order=in_order,
         )
-    usual = saved[0].effort if saved else Effort()
-    names = ("seed", "confidence", "precision", "requests_max", "engine", "workers")
-    effort = replace(usual, **{name: given[name] for name in names if given[name] is not None})
-    quantiles = parse.read_quantiles(
-        many(given.get("quantile")), sorted({0.5, 0.99, *scenario.objective.quantiles})
-    )
-    scenarios = [replace(scenario, profile=one.profile, plan=one.plan) for one in fleets]
-    from capacity.llm_answers import LlmComparisonAnswer
-    from simulations.engine_case import require_tokens_answerable
-    from simulations.saturation import require_check
 
-    report: Report = given["progress"]
-    with at_work(effort, report) as work:
-        for one, asked in zip(fleets, scenarios, strict=True):
-            require_check(one.profile)
-            located(one.name, partial(require_tokens_answerable, asked))
-        report(f"simulating {len(fleets)} fleets under the same requests")
-        comparison = work.compare(quantiles)(scenarios)
-    return LlmComparisonAnswer(contenders=fleets, scenario=scenario, comparison=comparison, effort=effort)
+    return saved, ready, typed
 
 
 def check(saved: SavedLlmPlan, given: Given) -> "LlmCheckAnswer":

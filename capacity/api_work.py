@@ -42,6 +42,12 @@ class Work:
 
         return PairedSimulation(**self._settings(), quantiles=quantiles)
 
+    def require_answerable(self, scenario: Any) -> None:
+        """Refuse at once what no simulation could answer."""
+        from simulations.servers import case_of
+
+        case_of(scenario).require_answerable()
+
     def _settings(self) -> dict[str, Any]:
         from simulations.replication import Engine
 

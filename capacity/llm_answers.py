@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,7 +14,7 @@ from capacity.answer.documents import (
     Document,
     caveat_documents,
     dumps,
-    engine_plan_document,
+    lengths_document,
     like_it_document,
     picked,
     plain,
@@ -31,7 +31,15 @@ from capacity.answer.saved_llm_plan import (
     write_llm_plan,
 )
 from capacity.answer.saved_plan import is_named_only
-from capacity.answers import Answer, RowsAnswer, drawn, quantile_points
+from capacity.answers import (
+    Answer,
+    RowsAnswer,
+    drawn,
+    performance_row,
+    plan_row,
+    quantile_bars,
+    quantile_points,
+)
 from capacity.errors import InputError
 from capacity.files import check_target, write_whole
 from capacity.performance import Interval, Performance
@@ -40,23 +48,19 @@ from capacity.profile.llm_formats import llm_profile_to_document
 from capacity.question.budget import Effort
 from capacity.question.candidate import Candidate, Verdict
 from capacity.question.caveat import Caveat
-from capacity.question.comparison import Comparison, Contender
 from capacity.question.grid import Grid
 from capacity.question.tokens import TokenPlan, TokenQuestion, TokenScenario
-from capacity.search.caveats import scenario_caveats
 from capacity.search.certificate import Trial
 from capacity.search.engines import length_caveats, llm_profile_caveats
 from capacity.search.max_rate import Rates
 from capacity.search.recommendation import Change, Headroom, Recommendation
 from capacity.search.recovery_plan import RecoveryPlan
-from capacity.traffic.lengths import AnyLengths, LengthRows
 from capacity.units import format_quantile, format_rate, quantile_name
 
 if TYPE_CHECKING:
     from capacity.question.question import Question
     from capacity.render.figures import ObjectiveCurve
     from capacity.render.plot import Panels, Plot
-    from simulations.draws.tokens import TokenDraws, TokenRecords
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,9 +164,9 @@ class LlmPlanAnswer(Answer):
     def rows(self) -> list[dict[str, Any]]:
         """One row a candidate."""
         return [
-            _plan_row(cast("TokenPlan", one.plan))
+            plan_row(cast("TokenPlan", one.plan))
             | {"verdict": one.verdict.value}
-            | _performance_row(one.performance)
+            | performance_row(one.performance)
             for one in self.recommendation.considered
         ]
 
@@ -181,57 +185,6 @@ class LlmPlanAnswer(Answer):
         return drawn(self.curve())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LlmSimulationAnswer(Answer):
-    """The performance of one plan for a language model.
-
-    Attributes:
-        served: requests of a replay and the outcome of each; else None.
-    """
-
-    scenario: TokenScenario
-    performance: Performance
-    caveats: tuple[Caveat, ...]
-    effort: Effort
-    served: "tuple[TokenDraws, TokenRecords] | None" = None
-
-    @property
-    def plan(self) -> TokenPlan:
-        """The plan that was asked about."""
-        return self.scenario.plan
-
-    def document(self) -> Document:
-        """Document of `capacity simulate --json`."""
-        return {
-            "plan": plain(self.plan),
-            "workload": workload_document(self.scenario.workload) | lengths_document(self.scenario.lengths),
-            "performance": plain(self.performance),
-            "caveats": caveat_documents(self.caveats),
-            "seed": self.effort.seed,
-            "confidence": self.effort.confidence,
-        }
-
-    def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
-        """Tables of `capacity simulate`."""
-        from capacity.render.tables import caveat_lines
-        from capacity.render.tokens import simulation_tables
-
-        yield from simulation_tables(self.plan, self.performance, self.effort.confidence, verbose=verbose)
-        yield from caveat_lines(self.caveats)
-
-    def rows(self) -> list[dict[str, Any]]:
-        """One row; for a replay, one row for each request."""
-        if self.served is None:
-            return [_plan_row(self.plan) | _performance_row(self.performance)]
-        return list(_request_rows(self))
-
-    def plot(self) -> "Panels":
-        """Quantiles of TTFT, ITL and the response, with their intervals."""
-        from capacity.render.figures import draw_token_quantiles
-
-        return draw_token_quantiles([self.performance], [f"{self.plan.replicas} x {self.plan.profile}"])
-
-
 def _change_document(change: Change) -> Document:
     """What another setting would do."""
     found = picked(change.candidate, "verdict", "performance", "rejection")
@@ -244,45 +197,6 @@ def _considered(candidates: Iterable[Candidate]) -> list[Document]:
 
 def _replicas(count: int) -> str:
     return f"{count} replica{'s' if count > 1 else ''}"
-
-
-def _request_rows(answer: LlmSimulationAnswer) -> Iterator[dict[str, Any]]:
-    assert answer.served is not None  # noqa: S101  (the caller looked)
-    draws, records = answer.served
-    overhead = answer.scenario.profile.overhead
-    columns = (draws.arrived_s, draws.input_tokens, draws.output_tokens, records.first_s, records.finished_s)
-    others = (records.preemptions, records.replica)
-    for row in zip(*(column.tolist() for column in (*columns, *others)), strict=True):
-        arrived_s, given, got, first_s, finished_s, preemptions, replica = row
-        outside_s = overhead.request_s + overhead.per_input_token_s * given
-        yield {
-            "t_s": arrived_s,
-            "input_tokens": given,
-            "output_tokens": got,
-            "ttft_s": first_s - arrived_s + outside_s,
-            "tpot_s": (finished_s - first_s) / (got - 1) if got > 1 else None,
-            "response_s": finished_s - arrived_s + outside_s,
-            "preemptions": preemptions,
-            "replica": replica,
-        }
-
-
-def lengths_document(lengths: AnyLengths) -> Document:
-    """Means of the lengths, and the name of their source."""
-    moments = lengths.moments
-    name = {"lengths": lengths.name} if isinstance(lengths, LengthRows) else {}
-    return {**name, "input_tokens_mean": moments.input, "output_tokens_mean": moments.output}
-
-
-def _plan_row(plan: TokenPlan) -> dict[str, Any]:
-    return dict(engine_plan_document(plan))
-
-
-def _performance_row(found: Performance | None) -> dict[str, Any]:
-    """Numbers by field, and quantiles with their ends."""
-    from capacity.answer.sweep import performance_columns
-
-    return {} if found is None else performance_columns(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -382,7 +296,7 @@ class LlmRatesAnswer(Answer):
         """One row a rate."""
         return [
             {"arrival_rate_rps": one.arrival_rate_rps, "verdict": one.verdict.value}
-            | _performance_row(one.candidate.performance)
+            | performance_row(one.candidate.performance)
             for one in self.rates.points
         ]
 
@@ -455,71 +369,6 @@ class LlmLoadCurveAnswer(LlmSweepAnswer):
                 load_chart([(rate, found) for _, rate, found in points], title, what="TTFT", width=width)
             )
         yield from caveat_lines(self.caveats)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LlmComparisonAnswer(Answer):
-    """Fleets that serve a language model, side by side under the same requests."""
-
-    contenders: tuple[Contender[LlmProfile, TokenPlan], ...]
-    scenario: TokenScenario
-    comparison: Comparison
-    effort: Effort
-
-    @property
-    def performances(self) -> tuple[Performance, ...]:
-        """Performance of each fleet, in the order in which they were given."""
-        return self.comparison.performances
-
-    @property
-    def caveats(self) -> tuple[Caveat, ...]:
-        """Caveats on profiles, lengths and loads, each once."""
-        found = (
-            note
-            for one, performance in zip(self.contenders, self.performances, strict=True)
-            for note in scenario_caveats(self._simulated(one, performance), performance)
-        )
-        return tuple(dict.fromkeys(found))
-
-    def _simulated(self, one: Contender[LlmProfile, TokenPlan], performance: Performance) -> TokenScenario:
-        """The scenario that was simulated for a fleet, with the quantiles that it shows."""
-        quantiles = tuple(performance.response_quantiles_s)
-        return replace(self.scenario, profile=one.profile, plan=one.plan, quantiles=quantiles)
-
-    def document(self) -> Document:
-        """Document of `capacity compare --json`."""
-        from capacity.render.compare import comparison_document
-
-        return comparison_document(
-            self.contenders,
-            workload_document(self.scenario.workload) | lengths_document(self.scenario.lengths),
-            self.comparison,
-            self.caveats,
-            seed=self.effort.seed,
-            confidence=self.effort.confidence,
-        )
-
-    def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
-        """Tables of `capacity compare`."""
-        from capacity.render.compare import token_comparison_tables
-        from capacity.render.tables import caveat_lines
-
-        rate_rps = self.scenario.workload.arrival_rate_rps
-        yield from token_comparison_tables(self.contenders, self.comparison, rate_rps, self.effort.confidence)
-        yield from caveat_lines(self.caveats)
-
-    def rows(self) -> list[dict[str, Any]]:
-        """One row a fleet."""
-        return [
-            {"fleet": one.name, **_plan_row(one.plan), **_performance_row(found)}
-            for one, found in zip(self.contenders, self.performances, strict=True)
-        ]
-
-    def plot(self) -> "Panels":
-        """Quantiles of TTFT, ITL and the response of each fleet, with their intervals."""
-        from capacity.render.figures import draw_token_quantiles
-
-        return draw_token_quantiles(self.performances, [one.name for one in self.contenders])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -620,18 +469,16 @@ class LlmCheckAnswer(Answer):
             {"verdict": one.verdict.value, "what": one.name, "found": one.message} for one in self.findings
         ]
 
-    def plot(self) -> "Panels":
+    def plot(self) -> "Plot | Panels":
         """Quantiles of TTFT, ITL and the response, with their intervals.
 
         Raises:
             InputError: the plan is unstable, so it has none.
         """
-        from capacity.render.figures import draw_token_quantiles
-
         if self.found.performance is None:
             raise InputError("the plan has no steady state: there is nothing to draw")
         plan = self.scenario.plan
-        return draw_token_quantiles([self.found.performance], [f"{plan.replicas} x {plan.profile}"])
+        return quantile_bars([self.found.performance], [f"{plan.replicas} x {plan.profile}"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -666,20 +513,18 @@ class LlmExplanationAnswer(Answer):
                 "saturation_rps": None if one.saturation is None else one.saturation.rate_rps,
                 "verdict": one.candidate.verdict.value,
             }
-            | _performance_row(one.candidate.performance)
+            | performance_row(one.candidate.performance)
             for one in self.recommendation.changes
         ]
 
-    def plot(self) -> "Panels":
+    def plot(self) -> "Plot | Panels":
         """Quantiles of TTFT, ITL and the response under each setting that was tried.
 
         Raises:
             InputError: none of them has a steady state.
         """
-        from capacity.render.figures import draw_token_quantiles
-
         found = ((one.what, one.candidate.performance) for one in self.recommendation.changes)
         known = [(what, performance) for what, performance in found if performance]
         if not known:
             raise InputError("no other setting was simulated: there is nothing to draw")
-        return draw_token_quantiles([found for _, found in known], [what for what, _ in known])
+        return quantile_bars([found for _, found in known], [what for what, _ in known])

@@ -180,7 +180,7 @@ def _tokens_document(stress: Stress) -> Document:
     server = stress.server
     if server.lengths is None:
         return {}
-    from capacity.llm_answers import lengths_document
+    from capacity.answer.documents import lengths_document
 
     return {**lengths_document(server.lengths), "cached_share": server.cached_share}
 

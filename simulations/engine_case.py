@@ -31,7 +31,7 @@ from simulations.draws.tokens import ALWAYS, EngineRules, TokenDraws, TokenRecor
 from simulations.kernel.continuous import serve_engines
 from simulations.reference.engine import run_engines
 from simulations.replication import Engine
-from simulations.saturation import saturated, settling_requests, token_load
+from simulations.saturation import require_check, saturated, settling_requests, token_load
 from simulations.statistics.bursts import CYCLES_A_RUN, BurstRuns, Fed
 from simulations.statistics.path import path_length, require_enough, sections_of, tellable
 from simulations.statistics.performances import engine_performance
@@ -353,7 +353,8 @@ class EngineCase(Case):
         return [_reduced(task, draws, slice(a, b)) for a, b in pairwise(edges)]
 
     def require_answerable(self) -> None:
-        """Refuse what `require_below_knee` refuses."""
+        """Raises what `require_below_knee` does, and InputError for a profile that fails its own check."""
+        require_check(self.scenario.profile)
         require_below_knee(self.scenario)
 
     def require_affordable(self, requests_max: int) -> None:

@@ -1,17 +1,16 @@
 """Compare: reads the fleets to compare, saved or typed, and their common requests."""
 
 from collections.abc import Sequence
-from functools import partial, singledispatch
+from functools import singledispatch
 from pathlib import Path
 from typing import Any, Protocol
 
 from capacity.errors import InputError
-from capacity.files import located, printable
+from capacity.files import printable
 from capacity.profile.llm import LlmProfile
 from capacity.profile.profile import ServiceProfile
 from capacity.question.comparison import Contender
 from capacity.question.scenario import AnyScenario
-from capacity.question.stability import require_answerable
 from capacity.server.batch.typed import TypedBatches
 from capacity.server.engine.typed import TypedEngines
 from capacity.server.typed import Fields, TypedFleet
@@ -147,9 +146,3 @@ def _saved(plan: SavedFleet, name: str) -> Contender[Any, Any]:
 
 def _name(plan: str | Path | SavedFleet) -> str:
     return printable(str(plan)) if isinstance(plan, str | Path) else plan.name
-
-
-def require_all_answerable(fleets: Sequence[Contender], workload: Demand) -> None:
-    """Refuse, by its name, a fleet without a steady state or with batches that its profile does not cover."""
-    for one in fleets:
-        located(one.name, partial(require_answerable, one.profile, workload, one.plan))

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from capacity.search.by_hour import Schedule
     from capacity.search.max_rate import Point, Rates
     from capacity.search.recommendation import Change, RandomRouting, Recommendation
+    from capacity.traffic.lengths import AnyLengths
 
 SCHEMA_VERSION = 1
 Document = dict[str, Any]
@@ -77,8 +78,7 @@ def picked(noun: object, *names: str) -> Document:
 
 
 def simulation_document(
-    plan: Plan,
-    workload: Demand,
+    scenario: Any,
     performance: Performance,
     caveats: Iterable["Caveat"],
     *,
@@ -87,8 +87,8 @@ def simulation_document(
 ) -> Document:
     """Document of `capacity simulate`."""
     return {
-        "plan": plain(plan),
-        "workload": plain(workload),
+        "plan": plain(scenario.plan),
+        "workload": requests_document(scenario),
         "performance": plain(performance),
         "caveats": caveat_documents(caveats),
         "seed": seed,
@@ -223,6 +223,19 @@ def objective_document(objective: "Objective") -> Document:
         else:
             document.setdefault(promise.measure.value, {})[repr(promise.quantile)] = promise.allowed
     return document
+
+
+def requests_document(scenario: Any) -> Document:
+    """The workload of a scenario, with the lengths of its requests if they have any."""
+    found = workload_document(scenario.workload)
+    return found if scenario.lengths is None else found | lengths_document(scenario.lengths)
+
+
+def lengths_document(lengths: "AnyLengths") -> Document:
+    """Means of the lengths, and the name of their source."""
+    moments = lengths.moments
+    name = {"lengths": lengths.name} if hasattr(lengths, "name") else {}
+    return {**name, "input_tokens_mean": moments.input, "output_tokens_mean": moments.output}
 
 
 def workload_document(workload: Demand) -> Document:

@@ -98,6 +98,9 @@ def require_batching(
         )
 
 
+_SERVERS = {Batching.TORCHSERVE: "TorchServe", Batching.RAY_SERVE: "Ray Serve"}
+
+
 def _listed(sizes: Iterable[int]) -> str:
     return ", ".join(map(str, sizes))
 
@@ -156,6 +159,22 @@ class Plan:
     def settings(self) -> tuple[float, int]:
         """How a replica is set, by which plans are ordered: the batch wait, and the largest batch."""
         return self.batch_wait_max_s, self.batch_size_max
+
+    @property
+    def words(self) -> dict[str, str]:
+        """How a replica is set, by name, as tables show it."""
+        return {"largest batch": str(self.batch_size_max), "batch wait": self._wait_text}
+
+    @property
+    def _wait_text(self) -> str:
+        """How long a batch may wait, and by whose rule if it is not the default."""
+        wait = format_duration(self.batch_wait_max_s)
+        if self.preferred_sizes:
+            return f"{wait}, preferred sizes {_listed(self.preferred_sizes)}"
+        makes_no_difference = self.batching is Batching.TORCHSERVE and self.batch_wait_max_s == 0.0
+        if self.batching is Batching.TRITON or makes_no_difference:
+            return wait
+        return f"{wait}, as in {_SERVERS[self.batching]}"
 
     @property
     def with_text(self) -> str:

@@ -58,6 +58,14 @@ class TokenPlan:
         return self.sequences_max, self.batched_tokens_max
 
     @property
+    def words(self) -> dict[str, str]:
+        """How an engine is set, by name, as tables show it."""
+        return {
+            "sequences, most": str(self.sequences_max),
+            "tokens a step, most": str(self.batched_tokens_max),
+        }
+
+    @property
     def with_text(self) -> str:
         """What each engine does, as a sentence says it of a fleet."""
         return f"with {self.size_text}"

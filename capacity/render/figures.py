@@ -240,16 +240,6 @@ def _name_fleets(plot: Plot, curve: ObjectiveCurve) -> None:
         plot.axes.set_xticks(list(names), list(names.values()))
 
 
-def draw_quantiles(performances: "Sequence[Performance]", names: "Sequence[str]") -> Plot:
-    """Quantiles of the response with their intervals, one series for each name. [ms]"""
-    plot = new_plot(x_title="quantile (%)", y_title="response (ms)", title="Response time")
-    for number, (performance, name) in enumerate(zip(performances, names, strict=True)):
-        known = performance.response_quantiles_s
-        x, found = [100.0 * q for q in known], [_in_ms(one) for one in known.values()]
-        plot.simulated(x, found, name, number=number)
-    return plot
-
-
 TOKEN_TITLES = {
     "ttft": "first token",
     "tpot": "per output token",
@@ -258,8 +248,12 @@ TOKEN_TITLES = {
 }
 
 
-def draw_token_quantiles(performances: "Sequence[Performance]", names: "Sequence[str]") -> "Panels":
-    """Quantiles of TTFT, of the time between tokens and of the response, a panel each. [ms]"""
+def draw_quantiles(performances: "Sequence[Performance]", names: "Sequence[str]") -> "Plot | Panels":
+    """Quantiles with their intervals, one series for each name; a panel for each duration of a language model. [ms]"""
+    if not any(one.ttft_quantiles_s for one in performances):
+        plot = new_plot(x_title="quantile (%)", y_title="response (ms)", title="Response time")
+        _add_quantiles(plot, "response", performances, names)
+        return plot
     whats = ("ttft", "itl", "response")
     panels = new_panels(
         [TOKEN_TITLES[what] for what in whats],
@@ -268,11 +262,17 @@ def draw_token_quantiles(performances: "Sequence[Performance]", names: "Sequence
         title="Latency",
     )
     for what, plot in zip(whats, panels.plots, strict=True):
-        for number, (performance, name) in enumerate(zip(performances, names, strict=True)):
-            known = getattr(performance, f"{what}_quantiles_s")
-            found = [_in_ms(one) for one in known.values()]
-            plot.simulated([100.0 * q for q in known], found, name, number=number)
+        _add_quantiles(plot, what, performances, names)
     return panels
+
+
+def _add_quantiles(
+    plot: Plot, what: str, performances: "Sequence[Performance]", names: "Sequence[str]"
+) -> None:
+    for number, (performance, name) in enumerate(zip(performances, names, strict=True)):
+        known = getattr(performance, f"{what}_quantiles_s")
+        found = [_in_ms(one) for one in known.values()]
+        plot.simulated([100.0 * q for q in known], found, name, number=number)
 
 
 def draw_sweep(table: "AnyTable", rows: "Sequence[Row]", what: str = "response") -> Plot:

@@ -85,7 +85,7 @@ def plan_table(recommendation: Recommendation, *, verbose: bool = False) -> Tabl
     if plan is not None:
         rows.extend(plan_rows(plan) if verbose else _short_plan_rows(plan))
     if performance is not None:
-        shown = {*_SHORT_QUANTILES, *recommendation.objective.by_quantile(Measure.RESPONSE)}
+        shown = {*_SHORT_QUANTILES, *recommendation.objective.quantiles}
         rows.extend(performance_rows(performance) if verbose else short_rows(performance, shown))
     if recommendation.headroom is not None:
         headroom = recommendation.headroom

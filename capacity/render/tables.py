@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from capacity.performance import Interval, Kind, Performance, Quantiles, format_interval
-from capacity.question.plan import Batching, Plan
+from capacity.question.objective import Measure
 from capacity.units import format_duration, format_quantile, format_rate, format_share, quantile_name
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from capacity.answer.sweep import AnyTable, Row, Value
     from capacity.profile.profile import ServiceProfile
     from capacity.question.caveat import Caveat
+    from capacity.question.plan import Plan
+    from capacity.question.tokens import TokenPlan
 
 
 def gate_tables(answer: "Gated") -> "Iterator[RenderableType]":
@@ -174,27 +176,50 @@ def profile_tables(profile: "ServiceProfile") -> Iterator[Table]:
     yield profile_table(profile)
 
 
-def simulation_table(plan: Plan, performance: Performance, *, verbose: bool = False) -> Table:
+def simulation_table(plan: "Plan | TokenPlan", performance: Performance, *, verbose: bool = False) -> Table:
     """One plan's performance: the usual figures, or every figure."""
     rows = performance_rows(performance) if verbose else short_rows(performance)
     return table(("<", "<"), [*plan_rows(plan), *rows])
 
 
 def short_rows(performance: Performance, quantiles: Collection[float] | None = None) -> list[tuple[str, str]]:
-    """Load, losses and the response time, rejected requests counted as late; for some quantiles or all."""
+    """Load, losses and the durations, rejected requests counted as late; for some quantiles or all."""
     late = performance.response_quantiles_with_losses_s
-    found = (late or performance.response_quantiles_s).items()
-    shown = {q: value for q, value in found if quantiles is None or q in quantiles}
+
+    def shown(found: Quantiles) -> Quantiles:
+        return {q: value for q, value in found.items() if quantiles is None or q in quantiles}
+
     rows = [] if performance.load is None else [("load", f"{performance.load:.3g}")]
     if performance.loss_probability:
         rows.append(("rejected", format_share(performance.loss_probability)))
     if quantiles is None and performance.response_mean_s is not None:
         rows.append(("response, mean", format_duration(performance.response_mean_s)))
-    return [*rows, *_quantile_rows(f"response{', rejected as late' if late else ''}", shown)]
+    for measure in _OF_TOKENS:
+        rows.extend(_quantile_rows(measure.short, shown(getattr(performance, measure))))
+    found = shown(late or performance.response_quantiles_s)
+    rows.extend(_quantile_rows(f"response{', rejected as late' if late else ''}", found))
+    return [*rows, *_token_rows(performance)]
+
+
+# Durations that requests of a language model have besides the response.
+_OF_TOKENS = (Measure.TTFT, Measure.TPOT, Measure.ITL)
+
+
+def _token_rows(performance: Performance, *, verbose: bool = False) -> Iterator[tuple[str, str]]:
+    """What only a language model has: tokens, and how full its engines are."""
+    if performance.goodput is not None:
+        yield "goodput", f"{100.0 * performance.goodput:.4g} %"
+    if performance.output_tokens_per_s is not None:
+        yield "output tokens", f"{performance.output_tokens_per_s:.0f} a second"
+    if performance.running_mean is not None:
+        full = 100.0 * (performance.kv_utilization or 0.0)
+        yield "running, KV cache", f"{performance.running_mean:.1f}, {full:.0f} % full"
+    if performance.preemption_rate or (verbose and performance.preemption_rate is not None):
+        yield "preemptions", f"{performance.preemption_rate:.3g} a request"
 
 
 def performance_table(
-    plan: Plan | None, performance: Performance, particular: Mapping[str, Any] | None = None
+    plan: "Plan | None", performance: Performance, particular: Mapping[str, Any] | None = None
 ) -> Table:
     """One plan's or queue's performance, after figures of its own."""
     rows = [] if plan is None else plan_rows(plan)
@@ -266,16 +291,21 @@ def performance_rows(performance: Performance) -> list[tuple[str, str]]:
         "waiting, mean": performance.queue_length_mean,
         "in system, mean": performance.in_system_mean,
     }
-    durations = {"wait, mean": performance.wait_mean_s, "response, mean": performance.response_mean_s}
+    durations = {"wait, mean": performance.wait_mean_s}
+    durations |= {f"{one.short}, mean": getattr(performance, one.mean) for one in _OF_TOKENS}
+    durations |= {"response, mean": performance.response_mean_s}
     rows = [] if performance.kind not in _INEXACT else [("kind", str(performance.kind))]
     rows.extend((name, f"{value:.4g}") for name, value in numbers.items() if value is not None)
     if performance.throughput_rps is not None:
         rows.append(("throughput", format_rate(performance.throughput_rps)))
     rows.extend((name, format_duration(x)) for name, x in durations.items() if x is not None)
     rows.extend(_quantile_rows("wait", performance.wait_quantiles_s))
+    for measure in _OF_TOKENS:
+        rows.extend(_quantile_rows(measure.short, getattr(performance, measure)))
     served = " of served requests" if performance.response_quantiles_with_losses_s else ""
     rows.extend(_quantile_rows(f"response{served}", performance.response_quantiles_s))
     rows.extend(_quantile_rows("response, rejected as late", performance.response_quantiles_with_losses_s))
+    rows.extend(_token_rows(performance, verbose=True))
     rows.extend(
         (f"error of {name}, at most", f"{100.0 * error:.3g} %" if error < math.inf else "not known")
         for name, error in performance.relative_error_max.items()
@@ -287,30 +317,12 @@ def _quantile_rows(name: str, quantiles: Quantiles) -> list[tuple[str, str]]:
     return [(f"{name}, {format_quantile(q)}", format_interval(value)) for q, value in quantiles.items()]
 
 
-def batch_wait(plan: Plan) -> str:
-    """How long a batch may wait, and by whose rule if it is not the default."""
-    if plan.preferred_sizes:
-        sizes = ", ".join(map(str, plan.preferred_sizes))
-        return f"{format_duration(plan.batch_wait_max_s)}, preferred sizes {sizes}"
-    makes_no_difference = plan.batching is Batching.TORCHSERVE and plan.batch_wait_max_s == 0.0
-    rule = (
-        ""
-        if plan.batching is Batching.TRITON or makes_no_difference
-        else f", as in {_SERVERS[plan.batching]}"
-    )
-    return format_duration(plan.batch_wait_max_s) + rule
-
-
-_SERVERS = {Batching.TORCHSERVE: "TorchServe", Batching.RAY_SERVE: "Ray Serve"}
-
-
-def plan_rows(plan: Plan) -> list[tuple[str, str]]:
+def plan_rows(plan: "Plan | TokenPlan") -> list[tuple[str, str]]:
     """Names and values of a plan, in words."""
     return [
         ("profile", plan.profile),
         ("replicas", str(plan.replicas)),
-        ("largest batch", str(plan.batch_size_max)),
-        ("batch wait", batch_wait(plan)),
+        *plan.words.items(),
         ("routing", plan.routing.value),
         *([("queue limit", str(plan.queue_limit))] if plan.queue_limit is not None else []),
     ]

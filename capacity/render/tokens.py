@@ -8,28 +8,21 @@ from typing import Any, cast
 from rich.console import RenderableType
 from rich.text import Text
 
-from capacity.answer.sentences import asides, fate_of_fewer, format_headroom, format_missed_at, token_refusal
-from capacity.performance import Interval, Kind, Performance, format_interval
+from capacity.answer.sentences import asides, fate_of_fewer, token_refusal
+from capacity.performance import Interval, Performance, format_interval
 from capacity.profile.llm import KvCache, LlmProfile
 from capacity.question.candidate import Candidate, Limit, Verdict
 from capacity.question.objective import Objective, Promise, format_value
 from capacity.question.plan import Plan
 from capacity.question.question import Question
-from capacity.question.tokens import TokenPlan, TokenQuestion
+from capacity.question.tokens import TokenQuestion
+from capacity.render.plan import plan_table
 from capacity.render.rates import format_stretch
 from capacity.render.tables import caveat_lines, no_numbers, table
 from capacity.search.engines import llm_profile_caveats
 from capacity.search.max_rate import Rates, caveats
 from capacity.search.recommendation import Change, Recommendation
 from capacity.units import format_duration, format_quantile, format_rate, quantile_name
-
-_SHOWN = (0.5, 0.95, 0.99)
-_DURATIONS = (
-    ("TTFT", "ttft_quantiles_s", "ttft_mean_s"),
-    ("TPOT", "tpot_quantiles_s", "tpot_mean_s"),
-    ("ITL", "itl_quantiles_s", "itl_mean_s"),
-    ("response", "response_quantiles_s", "response_mean_s"),
-)
 
 
 def token_tables(
@@ -42,17 +35,8 @@ def token_tables(
         yield Text(binding_sentence(found))
         yield from map(Text, asides(found, cast("Question", question)))
     yield Text()
-    if found.plan is not None and found.performance is not None:
-        rows = [
-            *plan_rows(cast("TokenPlan", found.plan)),
-            *performance_rows(found.performance, verbose=verbose),
-        ]
-        if found.headroom is not None:
-            missed = format_missed_at(found.headroom, "missed")
-            rows.append(("headroom", f"up to {format_headroom(found.headroom)}{missed}"))
-        if found.hourly_usd is not None:
-            rows.append(("cost", f"{found.hourly_usd:.3f} USD/h"))
-        yield table(("<", "<"), rows)
+    if found.plan is not None:
+        yield plan_table(found, verbose=verbose)
         yield Text()
     yield considered_table(found.considered, found.objective)
     if found.changes:
@@ -141,45 +125,6 @@ def binding_sentence(found: Recommendation) -> str:
     )
 
 
-def plan_rows(plan: TokenPlan) -> list[tuple[str, str]]:
-    """The plan, one property a line."""
-    return [
-        ("replicas", str(plan.replicas)),
-        ("sequences, most", str(plan.sequences_max)),
-        ("tokens a step, most", str(plan.batched_tokens_max)),
-        *([("routing", plan.routing.value)] if plan.routing.value != "round-robin" else []),
-    ]
-
-
-def performance_rows(found: Performance, *, verbose: bool = False) -> list[tuple[str, str]]:
-    """The performance of a fleet, one figure a line."""
-    rows: list[tuple[str, str]] = []
-    if found.load is not None:
-        rows.append(("load", f"{found.load:.3f}"))
-    for name, quantiles, mean in _DURATIONS:
-        known = getattr(found, quantiles)
-        value = getattr(found, mean)
-        if verbose and value is not None:
-            rows.append((f"{name} mean", format_interval(found.intervals.get(mean) or Interval.exact(value))))
-        rows.extend(
-            (f"{name} {format_quantile(q)}", format_interval(known[q]))
-            for q in known
-            if verbose or q in _SHOWN
-        )
-    if found.goodput is not None:
-        rows.append(("goodput", f"{100.0 * found.goodput:.4g} %"))
-    rows.append(("output tokens", f"{found.output_tokens_per_s or 0.0:.0f} a second"))
-    rows.append(
-        (
-            "running, KV cache",
-            f"{found.running_mean or 0.0:.1f}, {100.0 * (found.kv_utilization or 0.0):.0f} % full",
-        )
-    )
-    if verbose or found.preemption_rate:
-        rows.append(("preemptions", f"{found.preemption_rate or 0.0:.3g} a request"))
-    return rows
-
-
 def considered_table(candidates: Sequence[Candidate[Any]], objective: Objective) -> RenderableType:
     """Every candidate, with what was found of the limits and what refused it; what all share has no column."""
     promises = objective.limits
@@ -244,17 +189,6 @@ def changes_table(changes: Sequence[Change]) -> RenderableType:
         for one in changes
     ]
     return table(("<setting", "saturates at", "TTFT P99", "ITL P99", "P99"), rows, title="Other settings")
-
-
-def simulation_tables(
-    plan: TokenPlan, found: Performance, confidence: float, *, verbose: bool = False
-) -> Iterator[RenderableType]:
-    """Tables of `capacity simulate` for a language model."""
-    yield table(("<", "<"), [*plan_rows(plan), *performance_rows(found, verbose=verbose)])
-    if found.kind is Kind.REPLAY:
-        yield Text("These requests alone, served from an empty fleet; no intervals, since nothing is drawn.")
-    else:
-        yield Text(f"In brackets: {100.0 * confidence:g} % intervals.")
 
 
 def rates_tables(rates: Rates, confidence: float) -> Iterator[RenderableType]:

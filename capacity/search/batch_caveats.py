@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
+from typing import Any
 
 from capacity.autoscaling.scaled_fleet import ScaledFleet
 from capacity.autoscaling.target import Metric
@@ -229,7 +230,7 @@ def device_caveats(profile: ServiceProfile) -> Iterator[Caveat]:
         )
 
 
-def interval_caveats(profile: ServiceProfile, width: Width, precision: float) -> Iterator[Caveat]:
+def interval_caveats(profile: Any, width: Width, precision: float) -> Iterator[Caveat]:
     """Why an interval is wider than was asked for, if it is: the simulation, or the samples of the profile."""
     if width.found <= precision:
         return

@@ -217,25 +217,21 @@ def with_implausible(recommendation: Recommendation, question: Question) -> Reco
     return replace(recommendation, caveats=tuple(dict.fromkeys((*implausible, *recommendation.caveats))))
 
 
-def simulation_caveats(
-    scenario: Scenario,
-    performance: Performance,
-    width: Width,
-    precision: float,
-    like_it: LikeIt | None = None,
-) -> Iterator[Caveat]:
-    """What the profile, a trace or the budget leave open of one simulated plan."""
-    yield from theory_of(scenario.profile).caveats(scenario, performance)
-    yield from trace_caveats(scenario.workload, like_it)
-    yield from interval_caveats(scenario.profile, width, precision)
-    yield from mean_caveats(performance, scenario.objective)
-
-
 def scenario_caveats(
-    scenario: Scenario | TokenScenario, performance: Performance, like_it: LikeIt | None = None
+    scenario: Scenario | TokenScenario,
+    performance: Performance,
+    like_it: LikeIt | None = None,
+    width: Width | None = None,
+    precision: float = math.inf,
 ) -> Iterator[Caveat]:
-    """What the server, a trace or rejected requests leave open of one plan."""
+    """Caveats on one plan: what its server, a trace, rejected requests or the budget leave open.
+
+    Args:
+        width: width of its interval; None if nobody asked for a precision.
+    """
     yield from theory_of(scenario.profile).caveats(scenario, performance)
     if performance.kind is not Kind.REPLAY:
         yield from trace_caveats(scenario.workload, like_it)
+    if width is not None:
+        yield from interval_caveats(scenario.profile, width, precision)
     yield from mean_caveats(performance, scenario.objective)

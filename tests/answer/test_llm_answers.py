@@ -13,6 +13,7 @@ import pytest
 
 import capacity as cap
 from capacity.answer.compare import contenders
+from capacity.answers import SimulationAnswer
 from capacity.api_llm import (
     _LOADS,
     _objective,
@@ -20,7 +21,7 @@ from capacity.api_llm import (
     asked_engine,
 )
 from capacity.api_work import at_work
-from capacity.llm_answers import LlmPlanAnswer, LlmProfileAnswer, LlmRatesAnswer, LlmSimulationAnswer
+from capacity.llm_answers import LlmPlanAnswer, LlmProfileAnswer, LlmRatesAnswer
 from capacity.profile.llm import KvCache, LimitsMeasured
 from capacity.profile.load import load_llm
 from capacity.question.asked import QUANTILES, TOKEN_MEASURES
@@ -326,7 +327,7 @@ def test_rows_of_a_replay_by_hand(planned: LlmPlanAnswer) -> None:
     both = SimpleNamespace(**{name: np.array(values) for name, values in columns.items()})
     overhead = SimpleNamespace(request_s=0.5, per_input_token_s=0.01)
     scenario = SimpleNamespace(profile=SimpleNamespace(overhead=overhead))
-    served = LlmSimulationAnswer(
+    served = SimulationAnswer(
         scenario=scenario,
         performance=planned.performance,
         caveats=(),

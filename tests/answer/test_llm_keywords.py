@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import capacity as cap
 from capacity import api_llm
 from capacity.api_llm import (
     _at_rate,
@@ -394,9 +395,9 @@ def test_saved_plans_are_compared_by_their_own_requests() -> None:
     for name in ("lengths", "cached_share", "context_tokens_max"):
         flag = "--" + name.replace("_", "-")
         given = given_of(**{name: 1})
-        refused(f"a saved plan has its own lengths; leave {flag} out", api_llm.compare, [SAVED], [], given)
+        refused(f"a saved plan has its own lengths; leave {flag} out", api_llm.compared, [SAVED], [], given)
     given = given_of(arrivals="gamma:cv=2")
-    refused("a saved plan has its own arrivals; leave --arrivals out", api_llm.compare, [SAVED], [], given)
+    refused("a saved plan has its own arrivals; leave --arrivals out", api_llm.compared, [SAVED], [], given)
 
 
 def test_a_server_is_measured_by_its_name_and_up_to_some_length() -> None:
@@ -543,19 +544,12 @@ def test_a_check_confirms_the_plan_and_plans_again_only_where_something_changed(
 
 
 def test_fleets_whose_profile_fails_its_check_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
-    checked: list[str] = []
-
-    def fails(profile: Any) -> None:
-        checked.append(profile.name)
+    def fails(_: Any) -> None:
         raise InputError("it fails its check")
 
-    monkeypatch.setattr(api_llm, "at_work", lambda *_: nullcontext(SimpleNamespace()))
-    monkeypatch.setattr("simulations.saturation.require_check", fails)
-    given = given_of(
-        fleet=["replicas=1", "replicas=2"], lengths=LENGTHS, rate_rps=20.0, progress=lambda _: None
-    )
-    refused("it fails its check", api_llm.compare, [], [LINE], given)
-    assert checked == ["line"]
+    monkeypatch.setattr("simulations.engine_case.require_check", fails)
+    with pytest.raises(InputError, match="^replicas=1: it fails its check$"):
+        cap.compare(profile=LINE, fleet=["replicas=1", "replicas=2"], lengths=LENGTHS, rate_rps=20.0)
 
 
 @pytest.mark.parametrize("output", [None, "rows.csv"])
@@ -577,22 +571,3 @@ def test_a_file_that_cannot_be_written_is_told_before_a_sweep(monkeypatch, outpu
     )  # fmt: skip
     refused("kept" if output is None else "no rows.csv", api_llm.sweep, [LINE], given)
     assert steps == (["keep None"] if output is None else [])
-
-
-def test_plans_are_compared_with_the_effort_of_the_first_unless_flags_say_otherwise(monkeypatch) -> None:
-    efforts: list[Effort] = []
-
-    def at_work(effort: Effort, _: object) -> Any:
-        efforts.append(effort)
-        raise InputError("enough")
-
-    plan = SimpleNamespace(name="x", profile=LINE, plan=PLAN)
-    monkeypatch.setattr("capacity.answer.compare.contenders", lambda *_: (plan, plan))
-    monkeypatch.setattr("capacity.answer.compare.common_scenario", lambda *_: QUESTION.scenario(PLAN))
-    monkeypatch.setattr(api_llm, "at_work", at_work)
-    saved: Any = [SimpleNamespace(effort=Effort(seed=seed, precision=0.1)) for seed in (3, 4)]
-    given = given_of(progress=lambda _: None, confidence=0.9)
-    refused("enough", api_llm.compare, saved, [], given)
-    given |= {"lengths": LENGTHS, "rate_rps": 5.0}
-    refused("enough", api_llm.compare, [], [LINE], given)
-    assert efforts == [Effort(seed=3, precision=0.1, confidence=0.9), Effort(confidence=0.9)]

@@ -24,7 +24,6 @@ from capacity.render.figures import (
     draw_objective,
     draw_quantiles,
     draw_sweep,
-    draw_token_quantiles,
     rate_curve,
     replicas_curve,
 )
@@ -179,7 +178,7 @@ def test_quantiles_of_a_language_model_have_a_panel_each() -> None:
         itl_quantiles_s={0.9: around(0.02)},
         response_quantiles_s={0.99: around(4.0)},
     )
-    panels = draw_token_quantiles([performance, performance], ["one", "other"])
+    panels = draw_quantiles([performance, performance], ["one", "other"])
     assert [plot.axes.get_title(loc="left") for plot in panels.plots] == [
         "first token",
         "between tokens",
@@ -194,7 +193,7 @@ def test_quantiles_of_a_language_model_have_a_panel_each() -> None:
     colors = [series.lines[0].get_color() for series in panels.plots[0].axes.containers]
     assert colors == list(PALETTE[:2])
     with pytest.raises(ValueError, match="zip"):
-        draw_token_quantiles([performance], ["one", "other"])
+        draw_quantiles([performance], ["one", "other"])
 
 
 def test_a_sweep_has_a_line_of_its_highest_quantile_for_each_fleet() -> None:

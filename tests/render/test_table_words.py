@@ -12,7 +12,6 @@ from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.caveat import Caveat, CaveatCode
 from capacity.question.plan import Batching, Plan, Routing
 from capacity.render.tables import (
-    batch_wait,
     caveat_lines,
     document_table,
     no_numbers,
@@ -68,7 +67,7 @@ def test_the_end_of_a_name_sets_the_unit_of_its_value(name: str, value: Any, tex
 )
 def test_the_batch_wait_in_words(plan: dict[str, Any], text: str) -> None:
     usual: dict[str, Any] = {"profile": "p", "replicas": 2, "batch_size_max": 8, "batch_wait_max_s": 0.002}
-    assert batch_wait(Plan(**usual | plan)) == text
+    assert Plan(**usual | plan).words["batch wait"] == text
 
 
 def test_a_queue_limit_is_shown_where_there_is_one() -> None:

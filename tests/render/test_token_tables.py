@@ -20,6 +20,7 @@ from capacity.question.overload import Saturation
 from capacity.question.plan import Routing
 from capacity.question.tokens import TokenPlan, TokenQuestion
 from capacity.render import tokens
+from capacity.render.tables import performance_rows, short_rows
 from capacity.search.max_rate import Point, Rates, stretches_of
 from capacity.search.recommendation import Change, Headroom, Recommendation, Tally
 from capacity.traffic.lengths import LengthRows
@@ -179,40 +180,29 @@ def test_what_limits_an_engine_first(binding: str, what: str) -> None:
     )
 
 
-def test_a_plan_shows_its_routing_only_if_it_is_not_the_default() -> None:
-    usual = [("replicas", "3"), ("sequences, most", "16"), ("tokens a step, most", "512")]
-    assert tokens.plan_rows(ENGINES) == usual
-    random = replace(ENGINES, routing=Routing.RANDOM)
-    assert tokens.plan_rows(random) == [*usual, ("routing", "random")]
-
-
 def test_the_performance_of_a_fleet() -> None:
-    """P90 and means are shown only in full, preemptions also where there are some."""
-    short = [
+    """Preemptions are shown in full, and where there are some; a queue of batches has no tokens."""
+    shown = short_rows(SEEN, {0.5, 0.95, 0.99})
+    assert shown == [
         ("load", "0.667"),
-        ("TTFT P50", "100 (90 to 110) ms"),
-        ("TTFT P95", "350 (315 to 385) ms"),
-        ("TTFT P99", "400 (360 to 440) ms"),
-        ("ITL P99", "20 (18 to 22) ms"),
-        ("response P99", "4 (3.6 to 4.4) s"),
+        ("TTFT, P50", "100 (90 to 110) ms"),
+        ("TTFT, P95", "350 (315 to 385) ms"),
+        ("TTFT, P99", "400 (360 to 440) ms"),
+        ("ITL, P99", "20 (18 to 22) ms"),
+        ("response, P99", "4 (3.6 to 4.4) s"),
         ("goodput", "98.77 %"),
         ("output tokens", "1480 a second"),
         ("running, KV cache", "11.3, 46 % full"),
         ("preemptions", "0.0125 a request"),
     ]
-    assert tokens.performance_rows(SEEN) == short
-    whole = tokens.performance_rows(SEEN, verbose=True)
-    assert whole[:4] == [
-        ("load", "0.667"),
-        ("TTFT mean", "200 (180 to 220) ms"),
-        ("TTFT P50", "100 (90 to 110) ms"),
-        ("TTFT P90", "300 (270 to 330) ms"),
-    ]
-    assert ("TPOT mean", "8 ms") in whole
-    bare = Performance(kind=Kind.SIMULATION)
-    least = [("output tokens", "0 a second"), ("running, KV cache", "0.0, 0 % full")]
-    assert tokens.performance_rows(bare) == least
-    assert tokens.performance_rows(bare, verbose=True) == [*least, ("preemptions", "0 a request")]
+    whole = performance_rows(SEEN)
+    assert {("TTFT, mean", "200 ms"), ("TTFT, P90", "300 (270 to 330) ms"), ("TPOT, mean", "8 ms")} <= {
+        *whole
+    }
+    calm = replace(SEEN, preemption_rate=0.0)
+    assert "preemptions" not in dict(short_rows(calm))
+    assert dict(performance_rows(calm))["preemptions"] == "0 a request"
+    assert short_rows(Performance(kind=Kind.SIMULATION)) == []
 
 
 def test_settings_that_all_candidates_share_have_no_column() -> None:
@@ -248,15 +238,6 @@ def test_other_settings_are_compared_for_the_whole_fleet() -> None:
         ["S 8", "60 rps", "400 (360 to 440) ms", "20 (18 to 22) ms", "4 (3.6 to 4.4) s"],
         ["S 4", "60 rps"],
     ]
-
-
-def test_a_replay_has_no_intervals() -> None:
-    assert text(tokens.simulation_tables(ENGINES, SEEN, 0.95))[-1] == "In brackets: 95 % intervals."
-    replay = text(tokens.simulation_tables(ENGINES, replace(SEEN, kind=Kind.REPLAY), 0.95))
-    assert replay[-1].startswith("These requests alone, served from an empty fleet; no intervals")
-    assert "TTFT mean" not in " ".join(replay)
-    verbose = text(tokens.simulation_tables(ENGINES, SEEN, 0.95, verbose=True))
-    assert "TTFT mean  200 (180 to 220) ms" in verbose
 
 
 def test_the_rates_that_a_fleet_can_handle() -> None:
