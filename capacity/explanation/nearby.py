@@ -18,9 +18,9 @@ _BESIDE = 0.03  # share of today's rate within which no other is tried
 def performance_at_rates(
     question: Question, today: Candidate, judge: Judge, progress: Progress, confidence: float = 0.95
 ) -> tuple[tuple[float, Candidate], ...]:
-    """What becomes of a plan at about ten rates and at today's, rising; stops after two refusals above today's.
+    """Performance of a plan at about ten rates and at today's, rising; it ends after two refusals above today's.
 
-    None for a closed population, which has no rate of its own.
+    It is empty for a closed population, which has no rate of its own.
 
     Args:
         today: the plan as it was confirmed.
@@ -46,7 +46,7 @@ def performance_at_rates(
 def one_lost(
     question: Question, trial: Trial, judge: Judge, progress: Progress, confidence: float = 0.95
 ) -> Candidate | None:
-    """What becomes of the rest while one replica is gone; None if there is no rest.
+    """Performance of the rest while one replica is gone; None if there is no rest.
 
     Args:
         trial: the confirmation of the plan, which may have covered that event.

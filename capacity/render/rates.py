@@ -74,7 +74,7 @@ def format_rate_interval(end: Interval) -> str:
 
 
 def format_stretch(stretch: Stretch) -> str:
-    """From where to where the objective is met."""
+    """The lowest and the highest rate at which the objective is met, in words."""
     start = "up" if stretch.low.value == 0.0 else f"from {format_rate_interval(stretch.low)}"
     return f"{start} to {format_rate_interval(stretch.high)}"
 

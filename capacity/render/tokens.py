@@ -126,7 +126,7 @@ def binding_sentence(found: Recommendation) -> str:
 
 
 def considered_table(candidates: Sequence[Candidate[Any]], objective: Objective) -> RenderableType:
-    """Every candidate, with what was found of the limits and what refused it; what all share has no column."""
+    """Every candidate, with the values of the limits and its refusal; columns that all share are left out."""
     promises = objective.limits
     settings = {
         "<profile": [one.plan.profile for one in candidates],
@@ -150,13 +150,13 @@ def considered_table(candidates: Sequence[Candidate[Any]], objective: Objective)
 
 
 def _fate(candidate: Candidate[Any]) -> str:
-    """What became of a candidate, and why."""
+    """The verdict on a candidate, and its reason."""
     verdict = candidate.verdict.value
     return verdict if candidate.rejection is None else f"{verdict}: {token_refusal(candidate)}"
 
 
 def _value(candidate: Candidate[Any], promise: Promise) -> str:
-    """What was found of a limit."""
+    """Value of the limited quantity."""
     value = None if candidate.performance is None else promise.found(candidate.performance)
     return "" if value is None or math.isinf(value.value) else format_value(promise, value)
 
@@ -192,7 +192,7 @@ def changes_table(changes: Sequence[Change]) -> RenderableType:
 
 
 def rates_tables(rates: Rates, confidence: float) -> Iterator[RenderableType]:
-    """What `capacity max-rate` shows about a language model."""
+    """Tables of `capacity max-rate` for a language model."""
     scenario, one = rates.scenario, rates.saturation
     assert one is not None  # noqa: S101  (of engines it is known)
     most_rps = scenario.plan.replicas * one.rate_rps
