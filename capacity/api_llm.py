@@ -339,7 +339,11 @@ def _priced(profiles: Sequence[LlmProfile], prices: Sequence[Any]) -> tuple[LlmP
 def plan(profiles: Sequence[LlmProfile], given: Given) -> "LlmPlanAnswer":
     """The cheapest fleet for a language model; `given` are the keywords of `capacity.api.plan`."""
     trouble = _trouble(given)
-    workload, lengths, in_order = _workload(given)
+    day = parse.read_curve(
+        given.get("daily"), parse.rate_rps(given.get("rate"), given.get("rate_rps")), given.get("users")
+    )
+    at_peak = {} if day is None else {"rate": None, "rate_rps": day.peak_rate_rps}
+    workload, lengths, in_order = _workload({**given, **at_peak})
     ready = [_set(one, given) for one in _priced(profiles, many(given.get("hourly_usd")))]
     if trouble is not None:
         _require_vllm(ready)
@@ -373,6 +377,7 @@ def plan(profiles: Sequence[LlmProfile], given: Given) -> "LlmPlanAnswer":
         given["before"](question)
     # Slow imports come only now, so that a mistake is reported at once.
     from capacity.llm_answers import LlmPlanAnswer
+    from capacity.search.by_hour import schedule
     from capacity.search.planner import recommend, with_headroom
     from capacity.search.what_if import other_settings
     from simulations.saturation import require_check
@@ -390,9 +395,12 @@ def plan(profiles: Sequence[LlmProfile], given: Given) -> "LlmPlanAnswer":
             question = replace(
                 question, replicas_min=question.replicas_min if found.plan is None else found.plan.replicas
             )
+        hours = None
+        if found.plan is not None and day is not None:
+            hours = schedule(question, found.plan, day.hourly_rates_rps, judge, report)
         if found.plan is not None and given.get("explain"):
             found = replace(found, changes=other_settings(question, found.plan, judge, report))
-    return LlmPlanAnswer(question=question, effort=effort, recommendation=found, recovery=recovery)
+    return LlmPlanAnswer(question=question, effort=effort, recommendation=found, recovery=recovery, day=hours)
 
 
 def _require_vllm(profiles: Sequence[LlmProfile]) -> None:

@@ -20,6 +20,7 @@ from capacity.answer.documents import (
     plain,
     rates_document,
     recommendation_document,
+    schedule_document,
     workload_document,
 )
 from capacity.answer.plan_like import require_plan
@@ -50,6 +51,7 @@ from capacity.question.candidate import Candidate, Verdict
 from capacity.question.caveat import Caveat
 from capacity.question.grid import Grid
 from capacity.question.tokens import TokenPlan, TokenQuestion, TokenScenario
+from capacity.search.by_hour import Schedule
 from capacity.search.certificate import Trial
 from capacity.search.engines import length_caveats, llm_profile_caveats
 from capacity.search.max_rate import Rates
@@ -71,6 +73,7 @@ class LlmPlanAnswer(Answer):
     effort: Effort
     recommendation: Recommendation
     recovery: RecoveryPlan | None = None
+    day: Schedule | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -121,6 +124,8 @@ class LlmPlanAnswer(Answer):
             "changes": [_change_document(one) for one in found.changes],
             "considered": _considered(found.considered),
         }
+        if self.day is not None:
+            document["schedule"] = schedule_document(self.day)
         if self.recovery is not None:
             from capacity.recovery_answers import recovery_plan_document
 
@@ -132,6 +137,10 @@ class LlmPlanAnswer(Answer):
         from capacity.render.tokens import token_tables
 
         yield from token_tables(self.recommendation, self.question, self.effort.confidence, verbose=verbose)
+        if self.day is not None:
+            from capacity.render.plan import schedule_tables
+
+            yield from schedule_tables(self.day)
         if self.recovery is not None:
             from capacity.render.recovery.plan import recovery_plan_lines
 

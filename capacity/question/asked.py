@@ -209,7 +209,6 @@ FLAGS: Mapping[str, Flag] = dict(
                 None,
                 "Rates over a day, instead of --rate: a .csv of time,rate_rps.",
                 reads=Reads.INPUT,
-                engines_lack="fleets of engines are sized for one rate; give --rate of the busiest hour",
             ),
             between=Flag(
                 TEXT.named("FROM-TO"),

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 from capacity.question.candidate import Judge
 from capacity.question.plan import Plan
 from capacity.question.question import Family, Question
+from capacity.question.tokens import TokenPlan, TokenQuestion
 from capacity.search.candidates import Progress, Search
 from capacity.search.fewest import halve_in
 from capacity.traffic.workload import ClosedPopulation
@@ -56,7 +58,11 @@ class Schedule:
 
 
 def schedule(
-    question: Question, plan: Plan, rates_rps: Sequence[float], judge: Judge, progress: Progress
+    question: Question | TokenQuestion,
+    plan: Plan | TokenPlan,
+    rates_rps: Sequence[float],
+    judge: Judge,
+    progress: Progress,
 ) -> Schedule:
     """The fewest replicas of the recommended kind for each hour; an hour without requests has one device.
 
@@ -66,22 +72,29 @@ def schedule(
         plan: for the highest of the rates.
         rates_rps: of each hour, shape `(24,)`. [requests/s]
     """
-    assert not isinstance(question.workload, ClosedPopulation)  # noqa: S101  (users have no rate)
-    profile = question.profile(plan.profile)
-    family = Family(profile=profile, routing=plan.routing)
-    peak = profile.devices(plan.replicas)
+    whole, peak_plan = (
+        cast("Question", question),
+        cast("Plan", plan),
+    )  # of either kind, see `capacity.search.exact`
+    workload, family = whole.workload, whole.family(peak_plan)
+    assert not isinstance(workload, ClosedPopulation)  # noqa: S101  (users have no rate)
+    peak = family.devices(plan.replicas)
     found: dict[float, int | None] = {0.0: 1, max(rates_rps): peak}
     for rate_rps in sorted(set(rates_rps) - set(found)):
-        asked = replace(question, workload=replace(question.workload, arrival_rate_rps=rate_rps))
+        asked = replace(
+            whole.for_plan(peak_plan),
+            workload=replace(workload, arrival_rate_rps=rate_rps),
+            replicas_min=whole.replicas_min,
+        )
         progress(f"the hour of {rate_rps:.4g} rps")
-        found[rate_rps] = _fewest(Search(asked, judge, progress), family, plan, peak)
+        found[rate_rps] = _fewest(Search(asked, judge, progress), family, peak_plan, peak)
     devices = [found[rate_rps] or peak for rate_rps in rates_rps]
-    price = profile.hourly_usd
+    is_priced = whole.hourly_usd(peak_plan) is not None
     return Schedule(
         rates_rps=tuple(rates_rps),
         replicas=tuple(family.replicas(count) for count in devices),
         peak=plan.replicas,
-        hourly_usd=None if price is None else tuple(count * price for count in devices),
+        hourly_usd=tuple(count * family.cost(1) for count in devices) if is_priced else None,
         unkept_rps=tuple(sorted(rate_rps for rate_rps, count in found.items() if count is None)),
     )
 
@@ -92,11 +105,11 @@ def _fewest(search: Search, family: Family, plan: Plan, most: int) -> int | None
     Bisected for plans that start at once, as in `capacity.search.cheapest`, assuming that the peak's are
     enough at a lower rate; one by one where batches wait.
     """
-    least = search.question.devices_min(family, plan.batch_size_max)
+    least = min(search.devices_min(family) or most, most)
 
     def accepted(devices: int) -> bool:
         return search.candidate(replace(plan, replicas=family.replicas(devices))).accepted
 
-    if plan.batch_wait_max_s > 0.0 or not family.profile.is_monotone:
-        return next((devices for devices in range(min(least, most), most + 1) if accepted(devices)), None)
-    return halve_in(accepted, min(least, most) - 1, most)
+    if search.theory.one_by_one(search.question, family, search.floors):
+        return next((devices for devices in range(least, most + 1) if accepted(devices)), None)
+    return halve_in(accepted, least - 1, most, lambda devices: search.is_in_doubt(family, devices))

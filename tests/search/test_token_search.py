@@ -15,6 +15,7 @@ from capacity.question.objective import Objective
 from capacity.question.overload import Saturation
 from capacity.question.resilience import Survival
 from capacity.question.tokens import TokenPlan, TokenQuestion, TokenScenario
+from capacity.search.by_hour import schedule
 from capacity.search.candidates import Search
 from capacity.search.caveats import scenario_caveats
 from capacity.search.engines import EngineTheory, length_caveats, llm_profile_caveats
@@ -262,6 +263,24 @@ def test_what_a_failure_leaves_of_a_fleet_of_engines_must_be_enough_too() -> Non
         assert found.without_survival is not None
         assert found.without_survival.plan is not None
         assert found.without_survival.plan.replicas == 3
+
+
+def test_each_hour_of_a_day_has_the_fewest_engines_that_are_enough() -> None:
+    """An engine holds 30 rps, and saturates at 40; at night there is one, and by day as many as the rate needs."""
+
+    class ByRate(Judge):
+        def search(self, scenario: TokenScenario, attempt: int) -> Candidate[TokenPlan]:
+            enough = math.ceil(scenario.workload.arrival_rate_rps / 30.0)
+            return self._judged("search", scenario.plan, attempt, enough)
+
+    rates_rps = [0.0] * 6 + [20.0] * 6 + [100.0] * 6 + [65.0] * 6
+    asked = question(2.0, workload=replace(SCENARIO.workload, arrival_rate_rps=100.0))
+    plan = replace(asked.families[0].setting, replicas=4)
+    day = schedule(asked, plan, rates_rps, ByRate(), silent)
+    assert day.replicas == (*[1] * 12, *[4] * 6, *[3] * 6)
+    assert (day.peak, day.replica_hours_ideal, day.unkept_rps) == (4, 54, ())
+    assert day.hourly_usd is not None
+    assert (day.hourly_usd[0], day.hourly_usd[12]) == (2.0, 8.0)
 
 
 def test_progress_says_what_is_judged() -> None:
