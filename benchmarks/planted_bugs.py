@@ -101,8 +101,12 @@ BUGS = (
         "test_cluster.py::test_the_service_time_is_drawn_for_the_size_of_the_batch"),
     Bug("a free replica has room for one request", "RequestQueue._room", " * self._plan.batch_size_max", "",
         "test_cluster.py::test_an_idle_replica_has_room_for_a_batch_beside_the_queue"),
-    Bug("power-of-two compares a replica with itself", "routing_policy", "* (count - 1))", "* count)",
+    Bug("power-of-two compares a replica with itself", "routing.power_of_two.power_of_two",
+        "* (among - 1))", "* among)",
         "test_cluster.py::test_power_of_two_compares_two_different_replicas"),
+    Bug("the compiled second choice may be the first", "power_of_two.second_place",
+        "uniform * (count - 1)", "uniform * count",
+        "test_kernel.py::test_agrees_with_simpy_where_instants_coincide"),
     # the compiled kernel
     Bug("the kernel takes a batch that ended for one request", "serve_own",
         "at(ranks, replica) - queue.in_service * leaves", "at(ranks, replica) - leaves",

@@ -34,6 +34,7 @@ CAPACITY = [
 SIMULATIONS = [
     ("workers", "compiled", "cluster_executor"),
     ("draws",),
+    ("routing",),
     ("kernel", "reference"),
     ("replication", "case", "statistics", "scaler"),
     (

@@ -5,7 +5,8 @@ import numpy as np
 from capacity.question.plan import Batching, Plan
 from simulations.compiled import inlined
 from simulations.draws.records import Integers
-from simulations.kernel.state import NO_REQUEST, ROUTINGS, Struct, Structs
+from simulations.kernel.state import NO_REQUEST, Struct, Structs
+from simulations.routing.policies import ROUTINGS
 
 _LIMIT_MAX = 2**53  # more than a run has requests, and far from where whole numbers end
 # A plan in numbers; a limit of -1 is none. Request number n is the (n + turn)-th in turn. Where all requests so far

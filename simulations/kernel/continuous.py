@@ -27,11 +27,11 @@ from simulations.draws.tokens import (
     TokenRecords,
 )
 from simulations.kernel.state import NO_REQUEST, Structs
+from simulations.routing.candidates import fewer_outstanding
+from simulations.routing.policies import LEAST_OUTSTANDING, POWER_OF_TWO, ROUTINGS, first_place, other_place
 
-_ROUTES = (Routing.ROUND_ROBIN, Routing.RANDOM, Routing.LEAST_OUTSTANDING, Routing.POWER_OF_TWO)
 _POLICIES = (Scheduler.VLLM_V1, Scheduler.LLAMA_CPP)
 VLLM_V1, LLAMA_CPP = range(2)
-ROUND_ROBIN, RANDOM, LEAST_OUTSTANDING, POWER_OF_TWO = range(4)
 STEPS, COMPUTED, THROWN_OUT, CACHED, ALLOCATED, FREED = range(6)
 PARTS, PROMPT, PAST, DECODING, READ = range(5)
 
@@ -142,7 +142,7 @@ def serve_engines(
     rows["assumed"] = draws.cached_tokens
     sequences = min(rules.sequences_max, max(1, len(rows)))
     world = world_of(table, rules, replicas, sequences, draws.noise_seed, window_s)._replace(rows=rows)
-    _serve(world, draws.arrived_s, draws.routing, _ROUTES.index(routing))
+    _serve(world, draws.arrived_s, draws.routing, ROUTINGS.index(routing))
     rows, engines = world.rows, world.engines
     if len(rows) and not rows["finished_s"].min() > 0.0:
         raise RuntimeError("requests were left in the line")
@@ -881,31 +881,23 @@ def join(world: World, r: int, request: int, now_s: float) -> None:
 
 
 @borrowing
-def _serve(  # noqa: C901  (one loop: a call for each request would cost more than its body)
-    world: World, arrived_s: Floats, uniforms: Floats, routing: int
-) -> None:
+def _serve(world: World, arrived_s: Floats, uniforms: Floats, routing: int) -> None:
     """Let requests arrive, one after the other, each at the replica that the router picks."""
     rows, engines = world.rows, world.engines
     replicas = len(engines)
     for request in range(len(arrived_s)):
         now_s = arrived_s[request]
-        r = request % replicas
-        if routing == RANDOM:
-            r = int(uniforms[2 * request] * replicas)
+        r = first_place(routing, request, uniforms, 2 * request, replicas)
         if routing == LEAST_OUTSTANDING:
             for other in range(replicas):
                 advance(world, other, now_s)
-            r = 0
             for other in range(1, replicas):
-                if engines[other].outstanding < engines[r].outstanding:
-                    r = other
+                r = fewer_outstanding(engines, r, other)
         if routing == POWER_OF_TWO:
-            first = int(uniforms[2 * request] * replicas)
-            second = (first + 1 + int(uniforms[2 * request + 1] * (replicas - 1))) % replicas
-            advance(world, first, now_s)
+            second = other_place(routing, r, uniforms, 2 * request, replicas)
+            advance(world, r, now_s)
             advance(world, second, now_s)
-            one, two = min(first, second), max(first, second)
-            r = two if engines[two].outstanding < engines[one].outstanding else one
+            r = fewer_outstanding(engines, r, second)
         advance(world, r, now_s)
         rows[request].replica = r
         engines[r].outstanding += 1

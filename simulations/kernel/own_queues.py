@@ -13,11 +13,7 @@ from simulations.draws.records import Floats, Integers
 from simulations.draws.service import Laws, duration_s
 from simulations.kernel.batching import collect, due_s, first_over_s, size_of_batch
 from simulations.kernel.state import (
-    LEAST_OUTSTANDING,
     NO_REQUEST,
-    POWER_OF_TWO,
-    RANDOM,
-    ROUND_ROBIN,
     UNKNOWN,
     Struct,
     Structs,
@@ -28,6 +24,12 @@ from simulations.kernel.state import (
     next_return_s,
     smallest,
     take_earliest,
+)
+from simulations.routing.policies import (
+    LEAST_OUTSTANDING,
+    chosen_by_ranks,
+    first_place,
+    other_place,
 )
 
 
@@ -85,15 +87,10 @@ def serve_own(  # noqa: C901  (one loop: see above)
         now_s, one, two, looks = until_s, 0, 0, len(queues)
         follows_events = watches and not (is_over and until_s < np.inf)
         if not is_over:
-            now_s, looks = instants_s[place], 1
-            if routing == ROUND_ROBIN:
-                one = (request + turn) % replicas
-            elif routing == RANDOM:
-                one = int(dice[2 * place] * replicas)
-            elif routing == POWER_OF_TWO:
-                one, looks = int(dice[2 * place] * replicas), 2
-                two = one + 1 + int(dice[2 * place + 1] * (replicas - 1))
-                two -= replicas if two >= replicas else 0
+            now_s = instants_s[place]
+            one = first_place(routing, request + turn, dice, 2 * place, replicas)
+            two = other_place(routing, one, dice, 2 * place, replicas)
+            looks = 1 if two == one else 2
         look = 0
         while True:
             # The next replica to bring up to date, if any.
@@ -162,11 +159,7 @@ def serve_own(  # noqa: C901  (one loop: see above)
         if is_over:
             break
         # The router's choice, and the end of the line there.
-        replica = one
-        if routing == LEAST_OUTSTANDING:
-            replica = int(smallest(ranks)) & (leaves - 1)
-        elif routing == POWER_OF_TWO and at(ranks, two) < at(ranks, one):
-            replica = two
+        replica = chosen_by_ranks(routing, one, two, ranks)
         queue, entry = queues[replica], window[request - base]
         entry.arrived_s = now_s
         entry.service = service[place]

@@ -13,12 +13,7 @@ from simulations.draws.records import Floats, Integers
 from simulations.draws.service import Laws, duration_s
 from simulations.kernel.batching import collect, due_s, first_over_s, size_of_batch
 from simulations.kernel.state import (
-    LEAST_OUTSTANDING,
     NO_REQUEST,
-    POWER_OF_TWO,
-    RANDOM,
-    ROUND_ROBIN,
-    SHARED_QUEUE,
     UNKNOWN,
     Structs,
     at,
@@ -28,6 +23,14 @@ from simulations.kernel.state import (
     next_return_s,
     smallest,
     take_earliest,
+)
+from simulations.routing.policies import (
+    LEAST_OUTSTANDING,
+    POWER_OF_TWO,
+    SHARED_QUEUE,
+    chosen_by_ranks,
+    first_place,
+    other_place,
 )
 
 
@@ -170,19 +173,9 @@ def serve_devices(  # noqa: C901  (one loop: see `own_queues`)
         if is_over:
             break
         # The router's choice, and the end of the line there.
-        number = 0
-        if routing == ROUND_ROBIN:
-            number = (first + place) % replicas
-        elif routing == RANDOM:
-            number = int(dice[2 * place] * replicas)
-        elif routing == LEAST_OUTSTANDING:
-            number = int(smallest(ranks)) & (leaves - 1)
-        elif routing == POWER_OF_TWO:
-            number = int(dice[2 * place] * replicas)
-            second = number + 1 + int(dice[2 * place + 1] * (replicas - 1))
-            second -= replicas if second >= replicas else 0
-            if at(ranks, second) < at(ranks, number):
-                number = second
+        one = first_place(routing, first + place, dice, 2 * place, replicas)
+        two = other_place(routing, one, dice, 2 * place, replicas)
+        number = chosen_by_ranks(routing, one, two, ranks)
         request = first + place
         queue, entry = queues[number], window[request - base]
         entry.arrived_s = now_s

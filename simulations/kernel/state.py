@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from capacity.question.plan import Routing
 from simulations.compiled import inlined
 from simulations.draws.records import Floats
 
@@ -58,14 +57,6 @@ def leftmost(tree: Floats) -> int:
     return node - leaves
 
 
-ROUTINGS = (
-    Routing.ROUND_ROBIN,
-    Routing.RANDOM,
-    Routing.LEAST_OUTSTANDING,
-    Routing.POWER_OF_TWO,
-    Routing.SHARED_QUEUE,
-)
-ROUND_ROBIN, RANDOM, LEAST_OUTSTANDING, POWER_OF_TWO, SHARED_QUEUE = range(len(ROUTINGS))
 NO_REQUEST = -1
 UNKNOWN = -1  # size of the batch of a request that is not served yet; 0 is lost
 

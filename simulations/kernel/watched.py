@@ -25,10 +25,7 @@ from simulations.kernel.own_queues import event_s, serve_own
 from simulations.kernel.serve import BLOCK, Served, service_draws
 from simulations.kernel.shared_queue import serve_shared
 from simulations.kernel.state import (
-    LEAST_OUTSTANDING,
     NO_REQUEST,
-    POWER_OF_TWO,
-    ROUND_ROBIN,
     UNKNOWN,
     Structs,
     at,
@@ -38,9 +35,12 @@ from simulations.kernel.state import (
     no_jobs,
     requests_in_memory,
     returns_of,
-    smallest,
     tournament,
 )
+from simulations.routing.at_random import place_at_random
+from simulations.routing.least_outstanding import least_of_ranks
+from simulations.routing.policies import LEAST_OUTSTANDING, POWER_OF_TWO, ROUND_ROBIN, chosen_by_ranks
+from simulations.routing.power_of_two import second_place
 
 WAITING_MAX = 16_000_000  # requests, which take 1.2 GB
 Arrivals = tuple[Floats, Floats, Floats]
@@ -309,13 +309,13 @@ def _move_queue(  # noqa: C901  (one branch a routing)
             to = turn
             turn = (turn + 1) % len(queues)
         elif routing == LEAST_OUTSTANDING:
-            to = int(smallest(ranks)) & (leaves - 1)
+            to = least_of_ranks(ranks)
         else:
-            place = int(entry.started_s * seen)
+            place = place_at_random(entry.started_s, seen)
             to = _nth(present, place)
-            if routing == POWER_OF_TWO and seen > 1:
-                other = _nth(present, (place + 1 + int(entry.finished_s * (seen - 1))) % seen)
-                to = other if at(ranks, other) < at(ranks, to) else to
+            if routing == POWER_OF_TWO:
+                other = _nth(present, second_place(place, entry.finished_s, seen))
+                to = chosen_by_ranks(routing, to, other, ranks)
         queue = queues[to]
         is_free = queue.in_service == 0
         if rules.limit >= 0 and queue.waiting >= rules.limit + (rules.size_max if is_free else 0):

@@ -15,11 +15,10 @@ from simulations.reference.replica import (
     Device,
     Moment,
     Phase,
-    Policy,
     Replica,
     RequestQueue,
-    routing_policy,
 )
+from simulations.routing.policies import router
 
 
 def run(
@@ -47,14 +46,14 @@ def run(
     uniforms = draws.service.tolist()
     arrived_s: list[float] = [] if isinstance(draws, ClosedDraws) else draws.arrived_s.tolist()
     replicas = _fleet(plan, clock, arrived_s, slowdowns)
-    policy = routing_policy(plan.routing, replicas, draws.routing.tolist())
+    route = router(plan.routing, replicas, draws.routing.tolist())
     finish: Callable[[Batch], None] = batches.append
     if isinstance(draws, ClosedDraws):
-        population = Population(clock, draws, arrived_s, batches, policy)
+        population = Population(clock, draws, arrived_s, batches, route)
         population.begin(spread_s=service_times(1, uniforms[0]))
         finish = population.answer
     else:
-        clock.process(_arrive(clock, arrived_s, policy))
+        clock.process(_arrive(clock, arrived_s, route))
     for replica in replicas:
         clock.process(replica.serve(clock, service_times, uniforms, finish))
     clock.run()
@@ -68,15 +67,16 @@ def _fleet(plan: Plan, clock: Clock, arrived_s: list[float], slowdowns: Sequence
     queues = [RequestQueue(clock, plan, arrived_s, fed) for _ in range(count)]
     instances = len(slowdowns)
     devices = [Device(clock, slowdowns) for _ in range(-(-plan.replicas // instances))]
-    outstanding = [0] * plan.replicas
     return [
-        Replica(index, queues[0 if shared else index], devices[index // instances], outstanding)
+        Replica(index, queues[0 if shared else index], devices[index // instances])
         for index in range(plan.replicas)
     ]
 
 
-def _arrive(clock: Clock, arrived_s: list[float], policy: Policy[Replica]) -> Generator[Moment, None, None]:
+def _arrive(
+    clock: Clock, arrived_s: list[float], route: Callable[[int], Replica]
+) -> Generator[Moment, None, None]:
     """Requests arrive, one after another, each at the replica that the router picks."""
     for request, instant_s in enumerate(arrived_s):
         yield Moment(clock).at(instant_s, Phase.ARRIVAL)
-        policy(request).join(request)
+        route(request).join(request)

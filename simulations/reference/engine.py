@@ -12,9 +12,10 @@ from simulations.draws.cells import CELLS, cell_of
 from simulations.draws.tokens import ALWAYS, EngineRules, TokenDraws, TokenRecords, pass_noise
 from simulations.reference.blocks import BlockPool
 from simulations.reference.llama_cpp import LlamaCpp
-from simulations.reference.replica import Clock, Moment, Phase, routing_policy
+from simulations.reference.replica import Clock, Moment, Phase
 from simulations.reference.scheduler import Part, Request, Scheduler
 from simulations.reference.vllm import VllmV1
+from simulations.routing.policies import router
 
 # The rules by their names in a profile; another policy is another file and a line here.
 POLICIES: dict[Policy, type[VllmV1] | type[LlamaCpp]] = {Policy.VLLM_V1: VllmV1, Policy.LLAMA_CPP: LlamaCpp}
@@ -56,11 +57,10 @@ class EngineReplica:
         rules: EngineRules,
         table: StepTable,
         tally: Tally,
-        outstanding: list[int],
         noise_seed: int,
     ) -> None:
         self.index = index
-        self.outstanding = outstanding
+        self.outstanding = 0  # requests routed here and not yet finished
         self._clock, self._rules, self._table, self._tally = clock, rules, table, tally
         self._noise_seed, self._passes = noise_seed, 0
         pool = BlockPool(rules.blocks, rules.block_tokens, keeps=rules.caching)
@@ -71,7 +71,7 @@ class EngineReplica:
     def accept(self, request: Request) -> None:
         """A request arrives here."""
         self.scheduler.join(request)
-        self.outstanding[self.index] += 1
+        self.outstanding += 1
         self._tally.replica[request.number] = self.index
         if self._call is not None:
             self._call.at(self._clock.now, Phase.DISPATCH, self.index)
@@ -127,7 +127,7 @@ class EngineReplica:
                 self.scheduler.finish(request)
                 self._tally.finished_s[request.number] = self._clock.now
                 self._tally.preemptions[request.number] = request.preemptions
-                self.outstanding[self.index] -= 1
+                self.outstanding -= 1
 
 
 def run_engines(
@@ -144,18 +144,16 @@ def run_engines(
         window_s: passes that end in it count for gaps and integrals. [s]
     """
     draws.require_served(rules)
-    clock, tally, outstanding = Clock(), Tally(len(draws.arrived_s), window_s), [0] * replicas
-    engines = [
-        EngineReplica(i, clock, rules, table, tally, outstanding, draws.noise_seed) for i in range(replicas)
-    ]
-    policy = routing_policy(routing, engines, draws.routing.tolist())
+    clock, tally = Clock(), Tally(len(draws.arrived_s), window_s)
+    engines = [EngineReplica(i, clock, rules, table, tally, draws.noise_seed) for i in range(replicas)]
+    route = router(routing, engines, draws.routing.tolist())
     columns = (draws.arrived_s, draws.input_tokens, draws.output_tokens, draws.cached_tokens)
     requests = [Request(i, *one) for i, one in enumerate(zip(*(x.tolist() for x in columns), strict=True))]
 
     def arrive() -> Generator[Moment, None, None]:
         for request in requests:
             yield Moment(clock).at(request.arrived_s, Phase.ARRIVAL)
-            policy(request.number).accept(request)
+            route(request.number).accept(request)
 
     clock.process(arrive())
     for engine in engines:

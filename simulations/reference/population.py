@@ -1,8 +1,10 @@
 """Population: users who each wait for the answer, think, and send again, in place of an arrival process."""
 
+from collections.abc import Callable
+
 from simulations.draws.arrivals import ClosedDraws
 from simulations.draws.records import Batch
-from simulations.reference.replica import Clock, Moment, Phase, Policy, Replica
+from simulations.reference.replica import Clock, Moment, Phase, Replica
 
 
 class Population:
@@ -19,14 +21,14 @@ class Population:
         draws: ClosedDraws,
         arrived_s: list[float],
         batches: list[Batch],
-        policy: Policy[Replica],
+        route: Callable[[int], Replica],
     ) -> None:
         self._clock = clock
         self._users = draws.users
         self._think_s = draws.think_s.tolist()
         self._arrived_s = arrived_s
         self._batches = batches
-        self._policy = policy
+        self._route = route
 
     def begin(self, spread_s: float) -> None:
         """All users send their first request, evenly spread."""
@@ -48,4 +50,4 @@ class Population:
         if request == len(self._think_s):
             return
         self._arrived_s.append(self._clock.now)
-        self._policy(request).join(request)
+        self._route(request).join(request)

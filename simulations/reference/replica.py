@@ -1,4 +1,4 @@
-"""Router: the load balancer, which sends each request to a replica on its arrival, for good."""
+"""Replica: a server of batches with its queue and its device, and the clock that all of the model goes by."""
 
 import math
 from collections import deque
@@ -6,12 +6,12 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from heapq import heappop, heappush
-from typing import Protocol, Self, TypeVar
+from typing import Self
 
 from simpy import Environment, Event
 from simpy.events import EventPriority
 
-from capacity.question.plan import Plan, Routing
+from capacity.question.plan import Plan
 from simulations.draws.records import Batch
 from simulations.draws.service import ServiceTimes
 from simulations.reference.batching import rule_for
@@ -208,16 +208,16 @@ class RequestQueue:
 class Replica:
     """One server: waits for its queue's call, takes a batch, is busy until its device has done the work."""
 
-    def __init__(self, index: int, queue: RequestQueue, device: Device, outstanding: list[int]) -> None:
+    def __init__(self, index: int, queue: RequestQueue, device: Device) -> None:
         self.index = index
         self.queue = queue
         self.device = device
-        self.outstanding = outstanding  # by replica: requests routed there and not yet finished
+        self.outstanding = 0  # requests routed here and not yet finished
 
     def join(self, request: int) -> None:
         """A request arrives here; one that finds no room is rejected."""
         if self.queue.join(request):
-            self.outstanding[self.index] += 1
+            self.outstanding += 1
 
     def serve(
         self,
@@ -238,52 +238,5 @@ class Replica:
                 work_s += service_times.wake_s
             yield self.device.serve(self.index, work_s)
             self.queue.release()
-            self.outstanding[self.index] -= len(requests)
+            self.outstanding -= len(requests)
             finish(Batch(self.index, started_s, clock.now, requests))
-
-
-class Counted(Protocol):
-    """A replica of any kind, with the requests outstanding at each of its fleet."""
-
-    outstanding: list[int]
-
-
-Chosen = TypeVar("Chosen", bound=Counted)
-# Which replica a request goes to, given its number in order of arrival.
-Policy = Callable[[int], Chosen]
-
-
-def routing_policy(routing: Routing, replicas: Sequence[Chosen], uniforms: Sequence[float]) -> Policy[Chosen]:
-    """The rule behind a routing name.
-
-    Args:
-        replicas: the fleet, by index.
-        uniforms: two per request, used by `random` (the first) and `power-of-two`.
-    """
-    count = len(replicas)
-    outstanding = replicas[0].outstanding
-
-    def round_robin(request: int) -> Chosen:
-        return replicas[request % count]
-
-    def random(request: int) -> Chosen:
-        return replicas[int(uniforms[2 * request] * count)]
-
-    def least_outstanding(request: int) -> Chosen:
-        return replicas[outstanding.index(min(outstanding))]
-
-    def power_of_two(request: int) -> Chosen:
-        first = int(uniforms[2 * request] * count)
-        second = (first + 1 + int(uniforms[2 * request + 1] * (count - 1))) % count
-        return replicas[min((outstanding[first], first), (outstanding[second], second))[1]]
-
-    def shared_queue(request: int) -> Chosen:
-        return replicas[0]  # all share one queue, so any of them leads to it
-
-    return {
-        Routing.ROUND_ROBIN: round_robin,
-        Routing.RANDOM: random,
-        Routing.LEAST_OUTSTANDING: least_outstanding,
-        Routing.POWER_OF_TWO: power_of_two,
-        Routing.SHARED_QUEUE: shared_queue,
-    }[routing]

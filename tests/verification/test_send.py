@@ -29,7 +29,7 @@ from capacity.verification.run import (
 )
 from capacity.verification.send import Balancer, Sent, Target, check_reachable, connected, send_all
 from capacity.verification.validity import faults
-from simulations.reference.replica import routing_policy
+from simulations.routing.policies import router
 
 
 class OneServer:
@@ -175,8 +175,8 @@ SEVERAL = [routing for routing in Routing if routing is not Routing.SHARED_QUEUE
 class StandIn:
     """A replica for the simulator's router."""
 
-    def __init__(self, index, outstanding):
-        self.index, self.outstanding = index, outstanding
+    def __init__(self, index):
+        self.index, self.outstanding = index, 0
 
 
 @pytest.mark.parametrize("replicas", [1, 2, 3, 7])
@@ -187,19 +187,19 @@ def test_it_picks_what_the_simulator_would_pick(routing, replicas):
     uniforms = np.random.default_rng(7).random(2 * requests)
     if routing is Routing.RANDOM:  # takes one a request, and the simulator the first of two
         uniforms = np.repeat(uniforms, 2)
-    outstanding = [0] * replicas
-    policy = routing_policy(routing, [StandIn(i, outstanding) for i in range(replicas)], uniforms)
+    stand_ins = [StandIn(i) for i in range(replicas)]
+    route = router(routing, stand_ins, uniforms)
     flying = []
     for request in range(requests):
-        wanted = policy(request).index
+        wanted = route(request).index
         assert balancer.pick() == wanted
-        outstanding[wanted] += 1
+        stand_ins[wanted].outstanding += 1
         flying.append(wanted)
         while flying and ends.random() < 0.55:
             ended = flying.pop(ends.integers(len(flying)))
-            outstanding[ended] -= 1
+            stand_ins[ended].outstanding -= 1
             balancer.release(ended)
-        assert balancer.outstanding == outstanding
+        assert balancer.outstanding == [one.outstanding for one in stand_ins]
 
 
 def test_round_robin_takes_turns_and_ties_go_to_the_lowest():

@@ -10,11 +10,9 @@ from capacity.recovery.protection import (
 from simulations.compiled import borrowing
 from simulations.kernel.recovery.events import push
 from simulations.kernel.recovery.state import FAULT, NO_ONE, SWEEP, World
-from simulations.kernel.state import (
-    LEAST_OUTSTANDING,
-    RANDOM,
-    ROUND_ROBIN,
-)
+from simulations.routing.candidates import fewer_outstanding
+from simulations.routing.policies import LEAST_OUTSTANDING, ROUND_ROBIN, first_place, other_place
+from simulations.routing.round_robin import in_turn
 
 
 @borrowing
@@ -61,7 +59,7 @@ def next_in_turn(w: World, request: int, shuns: bool) -> int:  # noqa: FBT001
     """The next replica in turn."""
     count = len(w.replicas)
     for step in range(count):
-        r = int((w.state[0].turn + step) % count)
+        r = int(in_turn(w.state[0].turn + step, count))
         if may_take(w, r, request, shuns):
             w.state[0].turn = (r + 1) % count
             return r
@@ -73,10 +71,8 @@ def least_outstanding(w: World, request: int, shuns: bool) -> int:  # noqa: FBT0
     """The replica with the fewest requests."""
     best = NO_ONE
     for r in range(len(w.replicas)):
-        if not may_take(w, r, request, shuns):
-            continue
-        if best == NO_ONE or w.replicas[r].outstanding < w.replicas[best].outstanding:
-            best = r
+        if may_take(w, r, request, shuns):
+            best = r if best == NO_ONE else fewer_outstanding(w.replicas, best, r)
     return best
 
 
@@ -93,13 +89,13 @@ def choice(w: World, request: int, number: int, shuns: bool) -> int:  # noqa: FB
         seen += 1 if may_take(w, r, request, shuns) else 0
     if seen == 0:
         return NO_ONE
-    one = int(w.routing[number, request, 0] * seen)
-    if routing == RANDOM or seen == 1:
-        return nth(w, one, request, shuns)
-    two = (one + 1 + int(w.routing[number, request, 1] * (seen - 1))) % seen
-    first, second = nth(w, one, request, shuns), nth(w, two, request, shuns)
-    more, less = max(first, second), min(first, second)
-    return more if replicas[more].outstanding < replicas[less].outstanding else less
+    uniforms = w.routing[number, request]
+    one = first_place(routing, 0, uniforms, 0, seen)
+    two = other_place(routing, one, uniforms, 0, seen)
+    first = nth(w, one, request, shuns)
+    if two == one:
+        return first
+    return int(fewer_outstanding(replicas, first, nth(w, two, request, shuns)))
 
 
 @borrowing

@@ -21,7 +21,7 @@ from simulations.kernel.recovery.state import (
     TIMED_OUT,
     World,
 )
-from simulations.kernel.state import SHARED_QUEUE
+from simulations.routing.policies import SHARED_QUEUE
 
 
 @borrowing

@@ -9,7 +9,8 @@ from simulations.draws.records import Floats, Integers
 from simulations.kernel.batching import due_s, over_s
 from simulations.kernel.recovery.events import push
 from simulations.kernel.recovery.state import DISPATCH, LEAVING, NO_ONE, TIMER, WAITING, World
-from simulations.kernel.state import SHARED_QUEUE, Structs
+from simulations.kernel.state import Structs
+from simulations.routing.policies import SHARED_QUEUE
 
 # How replicas batch, and which law their service times have.
 BATCHING = np.dtype(

@@ -41,7 +41,7 @@ from simulations.kernel.recovery.state import (
     WAITING,
     World,
 )
-from simulations.kernel.state import SHARED_QUEUE
+from simulations.routing.policies import SHARED_QUEUE
 
 
 @borrowing

@@ -31,7 +31,8 @@ from simulations.kernel.recovery.state import (
     SWEEP,
     World,
 )
-from simulations.kernel.state import ROUTINGS, Structs
+from simulations.kernel.state import Structs
+from simulations.routing.policies import ROUTINGS
 
 
 def world_for(

@@ -1,6 +1,6 @@
 """Balancer: sends each attempt to a replica that it believes to be well, or into the queue of all."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from capacity.question.plan import Routing
@@ -8,6 +8,8 @@ from capacity.recovery.clients import Failure
 from simulations.reference.recovery.attempt import Attempt
 from simulations.reference.recovery.counts import Counts
 from simulations.reference.recovery.ejection import Ejection
+from simulations.routing.candidates import Policy
+from simulations.routing.policies import POLICIES
 
 
 class Routed(Protocol):
@@ -26,10 +28,6 @@ class Routed(Protocol):
 
     def admit(self, attempt: Attempt) -> bool:
         """An attempt is sent there; False if its queue is full."""
-
-
-# Which of some replicas, in order of their index, given two uniform numbers.
-Policy = Callable[[Sequence[Routed], Sequence[float]], Routed]
 
 
 class Queue(Protocol):
@@ -84,7 +82,7 @@ class Balancer:
         self._uniforms = uniforms
         self._ejection = ejection
         self._counts = counts
-        self._policy = _policy(routing, len(replicas))
+        self._policy: Policy[Routed] = POLICIES[routing](len(replicas))
 
     def admit(self, attempt: Attempt) -> Failure | None:
         """Take an attempt, or say how it has failed at once."""
@@ -124,32 +122,3 @@ class Balancer:
 
     def _seems_well(self, replica: Routed) -> bool:
         return replica.is_visible and not (self._ejection and replica.index in self._ejection.ejected_s)
-
-
-def _policy(routing: Routing, count: int) -> Policy:
-    """The rule behind a routing name; ties go to the lowest index."""
-    turn = 0
-
-    def round_robin(replicas: Sequence[Routed], uniforms: Sequence[float]) -> Routed:
-        nonlocal turn
-        chosen = min(replicas, key=lambda replica: (replica.index - turn) % count)
-        turn = (chosen.index + 1) % count
-        return chosen
-
-    def random(replicas: Sequence[Routed], uniforms: Sequence[float]) -> Routed:
-        return replicas[int(uniforms[0] * len(replicas))]
-
-    def least_outstanding(replicas: Sequence[Routed], uniforms: Sequence[float]) -> Routed:
-        return min(replicas, key=lambda replica: (replica.outstanding, replica.index))
-
-    def power_of_two(replicas: Sequence[Routed], uniforms: Sequence[float]) -> Routed:
-        first = int(uniforms[0] * len(replicas))
-        second = (first + 1 + int(uniforms[1] * (len(replicas) - 1))) % len(replicas)
-        return least_outstanding([replicas[first], replicas[second]], uniforms)
-
-    return {
-        Routing.ROUND_ROBIN: round_robin,
-        Routing.RANDOM: random,
-        Routing.LEAST_OUTSTANDING: least_outstanding,
-        Routing.POWER_OF_TWO: power_of_two,
-    }[routing]

@@ -1,0 +1,78 @@
+"""Policies: the register of routing, by name for the readable model and by number for compiled code."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from capacity.question.plan import Routing
+from simulations.compiled import inlined
+from simulations.draws.records import Floats
+from simulations.routing.at_random import at_random, place_at_random
+from simulations.routing.candidates import Chosen, Policy
+from simulations.routing.least_outstanding import least_of_ranks, least_outstanding
+from simulations.routing.power_of_two import power_of_two, second_place
+from simulations.routing.round_robin import in_turn, round_robin
+
+ROUTINGS = (
+    Routing.ROUND_ROBIN,
+    Routing.RANDOM,
+    Routing.LEAST_OUTSTANDING,
+    Routing.POWER_OF_TWO,
+    Routing.SHARED_QUEUE,
+)
+ROUND_ROBIN, RANDOM, LEAST_OUTSTANDING, POWER_OF_TWO, SHARED_QUEUE = range(len(ROUTINGS))
+
+# Each is made for a fleet of so many replicas; a shared queue has no policy, as any replica leads to it.
+POLICIES: dict[Routing, Callable[[int], Policy[Any]]] = {
+    Routing.ROUND_ROBIN: round_robin,
+    Routing.RANDOM: at_random,
+    Routing.LEAST_OUTSTANDING: least_outstanding,
+    Routing.POWER_OF_TWO: power_of_two,
+}
+
+
+def router(
+    routing: Routing, replicas: Sequence[Chosen], uniforms: Sequence[float]
+) -> Callable[[int], Chosen]:
+    """Which replica each request goes to, in order of arrival, where any may be chosen.
+
+    Args:
+        uniforms: two a request.
+    """
+    if routing is Routing.SHARED_QUEUE:
+        return lambda request: replicas[0]
+    policy: Policy[Chosen] = POLICIES[routing](len(replicas))
+    return lambda request: policy(replicas, uniforms[2 * request : 2 * request + 2])
+
+
+@inlined
+def first_place(routing: int, turn: int, uniforms: Floats, at: int, count: int) -> int:
+    """The place that a policy looks at first, of so many candidates.
+
+    Args:
+        turn: whose turn it is.
+        uniforms: this one's at `at`, and behind it that of the second place; not read by policies without chance.
+    """
+    if routing == ROUND_ROBIN:
+        return int(in_turn(turn, count))
+    if routing in (RANDOM, POWER_OF_TWO):
+        return int(place_at_random(uniforms[at], count))
+    return 0
+
+
+@inlined
+def other_place(routing: int, first: int, uniforms: Floats, at: int, count: int) -> int:
+    """The place that a policy looks at besides, of so many candidates; the first itself if there is none."""
+    if routing == POWER_OF_TWO:
+        return int(second_place(first, uniforms[at + 1], count))
+    return first
+
+
+@inlined
+def chosen_by_ranks(routing: int, one: int, two: int, ranks: Floats) -> int:
+    """The choice among both places, by a tournament of outstanding requests as in `least_outstanding`."""
+    leaves = len(ranks) >> 1
+    if routing == LEAST_OUTSTANDING:
+        return int(least_of_ranks(ranks))
+    if routing == POWER_OF_TWO and ranks[leaves + two] < ranks[leaves + one]:
+        return two
+    return one
