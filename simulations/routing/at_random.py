@@ -1,4 +1,4 @@
-"""At random: every replica is as likely as any other."""
+"""Random routing: every replica is as likely as any other."""
 
 from collections.abc import Sequence
 

@@ -29,7 +29,7 @@ def fewest_outstanding(candidates: Sequence[Chosen]) -> Chosen:
 
 @inlined
 def fewer_outstanding(replicas: Any, one: int, two: int) -> int:
-    """Of two replicas the one with fewer requests outstanding; the lower index of equal ones. Compiled.
+    """The one of two replicas with fewer requests outstanding; the lower index of equal ones. Compiled.
 
     Args:
         replicas: structs with a field `outstanding`, by index.
