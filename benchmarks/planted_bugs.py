@@ -268,7 +268,7 @@ BUGS = (
         "test_sections.py::test_sections_that_are_like_their_neighbours_are_worth_fewer"),
     # the verdict
     Bug("an objective is met by the value and not by the upper end", "decision._held",
-        "and interval.high <= promise.allowed", "and interval.value <= promise.allowed",
+        "and interval.high <= limit.allowed", "and interval.value <= limit.allowed",
         "test_judge.py::test_the_quantile_alone_can_keep_a_plan_from_being_accepted"),
     Bug("runs that have not settled accept", "decision.decide", "met = look.settled", "met = True",
         "test_judge.py::test_runs_that_have_not_settled_may_refuse_and_never_accept"),
@@ -304,14 +304,14 @@ BUGS = (
         "test_judge.py::test_a_service_time_in_doubt_is_in_doubt_for_every_degree_of_care"),
     Bug("too few samples give an upper end", "confidence.has_upper_end", "<=", ">=",
         "test_profile_sampling.py::test_too_few_samples_leave_a_service_time_without_upper_end"),
-    Bug("a law refuses on the limit", "judge_batches_exactly", ") > promise.allowed\n", ") >= promise.allowed\n",
+    Bug("a law refuses on the limit", "judge_batches_exactly", ") > limit.allowed\n", ") >= limit.allowed\n",
         "test_exact.py::test_on_its_limit_a_plan_is_met_and_a_hair_beyond_it_is_missed"),
     # the objective and what is lost
     Bug("the objective farthest from its limit binds", "Objective.binding",
         "max(self.limits", "min(self.limits",
         "test_objective.py::"
         "test_the_promise_that_binds_is_the_one_nearest_to_its_limit_whatever_its_measure"),
-    Bug("a quantile is that of the served alone", "Promise.found", "(late or served)", "served",
+    Bug("a quantile is that of the served alone", "Limit.found", "(late or served)", "served",
         "test_lost_requests.py::test_a_promise_is_found_among_all_requests"),
     Bug("a lost request is not late", "pool.with_lost",
         "SERVED[measure](sample).with_lost(sample.lost)", "SERVED[measure](sample)",

@@ -740,7 +740,7 @@ class ExplanationAnswer(Answer):
         base, binding = self.explanation.base, self.explanation.binding
         if not base.accepted or base.performance is None or binding is None:
             return None
-        return replicas_curve(base, binding.promise, self.explanation.fewer)
+        return replicas_curve(base, binding.limit, self.explanation.fewer)
 
     def plot(self) -> "Plot":
         """The quantity closest to its limit, against the number of replicas.
@@ -985,7 +985,7 @@ def _candidate_row(candidate: Candidate) -> dict[str, Any]:
         {}
         if rejection is None
         else {
-            "rejection": rejection.limit.value,
+            "rejection": rejection.reason.value,
             "allowed": rejection.allowed,
             "needed": rejection.needed,
         }

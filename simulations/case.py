@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from capacity.question.candidate import Candidate, Doubt, Limit, Rejection
+from capacity.question.candidate import Candidate, Doubt, Reason, Rejection
 from capacity.question.objective import Measure
 from capacity.question.plan import Plan, Routing
 from capacity.traffic.workload import (
@@ -231,7 +231,7 @@ class Case(ABC):
     def beyond_knee(self) -> tuple[Doubt, Rejection]:
         """Reason why a plan near saturation is undecided."""
         load = self.load or 0.0
-        return Doubt.PROFILE, Rejection(limit=Limit.STABILITY, allowed=self.knee, needed=load)
+        return Doubt.PROFILE, Rejection(reason=Reason.STABILITY, allowed=self.knee, needed=load)
 
 
 # Replications, and so sections, of a first look; and of one with long runs, of which so few are enough to refuse a

@@ -13,7 +13,7 @@ from capacity.confidence import student_t
 from capacity.errors import DomainError, InconclusiveError, UnstableError
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.llm_sampling import has_spread, resampled_steps
-from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
+from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
 from capacity.question.objective import Measure
 from capacity.question.overload import Overload
 from capacity.question.plan import Plan
@@ -438,7 +438,7 @@ def _refuse_load(scenario: TokenScenario, load: float) -> Rejection | None:
     The capacity in a burst is taken to be higher by the largest error of the profile.
     """
     if load >= 1.0:
-        return Rejection(limit=Limit.STABILITY, allowed=1.0, needed=load)
+        return Rejection(reason=Reason.STABILITY, allowed=1.0, needed=load)
     arrivals, one = scenario.workload.arrivals, saturated(scenario)
     if not isinstance(arrivals, MmppArrivals):
         return None

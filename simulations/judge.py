@@ -7,8 +7,8 @@ from typing import Any
 
 from capacity.performance import Interval
 from capacity.profile.sampling import reach
-from capacity.question.candidate import Candidate, Doubt, LikeIt, Limit, Rejection, Verdict
-from capacity.question.objective import Measure, Objective, Promise
+from capacity.question.candidate import Candidate, Doubt, LikeIt, Reason, Rejection, Verdict
+from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.overload import Saturation
 from capacity.units import QUANTILES
 from simulations.case import Case
@@ -196,15 +196,15 @@ class SimulationJudge:
         least = trial.case.requests_to_settle
         spent = look.requests if look is not None and (look.settled or look.requests >= least) else 0
         needed = max(2 * spent, least)
-        return Doubt.REQUESTS, Rejection(limit=Limit.BUDGET, allowed=trial.requests_max, needed=needed)
+        return Doubt.REQUESTS, Rejection(reason=Reason.BUDGET, allowed=trial.requests_max, needed=needed)
 
-    def _tightest(self, case: Case, pool: Pool, errors: Errors) -> tuple[Promise, Interval]:
+    def _tightest(self, case: Case, pool: Pool, errors: Errors) -> tuple[Limit, Interval]:
         """The limit that is closest or exceeded, of the undecided ones if there are any."""
         objective = case.scenario.objective
         open_ones = open_limits(pool, objective, errors, case.replicas)
         return tightest(open_ones or objective.limits, lambda one: self._found(case, pool, one))
 
-    def _found(self, case: Case, pool: Pool, promise: Promise) -> Interval:
+    def _found(self, case: Case, pool: Pool, promise: Limit) -> Interval:
         return found(pool, promise, self.confidence, case.replicas)
 
     def _like_it(self, trial: "_Trial", verdict: Verdict) -> LikeIt:
@@ -213,11 +213,11 @@ class SimulationJudge:
         errors = Errors(accept=trial.error, refuse=trial.error / len(objective.limits))
         look = look_at_sections(case, trial.seed)
         if look is None or not look.settled:
-            return LikeIt(verdict=Verdict.INCONCLUSIVE, promise=objective.limits[0], found=None)
+            return LikeIt(verdict=Verdict.INCONCLUSIVE, limit=objective.limits[0], found=None)
         by_sections, _ = decide(look, objective, errors, case.scenario.plan.replicas)
         promise, interval = self._tightest(case, look.pool, errors)
         says_nothing = interval.high <= promise.allowed and is_of_few(look.pool, promise)
-        told = LikeIt(verdict=by_sections, promise=promise, found=None if says_nothing else interval)
+        told = LikeIt(verdict=by_sections, limit=promise, found=None if says_nothing else interval)
         return told.beside(verdict)
 
     def _width(self, pool: Pool, objective: Objective, replicas: int) -> float:
@@ -225,7 +225,7 @@ class SimulationJudge:
         values = {p: found(pool, p, self.confidence, replicas).value / p.allowed for p in objective.limits}
         return self._width_of(pool, max(values, key=lambda promise: values[promise]), replicas)
 
-    def _width_of(self, pool: Pool, promise: Promise, replicas: int) -> float:
+    def _width_of(self, pool: Pool, promise: Limit, replicas: int) -> float:
         """Relative half-width of a limited value; for a value that may be about 0, half-width over the limit."""
         interval = found(pool, promise, self.confidence, replicas)
         if promise.measure in _NEAR_0:
@@ -313,7 +313,7 @@ class SimulationJudge:
         worst = max(above, key=lambda one: reach(ends[one]) / one.allowed)
         return Rejection.of(worst, reach(ends[worst])), self._samples_times(pool, worst)
 
-    def _samples_times(self, pool: Pool, promise: Promise) -> float:
+    def _samples_times(self, pool: Pool, promise: Limit) -> float:
         """Factor of the samples that would tell a value from its limit, if they were alike."""
         if promise.quantile is None:
             return math.inf

@@ -11,7 +11,7 @@ from capacity.errors import DomainError, InconclusiveError, InputError, Unstable
 from capacity.performance import Interval, Width
 from capacity.question.candidate import LikeIt
 from capacity.question.grid import Answer, Outcome
-from capacity.question.objective import Measure, Promise
+from capacity.question.objective import Limit, Measure
 from capacity.units import QUANTILES
 from simulations.case import Case
 from simulations.draws.arrivals import Seed, Stage
@@ -80,11 +80,11 @@ class Simulation:
         if not case.is_path:
             return None
         look, highest = look_at_sections(case, seed), max(self.quantiles)
-        told = Promise(measure=Measure.RESPONSE, quantile=highest, allowed=math.inf)
+        told = Limit(measure=Measure.RESPONSE, quantile=highest, allowed=math.inf)
         if look is None or not look.settled:
-            return LikeIt(verdict=None, promise=told, found=None)
+            return LikeIt(verdict=None, limit=told, found=None)
         late = look.pool.of_measure(Measure.RESPONSE, highest)
-        return LikeIt(verdict=None, promise=told, found=late.interval(self.confidence))
+        return LikeIt(verdict=None, limit=told, found=late.interval(self.confidence))
 
     def of_traffic_like(self, scenario: Any) -> Interval:
         """The highest response quantile under traffic like a trace, by its consecutive sections. [s]

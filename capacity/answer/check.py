@@ -8,15 +8,22 @@ from typing import Any, Protocol
 
 from capacity.answer.documents import plain
 from capacity.answer.saved_plan import SavedPlan
-from capacity.answer.sentences import demand, fleet, format_found, format_refusal, promises, token_refusal
+from capacity.answer.sentences import (
+    demand,
+    fleet,
+    format_found,
+    format_refusal,
+    limits_in_words,
+    token_refusal,
+)
 from capacity.errors import InputError
 from capacity.files import printable, unpacked_name
 from capacity.performance import Performance
 from capacity.profile.load import ProfileLike, load_profile
 from capacity.profile.profile import ServiceProfile
 from capacity.question.budget import Effort
-from capacity.question.candidate import Candidate, Judge, LikeIt, Limit, Rejection, Verdict
-from capacity.question.objective import Objective, Promise, format_value
+from capacity.question.candidate import Candidate, Judge, LikeIt, Reason, Rejection, Verdict
+from capacity.question.objective import Limit, Objective, format_value
 from capacity.question.plan import Plan
 from capacity.question.question import Question
 from capacity.question.refusal import refuse_batch_size
@@ -108,16 +115,16 @@ def findings_of(question: Question, judged: Judged) -> Iterator[Finding]:
     candidate, performance = judged.candidate, judged.performance
     rejection = candidate.rejection
     in_event = rejection is not None and rejection.event is not None
-    for promise in question.objective.limits if performance is not None else ():
-        if rejection is not None and not in_event and rejection.promise == promise:
-            yield _refusal(str(promise), candidate)
+    for limit in question.objective.limits if performance is not None else ():
+        if rejection is not None and not in_event and rejection.limit == limit:
+            yield _refusal(str(limit), candidate)
         elif performance is not None:
-            verdict = Verdict.MET if in_event else _by_interval(promise, performance, candidate)
-            yield Finding(name=str(promise), verdict=verdict, message=format_found(promise, performance))
+            verdict = Verdict.MET if in_event else _by_interval(limit, performance, candidate)
+            yield Finding(name=str(limit), verdict=verdict, message=format_found(limit, performance))
     yield from event_findings(question.objective, judged.survived)
     if rejection is not None and rejection.event is not None:
         yield _refusal(f"with {rejection.event}", candidate)
-    elif rejection is not None and (performance is None or rejection.promise is None):
+    elif rejection is not None and (performance is None or rejection.limit is None):
         yield _refusal("the plan", candidate)
 
 
@@ -145,30 +152,28 @@ def token_trial_findings(trial: Trial, objective: Objective) -> Iterator[Finding
 def token_findings(candidate: Candidate[Any], objective: Objective) -> Iterator[Finding]:
     """One finding for each limit of a language model's service, or for the plan if it has no steady state."""
     performance, rejection = candidate.performance, candidate.rejection
-    refused = None if rejection is None else rejection.promise
-    for promise in objective.limits if performance is not None else ():
-        found = None if performance is None else promise.found(performance)
+    refused = None if rejection is None else rejection.limit
+    for limit in objective.limits if performance is not None else ():
+        found = None if performance is None else limit.found(performance)
         if found is None:
             continue
-        is_met = candidate.accepted or (promise != refused and found.high <= promise.allowed)
-        is_missed = candidate.verdict is Verdict.MISSED and (
-            promise == refused or found.low > promise.allowed
-        )
+        is_met = candidate.accepted or (limit != refused and found.high <= limit.allowed)
+        is_missed = candidate.verdict is Verdict.MISSED and (limit == refused or found.low > limit.allowed)
         verdict = Verdict.MET if is_met else Verdict.MISSED if is_missed else Verdict.INCONCLUSIVE
-        message = f"{promise.what} is {format_value(promise, found)}"
-        reason = rejection if promise == refused else None
-        yield Finding(name=str(promise), verdict=verdict, message=message, rejection=reason)
+        message = f"{limit.what} is {format_value(limit, found)}"
+        reason = rejection if limit == refused else None
+        yield Finding(name=str(limit), verdict=verdict, message=message, rejection=reason)
     if rejection is not None and refused is None:
         message = token_refusal(candidate)
         yield Finding(name="the plan", verdict=candidate.verdict, message=message, rejection=rejection)
 
 
-def _by_interval(promise: Promise, performance: Performance, candidate: Candidate) -> Verdict:
+def _by_interval(limit: Limit, performance: Performance, candidate: Candidate) -> Verdict:
     """Verdict on a limit that was not refused: met if the candidate is accepted, else by the limit's own interval."""
-    found = promise.found(performance)
-    if candidate.accepted or (found is not None and candidate.settled and found.high <= promise.allowed):
+    found = limit.found(performance)
+    if candidate.accepted or (found is not None and candidate.settled and found.high <= limit.allowed):
         return Verdict.MET
-    is_above = found is not None and found.low > promise.allowed
+    is_above = found is not None and found.low > limit.allowed
     return Verdict.MISSED if is_above and candidate.verdict is Verdict.MISSED else Verdict.INCONCLUSIVE
 
 
@@ -496,12 +501,12 @@ def _size_findings(
         assert needed is not None  # noqa: S101  (without a search the plan itself was met or refused)
         in_doubt = needed.verdict is Verdict.INCONCLUSIVE
         what = "is known to meet" if in_doubt else "meets"
-        message = f"no plan within the limits {what} {promises(inputs.question.objective)}"
+        message = f"no plan within the limits {what} {limits_in_words(inputs.question.objective)}"
         yield Finding(name=name, verdict=needed.verdict, message=f"{message}; {whose} has {have}")
         return
     is_more, rejection = need.exceeds(have), None
     if is_more and need.replicas > have.replicas:
-        rejection = Rejection(limit=Limit.REPLICAS_MAX, allowed=have.replicas, needed=need.replicas)
+        rejection = Rejection(reason=Reason.REPLICAS_MAX, allowed=have.replicas, needed=need.replicas)
     yield Finding(
         name=name,
         verdict=Verdict.MISSED if is_more else Verdict.MET,

@@ -217,11 +217,11 @@ def _within(value: Interval | float) -> Interval | float | None:
 def objective_document(objective: "Objective") -> Document:
     """The limits by measure, and by quantile if they have one."""
     document: Document = {}
-    for promise in objective.limits:
-        if promise.quantile is None:
-            document[promise.measure.value] = promise.allowed
+    for limit in objective.limits:
+        if limit.quantile is None:
+            document[limit.measure.value] = limit.allowed
         else:
-            document.setdefault(promise.measure.value, {})[repr(promise.quantile)] = promise.allowed
+            document.setdefault(limit.measure.value, {})[repr(limit.quantile)] = limit.allowed
     return document
 
 
@@ -313,9 +313,9 @@ def caveat_documents(caveats: Iterable["Caveat"]) -> list[Document]:
 
 def rejection_document(rejection: "Rejection") -> Document:
     """A rejection with its numbers."""
-    document = picked(rejection, "limit", "allowed", "needed")
-    if rejection.promise is not None:
-        document["measure"] = rejection.promise.measure.value
+    document = {"limit": rejection.reason.value, **picked(rejection, "allowed", "needed")}
+    if rejection.limit is not None:
+        document["measure"] = rejection.limit.measure.value
     return document | {name: x for name, x in picked(rejection, "quantile", "event").items() if x is not None}
 
 
@@ -378,11 +378,11 @@ def _binding_document(recommendation: "Recommendation") -> Document | None:
     """The limit that binds, and the share of it that is used up."""
     if recommendation.performance is None:
         return None
-    promise = recommendation.objective.binding(recommendation.performance)
-    pressure = promise.pressure(recommendation.performance)
-    document = picked(promise, "measure", "allowed")
-    if promise.quantile is not None:
-        document["quantile"] = promise.quantile
+    limit = recommendation.objective.binding(recommendation.performance)
+    pressure = limit.pressure(recommendation.performance)
+    document = picked(limit, "measure", "allowed")
+    if limit.quantile is not None:
+        document["quantile"] = limit.quantile
     if pressure is not None:
         document["share_of_limit"] = plain(pressure)
     return document
@@ -452,12 +452,12 @@ def explanation_document(explanation: "Explanation") -> Document:
 
 
 def _binding(binding: "Binding") -> Document:
-    burst, promise = binding.burst, binding.promise
+    burst, limit = binding.burst, binding.limit
     return {
         "cause": binding.cause.value,
-        "measure": promise.measure.value,
-        **({} if promise.quantile is None else {"quantile": promise.quantile}),
-        "allowed": promise.allowed,
+        "measure": limit.measure.value,
+        **({} if limit.quantile is None else {"quantile": limit.quantile}),
+        "allowed": limit.allowed,
         **picked(binding, "found", "share"),
         "service_floor_s": binding.floor_s,
         "lone_s": binding.lone_s,

@@ -8,9 +8,9 @@ from capacity.answer.saved_plan import PlanDocument, SavedPlan
 from capacity.errors import InputError
 from capacity.files import located, read_as
 from capacity.performance import QUANTILE_FIELDS, SCALAR_FIELDS, Interval, Kind, Performance
-from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
+from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
 from capacity.question.caveat import Caveat
-from capacity.question.objective import Measure, Objective, Promise
+from capacity.question.objective import Limit, Measure, Objective
 from capacity.search.certificate import Trial
 from capacity.search.recommendation import Headroom, RandomRouting, Recommendation
 from capacity.traffic.workload import Workload
@@ -32,7 +32,7 @@ class _Ends:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _RejectionDocument:
-    limit: Limit
+    limit: Reason
     allowed: float
     needed: float | None = None
     measure: Measure | None = None
@@ -42,15 +42,15 @@ class _RejectionDocument:
     def rejection(self, where: str, objective: Objective) -> Rejection:
         """The rejection, with the limit of the objective that it names."""
         return Rejection(
-            limit=self.limit,
+            reason=self.limit,
             allowed=self.allowed,
             needed=math.inf if self.needed is None else self.needed,
-            promise=None if self.measure is None else self._promise(where, objective),
+            limit=None if self.measure is None else self._limit(where, objective),
             event=self.event,
-            is_loss=self.limit is Limit.LOSS,
+            is_loss=self.limit is Reason.LOSS,
         )
 
-    def _promise(self, where: str, objective: Objective) -> Promise:
+    def _limit(self, where: str, objective: Objective) -> Limit:
         for promise in objective.limits:
             if (promise.measure, promise.quantile) == (self.measure, self.quantile):
                 return promise

@@ -29,7 +29,7 @@ from capacity.files import (
 from capacity.profile.formats import SignedProfile, digest, signed
 from capacity.question.budget import Effort
 from capacity.question.candidate import Verdict
-from capacity.question.objective import Measure, Objective, Promise
+from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.plan import Batching, BatchTimer, Plan, Routing, batching_of
 from capacity.question.question import Question
 from capacity.question.resilience import Survival
@@ -189,13 +189,13 @@ class ObjectiveDocument:
         """The objective."""
         return Objective(limits=tuple(self._limits()))
 
-    def _limits(self) -> Iterator[Promise]:
+    def _limits(self) -> Iterator[Limit]:
         for measure in Measure:
             known = getattr(self, measure.value)
             by_quantile = known if isinstance(known, dict) else {None: known}
             for quantile, allowed in by_quantile.items():
                 if allowed is not None:
-                    yield Promise(measure=measure, quantile=quantile, allowed=allowed)
+                    yield Limit(measure=measure, quantile=quantile, allowed=allowed)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from capacity.performance import Interval, Performance, format_interval, format_share_interval
-from capacity.question.candidate import Candidate, Doubt, Limit, Rejection, Verdict, closest
-from capacity.question.objective import Measure, Objective, Promise, format_value
+from capacity.question.candidate import Candidate, Doubt, Reason, Rejection, Verdict, closest
+from capacity.question.objective import Limit, Measure, Objective, format_value
 from capacity.question.plan import Plan
 from capacity.question.question import Question
 from capacity.search.recommendation import Headroom, RandomRouting, Recommendation
@@ -24,7 +24,7 @@ def explain(recommendation: Recommendation, question: Question) -> Iterator[str]
     plan, performance = recommendation.plan, recommendation.performance
     price = "" if recommendation.hourly_usd is None else f" for {recommendation.hourly_usd:.3f} USD/h"
     yield (
-        f"{fleet(plan)} {_verb(plan, 'meet')} {promises(recommendation.objective)} "
+        f"{fleet(plan)} {_verb(plan, 'meet')} {limits_in_words(recommendation.objective)} "
         f"{demand(question.workload)}{price}: {_binds(recommendation.objective, performance)}."
     )
     yield _why_not_fewer(recommendation, question, plan)
@@ -75,7 +75,7 @@ def _if_random(random: RandomRouting, plan: Plan, objective: Objective) -> str:
     p99, replicas = random.response_p99, random.replicas
     found = "is not known" if p99 is None else f"would be {format_interval(p99)}"
     if replicas is None:
-        takes = f"no fleet within the limits is known to meet {promises(objective)}"
+        takes = f"no fleet within the limits is known to meet {limits_in_words(objective)}"
     elif replicas == plan.replicas:
         takes = "the same number of replicas is enough"
     else:
@@ -111,13 +111,13 @@ def demand(workload: Demand) -> str:
     return f"at {format_rate(workload.arrival_rate_rps)}"
 
 
-def format_found(promise: Promise, performance: Performance) -> str:
+def format_found(promise: Limit, performance: Performance) -> str:
     """The measured or predicted value of a limit's quantity, with its interval.
 
     >>> from capacity.question.objective import Measure
     >>> from capacity.performance import Kind
     >>> found = Performance(kind=Kind.EXACT, response_quantiles_s={0.99: Interval.exact(0.02)})
-    >>> format_found(Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.2), found)
+    >>> format_found(Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=0.2), found)
     'P99 is 20 ms'
     """
     found = promise.found(performance)
@@ -133,21 +133,21 @@ def token_refusal(candidate: Candidate[Any]) -> str:
         return "accepted"
     if rejection.event is None:
         return _token_refusal(candidate, rejection)
-    is_load = rejection.promise is None and rejection.limit is Limit.SURVIVAL
-    left = replace(rejection, limit=Limit.STABILITY) if is_load else rejection
+    is_load = rejection.limit is None and rejection.reason is Reason.SURVIVAL
+    left = replace(rejection, reason=Reason.STABILITY) if is_load else rejection
     return f"with {rejection.event}, {_token_refusal(candidate, left)}"
 
 
 def _token_refusal(candidate: Candidate[Any], rejection: Rejection) -> str:
-    if rejection.limit is Limit.STABILITY and rejection.needed >= 1.0:
+    if rejection.reason is Reason.STABILITY and rejection.needed >= 1.0:
         return f"load {rejection.needed:.3g}, more requests arrive than they can serve"
-    if rejection.limit is Limit.STABILITY:
+    if rejection.reason is Reason.STABILITY:
         return f"load {rejection.needed:.3f}, too near saturation for the profile's accuracy"
-    if rejection.limit is Limit.REPLICAS_MAX:
+    if rejection.reason is Reason.REPLICAS_MAX:
         return f"{rejection.needed:g} replicas would be needed to be stable"
-    if rejection.limit is Limit.BUDGET:
+    if rejection.reason is Reason.BUDGET:
         return f"it would take {rejection.needed:.2g} simulated requests to tell"
-    promise = rejection.promise
+    promise = rejection.limit
     assert promise is not None  # noqa: S101  (all other limits are of a promise)
     value = (
         format_duration(rejection.needed)
@@ -156,10 +156,10 @@ def _token_refusal(candidate: Candidate[Any], rejection: Rejection) -> str:
     )
     if candidate.verdict is Verdict.INCONCLUSIVE and rejection.needed <= rejection.allowed:
         # The quantile's interval may end below the limit while the share of requests beyond it is undecided.
-        return f"{promise.what} may be above the {promise.limit} that are allowed"
+        return f"{promise.what} may be above the {promise.allowed_text} that are allowed"
     if candidate.verdict is Verdict.INCONCLUSIVE:
-        return f"{promise.what} may be as high as {value}, and {promise.limit} are allowed"
-    return f"{promise.what} is {value}, and {promise.limit} are allowed"
+        return f"{promise.what} may be as high as {value}, and {promise.allowed_text} are allowed"
+    return f"{promise.what} is {value}, and {promise.allowed_text} are allowed"
 
 
 def format_refusal(candidate: Candidate) -> str:
@@ -172,13 +172,13 @@ def format_refusal(candidate: Candidate) -> str:
 
 
 def _refusal(candidate: Candidate, rejection: Rejection) -> str:
-    allowed, needed, promise = rejection.allowed, rejection.needed, rejection.promise
-    if promise is not None and rejection.limit is not Limit.SERVICE_FLOOR:
+    allowed, needed, promise = rejection.allowed, rejection.needed, rejection.limit
+    if promise is not None and rejection.reason is not Reason.SERVICE_FLOOR:
         return _broken(candidate, rejection, promise)
-    match rejection.limit:
-        case Limit.STABILITY | Limit.SURVIVAL:
+    match rejection.reason:
+        case Reason.STABILITY | Reason.SURVIVAL:
             return f"unstable: load {needed:.3f} >= {allowed:g}"
-        case Limit.SERVICE_FLOOR if candidate.verdict is Verdict.INCONCLUSIVE:
+        case Reason.SERVICE_FLOOR if candidate.verdict is Verdict.INCONCLUSIVE:
             if math.isinf(needed):
                 return (
                     "the samples of the profile do not tell whether the service alone stays within "
@@ -188,15 +188,15 @@ def _refusal(candidate: Candidate, rejection: Rejection) -> str:
                 f"the service alone may take {format_duration(needed)}, judging by the profile's samples, "
                 f"and {format_duration(allowed)} is allowed"
             )
-        case Limit.SERVICE_FLOOR:
+        case Reason.SERVICE_FLOOR:
             which = "on average" if promise is None or promise.quantile is None else f"at {promise.what}"
             return (
                 f"no batch is served within {format_duration(allowed)} {which}; "
                 f"the fastest takes {format_duration(needed)}"
             )
-        case Limit.PROFILE_RANGE:
+        case Reason.PROFILE_RANGE:
             return f"the profile was measured up to batch size {allowed:g} only"
-        case Limit.REPLICAS_MAX:
+        case Reason.REPLICAS_MAX:
             verb = "is" if allowed == 1 else "are"
             most = f"{allowed:g} {verb} allowed (--replicas-max)"
             return f"stability needs at least {needed:g} replicas, and {most}"
@@ -207,14 +207,14 @@ def _refusal(candidate: Candidate, rejection: Rejection) -> str:
             )
 
 
-def _broken(candidate: Candidate, rejection: Rejection, promise: Promise) -> str:
+def _broken(candidate: Candidate, rejection: Rejection, promise: Limit) -> str:
     """The value that missed a limit, or may have missed it."""
     if rejection.is_loss and promise.quantile is not None:
         return (
             f"{format_share(rejection.needed)} of the requests are rejected, but {promise.what} leaves "
             f"{format_share(rejection.allowed)} to be rejected or late"
         )
-    found, limit = _found(candidate, promise, rejection.needed), promise.limit
+    found, limit = _found(candidate, promise, rejection.needed), promise.allowed_text
     if candidate.verdict is Verdict.INCONCLUSIVE:
         lost = "" if math.isfinite(rejection.needed) else format_loss(candidate.performance)
         rejected = f", with {lost} rejected" if lost else ""
@@ -231,13 +231,13 @@ def format_verdict(candidate: Candidate) -> str:
     event = "" if rejection.event is None else f" with {rejection.event}"
     if candidate.verdict is Verdict.INCONCLUSIVE:
         return f"in doubt{event}{_doubts(candidate)}"
-    if rejection.promise is None or rejection.limit is Limit.SERVICE_FLOOR:
-        if rejection.limit in (Limit.STABILITY, Limit.SURVIVAL):
+    if rejection.limit is None or rejection.reason is Reason.SERVICE_FLOOR:
+        if rejection.reason in (Reason.STABILITY, Reason.SURVIVAL):
             return f"unstable{event}: load {rejection.needed:.3f}"
         return f"missed: {format_refusal(candidate)}"
-    if rejection.is_loss and rejection.promise.quantile is not None:
+    if rejection.is_loss and rejection.limit.quantile is not None:
         return f"missed{event}: {format_share(rejection.needed)} rejected"
-    return f"missed{event}: {rejection.promise.what} above {rejection.promise.limit}"
+    return f"missed{event}: {rejection.limit.what} above {rejection.limit.allowed_text}"
 
 
 _DOUBTS = {
@@ -257,7 +257,7 @@ def _explain_refusal(recommendation: Recommendation, question: Question) -> Iter
     what = "is known to meet" if recommendation.verdict is Verdict.INCONCLUSIVE else "meets"
     nearest = closest(recommendation.considered, objective)
     yield (
-        f"No plan within the limits {what} {promises(objective)} {demand(question.workload)}; "
+        f"No plan within the limits {what} {limits_in_words(objective)} {demand(question.workload)}; "
         f"closest is {fleet(nearest.plan)}: {format_refusal(nearest)}."
     )
 
@@ -355,12 +355,12 @@ def _verb(plan: Plan, verb: str) -> str:
     return verb if plan.replicas > 1 or " " in verb else f"{verb}s"
 
 
-def promises(objective: Objective) -> str:
+def limits_in_words(objective: Objective) -> str:
     """All limits, separated by commas."""
     return ", ".join(map(str, objective.limits))
 
 
-def _found(candidate: Candidate, promise: Promise, needed: float) -> str:
+def _found(candidate: Candidate, promise: Limit, needed: float) -> str:
     """The value that refused a candidate, with its interval if it has one."""
     found = None if candidate.performance is None else promise.found(candidate.performance)
     return format_value(promise, Interval.exact(needed) if found is None else found)

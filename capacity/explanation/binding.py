@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from capacity.performance import Interval
 from capacity.question.candidate import Candidate
-from capacity.question.objective import Measure, Promise
+from capacity.question.objective import Limit, Measure
 from capacity.question.plan import Plan
 from capacity.question.question import Question
 from capacity.question.stability import load
@@ -51,7 +51,7 @@ class Binding:
     """What limits a plan.
 
     Attributes:
-        promise: the limit that binds.
+        limit: the limit that binds.
         found: its value under the plan.
         floor_s: time that no batch beats, at that quantile or on average; None if the limit is not on a time. [s]
         lone_s: response of a request that meets no other: batch wait, service of one, overhead. [s]
@@ -62,7 +62,7 @@ class Binding:
     """
 
     cause: Cause
-    promise: Promise
+    limit: Limit
     found: Interval
     floor_s: float | None = None
     lone_s: float | None = None
@@ -74,29 +74,29 @@ class Binding:
     @property
     def share(self) -> float:
         """Share of the limit that is used up."""
-        return self.found.value / self.promise.allowed
+        return self.found.value / self.limit.allowed
 
 
 def find_binding(asker: Asker, question: Question, plan: Plan, base: Candidate) -> Binding:
     """What limits a plan that was judged as `base`, which has a performance."""
     assert base.performance is not None  # noqa: S101  (the caller's part)
     profile = question.profile(plan.profile)
-    promise = question.objective.binding(base.performance)
-    found = promise.found(base.performance)
+    limit = question.objective.binding(base.performance)
+    found = limit.found(base.performance)
     assert found is not None  # noqa: S101  (what binds was found)
     floor_s = lone_s = wait = None
-    if promise.measure is Measure.RESPONSE and promise.quantile is not None:
-        floor_s = profile.service_floor_s(promise.quantile, plan.batch_size_max)
-        wait = base.performance.wait_quantiles_s.get(promise.quantile)
-    elif promise.measure is Measure.RESPONSE_MEAN:
+    if limit.measure is Measure.RESPONSE and limit.quantile is not None:
+        floor_s = profile.service_floor_s(limit.quantile, plan.batch_size_max)
+        wait = base.performance.wait_quantiles_s.get(limit.quantile)
+    elif limit.measure is Measure.RESPONSE_MEAN:
         floor_s = profile.service_floor_mean_s(plan.batch_size_max)
-    if promise.measure.is_duration:
-        lone = promise.found(lone_performance(profile, plan, question.objective.quantiles))
+    if limit.measure.is_duration:
+        lone = limit.found(lone_performance(profile, plan, question.objective.quantiles))
         lone_s = None if lone is None else lone.value
     alone = replace(plan, batch_size_max=1, batch_wait_max_s=0.0)
     binding = Binding(
         cause=Cause.QUEUEING,
-        promise=promise,
+        limit=limit,
         found=found,
         floor_s=floor_s,
         lone_s=lone_s,
@@ -117,11 +117,11 @@ def _cause(binding: Binding, plan: Plan, base: Candidate) -> Cause:
         return Cause.STABILITY
     if burst is not None and burst.replicas is not None and burst.replicas < plan.replicas:
         return Cause.BURSTINESS
-    if binding.floor_s is not None and binding.floor_s >= _MOST * binding.promise.allowed:
+    if binding.floor_s is not None and binding.floor_s >= _MOST * binding.limit.allowed:
         return Cause.SERVICE_FLOOR
     forms = base.performance is not None and (base.performance.batch_size_mean or 1.0) > 1.5
     grown = binding.lone_s is not None and binding.found.value - binding.lone_s >= _MOST * binding.found.value
-    waits = plan.batch_wait_max_s >= _MOST * binding.promise.allowed if binding.lone_s is not None else False
+    waits = plan.batch_wait_max_s >= _MOST * binding.limit.allowed if binding.lone_s is not None else False
     return Cause.BATCHING if waits or (forms and grown) else Cause.QUEUEING
 
 

@@ -67,14 +67,14 @@ def _checked(
         return
     trace = is_trace(question.workload)
     yield from _of_a_path(base) if trace else _steady(base)
-    promise = question.objective.binding(performance)
-    found = promise.found(performance)
+    limit = question.objective.binding(performance)
+    found = limit.found(performance)
     if found is not None:
         width = found.relative_half_width
         yield Assumption(
             what="the precision",
             checked=width <= precision,
-            how=f"{promise.what} is known to {100.0 * width:.2g} %; {100.0 * precision:.2g} % was requested",
+            how=f"{limit.what} is known to {100.0 * width:.2g} %; {100.0 * precision:.2g} % was requested",
         )
     if trace:
         how = "the plan was chosen and judged with the same trace"
@@ -108,16 +108,16 @@ def _of_a_path(base: Candidate) -> Iterator[Assumption]:
 
 def _against_law(question: Question, seen: Performance, law: Performance) -> Iterator[Assumption]:
     """Whether the simulated interval holds the value of an exact law."""
-    promise = question.objective.binding(seen)
-    found, truth = promise.found(seen), promise.found(law)
+    limit = question.objective.binding(seen)
+    found, truth = limit.found(seen), limit.found(law)
     if seen.kind is Kind.EXACT or found is None or truth is None:
         return
     holds = found.low <= truth.value <= found.high
     yield Assumption(
         what="law and simulation",
         checked=holds,
-        how=f"an exact law gives {promise.what} {format_value(promise, truth)}, and the simulation "
-        f"{format_value(promise, found)}{'' if holds else '; an interval may miss the true value'}",
+        how=f"an exact law gives {limit.what} {format_value(limit, truth)}, and the simulation "
+        f"{format_value(limit, found)}{'' if holds else '; an interval may miss the true value'}",
     )
 
 

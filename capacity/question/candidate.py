@@ -7,14 +7,14 @@ from enum import StrEnum
 from typing import Any, Generic, Protocol, Self
 
 from capacity.performance import Interval, Performance
-from capacity.question.objective import Measure, Objective, Promise
+from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.overload import Saturation
 from capacity.question.plan import AnyPlan
 from capacity.question.scenario import AnyScenario
 
 
-class Limit(StrEnum):
-    """The limit that refused a plan."""
+class Reason(StrEnum):
+    """Why a plan is refused."""
 
     STABILITY = "stability"
     SERVICE_FLOOR = "service_floor"
@@ -29,7 +29,7 @@ class Limit(StrEnum):
 
     @classmethod
     def of(cls, measure: Measure) -> Self:
-        """What a broken promise about this measure is called."""
+        """Reason for which a limit on this measure refuses a plan."""
         names = {Measure.WAIT: "wait", Measure.LOSS: "loss", Measure.UTILIZATION: "utilization"}
         return cls(names.get(measure, "latency"))
 
@@ -40,43 +40,44 @@ class Rejection:
 
     `stability` counts load (1 allowed); `service_floor`, `latency` and `wait` seconds at `quantile`, or
     of the mean if there is no quantile; `loss` and `utilization` shares; `profile_range` requests in a batch;
-    `replicas_max` replicas; `budget` simulated requests. `survival` counts in the unit of the promise that
-    is broken when replicas are gone.
+    `replicas_max` replicas; `budget` simulated requests. `survival` counts in the unit of the limit that
+    is exceeded when replicas are gone.
 
     Attributes:
-        promise: the promise that was broken, if one was.
-        event: what happened to the fleet when it broke the promise; None for the whole fleet.
-        is_loss: whether it counts shares of lost requests, though the promise may be about a duration.
+        reason: why the plan is refused.
+        limit: the limit of the objective that is exceeded, if one is.
+        event: what happened to the fleet when it exceeded the limit; None for the whole fleet.
+        is_loss: whether it counts shares of lost requests, though the limit may be on a duration.
     """
 
-    limit: Limit
+    reason: Reason
     allowed: float
     needed: float
-    promise: Promise | None = None
+    limit: Limit | None = None
     event: str | None = None
     is_loss: bool = False
 
     @classmethod
-    def of(cls, promise: Promise, needed: float, limit: Limit | None = None) -> Self:
-        """The refusal for a broken promise."""
-        limit = limit or Limit.of(promise.measure)
-        is_loss = promise.measure is Measure.LOSS
-        return cls(limit=limit, allowed=promise.allowed, needed=needed, promise=promise, is_loss=is_loss)
+    def of(cls, limit: Limit, needed: float, reason: Reason | None = None) -> Self:
+        """The rejection for a limit that is exceeded."""
+        reason = reason or Reason.of(limit.measure)
+        is_loss = limit.measure is Measure.LOSS
+        return cls(reason=reason, allowed=limit.allowed, needed=needed, limit=limit, is_loss=is_loss)
 
     @classmethod
-    def of_losses(cls, promise: Promise, lost: float) -> Self:
+    def of_losses(cls, limit: Limit, lost: float) -> Self:
         """For a limit that is missed because too many requests are rejected.
 
         Args:
             lost: share of the requests.
         """
-        allowed = promise.allowed if promise.quantile is None else 1.0 - promise.quantile
-        return cls(limit=Limit.LOSS, allowed=allowed, needed=lost, promise=promise, is_loss=True)
+        allowed = limit.allowed if limit.quantile is None else 1.0 - limit.quantile
+        return cls(reason=Reason.LOSS, allowed=allowed, needed=lost, limit=limit, is_loss=True)
 
     @property
     def quantile(self) -> float | None:
-        """Quantile of the promise that was broken."""
-        return None if self.promise is None else self.promise.quantile
+        """Quantile of the limit that is exceeded."""
+        return None if self.limit is None else self.limit.quantile
 
 
 class Doubt(StrEnum):
@@ -109,13 +110,13 @@ class LikeIt:
 
     Attributes:
         verdict: of the objective; None where there is none.
-        promise: the limit that is open, or else the one that is closest; without an objective the quantile that
+        limit: the limit that is open, or else the one that is closest; without an objective the quantile that
             is told, and no limit.
         found: what the sections say of it; None if the path has too few bursts for them to say anything.
     """
 
     verdict: Verdict | None
-    promise: Promise
+    limit: Limit
     found: Interval | None
 
     def beside(self, verdict: Verdict) -> Self:
@@ -190,7 +191,7 @@ def closest(candidates: Sequence[Candidate], objective: Objective) -> Candidate:
             lost = candidate.performance.loss_probability or 0.0
             return 0, math.inf if pressure is None else pressure.value, lost
         assert candidate.rejection is not None  # noqa: S101  (theory refuses with numbers only)
-        is_simulated = candidate.rejection.event is not None and candidate.rejection.promise is not None
+        is_simulated = candidate.rejection.event is not None and candidate.rejection.limit is not None
         return 1 if is_simulated else 2, candidate.rejection.needed / candidate.rejection.allowed, 0.0
 
     refused = [candidate for candidate in candidates if not candidate.accepted]

@@ -67,7 +67,7 @@ class Measure(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Promise:
+class Limit:
     """One limit of an objective: a measure, its quantile if it has one, and the largest allowed value."""
 
     measure: Measure
@@ -77,13 +77,13 @@ class Promise:
     def __str__(self) -> str:
         """The limit in words.
 
-        >>> str(Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.2))
+        >>> str(Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=0.2))
         'P99 <= 200 ms'
         """
-        return f"{self.what} <= {self.limit}"
+        return f"{self.what} <= {self.allowed_text}"
 
     @property
-    def limit(self) -> str:
+    def allowed_text(self) -> str:
         """The allowed value with its unit: a duration, or a percentage."""
         return format_duration(self.allowed) if self.measure.is_duration else format_share(self.allowed)
 
@@ -138,7 +138,7 @@ class Objective:
         DomainError: a quantile or a share is outside (0, 1), or a limit is not positive.
     """
 
-    limits: tuple[Promise, ...] = ()
+    limits: tuple[Limit, ...] = ()
 
     def __post_init__(self) -> None:
         places = {measure: place for place, measure in enumerate(Measure)}
@@ -223,30 +223,30 @@ class Objective:
         return min((share for share, _ in self._losses_allowed), default=None)
 
     @property
-    def strictest_of_losses(self) -> Promise:
+    def strictest_of_losses(self) -> Limit:
         """The limit that allows the fewest rejected requests."""
         return min(self._losses_allowed, key=lambda one: one[0])[1]
 
     @property
-    def _losses_allowed(self) -> list[tuple[float, Promise]]:
+    def _losses_allowed(self) -> list[tuple[float, Limit]]:
         """Allowed share of rejected requests for each limit that has one."""
         return [
-            (promise.allowed if promise.quantile is None else 1.0 - promise.quantile, promise)
-            for promise in self.limits
-            if promise.quantile is not None or promise.measure is Measure.LOSS
+            (limit.allowed if limit.quantile is None else 1.0 - limit.quantile, limit)
+            for limit in self.limits
+            if limit.quantile is not None or limit.measure is Measure.LOSS
         ]
 
-    def binding(self, performance: Performance) -> Promise:
+    def binding(self, performance: Performance) -> Limit:
         """The limit that is closest to being missed, or is exceeded by most."""
 
-        def pressure(promise: Promise) -> float:
-            found = promise.pressure(performance)
+        def pressure(limit: Limit) -> float:
+            found = limit.pressure(performance)
             return -math.inf if found is None else found.value
 
         return max(self.limits, key=pressure)
 
 
-def _limits(name: str, given: Mapping[float, float | str] | float | str) -> Iterator[Promise]:
+def _limits(name: str, given: Mapping[float, float | str] | float | str) -> Iterator[Limit]:
     """Limits of a measure by its name in Python."""
     measure = Measure.MISSED if name == "goodput" else Measure.__members__.get(name.upper())
     if measure is None or name == "missed":
@@ -257,7 +257,7 @@ def _limits(name: str, given: Mapping[float, float | str] | float | str) -> Iter
         raise InputError(f"{name} takes {wanted}, got {given!r}")
     by_quantile = given if isinstance(given, Mapping) else {None: given}
     for quantile, limit in by_quantile.items():
-        yield Promise(measure=measure, quantile=quantile, allowed=_allowed(measure, quantile, limit))
+        yield Limit(measure=measure, quantile=quantile, allowed=_allowed(measure, quantile, limit))
 
 
 def _allowed(measure: Measure, quantile: float | None, limit: float | str) -> float:
@@ -274,7 +274,7 @@ def _allowed(measure: Measure, quantile: float | None, limit: float | str) -> fl
     return float(limit)
 
 
-def _require_in_range(limit: Promise) -> None:
+def _require_in_range(limit: Limit) -> None:
     quantile, allowed, measure = limit.quantile, limit.allowed, limit.measure
     if quantile is not None and not 0.0 < quantile < 1.0:
         raise DomainError(f"a quantile must be within (0, 1), got {quantile}")
@@ -287,12 +287,12 @@ def _require_in_range(limit: Promise) -> None:
         raise DomainError(f"{what} must be positive, got {allowed}")
 
 
-def _require_effective(low: Promise, high: Promise) -> None:
+def _require_effective(low: Limit, high: Limit) -> None:
     """Refuse a limit that has no effect, since a higher quantile has a stricter one."""
     if low.measure is high.measure and low.quantile is not None and low.allowed > high.allowed:
         raise InputError(
-            f"the {low.what} limit {low.limit} is above the {high.what} limit {high.limit} and has no effect; "
-            "drop or swap them"
+            f"the {low.what} limit {low.allowed_text} is above the {high.what} limit {high.allowed_text} and has "
+            "no effect; drop or swap them"
         )
 
 
@@ -303,6 +303,6 @@ TIERS: dict[str, Objective] = {
 }
 
 
-def format_value(promise: Promise, found: Interval) -> str:
+def format_value(limit: Limit, found: Interval) -> str:
     """A duration or a share with the ends of its interval."""
-    return format_interval(found) if promise.measure.is_duration else format_share_interval(found)
+    return format_interval(found) if limit.measure.is_duration else format_share_interval(found)

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 
 from capacity.profile.profile import ServiceProfile
 from capacity.profile.sampling import FloorDoubt, doubt_of_floor
-from capacity.question.candidate import Candidate, Doubt, Limit, Rejection, Verdict
-from capacity.question.objective import Measure, Objective, Promise
+from capacity.question.candidate import Candidate, Doubt, Reason, Rejection, Verdict
+from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.overload import Overload
 from capacity.question.plan import Batching, Plan
 from capacity.question.scenario import Scenario
@@ -29,13 +29,13 @@ def refuse_batch_size(
         confidence: confidence of the interval of the service time.
     """
     if batch_size_max > profile.batch_size_max:
-        return Rejection(limit=Limit.PROFILE_RANGE, allowed=profile.batch_size_max, needed=batch_size_max)
-    promises = [p for p in objective.limits if p.measure in (Measure.RESPONSE, Measure.RESPONSE_MEAN)]
+        return Rejection(reason=Reason.PROFILE_RANGE, allowed=profile.batch_size_max, needed=batch_size_max)
+    limits = [p for p in objective.limits if p.measure in (Measure.RESPONSE, Measure.RESPONSE_MEAN)]
     refused = [
-        Rejection.of(promise, floor_s, Limit.SERVICE_FLOOR)
-        for promise in promises
-        if (floor_s := _floor_s(profile, promise, batch_size_max)) > promise.allowed
-        and _floor_doubt(profile, promise, batch_size_max, confidence) is None
+        Rejection.of(limit, floor_s, Reason.SERVICE_FLOOR)
+        for limit in limits
+        if (floor_s := _floor_s(profile, limit, batch_size_max)) > limit.allowed
+        and _floor_doubt(profile, limit, batch_size_max, confidence) is None
     ]
     return max(refused, key=lambda rejection: rejection.needed / rejection.allowed, default=None)
 
@@ -47,8 +47,8 @@ def floor_doubt(
 
     No response is quicker than its service, so no number of replicas settles it.
     """
-    promises = [p for p in objective.limits if p.measure is Measure.RESPONSE]
-    doubts = (_floor_doubt(profile, promise, batch_size_max, confidence) for promise in promises)
+    limits = [p for p in objective.limits if p.measure is Measure.RESPONSE]
+    doubts = (_floor_doubt(profile, limit, batch_size_max, confidence) for limit in limits)
     return next((doubt for doubt in doubts if doubt is not None), None)
 
 
@@ -57,23 +57,23 @@ def floor_candidate(plan: Plan, doubt: FloorDoubt) -> Candidate:
     return Candidate(
         plan=plan,
         verdict=Verdict.INCONCLUSIVE,
-        rejection=Rejection(limit=Limit.SERVICE_FLOOR, allowed=doubt.limit_s, needed=doubt.floor_s.high),
+        rejection=Rejection(reason=Reason.SERVICE_FLOOR, allowed=doubt.limit_s, needed=doubt.floor_s.high),
         doubt=Doubt.PROFILE,
     )
 
 
 def _floor_doubt(
-    profile: ServiceProfile, promise: Promise, batch_size_max: int, confidence: float
+    profile: ServiceProfile, limit: Limit, batch_size_max: int, confidence: float
 ) -> FloorDoubt | None:
-    if promise.quantile is None or batch_size_max > profile.batch_size_max:
+    if limit.quantile is None or batch_size_max > profile.batch_size_max:
         return None
-    return doubt_of_floor(profile, promise.quantile, batch_size_max, promise.allowed, confidence)
+    return doubt_of_floor(profile, limit.quantile, batch_size_max, limit.allowed, confidence)
 
 
-def _floor_s(profile: ServiceProfile, promise: Promise, batch_size_max: int) -> float:
+def _floor_s(profile: ServiceProfile, limit: Limit, batch_size_max: int) -> float:
     """Shortest time with batches up to this size, which no plan can beat. [s]"""
-    if promise.quantile is not None:
-        return profile.service_floor_s(promise.quantile, batch_size_max)
+    if limit.quantile is not None:
+        return profile.service_floor_s(limit.quantile, batch_size_max)
     return profile.service_floor_mean_s(batch_size_max)
 
 
@@ -89,7 +89,7 @@ def refuse_load(scenario: Scenario) -> Rejection | None:
         return _refuse_losses(scenario, workload)
     rho, is_exact = load_under(scenario.profile, workload, plan)
     if rho >= 1.0 and is_exact:
-        return Rejection(limit=Limit.STABILITY, allowed=1.0, needed=rho)
+        return Rejection(reason=Reason.STABILITY, allowed=1.0, needed=rho)
     return _refuse_bursts(scenario, workload)
 
 
@@ -109,14 +109,14 @@ def _refuse_bursts(scenario: Scenario, workload: Workload) -> Rejection | None:
     return refuse_overload(one, scenario.objective.limits)
 
 
-def refuse_overload(one: Overload, promises: Sequence[Promise]) -> Rejection | None:
+def refuse_overload(one: Overload, limits: Sequence[Limit]) -> Rejection | None:
     """The limit that bursts exceed most clearly, if any; responses and first tokens wait too."""
     waiting = (Measure.RESPONSE, Measure.WAIT, Measure.TTFT)
     found = [
-        Rejection.of(promise, least_s)
-        for promise in promises
-        if promise.quantile is not None and promise.measure in waiting
-        if (least_s := one.wait_min_s(promise.quantile)) > promise.allowed
+        Rejection.of(limit, least_s)
+        for limit in limits
+        if limit.quantile is not None and limit.measure in waiting
+        if (least_s := one.wait_min_s(limit.quantile)) > limit.allowed
     ]
     return max(found, key=lambda rejection: rejection.needed / rejection.allowed, default=None)
 
@@ -144,32 +144,32 @@ def _refuse_users(scenario: Scenario, users: ClosedPopulation) -> Rejection | No
     served_rps = profile.devices(plan.replicas) * device_throughput_max_rps(profile, plan.batch_size_max)
     mean_s = users.users / served_rps - users.think_time_s
     refused = [
-        Rejection.of(promise, needed_s)
-        for promise in scenario.objective.limits
-        if (needed_s := _least_s(profile, users, plan, promise, mean_s)) > promise.allowed
+        Rejection.of(limit, needed_s)
+        for limit in scenario.objective.limits
+        if (needed_s := _least_s(profile, users, plan, limit, mean_s)) > limit.allowed
     ]
     return max(refused, key=lambda rejection: rejection.needed / rejection.allowed, default=None)
 
 
 def _least_s(
-    profile: ServiceProfile, users: ClosedPopulation, plan: Plan, promise: Promise, mean_s: float
+    profile: ServiceProfile, users: ClosedPopulation, plan: Plan, limit: Limit, mean_s: float
 ) -> float:
     """Lower bound of the wait at the limit's quantile, or of its mean, if users take this long on average. [s]
 
     No response is longer than some r, so a share p of responses beyond t makes the mean at most (1 - p)·t + p·r.
     """
-    if plan.queue_limit is not None or promise.measure not in _OF_USERS:
+    if plan.queue_limit is not None or limit.measure not in _OF_USERS:
         return 0.0
-    if promise.measure is Measure.WAIT:
+    if limit.measure is Measure.WAIT:
         mean_s -= _service_max_s(profile, plan) + profile.request_overhead_s
-    if promise.quantile is None:
+    if limit.quantile is None:
         return mean_s
-    late = 1.0 - promise.quantile
-    return (mean_s - late * _response_max_s(profile, users, plan)) / promise.quantile
+    late = 1.0 - limit.quantile
+    return (mean_s - late * _response_max_s(profile, users, plan)) / limit.quantile
 
 
 def users_devices_min(
-    profile: ServiceProfile, users: ClosedPopulation, plan: Plan, promises: Iterable[Promise]
+    profile: ServiceProfile, users: ClosedPopulation, plan: Plan, limits: Iterable[Limit]
 ) -> int:
     """Fewest devices of a plan's batches for which theory does not refuse these users.
 
@@ -177,9 +177,9 @@ def users_devices_min(
     """
     device_rps = device_throughput_max_rps(profile, plan.batch_size_max)
     allowed_s = [
-        (promise.allowed - _least_s(profile, users, plan, promise, 0.0)) * (promise.quantile or 1.0)
-        for promise in promises
-        if promise.measure in _OF_USERS
+        (limit.allowed - _least_s(profile, users, plan, limit, 0.0)) * (limit.quantile or 1.0)
+        for limit in limits
+        if limit.measure in _OF_USERS
     ]
     if plan.queue_limit is not None or not allowed_s:
         return 1

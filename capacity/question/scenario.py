@@ -85,9 +85,9 @@ def require_second_tokens(objective: Objective, lengths: AnyLengths) -> None:
     """
     if lengths.moments.output > 1.0:
         return
-    for promise in objective.limits:
-        if promise.measure in BETWEEN_TOKENS:
+    for limit in objective.limits:
+        if limit.measure in BETWEEN_TOKENS:
             raise InputError(
-                f"every request has one output token, and {promise.measure.short} is about the time from one to the "
+                f"every request has one output token, and {limit.measure.short} is about the time from one to the "
                 "next: leave out that limit, or give lengths with longer outputs"
             )

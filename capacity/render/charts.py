@@ -53,7 +53,7 @@ def objective_chart(curve: ObjectiveCurve, *, width: int = 80, height: int = 18)
     left, right = curve.x_range
     ticks = _ticks(0.0, right)
     legend = [f"{mark} {NAMES[verdict]}" for verdict, mark in MARKS.items()] + [
-        f"- limit {curve.promise.limit}"
+        f"- limit {curve.promise.allowed_text}"
     ]
     if curve.chosen is not None:
         whole = range(math.ceil(left), math.ceil(right), 1 + int(right - left) // (2 * TICKS))

@@ -106,7 +106,7 @@ def junit(answer: Gated, name: str) -> str:
         )
         message = printable(finding.message)
         if finding.verdict is Verdict.MISSED:
-            limit = "objective" if finding.rejection is None else finding.rejection.limit.value
+            limit = "objective" if finding.rejection is None else finding.rejection.reason.value
             ElementTree.SubElement(case, "failure", {"message": message, "type": limit}).text = message
         elif finding.verdict is Verdict.INCONCLUSIVE:
             ElementTree.SubElement(case, "error", {"message": message, "type": "inconclusive"}).text = message

@@ -9,8 +9,8 @@ from capacity.answer.sentences import fate_of_fewer, fleet, format_found, format
 from capacity.explanation.binding import Binding, Burst, Cause
 from capacity.explanation.explanation import Explanation
 from capacity.explanation.savings import Lever, Saving
-from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
-from capacity.question.objective import Promise, format_value
+from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
+from capacity.question.objective import Limit, format_value
 from capacity.search.recommendation import Change
 from capacity.units import format_duration
 
@@ -59,7 +59,7 @@ def _binding(explanation: Explanation) -> Iterator[str]:
         yield f"The plan was not simulated: {format_refusal(explanation.base)}."
         return
     yield (
-        f"{binding.promise.what} of {format_value(binding.promise, binding.found)} uses up "
+        f"{binding.limit.what} of {format_value(binding.limit, binding.found)} uses up "
         f"{100.0 * binding.share:.3g} % of what is allowed; what limits it most is {_CAUSES[binding.cause]}."
     )
     if binding.load_fewer is not None:
@@ -73,18 +73,18 @@ def _binding(explanation: Explanation) -> Iterator[str]:
 def _times(binding: Binding) -> Iterator[str]:
     """Where the time goes, for a limit on times."""
     if binding.floor_s is not None:
-        share = 100.0 * binding.floor_s / binding.promise.allowed
+        share = 100.0 * binding.floor_s / binding.limit.allowed
         yield f"Service: at best {format_duration(binding.floor_s)}, {share:.3g} % of the limit."
     if binding.lone_s is not None:
         more_s = max(0.0, binding.found.value - binding.lone_s)
-        wait = "" if binding.wait is None else f"; the wait alone has {binding.promise.what} "
-        wait += "" if binding.wait is None else format_value(binding.promise, binding.wait)
+        wait = "" if binding.wait is None else f"; the wait alone has {binding.limit.what} "
+        wait += "" if binding.wait is None else format_value(binding.limit, binding.wait)
         yield (
             f"Queueing and batching: a lone request takes {format_duration(binding.lone_s)}; waiting for "
             f"others and sharing a batch with them adds {format_duration(more_s)}{wait}."
         )
     if binding.unbatched is not None:
-        yield f"Without batches: {_fate(binding.unbatched, binding.promise)}."
+        yield f"Without batches: {_fate(binding.unbatched, binding.limit)}."
 
 
 def _burst(explanation: Explanation, binding: Binding, burst: Burst) -> str:
@@ -98,7 +98,7 @@ def _burst(explanation: Explanation, binding: Binding, burst: Burst) -> str:
         more = f", and {burst.replicas} would be enough, {explanation.plan.replicas - burst.replicas} fewer"
         if burst.replicas >= explanation.plan.replicas:
             more = f", and {burst.replicas} would be needed"
-    return f"Arrivals: {cv}{counts}under Poisson arrivals {_fate(burst.poisson, binding.promise)}{more}."
+    return f"Arrivals: {cv}{counts}under Poisson arrivals {_fate(burst.poisson, binding.limit)}{more}."
 
 
 def _fewer(explanation: Explanation) -> Iterator[str]:
@@ -141,21 +141,21 @@ def _fewer(explanation: Explanation) -> Iterator[str]:
 
 def _is_load(rejection: Rejection) -> bool:
     """Whether theory refused the load, even with the allowed losses taken off."""
-    return rejection.promise is None and rejection.limit in (Limit.STABILITY, Limit.SURVIVAL)
+    return rejection.limit is None and rejection.reason in (Reason.STABILITY, Reason.SURVIVAL)
 
 
 def _neighbour(explanation: Explanation, change: Change) -> str:
-    promise = None if explanation.binding is None else explanation.binding.promise
+    limit = None if explanation.binding is None else explanation.binding.limit
     value = (
         f"up to {change.plan.batch_size_max}"
         if change.what == "batch size"
         else format_duration(change.plan.batch_wait_max_s)
     )
-    return f"{change.what.capitalize()} {value}: {_fate(change.candidate, promise)}{_shift(change)}."
+    return f"{change.what.capitalize()} {value}: {_fate(change.candidate, limit)}{_shift(change)}."
 
 
 def _sensitivities(explanation: Explanation) -> Iterator[str]:
-    promise = None if explanation.binding is None else explanation.binding.promise
+    limit = None if explanation.binding is None else explanation.binding.limit
     for change in explanation.sensitivities:
         assert change.step is not None  # noqa: S101  (what was given has a step)
         name = _GAPS if change.what == "cv" else change.what
@@ -164,7 +164,7 @@ def _sensitivities(explanation: Explanation) -> Iterator[str]:
         needs = "" if count is None else f"; {count} {are} enough with this batch"
         yield (
             f"{name.capitalize()} {100.0 * change.step:+.3g} %: "
-            f"{_fate(change.candidate, promise)}{_shift(change)}{needs}."
+            f"{_fate(change.candidate, limit)}{_shift(change)}{needs}."
         )
     most = explanation.most_sensitive
     if most is not None:
@@ -206,11 +206,11 @@ def _shift(change: Change) -> str:
     return f" ({100.0 * change.shift:+.3g} %)"
 
 
-def _fate(candidate: Candidate, promise: Promise | None) -> str:
+def _fate(candidate: Candidate, limit: Limit | None) -> str:
     """The limited value and whether all limits are met; or why there is no value."""
-    if candidate.performance is None or promise is None:
+    if candidate.performance is None or limit is None:
         return format_refusal(candidate) or candidate.verdict.value
-    found = format_found(promise, candidate.performance)
+    found = format_found(limit, candidate.performance)
     found = found if candidate.settled else found.replace(" is ", " is at least ", 1)
     kept = {Verdict.MET: "met", Verdict.MISSED: "missed", Verdict.INCONCLUSIVE: "in doubt"}
     return f"{found}, {kept[candidate.verdict]}"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from capacity.answer.sweep import AnyTable, Row, Value
-    from capacity.question.objective import Promise
+    from capacity.question.objective import Limit
     from capacity.search.max_rate import Rates
     from capacity.search.recommendation import Recommendation
 
@@ -51,7 +51,7 @@ class ObjectiveCurve:
     """
 
     title: str
-    promise: "Promise"
+    promise: "Limit"
     points: tuple[Point, ...]
     chosen: int | None = None
     beyond: tuple[int, ...] = ()
@@ -93,7 +93,7 @@ class ObjectiveCurve:
 
 def rate_curve(rates: "Rates") -> ObjectiveCurve:
     """The quantity that limits the upper end, against the arrival rate; rates far too high are left out."""
-    promise, plan = rates.promise, rates.scenario.plan
+    promise, plan = rates.limit, rates.scenario.plan
     points = [_point(point.arrival_rate_rps, point.candidate, promise) for point in rates.points]
     title = f"{promise.what} of {plan.replicas} x {plan.profile}, {plan.size_text}"
     return ObjectiveCurve(
@@ -108,7 +108,7 @@ def token_plan_curve(found: "Recommendation") -> ObjectiveCurve | None:
         return None
     chosen = Candidate(plan=plan, verdict=Verdict.MET, performance=performance)
     smaller = [one for one in found.considered if one.plan.replicas < plan.replicas and one.performance]
-    broken = [one.rejection.promise for one in smaller if one.rejection and one.rejection.promise]
+    broken = [one.rejection.limit for one in smaller if one.rejection and one.rejection.limit]
     promise = broken[-1] if broken else found.objective.binding(performance)
     return replicas_curve(chosen, promise, found.considered)
 
@@ -125,7 +125,7 @@ def plan_curve(recommendation: "Recommendation") -> ObjectiveCurve | None:
 
 def replicas_curve(
     chosen: "Candidate[Any]",
-    promise: "Promise",
+    promise: "Limit",
     candidates: "Iterable[Candidate[Any]]",
 ) -> ObjectiveCurve:
     """The limited quantity over fleets of one profile and routing, each at the best size that was tried."""
@@ -148,15 +148,15 @@ def replicas_curve(
     )
 
 
-def _scale(promise: "Promise") -> float:
+def _scale(promise: "Limit") -> float:
     return 1e3 if promise.measure.is_duration else 1.0
 
 
-def _found(candidate: "Candidate[Any]", promise: "Promise") -> Interval | None:
+def _found(candidate: "Candidate[Any]", promise: "Limit") -> Interval | None:
     return None if candidate.performance is None else promise.found(candidate.performance)
 
 
-def _best(candidates: "list[Candidate[Any]]", promise: "Promise") -> "Candidate[Any]":
+def _best(candidates: "list[Candidate[Any]]", promise: "Limit") -> "Candidate[Any]":
     """The candidate with the lowest value, among accepted ones if there are any."""
 
     def rank(one: "Candidate[Any]") -> tuple[bool, bool, float]:
@@ -166,7 +166,7 @@ def _best(candidates: "list[Candidate[Any]]", promise: "Promise") -> "Candidate[
     return min(candidates, key=rank)
 
 
-def _point(x: float, candidate: "Candidate[Any]", promise: "Promise") -> Point | None:
+def _point(x: float, candidate: "Candidate[Any]", promise: "Limit") -> Point | None:
     """A candidate as a point, its interval cut at the axis; None if it lies outside."""
     found, top, scale = _found(candidate, promise), TOP * promise.allowed, _scale(promise)
     if found is None or found.value > top:
@@ -213,7 +213,7 @@ def draw_objective(curve: ObjectiveCurve) -> Plot:
         if some:
             x, found = [point.x for point in some], [point.found for point in some]
             draw_points(axes, x, found, label=NAMES[verdict], linestyle="none", markersize=4.0, **form)
-    plot.limit(curve.limit, f"limit: {curve.promise.limit}")
+    plot.limit(curve.limit, f"limit: {curve.promise.allowed_text}")
     left, right = curve.x_range
     axes.set(xlim=(left, 1.02 * right), ylim=(0.0, 1.04 * curve.top))
     if curve.chosen is not None:

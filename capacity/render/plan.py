@@ -15,8 +15,8 @@ from capacity.answer.sentences import (
     format_missed_at,
     format_verdict,
 )
-from capacity.question.candidate import Candidate, Limit
-from capacity.question.objective import Measure, Objective, Promise, format_value
+from capacity.question.candidate import Candidate, Reason
+from capacity.question.objective import Limit, Measure, Objective, format_value
 from capacity.question.plan import Plan, Routing
 from capacity.question.question import Question
 from capacity.render.tables import caveat_lines, performance_rows, plan_rows, short_rows, sparkline, table
@@ -111,15 +111,15 @@ def tally_line(recommendation: Recommendation) -> str:
     )
 
 
-def shown_promise(objective: Objective) -> Promise:
+def shown_promise(objective: Objective) -> Limit:
     """The limit that tables have a column for: the one at the highest quantile of the response, if any."""
-    promises = objective.limits
-    responses = [promise for promise in promises if promise.measure is Measure.RESPONSE]
-    return (responses or list(promises))[-1]
+    limits = objective.limits
+    responses = [limit for limit in limits if limit.measure is Measure.RESPONSE]
+    return (responses or list(limits))[-1]
 
 
 def considered_tables(
-    candidates: Sequence[Candidate], promise: Promise, replicas: int | None = None
+    candidates: Sequence[Candidate], limit: Limit, replicas: int | None = None
 ) -> Iterator[Table]:
     """A table for each profile: every candidate with its interval and refusal, similar ones in one row.
 
@@ -129,11 +129,11 @@ def considered_tables(
     several = len({one.plan.profile for one in candidates}) > 1
     for profile, group in groupby(candidates, key=lambda one: one.plan.profile):
         title = f"Considered: {profile}" if several else "Considered"
-        yield _considered_table(list(group), promise, replicas, title)
+        yield _considered_table(list(group), limit, replicas, title)
 
 
 def _considered_table(
-    candidates: Sequence[Candidate], promise: Promise, replicas: int | None, title: str
+    candidates: Sequence[Candidate], limit: Limit, replicas: int | None, title: str
 ) -> Table:
     particular = [name for name in _PARTICULAR if len({_part(one.plan, name) for one in candidates}) > 1]
     columns = (
@@ -141,14 +141,14 @@ def _considered_table(
         "replicas",
         "<batch",
         "load",
-        f"~{promise.what}",
+        f"~{limit.what}",
         *(["rejected"] if _loses(candidates) else []),
         "<verdict",
     )
     shown = _SIZES_SHOWN if len(particular) < len(_PARTICULAR) else _SIZES_OF_MANY_KINDS
     groups = (list(group) for _, group in groupby(_nearest(candidates, replicas, shown), _refused_alike))
     has_losses = _loses(candidates)
-    rows = (_candidates_row(group, promise, particular, has_losses=has_losses) for group in groups)
+    rows = (_candidates_row(group, limit, particular, has_losses=has_losses) for group in groups)
     return table(columns, rows, title=title)
 
 
@@ -172,20 +172,20 @@ def _refused_alike(candidate: Candidate) -> tuple[object, ...]:
     if plan.batch_wait_max_s > 0.0:  # there are many
         return *alike, candidate.accepted
     if candidate.performance is None and candidate.rejection is not None:
-        return *alike, candidate.rejection.limit, candidate.rejection.event
+        return *alike, candidate.rejection.reason, candidate.rejection.event
     return *alike, plan.batch_size_max, "simulated"
 
 
 def _candidates_row(
-    group: Sequence[Candidate], promise: Promise, particular: Sequence[str], *, has_losses: bool
+    group: Sequence[Candidate], limit: Limit, particular: Sequence[str], *, has_losses: bool
 ) -> tuple[str, ...]:
     first, last = group[0], group[-1]
-    nearest = min(group, key=lambda one: _distance(one, promise))
+    nearest = min(group, key=lambda one: _distance(one, limit))
     sizes = sorted({one.plan.batch_size_max for one in group})
-    load, found = _found(nearest, promise)
+    load, found = _found(nearest, limit)
     refused = nearest.rejection
-    is_load = refused is not None and refused.limit in (Limit.STABILITY, Limit.SURVIVAL)
-    unstable = is_load and refused is not None and refused.promise is None
+    is_load = refused is not None and refused.reason in (Reason.STABILITY, Reason.SURVIVAL)
+    unstable = is_load and refused is not None and refused.limit is None
     best = first is not last and not nearest.accepted and unstable
     return (
         *(_parts(group, name) for name in particular),
@@ -198,22 +198,22 @@ def _candidates_row(
     )
 
 
-def _distance(candidate: Candidate, promise: Promise) -> float:
+def _distance(candidate: Candidate, limit: Limit) -> float:
     """The value that refused a candidate, or else the value found; candidates with lower ones come first."""
     if candidate.rejection is not None:
         return candidate.rejection.needed
-    found = None if candidate.performance is None else promise.found(candidate.performance)
+    found = None if candidate.performance is None else limit.found(candidate.performance)
     return 0.0 if found is None else found.value
 
 
-def _found(candidate: Candidate, promise: Promise) -> tuple[str, str]:
+def _found(candidate: Candidate, limit: Limit) -> tuple[str, str]:
     """Load and interval of a simulated candidate; an undecided one shows a lower bound of its quantile."""
     performance = candidate.performance
     if performance is None:
         return "", ""
-    found = promise.found(performance)
+    found = limit.found(performance)
     least = "" if candidate.settled or (found is not None and math.isinf(found.value)) else ">= "
-    shown = "" if found is None else format_value(promise, found)
+    shown = "" if found is None else format_value(limit, found)
     return "" if performance.load is None else f"{performance.load:.3f}", f"{least}{shown}"
 
 

@@ -7,7 +7,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from capacity.answer.sentences import fleet, format_found, format_loss, format_refusal, promises
+from capacity.answer.sentences import fleet, format_found, format_loss, format_refusal, limits_in_words
 from capacity.performance import Interval, format_span
 from capacity.question.candidate import Verdict
 from capacity.question.objective import format_value
@@ -40,17 +40,17 @@ def sentences(rates: Rates) -> Iterator[str]:
     if rates.stretches:
         verb = "meet" if plan.replicas > 1 else "meets"
         stretches = ", and ".join(format_stretch(stretch) for stretch in rates.stretches)
-        yield f"{fleet(plan)} {verb} {promises(objective)} {stretches}."
+        yield f"{fleet(plan)} {verb} {limits_in_words(objective)} {stretches}."
     elif rates.verdict is Verdict.INCONCLUSIVE:
-        yield f"No rate is known at which {fleet(plan)} would meet {promises(objective)}."
+        yield f"No rate is known at which {fleet(plan)} would meet {limits_in_words(objective)}."
     else:
         best = "" if rates.closest is None else f": at best, {format_refusal(rates.closest)}"
-        yield f"At no rate would {fleet(plan)} meet {promises(objective)}{best}."
+        yield f"At no rate would {fleet(plan)} meet {limits_in_words(objective)}{best}."
     if rates.lone is not None and rates.lone.performance is not None:
         lone = rates.lone.performance
         kept = _LONE[rates.lone.verdict]
         yield (
-            f"At the lowest rates, where each request is alone, {format_found(rates.promise, lone)}: the "
+            f"At the lowest rates, where each request is alone, {format_found(rates.limit, lone)}: the "
             f"objective is {kept}."
         )
     yield from _note_on_rising(rates)
@@ -59,7 +59,7 @@ def sentences(rates: Rates) -> Iterator[str]:
 def _note_on_rising(rates: Rates) -> Iterator[str]:
     """Note on assumptions, if any were made."""
     if rates.only_rises and rates.points:
-        yield f"Assumed: {rates.promise.what} rises with the rate, since batches start at once."
+        yield f"Assumed: {rates.limit.what} rises with the rate, since batches start at once."
 
 
 def format_rate_interval(end: Interval) -> str:
@@ -81,21 +81,21 @@ def format_stretch(stretch: Stretch) -> str:
 
 def _points_table(rates: Rates) -> Table:
     """The curve, rate by rate."""
-    promise = rates.promise
+    limit = rates.limit
     has_losses = any(format_loss(point.candidate.performance) for point in rates.points)
-    columns = ("rate", "load", promise.what, *(["rejected"] if has_losses else []), "<verdict")
+    columns = ("rate", "load", limit.what, *(["rejected"] if has_losses else []), "<verdict")
     return table(columns, (_row(rates, point, has_losses=has_losses) for point in rates.points))
 
 
 def _row(rates: Rates, point: Point, *, has_losses: bool) -> tuple[str, ...]:
     scenario, candidate = rates.scenario, point.candidate
     performance = candidate.performance
-    found = None if performance is None else rates.promise.found(performance)
+    found = None if performance is None else rates.limit.found(performance)
     least = "" if candidate.settled or (found is not None and math.isinf(found.value)) else ">= "
     return (
         format_rate(point.arrival_rate_rps),
         f"{load(scenario.profile, point.arrival_rate_rps, scenario.plan):.3f}",
-        "" if found is None else least + format_value(rates.promise, found),
+        "" if found is None else least + format_value(rates.limit, found),
         *([format_loss(performance)] if has_losses else []),
         "in doubt" if candidate.verdict is Verdict.INCONCLUSIVE else candidate.verdict.value,
     )

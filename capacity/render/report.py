@@ -20,13 +20,13 @@ from capacity.answer.sentences import (
     format_loss,
     format_refusal,
     format_verdict,
-    promises,
+    limits_in_words,
 )
 from capacity.explanation.explanation import Assumption
 from capacity.performance import Interval, Kind, Performance, Window, format_interval
-from capacity.question.candidate import Candidate, Limit, Verdict
+from capacity.question.candidate import Candidate, Reason, Verdict
 from capacity.question.caveat import CaveatCode
-from capacity.question.objective import Measure, Promise, format_value
+from capacity.question.objective import Limit, Measure, format_value
 from capacity.question.plan import Plan
 from capacity.render import report_figures as figures
 from capacity.render.plan import shown_promise
@@ -174,7 +174,7 @@ def _verdict(found: Findings) -> list[str]:
     saved, is_missed = found.saved, found.recommendation.verdict is Verdict.MISSED
     fate = "does not meet" if is_missed else "is not known to meet"
     return [
-        f"{fleet(saved.plan)} {fate} {promises(saved.question.objective)} "
+        f"{fleet(saved.plan)} {fate} {limits_in_words(saved.question.objective)} "
         f"{demand(saved.question.workload)} any more: {format_refusal(found.certified)}."
     ]
 
@@ -182,14 +182,14 @@ def _verdict(found: Findings) -> list[str]:
 def _promise_rows(found: Findings) -> Iterator[tuple[str, str, str, float]]:
     """Each limit, its predicted value, and the share of the limit that this uses up, at most 1."""
     performance = found.recommendation.performance
-    for promise in found.saved.question.objective.limits:
-        seen = None if performance is None else promise.found(performance)
-        pressure = None if performance is None else promise.pressure(performance)
-        predicted = "not known" if seen is None else format_value(promise, seen)
+    for limit in found.saved.question.objective.limits:
+        seen = None if performance is None else limit.found(performance)
+        pressure = None if performance is None else limit.pressure(performance)
+        predicted = "not known" if seen is None else format_value(limit, seen)
         if pressure is None or math.isinf(pressure.value):
-            yield str(promise), predicted, "", 1.0
+            yield str(limit), predicted, "", 1.0
         else:
-            yield str(promise), predicted, f"{100.0 * pressure.value:.0f} %", min(1.0, pressure.value)
+            yield str(limit), predicted, f"{100.0 * pressure.value:.0f} %", min(1.0, pressure.value)
 
 
 def _confidence(found: Findings) -> str:
@@ -200,7 +200,7 @@ def _confidence(found: Findings) -> str:
     return f"In brackets: {100.0 * found.saved.effort.confidence:g} % intervals."
 
 
-def shown(found: Findings) -> Promise:
+def shown(found: Findings) -> Limit:
     """The limit that charts and tables show: the one that binds."""
     performance, objective = found.recommendation.performance, found.saved.question.objective
     return shown_promise(objective) if performance is None else objective.binding(performance)
@@ -254,16 +254,16 @@ def _one_lost(found: Findings) -> str:
     if one is None:
         return "Nothing is left: no request is answered until the replica is back."
     left = f"{one.plan.replicas} {'is' if one.plan.replicas == 1 else 'are'} left"
-    promise = found.saved.question.objective
+    limit = found.saved.question.objective
     refused = one.rejection
-    if refused is not None and refused.limit is Limit.STABILITY:
+    if refused is not None and refused.reason is Reason.STABILITY:
         return (
             f"{left}, at load {refused.needed:.3f} with the same batches: more requests arrive than they can "
             "serve, and the queues grow until it is back."
         )
     if one.performance is None:
         return f"{left}: {format_refusal(one)}."
-    told = format_found(promise.binding(one.performance), one.performance)
+    told = format_found(limit.binding(one.performance), one.performance)
     told = told if one.settled else told.replace(" is ", " is at least ", 1)
     return f"{left}, and {told}: the objective is {_WORDS[one.verdict]}."
 
@@ -289,12 +289,12 @@ def _chart(panels: Panels, key: str, alt: str) -> Markup:
     return Markup(figures.inline_svg(panels, key, str(escape(alt))))  # noqa: S704  (alt is escaped)
 
 
-def _value(promise: Promise, found: Interval | None) -> str:
-    return "" if found is None else format_value(promise, found)
+def _value(limit: Limit, found: Interval | None) -> str:
+    return "" if found is None else format_value(limit, found)
 
 
-def _found(candidate: Candidate, promise: Promise) -> Interval | None:
-    return None if candidate.performance is None else promise.found(candidate.performance)
+def _found(candidate: Candidate, limit: Limit) -> Interval | None:
+    return None if candidate.performance is None else limit.found(candidate.performance)
 
 
 def _verdict_cell(candidate: Candidate) -> Cell:
@@ -307,8 +307,8 @@ def _word_cell(candidate: Candidate) -> Cell:
 
 def rate_section(found: Findings) -> Section:
     """The limited quantity over the arrival rate."""
-    promise = shown(found)
-    title = f"{_capital(promise.what)} over the arrival rate"
+    limit = shown(found)
+    title = f"{_capital(limit.what)} over the arrival rate"
     workload = found.saved.question.workload
     if isinstance(workload, ClosedPopulation):
         lead = "Not shown: users who wait for their answers have no arrival rate of their own."
@@ -316,29 +316,29 @@ def rate_section(found: Findings) -> Section:
     spots = [
         (rate_rps, seen, one.verdict)
         for rate_rps, one in found.rates
-        if (seen := _found(one, promise)) is not None
+        if (seen := _found(one, limit)) is not None
     ]
     if not any(math.isfinite(seen.value) for _, seen, _ in spots):
-        lead = f"Not shown: nothing is known of {promise.what} at other rates."
+        lead = f"Not shown: nothing is known of {limit.what} at other rates."
         return Section(key="rate", title=title, lead=lead)
     headroom = found.recommendation.headroom
     accepted_rps = None if headroom is None else headroom.accepted_rps
-    lead = f"The objective is {promise}, and the plan is made for {format_rate(workload.arrival_rate_rps)}."
+    lead = f"The objective is {limit}, and the plan is made for {format_rate(workload.arrival_rate_rps)}."
     if headroom is not None:
         lead += f" It still meets the objective at {format_headroom(headroom)}, by shorter simulations."
     lead += " The verdicts at other rates come from shorter simulations too."
-    drawn = figures.draw_rates(spots, promise, workload.arrival_rate_rps, accepted_rps)
+    drawn = figures.draw_rates(spots, limit, workload.arrival_rate_rps, accepted_rps)
     rows = [
         (
             Cell(text=format_rate(rate_rps)),
-            Cell(text=_value(promise, _found(one, promise))),
+            Cell(text=_value(limit, _found(one, limit))),
             _word_cell(one),
         )
         for rate_rps, one in found.rates
     ]
     table = Table(
-        caption=f"{_capital(promise.what)} by arrival rate",
-        heads=("rate", promise.what, "verdict"),
+        caption=f"{_capital(limit.what)} by arrival rate",
+        heads=("rate", limit.what, "verdict"),
         rows=rows,
     )
     return Section(
@@ -348,26 +348,26 @@ def rate_section(found: Findings) -> Section:
 
 def map_section(found: Findings) -> Section:
     """Replicas and batches of the plan's profile and routing, each with its best batch wait."""
-    plan, promise = found.saved.plan, shown(found)
+    plan, limit = found.saved.plan, shown(found)
     best: dict[tuple[int, int], Candidate] = {}
     for one in _with_certified(found):
         if (one.plan.profile, one.plan.routing) == (plan.profile, plan.routing):
             place = (one.plan.replicas, one.plan.batch_size_max)
-            best[place] = min((best.get(place, one), one), key=lambda seen: _rank(seen, promise))
+            best[place] = min((best.get(place, one), one), key=lambda seen: _rank(seen, limit))
     best[plan.replicas, plan.batch_size_max] = found.certified
     counts = sorted({replicas for replicas, _ in best}, key=lambda n: (abs(n - plan.replicas), n))[:_MAP_MAX]
     sizes = sorted({size for _, size in best})
     rows = [
-        (Cell(text=str(n)), *(_map_cell(best.get((n, size)), promise, plan) for size in sizes))
+        (Cell(text=str(n)), *(_map_cell(best.get((n, size)), limit, plan) for size in sizes))
         for n in sorted(counts, reverse=True)
     ]
     table = Table(
-        caption=f"{_capital(promise.what)} of each fleet that was tried",
+        caption=f"{_capital(limit.what)} of each fleet that was tried",
         heads=("replicas", *(f"batch {size}" for size in sizes)),
         rows=rows,
     )
     lead = (
-        f"{_capital(promise.what)} with the best batch wait that was tried. ✓ meets the objective, ✕ does "
+        f"{_capital(limit.what)} with the best batch wait that was tried. ✓ meets the objective, ✕ does "
         "not, ? is in doubt; “unstable” is refused by theory, and an empty cell was not tried. The chosen "
         "plan is framed."
     )
@@ -380,23 +380,23 @@ def _with_certified(found: Findings) -> Iterator[Candidate]:
     yield found.certified
 
 
-def _rank(candidate: Candidate, promise: Promise) -> tuple[bool, bool, float]:
-    seen = _found(candidate, promise)
+def _rank(candidate: Candidate, limit: Limit) -> tuple[bool, bool, float]:
+    seen = _found(candidate, limit)
     return not candidate.accepted, seen is None, 0.0 if seen is None else seen.value
 
 
-def _map_cell(candidate: Candidate | None, promise: Promise, plan: Plan) -> Cell:
+def _map_cell(candidate: Candidate | None, limit: Limit, plan: Plan) -> Cell:
     if candidate is None:
         return Cell(text="", look="untried")
-    seen, rejection = _found(candidate, promise), candidate.rejection
+    seen, rejection = _found(candidate, limit), candidate.rejection
     sign = {Verdict.MET: "✓", Verdict.MISSED: "✕", Verdict.INCONCLUSIVE: "?"}[candidate.verdict]
     look = candidate.verdict.value
     if (candidate.plan.replicas, candidate.plan.batch_size_max) == (plan.replicas, plan.batch_size_max):
         look += " chosen"
     if seen is None:
-        is_load = rejection is not None and rejection.limit in (Limit.STABILITY, Limit.SURVIVAL)
+        is_load = rejection is not None and rejection.reason in (Reason.STABILITY, Reason.SURVIVAL)
         return Cell(text="unstable" if is_load else f"{sign} refused", look=f"{look} theory")
-    short = "lost" if math.isinf(seen.value) else _value(promise, Interval.exact(seen.value))
+    short = "lost" if math.isinf(seen.value) else _value(limit, Interval.exact(seen.value))
     return Cell(text=f"{sign} {'' if candidate.settled else '≥ '}{short}", look=look)
 
 
@@ -437,45 +437,45 @@ def distribution_section(found: Findings) -> Section:
 
 def frontier_section(found: Findings) -> Section:
     """The cost of a lower percentile."""
-    promise = shown(found)
-    title, priced = f"Cost and {promise.what}", found.recommendation.hourly_usd is not None
+    limit = shown(found)
+    title, priced = f"Cost and {limit.what}", found.recommendation.hourly_usd is not None
     spots: list[tuple[float, Interval, Verdict]] = []
     best: dict[float, Candidate] = {}
     for one in _with_certified(found):
-        seen, cost = _found(one, promise), _cost(found.saved, one.plan)
+        seen, cost = _found(one, limit), _cost(found.saved, one.plan)
         if seen is None or cost is None or math.isinf(seen.value):
             continue
         spots.append((cost, seen, one.verdict))
-        best[cost] = min((best.get(cost, one), one), key=lambda two: _rank(two, promise))
+        best[cost] = min((best.get(cost, one), one), key=lambda two: _rank(two, limit))
     certified = found.certified.performance
     chosen_cost, here = (
         _cost(found.saved, found.saved.plan),
-        None if certified is None else promise.found(certified),
+        None if certified is None else limit.found(certified),
     )
-    drawable = [one for one in spots if one[1].value <= figures.TOP * promise.allowed]
+    drawable = [one for one in spots if one[1].value <= figures.TOP * limit.allowed]
     if not drawable or here is None or chosen_cost is None:
         return Section(key="cost", title=title, lead="Not shown: no fleet was simulated to its end.")
     unit = "USD/h" if priced else "replicas"
     lead = (
         "Each mark is a fleet that was simulated; the line joins those that meet the objective and that no "
-        f"fleet as cheap beats in {promise.what}."
+        f"fleet as cheap beats in {limit.what}."
     )
     best[chosen_cost] = found.certified
     rows = [
         (
             Cell(text=f"{cost:.3f}" if priced else f"{cost:g}"),
             Cell(text=_short_fleet(best[cost].plan, found.saved), look="words"),
-            Cell(text=_least(best[cost], promise)),
+            Cell(text=_least(best[cost], limit)),
             _word_cell(best[cost]),
         )
         for cost in sorted(best)[:_FRONTIER_MAX]
     ]
     drawn = figures.draw_frontier(
-        spots, (chosen_cost, here.value), promise, "price [USD/h]" if priced else "replicas"
+        spots, (chosen_cost, here.value), limit, "price [USD/h]" if priced else "replicas"
     )
     table = Table(
         caption="The chosen fleet, and the best at other prices",
-        heads=(unit, "fleet", promise.what, "verdict"),
+        heads=(unit, "fleet", limit.what, "verdict"),
         rows=rows,
     )
     return Section(
@@ -491,9 +491,9 @@ def _cost(saved: SavedPlan, plan: Plan) -> float | None:
     return float(plan.replicas) if profile.hourly_usd is None else profile.hourly_cost_usd(plan.replicas)
 
 
-def _least(candidate: Candidate, promise: Promise) -> str:
+def _least(candidate: Candidate, limit: Limit) -> str:
     """The limited value; for an undecided run, its lower bound."""
-    return ("" if candidate.settled else "≥ ") + _value(promise, _found(candidate, promise))
+    return ("" if candidate.settled else "≥ ") + _value(limit, _found(candidate, limit))
 
 
 def _short_fleet(plan: Plan, saved: SavedPlan) -> str:
@@ -547,9 +547,9 @@ def _window_table(window: Window) -> Table:
 
 def refused_section(found: Findings) -> Section:
     """The refused fleets closest to the objective, and how many theory refused."""
-    promise = shown(found)
+    limit = shown(found)
     refused = [one for one in found.recommendation.considered if not one.accepted]
-    simulated = [one for one in refused if _found(one, promise) is not None]
+    simulated = [one for one in refused if _found(one, limit) is not None]
     objective = found.saved.question.objective
 
     def pressure(one: Candidate) -> float:
@@ -566,7 +566,7 @@ def refused_section(found: Findings) -> Section:
                 if one.performance is None or one.performance.load is None
                 else f"{one.performance.load:.3f}"
             ),
-            Cell(text=_least(one, promise)),
+            Cell(text=_least(one, limit)),
             _verdict_cell(one),
         )
         for one in nearest
@@ -581,7 +581,7 @@ def refused_section(found: Findings) -> Section:
         return Section(key="refused", title=title, lead=lead)
     if len(simulated) > len(nearest):
         lead += f" The {len(nearest)} that came nearest:"
-    heads = ("fleet", "load", promise.what, "verdict")
+    heads = ("fleet", "load", limit.what, "verdict")
     table = Table(caption="Refused after a simulation, the nearest first", heads=heads, rows=rows)
     return Section(key="refused", title=title, lead=lead, table=table)
 
@@ -592,7 +592,7 @@ def _inputs(found: Findings) -> Iterator[tuple[str, str]]:
     yield "traffic", demand(saved.question.workload).removeprefix("at ").removeprefix("for ")
     if isinstance(saved.question.workload, Workload):
         yield "arrivals", arrivals_name(saved.question.workload)
-    yield "objective", promises(saved.question.objective)
+    yield "objective", limits_in_words(saved.question.objective)
     profile = saved.question.profile(saved.plan.profile)
     facts = (profile.model, profile.device, profile.precision, profile.runtime)
     if any(facts):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from capacity.performance import Interval, Window
 from capacity.question.candidate import Verdict
-from capacity.question.objective import Promise
+from capacity.question.objective import Limit
 from capacity.render.plot import DARK, GREY, PALETTE, Panels, Plot, new_plot, new_stack
 from capacity.units import format_rate
 
@@ -30,21 +30,21 @@ _MARKS: dict[Verdict, dict[str, Any]] = {
 Spot = tuple[float, Interval, Verdict]
 
 
-def scale_of(promise: Promise) -> float:
+def scale_of(limit: Limit) -> float:
     """Factor to milliseconds for durations and to percent for shares, as in the page's axes and tables."""
-    return 1e3 if promise.measure.is_duration else 1e2
+    return 1e3 if limit.measure.is_duration else 1e2
 
 
-def axis_title(promise: Promise) -> str:
+def axis_title(limit: Limit) -> str:
     """The limited quantity with its unit."""
-    return f"{promise.what} [{'ms' if promise.measure.is_duration else '%'}]"
+    return f"{limit.what} [{'ms' if limit.measure.is_duration else '%'}]"
 
 
-def draw_rates(spots: Sequence[Spot], promise: Promise, today_rps: float, accepted_rps: float | None) -> Plot:
+def draw_rates(spots: Sequence[Spot], limit: Limit, today_rps: float, accepted_rps: float | None) -> Plot:
     """The limited quantity over the arrival rate, with its interval, its limit, today's rate and the headroom."""
-    plot = _plot("arrival rate [rps]", axis_title(promise))
-    axes, scale = plot.axes, scale_of(promise)
-    top = TOP * scale * promise.allowed
+    plot = _plot("arrival rate [rps]", axis_title(limit))
+    axes, scale = plot.axes, scale_of(limit)
+    top = TOP * scale * limit.allowed
     drawn = [(x, found.scaled(scale), verdict) for x, found, verdict in spots if math.isfinite(found.value)]
     rates_rps = [x for x, _, _ in drawn]
     lows, highs = [found.low for _, found, _ in drawn], [found.high for _, found, _ in drawn]
@@ -53,7 +53,7 @@ def draw_rates(spots: Sequence[Spot], promise: Promise, today_rps: float, accept
     _draw_marks(axes, drawn)
     right = max(x for x, _, _ in spots)
     axes.set(xlim=(0.0, 1.03 * right), ylim=(0.0, top))
-    _level(axes, scale * promise.allowed, f"objective {promise.limit}")
+    _level(axes, scale * limit.allowed, f"objective {limit.allowed_text}")
     _upright(axes, today_rps, f"planned {format_rate(today_rps)}", 0.97)
     if accepted_rps is not None and accepted_rps > today_rps:
         _upright(axes, accepted_rps, f"headroom {format_rate(accepted_rps)}", 0.86)
@@ -85,17 +85,17 @@ def draw_distribution(quantiles_s: dict[float, Interval], limits_s: dict[float, 
     return plot
 
 
-def draw_frontier(spots: Sequence[Spot], chosen: tuple[float, float], promise: Promise, x_title: str) -> Plot:
+def draw_frontier(spots: Sequence[Spot], chosen: tuple[float, float], limit: Limit, x_title: str) -> Plot:
     """The limited quantity over a fleet's price, and the fleets that no fleet as cheap beats."""
-    plot = _plot(x_title, axis_title(promise))
-    axes, scale = plot.axes, scale_of(promise)
-    drawn = [(x, found.scaled(scale), v) for x, found, v in spots if found.value <= TOP * promise.allowed]
+    plot = _plot(x_title, axis_title(limit))
+    axes, scale = plot.axes, scale_of(limit)
+    drawn = [(x, found.scaled(scale), v) for x, found, v in spots if found.value <= TOP * limit.allowed]
     best = frontier([one for one in drawn if one[2] is Verdict.MET])
     axes.step([x for x, _, _ in best], [found.value for _, found, _ in best], where="post", color=ACCENT)
     _draw_marks(axes, drawn)
     xs = [x for x, _, _ in drawn]
-    axes.set(xlim=(0.0, 1.12 * max(xs)), ylim=(0.0, TOP * scale * promise.allowed))
-    _level(axes, scale * promise.allowed, f"objective {promise.limit}")
+    axes.set(xlim=(0.0, 1.12 * max(xs)), ylim=(0.0, TOP * scale * limit.allowed))
+    _level(axes, scale * limit.allowed, f"objective {limit.allowed_text}")
     x, y = chosen[0], scale * chosen[1]
     axes.plot([x], [y], "o", markersize=11.0, color=ACCENT, fillstyle="none")
     is_low = y < 0.2 * axes.get_ylim()[1]

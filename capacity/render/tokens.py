@@ -11,8 +11,8 @@ from rich.text import Text
 from capacity.answer.sentences import asides, fate_of_fewer, token_refusal
 from capacity.performance import Interval, Performance, format_interval
 from capacity.profile.llm import KvCache, LlmProfile
-from capacity.question.candidate import Candidate, Limit, Verdict
-from capacity.question.objective import Objective, Promise, format_value
+from capacity.question.candidate import Candidate, Reason, Verdict
+from capacity.question.objective import Limit, Objective, format_value
 from capacity.question.plan import Plan
 from capacity.question.question import Question
 from capacity.question.tokens import TokenQuestion
@@ -155,7 +155,7 @@ def _fate(candidate: Candidate[Any]) -> str:
     return verdict if candidate.rejection is None else f"{verdict}: {token_refusal(candidate)}"
 
 
-def _value(candidate: Candidate[Any], promise: Promise) -> str:
+def _value(candidate: Candidate[Any], promise: Limit) -> str:
     """Value of the limited quantity."""
     value = None if candidate.performance is None else promise.found(candidate.performance)
     return "" if value is None or math.isinf(value.value) else format_value(promise, value)
@@ -168,7 +168,7 @@ def _load(candidate: Candidate[Any]) -> str:
 
 
 def _is_load(candidate: Candidate[Any]) -> bool:
-    return candidate.rejection is not None and candidate.rejection.limit is Limit.STABILITY
+    return candidate.rejection is not None and candidate.rejection.reason is Reason.STABILITY
 
 
 def changes_table(changes: Sequence[Change]) -> RenderableType:

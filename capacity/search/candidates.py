@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from capacity.question.candidate import Candidate, Judge, Limit, Verdict
+from capacity.question.candidate import Candidate, Judge, Reason, Verdict
 from capacity.question.plan import Plan
 from capacity.question.question import Family, Question
 from capacity.question.scenario import Scenario
@@ -188,8 +188,8 @@ class Search:
 def survival_candidate(plan: Plan, event: str, left: Candidate) -> Candidate:
     """A plan that is refused, or left in doubt, for what is left of it in an event."""
     rejection = left.rejection
-    if rejection is not None and rejection.limit is not Limit.BUDGET:
-        rejection = replace(rejection, limit=Limit.SURVIVAL)
+    if rejection is not None and rejection.reason is not Reason.BUDGET:
+        rejection = replace(rejection, reason=Reason.SURVIVAL)
     if rejection is not None:
         rejection = replace(rejection, event=event)
     return replace(left, plan=plan, rejection=rejection, performance=None)

@@ -44,7 +44,7 @@ def trace_caveats(workload: Demand, like_it: LikeIt | None = None) -> Iterator[C
     if like_it is not None and like_it.found is None:
         yield Caveat(
             code=CaveatCode.TRACE_FEW_BURSTS,
-            message=f"only a few bursts of the trace determine its {like_it.promise.what}: what is found holds for "
+            message=f"only a few bursts of the trace determine its {like_it.limit.what}: what is found holds for "
             "this trace, and for other days only if their bursts are no worse; record for longer",
         )
     sections = "" if like_it is None or like_it.found is None else f"; {_by_sections(like_it, like_it.found)}"
@@ -59,7 +59,7 @@ def trace_caveats(workload: Demand, like_it: LikeIt | None = None) -> Iterator[C
 
 def _by_sections(like_it: LikeIt, found: Interval) -> str:
     """What the consecutive sections of a trace say of traffic like it, in a clause."""
-    promise = like_it.promise
+    promise = like_it.limit
     told = f"by consecutive sections {promise.what} under traffic like it is {format_value(promise, found)}"
     match like_it.verdict:
         case Verdict.MET:

@@ -7,7 +7,7 @@ from typing import Any
 from capacity.performance import Performance
 from capacity.profile.llm import LlmProfile, Scheduler
 from capacity.profile.llm_sampling import has_spread
-from capacity.question.candidate import Candidate, Doubt, Judge, Limit, Rejection, Verdict
+from capacity.question.candidate import Candidate, Doubt, Judge, Reason, Rejection, Verdict
 from capacity.question.caveat import Caveat, CaveatCode
 from capacity.question.overload import Saturation
 from capacity.question.plan import REPLICAS_LIMIT
@@ -76,7 +76,7 @@ class EngineTheory:
         """Shown with as many as a plan may have."""
         plan = replace(family.setting, replicas=min(devices, REPLICAS_LIMIT))
         rejection = Rejection(
-            limit=Limit.REPLICAS_MAX,
+            reason=Reason.REPLICAS_MAX,
             allowed=question.replicas_max,
             needed=devices,
             event=question.survival.worst(devices),

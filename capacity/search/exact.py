@@ -14,9 +14,9 @@ from capacity.performance import Interval, Kind, Performance, Quantiles
 from capacity.profile.llm import LlmProfile
 from capacity.profile.profile import ServiceProfile
 from capacity.profile.sampling import reach, service_interval
-from capacity.question.candidate import Candidate, Doubt, Limit, Rejection, Verdict
+from capacity.question.candidate import Candidate, Doubt, Reason, Rejection, Verdict
 from capacity.question.caveat import Caveat
-from capacity.question.objective import Measure, Promise
+from capacity.question.objective import Limit, Measure
 from capacity.question.overload import Saturation
 from capacity.question.plan import REPLICAS_LIMIT, BatchTimer, Plan, Routing
 from capacity.question.question import Family, Question
@@ -210,9 +210,9 @@ def judge_batches_exactly(scenario: Scenario, quantiles: tuple[float, ...] = (0.
     except DomainError:
         return None
     broken = [
-        Rejection.of(promise, value)
-        for promise in scenario.objective.limits
-        if (value := _value(promise, performance)) > promise.allowed
+        Rejection.of(limit, value)
+        for limit in scenario.objective.limits
+        if (value := _value(limit, performance)) > limit.allowed
     ]
     if not broken:
         return Candidate(plan=plan, verdict=Verdict.MET, performance=performance)
@@ -249,11 +249,11 @@ def _is_slow(plan: Plan) -> bool:
     return places > (_PLACES_MAX if is_greedy else _PLACES_MAX_WITH_TIMER[_timer(plan)])
 
 
-def _value(promise: Promise, performance: Performance) -> float:
-    found = promise.found(performance)
+def _value(limit: Limit, performance: Performance) -> float:
+    found = limit.found(performance)
     if found is not None:
         return found.value
-    assert promise.measure is Measure.LOSS  # noqa: S101  (nothing else is missing from a law)
+    assert limit.measure is Measure.LOSS  # noqa: S101  (nothing else is missing from a law)
     return 0.0
 
 
@@ -347,7 +347,7 @@ _OVERLOADS = (1.05, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0)
 def _only_rises(scenario: Scenario) -> bool:
     """Whether the limited quantity was never seen to fall as the rate rises."""
     plan, profile = scenario.plan, scenario.profile
-    measures = {promise.measure for promise in scenario.objective.limits}
+    measures = {limit.measure for limit in scenario.objective.limits}
     is_smooth = isinstance(scenario.workload, Workload) and isinstance(
         scenario.workload.arrivals, PoissonArrivals | GammaArrivals
     )
@@ -395,8 +395,8 @@ def judge_lone(scenario: Scenario, confidence: float = 0.95) -> Candidate:
 def judged(scenario: Scenario, performance: Performance) -> Candidate:
     """The verdict on a performance that is known but for the samples of the profile."""
     found = [(p, one) for p in scenario.objective.limits if (one := p.found(performance)) is not None]
-    missed = [Rejection.of(promise, one.value) for promise, one in found if one.low > promise.allowed]
-    is_open = [Rejection.of(promise, reach(one)) for promise, one in found if reach(one) > promise.allowed]
+    missed = [Rejection.of(limit, one.value) for limit, one in found if one.low > limit.allowed]
+    is_open = [Rejection.of(limit, reach(one)) for limit, one in found if reach(one) > limit.allowed]
     worst = max(missed or is_open, key=lambda one: one.needed / one.allowed, default=None)
     verdict = Verdict.MISSED if missed else Verdict.INCONCLUSIVE if is_open else Verdict.MET
     return Candidate(
@@ -474,7 +474,7 @@ class BatchTheory:
             question.plan(family, 1, best, 0.0), replicas=REPLICAS_LIMIT
         )  # more is no plan
         rejection = Rejection(
-            limit=Limit.REPLICAS_MAX,
+            reason=Reason.REPLICAS_MAX,
             allowed=question.replicas_max,
             needed=needed,
             event=question.survival.worst(needed, family.per_device),
@@ -593,5 +593,5 @@ def refuse_loads(question: Question, plan: Plan) -> Rejection | None:
     for event, scenario in [("", question.scenario(plan)), *question.events(plan)]:
         rejection = theory.refuse_load(scenario)
         if rejection is not None:
-            return replace(rejection, limit=Limit.SURVIVAL, event=event) if event else rejection
+            return replace(rejection, reason=Reason.SURVIVAL, event=event) if event else rejection
     return None

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from capacity.question.candidate import Candidate, Doubt, Judge, Limit, Rejection, Verdict
+from capacity.question.candidate import Candidate, Doubt, Judge, Reason, Rejection, Verdict
 from capacity.question.scenario import Scenario
 from capacity.search.exact import judge_exactly, theory_of
 from capacity.search.recommendation import DECIDED, Headroom
@@ -163,7 +163,7 @@ class Ends:
 def _is_beyond(trial: Trial, requests_left: int) -> bool:
     """Whether a trial simulated nothing, since what is left of the budget is too little for one run."""
     why = trial.rejection
-    is_open = why is not None and why.limit is Limit.BUDGET and why.allowed >= requests_left
+    is_open = why is not None and why.reason is Reason.BUDGET and why.allowed >= requests_left
     return is_open and trial.requests == 0
 
 

@@ -7,9 +7,9 @@ from itertools import pairwise
 from typing import cast
 
 from capacity.performance import Interval
-from capacity.question.candidate import Candidate, Doubt, Judge, Limit, Rejection, Verdict
+from capacity.question.candidate import Candidate, Doubt, Judge, Reason, Rejection, Verdict
 from capacity.question.caveat import Caveat, CaveatCode
-from capacity.question.objective import Measure, Objective, Promise
+from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.overload import Saturation
 from capacity.question.plan import Plan
 from capacity.question.scenario import Scenario
@@ -99,20 +99,20 @@ class Rates:
         broken = {
             one.rejection.needed / one.rejection.allowed: one
             for one in candidates
-            if one.rejection is not None and one.rejection.promise is not None
+            if one.rejection is not None and one.rejection.limit is not None
         }
         return broken[min(broken)] if broken else None
 
     @property
-    def promise(self) -> Promise:
-        """The promise that ends the highest stretch; else the one closest to its limit overall."""
+    def limit(self) -> Limit:
+        """The limit that ends the highest stretch; else the one closest to being missed overall."""
         end_rps = self.arrival_rate_max_rps or 0.0
         above = [p.candidate.rejection for p in self.points if p.arrival_rate_rps > end_rps]
-        broken = [one.promise for one in above if one is not None and one.promise is not None]
+        broken = [one.limit for one in above if one is not None and one.limit is not None]
         if broken:
             return broken[0]
-        promises = self.scenario.objective.limits
-        return next((p for p in reversed(promises) if p.measure is Measure.RESPONSE), promises[-1])
+        limits = self.scenario.objective.limits
+        return next((p for p in reversed(limits) if p.measure is Measure.RESPONSE), limits[-1])
 
 
 def stretches_of(points: Sequence[Point]) -> list[Stretch]:
@@ -321,7 +321,7 @@ def _is_worth_it(points: Sequence[Point], place: int) -> bool:
 
 
 def _distance(objective: Objective, point: Point) -> float:
-    """How far the binding promise is from its limit, as a share of it: the farther, the cheaper to settle."""
+    """How far the binding limit is from its limit, as a share of it: the farther, the cheaper to settle."""
     if point.candidate.performance is None:
         return 0.0
     pressure = objective.binding(point.candidate.performance).pressure(point.candidate.performance)
@@ -334,7 +334,7 @@ def _is_close(low: Point, high: Point, wall_rps: float) -> bool:
 
 
 def _unstable(plan: Plan) -> Candidate:
-    rejection = Rejection(limit=Limit.STABILITY, allowed=1.0, needed=1.0)
+    rejection = Rejection(reason=Reason.STABILITY, allowed=1.0, needed=1.0)
     return Candidate(plan=plan, verdict=Verdict.MISSED, rejection=rejection)
 
 

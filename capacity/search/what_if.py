@@ -7,7 +7,7 @@ from typing import cast
 
 from capacity.errors import DomainError
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.candidate import Candidate, Doubt, Judge, Limit, Rejection, Verdict
+from capacity.question.candidate import Candidate, Doubt, Judge, Reason, Rejection, Verdict
 from capacity.question.objective import Objective
 from capacity.question.plan import Plan
 from capacity.question.question import Question
@@ -138,7 +138,9 @@ class Asker:
         if exact is not None:
             return exact
         if self.requests >= self.requests_max:
-            rejection = Rejection(limit=Limit.BUDGET, allowed=self.requests_max, needed=2 * self.requests_max)
+            rejection = Rejection(
+                reason=Reason.BUDGET, allowed=self.requests_max, needed=2 * self.requests_max
+            )
             return Candidate(plan=scenario.plan, verdict=Verdict.INCONCLUSIVE, rejection=rejection)
         self.progress(what)
         candidate = self.judge.accepts(scenario)
@@ -237,7 +239,7 @@ def neighbours(
 def shift_of(question: Question, base: Candidate, candidate: Candidate) -> float | None:
     """Relative change of what binds the plan."""
     rejection = candidate.rejection
-    if candidate.performance is None and rejection is not None and rejection.limit is Limit.STABILITY:
+    if candidate.performance is None and rejection is not None and rejection.reason is Reason.STABILITY:
         return math.inf
     if base.performance is None or candidate.performance is None:
         return None

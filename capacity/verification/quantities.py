@@ -9,7 +9,7 @@ from capacity.errors import InputError, quoted
 from capacity.measurement.sections import REQUESTS_MIN, requests_min
 from capacity.performance import Interval, Performance
 from capacity.question.candidate import Verdict
-from capacity.question.objective import Measure, Promise
+from capacity.question.objective import Limit, Measure
 from capacity.units import format_duration, format_quantile, format_rate, format_share, is_number
 
 # If more than this many times as many requests are needed, the measured value is at the limit, and no test can tell.
@@ -20,7 +20,7 @@ _TIMES_MAX = 100.0
 class PromiseFinding:
     """A limit and its measured value."""
 
-    promise: Promise
+    promise: Limit
     found: Interval | None  # None if it was not measured
     verdict: Verdict | None  # None likewise
     has_interval: bool = True  # whether the error of the measured value is known
@@ -67,7 +67,7 @@ class PromiseFinding:
         return said, needed / answered if answered else math.inf
 
 
-def promise_finding(promise: Promise, measured: Performance) -> PromiseFinding:
+def promise_finding(promise: Limit, measured: Performance) -> PromiseFinding:
     """Finding on a limit: met or missed if the interval lies wholly on one side of it.
 
     A request that was given up may or may not have been lost in the queue: a limit on losses is met only if it is met

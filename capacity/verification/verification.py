@@ -105,8 +105,8 @@ class Verification:
     def findings(self) -> tuple[PromiseFinding, ...]:
         """Each limit and its measured value."""
         objective = self.subject.objective
-        promises = () if objective is None else objective.limits
-        return tuple(promise_finding(promise, self.measured) for promise in promises)
+        limits = () if objective is None else objective.limits
+        return tuple(promise_finding(limit, self.measured) for limit in limits)
 
     @property
     def faults(self) -> tuple[str, ...]:

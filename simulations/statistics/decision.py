@@ -8,7 +8,7 @@ import numpy as np
 
 from capacity.performance import Interval
 from capacity.question.candidate import Rejection, Verdict
-from capacity.question.objective import Measure, Objective, Promise
+from capacity.question.objective import Limit, Measure, Objective
 from simulations.statistics.intervals import Estimate
 from simulations.statistics.pool import Pool
 
@@ -62,48 +62,48 @@ def decide(
     """
     missed: list[Rejection] = []
     met = look.settled
-    for promise in objective.limits:
-        value, low_is_above, high_is_within = _held(look.pool, promise, errors, replicas)
+    for limit in objective.limits:
+        value, low_is_above, high_is_within = _held(look.pool, limit, errors, replicas)
         if low_is_above:
-            missed.append(broken(look.pool, promise, value))
+            missed.append(broken(look.pool, limit, value))
         met = met and high_is_within
     if missed:
         return Verdict.MISSED, max(missed, key=lambda rejection: rejection.needed / rejection.allowed)
     return (Verdict.MET if met else Verdict.INCONCLUSIVE), None
 
 
-def open_limits(pool: Pool, objective: Objective, errors: Errors, replicas: int = 1) -> list[Promise]:
+def open_limits(pool: Pool, objective: Objective, errors: Errors, replicas: int = 1) -> list[Limit]:
     """Limits that are neither surely met nor surely missed."""
-    held = {promise: _held(pool, promise, errors, replicas) for promise in objective.limits}
-    return [promise for promise, (_, broken, kept) in held.items() if not broken and not kept]
+    held = {limit: _held(pool, limit, errors, replicas) for limit in objective.limits}
+    return [limit for limit, (_, broken, kept) in held.items() if not broken and not kept]
 
 
-def _held(pool: Pool, promise: Promise, errors: Errors, replicas: int) -> tuple[float, bool, bool]:
+def _held(pool: Pool, limit: Limit, errors: Errors, replicas: int) -> tuple[float, bool, bool]:
     """Value of a limited quantity, whether it is surely above the limit, and whether it is surely within."""
     accept, refuse = 1.0 - errors.accept, 1.0 - errors.refuse
-    if promise.quantile is None:
-        low, high = found(pool, promise, refuse, replicas), found(pool, promise, accept, replicas)
-        is_kept = high.high <= promise.allowed and not is_of_few(pool, promise)
-        return low.value, low.low > promise.allowed, is_kept
-    late, allowed_share = pool.beyond(promise.measure, promise.allowed), 1.0 - promise.quantile
-    interval = found(pool, promise, accept, replicas)
+    if limit.quantile is None:
+        low, high = found(pool, limit, refuse, replicas), found(pool, limit, accept, replicas)
+        is_kept = high.high <= limit.allowed and not is_of_few(pool, limit)
+        return low.value, low.low > limit.allowed, is_kept
+    late, allowed_share = pool.beyond(limit.measure, limit.allowed), 1.0 - limit.quantile
+    interval = found(pool, limit, accept, replicas)
     return (
         interval.value,
         late.interval(refuse).low > allowed_share,
-        late.interval(accept).high <= allowed_share and interval.high <= promise.allowed,
+        late.interval(accept).high <= allowed_share and interval.high <= limit.allowed,
     )
 
 
-def is_of_few(pool: Pool, promise: Promise) -> bool:
+def is_of_few(pool: Pool, limit: Limit) -> bool:
     """Whether the limit is one of losses of which too few were possible."""
-    return promise.measure is Measure.LOSS and promise.allowed * pool.counted < _LOSSES_MIN
+    return limit.measure is Measure.LOSS and limit.allowed * pool.counted < _LOSSES_MIN
 
 
-def _measured(pool: Pool, promise: Promise, replicas: int) -> tuple[Estimate, float]:
+def _measured(pool: Pool, limit: Limit, replicas: int) -> tuple[Estimate, float]:
     """The limited quantity and its largest value: a share of late requests, or the figure itself."""
-    if promise.quantile is not None:
-        return pool.beyond(promise.measure, promise.allowed), 1.0 - promise.quantile
-    return _figure(pool, promise.measure, replicas), promise.allowed
+    if limit.quantile is not None:
+        return pool.beyond(limit.measure, limit.allowed), 1.0 - limit.quantile
+    return _figure(pool, limit.measure, replicas), limit.allowed
 
 
 def _figure(pool: Pool, measure: Measure, replicas: int) -> Estimate:
@@ -119,27 +119,27 @@ def _figure(pool: Pool, measure: Measure, replicas: int) -> Estimate:
             return pool.mean(measure)
 
 
-def excess(pool: Pool, promise: Promise, replicas: int) -> float:
+def excess(pool: Pool, limit: Limit, replicas: int) -> float:
     """Value of the limited quantity over the limit."""
-    estimate, allowed = _measured(pool, promise, replicas)
+    estimate, allowed = _measured(pool, limit, replicas)
     return estimate.value / allowed
 
 
-def near_to(promise: Promise, known: Callable[[float], Sequence[float]]) -> float:
+def near_to(limit: Limit, known: Callable[[float], Sequence[float]]) -> float:
     """Multiple of the limit up to which a refusal needs more than few samples."""
-    if promise.quantile is None:
+    if limit.quantile is None:
         return _NEAR
-    expected = min(known(promise.quantile)) * (1.0 - promise.quantile)
+    expected = min(known(limit.quantile)) * (1.0 - limit.quantile)
     return max(_NEAR, 1.0 + _NEAR_ERRORS / math.sqrt(expected))
 
 
-def is_clear(pool: Pool, promise: Promise, replicas: int, *, is_kept: bool) -> bool:
+def is_clear(pool: Pool, limit: Limit, replicas: int, *, is_kept: bool) -> bool:
     """Whether a limit is so clearly met, or missed, that the profile's error in the pool cannot change it.
 
     It is judged by the scatter of a few resampled profiles: Student's t is beyond 6 once in 4000 times for 7 degrees
     of freedom.
     """
-    estimate, allowed = _measured(pool, promise, replicas)
+    estimate, allowed = _measured(pool, limit, replicas)
     moves = estimate.moved_by
     if moves is None or not np.isfinite(moves).all():
         return False
@@ -147,18 +147,18 @@ def is_clear(pool: Pool, promise: Promise, replicas: int, *, is_kept: bool) -> b
     return distance > _CLEAR * math.sqrt(float(np.mean(moves**2)))
 
 
-def broken(pool: Pool, promise: Promise, value: float) -> Rejection:
+def broken(pool: Pool, limit: Limit, value: float) -> Rejection:
     """The refusal for a missed limit; if all requests beyond the quantile are lost, by their share."""
     if math.isfinite(value):
-        return Rejection.of(promise, value)
-    return Rejection.of_losses(promise, pool.loss.value)
+        return Rejection.of(limit, value)
+    return Rejection.of_losses(limit, pool.loss.value)
 
 
-def found(pool: Pool, promise: Promise, confidence: float, replicas: int) -> Interval:
+def found(pool: Pool, limit: Limit, confidence: float, replicas: int) -> Interval:
     """Interval of the limited quantity in a pool."""
-    if promise.quantile is not None:
-        return pool.of_measure(promise.measure, promise.quantile).interval(confidence)
-    match promise.measure:
+    if limit.quantile is not None:
+        return pool.of_measure(limit.measure, limit.quantile).interval(confidence)
+    match limit.measure:
         case Measure.LOSS:
             return pool.loss_interval(confidence)
         case Measure.MISSED:
@@ -167,7 +167,7 @@ def found(pool: Pool, promise: Promise, confidence: float, replicas: int) -> Int
             return _figure(pool, measure, replicas).interval(confidence)
 
 
-def tightest(promises: Iterable[Promise], find: Callable[[Promise], Interval]) -> tuple[Promise, Interval]:
+def tightest(limits: Iterable[Limit], find: Callable[[Limit], Interval]) -> tuple[Limit, Interval]:
     """The limit whose upper end is nearest to it, or farthest above, with its interval."""
-    held = [(promise, find(promise)) for promise in promises]
+    held = [(limit, find(limit)) for limit in limits]
     return max(held, key=lambda one: one[1].high / one[0].allowed)

@@ -21,15 +21,15 @@ from capacity.answer.check import (
 )
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
-from capacity.question.objective import Measure, Objective, Promise
+from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
+from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.tokens import TokenPlan
 from capacity.search.recommendation import Survived
 
 MET, MISSED, DOUBT = Verdict.MET, Verdict.MISSED, Verdict.INCONCLUSIVE
 SAVED = saved_plan()
-TTFT = Promise(measure=Measure.TTFT, quantile=0.99, allowed=0.5)
-TPOT = Promise(measure=Measure.TPOT_MEAN, allowed=0.01)
+TTFT = Limit(measure=Measure.TTFT, quantile=0.99, allowed=0.5)
+TPOT = Limit(measure=Measure.TPOT_MEAN, allowed=0.01)
 
 
 def token_candidate(
@@ -60,20 +60,20 @@ def test_each_limit_of_a_language_model_has_its_own_verdict(candidate, verdicts)
     found = list(token_findings(candidate, TOKEN_LIMITS))
     assert {one.name.partition(" <=")[0]: one.verdict for one in found} == verdicts
     for one in found:
-        is_refused = candidate.rejection is not None and one.name == str(candidate.rejection.promise)
+        is_refused = candidate.rejection is not None and one.name == str(candidate.rejection.limit)
         assert one.rejection is (candidate.rejection if is_refused else None)
         assert " is " in one.message
 
 
 def test_a_plan_that_theory_refuses_has_one_finding() -> None:
-    rejection = Rejection(limit=Limit.STABILITY, allowed=1.0, needed=1.25)
+    rejection = Rejection(reason=Reason.STABILITY, allowed=1.0, needed=1.25)
     candidate = replace(token_candidate(MISSED, None, None, rejection), performance=None)
     (one,) = token_findings(candidate, TOKEN_LIMITS)
     assert (one.name, one.verdict, one.rejection) == ("the plan", MISSED, rejection)
     assert one.message.startswith("load 1.25, more requests arrive")
 
 
-P99, P50 = (Promise(measure=Measure.RESPONSE, quantile=q, allowed=s) for q, s in ((0.99, 0.05), (0.5, 0.02)))
+P99, P50 = (Limit(measure=Measure.RESPONSE, quantile=q, allowed=s) for q, s in ((0.99, 0.05), (0.5, 0.02)))
 QUESTION = replace(SAVED.question, objective=Objective.of(response={0.5: 0.02, 0.99: 0.05}))
 
 
@@ -131,11 +131,11 @@ def test_events_are_listed_up_to_the_first_not_survived() -> None:
     assert findings(MET, (0.01, 0.02), None, survived=(one,)) == {
         "P50 <= 20 ms": MET, "P99 <= 50 ms": MET, "with 1 replica gone": MET
     }  # fmt: skip
-    broken = Rejection(limit=Limit.SURVIVAL, allowed=0.05, needed=0.06, promise=P99, event="2 replicas gone")
+    broken = Rejection(reason=Reason.SURVIVAL, allowed=0.05, needed=0.06, limit=P99, event="2 replicas gone")
     assert findings(MISSED, (0.01, 0.03), broken, survived=(one,)) == {
         "P50 <= 20 ms": MET, "P99 <= 50 ms": MET, "with 1 replica gone": MET, "with 2 replicas gone": MISSED
     }  # fmt: skip
-    unstable = Rejection(limit=Limit.STABILITY, allowed=1.0, needed=1.25)
+    unstable = Rejection(reason=Reason.STABILITY, allowed=1.0, needed=1.25)
     assert findings(MISSED, (0.01, 0.02), unstable)["the plan"] is MISSED
     refused = Candidate(plan=SAVED.plan, verdict=MISSED, rejection=Rejection.of(P99, 0.06))
     assert [one.name for one in findings_of(QUESTION, Judged(candidate=refused))] == ["the plan"]

@@ -6,7 +6,7 @@ import pytest
 import capacity as cap
 from capacity.answers import PlanAnswer
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.candidate import Doubt, Limit, Verdict
+from capacity.question.candidate import Doubt, Reason, Verdict
 
 EFFORT = {"batch_wait": "0ms", "precision": 0.1, "workers": 1}
 
@@ -35,7 +35,7 @@ def test_check_doubts_what_plan_doubts(steady: PlanAnswer) -> None:
     assert planned.verdict is checked.verdict is Verdict.INCONCLUSIVE
     assert planned.exit_code == checked.exit_code == 4
     (doubted,) = [one for one in planned.considered if one.rejection is not None]
-    assert (doubted.doubt, doubted.rejection.limit) == (Doubt.PROFILE, Limit.SERVICE_FLOOR)
+    assert (doubted.doubt, doubted.rejection.reason) == (Doubt.PROFILE, Reason.SERVICE_FLOOR)
     assert doubted.rejection in [one.rejection for one in checked.answer.findings]
 
 

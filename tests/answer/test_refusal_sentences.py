@@ -7,16 +7,16 @@ import pytest
 
 from capacity.answer.sentences import demand, fleet, format_loss, format_refusal, format_verdict
 from capacity.performance import Interval, Kind, Performance
-from capacity.question.candidate import Candidate, Doubt, Limit, Rejection, Verdict
-from capacity.question.objective import Measure, Promise
+from capacity.question.candidate import Candidate, Doubt, Reason, Rejection, Verdict
+from capacity.question.objective import Limit, Measure
 from capacity.question.plan import Plan
 from capacity.traffic.workload import ClosedPopulation, Workload
 
 PLAN = Plan(profile="flat", replicas=2, batch_size_max=4)
-P99 = Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.1)
-MEAN = Promise(measure=Measure.RESPONSE_MEAN, allowed=0.1)
-WAIT = Promise(measure=Measure.WAIT, quantile=0.9, allowed=0.1)
-LOSS = Promise(measure=Measure.LOSS, allowed=0.01)
+P99 = Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=0.1)
+MEAN = Limit(measure=Measure.RESPONSE_MEAN, allowed=0.1)
+WAIT = Limit(measure=Measure.WAIT, quantile=0.9, allowed=0.1)
+LOSS = Limit(measure=Measure.LOSS, allowed=0.01)
 MISSED, OPEN = Verdict.MISSED, Verdict.INCONCLUSIVE
 
 
@@ -28,51 +28,51 @@ def performance(p99_s: float, low_s: float, high_s: float, loss: float | None = 
     )
 
 
-def limit(kind: Limit, allowed: float, needed: float, **others: Any) -> Rejection:
-    return Rejection(limit=kind, allowed=allowed, needed=needed, **others)
+def limit(kind: Reason, allowed: float, needed: float, **others: Any) -> Rejection:
+    return Rejection(reason=kind, allowed=allowed, needed=needed, **others)
 
 
-LOST = Rejection(limit=Limit.LATENCY, allowed=0.01, needed=0.025, promise=P99, is_loss=True)
+LOST = Rejection(reason=Reason.LATENCY, allowed=0.01, needed=0.025, limit=P99, is_loss=True)
 CASES: tuple[tuple[dict[str, Any], str, str], ...] = (
     ({"rejection": None, "verdict": Verdict.MET}, "", "met"),
-    ({"rejection": limit(Limit.STABILITY, 1, 1.25)}, "unstable: load 1.250 >= 1", "unstable: load 1.250"),
+    ({"rejection": limit(Reason.STABILITY, 1, 1.25)}, "unstable: load 1.250 >= 1", "unstable: load 1.250"),
     (
-        {"rejection": limit(Limit.SURVIVAL, 1.0, 1.25, event="1 replica gone")},
+        {"rejection": limit(Reason.SURVIVAL, 1.0, 1.25, event="1 replica gone")},
         "with 1 replica gone, unstable: load 1.250 >= 1",
         "unstable with 1 replica gone: load 1.250",
     ),
     (
-        {"rejection": limit(Limit.SERVICE_FLOOR, 0.1, 0.2, promise=P99)},
+        {"rejection": limit(Reason.SERVICE_FLOOR, 0.1, 0.2, limit=P99)},
         "no batch is served within 100 ms at P99; the fastest takes 200 ms",
         "missed: no batch is served within 100 ms at P99; the fastest takes 200 ms",
     ),
     (
-        {"rejection": limit(Limit.SERVICE_FLOOR, 0.1, 0.2, promise=MEAN)},
+        {"rejection": limit(Reason.SERVICE_FLOOR, 0.1, 0.2, limit=MEAN)},
         "no batch is served within 100 ms on average; the fastest takes 200 ms",
         "missed: no batch is served within 100 ms on average; the fastest takes 200 ms",
     ),
     (
-        {"rejection": limit(Limit.SERVICE_FLOOR, 0.1, 0.2), "verdict": OPEN, "doubt": Doubt.PROFILE},
+        {"rejection": limit(Reason.SERVICE_FLOOR, 0.1, 0.2), "verdict": OPEN, "doubt": Doubt.PROFILE},
         "the service alone may take 200 ms, judging by the profile's samples, and 100 ms is allowed",
         "in doubt: too few samples in the profile",
     ),
     (
-        {"rejection": limit(Limit.PROFILE_RANGE, 8, 16)},
+        {"rejection": limit(Reason.PROFILE_RANGE, 8, 16)},
         "the profile was measured up to batch size 8 only",
         "missed: the profile was measured up to batch size 8 only",
     ),
     (
-        {"rejection": limit(Limit.REPLICAS_MAX, 1, 3)},
+        {"rejection": limit(Reason.REPLICAS_MAX, 1, 3)},
         "stability needs at least 3 replicas, and 1 is allowed (--replicas-max)",
         "missed: stability needs at least 3 replicas, and 1 is allowed (--replicas-max)",
     ),
     (
-        {"rejection": limit(Limit.REPLICAS_MAX, 2, 3)},
+        {"rejection": limit(Reason.REPLICAS_MAX, 2, 3)},
         "stability needs at least 3 replicas, and 2 are allowed (--replicas-max)",
         "missed: stability needs at least 3 replicas, and 2 are allowed (--replicas-max)",
     ),
     (
-        {"rejection": limit(Limit.BUDGET, 1000, 2000.4), "verdict": OPEN, "doubt": Doubt.REQUESTS},
+        {"rejection": limit(Reason.BUDGET, 1000, 2000.4), "verdict": OPEN, "doubt": Doubt.REQUESTS},
         "undecided within the budget of 1000 simulated requests; 2000 might be enough (--requests-max)",
         "in doubt: too few requests simulated",
     ),

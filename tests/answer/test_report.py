@@ -18,7 +18,7 @@ from capacity.answer.documents import (
 )
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
+from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
 from capacity.question.caveat import Caveat, CaveatCode
 from capacity.question.objective import Objective
 from capacity.question.plan import Plan, Routing
@@ -71,7 +71,7 @@ def document(**fields) -> dict:
 
 
 def test_a_plan_that_is_met():
-    rejection = replace(Rejection.of(PROMISE, 0.05, Limit.SURVIVAL), event="1 replica gone")
+    rejection = replace(Rejection.of(PROMISE, 0.05, Reason.SURVIVAL), event="1 replica gone")
     refused = Candidate(
         plan=PLAN, verdict=Verdict.MISSED, rejection=rejection, performance=PERFORMANCE, settled=False
     )

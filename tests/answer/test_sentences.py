@@ -3,13 +3,13 @@
 import pytest
 
 from capacity.answer.sentences import token_refusal
-from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
-from capacity.question.objective import Measure, Promise
+from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
+from capacity.question.objective import Limit, Measure
 from capacity.question.tokens import TokenPlan
 
 PLAN = TokenPlan(profile="p", replicas=1, sequences_max=8, batched_tokens_max=64)
-TTFT = Promise(measure=Measure.TTFT, quantile=0.9, allowed=0.2)
-SHARE = Promise(measure=Measure.MISSED, allowed=0.01)
+TTFT = Limit(measure=Measure.TTFT, quantile=0.9, allowed=0.2)
+SHARE = Limit(measure=Measure.MISSED, allowed=0.01)
 
 
 def refusal(rejection: Rejection | None, verdict: Verdict = Verdict.MISSED) -> str:
@@ -17,16 +17,16 @@ def refusal(rejection: Rejection | None, verdict: Verdict = Verdict.MISSED) -> s
 
 
 @pytest.mark.parametrize(
-    ("limit", "needed", "said"),
+    ("reason", "needed", "said"),
     [
-        (Limit.STABILITY, 1.0, "load 1, more requests arrive than they can serve"),
-        (Limit.STABILITY, 0.97, "load 0.970, too near saturation for the profile's accuracy"),
-        (Limit.REPLICAS_MAX, 7.0, "7 replicas would be needed to be stable"),
-        (Limit.BUDGET, 2.5e8, "it would take 2.5e+08 simulated requests to tell"),
+        (Reason.STABILITY, 1.0, "load 1, more requests arrive than they can serve"),
+        (Reason.STABILITY, 0.97, "load 0.970, too near saturation for the profile's accuracy"),
+        (Reason.REPLICAS_MAX, 7.0, "7 replicas would be needed to be stable"),
+        (Reason.BUDGET, 2.5e8, "it would take 2.5e+08 simulated requests to tell"),
     ],
 )
-def test_a_limit_that_is_no_promise_says_what_it_would_take(limit: Limit, needed: float, said: str) -> None:
-    assert refusal(Rejection(limit=limit, allowed=1.0, needed=needed)) == said
+def test_a_reason_without_a_limit_says_what_it_would_take(reason: Reason, needed: float, said: str) -> None:
+    assert refusal(Rejection(reason=reason, allowed=1.0, needed=needed)) == said
 
 
 @pytest.mark.parametrize(

@@ -334,7 +334,7 @@ def test_a_narrow_terminal_cuts_no_number(tmp_path):
 
     from capacity.performance import Interval, Kind, Performance
     from capacity.question.candidate import Candidate, Rejection, Verdict
-    from capacity.question.objective import Measure, Promise
+    from capacity.question.objective import Limit, Measure
     from capacity.question.plan import Plan
     from capacity.render.plan import considered_tables
 
@@ -343,7 +343,7 @@ def test_a_narrow_terminal_cuts_no_number(tmp_path):
         load=0.886,
         response_quantiles_s={0.99: Interval(value=0.0483, low=0.046, high=0.0507)},
     )
-    promise = Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.04)
+    promise = Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=0.04)
     candidate = Candidate(
         plan=Plan(profile="x", replicas=1023, batch_size_max=131072),
         verdict=Verdict.MISSED,

@@ -201,7 +201,7 @@ def test_a_steady_state(how: str, *, settled: bool) -> None:
     ],
 )
 def test_a_trace_needs_bursts_to_tell_of_other_days_and_no_steady_state(found, how) -> None:
-    like_it = LikeIt(verdict=Verdict.MET, promise=TRACED.objective.limits[0], found=found)
+    like_it = LikeIt(verdict=Verdict.MET, limit=TRACED.objective.limits[0], found=found)
     told = assumed(replace(base(0.03), like_it=like_it), TRACED)
     assert (told["enough bursts"].checked, told["enough bursts"].how) == (found is not None, how)
     assert "a steady state" not in told

@@ -12,7 +12,7 @@ from capacity.explanation.savings import Lever, Saving, best_saving, find_saving
 from capacity.explanation.sensitivity import most_sensitive, sensitivities
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
+from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
 from capacity.question.objective import Measure, Objective
 from capacity.question.plan import Plan, Routing
 from capacity.question.question import Question
@@ -84,12 +84,12 @@ def test_a_shift_needs_both_values() -> None:
     unstable = Candidate(
         plan=PLAN,
         verdict=Verdict.MISSED,
-        rejection=Rejection(limit=Limit.STABILITY, allowed=1.0, needed=1.25),
+        rejection=Rejection(reason=Reason.STABILITY, allowed=1.0, needed=1.25),
     )
     doubt = Candidate(
         plan=PLAN,
         verdict=Verdict.INCONCLUSIVE,
-        rejection=Rejection(limit=Limit.BUDGET, allowed=1.0, needed=2.0),
+        rejection=Rejection(reason=Reason.BUDGET, allowed=1.0, needed=2.0),
     )
     assert shift(judged(PLAN, 0.1), base) == pytest.approx(1.0)
     assert shift(unstable, base) == math.inf

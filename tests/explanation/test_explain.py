@@ -7,8 +7,8 @@ import pytest
 from capacity.answer.sentences import demand, explain, format_found, format_refusal, format_verdict
 from capacity.performance import Interval, Kind, Performance, format_interval
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.candidate import Candidate, Limit, Rejection, Verdict, closest
-from capacity.question.objective import Measure, Objective, Promise
+from capacity.question.candidate import Candidate, Reason, Rejection, Verdict, closest
+from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.plan import Plan, Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Spike, Survival
@@ -25,22 +25,22 @@ def performance(p99_s: float) -> Performance:
     return Performance(kind=Kind.SIMULATION, load=0.5, response_quantiles_s={0.99: interval})
 
 
-P99 = Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.04)
-MEAN = Promise(measure=Measure.RESPONSE_MEAN, allowed=0.04)
+P99 = Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=0.04)
+MEAN = Limit(measure=Measure.RESPONSE_MEAN, allowed=0.04)
 
 
-def candidate(limit: Limit | None, allowed=0.04, needed=0.05, replicas=1, **fields) -> Candidate:
+def candidate(reason: Reason | None, allowed=0.04, needed=0.05, replicas=1, **fields) -> Candidate:
     promise = None
-    if limit in (Limit.LATENCY, Limit.SERVICE_FLOOR):
-        promise = Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=allowed)
-    given = fields.pop("promise", promise)
+    if reason in (Reason.LATENCY, Reason.SERVICE_FLOOR):
+        promise = Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=allowed)
+    given = fields.pop("limit", promise)
     event = fields.pop("event", None)
     rejection = (
         None
-        if limit is None
-        else Rejection(limit=limit, allowed=allowed, needed=needed, promise=given, event=event)
+        if reason is None
+        else Rejection(reason=reason, allowed=allowed, needed=needed, limit=given, event=event)
     )
-    verdict = fields.pop("verdict", Verdict.MET if limit is None else Verdict.MISSED)
+    verdict = fields.pop("verdict", Verdict.MET if reason is None else Verdict.MISSED)
     plan = Plan(profile="p", replicas=replicas, batch_size_max=1)
     return Candidate(plan=plan, verdict=verdict, rejection=rejection, **fields)
 
@@ -49,82 +49,82 @@ def candidate(limit: Limit | None, allowed=0.04, needed=0.05, replicas=1, **fiel
     ("given", "refusal", "verdict"),
     [
         (candidate(None), "", "met"),
-        (candidate(Limit.STABILITY, 1.0, 1.25), "unstable: load 1.250 >= 1", "unstable: load 1.250"),
+        (candidate(Reason.STABILITY, 1.0, 1.25), "unstable: load 1.250 >= 1", "unstable: load 1.250"),
         (
-            candidate(Limit.SERVICE_FLOOR),
+            candidate(Reason.SERVICE_FLOOR),
             "no batch is served within 40 ms at P99; the fastest takes 50 ms",
             "missed: no batch is served within 40 ms at P99; the fastest takes 50 ms",
         ),
         (
-            candidate(Limit.LATENCY, performance=performance(0.05)),
+            candidate(Reason.LATENCY, performance=performance(0.05)),
             "P99 of 50 (45 to 55) ms is above 40 ms",
             "missed: P99 above 40 ms",
         ),
         (
-            candidate(Limit.LATENCY, performance=performance(0.05), settled=False),
+            candidate(Reason.LATENCY, performance=performance(0.05), settled=False),
             "P99 of at least 50 (45 to 55) ms is above 40 ms",
             "missed: P99 above 40 ms",
         ),
         (
-            candidate(Limit.LATENCY, performance=performance(0.039), verdict=Verdict.INCONCLUSIVE),
+            candidate(Reason.LATENCY, performance=performance(0.039), verdict=Verdict.INCONCLUSIVE),
             "P99 of 39 (35.1 to 42.9) ms may be above 40 ms",
             "in doubt",
         ),
         (
-            candidate(Limit.PROFILE_RANGE, 128, 200),
+            candidate(Reason.PROFILE_RANGE, 128, 200),
             "the profile was measured up to batch size 128 only",
             "missed: the profile was measured up to batch size 128 only",
         ),
         (
-            candidate(Limit.REPLICAS_MAX, 1024, 2000),
+            candidate(Reason.REPLICAS_MAX, 1024, 2000),
             "stability needs at least 2000 replicas, and 1024 are allowed (--replicas-max)",
             "missed: stability needs at least 2000 replicas, and 1024 are allowed (--replicas-max)",
         ),
         (
-            candidate(Limit.REPLICAS_MAX, 1, 2),
+            candidate(Reason.REPLICAS_MAX, 1, 2),
             "stability needs at least 2 replicas, and 1 is allowed (--replicas-max)",
             "missed: stability needs at least 2 replicas, and 1 is allowed (--replicas-max)",
         ),
         (
-            candidate(Limit.BUDGET, 1000, 31210, verdict=Verdict.INCONCLUSIVE),
+            candidate(Reason.BUDGET, 1000, 31210, verdict=Verdict.INCONCLUSIVE),
             "undecided within the budget of 1000 simulated requests; 31210 might be enough (--requests-max)",
             "in doubt",
         ),
         (
-            candidate(Limit.SURVIVAL, 1.0, 1.2, event="1 replica gone"),
+            candidate(Reason.SURVIVAL, 1.0, 1.2, event="1 replica gone"),
             "with 1 replica gone, unstable: load 1.200 >= 1",
             "unstable with 1 replica gone: load 1.200",
         ),
         (
-            candidate(Limit.SURVIVAL, promise=P99, event="one of 3 zones gone"),
+            candidate(Reason.SURVIVAL, limit=P99, event="one of 3 zones gone"),
             "with one of 3 zones gone, P99 of 50 ms is above 40 ms",
             "missed with one of 3 zones gone: P99 above 40 ms",
         ),
         (
-            candidate(Limit.BUDGET, 1000, 31210, verdict=Verdict.INCONCLUSIVE, event="rolling update"),
+            candidate(Reason.BUDGET, 1000, 31210, verdict=Verdict.INCONCLUSIVE, event="rolling update"),
             "with rolling update, undecided within the budget of 1000 simulated requests; 31210 might be "
             "enough (--requests-max)",
             "in doubt with rolling update",
         ),
         (
-            candidate(Limit.SERVICE_FLOOR, promise=MEAN),
+            candidate(Reason.SERVICE_FLOOR, limit=MEAN),
             "no batch is served within 40 ms on average; the fastest takes 50 ms",
             "missed: no batch is served within 40 ms on average; the fastest takes 50 ms",
         ),
         (
-            candidate(Limit.WAIT, promise=Promise(measure=Measure.WAIT, quantile=0.9, allowed=0.005)),
+            candidate(Reason.WAIT, limit=Limit(measure=Measure.WAIT, quantile=0.9, allowed=0.005)),
             "wait P90 of 50 ms is above 5 ms",
             "missed: wait P90 above 5 ms",
         ),
         (
-            candidate(Limit.LOSS, needed=0.02, promise=Promise(measure=Measure.LOSS, allowed=0.001)),
+            candidate(Reason.LOSS, needed=0.02, limit=Limit(measure=Measure.LOSS, allowed=0.001)),
             "loss of 2 % is above 0.1 %",
             "missed: loss above 0.1 %",
         ),
         (
             candidate(
-                Limit.UTILIZATION,
-                promise=Promise(measure=Measure.UTILIZATION, allowed=0.4),
+                Reason.UTILIZATION,
+                limit=Limit(measure=Measure.UTILIZATION, allowed=0.4),
                 performance=Performance(
                     kind=Kind.SIMULATION,
                     utilization=0.5,
@@ -147,9 +147,9 @@ def test_intervals():
 
 
 def test_the_closest_is_a_refused_one_that_was_simulated():
-    far = candidate(Limit.LATENCY, performance=performance(0.09), replicas=2)
-    near = candidate(Limit.LATENCY, performance=performance(0.05), replicas=3)
-    unstable = candidate(Limit.STABILITY, 1.0, 1.001, replicas=1)
+    far = candidate(Reason.LATENCY, performance=performance(0.09), replicas=2)
+    near = candidate(Reason.LATENCY, performance=performance(0.05), replicas=3)
+    unstable = candidate(Reason.STABILITY, 1.0, 1.001, replicas=1)
     accepted = candidate(None, performance=performance(0.03), replicas=4)
     assert closest([unstable, far, near, accepted], OBJECTIVE) == near
     assert closest([unstable], OBJECTIVE) == unstable
@@ -159,7 +159,7 @@ def test_the_closest_is_a_refused_one_that_was_simulated():
     ("verdict", "words"), [(Verdict.MISSED, "meets P99"), (Verdict.INCONCLUSIVE, "is known to meet P99")]
 )
 def test_no_plan(verdict, words):
-    refused = candidate(Limit.LATENCY, performance=performance(0.05), verdict=verdict)
+    refused = candidate(Reason.LATENCY, performance=performance(0.05), verdict=verdict)
     answer = Recommendation(verdict=verdict, objective=OBJECTIVE, considered=(refused,))
     (sentence,) = explain(answer, QUESTION)
     assert words in sentence
@@ -167,7 +167,7 @@ def test_no_plan(verdict, words):
 
 
 def test_a_plan_with_its_neighbour():
-    neighbour = candidate(Limit.LATENCY, performance=performance(0.05), replicas=1)
+    neighbour = candidate(Reason.LATENCY, performance=performance(0.05), replicas=1)
     answer = Recommendation(
         verdict=Verdict.MET,
         objective=OBJECTIVE,
@@ -253,10 +253,10 @@ def test_what_would_do_without_survival_is_not_told_where_it_is_the_same_plan():
 
 
 def test_what_an_event_refused_is_closer_than_what_theory_refused():
-    broken = candidate(Limit.SURVIVAL, needed=0.09, promise=P99, event="1 replica gone", replicas=3)
-    unstable = candidate(Limit.STABILITY, 1.0, 1.001, replicas=3)
-    shaken = candidate(Limit.SURVIVAL, 1.0, 1.0, event="1 replica gone", replicas=3)
-    simulated = candidate(Limit.LATENCY, performance=performance(0.5), replicas=3)
+    broken = candidate(Reason.SURVIVAL, needed=0.09, limit=P99, event="1 replica gone", replicas=3)
+    unstable = candidate(Reason.STABILITY, 1.0, 1.001, replicas=3)
+    shaken = candidate(Reason.SURVIVAL, 1.0, 1.0, event="1 replica gone", replicas=3)
+    simulated = candidate(Reason.LATENCY, performance=performance(0.5), replicas=3)
     assert closest([unstable, shaken, broken], OBJECTIVE) == broken
     assert closest([unstable, broken, simulated], OBJECTIVE) == simulated
 
@@ -277,7 +277,7 @@ def test_the_neighbour_is_the_same_profile_behind_the_same_router_a_device_small
         replace(plan, replicas=2, routing=Routing.RANDOM),
         replace(plan, replicas=2, batch_size_max=2, batch_wait_max_s=0.001),
     ]
-    refused = candidate(Limit.LATENCY, performance=performance(0.05))
+    refused = candidate(Reason.LATENCY, performance=performance(0.05))
     answer = Recommendation(
         verdict=Verdict.MET,
         objective=OBJECTIVE,
@@ -388,17 +388,17 @@ def test_the_price_and_why_a_smaller_fleet_is_not_enough():
     assert list(explain(answer, asked))[1] == "Fewer than 3 replicas were not tried; the reason is below."
     asked = replace(QUESTION, replicas_min=2)
     assert list(explain(answer, asked))[1] == "One replica fewer was not tried."
-    doubt = candidate(Limit.LATENCY, replicas=2, performance=performance(0.05), verdict=Verdict.INCONCLUSIVE)
+    doubt = candidate(Reason.LATENCY, replicas=2, performance=performance(0.05), verdict=Verdict.INCONCLUSIVE)
     told = list(explain(replace(answer, considered=(doubt,)), QUESTION))[1]
     assert told.startswith(
         "One fewer is in doubt: 2 replicas of p with batches up to 1 would run at load 0.500, but"
     )
     in_event = candidate(
-        Limit.LATENCY, replicas=2, verdict=Verdict.INCONCLUSIVE
+        Reason.LATENCY, replicas=2, verdict=Verdict.INCONCLUSIVE
     )  # which leaves no performance
     told = list(explain(replace(answer, considered=(in_event,)), QUESTION))[1]
     assert told.startswith("One fewer is in doubt: 2 replicas of p with batches up to 1: ")
-    unstable = candidate(Limit.STABILITY, 1.0, 1.25, replicas=2)
+    unstable = candidate(Reason.STABILITY, 1.0, 1.25, replicas=2)
     told = list(explain(replace(answer, considered=(unstable,)), QUESTION))[1]
     assert told == (
         "One fewer is not enough: 2 replicas of p with batches up to 1: unstable: load 1.250 >= 1."

@@ -11,14 +11,14 @@ from capacity.explanation.explanation import Explanation
 from capacity.explanation.savings import Lever, Saving
 from capacity.explanation.sensitivity import Change
 from capacity.performance import Interval, Kind, Performance
-from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
-from capacity.question.objective import Measure, Promise
+from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
+from capacity.question.objective import Limit, Measure
 from capacity.question.plan import Plan, Routing
 from capacity.render.explanation import sections
 
 PLAN = Plan(profile="flat", replicas=3, batch_size_max=4)
 FEWER = replace(PLAN, replicas=2)
-PROMISE = Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.1)
+PROMISE = Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=0.1)
 
 
 def of(plan: Plan, p99_s: float, load: float | None = None, **changed: Any) -> Candidate:
@@ -36,13 +36,13 @@ def of(plan: Plan, p99_s: float, load: float | None = None, **changed: Any) -> C
     return replace(found, **changed)
 
 
-def refused(plan: Plan, limit: Limit, needed: float) -> Candidate:
+def refused(plan: Plan, reason: Reason, needed: float) -> Candidate:
     """By theory, without a performance."""
-    rejection = Rejection(limit=limit, allowed=1.0, needed=needed)
+    rejection = Rejection(reason=reason, allowed=1.0, needed=needed)
     return Candidate(plan=plan, verdict=Verdict.MISSED, rejection=rejection)
 
 
-BINDING = Binding(cause=Cause.QUEUEING, promise=PROMISE, found=Interval.exact(0.05))
+BINDING = Binding(cause=Cause.QUEUEING, limit=PROMISE, found=Interval.exact(0.05))
 NOTHING = Explanation(
     plan=PLAN,
     base=of(PLAN, 0.05),
@@ -104,7 +104,7 @@ QUEUES = f"{USES} queueing: requests wait for those before them."
         ),
         (replace(BINDING, unbatched=of(PLAN, 0.2)), [QUEUES, "Without batches: P99 is 200 ms, missed."]),
         (
-            replace(BINDING, unbatched=refused(PLAN, Limit.STABILITY, 1.2)),
+            replace(BINDING, unbatched=refused(PLAN, Reason.STABILITY, 1.2)),
             [QUEUES, "Without batches: unstable: load 1.200 >= 1."],
         ),
         (burst(), [QUEUES, "Arrivals: under Poisson arrivals P99 is 20 ms, met."]),
@@ -139,7 +139,7 @@ def test_what_limits_the_plan(binding: Binding, told: list[str]) -> None:
 
 
 def test_a_plan_that_theory_refuses_was_not_simulated() -> None:
-    bare = replace(NOTHING, binding=None, base=refused(PLAN, Limit.STABILITY, 1.5))
+    bare = replace(NOTHING, binding=None, base=refused(PLAN, Reason.STABILITY, 1.5))
     assert dict(sections(bare))["What limits the plan"] == [
         "The plan was not simulated: unstable: load 1.500 >= 1."
     ]
@@ -147,10 +147,10 @@ def test_a_plan_that_theory_refuses_was_not_simulated() -> None:
 
 SINGLE, PAIR = replace(FEWER, batch_size_max=1), replace(FEWER, batch_size_max=2)
 LOSING = replace(
-    refused(PAIR, Limit.LOSS, 2.0),
-    rejection=Rejection(limit=Limit.LOSS, allowed=0.05, needed=0.11, is_loss=True),
+    refused(PAIR, Reason.LOSS, 2.0),
+    rejection=Rejection(reason=Reason.LOSS, allowed=0.05, needed=0.11, is_loss=True),
 )
-UNSTABLE = (refused(SINGLE, Limit.STABILITY, 1.5), refused(PAIR, Limit.SURVIVAL, 1.2))
+UNSTABLE = (refused(SINGLE, Reason.STABILITY, 1.5), refused(PAIR, Reason.SURVIVAL, 1.2))
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ UNSTABLE = (refused(SINGLE, Limit.STABILITY, 1.5), refused(PAIR, Limit.SURVIVAL,
         ((), None, ["One is the minimum."]),
         (UNSTABLE, UNSTABLE[1], ["With batches up to 1, 2 it would be unstable, at load 1.200 at best."]),
         (
-            (UNSTABLE[0], refused(PAIR, Limit.SERVICE_FLOOR, 2.0)), of(FEWER, 0.15, load=0.8765),
+            (UNSTABLE[0], refused(PAIR, Reason.SERVICE_FLOOR, 2.0)), of(FEWER, 0.15, load=0.8765),
             [
                 "With batches up to 1 it would be unstable, at load 1.500 at best.",
                 "Batches up to 2 are refused, or in doubt, with any number of replicas.",
@@ -208,7 +208,7 @@ def test_other_batches() -> None:
     neighbours = (
         change("batch size", 0.04, shift=-0.2),
         change("batch wait", 0.12, plan=waiting, candidate=of(waiting, 0.12, settled=False), shift=1.4),
-        change("batch size", 0.0, candidate=refused(SINGLE, Limit.STABILITY, 1.5), plan=SINGLE, shift=math.inf),
+        change("batch size", 0.0, candidate=refused(SINGLE, Reason.STABILITY, 1.5), plan=SINGLE, shift=math.inf),
     )  # fmt: skip
     assert dict(sections(replace(NOTHING, neighbours=neighbours)))["Other batches"] == [
         "Batch size up to 4: P99 is 40 ms, met (-20 %).",
@@ -228,7 +228,7 @@ def test_what_the_answer_depends_on() -> None:
         "Variation of the gaps between arrivals +50 %: P99 is 80 ms, met (+60 %).",
         "The answer depends most on the service time: a change of 10 % moves the figure closest to its limit by 30 %.",
     ]  # fmt: skip
-    unstable = replace(rising, candidate=refused(PLAN, Limit.STABILITY, 1.01), shift=math.inf, replicas=4)
+    unstable = replace(rising, candidate=refused(PLAN, Reason.STABILITY, 1.01), shift=math.inf, replicas=4)
     told = dict(sections(replace(NOTHING, sensitivities=(falling, unstable))))
     assert told["What the answer depends on"][1:] == [
         "Rate +10 %: unstable: load 1.010 >= 1; 4 replicas are enough with this batch.",

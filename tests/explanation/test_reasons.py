@@ -15,7 +15,7 @@ from capacity.explanation.explanation import Explanation, explain_plan
 from capacity.explanation.savings import Lever
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
+from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
 from capacity.question.objective import Measure, Objective
 from capacity.question.plan import Plan, Routing
 from capacity.question.question import Question
@@ -45,7 +45,7 @@ class Routed(NoJudge):
         assert isinstance(scenario.workload, Workload)
         cv = scenario.workload.arrivals.cv if isinstance(scenario.workload.arrivals, GammaArrivals) else 1.0
         if share != share:
-            rejection = Rejection(limit=Limit.BUDGET, allowed=10.0, needed=20.0)
+            rejection = Rejection(reason=Reason.BUDGET, allowed=10.0, needed=20.0)
             return Candidate(plan=scenario.plan, verdict=Verdict.INCONCLUSIVE, rejection=rejection)
         question = Question(
             profiles=(scenario.profile,), workload=scenario.workload, objective=scenario.objective
@@ -181,7 +181,7 @@ def test_one_fewer_is_told_for_every_batch_size() -> None:
     for one in explanation.fewer:
         assert one.accepted is (law_s(question, one.plan) <= 0.026)
         if one.performance is None:
-            assert one.rejection.limit is Limit.STABILITY
+            assert one.rejection.reason is Reason.STABILITY
     text = told(explanation)["Why one fewer is not enough"]
     assert "% over the limit" in text
     assert "is above 26 ms" in text

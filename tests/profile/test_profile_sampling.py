@@ -19,7 +19,7 @@ from capacity.profile.sampling import (
     resampled,
     service_interval,
 )
-from capacity.question.candidate import Candidate, Doubt, Limit, Rejection, Verdict
+from capacity.question.candidate import Candidate, Doubt, Reason, Rejection, Verdict
 from capacity.question.caveat import CaveatCode
 from capacity.question.objective import Objective
 from capacity.question.question import Question
@@ -194,7 +194,7 @@ def test_no_fleet_is_simulated_that_cannot_be_proved() -> None:
     assert (answer.verdict, answer.plan) == (Verdict.INCONCLUSIVE, None)
     assert {one.doubt for one in answer.considered} == {Doubt.PROFILE}
     for one in answer.considered:
-        assert one.rejection.limit is Limit.SERVICE_FLOOR
+        assert one.rejection.reason is Reason.SERVICE_FLOOR
         assert one.rejection.needed > one.rejection.allowed
     (caveat,) = [one for one in answer.caveats if one.code is CaveatCode.FLOOR_IN_DOUBT]
     assert "more batches of size 1" in caveat.message

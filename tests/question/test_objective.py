@@ -8,9 +8,9 @@ from capacity.errors import DomainError, InputError
 from capacity.performance import Interval, Kind, Performance
 from capacity.question.objective import (
     TIERS,
+    Limit,
     Measure,
     Objective,
-    Promise,
     format_value,
 )
 
@@ -32,7 +32,7 @@ FOUND = Performance(
 )
 
 
-def promise_of(measure: Measure, quantile: float | None = None) -> Promise:
+def promise_of(measure: Measure, quantile: float | None = None) -> Limit:
     return next(one for one in EVERYTHING.limits if (one.measure, one.quantile) == (measure, quantile))
 
 
@@ -142,7 +142,7 @@ def test_tiers_are_those_of_the_contract() -> None:
 
 
 def test_requests_beyond_a_limit_are_those_that_goodput_leaves() -> None:
-    promise = Promise(measure=Measure.MISSED, allowed=0.02)
+    promise = Limit(measure=Measure.MISSED, allowed=0.02)
     assert promise.found(Performance(kind=Kind.SIMULATION, goodput=0.75)) == Interval.exact(0.25)
     assert promise.found(Performance(kind=Kind.SIMULATION)) is None
 
@@ -212,7 +212,7 @@ def test_small_limits_of_tokens_are_in_range() -> None:
 )
 def test_a_value_is_said_with_its_ends_and_one_unit(measure, ends, said) -> None:
     value, low, high = ends
-    promise = Promise(measure=measure, allowed=1.0, quantile=0.9 if measure.has_quantile else None)
+    promise = Limit(measure=measure, allowed=1.0, quantile=0.9 if measure.has_quantile else None)
     assert format_value(promise, Interval(value=value, low=low, high=high)) == said
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from capacity.profile.load import load_profile
-from capacity.question.candidate import Limit
+from capacity.question.candidate import Reason
 from capacity.question.objective import Objective
 from capacity.question.overload import Overload
 from capacity.question.plan import Plan
@@ -63,7 +63,7 @@ def scenario_of(replicas: int, limit_s: float = 0.04, **changes: object) -> Scen
 
 def test_a_fleet_that_bursts_overload_for_too_long_is_refused_at_once() -> None:
     refused = refuse_load(scenario_of(8))
-    assert refused.limit is Limit.LATENCY
+    assert refused.reason is Reason.LATENCY
     assert refused.needed > 10 * refused.allowed == 10 * 0.04
     assert refuse_load(scenario_of(10)) is None  # load 0.96 in a burst
     assert refuse_load(scenario_of(8, limit_s=60.0)) is None

@@ -13,8 +13,8 @@ from capacity.errors import InputError
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.load import bundled_names, load_profile
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
-from capacity.question.objective import Measure, Promise
+from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
+from capacity.question.objective import Limit, Measure
 from capacity.question.plan import Plan
 from capacity.queues.curves import Axis, Curve, Quantity, curves
 from capacity.render.charts import line_chart, load_chart, objective_chart, profile_chart
@@ -185,7 +185,7 @@ def test_one_chart_has_one_pair_of_axes() -> None:
         line_chart([*chart("rates"), *chart("servers")])
 
 
-PROMISE = Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.05)
+PROMISE = Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=0.05)
 
 
 def fleet(replicas: int, size: int = 8) -> Plan:
@@ -206,7 +206,7 @@ def kept(replicas: int, p99_s: float) -> Candidate:
 
 
 def unstable(replicas: int) -> Candidate:
-    rejection = Rejection(limit=Limit.STABILITY, allowed=1.0, needed=1.2)
+    rejection = Rejection(reason=Reason.STABILITY, allowed=1.0, needed=1.2)
     return Candidate(plan=fleet(replicas), verdict=Verdict.MISSED, rejection=rejection)
 
 

@@ -14,7 +14,7 @@ from stresses import fleet_in_trouble, run_of
 from capacity.answer.sweep import SweepTable
 from capacity.performance import Kind, Performance
 from capacity.question.candidate import Candidate, Verdict
-from capacity.question.objective import Measure, Promise
+from capacity.question.objective import Limit, Measure
 from capacity.question.plan import Plan
 from capacity.recovery.findings import Course, Runs, Screen, SpikeSurvived
 from capacity.recovery.fluid import fluid
@@ -30,8 +30,8 @@ from capacity.render.figures import (
 from capacity.render.plot import PALETTE, Plot
 from capacity.render.recovery.figure import stress_figure
 
-P99 = Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.05)
-LOSS = Promise(measure=Measure.LOSS, quantile=None, allowed=0.02)
+P99 = Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=0.05)
+LOSS = Limit(measure=Measure.LOSS, quantile=None, allowed=0.02)
 PLAN = Plan(profile="p", replicas=2, batch_size_max=8)
 
 
@@ -83,7 +83,7 @@ def test_rates_are_drawn_up_to_twice_the_limit() -> None:
     """In milliseconds; an interval ends at the top of the axis, and a value above it is left out."""
     tried = [(10.0, judged(0.04, Verdict.MET)), (20.0, judged(0.1)), (30.0, judged(0.1001))]
     points = [SimpleNamespace(arrival_rate_rps=rate_rps, candidate=one) for rate_rps, one in tried]
-    rates: Any = SimpleNamespace(promise=P99, scenario=SimpleNamespace(plan=PLAN), points=points)
+    rates: Any = SimpleNamespace(limit=P99, scenario=SimpleNamespace(plan=PLAN), points=points)
     curve = rate_curve(rates)
     assert curve.title == "P99 of 2 x p, batches up to 8"
     assert [(one.x, one.verdict, one.size) for one in curve.points] == [
@@ -102,13 +102,13 @@ def test_a_limit_on_losses_has_no_unit() -> None:
 
 
 def test_rates_of_a_language_model() -> None:
-    promise = Promise(measure=Measure.TTFT, quantile=0.99, allowed=0.2)
+    promise = Limit(measure=Measure.TTFT, quantile=0.99, allowed=0.2)
     performance = Performance(kind=Kind.SIMULATION, ttft_quantiles_s={0.99: around(0.1)})
     found = Candidate(plan=ENGINES, verdict=Verdict.MET, performance=performance)
     unstable = Candidate(plan=ENGINES, verdict=Verdict.MISSED)
     tried = [(5.0, found), (9.0, unstable)]
     points = [SimpleNamespace(arrival_rate_rps=rate_rps, candidate=one) for rate_rps, one in tried]
-    rates: Any = SimpleNamespace(promise=promise, scenario=SimpleNamespace(plan=ENGINES), points=points)
+    rates: Any = SimpleNamespace(limit=promise, scenario=SimpleNamespace(plan=ENGINES), points=points)
     curve = rate_curve(rates)
     assert curve.title == "TTFT P99 of 3 x line, up to 16 sequences"
     (point,) = curve.points

@@ -16,7 +16,7 @@ import pytest
 from capacity.errors import DependencyError, InputError
 from capacity.performance import Interval
 from capacity.question.candidate import Verdict
-from capacity.question.objective import Measure, Promise
+from capacity.question.objective import Limit, Measure
 from capacity.queues.curves import Axis, Curve, Quantity, curves
 from capacity.render.figures import ObjectiveCurve, Point, draw_curves, draw_objective
 from capacity.render.plot import PALETTE, Plot
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 SIGNATURES = {".png": b"\x89PNG\r\n\x1a\n", ".svg": b"<?xml"}
 LQ, W, P99 = Quantity.QUEUE_LENGTH, Quantity.RESPONSE, Quantity.P99
 RHO, LAMBDA = Axis.UTILIZATION, Axis.ARRIVAL_RATE
-PROMISE = Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.05)
+PROMISE = Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=0.05)
 
 CHARTS: dict[str, Callable[[], tuple[Curve, ...]]] = {
     "merged": lambda: curves(LQ, RHO, [10.0, 5.0, 2.0]),

@@ -5,13 +5,13 @@ from dataclasses import replace
 from rich.console import Console, RenderableType
 
 from capacity.performance import Interval, Kind, Performance
-from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
-from capacity.question.objective import Measure, Objective, Promise
+from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
+from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.plan import Plan, Routing
 from capacity.render.plan import considered_tables, plan_table, shown_promise, tally_line
 from capacity.search.recommendation import Recommendation, Tally
 
-P99 = Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.04)
+P99 = Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=0.04)
 PLAN = Plan(profile="p", replicas=2, batch_size_max=1)
 
 
@@ -79,13 +79,13 @@ def test_those_that_theory_refuses_alike_are_one_row_with_the_best_of_them() -> 
     unstable = [
         candidate(
             replace(PLAN, batch_size_max=size),
-            rejection=Rejection(limit=Limit.STABILITY, allowed=1.0, needed=load),
+            rejection=Rejection(reason=Reason.STABILITY, allowed=1.0, needed=load),
         )
         for size, load in ((1, 2.0), (2, 1.5), (4, 1.1))
     ]
     assert rows(unstable)[1:] == [["2", "1 to 4", "unstable: load 1.100 at best"]]
     gone = [
-        replace(one, rejection=replace(one.rejection, limit=Limit.SURVIVAL, event="1 replica gone"))
+        replace(one, rejection=replace(one.rejection, reason=Reason.SURVIVAL, event="1 replica gone"))
         for one in unstable
         if one.rejection is not None
     ]

@@ -13,7 +13,7 @@ from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Rejection, Verdict
 from capacity.question.comparison import PoissonError
-from capacity.question.objective import Measure, Objective, Promise
+from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.plan import Plan
 from capacity.question.scenario import Scenario
 from capacity.render.rates import _points_table, format_rate_interval, sentences
@@ -24,7 +24,7 @@ from capacity.traffic.workload import Workload
 
 PROFILE = ServiceProfile(name="p", timings=(BatchTiming(batch_size=1, mean_s=0.01),))
 PLAN = Plan(profile="p", replicas=2, batch_size_max=1)
-P99 = Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.05)
+P99 = Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=0.05)
 
 
 def judged(
@@ -47,7 +47,7 @@ def rates(*, replicas: int = 2, **others: Any) -> Any:
         objective=Objective.of(response={0.99: 0.05}),
     )
     usual: dict[str, Any] = {
-        "scenario": scenario, "promise": P99, "stretches": (), "verdict": Verdict.MISSED, "closest": None, "lone": None,
+        "scenario": scenario, "limit": P99, "stretches": (), "verdict": Verdict.MISSED, "closest": None, "lone": None,
         "only_rises": False, "points": (),
     }  # fmt: skip
     return SimpleNamespace(**usual | others)

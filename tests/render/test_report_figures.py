@@ -11,12 +11,12 @@ from shown import inches
 
 from capacity.performance import Interval, ServedBatch, Window
 from capacity.question.candidate import Verdict
-from capacity.question.objective import Measure, Promise
+from capacity.question.objective import Limit, Measure
 from capacity.render import report_figures as figures
 from capacity.render.plot import GREY, PALETTE, Plot
 
-P99 = Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.05)
-LOSS = Promise(measure=Measure.LOSS, allowed=0.02)
+P99 = Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=0.05)
+LOSS = Limit(measure=Measure.LOSS, allowed=0.02)
 MET, MISSED, DOUBT = Verdict.MET, Verdict.MISSED, Verdict.INCONCLUSIVE
 ACCENT, LIMIT = PALETTE[:2]
 around = partial(shown.around, share=0.25)

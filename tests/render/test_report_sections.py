@@ -12,16 +12,16 @@ from planned import saved_plan
 from capacity.explanation.explanation import Assumption
 from capacity.performance import Interval, Kind, Performance, ServedBatch, Window
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
+from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
 from capacity.question.caveat import Caveat, CaveatCode
-from capacity.question.objective import Measure, Objective, Promise
+from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.plan import Plan, Routing
 from capacity.render import report
 from capacity.render.report import Findings, Section
 from capacity.search.recommendation import Headroom, Recommendation, Survived
 from capacity.traffic.workload import ClosedPopulation
 
-P99 = Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.05)
+P99 = Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=0.05)
 SAVED = saved_plan(batch_wait_max_s=0.0)  # 5 replicas, batches up to 16, 1000 rps, P99 within 50 ms
 PLAN = SAVED.plan
 CHARTS = ("draw_rates", "draw_distribution", "draw_frontier", "draw_window")
@@ -55,8 +55,8 @@ def judged(plan: Plan, p99_s: float, verdict: Verdict | None = None, **others: A
     return replace(found, **others)
 
 
-def unstable(plan: Plan, limit: Limit = Limit.STABILITY) -> Candidate:
-    rejection = Rejection(limit=limit, allowed=1.0, needed=1.25)
+def unstable(plan: Plan, reason: Reason = Reason.STABILITY) -> Candidate:
+    rejection = Rejection(reason=reason, allowed=1.0, needed=1.25)
     return Candidate(plan=plan, verdict=Verdict.MISSED, rejection=rejection)
 
 
@@ -175,7 +175,7 @@ def test_reasons_have_headings_and_none_is_repeated() -> None:
             "1 is left, at load 1.250 with the same batches: more requests arrive than they can serve, and the "
             "queues grow until it is back.",
         ),
-        (unstable(of(4), Limit.REPLICAS_MAX), "4 are left: "),
+        (unstable(of(4), Reason.REPLICAS_MAX), "4 are left: "),
         (judged(of(4), 0.045), "4 are left, and P99 is 45 (40.5 to 49.5) ms: the objective is met."),
         (
             judged(of(4), 0.06, settled=False),
@@ -285,8 +285,8 @@ def test_the_map_has_six_rows_and_a_sign_for_each_verdict() -> None:
         judged(of(4, 8), 0.06, settled=False),
         judged(of(4, 4), 0.051, Verdict.INCONCLUSIVE),
         unstable(of(3, 8)),
-        unstable(of(3, 4), Limit.SURVIVAL),
-        unstable(of(6, 8), Limit.REPLICAS_MAX),
+        unstable(of(3, 4), Reason.SURVIVAL),
+        unstable(of(6, 8), Reason.REPLICAS_MAX),
         replace(judged(of(6, 4), 0.06), performance=performance(math.inf)),
         judged(of(4, routing=Routing.RANDOM), 0.001),
         judged(replace(of(4), profile="other"), 0.001),

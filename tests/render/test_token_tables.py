@@ -14,8 +14,8 @@ from shown import around
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.llm import SaturationCheck
 from capacity.profile.load import load_llm
-from capacity.question.candidate import Candidate, Limit, Rejection, Verdict
-from capacity.question.objective import Measure, Objective, Promise
+from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
+from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.overload import Saturation
 from capacity.question.plan import Routing
 from capacity.question.tokens import TokenPlan, TokenQuestion
@@ -59,7 +59,7 @@ SEEN = Performance(
     response_quantiles_s={0.99: around(4.0)},
     intervals={"ttft_mean_s": around(0.2)},
 )
-TTFT = Promise(measure=Measure.TTFT, quantile=0.99, allowed=0.5)
+TTFT = Limit(measure=Measure.TTFT, quantile=0.99, allowed=0.5)
 
 
 def judged(
@@ -75,7 +75,7 @@ def judged(
 
 
 def unstable(replicas: int) -> Candidate[TokenPlan]:
-    rejection = Rejection(limit=Limit.STABILITY, allowed=1.0, needed=1.25)
+    rejection = Rejection(reason=Reason.STABILITY, allowed=1.0, needed=1.25)
     return Candidate(plan=replace(ENGINES, replicas=replicas), verdict=Verdict.MISSED, rejection=rejection)
 
 

@@ -14,7 +14,7 @@ from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.profile.sampling import FloorDoubt
 from capacity.question.candidate import Candidate, Doubt, LikeIt, Rejection, Verdict
 from capacity.question.caveat import CaveatCode
-from capacity.question.objective import Measure, Objective, Promise
+from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.plan import Batching, Plan, Routing
 from capacity.question.question import Family, Question
 from capacity.search.batch_caveats import (
@@ -272,7 +272,7 @@ def test_numbers_of_things_have_two_digits(number, told):
 
 
 def in_doubt(found: Interval | None, allowed: float = 0.1, **fields) -> Candidate:
-    promise = Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=allowed)
+    promise = Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=allowed)
     quantiles = {} if found is None else {0.99: found}
     given = {
         "plan": Plan(profile="p", replicas=1, batch_size_max=1),
@@ -441,8 +441,8 @@ def test_the_sharing_of_a_device_is_assumed_until_it_is_measured():
 
 def test_a_trace_of_few_bursts_says_so_first():
     trace = Workload(arrival_rate_rps=1.0, arrivals=TraceArrivals(instants_s=(0.0, 1.0)))
-    promise = Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.2)
-    few, path = trace_caveats(trace, LikeIt(verdict=Verdict.INCONCLUSIVE, promise=promise, found=None))
+    promise = Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=0.2)
+    few, path = trace_caveats(trace, LikeIt(verdict=Verdict.INCONCLUSIVE, limit=promise, found=None))
     assert (few.code, path.code) == (CaveatCode.TRACE_FEW_BURSTS, CaveatCode.TRACE_ONE_PATH)
     assert few.message.startswith("only a few bursts of the trace determine its P99:")
     assert "sections" not in path.message
@@ -465,9 +465,9 @@ def test_a_trace_of_few_bursts_says_so_first():
 )
 def test_what_traffic_like_a_trace_does_is_told_by_its_sections(verdict: Verdict | None, told: str):
     trace = Workload(arrival_rate_rps=1.0, arrivals=TraceArrivals(instants_s=(0.0, 1.0)))
-    promise = Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.2)
+    promise = Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=0.2)
     found = Interval(value=0.15, low=0.1, high=0.25)
-    (path,) = trace_caveats(trace, LikeIt(verdict=verdict, promise=promise, found=found))
+    (path,) = trace_caveats(trace, LikeIt(verdict=verdict, limit=promise, found=found))
     assert told in path.message
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from capacity.errors import DomainError
 from capacity.profile.profile import BatchTiming, ServiceProfile, Spells
-from capacity.question.candidate import Limit, Verdict
+from capacity.question.candidate import Reason, Verdict
 from capacity.question.objective import Measure, Objective
 from capacity.question.plan import Batching, Plan, Routing
 from capacity.question.resilience import Spike
@@ -73,8 +73,8 @@ def test_on_its_limit_a_plan_is_met_and_a_hair_beyond_it_is_missed(measure: Meas
     allowed = math.nextafter(found.value, 0.0)
     beyond = judge_exactly(replace(ASKED, objective=objective(allowed)))
     assert beyond.verdict is Verdict.MISSED
-    assert (beyond.rejection.limit, beyond.rejection.promise) == (
-        Limit.of(measure), objective(allowed).limits[0]
+    assert (beyond.rejection.reason, beyond.rejection.limit) == (
+        Reason.of(measure), objective(allowed).limits[0]
     )  # fmt: skip
     assert (beyond.rejection.allowed, beyond.rejection.needed) == (allowed, found.value)
     assert beyond.performance == performance
@@ -88,7 +88,7 @@ def test_a_queue_without_a_limit_loses_nobody() -> None:
 def test_of_several_broken_promises_the_one_exceeded_most_is_named() -> None:
     objective = Objective.of(response={0.99: 0.02}, response_mean=0.002)
     candidate = judge_exactly(replace(ASKED, objective=objective))
-    assert candidate.rejection.promise == objective.limits[1]
+    assert candidate.rejection.limit == objective.limits[1]
 
 
 def test_single_requests_at_a_shared_queue_are_m_d_c() -> None:
@@ -104,7 +104,7 @@ def test_the_overhead_counts_in_responses_and_not_in_waits() -> None:
     slow = replace(PROFILE, request_overhead_s=0.1)
     objective = Objective.of(response={0.99: 0.05}, wait={0.99: 0.05})
     candidate = judge_exactly(replace(ASKED, profile=slow, objective=objective))
-    assert candidate.rejection.promise == objective.limits[0]
+    assert candidate.rejection.limit == objective.limits[0]
 
 
 def test_samples_that_are_all_alike_are_a_constant() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from capacity.performance import Kind
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.candidate import Candidate, Limit, Verdict
+from capacity.question.candidate import Candidate, Reason, Verdict
 from capacity.question.objective import Objective
 from capacity.question.plan import Plan, Routing
 from capacity.question.question import Question
@@ -92,7 +92,7 @@ def test_the_fewest_replicas_by_the_law_are_the_plans(
     fewer = plan_of(replicas - 1, max(means_s), routing)
     (refused,) = [one for one in answer.considered if one.plan == fewer]
     assert refused.rejection is not None
-    assert (refused.rejection.limit, refused.rejection.allowed) == (Limit.LATENCY, limit_s)
+    assert (refused.rejection.reason, refused.rejection.allowed) == (Reason.LATENCY, limit_s)
     assert refused.rejection.needed == p99_s(profile_of(means_s), rate_rps, fewer) > limit_s
     assert answer.tally.requests == 0
 

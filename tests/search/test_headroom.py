@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capacity.answer.sentences import format_headroom, format_missed_at
-from capacity.question.candidate import Doubt, Limit, Rejection, Verdict
+from capacity.question.candidate import Doubt, Reason, Rejection, Verdict
 from capacity.search.headroom import Ends
 from capacity.search.recommendation import Headroom
 
@@ -135,7 +135,7 @@ def test_no_rate_is_tried_once_what_is_left_of_the_budget_is_too_little_for_a_ru
         tried.append(rate_rps)
         left = ends.requests_left
         if left < 400:
-            rejection = Rejection(limit=Limit.BUDGET, allowed=left, needed=400)
+            rejection = Rejection(reason=Reason.BUDGET, allowed=left, needed=400)
             return Said(Verdict.INCONCLUSIVE, Doubt.REQUESTS, rejection=rejection)
         return Said(Verdict.MET if rate_rps <= 150.0 else Verdict.MISSED, requests=400)
 
@@ -149,7 +149,7 @@ def test_no_rate_is_tried_once_what_is_left_of_the_budget_is_too_little_for_a_ru
 
 def test_a_rate_whose_runs_are_too_long_by_themselves_ends_no_headroom() -> None:
     """A single rate near saturation may take more than any rate may; lower ones do not."""
-    limit = Rejection(limit=Limit.BUDGET, allowed=1000, needed=9000)
+    limit = Rejection(reason=Reason.BUDGET, allowed=1000, needed=9000)
 
     def judged(rate_rps: float, effort: int) -> Said:
         if rate_rps > 200.0:

@@ -15,7 +15,7 @@ from capacity.performance import Interval, Kind, Performance
 from capacity.profile.llm import Coefficients
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Doubt, Rejection, Verdict
-from capacity.question.objective import Measure, Objective, Promise
+from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.overload import Saturation
 from capacity.question.plan import Plan
 from capacity.question.question import Question
@@ -53,7 +53,7 @@ class Asked:
     profile: float = 0.0
 
     def verdict(self, p99_s: float, error: float) -> tuple[Verdict, Rejection | None, Doubt | None]:
-        promise = Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=self.limit_s)
+        promise = Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=self.limit_s)
         if p99_s / (1.0 + error) > self.limit_s:
             return Verdict.MISSED, Rejection.of(promise, p99_s), None
         if p99_s * (1.0 + error) > self.limit_s:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from capacity.answer.documents import performance_document, rejection_document
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.candidate import Limit, Rejection, Verdict
+from capacity.question.candidate import Reason, Rejection, Verdict
 from capacity.question.objective import Measure, Objective
 from capacity.question.plan import Plan
 from capacity.question.question import Question
@@ -119,18 +119,18 @@ def test_the_verdict_is_about_lost_or_late() -> None:
 def test_a_quantile_among_the_lost_is_refused_by_their_share() -> None:
     verdict, rejection = verdict_of(20, Objective.of(response={0.99: 100.0}))
     assert verdict is Verdict.MISSED
-    assert (rejection.limit, rejection.is_loss) == (Limit.LOSS, True)
+    assert (rejection.reason, rejection.is_loss) == (Reason.LOSS, True)
     assert (rejection.allowed, rejection.needed) == (pytest.approx(0.01), pytest.approx(0.02))
 
 
 def test_a_limit_on_the_wait_counts_the_lost_too() -> None:
     verdict, rejection = verdict_of(20, Objective.of(wait={0.99: 100.0}))
     assert verdict is Verdict.MISSED
-    assert rejection.limit is Limit.LOSS
+    assert rejection.reason is Reason.LOSS
 
 
 def test_an_infinite_refusal_has_no_number_in_json() -> None:
-    rejection = Rejection(limit=Limit.LATENCY, allowed=0.1, needed=math.inf)
+    rejection = Rejection(reason=Reason.LATENCY, allowed=0.1, needed=math.inf)
     assert rejection_document(rejection)["needed"] is None
 
 
@@ -189,7 +189,7 @@ def test_a_fleet_loses_what_it_cannot_serve() -> None:
 def test_losses_beyond_the_strictest_promise_are_refused_at_once() -> None:
     objective = Objective.of(response={0.5: 1.0, 0.99: 1.0}, loss=0.1)
     rejection = refuse_load(proposal_of(250.0, 1, objective))
-    assert (rejection.limit, rejection.quantile) == (Limit.LOSS, 0.99)
+    assert (rejection.reason, rejection.quantile) == (Reason.LOSS, 0.99)
     assert (rejection.allowed, rejection.needed) == (pytest.approx(0.01), pytest.approx(0.2))
     assert refuse_load(proposal_of(250.0, 2, objective)) is None
     assert refuse_load(proposal_of(250.0, 1, Objective.of(response_mean=1.0))) is None
@@ -206,7 +206,7 @@ def test_a_failure_that_leaves_too_few_is_refused_at_once() -> None:
     assert question.devices_min(question.families[0], 4) == 3
     plan = question.plan(question.families[0], 2, 4, 0.0)
     rejection = refuse_loads(question, plan)
-    assert (rejection.limit, rejection.event) == (Limit.SURVIVAL, "1 replica gone")
+    assert (rejection.reason, rejection.event) == (Reason.SURVIVAL, "1 replica gone")
 
 
 def run(*arguments: str) -> tuple[int, dict[str, Any]]:

@@ -15,9 +15,9 @@ from capacity.answer.documents import dumps, rates_document
 from capacity.errors import DomainError
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.candidate import Candidate, Doubt, Limit, Rejection, Verdict
+from capacity.question.candidate import Candidate, Doubt, Reason, Rejection, Verdict
 from capacity.question.caveat import CaveatCode
-from capacity.question.objective import Measure, Objective, Promise
+from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.plan import Batching, Plan, Routing
 from capacity.question.scenario import Scenario
 from capacity.question.stability import sustainable_rate_rps
@@ -138,7 +138,7 @@ class ByRate(NoJudge):
         assert isinstance(scenario.workload, Workload)
         value_s = p99(scenario.workload.arrival_rate_rps)
         if math.isnan(value_s):
-            rejection = Rejection(limit=Limit.BUDGET, allowed=10.0, needed=20.0)
+            rejection = Rejection(reason=Reason.BUDGET, allowed=10.0, needed=20.0)
             return Candidate(plan=scenario.plan, verdict=Verdict.INCONCLUSIVE, rejection=rejection)
         found = Performance(
             kind=Kind.SIMULATION,
@@ -294,14 +294,14 @@ def test_below_the_service_floor_nothing_is_tried() -> None:
     rates = find_rates(proposal_of(0.004), NoJudge(), silent)
     assert rates.points == ()
     closest = refusal_of(rates)
-    assert (closest.limit, closest.needed) == (Limit.SERVICE_FLOOR, 0.005)
+    assert (closest.reason, closest.needed) == (Reason.SERVICE_FLOOR, 0.005)
     assert rates.verdict is Verdict.MISSED
     assert "no batch is served within 4 ms" in text_of(rates)
 
 
 def test_beyond_the_profile_nothing_is_tried() -> None:
     rates = find_rates(proposal_of(0.1, batch_size_max=16), NoJudge(), silent)
-    assert refusal_of(rates).limit is Limit.PROFILE_RANGE
+    assert refusal_of(rates).reason is Reason.PROFILE_RANGE
 
 
 def test_a_profile_without_batches_of_one_is_an_error() -> None:
@@ -422,7 +422,7 @@ def test_a_loss_limit_ends_what_the_queue_limit_keeps_stable() -> None:
     (stretch,) = rates.stretches
     assert 0.5 * WALL_RPS < stretch.high.value < WALL_RPS
     assert stretch.high.high < 1.05 * stretch.high.low
-    assert rates.promise.what == "loss"
+    assert rates.limit.what == "loss"
     refused = rates.points[-1].candidate.rejection  # by theory, since half cannot be served
     assert refused is not None
     assert refused.needed == pytest.approx(0.5)
@@ -662,11 +662,11 @@ def rates_of(*points: Point, **fields: Any) -> Rates:
 
 
 def test_the_closest_refusal_is_that_of_a_promise_or_of_no_rate_at_all() -> None:
-    promise = Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=1.0)
-    other = Promise(measure=Measure.RESPONSE_MEAN, allowed=1.0)
+    promise = Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=1.0)
+    other = Limit(measure=Measure.RESPONSE_MEAN, allowed=1.0)
 
-    def refused(rate_rps: float, needed: float, broken: Promise | None = promise) -> Point:
-        rejection = Rejection(limit=Limit.LATENCY, allowed=2.0, needed=needed, promise=broken)
+    def refused(rate_rps: float, needed: float, broken: Limit | None = promise) -> Point:
+        rejection = Rejection(reason=Reason.LATENCY, allowed=2.0, needed=needed, limit=broken)
         return Point(
             arrival_rate_rps=rate_rps, candidate=Candidate(plan=ANY, verdict=MISSED, rejection=rejection)
         )
@@ -679,12 +679,12 @@ def test_the_closest_refusal_is_that_of_a_promise_or_of_no_rate_at_all() -> None
     given = replace(rates, refusal=unstable.candidate.rejection).closest
     assert given is not None
     assert (given.verdict, given.rejection) == (MISSED, unstable.candidate.rejection)
-    assert rates.promise is other
+    assert rates.limit is other
     stretch = Stretch(low=Interval.exact(0.5), high=Interval(value=1.0, low=1.0, high=2.0))
-    assert replace(rates, stretches=(stretch,)).promise is promise
-    assert rates_of(unstable).promise == promise
+    assert replace(rates, stretches=(stretch,)).limit is promise
+    assert rates_of(unstable).limit == promise
     means = replace(rates_of().scenario, objective=Objective.of(response_mean=1.0, wait={0.9: 1.0}))
-    assert replace(rates_of(), scenario=means).promise == means.objective.limits[-1]
+    assert replace(rates_of(), scenario=means).limit == means.objective.limits[-1]
 
 
 def test_rates_that_are_open_are_told_with_what_settles_them() -> None:

@@ -10,9 +10,9 @@ import pytest
 from capacity.errors import DomainError
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.candidate import Candidate, Doubt, Limit, Rejection, Verdict
+from capacity.question.candidate import Candidate, Doubt, Reason, Rejection, Verdict
 from capacity.question.caveat import CaveatCode
-from capacity.question.objective import Measure, Objective, Promise
+from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.plan import Batching, Plan, Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Spike, Survival
@@ -58,8 +58,8 @@ def question_of(
 ANY_PLAN = Plan(profile="any", replicas=1, batch_size_max=1)
 
 
-def promise(limit_s: float) -> Promise:
-    return Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=limit_s)
+def promise(limit_s: float) -> Limit:
+    return Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=limit_s)
 
 
 def candidate(p99_s: float, limit_s: float = LIMIT_S, **fields: object) -> Candidate:
@@ -76,7 +76,7 @@ def candidate(p99_s: float, limit_s: float = LIMIT_S, **fields: object) -> Candi
 
 
 def in_doubt() -> Candidate:
-    rejection = Rejection(limit=Limit.BUDGET, allowed=10.0, needed=20.0)
+    rejection = Rejection(reason=Reason.BUDGET, allowed=10.0, needed=20.0)
     performance = Performance(kind=Kind.EXACT, response_quantiles_s={0.99: Interval.exact(LIMIT_S)})
     return Candidate(
         plan=ANY_PLAN, verdict=Verdict.INCONCLUSIVE, rejection=rejection, performance=performance
@@ -343,7 +343,7 @@ def test_every_event_is_certified_and_one_that_fails_passes_the_turn() -> None:
     assert [(one.event, one.plan.replicas) for one in answer.survived] == [("1 replica gone", 3)]
     (refused,) = [one for one in answer.considered if one.plan.replicas == 3]
     assert refused.rejection is not None
-    assert (refused.rejection.limit, refused.rejection.event) == (Limit.SURVIVAL, "1 replica gone")
+    assert (refused.rejection.reason, refused.rejection.event) == (Reason.SURVIVAL, "1 replica gone")
     assert answer.without_survival is not None
     assert answer.without_survival.plan is not None
     assert answer.without_survival.plan.replicas == 3
@@ -364,7 +364,7 @@ def test_too_few_replicas_to_outlive_a_loss_names_the_loss() -> None:
     question = question_of(BATCHING, 1000.0, replicas_max=4, survival=Survival(spare=1))
     (candidate,) = recommend(question, ScriptedJudge(lambda plan: MET)).considered
     assert candidate.rejection == Rejection(
-        limit=Limit.REPLICAS_MAX, allowed=4, needed=5, event="1 replica gone"
+        reason=Reason.REPLICAS_MAX, allowed=4, needed=5, event="1 replica gone"
     )
 
 
@@ -550,8 +550,8 @@ def test_missed_when_no_count_will_do() -> None:
     answer = recommend(question_of(replicas_max=9), ScriptedJudge(lambda plan: MISSED))
     assert (answer.verdict, answer.plan, answer.performance) == (Verdict.MISSED, None, None)
     assert (answer.arrival_rate_max_rps, answer.hourly_usd) == (None, None)
-    assert {candidate.rejection.limit for candidate in answer.considered if candidate.rejection} == {
-        Limit.LATENCY
+    assert {candidate.rejection.reason for candidate in answer.considered if candidate.rejection} == {
+        Reason.LATENCY
     }
     assert answer.verdict.exit_code == 3
 
@@ -573,7 +573,7 @@ def test_an_objective_below_the_service_floor_is_refused_with_every_size() -> No
     answer = recommend(question_of(BATCHING, limit_s=0.009), ScriptedJudge(lambda plan: MET))
     assert (answer.verdict, answer.plan) == (Verdict.MISSED, None)
     rejections = [candidate.rejection for candidate in answer.considered]
-    expected = Rejection.of(promise(0.009), 0.01, Limit.SERVICE_FLOOR)
+    expected = Rejection.of(promise(0.009), 0.01, Reason.SERVICE_FLOOR)
     assert rejections == [expected] * 3
 
 
@@ -582,7 +582,7 @@ def test_too_few_replicas_for_the_rate_is_refused_with_the_number_needed() -> No
     answer = recommend(question_of(BATCHING, 1000.0, replicas_max=3), ScriptedJudge(lambda plan: MET))
     assert answer.verdict is Verdict.MISSED
     (candidate,) = answer.considered
-    assert candidate.rejection == Rejection(limit=Limit.REPLICAS_MAX, allowed=3, needed=4)
+    assert candidate.rejection == Rejection(reason=Reason.REPLICAS_MAX, allowed=3, needed=4)
     assert (candidate.plan.replicas, candidate.plan.batch_size_max) == (4, 4)
     answer = recommend(question_of(BATCHING, 1000.0, replicas_max=4), ScriptedJudge(lambda plan: MET))
     assert answer.verdict is Verdict.MET
@@ -599,13 +599,13 @@ def test_sizes_that_theory_refuses_are_listed_beside_the_answer() -> None:
     answer = recommend(question_of(tailed, 3.0), ScriptedJudge(lambda plan: MET))
     assert answer.plan is not None
     assert answer.plan.batch_size_max == 2
-    assert answer.considered[0].rejection == Rejection.of(promise(LIMIT_S), 2.0, Limit.SERVICE_FLOOR)
+    assert answer.considered[0].rejection == Rejection.of(promise(LIMIT_S), 2.0, Reason.SERVICE_FLOOR)
 
 
 def test_a_limit_beyond_the_profile_is_refused_and_smaller_batches_are_tried() -> None:
     answer = recommend(question_of(BATCHING, batch_size_limit=16), ScriptedJudge(lambda plan: MET))
     assert answer.plan is not None
-    assert answer.considered[0].rejection == Rejection(limit=Limit.PROFILE_RANGE, allowed=4, needed=16)
+    assert answer.considered[0].rejection == Rejection(reason=Reason.PROFILE_RANGE, allowed=4, needed=16)
 
 
 def test_a_profile_without_batches_of_one_is_an_error() -> None:

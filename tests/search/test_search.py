@@ -15,8 +15,8 @@ from scipy.optimize import brentq
 from capacity.errors import DomainError, UnstableError
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.candidate import Candidate, Doubt, Limit, Rejection, Verdict
-from capacity.question.objective import Measure, Objective, Promise
+from capacity.question.candidate import Candidate, Doubt, Reason, Rejection, Verdict
+from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.plan import Plan, Routing
 from capacity.question.question import Question
 from capacity.question.refusal import refuse_batch_size, refuse_load
@@ -61,8 +61,8 @@ def p99(limit_s: float) -> Objective:
     return Objective.of(response={0.99: limit_s})
 
 
-def promise(limit_s: float, quantile: float = 0.99) -> Promise:
-    return Promise(measure=Measure.RESPONSE, quantile=quantile, allowed=limit_s)
+def promise(limit_s: float, quantile: float = 0.99) -> Limit:
+    return Limit(measure=Measure.RESPONSE, quantile=quantile, allowed=limit_s)
 
 
 @cache
@@ -253,7 +253,7 @@ def missed(largest: int | None = None) -> Candidate:
 
 
 def in_doubt() -> Candidate:
-    rejection = Rejection(limit=Limit.BUDGET, allowed=1.0, needed=2.0)
+    rejection = Rejection(reason=Reason.BUDGET, allowed=1.0, needed=2.0)
     return Candidate(plan=ANY_PLAN, verdict=Verdict.INCONCLUSIVE, rejection=rejection)
 
 
@@ -313,7 +313,7 @@ def test_sizes_whose_queues_would_grow_are_refused_without_a_simulation() -> Non
     candidates = at(search, 1)
     assert [plan.batch_size_max for plan in judge.judged] == [4, 8]
     refused = [candidate.rejection for candidate in candidates[:2]]
-    assert [(one.limit, one.allowed) for one in refused if one] == [(Limit.STABILITY, 1.0)] * 2
+    assert [(one.reason, one.allowed) for one in refused if one] == [(Reason.STABILITY, 1.0)] * 2
     assert [one.needed for one in refused if one] == pytest.approx([2.0, 1.1])
     assert search.devices_min(search.question.families[0]) == 1
 
@@ -354,7 +354,7 @@ HEAVY_TAILED = ServiceProfile(
 def test_service_floor_is_that_of_the_fastest_batch_which_need_not_be_1() -> None:
     """P99 of a batch of 1 is 0.5 s, of 2 it is 0.2 s; the overhead of 10 ms comes on top."""
     rejection = refuse_batch_size(HEAVY_TAILED, p99(0.3), 1)
-    assert rejection == Rejection.of(promise(0.3), pytest.approx(0.51), Limit.SERVICE_FLOOR)
+    assert rejection == Rejection.of(promise(0.3), pytest.approx(0.51), Reason.SERVICE_FLOOR)
     assert refuse_batch_size(HEAVY_TAILED, p99(0.3), 2) is None
     assert refuse_batch_size(HEAVY_TAILED, p99(0.3), 4) is None
     rejection = refuse_batch_size(HEAVY_TAILED, p99(0.205), 4)
@@ -378,7 +378,7 @@ def test_an_objective_on_the_floor_is_not_refused() -> None:
 
 def test_batches_beyond_the_profile_are_refused() -> None:
     rejection = refuse_batch_size(BATCHING, p99(1.0), 9)
-    assert rejection == Rejection(limit=Limit.PROFILE_RANGE, allowed=8, needed=9)
+    assert rejection == Rejection(reason=Reason.PROFILE_RANGE, allowed=8, needed=9)
     search = Search(question_of(1.0, 1.0, BATCHING, batch_size_limit=9), ExactJudge(), silent)
     assert [one.plan.batch_size_max for one in search.at(search.question.families[0], 1)] == [1, 2, 4, 8]
     assert list(search.floors.rejections) == [("made-up", 9)]
@@ -392,7 +392,7 @@ def test_stability_counts_full_batches_and_not_the_best_throughput() -> None:
     assert load(profile, 60.0, plan) == pytest.approx(0.5)
     assert refuse_load(proposal_of(profile, 119.0, plan)) is None
     rejection = refuse_load(proposal_of(profile, 150.0, plan))
-    assert rejection == Rejection(limit=Limit.STABILITY, allowed=1.0, needed=pytest.approx(1.25))
+    assert rejection == Rejection(reason=Reason.STABILITY, allowed=1.0, needed=pytest.approx(1.25))
 
 
 def test_a_load_of_1_is_refused() -> None:
@@ -573,13 +573,13 @@ def test_a_plan_in_a_few_words() -> None:
 
 def test_what_is_left_in_an_event_is_refused_as_survival_unless_the_budget_ended() -> None:
     plan = Plan(profile="p", replicas=2, batch_size_max=8)
-    for limit, told in ((Limit.LATENCY, Limit.SURVIVAL), (Limit.BUDGET, Limit.BUDGET)):
+    for limit, told in ((Reason.LATENCY, Reason.SURVIVAL), (Reason.BUDGET, Reason.BUDGET)):
         left = Candidate(
-            plan=ANY_PLAN, verdict=Verdict.MISSED, rejection=Rejection(limit=limit, allowed=1.0, needed=2.0)
+            plan=ANY_PLAN, verdict=Verdict.MISSED, rejection=Rejection(reason=limit, allowed=1.0, needed=2.0)
         )
         found = survival_candidate(plan, "1 replica gone", left)
         assert found.rejection is not None
-        assert (found.plan, found.rejection.limit, found.rejection.event) == (plan, told, "1 replica gone")
+        assert (found.plan, found.rejection.reason, found.rejection.event) == (plan, told, "1 replica gone")
         assert found.rejection.needed == 2.0
     nothing = survival_candidate(plan, "1 replica gone", Candidate(plan=ANY_PLAN, verdict=Verdict.MISSED))
     assert (nothing.plan, nothing.rejection) == (plan, None)

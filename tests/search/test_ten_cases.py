@@ -12,7 +12,7 @@ import pytest
 from independent import quantile_s
 
 from capacity.profile.load import load_profile
-from capacity.question.candidate import Limit, Verdict
+from capacity.question.candidate import Reason, Verdict
 from capacity.question.objective import Objective
 from capacity.question.plan import Routing
 from capacity.question.question import Question
@@ -96,7 +96,7 @@ def test_one_replica_fewer_is_refused_for_its_latency_and_truly_fails(case: Aske
     refused = [one for one in found.considered if one.plan.replicas == fewer]
     assert refused
     assert {one.verdict for one in refused} == {Verdict.MISSED}
-    stable = [one for one in refused if one.rejection and one.rejection.limit is Limit.LATENCY]
+    stable = [one for one in refused if one.rejection and one.rejection.reason is Reason.LATENCY]
     assert stable, "stability binds, and not latency"
     for one in refused:
         if load(profile, case.rate_rps, one.plan) < 1.0:

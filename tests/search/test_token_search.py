@@ -9,7 +9,7 @@ import pytest
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.llm import Coefficients, Engine, LlmProfile, Scheduler
 from capacity.profile.steps import StepTiming
-from capacity.question.candidate import Candidate, Doubt, Limit, Verdict
+from capacity.question.candidate import Candidate, Doubt, Reason, Verdict
 from capacity.question.caveat import CaveatCode
 from capacity.question.objective import Objective
 from capacity.question.overload import Saturation
@@ -182,7 +182,7 @@ def test_a_fleet_that_would_be_too_large_is_screened_by_its_load() -> None:
     assert judge.calls == []
     assert (one.plan.replicas, one.verdict) == (3, Verdict.MISSED)
     assert one.rejection is not None
-    assert (one.rejection.limit, one.rejection.allowed, one.rejection.needed) == (Limit.REPLICAS_MAX, 2, 3)
+    assert (one.rejection.reason, one.rejection.allowed, one.rejection.needed) == (Reason.REPLICAS_MAX, 2, 3)
     assert found.verdict is Verdict.MISSED
     (many,) = recommended(Judge(rate_rps=1e-6), question(replicas_max=2)).considered
     assert many.plan.replicas == 1_000_000

@@ -10,7 +10,7 @@ from capacity.errors import DomainError
 from capacity.performance import Interval
 from capacity.profile.contention import measured
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.candidate import Candidate, Doubt, Limit, Rejection, Verdict
+from capacity.question.candidate import Candidate, Doubt, Reason, Rejection, Verdict
 from capacity.question.objective import Measure, Objective
 from capacity.question.plan import Batching, Plan, Routing
 from capacity.question.question import Question
@@ -231,7 +231,7 @@ def test_replicas_come_in_full_devices() -> None:
     class Enough(NoJudge):
         def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
             kept = scenario.plan.replicas >= 9
-            rejection = None if kept else Rejection(limit=Limit.LATENCY, allowed=1.0, needed=2.0)
+            rejection = None if kept else Rejection(reason=Reason.LATENCY, allowed=1.0, needed=2.0)
             verdict = Verdict.MET if kept else Verdict.MISSED
             return Candidate(plan=scenario.plan, verdict=verdict, rejection=rejection)
 
@@ -243,10 +243,10 @@ def test_theory_refuses_before_anybody_is_asked() -> None:
     asker = Asker(NoJudge(), silent)
     unstable = asker.ask(question_of(5000.0), plan_of(2, routing=Routing.SHARED_QUEUE), "")
     assert unstable.rejection is not None
-    assert unstable.rejection.limit is Limit.STABILITY
+    assert unstable.rejection.reason is Reason.STABILITY
     slow = asker.ask(question_of(limit_s=0.004), plan_of(2, routing=Routing.SHARED_QUEUE), "")
     assert slow.rejection is not None
-    assert slow.rejection.limit is Limit.SERVICE_FLOOR
+    assert slow.rejection.reason is Reason.SERVICE_FLOOR
 
 
 def test_after_the_budget_all_is_doubt() -> None:
@@ -317,7 +317,7 @@ def test_what_if_has_a_budget_and_another_for_longer_looks() -> None:
     assert asker.ask(question, plan, "looking").rejection is None
     asker.requests = 300_000_000
     assert asker.ask(question, plan, "looking").rejection == Rejection(
-        limit=Limit.BUDGET, allowed=300_000_000, needed=600_000_000
+        reason=Reason.BUDGET, allowed=300_000_000, needed=600_000_000
     )
     asker.requests, asker.careful_requests = 0, 59_999_999
     assert asker.ask(question, plan, "looking", careful=True).verdict is Verdict.MET

@@ -13,9 +13,9 @@ import pytest
 from capacity.errors import DomainError, InconclusiveError, InputError, UnstableError
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.llm import Coefficients
-from capacity.question.candidate import Candidate, Doubt, Limit, Rejection, Verdict
+from capacity.question.candidate import Candidate, Doubt, Reason, Rejection, Verdict
 from capacity.question.grid import Outcome
-from capacity.question.objective import Measure, Objective, Promise
+from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.overload import Saturation
 from capacity.question.plan import Routing
 from capacity.question.tokens import TokenPlan, TokenScenario
@@ -317,10 +317,10 @@ def test_a_run_of_a_path_has_seen_all_of_its_bursts(monkeypatch: pytest.MonkeyPa
 
 def test_what_is_found_of_a_limit_is_a_quantile_a_share_or_a_mean() -> None:
     pool: Any = pool_of()
-    response = Promise(measure=Measure.TTFT, allowed=P99_S, quantile=0.99)
+    response = Limit(measure=Measure.TTFT, allowed=P99_S, quantile=0.99)
     assert found(pool, response, 0.95, 1).value == 1.0
-    assert found(pool, Promise(measure=Measure.MISSED, allowed=SHARE), 0.95, 1) is pool.missed
-    assert found(pool, Promise(measure=Measure.RESPONSE_MEAN, allowed=1.0), 0.95, 1).value == 0.1
+    assert found(pool, Limit(measure=Measure.MISSED, allowed=SHARE), 0.95, 1) is pool.missed
+    assert found(pool, Limit(measure=Measure.RESPONSE_MEAN, allowed=1.0), 0.95, 1).value == 0.1
 
 
 @pytest.mark.parametrize(
@@ -385,11 +385,11 @@ def test_a_judgement_ends_with_the_first_look_that_is_clear(certified) -> None:
     assert (met.verdict, met.is_precise) == (Verdict.MET, False)
     near = certified(good, rate_rps=95.5)
     assert (near.verdict, near.doubt) == (Verdict.INCONCLUSIVE, Doubt.PROFILE)
-    assert near.rejection == Rejection(limit=Limit.STABILITY, allowed=0.95, needed=0.955)
+    assert near.rejection == Rejection(reason=Reason.STABILITY, allowed=0.95, needed=0.955)
     assert certified(good, rate_rps=95.0).verdict is Verdict.MET
     over = certified(rate_rps=100.0)
     assert (over.verdict, over.requests) == (Verdict.MISSED, 0)
-    assert over.rejection == Rejection(limit=Limit.STABILITY, allowed=1.0, needed=1.0)
+    assert over.rejection == Rejection(reason=Reason.STABILITY, allowed=1.0, needed=1.0)
 
 
 @pytest.mark.usefixtures("saturates")
@@ -402,7 +402,7 @@ def test_what_stays_open_says_how_many_requests_it_takes(certified) -> None:
     ):
         left = certified(*seen, requests_max=5_000_000)
         assert (left.verdict, left.doubt) == (Verdict.INCONCLUSIVE, Doubt.REQUESTS)
-        assert left.rejection == Rejection(limit=Limit.BUDGET, allowed=5_000_000, needed=needed)
+        assert left.rejection == Rejection(reason=Reason.BUDGET, allowed=5_000_000, needed=needed)
 
 
 @pytest.mark.usefixtures("saturates")

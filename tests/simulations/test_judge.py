@@ -16,7 +16,7 @@ from capacity.errors import InconclusiveError
 from capacity.performance import Interval
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.profile.sampling import has_samples, reach, resampled
-from capacity.question.candidate import Candidate, Doubt, LikeIt, Limit, Verdict, worst_of
+from capacity.question.candidate import Candidate, Doubt, LikeIt, Reason, Verdict, worst_of
 from capacity.question.objective import Measure, Objective
 from capacity.question.plan import Plan
 from capacity.question.resilience import Spike
@@ -106,7 +106,7 @@ def test_met_when_both_intervals_lie_within_and_missed_when_the_share_lies_beyon
     assert decide(look, p99(1.1 * P99_S), FIVE_PERCENT) == (Verdict.MET, None)
     verdict, rejection = decide(look, p99(0.9 * P99_S), FIVE_PERCENT)
     assert verdict is Verdict.MISSED
-    assert (rejection.limit, rejection.allowed, rejection.quantile) == (Limit.LATENCY, 0.9 * P99_S, 0.99)
+    assert (rejection.reason, rejection.allowed, rejection.quantile) == (Reason.LATENCY, 0.9 * P99_S, 0.99)
     assert rejection.needed == look.pool.response_quantile(0.99).value
 
 
@@ -192,10 +192,10 @@ def spread_look(settled: bool = True) -> Look:
 @pytest.mark.parametrize(
     ("name", "quantile", "limit"),
     [
-        ("response_mean", None, Limit.LATENCY),
-        ("wait", 0.9, Limit.WAIT),
-        ("loss", None, Limit.LOSS),
-        ("utilization", None, Limit.UTILIZATION),
+        ("response_mean", None, Reason.LATENCY),
+        ("wait", 0.9, Reason.WAIT),
+        ("loss", None, Reason.LOSS),
+        ("utilization", None, Reason.UTILIZATION),
     ],
 )
 def test_other_promises_are_met_missed_or_in_doubt_by_both_ends(name, quantile, limit) -> None:
@@ -216,7 +216,7 @@ def test_other_promises_are_met_missed_or_in_doubt_by_both_ends(name, quantile, 
     allowed = interval.low - 0.5 * width
     verdict, rejection = decide(look, objective(allowed), FIVE_PERCENT, 2)
     assert verdict is Verdict.MISSED
-    assert (rejection.limit, rejection.allowed, rejection.quantile) == (limit, allowed, quantile)
+    assert (rejection.reason, rejection.allowed, rejection.quantile) == (limit, allowed, quantile)
     assert rejection.needed == interval.value
     unsettled = decide(spread_look(settled=False), objective(interval.high + width), FIVE_PERCENT, 2)
     assert unsettled == (Verdict.INCONCLUSIVE, None)
@@ -287,7 +287,7 @@ def test_clear_cases() -> None:
     assert candidate.batch_size_largest == 1
     candidate = judge.search(asked(p99(0.7 * P99_S)), 1)
     assert candidate.verdict is Verdict.MISSED
-    assert candidate.rejection.limit is Limit.LATENCY
+    assert candidate.rejection.reason is Reason.LATENCY
     assert candidate.rejection.needed == pytest.approx(P99_S, rel=0.05)
 
 
@@ -295,7 +295,7 @@ def test_what_straddles_at_the_end_of_the_budget_is_inconclusive_with_numbers() 
     judge, mapper = fake_judge(requests_max=900_000)
     candidate = judge.search(asked(p99(P99_S)), 1)
     assert candidate.verdict is Verdict.INCONCLUSIVE
-    assert (candidate.rejection.limit, candidate.rejection.allowed) == (Limit.BUDGET, 900_000)
+    assert (candidate.rejection.reason, candidate.rejection.allowed) == (Reason.BUDGET, 900_000)
     assert candidate.rejection.needed > 900_000
     assert candidate.requests == mapper.requests <= 900_000
     assert candidate.performance is not None
@@ -464,7 +464,7 @@ def test_the_doubt_is_about_a_limit_that_is_open() -> None:
 
 def test_other_days_are_not_known_better_than_the_day_that_was_recorded() -> None:
     promise = p99(1.0).limits[0]
-    told = {verdict: LikeIt(verdict=verdict, promise=promise, found=None) for verdict in (*Verdict, None)}
+    told = {verdict: LikeIt(verdict=verdict, limit=promise, found=None) for verdict in (*Verdict, None)}
     for verdict, like_it in told.items():
         assert like_it.beside(Verdict.MET) is like_it
         is_met = verdict is Verdict.MET
@@ -670,7 +670,7 @@ def test_a_service_time_in_doubt_is_in_doubt_for_every_degree_of_care() -> None:
     judge = SimulationJudge(precision=0.1)
     for one in (judge.search(scenario, 1), judge.certify(scenario, 1, 0), judge.accepts(scenario)):
         assert (one.verdict, one.doubt) == (Verdict.INCONCLUSIVE, Doubt.PROFILE)
-        assert one.rejection.limit is Limit.SERVICE_FLOOR
+        assert one.rejection.reason is Reason.SERVICE_FLOOR
         assert one.rejection.needed > 0.040
 
 
@@ -755,7 +755,7 @@ def test_means_that_only_the_profile_error_puts_in_doubt_are_not_accepted(name: 
     assert judge.search(asked(within, workload, profile), 1).verdict is Verdict.MET
     certificate = judge.certify(asked(within, workload, profile), 1, 0)
     assert certificate.verdict is Verdict.INCONCLUSIVE
-    assert certificate.rejection.promise == within.limits[0]
+    assert certificate.rejection.limit == within.limits[0]
 
 
 @pytest.mark.long

@@ -8,7 +8,7 @@ import pytest
 
 from capacity.errors import InputError
 from capacity.profile.profile import BatchTiming, ServiceProfile
-from capacity.question.candidate import Limit, Verdict
+from capacity.question.candidate import Reason, Verdict
 from capacity.question.objective import Measure, Objective
 from capacity.question.plan import Plan, Routing
 from capacity.question.resilience import Spike
@@ -234,7 +234,7 @@ def test_a_spike_is_judged_by_the_responses_during_it() -> None:
     overwhelming = replace(SPIKE, factor=4.0)
     missed = judge.search(asked(0.5, overwhelming), 1)
     assert missed.verdict is Verdict.MISSED
-    assert (missed.rejection.limit, missed.rejection.quantile) == (Limit.LATENCY, 0.99)
+    assert (missed.rejection.reason, missed.rejection.quantile) == (Reason.LATENCY, 0.99)
     assert missed.rejection.needed == pytest.approx(0.99 * 1.8, rel=0.2)
     assert judge.certify(asked(0.5, SPIKE), 1, 0).verdict is Verdict.MET
 

@@ -8,7 +8,7 @@ import pytest
 from capacity.errors import InputError
 from capacity.performance import Interval, Kind, Performance
 from capacity.question.candidate import Verdict
-from capacity.question.objective import Measure, Promise
+from capacity.question.objective import Limit, Measure
 from capacity.verification.quantities import (
     QUANTITIES,
     Agreement,
@@ -19,7 +19,7 @@ from capacity.verification.quantities import (
     with_tolerances,
 )
 
-MEAN = Promise(measure=Measure.RESPONSE_MEAN, allowed=0.7)
+MEAN = Limit(measure=Measure.RESPONSE_MEAN, allowed=0.7)
 
 
 def finding(value: float, low: float, high: float, *, has_interval: bool = True) -> PromiseFinding:
@@ -81,7 +81,7 @@ def test_what_was_not_measured_needs_answers() -> None:
     assert some == (f"{MEAN} was not measured: that needs 100 answers, and there were 10", 10.0)
     assert found.doubt(1) == (f"{MEAN} was not measured: that needs 100 answers, and there were 1", 100.0)
     assert found.doubt(40) == (f"{MEAN} was not measured: that needs 100 answers, and there were 40", 2.5)
-    p95 = promise_finding(Promise(measure=Measure.RESPONSE, quantile=0.95, allowed=0.7), nothing)
+    p95 = promise_finding(Limit(measure=Measure.RESPONSE, quantile=0.95, allowed=0.7), nothing)
     assert p95.doubt(500) == (
         f"{p95.promise} was not measured: that needs 1000 answers, and there were 500",
         2.0,
@@ -156,11 +156,11 @@ def lossy(given_up: float, loss: float, high: float) -> Performance:
     ("measured", "high"), [(lossy(0.125, 0.0, 0.125), 0.375), (lossy(0.0, 0.0, 0.125), 0.125)]
 )
 def test_requests_given_up_may_have_been_lost(measured: Performance, high: float) -> None:
-    found = promise_finding(Promise(measure=Measure.LOSS, allowed=0.3), measured)
+    found = promise_finding(Limit(measure=Measure.LOSS, allowed=0.3), measured)
     assert found.found.high == high
     assert found.verdict is (Verdict.MET if high < 0.3 else Verdict.INCONCLUSIVE)
     mean = promise_finding(
-        Promise(measure=Measure.RESPONSE_MEAN, allowed=0.3),
+        Limit(measure=Measure.RESPONSE_MEAN, allowed=0.3),
         replace(
             measured,
             response_mean_s=0.25,

@@ -16,7 +16,7 @@ from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.budget import Effort
 from capacity.question.candidate import Verdict
-from capacity.question.objective import Measure, Objective, Promise
+from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.plan import Plan
 from capacity.traffic.workload import MmppArrivals, PoissonArrivals, TraceArrivals, Workload
 from capacity.verification.calibrate import LoneRequests
@@ -200,7 +200,7 @@ def test_who_gives_up_is_no_queues_loss():
     found = verification(measured, performance(loss_probability=0.03))
     agreements = {row.quantity.name: row.stationary.agreement for row in found.rows}
     assert agreements["loss"] is agreements["given-up"] is Agreement.DISAGREE
-    kept = Promise(measure=Measure.LOSS, allowed=0.04)
+    kept = Limit(measure=Measure.LOSS, allowed=0.04)
     assert promise_finding(kept, measured).verdict is Verdict.MET
     assert promise_finding(replace(kept, allowed=0.03), measured).verdict is Verdict.INCONCLUSIVE
 
@@ -213,7 +213,7 @@ def test_a_mean_that_is_open_above_may_miss_and_disagree_and_never_agrees():
         (0.05, Verdict.INCONCLUSIVE),
         (10.0, Verdict.INCONCLUSIVE),
     ):
-        finding = promise_finding(Promise(measure=Measure.RESPONSE_MEAN, allowed=allowed), measured)
+        finding = promise_finding(Limit(measure=Measure.RESPONSE_MEAN, allowed=allowed), measured)
         assert finding.verdict is verdict
     (row, *_) = verification(measured, performance(mean=0.008)).rows
     assert row.stationary.agreement is Agreement.DISAGREE
@@ -228,11 +228,11 @@ def test_a_mean_that_is_open_above_may_miss_and_disagree_and_never_agrees():
 @pytest.mark.parametrize(
     ("promise", "said", "times"),
     [
-        (Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.0201), "P99 <= 20.1 ms lies within", 4.0),
-        (Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.02), "within chance", math.inf),
-        (Promise(measure=Measure.RESPONSE, quantile=0.999, allowed=1.0), "needs 50000 answers, and there were 10", 5e3),
-        (Promise(measure=Measure.WAIT, quantile=0.99, allowed=1.0), "cannot be measured from outside", math.inf),
-        (Promise(measure=Measure.UTILIZATION, allowed=0.5), "give --metrics", math.inf),
+        (Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=0.0201), "P99 <= 20.1 ms lies within", 4.0),
+        (Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=0.02), "within chance", math.inf),
+        (Limit(measure=Measure.RESPONSE, quantile=0.999, allowed=1.0), "needs 50000 answers, and there were 10", 5e3),
+        (Limit(measure=Measure.WAIT, quantile=0.99, allowed=1.0), "cannot be measured from outside", math.inf),
+        (Limit(measure=Measure.UTILIZATION, allowed=0.5), "give --metrics", math.inf),
     ],
 )  # fmt: skip
 def test_a_promise_that_is_not_proven_is_told_with_what_would_tell(promise, said, times):
@@ -244,7 +244,7 @@ def test_a_promise_that_is_not_proven_is_told_with_what_would_tell(promise, said
 
 def test_a_response_that_timed_out_is_open_above():
     measured = replace(AT_20, response_quantiles_s={0.99: Interval(value=0.02, low=0.01, high=math.inf)})
-    promise = Promise(measure=Measure.RESPONSE, quantile=0.99, allowed=0.03)
+    promise = Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=0.03)
     doubt, more = promise_finding(promise, measured).doubt(10)
     assert "requests that timed out or were refused have an unknown response time" in doubt
     assert more == math.inf
