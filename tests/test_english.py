@@ -12,8 +12,6 @@ REWRITTEN_LATER = (
         for name in ("candidate", "caveat", "plan", "question", "resilience", "tokens")
     ),
     "capacity/search",
-    "simulations/kernel",
-    "simulations/reference",
     "simulations/draws/phases.py",
     "simulations/statistics/bursts.py",
 )

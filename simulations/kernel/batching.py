@@ -48,25 +48,25 @@ def sizes_of(plan: Plan) -> Integers:
 
 @inlined
 def starts_s(over_s: float, full_s: float, free_s: float) -> float:
-    """When a batch starts: a replica is free, and the batch is full or the wait of its oldest request is over. [s]"""
+    """Start of a batch: a replica is free, and the batch is full or the wait of its oldest request is over. [s]"""
     return max(min(over_s, full_s), free_s)
 
 
 @inlined
 def due_s(waiting: int, due_size: int, over_s: float, free_s: float) -> float:
-    """When a queue's next batch starts, as seen at an instant when a replica is free. [s]"""
+    """Start of a queue's next batch, as seen at an instant when a replica is free. [s]"""
     return starts_s(over_s, free_s if waiting >= due_size else over_s, free_s)
 
 
 @inlined
 def over_s(is_open: bool, came_s: float, free_s: float, wait_s: float) -> float:  # noqa: FBT001
-    """When a wait is over: it counts from the arrival, or if open from when a free replica sees the request. [s]"""
+    """End of a wait: it counts from the arrival, or if open from when a free replica sees the request. [s]"""
     return (max(came_s, free_s) if is_open else came_s) + wait_s
 
 
 @inlined
 def first_over_s(rules: Struct, first: Struct, free_s: float) -> float:
-    """When the wait of a queue's next batch is over, as seen when a replica is free. [s]
+    """End of the wait of a queue's next batch, as seen when a replica is free. [s]
 
     A batch that is collected ahead has noted when it closes.
 

@@ -1,6 +1,6 @@
 """Kernel of engines that batch continuously: what `reference/engine.py` does, compiled.
 
-While all running requests decode and nobody can join, passes differ only in how many tokens they read: such a
+While all running requests decode and no other can join, passes differ only in how many tokens they read: such a
 run of passes is gone through without looking at the requests, until one of them is done, a request arrives that
 may join, or blocks run short.
 """
@@ -269,7 +269,7 @@ def pass_s(table: tuple[Floats, ...], tokens: float, past: float, requests: floa
 
 @inlined
 def _noise(noise: Floats, seed: int, replica: int, number: int) -> float:
-    """As `pass_noise`."""
+    """The factor of `pass_noise`."""
     factor = 1.0
     if len(noise) > 0:
         word = np.uint64(seed) + np.uint64(replica) * np.uint64(REPLICA_STEP)
@@ -397,7 +397,7 @@ def _compose_ahead(world: World, r: int, buffer: int) -> None:
 
 @inlined
 def _compose_blocks(world: World, r: int, buffer: int) -> None:
-    """As `reference.vllm`."""
+    """The next pass by the rules of `reference.vllm`."""
     rules, rows, engines, running = world.rules, world.rows, world.engines, world.running
     parts, sizes = world.parts, world.sizes
     sequences_max, budget, _, block, chunked, _, caching, reserve, _ = rules
@@ -498,7 +498,7 @@ def _admit(
 
 @borrowing
 def _compose_slots(world: World, r: int, buffer: int) -> None:
-    """As `reference.llama_cpp`."""
+    """The next pass by the rules of `reference.llama_cpp`."""
     rows, engines, running, sizes = world.rows, world.engines, world.running, world.sizes
     _fill_slots(world, r)
     sizes[r, buffer, :] = 0

@@ -35,7 +35,7 @@ from simulations.routing.policies import (
 
 @inlined
 def event_s(queue: Struct) -> float:
-    """When a replica's state may change next; a batch that is due then starts just after the instant."""
+    """The instant at which a replica's state may change next; a batch that is due then starts just after it. [s]"""
     if queue.in_service > 0:
         return float(queue.finish_s)
     if queue.waiting == 0:

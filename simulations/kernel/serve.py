@@ -38,7 +38,7 @@ _SORTED_MAX = 64
 
 
 class Served(NamedTuple):
-    """What became of some consecutive requests, shape `(requests,)` each; size 0 is lost. [s]"""
+    """The outcomes of some consecutive requests, shape `(requests,)` each; size 0 is lost. [s]"""
 
     arrived_s: Floats
     started_s: Floats
@@ -249,7 +249,7 @@ def _known(size: Integers, queues: Structs, base: int, slowdowns: Sequence[float
 
 
 def _all_free(plan: Plan) -> Floats:
-    """When each replica becomes free, as a recursion keeps it: at first all are. [s]"""
+    """Instants at which replicas become free, as a recursion keeps them: at first all are. [s]"""
     return np.append(np.full(plan.replicas, -np.inf), np.inf)
 
 

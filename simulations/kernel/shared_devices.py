@@ -38,7 +38,7 @@ from simulations.routing.policies import (
 def _change_rate(
     jobs: Structs, ends: Floats, slowdowns: Floats, replica: int, before: int, after: int, now_s: float
 ) -> None:
-    """Other batches of the device that end later go on at the new rate; none ends at the instant itself."""
+    """The device's other batches that end later go on at the new rate; none ends at the instant itself."""
     if before > 0 and after > 0 and slowdowns[before - 1] != slowdowns[after - 1]:
         instances = len(slowdowns)
         first = replica // instances * instances

@@ -1,4 +1,4 @@
-"""Kernel of a watched fleet: somebody looks at it from time to time, and has replicas leave and join.
+"""Kernel of a watched fleet: a watcher looks at it from time to time, and has replicas leave and join.
 
 Between two looks it is a plain fleet, served by the loops of plain fleets. The outcomes are those of
 `reference.recovery` under the same draws, bit for bit, at some ten times the speed of the kernel that knows clients,

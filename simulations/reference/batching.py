@@ -22,7 +22,7 @@ class BatchRule:
         """A replica is free while requests wait."""
 
     def starts_s(self, waiting: int, oldest_s: float, now_s: float) -> float:
-        """When the next batch starts if a replica is free from now on. [s]
+        """Start of the next batch if a replica is free from now on. [s]
 
         Args:
             waiting: requests in the queue, at least one.
@@ -39,7 +39,7 @@ class BatchRule:
         return waiting >= self._plan.due_size
 
     def _over_s(self, oldest_s: float, now_s: float) -> float:
-        """When the wait is over. [s]"""
+        """End of the wait. [s]"""
         return oldest_s + self._plan.batch_wait_max_s
 
 
@@ -58,7 +58,7 @@ class OpenRule(BatchRule):
             self._opened_s = now_s
 
     def take(self, waiting: int, oldest_s: float, now_s: float) -> int:
-        """As many as fit; for those that stay the timer has not started."""
+        """The batch takes as many as fit; for those that stay the timer has not started."""
         self._opened_s = None
         return super().take(waiting, oldest_s, now_s)
 

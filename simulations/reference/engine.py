@@ -101,7 +101,7 @@ class EngineReplica:
             self._hand_out(parts)
 
     def _ends_s(self, parts: list[Part]) -> float:
-        """When a pass that starts now will end."""
+        """The end of a pass that starts now. [s]"""
         noise = pass_noise(self._table.noise, self._noise_seed, self.index, self._passes)
         return float(self._clock.now + self._duration_s(parts) * noise)
 

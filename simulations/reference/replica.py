@@ -114,7 +114,7 @@ class Device:
             self._change(self._clock.now, busy + 1, busy)
 
     def _change(self, now_s: float, before: int, after: int) -> None:
-        """Others that end later go on at the new rate; none ends at the instant of the change itself."""
+        """The other batches that end later go on at the new rate; none ends at the instant of the change itself."""
         if before == 0 or after == 0 or self._slowdowns[before - 1] == self._slowdowns[after - 1]:
             return
         for replica, job in self._jobs.items():
@@ -197,11 +197,11 @@ class RequestQueue:
             self._clock.call(self._starts_s(), Phase.TIMER, 0, self._call_replica)
 
     def _starts_s(self) -> float:
-        """When the next batch starts if a replica is free from now on. [s]"""
+        """Start of the next batch if a replica is free from now on. [s]"""
         return self._rule.starts_s(len(self._waiting), self._oldest_s(), self._clock.now)
 
     def _oldest_s(self) -> float:
-        """When the oldest request arrived. [s]"""
+        """Instant at which the oldest request arrived. [s]"""
         return self._arrived_s[self._waiting[0]]
 
 

@@ -25,7 +25,7 @@ class VllmV1:
     cached: int = 0
 
     def join(self, request: Request) -> None:
-        """At the end of the line."""
+        """A request comes to the end of the line."""
         self.waiting.append(request)
 
     def compose(self) -> list[Part]:

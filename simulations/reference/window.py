@@ -100,7 +100,7 @@ def _window(records: Records, from_s: float, length_s: float, replicas: int, sho
 
 
 def _batches(records: Records, from_s: float, length_s: float, shown: int) -> tuple[ServedBatch, ...]:
-    """Those of the replicas shown that are under way at some time of the stretch; each by its oldest."""
+    """Batches of the replicas shown that are under way at some time of the stretch; each by its oldest."""
     oldest = np.flatnonzero(records.oldest == np.arange(len(records.oldest)))
     inside = (records.finished_s[oldest] > from_s) & (records.started_s[oldest] < from_s + length_s)
     rows = oldest[inside & (records.replica[oldest] < shown)]

@@ -21,7 +21,7 @@ from simulations.kernel.recovery.state import (
 
 @borrowing
 def pick(w: World, a: int, now_s: float) -> int:
-    """The replica that an attempt is sent to, where clients hedge none that has its like; nobody if it is refused."""
+    """The replica that an attempt is sent to, or `NO_ONE` if it is refused; hedges avoid replicas that hold another."""
     attempts = w.attempts
     request, number = attempts[a].request, attempts[a].number
     shuns = w.rules[0].hedge_s >= 0.0
@@ -52,7 +52,7 @@ def refuse(w: World, a: int, kind: int, now_s: float) -> None:
 
 @borrowing
 def send(w: World, request: int, number: int, now_s: float) -> int:
-    """An attempt is sent, to be routed; nobody if there is a reply already."""
+    """The place of an attempt that is sent, to be routed; `NO_ONE` if its request has a reply already."""
     rules, state = w.rules[0], w.state
     if number > 0 and not math.isnan(w.requests[request].ended_s):  # answered at this very instant
         return NO_ONE

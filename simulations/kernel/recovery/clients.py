@@ -89,7 +89,7 @@ def fail(w: World, a: int, kind: int, now_s: float) -> None:
 
 @borrowing
 def call_off(w: World, a: int) -> None:
-    """Nobody waits for an attempt any more; where servers are told so, its server is to stop it."""
+    """A client no longer waits for an attempt; where clients say so, its server is to stop it."""
     where = w.attempts[a].where
     if w.rules[0].abandoned == STOPPED and where != LEAVING and where != FREE:
         w.attempts[a].is_called_off = True
@@ -143,7 +143,7 @@ def less_outstanding(w: World, a: int) -> None:
 
 @borrowing
 def forget(w: World, a: int) -> None:
-    """An attempt is nobody's any more; its place is not yet free."""
+    """An attempt is over; its place is not yet free."""
     attempts = w.attempts
     if len(w.places) > 0:
         w.places[attempts[a].number, attempts[a].request] = NO_ONE
@@ -154,7 +154,7 @@ def forget(w: World, a: int) -> None:
 
 @borrowing
 def leave_memory(w: World, a: int) -> None:
-    """Nothing will happen to an attempt any more, so another may have its place."""
+    """An attempt is over, and another may have its place."""
     forget(w, a)
     w.state[0].used -= 1
     w.attempts[w.state[0].used].spare = a

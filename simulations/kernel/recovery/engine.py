@@ -330,7 +330,7 @@ def act(w: World, s: Engines, phase: int, r: int, now_s: float) -> None:
 
 @borrowing
 def _instant_s(w: World, e: Passes, r: int) -> float:
-    """When an engine does what others can see: it rests, is in the middle of a run of passes, or hangs, at no time."""
+    """The instant of an engine's next act that others see; infinite at rest, in a run of passes, or if it hangs. [s]"""
     engine = e.engines[r]
     if w.replicas[r].is_hung:
         return np.inf
@@ -343,7 +343,7 @@ def _instant_s(w: World, e: Passes, r: int) -> float:
 
 @borrowing
 def _order(e: Passes, r: int) -> int:
-    """Of what an engine does next, among all at that instant."""
+    """The order of what an engine does next, among all events of that instant."""
     return (DISPATCH if e.engines[r].ends_s == np.inf else COMPLETION) * RANKS + r
 
 

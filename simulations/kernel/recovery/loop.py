@@ -3,7 +3,7 @@
 What comes next is a first try, an event of the heap, a timeout of the line, or something that a server does by
 itself. Each kind of server compiles the loop into a function of its own, with the functions that the loop calls:
 
-    own(w, s, before_s)               servers do what nobody else sees before an instant; the instant and the order
+    own(w, s, before_s)               servers do what no other sees before an instant; the instant and the order
                                       of what they do next by themselves
     are_at_rest(w, s)                 whether no server does anything by itself any more
     act(w, s, phase, rank, now_s)     a completion, a dispatch or a timer

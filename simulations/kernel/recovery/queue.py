@@ -90,7 +90,7 @@ def count_free(w: World) -> None:
 
 @borrowing
 def lowest_free(w: World, q: int) -> int:
-    """The free replica of a queue with the lowest index, or nobody."""
+    """The free replica of a queue with the lowest index, or `NO_ONE`."""
     if w.rules[0].routing != SHARED_QUEUE:
         return q if is_free(w, q) else NO_ONE
     if w.state[0].free == 0:
@@ -103,7 +103,7 @@ def lowest_free(w: World, q: int) -> int:
 
 @inlined
 def _starts_s(w: World, s: Batches, q: int, now_s: float) -> float:
-    """When the next batch of a queue starts if a replica is free from now on. [s]"""
+    """Start of a queue's next batch if a replica is free from now on. [s]"""
     queue, rules = s.queues[q], s.rules[0]
     timed_s = over_s(False, w.attempts[queue.head].sent_s, now_s, rules.wait_s)  # noqa: FBT003
     return due_s(queue.waiting, rules.size_max, timed_s, now_s)

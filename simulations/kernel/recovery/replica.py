@@ -318,7 +318,7 @@ def _own(w: World, s: Batches, before_s: float) -> tuple[float, int]:
 
 @inlined
 def _are_at_rest(w: World, s: Batches) -> bool:
-    """Nothing happens without an event."""
+    """Replicas do nothing without an event."""
     return True
 
 

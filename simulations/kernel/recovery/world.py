@@ -180,7 +180,7 @@ def _copy(structs: Structs, to: Structs) -> None:
 
 
 def outcomes_of(w: World) -> Outcomes:
-    """What became of all requests so far; attempts that are still somewhere for nobody are dropped."""
+    """The outcomes of all requests so far; attempts that are held but that no client waits for are dropped."""
     state, requests = w.state[0], w.requests
     left = (w.attempts["where"] != FREE) & ~w.attempts["is_alive"]
     return Outcomes(

@@ -52,10 +52,10 @@ class OneQueue:
         return Failure.REJECTED
 
     def failed(self, attempt: Attempt) -> None:
-        """Nobody is ejected where nobody is chosen."""
+        """Replicas are not ejected where none is chosen."""
 
     def answered(self, attempt: Attempt) -> None:
-        """Nobody is ejected where nobody is chosen."""
+        """Replicas are not ejected where none is chosen."""
 
 
 class Balancer:
@@ -113,7 +113,7 @@ class Balancer:
             self._ejection.answered(attempt.target)
 
     def _candidates(self, attempt: Attempt) -> list[Routed]:
-        """Those that seem well; where clients hedge, without those that hold another attempt, if others are left."""
+        """Replicas that seem well; where clients hedge, without those that hold another attempt, if others are left."""
         well = [replica for replica in self._replicas if self._seems_well(replica)]
         if not self._hedges:
             return well

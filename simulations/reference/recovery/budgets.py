@@ -1,4 +1,4 @@
-"""Budgets: what retries and hedges are paid from. Each is told of first tries, successes and failures."""
+"""Budgets: what retries and hedges are paid from. Each counts first tries, successes and failures."""
 
 from dataclasses import dataclass
 

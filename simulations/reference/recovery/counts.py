@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Counts:
-    """As `Outcomes` has them."""
+    """The counts of `Outcomes` so far."""
 
     sent: list[int] = field(default_factory=list)
     served: int = 0

@@ -87,7 +87,7 @@ class FaultyEngine(FaultyServer[Pass]):
         self._counts.dropped += sum(not attempt.is_waited_for for attempt in self._requests)
 
     def look(self) -> None:
-        """At rest, look at the line after all that comes at this instant."""
+        """An engine at rest looks at its line after all that comes at this instant."""
         if self.is_free and not self._is_called and self._scheduler.waiting:
             self._is_called = True
             self._clock.call(self._clock.now, Phase.DISPATCH, self.index, self._begin)

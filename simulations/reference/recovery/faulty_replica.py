@@ -82,7 +82,7 @@ class FaultyReplica(FaultyServer[Batch]):
         super()._join()
 
     def _work_s(self, attempts: list[Attempt]) -> float:
-        """By the uniform number of the first one taken, longer after a rest, by the longest, and as slow as now."""
+        """Duration by the first one's uniform number, longer after a rest, by the longest, and as slow as now. [s]"""
         first, scale = attempts[0], self._draws.scale
         uniform = float(self._draws.service[first.number, first.request.number])
         work_s = self._service_times(len(attempts), uniform)

@@ -149,7 +149,7 @@ class Fleet:
 
 
 def _watch(clock: Clock, fleet: Fleet, watcher: Watcher) -> float:
-    """Until nothing more happens and the watcher is done; when it ended the run, else infinity. [s]"""
+    """The run goes on until all is over and the watcher is done; when the watcher ended it, else infinity. [s]"""
     while clock.peek() < math.inf or watcher.next_s < math.inf:
         if clock.peek() <= watcher.next_s:
             clock.step()

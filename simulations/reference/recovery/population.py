@@ -26,7 +26,7 @@ class Service(Protocol):
 
 
 class Population:
-    """All clients of a run, and what became of their requests.
+    """All clients of a run, and the outcomes of their requests.
 
     Attributes:
         answered_s, ended_s, sent: by request: the reply in time, the end of waiting, attempts sent.
@@ -156,7 +156,7 @@ class Population:
         self._awaited.remove(is_retry=attempt.is_retry)
 
     def _tell(self, attempt: Attempt) -> None:
-        """Tell the fleet that nobody waits, if clients do so."""
+        """Tell the fleet that no client waits, if clients do so."""
         if self._tells and attempt.place is not None:
             attempt.place.abandon(attempt)
 

@@ -142,5 +142,5 @@ class ProtectedQueue:
         return [server for server in self.servers if server.is_free]
 
     def _starts_s(self) -> float:
-        """When the next batch starts if a replica is free from now on. [s]"""
+        """Start of the next batch if a replica is free from now on. [s]"""
         return self._rule.starts_s(len(self._line), self._line[0].sent_s, self._clock.now)
