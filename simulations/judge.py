@@ -218,7 +218,7 @@ class SimulationJudge:
         promise, interval = self._tightest(case, look.pool, errors)
         says_nothing = interval.high <= promise.allowed and is_of_few(look.pool, promise)
         told = LikeIt(verdict=by_sections, limit=promise, found=None if says_nothing else interval)
-        return told.beside(verdict)
+        return told.limited_by(verdict)
 
     def _width(self, pool: Pool, objective: Objective, replicas: int) -> float:
         """Relative half-width of the value that is nearest to its limit."""

@@ -1,4 +1,4 @@
-"""Candidate: a plan that was considered, and what became of it."""
+"""Candidate: a considered plan with its verdict, and the interface of judges."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ from capacity.question.scenario import AnyScenario
 
 
 class Reason(StrEnum):
-    """Why a plan is refused."""
+    """The reason why a plan is refused."""
 
     STABILITY = "stability"
     SERVICE_FLOOR = "service_floor"
@@ -38,16 +38,16 @@ class Reason(StrEnum):
 class Rejection:
     """A refusal with its numbers, in the unit of its limit.
 
-    `stability` counts load (1 allowed); `service_floor`, `latency` and `wait` seconds at `quantile`, or
-    of the mean if there is no quantile; `loss` and `utilization` shares; `profile_range` requests in a batch;
-    `replicas_max` replicas; `budget` simulated requests. `survival` counts in the unit of the limit that
-    is exceeded when replicas are gone.
+    The unit is load for `stability` (1 allowed); seconds for `service_floor`, `latency` and `wait`, at `quantile` or
+    of the mean; shares for `loss` and `utilization`; requests in a batch for `profile_range`; replicas for
+    `replicas_max`; simulated requests for `budget`. For `survival` it is that of the limit that is exceeded when
+    replicas are gone.
 
     Attributes:
-        reason: why the plan is refused.
+        reason: the reason why the plan is refused.
         limit: the limit of the objective that is exceeded, if one is.
-        event: what happened to the fleet when it exceeded the limit; None for the whole fleet.
-        is_loss: whether it counts shares of lost requests, though the limit may be on a duration.
+        event: the failure of the fleet in which the limit is exceeded; None for the whole fleet.
+        is_loss: whether the numbers are shares of lost requests, though the limit may be on a duration.
     """
 
     reason: Reason
@@ -66,7 +66,7 @@ class Rejection:
 
     @classmethod
     def of_losses(cls, limit: Limit, lost: float) -> Self:
-        """For a limit that is missed because too many requests are rejected.
+        """The rejection for a limit that is missed because too many requests are lost.
 
         Args:
             lost: share of the requests.
@@ -81,10 +81,10 @@ class Rejection:
 
 
 class Doubt(StrEnum):
-    """Why a verdict is open, and so what would settle it."""
+    """The reason why a verdict is undecided, and so what would settle it."""
 
     REQUESTS = "requests"  # too few were simulated
-    MARGIN = "margin"  # nearer to its limit than the precision asked for can tell
+    MARGIN = "margin"  # the value is nearer to its limit than the asked precision
     PROFILE = "profile"  # the profile has too few samples
 
 
@@ -97,37 +97,37 @@ class Verdict(StrEnum):
 
     @property
     def exit_code(self) -> int:
-        """The exit code of the command line."""
+        """Exit code of the command line."""
         return {Verdict.MET: 0, Verdict.MISSED: 3, Verdict.INCONCLUSIVE: 4}[self]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LikeIt:
-    """What traffic like a recorded path would do, by the path's consecutive sections.
+    """Result for traffic like a recorded path, from the path's consecutive sections.
 
-    The verdict on a recorded path is about its own requests, of which only the service is unknown. Other days have
-    other bursts, and differ from this one as its sections do from each other.
+    The verdict on a recorded path is on its own requests, of which only the service is unknown. Other days have other
+    bursts, and differ from this one as its sections do from each other.
 
     Attributes:
-        verdict: of the objective; None where there is none.
-        limit: the limit that is open, or else the one that is closest; without an objective the quantile that
-            is told, and no limit.
-        found: what the sections say of it; None if the path has too few bursts for them to say anything.
+        verdict: verdict on the objective; None without one.
+        limit: the undecided limit, or else the closest one; without an objective the reported quantile, with an
+            infinite limit.
+        found: interval from the sections; None if the path has too few bursts for one.
     """
 
     verdict: Verdict | None
     limit: Limit
     found: Interval | None
 
-    def beside(self, verdict: Verdict) -> Self:
-        """The same beside the verdict on the path itself: other days are not known better than this one."""
+    def limited_by(self, verdict: Verdict) -> Self:
+        """The result given the verdict on the path itself: other days are not known better than this one."""
         if self.verdict is not Verdict.MET or verdict is Verdict.MET:
             return self
         return replace(self, verdict=Verdict.INCONCLUSIVE)
 
 
 def worst_of(found: Iterable[LikeIt | None]) -> LikeIt | None:
-    """The least favourable of what traffic would do to a fleet, and to what events leave of it."""
+    """The least favourable result, of the whole fleet and of what failures leave of it."""
     order = (None, Verdict.MET, Verdict.INCONCLUSIVE, Verdict.MISSED)
     return max(
         (one for one in found if one is not None), key=lambda one: order.index(one.verdict), default=None
@@ -136,22 +136,22 @@ def worst_of(found: Iterable[LikeIt | None]) -> LikeIt | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate(Generic[AnyPlan]):
-    """A plan that was considered, and what became of it.
+    """A considered plan with its verdict.
 
     Attributes:
-        rejection: why it was refused; None where accepted.
-        performance: None where theory refused it before a simulation.
-        settled: whether the simulation ran past ten relaxation times before it counted. One that did
-            not understates a busy fleet: good enough to refuse on, never to accept on. For a trace: whether
-            it was run often enough with other service times.
-        doubt: why it is inconclusive; None if it is not.
-        batch_size_largest: the largest batch that ever formed; None if unknown. A plan that only
-            differs by a larger limit, which was never reached, serves the same batches.
-        requests: how many requests were simulated for it; 0 if a law answered.
-        requests_resampled: how many of them under resampled profiles, for the error of the profile's samples.
-        is_precise: whether the interval of what binds is as narrow as was asked for.
-        like_it: what traffic like a recorded path would do; None without a trace, and in a search.
-        samples_times: if the profile is in doubt, how many times its samples would settle it, if they were alike;
+        rejection: its refusal; None if it is accepted.
+        performance: None if theory refused it before a simulation.
+        settled: whether the simulation ran past ten relaxation times before it counted. One that did not
+            underestimates a busy fleet: good enough to refuse, never to accept. For a trace: whether it was run often
+            enough with other service times.
+        doubt: the reason why it is undecided; None if it is not.
+        batch_size_largest: largest batch that occurred; None if unknown. A plan that differs only by a larger limit,
+            which was never reached, serves the same batches.
+        requests: number of requests simulated for it; 0 if a law answered.
+        requests_resampled: number of them under resampled profiles, for the error of the profile's samples.
+        is_precise: whether the interval of the binding quantity is as narrow as was asked for.
+        like_it: result for traffic like a recorded path; None without a trace, and in a search.
+        samples_times: if the profile is in doubt, factor of its samples that would settle it, if they were alike;
             infinite if no number would, None if that is not known.
     """
 
@@ -170,19 +170,19 @@ class Candidate(Generic[AnyPlan]):
 
     @property
     def accepted(self) -> bool:
-        """Whether the plan meets the objective, ends of intervals included."""
+        """Whether the plan meets the objective, with the ends of its intervals."""
         return self.verdict is Verdict.MET
 
     @property
     def requests_looked(self) -> int:
-        """Requests simulated under the profile as it is, to decide; where a confirmation may begin."""
+        """Requests simulated under the measured profile for the verdict, with which a confirmation may begin."""
         return self.requests - self.requests_resampled
 
 
 def closest(candidates: Sequence[Candidate], objective: Objective) -> Candidate:
     """The candidate nearest to the objective: simulated ones first, then in an event, then least refused.
 
-    Of those whose quantile is infinite, since too many requests are lost, the one that loses least.
+    Of candidates with an infinite quantile, since too many requests are lost, it is the one that loses least.
     """
 
     def distance(candidate: Candidate) -> tuple[int, float, float]:
@@ -199,31 +199,31 @@ def closest(candidates: Sequence[Candidate], objective: Objective) -> Candidate:
 
 
 class Judge(Protocol):
-    """Judges a plan in four degrees of care."""
+    """Judge of plans, with four degrees of care."""
 
     def search(self, scenario: AnyScenario, attempt: int) -> Candidate[Any]:
-        """Enough to choose between candidates; `attempt` counts them from 1, refusing ever more carefully."""
+        """Candidate judged well enough for a search; `attempt` counts them from 1, and later refusals are stricter."""
 
     def certify(self, scenario: AnyScenario, attempt: int, requests_first: int = 0) -> Candidate[Any]:
-        """Enough to recommend a plan: fresh random numbers, and intervals of the asked precision.
+        """Candidate judged well enough to recommend: with fresh random numbers, and intervals of the asked precision.
 
         Args:
-            attempt: which confirmation of a command this is, from 1; later ones are stricter.
-            requests_first: what it took to choose the plan, and so where to begin.
+            attempt: number of this confirmation in a command, from 1; later ones are stricter.
+            requests_first: requests with which the plan was chosen, and with which to begin.
         """
 
     def accepts(
         self, scenario: AnyScenario, effort: int = 1, requests_max: int | None = None
     ) -> Candidate[Any]:
-        """Enough for a point of the headroom: cheaper, and never met while in doubt.
+        """Candidate judged well enough for a point of the headroom: cheaper, and never met while in doubt.
 
         Args:
-            effort: how many times as long as usual it may take.
-            requests_max: what it may take in any case; None for no further limit.
+            effort: multiple of the usual budget.
+            requests_max: most requests; None for no further limit.
         """
 
     def probe(self, scenario: AnyScenario, requests_max: int | None = None) -> Candidate[Any]:
-        """Enough to choose which point of the headroom is worth `accepts`, by random numbers of its own."""
+        """Candidate judged well enough to tell which point of the headroom is worth `accepts`."""
 
     def saturated(self, scenario: AnyScenario) -> Saturation:
-        """What one engine does while requests always wait; for servers whose capacity no law knows."""
+        """Saturation of one engine, with requests that always wait; for servers whose capacity no law gives."""

@@ -39,7 +39,7 @@ class BatchTimer(StrEnum):
 
 
 class Batching(StrEnum):
-    """By whose rule a free replica starts a batch; at most `batch_size_max` requests, the oldest first.
+    """Rule by which a free replica starts a batch; at most `batch_size_max` requests, the oldest first.
 
     TRITON: when the batch is full, or its oldest request has waited `batch_wait_max_s` since it arrived. Any of
         `preferred_sizes` is full as well: the largest that can be had starts at once, and the rest stays, until
@@ -49,7 +49,7 @@ class Batching(StrEnum):
         that has waited for a busy one.
     RAY_SERVE: batches are collected ahead, while the replica is busy too. A batch opens with its first request
         and closes when it is full or `batch_wait_max_s` later; closed batches are served in turn, and
-        nobody joins them, so that a busy replica does not make them larger.
+        no request joins them, so that a busy replica does not make them larger.
 
     Source:
         Triton core, src/dynamic_batch_scheduler.cc, `DynamicBatchScheduler::GetDynamicBatch`, and

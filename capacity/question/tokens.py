@@ -111,7 +111,7 @@ class EngineFamily:
         return devices
 
     def devices(self, replicas: int) -> int:
-        """As many as there are engines."""
+        """Number of engines."""
         return replicas
 
     def cost(self, devices: int) -> float:

@@ -55,7 +55,7 @@ class Search:
         """Whether the search has simulated as much as it may: twice as much while it has accepted nothing."""
         return is_spent(self.requests, self.theory.search_requests_max, self._judged.values())
 
-    def beside(self, question: Question) -> "Search":
+    def separate(self, question: Question) -> "Search":
         """A search for what accompanies the answer, with a budget of its own, whatever the answer took.
 
         Near its limit a candidate under bursts takes many times as long as others, and is left open here.

@@ -207,7 +207,7 @@ def routing_caveats(plan: Plan) -> Iterator[Caveat]:
 
 
 def with_implausible(recommendation: Recommendation, question: Question) -> Recommendation:
-    """With what is implausible in every profile: a mistake in its file may be why one was not chosen."""
+    """The caveats with those on implausible profiles: a mistake in a file may be why its profile was not chosen."""
     quantile_max = max(question.objective.quantiles or (0.99,))
     implausible = (
         caveat
@@ -227,7 +227,7 @@ def scenario_caveats(
     """Caveats on one plan: what its server, a trace, rejected requests or the budget leave open.
 
     Args:
-        width: width of its interval; None if nobody asked for a precision.
+        width: width of its interval; None if no precision was asked for.
     """
     yield from theory_of(scenario.profile).caveats(scenario, performance)
     if performance.kind is not Kind.REPLAY:

@@ -186,8 +186,8 @@ class Trial:
     """A plan being confirmed.
 
     Attributes:
-        candidate: what became of it, in the end.
-        whole: of the whole fleet, before any event.
+        candidate: the final result.
+        whole: result of the whole fleet, before any event.
         survived: the events that it survived, up to the first that it did not.
         judged: how many scenarios the judge has seen.
         requests: simulated in all.
@@ -240,7 +240,7 @@ def by_preference(search: Search, accepted: tuple[Candidate, ...] | list[Candida
     objective = search.question.objective
 
     def ends(candidate: Candidate) -> tuple[float, float, float]:
-        """Share of its limit that the binding promise uses: value, low and high end."""
+        """Binding value over its limit: value, low and high end."""
         assert candidate.performance is not None  # noqa: S101  (an accepted candidate was judged by numbers)
         interval = objective.binding(candidate.performance).pressure(candidate.performance)
         assert interval is not None  # noqa: S101  (what binds was found)

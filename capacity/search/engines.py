@@ -32,7 +32,7 @@ ENGINE_MENDS: Mapping[Doubt, str] = {
 
 
 class EngineTheory:
-    """Of engines of a language model: a judge measures where one saturates, and refuses what lies beyond."""
+    """Theory of language models' engines: a judge measures where one saturates, and refuses higher loads."""
 
     search_requests_max, confirm_requests_max = 60_000_000, 400_000_000
     mends = ENGINE_MENDS
@@ -52,17 +52,17 @@ class EngineTheory:
         yield from question.fleets(family, devices)
 
     def devices_min(self, question: TokenQuestion, family: EngineFamily, floors: Floors, judge: Judge) -> int:
-        """Engines whose load is below 1."""
+        """Fewest engines with a load below 1, after the failures to survive."""
         saturation = judge.saturated(question.scenario(family.setting))
         stable = replicas_stable_min(question.workload.arrival_rate_rps, saturation)
         return question.survival.devices_min(stable, question.replicas_min)
 
     def one_by_one(self, question: TokenQuestion, family: EngineFamily, floors: Floors) -> list[bool]:
-        """More engines are taken never to hurt."""
+        """An empty list, on the assumption that more engines never hurt."""
         return []
 
     def refuse_load(self, scenario: TokenScenario) -> None:
-        """The judge refuses it."""
+        """None, as the judge refuses it."""
 
     def refuse_setting(self, scenario: TokenScenario, confidence: float) -> None:
         """No limit is known to be out of reach."""
@@ -84,24 +84,24 @@ class EngineTheory:
         return Candidate(plan=plan, verdict=Verdict.MISSED, rejection=rejection)
 
     def saturation(self, scenario: TokenScenario, judge: Judge) -> Saturation:
-        """As it was measured."""
+        """Saturation as it was measured."""
         return judge.saturated(scenario)
 
     def sustained_rps(self, scenario: TokenScenario, judge: Judge) -> float:
-        """All engines saturated."""
+        """Capacity with all engines saturated."""
         return scenario.plan.replicas * judge.saturated(scenario).rate_rps
 
     def served_max_rps(self, scenario: TokenScenario, judge: Judge) -> float:
-        """What they sustain."""
+        """Capacity of the engines."""
         return self.sustained_rps(scenario, judge)
 
     def rates_effort(self, scenario: TokenScenario) -> RatesEffort:
-        """Few loads, as each takes long, and no confirmations; more requests were never seen to be answered sooner."""
+        """Few loads, as each takes long, and no confirmations; a higher rate was never seen to be faster."""
         loads = (0.01, 0.1, 0.3, 0.5, 0.65, 0.8, 0.9, 0.95)
         return RatesEffort(loads=loads, only_rises=True, careful_max=0)
 
     def lone(self, scenario: TokenScenario, confidence: float) -> None:
-        """Of a request that is alone no law is known."""
+        """None, as there is no law of a lone request."""
 
     def headroom_effort(self, scenario: TokenScenario) -> HeadroomEffort:
         """Probes find the end; a request of many output tokens takes longer to simulate."""
@@ -129,23 +129,23 @@ class EngineTheory:
                     yield f"--{name.replace('_', '-')} {value}", other
 
     def mend(self, profile: LlmProfile, candidate: Candidate) -> str:
-        """By the cause alone."""
+        """Remedy for the cause alone."""
         return self.mends[candidate.doubt or Doubt.REQUESTS]
 
     def setting_text(self, plans: Sequence[TokenPlan]) -> str:
-        """Their sequences."""
+        """Sequences of the plans, in words."""
         return f"up to {' or '.join(map(str, sorted({one.sequences_max for one in plans})))} sequences"
 
     def implausible(self, profile: LlmProfile, quantile_max: float) -> Iterator[Caveat]:
-        """What its steps look like is checked as it is read."""
+        """No caveat, as the steps are checked when the profile is read."""
         return iter(())
 
     def caveats(self, scenario: TokenScenario, performance: Performance) -> Iterator[Caveat]:
-        """Of the load, the cache, the lengths and the steps."""
+        """Caveats on the load, the cache, the lengths and the steps."""
         return engine_caveats(scenario, performance)
 
     def profile_caveats(self, scenario: TokenScenario) -> Iterator[Caveat]:
-        """Of the lengths, the steps and the cache."""
+        """Caveats on the lengths, the steps and the cache."""
         yield from length_caveats(scenario)
         yield from llm_profile_caveats(scenario.profile)
         yield from cache_caveats(scenario)

@@ -409,14 +409,14 @@ def judged(scenario: Scenario, performance: Performance) -> Candidate:
 
 
 class BatchTheory:
-    """Of replicas that take batches."""
+    """Theory of replicas that serve batches."""
 
     search_requests_max, confirm_requests_max = 400_000_000, 800_000_000
     mends = MENDS
     confirms_anew = False
 
     def require(self, profile: ServiceProfile) -> None:
-        """Each begins with a batch of one."""
+        """Refuse a profile without batches of one."""
         require_batch_of_one(profile)
 
     def floors(self, question: Question, confidence: float) -> Floors:
@@ -433,38 +433,38 @@ class BatchTheory:
         return found
 
     def fleets(self, question: Question, family: Family, devices: int, floors: Floors) -> Iterator[Plan]:
-        """By batch size, and by batch wait."""
+        """Fleets of a number of devices, by batch size and batch wait."""
         sizes = floors.sizes(question, family.profile)
         yield from (plan for plan in question.fleets(family, devices) if plan.batch_size_max in sizes)
 
     def devices_min(self, question: Question, family: Family, floors: Floors, judge: object) -> int | None:
-        """Of the batch size that needs fewest."""
+        """Fewest devices, with the batch size that needs fewest."""
         sizes = floors.sizes(question, family.profile)
         return min((question.devices_min(family, size) for size in sizes), default=None)
 
     def one_by_one(self, question: Question, family: Family, floors: Floors) -> list[bool]:
-        """Larger batches may be faster; and the fewer requests come to a replica, the longer its batches wait."""
+        """Whether to try all smaller fleets, without and with a wait: their batches may be faster, or sooner full."""
         sizes = floors.sizes(question, family.profile)
         waits_s = (max(question.batch_waits(family.profile, size)) for size in sizes)
         kinds = [] if family.profile.is_monotone else [False]
         return [*kinds, True] if max(waits_s, default=0.0) > 0.0 else kinds
 
     def refuse_load(self, scenario: Scenario) -> Rejection | None:
-        """By the batches that can form."""
+        """Refusal by the batches that can form."""
         return refuse_load(scenario)
 
     def refuse_setting(self, scenario: Scenario, confidence: float) -> Rejection | None:
-        """By the time that no batch beats, or since it was not measured."""
+        """Refusal of a batch size that is too slow at best, or was not measured."""
         return refuse_batch_size(
             scenario.profile, scenario.objective, scenario.plan.batch_size_max, confidence
         )
 
     def law(self, scenario: Scenario, quantiles: tuple[float, ...]) -> Candidate | None:
-        """Of constant batch times."""
+        """The plan judged by theory, if batch times are constant; else None."""
         return judge_batches_exactly(scenario, quantiles)
 
     def too_many(self, question: Question, family: Family, devices: int, floors: Floors) -> Candidate:
-        """With the batches that serve most, or of closed users those that they wait least for."""
+        """Refusal with the batches that serve most, or for which closed users wait least."""
         sizes = floors.sizes(question, family.profile)
         if isinstance(question.workload, ClosedPopulation):
             return self._too_slow(question, family, sizes)
@@ -482,7 +482,7 @@ class BatchTheory:
         return Candidate(plan=shown, verdict=Verdict.MISSED, rejection=rejection)
 
     def _too_slow(self, question: Question, family: Family, sizes: list[int]) -> Candidate:
-        """The largest fleet of a family, with the batches that users wait least for, which is too long."""
+        """Refusal of a family's largest fleet, with the batches for which users wait least, yet too long."""
         most = max(1, question.devices_max(family))
         plans = [
             question.plan(family, most, size, min(question.batch_waits(family.profile, size)))
@@ -493,21 +493,21 @@ class BatchTheory:
         return Candidate(plan=plan, verdict=Verdict.MISSED, rejection=refused[plan], settled=False)
 
     def saturation(self, scenario: Scenario, judge: object) -> None:
-        """The largest batch gives the rate."""
+        """None, as the capacity follows from the largest batch."""
 
     def sustained_rps(self, scenario: Scenario, judge: object) -> float:
-        """With full batches."""
+        """Capacity with every batch full."""
         return sustainable_rate_rps(scenario.profile, scenario.plan)
 
     def rates_effort(self, scenario: Scenario) -> RatesEffort:
-        """A fine grid where batches wait, or a limit is not on time: it may be met, missed and met again."""
+        """Loads on a fine grid if batches wait or a limit is not of time: it may be met, missed and met again."""
         only_rises = _only_rises(scenario)
         loads = (*(_COARSE if only_rises else _FINE), *_TO_THE_WALL)
         overloads = () if scenario.plan.queue_limit is None else _OVERLOADS
         return RatesEffort(loads=(*loads, *overloads), only_rises=only_rises, careful_max=60_000_000)
 
     def lone(self, scenario: Scenario, confidence: float) -> Candidate | None:
-        """Where gaps grow without end; recorded arrivals may share an instant."""
+        """The plan judged for lone requests; None if arrivals can share an instant at any rate."""
         assert isinstance(scenario.workload, Workload)  # noqa: S101  (a closed population has no rate)
         if not isinstance(
             scenario.workload.arrivals, PoissonArrivals | DeterministicArrivals | GammaArrivals
@@ -516,7 +516,7 @@ class BatchTheory:
         return judge_lone(scenario, confidence)
 
     def served_max_rps(self, scenario: Scenario, judge: object) -> float:
-        """With a queue limit the rate at which too many must be lost."""
+        """Largest rate that may meet the objective: the capacity, or with a queue limit more, as some may be lost."""
         plan, allowed = scenario.plan, scenario.objective.loss_allowed
         if plan.queue_limit is None or allowed is None:
             return sustainable_rate_rps(scenario.profile, plan)
@@ -524,46 +524,46 @@ class BatchTheory:
         return devices * device_throughput_max_rps(scenario.profile, plan.batch_size_max) / (1.0 - allowed)
 
     def headroom_effort(self, scenario: Scenario) -> HeadroomEffort:
-        """Every rate is tried by trials that count."""
+        """Effort of trials without probes."""
         most = less_for_bursts(scenario.workload, 200_000_000)
         return HeadroomEffort(first_step=0.02, requests_max=most)
 
     def neighbours(self, question: Question, plan: Plan) -> Iterator[tuple[str, Plan]]:
         """The next smaller and larger batch, and the next shorter and longer batch wait."""
         profile, size_max = question.profile(plan.profile), plan.batch_size_max
-        for size in _beside(profile.batch_sizes, size_max):
+        for size in _neighbours(profile.batch_sizes, size_max):
             wait_s = plan.batch_wait_max_s if size > 1 else 0.0
             yield "batch size", replace(plan, batch_size_max=size, batch_wait_max_s=wait_s)
         if size_max == 1:
             return
         searched = replace(question, batch_waits_s=None).batch_waits(profile, size_max)
-        for wait_s in _beside(searched, plan.batch_wait_max_s):
+        for wait_s in _neighbours(searched, plan.batch_wait_max_s):
             yield "batch wait", replace(plan, batch_wait_max_s=wait_s)
 
     def mend(self, profile: ServiceProfile, candidate: Candidate) -> str:
-        """Of the profile with the number of batches, where that is known."""
+        """Remedy, with the number of batches to measure if it is known."""
         return mend_of(profile, candidate)
 
     def setting_text(self, plans: Sequence[Plan]) -> str:
-        """Their batches."""
+        """Largest batches of the plans, in words."""
         return f"batches up to {' or '.join(map(str, sorted({one.batch_size_max for one in plans})))}"
 
     def implausible(self, profile: ServiceProfile, quantile_max: float) -> Iterator[Caveat]:
-        """By its batch times."""
+        """Reasons why batch times are implausible."""
         return plausibility_caveats(profile, quantile_max)
 
     def profile_caveats(self, scenario: Scenario) -> Iterator[Caveat]:
-        """Of the batch times behind the quantiles that are asked for."""
+        """Caveats on the batch times behind the quantiles that are asked for."""
         quantiles = scenario.quantiles or scenario.objective.quantiles or (0.99,)
         return profile_caveats(scenario.profile, scenario.plan.batch_size_max, quantiles)
 
     def caveats(self, scenario: Scenario, performance: Performance) -> Iterator[Caveat]:
-        """Of the profile, and of the batching rule."""
+        """Caveats on the profile and on the batching rule."""
         yield from self.profile_caveats(scenario)
         yield from batching_caveats(scenario.plan)
 
 
-def _beside(values: Iterable[float], today: float) -> list[Any]:
+def _neighbours(values: Iterable[float], today: float) -> list[Any]:
     """The next smaller and the next larger of some values."""
     found = sorted({*values, today})
     place = found.index(today)

@@ -18,7 +18,7 @@ _LONGER = (4, 16)
 
 
 class Trial(Protocol):
-    """What became of one rate."""
+    """Result at one rate."""
 
     @property
     def verdict(self) -> Verdict: ...  # noqa: D102  (their names say it all)
@@ -147,7 +147,7 @@ class Ends:
         return bool(open_ones) and max(open_ones) > min(open_ones) * (1.0 + DECIDED)
 
     def _bisect(self, effort: int, resolution: float) -> None:
-        """Until either side is as narrow as a resolution, or the ends are close enough and it is finer than usual."""
+        """Bisect until either side is as narrow as the resolution, or a finer one is not needed."""
         is_finer = resolution < _RESOLUTION
         while not self.is_spent and not (is_finer and self.is_decided):
             low_rps = max(self.in_doubt, default=self.accepted_rps)

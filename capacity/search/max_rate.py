@@ -219,7 +219,7 @@ class _Trials:
         return self.points[rate_rps]
 
     def certify(self, rate_rps: float) -> Point:
-        """As carefully as a recommended plan is judged, with random numbers of its own."""
+        """Judge a rate as carefully as a recommended plan, with random numbers of its own."""
         self.asker.progress(f"settling {rate_rps:.4g} rps")
         trial = self.points.get(rate_rps)
         first = 0 if trial is None else 2 * trial.candidate.requests_looked

@@ -46,7 +46,7 @@ def if_random(search: Search, plan: Plan, performance: Performance | None) -> Ra
         return RandomRouting(replicas=1, response_p99=_p99(performance))
     question = search.question
     asked = replace(question, profiles=(question.profile(plan.profile),), routings=(Routing.RANDOM,))
-    other, at_random = search.beside(asked), replace(plan, routing=Routing.RANDOM)
+    other, at_random = search.separate(asked), replace(plan, routing=Routing.RANDOM)
     family, scenario = asked.family(at_random), asked.scenario(at_random)
     search.progress("what random routing would take")
     candidate = judge_exactly(scenario) or search.judge.search(scenario, 1)
@@ -72,7 +72,7 @@ def _fewest(search: Search, family: Family, plan: Plan) -> int | None:
     """Fewest devices: with the plan's own setting by growing steps, then with any setting that needs fewer."""
     today = family.devices(plan.replicas)
     devices = fewest_enough(
-        lambda count: _does(search, family, plan, count),
+        lambda count: _meets(search, family, plan, count),
         today - 1,
         search.question.devices_max(family),
         may_go_on=lambda: not search.out_of_budget,
@@ -83,7 +83,7 @@ def _fewest(search: Search, family: Family, plan: Plan) -> int | None:
     return devices
 
 
-def _does(search: Search, family: Family, plan: Plan, devices: int) -> bool:
+def _meets(search: Search, family: Family, plan: Plan, devices: int) -> bool:
     """Whether this many devices meet the objective with the plan's own setting."""
     return search.candidate(replace(plan, replicas=family.replicas(devices))).accepted
 
@@ -231,7 +231,7 @@ def _if_poisson(search: Search) -> Recommendation | None:
 
 def _easier(search: Search, question: Question) -> Recommendation:
     """The answer to an easier question, to compare with the one that was asked; from a budget of its own."""
-    other = search.beside(question)
+    other = search.separate(question)
     answer = _recommend(other, plan_alone=True)
     search.count_in(other)
     return answer

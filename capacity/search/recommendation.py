@@ -176,14 +176,14 @@ class Floors:
     def candidates(self, question: Question) -> Iterator[Candidate]:
         """The settings as candidates, each as one replica, which stands for any number."""
 
-        def one(name: str, size: int) -> Plan:
+        def replica(name: str, size: int) -> Plan:
             family = Family(profile=question.profile(name), routing=question.routings[0])
             return question.plan(family, 1, size, 0.0)
 
         for key, rejection in self.rejections.items():
-            yield Candidate(plan=one(*key), verdict=Verdict.MISSED, rejection=rejection)
+            yield Candidate(plan=replica(*key), verdict=Verdict.MISSED, rejection=rejection)
         for key, doubt in self.doubts.items():
-            yield floor_candidate(one(*key), doubt)
+            yield floor_candidate(replica(*key), doubt)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

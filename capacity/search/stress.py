@@ -166,7 +166,7 @@ def _try(stress: Stress, judge: StressJudge, report: Report) -> Iterator[Remedy]
 
 
 def _soon_or_late(stress: Stress, judge: StressJudge) -> Runs:
-    """Within two minutes where that is enough, else within the whole horizon."""
+    """The runs within two minutes if these are enough, else within the whole horizon."""
     soon_s = max(_SOON_S, 2.0 * stress.steady_s, stress.steady_s + 4.0 * stress.window_s)
     if soon_s < stress.horizon_s:
         soon = replace(stress, horizon_s=soon_s)

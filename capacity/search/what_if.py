@@ -182,22 +182,22 @@ def fewest_replicas(asker: Asker, question: Question, plan: Plan, known: Candida
     step = question.family(plan).per_device
     today, most = -(-plan.replicas // step), 2 * -(-plan.replicas // step) + 4
 
-    def does(devices: int) -> bool:
+    def meets(devices: int) -> bool:
         if devices == today:
             return known.accepted
         other = replace(plan, replicas=devices * step)
         return asker.ask(question, other, f"with {other.replicas} replicas").accepted
 
-    refused, accepted, stride = (0, today, 1) if does(today) else (today, 0, 1)
-    while accepted == 0 and refused < most:  # upwards, to the first that does
+    refused, accepted, stride = (0, today, 1) if meets(today) else (today, 0, 1)
+    while accepted == 0 and refused < most:  # upwards, to the first that meets it
         devices = min(refused + stride, most)
-        refused, accepted = (refused, devices) if does(devices) else (devices, 0)
+        refused, accepted = (refused, devices) if meets(devices) else (devices, 0)
         stride *= 2
     if accepted == 0:
         return None
     while accepted - refused > 1:
         devices = max(refused + 1, accepted - stride) if refused == 0 else (refused + accepted) // 2
-        refused, accepted = (refused, devices) if does(devices) else (devices, accepted)
+        refused, accepted = (refused, devices) if meets(devices) else (devices, accepted)
         stride *= 2
     return accepted * step
 
@@ -221,7 +221,7 @@ def neighbours(
     """The same fleet with its settings one step up and down; a setting that some request does not fit is left out.
 
     Args:
-        base: what becomes of the plan itself, by which a change is told; None where it is not.
+        base: result of the plan itself, with which changes are compared; None without it.
         careful: whether to run longer where a short trial leaves a doubt.
     """
     theory = theory_of(question.profile(plan.profile))

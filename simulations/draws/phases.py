@@ -74,7 +74,7 @@ class PhaseClock:
             self._lengths, self._used = self._draw(), 0
 
     def strata(self, instants: Floats, ages: Sequence[Floats]) -> Integers:
-        """For each instant its stratum: by phase, and by how many of the phase's ages that has reached.
+        """Stratum of each instant: by phase, and by the number of the phase's ages that it has reached.
 
         Args:
             instants: not falling, nor below those asked for before, shape `(requests,)`.

@@ -102,7 +102,7 @@ class BurstRuns:
 
     @property
     def rates_rps(self) -> tuple[float, float]:
-        """In a burst, and in a calm stretch."""
+        """Rates in a burst and in a calm stretch."""
         return self.arrivals.bursts.rates_rps(self.arrival_rate_rps)
 
     @property

@@ -170,7 +170,7 @@ def test_what_accompanies_a_plan_has_a_budget_of_its_own() -> None:
     search.requests = spent = (
         2 * BatchTheory.search_requests_max
     )  # what a search may spend that has accepted nothing
-    other = search.beside(question)
+    other = search.separate(question)
     assert search.out_of_budget
     assert not other.out_of_budget
     other.requests = 7
@@ -201,7 +201,7 @@ def test_what_accompanies_a_plan_under_bursts_is_looked_at_for_a_while_only(
     search = Search(question, SimulationJudge(), lambda _: None)
     plan = Plan(profile=PROFILE.name, replicas=12, batch_size_max=16)
     search.candidate(plan)
-    search.beside(question).candidate(plan)
+    search.separate(question).candidate(plan)
     calmer = replace(question, workload=Workload(arrival_rate_rps=3200.0))
-    search.beside(calmer).candidate(plan)
+    search.separate(calmer).candidate(plan)
     assert calls == ["search", "accepts", "search"]

@@ -466,9 +466,11 @@ def test_other_days_are_not_known_better_than_the_day_that_was_recorded() -> Non
     promise = p99(1.0).limits[0]
     told = {verdict: LikeIt(verdict=verdict, limit=promise, found=None) for verdict in (*Verdict, None)}
     for verdict, like_it in told.items():
-        assert like_it.beside(Verdict.MET) is like_it
+        assert like_it.limited_by(Verdict.MET) is like_it
         is_met = verdict is Verdict.MET
-        assert like_it.beside(Verdict.INCONCLUSIVE).verdict is (Verdict.INCONCLUSIVE if is_met else verdict)
+        assert like_it.limited_by(Verdict.INCONCLUSIVE).verdict is (
+            Verdict.INCONCLUSIVE if is_met else verdict
+        )
     assert worst_of([None, told[Verdict.MET], told[Verdict.INCONCLUSIVE]]) is told[Verdict.INCONCLUSIVE]
     assert worst_of([told[Verdict.MISSED], told[Verdict.INCONCLUSIVE]]) is told[Verdict.MISSED]
     assert worst_of([None]) is None

@@ -78,7 +78,7 @@ def least_outstanding(w: World, request: int, shuns: bool) -> int:  # noqa: FBT0
 
 @borrowing
 def choice(w: World, request: int, number: int, shuns: bool) -> int:  # noqa: FBT001
-    """The router's choice among the replicas that it sees; nobody if it sees none."""
+    """The router's choice among the replicas that it sees; none if it sees none."""
     replicas, routing = w.replicas, w.rules[0].routing
     if routing == ROUND_ROBIN:
         return next_in_turn(w, request, shuns)
