@@ -42,9 +42,10 @@ mutants:
 lowest:
     bash .ci/lowest
 
-# random questions for the planner, its answers checked by a simulator that shares no code with it
+# questions for the planner, its fleets and its autoscalers checked by simulators that share no code with it
 brute-force:
     python benchmarks/brute_force.py
+    python benchmarks/brute_autoscaler.py
 
 # how long the command takes to start, and how long the laws take, beside what else answers
 speed:

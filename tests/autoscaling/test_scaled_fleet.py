@@ -96,6 +96,30 @@ def test_a_part_of_the_day_has_requests_but_at_most_a_billion() -> None:
         at(1.1, **longer)
 
 
+@pytest.mark.parametrize(
+    ("rates_rps", "changed", "least"),
+    [
+        # A day of 10, 20 and 30 rps at 10 rps a replica: two leave 432,000 of 1.9 million late, three leave none.
+        ((10.0, 20.0, 30.0), {}, 3),
+        # Ten minutes at 30 rps leave 12,000 of 1.7 million late at one replica: less than 1 %.
+        ((10.0, 10.0, 10.0), {"peak": (600.0, 30.0)}, 1),
+        # An hour of that leaves 72,000.
+        ((10.0, 10.0, 10.0), {"peak": (3600.0, 30.0)}, 3),
+        # What is left of half an hour is served within a limit of an hour.
+        ((10.0, 10.0, 10.0), {"peak": (1800.0, 30.0), "response_p99_s": 3600.0}, 1),
+    ],
+)
+def test_the_mean_rates_tell_which_fixed_fleets_cannot_do(
+    rates_rps: tuple[float, ...], changed: dict[str, Any], least: int
+) -> None:
+    times_s, rates = [0.0, 6.0 * HOUR_S, 12.0 * HOUR_S], list(rates_rps)
+    if "peak" in changed:
+        lasts_s, rate_rps = changed.pop("peak")
+        times_s, rates = [*times_s, 18.0 * HOUR_S, 18.0 * HOUR_S + lasts_s], [*rates, rate_rps, rates[-1]]
+    curve = DailyCurve(times_s=tuple(times_s), rates_rps=tuple(rates))
+    assert fleet(curve=curve, **changed).replicas_least == least
+
+
 def test_the_warm_up_is_whole_minutes_until_the_autoscaler_has_settled() -> None:
     assert fleet(autoscaler=None).warm_up_s == 600.0
     assert fleet().warm_up_s == 960.0  # 600 + 300 + 15

@@ -22,8 +22,9 @@ from capacity.traffic.daily import DailyCurve
 from capacity.traffic.workload import Workload
 from simulations import simulate
 from simulations.autoscaled import DaySimulation, _at, _by_step, _Day, _found
-from simulations.draws.arrivals import Seed
+from simulations.draws.arrivals import Seed, Stage
 from simulations.simulate import Countdown, Simulation, _rough, answer, answers
+from simulations.statistics.decision import share_of_error
 from simulations.statistics.sample import Tally
 from simulations.statistics.scatter import mean_of_runs, pooled_quantiles
 from simulations.stress import StressSimulation, _hopeless
@@ -114,6 +115,37 @@ def test_a_p99_needs_a_hundred_requests_beyond_it(runs: int, is_enough: bool) ->
             InconclusiveError, match="^3 runs have 7500 requests, too few for a P99; look at a lon"
         ):
             days(fleet)
+
+
+IN_TIME, LATE = [0.2] * 1000, [0.3] * 1000
+# P99 of both together is 260 ms, and the overhead 250; beyond it lie none of one and 2 % of the other.
+NEARLY, HARDLY = [0.2] * 990 + [0.26] * 10, [0.2] * 970 + [0.26] * 10 + [0.4] * 20
+
+
+@pytest.mark.parametrize(
+    ("even_s", "odd_s", "runs"),
+    [(NEARLY, HARDLY, 8), (IN_TIME, IN_TIME, 2), (LATE, LATE, 2)],
+    ids=["open", "held", "missed"],
+)
+def test_a_confirmation_has_its_own_users_and_twice_as_many_days_while_it_is_open(
+    even_s, odd_s, runs
+) -> None:
+    """The limit is 500 ms; the third attempt has a share of the error at each look."""
+    seen: list[Seed] = []
+
+    def mapper(_: object, seeds: Sequence[Seed]) -> list[_Day]:
+        seen.extend(seeds)
+        return [day_of(odd_s if seed.replication % 2 else even_s, lost=0) for seed in seeds]
+
+    found = DaySimulation(runs=2, mapper=mapper).certify(fleet_of(), 3)
+    assert (found.runs, len({seed.replication for seed in seen})) == (runs, runs)
+    assert {seed.stage for seed in seen} == {Stage.AUTOSCALE_CERTIFY}
+    look = {2: 1, 8: 3}[runs]
+    assert found.confidence == pytest.approx(1.0 - 0.05 * share_of_error(3) * share_of_error(look))
+    before = {seed.replication for seed in seen}
+    seen.clear()
+    DaySimulation(runs=2, mapper=mapper).certify(fleet_of(), 4)
+    assert not before & {seed.replication for seed in seen}
 
 
 def test_a_mean_of_runs_is_held_by_students_t() -> None:
@@ -230,7 +262,9 @@ def test_a_queue_that_cannot_be_worked_off_within_the_horizon_is_hopeless() -> N
 
 def test_replicas_that_share_a_device_are_not_in_trouble() -> None:
     stress = fleet_in_trouble()
-    shared = replace(stress, profile=replace(stress.profile, instances_per_device=2))
+    shared = replace(
+        stress, server=replace(stress.server, profile=replace(stress.server.profile, instances_per_device=2))
+    )
     with pytest.raises(
         DomainError, match="^replicas that share a device are not simulated in trouble; measure"
     ):
