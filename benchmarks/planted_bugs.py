@@ -330,6 +330,8 @@ BUGS = (
         "test_search.py::test_finds_the_true_minimum"),
     Bug("steps above a large fleet in doubt are single", "fewest.finest", "hundredth > 1 and", "hundredth > 9999 and",
         "test_fewest.py::test_above_a_number_in_doubt_no_step_is_finer_than_one_hundredth_of_it"),
+    Bug("a failure takes no engine away", "TokenQuestion", "replicas=left", "replicas=plan.replicas",
+        "test_token_search.py::test_what_a_failure_leaves_of_a_fleet_of_engines_must_be_enough_too"),
     Bug("the search ends at the first number that is not enough", "fewest.fewest_enough",
         "while refused < most and may_go_on():", "if refused < most and may_go_on():",
         "test_fewest.py::test_the_smallest_that_is_enough_is_found"),
