@@ -86,12 +86,10 @@ def test_what_is_for_batches_is_refused_beside_language_models() -> None:
         ("request_class", ["a"], "--class", "requests of a language model differ by their lengths"),
         ("users", 5, "--users", "users who wait for their answers are not simulated beside an engine"),
         (
-            "slo_wait_p99",
-            "1s",
-            "--slo-wait-p99",
+            "slo_wait_p99", "1s", "--slo-wait-p99",
             "a request waits until its first token, which --slo-ttft-p99 limits",
         ),
-    ):
+    ):  # fmt: skip
         refused(f"leave out {flag} for a language model: ", refuse_for_engines, usual | {name: value})
         assert why in FLAGS[name.removesuffix("_s")].engines_lack
 
@@ -100,23 +98,14 @@ def test_every_flag_that_engines_do_not_have_says_why_of_itself() -> None:
     """They batch continuously, which was said of users, losses and prices of a day too."""
     for name, flag in FLAGS.items():
         assert "batch" not in flag.engines_lack or name in (
-            "batch_size_max",
-            "batch_wait",
-            "timer",
-            "batching",
-            "preferred_sizes",
-            "objective",
-        ), name
+            "batch_size_max", "batch_wait", "timer", "batching", "preferred_sizes", "objective",
+        ), name  # fmt: skip
 
 
 def test_switches_are_on_or_off() -> None:
     assert [read_switch(value, "--f") for value in ("on", "off", True, False, None)] == [
-        True,
-        False,
-        True,
-        False,
-        None,
-    ]
+        True, False, True, False, None,
+    ]  # fmt: skip
     refused(f"--f {'x' * 60!r} is neither on nor off", read_switch, "x" * 61, "--f")
 
 
@@ -218,12 +207,8 @@ def test_a_fleet_is_as_it_was_measured_unless_flags_say_otherwise() -> None:
 
 def test_a_cached_share_is_from_0_to_below_1() -> None:
     assert [_share({"cached_share": share}) for share in (None, 0.0, 0, "25%", 0.5)] == [
-        0.0,
-        0.0,
-        0.0,
-        0.25,
-        0.5,
-    ]
+        0.0, 0.0, 0.0, 0.25, 0.5,
+    ]  # fmt: skip
     for share in (1.0, "100%", -0.1):
         refused("--cached-share", _share, {"cached_share": share})
 

@@ -109,9 +109,7 @@ def test_a_part_of_the_day_has_requests_but_at_most_a_billion() -> None:
         ((10.0, 10.0, 10.0), {"peak": (1800.0, 30.0), "response_p99_s": 3600.0}, 1),
     ],
 )
-def test_the_mean_rates_tell_which_fixed_fleets_cannot_do(
-    rates_rps: tuple[float, ...], changed: dict[str, Any], least: int
-) -> None:
+def test_the_mean_rates_tell_which_fixed_fleets_cannot_do(rates_rps, changed, least) -> None:
     times_s, rates = [0.0, 6.0 * HOUR_S, 12.0 * HOUR_S], list(rates_rps)
     if "peak" in changed:
         lasts_s, rate_rps = changed.pop("peak")

@@ -95,15 +95,8 @@ def test_a_saved_plan_is_judged_over_its_day_and_flags_replace_it(planned: Any, 
     assert (found["objective"], found["plan"]) == ({"response_quantiles_s": {"0.99": 1.0}}, chosen["plan"])
     assert (found["traffic"]["peak_rate_rps"], found["replica_hourly_usd"]) == (15.0, 2.0)
     others = [
-        "--autoscale",
-        "concurrency:2",
-        "--replicas-max",
-        "9",
-        "--slo-p99",
-        "2s",
-        "--between",
-        "07:00-09:00",
-    ]
+        "--autoscale", "concurrency:2", "--replicas-max", "9", "--slo-p99", "2s", "--between", "07:00-09:00",
+    ]  # fmt: skip
     found = json.loads(capacity("autoscale", *asked, *others).stdout)
     scaler = found["autoscaled"]["autoscaler"]
     assert (scaler["target"], scaler["replicas_max"], scaler["startup_s"]) == ("concurrency:2", 9, 60.0)
@@ -118,7 +111,6 @@ def test_a_plan_without_an_autoscaler_is_asked_about_the_usual_one(folder: Path)
         answer = cap.plan("flat.csv", rate="12rps", slo_p99="2s", routing="least-outstanding")
         found = cap.autoscale(answer, between="00:00-01:00", runs=2, only_verdict=True)
     scaler = found.fleet.autoscaler
-    assert scaler is not None
     assert (str(scaler.target), scaler.replicas_min, scaler.replicas_max) == ("utilization:0.6", 1, 10)
     assert (found.fleet.plan.routing.value, found.fleet.response_p99_s) == ("least-outstanding", 2.0)
     assert found.fleet.mean_rate_rps == 12.0
@@ -133,9 +125,7 @@ def test_a_plan_without_an_autoscaler_is_asked_about_the_usual_one(folder: Path)
         (["--plan", "users.json"], "who do not follow a rate that changes"),
     ],
 )
-def test_a_plan_that_no_autoscaler_follows_is_refused(
-    planned: Any, capacity: Command, folder: Path, words: list[str], said: str
-) -> None:
+def test_a_plan_that_no_autoscaler_follows_is_refused(planned, capacity, folder, words, said) -> None:
     if "users.json" in words:
         given = ["--users", "4", "--think-time", "1s", "--slo-p99", "5s", "-o", "users.json"]
         assert capacity("plan", *DAY[:2], *given).returncode == 0

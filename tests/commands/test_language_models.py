@@ -238,11 +238,8 @@ def test_a_saved_plan_is_checked_explained_and_rendered(saved: Path, folder: Pat
     assert explained["saturation"]["binding"] == "slots"
     text = run("render", saved, "--target", "vllm").stdout
     for flag in (
-        "vllm serve 'a model'",
-        "--max-num-seqs 16",
-        "--max-num-batched-tokens 512",
-        "--block-size 16",
-    ):
+        "vllm serve 'a model'", "--max-num-seqs 16", "--max-num-batched-tokens 512", "--block-size 16",
+    ):  # fmt: skip
         assert flag in text
 
 
@@ -374,17 +371,9 @@ def noisy(folder: Path) -> Path:
 
 def test_single_steps_widen_the_intervals_by_their_own_error(noisy: Path, folder: Path) -> None:
     lengths = [
-        "--lengths",
-        LENGTHS,
-        "--rate",
-        "40rps",
-        "--replicas",
-        1,
-        "--precision",
-        "0.1",
-        "--context-tokens-max",
-        400,
-    ]
+        "--lengths", LENGTHS, "--rate", "40rps", "--replicas", 1, "--precision", "0.1",
+        "--context-tokens-max", 400,
+    ]  # fmt: skip
     exact = answer("simulate", "--profile", folder / "line.json", *lengths)["performance"]
     found = answer("simulate", "--profile", noisy, "--kv-tokens", 16_384, *lengths)["performance"]
     one, other = exact["tpot_quantiles_s"]["0.5"], found["tpot_quantiles_s"]["0.5"]
@@ -586,16 +575,8 @@ def test_figures_show_what_the_tables_say(folder: Path, tmp_path: Path, asked: l
 
 def test_a_saved_plan_gets_into_trouble(saved: Path) -> None:
     trouble = [
-        "--trigger",
-        "lose:1,5s",
-        "--timeout",
-        "5s",
-        "--horizon",
-        "60s",
-        "--runs",
-        "3",
-        "--only-verdict",
-    ]
+        "--trigger", "lose:1,5s", "--timeout", "5s", "--horizon", "60s", "--runs", "3", "--only-verdict",
+    ]  # fmt: skip
     planned = json.loads(saved.read_text())["answer"]["recommendation"]
     found = answer("stress", "--plan", saved, *trouble, "--replicas", planned["replicas"] + 1)
     assert found["plan"] == {**planned, "replicas": planned["replicas"] + 1}

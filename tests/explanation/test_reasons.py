@@ -365,10 +365,7 @@ def test_users_who_take_turns_are_explained_without_a_rate() -> None:
     question = replace(question_of(), workload=ClosedPopulation(users=12, think_time_s=0.05))
     explanation = explain_plan(question, plan_of(2), SimulationJudge(requests_max=1_000_000), silent)
     assert [one.what for one in explanation.sensitivities] == [
-        "users",
-        "users",
-        "service time",
-        "service time",
-    ]
+        "users", "users", "service time", "service time",
+    ]  # fmt: skip
     assert explanation.binding.load_fewer is None
     json.loads(dumps(explanation_document(explanation)))

@@ -101,9 +101,7 @@ def test_a_plan_of_engines_that_must_recover_is_searched_for(asked: Callable[[st
     assert seen["replanned"] == [(("about", plan), (engines, print), {"has_headroom": False})]
 
 
-def test_a_plan_with_pauses_is_searched_for(
-    monkeypatch: pytest.MonkeyPatch, asked: Callable[[str], dict[str, Any]]
-) -> None:
+def test_a_plan_with_pauses_is_searched_for(monkeypatch, asked) -> None:
     seen, judged = asked("capacity.search.disturbed_plan.plan_disturbed"), []
 
     def simulation(**made: Any) -> Callable[..., None]:

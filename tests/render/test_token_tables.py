@@ -362,12 +362,10 @@ def test_the_screen_of_a_profile() -> None:
     """A step takes 5 ms + 0.2 ms per decoding request + 20 µs per prompt token + 10 ns per cached token read."""
     shown = text(tokens.llm_profile_pieces(LINE))
     assert shown[:5] == [
-        "model  a model",
-        "device  1 x a device",
-        "engine  unknown, vllm-v1",
+        "model  a model", "device  1 x a device", "engine  unknown, vllm-v1",
         "KV cache  16384 tokens in blocks of 16",
         "measured up to  16 sequences, 512 tokens a step, 1024 tokens of context",
-    ]
+    ]  # fmt: skip
     assert shown[5].startswith("decoding requests  reading ")
     assert "512  15.2 ms" in shown
     bare = replace(LINE, model=None, device=None, engine=replace(LINE.engine, name="vLLM", version="0.9"))

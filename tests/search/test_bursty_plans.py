@@ -61,8 +61,6 @@ def test_a_bursty_trace_takes_more_and_says_how_many_and_why() -> None:
     trace = bursty_trace()
     answer, told = planned(trace, trace.rate_rps, 0.012)
     assert answer.plan is not None
-    assert answer.under_poisson is not None
-    assert answer.under_poisson.plan is not None
     calm = answer.under_poisson.plan.replicas
     assert answer.plan.replicas > calm
     seen = irregularity(Workload(arrival_rate_rps=trace.rate_rps, arrivals=trace))
@@ -88,9 +86,6 @@ def test_the_same_requests_as_a_poisson_stream_have_no_such_caveat() -> None:
 def test_bursts_of_a_model_take_more_too() -> None:
     bursts = MmppArrivals(ratio=5.0, burst_mean_s=0.2, calm_mean_s=1.0)
     answer, told = planned(bursts, 900.0, 0.02)
-    assert answer.under_poisson is not None
-    assert answer.under_poisson.plan is not None
-    assert answer.plan is not None
     assert answer.plan.replicas > answer.under_poisson.plan.replicas
     assert any("counts in windows of 200 ms vary" in sentence for sentence in told)
 
@@ -136,7 +131,6 @@ def fewest(arrivals: ArrivalProcess, rate_rps: float) -> int:
         batch_size_limit=16,
     )
     plan = recommend(question, SimulationJudge(), plan_alone=True).plan
-    assert plan is not None
     return plan.replicas
 
 
@@ -178,9 +172,7 @@ def test_what_accompanies_a_plan_has_a_budget_of_its_own() -> None:
     assert search.requests == spent + 7
 
 
-def test_what_accompanies_a_plan_under_bursts_is_looked_at_for_a_while_only(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_what_accompanies_a_plan_under_bursts_is_looked_at_for_a_while_only(monkeypatch) -> None:
     calls: list[str] = []
 
     def told(how: str) -> Callable[..., Candidate]:

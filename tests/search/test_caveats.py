@@ -71,16 +71,12 @@ def test_a_summary_has_an_unknown_error():
             codes(FULL),
             CaveatCode.PROFILE_TAIL_STRETCHED,
         ),
-        (
-            codes(BatchTiming(batch_size=1, samples_s=(0.003,) * 999)),
-            codes(MANY),
-            CaveatCode.PROFILE_FEW_SAMPLES,
-        ),
+        (codes(BatchTiming(batch_size=1, samples_s=(0.003,) * 999)), codes(MANY), CaveatCode.PROFILE_FEW_SAMPLES),
         (codes(FULL, source={"excludes": "network"}), codes(FULL), CaveatCode.PROFILE_EXCLUDES),
         (codes(FULL, instances_per_device=2), codes(FULL), CaveatCode.DEVICE_SHARED),
     ],
     ids=lambda value: value if isinstance(value, CaveatCode) else "",
-)
+)  # fmt: skip
 def test_given_where_it_holds_and_only_there(given, absent, code):
     assert code in given
     assert code not in absent
@@ -453,16 +449,10 @@ def test_a_trace_of_few_bursts_says_so_first():
     [
         (Verdict.MET, "under traffic like it is 150 (100 to 250) ms, which meets the objective too;"),
         (Verdict.MISSED, "under traffic like it is 150 (100 to 250) ms, which misses P99 <= 200 ms;"),
-        (
-            Verdict.INCONCLUSIVE,
-            "like it is 150 (100 to 250) ms, and whether P99 <= 200 ms holds then is in doubt;",
-        ),
-        (
-            None,
-            "by consecutive sections P99 under traffic like it is 150 (100 to 250) ms; try other days too",
-        ),
+        (Verdict.INCONCLUSIVE, "like it is 150 (100 to 250) ms, and whether P99 <= 200 ms holds then is in doubt;"),
+        (None, "by consecutive sections P99 under traffic like it is 150 (100 to 250) ms; try other days too"),
     ],
-)
+)  # fmt: skip
 def test_what_traffic_like_a_trace_does_is_told_by_its_sections(verdict: Verdict | None, told: str):
     trace = Workload(arrival_rate_rps=1.0, arrivals=TraceArrivals(instants_s=(0.0, 1.0)))
     promise = Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=0.2)

@@ -78,20 +78,16 @@ def planned(
         (BATCHING, 35, Routing.ROUND_ROBIN, 0.8),
     ],
 )
-def test_the_fewest_replicas_by_the_law_are_the_plans(
-    means_s: dict[int, float], replicas: int, routing: Routing, load: float
-) -> None:
+def test_the_fewest_replicas_by_the_law_are_the_plans(means_s, replicas, routing, load) -> None:
     answer, rate_rps, limit_s = planned(means_s, replicas, routing, load)
     assert answer.verdict is Verdict.MET
     assert answer.plan == plan_of(replicas, max(means_s), routing)
-    assert answer.performance is not None
     assert answer.performance.kind is Kind.EXACT
     assert list(answer.performance.response_quantiles_s) == [0.5, 0.9, 0.95, 0.99]
     interval = answer.performance.response_quantiles_s[0.99]
     assert interval.low == interval.value == interval.high == limit_s / WITHIN
     fewer = plan_of(replicas - 1, max(means_s), routing)
     (refused,) = [one for one in answer.considered if one.plan == fewer]
-    assert refused.rejection is not None
     assert (refused.rejection.reason, refused.rejection.allowed) == (Reason.LATENCY, limit_s)
     assert refused.rejection.needed == p99_s(profile_of(means_s), rate_rps, fewer) > limit_s
     assert answer.tally.requests == 0

@@ -118,9 +118,7 @@ def test_a_rate_accepted_above_one_that_is_not_is_no_headroom() -> None:
     ("refused_rps", "told"),
     [(112.2, ""), (116.0, ", missed at 116 rps (+16 %)"), (140.0, ", missed at 140 rps (+40 %)")],
 )
-def test_a_bracket_is_part_of_the_answer_where_it_is_wider_than_2_percent(
-    refused_rps: float, told: str
-) -> None:
+def test_a_bracket_is_part_of_the_answer_where_it_is_wider_than_2_percent(refused_rps, told) -> None:
     found = Headroom(today_rps=100.0, accepted_rps=110.0, refused_rps=refused_rps, doubt=Doubt.REQUESTS)
     assert format_headroom(found) == "110 rps (+10 %)"
     assert format_missed_at(found, "missed") == told

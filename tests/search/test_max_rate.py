@@ -162,7 +162,6 @@ def holds(interval: Interval, truth: float) -> bool:
 
 
 def refusal_of(rates: Rates) -> Rejection:
-    assert rates.closest is not None
     assert rates.closest.rejection is not None
     return rates.closest.rejection
 
@@ -173,9 +172,6 @@ def text_of(rates: Rates) -> str:
         for part in rates_tables(rates, "chart", 0.95):
             console.print(part)
     return captured.get()
-
-
-# ---- Ends against the roots of exact laws ---------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -206,9 +202,7 @@ def test_low_rates_are_refused_where_a_lone_request_waits_too_long() -> None:
     )  # fmt: skip
     rates = find_rates(scenario, NoJudge(), silent)
     (stretch,) = rates.stretches
-    assert rates.lone is not None
     assert rates.lone.verdict is Verdict.MISSED
-    assert rates.lone.rejection is not None
     assert rates.lone.rejection.needed == pytest.approx(0.035, rel=1e-14)
     assert holds(stretch.low, root(scenario, 50.0, 600.0))
     assert holds(stretch.high, root(scenario, 600.0, 726.0))
@@ -269,12 +263,8 @@ def test_a_kept_stretch_below_the_grid_is_found_from_the_limit_of_low_rates() ->
 
 def test_the_limit_of_low_rates_alone_is_no_rate() -> None:
     rates = find_rates(proposal_of(0.05, **SHARED), ByRate(lambda _: 0.1), silent)
-    assert rates.lone is not None
     assert rates.lone.verdict is Verdict.MET
     assert (rates.verdict, rates.stretches) == (Verdict.MISSED, ())
-
-
-# ---- None kept, doubts, other limits --------------------------------------------------------
 
 
 def test_none_is_kept_and_the_closest_refusal_says_by_how_much() -> None:
@@ -424,11 +414,7 @@ def test_a_loss_limit_ends_what_the_queue_limit_keeps_stable() -> None:
     assert stretch.high.high < 1.05 * stretch.high.low
     assert rates.limit.what == "loss"
     refused = rates.points[-1].candidate.rejection  # by theory, since half cannot be served
-    assert refused is not None
     assert refused.needed == pytest.approx(0.5)
-
-
-# ---- With the simulator ---------------------------------------------------------------------
 
 
 @pytest.mark.long
@@ -446,9 +432,6 @@ def test_simulated_ends_hold_the_exact_ones() -> None:
     end_rps = root(exact, 0.1 * WALL_RPS, 0.99 * WALL_RPS)
     assert stretch.high.low <= end_rps <= stretch.high.high
     assert stretch.high.high <= 1.05 * stretch.high.low
-
-
-# ---- Shown ----------------------------------------------------------------------------------
 
 
 def test_document_is_strict_json_with_every_rate() -> None:
@@ -485,9 +468,6 @@ def test_chart_marks_verdicts_and_stays_within_its_width() -> None:
 def test_an_end_is_told_with_its_bracket() -> None:
     assert format_rate_interval(Interval.exact(200.0)) == "200 rps"
     assert format_rate_interval(Interval(value=2.0, low=1.0, high=2.0)) == "2 (1 to 2) rps"
-
-
-# ---- Points, and what they tell ------------------------------------------------------------------
 
 
 MET, MISSED, OPEN = Verdict.MET, Verdict.MISSED, Verdict.INCONCLUSIVE
@@ -531,9 +511,7 @@ def test_an_end_lies_between_a_rate_that_is_kept_and_the_nearest_settled_one_bey
         ({"queue_limit": 9}, 0.0, 26, 2.0),
     ],
 )
-def test_a_grid_that_only_rises_ends_with_two_refusals(
-    fields: dict[str, float], misses_from: float, tried: int, last: float
-) -> None:
+def test_a_grid_that_only_rises_ends_with_two_refusals(fields, misses_from, tried, last) -> None:
     judge = ByRate(lambda rate_rps: 2.0 if rate_rps >= misses_from * 100.0 - 1e-9 else 0.5)
     scenario = proposal_of(1.0, arrivals=GammaArrivals(cv=1.3), **fields)
     trials = _Trials(scenario, Asker(judge, silent), 100.0)
@@ -677,7 +655,6 @@ def test_the_closest_refusal_is_that_of_a_promise_or_of_no_rate_at_all() -> None
     assert replace(rates, lone=refused(0.0, 3.0).candidate).closest is not near.candidate
     assert rates_of(*points_of((1.0, MET))).closest is None
     given = replace(rates, refusal=unstable.candidate.rejection).closest
-    assert given is not None
     assert (given.verdict, given.rejection) == (MISSED, unstable.candidate.rejection)
     assert rates.limit is other
     stretch = Stretch(low=Interval.exact(0.5), high=Interval(value=1.0, low=1.0, high=2.0))

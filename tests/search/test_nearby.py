@@ -41,7 +41,6 @@ def rates(asked: Question) -> tuple[tuple[float, Candidate], ...]:
 
 
 def p99_s(one: Candidate) -> float:
-    assert one.performance is not None
     return one.performance.response_quantiles_s[0.99].value
 
 
@@ -104,7 +103,6 @@ def test_one_replica_lost_is_the_plan_without_it() -> None:
     judge: Any = None
     asked = question(300.0)
     left = one_lost(asked, certified(asked), judge, lambda _: None)
-    assert left is not None
     assert left.plan == replace(PLAN, replicas=1)
     assert p99_s(left) == p99_s(certified(asked, left.plan).whole) > p99_s(certified(asked).whole)
     assert one_lost(asked, certified(asked, left.plan), judge, lambda _: None) is None
@@ -127,5 +125,4 @@ def test_what_is_left_may_be_unstable(rate_rps: float) -> None:
     judge: Any = None
     asked = question(rate_rps, limit_s=1.0)
     left = one_lost(asked, certified(asked), judge, lambda _: None)
-    assert left is not None
     assert (left.verdict, left.performance) == (Verdict.MISSED, None)

@@ -131,9 +131,6 @@ def codes(recommendation: Recommendation) -> list[CaveatCode]:
     return [caveat.code for caveat in recommendation.caveats]
 
 
-# ---- The answer -----------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("rate_rps", [20.0, 150.0, 990.0, 3000.0])
 @pytest.mark.parametrize("limit_s", [0.0465, 0.06, 0.2, 5.0])
 def test_recommends_the_fewest_replicas_and_says_how_far_they_reach(rate_rps: float, limit_s: float) -> None:
@@ -147,11 +144,9 @@ def test_recommends_the_fewest_replicas_and_says_how_far_they_reach(rate_rps: fl
         return queue.response_quantile_s(0.99)
 
     assert answer.verdict is Verdict.MET
-    assert answer.plan is not None
     replicas = answer.plan.replicas
     assert p99_s(rate_rps, replicas) <= limit_s
     assert replicas == 1 or p99_s(rate_rps, replicas - 1) > limit_s
-    assert answer.performance is not None
     assert answer.performance.response_quantiles_s[0.99].value == p99_s(rate_rps, replicas)
     assert answer.arrival_rate_max_rps is not None
     assert answer.arrival_rate_max_rps >= rate_rps
@@ -165,7 +160,6 @@ def test_among_the_batch_sizes_of_a_count_the_one_farthest_from_its_limit_wins()
     answer = recommend(
         question_of(BATCHING), ScriptedJudge(lambda plan: candidate(p99s[plan.batch_size_max]))
     )
-    assert answer.plan is not None
     assert (answer.plan.replicas, answer.plan.batch_size_max) == (1, 2)
 
 
@@ -174,7 +168,6 @@ def test_of_two_equal_ones_the_smaller_batch_wins() -> None:
     answer = recommend(
         question_of(BATCHING), ScriptedJudge(lambda plan: candidate(p99s[plan.batch_size_max]))
     )
-    assert answer.plan is not None
     assert answer.plan.batch_size_max == 2
 
 
@@ -196,26 +189,20 @@ WAITS = {"batch_waits_s": (0.0, 0.002)}
 def test_of_those_that_intervals_cannot_tell_apart_the_simplest_wins() -> None:
     """No wait before a wait, then the router that knows least, then the lower load, then the smaller batch."""
     best = preferred(WAITS, lambda plan: vague(0.4 if plan.batch_wait_max_s else 0.59))
-    assert best is not None
     assert best.batch_wait_max_s == 0.0
     best = preferred(ALL_ROUTINGS, lambda plan: vague(0.6 - 0.04 * list(Routing).index(plan.routing)))
-    assert best is not None
     assert best.routing is Routing.ROUND_ROBIN
     best = preferred({}, lambda plan: vague(0.5, load=0.5 / plan.batch_size_max))
-    assert best is not None
     assert best.batch_size_max == 4
     best = preferred({}, lambda plan: vague(0.5))
-    assert best is not None
     assert best.batch_size_max == 1
 
 
 def test_those_that_intervals_tell_apart_are_not_weighed_by_simplicity() -> None:
     best = preferred(WAITS, lambda plan: vague(0.4 if plan.batch_wait_max_s else 0.61))
-    assert best is not None
     assert best.batch_wait_max_s == 0.002
     values_s = {Routing.SHARED_QUEUE: 0.3, Routing.LEAST_OUTSTANDING: 0.45, Routing.POWER_OF_TWO: 0.55}
     best = preferred(ALL_ROUTINGS, lambda plan: vague(values_s.get(plan.routing, 0.8)))
-    assert best is not None
     assert best.routing is Routing.LEAST_OUTSTANDING
 
 
@@ -248,13 +235,9 @@ def test_instances_that_share_a_device_share_its_price() -> None:
     assert answer.hourly_usd == 4.0
 
 
-# ---- Certificate ----------------------------------------------------------------------------
-
-
 def test_the_reported_numbers_are_those_of_the_certificate() -> None:
     judge = ScriptedJudge(lambda plan: candidate(0.5, requests=777), lambda plan: candidate(0.7))
     answer = recommend(question_of(), judge)
-    assert answer.performance is not None
     assert answer.performance.response_quantiles_s[0.99].value == 0.7
     assert [(attempt, requests) for _, attempt, requests in judge.certified] == [(1, 777)]
     (only,) = answer.considered
@@ -270,7 +253,6 @@ def test_a_certificate_that_fails_passes_the_turn_to_the_next_batch_size_and_the
     answer = recommend(question_of(BATCHING), judge)
     order = [(plan.replicas, plan.batch_size_max, attempt) for plan, attempt, _ in judge.certified]
     assert order == [(1, 1, 1), (1, 2, 2), (1, 4, 3), (2, 1, 4), (2, 2, 5)]
-    assert answer.plan is not None
     assert (answer.plan.replicas, answer.plan.batch_size_max) == (2, 2)
     refused = [candidate for candidate in answer.considered if not candidate.accepted]
     assert [(one.plan.replicas, one.plan.batch_size_max) for one in refused] == [
@@ -292,7 +274,6 @@ def test_the_fewest_replicas_that_a_certificate_accepts_are_found() -> None:
     judge = ScriptedJudge(lambda plan: MET, lambda plan: MET if plan.replicas >= 11 else MISSED)
     answer = recommend(question_of(), judge)
     assert [plan.replicas for plan, _, _ in judge.certified] == [1, 2, 4, 8, 16, 12, 10, 11]
-    assert answer.plan is not None
     assert answer.plan.replicas == 11
 
 
@@ -312,13 +293,10 @@ def test_a_fleet_that_waits_and_fails_its_certificate_passes_the_turn_to_the_nex
     question = question_of(BATCHING, batch_waits_s=(0.0, 0.002), batch_size_limit=2, replicas_max=6)
     answer = recommend(question, judge)
     assert [plan.replicas for plan, _, _ in judge.certified] == [2, 3, 4]
-    assert answer.plan is not None
     assert (answer.plan.replicas, answer.plan.batch_wait_max_s) == (4, 0.002)
 
 
-def test_between_a_waiting_fleet_that_fails_and_one_that_starts_at_once_others_that_wait_are_certified() -> (
-    None
-):
+def test_between_a_waiting_fleet_that_fails_and_one_that_starts_at_once_others_that_wait_are_certified():
     judge = ScriptedJudge(
         lambda plan: MET if plan.batch_wait_max_s > 0.0 or plan.replicas >= 5 else MISSED,
         lambda plan: MET if plan.replicas >= 3 else MISSED,
@@ -326,7 +304,6 @@ def test_between_a_waiting_fleet_that_fails_and_one_that_starts_at_once_others_t
     question = question_of(BATCHING, batch_waits_s=(0.0, 0.002), batch_size_limit=2, replicas_max=6)
     answer = recommend(question, judge)
     assert [plan.replicas for plan, _, _ in judge.certified] == [1, 2, 3]
-    assert answer.plan is not None
     assert (answer.plan.replicas, answer.plan.batch_wait_max_s) == (3, 0.002)
 
 
@@ -338,14 +315,10 @@ def test_every_event_is_certified_and_one_that_fails_passes_the_turn() -> None:
     answer = recommend(question_of(survival=Survival(spare=1)), judge)
     assert [plan.replicas for plan, _, _ in judge.certified][:4] == [3, 2, 4, 3]
     assert [attempt for _, attempt, _ in judge.certified][:4] == [1, 2, 3, 4]
-    assert answer.plan is not None
     assert answer.plan.replicas == 4
     assert [(one.event, one.plan.replicas) for one in answer.survived] == [("1 replica gone", 3)]
     (refused,) = [one for one in answer.considered if one.plan.replicas == 3]
-    assert refused.rejection is not None
     assert (refused.rejection.reason, refused.rejection.event) == (Reason.SURVIVAL, "1 replica gone")
-    assert answer.without_survival is not None
-    assert answer.without_survival.plan is not None
     assert answer.without_survival.plan.replicas == 3
     assert answer.without_survival.arrival_rate_max_rps is None
 
@@ -354,7 +327,6 @@ def test_every_event_is_certified_and_one_that_fails_passes_the_turn() -> None:
 def test_a_fleet_of_which_nothing_is_left_is_never_accepted(survival: Survival) -> None:
     """Not even as the neighbour that is shown beside the answer."""
     answer = recommend(question_of(survival=survival), ScriptedJudge(lambda plan: MET))
-    assert answer.plan is not None
     assert answer.plan.replicas == 2
     assert [one.plan.replicas for one in answer.considered] == [2]
 
@@ -379,14 +351,11 @@ def test_where_only_fleets_that_wait_will_do_none_dearer_than_the_first_is_tried
 
     question = question_of(BATCHING, batch_waits_s=(0.0, 0.002), batch_size_limit=2, replicas_max=6)
     answer = recommend(question, ScriptedJudge(script), plan_alone=True)
-    assert answer.plan is not None
     assert answer.plan.replicas == max(waited) == 3
 
 
 @pytest.mark.parametrize(("requests", "tried"), [(200_000_000, [4]), (199_999_999, [4, 3])])
-def test_fleets_that_wait_are_tried_until_200_million_requests_are_spent(
-    requests: int, tried: list[int]
-) -> None:
+def test_fleets_that_wait_are_tried_until_200_million_requests_are_spent(requests, tried) -> None:
     waited: list[Plan] = []
 
     def script(plan: Plan) -> Candidate:
@@ -408,9 +377,7 @@ def test_fleets_that_wait_are_tried_until_200_million_requests_are_spent(
         (1, [*(2**k for k in range(13)), 5000]),
     ],
 )
-def test_larger_fleets_are_certified_up_to_800_million_requests_or_the_end_of_the_space(
-    requests: int, certified: list[int]
-) -> None:
+def test_larger_fleets_are_certified_up_to_800_million_requests_or_the_end_of_the_space(requests, certified):
     """None is confirmed; each step to the next fleet is twice as large as the one before."""
     judge = ScriptedJudge(lambda _: candidate(0.5), lambda _: candidate(2.0, requests=requests))
     answer = recommend(question_of(rate_rps=20.0, replicas_max=5000), judge, plan_alone=True)
@@ -424,9 +391,7 @@ def test_larger_fleets_are_certified_up_to_800_million_requests_or_the_end_of_th
     ("requests", "certified"),
     [(1, [3, 4, 5, 6]), (399_999_999, [3, 4, 6, 5]), (400_000_000, [3, 6, 4, 5])],
 )
-def test_fleets_that_wait_are_certified_one_by_one_within_the_budget(
-    requests: int, certified: list[int]
-) -> None:
+def test_fleets_that_wait_are_certified_one_by_one_within_the_budget(requests, certified) -> None:
     """Without a batch wait 6 replicas are enough; with one the search accepts 3, but no certificate does.
 
     Past the budget of the search, 6 comes next; the cheaper fleets that were passed over follow.
@@ -441,7 +406,6 @@ def test_fleets_that_wait_are_certified_one_by_one_within_the_budget(
     question = question_of(BATCHING, batch_waits_s=(0.0, 0.002), batch_size_limit=2)
     judge = ScriptedJudge(script, strict)
     answer = recommend(question, judge, plan_alone=True)
-    assert answer.plan is not None
     assert (answer.plan.replicas, answer.plan.batch_wait_max_s) == (6, 0.0)
     assert list(dict.fromkeys(plan.replicas for plan, *_ in judge.certified)) == certified
 
@@ -486,7 +450,6 @@ def test_fleets_that_wait_and_were_not_tried_for_want_of_budget_are_told() -> No
 
     question = question_of(BATCHING, batch_waits_s=(0.0, 0.002), batch_size_limit=2)
     answer = recommend(question, ScriptedJudge(script))
-    assert answer.plan is not None
     assert answer.plan.replicas == 5
     assert [plan.replicas for plan in waited] == [4]
     (caveat,) = [one for one in answer.caveats if one.code is CaveatCode.FLEETS_UNTRIED]
@@ -512,9 +475,7 @@ def test_the_search_asks_the_hardest_loss_and_the_spike_and_the_certificate_all(
 
 
 @pytest.mark.parametrize(("cheap_usd", "expected"), [(0.5, ("cheap", 13)), (0.7, ("dear", 3))])
-def test_when_a_certificate_fails_another_profile_may_be_the_next_dearer(
-    cheap_usd: float, expected: tuple[str, int]
-) -> None:
+def test_when_a_certificate_fails_another_profile_may_be_the_next_dearer(cheap_usd, expected) -> None:
     """Two devices at 3 USD/h fail, three at 9 do; thirteen of the other at 6.5 are cheaper, at 9.1 not."""
     dear = replace(SINGLE, name="dear", hourly_usd=3.0)
     cheap = replace(SINGLE, name="cheap", hourly_usd=cheap_usd)
@@ -524,7 +485,6 @@ def test_when_a_certificate_fails_another_profile_may_be_the_next_dearer(
         lambda plan: MISSED if (plan.profile, plan.replicas) == ("dear", 2) else MET,
     )
     answer = recommend(replace(question_of(dear), profiles=(dear, cheap)), judge)
-    assert answer.plan is not None
     assert (answer.plan.profile, answer.plan.replicas) == expected
 
 
@@ -539,11 +499,7 @@ def test_three_devices_at_a_third_of_the_price_cost_the_same() -> None:
     )
     question = replace(question_of(small, replicas_max=3), profiles=(small, large))
     answer = recommend(question, judge)
-    assert answer.plan is not None
     assert (answer.plan.profile, answer.plan.replicas) == ("small", 3)
-
-
-# ---- No plan --------------------------------------------------------------------------------
 
 
 def test_missed_when_no_count_will_do() -> None:
@@ -597,7 +553,6 @@ def test_sizes_that_theory_refuses_are_listed_beside_the_answer() -> None:
         ),
     )
     answer = recommend(question_of(tailed, 3.0), ScriptedJudge(lambda plan: MET))
-    assert answer.plan is not None
     assert answer.plan.batch_size_max == 2
     assert answer.considered[0].rejection == Rejection.of(promise(LIMIT_S), 2.0, Reason.SERVICE_FLOOR)
 
@@ -613,13 +568,9 @@ def test_a_profile_without_batches_of_one_is_an_error() -> None:
         recommend(question_of(profile_of({2: 0.01, 4: 0.02})), ScriptedJudge(lambda plan: MET))
 
 
-# ---- Caveats --------------------------------------------------------------------------------
-
-
 def test_a_cheaper_plan_in_doubt_is_named() -> None:
     judge = ScriptedJudge(lambda plan: MET if plan.replicas >= 3 else in_doubt())
     answer = recommend(question_of(), judge)
-    assert answer.plan is not None
     assert answer.plan.replicas == 3
     assert answer.verdict is Verdict.MET
     messages = [one.message for one in answer.caveats if one.code is CaveatCode.CHEAPER_INCONCLUSIVE]
@@ -679,9 +630,6 @@ def test_the_profile_speaks_of_its_own_gaps_up_to_the_batch_that_is_used() -> No
     ]
 
 
-# ---- Headroom and routing -------------------------------------------------------------------
-
-
 def test_next_to_no_headroom_is_a_caveat() -> None:
     judge = ScriptedJudge(lambda plan: MET)
     for share, is_thin in ((1.04, True), (1.06, False)):
@@ -690,7 +638,6 @@ def test_next_to_no_headroom_is_a_caveat() -> None:
         )
         answer = recommend(question_of(rate_rps=20.0), judge)
         assert (CaveatCode.HEADROOM_THIN in codes(answer)) is is_thin
-        assert answer.headroom is not None
         assert answer.headroom.accepted_rps <= share * 20.0 < answer.headroom.refused_rps
 
 
@@ -707,7 +654,6 @@ def test_headroom_in_doubt_is_a_bracket_with_its_cause(doubt: Doubt) -> None:
     judge = ScriptedJudge(lambda plan: MET)
     judge.accepts = accepts
     answer = recommend(question_of(rate_rps=20.0), judge)
-    assert answer.headroom is not None
     assert 30.0 / 1.01 <= answer.headroom.accepted_rps <= 30.0
     assert 40.0 <= answer.headroom.refused_rps <= 40.0 * 1.01
     (message,) = [one.message for one in answer.caveats if one.code is CaveatCode.HEADROOM_IN_DOUBT]
@@ -720,7 +666,6 @@ def test_what_random_routing_takes_is_said() -> None:
     needs = {Routing.ROUND_ROBIN: 3, Routing.RANDOM: 9}
     judge = ScriptedJudge(lambda plan: candidate(0.5 if plan.replicas >= needs[plan.routing] else 2.0))
     random = recommend(question_of(rate_rps=20.0), judge).random_routing
-    assert random is not None
     assert random.replicas == 9
     assert random.response_p99 == Interval.exact(2.0)  # of 3 replicas, behind random routing
     at_random = [
@@ -737,7 +682,6 @@ def test_where_random_routing_is_no_news_nothing_is_said(routing: Routing) -> No
 
 def test_one_replica_is_routed_to_in_any_case() -> None:
     random = recommend(question_of(rate_rps=20.0), ScriptedJudge(lambda plan: MET)).random_routing
-    assert random is not None
     assert (random.replicas, random.response_p99) == (1, Interval.exact(0.5))
 
 
@@ -748,9 +692,6 @@ def test_one_balancer_over_a_large_fleet_is_a_caveat(replicas: int, is_told: boo
     assert (CaveatCode.ONE_BALANCER in codes(answer)) is is_told
 
 
-# ---- With the simulator ---------------------------------------------------------------------
-
-
 def test_a_whole_recommendation_is_the_same_for_any_number_of_workers() -> None:
     question = question_of(BATCHING, rate_rps=250.0, limit_s=0.05)
     judge = SimulationJudge(seed=3, precision=0.2, requests_max=480_000)
@@ -759,7 +700,6 @@ def test_a_whole_recommendation_is_the_same_for_any_number_of_workers() -> None:
         assert recommend(question, replace(judge, mapper=mapper)) == alone
     assert alone.verdict is Verdict.MET
     assert alone.plan is not None
-    assert alone.performance is not None
     assert alone.performance.response_quantiles_s[0.99].high <= 0.05
     cheaper = [one for one in alone.considered if one.plan.replicas < alone.plan.replicas]
     assert not any(one.accepted for one in cheaper)
@@ -793,7 +733,6 @@ def test_what_stands_beside_a_plan_is_asked_once_and_counted() -> None:
     assert (alone.without_survival, alone.under_poisson, alone.headroom) == (None, None, None)
     asked.clear()
     answer = recommend(question, judge)
-    assert answer.without_survival is not None
     assert answer.under_poisson is not None
     assert (answer.without_survival.without_survival, answer.without_survival.under_poisson) == (None, None)
     assert (answer.under_poisson.without_survival, answer.under_poisson.under_poisson) == (None, None)

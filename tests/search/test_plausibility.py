@@ -50,17 +50,11 @@ def written(folder: Path, text: str, name: str = "p.csv") -> ServiceProfile:
     return read_profile(folder / name)
 
 
-# ---- A wrong unit ---------------------------------------------------------------------------
-
-
 def test_seconds_in_a_column_of_milliseconds(tmp_path):
     message = told(written(tmp_path, SECONDS))[CaveatCode.PROFILE_UNIT]
     for said in (
-        "column latency_ms",
-        "0.0051 ms, less than 50 µs",
-        "5.1 ms is meant",
-        "rename the column latency_s",
-    ):
+        "column latency_ms", "0.0051 ms, less than 50 µs", "5.1 ms is meant", "rename the column latency_s",
+    ):  # fmt: skip
         assert said in message
     mended = written(tmp_path, SECONDS.replace("latency_ms", "latency_s"))
     assert CaveatCode.PROFILE_UNIT not in told(mended)
@@ -71,12 +65,9 @@ def test_milliseconds_in_a_column_of_seconds(tmp_path):
     text = "batch_size,mean_s\n1,5.1\n64,75\n"
     message = told(written(tmp_path, text))[CaveatCode.PROFILE_UNIT]
     for said in (
-        "column mean_s",
-        "75 s, more than 60 s",
-        "batch size 64",
-        "75 ms is meant",
+        "column mean_s", "75 s, more than 60 s", "batch size 64", "75 ms is meant",
         "rename the column mean_ms",
-    ):
+    ):  # fmt: skip
         assert said in message
     assert CaveatCode.PROFILE_UNIT not in told(written(tmp_path, text.replace("mean_s", "mean_ms")))
 
@@ -116,9 +107,6 @@ def test_what_is_saved_keeps_its_column_and_stays_the_same_profile(tmp_path):
     again = read_document(profile_to_document(read), "saved")
     assert told(again) == told(read)
     assert replace(read, timings_column=None) == read  # the same figures are the same question
-
-
-# ---- A larger batch that is faster ----------------------------------------------------------
 
 
 def test_a_swapped_row_of_a_summary():
@@ -205,9 +193,6 @@ def test_too_few_samples_are_passed_over():
     assert list(dips(sampled({1: (0.010,) * 19, 2: (0.005,) * 50}))) == []
 
 
-# ---- One sample, one size -------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(("quantile", "more", "samples"), [(0.99, 999, 1000), (0.9, 99, 100)])
 def test_one_sample_shows_no_spread(quantile, more, samples):
     profile = sampled({1: (0.005,), 2: (0.006,), 4: tuple(0.01 + 1e-6 * i for i in range(samples))})
@@ -227,8 +212,6 @@ def test_a_profile_of_one_size_leaves_batching_out():
     assert told(profile_of({1: 0.005, 2: 0.006})) == {}
 
 
-# ---- Bundled profiles -----------------------------------------------------------------------
-
 # Published tables that do dip: 1.204 ms to 1.095 ms from 2 to 4, and 7.61 ms to 7.20 ms from 1 to 2.
 DIPPING = {"dlrm-cpu-fp32": [(2, 4)], "resnet50-mxnet-t4-fp16": [(1, 2)]}
 
@@ -239,8 +222,6 @@ def test_bundled_profiles_raise_no_false_alarm(name):
     assert [(dip.smaller, dip.larger) for dip in dips(profile)] == DIPPING.get(name, [])
     assert set(told(profile)) == ({CaveatCode.PROFILE_LARGER_FASTER} if name in DIPPING else set())
 
-
-# ---- Commands -------------------------------------------------------------------------------
 
 QUICK = "--precision 0.5 --requests-max 2000000"
 ASKED = f"--rate 50000rps --batch-wait 0ms {QUICK}"

@@ -146,9 +146,7 @@ def test_an_hour_in_which_not_even_the_peaks_fleet_does_is_told() -> None:
         (0.004, 12, list(range(1, 12)), 11),
     ],
 )
-def test_the_fleet_of_an_hour_is_found_by_bisection_or_one_by_one(
-    wait_s: float, enough: int, tried: list[int], found: int
-) -> None:
+def test_the_fleet_of_an_hour_is_found_by_bisection_or_one_by_one(wait_s, enough, tried, found) -> None:
     """Up to the 11 of the peak; one by one where batches wait, since a larger fleet may then be slower."""
     seen: list[int] = []
 

@@ -36,7 +36,6 @@ from capacity.search.headroom import _RESOLUTION, find_headroom
 from capacity.search.planner import silent
 from capacity.traffic.workload import GammaArrivals, MmppArrivals, Workload
 from simulations.draws.arrivals import Seed, draw
-from simulations.draws.records import Records
 from simulations.draws.service import ExponentialTimes
 from simulations.kernel import serve as kernel
 from simulations.reference.cluster import run
@@ -148,8 +147,6 @@ def brute_force(rate_rps: float, limit_s: float, replicas_max: int) -> int | Non
     return next((c for c in range(1, replicas_max + 1) if exact_p99_s(rate_rps, c) <= limit_s), None)
 
 
-# ---- The smallest replica count -------------------------------------------------------------
-
 RATES_RPS = (0.5, 30.0, 99.0, 100.0, 101.0, 350.0, 799.0, 1500.0, 6100.0)
 LIMITS_S = (0.0461, 0.0463, 0.047, 0.05, 0.06, 0.08, 0.15, 0.5, 3.0)
 
@@ -193,7 +190,6 @@ def test_a_profile_that_is_not_monotone_is_searched_count_by_count() -> None:
     judge = ScriptedJudge(lambda plan: met() if plan.replicas in (4, 9) else missed())
     assert not CROOKED.is_monotone
     level = find_cheapest(Search(question_of(1.0, 1.0, CROOKED, replicas_max=12), judge, silent))
-    assert level is not None
     assert {candidate.plan.replicas for candidate in level.candidates} == {4}
 
 
@@ -229,9 +225,6 @@ def test_a_search_has_a_budget_of_400_million_requests_and_twice_that_while_noth
     assert not search.out_of_budget
     search.requests += 1
     assert search.out_of_budget
-
-
-# ---- Batch sizes ----------------------------------------------------------------------------
 
 
 ANY_PLAN = Plan(profile="any", replicas=1, batch_size_max=1)
@@ -286,9 +279,7 @@ def test_a_limit_that_was_reached_or_may_have_been_does_not_end_the_list() -> No
 @pytest.mark.parametrize("wait_s", [0.0, 0.8])
 @pytest.mark.parametrize("routing", Routing)
 @pytest.mark.parametrize("engine", [run, kernel.run])
-def test_a_limit_that_is_never_reached_makes_no_difference(
-    engine: Callable[..., Records], routing: Routing, wait_s: float
-) -> None:
+def test_a_limit_that_is_never_reached_makes_no_difference(engine, routing, wait_s) -> None:
     """Why skipping is right: the same requests meet the same fate, to the last bit."""
     draws = draw(Workload(arrival_rate_rps=1.2), 2000, Seed(value=2))
     plan = Plan(profile="made-up", replicas=2, batch_size_max=40, batch_wait_max_s=wait_s, routing=routing)
@@ -332,9 +323,6 @@ def test_a_question_without_candidates_is_refused(fields: dict[str, int]) -> Non
         question_of(1.0, 1.0, **fields)
 
 
-# ---- Screen ---------------------------------------------------------------------------------
-
-
 def proposal_of(profile: ServiceProfile, rate_rps: float, plan: Plan, limit_s: float = 1.0) -> Scenario:
     workload = Workload(arrival_rate_rps=rate_rps, arrivals=GammaArrivals(cv=1.0))  # no law is asked
     return Scenario(profile=profile, workload=workload, plan=plan, objective=p99(limit_s))
@@ -358,14 +346,12 @@ def test_service_floor_is_that_of_the_fastest_batch_which_need_not_be_1() -> Non
     assert refuse_batch_size(HEAVY_TAILED, p99(0.3), 2) is None
     assert refuse_batch_size(HEAVY_TAILED, p99(0.3), 4) is None
     rejection = refuse_batch_size(HEAVY_TAILED, p99(0.205), 4)
-    assert rejection is not None
     assert rejection.needed == pytest.approx(0.21)
 
 
 def test_service_floor_names_the_limit_that_is_farthest_out_of_reach() -> None:
     objective = Objective.of(response={0.5: 0.05, 0.99: 0.4})
     rejection = refuse_batch_size(HEAVY_TAILED, objective, 1)
-    assert rejection is not None
     assert (rejection.quantile, rejection.allowed) == (0.5, 0.05)
     assert rejection.needed == pytest.approx(0.11)
 
@@ -398,7 +384,6 @@ def test_stability_counts_full_batches_and_not_the_best_throughput() -> None:
 def test_a_load_of_1_is_refused() -> None:
     plan = Plan(profile="made-up", replicas=2, batch_size_max=1)
     rejection = refuse_load(proposal_of(SINGLE, 200.0, plan))
-    assert rejection is not None
     assert rejection.needed == 1.0
 
 
@@ -432,9 +417,6 @@ def test_a_profile_must_know_batches_of_one() -> None:
     require_batch_of_one(BATCHING)
     with pytest.raises(DomainError, match=r"starts at batch size 2.*measure batch size 1 too"):
         require_batch_of_one(profile_of({2: 0.01, 4: 0.02}))
-
-
-# ---- Headroom -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("replicas", [1, 3, 12])
@@ -493,15 +475,10 @@ def test_headroom_asks_the_law_where_there_is_one() -> None:
 
     def beyond_s(rate_rps: float) -> float:
         candidate = judge_exactly(scenario.at_rate(rate_rps))
-        assert candidate is not None
-        assert candidate.performance is not None
         return candidate.performance.response_quantiles_s[0.99].value - 0.05
 
     end_rps = brentq(beyond_s, 200.0, 900.0, rtol=1e-9)
     assert found_rps <= end_rps <= found_rps * (1.0 + _RESOLUTION)
-
-
-# ---- Rates that are tried, and plans in words -----------------------------------------------------
 
 
 class RatesJudge:
@@ -578,7 +555,6 @@ def test_what_is_left_in_an_event_is_refused_as_survival_unless_the_budget_ended
             plan=ANY_PLAN, verdict=Verdict.MISSED, rejection=Rejection(reason=limit, allowed=1.0, needed=2.0)
         )
         found = survival_candidate(plan, "1 replica gone", left)
-        assert found.rejection is not None
         assert (found.plan, found.rejection.reason, found.rejection.event) == (plan, told, "1 replica gone")
         assert found.rejection.needed == 2.0
     nothing = survival_candidate(plan, "1 replica gone", Candidate(plan=ANY_PLAN, verdict=Verdict.MISSED))

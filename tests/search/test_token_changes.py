@@ -65,11 +65,8 @@ def changes(engine: Engine, sequences: int, tokens: int, longest: int = 0) -> li
 
 def test_half_and_twice_of_each_are_tried() -> None:
     assert changes(Engine(), 8, 64) == [
-        "--sequences-max 4",
-        "--sequences-max 16",
-        "--batched-tokens-max 32",
-        "--batched-tokens-max 128",
-    ]
+        "--sequences-max 4", "--sequences-max 16", "--batched-tokens-max 32", "--batched-tokens-max 128",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("engine", [Engine(scheduler=Scheduler.LLAMA_CPP), Engine(chunked_prefill=False)])

@@ -204,7 +204,6 @@ def test_a_probe_ends_sooner_where_no_request_could_help() -> None:
         return replace(scenario, objective=Objective.of(ttft={0.99: limit_s}))
 
     told = judge.accepts(asked(60.0)).performance
-    assert told is not None
     p99_s = told.ttft_quantiles_s[0.99].value
     far, near, within = (judge.probe(asked(share * p99_s)) for share in (0.5, 1.002, 1.5))
     assert far.verdict is Verdict.MISSED

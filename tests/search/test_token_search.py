@@ -136,9 +136,6 @@ def codes(found: Iterable[object]) -> list[object]:
     return [one.code for one in found]  # type: ignore[attr-defined]
 
 
-# ---- Which fleets are looked at ------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("enough", "looked_at"),
     [
@@ -153,7 +150,6 @@ def test_fleets_grow_by_doubled_steps_and_are_then_halved_in_on(enough: int, loo
     judge = Judge(enough=enough, sure=enough)
     found = recommended(judge, question())
     assert judge.searched() == looked_at
-    assert found.plan is not None
     assert found.plan.replicas == enough
     assert judge.calls[-1 if enough != 3 else -2] == ("certify", enough, 1)
     assert found.tally == Tally(
@@ -181,12 +177,10 @@ def test_a_fleet_that_would_be_too_large_is_screened_by_its_load() -> None:
     (one,) = found.considered
     assert judge.calls == []
     assert (one.plan.replicas, one.verdict) == (3, Verdict.MISSED)
-    assert one.rejection is not None
     assert (one.rejection.reason, one.rejection.allowed, one.rejection.needed) == (Reason.REPLICAS_MAX, 2, 3)
     assert found.verdict is Verdict.MISSED
     (many,) = recommended(Judge(rate_rps=1e-6), question(replicas_max=2)).considered
     assert many.plan.replicas == 1_000_000
-    assert many.rejection is not None
     assert many.rejection.needed == pytest.approx(1e8, rel=1e-6)
 
 
@@ -195,7 +189,6 @@ def test_confirmations_grow_by_doubled_steps_until_one_succeeds_or_the_space_end
     found = recommended(judge, question())
     confirmed = [(replicas, attempt) for call, replicas, attempt in judge.calls if call == "certify"]
     assert confirmed == [(3, 1), (4, 2), (6, 3), (10, 4), (8, 5), (7, 6)]
-    assert found.plan is not None
     assert found.plan.replicas == 7
     assert found.hourly_usd == 14.0
     assert found.tally == Tally(
@@ -230,7 +223,6 @@ def test_a_setting_that_takes_more_when_it_is_confirmed_leaves_its_turn_to_a_che
 
     judge = Stricter(enough=3, served={"law1": 1.0})
     found = recommended(judge, question(2.0, 2.5))
-    assert found.plan is not None
     assert (found.plan.profile, found.plan.replicas, found.hourly_usd) == ("law1", 4, 10.0)
 
 
@@ -238,7 +230,6 @@ def test_of_two_profiles_the_more_expensive_is_tried_only_where_fewer_of_it_are_
     """Two of law1, which serves twice as much, cost as three of law0 do: two are no better, and one is unstable."""
     judge = Judge(enough=3, sure=3, served={"law1": 2.0})
     found = recommended(judge, question(2.0, 3.0))
-    assert found.plan is not None
     assert (found.plan.profile, found.hourly_usd) == ("law0", 6.0)
     assert judge.searched() == [
         3,
@@ -247,7 +238,6 @@ def test_of_two_profiles_the_more_expensive_is_tried_only_where_fewer_of_it_are_
     ]  # at the same price too, of which the one farthest from its limit wins
     expensive = Judge(enough=7, sure=7, served={"law1": 2.0})
     found = recommended(expensive, question(2.0, 3.0))
-    assert found.plan is not None
     assert (found.plan.profile, found.plan.replicas, found.hourly_usd) == ("law1", 4, 12.0)
     assert expensive.searched() == [3, 5, 9, 7, 6, 4, 2, 3]
 
@@ -257,11 +247,8 @@ def test_what_a_failure_leaves_of_a_fleet_of_engines_must_be_enough_too() -> Non
     for survival, enough in ((Survival(spare=1), 4), (Survival(spare=2), 5), (Survival(zones=2), 6)):
         judge = Judge(enough=3, sure=3)
         found = recommended(judge, question(survival=survival), plan_alone=False, has_headroom=False)
-        assert found.plan is not None
         assert found.plan.replicas == enough
         assert [one.plan.replicas for one in found.survived] == [3]
-        assert found.without_survival is not None
-        assert found.without_survival.plan is not None
         assert found.without_survival.plan.replicas == 3
 
 
@@ -279,7 +266,6 @@ def test_each_hour_of_a_day_has_the_fewest_engines_that_are_enough() -> None:
     day = schedule(asked, plan, rates_rps, ByRate(), silent)
     assert day.replicas == (*[1] * 12, *[4] * 6, *[3] * 6)
     assert (day.peak, day.replica_hours_ideal, day.unkept_rps) == (4, 54, ())
-    assert day.hourly_usd is not None
     assert (day.hourly_usd[0], day.hourly_usd[12]) == (2.0, 8.0)
 
 
@@ -346,9 +332,7 @@ def test_what_a_search_leaves_open_is_said() -> None:
     assert CaveatCode.PRECISION_MISSED in codes(recommended(wide, question()).caveats)
 
 
-def test_a_token_search_has_a_budget_of_60_million_requests_and_twice_that_while_nothing_is_accepted() -> (
-    None
-):
+def test_a_token_search_has_a_budget_of_60_million_requests_and_twice_that_while_nothing_is_accepted():
     search = Search(question(), Judge(), silent)
     search.requests = 119_999_999
     assert not search.out_of_budget
@@ -363,9 +347,6 @@ def test_a_token_search_has_a_budget_of_60_million_requests_and_twice_that_while
     assert search.out_of_budget
 
 
-# ---- Rates -----------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("highest_rps", "tried"),
     [
@@ -374,9 +355,7 @@ def test_a_token_search_has_a_budget_of_60_million_requests_and_twice_that_while
         (50.0, [0.4, 4, 12, 20, 26, 32, 36, 38, 39, 39.5, 39.75]),
     ],
 )
-def test_rates_are_tried_to_two_refusals_and_then_halved_in_on(
-    highest_rps: float, tried: list[float]
-) -> None:
+def test_rates_are_tried_to_two_refusals_and_then_halved_in_on(highest_rps, tried) -> None:
     judge, told = Judge(highest_rps=highest_rps), []
     found = find_rates(SCENARIO, judge, told.append)
     assert judge.rates == pytest.approx(tried)
@@ -417,9 +396,6 @@ def test_rates_that_the_profile_leaves_open_are_told_with_what_would_settle_them
     assert 38.0 < low_rps < high_rps < 40.0
     (note,) = [one for one in rates_caveats(found) if one.code is CaveatCode.RATES_IN_DOUBT]
     assert note.message.endswith("measure the profile's steps more often")
-
-
-# ---- Notes -----------------------------------------------------------------------------------
 
 
 def notes(scenario: TokenScenario = SCENARIO, **of_performance: object) -> dict[CaveatCode, str]:
@@ -492,11 +468,9 @@ def measured(*steps: StepTiming) -> LlmProfile:
 
 def test_a_table_of_steps_says_what_it_lacks() -> None:
     assert codes(llm_profile_caveats(measured())) == [
-        CaveatCode.STEPS_MIXED_UNMEASURED,
-        CaveatCode.STEPS_PAST_UNMEASURED,
-        CaveatCode.STEPS_ERROR_UNKNOWN,
+        CaveatCode.STEPS_MIXED_UNMEASURED, CaveatCode.STEPS_PAST_UNMEASURED, CaveatCode.STEPS_ERROR_UNKNOWN,
         CaveatCode.STEPS_UNCHECKED,
-    ]
+    ]  # fmt: skip
     mixed = StepTiming(
         prefill_requests=1, prefill_tokens=8, decode_requests=2, decode_kv_tokens=20, mean_s=0.011
     )

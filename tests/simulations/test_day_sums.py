@@ -127,9 +127,7 @@ NEARLY, HARDLY = [0.2] * 990 + [0.26] * 10, [0.2] * 970 + [0.26] * 10 + [0.4] * 
     [(NEARLY, HARDLY, 8), (IN_TIME, IN_TIME, 2), (LATE, LATE, 2)],
     ids=["open", "held", "missed"],
 )
-def test_a_confirmation_has_its_own_users_and_twice_as_many_days_while_it_is_open(
-    even_s, odd_s, runs
-) -> None:
+def test_a_confirmation_has_its_own_users_and_twice_as_many_days_while_it_is_open(even_s, odd_s, runs):
     """The limit is 500 ms; the third attempt has a share of the error at each look."""
     seen: list[Seed] = []
 

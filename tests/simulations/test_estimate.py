@@ -108,9 +108,6 @@ def bursty(function: Any, batch: Iterable[Any], /) -> list[Any]:
     return samples
 
 
-# ---- Length of a run ------------------------------------------------------------------------
-
-
 def test_warm_up_is_ten_relaxation_times() -> None:
     """At load 0.64 a queue forgets within 0.64/(1 - 0.8)² = 16 of its own requests."""
     assert case_of(0.64, replicas=1).length.warm_up == pytest.approx(160, abs=1)
@@ -209,9 +206,6 @@ def test_tasks_carry_overhead_plan_and_a_seed_for_each_replication() -> None:
     assert length.requests == 6
 
 
-# ---- Looks ----------------------------------------------------------------------------------
-
-
 def test_looks_double_and_keep_what_they_have() -> None:
     recorder, case = Recorder(), case_of(0.5)
     each = case.length.requests
@@ -265,9 +259,7 @@ def test_a_look_stays_what_it_was_when_the_next_is_taken() -> None:
 
 
 @pytest.mark.parametrize(("users", "probe"), [(10, (40, 1_000, 10)), (300, (1_200, 1_200, 100))])
-def test_a_closed_population_is_probed_once_all_have_come_back(
-    users: int, probe: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_closed_population_is_probed_once_all_have_come_back(users, probe, monkeypatch) -> None:
     case = with_(case_of(0.5), workload=ClosedPopulation(users=users, think_time_s=1.0))
     for measured, probes in ((10**6, [probe]), (sum(probe), [])):
         monkeypatch.setattr(BatchCase, "length", Length(warm_up=0, measured=measured, cool_down=0))
@@ -367,9 +359,6 @@ def test_a_think_time_at_which_the_clock_cannot_tell_a_service_is_refused() -> N
             assert error.value.exit_code == 2
         else:
             assert list(asked) == []
-
-
-# ---- Trace ----------------------------------------------------------------------------------
 
 
 def trace_of(requests: int) -> TraceArrivals:
@@ -518,9 +507,6 @@ def test_a_trace_of_few_busy_periods_says_to_record_for_longer() -> None:
     assert "an interval needs 20; record for longer" in message
 
 
-# ---- One replica for all --------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("routing", "arrivals"),
     [
@@ -529,9 +515,7 @@ def test_a_trace_of_few_busy_periods_says_to_record_for_longer() -> None:
         (Routing.RANDOM, PoissonArrivals()),
     ],
 )
-def test_one_replica_stands_for_all_that_do_not_look_at_each_other(
-    routing: Routing, arrivals: ArrivalProcess
-) -> None:
+def test_one_replica_stands_for_all_that_do_not_look_at_each_other(routing, arrivals) -> None:
     """Two moments of the waits, and the share busy, of a fleet of 3 and of its stand-in: 4 standard errors."""
     case = case_of(0.7, replicas=3, batch=4, routing=routing, arrivals=arrivals)
     alone = case.simulated
@@ -589,9 +573,6 @@ def second_moment(sample: Sample) -> float:
     return float(np.sum(sample.waits.counts * sample.waits.values_s**2))
 
 
-# ---- A law that is known --------------------------------------------------------------------
-
-
 def test_mean_wait_is_pollaczeks() -> None:
     """M/D/1 at load 0.6: the mean wait is ρ·s/(2(1-ρ)) = 7.5 ms; and the share busy is 0.6."""
     case = case_of(0.6, replicas=1)
@@ -604,9 +585,6 @@ def test_mean_wait_is_pollaczeks() -> None:
     # The busy share of n services has the standard error ρ/√n or less for Poisson arrivals.
     assert performance.utilization == pytest.approx(0.6, abs=4 * 0.6 / look.pool.counted**0.5)
     assert performance.response_quantiles_s[0.5].value > 0.013
-
-
-# ---- Workers --------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("deadline")
@@ -626,9 +604,6 @@ def test_two_workers_give_the_same_as_none() -> None:
         ]
         assert performances[0] == performances[1]
         assert (one.settled, one.requests) == (other.settled, other.requests)
-
-
-# ---- Why there is no answer -----------------------------------------------------------------
 
 
 def inconclusive(case: BatchCase, requests_max: int, mapper: Any = map) -> str:
@@ -684,9 +659,7 @@ def test_a_later_look_that_is_not_settled_is_no_answer() -> None:
         (Routing.POWER_OF_TWO, 1, False),
     ],
 )
-def test_replicas_forget_their_start_as_one_or_each_by_itself(
-    routing: Routing, batch: int, pooled: bool
-) -> None:
+def test_replicas_forget_their_start_as_one_or_each_by_itself(routing, batch, pooled) -> None:
     fleet = case_of(0.64, replicas=20, batch=batch, routing=routing).length.warm_up
     alone = case_of(0.64, replicas=1, batch=batch).length.warm_up
     assert fleet < 4 * alone if pooled else fleet == pytest.approx(20 * alone, rel=0.01)

@@ -30,9 +30,6 @@ GRID = [*T4, "--rate", "300rps:1800rps:300rps", "--replicas", "1:2", "--batch-si
 FIRST_LOOK = Simulation(precision=0.5, quantiles=(0.5, 0.9))
 
 
-# ---- Cells ----------------------------------------------------------------------------------
-
-
 def test_each_cell_is_answered_or_has_its_reason() -> None:
     grid = grid_of(
         workloads=workloads(PoissonArrivals(), ["50rps", "1000rps"]),
@@ -58,7 +55,6 @@ def test_load_of_one_is_unstable_and_a_limit_on_the_queue_makes_any_load_steady(
     assert [one.outcome for one in answers([cell], FIRST_LOOK)] == [Outcome.UNSTABLE]
     (limited,) = answers(list(grid_of(**axes, queue_limit=3).cells()), FIRST_LOOK)
     assert limited.outcome is Outcome.ANSWERED
-    assert limited.performance is not None
     assert limited.performance.loss_probability > 0.0
 
 
@@ -97,9 +93,7 @@ class Recorder:
 
 
 @pytest.mark.parametrize(("count", "spread"), [(2, "Task"), (3, "Scenario")])
-def test_many_cells_are_spread_themselves_and_few_by_their_replications(
-    count: int, spread: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_many_cells_are_spread_themselves_and_few_by_their_replications(count, spread, monkeypatch) -> None:
     monkeypatch.setattr("simulations.simulate.CELLS_TO_SPREAD", 3)
     recorder = Recorder()
     grid = grid_of(workloads=workloads(PoissonArrivals(), [f"50rps:{50 + count - 1}rps:1rps", "900rps"]))
@@ -134,16 +128,10 @@ def test_countdown_tells_the_rest_at_the_pace_of_this_run() -> None:
     for now[0] in (100.0, 100.5, 200.0, 12_000.0, 12_100.0, 12_100.1):
         countdown.tick()
     assert told == [
-        "going on after 4 of 10 cells, which an earlier run has done",
-        "cell 5 of 10, about 8 min left",
-        "cell 7 of 10, about 3 min left",
-        "cell 8 of 10, about 1.7 h left",
-        "cell 9 of 10, about 40 min left",
+        "going on after 4 of 10 cells, which an earlier run has done", "cell 5 of 10, about 8 min left",
+        "cell 7 of 10, about 3 min left", "cell 8 of 10, about 1.7 h left", "cell 9 of 10, about 40 min left",
         "cell 10 of 10",
-    ]
-
-
-# ---- The command ----------------------------------------------------------------------------
+    ]  # fmt: skip
 
 
 def test_a_row_is_what_simulate_says(tmp_path: Path) -> None:
@@ -162,13 +150,8 @@ def test_a_row_is_what_simulate_says(tmp_path: Path) -> None:
     )  # fmt: skip
     performance = json.loads(simulated.stdout)["performance"]
     for name in (
-        "load",
-        "utilization",
-        "throughput_rps",
-        "batch_size_mean",
-        "wait_mean_s",
-        "loss_probability",
-    ):
+        "load", "utilization", "throughput_rps", "batch_size_mean", "wait_mean_s", "loss_probability",
+    ):  # fmt: skip
         assert row[name] == performance[name]
     for what in ("wait", "response"):
         for quantile, named in (("0.5", "p50"), ("0.9", "p90")):
@@ -325,9 +308,7 @@ ONE = [*T4, "--rate", "9rps", "--replicas", "1"]
     ids=lambda value: " ".join(value)[-40:] if isinstance(value, list) else "",
 )  # fmt: skip
 @pytest.mark.timeout(60)
-def test_bad_input_is_one_clear_line_and_exit_2_at_once(
-    tmp_path: Path, arguments: list[str], message: str
-) -> None:
+def test_bad_input_is_one_clear_line_and_exit_2_at_once(tmp_path, arguments, message) -> None:
     done = capacity(tmp_path, "sweep", *arguments)
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     assert message in done.stderr
