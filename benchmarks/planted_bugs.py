@@ -278,7 +278,7 @@ BUGS = (
     Bug("a doubt is about a limit that is kept", "SimulationJudge._tightest",
         "open_ones or objective.limits", "objective.limits",
         "test_judge.py::test_the_doubt_is_about_a_limit_that_is_open"),
-    Bug("other days are known better than this one", "LikeIt.beside",
+    Bug("other days are known better than this one", "LikeIt.limited_by",
         "self.verdict is not Verdict.MET or verdict is Verdict.MET", "True",
         "test_judge.py::test_other_days_are_not_known_better_than_the_day_that_was_recorded"),
     Bug("looks and candidates are not corrected for", "_Trial.errors",

@@ -411,7 +411,7 @@ class LlmCheckAnswer(Answer):
         return self.trial.whole
 
     @property
-    def keeps_promises(self) -> bool:
+    def meets_limits(self) -> bool:
         """Whether the plan meets its limits, whatever it would need if it were sized again."""
         return self.trial.candidate.accepted and (
             self.recovery is None or self.recovery.verdict is Verdict.MET
@@ -443,7 +443,7 @@ class LlmCheckAnswer(Answer):
     @property
     def summary(self) -> str:
         """The plan and its verdict on one line."""
-        plan, told = self.saved.plan, holds(self.verdict, keeps_promises=self.keeps_promises)
+        plan, told = self.saved.plan, holds(self.verdict, meets_limits=self.meets_limits)
         rate = format_rate(self.scenario.workload.arrival_rate_rps)
         return f"{_replicas(plan.replicas)} of {plan.profile} at {rate}: the plan {told}"
 

@@ -248,8 +248,8 @@ class EngineCase(Case):
         A well-known response says little about the first token, which rarely waits, and then for many requests at
         once.
         """
-        promised = {one.measure for one in self.scenario.objective.limits if one.quantile is not None}
-        return tuple(sorted(promised)) or self.narrowed
+        limited = {one.measure for one in self.scenario.objective.limits if one.quantile is not None}
+        return tuple(sorted(limited)) or self.narrowed
 
     @property
     def narrowed(self) -> tuple[Measure, ...]:
@@ -258,8 +258,8 @@ class EngineCase(Case):
 
     def is_seen(self, pool: Pool) -> bool:
         """Whether a pool has values of every limited duration; requests of one output token have no TPOT."""
-        promised = {one.measure for one in self.scenario.objective.limits} - {Measure.MISSED}
-        return all(pool.counts(measure) for measure in promised)
+        limited = {one.measure for one in self.scenario.objective.limits} - {Measure.MISSED}
+        return all(pool.counts(measure) for measure in limited)
 
     @property
     def bursts(self) -> BurstRuns | None:

@@ -191,8 +191,8 @@ class SimulationJudge:
         if trial.case.is_beyond_knee:
             return trial.case.beyond_knee()
         if look is not None and look.settled and self._is_marginal(trial, look.pool, errors):
-            promise, interval = self._tightest(trial.case, look.pool, errors)
-            return Doubt.MARGIN, Rejection.of(promise, interval.high)
+            limit, interval = self._tightest(trial.case, look.pool, errors)
+            return Doubt.MARGIN, Rejection.of(limit, interval.high)
         least = trial.case.requests_to_settle
         spent = look.requests if look is not None and (look.settled or look.requests >= least) else 0
         needed = max(2 * spent, least)
@@ -204,8 +204,8 @@ class SimulationJudge:
         open_ones = open_limits(pool, objective, errors, case.replicas)
         return tightest(open_ones or objective.limits, lambda one: self._found(case, pool, one))
 
-    def _found(self, case: Case, pool: Pool, promise: Limit) -> Interval:
-        return found(pool, promise, self.confidence, case.replicas)
+    def _found(self, case: Case, pool: Pool, limit: Limit) -> Interval:
+        return found(pool, limit, self.confidence, case.replicas)
 
     def _like_it(self, trial: "_Trial", verdict: Verdict) -> LikeIt:
         """Verdict on traffic like a recorded path, given that on the path itself."""
@@ -215,21 +215,21 @@ class SimulationJudge:
         if look is None or not look.settled:
             return LikeIt(verdict=Verdict.INCONCLUSIVE, limit=objective.limits[0], found=None)
         by_sections, _ = decide(look, objective, errors, case.scenario.plan.replicas)
-        promise, interval = self._tightest(case, look.pool, errors)
-        says_nothing = interval.high <= promise.allowed and is_of_few(look.pool, promise)
-        told = LikeIt(verdict=by_sections, limit=promise, found=None if says_nothing else interval)
+        limit, interval = self._tightest(case, look.pool, errors)
+        says_nothing = interval.high <= limit.allowed and is_of_few(look.pool, limit)
+        told = LikeIt(verdict=by_sections, limit=limit, found=None if says_nothing else interval)
         return told.limited_by(verdict)
 
     def _width(self, pool: Pool, objective: Objective, replicas: int) -> float:
         """Relative half-width of the value that is nearest to its limit."""
         values = {p: found(pool, p, self.confidence, replicas).value / p.allowed for p in objective.limits}
-        return self._width_of(pool, max(values, key=lambda promise: values[promise]), replicas)
+        return self._width_of(pool, max(values, key=lambda limit: values[limit]), replicas)
 
-    def _width_of(self, pool: Pool, promise: Limit, replicas: int) -> float:
+    def _width_of(self, pool: Pool, limit: Limit, replicas: int) -> float:
         """Relative half-width of a limited value; for a value that may be about 0, half-width over the limit."""
-        interval = found(pool, promise, self.confidence, replicas)
-        if promise.measure in _NEAR_0:
-            return interval.half_width / promise.allowed
+        interval = found(pool, limit, self.confidence, replicas)
+        if limit.measure in _NEAR_0:
+            return interval.half_width / limit.allowed
         return interval.relative_half_width
 
     def _performance(self, case: Case, pool: Pool) -> Any:
@@ -244,9 +244,9 @@ class SimulationJudge:
         if performance is judged.performance:
             return judged
         in_doubt = [
-            Rejection.of(promise, interval.high)
-            for promise in case.scenario.objective.limits
-            if (interval := promise.found(performance)) is not None and interval.high > promise.allowed
+            Rejection.of(limit, interval.high)
+            for limit in case.scenario.objective.limits
+            if (interval := limit.found(performance)) is not None and interval.high > limit.allowed
         ]
         wider = replace(judged, performance=performance)
         if not (judged.accepted and in_doubt):
@@ -297,8 +297,8 @@ class SimulationJudge:
             return trial.seed.stage is not Stage.CERTIFY
         is_kept = verdict is Verdict.MET
         clear = [
-            is_clear(pool, promise, trial.case.replicas, is_kept=is_kept)
-            for promise in trial.case.scenario.objective.limits
+            is_clear(pool, limit, trial.case.replicas, is_kept=is_kept)
+            for limit in trial.case.scenario.objective.limits
         ]
         return all(clear) if is_kept else any(clear)
 
@@ -313,15 +313,15 @@ class SimulationJudge:
         worst = max(above, key=lambda one: reach(ends[one]) / one.allowed)
         return Rejection.of(worst, reach(ends[worst])), self._samples_times(pool, worst)
 
-    def _samples_times(self, pool: Pool, promise: Limit) -> float:
+    def _samples_times(self, pool: Pool, limit: Limit) -> float:
         """Factor of the samples that would tell a value from its limit, if they were alike."""
-        if promise.quantile is None:
+        if limit.quantile is None:
             return math.inf
-        estimate = pool.of_measure(promise.measure, promise.quantile)
+        estimate = pool.of_measure(limit.measure, limit.quantile)
         if not isinstance(estimate, ResampledQuantile):
             return math.inf
         return estimate.times_enough(
-            lambda interval: reach(interval) <= promise.allowed or interval.low > promise.allowed,
+            lambda interval: reach(interval) <= limit.allowed or interval.low > limit.allowed,
             self.confidence,
         )
 
@@ -330,8 +330,8 @@ def _is_near(case: Case, pool: Pool) -> bool:
     """Whether a refusal is so near its limit that the profile's samples may leave it undecided."""
     known = case.known_samples
     return known is not None and all(
-        excess(pool, promise, case.replicas) <= near_to(promise, known)
-        for promise in case.scenario.objective.limits
+        excess(pool, limit, case.replicas) <= near_to(limit, known)
+        for limit in case.scenario.objective.limits
     )
 
 

@@ -84,9 +84,9 @@ def verdict_of(findings: Iterable[Finding]) -> Verdict:
     return next((verdict for verdict in worst if verdict in verdicts), Verdict.MET)
 
 
-def holds(verdict: Verdict, *, keeps_promises: bool) -> str:
+def holds(verdict: Verdict, *, meets_limits: bool) -> str:
     """A verdict in words."""
-    if verdict is Verdict.MISSED and keeps_promises:
+    if verdict is Verdict.MISSED and meets_limits:
         return "holds, but more is needed now"
     told = {
         Verdict.MET: "holds",
@@ -405,11 +405,11 @@ class GateAnswer:
     @property
     def summary(self) -> str:
         """The plan and its verdict on one line."""
-        told = holds(self.verdict, keeps_promises=self.keeps_promises)
+        told = holds(self.verdict, meets_limits=self.meets_limits)
         return f"{fleet(self.inputs.plan)} {demand(self.inputs.question.workload)}: the plan {told}"
 
     @property
-    def keeps_promises(self) -> bool:
+    def meets_limits(self) -> bool:
         """Whether the plan meets its limits, whatever it would need if it were sized again."""
         return all(one.verdict is Verdict.MET for one in self.findings if not one.name.startswith(NO_MORE))
 

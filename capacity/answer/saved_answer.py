@@ -51,9 +51,9 @@ class _RejectionDocument:
         )
 
     def _limit(self, where: str, objective: Objective) -> Limit:
-        for promise in objective.limits:
-            if (promise.measure, promise.quantile) == (self.measure, self.quantile):
-                return promise
+        for limit in objective.limits:
+            if (limit.measure, limit.quantile) == (self.measure, self.quantile):
+                return limit
         raise InputError(f"{where} names a limit that the objective does not have")
 
 

@@ -111,7 +111,7 @@ def demand(workload: Demand) -> str:
     return f"at {format_rate(workload.arrival_rate_rps)}"
 
 
-def format_found(promise: Limit, performance: Performance) -> str:
+def format_found(limit: Limit, performance: Performance) -> str:
     """The measured or predicted value of a limit's quantity, with its interval.
 
     >>> from capacity.question.objective import Measure
@@ -120,10 +120,10 @@ def format_found(promise: Limit, performance: Performance) -> str:
     >>> format_found(Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=0.2), found)
     'P99 is 20 ms'
     """
-    found = promise.found(performance)
+    found = limit.found(performance)
     if found is not None and math.isinf(found.value):
-        return f"{promise.what} is infinite, since {format_loss(performance)} of the requests are rejected"
-    return "" if found is None else f"{promise.what} is {format_value(promise, found)}"
+        return f"{limit.what} is infinite, since {format_loss(performance)} of the requests are rejected"
+    return "" if found is None else f"{limit.what} is {format_value(limit, found)}"
 
 
 def token_refusal(candidate: Candidate[Any]) -> str:
@@ -147,19 +147,19 @@ def _token_refusal(candidate: Candidate[Any], rejection: Rejection) -> str:
         return f"{rejection.needed:g} replicas would be needed to be stable"
     if rejection.reason is Reason.BUDGET:
         return f"it would take {rejection.needed:.2g} simulated requests to tell"
-    promise = rejection.limit
-    assert promise is not None  # noqa: S101  (all other limits are of a promise)
+    limit = rejection.limit
+    assert limit is not None  # noqa: S101  (all other reasons are of a limit)
     value = (
         format_duration(rejection.needed)
-        if promise.measure.is_duration
+        if limit.measure.is_duration
         else f"{100.0 * rejection.needed:.3g} %"
     )
     if candidate.verdict is Verdict.INCONCLUSIVE and rejection.needed <= rejection.allowed:
         # The quantile's interval may end below the limit while the share of requests beyond it is undecided.
-        return f"{promise.what} may be above the {promise.allowed_text} that are allowed"
+        return f"{limit.what} may be above the {limit.allowed_text} that are allowed"
     if candidate.verdict is Verdict.INCONCLUSIVE:
-        return f"{promise.what} may be as high as {value}, and {promise.allowed_text} are allowed"
-    return f"{promise.what} is {value}, and {promise.allowed_text} are allowed"
+        return f"{limit.what} may be as high as {value}, and {limit.allowed_text} are allowed"
+    return f"{limit.what} is {value}, and {limit.allowed_text} are allowed"
 
 
 def format_refusal(candidate: Candidate) -> str:
@@ -172,9 +172,9 @@ def format_refusal(candidate: Candidate) -> str:
 
 
 def _refusal(candidate: Candidate, rejection: Rejection) -> str:
-    allowed, needed, promise = rejection.allowed, rejection.needed, rejection.limit
-    if promise is not None and rejection.reason is not Reason.SERVICE_FLOOR:
-        return _broken(candidate, rejection, promise)
+    allowed, needed, limit = rejection.allowed, rejection.needed, rejection.limit
+    if limit is not None and rejection.reason is not Reason.SERVICE_FLOOR:
+        return _broken(candidate, rejection, limit)
     match rejection.reason:
         case Reason.STABILITY | Reason.SURVIVAL:
             return f"unstable: load {needed:.3f} >= {allowed:g}"
@@ -189,7 +189,7 @@ def _refusal(candidate: Candidate, rejection: Rejection) -> str:
                 f"and {format_duration(allowed)} is allowed"
             )
         case Reason.SERVICE_FLOOR:
-            which = "on average" if promise is None or promise.quantile is None else f"at {promise.what}"
+            which = "on average" if limit is None or limit.quantile is None else f"at {limit.what}"
             return (
                 f"no batch is served within {format_duration(allowed)} {which}; "
                 f"the fastest takes {format_duration(needed)}"
@@ -207,20 +207,20 @@ def _refusal(candidate: Candidate, rejection: Rejection) -> str:
             )
 
 
-def _broken(candidate: Candidate, rejection: Rejection, promise: Limit) -> str:
+def _broken(candidate: Candidate, rejection: Rejection, limit: Limit) -> str:
     """The value that missed a limit, or may have missed it."""
-    if rejection.is_loss and promise.quantile is not None:
+    if rejection.is_loss and limit.quantile is not None:
         return (
-            f"{format_share(rejection.needed)} of the requests are rejected, but {promise.what} leaves "
+            f"{format_share(rejection.needed)} of the requests are rejected, but {limit.what} leaves "
             f"{format_share(rejection.allowed)} to be rejected or late"
         )
-    found, limit = _found(candidate, promise, rejection.needed), promise.allowed_text
+    found, allowed = _found(candidate, limit, rejection.needed), limit.allowed_text
     if candidate.verdict is Verdict.INCONCLUSIVE:
         lost = "" if math.isfinite(rejection.needed) else format_loss(candidate.performance)
         rejected = f", with {lost} rejected" if lost else ""
-        return f"{promise.what} of {found}{rejected} may be above {limit}"
+        return f"{limit.what} of {found}{rejected} may be above {allowed}"
     least = "" if candidate.settled else "at least "
-    return f"{promise.what} of {least}{found} is above {limit}"
+    return f"{limit.what} of {least}{found} is above {allowed}"
 
 
 def format_verdict(candidate: Candidate) -> str:
@@ -360,7 +360,7 @@ def limits_in_words(objective: Objective) -> str:
     return ", ".join(map(str, objective.limits))
 
 
-def _found(candidate: Candidate, promise: Limit, needed: float) -> str:
+def _found(candidate: Candidate, limit: Limit, needed: float) -> str:
     """The value that refused a candidate, with its interval if it has one."""
-    found = None if candidate.performance is None else promise.found(candidate.performance)
-    return format_value(promise, Interval.exact(needed) if found is None else found)
+    found = None if candidate.performance is None else limit.found(candidate.performance)
+    return format_value(limit, Interval.exact(needed) if found is None else found)

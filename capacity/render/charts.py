@@ -53,14 +53,14 @@ def objective_chart(curve: ObjectiveCurve, *, width: int = 80, height: int = 18)
     left, right = curve.x_range
     ticks = _ticks(0.0, right)
     legend = [f"{mark} {NAMES[verdict]}" for verdict, mark in MARKS.items()] + [
-        f"- limit {curve.promise.allowed_text}"
+        f"- limit {curve.limit.allowed_text}"
     ]
     if curve.chosen is not None:
         whole = range(math.ceil(left), math.ceil(right), 1 + int(right - left) // (2 * TICKS))
         sizes = curve.sizes if len(curve.sizes) <= TICKS else {}
         ticks = {float(n): f"{n} (B {sizes[n]})" if n in sizes else str(n) for n in whole}
         legend = ["# chosen", *legend, "^ unstable, refused or beyond the chart"]
-    marked = [("-", [(left, curve.limit), (right, curve.limit)])]
+    marked = [("-", [(left, curve.allowed), (right, curve.allowed)])]
     for point in curve.points:
         mark = "#" if point.x == curve.chosen else MARKS[point.verdict]
         marked.append((":", [(point.x, point.found.low), (point.x, point.found.high)]))

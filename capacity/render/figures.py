@@ -44,14 +44,14 @@ class ObjectiveCurve:
     """Points of one line, rising in x; durations in milliseconds, as people read them.
 
     Attributes:
-        promise: the limit.
+        limit: the limit.
         chosen: replicas of the plan; None if the axis is the arrival rate.
         beyond: replicas that are unstable or refused, or whose value lies above twice the limit.
         size_name: what the sizes at the ticks are, by its first letter.
     """
 
     title: str
-    promise: "Limit"
+    limit: "Limit"
     points: tuple[Point, ...]
     chosen: int | None = None
     beyond: tuple[int, ...] = ()
@@ -65,17 +65,17 @@ class ObjectiveCurve:
     @property
     def y_title(self) -> str:
         """Title of the y axis, with its unit."""
-        return self.promise.what + (" [ms]" if self.promise.measure.is_duration else "")
+        return self.limit.what + (" [ms]" if self.limit.measure.is_duration else "")
 
     @property
-    def limit(self) -> float:
+    def allowed(self) -> float:
         """The allowed value, in the unit of the y axis."""
-        return _scale(self.promise) * self.promise.allowed
+        return _scale(self.limit) * self.limit.allowed
 
     @property
     def top(self) -> float:
         """Upper end of the y axis, in its unit."""
-        return TOP * self.limit
+        return TOP * self.allowed
 
     @property
     def sizes(self) -> dict[int, int]:
@@ -93,11 +93,11 @@ class ObjectiveCurve:
 
 def rate_curve(rates: "Rates") -> ObjectiveCurve:
     """The quantity that limits the upper end, against the arrival rate; rates far too high are left out."""
-    promise, plan = rates.limit, rates.scenario.plan
-    points = [_point(point.arrival_rate_rps, point.candidate, promise) for point in rates.points]
-    title = f"{promise.what} of {plan.replicas} x {plan.profile}, {plan.size_text}"
+    limit, plan = rates.limit, rates.scenario.plan
+    points = [_point(point.arrival_rate_rps, point.candidate, limit) for point in rates.points]
+    title = f"{limit.what} of {plan.replicas} x {plan.profile}, {plan.size_text}"
     return ObjectiveCurve(
-        title=title, promise=promise, points=tuple(point for point in points if point is not None)
+        title=title, limit=limit, points=tuple(point for point in points if point is not None)
     )
 
 
@@ -109,8 +109,8 @@ def token_plan_curve(found: "Recommendation") -> ObjectiveCurve | None:
     chosen = Candidate(plan=plan, verdict=Verdict.MET, performance=performance)
     smaller = [one for one in found.considered if one.plan.replicas < plan.replicas and one.performance]
     broken = [one.rejection.limit for one in smaller if one.rejection and one.rejection.limit]
-    promise = broken[-1] if broken else found.objective.binding(performance)
-    return replicas_curve(chosen, promise, found.considered)
+    limit = broken[-1] if broken else found.objective.binding(performance)
+    return replicas_curve(chosen, limit, found.considered)
 
 
 def plan_curve(recommendation: "Recommendation") -> ObjectiveCurve | None:
@@ -119,13 +119,13 @@ def plan_curve(recommendation: "Recommendation") -> ObjectiveCurve | None:
     if plan is None or performance is None:
         return None
     chosen = Candidate(plan=plan, verdict=Verdict.MET, performance=performance)
-    promise = recommendation.objective.binding(performance)
-    return replicas_curve(chosen, promise, recommendation.considered)
+    limit = recommendation.objective.binding(performance)
+    return replicas_curve(chosen, limit, recommendation.considered)
 
 
 def replicas_curve(
     chosen: "Candidate[Any]",
-    promise: "Limit",
+    limit: "Limit",
     candidates: "Iterable[Candidate[Any]]",
 ) -> ObjectiveCurve:
     """The limited quantity over fleets of one profile and routing, each at the best size that was tried."""
@@ -136,11 +136,11 @@ def replicas_curve(
         if (one.plan.profile, one.plan.routing) == (plan.profile, plan.routing):
             fleets.setdefault(one.plan.replicas, []).append(one)
     fleets[plan.replicas] = [chosen]
-    best = {n: _point(n, _best(alike, promise), promise) for n, alike in sorted(fleets.items())}
+    best = {n: _point(n, _best(alike, limit), limit) for n, alike in sorted(fleets.items())}
     return ObjectiveCurve(
-        title=f"{promise.what} of {plan.profile} by replicas, the best "
+        title=f"{limit.what} of {plan.profile} by replicas, the best "
         f"{'batch' if is_batch else 'settings'} that {'was' if is_batch else 'were'} tried",
-        promise=promise,
+        limit=limit,
         size_name="B: largest batch" if is_batch else "S: sequences at most",
         chosen=plan.replicas,
         points=tuple(point for point in best.values() if point is not None),
@@ -148,27 +148,27 @@ def replicas_curve(
     )
 
 
-def _scale(promise: "Limit") -> float:
-    return 1e3 if promise.measure.is_duration else 1.0
+def _scale(limit: "Limit") -> float:
+    return 1e3 if limit.measure.is_duration else 1.0
 
 
-def _found(candidate: "Candidate[Any]", promise: "Limit") -> Interval | None:
-    return None if candidate.performance is None else promise.found(candidate.performance)
+def _found(candidate: "Candidate[Any]", limit: "Limit") -> Interval | None:
+    return None if candidate.performance is None else limit.found(candidate.performance)
 
 
-def _best(candidates: "list[Candidate[Any]]", promise: "Limit") -> "Candidate[Any]":
+def _best(candidates: "list[Candidate[Any]]", limit: "Limit") -> "Candidate[Any]":
     """The candidate with the lowest value, among accepted ones if there are any."""
 
     def rank(one: "Candidate[Any]") -> tuple[bool, bool, float]:
-        found = _found(one, promise)
+        found = _found(one, limit)
         return found is None, not one.accepted, 0.0 if found is None else found.value
 
     return min(candidates, key=rank)
 
 
-def _point(x: float, candidate: "Candidate[Any]", promise: "Limit") -> Point | None:
+def _point(x: float, candidate: "Candidate[Any]", limit: "Limit") -> Point | None:
     """A candidate as a point, its interval cut at the axis; None if it lies outside."""
-    found, top, scale = _found(candidate, promise), TOP * promise.allowed, _scale(promise)
+    found, top, scale = _found(candidate, limit), TOP * limit.allowed, _scale(limit)
     if found is None or found.value > top:
         return None
     high = max(found.value, min(top, found.high))
@@ -213,7 +213,7 @@ def draw_objective(curve: ObjectiveCurve) -> Plot:
         if some:
             x, found = [point.x for point in some], [point.found for point in some]
             draw_points(axes, x, found, label=NAMES[verdict], linestyle="none", markersize=4.0, **form)
-    plot.limit(curve.limit, f"limit: {curve.promise.allowed_text}")
+    plot.limit(curve.allowed, f"limit: {curve.limit.allowed_text}")
     left, right = curve.x_range
     axes.set(xlim=(left, 1.02 * right), ylim=(0.0, 1.04 * curve.top))
     if curve.chosen is not None:

@@ -70,7 +70,7 @@ def recommendation_tables(
         yield plan_table(recommendation, verbose=verbose)
     replicas = None if recommendation.plan is None else recommendation.plan.replicas
     yield Text()
-    yield from considered_tables(recommendation.considered, shown_promise(question.objective), replicas)
+    yield from considered_tables(recommendation.considered, shown_limit(question.objective), replicas)
     if verbose:
         yield Text(tally_line(recommendation))
     if recommendation.performance is not None:
@@ -111,7 +111,7 @@ def tally_line(recommendation: Recommendation) -> str:
     )
 
 
-def shown_promise(objective: Objective) -> Limit:
+def shown_limit(objective: Objective) -> Limit:
     """The limit that tables have a column for: the one at the highest quantile of the response, if any."""
     limits = objective.limits
     responses = [limit for limit in limits if limit.measure is Measure.RESPONSE]

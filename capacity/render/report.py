@@ -29,7 +29,7 @@ from capacity.question.caveat import CaveatCode
 from capacity.question.objective import Limit, Measure, format_value
 from capacity.question.plan import Plan
 from capacity.render import report_figures as figures
-from capacity.render.plan import shown_promise
+from capacity.render.plan import shown_limit
 from capacity.render.plot import Panels
 from capacity.render.report_command import command_to_repeat, is_bundled
 from capacity.render.tables import plan_rows
@@ -121,7 +121,7 @@ def write_page(found: Findings) -> PlanReport:
         title=f"{found.saved.plan.profile}: capacity report",
         verdict=verdict.value,
         sentence=sentence,
-        promises=list(_promise_rows(found)),
+        limits=list(_limit_rows(found)),
         price=_price(found),
         what_ifs=[
             *_one_fewer(reasons),
@@ -179,7 +179,7 @@ def _verdict(found: Findings) -> list[str]:
     ]
 
 
-def _promise_rows(found: Findings) -> Iterator[tuple[str, str, str, float]]:
+def _limit_rows(found: Findings) -> Iterator[tuple[str, str, str, float]]:
     """Each limit, its predicted value, and the share of the limit that this uses up, at most 1."""
     performance = found.recommendation.performance
     for limit in found.saved.question.objective.limits:
@@ -203,7 +203,7 @@ def _confidence(found: Findings) -> str:
 def shown(found: Findings) -> Limit:
     """The limit that charts and tables show: the one that binds."""
     performance, objective = found.recommendation.performance, found.saved.question.objective
-    return shown_promise(objective) if performance is None else objective.binding(performance)
+    return shown_limit(objective) if performance is None else objective.binding(performance)
 
 
 def _capital(text: str) -> str:

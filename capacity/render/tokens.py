@@ -57,14 +57,14 @@ def _fleet(plan: Plan) -> str:
     return f"{plan.replicas} replica{'s' if plan.replicas > 1 else ''} of {plan.profile}"
 
 
-def _promises(objective: Objective) -> str:
+def _limits_text(objective: Objective) -> str:
     parts = [str(one) for one in objective.limits]
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def verdict_sentence(found: Recommendation, question: TokenQuestion) -> str:
     """The answer in one sentence."""
-    rate, limits = format_rate(question.workload.arrival_rate_rps), _promises(found.objective)
+    rate, limits = format_rate(question.workload.arrival_rate_rps), _limits_text(found.objective)
     if found.plan is None or found.performance is None:
         if found.verdict is Verdict.INCONCLUSIVE:
             return f"Inconclusive: no fleet is known to meet {limits} at {rate}, and some may."
@@ -127,7 +127,7 @@ def binding_sentence(found: Recommendation) -> str:
 
 def considered_table(candidates: Sequence[Candidate[Any]], objective: Objective) -> RenderableType:
     """Every candidate, with the values of the limits and its refusal; columns that all share are left out."""
-    promises = objective.limits
+    limits = objective.limits
     settings = {
         "<profile": [one.plan.profile for one in candidates],
         "<routing": [one.plan.routing.value for one in candidates],
@@ -140,12 +140,12 @@ def considered_table(candidates: Sequence[Candidate[Any]], objective: Objective)
             *(values[place] for values in shown.values()),
             str(one.plan.replicas),
             _load(one),
-            *(_value(one, promise) for promise in promises),
+            *(_value(one, limit) for limit in limits),
             _fate(one),
         )
         for place, one in enumerate(candidates)
     ]
-    columns = (*shown, "replicas", "load", *(f"~{one.what}" for one in promises), "<verdict")
+    columns = (*shown, "replicas", "load", *(f"~{one.what}" for one in limits), "<verdict")
     return table(columns, rows, title="Considered")
 
 
@@ -155,10 +155,10 @@ def _fate(candidate: Candidate[Any]) -> str:
     return verdict if candidate.rejection is None else f"{verdict}: {token_refusal(candidate)}"
 
 
-def _value(candidate: Candidate[Any], promise: Limit) -> str:
+def _value(candidate: Candidate[Any], limit: Limit) -> str:
     """Value of the limited quantity."""
-    value = None if candidate.performance is None else promise.found(candidate.performance)
-    return "" if value is None or math.isinf(value.value) else format_value(promise, value)
+    value = None if candidate.performance is None else limit.found(candidate.performance)
+    return "" if value is None or math.isinf(value.value) else format_value(limit, value)
 
 
 def _load(candidate: Candidate[Any]) -> str:
@@ -197,13 +197,13 @@ def rates_tables(rates: Rates, confidence: float) -> Iterator[RenderableType]:
     assert one is not None  # noqa: S101  (of engines it is known)
     most_rps = scenario.plan.replicas * one.rate_rps
     yield from (Text(sentence, style="bold") for sentence in _rates_sentences(rates, most_rps))
-    promises = scenario.objective.limits
-    columns = ("rate", "load", *(f"~{one.what}" for one in promises), "<verdict")
+    limits = scenario.objective.limits
+    columns = ("rate", "load", *(f"~{one.what}" for one in limits), "<verdict")
     rows = [
         (
             format_rate(point.arrival_rate_rps),
             f"{point.arrival_rate_rps / most_rps:.3f}",
-            *(_value(point.candidate, promise) for promise in promises),
+            *(_value(point.candidate, limit) for limit in limits),
             _fate(point.candidate),
         )
         for point in rates.points
@@ -217,7 +217,7 @@ def _rates_sentences(rates: Rates, most_rps: float) -> Iterator[str]:
     """Up to which rate the objective is met, and where the engines saturate."""
     plan = rates.scenario.plan
     verb, end = ("meets", "s") if plan.replicas == 1 else ("meet", "")
-    limits, fleet = _promises(rates.scenario.objective), _fleet(plan)
+    limits, fleet = _limits_text(rates.scenario.objective), _fleet(plan)
     if not rates.stretches:
         if rates.verdict is Verdict.INCONCLUSIVE:
             yield f"No rate is known at which {fleet} would meet {limits}."

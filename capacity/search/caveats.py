@@ -59,15 +59,15 @@ def trace_caveats(workload: Demand, like_it: LikeIt | None = None) -> Iterator[C
 
 def _by_sections(like_it: LikeIt, found: Interval) -> str:
     """What the consecutive sections of a trace say of traffic like it, in a clause."""
-    promise = like_it.limit
-    told = f"by consecutive sections {promise.what} under traffic like it is {format_value(promise, found)}"
+    limit = like_it.limit
+    told = f"by consecutive sections {limit.what} under traffic like it is {format_value(limit, found)}"
     match like_it.verdict:
         case Verdict.MET:
             return f"{told}, which meets the objective too"
         case Verdict.MISSED:
-            return f"{told}, which misses {promise}"
+            return f"{told}, which misses {limit}"
         case Verdict.INCONCLUSIVE:
-            return f"{told}, and whether {promise} holds then is in doubt"
+            return f"{told}, and whether {limit} holds then is in doubt"
         case _:
             return told
 

@@ -243,8 +243,8 @@ def shift_of(question: Question, base: Candidate, candidate: Candidate) -> float
         return math.inf
     if base.performance is None or candidate.performance is None:
         return None
-    promise = question.objective.binding(base.performance)
-    before, after = promise.found(base.performance), promise.found(candidate.performance)
+    limit = question.objective.binding(base.performance)
+    before, after = limit.found(base.performance), limit.found(candidate.performance)
     if before is None or after is None or before.value == 0.0:
         return None
     return after.value / before.value - 1.0

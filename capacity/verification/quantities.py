@@ -17,10 +17,10 @@ _TIMES_MAX = 100.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PromiseFinding:
+class LimitFinding:
     """A limit and its measured value."""
 
-    promise: Limit
+    limit: Limit
     found: Interval | None  # None if it was not measured
     verdict: Verdict | None  # None likewise
     has_interval: bool = True  # whether the error of the measured value is known
@@ -39,53 +39,53 @@ class PromiseFinding:
         if self.found is None:
             return self._not_measured(answered)
         if not self.has_interval:
-            return f"{self.promise}: what was measured has no interval", math.inf
-        value, limit = self.found.value, self.promise.allowed
+            return f"{self.limit}: what was measured has no interval", math.inf
+        value, limit = self.found.value, self.limit.allowed
         if self.found.high == math.inf:
             said = "requests that timed out or were refused have an unknown response time"
-            return f"{self.promise}: {said}", math.inf
+            return f"{self.limit}: {said}", math.inf
         end = self.found.high if value <= limit else self.found.low
         # Widths fall as the root of the number of requests; for none among n, as n.
         ratio = math.inf if value == limit else (end - value) / (limit - value)
         times = ratio if value == 0.0 else ratio**2
         if times > _TIMES_MAX:
-            return f"{self.promise} equals what was measured, within chance", math.inf
-        return f"{self.promise} lies within the measured interval", times
+            return f"{self.limit} equals what was measured, within chance", math.inf
+        return f"{self.limit} lies within the measured interval", times
 
     def _not_measured(self, answered: int) -> tuple[str, float]:
-        match self.promise.measure:
+        match self.limit.measure:
             case Measure.WAIT:
                 return (
-                    f"{self.promise}: waits cannot be measured from outside; set an objective on responses",
+                    f"{self.limit}: waits cannot be measured from outside; set an objective on responses",
                     math.inf,
                 )
             case Measure.UTILIZATION:
-                return f"{self.promise}: the servers' metrics were not read; give --metrics", math.inf
-        quantile = self.promise.quantile
+                return f"{self.limit}: the servers' metrics were not read; give --metrics", math.inf
+        quantile = self.limit.quantile
         needed = REQUESTS_MIN if quantile is None else requests_min(quantile)
-        said = f"{self.promise} was not measured: that needs {needed} answers, and there were {answered}"
+        said = f"{self.limit} was not measured: that needs {needed} answers, and there were {answered}"
         return said, needed / answered if answered else math.inf
 
 
-def promise_finding(promise: Limit, measured: Performance) -> PromiseFinding:
+def limit_finding(limit: Limit, measured: Performance) -> LimitFinding:
     """Finding on a limit: met or missed if the interval lies wholly on one side of it.
 
     A request that was given up may or may not have been lost in the queue: a limit on losses is met only if it is met
     with all of these.
     """
-    found = promise.found(measured)
+    found = limit.found(measured)
     if found is None:
-        return PromiseFinding(promise=promise, found=None, verdict=None)
-    has_interval = promise.measure.has_quantile or promise.measure.value in measured.intervals
+        return LimitFinding(limit=limit, found=None, verdict=None)
+    has_interval = limit.measure.has_quantile or limit.measure.value in measured.intervals
     given_up = measured.intervals.get("abandon_probability")
-    if promise.measure is Measure.LOSS and measured.abandon_probability and given_up is not None:
+    if limit.measure is Measure.LOSS and measured.abandon_probability and given_up is not None:
         found = replace(found, high=found.high + given_up.high)
     verdict = Verdict.INCONCLUSIVE
-    if has_interval and found.high <= promise.allowed:
+    if has_interval and found.high <= limit.allowed:
         verdict = Verdict.MET
-    elif has_interval and found.low > promise.allowed:
+    elif has_interval and found.low > limit.allowed:
         verdict = Verdict.MISSED
-    return PromiseFinding(promise=promise, found=found, verdict=verdict, has_interval=has_interval)
+    return LimitFinding(limit=limit, found=found, verdict=verdict, has_interval=has_interval)
 
 
 QUANTILES = (0.5, 0.95, 0.99)

@@ -14,7 +14,7 @@ from capacity.measurement.sections import requests_min
 from capacity.performance import Interval, format_span
 from capacity.question.candidate import Verdict
 from capacity.units import format_duration, format_share
-from capacity.verification.quantities import Agreement, AgreementRow, Held, PromiseFinding
+from capacity.verification.quantities import Agreement, AgreementRow, Held, LimitFinding
 from capacity.verification.run import LoadRun
 from capacity.verification.verification import Outcome, Verification, VerifiedRun
 
@@ -90,9 +90,9 @@ def _held_document(held: Held | None) -> Document | None:
     return None if held is None else picked(held, "predicted", "error") | {"verdict": held.agreement.value}
 
 
-def _finding_document(finding: PromiseFinding) -> Document:
+def _finding_document(finding: LimitFinding) -> Document:
     return {
-        **picked(finding.promise, "measure", "quantile", "allowed"),
+        **picked(finding.limit, "measure", "quantile", "allowed"),
         "measured": plain(finding.found),
         "verdict": plain(finding.verdict),
     }
@@ -210,12 +210,12 @@ def _interval(shown: Callable[[float], str], interval: Interval) -> str:
     return format_span(shown, interval)
 
 
-def _finding_row(finding: PromiseFinding) -> tuple[str, str, str]:
+def _finding_row(finding: LimitFinding) -> tuple[str, str, str]:
     if finding.found is None:
-        return str(finding.promise), "", "not measured"
+        return str(finding.limit), "", "not measured"
     told = "in doubt" if finding.verdict is Verdict.INCONCLUSIVE else str(finding.verdict)
-    shown = format_duration if finding.promise.measure.is_duration else format_share
-    return str(finding.promise), _interval(shown, finding.found), told
+    shown = format_duration if finding.limit.measure.is_duration else format_share
+    return str(finding.limit), _interval(shown, finding.found), told
 
 
 def _run_row(number: int, verified: VerifiedRun) -> tuple[str, ...]:

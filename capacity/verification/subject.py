@@ -27,7 +27,7 @@ class Subject:
     profile: ServiceProfile
     workload: Workload
     plan: Plan
-    objective: Objective | None = None  # None where nothing was promised
+    objective: Objective | None = None  # None where nothing was limited
     # mean and quantiles that the plan itself was made with, by title; none where they are not known, or of
     # other arrivals
     planned_s: Mapping[str, float] = field(default_factory=dict)

@@ -24,10 +24,10 @@ from capacity.verification.quantities import (
     Agreement,
     AgreementRow,
     Held,
-    PromiseFinding,
+    LimitFinding,
     Quantity,
     hold,
-    promise_finding,
+    limit_finding,
 )
 from capacity.verification.run import LoadRun
 from capacity.verification.subject import Subject
@@ -102,11 +102,11 @@ class Verification:
         return held
 
     @cached_property
-    def findings(self) -> tuple[PromiseFinding, ...]:
+    def findings(self) -> tuple[LimitFinding, ...]:
         """Each limit and its measured value."""
         objective = self.subject.objective
         limits = () if objective is None else objective.limits
-        return tuple(promise_finding(limit, self.measured) for limit in limits)
+        return tuple(limit_finding(limit, self.measured) for limit in limits)
 
     @property
     def faults(self) -> tuple[str, ...]:

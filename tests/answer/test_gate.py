@@ -415,4 +415,4 @@ def test_a_plan_that_keeps_its_promise_and_needs_more_than_its_baseline_is_told_
             reproduced=None,
             notes=(),
         )
-        assert answer.keeps_promises is kept
+        assert answer.meets_limits is kept

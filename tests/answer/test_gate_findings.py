@@ -143,10 +143,10 @@ def test_events_are_listed_up_to_the_first_not_survived() -> None:
 
 def test_a_verdict_in_words() -> None:
     assert verdict_of([]) is MET
-    assert [holds(verdict, keeps_promises=False) for verdict in (MET, MISSED, DOUBT)] == [
+    assert [holds(verdict, meets_limits=False) for verdict in (MET, MISSED, DOUBT)] == [
         "holds", "does not hold", "is in doubt"
     ]  # fmt: skip
-    assert [holds(verdict, keeps_promises=True) for verdict in (MET, MISSED, DOUBT)] == [
+    assert [holds(verdict, meets_limits=True) for verdict in (MET, MISSED, DOUBT)] == [
         "holds", "holds, but more is needed now", "is in doubt"
     ]  # fmt: skip
 
@@ -165,10 +165,10 @@ def test_needing_more_replicas_than_planned_breaks_no_promise() -> None:
 
     fleet = "5 replicas of resnet50 with batches up to 16 that wait up to 5 ms at 1000 rps: the plan "
     more = answer(("P99 <= 50 ms", MET), ("no more than the plan", MISSED))
-    assert (more.keeps_promises, more.verdict) == (True, MISSED)
+    assert (more.meets_limits, more.verdict) == (True, MISSED)
     assert more.summary == f"{fleet}holds, but more is needed now"
     missed = answer(("P99 <= 50 ms", MISSED), ("no more than the plan", MISSED))
-    assert (missed.keeps_promises, missed.summary) == (False, f"{fleet}does not hold")
+    assert (missed.meets_limits, missed.summary) == (False, f"{fleet}does not hold")
 
 
 def test_a_size_names_its_replicas_and_price() -> None:

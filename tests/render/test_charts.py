@@ -231,7 +231,7 @@ def test_the_best_of_each_number_of_replicas_is_shown_and_the_plan_by_its_certif
         (5, pytest.approx(40.0)),
         (6, pytest.approx(30.0)),
     ]
-    assert (curve.beyond, curve.chosen, curve.limit, curve.sizes[3]) == ((2,), 5, 50.0, 4)
+    assert (curve.beyond, curve.chosen, curve.allowed, curve.sizes[3]) == ((2,), 5, 50.0, 4)
 
 
 def test_what_lies_far_above_the_limit_is_beyond_and_no_interval_leaves_the_chart() -> None:
@@ -271,9 +271,7 @@ def rates_of(name: str) -> ObjectiveCurve:
         )
         for rate_rps, value, verdict in found
     ]
-    return ObjectiveCurve(
-        title=f"P99 of 12 x {name}, batches up to 64", promise=PROMISE, points=tuple(points)
-    )
+    return ObjectiveCurve(title=f"P99 of 12 x {name}, batches up to 64", limit=PROMISE, points=tuple(points))
 
 
 @pytest.mark.parametrize("name", ["short", "a-name-of-many-words-" * 6])

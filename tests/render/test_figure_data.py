@@ -91,13 +91,13 @@ def test_rates_are_drawn_up_to_twice_the_limit() -> None:
         (20.0, Verdict.MISSED, 8),
     ]
     assert list(map(ends, curve.points)) == [(40.0, 30.0, 50.0), (100.0, 75.0, 100.0)]
-    assert (curve.limit, curve.top, curve.x_range) == (50.0, 100.0, (0.0, 20.0))
+    assert (curve.allowed, curve.top, curve.x_range) == (50.0, 100.0, (0.0, 20.0))
     assert (curve.x_title, curve.y_title) == ("arrival rate [rps]", "P99 [ms]")
 
 
 def test_a_limit_on_losses_has_no_unit() -> None:
-    curve = ObjectiveCurve(title="t", promise=LOSS, points=())
-    assert (curve.limit, curve.top, curve.y_title) == (0.02, 0.04, LOSS.what)
+    curve = ObjectiveCurve(title="t", limit=LOSS, points=())
+    assert (curve.allowed, curve.top, curve.y_title) == (0.02, 0.04, LOSS.what)
     assert curve.x_range == (0.0, 1.0)
 
 
@@ -136,7 +136,7 @@ def test_the_best_size_is_the_fastest_that_meets_the_limit() -> None:
 def test_an_objective_is_drawn_point_by_point() -> None:
     verdicts = (Verdict.MISSED, Verdict.MET, Verdict.INCONCLUSIVE)
     points = [Point(x=n, found=around(10.0 * n), verdict=one, size=n) for n, one in enumerate(verdicts, 1)]
-    curve = ObjectiveCurve(title="t", promise=P99, points=tuple(points), chosen=2, beyond=(4, 5))
+    curve = ObjectiveCurve(title="t", limit=P99, points=tuple(points), chosen=2, beyond=(4, 5))
     plot = draw_objective(curve)
     # Drawn in this order: what meets the limit, what misses it, what is in doubt.
     assert bars(plot) == [about((2, 20.0)), about((1, 10.0)), about((3, 30.0))]
@@ -154,7 +154,7 @@ def test_up_to_a_dozen_fleets_are_named(count: int, *, is_named: bool) -> None:
     points = tuple(
         Point(x=n, found=around(10.0), verdict=Verdict.MET, size=2 * n) for n in range(1, count + 1)
     )
-    plot = draw_objective(ObjectiveCurve(title="t", promise=P99, points=points, chosen=1))
+    plot = draw_objective(ObjectiveCurve(title="t", limit=P99, points=points, chosen=1))
     names = [tick.get_text() for tick in plot.axes.get_xticklabels()]
     assert ("3\nB 6" in names) is is_named
 

@@ -74,14 +74,14 @@ def seen(x: float, value: float, verdict: Verdict, size: int = 8) -> Point:
 def fleets(*replicas: int) -> ObjectiveCurve:
     points = [seen(n, 300.0 / n, Verdict.MET if n > 6 else Verdict.MISSED, size=4 * n) for n in replicas]
     return ObjectiveCurve(
-        title="P99 of p by replicas", promise=PROMISE, points=tuple(points), chosen=7, beyond=(1, 2)
+        title="P99 of p by replicas", limit=PROMISE, points=tuple(points), chosen=7, beyond=(1, 2)
     )
 
 
 def rates() -> ObjectiveCurve:
     verdicts = (Verdict.MET, Verdict.INCONCLUSIVE, Verdict.MISSED)
     points = [seen(100.0 * n, 25.0 * n, verdict) for n, verdict in enumerate(verdicts, start=1)]
-    return ObjectiveCurve(title="P99 of 2 x p, batches up to 8", promise=PROMISE, points=tuple(points))
+    return ObjectiveCurve(title="P99 of 2 x p, batches up to 8", limit=PROMISE, points=tuple(points))
 
 
 @every_chart
@@ -156,7 +156,7 @@ def test_many_fleets_have_ticks_at_whole_numbers() -> None:
 
 
 def test_a_plan_without_points_and_one_without_rates_are_drawn() -> None:
-    for curve in (fleets(), ObjectiveCurve(title="t", promise=PROMISE, points=())):
+    for curve in (fleets(), ObjectiveCurve(title="t", limit=PROMISE, points=())):
         assert draw_objective(curve).png().startswith(SIGNATURES[".png"])
 
 

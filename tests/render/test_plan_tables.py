@@ -8,7 +8,7 @@ from capacity.performance import Interval, Kind, Performance
 from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
 from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.plan import Plan, Routing
-from capacity.render.plan import considered_tables, plan_table, shown_promise, tally_line
+from capacity.render.plan import considered_tables, plan_table, shown_limit, tally_line
 from capacity.search.recommendation import Recommendation, Tally
 
 P99 = Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=0.04)
@@ -125,8 +125,8 @@ def test_the_table_of_the_plan_has_what_was_asked_of_its_performance() -> None:
 
 def test_the_column_is_the_highest_quantile_of_the_response_or_else_the_last_promise() -> None:
     objective = Objective.of(response={0.5: 0.01, 0.99: 0.04}, utilization=0.8)
-    assert str(shown_promise(objective)) == "P99 <= 40 ms"
-    assert str(shown_promise(Objective.of(response_mean=0.1, utilization=0.8))) == "utilization <= 80 %"
+    assert str(shown_limit(objective)) == "P99 <= 40 ms"
+    assert str(shown_limit(Objective.of(response_mean=0.1, utilization=0.8))) == "utilization <= 80 %"
 
 
 def test_the_candidates_are_counted_by_how_they_were_dealt_with() -> None:

@@ -109,14 +109,14 @@ def test_each_limit_shows_the_share_that_is_used() -> None:
     objective = Objective.of(response={0.5: 0.02, 0.99: 0.05}, response_mean=0.01, loss=0.02)
     known = {0.99: Interval.exact(0.04), 0.5: Interval.exact(math.inf)}
     seen = performance(0.04, response_quantiles_s=known, response_mean_s=0.0125)
-    found = list(report._promise_rows(findings(asked(objective), performance=seen)))
+    found = list(report._limit_rows(findings(asked(objective), performance=seen)))
     told = {str(one): row for one, (_, *row) in zip(objective.limits, found, strict=True)}
     assert [row[0] for row in found] == [str(one) for one in objective.limits]
     assert told["P99 <= 50 ms"] == ["40 ms", "80 %", pytest.approx(0.8)]
     assert told["mean <= 10 ms"] == ["12.5 ms", "125 %", 1.0]
     assert told["P50 <= 20 ms"][1:] == ["", 1.0]
     assert told["loss <= 2 %"] == ["not known", "", 1.0]
-    assert list(report._promise_rows(findings(performance=None))) == [("P99 <= 50 ms", "not known", "", 1.0)]
+    assert list(report._limit_rows(findings(performance=None))) == [("P99 <= 50 ms", "not known", "", 1.0)]
 
 
 def test_what_the_numbers_in_brackets_are() -> None:
@@ -132,7 +132,7 @@ def test_a_price_is_shown_by_the_hour_and_the_month() -> None:
 
 
 def others(found: Findings, *reasons: str) -> list[tuple[str, str]]:
-    return list(report._others(found, ["fewer", *reasons]))
+    return list(report._alternatives(found, ["fewer", *reasons]))
 
 
 def test_reasons_have_headings_and_none_is_repeated() -> None:

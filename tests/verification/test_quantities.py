@@ -12,9 +12,9 @@ from capacity.question.objective import Limit, Measure
 from capacity.verification.quantities import (
     QUANTITIES,
     Agreement,
-    PromiseFinding,
+    LimitFinding,
     hold,
-    promise_finding,
+    limit_finding,
     read_tolerances,
     with_tolerances,
 )
@@ -22,9 +22,9 @@ from capacity.verification.quantities import (
 MEAN = Limit(measure=Measure.RESPONSE_MEAN, allowed=0.7)
 
 
-def finding(value: float, low: float, high: float, *, has_interval: bool = True) -> PromiseFinding:
-    return PromiseFinding(
-        promise=MEAN,
+def finding(value: float, low: float, high: float, *, has_interval: bool = True) -> LimitFinding:
+    return LimitFinding(
+        limit=MEAN,
         found=Interval(value=value, low=low, high=high),
         verdict=Verdict.INCONCLUSIVE,
         has_interval=has_interval,
@@ -44,7 +44,7 @@ def finding(value: float, low: float, high: float, *, has_interval: bool = True)
         (finding(0.6, 0.4, 0.9, has_interval=False), "what was measured has no interval", math.inf),
     ],
 )
-def test_how_many_times_as_many_requests_would_tell(found: PromiseFinding, said: str, times: float) -> None:
+def test_how_many_times_as_many_requests_would_tell(found: LimitFinding, said: str, times: float) -> None:
     doubt = found.doubt(100)
     assert said in doubt[0]
     assert doubt[1] == pytest.approx(times)
@@ -65,14 +65,14 @@ def measured(value: float, low: float, high: float) -> Performance:
     ],
 )
 def test_a_limit_that_is_reached_is_met(low: float, high: float, verdict: Verdict) -> None:
-    found = promise_finding(MEAN, measured((low + high) / 2.0, low, high))
+    found = limit_finding(MEAN, measured((low + high) / 2.0, low, high))
     assert found.verdict is verdict
     assert (found.doubt(100) is None) is (verdict is not Verdict.INCONCLUSIVE)
 
 
 def test_what_was_not_measured_needs_answers() -> None:
     nothing = Performance(kind=Kind.MEASUREMENT)
-    found = promise_finding(MEAN, nothing)
+    found = limit_finding(MEAN, nothing)
     assert (found.found, found.verdict) == (None, None)
     doubt = found.doubt(0)
     assert doubt[1] == math.inf
@@ -81,9 +81,9 @@ def test_what_was_not_measured_needs_answers() -> None:
     assert some == (f"{MEAN} was not measured: that needs 100 answers, and there were 10", 10.0)
     assert found.doubt(1) == (f"{MEAN} was not measured: that needs 100 answers, and there were 1", 100.0)
     assert found.doubt(40) == (f"{MEAN} was not measured: that needs 100 answers, and there were 40", 2.5)
-    p95 = promise_finding(Limit(measure=Measure.RESPONSE, quantile=0.95, allowed=0.7), nothing)
+    p95 = limit_finding(Limit(measure=Measure.RESPONSE, quantile=0.95, allowed=0.7), nothing)
     assert p95.doubt(500) == (
-        f"{p95.promise} was not measured: that needs 1000 answers, and there were 500",
+        f"{p95.limit} was not measured: that needs 1000 answers, and there were 500",
         2.0,
     )
 
@@ -156,10 +156,10 @@ def lossy(given_up: float, loss: float, high: float) -> Performance:
     ("measured", "high"), [(lossy(0.125, 0.0, 0.125), 0.375), (lossy(0.0, 0.0, 0.125), 0.125)]
 )
 def test_requests_given_up_may_have_been_lost(measured: Performance, high: float) -> None:
-    found = promise_finding(Limit(measure=Measure.LOSS, allowed=0.3), measured)
+    found = limit_finding(Limit(measure=Measure.LOSS, allowed=0.3), measured)
     assert found.found.high == high
     assert found.verdict is (Verdict.MET if high < 0.3 else Verdict.INCONCLUSIVE)
-    mean = promise_finding(
+    mean = limit_finding(
         Limit(measure=Measure.RESPONSE_MEAN, allowed=0.3),
         replace(
             measured,
@@ -172,7 +172,7 @@ def test_requests_given_up_may_have_been_lost(measured: Performance, high: float
 
 def test_a_value_without_an_interval_proves_nothing() -> None:
     for value in (0.1, 0.9):
-        found = promise_finding(MEAN, Performance(kind=Kind.MEASUREMENT, response_mean_s=value))
+        found = limit_finding(MEAN, Performance(kind=Kind.MEASUREMENT, response_mean_s=value))
         assert (found.verdict, found.has_interval) == (Verdict.INCONCLUSIVE, False)
 
 

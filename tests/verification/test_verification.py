@@ -25,7 +25,7 @@ from capacity.verification.quantities import (
     QUANTITIES,
     Agreement,
     hold,
-    promise_finding,
+    limit_finding,
     read_tolerances,
     with_tolerances,
 )
@@ -201,8 +201,8 @@ def test_who_gives_up_is_no_queues_loss():
     agreements = {row.quantity.name: row.stationary.agreement for row in found.rows}
     assert agreements["loss"] is agreements["given-up"] is Agreement.DISAGREE
     kept = Limit(measure=Measure.LOSS, allowed=0.04)
-    assert promise_finding(kept, measured).verdict is Verdict.MET
-    assert promise_finding(replace(kept, allowed=0.03), measured).verdict is Verdict.INCONCLUSIVE
+    assert limit_finding(kept, measured).verdict is Verdict.MET
+    assert limit_finding(replace(kept, allowed=0.03), measured).verdict is Verdict.INCONCLUSIVE
 
 
 def test_a_mean_that_is_open_above_may_miss_and_disagree_and_never_agrees():
@@ -213,7 +213,7 @@ def test_a_mean_that_is_open_above_may_miss_and_disagree_and_never_agrees():
         (0.05, Verdict.INCONCLUSIVE),
         (10.0, Verdict.INCONCLUSIVE),
     ):
-        finding = promise_finding(Limit(measure=Measure.RESPONSE_MEAN, allowed=allowed), measured)
+        finding = limit_finding(Limit(measure=Measure.RESPONSE_MEAN, allowed=allowed), measured)
         assert finding.verdict is verdict
     (row, *_) = verification(measured, performance(mean=0.008)).rows
     assert row.stationary.agreement is Agreement.DISAGREE
@@ -236,7 +236,7 @@ def test_a_mean_that_is_open_above_may_miss_and_disagree_and_never_agrees():
     ],
 )  # fmt: skip
 def test_a_promise_that_is_not_proven_is_told_with_what_would_tell(promise, said, times):
-    finding = promise_finding(promise, AT_20)
+    finding = limit_finding(promise, AT_20)
     doubt, more = finding.doubt(10)
     assert said in doubt
     assert more == pytest.approx(times)
@@ -245,7 +245,7 @@ def test_a_promise_that_is_not_proven_is_told_with_what_would_tell(promise, said
 def test_a_response_that_timed_out_is_open_above():
     measured = replace(AT_20, response_quantiles_s={0.99: Interval(value=0.02, low=0.01, high=math.inf)})
     promise = Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=0.03)
-    doubt, more = promise_finding(promise, measured).doubt(10)
+    doubt, more = limit_finding(promise, measured).doubt(10)
     assert "requests that timed out or were refused have an unknown response time" in doubt
     assert more == math.inf
 
