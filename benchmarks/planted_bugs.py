@@ -106,7 +106,7 @@ BUGS = (
         "test_cluster.py::test_power_of_two_compares_two_different_replicas"),
     Bug("the compiled second choice may be the first", "power_of_two.second_place",
         "uniform * (count - 1)", "uniform * count",
-        "test_kernel.py::test_agrees_with_simpy_where_instants_coincide"),
+        "test_cluster.py::test_power_of_two_compares_two_different_replicas"),
     # the compiled kernel
     Bug("the kernel takes a batch that ended for one request", "serve_own",
         "at(ranks, replica) - queue.in_service * leaves", "at(ranks, replica) - leaves",
