@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capacity.autoscaling.autoscaler import Autoscaler, Controller
@@ -270,6 +270,7 @@ def test_the_last_replica_leaves_after_the_cooldown_and_comes_back_at_a_poll() -
     assert controller.replicas(345.0, 0, [], is_active=True) == 1
 
 
+@settings(deadline=None)
 @given(
     uses=st.lists(st.integers(0, 1000), min_size=1, max_size=20),
     percent=st.integers(1, 100),
@@ -285,6 +286,7 @@ def test_only_ratios_matter(uses: list[int], percent: int, factor: int) -> None:
     assert desired_replicas(target, count, one) == desired_replicas(target, count, other)
 
 
+@settings(deadline=None)
 @given(busy=st.integers(1, 100), percent=st.integers(1, 100), count=st.integers(1, 50))
 def test_the_fleet_that_is_recommended_does_not_grow_again(busy: int, percent: int, count: int) -> None:
     """The same work on the recommended fleet is at or below the target; whole percents, as upstream cuts them."""
