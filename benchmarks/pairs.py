@@ -1,0 +1,187 @@
+"""Pairs: which verbs answer in which worlds, each asked by its command with a small budget.
+
+    python benchmarks/pairs.py [word ...]     # only the pairs whose verb or world holds a word
+
+A pair answers if its command exits with 0, 3 or 4; 2 is a refusal, whose first line is printed, and 1 a bug. Pairs that have no
+meaning are left out, as `REFUSED` says why. Exits with 1 if a command fails with an internal error.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLES = ROOT / "docs" / "examples"
+_LIMIT_S = 120.0
+_SMALL = ["--requests-max", "3000000", "--precision", "0.2"]
+
+BATCH = ["--profile", "resnet50-t4-fp16"]
+ENGINE = [
+    "--profile",
+    "llama-3.1-8b-rtx-pro-6000-bf16",
+    "--lengths",
+    "input=lognormal:mean=512,cv=1;output=geometric:mean=100",
+]
+DAY = ["--daily", str(EXAMPLES / "day.csv")]
+TRACE = ["--arrivals", f"trace:{EXAMPLES / 'bursts.csv'}"]
+TOKEN_TRACE = ["--arrivals", f"trace:{EXAMPLES / 'llm-requests.csv'}"]
+RETRIES = ["--timeout", "500ms", "--attempts", "3"]
+HEDGES = ["--hedge", "50ms"]
+BREAKDOWNS = ["--mtbf", "24h", "--recovery-time", "60s"]
+CONTROLLER = ["--autoscale", "utilization:0.6"]
+
+# By world: the server, what arrives, and everything else that the scenario has.
+WORLDS = {
+    "batch: Poisson": (BATCH, ["--rate", "500rps"], []),
+    "batch: trace": (BATCH, TRACE, []),
+    "batch: users": (BATCH, ["--users", "40", "--think-time", "100ms"], []),
+    "batch: day": (BATCH, DAY, []),
+    "batch: queue limit": (BATCH, ["--rate", "500rps"], ["--queue-limit", "64"]),
+    "batch: ray-serve": (BATCH, ["--rate", "500rps"], ["--batching", "ray-serve"]),
+    "batch: shared device": (BATCH, ["--rate", "500rps"], ["--instances-per-device", "2"]),
+    "batch: retries": (BATCH, ["--rate", "500rps"], RETRIES),
+    "batch: hedges": (BATCH, ["--rate", "500rps"], HEDGES),
+    "batch: breakdowns": (BATCH, ["--rate", "500rps"], BREAKDOWNS),
+    "batch: autoscaled": (BATCH, DAY, CONTROLLER),
+    "batch: two devices": ([*BATCH, "--profile", "resnet50-a100-fp16"], ["--rate", "500rps"], []),
+    "token: Poisson": (ENGINE, ["--rate", "8rps"], []),
+    "token: trace": (ENGINE[:2], TOKEN_TRACE, []),
+    "token: users": (ENGINE, ["--users", "40", "--think-time", "5s"], []),
+    "token: day": (ENGINE, DAY, []),
+    "token: queue limit": (ENGINE, ["--rate", "8rps"], ["--queue-limit", "64"]),
+    "token: retries": (ENGINE, ["--rate", "8rps"], ["--timeout", "20s", "--attempts", "3"]),
+    "token: breakdowns": (ENGINE, ["--rate", "8rps"], BREAKDOWNS),
+    "token: survive n-1": (ENGINE, ["--rate", "8rps"], ["--survive", "n-1"]),
+    "token: autoscaled": (ENGINE, DAY, CONTROLLER),
+    "token: llama.cpp": ([*ENGINE, "--engine-policy", "llama.cpp"], ["--rate", "2rps"], []),
+    "token: two engines": ([*ENGINE, "--profile", "qwen3-32b-rtx-pro-6000-bf16"], ["--rate", "8rps"], []),
+}
+VERBS = ("plan", "max-rate", "simulate", "sweep", "compare", "curve", "stress", "autoscale")
+SAVED = ("check", "explain", "report", "render", "stress", "autoscale")
+
+# What has no meaning, by the reason.
+REFUSED = {
+    "a trace and closed users have no rate to come back to": {("stress", "trace"), ("stress", "users")},
+    "the rate of a stress is asked for, not a day": {("stress", "day"), ("stress", "autoscaled")},
+    "closed users have no rate that a controller follows": {("autoscale", "users")},
+    "a controller follows a day": {("autoscale", "trace")},
+    "no target is for closed users": {("render", "users")},
+    "one fleet is asked about": {
+        (verb, f"two {what}") for verb in ("simulate", "max-rate", "curve", "stress", "autoscale") for what in ("devices", "engines")
+    },
+}  # fmt: skip
+
+
+def is_refused(verb: str, world: str) -> bool:
+    kind = world.partition(": ")[2]
+    return any((verb, kind) in pairs for pairs in REFUSED.values())
+
+
+def objective(world: str) -> list[str]:
+    return ["--slo-p99", "60ms"] if world.startswith("batch") else ["--slo-ttft-p99", "3s"]
+
+
+def command(verb: str, world: str) -> list[str]:
+    """A verb in a world, from flags."""
+    server, traffic, rest = WORLDS[world]
+    size, slo = ["--replicas", "2"], objective(world)
+    day = [] if "--daily" in traffic else DAY
+    match verb:
+        case "plan":
+            return [verb, *server, *traffic, *slo, *rest, *_SMALL]
+        case "max-rate":
+            scaled = [] if "--rate" in traffic else traffic
+            return [verb, *server, *size, *scaled, *slo, *rest, *_SMALL]
+        case "curve":
+            scaled = [] if "--rate" in traffic else traffic
+            return [verb, *server, *size, *scaled, *rest, *_SMALL]
+        case "simulate" | "sweep":
+            return [verb, *server, *size, *traffic, *rest, *_SMALL]
+        case "compare":
+            fleets = ["--fleet", "replicas=2", "--fleet", "replicas=3"]
+            return [verb, *server, *fleets, *traffic, *rest, *_SMALL]
+        case "stress":
+            return [verb, *server, *size, *traffic, *rest, "--trigger", "spike:2x,10s", "--timeout", "10s"]
+        case _:
+            usual = [] if rest == CONTROLLER else CONTROLLER
+            only = [*traffic] if "--daily" in traffic else day
+            return [verb, *server, *only, *slo, *rest, *usual, "--only-verdict", "--runs", "2"]
+
+
+def from_saved(verb: str, world: str, folder: Path) -> list[str]:
+    """A verb of a saved plan."""
+    plan = str(folder / "plan.json")
+    match verb:
+        case "report":
+            return [verb, plan, "-o", str(folder / "report.html")]
+        case "render":
+            target = "kubernetes" if world.startswith("batch") else "vllm"
+            return [verb, plan, "--target", target, "-o", str(folder / "rendered.yaml")]
+        case "stress":
+            return [verb, "--plan", plan, "--trigger", "spike:2x,10s", "--timeout", "10s"]
+        case "autoscale":
+            return [verb, "--plan", plan, *DAY, *CONTROLLER, "--only-verdict", "--runs", "2"]
+        case _:
+            return [verb, plan]
+
+
+def run(arguments: list[str]) -> tuple[int, str, float]:
+    """Exit code, the first line of an error, and seconds."""
+    begun_s = time.monotonic()
+    try:
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "cli.py"), *arguments], capture_output=True, text=True,
+            timeout=_LIMIT_S, check=False, env=os.environ | {"NO_COLOR": "1"},
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return 124, f"no answer in {_LIMIT_S:g} s", _LIMIT_S
+    errors = [line for line in done.stderr.splitlines() if "rror" in line]
+    return done.returncode, (errors or [""])[0][:150], time.monotonic() - begun_s
+
+
+def asked(verb: str, world: str, *, is_saved: bool) -> tuple[int, str, float]:
+    """What becomes of a pair."""
+    if not is_saved:
+        return run(command(verb, world))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        code, error, took_s = run([*command("plan", world), "-o", str(folder / "plan.json")])
+        if not (folder / "plan.json").exists():
+            return 2 if code == 2 else max(code, 3), f"no plan: {error}", took_s
+        return run(from_saved(verb, world, folder))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("words", nargs="*")
+    words = parser.parse_args().words
+    pairs = [(verb, world, False) for verb, world in product(VERBS, WORLDS)]
+    pairs += [(verb, world, True) for verb, world in product(SAVED, WORLDS)]
+    pairs = [
+        one for one in pairs
+        if not is_refused(*one[:2]) and (not words or any(word in f"{one[0]} {one[1]}" for word in words))
+    ]  # fmt: skip
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda one: asked(one[0], one[1], is_saved=one[2]), pairs))
+    for (verb, world, is_saved), (code, error, took_s) in zip(pairs, found, strict=True):
+        print(
+            f"{code:3d} {took_s:5.1f} s  {verb}{' of a saved plan' if is_saved else ''}, {world}: {error}",
+            flush=True,
+        )
+    counts = Counter(code for code, _, _ in found)
+    answered = counts[0] + counts[3] + counts[4]
+    print(
+        f"{answered} of {len(pairs)} pairs answer, {counts[2]} are refused, {counts[1]} are bugs, {counts[124]} take too long"
+    )
+    sys.exit(1 if counts[1] else 0)
+
+
+if __name__ == "__main__":
+    main()
