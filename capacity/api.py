@@ -392,13 +392,11 @@ def compare(asked: Asked) -> "ComparisonAnswer":
     known = [parse.find_profile(one) for one in asked.profile]
     from capacity.answer.compare import common_scenario, contenders
     from capacity.answers import ComparisonAnswer
-    from capacity.question.objective import Objective
 
     saved, measured, typed = _compared(paths, known, asked)
     fleets = contenders(saved, paths, asked.fleet, measured)
     shared = common_scenario(saved, asked.rate) if saved else typed(fleets[0])
-    asked_of = replace(shared, objective=Objective())  # what is compared has no verdict, nor its requests
-    scenarios = [replace(asked_of, profile=one.profile, plan=one.plan) for one in fleets]
+    scenarios = [replace(shared, profile=one.profile, plan=one.plan) for one in fleets]
     changes = {name: asked[name] for name in EFFORT.split() if asked[name] is not None}
     effort = replace(saved[0].effort if saved else Effort(), **changes)
     limited = {q for one in saved for q in one.question.objective.quantiles}
