@@ -2,8 +2,8 @@
 
     python benchmarks/pairs.py [word ...]     # only the pairs whose verb or world holds a word
 
-A pair answers if its command exits with 0, 3 or 4; 2 is a refusal, whose first line is printed, and 1 a bug. Pairs that have no
-meaning are left out, as `REFUSED` says why. Exits with 1 if a command fails with an internal error.
+A pair answers if its command exits with 0, 3 or 4; 2 is a refusal, whose first line is printed, and 1 a bug. Pairs that
+have no meaning are left out, as `REFUSED` says why. Exits with 1 if a command fails with an internal error.
 """
 
 import argparse
@@ -74,7 +74,9 @@ REFUSED = {
     "a controller follows a day": {("autoscale", "trace")},
     "no target is for closed users": {("render", "users")},
     "one fleet is asked about": {
-        (verb, f"two {what}") for verb in ("simulate", "max-rate", "curve", "stress", "autoscale") for what in ("devices", "engines")
+        (verb, f"two {what}")
+        for verb in ("simulate", "max-rate", "curve", "stress", "autoscale")
+        for what in ("devices", "engines")
     },
 }  # fmt: skip
 
@@ -178,7 +180,8 @@ def main() -> None:
     counts = Counter(code for code, _, _ in found)
     answered = counts[0] + counts[3] + counts[4]
     print(
-        f"{answered} of {len(pairs)} pairs answer, {counts[2]} are refused, {counts[1]} are bugs, {counts[124]} take too long"
+        f"{answered} of {len(pairs)} pairs answer, {counts[2]} are refused, {counts[1]} are bugs, "
+        f"{counts[124]} take too long"
     )
     sys.exit(1 if counts[1] else 0)
 
