@@ -1,6 +1,6 @@
 """Question: what is to be sized, and among which fleets."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Self
@@ -177,9 +177,9 @@ class Question:
             queue_limit=self.queue_limit,
         )
 
-    def fleets(self, family: Family, devices: int) -> Iterator[Plan]:
-        """All plans of a family with this many devices, by batch size and batch wait."""
-        for size in self.batch_sizes(family.profile):
+    def fleets(self, family: Family, devices: int, sizes: Sequence[int]) -> Iterator[Plan]:
+        """All plans of a family with this many devices and batches up to these sizes, by size and batch wait."""
+        for size in sizes:
             for wait_s in self.batch_waits(family.profile, size):
                 yield self.plan(family, devices, size, wait_s)
 

@@ -434,8 +434,7 @@ class BatchTheory:
 
     def fleets(self, question: Question, family: Family, devices: int, floors: Floors) -> Iterator[Plan]:
         """Fleets of a number of devices, by batch size and batch wait."""
-        sizes = floors.sizes(question, family.profile)
-        yield from (plan for plan in question.fleets(family, devices) if plan.batch_size_max in sizes)
+        yield from question.fleets(family, devices, floors.sizes(question, family.profile))
 
     def devices_min(self, question: Question, family: Family, floors: Floors, judge: object) -> int | None:
         """Fewest devices, with the batch size that needs fewest."""

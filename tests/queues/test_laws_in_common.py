@@ -47,7 +47,7 @@ ANY_LOAD = (
 )
 NO_SHAPE = st.none()
 MANY = st.integers(1, 12) | st.integers(1, 300)
-NOTHING = 1e-290  # what is smaller may be 0
+NOTHING = 1e-280  # what is smaller loses digits, or is 0
 GAPS = [
     (Family.DETERMINISTIC, None), (Family.EXPONENTIAL, None), (Family.ERLANG, 0.25), (Family.ERLANG, 0.01),
     (Family.GAMMA, 0.01), (Family.GAMMA, 1e-9), (Family.GAMMA, 2.0), (Family.GAMMA, 100.0),

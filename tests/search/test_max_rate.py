@@ -455,7 +455,7 @@ def test_chart_marks_verdicts_and_stays_within_its_width() -> None:
         proposal_of(0.040, batch_wait_max_s=0.020, batching=Batching.TORCHSERVE), NoJudge(), silent
     )
     curve = rate_curve(rates)
-    assert curve.limit == 40.0
+    assert curve.allowed == 40.0
     assert all(point.found.value <= curve.top for point in curve.points)
     chart = objective_chart(curve, width=80)
     frame = [line for line in chart.splitlines() if "│" in line or "┤" in line]
