@@ -280,7 +280,8 @@ class Pausing:
 
     def _p99(self, simulation: Simulation, profile: ServiceProfile) -> Interval:
         plan = Plan(profile=profile.name, replicas=1, batch_size_max=1)
-        performance = simulation(profile, Workload(arrival_rate_rps=self.rate_rps), plan)
+        workload = Workload(arrival_rate_rps=self.rate_rps)
+        performance = simulation(Scenario(profile=profile, workload=workload, plan=plan))
         return performance.response_quantiles_s[QUANTILE]
 
     def _quantiles_s(self, count: int) -> Floats:

@@ -138,8 +138,8 @@ def _with_a_setting(
 ) -> tuple[Recommendation, str | None, Runs | None]:
     """The best setting with which the plan still meets the objective; None if there is none."""
     for remedy in _best_first(enough):
-        plan = remedy.found.stress.plan
-        # A queue limit loses requests, which the objective counts as late.
+        stress = remedy.found.stress
+        plan = stress.server.untroubled(stress.plan)
         again = planned if plan == planned.plan else replan(plan)
         if again.plan == plan:
             return again, remedy.setting, remedy.found

@@ -354,8 +354,10 @@ def errors(profile: ServiceProfile) -> list[float]:
     """Throughput as predicted over that measured, less 1, beyond the two points that the slowdown comes from."""
     plan = Plan(profile=profile.name, replicas=2, batch_size_max=8, routing=Routing.SHARED_QUEUE)
     ask = Simulation(precision=0.05, requests_max=1_000_000, quantiles=(0.5,))
+    one_user = ClosedPopulation(users=1, think_time_s=0.0)
+    scenario = Scenario(profile=profile, workload=one_user, plan=plan)
     return [
-        float(ask(profile, ClosedPopulation(users=users, think_time_s=0.0), plan).throughput_rps or 0.0) / rps
+        float(ask(replace(scenario, workload=replace(one_user, users=users))).throughput_rps or 0.0) / rps
         - 1.0
         for users, rps in MEASURED_RPS.items()
         if users > 2

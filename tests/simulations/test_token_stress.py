@@ -137,7 +137,7 @@ def test_a_retry_budget_saves_engines_as_it_saves_servers() -> None:
 
 @pytest.mark.long
 def test_a_lost_engine_and_a_limit_do_what_they_do_to_servers() -> None:
-    asked = replace(engines("lose:1,20s", THREE_TRIES, SERVED, replicas=3), queue_limit=20)
+    asked = engines("lose:1,20s", THREE_TRIES, SERVED, replicas=3).with_limit(20)
     # A server's limit counts who waits beside the one that is served; an engine's counts who waits for a pass.
     found, expected = both(asked)
     assert found.exit_code == expected.exit_code == 0

@@ -67,6 +67,10 @@ class TokenEngine:
         """Capacity of all engines if requests always wait. [requests/s]"""
         return plan.replicas * self.saturation.rate_rps
 
+    def untroubled(self, plan: TokenPlan) -> TokenPlan:
+        """The plan without a queue limit, which only a fleet in trouble has."""
+        return replace(plan, queue_limit=None)
+
     def late_margin_s(self, plan: TokenPlan) -> float:
         """Infinite, since no engine turns away what waits. [s]"""
         return math.inf
