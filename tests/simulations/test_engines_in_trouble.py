@@ -12,7 +12,7 @@ from recovery_schedules import Case
 
 from capacity.errors import DomainError
 from capacity.profile.llm import Scheduler
-from capacity.profile.steps import linear_table
+from capacity.profile.steps import StepTable, linear_table
 from capacity.question.plan import Routing
 from capacity.recovery.clients import Clients
 from capacity.recovery.faults import Action, Fault
@@ -96,6 +96,8 @@ def by_hand(
     queue_limit: int | None = None,
     abandoned: Abandoned = Abandoned.STOPPED,
     watcher: Watcher | None = None,
+    table: StepTable = SECOND,
+    rules: EngineRules = RULES,
 ) -> Outcomes:
     """What one kind of engines does."""
     count = len(arrived_s)
@@ -114,8 +116,8 @@ def by_hand(
         lengths=tokens,
     )
     fleet = EngineFleet(
-        table=SECOND,
-        rules=RULES,
+        table=table,
+        rules=rules,
         replicas=replicas,
         routing=Routing.LEAST_OUTSTANDING,
         queue_limit=queue_limit,
@@ -258,3 +260,17 @@ def test_what_engines_in_trouble_do_not_have_is_refused(changed: dict[str, Any],
     for engines in (run_kernel, run_reference):
         with pytest.raises(DomainError, match=reason):
             engines(fleet, draws, Clients(), changed.get("protection", Protection()), [])
+
+
+@BOTH
+def test_a_pass_that_was_composed_ahead_reads_all_tokens_before_it(engines: Engines) -> None:
+    """A pass takes 1 s and 1/8 s for each token that it reads, and is composed while the one before it is computed.
+
+    The first request's passes end at 1, 2.25, 3.625 and 5.125 s, and read 2, 3 and 4 tokens. The second comes at 2.5 s, when the
+    pass that ends at 5.125 s is composed, and joins the next: 5.125 + 1.625 s, and then 8 tokens are read in 2 s.
+    """
+    reads = linear_table(1.0, 0.0, 0.0, 0.125, (64, 4096, 4096))
+    outcomes = by_hand(
+        engines, [0.0, 2.5], [6, 2], Clients(), [], table=reads, rules=RULES._replace(ahead=True)
+    )
+    np.testing.assert_array_equal(outcomes.answered_s, [8.75, 8.75])
