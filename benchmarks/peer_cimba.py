@@ -135,7 +135,7 @@ class LeastOutstanding(OwnQueues):
 
 
 class PowerOfTwo(OwnQueues):
-    """The better of two different replicas, drawn anew for each request."""
+    """The better of two different replicas, drawn again for each request."""
 
     @cb.function
     def route(self) -> int:

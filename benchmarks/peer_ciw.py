@@ -27,7 +27,7 @@ def shared_queue(seed: int, requests: int) -> Floats:
 
 
 class TwoChoices(ciw.routing.LoadBalancing):
-    """Load balancing between two of the destinations, drawn anew for each customer."""
+    """Load balancing between two of the destinations, drawn again for each customer."""
 
     def next_node(self, ind: ciw.Individual) -> ciw.Node:
         everywhere = self.destinations

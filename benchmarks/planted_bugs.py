@@ -339,7 +339,7 @@ BUGS = (
         "users.users / served_rps", "test_refusal_of_users.py::test_what_the_exact_law_allows_is_never_refused"),
     Bug("a rate above one in doubt is headroom", "Ends._forget", "max(open_ones, default=math.inf)", "math.inf",
         "test_headroom.py::test_a_rate_accepted_above_one_that_is_not_is_no_headroom"),
-    Bug("prices are told apart by their rounding", "Family.cost",
+    Bug("prices differ by their rounding alone", "Family.cost",
         'float(f"{devices * (self.profile.hourly_usd or 1.0):.12g}")',
         "devices * (self.profile.hourly_usd or 1.0)",
         "test_planner.py::test_three_devices_at_a_third_of_the_price_cost_the_same"),
@@ -629,7 +629,7 @@ def failure(folder: Path, tests: Sequence[str], timeout_s: float = TIMEOUT_S) ->
     """The first test of the folder's copy that fails; empty if all pass.
 
     The path makes the copy the imported package, in the test and in the commands that it runs. All copies share
-    machine code, which is kept by the digest of its sources: only sources with a bug are compiled anew.
+    machine code, which is kept by the digest of its sources: only sources with a bug are compiled again.
     """
     command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=no", "-p", "no:cacheprovider", "-n", "0"]
     try:

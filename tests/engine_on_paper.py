@@ -109,7 +109,7 @@ def closed_loop(
     jitter_s: float = 0.0,
     seed: int = 0,
 ) -> list[Seen]:
-    """Serve requests in order, so many at a time; each client's tokens come a little late by its own jitter."""
+    """Serve requests in order, a number at a time; each client's tokens come a little late by its own jitter."""
     engine, dice = Engine(law, sequences_max, tokens_max), random.Random(seed)
     todo, jobs = deque(lengths), []
     arrivals: list[tuple[float, int, Job]] = []

@@ -1,4 +1,4 @@
-"""One replica of a fleet, written anew: neither code nor seeds of the package have a part in it."""
+"""One replica of a fleet, written independently: neither code nor seeds of the package have a part in it."""
 
 import numba
 import numpy as np
@@ -19,7 +19,7 @@ def quantile_s(
     seed: int,
     gap_cv: float = 1.0,
 ) -> float:
-    """Response quantile of so many requests at one replica, after a tenth more that do not count. [s]
+    """Response quantile of this many requests at one replica, after a tenth more that do not count. [s]
 
     Round-robin hands every c-th request to it, random routing a c-th of a Poisson stream.
     """

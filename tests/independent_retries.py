@@ -1,4 +1,4 @@
-"""Clients that try again at servers with one queue, written anew: neither code nor seeds of the package have a part."""
+"""Clients that try again at servers with one queue, written independently: neither code nor seeds of the package have a part."""
 
 import heapq
 import random

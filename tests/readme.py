@@ -1,4 +1,4 @@
-"""The console examples of README and docs: run each, compare what it prints, or write it anew (`--write`)."""
+"""The console examples of README and docs: run each, compare what it prints, or write it again (`--write`)."""
 
 import ast
 import atexit

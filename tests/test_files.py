@@ -1,4 +1,4 @@
-"""JSON as types: what does not fit is told by its path, what stands there, and what may."""
+"""JSON as types: an error names the path, what stands there, and what may."""
 
 import socket
 import sys

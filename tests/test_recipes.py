@@ -80,7 +80,7 @@ def test_a_recipe_works_as_it_is_written(name: str, checkout: Path) -> None:
 
 
 def test_every_path_that_contributing_names_exists() -> None:
-    """By its end: a table of folders names what is below them."""
+    """A table of folders names each file by the end of its path."""
     prose = BLOCK.sub("", TEXT)
     cells = re.findall(r"^\| (`.*?`) \|", prose, re.MULTILINE)
     named = set(re.findall(r"`([\w.-]+/[\w./-]*|[\w-]+\.(?:py|md|toml|yml))`", prose))

@@ -359,7 +359,7 @@ def open_journal(
     """The journal of a sweep with these settings, new or continued.
 
     Args:
-        fresh: begin anew, whatever the file holds.
+        fresh: start again, whatever the file holds.
 
     Raises:
         InputError: a journal of another sweep, a damaged one, or a path that cannot be written.

@@ -94,7 +94,7 @@ def _ramp(history: Sequence[Moment]) -> tuple[float, float] | None:
 
 
 def stalls(run: LoadRun) -> CheckFinding | None:
-    """Whether so many requests took so much longer than the median that a server must have stopped.
+    """Whether enough requests took much longer than the median to show that a server must have stopped.
 
     Requests that wait for one pause are late together. A percentile among them depends on the number of pauses, which
     is far smaller than the number of requests beyond it.

@@ -39,7 +39,7 @@ class Family:
         return devices * self.per_device
 
     def devices(self, replicas: int) -> int:
-        """Devices that so many replicas take."""
+        """Devices that this many replicas take."""
         return self.profile.devices(replicas)
 
     def cost(self, devices: int) -> float:
@@ -61,7 +61,7 @@ class Question:
         routings: what the load balancer can do.
         batching, preferred_sizes: by whose rule batches start, as in `Plan`.
         replicas_max: most replicas to consider.
-        replicas_min, batch_size_min: fewest and smallest, where something other than the objective needs so many.
+        replicas_min, batch_size_min: fewest and smallest, where something other than the objective needs them.
         survival: what the fleet must survive.
 
     Raises:

@@ -131,7 +131,7 @@ def _refuse_losses(scenario: Scenario, workload: Workload) -> Rejection | None:
 
 
 def _refuse_users(scenario: Scenario, users: ClosedPopulation) -> Rejection | None:
-    """Reason why so many users must wait longer than a limit; None if there is none.
+    """Reason why this many users must wait longer than a limit; None if there is none.
 
     N users who think for Z and are answered at the rate X take N/X - Z each on average, and X is at most the capacity
     of the fleet. The limit that is exceeded most decides.

@@ -131,7 +131,7 @@ class Survival:
                 yield event, replicas - losses[event]
 
     def devices_min(self, stable: int, replicas_min: int, per_device: int = 1) -> int:
-        """Fewest full devices, of at least so many replicas, that leave a stable number after the worst loss."""
+        """Fewest full devices, of at least this many replicas, that leave a stable number after the worst loss."""
         devices = math.ceil(max(stable, replicas_min) / per_device)
         while (missing := stable - self.left(devices * per_device, per_device)) > 0:
             devices += math.ceil(missing / per_device)

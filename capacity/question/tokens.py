@@ -115,7 +115,7 @@ class EngineFamily:
         return replicas
 
     def cost(self, devices: int) -> float:
-        """Price of so many engines; their number if no price is known. [USD/h]"""
+        """Price of this many engines; their number if no price is known. [USD/h]"""
         return float(f"{devices * (self.profile.replica_hourly_usd or 1.0):.12g}")
 
 
@@ -189,7 +189,7 @@ class TokenQuestion:
         return EngineFamily(profile=self.profile(plan.profile), setting=replace(plan, replicas=1))
 
     def fleets(self, family: EngineFamily, devices: int) -> Iterator[TokenPlan]:
-        """The one plan of a family with so many engines."""
+        """The one plan of a family with this many engines."""
         yield replace(family.setting, replicas=devices)
 
     def devices_max(self, family: EngineFamily) -> int:
@@ -197,7 +197,7 @@ class TokenQuestion:
         return self.replicas_max
 
     def leaves_some(self, family: EngineFamily, devices: int) -> bool:
-        """Whether the worst failure leaves any of so many engines."""
+        """Whether the worst failure leaves any of this many engines."""
         return self.survival.left(devices) >= 1
 
     def with_arrivals(self, arrivals: ArrivalProcess) -> Self:

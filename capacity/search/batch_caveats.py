@@ -369,7 +369,7 @@ def format_count(number: float) -> str:
 
 
 def batches_missing(profile: ServiceProfile, samples_times: float | None) -> float | None:
-    """Further batches of each size to measure for so many times the samples; None if no number is enough."""
+    """Further batches of each size to measure for this many times the samples; None if no number is enough."""
     counts = [len(timing.samples_s) for timing in profile.timings if timing.samples_s]
     if samples_times is None or not counts:
         return None

@@ -280,7 +280,7 @@ class Theory(Protocol):
         """Settings that no number of replicas helps."""
 
     def fleets(self, question: Any, family: Any, devices: int, floors: Floors) -> Iterator[Any]:
-        """Plans of a family with so many devices, the simplest first; without settings at a floor."""
+        """Plans of a family with this many devices, the simplest first; without settings at a floor."""
 
     def devices_min(self, question: Any, family: Any, floors: Floors, judge: Any) -> int | None:
         """Fewest devices that are stable under some setting of a family; None if all its settings are at a floor."""

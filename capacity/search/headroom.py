@@ -38,7 +38,7 @@ class Ends:
     """The largest rate accepted, the smallest refused above it, and rates in doubt between them.
 
     Attributes:
-        judged: what becomes of a rate, by a trial so many times as long as usual.
+        judged: what becomes of a rate, by a trial this many times as long as usual.
         requests_max: to simulate in all.
         ceiling_rps: the highest rate that shorter trials left in doubt.
         held_rps: rates that were accepted, in the order in which they were tried.

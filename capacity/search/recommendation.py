@@ -200,7 +200,7 @@ class RandomRouting:
     response_p99: Interval | None
 
 
-CHANGE_STEP = 0.1  # of a rate and a service time, by which a sensitivity is told
+CHANGE_STEP = 0.1  # of a rate and a service time, for which a sensitivity is stated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -112,7 +112,7 @@ class Loader:
         return Versions(serving, self._metrics, canary=canary, share=self._settings.canary_share)
 
     async def watch(self, versions: Versions) -> None:
-        """Serve each new current version, until cancelled; setting `current` anew retries a refused version."""
+        """Serve each new current version, until cancelled; setting `current` again retries a refused version."""
         seen = -1
         while True:
             mark = await asyncio.to_thread(self._mark)

@@ -21,7 +21,7 @@ ROUTINGS = (
 )
 ROUND_ROBIN, RANDOM, LEAST_OUTSTANDING, POWER_OF_TWO, SHARED_QUEUE = range(len(ROUTINGS))
 
-# Each is made for a fleet of so many replicas; a shared queue has no policy, as any replica leads to it.
+# Each is made for a fleet of this many replicas; a shared queue has no policy, as any replica leads to it.
 POLICIES: dict[Routing, Callable[[int], Policy[Any]]] = {
     Routing.ROUND_ROBIN: round_robin,
     Routing.RANDOM: at_random,
@@ -46,7 +46,7 @@ def router(
 
 @inlined
 def first_place(routing: int, turn: int, uniforms: Floats, at: int, count: int) -> int:
-    """The place that a policy looks at first, of so many candidates.
+    """The place that a policy looks at first, of this many candidates.
 
     Args:
         turn: whose turn it is.
@@ -61,7 +61,7 @@ def first_place(routing: int, turn: int, uniforms: Floats, at: int, count: int) 
 
 @inlined
 def other_place(routing: int, first: int, uniforms: Floats, at: int, count: int) -> int:
-    """The place that a policy looks at besides, of so many candidates; the first itself if there is none."""
+    """The place that a policy looks at besides, of this many candidates; the first itself if there is none."""
     if routing == POWER_OF_TWO:
         return int(second_place(first, uniforms[at + 1], count))
     return first

@@ -19,7 +19,7 @@ from simulations.statistics.relaxation import (
     open_relaxation_requests,
 )
 
-# A spell is cut where the time to settle is at most this share of its mean, to so many times that.
+# A spell is cut where the time to settle is at most this share of its mean, to this many times it.
 _CUT_SHARE, _CUT_TIMES = 0.5, 4.0
 # Bursts with the calm after them that a pool must have seen, and of each run, so that every stratum is in it;
 # and of the start of a short run that may only refuse.
@@ -67,7 +67,7 @@ class Fed:
         return open_relaxation_requests(load, self.queues, in_service, self.variability, self.places)
 
     def backlog(self, rate_rps: float, lasting_s: float) -> float:
-        """Requests at one queue such that each so many more are e times rarer at the end of an exponential spell.
+        """Requests at one queue such that each such number more is e times rarer at the end of an exponential spell.
 
         Those of a reflected Brownian motion at an exponential time: 1/θ for the positive root θ of
         σ²θ²/2 + dθ = 1/m, with the drift d and the variance σ² of the net input, also above the capacity.
@@ -185,7 +185,7 @@ class BurstRuns:
         )
 
     def counted_min(self, relaxations: float) -> float:
-        """Requests that a pool must have seen: so many relaxation times of each phase, and 200 cycles.
+        """Requests that a pool must have seen: this many relaxation times of each phase, and 200 cycles.
 
         A phase in which the queue does not settle is seen often enough by the relaxation time of the whole.
 

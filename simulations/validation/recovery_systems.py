@@ -396,7 +396,7 @@ def redundancy(replicas: int, copies: int, load: float) -> RecoverySystem:
 
 
 def hedged(service: Duration, delay_s: float, quantiles: Quantiles) -> RecoverySystem:
-    """A second attempt after a delay, with so many servers that one is free."""
+    """A second attempt after a delay, with enough servers that one is always free."""
     law, rate_rps, servers = Hedged(response=service, delay_s=delay_s), 1.0, 20
     return RecoverySystem(
         name=f"hedge after {delay_s:g} s, {service.family} scv {service.variability:g}",

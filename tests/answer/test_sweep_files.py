@@ -404,8 +404,8 @@ def test_the_journal_of_other_settings_is_refused_by_name_and_left_alone(tmp_pat
     with pytest.raises(InputError, match=r"\(profiles\)"):
         going_on(tmp_path, profiles={"made-up": "abd"})
     assert journal.read_bytes() == before
-    with open_journal(journal, {**SETTINGS, "seed": 4}, TABLE.columns, 3, fresh=True) as anew:
-        assert anew.rows == []
+    with open_journal(journal, {**SETTINGS, "seed": 4}, TABLE.columns, 3, fresh=True) as again:
+        assert again.rows == []
     assert going_on(tmp_path, seed=4) == []
 
 

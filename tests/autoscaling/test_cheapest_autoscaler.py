@@ -98,7 +98,7 @@ def found_by(
 
 
 def stairs(share: int, extra: float, per_bound: int) -> Callable[[Target, int], bool]:
-    """Utilization holds up to so many percents, and so many more for each replica that is always there."""
+    """Utilization holds up to a percentage, and to a higher one for each replica that is always there."""
 
     def holds(target: Target, least: int) -> bool:
         if target.metric is Metric.CONCURRENCY:
@@ -137,8 +137,8 @@ def test_it_says_what_is_saved_of_the_smallest_fixed_fleet() -> None:
     """One replica by night and seven by day, where six all the time are enough; two and nine, where four are."""
     plan = found_by(Made(stairs(60, 0.0, 0)))
     assert plan.saved_share == Interval.exact(1.0 - 96.0 / 144.0)
-    dearer = found_by(Made(stairs(60, 0.0, 0), fixed=4), choices=((CHOICES[0][3],),))
-    assert dearer.saved_share == Interval.exact(1.0 - 132.0 / 96.0)
+    more_expensive = found_by(Made(stairs(60, 0.0, 0), fixed=4), choices=((CHOICES[0][3],),))
+    assert more_expensive.saved_share == Interval.exact(1.0 - 132.0 / 96.0)
 
 
 def test_the_next_one_is_confirmed_where_the_cheapest_is_not() -> None:

@@ -147,7 +147,7 @@ def test_the_screen_names_the_autoscaler_and_what_it_saves(capacity: Command) ->
 
 
 @pytest.mark.long
-def test_any_target_is_no_dearer_than_one_of_them(planned: Any, capacity: Command) -> None:
+def test_the_best_of_all_targets_costs_no_more_than_one_of_them(planned: Any, capacity: Command) -> None:
     words = [word if word != "utilization:0.6" else "any" for word in ONE]
     done = capacity("plan", *words, "--json")
     found, one = json.loads(done.stdout)["autoscaled"], json.loads(planned.stdout)["autoscaled"]

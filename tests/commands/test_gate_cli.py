@@ -27,7 +27,7 @@ ASKED = [
 
 
 def samples(times: float) -> str:
-    """A profile of batches of 1 and 8, so many times as slow."""
+    """A profile of batches of 1 and 8, this many times as slow."""
     rows = [(b, times * (base + 0.01 * i)) for b, base in ((1, 5.0), (8, 12.0)) for i in range(100)]
     return "batch_size,latency_ms\n" + "".join(f"{b},{latency_ms:.4f}\n" for b, latency_ms in rows)
 

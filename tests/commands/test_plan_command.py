@@ -72,7 +72,7 @@ def test_prices_decide_between_profiles(answer, prices, name, replicas, usd):
     assert (found["recommendation"]["profile"], found["recommendation"]["replicas"]) == (name, replicas)
     assert found["cost"] == {"hourly_usd": pytest.approx(usd)}
     considered = {one["plan"]["profile"] for one in found["considered"]}
-    assert considered == ({"small", "large"} if name == "large" else {"small"})  # one large device is dearer
+    assert considered == ({"small", "large"} if name == "large" else {"small"})  # one large device costs more
 
 
 @pytest.mark.long

@@ -1,4 +1,4 @@
-"""Coordinated omission: what is told beside what an open loop sees of the same stalls."""
+"""Coordinated omission: what a closed loop reports beside what an open loop sees of the same stalls."""
 
 from dataclasses import replace
 from typing import Any
@@ -142,7 +142,7 @@ def test_a_tail_is_known_up_to_the_maximum_or_to_a_thousandth(known: dict[str, A
 
 
 def test_mean_and_maximum_tell_how_much_was_held_back_at_most() -> None:
-    """Of a response of 300 ms two thirds are beyond the cycle of 100 ms, of none more: 100 ms of the mean of 150."""
+    """The longest response is two thirds beyond the cycle of 100 ms, and no other is more: 100 ms of the mean."""
     run = LoadRun(name="r", users=1.0, throughput_rps=10.0, mean_s=0.15, max_s=0.3)
     assert unsent_share_max(run) == pytest.approx(0.5)
     assert unsent_share_max(replace(run, max_s=0.1)) == 0.0

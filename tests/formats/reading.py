@@ -12,7 +12,7 @@ from capacity.formats.load_test import LoadRun, LoadTest
 from capacity.formats.registry import Kind, read
 from capacity.traffic.workload import TraceArrivals
 
-NAME = "result.bin"  # a format is told by what a file holds, not by its name
+NAME = "result.bin"  # a format is recognised by what a file holds, not by its name
 
 
 def example(name: str) -> str:
@@ -56,6 +56,6 @@ def refusal(content: Any, kind: Kind = Kind.LOAD_TEST) -> str:
         read_bytes(content, kind)
     said = str(refused.value)
     assert said.startswith(NAME)
-    assert said.count(NAME) == 1  # the place is told once
+    assert said.count(NAME) == 1  # the place is named once
     assert "\n" not in said
     return said

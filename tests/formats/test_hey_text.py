@@ -6,8 +6,8 @@ from reading import example, load_test, refusal
 from capacity.formats.load_test import Loop
 
 TEXT = example("hey_text.txt")
-NOBODY = example("hey_text_nobody.txt")
-EXAMPLES = {"text": TEXT.encode(), "nobody": NOBODY.encode()}
+NO_ANSWERS = example("hey_text_nobody.txt")
+EXAMPLES = {"text": TEXT.encode(), "nobody": NO_ANSWERS.encode()}
 
 
 def test_the_run() -> None:
@@ -43,7 +43,7 @@ def test_fast_responses_have_several_buckets_at_one_printed_bound() -> None:
 
 
 def test_a_run_without_an_answer() -> None:
-    (run,) = load_test(NOBODY).runs
+    (run,) = load_test(NO_ANSWERS).runs
     assert (run.succeeded, run.failed, run.mean_s, run.quantiles_s, run.histogram) == (0, 5, None, {}, None)
 
 

@@ -60,7 +60,7 @@ def test_packed_and_large_files_are_read_as_their_text(name: str, tmp_path: Path
 
 @contextmanager
 def parts_of(count: int) -> Iterator[None]:
-    """Within, files are read by parts of so many bytes."""
+    """Within, files are read by parts of this many bytes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(files, "_CHUNK_BYTES", count)
         yield

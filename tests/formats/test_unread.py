@@ -1,4 +1,4 @@
-"""Files that people often give and that no format reads, written here by shape: what to give instead is told."""
+"""Files that people often give and that no format reads, written here by shape: the error says what to give instead."""
 
 import pytest
 from test_hey_text import TEXT as HEY

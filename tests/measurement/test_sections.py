@@ -164,7 +164,7 @@ def test_drift_is_not_seen_in_noise_more_often_than_its_level():
 
 @pytest.mark.parametrize("lasting", [50, 100, 170])
 def test_spells_that_come_and_go_are_no_drift(lasting):
-    """Spells of so many samples, some 30 % slower: of sections of 50, taken for independent, or of more."""
+    """Spells of this many samples, some 30 % slower: of sections of 50, taken for independent, or of more."""
     dice, seen = random.Random(6), 0
     for _ in range(400):
         spells = [dice.choice([0.010, 0.013]) for _ in range(1000 // lasting + 2)]

@@ -22,7 +22,7 @@ def test_the_share_of_the_time_that_a_replica_is_down() -> None:
 
 
 def more_than(down: int, replicas: int, share: float) -> float:
-    """P(more than so many are down), term by term."""
+    """P(more than this many are down), term by term."""
     return math.fsum(
         math.comb(replicas, k) * share**k * (1.0 - share) ** (replicas - k)
         for k in range(down + 1, replicas + 1)

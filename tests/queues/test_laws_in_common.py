@@ -287,7 +287,7 @@ def test_the_tail_at_a_quantile_is_the_rest(row: Row) -> None:
 
 @by_law
 def test_littles_law(row: Row) -> None:
-    """Of all that arrive, or of all that are served, in the queue and in the system."""
+    """Little's law holds for all arrivals or for all that are served, in the queue and in the system."""
 
     def little(row: Row, load: float, servers: int, shape: Shape, quantile: float, k: float) -> None:
         law = row.law(load, servers, shape, k)

@@ -121,7 +121,7 @@ class Server:
 
 
 def statuses_of(text: str, requests: int, folder: Path, hold_s: float = 0.2) -> tuple[Counter[int], int]:
-    """How many of so many requests at once get which status, and how many the server holds at once."""
+    """How many of this many requests at once get which status, and how many the server holds at once."""
 
     async def ask() -> tuple[Counter[int], int]:
         server = Server(hold_s)

@@ -12,7 +12,7 @@ import capacity as cap
 from capacity.render.deploy.registry import TARGETS
 from cli import app
 
-# Clients alone are told by plans that were made to recover: `test_deploy_clients.py`.
+# Clients alone are described by plans that were made to recover: `test_deploy_clients.py`.
 BATCHING = [name for name in TARGETS if name not in ("vllm", "envoy", "istio", "grpc")]
 
 

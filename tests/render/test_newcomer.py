@@ -51,7 +51,7 @@ def test_from_tritons_statistics_to_files(tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_what_is_left_to_edit_is_names(tmp_path: Path) -> None:
-    """Lines to replace are marked, and what the profile does not say is told."""
+    """Lines to replace are marked, and what the profile does not say is stated."""
     (tmp_path / "statistics.json").write_bytes(STATISTICS.read_bytes())
     capacity(tmp_path, "import statistics.json --kind gpu -o classifier.json")
     capacity(

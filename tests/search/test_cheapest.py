@@ -70,7 +70,7 @@ def every_plan(question: Question) -> Iterator[Plan]:
 
 
 def left_of(replicas: int, survival: Survival, each: int) -> int:
-    """Replicas that are left, counted anew; a zone takes whole devices."""
+    """Replicas that are left, counted again; a zone takes whole devices."""
     gone = [0, survival.spare]
     if survival.zones is not None:
         devices = replicas // each
@@ -368,7 +368,7 @@ def test_the_answer_is_the_best_of_all_by_their_laws(question: Question) -> None
 
 @dataclass
 class CostlyJudge(FatefulJudge):
-    """Takes so many requests for each trial."""
+    """Takes this many requests for each trial."""
 
     requests: int = 0
 

@@ -52,7 +52,7 @@ def plan_of(replicas: int, batch_size_max: int, routing: Routing) -> Plan:
 def planned(
     means_s: dict[int, float], replicas: int, routing: Routing, load: float, **fields: object
 ) -> tuple[Recommendation, float, float]:
-    """The answer where so many replicas keep P99 by a hair, the rate and the limit."""
+    """The answer where this many replicas keep P99 by a hair, the rate and the limit."""
     profile, largest = profile_of(means_s), max(means_s)
     rate_rps = load * replicas * profile.throughput_rps(largest)
     limit_s = WITHIN * p99_s(profile, rate_rps, plan_of(replicas, largest, routing))

@@ -131,7 +131,7 @@ def test_the_setting_with_most_success_meanwhile(goodputs: dict[str, float], set
 
 
 def test_a_queue_limit_is_confirmed_for_the_objective() -> None:
-    """Who is rejected is late, so that the plan is judged anew."""
+    """A rejected request is late, so the plan is judged again."""
     replan = Replanner()
     found, recovery, _ = planned(by_setting({"limit": 0.92}), replan)
     assert recovery.setting == "--queue-limit 100"

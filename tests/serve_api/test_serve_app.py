@@ -1,4 +1,4 @@
-"""The endpoints: what is answered, what is refused, and what is told of it."""
+"""The endpoints: what is answered, what is refused, and what is reported."""
 
 import asyncio
 import json

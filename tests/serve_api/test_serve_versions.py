@@ -79,7 +79,7 @@ def test_the_way_back_needs_no_loading(store):
     store.rollback()
     assert look(service, loader) == "v1.0.0"
     assert service.versions.serving.backend is first
-    assert service.versions.serving.breaker.state(0.0) is CircuitState.CLOSED  # it has answered anew
+    assert service.versions.serving.breaker.state(0.0) is CircuitState.CLOSED  # it has answered again
 
 
 def no_model(store):

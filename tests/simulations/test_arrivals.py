@@ -282,7 +282,7 @@ ALL = 150  # requests
 
 
 def in_pieces(stream: Stream | Replay, column: str, pieces: list[int]) -> np.ndarray:
-    """One column of a stream, so many requests at a time, and the rest at last."""
+    """One column of a stream, a number of requests at a time, and the rest at last."""
     parts, left = [], stream.requests
     for count in [*pieces, ALL]:
         if left:

@@ -114,7 +114,7 @@ def test_the_timer_counts_from_the_arrival_of_the_oldest() -> None:
 
 
 def test_a_replica_that_was_busy_past_the_deadline_dispatches_at_once() -> None:
-    """The second request's deadline is 0.75; the timer does not start anew when the replica is free."""
+    """The second request's deadline is 0.75; the timer does not start again when the replica is free."""
     records = serve([0.0, 0.25], fixed(lambda size: 2.0), batch=4, wait_s=0.5)
     assert records.started_s.tolist() == [0.5, 0.5]
     records = serve([0.0, 1.0], fixed(lambda size: 2.0), batch=4, wait_s=0.5)

@@ -605,7 +605,7 @@ def test_too_few_samples_give_a_quantile_no_upper_end() -> None:
 
 
 def test_the_samples_that_would_do_are_counted_by_the_share_beyond() -> None:
-    """1.2 % of pauses are told from 1 % by 9,500 samples; then P99 is a pause, which varies by 1 ms."""
+    """1.2 % of pauses are distinguished from 1 % by 9,500 samples; then P99 is a pause, which varies by 1 ms."""
     found = quantile_of_lone_requests(pausing(800, 7), 0.99)
     assert isinstance(found, ResampledQuantile)
     times = found.times_enough(lambda interval: interval.relative_half_width <= 0.05, 0.95)
@@ -696,7 +696,7 @@ def test_a_verdict_that_the_profiles_error_leaves_open_is_in_doubt() -> None:
 
 
 def test_runs_under_resampled_profiles_are_counted() -> None:
-    """Before, 86 runs a confirmation were in no budget; where one begins is told without them."""
+    """Before, 86 runs a confirmation were in no budget; where one begins does not count them."""
     scenario = asked(p99(1.0), Workload(arrival_rate_rps=10.0), sampled(400))
     judge = SimulationJudge(precision=0.05)
     alone, look = judge._judge(judge._trial(scenario, Stage.CERTIFY, 1))

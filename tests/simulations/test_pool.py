@@ -92,7 +92,7 @@ def test_an_atom_that_sections_agree_on_has_no_error() -> None:
 
 
 def test_an_interval_is_never_narrower_than_a_cell() -> None:
-    """Of 100,000 values between 1 and 1.0001 all lie in one cell: known to its error, unless they are a mark."""
+    """100,000 values between 1 and 1.0001 all lie in one cell: known to its error, unless they are a mark."""
     generator = np.random.default_rng(4)
     values = [1.0 + 1e-4 * generator.random(10_000) for _ in range(10)]
     interval = pool_of(values).response_quantile(0.99).interval(0.95)

@@ -47,7 +47,7 @@ def outcomes(
 def seen(
     *bad: tuple[float, float], every: int = 1, stress: Stress = STRESS, stopped_s: float = math.inf
 ) -> Run:
-    """A run of 100 requests a second, of which every so many fail in some stretches of time."""
+    """A run of 100 requests a second, of which one in a given number fails in some stretches of time."""
     until_s = stress.ends_s + stress.horizon_s
     arrived_s = np.arange(0.0, until_s, 0.01) + 0.005
     fails = np.zeros(len(arrived_s), dtype=bool)

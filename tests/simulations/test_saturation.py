@@ -142,7 +142,7 @@ def draws_of(given: list[int], got: list[int]) -> TokenDraws:
     )
 
 
-NOBODY = draws_of([], [])
+NO_DRAWS = draws_of([], [])
 NONE = np.zeros(0, dtype=np.int64)
 
 
@@ -154,7 +154,7 @@ def test_from_its_beginning_it_is_the_engine_of_all_other_runs(ahead: bool, bloc
     rules = EngineRules(sequences_max=4, tokens_max=64, blocks=blocks, ahead=ahead)
     given, got = [20, 40, 3, 17, 60, 9, 30, 12], [30, 2, 50, 7, 1, 33, 20, 28]
     whole = serve_engines(table, rules, 1, Routing.ROUND_ROBIN, draws_of(given, got))
-    engine = SaturatedEngine(table, rules, NOBODY, NONE)
+    engine = SaturatedEngine(table, rules, NO_DRAWS, NONE)
     engine.line_up(draws_of(given[:5], got[:5]))
     engine.line_up(draws_of(given[5:], got[5:]))
     for _ in range(200):
@@ -173,7 +173,7 @@ def test_who_begins_in_the_midst_goes_on_as_if_it_had_begun_before(after: int) -
     table = scenario_of(2, CONSTANT).profile.table
     rules = EngineRules(sequences_max=2, tokens_max=64, blocks=1_000)
     given, got = [20, 30], [18, 40]
-    before = SaturatedEngine(table, rules, NOBODY, NONE)
+    before = SaturatedEngine(table, rules, NO_DRAWS, NONE)
     before.line_up(draws_of([*given, 25, 8], [*got, 10, 12]))
     while before.progress.steps < after:
         before.advance(1e-4)

@@ -159,7 +159,7 @@ def many(number: int) -> Runs:
 
 
 def with_burst_s(row: Returns) -> float:
-    """The fluid law, and the full budget that is spent at first: so many attempts more to be served."""
+    """The fluid law, and the full budget that is spent at first: this many more attempts to be served."""
     law, budget = fluid(row.asked), row.asked.clients.budget
     assert law.recovery_s is not None
     spare_rps = row.asked.capacity_rps - law.amplification * row.asked.rate_rps
@@ -263,7 +263,7 @@ def test_nothing_happens_to_enough_replicas(name: str) -> None:
 
 
 class Shares(NamedTuple):
-    """How many of so many runs recover, by the table."""
+    """How many of this many runs recover, by the table."""
 
     asked: Stress
     happened: int

@@ -1,4 +1,4 @@
-"""Lone requests: what lies outside the server is this client's, and a batch that takes something else is told."""
+"""Lone requests: what lies outside the server is this client's, and a batch that takes something else is reported."""
 
 import asyncio
 import itertools

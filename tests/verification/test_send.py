@@ -271,7 +271,7 @@ def target_of(url: str) -> Target:
 
 
 def outcomes(url: str, times: int = 1) -> list[int]:
-    """Of so many requests one after another."""
+    """A run of this many requests, one after another."""
 
     async def ask():
         async with connected(target_of(url)) as send:

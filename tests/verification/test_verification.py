@@ -589,7 +589,7 @@ def run_of(schedule, warm_up_s=0.0):
 
 
 def predictor(simulate):
-    """With a simulator that is told what is asked of it."""
+    """With a simulator that records what it is asked."""
 
     def simulator(quantiles):
         return lambda scenario: simulate(quantiles, scenario.workload)

@@ -20,7 +20,7 @@ class BreakdownMMc:
     """M/M/c whose servers break down, busy or not, and are all repaired at once.
 
     An interrupted request resumes at the next free server, before those that wait, so that of n requests min(n,
-    servers up) are served; as services have no memory, it is the same whether they resume or begin anew. The chain
+    servers up) are served; as services have no memory, it is the same whether they resume or start again. The chain
     has a level for each number of requests, and in each the number of servers up.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Token engine: a replica that serves a language model, with a scheduler that fills each step anew."""
+"""Token engine: a replica that serves a language model, with a scheduler that fills every step."""
 
 import math
 from dataclasses import dataclass, replace

@@ -230,7 +230,7 @@ def reset(w: World, e: Passes, r: int, now_s: float) -> None:
 
 @borrowing
 def vacate(w: World, s: Engines, r: int, now_s: float) -> None:
-    """Who waits at an engine and has not begun is routed again, in order; who has begun is served to the end."""
+    """Route again, in order, the requests that wait at an engine; those that have begun are served to the end."""
     rows, engines = s.passes.rows, s.passes.engines
     a = engines[r].head
     while a != NO_ONE:

@@ -93,7 +93,7 @@ class FaultyEngine(FaultyServer[Pass]):
             self._clock.call(self._clock.now, Phase.DISPATCH, self.index, self._begin)
 
     def clear(self) -> list[Attempt]:
-        """Who runs leaves, then who waits, and its cache is empty."""
+        """Empty the engine and its cache; returns the attempts that it held, those that ran first."""
         self._end_work()
         held = [*self._scheduler.running, *self._scheduler.waiting]
         attempts = [self._attempts[request.number] for request in held]

@@ -141,7 +141,7 @@ class Fleet:
             server.suffer(fault)
 
     def _leave(self, server: FaultyServer[Any]) -> None:
-        """Who waits there is routed again, in order, also those that no client waits for."""
+        """Route the waiting attempts again, in order, including those that no client waits for."""
         for attempt in server.vacate():
             failure = self._entrance.admit(attempt)
             if failure is not None and attempt.is_waited_for:
