@@ -34,6 +34,7 @@ from simulations.engine_case import (
 from simulations.judge import SimulationJudge
 from simulations.looks import is_settled, look_at_sections, looks
 from simulations.simulate import answer
+from simulations.statistics import pool as pools
 from simulations.statistics.decision import Errors, Look, decide, found
 from simulations.statistics.sample import Length
 from simulations.statistics.strata import Strata
@@ -195,7 +196,7 @@ def bursting(rate_rps: float = 20.0) -> TokenScenario:
 
 
 def test_slots_that_never_fill_are_forgotten_as_soon_as_the_answers_that_run(monkeypatch) -> None:
-    """Of 100,000 slots of which a handful runs; to fill them all would take a quarter of an hour."""
+    """A handful of 100,000 slots is taken; to fill them all would take a quarter of an hour."""
     one = Saturation(
         rate_rps=100.0, running_mean=100_000.0, kv_utilization=0.5, preemption_rate=0.0, step_mean_s=0.01,
         prefill_time_share=0.1, binding="slots",
@@ -255,7 +256,7 @@ def test_what_is_decided_under_bursts_is_narrowed_no_further_than_that(monkeypat
 
 
 def recorded(count: int, objective: Objective) -> EngineCase:
-    """Engines that saturate at 100 rps, under a trace of so many requests."""
+    """Engines that saturate at 100 rps, under a trace of this many requests."""
     scenario = scenario_of(objective=objective)
     arrivals = TraceArrivals(instants_s=tuple(float(number) for number in range(count)), name="mine.csv")
     return EngineCase(scenario=replace(scenario, workload=replace(scenario.workload, arrivals=arrivals)))
@@ -547,6 +548,21 @@ def test_one_engine_stands_for_all_where_it_may() -> None:
     assert not EngineCase(scenario=four).is_path
 
 
+def test_runs_without_a_time_between_tokens_say_nothing_about_its_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first look, of twenty runs, would claim that every request kept the limit."""
+    scenario = replace(law_scenario(10.0, LENGTHS, LINE), objective=Objective.of(tpot={0.9: 1.0}))
+    case = EngineCase(scenario=scenario)
+
+    def counts(pool: pools.Pool, measure: Measure) -> bool:
+        return measure is not Measure.TPOT or pool.replications > 20
+
+    monkeypatch.setattr(pools.Pool, "counts", counts)
+    first = next(looks(case, Seed(value=1), 10**6, requests_first=1))
+    assert first.pool.replications == 40
+
+
 def test_measures_are_those_that_are_promised_else_two() -> None:
     assert EngineCase(scenario=scenario_of()).deciding == (Measure.TTFT, Measure.RESPONSE)
     assert EngineCase(scenario=scenario_of(objective=OBJECTIVE)).deciding == (Measure.TTFT,)
@@ -579,7 +595,7 @@ def test_a_path_has_no_quantiles_beyond_its_requests(monkeypatch: pytest.MonkeyP
 
 
 def test_what_is_counted_by_time_counts_until_the_next_would_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of arrivals at 0, 2, 4, 8 and 9 s those from the second to the fourth: from 2 s to 3 s after 8 s."""
+    """Arrivals at 0, 2, 4, 8 and 9 s: the second to the fourth count, from 2 s to 3 s after 8 s."""
     asked: list[Any] = []
     monkeypatch.setattr(engine_case, "serve", lambda _s, _d, _e, window_s: asked.append(window_s))
     monkeypatch.setattr(engine_case, "token_sample", lambda *_, **given: given)
