@@ -36,10 +36,10 @@ from capacity.measurement.http import parse_address
 from capacity.profile.load import load_profile
 from capacity.profile.profile import ServiceProfile
 from capacity.question.plan import Plan, Routing
-from capacity.recovery.clients import Clients
 from capacity.recovery.findings import Run, Runs
 from capacity.recovery.protection import Shedding
 from capacity.recovery.stress import Stress
+from capacity.traffic.clients import Clients
 from capacity.verification.clock import WallClock, precise_runner
 from capacity.verification.load_test import IN_FLIGHT_MAX
 from capacity.verification.run import OK, LoadRun, Schedule

@@ -1,10 +1,10 @@
-"""Retrying client: does to a real server what `capacity.recovery.clients` describes."""
+"""Retrying client: does to a real server what `capacity.traffic.clients` describes."""
 
 import asyncio
 from dataclasses import dataclass, field
 
 from capacity.errors import DomainError
-from capacity.recovery.clients import BudgetKind, Clients, Failure
+from capacity.traffic.clients import BudgetKind, Clients, Failure
 from capacity.verification.clock import WallClock
 from capacity.verification.run import OK, TIMED_OUT
 from capacity.verification.send import Send, Sent

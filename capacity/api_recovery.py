@@ -17,7 +17,6 @@ from capacity.question.overload import Saturation
 from capacity.question.plan import REPLICAS_LIMIT, Plan
 from capacity.question.tokens import TokenPlan, TokenQuestion, TokenScenario
 from capacity.question.verbs import refuse_for_batches
-from capacity.recovery.clients import Clients
 from capacity.recovery.disturbance import Disturbances
 from capacity.recovery.effect import Effects, given_flags, require_effect
 from capacity.recovery.parse import read_clients, read_cold, read_protection, read_trigger
@@ -26,6 +25,7 @@ from capacity.recovery.stress import DETECTION_S, Stress
 from capacity.recovery.trigger import Trigger, TriggerKind
 from capacity.server.batch.server import BatchServer
 from capacity.server.engine.server import TokenEngine
+from capacity.traffic.clients import Clients
 from capacity.traffic.workload import Workload
 from capacity.units import require_count
 

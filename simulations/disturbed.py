@@ -12,10 +12,10 @@ from capacity.performance import Interval
 from capacity.profile.profile import ServiceProfile
 from capacity.question.plan import Plan
 from capacity.question.stability import load
-from capacity.recovery.clients import Clients
 from capacity.recovery.disturbance import Disturbances
 from capacity.recovery.faults import Action, Fault
 from capacity.recovery.protection import Protection
+from capacity.traffic.clients import Clients
 from capacity.traffic.workload import TraceArrivals, Workload
 from simulations.draws.arrivals import Purpose, Seed, Stage, Stream
 from simulations.draws.attempts import AttemptDraws, BatchFleet

@@ -1,1 +1,1 @@
-"""Recovery: clients that retry, faults, shedding, and whether a fleet recovers after trouble."""
+"""Recovery: faults, shedding, and whether a fleet recovers after trouble."""

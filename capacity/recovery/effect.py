@@ -6,10 +6,10 @@ from typing import Any
 
 from capacity.errors import InputError
 from capacity.question.plan import Routing
-from capacity.recovery.clients import Clients, Failure
 from capacity.recovery.fluid import patience_s
 from capacity.recovery.protection import Abandoned, Protection, Shedding
 from capacity.recovery.trigger import Trigger, TriggerKind
+from capacity.traffic.clients import Clients, Failure
 from capacity.units import format_duration
 
 _UNSEEN = (TriggerKind.CRASH, TriggerKind.HANG)  # by the balancer, at first

@@ -8,10 +8,10 @@ import math
 from dataclasses import dataclass
 
 from capacity.question.plan import Routing
-from capacity.recovery.clients import BudgetKind, Clients, Failure
 from capacity.recovery.protection import Abandoned, Shedding
 from capacity.recovery.stress import Stress
 from capacity.recovery.trigger import TriggerKind
+from capacity.traffic.clients import BudgetKind, Clients, Failure
 
 # The balancer knows of these at once, or they affect all replicas alike.
 _KNOWN_AT_ONCE = (TriggerKind.SPIKE, TriggerKind.LOSE, TriggerKind.SPOT, TriggerKind.ROLLOUT)

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 from capacity.errors import InputError, quoted
 from capacity.question.parse import read_choice, read_share
-from capacity.recovery.clients import Backoff, BudgetKind, Clients, Failure, RetryBudget
 from capacity.recovery.disturbance import Disturbances, Pauses, RequestClass
 from capacity.recovery.faults import ColdCache
 from capacity.recovery.presets import CLIENTS
 from capacity.recovery.protection import Abandoned, Protection, Shedding
 from capacity.recovery.trigger import Trigger, TriggerKind
+from capacity.traffic.clients import Backoff, BudgetKind, Clients, Failure, RetryBudget
 from capacity.units import is_number, parse_duration_s, parse_rate_rps
 
 _TRIGGERS = (

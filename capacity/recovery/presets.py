@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from capacity.recovery.clients import Backoff, BudgetKind, Clients, Failure, RetryBudget
+from capacity.traffic.clients import Backoff, BudgetKind, Clients, Failure, RetryBudget
 
 _BROKEN = frozenset({Failure.REJECTED, Failure.CRASHED})
 # Timeouts stay as the user gives them.

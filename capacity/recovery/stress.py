@@ -8,11 +8,11 @@ from capacity.errors import DomainError, InputError
 from capacity.question.plan import Measured, Plan, Routing
 from capacity.question.resilience import Breakdowns
 from capacity.question.tokens import TokenPlan
-from capacity.recovery.clients import Clients
 from capacity.recovery.faults import ColdCache
 from capacity.recovery.protection import Protection, Shedding
 from capacity.recovery.trigger import Trigger, TriggerKind
 from capacity.server.server import Server
+from capacity.traffic.clients import Clients
 from capacity.traffic.workload import Workload
 
 BASELINE_S = 30.0  # before the trigger; later windows are compared with it

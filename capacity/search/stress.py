@@ -11,7 +11,6 @@ from capacity.performance import Interval
 from capacity.question.caveat import Caveat, CaveatCode
 from capacity.question.plan import Plan, Routing
 from capacity.question.tokens import TokenPlan
-from capacity.recovery.clients import BudgetKind, RetryBudget
 from capacity.recovery.findings import OneRun, Remedy, Run, Runs, Screen, SpikeSurvived, StressJudge
 from capacity.recovery.fluid import amplification, fluid, patience_s, spike_survived_s
 from capacity.recovery.protection import Abandoned, Shedding
@@ -22,6 +21,7 @@ from capacity.search.engines import cache_caveats, length_caveats, llm_profile_c
 from capacity.server.batch.server import BatchServer
 from capacity.server.engine.server import TokenEngine
 from capacity.server.server import Server
+from capacity.traffic.clients import BudgetKind, RetryBudget
 from capacity.units import format_duration
 
 BUDGET = 0.1  # retries a first try, which is what is recommended most

@@ -1,1 +1,1 @@
-"""Traffic: arrival processes, traces, burstiness, daily curves and lengths of requests."""
+"""Traffic: arrival processes, traces, burstiness, daily curves, lengths of requests, and the clients who send them."""

@@ -12,9 +12,9 @@ from capacity.errors import DomainError
 from capacity.profile.llm import Scheduler
 from capacity.profile.steps import StepTable
 from capacity.question.plan import Batching, Plan, Routing
-from capacity.recovery.clients import Clients
 from capacity.recovery.faults import ColdCache, Fault
 from capacity.recovery.protection import Abandoned, Protection, Shedding
+from capacity.traffic.clients import Clients
 from simulations.draws.records import Floats, Integers
 from simulations.draws.service import ServiceTimes
 from simulations.draws.tokens import EngineRules, TokenDraws

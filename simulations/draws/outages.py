@@ -6,9 +6,9 @@ import numpy as np
 
 from capacity.errors import DomainError, InputError
 from capacity.recovery.absence import in_order, with_breakdowns
-from capacity.recovery.clients import Clients
 from capacity.recovery.faults import Fault
 from capacity.recovery.stress import Stress
+from capacity.traffic.clients import Clients
 from capacity.traffic.workload import TraceArrivals
 from simulations.draws.arrivals import Purpose, Seed, Stream
 from simulations.draws.attempts import AttemptDraws

@@ -18,9 +18,9 @@ from capacity.queues.recovery.lifo import LastInFirstOut
 from capacity.queues.recovery.mmcd import MMcD
 from capacity.queues.recovery.pauses import PausedMG1
 from capacity.queues.recovery.retrial import LongBackoff, Retrial
-from capacity.recovery.clients import ATTEMPTS_MAX, Backoff, Clients, Failure
 from capacity.recovery.faults import Action, Fault
 from capacity.recovery.protection import Abandoned, Protection, Shedding
+from capacity.traffic.clients import ATTEMPTS_MAX, Backoff, Clients, Failure
 from capacity.traffic.workload import Workload
 from simulations.draws.arrivals import Purpose, Seed, Stream
 from simulations.draws.attempts import AttemptDraws, BatchFleet, Outcomes

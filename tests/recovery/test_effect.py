@@ -5,10 +5,10 @@ from stresses import fleet_in_trouble
 
 from capacity.errors import InputError
 from capacity.question.plan import Routing
-from capacity.recovery.clients import Clients, Failure
 from capacity.recovery.effect import Effects, given_flags, require_effect
 from capacity.recovery.parse import read_trigger
 from capacity.recovery.protection import Abandoned, Protection, Shedding
+from capacity.traffic.clients import Clients, Failure
 
 TRIES = Clients(timeout_s=1.0, attempts=3)
 WAITS = Clients(attempts=3)

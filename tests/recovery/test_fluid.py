@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from capacity.profile.load import load_profile
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.plan import Plan, Routing
-from capacity.recovery.clients import BudgetKind, Clients, Failure, RetryBudget
 from capacity.recovery.findings import Runs
 from capacity.recovery.fluid import amplification, fluid, is_described, patience_s, spike_survived_s
 from capacity.recovery.parse import read_trigger
@@ -19,6 +18,7 @@ from capacity.recovery.protection import Abandoned, Protection, Shedding
 from capacity.recovery.stress import Stress
 from capacity.recovery.trigger import Trigger, TriggerKind
 from capacity.server.batch.server import BatchServer
+from capacity.traffic.clients import BudgetKind, Clients, Failure, RetryBudget
 from capacity.traffic.workload import PoissonArrivals, Workload
 from simulations.draws.service import ExponentialTimes, ServiceTimes
 from simulations.stress import StressSimulation

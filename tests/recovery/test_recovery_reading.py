@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from capacity.errors import DomainError, InputError
-from capacity.recovery.clients import ALL_FAILURES, Backoff, BudgetKind, Clients, Failure, RetryBudget
 from capacity.recovery.faults import ColdCache
 from capacity.recovery.parse import (
     read_backoff,
@@ -22,6 +21,7 @@ from capacity.recovery.parse import (
 from capacity.recovery.presets import CLIENTS
 from capacity.recovery.protection import Abandoned, Protection, Shedding
 from capacity.recovery.trigger import Trigger, TriggerKind
+from capacity.traffic.clients import ALL_FAILURES, Backoff, BudgetKind, Clients, Failure, RetryBudget
 
 
 @pytest.mark.parametrize(

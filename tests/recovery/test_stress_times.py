@@ -10,12 +10,12 @@ from stresses import ENGINE, PROFILE, engines_in_trouble, fleet_in_trouble
 from capacity.errors import DomainError, InputError
 from capacity.question.plan import Routing
 from capacity.question.resilience import Breakdowns
-from capacity.recovery.clients import Backoff, Clients
 from capacity.recovery.disturbance import ORDINARY, Disturbances, Pauses, RequestClass
 from capacity.recovery.protection import Protection, Shedding
 from capacity.recovery.stress import DETECTION_S
 from capacity.recovery.trigger import Trigger, TriggerKind
 from capacity.server.engine.server import TokenEngine
+from capacity.traffic.clients import Backoff, Clients
 
 
 def test_the_instants_of_a_fleet_of_batches() -> None:

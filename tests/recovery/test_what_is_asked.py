@@ -17,12 +17,12 @@ from capacity.question.objective import Objective
 from capacity.question.plan import Plan, Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Breakdowns, Survival
-from capacity.recovery.clients import Clients
 from capacity.recovery.disturbance import Disturbances
 from capacity.recovery.protection import Abandoned, Protection, Shedding
 from capacity.recovery.stress import DETECTION_S, Stress
 from capacity.recovery.trigger import Trigger, TriggerKind
 from capacity.server.batch.server import BatchServer
+from capacity.traffic.clients import Clients
 from capacity.traffic.workload import ClosedPopulation, GammaArrivals, PoissonArrivals, Workload
 
 FILES = Path(__file__).parents[1] / "kept" / "files"

@@ -12,7 +12,6 @@ from stresses import THREE_TRIES, fleet_in_trouble, run_of
 from capacity.performance import Interval
 from capacity.question.plan import Routing
 from capacity.question.resilience import Breakdowns
-from capacity.recovery.clients import BudgetKind, Clients, RetryBudget
 from capacity.recovery.disturbance import Disturbances, Pauses, RequestClass
 from capacity.recovery.faults import ColdCache
 from capacity.recovery.findings import Course, Remedy, Run, Runs, Screen, SpikeSurvived
@@ -31,6 +30,7 @@ from capacity.render.recovery.screen import (
 )
 from capacity.search.disturbed_plan import DisturbedPlan
 from capacity.search.recovery_plan import RecoveryPlan
+from capacity.traffic.clients import BudgetKind, Clients, RetryBudget
 
 ONE_TRY = replace(THREE_TRIES, attempts=1)
 PATIENT = Clients()

@@ -13,13 +13,13 @@ from capacity.performance import Kind, Performance
 from capacity.question.candidate import Verdict
 from capacity.question.objective import Objective
 from capacity.question.plan import Plan
-from capacity.recovery.clients import BudgetKind
 from capacity.recovery.findings import Run
 from capacity.recovery.protection import Shedding
 from capacity.recovery.stress import STEADY_S, Stress
 from capacity.render.recovery.plan import recovery_plan_lines
 from capacity.search.recommendation import Recommendation
 from capacity.search.recovery_plan import RecoveryPlan, is_in_time, plan_to_recover
+from capacity.traffic.clients import BudgetKind
 
 Rule = Callable[[Stress, int], Run]
 PLANNED = fleet_in_trouble().plan

@@ -21,7 +21,6 @@ from capacity.errors import InconclusiveError, UnstableError
 from capacity.profile.profile import BatchTiming
 from capacity.question.caveat import CaveatCode
 from capacity.question.plan import Routing
-from capacity.recovery.clients import BudgetKind, Clients, RetryBudget
 from capacity.recovery.findings import Run
 from capacity.recovery.protection import Abandoned, Protection, Shedding
 from capacity.recovery.stress import Stress
@@ -37,6 +36,7 @@ from capacity.search.stress import (
     stress_caveats,
 )
 from capacity.server.batch.server import BatchServer
+from capacity.traffic.clients import BudgetKind, Clients, RetryBudget
 
 LAWS = settings(derandomize=True, deadline=None, max_examples=200)
 

@@ -10,8 +10,8 @@ from serving import metric
 
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.plan import Plan
-from capacity.recovery.clients import BudgetKind, Clients, RetryBudget
 from capacity.recovery.protection import Protection
+from capacity.traffic.clients import BudgetKind, Clients, RetryBudget
 from simulations.draws.attempts import AttemptDraws, BatchFleet
 from simulations.draws.service import ProfileTimes
 from simulations.kernel.recovery.run import run as simulated

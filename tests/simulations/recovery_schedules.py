@@ -7,9 +7,9 @@ from cases import WAKES, GridTimes
 from hypothesis import strategies as st
 
 from capacity.question.plan import Plan, Routing
-from capacity.recovery.clients import ALL_FAILURES, Backoff, BudgetKind, Clients, Failure, RetryBudget
 from capacity.recovery.faults import Action, ColdCache, Fault
 from capacity.recovery.protection import Abandoned, Protection, Shedding
+from capacity.traffic.clients import ALL_FAILURES, Backoff, BudgetKind, Clients, Failure, RetryBudget
 from simulations.draws.attempts import AttemptDraws, BatchFleet, Fleet
 
 

@@ -18,9 +18,9 @@ from capacity.errors import DomainError, InconclusiveError, InputError
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.plan import Plan, Routing
 from capacity.queues.markov.mmc import MMc
-from capacity.recovery.clients import Clients
 from capacity.recovery.faults import Action, Fault
 from capacity.recovery.protection import Protection
+from capacity.traffic.clients import Clients
 from capacity.traffic.daily import DailyCurve
 from capacity.traffic.workload import ArrivalProcess, DeterministicArrivals, MmppArrivals, PoissonArrivals
 from simulations import autoscaled

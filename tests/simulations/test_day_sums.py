@@ -16,8 +16,8 @@ from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.grid import Outcome
 from capacity.question.plan import Plan
 from capacity.question.scenario import Scenario
-from capacity.recovery.clients import Clients
 from capacity.recovery.protection import Protection, Shedding
+from capacity.traffic.clients import Clients
 from capacity.traffic.daily import DailyCurve
 from capacity.traffic.workload import Workload
 from simulations import simulate

@@ -14,9 +14,9 @@ from capacity.errors import DomainError
 from capacity.profile.llm import Scheduler
 from capacity.profile.steps import StepTable, linear_table
 from capacity.question.plan import Routing
-from capacity.recovery.clients import Clients
 from capacity.recovery.faults import Action, Fault
 from capacity.recovery.protection import Abandoned, Protection, Shedding
+from capacity.traffic.clients import Clients
 from simulations.draws.attempts import AttemptDraws, EngineFleet, Outcomes
 from simulations.draws.tokens import EngineRules, TokenDraws
 from simulations.draws.watching import Sight, Watcher

@@ -9,10 +9,10 @@ from stresses import THREE_TRIES, fleet_in_trouble
 from capacity.errors import DomainError, InputError
 from capacity.question.plan import Routing
 from capacity.question.resilience import Breakdowns
-from capacity.recovery.clients import Backoff, Clients
 from capacity.recovery.faults import Action, ColdCache
 from capacity.recovery.findings import mean_of
 from capacity.recovery.stress import Stress
+from capacity.traffic.clients import Backoff, Clients
 from capacity.traffic.workload import MmppArrivals, TraceArrivals, Workload
 from simulations.draws.arrivals import Seed, Stage
 from simulations.draws.attempts import AttemptDraws

@@ -8,10 +8,10 @@ import pytest
 from stresses import fleet_in_trouble
 
 from capacity.errors import DomainError, InconclusiveError
-from capacity.recovery.clients import Clients
 from capacity.recovery.findings import Run
 from capacity.recovery.protection import Abandoned, Protection
 from capacity.recovery.stress import Stress
+from capacity.traffic.clients import Clients
 from simulations.draws.attempts import Outcomes
 from simulations.draws.records import Floats
 from simulations.statistics.recovered import run_of

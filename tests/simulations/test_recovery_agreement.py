@@ -8,7 +8,7 @@ import pytest
 
 import simulations.validation.recovery_systems as trouble
 from capacity.queues.durations import Duration, Family
-from capacity.recovery.clients import Clients
+from capacity.traffic.clients import Clients
 from simulations.draws.arrivals import Seed
 from simulations.replication import Engine
 from simulations.statistics.sample import Length

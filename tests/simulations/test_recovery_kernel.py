@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from recovery_schedules import Case, cases
 
 from capacity.question.plan import Plan
-from capacity.recovery.clients import BudgetKind, Clients, RetryBudget
 from capacity.recovery.faults import Action, ColdCache, Fault
 from capacity.recovery.protection import Protection, Shedding
+from capacity.traffic.clients import BudgetKind, Clients, RetryBudget
 from simulations.draws.attempts import AttemptDraws, BatchFleet, Outcomes
 from simulations.draws.service import ExponentialTimes, ServiceTimes
 from simulations.draws.tokens import TokenDraws

@@ -14,9 +14,9 @@ from recovery_schedules import Case, cases
 from capacity.errors import DomainError
 from capacity.profile.distribution import ServiceLaw
 from capacity.question.plan import Batching, Plan, Routing
-from capacity.recovery.clients import Backoff, BudgetKind, Clients, Failure, RetryBudget
 from capacity.recovery.faults import Action, ColdCache, Fault
 from capacity.recovery.protection import Abandoned, Protection, Shedding
+from capacity.traffic.clients import Backoff, BudgetKind, Clients, Failure, RetryBudget
 from simulations.draws.arrivals import Draws
 from simulations.draws.attempts import AttemptDraws, BatchFleet, Outcomes
 from simulations.draws.service import ServiceTimes

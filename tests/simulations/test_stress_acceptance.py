@@ -21,7 +21,6 @@ import simulations.stress
 from capacity.performance import Interval
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.plan import Plan, Routing
-from capacity.recovery.clients import Backoff, Clients
 from capacity.recovery.findings import Run, Runs, mean_of
 from capacity.recovery.fluid import fluid
 from capacity.recovery.parse import read_budget, read_trigger
@@ -29,6 +28,7 @@ from capacity.recovery.presets import CLIENTS
 from capacity.recovery.protection import Protection, Shedding
 from capacity.recovery.stress import Stress
 from capacity.server.batch.server import BatchServer
+from capacity.traffic.clients import Backoff, Clients
 from capacity.traffic.workload import PoissonArrivals, Workload
 from simulations.draws.service import ExponentialTimes
 from simulations.stress import StressSimulation

@@ -13,7 +13,6 @@ from capacity.profile.llm import Coefficients, Engine, KvCache, LimitsMeasured, 
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.plan import Plan, Routing
 from capacity.question.tokens import TokenPlan
-from capacity.recovery.clients import Clients
 from capacity.recovery.findings import Runs
 from capacity.recovery.fluid import fluid
 from capacity.recovery.parse import read_budget, read_trigger
@@ -21,6 +20,7 @@ from capacity.recovery.protection import Abandoned, Protection
 from capacity.recovery.stress import Stress
 from capacity.server.batch.server import BatchServer
 from capacity.server.engine.server import TokenEngine
+from capacity.traffic.clients import Clients
 from capacity.traffic.lengths import parse_lengths
 from capacity.traffic.workload import PoissonArrivals, Workload
 from simulations.draws.service import ExponentialTimes

@@ -10,8 +10,8 @@ from virtual_time import VirtualClock, run
 from capacity.errors import DomainError
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.plan import Plan, Routing
-from capacity.recovery.clients import Backoff, BudgetKind, Clients, Failure, RetryBudget
 from capacity.recovery.protection import Protection
+from capacity.traffic.clients import Backoff, BudgetKind, Clients, Failure, RetryBudget
 from capacity.verification.run import NOT_CONNECTED, TIMED_OUT, LoadRun, Schedule
 from capacity.verification.send import Balancer, Sent, send_all
 from simulations.draws.attempts import AttemptDraws, BatchFleet

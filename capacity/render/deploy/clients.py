@@ -7,10 +7,10 @@ from capacity.answer.saved_llm_plan import SavedLlmPlan
 from capacity.answer.saved_plan import SavedPlan
 from capacity.errors import InputError
 from capacity.question.plan import Plan, Routing
-from capacity.recovery.clients import BudgetKind, Clients, Failure
 from capacity.render.deploy.features import clients_in_words
 from capacity.render.deploy.fleet import dns_label
 from capacity.render.deploy.recovery import Recovery, read_recovery
+from capacity.traffic.clients import BudgetKind, Clients, Failure
 from capacity.traffic.workload import Workload
 
 # Envoy's, and so Istio's, default for the first and the longest wait before a retry.

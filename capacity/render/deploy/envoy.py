@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 from capacity.question.plan import Routing
-from capacity.recovery.clients import BudgetKind
 from capacity.render.deploy.clients import BACKOFF_MAX_S, BACKOFF_S, SafeClients, seconds
 from capacity.render.deploy.features import RETRIES, SHEDDING, Coverage, Feature
 from capacity.render.deploy.header import header_of
+from capacity.traffic.clients import BudgetKind
 
 NAME = "envoy"
 FILE = "envoy.yaml"

@@ -7,10 +7,10 @@ from enum import StrEnum
 from capacity.answer.saved_llm_plan import SavedLlmPlan
 from capacity.errors import InputError
 from capacity.question.plan import Batching, Routing
-from capacity.recovery.clients import ALL_FAILURES, BudgetKind, Clients
 from capacity.recovery.protection import Shedding
 from capacity.render.deploy.fleet import Fleet
 from capacity.render.deploy.recovery import Recovery, read_recovery
+from capacity.traffic.clients import ALL_FAILURES, BudgetKind, Clients
 from capacity.units import format_duration
 
 AnyPlan = Fleet | SavedLlmPlan

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from capacity.answer.saved_plan import SavedPlan
 from capacity.errors import InputError
 from capacity.question.plan import Routing
-from capacity.recovery.clients import BudgetKind, Failure
 from capacity.render.deploy.clients import BACKOFF_MAX_S, BACKOFF_S, SafeClients, seconds
 from capacity.render.deploy.features import RETRIES, SHEDDING, Coverage, Feature, unset_notes
 from capacity.render.deploy.fleet import read_fleet
+from capacity.traffic.clients import BudgetKind, Failure
 
 NAME = "grpc"
 FILE = "service_config.json"

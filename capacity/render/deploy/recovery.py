@@ -6,9 +6,9 @@ from capacity.answer.saved_llm_plan import SavedLlmPlan
 from capacity.answer.saved_plan import SavedPlan
 from capacity.errors import InputError
 from capacity.files import printable, read_as
-from capacity.recovery.clients import Backoff, Clients, Failure, RetryBudget
 from capacity.recovery.parse import read_budget, read_shedding
 from capacity.recovery.protection import Shedding
+from capacity.traffic.clients import Backoff, Clients, Failure, RetryBudget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,13 +8,13 @@ from rich.text import Text
 
 from capacity.performance import Interval
 from capacity.question.resilience import Breakdowns
-from capacity.recovery.clients import BudgetKind, Clients
 from capacity.recovery.findings import Course, Runs, Screen, SpikeSurvived
 from capacity.recovery.fluid import Fluid, amplification, is_even, patience_s
 from capacity.recovery.protection import Abandoned, Shedding
 from capacity.recovery.stress import TOLERANCE, Stress
 from capacity.recovery.trigger import TriggerKind
 from capacity.render.tables import sparkline
+from capacity.traffic.clients import BudgetKind, Clients
 from capacity.units import format_duration, format_rate
 
 _AT_ONCE_S = 1.5  # seconds that the eye takes for at once

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from capacity.recovery.clients import Clients
 from capacity.recovery.faults import Fault
 from capacity.recovery.protection import Protection
+from capacity.traffic.clients import Clients
 from simulations.draws.attempts import (
     AttemptDraws,
     BatchFleet,

@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from capacity.recovery.clients import ATTEMPTS_MAX, BudgetKind, Failure
 from capacity.recovery.faults import Action
 from capacity.recovery.protection import Abandoned, Shedding
+from capacity.traffic.clients import ATTEMPTS_MAX, BudgetKind, Failure
 from simulations.draws.records import Floats, Integers
 from simulations.kernel.state import Structs
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from capacity.question.plan import Routing
-from capacity.recovery.clients import Clients
 from capacity.recovery.faults import Fault
 from capacity.recovery.protection import EJECTION_SWEEP_S, Protection
+from capacity.traffic.clients import Clients
 from simulations.draws.attempts import AttemptDraws, Outcomes
 from simulations.kernel.recovery.events import push
 from simulations.kernel.recovery.loop import is_full

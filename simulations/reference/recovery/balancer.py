@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from capacity.question.plan import Routing
-from capacity.recovery.clients import Failure
+from capacity.traffic.clients import Failure
 from simulations.reference.recovery.attempt import Attempt
 from simulations.reference.recovery.counts import Counts
 from simulations.reference.recovery.ejection import Ejection

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from capacity.recovery.clients import BudgetKind, RetryBudget
+from capacity.traffic.clients import BudgetKind, RetryBudget
 
 
 @dataclass(slots=True)

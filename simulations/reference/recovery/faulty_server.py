@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
-from capacity.recovery.clients import Failure
 from capacity.recovery.faults import Action, Fault
+from capacity.traffic.clients import Failure
 from simulations.reference.recovery.attempt import Attempt
 from simulations.reference.recovery.surroundings import Surroundings
 from simulations.reference.replica import Moment, Phase

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from capacity.question.plan import Routing
-from capacity.recovery.clients import Clients
 from capacity.recovery.faults import Action, Fault
 from capacity.recovery.protection import Protection
+from capacity.traffic.clients import Clients
 from simulations.draws.attempts import (
     AttemptDraws,
     BatchFleet,

@@ -4,8 +4,8 @@ import math
 from functools import partial
 from typing import Protocol
 
-from capacity.recovery.clients import Clients, Failure
 from capacity.recovery.protection import Abandoned
+from capacity.traffic.clients import Clients, Failure
 from simulations.reference.recovery.attempt import Attempt, Request
 from simulations.reference.recovery.budgets import Awaited, budget_for
 from simulations.reference.recovery.counts import Counts

@@ -5,8 +5,8 @@ from collections import deque
 from typing import Protocol
 
 from capacity.question.plan import Plan
-from capacity.recovery.clients import Failure
 from capacity.recovery.protection import Abandoned, Shedding
+from capacity.traffic.clients import Failure
 from simulations.reference.batching import rule_for
 from simulations.reference.recovery.attempt import Attempt
 from simulations.reference.recovery.shedding import rule_for as shedding_for
