@@ -39,7 +39,7 @@ from simulations.statistics.pool import Pool
 from simulations.statistics.profile_error import widened
 from simulations.statistics.sample import Length, Sample
 from simulations.statistics.strata import Strata
-from simulations.statistics.tokens import Part, TokenSample, token_sample
+from simulations.statistics.tokens import TokenSample, gap_tally, token_sample
 from simulations.workers import Mapper, leave_if_abandoned
 
 # Relaxation times of a warm-up, and those that a pool must have seen. In benchmarks/token_coverage.py at the first
@@ -62,9 +62,10 @@ _EXCEEDANCES_MIN = 50
 _OR_REPLAY = ", or give --replay for these requests alone"
 _RESAMPLES = 12
 _HEADROOM_SHARE = 0.1
-# Shares of the budget that a plan under bursts may take if a confirmation needs no more to settle, and a probe of its
-# headroom: if bursts exceed the capacity by little, the few long ones decide, and a few times as many do not help.
-_BURSTS_SHARE, _BURSTS_PROBE_SHARE = 0.025, 0.01
+# Shares of the budget that a plan under bursts may take if a confirmation needs no more to settle, what is met may
+# take to be narrowed, and a probe of its headroom may: if bursts exceed the capacity by little, the few long ones
+# decide, and a few times as many do not help.
+_BURSTS_SHARE, _BURSTS_NARROWING_SHARE, _BURSTS_PROBE_SHARE = 0.015, 0.0075, 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +135,8 @@ def replicate_tokens(task: TokenTask) -> TokenSample | Strata:
 def _reduced(task: TokenTask, draws: TokenDraws, part: slice) -> TokenSample:
     """Sample of a part of the requests; quantities per time are counted while these arrive."""
     records, window_s = _served(task, draws, part)
-    return _sample(task, draws, records, part, window_s)
+    sample = _sampler(task, draws, records)
+    return sample(records=records, part=part, window_s=window_s)
 
 
 def _by_strata(task: TokenTask, draws: TokenDraws, part: slice, strata: PhaseStrata) -> Strata:
@@ -142,11 +144,12 @@ def _by_strata(task: TokenTask, draws: TokenDraws, part: slice, strata: PhaseStr
     records, window_s = _served(task, draws, part)
     labels = strata.labels(strata.clock(task.seed.generator(Purpose.PHASES)), draws.arrived_s)
     labels[: part.start] = labels[part.stop :] = -1
-    samples, half = [], (part.start + part.stop) // 2
+    samples, half, sample = [], (part.start + part.stop) // 2, _sampler(task, draws, records)
     for label, rate_rps in enumerate(strata.rates_rps):
         chosen = np.flatnonzero(labels == label)
         lasting_s, middle = len(chosen) / rate_rps, int(np.searchsorted(chosen, half))
-        samples.append(_sample(task, draws, records.stratum(lasting_s / window_s), chosen, lasting_s, middle))
+        own = records.stratum(lasting_s / window_s)
+        samples.append(sample(records=own, part=chosen, window_s=lasting_s, middle=middle))
     return Strata(weights=strata.weights, samples=tuple(samples))
 
 
@@ -158,23 +161,15 @@ def _served(task: TokenTask, draws: TokenDraws, part: slice) -> tuple[TokenRecor
     return serve(task.scenario, draws, task.engine, window_s), window_s[1] - window_s[0]
 
 
-def _sample(
-    task: TokenTask,
-    draws: TokenDraws,
-    records: TokenRecords,
-    part: Part,
-    window_s: float,
-    middle: int | None = None,
-) -> TokenSample:
-    return token_sample(
+def _sampler(task: TokenTask, draws: TokenDraws, records: TokenRecords) -> Callable[..., TokenSample]:
+    """`token_sample` of any part of a run."""
+    return partial(
+        token_sample,
         draws,
-        records,
-        task.scenario.objective,
+        objective=task.scenario.objective,
         overhead_s=overheads_s(task.scenario, draws),
-        part=part,
-        window_s=window_s,
+        gaps=gap_tally(records.gap_counts),
         blocks=rules_of(task.scenario).blocks,
-        middle=middle,
     )
 
 
@@ -372,7 +367,7 @@ class EngineCase(Case):
         allowed = self._budget_of_rate(stage, requests_max, effort) if is_rate else requests_max
         if self.load > KNEE:
             return min(allowed, _KNEE_REQUESTS)
-        enough = self.narrowing(requests_max)
+        enough = math.inf if self.bursts is None else _BURSTS_SHARE * requests_max
         if stage not in _SEARCHING and enough < math.inf:
             enough = max(enough, 2 * self.requests_to_settle)
         return int(min(allowed, enough))
@@ -388,7 +383,7 @@ class EngineCase(Case):
 
     def narrowing(self, requests_max: int) -> float:
         """A share of the budget for bursts, else no limit."""
-        return math.inf if self.bursts is None else _BURSTS_SHARE * requests_max
+        return math.inf if self.bursts is None else _BURSTS_NARROWING_SHARE * requests_max
 
     def refused(self, confidence: float) -> Candidate[TokenPlan] | None:
         """The plan as missed, if its queue grows for ever, or for too long in bursts; None if neither is certain."""
@@ -544,6 +539,7 @@ def replay(
         records,
         scenario.objective,
         overhead_s=overheads_s(scenario, draws),
+        gaps=gap_tally(records.gap_counts),
         part=slice(0, len(draws.arrived_s)),
         window_s=span_s,
         blocks=rules_of(scenario).blocks,

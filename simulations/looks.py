@@ -15,6 +15,8 @@ from simulations.workers import Mapper
 REQUESTS_MAX = 100_000_000
 # Fewest independent durations beyond the quantile for an interval: with fewer, a pool has seen too few bursts.
 INDEPENDENT_EXCEEDANCES_MIN = 50
+# Those of a search, whose acceptances are confirmed.
+_EXCEEDANCES_SEARCH = 10
 
 
 def looks(
@@ -87,7 +89,8 @@ def is_settled(pool: Pool, case: Case, care: float = 1.0) -> bool:
     """
     seen = pool.independent_exceedances(case.scenario.quantile_max, case.deciding)
     is_level = case.is_path or (pool.is_level and has_runs(pool, care))
-    return seen >= INDEPENDENT_EXCEEDANCES_MIN and is_level and pool.counted >= case.counted_min(care)
+    enough = INDEPENDENT_EXCEEDANCES_MIN if care == 1.0 else _EXCEEDANCES_SEARCH
+    return seen >= enough and is_level and pool.counted >= case.counted_min(care)
 
 
 def has_runs(pool: Pool, care: float) -> bool:

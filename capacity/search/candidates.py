@@ -58,12 +58,11 @@ class Search:
     def separate(self, question: Question) -> "Search":
         """A search for what accompanies the answer, with a budget of its own, whatever the answer took.
 
-        Near its limit a candidate under bursts takes many times as long as others, and is left open here.
+        Near its limit a candidate under bursts takes many times as long as others, and is left open here; and what
+        is compared with a plan for bursts may not take longer than that plan.
         """
-        is_bursty = isinstance(question.workload, Workload) and isinstance(
-            question.workload.arrivals, MmppArrivals
-        )
-        return Search(question, self.judge, self.progress, self.confidence, is_brief=is_bursty)
+        is_brief = is_bursty(self.question) or is_bursty(question)
+        return Search(question, self.judge, self.progress, self.confidence, is_brief=is_brief)
 
     def count_in(self, other: "Search") -> None:
         """Count what another search has used."""
@@ -178,11 +177,16 @@ class Search:
             self.counts["screened"] += 1
             return exact
         self._attempts += 1
-        brief = self.is_brief
-        candidate = self.judge.accepts(scenario) if brief else self.judge.search(scenario, self._attempts)
+        candidate = self.judge.search(scenario, self._attempts)
         self.counts["simulated" if candidate.requests else "screened"] += 1
         self.requests += candidate.requests
         return candidate
+
+
+def is_bursty(question: Question) -> bool:
+    """Whether requests come in bursts and calm stretches."""
+    workload = question.workload
+    return isinstance(workload, Workload) and isinstance(workload.arrivals, MmppArrivals)
 
 
 def survival_candidate(plan: Plan, event: str, left: Candidate) -> Candidate:

@@ -11,7 +11,7 @@ from capacity.question.scenario import Scenario
 from capacity.search.candidates import Progress, Search, describe, survival_candidate
 from capacity.search.cheapest import Level, devices_within, fewest, unskippable
 from capacity.search.exact import judge_exactly
-from capacity.search.fewest import fewest_enough, is_bracketed
+from capacity.search.fewest import always, fewest_enough, finest, is_bracketed
 from capacity.search.recommendation import Certificate, Survived
 from capacity.units import QUANTILES
 
@@ -68,6 +68,7 @@ class Certifier:
                 one
                 for one in self.search.considered
                 if one.accepted and one.plan not in self._certified and price(one.plan) < bound
+                if not self._is_like_one_in_doubt(one.plan)
             ]
             if not passed_over or self._is_spent:
                 break
@@ -88,6 +89,15 @@ class Certifier:
             return
         if not is_bracketed(devices, lambda fewer: self.search.is_in_doubt(family, fewer)):
             self.search.at(family, devices - 1)
+
+    def _is_like_one_in_doubt(self, plan: Plan) -> bool:
+        """Whether a fleet of hundreds within one hundredth of it was left in doubt, which no budget tells from it."""
+        family = self.search.question.family(plan)
+        devices = family.devices(plan.replicas)
+        near = finest(devices, always)
+        return near > 1 and any(
+            self.search.is_in_doubt(family, devices + step) for step in range(-near, near + 1)
+        )
 
     def _costlier_unskippable(self, level: Level) -> Certified | None:
         """The next more expensive fleets, one by one and then by doubled steps, up to what bisection found."""
@@ -153,8 +163,11 @@ class Certifier:
     def _certify(self, plan: Plan) -> Certified | None:
         """The plan and every event that it must survive."""
         search = self.search
-        search.counts["certified"] += 1
         self._certified.add(plan)
+        if search.is_brief:  # accepted with as much care
+            known = search.candidate(plan)
+            return Certified(candidate=known, whole=known, survived=(), certificate=Certificate(attempt=1))
+        search.counts["certified"] += 1
         certificate = Certificate(attempt=self._attempt, requests_first=search.requests_of.get(plan, 0))
         trial = certify(search.question, search.judge, plan, certificate, search.progress)
         self._attempt += trial.judged

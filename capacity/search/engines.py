@@ -106,7 +106,7 @@ class EngineTheory:
     def headroom_effort(self, scenario: TokenScenario) -> HeadroomEffort:
         """Probes find the end; a request of many output tokens takes longer to simulate."""
         in_tokens = int(800_000_000 / scenario.lengths.moments.output)
-        most = less_for_bursts(scenario.workload, 20_000_000)
+        most = less_for_bursts(scenario.workload, 15_000_000)
         return HeadroomEffort(
             first_step=0.05,
             requests_max=min(most, 4_000_000, in_tokens),

@@ -15,6 +15,8 @@ from capacity.units import format_rate
 _RESOLUTION = 0.01  # share of the rate to within which either end is found
 # How many times as long as usual a trial may be where shorter ones leave the ends apart.
 _LONGER = (4, 16)
+# Multiple of the rate at which probes end that a trial refuses soon.
+_CLEARLY_ABOVE = 1.2
 
 
 class Trial(Protocol):
@@ -225,11 +227,16 @@ def _probed(scenario: Scenario, judge: Judge, progress: Callable[[str], None], r
 
 
 def _confirm_probed(ends: Ends, probes: Ends, *, leaves_last: bool) -> None:
-    """Try with care the highest rates that probes accept, up to one that is accepted, and settle what is in doubt."""
+    """Try with care the highest rates that probes accept, up to one that is accepted, and settle what is in doubt.
+
+    Where trials near the end may take the whole budget, a rate clearly above it is refused before them.
+    """
     ends.refused_rps = min(ends.refused_rps, probes.refused_rps)
     held_rps = probes.held_rps
     if leaves_last:
         held_rps = held_rps[: max(1, len(held_rps) - 1)]
+        if (rate_rps := _CLEARLY_ABOVE * probes.open_rps) < ends.refused_rps:
+            ends.accepts(rate_rps)
     for rate_rps in reversed(held_rps):  # today's is confirmed
         if ends.is_spent or ends.accepts(rate_rps):
             break

@@ -49,9 +49,12 @@ def if_random(search: Search, plan: Plan, performance: Performance | None) -> Ra
     other, at_random = search.separate(asked), replace(plan, routing=Routing.RANDOM)
     family, scenario = asked.family(at_random), asked.scenario(at_random)
     search.progress("what random routing would take")
-    candidate = judge_exactly(scenario) or search.judge.search(scenario, 1)
-    other.counts["simulated"] += candidate.requests > 0
-    other.requests += candidate.requests
+    if asked.survival == Survival():
+        candidate = other.candidate(at_random)
+    else:
+        candidate = judge_exactly(scenario) or search.judge.search(scenario, 1)
+        other.counts["simulated"] += candidate.requests > 0
+        other.requests += candidate.requests
     devices = _fewest(other, family, at_random)
     search.count_in(other)
     return RandomRouting(

@@ -90,6 +90,7 @@ def token_sample(
     objective: Objective,
     *,
     overhead_s: Floats,
+    gaps: Tally,
     part: Part,
     window_s: float,
     blocks: int,
@@ -99,6 +100,7 @@ def token_sample(
 
     Args:
         overhead_s: time of each request outside the engine, added to its first token and all that follow. [s]
+        gaps: of the whole run, as of `gap_tally`.
         window_s: time that the counted requests stand for. [s]
         blocks: number of blocks in one cache.
         middle: how many of them are of the first half of the run; None for half of them. In a stratum with one burst
@@ -115,7 +117,7 @@ def token_sample(
         waits=Tally.of(ttft_s, _marks(objective.by_quantile(Measure.TTFT))),
         responses=Tally.of(response_s, _marks(objective.by_quantile(Measure.RESPONSE))),
         tpot=Tally.of(tpot_s, _marks(objective.by_quantile(Measure.TPOT))),
-        itl=_gaps(records.gap_counts, gaps_s),
+        itl=replace(gaps, total_s=gaps_s),
         missed=_missed(objective, ttft_s, response_s, tpot_s, has_more),
         window_s=window_s,
         busy_s=records.busy_s,
@@ -137,7 +139,7 @@ def _rise_s(before_s: Floats, after_s: Floats) -> float:
 
 
 def _marks(limits: object) -> Floats:
-    return np.unique(np.array(sorted(cast("dict[float, float]", limits).values()), dtype=float))
+    return np.array(sorted(set(cast("dict[float, float]", limits).values())), dtype=float)
 
 
 def _missed(objective: Objective, ttft_s: Floats, response_s: Floats, tpot_s: Floats, has_more: Flags) -> int:
@@ -150,14 +152,14 @@ def _missed(objective: Objective, ttft_s: Floats, response_s: Floats, tpot_s: Fl
     return int(late.sum())
 
 
-def _gaps(counts: Integers, total_s: float) -> Tally:
-    """The tally of gaps that were counted in cells."""
+def gap_tally(counts: Integers) -> Tally:
+    """The tally of gaps that were counted in cells, without their total."""
     used = np.flatnonzero(counts)
     low_s, high_s = edges(used - 1)
     return Tally(
         values_s=middle(low_s, high_s),
         counts=counts[used],
-        total_s=total_s,
+        total_s=0.0,
         marks_s=_NO_MARKS,
         is_exact=False,
     )

@@ -17,7 +17,10 @@ from capacity.question.objective import Objective
 from capacity.question.plan import Plan
 from capacity.question.question import Question
 from capacity.question.scenario import Scenario
+from capacity.search import certificate
 from capacity.search.candidates import Search
+from capacity.search.certificate import Certifier
+from capacity.search.cheapest import Level
 from capacity.search.exact import BatchTheory
 from capacity.search.planner import recommend
 from capacity.search.recommendation import Recommendation
@@ -172,28 +175,65 @@ def test_what_accompanies_a_plan_has_a_budget_of_its_own() -> None:
     assert search.requests == spent + 7
 
 
-def test_what_accompanies_a_plan_under_bursts_is_looked_at_for_a_while_only(monkeypatch) -> None:
+def test_what_accompanies_a_plan_under_bursts_is_not_confirmed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A confirmation of what Poisson arrivals would take took longer than the plan itself."""
     calls: list[str] = []
 
     def told(how: str) -> Callable[..., Candidate]:
         def judged(_: SimulationJudge, scenario: Scenario, *__: int) -> Candidate:
             calls.append(how)
-            return Candidate(plan=scenario.plan, verdict=Verdict.MET)
+            is_enough = scenario.plan.replicas >= 12
+            return Candidate(plan=scenario.plan, verdict=Verdict.MET if is_enough else Verdict.MISSED)
 
         return judged
 
-    for how in ("search", "accepts"):
+    for how in ("search", "certify"):
         monkeypatch.setattr(SimulationJudge, how, told(how))
+    monkeypatch.setattr(certificate, "by_preference", lambda _, accepted: list(accepted))
     bursts = MmppArrivals(ratio=5.0, burst_mean_s=10.0, calm_mean_s=60.0)
+    calm = Question(
+        profiles=(PROFILE,),
+        workload=Workload(arrival_rate_rps=3200.0),
+        objective=Objective.of(response={0.99: 0.04}),
+    )
+    level = Level(cost=12.0, candidates=(), starts={})
+    plan = Plan(profile=PROFILE.name, replicas=12, batch_size_max=16)
+    for asked, is_confirmed in ((calm.with_arrivals(bursts), False), (calm, True)):
+        calls.clear()
+        search = Search(asked, SimulationJudge(), lambda _: None).separate(calm)
+        accepted = replace(level, candidates=(search.candidate(plan),))
+        certified = Certifier(search).first(accepted)
+        assert certified is not None
+        assert certified.candidate.plan == plan
+        assert ("certify" in calls) is is_confirmed
+
+
+def test_a_fleet_of_hundreds_next_to_one_in_doubt_is_not_confirmed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search accepts 889, a confirmation 900: 889 is like 891, which was left in doubt."""
+    confirmed: list[int] = []
+
+    def by(least: int) -> Callable[..., Candidate]:
+        def judged(_: SimulationJudge, scenario: Scenario, *__: int) -> Candidate:
+            replicas = scenario.plan.replicas
+            confirmed.extend([replicas] if least == 900 else [])
+            is_enough = replicas >= least
+            return Candidate(plan=scenario.plan, verdict=Verdict.MET if is_enough else Verdict.INCONCLUSIVE)
+
+        return judged
+
+    monkeypatch.setattr(SimulationJudge, "search", by(889))
+    monkeypatch.setattr(SimulationJudge, "certify", by(900))
+    monkeypatch.setattr(certificate, "by_preference", lambda _, accepted: list(accepted))
     question = Question(
         profiles=(PROFILE,),
-        workload=Workload(arrival_rate_rps=3200.0, arrivals=bursts),
+        workload=Workload(arrival_rate_rps=3200.0),
         objective=Objective.of(response={0.99: 0.04}),
     )
     search = Search(question, SimulationJudge(), lambda _: None)
-    plan = Plan(profile=PROFILE.name, replicas=12, batch_size_max=16)
-    search.candidate(plan)
-    search.separate(question).candidate(plan)
-    calmer = replace(question, workload=Workload(arrival_rate_rps=3200.0))
-    search.separate(calmer).candidate(plan)
-    assert calls == ["search", "accepts", "search"]
+    plans = [Plan(profile=PROFILE.name, replicas=count, batch_size_max=16) for count in (889, 891, 907)]
+    found = [search.candidate(plan) for plan in plans]
+    search.update(replace(found[1], verdict=Verdict.INCONCLUSIVE))
+    certified = Certifier(search).first(Level(cost=907.0, candidates=(found[2],), starts={}))
+    assert certified is not None
+    assert certified.candidate.plan.replicas >= 900
+    assert 889 not in confirmed

@@ -341,6 +341,17 @@ def test_only_a_search_accepts_by_five_runs(monkeypatch: pytest.MonkeyPatch) -> 
     assert is_settled(enough, case)
 
 
+def test_a_search_accepts_by_fewer_late_responses_than_a_confirmation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(BatchCase, "counted_min", lambda *_: 0)
+    case = single(MmppArrivals(ratio=2.0, burst_mean_s=300.0, calm_mean_s=1500.0), 0.5)
+    pool = Pool.of(map(replicate, case.tasks(case.length, Seed(value=5), range(20))))
+    for seen, settled in ((9, [False, False]), (10, [True, False]), (49, [True, False]), (50, [True, True])):
+        monkeypatch.setattr(Pool, "independent_exceedances", lambda *_, seen=seen: seen)
+        assert [is_settled(pool, case, care) for care in (0.1, 1.0)] == settled
+
+
 def test_a_search_under_bursts_takes_a_fifth_of_the_requests_or_what_settles_it(monkeypatch) -> None:
     budgets: list[int] = []
 
