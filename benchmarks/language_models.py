@@ -29,7 +29,7 @@ from capacity.profile.llm import Coefficients, KvCache, LimitsMeasured, LlmProfi
 from capacity.profile.load import load_any
 from capacity.profile.steps import StepTable, StepTiming, table_of
 from capacity.question.plan import Routing
-from capacity.question.tokens import TokenPlan
+from capacity.server.engine.plan import TokenPlan
 from capacity.traffic.lengths import LengthRows
 from simulations.draws.tokens import EngineRules, TokenDraws, TokenRecords
 from simulations.engine_case import KNEE

@@ -23,7 +23,7 @@ import numpy as np
 import simulations.engine_case as tokens
 from capacity.profile.llm import Coefficients, KvCache
 from capacity.question.objective import Measure
-from capacity.question.tokens import TokenScenario
+from capacity.server.engine.plan import TokenScenario
 from capacity.traffic.lengths import LengthLaw, LengthLaws
 from capacity.traffic.workload import MmppArrivals
 from simulations.draws.arrivals import Seed, Stage

@@ -57,7 +57,6 @@ from capacity.question.plan import Plan
 from capacity.question.question import Question
 from capacity.question.scenario import Scenario
 from capacity.question.stability import sustainable_rate_rps
-from capacity.question.tokens import TokenScenario
 from capacity.render.console import as_text, new_console
 from capacity.search.batch_caveats import device_caveats, plausibility_caveats, profile_caveats
 from capacity.search.by_hour import Schedule
@@ -66,6 +65,7 @@ from capacity.search.disturbed_plan import DisturbedPlan
 from capacity.search.max_rate import Rates
 from capacity.search.recommendation import Headroom, Recommendation
 from capacity.search.recovery_plan import RecoveryPlan
+from capacity.server.engine.plan import TokenScenario
 from capacity.traffic.workload import Demand, Workload
 from capacity.units import format_quantile, quantile_name
 

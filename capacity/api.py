@@ -112,7 +112,8 @@ def plan(asked: Asked) -> "PlanAnswer | LlmPlanAnswer":
         if trouble is not None and found.plan is not None:
             found, recovery = api_recovery.plan_to_recover(question, found, trouble, work)
         if found.plan is not None and (recovery or disturbed):
-            question = replace(question, replicas_min=found.plan.replicas, queue_limit=found.plan.queue_limit)
+            space = replace(question.space, queue_limit=found.plan.queue_limit)
+            question = replace(question, replicas_min=found.plan.replicas, space=space)
         recommendation = with_implausible(found, question)
         hours, reasons, autoscaled = None, None, None
         if recommendation.plan is not None and day is not None:
@@ -146,6 +147,7 @@ def _question(
 ) -> "Question":
     """The question about fleets of batches, at this rate."""
     from capacity.question.question import Question
+    from capacity.server.batch.space import BatchSpace
 
     rule = _batching(asked)
     return Question(
@@ -157,12 +159,14 @@ def _question(
         ),
         workload=parse.read_demand(asked.arrivals, rate_rps, asked.users, asked.think_time),
         objective=_objective(asked),
-        batch_size_limit=asked.batch_size_max,
-        batch_waits_s=parse.read_batch_waits(many(asked["batch_wait"]), many(asked["batch_wait_s"])),
+        space=BatchSpace(
+            batch_size_limit=asked.batch_size_max,
+            batch_waits_s=parse.read_batch_waits(many(asked["batch_wait"]), many(asked["batch_wait_s"])),
+            batching=rule.batching,
+            preferred_sizes=rule.preferred_sizes,
+            queue_limit=asked.queue_limit,
+        ),
         routings=parse.read_routings(asked.routing),
-        batching=rule.batching,
-        preferred_sizes=rule.preferred_sizes,
-        queue_limit=asked.queue_limit,
         replicas_max=asked.replicas_max,
         survival=parse.read_survival(
             asked.spare,
@@ -946,7 +950,8 @@ def _saved_prediction(
         engines = saved.plan
         settings = {
             "sequences_max": engines.sequences_max, "batched_tokens_max": engines.batched_tokens_max,
-            "routing": engines.routing.value, "cached_share": saved.question.cached_share, "lengths": asked.lengths,
+            "routing": engines.routing.value, "cached_share": saved.question.space.cached_share,
+            "lengths": asked.lengths,
         }  # fmt: skip
         return lambda run: api_evidence.of_tokens(run, saved.profile, engines.replicas, settings, effort)
     (batches,) = read_plans([batch_plan(kept)])

@@ -115,7 +115,7 @@ def _require_simulated(question: "Question") -> None:
         raise InputError(
             "replicas that share a device are not started and ended one by one; leave out --autoscale"
         )
-    if question.batching is not Batching.TRITON or question.preferred_sizes:
+    if question.space.batching is not Batching.TRITON or question.space.preferred_sizes:
         raise InputError(
             "a fleet with an autoscaler is simulated with --batching triton without --preferred-sizes; leave out "
             "one of the two"

@@ -42,16 +42,12 @@ from capacity.question.grid import Outcome
 from capacity.question.objective import Objective
 from capacity.question.overload import Saturation
 from capacity.question.plan import Routing
+from capacity.question.question import Question
 from capacity.question.scenario import Scenario
-from capacity.question.tokens import (
-    MEASURES,
-    TokenPlan,
-    TokenQuestion,
-    TokenScenario,
-    fitted_lengths,
-    require_lengths,
-)
 from capacity.question.verbs import in_both, is_given, refuse_for_engines
+from capacity.server.engine.lengths import fitted_lengths, require_lengths
+from capacity.server.engine.plan import MEASURES, TokenPlan, TokenScenario
+from capacity.server.engine.space import EngineQuestion, EngineSpace
 from capacity.traffic.lengths import (
     AnyLengths,
     LengthLaws,
@@ -76,7 +72,6 @@ if TYPE_CHECKING:
         LlmSweepAnswer,
     )
     from capacity.question.plan import Plan
-    from capacity.question.question import Question
     from simulations.judge import SimulationJudge
 
 Given = Mapping[str, Any]
@@ -347,13 +342,17 @@ def plan(profiles: Sequence[LlmProfile], given: Given) -> "LlmPlanAnswer":
     ready = [_set(one, given) for one in _priced(profiles, many(given.get("hourly_usd")))]
     if trouble is not None:
         _require_vllm(ready)
-    question = TokenQuestion(
+    question: EngineQuestion = Question(
         profiles=tuple(ready),
         workload=workload,
-        lengths=fitted_lengths(ready[0], lengths, given.get("context_tokens_max")),
         objective=_objective(given),
-        sequences_max=_settings(given.get("sequences_max"), "--sequences-max"),
-        batched_tokens_max=_settings(given.get("batched_tokens_max"), "--batched-tokens-max"),
+        space=EngineSpace(
+            lengths=fitted_lengths(ready[0], lengths, given.get("context_tokens_max")),
+            sequences_max=_settings(given.get("sequences_max"), "--sequences-max"),
+            batched_tokens_max=_settings(given.get("batched_tokens_max"), "--batched-tokens-max"),
+            cached_share=_share(given),
+            in_order=in_order,
+        ),
         routings=_routings(given),
         replicas_max=given["replicas_max"],
         survival=parse.read_survival(
@@ -367,8 +366,6 @@ def plan(profiles: Sequence[LlmProfile], given: Given) -> "LlmPlanAnswer":
                 given.get("recovery_time"), given.get("recovery_time_s"), "--recovery-time"
             ),
         ),
-        cached_share=_share(given),
-        in_order=in_order,
     )
     if trouble is not None:
         question = large_enough(question, trouble)
@@ -531,7 +528,6 @@ def sweep(profiles: Sequence[LlmProfile], given: Given) -> "LlmSweepAnswer":
     from capacity.answer.sweep import check_file, kept_rows
     from capacity.answer.token_sweep import TokenSweepTable
     from capacity.question.grid import Grid, parse_counts, workloads
-    from capacity.server.engine.settings import EngineSettings
     from capacity.units import QUANTILES as USUAL
 
     quantiles, effort = parse.read_quantiles(many(given.get("quantile")), USUAL), _effort(given)
@@ -543,9 +539,9 @@ def sweep(profiles: Sequence[LlmProfile], given: Given) -> "LlmSweepAnswer":
     one_rate = {"rate": None, "rate_rps": None if is_trace else 1.0}
     workload, lengths, in_order = _workload({**given, **one_rate})
 
-    def counts(name: str) -> tuple[int | None, ...]:
+    def counts(name: str) -> tuple[int, ...] | None:
         texts = [str(one) for one in many(given.get(name))]
-        return parse_counts(texts, _flag(name)) if texts else (None,)
+        return parse_counts(texts, _flag(name)) if texts else None
 
     ready = tuple(_set(one, given) for one in profiles)
     grid = Grid(
@@ -553,7 +549,7 @@ def sweep(profiles: Sequence[LlmProfile], given: Given) -> "LlmSweepAnswer":
         workloads=workloads(workload.arrivals, rates, rates_rps),
         replicas=parse_counts([str(one) for one in many(given["replicas"])], "--replicas"),
         routings=tuple(dict.fromkeys(map(parse.read_routing, many(given["routing"]) or ["round-robin"]))),
-        settings=EngineSettings(
+        settings=EngineSpace(
             lengths=fitted_lengths(ready[0], lengths, given.get("context_tokens_max")),
             sequences_max=counts("sequences_max"),
             batched_tokens_max=counts("batched_tokens_max"),
@@ -676,7 +672,7 @@ def check(saved: SavedLlmPlan, given: Given) -> "LlmCheckAnswer":
     with at_work(effort, report) as work:
         judge = work.judge
         require_check(profile)
-        trial = certify(cast("Question", asked), judge, cast("Plan", saved.plan), Certificate(), report)
+        trial = certify(asked, judge, cast("Plan", saved.plan), Certificate(), report)
         notes += [one.message for one in trace_caveats(scenario.workload, trial.candidate.like_it)]
         needed = None if asked == question else recommend(asked, judge, report, plan_alone=True)
         recovery = None if given.get("without_recovery") else _recovery(saved, scenario, judge, report)
@@ -709,7 +705,7 @@ def _recovery(
     )
 
 
-def _at_rate(question: TokenQuestion, given: Given, notes: list[str]) -> TokenQuestion:
+def _at_rate(question: EngineQuestion, given: Given, notes: list[str]) -> EngineQuestion:
     """The same question at the given rate."""
     rate_rps, was_rps = (
         parse.rate_rps(given.get("rate"), given.get("rate_rps")),
@@ -722,8 +718,8 @@ def _at_rate(question: TokenQuestion, given: Given, notes: list[str]) -> TokenQu
 
 
 def _with_profile(
-    question: TokenQuestion, news: Sequence[Any], saved: SavedLlmPlan, notes: list[str]
-) -> TokenQuestion:
+    question: EngineQuestion, news: Sequence[Any], saved: SavedLlmPlan, notes: list[str]
+) -> EngineQuestion:
     """The same question with new measurements of the plan's profile."""
     if not news:
         return question
@@ -761,7 +757,7 @@ def explain(saved: SavedLlmPlan, given: Given) -> "LlmExplanationAnswer":
         considered: tuple[Candidate[Any], ...] = ()
         if plan.replicas > 1:
             report("trying one replica fewer")
-            search = Search(cast("Question", question), judge, report)
+            search = Search(question, judge, report)
             considered = (search.candidate(cast("Plan", replace(plan, replicas=plan.replicas - 1))),)
         found = Recommendation(
             verdict=saved.verdict,

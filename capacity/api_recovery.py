@@ -15,7 +15,7 @@ from capacity.question import parse
 from capacity.question.objective import Measure
 from capacity.question.overload import Saturation
 from capacity.question.plan import REPLICAS_LIMIT, Plan
-from capacity.question.tokens import TokenPlan, TokenQuestion, TokenScenario
+from capacity.question.question import Question
 from capacity.question.verbs import refuse_for_batches
 from capacity.recovery.disturbance import Disturbances
 from capacity.recovery.effect import Effects, given_flags, require_effect
@@ -24,6 +24,7 @@ from capacity.recovery.protection import Abandoned, Protection, Shedding
 from capacity.recovery.stress import DETECTION_S, Stress
 from capacity.recovery.trigger import Trigger, TriggerKind
 from capacity.server.batch.server import BatchServer
+from capacity.server.engine.plan import TokenPlan, TokenScenario
 from capacity.server.engine.server import TokenEngine
 from capacity.traffic.clients import Clients
 from capacity.traffic.workload import Workload
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from capacity.answer.check import Finding
     from capacity.answer.saved_plan import SavedPlan
     from capacity.api_work import Work
-    from capacity.question.question import Question
     from capacity.question.resilience import Spike
     from capacity.recovery.findings import StressJudge
     from capacity.recovery_answers import StressAnswer
@@ -327,7 +327,7 @@ class Trouble:
             startup_s=self.startup_s,
         )
 
-    def stress(self, question: "Question", plan: Plan) -> Stress:
+    def stress(self, question: Question, plan: Plan) -> Stress:
         """The trouble of one plan."""
         measured = question.profile(plan.profile)
         assert isinstance(question.workload, Workload)  # noqa: S101  (settled before)
@@ -508,9 +508,7 @@ def check_recovery(
     return recovery_finding(found, trouble.within_s)
 
 
-def in_trouble(
-    question: "Question", trouble: Trouble | None, disturbances: Disturbances | None
-) -> "Question":
+def in_trouble(question: Question, trouble: Trouble | None, disturbances: Disturbances | None) -> Question:
     """The question with the requirements that trouble adds to every plan.
 
     Raises:
@@ -528,7 +526,7 @@ def in_trouble(
     return question if trouble is None else large_enough(question, trouble)
 
 
-AnyQuestion = TypeVar("AnyQuestion", "Question", TokenQuestion)
+AnyQuestion = TypeVar("AnyQuestion", bound=Question)
 
 
 def large_enough(question: AnyQuestion, trouble: Trouble) -> AnyQuestion:
@@ -547,7 +545,7 @@ def large_enough(question: AnyQuestion, trouble: Trouble) -> AnyQuestion:
 
 
 def plan_to_recover(
-    question: "Question", found: "Recommendation", trouble: Trouble, work: "Work"
+    question: Question, found: "Recommendation", trouble: Trouble, work: "Work"
 ) -> "tuple[Recommendation, RecoveryPlan]":
     """The plan that also recovers in time."""
     from capacity.search.planner import recommend
@@ -574,7 +572,7 @@ def plan_to_recover(
 
 
 def plan_engines_to_recover(
-    question: TokenQuestion,
+    question: Question,
     found: "Recommendation",
     trouble: Trouble,
     engines: "SimulationJudge",
@@ -607,7 +605,7 @@ def plan_engines_to_recover(
 
 
 def plan_disturbed(
-    question: "Question", found: "Recommendation", disturbances: Disturbances, work: "Work"
+    question: Question, found: "Recommendation", disturbances: Disturbances, work: "Work"
 ) -> "tuple[Recommendation, DisturbedPlan]":
     """The plan that meets the objective in spite of pauses and long requests."""
     from capacity.search.disturbed_plan import plan_disturbed as search

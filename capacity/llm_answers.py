@@ -50,26 +50,26 @@ from capacity.question.budget import Effort
 from capacity.question.candidate import Candidate, Verdict
 from capacity.question.caveat import Caveat
 from capacity.question.grid import Grid
-from capacity.question.tokens import TokenPlan, TokenQuestion, TokenScenario
 from capacity.search.by_hour import Schedule
 from capacity.search.certificate import Trial
 from capacity.search.engines import length_caveats, llm_profile_caveats
 from capacity.search.max_rate import Rates
 from capacity.search.recommendation import Change, Headroom, Recommendation
 from capacity.search.recovery_plan import RecoveryPlan
+from capacity.server.engine.plan import TokenPlan, TokenScenario
 from capacity.units import format_quantile, format_rate, quantile_name
 
 if TYPE_CHECKING:
-    from capacity.question.question import Question
     from capacity.render.figures import ObjectiveCurve
     from capacity.render.plot import Panels, Plot
+    from capacity.server.engine.space import EngineQuestion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LlmPlanAnswer(Answer):
     """A recommendation for a language model."""
 
-    question: TokenQuestion
+    question: "EngineQuestion"
     effort: Effort
     recommendation: Recommendation
     recovery: RecoveryPlan | None = None
@@ -114,12 +114,13 @@ class LlmPlanAnswer(Answer):
 
     def document(self) -> Document:
         """Document of `capacity plan --json`."""
-        found, question = self.recommendation, cast("Question", self.question)
+        found, question = self.recommendation, self.question
         seed, confidence = self.effort.seed, self.effort.confidence
         document = recommendation_document(found, question, seed=seed, confidence=confidence) | {
             "verdict": self.verdict.value,
             "exit_code": self.exit_code,
-            "workload": workload_document(self.question.workload) | lengths_document(self.question.lengths),
+            "workload": workload_document(self.question.workload)
+            | lengths_document(self.question.space.lengths),
             "saturation": plain(found.saturation),
             "changes": [_change_document(one) for one in found.changes],
             "considered": _considered(found.considered),
@@ -495,7 +496,7 @@ class LlmExplanationAnswer(Answer):
     """Why a saved plan for a language model is as it is."""
 
     recommendation: Recommendation
-    question: TokenQuestion
+    question: "EngineQuestion"
     effort: Effort
 
     def document(self) -> Document:

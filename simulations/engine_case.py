@@ -19,7 +19,8 @@ from capacity.question.overload import Overload
 from capacity.question.plan import Plan
 from capacity.question.refusal import refuse_overload
 from capacity.question.stability import relaxation_requests
-from capacity.question.tokens import TokenPlan, TokenScenario, replicas_stable_min, require_lengths
+from capacity.server.engine.lengths import require_lengths
+from capacity.server.engine.plan import TokenPlan, TokenScenario
 from capacity.traffic.lengths import LengthRows
 from capacity.traffic.workload import MmppArrivals, TraceArrivals, Workload
 from capacity.units import format_rate
@@ -186,7 +187,7 @@ def require_tokens_answerable(scenario: TokenScenario) -> float:
     load = token_load(scenario)
     if load >= 1.0:
         one = saturated(scenario)
-        least = replicas_stable_min(scenario.workload.arrival_rate_rps, one)
+        least = one.engines_min(scenario.workload.arrival_rate_rps)
         count = f"{plan.replicas} replica" + ("s" if plan.replicas > 1 else "")
         raise UnstableError(
             f"unstable plan: load {load:.3f} >= 1 ({format_rate(scenario.workload.arrival_rate_rps)} on "

@@ -12,7 +12,8 @@ from capacity.errors import InputError
 from capacity.profile.llm import CHECK_SHARE, LlmProfile
 from capacity.question.overload import Saturation
 from capacity.question.plan import Routing
-from capacity.question.tokens import TokenPlan, TokenScenario, require_lengths
+from capacity.server.engine.lengths import require_lengths
+from capacity.server.engine.plan import TokenPlan, TokenScenario
 from capacity.traffic.lengths import AnyLengths, LengthRows, Pairs
 from capacity.units import format_rate
 from simulations.draws.records import Integers

@@ -15,9 +15,9 @@ from capacity.errors import DomainError
 from capacity.profile.llm import LlmProfile
 from capacity.profile.profile import ServiceProfile
 from capacity.question.plan import Plan
-from capacity.question.tokens import TokenPlan
 from capacity.recovery.stress import Stress
 from capacity.server.batch.server import BatchServer
+from capacity.server.engine.plan import TokenPlan
 from capacity.server.engine.server import TokenEngine
 from capacity.server.server import Server
 from simulations.batch_case import BatchCase

@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+from questions import batch_question
+
 from capacity.answer.documents import dumps
 from capacity.answer.documents import plan_document as plan_settings
 from capacity.answer.saved_plan import SavedPlan, plan_file_document, read_plan_file_document
@@ -12,11 +14,10 @@ from capacity.question.budget import Effort
 from capacity.question.candidate import Verdict
 from capacity.question.objective import Objective
 from capacity.question.plan import Batching, Plan, Routing
-from capacity.question.question import Question
 from capacity.question.resilience import Survival
-from capacity.question.tokens import TokenPlan
 from capacity.render.deploy.fleet import Fleet, read_fleet
 from capacity.search.recommendation import Headroom, Recommendation
+from capacity.server.engine.plan import TokenPlan
 from capacity.traffic.workload import Demand, Workload
 
 FOUND = Performance(
@@ -58,7 +59,7 @@ def plan_document(
     workload = workload or Workload(arrival_rate_rps=1000.0)
     objective = objective or Objective.of(response={0.99: 0.050})
     made = ServiceProfile(**{**usual, "timings": tuple(usual["timings"]), **profile})
-    question = Question(
+    question = batch_question(
         profiles=(made,), workload=workload, objective=objective, routings=(routing,), batching=batching,
         queue_limit=queue_limit, survival=survival or Survival(), preferred_sizes=preferred_sizes,
     )  # fmt: skip

@@ -9,13 +9,13 @@ from capacity.profile.llm import Coefficients, KvCache, LimitsMeasured, LlmProfi
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.overload import Saturation
 from capacity.question.plan import Plan, Routing
-from capacity.question.tokens import TokenPlan
 from capacity.recovery.findings import Course, Found, OneRun, Run, Runs
 from capacity.recovery.parse import read_trigger
 from capacity.recovery.protection import Protection
 from capacity.recovery.stress import Stress
 from capacity.recovery.trigger import Trigger, TriggerKind
 from capacity.server.batch.server import BatchServer
+from capacity.server.engine.plan import TokenPlan
 from capacity.server.engine.server import TokenEngine
 from capacity.traffic.clients import Clients
 from capacity.traffic.lengths import LengthRows

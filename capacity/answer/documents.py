@@ -34,12 +34,12 @@ if TYPE_CHECKING:
     from capacity.question.comparison import Difference
     from capacity.question.objective import Objective
     from capacity.question.question import Question
-    from capacity.question.tokens import TokenPlan
     from capacity.queues.curves import Axis, Curve, Quantity
     from capacity.queues.little import LoadTestReport
     from capacity.search.by_hour import Schedule
     from capacity.search.max_rate import Point, Rates
     from capacity.search.recommendation import Change, RandomRouting, Recommendation
+    from capacity.server.engine.plan import TokenPlan
     from capacity.traffic.lengths import AnyLengths
 
 SCHEMA_VERSION = 1

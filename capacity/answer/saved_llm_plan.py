@@ -33,8 +33,10 @@ from capacity.profile.llm_formats import llm_profile_to_document, read_llm_docum
 from capacity.question.budget import Effort
 from capacity.question.candidate import Verdict
 from capacity.question.plan import Routing
+from capacity.question.question import Question
 from capacity.question.resilience import Survival
-from capacity.question.tokens import MEASURES, TokenPlan, TokenQuestion
+from capacity.server.engine.plan import MEASURES, TokenPlan
+from capacity.server.engine.space import EngineQuestion, EngineSpace
 from capacity.traffic.lengths import AnyLengths, LengthLaw, LengthLaws, LengthRows
 from capacity.traffic.workload import ArrivalProcess, Workload
 
@@ -53,7 +55,7 @@ class SavedLlmPlan:
         path: path of its file as given; None if it was not read from one.
     """
 
-    question: TokenQuestion
+    question: EngineQuestion
     effort: Effort
     verdict: Verdict
     recommendation_plan: TokenPlan | None
@@ -124,19 +126,25 @@ class _QuestionDocument:
     in_order: bool
     survival: Survival = _NOTHING
 
-    def question(self, trace: ArrivalProcess | None) -> TokenQuestion:
+    def question(self, trace: ArrivalProcess | None) -> EngineQuestion:
         workload = read_workload_document(self.workload, "question.workload", trace)
         if not isinstance(workload, Workload):
             raise InputError("question.workload must have an arrival rate")
         profiles = (one.read(f"question.profiles[{at}]") for at, one in enumerate(self.profiles))
-        return TokenQuestion(
-            **vars(self)
-            | {
-                "profiles": tuple(profiles),
-                "workload": workload,
-                "lengths": _read_lengths(self.lengths),
-                "objective": self.objective.objective().require_among(MEASURES, "a language model"),
-            }
+        return Question(
+            profiles=tuple(profiles),
+            workload=workload,
+            objective=self.objective.objective().require_among(MEASURES, "a language model"),
+            space=EngineSpace(
+                lengths=_read_lengths(self.lengths),
+                sequences_max=self.sequences_max,
+                batched_tokens_max=self.batched_tokens_max,
+                cached_share=self.cached_share,
+                in_order=self.in_order,
+            ),
+            routings=self.routings,
+            replicas_max=self.replicas_max,
+            survival=self.survival,
         )
 
 
@@ -160,7 +168,7 @@ class _PlanDocument:
     answer: dict[str, Any]
 
 
-def check_llm_plan_target(path: Path, question: TokenQuestion) -> None:
+def check_llm_plan_target(path: Path, question: EngineQuestion) -> None:
     """Refuse early a plan that could not be written.
 
     Raises:
@@ -172,28 +180,30 @@ def check_llm_plan_target(path: Path, question: TokenQuestion) -> None:
             f"the trace has more than {INSTANTS_MAX} arrivals, too many for a saved plan of a language model; give a "
             "shorter stretch of it"
         )
-    if isinstance(question.lengths, LengthRows) and len(question.lengths.input_tokens) > LENGTHS_MAX:
+    lengths = question.space.lengths
+    if isinstance(lengths, LengthRows) and len(lengths.input_tokens) > LENGTHS_MAX:
         raise InputError(
-            f"{question.lengths.name} has more than {LENGTHS_MAX} rows, too many for a saved plan; give a sample"
+            f"{lengths.name} has more than {LENGTHS_MAX} rows, too many for a saved plan; give a sample"
         )
 
 
-def llm_plan_document(question: TokenQuestion, effort: Effort, answer: Document) -> Document:
+def llm_plan_document(question: EngineQuestion, effort: Effort, answer: Document) -> Document:
     """Content of a saved plan, without its schema version."""
+    space = question.space
     document: Document = {
         "format": FORMAT,
         # Not the fewest replicas: they are of what else was asked, such as a recovery in time.
         "question": {
-            one.name: getattr(question, one.name)
-            for one in fields(question)
-            if one.name not in ("replicas_min", "survival")
-        }
-        | {
             "profiles": [_signed(one) for one in question.profiles],
             "workload": workload_to_document(question.workload),
-            "lengths": _lengths_document(question.lengths),
+            "lengths": _lengths_document(space.lengths),
             "objective": objective_document(question.objective),
+            "sequences_max": space.sequences_max,
+            "batched_tokens_max": space.batched_tokens_max,
             "routings": [one.value for one in question.routings],
+            "replicas_max": question.replicas_max,
+            "cached_share": space.cached_share,
+            "in_order": space.in_order,
             **({} if question.survival == Survival() else {"survival": survival_document(question.survival)}),
         },
         "effort": {one.name: getattr(effort, one.name) for one in fields(_EffortDocument)},

@@ -35,6 +35,7 @@ from capacity.question.question import Question
 from capacity.question.resilience import Survival
 from capacity.question.stability import MEASURES
 from capacity.search.recommendation import Certificate, Recommendation
+from capacity.server.batch.space import BatchQuestion, BatchSpace
 from capacity.traffic.parse import parse_arrivals
 from capacity.traffic.workload import (
     ArrivalProcess,
@@ -228,15 +229,24 @@ class QuestionDocument:
         """
         if len(self.profiles) > PROFILES_MAX:
             raise InputError(f"question.profiles has more than {PROFILES_MAX} profiles")
-        parts = vars(self) | {
-            "profiles": tuple(
-                profile.read(f"question.profiles[{place}]") for place, profile in enumerate(self.profiles)
+        profiles = (one.read(f"question.profiles[{place}]") for place, one in enumerate(self.profiles))
+        return Question(
+            profiles=tuple(profiles),
+            workload=read_workload_document(self.workload, "question.workload", trace),
+            objective=self.objective.objective().require_among(MEASURES, "a fleet that serves batches"),
+            space=BatchSpace(
+                batch_size_limit=self.batch_size_limit,
+                batch_waits_s=self.batch_waits_s,
+                batching=_batching(self.batching, self.timer),
+                preferred_sizes=self.preferred_sizes,
+                queue_limit=self.queue_limit,
+                batch_size_min=self.batch_size_min,
             ),
-            "workload": read_workload_document(self.workload, "question.workload", trace),
-            "objective": self.objective.objective().require_among(MEASURES, "a fleet that serves batches"),
-            "batching": _batching(self.batching, self.timer),
-        }
-        return Question(**{name: value for name, value in parts.items() if name != "timer"})
+            routings=self.routings,
+            replicas_max=self.replicas_max,
+            replicas_min=self.replicas_min,
+            survival=self.survival,
+        )
 
 
 def _batching(batching: Batching | None, timer: BatchTimer | None) -> Batching:
@@ -266,16 +276,22 @@ class PlanDocument:
 
 def question_to_document(question: Question) -> dict[str, Any]:
     """The question as a document."""
-    given = {field.name: getattr(question, field.name) for field in fields(question)}
-    for name in ("replicas_min", "batch_size_min"):  # only where they limit anything
-        if given[name] == 1:
-            del given[name]
-    return given | {
-        "timer": question.batching.timer,
+    space: BatchSpace = question.space
+    least = {"replicas_min": question.replicas_min, "batch_size_min": space.batch_size_min}
+    return {
         "profiles": [signed(profile) for profile in question.profiles],
         "workload": workload_to_document(question.workload),
         "objective": objective_document(question.objective),
+        "batch_size_limit": space.batch_size_limit,
+        "batch_waits_s": space.batch_waits_s,
+        "routings": question.routings,
+        "batching": space.batching,
+        "preferred_sizes": space.preferred_sizes,
+        "queue_limit": space.queue_limit,
+        "replicas_max": question.replicas_max,
+        **{name: number for name, number in least.items() if number > 1},  # only where they limit anything
         "survival": survival_document(question.survival),
+        "timer": space.batching.timer,
     }
 
 
@@ -333,7 +349,7 @@ class SavedPlan:
         path: path of its file as given; None if it was not read from one.
     """
 
-    question: Question
+    question: BatchQuestion
     effort: Effort
     verdict: Verdict
     recommendation_plan: Plan | None
@@ -522,7 +538,7 @@ def _check_plan(plan: Plan, question: Question) -> None:
     per_device = question.profile(plan.profile).instances_per_device
     if question.survival.left(plan.replicas, per_device) < 1:
         raise InputError(f"answer.recommendation has too few replicas to survive what was asked; {_ANEW}")
-    asked = (question.batching, question.preferred_sizes, question.queue_limit)
+    asked = (question.space.batching, question.space.preferred_sizes, question.space.queue_limit)
     found = (plan.batching, plan.preferred_sizes, plan.queue_limit)
     if plan.routing not in question.routings or found != asked:
         raise InputError(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from capacity.answer.documents import arrivals_name
 from capacity.answer.sweep import AnyTable, Column, Row, finite
 from capacity.question.grid import Answer
-from capacity.question.tokens import TokenScenario
+from capacity.server.engine.plan import TokenScenario
 from capacity.traffic.lengths import LengthRows
 from capacity.units import quantile_name
 

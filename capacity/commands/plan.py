@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from capacity.answers import PlanAnswer
     from capacity.llm_answers import LlmPlanAnswer
     from capacity.question.question import Question
-    from capacity.question.tokens import TokenQuestion
 
 
 @verb("plan")
@@ -41,14 +40,14 @@ def plan(
     raise typer.Exit(found.exit_code)
 
 
-def _check_targets(paths: Sequence[Path], question: "Question | TokenQuestion") -> None:
+def _check_targets(paths: Sequence[Path], question: "Question[Any, Any, Any]") -> None:
     """Refuse early a plan that could not be written."""
     from capacity.answer.saved_llm_plan import check_llm_plan_target
     from capacity.answer.saved_plan import check_plan_target
-    from capacity.question.question import Question
+    from capacity.server.batch.space import BatchSpace
 
     for path in paths:
-        if isinstance(question, Question):
+        if isinstance(question.space, BatchSpace):
             check_plan_target(path, question)
         else:
             check_llm_plan_target(path, question)

@@ -131,7 +131,7 @@ def _load_fewer(question: Question, plan: Plan) -> float | None:
     if left < 1 or not isinstance(question.workload, Workload):
         return None
     rate_rps = question.workload.arrival_rate_rps
-    sizes = [size for size in question.batch_sizes(profile) if size <= profile.batch_size_max]
+    sizes = [size for size in question.space.sizes(profile) if size <= profile.batch_size_max]
     return min(load(profile, rate_rps, replace(plan, replicas=left, batch_size_max=size)) for size in sizes)
 
 

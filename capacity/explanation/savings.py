@@ -49,7 +49,7 @@ def one_fewer(asker: Asker, question: Question, plan: Plan) -> list[Candidate]:
     left = plan.replicas - profile.instances_per_device
     if left < 1:
         return []
-    sizes = [size for size in question.batch_sizes(profile) if size <= profile.batch_size_max]
+    sizes = [size for size in question.space.sizes(profile) if size <= profile.batch_size_max]
     found = []
     for size in sorted({*sizes, plan.batch_size_max}):
         wait_s = plan.batch_wait_max_s if size > 1 else 0.0
@@ -103,7 +103,7 @@ def _alike(question: Question, plan: Plan, replicas: int) -> Iterator[Plan]:
     """Plans with this many replicas: with the plan's own batch, and with the batch that sustains most."""
     profile = question.profile(plan.profile)
     yield replace(plan, replicas=replicas)
-    sizes = [size for size in question.batch_sizes(profile) if size <= profile.batch_size_max]
+    sizes = [size for size in question.space.sizes(profile) if size <= profile.batch_size_max]
     yield replace(plan, replicas=replicas, batch_size_max=max(sizes, key=profile.throughput_rps))
 
 

@@ -249,6 +249,11 @@ class LlmProfile:
         return self._table
 
     @property
+    def instances_per_device(self) -> int:
+        """1, as each engine has devices of its own, which are priced together."""
+        return 1
+
+    @property
     def replica_hourly_usd(self) -> float | None:
         """Price of one replica. [USD/h]"""
         return None if self.hourly_usd is None else self.devices * self.hourly_usd

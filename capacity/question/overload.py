@@ -88,3 +88,7 @@ class Saturation:
     step_mean_s: float
     prefill_time_share: float
     binding: str
+
+    def engines_min(self, arrival_rate_rps: float) -> int:
+        """Fewest engines whose load is below 1."""
+        return math.floor(arrival_rate_rps / self.rate_rps) + 1

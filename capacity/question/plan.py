@@ -210,6 +210,10 @@ class Measured(Protocol):
     def name(self) -> str:
         """Name by which plans and rows refer to it."""
 
+    @property
+    def instances_per_device(self) -> int:
+        """Replicas on each device, or on what is priced as one."""
+
     def hourly_cost_usd(self, replicas: int) -> float | None:
         """Price of a fleet; None if the device's price is unknown. [USD/h]"""
 

@@ -7,10 +7,10 @@ from typing import Self
 from capacity.errors import DomainError, InputError
 from capacity.question.plan import Measured, Plan, Routing
 from capacity.question.resilience import Breakdowns
-from capacity.question.tokens import TokenPlan
 from capacity.recovery.faults import ColdCache
 from capacity.recovery.protection import Protection, Shedding
 from capacity.recovery.trigger import Trigger, TriggerKind
+from capacity.server.engine.plan import TokenPlan
 from capacity.server.server import Server
 from capacity.traffic.clients import Clients
 from capacity.traffic.workload import Workload

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from capacity.performance import Interval, Performance
 from capacity.question.candidate import Candidate, Verdict
-from capacity.question.tokens import TokenPlan
 from capacity.queues.curves import Curve, chart_title, require_one_chart, y_range
 from capacity.render.plot import PALETTE, Panels, Plot, draw_points, new_panels, new_plot
+from capacity.server.engine.plan import TokenPlan
 from capacity.units import format_quantile, quantile_name
 
 if TYPE_CHECKING:

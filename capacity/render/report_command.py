@@ -92,25 +92,25 @@ def _objective(objective: Objective) -> Iterator[str]:
 
 
 def _fleet(question: Question) -> Iterator[str]:
-    if question.batch_size_limit is not None:
-        yield from ("--batch-size-max", str(question.batch_size_limit))
-    for wait_s in question.batch_waits_s or ():
+    if question.space.batch_size_limit is not None:
+        yield from ("--batch-size-max", str(question.space.batch_size_limit))
+    for wait_s in question.space.batch_waits_s or ():
         yield from ("--batch-wait", _seconds(wait_s))
     yield from _batching(question)
     if question.routings != (Routing.ROUND_ROBIN,):
         for routing in question.routings:
             yield from ("--routing", routing.value)
-    if question.queue_limit is not None:
-        yield from ("--queue-limit", str(question.queue_limit))
+    if question.space.queue_limit is not None:
+        yield from ("--queue-limit", str(question.space.queue_limit))
     if question.replicas_max != 1024:
         yield from ("--replicas-max", str(question.replicas_max))
 
 
 def _batching(question: Question) -> Iterator[str]:
-    if question.batching is not Batching.TRITON:
-        yield from ("--batching", question.batching.value)
-    if question.preferred_sizes:
-        yield from ("--preferred-sizes", ",".join(map(str, question.preferred_sizes)))
+    if question.space.batching is not Batching.TRITON:
+        yield from ("--batching", question.space.batching.value)
+    if question.space.preferred_sizes:
+        yield from ("--preferred-sizes", ",".join(map(str, question.space.preferred_sizes)))
 
 
 def _kept_flags(saved: SavedPlan, part: str) -> list[str]:

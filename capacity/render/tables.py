@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from capacity.profile.profile import ServiceProfile
     from capacity.question.caveat import Caveat
     from capacity.question.plan import Plan
-    from capacity.question.tokens import TokenPlan
+    from capacity.server.engine.plan import TokenPlan
 
 
 def gate_tables(answer: "Gated") -> "Iterator[RenderableType]":

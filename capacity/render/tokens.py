@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -14,26 +14,25 @@ from capacity.profile.llm import KvCache, LlmProfile
 from capacity.question.candidate import Candidate, Reason, Verdict
 from capacity.question.objective import Limit, Objective, format_value
 from capacity.question.plan import Plan
-from capacity.question.question import Question
-from capacity.question.tokens import TokenQuestion
 from capacity.render.plan import plan_table
 from capacity.render.rates import format_stretch
 from capacity.render.tables import caveat_lines, no_numbers, table
 from capacity.search.engines import llm_profile_caveats
 from capacity.search.max_rate import Rates, caveats
 from capacity.search.recommendation import Change, Recommendation
+from capacity.server.engine.space import EngineQuestion
 from capacity.units import format_duration, format_quantile, format_rate, quantile_name
 
 
 def token_tables(
-    found: Recommendation, question: TokenQuestion, confidence: float, *, verbose: bool = False
+    found: Recommendation, question: EngineQuestion, confidence: float, *, verbose: bool = False
 ) -> Iterator[RenderableType]:
     """All tables of `capacity plan` for a language model."""
     yield Text(verdict_sentence(found, question), style="bold")
     if found.plan is not None:
         yield Text(why_not_fewer(found, question))
         yield Text(binding_sentence(found))
-        yield from map(Text, asides(found, cast("Question", question)))
+        yield from map(Text, asides(found, question))
     yield Text()
     if found.plan is not None:
         yield plan_table(found, verbose=verbose)
@@ -62,7 +61,7 @@ def _limits_text(objective: Objective) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
-def verdict_sentence(found: Recommendation, question: TokenQuestion) -> str:
+def verdict_sentence(found: Recommendation, question: EngineQuestion) -> str:
     """The answer in one sentence."""
     rate, limits = format_rate(question.workload.arrival_rate_rps), _limits_text(found.objective)
     if found.plan is None or found.performance is None:
@@ -79,7 +78,7 @@ def verdict_sentence(found: Recommendation, question: TokenQuestion) -> str:
     return f"{_fleet(found.plan)} {verb} {limits} at {rate}{price}: {kept}."
 
 
-def why_not_fewer(found: Recommendation, question: TokenQuestion) -> str:
+def why_not_fewer(found: Recommendation, question: EngineQuestion) -> str:
     """Why one replica fewer is not enough."""
     plan = found.plan
     assert plan is not None  # noqa: S101  (the caller has one)
@@ -272,7 +271,7 @@ def _interval(value: float, low: float, high: float | None) -> Interval:
     return Interval(value=value, low=low, high=math.inf if high is None else high)
 
 
-def explanation_tables(found: Recommendation, question: TokenQuestion) -> Iterator[RenderableType]:
+def explanation_tables(found: Recommendation, question: EngineQuestion) -> Iterator[RenderableType]:
     """Tables of `capacity explain` for a language model."""
     yield Text(why_not_fewer(found, question), style="bold")
     yield Text(binding_sentence(found))

@@ -7,9 +7,9 @@ from typing import cast
 from capacity.question.candidate import Judge
 from capacity.question.plan import Plan
 from capacity.question.question import Family, Question
-from capacity.question.tokens import TokenPlan, TokenQuestion
 from capacity.search.candidates import Progress, Search
 from capacity.search.fewest import halve_in
+from capacity.server.engine.plan import TokenPlan
 from capacity.traffic.workload import ClosedPopulation
 
 HOURS = 24
@@ -58,7 +58,7 @@ class Schedule:
 
 
 def schedule(
-    question: Question | TokenQuestion,
+    question: Question,
     plan: Plan | TokenPlan,
     rates_rps: Sequence[float],
     judge: Judge,
@@ -72,24 +72,21 @@ def schedule(
         plan: for the highest of the rates.
         rates_rps: of each hour, shape `(24,)`. [requests/s]
     """
-    whole, peak_plan = (
-        cast("Question", question),
-        cast("Plan", plan),
-    )  # of either kind, see `capacity.search.exact`
-    workload, family = whole.workload, whole.family(peak_plan)
+    peak_plan = cast("Plan", plan)
+    workload, family = question.workload, question.family(plan)
     assert not isinstance(workload, ClosedPopulation)  # noqa: S101  (users have no rate)
     peak = family.devices(plan.replicas)
     found: dict[float, int | None] = {0.0: 1, max(rates_rps): peak}
     for rate_rps in sorted(set(rates_rps) - set(found)):
         asked = replace(
-            whole.for_plan(peak_plan),
+            question.for_plan(peak_plan),
             workload=replace(workload, arrival_rate_rps=rate_rps),
-            replicas_min=whole.replicas_min,
+            replicas_min=question.replicas_min,
         )
         progress(f"the hour of {rate_rps:.4g} rps")
         found[rate_rps] = _fewest(Search(asked, judge, progress), family, peak_plan, peak)
     devices = [found[rate_rps] or peak for rate_rps in rates_rps]
-    is_priced = whole.hourly_usd(peak_plan) is not None
+    is_priced = question.hourly_usd(peak_plan) is not None
     return Schedule(
         rates_rps=tuple(rates_rps),
         replicas=tuple(family.replicas(count) for count in devices),

@@ -12,11 +12,11 @@ from capacity.question.objective import Measure, Objective, format_value
 from capacity.question.plan import Plan, Routing
 from capacity.question.question import Question
 from capacity.question.scenario import Scenario
-from capacity.question.tokens import TokenScenario
 from capacity.search.batch_caveats import BATCHES_MAX, format_count, interval_caveats
 from capacity.search.candidates import Search
 from capacity.search.exact import Theory, theory_of
 from capacity.search.recommendation import Headroom, Recommendation
+from capacity.server.engine.plan import TokenScenario
 from capacity.traffic.workload import Demand, TraceArrivals, Workload
 from capacity.units import format_duration, format_quantile, format_rate
 

@@ -11,14 +11,10 @@ from capacity.question.candidate import Candidate, Doubt, Judge, Reason, Rejecti
 from capacity.question.caveat import Caveat, CaveatCode
 from capacity.question.overload import Saturation
 from capacity.question.plan import REPLICAS_LIMIT
-from capacity.question.tokens import (
-    EngineFamily,
-    TokenPlan,
-    TokenQuestion,
-    TokenScenario,
-    replicas_stable_min,
-)
+from capacity.question.question import Family
 from capacity.search.recommendation import Floors, HeadroomEffort, RatesEffort, less_for_bursts
+from capacity.server.engine.plan import TokenPlan, TokenScenario
+from capacity.server.engine.space import EngineQuestion
 from capacity.traffic.lengths import LengthLaws, LengthRows
 
 # Loads and shares of the KV cache above which there is a note.
@@ -41,23 +37,25 @@ class EngineTheory:
     def require(self, profile: LlmProfile) -> None:
         """The question has looked at its settings."""
 
-    def floors(self, question: TokenQuestion, confidence: float) -> Floors:
+    def floors(self, question: EngineQuestion, confidence: float) -> Floors:
         """None are known."""
         return Floors()
 
     def fleets(
-        self, question: TokenQuestion, family: EngineFamily, devices: int, floors: Floors
+        self, question: EngineQuestion, family: Family[LlmProfile], devices: int, floors: Floors
     ) -> Iterator[Any]:
         """The one of this number."""
         yield from question.fleets(family, devices)
 
-    def devices_min(self, question: TokenQuestion, family: EngineFamily, floors: Floors, judge: Judge) -> int:
+    def devices_min(
+        self, question: EngineQuestion, family: Family[LlmProfile], floors: Floors, judge: Judge
+    ) -> int:
         """Fewest engines with a load below 1, after the failures to survive."""
-        saturation = judge.saturated(question.scenario(family.setting))
-        stable = replicas_stable_min(question.workload.arrival_rate_rps, saturation)
+        (engine,) = question.fleets(family, 1)
+        stable = judge.saturated(question.scenario(engine)).engines_min(question.workload.arrival_rate_rps)
         return question.survival.devices_min(stable, question.replicas_min)
 
-    def one_by_one(self, question: TokenQuestion, family: EngineFamily, floors: Floors) -> list[bool]:
+    def one_by_one(self, question: EngineQuestion, family: Family[LlmProfile], floors: Floors) -> list[bool]:
         """An empty list, on the assumption that more engines never hurt."""
         return []
 
@@ -71,10 +69,10 @@ class EngineTheory:
         """There is none."""
 
     def too_many(
-        self, question: TokenQuestion, family: EngineFamily, devices: int, floors: Floors
+        self, question: EngineQuestion, family: Family[LlmProfile], devices: int, floors: Floors
     ) -> Candidate[TokenPlan]:
         """Shown with as many as a plan may have."""
-        plan = replace(family.setting, replicas=min(devices, REPLICAS_LIMIT))
+        (plan,) = question.fleets(family, min(devices, REPLICAS_LIMIT))
         rejection = Rejection(
             reason=Reason.REPLICAS_MAX,
             allowed=question.replicas_max,
@@ -115,9 +113,10 @@ class EngineTheory:
             leaves_last=most < 4_000_000,
         )
 
-    def neighbours(self, question: TokenQuestion, plan: TokenPlan) -> Iterator[tuple[str, TokenPlan]]:
+    def neighbours(self, question: EngineQuestion, plan: TokenPlan) -> Iterator[tuple[str, TokenPlan]]:
         """Half and twice the sequences, and half and twice the tokens a step, where measured and where requests fit."""
-        limits = question.profile(plan.profile).limits_measured
+        profile = question.profile(plan.profile)
+        limits = profile.limits_measured
         for name, most in (
             ("sequences_max", limits.sequences_max),
             ("batched_tokens_max", limits.batched_tokens_max),
@@ -125,7 +124,7 @@ class EngineTheory:
             today = getattr(plan, name)
             for value in sorted({max(1, today // 2), min(2 * today, most)} - {today}):
                 other = replace(plan, **{name: value})
-                if question.allows(other):
+                if question.space.allows(profile, other):
                     yield f"--{name.replace('_', '-')} {value}", other
 
     def mend(self, profile: LlmProfile, candidate: Candidate) -> str:

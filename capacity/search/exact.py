@@ -40,6 +40,7 @@ from capacity.search.batch_caveats import (
 )
 from capacity.search.engines import EngineTheory
 from capacity.search.recommendation import Floors, HeadroomEffort, RatesEffort, less_for_bursts
+from capacity.server.batch.space import BatchQuestion
 from capacity.traffic.workload import (
     ClosedPopulation,
     DeterministicArrivals,
@@ -419,11 +420,11 @@ class BatchTheory:
         """Refuse a profile without batches of one."""
         require_batch_of_one(profile)
 
-    def floors(self, question: Question, confidence: float) -> Floors:
+    def floors(self, question: BatchQuestion, confidence: float) -> Floors:
         """Batch sizes that no number of replicas helps, and those for which the samples cannot tell."""
         found = Floors()
         for profile in question.profiles:
-            for size in question.batch_sizes(profile):
+            for size in question.space.sizes(profile):
                 rejection = refuse_batch_size(profile, question.objective, size, confidence)
                 doubt = floor_doubt(profile, question.objective, size, confidence)
                 if rejection is not None:
@@ -432,19 +433,21 @@ class BatchTheory:
                     found.doubts[profile.name, size] = doubt
         return found
 
-    def fleets(self, question: Question, family: Family, devices: int, floors: Floors) -> Iterator[Plan]:
+    def fleets(self, question: BatchQuestion, family: Family, devices: int, floors: Floors) -> Iterator[Plan]:
         """Fleets of a number of devices, by batch size and batch wait."""
-        yield from question.fleets(family, devices, floors.sizes(question, family.profile))
+        yield from question.space.fleets(family, devices, floors.sizes(question, family.profile))
 
-    def devices_min(self, question: Question, family: Family, floors: Floors, judge: object) -> int | None:
+    def devices_min(
+        self, question: BatchQuestion, family: Family, floors: Floors, judge: object
+    ) -> int | None:
         """Fewest devices, with the batch size that needs fewest."""
         sizes = floors.sizes(question, family.profile)
-        return min((question.devices_min(family, size) for size in sizes), default=None)
+        return min((question.space.devices_min(question, family, size) for size in sizes), default=None)
 
-    def one_by_one(self, question: Question, family: Family, floors: Floors) -> list[bool]:
+    def one_by_one(self, question: BatchQuestion, family: Family, floors: Floors) -> list[bool]:
         """Whether to try all smaller fleets, without and with a wait: their batches may be faster, or sooner full."""
         sizes = floors.sizes(question, family.profile)
-        waits_s = (max(question.batch_waits(family.profile, size)) for size in sizes)
+        waits_s = (max(question.space.waits_s(family.profile, size)) for size in sizes)
         kinds = [] if family.profile.is_monotone else [False]
         return [*kinds, True] if max(waits_s, default=0.0) > 0.0 else kinds
 
@@ -462,15 +465,15 @@ class BatchTheory:
         """The plan judged by theory, if batch times are constant; else None."""
         return judge_batches_exactly(scenario, quantiles)
 
-    def too_many(self, question: Question, family: Family, devices: int, floors: Floors) -> Candidate:
+    def too_many(self, question: BatchQuestion, family: Family, devices: int, floors: Floors) -> Candidate:
         """Refusal with the batches that serve most, or for which closed users wait least."""
         sizes = floors.sizes(question, family.profile)
         if isinstance(question.workload, ClosedPopulation):
             return self._too_slow(question, family, sizes)
         best, needed = max(sizes, key=family.profile.throughput_rps), family.replicas(devices)
-        plan = question.plan(family, devices, best, 0.0) if needed <= REPLICAS_LIMIT else None
+        plan = question.space.plan(family, devices, best, 0.0) if needed <= REPLICAS_LIMIT else None
         shown = plan or replace(
-            question.plan(family, 1, best, 0.0), replicas=REPLICAS_LIMIT
+            question.space.plan(family, 1, best, 0.0), replicas=REPLICAS_LIMIT
         )  # more is no plan
         rejection = Rejection(
             reason=Reason.REPLICAS_MAX,
@@ -480,11 +483,11 @@ class BatchTheory:
         )
         return Candidate(plan=shown, verdict=Verdict.MISSED, rejection=rejection)
 
-    def _too_slow(self, question: Question, family: Family, sizes: list[int]) -> Candidate:
+    def _too_slow(self, question: BatchQuestion, family: Family, sizes: list[int]) -> Candidate:
         """Refusal of a family's largest fleet, with the batches for which users wait least, yet too long."""
         most = max(1, question.devices_max(family))
         plans = [
-            question.plan(family, most, size, min(question.batch_waits(family.profile, size)))
+            question.space.plan(family, most, size, min(question.space.waits_s(family.profile, size)))
             for size in sizes
         ]
         refused = {plan: why for plan in plans if (why := refuse_loads(question, plan)) is not None}
@@ -527,7 +530,7 @@ class BatchTheory:
         most = less_for_bursts(scenario.workload, 200_000_000)
         return HeadroomEffort(first_step=0.02, requests_max=most)
 
-    def neighbours(self, question: Question, plan: Plan) -> Iterator[tuple[str, Plan]]:
+    def neighbours(self, question: BatchQuestion, plan: Plan) -> Iterator[tuple[str, Plan]]:
         """The next smaller and larger batch, and the next shorter and longer batch wait."""
         profile, size_max = question.profile(plan.profile), plan.batch_size_max
         for size in _neighbours(profile.batch_sizes, size_max):
@@ -535,7 +538,7 @@ class BatchTheory:
             yield "batch size", replace(plan, batch_size_max=size, batch_wait_max_s=wait_s)
         if size_max == 1:
             return
-        searched = replace(question, batch_waits_s=None).batch_waits(profile, size_max)
+        searched = replace(question.space, batch_waits_s=None).waits_s(profile, size_max)
         for wait_s in _neighbours(searched, plan.batch_wait_max_s):
             yield "batch wait", replace(plan, batch_wait_max_s=wait_s)
 

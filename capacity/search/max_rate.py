@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import cast
 
 from capacity.performance import Interval
 from capacity.question.candidate import Candidate, Doubt, Judge, Reason, Rejection, Verdict
@@ -12,8 +11,7 @@ from capacity.question.caveat import Caveat, CaveatCode
 from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.overload import Saturation
 from capacity.question.plan import Plan
-from capacity.question.scenario import Scenario
-from capacity.question.tokens import TokenScenario
+from capacity.question.scenario import AnyScenario, Scenario
 from capacity.search.caveats import trace_caveats
 from capacity.search.exact import theory_of
 from capacity.search.recommendation import RatesEffort
@@ -155,7 +153,7 @@ RESOLUTION, _RESOLUTION_AT_0 = 0.01, 1e-4
 
 
 def find_rates(
-    scenario: Scenario | TokenScenario,
+    scenario: AnyScenario,
     judge: Judge,
     progress: Callable[[str], None],
     confidence: float = 0.95,
@@ -173,16 +171,16 @@ def find_rates(
     Raises:
         DomainError: the profile does not cover a batch of one request.
     """
-    asked, asker = cast("Scenario", scenario), Asker(judge, progress, confidence=confidence)
-    plan, theory = asked.plan, theory_of(asked.profile)
-    theory.require(asked.profile)
-    effort, saturation = theory.rates_effort(asked), theory.saturation(asked, judge)
-    refusal = theory.refuse_setting(asked, confidence)
+    asker = Asker(judge, progress, confidence=confidence)
+    plan, theory = scenario.plan, theory_of(scenario.profile)
+    theory.require(scenario.profile)
+    effort, saturation = theory.rates_effort(scenario), theory.saturation(scenario, judge)
+    refusal = theory.refuse_setting(scenario, confidence)
     if refusal is not None:
-        return Rates(scenario=asked, only_rises=effort.only_rises, refusal=refusal, saturation=saturation)
-    wall_rps = theory.sustained_rps(asked, judge)
-    trials = _Trials(asked, asker, wall_rps)
-    lone = theory.lone(asked, confidence)
+        return Rates(scenario=scenario, only_rises=effort.only_rises, refusal=refusal, saturation=saturation)
+    wall_rps = theory.sustained_rps(scenario, judge)
+    trials = _Trials(scenario, asker, wall_rps)
+    lone = theory.lone(scenario, confidence)
     ends = [] if lone is None else [Point(arrival_rate_rps=0.0, candidate=lone)]
     if max(effort.loads) < 1.0:  # no rate beyond the wall is served
         ends.append(Point(arrival_rate_rps=wall_rps, candidate=_unstable(plan)))
@@ -194,7 +192,7 @@ def find_rates(
         ends.append(Point(arrival_rate_rps=0.0, candidate=trials.points[lowest].candidate))
     points = trials.with_ends(ends)
     return Rates(
-        scenario=asked,
+        scenario=scenario,
         saturation=saturation,
         points=tuple(trials.points.values()),
         lone=lone,

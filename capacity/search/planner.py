@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import cast
 
 from capacity.performance import Interval, Performance
 from capacity.question.candidate import Candidate, Judge, Verdict
@@ -10,7 +9,6 @@ from capacity.question.caveat import Caveat, CaveatCode, precision_caveat
 from capacity.question.plan import Plan, Routing
 from capacity.question.question import Family, Question
 from capacity.question.resilience import Survival
-from capacity.question.tokens import TokenQuestion
 from capacity.search.candidates import Progress, Search
 from capacity.search.caveats import (
     headroom_caveats,
@@ -99,7 +97,7 @@ def silent(message: str) -> None:
 
 
 def recommend(
-    question: Question | TokenQuestion,
+    question: Question,
     judge: Judge,
     progress: Progress = silent,
     *,
@@ -121,10 +119,9 @@ def recommend(
     Raises:
         DomainError: a profile does not cover what every fleet needs.
     """
-    asked = cast("Question", question)  # of either kind: what differs is known to `capacity.search.exact`
-    for profile in asked.profiles:
+    for profile in question.profiles:
         theory_of(profile).require(profile)
-    search = Search(asked, judge, progress, confidence)
+    search = Search(question, judge, progress, confidence)
     return _recommend(search, plan_alone=plan_alone, has_headroom=has_headroom)
 
 
@@ -157,17 +154,17 @@ def _with_asides(search: Search, certified: Certified, answer: Recommendation) -
 
 
 def with_headroom(
-    question: Question | TokenQuestion, found: Recommendation, judge: Judge, progress: Progress
+    question: Question, found: Recommendation, judge: Judge, progress: Progress
 ) -> Recommendation:
     """The same recommendation with how far the rate may rise, if it has a plan and a rate.
 
     That is while the plan, or what the worst loss leaves of it, meets the objective.
     """
-    asked, plan = cast("Question", question), found.plan
-    if plan is None or isinstance(asked.workload, ClosedPopulation):
+    plan = found.plan
+    if plan is None or isinstance(question.workload, ClosedPopulation):
         return found
-    scenarios = [scenario for _, scenario in asked.events(plan) if scenario.spike is None]
-    hardest = scenarios[0] if scenarios else asked.scenario(plan)
+    scenarios = [scenario for _, scenario in question.events(plan) if scenario.spike is None]
+    hardest = scenarios[0] if scenarios else question.scenario(plan)
     headroom = find_headroom(hardest, judge, progress)
     caveats = headroom_caveats(headroom, theory_of(hardest.profile))
     return replace(found, headroom=headroom, caveats=(*found.caveats, *caveats))

@@ -13,8 +13,9 @@ from capacity.question.caveat import Caveat
 from capacity.question.objective import Objective
 from capacity.question.overload import Saturation
 from capacity.question.plan import Plan
-from capacity.question.question import Family, Question
+from capacity.question.question import Family
 from capacity.question.refusal import floor_candidate
+from capacity.server.batch.space import BatchQuestion
 from capacity.traffic.workload import Demand, MmppArrivals, Workload
 
 _ATTEMPT_MAX = 1_000_000  # no search confirms as often
@@ -168,17 +169,17 @@ class Floors:
         """How many there are."""
         return len(self.rejections) + len(self.doubts)
 
-    def sizes(self, question: Question, profile: ServiceProfile) -> list[int]:
+    def sizes(self, question: BatchQuestion, profile: ServiceProfile) -> list[int]:
         """Batch sizes of a profile that are neither."""
         hopeless = {*self.rejections, *self.doubts}
-        return [size for size in question.batch_sizes(profile) if (profile.name, size) not in hopeless]
+        return [size for size in question.space.sizes(profile) if (profile.name, size) not in hopeless]
 
-    def candidates(self, question: Question) -> Iterator[Candidate]:
+    def candidates(self, question: BatchQuestion) -> Iterator[Candidate]:
         """The settings as candidates, each as one replica, which stands for any number."""
 
         def replica(name: str, size: int) -> Plan:
             family = Family(profile=question.profile(name), routing=question.routings[0])
-            return question.plan(family, 1, size, 0.0)
+            return question.space.plan(family, 1, size, 0.0)
 
         for key, rejection in self.rejections.items():
             yield Candidate(plan=replica(*key), verdict=Verdict.MISSED, rejection=rejection)

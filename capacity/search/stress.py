@@ -10,7 +10,6 @@ from capacity.errors import InconclusiveError, UnstableError
 from capacity.performance import Interval
 from capacity.question.caveat import Caveat, CaveatCode
 from capacity.question.plan import Plan, Routing
-from capacity.question.tokens import TokenPlan
 from capacity.recovery.findings import OneRun, Remedy, Run, Runs, Screen, SpikeSurvived, StressJudge
 from capacity.recovery.fluid import amplification, fluid, patience_s, spike_survived_s
 from capacity.recovery.protection import Abandoned, Shedding
@@ -19,6 +18,7 @@ from capacity.recovery.trigger import Trigger, TriggerKind
 from capacity.search.batch_caveats import plausibility_caveats, spread_caveats
 from capacity.search.engines import cache_caveats, length_caveats, llm_profile_caveats
 from capacity.server.batch.server import BatchServer
+from capacity.server.engine.plan import TokenPlan
 from capacity.server.engine.server import TokenEngine
 from capacity.server.server import Server
 from capacity.traffic.clients import BudgetKind, RetryBudget

@@ -12,10 +12,10 @@ from capacity.question.objective import Objective
 from capacity.question.plan import Plan
 from capacity.question.question import Question
 from capacity.question.scenario import Scenario
-from capacity.question.tokens import TokenPlan, TokenQuestion
 from capacity.search.candidates import Progress, survival_candidate
 from capacity.search.exact import judge_exactly, theory_of
 from capacity.search.recommendation import Change
+from capacity.server.engine.plan import TokenPlan
 from capacity.traffic.workload import Demand, GammaArrivals, PoissonArrivals, Workload
 
 # Simulated requests after which no more is asked; a count, so that answers do not depend on speed.
@@ -203,11 +203,11 @@ def fewest_replicas(asker: Asker, question: Question, plan: Plan, known: Candida
 
 
 def other_settings(
-    question: Question | TokenQuestion, plan: Plan | TokenPlan, judge: Judge, progress: Progress
+    question: Question, plan: Plan | TokenPlan, judge: Judge, progress: Progress
 ) -> tuple[Change, ...]:
     """What becomes of a fleet with its settings one step up and down, by short trials."""
     asker = Asker(judge, progress)
-    return tuple(neighbours(asker, cast("Question", question), cast("Plan", plan), careful=False))
+    return tuple(neighbours(asker, question, cast("Plan", plan), careful=False))
 
 
 def neighbours(

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import binom, nbinom, poisson
 
-from capacity.question.tokens import TokenScenario
+from capacity.server.engine.plan import TokenScenario
 from simulations.draws.records import Floats
 
 _STATES_MAX = 4_000

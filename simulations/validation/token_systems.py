@@ -11,10 +11,10 @@ from capacity.profile.llm import Coefficients, Engine, KvCache, LimitsMeasured, 
 from capacity.question.objective import Measure
 from capacity.question.scenario import Scenario
 from capacity.question.stability import relaxation_requests
-from capacity.question.tokens import TokenPlan, TokenScenario
 from capacity.queues.batch.bulk import Bulk
 from capacity.queues.general.mg1 import MG1
 from capacity.queues.general.mg1_wait import Empirical
+from capacity.server.engine.plan import TokenPlan, TokenScenario
 from capacity.traffic.lengths import AnyLengths, LengthLaw, LengthLaws, LengthRows
 from capacity.traffic.workload import Workload
 from simulations.draws.arrivals import Seed

@@ -73,7 +73,7 @@ def test_a_plain_plan_only_searches(stages: Any) -> None:
     assert [name for name, _ in called] == ["recommend"]
     assert answer.recommendation.plan is PLAN
     assert (answer.day, answer.explanation, answer.recovery, answer.disturbed) == (None, None, None, None)
-    assert (answer.question.replicas_min, answer.question.queue_limit) == (1, None)
+    assert (answer.question.replicas_min, answer.question.space.queue_limit) == (1, None)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_later_stages_use_the_fleet_that_trouble_made_larger(stages, asked, stag
     assert [one for one, _ in called] == ["recommend", stage, "explain"]
     assert getattr(answer, name) == name
     assert answer.recommendation.plan is LARGER
-    assert (answer.question.replicas_min, answer.question.queue_limit) == (5, 8)
+    assert (answer.question.replicas_min, answer.question.space.queue_limit) == (5, 8)
     assert called[-1][1] == answer.question
     assert answer.explanation == "reasons"
 

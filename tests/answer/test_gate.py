@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from questions import batch_question
 
 from capacity.answer.check import (
     Finding,
@@ -59,7 +60,7 @@ def question(**changes: Any) -> Question:
         "objective": Objective.of(response={0.5: 0.04, 0.99: 0.05}),
         **changes,
     }
-    return Question(**asked)
+    return batch_question(**asked)
 
 
 def saved(asked: Question, name: str = "plan.json", effort: Effort = EFFORT) -> SavedPlan:

@@ -23,8 +23,8 @@ from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
 from capacity.question.objective import Limit, Measure, Objective
-from capacity.question.tokens import TokenPlan
 from capacity.search.recommendation import Survived
+from capacity.server.engine.plan import TokenPlan
 
 MET, MISSED, DOUBT = Verdict.MET, Verdict.MISSED, Verdict.INCONCLUSIVE
 SAVED = saved_plan()

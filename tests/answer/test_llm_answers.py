@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from questions import varied
 
 import capacity as cap
 from capacity.answer.compare import contenders
@@ -193,7 +194,7 @@ def test_plans_are_compared_under_the_same_requests(planned: LlmPlanAnswer) -> N
         "plan 1 and slow.json are for different workloads (100 rps and 50 rps); give rate to compare them at one "
         "rate"
     )
-    short = replace(planned, question=replace(question, lengths=LengthRows((20,), (30,)))).to_saved(
+    short = replace(planned, question=varied(question, lengths=LengthRows((20,), (30,)))).to_saved(
         "short.json"
     )
     with pytest.raises(cap.InputError) as refused:

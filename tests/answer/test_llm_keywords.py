@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from questions import engine_question
 
 import capacity as cap
 from capacity import api_llm
@@ -38,9 +39,10 @@ from capacity.question.budget import Effort
 from capacity.question.candidate import Candidate, Verdict
 from capacity.question.objective import Objective
 from capacity.question.plan import Routing
-from capacity.question.tokens import TokenPlan, TokenQuestion
+from capacity.question.question import Question
 from capacity.question.verbs import refuse_for_batches, refuse_for_engines
 from capacity.search.recommendation import Recommendation
+from capacity.server.engine.plan import TokenPlan
 from capacity.traffic.lengths import LengthRows, parse_lengths
 from capacity.traffic.workload import GammaArrivals, PoissonArrivals, TraceArrivals, Workload
 
@@ -283,7 +285,7 @@ def test_engines_in_trouble_have_vllms_scheduler_and_no_trace() -> None:
         refused("a trace ends when its requests do, and", _trouble, given_of(**asked, arrivals=arrivals))
 
 
-QUESTION = TokenQuestion(
+QUESTION = engine_question(
     profiles=(LINE,),
     workload=Workload(arrival_rate_rps=20.0, arrivals=PoissonArrivals()),
     lengths=parse_lengths(LENGTHS),
@@ -325,7 +327,7 @@ def test_a_check_at_another_rate_says_so() -> None:
 
 
 def test_a_check_with_new_measurements_says_whether_they_differ(monkeypatch: pytest.MonkeyPatch) -> None:
-    def told(found: Any, *news: Any) -> tuple[TokenQuestion, list[str]]:
+    def told(found: Any, *news: Any) -> tuple[Question, list[str]]:
         seen: list[Any] = []
         monkeypatch.setattr(api_llm.parse, "find_profile", lambda given: seen.append(given) or found)
         notes: list[str] = []
@@ -442,19 +444,19 @@ def test_a_plan_is_found_and_then_brought_back_and_then_explained(
     first = replace(nothing, verdict=Verdict.MET, plan=PLAN)
     larger = replace(first, plan=replace(PLAN, replicas=5))
 
-    def recommend(question: TokenQuestion, judge: Any, report: Any, *, has_headroom: bool) -> Any:
+    def recommend(question: Question, judge: Any, report: Any, *, has_headroom: bool) -> Any:
         steps.append(f"recommend {question.replicas_min} {has_headroom}")
         return first if is_found else nothing
 
-    def recover(question: TokenQuestion, found: Any, trouble: Any, judge: Any, report: Any) -> Any:
+    def recover(question: Question, found: Any, trouble: Any, judge: Any, report: Any) -> Any:
         steps.append("recover")
         return larger, "recovery"
 
-    def headroom(question: TokenQuestion, found: Any, judge: Any, report: Any) -> Any:
+    def headroom(question: Question, found: Any, judge: Any, report: Any) -> Any:
         steps.append(f"headroom {found.plan.replicas}")
         return found
 
-    def changes(question: TokenQuestion, plan: TokenPlan, judge: Any, report: Any) -> tuple[()]:
+    def changes(question: Question, plan: TokenPlan, judge: Any, report: Any) -> tuple[()]:
         steps.append(f"changes {plan.replicas}")
         return ()
 
@@ -464,7 +466,7 @@ def test_a_plan_is_found_and_then_brought_back_and_then_explained(
     monkeypatch.setattr("simulations.saturation.require_check", lambda one: steps.append(f"check {one.name}"))
     monkeypatch.setattr(api_llm, "plan_engines_to_recover", recover)
     trouble = {"recover_within": "60s", "trigger": "lose:2,60s", "timeout": "5s"} if with_trouble else {}
-    asked: list[TokenQuestion] = []
+    asked: list[Question] = []
     given = given_of(
         **EFFORT, **trouble, rate_rps=20.0, lengths=LENGTHS, slo_p90_s=1.0, replicas_max=9, explain=explains,
         before=asked.append, progress=lambda _: None,

@@ -16,6 +16,7 @@ import cases
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from questions import batch_question, varied
 
 from capacity.answer import saved_plan as saved_workload
 from capacity.answer.documents import dumps
@@ -45,6 +46,7 @@ from capacity.question.plan import Batching, Plan, Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Breakdowns, Spike, Survival
 from capacity.search.recommendation import Certificate, Recommendation
+from capacity.server.batch.space import BatchSpace
 from capacity.traffic.workload import (
     ArrivalProcess,
     ClosedPopulation,
@@ -84,7 +86,7 @@ WHOLE = ServiceProfile(
     ),
 )
 BREAKDOWNS = Survival(breakdowns=Breakdowns(mtbf_s=1e6, recovery_s=60.0))
-QUESTION = Question(
+QUESTION = batch_question(
     profiles=(WHOLE,),
     workload=Workload(arrival_rate_rps=1.0),
     objective=Objective.of(response={0.99: 2.0}),
@@ -150,7 +152,7 @@ def questions(draw: st.DrawFn) -> Question:
         routings = routings - {Routing.SHARED_QUEUE} or {Routing.RANDOM}
     preferred = draw(st.sampled_from([(), (1,)])) if batching is Batching.TRITON else ()
     spike = st.builds(Spike, factor=st.floats(1.0, 100.0, exclude_min=True), startup_time_s=durations())
-    return Question(
+    return batch_question(
         profiles=tuple(profiles[: draw(st.integers(1, 2))]),
         workload=draw(demands()),
         objective=draw(objectives(with_loss=queue_limit is not None)),
@@ -245,17 +247,18 @@ def test_every_field_of_what_was_asked_is_saved() -> None:
         return {field.name for field in fields(noun)}
 
     document = saved()
+    asked = (names(Question) | names(BatchSpace) | {"timer"}) - {"space"}
     only_where_set = {"replicas_min", "batch_size_min"}
-    assert set(document["question"]) == names(Question) - only_where_set | {"timer"}
-    limited = question_to_document(replace(QUESTION, replicas_min=2, batch_size_min=2, survival=BREAKDOWNS))
-    assert set(limited) == names(Question) | {"timer"}
+    assert set(document["question"]) == asked - only_where_set
+    limited = question_to_document(varied(QUESTION, replicas_min=2, batch_size_min=2, survival=BREAKDOWNS))
+    assert set(limited) == asked
     assert set(limited["survival"]) == names(Survival)
     assert read_as(QuestionDocument, limited, "question").question(None).replicas_min == 2
     assert read_as(QuestionDocument, limited, "question").question(None).survival == BREAKDOWNS
     assert set(document["question"]["survival"]) == names(Survival) - {"breakdowns"}
     assert set(document["effort"]) == names(Effort) - {"workers", "cluster"}
     assert set(document["certificate"]) == names(Certificate)
-    assert names(QuestionDocument) == names(Question) | {"timer"}
+    assert names(QuestionDocument) == asked
     assert names(PlanDocument) == names(Plan) | {"timer"}
     seen_by_a_replica = {SurgingArrivals, ModulatedArrivals}  # never asked for
     known = {*saved_workload._PROCESSES.values(), TraceArrivals, *seen_by_a_replica}
@@ -274,7 +277,7 @@ def test_a_plan_from_before_there_were_batching_rules_has_the_rule_of_its_timer(
         plan["timer"] = timer
     document["sha256"] = _signature(document)
     found = read_plan_file_document(document, "x")
-    assert (found.question.batching, found.plan.batching) == (batching, batching)
+    assert (found.question.space.batching, found.plan.batching) == (batching, batching)
 
 
 def test_fields_missing_from_a_saved_plan_have_defaults() -> None:
@@ -282,7 +285,7 @@ def test_fields_missing_from_a_saved_plan_have_defaults() -> None:
     document = saved()
     assert not {"replicas_min", "batch_size_min"} & set(document["question"])
     asked = read_as(QuestionDocument, document["question"], "question").question(None)
-    assert (asked.replicas_min, asked.batch_size_min) == (1, 1)
+    assert (asked.replicas_min, asked.space.batch_size_min) == (1, 1)
     least = PlanDocument(profile="t4", replicas=2, batch_size_max=8).plan()
     assert least == Plan(profile="t4", replicas=2, batch_size_max=8)
 

@@ -5,6 +5,7 @@ import math
 from dataclasses import replace
 
 import pytest
+from questions import batch_question
 
 from capacity.answer.documents import (
     arrivals_name,
@@ -22,7 +23,6 @@ from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
 from capacity.question.caveat import Caveat, CaveatCode
 from capacity.question.objective import Objective
 from capacity.question.plan import Plan, Routing
-from capacity.question.question import Question
 from capacity.queues.little import LittlesLaw, LoadTestReport
 from capacity.search.recommendation import Headroom, Recommendation, Survived, Tally
 from capacity.traffic.workload import (
@@ -61,7 +61,7 @@ PERFORMANCE_DOCUMENT = {
 
 
 def document(**fields) -> dict:
-    question = Question(
+    question = batch_question(
         profiles=(ServiceProfile(name="p", timings=(BatchTiming(batch_size=1, mean_s=0.01),)),),
         workload=Workload(arrival_rate_rps=50.0, arrivals=GammaArrivals(cv=2.0)),
         objective=OBJECTIVE,

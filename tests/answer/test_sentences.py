@@ -5,7 +5,7 @@ import pytest
 from capacity.answer.sentences import token_refusal
 from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
 from capacity.question.objective import Limit, Measure
-from capacity.question.tokens import TokenPlan
+from capacity.server.engine.plan import TokenPlan
 
 PLAN = TokenPlan(profile="p", replicas=1, sequences_max=8, batched_tokens_max=64)
 TTFT = Limit(measure=Measure.TTFT, quantile=0.9, allowed=0.2)

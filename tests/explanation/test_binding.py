@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from asked import asker
+from questions import batch_question
 
 from capacity.explanation.binding import Cause, find_binding
 from capacity.explanation.explanation import Assumption, find_assumptions
@@ -35,7 +36,7 @@ def question(rate_rps: float = 100.0, allowed_s: float = 0.1, **others: Any) -> 
         "workload": Workload(arrival_rate_rps=rate_rps),
         "objective": Objective.of(response={0.99: allowed_s}),
     }
-    return Question(profiles=(FLAT,), **usual | others)
+    return batch_question(profiles=(FLAT,), **usual | others)
 
 
 def base(p99_s: float, batch_mean: float | None = 2.0, **others: Any) -> Candidate:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from asked import asker
+from questions import batch_question
 
 from capacity.explanation.savings import Lever, Saving, best_saving, find_savings, nearest, one_fewer
 from capacity.explanation.sensitivity import most_sensitive, sensitivities
@@ -26,7 +27,7 @@ PROFILE = ServiceProfile(
     hourly_usd=0.5,
 )
 PLAN = Plan(profile="p", replicas=3, batch_size_max=4)
-QUESTION = Question(
+QUESTION = batch_question(
     profiles=(PROFILE,),
     workload=Workload(arrival_rate_rps=100.0),
     objective=Objective.of(response={0.99: 0.1}),

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from questions import batch_question
 
 from capacity.answer.sentences import demand, explain, format_found, format_refusal, format_verdict
 from capacity.performance import Interval, Kind, Performance, format_interval
@@ -10,14 +11,13 @@ from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Reason, Rejection, Verdict, closest
 from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.plan import Plan, Routing
-from capacity.question.question import Question
 from capacity.question.resilience import Spike, Survival
 from capacity.search.recommendation import Headroom, RandomRouting, Recommendation, Survived
 from capacity.traffic.workload import ClosedPopulation, GammaArrivals, Workload
 
 OBJECTIVE = Objective.of(response={0.99: 0.04})
 PROFILE = ServiceProfile(name="p", timings=(BatchTiming(batch_size=1, mean_s=0.01),))
-QUESTION = Question(profiles=(PROFILE,), workload=Workload(arrival_rate_rps=50.0), objective=OBJECTIVE)
+QUESTION = batch_question(profiles=(PROFILE,), workload=Workload(arrival_rate_rps=50.0), objective=OBJECTIVE)
 
 
 def performance(p99_s: float) -> Performance:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import cache
 
 import pytest
+from questions import batch_question
 from scipy.optimize import brentq
 from test_max_rate import NoJudge, laws_are_asked_once, profile_of, silent
 from test_what_if import law_s, plan_of, question_of
@@ -47,7 +48,7 @@ class Routed(NoJudge):
         if share != share:
             rejection = Rejection(reason=Reason.BUDGET, allowed=10.0, needed=20.0)
             return Candidate(plan=scenario.plan, verdict=Verdict.INCONCLUSIVE, rejection=rejection)
-        question = Question(
+        question = batch_question(
             profiles=(scenario.profile,), workload=scenario.workload, objective=scenario.objective
         )
         rho = load(scenario.profile, scenario.workload.arrival_rate_rps, scenario.plan)

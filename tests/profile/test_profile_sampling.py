@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from questions import batch_question
 
 from capacity.confidence import order_statistics
 from capacity.performance import Interval, Kind, Performance, Width
@@ -180,7 +181,7 @@ class Forbidden:
 
 
 def question_of(limit_s: float, profile: ServiceProfile) -> Question:
-    return Question(
+    return batch_question(
         profiles=(profile,),
         workload=Workload(arrival_rate_rps=300.0, arrivals=GammaArrivals(cv=2.0)),
         objective=Objective.of(response={0.99: limit_s}),

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from questions import batch_question, varied
 
 from capacity.errors import DomainError, InputError
 from capacity.profile.contention import measured
@@ -31,7 +32,7 @@ PROFILE = profile_of(hourly_usd=0.5)
 
 def question_of(rate_rps: float = 250.0, **fields: object) -> Question:
     given = {"profiles": (PROFILE,), "workload": Workload(arrival_rate_rps=rate_rps), "objective": P99}
-    return Question(**{**given, **fields})
+    return batch_question(**{**given, **fields})
 
 
 def test_families_are_all_profiles_behind_all_routings() -> None:
@@ -61,23 +62,23 @@ def test_a_price_has_no_rounding_of_its_own(price: float, devices: int) -> None:
 
 def test_searched_waits_are_half_and_all_of_a_batch_of_one_and_of_the_largest() -> None:
     question = question_of(batch_waits_s=None)
-    assert question.batch_waits(PROFILE, 1) == (0.0,)
-    assert question.batch_waits(PROFILE, 8) == (0.0, 0.005, 0.010, 0.012, 0.024)
-    assert question.batch_waits(PROFILE, 2) == (0.0, 0.005, 0.006, 0.010, 0.012)
+    assert question.space.waits_s(PROFILE, 1) == (0.0,)
+    assert question.space.waits_s(PROFILE, 8) == (0.0, 0.005, 0.010, 0.012, 0.024)
+    assert question.space.waits_s(PROFILE, 2) == (0.0, 0.005, 0.006, 0.010, 0.012)
     alike = profile_of(means_s={1: 0.01, 2: 0.01})
-    assert question.batch_waits(alike, 2) == (0.0, 0.005, 0.010)
+    assert question.space.waits_s(alike, 2) == (0.0, 0.005, 0.010)
 
 
 def test_given_waits_are_taken_as_given_but_batches_of_one_take_one_of_them() -> None:
     question = question_of(batch_waits_s=(0.003, 0.005))
-    assert question.batch_waits(PROFILE, 2) == (0.003, 0.005)
-    assert question.batch_waits(PROFILE, 1) == (0.003,)
+    assert question.space.waits_s(PROFILE, 2) == (0.003, 0.005)
+    assert question.space.waits_s(PROFILE, 1) == (0.003,)
 
 
 def test_a_plan_carries_what_the_question_fixed() -> None:
     question = question_of(batching=Batching.TORCHSERVE, queue_limit=3)
     family = Family(profile=replace(PROFILE, instances_per_device=2), routing=Routing.POWER_OF_TWO)
-    assert question.plan(family, 3, 8, 0.002) == Plan(
+    assert question.space.plan(family, 3, 8, 0.002) == Plan(
         profile="p",
         replicas=6,
         batch_size_max=8,
@@ -91,7 +92,7 @@ def test_a_plan_carries_what_the_question_fixed() -> None:
 def test_events_are_the_losses_from_the_hardest_on_and_then_the_spike() -> None:
     spike = Spike(factor=2.5, startup_time_s=60.0)
     question = question_of(survival=Survival(spare=1, zones=2, unavailable_share=0.25, spike=spike))
-    plan = question.plan(question.families[0], 9, 2, 0.0)
+    plan = question.space.plan(question.families[0], 9, 2, 0.0)
     events = list(question.events(plan))
     assert [(name, scenario.plan.replicas) for name, scenario in events] == [
         ("one of 2 zones gone", 4),
@@ -105,7 +106,7 @@ def test_events_are_the_losses_from_the_hardest_on_and_then_the_spike() -> None:
 
 def test_a_loss_of_everything_leaves_nothing_to_judge() -> None:
     question = question_of(survival=Survival(spare=2, zones=2))
-    plan = question.plan(question.families[0], 2, 2, 0.0)
+    plan = question.space.plan(question.families[0], 2, 2, 0.0)
     assert [name for name, _ in question.events(plan)] == ["one of 2 zones gone"]
 
 
@@ -126,7 +127,7 @@ def test_fewest_devices_by_hand(survival: Survival, per_device: int, devices: in
     alone = measured([1.0] * per_device)
     profile = replace(PROFILE, instances_per_device=per_device, contention=alone)
     question = question_of(profiles=(profile,), survival=survival)
-    assert question.devices_min(question.families[0], 1) == devices
+    assert question.space.devices_min(question, question.families[0], 1) == devices
 
 
 @laws_hold
@@ -143,7 +144,7 @@ def test_fewest_devices_against_counting(rate_rps, size, per_device, spare, zone
     alone = measured([1.0] * per_device)
     profile = replace(PROFILE, instances_per_device=per_device, contention=alone)
     question = question_of(rate_rps, profiles=(profile,), survival=survival)
-    found = question.devices_min(question.families[0], size)
+    found = question.space.devices_min(question, question.families[0], size)
 
     def is_stable(devices: int) -> bool:
         return rate_rps < survival.left(devices * per_device, per_device) * profile.throughput_rps(size)
@@ -154,19 +155,19 @@ def test_fewest_devices_against_counting(rate_rps, size, per_device, spare, zone
 
 def test_queues_that_end_somewhere_need_one_replica_that_is_left() -> None:
     users = question_of(workload=ClosedPopulation(users=5))
-    assert users.devices_min(users.families[0], 1) == 1
+    assert users.space.devices_min(users, users.families[0], 1) == 1
     many = question_of(workload=ClosedPopulation(users=500))
-    assert many.devices_min(many.families[0], 1) > 1  # by the response time law
+    assert many.space.devices_min(many, many.families[0], 1) > 1  # by the response time law
     means = Objective.of(response_mean=1.0)  # which any loss leaves as it is
     limited = question_of(1e6, queue_limit=0, survival=Survival(spare=2), objective=means)
-    assert limited.devices_min(limited.families[0], 1) == 3
+    assert limited.space.devices_min(limited, limited.families[0], 1) == 3
 
 
 def test_queues_with_a_limit_need_what_serves_all_but_a_permitted_loss() -> None:
     """100 rps each, and P99 leaves 1 %: of 1000 rps 990 are 10 replicas, of 910 901, and of 909 900 are 9."""
     for rate_rps, replicas in ((1000.0, 10), (910.0, 10), (909.0, 9), (100.0, 1)):
         limited = question_of(rate_rps, queue_limit=0)
-        assert limited.devices_min(limited.families[0], 1) == replicas
+        assert limited.space.devices_min(limited, limited.families[0], 1) == replicas
 
 
 def test_most_devices_are_whole_ones() -> None:
@@ -178,9 +179,9 @@ def test_most_devices_are_whole_ones() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"profiles": ()}, "a question needs at least one profile, one routing and one batch wait"),
-        ({"routings": ()}, "a question needs at least one profile, one routing and one batch wait"),
-        ({"batch_waits_s": ()}, "a question needs at least one profile, one routing and one batch wait"),
+        ({"profiles": ()}, "a question needs at least one profile and one routing"),
+        ({"routings": ()}, "a question needs at least one profile and one routing"),
+        ({"batch_waits_s": ()}, "a question needs at least one batch wait"),
         ({"profiles": (PROFILE, PROFILE)}, "profile p is given twice; rename or drop one"),
         (
             {"profiles": (PROFILE, profile_of("q"))},
@@ -215,27 +216,27 @@ def test_a_limit_out_of_range_is_refused(fields: dict[str, int], message: str) -
 
 def test_the_ends_of_each_range_are_accepted() -> None:
     assert question_of(replicas_max=1_000_000, replicas_min=1_000_000).replicas_min == 1_000_000
-    assert question_of(batch_size_limit=1, batch_waits_s=(0.0,)).batch_sizes(PROFILE) == (1,)
-    assert question_of(preferred_sizes=(8,)).batch_sizes(PROFILE) == (8,)
+    assert question_of(batch_size_limit=1, batch_waits_s=(0.0,)).space.sizes(PROFILE) == (1,)
+    assert question_of(preferred_sizes=(8,)).space.sizes(PROFILE) == (8,)
 
 
 def test_batch_sizes_are_the_measured_ones_within_the_range() -> None:
-    assert question_of().batch_sizes(PROFILE) == (1, 2, 8)
-    assert question_of(batch_size_limit=4).batch_sizes(PROFILE) == (1, 2, 4)
-    assert question_of(batch_size_limit=2).batch_sizes(PROFILE) == (1, 2)
-    assert question_of(batch_size_min=2).batch_sizes(PROFILE) == (2, 8)
-    assert question_of(preferred_sizes=(2, 4)).batch_sizes(PROFILE) == (8,)
-    assert question_of(preferred_sizes=(1, 2)).batch_sizes(PROFILE) == (2, 8)
+    assert question_of().space.sizes(PROFILE) == (1, 2, 8)
+    assert question_of(batch_size_limit=4).space.sizes(PROFILE) == (1, 2, 4)
+    assert question_of(batch_size_limit=2).space.sizes(PROFILE) == (1, 2)
+    assert question_of(batch_size_min=2).space.sizes(PROFILE) == (2, 8)
+    assert question_of(preferred_sizes=(2, 4)).space.sizes(PROFILE) == (8,)
+    assert question_of(preferred_sizes=(1, 2)).space.sizes(PROFILE) == (2, 8)
 
 
 def test_the_fewest_devices_hold_the_fewest_replicas() -> None:
     """Seven replicas, and two of them a device."""
     question = question_of(replicas_min=7)
-    assert question.devices_min(question.families[0], 1) == 7
+    assert question.space.devices_min(question, question.families[0], 1) == 7
     pairs = question_of(
         profiles=(replace(PROFILE, instances_per_device=2, contention=measured([1.0, 1.0])),), replicas_min=7
     )
-    assert pairs.devices_min(pairs.families[0], 1) == 4
+    assert pairs.space.devices_min(pairs, pairs.families[0], 1) == 4
 
 
 def test_a_question_about_one_plan_keeps_the_other_fields() -> None:
@@ -252,7 +253,7 @@ def test_a_question_about_one_plan_keeps_the_other_fields() -> None:
         queue_limit=9,
     )
     about = question.for_plan(plan)
-    assert about == replace(
+    assert about == varied(
         question,
         profiles=(other,),
         routings=(Routing.ROUND_ROBIN,),
@@ -262,7 +263,7 @@ def test_a_question_about_one_plan_keeps_the_other_fields() -> None:
         queue_limit=9,
         replicas_min=5,
     )
-    assert about.batch_sizes(other) == (2,)
+    assert about.space.sizes(other) == (2,)
 
 
 @pytest.mark.parametrize(

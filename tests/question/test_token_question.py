@@ -4,19 +4,16 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from questions import engine_question, varied
 
 from capacity.errors import DomainError, InputError
 from capacity.profile.llm import Coefficients, Engine, KvCache, LimitsMeasured, LlmProfile, Scheduler
 from capacity.question.objective import Objective
 from capacity.question.overload import Saturation
 from capacity.question.plan import REPLICAS_LIMIT, Routing
-from capacity.question.tokens import (
-    TokenPlan,
-    TokenQuestion,
-    fitted_lengths,
-    replicas_stable_min,
-    require_lengths,
-)
+from capacity.question.question import Question
+from capacity.server.engine.lengths import fitted_lengths, require_lengths
+from capacity.server.engine.plan import TokenPlan
 from capacity.traffic.lengths import LengthLaw, LengthLaws, LengthRows
 from capacity.traffic.workload import Workload
 from simulations.validation.token_laws import linear_saturation_rps
@@ -31,23 +28,32 @@ PROFILE = LlmProfile(
 ROWS = LengthRows((10,), (20,), "mine.csv")
 
 
-def question_of(**fields: Any) -> TokenQuestion:
+def question_of(**fields: Any) -> Question:
     given = {
         "profiles": (PROFILE,),
         "workload": Workload(arrival_rate_rps=5.0),
         "lengths": ROWS,
         "objective": Objective.of(response={0.9: 1.0}),
     }
-    return TokenQuestion(**(given | fields))
+    return engine_question(**(given | fields))
+
+
+def engines(question: Question) -> list[TokenPlan]:
+    return [engine for family in question.families for engine in question.fleets(family, 1)]
+
+
+def engine_of(question: Question) -> TokenPlan:
+    (one,) = engines(question)
+    return one
 
 
 def test_each_setting_is_a_plan_under_each_routing() -> None:
-    (one,) = question_of().plans(PROFILE)
+    one = engine_of(question_of())
     assert one == TokenPlan(profile="p", replicas=1, sequences_max=8, batched_tokens_max=64)
     asked = question_of(
         sequences_max=(2, 4), batched_tokens_max=(16, 32), routings=(Routing.ROUND_ROBIN, Routing.RANDOM)
     )
-    found = [(one.routing, one.sequences_max, one.batched_tokens_max) for one in asked.plans(PROFILE)]
+    found = [(one.routing, one.sequences_max, one.batched_tokens_max) for one in engines(asked)]
     assert found == [
         (routing, sequences, tokens)
         for routing in (Routing.ROUND_ROBIN, Routing.RANDOM)
@@ -63,7 +69,7 @@ def test_a_question_about_one_plan_allows_more_replicas_of_it() -> None:
         profile="q", replicas=5, sequences_max=4, batched_tokens_max=32, routing=Routing.LEAST_OUTSTANDING
     )
     about = asked.for_plan(plan)
-    assert about == replace(
+    assert about == varied(
         asked,
         profiles=(other,),
         sequences_max=(4,),
@@ -94,7 +100,7 @@ def test_what_cannot_be_asked_is_refused() -> None:
             question_of(replicas_max=replicas_max)
     unpriced = replace(PROFILE, name="u", hourly_usd=None)
     with pytest.raises(
-        InputError, match="^profile u has no price and cannot be compared .* give --hourly-usd u=6.88"
+        InputError, match="^profile u has no price and cannot be compared .* give --hourly-usd u=0.50"
     ):
         question_of(profiles=(PROFILE, unpriced))
     with pytest.raises(InputError, match="^no objective given"):
@@ -104,21 +110,21 @@ def test_what_cannot_be_asked_is_refused() -> None:
     with pytest.raises(DomainError):
         question_of(sequences_max=(9,))
     with pytest.raises(DomainError, match="^--cached-share must be from 0 to below 1, got 1.0$"):
-        replace(question_of().scenario(question_of().plans(PROFILE)[0]), cached_share=1.0)
+        replace(question_of().scenario(engine_of(question_of())), cached_share=1.0)
 
 
 def test_settings_that_are_allowed_were_measured_and_have_room() -> None:
     asked = question_of()
     plan = TokenPlan(profile="p", replicas=1, sequences_max=8, batched_tokens_max=64)
-    assert asked.allows(plan)
-    assert not asked.allows(replace(plan, sequences_max=9))
-    assert not asked.allows(replace(plan, batched_tokens_max=65))
+    assert asked.space.allows(PROFILE, plan)
+    assert not asked.space.allows(PROFILE, replace(plan, sequences_max=9))
+    assert not asked.space.allows(PROFILE, replace(plan, batched_tokens_max=65))
     slots = replace(
         PROFILE, engine=Engine(scheduler=Scheduler.LLAMA_CPP), kv=KvCache(tokens=64, block_tokens=16)
     )
     narrow = question_of(profiles=(slots,), sequences_max=(2,))
-    assert narrow.allows(replace(plan, sequences_max=2))
-    assert not narrow.allows(replace(plan, sequences_max=4))
+    assert narrow.space.allows(slots, replace(plan, sequences_max=2))
+    assert not narrow.space.allows(slots, replace(plan, sequences_max=4))
 
 
 def test_lengths_fit_the_context_that_is_given_or_measured() -> None:
@@ -163,7 +169,7 @@ def test_the_fewest_engines_whose_load_is_below_1() -> None:
         prefill_time_share=0.1,
         binding="slots",
     )
-    assert [replicas_stable_min(rate_rps, one) for rate_rps in (39.0, 40.0, 79.9, 80.0)] == [1, 2, 2, 3]
+    assert [one.engines_min(rate_rps) for rate_rps in (39.0, 40.0, 79.9, 80.0)] == [1, 2, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -186,7 +192,7 @@ def test_the_straight_line_by_hand(slots: int, budget: int, tokens: int, passes:
 
 @pytest.mark.parametrize("share", [1.0, 1.5, -0.1])
 def test_a_cached_share_is_from_0_to_below_1(share: float) -> None:
-    scenario = question_of().scenario(question_of().plans(PROFILE)[0])
+    scenario = question_of().scenario(engine_of(question_of()))
     assert replace(scenario, cached_share=0.99).cached_share == 0.99
     with pytest.raises(DomainError, match="^--cached-share must be from 0 to below 1, got"):
         replace(scenario, cached_share=share)
@@ -216,15 +222,15 @@ def test_a_limit_of_what_no_request_has_is_refused(objective: Objective, measure
         InputError, match=f"every request has one output token, and {measure} is about the time"
     ):
         question_of(lengths=once, objective=objective)
-    scenario = question_of(lengths=ROWS, objective=objective).scenario(question_of().plans(PROFILE)[0])
+    scenario = question_of(lengths=ROWS, objective=objective).scenario(engine_of(question_of()))
     with pytest.raises(InputError, match="give lengths with longer outputs"):
         replace(scenario, lengths=LengthLaws(*[LengthLaw(kind="constant", mean=1)] * 2))
-    assert question_of(lengths=once).lengths is once
+    assert question_of(lengths=once).space.lengths is once
 
 
 def test_a_queue_limit_of_engines_is_for_trouble_alone() -> None:
     question = question_of()
-    limited = replace(question.plans(PROFILE)[0], queue_limit=5)
+    limited = replace(engine_of(question), queue_limit=5)
     with pytest.raises(
         InputError, match="^the queue of an engine is simulated without a limit but in trouble"
     ):

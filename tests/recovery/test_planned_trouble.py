@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from questions import batch_question
 from stresses import PROFILE
 
 from capacity import api_recovery
@@ -22,7 +23,7 @@ PAUSES = Disturbances(pauses=Pauses(length_s=0.02, per_s=1.0))
 
 def question_of(workload: Demand) -> Question:
     objective = Objective.of(response={0.9: 0.1, 0.99: 0.2})
-    return Question(profiles=(PROFILE,), workload=workload, objective=objective, replicas_max=9)
+    return batch_question(profiles=(PROFILE,), workload=workload, objective=objective, replicas_max=9)
 
 
 QUESTION = question_of(Workload(arrival_rate_rps=150.0))

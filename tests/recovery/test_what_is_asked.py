@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from questions import batch_question
 
 from capacity import api_recovery
 from capacity.api_recovery import flags_of, in_trouble, large_enough, read_trouble, stress
@@ -15,7 +16,6 @@ from capacity.errors import InputError
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.objective import Objective
 from capacity.question.plan import Plan, Routing
-from capacity.question.question import Question
 from capacity.question.resilience import Breakdowns, Survival
 from capacity.recovery.disturbance import Disturbances
 from capacity.recovery.protection import Abandoned, Protection, Shedding
@@ -321,7 +321,7 @@ def test_flags_are_typed_as_they_were_given() -> None:
 def test_a_fleet_is_larger_than_what_its_trigger_takes(trigger: str, least: int) -> None:
     trouble = read_trouble(given_of(trigger=trigger))
     assert trouble.replicas_min == least
-    question = Question(
+    question = batch_question(
         profiles=(PROFILE,),
         workload=Workload(arrival_rate_rps=5.0),
         objective=Objective.of(response={0.9: 1.0}),
@@ -347,7 +347,7 @@ def test_a_rollout_replaces_one_of_two() -> None:
 def test_the_trouble_of_a_plan_has_its_margin() -> None:
     trouble = read_trouble(given_of(shed="late", trigger="crash:1,60s", detection="3s", startup_time="4s"))
     assert trouble is not None
-    question = Question(
+    question = batch_question(
         profiles=(PROFILE,),
         workload=Workload(arrival_rate_rps=5.0),
         objective=Objective.of(response={0.9: 1.0}),
@@ -367,7 +367,7 @@ def test_the_trouble_of_a_plan_has_its_margin() -> None:
 
 
 def test_pauses_are_judged_with_all_replicas_up_and_a_limit() -> None:
-    question = Question(
+    question = batch_question(
         profiles=(PROFILE,),
         workload=Workload(arrival_rate_rps=5.0),
         objective=Objective.of(response={0.9: 1.0}),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from planned import ENGINES, TOKEN_LIMITS
+from questions import engine_question
 from shown import unwrapped
 
 from capacity.answer.saved_llm_plan import (
@@ -23,8 +24,9 @@ from capacity.profile.llm import Engine, LlmProfile, Scheduler
 from capacity.profile.load import load_llm
 from capacity.question.budget import Effort
 from capacity.question.plan import Routing
-from capacity.question.tokens import TokenPlan, TokenQuestion
+from capacity.question.question import Question
 from capacity.render.deploy.registry import render
+from capacity.server.engine.plan import TokenPlan
 from capacity.traffic.lengths import LengthRows
 from capacity.traffic.workload import Workload
 
@@ -32,8 +34,8 @@ LINE = load_llm(Path(__file__).parents[1] / "kept" / "files" / "line.json")
 CLIENTS: dict[str, Any] = {"timeout_s": 2.0, "attempts": 3, "retried": ["rejected", "timed_out"]}
 
 
-def question(profile: LlmProfile = LINE, rows: int = 2) -> TokenQuestion:
-    return TokenQuestion(
+def question(profile: LlmProfile = LINE, rows: int = 2) -> Question:
+    return engine_question(
         profiles=(profile,),
         workload=Workload(arrival_rate_rps=40.0),
         lengths=LengthRows((28,) * rows, (37,) * rows, "lengths", 0),

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from planned import ENGINES, TOKEN_LIMITS
+from questions import engine_question
 from rich.console import Console, RenderableType
 from shown import around
 
@@ -18,16 +19,16 @@ from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
 from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.overload import Saturation
 from capacity.question.plan import Routing
-from capacity.question.tokens import TokenPlan, TokenQuestion
 from capacity.render import tokens
 from capacity.render.tables import performance_rows, short_rows
 from capacity.search.max_rate import Point, Rates, stretches_of
 from capacity.search.recommendation import Change, Headroom, Recommendation, Tally
+from capacity.server.engine.plan import TokenPlan
 from capacity.traffic.lengths import LengthRows
 from capacity.traffic.workload import Workload
 
 LINE = load_llm(Path(__file__).parents[1] / "kept" / "files" / "line.json")
-QUESTION = TokenQuestion(
+QUESTION = engine_question(
     profiles=(LINE,),
     workload=Workload(arrival_rate_rps=40.0),
     lengths=LengthRows((28,), (37,), "lengths", 0),

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from in_process import capacity
+from questions import batch_question
 
 from capacity.answer.sentences import explain
 from capacity.profile.load import load_profile
@@ -15,7 +16,6 @@ from capacity.question.candidate import Candidate, Verdict
 from capacity.question.caveat import CaveatCode
 from capacity.question.objective import Objective
 from capacity.question.plan import Plan
-from capacity.question.question import Question
 from capacity.question.scenario import Scenario
 from capacity.search import certificate
 from capacity.search.candidates import Search
@@ -50,7 +50,7 @@ def bursty_trace(requests: int = 9000) -> TraceArrivals:
 
 
 def planned(arrivals: ArrivalProcess, rate_rps: float, limit_s: float) -> tuple[Recommendation, list[str]]:
-    question = Question(
+    question = batch_question(
         profiles=(PROFILE,),
         workload=Workload(arrival_rate_rps=rate_rps, arrivals=arrivals),
         objective=Objective.of(response={0.99: limit_s}),
@@ -127,7 +127,7 @@ def test_the_command_says_it(tmp_path: Path) -> None:
 
 
 def fewest(arrivals: ArrivalProcess, rate_rps: float) -> int:
-    question = Question(
+    question = batch_question(
         profiles=(PROFILE,),
         workload=Workload(arrival_rate_rps=rate_rps, arrivals=arrivals),
         objective=Objective.of(response={0.99: 0.04}),
@@ -158,7 +158,7 @@ def test_bursts_need_as_many_as_their_mean_at_least_and_as_their_highest_rate_at
 
 
 def test_what_accompanies_a_plan_has_a_budget_of_its_own() -> None:
-    question = Question(
+    question = batch_question(
         profiles=(PROFILE,),
         workload=Workload(arrival_rate_rps=50.0),
         objective=Objective.of(response={0.99: 0.04}),
@@ -191,7 +191,7 @@ def test_what_accompanies_a_plan_under_bursts_is_not_confirmed(monkeypatch: pyte
         monkeypatch.setattr(SimulationJudge, how, told(how))
     monkeypatch.setattr(certificate, "by_preference", lambda _, accepted: list(accepted))
     bursts = MmppArrivals(ratio=5.0, burst_mean_s=10.0, calm_mean_s=60.0)
-    calm = Question(
+    calm = batch_question(
         profiles=(PROFILE,),
         workload=Workload(arrival_rate_rps=3200.0),
         objective=Objective.of(response={0.99: 0.04}),
@@ -224,7 +224,7 @@ def test_a_fleet_of_hundreds_next_to_one_in_doubt_is_not_confirmed(monkeypatch: 
     monkeypatch.setattr(SimulationJudge, "search", by(889))
     monkeypatch.setattr(SimulationJudge, "certify", by(900))
     monkeypatch.setattr(certificate, "by_preference", lambda _, accepted: list(accepted))
-    question = Question(
+    question = batch_question(
         profiles=(PROFILE,),
         workload=Workload(arrival_rate_rps=3200.0),
         objective=Objective.of(response={0.99: 0.04}),

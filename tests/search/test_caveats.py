@@ -5,6 +5,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from questions import batch_question
 
 from capacity.autoscaling.autoscaler import Autoscaler
 from capacity.autoscaling.scaled_fleet import ScaledFleet
@@ -16,7 +17,7 @@ from capacity.question.candidate import Candidate, Doubt, LikeIt, Rejection, Ver
 from capacity.question.caveat import CaveatCode
 from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.plan import Batching, Plan, Routing
-from capacity.question.question import Family, Question
+from capacity.question.question import Family
 from capacity.search.batch_caveats import (
     autoscale_caveats,
     batches_missing,
@@ -289,7 +290,7 @@ def test_as_many_times_the_fewest_samples_are_missing():
 
 def search_of(*profiles: ServiceProfile, considered: tuple[Candidate, ...] = (), **fields) -> SimpleNamespace:
     """What the caveats of a search look at."""
-    question = Question(
+    question = batch_question(
         profiles=profiles,
         workload=Workload(arrival_rate_rps=1.0),
         objective=Objective.of(response={0.99: 0.1}),

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from questions import batch_question, varied
 
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.contention import measured
@@ -59,9 +60,9 @@ def every_plan(question: Question) -> Iterator[Plan]:
     for profile, routing in product(question.profiles, question.routings):
         each = profile.instances_per_device
         for replicas in range(each, question.replicas_max + 1, each):
-            for size in question.batch_sizes(profile):
-                for wait_s in question.batch_waits(profile, size):
-                    yield question.plan(
+            for size in question.space.sizes(profile):
+                for wait_s in question.space.waits_s(profile, size):
+                    yield question.space.plan(
                         next(f for f in question.families if (f.profile, f.routing) == (profile, routing)),
                         replicas // each,
                         size,
@@ -195,7 +196,7 @@ def questions(draw: st.DrawFn) -> Question:
         )
         for number in range(count)
     )
-    return Question(
+    return batch_question(
         profiles=profiles,
         workload=Workload(
             arrival_rate_rps=draw(st.sampled_from([1.0, 90.0, 250.0, 600.0])), arrivals=GammaArrivals(cv=1.0)
@@ -244,7 +245,7 @@ def test_a_stricter_certificate_still_gets_the_lowest_price(
     crooked = [profile for profile in question.profiles if not profile.is_monotone]
     if crooked:
         question = replace(question, profiles=(profile_of("p", MEANS_S[1], hourly_usd=0.2),))
-    question = replace(question, batch_waits_s=(0.0,))
+    question = varied(question, batch_waits_s=(0.0,))
     oracle = Fates(seed, spread)
 
     def strict(question: Question, plan: Plan) -> float:
@@ -344,7 +345,7 @@ def lawful_questions(draw: st.DrawFn) -> Question:
     profiles = draw(
         st.lists(st.sampled_from(LAW_PROFILES), min_size=1, max_size=2, unique_by=lambda p: p.name)
     )
-    return Question(
+    return batch_question(
         profiles=tuple(replace(p, hourly_usd=draw(st.sampled_from([0.1, 0.2, 0.3, 0.45]))) for p in profiles),
         workload=Workload(arrival_rate_rps=170.0),
         objective=draw(OBJECTIVES),
@@ -376,7 +377,7 @@ class CostlyJudge(FatefulJudge):
         return replace(super().search(scenario, attempt), requests=self.requests)
 
 
-TWO_PRICES = Question(
+TWO_PRICES = batch_question(
     profiles=(
         profile_of("dear", {1: 0.01}, hourly_usd=1.0),
         profile_of("cheap", {1: 0.01}, hourly_usd=0.6),

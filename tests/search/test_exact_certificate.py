@@ -1,13 +1,13 @@
 """Where a law is exact it decides: the fewest replicas by the law are the plan's, and nothing is simulated."""
 
 import pytest
+from questions import batch_question
 
 from capacity.performance import Kind
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Reason, Verdict
 from capacity.question.objective import Objective
 from capacity.question.plan import Plan, Routing
-from capacity.question.question import Question
 from capacity.question.resilience import Survival
 from capacity.question.scenario import Scenario
 from capacity.queues.batch.bulk import Bulk
@@ -56,7 +56,7 @@ def planned(
     profile, largest = profile_of(means_s), max(means_s)
     rate_rps = load * replicas * profile.throughput_rps(largest)
     limit_s = WITHIN * p99_s(profile, rate_rps, plan_of(replicas, largest, routing))
-    question = Question(
+    question = batch_question(
         profiles=(profile,),
         workload=Workload(arrival_rate_rps=rate_rps),
         objective=Objective.of(response={0.99: limit_s}),

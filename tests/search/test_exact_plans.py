@@ -4,13 +4,13 @@ from functools import cache
 from itertools import product
 
 import pytest
+from questions import batch_question
 
 from capacity.performance import Interval
 from capacity.profile.load import load_profile
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.objective import Objective
 from capacity.question.plan import Plan, Routing
-from capacity.question.question import Question
 from capacity.queues.batch.bulk import Bulk
 from capacity.search.planner import recommend
 from capacity.traffic.workload import Workload
@@ -45,7 +45,7 @@ def planned(name: str, replicas: float, limit: float) -> tuple[Interval, float]:
     profile = means_of(name)
     knee = min(profile.knee_batch_size, 16)
     rate_rps = replicas * profile.throughput_rps(knee)
-    question = Question(
+    question = batch_question(
         profiles=(profile,),
         workload=Workload(arrival_rate_rps=rate_rps),
         objective=Objective.of(response={0.99: limit * profile.service_mean_s(knee)}),

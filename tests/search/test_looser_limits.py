@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from questions import batch_question, engine_question
 
 import capacity as cap
 from capacity.performance import Interval, Kind, Performance
@@ -18,11 +19,10 @@ from capacity.question.candidate import Candidate, Doubt, Rejection, Verdict
 from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.overload import Saturation
 from capacity.question.plan import Plan
-from capacity.question.question import Question
 from capacity.question.resilience import Survival
 from capacity.question.scenario import Scenario
-from capacity.question.tokens import TokenPlan, TokenQuestion, TokenScenario
 from capacity.search.planner import recommend, silent
+from capacity.server.engine.plan import TokenPlan, TokenScenario
 from capacity.traffic.lengths import LengthRows
 from capacity.traffic.workload import GammaArrivals, Workload
 from simulations.validation.token_systems import law_scenario
@@ -141,7 +141,7 @@ class EngineJudge:
 
 def batches(asked: Asked) -> int | None:
     """Replicas of the plan for servers that batch; None where there is none."""
-    question = Question(
+    question = batch_question(
         profiles=(PROFILE,),
         workload=Workload(arrival_rate_rps=asked.rate_rps, arrivals=GammaArrivals(cv=1.0)),
         objective=Objective.of(response={0.99: asked.limit_s}),
@@ -154,7 +154,7 @@ def batches(asked: Asked) -> int | None:
 
 def engines(asked: Asked) -> int | None:
     """Replicas of the plan for engines of a language model."""
-    question = TokenQuestion(
+    question = engine_question(
         profiles=(ENGINES.profile,),
         workload=replace(ENGINES.workload, arrival_rate_rps=asked.rate_rps),
         lengths=ENGINES.lengths,

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cases import sample_of
+from questions import batch_question
 from typer.testing import CliRunner
 
 from capacity.answer.documents import performance_document, rejection_document
@@ -15,7 +16,6 @@ from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Reason, Rejection, Verdict
 from capacity.question.objective import Measure, Objective
 from capacity.question.plan import Plan
-from capacity.question.question import Question
 from capacity.question.refusal import refuse_load
 from capacity.question.resilience import Survival
 from capacity.question.scenario import Scenario
@@ -196,15 +196,15 @@ def test_losses_beyond_the_strictest_promise_are_refused_at_once() -> None:
 
 
 def test_a_failure_that_leaves_too_few_is_refused_at_once() -> None:
-    question = Question(
+    question = batch_question(
         profiles=(PROFILE,),
         workload=Workload(arrival_rate_rps=250.0),
         objective=Objective.of(response={0.99: 1.0}),
         queue_limit=8,
         survival=Survival(spare=1),
     )
-    assert question.devices_min(question.families[0], 4) == 3
-    plan = question.plan(question.families[0], 2, 4, 0.0)
+    assert question.space.devices_min(question, question.families[0], 4) == 3
+    plan = question.space.plan(question.families[0], 2, 4, 0.0)
     rejection = refuse_loads(question, plan)
     assert (rejection.reason, rejection.event) == (Reason.SURVIVAL, "1 replica gone")
 

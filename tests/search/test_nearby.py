@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 import pytest
+from questions import batch_question
 
 from capacity.explanation.nearby import one_lost, performance_at_rates
 from capacity.profile.profile import BatchTiming, ServiceProfile
@@ -26,7 +27,9 @@ PLAN = Plan(profile="p", replicas=2, batch_size_max=4)
 
 def question(rate_rps: float = 500.0, limit_s: float = 0.03) -> Question:
     workload = Workload(arrival_rate_rps=rate_rps, arrivals=PoissonArrivals())
-    return Question(profiles=(PROFILE,), workload=workload, objective=Objective.of(response={0.99: limit_s}))
+    return batch_question(
+        profiles=(PROFILE,), workload=workload, objective=Objective.of(response={0.99: limit_s})
+    )
 
 
 def certified(asked: Question, plan: Plan = PLAN) -> Trial:

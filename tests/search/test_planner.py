@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from questions import batch_question
 
 from capacity.errors import DomainError
 from capacity.performance import Interval, Kind, Performance
@@ -47,7 +48,7 @@ def question_of(
     **fields: object,
 ) -> Question:
     """Gamma gaps of cv 1 are Poisson's by another name, for which no law is asked before the judge."""
-    return Question(
+    return batch_question(
         profiles=(profile,),
         workload=Workload(arrival_rate_rps=rate_rps, arrivals=arrivals or GammaArrivals(cv=1.0)),
         objective=Objective.of(response={0.99: limit_s}),

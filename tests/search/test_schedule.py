@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from in_process import capacity
+from questions import batch_question
 
 from capacity.answer.documents import schedule_document
 from capacity.profile.profile import BatchTiming, ServiceProfile
@@ -51,7 +52,7 @@ class ExactJudge:
 
 
 def question(rate_rps: float) -> Question:
-    return Question(
+    return batch_question(
         profiles=(PROFILE,),
         workload=Workload(arrival_rate_rps=rate_rps),
         objective=OBJECTIVE,
@@ -121,7 +122,7 @@ def test_an_hour_in_which_not_even_the_peaks_fleet_does_is_told() -> None:
         name="made-up",
         timings=(BatchTiming(batch_size=1, mean_s=0.003), BatchTiming(batch_size=4, mean_s=0.005747)),
     )
-    asked = Question(
+    asked = batch_question(
         profiles=(profile,),
         workload=Workload(arrival_rate_rps=500.0),
         objective=Objective.of(response={0.99: 0.022}),

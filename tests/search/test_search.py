@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from questions import batch_question
 from scipy.optimize import brentq
 
 from capacity.errors import DomainError, UnstableError
@@ -124,7 +125,7 @@ def question_of(
     rate_rps: float, limit_s: float, profile: ServiceProfile = SINGLE, **fields: object
 ) -> Question:
     """Gamma gaps of cv 1 are Poisson's by another name, for which no law is asked before the judge."""
-    return Question(
+    return batch_question(
         profiles=(profile,),
         workload=Workload(arrival_rate_rps=rate_rps, arrivals=GammaArrivals(cv=1.0)),
         objective=p99(limit_s),
@@ -251,10 +252,10 @@ def in_doubt() -> Candidate:
 
 
 def test_batch_sizes_are_the_measured_ones_up_to_the_limit_and_the_limit() -> None:
-    assert question_of(1.0, 1.0, BATCHING).batch_sizes(BATCHING) == (1, 2, 4, 8)
-    assert question_of(1.0, 1.0, BATCHING, batch_size_limit=6).batch_sizes(BATCHING) == (1, 2, 4, 6)
-    assert question_of(1.0, 1.0, BATCHING, batch_size_limit=4).batch_sizes(BATCHING) == (1, 2, 4)
-    assert question_of(1.0, 1.0, BATCHING, batch_size_limit=1).batch_sizes(BATCHING) == (1,)
+    assert question_of(1.0, 1.0, BATCHING).space.sizes(BATCHING) == (1, 2, 4, 8)
+    assert question_of(1.0, 1.0, BATCHING, batch_size_limit=6).space.sizes(BATCHING) == (1, 2, 4, 6)
+    assert question_of(1.0, 1.0, BATCHING, batch_size_limit=4).space.sizes(BATCHING) == (1, 2, 4)
+    assert question_of(1.0, 1.0, BATCHING, batch_size_limit=1).space.sizes(BATCHING) == (1,)
 
 
 def test_larger_limits_are_skipped_once_a_limit_was_never_reached() -> None:

@@ -10,6 +10,7 @@ from functools import cache
 
 import pytest
 from independent import quantile_s
+from questions import batch_question
 
 from capacity.profile.load import load_profile
 from capacity.question.candidate import Reason, Verdict
@@ -43,7 +44,7 @@ class Asked:
     @property
     def question(self) -> Question:
         arrivals = PoissonArrivals() if self.gap_cv == 1.0 else GammaArrivals(cv=self.gap_cv)
-        return Question(
+        return batch_question(
             profiles=(load_profile(self.profile),),
             workload=Workload(arrival_rate_rps=self.rate_rps, arrivals=arrivals),
             objective=Objective.of(response={0.99: self.limit_s}),

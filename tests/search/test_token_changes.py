@@ -3,15 +3,16 @@
 from dataclasses import replace
 
 import pytest
+from questions import engine_question
 
 from capacity.errors import DomainError
 from capacity.profile.llm import Coefficients, Engine, KvCache, Scheduler
 from capacity.question.candidate import Candidate, Verdict
 from capacity.question.objective import Objective
 from capacity.question.overload import Saturation
-from capacity.question.tokens import TokenPlan, TokenQuestion, TokenScenario
 from capacity.search.planner import silent
 from capacity.search.what_if import other_settings
+from capacity.server.engine.plan import TokenPlan, TokenScenario
 from capacity.traffic.lengths import LengthLaw, LengthLaws
 from simulations.validation.token_systems import law_scenario
 
@@ -51,7 +52,7 @@ class Judge:
 def changes(engine: Engine, sequences: int, tokens: int, longest: int = 0) -> list[str]:
     """What was tried beside a plan with these sequences and tokens a pass."""
     profile = replace(SCENARIO.profile, engine=engine)
-    question = TokenQuestion(
+    question = engine_question(
         profiles=(profile,),
         workload=SCENARIO.workload,
         lengths=LENGTHS,

@@ -11,10 +11,10 @@ from capacity.question.candidate import Candidate, Doubt, Verdict
 from capacity.question.caveat import CaveatCode
 from capacity.question.objective import Objective
 from capacity.question.overload import Saturation
-from capacity.question.tokens import TokenPlan, TokenScenario
 from capacity.search.headroom import find_headroom
 from capacity.search.planner import silent, with_headroom
 from capacity.search.recommendation import Headroom, Recommendation
+from capacity.server.engine.plan import TokenPlan, TokenScenario
 from capacity.traffic.lengths import LengthLaw, LengthLaws
 from capacity.traffic.workload import MmppArrivals, PoissonArrivals
 from simulations.judge import SimulationJudge

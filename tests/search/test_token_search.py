@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import pytest
+from questions import engine_question, varied
 
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.llm import Coefficients, Engine, LlmProfile, Scheduler
@@ -13,8 +14,8 @@ from capacity.question.candidate import Candidate, Doubt, Reason, Verdict
 from capacity.question.caveat import CaveatCode
 from capacity.question.objective import Objective
 from capacity.question.overload import Saturation
+from capacity.question.question import Question
 from capacity.question.resilience import Survival
-from capacity.question.tokens import TokenPlan, TokenQuestion, TokenScenario
 from capacity.search.by_hour import schedule
 from capacity.search.candidates import Search
 from capacity.search.caveats import scenario_caveats
@@ -23,6 +24,7 @@ from capacity.search.max_rate import caveats as rates_caveats
 from capacity.search.max_rate import find_rates
 from capacity.search.planner import recommend, silent, with_headroom
 from capacity.search.recommendation import Headroom, Recommendation, Tally
+from capacity.server.engine.plan import TokenPlan, TokenScenario
 from capacity.traffic.lengths import LengthLaw, LengthLaws, LengthRows
 from capacity.traffic.workload import TraceArrivals, Workload
 from simulations.validation.token_systems import law_scenario
@@ -114,19 +116,19 @@ class Judge:
         return [replicas for call, replicas, _ in self.calls if call == "search"]
 
 
-def question(*prices: float | None, **others: object) -> TokenQuestion:
+def question(*prices: float | None, **others: object) -> Question:
     profiles = tuple(
         replace(SCENARIO.profile, name=f"law{number}", hourly_usd=price)
         for number, price in enumerate(prices or (2.0,))
     )
-    usual = TokenQuestion(
+    usual = engine_question(
         profiles=profiles, workload=SCENARIO.workload, lengths=ROWS, objective=OBJECTIVE, sequences_max=(8,)
     )
-    return replace(usual, **others)
+    return varied(usual, **others)
 
 
 def recommended(
-    judge: Judge, asked: TokenQuestion, progress: list[str] | None = None, **how: bool
+    judge: Judge, asked: Question, progress: list[str] | None = None, **how: bool
 ) -> Recommendation:
     report = silent if progress is None else progress.append
     return recommend(asked, judge, report, **{"plan_alone": True, **how})
@@ -262,7 +264,7 @@ def test_each_hour_of_a_day_has_the_fewest_engines_that_are_enough() -> None:
 
     rates_rps = [0.0] * 6 + [20.0] * 6 + [100.0] * 6 + [65.0] * 6
     asked = question(2.0, workload=replace(SCENARIO.workload, arrival_rate_rps=100.0))
-    plan = replace(asked.families[0].setting, replicas=4)
+    plan = replace(next(asked.fleets(asked.families[0], 1)), replicas=4)
     day = schedule(asked, plan, rates_rps, ByRate(), silent)
     assert day.replicas == (*[1] * 12, *[4] * 6, *[3] * 6)
     assert (day.peak, day.replica_hours_ideal, day.unkept_rps) == (4, 54, ())
@@ -338,7 +340,7 @@ def test_a_token_search_has_a_budget_of_60_million_requests_and_twice_that_while
     assert not search.out_of_budget
     search.requests += 1
     assert search.out_of_budget
-    (plan, *_) = question().plans(question().profiles[0])
+    (plan,) = question().fleets(question().families[0], 1)
     search.requests = 0
     assert search.candidate(plan).accepted
     search.requests = 59_999_999

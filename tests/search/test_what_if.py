@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 import pytest
+from questions import batch_question
 from test_max_rate import NoJudge, p99_s, profile_of, silent
 
 from capacity.errors import DomainError
@@ -43,7 +44,7 @@ MIXED = ServiceProfile(
 
 
 def question_of(rate_rps: float = 1200.0, limit_s: float = 0.03, **fields: object) -> Question:
-    return Question(
+    return batch_question(
         profiles=(profile_of(hourly_usd=2.0),),
         workload=Workload(arrival_rate_rps=rate_rps),
         objective=Objective.of(response={0.99: limit_s}),

@@ -18,7 +18,7 @@ from capacity.question.grid import Outcome
 from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.overload import Saturation
 from capacity.question.plan import Routing
-from capacity.question.tokens import TokenPlan, TokenScenario
+from capacity.server.engine.plan import TokenPlan, TokenScenario
 from capacity.traffic.lengths import LengthLaw, LengthLaws
 from capacity.traffic.workload import GammaArrivals, MmppArrivals, TraceArrivals, Workload
 from simulations import engine_case, saturation

@@ -11,7 +11,7 @@ import pytest
 from capacity.errors import InputError
 from capacity.profile.llm import Coefficients, KvCache
 from capacity.question.plan import Routing
-from capacity.question.tokens import TokenScenario
+from capacity.server.engine.plan import TokenScenario
 from capacity.traffic.lengths import LengthLaw, LengthLaws
 from simulations import saturation
 from simulations.draws.tokens import EngineRules, TokenDraws

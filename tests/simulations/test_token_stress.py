@@ -12,13 +12,13 @@ import pytest
 from capacity.profile.llm import Coefficients, Engine, KvCache, LimitsMeasured, LlmProfile
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.plan import Plan, Routing
-from capacity.question.tokens import TokenPlan
 from capacity.recovery.findings import Runs
 from capacity.recovery.fluid import fluid
 from capacity.recovery.parse import read_budget, read_trigger
 from capacity.recovery.protection import Abandoned, Protection
 from capacity.recovery.stress import Stress
 from capacity.server.batch.server import BatchServer
+from capacity.server.engine.plan import TokenPlan
 from capacity.server.engine.server import TokenEngine
 from capacity.traffic.clients import Clients
 from capacity.traffic.lengths import parse_lengths

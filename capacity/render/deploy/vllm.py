@@ -75,7 +75,7 @@ def _vllm_flags(saved: SavedLlmPlan) -> Iterator[str]:
     engine = profile.engine
     yield f"--max-num-seqs {plan.sequences_max}"
     yield f"--max-num-batched-tokens {plan.batched_tokens_max}"
-    yield f"--max-model-len {saved.question.lengths.context_max}"
+    yield f"--max-model-len {saved.question.space.lengths.context_max}"
     yield f"--block-size {profile.kv.block_tokens}"
     recovery = read_recovery(saved)
     if recovery is not None and recovery.queue_limit is not None:

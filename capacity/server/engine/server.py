@@ -7,7 +7,7 @@ from typing import Self
 from capacity.profile.llm import LlmProfile
 from capacity.question.overload import Saturation
 from capacity.question.scenario import Scenario
-from capacity.question.tokens import TokenPlan, TokenScenario
+from capacity.server.engine.plan import TokenPlan, TokenScenario
 from capacity.traffic.lengths import AnyLengths
 from capacity.traffic.workload import Workload
 

@@ -1,7 +1,7 @@
 """Engines as they are typed: `replicas=4,sequences=128,tokens=2048`."""
 
 from capacity.profile.llm import LlmProfile
-from capacity.question.tokens import TokenPlan
+from capacity.server.engine.plan import TokenPlan
 from capacity.server.typed import Fields
 
 

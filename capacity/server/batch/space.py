@@ -1,0 +1,169 @@
+"""Batch space: the batch sizes and batch waits that a search may choose from."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+from capacity.errors import DomainError, InputError
+from capacity.profile.profile import ServiceProfile
+from capacity.question.objective import Measure
+from capacity.question.plan import Batching, Plan, Routing, require_batching
+from capacity.question.question import Family, Question
+from capacity.question.refusal import users_devices_min
+from capacity.question.stability import devices_serving_min, replicas_stable_min
+from capacity.traffic.workload import ClosedPopulation, Demand
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchSpace:
+    """A `capacity.question.question.Space` of fleets that serve batches; their requests are alike.
+
+    Attributes:
+        batch_size_limit: largest batch size to consider; None for each profile's largest.
+        batch_size_min: smallest, where something other than the objective needs it.
+        batch_waits_s: batch waits to consider; None for 0 and some as long as each profile's batches. [s]
+        batching, preferred_sizes, queue_limit: as in `Plan`, for all fleets.
+
+    Raises:
+        DomainError: a limit out of range, or preferred sizes without a meaning.
+        InputError: no batch wait.
+    """
+
+    batch_size_limit: int | None = None
+    batch_waits_s: tuple[float, ...] | None = (0.0,)
+    batching: Batching = Batching.TRITON
+    preferred_sizes: tuple[int, ...] = ()
+    queue_limit: int | None = None
+    batch_size_min: int = 1
+
+    def __post_init__(self) -> None:
+        if self.batch_size_limit is not None and self.batch_size_limit < 1:
+            raise DomainError(f"batch_size_max must be >= 1, got {self.batch_size_limit}")
+        if self.batch_waits_s == ():
+            raise InputError("a question needs at least one batch wait")
+        if min(self.batch_waits_s or (0.0,)) < 0.0:
+            raise DomainError(f"batch_waits_s must not be negative, got {self.batch_waits_s}")
+
+    @property
+    def lengths(self) -> None:
+        """None, as the profile knows only the size of a batch."""
+        return None
+
+    @property
+    def cached_share(self) -> float:
+        """0, as nothing of a request is cached."""
+        return 0.0
+
+    @property
+    def in_order(self) -> bool:
+        """False, as requests are alike."""
+        return False
+
+    def require_for(self, question: "BatchQuestion") -> None:
+        """Refuse batching rules without a meaning, sizes beyond a limit, and a loss limit without a queue limit."""
+        require_batching(self.batching, self.preferred_sizes, question.routings)
+        for profile in question.profiles:
+            limit = self.batch_size_limit or profile.batch_size_max
+            if max(self.preferred_sizes, default=1) > limit:
+                raise DomainError(
+                    f"preferred size {self.preferred_sizes[-1]} is above the largest batch of {profile.name}, {limit}; "
+                    "leave it out, or raise --batch-size-max"
+                )
+        if question.objective.allowed(Measure.LOSS) is not None and self.queue_limit is None:
+            raise InputError("a loss limit needs a queue limit; give --queue-limit too")
+
+    def only(self, plan: Plan) -> Self:
+        """The batch and queue of one plan; its rule is that of the space."""
+        return replace(
+            self,
+            batch_size_min=plan.batch_size_max,
+            batch_size_limit=plan.batch_size_max,
+            batch_waits_s=(plan.batch_wait_max_s,),
+            queue_limit=plan.queue_limit,
+        )
+
+    def in_any_order(self) -> Self:
+        """The same, as requests are alike."""
+        return self
+
+    def families(self, profile: ServiceProfile, routing: Routing) -> Iterator[Family[ServiceProfile]]:
+        """The one family of a profile under a routing, of any batch."""
+        yield Family(profile=profile, routing=routing)
+
+    def family(self, profile: ServiceProfile, plan: Plan) -> Family[ServiceProfile]:
+        """The family of a plan with this profile."""
+        return Family(profile=profile, routing=plan.routing)
+
+    def sizes(self, profile: ServiceProfile) -> tuple[int, ...]:
+        """Batch sizes to consider: the measured ones up to the limit, and the limit; none below a preferred one."""
+        limit, least = self.batch_size_limit or profile.batch_size_max, max(self.preferred_sizes, default=1)
+        least = max(least, self.batch_size_min)
+        return (*(size for size in profile.batch_sizes if least <= size < limit), limit)
+
+    def waits_s(self, profile: ServiceProfile, batch_size_max: int) -> tuple[float, ...]:
+        """Batch waits to consider for batches up to a size; a batch of one is full at once. [s]
+
+        Searched ones are half and all of the time that a batch of one takes, and of the largest.
+        """
+        if batch_size_max == 1:
+            return (min(self.batch_waits_s or (0.0,)),)
+        if self.batch_waits_s is not None:
+            return self.batch_waits_s
+        one_s, full_s = profile.service_mean_s(1), profile.service_mean_s(batch_size_max)
+        return (0.0, *sorted({one_s / 2.0, one_s, full_s / 2.0, full_s}))
+
+    def plan(
+        self, family: Family[ServiceProfile], devices: int, batch_size_max: int, batch_wait_max_s: float
+    ) -> Plan:
+        """The candidate with these."""
+        return Plan(
+            profile=family.profile.name,
+            replicas=family.replicas(devices),
+            batch_size_max=batch_size_max,
+            batch_wait_max_s=batch_wait_max_s,
+            routing=family.routing,
+            batching=self.batching,
+            preferred_sizes=self.preferred_sizes,
+            queue_limit=self.queue_limit,
+        )
+
+    def fleets(
+        self, family: Family[ServiceProfile], devices: int, sizes: Sequence[int] | None = None
+    ) -> Iterator[Plan]:
+        """Plans of a family with this many devices, by batch size and batch wait.
+
+        Args:
+            sizes: largest batches; None for all of the space.
+        """
+        for size in self.sizes(family.profile) if sizes is None else sizes:
+            for wait_s in self.waits_s(family.profile, size):
+                yield self.plan(family, devices, size, wait_s)
+
+    def devices_min(
+        self, question: "BatchQuestion", family: Family[ServiceProfile], batch_size_max: int
+    ) -> int:
+        """Fewest full devices that theory does not refuse at this batch size, after the hardest loss."""
+        stable = self._replicas_min(question, family, batch_size_max)
+        return question.survival.devices_min(stable, question.replicas_min, family.per_device)
+
+    def _replicas_min(
+        self, question: "BatchQuestion", family: Family[ServiceProfile], batch_size_max: int
+    ) -> int:
+        """Fewest replicas that are stable, or need not lose more than the objective allows to be late."""
+        workload, objective, profile = question.workload, question.objective, family.profile
+        if isinstance(workload, ClosedPopulation):
+            wait_s = max(self.waits_s(profile, batch_size_max))
+            one = self.plan(family, 1, batch_size_max, wait_s)
+            devices = users_devices_min(profile, workload, one, objective.limits)
+            return (devices - 1) * family.per_device + 1
+        rate_rps = workload.arrival_rate_rps
+        if self.queue_limit is None and self.batching is not Batching.RAY_SERVE:
+            return replicas_stable_min(profile, rate_rps, batch_size_max, family.routing)
+        allowed = objective.loss_allowed if self.queue_limit is not None else 0.0
+        if allowed is None:
+            return 1
+        devices = devices_serving_min(profile, rate_rps, batch_size_max, allowed)
+        return (devices - 1) * family.per_device + 1
+
+
+BatchQuestion = Question[ServiceProfile, BatchSpace, Demand]

@@ -1,0 +1,79 @@
+"""Engine plan: a fleet of engines of a language model, and how much each takes at a time."""
+
+from dataclasses import dataclass
+
+from capacity.errors import DomainError, InputError
+from capacity.profile.llm import LlmProfile
+from capacity.question.objective import Measure
+from capacity.question.plan import REPLICAS_LIMIT, Routing
+from capacity.question.scenario import Scenario
+from capacity.traffic.lengths import AnyLengths
+from capacity.traffic.workload import Workload
+
+# What is measured of a fleet that serves a language model.
+MEASURES = frozenset(Measure) - {Measure.WAIT, Measure.LOSS, Measure.UTILIZATION}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenPlan:
+    """How many engines, and how much each takes at a time.
+
+    Attributes:
+        sequences_max: most requests that run at once in an engine.
+        batched_tokens_max: most tokens that one of its steps computes.
+        queue_limit: limit of each engine's queue, which only a fleet in trouble has; None if it is unlimited.
+    """
+
+    profile: str
+    replicas: int
+    sequences_max: int
+    batched_tokens_max: int
+    routing: Routing = Routing.ROUND_ROBIN
+    queue_limit: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.replicas <= REPLICAS_LIMIT:
+            raise DomainError(f"replicas must be from 1 to {REPLICAS_LIMIT}, got {self.replicas}")
+        if self.routing is Routing.SHARED_QUEUE:
+            raise InputError(
+                "engines have a queue each, so that shared-queue does not apply; use least-outstanding"
+            )
+        if self.queue_limit is not None and self.queue_limit < 0:
+            raise DomainError(f"the queue limit must be >= 0, got {self.queue_limit}")
+
+    @property
+    def starts_at_once(self) -> bool:
+        """Whether a free replica never waits for a batch to fill, as is so of engines."""
+        return True
+
+    @property
+    def settings(self) -> tuple[float, int]:
+        """How an engine is set, by which plans are ordered: the sequences, and the tokens of a step."""
+        return self.sequences_max, self.batched_tokens_max
+
+    @property
+    def words(self) -> dict[str, str]:
+        """How an engine is set, by name, as tables show it."""
+        return {
+            "sequences, most": str(self.sequences_max),
+            "tokens a step, most": str(self.batched_tokens_max),
+        }
+
+    @property
+    def with_text(self) -> str:
+        """What each engine does, as a sentence says it of a fleet."""
+        return f"with {self.size_text}"
+
+    @property
+    def size_text(self) -> str:
+        """How much an engine takes at once."""
+        return f"up to {self.sequences_max} sequences"
+
+    @property
+    def setting_text(self) -> str:
+        """How an engine is set, in a few words."""
+        return f"{self.sequences_max} sequences, {self.batched_tokens_max} tokens a step, {self.routing}"
+
+
+# A scenario of engines, which have a rate of arrivals and requests with lengths.
+TokenScenario = Scenario[LlmProfile, TokenPlan, Workload, AnyLengths]
