@@ -1,5 +1,6 @@
 """Reading bytes as if they were a file, for the tests of formats."""
 
+import importlib
 import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,10 +10,30 @@ import pytest
 
 from capacity.errors import InputError
 from capacity.formats.load_test import LoadRun, LoadTest
-from capacity.formats.registry import Kind, read
+from capacity.formats.registry import FORMATS, Kind, read
 from capacity.traffic.workload import TraceArrivals
 
 NAME = "result.bin"  # a format is recognised by what a file holds, not by its name
+BY_NAME = {one.__name__.rpartition(".")[2]: one for one in FORMATS}
+
+
+def examples(name: str) -> dict[str, bytes]:
+    """Valid files of a format, from its test."""
+    found = getattr(importlib.import_module(f"test_{name}"), "EXAMPLES", {})
+    assert found, f"tests/formats/test_{name}.py needs EXAMPLES, files that its reader takes, by name"
+    return {key: as_bytes(content) for key, content in found.items()}
+
+
+def refusals(name: str) -> list[tuple[Any, ...]]:
+    """Files that a reader refuses and what it says of them, from the test of its format."""
+    return getattr(importlib.import_module(f"test_{name}"), "REFUSED", [])
+
+
+def as_bytes(content: Any) -> bytes:
+    """What a file holds: bytes, text, or what JSON makes of it."""
+    if isinstance(content, bytes):
+        return content
+    return (content if isinstance(content, str) else json.dumps(content)).encode()
 
 
 def example(name: str) -> str:
@@ -23,8 +44,7 @@ def example(name: str) -> str:
 def file(folder: Path, content: Any) -> Path:
     """A file of bytes; of text, with the mark that some systems put first; or of JSON."""
     path = folder / NAME
-    text = content if isinstance(content, bytes | str) else json.dumps(content)
-    path.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8-sig"))
+    path.write_bytes(content if isinstance(content, bytes) else b"\xef\xbb\xbf" + as_bytes(content))
     return path
 
 

@@ -4,7 +4,6 @@ import pytest
 from reading import example, load_test, refusal, workload
 from test_ingress_log import LOG as INGRESS
 
-from capacity.formats.load_test import Loop
 from capacity.formats.registry import Kind
 
 START = '192.0.2.1 - - [28/Nov/2026:13:30:5{second} +0100] "POST /predict HTTP/1.1" {status} 612 "-" "curl/8.5 (x; y)"'
@@ -25,73 +24,37 @@ APACHE = line(1, " 250000us") + line(2, " 1500000us")
 COMMON = '::1 - ann [01/Feb/2026:00:00:00 +0000] "GET / HTTP/1.0" 200 -\n' * 2 + (
     '::1 - - [01/Feb/2026:00:00:04 +0000] "\\"\\x16" 400 150\n'
 )
-EXAMPLES = {"nginx": NGINX.encode(), "exact": EXACT.encode(), "apache": APACHE.encode()}
+EXAMPLES = {
+    "nginx": NGINX,
+    "exact": EXACT,
+    "apache": APACHE,
+    "nanoseconds": APACHE.replace("us\n", "000ns\n"),
+    "without request times": COMMON,
+    "statuses": "".join(line(1, " 0.250", status) for status in (200, 498, 499, 500, 501)),
+}
 
 
-def test_a_request_arrived_its_request_time_before_its_line() -> None:
-    found = workload(NGINX)
-    # Ends at 51, 52, 53 and 53 s, less 0.25, 1.5, 0.01 and 0.1 s: the second request arrived first.
-    assert found.instants_s == pytest.approx((0.0, 0.25, 2.4, 2.49))
-    assert found.remarks[0].startswith("the log gives ends of requests in whole seconds")
-
-
-def test_what_the_server_saw() -> None:
-    (run,) = load_test(NGINX).runs
-    assert (run.loop, run.succeeded, run.failed) == (Loop.SERVED, 2, 2)
-    assert sorted(run.samples.response_s) == pytest.approx([0.25, 1.5])
-    assert run.resolution_s == 0.001
-
-
-def test_msec_is_exact() -> None:
-    found = workload(EXACT)
-    assert found.instants_s == pytest.approx((0.0, 0.0, 0.75))
-    assert found.remarks == ()
-    assert load_test(EXACT).runs[0].max_s == 1.0
-
-
-def test_a_unit_beside_the_number_is_taken() -> None:
-    assert sorted(load_test(APACHE).runs[0].samples.response_s) == pytest.approx([0.25, 1.5], rel=1e-12)
-    assert load_test(APACHE.replace("us\n", "000ns\n")).runs[0].max_s == 1.5
-
-
-def test_without_request_times_ends_are_all_there_is() -> None:
-    found = workload(COMMON)
-    assert found.instants_s == (0.0, 0.0, 4.0)
-    assert found.remarks[1] == "the log has no request times, so instants are those at which requests ended"
-    assert "line 1 has no request time; for nginx add $request_time" in refusal(COMMON)
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
+REFUSED = [
+    (text, said, Kind.WORKLOAD, Kind.LOAD_TEST)
+    for text, said in [
         (line(1, " 250000") * 2, "line 1 ends in 250000, which may be of any unit; for nginx add $request_time"),
         (line(1, " 0.250 0.240") * 2, "line 1 has 2 fields that may be the request time; write rt=$request_time"),
         (NGINX + line(4), "line 5 differs from the lines before in whether it has a request time"),
         (NGINX + DATE + "now what\n", f"line 5 is not of the combined log format: '{DATE}now what'; fix or drop it"),
         (NGINX + line(4, " 0.1").replace("Nov", "Nox"), "line 5: Nox is no month"),
         (NGINX + line(4, " 0.100").replace("28/", "31/"), "line 5: 2026-11-31"),
-    ],
-)  # fmt: skip
-def test_what_is_not_clear_is_refused(text: str, said: str) -> None:
-    assert said in refusal(text, Kind.WORKLOAD)
-    assert said in refusal(text, Kind.LOAD_TEST)
-
-
-def test_from_500_on_and_499_are_failures() -> None:
-    text = "".join(line(1, " 0.250", status) for status in (200, 498, 499, 500, 501))
-    (run,) = load_test(text).runs
-    assert (run.succeeded, run.failed) == (2, 3)
+    ]
+]  # fmt: skip
+REFUSED += [
+    (line(1) * 2 + line(1, " 0.250"), "line 3 differs from the lines before", Kind.WORKLOAD),
+    (NGINX + DATE + "x" * 61 + "\n", f"format: '{DATE}{'x' * (60 - len(DATE))}';"),
+]
 
 
 def test_as_many_lines_as_rows_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("capacity.formats.request_log.ROWS_MAX", 4)
     assert len(workload(NGINX).instants_s) == 4
     assert "there are more than 4 requests; keep fewer" in refusal(NGINX + line(4, " 0.100"))
-
-
-def test_the_line_that_differs_is_named_whichever_kind_comes_first() -> None:
-    assert "line 3 differs from the lines before" in refusal(line(1) * 2 + line(1, " 0.250"), Kind.WORKLOAD)
-    assert f"format: '{DATE}{'x' * (60 - len(DATE))}';" in refusal(NGINX + DATE + "x" * 61 + "\n")
 
 
 # What the controller of ingress-nginx, nginx, its container and Apache write beside requests.

@@ -15,7 +15,7 @@ from capacity.formats.registry import Kind, read
 from capacity.profile.llm_runs import SeenRun
 
 SEEN = closed_loop([(16, 5), (40, 1), (16, 3)], 2)
-EXAMPLES = {"export": "\n".join(map(json.dumps, as_aiperf(SEEN))).encode()}
+EXAMPLES = {"export": "\n".join(map(json.dumps, as_aiperf(SEEN)))}
 
 
 def run_of(folder: Path, lines: list[dict[str, Any]]) -> SeenRun:

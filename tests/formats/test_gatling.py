@@ -1,7 +1,6 @@
 """Gatling's log, written for this test in the shape of version 3.11."""
 
-import pytest
-from reading import load_test, refusal, workload
+from reading import load_test, refusal
 
 LINES = [
     "RUN\tcheckout.Buy\tbuy\t1795860000000\t \t3.11.5", "USER\tbuyers\tSTART\t1795860000100",
@@ -10,30 +9,18 @@ LINES = [
     "REQUEST\t\tsearch\t1795860000200\t1795860000260\tOK\t ", "USER\tbuyers\tEND\t1795860000400",
 ]  # fmt: skip
 TEXT = "\n".join(LINES) + "\n"
-EXAMPLES = {"text": TEXT.encode()}
+EXAMPLES = {"text": TEXT}
 
 
-def test_requests_are_told_apart_by_name() -> None:
-    found = load_test(TEXT)
-    assert [run.name for run in found.runs] == ["buy", "search", "all requests"]
-    assert found.whole == found.runs[-1].name
-    buy, search, _ = found.runs
-    assert (buy.succeeded, buy.failed, search.succeeded) == (0, 1, 2)
-    assert search.mean_s == pytest.approx(0.05, rel=1e-12)
-    assert workload(TEXT).instants_s == pytest.approx((0.0, 0.05, 0.1))
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "said"),
-    [
+REFUSED = [
+    (TEXT.replace(old, new), said)
+    for old, new, said in [
         ("\tOK\t ", "\tFINE\t ", "line 3: 'FINE' is neither OK nor KO"),
         ("1795860000140", "soon", "line 3: end must be a number, got 'soon'"),
         ("1795860000140", "1795860000000", "line 3: a request that ends before it starts"),
         ("\t1795860000350\tKO\tstatus.find.is(200), found 503", "", "line 4: 4 fields are too few"),
-    ],
-)
-def test_a_line_that_cannot_be_is_refused(old: str, new: str, said: str) -> None:
-    assert said in refusal(TEXT.replace(old, new))
+    ]
+]
 
 
 def test_a_log_begins_with_a_run_of_four_fields() -> None:

@@ -5,27 +5,10 @@ from reading import example, only_run, refusal
 
 OLD = example("genai_perf_csv_old.csv")
 NEW = example("genai_perf_csv_new.csv")
-EXAMPLES = {"genai-perf": OLD.encode(), "aiperf": NEW.encode()}
+EXAMPLES = {"genai-perf": OLD, "aiperf": NEW}
 
 
-def test_genai_perf() -> None:
-    run = only_run(OLD)
-    assert (run.succeeded, run.failed, run.throughput_rps) == (250, None, 12.5)
-    assert run.mean_s == pytest.approx(1.0)
-    assert run.quantiles_s[0.99].value == pytest.approx(3.9)
-    assert len(run.quantiles_s) == 9
-
-
-def test_aiperf_with_its_own_unit() -> None:
-    run = only_run(NEW)
-    assert (run.succeeded, run.failed, run.throughput_rps) == (40, 2, 4.2)
-    assert (run.mean_s, run.max_s) == pytest.approx((0.2, 0.4))
-    assert run.quantiles_s[0.5].value == pytest.approx(0.19)
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
+REFUSED = [
         ("Metric,avg,p99\nTime To First Token (ms),1,2\n", "has no row Request Latency"),
         ("Metric,avg,p99\nRequest Latency (ticks),1,2\n", "Request Latency has the unit 'ticks'"),
         ("Metric,avg,p99\nRequest Latency,1,2\n", "Request Latency has the unit ''"),
@@ -36,10 +19,7 @@ def test_aiperf_with_its_own_unit() -> None:
             "line 3 has the metric 'Request Latency' again",
         ),
         ("Metric,avg\nRequest Latency (ms),1\nRequest Throughput (per min),2\n", "has the unit 'per min'"),
-    ],
-)  # fmt: skip
-def test_what_cannot_be_is_refused(text: str, said: str) -> None:
-    assert said in refusal(text)
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", ["Metrib,avg\nx,1\n", "Metric,mean\nx,1\n", "a,avg\nx,1\n", "Z,avg\nx,1\n"])

@@ -14,7 +14,7 @@ from capacity.formats.registry import Kind, read
 from capacity.profile.llm_runs import SeenRun
 
 SEEN = [closed_loop([(16, 5), (40, 1), (16, 3)], 2), closed_loop([(30, 2)], 1)]
-EXAMPLES = {"report": json.dumps(as_guidellm(SEEN)).encode()}
+EXAMPLES = {"report": as_guidellm(SEEN)}
 
 
 def report() -> dict[str, Any]:

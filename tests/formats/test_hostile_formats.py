@@ -4,7 +4,6 @@ Each test of a format has EXAMPLES, files that its reader takes. They are cut of
 tool writes; whatever comes of it, `read` returns, or raises one of the package's own errors, soon.
 """
 
-import importlib
 import json
 import os
 import random
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from reading import BY_NAME, examples
 
 from capacity.errors import CapacityError
 from capacity.files import TEXT_LENGTH_MAX
@@ -24,16 +24,7 @@ from capacity.formats.registry import FORMATS, Kind, format_of, read
 
 SECONDS_MAX = 5.0  # for a file of some kilobytes; a thousand times what it takes
 MESSAGE_LENGTH_MAX = 4 * TEXT_LENGTH_MAX
-NAMES = [one.__name__.rpartition(".")[2] for one in FORMATS]
-
-
-def examples(name: str) -> dict[str, bytes]:
-    """Valid files of a format, from its test."""
-    module = importlib.import_module(f"test_{name}")
-    found: dict[str, bytes] = getattr(module, "EXAMPLES", {})
-    assert found, f"tests/formats/test_{name}.py needs EXAMPLES, files that its reader takes, by name"
-    return found
-
+NAMES = list(BY_NAME)
 
 NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 NO_NUMBERS = (

@@ -1,12 +1,9 @@
 """Reports of inference-perf, written by the shape of its stages; nothing here is a file of its own."""
 
-import json
 from typing import Any
 
 import pytest
-from reading import load_test, only_run, refusal
-
-from capacity.formats.load_test import Loop
+from reading import only_run
 
 
 def figures(mean: float) -> dict[str, float]:
@@ -53,42 +50,18 @@ def of_server() -> dict[str, Any]:
     }
 
 
-EXAMPLES = {"lifecycle": json.dumps(stage()).encode(), "server": json.dumps(of_server()).encode()}
+EXAMPLES = {
+    "lifecycle": stage(),
+    "server": of_server(),
+    "punctual": stage(schedule_delay=figures(-1e-5)),
+    "closed": stage(concurrency=8),
+    "unknown": stage(requested_rate=None),
+}
 
 
-def test_lateness_of_sending_stands_beside_the_response() -> None:
-    found = load_test(stage())
-    (run,) = found.runs
-    assert (run.loop, run.rate_asked_rps, run.rate_sent_rps, run.throughput_rps) == (
-        Loop.OPEN, 40.0, 20.0, 19.0,
-    )  # fmt: skip
-    assert (run.succeeded, run.failed) == (190, 10)
-    assert run.duration_s == pytest.approx(10.0)
-    assert run.schedule_delay_mean_s == pytest.approx(0.5)
-    assert run.schedule_delay_p99_s == pytest.approx(1.5)
-    assert run.quantiles_s[0.99].value == pytest.approx(0.6)
-    assert run.quantiles_s[0.999].value == pytest.approx(0.8)
-    assert "schedule_delay and request_latency together" in found.notes[0]
-
-
-def test_punctual_sending_needs_no_note() -> None:
-    assert load_test(stage(schedule_delay=figures(-1e-5))).notes == ()
-
-
-def test_a_closed_loop_and_an_unknown_one() -> None:
-    assert only_run(stage(concurrency=8)).users == 8.0
-    assert only_run(stage(requested_rate=None)).loop is Loop.UNKNOWN
-
-
-def test_the_server_s_own_metrics() -> None:
-    found = load_test(of_server())
-    assert (found.runs[0].succeeded, found.runs[0].throughput_rps) == (500, 25.0)
-    assert "other stages" in found.notes[0]
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
+REFUSED = [
+    (stage() | change, said)
+    for change, said in [
         ({"successes": {"count": 0}}, "has no request that succeeded"),
         ({"successes": {}}, "successes has no count"),
         ({"successes": {"count": 1, "latency": {}}}, "latency has no request_latency"),
@@ -98,10 +71,8 @@ def test_the_server_s_own_metrics() -> None:
         ),
         ({"failures": {"count": 1.5}}, "failures.count must be a whole number"),
         ({"load_summary": 3}, "load_summary must be an object"),
-    ],
-)
-def test_what_cannot_be_is_refused(change: dict[str, Any], said: str) -> None:
-    assert said in refusal(stage() | change)
+    ]
+]
 
 
 def test_each_percentile_has_its_probability() -> None:

@@ -1,9 +1,8 @@
 """Access logs of ingress-nginx, written here by its default format; nothing is a file of its own."""
 
 import pytest
-from reading import load_test, refusal, workload
+from reading import refusal
 
-from capacity.formats.load_test import Loop
 from capacity.formats.registry import Kind
 
 
@@ -29,40 +28,13 @@ TWO = LOG + line(25, "0.005", upstream="default-other-80")
 NO_UPSTREAM = line(21, "0.000", 308, "", "- - - - 4eaed362ae1958b8a369f4e437d40a51") * 2
 OLD = LOG.replace("[] ", "").replace("192.0.2.1 - - ", "192.0.2.1 - [192.0.2.1] - - ")
 EXAMPLES = {
-    "log": LOG.encode(),
-    "two": TWO.encode(),
-    "no upstream": NO_UPSTREAM.encode(),
-    "old": OLD.encode(),
+    "log": LOG,
+    "two": TWO,
+    "no upstream": NO_UPSTREAM,
+    "old": OLD,
+    "windows": LOG.replace("\n", "\r\n"),
+    "two and none": TWO + NO_UPSTREAM,
 }
-
-
-@pytest.mark.parametrize("text", [LOG, OLD, LOG.replace("\n", "\r\n")])
-def test_a_request_came_its_request_time_before_its_line(text: str) -> None:
-    """Ends at 21, 22, 23, 23 and 24 s, less 0.25, 1.5, 0.01, 0.1 and 0.03 s; the second came first."""
-    assert workload(text).instants_s == pytest.approx((0.0, 0.25, 2.4, 2.49, 3.47))
-    test = load_test(text)
-    (run,) = test.runs
-    assert (run.loop, run.succeeded, run.failed, run.resolution_s) == (Loop.SERVED, 3, 2, 0.001)
-    assert run.samples.response_s == pytest.approx([1.5, 0.25, 0.03])
-    assert "whole seconds" in test.notes[0]
-
-
-def test_upstreams_are_runs() -> None:
-    assert [run.name for run in load_test(TWO).runs] == [
-        "default-other-80",
-        "default-predict-80",
-        "all requests",
-    ]
-    assert load_test(NO_UPSTREAM).runs[0].succeeded == 2
-
-
-def test_requests_without_an_upstream_are_no_run_of_their_own() -> None:
-    found = load_test(TWO + NO_UPSTREAM).runs
-    assert [(run.name, run.requests) for run in found] == [
-        ("default-other-80", 1),
-        ("default-predict-80", 5),
-        ("all requests", 8),
-    ]
 
 
 @pytest.mark.parametrize("end", [" [default", " 10.0.0.9", " 105", " 0.030 200"])

@@ -18,24 +18,11 @@ ROWS = [
 ]  # fmt: skip
 TEXT = "\n".join([HEADER, *ROWS]) + "\n"
 WITHOUT_HEADER = "\n".join(ROWS) + "\n"
-EXAMPLES = {"header": TEXT.encode(), "without_header": WITHOUT_HEADER.encode()}
-
-
-@pytest.mark.parametrize("text", [TEXT, WITHOUT_HEADER])
-def test_samples_by_label_without_the_transaction(text: str) -> None:
-    found = load_test(text)
-    assert [run.name for run in found.runs] == ["buy", "pay", "all requests"]
-    run = found.runs[-1]
-    assert (run.succeeded, run.failed, run.users, run.resolution_s) == (2, 1, 3, 0.001)
-    assert run.samples.sent_s.tolist() == [0.0, 0.5]
-    assert run.samples.response_s.tolist() == [0.12, 0.04]
-    assert run.duration_s == pytest.approx(1.005)
-    assert "sampleresult.timestamp.start" in found.notes[0]
-
-
-def test_a_whole_millisecond_leaves_a_step_open() -> None:
-    assert load_test(TEXT).runs[0].quantiles_s[0.5].low == pytest.approx(0.039)
-    assert load_test(TEXT).runs[0].quantiles_s[0.5].high == pytest.approx(0.041)
+EXAMPLES = {
+    "header": TEXT,
+    "without_header": WITHOUT_HEADER,
+    "few columns": "success,elapsed,timeStamp\ntrue,10,2026/01/31 12:00:00.250\nfalse,20,2026/01/31 12:00:00.000\n",
+}
 
 
 def test_stamps_that_can_only_be_ends_are_ends() -> None:
@@ -60,21 +47,9 @@ def test_whole_milliseconds_may_overlap_by_two(thread: str, elapsed: int, starts
     assert gap_s == pytest.approx(0.1 if starts_s == 0.1 else 0.1 + (elapsed - 5) / 1e3)
 
 
-@pytest.mark.parametrize("text", [TEXT, WITHOUT_HEADER])
-def test_each_start_is_an_arrival(text: str) -> None:
-    assert workload(text).instants_s == (0.0, 0.5, 1.0)
-
-
-def test_few_columns_in_another_order_are_enough() -> None:
-    text = "success,elapsed,timeStamp\ntrue,10,2026/01/31 12:00:00.250\nfalse,20,2026/01/31 12:00:00.000\n"
-    (run,) = load_test(text).runs
-    assert (run.succeeded, run.failed, run.users) == (1, 1, None)
-    assert workload(text).instants_s == pytest.approx((0.0, 0.25))
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "said"),
-    [
+REFUSED = [
+    (TEXT.replace(old, new, 1), said)
+    for old, new, said in [
         (",true,", ",maybe,", "line 2 column success must be true or false, got 'maybe'"),
         (",40,", ",4.5,", "line 2 column elapsed must be a whole number"),
         (",40,", ",-40,", "line 2 has a duration below 0"),
@@ -83,15 +58,12 @@ def test_few_columns_in_another_order_are_enough() -> None:
         (",10,120,2,2,", ",10,120,", "line 2 has 15 cells for 17 columns"),
         ("elapsed,", "elapsed,elapsed,", "two columns 'elapsed'"),
         ('"Sorry', '"Sorry"x', "not valid CSV"),
-    ],
-)
-def test_what_cannot_be_is_refused(old: str, new: str, said: str) -> None:
-    assert said in refusal(TEXT.replace(old, new, 1))
-
-
-def test_no_samples_are_refused() -> None:
-    assert "there are no requests" in refusal(HEADER + "\n")
-    assert "no arrivals" in refusal(HEADER + "\n", Kind.WORKLOAD)
+    ]
+]
+REFUSED += [
+    (HEADER + "\n", "there are no requests"),
+    (HEADER + "\n", "no arrivals", Kind.WORKLOAD),
+]
 
 
 @pytest.mark.parametrize(("text", "succeeded"), [("true", 1), ("TRUE", 1), ("false", 0), ("False", 0)])

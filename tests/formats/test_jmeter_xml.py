@@ -1,37 +1,15 @@
 """XML results of JMeter, written here by the attributes of its manual; nothing is a file of JMeter's own."""
 
-import pytest
-from reading import example, load_test, refusal, workload
+from reading import example, load_test, refusal
 
 TEXT = example("jmeter_xml.xml")
-EXAMPLES = {"xml": TEXT.encode()}
+EXAMPLES = {"xml": TEXT}
 BOMB = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]><testResults><sample lb="&b;"/></testResults>'
 
 
-def test_samples_by_label_without_their_parts_and_the_transaction() -> None:
-    found = load_test(TEXT)
-    assert [run.name for run in found.runs] == ["buy", "pay", "all requests"]
-    run = found.runs[-1]
-    assert (found.whole, run.succeeded, run.failed, run.users) == ("all requests", 2, 1, 3)
-    assert run.samples.sent_s.tolist() == [0.0, 0.5]
-    assert run.samples.response_s.tolist() == [0.12, 0.04]
-
-
-def test_each_start_is_an_arrival() -> None:
-    assert workload(TEXT).instants_s == (0.0, 0.5, 1.0)
-
-
-def test_no_entity_is_ever_expanded() -> None:
-    assert "declares a document type, which JMeter never writes" in refusal(BOMB)
-    assert "declares a document type" in refusal(
-        '<!DOCTYPE testResults SYSTEM "file:///etc/hostname">' + TEXT.partition("\n")[2]
-    )
-    assert "not valid XML (undefined entity" in refusal("<testResults>&x;</testResults>")
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "said"),
-    [
+REFUSED = [
+    (TEXT.replace(old, new, 1), said)
+    for old, new, said in [
         ("</testResults>", "", "not valid XML (no element found"),
         (' t="120"', "", "line 3 has no attribute t, which is needed"),
         (' t="120"', ' t="fast"', "line 3 attribute t must be a number, got 'fast'"),
@@ -39,14 +17,17 @@ def test_no_entity_is_ever_expanded() -> None:
         (' s="true"', ' s="1"', "line 3 attribute s must be true or false"),
         (' ts="1700000000000"', ' ts="1e40"', "line 3 attribute ts is too large for a time"),
         ("<java", "<a>" * 200 + "<java", "nested too deeply"),
-    ],
-)
-def test_what_cannot_be_is_refused(old: str, new: str, said: str) -> None:
-    assert said in refusal(TEXT.replace(old, new, 1))
-
-
-def test_no_samples_are_refused() -> None:
-    assert "there are no requests" in refusal("<testResults/>")
+    ]
+]
+REFUSED += [
+    (BOMB, "declares a document type, which JMeter never writes"),
+    (
+        '<!DOCTYPE testResults SYSTEM "file:///etc/hostname">' + TEXT.partition("\n")[2],
+        "declares a document type",
+    ),
+    ("<testResults>&x;</testResults>", "not valid XML (undefined entity"),
+    ("<testResults/>", "there are no requests"),
+]
 
 
 def test_what_is_not_there_is_not_told() -> None:

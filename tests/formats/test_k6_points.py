@@ -4,8 +4,7 @@ import json
 from itertools import accumulate
 from typing import Any
 
-import pytest
-from reading import load_test, refusal, workload
+from reading import load_test, refusal
 
 from capacity.formats.load_test import Loop
 from capacity.formats.registry import Kind
@@ -37,22 +36,7 @@ def as_text(lines: list[dict[str, Any]]) -> str:
     return "\n".join(json.dumps(line) for line in lines)
 
 
-EXAMPLES = {"points": as_text(LINES).encode()}
-
-
-def test_a_request_was_sent_before_its_point() -> None:
-    found = workload(as_text(LINES))
-    # Sent at 0.010, 0.060 and 1.000 s.
-    assert found.instants_s == pytest.approx((0.0, 0.05, 0.99), abs=1e-6)
-
-
-def test_good_requests_are_measured_and_failed_ones_counted() -> None:
-    found = load_test(as_text(LINES))
-    assert [run.name for run in found.runs] == ["/a", "/b", "all requests"]
-    run = found.runs[-1]
-    assert (found.whole, run.succeeded, run.failed, run.users) == ("all requests", 2, 1, 3)
-    assert run.samples.response_s == pytest.approx([0.1, 0.25], rel=1e-12)
-    assert (run.loop, run.dropped) == (Loop.UNKNOWN, 0)  # there are no points where none was dropped
+EXAMPLES = {"points": as_text(LINES)}
 
 
 def test_dropped_iterations_are_added_up() -> None:
@@ -67,9 +51,9 @@ def test_without_a_word_of_the_test_an_error_is_a_failure() -> None:
     assert (run.succeeded, run.failed) == (2, 2)
 
 
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
+REFUSED = [
+    (as_text([*LINES, line]), said)
+    for line, said in [
         (point("http_req_duration", "xx", 1.0), "line 8.data.time: "),
         (point("http_req_duration", "00", -1.0), "line 8.data has a duration below 0"),
         (point("http_req_duration", "00", 1e60), "line 8.data.value is too large for a time"),
@@ -78,16 +62,11 @@ def test_without_a_word_of_the_test_an_error_is_a_failure() -> None:
         (point("dropped_iterations", "00", 0.5), "line 8.data.value must be a whole number"),
         ({"metric": "http_req_duration", "type": "Point", "data": {"time": "17", "value": 1}}, "must be a date"),
         ({"metric": "http_req_duration", "data": {}}, "line 8 has no type"),
-    ],
-)  # fmt: skip
-def test_what_cannot_be_is_refused(line: dict[str, Any], said: str) -> None:
-    assert said in refusal(as_text([*LINES, line]))
-
-
-def test_a_test_of_something_else_is_refused() -> None:
-    assert "has no point of http_req_duration" in refusal(
-        as_text([DECLARED, point("vus", "00", 2)]), Kind.WORKLOAD
-    )
+    ]
+]  # fmt: skip
+REFUSED += [
+    (as_text([DECLARED, point("vus", "00", 2)]), "has no point of http_req_duration", Kind.WORKLOAD),
+]
 
 
 def test_the_loop_is_open_where_iterations_were_dropped() -> None:

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from reading import load_test, refusal
+from reading import load_test
 
 from capacity.formats.document import Document
 from capacity.formats.k6_summary import recognises
@@ -66,31 +66,12 @@ MACHINE_READABLE = {
     },
 }
 SHAPES = {"handle_summary": SUMMARY, "summary_export": EXPORT, "machine_readable": MACHINE_READABLE}
-EXAMPLES = {name: json.dumps(shape).encode() for name, shape in SHAPES.items()}
+EXAMPLES = SHAPES
 
 
 def with_metrics(**others: Any) -> str:
     metrics = {name: one for name, one in (SUMMARY["metrics"] | others).items() if one is not None}
     return json.dumps(SUMMARY | {"metrics": metrics})
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_each_shape_says_the_same(shape: str) -> None:
-    found = load_test(EXAMPLES[shape])
-    (run,) = found.runs
-    assert (found.whole, run.name) == (None, "http_req_duration")
-    assert (run.succeeded, run.failed, run.users) == (390, 10, 12)
-    assert (run.duration_s, run.throughput_rps) == (20.0, 20.0)
-    # Requests failed: durations are of the others, and the mean of all is kept for Little's law.
-    assert (run.mean_s, run.min_s, run.max_s, run.answered_mean_s) == (0.022, 0.006, 0.23, 0.0215)
-    assert {q: one.value for q, one in run.quantiles_s.items()} == {0.5: 0.016, 0.9: 0.041, 0.999: 0.2}
-    assert run.loop is Loop.UNKNOWN
-
-
-@pytest.mark.parametrize("shape", ["handle_summary", "summary_export"])
-def test_a_threshold_that_was_missed_is_told_in_both_shapes(shape: str) -> None:
-    """True means kept in one shape and missed in the other."""
-    assert load_test(EXAMPLES[shape]).notes == ("k6's threshold p(90)<30 of http_req_duration was not met",)
 
 
 def test_dropped_iterations_tell_of_an_open_loop() -> None:
@@ -120,9 +101,9 @@ def test_a_part_that_the_test_asked_for_is_a_run() -> None:
     assert found.whole == "http_req_duration"
 
 
-@pytest.mark.parametrize(
-    ("others", "said"),
-    [
+REFUSED = [
+    (with_metrics(**{GOOD_NAME: None}, **others), said)
+    for others, said in [
         ({"http_req_duration": None}, "has no http_req_duration; only tests of HTTP"),
         ({"http_req_duration": {"values": {"med": "1"}}}, "http_req_duration.values.med must be a number"),
         ({"http_req_duration": {"values": {"med": -1.0}}}, "no response takes less than 0 s"),
@@ -130,10 +111,8 @@ def test_a_part_that_the_test_asked_for_is_a_run() -> None:
         ({"http_req_duration": {"values": {"p(9.9.9)": 1.0}}}, "p(9.9.9) must be a number"),
         ({"http_req_failed": {"values": {"passes": 401}}}, "401 requests failed of 400"),
         ({"http_reqs": 4}, "metrics.http_reqs must be an object"),
-    ],
-)
-def test_what_cannot_be_is_refused(others: dict[str, Any], said: str) -> None:
-    assert said in refusal(with_metrics(**{GOOD_NAME: None}, **others))
+    ]
+]
 
 
 @pytest.mark.parametrize(

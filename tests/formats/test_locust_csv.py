@@ -1,9 +1,8 @@
 """Locust's CSV, as Locust 2.47.0 wrote it for three users and 6 seconds; some rows of the history are left out."""
 
 import pytest
-from reading import example, load_test, refusal
+from reading import example, load_test
 
-from capacity.formats.load_test import Loop
 from capacity.formats.locust_csv import bucket_s
 
 STATS = example("locust_csv_stats.csv").encode()
@@ -13,17 +12,6 @@ Method,Name,Error,Occurrences,First Seen,Last Seen
 GET,/predict,HTTPError('503 Server Error'),2,2026-11-28T13:44:28Z,2026-11-28T13:44:31Z
 """
 EXAMPLES = {"stats": STATS, "history": HISTORY}
-
-
-def test_totals_by_endpoint_and_of_all() -> None:
-    found = load_test(STATS)
-    assert [run.name for run in found.runs] == ["GET /health", "GET /predict", "Aggregated"]
-    assert found.whole == "Aggregated"
-    run = found.runs[1]
-    assert (run.loop, run.succeeded, run.failed, run.requests) == (Loop.CLOSED, 53, 2, 55)
-    assert run.mean_s == pytest.approx(0.017960565)
-    assert run.quantiles_s[0.5].value == 0.013
-    assert run.quantiles_s[0.999].value == 0.1
 
 
 def test_the_highest_percentile_holds_the_exact_maximum() -> None:
@@ -49,16 +37,6 @@ def test_a_bucket_is_what_locust_rounds_to_it(rounded_ms: float, low_s: float, h
     assert (found.low, found.value, found.high) == pytest.approx((low_s, rounded_ms / 1e3, high_s))
 
 
-def test_history_says_nothing_until_there_is_something() -> None:
-    (run,) = load_test(HISTORY).runs
-    assert [one.rate_rps for one in run.history] == [None, None, None, 3.0, 9.0]
-    assert [one.median_s for one in run.history] == [None, None, 0.015, 0.013, 0.013]
-    assert [one.users for one in run.history] == [0, 3, 3, 3, 2]
-    # Five rows a second apart, whose stamps are cut to whole seconds.
-    assert (run.users, run.duration_s, run.succeeded, run.failed) == (3, 4.0, 67, 2)
-    assert run.throughput_rps == pytest.approx(69 / 4)
-
-
 @pytest.mark.parametrize("start", [0.0, 0.5, 0.98])
 @pytest.mark.parametrize("step_s", [1.0, 1.004, 1.02])
 def test_the_rate_of_a_history_is_that_of_its_rows(start: float, step_s: float) -> None:
@@ -82,14 +60,9 @@ def test_columns_may_come_in_any_order_with_others() -> None:
     assert load_test(turned).runs[1].quantiles_s == load_test(STATS).runs[1].quantiles_s
 
 
-def test_what_holds_no_measurement_is_refused() -> None:
-    assert "holds no measurement; give the file that ends in _stats.csv" in refusal(FAILURES)
-    assert "holds no measurement" in refusal("Count,Message,Traceback,Nodes\n")
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "said"),
-    [
+REFUSED = [
+    (STATS.replace(old, new), said)
+    for old, new, said in [
         (b",55,2,", b",55,x,", "line 3 column Failure Count must be a number, got 'x'"),
         (b",55,2,", b",55,56,", "line 3 has 56 failures of 55 requests"),
         (b",55,2,", b",5.5,2,", "line 3 column Request Count must be a whole number"),
@@ -97,14 +70,13 @@ def test_what_holds_no_measurement_is_refused() -> None:
         (b",69,2,13", b",69,2,\xff", "is not UTF-8"),
         (b"Max Response Time", b"Maximum", "line 2 has no column Max Response Time"),
         (b",66%,", b",50%,", "two columns '50%'"),
-    ],
-)
-def test_what_cannot_be_is_refused(old: bytes, new: bytes, said: str) -> None:
-    assert said in refusal(STATS.replace(old, new))
-
-
-def test_a_test_without_requests_is_refused() -> None:
-    assert "holds no run with a measurement" in refusal(STATS.partition(b"\n")[0] + b"\n")
+    ]
+]
+REFUSED += [
+    (FAILURES, "holds no measurement; give the file that ends in _stats.csv"),
+    ("Count,Message,Traceback,Nodes\n", "holds no measurement"),
+    (STATS.partition(b"\n")[0] + b"\n", "holds no run with a measurement"),
+]
 
 
 def test_endpoints_without_requests_are_left_out() -> None:

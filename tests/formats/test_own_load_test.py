@@ -40,7 +40,7 @@ RUN = LoadRun(
     measures={"ttft": Times(mean_s=0.02, quantiles_s={0.99: Interval.exact(0.05)})},
 )
 TEST = LoadTest(tool="locust", name="run.csv", runs=(RUN,), whole="GET /predict", notes=("a note",))
-EXAMPLES = {"own_load_test": json.dumps(load_test_to_document(TEST)).encode()}
+EXAMPLES = {"own_load_test": load_test_to_document(TEST)}
 
 
 def written(**changes: object) -> Document:

@@ -10,18 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_hostile_formats import NAMES, examples
+from reading import BY_NAME, examples
 from test_k6_points import DECLARED, as_text, point
 
 from capacity import files
 from capacity.errors import CapacityError, InputError
 from capacity.files import read_lines, read_text
 from capacity.formats.document import Document
-from capacity.formats.registry import FORMATS, Kind, known_format, read, read_document
+from capacity.formats.registry import Kind, known_format, read, read_document
 from capacity.profile.load import load_profile
 from capacity.traffic.trace import read_trace
-
-BY_NAME = {one.__name__.rpartition(".")[2]: one for one in FORMATS}
 
 
 def seen(value: Any) -> Any:
@@ -42,7 +40,7 @@ def outcome(document: Document, kind: str) -> Any:
         return str(error)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", BY_NAME)
 def test_packed_and_large_files_are_read_as_their_text(name: str, tmp_path: Path) -> None:
     """A large one from its path, of which only the start is in memory."""
     path, packed = tmp_path / "file", tmp_path / "file.gz"

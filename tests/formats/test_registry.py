@@ -1,19 +1,17 @@
 """The registry: each module of the folder is listed, has a test, and none takes another's file."""
 
-import importlib
 import json
 from pathlib import Path
 
 import pytest
 from engine_on_paper import as_aiperf, as_guidellm, as_vllm_bench, closed_loop
+from reading import BY_NAME, examples
 
-import capacity.formats
 from capacity.errors import InputError
 from capacity.formats.document import Document, seconds_per
 from capacity.formats.load_test import SERVER_STAGES
 from capacity.formats.registry import FORMATS, Kind, format_of, read_document
 
-FOLDER = Path(capacity.formats.__file__).parent
 SEEN = closed_loop([(16, 3)], 1)
 SAMPLES = {
     "vllm_bench": json.dumps(as_vllm_bench(SEEN)),
@@ -29,14 +27,6 @@ def test_each_format_has_a_test() -> None:
         assert (Path(__file__).parent / f"test_{name}.py").exists(), name
         assert set(one.READERS) <= set(Kind)
         assert one.NAME
-
-
-@pytest.mark.parametrize("name", SAMPLES)
-def test_no_format_takes_the_file_of_another(name: str) -> None:
-    document = Document("a file", SAMPLES[name])
-    takers = [one for one in FORMATS if one.recognises(document)]
-    assert takers == [importlib.import_module(f"capacity.formats.{name}")]
-    assert format_of(document) is takers[0]
 
 
 @pytest.mark.parametrize(
@@ -81,8 +71,8 @@ def test_stages_have_one_name_whatever_the_tool_calls_them() -> None:
     """What explains a queue looks for these names."""
     beside = {"client send", "client receive", "network", "overhead"}
     seen = set()
-    for one in FORMATS:
-        for data in importlib.import_module(f"test_{one.__name__.rpartition('.')[2]}").EXAMPLES.values():
+    for name, one in BY_NAME.items():
+        for data in examples(name).values():
             if "load-test" in one.READERS:
                 try:
                     test = one.READERS["load-test"](Document("a file", data.decode("utf-8-sig")))
@@ -115,28 +105,10 @@ def test_json_that_is_whole_is_of_no_known_format() -> None:
             format_of(Document("a file", text))
 
 
-def examples() -> list[tuple[str, str, bytes]]:
-    """Each example of each format, by what its test calls it."""
-    names = [one.__name__.rpartition(".")[2] for one in FORMATS]
-    return [
-        (name, key, data)
-        for name in names
-        for key, data in importlib.import_module(f"test_{name}").EXAMPLES.items()
-    ]
-
-
-def test_each_example_is_of_its_format_alone() -> None:
-    """Nor is it taken by another where a single key or column more stands in it."""
-    for name, key, data in examples():
-        text = data.decode("utf-8-sig")
-        takers = [one.__name__ for one in FORMATS if one.recognises(Document("a file", text))]
-        assert takers == [f"capacity.formats.{name}"], (name, key)
-
-
 def test_no_format_is_told_by_one_key_alone() -> None:
     """Of each example that is one JSON object, a file that has only one of its keys is of no format."""
     known = {"$schema", "format", "model_stats", "resourceMetrics"}  # which no other format has
-    for name, key, data in examples():
+    for name, key, data in [(format_, *one) for format_ in BY_NAME for one in examples(format_).items()]:
         try:
             whole = Document("a file", data.decode("utf-8-sig")).object
         except InputError:

@@ -5,7 +5,6 @@ from reading import example, load_test, refusal
 
 from capacity.evidence.audit import check_run
 from capacity.evidence.finding import Belief
-from capacity.formats.load_test import Loop
 
 RESULT = example("siege_result.txt")
 BANNER = """\
@@ -19,21 +18,12 @@ Lifting the server siege...
 TEXT = example("siege.txt")
 REQUESTS = "\x1b[0;34mHTTP/1.1 200     0.01 secs:      11 bytes ==> GET  /predict\x1b[0m\n" * 3
 EXAMPLES = {
-    "result": RESULT.encode(),
-    "with its banner": (BANNER + RESULT).encode(),
-    "text": TEXT.encode(),
-    "text with requests": (BANNER + REQUESTS + TEXT).encode(),
+    "result": RESULT,
+    "with its banner": (BANNER + RESULT),
+    "text": TEXT,
+    "text with requests": (BANNER + REQUESTS + TEXT),
+    "one user": BANNER.replace("5 concurrent users", "1 concurrent user") + RESULT,
 }
-
-
-@pytest.mark.parametrize("text", [RESULT, BANNER + RESULT, TEXT, BANNER + REQUESTS + TEXT])
-def test_a_run_without_percentiles(text: str) -> None:
-    test = load_test(text)
-    (run,) = test.runs
-    assert (run.loop, run.duration_s, run.throughput_rps) == (Loop.CLOSED, 10.0, 200.0)
-    assert (run.succeeded, run.failed, run.quantiles_s) == (1990, 10, {})
-    assert (run.min_s, run.max_s, run.resolution_s) == (0.01, 0.31, 0.01)
-    assert "no percentiles" in test.notes[0]
 
 
 def test_the_mean_is_that_of_the_concurrency() -> None:

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from reading import load_test, refusal, workload
 
-from capacity.formats.load_test import Loop
 from capacity.formats.registry import Kind
 
 REPORT: dict[str, Any] = {
@@ -62,51 +61,29 @@ CSV = """\
 1772352000000000001,200,40000000,0,2,,b2s=,,0,GET,http://host/,Q29udGVudA==
 1772352001000000000,500,1000000,0,2,500 Server Error,b2s=,,2,GET,http://host/,Q29udGVudA==
 """
-EXAMPLES = {"report": json.dumps(REPORT, indent=2).encode(), "json": LINES.encode(), "csv": CSV.encode()}
+EXAMPLES = {
+    "report": json.dumps(REPORT, indent=2),
+    "json": LINES,
+    "csv": CSV,
+    "other buckets": REPORT | {"buckets": {"0": 9000, "5000000": 1000}},
+    "older csv": "".join(",".join(line.split(",")[:9]) + "\n" for line in CSV.splitlines()),
+    "no length": REPORT | {"duration": 0, "wait": 0},
+}
 
 
-def test_a_report_in_seconds() -> None:
-    (run,) = load_test(json.dumps(REPORT)).runs
-    assert (run.loop, run.succeeded, run.failed) == (Loop.OPEN, 195, 5)
-    assert (run.duration_s, run.rate_sent_rps, run.throughput_rps) == (2.0, 101.01, 99.0)
-    assert (run.mean_s, run.min_s, run.max_s) == (0.005, 0.001, 0.025)
-    assert {q: one.value for q, one in run.quantiles_s.items()} == {0.5: 0.004, 0.9: 0.008, 0.999: 0.02}
-    assert run.histogram.edges_s == (0.0, 0.005, 0.01, float("inf"))
-    assert run.histogram.counts == (150, 40, 10)
-
-
-def test_buckets_of_another_run_are_left_out_with_a_word() -> None:
-    found = load_test(json.dumps(REPORT | {"buckets": {"0": 9000, "5000000": 1000}}))
-    assert found.runs[0].histogram is None
-    assert found.notes == ("the buckets hold 10000 requests but the report has 200, so they are left out",)
-
-
-@pytest.mark.parametrize("text", [LINES, CSV])
-def test_single_requests(text: str) -> None:
-    (run,) = load_test(text).runs
-    assert (run.loop, run.succeeded, run.failed) == (Loop.OPEN, 2, 1)
-    assert run.samples.sent_s == pytest.approx([0.0, 0.499999999], abs=1e-12)
-    assert run.samples.response_s == pytest.approx([0.04, 0.002])
-    assert workload(text).instants_s == pytest.approx((0.0, 0.499999999, 0.999999999), abs=1e-12)
-
-
-def test_older_versions_end_after_the_number() -> None:
-    older = "".join(",".join(line.split(",")[:9]) + "\n" for line in CSV.splitlines())
-    assert workload(older) == workload(CSV)
-
-
-@pytest.mark.parametrize(
-    ("others", "said"),
-    [
+REFUSED = [
+    (json.dumps(REPORT | others), said)
+    for others, said in [
         ({"status_codes": {"200": 201}}, "status_codes do not add up to 200 requests"),
         ({"status_codes": {"ok": 1}}, "status_codes key must be a number, got 'ok'"),
         ({"latencies": {"max": 1, "mean": "5ms"}}, "latencies.mean must be a number, got '5ms'"),
         ({"wait": None}, "has no wait"),
         ({"buckets": {"0": 201, "5": -1}}, "never below 0"),
-    ],
-)
-def test_what_a_report_cannot_say_is_refused(others: dict[str, Any], said: str) -> None:
-    assert said in refusal(json.dumps(REPORT | others))
+    ]
+]
+REFUSED += [
+    (json.dumps(REPORT), "write single requests by vegeta encode", Kind.WORKLOAD),
+]
 
 
 @pytest.mark.parametrize(
@@ -125,10 +102,6 @@ def test_what_a_request_cannot_be_is_refused(text: str, said: str) -> None:
         assert said in refusal(text)
     else:
         assert workload(text) == workload(CSV)
-
-
-def test_a_report_has_no_single_requests() -> None:
-    assert "write single requests by vegeta encode" in refusal(json.dumps(REPORT), Kind.WORKLOAD)
 
 
 @pytest.mark.parametrize(

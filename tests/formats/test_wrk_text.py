@@ -1,11 +1,10 @@
 """The text of wrk, as wrk 4.1.0 printed it for three connections, and of wrk2, written here by shape."""
 
 import pytest
-from reading import example, load_test, refusal
+from reading import example, load_test
 
 from capacity.evidence.audit import check_run
 from capacity.evidence.finding import Belief, CheckFinding
-from capacity.formats.load_test import Loop
 
 WRK = example("wrk_text_wrk.txt")
 # wrk 4.1.0 of Debian against a server that answers in 10 ms, and in the first of these is stopped for 1 s in every 5.
@@ -34,18 +33,15 @@ Requests/sec:   1000.00
 Transfer/sec:    500.00KB
 """
 EXAMPLES = {
-    "wrk": WRK.encode(),
-    "stalls": STALLS.encode(),
-    "wrk2": WRK2.encode(),
-    "distribution": RECORDED.encode(),
+    "wrk": WRK,
+    "stalls": STALLS,
+    "wrk2": WRK2,
+    "distribution": RECORDED,
+    "without its distribution": WRK.replace(
+        WRK[WRK.index("  Latency Distribution") : WRK.index("  107 requests")], ""
+    ),
+    "wrk2 without its distribution": WRK2.replace(RECORDED, "").replace(UNCORRECTED, ""),
 }
-
-
-def test_wrk_runs_a_closed_loop() -> None:
-    (run,) = load_test(WRK).runs
-    assert (run.loop, run.users, run.duration_s, run.throughput_rps) == (Loop.CLOSED, 3, 2.14, 49.96)
-    assert (run.succeeded, run.failed, run.requests) == (104, 3, 107)
-    assert (run.quantiles_s[0.99].low, run.quantiles_s[0.99].high) == pytest.approx((0.537115, 0.537125))
 
 
 def test_wrk_has_filled_in_responses() -> None:
@@ -83,51 +79,16 @@ def test_a_server_without_stalls_leaves_wrk_nothing_to_fill_in() -> None:
     assert omission(CALM.replace("  1 threads and 4 connections\n", "")).belief is Belief.UNKNOWN
 
 
-def test_wrk_without_its_distribution_has_a_mean() -> None:
-    text = WRK.replace(WRK[WRK.index("  Latency Distribution") : WRK.index("  107 requests")], "")
-    (run,) = load_test(text).runs
-    assert run.mean_s == pytest.approx(0.07679)
-    assert run.quantiles_s == {}
-
-
-def test_wrk2_counts_from_when_requests_were_due() -> None:
-    found = load_test(WRK2)
-    recorded, uncorrected = found.runs
-    assert (found.tool, recorded.loop, recorded.is_corrected) == ("wrk2", Loop.OPEN, True)
-    assert (uncorrected.name, uncorrected.is_corrected) == ("wrk2, from when requests were sent", False)
-    assert uncorrected.mean_s is None
-    assert recorded.quantiles_s[0.999].value == pytest.approx(0.01001)
-    assert uncorrected.quantiles_s[0.999].value == pytest.approx(0.0009)
-    assert (recorded.succeeded, recorded.failed) == (200, 10)
-
-
-def test_wrk2_without_its_distribution_is_told_by_its_calibration() -> None:
-    (run,) = load_test(WRK2.replace(RECORDED, "").replace(UNCORRECTED, "")).runs
-    assert (run.loop, run.is_corrected, run.quantiles_s) == (Loop.OPEN, True, {})
-    assert run.mean_s == pytest.approx(0.00225)
-
-
-def test_a_spectrum_is_a_histogram() -> None:
-    (run,) = load_test(RECORDED).runs
-    assert run.histogram.edges_s == pytest.approx((0.0, 0.001001, 0.002003, 0.004007, 0.010015))
-    assert run.histogram.counts == (1, 99, 90, 10)
-
-
 @pytest.mark.parametrize(("shown", "seconds"), [("950.00us", 0.00095), ("1.20s", 1.2), ("2.00m", 120.0)])
 def test_units_are_those_that_wrk_prints(shown: str, seconds: float) -> None:
     (run,) = load_test(WRK.replace("537.12ms", shown)).runs
     assert run.quantiles_s[0.99].value == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        (WRK.partition("  Thread Stats")[0], "has no latencies; run wrk with --latency to its end"),
-        (WRK.replace("responses: 3", "responses: 300"), "line 11 has 107 requests, of which 300 failed"),
-        (WRK.replace("49.96", "many"), "line 13 must be a number, got 'many'"),
-        (WRK.replace("99%", "999%"), "quantiles are from 0 to 1"),
-        (RECORDED.replace("190 ", " 90 "), "line 1: counts of a histogram are finite and never below 0"),
-    ],
-)
-def test_what_cannot_be_is_refused(text: str, said: str) -> None:
-    assert said in refusal(text)
+REFUSED = [
+    (WRK.partition("  Thread Stats")[0], "has no latencies; run wrk with --latency to its end"),
+    (WRK.replace("responses: 3", "responses: 300"), "line 11 has 107 requests, of which 300 failed"),
+    (WRK.replace("49.96", "many"), "line 13 must be a number, got 'many'"),
+    (WRK.replace("99%", "999%"), "quantiles are from 0 to 1"),
+    (RECORDED.replace("190 ", " 90 "), "line 1: counts of a histogram are finite and never below 0"),
+]
