@@ -2,13 +2,11 @@
 
 import math
 from collections import Counter
-from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.integrate import quad
 from scipy.sparse import coo_array, csc_array
 from scipy.sparse.linalg import expm_multiply, spsolve
 
@@ -16,7 +14,6 @@ from capacity.errors import DomainError
 from capacity.queues.batch import by_size as bulk_tagged
 from capacity.queues.batch.by_size import STATES_MAX, BulkCTMC, count_of_states
 from capacity.queues.batch.exponential import BulkMarkov
-from capacity.queues.markov.mm1 import MM1
 
 Times = tuple[float, ...]
 MEANS = (
@@ -167,14 +164,6 @@ def test_equal_times_are_the_closed_form(load: float, batch: int, servers: int) 
         assert model.wait_tail(time_s) == pytest.approx(theory.wait_tail(time_s), rel=1e-10, abs=1e-18)
 
 
-def test_one_server_without_batches_is_m_m_1() -> None:
-    """Kleinrock (1975), sec. 3.2: P(T > t) = e^-(mu - lambda)t."""
-    model, theory = queue(5.0, (1 / 6,), 1), MM1(arrival_rate_rps=5.0, service_rate_rps=6.0)
-    assert model.response_mean_s == pytest.approx(1.0, rel=1e-12)
-    assert model.response_tail(0.75) == pytest.approx(math.exp(-0.75), rel=1e-12)
-    assert model.wait_quantile_s(0.99) == pytest.approx(theory.wait_quantile_s(0.99), rel=1e-12)
-
-
 def test_the_clinic_of_gross_and_harris() -> None:
     """Gross et al. (2008), sec. 2.3: 6 patients an hour, 3 doctors, 20 minutes each."""
     clinic = queue(6.0, (1 / 3,), 3)
@@ -222,17 +211,6 @@ def test_one_server_by_the_chain_at_the_ends_of_batches(arrival: float, times: T
     number, size = embedded(arrival, times, 1200)
     assert model.in_system_mean == pytest.approx(number, rel=1e-11)
     assert model.batch_size_mean == pytest.approx(size, rel=1e-11)
-
-
-@pytest.mark.parametrize(
-    ("arrival", "times", "servers"), [(0.9, V100[:4], 2), (1.9, (3.0, 1.0), 2), (0.2, V100, 1)]
-)
-def test_the_area_under_a_tail_is_the_mean(arrival: float, times: Times, servers: int) -> None:
-    model = queue(arrival, times, servers)
-    for tail, mean in ((model.response_tail, model.response_mean_s), (model.wait_tail, model.wait_mean_s)):
-        ends = [0.0, *(mean * 2.0**k for k in range(-3, 7))]
-        area = sum(quad(tail, a, b, epsabs=1e-13, epsrel=1e-11)[0] for a, b in pairwise(ends))
-        assert area == pytest.approx(mean, rel=1e-9)
 
 
 drawn = st.lists(st.floats(0.2, 3.0), min_size=1, max_size=4).map(tuple)

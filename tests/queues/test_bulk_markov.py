@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from scipy.special import gammaincc
 
 from capacity.queues.batch.exponential import BulkMarkov
-from capacity.queues.markov.mmc import MMc
 from capacity.queues.numerics.chains import banded_stationary as stationary
 
 CLAIM = 1e-12
@@ -166,21 +165,6 @@ def test_batches_of_two_by_the_quadratic(arrival: float) -> None:
     idle = (1.0 - r) / (1.0 - r + arrival)
     assert model.empty_probability == pytest.approx(idle, rel=1e-10)
     assert model.wait_tail(1.0) == pytest.approx((1.0 - idle) * math.exp(r * r - 1.0), rel=1e-10)
-
-
-@laws
-@given(loads, counts, st.floats(0.5, 0.9999))
-def test_without_batches_it_is_m_m_c(load: float, servers: int, quantile: float) -> None:
-    model = loaded(load, 1, servers)
-    theory = MMc(arrival_rate_rps=model.arrival_rate_rps, service_rate_rps=1.0, servers=servers)
-    for name in ("utilization", "offered_load", "wait_probability", "empty_probability"):
-        assert getattr(model, name) == pytest.approx(getattr(theory, name), rel=CLAIM)
-    for name in ("queue_length_mean", "in_system_mean", "wait_mean_s", "response_mean_s"):
-        assert getattr(model, name) == pytest.approx(getattr(theory, name), rel=CLAIM)
-    assert model.batch_size_mean == pytest.approx(1.0, rel=CLAIM)
-    assert model.response_quantile_s(quantile) == pytest.approx(
-        theory.response_quantile_s(quantile), rel=CLAIM
-    )
 
 
 @pytest.mark.parametrize("arrival", [1e-6, 0.5, *(1.7**k for k in range(2, 31))])

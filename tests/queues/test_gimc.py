@@ -160,32 +160,6 @@ def test_hyperexponential_gaps_as_a_chain_of_branches(scv: float, servers: int, 
 
 
 @laws
-@given(
-    utilizations,
-    counts,
-    st.sampled_from(
-        [
-            (Family.EXPONENTIAL, None),
-            (Family.GAMMA, 1.0),
-            (Family.HYPEREXPONENTIAL, 1.0),
-            (Family.ERLANG, 1.0),
-        ]
-    ),
-)
-def test_exponential_gaps_are_mmc(utilization, servers, shape) -> None:
-    model = queue(*shape, utilization, servers)
-    markov = MMc(arrival_rate_rps=1.0 / model.arrival.mean_s, service_rate_rps=1.0, servers=servers)
-    rounding = 1e-11 + 1e-15 / (1.0 - utilization)  # of 1 / mean
-    for name in ("wait_probability", "wait_mean_s", "queue_length_mean", "in_system_mean", "response_mean_s"):
-        if (expected := getattr(markov, name)) > 1e-290:
-            assert getattr(model, name) == close(expected, rel=rounding)
-    for q in (0.5, 0.99, 0.9999):
-        assert model.response_quantile_s(q) == close(markov.response_quantile_s(q), rel=rounding)
-        scale = -math.log1p(-q) * max(markov.wait_mean_s, 1e-300)
-        assert model.wait_quantile_s(q) == close(markov.wait_quantile_s(q), rel=rounding, abs=1e-10 * scale)
-
-
-@laws
 @given(shapes, utilizations)
 def test_one_server_waits_with_probability_sigma(shape, utilization) -> None:
     """G/M/1: sigma = phi(mu (1 - sigma)), response exponential of rate mu (1 - sigma); Kleinrock (1975) 6.4."""

@@ -1,10 +1,13 @@
 """What the laws of queues have in common, a row a law: units, inverses, Little, more load, the answer, refusals."""
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -318,6 +321,51 @@ def test_more_load_and_fewer_servers_are_slower(row: Row) -> None:
             assert other.response_quantile_s(quantile) <= here.response_quantile_s(quantile) * (1.0 + 1e-10)
 
     tried(slower, row)
+
+
+# Laws that are M/M/c where all gaps and services are exponential and requests are served alone.
+PLAIN = [
+    ("M/M/1", None), *(("GI/M/c", (family, 1.0)) for family in (Family.EXPONENTIAL, Family.GAMMA, Family.HYPEREXPONENTIAL, Family.ERLANG)),
+    ("M/PH/c", (Family.EXPONENTIAL, None)), ("M/PH/c", (Family.HYPEREXPONENTIAL, 1.0)), ("M/G/1", (Family.EXPONENTIAL, None)),
+    *(("M/G/1", (family, 1.0)) for family in (Family.ERLANG, Family.GAMMA, Family.HYPEREXPONENTIAL)),
+    ("G/G/c", (1.0, 1.0, Formula.ALLEN_CUNNEEN)), ("G/G/c", (1.0, 1.0, Formula.WHITT)), ("MMPP/M/c", (1.0, (0.01, 3.0))),
+    ("M/M(b)/c", 1), ("batches by size", (1.0,)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "shape"), PLAIN)
+def test_with_exponential_times_and_without_batches_it_is_m_m_c(name: str, shape: Shape) -> None:
+    def same(row: Row, load: float, servers: int, _: Shape, quantile: float, k: float) -> None:
+        law, known = row.law(load, servers, shape, k), ROWS["M/M/c"].law(load, servers, None, k)
+        close = functools.partial(pytest.approx, rel=1e-11 + 1e-15 / (1.0 - load), abs=NOTHING)
+        for figure in set(FIGURES) - row.absent - ROWS["M/M/c"].absent:
+            assert getattr(law, figure) == close(getattr(known, figure)), figure
+        response_s, wait_s = known.response_quantile_s(quantile), known.wait_quantile_s(quantile)
+        assert law.response_quantile_s(quantile) == close(response_s)
+        assert law.wait_quantile_s(quantile) == close(wait_s, abs=1e-10 * response_s)
+        for time_s in (0.1 / k, response_s):
+            assert law.response_tail(time_s) == close(known.response_tail(time_s))
+            assert law.wait_tail(time_s) == close(known.wait_tail(time_s), abs=1e-18)
+
+    tried(same, ROWS[name])
+
+
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
+KNOTTED = {"M/D/c", "M/G/1", "G/G/c", "batches with jitter"}  # tails with knots have integrals of their own
+
+
+@pytest.mark.parametrize("name", sorted(set(ROWS) - KNOTTED))
+def test_the_area_under_a_tail_is_the_mean(name: str) -> None:
+    law = EXAMPLES[name]
+    ends = [0.0, *(law.response_mean_s * 2.0**power for power in range(-6, 8))]
+    tails = [(law.response_tail, law.response_mean_s), (law.wait_tail, law.wait_mean_s)]
+    for tail, mean_s in tails if ROWS[name].wait_is_served else tails[:1]:
+        panels = [
+            (high - low) / 2.0 * weight * tail((low + high) / 2.0 + (high - low) / 2.0 * node)
+            for low, high in pairwise(ends)
+            for node, weight in zip(NODES, WEIGHTS, strict=True)
+        ]
+        assert math.fsum(panels) == pytest.approx(mean_s, rel=1e-9)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)

@@ -16,7 +16,6 @@ from capacity.queues.general import mg1_wait as smooth
 from capacity.queues.general.mdc import MDc
 from capacity.queues.general.mg1 import MG1
 from capacity.queues.general.mg1_wait import Empirical, Pieces, Rough, ratios, transforms
-from capacity.queues.markov.mm1 import MM1
 from capacity.queues.numerics.fourier import Octave, octave_end
 
 CLAIM = 1e-10
@@ -479,18 +478,6 @@ def test_more_load_and_more_time(service: Duration | Empirical, rho: float, time
         assert here.wait_tail(later) < here.wait_tail(at) < rho * (1.0 + 1e-12)
         assert here.response_tail(later) <= here.response_tail(at) * (1.0 + 1e-12)
     assert here.wait_tail(at) <= here.response_tail(at) + 1e-15
-
-
-@laws
-@given(st.floats(1e-6, 0.999), st.floats(0.001, 30.0))
-def test_exponential_by_every_road(rho: float, time: float) -> None:
-    exact = MM1(arrival_rate_rps=rho, service_rate_rps=1.0)
-    for family in (Family.EXPONENTIAL, Family.HYPEREXPONENTIAL, Family.ERLANG, Family.GAMMA):
-        model = queue(rho, law(family, 1.0))
-        assert model.wait_mean_s == pytest.approx(exact.wait_mean_s, rel=1e-12)
-        assert model.wait_tail(time) == pytest.approx(exact.wait_tail(time), rel=1e-11)
-        assert model.response_tail(time) == pytest.approx(exact.response_tail(time), rel=1e-11)
-        assert model.response_quantile_s(0.99) == pytest.approx(exact.response_quantile_s(0.99), rel=1e-11)
 
 
 @pytest.mark.parametrize("rho", [0.01, 0.9])

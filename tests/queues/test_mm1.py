@@ -9,13 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capacity.queues.markov.mm1 import MM1
-from capacity.queues.markov.mmc import MMc
 
 CLAIM = 1e-12
 laws = settings(derandomize=True, deadline=None)
 utilizations = st.floats(1e-6, 0.999999)
 quantiles = st.floats(0.001, 0.9999)
-rates = st.floats(-12, 12).map(lambda exponent: 10.0**exponent)
 
 
 def queue(arrival: float, service: float) -> MM1:
@@ -31,18 +29,6 @@ def test_the_salon_of_gross_and_harris() -> None:
     assert salon.wait_mean_s == pytest.approx(5 / 6, rel=CLAIM)
     assert salon.wait_tail(0.75) == pytest.approx(0.3936, abs=5e-5)
     assert salon.empty_probability == pytest.approx(1 / 6, rel=CLAIM)
-
-
-@pytest.mark.parametrize("utilization", [1e-6, 0.5, 0.999, 0.999999])
-def test_means_are_the_areas_under_the_tails(utilization: float) -> None:
-    model = queue(utilization, 1.0)
-    scale = model.response_mean_s
-    ends = [scale * k for k in (0, 1, 5, 20, 50)]
-    for tail, mean in (
-        (model.response_tail, model.response_mean_s),
-        (model.wait_tail, model.wait_mean_s),
-    ):
-        assert float(mp.quad(lambda t, f=tail: f(float(t)), ends)) == pytest.approx(mean, rel=1e-11)
 
 
 @pytest.mark.parametrize("utilization", [0.3, 0.9])
@@ -67,25 +53,6 @@ def test_quantiles_at_fifty_digits(utilization: float, quantile: float) -> None:
         wait = max(mp.mpf(0), mp.log(rho / left) / (1 - rho))
         assert abs(model.response_quantile_s(quantile) / response - 1) < CLAIM
         assert abs(model.wait_quantile_s(quantile) - wait) <= CLAIM * response
-
-
-@laws
-@given(utilizations, rates)
-def test_equals_mmc_with_one_server(utilization: float, service: float) -> None:
-    one, many = (
-        queue(utilization * service, service),
-        MMc(arrival_rate_rps=utilization * service, service_rate_rps=service, servers=1),
-    )
-    for name in (
-        "utilization", "offered_load", "wait_probability", "empty_probability", "queue_length_mean",
-        "in_system_mean", "wait_mean_s", "response_mean_s",
-    ):  # fmt: skip
-        assert getattr(one, name) == pytest.approx(getattr(many, name), rel=CLAIM), name
-    for quantile in (0.5, 0.99, 0.9999):
-        time_s = one.response_quantile_s(quantile)
-        assert many.response_quantile_s(quantile) == pytest.approx(time_s, rel=CLAIM)
-        assert many.response_tail(time_s) == pytest.approx(one.response_tail(time_s), rel=CLAIM)
-        assert many.wait_tail(time_s) == pytest.approx(one.wait_tail(time_s), rel=CLAIM)
 
 
 @pytest.mark.parametrize(

@@ -244,18 +244,6 @@ def test_interrupted_arrivals_are_a_renewal_process(utilization, switches, serve
             assert model.wait_quantile_s(0.9999) == pytest.approx(float(wait), rel=1e-9)
 
 
-@laws
-@given(st.floats(1e-6, 0.999), pairs, st.integers(1, 20))
-def test_equal_rates_are_poisson(utilization, switches, servers) -> None:
-    model = loaded(utilization, 1.0, switches, servers)
-    known = MMc(arrival_rate_rps=model.throughput_rps, service_rate_rps=1.0, servers=servers)
-    for name in ("wait_probability", "empty_probability", "wait_mean_s", "in_system_mean", "response_mean_s"):
-        assert getattr(model, name) == pytest.approx(getattr(known, name), rel=1e-11)
-    for time in (0.1, 3.0):
-        assert model.wait_tail(time) == pytest.approx(known.wait_tail(time), rel=1e-11)
-        assert model.response_tail(time) == pytest.approx(known.response_tail(time), rel=1e-11)
-
-
 def test_fast_switching_is_poisson_and_slow_a_mixture() -> None:
     fast = queue((3.0, 0.5), (1e9, 4e9), 3)
     mean = MMc(arrival_rate_rps=0.8 * 3.0 + 0.2 * 0.5, service_rate_rps=1.0, servers=3)

@@ -228,22 +228,6 @@ def test_in_turn_solves_its_equation(utilization: float, replicas: int) -> None:
     assert model.response_quantile_s(0.99) == close(-math.log1p(-0.99) / rate, rel=CLAIM)
 
 
-@laws
-@given(utilizations)
-def test_in_turn_to_one_is_mm1(utilization: float) -> None:
-    model, one = law_of(RoundRobin, utilization, 1), MM1(arrival_rate_rps=utilization, service_rate_rps=1.0)
-    assert model.response_mean_s == close(one.response_mean_s, rel=CLAIM)
-    assert model.wait_mean_s == close(one.wait_mean_s, rel=CLAIM)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_area_under_the_tails_is_the_mean(kind: Callable[..., Law]) -> None:
-    model = law_of(kind, 0.8, 6)
-    ends = [0, 0.5, 1, 2, 4, 8, 16, 32, 64, 128, 256]
-    for tail, mean in ((model.response_tail, model.response_mean_s), (model.wait_tail, model.wait_mean_s)):
-        assert float(mp.quad(lambda t, tail=tail: tail(float(t)), ends)) == close(mean, rel=1e-9)
-
-
 def test_what_is_joined_by_integrals(monkeypatch: pytest.MonkeyPatch) -> None:
     """Erlang tails mixed one by one, with a geometric end that is long."""
     joined = Joined(levels=(1.0, 0.7, 0.4), fall=0.1)
