@@ -60,7 +60,7 @@ WORLDS = {
     "token: breakdowns": (ENGINE, ["--rate", "8rps"], BREAKDOWNS),
     "token: survive n-1": (ENGINE, ["--rate", "8rps"], ["--survive", "n-1"]),
     "token: autoscaled": (ENGINE, DAY, CONTROLLER),
-    "token: llama.cpp": ([*ENGINE, "--engine-policy", "llama.cpp"], ["--rate", "2rps"], []),
+    "token: llama.cpp": ([*ENGINE, "--engine-policy", "llama-cpp"], ["--rate", "2rps"], []),
     "token: two engines": ([*ENGINE, "--profile", "qwen3-32b-rtx-pro-6000-bf16"], ["--rate", "8rps"], []),
 }
 VERBS = ("plan", "max-rate", "simulate", "sweep", "compare", "curve", "stress", "autoscale")
@@ -139,7 +139,7 @@ def run(arguments: list[str]) -> tuple[int, str, float]:
     begun_s = time.monotonic()
     try:
         done = subprocess.run(
-            [sys.executable, str(ROOT / "cli.py"), *arguments], capture_output=True, text=True,
+            [str(Path(sys.executable).with_name("capacity")), *arguments], capture_output=True, text=True,
             timeout=_LIMIT_S, check=False, env=os.environ | {"NO_COLOR": "1"},
         )  # fmt: skip
     except subprocess.TimeoutExpired:

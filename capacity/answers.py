@@ -66,6 +66,7 @@ from capacity.search.max_rate import Rates
 from capacity.search.recommendation import Headroom, Recommendation
 from capacity.search.recovery_plan import RecoveryPlan
 from capacity.server.engine.plan import TokenScenario
+from capacity.traffic.scale import Scale
 from capacity.traffic.workload import Demand, Workload
 from capacity.units import format_quantile, quantile_name
 
@@ -525,15 +526,30 @@ _COMPARED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RatesAnswer(Answer):
-    """The arrival rates at which a plan meets its objective."""
+    """The arrival rates, or numbers of users, at which a plan meets its objective."""
 
     rates: Rates
     effort: Effort
 
     @property
     def arrival_rate_max_rps(self) -> float | None:
-        """The highest accepted rate. [requests/s]"""
-        return self.rates.arrival_rate_max_rps
+        """The highest accepted rate; None if none is, or if users are scaled. [requests/s]"""
+        return self._most("arrival_rate_rps")
+
+    @property
+    def users_max(self) -> int | None:
+        """The largest accepted number of users; None if none is, or if a rate is scaled."""
+        most = self._most("users")
+        return None if most is None else round(most)
+
+    @property
+    def speed_max(self) -> float | None:
+        """The highest accepted speed of a trace, as a multiple of its recorded speed; None without one."""
+        most = self.rates.size_max
+        return None if most is None else self.rates.scale.times(most)
+
+    def _most(self, key: str) -> float | None:
+        return self.rates.size_max if self.rates.scale.key == key else None
 
     @property
     def exit_code(self) -> int:
@@ -554,10 +570,10 @@ class RatesAnswer(Answer):
         yield from rates_tables(self.rates, chart, self.effort.confidence)
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row for each rate that was tried."""
+        """One row for each size that was tried."""
+        scale = self.rates.scale
         return [
-            {"arrival_rate_rps": point.arrival_rate_rps, **_candidate_row(point.candidate)}
-            for point in self.rates.points
+            {**size_row(scale, point.size), **_candidate_row(point.candidate)} for point in self.rates.points
         ]
 
     def plot(self) -> "Plot":
@@ -823,7 +839,7 @@ class SweepAnswer(RowsAnswer):
         return sweep_table(self.table, self.cells)
 
     def plot(self) -> "Plot":
-        """The highest quantile against the arrival rate, one line for each fleet."""
+        """The highest quantile against the arrival rate or the users, one line for each fleet."""
         from capacity.render.figures import draw_sweep
 
         return draw_sweep(self.table, self.cells)
@@ -831,13 +847,14 @@ class SweepAnswer(RowsAnswer):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadCurveAnswer(SweepAnswer):
-    """One fleet from nearly no load to nearly full load."""
+    """One fleet from nearly no load to nearly full load, or from one user to many."""
 
     plan: Plan
 
-    def points(self) -> list[tuple[float, float, Interval]]:
-        """Load, arrival rate [requests/s] and the quantile with its interval [s], rising in load."""
-        return quantile_points(self.rows(), f"response_{quantile_name(max(self.table.quantiles))}")
+    def points(self) -> list[tuple[float | None, float, Interval]]:
+        """Load, size [requests/s, or users] and the quantile with its interval [s], rising; users have no load."""
+        name = f"response_{quantile_name(max(self.table.quantiles))}"
+        return quantile_points(self.rows(), name, self.table.scale)
 
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """Sentences on where the response explodes, the table and the chart."""
@@ -846,12 +863,13 @@ class LoadCurveAnswer(SweepAnswer):
         from capacity.render.load_curve import load_curve_texts
         from capacity.render.tables import caveat_lines
 
-        name, points = format_quantile(max(self.table.quantiles)), self.points()
-        yield from map(Text, load_curve_texts(fleet(self.plan), name, points))
+        name, points, scale = format_quantile(max(self.table.quantiles)), self.points(), self.table.scale
+        yield from map(Text, load_curve_texts(fleet(self.plan), name, points, scale))
         yield self.row_table()
         if points:
             title = f"{name} of {self.plan.replicas} x {self.plan.profile}, up to {self.plan.batch_size_max}"
-            yield Text(load_chart([(rate, found) for _, rate, found in points], title, width=width))
+            drawn = [(size, found) for _, size, found in points]
+            yield Text(load_chart(drawn, title, x_title=scale.title, width=width))
         yield from caveat_lines(self.caveats)
 
 
@@ -915,11 +933,21 @@ class WorkloadAnswer(Answer):
         return plot
 
 
-def quantile_points(rows: Iterable[Mapping[str, Any]], name: str) -> list[tuple[float, float, Interval]]:
-    """Load, arrival rate [requests/s] and a quantile with its interval [s], from the rows that have it."""
+def size_row(scale: Scale, size: float) -> dict[str, Any]:
+    """The first columns of a row: a rate or users, and the speed of a trace."""
+    times = scale.times(size)
+    return {scale.key: size if scale.step == 0.0 else round(size)} | (
+        {} if times is None else {"speed": times}
+    )
+
+
+def quantile_points(
+    rows: Iterable[Mapping[str, Any]], name: str, scale: Scale
+) -> list[tuple[float | None, float, Interval]]:
+    """Load, size and a quantile with its interval [s], from the rows that have it."""
     keys = (f"{name}_s", f"{name}_low_s", f"{name}_high_s")
     return [
-        (row["load"], row["arrival_rate_rps"], Interval(value=ends[0], low=ends[1], high=ends[2]))
+        (row["load"], row[scale.key], Interval(value=ends[0], low=ends[1], high=ends[2]))
         for row in rows
         if None not in (ends := [row[key] for key in keys])
     ]

@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from capacity.question.objective import Objective
     from capacity.question.question import Question
     from capacity.render.report import Findings, PlanReport
-    from capacity.traffic.workload import TraceArrivals
+    from capacity.traffic.workload import Demand, TraceArrivals
 
 
 @door("plan")
@@ -355,6 +355,8 @@ def sampling_intervals(
 def max_rate(asked: Asked) -> "RatesAnswer | LlmRatesAnswer":
     """The arrival rates at which a plan meets the objective, and P99 against the rate.
 
+    A trace is sped up and slowed down; with users, it is the number of users.
+
     Raises:
         InputError: an argument that cannot be read, or that contradicts another.
     """
@@ -365,15 +367,12 @@ def max_rate(asked: Asked) -> "RatesAnswer | LlmRatesAnswer":
 
         return api_llm.max_rate(found, asked.replicas, asked)
     refuse_for_batches(asked)
-    from capacity.traffic.workload import Workload
-
     measured = parse.read_profile(found, asked.request_overhead, asked.instances_per_device)
     fleet = _plan(measured, asked)
     limits = _objective(asked)
     if limits.allowed(Measure.LOSS) is not None and asked.queue_limit is None:
         raise InputError("a loss limit needs a queue limit; give --queue-limit too")
-    # It stands for all rates.
-    workload = Workload(arrival_rate_rps=1.0, arrivals=parse.read_arrivals(asked.arrivals))
+    workload = parse.read_scaled_demand(asked.arrivals, asked.users, asked.think_time)
     effort = asked.effort
     from capacity.answers import RatesAnswer
     from capacity.search.max_rate import find_rates
@@ -654,14 +653,15 @@ def sweep(asked: Asked) -> "SweepAnswer | LlmSweepAnswer":
         return api_llm.sweep(_llm(known), asked)
     refuse_for_batches(asked)
     from capacity.answer.sweep import SweepTable, check_file, kept_rows
+    from capacity.traffic.workload import remarks_of
     from capacity.units import QUANTILES
 
     quantiles, effort = parse.read_quantiles(asked.quantile, QUANTILES), asked.effort
     grid = _grid(cast("list[ServiceProfile]", known), asked)
-    for remark in getattr(grid.workloads[0].arrivals, "remarks", ()):
+    for remark in remarks_of(grid.workloads[0]):
         asked.progress(f"note: {remark}")
     cells = list(grid.cells())
-    table = SweepTable(quantiles=quantiles, seed=effort.seed, confidence=effort.confidence)
+    table = SweepTable(quantiles=quantiles, seed=effort.seed, confidence=effort.confidence, scale=grid.scale)
     path = None if asked.output is None else Path(asked.output)
     if path is not None:
         check_file(path)
@@ -685,7 +685,7 @@ def sweep(asked: Asked) -> "SweepAnswer | LlmSweepAnswer":
 
 def _grid(profiles: "list[ServiceProfile]", asked: Asked) -> "Grid":
     """The axes of a sweep over fleets of batches."""
-    from capacity.question.grid import Grid, parse_counts, workloads
+    from capacity.question.grid import Grid, parse_counts
     from capacity.server.batch.settings import BatchSettings
 
     sizes, rule = asked.batch_size_max, _batching(asked)
@@ -693,11 +693,7 @@ def _grid(profiles: "list[ServiceProfile]", asked: Asked) -> "Grid":
         profiles=tuple(
             parse.read_profile(one, asked.request_overhead, asked.instances_per_device) for one in profiles
         ),
-        workloads=workloads(
-            parse.read_arrivals(asked.arrivals),
-            many(asked["rate"]),
-            [float(parse.rate_rps(None, one) or 0.0) for one in many(asked["rate_rps"])],
-        ),
+        workloads=_demands(asked),
         replicas=parse_counts([str(one) for one in asked.replicas], "--replicas"),
         routings=tuple(dict.fromkeys(map(parse.read_routing, asked.routing or ["round-robin"]))),
         settings=BatchSettings(
@@ -712,15 +708,32 @@ def _grid(profiles: "list[ServiceProfile]", asked: Asked) -> "Grid":
     )
 
 
+def _demands(asked: Asked) -> "tuple[Demand, ...]":
+    """The rates of a sweep, or its numbers of users."""
+    from capacity.question.grid import populations, workloads
+
+    users, rates, rates_rps = many(asked.users), many(asked["rate"]), many(asked["rate_rps"])
+    think_time_s = asked.think_time
+    if not users and think_time_s is None:
+        known_rps = [float(parse.rate_rps(None, one) or 0.0) for one in rates_rps]
+        return workloads(parse.read_arrivals(asked.arrivals), rates, known_rps)
+    if not users or rates or rates_rps or asked.arrivals != "poisson":
+        raise InputError("give either --rate and --arrivals or --users and --think-time, not a mix")
+    return populations([str(one) for one in users], think_time_s)
+
+
 # Shares of the sustainable rate at which a curve is simulated: the closer to the wall, the denser.
 _LOADS = (0.05, 0.15, 0.25, 0.35, 0.45, 0.55, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.95)
+# Shares of the users who saturate the fleet.
+_USERS = (0.1, 0.3, 0.5, 0.7, 0.85, 1.0, 1.2, 1.5)
 
 
 @door("curve")
 def curve(asked: Asked) -> "LoadCurveAnswer | LlmLoadCurveAnswer":
     """Where the response time of a fleet explodes: a quantile from nearly no load to nearly full load.
 
-    For a language model it is the time to first token that explodes.
+    A trace is sped up, and with users there are ever more of them. For a language model it is the time to first
+    token that explodes.
 
     Raises:
         InputError: an argument that cannot be read.
@@ -735,22 +748,41 @@ def curve(asked: Asked) -> "LoadCurveAnswer | LlmLoadCurveAnswer":
         return api_llm.load_curve(known, asked.replicas, asked)
     refuse_for_batches(asked)
     from capacity.answers import LoadCurveAnswer, SweepAnswer
-    from capacity.question.stability import sustainable_rate_rps
 
     parse.read_quantiles([asked.quantile], ())
     measured = parse.read_profile(known, asked.request_overhead, asked.instances_per_device)
     fleet = _plan(measured, asked)
-    most_rps = sustainable_rate_rps(measured, fleet)
+    demand = parse.read_scaled_demand(asked.arrivals, asked.users, asked.think_time)
     found = sweep(
         measured,
         fleet.replicas,
-        rate_rps=[share * most_rps for share in _LOADS],
         batch_size_max=fleet.batch_size_max,
         batch_wait_s=fleet.batch_wait_max_s,
+        **_sizes_of_a_curve(Scenario(profile=measured, workload=demand, plan=fleet)),
         **{name: asked[name] for name in _OF_A_CURVE},
     )
     assert isinstance(found, SweepAnswer)  # noqa: S101  (of what batches)
     return LoadCurveAnswer(grid=found.grid, table=found.table, cells=found.cells, plan=fleet)
+
+
+def _sizes_of_a_curve(scenario: Scenario) -> dict[str, Any]:
+    """The rates of a curve, up to nearly the sustainable one, or its users, up to more than saturate the fleet.
+
+    Users saturate it once their think and service times are full of other users' services (Denning & Buzen 1978).
+    """
+    from capacity.question.stability import sustainable_rate_rps
+    from capacity.traffic.scale import scale_of
+    from capacity.traffic.workload import ClosedPopulation
+
+    demand, scale = scenario.workload, scale_of(scenario.workload)
+    most = sustainable_rate_rps(scenario.profile, scenario.plan)
+    if isinstance(demand, ClosedPopulation):
+        least_s = scenario.profile.service_floor_mean_s(scenario.plan.batch_size_max)
+        saturating = most * (demand.think_time_s + least_s)
+        sizes = {*(scale.whole(share * saturating) for share in _USERS), *scale.tried}
+        return {"users": sorted(map(round, sizes)), "think_time_s": demand.think_time_s}
+    rates_rps = {*(share * most for share in _LOADS), *scale.tried}
+    return {"rate_rps": sorted(rate_rps for rate_rps in rates_rps if rate_rps < most)}
 
 
 _OF_A_CURVE = (

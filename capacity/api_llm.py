@@ -57,6 +57,7 @@ from capacity.traffic.lengths import (
     read_token_trace,
 )
 from capacity.traffic.parse import workload as workload_of
+from capacity.traffic.scale import scale_of
 from capacity.traffic.workload import ArrivalProcess, TraceArrivals, Workload
 from capacity.units import format_rate, require_count
 
@@ -490,8 +491,7 @@ def simulate(profile: LlmProfile, replicas: int, given: Given) -> "SimulationAns
 def max_rate(profile: LlmProfile, replicas: int, given: Given) -> "LlmRatesAnswer":
     """The rates at which a fleet meets its objective; `given` are the keywords of `capacity.api.max_rate`."""
     refuse_for_engines(given)
-    workload, lengths, _ = _workload({**given, "rate": None, "rate_rps": 1.0})
-    _refuse_trace(workload)
+    workload, lengths, in_order = _scaled(given)
     ready, effort = _set(profile, given), _effort(given)
     scenario = Scenario(
         profile=ready,
@@ -500,6 +500,7 @@ def max_rate(profile: LlmProfile, replicas: int, given: Given) -> "LlmRatesAnswe
         plan=_fleet(ready, replicas, given),
         objective=_objective(given),
         cached_share=_share(given),
+        in_order=in_order,
     )
     require_lengths(ready, scenario.lengths, scenario.plan.sequences_max)
     from capacity.llm_answers import LlmRatesAnswer
@@ -514,12 +515,18 @@ def max_rate(profile: LlmProfile, replicas: int, given: Given) -> "LlmRatesAnswe
     return LlmRatesAnswer(rates=rates, effort=effort)
 
 
-def _refuse_trace(workload: Workload) -> None:
-    """Refuse recorded arrivals if the rate is what is sought."""
-    if isinstance(workload.arrivals, TraceArrivals):
+def _scaled(given: Given) -> tuple[Workload, AnyLengths, bool]:
+    """Arrivals at a rate that stands for all, or those of a trace at its recorded speed, as `_workload` has them."""
+    arrivals = given.get("arrivals") or "poisson"
+    is_trace = isinstance(arrivals, TraceArrivals) or str(arrivals).startswith("trace:")
+    rate_rps = None if is_trace else 1.0
+    found = _workload({**given, "arrivals": arrivals, "rate": None, "rate_rps": rate_rps})
+    _, _, in_order = found
+    if in_order and given.get("context_tokens_max") is not None:
         raise InputError(
-            "a trace has a rate of its own; give its lengths by --lengths, and a named --arrivals"
+            "lengths that go with a trace are served as they are; drop long requests from the trace"
         )
+    return found
 
 
 def sweep(profiles: Sequence[LlmProfile], given: Given) -> "LlmSweepAnswer":
@@ -535,9 +542,7 @@ def sweep(profiles: Sequence[LlmProfile], given: Given) -> "LlmSweepAnswer":
         many(given["rate"]),
         [float(parse.rate_rps(None, one) or 0.0) for one in many(given["rate_rps"])],
     )
-    is_trace = str(given["arrivals"]).startswith("trace:")
-    one_rate = {"rate": None, "rate_rps": None if is_trace else 1.0}
-    workload, lengths, in_order = _workload({**given, **one_rate})
+    workload, lengths, in_order = _scaled(given)
 
     def counts(name: str) -> tuple[int, ...] | None:
         texts = [str(one) for one in many(given.get(name))]
@@ -558,7 +563,9 @@ def sweep(profiles: Sequence[LlmProfile], given: Given) -> "LlmSweepAnswer":
         ),
     )
     cells = list(grid.cells())
-    table = TokenSweepTable(quantiles=quantiles, seed=effort.seed, confidence=effort.confidence)
+    table = TokenSweepTable(
+        quantiles=quantiles, seed=effort.seed, confidence=effort.confidence, scale=grid.scale
+    )
     path = None if given["output"] is None else Path(given["output"])
     if path is not None:
         check_file(path)
@@ -595,9 +602,8 @@ def load_curve(profile: LlmProfile, replicas: int, given: Given) -> "LlmLoadCurv
     from capacity.llm_answers import LlmLoadCurveAnswer
     from simulations.saturation import saturated
 
-    of_one = {**given, "arrivals": given.get("arrivals") or "poisson", "rate": None, "rate_rps": 1.0}
-    workload, lengths, _ = _workload(of_one)
-    _refuse_trace(workload)
+    of_one = {**given, "arrivals": given.get("arrivals") or "poisson", "rate": None}
+    workload, lengths, in_order = _scaled(given)
     ready = _set(profile, given)
     fleet = _fleet(ready, replicas, given)
     scenario = Scenario(
@@ -606,15 +612,17 @@ def load_curve(profile: LlmProfile, replicas: int, given: Given) -> "LlmLoadCurv
         lengths=fitted_lengths(ready, lengths, given.get("context_tokens_max")),
         plan=fleet,
         cached_share=_share(given),
+        in_order=in_order,
     )
     require_lengths(ready, scenario.lengths, fleet.sequences_max)
     most_rps = replicas * saturated(scenario).rate_rps
+    rates_rps = {*(share * most_rps for share in _LOADS), *scale_of(workload).tried}
     asked = {
         "engine": "kernel",
         "output": None,
         "fresh": False,
         **of_one,
-        "rate_rps": [share * most_rps for share in _LOADS],
+        "rate_rps": sorted(rate_rps for rate_rps in rates_rps if rate_rps < most_rps),
     }
     found = sweep([profile], asked)
     return LlmLoadCurveAnswer(grid=found.grid, table=found.table, cells=found.cells, plan=fleet)

@@ -40,6 +40,7 @@ from capacity.answers import (
     plan_row,
     quantile_bars,
     quantile_points,
+    size_row,
 )
 from capacity.errors import InputError
 from capacity.files import check_target, write_whole
@@ -293,7 +294,7 @@ class LlmRatesAnswer(Answer):
         return document | {
             "workload": document["workload"] | lengths_document(scenario.lengths),
             "saturation": plain(self.rates.saturation),
-            "rates": document["rates"] | {"arrival_rate_refused_rps": self.rates.open_rps},
+            "rates": document["rates"] | {"arrival_rate_refused_rps": self.rates.size_open},
         }
 
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
@@ -305,7 +306,8 @@ class LlmRatesAnswer(Answer):
     def rows(self) -> list[dict[str, Any]]:
         """One row a rate."""
         return [
-            {"arrival_rate_rps": one.arrival_rate_rps, "verdict": one.verdict.value}
+            size_row(self.rates.scale, one.size)
+            | {"verdict": one.verdict.value}
             | performance_row(one.candidate.performance)
             for one in self.rates.points
         ]
@@ -334,7 +336,7 @@ class LlmSweepAnswer(RowsAnswer):
         """Fleet, load, highest quantile of TTFT and of TPOT, and outcome of each row."""
         from capacity.render.tokens import token_sweep_table
 
-        return token_sweep_table(self.table.quantiles, self.rows())
+        return token_sweep_table(self.table, self.rows())
 
     def plot(self, what: str = "ttft") -> "Plot":
         """The highest quantile against the arrival rate, one line for each fleet.
@@ -358,9 +360,10 @@ class LlmLoadCurveAnswer(LlmSweepAnswer):
 
     plan: TokenPlan
 
-    def points(self) -> list[tuple[float, float, Interval]]:
+    def points(self) -> list[tuple[float | None, float, Interval]]:
         """Load, arrival rate [requests/s] and the quantile of TTFT with its interval [s], rising in load."""
-        return quantile_points(self.rows(), f"ttft_{quantile_name(max(self.table.quantiles))}")
+        name = f"ttft_{quantile_name(max(self.table.quantiles))}"
+        return quantile_points(self.rows(), name, self.table.scale)
 
     def tables(self, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
         """Sentences on where the response explodes, the table and the chart."""
@@ -371,7 +374,7 @@ class LlmLoadCurveAnswer(LlmSweepAnswer):
         name, plan = f"TTFT {format_quantile(max(self.table.quantiles))}", self.plan
         fleet = f"{plan.replicas} x {plan.profile}, up to {plan.sequences_max} sequences"
         points = self.points()
-        yield from map(Text, load_curve_texts(fleet, name, points))
+        yield from map(Text, load_curve_texts(fleet, name, points, self.table.scale))
         yield self.row_table()
         if points:
             title = f"{name} of {fleet}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from capacity.performance import Interval, Kind, Performance
 from capacity.question.plan import Batching, BatchTimer, Plan
+from capacity.traffic.scale import Scale, scale_of
 from capacity.traffic.workload import (
     ClosedPopulation,
     Demand,
@@ -400,39 +401,57 @@ def _cost(recommendation: "Recommendation") -> Document | None:
 
 
 def rates_document(rates: "Rates", *, seed: int, confidence: float) -> Document:
-    """The stretches of rates that meet the objective, and the curve; an end that was not found is null."""
+    """The stretches of sizes that meet the objective, and the curve; an end that was not found is null."""
     from capacity.search.max_rate import Point, caveats
 
-    workload, closest = rates.scenario.workload, rates.closest
+    scale, closest = rates.scale, rates.closest
     refusal = closest.rejection if closest is not None and not rates.stretches else None
-    assert isinstance(workload, Workload)  # noqa: S101  (a closed population has no rate)
     return {
         "verdict": rates.verdict.value,
         "exit_code": rates.verdict.exit_code,
         **picked(rates.scenario, "plan", "objective"),
-        "workload": {"arrivals": arrivals_name(workload)},
-        "rates": {
-            "intervals": [
-                {"low_rps": plain(one.low), "high_rps": plain(one.high)} for one in rates.stretches
-            ],
-            "in_doubt": [{"low_rps": low_rps, "high_rps": high_rps} for low_rps, high_rps in rates.doubts],
-            "arrival_rate_max_rps": rates.arrival_rate_max_rps,
-            "taken_to_rise": rates.only_rises,
-        },
+        "workload": scaled_document(rates.scenario.workload),
+        scale.group: _sizes_document(rates),
         "rejection": plain(refusal),
         "low_rate_limit": None
         if rates.lone is None
-        else _point_document(Point(arrival_rate_rps=0.0, candidate=rates.lone)),
-        "curve": [_point_document(point) for point in rates.points],
+        else _point_document(Point(size=0.0, candidate=rates.lone), scale),
+        "curve": [_point_document(point, scale) for point in rates.points],
         "caveats": plain(caveats(rates)),
         "seed": seed,
         "confidence": confidence,
     }
 
 
-def _point_document(point: "Point") -> Document:
-    found = picked(point.candidate, "verdict", "settled", "performance", "rejection")
-    return {"arrival_rate_rps": point.arrival_rate_rps, **found}
+def _sizes_document(rates: "Rates") -> Document:
+    """The ends of the stretches, and the largest size; for a trace also as a multiple of its recorded speed."""
+    scale, most = rates.scale, rates.size_max
+    low, high = (f"{end}{scale.suffix}" for end in ("low", "high"))
+    return {
+        "intervals": [{low: plain(one.low), high: plain(one.high)} for one in rates.stretches],
+        "in_doubt": [{low: first, high: last} for first, last in rates.doubts],
+        scale.most: most,
+        **({} if scale.trace is None else {"speed_max": None if most is None else scale.times(most)}),
+        "taken_to_rise": rates.only_rises,
+    }
+
+
+def scaled_document(demand: Demand) -> Document:
+    """What stays of a demand that is scaled: how its requests arrive, or how long its users think."""
+    if isinstance(demand, ClosedPopulation):
+        return {"think_time_s": demand.think_time_s}
+    recorded_rps = scale_of(demand).recorded_rps
+    known = {} if recorded_rps is None else {"recorded_rate_rps": recorded_rps}
+    return {"arrivals": arrivals_name(demand), **known}
+
+
+def _point_document(point: "Point", scale: Scale) -> Document:
+    times = scale.times(point.size)
+    return {
+        scale.key: point.size,
+        **({} if times is None else {"speed": times}),
+        **picked(point.candidate, "verdict", "settled", "performance", "rejection"),
+    }
 
 
 def explanation_document(explanation: "Explanation") -> Document:

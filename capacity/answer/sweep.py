@@ -29,7 +29,8 @@ from capacity.performance import QUANTILE_FIELDS, SCALAR_FIELDS, Performance, Qu
 from capacity.question.grid import Answer, Outcome
 from capacity.question.scenario import Scenario
 from capacity.question.stability import load_of
-from capacity.traffic.workload import Workload
+from capacity.traffic.scale import RATES, Scale
+from capacity.traffic.workload import ClosedPopulation, Demand
 from capacity.units import quantile_name
 
 QUANTILES_MAX = 100
@@ -47,9 +48,6 @@ class Column:
 
 
 _ASKED = (
-    Column("profile", "text"),
-    Column("arrival_rate_rps", "number"),
-    Column("arrivals", "text"),
     Column("replicas", "count"),
     Column("batch_size_max", "count"),
     Column("batch_wait_max_s", "number"),
@@ -85,11 +83,16 @@ _SCALARS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnyTable(ABC):
-    """What the rows of one sweep share, whatever is swept."""
+    """What the rows of one sweep share, whatever is swept.
+
+    Attributes:
+        scale: the words and keys for the sizes of the demands.
+    """
 
     quantiles: Sequence[float]
     seed: int
     confidence: float
+    scale: Scale = RATES
 
     def __post_init__(self) -> None:
         if len(self.quantiles) > QUANTILES_MAX:
@@ -101,6 +104,22 @@ class AnyTable(ABC):
     @abstractmethod
     def columns(self) -> tuple[Column, ...]:
         """Name and type of each value in a row."""
+
+    @property
+    def demand_columns(self) -> tuple[Column, ...]:
+        """The first columns: the profile, and the rate, the speed of a trace or the users."""
+        profile = Column("profile", "text")
+        if self.scale.step:
+            return (profile, Column("users", "count"), Column("think_time_s", "number"))
+        speed = () if self.scale.trace is None else (Column("speed", "number"),)
+        return (profile, Column("arrival_rate_rps", "number"), Column("arrivals", "text"), *speed)
+
+    def demand(self, demand: Demand) -> tuple[Value, ...]:
+        """The values of these columns but the profile."""
+        if isinstance(demand, ClosedPopulation):
+            return demand.users, demand.think_time_s
+        times = self.scale.times(demand.size)
+        return (float(demand.size), arrivals_name(demand), *(() if times is None else (times,)))
 
     def values(self, known: Quantiles) -> Iterator[Value]:
         """Each quantile with its ends; None for all of them if it is unknown."""
@@ -127,16 +146,14 @@ class SweepTable(AnyTable):
         names = [f"{what}_{quantile_name(q)}" for what in ("wait", "response") for q in self.quantiles]
         names += [f"response_{quantile_name(q)}_with_losses" for q in self.quantiles]
         ends = (f"{name}{end}_s" for name in names for end in ("", "_low", "_high"))
-        return (*_ASKED, *(Column(name, "number") for name in (*_SCALARS, *ends)))
+        return (*self.demand_columns, *_ASKED, *(Column(name, "number") for name in (*_SCALARS, *ends)))
 
     def row(self, cell: Scenario, answer: Answer) -> Row:
         """One cell: no number of a performance where there is none, and none that is not finite."""
         plan, performance = cell.plan, answer.performance
-        assert isinstance(cell.workload, Workload)  # noqa: S101  (a grid has rates)
         asked = (
             plan.profile,
-            float(cell.workload.arrival_rate_rps),
-            arrivals_name(cell.workload),
+            *self.demand(cell.workload),
             plan.replicas,
             plan.batch_size_max,
             float(plan.batch_wait_max_s),

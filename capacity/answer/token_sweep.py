@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from capacity.answer.documents import arrivals_name
 from capacity.answer.sweep import AnyTable, Column, Row, finite
 from capacity.question.grid import Answer
 from capacity.server.engine.plan import TokenScenario
@@ -10,9 +9,6 @@ from capacity.traffic.lengths import LengthRows
 from capacity.units import quantile_name
 
 _ASKED = (
-    Column("profile", "text"),
-    Column("arrival_rate_rps", "number"),
-    Column("arrivals", "text"),
     Column("lengths", "text"),
     Column("input_tokens_mean", "number"),
     Column("output_tokens_mean", "number"),
@@ -60,15 +56,14 @@ class TokenSweepTable(AnyTable):
         whats = [name.removesuffix("_quantiles_s") for name in _QUANTILES]
         names = [f"{what}_{quantile_name(q)}" for what in whats for q in self.quantiles]
         ends = (f"{name}{end}_s" for name in names for end in ("", "_low", "_high"))
-        return (*_ASKED, *(Column(name, "number") for name in (*_SCALARS, *ends)))
+        return (*self.demand_columns, *_ASKED, *(Column(name, "number") for name in (*_SCALARS, *ends)))
 
     def row(self, cell: TokenScenario, load: float | None, answer: Answer) -> Row:
         """One cell: no number of a performance where there is none, and none that is not finite."""
         plan, lengths = cell.plan, cell.lengths
         asked = (
             plan.profile,
-            float(cell.workload.arrival_rate_rps),
-            arrivals_name(cell.workload),
+            *self.demand(cell.workload),
             lengths.name
             if isinstance(lengths, LengthRows)
             else f"input={lengths.input.kind};output={lengths.output.kind}",

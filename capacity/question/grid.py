@@ -15,7 +15,8 @@ from capacity.files import printable, versions
 from capacity.performance import Performance
 from capacity.question.plan import AnyProfile, Routing
 from capacity.traffic.parse import workload
-from capacity.traffic.workload import ArrivalProcess, TraceArrivals, Workload
+from capacity.traffic.scale import Scale, scale_of
+from capacity.traffic.workload import ArrivalProcess, ClosedPopulation, Demand, TraceArrivals, Workload
 from capacity.units import parse_duration_s, parse_rate_rps
 
 
@@ -64,7 +65,7 @@ class Settings(Protocol):
     def require(self, profile: Any) -> None:
         """Refuse a profile for which no cell can be answered."""
 
-    def cell(self, profile: Any, workload: Workload, replicas: Replicas, *values: Any) -> Any:
+    def cell(self, profile: Any, workload: Any, replicas: Replicas, *values: Any) -> Any:
         """The scenario of one cell.
 
         Args:
@@ -87,7 +88,7 @@ class Grid(Generic[AnyProfile]):
     """
 
     profiles: tuple[AnyProfile, ...]
-    workloads: tuple[Workload, ...]
+    workloads: tuple[Demand, ...]
     replicas: tuple[int, ...]
     routings: tuple[Routing, ...] = (Routing.ROUND_ROBIN,)
     settings: Settings
@@ -128,18 +129,27 @@ class Grid(Generic[AnyProfile]):
         Args:
             effort: seed, budget and the like, unchanged.
         """
-        arrivals = self.workloads[0].arrivals
-        trace = arrivals.instants_s if isinstance(arrivals, TraceArrivals) else ()
         return {
             "versions": {name: found for name, found in versions().items() if name != "python"},
             "profiles": {profile.name: digest(repr(profile)) for profile in self.profiles},
-            "arrival_rates_rps": short([demand.arrival_rate_rps for demand in self.workloads]),
-            "arrivals": f"{arrivals!r} {digest(repr(trace))}",
+            **self._demand_document(),
             "replicas": short(self.replicas),
             "routings": [routing.value for routing in self.routings],
             **self.settings.document(),
             **effort,
         }
+
+    @property
+    def scale(self) -> Scale:
+        """The words and keys for the sizes of the demands."""
+        return scale_of(self.workloads[0])
+
+    def _demand_document(self) -> dict[str, Any]:
+        first, sizes = self.workloads[0], [demand.size for demand in self.workloads]
+        if isinstance(first, ClosedPopulation):
+            return {"users": short(sizes), "think_time_s": first.think_time_s}
+        trace = first.arrivals.instants_s if isinstance(first.arrivals, TraceArrivals) else ()
+        return {"arrival_rates_rps": short(sizes), "arrivals": f"{first.arrivals!r} {digest(repr(trace))}"}
 
 
 def parse_rates_rps(texts: Sequence[str], name: str = "--rate") -> tuple[float, ...]:
@@ -178,6 +188,12 @@ def workloads(
     if not asked:
         return (workload(arrivals, None),)
     return tuple(workload(arrivals, rate_rps) for rate_rps in dict.fromkeys(asked))
+
+
+def populations(users: Sequence[str], think_time_s: float | None) -> tuple[ClosedPopulation, ...]:
+    """Users of each number, who think as long."""
+    counts = parse_counts(users, "--users")
+    return tuple(ClosedPopulation(users=count, think_time_s=think_time_s or 0.0) for count in counts)
 
 
 def _count(text: str, name: str) -> float:

@@ -149,6 +149,18 @@ def read_demand(
     return ClosedPopulation(users=users, think_time_s=think_time_s or 0.0)
 
 
+def read_scaled_demand(
+    arrivals: "str | ArrivalProcess", users: int | None, think_time_s: float | None
+) -> "Demand":
+    """What is scaled: users if their number or think time is given, a trace from its recorded speed on, or a rate."""
+    from capacity.traffic.workload import TraceArrivals
+
+    if users is not None or think_time_s is not None:
+        return read_demand(arrivals, None, 1 if users is None else users, think_time_s)
+    found = read_arrivals(arrivals)
+    return read_demand(found, None if isinstance(found, TraceArrivals) else 1.0, None, None)
+
+
 def read_routing(name: str) -> Routing:
     """Value of `--routing`."""
     return read_choice(Routing, name, "--routing")

@@ -1,7 +1,9 @@
 """Refusal: plans that theory refuses, before anything is simulated."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from capacity.profile.profile import ServiceProfile
 from capacity.profile.sampling import FloorDoubt, doubt_of_floor
@@ -185,6 +187,25 @@ def users_devices_min(
         return 1
     needed = users.users / (device_rps * (users.think_time_s + min(allowed_s)))
     return max(1, math.ceil(needed * (1.0 - _ROUNDING)))
+
+
+def users_max(scenario: Scenario) -> int:
+    """Fewest users whom theory refuses, or twice as many as could be served in the longest limited time.
+
+    The fleet serves N users who think for Z and wait for R at the rate N/(Z + R) at most, so that twice as many as it
+    serves at its capacity with the longest R that is allowed wait longer than that on average.
+    """
+    users, profile, plan = scenario.workload, scenario.profile, scenario.plan
+    assert isinstance(users, ClosedPopulation)  # noqa: S101  (a rate has no users)
+    served_rps = profile.devices(plan.replicas) * device_throughput_max_rps(profile, plan.batch_size_max)
+    allowed_s = [limit.allowed for limit in scenario.objective.limits if limit.measure in _OF_USERS]
+    longest_s = max([*allowed_s, _service_max_s(profile, plan) + plan.batch_wait_max_s])
+    most = math.ceil(2.0 * served_rps * (users.think_time_s + longest_s)) + 1
+
+    def refused(count: int) -> bool:
+        return _refuse_users(scenario, replace(users, users=count)) is not None
+
+    return 1 + bisect_left(range(1, most), True, key=refused)  # noqa: FBT003
 
 
 def _service_max_s(profile: ServiceProfile, plan: Plan) -> float:

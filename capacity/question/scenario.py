@@ -68,7 +68,12 @@ class Scenario(Generic[AnyProfile, AnyPlan, AnyDemand, Lengths]):
     def at_rate(self, arrival_rate_rps: float) -> Self:
         """The same scenario at another arrival rate."""
         assert isinstance(self.workload, Workload)  # noqa: S101  (a closed population has no rate)
-        return replace(self, workload=replace(self.workload, arrival_rate_rps=arrival_rate_rps))
+        return self.sized(arrival_rate_rps)
+
+    def sized(self, size: float) -> Self:
+        """The same scenario at another arrival rate, or with another number of users."""
+        demand: Any = self.workload
+        return replace(self, workload=demand.sized(size))
 
 
 # A scenario of any kind of server.

@@ -160,9 +160,12 @@ VERBS: Mapping[str, Verb] = {
         out=_out("the plan as .json, for check, compare and explain", ", its page as .html"),
     ),
     "max-rate": _verb(
-        f"profile replicas {OBJECTIVE} batch_size_max batch_wait {BATCHING} routing queue_limit arrivals "
-        f"request_overhead instances_per_device {LLM} {EFFORT} out progress",
+        f"profile replicas {OBJECTIVE} batch_size_max batch_wait {BATCHING} routing queue_limit arrivals users "
+        f"think_time request_overhead instances_per_device {LLM} {EFFORT} out progress",
         "profile replicas",
+        users=FLAGS["users"].but(
+            help="Find the number of users in a closed loop, instead of the rate; this number is tried too."
+        ),
     ),
     "simulate": _verb(
         f"profile replicas rate batch_size_max batch_wait {BATCHING} routing arrivals users think_time queue_limit "
@@ -175,8 +178,8 @@ VERBS: Mapping[str, Verb] = {
         "profile replicas",
     ),
     "sweep": _verb(
-        f"profile replicas rate batch_size_max batch_wait routing {BATCHING} queue_limit arrivals request_overhead "
-        f"instances_per_device quantile {LLM} {EFFORT} out fresh output progress",
+        f"profile replicas rate batch_size_max batch_wait routing {BATCHING} queue_limit arrivals users think_time "
+        f"request_overhead instances_per_device quantile {LLM} {EFFORT} out fresh output progress",
         "profile replicas",
         profile=reads(
             PROFILE,
@@ -186,6 +189,12 @@ VERBS: Mapping[str, Verb] = {
         ),
         replicas=Flag(COUNTS, REQUIRED, "Number of replicas: 4, 1:8 or 2:16:2; repeatable.", is_many=True),
         rate=Flag(RATE, None, "Arrival rate, or a range 100rps:1000rps:100rps; repeatable.", is_many=True),
+        users=Flag(
+            COUNTS,
+            None,
+            "Users in a closed loop, instead of --rate: 40 or 10:100:10; repeatable.",
+            is_many=True,
+        ),
         batch_size_max=Flag(
             COUNTS,
             None,
@@ -243,9 +252,9 @@ VERBS: Mapping[str, Verb] = {
         engine=FLAGS["engine"].but(default=None, help="kernel (default) or simpy; both give the same bytes."),
     ),
     "curve": _verb(
-        f"y x service_rate servers profile replicas arrivals batch_size_max batch_wait {BATCHING} routing queue_limit "
-        f"request_overhead instances_per_device quantile {LLM} seed confidence precision requests_max workers out "
-        "progress",
+        f"y x service_rate servers profile replicas arrivals users think_time batch_size_max batch_wait {BATCHING} "
+        f"routing queue_limit request_overhead instances_per_device quantile {LLM} seed confidence precision "
+        "requests_max workers out progress",
         "profile replicas",
         y=Flag(
             TEXT,
@@ -269,6 +278,9 @@ VERBS: Mapping[str, Verb] = {
             PROFILE, None, "Draw the response time of a fleet with this profile instead, by simulation."
         ),
         **_BESIDE_A_PROFILE,
+        users=FLAGS["users"].but(
+            help="With --profile: ever more users in a closed loop, instead of rates; this number is among them."
+        ),
         quantile=Flag(QUANTILE, 0.99, "With --profile: quantile of the response time."),
         precision=FLAGS["precision"].but(default=0.05),
     ),

@@ -11,6 +11,7 @@ from capacity.profile.profile import ServiceProfile
 from capacity.question.candidate import Verdict
 from capacity.queues.curves import Curve, chart_title, require_one_chart, y_range
 from capacity.render.figures import NAMES, ObjectiveCurve
+from capacity.traffic.scale import RATES
 
 Ticks = dict[float, str]
 Spot = tuple[float, float]
@@ -71,17 +72,22 @@ def objective_chart(curve: ObjectiveCurve, *, width: int = 80, height: int = 18)
 
 
 def load_chart(
-    points: Sequence[tuple[float, Interval]], title: str, *, what: str = "response", width: int = 80
+    points: Sequence[tuple[float, Interval]],
+    title: str,
+    *,
+    what: str = "response",
+    x_title: str = RATES.title,
+    width: int = 80,
 ) -> str:
-    """A duration with its interval against the arrival rate, in milliseconds."""
+    """A duration with its interval against the arrival rate or the users, in milliseconds."""
     top = 1e3 * max(found.value for _, found in points)
-    right = max(rate_rps for rate_rps, _ in points)
+    right = max(size for size, _ in points)
     marked: list[tuple[str, list[Spot]]] = []
-    for rate_rps, found in points:
-        marked.append((":", [(rate_rps, 1e3 * found.low), (rate_rps, min(top, 1e3 * found.high))]))
-        marked.append(("o", [(rate_rps, 1e3 * found.value)]))
+    for size, found in points:
+        marked.append((":", [(size, 1e3 * found.low), (size, min(top, 1e3 * found.high))]))
+        marked.append(("o", [(size, 1e3 * found.value)]))
     frame = _frame(width, 18, marked, (0.0, right, _ticks(0.0, right)), (0.0, top, _ticks(0.0, top)))
-    return _page(width, title, f"{what} [ms]", frame, "arrival rate [rps]", [])
+    return _page(width, title, f"{what} [ms]", frame, x_title, [])
 
 
 def _frame(

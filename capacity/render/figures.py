@@ -8,6 +8,7 @@ from capacity.question.candidate import Candidate, Verdict
 from capacity.queues.curves import Curve, chart_title, require_one_chart, y_range
 from capacity.render.plot import PALETTE, Panels, Plot, draw_points, new_panels, new_plot
 from capacity.server.engine.plan import TokenPlan
+from capacity.traffic.scale import RATES
 from capacity.units import format_quantile, quantile_name
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Point:
     """One plan at one arrival rate, or the best plan tried at one number of replicas.
 
     Attributes:
-        x: arrival rate in requests per second, or replicas.
+        x: arrival rate in requests per second, users, or replicas.
         found: the limited value with its interval; durations in milliseconds.
         size: the plan's largest batch, or for a language model its most sequences. [requests]
     """
@@ -48,6 +49,7 @@ class ObjectiveCurve:
         chosen: replicas of the plan; None if the axis is the arrival rate.
         beyond: replicas that are unstable or refused, or whose value lies above twice the limit.
         size_name: what the sizes at the ticks are, by its first letter.
+        size_title: title of the axis of rates, or of users.
     """
 
     title: str
@@ -56,11 +58,12 @@ class ObjectiveCurve:
     chosen: int | None = None
     beyond: tuple[int, ...] = ()
     size_name: str = "B: largest batch"
+    size_title: str = RATES.title
 
     @property
     def x_title(self) -> str:
-        """Title of the x axis, with its unit."""
-        return "arrival rate [rps]" if self.chosen is None else f"replicas ({self.size_name})"
+        """Title of the x axis, with its unit if it has one."""
+        return self.size_title if self.chosen is None else f"replicas ({self.size_name})"
 
     @property
     def y_title(self) -> str:
@@ -92,12 +95,15 @@ class ObjectiveCurve:
 
 
 def rate_curve(rates: "Rates") -> ObjectiveCurve:
-    """The quantity that limits the upper end, against the arrival rate; rates far too high are left out."""
+    """The quantity that limits the upper end, against the rate or the users; sizes far too high are left out."""
     limit, plan = rates.limit, rates.scenario.plan
-    points = [_point(point.arrival_rate_rps, point.candidate, limit) for point in rates.points]
+    points = [_point(point.size, point.candidate, limit) for point in rates.points]
     title = f"{limit.what} of {plan.replicas} x {plan.profile}, {plan.size_text}"
     return ObjectiveCurve(
-        title=title, limit=limit, points=tuple(point for point in points if point is not None)
+        title=title,
+        limit=limit,
+        points=tuple(point for point in points if point is not None),
+        size_title=rates.scale.title,
     )
 
 
@@ -276,7 +282,7 @@ def _add_quantiles(
 
 
 def draw_sweep(table: "AnyTable", rows: "Sequence[Row]", what: str = "response") -> Plot:
-    """The highest quantile of one duration against the arrival rate, one line for each fleet. [ms]
+    """The highest quantile of one duration against the arrival rate or the users, one line for each fleet. [ms]
 
     Args:
         what: response, ttft, tpot or itl.
@@ -289,10 +295,11 @@ def draw_sweep(table: "AnyTable", rows: "Sequence[Row]", what: str = "response")
         if isinstance(value := row[f"{key}_s"], float):
             low, high = (float(row[f"{key}_{end}_s"] or value) for end in ("low", "high"))
             found = Interval(value=1e3 * value, low=1e3 * low, high=1e3 * high)
-            lines.setdefault(_line_label(row), []).append((float(row["arrival_rate_rps"] or 0.0), found))
+            lines.setdefault(_line_label(row), []).append((float(row[table.scale.key] or 0.0), found))
     shown = what if what == "response" else what.upper()
     title = f"{format_quantile(quantile)} of the {shown}"
-    plot = new_plot(x_title="arrival rate (requests/s)", y_title=f"{shown} (ms)", title=title)
+    x_title = "users" if table.scale.step else "arrival rate (requests/s)"
+    plot = new_plot(x_title=x_title, y_title=f"{shown} (ms)", title=title)
     for number, (label, points) in enumerate(lines.items()):
         x, ends = [x for x, _ in points], [one for _, one in points]
         plot.axes.plot(x, [one.value for one in ends], color=PALETTE[number % len(PALETTE)], linewidth=1.0)

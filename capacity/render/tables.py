@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from capacity.question.caveat import Caveat
     from capacity.question.plan import Plan
     from capacity.server.engine.plan import TokenPlan
+    from capacity.traffic.scale import Scale
 
 
 def gate_tables(answer: "Gated") -> "Iterator[RenderableType]":
@@ -45,7 +46,7 @@ def sweep_table(common: "AnyTable", rows: "Sequence[Row]") -> Table:
     lost = any(row["loss_probability"] for row in known)
     shown: dict[str, Callable[[Mapping[str, Value]], str]] = {
         "<profile": lambda row: str(row["profile"]),
-        "rate": lambda row: format_rate(_number(row["arrival_rate_rps"])),
+        **size_columns(common.scale),
         "replicas": lambda row: str(row["replicas"]),
         "batch": lambda row: str(row["batch_size_max"]),
         "batch wait": lambda row: format_duration(_number(row["batch_wait_max_s"])),
@@ -63,6 +64,14 @@ def sweep_table(common: "AnyTable", rows: "Sequence[Row]") -> Table:
     heads = [head for head in shown if head not in absent]
     title = ", ".join(str(known[0][name]) for name in ("profile", "routing") if name in alike)
     return table(heads, ([shown[head](row) for head in heads] for row in known), title=title or None)
+
+
+def size_columns(scale: "Scale") -> "dict[str, Callable[[Mapping[str, Value]], str]]":
+    """Heads and cells of a row's rate, of its trace's speed, or of its users."""
+    size = {scale.head: lambda row: scale.shown(_number(row[scale.key]))}
+    if scale.trace is None:
+        return size
+    return {"speed": lambda row: f"{_number(row['speed']):.3g} x", **size}
 
 
 # Share of saturation from which that is the reason for missing numbers, rather than too few requests.

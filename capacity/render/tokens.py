@@ -9,14 +9,15 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from capacity.answer.sentences import asides, fate_of_fewer, token_refusal
+from capacity.answer.sweep import AnyTable
 from capacity.performance import Interval, Performance, format_interval
 from capacity.profile.llm import KvCache, LlmProfile
 from capacity.question.candidate import Candidate, Reason, Verdict
 from capacity.question.objective import Limit, Objective, format_value
 from capacity.question.plan import Plan
 from capacity.render.plan import plan_table
-from capacity.render.rates import format_stretch
-from capacity.render.tables import caveat_lines, no_numbers, table
+from capacity.render.rates import scale_cells, scale_heads, stretches_in_words
+from capacity.render.tables import caveat_lines, no_numbers, size_columns, table
 from capacity.search.engines import llm_profile_caveats
 from capacity.search.max_rate import Rates, caveats
 from capacity.search.recommendation import Change, Recommendation
@@ -197,11 +198,11 @@ def rates_tables(rates: Rates, confidence: float) -> Iterator[RenderableType]:
     most_rps = scenario.plan.replicas * one.rate_rps
     yield from (Text(sentence, style="bold") for sentence in _rates_sentences(rates, most_rps))
     limits = scenario.objective.limits
-    columns = ("rate", "load", *(f"~{one.what}" for one in limits), "<verdict")
+    columns = (*scale_heads(rates.scale), "load", *(f"~{one.what}" for one in limits), "<verdict")
     rows = [
         (
-            format_rate(point.arrival_rate_rps),
-            f"{point.arrival_rate_rps / most_rps:.3f}",
+            *scale_cells(rates.scale, point.size),
+            f"{point.size / most_rps:.3f}",
             *(_value(point.candidate, limit) for limit in limits),
             _fate(point.candidate),
         )
@@ -223,16 +224,15 @@ def _rates_sentences(rates: Rates, most_rps: float) -> Iterator[str]:
         else:
             yield f"{fleet} {verb} {limits} at no rate that was tried."
         return
-    stretches = ", and ".join(format_stretch(one) for one in rates.stretches)
-    yield f"{fleet} {verb} {limits} {stretches}, and saturate{end} at {format_rate(most_rps)}."
+    yield f"{fleet} {verb} {limits} {stretches_in_words(rates)}, and saturate{end} at {format_rate(most_rps)}."
 
 
-def token_sweep_table(quantiles: Sequence[float], rows: Sequence[Mapping[str, Any]]) -> RenderableType:
+def token_sweep_table(common: AnyTable, rows: Sequence[Mapping[str, Any]]) -> RenderableType:
     """A line for each row of a sweep: settings that differ, rate, load, quantiles of TTFT and TPOT, outcome and why.
 
     A profile, a routing and a number of replicas that all rows share are in the title.
     """
-    q = max(quantiles)
+    q, sizes = max(common.quantiles), size_columns(common.scale)
     settings = {
         "<profile": "profile",
         "<routing": "routing",
@@ -250,7 +250,7 @@ def token_sweep_table(quantiles: Sequence[float], rows: Sequence[Mapping[str, An
         )
         return (
             *(str(row[key]) for key in shown.values()),
-            format_rate(row["arrival_rate_rps"]),
+            *(cell(row) for cell in sizes.values()),
             "" if row["load"] is None else f"{row['load']:.3f}",
             *("" if ends[0] is None else format_interval(_interval(*ends)) for ends in found),
             row["outcome"],
@@ -264,7 +264,7 @@ def token_sweep_table(quantiles: Sequence[float], rows: Sequence[Mapping[str, An
     if "replicas" in words:
         words["replicas"] += " replica" if words["replicas"] == "1" else " replicas"
     title = ", ".join(words[key] for key in ("profile", "routing", "replicas") if key in words)
-    return table((*shown, "rate", "load", *heads, "<outcome", *why), map(cells, rows), title=title or None)
+    return table((*shown, *sizes, "load", *heads, "<outcome", *why), map(cells, rows), title=title or None)
 
 
 def _interval(value: float, low: float, high: float | None) -> Interval:

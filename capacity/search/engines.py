@@ -85,13 +85,13 @@ class EngineTheory:
         """Saturation as it was measured."""
         return judge.saturated(scenario)
 
-    def sustained_rps(self, scenario: TokenScenario, judge: Judge) -> float:
+    def size_max(self, scenario: TokenScenario, judge: Judge) -> float:
         """Capacity with all engines saturated."""
         return scenario.plan.replicas * judge.saturated(scenario).rate_rps
 
     def served_max_rps(self, scenario: TokenScenario, judge: Judge) -> float:
         """Capacity of the engines."""
-        return self.sustained_rps(scenario, judge)
+        return self.size_max(scenario, judge)
 
     def rates_effort(self, scenario: TokenScenario) -> RatesEffort:
         """Few loads, as each takes long, and no confirmations; a higher rate was never seen to be faster."""

@@ -20,7 +20,7 @@ from capacity.question.objective import Limit, Measure
 from capacity.question.overload import Saturation
 from capacity.question.plan import REPLICAS_LIMIT, BatchTimer, Plan, Routing
 from capacity.question.question import Family, Question
-from capacity.question.refusal import floor_candidate, floor_doubt, refuse_batch_size, refuse_load
+from capacity.question.refusal import floor_candidate, floor_doubt, refuse_batch_size, refuse_load, users_max
 from capacity.question.scenario import Scenario
 from capacity.question.stability import (
     device_throughput_max_rps,
@@ -304,8 +304,8 @@ class Theory(Protocol):
     def saturation(self, scenario: Any, judge: Any) -> Saturation | None:
         """What one replica of a plan does while requests always wait; None if theory needs no more than its rate."""
 
-    def sustained_rps(self, scenario: Any, judge: Any) -> float:
-        """The largest rate at which no queue grows for ever. [requests/s]"""
+    def size_max(self, scenario: Any, judge: Any) -> float:
+        """The rate from which on queues grow for ever [requests/s], or the users from whom on all wait too long."""
 
     def rates_effort(self, scenario: Any) -> RatesEffort:
         """Which rates are tried where all at which the plan meets its objective are looked for."""
@@ -346,11 +346,11 @@ _OVERLOADS = (1.05, 1.1, 1.2, 1.35, 1.5, 1.75, 2.0)
 
 
 def _only_rises(scenario: Scenario) -> bool:
-    """Whether the limited quantity was never seen to fall as the rate rises."""
-    plan, profile = scenario.plan, scenario.profile
+    """Whether the limited quantity was never seen to fall as the rate, or the number of users, rises."""
+    plan, profile, workload = scenario.plan, scenario.profile, scenario.workload
     measures = {limit.measure for limit in scenario.objective.limits}
-    is_smooth = isinstance(scenario.workload, Workload) and isinstance(
-        scenario.workload.arrivals, PoissonArrivals | GammaArrivals
+    is_smooth = isinstance(workload, ClosedPopulation) or isinstance(
+        workload.arrivals, PoissonArrivals | GammaArrivals
     )
     starts_at_once = (plan.batch_wait_max_s == 0.0 and not plan.preferred_sizes) or plan.batch_size_max == 1
     timed = measures <= {Measure.RESPONSE, Measure.RESPONSE_MEAN, Measure.WAIT}
@@ -497,8 +497,10 @@ class BatchTheory:
     def saturation(self, scenario: Scenario, judge: object) -> None:
         """None, as the capacity follows from the largest batch."""
 
-    def sustained_rps(self, scenario: Scenario, judge: object) -> float:
-        """Capacity with every batch full."""
+    def size_max(self, scenario: Scenario, judge: object) -> float:
+        """Capacity with every batch full, or the users whom that serves in time."""
+        if isinstance(scenario.workload, ClosedPopulation):
+            return float(users_max(scenario))
         return sustainable_rate_rps(scenario.profile, scenario.plan)
 
     def rates_effort(self, scenario: Scenario) -> RatesEffort:
@@ -509,9 +511,8 @@ class BatchTheory:
         return RatesEffort(loads=(*loads, *overloads), only_rises=only_rises, careful_max=60_000_000)
 
     def lone(self, scenario: Scenario, confidence: float) -> Candidate | None:
-        """The plan judged for lone requests; None if arrivals can share an instant at any rate."""
-        assert isinstance(scenario.workload, Workload)  # noqa: S101  (a closed population has no rate)
-        if not isinstance(
+        """The plan judged for lone requests; None of users, and if arrivals can share an instant at any rate."""
+        if not isinstance(scenario.workload, Workload) or not isinstance(
             scenario.workload.arrivals, PoissonArrivals | DeterministicArrivals | GammaArrivals
         ):
             return None

@@ -1,4 +1,7 @@
-"""Max rate: the arrival rates at which one plan meets its objective; there may be several stretches."""
+"""Max rate: the arrival rates, or numbers of users, at which one plan meets its objective, in one or more stretches.
+
+A size is what `capacity.traffic.scale` scales of a demand: its arrival rate [requests/s], or its users.
+"""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -13,17 +16,17 @@ from capacity.question.overload import Saturation
 from capacity.question.plan import Plan
 from capacity.question.scenario import AnyScenario, Scenario
 from capacity.search.caveats import trace_caveats
-from capacity.search.exact import theory_of
+from capacity.search.exact import Theory, theory_of
 from capacity.search.recommendation import RatesEffort
 from capacity.search.what_if import Asker
-from capacity.units import format_rate
+from capacity.traffic.scale import Scale, scale_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """The verdict at one rate; 0 is the limit of low rates, and the sustainable rate never meets it."""
+    """The verdict at one size; 0 is the limit of low rates, and the sustainable rate never meets it."""
 
-    arrival_rate_rps: float
+    size: float
     candidate: Candidate
 
     @property
@@ -34,13 +37,11 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stretch:
-    """Neighbouring rates that all meet the objective, as far as they were tried.
+    """Neighbouring sizes that all meet the objective, as far as they were tried.
 
     Attributes:
-        low: the lowest rate found to meet it, and below that the highest that does not; 0 if all low rates
-            meet it. [requests/s]
-        high: the highest rate found to meet it, and above that the lowest that does not; infinite if there
-            is none. [requests/s]
+        low: the lowest size found to meet it, and below that the highest that does not; 0 if all low ones meet it.
+        high: the highest size found to meet it, and above that the lowest that does not; infinite if there is none.
     """
 
     low: Interval
@@ -52,12 +53,12 @@ class Rates:
     """What was found.
 
     Attributes:
-        points: every rate that was judged, rising, without the limit of low rates and the wall.
+        points: every size that was judged, rising, without the limit of low rates and the wall.
         lone: at the limit of low rates; None if the arrivals have no known limit.
-        stretches: of rates that meet the objective, rising.
-        doubts: lowest and highest rate of each stretch that the budget could not settle. [requests/s]
-        only_rises: whether the limited quantity is assumed to rise with the rate, so a coarse grid is enough.
-        refusal: what no rate can help; None if the rates decide.
+        stretches: of sizes that meet the objective, rising.
+        doubts: lowest and highest size of each stretch that the budget could not settle.
+        only_rises: whether the limited quantity is assumed to rise with the size, so a coarse grid is enough.
+        refusal: what no size can help; None if sizes decide.
         saturation: what one replica does while requests always wait; None of those that batch.
     """
 
@@ -72,25 +73,30 @@ class Rates:
 
     @property
     def verdict(self) -> Verdict:
-        """Met if any rate meets the objective."""
+        """Met if any size meets the objective."""
         if self.stretches:
             return Verdict.MET
         return Verdict.INCONCLUSIVE if self.doubts else Verdict.MISSED
 
     @property
-    def arrival_rate_max_rps(self) -> float | None:
-        """The highest rate found to meet the objective. [requests/s]"""
+    def scale(self) -> Scale:
+        """What is scaled, and its words."""
+        return scale_of(self.scenario.workload)
+
+    @property
+    def size_max(self) -> float | None:
+        """The highest size found to meet the objective."""
         return self.stretches[-1].high.value if self.stretches else None
 
     @property
-    def open_rps(self) -> float | None:
-        """The lowest rate tried above the highest that is accepted; None if there is none. [requests/s]"""
-        most_rps = self.arrival_rate_max_rps or 0.0
-        return min((p.arrival_rate_rps for p in self.points if p.arrival_rate_rps > most_rps), default=None)
+    def size_open(self) -> float | None:
+        """The lowest size tried above the highest that is accepted; None if there is none."""
+        most = self.size_max or 0.0
+        return min((point.size for point in self.points if point.size > most), default=None)
 
     @property
     def closest(self) -> Candidate | None:
-        """If no rate meets the objective, the refusal that is nearest to its limit."""
+        """If no size meets the objective, the refusal that is nearest to its limit."""
         if self.refusal is not None:
             return Candidate(plan=self.scenario.plan, verdict=Verdict.MISSED, rejection=self.refusal)
         candidates = [point.candidate for point in self.points] + ([self.lone] if self.lone else [])
@@ -104,8 +110,8 @@ class Rates:
     @property
     def limit(self) -> Limit:
         """The limit that ends the highest stretch; else the one closest to being missed overall."""
-        end_rps = self.arrival_rate_max_rps or 0.0
-        above = [p.candidate.rejection for p in self.points if p.arrival_rate_rps > end_rps]
+        end = self.size_max or 0.0
+        above = [point.candidate.rejection for point in self.points if point.size > end]
         broken = [one.limit for one in above if one is not None and one.limit is not None]
         if broken:
             return broken[0]
@@ -114,30 +120,30 @@ class Rates:
 
 
 def stretches_of(points: Sequence[Point]) -> list[Stretch]:
-    """Runs of rates that meet the objective, each end with the nearest settled rate beyond it."""
+    """Runs of sizes that meet the objective, each end with the nearest settled size beyond it."""
     found = []
     for first, last in _runs(points, Verdict.MET):
-        if points[last].arrival_rate_rps == 0.0:  # a limit is not a rate
+        if points[last].size == 0.0:  # a limit is no size
             continue
         below = [p for p in points[:first] if p.verdict is not Verdict.INCONCLUSIVE]
         above = [p for p in points[last + 1 :] if p.verdict is not Verdict.INCONCLUSIVE]
-        start_rps, end_rps = points[first].arrival_rate_rps, points[last].arrival_rate_rps
-        low_rps = below[-1].arrival_rate_rps if below else 0.0
-        high_rps = above[0].arrival_rate_rps if above else math.inf
+        start, end = points[first].size, points[last].size
+        low = below[-1].size if below else 0.0
+        high = above[0].size if above else math.inf
         found.append(
             Stretch(
-                low=Interval(value=start_rps, low=low_rps, high=start_rps),
-                high=Interval(value=end_rps, low=end_rps, high=high_rps),
+                low=Interval(value=start, low=low, high=start),
+                high=Interval(value=end, low=end, high=high),
             )
         )
     return found
 
 
 def doubts_of(points: Sequence[Point]) -> list[tuple[float, float]]:
-    """First and last rate of each run that is in doubt. [requests/s]"""
-    points = [point for point in points if point.arrival_rate_rps > 0.0]  # a limit is not a rate
+    """First and last size of each run that is in doubt."""
+    points = [point for point in points if point.size > 0.0]  # a limit is no size
     runs = _runs(points, Verdict.INCONCLUSIVE)
-    return [(points[first].arrival_rate_rps, points[last].arrival_rate_rps) for first, last in runs]
+    return [(points[first].size, points[last].size) for first, last in runs]
 
 
 def _runs(points: Sequence[Point], verdict: Verdict) -> list[tuple[int, int]]:
@@ -148,7 +154,7 @@ def _runs(points: Sequence[Point], verdict: Verdict) -> list[tuple[int, int]]:
     return list(zip(firsts, lasts, strict=True))
 
 
-# Share of a rate within which an end is found; near 0, share of the sustainable rate.
+# Share of a size within which an end is found; near 0, share of the largest.
 RESOLUTION, _RESOLUTION_AT_0 = 0.01, 1e-4
 
 
@@ -158,14 +164,15 @@ def find_rates(
     progress: Callable[[str], None],
     confidence: float = 0.95,
 ) -> Rates:
-    """All rates at which the plan meets its objective, each end to one per cent.
+    """All rates or numbers of users at which the plan meets its objective, each end to one per cent, or to one user.
 
-    Up to the sustainable rate; with a queue limit up to twice that. If batches start at once, arrivals
-    are Poisson or gamma and only times are limited, P99 was never seen to fall as the rate rises (an
-    observation, not a theorem), and a coarse grid is enough. Stretches narrower than its step are not seen.
+    Up to the sustainable rate, with a queue limit up to twice that, or up to the users of whom theory says that they
+    wait too long. If batches start at once, arrivals are Poisson or gamma and only times are limited, P99 was never
+    seen to fall as the rate rises (an observation, not a theorem), and a coarse grid is enough. Stretches narrower
+    than its step are not seen. A trace is also tried at its recorded speed.
 
     Args:
-        scenario: its rate does not matter.
+        scenario: its size does not matter.
         confidence: of the interval of a service time that samples leave open.
 
     Raises:
@@ -178,18 +185,17 @@ def find_rates(
     refusal = theory.refuse_setting(scenario, confidence)
     if refusal is not None:
         return Rates(scenario=scenario, only_rises=effort.only_rises, refusal=refusal, saturation=saturation)
-    wall_rps = theory.sustained_rps(scenario, judge)
-    trials = _Trials(scenario, asker, wall_rps)
+    trials = _Trials(scenario, asker, theory.size_max(scenario, judge))
     lone = theory.lone(scenario, confidence)
-    ends = [] if lone is None else [Point(arrival_rate_rps=0.0, candidate=lone)]
-    if max(effort.loads) < 1.0:  # no rate beyond the wall is served
-        ends.append(Point(arrival_rate_rps=wall_rps, candidate=_unstable(plan)))
+    ends = [] if lone is None else [Point(size=0.0, candidate=lone)]
+    if max(effort.loads) < 1.0 and _is_refused(trials, theory):
+        ends.append(Point(size=trials.wall, candidate=_unstable(plan)))
     _judge_grid(trials, effort)
     _halve_in(trials, ends)
     _settle(trials, ends, effort)
     if lone is None and effort.only_rises:  # what the lowest rate meets, all below it do
         lowest = min(trials.points)
-        ends.append(Point(arrival_rate_rps=0.0, candidate=trials.points[lowest].candidate))
+        ends.append(Point(size=0.0, candidate=trials.points[lowest].candidate))
     points = trials.with_ends(ends)
     return Rates(
         scenario=scenario,
@@ -202,52 +208,69 @@ def find_rates(
     )
 
 
-class _Trials:
-    """Rates judged once each."""
+def _is_refused(trials: "_Trials", theory: Theory) -> bool:
+    """Whether theory refuses the wall and all beyond: rates that cannot be served, or users who wait too long."""
+    has_rate = trials.scale.step == 0.0
+    return has_rate or theory.refuse_load(trials.scenario.sized(trials.wall)) is not None
 
-    def __init__(self, scenario: Scenario, asker: Asker, wall_rps: float) -> None:
-        self.scenario, self.asker, self.wall_rps = scenario, asker, wall_rps
+
+class _Trials:
+    """Sizes judged once each."""
+
+    def __init__(self, scenario: Scenario, asker: Asker, wall: float) -> None:
+        self.scenario, self.asker, self.wall = scenario, asker, wall
+        self.scale = scale_of(scenario.workload)
         self.points: dict[float, Point] = {}
         self.careful_requests = 0
 
-    def judge(self, rate_rps: float) -> Point:
-        if rate_rps not in self.points:
-            found = self.asker.judge_one(self.scenario.at_rate(rate_rps), f"trying {rate_rps:.4g} rps")
-            self._keep(rate_rps, found)
-        return self.points[rate_rps]
+    def judge(self, size: float) -> Point:
+        size = self.scale.whole(size)
+        if size not in self.points:
+            found = self.asker.judge_one(self.scenario.sized(size), f"trying {self.scale.text(size)}")
+            self._keep(size, found)
+        return self.points[size]
 
-    def certify(self, rate_rps: float) -> Point:
-        """Judge a rate as carefully as a recommended plan, with random numbers of its own."""
-        self.asker.progress(f"settling {rate_rps:.4g} rps")
-        trial = self.points.get(rate_rps)
+    def certify(self, size: float) -> Point:
+        """Judge a size as carefully as a recommended plan, with random numbers of its own."""
+        self.asker.progress(f"settling {self.scale.text(size)}")
+        trial = self.points.get(size)
         first = 0 if trial is None else 2 * trial.candidate.requests_looked
-        found = self.asker.judge.certify(self.scenario.at_rate(rate_rps), 1, first)
+        found = self.asker.judge.certify(self.scenario.sized(size), 1, first)
         self.careful_requests += found.requests
-        return self._keep(rate_rps, found)
+        return self._keep(size, found)
 
-    def _keep(self, rate_rps: float, candidate: Candidate) -> Point:
-        self.points[rate_rps] = Point(arrival_rate_rps=rate_rps, candidate=candidate)
+    def _keep(self, size: float, candidate: Candidate) -> Point:
+        self.points[size] = Point(size=size, candidate=candidate)
         self.points = dict(sorted(self.points.items()))
-        return self.points[rate_rps]
+        return self.points[size]
+
+    def is_close(self, low: Point, high: Point) -> bool:
+        """Whether two sizes are as close as an end is to be found."""
+        gap = high.size - low.size
+        return gap <= max(RESOLUTION * low.size, _RESOLUTION_AT_0 * self.wall, self.scale.step)
+
+    def between(self, low: Point, high: Point) -> float:
+        """The middle of two sizes."""
+        return self.scale.whole((low.size + high.size) / 2.0)
 
     def forget_doubts(self) -> None:
-        """Drop doubts below a rate that meets the objective or above one that misses it, if it only rises."""
-        rates = {seen: [r for r, p in self.points.items() if p.verdict is seen] for seen in Verdict}
-        kept_rps = max(rates[Verdict.MET], default=0.0)
-        missed_rps = min(rates[Verdict.MISSED], default=self.wall_rps)
-        for rate_rps in rates[Verdict.INCONCLUSIVE]:
-            if not kept_rps < rate_rps < missed_rps:
-                del self.points[rate_rps]
+        """Drop doubts below a size that meets the objective or above one that misses it, if it only rises."""
+        sizes = {seen: [x for x, point in self.points.items() if point.verdict is seen] for seen in Verdict}
+        kept = max(sizes[Verdict.MET], default=0.0)
+        missed = min(sizes[Verdict.MISSED], default=self.wall)
+        for size in sizes[Verdict.INCONCLUSIVE]:
+            if not kept < size < missed:
+                del self.points[size]
 
     def with_ends(self, ends: Sequence[Point]) -> list[Point]:
-        return sorted([*self.points.values(), *ends], key=lambda point: point.arrival_rate_rps)
+        return sorted([*self.points.values(), *ends], key=lambda point: point.size)
 
 
 def _judge_grid(trials: _Trials, effort: RatesEffort) -> None:
     """The grid; if the quantity only rises, no further than two refusals in a row."""
-    refused = 0
-    for load in effort.loads:
-        missed = trials.judge(load * trials.wall_rps).verdict is Verdict.MISSED
+    sizes, refused = {*(load * trials.wall for load in effort.loads), *trials.scale.tried}, 0
+    for size in sorted(sizes):
+        missed = trials.judge(size).verdict is Verdict.MISSED
         refused = refused + 1 if missed else 0
         if effort.only_rises and refused == 2:
             return
@@ -257,30 +280,30 @@ def _halve_in(trials: _Trials, ends: Sequence[Point]) -> None:
     """Bisect between neighbours with different verdicts, until they are as close as asked."""
     while True:
         wide = [
-            (low.arrival_rate_rps + high.arrival_rate_rps) / 2.0
+            trials.between(low, high)
             for low, high in pairwise(trials.with_ends(ends))
-            if low.verdict is not high.verdict and not _is_close(low, high, trials.wall_rps)
+            if low.verdict is not high.verdict and not trials.is_close(low, high)
         ]
         if not wide:
             return
-        for rate_rps in wide:
-            trials.judge(rate_rps)
+        for size in wide:
+            trials.judge(size)
 
 
 def _settle(trials: _Trials, ends: Sequence[Point], effort: RatesEffort) -> None:
     """Confirmations where short trials left a doubt, until the ends are close or the budget is spent.
 
     If the quantity only rises, bisection between met and missed is enough, and a doubt that
-    does not lie between the two is gone. Otherwise every rate in doubt is settled by itself.
+    does not lie between the two is gone. Otherwise every size in doubt is settled by itself.
     """
     hopeless: set[float] = set()
     while trials.careful_requests < effort.careful_max:
-        points = [p for p in trials.with_ends(ends) if p.arrival_rate_rps not in hopeless]
-        rate_rps = _unsettled(trials, points, only_rises=effort.only_rises)
-        if rate_rps is None:
+        points = [p for p in trials.with_ends(ends) if p.size not in hopeless]
+        size = _unsettled(trials, points, only_rises=effort.only_rises)
+        if size is None:
             return
-        if trials.certify(rate_rps).verdict is Verdict.INCONCLUSIVE:
-            hopeless.add(rate_rps)
+        if trials.certify(size).verdict is Verdict.INCONCLUSIVE:
+            hopeless.add(size)
             if effort.only_rises:  # the next one would be the same
                 return
         elif effort.only_rises:
@@ -290,32 +313,27 @@ def _settle(trials: _Trials, ends: Sequence[Point], effort: RatesEffort) -> None
 
 
 def _unsettled(trials: _Trials, points: Sequence[Point], *, only_rises: bool) -> float | None:
-    """The rate that a confirmation would tell most about; None if all is settled. [requests/s]"""
+    """The size that a confirmation would tell most about; None if all is settled."""
     doubted = [one for place, one in enumerate(points) if _is_worth_it(points, place)]
     kept = [point for point in points if point.verdict is Verdict.MET]
     missed = [point for point in points if point.verdict is Verdict.MISSED]
     if not only_rises or not kept or not missed:
         return (
-            max(doubted, key=lambda one: _distance(trials.scenario.objective, one)).arrival_rate_rps
-            if doubted
-            else None
+            max(doubted, key=lambda one: _distance(trials.scenario.objective, one)).size if doubted else None
         )
-    if _is_close(kept[-1], missed[0], trials.wall_rps):
-        return None
-    return (kept[-1].arrival_rate_rps + missed[0].arrival_rate_rps) / 2.0
+    return None if trials.is_close(kept[-1], missed[0]) else trials.between(kept[-1], missed[0])
 
 
 def _is_worth_it(points: Sequence[Point], place: int) -> bool:
     """Whether it is in doubt, and does not lie in the narrow bracket of an end."""
-    if points[place].verdict is not Verdict.INCONCLUSIVE or points[place].arrival_rate_rps == 0.0:
+    if points[place].verdict is not Verdict.INCONCLUSIVE or points[place].size == 0.0:
         return False
     known = [i for i, point in enumerate(points) if point.verdict is not Verdict.INCONCLUSIVE]
     below, above = [i for i in known if i < place], [i for i in known if i > place]
     if not below or not above:
         return True
     low, high = points[below[-1]], points[above[0]]
-    is_wide = high.arrival_rate_rps > low.arrival_rate_rps * (1.0 + 2.0 * RESOLUTION)
-    return is_wide or low.verdict is high.verdict
+    return high.size > low.size * (1.0 + 2.0 * RESOLUTION) or low.verdict is high.verdict
 
 
 def _distance(objective: Objective, point: Point) -> float:
@@ -324,11 +342,6 @@ def _distance(objective: Objective, point: Point) -> float:
         return 0.0
     pressure = objective.binding(point.candidate.performance).pressure(point.candidate.performance)
     return 0.0 if pressure is None else abs(pressure.value - 1.0)
-
-
-def _is_close(low: Point, high: Point, wall_rps: float) -> bool:
-    gap_rps = high.arrival_rate_rps - low.arrival_rate_rps
-    return gap_rps <= max(RESOLUTION * low.arrival_rate_rps, _RESOLUTION_AT_0 * wall_rps)
 
 
 def _unstable(plan: Plan) -> Candidate:
@@ -350,35 +363,33 @@ def caveats(rates: Rates) -> list[Caveat]:
 
 
 def _own_caveats(rates: Rates) -> Iterator[Caveat]:
-    mends = theory_of(rates.scenario.profile).mends
-    for low_rps, high_rps in rates.doubts:
-        mend = ", and ".join(dict.fromkeys(mends[doubt] for doubt in _doubts(rates, low_rps, high_rps)))
-        where = f"from {format_rate(low_rps)} to {format_rate(high_rps)}"
-        where = f"at {format_rate(low_rps)}" if low_rps == high_rps else where
+    mends, scale = theory_of(rates.scenario.profile).mends, rates.scale
+    for low, high in rates.doubts:
+        mend = ", and ".join(dict.fromkeys(mends[doubt] for doubt in _doubts(rates, low, high)))
+        where = f"at {scale.text(low)}" if low == high else f"from {scale.text(low)} to {scale.text(high)}"
         yield Caveat(
             code=CaveatCode.RATES_IN_DOUBT,
             message=f"{where} the plan is undecided; {mend}",
         )
-    end_rps = rates.stretches[-1].high if rates.stretches else None
-    is_doubted = end_rps is not None and any(high_rps > end_rps.value for _, high_rps in rates.doubts)
-    if end_rps is not None and end_rps.high == math.inf and not is_doubted:
+    end = rates.stretches[-1].high if rates.stretches else None
+    is_doubted = end is not None and any(high > end.value for _, high in rates.doubts)
+    if end is not None and end.high == math.inf and not is_doubted:
         yield Caveat(
             code=CaveatCode.RATES_OPEN,
-            message=f"the objective still holds at {format_rate(rates.stretches[-1].high.value)}, the "
+            message=f"the objective still holds at {scale.text(end.value)}, the "
             "highest rate that was tried, as the queue limit rejects the excess; --loss-max limits that",
         )
     if not rates.only_rises:
-        rates_rps = [point.arrival_rate_rps for point in rates.points]
-        step_rps = max(high - low for low, high in pairwise(rates_rps))
+        step = max(high - low for low, high in pairwise(point.size for point in rates.points))
         yield Caveat(
             code=CaveatCode.RATES_UNSEEN,
-            message="response times may fall and rise again with the rate; nothing is known between two "
-            f"rates that were tried, up to {format_rate(step_rps)} apart; try others with capacity simulate",
+            message=f"response times may fall and rise again with the {scale.one}; nothing is known between two "
+            f"{scale.many} that were tried, up to {scale.shown(step)} apart; try others with capacity simulate",
         )
 
 
-def _doubts(rates: Rates, low_rps: float, high_rps: float) -> Iterator[Doubt]:
-    """Why the rates between two are open."""
+def _doubts(rates: Rates, low: float, high: float) -> Iterator[Doubt]:
+    """Why the sizes between two are open."""
     for point in rates.points:
-        if low_rps <= point.arrival_rate_rps <= high_rps and point.verdict is Verdict.INCONCLUSIVE:
+        if low <= point.size <= high and point.verdict is Verdict.INCONCLUSIVE:
             yield point.candidate.doubt or Doubt.REQUESTS

@@ -1,8 +1,9 @@
 """Workload: an arrival process and its rate, or a closed population of users."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import Self
 
 from capacity.errors import DomainError, InputError
 
@@ -197,6 +198,15 @@ class Workload:
             )
 
     @property
+    def size(self) -> float:
+        """How much there is: the arrival rate. [requests/s]"""
+        return self.arrival_rate_rps
+
+    def sized(self, size: float) -> Self:
+        """The same process at another rate; a trace is sped up or slowed down. [requests/s]"""
+        return replace(self, arrival_rate_rps=size)
+
+    @property
     def switches_per_arrival(self) -> float:
         """Mean number of rate switches between two arrivals."""
         if not isinstance(self.arrivals, MmppArrivals):
@@ -223,6 +233,15 @@ class ClosedPopulation:
         if not 0.0 <= self.think_time_s < math.inf:
             raise DomainError(f"think_time_s must be >= 0 and finite, got {self.think_time_s}")
 
+    @property
+    def size(self) -> float:
+        """How much there is: the number of users."""
+        return float(self.users)
+
+    def sized(self, size: float) -> Self:
+        """The population of another number of users with the same think time."""
+        return replace(self, users=round(size))
+
 
 Demand = Workload | ClosedPopulation
 
@@ -230,3 +249,12 @@ Demand = Workload | ClosedPopulation
 def is_trace(demand: Demand) -> bool:
     """Whether the demand is one recorded path, which cannot be made longer."""
     return isinstance(demand, Workload) and isinstance(demand.arrivals, TraceArrivals)
+
+
+def remarks_of(demand: Demand) -> tuple[str, ...]:
+    """What the reader of a trace decided; empty for other demands."""
+    return (
+        demand.arrivals.remarks
+        if isinstance(demand, Workload) and isinstance(demand.arrivals, TraceArrivals)
+        else ()
+    )

@@ -33,6 +33,7 @@ from capacity.question.objective import Objective
 from capacity.search.max_rate import Point
 from capacity.search.recommendation import Headroom
 from capacity.traffic.lengths import LengthRows
+from capacity.traffic.scale import RATES
 
 FILES = Path(__file__).parents[1] / "kept" / "files"
 LINE, LENGTHS = FILES / "line.json", FILES / "lengths.csv"
@@ -310,10 +311,12 @@ def test_a_plan_document_has_its_price_and_headroom_where_known(planned) -> None
 def test_rates_have_a_row_each(planned: LlmPlanAnswer) -> None:
     one, *_ = planned.recommendation.considered
     points = (
-        Point(arrival_rate_rps=10.0, candidate=one),
-        Point(arrival_rate_rps=20.0, candidate=replace(one, performance=None)),
+        Point(size=10.0, candidate=one),
+        Point(size=20.0, candidate=replace(one, performance=None)),
     )
-    first, second = LlmRatesAnswer(rates=SimpleNamespace(points=points), effort=planned.effort).rows()  # type: ignore[arg-type]
+    first, second = LlmRatesAnswer(
+        rates=SimpleNamespace(points=points, scale=RATES), effort=planned.effort
+    ).rows()  # type: ignore[arg-type]
     assert (first["arrival_rate_rps"], first["verdict"]) == (10.0, one.verdict.value)
     assert first["tpot_mean_s"] == one.performance.tpot_mean_s
     assert second == {"arrival_rate_rps": 20.0, "verdict": one.verdict.value}

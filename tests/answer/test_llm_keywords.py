@@ -371,11 +371,10 @@ def test_a_replay_has_a_trace_with_lengths_and_all_its_requests(tmp_path: Path) 
     refused("lengths that go with a trace are served as they are", api_llm.simulate, LINE, 1, recorded)
     recorded["replay"] = True
     refused("--replay serves every request of the trace; leave out", api_llm.simulate, LINE, 1, recorded)
-    for lengths in (None, LENGTHS):
-        rates = given_of(
-            **effort, arrivals=f"trace:{trace}", lengths=lengths, slo_p99_s=1.0, routing="random"
-        )
-        refused("a trace has a rate of its own; give its lengths", api_llm.max_rate, LINE, 1, rates)
+    rates = given_of(
+        **effort, arrivals=f"trace:{trace}", slo_p99_s=1.0, routing="random", context_tokens_max=100
+    )
+    refused("lengths that go with a trace are served as they are", api_llm.max_rate, LINE, 1, rates)
 
 
 def test_saved_plans_are_compared_by_their_own_requests() -> None:
@@ -420,7 +419,8 @@ def test_a_curve_is_a_sweep_over_shares_of_the_saturation_rate(monkeypatch: pyte
         "routing": "random",
         "arrivals": TraceArrivals(instants_s=(0.0, 1.0), name="t"),
     }
-    refused("a trace has a rate of its own; give its lengths", api_llm.load_curve, LINE, 3, traced)
+    api_llm.load_curve(LINE, 3, traced)
+    assert seen[-1][1]["rate_rps"] == pytest.approx(sorted([1.0, *(150.0 * share for share in shares)]))
 
 
 EFFORT = {

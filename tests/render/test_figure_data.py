@@ -29,6 +29,7 @@ from capacity.render.figures import (
 )
 from capacity.render.plot import PALETTE, Plot
 from capacity.render.recovery.figure import stress_figure
+from capacity.traffic.scale import RATES
 
 P99 = Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=0.05)
 LOSS = Limit(measure=Measure.LOSS, quantile=None, allowed=0.02)
@@ -82,8 +83,8 @@ def titles(plot: Plot) -> tuple[str, str]:
 def test_rates_are_drawn_up_to_twice_the_limit() -> None:
     """In milliseconds; an interval ends at the top of the axis, and a value above it is left out."""
     tried = [(10.0, judged(0.04, Verdict.MET)), (20.0, judged(0.1)), (30.0, judged(0.1001))]
-    points = [SimpleNamespace(arrival_rate_rps=rate_rps, candidate=one) for rate_rps, one in tried]
-    rates: Any = SimpleNamespace(limit=P99, scenario=SimpleNamespace(plan=PLAN), points=points)
+    points = [SimpleNamespace(size=rate_rps, candidate=one) for rate_rps, one in tried]
+    rates: Any = SimpleNamespace(limit=P99, scenario=SimpleNamespace(plan=PLAN), points=points, scale=RATES)
     curve = rate_curve(rates)
     assert curve.title == "P99 of 2 x p, batches up to 8"
     assert [(one.x, one.verdict, one.size) for one in curve.points] == [
@@ -107,8 +108,10 @@ def test_rates_of_a_language_model() -> None:
     found = Candidate(plan=ENGINES, verdict=Verdict.MET, performance=performance)
     unstable = Candidate(plan=ENGINES, verdict=Verdict.MISSED)
     tried = [(5.0, found), (9.0, unstable)]
-    points = [SimpleNamespace(arrival_rate_rps=rate_rps, candidate=one) for rate_rps, one in tried]
-    rates: Any = SimpleNamespace(limit=promise, scenario=SimpleNamespace(plan=ENGINES), points=points)
+    points = [SimpleNamespace(size=rate_rps, candidate=one) for rate_rps, one in tried]
+    rates: Any = SimpleNamespace(
+        limit=promise, scenario=SimpleNamespace(plan=ENGINES), points=points, scale=RATES
+    )
     curve = rate_curve(rates)
     assert curve.title == "TTFT P99 of 3 x line, up to 16 sequences"
     (point,) = curve.points

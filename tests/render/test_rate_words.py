@@ -16,10 +16,11 @@ from capacity.question.comparison import PoissonError
 from capacity.question.objective import Limit, Measure, Objective
 from capacity.question.plan import Plan
 from capacity.question.scenario import Scenario
-from capacity.render.rates import _points_table, format_rate_interval, sentences
+from capacity.render.rates import _points_table, sentences
 from capacity.render.trace import _chance, _error_tables, _test_row, lengths_table
 from capacity.traffic.description import PoissonTest
 from capacity.traffic.lengths import LengthRows
+from capacity.traffic.scale import RATES
 from capacity.traffic.workload import Workload
 
 PROFILE = ServiceProfile(name="p", timings=(BatchTiming(batch_size=1, mean_s=0.01),))
@@ -48,7 +49,7 @@ def rates(*, replicas: int = 2, **others: Any) -> Any:
     )
     usual: dict[str, Any] = {
         "scenario": scenario, "limit": P99, "stretches": (), "verdict": Verdict.MISSED, "closest": None, "lone": None,
-        "only_rises": False, "points": (),
+        "only_rises": False, "points": (), "scale": RATES,
     }  # fmt: skip
     return SimpleNamespace(**usual | others)
 
@@ -72,7 +73,7 @@ def test_stretches_of_rates() -> None:
     ]
     single = next(sentences(rates(replicas=1, stretches=(one,))))
     assert single.startswith("1 replica of p with batches up to 1 meets P99")
-    assert format_rate_interval(UP_TO) == "100 (98 to 102) rps"
+    assert RATES.span(UP_TO) == "100 (98 to 102) rps"
 
 
 def test_no_rate_meets_the_objective() -> None:
@@ -101,9 +102,7 @@ def test_the_lowest_rates_and_what_was_assumed() -> None:
 
 def rows(*candidates: Candidate) -> list[tuple[str, ...]]:
     """The column heads, then the rows."""
-    points = tuple(
-        SimpleNamespace(arrival_rate_rps=50.0 * n, candidate=one) for n, one in enumerate(candidates, 1)
-    )
+    points = tuple(SimpleNamespace(size=50.0 * n, candidate=one) for n, one in enumerate(candidates, 1))
     made = _points_table(rates(points=points))
     assert isinstance(made, Table)
     heads = tuple(str(column.header) for column in made.columns)

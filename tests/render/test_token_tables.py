@@ -12,6 +12,7 @@ from questions import engine_question
 from rich.console import Console, RenderableType
 from shown import around
 
+from capacity.answer.token_sweep import TokenSweepTable
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.llm import SaturationCheck
 from capacity.profile.load import load_llm
@@ -247,11 +248,11 @@ def test_the_rates_that_a_fleet_can_handle() -> None:
     def rates(accepted_rps: float | None, plan: TokenPlan = ENGINES) -> list[str]:
         scenario: Any = QUESTION.scenario(plan)
         points = (
-            Point(arrival_rate_rps=45.0, candidate=judged(3, Verdict.MET)),
-            Point(arrival_rate_rps=60.0, candidate=unstable(3)),
+            Point(size=45.0, candidate=judged(3, Verdict.MET)),
+            Point(size=60.0, candidate=unstable(3)),
         )
         held = [0.0, accepted_rps] if accepted_rps else []
-        kept = [Point(arrival_rate_rps=rate_rps, candidate=points[0].candidate) for rate_rps in held]
+        kept = [Point(size=rate_rps, candidate=points[0].candidate) for rate_rps in held]
         found = Rates(
             scenario=scenario,
             saturation=SATURATION,
@@ -326,8 +327,14 @@ def swept(rate_rps: float, replicas: int = 2, ttft_s: float | None = 0.1, **othe
     return usual | others
 
 
+def table_of(*quantiles: float) -> TokenSweepTable:
+    return TokenSweepTable(quantiles=quantiles, seed=0, confidence=0.95)
+
+
 def test_a_sweep_has_a_line_for_each_row() -> None:
-    shown = rows(tokens.token_sweep_table((0.5, 0.99), [swept(10.0), swept(20.0, ttft_p99_high_s=None)]))
+    shown = rows(
+        tokens.token_sweep_table(table_of(0.5, 0.99), [swept(10.0), swept(20.0, ttft_p99_high_s=None)])
+    )
     assert shown == [
         ["line, random, 2 replicas"],
         ["rate", "load", "TTFT P99", "TPOT P99", "outcome"],
@@ -335,11 +342,11 @@ def test_a_sweep_has_a_line_for_each_row() -> None:
         ["20 rps", "0.500", "100 ms (100 ms or more)", "100 ms", "answered"],
     ]
     unstable = swept(20.0, 1, None, load=None, outcome="unstable", reason="load 1.25 >= 1")
-    shown = rows(tokens.token_sweep_table((0.99,), [swept(10.0), unstable]))
+    shown = rows(tokens.token_sweep_table(table_of(0.99), [swept(10.0), unstable]))
     assert shown[0] == ["line, random"]
     assert shown[1] == ["replicas", "rate", "load", "TTFT P99", "TPOT P99", "outcome", "why"]
     assert shown[3][:3] == ["1", "20 rps", "unstable"]
-    assert rows(tokens.token_sweep_table((0.99,), [swept(10.0, 1)]))[0] == ["line, random, 1 replica"]
+    assert rows(tokens.token_sweep_table(table_of(0.99), [swept(10.0, 1)]))[0] == ["line, random, 1 replica"]
 
 
 def test_the_sources_and_the_check_of_a_profile() -> None:

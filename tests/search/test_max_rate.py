@@ -22,9 +22,10 @@ from capacity.question.plan import Batching, Plan, Routing
 from capacity.question.scenario import Scenario
 from capacity.question.stability import sustainable_rate_rps
 from capacity.queues.batch.bulk import Bulk
+from capacity.queues.batch.closed import BulkClosed
 from capacity.render.charts import objective_chart
 from capacity.render.figures import rate_curve
-from capacity.render.rates import format_rate_interval, rates_tables, sentences
+from capacity.render.rates import rates_tables, sentences
 from capacity.search.batch_caveats import MENDS
 from capacity.search.exact import judged, predict, theory_of
 from capacity.search.max_rate import (
@@ -32,7 +33,6 @@ from capacity.search.max_rate import (
     Point,
     Rates,
     Stretch,
-    _is_close,
     _is_worth_it,
     _judge_grid,
     _own_caveats,
@@ -44,8 +44,10 @@ from capacity.search.max_rate import (
     stretches_of,
 )
 from capacity.search.what_if import Asker
+from capacity.traffic.scale import RATES
 from capacity.traffic.workload import (
     ArrivalProcess,
+    ClosedPopulation,
     DeterministicArrivals,
     GammaArrivals,
     PoissonArrivals,
@@ -187,7 +189,7 @@ def test_the_end_of_a_greedy_plan_is_the_root_of_its_law(replicas, routing, limi
     wall_rps = sustainable_rate_rps(scenario.profile, scenario.plan)
     end_rps = root(scenario, 0.001 * wall_rps, 0.999 * wall_rps)
     assert holds(stretch.high, end_rps)
-    assert stretch.high.value == stretch.high.low == rates.arrival_rate_max_rps
+    assert stretch.high.value == stretch.high.low == rates.size_max
     assert "P99 rises with the rate, since batches start at once." in list(sentences(rates))[-1]
     assert rates_document(rates, seed=0, confidence=0.95)["rates"]["taken_to_rise"] is True
     assert stretch.high.high - stretch.high.low <= RESOLUTION * stretch.high.low + 1e-4 * wall_rps
@@ -224,7 +226,7 @@ def test_two_stretches_with_a_missed_one_between() -> None:
     assert holds(first.high, ends[0])
     assert holds(second.low, ends[1])
     assert holds(second.high, ends[2])
-    assert rates.arrival_rate_max_rps == second.high.value
+    assert rates.size_max == second.high.value
     assert ", and from " in next(sentences(rates))
 
 
@@ -237,9 +239,9 @@ def test_every_rate_that_is_reported_kept_is_kept(limit_s, batching) -> None:
     scenario = proposal_of(limit_s, batch_wait_max_s=wait_s, batching=batching)
     rates = find_rates(scenario, NoJudge(), silent)
     for point in rates.points:
-        kept = p99_s(scenario, point.arrival_rate_rps) <= limit_s
+        kept = p99_s(scenario, point.size) <= limit_s
         assert (point.verdict is Verdict.MET) is kept
-        inside = any(s.low.value <= point.arrival_rate_rps <= s.high.value for s in rates.stretches)
+        inside = any(s.low.value <= point.size <= s.high.value for s in rates.stretches)
         assert inside is kept
     for stretch in rates.stretches:
         for rate_rps in (stretch.high.value, stretch.low.value):
@@ -271,11 +273,11 @@ def test_none_is_kept_and_the_closest_refusal_says_by_how_much() -> None:
     rates = find_rates(
         proposal_of(0.013, batch_wait_max_s=0.020, batching=Batching.TORCHSERVE), NoJudge(), silent
     )
-    assert (rates.verdict, rates.stretches, rates.arrival_rate_max_rps) == (Verdict.MISSED, (), None)
+    assert (rates.verdict, rates.stretches, rates.size_max) == (Verdict.MISSED, (), None)
     assert rates.verdict.exit_code == 3
     closest = refusal_of(rates)
     assert closest.allowed == 0.013
-    least_s = min(p99_s(rates.scenario, point.arrival_rate_rps) for point in rates.points)
+    least_s = min(p99_s(rates.scenario, point.size) for point in rates.points)
     assert closest.needed == pytest.approx(min(least_s, 0.025), rel=1e-12)
     assert "At no rate" in next(sentences(rates))
 
@@ -380,9 +382,73 @@ def test_recorded_arrivals_have_no_known_limit_of_low_rates() -> None:
     trace = TraceArrivals(instants_s=(0.0, 1.0, 2.0))
     rates = find_rates(proposal_of(0.05, arrivals=trace, **SHARED), ByRate(lambda _: 0.01), silent)
     (stretch,) = rates.stretches
-    assert stretch.low == Interval(value=0.02 * WALL_RPS, low=0.0, high=0.02 * WALL_RPS)
+    assert stretch.low == Interval(value=1.0, low=0.0, high=1.0)  # as recorded
     assert stretch.high.value == pytest.approx(0.995 * WALL_RPS, rel=0.01)
     assert stretch.high.high == WALL_RPS  # never kept, whatever is promised
+
+
+def users_p99_s(users: int, think_time_s: float) -> float:
+    """P99 of the exact law of users of one replica that batches at once."""
+    law = BulkClosed(
+        users=users,
+        think_time_s=think_time_s,
+        batch_times_s=tuple(profile_of().service_mean_s(size) for size in range(1, 9)),
+    )
+    return law.performance((0.99,)).response_quantiles_s[0.99].value
+
+
+class ByUsers(ByRate):
+    """P99 of the exact law of users."""
+
+    def __init__(self, think_time_s: float) -> None:
+        super().__init__(lambda users: users_p99_s(round(users), think_time_s))
+
+    def _say(self, scenario: Scenario, p99: Callable[[float], float]) -> Candidate:
+        users = scenario.workload
+        assert isinstance(users, ClosedPopulation)
+        self.requests += 1
+        found = Interval.exact(p99(users.users))
+        return judged(scenario, Performance(kind=Kind.EXACT, response_quantiles_s={0.99: found}))
+
+
+@pytest.mark.parametrize(("limit_s", "think_time_s"), [(0.020, 0.0), (0.016, 0.030), (0.0242, 0.1)])
+def test_the_most_users_are_those_of_the_exact_law(limit_s: float, think_time_s: float) -> None:
+    """The law is asked for every number: the last that meets the limit, and the first that misses it."""
+    most = next(n for n in range(1, 200) if users_p99_s(n, think_time_s) > limit_s) - 1
+    users = ClosedPopulation(users=1, think_time_s=think_time_s)
+    scenario = replace(proposal_of(limit_s), workload=users)
+    rates = find_rates(scenario, ByUsers(think_time_s), silent)
+    (stretch,) = rates.stretches
+    assert stretch.high == Interval(value=float(most), low=float(most), high=most + 1.0)
+    assert all(point.size == round(point.size) >= 1 for point in rates.points)
+    assert f"up to {most} ({most} to {most + 1}) users." in next(sentences(rates))
+    told = rates_document(rates, seed=0, confidence=0.95)
+    assert told["users"]["users_max"] == most
+    assert told["workload"] == {"think_time_s": think_time_s}
+    assert [row["users"] for row in told["curve"]] == [point.size for point in rates.points]
+    assert rate_curve(rates).x_title == "users"
+
+
+def test_users_of_whom_one_waits_too_long_are_none() -> None:
+    scenario = replace(proposal_of(0.0049), workload=ClosedPopulation(users=3))
+    rates = find_rates(scenario, NoJudge(), silent)
+    assert next(sentences(rates)).startswith("At no number of users would 1 replica of made-up")
+
+
+def test_a_share_of_time_that_users_can_never_reach_has_no_end() -> None:
+    """Theory does not know when a utilization is too high, so that the last number is no end."""
+    busy = Objective.of(utilization=0.999)
+    scenario = replace(
+        proposal_of(1.0, objective=busy), workload=ClosedPopulation(users=3, think_time_s=0.02)
+    )
+
+    class Idle(NoJudge):
+        def accepts(self, scenario: Scenario, effort: int = 1, requests_max: int | None = None) -> Candidate:
+            return judged(scenario, Performance(kind=Kind.EXACT, utilization=0.5, response_quantiles_s={}))
+
+    rates = find_rates(scenario, Idle(), silent)
+    assert rates.stretches[-1].high.high == math.inf
+    assert "at least" in next(sentences(rates))
 
 
 def test_with_a_queue_limit_overloads_are_tried_and_an_open_end_is_told() -> None:
@@ -441,7 +507,7 @@ def test_document_is_strict_json_with_every_rate() -> None:
     answer = json.loads(dumps(rates_document(rates, seed=3, confidence=0.9)))
     assert (answer["verdict"], answer["exit_code"], answer["seed"]) == ("met", 0, 3)
     assert len(answer["rates"]["intervals"]) == 2
-    assert answer["rates"]["arrival_rate_max_rps"] == rates.arrival_rate_max_rps
+    assert answer["rates"]["arrival_rate_max_rps"] == rates.size_max
     assert answer["low_rate_limit"]["performance"]["response_quantiles_s"]["0.99"]["value"] == 0.025
     curve = answer["curve"]
     assert [row["arrival_rate_rps"] for row in curve] == sorted(row["arrival_rate_rps"] for row in curve)
@@ -466,8 +532,8 @@ def test_chart_marks_verdicts_and_stays_within_its_width() -> None:
 
 
 def test_an_end_is_told_with_its_bracket() -> None:
-    assert format_rate_interval(Interval.exact(200.0)) == "200 rps"
-    assert format_rate_interval(Interval(value=2.0, low=1.0, high=2.0)) == "2 (1 to 2) rps"
+    assert RATES.span(Interval.exact(200.0)) == "200 rps"
+    assert RATES.span(Interval(value=2.0, low=1.0, high=2.0)) == "2 (1 to 2) rps"
 
 
 MET, MISSED, OPEN = Verdict.MET, Verdict.MISSED, Verdict.INCONCLUSIVE
@@ -476,8 +542,7 @@ ANY = Plan(profile="made-up", replicas=1, batch_size_max=8)
 
 def points_of(*found: tuple[float, Verdict]) -> list[Point]:
     return [
-        Point(arrival_rate_rps=rate_rps, candidate=Candidate(plan=ANY, verdict=verdict))
-        for rate_rps, verdict in found
+        Point(size=rate_rps, candidate=Candidate(plan=ANY, verdict=verdict)) for rate_rps, verdict in found
     ]
 
 
@@ -540,7 +605,7 @@ def test_the_doubt_farthest_from_its_limit_is_settled_first() -> None:
         if p99_s is not None:
             found = Performance(kind=Kind.SIMULATION, response_quantiles_s={0.99: Interval.exact(p99_s)})
         candidate = Candidate(plan=ANY, verdict=OPEN, performance=found)
-        return Point(arrival_rate_rps=rate_rps, candidate=candidate)
+        return Point(size=rate_rps, candidate=candidate)
 
     trials = _Trials(proposal_of(2.0), Asker(NoJudge(), silent), 100.0)
     below, above, near, unknown = doubt(10.0, 0.8), doubt(20.0, 2.8), doubt(30.0, 2.0), doubt(40.0, None)
@@ -577,17 +642,22 @@ def test_one_refusal_between_is_none_in_a_row() -> None:
         ({"objective": Objective.of(response_mean=1.0, wait={0.9: 1.0})}, True),
         ({"objective": Objective.of(response={0.9: 1.0}, utilization=0.5)}, False),
         ({"objective": Objective.of(response={0.9: 1.0}, loss=0.5)}, False),
+        ({"users": 9}, True),
+        ({"users": 9, "batch_wait_max_s": 0.001}, False),
     ],
 )
 def test_what_is_taken_to_rise(changes: dict[str, Any], rises: bool) -> None:
+    users = changes.pop("users", None)
     scenario = proposal_of(1.0, **changes)
+    if users is not None:
+        scenario = replace(scenario, workload=ClosedPopulation(users=users))
     assert theory_of(scenario.profile).rates_effort(scenario).only_rises is rises
 
 
 def test_neighbours_are_close_within_a_hundredth_or_a_ten_thousandth_of_the_wall() -> None:
     def close(low_rps: float, high_rps: float) -> bool:
-        low, high = points_of((low_rps, MET), (high_rps, MISSED))
-        return _is_close(low, high, 1000.0)
+        trials = _Trials(proposal_of(1.0), Asker(NoJudge(), silent), 1000.0)
+        return trials.is_close(*points_of((low_rps, MET), (high_rps, MISSED)))
 
     assert [close(128.0, 129.0), close(0.0, 0.0999)] == [True, True]
     assert [close(96.0, 97.0), close(0.0, 0.125)] == [False, False]
@@ -608,12 +678,12 @@ def test_a_doubt_within_the_narrow_bracket_of_an_end_is_left() -> None:
 def test_doubts_outside_of_what_is_known_are_forgotten() -> None:
     trials = _Trials(proposal_of(1.0), Asker(NoJudge(), silent), 100.0)
     trials.points = {
-        point.arrival_rate_rps: point
+        point.size: point
         for point in points_of((1, OPEN), (2, MET), (3, OPEN), (4, MET), (5, OPEN), (6, MISSED), (7, OPEN))
     }
     trials.forget_doubts()
     assert list(trials.points) == [2, 4, 5, 6]
-    trials.points = {point.arrival_rate_rps: point for point in points_of((1, OPEN), (99, OPEN), (100, OPEN))}
+    trials.points = {point.size: point for point in points_of((1, OPEN), (99, OPEN), (100, OPEN))}
     trials.forget_doubts()
     assert list(trials.points) == [1, 99]
 
@@ -632,7 +702,7 @@ def test_a_confirmation_begins_with_twice_what_a_trial_took() -> None:
     trials.certify(12.345678)
     assert asked == [(1, 0), (1, 100)]
     assert trials.careful_requests == 100
-    assert told == ["settling 12.35 rps"] * 2
+    assert told == ["settling 12.3 rps"] * 2
 
 
 def rates_of(*points: Point, **fields: Any) -> Rates:
@@ -645,9 +715,7 @@ def test_the_closest_refusal_is_that_of_a_promise_or_of_no_rate_at_all() -> None
 
     def refused(rate_rps: float, needed: float, broken: Limit | None = promise) -> Point:
         rejection = Rejection(reason=Reason.LATENCY, allowed=2.0, needed=needed, limit=broken)
-        return Point(
-            arrival_rate_rps=rate_rps, candidate=Candidate(plan=ANY, verdict=MISSED, rejection=rejection)
-        )
+        return Point(size=rate_rps, candidate=Candidate(plan=ANY, verdict=MISSED, rejection=rejection))
 
     far, near, unstable = refused(1.0, 9.0, other), refused(2.0, 5.0), refused(3.0, 2.1, None)
     rates = rates_of(far, near, unstable)

@@ -365,7 +365,7 @@ def test_rates_are_tried_to_two_refusals_and_then_halved_in_on(highest_rps, trie
     (stretch,) = found.stretches
     assert stretch.low.low == 0.0
     assert stretch.high.low <= min(highest_rps, 40.0) <= stretch.high.high <= 1.01 * stretch.high.low
-    assert [one.arrival_rate_rps for one in found.points] == pytest.approx(sorted(tried))
+    assert [one.size for one in found.points] == pytest.approx(sorted(tried))
     assert (found.verdict, found.doubts, found.saturation) == (Verdict.MET, (), saturated_at(40.0))
 
 
@@ -373,7 +373,7 @@ def test_no_rate_at_all() -> None:
     judge = Judge(highest_rps=0.0)
     found = find_rates(SCENARIO, judge, silent)
     assert judge.rates == pytest.approx([0.4, 4.0])
-    assert (found.stretches, found.verdict, found.open_rps) == ((), Verdict.MISSED, pytest.approx(0.4))
+    assert (found.stretches, found.verdict, found.size_open) == ((), Verdict.MISSED, pytest.approx(0.4))
 
 
 def test_rates_that_the_profile_leaves_open_are_told_with_what_would_settle_them() -> None:
@@ -393,7 +393,7 @@ def test_rates_that_the_profile_leaves_open_are_told_with_what_would_settle_them
             return self.accepts(scenario)
 
     found = find_rates(SCENARIO, NearSaturation(), silent)
-    assert found.arrival_rate_max_rps == pytest.approx(38.0)
+    assert found.size_max == pytest.approx(38.0)
     ((low_rps, high_rps),) = found.doubts
     assert 38.0 < low_rps < high_rps < 40.0
     (note,) = [one for one in rates_caveats(found) if one.code is CaveatCode.RATES_IN_DOUBT]

@@ -8,7 +8,7 @@ from capacity.profile.profile import ServiceProfile
 from capacity.question.grid import Replicas, short
 from capacity.question.plan import Batching, Plan
 from capacity.question.scenario import Scenario
-from capacity.traffic.workload import Workload
+from capacity.traffic.workload import Demand
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class BatchSettings:
     def cell(
         self,
         profile: ServiceProfile,
-        workload: Workload,
+        workload: Demand,
         replicas: Replicas,
         size_max: int | None,
         wait_max_s: float,
