@@ -7,17 +7,16 @@ from functools import cache
 import pytest
 from questions import batch_question
 from scipy.optimize import brentq
-from test_max_rate import NoJudge, laws_are_asked_once, profile_of, silent
+from test_max_rate import NoJudge, silent
 from test_what_if import law_s, plan_of, question_of
 
 from capacity.answer.documents import dumps, explanation_document
-from capacity.explanation.binding import Cause
 from capacity.explanation.explanation import Explanation, explain_plan
 from capacity.explanation.savings import Lever
 from capacity.performance import Interval, Kind, Performance
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Reason, Rejection, Verdict
-from capacity.question.objective import Measure, Objective
+from capacity.question.objective import Measure
 from capacity.question.plan import Plan, Routing
 from capacity.question.question import Question
 from capacity.question.resilience import Survival
@@ -26,10 +25,7 @@ from capacity.question.stability import load
 from capacity.render.explanation import sections
 from capacity.search.what_if import burstier, with_demand, with_limits, with_service
 from capacity.traffic.workload import ClosedPopulation, GammaArrivals, TraceArrivals, Workload
-from capacity.units import format_duration
 from simulations.judge import SimulationJudge
-
-__all__ = ["laws_are_asked_once"]
 
 
 class Routed(NoJudge):
@@ -111,19 +107,6 @@ def test_sensitivities_are_those_of_the_law() -> None:
     assert most.shift_per_step == max(*shifts, bursty.shift_per_step)
 
 
-def test_the_neighbours_are_the_next_batches_and_waits() -> None:
-    question = question_of(1800.0, 0.026)
-    plan = plan_of(fewest(question), 4)
-    explanation = explained(question, plan)
-    found = [(one.what, one.plan.batch_size_max, one.plan.batch_wait_max_s) for one in explanation.neighbours]
-    assert found == [("batch size", 2, 0.0), ("batch size", 8, 0.0), ("batch wait", 4, 0.0025)]
-    for one in explanation.neighbours:
-        exact_s = law_s(question, one.plan)
-        if one.candidate.performance is not None:
-            value_s = one.candidate.performance.response_quantiles_s[0.99].value
-            assert value_s == pytest.approx(exact_s, rel=1e-9)
-
-
 @pytest.mark.long
 @pytest.mark.parametrize(("rate_rps", "limit_s"), [(1800.0, 0.026), (900.0, 0.016)])
 def test_the_least_that_saves_one_is_the_root_of_the_law(rate_rps, limit_s) -> None:
@@ -188,61 +171,6 @@ def test_one_fewer_is_told_for_every_batch_size() -> None:
     assert "is above 26 ms" in text
 
 
-@pytest.mark.long
-def test_stability_binds_where_one_fewer_is_unstable() -> None:
-    question = question_of(1980.0, 3.0)
-    plan = plan_of(3)  # 2 serve 1333 rps, 3 serve 2000
-    explanation = explained(question, plan)
-    assert explanation.binding.cause is Cause.STABILITY
-    assert explanation.binding.load_fewer == pytest.approx(1980.0 * 0.012 / 16)
-    assert "stability" in told(explanation)["What limits the plan"]
-
-
-def test_the_service_floor_binds_where_it_takes_most_of_the_limit() -> None:
-    question = question_of(100.0, 0.0095)
-    explanation = explained(question, plan_of(fewest(question)))
-    binding = explanation.binding
-    assert (binding.cause, binding.floor_s, binding.lone_s) == (Cause.SERVICE_FLOOR, 0.005, 0.005)
-
-
-def test_batching_binds_where_company_takes_most_of_the_time() -> None:
-    question = question_of(1800.0, 0.026)
-    explanation = explained(question, plan_of(fewest(question)))
-    assert explanation.binding.cause is Cause.BATCHING
-    assert explanation.binding.unbatched.plan.batch_size_max == 1
-
-
-def test_queueing_binds_where_there_are_no_batches() -> None:
-    question = replace(question_of(500.0, 0.020), profiles=(profile_of({1: 0.005}, hourly_usd=2.0),))
-    explanation = explained(question, plan_of(fewest(question, 1), 1))
-    assert explanation.binding.cause is Cause.QUEUEING
-    assert explanation.binding.unbatched is None
-    assert [one.what for one in explanation.neighbours] == []
-
-
-@pytest.mark.long
-def test_burstiness_binds_where_poisson_arrivals_take_fewer() -> None:
-    """Gaps that vary by 2 make this judge's P99 twice as long."""
-    calm = question_of(1800.0, 0.026)
-    bursty = replace(calm, workload=replace(calm.workload, arrivals=GammaArrivals(cv=2.0)))
-    halved = replace(calm, objective=Objective.of(response={0.99: 0.013}))
-    plan = plan_of(fewest(halved))
-    explanation = explained(bursty, plan)
-    binding = explanation.binding
-    assert (binding.cause, binding.burst.cv, binding.burst.dispersion) == (Cause.BURSTINESS, 2.0, 4.0)
-    assert binding.burst.replicas == fewest(calm) < plan.replicas
-    more = plan.replicas - fewest(calm)
-    assert f"{fewest(calm)} would be enough, {more} fewer" in told(explanation)["What limits the plan"]
-
-
-def test_burstiness_does_not_bind_where_poisson_arrivals_take_as_many() -> None:
-    calm = question_of(500.0, 0.08)
-    bursty = replace(calm, workload=replace(calm.workload, arrivals=GammaArrivals(cv=2.0)))
-    binding = explained(bursty, plan_of(1)).binding
-    assert binding.burst.replicas == 1
-    assert binding.cause is Cause.QUEUEING  # this judge says nothing of batches
-
-
 def test_recorded_arrivals_are_told_with_their_dispersion() -> None:
     """Ten arrivals at once every second: windows of ten seconds all hold a hundred."""
     instants = tuple(float(second) + 1e-4 * i for second in range(400) for i in range(10))
@@ -256,19 +184,6 @@ def test_recorded_arrivals_are_told_with_their_dispersion() -> None:
     chosen = {one.what: one for one in explanation.assumptions}["the choice"]
     assert not chosen.checked  # there is one path only
     assert "the same trace" in chosen.how
-
-
-def test_a_routing_that_does_it_alone_is_recommended() -> None:
-    question = question_of(1800.0, 0.026)
-    plan = plan_of(fewest(question))
-    explanation = explained(question, plan, Routed(shared_queue=0.1, least_outstanding=0.1))
-    best = explanation.best_saving
-    assert best.lever is Lever.ROUTING
-    assert best.plan.routing is Routing.LEAST_OUTSTANDING  # the simpler of the two
-    assert best.plan.replicas == plan.replicas - 1
-    text = told(explanation)["What would save most"]
-    assert text.startswith("Routing least-outstanding alone: ")
-    assert "2.000 USD/h less" in text
 
 
 def test_doubts_are_told_as_doubts_and_save_nothing() -> None:
@@ -285,57 +200,6 @@ def test_doubts_are_told_as_doubts_and_save_nothing() -> None:
     assert "No single change" in told(doubt)["What would save most"]
     assert doubt.most_sensitive is None
     json.loads(dumps(explanation_document(doubt)))
-
-
-def test_a_single_replica_has_none_fewer() -> None:
-    explanation = explained(question_of(100.0, 0.05), plan_of(1))
-    assert (explanation.fewer, explanation.nearest, explanation.savings) == ((), None, ())
-    assert told(explanation)["Why one fewer is not enough"] == "One is the minimum."
-    assert explanation.binding.load_fewer is None
-
-
-def test_what_is_assumed_follows_from_what_was_asked() -> None:
-    question = question_of(1800.0, 0.026)
-    plan = plan_of(fewest(question))
-    exact = {one.what: one for one in explained(question, plan).assumptions}
-    assert exact["the numbers"].checked
-    assert "a steady state" not in exact
-    assert "Poisson" in exact["arrivals"].how
-    assert "no failure" in exact
-    assert "equal replicas" in exact
-    assert "the router's knowledge" not in exact
-    assert any("no percentile" in one.how for one in exact.values() if not one.checked)
-    spared = replace(question, survival=Survival(spare=1))
-    assert "no failure" not in {one.what for one in explained(spared, plan_of(9)).assumptions}
-    one = {a.what for a in explained(question_of(100.0, 0.05), plan_of(1)).assumptions}
-    assert "equal replicas" not in one
-
-
-def test_precision_and_certificate_are_said_to_be_checked_only_where_they_were() -> None:
-    question, plan = question_of(1800.0, 0.026), plan_of(9, routing=Routing.SHARED_QUEUE)
-    wide = Performance(
-        kind=Kind.SIMULATION, response_quantiles_s={0.99: Interval(value=0.02, low=0.018, high=0.022)}
-    )
-    certified = explain_plan(question, plan, NONE_BETTER, silent, performance=wide, precision=0.02)
-    checked = {one.what: one.checked for one in certified.assumptions}
-    assert not checked["the precision"]
-    assert checked["the choice"]
-    plain = {one.what: one.checked for one in explained(question, plan).assumptions}
-    assert plain["the precision"]
-    assert not plain["the choice"]
-
-
-def test_a_certificate_is_held_against_the_law_where_there_is_one() -> None:
-    question = question_of(1800.0, 0.026)
-    plan = plan_of(fewest(question))
-    exact_s = law_s(question, plan)
-    for low, high, holds in ((0.99, 1.01, True), (1.01, 1.03, False)):
-        seen = Interval(value=exact_s * (low + high) / 2.0, low=exact_s * low, high=exact_s * high)
-        simulated = Performance(kind=Kind.SIMULATION, response_quantiles_s={0.99: seen})
-        explanation = explain_plan(question, plan, NONE_BETTER, silent, performance=simulated)
-        (one,) = [one for one in explanation.assumptions if one.what == "law and simulation"]
-        assert one.checked is holds
-        assert format_duration(exact_s) in one.how
 
 
 def test_a_simulated_plan_is_explained_with_intervals_and_strict_json() -> None:

@@ -5,7 +5,6 @@ import json
 from types import SimpleNamespace
 
 import pytest
-from serving import ROW, MadeUp, alive, ask, instances, service_of
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 
@@ -116,29 +115,6 @@ def test_each_reason_has_the_status_that_clients_know():
         503: {"queue_full", "circuit_open", "model_hung"},
         504: {"deadline"},
     }
-
-
-def test_health_counts_what_waits_and_is_served():
-    async def story():
-        model = MadeUp()
-        service = service_of(model, batch_wait_max_s=0.0, batch_size_max=1)
-        async with alive(service) as app:
-            model.gate.clear()
-            first = asyncio.create_task(ask(app, instances(ROW)))
-            assert await asyncio.to_thread(model.entered.wait, 30.0)
-            second = asyncio.create_task(ask(app, instances(ROW)))
-            while not len(service.batcher):
-                await asyncio.sleep(0.001)
-            busy = (await ask(app, method="GET", path="/health")).json
-            model.gate.set()
-            await asyncio.gather(first, second)
-            return busy, (await ask(app, method="GET", path="/health")).json
-
-    busy, idle = asyncio.run(story())
-    versions = {"serving": {"version": "v1.0.0", "circuit": "closed"}}
-    still = {"ready": True, "draining": False, "model_hung": False, "versions": versions}
-    assert busy == {**still, "in_flight": 2, "queue_length": 1}
-    assert idle == {**still, "in_flight": 0, "queue_length": 0}
 
 
 def test_an_event_is_a_line_of_json(capsys, monkeypatch):

@@ -8,12 +8,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from fastapi import Request
-from serving import FAR, FEATURES, ROW, MadeUp, alive, ask, instances, metric, service_of
-from starlette.datastructures import Headers
+from serving import FAR, ROW, MadeUp, alive, ask, instances, metric, service_of
 
-from serve_api.server.app import Marks, _patience_s, _read_body
-from serve_api.server.refusal import STATUS, Reason, Refused
+from serve_api.server.app import Marks
+from serve_api.server.refusal import STATUS, Reason
 
 GREEDY = {"batch_wait_max_s": 0.0}
 
@@ -122,49 +120,11 @@ def test_numbers_that_float32_does_not_hold_are_refused(number):
     assert refused(answer(b'{"instances": [[%s, 2, 3]]}' % number.encode())) == "not_finite"
 
 
-def test_a_body_that_is_too_large_is_refused_announced_or_not():
-    body = instances(*[ROW] * 30)
-    requests = ({"body": b"", "headers": {"Content-Length": "101"}}, {"body": [body[:60], body[60:]]})
-    found, _ = answers(*requests, body_bytes_max=100)
-    assert [refused(one) for one in found] == ["body_too_large"] * 2
-
-
 def test_a_body_may_be_as_large_as_allowed():
     long = instances(*[[0.123456789, 1.5, 2.5]] * 3)
     for request in ({"body": long, "headers": {"Content-Length": str(len(long))}}, {"body": [long]}):
         for most, status in ((len(long), 200), (len(long) - 1, 413)):
             assert answers(request, body_bytes_max=most)[0][0].status == status
-
-
-def test_a_client_that_left_is_refused():
-    async def left():
-        return {"type": "http.disconnect"}
-
-    request = Request({"type": "http", "headers": []}, left)
-    with pytest.raises(Refused, match="the client left") as refused:
-        asyncio.run(_read_body(request, 100))
-    assert refused.value.reason is Reason.DISCONNECTED
-
-
-@pytest.mark.parametrize(
-    ("given", "patience_s"),
-    [
-        (None, 7.0),
-        ("250", 0.25),
-        ("6999", 6.999),
-        ("8000", 7.0),
-        ("9" * 9, 7.0),
-    ],
-)
-def test_a_request_timeout_is_in_milliseconds_up_to_the_servers(given, patience_s):
-    headers = Headers({} if given is None else {"x-request-timeout-ms": given})
-    assert _patience_s(headers, 7.0) == patience_s
-
-
-@pytest.mark.parametrize("given", ["", "-1", "1.5", "soon", "9" * 10])
-def test_a_request_timeout_that_is_not_a_number_is_refused(given):
-    with pytest.raises(Refused, match="whole number of milliseconds"):
-        _patience_s(Headers({"x-request-timeout-ms": given}), 7.0)
 
 
 def test_requests_in_flight_are_counted_until_they_are_answered():
@@ -387,8 +347,3 @@ def test_the_process_time_counts_from_the_headers_of_a_request(monkeypatch):
     found, text = answers({"body": instances()}, {"method": "GET", "path": "/livez"})
     assert [float(one.headers["x-process-time"]) for one in found] == pytest.approx([3.0, 0.25])
     assert metric(text, "serve_request_seconds_sum", version="v1.0.0") == pytest.approx(0.5)
-
-
-def test_every_reason_has_a_status():
-    assert set(STATUS) == set(Reason)
-    assert len(ROW) == FEATURES

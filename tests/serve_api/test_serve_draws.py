@@ -1,7 +1,6 @@
 """Which version serves a batch, what a swap leaves behind, and which versions are alike."""
 
 import os
-from types import SimpleNamespace
 
 import pytest
 from serving import MadeUp, a_store, metric, onnx_model, publish, settings
@@ -25,15 +24,6 @@ def versions_with(share, canary="v1.1.0"):
     metrics = Metrics(settings())
     found = Versions(deployed(), metrics, canary=None if canary is None else deployed(canary), share=share)
     return found, metrics
-
-
-@pytest.mark.parametrize(
-    ("drawn", "version"), [(0.0, "v1.1.0"), (0.249, "v1.1.0"), (0.25, "v1.0.0"), (0.9, "v1.0.0")]
-)
-def test_a_canary_serves_its_share_of_the_draws(drawn, version):
-    found, _ = versions_with(0.25)
-    found._random = SimpleNamespace(random=lambda: drawn)
-    assert found.draw(0.0).version == version
 
 
 def test_without_a_canary_nothing_is_drawn():
@@ -158,12 +148,6 @@ class Unfit(MadeUp):
         if self.how == "short":
             return found._replace(labels=found.labels[1:])
         return found._replace(finite=[True] * (len(rows) - 1) + [False])
-
-
-def test_a_model_is_warmed_up_by_its_smallest_and_largest_batch():
-    model = MadeUp()
-    warm_up(model, 8)
-    assert model.sizes == [1, 8] * 5
 
 
 @pytest.mark.parametrize(

@@ -183,24 +183,6 @@ def test_a_version_is_warmed_up_with_its_smallest_and_largest_batch():
     assert set(model.rows) == {0.0}
 
 
-@pytest.mark.parametrize(
-    ("spoil", "said"),
-    [
-        (lambda answers: answers._replace(labels=answers.labels[:-1]), "no finite answer"),
-        (lambda answers: answers._replace(finite=[*answers.finite[:-1], False]), "no finite answer"),
-        (lambda answers: 1 / 0, "ZeroDivisionError"),
-    ],
-)
-def test_a_version_that_cannot_answer_the_means_of_its_features_is_refused(spoil, said):
-    class Spoilt(MadeUp):
-        def predict(self, rows):
-            answers = super().predict(rows)
-            return spoil(answers) if len(rows) > 1 else answers
-
-    with pytest.raises(InputError, match=f"fails at a batch of 7 rows of the features' means .{said}"):
-        warm_up(Spoilt(), 7)
-
-
 @pytest.mark.parametrize(("dice", "share", "version"), [
     (0.24, 0.25, "v1.1.0"), (0.25, 0.25, "v1.0.0"), (0.0, 0.0, "v1.0.0"), (0.99, 1.0, "v1.1.0"),
 ])  # fmt: skip
@@ -211,8 +193,3 @@ def test_a_canary_is_drawn_by_its_share(dice, share, version):
     assert versions.draw(0.0).version == version
     versions.canary.breaker.hold()
     assert versions.draw(0.0).version == "v1.0.0"
-
-
-def test_a_canary_that_is_the_serving_version_is_loaded_once(store):
-    service, _ = loaded(store.root, canary="v1.0.0", canary_share=0.5)
-    assert [role for role, _ in service.versions.loaded()] == ["serving"]
