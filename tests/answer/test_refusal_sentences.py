@@ -17,6 +17,7 @@ P99 = Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=0.1)
 MEAN = Limit(measure=Measure.RESPONSE_MEAN, allowed=0.1)
 WAIT = Limit(measure=Measure.WAIT, quantile=0.9, allowed=0.1)
 LOSS = Limit(measure=Measure.LOSS, allowed=0.01)
+UTILIZATION = Limit(measure=Measure.UTILIZATION, allowed=0.4)
 MISSED, OPEN = Verdict.MISSED, Verdict.INCONCLUSIVE
 
 
@@ -108,6 +109,26 @@ CASES: tuple[tuple[dict[str, Any], str, str], ...] = (
         },
         "P99 of 100 ms (90 ms or more), with 1.25 % rejected may be above 100 ms",
         "in doubt: too few samples in the profile",
+    ),
+    (
+        {"rejection": limit(Reason.SURVIVAL, 0.1, 0.2, limit=P99, event="one of 3 zones gone")},
+        "with one of 3 zones gone, P99 of 200 ms is above 100 ms",
+        "missed with one of 3 zones gone: P99 above 100 ms",
+    ),
+    (
+        {"rejection": limit(Reason.BUDGET, 1000, 31210, event="rolling update"), "verdict": OPEN},
+        "with rolling update, undecided within the budget of 1000 simulated requests; 31210 might be enough (--requests-max)",
+        "in doubt with rolling update",
+    ),
+    (
+        {
+            "rejection": Rejection.of(UTILIZATION, 0.55),
+            "performance": Performance(
+                kind=Kind.SIMULATION, utilization=0.5, intervals={"utilization": Interval(value=0.5, low=0.45, high=0.55)}
+            ),
+        },
+        "utilization of 50 (45 to 55) % is above 40 %",
+        "missed: utilization above 40 %",
     ),
 )  # fmt: skip
 

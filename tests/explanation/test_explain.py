@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from questions import batch_question
 
-from capacity.answer.sentences import demand, explain, format_found, format_refusal, format_verdict
+from capacity.answer.sentences import explain, format_found
 from capacity.performance import Interval, Kind, Performance, format_interval
 from capacity.profile.profile import BatchTiming, ServiceProfile
 from capacity.question.candidate import Candidate, Reason, Rejection, Verdict, closest
@@ -26,7 +26,6 @@ def performance(p99_s: float) -> Performance:
 
 
 P99 = Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=0.04)
-MEAN = Limit(measure=Measure.RESPONSE_MEAN, allowed=0.04)
 
 
 def candidate(reason: Reason | None, allowed=0.04, needed=0.05, replicas=1, **fields) -> Candidate:
@@ -43,102 +42,6 @@ def candidate(reason: Reason | None, allowed=0.04, needed=0.05, replicas=1, **fi
     verdict = fields.pop("verdict", Verdict.MET if reason is None else Verdict.MISSED)
     plan = Plan(profile="p", replicas=replicas, batch_size_max=1)
     return Candidate(plan=plan, verdict=verdict, rejection=rejection, **fields)
-
-
-@pytest.mark.parametrize(
-    ("given", "refusal", "verdict"),
-    [
-        (candidate(None), "", "met"),
-        (candidate(Reason.STABILITY, 1.0, 1.25), "unstable: load 1.250 >= 1", "unstable: load 1.250"),
-        (
-            candidate(Reason.SERVICE_FLOOR),
-            "no batch is served within 40 ms at P99; the fastest takes 50 ms",
-            "missed: no batch is served within 40 ms at P99; the fastest takes 50 ms",
-        ),
-        (
-            candidate(Reason.LATENCY, performance=performance(0.05)),
-            "P99 of 50 (45 to 55) ms is above 40 ms",
-            "missed: P99 above 40 ms",
-        ),
-        (
-            candidate(Reason.LATENCY, performance=performance(0.05), settled=False),
-            "P99 of at least 50 (45 to 55) ms is above 40 ms",
-            "missed: P99 above 40 ms",
-        ),
-        (
-            candidate(Reason.LATENCY, performance=performance(0.039), verdict=Verdict.INCONCLUSIVE),
-            "P99 of 39 (35.1 to 42.9) ms may be above 40 ms",
-            "in doubt",
-        ),
-        (
-            candidate(Reason.PROFILE_RANGE, 128, 200),
-            "the profile was measured up to batch size 128 only",
-            "missed: the profile was measured up to batch size 128 only",
-        ),
-        (
-            candidate(Reason.REPLICAS_MAX, 1024, 2000),
-            "stability needs at least 2000 replicas, and 1024 are allowed (--replicas-max)",
-            "missed: stability needs at least 2000 replicas, and 1024 are allowed (--replicas-max)",
-        ),
-        (
-            candidate(Reason.REPLICAS_MAX, 1, 2),
-            "stability needs at least 2 replicas, and 1 is allowed (--replicas-max)",
-            "missed: stability needs at least 2 replicas, and 1 is allowed (--replicas-max)",
-        ),
-        (
-            candidate(Reason.BUDGET, 1000, 31210, verdict=Verdict.INCONCLUSIVE),
-            "undecided within the budget of 1000 simulated requests; 31210 might be enough (--requests-max)",
-            "in doubt",
-        ),
-        (
-            candidate(Reason.SURVIVAL, 1.0, 1.2, event="1 replica gone"),
-            "with 1 replica gone, unstable: load 1.200 >= 1",
-            "unstable with 1 replica gone: load 1.200",
-        ),
-        (
-            candidate(Reason.SURVIVAL, limit=P99, event="one of 3 zones gone"),
-            "with one of 3 zones gone, P99 of 50 ms is above 40 ms",
-            "missed with one of 3 zones gone: P99 above 40 ms",
-        ),
-        (
-            candidate(Reason.BUDGET, 1000, 31210, verdict=Verdict.INCONCLUSIVE, event="rolling update"),
-            "with rolling update, undecided within the budget of 1000 simulated requests; 31210 might be "
-            "enough (--requests-max)",
-            "in doubt with rolling update",
-        ),
-        (
-            candidate(Reason.SERVICE_FLOOR, limit=MEAN),
-            "no batch is served within 40 ms on average; the fastest takes 50 ms",
-            "missed: no batch is served within 40 ms on average; the fastest takes 50 ms",
-        ),
-        (
-            candidate(Reason.WAIT, limit=Limit(measure=Measure.WAIT, quantile=0.9, allowed=0.005)),
-            "wait P90 of 50 ms is above 5 ms",
-            "missed: wait P90 above 5 ms",
-        ),
-        (
-            candidate(Reason.LOSS, needed=0.02, limit=Limit(measure=Measure.LOSS, allowed=0.001)),
-            "loss of 2 % is above 0.1 %",
-            "missed: loss above 0.1 %",
-        ),
-        (
-            candidate(
-                Reason.UTILIZATION,
-                limit=Limit(measure=Measure.UTILIZATION, allowed=0.4),
-                performance=Performance(
-                    kind=Kind.SIMULATION,
-                    utilization=0.5,
-                    intervals={"utilization": Interval(value=0.5, low=0.45, high=0.55)},
-                ),
-            ),
-            "utilization of 50 (45 to 55) % is above 40 %",
-            "missed: utilization above 40 %",
-        ),
-    ],
-)
-def test_each_limit_has_its_words(given, refusal, verdict):
-    assert format_refusal(given) == refusal
-    assert format_verdict(given) == verdict
 
 
 def test_intervals():
@@ -259,13 +162,6 @@ def test_what_an_event_refused_is_closer_than_what_theory_refused():
     simulated = candidate(Reason.LATENCY, performance=performance(0.5), replicas=3)
     assert closest([unstable, shaken, broken], OBJECTIVE) == broken
     assert closest([unstable, broken, simulated], OBJECTIVE) == simulated
-
-
-def test_users_ask_for_as_much_as_they_do():
-    users = ClosedPopulation(users=1, think_time_s=0.3)
-    assert demand(users) == "for 1 user who thinks for 300 ms"
-    assert demand(ClosedPopulation(users=20)) == "for 20 users who think for 0 s"
-    assert demand(Workload(arrival_rate_rps=3200.0)) == "at 3200 rps"
 
 
 def test_the_neighbour_is_the_same_profile_behind_the_same_router_a_device_smaller():

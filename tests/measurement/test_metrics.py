@@ -112,31 +112,6 @@ def test_a_missing_parser_is_named_with_its_package(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "said"),
-    [
-        ((), (), "the server has no histogram x_ms; check --metric"),
-        (of_size("1", 1, 1, 1, 1.0), of_size("2", 1, 1, 1, 1.0), "x_ms_bucket is gone from the second scrape"),
-        (of_size("1", 2, 2, 2, 1.0), of_size("1", 1, 2, 2, 1.0), "x_ms_bucket fell between the scrapes"),
-        ((), of_size("1", -1, 2, 2, 1.0), "x_ms_bucket is -1.0, which is not possible for a counter"),
-        ((), of_size("0", 1, 1, 1, 1.0), "label size is '0', which is not a batch size"),
-        ((), of_size("x" * 61, 1, 1, 1, 1.0), f"label size is '{'x' * 60}', which is not"),
-        ((), of_size("1", 1.5, 2, 2, 1.0), "a histogram counts 1.5, which is not a whole number"),
-        ((), of_size("1", 3, 2, 2, 1.0), "x_ms at batch size 1: a histogram's counts must not fall"),
-        ((), of_size("1", 1, 2, 2, 1.0)[:-1], "x_ms has buckets, _count and _sum of different batch sizes"),
-        ((), [*of_size("1", 1, 2, 2, 1.0)[:3], 'x_ms_count{size="1"} 3', 'x_ms_sum{size="1"} 1'], "_count gained 3, its buckets 2"),
-        ((), [*of_size("1", 1, 2, 2, 1.0)[:3], 'x_ms_count{size="1"} 1', 'x_ms_sum{size="1"} 1'], "_count gained 1, its buckets 2"),
-        ((), ['x_ms_bucket{le="1"} 1'], "a histogram has no label size; check --label"),
-        ((), ['x_ms_bucket{size="1",le="0"} 1'], "a bucket's bound is '0', which is not a duration"),
-        (["process_start_time_seconds 1"], ["process_start_time_seconds 2"], "process_start_time_seconds changed"),
-    ],
-)  # fmt: skip
-def test_counters_that_contradict_themselves_are_refused(before, after, said) -> None:
-    with pytest.raises(DependencyError) as refused:
-        gains(page(*before), page(*after), MS)
-    assert said in str(refused.value)
-
-
-@pytest.mark.parametrize(
     ("text", "said"),
     [
         (b"\xff", "not UTF-8 text"),
@@ -187,9 +162,11 @@ def test_how_far_off_a_percentile_may_be() -> None:
         ((1.0,), (1,), 0.0, "no bucket up to \\+Inf"),
         ((1.0, math.inf), (1,), 0.0, "not a count for each bucket"),
         ((1.0, 1.0, math.inf), (1, 1, 1), 0.0, "must rise"),
+        ((math.nan, math.inf), (1, 1), 0.1, "must rise"),
         ((1.0, math.inf), (1, -1), 0.0, "must not fall"),
         ((1.0, math.inf), (1, 1), -0.5, "nor its sum be negative"),
         ((1.0, math.inf), (1, 1), math.inf, "nor its sum be negative"),
+        ((1.0, math.inf), (1, 1), math.nan, "nor its sum be negative"),
     ],
 )
 def test_a_histogram_is_valid_or_not_born(bounds_s, counts, sum_s, said) -> None:

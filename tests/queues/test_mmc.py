@@ -182,19 +182,6 @@ def first(meets: list[bool], start: int) -> int:
     return start + meets.index(True)
 
 
-@pytest.mark.long
-@laws
-@given(st.floats(0.01, 200.0), st.floats(0.5, 0.9999), st.floats(0.0, 5.0))
-def test_fewest_servers_by_trying_all(load: float, quantile: float, extra: float) -> None:
-    start = servers_stable_min(load, 1.0)
-    models = [queue(load, 1.0, servers) for servers in range(start, start + 150)]
-    fits = [model.wait_quantile_s(quantile) <= extra for model in models]
-    assert servers_for_wait(load, 1.0, quantile, extra) == first(fits, start)
-    limit = -math.log1p(-quantile) + extra + 1e-6
-    fits = [model.response_quantile_s(quantile) <= limit for model in models]
-    assert servers_for_response(load, 1.0, quantile, limit) == first(fits, start)
-
-
 @pytest.mark.parametrize("guess", [0.0, 50.0, 100.0, 104.0, 105.4, 107.0, 108.9, 111.0, 150.0, 1e4])
 def test_the_first_guess_does_not_matter(guess: float, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = [servers_for_response(100.0, 1.0, 0.99, 4.7 + k / 10) for k in range(10)]

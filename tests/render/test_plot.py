@@ -165,12 +165,6 @@ def test_the_legend_tells_kinds_where_there_is_more_than_theory() -> None:
     assert legend_of(blank()) == []
 
 
-def test_limits_are_told_apart_in_the_legend() -> None:
-    plot = crowded()
-    assert legend_of(plot)[6:9] == ["objective: 1 s", "the 70 % rule", "what is busy"]
-    assert len({handle.get_linestyle() for handle in plot.axes.get_legend().legend_handles[6:9]}) == 3
-
-
 def test_panels_with_one_legend_have_it_once_and_others_each() -> None:
     panels = beside()
     panels.png()
@@ -178,13 +172,6 @@ def test_panels_with_one_legend_have_it_once_and_others_each() -> None:
     panels.plots[0].theory([0.1, 0.2], [1.0, 2.0], "one more")
     panels.png()
     assert [len(names_in(plot)) for plot in panels.plots] == [5, 4, 4]
-
-
-def test_theory_is_a_line_in_a_colour_of_its_own() -> None:
-    plot = by_servers(1, 4)
-    lines = [line for line in plot.axes.lines if len(line.get_xdata()) == len(LOADS)]
-    assert list(lines[1].get_ydata()) == [wait_s(load, 4) for load in LOADS]
-    assert lines[0].get_color() != lines[1].get_color()
 
 
 @pytest.mark.parametrize("method", ["simulated", "measured"])
@@ -211,13 +198,6 @@ def test_logarithmic_axes_have_plain_numbers(*, x_log: bool, y_log: bool) -> Non
             assert {"0.01", "0.1", "1", "10", "100"} <= words
 
 
-def test_a_short_logarithmic_axis_has_twos_and_fives() -> None:
-    plot = blank(y_log=True)
-    plot.theory([0.0, 1.0], [1.2, 9.0])
-    plot._repr_png_()
-    assert {"2", "5"} <= {tick.get_text() for tick in plot.axes.yaxis.get_ticklabels()}
-
-
 def test_an_unstable_stretch_is_not_drawn() -> None:
     plot = blank(y_log=True)
     plot.theory([0.0, 0.5, 1.0, 1.5], [0.0, 1.0, math.inf, math.nan], "line")
@@ -234,16 +214,6 @@ def test_a_reference_is_a_dashed_line_and_is_not_theory() -> None:
     (line,) = (one for one in plot.axes.lines if list(one.get_ydata()) == [1.0, 64.0])
     assert line.is_dashed()
     assert legend_of(plot) == ["times B", "measured"]
-
-
-def test_bars_write_their_values_and_the_first_is_on_top() -> None:
-    plot = blank()
-    plot.bars(["one queue", "separate queues"], [1.25, 80.0], intervals=[about(1.25), about(80.0)])
-    plot._repr_png_()
-    assert [text.get_text() for text in plot.axes.texts] == ["1.25", "80"]
-    heights = [text.get_window_extent().y0 for text in plot.axes.texts]
-    assert heights[0] > heights[1]
-    assert [tick.get_text() for tick in plot.axes.get_yticklabels()] == ["one queue", "separate queues"]
 
 
 def test_a_heat_map_writes_numbers_and_outlines_what_is_accepted() -> None:

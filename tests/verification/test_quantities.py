@@ -191,9 +191,11 @@ def test_tolerances_at_their_ends() -> None:
     assert read_tolerances(["p50=0.5%", "loss=0.25"])["p50"] == 0.005
     for text, said in (
         ("p99=101%", "must be above 0 and at most 100%"),
-        ("p99=0", "must be above 0"),
+        *((f"p99={share}", "must be above 0") for share in ("0", "", "-5%", "nan")),
+        ("=5%", "names no quantity"),
         ("p99=x", "must be above 0"),
         ("p98=5%", "names no quantity"),
+        ("p99", "must be above 0"),
         ("q" * 61, f"--tolerance '{'q' * 60}' names no quantity"),
         ("p99=" + "9" * 60, f"--tolerance 'p99={'9' * 56}' must be"),
     ):
@@ -217,3 +219,5 @@ def test_further_quantiles_stand_in_their_places() -> None:
     ]
     tolerances = {one.name: one.tolerance for one in with_tolerances(read_tolerances([]), [0.25, 0.9, 0.999])}
     assert (tolerances["p25"], tolerances["p90"], tolerances["p99.9"]) == (0.05, 0.1, 0.15)
+    given = {one.name: one.tolerance for one in with_tolerances(read_tolerances(["p99=20%"]), [0.9, 0.999])}
+    assert (given["p90"], given["p99"], given["p99.9"]) == (0.1, 0.2, 0.2)

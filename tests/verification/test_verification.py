@@ -69,20 +69,6 @@ def test_verdict_of_a_row(predicted, measured, error, agreement):
     assert held.error == (None if error is None else pytest.approx(error))
 
 
-@pytest.mark.parametrize(
-    ("predicted", "measured", "agreement"),
-    [
-        (around(0.0), around(0.0), Agreement.AGREE),
-        (around(0.0), around(0.004), Agreement.AGREE),
-        (around(0.0), around(0.01), Agreement.DISAGREE),
-        (around(0.1), around(0.104), Agreement.AGREE),
-        (around(0.0), Interval(value=0.0, low=0.0, high=0.01), Agreement.UNSURE),
-    ],
-)
-def test_a_loss_is_compared_by_difference(predicted, measured, agreement):
-    assert hold(LOSS, predicted, measured).agreement is agreement
-
-
 def performance(p99=0.02, mean=0.008, width=0.01, kind=Kind.MEASUREMENT, intervals=None, **others):
     return Performance(
         kind=kind,
@@ -242,14 +228,6 @@ def test_a_promise_that_is_not_proven_is_told_with_what_would_tell(promise, said
     assert more == pytest.approx(times)
 
 
-def test_a_response_that_timed_out_is_open_above():
-    measured = replace(AT_20, response_quantiles_s={0.99: Interval(value=0.02, low=0.01, high=math.inf)})
-    promise = Limit(measure=Measure.RESPONSE, quantile=0.99, allowed=0.03)
-    doubt, more = limit_finding(promise, measured).doubt(10)
-    assert "requests that timed out or were refused have an unknown response time" in doubt
-    assert more == math.inf
-
-
 def test_a_doubt_says_how_long_a_load_test_would_tell():
     found = verification(
         AT_20, AT_20, objective=DOUBT
@@ -260,14 +238,6 @@ def test_a_doubt_says_how_long_a_load_test_would_tell():
     assert "In doubt: P99 <= 20.1 ms lies within" in shown(found)
     (doubt,) = replace(found, runs=found.runs * 2).doubts
     assert doubt.endswith("; --duration 4s or --runs 8 may tell")
-
-
-def test_a_quantile_that_was_promised_has_a_row_and_the_tolerance_of_the_next_higher_one():
-    quantities = with_tolerances(read_tolerances(["p99=20%"]), (0.5, 0.9, 0.95, 0.99, 0.999))
-    rows = [(quantity.name, quantity.tolerance) for quantity in quantities]
-    assert rows[:6] == [
-        ("mean", 0.05), ("p50", 0.05), ("p90", 0.1), ("p95", 0.1), ("p99", 0.2), ("p99.9", 0.2)
-    ]  # fmt: skip
 
 
 def test_the_plans_own_prediction_is_told_beside_the_calibrated_one():
@@ -553,23 +523,6 @@ def test_a_plan_that_cannot_keep_up_is_refused_before_any_request():
     load = Load(workload=Workload(arrival_rate_rps=201.0))
     with pytest.raises(UnstableError):
         verified(load)
-
-
-def test_tolerances_are_read():
-    tolerances = read_tolerances(["p99=20%", " LOSS = 0.01 "])
-    assert (tolerances["p99"], tolerances["loss"], tolerances["mean"]) == (0.2, 0.01, 0.05)
-    assert next(q for q in with_tolerances(tolerances) if q.name == "p99").tolerance == 0.2
-
-
-@pytest.mark.parametrize("text", ["p99", "p98=5%", "p99=", "p99=-5%", "p99=0", "p99=101%", "p99=nan", "=5%"])
-def test_tolerances_that_are_none(text):
-    with pytest.raises(InputError, match="--tolerance"):
-        read_tolerances([text])
-
-
-def test_a_second_tolerance_of_one_quantity_is_refused():
-    with pytest.raises(InputError, match="names one twice"):
-        read_tolerances(["p99=5%", "p99=6%"])
 
 
 PROFILE = ServiceProfile(name="five", timings=(BatchTiming(batch_size=1, mean_s=0.005),))
