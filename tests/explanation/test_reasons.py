@@ -202,6 +202,20 @@ def test_doubts_are_told_as_doubts_and_save_nothing() -> None:
     json.loads(dumps(explanation_document(doubt)))
 
 
+def test_precision_and_certificate_are_said_to_be_checked_only_where_they_were() -> None:
+    question, plan = question_of(1800.0, 0.026), plan_of(9, routing=Routing.SHARED_QUEUE)
+    wide = Performance(
+        kind=Kind.SIMULATION, response_quantiles_s={0.99: Interval(value=0.02, low=0.018, high=0.022)}
+    )
+    certified = explain_plan(question, plan, NONE_BETTER, silent, performance=wide, precision=0.02)
+    checked = {one.what: one.checked for one in certified.assumptions}
+    assert not checked["the precision"]
+    assert checked["the choice"]
+    plain = {one.what: one.checked for one in explained(question, plan).assumptions}
+    assert plain["the precision"]
+    assert not plain["the choice"]
+
+
 def test_a_simulated_plan_is_explained_with_intervals_and_strict_json() -> None:
     timings = tuple(
         BatchTiming(batch_size=size, samples_s=tuple(mean_s * x for x in (0.9, 0.95, 1.0, 1.05, 1.1)))

@@ -40,7 +40,6 @@ from simulations.statistics.sample import Length
 
 # One request a second on a device of its own, two instances to a device by processor sharing.
 PAIRS = ServiceProfile(name="pairs", timings=(BatchTiming(batch_size=1, mean_s=1.0),), instances_per_device=2)
-OWN = (Routing.ROUND_ROBIN, Routing.RANDOM)
 
 
 def plan_of(replicas: int, routing: Routing = Routing.SHARED_QUEUE) -> Plan:
@@ -196,17 +195,6 @@ def test_no_law_is_claimed_for_instances_that_slow_each_other_down() -> None:
     alone = replace(PAIRS, instances_per_device=1)
     assert predict(unslowed, workload, plan_of(2)) == predict(alone, workload, plan_of(2))
     assert predict(PAIRS, workload, plan_of(1)) == predict(alone, workload, plan_of(1))
-
-
-@pytest.mark.parametrize(
-    ("replicas", "pooled", "own"),
-    [(1, 1.0, 1.0), (2, 1.0, 1.0), (3, 2.0, 1.5), (4, 2.0, 2.0), (5, 3.0, 2.5)],
-)
-def test_pooled_work_takes_the_sum_and_shares_the_slowest_device(replicas, pooled, own) -> None:
-    """By processor sharing a device does one request a second, however many instances it has."""
-    for routing in Routing:
-        expected = own if routing in OWN else pooled
-        assert sustainable_rate_rps(PAIRS, plan_of(replicas, routing)) == pytest.approx(expected)
 
 
 def test_measured_slowdowns_lie_between() -> None:

@@ -191,21 +191,6 @@ def test_a_single_gap_is_enough_for_a_length(instants: list[float]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("bad", "said"),
-    [
-        (math.nan, r"instants_s\[7\] must be finite and within 1e\+15 s"),
-        (1.1e15, r"instants_s\[7\] must be finite and within 1e\+15 s"),
-        (5.5, r"instants_s\[7\] = 5.5 is before 6; sort by time"),
-    ],
-)
-def test_an_instant_that_cannot_be_is_told_by_its_place(bad: float, said: str) -> None:
-    instants = [float(at) for at in range(20)]
-    instants[7] = bad
-    with pytest.raises(DomainError, match=said):
-        measure(instants, windows_s=(1.0,))
-
-
-@pytest.mark.parametrize(
     ("span_s", "windows"), [(9.99, None), (10.0, [1.0]), (100.0, [1.0, 10.0]), (600.0, [1.0, 10.0, 60.0])]
 )
 def test_a_usual_window_fits_ten_times(span_s: float, windows: list[float] | None) -> None:
