@@ -154,10 +154,22 @@ class SimulationJudge:
         }
 
     def _may_stay_open(self, trial: "_Trial", look: Look, errors: Errors) -> bool:
-        """Whether more requests are not worth it: near a limit, or if a probe is unlikely to accept."""
+        """Whether more requests are not worth it.
+
+        They are not near a limit, nor if a probe is unlikely to accept, nor where a rate holds as far as is seen and
+        the budget ends before that may be said.
+        """
         if trial.seed.stage is Stage.PROBE:
             return not self._may_be_met(trial, look)
+        if trial.seed.stage is Stage.HEADROOM and trial.case.requests_to_settle > trial.requests_max:
+            return self._holds(trial.case, look)
         return look.settled and self._is_marginal(trial, look.pool, errors)
+
+    def _holds(self, case: Case, look: Look) -> bool:
+        """Whether all intervals are within their limits, settled or not."""
+        return all(
+            self._found(case, look.pool, one).high <= one.allowed for one in case.scenario.objective.limits
+        )
 
     def _may_be_met(self, trial: "_Trial", look: Look) -> bool:
         """Whether all intervals would lie within their limits at the end of the budget if no estimate changed.

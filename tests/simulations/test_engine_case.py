@@ -1,7 +1,7 @@
 """How fleets of engines are run and judged: lengths, budgets, sections, refusals, and the profile's own error."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from types import SimpleNamespace
@@ -253,6 +253,32 @@ def test_what_is_decided_under_bursts_is_narrowed_no_further_than_that(monkeypat
     for scenario, requests in ((bursting(), 750_000), (scenario_of(20.0, objective=OBJECTIVE), 4_000_000)):
         found = SimulationJudge().certify(scenario, 1)
         assert (found.verdict, found.is_precise, found.requests) == (Verdict.MET, False, requests)
+
+
+@pytest.mark.usefixtures("saturates")
+@pytest.mark.parametrize(
+    ("times_settling", "p99_s", "looked", "verdict"),
+    [
+        (0.9, 1.0, 1, Verdict.INCONCLUSIVE),  # it holds, which this budget cannot say
+        (0.9, 1e3, 3, Verdict.INCONCLUSIVE),  # it may still be refused
+        (1.1, 1.0, 3, Verdict.INCONCLUSIVE),
+    ],
+)
+def test_a_rate_whose_budget_cannot_settle_it_is_left_open_at_once(
+    monkeypatch: pytest.MonkeyPatch, times_settling: float, p99_s: float, looked: int, verdict: Verdict
+) -> None:
+    case, seen = EngineCase(scenario=bursting()), []
+
+    def three(*_: object, **__: object) -> Iterator[Look]:
+        for number in range(1, 4):
+            seen.append(number)
+            yield look_of(pool_of(p99_s), settled=False, requests=number)
+
+    monkeypatch.setattr(judge_of, "looks", three)
+    monkeypatch.setattr(EngineCase, "performance", lambda *_: None)
+    budget = int(times_settling * case.requests_to_settle)
+    found = SimulationJudge().accepts(case.scenario, requests_max=budget)
+    assert (found.verdict, len(seen)) == (verdict, looked)
 
 
 def recorded(count: int, objective: Objective) -> EngineCase:
